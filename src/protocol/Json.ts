@@ -1,0 +1,99 @@
+/**
+ * JSON objects as they travel: read without ever throwing, written without ever throwing.
+ *
+ * @since 0.1.0
+ */
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
+
+/**
+ * A JSON object. `__proto__` in it is a key like any other; copy objects with `{...spread}`, never `Object.assign`.
+ *
+ * @since 0.1.0
+ */
+export type JsonObject = Schema.JsonObject
+
+/**
+ * The empty object.
+ *
+ * @since 0.1.0
+ */
+export const empty: JsonObject = {}
+
+/**
+ * Whether a value that came from JSON is an object, not an array and not null.
+ *
+ * @since 0.1.0
+ */
+export const isObject = (value: unknown): value is JsonObject => Predicate.isObject(value)
+
+/**
+ * How deeply objects and arrays may be nested in what is read: 256 levels. Whatever was read can then be written again,
+ * which a deeper value could not, for want of stack.
+ *
+ * @since 0.1.0
+ */
+export const maxDepth = 256
+
+/**
+ * Reads a JSON text. Fails with the parser's error, or for nesting beyond `maxDepth`.
+ *
+ * @since 0.1.0
+ */
+export const parse = (text: string): Result.Result<unknown, unknown> =>
+  isTooDeep(text)
+    ? Result.fail(new Error(`it is nested deeper than ${maxDepth} levels`))
+    : Result.try(() => JSON.parse(text) as unknown)
+
+/**
+ * Reads a JSON object; anything else, and anything that is not JSON, counts as the empty object. (Source: the original's
+ * own suite pins that `BC` with such data is broadcast with empty data.)
+ *
+ * @since 0.1.0
+ */
+export const parseObjectOrEmpty = (text: string): JsonObject => {
+  const value = Result.getOrUndefined(parse(text))
+  return isObject(value) ? value : empty
+}
+
+/**
+ * Writes a value. Fails for what JSON cannot carry: cycles, big integers, functions, nesting beyond the stack.
+ *
+ * @since 0.1.0
+ */
+export const stringify = (value: unknown): Result.Result<string, unknown> =>
+  Result.flatMap(
+    Result.try(() => JSON.stringify(value) as string | undefined),
+    (text) => text === undefined ? Result.fail(new Error("it has no JSON form")) : Result.succeed(text)
+  )
+
+/**
+ * The one key of an object that has exactly one key whose value is an object, as every event on the wire must be.
+ *
+ * @since 0.1.0
+ */
+export const single = (value: unknown): readonly [name: string, payload: JsonObject] | undefined => {
+  if (!isObject(value)) return undefined
+  const names = Object.keys(value)
+  const payload = names.length === 1 ? value[names[0]!] : undefined
+  return isObject(payload) ? [names[0]!, payload] : undefined
+}
+
+// A short text cannot be deep, so only long ones are looked through; brackets within strings do not count.
+const isTooDeep = (text: string): boolean => {
+  if (text.length <= 2 * maxDepth) return false
+  let depth = 0
+  let inString = false
+  for (let i = 0; i < text.length; i++) {
+    const char = text.charCodeAt(i)
+    if (inString) {
+      if (char === 0x5c /* \\ */) i++
+      else if (char === 0x22 /* " */) inString = false
+    } else if (char === 0x22) inString = true
+    else if (char === 0x7b /* { */ || char === 0x5b /* [ */) {
+      if (++depth > maxDepth) return true
+    } else if (char === 0x7d || char === 0x5d) depth--
+  }
+  return false
+}

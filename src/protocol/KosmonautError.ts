@@ -1,0 +1,274 @@
+/**
+ * What can go wrong, one class per cause, so that `Effect.catchTag` tells causes apart and an operation's type lists
+ * exactly those that can happen to it.
+ *
+ * The first group are the protocol's own status codes: they carry `code`, the broker raises them and the library raises
+ * the same class for the same code. The second group are the library's: what happens before a request leaves or when no
+ * answer comes. No error ever carries a token.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
+import type * as Status from "./Status.ts"
+
+const id = <Tag extends string>(tag: Tag) => `kosmonaut/protocol/KosmonautError/${tag}` as const
+
+/**
+ * 400: the broker could not understand a request, or an argument is missing or empty. Also what a broker answers to a
+ * command that it does not know. `detail` says what was wrong, as far as this side can tell.
+ *
+ * @since 0.1.0
+ */
+export class BadRequestError extends Schema.TaggedError<BadRequestError>(id("BadRequestError"))("BadRequestError", {
+  detail: Schema.String
+}) {
+  /** The status code on the wire. */
+  readonly code = 400 satisfies Status.ErrorCode
+  override get message(): string {
+    return `Bad request (400): ${this.detail}`
+  }
+}
+
+/**
+ * 402: the access token does not open this vhost, the vhost does not exist, or a browser's single access token is
+ * unknown, used or expired. Trying again with the same token cannot help.
+ *
+ * @since 0.1.0
+ */
+export class UnauthorizedError
+  extends Schema.TaggedError<UnauthorizedError>(id("UnauthorizedError"))("UnauthorizedError", { detail: Schema.String })
+{
+  /** The status code on the wire. */
+  readonly code = 402 satisfies Status.ErrorCode
+  override get message(): string {
+    return `Unauthorized (402): ${this.detail}`
+  }
+}
+
+/**
+ * 403: the sender is known but not permitted to do this.
+ *
+ * @since 0.1.0
+ */
+export class ForbiddenError extends Schema.TaggedError<ForbiddenError>(id("ForbiddenError"))("ForbiddenError", {
+  detail: Schema.String
+}) {
+  /** The status code on the wire. */
+  readonly code = 403 satisfies Status.ErrorCode
+  override get message(): string {
+    return `Forbidden (403): ${this.detail}`
+  }
+}
+
+/**
+ * 451: a channel cannot have this name.
+ *
+ * @since 0.1.0
+ */
+export class InvalidChannelNameError
+  extends Schema.TaggedError<InvalidChannelNameError>(id("InvalidChannelNameError"))("InvalidChannelNameError", {
+    channel: Schema.String
+  })
+{
+  /** The status code on the wire. */
+  readonly code = 451 satisfies Status.ErrorCode
+  override get message(): string {
+    return `Invalid channel name (451): ${
+      quote(this.channel)
+    }. A name begins with a letter, a digit or "_", goes on with these or "-" and ".", and has at most 255 characters`
+  }
+}
+
+/**
+ * 453: a browser asked something of a channel that it has not subscribed to. Browsers alone get this one.
+ *
+ * @since 0.1.0
+ */
+export class NotSubscribedError
+  extends Schema.TaggedError<NotSubscribedError>(id("NotSubscribedError"))("NotSubscribedError", {
+    channel: Schema.String
+  })
+{
+  /** The status code on the wire. */
+  readonly code = 453 satisfies Status.ErrorCode
+  override get message(): string {
+    return `Not subscribed (453): subscribe to ${quote(this.channel)} first`
+  }
+}
+
+/**
+ * 454: the vhost has no open channel of this name.
+ *
+ * @since 0.1.0
+ */
+export class ChannelNotFoundError
+  extends Schema.TaggedError<ChannelNotFoundError>(id("ChannelNotFoundError"))("ChannelNotFoundError", {
+    channel: Schema.String
+  })
+{
+  /** The status code on the wire. */
+  readonly code = 454 satisfies Status.ErrorCode
+  override get message(): string {
+    return `Channel not found (454): ${
+      quote(this.channel)
+    } is not open. A backend opens a channel before anybody can use it`
+  }
+}
+
+/**
+ * 597: the broker could not do what was asked: a permission pattern that does not compile, or one of the broker's
+ * bounds reached.
+ *
+ * @since 0.1.0
+ */
+export class InternalError extends Schema.TaggedError<InternalError>(id("InternalError"))("InternalError", {
+  detail: Schema.String
+}) {
+  /** The status code on the wire. */
+  readonly code = 597 satisfies Status.ErrorCode
+  override get message(): string {
+    return `Internal error (597): ${this.detail}`
+  }
+}
+
+/**
+ * 598: the broker met the end of its input in the middle of a request.
+ *
+ * @since 0.1.0
+ */
+export class EndOfFileError extends Schema.TaggedError<EndOfFileError>(id("EndOfFileError"))("EndOfFileError", {}) {
+  /** The status code on the wire. */
+  readonly code = 598 satisfies Status.ErrorCode
+  override get message(): string {
+    return "End of file (598): the broker's input ended in the middle of the request"
+  }
+}
+
+/**
+ * A status code that the protocol does not define for this operation.
+ *
+ * @since 0.1.0
+ */
+export class UnknownServerError
+  extends Schema.TaggedError<UnknownServerError>(id("UnknownServerError"))("UnknownServerError", { code: Schema.Int })
+{
+  override get message(): string {
+    return `The broker answered with status ${this.code}, which the protocol does not define for this request`
+  }
+}
+
+/**
+ * An endpoint's URL cannot be used. `url` has its token masked.
+ *
+ * @since 0.1.0
+ */
+export class InvalidEndpointError
+  extends Schema.TaggedError<InvalidEndpointError>(id("InvalidEndpointError"))("InvalidEndpointError", {
+    url: Schema.String,
+    detail: Schema.String
+  })
+{
+  override get message(): string {
+    return `Invalid endpoint ${quote(this.url)}: ${this.detail}. Expected wr://<access token>@<host>:<port>/<vhost>`
+  }
+}
+
+/**
+ * The connection to the broker could not be made or was lost.
+ *
+ * - `Refused`: nobody answered at the address, so nothing was sent.
+ * - `Closed`: an open connection ended. A request in flight may or may not have been carried out.
+ * - `Silent`: a worker's broker said nothing for too long.
+ * - `Malformed`: what came back is not this protocol, or is larger than the bound.
+ *
+ * @since 0.1.0
+ */
+export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("ConnectionError"))("ConnectionError", {
+  /** Where to, `host:port`. */
+  address: Schema.String,
+  reason: Schema.Literals(["Refused", "Closed", "Silent", "Malformed"]),
+  cause: Schema.optional(Schema.Defect())
+}) {
+  override get message(): string {
+    return `${connectionText[this.reason]} ${this.address}${causeText(this.cause)}`
+  }
+}
+
+const connectionText = {
+  Refused: "Could not connect to the broker at",
+  Closed: "Lost the connection to the broker at",
+  Silent: "Heard nothing for too long from the broker at",
+  Malformed: "Could not understand the broker at"
+}
+
+/**
+ * No answer came in time. The request may or may not have been carried out.
+ *
+ * @since 0.1.0
+ */
+export class RequestTimeoutError
+  extends Schema.TaggedError<RequestTimeoutError>(id("RequestTimeoutError"))("RequestTimeoutError", {
+    /** The command on the wire, e.g. `BC`. */
+    command: Schema.String,
+    after: Schema.Duration
+  })
+{
+  override get message(): string {
+    return `The broker did not answer ${this.command} within ${Duration.format(this.after)}`
+  }
+}
+
+/**
+ * Something cannot travel on the wire; nothing was sent. `argument` names what, `detail` says why.
+ *
+ * @since 0.1.0
+ */
+export class MessageEncodeError
+  extends Schema.TaggedError<MessageEncodeError>(id("MessageEncodeError"))("MessageEncodeError", {
+    argument: Schema.String,
+    detail: Schema.String,
+    cause: Schema.optional(Schema.Defect())
+  })
+{
+  override get message(): string {
+    return `Cannot send ${this.argument}: ${this.detail}${causeText(this.cause)}`
+  }
+}
+
+/**
+ * Something arrived that is not what the protocol says; it was not handled.
+ *
+ * @since 0.1.0
+ */
+export class MessageDecodeError
+  extends Schema.TaggedError<MessageDecodeError>(id("MessageDecodeError"))("MessageDecodeError", {
+    detail: Schema.String,
+    cause: Schema.optional(Schema.Defect())
+  })
+{
+  override get message(): string {
+    return `Cannot read a message: ${this.detail}${causeText(this.cause)}`
+  }
+}
+
+/**
+ * The errors that have a status code, as a broker raises them.
+ *
+ * @since 0.1.0
+ */
+export type StatusError =
+  | BadRequestError
+  | UnauthorizedError
+  | ForbiddenError
+  | InvalidChannelNameError
+  | NotSubscribedError
+  | ChannelNotFoundError
+  | InternalError
+  | EndOfFileError
+
+// Values from outside are shown, but never at full length.
+const quote = (value: string): string => JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}…` : value)
+
+const causeText = (cause: unknown): string =>
+  cause instanceof Error && cause.message !== "" ? ` (${cause.message})` : ""

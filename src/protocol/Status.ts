@@ -1,0 +1,53 @@
+/**
+ * The status codes of the WebRocket protocol: the only table of numbers.
+ *
+ * Codes from 400 on are errors and travel to backends as `ER <code>` and to browsers as `:error {code, status}`. Of
+ * them only 453 is never sent to a backend. Codes below 400, and 408, are information for logs and never travel.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * Every code with its text, as the original broker spells it.
+ *
+ * @since 0.1.0
+ */
+export const text = {
+  201: "Authenticated",
+  202: "Subscribed",
+  203: "Unsubscribed",
+  204: "Broadcasted",
+  205: "Triggered",
+  207: "Closed",
+  250: "Channel opened",
+  251: "Channel exists",
+  252: "Channel closed",
+  270: "Single access token generated",
+  300: "Ready",
+  301: "Heartbeat",
+  305: "Connected",
+  309: "Disconnected",
+  400: "Bad request",
+  402: "Unauthorized",
+  403: "Forbidden",
+  408: "Expired",
+  451: "Invalid channel name",
+  453: "Not subscribed",
+  454: "Channel not found",
+  597: "Internal error",
+  598: "End of file"
+} as const
+
+/**
+ * A code of the table.
+ *
+ * @since 0.1.0
+ */
+export type Code = keyof typeof text
+
+/**
+ * The codes that are errors, each the `code` of one class in `KosmonautError`.
+ *
+ * @since 0.1.0
+ */
+export type ErrorCode = 400 | 402 | 403 | 451 | 453 | 454 | 597 | 598

@@ -1,0 +1,80 @@
+/**
+ * A whole broker in one layer: vhosts in memory, and the endpoints for browsers and backends.
+ *
+ * It is up when the layer is built: all ports are bound. It ends with its scope: workers are told to go, browsers get a
+ * close code that means come back, and all ports are free again.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import { Endpoint, toUrl } from "../protocol/Endpoint.ts"
+import type { InternalError, InvalidChannelNameError } from "../protocol/KosmonautError.ts"
+import type { ListenError } from "../transport/TransportServer.ts"
+import * as BrokerConfig from "./BrokerConfig.ts"
+import type { InvalidVhostError, VhostExistsError } from "./BrokerError.ts"
+import * as BackendEndpoint from "./endpoint/BackendEndpoint.ts"
+import * as WebSocketEndpoint from "./endpoint/WebSocketEndpoint.ts"
+import * as Vhosts from "./engine/Vhosts.ts"
+
+/**
+ * A running broker: where it can be reached.
+ *
+ * @since 0.1.0
+ */
+export class Broker extends Context.Service<Broker, {
+  readonly host: string
+  readonly websocketPort: number
+  readonly backendPort: number
+  readonly tcpPort: number
+  /** The URLs of a vhost, for browsers, for backends over ZeroMQ and over TCP. The last two hold the access token. */
+  readonly urls: (vhost: Vhosts.Vhost) => {
+    readonly websocket: string
+    readonly backend: Redacted.Redacted
+    readonly backendTcp: Redacted.Redacted
+  }
+}>()("kosmonaut/server/Broker") {}
+
+/**
+ * Why a broker cannot start.
+ *
+ * @since 0.1.0
+ */
+export type StartError = ListenError | InvalidVhostError | VhostExistsError | InvalidChannelNameError | InternalError
+
+const make = Effect.gen(function*() {
+  const { host } = yield* BrokerConfig.BrokerConfig
+  const { port: websocketPort } = yield* WebSocketEndpoint.WebSocketEndpoint
+  const { port: backendPort } = yield* BackendEndpoint.ZmqBackendEndpoint
+  const { port: tcpPort } = yield* BackendEndpoint.TcpBackendEndpoint
+  // An address that means every address is no address to connect to.
+  const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host
+  return Broker.of({
+    host,
+    websocketPort,
+    backendPort,
+    tcpPort,
+    urls: ({ path, token }) => {
+      const backend = { host: reachable, vhost: path, token }
+      return {
+        websocket: `ws://${reachable}:${websocketPort}${path}`,
+        backend: toUrl(new Endpoint({ ...backend, scheme: "wr", port: backendPort })),
+        backendTcp: toUrl(new Endpoint({ ...backend, scheme: "wr+tcp", port: tcpPort }))
+      }
+    }
+  })
+})
+
+/**
+ * The broker. Next to its addresses the layer provides `Vhosts`, the service to administer it with.
+ *
+ * @since 0.1.0
+ */
+export const layer = (options?: BrokerConfig.Options): Layer.Layer<Broker | Vhosts.Vhosts, StartError> =>
+  Layer.effect(Broker, make).pipe(
+    Layer.provide([WebSocketEndpoint.layer, BackendEndpoint.layerZmq, BackendEndpoint.layerTcp]),
+    Layer.provideMerge(Vhosts.layer),
+    Layer.provide(BrokerConfig.layer(options))
+  )

@@ -1,0 +1,124 @@
+/**
+ * What a broker can be told, and what it does when it is told nothing.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import { defaultMaxMessageSize } from "../protocol/Frame.ts"
+
+/**
+ * A vhost that a broker has from its start.
+ *
+ * @since 0.1.0
+ */
+export interface VhostOptions {
+  /** Its path, `/` and words: `/chat`, `/eu/chat`. */
+  readonly path: string
+  /** Its access token, 40 letters, digits or `_`; a random one where absent. */
+  readonly token?: string | Redacted.Redacted | undefined
+  /** Channels that are open from the start. */
+  readonly channels?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * All that can be said. Each has a default, see `defaults`.
+ *
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The address to bind, default `127.0.0.1`: this machine alone. */
+  readonly host?: string | undefined
+  /** Where browsers connect, default 8080; 0 picks a free port. */
+  readonly websocketPort?: number | undefined
+  /** Where backends connect over ZeroMQ, default 8081; 0 picks a free port. */
+  readonly backendPort?: number | undefined
+  /** Where backends connect over classic TCP, default 8083; 0 picks a free port. */
+  readonly tcpPort?: number | undefined
+  /** The vhosts to begin with, default none. */
+  readonly vhosts?: ReadonlyArray<VhostOptions> | undefined
+  /** The largest message in bytes, of a browser or a backend, default 1 MiB. A larger one ends its connection. */
+  readonly maxMessageSize?: number | undefined
+  /** How many bytes may wait for a browser that does not read, default 4 MiB. Beyond it the browser is disconnected. */
+  readonly outboxSize?: number | undefined
+  /** How often a browser is pinged, so that nothing between takes the connection for dead, default 25 seconds. */
+  readonly pingInterval?: Duration.Input | undefined
+  /** How often a worker hears from the broker and is expected to be heard, default 500 milliseconds. */
+  readonly heartbeatInterval?: Duration.Input | undefined
+  /** After how many silent intervals a worker counts as dead, default 3. */
+  readonly missedHeartbeats?: number | undefined
+  /** How many events a vhost keeps while no worker takes them, default 10 000. Beyond it triggers are refused, 597. */
+  readonly queueCapacity?: number | undefined
+  /** How many channels a vhost can have, default 100 000. Beyond it opening is refused, 597. */
+  readonly maxChannels?: number | undefined
+  /** How many unused single access tokens a vhost keeps, default 100 000. Beyond it requests are refused, 597. */
+  readonly maxAccessTokens?: number | undefined
+  /** How long a single access token waits for its use, default 1 hour. */
+  readonly accessTokenTimeToLive?: Duration.Input | undefined
+}
+
+type Resolved = {
+  readonly [Key in keyof Options]-?: Key extends "pingInterval" | "heartbeatInterval" | "accessTokenTimeToLive"
+    ? Duration.Duration
+    : NonNullable<Options[Key]>
+}
+
+/**
+ * What holds where nothing is said.
+ *
+ * @since 0.1.0
+ */
+export const defaults: Resolved = {
+  host: "127.0.0.1",
+  websocketPort: 8080,
+  backendPort: 8081,
+  tcpPort: 8083,
+  vhosts: [],
+  maxMessageSize: defaultMaxMessageSize,
+  outboxSize: 4 * 1_048_576,
+  pingInterval: Duration.seconds(25),
+  heartbeatInterval: Duration.millis(500),
+  missedHeartbeats: 3,
+  queueCapacity: 10_000,
+  maxChannels: 100_000,
+  maxAccessTokens: 100_000,
+  accessTokenTimeToLive: Duration.hours(1)
+}
+
+/**
+ * A broker's configuration, complete.
+ *
+ * @since 0.1.0
+ */
+export class BrokerConfig extends Context.Service<BrokerConfig, Resolved>()("kosmonaut/server/BrokerConfig") {}
+
+/**
+ * Completes options with the defaults.
+ *
+ * @since 0.1.0
+ */
+export const make = (options: Options = {}): BrokerConfig["Service"] => ({
+  host: options.host ?? defaults.host,
+  websocketPort: options.websocketPort ?? defaults.websocketPort,
+  backendPort: options.backendPort ?? defaults.backendPort,
+  tcpPort: options.tcpPort ?? defaults.tcpPort,
+  vhosts: options.vhosts ?? defaults.vhosts,
+  maxMessageSize: options.maxMessageSize ?? defaults.maxMessageSize,
+  outboxSize: options.outboxSize ?? defaults.outboxSize,
+  pingInterval: Duration.fromInputUnsafe(options.pingInterval ?? defaults.pingInterval),
+  heartbeatInterval: Duration.fromInputUnsafe(options.heartbeatInterval ?? defaults.heartbeatInterval),
+  missedHeartbeats: options.missedHeartbeats ?? defaults.missedHeartbeats,
+  queueCapacity: options.queueCapacity ?? defaults.queueCapacity,
+  maxChannels: options.maxChannels ?? defaults.maxChannels,
+  maxAccessTokens: options.maxAccessTokens ?? defaults.maxAccessTokens,
+  accessTokenTimeToLive: Duration.fromInputUnsafe(options.accessTokenTimeToLive ?? defaults.accessTokenTimeToLive)
+})
+
+/**
+ * The configuration as a layer.
+ *
+ * @since 0.1.0
+ */
+export const layer = (options?: Options): Layer.Layer<BrokerConfig> => Layer.sync(BrokerConfig, () => make(options))

@@ -1,0 +1,51 @@
+/**
+ * What can go wrong when a broker is set up or administered. What its clients get to see is in `KosmonautError`, a port
+ * that cannot be bound is a `ListenError`.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+const id = <Tag extends string>(tag: Tag) => `kosmonaut/server/BrokerError/${tag}` as const
+
+/**
+ * A vhost cannot be made this way: its path or its token is not of the form the protocol needs.
+ *
+ * @since 0.1.0
+ */
+export class InvalidVhostError extends Schema.TaggedError<InvalidVhostError>(id("InvalidVhostError"))(
+  "InvalidVhostError",
+  { path: Schema.String, detail: Schema.String }
+) {
+  override get message(): string {
+    return `Cannot make the vhost ${JSON.stringify(this.path.slice(0, 130))}: ${this.detail}`
+  }
+}
+
+/**
+ * There is a vhost of this path already.
+ *
+ * @since 0.1.0
+ */
+export class VhostExistsError extends Schema.TaggedError<VhostExistsError>(id("VhostExistsError"))("VhostExistsError", {
+  path: Schema.String
+}) {
+  override get message(): string {
+    return `The vhost ${this.path} exists already`
+  }
+}
+
+/**
+ * There is no vhost of this path.
+ *
+ * @since 0.1.0
+ */
+export class VhostNotFoundError
+  extends Schema.TaggedError<VhostNotFoundError>(id("VhostNotFoundError"))("VhostNotFoundError", {
+    path: Schema.String
+  })
+{
+  override get message(): string {
+    return `There is no vhost ${JSON.stringify(this.path.slice(0, 130))}`
+  }
+}

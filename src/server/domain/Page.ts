@@ -1,0 +1,33 @@
+/**
+ * A browser's connection as the engine sees it: somebody who can be told things.
+ *
+ * @since 0.1.0
+ */
+import type { JsonObject } from "../../protocol/Json.ts"
+
+/**
+ * One connection of one browser.
+ *
+ * @since 0.1.0
+ */
+export interface Page {
+  /** A uuid, the connection's public name. */
+  readonly sid: string
+  /** Hands a message to the outbox. Never waits; a page that does not read is disconnected by its endpoint. */
+  readonly sendUnsafe: (message: string) => void
+}
+
+/**
+ * A page on a channel.
+ *
+ * @since 0.1.0
+ */
+export interface Subscription {
+  readonly page: Page
+  /** The user, on private and presence channels. */
+  readonly uid: string | undefined
+  /** A hidden subscriber hears everything and is never announced or listed. */
+  readonly hidden: boolean
+  /** What the page tells the others of itself. */
+  readonly data: JsonObject
+}

@@ -1,0 +1,172 @@
+/**
+ * Where backends enter: Clients that ask and Workers that take events, over ZeroMQ and over classic TCP.
+ *
+ * Every message is authorized by its identity, understood, carried out and answered, an error with its status code. A
+ * Client's connection is closed after its answer, where the transport has connections. Workers are kept in the vhost's
+ * lobby, greeted every heartbeat interval and dismissed after too many silent ones.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import { decodeFromClient, encodeFromServer, type FromClient, FromServer } from "../../protocol/Command.ts"
+import type { Frames } from "../../protocol/Frame.ts"
+import * as Identity from "../../protocol/Identity.ts"
+import * as Json from "../../protocol/Json.ts"
+import { BadRequestError, type StatusError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import * as TcpTransportServer from "../../transport/TcpTransportServer.ts"
+import type { Listen, ListenError, Peer } from "../../transport/TransportServer.ts"
+import * as ZmqTransportServer from "../../transport/ZmqTransportServer.ts"
+import { BrokerConfig } from "../BrokerConfig.ts"
+import type { Lobby, Worker } from "../engine/Lobby.ts"
+import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
+
+/**
+ * The backend endpoint over ZeroMQ.
+ *
+ * @since 0.1.0
+ */
+export class ZmqBackendEndpoint extends Context.Service<ZmqBackendEndpoint, {
+  /** The port it is bound to. */
+  readonly port: number
+}>()("kosmonaut/server/endpoint/BackendEndpoint/ZmqBackendEndpoint") {}
+
+/**
+ * The backend endpoint over classic TCP.
+ *
+ * @since 0.1.0
+ */
+export class TcpBackendEndpoint extends Context.Service<TcpBackendEndpoint, {
+  /** The port it is bound to. */
+  readonly port: number
+}>()("kosmonaut/server/endpoint/BackendEndpoint/TcpBackendEndpoint") {}
+
+/**
+ * Binds a backend endpoint and serves it until the scope ends.
+ *
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(
+  listen: Listen,
+  port: number
+): Effect.fn.Return<{ readonly port: number }, ListenError, BrokerConfig | Vhosts | Scope.Scope> {
+  const config = yield* BrokerConfig
+  const vhosts = yield* Vhosts
+  const server = yield* listen({ host: config.host, port, maxMessageSize: config.maxMessageSize })
+
+  const authorize = (peer: Peer) =>
+    Effect.fromOption(Identity.decode(peer.identity)).pipe(
+      Effect.mapError(() => new UnauthorizedError({ detail: "the identity is none" })),
+      Effect.flatMap((identity) => Effect.map(vhosts.authorize(identity), (vhost) => ({ kind: identity.kind, vhost })))
+    )
+
+  const onMessage = Effect.fnUntraced(function*(peer: Peer, frames: Frames | undefined) {
+    if (frames === undefined) return yield* new BadRequestError({ detail: "the message cannot be read" })
+    const { kind, vhost } = yield* authorize(peer)
+    const command = yield* Effect.fromResult(decodeFromClient(frames))
+    return yield* kind === "req" ? ask(vhost, peer, command) : attend(vhost, peer, command)
+  })
+
+  yield* server.run({
+    onMessage: (peer, frames) => Effect.catch(onMessage(peer, frames), (error) => refuse(peer, error)),
+    onClose: (peer) =>
+      authorize(peer).pipe(
+        Effect.flatMap(({ vhost }) => vhost.lobby.leave(peer.identity, peer)),
+        Effect.ignore
+      )
+  }).pipe(Effect.forkScoped)
+
+  const everyLobby = (f: (lobby: Lobby) => Effect.Effect<void>) =>
+    Effect.flatMap(vhosts.list, Effect.forEach(({ lobby }) => f(lobby), { discard: true }))
+  yield* everyLobby((lobby) => lobby.tick).pipe(
+    Effect.repeat(Schedule.spaced(config.heartbeatInterval)),
+    Effect.forkScoped
+  )
+  yield* Effect.addFinalizer(() => everyLobby((lobby) => lobby.dismissAll))
+  return { port: server.port }
+})
+
+/**
+ * The backend endpoint over ZeroMQ as a layer, on the configured `backendPort`.
+ *
+ * @since 0.1.0
+ */
+export const layerZmq: Layer.Layer<ZmqBackendEndpoint, ListenError, BrokerConfig | Vhosts> = Layer.effect(
+  ZmqBackendEndpoint,
+  Effect.flatMap(BrokerConfig, ({ backendPort }) => make(ZmqTransportServer.listen, backendPort))
+)
+
+/**
+ * The backend endpoint over classic TCP as a layer, on the configured `tcpPort`.
+ *
+ * @since 0.1.0
+ */
+export const layerTcp: Layer.Layer<TcpBackendEndpoint, ListenError, BrokerConfig | Vhosts> = Layer.effect(
+  TcpBackendEndpoint,
+  Effect.flatMap(BrokerConfig, ({ tcpPort }) => make(TcpTransportServer.listen, tcpPort))
+)
+
+// What a Client asks is answered, and its connection closed.
+const ask = (vhost: Vhost, peer: Peer, command: FromClient): Effect.Effect<void, StatusError> =>
+  Effect.flatMap(answer(vhost, command), (reply) => {
+    peer.sendUnsafe(encodeFromServer(reply))
+    return peer.close
+  })
+
+const answer = (vhost: Vhost, command: FromClient): Effect.Effect<FromServer, StatusError> => {
+  switch (command._tag) {
+    case "OpenChannel":
+      return Effect.as(vhost.channels.open(command.channel), FromServer.Ok())
+    case "CloseChannel":
+      return Effect.as(vhost.channels.close(command.channel), FromServer.Ok())
+    case "Broadcast":
+      return Effect.as(
+        vhost.channels.broadcast(command.channel, command.event, Json.parseObjectOrEmpty(command.data)),
+        FromServer.Ok()
+      )
+    case "AccessToken":
+      return Effect.map(
+        vhost.accessTokens.issue(command.uid, command.pattern),
+        (token) => FromServer.AccessTokenIssued({ token: Redacted.value(token) })
+      )
+    default:
+      return Effect.fail(new BadRequestError({ detail: "only a worker says this" }))
+  }
+}
+
+// What a Worker says moves it in the lobby.
+const attend = (vhost: Vhost, peer: Peer, command: FromClient): Effect.Effect<void, StatusError> => {
+  switch (command._tag) {
+    case "Ready":
+      return vhost.lobby.join(workerOf(peer))
+    case "Heartbeat":
+      return Effect.flatMap(vhost.lobby.heard(peer.identity), (known) => known ? Effect.void : dismiss(peer))
+    case "Quit":
+      return Effect.andThen(vhost.lobby.leave(peer.identity), dismiss(peer))
+    default:
+      return Effect.fail(new BadRequestError({ detail: "a worker cannot ask this" }))
+  }
+}
+
+const workerOf = (peer: Peer): Worker => ({
+  id: peer.identity,
+  connection: peer,
+  deliverUnsafe: (json, settled) => peer.sendUnsafe(encodeFromServer(FromServer.Trigger({ json })), settled),
+  heartbeatUnsafe: () => peer.sendUnsafe(encodeFromServer(FromServer.Heartbeat())),
+  dismiss: dismiss(peer)
+})
+
+const dismiss = (peer: Peer): Effect.Effect<void> => farewell(peer, FromServer.Quit())
+
+const refuse = (peer: Peer, error: StatusError): Effect.Effect<void> =>
+  farewell(peer, FromServer.Failure({ code: error.code }))
+
+const farewell = (peer: Peer, last: FromServer): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    peer.sendUnsafe(encodeFromServer(last))
+    return peer.close
+  })

@@ -1,0 +1,127 @@
+/**
+ * Where browsers enter: WebSocket connections at a vhost's path.
+ *
+ * A connection is one session, its messages are handled in order. What a browser sends is bounded by `maxMessageSize`,
+ * what waits for it by `outboxSize`: a browser that does not read is disconnected (1013, come back later). An unknown
+ * vhost answers 404, a request that is not a WebSocket 426. At the end of the broker browsers get 1001, going away.
+ *
+ * @since 0.1.0
+ */
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import * as Context from "effect/Context"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as Http from "node:http"
+import type { Socket } from "node:net"
+import { ListenError } from "../../transport/TransportServer.ts"
+import { BrokerConfig } from "../BrokerConfig.ts"
+import type { Page } from "../domain/Page.ts"
+import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
+import * as PageSession from "./internal/pageSession.ts"
+import * as WebSocketFrame from "./internal/webSocketFrame.ts"
+
+/**
+ * The WebSocket endpoint.
+ *
+ * @since 0.1.0
+ */
+export class WebSocketEndpoint extends Context.Service<WebSocketEndpoint, {
+  /** The port it is bound to. */
+  readonly port: number
+}>()("kosmonaut/server/endpoint/WebSocketEndpoint") {}
+
+/**
+ * Binds the endpoint and serves it until the scope ends.
+ *
+ * @since 0.1.0
+ */
+export const make = Effect.gen(function*() {
+  const { host, maxMessageSize, outboxSize, pingInterval, websocketPort: port } = yield* BrokerConfig
+  const vhosts = yield* Vhosts
+  const open = new Set<Socket>()
+
+  // The server's own scope ends after that of `serve`: it waits for connections that only `serve` closes.
+  const serverScope = yield* Effect.acquireRelease(Scope.make(), Scope.close)
+  // closeTimeout, how long to wait for a browser's answer to a close, is not in the types of ws.
+  const websocket = { maxPayload: maxMessageSize, closeTimeout: 1000 }
+  const server = yield* NodeHttpServer.make(() => Http.createServer({ headersTimeout: 5000 }), {
+    host,
+    port,
+    disablePreemptiveShutdown: true,
+    websocket
+  }).pipe(
+    Scope.provide(serverScope),
+    Effect.mapError(({ cause }) => new ListenError({ endpoint: "browsers", host, port, cause }))
+  )
+
+  const converse = Effect.fnUntraced(function*(vhost: Vhost, request: HttpServerRequest.HttpServerRequest) {
+    const { pull } = yield* Effect.flatMap(request.upgrade, (socket) => socket.reader)
+    const { socket } = NodeHttpServerRequest.toIncomingMessage(request)
+    yield* Effect.acquireRelease(
+      Effect.sync(() => open.add(socket)),
+      () => Effect.sync(() => open.delete(socket))
+    )
+    const page: Page = { sid: SecureRandom.uuidV4Unsafe(), sendUnsafe: makeOutbox(socket, outboxSize) }
+    const session = PageSession.make(vhost, page)
+    yield* Effect.addFinalizer(() => session.end)
+    for (;;) {
+      for (const message of yield* pull) {
+        if (!(yield* session.handle(message))) return
+      }
+    }
+  })
+
+  const app = Effect.gen(function*() {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const vhost = yield* vhosts.get(pathOf(request.url))
+    if (request.headers.upgrade?.toLowerCase() !== "websocket") {
+      return HttpServerResponse.text("This is a WebSocket endpoint\n", {
+        status: 426,
+        headers: { upgrade: "websocket" }
+      })
+    }
+    // A request's handler is uninterruptible by default, but this one lasts as long as its browser.
+    yield* Effect.interruptible(Effect.raceFirst(Effect.scoped(converse(vhost, request)), vhost.removed)).pipe(
+      Effect.ignore
+    )
+    return HttpServerResponse.empty()
+  }).pipe(
+    Effect.catchTag("VhostNotFoundError", () => Effect.succeed(HttpServerResponse.text("Not found\n", { status: 404 })))
+  )
+
+  yield* server.serve(app)
+  yield* Effect.sync(() => open.forEach((socket) => socket.write(WebSocketFrame.ping))).pipe(
+    Effect.repeat(Schedule.spaced(pingInterval)),
+    Effect.forkScoped
+  )
+  return { port: server.address._tag === "UnixPathAddress" ? port : server.address.port }
+})
+
+/**
+ * The endpoint as a layer, on the configured `websocketPort`.
+ *
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<WebSocketEndpoint, ListenError, BrokerConfig | Vhosts> = Layer.effect(
+  WebSocketEndpoint,
+  make
+)
+
+// Straight to the connection: the frame is ready, and the ws package would copy it for every subscriber.
+const makeOutbox = (socket: Socket, outboxSize: number) => (message: string): void => {
+  if (!socket.writable) return
+  if (socket.writableLength > outboxSize) {
+    socket.write(WebSocketFrame.close(1013))
+    socket.destroy()
+    return
+  }
+  socket.write(WebSocketFrame.text(message))
+}
+
+const pathOf = (url: string): string => url.split("?", 1)[0]!

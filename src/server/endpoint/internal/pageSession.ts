@@ -1,0 +1,89 @@
+/**
+ * What one browser's connection may do and has done: who it is, and what happens to each of its messages.
+ *
+ * A session knows no socket. It answers every message that is wrong with the protocol's `:error` and changes nothing then.
+ */
+import * as Effect from "effect/Effect"
+import type { JsonObject } from "../../../protocol/Json.ts"
+import {
+  ForbiddenError,
+  type InternalError,
+  NotSubscribedError,
+  type StatusError
+} from "../../../protocol/KosmonautError.ts"
+import * as PageMessage from "../../../protocol/PageMessage.ts"
+import type { Page } from "../../domain/Page.ts"
+import type { Permission } from "../../domain/Permission.ts"
+import type { Vhost } from "../../engine/Vhosts.ts"
+
+/** One browser's session. */
+export interface PageSession {
+  /** Carries out one message; `false` says that the page asked to be closed. */
+  readonly handle: (message: string | Uint8Array) => Effect.Effect<boolean>
+  /** The connection has ended: the page is taken off its channels. */
+  readonly end: Effect.Effect<void>
+}
+
+/** Begins a session and greets the page. */
+export const make = (vhost: Vhost, page: Page): PageSession => {
+  const { accessTokens, channels, lobby } = vhost
+  let permission: Permission | undefined
+  page.sendUnsafe(PageMessage.connected(page.sid))
+
+  const authenticate = Effect.fnUntraced(function*(token: string) {
+    const granted = yield* accessTokens.redeem(token)
+    yield* channels.leave(page)
+    permission = granted
+    page.sendUnsafe(PageMessage.authenticated)
+  })
+
+  const trigger = (
+    event: string,
+    data: JsonObject,
+    channel?: string
+  ): Effect.Effect<void, ForbiddenError | InternalError> =>
+    permission === undefined
+      ? Effect.fail(new ForbiddenError({ detail: "only an authenticated page triggers events" }))
+      : lobby.trigger(PageMessage.triggered(event, data, page.sid, channel))
+
+  const carryOut = (message: PageMessage.FromPage): Effect.Effect<boolean, StatusError> => {
+    switch (message._tag) {
+      case "Authenticate":
+        return Effect.as(authenticate(message.token), true)
+      case "Subscribe":
+        return Effect.as(channels.subscribe(message.channel, page, { ...message, permission }), true)
+      case "Unsubscribe":
+        return Effect.as(channels.unsubscribe(message.channel, page, message.data), true)
+      case "Broadcast":
+        return Effect.as(broadcast(message), true)
+      case "Trigger":
+        return Effect.as(trigger(message.event, message.data), true)
+      case "Close":
+        return Effect.sync(() => {
+          page.sendUnsafe(PageMessage.closed(page.sid))
+          return false
+        })
+    }
+  }
+
+  // The event for the worker first: where it cannot be taken, nobody hears the broadcast either.
+  const broadcast = Effect.fnUntraced(function*(message: Extract<PageMessage.FromPage, { _tag: "Broadcast" }>) {
+    const { channel, data, event } = message
+    const subscribed = yield* channels.has(channel, page)
+    if (!subscribed) return yield* new NotSubscribedError({ channel })
+    if (message.trigger !== undefined) yield* trigger(message.trigger, data, channel)
+    yield* channels.broadcast(channel, event, data, page)
+  })
+
+  return {
+    handle: (message) =>
+      Effect.fromResult(PageMessage.decode(message)).pipe(
+        Effect.flatMap(carryOut),
+        Effect.catch((error) => {
+          page.sendUnsafe(PageMessage.error(error))
+          return Effect.succeed(true)
+        })
+      ),
+    end: channels.leave(page)
+  }
+}

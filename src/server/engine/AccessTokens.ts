@@ -1,0 +1,74 @@
+/**
+ * The single access tokens of one vhost: each lets one browser authenticate once.
+ *
+ * A token is 128 random hexadecimal digits, good until it is used or its time is over.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Hex from "effect/encoding/Hex"
+import * as Redacted from "effect/Redacted"
+import { InternalError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import * as Permission from "../domain/Permission.ts"
+
+/**
+ * The single access tokens of one vhost.
+ *
+ * @since 0.1.0
+ */
+export interface AccessTokens {
+  /** Makes a token for `uid`, for channels whose whole name matches `pattern`. */
+  readonly issue: (uid: string, pattern: string) => Effect.Effect<Redacted.Redacted, InternalError>
+  /** Uses a token up. Unknown, used and expired ones fail alike. */
+  readonly redeem: (token: string) => Effect.Effect<Permission.Permission, UnauthorizedError>
+}
+
+/**
+ * Makes a vhost's tokens, none issued. At most `maxAccessTokens` wait for their use; beyond it issuing fails with 597.
+ *
+ * @since 0.1.0
+ */
+export const make = (options: {
+  readonly maxAccessTokens: number
+  readonly accessTokenTimeToLive: Duration.Duration
+}): AccessTokens => {
+  const timeToLive = Duration.toMillis(options.accessTokenTimeToLive)
+  // In the order of their expiry, since all live equally long.
+  const tokens = new Map<string, { readonly permission: Permission.Permission; readonly expiresAt: number }>()
+
+  const dropExpired = (now: number) => {
+    for (const [token, { expiresAt }] of tokens) {
+      if (expiresAt > now) return
+      tokens.delete(token)
+    }
+  }
+
+  return {
+    issue: Effect.fnUntraced(function*(uid, pattern) {
+      const permission = yield* Effect.fromResult(Permission.make(uid, pattern))
+      const now = yield* Clock.currentTimeMillis
+      dropExpired(now)
+      if (tokens.size >= options.maxAccessTokens) {
+        return yield* new InternalError({
+          detail: `${tokens.size} access tokens wait for their use, the most that can`
+        })
+      }
+      const token = Hex.encode(SecureRandom.randomBytesUnsafe(64))
+      tokens.set(token, { permission, expiresAt: now + timeToLive })
+      return Redacted.make(token)
+    }),
+
+    redeem: Effect.fnUntraced(function*(token) {
+      dropExpired(yield* Clock.currentTimeMillis)
+      const entry = tokens.get(token)
+      if (entry === undefined) {
+        return yield* new UnauthorizedError({ detail: "the single access token is unknown, used or expired" })
+      }
+      tokens.delete(token)
+      return entry.permission
+    })
+  }
+}

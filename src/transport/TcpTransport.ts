@@ -1,0 +1,139 @@
+/**
+ * The classic way to a broker: TCP as the original 0.3 broker speaks it (`wr+tcp://`).
+ *
+ * A Client makes one connection for each request, which the broker closes after its answer, so that many requests in
+ * flight are many connections: at most `maxConnections` at a time, further requests wait for a free one within their
+ * time. A Worker keeps one connection. Frames cannot hold line breaks; such a message is refused before it is sent.
+ *
+ * @since 0.1.0
+ */
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import * as Arr from "effect/Array"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import type { Endpoint } from "../protocol/Endpoint.ts"
+import * as Frame from "../protocol/Frame.ts"
+import * as FrameParser from "../protocol/FrameParser.ts"
+import * as Identity from "../protocol/Identity.ts"
+import { ConnectionError, RequestTimeoutError } from "../protocol/KosmonautError.ts"
+import { type Options as TransportOptions, type Session, Transport } from "./Transport.ts"
+
+/**
+ * - `maxConnections`: how many requests a Client has in flight, each on a connection of its own, default 64.
+ *
+ * @since 0.1.0
+ */
+export interface Options extends TransportOptions {
+  readonly maxConnections?: number | undefined
+}
+
+/**
+ * Makes the transport. It opens nothing by itself.
+ *
+ * @since 0.1.0
+ */
+export const make = (options: Options = {}): Transport["Service"] => {
+  const maxMessageSize = options.maxMessageSize ?? Frame.defaultMaxMessageSize
+  const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
+  const maxConnections = options.maxConnections ?? 64
+  const check = (frames: Frame.Frames) => Effect.fromResult(Frame.check(frames, { maxMessageSize, lines: true }))
+  const dial = (endpoint: Endpoint) => open({ endpoint, openTimeout, maxMessageSize })
+
+  return Transport.of({
+    schemes: ["wr+tcp"],
+    session: (endpoint) =>
+      Effect.map(dial(endpoint), ({ pull, write }) => {
+        // The identity stands before the first message and none after it.
+        let envelope = envelopeOf("dlr", endpoint)
+        return {
+          send: (frames) =>
+            Effect.suspend(() => {
+              const message = [...envelope, ...frames]
+              envelope = []
+              return write(message)
+            }),
+          pull
+        }
+      }),
+    requester: Effect.fnUntraced(function*(endpoint, { requestTimeout }) {
+      const connections = yield* Semaphore.make(maxConnections)
+      const exchange = Effect.fnUntraced(function*(frames: Frame.Frames) {
+        const { pull, write } = yield* dial(endpoint)
+        yield* write([...envelopeOf("req", endpoint), ...frames])
+        return Arr.headNonEmpty(yield* pull)
+      }, Effect.scoped)
+      return {
+        request: Effect.fnUntraced(function*(frames) {
+          yield* check(frames)
+          return yield* exchange(frames).pipe(
+            connections.withPermits(1),
+            Effect.timeoutOrElse({
+              duration: requestTimeout,
+              orElse: () => Effect.fail(new RequestTimeoutError({ command: frames[0]!, after: requestTimeout }))
+            })
+          )
+        })
+      }
+    })
+  })
+}
+
+/**
+ * Classic TCP as the transport.
+ *
+ * @since 0.1.0
+ */
+export const layer = (options?: Options): Layer.Layer<Transport> => Layer.sync(Transport, () => make(options))
+
+const envelopeOf = (kind: Identity.Kind, endpoint: Endpoint): Frame.Frames => [
+  Identity.encode(Identity.make(kind, endpoint, SecureRandom.uuidV4Unsafe())),
+  ""
+]
+
+interface Connection {
+  readonly pull: Session["pull"]
+  readonly write: (frames: Frame.Frames) => Effect.Effect<void, ConnectionError>
+}
+
+// One TCP connection, as messages; it ends with its scope, after what was written has left.
+const open = Effect.fnUntraced(function*(options: {
+  readonly endpoint: Endpoint
+  readonly openTimeout: Duration.Duration
+  readonly maxMessageSize: number
+}): Effect.fn.Return<Connection, ConnectionError, Scope.Scope> {
+  const { address, host, port } = options.endpoint
+  const error = (reason: ConnectionError["reason"]) => (cause: unknown) =>
+    new ConnectionError({ address, reason, cause })
+  const socket = yield* NodeSocket.makeNet({
+    host: host.replace(/^\[|\]$/g, ""),
+    port,
+    noDelay: true,
+    openTimeout: options.openTimeout
+  })
+  const writer = yield* socket.writer
+  const reader = yield* Effect.mapError(socket.reader, error("Refused"))
+  const parser = FrameParser.make(options.maxMessageSize)
+
+  const pull: Session["pull"] = Effect.gen(function*() {
+    for (;;) {
+      const messages: Array<Frame.Frames> = []
+      for (const chunk of yield* Effect.mapError(reader.pull, error("Closed"))) {
+        const parsed = parser.push(typeof chunk === "string" ? encoder.encode(chunk) : chunk)
+        if (Result.isFailure(parsed)) return yield* error("Malformed")(parsed.failure)
+        messages.push(...parsed.success)
+      }
+      if (Arr.isArrayNonEmpty(messages)) return messages
+    }
+  })
+  return {
+    pull,
+    write: (frames) => Effect.mapError(writer.write(Frame.encode(frames)), error("Closed"))
+  }
+})
+
+const encoder = new TextEncoder()

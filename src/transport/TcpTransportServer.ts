@@ -1,0 +1,95 @@
+/**
+ * The broker's side of classic TCP, as the original's clients speak it.
+ *
+ * The first message of a connection begins with the identity and an empty frame; later ones may leave both out. A
+ * connection that has sent no complete message within `handshakeTimeout` is closed, and nothing more is sent to one for
+ * which more than `outboxLimit` bytes wait. An answer without arguments carries one empty frame: the original go client insists on it.
+ *
+ * @since 0.1.0
+ */
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Socket from "effect/socket/Socket"
+import * as Frame from "../protocol/Frame.ts"
+import * as FrameParser from "../protocol/FrameParser.ts"
+import { type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
+
+/** How many bytes may wait for one peer that does not read. */
+const outboxLimit = 4 * 1_048_576
+
+/** How long a connection may take to say something whole. */
+const handshakeTimeout = "5 seconds"
+
+/**
+ * Binds a TCP server.
+ *
+ * @since 0.1.0
+ */
+export const listen: Listen = Effect.fnUntraced(function*(options) {
+  const server = yield* NodeSocketServer.make({ host: options.host, port: options.port, noDelay: true }).pipe(
+    Effect.mapError((error) =>
+      new ListenError({ ...options, endpoint: "backends over TCP", cause: error.reason.cause })
+    )
+  )
+  return {
+    port: server.address._tag === "UnixPathAddress" ? 0 : server.address.port,
+    run: (handlers) => Effect.ignore(server.run((socket) => serve(socket, handlers, options.maxMessageSize)))
+  }
+})
+
+// One connection, from accept to close.
+const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handlers, maxMessageSize: number) {
+  const { pull } = yield* socket.reader
+  // The server provides it to every handler, which its type does not say.
+  const net = Context.getUnsafe(yield* Effect.context<never>(), NodeSocket.NetSocket)
+  const parser = FrameParser.make(maxMessageSize)
+  let peer: Peer | undefined
+  let closed = false
+
+  const identified = (identity: string): Peer => ({
+    identity,
+    sendUnsafe: (frames, settled) => {
+      if (!net.writable || net.writableLength > outboxLimit) return settled?.(false)
+      net.write(
+        Frame.encode(frames.length === 1 ? [frames[0]!, ""] : frames),
+        settled && ((error) => settled(error == null))
+      )
+    },
+    close: Effect.sync(() => {
+      closed = true
+      net.destroySoon()
+    })
+  })
+
+  const handle = (frames: Frame.Frames) => {
+    if (closed) return Effect.void
+    const hasEnvelope = frames.length > 2 && frames[1] === ""
+    peer ??= identified(hasEnvelope ? frames[0]! : "")
+    return handlers.onMessage(peer, hasEnvelope ? frames.slice(2) : peer.identity === "" ? undefined : frames)
+  }
+
+  const next = Effect.gen(function*() {
+    for (const chunk of yield* pull) {
+      const messages = parser.push(typeof chunk === "string" ? encoder.encode(chunk) : chunk)
+      if (Result.isFailure(messages)) return yield* handlers.onMessage(peer ??= identified(""), undefined)
+      yield* Effect.forEach(messages.success, handle, { discard: true })
+    }
+  })
+
+  const greeting = Effect.gen(function*() {
+    while (peer === undefined) yield* next
+  })
+  const conversation = Effect.gen(function*() {
+    while (!closed) yield* next
+  })
+  yield* Effect.timeout(greeting, handshakeTimeout).pipe(
+    Effect.andThen(conversation),
+    Effect.ensuring(Effect.suspend(() => peer === undefined ? Effect.void : handlers.onClose(peer))),
+    Effect.ignore
+  )
+}, Effect.scoped)
+
+const encoder = new TextEncoder()

@@ -1,0 +1,80 @@
+/**
+ * How a backend reaches a broker: the contract that `Client` and `Worker` know, with drivers beside it.
+ *
+ * A transport carries messages and knows nothing of their meaning. It promises that nothing is sent twice, that what it
+ * accepted but cannot answer fails with a typed error, and that closing a scope closes what was opened in it.
+ *
+ * @since 0.1.0
+ */
+import type * as Arr from "effect/Array"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { Endpoint, Scheme } from "../protocol/Endpoint.ts"
+import type { Frames } from "../protocol/Frame.ts"
+import type { ConnectionError, MessageEncodeError, RequestTimeoutError } from "../protocol/KosmonautError.ts"
+
+/**
+ * Asks: any number of requests at once, answered in any order.
+ *
+ * @since 0.1.0
+ */
+export interface Requester {
+  /**
+   * Sends a command and waits for its answer, both without identity or envelope.
+   *
+   * Connects first where there is no connection. Fails with `MessageEncodeError` when the message cannot travel (nothing
+   * was sent), with `ConnectionError` when there is no connection or it is lost, with `RequestTimeoutError` when no answer
+   * came in time. An answer that comes after an interruption is dropped.
+   */
+  readonly request: (
+    frames: Frames
+  ) => Effect.Effect<Frames, MessageEncodeError | ConnectionError | RequestTimeoutError>
+}
+
+/**
+ * One worker's connection, from its opening to its end. There is no reconnecting: a new session is a new connection with
+ * a new identity.
+ *
+ * @since 0.1.0
+ */
+export interface Session {
+  /** Sends a command, in order. */
+  readonly send: (frames: Frames) => Effect.Effect<void, ConnectionError>
+  /**
+   * The next messages, in order. Fails once the connection has ended, after all that arrived before. Safe to interrupt:
+   * the next pull gives what this one would have given. Nothing is read while nobody pulls, beyond a bounded amount.
+   */
+  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Frames>, ConnectionError>
+}
+
+/**
+ * A way to reach brokers.
+ *
+ * @since 0.1.0
+ */
+export class Transport extends Context.Service<Transport, {
+  /** The URL schemes it speaks. */
+  readonly schemes: ReadonlyArray<Scheme>
+  /** A requester for `endpoint`; it connects when first asked. Its end fails what is in flight. */
+  readonly requester: (endpoint: Endpoint, options: {
+    /** How long to wait for an answer, from the moment the request is sent. */
+    readonly requestTimeout: Duration.Duration
+  }) => Effect.Effect<Requester, never, Scope.Scope>
+  /** Opens a worker's session. At its end what was sent is still handed to the system. */
+  readonly session: (endpoint: Endpoint) => Effect.Effect<Session, ConnectionError, Scope.Scope>
+}>()("kosmonaut/transport/Transport") {}
+
+/**
+ * What every driver can be told.
+ *
+ * - `maxMessageSize`: the largest message in bytes, sent or read, default 1 MiB.
+ * - `openTimeout`: how long opening a connection may take, default 5 seconds.
+ *
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly maxMessageSize?: number | undefined
+  readonly openTimeout?: Duration.Input | undefined
+}

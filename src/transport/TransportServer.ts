@@ -1,0 +1,95 @@
+/**
+ * How a broker hears backends: the contract that its backend endpoint knows, with drivers beside it.
+ *
+ * A transport server carries messages and knows nothing of vhosts or commands. It bounds what it reads and what waits to
+ * be sent to one peer, and a peer that exceeds either is disconnected.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { Frames } from "../protocol/Frame.ts"
+
+/**
+ * Whoever sent a message, as the way back to them.
+ *
+ * @since 0.1.0
+ */
+export interface Peer {
+  /** Who it says it is; nobody has looked at it yet. */
+  readonly identity: string
+  /**
+   * Hands a message to the peer's outbox, with the envelope of the message that this peer came with. Never waits.
+   * `settled` hears, at once or later and exactly once, whether the message was handed to the system; `false` when the
+   * peer has gone or its outbox is full because it does not read, and then nothing of it was sent.
+   */
+  readonly sendUnsafe: (frames: Frames, settled?: (delivered: boolean) => void) => void
+  /** Ends the connection once what was sent has left, where the transport has connections that a server can end. */
+  readonly close: Effect.Effect<void>
+}
+
+/**
+ * What a broker does with what it hears.
+ *
+ * @since 0.1.0
+ */
+export interface Handlers {
+  /**
+   * A message, without identity and envelope. Messages of one peer come in order, one at a time. `undefined` stands for
+   * one that could not be read; the peer is closed after it.
+   */
+  readonly onMessage: (peer: Peer, frames: Frames | undefined) => Effect.Effect<void>
+  /** The peer's connection has ended, where the transport can tell. Nothing comes from it any more. */
+  readonly onClose: (peer: Peer) => Effect.Effect<void>
+}
+
+/**
+ * A bound server: it accepts connections, and handles them while `run` runs.
+ *
+ * @since 0.1.0
+ */
+export interface TransportServer {
+  /** The port it is bound to. */
+  readonly port: number
+  /** Handles everybody until interrupted. */
+  readonly run: (handlers: Handlers) => Effect.Effect<void>
+}
+
+/**
+ * Binds a server. It is unbound with its scope.
+ *
+ * @since 0.1.0
+ */
+export type Listen = (options: {
+  readonly host: string
+  /** 0 picks a free one. */
+  readonly port: number
+  readonly maxMessageSize: number
+}) => Effect.Effect<TransportServer, ListenError, Scope.Scope>
+
+/**
+ * A server could not be bound: the port is in use, or this machine has no such address.
+ *
+ * @since 0.1.0
+ */
+export class ListenError extends Schema.TaggedError<ListenError>("kosmonaut/transport/TransportServer/ListenError")(
+  "ListenError",
+  {
+    /** Which of the broker's endpoints. */
+    endpoint: Schema.String,
+    host: Schema.String,
+    port: Schema.Int,
+    cause: Schema.Defect()
+  }
+) {
+  override get message(): string {
+    const code = this.cause instanceof Error && "code" in this.cause ? this.cause.code : String(this.cause)
+    const why = code === "EADDRINUSE"
+      ? "the port is in use. Stop what uses it, or choose another (0 picks a free one)"
+      : code === "EACCES"
+      ? "this user may not bind that port. Choose one from 1024 on"
+      : String(code)
+    return `Cannot listen on ${this.host}:${this.port} for the ${this.endpoint}: ${why}`
+  }
+}

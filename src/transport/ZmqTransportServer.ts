@@ -1,0 +1,59 @@
+/**
+ * The broker's side of ZeroMQ: one ROUTER socket for all backends.
+ *
+ * A message is `[identity] [envelope…] [] [command] [arguments…]`; the answer goes back with the same envelope, which is
+ * how a pipelining client gets its correlation id and a plain `REQ` socket needs none. There are no connections to see:
+ * a peer that has gone is noticed when something is sent to it. (Source: ZeroMQ RFC 28; WebRocket's draft.)
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Zmq from "./internal/zmqSocket.ts"
+import { type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
+
+/** How many messages may wait for one peer that does not read; beyond it they are not delivered. */
+const outboxLimit = 10_000
+
+/** How many address frames may stand before the delimiter. */
+const envelopeLimit = 8
+
+/**
+ * Binds a ROUTER socket.
+ *
+ * @since 0.1.0
+ */
+export const listen: Listen = Effect.fnUntraced(function*(options) {
+  const socket = yield* Zmq.router({ ...options, outboxLimit }).pipe(
+    Effect.mapError((cause) => new ListenError({ ...options, endpoint: "backends over ZeroMQ", cause }))
+  )
+
+  const handle = (raw: Zmq.RawFrames, handlers: Handlers) => {
+    const identity = raw[0]!
+    const delimiter = raw.findIndex((frame, index) => index > 0 && frame.length === 0)
+    const envelope = raw.slice(0, delimiter === -1 ? 1 : delimiter)
+    const peer: Peer = {
+      identity: text(identity),
+      sendUnsafe: (frames, settled) =>
+        socket.sendUnsafe([...envelope, "", ...frames], settled && ((error) => settled(error === undefined))),
+      close: Effect.void
+    }
+    const size = raw.reduce((total, frame) => total + frame.length, 0)
+    const readable = delimiter !== -1 && delimiter <= envelopeLimit && size <= options.maxMessageSize
+    return handlers.onMessage(peer, readable ? raw.slice(delimiter + 1).map(text) : undefined)
+  }
+
+  return {
+    port: socket.port,
+    run: (handlers) =>
+      socket.pull.pipe(
+        Effect.flatMap((messages) => Effect.forEach(messages, (raw) => handle(raw, handlers), { discard: true })),
+        Effect.forever,
+        // Only the end of the scope closes the socket.
+        Effect.ignore
+      )
+  }
+})
+
+const text = (frame: Uint8Array): string => decoder.decode(frame)
+
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true })

@@ -1,0 +1,222 @@
+/**
+ * ZeroMQ sockets as this library needs them, and the only file that imports `zeromq`.
+ *
+ * A socket here is scoped, gives its messages in batches with backpressure (at most `inboxLimit` wait in memory, the rest
+ * in ZeroMQ and then at the peer) and sends in order, one at a time. A pull may be interrupted without losing a message.
+ *
+ * zeromq.js has rules that shape this file: there is one pending `receive` for a socket's whole life, ended by `close`
+ * alone; overlapping sends fail; a socket that is never closed keeps the process alive.
+ */
+import * as Arr from "effect/Array"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Zmq from "zeromq"
+
+/** A message as ZeroMQ gives it: at least one frame. */
+export type RawFrames = ReadonlyArray<Uint8Array>
+
+/** The socket can do no more, or a message could not be sent; `code` is ZeroMQ's or the system's. */
+export class ZmqError extends Schema.TaggedError<ZmqError>("kosmonaut/transport/ZmqError")("ZmqError", {
+  code: Schema.String
+}) {
+  override get message(): string {
+    return this.code
+  }
+}
+
+/** An open socket; closed with its scope. */
+export interface ZmqSocket {
+  /** The next messages. Fails once the connection has ended and all that arrived before has been given. */
+  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<RawFrames>, ZmqError>
+  /** Sends when those before have been sent. `settled` hears, later, whether this message was: `undefined` says so. */
+  readonly sendUnsafe: (frames: Array<string | Uint8Array>, settled?: (error: ZmqError | undefined) => void) => void
+}
+
+/** How many messages are read ahead of the reader. */
+const inboxLimit = 1000
+
+// Long enough to hand a last word to the system, short enough not to be noticed at exit.
+const linger = 250
+
+/** What ZeroMQ itself exchanges to notice a peer that is frozen or gone without a word. */
+const heartbeat = { heartbeatInterval: 2000, heartbeatTimeout: 6000 }
+
+/**
+ * A DEALER socket with one connection to `address`: it is opened here, and once lost the socket has ended. There is no
+ * reconnecting behind anybody's back.
+ */
+export const dealer = Effect.fnUntraced(function*(options: {
+  readonly address: string
+  readonly routingId: string
+  readonly maxMessageSize: number
+  readonly openTimeout: Duration.Duration
+}): Effect.fn.Return<ZmqSocket, ZmqError, Scope.Scope> {
+  const socket = yield* acquire(() =>
+    new Zmq.Dealer({
+      routingId: options.routingId,
+      maxMessageSize: options.maxMessageSize,
+      reconnectInterval: -1,
+      ipv6: options.address.includes("["),
+      linger,
+      ...heartbeat
+    })
+  )
+  const self = makeSocket(socket)
+  yield* Effect.callback<void, ZmqError>((resume) => {
+    const ended = (code: string) => () => {
+      resume(Effect.fail(new ZmqError({ code })))
+      self.ended(code)
+    }
+    socket.events.on("handshake", () => resume(Effect.void))
+    socket.events.on("close", ended("ECONNREFUSED"))
+    socket.events.on("disconnect", ended("ECONNRESET"))
+    socket.events.on("handshake:error:auth", ended("EACCES"))
+    socket.events.on("handshake:error:protocol", ended("EPROTO"))
+    socket.events.on("handshake:error:other", ended("EPROTO"))
+    // A name that does not resolve or an address that is none is reported here, by an exception.
+    socket.connect(`tcp://${options.address}`)
+  }).pipe(
+    Effect.catchDefect((cause) => Effect.fail(new ZmqError({ code: codeOf(cause) }))),
+    Effect.timeoutOrElse({
+      duration: options.openTimeout,
+      orElse: () => Effect.fail(new ZmqError({ code: "ETIMEDOUT" }))
+    })
+  )
+  return self
+})
+
+/** A ROUTER socket bound to `host` and `port`, with the port it got where that is 0. */
+export const router = Effect.fnUntraced(function*(options: {
+  readonly host: string
+  readonly port: number
+  readonly maxMessageSize: number
+  readonly outboxLimit: number
+}): Effect.fn.Return<ZmqSocket & { readonly port: number }, ZmqError, Scope.Scope> {
+  const socket = yield* acquire(() =>
+    new Zmq.Router({
+      // A peer that is gone or does not read is an error to be handled, never a silent drop and never a wait.
+      mandatory: true,
+      sendTimeout: 0,
+      handover: true,
+      sendHighWaterMark: options.outboxLimit,
+      maxMessageSize: options.maxMessageSize,
+      ipv6: options.host.includes(":"),
+      linger,
+      ...heartbeat
+    })
+  )
+  const host = options.host.includes(":") ? `[${options.host}]` : options.host
+  yield* Effect.tryPromise({
+    try: () => socket.bind(`tcp://${host}:${options.port === 0 ? "*" : options.port}`),
+    catch: (cause) => new ZmqError({ code: codeOf(cause) })
+  })
+  const bound = socket.lastEndpoint ?? ""
+  return { ...makeSocket(socket), port: Number(bound.slice(bound.lastIndexOf(":") + 1)) }
+})
+
+const acquire = <Socket extends Zmq.Dealer | Zmq.Router>(make: () => Socket) =>
+  Effect.acquireRelease(Effect.sync(make), (socket) => Effect.sync(() => socket.close()))
+
+const makeSocket = (socket: Zmq.Dealer | Zmq.Router) => {
+  const { fail, pull } = makeInbox(socket)
+  return {
+    pull,
+    sendUnsafe: makeOutbox(socket),
+    // What ZeroMQ has already received is read first: it would be lost otherwise.
+    ended: (code: string) => {
+      const check = () => socket.closed || !socket.readable ? fail(new ZmqError({ code })) : setImmediate(check)
+      setImmediate(check)
+    }
+  }
+}
+
+const makeInbox = (socket: Zmq.Dealer | Zmq.Router) => {
+  type Batch = Arr.NonEmptyReadonlyArray<RawFrames>
+  let inbox: Array<RawFrames> = []
+  let paused = false
+  let error: ZmqError | undefined
+  let waiter: ((batch: Effect.Effect<Batch, ZmqError>) => void) | undefined
+
+  const deliver = () => {
+    if (waiter === undefined) return
+    const resume = waiter
+    const batch = inbox
+    if (Arr.isArrayNonEmpty(batch)) {
+      inbox = []
+      waiter = undefined
+      resume(Effect.succeed(batch))
+      if (paused) receive()
+    } else if (error !== undefined) {
+      waiter = undefined
+      resume(Effect.fail(error))
+    }
+  }
+  const fail = (cause: ZmqError) => {
+    error ??= cause
+    deliver()
+  }
+  const received = (frames: RawFrames) => {
+    inbox.push(frames)
+    paused = inbox.length >= inboxLimit
+    if (!paused) receive()
+    deliver()
+  }
+  const receive = (): void => {
+    paused = false
+    if (socket.closed) return fail(new ZmqError({ code: "ECLOSED" }))
+    socket.receive().then(received, (cause) => fail(new ZmqError({ code: codeOf(cause) })))
+  }
+  receive()
+
+  const pull = Effect.callback<Batch, ZmqError>((resume) => {
+    waiter = resume
+    deliver()
+    return Effect.sync(() => {
+      if (waiter === resume) waiter = undefined
+    })
+  })
+  return { pull, fail }
+}
+
+const makeOutbox = (socket: Zmq.Dealer | Zmq.Router): ZmqSocket["sendUnsafe"] => {
+  type Outgoing = {
+    readonly frames: Array<string | Uint8Array>
+    readonly settled: ((error: ZmqError | undefined) => void) | undefined
+  }
+  let waiting: Array<Outgoing> = []
+  let sending = false
+
+  const send = (batch: ReadonlyArray<Outgoing>, index: number): void => {
+    const next = batch[index]
+    if (next === undefined) {
+      if (waiting.length === 0) {
+        sending = false
+      } else {
+        const following = waiting
+        waiting = []
+        send(following, 0)
+      }
+      return
+    }
+    const settle = (error?: ZmqError) => {
+      next.settled?.(error)
+      send(batch, index + 1)
+    }
+    if (socket.closed) return settle(new ZmqError({ code: "ECLOSED" }))
+    socket.send(next.frames).then(() => settle(), (cause) => settle(new ZmqError({ code: codeOf(cause) })))
+  }
+
+  return (frames, settled) => {
+    waiting.push({ frames, settled })
+    if (sending) return
+    sending = true
+    const batch = waiting
+    waiting = []
+    send(batch, 0)
+  }
+}
+
+const codeOf = (cause: unknown): string =>
+  cause instanceof Error && "code" in cause ? String(cause.code) : String(cause)

@@ -1,0 +1,434 @@
+/**
+ * Keeps the shape of `src`: who may import whom, which foreign module comes in through which door, and what occurs
+ * nowhere. The tables come first. When the design changes, change them, and `docs/architecture.md` with them.
+ *
+ * Sources are parsed, not searched, so words in comments and in strings are free.
+ */
+import { execFileSync } from "node:child_process"
+import { existsSync, globSync, readFileSync } from "node:fs"
+import { dirname, join } from "node:path/posix"
+import { describe, expect, it } from "vitest"
+import { parseAst } from "vitest/node"
+
+/** Any folder of the broker may import these three. */
+const brokerBasics = ["server/BrokerConfig.ts", "server/BrokerError.ts", "server/BrokerMetrics.ts"]
+
+/** Who may import whom, types included. The longest row that fits a file counts; a folder may always import itself. */
+const mayImport: Record<string, ReadonlyArray<string>> = {
+  "protocol": [],
+  "events": ["protocol"],
+  "transport": ["protocol"],
+  "client": ["protocol", "events", "transport"],
+  "browser": ["protocol", "events"],
+  "server/domain": ["protocol", ...brokerBasics],
+  "server/store": ["protocol", "server/domain", ...brokerBasics],
+  "server/cluster": ["protocol", "server/domain", ...brokerBasics],
+  "server/engine": ["protocol", "server/domain", "server/store/Store.ts", "server/cluster/Cluster.ts", ...brokerBasics],
+  "server/endpoint": ["protocol", "transport", "server/domain", "server/engine", ...brokerBasics],
+  "server/BrokerConfig.ts": ["protocol"],
+  "server/BrokerError.ts": ["protocol"],
+  "server/BrokerMetrics.ts": ["protocol"],
+  "server/Broker.ts": ["protocol", "server", "transport"],
+  "server/index.ts": ["server"],
+  "testing": ["protocol", "events", "transport", "client", "browser", "server"],
+  "cli": ["protocol", "events", "transport", "client", "browser", "server"],
+  "index.ts": ["protocol", "events", "transport", "client", "browser", "server"]
+}
+
+/** The files that may know Node.js. `*` stands for anything, here and below. */
+const nodeOnly = [
+  "transport/Tcp*.ts",
+  "server/endpoint/WebSocketEndpoint.ts",
+  "server/endpoint/internal/outbox.ts",
+  "server/Broker.ts",
+  "cli/*"
+]
+
+/** The doors of foreign modules: the first row that fits an import says which files may have it. */
+const doors: Record<string, ReadonlyArray<string>> = {
+  "zeromq": ["transport/internal/zmqSocket.ts"],
+  "re2js": ["server/domain/Permission.ts"],
+  "node:*": nodeOnly,
+  "@effect/platform-node/*": nodeOnly,
+  "effect/persistence/Redis": [
+    "server/store/RedisStore.ts",
+    "server/cluster/RedisCluster.ts",
+    "server/cluster/internal/*"
+  ],
+  "effect/*": ["*"]
+}
+
+type Finder = (node: Node) => boolean
+const kind = (...types: ReadonlyArray<string>): Finder => ({ type }) => types.includes(type)
+const name = (pattern: RegExp): Finder => ({ name, type }) => type === "Identifier" && pattern.test(name!)
+const member = (pattern: RegExp): Finder => ({ object, property, type }) =>
+  type === "MemberExpression" && pattern.test(`${object?.name}.${property?.name}`)
+const imported = (pattern: RegExp): Finder => (node) => pattern.test(importOf(node) ?? "")
+
+/** What must not occur in which files, and what to do instead. */
+const bans: Record<string, Record<string, readonly [Finder, string]>> = {
+  "*": {
+    "export default": [kind("ExportDefaultDeclaration"), "export it by name"],
+    "enum": [kind("TSEnumDeclaration"), "use Schema.Literals or a union of strings"],
+    "console": [name(/^console$/), "use Effect.log, or effect/Console in cli"],
+    "Date.now": [member(/^Date\.now$/), "use effect/Clock, so that TestClock works"],
+    "Math.random": [member(/^Math\.random$/), "use effect/Random"],
+    "as any": [
+      ({ typeAnnotation: to, type }) => type === "TSAsExpression" && to?.type === "TSAnyKeyword",
+      "give the value its type, or decode it with a Schema"
+    ],
+    "async": [({ async }) => async === true, "use Effect.gen or Effect.fn"],
+    "throw": [kind("ThrowStatement"), "fail with a tagged error: Effect.fail, Result.fail"],
+    "try": [kind("TryStatement"), "use Effect.try or Result.try"]
+  },
+  "protocol/*": {
+    "Effect.gen": [member(/^Effect\.(gen|fn|fnUntraced)$/), "use Schema, Result and plain functions"],
+    "socket": [imported(/^effect\/(socket|net|http|workers)\//), "leave sockets to transport"],
+    "timer": [name(/^set(Timeout|Interval|Immediate)$/), "leave time to client and server"],
+    "clock": [imported(/^effect\/(Clock|Schedule)$/), "leave time to client and server"]
+  },
+  "events/*": {
+    "service or handler": [imported(/^effect\/(Context|Layer)$/), "only define here; client/EventRouter.ts handles"]
+  },
+  "transport/*": {
+    "vhost or channel": [name(/[Vv]host|channel|.Channel|Channel./), "a transport moves frames and does not read them"]
+  },
+  "server/domain/*": {
+    "service": [imported(/^effect\/(Context|Layer)$/), "keep values and rules here; server/engine has services"],
+    "state": [imported(/^effect\/(\w*Ref|Mutable\w+|Tx\w+)$/), "keep values and rules here; server/engine has state"]
+  },
+  "server/engine/*": {
+    "socket": [imported(/^effect\/(socket|net|http)\//), "leave sockets to server/endpoint"]
+  },
+  "server/Broker.ts": {
+    "branch": [kind("IfStatement", "SwitchStatement"), "only compose layers here"],
+    "loop": [({ type }) => /^(For|While|DoWhile)/.test(type), "only compose layers here"]
+  }
+}
+
+/** What no file of the repository may tell. */
+const secrets: Record<string, RegExp> = {
+  "an absolute path of somebody's machine": /(?<![\w.-])(\/work\/|\/root\/|\/home\/\w|\/Users\/\w)/,
+  "a private registry": /("resolved": |registry[ =])"?(?!https:\/\/registry\.npmjs\.org\/)https?:/,
+  "a private host": /\bhttps?:\/\/[\w.-]+\.(internal|intranet|corp|lan|local)\b/
+}
+
+// --- The checker -----------------------------------------------------------------------------------------------------
+
+/** What is used here of the syntax tree, which is ESTree's. */
+interface Node {
+  readonly type: string
+  readonly start: number
+  readonly end: number
+  readonly name?: string
+  readonly async?: boolean
+  readonly value?: unknown
+  readonly id?: Node
+  readonly body?: ReadonlyArray<Node>
+  readonly source?: Node | null
+  readonly object?: Node
+  readonly property?: Node
+  readonly local?: Node
+  readonly typeAnnotation?: Node | null
+  readonly declaration?: Node | null
+  readonly declarations?: ReadonlyArray<Node>
+  readonly specifiers?: ReadonlyArray<Node>
+}
+
+/** A file by its path below `src`, and what it imports; `file` there is a file of ours. */
+interface Module {
+  readonly file: string
+  readonly text: string
+  readonly program: Node
+  readonly imports: ReadonlyArray<{ readonly from: string; readonly line: number; readonly file: string | undefined }>
+}
+
+interface Violation {
+  readonly file: string
+  readonly line: number
+  readonly problem: string
+  readonly todo: string
+}
+
+const violation = (file: string, line: number, problem: string, todo: string): Violation => (
+  { file, line, problem, todo }
+)
+
+type Rule = (modules: ReadonlyArray<Module>) => Iterable<Violation>
+
+const parse = (file: string, text: string): Module => {
+  const program = parseAst(text, { lang: "ts" }) as unknown as Node
+  const imports = [...walk(program)].flatMap((node) => {
+    const from = importOf(node)
+    if (from === undefined) return []
+    return [{ from, line: lineOf(text, node), file: from.startsWith(".") ? join(dirname(file), from) : undefined }]
+  })
+  return { file, text, program, imports }
+}
+
+function* walk(value: unknown): Generator<Node> {
+  if (typeof value !== "object" || value === null) return
+  if ("type" in value) yield value as Node
+  for (const child of Object.values(value)) yield* walk(child)
+}
+
+/** What a node imports: of `import … from`, `export … from`, `import(…)` and of the type `import(…)`. */
+const importOf = ({ source }: Node) => typeof source?.value === "string" ? source.value : undefined
+
+const lineOf = (text: string, { start }: { readonly start: number }) => text.slice(0, start).split("\n").length
+
+const isWithin = (file: string, part: string) => file === part || file.startsWith(`${part}/`)
+
+const fits = (text: string, pattern: string) =>
+  new RegExp(`^${pattern.replace(/[.+]/g, "\\$&").replaceAll("*", ".*")}$`).test(text)
+
+const followTheTable: Rule = function*(modules) {
+  for (const { file, imports } of modules) {
+    const row = Object.keys(mayImport).filter((part) => isWithin(file, part)).sort((a, b) => b.length - a.length)[0]
+    if (row === undefined) {
+      yield violation(file, 1, "has no row in the table", "move it, or give its folder a row in `mayImport`")
+      continue
+    }
+    for (const { file: target, line } of imports) {
+      if (target === undefined || [row, ...mayImport[row]!].some((part) => isWithin(target, part))) continue
+      const problem = `${row} may import ${mayImport[row]!.join(", ") || "nothing of ours"}; this is ${target}`
+      yield violation(file, line, problem, "move what both need to where both may import it from")
+    }
+  }
+}
+
+const leaveInternalsAlone: Rule = function*(modules) {
+  for (const { file, imports } of modules) {
+    for (const { file: target, line } of imports) {
+      const [owner, internal] = target?.split("/internal/") ?? []
+      if (internal === undefined || isWithin(file, owner!)) continue
+      yield violation(file, line, `${target} is internal to ${owner}`, `import a public module of ${owner}`)
+    }
+  }
+}
+
+const useTheDoors: Rule = function*(modules) {
+  for (const { file, imports } of modules) {
+    for (const { file: target, from, line } of imports) {
+      if (target !== undefined) {
+        if (from.endsWith(".ts")) continue
+        yield violation(file, line, `"${from}" does not end with .ts`, "write the file's whole name")
+      } else if (/^(effect|@effect\/platform-node)(\/[a-z][\w-]*)?$/.test(from)) {
+        yield violation(file, line, `"${from}" is a barrel`, `import the module itself: "${from}/X"`)
+      } else {
+        const door = Object.keys(doors).find((pattern) => fits(from, pattern))
+        if (door === undefined) {
+          yield violation(file, line, `"${from}" has no door`, "do without it, or give it a row in `doors`")
+        } else if (!doors[door]!.some((pattern) => fits(file, pattern))) {
+          yield violation(file, line, `"${from}" is for ${doors[door]!.join(", ")} only`, "go through that file")
+        }
+      }
+    }
+  }
+}
+
+const formNoCycle: Rule = function*(modules) {
+  const all = new Map(modules.map((module) => [module.file, module]))
+  const done = new Set<string>()
+  const visit = function*(file: string, trail: ReadonlyArray<string>): Generator<Violation> {
+    for (const { file: target, line } of all.get(file)?.imports ?? []) {
+      if (target === undefined || done.has(target)) continue
+      if (trail.includes(target)) {
+        const problem = `imports in a circle: ${[...trail.slice(trail.indexOf(target)), target].join(" → ")}`
+        yield violation(file, line, problem, "move what both need into a third module")
+      } else {
+        yield* visit(target, [...trail, target])
+      }
+    }
+    done.add(file)
+  }
+  for (const file of all.keys()) {
+    if (!done.has(file)) yield* visit(file, [file])
+  }
+}
+
+const containNothingBanned: Rule = function*(modules) {
+  for (const { file, program, text } of modules) {
+    const places = Object.keys(bans).filter((place) => fits(file, place))
+    for (const node of walk(program)) {
+      for (const place of places) {
+        for (const [what, [found, todo]] of Object.entries(bans[place]!)) {
+          if (found(node)) yield violation(file, lineOf(text, node), `no ${what} in src/${place}`, todo)
+        }
+      }
+    }
+  }
+}
+
+const areDocumented: Rule = function*(modules) {
+  for (const { file, program, text } of modules) {
+    if (!/^(#!.*\n)?\/\*\*/.test(text)) {
+      yield violation(file, 1, "begins without a doc comment", "say what the module is and promises")
+    }
+    const exported = new Set<string>()
+    const symbols = new Map<string, { readonly line: number; readonly hasDoc: boolean }>()
+    let end = 0
+    for (const statement of program.body!) {
+      const comments = text.slice(end, statement.start).match(/\/\*\*[^]*?\*\//g) ?? []
+      // The first comment is the module's own, also where no import parts it from the first declaration.
+      const isDocumented = comments.length > (end === 0 ? 1 : 0)
+      for (const symbol of namesOf(statement)) {
+        if (statement.type === "ExportNamedDeclaration") exported.add(symbol)
+        const { hasDoc, line } = symbols.get(symbol) ?? { hasDoc: false, line: lineOf(text, statement) }
+        symbols.set(symbol, { line, hasDoc: hasDoc || isDocumented })
+      }
+      end = statement.end
+    }
+    for (const [symbol, { hasDoc, line }] of symbols) {
+      if (hasDoc || !exported.has(symbol)) continue
+      yield violation(file, line, `${symbol} has no doc comment`, "say what it is for, in a sentence")
+    }
+  }
+}
+
+/** The names that a statement declares, or exports after all. What comes `from` elsewhere has its comment there. */
+const namesOf = (statement: Node): ReadonlyArray<string> => {
+  const { declarations = [], id } = statement.declaration ?? statement
+  const specifiers = statement.source ? [] : statement.specifiers ?? []
+  const nodes = [id, ...declarations.map(({ id }) => id), ...specifiers.map(({ local }) => local)]
+  return nodes.flatMap((node) => node ? [node.name ?? "a pattern"] : [])
+}
+
+const rules: Record<string, Rule> = {
+  "imports follow the table": followTheTable,
+  "imports leave internals alone": leaveInternalsAlone,
+  "imports of foreign modules use their doors": useTheDoors,
+  "imports form no cycle": formNoCycle,
+  "modules contain nothing banned": containNothingBanned,
+  "modules and their exports are documented": areDocumented
+}
+
+const secretsIn = (file: string, text: string): ReadonlyArray<Violation> =>
+  text.split("\n").flatMap((line, index) =>
+    Object.keys(secrets).filter((what) => secrets[what]!.test(line)).map((what) =>
+      violation(file, index + 1, `tells ${what}`, "use relative paths and public hosts")
+    )
+  )
+
+const expectNone = (violations: ReadonlyArray<Violation>) => {
+  const lines = violations.map(({ file, line, problem, todo }) => `${file}:${line}  ${problem}\n    → ${todo}`)
+  if (lines.length > 0) expect.fail(`\n${lines.join("\n")}`)
+}
+
+// --- The tests -------------------------------------------------------------------------------------------------------
+
+const read = (path: string) => readFileSync(path, "utf8")
+
+describe("src", () => {
+  const files = globSync("**/*.ts", { cwd: "src" })
+  const modules = files.map((file) => parse(file, read(`src/${file}`)))
+
+  it("has modules to check", () => {
+    expect(files).not.toEqual([])
+  })
+
+  it.each(Object.entries(rules))("%s", (_, rule) => {
+    expectNone([...rule(modules)].map((violation) => ({ ...violation, file: `src/${violation.file}` })))
+  })
+
+  it("closes its internal folders in package.json", () => {
+    const { exports } = JSON.parse(read("package.json"))
+    const open = globSync("**/internal", { cwd: "src" }).filter((folder) => exports[`./${folder}/*`] !== null)
+    expect(open, "folders that lack `\"./<folder>/*\": null` in the exports of package.json").toEqual([])
+  })
+})
+
+describe("the repository", () => {
+  it("does not tell where it was written", () => {
+    const listed = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+    const files = listed.toString().split("\0").filter((file) => file !== "" && existsSync(file))
+    expectNone(files.flatMap((file) => secretsIn(file, read(file))))
+  })
+})
+
+describe("the checker", () => {
+  const problems = (file: string, ...lines: ReadonlyArray<string>) => {
+    const modules = [parse(file, lines.join("\n"))]
+    return Object.values(rules).flatMap((rule) => [...rule(modules)]).map(({ line, problem }) => `${line}: ${problem}`)
+  }
+
+  it.each([
+    [
+      "client/A.ts",
+      `import type * as B from "../server/B.ts"`,
+      "client may import protocol, events, transport; this is"
+    ],
+    ["client/A.ts", `type B = import("../browser/B.ts").B`, "client may import protocol, events, transport; this is"],
+    ["client/A.ts", `export * from "../transport/internal/b.ts"`, "transport/internal/b.ts is internal to transport"],
+    ["client/A.ts", `import * as A from "./A.ts"`, "imports in a circle: client/A.ts → client/A.ts"],
+    ["client/A.ts", `import { B } from "./B.js"`, `"./B.js" does not end with .ts`],
+    ["client/A.ts", `import { Effect } from "effect"`, `"effect" is a barrel`],
+    ["client/A.ts", `import * as Zmq from "zeromq"`, `"zeromq" is for transport/internal/zmqSocket.ts only`],
+    ["client/A.ts", `import "lodash"`, `"lodash" has no door`],
+    ["client/A.ts", "export const a = 1", "a has no doc comment"],
+    ["client/A.ts", "const a = 1; export { a as b }", "a has no doc comment"],
+    ["protocol/A.ts", "setTimeout(f)", "no timer in src/protocol/*"],
+    ["events/A.ts", `import * as Layer from "effect/Layer"`, "no service or handler in src/events/*"],
+    ["transport/A.ts", "const channel = 1", "no vhost or channel in src/transport/*"],
+    ["server/domain/A.ts", `import * as Ref from "effect/Ref"`, "no state in src/server/domain/*"],
+    ["server/engine/A.ts", `import * as Socket from "effect/socket/Socket"`, "no socket in src/server/engine/*"],
+    ["server/Broker.ts", "for (;;) {}", "no loop in src/server/Broker.ts"]
+  ])("objects in %s to %s", (file, line, problem) => {
+    expect(problems(file, "/** A module. */", line)).toEqual([expect.stringContaining(`2: ${problem}`)])
+  })
+
+  it("objects to a circle of several modules", () => {
+    const modules = ["a", "b", "c"].map((name, index) => parse(`${name}.ts`, `import "./${"bca"[index]}.ts"`))
+    expect([...formNoCycle(modules)].map(({ problem }) => problem)).toEqual([
+      "imports in a circle: a.ts → b.ts → c.ts → a.ts"
+    ])
+  })
+
+  it("objects to each thing banned everywhere", () => {
+    const lines = [
+      "export default 1",
+      "enum A { B }",
+      "globalThis.console.log(1)",
+      "Date.now()",
+      "Math.random()",
+      "1 as any",
+      "async () => 1",
+      "throw 1",
+      "try {} finally {}"
+    ]
+    const expected = Object.keys(bans["*"]!).map((what, index) => `${index + 2}: no ${what} in src/*`)
+    expect(problems("client/A.ts", "/** A module. */", ...lines)).toEqual(expected)
+  })
+
+  it("objects to files without a header or a place", () => {
+    expect(problems("helpers/A.ts", "/* A */")).toEqual([
+      "1: has no row in the table",
+      "1: begins without a doc comment"
+    ])
+  })
+
+  it("has nothing against comments, strings and good code", () => {
+    const lines = [
+      "#!/usr/bin/env node",
+      "/** A module without try, async or console. */",
+      `import * as Effect from "effect/Effect"`,
+      `import { request } from "./internal/request.ts"`,
+      `export { type Endpoint } from "../protocol/Endpoint.ts"`,
+      "// throw console.log(Date.now() as any)",
+      `const quoted = "try { async }" + \`throw \${/"async/.source}\``,
+      "/** Documented. */",
+      "export const a = Effect.succeed([quoted, request])"
+    ]
+    expect(problems("client/A.ts", ...lines)).toEqual([])
+  })
+
+  it("finds what tells where a file was written", () => {
+    const path = ["", "work", "main", "src"].join("/")
+    const text = [
+      `see ${path}`,
+      `"resolved": ${JSON.stringify("http://npm.example/x.tgz")}`,
+      `https://docs.example/work/x`
+    ].join("\n")
+    expect(secretsIn("x", text).map(({ line }) => line)).toEqual([1, 2])
+  })
+})

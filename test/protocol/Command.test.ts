@@ -1,0 +1,358 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary, Effect, Option, Result } from "effect"
+import { readFileSync } from "node:fs"
+import * as Command from "../../src/protocol/Command.ts"
+import { FromClient, FromServer } from "../../src/protocol/Command.ts"
+import * as Frame from "../../src/protocol/Frame.ts"
+import * as FrameParser from "../../src/protocol/FrameParser.ts"
+import * as Identity from "../../src/protocol/Identity.ts"
+import { BadRequestError, MessageDecodeError } from "../../src/protocol/KosmonautError.ts"
+import * as PageMessage from "../../src/protocol/PageMessage.ts"
+import { anyText, fromClient, fromServer, garbage, jsonObject, line, oddKeys, pick } from "./arbitraries.ts"
+
+const failureOf = <E>(result: Result.Result<unknown, E>): E => Result.getOrThrow(Result.flip(result))
+
+const parse = (bytes: Uint8Array) => Result.getOrThrow(FrameParser.make().push(bytes))
+
+/** A command as it arrives over classic TCP. */
+const carried = (frames: Frame.Frames) => {
+  const [message, ...more] = parse(
+    Frame.encode(Result.getOrThrow(Frame.check(frames, { maxMessageSize: 10_000, lines: true })))
+  )
+  expect(more).toEqual([])
+  return message
+}
+
+describe("Command", () => {
+  it.each<[FromClient, Frame.Frames]>([
+    [FromClient.OpenChannel({ channel: "room" }), ["OC", "room"]],
+    [FromClient.CloseChannel({ channel: "room" }), ["CC", "room"]],
+    [FromClient.Broadcast({ channel: "room", event: "hello", data: `{"a":1}` }), ["BC", "room", "hello", `{"a":1}`]],
+    [FromClient.AccessToken({ uid: "joe", pattern: ".*" }), ["AT", "joe", ".*"]],
+    [FromClient.Ready(), ["RD"]],
+    [FromClient.Heartbeat(), ["HB"]],
+    [FromClient.Quit(), ["QT"]]
+  ])("of a backend is written and read: %j", (command, frames) => {
+    expect(Command.encodeFromClient(command)).toEqual(frames)
+    expect(Command.decodeFromClient(frames)).toEqual(Result.succeed(command))
+  })
+
+  it.each<[FromServer, Frame.Frames]>([
+    [FromServer.Ok(), ["OK"]],
+    [FromServer.AccessTokenIssued({ token: "abc" }), ["AT", "abc"]],
+    [FromServer.Failure({ code: 454 }), ["ER", "454"]],
+    [FromServer.Heartbeat(), ["HB"]],
+    [FromServer.Quit(), ["QT"]],
+    [FromServer.Trigger({ json: `{"chat/save":{}}` }), ["TR", `{"chat/save":{}}`]]
+  ])("of the broker is written and read: %j", (command, frames) => {
+    expect(Command.encodeFromServer(command)).toEqual(frames)
+    expect(Command.decodeFromServer(frames)).toEqual(Result.succeed(command))
+  })
+
+  const more = Arbitrary.array(anyText, { maxLength: 3 })
+
+  it.prop(
+    "of a backend is read as it was written, whatever follows it",
+    [fromClient(anyText), more],
+    ([command, more]) => {
+      const frames = Command.encodeFromClient(command)
+      expect(Command.decodeFromClient(frames)).toEqual(Result.succeed(command))
+      expect(Command.decodeFromClient([...frames, ...more])).toEqual(Result.succeed(command))
+    }
+  )
+
+  it.prop(
+    "of the broker is read as it was written, whatever follows it",
+    [fromServer(anyText), more],
+    ([command, more]) => {
+      const frames = Command.encodeFromServer(command)
+      expect(Command.decodeFromServer(frames)).toEqual(Result.succeed(command))
+      expect(Command.decodeFromServer([...frames, ...more])).toEqual(Result.succeed(command))
+    }
+  )
+
+  it.prop("survives classic TCP", [fromClient(line), fromServer(line)], ([asked, answered]) => {
+    expect(Command.decodeFromClient(carried(Command.encodeFromClient(asked)))).toEqual(Result.succeed(asked))
+    expect(Command.decodeFromServer(carried(Command.encodeFromServer(answered)))).toEqual(Result.succeed(answered))
+  })
+
+  it.each([
+    [["OC"]],
+    [["OC", ""]],
+    [["CC"]],
+    [["CC", ""]],
+    [["BC"]],
+    [["BC", "room"]],
+    [["BC", "", "hello", "{}"]],
+    [["BC", "room", "", "{}"]],
+    [["AT"]],
+    [["AT", "joe"]],
+    [["AT", "", ".*"]],
+    [["AT", "joe", ""]]
+  ])("of a backend with a missing or empty argument is a bad request: %j", (frames) => {
+    const failure = failureOf(Command.decodeFromClient(frames))
+    expect(failure).toBeInstanceOf(BadRequestError)
+    expect(failure.code).toBe(400)
+    expect(failure.message).toContain(`${frames[0]} needs`)
+  })
+
+  it.each([[[]], [[""]], [["XX"]], [["oc", "room"]], [["OC ", "room"]], [["\u{FEFF}OC", "room"]], [["OK"]], [[
+    "constructor"
+  ]], [[
+    "__proto__"
+  ]]])("of a backend that is unknown is a bad request: %j", (frames) => {
+    const failure = failureOf(Command.decodeFromClient(frames))
+    expect(failure.code).toBe(400)
+    expect(failure.message).toContain("unknown")
+  })
+
+  it.each([
+    ["is missing", ["BC", "room", "hello"], "{}"],
+    ["is not an object", ["BC", "room", "hello", "[1]"], "[1]"],
+    ["is not JSON", ["BC", "room", "hello", "not json"], "not json"],
+    ["is empty", ["BC", "room", "hello", ""], ""]
+  ])("broadcasts where data %s", (_, frames, data) => {
+    expect(Command.decodeFromClient(frames)).toEqual(
+      Result.succeed(FromClient.Broadcast({ channel: "room", event: "hello", data }))
+    )
+  })
+
+  it.each([
+    [[], "undefined"],
+    [[""], `""`],
+    [["XX", "1"], `"XX"`],
+    [["ok"], `"ok"`],
+    [["constructor"], `"constructor"`],
+    [["AT"], "AT"],
+    [["AT", ""], "AT"],
+    [["ER"], "ER"],
+    [["ER", ""], "ER"],
+    [["ER", "x"], "ER"],
+    [["ER", "40"], "ER"],
+    [["ER", "4000"], "ER"],
+    [["ER", "-40"], "ER"],
+    [["ER", "4e2"], "ER"],
+    [["ER", " 400"], "ER"],
+    [["ER", "400\n"], "ER"],
+    [["TR"], "TR"]
+  ])("of the broker that is malformed is not read, and the error names it: %j", (frames, named) => {
+    const failure = failureOf(Command.decodeFromServer(frames))
+    expect(failure).toBeInstanceOf(MessageDecodeError)
+    expect(failure.message).toContain(named)
+  })
+
+  it.prop("is read from anything without throwing", [
+    Arbitrary.array(garbage, { maxLength: 4 }),
+    pick(["OC", "CC", "BC", "AT", "RD", "HB", "QT", "OK", "ER", "TR"])
+  ], ([frames, command]) => {
+    for (const some of [frames, [command, ...frames]]) {
+      Command.decodeFromClient(some)
+      Command.decodeFromServer(some)
+    }
+  })
+
+  it("is not shown at full length in an error", () => {
+    const long = "x".repeat(100_000)
+    expect(failureOf(Command.decodeFromClient([long])).message.length).toBeLessThan(300)
+    expect(failureOf(Command.decodeFromServer([long])).message.length).toBeLessThan(300)
+    expect(failureOf(Command.decodeFromServer(["ER", long])).message.length).toBeLessThan(300)
+    for (const text of [long, `{"${long}":1}`, `{"a":"${long}"}`, `{"a":{}}${long}`, "[".repeat(100_000)]) {
+      expect(failureOf(Command.decodeEvent(text)).message.length).toBeLessThan(300)
+    }
+  })
+
+  it.effect("fails with errors that catchTag finds", () =>
+    Effect.gen(function*() {
+      const asked = Effect.fromResult(Command.decodeFromClient(["XX"]))
+      const answered = Effect.fromResult(Command.decodeFromServer(["XX"]))
+      const event = Effect.fromResult(Command.decodeEvent("x"))
+      const caught = Effect.succeed("caught" as const)
+      expect(yield* Effect.catchTag(asked, "BadRequestError", () => caught)).toBe("caught")
+      expect(yield* Effect.catchTag(answered, "MessageDecodeError", () => caught)).toBe("caught")
+      expect(yield* Effect.catchTag(event, "MessageDecodeError", () => caught)).toBe("caught")
+    }))
+
+  // --- Events --------------------------------------------------------------------------------------------------------
+
+  it.prop("brings an event as it was triggered", [anyText, jsonObject], ([event, data]) => {
+    const read = Result.getOrThrow(Command.decodeEvent(JSON.stringify(Object.fromEntries([[event, data]]))))
+    expect(Object.keys(read)).toEqual(["event", "data"])
+    expect(read.event).toBe(event)
+    expect(JSON.stringify(read.data)).toBe(JSON.stringify(data))
+  })
+
+  it.prop("brings an event as the broker writes it", [anyText, jsonObject, anyText], ([event, data, sid]) => {
+    const read = Result.getOrThrow(Command.decodeEvent(PageMessage.triggered(event, data, sid)))
+    expect(read.event).toBe(event)
+    expect(Object.entries(read.data).filter(([key]) => key !== "sid")).toEqual(
+      Object.entries(data).filter(([key]) => key !== "sid")
+    )
+    expect(read.data.sid).toBe(sid)
+  })
+
+  it.each([
+    ["no JSON", "not json", "not JSON"],
+    ["nothing", "", "not JSON"],
+    ["an array", "[]", "one key"],
+    ["null", "null", "one key"],
+    ["no key", "{}", "one key"],
+    ["two keys", `{"a":{},"b":{}}`, "one key"],
+    ["a text as the value", `{"a":"b"}`, "one key"],
+    ["an array as the value", `{"a":[]}`, "one key"],
+    ["null as the value", `{"a":null}`, "one key"],
+    ["too many levels", `{"a":${`{"a":`.repeat(300)}1${"}".repeat(301)}`, "256 levels"]
+  ])("brings no event in %s", (_, json, detail) => {
+    const failure = failureOf(Command.decodeEvent(json))
+    expect(failure).toBeInstanceOf(MessageDecodeError)
+    expect(failure.message).toContain(detail)
+  })
+
+  it.prop("brings events or none in anything, without throwing", [garbage], ([json]) => {
+    Command.decodeEvent(json)
+  }, { arbitrary: { runs: 300 } })
+
+  it.each(oddKeys.filter((key) => key !== ""))("takes %j for a name like any other", (key) => {
+    const event = Result.getOrThrow(
+      Command.decodeEvent(`{${JSON.stringify(key)}:{${JSON.stringify(key)}:{"polluted":true}}}`)
+    )
+    expect(event.event).toBe(key)
+    expect(Object.keys(event.data)).toEqual([key])
+    expect(Object.getPrototypeOf(event.data)).toBe(Object.prototype)
+    for (
+      const command of [
+        FromClient.OpenChannel({ channel: key }),
+        FromClient.Broadcast({ channel: key, event: key, data: key }),
+        FromClient.AccessToken({ uid: key, pattern: key })
+      ]
+    ) {
+      expect(Command.decodeFromClient(Command.encodeFromClient(command))).toEqual(Result.succeed(command))
+    }
+    expect("polluted" in {}).toBe(false)
+  })
+
+  // --- The original --------------------------------------------------------------------------------------------------
+
+  const recorded = (
+    name: string
+  ): ReadonlyArray<{ readonly connection: number; readonly from: string; readonly bytes?: string }> =>
+    readFileSync(new URL(`../fixtures/${name}.jsonl`, import.meta.url), "utf8").trim().split("\n").map((line) =>
+      JSON.parse(line)
+    )
+
+  const bytesFrom = (name: string, who: string): ReadonlyArray<Uint8Array> =>
+    recorded(name).flatMap(({ bytes, from }) =>
+      from === who && bytes !== undefined ? [new Uint8Array(Buffer.from(bytes, "latin1"))] : []
+    )
+
+  const { AccessToken, Broadcast, CloseChannel, OpenChannel } = FromClient
+
+  /** What the original client asked in each connection, and whether it is a bad request. */
+  const requests: ReadonlyArray<readonly [command: FromClient, isBad?: "bad"]> = [
+    [OpenChannel({ channel: "room2" })],
+    [OpenChannel({ channel: "room2" })],
+    [OpenChannel({ channel: "presence-room" })],
+    [OpenChannel({ channel: "%%%" })],
+    [Broadcast({ channel: "room2", event: "hello", data: `{"what":"world"}` })],
+    [Broadcast({ channel: "room2", event: "hello", data: `{"text":"zażółć 🚀\\nline"}` })],
+    [Broadcast({ channel: "nope", event: "hello", data: "{}" })],
+    [Broadcast({ channel: "room2", event: "", data: "{}" }), "bad"],
+    [AccessToken({ uid: "joe", pattern: ".*" })],
+    [AccessToken({ uid: "joe", pattern: "..*{34}" })],
+    [AccessToken({ uid: "", pattern: ".*" }), "bad"],
+    [CloseChannel({ channel: "room2" })],
+    [CloseChannel({ channel: "room2" })],
+    [OpenChannel({ channel: "x" })]
+  ]
+
+  it("reads and writes every request of the original client", () => {
+    const sent = bytesFrom("original-client-exchange", "client")
+    expect(sent).toHaveLength(requests.length)
+    for (const [index, [command, isBad]] of requests.entries()) {
+      const [[identity, delimiter, ...frames], ...more] = parse(sent[index])
+      expect(more).toEqual([])
+      expect(delimiter).toBe("")
+      const who = Option.getOrThrow(Identity.decode(identity))
+      expect([who.kind, who.vhost]).toEqual(["req", "/test"])
+      if (isBad) expect(failureOf(Command.decodeFromClient(frames)).code).toBe(400)
+      else expect(Command.decodeFromClient(frames)).toEqual(Result.succeed(command))
+      expect(Frame.encode([Identity.encode(who), "", ...Command.encodeFromClient(command)])).toEqual(sent[index])
+    }
+  })
+
+  it("reads every answer of the original broker", () => {
+    const { AccessTokenIssued, Failure, Ok } = FromServer
+    const token = "888c8a82e8d88ede2c6bd16435a54dd0a35942b151d9475ffdb7431bc26ae063" +
+      "60b78c55d47462f60509d9ddff5edb54f9daa45c6909713fbaf42809df56a58a"
+    const answers: ReadonlyArray<FromServer> = [
+      Ok(),
+      Ok(),
+      Ok(),
+      Failure({ code: 451 }),
+      Ok(),
+      Ok(),
+      Failure({ code: 454 }),
+      Failure({ code: 400 }),
+      AccessTokenIssued({ token }),
+      Failure({ code: 597 }),
+      Failure({ code: 400 }),
+      Ok(),
+      Failure({ code: 454 }),
+      Failure({ code: 402 })
+    ]
+    const sent = bytesFrom("original-client-exchange", "server")
+    expect(sent.map((bytes) => parse(bytes).map(Command.decodeFromServer))).toEqual(
+      answers.map((answer) => [Result.succeed(answer)])
+    )
+    // One without arguments carries an empty frame, which is the transport's.
+    expect(
+      answers.map(Command.encodeFromServer).map((frames) => Frame.encode(frames.length > 1 ? frames : [...frames, ""]))
+    )
+      .toEqual(sent)
+  })
+
+  it("reads and writes everything the original worker says", () => {
+    const { Heartbeat, Quit, Ready } = FromClient
+    const sent = bytesFrom("original-worker-exchange", "client").map((bytes) => ({ bytes, messages: parse(bytes) }))
+    const said = sent.map(({ bytes, messages }) => {
+      const commands = messages.map((frames) => {
+        const who = frames[1] === "" ? Identity.decode(frames[0]) : Option.none()
+        const command = Result.getOrThrow(Command.decodeFromClient(frames.slice(Option.isSome(who) ? 2 : 0)))
+        const envelope = Option.match(who, { onNone: () => [], onSome: (who) => [Identity.encode(who), ""] })
+        expect(Option.match(who, { onNone: () => "none", onSome: ({ kind, vhost }) => `${kind} ${vhost}` })).toBe(
+          command._tag === "Ready" ? "dlr /test" : "none"
+        )
+        return { command, frames: [...envelope, ...Command.encodeFromClient(command)] }
+      })
+      expect(Buffer.concat(commands.map(({ frames }) => Frame.encode(frames)))).toEqual(Buffer.from(bytes))
+      return commands.map(({ command }) => command)
+    })
+    expect(said).toEqual([[Ready()], [Heartbeat()], [Ready()], [Ready(), Quit()]])
+  })
+
+  it("reads everything the original broker says to a worker", () => {
+    const sid = "a5f8c42e-8f30-4580-5feb-b65f1d159254"
+    const heard = bytesFrom("original-worker-exchange", "server").flatMap(parse).map((frames) =>
+      Result.getOrThrow(Command.decodeFromServer(frames))
+    )
+    expect(heard.map(({ _tag }) => _tag)).toEqual([
+      "Heartbeat",
+      "Trigger",
+      "Heartbeat",
+      "Trigger",
+      "Trigger",
+      "Heartbeat",
+      "Heartbeat"
+    ])
+    const events = heard.flatMap((command) =>
+      command._tag === "Trigger" ? [Result.getOrThrow(Command.decodeEvent(command.json))] : []
+    )
+    expect(events).toEqual([
+      { event: "chat/save", data: { n: 1, sid } },
+      { event: "chat/save", data: { sid } },
+      { event: "chat/wave", data: { at: "Joe", channel: "presence-room", sid } }
+    ])
+    expect(JSON.parse(PageMessage.triggered("chat/wave", { at: "Joe" }, sid, "presence-room"))).toEqual({
+      "chat/wave": events[2].data
+    })
+  })
+})

@@ -1,0 +1,142 @@
+/**
+ * Generated values of the protocol: the legal ones, and texts and bytes that come close.
+ */
+import { Arbitrary, Redacted, Schema } from "effect"
+import * as ChannelName from "../../src/protocol/ChannelName.ts"
+import { FromClient, FromServer } from "../../src/protocol/Command.ts"
+import * as Endpoint from "../../src/protocol/Endpoint.ts"
+import type { Identity } from "../../src/protocol/Identity.ts"
+import type { JsonObject } from "../../src/protocol/Json.ts"
+
+type Arb<A> = Arbitrary.Arbitrary<A>
+
+export const int = (minimum: number, maximum: number): Arb<number> =>
+  Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum, maximum })))
+
+export const oneOf = <A>(...options: ReadonlyArray<Arb<A>>): Arb<A> =>
+  Arbitrary.flatMap(int(0, options.length - 1), (index) => options[index])
+
+export const pick = <const A>(values: ReadonlyArray<A>): Arb<A> =>
+  oneOf(...values.map((value) => Arbitrary.Constant(value)))
+
+export const matching = (pattern: RegExp): Arb<string> =>
+  Arbitrary.schema(Schema.String.check(Schema.isPattern(pattern)))
+
+/** Texts made of these pieces, in any order and number. */
+export const piecesOf = (pieces: ReadonlyArray<string>, maxLength: number): Arb<string> =>
+  Arbitrary.map(Arbitrary.array(pick(pieces), { maxLength }), (some) => some.join(""))
+
+// --- Texts -----------------------------------------------------------------------------------------------------------
+
+/** Names that objects have without being asked. */
+export const oddKeys = ["__proto__", "constructor", "hasOwnProperty", "prototype", "toString", "toJSON", ""] as const
+
+const letters = ["a", "Z", "0", "_", "-", " ", "\0", "\t", "ż", "\u{FEFF}", "\u{2028}", "€", "\u{FFFD}", "😀"]
+
+/** Any text at all: with line breaks and halves of surrogate pairs. */
+export const anyText: Arb<string> = oneOf(
+  Arbitrary.schema(Schema.String),
+  pick(oddKeys),
+  piecesOf([...letters, "\r", "\n", "\r\n", "\ud83d", "\ude00"], 12)
+)
+
+/** Unicode text. */
+export const text: Arb<string> = Arbitrary.map(anyText, (any) => any.toWellFormed())
+
+/** Text that classic TCP can carry as a frame. */
+export const line: Arb<string> = Arbitrary.map(text, (any) => any.replace(/[\r\n]/g, "."))
+
+const filled = (empty: Arb<string>): Arb<string> => Arbitrary.map(empty, (any) => any === "" ? "x" : any)
+
+/** Words of the protocol, JSON and URLs in any order. */
+const nearlyProtocol: Arb<string> = piecesOf(
+  [
+    [`{`, `}`, `[`, `]`, `"`, `:`, `,`, `\\`, `1e9`, `-`, `null`, `{"subscribe":`, `{"channel":"a"}`, `"__proto__"`],
+    [`req:`, `dlr:`, `/a`, `b444aa042e176fe65be600a92fc71f926ee71ee6`, `7b5d2a5e-0000-4000-8000-000000000000`],
+    [`wr://`, `wrs+tcp://`, `@`, `host`, `[::1]`, `:80`, `?token=`, `#`, `%`, ` `, `\n`, `\r`, `OC`, `400`, `\ud800`]
+  ].flat(),
+  12
+)
+
+const bytesOf = (byte: Arb<number>, maxLength: number): Arb<Uint8Array> =>
+  Arbitrary.map(Arbitrary.array(byte, { maxLength }), (bytes) => Uint8Array.from(bytes))
+
+/** Any bytes; half of them of the kind that ends frames and messages or begins characters. */
+export const bytes: Arb<Uint8Array> = oneOf(
+  bytesOf(int(0, 255), 60),
+  bytesOf(pick([0x0a, 0x0d, 0x0a, 0x0d, 0x61, 0xc5, 0xbc, 0xef, 0xbb, 0xbf, 0xf0, 0xff]), 60)
+)
+
+/** What may stand where the protocol was expected. */
+export const garbage: Arb<string> = oneOf(
+  nearlyProtocol,
+  anyText,
+  Arbitrary.map(bytes, (any) => Buffer.from(any).toString("latin1")),
+  Arbitrary.map(bytes, (any) => new TextDecoder().decode(any))
+)
+
+// --- Values ----------------------------------------------------------------------------------------------------------
+
+const json = Arbitrary.schema(Schema.Json)
+
+/** A JSON object; odd keys are keys like any other. */
+export const jsonObject: Arb<JsonObject> = Arbitrary.map(
+  Arbitrary.array(Arbitrary.all([anyText, json]), { maxLength: 4 }),
+  // Through text, so that it is what a parser makes of it: no -0, `__proto__` an own key.
+  (entries) => JSON.parse(JSON.stringify(Object.fromEntries(entries))) as JsonObject
+)
+
+export const channel: Arb<string> = Arbitrary.filter(matching(/^\w[\w\-.]*$/), ChannelName.isValid)
+
+export const token: Arb<string> = matching(/^\w{40}$/)
+
+export const vhost: Arb<string> = Arbitrary.filter(matching(/^\/[\w-]+(?:\/[\w-]+)*$/), Endpoint.isVhostPath)
+
+const ipv4 = Arbitrary.map(
+  Arbitrary.all([int(0, 255), int(0, 255), int(0, 255), int(0, 255)]),
+  (parts) => parts.join(".")
+)
+
+const group = oneOf(Arbitrary.Constant(0), int(0, 0xffff))
+const ipv6 = Arbitrary.map(
+  Arbitrary.all([group, group, group, group, group, group, group, group]),
+  // As URLs spell it: lower case, zeros left out.
+  (groups) => new URL(`http://[${groups.map((value) => value.toString(16)).join(":")}]`).hostname
+)
+
+export const endpoint: Arb<Endpoint.Endpoint> = Arbitrary.map(
+  Arbitrary.all({
+    scheme: pick(["wr", "wrs", "wr+tcp", "wrs+tcp"]),
+    host: oneOf(matching(/^\w[\w-]*(?:\.\w[\w-]*)*$/), ipv4, ipv6),
+    port: oneOf(pick([1, 80, 443, 8081, 8083, 65535]), int(1, 65535)),
+    vhost,
+    token
+  }),
+  (parts) => new Endpoint.Endpoint({ ...parts, token: Redacted.make(parts.token) })
+)
+
+export const identity: Arb<Identity> = Arbitrary.map(
+  Arbitrary.all({ kind: pick(["req", "dlr"]), vhost, token, id: matching(/^[\w-]{36}$/) }),
+  (parts) => ({ ...parts, token: Redacted.make(parts.token) })
+)
+
+/** What backends say, with arguments made of `argument`. */
+export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
+  const needed = filled(argument)
+  return oneOf<FromClient>(
+    Arbitrary.map(needed, (channel) => FromClient.OpenChannel({ channel })),
+    Arbitrary.map(needed, (channel) => FromClient.CloseChannel({ channel })),
+    Arbitrary.map(Arbitrary.all({ channel: needed, event: needed, data: argument }), FromClient.Broadcast),
+    Arbitrary.map(Arbitrary.all({ uid: needed, pattern: needed }), FromClient.AccessToken),
+    pick([FromClient.Ready(), FromClient.Heartbeat(), FromClient.Quit()])
+  )
+}
+
+/** What the broker says, with arguments made of `argument`. */
+export const fromServer = (argument: Arb<string>): Arb<FromServer> =>
+  oneOf<FromServer>(
+    Arbitrary.map(filled(argument), (token) => FromServer.AccessTokenIssued({ token })),
+    Arbitrary.map(int(100, 999), (code) => FromServer.Failure({ code })),
+    Arbitrary.map(argument, (json) => FromServer.Trigger({ json })),
+    pick([FromServer.Ok(), FromServer.Heartbeat(), FromServer.Quit()])
+  )
