@@ -84,7 +84,9 @@ export const fromUrl = (input: string | Redacted.Redacted): Result.Result<Endpoi
   const token = url.username === "" ? url.searchParams.get("token") : url.username
   if (token === null) return invalid("it has no access token")
   if (!isAccessToken(token)) return invalid("an access token has 40 letters, digits or _")
-  if (!isVhostPath(url.pathname)) return invalid(`${JSON.stringify(url.pathname.slice(0, 40))} is not a vhost's path`)
+  if (!isVhostPath(url.pathname)) {
+    return invalid(`${JSON.stringify(mask(url.pathname).slice(0, 40))} is not a vhost's path`)
+  }
   const port = url.port === "" ? defaultPort[scheme] : Number(url.port)
   return Result.succeed(
     new Endpoint({ scheme, host: url.hostname, port, vhost: url.pathname, token: Redacted.make(token) })
@@ -103,7 +105,7 @@ const isScheme = (scheme: string): scheme is Scheme => Object.hasOwn(defaultPort
 
 // Whatever stands where a token could stand is masked, whether or not the rest is a URL.
 const mask = (url: string): string =>
-  url.slice(0, 300)
-    .replace(/\/\/.*@/s, "//***@")
+  url.replace(/^([\w+]*:)?([/\\]*).*@/s, "$1$2***@")
     .replace(/(token=)[^&#]*/gi, "$1***")
     .replace(/\w{40,}/g, "***")
+    .slice(0, 300)

@@ -24,11 +24,20 @@ export type Frames = ReadonlyArray<string>
 export const defaultMaxMessageSize = 1_048_576
 
 /**
+ * What of a message's bound is kept for the envelope that a transport puts around a command: 256 bytes, since an identity
+ * has at most 255.
+ *
+ * @since 0.1.0
+ */
+export const envelopeSize = 256
+
+/**
  * The bytes of a message over classic TCP. The frames must be free of line breaks, see `check`.
  *
  * @since 0.1.0
  */
-export const encode = (frames: Frames): Uint8Array => encoder.encode(`${frames.join("\n")}\n\r\n\r\n`)
+export const encode = (frames: Frames): Uint8Array =>
+  encoder.encode(`${frames.map((frame) => `${frame}\n`).join("")}\r\n\r\n`)
 
 /**
  * Whether a message can travel: it is well-formed Unicode, at most `maxMessageSize` bytes, and, where frames are `lines`,
@@ -41,24 +50,21 @@ export const check = (
   options: { readonly maxMessageSize: number; readonly lines: boolean }
 ): Result.Result<Frames, MessageEncodeError> => {
   let size = 4
+  const command = frames[0]?.slice(0, 8)
   for (let index = 0; index < frames.length; index++) {
     const frame = frames[index]!
     const refuse = (detail: string) =>
-      Result.fail(new MessageEncodeError({ argument: `argument ${index} of ${frames[0]}`, detail }))
+      Result.fail(new MessageEncodeError({ argument: `argument ${index} of ${command}`, detail }))
     if (options.lines && /[\r\n]/.test(frame)) return refuse("it holds a line break, which classic TCP cannot carry")
     if (!frame.isWellFormed()) return refuse("it holds half of a surrogate pair, which is not Unicode text")
-    size += byteLength(frame, options.maxMessageSize) + 1
+    size += encoder.encode(frame).length + 1
   }
   return size <= options.maxMessageSize ? Result.succeed(frames) : Result.fail(
     new MessageEncodeError({
-      argument: `${frames[0]}`,
+      argument: `the message ${command}`,
       detail: `it has ${size} bytes, the most is ${options.maxMessageSize}`
     })
   )
 }
-
-// A UTF-16 unit is at most three bytes of UTF-8, so most frames are known to fit without being encoded.
-const byteLength = (text: string, limit: number): number =>
-  text.length * 3 < limit / 2 ? text.length : encoder.encode(text).length
 
 const encoder = new TextEncoder()

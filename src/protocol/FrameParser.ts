@@ -31,6 +31,14 @@ export const make = (maxMessageSize: number = defaultMaxMessageSize): FrameParse
   // Where the line being read begins, and whether the line before it was a lone "\r".
   let lineStart = 0
   let afterBlank = false
+  let hasFailed = false
+
+  const failure = Result.fail(new MessageDecodeError({ detail: `it is larger than ${maxMessageSize} bytes` }))
+  const fail = () => {
+    hasFailed = true
+    buffer = new Uint8Array(0)
+    return failure
+  }
 
   const append = (chunk: Uint8Array) => {
     if (length + chunk.length > buffer.length) {
@@ -43,17 +51,17 @@ export const make = (maxMessageSize: number = defaultMaxMessageSize): FrameParse
   }
 
   const push = (chunk: Uint8Array): Result.Result<ReadonlyArray<Frames>, MessageDecodeError> => {
+    if (hasFailed) return failure
     let searched = length
     append(chunk)
     const messages: Array<Frames> = []
     let messageStart = 0
-    const tooLarge = () => length - messageStart > maxMessageSize
     for (;;) {
       const newline = buffer.subarray(0, length).indexOf(0x0a, searched)
       if (newline === -1) break
       const isBlank = newline === lineStart + 1 && buffer[lineStart] === 0x0d
       if (isBlank && afterBlank) {
-        if (newline + 1 - messageStart > maxMessageSize) return failed(maxMessageSize)
+        if (newline + 1 - messageStart > maxMessageSize) return fail()
         messages.push(toFrames(buffer.subarray(messageStart, lineStart - 2)))
         messageStart = newline + 1
       }
@@ -61,9 +69,10 @@ export const make = (maxMessageSize: number = defaultMaxMessageSize): FrameParse
       lineStart = newline + 1
       searched = newline + 1
     }
-    if (tooLarge()) return failed(maxMessageSize)
-    // What is left over moves to the front; an empty buffer is given back, so that idle connections hold nothing.
-    buffer = messageStart === length ? new Uint8Array(0) : buffer.slice(messageStart, length)
+    if (length - messageStart > maxMessageSize) return fail()
+    // What is left over moves into a buffer of its size, so that idle connections hold nothing.
+    if (messageStart === 0) return Result.succeed(messages)
+    buffer = buffer.slice(messageStart, length)
     length -= messageStart
     lineStart -= messageStart
     return Result.succeed(messages)
@@ -71,9 +80,6 @@ export const make = (maxMessageSize: number = defaultMaxMessageSize): FrameParse
 
   return { push }
 }
-
-const failed = (maxMessageSize: number) =>
-  Result.fail(new MessageDecodeError({ detail: `it is larger than ${maxMessageSize} bytes` }))
 
 // The bytes of a message without its end: each frame with its "\n".
 const toFrames = (bytes: Uint8Array): Frames => bytes.length === 0 ? [] : decoder.decode(bytes).slice(0, -1).split("\n")

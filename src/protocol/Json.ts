@@ -19,7 +19,7 @@ export type JsonObject = Schema.JsonObject
  *
  * @since 0.1.0
  */
-export const empty: JsonObject = {}
+export const empty: JsonObject = Object.freeze({})
 
 /**
  * Whether a value that came from JSON is an object, not an array and not null.

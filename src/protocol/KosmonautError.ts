@@ -24,7 +24,7 @@ export class BadRequestError extends Schema.TaggedError<BadRequestError>(id("Bad
   detail: Schema.String
 }) {
   /** The status code on the wire. */
-  readonly code = 400 satisfies Status.ErrorCode
+  readonly code = 400 as const satisfies Status.ErrorCode
   override get message(): string {
     return `Bad request (400): ${this.detail}`
   }
@@ -40,7 +40,7 @@ export class UnauthorizedError
   extends Schema.TaggedError<UnauthorizedError>(id("UnauthorizedError"))("UnauthorizedError", { detail: Schema.String })
 {
   /** The status code on the wire. */
-  readonly code = 402 satisfies Status.ErrorCode
+  readonly code = 402 as const satisfies Status.ErrorCode
   override get message(): string {
     return `Unauthorized (402): ${this.detail}`
   }
@@ -55,7 +55,7 @@ export class ForbiddenError extends Schema.TaggedError<ForbiddenError>(id("Forbi
   detail: Schema.String
 }) {
   /** The status code on the wire. */
-  readonly code = 403 satisfies Status.ErrorCode
+  readonly code = 403 as const satisfies Status.ErrorCode
   override get message(): string {
     return `Forbidden (403): ${this.detail}`
   }
@@ -72,7 +72,7 @@ export class InvalidChannelNameError
   })
 {
   /** The status code on the wire. */
-  readonly code = 451 satisfies Status.ErrorCode
+  readonly code = 451 as const satisfies Status.ErrorCode
   override get message(): string {
     return `Invalid channel name (451): ${
       quote(this.channel)
@@ -91,7 +91,7 @@ export class NotSubscribedError
   })
 {
   /** The status code on the wire. */
-  readonly code = 453 satisfies Status.ErrorCode
+  readonly code = 453 as const satisfies Status.ErrorCode
   override get message(): string {
     return `Not subscribed (453): subscribe to ${quote(this.channel)} first`
   }
@@ -108,7 +108,7 @@ export class ChannelNotFoundError
   })
 {
   /** The status code on the wire. */
-  readonly code = 454 satisfies Status.ErrorCode
+  readonly code = 454 as const satisfies Status.ErrorCode
   override get message(): string {
     return `Channel not found (454): ${
       quote(this.channel)
@@ -126,7 +126,7 @@ export class InternalError extends Schema.TaggedError<InternalError>(id("Interna
   detail: Schema.String
 }) {
   /** The status code on the wire. */
-  readonly code = 597 satisfies Status.ErrorCode
+  readonly code = 597 as const satisfies Status.ErrorCode
   override get message(): string {
     return `Internal error (597): ${this.detail}`
   }
@@ -139,7 +139,7 @@ export class InternalError extends Schema.TaggedError<InternalError>(id("Interna
  */
 export class EndOfFileError extends Schema.TaggedError<EndOfFileError>(id("EndOfFileError"))("EndOfFileError", {}) {
   /** The status code on the wire. */
-  readonly code = 598 satisfies Status.ErrorCode
+  readonly code = 598 as const satisfies Status.ErrorCode
   override get message(): string {
     return "End of file (598): the broker's input ended in the middle of the request"
   }

@@ -41,7 +41,8 @@ export const make = (options: Options = {}): Transport["Service"] => {
   const maxMessageSize = options.maxMessageSize ?? Frame.defaultMaxMessageSize
   const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
   const maxConnections = options.maxConnections ?? 64
-  const check = (frames: Frame.Frames) => Effect.fromResult(Frame.check(frames, { maxMessageSize, lines: true }))
+  const bound = { maxMessageSize: maxMessageSize - Frame.envelopeSize, lines: true }
+  const check = (frames: Frame.Frames) => Effect.fromResult(Frame.check(frames, bound))
   const dial = (endpoint: Endpoint) => open({ endpoint, openTimeout, maxMessageSize })
 
   return Transport.of({

@@ -32,7 +32,8 @@ import { type Options, type Requester, type Session, Transport } from "./Transpo
 export const make = (options: Options = {}): Transport["Service"] => {
   const maxMessageSize = options.maxMessageSize ?? Frame.defaultMaxMessageSize
   const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
-  const check = (frames: Frame.Frames) => Effect.fromResult(Frame.check(frames, { maxMessageSize, lines: false }))
+  const bound = { maxMessageSize: maxMessageSize - Frame.envelopeSize, lines: false }
+  const check = (frames: Frame.Frames) => Effect.fromResult(Frame.check(frames, bound))
 
   const dial = Effect.fnUntraced(function*(kind: Identity.Kind, endpoint: Endpoint) {
     const routingId = Identity.encode(Identity.make(kind, endpoint, SecureRandom.uuidV4Unsafe()))

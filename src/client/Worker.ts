@@ -1,0 +1,243 @@
+/**
+ * Handles what browsers trigger: every event of a vhost goes to exactly one of its workers.
+ *
+ * A worker stays connected by itself: it reconnects after every loss, for ever, and `listen` ends in two ways only, when
+ * the access token is not good (`UnauthorizedError`) or with the failure of a handler that nobody handles. Interrupting
+ * `listen` is how to stop it: it takes no more events, finishes those it has and says goodbye. Delivery is at most once:
+ * an event that a worker has received and not handled when its process dies is lost.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import type * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import type { Event } from "../protocol/Command.ts"
+import type { JsonObject } from "../protocol/Json.ts"
+import type { ConnectionError, InvalidEndpointError, UnauthorizedError } from "../protocol/KosmonautError.ts"
+import type { Transport } from "../transport/Transport.ts"
+import { ConnectionState } from "./ConnectionState.ts"
+import * as Connection from "./internal/connection.ts"
+import { resolve } from "./internal/target.ts"
+
+/**
+ * What the broker said that is an error, and what it said that is no event; the worker goes on.
+ *
+ * @since 0.1.0
+ */
+export type ProtocolError = Connection.ProtocolError
+
+/**
+ * What to do with events and with protocol errors. Where `onError` is absent, errors are logged as warnings.
+ *
+ * @since 0.1.0
+ */
+export interface Handlers<E, R, E2, R2> {
+  /** Handles an event, by its name and its data. */
+  readonly onMessage: (event: string, data: JsonObject) => Effect.Effect<unknown, E, R>
+  /** Hears of a protocol error other than `UnauthorizedError`. */
+  readonly onError?: ((error: ProtocolError) => Effect.Effect<unknown, E2, R2>) | undefined
+}
+
+/**
+ * `Handlers`, and what to do when one of them fails or dies. The worker then goes on, unless `onException` fails itself.
+ *
+ * @since 0.1.0
+ */
+export interface RecoveringHandlers<E, R, E2, R2, E3, R3> extends Handlers<E, R, E2, R2> {
+  /** Hears of every failure and defect of the other two. */
+  readonly onException: (cause: Cause.Cause<E | E2>) => Effect.Effect<unknown, E3, R3>
+}
+
+/**
+ * A broker's worker.
+ *
+ * @since 0.1.0
+ */
+export class Worker extends Context.Service<Worker, {
+  /**
+   * Takes events and handles them, `concurrency` at a time, until interrupted.
+   *
+   * Without `onException` the first failure of a handler ends it; other handlers in hand are finished. Interruption
+   * finishes all events that were received, in at most `drainTimeout`.
+   */
+  readonly listen: {
+    <E, R, E3, R3, E2 = never, R2 = never>(
+      handlers: RecoveringHandlers<E, R, E2, R2, E3, R3>
+    ): Effect.Effect<never, UnauthorizedError | E3, R | R2 | R3>
+    <E, R, E2 = never, R2 = never>(
+      handlers: Handlers<E, R, E2, R2>
+    ): Effect.Effect<never, UnauthorizedError | E | E2, R | R2>
+  }
+  /**
+   * The events as a stream, in order. It takes more when asked for more, up to `bufferSize` ahead; protocol errors are
+   * logged as warnings. Events that were received and not consumed when the stream ends are lost.
+   */
+  readonly messages: Stream.Stream<Event, UnauthorizedError>
+  /** How the worker stands with its broker, now. */
+  readonly state: Effect.Effect<ConnectionState>
+  /** How the worker stands with its broker, now and from now on. */
+  readonly changes: Stream.Stream<ConnectionState>
+}>()("kosmonaut/client/Worker") {}
+
+/**
+ * - `url`: the vhost's URL, `wr://<access token>@<host>:<port>/<vhost>`.
+ * - `concurrency`: how many events are handled at a time, default 1, which keeps their order.
+ * - `bufferSize`: how many events are received ahead of their handling, default 1000. Beyond it nothing more is read, and
+ *   events wait at the broker.
+ * - `drainTimeout`: how long stopping may take to finish what was received, default 5 seconds. What is left is lost, and
+ *   logged.
+ * - `reconnect`: when to try again, default `defaultReconnect`. A schedule that ends begins again.
+ * - `heartbeatInterval`: how often the broker hears from this worker, default 500 milliseconds.
+ * - `silenceTimeout`: after how long without a word the broker is taken for lost, default 2 seconds.
+ *
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly url: string | Redacted.Redacted
+  readonly concurrency?: number | undefined
+  readonly bufferSize?: number | undefined
+  readonly drainTimeout?: Duration.Input | undefined
+  readonly reconnect?: Schedule.Schedule<unknown, ConnectionError> | undefined
+  readonly heartbeatInterval?: Duration.Input | undefined
+  readonly silenceTimeout?: Duration.Input | undefined
+}
+
+/**
+ * Doubling from 100 milliseconds to 5 seconds, each with jitter, for ever.
+ *
+ * @since 0.1.0
+ */
+export const defaultReconnect: Schedule.Schedule<unknown> = Schedule.min([
+  Schedule.exponential("100 millis"),
+  Schedule.spaced("5 seconds")
+]).pipe(Schedule.jittered)
+
+/**
+ * Makes a worker. Nothing is connected before it listens.
+ *
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<Worker["Service"], InvalidEndpointError, Transport> {
+  const target = yield* resolve(options.url)
+  const state = yield* SubscriptionRef.make<ConnectionState>(ConnectionState.Idle())
+  const concurrency = options.concurrency ?? 1
+  const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "5 seconds")
+
+  const open: Effect.Effect<
+    { readonly inbox: Connection.Inbox; readonly connection: Connection.Connection },
+    never,
+    Scope.Scope
+  > = Effect.gen(function*() {
+    const inbox = yield* Queue.bounded<Result.Result<Event, ProtocolError>, UnauthorizedError | Cause.Done>(
+      options.bufferSize ?? 1000
+    )
+    const connection = yield* Connection.make({
+      ...target,
+      inbox,
+      state,
+      reconnect: options.reconnect ?? defaultReconnect,
+      heartbeatInterval: Duration.fromInputUnsafe(options.heartbeatInterval ?? "500 millis"),
+      silenceTimeout: Duration.fromInputUnsafe(options.silenceTimeout ?? "2 seconds")
+    })
+    return { inbox, connection }
+  })
+
+  const listen = Effect.fnUntraced(function*<E, R>(
+    handle: (item: Result.Result<Event, ProtocolError>) => Effect.Effect<unknown, E, R>
+  ) {
+    const { connection, inbox } = yield* open
+    const ended = yield* Deferred.make<never, UnauthorizedError | E>()
+
+    // A failure is reported by the one it happened to; the others finish what they have in hand.
+    const consume = Queue.take(inbox).pipe(
+      Effect.flatMap(handle),
+      Effect.forever,
+      Effect.catchTag("Done", () => Effect.void),
+      Effect.catchCause((cause) => Deferred.failCause(ended, cause as Cause.Cause<UnauthorizedError | E>))
+    )
+    const consumers = yield* Effect.forEach(Array.from({ length: concurrency }), () => Effect.forkScoped(consume))
+
+    const drain = (exit: Exit.Exit<unknown, unknown>) =>
+      Effect.gen(function*() {
+        if (Exit.hasInterrupts(exit)) {
+          yield* connection.quit
+          yield* Queue.end(inbox)
+        } else {
+          yield* Effect.forkScoped(connection.quit)
+          yield* Queue.shutdown(inbox)
+        }
+        yield* Fiber.awaitAll(consumers)
+      }).pipe(
+        Effect.scoped,
+        Effect.timeoutOrElse({
+          duration: drainTimeout,
+          orElse: () =>
+            Effect.logWarning(`Stopped before ${Queue.sizeUnsafe(inbox)} events that were received had been handled`)
+        })
+      )
+    yield* Effect.addFinalizer(drain)
+    return yield* Deferred.await(ended)
+  }, Effect.scoped)
+
+  return Worker.of({
+    listen: <E, R, E2, R2, E3, R3>(
+      handlers: Handlers<E, R, E2, R2> & Partial<RecoveringHandlers<E, R, E2, R2, E3, R3>>
+    ) => {
+      const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ?? logProtocolError
+      const { onException, onMessage } = handlers
+      return listen((item): Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> => {
+        const handled: Effect.Effect<unknown, E | E2, R | R2> = Result.isSuccess(item)
+          ? Effect.suspend(() => onMessage(item.success.event, item.success.data))
+          : Effect.suspend(() => onError(item.failure))
+        return onException === undefined ? handled : Effect.catchCause(handled, onException)
+      })
+    },
+    messages: Stream.unwrap(Effect.gen(function*() {
+      const { connection, inbox } = yield* open
+      yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(connection.quit, drainTimeout)))
+      return Stream.fromQueue(inbox)
+    })).pipe(
+      Stream.mapEffect((item) =>
+        Result.isSuccess(item) ? Effect.succeed([item.success]) : Effect.as(logProtocolError(item.failure), [])
+      ),
+      Stream.flattenIterable
+    ),
+    state: SubscriptionRef.get(state),
+    changes: SubscriptionRef.changes(state)
+  })
+})
+
+/**
+ * A worker as a layer, over whatever `Transport` is provided.
+ *
+ * @since 0.1.0
+ */
+export const layer = (options: Options): Layer.Layer<Worker, InvalidEndpointError, Transport> =>
+  Layer.effect(Worker, make(options))
+
+/**
+ * A worker as a layer, with options from configuration.
+ *
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  options: Config.Wrap<Options>
+): Layer.Layer<Worker, InvalidEndpointError | Config.ConfigError, Transport> =>
+  Layer.effect(Worker, Effect.flatMap(Config.unwrap(options), make))
+
+const logProtocolError = (error: ProtocolError): Effect.Effect<void> => Effect.logWarning(error.message)

@@ -1,0 +1,148 @@
+/**
+ * Keeps a worker connected and puts what arrives into an inbox.
+ *
+ * A connection is lost when it ends, when the broker says `QT`, or when nothing was heard for too long; then another is
+ * made, as the schedule says, which starts anew after every connection that was good. Only 402 ends it. Heartbeats have
+ * a fiber of their own. While the inbox is full nothing is read, and the broker is not taken for silent.
+ */
+import type * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
+import type * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import { decodeEvent, decodeFromServer, encodeFromClient, type Event, FromClient } from "../../protocol/Command.ts"
+import type { Endpoint } from "../../protocol/Endpoint.ts"
+import type { Frames } from "../../protocol/Frame.ts"
+import { ConnectionError, MessageDecodeError, type UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import type { Session, Transport } from "../../transport/Transport.ts"
+import { ConnectionState } from "../ConnectionState.ts"
+import { type StatusError, statusError } from "./target.ts"
+
+/** Why something that arrived is no event. */
+export type ProtocolError = Exclude<StatusError, UnauthorizedError> | MessageDecodeError
+
+/** Events and protocol errors, in the order of their arrival. It fails when the connection has ended for good. */
+export type Inbox = Queue.Queue<Result.Result<Event, ProtocolError>, UnauthorizedError | Cause.Done>
+
+/** A worker's standing connection. */
+export interface Connection {
+  /** Says goodbye, and waits until all that was on its way has come into the inbox. */
+  readonly quit: Effect.Effect<void>
+}
+
+/** What it needs to know. */
+export interface Options {
+  readonly transport: Transport["Service"]
+  readonly endpoint: Endpoint
+  readonly inbox: Inbox
+  readonly state: SubscriptionRef.SubscriptionRef<ConnectionState>
+  readonly reconnect: Schedule.Schedule<unknown, ConnectionError>
+  readonly heartbeatInterval: Duration.Duration
+  readonly silenceTimeout: Duration.Duration
+}
+
+/** Connects, and stays connected until the scope ends. */
+export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Connection, never, Scope.Scope> {
+  const { endpoint, inbox, state } = options
+  const { address } = endpoint
+  let session: Session | undefined
+  let quitting = false
+  let lost: ConnectionError | undefined
+
+  const read = Effect.fnUntraced(function*(from: Session) {
+    const frames = yield* Effect.timeoutOrElse(from.pull, {
+      duration: options.silenceTimeout,
+      orElse: () => Effect.fail(new ConnectionError({ address, reason: "Silent" }))
+    })
+    for (const message of frames) yield* receive(message)
+  })
+
+  const receive = Effect.fnUntraced(function*(frames: Frames) {
+    const decoded = decodeFromServer(frames)
+    if (Result.isFailure(decoded)) return yield* Queue.offer(inbox, Result.fail(decoded.failure))
+    const command = decoded.success
+    switch (command._tag) {
+      case "Trigger":
+        return yield* Queue.offer(inbox, decodeEvent(command.json))
+      case "Heartbeat":
+        return yield* connected
+      case "Quit":
+        return yield* new ConnectionError({ address, reason: "Closed", cause: new Error("the broker said goodbye") })
+      case "Failure": {
+        const error = statusError(command.code, "the worker", endpoint)
+        return error._tag === "UnauthorizedError" ? yield* error : yield* Queue.offer(inbox, Result.fail(error))
+      }
+      default: {
+        const error = new MessageDecodeError({ detail: `a worker was told ${command._tag}` })
+        return yield* Queue.offer(inbox, Result.fail(error))
+      }
+    }
+  })
+
+  const connected = Effect.suspend(() =>
+    SubscriptionRef.getUnsafe(state)._tag === "Connected"
+      ? Effect.void
+      : SubscriptionRef.set(state, ConnectionState.Connected())
+  )
+
+  // One connection, from its making to its end, which is always a failure.
+  const connect = Effect.gen(function*() {
+    yield* SubscriptionRef.set(state, ConnectionState.Connecting())
+    const opened = yield* options.transport.session(endpoint)
+    session = opened
+    yield* opened.send(encodeFromClient(FromClient.Ready()))
+    const beat = Effect.delay(opened.send(encodeFromClient(FromClient.Heartbeat())), options.heartbeatInterval)
+    return yield* Effect.raceFirst(Effect.forever(read(opened)), Effect.forever(beat))
+  }).pipe(
+    Effect.scoped,
+    Effect.ensuring(Effect.sync(() => session = undefined))
+  )
+
+  // After a good connection the schedule begins again, with that connection's end as its first failure.
+  const attempt = Effect.suspend((): Effect.Effect<void, ConnectionError | UnauthorizedError> => {
+    if (lost !== undefined) {
+      const error = lost
+      lost = undefined
+      return Effect.fail(error)
+    }
+    return connect.pipe(Effect.catchTag(
+      "ConnectionError",
+      Effect.fnUntraced(function*(reason) {
+        if (quitting) return
+        const wasGood = SubscriptionRef.getUnsafe(state)._tag === "Connected"
+        yield* SubscriptionRef.set(state, ConnectionState.Disconnected({ reason }))
+        if (!wasGood) return yield* reason
+        yield* Effect.logWarning(reason.message)
+        lost = reason
+      })
+    ))
+  })
+
+  const keep = Effect.gen(function*() {
+    while (!quitting) {
+      yield* attempt.pipe(
+        Effect.catchTag("UnauthorizedError", (error) => Effect.succeed(error)),
+        Effect.retry(options.reconnect),
+        Effect.catchTag("ConnectionError", () => Effect.void),
+        Effect.flatMap((refused) => refused === undefined ? Effect.void : Effect.fail(refused))
+      )
+    }
+  }).pipe(
+    Effect.catch((error) => Queue.fail(inbox, error)),
+    Effect.ensuring(SubscriptionRef.set(state, ConnectionState.Idle()))
+  )
+
+  const fiber = yield* Effect.forkScoped(keep)
+  return {
+    quit: Effect.suspend(() => {
+      quitting = true
+      return session === undefined
+        ? Fiber.interrupt(fiber)
+        : Effect.andThen(Effect.ignore(session.send(encodeFromClient(FromClient.Quit()))), Fiber.await(fiber))
+    })
+  }
+})

@@ -1,0 +1,49 @@
+/**
+ * What a Client and a Worker have in common: where they go, and what a status code means to them.
+ */
+import * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
+import * as Endpoint from "../../protocol/Endpoint.ts"
+import {
+  BadRequestError,
+  EndOfFileError,
+  InternalError,
+  InvalidEndpointError,
+  UnauthorizedError,
+  UnknownServerError
+} from "../../protocol/KosmonautError.ts"
+import { Transport } from "../../transport/Transport.ts"
+
+/** The URL as an endpoint, and the transport provided, which must speak its scheme. */
+export const resolve = Effect.fnUntraced(function*(url: string | Redacted.Redacted) {
+  const transport = yield* Transport
+  const endpoint = yield* Effect.fromResult(Endpoint.fromUrl(url))
+  if (!transport.schemes.includes(endpoint.scheme)) {
+    return yield* new InvalidEndpointError({
+      url: endpoint.toString(),
+      detail: `the transport provided speaks ${transport.schemes.join(", ")}`
+    })
+  }
+  return { transport, endpoint }
+})
+
+/** The statuses that mean the same whatever was asked; `what` says what that was. */
+export type StatusError = BadRequestError | UnauthorizedError | InternalError | EndOfFileError | UnknownServerError
+
+/** The error of a status code, one to one. */
+export const statusError = (code: number, what: string, endpoint: Endpoint.Endpoint): StatusError => {
+  switch (code) {
+    case 400:
+      return new BadRequestError({ detail: `the broker did not understand ${what}` })
+    case 402:
+      return new UnauthorizedError({
+        detail: `the access token does not open ${endpoint.vhost} at ${endpoint.address}`
+      })
+    case 597:
+      return new InternalError({ detail: `the broker failed at ${what}` })
+    case 598:
+      return new EndOfFileError({})
+    default:
+      return new UnknownServerError({ code })
+  }
+}

@@ -1,0 +1,23 @@
+/**
+ * Kosmonaut: realtime browsers for applications written with Effect. The broker is in `kosmonaut/server`.
+ *
+ * @since 0.1.0
+ */
+/** Asks a broker to do things. */
+export * as Client from "./client/Client.ts"
+/** How a Worker stands with its broker. */
+export * as ConnectionState from "./client/ConnectionState.ts"
+/** A Client and a Worker from one URL. */
+export * as Kosmonaut from "./client/Kosmonaut.ts"
+/** Handles what browsers trigger. */
+export * as Worker from "./client/Worker.ts"
+/** Where a vhost is and the token that opens it. */
+export * as Endpoint from "./protocol/Endpoint.ts"
+/** What can go wrong, one class per cause. */
+export * as KosmonautError from "./protocol/KosmonautError.ts"
+/** Classic TCP. */
+export * as TcpTransport from "./transport/TcpTransport.ts"
+/** How a backend reaches a broker. */
+export * as Transport from "./transport/Transport.ts"
+/** ZeroMQ, the default. */
+export * as ZmqTransport from "./transport/ZmqTransport.ts"
