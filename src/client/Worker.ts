@@ -162,10 +162,14 @@ export const make = Effect.fnUntraced(function*(
   ) {
     const { connection, inbox } = yield* open
     const ended = yield* Deferred.make<never, UnauthorizedError | E>()
+    let inHand = 0
 
     // A failure is reported by the one it happened to; the others finish what they have in hand.
     const consume = Queue.take(inbox).pipe(
-      Effect.flatMap(handle),
+      Effect.flatMap((item) => {
+        inHand++
+        return Effect.ensuring(handle(item), Effect.sync(() => inHand--))
+      }),
       Effect.forever,
       Effect.catchTag("Done", () => Effect.void),
       Effect.catchCause((cause) => Deferred.failCause(ended, cause as Cause.Cause<UnauthorizedError | E>))
@@ -174,20 +178,22 @@ export const make = Effect.fnUntraced(function*(
 
     const drain = (exit: Exit.Exit<unknown, unknown>) =>
       Effect.gen(function*() {
+        yield* connection.quit
         if (Exit.hasInterrupts(exit)) {
-          yield* connection.quit
+          yield* connection.ended
           yield* Queue.end(inbox)
         } else {
-          yield* Effect.forkScoped(connection.quit)
           yield* Queue.shutdown(inbox)
         }
         yield* Fiber.awaitAll(consumers)
       }).pipe(
-        Effect.scoped,
         Effect.timeoutOrElse({
           duration: drainTimeout,
           orElse: () =>
-            Effect.logWarning(`Stopped before ${Queue.sizeUnsafe(inbox)} events that were received had been handled`)
+            Effect.logWarning(
+              `Stopped after ${Duration.format(drainTimeout)}: ${inHand} handlers are interrupted, ` +
+                `${Queue.sizeUnsafe(inbox)} events that were received are lost`
+            )
         })
       )
     yield* Effect.addFinalizer(drain)

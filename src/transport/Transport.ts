@@ -40,7 +40,7 @@ export interface Requester {
  * @since 0.1.0
  */
 export interface Session {
-  /** Sends a command, in order. */
+  /** Sends a command, in order; it has been handed to the system then. */
   readonly send: (frames: Frames) => Effect.Effect<void, ConnectionError>
   /**
    * The next messages, in order. Fails once the connection has ended, after all that arrived before. Safe to interrupt:

@@ -48,11 +48,13 @@ export const make = (options: Options = {}): Transport["Service"] => {
     Scope.Scope
   > {
     const socket = yield* dial("dlr", endpoint)
+    const closed = (cause: Zmq.ZmqError) => new ConnectionError({ address: endpoint.address, reason: "Closed", cause })
     return {
-      send: (frames) => Effect.sync(() => socket.sendUnsafe(["", ...frames])),
-      pull: Effect.map(socket.pull, Arr.map((raw) => afterDelimiter(raw).frames)).pipe(
-        Effect.mapError((cause) => new ConnectionError({ address: endpoint.address, reason: "Closed", cause }))
-      )
+      send: (frames) =>
+        Effect.callback((resume) =>
+          socket.sendUnsafe(["", ...frames], (error) => resume(error ? Effect.fail(closed(error)) : Effect.void))
+        ),
+      pull: Effect.map(socket.pull, Arr.map((raw) => afterDelimiter(raw).frames)).pipe(Effect.mapError(closed))
     }
   })
 

@@ -1,7 +1,7 @@
 /**
  * A real broker on free ports with the vhost `/test`, and what tests need to reach it.
  */
-import { Context, Effect, Layer, type Redacted } from "effect"
+import { Context, Effect, Layer, Logger, type Redacted } from "effect"
 import { Kosmonaut } from "../../src/index.ts"
 import { Broker, type BrokerConfig, Vhosts } from "../../src/server/index.ts"
 
@@ -24,13 +24,16 @@ export const layer = (options?: BrokerConfig.Options) =>
       const vhost = yield* vhosts.get("/test")
       return { broker, vhost, urls: broker.urls(vhost) }
     })
-  ).pipe(Layer.provideMerge(Broker.layer({
-    websocketPort: 0,
-    backendPort: 0,
-    tcpPort: 0,
-    vhosts: [{ path: "/test", token, channels: ["room", "presence-room", "private-room"] }],
-    ...options
-  })))
+  ).pipe(
+    Layer.provideMerge(Broker.layer({
+      websocketPort: 0,
+      backendPort: 0,
+      tcpPort: 0,
+      vhosts: [{ path: "/test", token, channels: ["room", "presence-room", "private-room"] }],
+      ...options
+    })),
+    Layer.merge(Logger.layer([]))
+  )
 
 /** The two ways of a backend: a name for the tests, and which of the broker's URLs it is. */
 export const transports = [{ name: "ZeroMQ", url: "backend" }, { name: "TCP", url: "backendTcp" }] as const

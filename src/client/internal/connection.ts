@@ -30,8 +30,10 @@ export type Inbox = Queue.Queue<Result.Result<Event, ProtocolError>, Unauthorize
 
 /** A worker's standing connection. */
 export interface Connection {
-  /** Says goodbye, and waits until all that was on its way has come into the inbox. */
+  /** Says goodbye: the broker sends no more. */
   readonly quit: Effect.Effect<void>
+  /** After `quit`, waits until all that was on its way has come into the inbox. */
+  readonly ended: Effect.Effect<void>
 }
 
 /** What it needs to know. */
@@ -142,7 +144,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       quitting = true
       return session === undefined
         ? Fiber.interrupt(fiber)
-        : Effect.andThen(Effect.ignore(session.send(encodeFromClient(FromClient.Quit()))), Fiber.await(fiber))
-    })
+        : Effect.ignore(session.send(encodeFromClient(FromClient.Quit())))
+    }),
+    ended: Effect.asVoid(Fiber.await(fiber))
   }
 })

@@ -53,17 +53,18 @@ export const dealer = Effect.fnUntraced(function*(options: {
   readonly maxMessageSize: number
   readonly openTimeout: Duration.Duration
 }): Effect.fn.Return<ZmqSocket, ZmqError, Scope.Scope> {
-  const socket = yield* acquire(() =>
+  const { outbox, socket } = yield* acquire(() =>
     new Zmq.Dealer({
       routingId: options.routingId,
       maxMessageSize: options.maxMessageSize,
-      reconnectInterval: -1,
+      // Never again by itself. Not -1: ZeroMQ would then throw away what it has received and we have not yet read.
+      reconnectInterval: 2 ** 31 - 1,
       ipv6: options.address.includes("["),
       linger,
       ...heartbeat
     })
   )
-  const self = makeSocket(socket)
+  const self = makeSocket(socket, outbox)
   yield* Effect.callback<void, ZmqError>((resume) => {
     const ended = (code: string) => () => {
       resume(Effect.fail(new ZmqError({ code })))
@@ -94,7 +95,7 @@ export const router = Effect.fnUntraced(function*(options: {
   readonly maxMessageSize: number
   readonly outboxLimit: number
 }): Effect.fn.Return<ZmqSocket & { readonly port: number }, ZmqError, Scope.Scope> {
-  const socket = yield* acquire(() =>
+  const { outbox, socket } = yield* acquire(() =>
     new Zmq.Router({
       // A peer that is gone or does not read is an error to be handled, never a silent drop and never a wait.
       mandatory: true,
@@ -113,17 +114,37 @@ export const router = Effect.fnUntraced(function*(options: {
     catch: (cause) => new ZmqError({ code: codeOf(cause) })
   })
   const bound = socket.lastEndpoint ?? ""
-  return { ...makeSocket(socket), port: Number(bound.slice(bound.lastIndexOf(":") + 1)) }
+  yield* Effect.addFinalizer(() => Effect.timeoutOption(unbind(socket, bound), linger))
+  return { ...makeSocket(socket, outbox), port: Number(bound.slice(bound.lastIndexOf(":") + 1)) }
 })
 
-const acquire = <Socket extends Zmq.Dealer | Zmq.Router>(make: () => Socket) =>
-  Effect.acquireRelease(Effect.sync(make), (socket) => Effect.sync(() => socket.close()))
+// ZeroMQ frees a port behind our back, at some time after it was asked to: wait until it says so.
+const unbind = (socket: Zmq.Router, address: string) =>
+  Effect.callback<void>((resume) => {
+    const done = () => resume(Effect.void)
+    socket.events.on("close", done)
+    socket.unbind(address).then(undefined, done)
+  })
 
-const makeSocket = (socket: Zmq.Dealer | Zmq.Router) => {
+// A socket that is left behind with unsent messages is given the time of `linger` to hand them to ZeroMQ.
+const acquire = <Socket extends Zmq.Dealer | Zmq.Router>(make: () => Socket) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const socket = make()
+      return { socket, outbox: makeOutbox(socket) }
+    }),
+    ({ outbox, socket }) =>
+      Effect.ensuring(
+        Effect.timeoutOption(outbox.flushed, linger),
+        Effect.sync(() => socket.close())
+      )
+  )
+
+const makeSocket = (socket: Zmq.Dealer | Zmq.Router, outbox: Outbox) => {
   const { fail, pull } = makeInbox(socket)
   return {
     pull,
-    sendUnsafe: makeOutbox(socket),
+    sendUnsafe: outbox.sendUnsafe,
     // What ZeroMQ has already received is read first: it would be lost otherwise.
     ended: (code: string) => {
       const check = () => socket.closed || !socket.readable ? fail(new ZmqError({ code })) : setImmediate(check)
@@ -180,19 +201,27 @@ const makeInbox = (socket: Zmq.Dealer | Zmq.Router) => {
   return { pull, fail }
 }
 
-const makeOutbox = (socket: Zmq.Dealer | Zmq.Router): ZmqSocket["sendUnsafe"] => {
+interface Outbox {
+  readonly sendUnsafe: ZmqSocket["sendUnsafe"]
+  /** Waits until all that was to be sent has been. */
+  readonly flushed: Effect.Effect<void>
+}
+
+const makeOutbox = (socket: Zmq.Dealer | Zmq.Router): Outbox => {
   type Outgoing = {
     readonly frames: Array<string | Uint8Array>
     readonly settled: ((error: ZmqError | undefined) => void) | undefined
   }
   let waiting: Array<Outgoing> = []
   let sending = false
+  let onFlushed: (() => void) | undefined
 
   const send = (batch: ReadonlyArray<Outgoing>, index: number): void => {
     const next = batch[index]
     if (next === undefined) {
       if (waiting.length === 0) {
         sending = false
+        onFlushed?.()
       } else {
         const following = waiting
         waiting = []
@@ -208,13 +237,19 @@ const makeOutbox = (socket: Zmq.Dealer | Zmq.Router): ZmqSocket["sendUnsafe"] =>
     socket.send(next.frames).then(() => settle(), (cause) => settle(new ZmqError({ code: codeOf(cause) })))
   }
 
-  return (frames, settled) => {
-    waiting.push({ frames, settled })
-    if (sending) return
-    sending = true
-    const batch = waiting
-    waiting = []
-    send(batch, 0)
+  return {
+    sendUnsafe: (frames, settled) => {
+      waiting.push({ frames, settled })
+      if (sending) return
+      sending = true
+      const batch = waiting
+      waiting = []
+      send(batch, 0)
+    },
+    flushed: Effect.callback((resume) => {
+      if (!sending) return resume(Effect.void)
+      onFlushed = () => resume(Effect.void)
+    })
   }
 }
 

@@ -1,0 +1,375 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Queue, Redacted, Ref, Schedule, Scope, Stream } from "effect"
+import { Client, Kosmonaut, Worker } from "../../src/index.ts"
+import * as Browser from "../harness/Browser.ts"
+import * as FakeBroker from "../harness/FakeBroker.ts"
+import { backend, layer, TestBroker, token, transports } from "../harness/TestBroker.ts"
+
+/** Puts an event into the vhost, as an authenticated browser would. */
+const trigger = (event: string, data: object = {}) =>
+  TestBroker.use(({ vhost }) => vhost.lobby.trigger(JSON.stringify({ [event]: data })))
+
+/** Waits until the lobby looks like this: there is no event to wait for. */
+const lobbyIs = (test: (info: { readonly waiting: number; readonly workers: ReadonlyArray<string> }) => boolean) =>
+  TestBroker.use(({ vhost }) => Effect.repeat(Effect.delay(vhost.lobby.info, 5), { until: test }))
+
+const once = (workers: number) => lobbyIs((info) => info.workers.length === workers)
+
+describe.each(transports)("Worker over $name", ({ url }) => {
+  const within = <A, E>(
+    effect: Effect.Effect<A, E, Client.Client | Worker.Worker | TestBroker | Scope.Scope>,
+    options?: Partial<Kosmonaut.Options>
+  ) => effect.pipe(Effect.provide(Layer.provideMerge(backend(url, options), layer())))
+
+  /** A worker of a broker under the test's control, and a queue of the handled events. */
+  const withFake = Effect.fnUntraced(function*(options?: Partial<Kosmonaut.Options>) {
+    const broker = yield* FakeBroker.make(url)
+    const worker = yield* Effect.provide(
+      Worker.Worker,
+      Kosmonaut.layer({ url: broker.url, reconnect: Schedule.spaced("10 millis"), ...options })
+    )
+    return { broker, worker }
+  })
+
+  describe("listen", () => {
+    it.live("handles events in their order, with what a browser sent", () =>
+      within(Effect.gen(function*() {
+        const worker = yield* Worker.Worker
+        const client = yield* Client.Client
+        const { urls } = yield* TestBroker
+        const got = yield* Queue.unbounded<readonly [string, unknown]>()
+        yield* Effect.forkScoped(worker.listen({ onMessage: (event, data) => Queue.offer(got, [event, data]) }))
+        const issued = yield* client.requestSingleAccessToken("joe", ".*")
+        const joe = yield* Browser.connect(urls.websocket)
+        yield* joe.send({ auth: { token: Redacted.value(issued) } })
+        for (let n = 0; n < 50; n++) yield* joe.send({ trigger: { event: "chat/say", data: { n } } })
+        for (let n = 0; n < 50; n++) assert.deepStrictEqual(yield* Queue.take(got), ["chat/say", { n, sid: joe.sid }])
+      })))
+
+    it.live("gives failures and defects of handlers to onException and goes on", () =>
+      within(Effect.gen(function*() {
+        const worker = yield* Worker.Worker
+        const causes = yield* Queue.unbounded<Cause.Cause<"boo">>()
+        yield* Effect.forkScoped(worker.listen({
+          onMessage: (event) =>
+            event === "fail"
+              ? Effect.fail("boo" as const)
+              : event === "die"
+              ? Effect.die(new Error("dead"))
+              : event === "throw"
+              ? JSON.parse("{") as Effect.Effect<never>
+              : Effect.interrupt,
+          onException: (cause) => Queue.offer(causes, cause)
+        }))
+        for (const event of ["fail", "die", "throw", "interrupt"]) yield* trigger(event)
+        assert.deepStrictEqual(yield* Queue.take(causes), Cause.fail("boo" as const))
+        assert.include(Cause.pretty(yield* Queue.take(causes)), "dead")
+        assert.isTrue(Cause.hasDies(yield* Queue.take(causes)))
+        assert.isTrue(Cause.hasInterruptsOnly(yield* Queue.take(causes)))
+      })))
+
+    it.live("ends with the failure of a handler where there is no onException", () =>
+      within(Effect.gen(function*() {
+        const worker = yield* Worker.Worker
+        const listening = yield* Effect.forkScoped(worker.listen({ onMessage: (event) => Effect.fail(`no ${event}`) }))
+        yield* trigger("chat/say")
+        assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("no chat/say"))
+        yield* once(0)
+      })))
+
+    it.live("ends with the failure of onException", () =>
+      within(Effect.gen(function*() {
+        const worker = yield* Worker.Worker
+        const listening = yield* Effect.forkScoped(worker.listen({
+          onMessage: () => Effect.fail("first" as const),
+          onException: () => Effect.fail("second" as const)
+        }))
+        yield* trigger("chat/say")
+        assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("second" as const))
+      })))
+
+    it.live("ends with UnauthorizedError when the token is not good", () =>
+      Effect.gen(function*() {
+        const { urls } = yield* TestBroker
+        const wrong = Redacted.value(urls[url]).replace(token, "f".repeat(40))
+        const worker = yield* Effect.provide(Worker.Worker, Kosmonaut.layer({ url: wrong }))
+        const error = yield* Effect.flip(worker.listen({ onMessage: () => Effect.void }))
+        assert.strictEqual(error._tag, "UnauthorizedError")
+        const same = yield* Effect.flip(Stream.runDrain(worker.messages))
+        assert.strictEqual(same._tag, "UnauthorizedError")
+        assert.strictEqual((yield* worker.state)._tag, "Idle")
+      }).pipe(Effect.provide(layer())))
+
+    it.live("hears protocol errors in onError, and goes on", () =>
+      Effect.gen(function*() {
+        const { broker, worker } = yield* withFake()
+        const heard = yield* Queue.unbounded<string>()
+        yield* Effect.forkScoped(worker.listen({
+          onMessage: (event) => Queue.offer(heard, event),
+          onError: (error) => Queue.offer(heard, error._tag)
+        }))
+        const { peer } = yield* broker.nextOf("RD")
+        const said = [
+          ["HB"],
+          ["ER", "400"],
+          ["ER", "597"],
+          ["ER", "499"],
+          ["ER", "x"],
+          ["TR", "{"],
+          ["TR", "[]"],
+          [
+            "TR",
+            "{\"a\":1}"
+          ],
+          ["TR", "{\"a\":{},\"b\":{}}"],
+          ["??"],
+          ["OK"],
+          ["TR", "{\"chat/say\":{}}"]
+        ]
+        for (const frames of said) peer.sendUnsafe(frames)
+        for (
+          const expected of [
+            "BadRequestError",
+            "InternalError",
+            "UnknownServerError",
+            "MessageDecodeError",
+            "MessageDecodeError",
+            "MessageDecodeError",
+            "MessageDecodeError",
+            "MessageDecodeError",
+            "MessageDecodeError",
+            "MessageDecodeError",
+            "chat/say"
+          ]
+        ) assert.strictEqual(yield* Queue.take(heard), expected)
+      }))
+
+    it.live("ends with the 402 that comes later, too", () =>
+      Effect.gen(function*() {
+        const { broker, worker } = yield* withFake()
+        const listening = yield* Effect.forkScoped(Effect.flip(worker.listen({ onMessage: () => Effect.void })))
+        const { peer } = yield* broker.nextOf("RD")
+        peer.sendUnsafe(["HB"])
+        peer.sendUnsafe(["ER", "402"])
+        assert.strictEqual((yield* Fiber.join(listening))._tag, "UnauthorizedError")
+      }))
+
+    it.live("keeps its heartbeats while a handler is slow", () =>
+      Effect.gen(function*() {
+        const { broker, worker } = yield* withFake({ heartbeatInterval: "20 millis", drainTimeout: "50 millis" })
+        const handling = yield* Deferred.make<void>()
+        yield* Effect.forkScoped(
+          worker.listen({ onMessage: () => Effect.andThen(Deferred.succeed(handling, undefined), Effect.never) })
+        )
+        const { peer } = yield* broker.nextOf("RD")
+        peer.sendUnsafe(["TR", "{\"slow\":{}}"])
+        yield* Deferred.await(handling)
+        for (let n = 0; n < 10; n++) yield* broker.nextOf("HB")
+      }))
+
+    it.live("handles as many events at a time as it is told, and no more", () =>
+      within(
+        Effect.gen(function*() {
+          const worker = yield* Worker.Worker
+          const started = yield* Queue.unbounded<string>()
+          const gate = yield* Deferred.make<void>()
+          yield* Effect.forkScoped(
+            worker.listen({ onMessage: (event) => Effect.andThen(Queue.offer(started, event), Deferred.await(gate)) })
+          )
+          for (const event of ["a", "b", "c", "d", "e"]) yield* trigger(event)
+          yield* lobbyIs((info) => info.waiting === 0)
+          for (const event of ["a", "b", "c"]) assert.strictEqual(yield* Queue.take(started), event)
+          assert.strictEqual(yield* Queue.size(started), 0)
+          yield* Deferred.succeed(gate, undefined)
+          for (const event of ["d", "e"]) assert.strictEqual(yield* Queue.take(started), event)
+        }),
+        { concurrency: 3 }
+      ))
+
+    it.live("reads no further ahead than its buffer, and loses nothing of a flood", () =>
+      within(
+        Effect.gen(function*() {
+          const worker = yield* Worker.Worker
+          const count = yield* Ref.make(0)
+          const done = yield* Deferred.make<void>()
+          for (let n = 0; n < 9000; n++) yield* trigger("flood", { n, text: "x".repeat(1000) })
+          yield* Effect.forkScoped(worker.listen({
+            onMessage: (_, { n }) =>
+              Effect.gen(function*() {
+                const expected = yield* Ref.getAndUpdate(count, (_) => _ + 1)
+                assert.strictEqual(n, expected)
+                if (expected % 100 === 0) yield* Effect.yieldNow
+                if (expected === 8999) yield* Deferred.succeed(done, undefined)
+              })
+          }))
+          yield* Deferred.await(done)
+        }),
+        { bufferSize: 10 }
+      ))
+  })
+
+  describe("interrupting listen", () => {
+    it.live("finishes what was received, says goodbye, and leaves the rest to others", () =>
+      within(Effect.gen(function*() {
+        const worker = yield* Worker.Worker
+        const handled = yield* Ref.make<ReadonlyArray<string>>([])
+        const started = yield* Deferred.make<void>()
+        const gate = yield* Deferred.make<void>()
+        const listening = yield* Effect.forkScoped(worker.listen({
+          onMessage: (event) =>
+            Deferred.succeed(started, undefined).pipe(
+              Effect.andThen(Deferred.await(gate)),
+              Effect.andThen(Ref.update(handled, (events) => [...events, event]))
+            )
+        }))
+        yield* once(1)
+        for (const event of ["a", "b", "c"]) yield* trigger(event)
+        yield* Deferred.await(started)
+        const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
+        yield* once(0)
+        yield* trigger("later")
+        yield* Deferred.succeed(gate, undefined)
+        yield* Fiber.join(stopping)
+        assert.deepStrictEqual(yield* Ref.get(handled), ["a", "b", "c"])
+        const { vhost } = yield* TestBroker
+        assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 1, workers: [] })
+      })))
+
+    it.live("does not wait for a handler longer than drainTimeout", () =>
+      within(
+        Effect.gen(function*() {
+          const worker = yield* Worker.Worker
+          const started = yield* Deferred.make<void>()
+          const interrupted = yield* Deferred.make<void>()
+          const listening = yield* Effect.forkScoped(worker.listen({
+            onMessage: () =>
+              Effect.andThen(Deferred.succeed(started, undefined), Effect.never).pipe(
+                Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))
+              )
+          }))
+          yield* trigger("endless")
+          yield* Deferred.await(started)
+          yield* Fiber.interrupt(listening)
+          yield* Deferred.await(interrupted)
+        }),
+        { drainTimeout: "100 millis" }
+      ))
+
+    it.live("stops at once while there is no broker", () =>
+      Effect.gen(function*() {
+        const free = yield* Effect.scoped(Effect.map(FakeBroker.make(url), (broker) => broker.url))
+        yield* Effect.gen(function*() {
+          const worker = yield* Worker.Worker
+          const listening = yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
+          yield* worker.changes.pipe(Stream.filter((state) => state._tag === "Disconnected"), Stream.runHead)
+          yield* Fiber.interrupt(listening)
+          assert.strictEqual((yield* worker.state)._tag, "Idle")
+        }).pipe(Effect.provide(Kosmonaut.layer({ url: free, reconnect: Schedule.spaced("1 hour") })))
+      }))
+  })
+
+  describe("reconnecting", () => {
+    it.live("resumes with a fresh identity after silence, after QT and after the connection's end", () =>
+      Effect.gen(function*() {
+        const { broker, worker } = yield* withFake({ silenceTimeout: "100 millis" })
+        const got = yield* Queue.unbounded<string>()
+        yield* Effect.forkScoped(worker.listen({ onMessage: (event) => Queue.offer(got, event) }))
+        const identities = new Set<string>()
+        const connected = Effect.gen(function*() {
+          const { peer } = yield* broker.nextOf("RD")
+          identities.add(peer.identity)
+          peer.sendUnsafe(["HB"])
+          peer.sendUnsafe(["TR", "{\"event\":{}}"])
+          assert.strictEqual(yield* Queue.take(got), "event")
+          return peer
+        })
+        yield* connected // and then nothing: silence
+        const second = yield* connected
+        second.sendUnsafe(["QT"])
+        const third = yield* connected
+        if (url === "backendTcp") yield* third.close
+        yield* connected
+        assert.strictEqual(identities.size, 4)
+      }))
+
+    it.live("publishes how it stands", () =>
+      Effect.gen(function*() {
+        const { broker, worker } = yield* withFake()
+        const states = yield* Queue.unbounded<string>()
+        yield* worker.changes.pipe(
+          Stream.runForEach((state) =>
+            Queue.offer(states, state._tag === "Disconnected" ? `Disconnected: ${state.reason.reason}` : state._tag)
+          ),
+          Effect.forkScoped
+        )
+        assert.strictEqual(yield* Queue.take(states), "Idle")
+        const listening = yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
+        assert.strictEqual(yield* Queue.take(states), "Connecting")
+        const first = yield* broker.nextOf("RD")
+        assert.strictEqual((yield* worker.state)._tag, "Connecting", "it is connected when it is greeted")
+        first.peer.sendUnsafe(["HB"])
+        assert.strictEqual(yield* Queue.take(states), "Connected")
+        first.peer.sendUnsafe(["QT"])
+        assert.strictEqual(yield* Queue.take(states), "Disconnected: Closed")
+        assert.strictEqual(yield* Queue.take(states), "Connecting")
+        const second = yield* broker.nextOf("RD")
+        second.peer.sendUnsafe(["HB"])
+        assert.strictEqual(yield* Queue.take(states), "Connected")
+        yield* Effect.forkScoped(Effect.andThen(broker.nextOf("QT"), second.peer.close))
+        second.peer.sendUnsafe(["QT"])
+        yield* Fiber.interrupt(listening)
+      }))
+
+    it.live("begins a schedule that ends again", () =>
+      Effect.gen(function*() {
+        const free = yield* Effect.scoped(Effect.map(FakeBroker.make(url), (broker) => broker))
+        const attempts = yield* Queue.unbounded<void>()
+        yield* Effect.gen(function*() {
+          const worker = yield* Worker.Worker
+          yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
+          for (let n = 0; n < 12; n++) yield* Queue.take(attempts)
+        }).pipe(Effect.provide(Kosmonaut.layer({
+          url: free.url,
+          reconnect: Schedule.recurs(2).pipe(Schedule.tap(() => Queue.offer(attempts, undefined)))
+        })))
+      }))
+
+    it.live("resumes each of ten times that the broker restarts while events flow", () =>
+      Effect.gen(function*() {
+        const first = yield* Scope.make()
+        let built = yield* Layer.buildWithScope(layer(), first)
+        let running = first
+        const { broker, urls } = yield* Effect.provideContext(TestBroker, built)
+        const ports = {
+          websocketPort: broker.websocketPort,
+          backendPort: broker.backendPort,
+          tcpPort: broker.tcpPort
+        }
+        yield* Effect.gen(function*() {
+          const worker = yield* Worker.Worker
+          const got = yield* Queue.unbounded<unknown>()
+          yield* Effect.forkScoped(worker.listen({ onMessage: (_, { n }) => Queue.offer(got, n) }))
+          for (let restart = 0; restart < 10; restart++) {
+            for (let n = 0; n < 20; n++) yield* Effect.provideContext(trigger("flow", { n: restart * 20 + n }), built)
+            for (let n = 0; n < 20; n++) assert.strictEqual(yield* Queue.take(got), restart * 20 + n)
+            yield* Scope.close(running, Exit.void)
+            running = yield* Scope.make()
+            built = yield* Layer.buildWithScope(layer(ports), running)
+          }
+          yield* Scope.close(running, Exit.void)
+        }).pipe(Effect.provide(Kosmonaut.layer({ url: urls[url] })))
+      }).pipe(Effect.scoped), 20_000)
+  })
+
+  it.live("gives its events as a stream", () =>
+    within(Effect.gen(function*() {
+      const worker = yield* Worker.Worker
+      for (let n = 0; n < 5; n++) yield* trigger("chat/say", { n })
+      const events = yield* worker.messages.pipe(Stream.take(5), Stream.runCollect)
+      assert.deepStrictEqual(
+        events.map(({ data, event }) => [event, data.n]),
+        [0, 1, 2, 3, 4].map((n) => ["chat/say", n])
+      )
+      yield* once(0)
+    })))
+})

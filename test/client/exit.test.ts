@@ -1,0 +1,22 @@
+import { NodeServices } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Redacted } from "effect"
+import { ChildProcess, ChildProcessSpawner } from "effect/process"
+import { fileURLToPath } from "node:url"
+import { layer, TestBroker, transports } from "../harness/TestBroker.ts"
+
+const program = fileURLToPath(new URL("../harness/oneShot.ts", import.meta.url))
+
+describe.each(transports)("a program that uses the library over $name", ({ url }) => {
+  it.live("exits when its scope has closed", () =>
+    Effect.gen(function*() {
+      const { urls, vhost } = yield* TestBroker
+      yield* vhost.lobby.trigger("{\"chat/say\":{}}")
+      const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
+      const output = yield* spawner.string(
+        ChildProcess.make(process.execPath, [program, Redacted.value(urls[url])], { stderr: "inherit" })
+      )
+      assert.strictEqual(output, "handled chat/say\n")
+      assert.deepStrictEqual((yield* vhost.lobby.info).workers, [])
+    }).pipe(Effect.scoped, Effect.provide(layer()), Effect.provide(NodeServices.layer)), 15_000)
+})
