@@ -53,7 +53,7 @@ export const dealer = Effect.fnUntraced(function*(options: {
   readonly maxMessageSize: number
   readonly openTimeout: Duration.Duration
 }): Effect.fn.Return<ZmqSocket, ZmqError, Scope.Scope> {
-  const { outbox, socket } = yield* acquire(() =>
+  const opened = yield* acquire(() =>
     new Zmq.Dealer({
       routingId: options.routingId,
       maxMessageSize: options.maxMessageSize,
@@ -64,11 +64,11 @@ export const dealer = Effect.fnUntraced(function*(options: {
       ...heartbeat
     })
   )
-  const self = makeSocket(socket, outbox)
+  const { socket } = opened
   yield* Effect.callback<void, ZmqError>((resume) => {
     const ended = (code: string) => () => {
       resume(Effect.fail(new ZmqError({ code })))
-      self.ended(code)
+      opened.endUnsafe(code)
     }
     socket.events.on("handshake", () => resume(Effect.void))
     socket.events.on("close", ended("ECONNREFUSED"))
@@ -85,7 +85,7 @@ export const dealer = Effect.fnUntraced(function*(options: {
       orElse: () => Effect.fail(new ZmqError({ code: "ETIMEDOUT" }))
     })
   )
-  return self
+  return opened
 })
 
 /** A ROUTER socket bound to `host` and `port`, with the port it got where that is 0. */
@@ -95,7 +95,7 @@ export const router = Effect.fnUntraced(function*(options: {
   readonly maxMessageSize: number
   readonly outboxLimit: number
 }): Effect.fn.Return<ZmqSocket & { readonly port: number }, ZmqError, Scope.Scope> {
-  const { outbox, socket } = yield* acquire(() =>
+  const opened = yield* acquire(() =>
     new Zmq.Router({
       // A peer that is gone or does not read is an error to be handled, never a silent drop and never a wait.
       mandatory: true,
@@ -110,53 +110,46 @@ export const router = Effect.fnUntraced(function*(options: {
   )
   const host = options.host.includes(":") ? `[${options.host}]` : options.host
   yield* Effect.tryPromise({
-    try: () => socket.bind(`tcp://${host}:${options.port === 0 ? "*" : options.port}`),
+    try: () => opened.socket.bind(`tcp://${host}:${options.port === 0 ? "*" : options.port}`),
     catch: (cause) => new ZmqError({ code: codeOf(cause) })
   })
-  const bound = socket.lastEndpoint ?? ""
-  yield* Effect.addFinalizer(() => Effect.timeoutOption(unbind(socket, bound), linger))
-  return { ...makeSocket(socket, outbox), port: Number(bound.slice(bound.lastIndexOf(":") + 1)) }
+  const bound = opened.socket.lastEndpoint ?? ""
+  return { ...opened, port: Number(bound.slice(bound.lastIndexOf(":") + 1)) }
 })
 
-// ZeroMQ frees a port behind our back, at some time after it was asked to: wait until it says so.
-const unbind = (socket: Zmq.Router, address: string) =>
-  Effect.callback<void>((resume) => {
-    const done = () => resume(Effect.void)
-    socket.events.on("close", done)
-    socket.unbind(address).then(undefined, done)
-  })
+interface Opened<Socket> extends ZmqSocket {
+  readonly socket: Socket
+  /** Ends the pulls with this code, after what ZeroMQ has already received. */
+  readonly endUnsafe: (code: string) => void
+  /** Waits until all that was to be sent has been. */
+  readonly flushed: Effect.Effect<void>
+}
 
-// A socket that is left behind with unsent messages is given the time of `linger` to hand them to ZeroMQ.
+// At its end a socket hands what is unsent to ZeroMQ, and a bound one frees its port, within the time of `linger` each.
 const acquire = <Socket extends Zmq.Dealer | Zmq.Router>(make: () => Socket) =>
   Effect.acquireRelease(
-    Effect.sync(() => {
+    Effect.sync((): Opened<Socket> => {
       const socket = make()
-      return { socket, outbox: makeOutbox(socket) }
+      return { socket, ...makeInbox(socket), ...makeOutbox(socket) }
     }),
-    ({ outbox, socket }) =>
-      Effect.ensuring(
-        Effect.timeoutOption(outbox.flushed, linger),
-        Effect.sync(() => socket.close())
+    ({ flushed, socket }) =>
+      Effect.timeoutOption(flushed, linger).pipe(
+        Effect.andThen(Effect.timeoutOption(close(socket), linger))
       )
   )
 
-const makeSocket = (socket: Zmq.Dealer | Zmq.Router, outbox: Outbox) => {
-  const { fail, pull } = makeInbox(socket)
-  return {
-    pull,
-    sendUnsafe: outbox.sendUnsafe,
-    // What ZeroMQ has already received is read first: it would be lost otherwise.
-    ended: (code: string) => {
-      const check = () => socket.closed || !socket.readable ? fail(new ZmqError({ code })) : setImmediate(check)
-      setImmediate(check)
-    }
-  }
-}
+// ZeroMQ closes sockets and frees ports behind our back, some time after it was asked to: wait until it says so. (To
+// unbind first is no help: it works in another thread, while ours polls the socket, and ZeroMQ aborts on that.)
+const close = (socket: Zmq.Dealer | Zmq.Router): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    socket.events.on("end", () => resume(Effect.void))
+    socket.close()
+  })
 
 const makeInbox = (socket: Zmq.Dealer | Zmq.Router) => {
   type Batch = Arr.NonEmptyReadonlyArray<RawFrames>
   let inbox: Array<RawFrames> = []
-  let paused = false
+  let receiving = false
   let error: ZmqError | undefined
   let waiter: ((batch: Effect.Effect<Batch, ZmqError>) => void) | undefined
 
@@ -168,28 +161,27 @@ const makeInbox = (socket: Zmq.Dealer | Zmq.Router) => {
       inbox = []
       waiter = undefined
       resume(Effect.succeed(batch))
-      if (paused) receive()
     } else if (error !== undefined) {
       waiter = undefined
       resume(Effect.fail(error))
     }
+    receive()
   }
   const fail = (cause: ZmqError) => {
     error ??= cause
     deliver()
   }
   const received = (frames: RawFrames) => {
+    receiving = false
     inbox.push(frames)
-    paused = inbox.length >= inboxLimit
-    if (!paused) receive()
+    receive()
     deliver()
   }
   const receive = (): void => {
-    paused = false
-    if (socket.closed) return fail(new ZmqError({ code: "ECLOSED" }))
+    if (receiving || error !== undefined || socket.closed || inbox.length >= inboxLimit) return
+    receiving = true
     socket.receive().then(received, (cause) => fail(new ZmqError({ code: codeOf(cause) })))
   }
-  receive()
 
   const pull = Effect.callback<Batch, ZmqError>((resume) => {
     waiter = resume
@@ -198,16 +190,15 @@ const makeInbox = (socket: Zmq.Dealer | Zmq.Router) => {
       if (waiter === resume) waiter = undefined
     })
   })
-  return { pull, fail }
+  // What ZeroMQ has received is still to be read, and would be lost otherwise.
+  const endUnsafe = (code: string) => {
+    const check = () => socket.closed || !socket.readable ? fail(new ZmqError({ code })) : setImmediate(check)
+    setImmediate(check)
+  }
+  return { pull, endUnsafe }
 }
 
-interface Outbox {
-  readonly sendUnsafe: ZmqSocket["sendUnsafe"]
-  /** Waits until all that was to be sent has been. */
-  readonly flushed: Effect.Effect<void>
-}
-
-const makeOutbox = (socket: Zmq.Dealer | Zmq.Router): Outbox => {
+const makeOutbox = (socket: Zmq.Dealer | Zmq.Router) => {
   type Outgoing = {
     readonly frames: Array<string | Uint8Array>
     readonly settled: ((error: ZmqError | undefined) => void) | undefined
@@ -218,17 +209,7 @@ const makeOutbox = (socket: Zmq.Dealer | Zmq.Router): Outbox => {
 
   const send = (batch: ReadonlyArray<Outgoing>, index: number): void => {
     const next = batch[index]
-    if (next === undefined) {
-      if (waiting.length === 0) {
-        sending = false
-        onFlushed?.()
-      } else {
-        const following = waiting
-        waiting = []
-        send(following, 0)
-      }
-      return
-    }
+    if (next === undefined) return sendWaiting()
     const settle = (error?: ZmqError) => {
       next.settled?.(error)
       send(batch, index + 1)
@@ -236,17 +217,20 @@ const makeOutbox = (socket: Zmq.Dealer | Zmq.Router): Outbox => {
     if (socket.closed) return settle(new ZmqError({ code: "ECLOSED" }))
     socket.send(next.frames).then(() => settle(), (cause) => settle(new ZmqError({ code: codeOf(cause) })))
   }
+  const sendWaiting = () => {
+    const batch = waiting
+    waiting = []
+    sending = batch.length > 0
+    if (sending) send(batch, 0)
+    else onFlushed?.()
+  }
 
   return {
-    sendUnsafe: (frames, settled) => {
+    sendUnsafe: ((frames, settled) => {
       waiting.push({ frames, settled })
-      if (sending) return
-      sending = true
-      const batch = waiting
-      waiting = []
-      send(batch, 0)
-    },
-    flushed: Effect.callback((resume) => {
+      if (!sending) sendWaiting()
+    }) satisfies ZmqSocket["sendUnsafe"],
+    flushed: Effect.callback<void>((resume) => {
       if (!sending) return resume(Effect.void)
       onFlushed = () => resume(Effect.void)
     })

@@ -1,0 +1,26 @@
+/**
+ * A page without a socket: it keeps what it is told.
+ */
+import type { Page } from "../../src/server/domain/Page.ts"
+
+export interface FakePage extends Page {
+  /** What it has been told since the last look, parsed. */
+  readonly heard: () => ReadonlyArray<unknown>
+}
+
+/** Makes a page; `onSend` is called with every message, before it is kept. */
+export const make = (sid: string, onSend?: (message: string) => void): FakePage => {
+  let messages: Array<unknown> = []
+  return {
+    sid,
+    sendUnsafe: (message) => {
+      onSend?.(message)
+      messages.push(JSON.parse(message))
+    },
+    heard: () => {
+      const heard = messages
+      messages = []
+      return heard
+    }
+  }
+}
