@@ -1,0 +1,37 @@
+/**
+ * Every TypeScript snippet of the documentation stands, word for word, in a program under docs/examples, which `npm run
+ * check` compiles.
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "vitest"
+
+const root = path.resolve(import.meta.dirname, "..")
+const read = (file: string) => fs.readFileSync(path.join(root, file), "utf8")
+const markdown = [
+  "README.md",
+  ...fs.readdirSync(path.join(root, "docs")).filter((_) => _.endsWith(".md")).map((_) => `docs/${_}`)
+]
+// Indentation is the place's, not the snippet's.
+const unindented = (code: string) => code.replace(/^ +/gm, "")
+const examples = fs.readdirSync(path.join(root, "docs/examples")).map((file) =>
+  unindented(read(`docs/examples/${file}`))
+)
+
+describe.each(markdown)("%s", (file) => {
+  it("shows only code that compiles", () => {
+    for (const [, snippet] of read(file).matchAll(/^```ts\n(.*?)^```$/gms)) {
+      assert.isTrue(
+        examples.some((example) => example.includes(unindented(snippet!))),
+        `not in docs/examples:\n${snippet}`
+      )
+    }
+  })
+
+  it("links to files that exist", () => {
+    for (const [, target] of read(file).matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)) {
+      const linked = path.join(root, path.dirname(file), target!)
+      assert.isTrue(fs.existsSync(linked), `${target} does not exist`)
+    }
+  })
+})
