@@ -11,17 +11,13 @@
 import type * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Event } from "../protocol/Command.ts"
@@ -30,6 +26,7 @@ import type { ConnectionError, InvalidEndpointError, UnauthorizedError } from ".
 import type { Transport } from "../transport/Transport.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 import * as Connection from "./internal/connection.ts"
+import * as Listening from "./internal/listening.ts"
 import { resolve } from "./internal/target.ts"
 
 /**
@@ -135,17 +132,10 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Worker["Service"], InvalidEndpointError, Transport> {
   const target = yield* resolve(options.url)
   const state = yield* SubscriptionRef.make<ConnectionState>(ConnectionState.Idle())
-  const concurrency = options.concurrency ?? 1
   const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "5 seconds")
 
-  const open: Effect.Effect<
-    { readonly inbox: Connection.Inbox; readonly connection: Connection.Connection },
-    never,
-    Scope.Scope
-  > = Effect.gen(function*() {
-    const inbox = yield* Queue.bounded<Result.Result<Event, ProtocolError>, UnauthorizedError | Cause.Done>(
-      options.bufferSize ?? 1000
-    )
+  const open = Effect.gen(function*() {
+    const inbox = yield* Queue.bounded<Connection.Item, UnauthorizedError | Cause.Done>(options.bufferSize ?? 1000)
     const connection = yield* Connection.make({
       ...target,
       inbox,
@@ -157,61 +147,20 @@ export const make = Effect.fnUntraced(function*(
     return { inbox, connection }
   })
 
-  const listen = Effect.fnUntraced(function*<E, R>(
-    handle: (item: Result.Result<Event, ProtocolError>) => Effect.Effect<unknown, E, R>
-  ) {
-    const { connection, inbox } = yield* open
-    const ended = yield* Deferred.make<never, UnauthorizedError | E>()
-    let inHand = 0
-
-    // A failure is reported by the one it happened to; the others finish what they have in hand.
-    const consume = Queue.take(inbox).pipe(
-      Effect.flatMap((item) => {
-        inHand++
-        return Effect.ensuring(handle(item), Effect.sync(() => inHand--))
-      }),
-      Effect.forever,
-      Effect.catchTag("Done", () => Effect.void),
-      Effect.catchCause((cause) => Deferred.failCause(ended, cause as Cause.Cause<UnauthorizedError | E>))
-    )
-    const consumers = yield* Effect.forEach(Array.from({ length: concurrency }), () => Effect.forkScoped(consume))
-
-    const drain = (exit: Exit.Exit<unknown, unknown>) =>
-      Effect.gen(function*() {
-        yield* connection.quit
-        if (Exit.hasInterrupts(exit)) {
-          yield* connection.ended
-          yield* Queue.end(inbox)
-        } else {
-          yield* Queue.shutdown(inbox)
-        }
-        yield* Fiber.awaitAll(consumers)
-      }).pipe(
-        Effect.timeoutOrElse({
-          duration: drainTimeout,
-          orElse: () =>
-            Effect.logWarning(
-              `Stopped after ${Duration.format(drainTimeout)}: ${inHand} handlers are interrupted, ` +
-                `${Queue.sizeUnsafe(inbox)} events that were received are lost`
-            )
-        })
-      )
-    yield* Effect.addFinalizer(drain)
-    return yield* Deferred.await(ended)
-  }, Effect.scoped)
-
   return Worker.of({
     listen: <E, R, E2, R2, E3, R3>(
       handlers: Handlers<E, R, E2, R2> & Partial<RecoveringHandlers<E, R, E2, R2, E3, R3>>
     ) => {
       const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ?? logProtocolError
       const { onException, onMessage } = handlers
-      return listen((item): Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> => {
-        const handled: Effect.Effect<unknown, E | E2, R | R2> = Result.isSuccess(item)
-          ? Effect.suspend(() => onMessage(item.success.event, item.success.data))
-          : Effect.suspend(() => onError(item.failure))
+      // Suspended, so that what a handler throws is a defect like any other.
+      const handle = (item: Connection.Item): Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> => {
+        const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> =>
+          Result.isSuccess(item) ? onMessage(item.success.event, item.success.data) : onError(item.failure)
+        )
         return onException === undefined ? handled : Effect.catchCause(handled, onException)
-      })
+      }
+      return Effect.scoped(Listening.run({ open, drainTimeout, concurrency: options.concurrency ?? 1 }, handle))
     },
     messages: Stream.unwrap(Effect.gen(function*() {
       const { connection, inbox } = yield* open

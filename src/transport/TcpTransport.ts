@@ -16,6 +16,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import * as Socket from "effect/socket/Socket"
 import type { Endpoint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
 import * as FrameParser from "../protocol/FrameParser.ts"
@@ -109,7 +110,7 @@ const open = Effect.fnUntraced(function*(options: {
 }): Effect.fn.Return<Connection, ConnectionError, Scope.Scope> {
   const { address, host, port } = options.endpoint
   const error = (reason: ConnectionError["reason"]) => (cause: unknown) =>
-    new ConnectionError({ address, reason, cause })
+    new ConnectionError({ address, reason, cause: Socket.isSocketError(cause) ? systemError(cause) : cause })
   const socket = yield* NodeSocket.makeNet({
     host: host.replace(/^\[|\]$/g, ""),
     port,
@@ -136,5 +137,8 @@ const open = Effect.fnUntraced(function*(options: {
     write: (frames) => Effect.mapError(writer.write(Frame.encode(frames)), error("Closed"))
   }
 })
+
+// What the system said, which says more than that reading failed.
+const systemError = ({ reason }: Socket.SocketError): unknown => "cause" in reason ? reason.cause : undefined
 
 const encoder = new TextEncoder()

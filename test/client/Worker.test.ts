@@ -77,6 +77,15 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         yield* once(0)
       })))
 
+    it.live("ends with a failure that is called like the end of a queue", () =>
+      within(Effect.gen(function*() {
+        const worker = yield* Worker.Worker
+        const failure = { _tag: "Done" } as const
+        const listening = yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.fail(failure) }))
+        yield* trigger("chat/say")
+        assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail(failure))
+      })))
+
     it.live("ends with the failure of onException", () =>
       within(Effect.gen(function*() {
         const worker = yield* Worker.Worker

@@ -25,8 +25,11 @@ import { type StatusError, statusError } from "./target.ts"
 /** Why something that arrived is no event. */
 export type ProtocolError = Exclude<StatusError, UnauthorizedError> | MessageDecodeError
 
-/** Events and protocol errors, in the order of their arrival. It fails when the connection has ended for good. */
-export type Inbox = Queue.Queue<Result.Result<Event, ProtocolError>, UnauthorizedError | Cause.Done>
+/** What arrives. */
+export type Item = Result.Result<Event, ProtocolError>
+
+/** Items in the order of their arrival. It fails when the connection has ended for good. */
+export type Inbox = Queue.Queue<Item, UnauthorizedError | Cause.Done>
 
 /** A worker's standing connection. */
 export interface Connection {

@@ -50,12 +50,15 @@ export const make = Effect.gen(function*() {
   const serverScope = yield* Effect.acquireRelease(Scope.make(), Scope.close)
   // closeTimeout, how long to wait for a browser's answer to a close, is not in the types of ws.
   const websocket = { maxPayload: maxMessageSize, closeTimeout: 1000 }
-  const server = yield* NodeHttpServer.make(() => Http.createServer({ headersTimeout: 5000 }), {
-    host,
-    port,
-    disablePreemptiveShutdown: true,
-    websocket
-  }).pipe(
+  const server = yield* NodeHttpServer.make(
+    () => Http.createServer({ headersTimeout: 5000, connectionsCheckingInterval: 1000 }),
+    {
+      host,
+      port,
+      disablePreemptiveShutdown: true,
+      websocket
+    }
+  ).pipe(
     Scope.provide(serverScope),
     Effect.mapError(({ cause }) => new ListenError({ endpoint: "browsers", host, port, cause }))
   )
@@ -96,7 +99,7 @@ export const make = Effect.gen(function*() {
   )
 
   yield* server.serve(app)
-  yield* Effect.sync(() => open.forEach((socket) => socket.write(WebSocketFrame.ping))).pipe(
+  yield* Effect.sync(() => open.forEach(ping)).pipe(
     Effect.repeat(Schedule.spaced(pingInterval)),
     Effect.forkScoped
   )
@@ -116,12 +119,17 @@ export const layer: Layer.Layer<WebSocketEndpoint, ListenError, BrokerConfig | V
 // Straight to the connection: the frame is ready, and the ws package would copy it for every subscriber.
 const makeOutbox = (socket: Socket, outboxSize: number) => (message: string): void => {
   if (!socket.writable) return
-  if (socket.writableLength > outboxSize) {
-    socket.write(WebSocketFrame.close(1013))
-    socket.destroy()
-    return
+  if (socket.writableLength <= outboxSize) {
+    socket.write(WebSocketFrame.text(message))
+  } else {
+    // It gets the rest and a reason if it goes on reading, and is cut off if it does not.
+    socket.end(WebSocketFrame.close(1013))
+    socket.setTimeout(1000, () => socket.destroy())
   }
-  socket.write(WebSocketFrame.text(message))
+}
+
+const ping = (socket: Socket): void => {
+  if (socket.writable) socket.write(WebSocketFrame.ping)
 }
 
 const pathOf = (url: string): string => url.split("?", 1)[0]!
