@@ -3,6 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Option, Queue, Result, Scope } from "effect"
+import * as net from "node:net"
 import { Endpoint } from "../../src/index.ts"
 import type { Frames } from "../../src/protocol/Frame.ts"
 import * as Identity from "../../src/protocol/Identity.ts"
@@ -55,6 +56,25 @@ const serve = Effect.fnUntraced(function*(driver: Driver, options?: {
   )
   return { heard, closed, endpoint, port: server.port }
 })
+
+/** A TCP server that is no broker. */
+const impostor = (act: (socket: net.Socket) => void) =>
+  Effect.acquireRelease(
+    Effect.callback<{ readonly server: net.Server; readonly open: Set<net.Socket> }>((resume) => {
+      const open = new Set<net.Socket>()
+      const server = net.createServer((socket) => {
+        open.add(socket)
+        socket.on("error", () => undefined)
+        act(socket)
+      })
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed({ server, open })))
+    }),
+    ({ open, server }) =>
+      Effect.sync(() => {
+        server.close()
+        open.forEach((socket) => socket.destroy())
+      })
+  ).pipe(Effect.map(({ server }) => (server.address() as net.AddressInfo).port))
 
 const echo = (frames: Frames): Frames => ["OK", ...frames]
 
@@ -206,6 +226,38 @@ export const suite = (name: string, driver: Driver) => {
             yield* Fiber.interrupt(inFlight)
           }
         }))
+    })
+
+    describe("something else at the broker's address", () => {
+      const impostors: Record<string, { readonly act: (socket: net.Socket) => void; readonly request: string }> = {
+        "that says nothing": { act: () => undefined, request: driver.carriesLines ? "Refused" : "RequestTimeoutError" },
+        "that hangs up": { act: (socket) => socket.destroy(), request: driver.carriesLines ? "Refused" : "Closed" },
+        "that is a web server": {
+          act: (socket) => socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
+          request: driver.carriesLines ? "Refused" : "Closed"
+        },
+        "that never stops talking": {
+          act: (socket) => socket.write("x".repeat(100_000)),
+          request: driver.carriesLines ? "Refused" : "Malformed"
+        }
+      }
+      for (const [what, { act, request: expected }] of Object.entries(impostors)) {
+        it.live(`${what} fails a request and a session in time`, () =>
+          Effect.gen(function*() {
+            const port = yield* impostor(act)
+            const endpoint = Result.getOrThrow(Endpoint.fromUrl(`${driver.scheme}://${token}@127.0.0.1:${port}/test`))
+            const transport = driver.make({ maxMessageSize: 10_000, openTimeout: "200 millis" })
+            const { request } = yield* transport.requester(endpoint, { requestTimeout: Duration.millis(200) })
+            const error = yield* Effect.flip(request(["OC", "room"]))
+            assert.strictEqual("reason" in error ? error.reason : error._tag, expected)
+            const conversation = transport.session(endpoint).pipe(
+              Effect.flatMap(({ pull, send }) => Effect.andThen(send(["RD"]), pull)),
+              Effect.timeout("300 millis"),
+              Effect.scoped
+            )
+            assert.isTrue(Exit.isFailure(yield* Effect.exit(conversation)))
+          }))
+      }
     })
 
     describe("a session", () => {

@@ -17,7 +17,7 @@ import { decodeFromClient, encodeFromServer, type FromClient, FromServer } from 
 import type { Frames } from "../../protocol/Frame.ts"
 import * as Identity from "../../protocol/Identity.ts"
 import * as Json from "../../protocol/Json.ts"
-import { BadRequestError, type StatusError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import { BadRequestError, InternalError, type StatusError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import * as TcpTransportServer from "../../transport/TcpTransportServer.ts"
 import type { Listen, ListenError, Peer } from "../../transport/TransportServer.ts"
 import * as ZmqTransportServer from "../../transport/ZmqTransportServer.ts"
@@ -72,7 +72,17 @@ export const make = Effect.fnUntraced(function*(
   })
 
   yield* server.run({
-    onMessage: (peer, frames) => Effect.catch(onMessage(peer, frames), (error) => refuse(peer, error)),
+    onMessage: (peer, frames) =>
+      onMessage(peer, frames).pipe(
+        Effect.catch((error) => refuse(peer, error)),
+        // A fault of ours is one message's, never the endpoint's.
+        Effect.catchDefect((defect) =>
+          Effect.andThen(
+            Effect.logError("A backend's message was not handled", defect),
+            refuse(peer, new InternalError({ detail: "the broker failed" }))
+          )
+        )
+      ),
     onClose: (peer) =>
       authorize(peer).pipe(
         Effect.flatMap(({ vhost }) => vhost.lobby.leave(peer.identity, peer)),
