@@ -1,0 +1,80 @@
+/**
+ * A browser of the demo: a real WebSocket connection that says things and hears what others say.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import * as Json from "../protocol/Json.ts"
+
+/**
+ * A page did not hear what it should have heard.
+ *
+ * @since 0.1.0
+ */
+export class DemoError extends Schema.TaggedError<DemoError>("kosmonaut/cli/DemoPage/DemoError")("DemoError", {
+  who: Schema.String,
+  event: Schema.String,
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `${this.who} waited for ${this.event} and ${this.detail}`
+  }
+}
+
+/**
+ * A page of the demo.
+ *
+ * @since 0.1.0
+ */
+export interface DemoPage {
+  readonly name: string
+  /** Says something to the broker. */
+  readonly send: (message: object) => Effect.Effect<void, Socket.SocketError>
+  /** Waits for the next message that is this event, and gives its payload; others before it are skipped. */
+  readonly hear: (event: string) => Effect.Effect<Json.JsonObject, Socket.SocketError | DemoError>
+}
+
+/**
+ * Connects a page. It is disconnected with the scope.
+ *
+ * @since 0.1.0
+ */
+export const connect = Effect.fnUntraced(function*(
+  url: string,
+  name: string
+): Effect.fn.Return<DemoPage, Socket.SocketError, Scope.Scope> {
+  const socket = yield* Effect.provide(Socket.makeWebSocket(url), Socket.layerWebSocketConstructorGlobal)
+  const { pull } = yield* socket.reader
+  const { write } = yield* socket.writer
+  let inbox: ReadonlyArray<string | Uint8Array> = []
+
+  const next = Effect.gen(function*() {
+    if (inbox.length === 0) inbox = yield* pull
+    const [message, ...others] = inbox
+    inbox = others
+    return Json.single(Result.getOrUndefined(Json.parse(String(message)))) ?? ["", Json.empty] as const
+  })
+
+  const hear: DemoPage["hear"] = Effect.fnUntraced(
+    function*(event) {
+      for (;;) {
+        const [heard, data] = yield* next
+        if (heard === event) return data
+        if (heard === ":error") {
+          return yield* new DemoError({ who: name, event, detail: `heard ${JSON.stringify(data)}` })
+        }
+      }
+    },
+    (effect, event) =>
+      Effect.timeoutOrElse(effect, {
+        duration: "5 seconds",
+        orElse: () => Effect.fail(new DemoError({ who: name, event, detail: "heard nothing for 5 seconds" }))
+      })
+  )
+
+  return { name, hear, send: (message) => write(JSON.stringify(message)) }
+})

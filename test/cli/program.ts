@@ -1,0 +1,159 @@
+/**
+ * The command line as a child process: what it is given, and what comes out of it. Whatever was started is killed with
+ * its scope, by its id.
+ */
+import { assert } from "@effect/vitest"
+import { Context, Deferred, Effect, Exit, Layer, Schema } from "effect"
+import { type ChildProcess, spawn } from "node:child_process"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { token } from "../harness/TestBroker.ts"
+
+/** What a program said, once it has ended. */
+export interface Output {
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A program that runs. */
+export interface Program {
+  /** Waits until what it has said on standard output, or on standard error, matches. */
+  readonly says: (where: "stdout" | "stderr", pattern: RegExp) => Effect.Effect<RegExpExecArray>
+  readonly type: (text: string) => Effect.Effect<void>
+  readonly endInput: Effect.Effect<void>
+  readonly kill: (signal: "SIGINT" | "SIGTERM") => Effect.Effect<void>
+  /** Waits for its end. */
+  readonly output: Effect.Effect<Output>
+}
+
+export interface Options {
+  readonly env?: Record<string, string> | undefined
+  /** What it reads; without it, nothing. `true` leaves the input open. */
+  readonly stdin?: string | true | undefined
+}
+
+// Compiled once for all of them.
+const cache = { NODE_COMPILE_CACHE: join(tmpdir(), "kosmonaut-test-cache") }
+
+const main = new URL("../../src/cli/Main.ts", import.meta.url).pathname
+
+/** How long anything may take. */
+const patience = "15 seconds"
+
+/** Starts `kosmonaut` with these arguments. */
+export const start = Effect.fnUntraced(function*(args: ReadonlyArray<string>, options: Options = {}) {
+  const { FORCE_COLOR: _, KOSMONAUT_URL: __, ...env } = process.env
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      spawn(process.execPath, [main, ...args], {
+        env: { ...env, ...cache, ...options.env },
+        stdio: [options.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"]
+      })
+    ),
+    (child) => Effect.sync(() => child.kill("SIGKILL"))
+  )
+  if (typeof options.stdin === "string") child.stdin!.end(options.stdin)
+  return yield* observe(child)
+})
+
+const observe = Effect.fnUntraced(function*(child: ChildProcess) {
+  const said = { stdout: "", stderr: "" }
+  const ended = yield* Deferred.make<number | null>()
+  const watchers = new Set<() => void>()
+  for (const where of ["stdout", "stderr"] as const) {
+    child[where]!.setEncoding("utf8").on("data", (text: string) => {
+      said[where] += text
+      watchers.forEach((watch) => watch())
+    })
+  }
+  child.on("close", (status) => Deferred.doneUnsafe(ended, Exit.succeed(status)))
+  const bounded = <A>(effect: Effect.Effect<A>, what: string) =>
+    Effect.timeoutOrElse(effect, {
+      duration: patience,
+      orElse: () => Effect.die(new Error(`${what} did not come; it said ${JSON.stringify(said)}`))
+    })
+
+  const program: Program = {
+    says: (where, pattern) =>
+      bounded(
+        Effect.callback<RegExpExecArray>((resume) => {
+          const watch = () => {
+            const match = pattern.exec(said[where])
+            if (match !== null) resume(Effect.succeed(match))
+          }
+          watchers.add(watch)
+          watch()
+          return Effect.sync(() => watchers.delete(watch))
+        }),
+        `${pattern} on ${where}`
+      ),
+    type: (text) => Effect.sync(() => child.stdin!.write(text)),
+    endInput: Effect.sync(() => child.stdin!.end()),
+    kill: (signal) => Effect.sync(() => child.kill(signal)),
+    output: Effect.map(bounded(Deferred.await(ended), "the end"), (status) => ({ status, ...said }))
+  }
+  return program
+})
+
+/** Runs `kosmonaut` with these arguments to its end. */
+export const run = (args: ReadonlyArray<string>, options?: Options): Effect.Effect<Output> =>
+  Effect.scoped(Effect.flatMap(start(args, options), ({ output }) => output))
+
+/** It was told off in one sentence that says this, with a status that says so, no stack and no token. */
+export const assertWrong = ({ status, stderr, stdout }: Output, ...parts: ReadonlyArray<string>) => {
+  assert.strictEqual(status, 1, stderr)
+  assert.strictEqual(stdout, "")
+  assert.match(stderr, /^kosmonaut: [^\n]+\n$/)
+  for (const part of parts) assert.include(stderr, part)
+  assertDiscreet(stderr)
+}
+
+/** It tells neither a token nor where it was in its source. */
+export const assertDiscreet = (text: string) => {
+  assert.notMatch(text, /\n\s+at /)
+  assert.notInclude(text, token.slice(0, 12))
+  assert.notInclude(text, token.slice(-12))
+}
+
+/** What the ready line of `serve` says. */
+export const Ready = Schema.Struct({
+  websocket: Schema.String,
+  backend: Schema.String,
+  backendTcp: Schema.String,
+  vhosts: Schema.Array(Schema.Struct({ path: Schema.String, token: Schema.String }))
+})
+
+export const freePorts = ["--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0"]
+
+/** Starts `kosmonaut serve` on free ports and waits until it is ready. */
+export const serve = (...args: ReadonlyArray<string>) =>
+  Effect.gen(function*() {
+    const program = yield* start(["serve", ...freePorts, ...args])
+    const [, json] = yield* program.says("stdout", /^ready (.*)\n/)
+    const ready = yield* Effect.orDie(Schema.decodeEffect(Schema.fromJsonString(Ready))(json!))
+    return { program, ready }
+  })
+
+/** The two ways to a broker, each to a vhost of its own, so that their workers are not in each other's way. */
+export const transports = [{ name: "ZeroMQ", vhost: "/zmq" }, { name: "TCP", vhost: "/tcp" }] as const
+
+/** A served broker whose vhosts have the channel `room`, for many tests. */
+export class Served extends Context.Service<Served, {
+  readonly websocket: string
+  readonly urls: Record<(typeof transports)[number]["vhost"], string>
+}>()("test/cli/Served") {
+  static readonly layer = Layer.effect(
+    Served,
+    Effect.map(
+      serve("--vhost", "/zmq", "--vhost", "/tcp", "--token", token, "--token", token, "--channel", "room"),
+      ({ ready }) => ({
+        websocket: ready.websocket,
+        urls: {
+          "/zmq": `${ready.backend.replace("://", `://${token}@`)}/zmq`,
+          "/tcp": `${ready.backendTcp.replace("://", `://${token}@`)}/tcp`
+        }
+      })
+    )
+  )
+}

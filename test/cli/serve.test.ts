@@ -1,0 +1,69 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Browser from "../harness/Browser.ts"
+import { token } from "../harness/TestBroker.ts"
+import { assertWrong, freePorts, run, serve } from "./program.ts"
+
+describe.concurrent("kosmonaut serve", { timeout: 30_000 }, () => {
+  it.live("prints one line when it is ready, and ends cleanly with SIGTERM", () =>
+    Effect.gen(function*() {
+      const { program, ready } = yield* serve("--vhost", "/a", "--vhost", "/b/c", "--token", token)
+      assert.match(ready.websocket, /^ws:\/\/127\.0\.0\.1:\d+$/)
+      assert.match(ready.backend, /^wr:\/\/127\.0\.0\.1:\d+$/)
+      assert.match(ready.backendTcp, /^wr\+tcp:\/\/127\.0\.0\.1:\d+$/)
+      assert.deepStrictEqual(ready.vhosts[0], { path: "/a", token })
+      assert.strictEqual(ready.vhosts[1]?.path, "/b/c")
+      assert.match(ready.vhosts[1].token, /^\w{40}$/)
+      assert.strictEqual(ready.vhosts.length, 2)
+
+      yield* program.kill("SIGTERM")
+      const { status, stderr, stdout } = yield* program.output
+      assert.strictEqual(status, 0)
+      assert.match(stdout, /^ready [^\n]+\n$/)
+      assert.strictEqual(stderr, "")
+    }).pipe(Effect.scoped))
+
+  it.live("ends cleanly with SIGINT, browsers being told", () =>
+    Effect.gen(function*() {
+      const { program, ready } = yield* serve("--channel", "room", "--channel", "hall")
+      assert.deepStrictEqual(ready.vhosts.map(({ path }) => path), ["/app"])
+      const ann = yield* Browser.connect(`${ready.websocket}/app`)
+      for (const channel of ["room", "hall"]) {
+        yield* ann.send({ subscribe: { channel } })
+        assert.deepStrictEqual(yield* ann.nextOf(":subscribed"), { channel })
+      }
+      yield* program.kill("SIGINT")
+      assert.strictEqual(yield* ann.closed, 1001)
+      const { status, stderr } = yield* program.output
+      assert.strictEqual(status, 0)
+      assert.strictEqual(stderr, "")
+    }).pipe(Effect.scoped))
+
+  it.live("names the port that is in use", () =>
+    Effect.gen(function*() {
+      const { ready } = yield* serve()
+      const taken = { "websocket-port": ready.websocket, "backend-port": ready.backend, "tcp-port": ready.backendTcp }
+      yield* Effect.forEach(Object.entries(taken), ([flag, url]) => {
+        const port = url.slice(url.lastIndexOf(":") + 1)
+        const others = freePorts.filter((_, i) => freePorts[i - i % 2] !== `--${flag}`)
+        return Effect.map(run(["serve", ...others, `--${flag}`, port]), (output) =>
+          assertWrong(output, `127.0.0.1:${port}`, "in use"))
+      }, { concurrency: 2 })
+    }).pipe(Effect.scoped))
+
+  it.live("refuses what no broker can be made of", () =>
+    Effect.forEach(
+      [
+        [["--vhost", "app"], `"app"`],
+        [["--vhost", "/a", "--vhost", "/a"], "/a"],
+        [["--token", token.slice(1)], "40 letters"],
+        [["--token", token, "--token", token], "(2)"],
+        [["--channel", "a b"], `"a b"`],
+        [["--tcp-port", "70000"], `"70000"`],
+        [["--tcp-port", "http"], `"http"`]
+      ] as const,
+      ([args, part]) =>
+        Effect.map(run(["serve", ...freePorts.slice(0, 4), ...args]), (output) => assertWrong(output, part)),
+      { concurrency: 2 }
+    ))
+})

@@ -1,0 +1,72 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { readFileSync } from "node:fs"
+import { token } from "../harness/TestBroker.ts"
+import { assertDiscreet, assertWrong, run } from "./program.ts"
+
+/** Nobody listens there. */
+const nowhere = `wr://${token}@127.0.0.1:9/test`
+
+const broadcast = ["broadcast", "room", "--url", nowhere]
+
+/** How it is used wrongly, and what the sentence has to say then. */
+const misuses: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...parts: Array<string>]> = [
+  [["opne", "room"], `"opne"`, "did you mean open", "--help"],
+  [["open", "room"], "--url", "KOSMONAUT_URL"],
+  [["open", "--url", nowhere], "channel"],
+  [["open", "a", nowhere, "--url", nowhere], "://***@"],
+  [["open", "a", "--ulr", nowhere], "--ulr", "--url"],
+  [["open", "a", "--url", nowhere, "--url", nowhere], "--url", "once"],
+  [["open", "a", "--url", "nowhere"], `"nowhere"`, "wr://"],
+  [["open", "a", "--url", nowhere.replace("wr:", "http:")], "http://***@127.0.0.1:9/test", "wr+tcp"],
+  [["open", "a", "--url", nowhere.replace("@", "1@")], "***", "40 letters"],
+  [["open", nowhere, "--url", nowhere], "451", "***"],
+  [["open", "a", "--url", nowhere], "127.0.0.1:9"],
+  [["close", "a", "--url", nowhere.replace("wr:", "wr+tcp:")], "127.0.0.1:9"],
+  [broadcast, "event", "--stdin"],
+  [[...broadcast, "e", `{"a":`], `{"a":`, "not JSON"],
+  [[...broadcast, "e", "[1]"], "[1]", "object"],
+  [[...broadcast, "e", "{}", "--stdin"], "--stdin"],
+  [[...broadcast, "--stdin", "--concurrency", "0"], "--concurrency"],
+  [["token", "", ".*", "--url", nowhere], "400", "user id"]
+]
+
+describe.concurrent("kosmonaut", { timeout: 30_000 }, () => {
+  it.live(
+    "says in one sentence what is wrong, and tells no token",
+    () =>
+      Effect.forEach(misuses, ([args, ...parts]) => Effect.map(run(args), (output) => assertWrong(output, ...parts)), {
+        concurrency: 2
+      }),
+    30_000
+  )
+
+  it.live(
+    "helps with its commands",
+    () =>
+      Effect.forEach(
+        [[], ["serve"], ["broadcast"], ["listen"]],
+        (command) =>
+          Effect.gen(function*() {
+            const { status, stderr, stdout } = yield* run([...command, "--help"])
+            assert.strictEqual(stderr, "")
+            for (const section of ["DESCRIPTION", "USAGE", "FLAGS", "\n\nEXAMPLES"]) {
+              assert.include(stdout, section)
+            }
+            assert.include(stdout, ["kosmonaut", ...command].join(" "))
+            assertDiscreet(stdout)
+            assert.strictEqual(status, 0)
+          }),
+        { concurrency: 2 }
+      ),
+    30_000
+  )
+
+  it.live("tells its version", () =>
+    Effect.gen(function*() {
+      const { version } = JSON.parse(readFileSync("package.json", "utf8"))
+      const { status, stdout } = yield* run(["--version"])
+      assert.strictEqual(stdout, `kosmonaut v${version}\n`)
+      assert.strictEqual(status, 0)
+    }))
+})
