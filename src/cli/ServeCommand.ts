@@ -97,12 +97,8 @@ const announce = Effect.gen(function*() {
   const broker = yield* Broker.Broker
   const registry = yield* Vhosts.Vhosts
   const vhosts = yield* registry.list
-  // One can connect to this host, which may not be the one that was bound.
-  const { hostname } = new URL(broker.urls(vhosts[0]!).websocket)
   const ready = {
-    websocket: `ws://${hostname}:${broker.websocketPort}`,
-    backend: `wr://${hostname}:${broker.backendPort}`,
-    backendTcp: `wr+tcp://${hostname}:${broker.tcpPort}`,
+    ...broker.addresses,
     vhosts: vhosts.map(({ path, token }) => ({ path, token: Redacted.value(token) }))
   }
   yield* Console.log(`ready ${JSON.stringify(ready)}`)

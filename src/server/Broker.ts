@@ -29,6 +29,8 @@ export class Broker extends Context.Service<Broker, {
   readonly websocketPort: number
   readonly backendPort: number
   readonly tcpPort: number
+  /** Its base addresses, without vhost and token: `ws://…`, `wr://…`, `wr+tcp://…`. */
+  readonly addresses: { readonly websocket: string; readonly backend: string; readonly backendTcp: string }
   /** The URLs of a vhost, for browsers, for backends over ZeroMQ and over TCP. The last two hold the access token. */
   readonly urls: (vhost: Vhosts.Vhost) => {
     readonly websocket: string
@@ -56,6 +58,11 @@ const make = Effect.gen(function*() {
     websocketPort,
     backendPort,
     tcpPort,
+    addresses: {
+      websocket: `ws://${reachable}:${websocketPort}`,
+      backend: `wr://${reachable}:${backendPort}`,
+      backendTcp: `wr+tcp://${reachable}:${tcpPort}`
+    },
     urls: ({ path, token }) => {
       const backend = { host: reachable, vhost: path, token }
       return {

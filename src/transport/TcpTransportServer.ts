@@ -15,7 +15,7 @@ import * as Result from "effect/Result"
 import type * as Socket from "effect/socket/Socket"
 import * as Frame from "../protocol/Frame.ts"
 import * as FrameParser from "../protocol/FrameParser.ts"
-import { type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
+import { checkPort, type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
 
 /** How many bytes may wait for one peer that does not read. */
 const outboxLimit = 4 * 1_048_576
@@ -23,16 +23,17 @@ const outboxLimit = 4 * 1_048_576
 /** How long a connection may take to say something whole. */
 const handshakeTimeout = "5 seconds"
 
+const endpoint = "backends over TCP"
+
 /**
  * Binds a TCP server.
  *
  * @since 0.1.0
  */
 export const listen: Listen = Effect.fnUntraced(function*(options) {
+  yield* checkPort(endpoint, options.host, options.port)
   const server = yield* NodeSocketServer.make({ host: options.host, port: options.port, noDelay: true }).pipe(
-    Effect.mapError((error) =>
-      new ListenError({ ...options, endpoint: "backends over TCP", cause: error.reason.cause })
-    )
+    Effect.mapError((error) => new ListenError({ ...options, endpoint, cause: error.reason.cause }))
   )
   return {
     port: server.address._tag === "UnixPathAddress" ? 0 : server.address.port,

@@ -6,7 +6,7 @@
  *
  * @since 0.1.0
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Frames } from "../protocol/Frame.ts"
@@ -76,20 +76,41 @@ export type Listen = (options: {
 export class ListenError extends Schema.TaggedError<ListenError>("kosmonaut/transport/TransportServer/ListenError")(
   "ListenError",
   {
-    /** Which of the broker's endpoints. */
+    /** For whom: `browsers`, `backends over ZeroMQ`, `backends over TCP`. */
     endpoint: Schema.String,
     host: Schema.String,
-    port: Schema.Int,
+    port: Schema.Number,
     cause: Schema.Defect()
   }
 ) {
   override get message(): string {
-    const code = this.cause instanceof Error && "code" in this.cause ? this.cause.code : String(this.cause)
-    const why = code === "EADDRINUSE"
-      ? "the port is in use. Stop what uses it, or choose another (0 picks a free one)"
-      : code === "EACCES"
-      ? "this user may not bind that port. Choose one from 1024 on"
-      : String(code)
-    return `Cannot listen on ${this.host}:${this.port} for the ${this.endpoint}: ${why}`
+    return `Cannot listen on ${this.host}:${this.port} for ${this.endpoint}: ${explain(this.cause)}`
+  }
+}
+
+/**
+ * Fails for a port that is none: system calls would die of it, or take another.
+ *
+ * @since 0.1.0
+ */
+export const checkPort = (endpoint: string, host: string, port: number): Effect.Effect<void, ListenError> =>
+  Number.isInteger(port) && port >= 0 && port <= 65_535
+    ? Effect.void
+    : Effect.fail(new ListenError({ endpoint, host, port, cause: new Error("a port is a number from 0 to 65535") }))
+
+const explain = (cause: unknown): string => {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
+  switch (code) {
+    case "EADDRINUSE":
+      return "the port is in use. Stop what uses it, or choose another (0 picks a free one)"
+    case "EACCES":
+      return "this user may not bind that port. Choose one from 1024 on"
+    case "EADDRNOTAVAIL":
+    case "ENODEV":
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return "this machine has no such address. Choose one of its own, 127.0.0.1 or 0.0.0.0"
+    default:
+      return code === undefined && cause instanceof Error ? cause.message : String(code ?? cause)
   }
 }

@@ -9,7 +9,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Zmq from "./internal/zmqSocket.ts"
-import { type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
+import { checkPort, type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
 
 /** How many messages may wait for one peer that does not read; beyond it they are not delivered. */
 const outboxLimit = 10_000
@@ -17,14 +17,17 @@ const outboxLimit = 10_000
 /** How many address frames may stand before the delimiter. */
 const envelopeLimit = 8
 
+const endpoint = "backends over ZeroMQ"
+
 /**
  * Binds a ROUTER socket.
  *
  * @since 0.1.0
  */
 export const listen: Listen = Effect.fnUntraced(function*(options) {
+  yield* checkPort(endpoint, options.host, options.port)
   const socket = yield* Zmq.router({ ...options, outboxLimit }).pipe(
-    Effect.mapError((cause) => new ListenError({ ...options, endpoint: "backends over ZeroMQ", cause }))
+    Effect.mapError((cause) => new ListenError({ ...options, endpoint, cause }))
   )
 
   const handle = (raw: Zmq.RawFrames, handlers: Handlers) => {

@@ -57,6 +57,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   let session: Session | undefined
   let quitting = false
   let lost: ConnectionError | undefined
+  let troubled = false
 
   const read = Effect.fnUntraced(function*(from: Session) {
     const frames = yield* Effect.timeoutOrElse(from.pull, {
@@ -88,11 +89,18 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     }
   })
 
-  const connected = Effect.suspend(() =>
-    SubscriptionRef.getUnsafe(state)._tag === "Connected"
-      ? Effect.void
-      : SubscriptionRef.set(state, ConnectionState.Connected())
-  )
+  // Trouble is logged when it begins and when it is over, not at each attempt between.
+  const connected = Effect.gen(function*() {
+    if (SubscriptionRef.getUnsafe(state)._tag === "Connected") return
+    yield* SubscriptionRef.set(state, ConnectionState.Connected())
+    if (troubled) yield* Effect.logInfo(`Connected to the broker at ${address} again`)
+    troubled = false
+  })
+  const disconnected = Effect.fnUntraced(function*(reason: ConnectionError) {
+    yield* SubscriptionRef.set(state, ConnectionState.Disconnected({ reason }))
+    if (!troubled) yield* Effect.logWarning(`${reason.message}. Trying again until it is back`)
+    troubled = true
+  })
 
   // One connection, from its making to its end, which is always a failure.
   const connect = Effect.gen(function*() {
@@ -119,9 +127,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       Effect.fnUntraced(function*(reason) {
         if (quitting) return
         const wasGood = SubscriptionRef.getUnsafe(state)._tag === "Connected"
-        yield* SubscriptionRef.set(state, ConnectionState.Disconnected({ reason }))
+        yield* disconnected(reason)
         if (!wasGood) return yield* reason
-        yield* Effect.logWarning(reason.message)
         lost = reason
       })
     ))

@@ -19,7 +19,7 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import type { Socket } from "node:net"
-import { ListenError } from "../../transport/TransportServer.ts"
+import { checkPort, ListenError } from "../../transport/TransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import type { Page } from "../domain/Page.ts"
 import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
@@ -43,6 +43,7 @@ export class WebSocketEndpoint extends Context.Service<WebSocketEndpoint, {
  */
 export const make = Effect.gen(function*() {
   const { host, maxMessageSize, outboxSize, pingInterval, websocketPort: port } = yield* BrokerConfig
+  yield* checkPort("browsers", host, port)
   const vhosts = yield* Vhosts
   const open = new Set<Socket>()
 
