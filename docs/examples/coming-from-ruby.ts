@@ -28,7 +28,7 @@ export const broadcasting = Effect.gen(function*() {
 
 export const listening = Effect.gen(function*() {
   const worker = yield* Worker.Worker
-  yield* worker.listen({
+  return yield* worker.listen({
     onMessage: (event, data) => event === "append_chat_history" ? saveMessage(data.message) : Effect.void,
     onError: (error) => Console.error(`WEBROCKET ERROR: ${error.message}`),
     onException: (cause) => Console.error(`INTERNAL ERROR: ${Cause.pretty(cause)}`)

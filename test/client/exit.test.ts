@@ -1,6 +1,6 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { Effect, Layer, Redacted } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import { fileURLToPath } from "node:url"
 import { layer, TestBroker, transports } from "../harness/TestBroker.ts"
@@ -18,5 +18,5 @@ describe.each(transports)("a program that uses the library over $name", ({ url }
       )
       assert.strictEqual(output, "handled chat/say\n")
       assert.deepStrictEqual((yield* vhost.lobby.info).workers, [])
-    }).pipe(Effect.scoped, Effect.provide(layer()), Effect.provide(NodeServices.layer)), 15_000)
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(layer(), NodeServices.layer))), 15_000)
 })
