@@ -10,15 +10,20 @@
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Socket from "effect/socket/Socket"
+import type { Socket as NetSocket } from "node:net"
 import * as Frame from "../protocol/Frame.ts"
 import * as FrameParser from "../protocol/FrameParser.ts"
 import { checkPort, type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
 
 /** How many bytes may wait for one peer that does not read. */
 const outboxLimit = 4 * 1_048_576
+
+/** How long a connection that is closed has to take what was sent. */
+const lingerTimeout = "1 second"
 
 /** How long a connection may take to say something whole. */
 const handshakeTimeout = "5 seconds"
@@ -47,11 +52,14 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
   // The server provides it to every handler, which its type does not say.
   const net = Context.getUnsafe(yield* Effect.context<never>(), NodeSocket.NetSocket)
   const parser = FrameParser.make(maxMessageSize)
+  const closed = yield* Deferred.make<void>()
   let peer: Peer | undefined
-  let closed = false
+  yield* Effect.addFinalizer(() => hangUp(net))
 
   const identified = (identity: string): Peer => ({
     identity,
+    connection: net,
+    seesClose: true,
     sendUnsafe: (frames, settled) => {
       if (!net.writable || net.writableLength > outboxLimit) return settled?.(false)
       net.write(
@@ -59,14 +67,11 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
         settled && ((error) => settled(error == null))
       )
     },
-    close: Effect.sync(() => {
-      closed = true
-      net.destroySoon()
-    })
+    close: Effect.asVoid(Deferred.succeed(closed, undefined))
   })
 
   const handle = (frames: Frame.Frames) => {
-    if (closed) return Effect.void
+    if (Deferred.isDoneUnsafe(closed)) return Effect.void
     const hasEnvelope = frames.length > 2 && frames[1] === ""
     peer ??= identified(hasEnvelope ? frames[0]! : "")
     return handlers.onMessage(peer, hasEnvelope ? frames.slice(2) : peer.identity === "" ? undefined : frames)
@@ -83,14 +88,23 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
   const greeting = Effect.gen(function*() {
     while (peer === undefined) yield* next
   })
-  const conversation = Effect.gen(function*() {
-    while (!closed) yield* next
-  })
   yield* Effect.timeout(greeting, handshakeTimeout).pipe(
-    Effect.andThen(conversation),
+    Effect.andThen(Effect.forever(next)),
+    Effect.raceFirst(Deferred.await(closed)),
     Effect.ensuring(Effect.suspend(() => peer === undefined ? Effect.void : handlers.onClose(peer))),
     Effect.ignore
   )
 }, Effect.scoped)
+
+// What was sent leaves first, if the peer reads it; if it does not, it has had its time.
+const hangUp = (net: NetSocket): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    net.once("close", () => resume(Effect.void))
+    if (net.closed) return resume(Effect.void)
+    net.destroySoon()
+  }).pipe(
+    Effect.timeoutOption(lingerTimeout),
+    Effect.andThen(Effect.sync(() => net.destroy()))
+  )
 
 const encoder = new TextEncoder()

@@ -19,12 +19,16 @@ import type { Frames } from "../protocol/Frame.ts"
 export interface Peer {
   /** Who it says it is; nobody has looked at it yet. */
   readonly identity: string
+  /** The same for all messages of one connection, and different for those of another. */
+  readonly connection: unknown
   /**
    * Hands a message to the peer's outbox, with the envelope of the message that this peer came with. Never waits.
    * `settled` hears, at once or later and exactly once, whether the message was handed to the system; `false` when the
    * peer has gone or its outbox is full because it does not read, and then nothing of it was sent.
    */
   readonly sendUnsafe: (frames: Frames, settled?: (delivered: boolean) => void) => void
+  /** Whether the peer can see that it was closed. Where it cannot, a goodbye has to be said. */
+  readonly seesClose: boolean
   /** Ends the connection once what was sent has left, where the transport has connections that a server can end. */
   readonly close: Effect.Effect<void>
 }

@@ -34,8 +34,11 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
     const identity = raw[0]!
     const delimiter = raw.findIndex((frame, index) => index > 0 && frame.length === 0)
     const envelope = raw.slice(0, delimiter === -1 ? 1 : delimiter)
+    const name = text(identity)
     const peer: Peer = {
-      identity: text(identity),
+      identity: name,
+      connection: name,
+      seesClose: false,
       sendUnsafe: (frames, settled) =>
         socket.sendUnsafe([...envelope, "", ...frames], settled && ((error) => settled(error === undefined))),
       close: Effect.void

@@ -1,7 +1,7 @@
 /**
  * Bare sockets of zeromq.js, as Effects. Nothing of the library is in them: what works here works for every foreign peer.
  */
-import { type Cause, Effect, Queue } from "effect"
+import { type Cause, Deferred, Effect, Queue } from "effect"
 import * as Zmq from "zeromq"
 
 /** A message as text, frame by frame. */
@@ -14,34 +14,52 @@ export const req = Effect.fnUntraced(function*(port: number, identity: string) {
     Effect.promise(() => socket.send([...frames]).then(() => socket.receive())).pipe(Effect.map(textOf))
 })
 
-export interface Dealer {
+export interface Dealer<A> {
   /** Sends frames as they are; a DEALER writes the empty delimiter itself. */
   readonly send: (...frames: ReadonlyArray<string | Uint8Array>) => Effect.Effect<void>
   /** The next message, delimiter and all. */
-  readonly next: Effect.Effect<Frames, Cause.Done>
+  readonly next: Effect.Effect<ReadonlyArray<A>, Cause.Done>
+  /** Waits until the other end has ended the connection. */
+  readonly disconnected: Effect.Effect<void>
 }
 
-/** A DEALER socket. It reads all the time, as zeromq.js wants it. */
-export const dealer = Effect.fnUntraced(function*(port: number, identity: string | undefined) {
-  const inbox = yield* Queue.unbounded<Frames, Cause.Done>()
+/** A DEALER socket whose messages are bytes. It reads all the time, as zeromq.js wants it. */
+export const bytesDealer = Effect.fnUntraced(function*(port: number, identity: string | undefined) {
+  const inbox = yield* Queue.unbounded<ReadonlyArray<Buffer>, Cause.Done>()
+  const disconnected = yield* Deferred.make<void>()
   const socket = yield* open(
     () => new Zmq.Dealer({ ...(identity !== undefined && { routingId: identity }), linger: 0 }),
     port
   )
+  socket.events.on("disconnect", () => Deferred.doneUnsafe(disconnected, Effect.void))
   const receive = (): Promise<void> =>
     socket.receive().then((frames) => {
-      Queue.offerUnsafe(inbox, textOf(frames))
+      Queue.offerUnsafe(inbox, frames)
       return receive()
     }, () => void Queue.endUnsafe(inbox))
   void receive()
-  const self: Dealer = {
-    send: (...frames) => Effect.promise(() => socket.send(frames.map((frame) => frame))),
-    next: Queue.take(inbox)
+  const self: Dealer<Buffer> = {
+    send: (...frames) => Effect.promise(() => socket.send([...frames])),
+    next: Queue.take(inbox),
+    disconnected: Deferred.await(disconnected)
   }
   return self
 })
 
-// One connection and no reconnecting, so that a lost one is seen.
+/** A DEALER socket that never reads. */
+export const deafDealer = (port: number, identity: string) =>
+  Effect.map(
+    open(() => new Zmq.Dealer({ routingId: identity, linger: 0, receiveHighWaterMark: 1 }), port),
+    (socket) => ({ send: (...frames: Frames) => Effect.promise(() => socket.send([...frames])) })
+  )
+
+/** A DEALER socket whose messages are text. */
+export const dealer = (port: number, identity: string | undefined) =>
+  Effect.map(
+    bytesDealer(port, identity),
+    (self): Dealer<string> => ({ ...self, next: Effect.map(self.next, textOf) })
+  )
+
 const open = <Socket extends Zmq.Dealer | Zmq.Request>(make: () => Socket, port: number) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -52,4 +70,4 @@ const open = <Socket extends Zmq.Dealer | Zmq.Request>(make: () => Socket, port:
     (socket) => Effect.sync(() => socket.close())
   )
 
-const textOf = (frames: ReadonlyArray<Uint8Array>): Frames => frames.map((frame) => Buffer.from(frame).toString())
+const textOf = (frames: ReadonlyArray<Buffer>): Frames => frames.map((frame) => frame.toString())

@@ -85,7 +85,7 @@ export const make = Effect.fnUntraced(function*(
       ),
     onClose: (peer) =>
       authorize(peer).pipe(
-        Effect.flatMap(({ vhost }) => vhost.lobby.leave(peer.identity, peer)),
+        Effect.flatMap(({ vhost }) => vhost.lobby.leave(peer.identity, peer.connection)),
         Effect.ignore
       )
   }).pipe(Effect.forkScoped)
@@ -154,9 +154,15 @@ const attend = (vhost: Vhost, peer: Peer, command: FromClient): Effect.Effect<vo
     case "Ready":
       return vhost.lobby.join(workerOf(peer))
     case "Heartbeat":
-      return Effect.flatMap(vhost.lobby.heard(peer.identity), (known) => known ? Effect.void : dismiss(peer))
+      return Effect.flatMap(
+        vhost.lobby.heard(peer.identity, peer.connection),
+        (known) => known ? Effect.void : dismiss(peer)
+      )
     case "Quit":
-      return Effect.andThen(vhost.lobby.leave(peer.identity), dismiss(peer))
+      return Effect.andThen(
+        vhost.lobby.leave(peer.identity, peer.connection),
+        peer.seesClose ? peer.close : dismiss(peer)
+      )
     default:
       return Effect.fail(new BadRequestError({ detail: "a worker cannot ask this" }))
   }
@@ -164,7 +170,7 @@ const attend = (vhost: Vhost, peer: Peer, command: FromClient): Effect.Effect<vo
 
 const workerOf = (peer: Peer): Worker => ({
   id: peer.identity,
-  connection: peer,
+  connection: peer.connection,
   deliverUnsafe: (json, settled) => peer.sendUnsafe(encodeFromServer(FromServer.Trigger({ json })), settled),
   heartbeatUnsafe: () => peer.sendUnsafe(encodeFromServer(FromServer.Heartbeat())),
   dismiss: dismiss(peer)

@@ -11,6 +11,7 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -48,11 +49,17 @@ export const make = Effect.gen(function*() {
   const open = new Set<Socket>()
 
   // The server's own scope ends after that of `serve`: it waits for connections that only `serve` closes.
-  const serverScope = yield* Effect.acquireRelease(Scope.make(), Scope.close)
+  const http = Http.createServer({ headersTimeout: 5000, connectionsCheckingInterval: 1000 })
+  const serverScope = yield* Effect.acquireRelease(Scope.make(), (scope, exit) => {
+    // Those that are no WebSocket (yet) would be waited for as well.
+    http.close()
+    http.closeAllConnections()
+    return Scope.close(scope, exit)
+  })
   // closeTimeout, how long to wait for a browser's answer to a close, is not in the types of ws.
   const websocket = { maxPayload: maxMessageSize, closeTimeout: 1000 }
   const server = yield* NodeHttpServer.make(
-    () => Http.createServer({ headersTimeout: 5000, connectionsCheckingInterval: 1000 }),
+    () => http,
     {
       host,
       port,
@@ -71,14 +78,18 @@ export const make = Effect.gen(function*() {
       Effect.sync(() => open.add(socket)),
       () => Effect.sync(() => open.delete(socket))
     )
-    const page: Page = { sid: SecureRandom.uuidV4Unsafe(), sendUnsafe: makeOutbox(socket, outboxSize) }
+    const outbox = makeOutbox(socket, outboxSize)
+    const page: Page = { sid: SecureRandom.uuidV4Unsafe(), sendUnsafe: outbox.sendUnsafe }
     const session = PageSession.make(vhost, page)
     yield* Effect.addFinalizer(() => session.end)
-    for (;;) {
-      for (const message of yield* pull) {
-        if (!(yield* session.handle(message))) return
+    const listen = Effect.gen(function*() {
+      for (;;) {
+        for (const message of yield* pull) {
+          if (!(yield* session.handle(message))) return
+        }
       }
-    }
+    })
+    yield* Effect.raceFirst(listen, outbox.overflow)
   })
 
   const app = Effect.gen(function*() {
@@ -118,16 +129,30 @@ export const layer: Layer.Layer<WebSocketEndpoint, ListenError, BrokerConfig | V
 )
 
 // Straight to the connection: the frame is ready, and the ws package would copy it for every subscriber.
-const makeOutbox = (socket: Socket, outboxSize: number) => (message: string): void => {
-  if (!socket.writable) return
-  if (socket.writableLength <= outboxSize) {
-    socket.write(WebSocketFrame.text(message))
-  } else {
-    // It gets the rest and a reason if it goes on reading, and is cut off if it does not.
-    socket.end(WebSocketFrame.close(1013))
-    socket.setTimeout(1000, () => socket.destroy())
+const makeOutbox = (socket: Socket, outboxSize: number) => {
+  const overflow = Deferred.makeUnsafe<void>()
+  return {
+    sendUnsafe: (message: string): void => {
+      if (!socket.writable) return
+      if (socket.writableLength <= outboxSize) {
+        socket.write(WebSocketFrame.text(message))
+      } else {
+        socket.end(WebSocketFrame.close(1013))
+        Deferred.doneUnsafe(overflow, Effect.void)
+      }
+    },
+    // It gets what waited and the reason if it reads now, and is cut off if it does not.
+    overflow: Deferred.await(overflow).pipe(
+      Effect.andThen(Effect.timeoutOption(finished(socket), "1 second")),
+      Effect.andThen(Effect.sync(() => socket.destroy()))
+    )
   }
 }
+
+const finished = (socket: Socket): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    socket.once("finish", () => resume(Effect.void))
+  })
 
 const ping = (socket: Socket): void => {
   if (socket.writable) socket.write(WebSocketFrame.ping)

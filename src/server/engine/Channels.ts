@@ -89,11 +89,15 @@ export const make = (options: { readonly maxChannels: number }): Channels => {
     return channel === undefined ? Effect.fail(new ChannelNotFoundError({ channel: name })) : Effect.succeed(channel)
   }
 
+  const forget = (channel: Channel, page: Page) => {
+    const joined = channelsOf.get(page)
+    if (joined?.delete(channel) === true && joined.size === 0) channelsOf.delete(page)
+  }
+
   const detach = (channel: Channel, page: Page, farewell: JsonObject) => {
     const subscription = channel.subscriptions.get(page)
-    const joined = channelsOf.get(page)
     channel.subscriptions.delete(page)
-    if (joined?.delete(channel) === true && joined.size === 0) channelsOf.delete(page)
+    forget(channel, page)
     if (channel.kind === "presence" && subscription?.uid !== undefined && !subscription.hidden) {
       deliver(
         channel,
@@ -132,7 +136,7 @@ export const make = (options: { readonly maxChannels: number }): Channels => {
         channels.delete(name)
         const message = PageMessage.unsubscribed(name)
         for (const page of channel.subscriptions.keys()) {
-          channelsOf.get(page)?.delete(channel)
+          forget(channel, page)
           page.sendUnsafe(message)
         }
       }),

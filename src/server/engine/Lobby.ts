@@ -12,6 +12,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as MutableList from "effect/MutableList"
+import { envelopeSize } from "../../protocol/Frame.ts"
 import { InternalError } from "../../protocol/KosmonautError.ts"
 
 /**
@@ -23,7 +24,7 @@ export interface Worker {
   /** Its identity, unique among the vhost's workers. */
   readonly id: string
   /** What tells its connection from another with the same identity. */
-  readonly connection: object
+  readonly connection: unknown
   /** Hands over an event; `settled` hears exactly once whether that worked. Never waits. */
   readonly deliverUnsafe: (json: string, settled: (delivered: boolean) => void) => void
   /** Tells it that the broker lives. */
@@ -40,10 +41,10 @@ export interface Worker {
 export interface Lobby {
   /** A worker is ready. One that is known already just goes on; the same id on another connection takes its place. */
   readonly join: (worker: Worker) => Effect.Effect<void>
-  /** A sign of life, which is answered with one. `false` says that no such worker is known. */
-  readonly heard: (id: string) => Effect.Effect<boolean>
+  /** A sign of life, which is answered with one. `false` says that no such worker is known (on this connection). */
+  readonly heard: (id: string, connection?: unknown) => Effect.Effect<boolean>
   /** A worker leaves. Where `connection` is given, only if it is still on that one. */
-  readonly leave: (id: string, connection?: object) => Effect.Effect<void>
+  readonly leave: (id: string, connection?: unknown) => Effect.Effect<void>
   /** Gives an event, the text of `{"<event>": {…}}`, to a worker or puts it in line. */
   readonly trigger: (json: string) => Effect.Effect<void, InternalError>
   /** To be called every `heartbeatInterval`: greets the living, dismisses the dead. */
@@ -61,7 +62,7 @@ interface Waiting {
 }
 
 interface Member {
-  worker: Worker
+  readonly worker: Worker
   lastHeard: number
   lastGreeted: number
   /** Events handed to the transport and not settled yet. */
@@ -82,8 +83,11 @@ export const make = (options: {
   readonly queueCapacity: number
   readonly heartbeatInterval: Duration.Duration
   readonly missedHeartbeats: number
+  /** What a worker's connection carries, in bytes. */
+  readonly maxMessageSize: number
 }): Lobby => {
   const interval = Duration.toMillis(options.heartbeatInterval)
+  const largest = options.maxMessageSize - envelopeSize
   const waiting = MutableList.make<Waiting>()
   let triggered = 0
   // The first member is the next in turn; whoever was served goes to the end.
@@ -99,13 +103,18 @@ export const make = (options: {
     return undefined
   }
 
+  // Not within itself: a delivery may settle, and so dispatch, before it returns.
+  let dispatching = false
   const dispatch = () => {
-    while (waiting.length > 0) {
-      const member = nextInTurn()
-      if (member === undefined) return
-      const event = MutableList.take(waiting)
-      if (event !== MutableList.Empty) deliver(member, event)
+    if (dispatching) return
+    dispatching = true
+    for (;;) {
+      const member = waiting.length > 0 ? nextInTurn() : undefined
+      const event = member === undefined ? MutableList.Empty : MutableList.take(waiting)
+      if (member === undefined || event === MutableList.Empty) break
+      deliver(member, event)
     }
+    dispatching = false
   }
 
   const deliver = (member: Member, event: Waiting) => {
@@ -135,6 +144,18 @@ export const make = (options: {
     MutableList.prependAllUnsafe(waiting, [...earlier, event])
   }
 
+  const find = (id: string, connection: unknown): Member | undefined => {
+    const member = members.get(id)
+    return connection === undefined || member?.worker.connection === connection ? member : undefined
+  }
+
+  const hear = (member: Member, now: number) => {
+    member.lastHeard = now
+    member.ready = true
+    greet(member, now)
+    dispatch()
+  }
+
   const greet = (member: Member, now: number) => {
     member.lastGreeted = now
     member.worker.heartbeatUnsafe()
@@ -148,36 +169,30 @@ export const make = (options: {
   return {
     join: (worker) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
-        const member = members.get(worker.id)
-        if (member === undefined) {
-          members.set(worker.id, { worker, lastHeard: now, lastGreeted: now, unsettled: 0, ready: true })
-        } else {
-          member.worker = worker
-          member.lastHeard = now
-          member.ready = true
-        }
-        greet(member ?? members.get(worker.id)!, now)
-        dispatch()
+        const known = find(worker.id, worker.connection)
+        const member = known ?? { worker, lastHeard: now, lastGreeted: now, unsettled: 0, ready: true }
+        if (known === undefined) members.set(worker.id, member)
+        hear(member, now)
       }),
 
-    heard: (id) =>
+    heard: (id, connection) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
-        const member = members.get(id)
-        if (member === undefined) return false
-        member.lastHeard = now
-        member.ready = true
-        greet(member, now)
-        dispatch()
-        return true
+        const member = find(id, connection)
+        if (member !== undefined) hear(member, now)
+        return member !== undefined
       }),
 
     leave: (id, connection) =>
       Effect.sync(() => {
-        if (connection === undefined || members.get(id)?.worker.connection === connection) members.delete(id)
+        if (find(id, connection) !== undefined) members.delete(id)
       }),
 
     trigger: (json) =>
       Effect.suspend(() => {
+        const size = encoder.encode(json).length
+        if (size > largest) {
+          return Effect.fail(new InternalError({ detail: `the event has ${size} bytes, the most is ${largest}` }))
+        }
         if (waiting.length >= options.queueCapacity) {
           return Effect.fail(
             new InternalError({ detail: `${waiting.length} events wait for a worker, the most that can` })
@@ -203,3 +218,5 @@ export const make = (options: {
     info: Effect.sync(() => ({ waiting: waiting.length, workers: [...members.keys()] }))
   }
 }
+
+const encoder = new TextEncoder()

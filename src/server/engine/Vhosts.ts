@@ -80,10 +80,11 @@ export const make = Effect.gen(function*() {
     if (!isAccessToken(Redacted.value(token))) {
       return yield* new InvalidVhostError({ path, detail: "an access token has 40 letters, digits or _" })
     }
-    if (vhosts.has(path)) return yield* new VhostExistsError({ path })
     const channels = Channels.make(config)
     yield* Effect.forEach(options.channels ?? [], channels.open, { discard: true })
     const removed = yield* Deferred.make<void>()
+    // From here to the end nothing else can run between.
+    if (vhosts.has(path)) return yield* new VhostExistsError({ path })
     const vhost: Vhost = {
       path,
       token,

@@ -1,0 +1,52 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Duration, Effect } from "effect"
+import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
+
+describe("BrokerConfig", () => {
+  it("has a default for everything, and binds this machine alone", () => {
+    expect(BrokerConfig.make()).toEqual(BrokerConfig.defaults)
+    expect(BrokerConfig.make({})).toMatchObject({
+      host: "127.0.0.1",
+      websocketPort: 8080,
+      backendPort: 8081,
+      tcpPort: 8083,
+      vhosts: [],
+      maxMessageSize: 1024 * 1024,
+      missedHeartbeats: 3,
+      queueCapacity: 10_000
+    })
+    expect(Duration.toMillis(BrokerConfig.make().heartbeatInterval)).toBe(500)
+    expect(Duration.toMillis(BrokerConfig.make().accessTokenTimeToLive)).toBe(3_600_000)
+  })
+
+  it.effect("takes every option that is given, zeros too, and no `undefined`", () =>
+    Effect.gen(function*() {
+      const given = {
+        host: "::1",
+        websocketPort: 0,
+        backendPort: 0,
+        tcpPort: 0,
+        vhosts: [{ path: "/a" }],
+        maxMessageSize: 1,
+        outboxSize: 0,
+        missedHeartbeats: 1,
+        queueCapacity: 0,
+        maxChannels: 0,
+        maxAccessTokens: 0
+      }
+      const config = yield* Effect.provide(
+        BrokerConfig.BrokerConfig,
+        BrokerConfig.layer({
+          ...given,
+          pingInterval: "1 minute",
+          heartbeatInterval: 20,
+          accessTokenTimeToLive: Duration.seconds(2)
+        })
+      )
+      expect(config).toMatchObject(given)
+      expect([config.pingInterval, config.heartbeatInterval, config.accessTokenTimeToLive].map(Duration.toMillis))
+        .toEqual([60_000, 20, 2000])
+      const nothing = Object.fromEntries(Object.keys(BrokerConfig.defaults).map((key) => [key, undefined]))
+      expect(BrokerConfig.make(nothing)).toEqual(BrokerConfig.defaults)
+    }))
+})

@@ -1,0 +1,121 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary, Result } from "effect"
+import { InternalError } from "../../../src/protocol/KosmonautError.ts"
+import * as Permission from "../../../src/server/domain/Permission.ts"
+import { channel, garbage, oneOf, pick, piecesOf } from "../../protocol/arbitraries.ts"
+
+const allows = (pattern: string, name: string) => Result.getOrThrow(Permission.make("joe", pattern)).allows(name)
+
+const failureOf = (pattern: string) => Result.getOrThrow(Result.flip(Permission.make("joe", pattern)))
+
+/** A pattern that means the same to RE2 and to JavaScript. */
+const simplePattern = Arbitrary.map(
+  Arbitrary.array(
+    Arbitrary.array(
+      Arbitrary.map(
+        Arbitrary.all([pick(["a", "b", "-", ".", "[ab]", "(?:ab|b)", "\\w"]), pick(["", "", "*", "+?", "?", "{1,2}"])]),
+        (atom) => atom.join("")
+      ),
+      { maxLength: 4 }
+    ),
+    { minLength: 1, maxLength: 3 }
+  ),
+  (branches) => branches.map((atoms) => atoms.join("")).join("|")
+)
+
+describe("Permission", () => {
+  it("keeps the user's id as it is", () => {
+    expect(Result.getOrThrow(Permission.make(" ż:é 1", ".*")).uid).toBe(" ż:é 1")
+  })
+
+  it.each([
+    [".*", "room", true],
+    [".*", "presence-a.b_c-d", true],
+    ["room", "room", true],
+    ["room", "rooms", false],
+    ["room", "my-room", false],
+    ["room", "Room", false],
+    ["(?i)room", "ROOM", true],
+    ["presence-.+", "presence-a", true],
+    ["presence-.+", "presence-", false],
+    // The pattern is one whole: neither half of an alternation may float at one end.
+    ["room|private-.*", "room", true],
+    ["room|private-.*", "private-a", true],
+    ["room|private-.*", "roommate", false],
+    ["room|private-.*", "not-private-a", false],
+    ["^room$", "room", true],
+    ["(?P<kind>private|presence)-\\pL+", "private-ż", true],
+    ["[[:alpha:]]+", "abc", true],
+    ["a.c", "abc", true],
+    ["a\\.c", "abc", false],
+    ["", "room", false]
+  ])("%j on %j: %j", (pattern, name, expected) => {
+    expect(allows(pattern, name)).toBe(expected)
+  })
+
+  it.each([
+    ["what the original refuses", "..*{34}"],
+    ["an open group", "(room"],
+    ["a closed group", "room)"],
+    ["two halves that only parentheses around would make whole", "a)|(b"],
+    ["an open class", "[a-"],
+    ["nothing to repeat", "*"],
+    ["a lone escape", "room\\"],
+    ["a back reference", "(a)\\1"],
+    ["a look ahead", "a(?=b)"],
+    ["a repetition that is too large", "a{100000}"],
+    ["repetitions of repetitions", "((a{100}){100}){100}"],
+    ["a pattern longer than 1000 characters", "a".repeat(1001)]
+  ])("refuses %s", (_, pattern) => {
+    const failure = failureOf(pattern)
+    expect(failure).toBeInstanceOf(InternalError)
+    expect(failure.code).toBe(597)
+  })
+
+  it("takes a pattern of 1000 characters", () => {
+    expect(allows("a".repeat(1000), "a")).toBe(false)
+  })
+
+  it.each([
+    ["nested stars", "((a*)*)*b"],
+    ["alternatives that overlap", "(a|aa)+b"],
+    ["as many stars as fit", `${"a*".repeat(499)}b`],
+    ["the largest repetition", "(a?){1000}a{0,900}b"]
+  ])("matches %s in time linear in the name", (_, pattern) => {
+    const { allows } = Result.getOrThrow(Permission.make("joe", pattern))
+    const name = "a".repeat(255)
+    const start = performance.now()
+    expect(allows(name)).toBe(false)
+    // A backtracking engine would take longer than the world has existed.
+    expect(performance.now() - start).toBeLessThan(1000)
+  })
+
+  it.prop("a name's own text, quoted, allows that name alone", [channel, channel], ([name, other]) => {
+    const pattern = name.replaceAll(/[.-]/g, "\\$&")
+    expect(allows(pattern, name)).toBe(true)
+    expect(allows(pattern, other)).toBe(name === other)
+  })
+
+  it.prop(
+    "means what the same pattern means between ^( and )$",
+    [simplePattern, piecesOf(["a", "b", "-"], 5)],
+    ([pattern, name]) => {
+      expect(allows(pattern, name)).toBe(new RegExp(`^(?:${pattern})$`).test(name))
+    },
+    { arbitrary: { runs: 500 } }
+  )
+
+  it.prop(
+    "any text is a permission or a typed error",
+    [
+      oneOf(garbage, piecesOf(["(", ")", "[", "]", "{", "}", "?", "*", "+", "\\", "|", "^", "$", "9", "a", ":"], 12)),
+      channel
+    ],
+    ([pattern, name]) => {
+      const permission = Permission.make("joe", pattern)
+      if (Result.isSuccess(permission)) expect(typeof permission.success.allows(name)).toBe("boolean")
+      else expect(permission.failure).toBeInstanceOf(InternalError)
+    },
+    { arbitrary: { runs: 500 } }
+  )
+})

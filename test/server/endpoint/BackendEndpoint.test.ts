@@ -1,0 +1,930 @@
+import { describe, expect, it, layer } from "@effect/vitest"
+import { type Cause, Effect, Option, type Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { randomBytes } from "node:crypto"
+import { readFileSync } from "node:fs"
+import { Vhosts } from "../../../src/server/index.ts"
+import * as BrokerSide from "../../harness/brokerSide.ts"
+import * as Browser from "../../harness/Browser.ts"
+import { eventually, turn } from "../../harness/eventually.ts"
+import { identity } from "../../harness/identity.ts"
+import * as RawTcp from "../../harness/RawTcp.ts"
+import * as RawZmq from "../../harness/RawZmq.ts"
+import { layer as testBroker, TestBroker, token } from "../../harness/TestBroker.ts"
+import { withBroker } from "../../harness/withBroker.ts"
+
+// --- Backends with nothing of ours in them, one kind for each transport --------------------------------------------------
+
+type Frames = ReadonlyArray<string>
+
+interface Backend {
+  /** Says a command, with the identity where that is needed. */
+  readonly say: (...frames: Frames) => Effect.Effect<void>
+  /** What the broker says next: the command and its arguments. */
+  readonly next: Effect.Effect<Frames, Cause.Done>
+}
+
+/** Reads messages of classic TCP. An answer without arguments carries one empty frame. */
+const framesOf = (message: string): Frames => {
+  const frames = message.slice(0, -"\n\r\n\r\n".length).split("\n")
+  return frames.length === 2 && frames[1] === "" ? frames.slice(0, 1) : frames
+}
+
+const tcp = Effect.fnUntraced(function*(who: string) {
+  const { broker } = yield* TestBroker
+  const connection = yield* RawTcp.connect(broker.tcpPort)
+  let envelope: Frames = [who, ""]
+  return {
+    connection,
+    say: (...frames: Frames) =>
+      Effect.suspend(() => {
+        const message = RawTcp.message(...envelope, ...frames)
+        envelope = []
+        return connection.send(message)
+      }),
+    next: Effect.map(connection.next, framesOf)
+  }
+})
+
+const zmq = Effect.fnUntraced(function*(who: string) {
+  const { broker } = yield* TestBroker
+  const dealer = yield* RawZmq.dealer(broker.backendPort, who)
+  const backend: Backend = {
+    say: (...frames) => dealer.send("", ...frames),
+    next: Effect.map(dealer.next, ([delimiter, ...frames]) => {
+      expect(delimiter).toBe("")
+      return frames
+    })
+  }
+  return backend
+})
+
+const transports: ReadonlyArray<{
+  readonly name: string
+  readonly connect: (who: string) => Effect.Effect<Backend, never, TestBroker | Scope.Scope>
+}> = [{ name: "ZeroMQ", connect: zmq }, { name: "TCP", connect: tcp }]
+
+/** One request and its answer, on a connection of its own. */
+const askWith = (connect: typeof transports[number]["connect"]) => (...frames: Frames) =>
+  Effect.scoped(Effect.gen(function*() {
+    const backend = yield* connect(identity("req"))
+    yield* backend.say(...frames)
+    return yield* backend.next
+  }))
+
+const lobby = Effect.flatMap(TestBroker, ({ vhost }) => vhost.lobby.info)
+
+const trigger = (json: string) => Effect.flatMap(TestBroker, ({ vhost }) => vhost.lobby.trigger(json))
+
+const event = (n: number) => `{"e":{"n":${n}}}`
+
+const browser = Effect.flatMap(TestBroker, ({ urls }) => Browser.connect(urls.websocket))
+
+/** That the broker still serves both transports. */
+const stillServes = Effect.forEach(transports, ({ connect }) =>
+  Effect.gen(function*() {
+    expect(yield* askWith(connect)("OC", "room")).toEqual(["OK"])
+  }))
+
+/** A worker that the broker has greeted. */
+const worker = (connect: typeof transports[number]["connect"], who = identity("dlr")) =>
+  Effect.gen(function*() {
+    const backend = yield* connect(who)
+    yield* backend.say("RD")
+    expect(yield* backend.next).toEqual(["HB"])
+    return backend
+  })
+
+/** The numbers of the events that a worker is given from now on. */
+const numbersGiven = Effect.fnUntraced(function*(self: Backend) {
+  const given: Array<number> = []
+  yield* Effect.map(self.next, ([_, json]) => given.push((JSON.parse(json!) as { e: { n: number } }).e.n)).pipe(
+    Effect.forever,
+    Effect.forkScoped
+  )
+  return given
+})
+
+describe("BackendEndpoint", () => {
+  for (const { connect, name } of transports) {
+    const ask = askWith(connect)
+
+    layer(testBroker({ maxChannels: 50, maxAccessTokens: 50 }), { excludeTestServices: true })(
+      `a Client over ${name}`,
+      (it) => {
+        it.effect("opens and closes channels", () =>
+          Effect.gen(function*() {
+            const { vhost } = yield* TestBroker
+            expect(yield* ask("OC", "fresh")).toEqual(["OK"])
+            expect(yield* ask("OC", "fresh")).toEqual(["OK"])
+            expect((yield* vhost.channels.list).map(({ name }) => name)).toContain("fresh")
+            expect(yield* ask("CC", "fresh")).toEqual(["OK"])
+            expect(yield* ask("CC", "fresh")).toEqual(["ER", "454"])
+          }))
+
+        it.effect("tells browsers that their channel is closed", () =>
+          Effect.gen(function*() {
+            const page = yield* browser
+            yield* ask("OC", "short")
+            yield* page.send({ subscribe: { channel: "short" } })
+            yield* page.nextOf(":subscribed")
+            yield* ask("CC", "short")
+            expect(yield* page.next).toEqual({ ":unsubscribed": { channel: "short" } })
+          }))
+
+        it.effect.each<[string, string | undefined, object]>([
+          ["an object", `{"what":"zażółć 🚀","n":[1,{}]}`, { what: "zażółć 🚀", n: [1, {}] }],
+          ["an object with a claim", `{"channel":"x","sid":"y"}`, { sid: "y" }],
+          ["nothing", undefined, {}],
+          ["an empty text", "", {}],
+          ["a list", "[1]", {}],
+          ["a text", `"text"`, {}],
+          ["null", "null", {}],
+          ["no JSON", "{what", {}],
+          ["JSON that is too deep", `${"[".repeat(5000)}${"]".repeat(5000)}`, {}]
+        ])("broadcasts data that is %s", ([_, data, told]) =>
+          Effect.gen(function*() {
+            const page = yield* browser
+            yield* page.send({ subscribe: { channel: "room" } })
+            yield* page.nextOf(":subscribed")
+            expect(yield* ask("BC", "room", "hello", ...(data === undefined ? [] : [data]))).toEqual(["OK"])
+            expect(yield* page.next).toEqual({ hello: { ...told, channel: "room" } })
+          }))
+
+        it.effect("gets tokens that browsers can use, once", () =>
+          Effect.gen(function*() {
+            const [a, b] = [yield* browser, yield* browser]
+            const [word, single] = yield* ask("AT", "joe", "private-.*")
+            expect([word, single]).toEqual(["AT", expect.stringMatching(/^[0-9a-f]{128}$/)])
+            yield* a.send({ auth: { token: single } })
+            expect(yield* a.next).toEqual({ ":authenticated": {} })
+            yield* a.send({ subscribe: { channel: "private-room" } })
+            expect(yield* a.next).toEqual({ ":subscribed": { channel: "private-room", uid: "joe" } })
+            yield* b.send({ auth: { token: single } })
+            expect(yield* b.next).toEqual({ ":error": { code: 402, status: "Unauthorized" } })
+          }))
+
+        it.effect.each<[Frames, string]>([
+          [["OC"], "400"],
+          [["OC", ""], "400"],
+          [["OC", "%%%"], "451"],
+          [["OC", "a".repeat(256)], "451"],
+          [["CC"], "400"],
+          [["CC", ""], "400"],
+          [["CC", "nope"], "454"],
+          [["CC", "%%%"], "454"],
+          [["CC", "__proto__"], "454"],
+          [["BC"], "400"],
+          [["BC", "room"], "400"],
+          [["BC", "", "hello", "{}"], "400"],
+          [["BC", "room", "", "{}"], "400"],
+          [["BC", "nope", "hello", "{}"], "454"],
+          [["BC", "%%%", "hello"], "454"],
+          [["AT"], "400"],
+          [["AT", "joe"], "400"],
+          [["AT", "", ".*"], "400"],
+          [["AT", "joe", ""], "400"],
+          [["AT", "joe", "..*{34}"], "597"],
+          [["AT", "joe", "(?=a)"], "597"],
+          [["AT", "joe", "a".repeat(1001)], "597"],
+          [["XX"], "400"],
+          [["oc", "room"], "400"],
+          [["OK"], "400"],
+          [["TR", "{}"], "400"],
+          [[""], "400"],
+          [["__proto__"], "400"],
+          // A Worker's words are not a Client's.
+          [["RD"], "400"],
+          [["HB"], "400"],
+          [["QT"], "400"]
+        ])("%j is answered with ER %s", ([frames, code]) =>
+          Effect.gen(function*() {
+            expect(yield* ask(...frames)).toEqual(["ER", code])
+            expect((yield* lobby).workers).toEqual([])
+          }))
+
+        it.effect("minds no frames beyond those it knows", () =>
+          Effect.gen(function*() {
+            expect(yield* ask("OC", "room", "later", "versions")).toEqual(["OK"])
+            expect(yield* ask("BC", "room", "hello", "{}", "x", "")).toEqual(["OK"])
+          }))
+
+        it.effect.each<[string, string]>([
+          ["a wrong token", identity("req", { token: "0".repeat(40) })],
+          ["an unknown vhost", identity("req", { vhost: "/nope" })],
+          ["a Worker with a wrong token", identity("dlr", { token: "0".repeat(40) })],
+          ["another kind", identity("req").replace("req", "xyz")],
+          ["a short id", identity("req", { id: "1" })],
+          ["a path that is none", identity("req", { vhost: "test" })],
+          ["no identity at all", "hello"]
+        ])("is answered with ER 402 where it comes as %s", ([_, who]) =>
+          Effect.gen(function*() {
+            for (const command of [["OC", "room"], ["RD"], ["HB"], ["nonsense"]]) {
+              const backend = yield* connect(who)
+              yield* backend.say(...command)
+              expect(yield* backend.next).toEqual(["ER", "402"])
+            }
+            expect((yield* lobby).workers).toEqual([])
+          }).pipe(Effect.scoped))
+
+        it.effect("is refused with ER 597 beyond the vhost's bounds", () =>
+          Effect.gen(function*() {
+            const { vhost } = yield* TestBroker
+            const open = (yield* vhost.channels.list).length
+            for (let n = open; n < 50; n++) yield* vhost.channels.open(`filler${n}`)
+            expect(yield* ask("OC", "one-too-many")).toEqual(["ER", "597"])
+            expect(yield* ask("OC", "room")).toEqual(["OK"])
+            yield* Effect.ignore(Effect.forever(vhost.accessTokens.issue("joe", ".*")))
+            expect(yield* ask("AT", "joe", ".*")).toEqual(["ER", "597"])
+          }))
+      }
+    )
+
+    describe(`a Worker over ${name}`, () => {
+      it.effect("is greeted, answered, given events, and goes", () =>
+        Effect.gen(function*() {
+          const who = identity("dlr")
+          const self = yield* worker(connect, who)
+          expect((yield* lobby).workers).toEqual([who])
+          yield* trigger(event(1))
+          expect(yield* self.next).toEqual(["TR", event(1)])
+          yield* self.say("HB")
+          expect(yield* self.next).toEqual(["HB"])
+          yield* self.say("QT")
+          yield* eventually(lobby, ({ workers }) => workers.length === 0)
+          yield* trigger(event(2))
+          expect((yield* lobby).waiting).toBe(1)
+        }).pipe(withBroker()))
+
+      it.effect("hears a heartbeat every interval, and QT after three that it has missed", () =>
+        Effect.gen(function*() {
+          const self = yield* worker(connect)
+          for (let n = 0; n < 3; n++) {
+            yield* TestClock.adjust("499 millis")
+            yield* TestClock.adjust("1 millis")
+            expect(yield* self.next).toEqual(["HB"])
+          }
+          expect((yield* lobby).workers.length).toBe(1)
+          yield* TestClock.adjust("500 millis")
+          expect(yield* self.next).toEqual(["QT"])
+          expect((yield* lobby).workers).toEqual([])
+          yield* trigger(event(1))
+          expect((yield* lobby).waiting).toBe(1)
+        }).pipe(withBroker()))
+
+      it.effect("stays for as long as it is heard", () =>
+        Effect.gen(function*() {
+          const self = yield* worker(connect)
+          for (let n = 0; n < 20; n++) {
+            yield* self.say("HB")
+            expect(yield* self.next).toEqual(["HB"])
+            yield* TestClock.adjust("500 millis")
+            expect(yield* self.next).toEqual(["HB"])
+          }
+          expect((yield* lobby).workers.length).toBe(1)
+        }).pipe(withBroker()))
+
+      it.live("hears heartbeats in real time, and expires in real time", () =>
+        Effect.gen(function*() {
+          const start = performance.now()
+          const self = yield* worker(connect)
+          let heartbeats = 0
+          let heard = yield* self.next
+          for (; heard[0] === "HB"; heard = yield* self.next) heartbeats++
+          expect(heard).toEqual(["QT"])
+          expect(heartbeats).toBeGreaterThanOrEqual(2)
+          expect(performance.now() - start).toBeGreaterThan(150)
+        }).pipe(withBroker({ heartbeatInterval: "50 millis" })))
+
+      it.effect("that says HB and is not known hears QT", () =>
+        Effect.gen(function*() {
+          const self = yield* connect(identity("dlr"))
+          yield* self.say("HB")
+          expect(yield* self.next).toEqual(["QT"])
+          expect((yield* lobby).workers).toEqual([])
+        }).pipe(withBroker()))
+
+      it.effect.each<[Frames]>([[["OC", "room"]], [["BC", "room", "e", "{}"]], [["AT", "joe", ".*"]], [["XX"]], [[
+        ""
+      ]]])(
+        "that says %j is answered with ER 400",
+        ([frames]) =>
+          Effect.gen(function*() {
+            const self = yield* worker(connect)
+            yield* self.say(...frames)
+            expect(yield* self.next).toEqual(["ER", "400"])
+            yield* stillServes
+          }).pipe(withBroker())
+      )
+
+      it.effect("finds what was triggered while nobody was there, in order", () =>
+        Effect.gen(function*() {
+          const { vhost } = yield* TestBroker
+          const page = yield* browser
+          const single = yield* ask("AT", "joe", ".*")
+          yield* page.send({ auth: { token: single[1] } })
+          for (let n = 0; n < 5; n++) yield* page.send({ trigger: { event: "chat/save", data: { n } } })
+          yield* page.send({ trigger: { event: "too-much" } })
+          yield* page.nextOf(":authenticated")
+          expect(yield* page.next).toEqual({ ":error": { code: 597, status: "Internal error" } })
+          expect((yield* vhost.lobby.info).waiting).toBe(5)
+          const self = yield* worker(connect)
+          for (let n = 0; n < 5; n++) {
+            expect(yield* self.next).toEqual(["TR", JSON.stringify({ "chat/save": { n, sid: page.sid } })])
+          }
+          yield* page.send({ trigger: { event: "again" } })
+          expect(yield* self.next).toEqual(["TR", JSON.stringify({ again: { sid: page.sid } })])
+        }).pipe(withBroker({ queueCapacity: 5 })))
+
+      it.effect("shares events with the others, round robin", () =>
+        Effect.gen(function*() {
+          const workers = [yield* worker(connect), yield* worker(connect), yield* worker(connect)]
+          for (let n = 0; n < 9; n++) yield* trigger(event(n))
+          for (let n = 0; n < 9; n++) expect(yield* workers[n % 3]!.next).toEqual(["TR", event(n)])
+        }).pipe(withBroker()))
+
+      it.effect("gets many events at once in their order, none twice and none lost", () =>
+        Effect.gen(function*() {
+          const [a, b] = [yield* worker(connect), yield* worker(connect)]
+          const count = 2000
+          for (let n = 0; n < count; n++) yield* trigger(event(n))
+          const read = (self: Backend) => Effect.replicateEffect(Effect.map(self.next, ([_, json]) => json!), count / 2)
+          const [byA, byB] = yield* Effect.all([read(a), read(b)], { concurrency: 2 })
+          const numberOf = (json: string) => (JSON.parse(json) as { e: { n: number } }).e.n
+          for (const given of [byA, byB]) {
+            expect(given.map(numberOf)).toEqual(given.map(numberOf).toSorted((x, y) => x - y))
+          }
+          expect([...byA, ...byB].map(numberOf).toSorted((x, y) => x - y)).toEqual(
+            Array.from({ length: count }, (_, n) => n)
+          )
+        }).pipe(withBroker()))
+
+      it.effect("is never given more than the bound: the browser is told that its event is too large", () =>
+        Effect.gen(function*() {
+          const self = yield* worker(connect)
+          const page = yield* browser
+          const [_, single] = yield* ask("AT", "joe", ".*")
+          yield* page.send({ auth: { token: single } })
+          yield* page.nextOf(":authenticated")
+          // Short to say in JSON, and four times as long as JavaScript writes it.
+          yield* page.send(`{"trigger":{"event":"large","data":{"a":[${Array(380).fill("1e20").join()}]}}}`)
+          yield* page.send({ trigger: { event: "small" } })
+          const [word, json] = yield* self.next
+          expect([word, json!.length]).toEqual(["TR", JSON.stringify({ small: { sid: page.sid } }).length])
+          expect(yield* page.next).toMatchObject({ ":error": {} })
+        }).pipe(withBroker({ maxMessageSize: 2000 })))
+
+      it.effect("is sent away with its vhost, and finds the door closed then", () =>
+        Effect.gen(function*() {
+          const vhosts = yield* Vhosts.Vhosts
+          const self = yield* worker(connect)
+          const other = yield* vhosts.add({ path: "/other", token })
+          const elsewhere = yield* worker(connect, identity("dlr", { vhost: "/other" }))
+          yield* vhosts.remove("/test")
+          expect(yield* self.next).toEqual(["QT"])
+          const again = yield* connect(identity("dlr"))
+          yield* again.say("RD")
+          expect(yield* again.next).toEqual(["ER", "402"])
+          yield* other.lobby.trigger(event(1))
+          expect(yield* elsewhere.next).toEqual(["TR", event(1)])
+        }).pipe(withBroker()))
+    })
+  }
+
+  it.effect("shares events between workers of both transports", () =>
+    Effect.gen(function*() {
+      const [a, b] = [yield* worker(zmq), yield* worker(tcp)]
+      for (let n = 0; n < 6; n++) yield* trigger(event(n))
+      for (let n = 0; n < 6; n++) expect(yield* (n % 2 === 0 ? a : b).next).toEqual(["TR", event(n)])
+      // Two endpoints look after one lobby, but nobody hears twice as much.
+      for (let n = 0; n < 3; n++) {
+        yield* TestClock.adjust("500 millis")
+        for (const self of [a, b]) {
+          expect(yield* self.next).toEqual(["HB"])
+          yield* self.say("HB")
+          expect(yield* self.next).toEqual(["HB"])
+        }
+      }
+      yield* trigger(event(6))
+      expect(yield* a.next).toEqual(["TR", event(6)])
+    }).pipe(withBroker()))
+
+  describe("over ZeroMQ", () => {
+    const req = (who = identity("req")) =>
+      Effect.flatMap(TestBroker, ({ broker }) => RawZmq.req(broker.backendPort, who))
+
+    it.effect("a plain REQ socket can ask everything, one after another", () =>
+      Effect.gen(function*() {
+        const page = yield* browser
+        const ask = yield* req()
+        expect(yield* ask("OC", "fresh")).toEqual(["OK"])
+        yield* page.send({ subscribe: { channel: "fresh" } })
+        yield* page.nextOf(":subscribed")
+        const data = JSON.stringify({ text: "line\nline\r\n\r\n zażółć" })
+        expect(yield* ask("BC", "fresh", "hello", data)).toEqual(["OK"])
+        expect(yield* page.next).toEqual({ hello: { text: "line\nline\r\n\r\n zażółć", channel: "fresh" } })
+        const [word, single] = yield* ask("AT", "joe", ".*")
+        expect([word, single!.length]).toEqual(["AT", 128])
+        expect(yield* ask("AT", "joe", "(")).toEqual(["ER", "597"])
+        expect(yield* ask("OC", "a\nb")).toEqual(["ER", "451"])
+        expect(yield* ask("XX")).toEqual(["ER", "400"])
+        expect(yield* ask("CC", "fresh")).toEqual(["OK"])
+        expect(yield* ask("CC", "fresh")).toEqual(["ER", "454"])
+        expect(yield* ask("BC", "fresh", "hello", "{}")).toEqual(["ER", "454"])
+      }).pipe(withBroker()))
+
+    it.effect("answers come back in the envelopes of their requests", () =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const dealer = yield* RawZmq.dealer(broker.backendPort, identity("req"))
+        yield* dealer.send("one", "", "OC", "fresh")
+        yield* dealer.send("two", "", "CC", "nope")
+        yield* dealer.send("", "XX")
+        yield* dealer.send("a", "b", "c", "d", "e", "f", "", "OC", "%")
+        const answers = yield* Effect.replicateEffect(dealer.next, 4)
+        expect(new Set(answers.map((frames) => frames.join("|")))).toEqual(
+          new Set(["one||OK", "two||ER|454", "|ER|400", "a|b|c|d|e|f||ER|451"])
+        )
+      }).pipe(withBroker()))
+
+    it.effect("answers a thousand requests in flight on one socket, each in its envelope", () =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const dealer = yield* RawZmq.dealer(broker.backendPort, identity("req"))
+        for (let n = 0; n < 1000; n++) yield* dealer.send(`id${n}`, "", ...(n % 2 ? ["OC", "room"] : ["CC", "nope"]))
+        const answers = yield* Effect.replicateEffect(dealer.next, 1000)
+        const got = new Map(answers.map(([id, ...rest]) => [id, rest.join("|")]))
+        expect(got.size).toBe(1000)
+        for (let n = 0; n < 1000; n++) expect(got.get(`id${n}`)).toBe(n % 2 ? "|OK" : "|ER|454")
+      }).pipe(withBroker()))
+
+    it.effect("carries bytes of envelopes as they are", () =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const dealer = yield* RawZmq.bytesDealer(broker.backendPort, identity("req"))
+        const id = Buffer.from([0, 255, 254, 0, 195])
+        yield* dealer.send(id, "", "OC", "room")
+        expect((yield* dealer.next).map((frame) => frame.toString("hex"))).toEqual(
+          [id, Buffer.from(""), Buffer.from("OK")].map((frame) => frame.toString("hex"))
+        )
+      }).pipe(withBroker()))
+
+    it.effect.each<[string, Frames]>([
+      ["without a delimiter", ["OC", "room"]],
+      ["of one frame", ["x"]],
+      ["of a delimiter alone", [""]],
+      ["of delimiters", ["", "", ""]],
+      ["with an endless envelope", [...Array.from({ length: 50 }, (_, n) => `${n}`), "", "OC", "room"]]
+    ])("answers ER 400 to a message %s", ([_, frames]) =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const dealer = yield* RawZmq.dealer(broker.backendPort, identity("req"))
+        yield* dealer.send(...frames)
+        const answer = yield* dealer.next
+        expect(answer.slice(-3)).toEqual(["", "ER", "400"])
+        yield* stillServes
+      }).pipe(withBroker()))
+
+    it.effect("answers ER 402 to sockets without an identity of their own, each its own answer", () =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const dealers = yield* Effect.replicateEffect(RawZmq.dealer(broker.backendPort, undefined), 3)
+        for (const dealer of dealers) yield* dealer.send("id", "", "OC", "room")
+        for (const dealer of dealers) expect(yield* dealer.next).toEqual(["id", "", "ER", "402"])
+      }).pipe(withBroker()))
+
+    it.effect("reads a message of many frames as one against the bound", () =>
+      Effect.gen(function*() {
+        const ask = yield* req()
+        expect(yield* ask("BC", "room", "e", "x".repeat(1500))).toEqual(["OK"])
+        expect(yield* ask("BC", "room", "e", "x".repeat(900), "x".repeat(900), "x".repeat(900))).toEqual(["ER", "400"])
+        yield* stillServes
+      }).pipe(withBroker({ maxMessageSize: 2000 })))
+
+    it.effect("ends the connection of who sends a frame beyond the bound, and serves the others", () =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const other = yield* worker(zmq)
+        const dealer = yield* RawZmq.dealer(broker.backendPort, identity("req"))
+        yield* dealer.send("one", "", "OC", "room")
+        yield* dealer.next
+        yield* dealer.send("two", "", "BC", "room", "e", "x".repeat(2001))
+        yield* dealer.disconnected
+        yield* trigger(event(1))
+        expect(yield* other.next).toEqual(["TR", event(1)])
+        yield* stillServes
+      }).pipe(withBroker({ maxMessageSize: 2000 })))
+
+    it.effect("survives whatever comes over the port without being ZeroMQ", () =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const other = yield* worker(zmq)
+        const greeting = Buffer.concat([Buffer.from([0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0]), Buffer.from("NULL")])
+        for (
+          const bytes of [
+            randomBytes(500),
+            "GET / HTTP/1.1\r\n\r\n",
+            RawTcp.message(identity("req"), "", "OC", "room"),
+            greeting,
+            Buffer.concat([greeting, Buffer.alloc(48), randomBytes(200)]),
+            Buffer.alloc(10_000, 0xff)
+          ]
+        ) {
+          const junk = yield* RawTcp.connect(broker.backendPort)
+          yield* junk.send(bytes)
+          junk.socket.end()
+          yield* junk.ended
+        }
+        yield* trigger(event(1))
+        expect(yield* other.next).toEqual(["TR", event(1)])
+        yield* stillServes
+      }).pipe(withBroker()))
+
+    it.effect("gives events past a worker that vanished, before it has expired", () =>
+      Effect.gen(function*() {
+        const stays = yield* worker(zmq)
+        yield* Effect.scoped(worker(zmq))
+        expect((yield* lobby).workers.length).toBe(2)
+        const given = yield* numbersGiven(stays)
+        // ZeroMQ takes a moment to notice. What is handed over until then is lost, as the protocol has it: every second.
+        let n = 0
+        yield* eventually(
+          Effect.andThen(Effect.suspend(() => trigger(event(n++))), turn),
+          () => given.some((number, index) => index > 0 && number === given[index - 1]! + 1)
+        )
+        for (let later = 1000; later < 1010; later++) yield* trigger(event(later))
+        yield* eventually(Effect.sync(() => given.at(-1)), (last) => last === 1009)
+        expect(given.slice(-10)).toEqual(Array.from({ length: 10 }, (_, index) => 1000 + index))
+        expect((yield* lobby).waiting).toBe(0)
+      }).pipe(withBroker()))
+
+    it.effect("gives events past a worker that does not read, once what may wait for it is there", () =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const deaf = yield* RawZmq.deafDealer(broker.backendPort, identity("dlr"))
+        yield* deaf.send("", "RD")
+        yield* eventually(lobby, ({ workers }) => workers.length === 1)
+        const given = yield* numbersGiven(yield* worker(zmq))
+        const text = "x".repeat(2000)
+        const count = 30_000
+        for (let n = 0; n < count; n++) {
+          yield* trigger(`{"e":{"n":${n},"text":"${text}"}}`)
+          if (n % 100 === 0) yield* turn
+        }
+        yield* eventually(Effect.sync(() => given.length), () => given.at(-1) === count - 1)
+        // From some point on, all of them: what the other could not take was not lost.
+        const first = given.findIndex((n, index) => n + given.length - index === count)
+        expect(given.length - first).toBeGreaterThan(1000)
+      }).pipe(withBroker()))
+
+    it.effect("a worker that says RD again on its socket goes on", () =>
+      Effect.gen(function*() {
+        const self = yield* worker(zmq)
+        yield* self.say("RD")
+        expect(yield* self.next).toEqual(["HB"])
+        yield* trigger(event(1))
+        expect(yield* self.next).toEqual(["TR", event(1)])
+        expect((yield* lobby).workers.length).toBe(1)
+      }).pipe(withBroker()))
+  })
+
+  describe("over TCP", () => {
+    const connection = Effect.flatMap(TestBroker, ({ broker }) => RawTcp.connect(broker.tcpPort))
+
+    it.effect("gives the original Client what the original gave, byte for byte, and closes as it did", () =>
+      Effect.gen(function*() {
+        const exchange = readFileSync(new URL("../../fixtures/original-client-exchange.jsonl", import.meta.url), "utf8")
+          .trim().split("\n").map((line) => JSON.parse(line) as Recorded)
+        for (const number of new Set(exchange.map(({ connection }) => connection))) {
+          const lines = exchange.filter(({ connection }) => connection === number)
+          const said = lines.filter(({ from }) => from === "client").map(({ bytes }) => bytes).join("")
+          const answered = lines.filter(({ from }) => from === "server").map(({ bytes }) => bytes ?? "").join("")
+          const client = yield* connection
+          yield* client.send(Buffer.from(said, "latin1"))
+          expect(masked(yield* client.rest)).toBe(masked(Buffer.from(answered, "latin1").toString()))
+          expect([lines.at(-1)!.closed, yield* client.ended]).toEqual([true, undefined])
+        }
+      }).pipe(withBroker({ vhosts: [{ path: "/test", token: originalToken }] })))
+
+    it.effect("gives the original Worker what the original gave, at the same times", () =>
+      Effect.gen(function*() {
+        const { vhost } = yield* TestBroker
+        const exchange = readFileSync(new URL("../../fixtures/original-worker-exchange.jsonl", import.meta.url), "utf8")
+          .trim().split("\n").map((line) => JSON.parse(line) as Recorded)
+        for (const number of new Set(exchange.map(({ connection }) => connection))) {
+          const lines = exchange.filter(({ connection }) => connection === number)
+          const self = yield* connection
+          /** Our broker says HB more often: a worker that waits at most 2 s for something to read stays. */
+          const nextBut = (expected: string): Effect.Effect<string, Cause.Done> =>
+            Effect.flatMap(
+              self.next,
+              (message) =>
+                message.startsWith("HB") && message !== expected ? nextBut(expected) : Effect.succeed(message)
+            )
+          let now = 0
+          for (const { bytes, closed, from, ms } of lines) {
+            yield* TestClock.adjust(ms - now)
+            now = ms
+            if (closed === true) {
+              // It counts from the last that it heard, which may be half a heartbeat later.
+              yield* TestClock.adjust("500 millis")
+              expect(yield* self.rest).toMatch(/^(HB\n\n\r\n\r\n)*QT\n\n\r\n\r\n$/)
+            } else if (from === "client") {
+              yield* self.send(Buffer.from(bytes, "latin1"))
+            } else {
+              if (bytes.startsWith("TR")) yield* vhost.lobby.trigger(bytes.split("\n")[1]!)
+              expect(yield* nextBut(bytes)).toBe(bytes)
+            }
+          }
+          // The last one says QT, to which there is nothing to say but the end.
+          if (lines.at(-1)!.closed !== true) expect(yield* self.rest).toBe("")
+        }
+      }).pipe(withBroker({ vhosts: [{ path: "/test", token: originalToken }] })))
+
+    it.effect("a Client's connection is closed after one answer, and what comes behind it is not carried out", () =>
+      Effect.gen(function*() {
+        const { vhost } = yield* TestBroker
+        const client = yield* connection
+        const who = identity("req")
+        yield* client.send(
+          RawTcp.message(who, "", "OC", "first") + RawTcp.message(who, "", "OC", "second") +
+            RawTcp.message("OC", "third")
+        )
+        expect(yield* client.rest).toBe("OK\n\n\r\n\r\n")
+        expect((yield* vhost.channels.list).map(({ name }) => name)).not.toContain("second")
+        expect((yield* vhost.channels.list).map(({ name }) => name)).not.toContain("third")
+      }).pipe(withBroker()))
+
+    it.effect("however the bytes are cut, the answer is the same", () =>
+      Effect.gen(function*() {
+        const client = yield* connection
+        for (const byte of Buffer.from(RawTcp.message(identity("req"), "", "BC", "room", "ż🚀", `{"a":"ż🚀"}`))) {
+          yield* client.send(Buffer.from([byte]))
+        }
+        expect(yield* client.rest).toBe("OK\n\n\r\n\r\n")
+      }).pipe(withBroker()))
+
+    it.effect("a worker says its identity once, or every time", () =>
+      Effect.gen(function*() {
+        const self = yield* connection
+        const who = identity("dlr")
+        yield* self.send(RawTcp.message(who, "", "RD"))
+        yield* self.next
+        for (const message of [RawTcp.message("HB"), RawTcp.message(who, "", "HB"), RawTcp.message("HB", "")]) {
+          yield* self.send(message)
+          expect(yield* self.next).toBe("HB\n\n\r\n\r\n")
+        }
+      }).pipe(withBroker()))
+
+    it.effect.each<[string, string]>([
+      ["no identity", RawTcp.message("OC", "room")],
+      ["an identity and nothing else", RawTcp.message(identity("req"), "")],
+      ["an identity without the empty frame", RawTcp.message(identity("req"), "OC", "room")],
+      ["nothing at all", "\r\n\r\n"],
+      ["only empty frames", RawTcp.message("", "", "", "")],
+      ["only line breaks", "\n".repeat(100) + "\r\n\r\n"],
+      ["another protocol", "GET / HTTP/1.1\r\nHost: x\r\n\r\n\r\n\r\n"]
+    ])("is answered with an error and closed for %s", ([_, message]) =>
+      Effect.gen(function*() {
+        const client = yield* connection
+        yield* client.send(message)
+        expect(yield* client.rest).toMatch(/^ER\n40[02]\n\r\n\r\n$/)
+        yield* stillServes
+      }).pipe(withBroker()))
+
+    it.effect("random bytes end in an error or in nothing, and harm nobody", () =>
+      Effect.gen(function*() {
+        const other = yield* worker(tcp)
+        for (let n = 0; n < 30; n++) {
+          const junk = yield* connection
+          yield* junk.send(Buffer.concat([randomBytes(50 * n), Buffer.from(n % 2 === 0 ? "\n\r\n\r\n" : "")]))
+          junk.socket.end()
+          expect(yield* junk.rest).toMatch(/^(ER\n40[02]\n\r\n\r\n)?$/)
+        }
+        yield* trigger(event(1))
+        expect(yield* other.next).toEqual(["TR", event(1)])
+        yield* stillServes
+      }).pipe(withBroker()))
+
+    it.effect("a message of the bound's size is read, one beyond is answered with ER 400 and closed", () =>
+      Effect.gen(function*() {
+        const other = yield* worker(tcp)
+        const sized = (size: number) => {
+          const empty = RawTcp.message(identity("req"), "", "BC", "room", "e", "").length
+          return RawTcp.message(identity("req"), "", "BC", "room", "e", "x".repeat(size - empty))
+        }
+        const fits = yield* connection
+        yield* fits.send(sized(2000))
+        expect(yield* fits.rest).toBe("OK\n\n\r\n\r\n")
+        for (const message of [sized(2001), "x".repeat(2001), "\n".repeat(2001)]) {
+          const large = yield* connection
+          yield* large.send(message)
+          expect(yield* large.rest).toBe("ER\n400\n\r\n\r\n")
+        }
+        yield* trigger(event(1))
+        expect(yield* other.next).toEqual(["TR", event(1)])
+        yield* stillServes
+      }).pipe(withBroker({ maxMessageSize: 2000 })))
+
+    it.effect("a flood without an end is cut off", () =>
+      Effect.gen(function*() {
+        const flood = yield* connection
+        let written = 0
+        const megabyte = Buffer.alloc(1_048_576, "x")
+        for (; written < 64 && flood.socket.writable; written++) yield* flood.send(megabyte)
+        yield* flood.ended
+        expect(written).toBeLessThan(64)
+        yield* stillServes
+      }).pipe(withBroker({ maxMessageSize: 2000 })))
+
+    it.effect("a worker that says too much is answered with ER 400, closed and forgotten", () =>
+      Effect.gen(function*() {
+        const self = yield* tcp(identity("dlr"))
+        yield* self.say("RD")
+        expect(yield* self.next).toEqual(["HB"])
+        yield* self.say("x".repeat(3000))
+        expect(yield* self.next).toEqual(["ER", "400"])
+        yield* self.connection.ended
+        yield* eventually(lobby, ({ workers }) => workers.length === 0)
+      }).pipe(withBroker({ maxMessageSize: 2000 })))
+
+    it.effect.each<[string, string]>([
+      ["its identity", identity("req").slice(0, 20)],
+      ["its command", `${identity("req")}\n\nO`],
+      ["its end", `${identity("req")}\n\nOC\nnever\n\r\n\r`]
+    ])(
+      "a peer that goes in the middle of %s is forgotten, and nothing is carried out",
+      ([_, bytes]) =>
+        Effect.gen(function*() {
+          const { vhost } = yield* TestBroker
+          const [ends, cuts] = [yield* connection, yield* connection]
+          yield* ends.send(bytes)
+          ends.socket.end()
+          expect(yield* ends.rest).toMatch(/^(ER\n(400|598)\n\r\n\r\n)?$/)
+          yield* cuts.send(bytes)
+          cuts.socket.resetAndDestroy()
+          yield* stillServes
+          expect((yield* vhost.channels.list).map(({ name }) => name)).not.toContain("never")
+        }).pipe(withBroker())
+    )
+
+    it.effect("a peer that says nothing, or nothing whole, is closed after five seconds", () =>
+      Effect.gen(function*() {
+        const [silent, slow] = [yield* connection, yield* connection]
+        yield* slow.send(`${identity("req")}\n\n`)
+        // Connections are accepted in their order: when a later one is answered, these are the broker's.
+        yield* stillServes
+        yield* TestClock.adjust("4 seconds")
+        yield* slow.send("OC\n")
+        yield* stillServes
+        yield* TestClock.adjust("999 millis")
+        yield* stillServes
+        expect([yield* silent.hasEnded, yield* slow.hasEnded]).toEqual([false, false])
+        yield* TestClock.adjust("1 millis")
+        expect([yield* silent.rest, yield* slow.rest]).toEqual(["", ""])
+      }).pipe(withBroker()))
+
+    it.effect("a worker whose connection drops is gone at once, and its events wait for the next", () =>
+      Effect.gen(function*() {
+        for (const how of ["end", "reset"]) {
+          const self = yield* tcp(identity("dlr"))
+          yield* self.say("RD")
+          yield* self.next
+          expect((yield* lobby).workers.length).toBe(1)
+          if (how === "end") self.connection.socket.end()
+          else self.connection.socket.resetAndDestroy()
+          // The clock stands still: it cannot have expired.
+          yield* eventually(lobby, ({ workers }) => workers.length === 0)
+        }
+        yield* trigger(event(1))
+        const next = yield* worker(tcp)
+        expect(yield* next.next).toEqual(["TR", event(1)])
+      }).pipe(withBroker()))
+
+    it.effect("a worker that left, expired or was refused is closed by the broker", () =>
+      Effect.gen(function*() {
+        const [left, expired, refused] = [yield* tcp(identity("dlr")), yield* tcp(identity("dlr")), yield* tcp("x")]
+        yield* left.say("RD")
+        yield* left.next
+        yield* left.say("QT")
+        yield* left.connection.ended
+        yield* refused.say("RD")
+        yield* refused.connection.ended
+        yield* expired.say("RD")
+        yield* expired.next
+        yield* TestClock.adjust("2 seconds")
+        expect(yield* expired.connection.rest).toMatch(/QT\n\n\r\n\r\n$/)
+      }).pipe(withBroker()))
+
+    it.effect("a worker that does not read costs no more than its outbox, and delays nobody", () =>
+      Effect.gen(function*() {
+        const { of } = yield* BrokerSide.watch
+        const deaf = yield* tcp(identity("dlr"))
+        yield* deaf.say("RD")
+        yield* deaf.next
+        deaf.connection.socket.pause()
+        const kept = of(deaf.connection.socket)
+        const given = yield* numbersGiven(yield* worker(tcp))
+        const text = "x".repeat(500_000)
+        for (let n = 0; n < 80; n++) {
+          yield* trigger(`{"e":{"n":${n},"text":"${text}"}}`)
+          expect(kept.writableLength).toBeLessThan(4 * 1_048_576 + text.length + 100)
+          yield* turn
+        }
+        // At first every second one is its, in the end none.
+        yield* eventually(Effect.sync(() => given.at(-1)), (last) => last === 79)
+        expect(given.slice(-20)).toEqual(Array.from({ length: 20 }, (_, index) => 60 + index))
+        expect((yield* lobby).waiting).toBe(0)
+        // What the broker still has of the rest is given to the other when the connection ends.
+        const before = given.length
+        deaf.connection.socket.resetAndDestroy()
+        yield* eventually(lobby, ({ workers }) => workers.length === 1)
+        yield* trigger(event(80))
+        yield* eventually(Effect.sync(() => given.at(-1)), (last) => last === 80)
+        expect(given.length - before).toBeGreaterThan(4 * 1_048_576 / text.length)
+        expect(new Set(given).size).toBe(given.length)
+      }).pipe(withBroker()))
+
+    it.effect("a worker that expires without having read is cut off, and its events go to the others", () =>
+      Effect.gen(function*() {
+        const { of } = yield* BrokerSide.watch
+        const deaf = yield* tcp(identity("dlr"))
+        yield* deaf.say("RD")
+        yield* deaf.next
+        deaf.connection.socket.pause()
+        const kept = of(deaf.connection.socket)
+        const text = "x".repeat(500_000)
+        for (let n = 0; n < 40 && kept.writableLength < 2_000_000; n++) {
+          yield* trigger(`{"e":{"n":${n},"text":"${text}"}}`)
+          yield* turn
+        }
+        const waiting = Math.floor(kept.writableLength / text.length)
+        expect(waiting).toBeGreaterThan(1)
+        yield* TestClock.adjust("2 seconds")
+        expect((yield* lobby).workers).toEqual([])
+        // In the time that it takes to be sure that it does not read, by whichever clock.
+        const start = performance.now()
+        yield* eventually(
+          Effect.andThen(TestClock.adjust("100 millis"), Effect.sync(() => kept.destroyed)),
+          (destroyed) => destroyed || performance.now() - start > 2000
+        )
+        expect(kept.destroyed).toBe(true)
+        expect((yield* lobby).waiting).toBeGreaterThanOrEqual(waiting)
+      }).pipe(withBroker()))
+
+    describe("where two connections have one identity", () => {
+      const twice = Effect.gen(function*() {
+        const who = identity("dlr")
+        const [old, fresh] = [yield* tcp(who), yield* tcp(who)]
+        for (const self of [old, fresh]) {
+          yield* self.say("RD")
+          expect(yield* self.next).toEqual(["HB"])
+        }
+        return { old, fresh }
+      })
+
+      it.effect("the later has the events, and stays when the earlier ends", () =>
+        Effect.gen(function*() {
+          const { fresh, old } = yield* twice
+          yield* trigger(event(1))
+          expect(yield* fresh.next).toEqual(["TR", event(1)])
+          old.connection.socket.end()
+          yield* old.connection.ended
+          yield* stillServes
+          yield* trigger(event(2))
+          expect(yield* fresh.next).toEqual(["TR", event(2)])
+          expect((yield* lobby).workers.length).toBe(1)
+        }).pipe(withBroker()))
+
+      it.live("the earlier hears QT for its HB: the broker no longer knows that connection", () =>
+        Effect.gen(function*() {
+          const { old } = yield* twice
+          yield* old.say("HB")
+          expect(yield* Effect.timeoutOption(old.next, "1 second")).toEqual(Option.some(["QT"]))
+        }).pipe(withBroker()))
+
+      it.effect("the earlier says QT for itself alone", () =>
+        Effect.gen(function*() {
+          const { fresh, old } = yield* twice
+          yield* old.say("QT")
+          yield* old.connection.ended
+          expect((yield* lobby).workers.length).toBe(1)
+          yield* trigger(event(1))
+          expect(yield* fresh.next).toEqual(["TR", event(1)])
+        }).pipe(withBroker()))
+    })
+  })
+})
+
+const originalToken = "b444aa042e176fe65be600a92fc71f926ee71ee6"
+
+/** Without what is random: single access tokens. */
+const masked = (text: string) => text.replaceAll(/[0-9a-f]{128}/g, "<128 hexadecimal digits>")
+
+interface Recorded {
+  readonly connection: number
+  readonly ms: number
+  readonly from: "client" | "server"
+  readonly bytes: string
+  readonly closed?: boolean
+}

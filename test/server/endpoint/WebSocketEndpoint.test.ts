@@ -1,0 +1,473 @@
+import { describe, expect, it, layer } from "@effect/vitest"
+import { Effect, Redacted } from "effect"
+import { TestClock } from "effect/testing"
+import { randomBytes } from "node:crypto"
+import { readFileSync } from "node:fs"
+import type { Socket } from "node:net"
+import { Vhosts } from "../../../src/server/index.ts"
+import * as BrokerSide from "../../harness/brokerSide.ts"
+import * as Browser from "../../harness/Browser.ts"
+import { eventually, turn } from "../../harness/eventually.ts"
+import * as RawTcp from "../../harness/RawTcp.ts"
+import * as RawWebSocket from "../../harness/RawWebSocket.ts"
+import { layer as testBroker, TestBroker } from "../../harness/TestBroker.ts"
+import { withBroker } from "../../harness/withBroker.ts"
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+
+const browser = Effect.flatMap(TestBroker, ({ urls }) => Browser.connect(urls.websocket))
+
+/** A browser made by hand, past its greeting. */
+const rawBrowser = Effect.gen(function*() {
+  const { broker } = yield* TestBroker
+  const raw = yield* RawWebSocket.connect(broker.websocketPort, "/test")
+  yield* raw.next
+  return raw
+})
+
+const grant = (uid: string, pattern = ".*") =>
+  Effect.flatMap(TestBroker, ({ vhost }) => Effect.map(vhost.accessTokens.issue(uid, pattern), Redacted.value))
+
+const subscribe = Effect.fnUntraced(function*(page: Browser.Browser, channel: string) {
+  yield* page.send({ subscribe: { channel } })
+  yield* page.nextOf(":subscribed")
+})
+
+/** How many pages are on a channel. */
+const subscribers = (name: string) =>
+  Effect.flatMap(
+    TestBroker,
+    ({ vhost }) => Effect.map(vhost.channels.list, (list) => list.find((channel) => channel.name === name)?.subscribers)
+  )
+
+/** That the broker still serves: a fresh browser can join and speak. */
+const stillServes = Effect.scoped(Effect.gen(function*() {
+  const page = yield* browser
+  yield* subscribe(page, "room")
+  yield* page.send({ broadcast: { channel: "room", event: "still", data: {} } })
+  expect(yield* page.nextOf("still")).toEqual({ channel: "room", sid: page.sid })
+}))
+
+describe("WebSocketEndpoint", () => {
+  layer(testBroker(), { excludeTestServices: true })("entering", (it) => {
+    it.effect("greets every browser with a sid of its own", () =>
+      Effect.gen(function*() {
+        const pages = yield* Effect.replicateEffect(browser, 5)
+        for (const { sid } of pages) expect(sid).toMatch(uuid)
+        expect(new Set(pages.map(({ sid }) => sid)).size).toBe(5)
+      }))
+
+    it.effect("minds the path and not the query", () =>
+      Effect.gen(function*() {
+        const { urls } = yield* TestBroker
+        const page = yield* Browser.connect(`${urls.websocket}?a=1&b=/x?y`)
+        expect(page.sid).toMatch(uuid)
+      }))
+
+    it.effect.each([
+      "/",
+      "/nope",
+      "/test/",
+      "//test",
+      "/test/room",
+      "/TEST",
+      "/test%00",
+      "/%2Ftest",
+      "/__proto__",
+      "*"
+    ])(
+      "answers 404 to a vhost that is not there: %s",
+      (path) =>
+        Effect.gen(function*() {
+          const { broker } = yield* TestBroker
+          const upgrade = yield* RawWebSocket.connect(broker.websocketPort, path)
+          expect(upgrade.head).toMatch(/^HTTP\/1\.1 404 /)
+          const plain = yield* RawWebSocket.connect(broker.websocketPort, path, {
+            headers: { Connection: "close", Upgrade: "" }
+          })
+          expect(plain.head).toMatch(/^HTTP\/1\.1 404 /)
+          yield* stillServes
+        })
+    )
+
+    it.effect("answers 426 to plain HTTP and to other protocols", () =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        for (const method of ["GET", "POST", "PUT", "DELETE", "OPTIONS"]) {
+          const answer = yield* Effect.promise(() =>
+            fetch(`http://127.0.0.1:${broker.websocketPort}/test`, { method }).then(async (answer) => {
+              await answer.text()
+              return answer
+            })
+          )
+          expect([method, answer.status, answer.headers.get("upgrade")]).toEqual([method, 426, "websocket"])
+        }
+        const other = yield* RawWebSocket.connect(broker.websocketPort, "/test", { headers: { Upgrade: "h2c" } })
+        expect(other.head).toMatch(/^HTTP\/1\.1 426 /)
+      }))
+
+    it.effect.each<[string, { readonly method?: string; readonly headers?: Record<string, string> }]>([
+      ["no key", { headers: { "Sec-WebSocket-Key": "" } }],
+      ["a bad key", { headers: { "Sec-WebSocket-Key": "short" } }],
+      ["another version", { headers: { "Sec-WebSocket-Version": "7" } }],
+      ["another method", { method: "POST" }]
+    ])("refuses a handshake with %s, and goes on", ([_, options]) =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const refused = yield* RawWebSocket.connect(broker.websocketPort, "/test", options)
+        expect(refused.head).toMatch(/^HTTP\/1\.1 4\d\d /)
+        yield* refused.ended
+        yield* stillServes
+      }))
+  })
+
+  layer(testBroker(), { excludeTestServices: true })("speaking", (it) => {
+    it.effect("carries messages of any length, each once and whole", () =>
+      Effect.gen(function*() {
+        const [a, b] = [yield* browser, yield* browser]
+        yield* subscribe(a, "room")
+        yield* subscribe(b, "room")
+        // The frame's length is written in three ways; these are at their borders.
+        const empty = JSON.stringify({ e: { text: "", channel: "room", sid: a.sid } }).length
+        for (const length of [124, 125, 126, 127, 65_534, 65_535, 65_536, 65_537, 500_000]) {
+          const text = "x".repeat(length - empty)
+          yield* a.send({ broadcast: { channel: "room", event: "e", data: { text } } })
+          for (const page of [a, b]) expect(yield* page.next).toEqual({ e: { text, channel: "room", sid: a.sid } })
+        }
+        const text = "zażółć \u{1F680} \u2028\0\n"
+        yield* a.send({ broadcast: { channel: "room", event: "ż", data: { text } } })
+        expect(yield* b.next).toEqual({ ż: { text, channel: "room", sid: a.sid } })
+      }))
+
+    it.effect("handles one browser's messages in their order, however many at once", () =>
+      Effect.gen(function*() {
+        const [a, b] = [yield* browser, yield* browser]
+        yield* subscribe(b, "room")
+        yield* a.send({ subscribe: { channel: "room" } })
+        for (let n = 0; n < 1000; n++) yield* a.send({ broadcast: { channel: "room", event: "n", data: { n } } })
+        yield* a.send({ unsubscribe: { channel: "room" } })
+        for (let n = 0; n < 1000; n++) {
+          expect(yield* b.next).toEqual({ n: { n, channel: "room", sid: a.sid } })
+        }
+        expect(yield* a.next).toEqual({ ":subscribed": { channel: "room" } })
+        yield* a.nextOf(":unsubscribed")
+      }))
+
+    it.effect("answers binary messages with 400 and goes on", () =>
+      Effect.gen(function*() {
+        const page = yield* browser
+        for (const bytes of [new TextEncoder().encode(`{"close":{}}`), new Uint8Array(0), randomBytes(1000)]) {
+          yield* page.send(bytes)
+          expect(yield* page.next).toEqual({ ":error": { code: 400, status: "Bad request" } })
+        }
+        yield* subscribe(page, "room")
+      }))
+
+    it.effect("puts a message in pieces together, and answers pings in between", () =>
+      Effect.gen(function*() {
+        const raw = yield* rawBrowser
+        yield* raw.send(1, `{"subscribe":`, { fin: false })
+        yield* raw.send(9, "are you there")
+        yield* raw.send(0, `{"channel":`, { fin: false })
+        yield* raw.send(0, `"room"}}`)
+        const pong = yield* raw.next
+        expect([pong.opcode, pong.payload.toString()]).toEqual([10, "are you there"])
+        expect((yield* raw.next).payload.toString()).toBe(`{":subscribed":{"channel":"room"}}`)
+      }))
+
+    it.effect("says goodbye, and closes with 1000", () =>
+      Effect.gen(function*() {
+        const page = yield* browser
+        yield* page.send({ close: {} })
+        expect(yield* page.next).toEqual({ ":closed": { sid: page.sid } })
+        expect(yield* page.closed).toBe(1000)
+      }))
+
+    it.effect("carries out nothing that comes after close", () =>
+      Effect.gen(function*() {
+        const [a, b] = [yield* browser, yield* browser]
+        yield* subscribe(a, "room")
+        yield* subscribe(b, "room")
+        yield* a.send({ close: {} })
+        yield* a.send({ broadcast: { channel: "room", event: "late", data: {} } })
+        yield* a.closed
+        yield* b.send({ broadcast: { channel: "room", event: "mine", data: {} } })
+        expect(yield* b.next).toEqual({ mine: { channel: "room", sid: b.sid } })
+      }))
+
+    it.effect.each(["close", "cut"])(
+      "takes a browser that ends its connection off its channels: %s",
+      (how) =>
+        Effect.gen(function*() {
+          const [stays, goes] = [yield* browser, yield* rawBrowser]
+          yield* stays.send({ auth: { token: yield* grant("joe") } })
+          yield* stays.nextOf(":authenticated")
+          yield* subscribe(stays, "presence-room")
+          yield* goes.send(1, JSON.stringify({ auth: { token: yield* grant("ann") } }))
+          yield* goes.send(1, `{"subscribe":{"channel":"presence-room","data":{"name":"Ann"}}}`)
+          yield* stays.nextOf(":memberJoined")
+          yield* stays.nextOf(":memberJoined")
+          if (how === "close") yield* goes.send(8, new Uint8Array([0x03, 0xe8]))
+          else goes.socket.resetAndDestroy()
+          expect(yield* stays.next).toEqual({ ":memberLeft": { channel: "presence-room", uid: "ann", name: "Ann" } })
+        })
+    )
+
+    it.effect("gives what the original gave, message for message", () =>
+      Effect.gen(function*() {
+        const exchange = readFileSync(
+          new URL("../../fixtures/original-browser-exchange.jsonl", import.meta.url),
+          "utf8"
+        )
+          .trim().split("\n").map((line) => JSON.parse(line) as Recorded)
+        const pages = { a: yield* browser, b: yield* browser }
+        // What was random then, and what it is now.
+        const now = new Map<string, string>()
+        const granted = [yield* grant("joe"), yield* grant("ann", "presence-.*")]
+        const translated = (text: string) => [...now].reduce((text, [then, now]) => text.replaceAll(then, now), text)
+        let checked = 0
+        for (const { browser, closed, from, text } of exchange) {
+          const page = pages[browser]
+          if (closed !== undefined) {
+            // The original closes without the `:closed` that its own documents describe.
+            expect(yield* page.next).toEqual({ ":closed": { sid: page.sid } })
+            expect(yield* page.closed).toBe(closed)
+          } else if (from === "browser") {
+            const [token] = /[0-9a-f]{128}/.exec(text) ?? []
+            if (token !== undefined) now.set(token, granted.shift()!)
+            yield* page.send(translated(text))
+          } else if (text.startsWith(`{":connected"`)) {
+            now.set((JSON.parse(text) as { ":connected": { sid: string } })[":connected"].sid, page.sid)
+          } else {
+            expect(yield* page.next).toEqual(JSON.parse(translated(text)))
+            checked++
+          }
+        }
+        expect([checked, granted]).toEqual([31, []])
+      }))
+  })
+
+  layer(testBroker({ maxMessageSize: 1000 }), { excludeTestServices: true })("bad input", (it) => {
+    const message = (length: number) => {
+      const empty = JSON.stringify({ trigger: { event: "" } }).length
+      return JSON.stringify({ trigger: { event: "x".repeat(length - empty) } })
+    }
+
+    it.effect("reads messages up to the bound, and closes with 1009 beyond", () =>
+      Effect.gen(function*() {
+        const [page, other] = [yield* browser, yield* browser]
+        yield* subscribe(page, "room")
+        yield* page.send(message(1000))
+        expect(yield* page.next).toEqual({ ":error": { code: 403, status: "Forbidden" } })
+        yield* page.send(message(1001))
+        expect(yield* page.closed).toBe(1009)
+        yield* subscribe(other, "room")
+        expect(yield* eventually(subscribers("room"), (count) => count === 1)).toBe(1)
+      }))
+
+    it.effect("counts bytes and not characters", () =>
+      Effect.gen(function*() {
+        const page = yield* browser
+        yield* page.send(JSON.stringify({ trigger: { event: "ż".repeat(500) } }))
+        expect(yield* page.closed).toBe(1009)
+      }))
+
+    it.effect("does not wait for what is too long to come", () =>
+      Effect.gen(function*() {
+        for (const length of [1001, 70_000, 2 ** 31, 2 ** 40]) {
+          const raw = yield* rawBrowser
+          yield* raw.sendBytes(RawWebSocket.header(1, length))
+          expect(yield* raw.closeCode).toBe(1009)
+          yield* raw.ended
+        }
+        yield* stillServes
+      }))
+
+    it.effect("counts the pieces of a message together", () =>
+      Effect.gen(function*() {
+        const raw = yield* rawBrowser
+        yield* raw.send(1, "x".repeat(600), { fin: false })
+        yield* raw.send(0, "x".repeat(600))
+        expect(yield* raw.closeCode).toBe(1009)
+        yield* stillServes
+      }))
+
+    it.effect.each<[string, number, Uint8Array]>([
+      ["text that is not UTF-8", 1007, Buffer.concat([RawWebSocket.header(1, 2), Buffer.from([0xff, 0xfe])])],
+      ["a frame without a mask", 1002, Buffer.from([0x81, 2, 0x7b, 0x7d])],
+      ["an unknown opcode", 1002, RawWebSocket.header(3, 0)],
+      ["a piece of nothing", 1002, RawWebSocket.header(0, 0)],
+      ["a ping that is too long", 1002, RawWebSocket.header(9, 126)],
+      ["compression that nobody agreed on", 1002, Buffer.from([0xc1, 0x80, 0, 0, 0, 0])],
+      ["a close code that is none", 1002, Buffer.concat([RawWebSocket.header(8, 2), Buffer.from([0, 1])])]
+    ])("closes for %s with %i", ([_, code, bytes]) =>
+      Effect.gen(function*() {
+        const [raw, other] = [yield* rawBrowser, yield* browser]
+        yield* raw.send(1, `{"subscribe":{"channel":"room"}}`)
+        yield* raw.sendBytes(bytes)
+        expect(yield* raw.closeCode).toBe(code)
+        yield* eventually(subscribers("room"), (count) => count === 0)
+        yield* subscribe(other, "room")
+      }))
+
+    it.effect("ends connections that speak no HTTP, and goes on", () =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        for (
+          const bytes of [randomBytes(500), "\0\0\0\0", "GET\r\n\r\n", "\r\n".repeat(100), `GET /${"a".repeat(20_000)}`]
+        ) {
+          const tcp = yield* RawTcp.connect(broker.websocketPort)
+          yield* tcp.send(bytes)
+          tcp.socket.end()
+          yield* tcp.ended
+        }
+        yield* stillServes
+      }))
+
+    it.effect("forgets a browser that goes in the middle of a frame or of the handshake", () =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const raw = yield* rawBrowser
+        yield* raw.send(1, `{"subscribe":{"channel":"room"}}`)
+        yield* raw.next
+        expect(yield* subscribers("room")).toBe(1)
+        yield* raw.sendBytes(RawWebSocket.header(1, 900))
+        yield* raw.sendBytes(`{"broadcast":`)
+        raw.socket.end()
+        yield* eventually(subscribers("room"), (count) => count === 0)
+        const tcp = yield* RawTcp.connect(broker.websocketPort)
+        yield* tcp.send("GET /test HTTP/1.1\r\nUpgrade: websocket\r\nConn")
+        tcp.socket.resetAndDestroy()
+        yield* stillServes
+      }))
+  })
+
+  it.effect("pings every browser, so that nothing between takes the connection for dead", () =>
+    Effect.gen(function*() {
+      const [a, b] = [yield* rawBrowser, yield* rawBrowser]
+      for (let i = 0; i < 3; i++) {
+        yield* TestClock.adjust("25 seconds")
+        for (const raw of [a, b]) expect(yield* raw.next).toMatchObject({ opcode: 9, payload: { length: 0 } })
+      }
+    }).pipe(withBroker()))
+
+  it.live("closes the browsers of a vhost that is removed, and no others", () =>
+    Effect.gen(function*() {
+      const vhosts = yield* Vhosts.Vhosts
+      const { broker } = yield* TestBroker
+      const other = yield* vhosts.add({ path: "/other", channels: ["room"] })
+      const [gone, stays] = [yield* browser, yield* Browser.connect(broker.urls(other).websocket)]
+      yield* subscribe(gone, "room")
+      yield* vhosts.remove("/test")
+      expect(yield* gone.closed).toBe(1001)
+      yield* subscribe(stays, "room")
+      const again = yield* RawWebSocket.connect(broker.websocketPort, "/test")
+      expect(again.head).toMatch(/^HTTP\/1\.1 404 /)
+    }).pipe(withBroker()))
+
+  // These wait for seconds, in which the others can do their work.
+  describe.concurrent("a browser that does not read", () => {
+    const outboxSize = 65_536
+    const text = "x".repeat(262_144)
+
+    /** A browser that is subscribed and has stopped reading, and the broker's end of its connection. */
+    const slowBrowser = Effect.gen(function*() {
+      const { of } = yield* BrokerSide.watch
+      const slow = yield* rawBrowser
+      yield* slow.send(1, `{"subscribe":{"channel":"room"}}`)
+      yield* slow.next
+      slow.socket.pause()
+      return { slow, kept: of(slow.socket) }
+    })
+
+    /** Broadcasts until the slow browser has had enough. The system's own buffers take some megabytes first. */
+    const fill = Effect.fnUntraced(function*(kept: Socket) {
+      const { vhost } = yield* TestBroker
+      let sent = 0
+      for (; sent < 400 && kept.writable; sent++) {
+        yield* vhost.channels.broadcast("room", "n", { n: sent, text })
+        expect(kept.writableLength).toBeLessThan(outboxSize + text.length + 100)
+        yield* turn
+      }
+      expect(kept.writable).toBe(false)
+      return sent
+    })
+
+    it.live("is disconnected, costs no more than its outbox, and delays nobody", () =>
+      Effect.gen(function*() {
+        const { vhost } = yield* TestBroker
+        const healthy = yield* browser
+        yield* subscribe(healthy, "room")
+        const { kept } = yield* slowBrowser
+        for (let n = 0; n < 100; n++) {
+          yield* vhost.channels.broadcast("room", "n", { n, text })
+          expect(kept.writableLength).toBeLessThan(outboxSize + text.length + 100)
+          expect(yield* healthy.next).toEqual({ n: { n, text, channel: "room" } })
+        }
+        yield* eventually(subscribers("room"), (count) => count === 1)
+        yield* eventually(Effect.sync(() => kept.destroyed), (destroyed) => destroyed)
+        yield* vhost.channels.broadcast("room", "n", {})
+        expect(yield* healthy.next).toEqual({ n: { channel: "room" } })
+      }).pipe(withBroker({ outboxSize })))
+
+    it.live("gets what had been kept and the reason, 1013, if it reads after all", () =>
+      Effect.gen(function*() {
+        const { kept, slow } = yield* slowBrowser
+        const sent = yield* fill(kept)
+        slow.socket.resume()
+        let read = 0
+        let frame = yield* slow.next
+        for (; frame.opcode === 1; frame = yield* slow.next) {
+          expect(JSON.parse(frame.payload.toString())).toMatchObject({ n: { n: read } })
+          read++
+        }
+        expect([frame.opcode, frame.payload.readUInt16BE(0)]).toEqual([8, 1013])
+        // All but the one that was too much.
+        expect(read).toBe(sent - 1)
+        yield* slow.ended
+        yield* eventually(subscribers("room"), (count) => count === 0)
+      }).pipe(withBroker({ outboxSize })))
+
+    it.live("is disconnected where all that it does not read is its own", () =>
+      Effect.gen(function*() {
+        const { kept, slow } = yield* slowBrowser
+        const message = JSON.stringify({ broadcast: { channel: "room", event: "n", data: { text } } })
+        for (let sent = 0; sent < 400 && kept.writable; sent++) yield* slow.send(1, message)
+        expect(kept.writable).toBe(false)
+        yield* eventually(subscribers("room"), (count) => count === 0)
+        yield* stillServes
+      }).pipe(withBroker({ outboxSize })))
+
+    it.live("is disconnected even though it goes on talking", () =>
+      Effect.gen(function*() {
+        const { kept, slow } = yield* slowBrowser
+        yield* fill(kept)
+        const start = performance.now()
+        yield* eventually(
+          Effect.andThen(slow.send(10, ""), subscribers("room")),
+          (count) => count === 0 || performance.now() - start > 2500
+        )
+        expect(yield* subscribers("room")).toBe(0)
+      }).pipe(withBroker({ outboxSize })))
+
+    it.live("may be behind by less than its outbox", () =>
+      Effect.gen(function*() {
+        const { vhost } = yield* TestBroker
+        const { slow } = yield* slowBrowser
+        const count = 64
+        for (let n = 0; n < count; n++) yield* vhost.channels.broadcast("room", "n", { n, text })
+        slow.socket.resume()
+        for (let n = 0; n < count; n++) {
+          const { payload } = yield* slow.next
+          expect(JSON.parse(payload.toString())).toEqual({ n: { n, text, channel: "room" } })
+        }
+      }).pipe(withBroker({ outboxSize: 64 * 2 * text.length })))
+  })
+})
+
+interface Recorded {
+  readonly browser: "a" | "b"
+  readonly from: "browser" | "server"
+  readonly text: string
+  readonly closed?: number
+}

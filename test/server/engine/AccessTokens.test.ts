@@ -1,0 +1,172 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary, Duration, Effect, Redacted } from "effect"
+import { TestClock } from "effect/testing"
+import { InternalError, UnauthorizedError } from "../../../src/protocol/KosmonautError.ts"
+import * as AccessTokens from "../../../src/server/engine/AccessTokens.ts"
+import { garbage, int, oneOf } from "../../protocol/arbitraries.ts"
+
+const make = (options?: { readonly maxAccessTokens?: number }) =>
+  AccessTokens.make({ maxAccessTokens: 100, accessTokenTimeToLive: Duration.hours(1), ...options })
+
+const issue = (tokens: AccessTokens.AccessTokens, uid = "joe", pattern = ".*") =>
+  Effect.map(tokens.issue(uid, pattern), Redacted.value)
+
+type Step =
+  | { readonly do: "issue" }
+  | { readonly do: "redeem"; readonly which: number }
+  | { readonly do: "wait"; readonly minutes: number }
+
+const step: Arbitrary.Arbitrary<Step> = oneOf<Step>(
+  Arbitrary.Constant({ do: "issue" }),
+  Arbitrary.map(int(0, 20), (which) => ({ do: "redeem", which })),
+  Arbitrary.map(int(1, 40), (minutes) => ({ do: "wait", minutes }))
+)
+
+describe("AccessTokens", () => {
+  it.effect("issues tokens of 128 hexadecimal digits, each another one", () =>
+    Effect.gen(function*() {
+      const tokens = make()
+      const issued = yield* Effect.replicateEffect(issue(tokens), 50)
+      for (const token of issued) expect(token).toMatch(/^[0-9a-f]{128}$/)
+      expect(new Set(issued).size).toBe(50)
+    }))
+
+  it.effect("gives the permission that a token was issued for", () =>
+    Effect.gen(function*() {
+      const tokens = make()
+      const joe = yield* issue(tokens, "joe", "private-a")
+      const ann = yield* issue(tokens, "ann", "presence-.*")
+      const annMay = yield* tokens.redeem(ann)
+      const joeMay = yield* tokens.redeem(joe)
+      expect([joeMay.uid, joeMay.allows("private-a"), joeMay.allows("presence-a")]).toEqual(["joe", true, false])
+      expect([annMay.uid, annMay.allows("private-a"), annMay.allows("presence-a")]).toEqual(["ann", false, true])
+    }))
+
+  it.effect("lets each token be used once", () =>
+    Effect.gen(function*() {
+      const tokens = make()
+      const token = yield* issue(tokens)
+      yield* tokens.redeem(token)
+      const failure = yield* Effect.flip(tokens.redeem(token))
+      expect(failure).toBeInstanceOf(UnauthorizedError)
+    }))
+
+  it.effect("lets one of many that use a token at once have it", () =>
+    Effect.gen(function*() {
+      const tokens = make()
+      const token = yield* issue(tokens)
+      const used = yield* Effect.all(
+        Array.from(
+          { length: 50 },
+          () => Effect.match(tokens.redeem(token), { onFailure: () => 0, onSuccess: () => 1 })
+        ),
+        { concurrency: "unbounded" }
+      )
+      expect(used.reduce<number>((sum, one) => sum + one, 0)).toBe(1)
+    }))
+
+  it.effect.each(["", "nope", "__proto__", "constructor", "0".repeat(128)])(
+    "does not know %j",
+    (token) =>
+      Effect.gen(function*() {
+        const tokens = make()
+        yield* issue(tokens)
+        const failure = yield* Effect.flip(tokens.redeem(token))
+        expect(failure).toBeInstanceOf(UnauthorizedError)
+        if (token !== "") expect(JSON.stringify(failure) + failure.message).not.toContain(token)
+      })
+  )
+
+  it.effect("keeps a token for its time and not a millisecond longer", () =>
+    Effect.gen(function*() {
+      const tokens = make()
+      const early = yield* issue(tokens)
+      const late = yield* issue(tokens)
+      yield* TestClock.adjust("3599999 millis")
+      yield* tokens.redeem(early)
+      yield* TestClock.adjust("1 millis")
+      expect(yield* Effect.flip(tokens.redeem(late))).toBeInstanceOf(UnauthorizedError)
+    }))
+
+  it.effect("says the same of unknown, used and expired tokens", () =>
+    Effect.gen(function*() {
+      const tokens = make()
+      const expired = yield* issue(tokens)
+      yield* TestClock.adjust("2 hours")
+      const used = yield* issue(tokens)
+      yield* tokens.redeem(used)
+      const failures = yield* Effect.forEach([expired, used, "f".repeat(128)], (token) =>
+        Effect.flip(tokens.redeem(token)))
+      expect(
+        new Set(failures.map(({ message }) =>
+          message
+        )).size
+      ).toBe(1)
+    }))
+
+  it.effect("refuses a pattern that does not compile, which takes no room", () =>
+    Effect.gen(function*() {
+      const tokens = make({ maxAccessTokens: 1 })
+      const failure = yield* Effect.flip(issue(tokens, "joe", "..*{34}"))
+      expect(failure).toBeInstanceOf(InternalError)
+      yield* issue(tokens)
+    }))
+
+  it.effect("keeps at most so many, and has room again when one is used or expires", () =>
+    Effect.gen(function*() {
+      const tokens = make({ maxAccessTokens: 2 })
+      const first = yield* issue(tokens)
+      yield* TestClock.adjust("30 minutes")
+      yield* issue(tokens)
+      const failure = yield* Effect.flip(issue(tokens))
+      expect(failure).toBeInstanceOf(InternalError)
+      expect(failure.code).toBe(597)
+      yield* tokens.redeem(first)
+      yield* TestClock.adjust("15 minutes")
+      yield* issue(tokens)
+      yield* Effect.flip(issue(tokens))
+      // The second one's hour is over, the third one's is not.
+      yield* TestClock.adjust("45 minutes")
+      yield* issue(tokens)
+      yield* Effect.flip(issue(tokens))
+    }))
+
+  it.effect.prop("a token is good exactly while it is unused and younger than its time", [
+    Arbitrary.array(step, { maxLength: 40 })
+  ], ([steps]) =>
+    Effect.gen(function*() {
+      const tokens = make({ maxAccessTokens: 5 })
+      const issued: Array<{ readonly token: string; readonly at: number; used: boolean }> = []
+      let now = 0
+      const isGood = (one: typeof issued[number]) => !one.used && now - one.at < 60
+      for (const step of steps) {
+        switch (step.do) {
+          case "issue": {
+            const hasRoom = issued.filter(isGood).length < 5
+            const token = yield* Effect.option(issue(tokens))
+            expect(token._tag).toBe(hasRoom ? "Some" : "None")
+            if (token._tag === "Some") issued.push({ token: token.value, at: now, used: false })
+            break
+          }
+          case "redeem": {
+            const one = issued[step.which]
+            if (one === undefined) break
+            const permission = yield* Effect.option(tokens.redeem(one.token))
+            expect(permission._tag).toBe(isGood(one) ? "Some" : "None")
+            one.used = true
+            break
+          }
+          case "wait":
+            now += step.minutes
+            yield* TestClock.adjust(Duration.minutes(step.minutes))
+        }
+      }
+    }))
+
+  it.effect.prop("nothing that was not issued opens anything", [garbage], ([text]) =>
+    Effect.gen(function*() {
+      const tokens = make()
+      yield* issue(tokens)
+      expect(yield* Effect.flip(tokens.redeem(text))).toBeInstanceOf(UnauthorizedError)
+    }))
+})

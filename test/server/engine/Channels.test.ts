@@ -1,0 +1,644 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary, Effect, Result } from "effect"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+import type { JsonObject } from "../../../src/protocol/Json.ts"
+import {
+  ChannelNotFoundError,
+  ForbiddenError,
+  InternalError,
+  InvalidChannelNameError,
+  NotSubscribedError
+} from "../../../src/protocol/KosmonautError.ts"
+import * as Permission from "../../../src/server/domain/Permission.ts"
+import * as Channels from "../../../src/server/engine/Channels.ts"
+import * as FakePage from "../../harness/FakePage.ts"
+import { int, pick } from "../../protocol/arbitraries.ts"
+
+const permit = (uid: string, pattern = ".*") => Result.getOrThrow(Permission.make(uid, pattern))
+
+const joe = permit("joe")
+const ann = permit("ann")
+
+/** Channels with `names` open. */
+const make = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {
+  const channels = Channels.make({ maxChannels: 100 })
+  yield* Effect.forEach(names, channels.open)
+  return channels
+})
+
+/** Subscribes and forgets what that said. */
+const join = (
+  channels: Channels.Channels,
+  name: string,
+  page: FakePage.FakePage,
+  permission?: Permission.Permission,
+  options?: { readonly hidden?: boolean; readonly data?: JsonObject }
+) =>
+  Effect.map(
+    channels.subscribe(name, page, { permission, hidden: false, data: {}, ...options }),
+    () => void page.heard()
+  )
+
+const pages = <const Sids extends ReadonlyArray<string>>(...sids: Sids) =>
+  sids.map((sid) => FakePage.make(sid)) as { readonly [Index in keyof Sids]: FakePage.FakePage }
+
+describe("Channels", () => {
+  describe("opening and closing", () => {
+    it.effect("opens a channel once, and says whether it was new", () =>
+      Effect.gen(function*() {
+        const channels = yield* make()
+        expect(yield* channels.open("room")).toBe(true)
+        expect(yield* channels.open("room")).toBe(false)
+        expect(yield* channels.list).toEqual([{ name: "room", kind: "normal", subscribers: 0 }])
+      }))
+
+    it.effect("reads the kind off the name, and lists hidden subscribers too", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room", "private-a", "presence-a", "presence", "privately-a")
+        const [a] = pages("a")
+        yield* join(channels, "presence-a", a, joe, { hidden: true })
+        expect(yield* channels.list).toEqual([
+          { name: "room", kind: "normal", subscribers: 0 },
+          { name: "private-a", kind: "private", subscribers: 0 },
+          { name: "presence-a", kind: "presence", subscribers: 1 },
+          { name: "presence", kind: "normal", subscribers: 0 },
+          { name: "privately-a", kind: "normal", subscribers: 0 }
+        ])
+      }))
+
+    it.effect.each(["", "%%%", "-room", ".room", "a room", "room\n", "pokój", "a".repeat(256)])(
+      "opens no channel %j",
+      (name) =>
+        Effect.gen(function*() {
+          const channels = yield* make()
+          const failure = yield* Effect.flip(channels.open(name))
+          expect(failure).toBeInstanceOf(InvalidChannelNameError)
+          expect(failure.code).toBe(451)
+          expect(yield* channels.list).toEqual([])
+        })
+    )
+
+    it.effect("opens so many channels and no more, until one is closed", () =>
+      Effect.gen(function*() {
+        const channels = Channels.make({ maxChannels: 2 })
+        yield* channels.open("a")
+        yield* channels.open("b")
+        const failure = yield* Effect.flip(channels.open("c"))
+        expect(failure).toBeInstanceOf(InternalError)
+        expect(failure.code).toBe(597)
+        // One that is there is no new one, and a bad name is a bad name.
+        expect(yield* channels.open("a")).toBe(false)
+        expect(yield* Effect.flip(channels.open("%"))).toBeInstanceOf(InvalidChannelNameError)
+        yield* channels.close("a")
+        expect(yield* channels.open("c")).toBe(true)
+      }))
+
+    it.effect.each(["nope", "", "%%%", "__proto__", "constructor"])(
+      "has no channel %j until it is opened",
+      (name) =>
+        Effect.gen(function*() {
+          const channels = yield* make("room")
+          const [a] = pages("a")
+          const options = { permission: joe, hidden: false, data: {} }
+          const failures = yield* Effect.forEach([
+            channels.close(name),
+            channels.broadcast(name, "hello", {}),
+            channels.broadcast(name, "hello", {}, a),
+            channels.subscribe(name, a, options),
+            channels.unsubscribe(name, a, {}),
+            Effect.asVoid(channels.has(name, a))
+          ], (effect: Effect.Effect<void, unknown>) => Effect.flip(effect))
+          for (const failure of failures) {
+            expect(failure).toBeInstanceOf(ChannelNotFoundError)
+            expect(failure).toMatchObject({ code: 454, channel: name })
+          }
+          expect(a.heard()).toEqual([])
+        })
+    )
+
+    it.effect("tells those on a channel that it was closed, once each, and nobody else", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room", "presence-a", "other")
+        const [a, b, c] = pages("a", "b", "c")
+        yield* join(channels, "presence-a", a, joe)
+        yield* join(channels, "presence-a", b, ann, { hidden: true })
+        yield* join(channels, "other", c)
+        a.heard()
+        yield* channels.close("presence-a")
+        expect(a.heard()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
+        expect(b.heard()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
+        expect(c.heard()).toEqual([])
+        expect((yield* channels.list).map(({ name }) => name)).toEqual(["room", "other"])
+      }))
+
+    it.effect("begins empty when it is opened again", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("presence-a")
+        const [a, b] = pages("a", "b")
+        yield* join(channels, "presence-a", a, joe)
+        yield* channels.close("presence-a")
+        yield* channels.open("presence-a")
+        a.heard()
+        expect(yield* channels.has("presence-a", a)).toBe(false)
+        yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: {} })
+        yield* channels.broadcast("presence-a", "hello", {})
+        yield* channels.leave(a)
+        expect(a.heard()).toEqual([])
+        expect(b.heard()).toEqual([
+          { ":subscribed": { channel: "presence-a", uid: "ann", subscribers: [] } },
+          { ":memberJoined": { channel: "presence-a", uid: "ann" } },
+          { hello: { channel: "presence-a" } }
+        ])
+      }))
+
+    it.live("forgets pages that were on a closed channel and have left", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room", "other")
+        const forgotten = yield* Effect.forEach(["closed", "unsubscribed", "left"], (how) =>
+          Effect.gen(function*() {
+            const page = FakePage.make(how)
+            yield* channels.open("room")
+            yield* join(channels, "room", page)
+            if (how === "closed") yield* channels.close("room")
+            if (how === "unsubscribed") yield* channels.unsubscribe("room", page, {})
+            yield* channels.leave(page)
+            return new WeakRef(page)
+          }))
+        setFlagsFromString("--expose-gc")
+        const collectGarbage = runInNewContext("gc") as () => void
+        // A weak reference is kept until the task that made it is over.
+        yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+        collectGarbage()
+        expect(forgotten.map((page) => page.deref()?.sid)).toEqual([undefined, undefined, undefined])
+        expect((yield* channels.list).length).toBe(2)
+      }))
+  })
+
+  describe("subscribing", () => {
+    it.effect("says so to the page alone on a normal channel, without a uid", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room")
+        const [a, b] = pages("a", "b")
+        yield* join(channels, "room", a)
+        yield* channels.subscribe("room", b, { permission: joe, hidden: false, data: { name: "Joe" } })
+        expect(b.heard()).toEqual([{ ":subscribed": { channel: "room" } }])
+        expect(a.heard()).toEqual([])
+        yield* channels.unsubscribe("room", b, {})
+        expect(b.heard()).toEqual([{ ":unsubscribed": { channel: "room" } }])
+        expect(a.heard()).toEqual([])
+      }))
+
+    it.effect("adds the uid on a private channel, and tells the others nothing", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("private-a")
+        const [a, b] = pages("a", "b")
+        yield* join(channels, "private-a", a, joe)
+        yield* channels.subscribe("private-a", b, { permission: ann, hidden: false, data: { name: "Ann" } })
+        expect(b.heard()).toEqual([{ ":subscribed": { channel: "private-a", uid: "ann" } }])
+        yield* channels.leave(b)
+        expect(a.heard()).toEqual([])
+      }))
+
+    it.effect("lists those already there, and tells all of the new one, itself too", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("presence-a")
+        const [a, b] = pages("a", "b")
+        yield* channels.subscribe("presence-a", a, { permission: joe, hidden: false, data: { name: "Joe" } })
+        expect(a.heard()).toEqual([
+          { ":subscribed": { channel: "presence-a", uid: "joe", subscribers: [] } },
+          { ":memberJoined": { channel: "presence-a", uid: "joe", name: "Joe" } }
+        ])
+        yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: { name: "Ann" } })
+        const joined = { ":memberJoined": { channel: "presence-a", uid: "ann", name: "Ann" } }
+        const listed = { channel: "presence-a", uid: "joe", name: "Joe" }
+        expect(b.heard()).toEqual([
+          { ":subscribed": { channel: "presence-a", uid: "ann", subscribers: [listed] } },
+          joined
+        ])
+        expect(a.heard()).toEqual([joined])
+      }))
+
+    it.effect("never announces or lists a hidden one, who hears everything", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("presence-a")
+        const [a, b, hidden] = pages("a", "b", "hidden")
+        yield* join(channels, "presence-a", a, joe)
+        yield* channels.subscribe("presence-a", hidden, { permission: permit("spy"), hidden: true, data: { s: 1 } })
+        expect(hidden.heard()).toEqual([{
+          ":subscribed": {
+            channel: "presence-a",
+            uid: "spy",
+            subscribers: [{ channel: "presence-a", uid: "joe" }]
+          }
+        }])
+        expect(a.heard()).toEqual([])
+
+        yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: {} })
+        expect(b.heard()[0]).toMatchObject({ ":subscribed": { subscribers: [{ uid: "joe" }] } })
+        expect(hidden.heard()).toEqual([{ ":memberJoined": { channel: "presence-a", uid: "ann" } }])
+
+        yield* channels.broadcast("presence-a", "hello", {}, a)
+        yield* channels.unsubscribe("presence-a", a, {})
+        expect(hidden.heard()).toEqual([
+          { hello: { channel: "presence-a", sid: "a" } },
+          { ":memberLeft": { channel: "presence-a", uid: "joe" } }
+        ])
+        b.heard()
+
+        yield* channels.unsubscribe("presence-a", hidden, { bye: true })
+        expect(hidden.heard()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
+        expect(b.heard()).toEqual([])
+      }))
+
+    it.effect("does nothing the second time, and keeps what the first said", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("presence-a")
+        const [a, b] = pages("a", "b")
+        yield* join(channels, "presence-a", a, joe, { data: { n: 1 } })
+        yield* channels.subscribe("presence-a", a, { permission: ann, hidden: true, data: { n: 2 } })
+        expect(a.heard()).toEqual([])
+        expect(yield* channels.list).toMatchObject([{ subscribers: 1 }])
+        yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: {} })
+        expect(b.heard()[0]).toMatchObject({ ":subscribed": { subscribers: [{ uid: "joe", n: 1 }] } })
+        a.heard()
+        yield* channels.broadcast("presence-a", "hello", {})
+        expect(a.heard()).toEqual([{ hello: { channel: "presence-a" } }])
+      }))
+
+    it.effect("lists one user on two pages twice", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("presence-a")
+        const [a, b, c] = pages("a", "b", "c")
+        yield* join(channels, "presence-a", a, joe)
+        yield* join(channels, "presence-a", b, joe)
+        yield* channels.subscribe("presence-a", c, { permission: joe, hidden: false, data: {} })
+        const member = { channel: "presence-a", uid: "joe" }
+        expect(c.heard()[0]).toMatchObject({ ":subscribed": { subscribers: [member, member] } })
+      }))
+
+    it.effect("is forbidden on private and presence channels without a permission that matches", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room", "private-a", "presence-a")
+        const [a] = pages("a")
+        for (const name of ["private-a", "presence-a"]) {
+          for (const permission of [undefined, permit("joe", "private|presence|-a|.*-b"), permit("joe", "")]) {
+            const failure = yield* Effect.flip(
+              channels.subscribe(name, a, { permission, hidden: true, data: {} })
+            )
+            expect(failure).toBeInstanceOf(ForbiddenError)
+            expect(failure.code).toBe(403)
+          }
+        }
+        // A normal channel needs none, and minds none that does not match.
+        yield* channels.subscribe("room", a, { permission: permit("joe", "other"), hidden: false, data: {} })
+        expect(a.heard()).toEqual([{ ":subscribed": { channel: "room" } }])
+        expect((yield* channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 0, 0])
+      }))
+
+    it.effect("keeps the system's words from being forged by data", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("presence-a")
+        const [a, b] = pages("a", "b")
+        const forged = { uid: "root", channel: "other", sid: "forged", subscribers: "forged" }
+        yield* join(channels, "presence-a", a, joe)
+        yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: forged })
+        const told = { uid: "ann", channel: "presence-a", sid: "forged", subscribers: "forged" }
+        expect(a.heard()).toEqual([{ ":memberJoined": told }])
+        yield* channels.broadcast("presence-a", "hello", forged, b)
+        expect(a.heard()).toEqual([{ hello: { ...forged, channel: "presence-a", sid: "b" } }])
+        yield* channels.unsubscribe("presence-a", b, { uid: "nobody", channel: "x" })
+        expect(a.heard()).toEqual([{ ":memberLeft": told }])
+      }))
+  })
+
+  describe("leaving", () => {
+    it.effect("merges what is said at the end into what was said at the beginning", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("presence-a")
+        const [a, b] = pages("a", "b")
+        yield* join(channels, "presence-a", a, joe)
+        yield* join(channels, "presence-a", b, ann, { data: { name: "Ann", mood: "good" } })
+        a.heard()
+        yield* channels.unsubscribe("presence-a", b, { mood: "bad", bye: true })
+        expect(b.heard()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
+        expect(a.heard()).toEqual([
+          { ":memberLeft": { channel: "presence-a", uid: "ann", name: "Ann", mood: "bad", bye: true } }
+        ])
+      }))
+
+    it.effect("fails for a page that is not on the channel", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room", "presence-a")
+        const [a, b] = pages("a", "b")
+        yield* join(channels, "room", a)
+        yield* join(channels, "presence-a", b, joe)
+        const failure = yield* Effect.flip(channels.unsubscribe("presence-a", a, {}))
+        expect(failure).toBeInstanceOf(NotSubscribedError)
+        expect(failure.code).toBe(453)
+        yield* channels.unsubscribe("room", a, {})
+        expect(yield* Effect.flip(channels.unsubscribe("room", a, {}))).toBeInstanceOf(NotSubscribedError)
+        expect(b.heard()).toEqual([])
+      }))
+
+    it.effect("takes a page off everything without telling it, and tells those who remain", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room", "private-a", "presence-a", "presence-b")
+        const [a, b] = pages("a", "b")
+        for (const name of ["room", "private-a", "presence-a", "presence-b"]) {
+          yield* join(channels, name, a, joe)
+          yield* join(channels, name, b, ann, { data: { name: "Ann" } })
+        }
+        a.heard()
+        b.heard()
+        yield* channels.leave(b)
+        expect(b.heard()).toEqual([])
+        expect(a.heard()).toEqual([
+          { ":memberLeft": { channel: "presence-a", uid: "ann", name: "Ann" } },
+          { ":memberLeft": { channel: "presence-b", uid: "ann", name: "Ann" } }
+        ])
+        expect((yield* channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 1, 1, 1])
+        yield* channels.leave(b)
+        expect(a.heard()).toEqual([])
+      }))
+  })
+
+  describe("broadcasting", () => {
+    it.effect("reaches every subscriber once, the sender too, and names it", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room", "other")
+        const [a, b, c] = pages("a", "b", "c")
+        yield* join(channels, "room", a)
+        yield* join(channels, "room", b)
+        yield* join(channels, "other", c)
+        yield* channels.broadcast("room", "hello", { what: "world" }, a)
+        const told = [{ hello: { what: "world", channel: "room", sid: "a" } }]
+        expect([a.heard(), b.heard(), c.heard()]).toEqual([told, told, []])
+        yield* channels.broadcast("room", "hello", { what: "world" })
+        expect(b.heard()).toEqual([{ hello: { what: "world", channel: "room" } }])
+      }))
+
+    it.effect("is refused to a page that is not on the channel", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room")
+        const [a, b] = pages("a", "b")
+        yield* join(channels, "room", a)
+        const failure = yield* Effect.flip(channels.broadcast("room", "hello", {}, b))
+        expect(failure).toBeInstanceOf(NotSubscribedError)
+        expect(a.heard()).toEqual([])
+      }))
+
+    it.effect("carries any name and any data as they are", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room")
+        const told: Array<string> = []
+        const page = FakePage.make("a", (message) => told.push(message))
+        yield* join(channels, "room", page)
+        told.length = 0
+        const data = JSON.parse(`{"__proto__":{"x":1},"constructor":2,"toJSON":3,"":4}`) as JsonObject
+        yield* channels.broadcast("room", "__proto__", data)
+        expect(told).toEqual([`{"__proto__":{"__proto__":{"x":1},"constructor":2,"toJSON":3,"":4,"channel":"room"}}`])
+      }))
+
+    it.effect("reaches everybody who is there even where one page leaves while it is told", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room")
+        const gone = FakePage.make("gone", (message) => {
+          if (message.startsWith(`{"hello"`)) Effect.runSync(channels.leave(gone))
+        })
+        const all = [...pages("a", "b"), gone, ...pages("c", "d")]
+        for (const page of all) yield* join(channels, "room", page)
+        yield* channels.broadcast("room", "hello", {})
+        for (const page of all) expect(page.heard()).toEqual([{ hello: { channel: "room" } }])
+        yield* channels.broadcast("room", "hello", {})
+        expect(all.map((page) => page.heard().length)).toEqual([1, 1, 0, 1, 1])
+      }))
+
+    it.effect("reaches exactly those subscribed at that moment, in order, while many come and go", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room")
+        const log: Array<string> = []
+        const everybody = pages(...Array.from({ length: 20 }, (_, index) => `p${index}`))
+        const present = new Set<FakePage.FakePage>()
+        const expected = new Map(everybody.map((page) => [page, [] as Array<number>]))
+        let sent = 0
+        const comeAndGo = (page: FakePage.FakePage, turns: number) =>
+          Effect.gen(function*() {
+            for (let turn = 0; turn < turns; turn++) {
+              yield* Effect.yieldNow
+              yield* channels.subscribe("room", page, { permission: undefined, hidden: false, data: {} })
+              present.add(page)
+              for (let i = 0; i < turn % 3; i++) yield* Effect.yieldNow
+              if (turn % 2 === 0) yield* channels.unsubscribe("room", page, {})
+              else yield* channels.leave(page)
+              present.delete(page)
+            }
+          })
+        const speak = Effect.gen(function*() {
+          for (let i = 0; i < 40; i++) {
+            const number = sent++
+            for (const page of present) expected.get(page)!.push(number)
+            yield* channels.broadcast("room", "n", { number })
+            log.push("sent")
+            yield* Effect.yieldNow
+          }
+        })
+        yield* Effect.all([
+          ...everybody.map((page, index) => comeAndGo(page, 10 + index % 7)),
+          speak,
+          speak
+        ], { concurrency: "unbounded" })
+        expect(log.length).toBe(80)
+        for (const page of everybody) {
+          const heard = page.heard().flatMap((message) => {
+            const { n } = message as { readonly n?: { readonly number: number } }
+            return n === undefined ? [] : [n.number]
+          })
+          expect(heard).toEqual(expected.get(page))
+        }
+        expect([...expected.values()].flat().length).toBeGreaterThan(0)
+        expect(yield* channels.list).toMatchObject([{ subscribers: 0 }])
+      }))
+  })
+
+  describe("property", () => {
+    it.effect.prop("who is told what equals a model, after any sequence", [
+      Arbitrary.array(step, { maxLength: 60 })
+    ], ([steps]) =>
+      Effect.gen(function*() {
+        const channels = Channels.make({ maxChannels: 4 })
+        const model = makeModel(4)
+        const real = new Map<string, FakePage.FakePage>(sids.map((sid) => [sid, FakePage.make(sid)]))
+        for (const step of steps) {
+          const page = "sid" in step && step.sid !== undefined ? real.get(step.sid)! : undefined
+          const failure = yield* carryOut(channels, step, page)
+          expect(failure).toBe(model.carryOut(step))
+          for (const [sid, { heard }] of real) expect(heard()).toEqual(model.heard(sid))
+          const list = yield* channels.list
+          expect(list.map(({ name, subscribers }) => [name, subscribers])).toEqual(model.list())
+        }
+      }), { arbitrary: { runs: 300, size: 60 } })
+  })
+})
+
+// --- The model: who is told what, written down as the protocol says it --------------------------------------------------
+
+const names = ["room", "private-a", "presence-a", "presence-b", "other"] as const
+const sids = ["a", "b", "c"] as const
+
+type Step =
+  | { readonly do: "open" | "close"; readonly name: string }
+  | {
+    readonly do: "subscribe"
+    readonly name: string
+    readonly sid: string
+    readonly uid: string | undefined
+    readonly hidden: boolean
+    readonly data: JsonObject
+  }
+  | { readonly do: "unsubscribe"; readonly name: string; readonly sid: string; readonly data: JsonObject }
+  | { readonly do: "broadcast"; readonly name: string; readonly sid: string | undefined; readonly data: JsonObject }
+  | { readonly do: "leave"; readonly sid: string }
+
+const anyData = pick<JsonObject>([{}, { n: 1 }, { n: 2, m: 3 }, { uid: "forged", channel: "forged", sid: "forged" }])
+
+/** Opening and subscribing are more frequent than the rest, so that there is somebody to tell. */
+const step: Arbitrary.Arbitrary<Step> = Arbitrary.map(
+  Arbitrary.all({
+    kind: pick(
+      ["open", "open", "close", "subscribe", "subscribe", "subscribe", "unsubscribe", "broadcast", "broadcast", "leave"]
+    ),
+    name: pick(names),
+    sid: pick(sids),
+    // Nobody, joe who may join everything, or ann who may join what ends in "a".
+    uid: pick([undefined, "joe", "joe", "ann"]),
+    hidden: Arbitrary.map(int(0, 3), (n) => n === 0),
+    fromBackend: Arbitrary.map(int(0, 1), (n) => n === 0),
+    data: anyData
+  }),
+  ({ data, fromBackend, hidden, kind, name, sid, uid }): Step => {
+    switch (kind) {
+      case "open":
+      case "close":
+        return { do: kind, name }
+      case "subscribe":
+        return { do: kind, name, sid, uid, hidden, data }
+      case "unsubscribe":
+        return { do: kind, name, sid, data }
+      case "broadcast":
+        return { do: kind, name, sid: fromBackend ? undefined : sid, data }
+      case "leave":
+        return { do: kind, sid }
+    }
+  }
+)
+
+const patterns: Record<string, string> = { joe: ".*", ann: ".*a" }
+
+/** Gives the error's code, if there is one. */
+const carryOut = (channels: Channels.Channels, step: Step, page: FakePage.FakePage | undefined) => {
+  const effect = (): Effect.Effect<
+    unknown,
+    InvalidChannelNameError | InternalError | ChannelNotFoundError | ForbiddenError | NotSubscribedError
+  > => {
+    switch (step.do) {
+      case "open":
+        return channels.open(step.name)
+      case "close":
+        return channels.close(step.name)
+      case "subscribe": {
+        const permission = step.uid === undefined ? undefined : permit(step.uid, patterns[step.uid])
+        return channels.subscribe(step.name, page!, { permission, hidden: step.hidden, data: step.data })
+      }
+      case "unsubscribe":
+        return channels.unsubscribe(step.name, page!, step.data)
+      case "broadcast":
+        return channels.broadcast(step.name, "event", step.data, page)
+      case "leave":
+        return channels.leave(page!)
+    }
+  }
+  return Effect.match(effect(), { onFailure: (error) => error.code, onSuccess: () => undefined })
+}
+
+interface Member {
+  readonly sid: string
+  readonly uid: string | undefined
+  readonly isVisible: boolean
+  readonly data: JsonObject
+}
+
+const makeModel = (maxChannels: number) => {
+  let open: ReadonlyArray<{ readonly name: string; members: ReadonlyArray<Member> }> = []
+  const inboxes: Record<string, Array<unknown>> = { a: [], b: [], c: [] }
+  const tell = (sid: string, event: string, payload: object) => inboxes[sid]!.push({ [event]: payload })
+  const isPresence = (name: string) => name.startsWith("presence-")
+
+  const remove = (channel: typeof open[number], sid: string, farewell: JsonObject) => {
+    const leaving = channel.members.find((member) => member.sid === sid)
+    if (leaving === undefined) return
+    channel.members = channel.members.filter((member) => member !== leaving)
+    if (!leaving.isVisible) return
+    for (const member of channel.members) {
+      tell(member.sid, ":memberLeft", { ...leaving.data, ...farewell, channel: channel.name, uid: leaving.uid })
+    }
+  }
+
+  const carryOut = (step: Step): number | undefined => {
+    const channel = "name" in step ? open.find(({ name }) => name === step.name) : undefined
+    if (step.do === "open") {
+      if (channel !== undefined) return undefined
+      if (open.length === maxChannels) return 597
+      open = [...open, { name: step.name, members: [] }]
+      return undefined
+    }
+    if (step.do === "leave") {
+      for (const channel of open) remove(channel, step.sid, {})
+      return undefined
+    }
+    if (channel === undefined) return 454
+    const isOn = "sid" in step && channel.members.some(({ sid }) => sid === step.sid)
+    switch (step.do) {
+      case "close":
+        open = open.filter((other) => other !== channel)
+        for (const { sid } of channel.members) tell(sid, ":unsubscribed", { channel: step.name })
+        return undefined
+      case "subscribe": {
+        const isNormal = step.name === "room" || step.name === "other"
+        if (!isNormal && (step.uid === undefined || (step.uid === "ann" && !step.name.endsWith("a")))) return 403
+        if (isOn) return undefined
+        const isVisible = isPresence(step.name) && !step.hidden
+        const uid = isNormal ? undefined : step.uid
+        const here = channel.members.filter((member) => member.isVisible)
+        tell(step.sid, ":subscribed", {
+          channel: step.name,
+          ...(!isNormal && { uid }),
+          ...(isPresence(step.name) && {
+            subscribers: here.map((member) => ({ ...member.data, channel: step.name, uid: member.uid }))
+          })
+        })
+        channel.members = [...channel.members, { sid: step.sid, uid, isVisible, data: step.data }]
+        if (!isVisible) return undefined
+        for (const { sid } of channel.members) tell(sid, ":memberJoined", { ...step.data, channel: step.name, uid })
+        return undefined
+      }
+      case "unsubscribe":
+        if (!isOn) return 453
+        tell(step.sid, ":unsubscribed", { channel: step.name })
+        remove(channel, step.sid, step.data)
+        return undefined
+      case "broadcast":
+        if (step.sid !== undefined && !isOn) return 453
+        for (const { sid } of channel.members) {
+          tell(sid, "event", { ...step.data, channel: step.name, ...(step.sid !== undefined && { sid: step.sid }) })
+        }
+        return undefined
+    }
+  }
+
+  return {
+    carryOut,
+    heard: (sid: string) => inboxes[sid]!.splice(0),
+    list: () => open.map(({ members, name }) => [name, members.length])
+  }
+}

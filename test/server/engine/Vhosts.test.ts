@@ -1,0 +1,289 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Redacted, Result } from "effect"
+import { inspect } from "node:util"
+import type { Identity } from "../../../src/protocol/Identity.ts"
+import { InternalError, InvalidChannelNameError, UnauthorizedError } from "../../../src/protocol/KosmonautError.ts"
+import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
+import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../../../src/server/BrokerError.ts"
+import type { Worker } from "../../../src/server/engine/Lobby.ts"
+import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
+import * as FakePage from "../../harness/FakePage.ts"
+
+const token = "0123456789abcdef0123456789abcdef01234567"
+const otherToken = "76543210fedcba9876543210fedcba9876543210"
+
+const make = (options?: BrokerConfig.Options) => Effect.provide(Vhosts.make, BrokerConfig.layer(options))
+
+const identity = (vhost: string, text: string, kind: Identity["kind"] = "req"): Identity => ({
+  kind,
+  vhost,
+  token: Redacted.make(text),
+  id: "7b5d2a5e-0000-4000-8000-000000000000"
+})
+
+const worker = (id: string, log: Array<string>): Worker => ({
+  id,
+  connection: {},
+  deliverUnsafe: (json, settled) => {
+    log.push(json)
+    settled(true)
+  },
+  heartbeatUnsafe: () => {},
+  dismiss: Effect.sync(() => void log.push(`dismissed ${id}`))
+})
+
+describe("Vhosts", () => {
+  it.effect("begins with those of the configuration, in their order, with their channels", () =>
+    Effect.gen(function*() {
+      const vhosts = yield* make({
+        vhosts: [
+          { path: "/test", token, channels: ["room", "presence-room"] },
+          { path: "/eu/chat", token: Redacted.make(otherToken) },
+          { path: "/a" }
+        ]
+      })
+      const list = yield* vhosts.list
+      expect(list.map(({ path }) => path)).toEqual(["/test", "/eu/chat", "/a"])
+      expect(list.slice(0, 2).map(({ token }) => Redacted.value(token))).toEqual([token, otherToken])
+      const channels = yield* Effect.forEach(list, (vhost) => vhost.channels.list)
+      expect(channels.map((list) => list.map(({ name }) => name))).toEqual([["room", "presence-room"], [], []])
+    }))
+
+  it.effect("begins with none where none are configured", () =>
+    Effect.gen(function*() {
+      const vhosts = yield* make()
+      expect(yield* vhosts.list).toEqual([])
+    }))
+
+  it.effect.each<[string, BrokerConfig.Options["vhosts"], unknown]>([
+    ["a bad path", [{ path: "chat" }], InvalidVhostError],
+    ["a bad token", [{ path: "/chat", token: "short" }], InvalidVhostError],
+    ["a bad channel", [{ path: "/chat", channels: ["%%%"] }], InvalidChannelNameError],
+    ["one path twice", [{ path: "/chat" }, { path: "/chat" }], VhostExistsError]
+  ])("fails to begin with %s", ([_, vhosts, expected]) =>
+    Effect.gen(function*() {
+      const failure = yield* Effect.flip(Layer.build(Layer.provide(Vhosts.layer, BrokerConfig.layer({ vhosts }))))
+      expect(failure).toBeInstanceOf(expected)
+    }))
+
+  describe("adding", () => {
+    it.effect("makes up a token of 40 hexadecimal digits, another one each time", () =>
+      Effect.gen(function*() {
+        const vhosts = yield* make()
+        const tokens = yield* Effect.forEach(
+          ["/a", "/b", "/c"],
+          (path) => Effect.map(vhosts.add({ path }), ({ token }) => Redacted.value(token))
+        )
+        for (const token of tokens) expect(token).toMatch(/^[0-9a-f]{40}$/)
+        expect(new Set(tokens).size).toBe(3)
+      }))
+
+    it.effect("gives what `get` and `list` give", () =>
+      Effect.gen(function*() {
+        const vhosts = yield* make()
+        const vhost = yield* vhosts.add({ path: "/a" })
+        expect(yield* vhosts.get("/a")).toBe(vhost)
+        expect(yield* vhosts.list).toEqual([vhost])
+      }))
+
+    it.effect("never shows a token that it is not asked for", () =>
+      Effect.gen(function*() {
+        const vhosts = yield* make()
+        const vhost = yield* vhosts.add({ path: "/a", token })
+        expect(`${JSON.stringify(vhost)} ${inspect(vhost)}`).not.toContain(token)
+        const failure = yield* Effect.flip(vhosts.add({ path: "/b", token: `${token}!` }))
+        expect(JSON.stringify(failure) + failure.message).not.toContain(token)
+      }))
+
+    it.effect.each([
+      "",
+      "/",
+      "chat",
+      "/chat/",
+      "//chat",
+      "/a b",
+      "/a.b",
+      "/ż",
+      "/chat\n",
+      "/a:b",
+      "/chat?x=1",
+      `/${"a".repeat(128)}`
+    ])("refuses the path %j", (path) =>
+      Effect.gen(function*() {
+        const vhosts = yield* make()
+        const failure = yield* Effect.flip(vhosts.add({ path }))
+        expect(failure).toBeInstanceOf(InvalidVhostError)
+        expect(yield* vhosts.list).toEqual([])
+      }))
+
+    it.effect.each(["", "short", token.slice(1), `${token}0`, token.replace("0", "!"), `${token}\n`])(
+      "refuses the token %j",
+      (token) =>
+        Effect.gen(function*() {
+          const vhosts = yield* make()
+          const failure = yield* Effect.flip(vhosts.add({ path: "/a", token }))
+          expect(failure).toBeInstanceOf(InvalidVhostError)
+          expect(yield* vhosts.list).toEqual([])
+        })
+    )
+
+    it.effect("refuses a path that is there, and leaves that as it is", () =>
+      Effect.gen(function*() {
+        const vhosts = yield* make({ vhosts: [{ path: "/test", token, channels: ["room"] }] })
+        const failure = yield* Effect.flip(vhosts.add({ path: "/test", token: otherToken }))
+        expect(failure).toBeInstanceOf(VhostExistsError)
+        expect(failure).toMatchObject({ path: "/test" })
+        const vhost = yield* vhosts.authorize(identity("/test", token))
+        expect(yield* vhost.channels.list).toMatchObject([{ name: "room" }])
+      }))
+
+    it.effect("adds nothing where a channel cannot be opened", () =>
+      Effect.gen(function*() {
+        const vhosts = yield* make({ maxChannels: 2 })
+        const badName = yield* Effect.flip(vhosts.add({ path: "/a", channels: ["room", "%%%"] }))
+        expect(badName).toBeInstanceOf(InvalidChannelNameError)
+        const tooMany = yield* Effect.flip(vhosts.add({ path: "/a", channels: ["a", "b", "c"] }))
+        expect(tooMany).toBeInstanceOf(InternalError)
+        expect(yield* vhosts.list).toEqual([])
+        // A channel named twice is open all the same.
+        yield* vhosts.add({ path: "/a", channels: ["a", "a", "b"] })
+      }))
+
+    it.effect("lets one of two have a path that they want at the same moment", () =>
+      Effect.gen(function*() {
+        const vhosts = yield* make()
+        const channels = Array.from({ length: 5000 }, (_, index) => `c${index}`)
+        const results = yield* Effect.all(
+          [Effect.result(vhosts.add({ path: "/a", channels })), Effect.result(vhosts.add({ path: "/a", channels }))],
+          { concurrency: 2 }
+        )
+        const [failure, ...more] = results.flatMap((result) => Result.isFailure(result) ? [result.failure] : [])
+        expect(failure).toBeInstanceOf(VhostExistsError)
+        expect(more).toEqual([])
+        const added = results.flatMap((result) => Result.isSuccess(result) ? [result.success] : [])
+        expect(yield* vhosts.list).toEqual(added)
+      }))
+  })
+
+  describe("removing", () => {
+    it.effect("tells its workers and its browsers, and no others", () =>
+      Effect.gen(function*() {
+        const vhosts = yield* make()
+        const log: Array<string> = []
+        const [one, other] = [yield* vhosts.add({ path: "/a" }), yield* vhosts.add({ path: "/b" })]
+        yield* one.lobby.join(worker("one", log))
+        yield* other.lobby.join(worker("other", log))
+        const removed = yield* Effect.forkChild(one.removed, { startImmediately: true })
+        const otherRemoved = yield* Effect.forkChild(other.removed, { startImmediately: true })
+        expect(removed.pollUnsafe()).toBe(undefined)
+        yield* vhosts.remove("/a")
+        yield* Fiber.join(removed)
+        expect(log).toEqual(["dismissed one"])
+        expect(otherRemoved.pollUnsafe()).toBe(undefined)
+        expect((yield* vhosts.list).map(({ path }) => path)).toEqual(["/b"])
+        expect((yield* other.lobby.info).workers).toEqual(["other"])
+      }))
+
+    it.effect("lets nobody in any more", () =>
+      Effect.gen(function*() {
+        const vhosts = yield* make({ vhosts: [{ path: "/test", token }] })
+        yield* vhosts.remove("/test")
+        expect(yield* Effect.flip(vhosts.get("/test"))).toBeInstanceOf(VhostNotFoundError)
+        expect(yield* Effect.flip(vhosts.remove("/test"))).toBeInstanceOf(VhostNotFoundError)
+        expect(yield* Effect.flip(vhosts.authorize(identity("/test", token)))).toBeInstanceOf(UnauthorizedError)
+      }))
+
+    it.effect("leaves nothing behind for the next vhost of that path", () =>
+      Effect.gen(function*() {
+        const vhosts = yield* make()
+        const old = yield* vhosts.add({ path: "/a", token, channels: ["room"] })
+        const single = yield* old.accessTokens.issue("joe", ".*")
+        yield* old.lobby.trigger("{}")
+        yield* vhosts.remove("/a")
+        const fresh = yield* vhosts.add({ path: "/a" })
+        expect(yield* fresh.channels.list).toEqual([])
+        expect(yield* fresh.lobby.info).toEqual({ waiting: 0, workers: [] })
+        yield* Effect.flip(fresh.accessTokens.redeem(Redacted.value(single)))
+        yield* Effect.flip(vhosts.authorize(identity("/a", token)))
+        const removed = yield* Effect.forkChild(fresh.removed, { startImmediately: true })
+        expect(removed.pollUnsafe()).toBe(undefined)
+      }))
+
+    it.effect.each(["/nope", "", "__proto__", "/test/"])(
+      "fails for %j, which is not there",
+      (path) =>
+        Effect.gen(function*() {
+          const vhosts = yield* make({ vhosts: [{ path: "/test" }] })
+          const failure = yield* Effect.flip(vhosts.remove(path))
+          expect(failure).toBeInstanceOf(VhostNotFoundError)
+          expect(yield* Effect.flip(vhosts.get(path))).toMatchObject({ path })
+        })
+    )
+
+    it.effect("is over at once for who waits for it afterwards", () =>
+      Effect.gen(function*() {
+        const vhosts = yield* make()
+        const vhost = yield* vhosts.add({ path: "/a" })
+        yield* vhosts.remove("/a")
+        yield* vhost.removed
+        yield* vhost.removed
+      }))
+  })
+
+  describe("authorizing", () => {
+    it.effect("gives the vhost that a token opens, to Clients and to Workers", () =>
+      Effect.gen(function*() {
+        const vhosts = yield* make({
+          vhosts: [{ path: "/a", token }, { path: "/b", token: otherToken }, { path: "/a/b", token }]
+        })
+        for (const kind of ["req", "dlr"] as const) {
+          expect((yield* vhosts.authorize(identity("/a", token, kind))).path).toBe("/a")
+          expect((yield* vhosts.authorize(identity("/b", otherToken, kind))).path).toBe("/b")
+          expect((yield* vhosts.authorize(identity("/a/b", token, kind))).path).toBe("/a/b")
+        }
+      }))
+
+    it.effect("says the same of an unknown vhost, a wrong token and another vhost's token", () =>
+      Effect.gen(function*() {
+        const vhosts = yield* make({ vhosts: [{ path: "/a", token }, { path: "/b", token: otherToken }] })
+        const failures = yield* Effect.forEach([
+          identity("/nope", token),
+          identity("/a", otherToken),
+          identity("/a", `${token.slice(0, -1)}8`),
+          identity("/a", `1${token.slice(1)}`),
+          identity("/a", token.toUpperCase()),
+          identity("/a", ""),
+          identity("/a", `${token}0`),
+          identity("", token)
+        ], (identity) => Effect.flip(vhosts.authorize(identity)))
+        for (const failure of failures) {
+          expect(failure).toBeInstanceOf(UnauthorizedError)
+          expect(failure.message).toBe(failures[0]!.message)
+          expect(JSON.stringify(failure)).not.toContain(token)
+        }
+      }))
+  })
+
+  it.effect("keeps vhosts apart: channels, single access tokens and events of one are not of another", () =>
+    Effect.gen(function*() {
+      const vhosts = yield* make({ maxAccessTokens: 1, maxChannels: 1, queueCapacity: 1 })
+      const [a, b] = [yield* vhosts.add({ path: "/a", token }), yield* vhosts.add({ path: "/b", token })]
+      yield* a.channels.open("room")
+      expect(yield* b.channels.list).toEqual([])
+      const single = yield* a.accessTokens.issue("joe", ".*")
+      yield* Effect.flip(b.accessTokens.redeem(Redacted.value(single)))
+      yield* a.lobby.trigger("{}")
+      // Nor are the bounds shared, or other than the configuration's.
+      yield* b.channels.open("room")
+      yield* b.accessTokens.issue("joe", ".*")
+      yield* b.lobby.trigger("{}")
+      yield* Effect.flip(b.channels.open("another"))
+      yield* Effect.flip(b.accessTokens.issue("joe", ".*"))
+      yield* Effect.flip(b.lobby.trigger("{}"))
+      const page = FakePage.make("page")
+      yield* a.channels.subscribe("room", page, { permission: undefined, hidden: false, data: {} })
+      page.heard()
+      yield* b.channels.broadcast("room", "hello", {})
+      expect(page.heard()).toEqual([])
+    }))
+})
