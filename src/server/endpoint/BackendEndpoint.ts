@@ -3,7 +3,7 @@
  *
  * Every message is authorized by its identity, understood, carried out and answered, an error with its status code. A
  * Client's connection is closed after its answer, where the transport has connections. Workers are kept in the vhost's
- * lobby, greeted every heartbeat interval and dismissed after too many silent ones.
+ * lobby, which greets the living and dismisses the silent; at the end of the endpoint all are dismissed.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { decodeFromClient, encodeFromServer, type FromClient, FromServer } from "../../protocol/Command.ts"
 import type { Frames } from "../../protocol/Frame.ts"
@@ -22,7 +21,7 @@ import * as TcpTransportServer from "../../transport/TcpTransportServer.ts"
 import type { Listen, ListenError, Peer } from "../../transport/TransportServer.ts"
 import * as ZmqTransportServer from "../../transport/ZmqTransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
-import type { Lobby, Worker } from "../engine/Lobby.ts"
+import type { Worker } from "../engine/Lobby.ts"
 import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
 
 /**
@@ -90,13 +89,9 @@ export const make = Effect.fnUntraced(function*(
       )
   }).pipe(Effect.forkScoped)
 
-  const everyLobby = (f: (lobby: Lobby) => Effect.Effect<void>) =>
-    Effect.flatMap(vhosts.list, Effect.forEach(({ lobby }) => f(lobby), { discard: true }))
-  yield* everyLobby((lobby) => lobby.tick).pipe(
-    Effect.repeat(Schedule.spaced(config.heartbeatInterval)),
-    Effect.forkScoped
+  yield* Effect.addFinalizer(() =>
+    Effect.flatMap(vhosts.list, Effect.forEach(({ lobby }) => lobby.dismissAll, { discard: true }))
   )
-  yield* Effect.addFinalizer(() => everyLobby((lobby) => lobby.dismissAll))
   return { port: server.port }
 })
 

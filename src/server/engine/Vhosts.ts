@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
 import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
@@ -104,6 +105,10 @@ export const make = Effect.gen(function*() {
     })
 
   yield* Effect.forEach(config.vhosts, add, { discard: true })
+  yield* Effect.suspend(() => Effect.forEach(vhosts.values(), ({ vhost }) => vhost.lobby.tick, { discard: true })).pipe(
+    Effect.repeat(Schedule.spaced(config.heartbeatInterval)),
+    Effect.forkScoped
+  )
   return Vhosts.of({
     add,
     get: (path) => Effect.map(find(path), ({ vhost }) => vhost),
