@@ -96,8 +96,8 @@ export class Worker extends Context.Service<Worker, {
  *   events wait at the broker.
  * - `drainTimeout`: how long stopping may take to finish what was received, default 5 seconds. What is left is lost, and
  *   logged.
- * - `reconnect`: when to try again, default `defaultReconnect`. A schedule that ends begins again, so it
- *   should have delays.
+ * - `reconnect`: when to try again, default `defaultReconnect`. A schedule that ends begins again,
+ *   100 milliseconds later.
  * - `heartbeatInterval`: how often the broker hears from this worker, default 500 milliseconds.
  * - `silenceTimeout`: after how long without a word the broker is taken for lost, default 2 seconds.
  *

@@ -107,5 +107,5 @@ const isScheme = (scheme: string): scheme is Scheme => Object.hasOwn(defaultPort
 const mask = (url: string): string =>
   url.replace(/^([\w+]*:)?([/\\]*).*@/s, "$1$2***@")
     .replace(/(token=)[^&#]*/gi, "$1***")
-    .replace(/\w{40,}/g, "***")
+    .replace(/\w{32,}/g, "***")
     .slice(0, 300)

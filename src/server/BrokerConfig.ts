@@ -51,6 +51,10 @@ export interface Options {
   readonly missedHeartbeats?: number | undefined
   /** How many events a vhost keeps while no worker takes them, default 10 000. Beyond it triggers are refused, 597. */
   readonly queueCapacity?: number | undefined
+  /** How many bytes these events may have together, default 64 MiB. Beyond it triggers are refused, 597. */
+  readonly queueSize?: number | undefined
+  /** How many bytes of JSON a page may tell the others of itself when it subscribes, default 4096. Beyond it 400. */
+  readonly memberDataSize?: number | undefined
   /** How many channels a vhost can have, default 100 000. Beyond it opening is refused, 597. */
   readonly maxChannels?: number | undefined
   /** How many unused single access tokens a vhost keeps, default 100 000. Beyond it requests are refused, 597. */
@@ -82,6 +86,8 @@ export const defaults: Resolved = {
   heartbeatInterval: Duration.millis(500),
   missedHeartbeats: 3,
   queueCapacity: 10_000,
+  queueSize: 64 * 1_048_576,
+  memberDataSize: 4096,
   maxChannels: 100_000,
   maxAccessTokens: 100_000,
   accessTokenTimeToLive: Duration.hours(1)
@@ -111,6 +117,8 @@ export const make = (options: Options = {}): BrokerConfig["Service"] => ({
   heartbeatInterval: Duration.fromInputUnsafe(options.heartbeatInterval ?? defaults.heartbeatInterval),
   missedHeartbeats: options.missedHeartbeats ?? defaults.missedHeartbeats,
   queueCapacity: options.queueCapacity ?? defaults.queueCapacity,
+  queueSize: options.queueSize ?? defaults.queueSize,
+  memberDataSize: options.memberDataSize ?? defaults.memberDataSize,
   maxChannels: options.maxChannels ?? defaults.maxChannels,
   maxAccessTokens: options.maxAccessTokens ?? defaults.maxAccessTokens,
   accessTokenTimeToLive: Duration.fromInputUnsafe(options.accessTokenTimeToLive ?? defaults.accessTokenTimeToLive)

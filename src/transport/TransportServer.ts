@@ -2,7 +2,7 @@
  * How a broker hears backends: the contract that its backend endpoint knows, with drivers beside it.
  *
  * A transport server carries messages and knows nothing of vhosts or commands. It bounds what it reads and what waits to
- * be sent to one peer, and a peer that exceeds either is disconnected.
+ * be sent to one peer: what is too large is answered with an error, and nothing more is sent to a peer that does not read.
  *
  * @since 0.1.0
  */

@@ -2,21 +2,21 @@
  * The default way to a broker: ZeroMQ DEALER sockets (`wr://`).
  *
  * A Client keeps one connection and has any number of requests in flight on it, each under a correlation frame that the
- * broker echoes. When the connection is lost, everything in flight fails with `ConnectionError`, and the next request
- * connects again with a fresh identity.
+ * broker echoes. When the connection is lost, or has been silent for the whole time of a request, everything in flight
+ * fails with `ConnectionError`, and the next request connects again with a fresh identity.
  *
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import type { Endpoint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
 import * as Identity from "../protocol/Identity.ts"
@@ -89,10 +89,12 @@ const makeRequester = Effect.fnUntraced(function*(options: {
   const services = yield* Effect.context()
   const clock = yield* Clock.Clock
   const timeout = Duration.toMillis(options.requestTimeout)
-  const dialing = yield* Semaphore.make(1)
   // In order of their deadlines, since every request has the same time.
   const pending = new Map<string, Pending>()
   let socket: Zmq.ZmqSocket | undefined
+  let dialing: Deferred.Deferred<Zmq.ZmqSocket, ConnectionError> | undefined
+  let connection = yield* Scope.fork(scope)
+  let lastHeard = 0
   let lastId = 0
   let sweeping = false
 
@@ -103,18 +105,22 @@ const makeRequester = Effect.fnUntraced(function*(options: {
     request.resume(answer)
   }
 
-  const lost = (cause: unknown) => {
+  const lost = (reason: ConnectionError["reason"], cause?: unknown) => {
     socket = undefined
-    const error = new ConnectionError({ address: options.endpoint.address, reason: "Closed", cause })
-    for (const id of [...pending.keys()]) settle(id, Effect.fail(error))
+    const error = Effect.fail(new ConnectionError({ address: options.endpoint.address, reason, cause }))
+    const inFlight = [...pending.keys()]
+    for (const id of inFlight) settle(id, error)
   }
 
   // One fiber watches all deadlines, and only while there are any.
   const sweep = Effect.gen(function*() {
     for (;;) {
+      const now = clock.currentTimeMillisUnsafe()
       for (const [id, { command, deadline }] of pending) {
-        if (deadline > clock.currentTimeMillisUnsafe()) break
-        settle(id, Effect.fail(new RequestTimeoutError({ command, after: options.requestTimeout })))
+        if (deadline > now) break
+        const timedOut = Effect.fail(new RequestTimeoutError({ command, after: options.requestTimeout }))
+        if (lastHeard >= deadline - timeout) settle(id, timedOut)
+        else yield* hangUp(id, timedOut)
       }
       const next = pending.values().next()
       if (next.done === true) break
@@ -123,25 +129,53 @@ const makeRequester = Effect.fnUntraced(function*(options: {
     sweeping = false
   })
 
-  const connect = Effect.uninterruptibleMask(Effect.fnUntraced(function*(restore) {
-    if (socket !== undefined) return socket
-    const connection = yield* Scope.fork(scope)
-    const opened = yield* restore(Scope.provide(options.dial, connection)).pipe(
-      Effect.onError((cause) => Scope.close(connection, Exit.failCause(cause)))
+  // Not a word since a request was sent: whoever is there, this connection is of no use any more.
+  const hangUp = (id: string, timedOut: Effect.Effect<never, RequestTimeoutError>) =>
+    Effect.suspend(() => {
+      const request = pending.get(id)
+      pending.delete(id)
+      lost("Silent")
+      request?.resume(timedOut)
+      return Effect.forkIn(Scope.close(connection, Exit.void), scope)
+    })
+
+  const dial = Effect.gen(function*() {
+    connection = yield* Scope.fork(scope)
+    const own = connection
+    const opened = yield* Scope.provide(options.dial, own).pipe(
+      Effect.onError((cause) => Scope.close(own, Exit.failCause(cause)))
     )
     socket = opened
     yield* opened.pull.pipe(
-      Effect.map(Arr.forEach((raw) => {
-        const { envelope, frames } = afterDelimiter(raw)
-        settle(envelope, Effect.succeed(frames))
-      })),
+      Effect.map((batch) => {
+        lastHeard = clock.currentTimeMillisUnsafe()
+        for (const raw of batch) {
+          const { envelope, frames } = afterDelimiter(raw)
+          settle(envelope, Effect.succeed(frames))
+        }
+      }),
       Effect.forever,
-      Effect.catch((cause) => Effect.sync(() => lost(cause))),
-      Effect.ensuring(Scope.close(connection, Exit.void)),
+      Effect.catch((cause) => Effect.sync(() => socket === opened ? lost("Closed", cause) : undefined)),
+      Effect.ensuring(Scope.close(own, Exit.void)),
       Effect.forkIn(scope)
     )
     return opened
-  })).pipe(dialing.withPermits(1))
+  })
+
+  // Whoever comes while one is connecting shares its outcome, and may leave without harm to the others.
+  const connect = Effect.suspend(() => {
+    if (dialing !== undefined) return Deferred.await(dialing)
+    const outcome = Deferred.makeUnsafe<Zmq.ZmqSocket, ConnectionError>()
+    dialing = outcome
+    return Effect.exit(dial).pipe(
+      Effect.map((exit) => {
+        dialing = undefined
+        Deferred.doneUnsafe(outcome, exit)
+      }),
+      Effect.forkIn(scope),
+      Effect.andThen(Deferred.await(outcome))
+    )
+  })
 
   const ask = (opened: Zmq.ZmqSocket, frames: Frame.Frames) =>
     Effect.callback<Frame.Frames, ConnectionError | RequestTimeoutError>((resume) => {
@@ -160,7 +194,7 @@ const makeRequester = Effect.fnUntraced(function*(options: {
       return Effect.sync(() => pending.delete(id))
     })
 
-  yield* Effect.addFinalizer(() => Effect.sync(() => lost(new Error("the client was closed"))))
+  yield* Effect.addFinalizer(() => Effect.sync(() => lost("Closed", new Error("the client was closed"))))
   return {
     request: (frames) =>
       Effect.flatMap(

@@ -8,13 +8,15 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Frame from "../protocol/Frame.ts"
 import * as Zmq from "./internal/zmqSocket.ts"
 import { checkPort, type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
 
 /** How many messages may wait for one peer that does not read; beyond it they are not delivered. */
 const outboxLimit = 10_000
 
-/** How many address frames may stand before the delimiter. */
+/** How many frames a message may have, and how many of them may stand before the delimiter. */
+const frameLimit = 64
 const envelopeLimit = 8
 
 const endpoint = "backends over ZeroMQ"
@@ -31,20 +33,21 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
   )
 
   const handle = (raw: Zmq.RawFrames, handlers: Handlers) => {
-    const identity = raw[0]!
-    const delimiter = raw.findIndex((frame, index) => index > 0 && frame.length === 0)
-    const envelope = raw.slice(0, delimiter === -1 ? 1 : delimiter)
-    const name = text(identity)
+    const name = text(raw[0]!)
+    // Whatever is too much is not even looked at, and its envelope not echoed: it would wait for a peer that does not read.
+    const delimiter = raw.length > frameLimit ? -1 : raw.findIndex((frame, index) => index > 0 && frame.length === 0)
+    const envelope = raw.slice(0, delimiter)
+    const readable = delimiter !== -1 && delimiter <= envelopeLimit && sizeOf(envelope) <= 2 * Frame.envelopeSize &&
+      sizeOf(raw) <= options.maxMessageSize
+    const address = readable ? envelope : raw.slice(0, 1)
     const peer: Peer = {
       identity: name,
       connection: name,
       seesClose: false,
       sendUnsafe: (frames, settled) =>
-        socket.sendUnsafe([...envelope, "", ...frames], settled && ((error) => settled(error === undefined))),
+        socket.sendUnsafe([...address, "", ...frames], settled && ((error) => settled(error === undefined))),
       close: Effect.void
     }
-    const size = raw.reduce((total, frame) => total + frame.length, 0)
-    const readable = delimiter !== -1 && delimiter <= envelopeLimit && size <= options.maxMessageSize
     return handlers.onMessage(peer, readable ? raw.slice(delimiter + 1).map(text) : undefined)
   }
 
@@ -59,6 +62,8 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
       )
   }
 })
+
+const sizeOf = (frames: Zmq.RawFrames): number => frames.reduce((total, frame) => total + frame.length, 0)
 
 const text = (frame: Uint8Array): string => decoder.decode(frame)
 

@@ -139,7 +139,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       yield* attempt.pipe(
         Effect.catchTag("UnauthorizedError", (error) => Effect.succeed(error)),
         Effect.retry(options.reconnect),
-        Effect.catchTag("ConnectionError", () => Effect.void),
+        // The schedule has ended and begins again, but not as fast as it can.
+        Effect.catchTag("ConnectionError", () => Effect.sleep("100 millis")),
         Effect.flatMap((refused) => refused === undefined ? Effect.void : Effect.fail(refused))
       )
     }

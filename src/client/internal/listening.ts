@@ -57,8 +57,8 @@ export const run = Effect.fnUntraced(function*<E, R>(
   })
   const giveUp = Effect.suspend(() =>
     Effect.logWarning(
-      `Stopped after ${Duration.format(options.drainTimeout)}: ${inHand} handlers are interrupted, ` +
-        `${Queue.sizeUnsafe(inbox)} events that were received are lost`
+      `Stopped after ${Duration.format(options.drainTimeout)}: interrupted ${inHand} that were being handled, ` +
+        `${Queue.sizeUnsafe(inbox)} more that were received are lost`
     )
   )
   yield* Effect.addFinalizer((exit) =>

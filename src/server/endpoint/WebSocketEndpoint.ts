@@ -49,7 +49,7 @@ export const make = Effect.gen(function*() {
   const open = new Set<Socket>()
 
   // The server's own scope ends after that of `serve`: it waits for connections that only `serve` closes.
-  const http = Http.createServer({ headersTimeout: 5000, connectionsCheckingInterval: 1000 })
+  const http = Http.createServer({ headersTimeout: 5000, requestTimeout: 5000, connectionsCheckingInterval: 1000 })
   const serverScope = yield* Effect.acquireRelease(Scope.make(), (scope, exit) => {
     // Those that are no WebSocket (yet) would be waited for as well.
     http.close()
@@ -84,8 +84,11 @@ export const make = Effect.gen(function*() {
     yield* Effect.addFinalizer(() => session.end)
     const listen = Effect.gen(function*() {
       for (;;) {
+        let inTurn = 0
         for (const message of yield* pull) {
           if (!(yield* session.handle(message))) return
+          // However much one page says at once, the others have their turn.
+          if (++inTurn % 64 === 0) yield* nextTurn
         }
       }
     })
@@ -153,6 +156,10 @@ const finished = (socket: Socket): Effect.Effect<void> =>
   Effect.callback((resume) => {
     socket.once("finish", () => resume(Effect.void))
   })
+
+const nextTurn: Effect.Effect<void> = Effect.callback((resume) => {
+  setImmediate(() => resume(Effect.void))
+})
 
 const ping = (socket: Socket): void => {
   if (socket.writable) socket.write(WebSocketFrame.ping)

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as ChannelName from "../../protocol/ChannelName.ts"
 import type { JsonObject } from "../../protocol/Json.ts"
 import {
+  BadRequestError,
   ChannelNotFoundError,
   ForbiddenError,
   InternalError,
@@ -56,7 +57,7 @@ export interface Channels {
     readonly permission: Permission | undefined
     readonly hidden: boolean
     readonly data: JsonObject
-  }) => Effect.Effect<void, ChannelNotFoundError | ForbiddenError>
+  }) => Effect.Effect<void, ChannelNotFoundError | ForbiddenError | BadRequestError>
   /** Takes a page off a channel. */
   readonly unsubscribe: (
     name: string,
@@ -80,7 +81,7 @@ interface Channel {
  *
  * @since 0.1.0
  */
-export const make = (options: { readonly maxChannels: number }): Channels => {
+export const make = (options: { readonly maxChannels: number; readonly memberDataSize: number }): Channels => {
   const channels = new Map<string, Channel>()
   const channelsOf = new Map<Page, Set<Channel>>()
 
@@ -158,16 +159,23 @@ export const make = (options: { readonly maxChannels: number }): Channels => {
       }),
 
     subscribe: (name, page, { data, hidden, permission }) =>
-      Effect.flatMap(Effect.suspend(() => find(name)), (channel) => {
-        const allowed = channel.kind === "normal" || permission?.allows(name) === true
-        if (!allowed) {
-          return Effect.fail(new ForbiddenError({ detail: `${name} needs a token whose pattern matches it` }))
+      Effect.flatMap(
+        Effect.suspend(() => find(name)),
+        (channel): Effect.Effect<void, ForbiddenError | BadRequestError> => {
+          const allowed = channel.kind === "normal" || permission?.allows(name) === true
+          if (!allowed) {
+            return Effect.fail(new ForbiddenError({ detail: `${name} needs a token whose pattern matches it` }))
+          }
+          // The next to come hears of all that are there in one message.
+          if (channel.kind === "presence" && encoder.encode(JSON.stringify(data)).length > options.memberDataSize) {
+            return Effect.fail(new BadRequestError({ detail: `data has at most ${options.memberDataSize} bytes` }))
+          }
+          if (!channel.subscriptions.has(page)) {
+            attach(channel, { page, hidden, data, uid: channel.kind === "normal" ? undefined : permission?.uid })
+          }
+          return Effect.void
         }
-        if (!channel.subscriptions.has(page)) {
-          attach(channel, { page, hidden, data, uid: channel.kind === "normal" ? undefined : permission?.uid })
-        }
-        return Effect.void
-      }),
+      ),
 
     unsubscribe: (name, page, farewell) =>
       Effect.flatMap(Effect.suspend(() => find(name)), (channel) => {
@@ -194,3 +202,5 @@ const visibleMembers = (channel: Channel) =>
   Array.from(channel.subscriptions.values()).flatMap(({ data, hidden, uid }) =>
     hidden || uid === undefined ? [] : [{ uid, data }]
   )
+
+const encoder = new TextEncoder()

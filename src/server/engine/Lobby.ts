@@ -51,11 +51,12 @@ export interface Lobby {
   readonly tick: Effect.Effect<void>
   /** Dismisses everybody. */
   readonly dismissAll: Effect.Effect<void>
-  /** How many events wait, and who is there. */
+  /** How many events wait, and who is there, by the uuids of their identities. */
   readonly info: Effect.Effect<{ readonly waiting: number; readonly workers: ReadonlyArray<string> }>
 }
 
 interface Waiting {
+  readonly size: number
   /** Its place in the order of the triggers. */
   readonly number: number
   readonly json: string
@@ -81,6 +82,7 @@ const window = 64
  */
 export const make = (options: {
   readonly queueCapacity: number
+  readonly queueSize: number
   readonly heartbeatInterval: Duration.Duration
   readonly missedHeartbeats: number
   /** What a worker's connection carries, in bytes. */
@@ -89,6 +91,7 @@ export const make = (options: {
   const interval = Duration.toMillis(options.heartbeatInterval)
   const largest = options.maxMessageSize - envelopeSize
   const waiting = MutableList.make<Waiting>()
+  let waitingSize = 0
   let triggered = 0
   // The first member is the next in turn; whoever was served goes to the end.
   const members = new Map<string, Member>()
@@ -112,6 +115,7 @@ export const make = (options: {
       const member = waiting.length > 0 ? nextInTurn() : undefined
       const event = member === undefined ? MutableList.Empty : MutableList.take(waiting)
       if (member === undefined || event === MutableList.Empty) break
+      waitingSize -= event.size
       deliver(member, event)
     }
     dispatching = false
@@ -142,6 +146,7 @@ export const make = (options: {
       earlier.push(head)
     }
     MutableList.prependAllUnsafe(waiting, [...earlier, event])
+    waitingSize += event.size
   }
 
   const find = (id: string, connection: unknown): Member | undefined => {
@@ -193,12 +198,13 @@ export const make = (options: {
         if (size > largest) {
           return Effect.fail(new InternalError({ detail: `the event has ${size} bytes, the most is ${largest}` }))
         }
-        if (waiting.length >= options.queueCapacity) {
+        if (waiting.length >= options.queueCapacity || waitingSize + size > options.queueSize) {
           return Effect.fail(
             new InternalError({ detail: `${waiting.length} events wait for a worker, the most that can` })
           )
         }
-        MutableList.append(waiting, { number: triggered++, json })
+        MutableList.append(waiting, { number: triggered++, size, json })
+        waitingSize += size
         dispatch()
         return Effect.void
       }),
@@ -215,8 +221,11 @@ export const make = (options: {
       Effect.forEach([...members], ([id, member]) => dismiss(id, member), { discard: true })
     ),
 
-    info: Effect.sync(() => ({ waiting: waiting.length, workers: [...members.keys()] }))
+    info: Effect.sync(() => ({ waiting: waiting.length, workers: Array.from(members.keys(), publicName) }))
   }
 }
+
+// The end of an identity, its uuid: what stands before it holds the token.
+const publicName = (id: string): string => id.slice(-36)
 
 const encoder = new TextEncoder()

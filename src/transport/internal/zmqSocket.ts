@@ -40,8 +40,14 @@ const inboxLimit = 1000
 // Long enough to hand a last word to the system, short enough not to be noticed at exit.
 const linger = 250
 
-/** What ZeroMQ itself exchanges to notice a peer that is frozen or gone without a word. */
-const heartbeat = { heartbeatInterval: 2000, heartbeatTimeout: 6000 }
+/**
+ * How a peer that is gone without a word is noticed: by the system. ZeroMQ has heartbeats of its own, but it aborts the
+ * process when one is due on a connection that is lost while its reader is behind (libzmq 4.3.5).
+ */
+const keepAlive = { tcpKeepalive: 1, tcpKeepaliveIdle: 10, tcpKeepaliveInterval: 5, tcpKeepaliveCount: 3 }
+
+/** How long a connection may take to shake hands, in milliseconds. */
+const handshakeInterval = 5000
 
 /**
  * A DEALER socket with one connection to `address`: it is opened here, and once lost the socket has ended. There is no
@@ -61,7 +67,8 @@ export const dealer = Effect.fnUntraced(function*(options: {
       reconnectInterval: 2 ** 31 - 1,
       ipv6: options.address.includes("["),
       linger,
-      ...heartbeat
+      handshakeInterval,
+      ...keepAlive
     })
   )
   const { socket } = opened
@@ -105,7 +112,8 @@ export const router = Effect.fnUntraced(function*(options: {
       maxMessageSize: options.maxMessageSize,
       ipv6: options.host.includes(":"),
       linger,
-      ...heartbeat
+      handshakeInterval,
+      ...keepAlive
     })
   )
   const host = options.host.includes(":") ? `[${options.host}]` : options.host
@@ -207,19 +215,24 @@ const makeOutbox = (socket: Zmq.Dealer | Zmq.Router) => {
   let sending = false
   let onFlushed: (() => void) | undefined
 
+  // From a promise to the next message, never from a message to the next: a backlog must not become a stack.
   const send = (batch: ReadonlyArray<Outgoing>, index: number): void => {
     const next = batch[index]
-    if (next === undefined) return sendWaiting()
+    if (next === undefined || socket.closed) return sendWaiting(batch.slice(index))
     const settle = (error?: ZmqError) => {
       next.settled?.(error)
       send(batch, index + 1)
     }
-    if (socket.closed) return settle(new ZmqError({ code: "ECLOSED" }))
     socket.send(next.frames).then(() => settle(), (cause) => settle(new ZmqError({ code: codeOf(cause) })))
   }
-  const sendWaiting = () => {
-    const batch = waiting
+  const sendWaiting = (unsent: ReadonlyArray<Outgoing>) => {
+    let batch = unsent.concat(waiting)
     waiting = []
+    while (socket.closed && batch.length > 0) {
+      for (const { settled } of batch) settled?.(new ZmqError({ code: "ECLOSED" }))
+      batch = waiting
+      waiting = []
+    }
     sending = batch.length > 0
     if (sending) send(batch, 0)
     else onFlushed?.()
@@ -228,7 +241,9 @@ const makeOutbox = (socket: Zmq.Dealer | Zmq.Router) => {
   return {
     sendUnsafe: ((frames, settled) => {
       waiting.push({ frames, settled })
-      if (!sending) sendWaiting()
+      if (sending) return
+      sending = true
+      sendWaiting([])
     }) satisfies ZmqSocket["sendUnsafe"],
     flushed: Effect.callback<void>((resume) => {
       if (!sending) return resume(Effect.void)

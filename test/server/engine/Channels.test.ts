@@ -4,6 +4,7 @@ import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import type { JsonObject } from "../../../src/protocol/Json.ts"
 import {
+  type BadRequestError,
   ChannelNotFoundError,
   ForbiddenError,
   InternalError,
@@ -22,7 +23,7 @@ const ann = permit("ann")
 
 /** Channels with `names` open. */
 const make = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {
-  const channels = Channels.make({ maxChannels: 100 })
+  const channels = Channels.make({ maxChannels: 100, memberDataSize: 4096 })
   yield* Effect.forEach(names, channels.open)
   return channels
 })
@@ -81,7 +82,7 @@ describe("Channels", () => {
 
     it.effect("opens so many channels and no more, until one is closed", () =>
       Effect.gen(function*() {
-        const channels = Channels.make({ maxChannels: 2 })
+        const channels = Channels.make({ maxChannels: 2, memberDataSize: 4096 })
         yield* channels.open("a")
         yield* channels.open("b")
         const failure = yield* Effect.flip(channels.open("c"))
@@ -466,7 +467,7 @@ describe("Channels", () => {
       Arbitrary.array(step, { maxLength: 60 })
     ], ([steps]) =>
       Effect.gen(function*() {
-        const channels = Channels.make({ maxChannels: 4 })
+        const channels = Channels.make({ maxChannels: 4, memberDataSize: 4096 })
         const model = makeModel(4)
         const real = new Map<string, FakePage.FakePage>(sids.map((sid) => [sid, FakePage.make(sid)]))
         for (const step of steps) {
@@ -539,7 +540,12 @@ const patterns: Record<string, string> = { joe: ".*", ann: ".*a" }
 const carryOut = (channels: Channels.Channels, step: Step, page: FakePage.FakePage | undefined) => {
   const effect = (): Effect.Effect<
     unknown,
-    InvalidChannelNameError | InternalError | ChannelNotFoundError | ForbiddenError | NotSubscribedError
+    | BadRequestError
+    | InvalidChannelNameError
+    | InternalError
+    | ChannelNotFoundError
+    | ForbiddenError
+    | NotSubscribedError
   > => {
     switch (step.do) {
       case "open":

@@ -11,6 +11,7 @@ const make = (options?: { readonly queueCapacity?: number; readonly maxMessageSi
     heartbeatInterval: Duration.millis(500),
     missedHeartbeats: 3,
     maxMessageSize: 1_048_576,
+    queueSize: 64 * 1_048_576,
     ...options
   })
 
@@ -476,7 +477,8 @@ describe("Lobby", () => {
           queueCapacity: 20,
           heartbeatInterval: Duration.millis(500),
           missedHeartbeats: 3,
-          maxMessageSize: 1_048_576
+          maxMessageSize: 1_048_576,
+          queueSize: 64 * 1_048_576
         })
         const real = makeReal(lobby)
         const model = makeModel(20)
