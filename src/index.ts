@@ -3,6 +3,11 @@
  *
  * @since 0.1.0
  */
+
+/** An event in a handler's hands. */
+export type { Event } from "./protocol/Command.ts"
+/** The data of an event. */
+export type { JsonObject } from "./protocol/Json.ts"
 /** Asks a broker to do things. */
 export * as Client from "./client/Client.ts"
 /** How a Worker stands with its broker. */

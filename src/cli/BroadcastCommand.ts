@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Argument from "effect/cli/Argument"
 import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"

@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Flag from "effect/cli/Flag"

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Console from "effect/Console"

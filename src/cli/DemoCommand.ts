@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+
 import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as CliConfig from "effect/cli/CliConfig"
@@ -53,7 +54,14 @@ const outputEnds = Effect.callback<void>((resume) => {
   process.stdout.on("error", () => resume(Effect.void))
 })
 
-version.pipe(
+// An older one fails later, and not with a sentence.
+const node = process.versions.node
+const supported = node.localeCompare("22.19", "en", { numeric: true }) >= 0
+  ? Effect.void
+  : Effect.fail(CommandLine.wrongUse(`This needs Node.js 22.19 or newer, and runs on ${node}`))
+
+supported.pipe(
+  Effect.andThen(version),
   Effect.flatMap((version) => Command.run(kosmonaut, { version })),
   Effect.raceFirst(outputEnds),
   Effect.catch((error): Effect.Effect<never, CliError.ShowHelp | CommandLine.Reported> =>

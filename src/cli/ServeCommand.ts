@@ -6,12 +6,15 @@
  *
  * @since 0.1.0
  */
+
 import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Broker from "../server/Broker.ts"
 import { defaults, type VhostOptions } from "../server/BrokerConfig.ts"
@@ -50,7 +53,7 @@ export const serve = Command.make("serve", {
   tokens: Flag.Redacted("token").pipe(
     Flag.withMetavar("<token>"),
     Flag.withDescription(
-      "The access token of a vhost, 40 letters, digits or _; may be repeated, the first is for the first vhost. A vhost without one gets a random one"
+      "The access token of a vhost, 40 letters, digits or _; may be repeated, the first is for the first vhost. default $KOSMONAUT_TOKEN for the first, which ps does not show. A vhost without one gets a random one each time"
     ),
     Flag.atLeast(0)
   ),
@@ -61,7 +64,11 @@ export const serve = Command.make("serve", {
   )
 }, () => CommandLine.untilInterrupted(Effect.andThen(announce, Effect.never))).pipe(
   Command.provide(({ channels, paths, tokens, ...options }) =>
-    Effect.map(vhosts(paths, tokens, channels), (vhosts) => Broker.layer({ ...options, vhosts })).pipe(Layer.unwrap)
+    tokensOrEnvironment(tokens).pipe(
+      Effect.flatMap((tokens) => vhosts(paths, tokens, channels)),
+      Effect.map((vhosts) => Broker.layer({ ...options, vhosts })),
+      Layer.unwrap
+    )
   ),
   Command.withDescription(
     "Run a broker, in memory, until interrupted. Once it is up it prints one line on standard output, ready {…}, with the addresses and each vhost's access token"
@@ -79,6 +86,13 @@ export const serve = Command.make("serve", {
     }
   ])
 )
+
+const tokensOrEnvironment = (
+  tokens: ReadonlyArray<Redacted.Redacted>
+): Effect.Effect<ReadonlyArray<Redacted.Redacted>, Config.ConfigError> =>
+  tokens.length > 0
+    ? Effect.succeed(tokens)
+    : Effect.map(Config.option(Config.Redacted("KOSMONAUT_TOKEN")), Option.toArray)
 
 const vhosts = (
   paths: ReadonlyArray<string>,

@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -33,7 +34,7 @@ import {
   type UnknownServerError
 } from "../protocol/KosmonautError.ts"
 import type { Transport } from "../transport/Transport.ts"
-import { resolve, type StatusError, statusError } from "./internal/target.ts"
+import { type AnswerError, resolve, statusError } from "./internal/target.ts"
 
 /**
  * What can happen to every request, whatever it asks: the token is not good (`UnauthorizedError`), the broker cannot be
@@ -78,20 +79,22 @@ export class Client extends Context.Service<Client, {
   ) => Effect.Effect<void, RequestError | ChannelNotFoundError>
   /**
    * Asks for a token with which one page may authenticate once, as the user `uid`, for the private and presence channels
-   * whose whole name matches `pattern` (RE2 syntax). It is good for an hour. A pattern that does not compile fails with
+   * whose whole name matches `pattern` (RE2 syntax; a name put into it must be quoted). It is good for an hour, unless the
+   * broker was told otherwise. A pattern that does not compile fails with
    * `InternalError`, as the protocol has it.
    */
   readonly requestSingleAccessToken: (uid: string, pattern: string) => Effect.Effect<Redacted.Redacted, RequestError>
 }>()("kosmonaut/client/Client") {}
 
 /**
- * - `url`: the vhost's URL, `wr://<access token>@<host>:<port>/<vhost>`.
- * - `requestTimeout`: how long to wait for an answer once a request is sent, default 5 seconds.
+ * What a Client can be told.
  *
  * @since 0.1.0
  */
 export interface Options {
+  /** The vhost's URL, `wr://<access token>@<host>:<port>/<vhost>`. */
   readonly url: string | Redacted.Redacted
+  /** How long to wait for an answer once a request is sent, default 5 seconds. */
   readonly requestTimeout?: Duration.Input | undefined
 }
 
@@ -118,7 +121,7 @@ export const make = Effect.fnUntraced(function*(
       Effect.flatMap((frames) => Effect.fromResult(decodeFromServer(frames))),
       Effect.flatMap((
         answer
-      ): Effect.Effect<Extract<FromServer, { _tag: Tag }>, E | StatusError | MessageDecodeError> =>
+      ): Effect.Effect<Extract<FromServer, { _tag: Tag }>, E | AnswerError | MessageDecodeError> =>
         FromServer.$is(tag)(answer)
           ? Effect.succeed(answer)
           : Effect.fail(

@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+
 import type * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -83,33 +84,34 @@ export class Worker extends Context.Service<Worker, {
    * logged as warnings. Events that were received and not consumed when the stream ends are lost.
    */
   readonly messages: Stream.Stream<Event, UnauthorizedError>
-  /** How the worker stands with its broker, now. */
+  /** How the worker stands with its broker, now; that of whoever listened last, where several do. */
   readonly state: Effect.Effect<ConnectionState>
   /** How the worker stands with its broker, now and from now on. */
   readonly changes: Stream.Stream<ConnectionState>
 }>()("kosmonaut/client/Worker") {}
 
 /**
- * - `url`: the vhost's URL, `wr://<access token>@<host>:<port>/<vhost>`.
- * - `concurrency`: how many events are handled at a time, default 1, which keeps their order.
- * - `bufferSize`: how many events are received ahead of their handling, default 1000. Beyond it nothing more is read, and
- *   events wait at the broker.
- * - `drainTimeout`: how long stopping may take to finish what was received, default 5 seconds. What is left is lost, and
- *   logged.
- * - `reconnect`: when to try again, default `defaultReconnect`. A schedule that ends begins again,
- *   100 milliseconds later.
- * - `heartbeatInterval`: how often the broker hears from this worker, default 500 milliseconds.
- * - `silenceTimeout`: after how long without a word the broker is taken for lost, default 2 seconds.
+ * What a Worker can be told.
  *
  * @since 0.1.0
  */
 export interface Options {
+  /** The vhost's URL, `wr://<access token>@<host>:<port>/<vhost>`. */
   readonly url: string | Redacted.Redacted
+  /** How many events are handled at a time, from 1, default 1, which keeps their order. */
   readonly concurrency?: number | undefined
+  /**
+   * How many events are received ahead of their handling, from 1, default 1000. Beyond it nothing more is read, and events
+   * wait on their way and at the broker.
+   */
   readonly bufferSize?: number | undefined
+  /** How long stopping may take to finish what was received, default 5 seconds. What is left is lost, and logged. */
   readonly drainTimeout?: Duration.Input | undefined
+  /** When to try again, default `defaultReconnect`. A schedule that ends begins again, 100 milliseconds later. */
   readonly reconnect?: Schedule.Schedule<unknown, ConnectionError> | undefined
+  /** How often the broker hears from this worker, default 500 milliseconds. */
   readonly heartbeatInterval?: Duration.Input | undefined
+  /** After how long without a word the broker is taken for lost, default 2 seconds. */
   readonly silenceTimeout?: Duration.Input | undefined
 }
 
@@ -134,9 +136,11 @@ export const make = Effect.fnUntraced(function*(
   const target = yield* resolve(options.url)
   const state = yield* SubscriptionRef.make<ConnectionState>(ConnectionState.Idle())
   const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "5 seconds")
+  const concurrency = yield* atLeastOne("concurrency", options.concurrency ?? 1)
+  const bufferSize = yield* atLeastOne("bufferSize", options.bufferSize ?? 1000)
 
   const open = Effect.gen(function*() {
-    const inbox = yield* Queue.bounded<Connection.Item, UnauthorizedError | Cause.Done>(options.bufferSize ?? 1000)
+    const inbox = yield* Queue.bounded<Connection.Item, UnauthorizedError | Cause.Done>(bufferSize)
     const connection = yield* Connection.make({
       ...target,
       inbox,
@@ -161,7 +165,7 @@ export const make = Effect.fnUntraced(function*(
         )
         return onException === undefined ? handled : Effect.catchCause(handled, onException)
       }
-      return Effect.scoped(Listening.run({ open, drainTimeout, concurrency: options.concurrency ?? 1 }, handle))
+      return Effect.scoped(Listening.run({ open, drainTimeout, concurrency }, handle))
     },
     messages: Stream.unwrap(Effect.gen(function*() {
       const { connection, inbox } = yield* open
@@ -195,5 +199,11 @@ export const layerConfig = (
   options: Config.Wrap<Options>
 ): Layer.Layer<Worker, InvalidEndpointError | Config.ConfigError, Transport> =>
   Layer.effect(Worker, Effect.flatMap(Config.unwrap(options), make))
+
+// With none nothing would ever be handled, and every event lost: better to stop at once.
+const atLeastOne = (option: string, value: number): Effect.Effect<number> =>
+  Number.isSafeInteger(value) && value >= 1
+    ? Effect.succeed(value)
+    : Effect.die(new Error(`A worker's ${option} is a whole number from 1, and not ${value}`))
 
 const logProtocolError = (error: ProtocolError): Effect.Effect<void> => Effect.logWarning(error.message)

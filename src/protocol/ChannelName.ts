@@ -10,6 +10,7 @@
  *
  * @since 0.1.0
  */
+
 export type Kind = "normal" | "private" | "presence"
 
 /**
@@ -20,7 +21,7 @@ export type Kind = "normal" | "private" | "presence"
 export const isValid = (name: string): boolean => name.length <= 255 && /^\w[\w\-.]*$/.test(name)
 
 /**
- * The kind a name gives its channel: the word before the first `-`.
+ * The kind a name gives its channel, by the word before its first `-`: `presence`, `private`, or any other or none.
  *
  * @since 0.1.0
  */

@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import type { Frames } from "./Frame.ts"

@@ -2,11 +2,12 @@
  * Where a vhost of a broker is and the token that opens it, as one URL.
  *
  * `wr://<access token>@<host>:<port>/<vhost>`, or with the token as `?token=…` as the protocol's first draft wrote it.
- * The scheme picks the transport: `wr` ZeroMQ, `wrs` ZeroMQ with CURVE, `wr+tcp` classic TCP (what the original broker
- * speaks), `wrs+tcp` TCP over TLS. The token is redacted: printing an endpoint never shows it.
+ * The scheme picks the transport: `wr` ZeroMQ, `wr+tcp` classic TCP (what the original broker speaks); `wrs` and
+ * `wrs+tcp` are the same encrypted, which no transport speaks yet. The token is redacted: printing an endpoint never shows it.
  *
  * @since 0.1.0
  */
+
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"

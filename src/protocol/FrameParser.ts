@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Result from "effect/Result"
 import { defaultMaxMessageSize, type Frames } from "./Frame.ts"
 import { MessageDecodeError } from "./KosmonautError.ts"

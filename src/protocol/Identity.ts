@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { type Endpoint, isVhostPath } from "./Endpoint.ts"

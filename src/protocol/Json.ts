@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
@@ -12,6 +13,7 @@ import type * as Schema from "effect/Schema"
  *
  * @since 0.1.0
  */
+
 export type JsonObject = Schema.JsonObject
 
 /**

@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import type * as Status from "./Status.ts"

@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import * as Json from "./Json.ts"

@@ -12,6 +12,7 @@
  *
  * @since 0.1.0
  */
+
 export const text = {
   201: "Authenticated",
   202: "Subscribed",

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+
 /** The whole broker in one layer. */
 export * as Broker from "./Broker.ts"
 /** Its options and their defaults. */

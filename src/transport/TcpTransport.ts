@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as Arr from "effect/Array"
 import * as SecureRandom from "effect/crypto/SecureRandom"
@@ -25,11 +26,12 @@ import { ConnectionError, RequestTimeoutError } from "../protocol/KosmonautError
 import { type Options as TransportOptions, type Session, Transport } from "./Transport.ts"
 
 /**
- * - `maxConnections`: how many requests a Client has in flight, each on a connection of its own, default 64.
+ * What this driver can be told.
  *
  * @since 0.1.0
  */
 export interface Options extends TransportOptions {
+  /** How many requests a Client has in flight, each on a connection of its own, default 64; others wait. */
   readonly maxConnections?: number | undefined
 }
 

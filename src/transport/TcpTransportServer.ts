@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import * as Context from "effect/Context"

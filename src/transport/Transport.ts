@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import type * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -69,12 +70,11 @@ export class Transport extends Context.Service<Transport, {
 /**
  * What every driver can be told.
  *
- * - `maxMessageSize`: the largest message in bytes, sent or read, default 1 MiB.
- * - `openTimeout`: how long opening a connection may take, default 5 seconds.
- *
  * @since 0.1.0
  */
 export interface Options {
+  /** The largest message in bytes, sent or read, default 1 MiB. */
   readonly maxMessageSize?: number | undefined
+  /** How long opening a connection may take, default 5 seconds. */
   readonly openTimeout?: Duration.Input | undefined
 }

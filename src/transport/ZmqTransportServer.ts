@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Effect from "effect/Effect"
 import * as Frame from "../protocol/Frame.ts"
 import * as Zmq from "./internal/zmqSocket.ts"

@@ -382,3 +382,16 @@ describe.each(transports)("Worker over $name", ({ url }) => {
       yield* once(0)
     })))
 })
+
+describe("Worker", () => {
+  it.effect.each([{ concurrency: 0 }, { concurrency: NaN }, { concurrency: 1.5 }, { bufferSize: 0 }])(
+    "does not begin with options that would lose every event: %o",
+    (options) =>
+      Effect.gen(function*() {
+        const url = `wr://${token}@127.0.0.1/test`
+        const exit = yield* Effect.exit(Effect.provide(Worker.Worker, Kosmonaut.layer({ url, ...options })))
+        assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+        assert.include(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "", "is a whole number from 1")
+      })
+  )
+})

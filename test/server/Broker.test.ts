@@ -352,6 +352,8 @@ describe("Broker", () => {
         const { broker } = yield* TestBroker
         const page = yield* RawWebSocket.connect(broker.websocketPort, "/test")
         yield* page.next
+        const body = yield* RawTcp.connect(broker.websocketPort)
+        yield* body.send("POST /test HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
         const [silent, slow] = [
           yield* RawTcp.connect(broker.websocketPort),
           yield* RawTcp.connect(broker.websocketPort)
@@ -360,6 +362,7 @@ describe("Broker", () => {
         const start = performance.now()
         expect(yield* silent.rest).toMatch(/^(HTTP\/1\.1 408 |$)/)
         expect(yield* slow.rest).toMatch(/^HTTP\/1\.1 408 /)
+        expect(yield* body.rest).toMatch(/^HTTP\/1\.1 4(08|26) /)
         expect(performance.now() - start).toBeLessThan(8000)
         expect(yield* page.hasEnded).toBe(false)
         yield* page.send(1, `{"subscribe":{"channel":"room"}}`)

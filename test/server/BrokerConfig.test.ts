@@ -13,7 +13,8 @@ describe("BrokerConfig", () => {
       vhosts: [],
       maxMessageSize: 1024 * 1024,
       missedHeartbeats: 3,
-      queueCapacity: 10_000
+      queueCapacity: 10_000,
+      queueSize: 64 * 1024 * 1024
     })
     expect(Duration.toMillis(BrokerConfig.make().heartbeatInterval)).toBe(500)
     expect(Duration.toMillis(BrokerConfig.make().accessTokenTimeToLive)).toBe(3_600_000)
@@ -31,6 +32,8 @@ describe("BrokerConfig", () => {
         outboxSize: 0,
         missedHeartbeats: 1,
         queueCapacity: 0,
+        queueSize: 0,
+        memberDataSize: 0,
         maxChannels: 0,
         maxAccessTokens: 0
       }

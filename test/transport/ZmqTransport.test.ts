@@ -1,5 +1,70 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Result, Scope } from "effect"
+import * as net from "node:net"
+import * as Zmq from "zeromq"
+import { Endpoint } from "../../src/index.ts"
 import * as ZmqTransport from "../../src/transport/ZmqTransport.ts"
 import * as ZmqTransportServer from "../../src/transport/ZmqTransportServer.ts"
+import { token } from "../harness/TestBroker.ts"
 import { suite } from "./TransportTest.ts"
 
 suite("ZeroMQ", { scheme: "wr", listen: ZmqTransportServer.listen, make: ZmqTransport.make, carriesLines: true })
+
+const endpointOf = (port: number) => Result.getOrThrow(Endpoint.fromUrl(`wr://${token}@127.0.0.1:${port}/test`))
+
+describe("ZmqTransport", () => {
+  it.live("leaves a broker that does not read with a long backlog, and lives", () =>
+    Effect.gen(function*() {
+      const router = yield* Effect.acquireRelease(
+        Effect.promise(() => {
+          const router = new Zmq.Router({ linger: 0 })
+          return router.bind("tcp://127.0.0.1:*").then(() => router)
+        }),
+        (router) => Effect.sync(() => router.close())
+      )
+      const scope = yield* Scope.make()
+      const { request } = yield* Scope.provide(
+        ZmqTransport.make().requester(endpointOf(Number(router.lastEndpoint!.split(":").at(-1))), {
+          requestTimeout: Duration.millis(500)
+        }),
+        scope
+      )
+      const errors = yield* Effect.forEach(
+        Array.from({ length: 20_000 }),
+        () => Effect.flip(request(["BC", "room", "event", "x".repeat(2000)])),
+        { concurrency: "unbounded" }
+      )
+      assert.sameMembers([...new Set(errors.map(({ _tag }) => _tag))].sort(), [
+        "ConnectionError",
+        "RequestTimeoutError"
+      ])
+      yield* Scope.close(scope, Exit.void)
+    }), 20_000)
+
+  it.live("connects once for all who wait for it", () =>
+    Effect.gen(function*() {
+      const accepted: Array<net.Socket> = []
+      const server = yield* Effect.acquireRelease(
+        Effect.callback<net.Server>((resume) => {
+          const server = net.createServer((socket) => accepted.push(socket))
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) =>
+          Effect.sync(() => {
+            server.close()
+            accepted.forEach((socket) => socket.destroy())
+          })
+      )
+      const { request } = yield* ZmqTransport.make({ openTimeout: "200 millis" }).requester(
+        endpointOf((server.address() as net.AddressInfo).port),
+        { requestTimeout: Duration.seconds(5) }
+      )
+      const errors = yield* Effect.forEach(
+        Array.from({ length: 20 }),
+        () => Effect.flip(request(["OC", "room"])),
+        { concurrency: "unbounded" }
+      )
+      assert.isTrue(errors.every((error) => error._tag === "ConnectionError" && error.reason === "Refused"))
+      assert.strictEqual(accepted.length, 1)
+    }))
+})

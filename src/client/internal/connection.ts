@@ -5,6 +5,7 @@
  * made, as the schedule says, which starts anew after every connection that was good. Only 402 ends it. Heartbeats have
  * a fiber of their own. While the inbox is full nothing is read, and the broker is not taken for silent.
  */
+
 import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,10 +21,10 @@ import type { Frames } from "../../protocol/Frame.ts"
 import { ConnectionError, MessageDecodeError, type UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import type { Session, Transport } from "../../transport/Transport.ts"
 import { ConnectionState } from "../ConnectionState.ts"
-import { type StatusError, statusError } from "./target.ts"
+import { type AnswerError, statusError } from "./target.ts"
 
 /** Why something that arrived is no event. */
-export type ProtocolError = Exclude<StatusError, UnauthorizedError> | MessageDecodeError
+export type ProtocolError = Exclude<AnswerError, UnauthorizedError> | MessageDecodeError
 
 /** What arrives. */
 export type Item = Result.Result<Event, ProtocolError>

@@ -4,6 +4,7 @@
  * Interrupted, it says goodbye, finishes all that was received, and leaves; that takes at most `drainTimeout`. When a
  * handler fails it says goodbye as well, but finishes only what is in hand and leaves the rest.
  */
+
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -1,6 +1,7 @@
 /**
  * What a Client and a Worker have in common: where they go, and what a status code means to them.
  */
+
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import * as Endpoint from "../../protocol/Endpoint.ts"
@@ -28,10 +29,10 @@ export const resolve = Effect.fnUntraced(function*(url: string | Redacted.Redact
 })
 
 /** The statuses that mean the same whatever was asked; `what` says what that was. */
-export type StatusError = BadRequestError | UnauthorizedError | InternalError | EndOfFileError | UnknownServerError
+export type AnswerError = BadRequestError | UnauthorizedError | InternalError | EndOfFileError | UnknownServerError
 
 /** The error of a status code, one to one. */
-export const statusError = (code: number, what: string, endpoint: Endpoint.Endpoint): StatusError => {
+export const statusError = (code: number, what: string, endpoint: Endpoint.Endpoint): AnswerError => {
   switch (code) {
     case 400:
       return new BadRequestError({ detail: `the broker did not understand ${what}` })

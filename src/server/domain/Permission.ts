@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Result from "effect/Result"
 import { RE2JS } from "re2js"
 import { InternalError } from "../../protocol/KosmonautError.ts"

@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Context from "effect/Context"
@@ -83,12 +84,11 @@ export const make = Effect.gen(function*() {
     const session = PageSession.make(vhost, page)
     yield* Effect.addFinalizer(() => session.end)
     const listen = Effect.gen(function*() {
-      for (;;) {
-        let inTurn = 0
+      for (let handled = 1;;) {
         for (const message of yield* pull) {
           if (!(yield* session.handle(message))) return
           // However much one page says at once, the others have their turn.
-          if (++inTurn % 64 === 0) yield* nextTurn
+          if (handled++ % 64 === 0) yield* nextTurn
         }
       }
     })

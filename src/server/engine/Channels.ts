@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Effect from "effect/Effect"
 import * as ChannelName from "../../protocol/ChannelName.ts"
 import type { JsonObject } from "../../protocol/Json.ts"

@@ -8,9 +8,11 @@
  *
  * @since 0.1.0
  */
+
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Iterable from "effect/Iterable"
 import * as MutableList from "effect/MutableList"
 import { envelopeSize } from "../../protocol/Frame.ts"
 import { InternalError } from "../../protocol/KosmonautError.ts"
@@ -98,7 +100,7 @@ export const make = (options: {
 
   const nextInTurn = (): Member | undefined => {
     for (const [id, member] of members) {
-      if (!member.ready || member.unsettled >= window) continue
+      if (!canTake(member)) continue
       members.delete(id)
       members.set(id, member)
       return member
@@ -198,7 +200,9 @@ export const make = (options: {
         if (size > largest) {
           return Effect.fail(new InternalError({ detail: `the event has ${size} bytes, the most is ${largest}` }))
         }
-        if (waiting.length >= options.queueCapacity || waitingSize + size > options.queueSize) {
+        const isFull = waiting.length >= options.queueCapacity || waitingSize + size > options.queueSize
+        // It need not wait where somebody takes it.
+        if (isFull && !Iterable.some(members.values(), canTake)) {
           return Effect.fail(
             new InternalError({ detail: `${waiting.length} events wait for a worker, the most that can` })
           )
@@ -226,6 +230,8 @@ export const make = (options: {
 }
 
 // The end of an identity, its uuid: what stands before it holds the token.
+const canTake = (member: Member): boolean => member.ready && member.unsettled < window
+
 const publicName = (id: string): string => id.slice(-36)
 
 const encoder = new TextEncoder()

@@ -7,6 +7,7 @@
  * zeromq.js has rules that shape this file: there is one pending `receive` for a socket's whole life, ended by `close`
  * alone; overlapping sends fail; a socket that is never closed keeps the process alive.
  */
+
 import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

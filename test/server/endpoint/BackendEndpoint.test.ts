@@ -1,9 +1,10 @@
 import { describe, expect, it, layer } from "@effect/vitest"
-import { type Cause, Effect, Option, type Scope } from "effect"
+import { type Cause, Deferred, Effect, Logger, Option, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { randomBytes } from "node:crypto"
 import { readFileSync } from "node:fs"
-import { Vhosts } from "../../../src/server/index.ts"
+import { BackendEndpoint, BrokerConfig, Vhosts } from "../../../src/server/index.ts"
+import type { Handlers, Peer } from "../../../src/transport/TransportServer.ts"
 import * as BrokerSide from "../../harness/brokerSide.ts"
 import * as Browser from "../../harness/Browser.ts"
 import { eventually, turn } from "../../harness/eventually.ts"
@@ -409,6 +410,32 @@ describe("BackendEndpoint", () => {
       expect(yield* a.next).toEqual(["TR", event(6)])
     }).pipe(withBroker()))
 
+  it.effect("a fault of the broker's own is answered with ER 597, and is one message's alone", () =>
+    Effect.gen(function*() {
+      const listening = yield* Deferred.make<Handlers>()
+      const vhosts = yield* Vhosts.Vhosts
+      const faulty = Vhosts.Vhosts.of({
+        ...vhosts,
+        authorize: (who) => who.vhost === "/test" ? vhosts.authorize(who) : Effect.die(new Error("a fault"))
+      })
+      yield* BackendEndpoint.make(
+        () => Effect.succeed({ port: 1, run: (handlers) => Deferred.succeed(listening, handlers) }),
+        1
+      ).pipe(Effect.provideService(Vhosts.Vhosts, faulty), Effect.provide(BrokerConfig.layer()))
+      const { onMessage } = yield* Deferred.await(listening)
+      const said: Array<unknown> = []
+      const peer = (vhost: string): Peer => ({
+        identity: identity("req", { vhost }),
+        connection: {},
+        seesClose: true,
+        sendUnsafe: (frames) => void said.push(frames),
+        close: Effect.sync(() => void said.push("closed"))
+      })
+      yield* onMessage(peer("/faulty"), ["OC", "fresh"])
+      yield* onMessage(peer("/test"), ["OC", "fresh"])
+      expect(said).toEqual([["ER", "597"], "closed", ["OK"], "closed"])
+    }).pipe(Effect.scoped, Effect.provide(testBroker()), Effect.provide(Logger.layer([]))))
+
   describe("over ZeroMQ", () => {
     const req = (who = identity("req")) =>
       Effect.flatMap(TestBroker, ({ broker }) => RawZmq.req(broker.backendPort, who))
@@ -482,6 +509,32 @@ describe("BackendEndpoint", () => {
         yield* dealer.send(...frames)
         const answer = yield* dealer.next
         expect(answer.slice(-3)).toEqual(["", "ER", "400"])
+        yield* stillServes
+      }).pipe(withBroker()))
+
+    it.effect("echoes envelopes up to a bound, and answers ER 400 without them beyond", () =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const dealer = yield* RawZmq.dealer(broker.backendPort, identity("req"))
+        const id = "x".repeat(300)
+        yield* dealer.send(id, "", "OC", "room")
+        expect(yield* dealer.next).toEqual([id, "", "OK"])
+        yield* dealer.send("x".repeat(10_000), "", "OC", "room")
+        expect(yield* dealer.next).toEqual(["", "ER", "400"])
+      }).pipe(withBroker()))
+
+    it.effect("reads messages of sixty-four frames, and answers ER 400 to longer ones", () =>
+      Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const dealer = yield* RawZmq.dealer(broker.backendPort, identity("req"))
+        const more = (count: number) => Array.from({ length: count }, () => "x")
+        // The identity is one of them.
+        yield* dealer.send("id", "", "OC", "room", ...more(59))
+        expect(yield* dealer.next).toEqual(["id", "", "OK"])
+        for (const count of [60, 10_000]) {
+          yield* dealer.send("id", "", "OC", "room", ...more(count))
+          expect((yield* dealer.next).slice(-3)).toEqual(["", "ER", "400"])
+        }
         yield* stillServes
       }).pipe(withBroker()))
 

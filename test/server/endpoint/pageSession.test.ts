@@ -239,6 +239,15 @@ describe("pageSession", () => {
         expect(yield* a.says(event, payload)).toEqual([error(code)])
       }))
 
+    it.effect("take no more of a page about itself than the bound, 400", () =>
+      Effect.gen(function*() {
+        const a = enter(yield* makeVhost(), "a")
+        yield* a.authenticate("joe")
+        const data = { text: "x".repeat(4096) }
+        expect(yield* a.says("subscribe", { channel: "presence-room", data })).toEqual([error(400)])
+        expect(yield* a.says("subscribe", { channel: "room", data })).toEqual([{ ":subscribed": { channel: "room" } }])
+      }))
+
     it.effect("are forbidden where the permission is for other channels", () =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")

@@ -153,6 +153,17 @@ describe("Channels", () => {
         ])
       }))
 
+    it.effect("bounds what a page tells the others of itself, on presence channels", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("presence-room", "room")
+        const [ann, joe] = pages("ann", "joe")
+        const large = { text: "x".repeat(4096 - 10) }
+        const failure = yield* Effect.flip(join(channels, "presence-room", ann, permit("ann"), { data: large }))
+        expect(failure).toMatchObject({ _tag: "BadRequestError", code: 400 })
+        yield* join(channels, "room", ann, undefined, { data: large })
+        yield* join(channels, "presence-room", joe, permit("joe"), { data: { text: "x".repeat(4096 - 11) } })
+      }))
+
     it.live("forgets pages that were on a closed channel and have left", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "other")
@@ -295,6 +306,28 @@ describe("Channels", () => {
         yield* channels.subscribe("room", a, { permission: permit("joe", "other"), hidden: false, data: {} })
         expect(a.heard()).toEqual([{ ":subscribed": { channel: "room" } }])
         expect((yield* channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 0, 0])
+      }))
+
+    it.effect("takes so many bytes of data and no more where the others are told of them", () =>
+      Effect.gen(function*() {
+        const channels = Channels.make({ maxChannels: 10, memberDataSize: 20 })
+        yield* Effect.forEach(["room", "private-a", "presence-a"], channels.open)
+        const [a, b] = pages("a", "b")
+        yield* join(channels, "presence-a", a, joe)
+        // {"n":"żżżżżż"} has 14 characters and 20 bytes.
+        const [fits, doesNot] = [{ n: "żżżżżż" }, { n: "żżżżżżx" }]
+        for (const hidden of [false, true]) {
+          const failure = yield* Effect.flip(
+            channels.subscribe("presence-a", b, { permission: ann, hidden, data: doesNot })
+          )
+          expect(failure).toMatchObject({ _tag: "BadRequestError", code: 400 })
+        }
+        expect([a.heard(), b.heard(), yield* channels.has("presence-a", b)]).toEqual([[], [], false])
+        yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: fits })
+        expect(a.heard()).toEqual([{ ":memberJoined": { ...fits, channel: "presence-a", uid: "ann" } }])
+        // Elsewhere nobody is told.
+        for (const name of ["room", "private-a"]) yield* join(channels, name, b, ann, { data: doesNot })
+        expect(yield* channels.has("room", b)).toBe(true)
       }))
 
     it.effect("keeps the system's words from being forged by data", () =>

@@ -5,7 +5,11 @@ import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import * as Lobby from "../../../src/server/engine/Lobby.ts"
 import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
-const make = (options?: { readonly queueCapacity?: number; readonly maxMessageSize?: number }) =>
+const make = (options?: {
+  readonly queueCapacity?: number
+  readonly queueSize?: number
+  readonly maxMessageSize?: number
+}) =>
   Lobby.make({
     queueCapacity: 10_000,
     heartbeatInterval: Duration.millis(500),
@@ -144,6 +148,20 @@ describe("Lobby", () => {
         expect((yield* lobby.info).waiting).toBe(0)
       }))
 
+    it.effect("refuses what is beyond the bound in bytes, or too large for any worker", () =>
+      Effect.gen(function*() {
+        const lobby = make({ queueSize: 100, maxMessageSize: 356 })
+        yield* lobby.trigger("x".repeat(60))
+        expect((yield* Effect.flip(lobby.trigger("x".repeat(41)))).code).toBe(597)
+        yield* lobby.trigger("x".repeat(40))
+        const a = worker("a", { settles: true })
+        yield* lobby.join(a)
+        expect((yield* lobby.info).waiting).toBe(0)
+        expect((yield* Effect.flip(lobby.trigger("é".repeat(51)))).code).toBe(597)
+        yield* lobby.trigger("x".repeat(100))
+        expect(a.given.length).toBe(3)
+      }))
+
     it.effect("refuses what is beyond the bound with 597, and takes events again when there is room", () =>
       Effect.gen(function*() {
         const lobby = make({ queueCapacity: 3 })
@@ -158,6 +176,43 @@ describe("Lobby", () => {
         expect(a.given).toEqual(["e0", "e1", "e2", "e3"])
       }))
   })
+
+  it.effect("refuses what would make the line longer than so many bytes with 597, until some are gone", () =>
+    Effect.gen(function*() {
+      const lobby = make({ queueSize: 20 })
+      const [a, b] = [worker("a"), worker("b")]
+      yield* trigger(lobby, "12345678", "żżżż")
+      expect(yield* Effect.flip(lobby.trigger("12345"))).toBeInstanceOf(InternalError)
+      // What is small enough still fits.
+      yield* lobby.trigger("1234")
+      yield* Effect.flip(lobby.trigger("1"))
+      yield* lobby.join(a)
+      yield* lobby.leave("a")
+      expect(a.given).toEqual(["12345678", "żżżż", "1234"])
+      yield* trigger(lobby, "123456789")
+      // What comes back counts again, and more than the bound is kept rather than lost.
+      for (const { settle } of [...a.inHand]) settle(false)
+      expect((yield* lobby.info).waiting).toBe(4)
+      yield* Effect.flip(lobby.trigger("1"))
+      yield* lobby.join(b)
+      expect(b.given).toEqual(["12345678", "żżżż", "1234", "123456789"])
+      yield* lobby.leave("b")
+      yield* trigger(lobby, "12345678901234567890")
+    }))
+
+  it.effect("hands over to who is ready even where nothing may wait", () =>
+    Effect.gen(function*() {
+      for (const options of [{ queueCapacity: 0 }, { queueSize: 0 }]) {
+        const lobby = make(options)
+        yield* Effect.flip(lobby.trigger("e0"))
+        const a = worker("a")
+        yield* lobby.join(a)
+        yield* lobby.trigger("e1")
+        expect(a.given).toEqual(["e1"])
+        yield* lobby.leave("a")
+        yield* Effect.flip(lobby.trigger("e2"))
+      }
+    }))
 
   it.effect("refuses what a worker's connection could not carry with 597, counted in bytes, whoever is there", () =>
     Effect.gen(function*() {
@@ -475,13 +530,13 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = Lobby.make({
           queueCapacity: 20,
+          queueSize: 36,
           heartbeatInterval: Duration.millis(500),
           missedHeartbeats: 3,
-          maxMessageSize: 1_048_576,
-          queueSize: 64 * 1_048_576
+          maxMessageSize: 1_048_576
         })
         const real = makeReal(lobby)
-        const model = makeModel(20)
+        const model = makeModel({ capacity: 20, size: 36 })
         for (const step of [...steps, ...toTheEnd]) {
           yield* real.carryOut(step)
           model.carryOut(step)
@@ -620,7 +675,7 @@ interface Session {
   isReady: boolean
 }
 
-const makeModel = (capacity: number) => {
+const makeModel = (bound: { readonly capacity: number; readonly size: number }) => {
   let log: Array<string> = []
   let now = 0
   let triggered = 0
@@ -697,7 +752,7 @@ const makeModel = (capacity: number) => {
       case "trigger":
         for (let i = 0; i < step.count; i++) {
           const event = triggered++
-          if (line.length >= capacity) {
+          if (line.length >= bound.capacity || [...line, event].join("").length > bound.size) {
             log.push("refused")
           } else {
             taken.push(event)

@@ -3,6 +3,7 @@
  *
  * A session knows no socket. It answers every message that is wrong with the protocol's `:error` and changes nothing then.
  */
+
 import * as Effect from "effect/Effect"
 import type { JsonObject } from "../../../protocol/Json.ts"
 import {
