@@ -1,7 +1,7 @@
 /**
  * A broker of its own for one test.
  */
-import { Effect, Logger, References, type Scope } from "effect"
+import { Effect, Layer, Logger, References, type Scope } from "effect"
 import { expect } from "vitest"
 import type { Broker, BrokerConfig, Vhosts } from "../../src/server/index.ts"
 import { layer, type TestBroker } from "./TestBroker.ts"
@@ -20,8 +20,7 @@ export const withBroker =
       })
       return test.pipe(
         Effect.scoped,
-        Effect.provide(layer(options)),
-        Effect.provide(Logger.layer([logger])),
+        Effect.provide(Layer.provideMerge(layer(options), Logger.layer([logger]))),
         Effect.provideService(References.UnhandledLogLevel, "Error"),
         Effect.tap(() => Effect.sync(() => expect(faults).toEqual([])))
       )

@@ -1,5 +1,5 @@
 import { describe, expect, it, layer } from "@effect/vitest"
-import { type Cause, Deferred, Effect, Logger, Option, type Scope } from "effect"
+import { type Cause, Deferred, Effect, Layer, Logger, Option, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { randomBytes } from "node:crypto"
 import { readFileSync } from "node:fs"
@@ -434,7 +434,7 @@ describe("BackendEndpoint", () => {
       yield* onMessage(peer("/faulty"), ["OC", "fresh"])
       yield* onMessage(peer("/test"), ["OC", "fresh"])
       expect(said).toEqual([["ER", "597"], "closed", ["OK"], "closed"])
-    }).pipe(Effect.scoped, Effect.provide(testBroker()), Effect.provide(Logger.layer([]))))
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(testBroker(), Logger.layer([])))))
 
   describe("over ZeroMQ", () => {
     const req = (who = identity("req")) =>
