@@ -256,16 +256,24 @@ describe("Broker", () => {
           yield* dealer.next
         }))]
     ]
-    it.live.each(holders)("takes less than two seconds where %s", ([_, hold]) =>
-      Effect.gen(function*() {
-        const self = yield* start()
-        yield* hold(self.broker)
-        // Whatever they hold, by now the broker has it.
-        const page = yield* Browser.connect(self.urls.websocket)
-        yield* page.send({ subscribe: { channel: "room" } })
-        yield* page.nextOf(":subscribed")
-        yield* stopsInTime(self)
-      }), { concurrent: true })
+    it.live.each(holders)(
+      "takes less than two seconds and leaves no connection where %s",
+      ([_, hold]) =>
+        Effect.gen(function*() {
+          const { open } = yield* BrokerSide.watch
+          const self = yield* start()
+          yield* hold(self.broker)
+          // Whatever they hold, by now the broker has it.
+          const page = yield* Browser.connect(self.urls.websocket)
+          yield* page.send({ subscribe: { channel: "room" } })
+          yield* page.nextOf(":subscribed")
+          const connections = Effect.sync(() => open(self.broker.websocketPort) + open(self.broker.tcpPort))
+          expect(yield* connections).toBeGreaterThan(0)
+          yield* stopsInTime(self)
+          yield* eventually(connections, (count) => count === 0)
+        }),
+      { concurrent: true }
+    )
 
     it.live("takes less than two seconds where a TCP worker has stopped reading", () =>
       Effect.gen(function*() {

@@ -630,6 +630,16 @@ describe("BackendEndpoint", () => {
         expect(given.length - first).toBeGreaterThan(1000)
       }).pipe(withBroker()))
 
+    it.effect("a worker that says QT hears QT, all that it can see of the end", () =>
+      Effect.gen(function*() {
+        const self = yield* worker(zmq)
+        yield* trigger(event(1))
+        yield* self.say("QT")
+        expect(yield* self.next).toEqual(["TR", event(1)])
+        expect(yield* self.next).toEqual(["QT"])
+        expect((yield* lobby).workers).toEqual([])
+      }).pipe(withBroker()))
+
     it.effect("a worker that says RD again on its socket goes on", () =>
       Effect.gen(function*() {
         const self = yield* worker(zmq)
@@ -896,6 +906,29 @@ describe("BackendEndpoint", () => {
         yield* eventually(Effect.sync(() => given.at(-1)), (last) => last === 80)
         expect(given.length - before).toBeGreaterThan(4 * 1_048_576 / text.length)
         expect(new Set(given).size).toBe(given.length)
+      }).pipe(withBroker()))
+
+    it.effect("a worker that is sent away gets what was sent to it before, if it reads", () =>
+      Effect.gen(function*() {
+        const vhosts = yield* Vhosts.Vhosts
+        const { of } = yield* BrokerSide.watch
+        const slow = yield* tcp(identity("dlr"))
+        yield* slow.say("RD")
+        yield* slow.next
+        slow.connection.socket.pause()
+        const kept = of(slow.connection.socket)
+        const text = "x".repeat(500_000)
+        const json = (n: number) => `{"e":{"n":${n},"text":"${text}"}}`
+        let sent = 0
+        for (; sent < 40 && kept.writableLength < 2_000_000; sent++) {
+          yield* trigger(json(sent))
+          yield* turn
+        }
+        expect(kept.writableLength).toBeGreaterThan(1_000_000)
+        yield* vhosts.remove("/test")
+        slow.connection.socket.resume()
+        for (let n = 0; n < sent; n++) expect((yield* slow.next)[1] === json(n)).toBe(true)
+        expect(yield* slow.connection.rest).toBe("QT\n\n\r\n\r\n")
       }).pipe(withBroker()))
 
     it.effect("a worker that expires without having read is cut off, and its events go to the others", () =>

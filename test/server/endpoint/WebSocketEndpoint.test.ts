@@ -8,6 +8,7 @@ import { Vhosts } from "../../../src/server/index.ts"
 import * as BrokerSide from "../../harness/brokerSide.ts"
 import * as Browser from "../../harness/Browser.ts"
 import { eventually, turn } from "../../harness/eventually.ts"
+import * as FakePage from "../../harness/FakePage.ts"
 import * as RawTcp from "../../harness/RawTcp.ts"
 import * as RawWebSocket from "../../harness/RawWebSocket.ts"
 import { layer as testBroker, TestBroker } from "../../harness/TestBroker.ts"
@@ -151,6 +152,33 @@ describe("WebSocketEndpoint", () => {
         }
         expect(yield* a.next).toEqual({ ":subscribed": { channel: "room" } })
         yield* a.nextOf(":unsubscribed")
+      }))
+
+    it.effect("lets the others have their turn, however much one browser says at once", () =>
+      Effect.gen(function*() {
+        const { vhost } = yield* TestBroker
+        const raw = yield* rawBrowser
+        yield* raw.send(1, `{"subscribe":{"channel":"room"}}`)
+        // How many messages are handled in each turn of the event loop, in which all sockets are served.
+        let turns = 0
+        let ticking = true
+        const tick = (): void => {
+          turns++
+          if (ticking) setImmediate(tick)
+        }
+        tick()
+        const handled = new Map<number, number>()
+        const observer = FakePage.make("observer", () => handled.set(turns, (handled.get(turns) ?? 0) + 1))
+        yield* vhost.channels.subscribe("room", observer, { permission: undefined, hidden: false, data: {} })
+        const message = Buffer.from(`{"broadcast":{"channel":"room","event":"n"}}`)
+        const frame = Buffer.concat([RawWebSocket.header(1, message.length), message])
+        yield* raw.sendBytes(Buffer.concat(Array.from({ length: 5000 }, () => frame)))
+        const total = Effect.sync(() => [...handled.values()].reduce((sum, count) => sum + count, 0))
+        // `:subscribed` is one of them.
+        yield* eventually(total, (count) => count === 5001)
+        ticking = false
+        yield* vhost.channels.leave(observer)
+        expect(Math.max(...handled.values())).toBeLessThanOrEqual(128)
       }))
 
     it.effect("answers binary messages with 400 and goes on", () =>
