@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Queue, Redacted, Ref, Schedule, Scope, Stream } from "effect"
-import { Client, Kosmonaut, Worker } from "../../src/index.ts"
+import { Client, Kosmonaut, KosmonautError, Transport, Worker } from "../../src/index.ts"
 import * as Browser from "../harness/Browser.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
 import { backend, layer, TestBroker, token, transports } from "../harness/TestBroker.ts"
@@ -384,6 +384,37 @@ describe.each(transports)("Worker over $name", ({ url }) => {
 })
 
 describe("Worker", () => {
+  it.live("handles all that a connection brought which is lost meanwhile", () =>
+    Effect.gen(function*() {
+      const lost = yield* Deferred.make<void>()
+      const got = yield* Queue.unbounded<string>()
+      const closed = new KosmonautError.ConnectionError({ address: "nowhere", reason: "Closed" })
+      const batch = [["HB"], ...["a", "b", "c", "d", "e"].map((event) => ["TR", `{"${event}":{}}`])]
+      let pulls = 0
+      let beats = 0
+      const transport = Transport.Transport.of({
+        schemes: ["wr"],
+        requester: () => Effect.die("no Client here"),
+        session: () =>
+          Effect.succeed({
+            send: ([command]) =>
+              command !== "HB"
+                ? Effect.void
+                : Effect.andThen(++beats === 3 ? Deferred.succeed(lost, undefined) : Effect.void, Effect.fail(closed)),
+            pull: Effect.suspend(() => pulls++ === 0 ? Effect.succeed(batch as [Array<string>]) : Effect.never)
+          })
+      })
+      const worker = yield* Effect.provideService(
+        Worker.make({ url: `wr://${token}@127.0.0.1/test`, bufferSize: 1, heartbeatInterval: "10 millis" }),
+        Transport.Transport,
+        transport
+      )
+      yield* Effect.forkScoped(
+        worker.listen({ onMessage: (event) => Effect.andThen(Deferred.await(lost), Queue.offer(got, event)) })
+      )
+      for (const event of ["a", "b", "c", "d", "e"]) assert.strictEqual(yield* Queue.take(got), event)
+    }))
+
   it.effect.each([{ concurrency: 0 }, { concurrency: NaN }, { concurrency: 1.5 }, { bufferSize: 0 }])(
     "does not begin with options that would lose every event: %o",
     (options) =>

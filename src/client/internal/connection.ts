@@ -109,7 +109,11 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const opened = yield* options.transport.session(endpoint)
     session = opened
     yield* opened.send(encodeFromClient(FromClient.Ready()))
-    const beat = Effect.delay(opened.send(encodeFromClient(FromClient.Heartbeat())), options.heartbeatInterval)
+    // One that cannot be sent is no end: what has arrived is still to be read, and reading will say what is wrong.
+    const beat = Effect.delay(
+      Effect.ignore(opened.send(encodeFromClient(FromClient.Heartbeat()))),
+      options.heartbeatInterval
+    )
     return yield* Effect.raceFirst(Effect.forever(read(opened)), Effect.forever(beat))
   }).pipe(
     Effect.scoped,
