@@ -398,9 +398,13 @@ describe("Worker", () => {
         session: () =>
           Effect.succeed({
             send: ([command]) =>
-              command !== "HB"
-                ? Effect.void
-                : Effect.andThen(++beats === 3 ? Deferred.succeed(lost, undefined) : Effect.void, Effect.fail(closed)),
+              Effect.suspend(() => {
+                if (command !== "HB") return Effect.void
+                return Effect.andThen(
+                  ++beats === 3 ? Deferred.succeed(lost, undefined) : Effect.void,
+                  Effect.fail(closed)
+                )
+              }),
             pull: Effect.suspend(() => pulls++ === 0 ? Effect.succeed(batch as [Array<string>]) : Effect.never)
           })
       })
