@@ -72,11 +72,13 @@ export const decode = (message: string | Uint8Array): Result.Result<FromPage, Ba
     case "broadcast": {
       const trigger = text(payload.trigger)
       if (trigger === undefined && payload.trigger !== undefined) return malformed("the trigger is not an event's name")
+      if (isReserved(event) || isReserved(trigger)) return malformed(reserved)
       return channel && event
         ? Result.succeed(FromPage.Broadcast({ channel, event, data, trigger }))
         : malformed("broadcast needs a channel and an event")
     }
     case "trigger":
+      if (isReserved(event)) return malformed(reserved)
       return event ? Result.succeed(FromPage.Trigger({ event, data })) : malformed("trigger needs an event")
     case "close":
       return Result.succeed(FromPage.Close())
@@ -178,6 +180,10 @@ export const triggered = (event: string, data: Json.JsonObject, sid: string, cha
 
 // A computed key would be the prototype for "__proto__" in a literal's `key: value` form, but not in this one.
 const write = (event: string, payload: object): string => JSON.stringify({ [event]: payload })
+
+// A page could otherwise tell the others who has joined or left.
+const isReserved = (event: string | undefined): boolean => event?.startsWith(":") === true
+const reserved = "names that begin with : are the system's"
 
 // JSON's text that is not empty.
 const text = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined

@@ -46,7 +46,7 @@ export interface Options {
   readonly outboxSize?: number | undefined
   /** How often a browser is pinged, so that nothing between takes the connection for dead, default 25 seconds. */
   readonly pingInterval?: Duration.Input | undefined
-  /** How often a worker hears from the broker and is expected to be heard, default 500 milliseconds. */
+  /** How often a worker hears from the broker and is expected to be heard, default 500 milliseconds, at least 10. */
   readonly heartbeatInterval?: Duration.Input | undefined
   /** After how many silent intervals a worker counts as dead, default 3. */
   readonly missedHeartbeats?: number | undefined
@@ -114,8 +114,8 @@ export const make = (options: Options = {}): BrokerConfig["Service"] => ({
   vhosts: options.vhosts ?? defaults.vhosts,
   maxMessageSize: options.maxMessageSize ?? defaults.maxMessageSize,
   outboxSize: options.outboxSize ?? defaults.outboxSize,
-  pingInterval: Duration.fromInputUnsafe(options.pingInterval ?? defaults.pingInterval),
-  heartbeatInterval: Duration.fromInputUnsafe(options.heartbeatInterval ?? defaults.heartbeatInterval),
+  pingInterval: interval(options.pingInterval ?? defaults.pingInterval),
+  heartbeatInterval: interval(options.heartbeatInterval ?? defaults.heartbeatInterval),
   missedHeartbeats: options.missedHeartbeats ?? defaults.missedHeartbeats,
   queueCapacity: options.queueCapacity ?? defaults.queueCapacity,
   queueSize: options.queueSize ?? defaults.queueSize,
@@ -124,6 +124,10 @@ export const make = (options: Options = {}): BrokerConfig["Service"] => ({
   maxAccessTokens: options.maxAccessTokens ?? defaults.maxAccessTokens,
   accessTokenTimeToLive: Duration.fromInputUnsafe(options.accessTokenTimeToLive ?? defaults.accessTokenTimeToLive)
 })
+
+// A clock that ticks without a pause does nothing else.
+const interval = (input: Duration.Input): Duration.Duration =>
+  Duration.max(Duration.fromInputUnsafe(input), Duration.millis(10))
 
 /**
  * The configuration as a layer.

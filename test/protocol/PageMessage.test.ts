@@ -153,7 +153,10 @@ describe("PageMessage", () => {
     [`{"broadcast":{"channel":"room","event":"hello","trigger":""}}`, "trigger"],
     [`{"trigger":{}}`, "trigger"],
     [`{"trigger":{"event":""}}`, "trigger"],
-    [`{"trigger":{"event":null}}`, "trigger"]
+    [`{"trigger":{"event":null}}`, "trigger"],
+    [`{"broadcast":{"channel":"room","event":":memberLeft"}}`, "system"],
+    [`{"broadcast":{"channel":"room","event":"hello","trigger":":memberLeft"}}`, "system"],
+    [`{"trigger":{"event":":memberLeft"}}`, "system"]
   ])("of a page that is malformed is a bad request: %.60s", (message, detail) => {
     const failure = failureOf(message)
     expect(failure).toBeInstanceOf(BadRequestError)

@@ -50,7 +50,14 @@ export const make = Effect.gen(function*() {
   const open = new Set<Socket>()
 
   // The server's own scope ends after that of `serve`: it waits for connections that only `serve` closes.
-  const http = Http.createServer({ headersTimeout: 5000, requestTimeout: 5000, connectionsCheckingInterval: 1000 })
+  const http = Http.createServer({
+    headersTimeout: 5000,
+    requestTimeout: 5000,
+    connectionsCheckingInterval: 1000,
+    // A browser that has gone without a word is noticed by the system.
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000
+  })
   const serverScope = yield* Effect.acquireRelease(Scope.make(), (scope, exit) => {
     // Those that are no WebSocket (yet) would be waited for as well.
     http.close()

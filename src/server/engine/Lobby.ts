@@ -229,9 +229,9 @@ export const make = (options: {
   }
 }
 
-// The end of an identity, its uuid: what stands before it holds the token.
 const canTake = (member: Member): boolean => member.ready && member.unsettled < window
 
+// The end of an identity, its uuid: what stands before it holds the token.
 const publicName = (id: string): string => id.slice(-36)
 
 const encoder = new TextEncoder()

@@ -596,6 +596,8 @@ const legalAnswers = (message: string | Uint8Array): ReadonlyArray<Answer> => {
   if (entries.length !== 1 || typeof payload !== "object" || payload === null || Array.isArray(payload)) return bad
   const { channel, event, token, trigger } = payload as Record<string, unknown>
   const isText = (text: unknown) => typeof text === "string" && text !== ""
+  // Names that begin with ":" are the system's.
+  const isName = (text: unknown) => isText(text) && !(text as string).startsWith(":")
   const unknownChannel = channel === "nope" || channel === "__proto__"
   switch (entries[0]![0]) {
     case "auth":
@@ -608,11 +610,11 @@ const legalAnswers = (message: string | Uint8Array): ReadonlyArray<Answer> => {
     case "unsubscribe":
       return !isText(channel) ? bad : unknownChannel ? [[454]] : [[453], [":unsubscribed"]]
     case "broadcast":
-      if (!isText(channel) || !isText(event) || (trigger !== undefined && !isText(trigger))) return bad
+      if (!isText(channel) || !isName(event) || (trigger !== undefined && !isName(trigger))) return bad
       if (unknownChannel) return [[454]]
       return [[453], [event as string], ...(trigger === undefined ? [] : [[403], [597]])]
     case "trigger":
-      return isText(event) ? [[403], [597], []] : bad
+      return isName(event) ? [[403], [597], []] : bad
     case "close":
       return [[":closed"]]
     default:
