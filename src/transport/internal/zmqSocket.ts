@@ -84,7 +84,7 @@ export const dealer = Effect.fnUntraced(function*(options: {
     socket.events.on("handshake:error:auth", ended("EACCES"))
     socket.events.on("handshake:error:protocol", ended("EPROTO"))
     socket.events.on("handshake:error:other", ended("EPROTO"))
-    // A name that does not resolve or an address that is none is reported here, by an exception.
+    // An address that is none is reported by an exception; a name that does not resolve, not at all.
     socket.connect(`tcp://${options.address}`)
   }).pipe(
     Effect.catchDefect((cause) => Effect.fail(new ZmqError({ code: codeOf(cause) }))),
