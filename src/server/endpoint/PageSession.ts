@@ -2,22 +2,28 @@
  * What one browser's connection may do and has done: who it is, and what happens to each of its messages.
  *
  * A session knows no socket. It answers every message that is wrong with the protocol's `:error` and changes nothing then.
+ *
+ * @since 0.1.0
  */
 
 import * as Effect from "effect/Effect"
-import type { JsonObject } from "../../../protocol/Json.ts"
+import type { JsonObject } from "../../protocol/Json.ts"
 import {
   ForbiddenError,
   type InternalError,
   NotSubscribedError,
   type StatusError
-} from "../../../protocol/KosmonautError.ts"
-import * as PageMessage from "../../../protocol/PageMessage.ts"
-import type { Page } from "../../domain/Page.ts"
-import type { Permission } from "../../domain/Permission.ts"
-import type { Vhost } from "../../engine/Vhosts.ts"
+} from "../../protocol/KosmonautError.ts"
+import * as PageMessage from "../../protocol/PageMessage.ts"
+import type { Page } from "../domain/Page.ts"
+import type { Permission } from "../domain/Permission.ts"
+import type { Vhost } from "../engine/Vhosts.ts"
 
-/** One browser's session. */
+/**
+ * One browser's session.
+ *
+ * @since 0.1.0
+ */
 export interface PageSession {
   /** Carries out one message; `false` says that the page asked to be closed. */
   readonly handle: (message: string | Uint8Array) => Effect.Effect<boolean>
@@ -25,7 +31,11 @@ export interface PageSession {
   readonly end: Effect.Effect<void>
 }
 
-/** Begins a session and greets the page. */
+/**
+ * Begins a session and greets the page.
+ *
+ * @since 0.1.0
+ */
 export const make = (vhost: Vhost, page: Page): PageSession => {
   const { accessTokens, channels, lobby } = vhost
   let permission: Permission | undefined
