@@ -25,8 +25,8 @@ import { checkPort, ListenError } from "../../transport/TransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import type { Page } from "../domain/Page.ts"
 import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
-import * as PageSession from "./PageSession.ts"
 import * as WebSocketFrame from "./internal/webSocketFrame.ts"
+import * as PageSession from "./PageSession.ts"
 
 /**
  * The WebSocket endpoint.

@@ -60,7 +60,7 @@ const enter = (world: World, sid: string) => {
   }
 }
 
-describe("pageSession", () => {
+describe("PageSession", () => {
   it.effect("greets a page with its sid", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
