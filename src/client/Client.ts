@@ -8,6 +8,7 @@
  * @since 0.1.0
  */
 
+import * as Arr from "effect/Array"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -16,11 +17,13 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import * as Answer from "../protocol/Answer.ts"
 import * as ChannelName from "../protocol/ChannelName.ts"
-import { decodeFromServer, encodeFromClient, FromClient, FromServer } from "../protocol/Command.ts"
-import * as Json from "../protocol/Json.ts"
+import { FromClient } from "../protocol/Command.ts"
+import type * as Json from "../protocol/Json.ts"
 import {
   BadRequestError,
+  BrowserNotFoundError,
   ChannelNotFoundError,
   type ConnectionError,
   type EndOfFileError,
@@ -28,13 +31,15 @@ import {
   InvalidChannelNameError,
   type InvalidEndpointError,
   MessageDecodeError,
-  MessageEncodeError,
+  type MessageEncodeError,
   type RequestTimeoutError,
   type UnauthorizedError,
   type UnknownServerError
 } from "../protocol/KosmonautError.ts"
 import type { Transport } from "../transport/Transport.ts"
-import { type AnswerError, resolve, statusError } from "./internal/target.ts"
+import * as Asking from "./internal/asking.ts"
+import { broadcastResult, encodeBroadcast, encodeEvent, listOf } from "./internal/outgoing.ts"
+import { resolve } from "./internal/target.ts"
 
 /**
  * What can happen to every request, whatever it asks: the token is not good (`UnauthorizedError`), the broker cannot be
@@ -56,7 +61,65 @@ export type RequestError =
   | MessageDecodeError
 
 /**
+ * Who is not to hear a broadcast.
+ *
+ * @since 0.1.0
+ */
+export interface BroadcastOptions {
+  /** The `sid` of one page on the channel that does not hear it, as a rule the one that caused it. */
+  readonly exceptSid?: string | undefined
+}
+
+/**
+ * One broadcast of many.
+ *
+ * @since 0.1.0
+ */
+export interface Broadcast extends BroadcastOptions {
+  readonly channel: string
+  readonly event: string
+  /** Anything whose JSON is an object, default `{}`. */
+  readonly data?: object | undefined
+}
+
+/**
+ * What can happen to one broadcast of many.
+ *
+ * @since 0.1.0
+ */
+export type BroadcastError = ChannelNotFoundError | BadRequestError | MessageEncodeError | UnknownServerError
+
+/**
+ * An open channel.
+ *
+ * @since 0.1.0
+ */
+export interface ChannelInfo {
+  readonly name: string
+  readonly kind: ChannelName.Kind
+  /** How many pages are on it, hidden ones too. */
+  readonly subscribers: number
+}
+
+/**
+ * A page on a channel.
+ *
+ * @since 0.1.0
+ */
+export interface Subscriber {
+  /** The page's connection. */
+  readonly sid: string
+  /** The user, on private and presence channels. A user with two pages is there twice. */
+  readonly uid: string | undefined
+  /** What the page told the others of itself when it subscribed. */
+  readonly data: Json.JsonObject
+}
+
+/**
  * A broker's client.
+ *
+ * The commands after `requestSingleAccessToken` are additions to WebRocket 0.3. A broker that does not know them, as the
+ * original, answers with `BadRequestError`.
  *
  * @since 0.1.0
  */
@@ -70,20 +133,52 @@ export class Client extends Context.Service<Client, {
   readonly closeChannel: (channel: string) => Effect.Effect<void, RequestError | ChannelNotFoundError>
   /**
    * Delivers `event` with `data` to every page on `channel`. Success says that the broker has handed it to all of them,
-   * not that they have read it. `data` is anything whose JSON is an object, default `{}`.
+   * not that they have read it. `data` is anything whose JSON is an object, default `{}`. With `exceptSid`, an addition
+   * to WebRocket 0.3, one page does not hear it.
    */
   readonly broadcast: (
     channel: string,
     event: string,
-    data?: object
+    data?: object,
+    options?: BroadcastOptions
   ) => Effect.Effect<void, RequestError | ChannelNotFoundError>
   /**
    * Asks for a token with which one page may authenticate once, as the user `uid`, for the private and presence channels
    * whose whole name matches `pattern` (RE2 syntax; a name put into it must be quoted). It is good for an hour, unless the
-   * broker was told otherwise. A pattern that does not compile fails with
-   * `InternalError`, as the protocol has it.
+   * broker was told otherwise. A pattern that does not compile fails with `InternalError`, as the protocol has it.
    */
   readonly requestSingleAccessToken: (uid: string, pattern: string) => Effect.Effect<Redacted.Redacted, RequestError>
+  /**
+   * Many broadcasts in one round trip, carried out in their order. Each has its own result, in the same order: one that
+   * fails does not keep the others. All together are one message and bounded like one, by the transport's
+   * `maxMessageSize`; beyond it nothing is sent.
+   */
+  readonly broadcastAll: (
+    broadcasts: ReadonlyArray<Broadcast>
+  ) => Effect.Effect<ReadonlyArray<Result.Result<void, BroadcastError>>, RequestError>
+  /** Sends `event` with `data` to the one page of this `sid`, whatever channels it is on. */
+  readonly sendTo: (
+    sid: string,
+    event: string,
+    data?: object
+  ) => Effect.Effect<void, RequestError | BrowserNotFoundError>
+  /** The open channels, in the order of their opening; with `prefix` those whose name begins with it. */
+  readonly channels: (
+    options?: { readonly prefix?: string | undefined }
+  ) => Effect.Effect<ReadonlyArray<ChannelInfo>, RequestError>
+  /** An open channel: its kind and how many pages are on it. */
+  readonly channel: (name: string) => Effect.Effect<ChannelInfo, RequestError | ChannelNotFoundError>
+  /** Who is on a channel and not hidden, in the order of their coming. */
+  readonly subscribers: (
+    channel: string
+  ) => Effect.Effect<ReadonlyArray<Subscriber>, RequestError | ChannelNotFoundError>
+  /**
+   * Ends the connection of one page, or all of a user's, with a close code that says not to come back (4403). Gives how
+   * many were ended, 0 where there was none. Single access tokens that were handed out stay good.
+   */
+  readonly disconnect: (
+    who: { readonly sid: string } | { readonly uid: string }
+  ) => Effect.Effect<number, RequestError>
 }>()("kosmonaut/client/Client") {}
 
 /**
@@ -111,44 +206,24 @@ export const make = Effect.fnUntraced(function*(
     requestTimeout: Duration.fromInputUnsafe(options.requestTimeout ?? "5 seconds")
   })
 
-  // `expected` turns the statuses that mean something to this request into its errors; the others are the same for all.
-  const ask = <Tag extends FromServer["_tag"], E = never>(
-    command: FromClient,
-    tag: Tag,
-    expected?: (code: number) => E | undefined
-  ) =>
-    requester.request(encodeFromClient(command)).pipe(
-      Effect.flatMap((frames) => Effect.fromResult(decodeFromServer(frames))),
-      Effect.flatMap((
-        answer
-      ): Effect.Effect<Extract<FromServer, { _tag: Tag }>, E | AnswerError | MessageDecodeError> =>
-        FromServer.$is(tag)(answer)
-          ? Effect.succeed(answer)
-          : Effect.fail(
-            answer._tag === "Failure"
-              ? expected?.(answer.code) ?? statusError(answer.code, describe(command), endpoint)
-              : new MessageDecodeError({ detail: `the broker answered ${command._tag} with ${answer._tag}` })
-          )
-      )
-    )
+  const { ask, query, tell } = Asking.make(endpoint, requester)
 
   return Client.of({
     openChannel: (channel) =>
       ChannelName.isValid(channel)
-        ? Effect.asVoid(ask(FromClient.OpenChannel({ channel }), "Ok", invalidName(channel)))
+        ? tell(FromClient.OpenChannel({ channel }), invalidName(channel))
         : Effect.fail(new InvalidChannelNameError({ channel })),
 
     closeChannel: (channel) =>
       ChannelName.isValid(channel)
-        ? Effect.asVoid(ask(FromClient.CloseChannel({ channel }), "Ok", notFound(channel)))
+        ? tell(FromClient.CloseChannel({ channel }), notFound(channel))
         : Effect.fail(new ChannelNotFoundError({ channel })),
 
-    broadcast: Effect.fnUntraced(function*(channel, event, data = {}) {
-      if (!ChannelName.isValid(channel)) return yield* new ChannelNotFoundError({ channel })
-      if (event === "") return yield* new BadRequestError({ detail: "an event needs a name" })
-      const json = yield* Effect.fromResult(encodeData(data))
-      yield* ask(FromClient.Broadcast({ channel, event, data: json }), "Ok", notFound(channel))
-    }),
+    broadcast: (channel, event, data, options) =>
+      Effect.flatMap(
+        Effect.fromResult(encodeBroadcast({ channel, event, data, ...options })),
+        (broadcast) => tell(FromClient.Broadcast(broadcast), notFound(channel))
+      ),
 
     requestSingleAccessToken: Effect.fnUntraced(function*(uid, pattern) {
       if (uid === "" || pattern === "") {
@@ -156,7 +231,59 @@ export const make = Effect.fnUntraced(function*(
       }
       const { token } = yield* ask(FromClient.AccessToken({ uid, pattern }), "AccessTokenIssued")
       return Redacted.make(token)
-    })
+    }),
+
+    broadcastAll: Effect.fnUntraced(function*(broadcasts) {
+      const encoded = broadcasts.map(encodeBroadcast)
+      const sent = Arr.getSuccesses(encoded)
+      const codes = sent.length === 0
+        ? []
+        : yield* query(FromClient.BroadcastAll({ broadcasts: listOf(sent) }), Answer.Broadcasts)
+      if (codes.length !== sent.length) {
+        return yield* new MessageDecodeError({ detail: `${sent.length} broadcasts were answered with ${codes.length}` })
+      }
+      let answered = 0
+      return encoded.map(Result.flatMap(({ channel }) => broadcastResult(channel, codes[answered++]!)))
+    }),
+
+    sendTo: Effect.fnUntraced(function*(sid, event, data) {
+      if (sid === "") return yield* new BrowserNotFoundError({ sid })
+      const json = yield* Effect.fromResult(encodeEvent(event, data))
+      yield* tell(
+        FromClient.SendTo({ sid, event, data: json }),
+        (code) => code === 455 ? new BrowserNotFoundError({ sid }) : undefined
+      )
+    }),
+
+    channels: ({ prefix = "" } = {}) =>
+      everyPage((after) =>
+        Effect.map(
+          query(FromClient.ListChannels({ prefix, after }), Answer.Channels),
+          ({ channels, next }) => ({ items: channels.map(channelInfo), next })
+        )
+      ),
+
+    channel: (channel) =>
+      ChannelName.isValid(channel)
+        ? Effect.map(query(FromClient.DescribeChannel({ channel }), Answer.Channel, notFound(channel)), channelInfo)
+        : Effect.fail(new ChannelNotFoundError({ channel })),
+
+    subscribers: (channel) =>
+      ChannelName.isValid(channel)
+        ? everyPage((after) =>
+          Effect.map(
+            query(FromClient.ListSubscribers({ channel, after }), Answer.Subscribers, notFound(channel)),
+            ({ next, subscribers }) => ({ items: subscribers.map(subscriber), next })
+          )
+        )
+        : Effect.fail(new ChannelNotFoundError({ channel })),
+
+    disconnect: (by) => {
+      const command = "sid" in by ? { by: "sid", who: by.sid } as const : { by: "uid", who: by.uid } as const
+      return command.who === ""
+        ? Effect.succeed(0)
+        : Effect.map(query(FromClient.Disconnect(command), Answer.Disconnected), ({ disconnected }) => disconnected)
+    }
   })
 })
 
@@ -178,24 +305,29 @@ export const layerConfig = (
 ): Layer.Layer<Client, InvalidEndpointError | Config.ConfigError, Transport> =>
   Layer.effect(Client, Effect.flatMap(Config.unwrap(options), make))
 
-// Where a person could wonder what was wrong, the argument too.
-const describe = (command: FromClient): string =>
-  command._tag === "AccessToken"
-    ? `a token for the pattern ${JSON.stringify(command.pattern.slice(0, 100))}; is it RE2 syntax?`
-    : command._tag
-
 const invalidName = (channel: string) => (code: number) =>
   code === 451 ? new InvalidChannelNameError({ channel }) : undefined
 
 const notFound = (channel: string) => (code: number) => code === 454 ? new ChannelNotFoundError({ channel }) : undefined
 
-const encodeData = (data: object): Result.Result<string, MessageEncodeError> =>
-  Result.mapError(
-    Json.stringify(data),
-    (cause) => new MessageEncodeError({ argument: "the event's data", detail: "it cannot be written as JSON", cause })
-  ).pipe(
-    Result.filterOrFail(
-      (json) => json.startsWith("{"),
-      () => new MessageEncodeError({ argument: "the event's data", detail: "its JSON is not an object" })
-    )
-  )
+const channelInfo = ({ name, subscribers }: typeof Answer.Channel.Type): ChannelInfo => ({
+  name,
+  kind: ChannelName.kind(name),
+  subscribers
+})
+
+const subscriber = ({ data, sid, uid }: typeof Answer.Subscriber.Type): Subscriber => ({ sid, uid, data })
+
+// Lists come in parts, so that none is larger than a message may be.
+const everyPage = Effect.fnUntraced(function*<A, E>(
+  page: (after: number) => Effect.Effect<{ readonly items: ReadonlyArray<A>; readonly next: number | null }, E>
+) {
+  const all: Array<A> = []
+  for (let after: number | null = 0; after !== null;) {
+    const { items, next }: Effect.Success<ReturnType<typeof page>> = yield* page(after)
+    all.push(...items)
+    // One that does not go on would never end.
+    after = next !== null && next > after ? next : null
+  }
+  return all
+})

@@ -19,16 +19,18 @@ import * as Queue from "effect/Queue"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import type { Event } from "../protocol/Command.ts"
 import type { JsonObject } from "../protocol/Json.ts"
 import type { ConnectionError, InvalidEndpointError, UnauthorizedError } from "../protocol/KosmonautError.ts"
 import type { Transport } from "../transport/Transport.ts"
+import * as Client from "./Client.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 import * as Connection from "./internal/connection.ts"
 import * as Listening from "./internal/listening.ts"
 import { resolve } from "./internal/target.ts"
+import * as Message from "./Message.ts"
 
 /**
  * What the broker said that is an error, and what it said that is no event; the worker goes on.
@@ -43,8 +45,8 @@ export type ProtocolError = Connection.ProtocolError
  * @since 0.1.0
  */
 export interface Handlers<E, R, E2, R2> {
-  /** Handles an event, by its name and its data. */
-  readonly onMessage: (event: string, data: JsonObject) => Effect.Effect<unknown, E, R>
+  /** Handles an event, by its name and its data; `message` has them, too, where it comes from and the ways to answer. */
+  readonly onMessage: (event: string, data: JsonObject, message: Message.Message) => Effect.Effect<unknown, E, R>
   /** Hears of a protocol error other than `UnauthorizedError`. */
   readonly onError?: ((error: ProtocolError) => Effect.Effect<unknown, E2, R2>) | undefined
 }
@@ -83,7 +85,7 @@ export class Worker extends Context.Service<Worker, {
    * The events as a stream, in order. It takes more when asked for more, up to `bufferSize` ahead; protocol errors are
    * logged as warnings. Events that were received and not consumed when the stream ends are lost.
    */
-  readonly messages: Stream.Stream<Event, UnauthorizedError>
+  readonly messages: Stream.Stream<Message.Message, UnauthorizedError>
   /** How the worker stands with its broker, now; that of whoever listened last, where several do. */
   readonly state: Effect.Effect<ConnectionState>
   /** How the worker stands with its broker, now and from now on. */
@@ -109,6 +111,8 @@ export interface Options {
   readonly drainTimeout?: Duration.Input | undefined
   /** When to try again, default `defaultReconnect`. A schedule that ends begins again, 100 milliseconds later. */
   readonly reconnect?: Schedule.Schedule<unknown, ConnectionError> | undefined
+  /** How long an answer to the requests of `Message` may take, default 5 seconds. */
+  readonly requestTimeout?: Duration.Input | undefined
   /** How often the broker hears from this worker, default 500 milliseconds. */
   readonly heartbeatInterval?: Duration.Input | undefined
   /** After how long without a word the broker is taken for lost, default 2 seconds. */
@@ -132,8 +136,10 @@ export const defaultReconnect: Schedule.Schedule<unknown> = Schedule.min([
  */
 export const make = Effect.fnUntraced(function*(
   options: Options
-): Effect.fn.Return<Worker["Service"], InvalidEndpointError, Transport> {
+): Effect.fn.Return<Worker["Service"], InvalidEndpointError, Transport | Scope.Scope> {
   const target = yield* resolve(options.url)
+  // For what messages answer; it connects when first used.
+  const client = yield* Client.make(options)
   const state = yield* SubscriptionRef.make<ConnectionState>(ConnectionState.Idle())
   const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "5 seconds")
   const concurrency = yield* atLeastOne("concurrency", options.concurrency ?? 1)
@@ -160,9 +166,11 @@ export const make = Effect.fnUntraced(function*(
       const { onException, onMessage } = handlers
       // Suspended, so that what a handler throws is a defect like any other.
       const handle = (item: Connection.Item): Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> => {
-        const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> =>
-          Result.isSuccess(item) ? onMessage(item.success.event, item.success.data) : onError(item.failure)
-        )
+        const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> => {
+          if (Result.isFailure(item)) return onError(item.failure)
+          const message = Message.make(client, item.success.event, item.success.origin)
+          return onMessage(message.event, message.data, message)
+        })
         return onException === undefined ? handled : Effect.catchCause(handled, onException)
       }
       return Effect.scoped(Listening.run({ open, drainTimeout, concurrency }, handle))
@@ -173,7 +181,9 @@ export const make = Effect.fnUntraced(function*(
       return Stream.fromQueue(inbox)
     })).pipe(
       Stream.mapEffect((item) =>
-        Result.isSuccess(item) ? Effect.succeed([item.success]) : Effect.as(logProtocolError(item.failure), [])
+        Result.isSuccess(item)
+          ? Effect.succeed([Message.make(client, item.success.event, item.success.origin)])
+          : Effect.as(logProtocolError(item.failure), [])
       ),
       Stream.flattenIterable
     ),

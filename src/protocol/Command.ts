@@ -15,23 +15,53 @@ import * as Json from "./Json.ts"
 import { BadRequestError, MessageDecodeError } from "./KosmonautError.ts"
 
 /**
- * What a Client asks (the first four) and a Worker says (the last three).
+ * What a Client asks (all but the last three) and a Worker says (the last three). The original knows the first four of a
+ * Client; to the others it answers 400.
  *
  * @since 0.1.0
  */
 export type FromClient = Data.TaggedEnum<{
   OpenChannel: { readonly channel: string }
   CloseChannel: { readonly channel: string }
-  /** `data` is the text of a JSON object; any other text counts as `{}`. */
-  Broadcast: { readonly channel: string; readonly event: string; readonly data: string }
+  /**
+   * `data` is the text of a JSON object; any other text counts as `{}`. `exceptSid` names a page that is not to hear it,
+   * and makes it a command of its own, so that a broker which does not know it refuses and does not tell everybody.
+   */
+  Broadcast: {
+    readonly channel: string
+    readonly event: string
+    readonly data: string
+    readonly exceptSid?: string | undefined
+  }
   /** Asks for a single access token: for the user `uid`, for channels whose whole name matches `pattern` (RE2). */
   AccessToken: { readonly uid: string; readonly pattern: string }
-  /** A worker is there and takes events. */
-  Ready: {}
+  /** Many broadcasts at once: the text of a JSON array of `[channel, event, data]` or `[channel, event, data, exceptSid]`. */
+  BroadcastAll: { readonly broadcasts: string }
+  /** An event for one page. `data` is the text of a JSON object. */
+  SendTo: { readonly sid: string; readonly event: string; readonly data: string }
+  /** Asks for the open channels whose name begins with `prefix`, a page of them: those after the place `after`. */
+  ListChannels: { readonly prefix: string; readonly after: number }
+  DescribeChannel: { readonly channel: string }
+  /** Asks who is on a channel, a page of them: those after the place `after`. */
+  ListSubscribers: { readonly channel: string; readonly after: number }
+  /** Disconnects one page, or all pages of a user. */
+  Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
+  /** A worker is there and takes events. `options` are absent in the original's workers. */
+  Ready: { readonly options?: ReadyOptions | undefined }
   Heartbeat: {}
   /** A worker leaves. */
   Quit: {}
 }>
+
+/**
+ * What a worker says of itself when it is ready. That it says anything means that it understands the `Origin` of events.
+ *
+ * @since 0.1.0
+ */
+export interface ReadyOptions {
+  /** Whether it takes lifecycle events, too. */
+  readonly lifecycle: boolean
+}
 
 /**
  * Constructors and matchers of `FromClient`.
@@ -41,21 +71,39 @@ export type FromClient = Data.TaggedEnum<{
 export const FromClient = Data.taggedEnum<FromClient>()
 
 /**
- * What the broker answers (the first three) and says to a Worker.
+ * What the broker answers (the first four) and says to a Worker.
  *
  * @since 0.1.0
  */
 export type FromServer = Data.TaggedEnum<{
   Ok: {}
+  /** A success with something to tell, the text of a JSON value that is not empty. */
+  Answer: { readonly json: string }
   AccessTokenIssued: { readonly token: string }
   /** An error's status code. */
   Failure: { readonly code: number }
   Heartbeat: {}
   /** The broker goes away, or does not know this worker (any more): connect again. */
   Quit: {}
-  /** An event to handle: the text of `{"<event>": {…}}`. */
-  Trigger: { readonly json: string }
+  /** An event to handle: the text of `{"<event>": {…}}`. `origin` is absent in the original. */
+  Trigger: { readonly json: string; readonly origin?: Origin | undefined }
 }>
+
+/**
+ * Where an event comes from, as the broker knows it; a page cannot pretend any of it.
+ *
+ * @since 0.1.0
+ */
+export interface Origin {
+  /** The page that triggered it. */
+  readonly sid?: string | undefined
+  /** The user that the page has authenticated as. */
+  readonly uid?: string | undefined
+  /** The channel, where it came with a broadcast. */
+  readonly channel?: string | undefined
+  /** The span it belongs to, as W3C trace context has it. */
+  readonly traceparent?: string | undefined
+}
 
 /**
  * Constructors and matchers of `FromServer`.
@@ -65,16 +113,27 @@ export type FromServer = Data.TaggedEnum<{
 export const FromServer = Data.taggedEnum<FromServer>()
 
 /**
- * The frames of what a backend says.
+ * The frames of what a backend says. `traceparent` is the span it belongs to, as W3C trace context has it; it travels in
+ * a frame after the arguments, which the original ignores.
  *
  * @since 0.1.0
  */
-export const encodeFromClient: (command: FromClient) => Frames = FromClient.$match({
+export const encodeFromClient = (command: FromClient, traceparent?: string): Frames =>
+  traceparent === undefined ? frames(command) : [...frames(command), JSON.stringify({ traceparent })]
+
+const frames: (command: FromClient) => Frames = FromClient.$match({
   OpenChannel: ({ channel }) => ["OC", channel],
   CloseChannel: ({ channel }) => ["CC", channel],
-  Broadcast: ({ channel, data, event }) => ["BC", channel, event, data],
+  Broadcast: ({ channel, data, event, exceptSid }) =>
+    exceptSid === undefined ? ["BC", channel, event, data] : ["BX", channel, event, data, exceptSid],
   AccessToken: ({ pattern, uid }) => ["AT", uid, pattern],
-  Ready: () => ["RD"],
+  BroadcastAll: ({ broadcasts }) => ["BA", broadcasts],
+  SendTo: ({ data, event, sid }) => ["ST", sid, event, data],
+  ListChannels: ({ after, prefix }) => ["LC", prefix, String(after)],
+  DescribeChannel: ({ channel }) => ["DC", channel],
+  ListSubscribers: ({ after, channel }) => ["LS", channel, String(after)],
+  Disconnect: ({ by, who }) => ["DB", by, who],
+  Ready: ({ options }) => options === undefined ? ["RD"] : ["RD", JSON.stringify(options)],
   Heartbeat: () => ["HB"],
   Quit: () => ["QT"]
 })
@@ -86,8 +145,8 @@ export const encodeFromClient: (command: FromClient) => Frames = FromClient.$mat
  * @since 0.1.0
  */
 export const decodeFromClient = (frames: Frames): Result.Result<FromClient, BadRequestError> => {
-  const [command, first, second, third] = frames
-  const need = (name: string) => Result.fail(new BadRequestError({ detail: `${command} needs ${name}` }))
+  const [command, first, second, third, fourth] = frames
+  const need = (what: string) => Result.fail(new BadRequestError({ detail: `${command} needs ${what}` }))
   switch (command) {
     case "OC":
       return first ? Result.succeed(FromClient.OpenChannel({ channel: first })) : need("a channel")
@@ -97,12 +156,34 @@ export const decodeFromClient = (frames: Frames): Result.Result<FromClient, BadR
       return first && second
         ? Result.succeed(FromClient.Broadcast({ channel: first, event: second, data: third ?? "{}" }))
         : need("a channel and an event")
+    case "BX":
+      return first && second && third && fourth
+        ? Result.succeed(FromClient.Broadcast({ channel: first, event: second, data: third, exceptSid: fourth }))
+        : need("a channel, an event, data and the sid of a page")
     case "AT":
       return first && second
         ? Result.succeed(FromClient.AccessToken({ uid: first, pattern: second }))
         : need("a user id and a pattern")
+    case "BA":
+      return first ? Result.succeed(FromClient.BroadcastAll({ broadcasts: first })) : need("broadcasts")
+    case "ST":
+      return first && second
+        ? Result.succeed(FromClient.SendTo({ sid: first, event: second, data: third ?? "{}" }))
+        : need("the sid of a page and an event")
+    case "LC":
+      return Result.succeed(FromClient.ListChannels({ prefix: first ?? "", after: place(second) }))
+    case "DC":
+      return first ? Result.succeed(FromClient.DescribeChannel({ channel: first })) : need("a channel")
+    case "LS":
+      return first
+        ? Result.succeed(FromClient.ListSubscribers({ channel: first, after: place(second) }))
+        : need("a channel")
+    case "DB":
+      return (first === "sid" || first === "uid") && second
+        ? Result.succeed(FromClient.Disconnect({ by: first, who: second }))
+        : need("sid or uid and which")
     case "RD":
-      return Result.succeed(FromClient.Ready())
+      return Result.succeed(FromClient.Ready({ options: readyOptions(extra(frames, 0)) }))
     case "HB":
       return Result.succeed(FromClient.Heartbeat())
     case "QT":
@@ -113,17 +194,46 @@ export const decodeFromClient = (frames: Frames): Result.Result<FromClient, BadR
 }
 
 /**
+ * The span that a Client's request belongs to, where it says so.
+ *
+ * @since 0.1.0
+ */
+export const traceparentOf = (frames: Frames): string | undefined =>
+  text(extra(frames, arity[frames[0] ?? ""] ?? 0)?.traceparent)
+
+// How many arguments stand before what may follow.
+const arity: Record<string, number> = { OC: 1, CC: 1, BC: 3, BX: 4, AT: 2, BA: 1, ST: 3, LC: 2, DC: 1, LS: 2, DB: 2 }
+
+// What was added to the original's commands is a JSON object in a frame of its own, after the arguments.
+const extra = (frames: Frames, arity: number): Json.JsonObject | undefined => {
+  if (frames.length <= arity + 1) return undefined
+  const frame = frames.find((frame, index) => index > arity && frame.startsWith("{"))
+  return frame === undefined ? undefined : Json.parseObjectOrEmpty(frame)
+}
+
+const readyOptions = (options: Json.JsonObject | undefined): ReadyOptions | undefined =>
+  options && { lifecycle: options.lifecycle === true }
+
+const place = (text: string | undefined): number => {
+  const number = Number(text)
+  return Number.isSafeInteger(number) ? number : 0
+}
+
+const text = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
+
+/**
  * The frames of what the broker says.
  *
  * @since 0.1.0
  */
 export const encodeFromServer: (command: FromServer) => Frames = FromServer.$match({
   Ok: () => ["OK"],
+  Answer: ({ json }) => ["OK", json],
   AccessTokenIssued: ({ token }) => ["AT", token],
   Failure: ({ code }) => ["ER", String(code)],
   Heartbeat: () => ["HB"],
   Quit: () => ["QT"],
-  Trigger: ({ json }) => ["TR", json]
+  Trigger: ({ json, origin }) => origin === undefined ? ["TR", json] : ["TR", json, JSON.stringify(origin)]
 })
 
 /**
@@ -135,7 +245,7 @@ export const decodeFromServer = (frames: Frames): Result.Result<FromServer, Mess
   const [command, first] = frames
   switch (command) {
     case "OK":
-      return Result.succeed(FromServer.Ok())
+      return Result.succeed(first ? FromServer.Answer({ json: first }) : FromServer.Ok())
     case "AT":
       return first ? Result.succeed(FromServer.AccessTokenIssued({ token: first })) : malformed("AT has no token")
     case "ER":
@@ -147,11 +257,16 @@ export const decodeFromServer = (frames: Frames): Result.Result<FromServer, Mess
     case "QT":
       return Result.succeed(FromServer.Quit())
     case "TR":
-      return first !== undefined ? Result.succeed(FromServer.Trigger({ json: first })) : malformed("TR has no event")
+      return first !== undefined
+        ? Result.succeed(FromServer.Trigger({ json: first, origin: origin(extra(frames, 1)) }))
+        : malformed("TR has no event")
     default:
       return malformed(`the broker's command ${JSON.stringify(String(command).slice(0, 20))} is unknown`)
   }
 }
+
+const origin = (from: Json.JsonObject | undefined): Origin | undefined =>
+  from && { sid: text(from.sid), uid: text(from.uid), channel: text(from.channel), traceparent: text(from.traceparent) }
 
 /**
  * An event that a browser triggered: a name and an object.

@@ -118,6 +118,24 @@ export class ChannelNotFoundError
 }
 
 /**
+ * 455: no page of this `sid` is connected (any more). An addition of ours; the original has no command that could answer
+ * it.
+ *
+ * @since 0.1.0
+ */
+export class BrowserNotFoundError
+  extends Schema.TaggedError<BrowserNotFoundError>(id("BrowserNotFoundError"))("BrowserNotFoundError", {
+    sid: Schema.String
+  })
+{
+  /** The status code on the wire. */
+  readonly code = 455 as const satisfies Status.ErrorCode
+  override get message(): string {
+    return `Browser not found (455): no page with the sid ${quote(this.sid)} is connected; it may have gone`
+  }
+}
+
+/**
  * 597: the broker could not do what was asked: a permission pattern that does not compile, or one of the broker's
  * bounds reached.
  *
@@ -265,6 +283,7 @@ export type StatusError =
   | InvalidChannelNameError
   | NotSubscribedError
   | ChannelNotFoundError
+  | BrowserNotFoundError
   | InternalError
   | EndOfFileError
 

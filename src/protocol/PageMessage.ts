@@ -171,6 +171,13 @@ export const broadcast = (event: string, data: Json.JsonObject, channel: string,
   write(event, { ...data, channel, ...(sid !== undefined && { sid }) })
 
 /**
+ * An event that a backend sends to one page, with its data as it is.
+ *
+ * @since 0.1.0
+ */
+export const direct = (event: string, data: Json.JsonObject): string => write(event, data)
+
+/**
  * A triggered event for a worker, `{…data, sid, channel?}`; `channel` where it came with a broadcast.
  *
  * @since 0.1.0

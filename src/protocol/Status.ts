@@ -8,7 +8,7 @@
  */
 
 /**
- * Every code with its text, as the original broker spells it.
+ * Every code with its text, as the original broker spells it; 455 is ours.
  *
  * @since 0.1.0
  */
@@ -35,6 +35,7 @@ export const text = {
   451: "Invalid channel name",
   453: "Not subscribed",
   454: "Channel not found",
+  455: "Browser not found",
   597: "Internal error",
   598: "End of file"
 } as const
@@ -51,4 +52,4 @@ export type Code = keyof typeof text
  *
  * @since 0.1.0
  */
-export type ErrorCode = 400 | 402 | 403 | 451 | 453 | 454 | 597 | 598
+export type ErrorCode = 400 | 402 | 403 | 451 | 453 | 454 | 455 | 597 | 598

@@ -29,7 +29,7 @@ describe("Command", () => {
     [FromClient.CloseChannel({ channel: "room" }), ["CC", "room"]],
     [FromClient.Broadcast({ channel: "room", event: "hello", data: `{"a":1}` }), ["BC", "room", "hello", `{"a":1}`]],
     [FromClient.AccessToken({ uid: "joe", pattern: ".*" }), ["AT", "joe", ".*"]],
-    [FromClient.Ready(), ["RD"]],
+    [FromClient.Ready({}), ["RD"]],
     [FromClient.Heartbeat(), ["HB"]],
     [FromClient.Quit(), ["QT"]]
   ])("of a backend is written and read: %j", (command, frames) => {
@@ -326,7 +326,7 @@ describe("Command", () => {
       expect(Buffer.concat(commands.map(({ frames }) => Frame.encode(frames)))).toEqual(Buffer.from(bytes))
       return commands.map(({ command }) => command)
     })
-    expect(said).toEqual([[Ready()], [Heartbeat()], [Ready()], [Ready(), Quit()]])
+    expect(said).toEqual([[Ready({})], [Heartbeat()], [Ready({})], [Ready({}), Quit()]])
   })
 
   it("reads everything the original broker says to a worker", () => {

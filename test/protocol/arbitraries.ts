@@ -128,7 +128,7 @@ export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
     Arbitrary.map(needed, (channel) => FromClient.CloseChannel({ channel })),
     Arbitrary.map(Arbitrary.all({ channel: needed, event: needed, data: argument }), FromClient.Broadcast),
     Arbitrary.map(Arbitrary.all({ uid: needed, pattern: needed }), FromClient.AccessToken),
-    pick([FromClient.Ready(), FromClient.Heartbeat(), FromClient.Quit()])
+    pick([FromClient.Ready({}), FromClient.Heartbeat(), FromClient.Quit()])
   )
 }
 

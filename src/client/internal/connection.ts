@@ -15,7 +15,14 @@ import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import { decodeEvent, decodeFromServer, encodeFromClient, type Event, FromClient } from "../../protocol/Command.ts"
+import {
+  decodeEvent,
+  decodeFromServer,
+  encodeFromClient,
+  type Event,
+  FromClient,
+  type Origin
+} from "../../protocol/Command.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import type { Frames } from "../../protocol/Frame.ts"
 import { ConnectionError, MessageDecodeError, type UnauthorizedError } from "../../protocol/KosmonautError.ts"
@@ -26,8 +33,8 @@ import { type AnswerError, statusError } from "./target.ts"
 /** Why something that arrived is no event. */
 export type ProtocolError = Exclude<AnswerError, UnauthorizedError> | MessageDecodeError
 
-/** What arrives. */
-export type Item = Result.Result<Event, ProtocolError>
+/** What arrives: an event and where it comes from, as far as the broker says. */
+export type Item = Result.Result<{ readonly event: Event; readonly origin: Origin | undefined }, ProtocolError>
 
 /** Items in the order of their arrival. It fails when the connection has ended for good. */
 export type Inbox = Queue.Queue<Item, UnauthorizedError | Cause.Done>
@@ -74,7 +81,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const command = decoded.success
     switch (command._tag) {
       case "Trigger":
-        return yield* Queue.offer(inbox, decodeEvent(command.json))
+        return yield* Queue.offer(
+          inbox,
+          Result.map(decodeEvent(command.json), (event) => ({ event, origin: command.origin }))
+        )
       case "Heartbeat":
         return yield* connected
       case "Quit":
@@ -108,7 +118,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     yield* SubscriptionRef.set(state, ConnectionState.Connecting())
     const opened = yield* options.transport.session(endpoint)
     session = opened
-    yield* opened.send(encodeFromClient(FromClient.Ready()))
+    yield* opened.send(encodeFromClient(FromClient.Ready({})))
     // One that cannot be sent is no end: what has arrived is still to be read, and reading will say what is wrong.
     const beat = Effect.delay(
       Effect.ignore(opened.send(encodeFromClient(FromClient.Heartbeat()))),

@@ -1,0 +1,76 @@
+/**
+ * What an application can see of its Clients and Workers, as Effect's metrics. None of them holds a name that users chose.
+ *
+ * @since 0.1.0
+ */
+
+import * as Metric from "effect/Metric"
+
+/**
+ * Requests of Clients, by `command` (`OpenChannel`, `Broadcast`, …) and `outcome` (`ok`, `interrupted`, or the error's tag).
+ *
+ * @since 0.1.0
+ */
+export const requests = Metric.counter("kosmonaut_client_requests", {
+  description: "Requests that ended, by command and outcome",
+  incremental: true
+})
+
+/**
+ * How long requests took, in seconds, by `command`.
+ *
+ * @since 0.1.0
+ */
+export const requestSeconds = Metric.histogram("kosmonaut_client_request_seconds", {
+  description: "How long requests took, in seconds, by command",
+  boundaries: Metric.exponentialBoundaries({ start: 0.000_25, factor: 2, count: 16 })
+})
+
+/**
+ * Events that a Worker's handler has ended with, by `outcome` (`handled`, `failed`, `interrupted`).
+ *
+ * @since 0.1.0
+ */
+export const events = Metric.counter("kosmonaut_worker_events", {
+  description: "Events whose handler ended, by outcome",
+  incremental: true
+})
+
+/**
+ * How long handlers took, in seconds.
+ *
+ * @since 0.1.0
+ */
+export const eventSeconds = Metric.histogram("kosmonaut_worker_event_seconds", {
+  description: "How long handlers took, in seconds",
+  boundaries: Metric.exponentialBoundaries({ start: 0.000_25, factor: 2, count: 20 })
+})
+
+/**
+ * What arrived and was no event, and errors that the broker reported.
+ *
+ * @since 0.1.0
+ */
+export const protocolErrors = Metric.counter("kosmonaut_worker_protocol_errors", {
+  description: "Protocol errors that Workers met",
+  incremental: true
+})
+
+/**
+ * Connections that Workers made after one was lost.
+ *
+ * @since 0.1.0
+ */
+export const reconnects = Metric.counter("kosmonaut_worker_reconnects", {
+  description: "Connections that Workers made again",
+  incremental: true
+})
+
+/**
+ * Events that Workers have received and not begun to handle.
+ *
+ * @since 0.1.0
+ */
+export const inboxEvents = Metric.gauge("kosmonaut_worker_inbox_events", {
+  description: "Events that are received and not yet being handled"
+})

@@ -1,0 +1,76 @@
+/**
+ * An event in a handler's hands: what was triggered, by whom, and the ways to answer.
+ *
+ * @since 0.1.0
+ */
+
+import type * as Effect from "effect/Effect"
+import type { Event, Origin } from "../protocol/Command.ts"
+import type { JsonObject } from "../protocol/Json.ts"
+import { type BrowserNotFoundError, type ChannelNotFoundError } from "../protocol/KosmonautError.ts"
+import type { Client, RequestError } from "./Client.ts"
+
+/**
+ * An event that a page has triggered, or a lifecycle event.
+ *
+ * @since 0.1.0
+ */
+export interface Message<out Data = JsonObject> {
+  /** Its name on the wire. */
+  readonly event: string
+  readonly data: Data
+  /** The channel, where it came with a broadcast. */
+  readonly channel: string | undefined
+  /** The page that triggered it. */
+  readonly sid: string | undefined
+  /** The user that this page has authenticated as; the original broker does not tell. */
+  readonly uid: string | undefined
+  /** How often it was handed to a worker, this time included: more than 1 for one that others had before and not handled. */
+  readonly attempt: number
+  /** Broadcasts something to a channel, as `Client.broadcast` does. */
+  readonly broadcastReply: (
+    channel: string,
+    event: string,
+    data?: object
+  ) => Effect.Effect<void, RequestError | ChannelNotFoundError>
+  /** Broadcasts the data as they came to a channel, as the same event or another. */
+  readonly broadcastCopy: (
+    channel: string,
+    event?: string
+  ) => Effect.Effect<void, RequestError | ChannelNotFoundError>
+  /**
+   * Answers the one page that triggered it. Fails with `BrowserNotFoundError` when that has gone. An addition to WebRocket
+   * 0.3: over a broker that does not know it, as the original, it fails with `BadRequestError`.
+   */
+  readonly directReply: (event: string, data?: object) => Effect.Effect<void, RequestError | BrowserNotFoundError>
+}
+
+/**
+ * A message from an event and its origin. What the broker says of the origin counts; where it says nothing, as the
+ * original, what stands in the data.
+ *
+ * @since 0.1.0
+ */
+export const make = (client: Client["Service"], { data, event }: Event, origin: Origin = originIn(data)): Message => ({
+  event,
+  data,
+  channel: origin.channel,
+  sid: origin.sid,
+  uid: origin.uid,
+  attempt: 1,
+  broadcastReply: client.broadcast,
+  broadcastCopy: (channel, copy = event) => client.broadcast(channel, copy, data),
+  directReply: (reply, answer) => client.sendTo(origin.sid ?? "", reply, answer)
+})
+
+/**
+ * The same message with other data, those that a Schema has made of them. Copies are still of the data as they came.
+ *
+ * @since 0.1.0
+ */
+export const withData = <Data>(message: Message, data: Data): Message<Data> => ({ ...message, data })
+
+const originIn = ({ channel, sid }: JsonObject): Origin => ({
+  sid: typeof sid === "string" ? sid : undefined,
+  channel: typeof channel === "string" ? channel : undefined
+})

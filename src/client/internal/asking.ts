@@ -1,0 +1,156 @@
+/**
+ * One request and its answer: with its span, its metrics, and the errors that its statuses mean.
+ */
+
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Tracer from "effect/Tracer"
+import { decodeFromServer, encodeFromClient, type FromClient, FromServer } from "../../protocol/Command.ts"
+import type { Endpoint } from "../../protocol/Endpoint.ts"
+import * as Json from "../../protocol/Json.ts"
+import {
+  type ConnectionError,
+  MessageDecodeError,
+  type MessageEncodeError,
+  type RequestTimeoutError
+} from "../../protocol/KosmonautError.ts"
+import * as MetricFamily from "../../protocol/MetricFamily.ts"
+import * as Trace from "../../protocol/Trace.ts"
+import type { Requester } from "../../transport/Transport.ts"
+import * as ClientMetrics from "../ClientMetrics.ts"
+import { type AnswerError, statusError } from "./target.ts"
+
+/** What can happen to every request. */
+export type AskError = AnswerError | ConnectionError | RequestTimeoutError | MessageEncodeError | MessageDecodeError
+
+/** Turns the statuses that mean something to a request into its errors; the others are the same for all. */
+export type Expected<E> = (code: number) => E | undefined
+
+/** Asks a broker. */
+export interface Asking {
+  /** Asks for something that is answered with `OK`. */
+  readonly tell: <E = never>(command: FromClient, expected?: Expected<E>) => Effect.Effect<void, E | AskError>
+  /** Asks for something that is answered with this kind of answer. */
+  readonly ask: <Tag extends FromServer["_tag"], E = never>(
+    command: FromClient,
+    tag: Tag,
+    expected?: Expected<E>
+  ) => Effect.Effect<Extract<FromServer, { _tag: Tag }>, E | AskError>
+  /** Asks for something that is answered with JSON of this shape. */
+  readonly query: <A, I, E = never>(
+    command: FromClient,
+    shape: Schema.Codec<A, I>,
+    expected?: Expected<E>
+  ) => Effect.Effect<A, E | AskError>
+}
+
+/** Asks by this requester. */
+export const make = (endpoint: Endpoint, requester: Requester): Asking => {
+  const exchange = (command: FromClient) =>
+    Trace.span(spanName(command), () => spanOptions(command, endpoint), (span) =>
+      Effect.flatMap(
+        requester.request(encodeFromClient(command, span && Trace.toTraceparent(span))),
+        (frames) => Effect.fromResult(decodeFromServer(frames))
+      ))
+
+  const ask: Asking["ask"] = <Tag extends FromServer["_tag"], E = never>(
+    command: FromClient,
+    tag: Tag,
+    expected?: Expected<E>
+  ) =>
+    measured(
+      command,
+      Effect.flatMap(
+        exchange(command),
+        (answer): Effect.Effect<Extract<FromServer, { _tag: Tag }>, E | AnswerError | MessageDecodeError> =>
+          FromServer.$is(tag)(answer)
+            ? Effect.succeed(answer)
+            : Effect.fail(
+              answer._tag === "Failure"
+                ? expected?.(answer.code) ?? statusError(answer.code, describe(command), endpoint)
+                : new MessageDecodeError({ detail: `the broker answered ${command._tag} with ${answer._tag}` })
+            )
+      )
+    )
+
+  return {
+    ask,
+    tell: (command, expected) => Effect.asVoid(ask(command, "Ok", expected)),
+    query: (command, shape, expected) => {
+      const decode = Schema.decodeUnknownResult(shape)
+      return Effect.flatMap(ask(command, "Answer", expected), ({ json }) =>
+        Effect.fromResult(
+          Result.mapError(
+            Result.flatMap(Json.parse(json), decode),
+            (cause) =>
+              new MessageDecodeError({ detail: `the broker answered ${command._tag} in an unknown way`, cause })
+          )
+        ))
+    }
+  }
+}
+
+// Where a person could wonder what was wrong, the argument too.
+const describe = (command: FromClient): string => {
+  switch (command._tag) {
+    case "AccessToken":
+      return `a token for the pattern ${JSON.stringify(command.pattern.slice(0, 100))}; is it RE2 syntax?`
+    case "OpenChannel":
+    case "CloseChannel":
+      return command._tag
+    default:
+      return isAddition(command)
+        ? `${command._tag}: it may not know this command, as the original does not`
+        : command._tag
+  }
+}
+
+const isAddition = (command: FromClient): boolean => command._tag !== "Broadcast" || command.exceptSid !== undefined
+
+const requestsBy = MetricFamily.make(ClientMetrics.requests, "command", "outcome")
+const secondsBy = MetricFamily.make(ClientMetrics.requestSeconds, "command")
+
+const spanName = (command: FromClient): string => `Client.${command._tag[0]!.toLowerCase()}${command._tag.slice(1)}`
+
+// (Source: OpenTelemetry's semantic conventions for messaging.)
+const spanOptions = (command: FromClient, endpoint: Endpoint): Tracer.SpanOptionsNoTrace => ({
+  kind: command._tag === "Broadcast" || command._tag === "BroadcastAll" || command._tag === "SendTo"
+    ? "producer"
+    : "client",
+  attributes: {
+    "messaging.system": "kosmonaut",
+    "messaging.operation.type": "send",
+    "messaging.operation.name": command._tag,
+    "server.address": endpoint.host,
+    "server.port": endpoint.port,
+    "kosmonaut.vhost": endpoint.vhost,
+    ..."channel" in command && { "messaging.destination.name": command.channel },
+    ..."event" in command && { "kosmonaut.event": command.event }
+  }
+})
+
+const measured = <A, E, R>(command: FromClient, request: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    const clock = fiber.getRef(Clock.Clock)
+    const started = clock.currentTimeNanosUnsafe()
+    return Effect.onExit(request, (exit) =>
+      Effect.sync(() => {
+        const seconds = Number(clock.currentTimeNanosUnsafe() - started) / 1e9
+        requestsBy(command._tag, outcomeOf(exit)).updateUnsafe(1, fiber.context)
+        secondsBy(command._tag).updateUnsafe(seconds, fiber.context)
+      }))
+  })
+
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string =>
+  Exit.match(exit, {
+    onSuccess: () => "ok",
+    onFailure: ({ reasons: [reason] }) =>
+      reason?._tag === "Fail"
+        ? (reason.error as AskError)._tag
+        : reason?._tag === "Interrupt"
+        ? "interrupted"
+        : "defect"
+  })

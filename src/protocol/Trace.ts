@@ -1,0 +1,52 @@
+/**
+ * Spans that go on at the other side of the wire.
+ *
+ * A span is made only where the application has a tracer: without one nothing is built, measured or sent. It travels as
+ * W3C trace context's `traceparent`, never within the data of users.
+ *
+ * @since 0.1.0
+ */
+
+import * as Effect from "effect/Effect"
+import * as Tracer from "effect/Tracer"
+
+/**
+ * Runs `use` within a span of this name, which it is given; without a span where nobody traces. `options` are asked for
+ * only if there will be a span.
+ *
+ * @since 0.1.0
+ */
+export const span = <A, E, R>(
+  name: string,
+  options: () => Tracer.SpanOptionsNoTrace,
+  use: (span: Tracer.Span | undefined) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan> | R> =>
+  Effect.withFiber((fiber) =>
+    fiber.getRef(Tracer.Tracer) === Tracer.nativeTracer
+      ? use(undefined)
+      : Effect.useSpan(name, options(), (span) => Effect.withParentSpan(use(span), span))
+  )
+
+/**
+ * A span as a `traceparent`; `undefined` for one that is not to be seen elsewhere.
+ *
+ * @since 0.1.0
+ */
+export const toTraceparent = ({ sampled, spanId, traceId }: Tracer.Span): string | undefined => {
+  const traceparent = `00-${traceId.padStart(32, "0")}-${spanId}-${sampled ? "01" : "00"}`
+  return pattern.test(traceparent) ? traceparent : undefined
+}
+
+/**
+ * The span that a `traceparent` names; `undefined` for text that is none.
+ *
+ * @since 0.1.0
+ */
+export const fromTraceparent = (traceparent: string | undefined): Tracer.ExternalSpan | undefined => {
+  const match = pattern.exec(traceparent ?? "")
+  return match === null
+    ? undefined
+    : Tracer.externalSpan({ traceId: match[1]!, spanId: match[2]!, sampled: (parseInt(match[3]!, 16) & 1) === 1 })
+}
+
+const pattern = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/
