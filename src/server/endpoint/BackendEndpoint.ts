@@ -10,7 +10,9 @@
 
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import {
   decodeFromClient,
@@ -23,11 +25,13 @@ import {
 import type { Frames } from "../../protocol/Frame.ts"
 import * as Identity from "../../protocol/Identity.ts"
 import { BadRequestError, InternalError, type StatusError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import * as TcpTransportServer from "../../transport/TcpTransportServer.ts"
 import type { Listen, ListenError, Peer } from "../../transport/TransportServer.ts"
 import * as ZmqTransportServer from "../../transport/ZmqTransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
+import * as BrokerMetrics from "../BrokerMetrics.ts"
 import type { Worker } from "../engine/Lobby.ts"
 import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
 import { answer } from "./internal/answer.ts"
@@ -134,11 +138,24 @@ const ask = (
   maxMessageSize: number
 ): Effect.Effect<void, StatusError> =>
   traced(command, vhost, frames, answer(vhost, command, maxMessageSize)).pipe(
+    Effect.onExit((exit) => count(command, exit)),
     Effect.flatMap((reply) => {
       peer.sendUnsafe(encodeFromServer(reply))
       return peer.close
     })
   )
+
+const count = (command: FromClient, exit: Exit.Exit<FromServer, StatusError>): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    const outcome = Exit.isSuccess(exit) ? "ok" : Option.match(Exit.findErrorOption(exit), {
+      onNone: () => "defect",
+      onSome: (error) => String(error.code)
+    })
+    requestsBy(command._tag, outcome).updateUnsafe(1, fiber.context)
+    return Effect.void
+  })
+
+const requestsBy = MetricFamily.make(BrokerMetrics.requests, "command", "outcome")
 
 // The span goes on from the Client's.
 const traced = <A, E>(
