@@ -7,7 +7,7 @@
 import * as Metric from "effect/Metric"
 
 /**
- * Requests of Clients, by `command` (`OpenChannel`, `Broadcast`, …) and `outcome` (`ok`, `interrupted`, or the error's tag).
+ * Requests of Clients, by `command` (`openChannel`, `broadcast`, …) and `outcome` (`ok`, `interrupted`, or the error's tag).
  *
  * @since 0.1.0
  */

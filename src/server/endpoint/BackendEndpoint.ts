@@ -19,6 +19,7 @@ import {
   encodeFromServer,
   type FromClient,
   FromServer,
+  nameOf,
   type ReadyOptions,
   traceparentOf
 } from "../../protocol/Command.ts"
@@ -151,7 +152,7 @@ const count = (command: FromClient, exit: Exit.Exit<FromServer, StatusError>): E
       onNone: () => "defect",
       onSome: (error) => String(error.code)
     })
-    requestsBy(command._tag, outcome).updateUnsafe(1, fiber.context)
+    requestsBy(nameOf(command), outcome).updateUnsafe(1, fiber.context)
     return Effect.void
   })
 
@@ -164,12 +165,12 @@ const traced = <A, E>(
   frames: Frames,
   carryOut: Effect.Effect<A, E>
 ): Effect.Effect<A, E> =>
-  Trace.span(`Broker.${command._tag}`, () => ({
+  Trace.span(`Broker.${nameOf(command)}`, () => ({
     kind: "server",
     parent: Trace.fromTraceparent(traceparentOf(frames)),
     attributes: {
       "messaging.system": "kosmonaut",
-      "messaging.operation.name": command._tag,
+      "messaging.operation.name": nameOf(command),
       "kosmonaut.vhost": vhost.path,
       ..."channel" in command && { "messaging.destination.name": command.channel },
       ..."event" in command && { "kosmonaut.event": command.event }

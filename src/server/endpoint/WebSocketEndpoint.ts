@@ -14,6 +14,8 @@ import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import { constTrue } from "effect/Function"
+import * as HttpMiddleware from "effect/http/HttpMiddleware"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
@@ -123,7 +125,8 @@ export const make = Effect.gen(function*() {
     Effect.catchTag("VhostNotFoundError", () => Effect.succeed(HttpServerResponse.text("Not found\n", { status: 404 })))
   )
 
-  yield* server.serve(app)
+  // A span as long as a browser's connection tells nobody anything.
+  yield* Effect.provideService(server.serve(app), HttpMiddleware.TracerDisabledWhen, constTrue)
   yield* Effect.sync(() => open.forEach(ping)).pipe(
     Effect.repeat(Schedule.spaced(pingInterval)),
     Effect.forkScoped
