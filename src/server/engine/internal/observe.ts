@@ -7,7 +7,16 @@ import { constVoid } from "effect/Function"
 import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
-import type { Vhost } from "../Vhosts.ts"
+import type { Channels } from "../Channels.ts"
+import type { Lobby } from "../Lobby.ts"
+import type { Pages } from "../Pages.ts"
+
+/** What of a vhost is looked at. */
+interface Vhost {
+  readonly channels: Channels
+  readonly lobby: Lobby
+  readonly pages: Pages
+}
 
 /** What is counted in a vhost, and goes on counting for the broker when the vhost is removed. */
 export interface Totals {
