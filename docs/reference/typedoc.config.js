@@ -99,11 +99,5 @@ export default {
     rewrittenLink: true,
     unusedMergeModuleWith: true
   },
-  requiredToBeDocumented: ["Module", "Namespace", "Class", "Interface", "TypeAlias", "Function", "Variable", "Method"],
-  // Public types are made of these, which no public module exports.
-  intentionallyNotExported: [
-    "src/client/internal/connection.ts:ProtocolError",
-    "src/protocol/PageMessage.ts:Member",
-    "src/server/BrokerConfig.ts:Resolved"
-  ]
+  requiredToBeDocumented: ["Module", "Namespace", "Class", "Interface", "TypeAlias", "Function", "Variable", "Method"]
 }

@@ -26,7 +26,16 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Endpoint } from "../protocol/Endpoint.ts"
 import type { JsonObject } from "../protocol/Json.ts"
-import type { ConnectionError, InvalidEndpointError, UnauthorizedError } from "../protocol/KosmonautError.ts"
+import type {
+  BadRequestError,
+  ConnectionError,
+  EndOfFileError,
+  InternalError,
+  InvalidEndpointError,
+  MessageDecodeError,
+  UnauthorizedError,
+  UnknownServerError
+} from "../protocol/KosmonautError.ts"
 import type { Transport } from "../transport/Transport.ts"
 import * as Client from "./Client.ts"
 import * as ClientMetrics from "./ClientMetrics.ts"
@@ -42,7 +51,12 @@ import * as Message from "./Message.ts"
  *
  * @since 0.1.0
  */
-export type ProtocolError = Connection.ProtocolError
+export type ProtocolError =
+  | BadRequestError
+  | InternalError
+  | EndOfFileError
+  | UnknownServerError
+  | MessageDecodeError
 
 /**
  * What to do with events and with protocol errors. Where `onError` is absent, errors are logged as warnings.
@@ -180,7 +194,8 @@ export const make = Effect.fnUntraced(function*(
     listen: <E, R, E2, R2, E3, R3>(
       handlers: Handlers<E, R, E2, R2> & Partial<RecoveringHandlers<E, R, E2, R2, E3, R3>>
     ) => {
-      const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ?? logProtocolError
+      const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ??
+        logProtocolError
       const { onException, onMessage } = handlers
       // Suspended, so that what a handler throws is a defect like any other.
       const handle = (item: Connection.Item): Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> => {
