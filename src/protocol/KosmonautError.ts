@@ -287,8 +287,10 @@ export type StatusError =
   | InternalError
   | EndOfFileError
 
-// Values from outside are shown, but never at full length.
-const quote = (value: string): string => JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}…` : value)
+// Values from outside are shown, but never at full length; a cause may show some, too.
+const quote = (value: string): string => JSON.stringify(shortened(value, 100))
+
+const shortened = (text: string, length: number): string => text.length > length ? `${text.slice(0, length)}…` : text
 
 const causeText = (cause: unknown): string =>
-  cause instanceof Error && cause.message !== "" ? ` (${cause.message})` : ""
+  cause instanceof Error && cause.message !== "" ? ` (${shortened(cause.message, 500)})` : ""
