@@ -47,6 +47,12 @@ export type ProtocolError = Connection.ProtocolError
 export interface Handlers<E, R, E2, R2> {
   /** Handles an event, by its name and its data; `message` has them, too, where it comes from and the ways to answer. */
   readonly onMessage: (event: string, data: JsonObject, message: Message.Message) => Effect.Effect<unknown, E, R>
+  /**
+   * Whether to take lifecycle events, too (see `Lifecycle`): channels that are occupied or vacated, members that join or
+   * leave, browsers that connect or disconnect. Default no. Each goes to exactly one of the workers that take them; the
+   * original broker has none.
+   */
+  readonly lifecycle?: boolean | undefined
   /** Hears of a protocol error other than `UnauthorizedError`. */
   readonly onError?: ((error: ProtocolError) => Effect.Effect<unknown, E2, R2>) | undefined
 }
@@ -145,12 +151,13 @@ export const make = Effect.fnUntraced(function*(
   const concurrency = yield* atLeastOne("concurrency", options.concurrency ?? 1)
   const bufferSize = yield* atLeastOne("bufferSize", options.bufferSize ?? 1000)
 
-  const open = Effect.gen(function*() {
+  const open = Effect.fnUntraced(function*(lifecycle: boolean) {
     const inbox = yield* Queue.bounded<Connection.Item, UnauthorizedError | Cause.Done>(bufferSize)
     const connection = yield* Connection.make({
       ...target,
       inbox,
       state,
+      lifecycle,
       reconnect: options.reconnect ?? defaultReconnect,
       heartbeatInterval: Duration.fromInputUnsafe(options.heartbeatInterval ?? "500 millis"),
       silenceTimeout: Duration.fromInputUnsafe(options.silenceTimeout ?? "2 seconds")
@@ -173,10 +180,12 @@ export const make = Effect.fnUntraced(function*(
         })
         return onException === undefined ? handled : Effect.catchCause(handled, onException)
       }
-      return Effect.scoped(Listening.run({ open, drainTimeout, concurrency }, handle))
+      return Effect.scoped(
+        Listening.run({ open: open(handlers.lifecycle === true), drainTimeout, concurrency }, handle)
+      )
     },
     messages: Stream.unwrap(Effect.gen(function*() {
-      const { connection, inbox } = yield* open
+      const { connection, inbox } = yield* open(false)
       yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(connection.quit, drainTimeout)))
       return Stream.fromQueue(inbox)
     })).pipe(

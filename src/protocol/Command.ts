@@ -85,8 +85,8 @@ export type FromServer = Data.TaggedEnum<{
   Heartbeat: {}
   /** The broker goes away, or does not know this worker (any more): connect again. */
   Quit: {}
-  /** An event to handle: the text of `{"<event>": {…}}`. `origin` is absent in the original. */
-  Trigger: { readonly json: string; readonly origin?: Origin | undefined }
+  /** An event to handle: the text of `{"<event>": {…}}`. `origin` is the text of its `Origin`, absent in the original. */
+  Trigger: { readonly json: string; readonly origin?: string | undefined }
 }>
 
 /**
@@ -198,21 +198,20 @@ export const decodeFromClient = (frames: Frames): Result.Result<FromClient, BadR
  *
  * @since 0.1.0
  */
-export const traceparentOf = (frames: Frames): string | undefined =>
-  text(extra(frames, arity[frames[0] ?? ""] ?? 0)?.traceparent)
+export const traceparentOf = (frames: Frames): string | undefined => {
+  const more = extra(frames, arity[frames[0] ?? ""] ?? 0)
+  return more === undefined ? undefined : text(Json.parseObjectOrEmpty(more).traceparent)
+}
 
 // How many arguments stand before what may follow.
 const arity: Record<string, number> = { OC: 1, CC: 1, BC: 3, BX: 4, AT: 2, BA: 1, ST: 3, LC: 2, DC: 1, LS: 2, DB: 2 }
 
 // What was added to the original's commands is a JSON object in a frame of its own, after the arguments.
-const extra = (frames: Frames, arity: number): Json.JsonObject | undefined => {
-  if (frames.length <= arity + 1) return undefined
-  const frame = frames.find((frame, index) => index > arity && frame.startsWith("{"))
-  return frame === undefined ? undefined : Json.parseObjectOrEmpty(frame)
-}
+const extra = (frames: Frames, arity: number): string | undefined =>
+  frames.length <= arity + 1 ? undefined : frames.find((frame, index) => index > arity && frame.startsWith("{"))
 
-const readyOptions = (options: Json.JsonObject | undefined): ReadyOptions | undefined =>
-  options && { lifecycle: options.lifecycle === true }
+const readyOptions = (options: string | undefined): ReadyOptions | undefined =>
+  options === undefined ? undefined : { lifecycle: Json.parseObjectOrEmpty(options).lifecycle === true }
 
 const place = (text: string | undefined): number => {
   const number = Number(text)
@@ -233,7 +232,7 @@ export const encodeFromServer: (command: FromServer) => Frames = FromServer.$mat
   Failure: ({ code }) => ["ER", String(code)],
   Heartbeat: () => ["HB"],
   Quit: () => ["QT"],
-  Trigger: ({ json, origin }) => origin === undefined ? ["TR", json] : ["TR", json, JSON.stringify(origin)]
+  Trigger: ({ json, origin }) => origin === undefined ? ["TR", json] : ["TR", json, origin]
 })
 
 /**
@@ -258,15 +257,29 @@ export const decodeFromServer = (frames: Frames): Result.Result<FromServer, Mess
       return Result.succeed(FromServer.Quit())
     case "TR":
       return first !== undefined
-        ? Result.succeed(FromServer.Trigger({ json: first, origin: origin(extra(frames, 1)) }))
+        ? Result.succeed(FromServer.Trigger({ json: first, origin: extra(frames, 1) }))
         : malformed("TR has no event")
     default:
       return malformed(`the broker's command ${JSON.stringify(String(command).slice(0, 20))} is unknown`)
   }
 }
 
-const origin = (from: Json.JsonObject | undefined): Origin | undefined =>
-  from && { sid: text(from.sid), uid: text(from.uid), channel: text(from.channel), traceparent: text(from.traceparent) }
+/**
+ * Writes an origin.
+ *
+ * @since 0.1.0
+ */
+export const encodeOrigin = (origin: Origin): string => JSON.stringify(origin)
+
+/**
+ * Reads an origin; what cannot be read of it is absent.
+ *
+ * @since 0.1.0
+ */
+export const decodeOrigin = (json: string): Origin => {
+  const { channel, sid, traceparent, uid } = Json.parseObjectOrEmpty(json)
+  return { sid: text(sid), uid: text(uid), channel: text(channel), traceparent: text(traceparent) }
+}
 
 /**
  * An event that a browser triggered: a name and an object.

@@ -54,6 +54,8 @@ export interface Options {
   readonly queueCapacity?: number | undefined
   /** How many bytes these events may have together, default 64 MiB. Beyond it triggers are refused, 597. */
   readonly queueSize?: number | undefined
+  /** How long lifecycle events are kept when no worker that takes them is there, default 1 minute; then they are dropped. */
+  readonly lifecycleRetention?: Duration.Input | undefined
   /** How many bytes of JSON a page may tell the others of itself when it subscribes, default 4096. Beyond it 400. */
   readonly memberDataSize?: number | undefined
   /** How many channels a vhost can have, default 100 000. Beyond it opening is refused, 597. */
@@ -65,8 +67,11 @@ export interface Options {
 }
 
 type Resolved = {
-  readonly [Key in keyof Options]-?: Key extends "pingInterval" | "heartbeatInterval" | "accessTokenTimeToLive"
-    ? Duration.Duration
+  readonly [Key in keyof Options]-?: Key extends
+    | "pingInterval"
+    | "heartbeatInterval"
+    | "lifecycleRetention"
+    | "accessTokenTimeToLive" ? Duration.Duration
     : NonNullable<Options[Key]>
 }
 
@@ -88,6 +93,7 @@ export const defaults: Resolved = {
   missedHeartbeats: 3,
   queueCapacity: 10_000,
   queueSize: 64 * 1_048_576,
+  lifecycleRetention: Duration.minutes(1),
   memberDataSize: 4096,
   maxChannels: 100_000,
   maxAccessTokens: 100_000,
@@ -119,6 +125,7 @@ export const make = (options: Options = {}): BrokerConfig["Service"] => ({
   missedHeartbeats: options.missedHeartbeats ?? defaults.missedHeartbeats,
   queueCapacity: options.queueCapacity ?? defaults.queueCapacity,
   queueSize: options.queueSize ?? defaults.queueSize,
+  lifecycleRetention: Duration.fromInputUnsafe(options.lifecycleRetention ?? defaults.lifecycleRetention),
   memberDataSize: options.memberDataSize ?? defaults.memberDataSize,
   maxChannels: options.maxChannels ?? defaults.maxChannels,
   maxAccessTokens: options.maxAccessTokens ?? defaults.maxAccessTokens,

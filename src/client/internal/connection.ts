@@ -18,6 +18,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import {
   decodeEvent,
   decodeFromServer,
+  decodeOrigin,
   encodeFromClient,
   type Event,
   FromClient,
@@ -52,6 +53,8 @@ export interface Options {
   readonly transport: Transport["Service"]
   readonly endpoint: Endpoint
   readonly inbox: Inbox
+  /** Whether to take lifecycle events. */
+  readonly lifecycle: boolean
   readonly state: SubscriptionRef.SubscriptionRef<ConnectionState>
   readonly reconnect: Schedule.Schedule<unknown, ConnectionError>
   readonly heartbeatInterval: Duration.Duration
@@ -83,7 +86,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       case "Trigger":
         return yield* Queue.offer(
           inbox,
-          Result.map(decodeEvent(command.json), (event) => ({ event, origin: command.origin }))
+          Result.map(decodeEvent(command.json), (event) => ({
+            event,
+            origin: command.origin === undefined ? undefined : decodeOrigin(command.origin)
+          }))
         )
       case "Heartbeat":
         return yield* connected
@@ -118,7 +124,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     yield* SubscriptionRef.set(state, ConnectionState.Connecting())
     const opened = yield* options.transport.session(endpoint)
     session = opened
-    yield* opened.send(encodeFromClient(FromClient.Ready({})))
+    yield* opened.send(encodeFromClient(FromClient.Ready({ options: { lifecycle: options.lifecycle } })))
     // One that cannot be sent is no end: what has arrived is still to be read, and reading will say what is wrong.
     const beat = Effect.delay(
       Effect.ignore(opened.send(encodeFromClient(FromClient.Heartbeat()))),

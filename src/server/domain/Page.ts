@@ -16,6 +16,8 @@ export interface Page {
   readonly sid: string
   /** Hands a message to the outbox. Never waits; a page that does not read is disconnected by its endpoint. */
   readonly sendUnsafe: (message: string) => void
+  /** Ends the connection with this close code, once what was sent has left. */
+  readonly closeUnsafe: (code: number) => void
 }
 
 /**

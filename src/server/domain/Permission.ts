@@ -11,8 +11,8 @@ import * as Result from "effect/Result"
 import { RE2JS } from "re2js"
 import { InternalError } from "../../protocol/KosmonautError.ts"
 
-/** How long a pattern may be; its length bounds what matching costs. */
-const maxPatternLength = 1000
+/** How long a pattern may be; its length bounds what matching costs. A user id likewise, since others are told it. */
+const maxLength = 1000
 
 /**
  * What a single access token grants.
@@ -31,8 +31,10 @@ export interface Permission {
  * @since 0.1.0
  */
 export const make = (uid: string, pattern: string): Result.Result<Permission, InternalError> =>
-  pattern.length > maxPatternLength
-    ? Result.fail(new InternalError({ detail: `the permission pattern is longer than ${maxPatternLength} characters` }))
+  uid.length > maxLength || pattern.length > maxLength
+    ? Result.fail(
+      new InternalError({ detail: `a user id and a permission pattern have at most ${maxLength} characters each` })
+    )
     : Result.try({
       try: () => RE2JS.compile(pattern),
       catch: (cause) => new InternalError({ detail: `the permission pattern does not compile: ${String(cause)}` })

@@ -11,19 +11,26 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import { decodeFromClient, encodeFromServer, type FromClient, FromServer } from "../../protocol/Command.ts"
+import {
+  decodeFromClient,
+  encodeFromServer,
+  type FromClient,
+  FromServer,
+  type ReadyOptions,
+  traceparentOf
+} from "../../protocol/Command.ts"
 import type { Frames } from "../../protocol/Frame.ts"
 import * as Identity from "../../protocol/Identity.ts"
-import * as Json from "../../protocol/Json.ts"
 import { BadRequestError, InternalError, type StatusError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import * as Trace from "../../protocol/Trace.ts"
 import * as TcpTransportServer from "../../transport/TcpTransportServer.ts"
 import type { Listen, ListenError, Peer } from "../../transport/TransportServer.ts"
 import * as ZmqTransportServer from "../../transport/ZmqTransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import type { Worker } from "../engine/Lobby.ts"
 import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
+import { answer } from "./internal/answer.ts"
 
 /**
  * The backend endpoint over ZeroMQ.
@@ -68,7 +75,9 @@ export const make = Effect.fnUntraced(function*(
     if (frames === undefined) return yield* new BadRequestError({ detail: "the message cannot be read" })
     const { kind, vhost } = yield* authorize(peer)
     const command = yield* Effect.fromResult(decodeFromClient(frames))
-    return yield* kind === "req" ? ask(vhost, peer, command) : attend(vhost, peer, command)
+    return yield* kind === "req"
+      ? ask(vhost, peer, frames, command, config.maxMessageSize)
+      : attend(vhost, peer, command)
   })
 
   yield* server.run({
@@ -117,38 +126,44 @@ export const layerTcp: Layer.Layer<TcpBackendEndpoint, ListenError, BrokerConfig
 )
 
 // What a Client asks is answered, and its connection closed.
-const ask = (vhost: Vhost, peer: Peer, command: FromClient): Effect.Effect<void, StatusError> =>
-  Effect.flatMap(answer(vhost, command), (reply) => {
-    peer.sendUnsafe(encodeFromServer(reply))
-    return peer.close
-  })
+const ask = (
+  vhost: Vhost,
+  peer: Peer,
+  frames: Frames,
+  command: FromClient,
+  maxMessageSize: number
+): Effect.Effect<void, StatusError> =>
+  traced(command, vhost, frames, answer(vhost, command, maxMessageSize)).pipe(
+    Effect.flatMap((reply) => {
+      peer.sendUnsafe(encodeFromServer(reply))
+      return peer.close
+    })
+  )
 
-const answer = (vhost: Vhost, command: FromClient): Effect.Effect<FromServer, StatusError> => {
-  switch (command._tag) {
-    case "OpenChannel":
-      return Effect.as(vhost.channels.open(command.channel), FromServer.Ok())
-    case "CloseChannel":
-      return Effect.as(vhost.channels.close(command.channel), FromServer.Ok())
-    case "Broadcast":
-      return Effect.as(
-        vhost.channels.broadcast(command.channel, command.event, Json.parseObjectOrEmpty(command.data)),
-        FromServer.Ok()
-      )
-    case "AccessToken":
-      return Effect.map(
-        vhost.accessTokens.issue(command.uid, command.pattern),
-        (token) => FromServer.AccessTokenIssued({ token: Redacted.value(token) })
-      )
-    default:
-      return Effect.fail(new BadRequestError({ detail: "only a worker says this" }))
-  }
-}
+// The span goes on from the Client's.
+const traced = <A, E>(
+  command: FromClient,
+  vhost: Vhost,
+  frames: Frames,
+  carryOut: Effect.Effect<A, E>
+): Effect.Effect<A, E> =>
+  Trace.span(`Broker.${command._tag}`, () => ({
+    kind: "server",
+    parent: Trace.fromTraceparent(traceparentOf(frames)),
+    attributes: {
+      "messaging.system": "kosmonaut",
+      "messaging.operation.name": command._tag,
+      "kosmonaut.vhost": vhost.path,
+      ..."channel" in command && { "messaging.destination.name": command.channel },
+      ..."event" in command && { "kosmonaut.event": command.event }
+    }
+  }), () => carryOut)
 
 // What a Worker says moves it in the lobby.
 const attend = (vhost: Vhost, peer: Peer, command: FromClient): Effect.Effect<void, StatusError> => {
   switch (command._tag) {
     case "Ready":
-      return vhost.lobby.join(workerOf(peer))
+      return vhost.lobby.join(workerOf(peer, command.options))
     case "Heartbeat":
       return Effect.flatMap(
         vhost.lobby.heard(peer.identity, peer.connection),
@@ -164,10 +179,13 @@ const attend = (vhost: Vhost, peer: Peer, command: FromClient): Effect.Effect<vo
   }
 }
 
-const workerOf = (peer: Peer): Worker => ({
+// To a worker that says nothing of itself an event comes as the original sends it.
+const workerOf = (peer: Peer, options: ReadyOptions | undefined): Worker => ({
   id: peer.identity,
   connection: peer.connection,
-  deliverUnsafe: (json, settled) => peer.sendUnsafe(encodeFromServer(FromServer.Trigger({ json })), settled),
+  lifecycle: options?.lifecycle === true,
+  deliverUnsafe: (json, origin, settled) =>
+    peer.sendUnsafe(encodeFromServer(FromServer.Trigger({ json, origin: options && origin })), settled),
   heartbeatUnsafe: () => peer.sendUnsafe(encodeFromServer(FromServer.Heartbeat())),
   dismiss: dismiss(peer)
 })

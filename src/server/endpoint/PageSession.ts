@@ -7,6 +7,7 @@
  */
 
 import * as Effect from "effect/Effect"
+import { encodeOrigin } from "../../protocol/Command.ts"
 import type { JsonObject } from "../../protocol/Json.ts"
 import {
   ForbiddenError,
@@ -15,6 +16,7 @@ import {
   type StatusError
 } from "../../protocol/KosmonautError.ts"
 import * as PageMessage from "../../protocol/PageMessage.ts"
+import * as Trace from "../../protocol/Trace.ts"
 import type { Page } from "../domain/Page.ts"
 import type { Permission } from "../domain/Permission.ts"
 import type { Vhost } from "../engine/Vhosts.ts"
@@ -37,14 +39,16 @@ export interface PageSession {
  * @since 0.1.0
  */
 export const make = (vhost: Vhost, page: Page): PageSession => {
-  const { accessTokens, channels, lobby } = vhost
+  const { accessTokens, channels, lobby, pages } = vhost
   let permission: Permission | undefined
+  pages.enterUnsafe(page)
   page.sendUnsafe(PageMessage.connected(page.sid))
 
   const authenticate = Effect.fnUntraced(function*(token: string) {
     const granted = yield* accessTokens.redeem(token)
     yield* channels.leave(page)
     permission = granted
+    pages.identifyUnsafe(page, granted.uid)
     page.sendUnsafe(PageMessage.authenticated)
   })
 
@@ -52,10 +56,17 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
     event: string,
     data: JsonObject,
     channel?: string
-  ): Effect.Effect<void, ForbiddenError | InternalError> =>
-    permission === undefined
-      ? Effect.fail(new ForbiddenError({ detail: "only an authenticated page triggers events" }))
-      : lobby.trigger(PageMessage.triggered(event, data, page.sid, channel))
+  ): Effect.Effect<void, ForbiddenError | InternalError> => {
+    if (permission === undefined) {
+      return Effect.fail(new ForbiddenError({ detail: "only an authenticated page triggers events" }))
+    }
+    const { uid } = permission
+    return traced(event, vhost.path, (traceparent) =>
+      lobby.trigger(
+        PageMessage.triggered(event, data, page.sid, channel),
+        encodeOrigin({ sid: page.sid, uid, channel, traceparent })
+      ))
+  }
 
   const carryOut = (message: PageMessage.FromPage): Effect.Effect<boolean, StatusError> => {
     switch (message._tag) {
@@ -83,7 +94,7 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
     const subscribed = yield* channels.has(channel, page)
     if (!subscribed) return yield* new NotSubscribedError({ channel })
     if (message.trigger !== undefined) yield* trigger(message.trigger, data, channel)
-    yield* channels.broadcast(channel, event, data, page)
+    yield* channels.broadcast(channel, event, data, { from: page })
   })
 
   return {
@@ -95,6 +106,24 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
           return Effect.succeed(true)
         })
       ),
-    end: channels.leave(page)
+    end: Effect.andThen(channels.leave(page), Effect.sync(() => pages.leaveUnsafe(page)))
   }
 }
+
+// A trace begins here: what a page says of one does not count.
+const traced = <A, E>(
+  event: string,
+  vhost: string,
+  use: (traceparent: string | undefined) => Effect.Effect<A, E>
+): Effect.Effect<A, E> =>
+  Trace.span("Broker.trigger", () => ({
+    kind: "producer",
+    root: true,
+    attributes: {
+      "messaging.system": "kosmonaut",
+      "messaging.operation.type": "send",
+      "messaging.operation.name": "trigger",
+      "kosmonaut.vhost": vhost,
+      "kosmonaut.event": event
+    }
+  }), (span) => use(span && Trace.toTraceparent(span)))

@@ -86,8 +86,8 @@ export const make = Effect.gen(function*() {
       Effect.sync(() => open.add(socket)),
       () => Effect.sync(() => open.delete(socket))
     )
-    const outbox = makeOutbox(socket, outboxSize)
-    const page: Page = { sid: SecureRandom.uuidV4Unsafe(), sendUnsafe: outbox.sendUnsafe }
+    const { closed, ...outbox } = makeOutbox(socket, outboxSize)
+    const page: Page = { sid: SecureRandom.uuidV4Unsafe(), ...outbox }
     const session = PageSession.make(vhost, page)
     yield* Effect.addFinalizer(() => session.end)
     const listen = Effect.gen(function*() {
@@ -99,7 +99,7 @@ export const make = Effect.gen(function*() {
         }
       }
     })
-    yield* Effect.raceFirst(listen, outbox.overflow)
+    yield* Effect.raceFirst(listen, closed)
   })
 
   const app = Effect.gen(function*() {
@@ -140,19 +140,20 @@ export const layer: Layer.Layer<WebSocketEndpoint, ListenError, BrokerConfig | V
 
 // Straight to the connection: the frame is ready, and the ws package would copy it for every subscriber.
 const makeOutbox = (socket: Socket, outboxSize: number) => {
-  const overflow = Deferred.makeUnsafe<void>()
+  const closing = Deferred.makeUnsafe<void>()
+  const closeUnsafe = (code: number): void => {
+    if (socket.writable) socket.end(WebSocketFrame.close(code))
+    Deferred.doneUnsafe(closing, Effect.void)
+  }
   return {
     sendUnsafe: (message: string): void => {
       if (!socket.writable) return
-      if (socket.writableLength <= outboxSize) {
-        socket.write(WebSocketFrame.text(message))
-      } else {
-        socket.end(WebSocketFrame.close(1013))
-        Deferred.doneUnsafe(overflow, Effect.void)
-      }
+      if (socket.writableLength <= outboxSize) socket.write(WebSocketFrame.text(message))
+      else closeUnsafe(1013)
     },
+    closeUnsafe,
     // It gets what waited and the reason if it reads now, and is cut off if it does not.
-    overflow: Deferred.await(overflow).pipe(
+    closed: Deferred.await(closing).pipe(
       Effect.andThen(Effect.timeoutOption(finished(socket), "1 second")),
       Effect.andThen(Effect.sync(() => socket.destroy()))
     )
@@ -161,6 +162,7 @@ const makeOutbox = (socket: Socket, outboxSize: number) => {
 
 const finished = (socket: Socket): Effect.Effect<void> =>
   Effect.callback((resume) => {
+    if (socket.writableFinished) return resume(Effect.void)
     socket.once("finish", () => resume(Effect.void))
   })
 

@@ -8,7 +8,11 @@
  */
 
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
+import * as Iterable from "effect/Iterable"
+import * as Result from "effect/Result"
 import * as ChannelName from "../../protocol/ChannelName.ts"
+import type { Event } from "../../protocol/Command.ts"
 import type { JsonObject } from "../../protocol/Json.ts"
 import {
   BadRequestError,
@@ -18,6 +22,7 @@ import {
   InvalidChannelNameError,
   NotSubscribedError
 } from "../../protocol/KosmonautError.ts"
+import * as Lifecycle from "../../protocol/Lifecycle.ts"
 import * as PageMessage from "../../protocol/PageMessage.ts"
 import type { Page, Subscription } from "../domain/Page.ts"
 import type { Permission } from "../domain/Permission.ts"
@@ -46,12 +51,24 @@ export interface Channels {
   readonly close: (name: string) => Effect.Effect<void, ChannelNotFoundError>
   /** The open channels. */
   readonly list: Effect.Effect<ReadonlyArray<ChannelInfo>>
-  /** Delivers to every subscriber, the sender too. `from` is the page it comes from, absent for a backend. */
+  /** An open channel. */
+  readonly describe: (name: string) => Effect.Effect<ChannelInfo, ChannelNotFoundError>
+  /** The open channels whose name begins with `prefix`, after a place, in the order of their opening; for use at once. */
+  readonly listAfter: (prefix: string, place: number) => Iterable<Placed<ChannelInfo>>
+  /** Who is on a channel and not hidden, after a place, in the order of their coming; for use at once. */
+  readonly subscribersAfter: (
+    name: string,
+    place: number
+  ) => Effect.Effect<Iterable<Placed<Subscription>>, ChannelNotFoundError>
+  /**
+   * Delivers to every subscriber. `from` is the page it comes from, absent for a backend; that page hears it, too.
+   * `exceptSid` names one that does not.
+   */
   readonly broadcast: (
     name: string,
     event: string,
     data: JsonObject,
-    from?: Page
+    options?: { readonly from?: Page | undefined; readonly exceptSid?: string | undefined }
   ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError>
   /** Puts a page on a channel and tells who needs to know. Doing it again does nothing. */
   readonly subscribe: (name: string, page: Page, options: {
@@ -69,55 +86,109 @@ export interface Channels {
   readonly has: (name: string, page: Page) => Effect.Effect<boolean, ChannelNotFoundError>
   /** Takes a page off all its channels, without telling it. */
   readonly leave: (page: Page) => Effect.Effect<void>
-}
-
-interface Channel {
-  readonly name: string
-  readonly kind: ChannelName.Kind
-  readonly subscriptions: Map<Page, Subscription>
+  /** What has been counted since the start, and is now. */
+  readonly counters: ChannelCounters
 }
 
 /**
- * Makes a vhost's channels, none open. `maxChannels` bounds them; beyond it opening fails with 597.
+ * Something in a list and its place there, which a later part of the list can go on from.
  *
  * @since 0.1.0
  */
-export const make = (options: { readonly maxChannels: number; readonly memberDataSize: number }): Channels => {
+export interface Placed<out A> {
+  readonly place: number
+  readonly value: A
+}
+
+/**
+ * What the channels of a vhost have counted.
+ *
+ * @since 0.1.0
+ */
+export interface ChannelCounters {
+  /** Open channels, now. */
+  readonly channels: number
+  /** Subscriptions, now. */
+  readonly subscriptions: number
+  /** Broadcasts that were accepted. */
+  readonly broadcasts: number
+  /** Messages of broadcasts that were handed to outboxes, one for each subscriber. */
+  readonly deliveries: number
+}
+
+interface Channel {
+  readonly place: number
+  readonly name: string
+  readonly kind: ChannelName.Kind
+  readonly subscriptions: Map<Page, Placed<Subscription>>
+  /** Of a presence channel: how many pages of each user are on it and not hidden. */
+  readonly pagesOf: Map<string, number>
+}
+
+/**
+ * Makes a vhost's channels, none open. `maxChannels` bounds them; beyond it opening fails with 597. `announce` hears of
+ * what happens on them.
+ *
+ * @since 0.1.0
+ */
+export const make = (options: {
+  readonly maxChannels: number
+  readonly memberDataSize: number
+  readonly announce?: ((event: Event) => void) | undefined
+}): Channels => {
   const channels = new Map<string, Channel>()
   const channelsOf = new Map<Page, Set<Channel>>()
+  const announce = options.announce ?? constVoid
+  const counters = { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 }
+  let places = 0
 
   const find = (name: string): Effect.Effect<Channel, ChannelNotFoundError> => {
     const channel = channels.get(name)
     return channel === undefined ? Effect.fail(new ChannelNotFoundError({ channel: name })) : Effect.succeed(channel)
   }
 
-  const forget = (channel: Channel, page: Page) => {
+  // Takes a page off and tells the backend; the pages are told elsewhere.
+  const remove = (channel: Channel, page: Page): Subscription | undefined => {
+    const subscription = channel.subscriptions.get(page)?.value
+    if (subscription === undefined) return undefined
+    channel.subscriptions.delete(page)
+    counters.subscriptions--
     const joined = channelsOf.get(page)
     if (joined?.delete(channel) === true && joined.size === 0) channelsOf.delete(page)
+    if (isMember(channel, subscription)) {
+      const left = channel.pagesOf.get(subscription.uid)! - 1
+      if (left > 0) channel.pagesOf.set(subscription.uid, left)
+      else {
+        channel.pagesOf.delete(subscription.uid)
+        announce(Lifecycle.memberLeft(channel.name, subscription.uid, subscription.data))
+      }
+    }
+    if (channel.subscriptions.size === 0) announce(Lifecycle.channelVacated(channel.name))
+    return subscription
   }
 
   const detach = (channel: Channel, page: Page, farewell: JsonObject) => {
-    const subscription = channel.subscriptions.get(page)
-    channel.subscriptions.delete(page)
-    forget(channel, page)
-    if (channel.kind === "presence" && subscription?.uid !== undefined && !subscription.hidden) {
-      deliver(
-        channel,
-        PageMessage.memberLeft(channel.name, { uid: subscription.uid, data: subscription.data }, farewell)
-      )
+    const subscription = remove(channel, page)
+    if (subscription !== undefined && isMember(channel, subscription)) {
+      deliver(channel, PageMessage.memberLeft(channel.name, subscription, farewell))
     }
   }
 
   const attach = (channel: Channel, subscription: Subscription) => {
-    const { data, hidden, page, uid } = subscription
-    const members = channel.kind === "presence" ? visibleMembers(channel) : undefined
-    channel.subscriptions.set(page, subscription)
+    const { page, uid } = subscription
+    const others = channel.kind === "presence" ? members(channel) : undefined
+    channel.subscriptions.set(page, { place: ++places, value: subscription })
+    counters.subscriptions++
     const joined = channelsOf.get(page)
     if (joined === undefined) channelsOf.set(page, new Set([channel]))
     else joined.add(channel)
-    page.sendUnsafe(PageMessage.subscribed(channel.name, uid, members))
-    if (channel.kind === "presence" && uid !== undefined && !hidden) {
-      deliver(channel, PageMessage.memberJoined(channel.name, { uid, data }))
+    if (channel.subscriptions.size === 1) announce(Lifecycle.channelOccupied(channel.name))
+    page.sendUnsafe(PageMessage.subscribed(channel.name, uid, others))
+    if (isMember(channel, subscription)) {
+      const pages = channel.pagesOf.get(subscription.uid) ?? 0
+      channel.pagesOf.set(subscription.uid, pages + 1)
+      if (pages === 0) announce(Lifecycle.memberJoined(channel.name, subscription.uid, subscription.data))
+      deliver(channel, PageMessage.memberJoined(channel.name, subscription))
     }
   }
 
@@ -129,33 +200,49 @@ export const make = (options: { readonly maxChannels: number; readonly memberDat
         if (channels.size >= options.maxChannels) {
           return Effect.fail(new InternalError({ detail: `the vhost has ${channels.size} channels, the most it can` }))
         }
-        channels.set(name, { name, kind: ChannelName.kind(name), subscriptions: new Map() })
+        const kind = ChannelName.kind(name)
+        channels.set(name, { place: ++places, name, kind, subscriptions: new Map(), pagesOf: new Map() })
+        counters.channels++
         return Effect.succeed(true)
       }),
 
     close: (name) =>
       Effect.map(Effect.suspend(() => find(name)), (channel) => {
         channels.delete(name)
+        counters.channels--
         const message = PageMessage.unsubscribed(name)
-        for (const page of channel.subscriptions.keys()) {
-          forget(channel, page)
+        for (const page of [...channel.subscriptions.keys()]) {
+          remove(channel, page)
           page.sendUnsafe(message)
         }
       }),
 
-    list: Effect.sync(() =>
-      Array.from(
-        channels.values(),
-        ({ kind, name, subscriptions }) => ({ name, kind, subscribers: subscriptions.size })
-      )
-    ),
+    list: Effect.sync(() => Array.from(channels.values(), infoOf)),
 
-    broadcast: (name, event, data, from) =>
+    describe: (name) => Effect.map(Effect.suspend(() => find(name)), infoOf),
+
+    listAfter: (prefix, place) =>
+      Iterable.filterMap(channels.values(), (channel) =>
+        channel.place > place && channel.name.startsWith(prefix)
+          ? Result.succeed({ place: channel.place, value: infoOf(channel) })
+          : Result.failVoid),
+
+    subscribersAfter: (name, place) =>
+      Effect.map(
+        Effect.suspend(() => find(name)),
+        ({ subscriptions }) =>
+          Iterable.filter(subscriptions.values(), (placed) => placed.place > place && !placed.value.hidden)
+      ),
+
+    broadcast: (name, event, data, { exceptSid, from } = {}) =>
       Effect.flatMap(Effect.suspend(() => find(name)), (channel) => {
         if (from !== undefined && !channel.subscriptions.has(from)) {
           return Effect.fail(new NotSubscribedError({ channel: name }))
         }
-        if (channel.subscriptions.size > 0) deliver(channel, PageMessage.broadcast(event, data, name, from?.sid))
+        counters.broadcasts++
+        if (channel.subscriptions.size > 0) {
+          counters.deliveries += deliver(channel, PageMessage.broadcast(event, data, name, from?.sid), exceptSid)
+        }
         return Effect.void
       }),
 
@@ -191,17 +278,36 @@ export const make = (options: { readonly maxChannels: number; readonly memberDat
     leave: (page) =>
       Effect.sync(() => {
         for (const channel of [...channelsOf.get(page) ?? []]) detach(channel, page, {})
-      })
+      }),
+
+    counters
   }
 }
 
-const deliver = (channel: Channel, message: string) => {
-  for (const page of channel.subscriptions.keys()) page.sendUnsafe(message)
+// Gives how many were told.
+const deliver = (channel: Channel, message: string, exceptSid?: string): number => {
+  let told = 0
+  for (const page of channel.subscriptions.keys()) {
+    if (page.sid === exceptSid) continue
+    page.sendUnsafe(message)
+    told++
+  }
+  return told
 }
 
-const visibleMembers = (channel: Channel) =>
-  Array.from(channel.subscriptions.values()).flatMap(({ data, hidden, uid }) =>
-    hidden || uid === undefined ? [] : [{ uid, data }]
-  )
+/** One whom the others on a presence channel see. */
+type Member = Subscription & { readonly uid: string }
+
+const isMember = (channel: Channel, subscription: Subscription): subscription is Member =>
+  channel.kind === "presence" && subscription.uid !== undefined && !subscription.hidden
+
+const members = (channel: Channel): ReadonlyArray<Member> =>
+  Array.from(channel.subscriptions.values(), ({ value }) => value).filter((one) => isMember(channel, one))
+
+const infoOf = ({ kind, name, subscriptions }: Channel): ChannelInfo => ({
+  name,
+  kind,
+  subscribers: subscriptions.size
+})
 
 const encoder = new TextEncoder()

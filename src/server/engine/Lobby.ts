@@ -6,6 +6,10 @@
  * that could not be handed over goes back to the head of the line. Once handed over it is the worker's: delivery is at
  * most once.
  *
+ * Lifecycle events go only to workers that take them, in order with the others. They wait in a line of their own, so that
+ * nobody's triggers are refused for them: beyond the same bound the oldest are dropped, and counted. They are kept from
+ * the coming of the first such worker until none has been there for `lifecycleRetention`.
+ *
  * @since 0.1.0
  */
 
@@ -13,9 +17,10 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Iterable from "effect/Iterable"
-import * as MutableList from "effect/MutableList"
+import type { Event } from "../../protocol/Command.ts"
 import { envelopeSize } from "../../protocol/Frame.ts"
 import { InternalError } from "../../protocol/KosmonautError.ts"
+import * as Line from "./internal/line.ts"
 
 /**
  * A worker's connection as the lobby sees it.
@@ -27,8 +32,14 @@ export interface Worker {
   readonly id: string
   /** What tells its connection from another with the same identity. */
   readonly connection: unknown
+  /** Whether it takes lifecycle events. */
+  readonly lifecycle: boolean
   /** Hands over an event; `settled` hears exactly once whether that worked. Never waits. */
-  readonly deliverUnsafe: (json: string, settled: (delivered: boolean) => void) => void
+  readonly deliverUnsafe: (
+    json: string,
+    origin: string | undefined,
+    settled: (delivered: boolean) => void
+  ) => void
   /** Tells it that the broker lives. */
   readonly heartbeatUnsafe: () => void
   /** Tells it that it is no longer known, and ends its connection. */
@@ -47,25 +58,48 @@ export interface Lobby {
   readonly heard: (id: string, connection?: unknown) => Effect.Effect<boolean>
   /** A worker leaves. Where `connection` is given, only if it is still on that one. */
   readonly leave: (id: string, connection?: unknown) => Effect.Effect<void>
-  /** Gives an event, the text of `{"<event>": {…}}`, to a worker or puts it in line. */
-  readonly trigger: (json: string) => Effect.Effect<void, InternalError>
+  /** Gives an event, the text of `{"<event>": {…}}`, to a worker or puts it in line. `origin` is the text of its origin. */
+  readonly trigger: (json: string, origin?: string) => Effect.Effect<void, InternalError>
+  /** Gives a lifecycle event to a worker that takes them or puts it in line; where nobody does, it is nothing. */
+  readonly announceUnsafe: (event: Event) => void
   /** To be called every `heartbeatInterval`: greets the living, dismisses the dead. */
   readonly tick: Effect.Effect<void>
   /** Dismisses everybody. */
   readonly dismissAll: Effect.Effect<void>
-  /** How many events wait, and who is there, by the uuids of their identities. */
-  readonly info: Effect.Effect<{ readonly waiting: number; readonly workers: ReadonlyArray<string> }>
+  /** How many events wait, without lifecycle events, and who is there, by the uuids of their identities. */
+  readonly info: Effect.Effect<LobbyInfo>
+  /** What has been counted since the start. */
+  readonly counters: LobbyCounters
 }
 
-interface Waiting {
-  readonly size: number
-  /** Its place in the order of the triggers. */
-  readonly number: number
-  readonly json: string
+/**
+ * A lobby as an administrator sees it.
+ *
+ * @since 0.1.0
+ */
+export interface LobbyInfo {
+  readonly waiting: number
+  readonly workers: ReadonlyArray<string>
+}
+
+/**
+ * What a lobby has counted.
+ *
+ * @since 0.1.0
+ */
+export interface LobbyCounters {
+  /** Events that were accepted, lifecycle events too. */
+  readonly accepted: number
+  /** Events that were handed to a worker's connection. */
+  readonly delivered: number
+  /** Triggers that were refused since too many wait. */
+  readonly refused: number
+  /** Lifecycle events that were dropped since too many wait, or since nobody came for them. */
+  readonly dropped: number
 }
 
 interface Member {
-  readonly worker: Worker
+  worker: Worker
   lastHeard: number
   lastGreeted: number
   /** Events handed to the transport and not settled yet. */
@@ -87,20 +121,32 @@ export const make = (options: {
   readonly queueSize: number
   readonly heartbeatInterval: Duration.Duration
   readonly missedHeartbeats: number
+  readonly lifecycleRetention: Duration.Duration
   /** What a worker's connection carries, in bytes. */
   readonly maxMessageSize: number
 }): Lobby => {
   const interval = Duration.toMillis(options.heartbeatInterval)
   const largest = options.maxMessageSize - envelopeSize
-  const waiting = MutableList.make<Waiting>()
-  let waitingSize = 0
-  let triggered = 0
+  const events = Line.make()
+  const lifecycle = Line.make()
+  const counters = { accepted: 0, delivered: 0, refused: 0, dropped: 0 }
+  const retention = Duration.toMillis(options.lifecycleRetention)
+  // Until when lifecycle events are kept.
+  let attendedUntil = 0
   // The first member is the next in turn; whoever was served goes to the end.
   const members = new Map<string, Member>()
 
-  const nextInTurn = (): Member | undefined => {
+  const isFull = (line: Line.Line, size: number) =>
+    line.length >= options.queueCapacity || line.size + size > options.queueSize
+
+  const append = (line: Line.Line, event: { json: string; origin: string | undefined; size: number }) => {
+    line.append({ ...event, number: counters.accepted++ })
+    dispatch()
+  }
+
+  const nextInTurn = (line: Line.Line): Member | undefined => {
     for (const [id, member] of members) {
-      if (!canTake(member)) continue
+      if (!canTake(member) || (line === lifecycle && !member.worker.lifecycle)) continue
       members.delete(id)
       members.set(id, member)
       return member
@@ -108,47 +154,48 @@ export const make = (options: {
     return undefined
   }
 
+  // The oldest event that somebody takes.
+  const deliverNext = (): boolean => {
+    const lines = lifecycle.length === 0
+      ? [events]
+      : events.first < lifecycle.first
+      ? [events, lifecycle]
+      : [lifecycle, events]
+    for (const line of lines) {
+      const member = line.length > 0 ? nextInTurn(line) : undefined
+      const event = member && line.take()
+      if (event === undefined) continue
+      deliver(member!, event, line)
+      return true
+    }
+    return false
+  }
+
   // Not within itself: a delivery may settle, and so dispatch, before it returns.
   let dispatching = false
   const dispatch = () => {
     if (dispatching) return
     dispatching = true
-    for (;;) {
-      const member = waiting.length > 0 ? nextInTurn() : undefined
-      const event = member === undefined ? MutableList.Empty : MutableList.take(waiting)
-      if (member === undefined || event === MutableList.Empty) break
-      waitingSize -= event.size
-      deliver(member, event)
-    }
+    while (deliverNext());
     dispatching = false
   }
 
-  const deliver = (member: Member, event: Waiting) => {
+  const deliver = (member: Member, event: Line.Waiting, line: Line.Line) => {
     member.unsettled++
-    member.worker.deliverUnsafe(event.json, (delivered) => {
+    member.worker.deliverUnsafe(event.json, event.origin, (delivered) => {
       member.unsettled--
-      if (!delivered) {
+      if (delivered) {
+        counters.delivered++
+      } else {
         member.ready = false
-        putBack(event)
+        line.putBack(event)
       }
       dispatch()
     })
   }
 
-  // To its old place: behind those that failed before it and were triggered before it.
-  const putBack = (event: Waiting) => {
-    const earlier: Array<Waiting> = []
-    for (;;) {
-      const head = MutableList.take(waiting)
-      if (head === MutableList.Empty) break
-      if (head.number > event.number) {
-        MutableList.prepend(waiting, head)
-        break
-      }
-      earlier.push(head)
-    }
-    MutableList.prependAllUnsafe(waiting, [...earlier, event])
-    waitingSize += event.size
+  const dropOldest = () => {
+    if (lifecycle.take() !== undefined) counters.dropped++
   }
 
   const find = (id: string, connection: unknown): Member | undefined => {
@@ -159,6 +206,7 @@ export const make = (options: {
   const hear = (member: Member, now: number) => {
     member.lastHeard = now
     member.ready = true
+    if (member.worker.lifecycle) attendedUntil = now + retention
     greet(member, now)
     dispatch()
   }
@@ -179,6 +227,7 @@ export const make = (options: {
         const known = find(worker.id, worker.connection)
         const member = known ?? { worker, lastHeard: now, lastGreeted: now, unsettled: 0, ready: true }
         if (known === undefined) members.set(worker.id, member)
+        member.worker = worker
         hear(member, now)
       }),
 
@@ -194,38 +243,53 @@ export const make = (options: {
         if (find(id, connection) !== undefined) members.delete(id)
       }),
 
-    trigger: (json) =>
+    trigger: (json, origin) =>
       Effect.suspend(() => {
-        const size = encoder.encode(json).length
+        const size = sizeOf(json) + sizeOf(origin ?? "")
         if (size > largest) {
           return Effect.fail(new InternalError({ detail: `the event has ${size} bytes, the most is ${largest}` }))
         }
-        const isFull = waiting.length >= options.queueCapacity || waitingSize + size > options.queueSize
         // It need not wait where somebody takes it.
-        if (isFull && !Iterable.some(members.values(), canTake)) {
+        if (isFull(events, size) && !Iterable.some(members.values(), canTake)) {
+          counters.refused++
           return Effect.fail(
-            new InternalError({ detail: `${waiting.length} events wait for a worker, the most that can` })
+            new InternalError({ detail: `${events.length} events wait for a worker, the most that can` })
           )
         }
-        MutableList.append(waiting, { number: triggered++, size, json })
-        waitingSize += size
-        dispatch()
+        append(events, { json, origin, size })
         return Effect.void
       }),
 
-    tick: Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.forEach([...members], ([id, member]) => {
+    announceUnsafe: ({ data, event }) => {
+      if (attendedUntil === 0) return
+      const json = JSON.stringify({ [event]: data })
+      const size = sizeOf(json)
+      while (lifecycle.length > 0 && isFull(lifecycle, size)) dropOldest()
+      append(lifecycle, { json, origin: undefined, size })
+    },
+
+    tick: Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      if (now > attendedUntil) {
+        attendedUntil = 0
+        while (lifecycle.length > 0) dropOldest()
+      }
+      return Effect.forEach([...members], ([id, member]) => {
         if (now - member.lastHeard > interval * options.missedHeartbeats) return dismiss(id, member)
         // One that speaks itself has been answered, and needs nothing more.
         if (now - member.lastGreeted >= interval / 2) greet(member, now)
         return Effect.void
-      }, { discard: true })),
+      }, { discard: true })
+    }),
 
     dismissAll: Effect.suspend(() =>
       Effect.forEach([...members], ([id, member]) => dismiss(id, member), { discard: true })
     ),
 
-    info: Effect.sync(() => ({ waiting: waiting.length, workers: Array.from(members.keys(), publicName) }))
+    info: Effect.sync(() => ({
+      waiting: events.length,
+      workers: Array.from(members.keys(), publicName)
+    })),
+    counters
   }
 }
 
@@ -233,5 +297,7 @@ const canTake = (member: Member): boolean => member.ready && member.unsettled < 
 
 // The end of an identity, its uuid: what stands before it holds the token.
 const publicName = (id: string): string => id.slice(-36)
+
+const sizeOf = (json: string): number => encoder.encode(json).length
 
 const encoder = new TextEncoder()

@@ -24,6 +24,7 @@ import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../Brok
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Channels from "./Channels.ts"
 import * as Lobby from "./Lobby.ts"
+import * as Pages from "./Pages.ts"
 
 /**
  * One vhost, alive until it is removed.
@@ -37,6 +38,8 @@ export interface Vhost {
   readonly channels: Channels.Channels
   readonly accessTokens: AccessTokens.AccessTokens
   readonly lobby: Lobby.Lobby
+  /** The pages that are connected. */
+  readonly pages: Pages.Pages
   /** Waits until the vhost is removed; its browsers are disconnected then. */
   readonly removed: Effect.Effect<void>
 }
@@ -82,7 +85,8 @@ export const make = Effect.gen(function*() {
     if (!isAccessToken(Redacted.value(token))) {
       return yield* new InvalidVhostError({ path, detail: "an access token has 40 letters, digits or _" })
     }
-    const channels = Channels.make(config)
+    const lobby = Lobby.make(config)
+    const channels = Channels.make({ ...config, announce: lobby.announceUnsafe })
     yield* Effect.forEach(options.channels ?? [], channels.open, { discard: true })
     const removed = yield* Deferred.make<void>()
     // From here to the end nothing else can run between.
@@ -92,7 +96,8 @@ export const make = Effect.gen(function*() {
       token,
       channels,
       accessTokens: AccessTokens.make(config),
-      lobby: Lobby.make(config),
+      lobby,
+      pages: Pages.make(lobby.announceUnsafe),
       removed: Deferred.await(removed)
     }
     vhosts.set(path, { vhost, removed })

@@ -30,7 +30,8 @@ const makeVhost = Effect.fnUntraced(function*(options?: BrokerConfig.Options) {
   const attend = vhost.lobby.join({
     id: "worker",
     connection: {},
-    deliverUnsafe: (json, settled) => {
+    lifecycle: false,
+    deliverUnsafe: (json, _origin, settled) => {
       triggered.push(JSON.parse(json))
       settled(true)
     },

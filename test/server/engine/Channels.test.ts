@@ -105,7 +105,7 @@ describe("Channels", () => {
           const failures = yield* Effect.forEach([
             channels.close(name),
             channels.broadcast(name, "hello", {}),
-            channels.broadcast(name, "hello", {}, a),
+            channels.broadcast(name, "hello", {}, { from: a }),
             channels.subscribe(name, a, options),
             channels.unsubscribe(name, a, {}),
             Effect.asVoid(channels.has(name, a))
@@ -250,7 +250,7 @@ describe("Channels", () => {
         expect(b.heard()[0]).toMatchObject({ ":subscribed": { subscribers: [{ uid: "joe" }] } })
         expect(hidden.heard()).toEqual([{ ":memberJoined": { channel: "presence-a", uid: "ann" } }])
 
-        yield* channels.broadcast("presence-a", "hello", {}, a)
+        yield* channels.broadcast("presence-a", "hello", {}, { from: a })
         yield* channels.unsubscribe("presence-a", a, {})
         expect(hidden.heard()).toEqual([
           { hello: { channel: "presence-a", sid: "a" } },
@@ -339,7 +339,7 @@ describe("Channels", () => {
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: forged })
         const told = { uid: "ann", channel: "presence-a", sid: "forged", subscribers: "forged" }
         expect(a.heard()).toEqual([{ ":memberJoined": told }])
-        yield* channels.broadcast("presence-a", "hello", forged, b)
+        yield* channels.broadcast("presence-a", "hello", forged, { from: b })
         expect(a.heard()).toEqual([{ hello: { ...forged, channel: "presence-a", sid: "b" } }])
         yield* channels.unsubscribe("presence-a", b, { uid: "nobody", channel: "x" })
         expect(a.heard()).toEqual([{ ":memberLeft": told }])
@@ -405,7 +405,7 @@ describe("Channels", () => {
         yield* join(channels, "room", a)
         yield* join(channels, "room", b)
         yield* join(channels, "other", c)
-        yield* channels.broadcast("room", "hello", { what: "world" }, a)
+        yield* channels.broadcast("room", "hello", { what: "world" }, { from: a })
         const told = [{ hello: { what: "world", channel: "room", sid: "a" } }]
         expect([a.heard(), b.heard(), c.heard()]).toEqual([told, told, []])
         yield* channels.broadcast("room", "hello", { what: "world" })
@@ -417,7 +417,7 @@ describe("Channels", () => {
         const channels = yield* make("room")
         const [a, b] = pages("a", "b")
         yield* join(channels, "room", a)
-        const failure = yield* Effect.flip(channels.broadcast("room", "hello", {}, b))
+        const failure = yield* Effect.flip(channels.broadcast("room", "hello", {}, { from: b }))
         expect(failure).toBeInstanceOf(NotSubscribedError)
         expect(a.heard()).toEqual([])
       }))
@@ -592,7 +592,7 @@ const carryOut = (channels: Channels.Channels, step: Step, page: FakePage.FakePa
       case "unsubscribe":
         return channels.unsubscribe(step.name, page!, step.data)
       case "broadcast":
-        return channels.broadcast(step.name, "event", step.data, page)
+        return channels.broadcast(step.name, "event", step.data, { from: page })
       case "leave":
         return channels.leave(page!)
     }

@@ -14,6 +14,7 @@ const make = (options?: {
     queueCapacity: 10_000,
     heartbeatInterval: Duration.millis(500),
     missedHeartbeats: 3,
+    lifecycleRetention: Duration.minutes(1),
     maxMessageSize: 1_048_576,
     queueSize: 64 * 1_048_576,
     ...options
@@ -33,10 +34,11 @@ const worker = (id: string, options?: { readonly connection?: object; readonly s
   const self: FakeWorker = {
     id,
     connection: options?.connection ?? {},
+    lifecycle: false,
     inHand: [],
     given: [],
     log: [],
-    deliverUnsafe: (json, settled) => {
+    deliverUnsafe: (json, _origin, settled) => {
       self.given.push(json)
       self.log.push(json)
       if (options?.settles !== undefined) return settled(options.settles)
@@ -533,6 +535,7 @@ describe("Lobby", () => {
           queueSize: 36,
           heartbeatInterval: Duration.millis(500),
           missedHeartbeats: 3,
+          lifecycleRetention: Duration.minutes(1),
           maxMessageSize: 1_048_576
         })
         const real = makeReal(lobby)
@@ -618,7 +621,8 @@ const makeReal = (lobby: Lobby.Lobby) => {
         return lobby.join({
           id: step.id,
           connection: connectionOf(step.id, step.connection),
-          deliverUnsafe: (json, settled) => {
+          lifecycle: false,
+          deliverUnsafe: (json, _origin, settled) => {
             log.push(`event ${json} to ${name}`)
             inHand.push({ event: Number(json), settled })
           },
@@ -731,6 +735,7 @@ const makeModel = (bound: { readonly capacity: number; readonly size: number }) 
         const fresh = {
           id: step.id,
           connection: step.connection,
+          lifecycle: false,
           lastHeard: now,
           lastGreeted: now,
           inHand: 0,

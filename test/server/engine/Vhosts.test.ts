@@ -24,7 +24,8 @@ const identity = (vhost: string, text: string, kind: Identity["kind"] = "req"): 
 const worker = (id: string, log: Array<string>): Worker => ({
   id,
   connection: {},
-  deliverUnsafe: (json, settled) => {
+  lifecycle: false,
+  deliverUnsafe: (json, _origin, settled) => {
     log.push(json)
     settled(true)
   },

@@ -1,0 +1,64 @@
+/**
+ * What happens in a vhost by itself, as events for workers that asked for them: their names and data on the wire.
+ *
+ * The names begin with `:`, so no page can pretend any of them. (Source: our own; the original has none of this.)
+ *
+ * @since 0.1.0
+ */
+
+import type { Event } from "./Command.ts"
+import type { JsonObject } from "./Json.ts"
+
+/**
+ * The group that the names of lifecycle events begin with.
+ *
+ * @since 0.1.0
+ */
+export const group = ":lifecycle"
+
+const event = (name: string, data: JsonObject): Event => ({ event: `${group}/${name}`, data })
+
+/**
+ * The first page has subscribed to a channel, hidden ones count.
+ *
+ * @since 0.1.0
+ */
+export const channelOccupied = (channel: string): Event => event("channelOccupied", { channel })
+
+/**
+ * The last page has left a channel, or the channel was closed with pages on it.
+ *
+ * @since 0.1.0
+ */
+export const channelVacated = (channel: string): Event => event("channelVacated", { channel })
+
+/**
+ * A user is on a presence channel, with the first of its pages that is not hidden; `data` are that page's.
+ *
+ * @since 0.1.0
+ */
+export const memberJoined = (channel: string, uid: string, data: JsonObject): Event =>
+  event("memberJoined", { channel, uid, data })
+
+/**
+ * A user is no longer on a presence channel: the last of its pages that is not hidden has left; `data` are that page's.
+ *
+ * @since 0.1.0
+ */
+export const memberLeft = (channel: string, uid: string, data: JsonObject): Event =>
+  event("memberLeft", { channel, uid, data })
+
+/**
+ * A page has connected.
+ *
+ * @since 0.1.0
+ */
+export const browserConnected = (sid: string): Event => event("browserConnected", { sid })
+
+/**
+ * A page has disconnected; `uid` is whom it had authenticated as, if anybody.
+ *
+ * @since 0.1.0
+ */
+export const browserDisconnected = (sid: string, uid: string | undefined): Event =>
+  event("browserDisconnected", { sid, ...(uid !== undefined && { uid }) })

@@ -1,0 +1,122 @@
+/**
+ * What a vhost answers to a Client.
+ */
+
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Answer from "../../../protocol/Answer.ts"
+import { type FromClient, FromServer } from "../../../protocol/Command.ts"
+import { envelopeSize } from "../../../protocol/Frame.ts"
+import * as Json from "../../../protocol/Json.ts"
+import { BadRequestError, type StatusError } from "../../../protocol/KosmonautError.ts"
+import type { Subscription } from "../../domain/Page.ts"
+import type { ChannelInfo, Placed } from "../../engine/Channels.ts"
+import type { Vhost } from "../../engine/Vhosts.ts"
+
+/** Carries out a command and gives the answer, which is never larger than `maxMessageSize`. */
+export const answer = (
+  vhost: Vhost,
+  command: FromClient,
+  maxMessageSize: number
+): Effect.Effect<FromServer, StatusError> => {
+  const { accessTokens, channels, pages } = vhost
+  const largest = maxMessageSize - envelopeSize
+  switch (command._tag) {
+    case "OpenChannel":
+      return Effect.as(channels.open(command.channel), FromServer.Ok())
+    case "CloseChannel":
+      return Effect.as(channels.close(command.channel), FromServer.Ok())
+    case "Broadcast":
+      return Effect.as(
+        channels.broadcast(command.channel, command.event, Json.parseObjectOrEmpty(command.data), command),
+        FromServer.Ok()
+      )
+    case "AccessToken":
+      return Effect.map(
+        accessTokens.issue(command.uid, command.pattern),
+        (token) => FromServer.AccessTokenIssued({ token: Redacted.value(token) })
+      )
+    case "BroadcastAll":
+      return Effect.flatMap(Effect.fromResult(decodeBroadcasts(command.broadcasts)), (broadcasts) =>
+        Effect.map(
+          Effect.forEach(broadcasts, (one) => broadcastOne(vhost, one)),
+          (codes) => tell(codes satisfies typeof Answer.Broadcasts.Type)
+        ))
+    case "SendTo":
+      return Effect.as(
+        pages.sendTo(command.sid, command.event, Json.parseObjectOrEmpty(command.data)),
+        FromServer.Ok()
+      )
+    case "ListChannels":
+      return Effect.sync(() =>
+        tellPart("channels", channels.listAfter(command.prefix, command.after), channelOf, largest)
+      )
+    case "DescribeChannel":
+      return Effect.map(channels.describe(command.channel), (info) => tell(channelOf(info)))
+    case "ListSubscribers":
+      return Effect.map(
+        channels.subscribersAfter(command.channel, command.after),
+        (subscribers) => tellPart("subscribers", subscribers, subscriberOf, largest)
+      )
+    case "Disconnect":
+      return Effect.map(
+        pages.disconnect(command.by, command.who),
+        (disconnected) => tell({ disconnected } satisfies typeof Answer.Disconnected.Type)
+      )
+    default:
+      return Effect.fail(new BadRequestError({ detail: "only a worker says this" }))
+  }
+}
+
+// (In the shape that `FromClient.BroadcastAll` says.)
+const Broadcasts = Schema.Array(Schema.Union([
+  Schema.Tuple([Schema.String, Schema.NonEmptyString, Schema.JsonObject]),
+  Schema.Tuple([Schema.String, Schema.NonEmptyString, Schema.JsonObject, Schema.String])
+]))
+type Broadcast = (typeof Broadcasts.Type)[number]
+
+const decodeBroadcasts = (json: string): Result.Result<ReadonlyArray<Broadcast>, BadRequestError> =>
+  Result.mapError(
+    Result.flatMap(Json.parse(json), Schema.decodeUnknownResult(Broadcasts)),
+    () => new BadRequestError({ detail: "BA needs an array of broadcasts" })
+  )
+
+const broadcastOne = (vhost: Vhost, [channel, event, data, exceptSid]: Broadcast): Effect.Effect<number> =>
+  vhost.channels.broadcast(channel, event, data, { exceptSid }).pipe(
+    Effect.as(204),
+    Effect.catch((error) => Effect.succeed(error.code))
+  )
+
+const channelOf = ({ name, subscribers }: ChannelInfo): typeof Answer.Channel.Type => ({ name, subscribers })
+
+const subscriberOf = ({ data, page: { sid }, uid }: Subscription): typeof Answer.Subscriber.Type =>
+  uid === undefined ? { sid, data } : { sid, uid, data }
+
+const tell = (value: unknown): FromServer => FromServer.Answer({ json: JSON.stringify(value) })
+
+// As much of a list as fits, and the place to go on from.
+const tellPart = <A>(
+  name: string,
+  list: Iterable<Placed<A>>,
+  shape: (value: A) => object,
+  largest: number
+): FromServer => {
+  const parts: Array<string> = []
+  let size = 100
+  let next: number | null = null
+  for (const { place, value } of list) {
+    const part = JSON.stringify(shape(value))
+    size += encoder.encode(part).length + 1
+    if (size > largest && parts.length > 0) return FromServer.Answer({ json: listOf(name, parts, next) })
+    parts.push(part)
+    next = place
+  }
+  return FromServer.Answer({ json: listOf(name, parts, null) })
+}
+
+const listOf = (name: string, parts: ReadonlyArray<string>, next: number | null): string =>
+  `{${JSON.stringify(name)}:[${parts.join(",")}],"next":${next}}`
+
+const encoder = new TextEncoder()
