@@ -19,8 +19,7 @@ export const oneOf = <A>(...options: ReadonlyArray<Arb<A>>): Arb<A> =>
 export const pick = <const A>(values: ReadonlyArray<A>): Arb<A> =>
   oneOf(...values.map((value) => Arbitrary.Constant(value)))
 
-export const matching = (pattern: RegExp): Arb<string> =>
-  Arbitrary.schema(Schema.String.check(Schema.isPattern(pattern)))
+const matching = (pattern: RegExp): Arb<string> => Arbitrary.schema(Schema.String.check(Schema.isPattern(pattern)))
 
 /** Texts made of these pieces, in any order and number. */
 export const piecesOf = (pieces: ReadonlyArray<string>, maxLength: number): Arb<string> =>
@@ -88,9 +87,9 @@ export const jsonObject: Arb<JsonObject> = Arbitrary.map(
 
 export const channel: Arb<string> = Arbitrary.filter(matching(/^\w[\w\-.]*$/), ChannelName.isValid)
 
-export const token: Arb<string> = matching(/^\w{40}$/)
+const token: Arb<string> = matching(/^\w{40}$/)
 
-export const vhost: Arb<string> = Arbitrary.filter(matching(/^\/[\w-]+(?:\/[\w-]+)*$/), Endpoint.isVhostPath)
+const vhost: Arb<string> = Arbitrary.filter(matching(/^\/[\w-]+(?:\/[\w-]+)*$/), Endpoint.isVhostPath)
 
 const ipv4 = Arbitrary.map(
   Arbitrary.all([int(0, 255), int(0, 255), int(0, 255), int(0, 255)]),

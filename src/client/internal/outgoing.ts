@@ -11,7 +11,6 @@ import {
   MessageEncodeError,
   UnknownServerError
 } from "../../protocol/KosmonautError.ts"
-import type { Broadcast, BroadcastError } from "../Client.ts"
 
 /** A broadcast as it travels. */
 export interface EncodedBroadcast {
@@ -23,7 +22,12 @@ export interface EncodedBroadcast {
 
 /** A broadcast as it travels, or why it cannot. */
 export const encodeBroadcast = (
-  { channel, data, event, exceptSid }: Broadcast
+  { channel, data, event, exceptSid }: {
+    readonly channel: string
+    readonly event: string
+    readonly data?: object | undefined
+    readonly exceptSid?: string | undefined
+  }
 ): Result.Result<EncodedBroadcast, ChannelNotFoundError | BadRequestError | MessageEncodeError> =>
   ChannelName.isValid(channel)
     ? Result.map(
@@ -60,7 +64,10 @@ export const listOf = (broadcasts: ReadonlyArray<EncodedBroadcast>): string => {
 }
 
 /** What a status code says of one broadcast of many. */
-export const broadcastResult = (channel: string, code: number): Result.Result<void, BroadcastError> => {
+export const broadcastResult = (channel: string, code: number): Result.Result<
+  void,
+  BadRequestError | ChannelNotFoundError | UnknownServerError
+> => {
   switch (code) {
     case 204:
       return Result.void
