@@ -17,6 +17,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as References from "effect/References"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
@@ -144,8 +145,8 @@ export const group = <Group extends EventGroup.Any, H extends Handlers<Group>, E
   Layer.effectDiscard(Effect.gen(function*() {
     const router = yield* EventRouter
     const services = yield* Effect.context<ServicesOf<H>>()
-    // An event has a span and a scope of its own; those that the layer is built in are not its.
-    const provided = Context.omit(Tracer.ParentSpan, Scope.Scope)(services)
+    // An event has these of its own, and not those that the layer is built in.
+    const provided = Context.omit(Scope.Scope, Tracer.ParentSpan, References.CurrentLogAnnotations)(services)
     // The data of a message that a handler gets are its event's: that is what a route is for.
     const made = (Effect.isEffect(handlers) ? yield* handlers : handlers) as Readonly<Record<string, Routing.Handler>>
     yield* router.add(
@@ -192,16 +193,22 @@ const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routing.Routes, o
     Stream.runForEach(() => Deferred.succeed(started, undefined)),
     Effect.forkScoped({ startImmediately: true })
   )
-  yield* worker.listen({ lifecycle: options.lifecycle, onError, onMessage: (_, __, message) => onMessage(message) })
-    .pipe(
-      Effect.catchCause((cause) =>
-        Effect.flatMap(
-          Deferred.failCause(started, cause),
-          (atStart) => atStart || Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError(ended, cause)
-        )
-      ),
-      Effect.forkScoped
-    )
+  const listening = worker.listen({
+    lifecycle: options.lifecycle,
+    onError,
+    onMessage: (_event, _data, message) => onMessage(message),
+    // Those who hear of it have.
+    onException: () => Effect.void
+  })
+  yield* listening.pipe(
+    Effect.catchCause((cause) =>
+      Effect.flatMap(
+        Deferred.failCause(started, cause),
+        (atStart) => atStart || Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError(ended, cause)
+      )
+    ),
+    Effect.forkScoped
+  )
   yield* Deferred.await(started)
 })
 

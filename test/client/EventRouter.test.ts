@@ -10,9 +10,11 @@ import {
   Logger,
   Queue,
   Redacted,
+  References,
   Schedule,
   Schema,
-  Scope
+  Scope,
+  Tracer
 } from "effect"
 import { Client, EventGroup, EventRouter, Kosmonaut, type Worker } from "../../src/index.ts"
 import * as Browser from "../harness/Browser.ts"
@@ -168,6 +170,38 @@ describe("EventRouter", () => {
         assert.match(line, /^Error: An event was not handled: "chat\/say" Error: full/)
         assert.notInclude(line, "secret")
       })))
+  })
+
+  it.live("leaves each event its own span and name in the log, and a failed one is seen as failed", () => {
+    const spans: Array<Tracer.NativeSpan> = []
+    const tracer = Tracer.make({
+      span: (options) => {
+        const span = new Tracer.NativeSpan(options)
+        spans.push(span)
+        return span
+      }
+    })
+    return withBroker()(Effect.gen(function*() {
+      const { next, record } = yield* recorder
+      yield* run(EventRouter.layer(
+        Game,
+        {
+          move: () =>
+            Effect.gen(function*() {
+              yield* record((yield* Effect.currentSpan).name, yield* References.CurrentLogAnnotations)
+              return yield* Effect.fail("failed")
+            })
+        },
+        { onError: () => Effect.void, onException: () => Effect.void }
+      )).pipe(Effect.annotateLogs("service", "games"), Effect.withSpan("start"))
+      for (const data of [{ x: 1 }, { x: "no number" }]) yield* trigger("game/move", data)
+      assert.deepStrictEqual(yield* next, ["Worker.handle", { service: "games", "kosmonaut.event": "game/move" }])
+      const handled = yield* eventually(
+        Effect.sync(() => spans.filter(({ name, status }) => name === "Worker.handle" && status._tag === "Ended")),
+        ({ length }) => length === 2
+      )
+      for (const { status } of handled) assert.isTrue(status._tag === "Ended" && Exit.isFailure(status.exit))
+    })).pipe(Effect.provideService(Tracer.Tracer, tracer))
   })
 
   describe("groups", () => {

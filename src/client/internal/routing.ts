@@ -1,6 +1,6 @@
 /**
  * The handlers of events by their names on the wire, and what becomes of an event: it is handled, or somebody hears why
- * not. Nothing that a handler does, or one who hears, comes out of here as a failure.
+ * not. It fails then as well, so that the worker counts and traces it as what it is, and somebody there must go on.
  */
 
 import * as Cause from "effect/Cause"
@@ -62,23 +62,24 @@ export const dispatcher = <R1, R2, R3>(routes: Routes["all"], hearers: Hearers<R
   const groups = [...new Set([...routes.values()].map(({ event }) => event.group))]
 
   const hear = (error: RouterError) => survived("onError", () => onError(error))
+  const refuse = (error: RouterError) => Effect.andThen(hear(error), Effect.fail(error))
   const attempt = <R>(message: Message, handle: () => Effect.Effect<void, unknown, R>) =>
-    Effect.catchCause(
+    Effect.tapCause(
       Effect.scoped(Effect.suspend(handle)),
       (cause) => survived("onException", () => onException(cause, message))
     )
 
-  const onMessage = (message: Message): Effect.Effect<void, never, Exclude<R1 | R2 | R3, Scope.Scope>> => {
+  const onMessage = (message: Message): Effect.Effect<void, unknown, Exclude<R1 | R2 | R3, Scope.Scope>> => {
     const route = routes.get(message.event)
     if (route !== undefined) {
       const data = Event.decode(route.event, message.data)
       return Result.isSuccess(data)
         ? attempt(message, () => route.handle(withData(message, data.success)))
-        : hear(data.failure)
+        : refuse(data.failure)
     }
     if (fallback !== undefined) return attempt(message, () => fallback(message))
     const { event } = message
-    return hear(
+    return refuse(
       event.includes("/") ? new UndefinedHandlerError({ event, groups }) : new InvalidEventNameError({ event })
     )
   }
