@@ -12,7 +12,7 @@
  * @since 0.1.0
  */
 
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -23,10 +23,15 @@ import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
-import type { UnauthorizedError } from "../protocol/KosmonautError.ts"
+import type {
+  InvalidEventNameError,
+  MessageDecodeError,
+  UnauthorizedError,
+  UndefinedHandlerError
+} from "../protocol/KosmonautError.ts"
 import * as Routing from "./internal/routing.ts"
 import type { Message } from "./Message.ts"
-import { Worker } from "./Worker.ts"
+import { type ProtocolError, Worker } from "./Worker.ts"
 
 /**
  * The handlers of a group: a function for each of its events, and no other.
@@ -45,7 +50,7 @@ export type Handlers<Group extends EventGroup.Any> = {
  *
  * @since 0.1.0
  */
-export type RouterError = Routing.RouterError
+export type RouterError = UndefinedHandlerError | InvalidEventNameError | MessageDecodeError | ProtocolError
 
 /**
  * What a router can be told.
@@ -204,7 +209,7 @@ const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routing.Routes, o
     Effect.catchCause((cause) =>
       Effect.flatMap(
         Deferred.failCause(started, cause),
-        (atStart) => atStart || Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError(ended, cause)
+        (atStart) => atStart ? Effect.void : Effect.logError(ended, cause)
       )
     ),
     Effect.forkScoped

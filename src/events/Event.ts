@@ -26,7 +26,8 @@ const TypeId = "~kosmonaut/events/Event"
 export type PayloadSchema = Schema.ConstraintCodec<unknown, object>
 
 /**
- * The fields of an event's data, each such a Schema; the short form for `Schema.Struct` of them.
+ * The fields of an event's data, each such a Schema; the short form for `Schema.Struct` of them. With none, nothing
+ * travels, whatever is given.
  *
  * @since 0.1.0
  */
@@ -123,6 +124,8 @@ interface Codec {
 }
 
 const codec = (wireName: string, payload: PayloadSchema): Codec => {
+  // To a Schema `{}` is anything that is not null, and would pass as it is.
+  if (isEmpty(payload.ast)) return { encode: () => Result.succeed("{}"), decode: () => Result.succeed({}) }
   const json = Schema.toCodecJson(payload)
   const encoding = Schema.encodeUnknownResult(json)
   const decoding = Schema.decodeUnknownResult(json)
@@ -147,6 +150,9 @@ const codec = (wireName: string, payload: PayloadSchema): Codec => {
 // Getters, transformations and deep nesting may throw within a Schema, and one that is not synchronous does.
 const guarded = <A>(run: () => Result.Result<A, unknown>): Result.Result<A, unknown> =>
   Result.flatMap(Result.try(run), identity)
+
+const isEmpty = (ast: SchemaAST.AST): boolean =>
+  ast._tag === "Objects" && ast.propertySignatures.length === 0 && ast.indexSignatures.length === 0
 
 const canBeObject = (ast: SchemaAST.AST): boolean => {
   switch (ast._tag) {

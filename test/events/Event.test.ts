@@ -73,6 +73,12 @@ describe("Event", () => {
     )
   })
 
+  it("travels as the empty object where it has no fields", () => {
+    const secret = { password: "secret" }
+    expect(Event.encode(Everything.events.empty, secret)).toEqual(Result.succeed("{}"))
+    expect(Event.decode(Everything.events.empty, secret)).toEqual(Result.succeed({}))
+  })
+
   it("leaves out what the broker adds, unless its Schema asks for it", () => {
     const { deaf, keen } = EventGroup.make("a", {
       deaf: { text: Schema.String },
@@ -111,6 +117,7 @@ describe("Event", () => {
         return JSON.parse("{")
       }
     } // dprint-ignore
+    const anything = Event.make("all", "anything", Schema.declare((_): _ is object => true))
     const cyclic: Record<string, unknown> = {}
     cyclic["self"] = cyclic
     const refused: ReadonlyArray<Result.Result<unknown, { readonly _tag: string }>> = [
@@ -119,8 +126,8 @@ describe("Event", () => {
       Event.encode(Everything.events.json, cyclic as never),
       Event.encode(Everything.events.class, Object.setPrototypeOf(trap, Point.prototype)),
       Event.decode(Everything.events.class, trap),
-      Event.encode(Everything.events.empty, [1]),
-      Event.encode(Everything.events.empty, "text")
+      Event.encode(anything, [1]),
+      Event.encode(anything, () => 1)
     ]
     expect(refused.map((result) => Result.isFailure(result) && result.failure._tag)).toEqual([
       "MessageEncodeError",
