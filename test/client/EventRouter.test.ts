@@ -165,7 +165,7 @@ describe("EventRouter", () => {
     it.live("that fail are logged by the event's name, without its data", () =>
       withBroker()(Effect.gen(function*() {
         const log = yield* Queue.unbounded<string>()
-        yield* run(EventRouter.layer(Chat, { say: () => Effect.fail(new Error("full")), left: () => Effect.void }))
+        yield* run(EventRouter.layer(Chat, { say: () => Effect.die(new Error("full")), left: () => Effect.void }))
           .pipe(Effect.provide(logged(log)))
         yield* trigger("chat/say", { text: "secret", at: "1970-01-01T00:00:00.000Z" })
         const line = yield* Queue.take(log)

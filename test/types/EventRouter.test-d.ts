@@ -1,6 +1,8 @@
 /**
- * What the compiler promises about routers. `tsc` checks this file; nothing runs it.
+ * What the compiler promises about routers. `tsc` checks this file; nothing runs it. What it refuses, Effect's diagnostics
+ * would refuse once more.
  */
+// @effect-diagnostics missingLayerContext:off missingEffectError:off missingEffectContext:off
 import { Context, Effect, Layer, Schema, type Scope } from "effect"
 import { expectTypeOf } from "vitest"
 import { EventGroup, EventRouter, type KosmonautError, type Message, type Worker } from "../../src/index.ts"
@@ -107,4 +109,4 @@ EventRouter.serve(game, { onError: (error) => Effect.fail(error) })
 // @ts-expect-error who hears of exceptions does not fail
 EventRouter.serve(game, { onException: (cause) => Effect.failCause(cause) })
 // @ts-expect-error a group that nobody serves is no program
-Layer.launch(game) satisfies Effect.Effect<never>
+void (Layer.launch(game) satisfies Effect.Effect<never>)
