@@ -24,6 +24,8 @@ export * as Channel from "./events/Channel.ts"
 export * as Event from "./events/Event.ts"
 /** Events that belong together. */
 export * as EventGroup from "./events/EventGroup.ts"
+/** What happens by itself, as groups of events. */
+export * as Lifecycle from "./events/Lifecycle.ts"
 /** Where a vhost is and the token that opens it. */
 export * as Endpoint from "./protocol/Endpoint.ts"
 /** What can go wrong, one class per cause. */

@@ -69,7 +69,10 @@ export interface Options<out R1 = never, out R2 = never, out R3 = never> {
   readonly onException?:
     | ((cause: Cause.Cause<unknown>, message: Message) => Effect.Effect<unknown, never, R3>)
     | undefined
-  /** Whether to take lifecycle events, too, default no; they go to `fallback`. See `Worker.Handlers`. */
+  /**
+   * Whether to take lifecycle events, too; default yes where a group of `Lifecycle` is handled, otherwise no. Those without
+   * a handler go to `fallback`, and are ignored where it is absent.
+   */
   readonly lifecycle?: boolean | undefined
 }
 
@@ -199,7 +202,7 @@ const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routing.Routes, o
     Effect.forkScoped({ startImmediately: true })
   )
   const listening = worker.listen({
-    lifecycle: options.lifecycle,
+    lifecycle: options.lifecycle ?? Array.from(routes.all.keys()).some((name) => name.startsWith(":")),
     onError,
     onMessage: (_event, _data, message) => onMessage(message),
     // Those who hear of it have.

@@ -73,16 +73,36 @@ export const make = <const Name extends string, const P extends Payloads>(
   name: Name extends Wrong ? Advice : Name,
   payloads: P & { readonly [K in keyof P]: K extends Wrong ? Advice : unknown }
 ): EventGroup<Name, ToEvents<Name, P>> => {
-  const group = checked(name)
+  const wrong = [name, ...Object.keys(payloads)].find(isWrong)
+  return Result.getOrThrow(
+    // The compiler does not follow a condition that holds.
+    wrong === undefined ? Result.succeed(unchecked<Name, P>(name as Name, payloads)) : Result.fail(
+      new Error(
+        `Neither a group nor an event can be called ${JSON.stringify(wrong)}: a name is not empty, has no "/", ` +
+          `which stands between group and event, and does not begin with ":", as those of the system do`
+      )
+    )
+  )
+}
+
+/**
+ * Defines a group whatever the names, for those of the system.
+ *
+ * @internal
+ */
+export const unchecked = <const Name extends string, const P extends Payloads>(
+  name: Name,
+  payloads: P
+): EventGroup<Name, ToEvents<Name, P>> => {
   const events = Object.fromEntries(
     Object.entries<Event.PayloadSchema | Event.PayloadFields>(payloads).map((
       [event, payload]
-    ) => [event, Event.make(group, checked(event), payload)])
+    ) => [event, Event.make(name, event, payload)])
   )
-  // The compiler follows neither a record through its entries nor a condition that holds.
+  // The compiler does not follow a record through its entries.
   return Object.assign(
     function() {} as unknown as new(_: never) => {},
-    { [TypeId]: TypeId, identifier: group as Name, events: events as unknown as ToEvents<Name, P> } as const
+    { [TypeId]: TypeId, identifier: name, events: events as unknown as ToEvents<Name, P> } as const
   )
 }
 
@@ -90,14 +110,4 @@ type Wrong = "" | `:${string}` | `${string}/${string}`
 
 type Advice = "A name is not empty, has no / and does not begin with :"
 
-const checked = (name: string): string =>
-  Result.getOrThrow(
-    name === "" || name.startsWith(":") || name.includes("/")
-      ? Result.fail(
-        new Error(
-          `Neither a group nor an event can be called ${JSON.stringify(name)}: a name is not empty, has no "/", ` +
-            `which stands between group and event, and does not begin with ":", as those of the system do`
-        )
-      )
-      : Result.succeed(name)
-  )
+const isWrong = (name: string): boolean => name === "" || name.startsWith(":") || name.includes("/")

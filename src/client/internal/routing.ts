@@ -79,6 +79,8 @@ export const dispatcher = <R1, R2, R3>(routes: Routes["all"], hearers: Hearers<R
     }
     if (fallback !== undefined) return attempt(message, () => fallback(message))
     const { event } = message
+    // Whoever asked for some of the lifecycle events did not ask for all.
+    if (event.startsWith(":")) return Effect.void
     return refuse(
       event.includes("/") ? new UndefinedHandlerError({ event, groups }) : new InvalidEventNameError({ event })
     )
