@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Queue, Redacted, Result, Schedule, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Client, Endpoint, Transport, Worker } from "../../src/index.ts"
+import { Vhosts } from "../../src/server/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 
 const within = (options?: TestBroker.BackendOptions) =>
@@ -198,13 +199,14 @@ describe("TestBroker", () => {
 
   it.effect("is a broker of its own each time", () =>
     Effect.gen(function*() {
-      const brokers = yield* Effect.forEach(["/one", "/two"], (path) =>
-        Effect.map(Layer.build(TestBroker.layer({ path })), (context) =>
-          Effect.provideContext(TestBroker.TestBroker, context)))
-      const [one, two] = yield* Effect.all(brokers)
-      yield* one!.vhost.channels.open("room")
-      assert.deepStrictEqual(yield* two!.vhost.channels.list, [])
-      assert.deepStrictEqual([one!.vhost.path, two!.vhost.path], ["/one", "/two"])
+      const paths: Array<ReadonlyArray<string>> = []
+      const look = (path: string) =>
+        Layer.effectDiscard(Effect.gen(function*() {
+          const vhosts = yield* Vhosts.Vhosts
+          paths.push((yield* vhosts.list).map(({ path }) => path))
+        })).pipe(Layer.provide(TestBroker.layer({ path })))
+      yield* Layer.build(Layer.mergeAll(look("/one"), look("/two")))
+      assert.sameDeepMembers(paths, [["/one"], ["/two"]])
     }))
 
   it.effect("sends its workers away when it ends", () =>

@@ -117,6 +117,17 @@ describe("TestBrowser", () => {
       assert.strictEqual((yield* Effect.flip(joe.received(":error")))._tag, "BrowserClosedError")
     }).pipe(within))
 
+  it.effect("takes no answer for another's", () =>
+    Effect.gen(function*() {
+      const { browser } = yield* TestBroker.TestBroker
+      const joe = yield* browser({ uid: "joe" })
+      yield* joe.send("{")
+      yield* joe.send({ subscribe: { channel: "room" } })
+      assert.strictEqual((yield* joe.subscribe("private-room"))["channel"], "private-room")
+      assert.strictEqual((yield* joe.received(":subscribed"))["channel"], "room")
+      assert.strictEqual((yield* joe.received(":error"))["code"], 400)
+    }).pipe(within))
+
   it.effect("gives the channel where it is on it already", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
@@ -178,8 +189,10 @@ describe("TestBrowser", () => {
       assert.strictEqual((yield* Effect.flip(joe.send("ą".repeat(2501))))._tag, "BrowserClosedError")
       yield* joe.closed
       yield* ann.send("ą".repeat(2500))
+      const waiting = yield* Effect.forkChild(Effect.flip(ann.received("hello")), { startImmediately: true })
       yield* vhosts.remove("/test")
       yield* ann.closed
+      assert.strictEqual((yield* Fiber.join(waiting))._tag, "BrowserClosedError")
     }).pipe(within))
 })
 

@@ -11,9 +11,9 @@ import { turn } from "./pipe.ts"
 
 /** Everything one page has heard. */
 export interface Inbox {
-  /** Hears a message of the broker; nothing once it has ended. */
+  /** Hears a message of the broker. */
   readonly hearUnsafe: (message: string) => void
-  /** Nothing more is heard; `false` says that it was so already. */
+  /** Nothing more will be heard; `false` says that it was so already. */
   readonly endUnsafe: () => boolean
   readonly hasEnded: () => boolean
   /** How many events were heard. */
@@ -53,7 +53,7 @@ export const make = (): Inbox => {
   return {
     hearUnsafe: (message) => {
       const entry = Json.single(Result.getOrUndefined(Result.try(() => JSON.parse(message) as unknown)))
-      if (entry === undefined || ended.isOpen()) return
+      if (entry === undefined) return
       events.push({ event: entry[0], data: entry[1] })
       announce()
     },

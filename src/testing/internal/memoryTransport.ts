@@ -89,7 +89,6 @@ const makeRequester = Effect.fnUntraced(function*(options: {
   return {
     request: Effect.fnUntraced(function*(frames) {
       yield* Effect.fromResult(Frame.check(frames, bound))
-      if (Deferred.isDoneUnsafe(ended)) return yield* Deferred.await(ended)
       return yield* Effect.raceFirst(Deferred.await(ended), exchange(frames))
     })
   }
