@@ -24,7 +24,7 @@ import * as Inbox from "./internal/inbox.ts"
 import { refusal } from "./internal/refusal.ts"
 
 /**
- * The page's connection has ended: it was closed, or its vhost was removed.
+ * The page's connection has ended: by itself, by a backend, or because its vhost was removed.
  *
  * @since 0.1.0
  */
@@ -93,8 +93,11 @@ export interface TestBrowser {
   readonly heard: Effect.Effect<ReadonlyArray<Event>>
   /** Says `close`, hears `:closed`, and the connection ends. Where it has ended it does nothing. */
   readonly close: Effect.Effect<void>
-  /** Waits until the connection has ended. */
-  readonly closed: Effect.Effect<void>
+  /**
+   * Waits until the connection has ended, and gives the code of it: 1000 after `close`, 1009 after a message that was too
+   * large, 1001 when its vhost or itself has gone, 4403 when a backend has disconnected it.
+   */
+  readonly closed: Effect.Effect<number>
 }
 
 /**
@@ -111,10 +114,10 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
   const turns = yield* Semaphore.make(1)
 
   const handle = Effect.fnUntraced(function*(text: string) {
-    if (encoder.encode(text).length > options.maxMessageSize) yield* end
+    if (encoder.encode(text).length > options.maxMessageSize) yield* end(1009)
     if (inbox.hasEnded()) return yield* new BrowserClosedError({ sid: page.sid })
     const goesOn = yield* session.handle(text)
-    if (!goesOn) yield* end
+    if (!goesOn) yield* end(1000)
   })
   const send = Effect.fnUntraced(function*(message: unknown) {
     const text = typeof message === "string" ? message : yield* encode(message)
@@ -154,11 +157,23 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
 // The one place where a page is made.
 const connect = Effect.fnUntraced(function*(vhost: Vhost) {
   const inbox = Inbox.make()
-  const page: Page = { sid: SecureRandom.uuidV4Unsafe(), sendUnsafe: inbox.hearUnsafe }
+  const page: Page = {
+    sid: SecureRandom.uuidV4Unsafe(),
+    sendUnsafe: inbox.hearUnsafe,
+    closeUnsafe: inbox.endUnsafe
+  }
   const session = PageSession.make(vhost, page)
-  const end = Effect.suspend(() => inbox.endUnsafe() ? session.end : Effect.void)
-  yield* Effect.addFinalizer(() => end)
-  yield* Effect.forkScoped(Effect.andThen(vhost.removed, end))
+  const end = (code: number) =>
+    Effect.suspend(() => {
+      inbox.endUnsafe(code)
+      return session.end
+    })
+  yield* Effect.addFinalizer(() => end(1001))
+  yield* Effect.as(vhost.removed, 1001).pipe(
+    Effect.raceFirst(inbox.ended),
+    Effect.flatMap(end),
+    Effect.forkScoped
+  )
   return { inbox, page, session, end }
 })
 

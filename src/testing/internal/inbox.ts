@@ -11,10 +11,10 @@ import { turn } from "./pipe.ts"
 
 /** Everything one page has heard. */
 export interface Inbox {
-  /** Hears a message of the broker. */
+  /** Hears a message of the broker; nothing once it has ended. */
   readonly hearUnsafe: (message: string) => void
-  /** Nothing more will be heard; `false` says that it was so already. */
-  readonly endUnsafe: () => boolean
+  /** Nothing more will be heard; the first to say so says why, with a close code. */
+  readonly endUnsafe: (code: number) => void
   readonly hasEnded: () => boolean
   /** How many events were heard. */
   readonly size: () => number
@@ -23,8 +23,8 @@ export interface Inbox {
   /** The same, waiting for it. Fails when it cannot come any more. */
   readonly next: (event: string) => Effect.Effect<Json.JsonObject, void>
   readonly heard: Effect.Effect<ReadonlyArray<Event>>
-  /** Waits until nothing more is heard. */
-  readonly ended: Effect.Effect<void>
+  /** Waits until nothing more is heard, and gives the close code. */
+  readonly ended: Effect.Effect<number>
 }
 
 /** Makes an inbox, empty. */
@@ -33,6 +33,7 @@ export const make = (): Inbox => {
   const taken = new Set<Event>()
   const ended = Latch.makeUnsafe()
   const changed = Latch.makeUnsafe()
+  let closeCode = 0
   // Who waits looks again, in a turn of its own.
   const announce = () => {
     changed.openUnsafe()
@@ -53,20 +54,21 @@ export const make = (): Inbox => {
   return {
     hearUnsafe: (message) => {
       const entry = Json.single(Result.getOrUndefined(Result.try(() => JSON.parse(message) as unknown)))
-      if (entry === undefined) return
+      if (entry === undefined || ended.isOpen()) return
       events.push({ event: entry[0], data: entry[1] })
       announce()
     },
-    endUnsafe: () => {
-      const first = ended.openUnsafe()
+    endUnsafe: (code) => {
+      if (ended.isOpen()) return
+      closeCode = code
+      ended.openUnsafe()
       announce()
-      return first
     },
     hasEnded: () => ended.isOpen(),
     size: () => events.length,
     take,
     next,
     heard: Effect.sync(() => [...events]),
-    ended: turn(ended)
+    ended: Effect.map(turn(ended), () => closeCode)
   }
 }
