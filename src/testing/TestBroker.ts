@@ -47,7 +47,10 @@ export class TestBroker extends Context.Service<TestBroker, {
   ) => Effect.Effect<TestBrowser.TestBrowser, InternalError | TestBrowser.SayError, Scope.Scope>
   /** Cuts the network: all connections of backends end, and new ones are refused. */
   readonly cut: Effect.Effect<void>
-  /** Silences the network: connections stand, but nothing passes. What is sent is held until `restore`; `cut` loses it. */
+  /**
+   * Silences the network: connections stand, but nothing passes. What is sent is held until `restore`; `cut` loses it.
+   * A worker that is stopped in silence waits for the broker's answer to its goodbye, for its `drainTimeout`.
+   */
   readonly silence: Effect.Effect<void>
   /** Makes the network good again. Workers are back when their reconnecting schedule, and so the clock, has come to it. */
   readonly restore: Effect.Effect<void>
@@ -111,6 +114,8 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const { channels, path = "/test", token = defaultToken } = options
   const vhost = yield* vhosts.add({ path, token, channels })
   const { port } = yield* BackendEndpoint.make(network.listen, config.backendPort)
+  // However a test has left the network, everybody hears that the broker goes.
+  yield* Effect.addFinalizer(() => network.restore)
   return TestBroker.of({
     url: toUrl(new Endpoint({ scheme: "wr", host: config.host, port, vhost: path, token: vhost.token })),
     vhost,

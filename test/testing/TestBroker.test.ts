@@ -219,6 +219,19 @@ describe("TestBroker", () => {
       assert.strictEqual((yield* Effect.flip(session.pull)).reason, "Closed")
     }))
 
+  it.effect("does so in silence, too", () =>
+    Effect.gen(function*() {
+      yield* Effect.gen(function*() {
+        const { silence } = yield* TestBroker.TestBroker
+        const worker = yield* Worker.Worker
+        yield* listen(worker)
+        yield* becomes(worker, "Connected")
+        yield* silence
+        yield* TestClock.adjust("1 second")
+      }).pipe(within())
+      // Whoever listens still is stopped with the test, and waits for nothing.
+    }))
+
   it.effect("finishes what a worker has received when it is stopped", () =>
     Effect.gen(function*() {
       const { browser, vhost } = yield* TestBroker.TestBroker

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Redacted, Scope } from "effect"
-import { Client } from "../../src/index.ts"
+import { Client, Worker } from "../../src/index.ts"
 import { Vhosts } from "../../src/server/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 
@@ -157,7 +157,7 @@ describe("TestBrowser", () => {
       yield* joe.subscribe("presence-room")
       const waiting = yield* Effect.forkChild(Effect.flip(joe.received("hello")), { startImmediately: true })
       yield* joe.close
-      yield* joe.closed
+      assert.strictEqual(yield* joe.closed, 1000)
       yield* joe.close
       assert.strictEqual((yield* Fiber.join(waiting))._tag, "BrowserClosedError")
       assert.strictEqual((yield* Effect.flip(joe.subscribe("room")))._tag, "BrowserClosedError")
@@ -165,6 +165,37 @@ describe("TestBrowser", () => {
       assert.strictEqual((yield* ann.received(":memberLeft"))["uid"], "joe")
       yield* vhost.channels.broadcast("presence-room", "late", {})
       assert.notInclude((yield* joe.heard).map(({ event }) => event), "late")
+    }).pipe(within))
+
+  it.effect("is reached by a handler's answer, and disconnected by a backend", () =>
+    Effect.gen(function*() {
+      const { browser, vhost } = yield* TestBroker.TestBroker
+      const client = yield* Client.Client
+      const worker = yield* Worker.Worker
+      yield* Effect.forkScoped(
+        worker.listen({ onMessage: (_, data, message) => message.directReply("echo", { data, uid: message.uid }) })
+      )
+      const joe = yield* browser({ uid: "joe" })
+      yield* joe.trigger("say", { text: "hello" })
+      assert.deepStrictEqual(yield* joe.received("echo"), { data: { text: "hello", sid: joe.sid }, uid: "joe" })
+      yield* joe.subscribe("room")
+      assert.strictEqual(yield* client.disconnect({ uid: "joe" }), 1)
+      assert.deepStrictEqual(yield* joe.received(":closed"), { sid: joe.sid })
+      assert.strictEqual((yield* Effect.flip(joe.trigger("say")))._tag, "BrowserClosedError")
+      assert.strictEqual(yield* joe.closed, 4403)
+      assert.strictEqual((yield* Effect.flip(client.sendTo(joe.sid, "echo")))._tag, "BrowserNotFoundError")
+      assert.strictEqual((yield* client.channel("room")).subscribers, 0)
+      assert.strictEqual(vhost.pages.count(), 0)
+    }).pipe(within))
+
+  it.effect("hears nothing after it was disconnected", () =>
+    Effect.gen(function*() {
+      const { browser, vhost } = yield* TestBroker.TestBroker
+      const joe = yield* browser()
+      yield* joe.subscribe("room")
+      // All at once, as a broker's own code could.
+      yield* Effect.andThen(vhost.pages.disconnect("sid", joe.sid), vhost.channels.broadcast("room", "late", {}))
+      assert.strictEqual((yield* joe.heard).at(-1)?.event, ":closed")
     }).pipe(within))
 
   it.effect("goes without a word at the end of its scope", () =>
@@ -187,11 +218,11 @@ describe("TestBrowser", () => {
       const ann = yield* browser()
       const joe = yield* browser()
       assert.strictEqual((yield* Effect.flip(joe.send("ą".repeat(2501))))._tag, "BrowserClosedError")
-      yield* joe.closed
+      assert.strictEqual(yield* joe.closed, 1009)
       yield* ann.send("ą".repeat(2500))
       const waiting = yield* Effect.forkChild(Effect.flip(ann.received("hello")), { startImmediately: true })
       yield* vhosts.remove("/test")
-      yield* ann.closed
+      assert.strictEqual(yield* ann.closed, 1001)
       assert.strictEqual((yield* Fiber.join(waiting))._tag, "BrowserClosedError")
     }).pipe(within))
 })
