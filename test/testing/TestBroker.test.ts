@@ -114,21 +114,24 @@ describe("TestBroker", () => {
       assert.notDeepEqual(yield* vhost.lobby.info, before)
     }).pipe(within({ worker: { reconnect: Schedule.spaced("3 seconds") } })))
 
-  it.effect("expires the heartbeats of its workers, which come back when the network is restored", () =>
-    Effect.gen(function*() {
-      const { browser, expireWorkers, restore, vhost } = yield* TestBroker.TestBroker
-      const worker = yield* Worker.Worker
-      const handled = yield* listen(worker)
-      yield* becomes(worker, "Connected")
-      yield* expireWorkers
-      const joe = yield* browser({ uid: "joe" })
-      yield* joe.trigger("kept")
-      assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 1, workers: [] })
-      yield* restore
-      yield* TestClock.adjust("1 second")
-      assert.strictEqual(yield* Queue.take(handled), "kept")
-      assert.strictEqual((yield* vhost.lobby.info).workers.length, 1)
-    }).pipe(within({ heartbeatInterval: "100 millis", missedHeartbeats: 5 })))
+  it.effect.each([{}, { heartbeatInterval: "100 millis", missedHeartbeats: 5 }] as const)(
+    "expires the heartbeats of its workers, which come back when the network is restored: %o",
+    (options) =>
+      Effect.gen(function*() {
+        const { browser, expireWorkers, restore, vhost } = yield* TestBroker.TestBroker
+        const worker = yield* Worker.Worker
+        const handled = yield* listen(worker)
+        yield* becomes(worker, "Connected")
+        yield* expireWorkers
+        const joe = yield* browser({ uid: "joe" })
+        yield* joe.trigger("kept")
+        assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 1, workers: [] })
+        yield* restore
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(yield* Queue.take(handled), "kept")
+        assert.strictEqual((yield* vhost.lobby.info).workers.length, 1)
+      }).pipe(within(options))
+  )
 
   it.effect("holds what is said in silence until the network is restored", () =>
     Effect.gen(function*() {
