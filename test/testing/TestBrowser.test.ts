@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Redacted, Scope } from "effect"
+import { Effect, Exit, Fiber, Redacted, Scheduler, Scope } from "effect"
 import { Client, Worker } from "../../src/index.ts"
 import { Vhosts } from "../../src/server/index.ts"
-import { TestBroker } from "../../src/testing/index.ts"
+import { TestBroker, type TestBrowser } from "../../src/testing/index.ts"
 
 const channels = ["room", "presence-room", "private-room"]
 const within = Effect.provide(TestBroker.layerBackend({ channels, maxMessageSize: 5000 }))
@@ -128,6 +128,26 @@ describe("TestBrowser", () => {
       assert.strictEqual((yield* joe.received(":error"))["code"], 400)
     }).pipe(within))
 
+  it.effect("says one thing after the other, however many fibers speak", () =>
+    Effect.gen(function*() {
+      const { browser } = yield* TestBroker.TestBroker
+      const joe = yield* browser()
+      const tag = Effect.match({ onFailure: ({ _tag }: TestBrowser.SayError) => _tag, onSuccess: () => "said" })
+      const said = Effect.all([
+        tag(joe.subscribe("nowhere")),
+        tag(joe.subscribe("room")),
+        ...Array.from({ length: 10 }, () => tag(joe.send("{"))),
+        tag(joe.unsubscribe("room"))
+      ], { concurrency: "unbounded" })
+      // However often fibers let each other go on.
+      for (const budget of [3, 5, 8, 13, 21]) {
+        assert.deepStrictEqual(yield* Effect.provideService(said, Scheduler.MaxOpsBeforeYield, budget), [
+          "ChannelNotFoundError",
+          ...Array.from({ length: 12 }, () => "said")
+        ])
+      }
+    }).pipe(within))
+
   it.effect("gives the channel where it is on it already", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
@@ -206,9 +226,12 @@ describe("TestBrowser", () => {
       const scope = yield* Scope.make()
       const joe = yield* Scope.provide(browser({ uid: "joe" }), scope)
       yield* joe.subscribe("presence-room")
+      const kim = yield* Scope.provide(browser(), scope)
+      yield* kim.close
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual((yield* ann.received(":memberLeft"))["uid"], "joe")
       assert.strictEqual((yield* joe.heard).at(-1)?.event, ":memberJoined")
+      assert.deepStrictEqual([yield* joe.closed, yield* kim.closed], [1001, 1000])
     }).pipe(within))
 
   it.effect("is disconnected when its vhost is removed, and for a message that is too large", () =>
