@@ -3,6 +3,7 @@
  */
 
 import * as Result from "effect/Result"
+import * as Event from "../../events/Event.ts"
 import * as ChannelName from "../../protocol/ChannelName.ts"
 import * as Json from "../../protocol/Json.ts"
 import {
@@ -24,26 +25,33 @@ export interface EncodedBroadcast {
 export const encodeBroadcast = (
   { channel, data, event, exceptSid }: {
     readonly channel: string
-    readonly event: string
-    readonly data?: object | undefined
+    readonly event: Named
+    readonly data?: unknown
     readonly exceptSid?: string | undefined
   }
 ): Result.Result<EncodedBroadcast, ChannelNotFoundError | BadRequestError | MessageEncodeError> =>
   ChannelName.isValid(channel)
     ? Result.map(
       encodeEvent(event, data),
-      (data) => ({ channel, event, data, exceptSid: exceptSid === "" ? undefined : exceptSid })
+      (encoded) => ({ channel, ...encoded, exceptSid: exceptSid === "" ? undefined : exceptSid })
     )
     : Result.fail(new ChannelNotFoundError({ channel }))
 
-/** An event's data as they travel, or why they cannot. */
-export const encodeEvent = (
-  event: string,
-  data: object = {}
-): Result.Result<string, BadRequestError | MessageEncodeError> =>
-  event === "" ? Result.fail(new BadRequestError({ detail: "an event needs a name" })) : encodeData(data)
+/** An event by its name, or by its definition. */
+export type Named = string | Event.Any
 
-const encodeData = (data: object): Result.Result<string, MessageEncodeError> =>
+/** An event as it travels, or why it cannot. */
+export const encodeEvent = (
+  event: Named,
+  data: unknown = {}
+): Result.Result<{ readonly event: string; readonly data: string }, BadRequestError | MessageEncodeError> => {
+  if (event === "") return Result.fail(new BadRequestError({ detail: "an event needs a name" }))
+  return typeof event === "string"
+    ? Result.map(encodeData(data), (data) => ({ event, data }))
+    : Result.map(Event.encode(event, data), (data) => ({ event: event.wireName, data }))
+}
+
+const encodeData = (data: unknown): Result.Result<string, MessageEncodeError> =>
   Result.mapError(
     Json.stringify(data),
     (cause) => new MessageEncodeError({ argument: "the event's data", detail: "it cannot be written as JSON", cause })
