@@ -51,6 +51,8 @@ export const check = (
   options: { readonly maxMessageSize: number; readonly lines: boolean }
 ): Result.Result<Frames, MessageEncodeError> => {
   let size = 4
+  // A code unit has at most three bytes: only what may be too much is counted exactly.
+  const mayBeTooMuch = frames.reduce((units, frame) => units + frame.length + 1, 0) * 3 + 4 > options.maxMessageSize
   const command = frames[0]?.slice(0, 8)
   for (let index = 0; index < frames.length; index++) {
     const frame = frames[index]!
@@ -58,7 +60,7 @@ export const check = (
       Result.fail(new MessageEncodeError({ argument: `argument ${index} of ${command}`, detail }))
     if (options.lines && /[\r\n]/.test(frame)) return refuse("it holds a line break, which classic TCP cannot carry")
     if (!frame.isWellFormed()) return refuse("it holds half of a surrogate pair, which is not Unicode text")
-    size += encoder.encode(frame).length + 1
+    if (mayBeTooMuch) size += encoder.encode(frame).length + 1
   }
   return size <= options.maxMessageSize ? Result.succeed(frames) : Result.fail(
     new MessageEncodeError({
