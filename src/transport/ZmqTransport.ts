@@ -15,11 +15,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type { Endpoint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
 import * as Identity from "../protocol/Identity.ts"
-import { ConnectionError, type MessageEncodeError } from "../protocol/KosmonautError.ts"
+import { ConnectionError, type MessageEncodeError, type RequestTimeoutError } from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
 import * as Outbox from "./internal/outbox.ts"
 import * as PendingRequests from "./internal/pendingRequests.ts"
@@ -35,7 +36,7 @@ export const make = (options: Options = {}): Transport["Service"] => {
   const maxMessageSize = options.maxMessageSize ?? Frame.defaultMaxMessageSize
   const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
   const bound = { maxMessageSize: maxMessageSize - Frame.envelopeSize, lines: false }
-  const check = (frames: Frame.Frames) => Effect.fromResult(Frame.check(frames, bound))
+  const check = (frames: Frame.Frames) => Frame.check(frames, bound)
 
   const dial = Effect.fnUntraced(function*(kind: Identity.Kind, endpoint: Endpoint) {
     const routingId = Identity.encode(Identity.make(kind, endpoint, SecureRandom.uuidV4Unsafe()))
@@ -83,7 +84,7 @@ export const layer = (options?: Options): Layer.Layer<Transport> => Layer.sync(T
 const makeRequester = Effect.fnUntraced(function*(options: {
   readonly endpoint: Endpoint
   readonly requestTimeout: Duration.Duration
-  readonly check: (frames: Frame.Frames) => Effect.Effect<Frame.Frames, MessageEncodeError>
+  readonly check: (frames: Frame.Frames) => Result.Result<Frame.Frames, MessageEncodeError>
   readonly dial: Effect.Effect<Mailbox, ConnectionError, Scope.Scope>
 }): Effect.fn.Return<Requester, never, Scope.Scope> {
   const scope = yield* Effect.scope
@@ -151,13 +152,13 @@ const makeRequester = Effect.fnUntraced(function*(options: {
   yield* Effect.addFinalizer(() => Effect.sync(() => lost(failure("Closed", new Error("the client was closed")))))
   return {
     request: (frames) =>
-      Effect.flatMap(
-        options.check(frames),
-        () =>
-          current === undefined
-            ? Effect.flatMap(connect, (mailbox) => ask(mailbox, frames))
-            : ask(current.mailbox, frames)
-      )
+      Effect.suspend((): Effect.Effect<Frame.Frames, MessageEncodeError | ConnectionError | RequestTimeoutError> => {
+        const checked = options.check(frames)
+        if (Result.isFailure(checked)) return Effect.fail(checked.failure)
+        return current === undefined
+          ? Effect.flatMap(connect, (mailbox) => ask(mailbox, frames))
+          : ask(current.mailbox, frames)
+      })
   }
 })
 

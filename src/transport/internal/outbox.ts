@@ -13,6 +13,9 @@ export interface Outbox {
   readonly flushUnsafe: () => void
 }
 
+/** How many items do not wait for more: while one side writes the next of them, the other already reads these. */
+const enough = 32
+
 /** Makes an outbox. It is flushed when `schedule` says so, once for all that was sent meanwhile. */
 export const make = (options: {
   readonly maxMessageSize: number
@@ -36,7 +39,9 @@ export const make = (options: {
   }
   return {
     sendUnsafe: ({ envelope, frames }, settled) => {
-      if (waiting.push({ envelope, frames, settled }) === 1) options.schedule(flushUnsafe)
+      const length = waiting.push({ envelope, frames, settled })
+      if (length === 1) options.schedule(flushUnsafe)
+      else if (length === enough) flushUnsafe()
     },
     flushUnsafe
   }
