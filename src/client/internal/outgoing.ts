@@ -11,7 +11,14 @@ import {
   MessageEncodeError,
   UnknownServerError
 } from "../../protocol/KosmonautError.ts"
-import type { Broadcast, BroadcastError } from "../Client.ts"
+
+/** A broadcast as it is asked for. */
+export interface Broadcast {
+  readonly channel: string
+  readonly event: string
+  readonly data?: object | undefined
+  readonly exceptSid?: string | undefined
+}
 
 /** A broadcast as it travels. */
 export interface EncodedBroadcast {
@@ -60,7 +67,10 @@ export const listOf = (broadcasts: ReadonlyArray<EncodedBroadcast>): string => {
 }
 
 /** What a status code says of one broadcast of many. */
-export const broadcastResult = (channel: string, code: number): Result.Result<void, BroadcastError> => {
+export const broadcastResult = (
+  channel: string,
+  code: number
+): Result.Result<void, ChannelNotFoundError | BadRequestError | UnknownServerError> => {
   switch (code) {
     case 204:
       return Result.void
