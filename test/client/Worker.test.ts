@@ -394,7 +394,7 @@ describe("Worker", () => {
       let beats = 0
       const transport = Transport.Transport.of({
         schemes: ["wr"],
-        requester: () => Effect.die("no Client here"),
+        requester: () => Effect.succeed({ request: () => Effect.die("nobody asks here") }),
         session: () =>
           Effect.succeed({
             send: ([command]) =>
