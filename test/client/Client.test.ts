@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Config, ConfigProvider, Effect, Layer, Redacted, Result, type Scope } from "effect"
+import { Arbitrary, Config, ConfigProvider, Effect, Layer, Option, Redacted, Result, type Scope, Tracer } from "effect"
 import { Client, Kosmonaut, TcpTransport, Transport, ZmqTransport } from "../../src/index.ts"
 import type { BrokerConfig } from "../../src/server/index.ts"
 import * as Browser from "../harness/Browser.ts"
@@ -401,6 +401,31 @@ describe.each(transports)("Client over $name", ({ url }) => {
           assert.notInclude(String(error), "may not know")
         }
       }).pipe(Effect.provide(Kosmonaut.layer({ url: broker.url })))
+    }))
+
+  it.live("goes on with a caller's trace at the broker, where they trace", () =>
+    Effect.gen(function*() {
+      const spans: Array<Tracer.Span> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      yield* within(
+        Effect.withSpan(Client.Client.use((client) => client.broadcast("room", "hello", { n: 1 })), "caller")
+      ).pipe(Effect.provideService(Tracer.Tracer, tracer))
+      const [caller, asking, answering, ...more] = spans
+      const parentOf = (span: Tracer.Span | undefined) => Option.getOrUndefined(span!.parent)
+      assert.deepStrictEqual(more, [])
+      assert.strictEqual(parentOf(asking), caller)
+      assert.deepInclude(parentOf(answering), {
+        _tag: "ExternalSpan",
+        traceId: caller!.traceId,
+        spanId: asking!.spanId
+      })
+      assert.deepStrictEqual(spans.map(({ status }) => status._tag), ["Ended", "Ended", "Ended"])
     }))
 
   it.live("reports a pattern that does not compile", () =>

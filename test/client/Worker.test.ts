@@ -133,6 +133,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
           ["TR", "{\"a\":{},\"b\":{}}"],
           ["??"],
           ["OK"],
+          ["OK", "[]"],
           ["TR", "{\"chat/say\":{}}"]
         ]
         for (const frames of said) peer.sendUnsafe(frames)
@@ -148,9 +149,30 @@ describe.each(transports)("Worker over $name", ({ url }) => {
             "MessageDecodeError",
             "MessageDecodeError",
             "MessageDecodeError",
+            "MessageDecodeError",
             "chat/say"
           ]
         ) assert.strictEqual(yield* Queue.take(heard), expected)
+      }))
+
+    it.live("says with every connection whether it takes lifecycle events", () =>
+      Effect.gen(function*() {
+        const { broker, worker } = yield* withFake({ drainTimeout: "50 millis" })
+        const onMessage = () => Effect.void
+        for (const lifecycle of [true, false, undefined]) {
+          const listening = yield* Effect.forkScoped(worker.listen({ onMessage, lifecycle }))
+          // The second time after it was sent away.
+          for (let n = 0; n < 2; n++) {
+            const { frames, peer } = yield* broker.nextOf("RD")
+            assert.deepStrictEqual(frames, ["RD", JSON.stringify({ lifecycle: lifecycle === true })])
+            peer.sendUnsafe(["QT"])
+          }
+          yield* Fiber.interrupt(listening)
+        }
+        yield* Effect.forkScoped(Stream.runDrain(worker.messages))
+        // What was left of the last listener may come before.
+        const { frames } = yield* broker.nextOf("RD")
+        assert.deepStrictEqual(frames, ["RD", `{"lifecycle":false}`])
       }))
 
     it.live("ends with the 402 that comes later, too", () =>

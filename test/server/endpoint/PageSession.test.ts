@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Effect, Redacted } from "effect"
+import { Arbitrary, Effect, Option, Redacted, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { decodeOrigin } from "../../../src/protocol/Command.ts"
 import type { JsonObject } from "../../../src/protocol/Json.ts"
@@ -506,6 +506,32 @@ describe("PageSession", () => {
         sid: "a",
         uid: "ann"
       }])
+    }))
+
+  it.effect("begins a trace with every event where somebody traces, whatever the page says of one", () =>
+    Effect.gen(function*() {
+      const spans: Array<Tracer.Span> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      const world = yield* makeVhost()
+      yield* world.attend
+      const a = enter(world, "a")
+      yield* a.authenticate("joe")
+      const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+      yield* Effect.withSpan(a.says("trigger", { event: "e", data: { traceparent } }), "around").pipe(
+        Effect.provideService(Tracer.Tracer, tracer)
+      )
+      const [, span] = spans
+      expect(Option.isNone(span!.parent)).toBe(true)
+      expect(world.origins).toEqual([
+        { sid: "a", uid: "joe", traceparent: `00-${span!.traceId}-${span!.spanId}-01` }
+      ])
+      expect(world.triggered).toEqual([{ e: { traceparent, sid: "a" } }])
     }))
 
   it.effect("happens to be told of to workers that take it, each thing once and in order", () =>
