@@ -7,7 +7,7 @@
 import type * as Effect from "effect/Effect"
 import type { Event, Origin } from "../protocol/Command.ts"
 import type { JsonObject } from "../protocol/Json.ts"
-import { type BrowserNotFoundError, type ChannelNotFoundError } from "../protocol/KosmonautError.ts"
+import type { BrowserNotFoundError, ChannelNotFoundError } from "../protocol/KosmonautError.ts"
 import type { Client, RequestError } from "./Client.ts"
 
 /**
