@@ -25,11 +25,16 @@ const subscribed = Effect.fnUntraced(function*(channel: string, options?: { read
 const tagsOf = (results: ReadonlyArray<Result.Result<void, Client.BroadcastError>>) =>
   results.map((result) => Result.isFailure(result) ? result.failure._tag : undefined)
 
+interface AnyError {
+  readonly _tag: string
+  readonly message: string
+}
+
 /** Everything that is asked for with a command that the original does not know. */
 const additions: ReadonlyArray<
   readonly [
     string,
-    (client: Client.Client["Service"]) => Effect.Effect<unknown, Client.RequestError | { readonly _tag: string }>
+    (client: Client.Client["Service"]) => Effect.Effect<unknown, AnyError>
   ]
 > = [
   ["broadcast to all but one", (client) => client.broadcast("room", "e", {}, { exceptSid: "s" })],
@@ -202,10 +207,10 @@ describe.each(transports)("Client over $name", ({ url }) => {
       const [ann, joe] = [yield* subscribed("room"), yield* subscribed("room")]
       yield* client.broadcast("room", "hello", { n: 1 }, { exceptSid: ann.sid })
       // Nobody is left out by nobody's name.
-      yield* client.broadcast("room", "then", {}, { exceptSid: "" })
+      yield* client.broadcast("room", "next", {}, { exceptSid: "" })
       yield* client.broadcast("room", "last", {}, {})
       assert.deepStrictEqual([yield* ann.next, yield* ann.next], [
-        { then: { channel: "room" } },
+        { next: { channel: "room" } },
         { last: { channel: "room" } }
       ])
       assert.deepStrictEqual(yield* joe.next, { hello: { n: 1, channel: "room" } })
@@ -386,7 +391,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
         for (const [what, ask] of additions) {
           const error = yield* Effect.flip(ask(client))
           assert.strictEqual(error._tag, "BadRequestError", what)
-          assert.include(String(error), "may not know this command", what)
+          assert.include(error.message, "may not know this command", what)
         }
         for (
           const ask of [
@@ -396,9 +401,9 @@ describe.each(transports)("Client over $name", ({ url }) => {
             client.requestSingleAccessToken("joe", ".*")
           ]
         ) {
-          const error = yield* Effect.flip<unknown, Client.RequestError | { readonly _tag: string }, never>(ask)
+          const error = yield* Effect.flip<unknown, AnyError, never>(ask)
           assert.strictEqual(error._tag, "BadRequestError")
-          assert.notInclude(String(error), "may not know")
+          assert.notInclude(error.message, "may not know")
         }
       }).pipe(Effect.provide(Kosmonaut.layer({ url: broker.url })))
     }))

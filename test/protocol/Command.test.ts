@@ -116,6 +116,8 @@ describe("Command", () => {
     ["a pattern is a JSON object that says so", ["AT", "joe", `{"traceparent":"x"}`]],
     ["the data of one page are", ["ST", "s", "hello", `{"traceparent":"x"}`]],
     ["the prefix is", ["LC", `{"traceparent":"x"}`, "0"]],
+    ["the place is", ["LC", "a", `{"traceparent":"x"}`]],
+    ["the place among subscribers is", ["LS", "a", `{"traceparent":"x"}`]],
     ["another broadcast's data are", ["BX", "room", "hello", "{}", `{"traceparent":"x"}`]],
     ["what follows says something else", ["OC", "room", `{"later":1}`]],
     ["what follows is no object", ["OC", "room", `"traceparent"`, "[]"]],

@@ -226,9 +226,9 @@ describe("BackendEndpoint", () => {
               yield* page.nextOf(":subscribed")
             }
             expect(yield* ask("BX", "room", "hello", `{"n":1}`, a.sid)).toEqual(["OK"])
-            expect(yield* ask("BC", "room", "then", "{}")).toEqual(["OK"])
+            expect(yield* ask("BC", "room", "next", "{}")).toEqual(["OK"])
             expect([yield* a.next, yield* b.next]).toEqual([
-              { then: { channel: "room" } },
+              { next: { channel: "room" } },
               { hello: { n: 1, channel: "room" } }
             ])
           }))
