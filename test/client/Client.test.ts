@@ -1,7 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Config, ConfigProvider, Effect, Layer, Option, Redacted, Result, type Scope, Tracer } from "effect"
 import { Client, Kosmonaut, TcpTransport, Transport, ZmqTransport } from "../../src/index.ts"
-import type { BrokerConfig } from "../../src/server/index.ts"
 import * as Browser from "../harness/Browser.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
@@ -50,8 +49,8 @@ const additions: ReadonlyArray<
 describe.each(transports)("Client over $name", ({ url }) => {
   const within = <A, E>(
     effect: Effect.Effect<A, E, Client.Client | TestBroker | Scope.Scope>,
-    options?: BrokerConfig.Options
-  ) => effect.pipe(Effect.provide(Layer.provideMerge(backend(url), layer(options))))
+    options?: { readonly maxMessageSize: number }
+  ) => effect.pipe(Effect.provide(Layer.provideMerge(backend(url, options), layer(options))))
 
   /** A client of a broker that answers with these frames. */
   const answered = Effect.fnUntraced(function*(frames: ReadonlyArray<string>) {
