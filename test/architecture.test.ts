@@ -100,6 +100,10 @@ const bans: Record<string, Record<string, readonly [Finder, string]>> = {
   "server/engine/*": {
     "socket": [imported(/^effect\/(socket|net|http)\//), "leave sockets to server/endpoint"]
   },
+  "testing/*": {
+    "socket": [imported(/^effect\/(socket|net|http)\//), "stay in memory"],
+    "timer": [name(/^set(Timeout|Interval|Immediate)$/), "use Effect's clock and scheduler, so that TestClock works"]
+  },
   "server/Broker.ts": {
     "branch": [kind("IfStatement", "SwitchStatement"), "only compose layers here"],
     "loop": [({ type }) => /^(For|While|DoWhile)/.test(type), "only compose layers here"]
@@ -372,6 +376,8 @@ describe("the checker", () => {
     ["transport/A.ts", "const channel = 1", "no vhost or channel in src/transport/*"],
     ["server/domain/A.ts", `import * as Ref from "effect/Ref"`, "no state in src/server/domain/*"],
     ["server/engine/A.ts", `import * as Socket from "effect/socket/Socket"`, "no socket in src/server/engine/*"],
+    ["testing/A.ts", `import * as Socket from "effect/socket/Socket"`, "no socket in src/testing/*"],
+    ["testing/A.ts", "setImmediate(f)", "no timer in src/testing/*"],
     ["server/Broker.ts", "for (;;) {}", "no loop in src/server/Broker.ts"]
   ])("objects in %s to %s", (file, line, problem) => {
     expect(problems(file, "/** A module. */", line)).toEqual([expect.stringContaining(`2: ${problem}`)])

@@ -12,8 +12,9 @@ import * as Socket from "effect/socket/Socket"
 import * as Json from "../protocol/Json.ts"
 
 /**
- * A page did not hear what it should have heard.
+ * A page did not hear what it should have heard. Exported for the declarations of the demo, which name it.
  *
+ * @public
  * @since 0.1.0
  */
 export class DemoError extends Schema.TaggedError<DemoError>("kosmonaut/cli/DemoPage/DemoError")("DemoError", {

@@ -17,6 +17,9 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import type { Channel } from "../events/Channel.ts"
+import type * as Event from "../events/Event.ts"
+import type * as EventGroup from "../events/EventGroup.ts"
 import * as Answer from "../protocol/Answer.ts"
 import * as ChannelName from "../protocol/ChannelName.ts"
 import { FromClient } from "../protocol/Command.ts"
@@ -38,7 +41,7 @@ import {
 } from "../protocol/KosmonautError.ts"
 import type { Transport } from "../transport/Transport.ts"
 import * as Asking from "./internal/asking.ts"
-import { broadcastResult, encodeBroadcast, encodeEvent, listOf } from "./internal/outgoing.ts"
+import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoing.ts"
 import { resolve } from "./internal/target.ts"
 
 /**
@@ -116,6 +119,21 @@ export interface Subscriber {
 }
 
 /**
+ * A channel that knows its events.
+ *
+ * @since 0.1.0
+ */
+export interface TypedChannel<in out Group extends EventGroup.Any> {
+  readonly name: string
+  /** Delivers an event of the channel's group, by its name there, as `Client.broadcast` does. */
+  readonly broadcast: <Name extends keyof Group["events"] & string>(
+    event: Name,
+    data: Event.Data<Group["events"][Name]>,
+    options?: BroadcastOptions
+  ) => Effect.Effect<void, RequestError | ChannelNotFoundError>
+}
+
+/**
  * A broker's client.
  *
  * The commands after `requestSingleAccessToken` are additions to WebRocket 0.3. A broker that does not know them, as the
@@ -133,15 +151,24 @@ export class Client extends Context.Service<Client, {
   readonly closeChannel: (channel: string) => Effect.Effect<void, RequestError | ChannelNotFoundError>
   /**
    * Delivers `event` with `data` to every page on `channel`. Success says that the broker has handed it to all of them,
-   * not that they have read it. `data` is anything whose JSON is an object, default `{}`. With `exceptSid`, an addition
-   * to WebRocket 0.3, one page does not hear it.
+   * not that they have read it. `event` is a name, and then `data` is anything whose JSON is an object, default `{}`; or
+   * it is defined, and then its Schema says what `data` are. With `exceptSid`, an addition to WebRocket 0.3, one page
+   * does not hear it.
    */
-  readonly broadcast: (
-    channel: string,
-    event: string,
-    data?: object,
-    options?: BroadcastOptions
-  ) => Effect.Effect<void, RequestError | ChannelNotFoundError>
+  readonly broadcast: {
+    (
+      channel: string,
+      event: string,
+      data?: object,
+      options?: BroadcastOptions
+    ): Effect.Effect<void, RequestError | ChannelNotFoundError>
+    <E extends Event.Any>(
+      channel: string,
+      event: E,
+      data: Event.Data<E>,
+      options?: BroadcastOptions
+    ): Effect.Effect<void, RequestError | ChannelNotFoundError>
+  }
   /**
    * Asks for a token with which one page may authenticate once, as the user `uid`, for the private and presence channels
    * whose whole name matches `pattern` (RE2 syntax; a name put into it must be quoted). It is good for an hour, unless the
@@ -157,17 +184,26 @@ export class Client extends Context.Service<Client, {
     broadcasts: ReadonlyArray<Broadcast>
   ) => Effect.Effect<ReadonlyArray<Result.Result<void, BroadcastError>>, RequestError>
   /** Sends `event` with `data` to the one page of this `sid`, whatever channels it is on. */
-  readonly sendTo: (
-    sid: string,
-    event: string,
-    data?: object
-  ) => Effect.Effect<void, RequestError | BrowserNotFoundError>
+  readonly sendTo: {
+    (sid: string, event: string, data?: object): Effect.Effect<void, RequestError | BrowserNotFoundError>
+    <E extends Event.Any>(
+      sid: string,
+      event: E,
+      data: Event.Data<E>
+    ): Effect.Effect<void, RequestError | BrowserNotFoundError>
+  }
   /** The open channels, in the order of their opening; with `prefix` those whose name begins with it. */
   readonly channels: (
     options?: { readonly prefix?: string | undefined }
   ) => Effect.Effect<ReadonlyArray<ChannelInfo>, RequestError>
-  /** An open channel: its kind and how many pages are on it. */
-  readonly channel: (name: string) => Effect.Effect<ChannelInfo, RequestError | ChannelNotFoundError>
+  /**
+   * A channel's name asks for it: its kind and how many pages are on it. A channel that is defined with its events gives
+   * the typed way to it, and asks nothing.
+   */
+  readonly channel: {
+    (name: string): Effect.Effect<ChannelInfo, RequestError | ChannelNotFoundError>
+    <Group extends EventGroup.Any>(channel: Channel<Group>): TypedChannel<Group>
+  }
   /** Who is on a channel and not hidden, in the order of their coming. */
   readonly subscribers: (
     channel: string
@@ -208,6 +244,28 @@ export const make = Effect.fnUntraced(function*(
 
   const { ask, query, tell } = Asking.make(endpoint, requester)
 
+  const broadcast = (channel: string, event: Named, data?: unknown, options?: BroadcastOptions) =>
+    Effect.flatMap(
+      Effect.fromResult(encodeBroadcast({ channel, event, data, ...options })),
+      (encoded) => tell(FromClient.Broadcast(encoded), notFound(channel))
+    )
+
+  const describe = (channel: string) =>
+    ChannelName.isValid(channel)
+      ? Effect.map(query(FromClient.DescribeChannel({ channel }), Answer.Channel, notFound(channel)), channelInfo)
+      : Effect.fail(new ChannelNotFoundError({ channel }))
+
+  const typed = <Group extends EventGroup.Any>({ group, name }: Channel<Group>): TypedChannel<Group> => ({
+    name,
+    broadcast: (event, data, options) => broadcast(name, group.events[event]!, data, options)
+  })
+
+  function channel(name: string): ReturnType<typeof describe>
+  function channel<Group extends EventGroup.Any>(channel: Channel<Group>): TypedChannel<Group>
+  function channel(channel: string | Channel<EventGroup.Any>) {
+    return typeof channel === "string" ? describe(channel) : typed(channel)
+  }
+
   return Client.of({
     openChannel: (channel) =>
       ChannelName.isValid(channel)
@@ -219,11 +277,7 @@ export const make = Effect.fnUntraced(function*(
         ? tell(FromClient.CloseChannel({ channel }), notFound(channel))
         : Effect.fail(new ChannelNotFoundError({ channel })),
 
-    broadcast: (channel, event, data, options) =>
-      Effect.flatMap(
-        Effect.fromResult(encodeBroadcast({ channel, event, data, ...options })),
-        (broadcast) => tell(FromClient.Broadcast(broadcast), notFound(channel))
-      ),
+    broadcast,
 
     requestSingleAccessToken: Effect.fnUntraced(function*(uid, pattern) {
       if (uid === "" || pattern === "") {
@@ -246,14 +300,12 @@ export const make = Effect.fnUntraced(function*(
       return encoded.map(Result.flatMap(({ channel }) => broadcastResult(channel, codes[answered++]!)))
     }),
 
-    sendTo: Effect.fnUntraced(function*(sid, event, data) {
-      if (sid === "") return yield* new BrowserNotFoundError({ sid })
-      const json = yield* Effect.fromResult(encodeEvent(event, data))
-      yield* tell(
-        FromClient.SendTo({ sid, event, data: json }),
-        (code) => code === 455 ? new BrowserNotFoundError({ sid }) : undefined
-      )
-    }),
+    sendTo: (sid: string, event: Named, data?: unknown) =>
+      sid === ""
+        ? Effect.fail(new BrowserNotFoundError({ sid }))
+        : Effect.flatMap(Effect.fromResult(encodeEvent(event, data)), (encoded) =>
+          tell(FromClient.SendTo({ sid, ...encoded }), (code) =>
+            code === 455 ? new BrowserNotFoundError({ sid }) : undefined)),
 
     channels: ({ prefix = "" } = {}) =>
       everyPage((after) =>
@@ -263,10 +315,7 @@ export const make = Effect.fnUntraced(function*(
         )
       ),
 
-    channel: (channel) =>
-      ChannelName.isValid(channel)
-        ? Effect.map(query(FromClient.DescribeChannel({ channel }), Answer.Channel, notFound(channel)), channelInfo)
-        : Effect.fail(new ChannelNotFoundError({ channel })),
+    channel,
 
     subscribers: (channel) =>
       ChannelName.isValid(channel)

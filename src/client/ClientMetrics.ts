@@ -7,7 +7,7 @@
 import * as Metric from "effect/Metric"
 
 /**
- * Requests of Clients, by `command` (`OpenChannel`, `Broadcast`, …) and `outcome` (`ok`, `interrupted`, or the error's tag).
+ * Requests of Clients, by `command` (`openChannel`, `broadcast`, …) and `outcome` (`ok`, `interrupted`, or the error's tag).
  *
  * @since 0.1.0
  */
@@ -57,7 +57,7 @@ export const protocolErrors = Metric.counter("kosmonaut_worker_protocol_errors",
 })
 
 /**
- * Connections that Workers made after one was lost.
+ * Connections that Workers made after one was lost or could not be made.
  *
  * @since 0.1.0
  */

@@ -5,7 +5,8 @@
  */
 
 import type * as Effect from "effect/Effect"
-import type { Event, Origin } from "../protocol/Command.ts"
+import type * as Event from "../events/Event.ts"
+import type { Event as Triggered, Origin } from "../protocol/Command.ts"
 import type { JsonObject } from "../protocol/Json.ts"
 import type { BrowserNotFoundError, ChannelNotFoundError } from "../protocol/KosmonautError.ts"
 import type { Client, RequestError } from "./Client.ts"
@@ -27,12 +28,8 @@ export interface Message<out Data = JsonObject> {
   readonly uid: string | undefined
   /** How often it was handed to a worker, this time included: more than 1 for one that others had before and not handled. */
   readonly attempt: number
-  /** Broadcasts something to a channel, as `Client.broadcast` does. */
-  readonly broadcastReply: (
-    channel: string,
-    event: string,
-    data?: object
-  ) => Effect.Effect<void, RequestError | ChannelNotFoundError>
+  /** Broadcasts something to a channel, exactly as `Client.broadcast` does. */
+  readonly broadcastReply: Client["Service"]["broadcast"]
   /** Broadcasts the data as they came to a channel, as the same event or another. */
   readonly broadcastCopy: (
     channel: string,
@@ -42,7 +39,10 @@ export interface Message<out Data = JsonObject> {
    * Answers the one page that triggered it. Fails with `BrowserNotFoundError` when that has gone. An addition to WebRocket
    * 0.3: over a broker that does not know it, as the original, it fails with `BadRequestError`.
    */
-  readonly directReply: (event: string, data?: object) => Effect.Effect<void, RequestError | BrowserNotFoundError>
+  readonly directReply: {
+    (event: string, data?: object): Effect.Effect<void, RequestError | BrowserNotFoundError>
+    <E extends Event.Any>(event: E, data: Event.Data<E>): Effect.Effect<void, RequestError | BrowserNotFoundError>
+  }
 }
 
 /**
@@ -51,7 +51,11 @@ export interface Message<out Data = JsonObject> {
  *
  * @since 0.1.0
  */
-export const make = (client: Client["Service"], { data, event }: Event, origin: Origin = originIn(data)): Message => ({
+export const make = (
+  client: Client["Service"],
+  { data, event }: Triggered,
+  origin: Origin = originIn(data)
+): Message => ({
   event,
   data,
   channel: origin.channel,
@@ -60,7 +64,8 @@ export const make = (client: Client["Service"], { data, event }: Event, origin: 
   attempt: 1,
   broadcastReply: client.broadcast,
   broadcastCopy: (channel, copy = event) => client.broadcast(channel, copy, data),
-  directReply: (reply, answer) => client.sendTo(origin.sid ?? "", reply, answer)
+  // By a name or by a definition, which the Client tells apart.
+  directReply: (reply: string, answer?: object) => client.sendTo(origin.sid ?? "", reply, answer)
 })
 
 /**

@@ -14,7 +14,9 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -22,12 +24,24 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
+import type { Endpoint } from "../protocol/Endpoint.ts"
 import type { JsonObject } from "../protocol/Json.ts"
-import type { ConnectionError, InvalidEndpointError, UnauthorizedError } from "../protocol/KosmonautError.ts"
+import type {
+  BadRequestError,
+  ConnectionError,
+  EndOfFileError,
+  InternalError,
+  InvalidEndpointError,
+  MessageDecodeError,
+  UnauthorizedError,
+  UnknownServerError
+} from "../protocol/KosmonautError.ts"
 import type { Transport } from "../transport/Transport.ts"
 import * as Client from "./Client.ts"
+import * as ClientMetrics from "./ClientMetrics.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 import * as Connection from "./internal/connection.ts"
+import * as Handling from "./internal/handling.ts"
 import * as Listening from "./internal/listening.ts"
 import { resolve } from "./internal/target.ts"
 import * as Message from "./Message.ts"
@@ -37,7 +51,12 @@ import * as Message from "./Message.ts"
  *
  * @since 0.1.0
  */
-export type ProtocolError = Connection.ProtocolError
+export type ProtocolError =
+  | BadRequestError
+  | InternalError
+  | EndOfFileError
+  | UnknownServerError
+  | MessageDecodeError
 
 /**
  * What to do with events and with protocol errors. Where `onError` is absent, errors are logged as warnings.
@@ -144,6 +163,7 @@ export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Worker["Service"], InvalidEndpointError, Transport | Scope.Scope> {
   const target = yield* resolve(options.url)
+  const { endpoint } = target
   // For what messages answer; it connects when first used.
   const client = yield* Client.make(options)
   const state = yield* SubscriptionRef.make<ConnectionState>(ConnectionState.Idle())
@@ -153,6 +173,7 @@ export const make = Effect.fnUntraced(function*(
 
   const open = Effect.fnUntraced(function*(lifecycle: boolean) {
     const inbox = yield* Queue.bounded<Connection.Item, UnauthorizedError | Cause.Done>(bufferSize)
+    yield* Effect.acquireRelease(Effect.sync(() => inboxes.add(inbox)), () => Effect.sync(() => inboxes.delete(inbox)))
     const connection = yield* Connection.make({
       ...target,
       inbox,
@@ -165,18 +186,24 @@ export const make = Effect.fnUntraced(function*(
     return { inbox, connection }
   })
 
+  const messageOf = ({ event, origin }: Connection.Arrived) => Message.make(client, event, origin)
+  const inboxes = new Set<Connection.Inbox>()
+  yield* registerInboxes(inboxes, endpoint)
+
   return Worker.of({
     listen: <E, R, E2, R2, E3, R3>(
       handlers: Handlers<E, R, E2, R2> & Partial<RecoveringHandlers<E, R, E2, R2, E3, R3>>
     ) => {
-      const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ?? logProtocolError
+      const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ??
+        logProtocolError
       const { onException, onMessage } = handlers
       // Suspended, so that what a handler throws is a defect like any other.
       const handle = (item: Connection.Item): Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> => {
         const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> => {
           if (Result.isFailure(item)) return onError(item.failure)
-          const message = Message.make(client, item.success.event, item.success.origin)
-          return onMessage(message.event, message.data, message)
+          const message = messageOf(item.success)
+          const handler = Effect.suspend(() => onMessage(message.event, message.data, message))
+          return Handling.run(message, item.success.origin?.traceparent, endpoint, handler)
         })
         return onException === undefined ? handled : Effect.catchCause(handled, onException)
       }
@@ -191,7 +218,7 @@ export const make = Effect.fnUntraced(function*(
     })).pipe(
       Stream.mapEffect((item) =>
         Result.isSuccess(item)
-          ? Effect.succeed([Message.make(client, item.success.event, item.success.origin)])
+          ? Effect.succeed([messageOf(item.success)])
           : Effect.as(logProtocolError(item.failure), [])
       ),
       Stream.flattenIterable
@@ -218,6 +245,24 @@ export const layerConfig = (
   options: Config.Wrap<Options>
 ): Layer.Layer<Worker, InvalidEndpointError | Config.ConfigError, Transport> =>
   Layer.effect(Worker, Effect.flatMap(Config.unwrap(options), make))
+
+// How many wait is read when somebody looks.
+const registerInboxes = Effect.fnUntraced(
+  function*(inboxes: ReadonlySet<Connection.Inbox>, { address, vhost }: Endpoint) {
+    const context = yield* Effect.context<never>()
+    const gauge = Metric.withAttributes(ClientMetrics.inboxEvents, { address, vhost })
+    yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        Metric.registerUnsafe(gauge, context, {
+          get: () => ({ value: Array.from(inboxes, Queue.sizeUnsafe).reduce((sum, size) => sum + size, 0) }),
+          update: constVoid,
+          modify: constVoid
+        })
+      ),
+      (registration) => Effect.sync(() => registration.remove())
+    )
+  }
+)
 
 // With none nothing would ever be handled, and every event lost: better to stop at once.
 const atLeastOne = (option: string, value: number): Effect.Effect<number> =>

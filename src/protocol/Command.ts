@@ -54,6 +54,13 @@ export type FromClient = Data.TaggedEnum<{
 }>
 
 /**
+ * What a command is called where people see it, in spans and metrics: `broadcast`, `openChannel`, …
+ *
+ * @since 0.1.0
+ */
+export const nameOf = ({ _tag }: FromClient): string => `${_tag[0]!.toLowerCase()}${_tag.slice(1)}`
+
+/**
  * What a worker says of itself when it is ready. That it says anything means that it understands the `Origin` of events.
  *
  * @since 0.1.0

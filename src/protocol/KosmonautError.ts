@@ -272,6 +272,44 @@ export class MessageDecodeError
 }
 
 /**
+ * A backend got an event that it has no handler for; it was not handled. `groups` are those it has handlers of.
+ *
+ * @since 0.1.0
+ */
+export class UndefinedHandlerError
+  extends Schema.TaggedError<UndefinedHandlerError>(id("UndefinedHandlerError"))("UndefinedHandlerError", {
+    event: Schema.String,
+    groups: Schema.Array(Schema.String)
+  })
+{
+  override get message(): string {
+    const group = this.event.slice(0, this.event.indexOf("/"))
+    const known = this.groups.includes(group)
+      ? `the group ${quote(group)} has no such event`
+      : `there are handlers of ${this.groups.map(quote).join(", ") || "no group"} only`
+    return `No handler for the event ${
+      quote(this.event)
+    }: ${known}. Register its group with the router, or give it a fallback`
+  }
+}
+
+/**
+ * A backend got an event whose name has no group, so that no handler can be meant; it was not handled.
+ *
+ * @since 0.1.0
+ */
+export class InvalidEventNameError
+  extends Schema.TaggedError<InvalidEventNameError>(id("InvalidEventNameError"))("InvalidEventNameError", {
+    event: Schema.String
+  })
+{
+  override get message(): string {
+    return `Invalid event name ${quote(this.event)}: what a page triggers is called "group/event". ` +
+      `Have the page trigger it by such a name, or give the router a fallback`
+  }
+}
+
+/**
  * The errors that have a status code, as a broker raises them.
  *
  * @since 0.1.0
@@ -287,8 +325,10 @@ export type StatusError =
   | InternalError
   | EndOfFileError
 
-// Values from outside are shown, but never at full length.
-const quote = (value: string): string => JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}…` : value)
+// Values from outside are shown, but never at full length; a cause may show some, too.
+const quote = (value: string): string => JSON.stringify(shortened(value, 100))
+
+const shortened = (text: string, length: number): string => text.length > length ? `${text.slice(0, length)}…` : text
 
 const causeText = (cause: unknown): string =>
-  cause instanceof Error && cause.message !== "" ? ` (${cause.message})` : ""
+  cause instanceof Error && cause.message !== "" ? ` (${shortened(cause.message, 500)})` : ""

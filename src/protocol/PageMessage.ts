@@ -87,8 +87,12 @@ export const decode = (message: string | Uint8Array): Result.Result<FromPage, Ba
   }
 }
 
-/** A member of a presence channel, as the others see it. */
-interface Member {
+/**
+ * A member of a presence channel, as the others see it.
+ *
+ * @since 0.1.0
+ */
+export interface Member {
   readonly uid: string
   readonly data: Json.JsonObject
 }

@@ -12,7 +12,7 @@ import * as Tracer from "effect/Tracer"
 
 /**
  * Runs `use` within a span of this name, which it is given; without a span where nobody traces. `options` are asked for
- * only if there will be a span.
+ * only if there will be a span. What `use` succeeds with may be a secret and is not told to the tracer.
  *
  * @since 0.1.0
  */
@@ -21,11 +21,14 @@ export const span = <A, E, R>(
   options: () => Tracer.SpanOptionsNoTrace,
   use: (span: Tracer.Span | undefined) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan> | R> =>
-  Effect.withFiber((fiber) =>
-    fiber.getRef(Tracer.Tracer) === Tracer.nativeTracer
-      ? use(undefined)
-      : Effect.useSpan(name, options(), (span) => Effect.withParentSpan(use(span), span))
-  )
+  Effect.withFiber((fiber) => {
+    if (fiber.getRef(Tracer.Tracer) === Tracer.nativeTracer) return use(undefined)
+    let result: Effect.Effect<A>
+    return Effect.useSpan(name, options(), (span) =>
+      Effect.map(Effect.withParentSpan(use(span), span), (value) => {
+        result = Effect.succeed(value)
+      })).pipe(Effect.andThen(Effect.suspend(() => result)))
+  })
 
 /**
  * A span as a `traceparent`; `undefined` for one that is not to be seen elsewhere.

@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -86,3 +87,13 @@ export const layer = (options?: BrokerConfig.Options): Layer.Layer<Broker | Vhos
     Layer.provideMerge(Vhosts.layer),
     Layer.provide(BrokerConfig.layer(options))
   )
+
+/**
+ * The broker, with options from configuration.
+ *
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  options: Config.Wrap<BrokerConfig.Options>
+): Layer.Layer<Broker | Vhosts.Vhosts, StartError | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(Config.unwrap(options), layer))

@@ -66,7 +66,12 @@ export interface Options {
   readonly accessTokenTimeToLive?: Duration.Input | undefined
 }
 
-type Resolved = {
+/**
+ * The options, complete.
+ *
+ * @since 0.1.0
+ */
+export type Resolved = {
   readonly [Key in keyof Options]-?: Key extends
     | "pingInterval"
     | "heartbeatInterval"

@@ -8,6 +8,8 @@
 export * as Broker from "./Broker.ts"
 /** Its options and their defaults. */
 export * as BrokerConfig from "./BrokerConfig.ts"
+/** What an operator can see of it. */
+export * as BrokerMetrics from "./BrokerMetrics.ts"
 /** What can go wrong in administering it. */
 export * as BrokerError from "./BrokerError.ts"
 /** Where backends enter. */

@@ -17,7 +17,7 @@ export interface Output {
 }
 
 /** A program that runs. */
-export interface Program {
+interface Program {
   /** Waits until what it has said on standard output, or on standard error, matches. */
   readonly says: (where: "stdout" | "stderr", pattern: RegExp) => Effect.Effect<RegExpExecArray>
   readonly type: (text: string) => Effect.Effect<void>
@@ -117,7 +117,7 @@ export const assertDiscreet = (text: string) => {
 }
 
 /** What the ready line of `serve` says. */
-export const Ready = Schema.Struct({
+const Ready = Schema.Struct({
   websocket: Schema.String,
   backend: Schema.String,
   backendTcp: Schema.String,

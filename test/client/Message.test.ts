@@ -12,7 +12,7 @@ import { backend, layer, TestBroker, transports } from "../harness/TestBroker.ts
 const makeClient = () => {
   const asked: Array<unknown> = []
   const ask = (name: string) => (...args: ReadonlyArray<unknown>) => Effect.sync(() => void asked.push([name, ...args]))
-  const no = () => Effect.die("not asked for here")
+  const no = (): never => assert.fail("not asked for here")
   const client = Client.Client.of({
     openChannel: no,
     closeChannel: no,

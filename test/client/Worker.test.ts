@@ -46,57 +46,6 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         for (let n = 0; n < 50; n++) assert.deepStrictEqual(yield* Queue.take(got), ["chat/say", { n, sid: joe.sid }])
       })))
 
-    it.live("gives failures and defects of handlers to onException and goes on", () =>
-      within(Effect.gen(function*() {
-        const worker = yield* Worker.Worker
-        const causes = yield* Queue.unbounded<Cause.Cause<"boo">>()
-        yield* Effect.forkScoped(worker.listen({
-          onMessage: (event) =>
-            event === "fail"
-              ? Effect.fail("boo" as const)
-              : event === "die"
-              ? Effect.die(new Error("dead"))
-              : event === "throw"
-              ? JSON.parse("{") as Effect.Effect<never>
-              : Effect.interrupt,
-          onException: (cause) => Queue.offer(causes, cause)
-        }))
-        for (const event of ["fail", "die", "throw", "interrupt"]) yield* trigger(event)
-        assert.deepStrictEqual(yield* Queue.take(causes), Cause.fail("boo" as const))
-        assert.include(Cause.pretty(yield* Queue.take(causes)), "dead")
-        assert.isTrue(Cause.hasDies(yield* Queue.take(causes)))
-        assert.isTrue(Cause.hasInterruptsOnly(yield* Queue.take(causes)))
-      })))
-
-    it.live("ends with the failure of a handler where there is no onException", () =>
-      within(Effect.gen(function*() {
-        const worker = yield* Worker.Worker
-        const listening = yield* Effect.forkScoped(worker.listen({ onMessage: (event) => Effect.fail(`no ${event}`) }))
-        yield* trigger("chat/say")
-        assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("no chat/say"))
-        yield* once(0)
-      })))
-
-    it.live("ends with a failure that is called like the end of a queue", () =>
-      within(Effect.gen(function*() {
-        const worker = yield* Worker.Worker
-        const failure = { _tag: "Done" } as const
-        const listening = yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.fail(failure) }))
-        yield* trigger("chat/say")
-        assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail(failure))
-      })))
-
-    it.live("ends with the failure of onException", () =>
-      within(Effect.gen(function*() {
-        const worker = yield* Worker.Worker
-        const listening = yield* Effect.forkScoped(worker.listen({
-          onMessage: () => Effect.fail("first" as const),
-          onException: () => Effect.fail("second" as const)
-        }))
-        yield* trigger("chat/say")
-        assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("second" as const))
-      })))
-
     it.live("ends with UnauthorizedError when the token is not good", () =>
       Effect.gen(function*() {
         const { urls } = yield* TestBroker
@@ -108,52 +57,6 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         assert.strictEqual(same._tag, "UnauthorizedError")
         assert.strictEqual((yield* worker.state)._tag, "Idle")
       }).pipe(Effect.provide(layer())))
-
-    it.live("hears protocol errors in onError, and goes on", () =>
-      Effect.gen(function*() {
-        const { broker, worker } = yield* withFake()
-        const heard = yield* Queue.unbounded<string>()
-        yield* Effect.forkScoped(worker.listen({
-          onMessage: (event) => Queue.offer(heard, event),
-          onError: (error) => Queue.offer(heard, error._tag)
-        }))
-        const { peer } = yield* broker.nextOf("RD")
-        const said = [
-          ["HB"],
-          ["ER", "400"],
-          ["ER", "597"],
-          ["ER", "499"],
-          ["ER", "x"],
-          ["TR", "{"],
-          ["TR", "[]"],
-          [
-            "TR",
-            "{\"a\":1}"
-          ],
-          ["TR", "{\"a\":{},\"b\":{}}"],
-          ["??"],
-          ["OK"],
-          ["OK", "[]"],
-          ["TR", "{\"chat/say\":{}}"]
-        ]
-        for (const frames of said) peer.sendUnsafe(frames)
-        for (
-          const expected of [
-            "BadRequestError",
-            "InternalError",
-            "UnknownServerError",
-            "MessageDecodeError",
-            "MessageDecodeError",
-            "MessageDecodeError",
-            "MessageDecodeError",
-            "MessageDecodeError",
-            "MessageDecodeError",
-            "MessageDecodeError",
-            "MessageDecodeError",
-            "chat/say"
-          ]
-        ) assert.strictEqual(yield* Queue.take(heard), expected)
-      }))
 
     it.live("says with every connection whether it takes lifecycle events", () =>
       Effect.gen(function*() {
@@ -174,48 +77,6 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         const { frames } = yield* broker.nextOf("RD")
         assert.deepStrictEqual(frames, ["RD", `{"lifecycle":false}`])
       }))
-
-    it.live("ends with the 402 that comes later, too", () =>
-      Effect.gen(function*() {
-        const { broker, worker } = yield* withFake()
-        const listening = yield* Effect.forkScoped(Effect.flip(worker.listen({ onMessage: () => Effect.void })))
-        const { peer } = yield* broker.nextOf("RD")
-        peer.sendUnsafe(["HB"])
-        peer.sendUnsafe(["ER", "402"])
-        assert.strictEqual((yield* Fiber.join(listening))._tag, "UnauthorizedError")
-      }))
-
-    it.live("keeps its heartbeats while a handler is slow", () =>
-      Effect.gen(function*() {
-        const { broker, worker } = yield* withFake({ heartbeatInterval: "20 millis", drainTimeout: "50 millis" })
-        const handling = yield* Deferred.make<void>()
-        yield* Effect.forkScoped(
-          worker.listen({ onMessage: () => Effect.andThen(Deferred.succeed(handling, undefined), Effect.never) })
-        )
-        const { peer } = yield* broker.nextOf("RD")
-        peer.sendUnsafe(["TR", "{\"slow\":{}}"])
-        yield* Deferred.await(handling)
-        for (let n = 0; n < 10; n++) yield* broker.nextOf("HB")
-      }))
-
-    it.live("handles as many events at a time as it is told, and no more", () =>
-      within(
-        Effect.gen(function*() {
-          const worker = yield* Worker.Worker
-          const started = yield* Queue.unbounded<string>()
-          const gate = yield* Deferred.make<void>()
-          yield* Effect.forkScoped(
-            worker.listen({ onMessage: (event) => Effect.andThen(Queue.offer(started, event), Deferred.await(gate)) })
-          )
-          for (const event of ["a", "b", "c", "d", "e"]) yield* trigger(event)
-          yield* lobbyIs((info) => info.waiting === 0)
-          for (const event of ["a", "b", "c"]) assert.strictEqual(yield* Queue.take(started), event)
-          assert.strictEqual(yield* Queue.size(started), 0)
-          yield* Deferred.succeed(gate, undefined)
-          for (const event of ["d", "e"]) assert.strictEqual(yield* Queue.take(started), event)
-        }),
-        { concurrency: 3 }
-      ))
 
     it.live("reads no further ahead than its buffer, and loses nothing of a flood", () =>
       within(
@@ -266,26 +127,6 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 1, workers: [] })
       })))
 
-    it.live("does not wait for a handler longer than drainTimeout", () =>
-      within(
-        Effect.gen(function*() {
-          const worker = yield* Worker.Worker
-          const started = yield* Deferred.make<void>()
-          const interrupted = yield* Deferred.make<void>()
-          const listening = yield* Effect.forkScoped(worker.listen({
-            onMessage: () =>
-              Effect.andThen(Deferred.succeed(started, undefined), Effect.never).pipe(
-                Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))
-              )
-          }))
-          yield* trigger("endless")
-          yield* Deferred.await(started)
-          yield* Fiber.interrupt(listening)
-          yield* Deferred.await(interrupted)
-        }),
-        { drainTimeout: "100 millis" }
-      ))
-
     it.live("stops at once while there is no broker", () =>
       Effect.gen(function*() {
         const free = yield* Effect.scoped(Effect.map(FakeBroker.make(url), (broker) => broker.url))
@@ -321,48 +162,6 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         if (url === "backendTcp") yield* third.close
         yield* connected
         assert.strictEqual(identities.size, 4)
-      }))
-
-    it.live("publishes how it stands", () =>
-      Effect.gen(function*() {
-        const { broker, worker } = yield* withFake()
-        const states = yield* Queue.unbounded<string>()
-        yield* worker.changes.pipe(
-          Stream.runForEach((state) =>
-            Queue.offer(states, state._tag === "Disconnected" ? `Disconnected: ${state.reason.reason}` : state._tag)
-          ),
-          Effect.forkScoped
-        )
-        assert.strictEqual(yield* Queue.take(states), "Idle")
-        const listening = yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
-        assert.strictEqual(yield* Queue.take(states), "Connecting")
-        const first = yield* broker.nextOf("RD")
-        assert.strictEqual((yield* worker.state)._tag, "Connecting", "it is connected when it is greeted")
-        first.peer.sendUnsafe(["HB"])
-        assert.strictEqual(yield* Queue.take(states), "Connected")
-        first.peer.sendUnsafe(["QT"])
-        assert.strictEqual(yield* Queue.take(states), "Disconnected: Closed")
-        assert.strictEqual(yield* Queue.take(states), "Connecting")
-        const second = yield* broker.nextOf("RD")
-        second.peer.sendUnsafe(["HB"])
-        assert.strictEqual(yield* Queue.take(states), "Connected")
-        yield* Effect.forkScoped(Effect.andThen(broker.nextOf("QT"), second.peer.close))
-        second.peer.sendUnsafe(["QT"])
-        yield* Fiber.interrupt(listening)
-      }))
-
-    it.live("begins a schedule that ends again", () =>
-      Effect.gen(function*() {
-        const free = yield* Effect.scoped(Effect.map(FakeBroker.make(url), (broker) => broker))
-        const attempts = yield* Queue.unbounded<void>()
-        yield* Effect.gen(function*() {
-          const worker = yield* Worker.Worker
-          yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
-          for (let n = 0; n < 12; n++) yield* Queue.take(attempts)
-        }).pipe(Effect.provide(Kosmonaut.layer({
-          url: free.url,
-          reconnect: Schedule.recurs(2).pipe(Schedule.tap(() => Queue.offer(attempts, undefined)))
-        })))
       }))
 
     it.live("resumes each of ten times that the broker restarts while events flow", () =>

@@ -13,11 +13,13 @@ const {
   InternalError,
   InvalidChannelNameError,
   InvalidEndpointError,
+  InvalidEventNameError,
   MessageDecodeError,
   MessageEncodeError,
   NotSubscribedError,
   RequestTimeoutError,
   UnauthorizedError,
+  UndefinedHandlerError,
   UnknownServerError
 } = KosmonautError
 
@@ -69,7 +71,15 @@ const errors = [
   [new MessageDecodeError({ detail: "no event", cause }), "MessageDecodeError", undefined, [
     "no event",
     "(the cause of it)"
-  ]]
+  ]],
+  [new UndefinedHandlerError({ event: "chat/sey", groups: ["game"] }), "UndefinedHandlerError", undefined, [
+    `"chat/sey"`,
+    `handlers of "game" only`
+  ]],
+  [new UndefinedHandlerError({ event: "chat/sey", groups: ["chat"] }), "UndefinedHandlerError", undefined, [
+    `the group "chat" has no such event`
+  ]],
+  [new InvalidEventNameError({ event: "sey" }), "InvalidEventNameError", undefined, [`"sey"`, "group/event"]]
 ] as const
 
 /** The exported classes by their tags, which are their names. */

@@ -88,9 +88,9 @@ export const jsonObject: Arb<JsonObject> = Arbitrary.map(
 
 export const channel: Arb<string> = Arbitrary.filter(matching(/^\w[\w\-.]*$/), ChannelName.isValid)
 
-export const token: Arb<string> = matching(/^\w{40}$/)
+const token: Arb<string> = matching(/^\w{40}$/)
 
-export const vhost: Arb<string> = Arbitrary.filter(matching(/^\/[\w-]+(?:\/[\w-]+)*$/), Endpoint.isVhostPath)
+const vhost: Arb<string> = Arbitrary.filter(matching(/^\/[\w-]+(?:\/[\w-]+)*$/), Endpoint.isVhostPath)
 
 const ipv4 = Arbitrary.map(
   Arbitrary.all([int(0, 255), int(0, 255), int(0, 255), int(0, 255)]),
@@ -121,7 +121,7 @@ export const identity: Arb<Identity> = Arbitrary.map(
 )
 
 /** A place in a list. */
-export const place: Arb<number> = oneOf(int(0, 9), pick([0, 1000, 1e15, Number.MAX_SAFE_INTEGER]))
+const place: Arb<number> = oneOf(int(0, 9), pick([0, 1000, 1e15, Number.MAX_SAFE_INTEGER]))
 
 /** What backends say, with arguments made of `argument`. */
 export const fromClient = (argument: Arb<string>): Arb<FromClient> => {

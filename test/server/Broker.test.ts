@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Option, Redacted, Scope } from "effect"
+import { Config, ConfigProvider, Context, Effect, Exit, Fiber, Layer, Option, Redacted, Scope } from "effect"
 import * as Http from "node:http"
 import * as Net from "node:net"
-import { Broker, type BrokerConfig, BrokerError } from "../../src/server/index.ts"
+import { Broker, type BrokerConfig, BrokerError, Vhosts } from "../../src/server/index.ts"
 import { ListenError } from "../../src/transport/TransportServer.ts"
 import * as BrokerSide from "../harness/brokerSide.ts"
 import * as Browser from "../harness/Browser.ts"
@@ -108,6 +108,25 @@ describe("Broker", () => {
           expect(failure.message).toContain(`127.0.0.1:${port}`)
         })
     )
+
+    it.live("has its options from configuration", () =>
+      Effect.gen(function*() {
+        const { websocketPort } = yield* Broker.Broker
+        const vhosts = yield* Vhosts.Vhosts
+        expect(websocketPort).toBeGreaterThan(0)
+        expect((yield* vhosts.list).map(({ path }) => path)).toEqual(["/test"])
+      }).pipe(
+        Effect.provide(Broker.layerConfig({
+          websocketPort: Config.Int("PORT"),
+          backendPort: Config.succeed(0),
+          tcpPort: Config.succeed(0),
+          vhosts: Config.all([Config.all({ path: Config.String("VHOST"), token: Config.Redacted("TOKEN") })])
+        })),
+        Effect.provideService(
+          ConfigProvider.ConfigProvider,
+          ConfigProvider.fromUnknown({ PORT: "0", VHOST: "/test", TOKEN: token })
+        )
+      ))
 
     it.live("leaves no port bound when it fails", () =>
       Effect.gen(function*() {

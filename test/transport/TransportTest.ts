@@ -2,7 +2,7 @@
  * What every pair of a transport and its server promises, as one suite to be run over each.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Option, Queue, Result, Scope } from "effect"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber, Option, Queue, Result, Scope } from "effect"
 import * as net from "node:net"
 import { Endpoint } from "../../src/index.ts"
 import type { Frames } from "../../src/protocol/Frame.ts"
@@ -20,6 +20,10 @@ export interface Driver {
   ) => Transport["Service"]
   /** Whether a frame may hold line breaks. */
   readonly carriesLines: boolean
+  /** Whether requests end with their requester. Otherwise each ends with whoever waits for it. */
+  readonly endsRequests: boolean
+  /** Whether it uses sockets and addresses of the system, where there can be others than ours. */
+  readonly hasSockets: boolean
 }
 
 interface Heard {
@@ -218,9 +222,10 @@ export const suite = (name: string, driver: Driver) => {
           const { request } = yield* Scope.provide(requester(endpoint), scope)
           const inFlight = yield* Effect.forkChild(Effect.exit(request(["OC", "a"])))
           yield* Queue.take(heard)
-          if (name === "ZeroMQ") {
+          if (driver.endsRequests) {
             yield* Scope.close(scope, Exit.void)
-            assert.isTrue(Exit.isFailure(yield* Fiber.join(inFlight)))
+            const exit = yield* Fiber.join(inFlight)
+            assert.isTrue(Exit.isFailure(exit) && Cause.hasFails(exit.cause))
           } else {
             // A connection for each request belongs to whoever waits for it.
             yield* Fiber.interrupt(inFlight)
@@ -228,37 +233,42 @@ export const suite = (name: string, driver: Driver) => {
         }))
     })
 
-    describe("something else at the broker's address", () => {
-      const impostors: Record<string, { readonly act: (socket: net.Socket) => void; readonly request: string }> = {
-        "that says nothing": { act: () => undefined, request: driver.carriesLines ? "Refused" : "RequestTimeoutError" },
-        "that hangs up": { act: (socket) => socket.destroy(), request: driver.carriesLines ? "Refused" : "Closed" },
-        "that is a web server": {
-          act: (socket) => socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
-          request: driver.carriesLines ? "Refused" : "Closed"
-        },
-        "that never stops talking": {
-          act: (socket) => socket.write("x".repeat(100_000)),
-          request: driver.carriesLines ? "Refused" : "Malformed"
+    if (driver.hasSockets) {
+      describe("something else at the broker's address", () => {
+        const impostors: Record<string, { readonly act: (socket: net.Socket) => void; readonly request: string }> = {
+          "that says nothing": {
+            act: () => undefined,
+            request: driver.carriesLines ? "Refused" : "RequestTimeoutError"
+          },
+          "that hangs up": { act: (socket) => socket.destroy(), request: driver.carriesLines ? "Refused" : "Closed" },
+          "that is a web server": {
+            act: (socket) => socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
+            request: driver.carriesLines ? "Refused" : "Closed"
+          },
+          "that never stops talking": {
+            act: (socket) => socket.write("x".repeat(100_000)),
+            request: driver.carriesLines ? "Refused" : "Malformed"
+          }
         }
-      }
-      for (const [what, { act, request: expected }] of Object.entries(impostors)) {
-        it.live(`${what} fails a request and a session in time`, () =>
-          Effect.gen(function*() {
-            const port = yield* impostor(act)
-            const endpoint = Result.getOrThrow(Endpoint.fromUrl(`${driver.scheme}://${token}@127.0.0.1:${port}/test`))
-            const transport = driver.make({ maxMessageSize: 10_000, openTimeout: "200 millis" })
-            const { request } = yield* transport.requester(endpoint, { requestTimeout: Duration.millis(200) })
-            const error = yield* Effect.flip(request(["OC", "room"]))
-            assert.strictEqual("reason" in error ? error.reason : error._tag, expected)
-            const conversation = transport.session(endpoint).pipe(
-              Effect.flatMap(({ pull, send }) => Effect.andThen(send(["RD"]), pull)),
-              Effect.timeout("300 millis"),
-              Effect.scoped
-            )
-            assert.isTrue(Exit.isFailure(yield* Effect.exit(conversation)))
-          }))
-      }
-    })
+        for (const [what, { act, request: expected }] of Object.entries(impostors)) {
+          it.live(`${what} fails a request and a session in time`, () =>
+            Effect.gen(function*() {
+              const port = yield* impostor(act)
+              const endpoint = Result.getOrThrow(Endpoint.fromUrl(`${driver.scheme}://${token}@127.0.0.1:${port}/test`))
+              const transport = driver.make({ maxMessageSize: 10_000, openTimeout: "200 millis" })
+              const { request } = yield* transport.requester(endpoint, { requestTimeout: Duration.millis(200) })
+              const error = yield* Effect.flip(request(["OC", "room"]))
+              assert.strictEqual("reason" in error ? error.reason : error._tag, expected)
+              const conversation = transport.session(endpoint).pipe(
+                Effect.flatMap(({ pull, send }) => Effect.andThen(send(["RD"]), pull)),
+                Effect.timeout("300 millis"),
+                Effect.scoped
+              )
+              assert.isTrue(Exit.isFailure(yield* Effect.exit(conversation)))
+            }))
+        }
+      })
+    }
 
     describe("a session", () => {
       it.live("carries messages both ways, in order", () =>
@@ -374,12 +384,14 @@ export const suite = (name: string, driver: Driver) => {
           assert.include(error.message, "in use")
         }))
 
-      it.live("refuses an address this machine does not have", () =>
-        Effect.gen(function*() {
-          const error = yield* Effect.flip(driver.listen({ host: "192.0.2.1", port: 0, maxMessageSize: 1000 }))
-          assert.strictEqual(error._tag, "ListenError")
-          assert.include(error.message, "192.0.2.1")
-        }))
+      if (driver.hasSockets) {
+        it.live("refuses an address this machine does not have", () =>
+          Effect.gen(function*() {
+            const error = yield* Effect.flip(driver.listen({ host: "192.0.2.1", port: 0, maxMessageSize: 1000 }))
+            assert.strictEqual(error._tag, "ListenError")
+            assert.include(error.message, "192.0.2.1")
+          }))
+      }
 
       it.live("frees its port with its scope", () =>
         Effect.gen(function*() {

@@ -8,7 +8,14 @@ import * as ZmqTransportServer from "../../src/transport/ZmqTransportServer.ts"
 import { token } from "../harness/TestBroker.ts"
 import { suite } from "./TransportTest.ts"
 
-suite("ZeroMQ", { scheme: "wr", listen: ZmqTransportServer.listen, make: ZmqTransport.make, carriesLines: true })
+suite("ZeroMQ", {
+  scheme: "wr",
+  listen: ZmqTransportServer.listen,
+  make: ZmqTransport.make,
+  carriesLines: true,
+  endsRequests: true,
+  hasSockets: true
+})
 
 const endpointOf = (port: number) => Result.getOrThrow(Endpoint.fromUrl(`wr://${token}@127.0.0.1:${port}/test`))
 

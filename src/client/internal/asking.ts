@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Tracer from "effect/Tracer"
-import { decodeFromServer, encodeFromClient, type FromClient, FromServer } from "../../protocol/Command.ts"
+import { decodeFromServer, encodeFromClient, type FromClient, FromServer, nameOf } from "../../protocol/Command.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import * as Json from "../../protocol/Json.ts"
 import {
@@ -50,7 +50,7 @@ export interface Asking {
 /** Asks by this requester. */
 export const make = (endpoint: Endpoint, requester: Requester): Asking => {
   const exchange = (command: FromClient) =>
-    Trace.span(spanName(command), () => spanOptions(command, endpoint), (span) =>
+    Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) =>
       Effect.flatMap(
         requester.request(encodeFromClient(command, span && Trace.toTraceparent(span))),
         (frames) => Effect.fromResult(decodeFromServer(frames))
@@ -113,8 +113,6 @@ const isAddition = (command: FromClient): boolean => command._tag !== "Broadcast
 const requestsBy = MetricFamily.make(ClientMetrics.requests, "command", "outcome")
 const secondsBy = MetricFamily.make(ClientMetrics.requestSeconds, "command")
 
-const spanName = (command: FromClient): string => `Client.${command._tag[0]!.toLowerCase()}${command._tag.slice(1)}`
-
 // (Source: OpenTelemetry's semantic conventions for messaging.)
 const spanOptions = (command: FromClient, endpoint: Endpoint): Tracer.SpanOptionsNoTrace => ({
   kind: command._tag === "Broadcast" || command._tag === "BroadcastAll" || command._tag === "SendTo"
@@ -123,7 +121,7 @@ const spanOptions = (command: FromClient, endpoint: Endpoint): Tracer.SpanOption
   attributes: {
     "messaging.system": "kosmonaut",
     "messaging.operation.type": "send",
-    "messaging.operation.name": command._tag,
+    "messaging.operation.name": nameOf(command),
     "server.address": endpoint.host,
     "server.port": endpoint.port,
     "kosmonaut.vhost": endpoint.vhost,
@@ -139,8 +137,8 @@ const measured = <A, E, R>(command: FromClient, request: Effect.Effect<A, E, R>)
     return Effect.onExit(request, (exit) =>
       Effect.sync(() => {
         const seconds = Number(clock.currentTimeNanosUnsafe() - started) / 1e9
-        requestsBy(command._tag, outcomeOf(exit)).updateUnsafe(1, fiber.context)
-        secondsBy(command._tag).updateUnsafe(seconds, fiber.context)
+        requestsBy(nameOf(command), outcomeOf(exit)).updateUnsafe(1, fiber.context)
+        secondsBy(nameOf(command)).updateUnsafe(seconds, fiber.context)
       }))
   })
 

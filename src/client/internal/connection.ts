@@ -10,6 +10,7 @@ import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
@@ -22,20 +23,28 @@ import {
   encodeFromClient,
   type Event,
   FromClient,
+  type FromServer,
   type Origin
 } from "../../protocol/Command.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import type { Frames } from "../../protocol/Frame.ts"
 import { ConnectionError, MessageDecodeError, type UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import type { Session, Transport } from "../../transport/Transport.ts"
+import * as ClientMetrics from "../ClientMetrics.ts"
 import { ConnectionState } from "../ConnectionState.ts"
 import { type AnswerError, statusError } from "./target.ts"
 
 /** Why something that arrived is no event. */
 export type ProtocolError = Exclude<AnswerError, UnauthorizedError> | MessageDecodeError
 
-/** What arrives: an event and where it comes from, as far as the broker says. */
-export type Item = Result.Result<{ readonly event: Event; readonly origin: Origin | undefined }, ProtocolError>
+/** An event that has arrived, and where it comes from, as far as the broker says. */
+export interface Arrived {
+  readonly event: Event
+  readonly origin: Origin | undefined
+}
+
+/** What arrives. */
+export type Item = Result.Result<Arrived, ProtocolError>
 
 /** Items in the order of their arrival. It fails when the connection has ended for good. */
 export type Inbox = Queue.Queue<Item, UnauthorizedError | Cause.Done>
@@ -80,38 +89,43 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   const receive = Effect.fnUntraced(function*(frames: Frames) {
     const decoded = decodeFromServer(frames)
-    if (Result.isFailure(decoded)) return yield* Queue.offer(inbox, Result.fail(decoded.failure))
+    if (Result.isFailure(decoded)) return yield* troubling(decoded.failure)
     const command = decoded.success
     switch (command._tag) {
       case "Trigger":
-        return yield* Queue.offer(
-          inbox,
-          Result.map(decodeEvent(command.json), (event) => ({
-            event,
-            origin: command.origin === undefined ? undefined : decodeOrigin(command.origin)
-          }))
-        )
+        return yield* arrived(command)
       case "Heartbeat":
         return yield* connected
       case "Quit":
         return yield* new ConnectionError({ address, reason: "Closed", cause: new Error("the broker said goodbye") })
       case "Failure": {
         const error = statusError(command.code, "the worker", endpoint)
-        return error._tag === "UnauthorizedError" ? yield* error : yield* Queue.offer(inbox, Result.fail(error))
+        return error._tag === "UnauthorizedError" ? yield* error : yield* troubling(error)
       }
-      default: {
-        const error = new MessageDecodeError({ detail: `a worker was told ${command._tag}` })
-        return yield* Queue.offer(inbox, Result.fail(error))
-      }
+      default:
+        return yield* troubling(new MessageDecodeError({ detail: `a worker was told ${command._tag}` }))
     }
   })
+  const arrived = ({ json, origin }: Extract<FromServer, { _tag: "Trigger" }>) =>
+    Result.match(decodeEvent(json), {
+      onFailure: troubling,
+      onSuccess: (event) =>
+        Queue.offer(
+          inbox,
+          Result.succeed({ event, origin: origin === undefined ? undefined : decodeOrigin(origin) })
+        )
+    })
+  const troubling = (error: ProtocolError) =>
+    Effect.andThen(Metric.update(ClientMetrics.protocolErrors, 1), Queue.offer(inbox, Result.fail(error)))
 
   // Trouble is logged when it begins and when it is over, not at each attempt between.
   const connected = Effect.gen(function*() {
     if (SubscriptionRef.getUnsafe(state)._tag === "Connected") return
     yield* SubscriptionRef.set(state, ConnectionState.Connected())
-    if (troubled) yield* Effect.logInfo(`Connected to the broker at ${address} again`)
+    if (!troubled) return
     troubled = false
+    yield* Metric.update(ClientMetrics.reconnects, 1)
+    yield* Effect.logInfo(`Connected to the broker at ${address} again`)
   })
   const disconnected = Effect.fnUntraced(function*(reason: ConnectionError) {
     yield* SubscriptionRef.set(state, ConnectionState.Disconnected({ reason }))

@@ -3,6 +3,7 @@
  */
 
 import * as Result from "effect/Result"
+import * as Event from "../../events/Event.ts"
 import * as ChannelName from "../../protocol/ChannelName.ts"
 import * as Json from "../../protocol/Json.ts"
 import {
@@ -11,14 +12,6 @@ import {
   MessageEncodeError,
   UnknownServerError
 } from "../../protocol/KosmonautError.ts"
-
-/** A broadcast as it is asked for. */
-export interface Broadcast {
-  readonly channel: string
-  readonly event: string
-  readonly data?: object | undefined
-  readonly exceptSid?: string | undefined
-}
 
 /** A broadcast as it travels. */
 export interface EncodedBroadcast {
@@ -30,23 +23,35 @@ export interface EncodedBroadcast {
 
 /** A broadcast as it travels, or why it cannot. */
 export const encodeBroadcast = (
-  { channel, data, event, exceptSid }: Broadcast
+  { channel, data, event, exceptSid }: {
+    readonly channel: string
+    readonly event: Named
+    readonly data?: unknown
+    readonly exceptSid?: string | undefined
+  }
 ): Result.Result<EncodedBroadcast, ChannelNotFoundError | BadRequestError | MessageEncodeError> =>
   ChannelName.isValid(channel)
     ? Result.map(
       encodeEvent(event, data),
-      (data) => ({ channel, event, data, exceptSid: exceptSid === "" ? undefined : exceptSid })
+      (encoded) => ({ channel, ...encoded, exceptSid: exceptSid === "" ? undefined : exceptSid })
     )
     : Result.fail(new ChannelNotFoundError({ channel }))
 
-/** An event's data as they travel, or why they cannot. */
-export const encodeEvent = (
-  event: string,
-  data: object = {}
-): Result.Result<string, BadRequestError | MessageEncodeError> =>
-  event === "" ? Result.fail(new BadRequestError({ detail: "an event needs a name" })) : encodeData(data)
+/** An event by its name, or by its definition. */
+export type Named = string | Event.Any
 
-const encodeData = (data: object): Result.Result<string, MessageEncodeError> =>
+/** An event as it travels, or why it cannot. */
+export const encodeEvent = (
+  event: Named,
+  data: unknown = {}
+): Result.Result<{ readonly event: string; readonly data: string }, BadRequestError | MessageEncodeError> => {
+  if (event === "") return Result.fail(new BadRequestError({ detail: "an event needs a name" }))
+  return typeof event === "string"
+    ? Result.map(encodeData(data), (data) => ({ event, data }))
+    : Result.map(Event.encode(event, data), (data) => ({ event: event.wireName, data }))
+}
+
+const encodeData = (data: unknown): Result.Result<string, MessageEncodeError> =>
   Result.mapError(
     Json.stringify(data),
     (cause) => new MessageEncodeError({ argument: "the event's data", detail: "it cannot be written as JSON", cause })
@@ -67,10 +72,10 @@ export const listOf = (broadcasts: ReadonlyArray<EncodedBroadcast>): string => {
 }
 
 /** What a status code says of one broadcast of many. */
-export const broadcastResult = (
-  channel: string,
-  code: number
-): Result.Result<void, ChannelNotFoundError | BadRequestError | UnknownServerError> => {
+export const broadcastResult = (channel: string, code: number): Result.Result<
+  void,
+  BadRequestError | ChannelNotFoundError | UnknownServerError
+> => {
   switch (code) {
     case 204:
       return Result.void

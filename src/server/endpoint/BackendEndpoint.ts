@@ -10,24 +10,29 @@
 
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import {
   decodeFromClient,
   encodeFromServer,
   type FromClient,
   FromServer,
+  nameOf,
   type ReadyOptions,
   traceparentOf
 } from "../../protocol/Command.ts"
 import type { Frames } from "../../protocol/Frame.ts"
 import * as Identity from "../../protocol/Identity.ts"
 import { BadRequestError, InternalError, type StatusError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import * as TcpTransportServer from "../../transport/TcpTransportServer.ts"
 import type { Listen, ListenError, Peer } from "../../transport/TransportServer.ts"
 import * as ZmqTransportServer from "../../transport/ZmqTransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
+import * as BrokerMetrics from "../BrokerMetrics.ts"
 import type { Worker } from "../engine/Lobby.ts"
 import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
 import { answer } from "./internal/answer.ts"
@@ -134,11 +139,24 @@ const ask = (
   maxMessageSize: number
 ): Effect.Effect<void, StatusError> =>
   traced(command, vhost, frames, answer(vhost, command, maxMessageSize)).pipe(
+    Effect.onExit((exit) => count(command, exit)),
     Effect.flatMap((reply) => {
       peer.sendUnsafe(encodeFromServer(reply))
       return peer.close
     })
   )
+
+const count = (command: FromClient, exit: Exit.Exit<FromServer, StatusError>): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    const outcome = Exit.isSuccess(exit) ? "ok" : Option.match(Exit.findErrorOption(exit), {
+      onNone: () => "defect",
+      onSome: (error) => String(error.code)
+    })
+    requestsBy(nameOf(command), outcome).updateUnsafe(1, fiber.context)
+    return Effect.void
+  })
+
+const requestsBy = MetricFamily.make(BrokerMetrics.requests, "command", "outcome")
 
 // The span goes on from the Client's.
 const traced = <A, E>(
@@ -147,12 +165,12 @@ const traced = <A, E>(
   frames: Frames,
   carryOut: Effect.Effect<A, E>
 ): Effect.Effect<A, E> =>
-  Trace.span(`Broker.${command._tag}`, () => ({
+  Trace.span(`Broker.${nameOf(command)}`, () => ({
     kind: "server",
     parent: Trace.fromTraceparent(traceparentOf(frames)),
     attributes: {
       "messaging.system": "kosmonaut",
-      "messaging.operation.name": command._tag,
+      "messaging.operation.name": nameOf(command),
       "kosmonaut.vhost": vhost.path,
       ..."channel" in command && { "messaging.destination.name": command.channel },
       ..."event" in command && { "kosmonaut.event": command.event }

@@ -14,6 +14,8 @@ import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import { constTrue } from "effect/Function"
+import * as HttpMiddleware from "effect/http/HttpMiddleware"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
@@ -23,6 +25,7 @@ import * as Http from "node:http"
 import type { Socket } from "node:net"
 import { checkPort, ListenError } from "../../transport/TransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
+import * as BrokerMetrics from "../BrokerMetrics.ts"
 import type { Page } from "../domain/Page.ts"
 import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
 import * as WebSocketFrame from "./internal/webSocketFrame.ts"
@@ -48,6 +51,8 @@ export const make = Effect.gen(function*() {
   yield* checkPort("browsers", host, port)
   const vhosts = yield* Vhosts
   const open = new Set<Socket>()
+  const context = yield* Effect.context<never>()
+  const countSlow = () => BrokerMetrics.slowBrowsers.updateUnsafe(1, context)
 
   // The server's own scope ends after that of `serve`: it waits for connections that only `serve` closes.
   const http = Http.createServer({
@@ -86,7 +91,7 @@ export const make = Effect.gen(function*() {
       Effect.sync(() => open.add(socket)),
       () => Effect.sync(() => open.delete(socket))
     )
-    const { closed, isClosing, ...outbox } = makeOutbox(socket, outboxSize)
+    const { closed, isClosing, ...outbox } = makeOutbox(socket, outboxSize, countSlow)
     const page: Page = { sid: SecureRandom.uuidV4Unsafe(), ...outbox }
     const session = yield* Effect.acquireRelease(Effect.sync(() => PageSession.make(vhost, page)), ({ end }) => end)
     const listen = Effect.gen(function*() {
@@ -121,7 +126,8 @@ export const make = Effect.gen(function*() {
     Effect.catchTag("VhostNotFoundError", () => Effect.succeed(HttpServerResponse.text("Not found\n", { status: 404 })))
   )
 
-  yield* server.serve(app)
+  // A span as long as a browser's connection tells nobody anything.
+  yield* Effect.provideService(server.serve(app), HttpMiddleware.TracerDisabledWhen, constTrue)
   yield* Effect.sync(() => open.forEach(ping)).pipe(
     Effect.repeat(Schedule.spaced(pingInterval)),
     Effect.forkScoped
@@ -140,7 +146,7 @@ export const layer: Layer.Layer<WebSocketEndpoint, ListenError, BrokerConfig | V
 )
 
 // Straight to the connection: the frame is ready, and the ws package would copy it for every subscriber.
-const makeOutbox = (socket: Socket, outboxSize: number) => {
+const makeOutbox = (socket: Socket, outboxSize: number, onSlow: () => void) => {
   const closing = Deferred.makeUnsafe<void>()
   const closeUnsafe = (code: number): void => {
     if (socket.writable) socket.end(WebSocketFrame.close(code))
@@ -149,8 +155,12 @@ const makeOutbox = (socket: Socket, outboxSize: number) => {
   return {
     sendUnsafe: (message: string): void => {
       if (!socket.writable) return
-      if (socket.writableLength <= outboxSize) socket.write(WebSocketFrame.text(message))
-      else closeUnsafe(1013)
+      if (socket.writableLength <= outboxSize) {
+        socket.write(WebSocketFrame.text(message))
+      } else {
+        onSlow()
+        closeUnsafe(1013)
+      }
     },
     closeUnsafe,
     isClosing: () => Deferred.isDoneUnsafe(closing),

@@ -83,7 +83,7 @@ export interface LobbyInfo {
 }
 
 /**
- * What a lobby has counted.
+ * What a lobby has counted, and has now.
  *
  * @since 0.1.0
  */
@@ -96,6 +96,10 @@ export interface LobbyCounters {
   readonly refused: number
   /** Lifecycle events that were dropped since too many wait, since nobody came for them or since no worker could read them. */
   readonly dropped: number
+  /** Events that wait, lifecycle events too, now. */
+  readonly waiting: number
+  /** Workers, now. */
+  readonly workers: number
 }
 
 interface Member {
@@ -129,12 +133,23 @@ export const make = (options: {
   const largest = options.maxMessageSize - envelopeSize
   const events = Line.make()
   const lifecycle = Line.make()
-  const counters = { accepted: 0, delivered: 0, refused: 0, dropped: 0 }
   const retention = Duration.toMillis(options.lifecycleRetention)
   // Until when lifecycle events are kept.
   let attendedUntil = nobody
   // The first member is the next in turn; whoever was served goes to the end.
   const members = new Map<string, Member>()
+  const counters = {
+    accepted: 0,
+    delivered: 0,
+    refused: 0,
+    dropped: 0,
+    get waiting() {
+      return events.length + lifecycle.length
+    },
+    get workers() {
+      return members.size
+    }
+  }
 
   const isFull = (line: Line.Line, size: number) =>
     line.length >= options.queueCapacity || line.size + size > options.queueSize

@@ -13,6 +13,7 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
+import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
@@ -23,6 +24,7 @@ import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Channels from "./Channels.ts"
+import * as Observe from "./internal/observe.ts"
 import * as Lobby from "./Lobby.ts"
 import * as Pages from "./Pages.ts"
 
@@ -72,6 +74,7 @@ export class Vhosts extends Context.Service<Vhosts, {
 export const make = Effect.gen(function*() {
   const config = yield* BrokerConfig
   const vhosts = new Map<string, { readonly vhost: Vhost; readonly removed: Deferred.Deferred<void> }>()
+  let totalsOfRemoved = Observe.nothing
 
   const add: Vhosts["Service"]["add"] = Effect.fnUntraced(function*(options) {
     const { path } = options
@@ -110,6 +113,7 @@ export const make = Effect.gen(function*() {
       return entry === undefined ? Effect.fail(new VhostNotFoundError({ path })) : Effect.succeed(entry)
     })
 
+  yield* Observe.register(() => Iterable.map(vhosts.values(), ({ vhost }) => vhost), () => totalsOfRemoved)
   yield* Effect.forEach(config.vhosts, add, { discard: true })
   yield* Effect.suspend(() => Effect.forEach(vhosts.values(), ({ vhost }) => vhost.lobby.tick, { discard: true })).pipe(
     Effect.repeat(Schedule.spaced(config.heartbeatInterval)),
@@ -122,6 +126,7 @@ export const make = Effect.gen(function*() {
     remove: Effect.fnUntraced(function*(path) {
       const { removed, vhost } = yield* find(path)
       vhosts.delete(path)
+      totalsOfRemoved = Observe.add(totalsOfRemoved, vhost)
       yield* vhost.lobby.dismissAll
       yield* Deferred.succeed(removed, undefined)
     }),

@@ -12,10 +12,10 @@ import type { Frames } from "../../protocol/Frame.ts"
 import { type ConnectionError, RequestTimeoutError } from "../../protocol/KosmonautError.ts"
 
 /** What becomes of a request. */
-export type Answer = Effect.Effect<Frames, ConnectionError | RequestTimeoutError>
+type Answer = Effect.Effect<Frames, ConnectionError | RequestTimeoutError>
 
 /** The requests in flight on one connection at a time. */
-export interface PendingRequests {
+interface PendingRequests {
   /** Waits for an answer, after `send` has sent the request under the id it is given. */
   readonly await: (command: string, send: (id: string) => void) => Answer
   /** Gives a request its answer; one that nobody waits for any more is dropped. */

@@ -1,0 +1,34 @@
+/**
+ * What knip takes as used, without being imported: what package.json opens to users, and the examples. It finds the tests
+ * by itself.
+ *
+ * It runs twice. `knip` takes every module that `"./*"` opens as used, so that it finds the unused exports of the others,
+ * and the unused packages. `knip --production` begins at the doors with a name, and finds the modules that none of them
+ * leads to.
+ */
+import type { KnipConfig } from "knip"
+import dprint from "./dprint.json" with { type: "json" }
+import manifest from "./package.json" with { type: "json" }
+
+const source = (built: string) => built.replace("./dist/", "src/").replace(/\.js$/, ".ts")
+
+const opened: Array<string> = []
+const closed: Array<string> = []
+for (const [door, target] of Object.entries(manifest.exports)) {
+  if (target === null) closed.push(`!src/${door.slice(2)}*`)
+  else if (typeof target === "object") opened.push(source(target.default))
+}
+
+export default ({ production }: { readonly production?: boolean }): KnipConfig => ({
+  entry: production === true
+    ? [...Object.values(manifest.bin).map(source), ...opened.filter((file) => !file.includes("*"))].map((_) => `${_}!`)
+    : ["docs/examples/*.ts", ...opened.map((file) => file.replace("*", "**/*")), ...closed],
+  project: ["src/**/*.ts!", "test/**/*.ts", "docs/**/*.ts"],
+  treatConfigHintsAsErrors: true,
+  ignoreDependencies: [
+    // The plugins of dprint, which names them by their paths.
+    ...dprint.plugins.map((plugin) => plugin.split("/").slice(2, 4).join("/")),
+    // No package here, but the name in tsconfig.json that @effect/tsgo goes by.
+    "@effect/language-service"
+  ]
+})

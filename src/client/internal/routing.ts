@@ -1,0 +1,101 @@
+/**
+ * The handlers of events by their names on the wire, and what becomes of an event: it is handled, or somebody hears why
+ * not. It fails then as well, so that the worker counts and traces it as what it is, and somebody there must go on.
+ */
+
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Event from "../../events/Event.ts"
+import { InvalidEventNameError, type MessageDecodeError, UndefinedHandlerError } from "../../protocol/KosmonautError.ts"
+import { type Message, withData } from "../Message.ts"
+import type { ProtocolError } from "../Worker.ts"
+
+/** What handles the messages of one event; each has a scope of its own. */
+export type Handler = (message: Message<unknown>) => Effect.Effect<void, unknown, Scope.Scope>
+
+/** An event and what handles it. */
+export interface Route {
+  readonly event: Event.Any
+  readonly handle: Handler
+}
+
+/** The handlers of a router. */
+export interface Routes {
+  /** Adds handlers. That an event has two is a defect. */
+  readonly add: (routes: ReadonlyArray<Route>) => Effect.Effect<void>
+  /** The handlers, by the names of their events on the wire. */
+  readonly all: ReadonlyMap<string, Route>
+}
+
+/** No handlers yet. */
+export const make = Effect.sync((): Routes => {
+  const all = new Map<string, Route>()
+  return {
+    all,
+    add: (routes) =>
+      Effect.suspend(() => {
+        const twice = routes.find(({ event }) => all.has(event.wireName))
+        if (twice !== undefined) return Effect.die(new Error(`The event ${twice.event.wireName} has two handlers`))
+        for (const route of routes) all.set(route.event.wireName, route)
+        return Effect.void
+      })
+  }
+})
+
+/** Why an event was not handled. */
+export type RouterError = UndefinedHandlerError | InvalidEventNameError | MessageDecodeError | ProtocolError
+
+/** Who gets what has no handler, and who hears of what goes wrong. */
+export interface Hearers<R1, R2, R3> {
+  readonly fallback?: ((message: Message) => Effect.Effect<void, unknown, R1>) | undefined
+  readonly onError?: ((error: RouterError) => Effect.Effect<unknown, never, R2>) | undefined
+  readonly onException?:
+    | ((cause: Cause.Cause<unknown>, message: Message) => Effect.Effect<unknown, never, R3>)
+    | undefined
+}
+
+/** What becomes of events and of errors. */
+export const dispatcher = <R1, R2, R3>(routes: Routes["all"], hearers: Hearers<R1, R2, R3>) => {
+  const { fallback, onError = logError, onException = logException } = hearers
+  const groups = [...new Set([...routes.values()].map(({ event }) => event.group))]
+
+  const hear = (error: RouterError) => survived("onError", () => onError(error))
+  const refuse = (error: RouterError) => Effect.andThen(hear(error), Effect.fail(error))
+  const attempt = <R>(message: Message, handle: () => Effect.Effect<void, unknown, R>) =>
+    Effect.tapCause(
+      Effect.scoped(Effect.suspend(handle)),
+      (cause) => survived("onException", () => onException(cause, message))
+    )
+
+  const onMessage = (message: Message): Effect.Effect<void, unknown, Exclude<R1 | R2 | R3, Scope.Scope>> => {
+    const route = routes.get(message.event)
+    if (route !== undefined) {
+      const data = Event.decode(route.event, message.data)
+      return Result.isSuccess(data)
+        ? attempt(message, () => route.handle(withData(message, data.success)))
+        : refuse(data.failure)
+    }
+    if (fallback !== undefined) return attempt(message, () => fallback(message))
+    const { event } = message
+    // Whoever asked for some of the lifecycle events did not ask for all.
+    if (event.startsWith(":")) return Effect.void
+    return refuse(
+      event.includes("/") ? new UndefinedHandlerError({ event, groups }) : new InvalidEventNameError({ event })
+    )
+  }
+  return { onMessage, onError: hear }
+}
+
+// Who hears of errors cannot fail by its type, but can by a fault.
+const survived = <R>(who: string, hear: () => Effect.Effect<unknown, never, R>) =>
+  Effect.scoped(Effect.suspend(hear)).pipe(
+    Effect.catchCause((cause) => Effect.logError(`${who} failed`, cause)),
+    Effect.asVoid
+  )
+
+const logError = (error: RouterError) => Effect.logWarning(error.message)
+
+const logException = (cause: Cause.Cause<unknown>, { event }: Message) =>
+  Effect.logError(`An event was not handled: ${JSON.stringify(event.slice(0, 100))}`, cause)

@@ -1,0 +1,99 @@
+/**
+ * What an operator can see of a broker, as Effect's metrics. None of them holds a name that users chose.
+ *
+ * All but the requests and the slow browsers are read from the engine when somebody looks, and cost nothing else.
+ *
+ * @since 0.1.0
+ */
+
+import * as Metric from "effect/Metric"
+
+/**
+ * Browsers that are connected.
+ *
+ * @since 0.1.0
+ */
+export const browsers = Metric.gauge("kosmonaut_broker_browsers", { description: "Browsers that are connected" })
+
+/**
+ * Workers that are connected.
+ *
+ * @since 0.1.0
+ */
+export const workers = Metric.gauge("kosmonaut_broker_workers", { description: "Workers that are connected" })
+
+/**
+ * Channels that are open.
+ *
+ * @since 0.1.0
+ */
+export const channels = Metric.gauge("kosmonaut_broker_channels", { description: "Channels that are open" })
+
+/**
+ * Subscriptions of browsers to channels.
+ *
+ * @since 0.1.0
+ */
+export const subscriptions = Metric.gauge("kosmonaut_broker_subscriptions", {
+  description: "Subscriptions of browsers to channels"
+})
+
+/**
+ * Events that wait for a worker, lifecycle events too.
+ *
+ * @since 0.1.0
+ */
+export const waitingEvents = Metric.gauge("kosmonaut_broker_waiting_events", {
+  description: "Events that wait for a worker"
+})
+
+/**
+ * Broadcasts that were accepted, of backends and of browsers.
+ *
+ * @since 0.1.0
+ */
+export const broadcasts = Metric.counter("kosmonaut_broker_broadcasts", {
+  description: "Broadcasts that were accepted",
+  incremental: true
+})
+
+/**
+ * Messages of broadcasts that were handed to browsers' outboxes, one for each subscriber.
+ *
+ * @since 0.1.0
+ */
+export const deliveries = Metric.counter("kosmonaut_broker_deliveries", {
+  description: "Messages of broadcasts, one for each subscriber",
+  incremental: true
+})
+
+/**
+ * Events for workers, by `outcome`: `accepted` from browsers or the broker itself, `delivered` to a worker's connection,
+ * `refused` since too many wait, `dropped` (lifecycle events alone) since too many wait or nobody came for them.
+ *
+ * @since 0.1.0
+ */
+export const events = Metric.counter("kosmonaut_broker_events", {
+  description: "Events for workers, by outcome",
+  incremental: true
+})
+
+/**
+ * Requests of Clients, by `command` and `outcome`, which is `ok` or the status code of an error.
+ *
+ * @since 0.1.0
+ */
+export const requests = Metric.counter("kosmonaut_broker_requests", {
+  description: "Requests of Clients, by command and outcome",
+  incremental: true
+})
+
+/**
+ * Browsers that were disconnected since they did not read what waited for them.
+ *
+ * @since 0.1.0
+ */
+export const slowBrowsers = Metric.counter("kosmonaut_broker_slow_browsers", {
+  description: "Browsers that were disconnected since they did not read",
+  incremental: true
+})

@@ -1,0 +1,80 @@
+/**
+ * Registers the metrics that are read from the engine when somebody looks.
+ */
+
+import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
+import * as Metric from "effect/Metric"
+import type * as Scope from "effect/Scope"
+import * as BrokerMetrics from "../../BrokerMetrics.ts"
+import type { Channels } from "../Channels.ts"
+import type { Lobby } from "../Lobby.ts"
+import type { Pages } from "../Pages.ts"
+
+/** What of a vhost is looked at. */
+interface Vhost {
+  readonly channels: Channels
+  readonly lobby: Lobby
+  readonly pages: Pages
+}
+
+/** What is counted in a vhost, and goes on counting for the broker when the vhost is removed. */
+export interface Totals {
+  readonly broadcasts: number
+  readonly deliveries: number
+  readonly accepted: number
+  readonly delivered: number
+  readonly refused: number
+  readonly dropped: number
+}
+
+/** Nothing yet. */
+export const nothing: Totals = { broadcasts: 0, deliveries: 0, accepted: 0, delivered: 0, refused: 0, dropped: 0 }
+
+/** The totals with those of one vhost more. */
+export const add = (totals: Totals, { channels, lobby }: Vhost): Totals => ({
+  broadcasts: totals.broadcasts + channels.counters.broadcasts,
+  deliveries: totals.deliveries + channels.counters.deliveries,
+  accepted: totals.accepted + lobby.counters.accepted,
+  delivered: totals.delivered + lobby.counters.delivered,
+  refused: totals.refused + lobby.counters.refused,
+  dropped: totals.dropped + lobby.counters.dropped
+})
+
+/** Registers them until the scope ends. `removed` are the totals of vhosts that are no more. */
+export const register = Effect.fnUntraced(function*(
+  vhosts: () => Iterable<Vhost>,
+  removed: () => Totals
+): Effect.fn.Return<void, never, Scope.Scope> {
+  const context = yield* Effect.context<never>()
+  const scoped = (register: () => Metric.Registration) =>
+    Effect.acquireRelease(Effect.sync(register), (registration) => Effect.sync(() => registration.remove()))
+
+  const gauge = (metric: Metric.Gauge<number>, of: (vhost: Vhost) => number) =>
+    scoped(() =>
+      Metric.registerUnsafe(metric, context, {
+        get: () => ({ value: Array.from(vhosts(), of).reduce((sum, value) => sum + value, 0) }),
+        update: constVoid,
+        modify: constVoid
+      })
+    )
+  const counter = (metric: Metric.Metric<number, Metric.CounterState<number>>, of: (totals: Totals) => number) =>
+    scoped(() =>
+      Metric.registerUnsafe(metric, context, {
+        get: () => ({ count: of(Array.from(vhosts()).reduce(add, removed())), incremental: true }),
+        update: constVoid,
+        modify: constVoid
+      })
+    )
+  const events = (outcome: "accepted" | "delivered" | "refused" | "dropped") =>
+    counter(Metric.withAttributes(BrokerMetrics.events, { outcome }), (totals) => totals[outcome])
+
+  yield* gauge(BrokerMetrics.browsers, ({ pages }) => pages.count())
+  yield* gauge(BrokerMetrics.workers, ({ lobby }) => lobby.counters.workers)
+  yield* gauge(BrokerMetrics.channels, ({ channels }) => channels.counters.channels)
+  yield* gauge(BrokerMetrics.subscriptions, ({ channels }) => channels.counters.subscriptions)
+  yield* gauge(BrokerMetrics.waitingEvents, ({ lobby }) => lobby.counters.waiting)
+  yield* counter(BrokerMetrics.broadcasts, ({ broadcasts }) => broadcasts)
+  yield* counter(BrokerMetrics.deliveries, ({ deliveries }) => deliveries)
+  yield* Effect.forEach(["accepted", "delivered", "refused", "dropped"] as const, events, { discard: true })
+})

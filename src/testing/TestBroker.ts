@@ -1,0 +1,206 @@
+/**
+ * A broker with one vhost for tests: the real engine and the real rules, with a network in memory where sockets would be.
+ *
+ * A test of handlers runs on it in milliseconds, and under `TestClock` no real time passes: heartbeats, timeouts and
+ * reconnecting go by the test's clock. Pages are `TestBrowser`s. Every layer is a broker of its own, so tests do not see
+ * each other. The faults are of the network between backends and broker; pages do not notice them.
+ *
+ * @since 0.1.0
+ */
+
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import * as Client from "../client/Client.ts"
+import * as Worker from "../client/Worker.ts"
+import { Endpoint, toUrl } from "../protocol/Endpoint.ts"
+import type { InternalError, InvalidEndpointError } from "../protocol/KosmonautError.ts"
+import type { StartError } from "../server/Broker.ts"
+import * as BrokerConfig from "../server/BrokerConfig.ts"
+import * as BackendEndpoint from "../server/endpoint/BackendEndpoint.ts"
+import * as Vhosts from "../server/engine/Vhosts.ts"
+import type { Transport } from "../transport/Transport.ts"
+import * as MemoryNetwork from "./MemoryNetwork.ts"
+import * as TestBrowser from "./TestBrowser.ts"
+
+/**
+ * A broker under test.
+ *
+ * @since 0.1.0
+ */
+export class TestBroker extends Context.Service<TestBroker, {
+  /** The vhost's URL with its token, for `Client.layer` and `Worker.layer` over the `Transport` of this layer. */
+  readonly url: Redacted.Redacted
+  /** The vhost itself: what it has and who is there. */
+  readonly vhost: Vhosts.Vhost
+  /**
+   * Connects a page, until the scope ends. Where there is a `uid` it is authenticated at once, with a single access token
+   * that the vhost issues; a pattern that does not compile fails with `InternalError`.
+   */
+  readonly browser: (
+    options?: BrowserOptions
+  ) => Effect.Effect<TestBrowser.TestBrowser, InternalError | TestBrowser.SayError, Scope.Scope>
+  /** Cuts the network: all connections of backends end, and new ones are refused. */
+  readonly cut: Effect.Effect<void>
+  /**
+   * Silences the network: connections stand, but nothing passes. What is sent is held until `restore`; `cut` loses it.
+   * A worker that is stopped in silence waits for the broker's answer to its goodbye, for its `drainTimeout`.
+   */
+  readonly silence: Effect.Effect<void>
+  /** Makes the network good again. Workers are back when their reconnecting schedule, and so the clock, has come to it. */
+  readonly restore: Effect.Effect<void>
+  /**
+   * Lets the heartbeats of all workers expire: silences the network, and moves the test's clock until the broker has
+   * dismissed them. Events that are triggered then wait for a worker. The network stays silent until `restore`. It needs
+   * `TestClock`, which `it.effect` provides; without one it dies.
+   */
+  readonly expireWorkers: Effect.Effect<void>
+}>()("kosmonaut/testing/TestBroker") {}
+
+/**
+ * Who a page is.
+ *
+ * @since 0.1.0
+ */
+export interface BrowserOptions {
+  /** The user that it authenticates as. */
+  readonly uid: string
+  /** The private and presence channels it may join, RE2 syntax over whole names, default `.*`: all. */
+  readonly pattern?: string | undefined
+}
+
+/**
+ * What a broker under test can be told: its vhost, and everything of `BrokerConfig.Options` that is not about sockets.
+ *
+ * @since 0.1.0
+ */
+export interface Options extends Omit<BrokerConfig.Options, SocketOptions> {
+  /** The vhost's path, default `/test`. */
+  readonly path?: string | undefined
+  /** The vhost's access token, default `defaultToken`. */
+  readonly token?: string | Redacted.Redacted | undefined
+  /** Channels that are open from the start, default none. */
+  readonly channels?: ReadonlyArray<string> | undefined
+}
+
+type SocketOptions = "host" | "websocketPort" | "backendPort" | "tcpPort" | "outboxSize" | "pingInterval" | "vhosts"
+
+/**
+ * What a broker under test, a Client and a Worker of it can be told. The URL is the broker's.
+ *
+ * @since 0.1.0
+ */
+export interface BackendOptions extends Options {
+  readonly client?: Omit<Client.Options, "url"> | undefined
+  readonly worker?: Omit<Worker.Options, "url"> | undefined
+}
+
+/**
+ * The access token of the vhost, unless told otherwise. It is no secret.
+ *
+ * @since 0.1.0
+ */
+export const defaultToken = "0123456789abcdef0123456789abcdef01234567"
+
+const make = Effect.fnUntraced(function*(options: Options) {
+  const config = yield* BrokerConfig.BrokerConfig
+  const network = yield* MemoryNetwork.MemoryNetwork
+  const vhosts = yield* Vhosts.Vhosts
+  const { channels, path = "/test", token = defaultToken } = options
+  const vhost = yield* vhosts.add({ path, token, channels })
+  const { port } = yield* BackendEndpoint.make(network.listen, config.backendPort)
+  // However a test has left the network, everybody hears that the broker goes.
+  yield* Effect.addFinalizer(() => network.restore)
+  return TestBroker.of({
+    url: toUrl(new Endpoint({ scheme: "wr", host: config.host, port, vhost: path, token: vhost.token })),
+    vhost,
+    browser: Effect.fnUntraced(function*(options) {
+      const browser = yield* TestBrowser.make(vhost, config)
+      if (options !== undefined) {
+        const issued = yield* vhost.accessTokens.issue(options.uid, options.pattern ?? ".*")
+        yield* browser.authenticate(issued)
+      }
+      return browser
+    }),
+    cut: network.cut,
+    silence: network.silence,
+    restore: network.restore,
+    expireWorkers: Effect.andThen(
+      network.silence,
+      // At the latest the last heartbeat came now, and the broker looks once in every interval.
+      adjust(Duration.times(config.heartbeatInterval, config.missedHeartbeats + 1))
+    )
+  })
+})
+
+/**
+ * A broker under test, and the `Transport` by which Clients and Workers reach it at its `url`.
+ *
+ * @since 0.1.0
+ */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<TestBroker | Transport | MemoryNetwork.MemoryNetwork | Vhosts.Vhosts, StartError> =>
+  Layer.effect(TestBroker, make(options)).pipe(
+    // Its own, also where several brokers are built at once.
+    Layer.provideMerge(Layer.fresh(Vhosts.layer)),
+    Layer.provide(BrokerConfig.layer({ ...options, host: "memory", vhosts: [] })),
+    Layer.provideMerge(MemoryNetwork.layer(options))
+  )
+
+/**
+ * The usual one: a broker under test, with a Client and a Worker of its vhost.
+ *
+ * @example
+ * ```ts
+ * import { assert, it } from "@effect/vitest"
+ * import { Effect } from "effect"
+ * import { Client, Worker } from "kosmonaut"
+ * import { TestBroker } from "kosmonaut/testing"
+ *
+ * // What is to be tested: it tells the room what a page says.
+ * const chat = Effect.gen(function*() {
+ *   const client = yield* Client.Client
+ *   const worker = yield* Worker.Worker
+ *   return yield* worker.listen({
+ *     onMessage: (_event, data) => client.broadcast("room", "said", { text: data["text"] })
+ *   })
+ * })
+ *
+ * it.effect("tells the room what a page says", () =>
+ *   Effect.gen(function*() {
+ *     const broker = yield* TestBroker.TestBroker
+ *     yield* Effect.forkScoped(chat)
+ *     const ann = yield* broker.browser()
+ *     yield* ann.subscribe("room")
+ *     const joe = yield* broker.browser({ uid: "joe" })
+ *     yield* joe.trigger("say", { text: "hello" })
+ *     assert.deepStrictEqual(yield* ann.received("said"), { text: "hello", channel: "room" })
+ *   }).pipe(Effect.provide(TestBroker.layerBackend({ channels: ["room"] }))))
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const layerBackend = (options: BackendOptions = {}): Layer.Layer<
+  Layer.Success<ReturnType<typeof layer>> | Client.Client | Worker.Worker,
+  StartError | InvalidEndpointError
+> =>
+  Layer.unwrap(
+    Effect.map(TestBroker, ({ url }) =>
+      Layer.mergeAll(Client.layer({ ...options.client, url }), Worker.layer({ ...options.worker, url })))
+  ).pipe(
+    Layer.provideMerge(layer(options))
+  )
+
+// A clock that cannot be moved would have to be waited for.
+const adjust = (duration: Duration.Duration): Effect.Effect<void> =>
+  Clock.clockWith((clock) =>
+    "adjust" in clock
+      ? TestClock.adjust(duration)
+      : Effect.die(new Error("TestBroker.expireWorkers needs TestClock, which it.effect provides"))
+  )

@@ -1,0 +1,74 @@
+/**
+ * What a page has heard, in order, and what of it has been received.
+ */
+
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Result from "effect/Result"
+import type { Event } from "../../protocol/Command.ts"
+import * as Json from "../../protocol/Json.ts"
+import { turn } from "./pipe.ts"
+
+/** Everything one page has heard. */
+export interface Inbox {
+  /** Hears a message of the broker; nothing once it has ended. */
+  readonly hearUnsafe: (message: string) => void
+  /** Nothing more will be heard; the first to say so says why, with a close code. */
+  readonly endUnsafe: (code: number) => void
+  readonly hasEnded: () => boolean
+  /** How many events were heard. */
+  readonly size: () => number
+  /** The data of the first event of this name that nobody has taken, from `from` on; it is taken then. */
+  readonly take: (event: string, from?: number) => Json.JsonObject | undefined
+  /** The same, waiting for it. Fails when it cannot come any more. */
+  readonly next: (event: string) => Effect.Effect<Json.JsonObject, void>
+  readonly heard: Effect.Effect<ReadonlyArray<Event>>
+  /** Waits until nothing more is heard, and gives the close code. */
+  readonly ended: Effect.Effect<number>
+}
+
+/** Makes an inbox, empty. */
+export const make = (): Inbox => {
+  const events: Array<Event> = []
+  const taken = new Set<Event>()
+  const ended = Latch.makeUnsafe()
+  const changed = Latch.makeUnsafe()
+  let closeCode = 0
+  // Who waits looks again, in a turn of its own.
+  const announce = () => {
+    changed.openUnsafe()
+    changed.closeUnsafe()
+  }
+  const take: Inbox["take"] = (name, from = 0) => {
+    const found = events.find((event, index) => index >= from && event.event === name && !taken.has(event))
+    if (found !== undefined) taken.add(found)
+    return found?.data
+  }
+  const next: Inbox["next"] = (event) =>
+    Effect.suspend(() => {
+      const data = take(event)
+      if (data !== undefined) return Effect.succeed(data)
+      return ended.isOpen() ? Effect.fail(undefined) : Effect.andThen(turn(changed), next(event))
+    })
+
+  return {
+    hearUnsafe: (message) => {
+      const entry = Json.single(Result.getOrUndefined(Result.try(() => JSON.parse(message) as unknown)))
+      if (entry === undefined || ended.isOpen()) return
+      events.push({ event: entry[0], data: entry[1] })
+      announce()
+    },
+    endUnsafe: (code) => {
+      if (ended.isOpen()) return
+      closeCode = code
+      ended.openUnsafe()
+      announce()
+    },
+    hasEnded: () => ended.isOpen(),
+    size: () => events.length,
+    take,
+    next,
+    heard: Effect.sync(() => [...events]),
+    ended: Effect.map(turn(ended), () => closeCode)
+  }
+}

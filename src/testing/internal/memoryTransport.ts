@@ -1,0 +1,95 @@
+/**
+ * A backend's side of a network in memory.
+ */
+
+import * as Arr from "effect/Array"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import type { Endpoint } from "../../protocol/Endpoint.ts"
+import * as Frame from "../../protocol/Frame.ts"
+import type * as Identity from "../../protocol/Identity.ts"
+import { ConnectionError, RequestTimeoutError } from "../../protocol/KosmonautError.ts"
+import { type Options, type Requester, type Session, Transport } from "../../transport/Transport.ts"
+import type { End } from "./connection.ts"
+
+/** Opens a connection, which is closed with its scope. */
+export type Dial = (
+  kind: Identity.Kind,
+  endpoint: Endpoint,
+  openTimeout: Duration.Duration
+) => Effect.Effect<End, ConnectionError, Scope.Scope>
+
+/** Makes the transport. It opens nothing by itself. */
+export const make = (dial: Dial, options: Options = {}): Transport["Service"] => {
+  const maxMessageSize = options.maxMessageSize ?? Frame.defaultMaxMessageSize
+  const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
+  const open = (kind: Identity.Kind, endpoint: Endpoint) =>
+    Effect.map(dial(kind, endpoint, openTimeout), (end) => sessionOf(end, endpoint.address, maxMessageSize))
+  return Transport.of({
+    schemes: ["wr", "wrs", "wr+tcp", "wrs+tcp"],
+    session: (endpoint) => open("dlr", endpoint),
+    requester: (endpoint, { requestTimeout }) =>
+      makeRequester({
+        open: open("req", endpoint),
+        address: endpoint.address,
+        requestTimeout,
+        bound: { maxMessageSize: maxMessageSize - Frame.envelopeSize, lines: endpoint.scheme.endsWith("+tcp") }
+      })
+  })
+}
+
+const sessionOf = (end: End, address: string, maxMessageSize: number): Session => {
+  const error = (reason: ConnectionError["reason"]) => new ConnectionError({ address, reason })
+  let malformed = false
+  return {
+    send: (frames) => Effect.flatMap(end.send(frames), (sent) => sent ? Effect.void : Effect.fail(error("Closed"))),
+    pull: Effect.gen(function*() {
+      if (malformed) return yield* error("Malformed")
+      const batch = yield* Effect.mapError(end.pull, () => error("Closed"))
+      const readable = Arr.takeWhile(batch, fits(maxMessageSize))
+      if (readable.length === batch.length) return batch
+      // What is too large ends the connection, after all that came before it.
+      malformed = true
+      end.closeUnsafe()
+      return Arr.isReadonlyArrayNonEmpty(readable) ? readable : yield* error("Malformed")
+    })
+  }
+}
+
+/** Whether a message can be read: it is text, within the bound. */
+export const fits = (maxMessageSize: number) => (frames: Frame.Frames): boolean =>
+  Result.isSuccess(Frame.check(frames, { maxMessageSize, lines: false }))
+
+// A connection for each request, as over classic TCP.
+const makeRequester = Effect.fnUntraced(function*(options: {
+  readonly open: Effect.Effect<Session, ConnectionError, Scope.Scope>
+  readonly address: string
+  readonly requestTimeout: Duration.Duration
+  readonly bound: { readonly maxMessageSize: number; readonly lines: boolean }
+}): Effect.fn.Return<Requester, never, Scope.Scope> {
+  const { address, bound, open, requestTimeout: after } = options
+  const ended = yield* Deferred.make<never, ConnectionError>()
+  yield* Effect.addFinalizer(() =>
+    Deferred.fail(
+      ended,
+      new ConnectionError({ address, reason: "Closed", cause: new Error("the client was closed") })
+    )
+  )
+  const exchange = Effect.fnUntraced(function*(frames: Frame.Frames) {
+    const { pull, send } = yield* open
+    const answers = yield* Effect.andThen(send(frames), pull).pipe(Effect.timeoutOrElse({
+      duration: after,
+      orElse: () => Effect.fail(new RequestTimeoutError({ command: frames[0]!, after }))
+    }))
+    return answers[0]
+  }, Effect.scoped)
+  return {
+    request: Effect.fnUntraced(function*(frames) {
+      yield* Effect.fromResult(Frame.check(frames, bound))
+      return yield* Effect.raceFirst(Deferred.await(ended), exchange(frames))
+    })
+  }
+})

@@ -1,0 +1,242 @@
+/**
+ * What a worker does with what it is sent, whatever carries it: over the network in memory, by the test's clock.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Deferred, Effect, Exit, Fiber, Queue, Schedule, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { Transport, Worker } from "../../src/index.ts"
+import type { Frames } from "../../src/protocol/Frame.ts"
+import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
+import type { Peer } from "../../src/transport/TransportServer.ts"
+import { token } from "../harness/TestBroker.ts"
+
+const within = (options?: TestBroker.BackendOptions["worker"]) =>
+  Effect.provide(TestBroker.layerBackend({ worker: options }))
+
+/** Puts an event into the vhost, as an authenticated page would. */
+const trigger = (event: string, data: object = {}) =>
+  TestBroker.TestBroker.use(({ vhost }) => vhost.lobby.trigger(JSON.stringify({ [event]: data })))
+
+/** A worker of a broker under the test's control, which says nothing by itself but lets a worker go that quits. */
+const withFake = Effect.fnUntraced(function*(options?: TestBroker.BackendOptions["worker"]) {
+  const network = MemoryNetwork.make()
+  const heard = yield* Queue.unbounded<{ readonly peer: Peer; readonly frames: Frames | undefined }>()
+  const server = yield* network.listen({ host: "fake", port: 0, maxMessageSize: 1_048_576 })
+  yield* server.run({
+    onMessage: (peer, frames) => frames?.[0] === "QT" ? peer.close : Queue.offer(heard, { peer, frames }),
+    onClose: () => Effect.void
+  }).pipe(Effect.forkScoped)
+  /** The next message that is this command. */
+  const nextOf = (command: string): Effect.Effect<{ readonly peer: Peer; readonly frames: Frames | undefined }> =>
+    Effect.flatMap(
+      Queue.take(heard),
+      (message) => message.frames?.[0] === command ? Effect.succeed(message) : nextOf(command)
+    )
+  const worker = yield* Effect.provideService(
+    Worker.make({ url: `wr://${token}@fake:${server.port}/test`, ...options }),
+    Transport.Transport,
+    network.transport()
+  )
+  return { network, nextOf, worker }
+})
+
+describe("Worker.listen", () => {
+  it.effect("gives failures and defects of handlers to onException and goes on", () =>
+    Effect.gen(function*() {
+      const worker = yield* Worker.Worker
+      const causes = yield* Queue.unbounded<Cause.Cause<"boo">>()
+      yield* Effect.forkScoped(worker.listen({
+        onMessage: (event) =>
+          event === "fail"
+            ? Effect.fail("boo" as const)
+            : event === "die"
+            ? Effect.die(new Error("dead"))
+            : event === "throw"
+            ? JSON.parse("{") as Effect.Effect<never>
+            : Effect.interrupt,
+        onException: (cause) => Queue.offer(causes, cause)
+      }))
+      for (const event of ["fail", "die", "throw", "interrupt"]) yield* trigger(event)
+      assert.deepStrictEqual(yield* Queue.take(causes), Cause.fail("boo" as const))
+      assert.include(Cause.pretty(yield* Queue.take(causes)), "dead")
+      assert.isTrue(Cause.hasDies(yield* Queue.take(causes)))
+      assert.isTrue(Cause.hasInterruptsOnly(yield* Queue.take(causes)))
+    }).pipe(within()))
+
+  it.effect("ends with the failure of a handler where there is no onException, and leaves", () =>
+    Effect.gen(function*() {
+      const worker = yield* Worker.Worker
+      const { vhost } = yield* TestBroker.TestBroker
+      const listening = yield* Effect.forkScoped(worker.listen({ onMessage: (event) => Effect.fail(`no ${event}`) }))
+      yield* trigger("chat/say")
+      assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("no chat/say"))
+      yield* Effect.repeat(Effect.andThen(Effect.yieldNow, vhost.lobby.info), {
+        until: ({ workers }) => workers.length === 0
+      })
+    }).pipe(within()))
+
+  it.effect("ends with a failure that is called like the end of a queue", () =>
+    Effect.gen(function*() {
+      const worker = yield* Worker.Worker
+      const failure = { _tag: "Done" } as const
+      const listening = yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.fail(failure) }))
+      yield* trigger("chat/say")
+      assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail(failure))
+    }).pipe(within()))
+
+  it.effect("ends with the failure of onException", () =>
+    Effect.gen(function*() {
+      const worker = yield* Worker.Worker
+      const listening = yield* Effect.forkScoped(worker.listen({
+        onMessage: () => Effect.fail("first" as const),
+        onException: () => Effect.fail("second" as const)
+      }))
+      yield* trigger("chat/say")
+      assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("second" as const))
+    }).pipe(within()))
+
+  it.effect("hears protocol errors in onError, and goes on", () =>
+    Effect.gen(function*() {
+      const { nextOf, worker } = yield* withFake()
+      const heard = yield* Queue.unbounded<string>()
+      yield* Effect.forkScoped(worker.listen({
+        onMessage: (event) => Queue.offer(heard, event),
+        onError: (error) => Queue.offer(heard, error._tag)
+      }))
+      const { peer } = yield* nextOf("RD")
+      const said = [
+        [["HB"]],
+        [["ER", "400"], "BadRequestError"],
+        [["ER", "597"], "InternalError"],
+        [["ER", "499"], "UnknownServerError"],
+        [["ER", "x"], "MessageDecodeError"],
+        [["TR", "{"], "MessageDecodeError"],
+        [["TR", "[]"], "MessageDecodeError"],
+        [["TR", "{\"a\":1}"], "MessageDecodeError"],
+        [["TR", "{\"a\":{},\"b\":{}}"], "MessageDecodeError"],
+        [["??"], "MessageDecodeError"],
+        [["OK"], "MessageDecodeError"],
+        [["OK", "[]"], "MessageDecodeError"],
+        [["TR", "{\"chat/say\":{}}"], "chat/say"]
+      ] as const
+      for (const [frames] of said) peer.sendUnsafe(frames)
+      for (const [, expected] of said.slice(1)) assert.strictEqual(yield* Queue.take(heard), expected)
+    }))
+
+  it.effect("ends with the 402 that comes later, too", () =>
+    Effect.gen(function*() {
+      const { nextOf, worker } = yield* withFake()
+      const listening = yield* Effect.forkScoped(Effect.flip(worker.listen({ onMessage: () => Effect.void })))
+      const { peer } = yield* nextOf("RD")
+      peer.sendUnsafe(["HB"])
+      peer.sendUnsafe(["ER", "402"])
+      assert.strictEqual((yield* Fiber.join(listening))._tag, "UnauthorizedError")
+    }))
+
+  it.effect("keeps its heartbeats while a handler is slow", () =>
+    Effect.gen(function*() {
+      const { nextOf, worker } = yield* withFake()
+      const gate = yield* Deferred.make<void>()
+      const handling = yield* Deferred.make<void>()
+      yield* Effect.forkScoped(
+        worker.listen({ onMessage: () => Effect.andThen(Deferred.succeed(handling, undefined), Deferred.await(gate)) })
+      )
+      const { peer } = yield* nextOf("RD")
+      peer.sendUnsafe(["TR", "{\"slow\":{}}"])
+      yield* Deferred.await(handling)
+      for (let n = 0; n < 10; n++) {
+        yield* TestClock.adjust("500 millis")
+        const beat = yield* nextOf("HB")
+        assert.strictEqual(beat.peer.connection, peer.connection)
+        peer.sendUnsafe(["HB"])
+      }
+      yield* Deferred.succeed(gate, undefined)
+    }))
+
+  it.effect("handles as many events at a time as it is told, and no more", () =>
+    Effect.gen(function*() {
+      const worker = yield* Worker.Worker
+      const { vhost } = yield* TestBroker.TestBroker
+      const started = yield* Queue.unbounded<string>()
+      const gate = yield* Deferred.make<void>()
+      yield* Effect.forkScoped(
+        worker.listen({ onMessage: (event) => Effect.andThen(Queue.offer(started, event), Deferred.await(gate)) })
+      )
+      for (const event of ["a", "b", "c", "d", "e"]) yield* trigger(event)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* vhost.lobby.info).waiting, 0)
+      assert.deepStrictEqual(yield* Queue.clear(started), ["a", "b", "c"])
+      yield* Deferred.succeed(gate, undefined)
+      for (const event of ["d", "e"]) assert.strictEqual(yield* Queue.take(started), event)
+    }).pipe(within({ concurrency: 3 })))
+
+  it.effect("does not wait for a handler longer than drainTimeout when it is interrupted", () =>
+    Effect.gen(function*() {
+      const worker = yield* Worker.Worker
+      const started = yield* Deferred.make<void>()
+      const interrupted = yield* Deferred.make<void>()
+      const listening = yield* Effect.forkScoped(worker.listen({
+        onMessage: () =>
+          Effect.andThen(Deferred.succeed(started, undefined), Effect.never).pipe(
+            Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined))
+          )
+      }))
+      yield* trigger("endless")
+      yield* Deferred.await(started)
+      const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
+      yield* TestClock.adjust("9999 millis")
+      assert.isUndefined(stopping.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(stopping)
+      yield* Deferred.await(interrupted)
+    }).pipe(within({ drainTimeout: "10 seconds" })))
+
+  it.effect("begins a schedule that ends again, a moment later", () =>
+    Effect.gen(function*() {
+      const attempts = yield* Queue.unbounded<void>()
+      const { network, worker } = yield* withFake({
+        reconnect: Schedule.recurs(2).pipe(Schedule.tap(() => Queue.offer(attempts, undefined)))
+      })
+      yield* network.cut
+      yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
+      yield* TestClock.adjust("99 millis")
+      const each = (yield* Queue.clear(attempts)).length
+      assert.isAbove(each, 1)
+      for (let n = 0; n < 5; n++) {
+        yield* TestClock.adjust("100 millis")
+        assert.strictEqual((yield* Queue.clear(attempts)).length, each)
+      }
+    }))
+
+  it.effect("publishes how it stands", () =>
+    Effect.gen(function*() {
+      const { nextOf, worker } = yield* withFake({ reconnect: Schedule.spaced("3 seconds") })
+      const states = yield* Queue.unbounded<string>()
+      yield* worker.changes.pipe(
+        Stream.runForEach((state) =>
+          Queue.offer(states, state._tag === "Disconnected" ? `Disconnected: ${state.reason.reason}` : state._tag)
+        ),
+        Effect.forkScoped
+      )
+      assert.strictEqual(yield* Queue.take(states), "Idle")
+      const listening = yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
+      assert.strictEqual(yield* Queue.take(states), "Connecting")
+      const first = yield* nextOf("RD")
+      assert.strictEqual((yield* worker.state)._tag, "Connecting", "it is connected when it is greeted")
+      first.peer.sendUnsafe(["HB"])
+      assert.strictEqual(yield* Queue.take(states), "Connected")
+      first.peer.sendUnsafe(["QT"])
+      assert.strictEqual(yield* Queue.take(states), "Disconnected: Closed")
+      yield* TestClock.adjust("2999 millis")
+      assert.strictEqual(yield* Queue.size(states), 0)
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual(yield* Queue.take(states), "Connecting")
+      const second = yield* nextOf("RD")
+      second.peer.sendUnsafe(["HB"])
+      assert.strictEqual(yield* Queue.take(states), "Connected")
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(yield* Queue.take(states), "Disconnected: Silent")
+      yield* Fiber.interrupt(listening)
+      assert.strictEqual(yield* Queue.take(states), "Idle")
+    }))
+})

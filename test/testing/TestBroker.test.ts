@@ -1,0 +1,273 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Layer, Queue, Redacted, Result, Schedule, Scope, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { Client, Endpoint, Transport, Worker } from "../../src/index.ts"
+import { Vhosts } from "../../src/server/index.ts"
+import { TestBroker } from "../../src/testing/index.ts"
+
+const within = (options?: TestBroker.BackendOptions) =>
+  Effect.provide(TestBroker.layerBackend({ channels: ["room"], ...options }))
+
+/** Listens, and gives a queue of the names of the events that were handled. */
+const listen = Effect.fnUntraced(function*(worker: Worker.Worker["Service"]) {
+  const handled = yield* Queue.unbounded<string>()
+  yield* Effect.forkScoped(worker.listen({ onMessage: (event) => Queue.offer(handled, event) }))
+  return handled
+})
+
+/** Waits until the worker stands so. */
+const becomes = (worker: Worker.Worker["Service"], state: string) =>
+  worker.changes.pipe(Stream.filter(({ _tag }) => _tag === state), Stream.runHead)
+
+/** A worker made by hand: it says what it is told to, and nothing by itself. */
+const mute = Effect.gen(function*() {
+  const { url } = yield* TestBroker.TestBroker
+  const transport = yield* Transport.Transport
+  const session = yield* transport.session(Result.getOrThrow(Endpoint.fromUrl(url)))
+  yield* session.send(["RD"])
+  assert.deepStrictEqual(yield* session.pull, [["HB"]])
+  return session
+})
+
+describe("TestBroker", () => {
+  it.effect("carries an event from a page to a handler, and its broadcast to a page", () =>
+    Effect.gen(function*() {
+      const { browser } = yield* TestBroker.TestBroker
+      const client = yield* Client.Client
+      const worker = yield* Worker.Worker
+      yield* Effect.forkScoped(
+        worker.listen({ onMessage: (event, data) => client.broadcast("room", "said", { event, data }) })
+      )
+      const ann = yield* browser()
+      yield* ann.subscribe("room")
+      const joe = yield* browser({ uid: "joe" })
+      yield* joe.trigger("say", { text: "hello" })
+      assert.deepStrictEqual(yield* ann.received("said"), {
+        channel: "room",
+        event: "say",
+        data: { text: "hello", sid: joe.sid }
+      })
+    }).pipe(within()))
+
+  it.effect("keeps healthy workers through any adjustment of the clock", () =>
+    Effect.gen(function*() {
+      const { browser, vhost } = yield* TestBroker.TestBroker
+      const worker = yield* Worker.Worker
+      const states = yield* Queue.unbounded<string>()
+      yield* worker.changes.pipe(Stream.runForEach(({ _tag }) => Queue.offer(states, _tag)), Effect.forkScoped)
+      const handled = yield* listen(worker)
+      // At once, while it is still connecting.
+      yield* TestClock.adjust("10 seconds")
+      const { workers } = yield* vhost.lobby.info
+      assert.strictEqual(workers.length, 1)
+      for (const time of ["10 seconds", "499 millis", "1 millis", "3 minutes", "1501 millis"] as const) {
+        yield* TestClock.adjust(time)
+      }
+      assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 0, workers }, "it is the same connection")
+      assert.deepStrictEqual(yield* Queue.clear(states), ["Idle", "Connecting", "Connected"])
+      const joe = yield* browser({ uid: "joe" })
+      yield* joe.trigger("say")
+      assert.strictEqual(yield* Queue.take(handled), "say")
+    }).pipe(within()))
+
+  it.effect("takes a worker for dead that says nothing, and gives its events to another", () =>
+    Effect.gen(function*() {
+      const { browser, vhost } = yield* TestBroker.TestBroker
+      const joe = yield* browser({ uid: "joe" })
+      const silent = yield* mute
+      yield* joe.trigger("first")
+      assert.deepInclude(yield* silent.pull, ["TR", `{"first":{"sid":"${joe.sid}"}}`])
+      yield* TestClock.adjust("1500 millis")
+      assert.strictEqual((yield* vhost.lobby.info).workers.length, 1)
+      yield* TestClock.adjust("500 millis")
+      assert.strictEqual((yield* vhost.lobby.info).workers.length, 0)
+      assert.deepStrictEqual((yield* silent.pull).at(-1), ["QT"])
+      assert.strictEqual((yield* Effect.flip(silent.pull)).reason, "Closed")
+      yield* joe.trigger("second")
+      const handled = yield* listen(yield* Worker.Worker)
+      assert.strictEqual(yield* Queue.take(handled), "second")
+    }).pipe(within()))
+
+  it.effect("cuts the network and restores it: the worker comes back by its schedule", () =>
+    Effect.gen(function*() {
+      const { browser, cut, restore, vhost } = yield* TestBroker.TestBroker
+      const client = yield* Client.Client
+      const worker = yield* Worker.Worker
+      const handled = yield* listen(worker)
+      yield* becomes(worker, "Connected")
+      const before = yield* vhost.lobby.info
+      yield* cut
+      yield* becomes(worker, "Disconnected")
+      assert.strictEqual((yield* vhost.lobby.info).workers.length, 0)
+      const error = yield* Effect.flip(client.broadcast("room", "hello"))
+      assert.strictEqual(error._tag === "ConnectionError" ? error.reason : error._tag, "Refused")
+      const joe = yield* browser({ uid: "joe" })
+      yield* joe.trigger("kept")
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual((yield* vhost.lobby.info).waiting, 1)
+
+      yield* restore
+      yield* client.broadcast("room", "hello")
+      assert.strictEqual(yield* Queue.size(handled), 0)
+      yield* TestClock.adjust("3 seconds")
+      assert.strictEqual(yield* Queue.take(handled), "kept")
+      assert.notDeepEqual(yield* vhost.lobby.info, before)
+    }).pipe(within({ worker: { reconnect: Schedule.spaced("3 seconds") } })))
+
+  it.effect.each([{}, { heartbeatInterval: "100 millis", missedHeartbeats: 5 }] as const)(
+    "expires the heartbeats of its workers, which come back when the network is restored: %o",
+    (options) =>
+      Effect.gen(function*() {
+        const { browser, expireWorkers, restore, vhost } = yield* TestBroker.TestBroker
+        const worker = yield* Worker.Worker
+        const handled = yield* listen(worker)
+        yield* becomes(worker, "Connected")
+        yield* expireWorkers
+        const joe = yield* browser({ uid: "joe" })
+        yield* joe.trigger("kept")
+        assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 1, workers: [] })
+        yield* restore
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(yield* Queue.take(handled), "kept")
+        assert.strictEqual((yield* vhost.lobby.info).workers.length, 1)
+      }).pipe(within(options))
+  )
+
+  it.effect("holds what is said in silence until the network is restored", () =>
+    Effect.gen(function*() {
+      const { browser, restore, silence, vhost } = yield* TestBroker.TestBroker
+      const worker = yield* Worker.Worker
+      const client = yield* Client.Client
+      const handled = yield* listen(worker)
+      yield* becomes(worker, "Connected")
+      yield* silence
+      const joe = yield* browser({ uid: "joe" })
+      yield* joe.trigger("held")
+      const asking = yield* Effect.forkChild(client.openChannel("late"))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Queue.size(handled), 0)
+      assert.strictEqual((yield* vhost.lobby.info).waiting, 0, "it is on its way")
+      yield* restore
+      assert.strictEqual(yield* Queue.take(handled), "held")
+      yield* Fiber.join(asking)
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual((yield* vhost.lobby.info).workers.length, 1)
+    }).pipe(within()))
+
+  it.live("cannot expire anything without a clock that can be moved", () =>
+    Effect.gen(function*() {
+      const { expireWorkers } = yield* TestBroker.TestBroker
+      const exit = yield* Effect.exit(expireWorkers)
+      assert.include(String(Exit.isFailure(exit) && exit.cause), "needs TestClock")
+    }).pipe(within()))
+
+  it.effect("fails a request of a client to which nobody answers, by the test's clock", () =>
+    Effect.gen(function*() {
+      const { restore, silence } = yield* TestBroker.TestBroker
+      const client = yield* Client.Client
+      yield* silence
+      const asking = yield* Effect.forkChild(Effect.flip(client.openChannel("new")))
+      yield* TestClock.adjust("4999 millis")
+      assert.isUndefined(asking.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      const error = yield* Fiber.join(asking)
+      assert.strictEqual(error._tag === "ConnectionError" ? error.reason : error._tag, "Refused")
+      yield* restore
+      yield* client.openChannel("new")
+    }).pipe(within()))
+
+  it.effect("has the vhost that it is told, and the broker's other options", () =>
+    Effect.gen(function*() {
+      const { browser, url, vhost } = yield* TestBroker.TestBroker
+      assert.strictEqual(vhost.path, "/eu/chat")
+      assert.match(Redacted.value(url), /^wr:\/\/f{40}@[\w.]+:\d+\/eu\/chat$/)
+      const joe = yield* browser({ uid: "joe" })
+      yield* joe.trigger("one")
+      assert.strictEqual((yield* Effect.flip(joe.trigger("two")))._tag, "InternalError")
+      const client = yield* Client.Client
+      assert.strictEqual((yield* Effect.flip(client.openChannel("second")))._tag, "InternalError")
+      yield* client.broadcast("first", "hello")
+    }).pipe(
+      within({ path: "/eu/chat", token: "f".repeat(40), channels: ["first"], queueCapacity: 1, maxChannels: 1 })
+    ))
+
+  it.effect("says what is wrong with its options", () =>
+    Effect.gen(function*() {
+      const failure = (options: TestBroker.Options) =>
+        Effect.map(Effect.flip(Layer.build(TestBroker.layer(options))), ({ _tag }) => _tag)
+      assert.strictEqual(yield* failure({ path: "test" }), "InvalidVhostError")
+      assert.strictEqual(yield* failure({ token: "secret" }), "InvalidVhostError")
+      assert.strictEqual(yield* failure({ channels: ["%"] }), "InvalidChannelNameError")
+    }))
+
+  it.effect("is a broker of its own each time", () =>
+    Effect.gen(function*() {
+      const paths: Array<ReadonlyArray<string>> = []
+      const look = (path: string) =>
+        Layer.effectDiscard(Effect.gen(function*() {
+          const vhosts = yield* Vhosts.Vhosts
+          paths.push((yield* vhosts.list).map(({ path }) => path))
+        })).pipe(Layer.provide(TestBroker.layer({ path })))
+      yield* Layer.build(Layer.mergeAll(look("/one"), look("/two")))
+      assert.sameDeepMembers(paths, [["/one"], ["/two"]])
+    }))
+
+  it.effect("sends its workers away when it ends", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(TestBroker.layer(), scope)
+      const session = yield* Effect.provideContext(mute, context)
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(yield* session.pull, [["QT"]])
+      assert.strictEqual((yield* Effect.flip(session.pull)).reason, "Closed")
+    }))
+
+  it.effect("does so in silence, too", () =>
+    Effect.gen(function*() {
+      yield* Effect.gen(function*() {
+        const { silence } = yield* TestBroker.TestBroker
+        const worker = yield* Worker.Worker
+        yield* listen(worker)
+        yield* becomes(worker, "Connected")
+        yield* silence
+        yield* TestClock.adjust("1 second")
+      }).pipe(within())
+      // Whoever listens still is stopped with the test, and waits for nothing.
+    }))
+
+  it.effect("finishes what a worker has received when it is stopped", () =>
+    Effect.gen(function*() {
+      const { browser, vhost } = yield* TestBroker.TestBroker
+      const worker = yield* Worker.Worker
+      const started = yield* Deferred.make<void>()
+      const gate = yield* Deferred.make<void>()
+      const handled: Array<string> = []
+      const listening = yield* Effect.forkScoped(worker.listen({
+        onMessage: (event) =>
+          Deferred.succeed(started, undefined).pipe(
+            Effect.andThen(Deferred.await(gate)),
+            Effect.andThen(Effect.sync(() => handled.push(event)))
+          )
+      }))
+      const joe = yield* browser({ uid: "joe" })
+      for (const event of ["a", "b", "c"]) yield* joe.trigger(event)
+      yield* Deferred.await(started)
+      const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
+      yield* TestClock.adjust("1 second")
+      yield* joe.trigger("later")
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(stopping)
+      assert.deepStrictEqual(handled, ["a", "b", "c"])
+      assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 1, workers: [] })
+    }).pipe(within()))
+})
+
+it.layer(TestBroker.layerBackend({ channels: ["room"] }))("a TestBroker that tests share", (it) => {
+  it.effect("goes by their clock", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      yield* listen(yield* Worker.Worker)
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual((yield* vhost.lobby.info).workers.length, 1)
+    }))
+})

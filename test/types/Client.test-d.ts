@@ -1,0 +1,73 @@
+/**
+ * What the compiler promises of typed events that go out. Checked by the compiler alone: nothing here runs.
+ */
+import { Effect, Schema } from "effect"
+import { expectTypeOf } from "vitest"
+import {
+  Channel,
+  type Client,
+  EventGroup,
+  EventRouter,
+  type KosmonautError,
+  Lifecycle,
+  type Message
+} from "../../src/index.ts"
+
+declare const client: Client.Client["Service"]
+declare const message: Message.Message
+
+class Chat extends EventGroup.make("chat", { said: { text: Schema.String, at: Schema.Date }, left: {} }) {}
+
+const Room = Channel.make("room", Chat)
+const data = { text: "hello", at: new Date(0) }
+
+// A channel that is defined gives the typed way to it, a name asks for it.
+expectTypeOf(client.channel(Room)).toEqualTypeOf<Client.TypedChannel<typeof Chat>>()
+expectTypeOf(client.channel("room")).toEqualTypeOf<
+  Effect.Effect<Client.ChannelInfo, Client.RequestError | KosmonautError.ChannelNotFoundError>
+>()
+expectTypeOf(client.channel(Room).broadcast("said", data)).toEqualTypeOf<
+  Effect.Effect<void, Client.RequestError | KosmonautError.ChannelNotFoundError>
+>()
+
+// Untyped use stays as easy.
+client.broadcast("room", "hello")
+client.broadcast("room", "hello", { what: "world" }, { exceptSid: "sid" })
+client.sendTo("sid", "hello", { what: "world" })
+message.directReply("hello")
+
+// Defined events, wherever an event is said.
+client.broadcast("room", Chat.events.said, data)
+client.sendTo("sid", Chat.events.left, {})
+message.directReply(Chat.events.said, data)
+message.broadcastReply("room", Chat.events.said, data)
+
+// @ts-expect-error the channel has no such event
+client.channel(Room).broadcast("siad", data)
+// @ts-expect-error the data are another event's
+client.channel(Room).broadcast("said", { text: "hello", at: "today" })
+// @ts-expect-error the data are missing
+client.channel(Room).broadcast("said")
+// @ts-expect-error the data do not fit the event's Schema
+client.broadcast("room", Chat.events.said, { text: 1, at: new Date(0) })
+// @ts-expect-error the data of a defined event are missing
+client.broadcast("room", Chat.events.said)
+// @ts-expect-error the data do not fit the event's Schema
+client.sendTo("sid", Chat.events.said, {})
+// @ts-expect-error the data do not fit the event's Schema
+message.directReply(Chat.events.said, { text: "hello" })
+// @ts-expect-error the data do not fit the event's Schema
+message.broadcastReply("room", Chat.events.said, { text: "hello" })
+// @ts-expect-error data are an object
+client.broadcast("room", "hello", "world")
+
+// Lifecycle events are events.
+EventRouter.layer(Lifecycle.Members, {
+  memberJoined: ({ data }) => {
+    expectTypeOf(data.uid).toEqualTypeOf<string>()
+    return Effect.void
+  },
+  memberLeft: () => Effect.void
+})
+// @ts-expect-error a handler is missing
+EventRouter.layer(Lifecycle.Members, { memberJoined: () => Effect.void })
