@@ -37,8 +37,16 @@ export const envelopeSize = 256
  *
  * @since 0.1.0
  */
-export const encode = (frames: Frames): Uint8Array =>
-  encoder.encode(`${frames.map((frame) => `${frame}\n`).join("")}\r\n\r\n`)
+export const encode = (frames: Frames): Uint8Array => encoder.encode(textOf(frames))
+
+/**
+ * The bytes of messages over classic TCP, one after the other.
+ *
+ * @since 0.1.0
+ */
+export const encodeAll = (messages: ReadonlyArray<Frames>): Uint8Array => encoder.encode(messages.map(textOf).join(""))
+
+const textOf = (frames: Frames): string => `${frames.join("\n")}\n\r\n\r\n`
 
 /**
  * Whether a message can travel: it is well-formed Unicode, at most `maxMessageSize` bytes, and, where frames are `lines`,

@@ -1,9 +1,10 @@
 /**
  * The classic way to a broker: TCP as the original 0.3 broker speaks it (`wr+tcp://`).
  *
- * A Client makes one connection for each request, which the broker closes after its answer, so that many requests in
- * flight are many connections: at most `maxConnections` at a time, further requests wait for a free one within their
- * time. A Worker keeps one connection. Frames cannot hold line breaks; such a message is refused before it is sent.
+ * With our own broker a Client keeps one connection and has any number of requests in flight on it. With any other it makes
+ * one for each request, which the broker closes after its answer, so that many requests in flight are many connections:
+ * at most `maxConnections` at a time, further requests wait for a free one within their time. A Worker keeps one
+ * connection. Frames cannot hold line breaks; such a message is refused before it is sent.
  *
  * @since 0.1.0
  */
@@ -14,7 +15,9 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Socket from "effect/socket/Socket"
@@ -23,6 +26,8 @@ import * as Frame from "../protocol/Frame.ts"
 import * as FrameParser from "../protocol/FrameParser.ts"
 import * as Identity from "../protocol/Identity.ts"
 import { ConnectionError, RequestTimeoutError } from "../protocol/KosmonautError.ts"
+import * as Batch from "./internal/batch.ts"
+import * as Pipeline from "./internal/pipeline.ts"
 import { type Options as TransportOptions, type Session, Transport } from "./Transport.ts"
 
 /**
@@ -31,7 +36,7 @@ import { type Options as TransportOptions, type Session, Transport } from "./Tra
  * @since 0.1.0
  */
 export interface Options extends TransportOptions {
-  /** How many requests a Client has in flight, each on a connection of its own, default 64; others wait. */
+  /** How many requests a Client has in flight with a broker that takes one for each connection, default 64; others wait. */
   readonly maxConnections?: number | undefined
 }
 
@@ -45,7 +50,7 @@ export const make = (options: Options = {}): Transport["Service"] => {
   const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
   const maxConnections = options.maxConnections ?? 64
   const bound = { maxMessageSize: maxMessageSize - Frame.envelopeSize, lines: true }
-  const check = (frames: Frame.Frames) => Effect.fromResult(Frame.check(frames, bound))
+  const check = (frames: Frame.Frames) => Frame.check(frames, bound)
   const dial = (endpoint: Endpoint) => open({ endpoint, openTimeout, maxMessageSize })
 
   return Transport.of({
@@ -59,7 +64,7 @@ export const make = (options: Options = {}): Transport["Service"] => {
             Effect.suspend(() => {
               const message = [...envelope, ...frames]
               envelope = []
-              return write(message)
+              return write([message])
             }),
           pull
         }
@@ -68,20 +73,35 @@ export const make = (options: Options = {}): Transport["Service"] => {
       const connections = yield* Semaphore.make(maxConnections)
       const exchange = Effect.fnUntraced(function*(frames: Frame.Frames) {
         const { pull, write } = yield* dial(endpoint)
-        yield* write([...envelopeOf("req", endpoint), ...frames])
+        yield* write([[...envelopeOf("req", endpoint), ...frames]])
         return Arr.headNonEmpty(yield* pull)
       }, Effect.scoped)
+      const alone = (frames: Frame.Frames) =>
+        exchange(frames).pipe(
+          connections.withPermits(1),
+          Effect.timeoutOrElse({
+            duration: requestTimeout,
+            orElse: () => Effect.fail(new RequestTimeoutError({ command: frames[0]!, after: requestTimeout }))
+          })
+        )
+
+      const pipeline = yield* Pipeline.make({
+        address: endpoint.address,
+        requestTimeout,
+        check,
+        dial: Effect.flatMap(dial(endpoint), (connection) => converse(connection, endpoint, openTimeout))
+      })
+      let isClassic = false
       return {
-        request: Effect.fnUntraced(function*(frames) {
-          yield* check(frames)
-          return yield* exchange(frames).pipe(
-            connections.withPermits(1),
-            Effect.timeoutOrElse({
-              duration: requestTimeout,
-              orElse: () => Effect.fail(new RequestTimeoutError({ command: frames[0]!, after: requestTimeout }))
-            })
+        request: (frames) =>
+          Effect.suspend(() =>
+            isClassic
+              ? Effect.andThen(Effect.fromResult(check(frames)), alone(frames))
+              : Effect.catchTag(pipeline.request(frames), "ClassicBroker", () => {
+                isClassic = true
+                return alone(frames)
+              })
           )
-        })
       }
     })
   })
@@ -101,8 +121,50 @@ const envelopeOf = (kind: Identity.Kind, endpoint: Endpoint): Frame.Frames => [
 
 interface Connection {
   readonly pull: Session["pull"]
-  readonly write: (frames: Frame.Frames) => Effect.Effect<void, ConnectionError>
+  readonly write: (messages: ReadonlyArray<Frame.Frames>) => Effect.Effect<void, ConnectionError>
 }
+
+/** The broker is the original or like it: it does not know how to keep a Client's connection. */
+class ClassicBroker extends Schema.TaggedError<ClassicBroker>("kosmonaut/transport/TcpTransport/ClassicBroker")(
+  "ClassicBroker",
+  {}
+) {}
+
+// Says that it would keep the connection. The original takes that for a bad request, and carries nothing out.
+const converse = Effect.fnUntraced(function*(
+  { pull, write }: Connection,
+  endpoint: Endpoint,
+  openTimeout: Duration.Duration
+): Effect.fn.Return<Pipeline.Mailbox, ConnectionError | ClassicBroker, Scope.Scope> {
+  yield* write([[envelopeOf("req", endpoint)[0]!, Batch.marker]])
+  const [answer] = yield* Effect.timeoutOrElse(pull, {
+    duration: openTimeout,
+    orElse: () => Effect.fail(new ConnectionError({ address: endpoint.address, reason: "Silent" }))
+  })
+  if (answer[0] !== Batch.marker) return yield* new ClassicBroker()
+
+  interface Outgoing {
+    readonly message: Frame.Frames
+    readonly settled: (error: unknown) => void
+  }
+  const outgoing = yield* Queue.unbounded<Outgoing>()
+  yield* Queue.takeAll(outgoing).pipe(
+    Effect.flatMap((batch) =>
+      Effect.matchEffect(write(batch.map(({ message }) => message)), {
+        onFailure: (error) => Effect.sync(() => batch.forEach(({ settled }) => settled(error))),
+        onSuccess: () => Effect.void
+      })
+    ),
+    Effect.forever,
+    Effect.forkScoped
+  )
+  return {
+    pull: Effect.map(pull, Arr.map(([envelope = "", ...frames]) => ({ envelope, frames }))),
+    sendUnsafe: (envelope, frames, settled) => {
+      Queue.offerUnsafe(outgoing, { message: [envelope, ...frames], settled })
+    }
+  }
+})
 
 // One TCP connection, as messages; it ends with its scope, after what was written has left.
 const open = Effect.fnUntraced(function*(options: {
@@ -136,7 +198,7 @@ const open = Effect.fnUntraced(function*(options: {
   })
   return {
     pull,
-    write: (frames) => Effect.mapError(writer.write(Frame.encode(frames)), error("Closed"))
+    write: (messages) => Effect.mapError(writer.write(Frame.encodeAll(messages)), error("Closed"))
   }
 })
 

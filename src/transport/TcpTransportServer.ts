@@ -3,7 +3,11 @@
  *
  * The first message of a connection begins with the identity and an empty frame; later ones may leave both out. A
  * connection that has sent no complete message within `handshakeTimeout` is closed, and nothing more is sent to one for
- * which more than `outboxLimit` bytes wait. An answer without arguments carries one empty frame: the original go client insists on it.
+ * which more than `outboxLimit` bytes wait. An answer without arguments carries one empty frame: the original go client
+ * insists on it.
+ *
+ * Our own Clients say first that they would keep the connection, which the original takes for a bad request: an identity
+ * and the frame `K1`. They are answered `K1`, and from then on every message begins with a frame that its answer echoes.
  *
  * @since 0.1.0
  */
@@ -18,6 +22,7 @@ import type * as Socket from "effect/socket/Socket"
 import type { Socket as NetSocket } from "node:net"
 import * as Frame from "../protocol/Frame.ts"
 import * as FrameParser from "../protocol/FrameParser.ts"
+import * as Batch from "./internal/batch.ts"
 import { checkPort, type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
 
 /** How many bytes may wait for one peer that does not read. */
@@ -29,6 +34,10 @@ const lingerTimeout = "1 second"
 /** How long a connection may take to say something whole. */
 const handshakeTimeout = "5 seconds"
 
+/** How many messages, or bytes, do not wait for more: the other side already reads these while the next are written. */
+const enough = 32
+const enoughBytes = 65_536
+
 const endpoint = "backends over TCP"
 
 /**
@@ -38,7 +47,13 @@ const endpoint = "backends over TCP"
  */
 export const listen: Listen = Effect.fnUntraced(function*(options) {
   yield* checkPort(endpoint, options.host, options.port)
-  const server = yield* NodeSocketServer.make({ host: options.host, port: options.port, noDelay: true }).pipe(
+  const server = yield* NodeSocketServer.make({
+    host: options.host,
+    port: options.port,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000
+  }).pipe(
     Effect.mapError((error) => new ListenError({ ...options, endpoint, cause: error.reason.cause }))
   )
   return {
@@ -55,24 +70,47 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
   const parser = FrameParser.make(maxMessageSize)
   const closed = yield* Deferred.make<void>()
   let peer: Peer | undefined
+  let keeps = false
   yield* Effect.addFinalizer(() => hangUp(net))
+
+  // What is sent in one step of the event loop leaves together, unless it is much.
+  let corked = 0
+  const uncork = () => {
+    if (corked > 0) net.uncork()
+    corked = 0
+  }
+  const send = (frames: Frame.Frames, settled?: (delivered: boolean) => void) => {
+    if (!net.writable || net.writableLength > outboxLimit) return settled?.(false)
+    if (corked++ === 0) {
+      net.cork()
+      process.nextTick(uncork)
+    }
+    net.write(Frame.encode(frames), settled && ((error) => settled(error == null)))
+    if (corked === enough || net.writableLength > enoughBytes) uncork()
+  }
 
   const identified = (identity: string): Peer => ({
     identity,
     connection: net,
     seesClose: true,
-    sendUnsafe: (frames, settled) => {
-      if (!net.writable || net.writableLength > outboxLimit) return settled?.(false)
-      net.write(
-        Frame.encode(frames.length === 1 ? [frames[0]!, ""] : frames),
-        settled && ((error) => settled(error == null))
-      )
-    },
+    sendUnsafe: (frames, settled) => send(frames.length === 1 ? [frames[0]!, ""] : frames, settled),
     close: Effect.asVoid(Deferred.succeed(closed, undefined))
+  })
+  // Of a connection that is kept: every message has its envelope, which is echoed.
+  const withEnvelope = (peer: Peer, envelope: string): Peer => ({
+    ...peer,
+    sendUnsafe: (frames, settled) => send([envelope, ...frames], settled),
+    close: Effect.void
   })
 
   const handle = (frames: Frame.Frames) => {
     if (Deferred.isDoneUnsafe(closed)) return Effect.void
+    if (peer !== undefined && keeps) return handlers.onMessage(withEnvelope(peer, frames[0]!), frames.slice(1))
+    if (peer === undefined && frames.length === 2 && frames[1] === Batch.marker) {
+      peer = identified(frames[0]!)
+      keeps = true
+      return Effect.sync(() => send([Batch.marker]))
+    }
     const hasEnvelope = frames.length > 2 && frames[1] === ""
     peer ??= identified(hasEnvelope ? frames[0]! : "")
     return handlers.onMessage(peer, hasEnvelope ? frames.slice(2) : peer.identity === "" ? undefined : frames)

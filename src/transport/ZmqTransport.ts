@@ -10,22 +10,19 @@
 
 import * as Arr from "effect/Array"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import type { Endpoint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
 import * as Identity from "../protocol/Identity.ts"
-import { ConnectionError, type MessageEncodeError, type RequestTimeoutError } from "../protocol/KosmonautError.ts"
+import { ConnectionError } from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
 import * as Outbox from "./internal/outbox.ts"
-import * as PendingRequests from "./internal/pendingRequests.ts"
+import * as Pipeline from "./internal/pipeline.ts"
 import * as Zmq from "./internal/zmqSocket.ts"
-import { type Options, type Requester, type Session, Transport } from "./Transport.ts"
+import { type Options, type Session, Transport } from "./Transport.ts"
 
 /**
  * Makes the transport. It opens nothing by itself.
@@ -51,11 +48,15 @@ export const make = (options: Options = {}): Transport["Service"] => {
     Scope.Scope
   > {
     const mailbox = makeMailbox(yield* dial("dlr", endpoint), maxMessageSize)
-    const closed = (cause: Zmq.ZmqError) => new ConnectionError({ address: endpoint.address, reason: "Closed", cause })
+    const closed = (cause: unknown) => new ConnectionError({ address: endpoint.address, reason: "Closed", cause })
     return {
       send: (frames) =>
         Effect.callback((resume) =>
-          mailbox.sendUnsafe("", frames, (error) => resume(error ? Effect.fail(closed(error)) : Effect.void))
+          mailbox.sendUnsafe(
+            "",
+            frames,
+            (error) => resume(error === undefined ? Effect.void : Effect.fail(closed(error)))
+          )
         ),
       pull: Effect.map(mailbox.pull, Arr.map(({ frames }) => frames)).pipe(Effect.mapError(closed))
     }
@@ -65,8 +66,8 @@ export const make = (options: Options = {}): Transport["Service"] => {
     schemes: ["wr"],
     session,
     requester: (endpoint, { requestTimeout }) =>
-      makeRequester({
-        endpoint,
+      Pipeline.make({
+        address: endpoint.address,
         requestTimeout,
         check,
         dial: Effect.map(dial("req", endpoint), (socket) => makeMailbox(socket, maxMessageSize))
@@ -81,102 +82,8 @@ export const make = (options: Options = {}): Transport["Service"] => {
  */
 export const layer = (options?: Options): Layer.Layer<Transport> => Layer.sync(Transport, () => make(options))
 
-const makeRequester = Effect.fnUntraced(function*(options: {
-  readonly endpoint: Endpoint
-  readonly requestTimeout: Duration.Duration
-  readonly check: (frames: Frame.Frames) => Result.Result<Frame.Frames, MessageEncodeError>
-  readonly dial: Effect.Effect<Mailbox, ConnectionError, Scope.Scope>
-}): Effect.fn.Return<Requester, never, Scope.Scope> {
-  const scope = yield* Effect.scope
-  const failure = (reason: ConnectionError["reason"], cause?: unknown) =>
-    new ConnectionError({ address: options.endpoint.address, reason, cause })
-  let current: { readonly mailbox: Mailbox; readonly scope: Scope.Closeable } | undefined
-  let dialing: Deferred.Deferred<Mailbox, ConnectionError> | undefined
-
-  const pending = yield* PendingRequests.make({
-    timeout: options.requestTimeout,
-    // Whoever is there, the connection is of no use any more.
-    onSilence: Effect.suspend(() => {
-      const silent = current
-      lost(failure("Silent"))
-      return silent === undefined ? Effect.void : Effect.forkIn(Scope.close(silent.scope, Exit.void), scope)
-    })
-  })
-  const lost = (error: ConnectionError) => {
-    current = undefined
-    pending.failUnsafe(error)
-  }
-
-  const dial = Effect.gen(function*() {
-    const own = yield* Scope.fork(scope)
-    const mailbox = yield* Scope.provide(options.dial, own).pipe(
-      Effect.onError((cause) => Scope.close(own, Exit.failCause(cause)))
-    )
-    current = { mailbox, scope: own }
-    yield* Effect.map(mailbox.pull, receive).pipe(
-      Effect.forever,
-      Effect.catch((cause) =>
-        Effect.sync(() => current?.mailbox === mailbox ? lost(failure("Closed", cause)) : undefined)
-      ),
-      Effect.ensuring(Scope.close(own, Exit.void)),
-      Effect.forkIn(scope)
-    )
-    return mailbox
-  })
-  const receive = (items: ReadonlyArray<Batch.Item>) => {
-    pending.heardUnsafe()
-    for (const { envelope, frames } of items) pending.settleUnsafe(envelope, Effect.succeed(frames))
-  }
-
-  // Whoever comes while one is connecting shares its outcome, and may leave without harm to the others.
-  const connect = Effect.suspend(() => {
-    if (dialing !== undefined) return Deferred.await(dialing)
-    const outcome = Deferred.makeUnsafe<Mailbox, ConnectionError>()
-    dialing = outcome
-    return Effect.exit(dial).pipe(
-      Effect.map((exit) => {
-        dialing = undefined
-        Deferred.doneUnsafe(outcome, exit)
-      }),
-      Effect.forkIn(scope),
-      Effect.andThen(Deferred.await(outcome))
-    )
-  })
-
-  const ask = (mailbox: Mailbox, frames: Frame.Frames) =>
-    pending.await(frames[0]!, (id) =>
-      mailbox.sendUnsafe(id, frames, (cause) => {
-        if (cause !== undefined) pending.settleUnsafe(id, Effect.fail(failure("Closed", cause)))
-      }))
-
-  const ended = failure("Closed", new Error("the client was closed"))
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      lost(ended)
-      // Whoever waits for a connection that will not be, and whoever still comes.
-      dialing ??= Deferred.makeUnsafe()
-      Deferred.doneUnsafe(dialing, Effect.fail(ended))
-    })
-  )
-  return {
-    request: (frames) =>
-      Effect.suspend((): Effect.Effect<Frame.Frames, MessageEncodeError | ConnectionError | RequestTimeoutError> => {
-        const checked = options.check(frames)
-        if (Result.isFailure(checked)) return Effect.fail(checked.failure)
-        return current === undefined
-          ? Effect.flatMap(connect, (mailbox) => ask(mailbox, frames))
-          : ask(current.mailbox, frames)
-      })
-  }
-})
-
-/** A socket as items that come and go, many at a time once it is known that the broker reads batches. */
-interface Mailbox {
-  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Batch.Item>, Zmq.ZmqError>
-  readonly sendUnsafe: (envelope: string, frames: Frame.Frames, settled: Zmq.Settled) => void
-}
-
-const makeMailbox = (socket: Zmq.ZmqSocket, maxMessageSize: number): Mailbox => {
+// Many items at a time, once it is known that the broker reads batches.
+const makeMailbox = (socket: Zmq.ZmqSocket, maxMessageSize: number): Pipeline.Mailbox => {
   let brokerReadsBatches = false
   const outbox = Outbox.make({
     maxMessageSize,
@@ -189,7 +96,7 @@ const makeMailbox = (socket: Zmq.ZmqSocket, maxMessageSize: number): Mailbox => 
     brokerReadsBatches = true
     return Batch.decode(String(raw[0])) ?? []
   }
-  const pull: Mailbox["pull"] = Effect.flatMap(socket.pull, (raws) => {
+  const pull: Pipeline.Mailbox["pull"] = Effect.flatMap(socket.pull, (raws) => {
     const items = raws.flatMap(itemsOf)
     return Arr.isArrayNonEmpty(items) ? Effect.succeed(items) : pull
   })

@@ -94,6 +94,11 @@ describe("the original broker", () => {
           Effect.exit,
           Effect.forkChild
         )
+        // What it does not know it takes for a bad request, and carries nothing out.
+        const offer = yield* Queue.take(connections)
+        assert.match(withoutId(yield* Queue.take(offer.chunks)), /^req:\/test:\w{40}:<id>\nK1\n\r\n\r\n$/)
+        offer.write("ER\n400\n\r\n\r\n")
+        offer.end()
         const connection = yield* Queue.take(connections)
         let bytes = ""
         while (!bytes.endsWith("\r\n\r\n")) bytes += yield* Queue.take(connection.chunks)

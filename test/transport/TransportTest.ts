@@ -238,7 +238,7 @@ export const suite = (name: string, driver: Driver) => {
         const impostors: Record<string, { readonly act: (socket: net.Socket) => void; readonly request: string }> = {
           "that says nothing": {
             act: () => undefined,
-            request: driver.carriesLines ? "Refused" : "RequestTimeoutError"
+            request: driver.carriesLines ? "Refused" : "Silent"
           },
           "that hangs up": { act: (socket) => socket.destroy(), request: driver.carriesLines ? "Refused" : "Closed" },
           "that is a web server": {

@@ -1,0 +1,125 @@
+/**
+ * Any number of requests in flight on one connection, which is made when it is first needed, and again when it was lost.
+ *
+ * When the connection is lost, or has been silent for the whole time of a request, everything in flight fails with
+ * `ConnectionError`. Nothing is sent twice.
+ */
+
+import type * as Arr from "effect/Array"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import type { Frames } from "../../protocol/Frame.ts"
+import { ConnectionError, type MessageEncodeError, type RequestTimeoutError } from "../../protocol/KosmonautError.ts"
+import type { Item } from "./batch.ts"
+import * as PendingRequests from "./pendingRequests.ts"
+
+/** A connection as items that come and go; the envelope of an answer is that of its request. */
+export interface Mailbox {
+  /** The next items. Fails once the connection has ended. */
+  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Item>, unknown>
+  /** Sends, in order; `settled` hears of an error if it could not be. */
+  readonly sendUnsafe: (envelope: string, frames: Frames, settled: (error: unknown) => void) => void
+}
+
+/** Requests in flight together. */
+interface Pipeline<E> {
+  readonly request: (
+    frames: Frames
+  ) => Effect.Effect<Frames, MessageEncodeError | ConnectionError | RequestTimeoutError | E>
+}
+
+/** Makes one. `dial` opens a connection for as long as its scope. */
+export const make = Effect.fnUntraced(function*<E = never>(options: {
+  readonly address: string
+  readonly requestTimeout: Duration.Duration
+  readonly check: (frames: Frames) => Result.Result<Frames, MessageEncodeError>
+  readonly dial: Effect.Effect<Mailbox, ConnectionError | E, Scope.Scope>
+}): Effect.fn.Return<Pipeline<E>, never, Scope.Scope> {
+  const scope = yield* Effect.scope
+  const failure = (reason: ConnectionError["reason"], cause?: unknown) =>
+    new ConnectionError({ address: options.address, reason, cause })
+  const ended = failure("Closed", new Error("the client was closed"))
+  let hasEnded = false
+  let current: { readonly mailbox: Mailbox; readonly scope: Scope.Closeable } | undefined
+  let dialing: Deferred.Deferred<Mailbox, ConnectionError | E> | undefined
+
+  const pending = yield* PendingRequests.make({
+    timeout: options.requestTimeout,
+    // Whoever is there, the connection is of no use any more.
+    onSilence: Effect.suspend(() => {
+      const silent = current
+      lost(failure("Silent"))
+      return silent === undefined ? Effect.void : Effect.forkIn(Scope.close(silent.scope, Exit.void), scope)
+    })
+  })
+  const lost = (error: ConnectionError) => {
+    current = undefined
+    pending.failUnsafe(error)
+  }
+
+  const dial = Effect.gen(function*() {
+    const own = yield* Scope.fork(scope)
+    const mailbox = yield* Scope.provide(options.dial, own).pipe(
+      Effect.onError((cause) => Scope.close(own, Exit.failCause(cause)))
+    )
+    current = { mailbox, scope: own }
+    yield* Effect.map(mailbox.pull, receive).pipe(
+      Effect.forever,
+      Effect.catch((cause) =>
+        Effect.sync(() => current?.mailbox === mailbox ? lost(failure("Closed", cause)) : undefined)
+      ),
+      Effect.ensuring(Scope.close(own, Exit.void)),
+      Effect.forkIn(scope)
+    )
+    return mailbox
+  })
+  const receive = (items: ReadonlyArray<Item>) => {
+    pending.heardUnsafe()
+    for (const { envelope, frames } of items) pending.settleUnsafe(envelope, Effect.succeed(frames))
+  }
+
+  // Whoever comes while one is connecting shares its outcome, and may leave without harm to the others.
+  const connect = Effect.suspend(() => {
+    if (hasEnded) return Effect.fail(ended)
+    if (dialing !== undefined) return Deferred.await(dialing)
+    const outcome = Deferred.makeUnsafe<Mailbox, ConnectionError | E>()
+    dialing = outcome
+    return Effect.exit(dial).pipe(
+      Effect.map((exit) => {
+        dialing = undefined
+        Deferred.doneUnsafe(outcome, exit)
+      }),
+      Effect.forkIn(scope),
+      Effect.andThen(Deferred.await(outcome))
+    )
+  })
+
+  const ask = (mailbox: Mailbox, frames: Frames) =>
+    pending.await(frames[0]!, (id) =>
+      mailbox.sendUnsafe(id, frames, (cause) => {
+        if (cause !== undefined) pending.settleUnsafe(id, Effect.fail(failure("Closed", cause)))
+      }))
+
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      hasEnded = true
+      lost(ended)
+      // Whoever waits for a connection that will not be.
+      if (dialing !== undefined) Deferred.doneUnsafe(dialing, Effect.fail(ended))
+    })
+  )
+  return {
+    request: (frames) =>
+      Effect.suspend((): Effect.Effect<Frames, MessageEncodeError | ConnectionError | RequestTimeoutError | E> => {
+        const checked = options.check(frames)
+        if (Result.isFailure(checked)) return Effect.fail(checked.failure)
+        return current === undefined
+          ? Effect.flatMap(connect, (mailbox) => ask(mailbox, frames))
+          : ask(current.mailbox, frames)
+      })
+  }
+})
