@@ -1,0 +1,52 @@
+/**
+ * Workers that share the events of a vhost, and one that leaves. Each of these could be a process of its own.
+ */
+import { NodeRuntime } from "@effect/platform-node"
+import { Console, Effect, Exit, Layer, Queue, Redacted, Schema, Scope } from "effect"
+import { Client, EventGroup, EventRouter, Kosmonaut } from "kosmonaut"
+import * as Local from "./local.ts"
+
+class Jobs extends EventGroup.make("jobs", {
+  resize: { picture: Schema.Int }
+}) {}
+
+/** A worker with a name, which does one job after the other. */
+const worker = (name: string, url: Redacted.Redacted, done: Queue.Enqueue<readonly [string, number]>) =>
+  EventRouter.layer(Jobs, {
+    resize: ({ data }) => Effect.asVoid(Queue.offer(done, [name, data.picture]))
+  }).pipe(
+    Layer.provide(Kosmonaut.layer({ url, concurrency: 1, bufferSize: 10, drainTimeout: "10 seconds" }))
+  )
+
+const program = Effect.gen(function*() {
+  const client = yield* Client.Client
+  const { backend } = yield* Local.urls
+  const done = yield* Queue.unbounded<readonly [worker: string, picture: number]>()
+  const page = yield* Local.page(yield* client.requestSingleAccessToken("joe", ".*"))
+
+  const share = Effect.fnUntraced(function*(pictures: ReadonlyArray<number>) {
+    for (const picture of pictures) yield* page.says({ trigger: { event: "jobs/resize", data: { picture } } })
+    const jobs = yield* Queue.takeN(done, pictures.length)
+    yield* Console.log(`Done: ${jobs.map(([, picture]) => picture).sort().join(" ")}`)
+    yield* Console.log(`By: ${[...new Set(jobs.map(([worker]) => worker))].sort().join(" ")}`)
+  })
+
+  // They are greeted by the broker when their layers are built.
+  const scopes: Array<Scope.Closeable> = []
+  for (const name of ["a", "b", "c"]) {
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    yield* Layer.buildWithScope(worker(name, backend, done), scope)
+    scopes.push(scope)
+  }
+  yield* share([1, 2, 3, 4, 5, 6])
+
+  // Closing its scope is how a worker is stopped: it finishes what it has, and the others get the rest.
+  yield* Scope.close(scopes[0]!, Exit.void)
+  yield* share([7, 8, 9])
+})
+
+program.pipe(
+  Effect.scoped,
+  Effect.provide(Layer.provideMerge(Local.backend, Local.broker)),
+  NodeRuntime.runMain
+)
