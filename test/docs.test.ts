@@ -31,8 +31,7 @@ describe.each(markdown)("%s", (file) => {
     for (const [, target] of read(file).matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)) {
       const linked = path.join(root, path.dirname(file), target!)
       assert.isTrue(fs.existsSync(linked), `${target} does not exist`)
-      const file = path.relative(root, linked)
-      assert.isTrue(packaged.has(file), `${file} is not among the files of package.json`)
+      assert.isTrue(packaged.has(path.relative(root, linked)), `${target} is not among the files of package.json`)
     }
   })
 })

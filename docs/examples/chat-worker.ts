@@ -13,8 +13,6 @@ const Handlers = EventRouter.layer(Chat, {
   say: ({ broadcastReply, data, uid }) => broadcastReply("room", "said", { by: uid, text: data.text })
 })
 
-Handlers.pipe(
-  Layer.provide(Kosmonaut.layerConfig({ url: Config.Redacted("KOSMONAUT_URL") })),
-  Layer.launch,
-  NodeRuntime.runMain
-)
+const KosmonautLive = Kosmonaut.layerConfig({ url: Config.Redacted("KOSMONAUT_URL") })
+
+Handlers.pipe(Layer.provide(KosmonautLive), Layer.launch, NodeRuntime.runMain)

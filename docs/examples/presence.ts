@@ -14,6 +14,13 @@ const watching = (news: Queue.Enqueue<string>) =>
     memberLeft: ({ data: { channel, uid } }) => Effect.asVoid(Queue.offer(news, `${uid} has left ${channel}`))
   })
 
+/** Who is there, in the order of their coming. */
+const whoIsThere = Effect.gen(function*() {
+  const client = yield* Client.Client
+  const subscribers = yield* client.subscribers("presence-room")
+  return subscribers.map(({ uid }) => uid)
+})
+
 /** A page of a user, on the channel. */
 const join = Effect.fnUntraced(function*(uid: string, name: string) {
   const client = yield* Client.Client
@@ -39,8 +46,7 @@ const program = Effect.gen(function*() {
   yield* Console.log(`Joe's page found ${JSON.stringify(joe.found)}`)
   yield* Console.log(`Ann's page heard ${JSON.stringify(yield* ann.hears(":memberJoined"))}`)
 
-  const subscribers = yield* client.subscribers("presence-room")
-  yield* Console.log(`There are ${subscribers.map(({ uid }) => uid).join(" and ")}`)
+  yield* Console.log(`There are ${(yield* whoIsThere).join(" and ")}`)
 
   yield* joe.close
   yield* Console.log(yield* Queue.take(news))
