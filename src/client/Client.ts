@@ -245,10 +245,10 @@ export const make = Effect.fnUntraced(function*(
   const { ask, query, tell } = Asking.make(endpoint, requester)
 
   const broadcast = (channel: string, event: Named, data?: unknown, options?: BroadcastOptions) =>
-    Effect.flatMap(
-      Effect.fromResult(encodeBroadcast({ channel, event, data, ...options })),
-      (encoded) => tell(FromClient.Broadcast(encoded), notFound(channel))
-    )
+    Effect.suspend(() => {
+      const encoded = encodeBroadcast(channel, event, data, options?.exceptSid)
+      return Result.isSuccess(encoded) ? tell(encoded.success, notFound(channel)) : Effect.fail(encoded.failure)
+    })
 
   const describe = (channel: string) =>
     ChannelName.isValid(channel)
@@ -288,7 +288,9 @@ export const make = Effect.fnUntraced(function*(
     }),
 
     broadcastAll: Effect.fnUntraced(function*(broadcasts) {
-      const encoded = broadcasts.map(encodeBroadcast)
+      const encoded = broadcasts.map(({ channel, data, event, exceptSid }) =>
+        encodeBroadcast(channel, event, data, exceptSid)
+      )
       const sent = Arr.getSuccesses(encoded)
       const codes = sent.length === 0
         ? []

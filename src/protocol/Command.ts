@@ -58,7 +58,23 @@ export type FromClient = Data.TaggedEnum<{
  *
  * @since 0.1.0
  */
-export const nameOf = ({ _tag }: FromClient): string => `${_tag[0]!.toLowerCase()}${_tag.slice(1)}`
+export const nameOf = ({ _tag }: FromClient): string => names[_tag]
+
+const names: { readonly [Tag in FromClient["_tag"]]: string } = {
+  OpenChannel: "openChannel",
+  CloseChannel: "closeChannel",
+  Broadcast: "broadcast",
+  AccessToken: "accessToken",
+  BroadcastAll: "broadcastAll",
+  SendTo: "sendTo",
+  ListChannels: "listChannels",
+  DescribeChannel: "describeChannel",
+  ListSubscribers: "listSubscribers",
+  Disconnect: "disconnect",
+  Ready: "ready",
+  Heartbeat: "heartbeat",
+  Quit: "quit"
+}
 
 /**
  * What a worker says of itself when it is ready. That it says anything means that it understands the `Origin` of events.
@@ -251,7 +267,7 @@ export const decodeFromServer = (frames: Frames): Result.Result<FromServer, Mess
   const [command, first] = frames
   switch (command) {
     case "OK":
-      return Result.succeed(first ? FromServer.Answer({ json: first }) : FromServer.Ok())
+      return first ? Result.succeed(FromServer.Answer({ json: first })) : ok
     case "AT":
       return first ? Result.succeed(FromServer.AccessTokenIssued({ token: first })) : malformed("AT has no token")
     case "ER":
@@ -312,5 +328,7 @@ export const decodeEvent = (json: string): Result.Result<Event, MessageDecodeErr
         : Result.succeed({ event: entry[0], data: entry[1] })
     })
   )
+
+const ok = Result.succeed(FromServer.Ok())
 
 const malformed = (detail: string) => Result.fail(new MessageDecodeError({ detail }))

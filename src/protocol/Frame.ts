@@ -50,22 +50,38 @@ export const check = (
   frames: Frames,
   options: { readonly maxMessageSize: number; readonly lines: boolean }
 ): Result.Result<Frames, MessageEncodeError> => {
-  let size = 4
-  const command = frames[0]?.slice(0, 8)
   for (let index = 0; index < frames.length; index++) {
     const frame = frames[index]!
-    const refuse = (detail: string) =>
-      Result.fail(new MessageEncodeError({ argument: `argument ${index} of ${command}`, detail }))
-    if (options.lines && /[\r\n]/.test(frame)) return refuse("it holds a line break, which classic TCP cannot carry")
-    if (!frame.isWellFormed()) return refuse("it holds half of a surrogate pair, which is not Unicode text")
-    size += encoder.encode(frame).length + 1
+    if (options.lines && /[\r\n]/.test(frame)) {
+      return refuse(frames, index, "it holds a line break, which classic TCP cannot carry")
+    }
+    if (!frame.isWellFormed()) {
+      return refuse(frames, index, "it holds half of a surrogate pair, which is not Unicode text")
+    }
   }
+  const size = sizeOf(frames, options.maxMessageSize)
   return size <= options.maxMessageSize ? Result.succeed(frames) : Result.fail(
     new MessageEncodeError({
-      argument: `the message ${command}`,
+      argument: `the message ${nameOf(frames)}`,
       detail: `it has ${size} bytes, the most is ${options.maxMessageSize}`
     })
   )
+}
+
+const refuse = (frames: Frames, index: number, detail: string) =>
+  Result.fail(new MessageEncodeError({ argument: `argument ${index} of ${nameOf(frames)}`, detail }))
+
+const nameOf = (frames: Frames): string | undefined => frames[0]?.slice(0, 8)
+
+// Every frame has an end, and the message too. A code unit has at most three bytes: only what may be too much is counted
+// exactly.
+const sizeOf = (frames: Frames, most: number): number => {
+  let units = 4
+  for (const frame of frames) units += frame.length + 1
+  if (units * 3 <= most) return units
+  let size = 4
+  for (const frame of frames) size += encoder.encode(frame).length + 1
+  return size
 }
 
 const encoder = new TextEncoder()

@@ -64,11 +64,11 @@ export const parseObjectOrEmpty = (text: string): JsonObject => {
  *
  * @since 0.1.0
  */
-export const stringify = (value: unknown): Result.Result<string, unknown> =>
-  Result.flatMap(
-    Result.try(() => JSON.stringify(value) as string | undefined),
-    (text) => text === undefined ? Result.fail(new Error("it has no JSON form")) : Result.succeed(text)
-  )
+export const stringify = (value: unknown): Result.Result<string, unknown> => {
+  const text = Result.try(() => JSON.stringify(value) as string | undefined)
+  if (Result.isFailure(text)) return Result.fail(text.failure)
+  return text.success === undefined ? Result.fail(new Error("it has no JSON form")) : Result.succeed(text.success)
+}
 
 /**
  * The one key of an object that has exactly one key whose value is an object, as every event on the wire must be.

@@ -25,13 +25,26 @@ export const make = <Input, State, const Keys extends ReadonlyArray<string>>(
   metric: Metric.Metric<Input, State>,
   ...keys: Keys
 ): MetricFamily<Keys, Input, State> => {
-  const series = new Map<string, Metric.Metric<Input, State>>()
+  // By one value after the other, so that no name is put together to find a series.
+  const series: Node<Input, State> = new Map()
   return (...values) => {
-    const name = values.join(" ")
-    const known = series.get(name)
-    if (known !== undefined) return known
+    let node: Node<Input, State> | Metric.Metric<Input, State> | undefined = series
+    for (const value of values) node = node instanceof Map ? node.get(value) : undefined
+    return node === undefined || node instanceof Map ? add(values) : node
+  }
+
+  function add(values: ReadonlyArray<string>): Metric.Metric<Input, State> {
     const made = Metric.withAttributes(metric, keys.map((key, index): [string, string] => [key, values[index]!]))
-    series.set(name, made)
+    let node = series
+    for (const value of values.slice(0, -1)) {
+      const next = node.get(value)
+      const map: Node<Input, State> = next instanceof Map ? next : new Map()
+      node.set(value, map)
+      node = map
+    }
+    node.set(values.at(-1)!, made)
     return made
   }
 }
+
+type Node<Input, State> = Map<string, Node<Input, State> | Metric.Metric<Input, State>>

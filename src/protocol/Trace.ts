@@ -8,6 +8,7 @@
  */
 
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Tracer from "effect/Tracer"
 
 /**
@@ -22,13 +23,21 @@ export const span = <A, E, R>(
   use: (span: Tracer.Span | undefined) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan> | R> =>
   Effect.withFiber((fiber) => {
-    if (fiber.getRef(Tracer.Tracer) === Tracer.nativeTracer) return use(undefined)
+    if (!isTraced(fiber)) return use(undefined)
     let result: Effect.Effect<A>
     return Effect.useSpan(name, options(), (span) =>
       Effect.map(Effect.withParentSpan(use(span), span), (value) => {
         result = Effect.succeed(value)
       })).pipe(Effect.andThen(Effect.suspend(() => result)))
   })
+
+/**
+ * Whether somebody traces what a fiber does.
+ *
+ * @since 0.1.0
+ */
+export const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+  fiber.getRef(Tracer.Tracer) !== Tracer.nativeTracer
 
 /**
  * A span as a `traceparent`; `undefined` for one that is not to be seen elsewhere.

@@ -2,7 +2,7 @@
  * The default way to a broker: ZeroMQ DEALER sockets (`wr://`).
  *
  * A Client keeps one connection and has any number of requests in flight on it, each under a correlation frame that the
- * broker echoes. When the connection is lost, or has been silent for the whole time of a request, everything in flight
+ * broker echoes. Those that are made at the same moment travel together, where the broker reads batches. When the connection is lost, or has been silent for the whole time of a request, everything in flight
  * fails with `ConnectionError`, and the next request connects again with a fresh identity.
  *
  * @since 0.1.0
@@ -15,11 +15,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type { Endpoint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
 import * as Identity from "../protocol/Identity.ts"
-import { ConnectionError, type MessageEncodeError } from "../protocol/KosmonautError.ts"
+import { ConnectionError, type MessageEncodeError, type RequestTimeoutError } from "../protocol/KosmonautError.ts"
+import * as Batch from "./internal/batch.ts"
+import * as Outbox from "./internal/outbox.ts"
 import * as PendingRequests from "./internal/pendingRequests.ts"
 import * as Zmq from "./internal/zmqSocket.ts"
 import { type Options, type Requester, type Session, Transport } from "./Transport.ts"
@@ -33,7 +36,7 @@ export const make = (options: Options = {}): Transport["Service"] => {
   const maxMessageSize = options.maxMessageSize ?? Frame.defaultMaxMessageSize
   const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
   const bound = { maxMessageSize: maxMessageSize - Frame.envelopeSize, lines: false }
-  const check = (frames: Frame.Frames) => Effect.fromResult(Frame.check(frames, bound))
+  const check = (frames: Frame.Frames) => Frame.check(frames, bound)
 
   const dial = Effect.fnUntraced(function*(kind: Identity.Kind, endpoint: Endpoint) {
     const routingId = Identity.encode(Identity.make(kind, endpoint, SecureRandom.uuidV4Unsafe()))
@@ -47,14 +50,14 @@ export const make = (options: Options = {}): Transport["Service"] => {
     ConnectionError,
     Scope.Scope
   > {
-    const socket = yield* dial("dlr", endpoint)
+    const mailbox = makeMailbox(yield* dial("dlr", endpoint), maxMessageSize)
     const closed = (cause: Zmq.ZmqError) => new ConnectionError({ address: endpoint.address, reason: "Closed", cause })
     return {
       send: (frames) =>
         Effect.callback((resume) =>
-          socket.sendUnsafe(["", ...frames], (error) => resume(error ? Effect.fail(closed(error)) : Effect.void))
+          mailbox.sendUnsafe("", frames, (error) => resume(error ? Effect.fail(closed(error)) : Effect.void))
         ),
-      pull: Effect.map(socket.pull, Arr.map((raw) => splitEnvelope(raw).frames)).pipe(Effect.mapError(closed))
+      pull: Effect.map(mailbox.pull, Arr.map(({ frames }) => frames)).pipe(Effect.mapError(closed))
     }
   })
 
@@ -62,7 +65,12 @@ export const make = (options: Options = {}): Transport["Service"] => {
     schemes: ["wr"],
     session,
     requester: (endpoint, { requestTimeout }) =>
-      makeRequester({ endpoint, requestTimeout, check, dial: dial("req", endpoint) })
+      makeRequester({
+        endpoint,
+        requestTimeout,
+        check,
+        dial: Effect.map(dial("req", endpoint), (socket) => makeMailbox(socket, maxMessageSize))
+      })
   })
 }
 
@@ -76,14 +84,14 @@ export const layer = (options?: Options): Layer.Layer<Transport> => Layer.sync(T
 const makeRequester = Effect.fnUntraced(function*(options: {
   readonly endpoint: Endpoint
   readonly requestTimeout: Duration.Duration
-  readonly check: (frames: Frame.Frames) => Effect.Effect<Frame.Frames, MessageEncodeError>
-  readonly dial: Effect.Effect<Zmq.ZmqSocket, ConnectionError, Scope.Scope>
+  readonly check: (frames: Frame.Frames) => Result.Result<Frame.Frames, MessageEncodeError>
+  readonly dial: Effect.Effect<Mailbox, ConnectionError, Scope.Scope>
 }): Effect.fn.Return<Requester, never, Scope.Scope> {
   const scope = yield* Effect.scope
   const failure = (reason: ConnectionError["reason"], cause?: unknown) =>
     new ConnectionError({ address: options.endpoint.address, reason, cause })
-  let current: { readonly socket: Zmq.ZmqSocket; readonly scope: Scope.Closeable } | undefined
-  let dialing: Deferred.Deferred<Zmq.ZmqSocket, ConnectionError> | undefined
+  let current: { readonly mailbox: Mailbox; readonly scope: Scope.Closeable } | undefined
+  let dialing: Deferred.Deferred<Mailbox, ConnectionError> | undefined
 
   const pending = yield* PendingRequests.make({
     timeout: options.requestTimeout,
@@ -101,32 +109,29 @@ const makeRequester = Effect.fnUntraced(function*(options: {
 
   const dial = Effect.gen(function*() {
     const own = yield* Scope.fork(scope)
-    const socket = yield* Scope.provide(options.dial, own).pipe(
+    const mailbox = yield* Scope.provide(options.dial, own).pipe(
       Effect.onError((cause) => Scope.close(own, Exit.failCause(cause)))
     )
-    current = { socket, scope: own }
-    yield* Effect.map(socket.pull, receive).pipe(
+    current = { mailbox, scope: own }
+    yield* Effect.map(mailbox.pull, receive).pipe(
       Effect.forever,
       Effect.catch((cause) =>
-        Effect.sync(() => current?.socket === socket ? lost(failure("Closed", cause)) : undefined)
+        Effect.sync(() => current?.mailbox === mailbox ? lost(failure("Closed", cause)) : undefined)
       ),
       Effect.ensuring(Scope.close(own, Exit.void)),
       Effect.forkIn(scope)
     )
-    return socket
+    return mailbox
   })
-  const receive = (batch: ReadonlyArray<Zmq.RawFrames>) => {
+  const receive = (items: ReadonlyArray<Batch.Item>) => {
     pending.heardUnsafe()
-    for (const raw of batch) {
-      const { envelope, frames } = splitEnvelope(raw)
-      pending.settleUnsafe(envelope, Effect.succeed(frames))
-    }
+    for (const { envelope, frames } of items) pending.settleUnsafe(envelope, Effect.succeed(frames))
   }
 
   // Whoever comes while one is connecting shares its outcome, and may leave without harm to the others.
   const connect = Effect.suspend(() => {
     if (dialing !== undefined) return Deferred.await(dialing)
-    const outcome = Deferred.makeUnsafe<Zmq.ZmqSocket, ConnectionError>()
+    const outcome = Deferred.makeUnsafe<Mailbox, ConnectionError>()
     dialing = outcome
     return Effect.exit(dial).pipe(
       Effect.map((exit) => {
@@ -138,25 +143,59 @@ const makeRequester = Effect.fnUntraced(function*(options: {
     )
   })
 
-  const ask = (socket: Zmq.ZmqSocket, frames: Frame.Frames) =>
+  const ask = (mailbox: Mailbox, frames: Frame.Frames) =>
     pending.await(frames[0]!, (id) =>
-      socket.sendUnsafe([id, "", ...frames], (cause) => {
+      mailbox.sendUnsafe(id, frames, (cause) => {
         if (cause !== undefined) pending.settleUnsafe(id, Effect.fail(failure("Closed", cause)))
       }))
 
   yield* Effect.addFinalizer(() => Effect.sync(() => lost(failure("Closed", new Error("the client was closed")))))
   return {
     request: (frames) =>
-      Effect.flatMap(
-        options.check(frames),
-        () =>
-          current === undefined ? Effect.flatMap(connect, (socket) => ask(socket, frames)) : ask(current.socket, frames)
-      )
+      Effect.suspend((): Effect.Effect<Frame.Frames, MessageEncodeError | ConnectionError | RequestTimeoutError> => {
+        const checked = options.check(frames)
+        if (Result.isFailure(checked)) return Effect.fail(checked.failure)
+        return current === undefined
+          ? Effect.flatMap(connect, (mailbox) => ask(mailbox, frames))
+          : ask(current.mailbox, frames)
+      })
   }
 })
 
+/** A socket as items that come and go, many at a time once it is known that the broker reads batches. */
+interface Mailbox {
+  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Batch.Item>, Zmq.ZmqError>
+  readonly sendUnsafe: (envelope: string, frames: Frame.Frames, settled: Zmq.Settled) => void
+}
+
+const makeMailbox = (socket: Zmq.ZmqSocket, maxMessageSize: number): Mailbox => {
+  let brokerReadsBatches = false
+  const outbox = Outbox.make({
+    maxMessageSize,
+    send: (batch, settled) => socket.sendUnsafe([batch], settled),
+    schedule: queueMicrotask
+  })
+
+  const itemsOf = (raw: Zmq.RawFrames): ReadonlyArray<Batch.Item> => {
+    if (raw.length > 1 || !Batch.isBatch(raw[0]!)) return [plain(raw)]
+    brokerReadsBatches = true
+    return Batch.decode(String(raw[0])) ?? []
+  }
+  const pull: Mailbox["pull"] = Effect.flatMap(socket.pull, (raws) => {
+    const items = raws.flatMap(itemsOf)
+    return Arr.isArrayNonEmpty(items) ? Effect.succeed(items) : pull
+  })
+  return {
+    pull,
+    sendUnsafe: (envelope, frames, settled) => {
+      if (brokerReadsBatches) outbox.sendUnsafe({ envelope, frames }, settled)
+      else socket.sendUnsafe([...envelope === "" ? [] : [envelope], Batch.marker, "", ...frames], settled)
+    }
+  }
+}
+
 // What stands before the empty delimiter is the envelope: our one correlation frame, or nothing.
-const splitEnvelope = (raw: Zmq.RawFrames): { readonly envelope: string; readonly frames: Frame.Frames } => {
+const plain = (raw: Zmq.RawFrames): Batch.Item => {
   const delimiter = raw.findIndex((frame) => frame.length === 0)
   return { envelope: delimiter > 0 ? String(raw[0]) : "", frames: raw.slice(delimiter + 1).map(String) }
 }

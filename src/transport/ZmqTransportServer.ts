@@ -9,7 +9,10 @@
  */
 
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import * as Frame from "../protocol/Frame.ts"
+import * as Batch from "./internal/batch.ts"
+import * as Outbox from "./internal/outbox.ts"
 import * as Zmq from "./internal/zmqSocket.ts"
 import { checkPort, type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
 
@@ -33,36 +36,85 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
     Effect.mapError((cause) => new ListenError({ ...options, endpoint, cause }))
   )
 
-  const handle = (raw: Zmq.RawFrames, handlers: Handlers) => {
+  // What is answered while the messages that came together are handled goes together when they are; what is sent at
+  // another time goes with all of that turn of the event loop.
+  const outboxes = new Map<string, Outbox.Outbox>()
+  const flushUnsafe = () => {
+    for (const outbox of outboxes.values()) outbox.flushUnsafe()
+    outboxes.clear()
+  }
+  const outboxOf = (name: string, address: Uint8Array): Outbox.Outbox => {
+    const known = outboxes.get(name)
+    if (known !== undefined) return known
+    if (outboxes.size === 0) setImmediate(flushUnsafe)
+    const outbox = Outbox.make({
+      maxMessageSize: options.maxMessageSize,
+      send: (batch, settled) => socket.sendUnsafe([address, batch], settled),
+      schedule: constVoid
+    })
+    outboxes.set(name, outbox)
+    return outbox
+  }
+
+  // The last words leave before the socket does.
+  yield* Effect.addFinalizer(() => Effect.sync(flushUnsafe))
+
+  const batchPeer = (name: string, address: Uint8Array, envelope: string): Peer => ({
+    identity: name,
+    connection: name,
+    seesClose: false,
+    sendUnsafe: (frames, settled) => outboxOf(name, address).sendUnsafe({ envelope, frames }, settled && sent(settled)),
+    close: Effect.void
+  })
+  const plainPeer = (name: string, address: Zmq.RawFrames): Peer => ({
+    identity: name,
+    connection: name,
+    seesClose: false,
+    sendUnsafe: (frames, settled) => socket.sendUnsafe([...address, "", ...frames], settled && sent(settled)),
+    close: Effect.void
+  })
+
+  const handlePlain = (raw: Zmq.RawFrames, handlers: Handlers): Effect.Effect<void> => {
     const name = text(raw[0]!)
     // Whatever is too much is not even looked at, and its envelope not echoed: it would wait for a peer that does not read.
     const delimiter = raw.length > frameLimit ? -1 : raw.findIndex((frame, index) => index > 0 && frame.length === 0)
-    const envelope = raw.slice(0, delimiter)
+    const envelope = raw.slice(1, delimiter)
     const readable = delimiter !== -1 && delimiter <= envelopeLimit && sizeOf(envelope) <= 2 * Frame.envelopeSize &&
       sizeOf(raw) <= options.maxMessageSize
-    const address = readable ? envelope : raw.slice(0, 1)
-    const peer: Peer = {
-      identity: name,
-      connection: name,
-      seesClose: false,
-      sendUnsafe: (frames, settled) =>
-        socket.sendUnsafe([...address, "", ...frames], settled && ((error) => settled(error === undefined))),
-      close: Effect.void
-    }
-    return handlers.onMessage(peer, readable ? raw.slice(delimiter + 1).map(text) : undefined)
+    if (!readable) return handlers.onMessage(plainPeer(name, raw.slice(0, 1)), undefined)
+    const readsBatches = envelope.length > 0 && envelope.length < 3 && text(envelope.at(-1)!) === Batch.marker
+    const peer = readsBatches
+      ? batchPeer(name, raw[0]!, envelope.length === 2 ? text(envelope[0]!) : "")
+      : plainPeer(name, raw.slice(0, delimiter))
+    return handlers.onMessage(peer, raw.slice(delimiter + 1).map(text))
   }
+
+  const handleBatch = Effect.fnUntraced(function*(address: Uint8Array, batch: Uint8Array, handlers: Handlers) {
+    const name = text(address)
+    const items = batch.length <= options.maxMessageSize ? Batch.decode(text(batch)) : undefined
+    if (items === undefined) return yield* handlers.onMessage(batchPeer(name, address, ""), undefined)
+    for (const { envelope, frames } of items) yield* handlers.onMessage(batchPeer(name, address, envelope), frames)
+  })
+
+  const handle = (raw: Zmq.RawFrames, handlers: Handlers): Effect.Effect<void> =>
+    raw.length === 2 && Batch.isBatch(raw[1]!) ? handleBatch(raw[0]!, raw[1]!, handlers) : handlePlain(raw, handlers)
 
   return {
     port: socket.port,
     run: (handlers) =>
-      socket.pull.pipe(
-        Effect.flatMap((messages) => Effect.forEach(messages, (raw) => handle(raw, handlers), { discard: true })),
+      Effect.flatMap(
+        socket.pull,
+        (messages) => Effect.forEach(messages, (raw) => handle(raw, handlers), { discard: true })
+      ).pipe(
+        Effect.tap(() => Effect.sync(flushUnsafe)),
         Effect.forever,
         // Only the end of the scope closes the socket.
         Effect.ignore
       )
   }
 })
+
+const sent = (settled: (delivered: boolean) => void): Zmq.Settled => (error) => settled(error === undefined)
 
 const sizeOf = (frames: Zmq.RawFrames): number => frames.reduce((total, frame) => total + frame.length, 0)
 

@@ -5,6 +5,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Tracer from "effect/Tracer"
@@ -49,46 +50,53 @@ export interface Asking {
 
 /** Asks by this requester. */
 export const make = (endpoint: Endpoint, requester: Requester): Asking => {
-  const exchange = (command: FromClient) =>
-    Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) =>
+  // One fiber makes one step of all this where nobody traces: it is the hot path of every Client.
+  const exchange = <A, E>(command: FromClient, read: (answer: FromServer) => Effect.Effect<A, E>) =>
+    measured(command, (fiber) =>
       Effect.flatMap(
-        requester.request(encodeFromClient(command, span && Trace.toTraceparent(span))),
-        (frames) => Effect.fromResult(decodeFromServer(frames))
+        Trace.isTraced(fiber)
+          ? Trace.span(`Client.${nameOf(command)}`, () =>
+            spanOptions(command, endpoint), (span) =>
+            requester.request(encodeFromClient(command, span && Trace.toTraceparent(span))))
+          : requester.request(encodeFromClient(command)),
+        (frames): Effect.Effect<A, E | MessageDecodeError> => {
+          const answer = decodeFromServer(frames)
+          return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(answer.failure)
+        }
       ))
 
-  const ask: Asking["ask"] = <Tag extends FromServer["_tag"], E = never>(
+  const refused = <E>(
     command: FromClient,
-    tag: Tag,
-    expected?: Expected<E>
-  ) =>
-    measured(
-      command,
-      Effect.flatMap(
-        exchange(command),
-        (answer): Effect.Effect<Extract<FromServer, { _tag: Tag }>, E | AnswerError | MessageDecodeError> =>
-          FromServer.$is(tag)(answer)
-            ? Effect.succeed(answer)
-            : Effect.fail(
-              answer._tag === "Failure"
-                ? expected?.(answer.code) ?? statusError(answer.code, describe(command), endpoint)
-                : new MessageDecodeError({ detail: `the broker answered ${command._tag} with ${answer._tag}` })
-            )
-      )
+    answer: FromServer,
+    expected: Expected<E> | undefined
+  ): Effect.Effect<never, E | AnswerError | MessageDecodeError> =>
+    Effect.fail(
+      answer._tag === "Failure"
+        ? expected?.(answer.code) ?? statusError(answer.code, describe(command), endpoint)
+        : new MessageDecodeError({ detail: `the broker answered ${command._tag} with ${answer._tag}` })
     )
 
   return {
-    ask,
-    tell: (command, expected) => Effect.asVoid(ask(command, "Ok", expected)),
+    tell: (command, expected) =>
+      exchange(command, (answer) => answer._tag === "Ok" ? Effect.void : refused(command, answer, expected)),
+    ask: (command, tag, expected) =>
+      exchange(
+        command,
+        (answer) => FromServer.$is(tag)(answer) ? Effect.succeed(answer) : refused(command, answer, expected)
+      ),
     query: (command, shape, expected) => {
       const decode = Schema.decodeUnknownResult(shape)
-      return Effect.flatMap(ask(command, "Answer", expected), ({ json }) =>
-        Effect.fromResult(
-          Result.mapError(
-            Result.flatMap(Json.parse(json), decode),
-            (cause) =>
-              new MessageDecodeError({ detail: `the broker answered ${command._tag} in an unknown way`, cause })
+      return exchange(
+        command,
+        (answer) =>
+          answer._tag !== "Answer" ? refused(command, answer, expected) : Effect.fromResult(
+            Result.mapError(
+              Result.flatMap(Json.parse(answer.json), decode),
+              (cause) =>
+                new MessageDecodeError({ detail: `the broker answered ${command._tag} in an unknown way`, cause })
+            )
           )
-        ))
+      )
     }
   }
 }
@@ -130,16 +138,19 @@ const spanOptions = (command: FromClient, endpoint: Endpoint): Tracer.SpanOption
   }
 })
 
-const measured = <A, E, R>(command: FromClient, request: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+const measured = <A, E>(
+  command: FromClient,
+  request: (fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>
+): Effect.Effect<A, E> =>
   Effect.withFiber((fiber) => {
     const clock = fiber.getRef(Clock.Clock)
     const started = clock.currentTimeNanosUnsafe()
-    return Effect.onExit(request, (exit) =>
-      Effect.sync(() => {
-        const seconds = Number(clock.currentTimeNanosUnsafe() - started) / 1e9
-        requestsBy(nameOf(command), outcomeOf(exit)).updateUnsafe(1, fiber.context)
-        secondsBy(nameOf(command)).updateUnsafe(seconds, fiber.context)
-      }))
+    return Effect.onExit(request(fiber), (exit) => {
+      const seconds = Number(clock.currentTimeNanosUnsafe() - started) / 1e9
+      requestsBy(nameOf(command), outcomeOf(exit)).updateUnsafe(1, fiber.context)
+      secondsBy(nameOf(command)).updateUnsafe(seconds, fiber.context)
+      return Effect.void
+    })
   })
 
 const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string =>

@@ -5,6 +5,7 @@
 import * as Result from "effect/Result"
 import * as Event from "../../events/Event.ts"
 import * as ChannelName from "../../protocol/ChannelName.ts"
+import type { FromClient } from "../../protocol/Command.ts"
 import * as Json from "../../protocol/Json.ts"
 import {
   BadRequestError,
@@ -13,29 +14,28 @@ import {
   UnknownServerError
 } from "../../protocol/KosmonautError.ts"
 
-/** A broadcast as it travels. */
-export interface EncodedBroadcast {
-  readonly channel: string
-  readonly event: string
-  readonly data: string
-  readonly exceptSid: string | undefined
-}
+/** A broadcast as a command. */
+type EncodedBroadcast = Extract<FromClient, { readonly _tag: "Broadcast" }>
 
-/** A broadcast as it travels, or why it cannot. */
+/** A broadcast as a command, or why it cannot be. */
 export const encodeBroadcast = (
-  { channel, data, event, exceptSid }: {
-    readonly channel: string
-    readonly event: Named
-    readonly data?: unknown
-    readonly exceptSid?: string | undefined
-  }
-): Result.Result<EncodedBroadcast, ChannelNotFoundError | BadRequestError | MessageEncodeError> =>
-  ChannelName.isValid(channel)
-    ? Result.map(
-      encodeEvent(event, data),
-      (encoded) => ({ channel, ...encoded, exceptSid: exceptSid === "" ? undefined : exceptSid })
-    )
-    : Result.fail(new ChannelNotFoundError({ channel }))
+  channel: string,
+  event: Named,
+  data: unknown,
+  exceptSid: string | undefined
+): Result.Result<EncodedBroadcast, ChannelNotFoundError | BadRequestError | MessageEncodeError> => {
+  if (!ChannelName.isValid(channel)) return Result.fail(new ChannelNotFoundError({ channel }))
+  const encoded = encodeEvent(event, data)
+  return Result.isFailure(encoded)
+    ? Result.fail(encoded.failure)
+    : Result.succeed({
+      _tag: "Broadcast",
+      channel,
+      event: encoded.success.event,
+      data: encoded.success.data,
+      exceptSid: exceptSid || undefined
+    })
+}
 
 /** An event by its name, or by its definition. */
 export type Named = string | Event.Any
@@ -46,21 +46,27 @@ export const encodeEvent = (
   data: unknown = {}
 ): Result.Result<{ readonly event: string; readonly data: string }, BadRequestError | MessageEncodeError> => {
   if (event === "") return Result.fail(new BadRequestError({ detail: "an event needs a name" }))
-  return typeof event === "string"
-    ? Result.map(encodeData(data), (data) => ({ event, data }))
-    : Result.map(Event.encode(event, data), (data) => ({ event: event.wireName, data }))
+  const [name, encoded] = typeof event === "string"
+    ? [event, encodeData(data)]
+    : [event.wireName, Event.encode(event, data)]
+  return Result.isFailure(encoded)
+    ? Result.fail(encoded.failure)
+    : Result.succeed({ event: name, data: encoded.success })
 }
 
-const encodeData = (data: unknown): Result.Result<string, MessageEncodeError> =>
-  Result.mapError(
-    Json.stringify(data),
-    (cause) => new MessageEncodeError({ argument: "the event's data", detail: "it cannot be written as JSON", cause })
-  ).pipe(
-    Result.filterOrFail(
-      (json) => json.startsWith("{"),
-      () => new MessageEncodeError({ argument: "the event's data", detail: "its JSON is not an object" })
-    )
+const encodeData = (data: unknown): Result.Result<string, MessageEncodeError> => {
+  const json = Json.stringify(data)
+  if (Result.isSuccess(json) && json.success.startsWith("{")) return Result.succeed(json.success)
+  return Result.fail(
+    Result.isSuccess(json)
+      ? new MessageEncodeError({ argument: "the event's data", detail: "its JSON is not an object" })
+      : new MessageEncodeError({
+        argument: "the event's data",
+        detail: "it cannot be written as JSON",
+        cause: json.failure
+      })
   )
+}
 
 /** Many broadcasts as one JSON text. The data are JSON already and are not written again. */
 export const listOf = (broadcasts: ReadonlyArray<EncodedBroadcast>): string => {

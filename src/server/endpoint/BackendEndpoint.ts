@@ -57,6 +57,15 @@ export class TcpBackendEndpoint extends Context.Service<TcpBackendEndpoint, {
   readonly port: number
 }>()("kosmonaut/server/endpoint/BackendEndpoint/TcpBackendEndpoint") {}
 
+/** Who has been let in, and where. */
+interface Backend {
+  readonly kind: Identity.Kind
+  readonly vhost: Vhost
+}
+
+/** How many identities are known at most; beyond it all are looked at anew. */
+const knownLimit = 10_000
+
 /**
  * Binds a backend endpoint and serves it until the scope ends.
  *
@@ -70,11 +79,23 @@ export const make = Effect.fnUntraced(function*(
   const vhosts = yield* Vhosts
   const server = yield* listen({ host: config.host, port, maxMessageSize: config.maxMessageSize })
 
-  const authorize = (peer: Peer) =>
-    Effect.fromOption(Identity.decode(peer.identity)).pipe(
+  // Whoever was let in says the same with every message, and is known by it until the vhost is removed.
+  const known = new Map<string, Backend>()
+  const authorize = ({ identity }: Peer): Effect.Effect<Backend, UnauthorizedError> => {
+    const backend = known.get(identity)
+    if (backend !== undefined && !backend.vhost.isRemoved()) return Effect.succeed(backend)
+    return Effect.fromOption(Identity.decode(identity)).pipe(
       Effect.mapError(() => new UnauthorizedError({ detail: "the identity is none" })),
-      Effect.flatMap((identity) => Effect.map(vhosts.authorize(identity), (vhost) => ({ kind: identity.kind, vhost })))
+      Effect.flatMap((decoded) =>
+        Effect.map(vhosts.authorize(decoded), (vhost) => {
+          if (known.size >= knownLimit) known.clear()
+          const backend: Backend = { kind: decoded.kind, vhost }
+          known.set(identity, backend)
+          return backend
+        })
+      )
     )
+  }
 
   const onMessage = Effect.fnUntraced(function*(peer: Peer, frames: Frames | undefined) {
     if (frames === undefined) return yield* new BadRequestError({ detail: "the message cannot be read" })

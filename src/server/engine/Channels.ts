@@ -62,12 +62,12 @@ export interface Channels {
   ) => Effect.Effect<Iterable<Placed<Subscription>>, ChannelNotFoundError>
   /**
    * Delivers to every subscriber. `from` is the page it comes from, absent for a backend; that page hears it, too.
-   * `exceptSid` names one that does not.
+   * `exceptSid` names one that does not. Data that are a function are only asked for where somebody hears them.
    */
   readonly broadcast: (
     name: string,
     event: string,
-    data: JsonObject,
+    data: JsonObject | (() => JsonObject),
     options?: { readonly from?: Page | undefined; readonly exceptSid?: string | undefined }
   ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError>
   /** Puts a page on a channel and tells who needs to know. Doing it again does nothing. */
@@ -241,7 +241,8 @@ export const make = (options: {
         }
         counters.broadcasts++
         if (channel.subscriptions.size > 0) {
-          counters.deliveries += deliver(channel, PageMessage.broadcast(event, data, name, from?.sid), exceptSid)
+          const told = typeof data === "function" ? data() : data
+          counters.deliveries += deliver(channel, PageMessage.broadcast(event, told, name, from?.sid), exceptSid)
         }
         return Effect.void
       }),

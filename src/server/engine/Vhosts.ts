@@ -44,6 +44,8 @@ export interface Vhost {
   readonly pages: Pages.Pages
   /** Waits until the vhost is removed; its browsers are disconnected then. */
   readonly removed: Effect.Effect<void>
+  /** Whether it is removed. */
+  readonly isRemoved: () => boolean
 }
 
 /**
@@ -101,7 +103,8 @@ export const make = Effect.gen(function*() {
       accessTokens: AccessTokens.make(config),
       lobby,
       pages: Pages.make(lobby.announceUnsafe),
-      removed: Deferred.await(removed)
+      removed: Deferred.await(removed),
+      isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
     vhosts.set(path, { vhost, removed })
     return vhost

@@ -32,8 +32,11 @@ export interface ZmqSocket {
   /** The next messages. Fails once the connection has ended and all that arrived before has been given. */
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<RawFrames>, ZmqError>
   /** Sends when those before have been sent. `settled` hears, later, whether this message was: `undefined` says so. */
-  readonly sendUnsafe: (frames: Array<string | Uint8Array>, settled?: (error: ZmqError | undefined) => void) => void
+  readonly sendUnsafe: (frames: Array<string | Uint8Array>, settled?: Settled) => void
 }
+
+/** Hears whether something was sent: `undefined` says so. */
+export type Settled = (error: ZmqError | undefined) => void
 
 /** How many messages are read ahead of the reader. */
 const inboxLimit = 1000
@@ -210,7 +213,7 @@ const makeInbox = (socket: Zmq.Dealer | Zmq.Router) => {
 const makeOutbox = (socket: Zmq.Dealer | Zmq.Router) => {
   type Outgoing = {
     readonly frames: Array<string | Uint8Array>
-    readonly settled: ((error: ZmqError | undefined) => void) | undefined
+    readonly settled: Settled | undefined
   }
   let waiting: Array<Outgoing> = []
   let sending = false

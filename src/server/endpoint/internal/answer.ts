@@ -30,7 +30,7 @@ export const answer = (
       return Effect.as(channels.close(command.channel), FromServer.Ok())
     case "Broadcast":
       return Effect.as(
-        channels.broadcast(command.channel, command.event, Json.parseObjectOrEmpty(command.data), command),
+        channels.broadcast(command.channel, command.event, () => Json.parseObjectOrEmpty(command.data), command),
         FromServer.Ok()
       )
     case "AccessToken":
