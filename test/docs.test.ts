@@ -17,6 +17,13 @@ const examples = fs.readdirSync(path.join(root, "docs/examples")).map((file) =>
   unindented(read(`docs/examples/${file}`))
 )
 
+// As GitHub makes them of headings.
+const anchorsIn = (text: string) =>
+  Array.from(
+    text.matchAll(/^#+ (.*)$/gm),
+    ([, heading]) => heading!.toLowerCase().replace(/[^\p{L}\p{N}\- ]/gu, "").replaceAll(" ", "-")
+  )
+
 describe.each(markdown)("%s", (file) => {
   it("shows only code that compiles", () => {
     for (const [, snippet] of read(file).matchAll(/^```ts\n(.*?)^```$/gms)) {
@@ -28,10 +35,11 @@ describe.each(markdown)("%s", (file) => {
   })
 
   it("links to files that exist", () => {
-    for (const [, target] of read(file).matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)) {
+    for (const [, target, anchor] of read(file).matchAll(/\]\((?!https?:|#)([^)#]+)(?:#([^)]+))?\)/g)) {
       const linked = path.join(root, path.dirname(file), target!)
       assert.isTrue(fs.existsSync(linked), `${target} does not exist`)
       assert.isTrue(packaged.has(path.relative(root, linked)), `${target} is not among the files of package.json`)
+      if (anchor !== undefined) assert.include(anchorsIn(fs.readFileSync(linked, "utf8")), anchor)
     }
   })
 })
