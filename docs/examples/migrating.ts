@@ -9,9 +9,9 @@ const handle = Effect.fnUntraced(function*(event: string, data: JsonObject) {
   const client = yield* Client.Client
   switch (event) {
     case "chat/say":
-      return yield* client.broadcast("room", "said", { text: String(data["text"]) })
+      return yield* client.broadcast("room", "said", { text: data["text"] })
     case "game/move":
-      return yield* client.broadcast("board", "moved", { to: String(data["to"]) })
+      return yield* client.broadcast("board", "moved", { to: data["to"] })
     default:
       return yield* Effect.logWarning(`Nobody handles ${event}`)
   }

@@ -10,7 +10,7 @@ import * as Local from "./local.ts"
 const watching = (news: Queue.Enqueue<string>) =>
   EventRouter.layer(Lifecycle.Members, {
     memberJoined: ({ data: { channel, data, uid } }) =>
-      Effect.asVoid(Queue.offer(news, `${uid} has come to ${channel}, as ${data["name"]}`)),
+      Effect.asVoid(Queue.offer(news, `${uid} has come to ${channel}: ${JSON.stringify(data)}`)),
     memberLeft: ({ data: { channel, uid } }) => Effect.asVoid(Queue.offer(news, `${uid} has left ${channel}`))
   })
 

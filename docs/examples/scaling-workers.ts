@@ -2,7 +2,7 @@
  * Workers that share the events of a vhost, and one that leaves. Each of these could be a process of its own.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, Exit, Layer, Queue, Redacted, Schema, Scope } from "effect"
+import { Array, Console, Effect, Exit, Layer, Order, Queue, Redacted, Schema, Scope } from "effect"
 import { Client, EventGroup, EventRouter, Kosmonaut } from "kosmonaut"
 import * as Local from "./local.ts"
 
@@ -21,21 +21,23 @@ const worker = (name: string, url: Redacted.Redacted, done: Queue.Enqueue<readon
 const program = Effect.gen(function*() {
   const client = yield* Client.Client
   const { backend } = yield* Local.urls
-  const done = yield* Queue.unbounded<readonly [worker: string, picture: number]>()
+  const results = yield* Queue.unbounded<readonly [worker: string, picture: number]>()
   const page = yield* Local.page(yield* client.requestSingleAccessToken("joe", ".*"))
 
   const share = Effect.fnUntraced(function*(pictures: ReadonlyArray<number>) {
     for (const picture of pictures) yield* page.says({ trigger: { event: "jobs/resize", data: { picture } } })
-    const jobs = yield* Queue.takeN(done, pictures.length)
-    yield* Console.log(`Done: ${jobs.map(([, picture]) => picture).sort().join(" ")}`)
-    yield* Console.log(`By: ${[...new Set(jobs.map(([worker]) => worker))].sort().join(" ")}`)
+    const jobs = yield* Queue.takeN(results, pictures.length)
+    const done = Array.sort(jobs.map(([, picture]) => picture), Order.Number)
+    const by = Array.sort(new Set(jobs.map(([worker]) => worker)), Order.String)
+    yield* Console.log(`Done: ${done.join(" ")}`)
+    yield* Console.log(`By: ${by.join(" ")}`)
   })
 
   // They are greeted by the broker when their layers are built.
-  const scopes: Array<Scope.Closeable> = []
+  const scopes = []
   for (const name of ["a", "b", "c"]) {
     const scope = yield* Scope.fork(yield* Effect.scope)
-    yield* Layer.buildWithScope(worker(name, backend, done), scope)
+    yield* Layer.buildWithScope(worker(name, backend, results), scope)
     scopes.push(scope)
   }
   yield* share([1, 2, 3, 4, 5, 6])

@@ -41,7 +41,7 @@ const Keeping = Layer.succeed(
 /** Prints a span and, below it, those that it caused. */
 const print = (span: Tracer.NativeSpan, indentation = ""): Effect.Effect<void> =>
   Effect.gen(function*() {
-    yield* Console.log(`${indentation}${span.name} (${span.kind}) of ${span.attributes.get("kosmonaut.event") ?? "-"}`)
+    yield* Console.log(`${indentation}${span.name} (${span.kind})`)
     const caused = spans.filter(({ parent }) => parent._tag === "Some" && parent.value.spanId === span.spanId)
     for (const next of Array.sortWith(caused, startOf, Order.BigInt)) yield* print(next, `${indentation}  `)
   })
@@ -51,8 +51,7 @@ const startOf = ({ status }: Tracer.NativeSpan) => status.startTime
 program.pipe(
   Effect.scoped,
   // The broker traces as well, since the tracer is there when it is built.
-  Effect.provide(Layer.provideMerge(Local.backend, Local.broker).pipe(Layer.provide(Keeping))),
-  Effect.provide(Keeping),
+  Effect.provide(Local.backend.pipe(Layer.provideMerge(Local.broker), Layer.provideMerge(Keeping))),
   // Everything has ended now, so all spans have.
   Effect.andThen(Effect.suspend(() => print(spans.find(({ name }) => name === "Broker.trigger")!))),
   NodeRuntime.runMain

@@ -3,9 +3,13 @@
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, Layer } from "effect"
-import { Client } from "kosmonaut"
+import { Client, Event } from "kosmonaut"
 import * as Chat from "./chat.ts"
 import * as Local from "./local.ts"
+
+/** A page that knows the Schemas reads what it hears by them. */
+const heard = <E extends Event.Any>(page: Effect.Success<ReturnType<typeof Local.page>>, event: E) =>
+  Effect.flatMap(page.hears(event.wireName), (data) => Effect.fromResult(Event.decode(event, data)))
 
 const program = Effect.gen(function*() {
   const client = yield* Client.Client
@@ -17,16 +21,15 @@ const program = Effect.gen(function*() {
   yield* ann.hears(":subscribed")
   for (const text of ["hello", "anybody there?"]) {
     yield* ann.says({ trigger: { event: "chat/say", data: { text } } })
-    const { by, text: heard } = yield* ann.hears("talk/said")
-    yield* Console.log(`${by}: ${heard}`)
+    const line = yield* heard(ann, Chat.Talk.events.said)
+    yield* Console.log(`${line.by}: ${line.text}`)
   }
 
   const joe = yield* Local.page(yield* client.requestSingleAccessToken("joe", ".*"))
   yield* joe.says({ subscribe: { channel: Chat.Room.name } })
   yield* joe.says({ trigger: { event: "chat/join" } })
-  const { lines } = yield* joe.hears("talk/history")
-  const texts = (lines as ReadonlyArray<{ readonly text: string }>).map(({ text }) => text)
-  yield* Console.log(`Joe has missed: ${texts.join(" ")}`)
+  const { lines } = yield* heard(joe, Chat.Talk.events.history)
+  yield* Console.log(`Joe has missed: ${lines.map(({ text }) => text).join(" ")}`)
 })
 
 program.pipe(
