@@ -56,7 +56,7 @@ export interface Options {
   readonly queueSize?: number | undefined
   /** How long lifecycle events are kept when no worker that takes them is there, default 1 minute; then they are dropped. */
   readonly lifecycleRetention?: Duration.Input | undefined
-  /** How many bytes of JSON a page may tell the others of itself when it subscribes, default 4096. Beyond it 400. */
+  /** How many bytes of JSON a page may tell of itself when it subscribes, default 4096. Beyond it 400. */
   readonly memberDataSize?: number | undefined
   /** How many channels a vhost can have, default 100 000. Beyond it opening is refused, 597. */
   readonly maxChannels?: number | undefined

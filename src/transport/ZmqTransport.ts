@@ -149,7 +149,15 @@ const makeRequester = Effect.fnUntraced(function*(options: {
         if (cause !== undefined) pending.settleUnsafe(id, Effect.fail(failure("Closed", cause)))
       }))
 
-  yield* Effect.addFinalizer(() => Effect.sync(() => lost(failure("Closed", new Error("the client was closed")))))
+  const ended = failure("Closed", new Error("the client was closed"))
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      lost(ended)
+      // Whoever waits for a connection that will not be, and whoever still comes.
+      dialing ??= Deferred.makeUnsafe()
+      Deferred.doneUnsafe(dialing, Effect.fail(ended))
+    })
+  )
   return {
     request: (frames) =>
       Effect.suspend((): Effect.Effect<Frame.Frames, MessageEncodeError | ConnectionError | RequestTimeoutError> => {

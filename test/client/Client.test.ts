@@ -1,13 +1,56 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Effect, Layer, Redacted, type Scope } from "effect"
-import { Client, Kosmonaut, TcpTransport, ZmqTransport } from "../../src/index.ts"
+import { Arbitrary, Config, ConfigProvider, Effect, Layer, Option, Redacted, Result, type Scope, Tracer } from "effect"
+import { Client, Kosmonaut, TcpTransport, Transport, ZmqTransport } from "../../src/index.ts"
 import * as Browser from "../harness/Browser.ts"
+import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
 import { backend, layer, TestBroker, token, transports } from "../harness/TestBroker.ts"
+import { anyText, channel, jsonObject, oneOf, pick } from "../protocol/arbitraries.ts"
+
+/** A browser on `channel`. */
+const subscribed = Effect.fnUntraced(function*(channel: string, options?: { readonly data?: object }) {
+  const { urls } = yield* TestBroker
+  const browser = yield* Browser.connect(urls.websocket)
+  if (channel !== "room") {
+    const issued = yield* Client.Client.use((client) => client.requestSingleAccessToken("joe", ".*"))
+    yield* browser.send({ auth: { token: Redacted.value(issued) } })
+  }
+  yield* browser.send({ subscribe: { channel, ...options } })
+  yield* browser.nextOf(":subscribed")
+  return browser
+})
+
+/** The tags of failures, and of successes nothing. */
+const tagsOf = (results: ReadonlyArray<Result.Result<void, Client.BroadcastError>>) =>
+  results.map((result) => Result.isFailure(result) ? result.failure._tag : undefined)
+
+interface AnyError {
+  readonly _tag: string
+  readonly message: string
+}
+
+/** Everything that is asked for with a command that the original does not know. */
+const additions: ReadonlyArray<
+  readonly [
+    string,
+    (client: Client.Client["Service"]) => Effect.Effect<unknown, AnyError>
+  ]
+> = [
+  ["broadcast to all but one", (client) => client.broadcast("room", "e", {}, { exceptSid: "s" })],
+  ["broadcastAll", (client) => client.broadcastAll([{ channel: "room", event: "e" }])],
+  ["sendTo", (client) => client.sendTo("s", "e")],
+  ["channels", (client) => client.channels()],
+  ["channel", (client) => client.channel("room")],
+  ["subscribers", (client) => client.subscribers("room")],
+  ["disconnect a page", (client) => client.disconnect({ sid: "s" })],
+  ["disconnect a user", (client) => client.disconnect({ uid: "joe" })]
+]
 
 describe.each(transports)("Client over $name", ({ url }) => {
-  const within = <A, E>(effect: Effect.Effect<A, E, Client.Client | TestBroker | Scope.Scope>) =>
-    effect.pipe(Effect.provide(Layer.provideMerge(backend(url), layer())))
+  const within = <A, E>(
+    effect: Effect.Effect<A, E, Client.Client | TestBroker | Scope.Scope>,
+    options?: { readonly maxMessageSize: number }
+  ) => effect.pipe(Effect.provide(Layer.provideMerge(backend(url, options), layer(options))))
 
   /** A client of a broker that answers with these frames. */
   const answered = Effect.fnUntraced(function*(frames: ReadonlyArray<string>) {
@@ -109,6 +152,13 @@ describe.each(transports)("Client over $name", ({ url }) => {
         "a date": [client.broadcast("room", "e", new Date(0)), "MessageEncodeError"],
         "a function": [client.broadcast("room", "e", () => 1), "MessageEncodeError"],
         "too much": [client.broadcast("room", "e", { x: "x".repeat(1_048_576) }), "MessageEncodeError"],
+        "too much at once": [
+          client.broadcastAll([{ channel: "room", event: "e", data: { x: "x".repeat(1_048_576) } }]),
+          "MessageEncodeError"
+        ],
+        "too much for one page": [client.sendTo("s", "e", { x: "x".repeat(1_048_576) }), "MessageEncodeError"],
+        "half a character in a prefix": [client.channels({ prefix: "\ud800" }), "MessageEncodeError"],
+        "half a character in a sid": [client.disconnect({ sid: "\ud800" }), "MessageEncodeError"],
         "half a character": [client.broadcast("room", "\ud800"), "MessageEncodeError"],
         "no user": [client.requestSingleAccessToken("", ".*"), "BadRequestError"],
         "no pattern": [client.requestSingleAccessToken("joe", ""), "BadRequestError"]
@@ -150,6 +200,238 @@ describe.each(transports)("Client over $name", ({ url }) => {
       }
     }))
 
+  it.live("broadcasts to all but one page", () =>
+    within(Effect.gen(function*() {
+      const client = yield* Client.Client
+      const [ann, joe] = [yield* subscribed("room"), yield* subscribed("room")]
+      yield* client.broadcast("room", "hello", { n: 1 }, { exceptSid: ann.sid })
+      // Nobody is left out by nobody's name.
+      yield* client.broadcast("room", "next", {}, { exceptSid: "" })
+      yield* client.broadcast("room", "last", {}, {})
+      assert.deepStrictEqual([yield* ann.next, yield* ann.next], [
+        { next: { channel: "room" } },
+        { last: { channel: "room" } }
+      ])
+      assert.deepStrictEqual(yield* joe.next, { hello: { n: 1, channel: "room" } })
+      const error = yield* Effect.flip(client.broadcast("nope", "hello", {}, { exceptSid: ann.sid }))
+      assert.strictEqual(error._tag, "ChannelNotFoundError")
+    })))
+
+  it.live("broadcasts many at once, in order, and tells of each in order; what is wrong keeps nothing else", () =>
+    within(Effect.gen(function*() {
+      const client = yield* Client.Client
+      const [ann, joe] = [yield* subscribed("room"), yield* subscribed("room")]
+      const cycle: Record<string, unknown> = {}
+      cycle.self = cycle
+      const results = yield* client.broadcastAll([
+        { channel: "a b", event: "e0" },
+        { channel: "room", event: "e1", data: { text: "zażółć\n\"👍\"" } },
+        { channel: "nope", event: "e2" },
+        { channel: "room", event: "" },
+        { channel: "room", event: "e4", data: cycle },
+        { channel: "room", event: "e5", data: [] },
+        { channel: "room", event: "e6", exceptSid: ann.sid },
+        { channel: "none", event: "e7" },
+        { channel: "room", event: "e8", exceptSid: "" }
+      ])
+      assert.deepStrictEqual(tagsOf(results), [
+        "ChannelNotFoundError",
+        undefined,
+        "ChannelNotFoundError",
+        "BadRequestError",
+        "MessageEncodeError",
+        "MessageEncodeError",
+        undefined,
+        "ChannelNotFoundError",
+        undefined
+      ])
+      const messages = results.map((result) => Result.isFailure(result) ? result.failure.message : "")
+      assert.include(messages[0], `"a b"`)
+      assert.include(messages[2], `"nope"`)
+      assert.include(messages[7], `"none"`)
+      const [e1, e6, e8] = [
+        { e1: { text: "zażółć\n\"👍\"", channel: "room" } },
+        { e6: { channel: "room" } },
+        { e8: { channel: "room" } }
+      ]
+      assert.deepStrictEqual([yield* ann.next, yield* ann.next], [e1, e8])
+      assert.deepStrictEqual([yield* joe.next, yield* joe.next, yield* joe.next], [e1, e6, e8])
+      const many = yield* client.broadcastAll(
+        Array.from({ length: 1000 }, (_, n) => ({ channel: "room", event: "n", data: { n } }))
+      )
+      assert.strictEqual(many.filter(Result.isSuccess).length, 1000)
+      for (let n = 0; n < 1000; n++) assert.deepStrictEqual(yield* ann.next, { n: { n, channel: "room" } })
+    })))
+
+  it.live("sends to one page, whatever it is on, until that has gone", () =>
+    within(Effect.gen(function*() {
+      const client = yield* Client.Client
+      const { urls } = yield* TestBroker
+      const sid = yield* Effect.scoped(Effect.gen(function*() {
+        const [ann, joe] = [yield* Browser.connect(urls.websocket), yield* subscribed("room")]
+        yield* client.sendTo(ann.sid, "hello", { sid: "as it is", text: "zażółć\n" })
+        yield* client.sendTo(ann.sid, "bare")
+        yield* client.broadcast("room", "last")
+        assert.deepStrictEqual([yield* ann.next, yield* ann.next], [
+          { hello: { sid: "as it is", text: "zażółć\n" } },
+          { bare: {} }
+        ])
+        assert.deepStrictEqual(yield* joe.next, { last: { channel: "room" } })
+        return ann.sid
+      }))
+      const error = yield* eventually(
+        Effect.flip(Effect.andThen(client.sendTo(sid, "hello"), Effect.fail("still there" as const))),
+        (error) => error !== "still there"
+      )
+      assert.deepInclude(error, { _tag: "BrowserNotFoundError", sid })
+    })))
+
+  it.live("lists channels in the order of their opening, all or by a prefix", () =>
+    within(Effect.gen(function*() {
+      const client = yield* Client.Client
+      yield* subscribed("presence-room")
+      const presence = { name: "presence-room", kind: "presence", subscribers: 1 } as const
+      const privately = { name: "private-room", kind: "private", subscribers: 0 } as const
+      assert.deepStrictEqual(yield* client.channels(), [
+        { name: "room", kind: "normal", subscribers: 0 },
+        presence,
+        privately
+      ])
+      assert.deepStrictEqual(yield* client.channels({ prefix: "pr" }), [presence, privately])
+      assert.deepStrictEqual(yield* client.channels({ prefix: "presence-" }), [presence])
+      assert.deepStrictEqual(yield* client.channels({ prefix: "nope" }), [])
+      assert.deepStrictEqual(yield* client.channel("private-room"), privately)
+      for (const name of ["nope", "", "a b"]) {
+        assert.deepInclude(yield* Effect.flip(client.channel(name)), { _tag: "ChannelNotFoundError", channel: name })
+      }
+    })))
+
+  it.live("lists more channels and more pages than one message can hold", () =>
+    within(
+      Effect.gen(function*() {
+        const client = yield* Client.Client
+        const { vhost } = yield* TestBroker
+        const names = Array.from({ length: 200 }, (_, n) => `channel-${n}${"-x".repeat(n % 30)}`)
+        for (const name of names) yield* vhost.channels.open(name)
+        assert.deepStrictEqual((yield* client.channels({ prefix: "channel-" })).map(({ name }) => name), names)
+        const pages = yield* Effect.forEach(
+          Array.from({ length: 20 }, (_, n) => ({ name: "ż".repeat(n * 10) })),
+          (data) => Effect.map(subscribed("presence-room", { data }), ({ sid }) => ({ sid, uid: "joe", data }))
+        )
+        assert.deepStrictEqual(yield* client.subscribers("presence-room"), pages)
+      }),
+      { maxMessageSize: 1000 }
+    ))
+
+  it.live("lists who is on a channel and not hidden", () =>
+    within(Effect.gen(function*() {
+      const client = yield* Client.Client
+      const joe = yield* subscribed("presence-room", { data: { name: "Joe" } })
+      const spy = yield* subscribed("room")
+      const issued = yield* client.requestSingleAccessToken("spy", ".*")
+      yield* spy.send({ auth: { token: Redacted.value(issued) } })
+      yield* spy.send({ subscribe: { channel: "presence-room", hidden: true } })
+      yield* spy.nextOf(":subscribed")
+      yield* spy.send({ subscribe: { channel: "room", data: { n: 1 } } })
+      yield* spy.nextOf(":subscribed")
+      assert.deepStrictEqual(yield* client.subscribers("presence-room"), [
+        { sid: joe.sid, uid: "joe", data: { name: "Joe" } }
+      ])
+      assert.deepStrictEqual(yield* client.subscribers("room"), [{ sid: spy.sid, uid: undefined, data: { n: 1 } }])
+      assert.deepStrictEqual(yield* client.subscribers("private-room"), [])
+      assert.strictEqual((yield* client.channel("presence-room")).subscribers, 2)
+      for (const name of ["nope", "", "a b"]) {
+        assert.deepInclude(yield* Effect.flip(client.subscribers(name)), {
+          _tag: "ChannelNotFoundError",
+          channel: name
+        })
+      }
+    })))
+
+  it.live("gives what a page tells of itself as it is", () =>
+    within(Effect.gen(function*() {
+      const client = yield* Client.Client
+      const { urls } = yield* TestBroker
+      const page = yield* Browser.connect(urls.websocket)
+      const data = `{"__proto__":{"x":1},"constructor":{"__proto__":null},"toJSON":1,"":[{"__proto__":{}}]}`
+      yield* page.send(`{"subscribe":{"channel":"room","data":${data}}}`)
+      yield* page.nextOf(":subscribed")
+      const [subscriber] = yield* client.subscribers("room")
+      assert.strictEqual(JSON.stringify(subscriber!.data), data)
+    })))
+
+  it.live("disconnects one page, or all of a user's", () =>
+    within(Effect.gen(function*() {
+      const client = yield* Client.Client
+      const [ann, joe, again] = [
+        yield* subscribed("room"),
+        yield* subscribed("presence-room"),
+        yield* subscribed("private-room")
+      ]
+      assert.strictEqual(yield* client.disconnect({ sid: "nobody" }), 0)
+      assert.strictEqual(yield* client.disconnect({ uid: ann.sid }), 0)
+      assert.strictEqual(yield* client.disconnect({ sid: ann.sid }), 1)
+      assert.strictEqual(yield* ann.closed, 4403)
+      assert.strictEqual(yield* client.disconnect({ uid: "joe" }), 2)
+      assert.deepStrictEqual([yield* joe.closed, yield* again.closed], [4403, 4403])
+      yield* eventually(client.disconnect({ uid: "joe" }), (count) => count === 0)
+    })))
+
+  it.live("says that a broker may not know what the original does not", () =>
+    Effect.gen(function*() {
+      const broker = yield* FakeBroker.make(url)
+      yield* broker.next.pipe(
+        Effect.flatMap(({ peer }) => Effect.andThen(Effect.sync(() => peer.sendUnsafe(["ER", "400"])), peer.close)),
+        Effect.forever,
+        Effect.forkScoped
+      )
+      yield* Effect.gen(function*() {
+        const client = yield* Client.Client
+        for (const [what, ask] of additions) {
+          const error = yield* Effect.flip(ask(client))
+          assert.strictEqual(error._tag, "BadRequestError", what)
+          assert.include(error.message, "may not know this command", what)
+        }
+        for (
+          const ask of [
+            client.openChannel("room"),
+            client.closeChannel("room"),
+            client.broadcast("room", "e"),
+            client.requestSingleAccessToken("joe", ".*")
+          ]
+        ) {
+          const error = yield* Effect.flip<unknown, AnyError, never>(ask)
+          assert.strictEqual(error._tag, "BadRequestError")
+          assert.notInclude(error.message, "may not know")
+        }
+      }).pipe(Effect.provide(Kosmonaut.layer({ url: broker.url })))
+    }))
+
+  it.live("goes on with a caller's trace at the broker, where they trace", () =>
+    Effect.gen(function*() {
+      const spans: Array<Tracer.Span> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      yield* within(
+        Effect.withSpan(Client.Client.use((client) => client.broadcast("room", "hello", { n: 1 })), "caller")
+      ).pipe(Effect.provideService(Tracer.Tracer, tracer))
+      const [caller, asking, answering, ...more] = spans
+      const parentOf = (span: Tracer.Span | undefined) => Option.getOrUndefined(span!.parent)
+      assert.deepStrictEqual(more, [])
+      assert.strictEqual(parentOf(asking), caller)
+      assert.deepInclude(parentOf(answering), {
+        _tag: "ExternalSpan",
+        traceId: caller!.traceId,
+        spanId: asking!.spanId
+      })
+      assert.deepStrictEqual(spans.map(({ status }) => status._tag), ["Ended", "Ended", "Ended"])
+    }))
+
   it.live("reports a pattern that does not compile", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
@@ -171,7 +453,178 @@ describe.each(transports)("Client over $name", ({ url }) => {
     }).pipe(Effect.provide(layer())))
 })
 
+/** A client of a broker that answers with these frames, and all that it has asked. */
+const answeredBy = Effect.fnUntraced(function*(answer: (frames: ReadonlyArray<string>) => ReadonlyArray<string>) {
+  const asked: Array<ReadonlyArray<string>> = []
+  const client = yield* Effect.provideService(
+    Client.make({ url: `wr://${token}@127.0.0.1/test` }),
+    Transport.Transport,
+    Transport.Transport.of({
+      schemes: ["wr"],
+      session: () => Effect.die("no Worker here"),
+      requester: () =>
+        Effect.succeed({
+          request: (frames) =>
+            Effect.sync(() => {
+              asked.push(frames)
+              return answer(frames)
+            })
+        })
+    })
+  )
+  return { client, asked }
+})
+
 describe("Client", () => {
+  it.effect("sends nothing where every broadcast is wrong, or where there is none", () =>
+    Effect.gen(function*() {
+      const { asked, client } = yield* answeredBy(() => ["OK", "[]"])
+      assert.deepStrictEqual(yield* client.broadcastAll([]), [])
+      const results = yield* client.broadcastAll([
+        { channel: "a b", event: "e" },
+        { channel: "room", event: "" },
+        { channel: "room", event: "e", data: () => 1 }
+      ])
+      assert.deepStrictEqual(tagsOf(results), ["ChannelNotFoundError", "BadRequestError", "MessageEncodeError"])
+      assert.strictEqual(yield* client.disconnect({ sid: "" }), 0)
+      assert.strictEqual(yield* client.disconnect({ uid: "" }), 0)
+      assert.strictEqual((yield* Effect.flip(client.sendTo("", "e")))._tag, "BrowserNotFoundError")
+      assert.strictEqual((yield* Effect.flip(client.sendTo("s", "")))._tag, "BadRequestError")
+      assert.strictEqual((yield* Effect.flip(client.sendTo("s", "e", [])))._tag, "MessageEncodeError")
+      assert.strictEqual((yield* Effect.flip(client.sendTo("s", "e", { n: 1n })))._tag, "MessageEncodeError")
+      assert.deepStrictEqual(asked, [])
+    }))
+
+  it.effect.prop("sends many broadcasts as JSON, data as they were written", [
+    Arbitrary.array(
+      Arbitrary.all({
+        channel,
+        event: Arbitrary.map(anyText, (text) => `e${text}`),
+        data: jsonObject,
+        exceptSid: oneOf<string | undefined>(anyText, pick([undefined]))
+      }),
+      { minLength: 1, maxLength: 5 }
+    )
+  ], ([broadcasts]) =>
+    Effect.gen(function*() {
+      const { asked, client } = yield* answeredBy(() => ["OK", JSON.stringify(broadcasts.map(() => 204))])
+      const results = yield* client.broadcastAll(broadcasts)
+      assert.strictEqual(results.filter(Result.isSuccess).length, broadcasts.length)
+      assert.deepStrictEqual(asked, [[
+        "BA",
+        JSON.stringify(broadcasts.map(({ channel, data, event, exceptSid }) =>
+          exceptSid ? [channel, event, data, exceptSid] : [channel, event, data]
+        ))
+      ]])
+      assert.isTrue(asked[0]![1]!.isWellFormed())
+      assert.notMatch(asked[0]![1]!, /[\r\n]/)
+    }))
+
+  it.effect("has an error for each status of one broadcast of many", () =>
+    Effect.gen(function*() {
+      const { client } = yield* answeredBy(() => ["OK", "[204,400,454,597,403,200]"])
+      const results = yield* client.broadcastAll(
+        Array.from({ length: 6 }, (_, n) => ({ channel: `room${n}`, event: "e" }))
+      )
+      assert.deepStrictEqual(tagsOf(results), [
+        undefined,
+        "BadRequestError",
+        "ChannelNotFoundError",
+        "UnknownServerError",
+        "UnknownServerError",
+        "UnknownServerError"
+      ])
+      assert.deepInclude(Result.getOrThrow(Result.flip(results[2]!)), { channel: "room2" })
+    }))
+
+  it.effect.each<[string, ReadonlyArray<string>]>([
+    ["nothing", ["OK"]],
+    ["too few", ["OK", "[204]"]],
+    ["too many", ["OK", "[204,204,204]"]],
+    ["no list", ["OK", "204"]],
+    ["no statuses", ["OK", `["204","204"]`]],
+    ["no whole numbers", ["OK", "[204,204.5]"]],
+    ["no JSON", ["OK", "[204,"]],
+    ["a token", ["AT", "[204,204]"]]
+  ])("does not understand a broker that answers two broadcasts with %s", ([_, answer]) =>
+    Effect.gen(function*() {
+      const { client } = yield* answeredBy(() => answer)
+      const broadcasts = [{ channel: "room", event: "a" }, { channel: "room", event: "b" }]
+      assert.strictEqual((yield* Effect.flip(client.broadcastAll(broadcasts)))._tag, "MessageDecodeError")
+    }))
+
+  it.effect.each<[string, ReadonlyArray<string>]>([
+    ["nothing", ["OK"]],
+    ["no JSON", ["OK", "{"]],
+    ["null", ["OK", "null"]],
+    ["a list", ["OK", "[]"]],
+    ["another answer", ["OK", `{"later":1}`]],
+    ["values of other kinds", [
+      "OK",
+      `{"channels":[7],"subscribers":[{"sid":7,"data":{}}],"next":"x","name":7,"disconnected":"1"}`
+    ]],
+    ["an unknown command", ["XX"]],
+    ["a heartbeat", ["HB"]]
+  ])("does not understand a broker that answers questions with %s", ([_, answer]) =>
+    Effect.gen(function*() {
+      const { client } = yield* answeredBy(() => answer)
+      for (const [what, ask] of additions) {
+        // For these nothing is the answer.
+        if (what === "sendTo" || what.startsWith("broadcast")) continue
+        assert.strictEqual((yield* Effect.flip(ask(client)))._tag, "MessageDecodeError", what)
+      }
+    }))
+
+  it.effect("understands a broker that tells more than it knows", () =>
+    Effect.gen(function*() {
+      const { client } = yield* answeredBy(([command]) => [
+        "OK",
+        command === "LS"
+          ? `{"subscribers":[{"sid":"s","uid":"joe","data":{},"since":1}],"next":null,"total":1}`
+          : `{"name":"room","subscribers":2,"since":1}`
+      ])
+      assert.deepStrictEqual(yield* client.subscribers("room"), [{ sid: "s", uid: "joe", data: {} }])
+      assert.deepStrictEqual(yield* client.channel("room"), { name: "room", kind: "normal", subscribers: 2 })
+    }))
+
+  it.effect("goes through a list part by part, and stops where that does not go on", () =>
+    Effect.gen(function*() {
+      // The place that each part names as the next, by the place that was asked for.
+      const next: Record<string, number | null> = { 0: 5, 5: 9, 9: 9 }
+      const { asked, client } = yield* answeredBy(([_, name, after]) => [
+        "OK",
+        JSON.stringify({ channels: [{ name: `${name}${after}`, subscribers: 0 }], subscribers: [], next: next[after!] })
+      ])
+      const names = (yield* client.channels({ prefix: "pre" })).map(({ name }) => name)
+      assert.deepStrictEqual(names, ["pre0", "pre5", "pre9"])
+      assert.deepStrictEqual(asked, [["LC", "pre", "0"], ["LC", "pre", "5"], ["LC", "pre", "9"]])
+      next[9] = 3
+      yield* client.subscribers("room")
+      assert.deepStrictEqual(asked.slice(3), [["LS", "room", "0"], ["LS", "room", "5"], ["LS", "room", "9"]])
+    }))
+
+  it.effect("asks for each thing in its own words", () =>
+    Effect.gen(function*() {
+      const { asked, client } = yield* answeredBy(([command]) => ["ER", command === "ST" ? "455" : "454"])
+      for (const [_, ask] of additions) yield* Effect.exit(ask(client))
+      assert.deepStrictEqual(asked, [
+        ["BX", "room", "e", "{}", "s"],
+        ["BA", `[["room","e",{}]]`],
+        ["ST", "s", "e", "{}"],
+        ["LC", "", "0"],
+        ["DC", "room"],
+        ["LS", "room", "0"],
+        ["DB", "sid", "s"],
+        ["DB", "uid", "joe"]
+      ])
+      assert.strictEqual((yield* Effect.flip(client.channel("room")))._tag, "ChannelNotFoundError")
+      assert.strictEqual((yield* Effect.flip(client.subscribers("room")))._tag, "ChannelNotFoundError")
+      assert.strictEqual((yield* Effect.flip(client.sendTo("s", "e")))._tag, "BrowserNotFoundError")
+      // To the others these statuses mean nothing.
+      assert.strictEqual((yield* Effect.flip(client.channels()))._tag, "UnknownServerError")
+      assert.strictEqual((yield* Effect.flip(client.disconnect({ sid: "s" })))._tag, "UnknownServerError")
+    }))
+
   it.effect("says what is wrong with a URL, without its token", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(

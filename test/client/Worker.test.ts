@@ -58,6 +58,26 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         assert.strictEqual((yield* worker.state)._tag, "Idle")
       }).pipe(Effect.provide(layer())))
 
+    it.live("says with every connection whether it takes lifecycle events", () =>
+      Effect.gen(function*() {
+        const { broker, worker } = yield* withFake({ drainTimeout: "50 millis" })
+        const onMessage = () => Effect.void
+        for (const lifecycle of [true, false, undefined]) {
+          const listening = yield* Effect.forkScoped(worker.listen({ onMessage, lifecycle }))
+          // The second time after it was sent away.
+          for (let n = 0; n < 2; n++) {
+            const { frames, peer } = yield* broker.nextOf("RD")
+            assert.deepStrictEqual(frames, ["RD", JSON.stringify({ lifecycle: lifecycle === true })])
+            peer.sendUnsafe(["QT"])
+          }
+          yield* Fiber.interrupt(listening)
+        }
+        yield* Effect.forkScoped(Stream.runDrain(worker.messages))
+        // What was left of the last listener may come before.
+        const { frames } = yield* broker.nextOf("RD")
+        assert.deepStrictEqual(frames, ["RD", `{"lifecycle":false}`])
+      }))
+
     it.live("reads no further ahead than its buffer, and loses nothing of a flood", () =>
       within(
         Effect.gen(function*() {
@@ -195,7 +215,7 @@ describe("Worker", () => {
       let beats = 0
       const transport = Transport.Transport.of({
         schemes: ["wr"],
-        requester: () => Effect.die("no Client here"),
+        requester: () => Effect.succeed({ request: () => Effect.die("nobody asks here") }),
         session: () =>
           Effect.succeed({
             send: ([command]) =>

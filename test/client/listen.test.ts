@@ -116,6 +116,7 @@ describe("Worker.listen", () => {
         [["TR", "{\"a\":{},\"b\":{}}"], "MessageDecodeError"],
         [["??"], "MessageDecodeError"],
         [["OK"], "MessageDecodeError"],
+        [["OK", "[]"], "MessageDecodeError"],
         [["TR", "{\"chat/say\":{}}"], "chat/say"]
       ] as const
       for (const [frames] of said) peer.sendUnsafe(frames)

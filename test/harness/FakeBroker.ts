@@ -28,5 +28,10 @@ export const make = Effect.fnUntraced(function*(which: keyof typeof drivers, por
       Queue.take(heard),
       (message) => message.frames?.[0] === command ? Effect.succeed(message) : nextOf(command)
     )
-  return { nextOf, port: server.port, url: Redacted.make(`${scheme}://${token}@127.0.0.1:${server.port}/test`) }
+  return {
+    next: Queue.take(heard),
+    nextOf,
+    port: server.port,
+    url: Redacted.make(`${scheme}://${token}@127.0.0.1:${server.port}/test`)
+  }
 })

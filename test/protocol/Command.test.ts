@@ -8,7 +8,9 @@ import * as FrameParser from "../../src/protocol/FrameParser.ts"
 import * as Identity from "../../src/protocol/Identity.ts"
 import { BadRequestError, MessageDecodeError } from "../../src/protocol/KosmonautError.ts"
 import * as PageMessage from "../../src/protocol/PageMessage.ts"
-import { anyText, fromClient, fromServer, garbage, jsonObject, line, oddKeys, pick } from "./arbitraries.ts"
+import { anyText, fromClient, fromServer, garbage, jsonObject, line, oddKeys, origin, pick } from "./arbitraries.ts"
+
+const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 const failureOf = <E>(result: Result.Result<unknown, E>): E => Result.getOrThrow(Result.flip(result))
 
@@ -29,7 +31,21 @@ describe("Command", () => {
     [FromClient.CloseChannel({ channel: "room" }), ["CC", "room"]],
     [FromClient.Broadcast({ channel: "room", event: "hello", data: `{"a":1}` }), ["BC", "room", "hello", `{"a":1}`]],
     [FromClient.AccessToken({ uid: "joe", pattern: ".*" }), ["AT", "joe", ".*"]],
+    [
+      FromClient.Broadcast({ channel: "room", event: "hello", data: "{}", exceptSid: "s" }),
+      ["BX", "room", "hello", "{}", "s"]
+    ],
+    [FromClient.BroadcastAll({ broadcasts: `[["room","hello",{}]]` }), ["BA", `[["room","hello",{}]]`]],
+    [FromClient.SendTo({ sid: "s", event: "hello", data: "{}" }), ["ST", "s", "hello", "{}"]],
+    [FromClient.ListChannels({ prefix: "", after: 0 }), ["LC", "", "0"]],
+    [FromClient.ListChannels({ prefix: "presence-", after: 12 }), ["LC", "presence-", "12"]],
+    [FromClient.DescribeChannel({ channel: "room" }), ["DC", "room"]],
+    [FromClient.ListSubscribers({ channel: "room", after: 7 }), ["LS", "room", "7"]],
+    [FromClient.Disconnect({ by: "sid", who: "s" }), ["DB", "sid", "s"]],
+    [FromClient.Disconnect({ by: "uid", who: "joe" }), ["DB", "uid", "joe"]],
     [FromClient.Ready({}), ["RD"]],
+    [FromClient.Ready({ options: { lifecycle: false } }), ["RD", `{"lifecycle":false}`]],
+    [FromClient.Ready({ options: { lifecycle: true } }), ["RD", `{"lifecycle":true}`]],
     [FromClient.Heartbeat(), ["HB"]],
     [FromClient.Quit(), ["QT"]]
   ])("of a backend is written and read: %j", (command, frames) => {
@@ -39,17 +55,26 @@ describe("Command", () => {
 
   it.each<[FromServer, Frame.Frames]>([
     [FromServer.Ok(), ["OK"]],
+    [FromServer.Answer({ json: "[204]" }), ["OK", "[204]"]],
     [FromServer.AccessTokenIssued({ token: "abc" }), ["AT", "abc"]],
     [FromServer.Failure({ code: 454 }), ["ER", "454"]],
     [FromServer.Heartbeat(), ["HB"]],
     [FromServer.Quit(), ["QT"]],
-    [FromServer.Trigger({ json: `{"chat/save":{}}` }), ["TR", `{"chat/save":{}}`]]
+    [FromServer.Trigger({ json: `{"chat/save":{}}` }), ["TR", `{"chat/save":{}}`]],
+    [
+      FromServer.Trigger({ json: `{"chat/save":{}}`, origin: `{"sid":"s"}` }),
+      ["TR", `{"chat/save":{}}`, `{"sid":"s"}`]
+    ]
   ])("of the broker is written and read: %j", (command, frames) => {
     expect(Command.encodeFromServer(command)).toEqual(frames)
     expect(Command.decodeFromServer(frames)).toEqual(Result.succeed(command))
   })
 
-  const more = Arbitrary.array(anyText, { maxLength: 3 })
+  // What is a JSON object may have a meaning, see below.
+  const more = Arbitrary.array(
+    Arbitrary.map(anyText, (text) => text.startsWith("{") ? `x${text}` : text),
+    { maxLength: 3 }
+  )
 
   it.prop(
     "of a backend is read as it was written, whatever follows it",
@@ -67,9 +92,112 @@ describe("Command", () => {
     ([command, more]) => {
       const frames = Command.encodeFromServer(command)
       expect(Command.decodeFromServer(frames)).toEqual(Result.succeed(command))
+      // Success with something behind it is another answer.
+      if (command._tag === "Ok") return
       expect(Command.decodeFromServer([...frames, ...more])).toEqual(Result.succeed(command))
     }
   )
+
+  it.prop("of a backend brings the span it belongs to, and means the same with it", [fromClient(anyText)], (
+    [command]
+  ) => {
+    const frames = Command.encodeFromClient(command, traceparent)
+    expect(frames.slice(0, -1)).toEqual(Command.encodeFromClient(command))
+    // What a Worker says belongs to no span, and has its own use for the frame.
+    if (command._tag === "Ready" || command._tag === "Heartbeat" || command._tag === "Quit") return
+    expect(Command.decodeFromClient(frames)).toEqual(Result.succeed(command))
+    expect(Command.traceparentOf(frames)).toBe(traceparent)
+    expect(Command.traceparentOf(Command.encodeFromClient(command))).toBe(undefined)
+  })
+
+  it.each<[string, Frame.Frames]>([
+    ["there is nothing", ["OC", "room"]],
+    ["data is a JSON object that says so", ["BC", "room", "hello", `{"traceparent":"x"}`]],
+    ["a pattern is a JSON object that says so", ["AT", "joe", `{"traceparent":"x"}`]],
+    ["the data of one page are", ["ST", "s", "hello", `{"traceparent":"x"}`]],
+    ["the prefix is", ["LC", `{"traceparent":"x"}`, "0"]],
+    ["the place is", ["LC", "a", `{"traceparent":"x"}`]],
+    ["the place among subscribers is", ["LS", "a", `{"traceparent":"x"}`]],
+    ["another broadcast's data are", ["BX", "room", "hello", "{}", `{"traceparent":"x"}`]],
+    ["what follows says something else", ["OC", "room", `{"later":1}`]],
+    ["what follows is no object", ["OC", "room", `"traceparent"`, "[]"]],
+    ["it is no text", ["OC", "room", `{"traceparent":7}`]],
+    ["it is empty", ["OC", "room", `{"traceparent":""}`]],
+    ["it is not JSON", ["OC", "room", `{"traceparent":`]]
+  ])("belongs to no span where %s", (_, frames) => {
+    expect(Command.traceparentOf(frames)).toBe(undefined)
+  })
+
+  it("has its span behind whatever else follows the arguments", () => {
+    expect(Command.traceparentOf(["OC", "room", "later", "", `{"traceparent":"x"}`])).toBe("x")
+    expect(Command.traceparentOf(["BC", "room", "hello", "{}", `{"traceparent":"x"}`])).toBe("x")
+  })
+
+  it.each<[string, Frame.Frames, Command.ReadyOptions | undefined]>([
+    ["nothing", ["RD"], undefined],
+    ["an empty frame, as over TCP", ["RD", ""], undefined],
+    ["no object", ["RD", "later", "[]", `"lifecycle"`], undefined],
+    ["an empty object", ["RD", "{}"], { lifecycle: false }],
+    ["what is not known", ["RD", `{"later":true}`], { lifecycle: false }],
+    ["what is not JSON", ["RD", `{"lifecycle":`], { lifecycle: false }],
+    ["no truth value", ["RD", `{"lifecycle":"true"}`], { lifecycle: false }],
+    ["what is known among others", ["RD", `{"later":1,"lifecycle":true}`], { lifecycle: true }],
+    ["it later", ["RD", "", `{"lifecycle":true}`], { lifecycle: true }]
+  ])("of a worker that says of itself %s is read", (_, frames, options) => {
+    expect(Command.decodeFromClient(frames)).toStrictEqual(Result.succeed(FromClient.Ready({ options })))
+  })
+
+  it.each<[string, number]>([
+    ["", 0],
+    ["0", 0],
+    ["12", 12],
+    ["9007199254740991", Number.MAX_SAFE_INTEGER],
+    ["9007199254740993", 0],
+    ["1.5", 0],
+    ["NaN", 0],
+    ["Infinity", 0],
+    ["here", 0],
+    ["{}", 0]
+  ])("goes on from the place %j", (text, after) => {
+    expect(Command.decodeFromClient(["LC", "a", text])).toEqual(
+      Result.succeed(FromClient.ListChannels({ prefix: "a", after }))
+    )
+    expect(Command.decodeFromClient(["LS", "a", text])).toEqual(
+      Result.succeed(FromClient.ListSubscribers({ channel: "a", after }))
+    )
+  })
+
+  it("lists from the beginning and everything where nothing is said", () => {
+    const all = Result.succeed(FromClient.ListChannels({ prefix: "", after: 0 }))
+    for (const frames of [["LC"], ["LC", ""]]) expect(Command.decodeFromClient(frames)).toEqual(all)
+    expect(Command.decodeFromClient(["LS", "room"])).toEqual(
+      Result.succeed(FromClient.ListSubscribers({ channel: "room", after: 0 }))
+    )
+  })
+
+  it.prop("tells where an event comes from", [origin(anyText), jsonObject], ([origin, more]) => {
+    expect(Command.decodeOrigin(Command.encodeOrigin(origin))).toEqual(origin)
+    expect(Command.decodeOrigin(JSON.stringify({ ...more, ...origin }))).toMatchObject(
+      Object.fromEntries(Object.entries(origin).filter(([_, value]) => value !== undefined))
+    )
+  })
+
+  it.each(["", "not json", "[]", "null", "{", `{"sid":7,"uid":null,"channel":{},"traceparent":[]}`, `{"sid":""}`])(
+    "tells nothing of an origin that cannot be read: %s",
+    (json) => {
+      expect(Command.decodeOrigin(json)).toEqual({})
+    }
+  )
+
+  it.each<[Frame.Frames, FromServer]>([
+    [["TR", "{}", `{"sid":"s"}`], FromServer.Trigger({ json: "{}", origin: `{"sid":"s"}` })],
+    [["TR", "{}", "", `{"sid":"s"}`], FromServer.Trigger({ json: "{}", origin: `{"sid":"s"}` })],
+    [["TR", "{}", "later"], FromServer.Trigger({ json: "{}" })],
+    [["OK", ""], FromServer.Ok()],
+    [["OK", "[]", "more"], FromServer.Answer({ json: "[]" })]
+  ])("of the broker with an addition is read: %j", (frames, command) => {
+    expect(Command.decodeFromServer(frames)).toEqual(Result.succeed(command))
+  })
 
   it.prop("survives classic TCP", [fromClient(line), fromServer(line)], ([asked, answered]) => {
     expect(Command.decodeFromClient(carried(Command.encodeFromClient(asked)))).toEqual(Result.succeed(asked))
@@ -88,7 +216,30 @@ describe("Command", () => {
     [["AT"]],
     [["AT", "joe"]],
     [["AT", "", ".*"]],
-    [["AT", "joe", ""]]
+    [["AT", "joe", ""]],
+    [["BX"]],
+    [["BX", "room", "hello"]],
+    [["BX", "room", "hello", "{}"]],
+    [["BX", "room", "hello", "{}", ""]],
+    [["BX", "room", "hello", "", "s"]],
+    [["BX", "", "hello", "{}", "s"]],
+    [["BX", "room", "", "{}", "s"]],
+    [["BA"]],
+    [["BA", ""]],
+    [["ST"]],
+    [["ST", "s"]],
+    [["ST", "", "hello", "{}"]],
+    [["ST", "s", "", "{}"]],
+    [["DC"]],
+    [["DC", ""]],
+    [["LS"]],
+    [["LS", "", "0"]],
+    [["DB"]],
+    [["DB", "sid"]],
+    [["DB", "sid", ""]],
+    [["DB", "", "s"]],
+    [["DB", "SID", "s"]],
+    [["DB", "all", "s"]]
   ])("of a backend with a missing or empty argument is a bad request: %j", (frames) => {
     const failure = failureOf(Command.decodeFromClient(frames))
     expect(failure).toBeInstanceOf(BadRequestError)

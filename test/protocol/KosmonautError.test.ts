@@ -5,6 +5,7 @@ import * as Status from "../../src/protocol/Status.ts"
 
 const {
   BadRequestError,
+  BrowserNotFoundError,
   ChannelNotFoundError,
   ConnectionError,
   EndOfFileError,
@@ -37,6 +38,7 @@ const errors = [
   ]],
   [new NotSubscribedError({ channel: "room" }), "NotSubscribedError", 453, ["Not subscribed (453)", `"room"`]],
   [new ChannelNotFoundError({ channel: "room" }), "ChannelNotFoundError", 454, ["Channel not found (454)", `"room"`]],
+  [new BrowserNotFoundError({ sid: "s1" }), "BrowserNotFoundError", 455, ["Browser not found (455)", `"s1"`]],
   [new InternalError({ detail: "no pattern" }), "InternalError", 597, ["Internal error (597)", "no pattern"]],
   [new EndOfFileError(), "EndOfFileError", 598, ["End of file (598)"]],
   [new UnknownServerError({ code: 499 }), "UnknownServerError", 499, ["499"]],
@@ -142,6 +144,7 @@ describe("KosmonautError", () => {
         (channel: string) => new InvalidChannelNameError({ channel }),
         (channel: string) => new NotSubscribedError({ channel }),
         (channel: string) => new ChannelNotFoundError({ channel }),
+        (sid: string) => new BrowserNotFoundError({ sid }),
         (url: string) => new InvalidEndpointError({ url, detail: "it is not a URL" })
       ]
     ) {
@@ -181,7 +184,7 @@ describe("KosmonautError", () => {
     expect(codes.filter((code) => code !== undefined)).toEqual(expected)
   })
 
-  it("names the codes of WebRocket 0.3 as it does", () => {
+  it("names the codes of WebRocket 0.3 as it does, and has one of its own", () => {
     expect(Status.text).toEqual({
       201: "Authenticated",
       202: "Subscribed",
@@ -204,6 +207,7 @@ describe("KosmonautError", () => {
       451: "Invalid channel name",
       453: "Not subscribed",
       454: "Channel not found",
+      455: "Browser not found",
       597: "Internal error",
       598: "End of file"
     })

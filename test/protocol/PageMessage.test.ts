@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs"
 import type { JsonObject } from "../../src/protocol/Json.ts"
 import {
   BadRequestError,
+  BrowserNotFoundError,
   ChannelNotFoundError,
   EndOfFileError,
   ForbiddenError,
@@ -33,6 +34,9 @@ const without = (object: JsonObject, ...keys: ReadonlyArray<string>) =>
   Object.entries(object).filter(([key]) => !keys.includes(key)).sort(([a], [b]) => a < b ? -1 : 1)
 
 const name = Arbitrary.map(anyText, (text) => text === "" ? "x" : text)
+
+/** A name that a page may give to an event. */
+const eventName = Arbitrary.map(name, (text) => text.startsWith(":") ? `x${text}` : text)
 
 /** Data that claims to be the system's. */
 const forged: Arbitrary.Arbitrary<JsonObject> = Arbitrary.map(
@@ -84,7 +88,7 @@ describe("PageMessage", () => {
     expect(read(message)).toStrictEqual(expected)
   })
 
-  it.prop("of a page is read with everything it brings", [name, name, jsonObject, pick([true, false])], ([
+  it.prop("of a page is read with everything it brings", [name, eventName, jsonObject, pick([true, false])], ([
     channel,
     event,
     data,
@@ -223,6 +227,7 @@ describe("PageMessage", () => {
     ["closed", PageMessage.closed("s"), { ":closed": { sid: "s" } }],
     ["a backend's broadcast", PageMessage.broadcast("e", { a: 1 }, "c"), { e: { a: 1, channel: "c" } }],
     ["a page's broadcast", PageMessage.broadcast("e", { a: 1 }, "c", "s"), { e: { a: 1, channel: "c", sid: "s" } }],
+    ["an event for one page", PageMessage.direct("e", { channel: "c", sid: "s" }), { e: { channel: "c", sid: "s" } }],
     ["a trigger", PageMessage.triggered("e", { a: 1 }, "s"), { e: { a: 1, sid: "s" } }],
     ["a broadcast's trigger", PageMessage.triggered("e", { a: 1 }, "s", "c"), { e: { a: 1, sid: "s", channel: "c" } }]
   ])("of the broker is written: %s", (_, message, expected) => {
@@ -236,6 +241,7 @@ describe("PageMessage", () => {
     [new InvalidChannelNameError({ channel: "c" }), 451, "Invalid channel name"],
     [new NotSubscribedError({ channel: "c" }), 453, "Not subscribed"],
     [new ChannelNotFoundError({ channel: "c" }), 454, "Channel not found"],
+    [new BrowserNotFoundError({ sid: "s" }), 455, "Browser not found"],
     [new InternalError({ detail: "d" }), 597, "Internal error"],
     [new EndOfFileError(), 598, "End of file"]
   ])("of the broker tells an error's code and status and nothing else: %s", (error, code, status) => {
@@ -280,10 +286,17 @@ describe("PageMessage", () => {
     [oneOf(anyText, pick(oddKeys)), jsonObject, name],
     ([event, data, channel]) => {
       // Halves of characters travel as escapes, which is what makes them arrive.
-      for (const message of [PageMessage.broadcast(event, data, channel), PageMessage.triggered(event, data, "s")]) {
+      for (
+        const message of [
+          PageMessage.broadcast(event, data, channel),
+          PageMessage.triggered(event, data, "s"),
+          PageMessage.direct(event, data)
+        ]
+      ) {
         expect(message.isWellFormed()).toBe(true)
         expect(entryOf(message)[0]).toBe(event)
       }
+      expect(PageMessage.direct(event, data)).toBe(`{${JSON.stringify(event)}:${JSON.stringify(data)}}`)
     }
   )
 

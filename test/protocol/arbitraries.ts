@@ -3,7 +3,7 @@
  */
 import { Arbitrary, Redacted, Schema } from "effect"
 import * as ChannelName from "../../src/protocol/ChannelName.ts"
-import { FromClient, FromServer } from "../../src/protocol/Command.ts"
+import { encodeOrigin, FromClient, FromServer, type Origin } from "../../src/protocol/Command.ts"
 import * as Endpoint from "../../src/protocol/Endpoint.ts"
 import type { Identity } from "../../src/protocol/Identity.ts"
 import type { JsonObject } from "../../src/protocol/Json.ts"
@@ -19,7 +19,8 @@ export const oneOf = <A>(...options: ReadonlyArray<Arb<A>>): Arb<A> =>
 export const pick = <const A>(values: ReadonlyArray<A>): Arb<A> =>
   oneOf(...values.map((value) => Arbitrary.Constant(value)))
 
-const matching = (pattern: RegExp): Arb<string> => Arbitrary.schema(Schema.String.check(Schema.isPattern(pattern)))
+export const matching = (pattern: RegExp): Arb<string> =>
+  Arbitrary.schema(Schema.String.check(Schema.isPattern(pattern)))
 
 /** Texts made of these pieces, in any order and number. */
 export const piecesOf = (pieces: ReadonlyArray<string>, maxLength: number): Arb<string> =>
@@ -119,6 +120,9 @@ export const identity: Arb<Identity> = Arbitrary.map(
   (parts) => ({ ...parts, token: Redacted.make(parts.token) })
 )
 
+/** A place in a list. */
+const place: Arb<number> = oneOf(int(0, 9), pick([0, 1000, 1e15, Number.MAX_SAFE_INTEGER]))
+
 /** What backends say, with arguments made of `argument`. */
 export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
   const needed = filled(argument)
@@ -126,9 +130,31 @@ export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
     Arbitrary.map(needed, (channel) => FromClient.OpenChannel({ channel })),
     Arbitrary.map(needed, (channel) => FromClient.CloseChannel({ channel })),
     Arbitrary.map(Arbitrary.all({ channel: needed, event: needed, data: argument }), FromClient.Broadcast),
+    Arbitrary.map(
+      Arbitrary.all({ channel: needed, event: needed, data: needed, exceptSid: needed }),
+      FromClient.Broadcast
+    ),
     Arbitrary.map(Arbitrary.all({ uid: needed, pattern: needed }), FromClient.AccessToken),
-    pick([FromClient.Ready({}), FromClient.Heartbeat(), FromClient.Quit()])
+    Arbitrary.map(needed, (broadcasts) => FromClient.BroadcastAll({ broadcasts })),
+    Arbitrary.map(Arbitrary.all({ sid: needed, event: needed, data: argument }), FromClient.SendTo),
+    Arbitrary.map(Arbitrary.all({ prefix: argument, after: place }), FromClient.ListChannels),
+    Arbitrary.map(needed, (channel) => FromClient.DescribeChannel({ channel })),
+    Arbitrary.map(Arbitrary.all({ channel: needed, after: place }), FromClient.ListSubscribers),
+    Arbitrary.map(Arbitrary.all({ by: pick(["sid", "uid"]), who: needed }), FromClient.Disconnect),
+    pick([
+      FromClient.Ready({}),
+      FromClient.Ready({ options: { lifecycle: true } }),
+      FromClient.Ready({ options: { lifecycle: false } }),
+      FromClient.Heartbeat(),
+      FromClient.Quit()
+    ])
   )
+}
+
+/** Where an event comes from; each of it may be unknown. */
+export const origin = (argument: Arb<string>): Arb<Origin> => {
+  const known = oneOf<string | undefined>(filled(argument), Arbitrary.Constant(undefined))
+  return Arbitrary.all({ sid: known, uid: known, channel: known, traceparent: known })
 }
 
 /** What the broker says, with arguments made of `argument`. */
@@ -136,6 +162,11 @@ export const fromServer = (argument: Arb<string>): Arb<FromServer> =>
   oneOf<FromServer>(
     Arbitrary.map(filled(argument), (token) => FromServer.AccessTokenIssued({ token })),
     Arbitrary.map(int(100, 999), (code) => FromServer.Failure({ code })),
+    Arbitrary.map(filled(argument), (json) => FromServer.Answer({ json })),
     Arbitrary.map(argument, (json) => FromServer.Trigger({ json })),
+    Arbitrary.map(
+      Arbitrary.all({ json: argument, origin: origin(argument) }),
+      ({ json, origin }) => FromServer.Trigger({ json, origin: encodeOrigin(origin) })
+    ),
     pick([FromServer.Ok(), FromServer.Heartbeat(), FromServer.Quit()])
   )

@@ -18,6 +18,7 @@ describe("BrokerConfig", () => {
     })
     expect(Duration.toMillis(BrokerConfig.make().heartbeatInterval)).toBe(500)
     expect(Duration.toMillis(BrokerConfig.make().accessTokenTimeToLive)).toBe(3_600_000)
+    expect(Duration.toMillis(BrokerConfig.make().lifecycleRetention)).toBe(60_000)
   })
 
   it.effect("takes every option that is given, zeros too, and no `undefined`", () =>
@@ -43,12 +44,14 @@ describe("BrokerConfig", () => {
           ...given,
           pingInterval: "1 minute",
           heartbeatInterval: 20,
+          lifecycleRetention: 0,
           accessTokenTimeToLive: Duration.seconds(2)
         })
       )
       expect(config).toMatchObject(given)
-      expect([config.pingInterval, config.heartbeatInterval, config.accessTokenTimeToLive].map(Duration.toMillis))
-        .toEqual([60_000, 20, 2000])
+      const { accessTokenTimeToLive, heartbeatInterval, lifecycleRetention, pingInterval } = config
+      expect([pingInterval, heartbeatInterval, lifecycleRetention, accessTokenTimeToLive].map(Duration.toMillis))
+        .toEqual([60_000, 20, 0, 2000])
       const nothing = Object.fromEntries(Object.keys(BrokerConfig.defaults).map((key) => [key, undefined]))
       expect(BrokerConfig.make(nothing)).toEqual(BrokerConfig.defaults)
     }))

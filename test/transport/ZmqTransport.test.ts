@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Result, Scope } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Result, Scope } from "effect"
 import * as net from "node:net"
 import * as Zmq from "zeromq"
 import { Endpoint } from "../../src/index.ts"
@@ -47,6 +47,39 @@ describe("ZmqTransport", () => {
       ])
       yield* Scope.close(scope, Exit.void)
     }), 20_000)
+
+  it.live("fails what is asked at its end or after it, and leaves nobody waiting", () =>
+    Effect.gen(function*() {
+      const accepted = yield* Deferred.make<void>()
+      const sockets: Array<net.Socket> = []
+      const server = yield* Effect.acquireRelease(
+        Effect.callback<net.Server>((resume) => {
+          // It never answers the handshake.
+          const server = net.createServer((socket) => {
+            sockets.push(socket)
+            Deferred.doneUnsafe(accepted, Effect.void)
+          })
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) =>
+          Effect.sync(() => {
+            server.close()
+            sockets.forEach((socket) => socket.destroy())
+          })
+      )
+      const scope = yield* Scope.make()
+      const { request } = yield* Scope.provide(
+        ZmqTransport.make().requester(endpointOf((server.address() as net.AddressInfo).port), {
+          requestTimeout: Duration.seconds(60)
+        }),
+        scope
+      )
+      const waiting = yield* Effect.forkChild(Effect.flip(request(["OC", "room"])))
+      yield* Deferred.await(accepted)
+      yield* Scope.close(scope, Exit.void)
+      const errors = [yield* Fiber.join(waiting), yield* Effect.flip(request(["OC", "room"]))]
+      for (const error of errors) assert.deepInclude(error, { _tag: "ConnectionError", reason: "Closed" })
+    }))
 
   it.live("connects once for all who wait for it", () =>
     Effect.gen(function*() {

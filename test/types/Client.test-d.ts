@@ -31,38 +31,38 @@ expectTypeOf(client.channel(Room).broadcast("said", data)).toEqualTypeOf<
 >()
 
 // Untyped use stays as easy.
-client.broadcast("room", "hello")
-client.broadcast("room", "hello", { what: "world" }, { exceptSid: "sid" })
-client.sendTo("sid", "hello", { what: "world" })
-message.directReply("hello")
+void client.broadcast("room", "hello")
+void client.broadcast("room", "hello", { what: "world" }, { exceptSid: "sid" })
+void client.sendTo("sid", "hello", { what: "world" })
+void message.directReply("hello")
 
 // Defined events, wherever an event is said.
-client.broadcast("room", Chat.events.said, data)
-client.sendTo("sid", Chat.events.left, {})
-message.directReply(Chat.events.said, data)
-message.broadcastReply("room", Chat.events.said, data)
+void client.broadcast("room", Chat.events.said, data)
+void client.sendTo("sid", Chat.events.left, {})
+void message.directReply(Chat.events.said, data)
+void message.broadcastReply("room", Chat.events.said, data)
 
 // @ts-expect-error the channel has no such event
-client.channel(Room).broadcast("siad", data)
+void client.channel(Room).broadcast("siad", data)
 // @ts-expect-error the data are another event's
-client.channel(Room).broadcast("said", { text: "hello", at: "today" })
+void client.channel(Room).broadcast("said", { text: "hello", at: "today" })
 // @ts-expect-error the data are missing
-client.channel(Room).broadcast("said")
+void client.channel(Room).broadcast("said")
 // @ts-expect-error the data do not fit the event's Schema
-client.broadcast("room", Chat.events.said, { text: 1, at: new Date(0) })
+void client.broadcast("room", Chat.events.said, { text: 1, at: new Date(0) })
 // @ts-expect-error the data of a defined event are missing
-client.broadcast("room", Chat.events.said)
+void client.broadcast("room", Chat.events.said)
 // @ts-expect-error the data do not fit the event's Schema
-client.sendTo("sid", Chat.events.said, {})
+void client.sendTo("sid", Chat.events.said, {})
 // @ts-expect-error the data do not fit the event's Schema
-message.directReply(Chat.events.said, { text: "hello" })
+void message.directReply(Chat.events.said, { text: "hello" })
 // @ts-expect-error the data do not fit the event's Schema
-message.broadcastReply("room", Chat.events.said, { text: "hello" })
+void message.broadcastReply("room", Chat.events.said, { text: "hello" })
 // @ts-expect-error data are an object
-client.broadcast("room", "hello", "world")
+void client.broadcast("room", "hello", "world")
 
 // Lifecycle events are events.
-EventRouter.layer(Lifecycle.Members, {
+void EventRouter.layer(Lifecycle.Members, {
   memberJoined: ({ data }) => {
     expectTypeOf(data.uid).toEqualTypeOf<string>()
     return Effect.void
@@ -70,4 +70,4 @@ EventRouter.layer(Lifecycle.Members, {
   memberLeft: () => Effect.void
 })
 // @ts-expect-error a handler is missing
-EventRouter.layer(Lifecycle.Members, { memberJoined: () => Effect.void })
+void EventRouter.layer(Lifecycle.Members, { memberJoined: () => Effect.void })

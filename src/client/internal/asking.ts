@@ -25,10 +25,10 @@ import * as ClientMetrics from "../ClientMetrics.ts"
 import { type AnswerError, statusError } from "./target.ts"
 
 /** What can happen to every request. */
-export type AskError = AnswerError | ConnectionError | RequestTimeoutError | MessageEncodeError | MessageDecodeError
+type AskError = AnswerError | ConnectionError | RequestTimeoutError | MessageEncodeError | MessageDecodeError
 
 /** Turns the statuses that mean something to a request into its errors; the others are the same for all. */
-export type Expected<E> = (code: number) => E | undefined
+type Expected<E> = (code: number) => E | undefined
 
 /** Asks a broker. */
 export interface Asking {

@@ -91,13 +91,14 @@ export const make = Effect.gen(function*() {
       Effect.sync(() => open.add(socket)),
       () => Effect.sync(() => open.delete(socket))
     )
-    const { closed, ...outbox } = makeOutbox(socket, outboxSize, countSlow)
+    const { closed, isClosing, ...outbox } = makeOutbox(socket, outboxSize, countSlow)
     const page: Page = { sid: SecureRandom.uuidV4Unsafe(), ...outbox }
-    const session = PageSession.make(vhost, page)
-    yield* Effect.addFinalizer(() => session.end)
+    const session = yield* Effect.acquireRelease(Effect.sync(() => PageSession.make(vhost, page)), ({ end }) => end)
     const listen = Effect.gen(function*() {
       for (let handled = 1;;) {
         for (const message of yield* pull) {
+          // One that is being closed may still read for a moment, but not speak.
+          if (isClosing()) return yield* Effect.never
           if (!(yield* session.handle(message))) return
           // However much one page says at once, the others have their turn.
           if (handled++ % 64 === 0) yield* nextTurn
@@ -162,6 +163,7 @@ const makeOutbox = (socket: Socket, outboxSize: number, onSlow: () => void) => {
       }
     },
     closeUnsafe,
+    isClosing: () => Deferred.isDoneUnsafe(closing),
     // It gets what waited and the reason if it reads now, and is cut off if it does not.
     closed: Deferred.await(closing).pipe(
       Effect.andThen(Effect.timeoutOption(finished(socket), "1 second")),

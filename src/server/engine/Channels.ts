@@ -255,8 +255,8 @@ export const make = (options: {
           if (!allowed) {
             return Effect.fail(new ForbiddenError({ detail: `${name} needs a token whose pattern matches it` }))
           }
-          // The next to come hears of all that are there in one message.
-          if (channel.kind === "presence" && encoder.encode(JSON.stringify(data)).length > options.memberDataSize) {
+          // The next to come hears of all that are there in one message, and a backend may ask who is on any channel.
+          if (encoder.encode(JSON.stringify(data)).length > options.memberDataSize) {
             return Effect.fail(new BadRequestError({ detail: `data has at most ${options.memberDataSize} bytes` }))
           }
           if (!channel.subscriptions.has(page)) {

@@ -94,7 +94,7 @@ export interface LobbyCounters {
   readonly delivered: number
   /** Triggers that were refused since too many wait. */
   readonly refused: number
-  /** Lifecycle events that were dropped since too many wait, or since nobody came for them. */
+  /** Lifecycle events that were dropped since too many wait, since nobody came for them or since no worker could read them. */
   readonly dropped: number
   /** Events that wait, lifecycle events too, now. */
   readonly waiting: number
@@ -135,7 +135,7 @@ export const make = (options: {
   const lifecycle = Line.make()
   const retention = Duration.toMillis(options.lifecycleRetention)
   // Until when lifecycle events are kept.
-  let attendedUntil = 0
+  let attendedUntil = nobody
   // The first member is the next in turn; whoever was served goes to the end.
   const members = new Map<string, Member>()
   const counters = {
@@ -276,16 +276,22 @@ export const make = (options: {
       }),
 
     announceUnsafe: ({ data, event }) => {
-      if (attendedUntil === 0) return
+      if (attendedUntil === nobody) return
       const json = JSON.stringify({ [event]: data })
       const size = sizeOf(json)
+      if (size > largest) {
+        counters.dropped++
+        return
+      }
       while (lifecycle.length > 0 && isFull(lifecycle, size)) dropOldest()
       append(lifecycle, { json, origin: undefined, size })
     },
 
     tick: Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      if (now > attendedUntil) {
-        attendedUntil = 0
+      // One that is there is there, however long ago it was heard.
+      if (Iterable.some(members.values(), ({ worker }) => worker.lifecycle)) attendedUntil = now + retention
+      else if (now > attendedUntil) {
+        attendedUntil = nobody
         while (lifecycle.length > 0) dropOldest()
       }
       return Effect.forEach([...members], ([id, member]) => {
@@ -307,6 +313,9 @@ export const make = (options: {
     counters
   }
 }
+
+/** Where no worker has come that takes lifecycle events, or none for too long. */
+const nobody = -Infinity
 
 const canTake = (member: Member): boolean => member.ready && member.unsettled < window
 

@@ -21,7 +21,7 @@ export interface Line {
 }
 
 /** How a line can be. */
-export type State = "good" | "cut" | "silent"
+type State = "good" | "cut" | "silent"
 
 /** Makes a good line. */
 export const make = (): Line => {

@@ -20,7 +20,7 @@ export interface Item {
 export const marker = "K1"
 
 /** How many messages a batch may have, and how many frames one of them. More messages are more batches. */
-export const maxItems = 1024
+const maxItems = 1024
 const maxFrames = 64
 
 const magic = "K1 "

@@ -76,6 +76,13 @@ describe("Permission", () => {
     expect(allows("a".repeat(1000), "a")).toBe(false)
   })
 
+  it("refuses a user id longer than 1000 characters", () => {
+    const failure = Result.getOrThrow(Result.flip(Permission.make("u".repeat(1001), ".*")))
+    expect(failure).toBeInstanceOf(InternalError)
+    expect(failure.code).toBe(597)
+    expect(Result.getOrThrow(Permission.make("u".repeat(1000), ".*")).uid).toBe("u".repeat(1000))
+  })
+
   it.each([
     ["nested stars", "((a*)*)*b"],
     ["alternatives that overlap", "(a|aa)+b"],

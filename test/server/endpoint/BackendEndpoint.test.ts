@@ -188,6 +188,20 @@ describe("BackendEndpoint", () => {
           [["AT", "joe", "..*{34}"], "597"],
           [["AT", "joe", "(?=a)"], "597"],
           [["AT", "joe", "a".repeat(1001)], "597"],
+          [["BX"], "400"],
+          [["BX", "room", "hello", "{}"], "400"],
+          [["BX", "nope", "hello", "{}", "s"], "454"],
+          [["BA"], "400"],
+          [["BA", "not json"], "400"],
+          [["BA", `[["room","hello"]]`], "400"],
+          [["ST", "s"], "400"],
+          [["ST", "nobody", "hello", "{}"], "455"],
+          [["DC"], "400"],
+          [["DC", "nope"], "454"],
+          [["LS"], "400"],
+          [["LS", "nope"], "454"],
+          [["DB"], "400"],
+          [["DB", "all", "joe"], "400"],
           [["XX"], "400"],
           [["oc", "room"], "400"],
           [["OK"], "400"],
@@ -202,6 +216,107 @@ describe("BackendEndpoint", () => {
           Effect.gen(function*() {
             expect(yield* ask(...frames)).toEqual(["ER", code])
             expect((yield* lobby).workers).toEqual([])
+          }))
+
+        it.effect("has one page not hear a broadcast", () =>
+          Effect.gen(function*() {
+            const [a, b] = [yield* browser, yield* browser]
+            for (const page of [a, b]) {
+              yield* page.send({ subscribe: { channel: "room" } })
+              yield* page.nextOf(":subscribed")
+            }
+            expect(yield* ask("BX", "room", "hello", `{"n":1}`, a.sid)).toEqual(["OK"])
+            expect(yield* ask("BC", "room", "next", "{}")).toEqual(["OK"])
+            expect([yield* a.next, yield* b.next]).toEqual([
+              { next: { channel: "room" } },
+              { hello: { n: 1, channel: "room" } }
+            ])
+          }))
+
+        it.effect("broadcasts many at once, and hears of each", () =>
+          Effect.gen(function*() {
+            const page = yield* browser
+            yield* page.send({ subscribe: { channel: "room" } })
+            yield* page.nextOf(":subscribed")
+            const broadcasts = [["room", "a", { n: 1 }], ["nope", "b", {}], ["room", "c", {}, page.sid], [
+              "room",
+              "d",
+              {}
+            ]]
+            expect(yield* ask("BA", JSON.stringify(broadcasts))).toEqual(["OK", "[204,454,204,204]"])
+            expect([yield* page.next, yield* page.next]).toEqual([
+              { a: { n: 1, channel: "room" } },
+              { d: { channel: "room" } }
+            ])
+          }))
+
+        it.effect("sends an event to one page, and learns when that has gone", () =>
+          Effect.gen(function*() {
+            const sid = yield* Effect.scoped(Effect.gen(function*() {
+              const page = yield* browser
+              expect(yield* ask("ST", page.sid, "hello", `{"what":"zażółć 🚀","sid":"x"}`)).toEqual(["OK"])
+              expect(yield* ask("ST", page.sid, "bare")).toEqual(["OK"])
+              expect([yield* page.next, yield* page.next]).toEqual([
+                { hello: { what: "zażółć 🚀", sid: "x" } },
+                { bare: {} }
+              ])
+              return page.sid
+            }))
+            const [, code] = yield* eventually(ask("ST", sid, "hello", "{}"), ([word]) => word === "ER")
+            expect(code).toBe("455")
+          }))
+
+        it.effect("lists channels and who is on them", () =>
+          Effect.gen(function*() {
+            const page = yield* browser
+            const [_, single] = yield* ask("AT", "joe", ".*")
+            yield* ask("OC", "presence-listed")
+            yield* page.send({ auth: { token: single } })
+            yield* page.send({ subscribe: { channel: "presence-listed", data: { name: "Joe" } } })
+            yield* page.nextOf(":memberJoined")
+            const info = { name: "presence-listed", subscribers: 1 }
+            expect(yield* ask("DC", "presence-listed")).toEqual(["OK", JSON.stringify(info)])
+            expect(yield* ask("LC", "presence-l", "0")).toEqual([
+              "OK",
+              JSON.stringify({ channels: [info], next: null })
+            ])
+            expect(yield* ask("LC", "nope")).toEqual(["OK", JSON.stringify({ channels: [], next: null })])
+            const [word, all] = yield* ask("LC")
+            expect([word, JSON.parse(all!)]).toMatchObject(["OK", { channels: [{ name: "room" }, {}, {}, info] }])
+            expect(yield* ask("LS", "presence-listed", "0")).toEqual([
+              "OK",
+              JSON.stringify({ subscribers: [{ sid: page.sid, uid: "joe", data: { name: "Joe" } }], next: null })
+            ])
+            expect(yield* ask("CC", "presence-listed")).toEqual(["OK"])
+          }))
+
+        it.effect("disconnects a page, and all pages of a user, who are told with 4403 not to come back", () =>
+          Effect.gen(function*() {
+            const [a, b, c] = [yield* browser, yield* browser, yield* browser]
+            expect(yield* ask("DB", "sid", a.sid)).toEqual(["OK", `{"disconnected":1}`])
+            for (const page of [b, c]) {
+              const [_, single] = yield* ask("AT", "joe", ".*")
+              yield* page.send({ auth: { token: single } })
+              yield* page.nextOf(":authenticated")
+            }
+            expect(yield* ask("DB", "uid", "ann")).toEqual(["OK", `{"disconnected":0}`])
+            expect(yield* ask("DB", "uid", "joe")).toEqual(["OK", `{"disconnected":2}`])
+            for (const page of [a, b, c]) {
+              expect(yield* page.nextOf(":closed")).toEqual({ sid: page.sid })
+              expect(yield* page.closed).toBe(4403)
+            }
+            const none = ["OK", `{"disconnected":0}`]
+            yield* eventually(ask("DB", "sid", a.sid), (answer) => answer[1] === none[1])
+          }))
+
+        it.effect("answers alike with a span behind the arguments", () =>
+          Effect.gen(function*() {
+            const span = `{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}`
+            expect(yield* ask("OC", "room", span)).toEqual(["OK"])
+            expect(yield* ask("BC", "room", "hello", "{}", span)).toEqual(["OK"])
+            expect(yield* ask("BX", "room", "hello", "{}", "s", span)).toEqual(["OK"])
+            expect(yield* ask("LC", "nope", "0", span)).toEqual(["OK", `{"channels":[],"next":null}`])
+            expect(yield* ask("DC", "nope", span)).toEqual(["ER", "454"])
           }))
 
         it.effect("minds no frames beyond those it knows", () =>
@@ -336,6 +451,73 @@ describe("BackendEndpoint", () => {
           yield* page.send({ trigger: { event: "again" } })
           expect(yield* self.next).toEqual(["TR", JSON.stringify({ again: { sid: page.sid } })])
         }).pipe(withBroker({ queueCapacity: 5 })))
+
+      it.effect("is told where an event comes from if it says anything of itself, and else what the original says", () =>
+        Effect.gen(function*() {
+          const page = yield* browser
+          const [_, single] = yield* ask("AT", "joe", ".*")
+          yield* page.send({ auth: { token: single } })
+          yield* page.send({ subscribe: { channel: "room" } })
+          const say = Effect.gen(function*() {
+            yield* page.send({ trigger: { event: "e", data: { uid: "root", channel: "forged" } } })
+            yield* page.send({ broadcast: { channel: "room", event: "b", trigger: "t", data: {} } })
+          })
+          const { sid } = page
+          const [e, t] = [{ e: { uid: "root", channel: "forged", sid } }, { t: { channel: "room", sid } }]
+          for (const options of [`{"lifecycle":false}`, "{}", undefined]) {
+            const who = identity("dlr")
+            const self = yield* connect(who)
+            yield* self.say("RD", ...(options === undefined ? [] : [options]))
+            expect(yield* self.next).toEqual(["HB"])
+            yield* say
+            const [first, second] = [yield* self.next, yield* self.next]
+            expect([first, second].map(([word, json]) => [word, JSON.parse(json!)])).toEqual([["TR", e], ["TR", t]])
+            if (options === undefined) expect([first.length, second.length]).toEqual([2, 2])
+            else {
+              expect([first, second].map(([_word, _json, origin]) => JSON.parse(origin!) as unknown)).toEqual([
+                { sid, uid: "joe" },
+                { sid, uid: "joe", channel: "room" }
+              ])
+            }
+            yield* self.say("QT")
+            yield* eventually(lobby, ({ workers }) => workers.length === 0)
+          }
+        }).pipe(withBroker()))
+
+      it.effect("gets lifecycle events if it takes them, each once, and others get none", () =>
+        Effect.gen(function*() {
+          const [plain, bare, taker] = [
+            yield* connect(identity("dlr")),
+            yield* worker(connect),
+            yield* connect(identity("dlr"))
+          ]
+          for (const [self, options] of [[plain, `{"lifecycle":false}`], [taker, `{"lifecycle":true}`]] as const) {
+            yield* self.say("RD", options)
+            expect(yield* self.next).toEqual(["HB"])
+          }
+          const page = yield* browser
+          const [_, single] = yield* ask("AT", "joe", ".*")
+          yield* page.send({ auth: { token: single } })
+          yield* page.send({ subscribe: { channel: "presence-room", data: { name: "Joe" } } })
+          yield* page.nextOf(":memberJoined")
+          yield* ask("DB", "uid", "joe")
+          yield* page.closed
+          const member = { channel: "presence-room", uid: "joe", data: { name: "Joe" } }
+          const expected = [
+            ["browserConnected", { sid: page.sid }],
+            ["channelOccupied", { channel: "presence-room" }],
+            ["memberJoined", member],
+            ["memberLeft", member],
+            ["channelVacated", { channel: "presence-room" }],
+            ["browserDisconnected", { sid: page.sid, uid: "joe" }]
+          ] as const
+          for (const [name, data] of expected) {
+            expect(yield* taker.next).toEqual(["TR", JSON.stringify({ [`:lifecycle/${name}`]: data })])
+          }
+          for (const n of [0, 1, 2]) yield* trigger(event(n))
+          const seen = [yield* plain.next, yield* bare.next, yield* taker.next]
+          expect(seen.map(([_, json]) => json).toSorted()).toEqual([event(0), event(1), event(2)])
+        }).pipe(withBroker()))
 
       it.effect("shares events with the others, round robin", () =>
         Effect.gen(function*() {

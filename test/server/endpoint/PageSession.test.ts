@@ -1,7 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Effect, Redacted } from "effect"
+import { Arbitrary, Effect, Option, Redacted, Tracer } from "effect"
 import { TestClock } from "effect/testing"
+import { decodeOrigin } from "../../../src/protocol/Command.ts"
 import type { JsonObject } from "../../../src/protocol/Json.ts"
+import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
 import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import * as PageSession from "../../../src/server/endpoint/PageSession.ts"
 import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
@@ -27,19 +29,23 @@ const makeVhost = Effect.fnUntraced(function*(options?: BrokerConfig.Options) {
     channels: ["room", "other", "private-room", "presence-room"]
   })
   const triggered: Array<unknown> = []
-  const attend = vhost.lobby.join({
-    id: "worker",
-    connection: {},
-    lifecycle: false,
-    deliverUnsafe: (json, _origin, settled) => {
-      triggered.push(JSON.parse(json))
-      settled(true)
-    },
-    heartbeatUnsafe: () => {},
-    dismiss: Effect.void
-  })
+  const origins: Array<unknown> = []
+  const attendAs = (lifecycle: boolean) =>
+    vhost.lobby.join({
+      id: "worker",
+      connection: {},
+      lifecycle,
+      deliverUnsafe: (json, origin, settled) => {
+        triggered.push(JSON.parse(json))
+        origins.push(origin === undefined ? undefined : decodeOrigin(origin))
+        settled(true)
+      },
+      heartbeatUnsafe: () => {},
+      dismiss: Effect.void
+    })
+  const attend = attendAs(false)
   const grant = (uid: string, pattern = ".*") => Effect.map(vhost.accessTokens.issue(uid, pattern), Redacted.value)
-  return { vhost, attend, triggered, grant }
+  return { vhost, attend, attendAs, triggered, origins, grant }
 })
 
 type World = Effect.Success<ReturnType<typeof makeVhost>>
@@ -246,7 +252,7 @@ describe("PageSession", () => {
         yield* a.authenticate("joe")
         const data = { text: "x".repeat(4096) }
         expect(yield* a.says("subscribe", { channel: "presence-room", data })).toEqual([error(400)])
-        expect(yield* a.says("subscribe", { channel: "room", data })).toEqual([{ ":subscribed": { channel: "room" } }])
+        expect(yield* a.says("subscribe", { channel: "room", data })).toEqual([error(400)])
       }))
 
     it.effect("are forbidden where the permission is for other channels", () =>
@@ -447,6 +453,129 @@ describe("PageSession", () => {
         expect((yield* world.vhost.channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 0, 0, 1])
       }))
   })
+
+  describe("being reached by a backend", () => {
+    it.effect("begins before the greeting and ends with the session", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        const { pages } = world.vhost
+        const a = enter(world, "a")
+        expect(pages.count()).toBe(1)
+        yield* pages.sendTo("a", "hello", { n: 1 })
+        expect(a.page.heard()).toEqual([{ hello: { n: 1 } }])
+        yield* a.session.end
+        yield* a.session.end
+        expect(pages.count()).toBe(0)
+        expect((yield* Effect.flip(pages.sendTo("a", "hello", {}))).code).toBe(455)
+        const early = FakePage.make("early", () => expect(pages.count()).toBe(1))
+        PageSession.make(world.vhost, early)
+        expect(early.heard()).toEqual([{ ":connected": { sid: "early" } }])
+      }))
+
+    it.effect("is as the user of its last good token", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        const { pages } = world.vhost
+        const [a, b] = [enter(world, "a"), enter(world, "b")]
+        yield* b.authenticate("joe")
+        yield* a.authenticate("joe")
+        yield* a.says("auth", { token: "nope" })
+        expect(yield* pages.disconnect("uid", "joe")).toBe(2)
+        yield* a.authenticate("ann")
+        expect(yield* pages.disconnect("uid", "joe")).toBe(1)
+        expect(yield* pages.disconnect("uid", "ann")).toBe(1)
+        yield* a.session.end
+        expect(yield* pages.disconnect("uid", "ann")).toBe(0)
+        expect(a.page.closedWith()).toBe(4403)
+      }))
+  })
+
+  it.effect("says of every event who triggered it, whatever its data say", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      yield* world.attend
+      const a = enter(world, "a")
+      const forged = { uid: "root", sid: "forged", channel: "forged", traceparent: "forged" }
+      yield* a.authenticate("joe")
+      yield* a.says("trigger", { event: "e", data: forged })
+      yield* a.says("subscribe", { channel: "room" })
+      yield* a.says("broadcast", { channel: "room", event: "b", trigger: "t", data: forged })
+      yield* a.authenticate("ann")
+      yield* a.says("trigger", { event: "e", data: forged })
+      expect(world.origins).toEqual([{ sid: "a", uid: "joe" }, { sid: "a", uid: "joe", channel: "room" }, {
+        sid: "a",
+        uid: "ann"
+      }])
+    }))
+
+  it.effect("begins a trace with every event where somebody traces, whatever the page says of one", () =>
+    Effect.gen(function*() {
+      const spans: Array<Tracer.Span> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      const world = yield* makeVhost()
+      yield* world.attend
+      const a = enter(world, "a")
+      yield* a.authenticate("joe")
+      const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+      yield* Effect.withSpan(a.says("trigger", { event: "e", data: { traceparent } }), "around").pipe(
+        Effect.provideService(Tracer.Tracer, tracer)
+      )
+      const [, span] = spans
+      expect(Option.isNone(span!.parent)).toBe(true)
+      expect(world.origins).toEqual([
+        { sid: "a", uid: "joe", traceparent: `00-${span!.traceId}-${span!.spanId}-01` }
+      ])
+      expect(world.triggered).toEqual([{ e: { traceparent, sid: "a" } }])
+    }))
+
+  it.effect("happens to be told of to workers that take it, each thing once and in order", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      yield* world.attendAs(true)
+      const told = () => world.triggered.splice(0)
+      const event = ({ data, event }: { readonly event: string; readonly data: JsonObject }) => ({ [event]: data })
+      const { browserConnected, browserDisconnected, channelOccupied, channelVacated, memberJoined, memberLeft } =
+        Lifecycle
+      const a = enter(world, "a")
+      yield* a.authenticate("joe")
+      yield* a.says("subscribe", { channel: "presence-room", data: { name: "Joe" } })
+      yield* a.says("subscribe", { channel: "presence-room", data: { name: "Joe" } })
+      yield* a.says("trigger", { event: "e" })
+      expect(told()).toEqual([
+        event(browserConnected("a")),
+        event(channelOccupied("presence-room")),
+        event(memberJoined("presence-room", "joe", { name: "Joe" })),
+        { e: { sid: "a" } }
+      ])
+      // Authenticating again drops what was subscribed.
+      yield* a.authenticate("ann")
+      yield* a.says("subscribe", { channel: "presence-room" })
+      expect(told()).toEqual([
+        event(memberLeft("presence-room", "joe", { name: "Joe" })),
+        event(channelVacated("presence-room")),
+        event(channelOccupied("presence-room")),
+        event(memberJoined("presence-room", "ann", {}))
+      ])
+      const b = enter(world, "b")
+      yield* b.says("subscribe", { channel: "presence-room" })
+      yield* b.session.end
+      yield* a.session.end
+      yield* a.session.end
+      expect(told()).toEqual([
+        event(browserConnected("b")),
+        event(browserDisconnected("b", undefined)),
+        event(memberLeft("presence-room", "ann", {})),
+        event(channelVacated("presence-room")),
+        event(browserDisconnected("a", "ann"))
+      ])
+      expect(world.origins.filter((origin) => origin !== undefined)).toEqual([{ sid: "a", uid: "joe" }])
+    }))
 
   describe("what is no message", () => {
     it.effect.each<[string | Uint8Array]>([

@@ -223,6 +223,25 @@ describe("WebSocketEndpoint", () => {
         expect(yield* b.next).toEqual({ mine: { channel: "room", sid: b.sid } })
       }))
 
+    it.effect("is told that a backend has disconnected it, and closes with 4403, which says not to come back", () =>
+      Effect.gen(function*() {
+        const { vhost } = yield* TestBroker
+        const [a, b] = [yield* browser, yield* browser]
+        yield* subscribe(a, "room")
+        yield* vhost.channels.broadcast("room", "before", {})
+        expect(yield* vhost.pages.disconnect("sid", a.sid)).toBe(1)
+        yield* vhost.channels.broadcast("room", "after", {})
+        expect([yield* a.next, yield* a.next]).toEqual([
+          { before: { channel: "room" } },
+          { ":closed": { sid: a.sid } }
+        ])
+        expect(yield* a.closed).toBe(4403)
+        yield* eventually(subscribers("room"), (count) => count === 0)
+        yield* eventually(Effect.sync(vhost.pages.count), (count) => count === 1)
+        yield* vhost.pages.sendTo(b.sid, "hello", {})
+        expect(yield* b.next).toEqual({ hello: {} })
+      }))
+
     it.effect.each(["close", "cut"])(
       "takes a browser that ends its connection off its channels: %s",
       (how) =>
@@ -477,6 +496,27 @@ describe("WebSocketEndpoint", () => {
         )
         expect(yield* subscribers("room")).toBe(0)
       }).pipe(withBroker({ outboxSize })))
+
+    it.live("says nothing more once it is disconnected, though it has a moment to read", () =>
+      Effect.gen(function*() {
+        const { vhost } = yield* TestBroker
+        const healthy = yield* browser
+        yield* subscribe(healthy, "room")
+        const { kept, slow } = yield* slowBrowser
+        for (let sent = 0; sent < 400 && kept.writableLength < text.length; sent++) {
+          yield* vhost.channels.broadcast("room", "n", { text })
+          yield* healthy.next
+          yield* turn
+        }
+        const sids: Array<string> = []
+        for (const { value } of yield* vhost.channels.subscribersAfter("room", 0)) sids.push(value.page.sid)
+        yield* vhost.pages.disconnect("sid", sids.find((sid) => sid !== healthy.sid)!)
+        expect(kept.destroyed).toBe(false)
+        yield* slow.send(1, `{"broadcast":{"channel":"room","event":"late"}}`)
+        yield* eventually(subscribers("room"), (count) => count === 1)
+        yield* vhost.channels.broadcast("room", "last", {})
+        expect(yield* healthy.next).toEqual({ last: { channel: "room" } })
+      }).pipe(withBroker({ outboxSize: 4 * text.length })))
 
     it.live("may be behind by less than its outbox", () =>
       Effect.gen(function*() {

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Result } from "effect"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
+import type { Event } from "../../../src/protocol/Command.ts"
 import type { JsonObject } from "../../../src/protocol/Json.ts"
 import {
   type BadRequestError,
@@ -11,6 +12,7 @@ import {
   InvalidChannelNameError,
   NotSubscribedError
 } from "../../../src/protocol/KosmonautError.ts"
+import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
 import * as Channels from "../../../src/server/engine/Channels.ts"
 import * as FakePage from "../../harness/FakePage.ts"
@@ -151,17 +153,6 @@ describe("Channels", () => {
           { ":memberJoined": { channel: "presence-a", uid: "ann" } },
           { hello: { channel: "presence-a" } }
         ])
-      }))
-
-    it.effect("bounds what a page tells the others of itself, on presence channels", () =>
-      Effect.gen(function*() {
-        const channels = yield* make("presence-room", "room")
-        const [ann, joe] = pages("ann", "joe")
-        const large = { text: "x".repeat(4096 - 10) }
-        const failure = yield* Effect.flip(join(channels, "presence-room", ann, permit("ann"), { data: large }))
-        expect(failure).toMatchObject({ _tag: "BadRequestError", code: 400 })
-        yield* join(channels, "room", ann, undefined, { data: large })
-        yield* join(channels, "presence-room", joe, permit("joe"), { data: { text: "x".repeat(4096 - 11) } })
       }))
 
     it.live("forgets pages that were on a closed channel and have left", () =>
@@ -308,7 +299,7 @@ describe("Channels", () => {
         expect((yield* channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 0, 0])
       }))
 
-    it.effect("takes so many bytes of data and no more where the others are told of them", () =>
+    it.effect("takes so many bytes of data and no more, whatever the kind of the channel", () =>
       Effect.gen(function*() {
         const channels = Channels.make({ maxChannels: 10, memberDataSize: 20 })
         yield* Effect.forEach(["room", "private-a", "presence-a"], channels.open)
@@ -325,9 +316,13 @@ describe("Channels", () => {
         expect([a.heard(), b.heard(), yield* channels.has("presence-a", b)]).toEqual([[], [], false])
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: fits })
         expect(a.heard()).toEqual([{ ":memberJoined": { ...fits, channel: "presence-a", uid: "ann" } }])
-        // Elsewhere nobody is told.
-        for (const name of ["room", "private-a"]) yield* join(channels, name, b, ann, { data: doesNot })
-        expect(yield* channels.has("room", b)).toBe(true)
+        // Elsewhere a backend can ask for them.
+        for (const name of ["room", "private-a"]) {
+          const failure = yield* Effect.flip(join(channels, name, b, ann, { data: doesNot }))
+          expect(failure).toMatchObject({ _tag: "BadRequestError", code: 400 })
+          expect(yield* channels.has(name, b)).toBe(false)
+          yield* join(channels, name, b, ann, { data: fits })
+        }
       }))
 
     it.effect("keeps the system's words from being forged by data", () =>
@@ -495,21 +490,255 @@ describe("Channels", () => {
       }))
   })
 
+  describe("keeping somebody out of a broadcast", () => {
+    it.effect("reaches everybody but that page, whoever sends", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room")
+        const [a, b, c] = pages("a", "b", "c")
+        for (const page of [a, b, c]) yield* join(channels, "room", page)
+        yield* channels.broadcast("room", "hello", {}, { exceptSid: "b" })
+        yield* channels.broadcast("room", "hi", {}, { from: a, exceptSid: "a" })
+        const [hello, hi] = [{ hello: { channel: "room" } }, { hi: { channel: "room", sid: "a" } }]
+        expect([a.heard(), b.heard(), c.heard()]).toEqual([[hello], [hi], [hello, hi]])
+        expect(channels.counters).toMatchObject({ broadcasts: 2, deliveries: 4 })
+      }))
+
+    it.effect("reaches everybody where that page is not on the channel", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room")
+        const [a, b] = pages("a", "b")
+        yield* join(channels, "room", a)
+        for (const exceptSid of ["b", "nobody", "", "__proto__"]) {
+          yield* channels.broadcast("room", "hello", {}, { exceptSid })
+          expect(a.heard().length).toBe(1)
+        }
+        expect(b.heard()).toEqual([])
+        expect(yield* Effect.flip(channels.broadcast("nope", "hello", {}, { exceptSid: "a" }))).toMatchObject({
+          code: 454
+        })
+        expect(channels.counters).toMatchObject({ broadcasts: 4, deliveries: 4 })
+      }))
+  })
+
+  describe("listing", () => {
+    const namesAfter = (channels: Channels.Channels, prefix: string, place: number) =>
+      Array.from(channels.listAfter(prefix, place), ({ value }) => value.name)
+
+    it.effect("describes a channel, hidden pages too", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room", "presence-a")
+        const [a, b] = pages("a", "b")
+        yield* join(channels, "presence-a", a, joe)
+        yield* join(channels, "presence-a", b, joe, { hidden: true })
+        expect(yield* channels.describe("presence-a")).toEqual({ name: "presence-a", kind: "presence", subscribers: 2 })
+        expect(yield* channels.describe("room")).toEqual({ name: "room", kind: "normal", subscribers: 0 })
+        for (const name of ["nope", "", "%%%", "__proto__"]) {
+          expect(yield* Effect.flip(channels.describe(name))).toMatchObject({ code: 454, channel: name })
+        }
+      }))
+
+    it.effect("gives channels in the order of their opening, those whose name begins with a prefix", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room", "private-b", "room2", "private-a", "x-room")
+        expect(namesAfter(channels, "", 0)).toEqual(["room", "private-b", "room2", "private-a", "x-room"])
+        expect(namesAfter(channels, "room", 0)).toEqual(["room", "room2"])
+        expect(namesAfter(channels, "private-", 0)).toEqual(["private-b", "private-a"])
+        for (const none of ["Room", ".*", "r*", "rooms", "nope", "__proto__"]) {
+          expect(namesAfter(channels, none, 0)).toEqual([])
+        }
+      }))
+
+    it.effect("goes on from a place though channels are opened and closed meanwhile", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("a", "b", "c", "d")
+        const [, b] = channels.listAfter("", 0)
+        yield* channels.close("a")
+        yield* channels.close("b")
+        yield* channels.close("c")
+        yield* channels.open("a")
+        expect(b!.value.name).toBe("b")
+        expect(namesAfter(channels, "", b!.place)).toEqual(["d", "a"])
+        expect(namesAfter(channels, "", Number.MAX_SAFE_INTEGER)).toEqual([])
+        expect(namesAfter(channels, "", -1)).toEqual(["d", "a"])
+      }))
+
+    it.effect("gives who is on a channel and not hidden in the order of their coming, and goes on from a place", () =>
+      Effect.gen(function*() {
+        const channels = yield* make("room", "presence-a")
+        const [a, b, c, d] = pages("a", "b", "c", "d")
+        yield* join(channels, "presence-a", a, joe, { data: { n: 1 } })
+        yield* join(channels, "presence-a", b, ann, { hidden: true })
+        yield* join(channels, "presence-a", c, joe)
+        yield* join(channels, "room", d, joe, { data: { n: 2 } })
+        const on = (name: string, place = 0) => Effect.map(channels.subscribersAfter(name, place), (all) => [...all])
+        const [first, ...more] = yield* on("presence-a")
+        expect([first, ...more].map((placed) => placed?.value)).toEqual([
+          { page: a, uid: "joe", hidden: false, data: { n: 1 } },
+          { page: c, uid: "joe", hidden: false, data: {} }
+        ])
+        // On a normal channel nobody is anybody.
+        expect((yield* on("room")).map(({ value }) => value)).toEqual([
+          { page: d, uid: undefined, hidden: false, data: { n: 2 } }
+        ])
+        yield* channels.leave(a)
+        yield* join(channels, "presence-a", a, ann)
+        expect((yield* on("presence-a", first!.place)).map(({ value }) => [value.page.sid, value.uid])).toEqual([
+          ["c", "joe"],
+          ["a", "ann"]
+        ])
+        expect(yield* Effect.flip(channels.subscribersAfter("nope", 0))).toMatchObject({ code: 454, channel: "nope" })
+      }))
+  })
+
+  describe("announcing", () => {
+    /** Channels with `names` open, and what they announce since the last look. */
+    const announcing = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {
+      const announced: Array<Event> = []
+      const channels = Channels.make({
+        maxChannels: 100,
+        memberDataSize: 4096,
+        announce: (event) => announced.push(event)
+      })
+      yield* Effect.forEach(names, channels.open)
+      return { channels, announced: () => announced.splice(0) }
+    })
+    const { channelOccupied, channelVacated, memberJoined, memberLeft } = Lifecycle
+
+    it.effect("tells of a channel's first and last page, hidden ones count", () =>
+      Effect.gen(function*() {
+        for (const name of ["room", "private-a"]) {
+          const { announced, channels } = yield* announcing(name)
+          const [a, b] = pages("a", "b")
+          expect(announced()).toEqual([])
+          yield* join(channels, name, a, joe, { hidden: true })
+          expect(announced()).toEqual([channelOccupied(name)])
+          yield* join(channels, name, a, joe)
+          yield* join(channels, name, b, joe)
+          yield* channels.unsubscribe(name, a, {})
+          expect(announced()).toEqual([])
+          yield* channels.unsubscribe(name, b, {})
+          expect(announced()).toEqual([channelVacated(name)])
+          yield* Effect.flip(channels.unsubscribe(name, b, {}))
+          yield* channels.leave(b)
+          yield* channels.close(name)
+          expect(announced()).toEqual([])
+        }
+      }))
+
+    it.effect("tells of a user's first and last page that is not hidden, with that page's data", () =>
+      Effect.gen(function*() {
+        const { announced, channels } = yield* announcing("presence-a")
+        const [a, b, c, d] = pages("a", "b", "c", "d")
+        yield* join(channels, "presence-a", a, joe, { hidden: true, data: { n: 1 } })
+        expect(announced()).toEqual([channelOccupied("presence-a")])
+        yield* join(channels, "presence-a", b, joe, { data: { n: 2 } })
+        expect(announced()).toEqual([memberJoined("presence-a", "joe", { n: 2 })])
+        yield* join(channels, "presence-a", c, joe, { data: { n: 3 } })
+        expect(announced()).toEqual([])
+        yield* join(channels, "presence-a", d, ann)
+        expect(announced()).toEqual([memberJoined("presence-a", "ann", {})])
+        yield* channels.unsubscribe("presence-a", b, { bye: true })
+        yield* channels.unsubscribe("presence-a", a, {})
+        expect(announced()).toEqual([])
+        yield* channels.unsubscribe("presence-a", c, { bye: true })
+        expect(announced()).toEqual([memberLeft("presence-a", "joe", { n: 3 })])
+        yield* channels.leave(d)
+        expect(announced()).toEqual([memberLeft("presence-a", "ann", {}), channelVacated("presence-a")])
+      }))
+
+    it.effect("tells of everybody who was on a channel that is closed, each once, and of the channel last", () =>
+      Effect.gen(function*() {
+        const { announced, channels } = yield* announcing("presence-a", "presence-b")
+        const [a, b, c, hidden] = pages("a", "b", "c", "hidden")
+        for (const [page, who] of [[a, joe], [b, ann], [c, joe]] as const) {
+          yield* join(channels, "presence-a", page, who, { data: { sid: page.sid } })
+        }
+        yield* join(channels, "presence-a", hidden, permit("spy"), { hidden: true })
+        yield* join(channels, "presence-b", a, joe)
+        announced()
+        yield* channels.close("presence-a")
+        expect(announced()).toEqual([
+          memberLeft("presence-a", "ann", { sid: "b" }),
+          memberLeft("presence-a", "joe", { sid: "c" }),
+          channelVacated("presence-a")
+        ])
+        // They are not told of again when they go.
+        for (const page of [a, b, c, hidden]) yield* channels.leave(page)
+        expect(announced()).toEqual([memberLeft("presence-b", "joe", {}), channelVacated("presence-b")])
+      }))
+
+    it.effect("tells of all channels that a page leaves at once", () =>
+      Effect.gen(function*() {
+        const { announced, channels } = yield* announcing("room", "presence-a", "private-a")
+        const [a, b] = pages("a", "b")
+        for (const name of ["room", "presence-a", "private-a"]) yield* join(channels, name, a, joe)
+        yield* join(channels, "private-a", b, joe)
+        announced()
+        yield* channels.leave(a)
+        yield* channels.leave(a)
+        expect(announced()).toEqual([
+          channelVacated("room"),
+          memberLeft("presence-a", "joe", {}),
+          channelVacated("presence-a")
+        ])
+      }))
+
+    it.effect("tells of nothing that was refused", () =>
+      Effect.gen(function*() {
+        const { announced, channels } = yield* announcing("presence-a")
+        const [a] = pages("a")
+        const options = { hidden: false, data: {} }
+        yield* Effect.flip(channels.subscribe("presence-a", a, { permission: undefined, ...options }))
+        yield* Effect.flip(channels.subscribe("nope", a, { permission: joe, ...options }))
+        yield* Effect.flip(
+          channels.subscribe("presence-a", a, { permission: joe, hidden: false, data: { x: "x".repeat(5000) } })
+        )
+        yield* Effect.flip(channels.close("nope"))
+        expect(announced()).toEqual([])
+      }))
+  })
+
   describe("property", () => {
     it.effect.prop("who is told what equals a model, after any sequence", [
       Arbitrary.array(step, { maxLength: 60 })
     ], ([steps]) =>
       Effect.gen(function*() {
-        const channels = Channels.make({ maxChannels: 4, memberDataSize: 4096 })
+        const announced: Array<Event> = []
+        const channels = Channels.make({
+          maxChannels: 4,
+          memberDataSize: 4096,
+          announce: (event) => announced.push(event)
+        })
         const model = makeModel(4)
         const real = new Map<string, FakePage.FakePage>(sids.map((sid) => [sid, FakePage.make(sid)]))
         for (const step of steps) {
           const page = "sid" in step && step.sid !== undefined ? real.get(step.sid)! : undefined
           const failure = yield* carryOut(channels, step, page)
+          const before = model.present()
           expect(failure).toBe(model.carryOut(step))
+          const after = model.present()
+          expect(announced.splice(0).map(shortly).toSorted()).toEqual([
+            ...after.filter((one) => !before.includes(one)).map((one) => `came: ${one}`),
+            ...before.filter((one) => !after.includes(one)).map((one) => `went: ${one}`)
+          ].toSorted())
           for (const [sid, { heard }] of real) expect(heard()).toEqual(model.heard(sid))
           const list = yield* channels.list
           expect(list.map(({ name, subscribers }) => [name, subscribers])).toEqual(model.list())
+          expect(channels.counters).toEqual(model.counters())
+          for (const [name] of model.list()) {
+            const on = [...yield* channels.subscribersAfter(String(name), 0)]
+            expect(on.map(({ value }) => value.page.sid)).toEqual(model.subscribers(String(name)))
+            for (const [index, { place }] of on.entries()) {
+              expect([...yield* channels.subscribersAfter(String(name), place)]).toEqual(on.slice(index + 1))
+            }
+          }
+          const open = [...channels.listAfter("pr", 0)]
+          expect(open.map(({ value }) => value.name)).toEqual(
+            model.list().map(([name]) => name).filter((name) => String(name).startsWith("pr"))
+          )
+          for (const [index, { place }] of open.entries()) {
+            expect([...channels.listAfter("pr", place)]).toEqual(open.slice(index + 1))
+          }
         }
       }), { arbitrary: { runs: 300, size: 60 } })
   })
@@ -531,7 +760,13 @@ type Step =
     readonly data: JsonObject
   }
   | { readonly do: "unsubscribe"; readonly name: string; readonly sid: string; readonly data: JsonObject }
-  | { readonly do: "broadcast"; readonly name: string; readonly sid: string | undefined; readonly data: JsonObject }
+  | {
+    readonly do: "broadcast"
+    readonly name: string
+    readonly sid: string | undefined
+    readonly exceptSid: string | undefined
+    readonly data: JsonObject
+  }
   | { readonly do: "leave"; readonly sid: string }
 
 const anyData = pick<JsonObject>([{}, { n: 1 }, { n: 2, m: 3 }, { uid: "forged", channel: "forged", sid: "forged" }])
@@ -547,10 +782,11 @@ const step: Arbitrary.Arbitrary<Step> = Arbitrary.map(
     // Nobody, joe who may join everything, or ann who may join what ends in "a".
     uid: pick([undefined, "joe", "joe", "ann"]),
     hidden: Arbitrary.map(int(0, 3), (n) => n === 0),
+    exceptSid: pick([undefined, undefined, "a", "b", "nobody"]),
     fromBackend: Arbitrary.map(int(0, 1), (n) => n === 0),
     data: anyData
   }),
-  ({ data, fromBackend, hidden, kind, name, sid, uid }): Step => {
+  ({ data, exceptSid, fromBackend, hidden, kind, name, sid, uid }): Step => {
     switch (kind) {
       case "open":
       case "close":
@@ -560,7 +796,7 @@ const step: Arbitrary.Arbitrary<Step> = Arbitrary.map(
       case "unsubscribe":
         return { do: kind, name, sid, data }
       case "broadcast":
-        return { do: kind, name, sid: fromBackend ? undefined : sid, data }
+        return { do: kind, name, sid: fromBackend ? undefined : sid, exceptSid, data }
       case "leave":
         return { do: kind, sid }
     }
@@ -592,7 +828,7 @@ const carryOut = (channels: Channels.Channels, step: Step, page: FakePage.FakePa
       case "unsubscribe":
         return channels.unsubscribe(step.name, page!, step.data)
       case "broadcast":
-        return channels.broadcast(step.name, "event", step.data, { from: page })
+        return channels.broadcast(step.name, "event", step.data, { from: page, exceptSid: step.exceptSid })
       case "leave":
         return channels.leave(page!)
     }
@@ -600,10 +836,24 @@ const carryOut = (channels: Channels.Channels, step: Step, page: FakePage.FakePa
   return Effect.match(effect(), { onFailure: (error) => error.code, onSuccess: () => undefined })
 }
 
+/** A lifecycle event, as the model says it. */
+const shortly = ({ data, event }: Event): string => {
+  const { channel, uid } = data as Record<string, string>
+  const what = uid === undefined ? channel : `${uid} on ${channel}`
+  const verbs: Record<string, string> = {
+    channelOccupied: "came",
+    memberJoined: "came",
+    channelVacated: "went",
+    memberLeft: "went"
+  }
+  return `${verbs[event.replace(":lifecycle/", "")]}: ${what}`
+}
+
 interface Member {
   readonly sid: string
   readonly uid: string | undefined
   readonly isVisible: boolean
+  readonly hidden: boolean
   readonly data: JsonObject
 }
 
@@ -611,6 +861,7 @@ const makeModel = (maxChannels: number) => {
   let open: ReadonlyArray<{ readonly name: string; members: ReadonlyArray<Member> }> = []
   const inboxes: Record<string, Array<unknown>> = { a: [], b: [], c: [] }
   const tell = (sid: string, event: string, payload: object) => inboxes[sid]!.push({ [event]: payload })
+  const counters = { broadcasts: 0, deliveries: 0 }
   const isPresence = (name: string) => name.startsWith("presence-")
 
   const remove = (channel: typeof open[number], sid: string, farewell: JsonObject) => {
@@ -656,7 +907,7 @@ const makeModel = (maxChannels: number) => {
             subscribers: here.map((member) => ({ ...member.data, channel: step.name, uid: member.uid }))
           })
         })
-        channel.members = [...channel.members, { sid: step.sid, uid, isVisible, data: step.data }]
+        channel.members = [...channel.members, { sid: step.sid, uid, isVisible, hidden: step.hidden, data: step.data }]
         if (!isVisible) return undefined
         for (const { sid } of channel.members) tell(sid, ":memberJoined", { ...step.data, channel: step.name, uid })
         return undefined
@@ -668,7 +919,10 @@ const makeModel = (maxChannels: number) => {
         return undefined
       case "broadcast":
         if (step.sid !== undefined && !isOn) return 453
+        counters.broadcasts++
         for (const { sid } of channel.members) {
+          if (sid === step.exceptSid) continue
+          counters.deliveries++
           tell(sid, "event", { ...step.data, channel: step.name, ...(step.sid !== undefined && { sid: step.sid }) })
         }
         return undefined
@@ -677,6 +931,22 @@ const makeModel = (maxChannels: number) => {
 
   return {
     carryOut,
+    /** The channels that somebody is on, and the users that are seen on presence channels. */
+    present: () => [
+      ...open.flatMap(({ members, name }) => members.length > 0 ? [name] : []),
+      ...new Set(
+        open.flatMap(({ members, name }) =>
+          members.flatMap(({ isVisible, uid }) => isVisible ? [`${uid} on ${name}`] : [])
+        )
+      )
+    ],
+    subscribers: (name: string) =>
+      open.find((channel) => channel.name === name)!.members.flatMap(({ hidden, sid }) => hidden ? [] : [sid]),
+    counters: () => ({
+      ...counters,
+      channels: open.length,
+      subscriptions: open.reduce((sum, { members }) => sum + members.length, 0)
+    }),
     heard: (sid: string) => inboxes[sid]!.splice(0),
     list: () => open.map(({ members, name }) => [name, members.length])
   }

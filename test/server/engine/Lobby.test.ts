@@ -5,11 +5,7 @@ import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import * as Lobby from "../../../src/server/engine/Lobby.ts"
 import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
-const make = (options?: {
-  readonly queueCapacity?: number
-  readonly queueSize?: number
-  readonly maxMessageSize?: number
-}) =>
+const make = (options?: Partial<Parameters<typeof Lobby.make>[0]>) =>
   Lobby.make({
     queueCapacity: 10_000,
     heartbeatInterval: Duration.millis(500),
@@ -25,21 +21,29 @@ interface FakeWorker extends Lobby.Worker {
   readonly inHand: Array<{ readonly json: string; readonly settle: (delivered: boolean) => void }>
   /** Everything it was given, in order. */
   readonly given: Array<string>
+  /** Where that came from. */
+  readonly origins: Array<string | undefined>
   /** What happened to it, in order. */
   readonly log: Array<string>
 }
 
 /** A worker that keeps what it is given in hand, or settles it at once. */
-const worker = (id: string, options?: { readonly connection?: object; readonly settles?: boolean }): FakeWorker => {
+const worker = (id: string, options?: {
+  readonly connection?: object
+  readonly settles?: boolean
+  readonly lifecycle?: boolean
+}): FakeWorker => {
   const self: FakeWorker = {
     id,
     connection: options?.connection ?? {},
-    lifecycle: false,
+    lifecycle: options?.lifecycle === true,
     inHand: [],
     given: [],
+    origins: [],
     log: [],
-    deliverUnsafe: (json, _origin, settled) => {
+    deliverUnsafe: (json, origin, settled) => {
       self.given.push(json)
+      self.origins.push(origin)
       self.log.push(json)
       if (options?.settles !== undefined) return settled(options.settles)
       self.inHand.push({
@@ -60,6 +64,14 @@ const numbers = (from: number, to: number) => Array.from({ length: to - from }, 
 
 const trigger = (lobby: Lobby.Lobby, ...events: ReadonlyArray<string>) =>
   Effect.forEach(events, (event) => lobby.trigger(event), { discard: true })
+
+/** What happens by itself, and the text of it. */
+const announce = (lobby: Lobby.Lobby, ...events: ReadonlyArray<string>) =>
+  Effect.sync(() => {
+    for (const event of events) lobby.announceUnsafe({ event, data: {} })
+  })
+
+const texts = (...events: ReadonlyArray<string>) => events.map((event) => `{"${event}":{}}`)
 
 describe("Lobby", () => {
   describe("handing over", () => {
@@ -321,6 +333,223 @@ describe("Lobby", () => {
       }))
   })
 
+  it.effect("gives an event with its origin, again too, and counts both against the bounds", () =>
+    Effect.gen(function*() {
+      const lobby = make({ queueSize: 20, maxMessageSize: 286 })
+      const [a, b] = [worker("a"), worker("b")]
+      yield* lobby.trigger("12345678", "1234")
+      expect((yield* Effect.flip(lobby.trigger("12345", "1234"))).code).toBe(597)
+      yield* lobby.trigger("1234")
+      yield* lobby.join(a)
+      expect(a.origins).toEqual(["1234", undefined])
+      yield* lobby.leave("a")
+      for (const { settle } of [...a.inHand]) settle(false)
+      yield* Effect.flip(lobby.trigger("12345"))
+      yield* lobby.join(b)
+      expect([b.given, b.origins]).toEqual([["12345678", "1234"], ["1234", undefined]])
+      yield* lobby.trigger("1".repeat(20), "1".repeat(10))
+      expect((yield* Effect.flip(lobby.trigger("1".repeat(20), "1".repeat(11)))).code).toBe(597)
+      expect((yield* Effect.flip(lobby.trigger("1".repeat(20), "é".repeat(6)))).code).toBe(597)
+    }))
+
+  describe("lifecycle events", () => {
+    const tickAfter = (lobby: Lobby.Lobby, millis: number) => Effect.andThen(TestClock.adjust(millis), lobby.tick)
+
+    it.effect("are nothing before a worker comes that takes them", () =>
+      Effect.gen(function*() {
+        const lobby = make()
+        const [plain, taker] = [worker("plain"), worker("taker", { lifecycle: true })]
+        yield* announce(lobby, "l0")
+        yield* lobby.join(plain)
+        yield* announce(lobby, "l1")
+        expect(lobby.counters).toMatchObject({ accepted: 0, delivered: 0, refused: 0, dropped: 0 })
+        yield* lobby.join(taker)
+        expect([plain.given, taker.given]).toEqual([[], []])
+        yield* announce(lobby, "l2")
+        expect([plain.given, taker.given]).toEqual([[], texts("l2")])
+        expect(taker.origins).toEqual([undefined])
+      }))
+
+    it.effect("go only to workers that take them, each to one, round robin with the others", () =>
+      Effect.gen(function*() {
+        const lobby = make()
+        const [a, plain, b] = [
+          worker("a", { lifecycle: true }),
+          worker("plain"),
+          worker("b", { lifecycle: true })
+        ]
+        yield* Effect.forEach([a, plain, b], lobby.join)
+        yield* announce(lobby, "l0", "l1", "l2")
+        expect([a.given, plain.given, b.given]).toEqual([texts("l0", "l2"), [], texts("l1")])
+        // Whose turn it was and who could not take them is the next for others.
+        yield* trigger(lobby, "e0", "e1", "e2")
+        expect([a.given.slice(2), plain.given, b.given.slice(1)]).toEqual([["e2"], ["e0"], ["e1"]])
+      }))
+
+    it.effect("come in the order of their happening with the others", () =>
+      Effect.gen(function*() {
+        const lobby = make()
+        const [first, next] = [worker("first", { lifecycle: true }), worker("next", { lifecycle: true })]
+        yield* lobby.join(first)
+        yield* lobby.leave("first")
+        yield* trigger(lobby, "e0")
+        yield* announce(lobby, "l0", "l1")
+        yield* trigger(lobby, "e1", "e2")
+        yield* announce(lobby, "l2")
+        expect((yield* lobby.info).waiting).toBe(3)
+        yield* lobby.join(next)
+        expect(next.given).toEqual(["e0", ...texts("l0", "l1"), "e1", "e2", ...texts("l2")])
+        expect(lobby.counters).toMatchObject({ accepted: 6, delivered: 0, refused: 0, dropped: 0 })
+        for (const { settle } of [...next.inHand]) settle(true)
+        expect(lobby.counters.delivered).toBe(6)
+      }))
+
+    it.effect("keep nobody waiting who does not take them", () =>
+      Effect.gen(function*() {
+        const lobby = make()
+        const [taker, plain] = [worker("taker", { lifecycle: true }), worker("plain")]
+        yield* lobby.join(taker)
+        yield* lobby.leave("taker")
+        yield* announce(lobby, "l0")
+        yield* trigger(lobby, "e0")
+        yield* lobby.join(plain)
+        yield* trigger(lobby, "e1")
+        expect(plain.given).toEqual(["e0", "e1"])
+        yield* lobby.join(taker)
+        expect(taker.given).toEqual(texts("l0"))
+      }))
+
+    it.effect("wait in a bound of their own, where the oldest are dropped and counted", () =>
+      Effect.gen(function*() {
+        const lobby = make({ queueCapacity: 3 })
+        const taker = worker("taker", { lifecycle: true })
+        yield* lobby.join(taker)
+        yield* lobby.leave("taker")
+        yield* announce(lobby, ...numbers(0, 5))
+        expect(lobby.counters).toMatchObject({ accepted: 5, delivered: 0, refused: 0, dropped: 2 })
+        // They take nothing from the room of the others.
+        yield* trigger(lobby, "t0", "t1", "t2")
+        yield* Effect.flip(lobby.trigger("refused"))
+        expect(lobby.counters).toMatchObject({ accepted: 8, delivered: 0, refused: 1, dropped: 2 })
+        yield* lobby.join(taker)
+        expect(taker.given).toEqual([...texts("e2", "e3", "e4"), "t0", "t1", "t2"])
+      }))
+
+    it.effect("are dropped as many as need be for the bound in bytes", () =>
+      Effect.gen(function*() {
+        const lobby = make({ queueSize: 30 })
+        const taker = worker("taker", { lifecycle: true })
+        yield* lobby.join(taker)
+        yield* lobby.leave("taker")
+        // Of nine bytes each, in UTF-8.
+        yield* announce(lobby, "l0", "ż", "l2")
+        expect(lobby.counters.dropped).toBe(0)
+        yield* announce(lobby, "0123456789")
+        expect(lobby.counters.dropped).toBe(2)
+        // One that is larger than all the room waits alone.
+        yield* announce(lobby, "0123456789012345678901234567890123456789")
+        expect(lobby.counters.dropped).toBe(4)
+        yield* lobby.join(taker)
+        expect(taker.given).toEqual(texts("0123456789012345678901234567890123456789"))
+      }))
+
+    it.effect("that a worker's connection could not carry are dropped and counted, whoever is there", () =>
+      Effect.gen(function*() {
+        const lobby = make({ maxMessageSize: 256 + 20 })
+        const taker = worker("taker", { lifecycle: true })
+        yield* lobby.join(taker)
+        yield* announce(lobby, "ż".repeat(6), "ż".repeat(7))
+        expect(taker.given).toEqual(texts("ż".repeat(6)))
+        expect(lobby.counters).toMatchObject({ accepted: 1, delivered: 0, refused: 0, dropped: 1 })
+      }))
+
+    it.effect("go back to their old place among the others where they could not be handed over", () =>
+      Effect.gen(function*() {
+        const lobby = make()
+        const [a, b] = [worker("a", { lifecycle: true }), worker("b", { lifecycle: true })]
+        yield* lobby.join(a)
+        for (const n of [0, 1, 2]) {
+          yield* trigger(lobby, `e${n}`)
+          yield* announce(lobby, `l${n}`)
+        }
+        const inHand = [...a.inHand]
+        for (const index of [3, 0, 5, 2, 1, 4]) inHand[index]!.settle(false)
+        yield* announce(lobby, "l3")
+        expect((yield* lobby.info).waiting).toBe(3)
+        yield* lobby.join(b)
+        expect(b.given).toEqual(["e0", ...texts("l0"), "e1", ...texts("l1"), "e2", ...texts("l2", "l3")])
+        expect(lobby.counters).toMatchObject({ accepted: 7, delivered: 0, refused: 0, dropped: 0 })
+      }))
+
+    it.effect("are kept for as long as lifecycleRetention while nobody takes them, then dropped, and later ones are nothing", () =>
+      Effect.gen(function*() {
+        const lobby = make({ lifecycleRetention: Duration.seconds(10) })
+        const [taker, plain] = [worker("taker", { lifecycle: true }), worker("plain", { settles: true })]
+        yield* lobby.join(taker)
+        yield* lobby.join(plain)
+        yield* lobby.leave("taker")
+        yield* announce(lobby, "l0")
+        yield* tickAfter(lobby, 10_000)
+        yield* announce(lobby, "l1")
+        expect(lobby.counters.dropped).toBe(0)
+        // One that does not take them keeps none.
+        yield* lobby.join(plain)
+        yield* tickAfter(lobby, 1)
+        expect(lobby.counters).toMatchObject({ accepted: 2, delivered: 0, refused: 0, dropped: 2 })
+        yield* announce(lobby, "l2")
+        yield* lobby.join(taker)
+        expect(taker.given).toEqual([])
+        yield* announce(lobby, "l3")
+        expect([taker.given, plain.given]).toEqual([texts("l3"), []])
+      }))
+
+    it.effect("are kept anew from the last time that a taker was there", () =>
+      Effect.gen(function*() {
+        const lobby = make({ lifecycleRetention: Duration.seconds(10) })
+        const taker = worker("taker", { lifecycle: true })
+        yield* lobby.join(taker)
+        yield* lobby.leave("taker")
+        yield* tickAfter(lobby, 9000)
+        yield* lobby.join(taker)
+        yield* lobby.leave("taker")
+        yield* announce(lobby, "l0")
+        yield* tickAfter(lobby, 9000)
+        yield* lobby.join(taker)
+        expect(taker.given).toEqual(texts("l0"))
+      }))
+
+    it.effect("go to a worker for as long as it is there, however short lifecycleRetention is", () =>
+      Effect.gen(function*() {
+        const lobby = make({ lifecycleRetention: Duration.zero })
+        const taker = worker("taker", { lifecycle: true, settles: true })
+        yield* lobby.join(taker)
+        for (const n of [0, 1, 2]) {
+          yield* announce(lobby, `l${n}`)
+          yield* tickAfter(lobby, 500)
+        }
+        expect(taker.given).toEqual(texts("l0", "l1", "l2"))
+        yield* lobby.leave("taker")
+        yield* tickAfter(lobby, 500)
+        yield* announce(lobby, "l3")
+        expect(lobby.counters).toMatchObject({ accepted: 3, delivered: 3, refused: 0, dropped: 0 })
+      }))
+
+    it.effect("are no longer for a worker that says so when it is ready again", () =>
+      Effect.gen(function*() {
+        const lobby = make()
+        const connection = {}
+        const before = worker("a", { connection, lifecycle: true })
+        const after = worker("a", { connection })
+        yield* lobby.join(before)
+        yield* lobby.join(after)
+        yield* announce(lobby, "l0")
+        yield* trigger(lobby, "e0")
+        expect([before.given, after.given]).toEqual([[], ["e0"]])
+        yield* lobby.join(before)
+        expect(before.given).toEqual(texts("l0"))
+      }))
+  })
+
   describe("coming and going", () => {
     it.effect("knows who is there", () =>
       Effect.gen(function*() {
@@ -527,27 +756,23 @@ describe("Lobby", () => {
 
   describe("property", () => {
     it.effect.prop("what happens equals a model, and every event goes to exactly one worker", [
-      Arbitrary.array(step, { maxLength: 80 })
-    ], ([steps]) =>
+      Arbitrary.array(step, { maxLength: 80 }),
+      pick([{ queueCapacity: 20, queueSize: 36 }, { queueCapacity: 3, queueSize: 10_000 }]),
+      pick([2000, 400, 100])
+    ], ([steps, bound, retention]) =>
       Effect.gen(function*() {
-        const lobby = Lobby.make({
-          queueCapacity: 20,
-          queueSize: 36,
-          heartbeatInterval: Duration.millis(500),
-          missedHeartbeats: 3,
-          lifecycleRetention: Duration.minutes(1),
-          maxMessageSize: 1_048_576
-        })
+        const lobby = make({ ...bound, lifecycleRetention: Duration.millis(retention) })
         const real = makeReal(lobby)
-        const model = makeModel({ capacity: 20, size: 36 })
+        const model = makeModel(bound, retention)
         for (const step of [...steps, ...toTheEnd]) {
           yield* real.carryOut(step)
           model.carryOut(step)
           expect(real.seen()).toEqual(model.seen())
           expect(yield* lobby.info).toEqual(model.info())
+          expect(lobby.counters).toEqual(model.counters())
         }
-        // Everything that was taken has been given, once for good.
-        expect(real.settled.toSorted((a, b) => a - b)).toEqual(model.taken())
+        // Everything that was taken and not dropped has been given, once for good.
+        expect(real.settled.toSorted()).toEqual(model.kept())
       }), { arbitrary: { runs: 400, size: 80 } })
   })
 })
@@ -555,10 +780,10 @@ describe("Lobby", () => {
 // --- The model -----------------------------------------------------------------------------------------------------------
 
 type Step =
-  | { readonly do: "join"; readonly id: string; readonly connection: number }
+  | { readonly do: "join"; readonly id: string; readonly connection: number; readonly lifecycle: boolean }
   | { readonly do: "leave"; readonly id: string; readonly connection: number | undefined }
   | { readonly do: "heard"; readonly id: string; readonly connection: number | undefined }
-  | { readonly do: "trigger"; readonly count: number }
+  | { readonly do: "trigger" | "announce"; readonly count: number }
   | { readonly do: "tick"; readonly after: number }
   /** Settles one of what is in hand, counted from the oldest. */
   | { readonly do: "settle"; readonly which: number; readonly delivered: boolean }
@@ -568,11 +793,15 @@ type Step =
 const id = pick(["a", "b", "c"])
 
 const anyStep: Arbitrary.Arbitrary<Step> = oneOf<Step>(
-  Arbitrary.map(Arbitrary.all({ id, connection: int(0, 1) }), (join) => ({ do: "join", ...join })),
+  Arbitrary.map(
+    Arbitrary.all({ id, connection: int(0, 1), lifecycle: pick([true, false]) }),
+    (join) => ({ do: "join", ...join })
+  ),
   Arbitrary.map(Arbitrary.all({ id, connection: pick([0, 1, undefined]) }), (leave) => ({ do: "leave", ...leave })),
   Arbitrary.map(Arbitrary.all({ id, connection: pick([0, 1, undefined]) }), (heard) => ({ do: "heard", ...heard })),
   Arbitrary.map(pick([1, 1, 1, 2, 5, 70]), (count) => ({ do: "trigger", count })),
-  Arbitrary.map(pick([0, 100, 250, 500, 500, 1500, 1501]), (after) => ({ do: "tick", after })),
+  Arbitrary.map(pick([1, 1, 1, 2, 5, 70]), (count) => ({ do: "announce", count })),
+  Arbitrary.map(pick([0, 100, 250, 500, 500, 1500, 1501, 2001]), (after) => ({ do: "tick", after })),
   Arbitrary.map(
     Arbitrary.all({ which: int(0, 70), delivered: pick([true, false]) }),
     (settle) => ({ do: "settle", ...settle })
@@ -589,18 +818,21 @@ const step: Arbitrary.Arbitrary<Step> = Arbitrary.flatMap(
 /** A worker that takes all that is left. */
 const toTheEnd: ReadonlyArray<Step> = [
   { do: "settleAll" },
-  { do: "join", id: "z", connection: 0 },
+  { do: "join", id: "z", connection: 0, lifecycle: true },
   { do: "settleAll" },
   { do: "settleAll" },
   { do: "settleAll" }
 ]
 
-/** The lobby with workers that write down what they see. Events are numbered in the order of their triggers. */
+/** The text of an event that happens by itself; that of a trigger is its number alone. */
+const lifecycleText = (number: number) => `{"${number}":{}}`
+
+/** The lobby with workers that write down what they see. Events are numbered in the order of their happening. */
 const makeReal = (lobby: Lobby.Lobby) => {
   let log: Array<string> = []
-  let triggered = 0
-  const settled: Array<number> = []
-  const inHand: Array<{ readonly event: number; readonly settled: (delivered: boolean) => void }> = []
+  let happened = 0
+  const settled: Array<string> = []
+  const inHand: Array<{ readonly event: string; readonly settled: (delivered: boolean) => void }> = []
   const connections = new Map<string, object>()
   const connectionOf = (id: string, connection: number) => {
     const key = `${id}/${connection}`
@@ -621,10 +853,10 @@ const makeReal = (lobby: Lobby.Lobby) => {
         return lobby.join({
           id: step.id,
           connection: connectionOf(step.id, step.connection),
-          lifecycle: false,
+          lifecycle: step.lifecycle,
           deliverUnsafe: (json, _origin, settled) => {
             log.push(`event ${json} to ${name}`)
-            inHand.push({ event: Number(json), settled })
+            inHand.push({ event: json, settled })
           },
           heartbeatUnsafe: () => void log.push(`heartbeat to ${name}`),
           dismiss: Effect.sync(() => void log.push(`dismissed ${name}`))
@@ -642,10 +874,14 @@ const makeReal = (lobby: Lobby.Lobby) => {
           (known) => void log.push(`known ${known}`)
         )
       case "trigger":
-        return Effect.suspend(() => lobby.trigger(String(triggered++))).pipe(
+        return Effect.suspend(() => lobby.trigger(String(happened++))).pipe(
           Effect.catch(() => Effect.sync(() => void log.push("refused"))),
           Effect.replicateEffect(step.count, { discard: true })
         )
+      case "announce":
+        return Effect.sync(() => {
+          for (let i = 0; i < step.count; i++) lobby.announceUnsafe({ event: String(happened++), data: {} })
+        })
       case "tick":
         return Effect.andThen(TestClock.adjust(step.after), lobby.tick)
       case "settle":
@@ -677,29 +913,62 @@ interface Session {
   lastGreeted: number
   inHand: number
   isReady: boolean
+  lifecycle: boolean
 }
 
-const makeModel = (bound: { readonly capacity: number; readonly size: number }) => {
+interface Waiting {
+  /** Its place in the order of all that were taken. */
+  readonly place: number
+  readonly text: string
+  readonly isLifecycle: boolean
+}
+
+const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: number }, retention: number) => {
   let log: Array<string> = []
   let now = 0
-  let triggered = 0
-  let line: Array<number> = []
+  let happened = 0
+  let attendedUntil: number | undefined
+  let events: Array<Waiting> = []
+  let lifecycle: Array<Waiting> = []
+  const counters = { accepted: 0, delivered: 0, refused: 0, dropped: 0 }
   // The one whose turn it is comes first.
   let turns: Array<Session> = []
-  const inHand: Array<{ readonly event: number; readonly session: Session }> = []
-  const taken: Array<number> = []
+  const inHand: Array<{ readonly event: Waiting; readonly session: Session }> = []
+  const kept = new Set<string>()
   const nameOf = (session: Session) => `${session.id}/${session.connection}`
 
+  const isFull = (line: ReadonlyArray<Waiting>, text: string) =>
+    line.length >= bound.queueCapacity || [...line.map(({ text }) => text), text].join("").length > bound.queueSize
+
+  const take = (text: string, isLifecycle: boolean) => {
+    const event = { place: counters.accepted++, text, isLifecycle }
+    kept.add(text)
+    if (isLifecycle) lifecycle = [...lifecycle, event]
+    else events = [...events, event]
+    handOver()
+  }
+  const dropOldest = () => {
+    const [oldest, ...rest] = lifecycle
+    lifecycle = rest
+    kept.delete(oldest!.text)
+    counters.dropped++
+  }
+  // The oldest event that somebody takes, to the first in turn who does.
   const handOver = () => {
     for (;;) {
-      const session = turns.find(({ inHand, isReady }) => isReady && inHand < 64)
-      const event = line[0]
-      if (session === undefined || event === undefined) return
-      line = line.slice(1)
+      const heads = [events[0], lifecycle[0]].filter((event) => event !== undefined)
+        .toSorted((a, b) => a.place - b.place)
+      const takerOf = (event: Waiting) =>
+        turns.find(({ inHand, isReady, lifecycle }) => isReady && inHand < 64 && (lifecycle || !event.isLifecycle))
+      const event = heads.find((event) => takerOf(event) !== undefined)
+      if (event === undefined) return
+      const session = takerOf(event)!
+      events = events.filter((other) => other !== event)
+      lifecycle = lifecycle.filter((other) => other !== event)
       turns = [...turns.filter((other) => other !== session), session]
       session.inHand++
       inHand.push({ event, session })
-      log.push(`event ${event} to ${nameOf(session)}`)
+      log.push(`event ${event.text} to ${nameOf(session)}`)
     }
   }
   const greet = (session: Session) => {
@@ -714,15 +983,19 @@ const makeModel = (bound: { readonly capacity: number; readonly size: number }) 
     const [one] = inHand.splice(index, 1)
     if (one === undefined) return
     one.session.inHand--
-    if (!delivered) {
+    const back = (line: Array<Waiting>) => [...line, one.event].toSorted((a, b) => a.place - b.place)
+    if (delivered) counters.delivered++
+    else {
       one.session.isReady = false
-      line = [...line, one.event].toSorted((a, b) => a - b)
+      if (one.event.isLifecycle) lifecycle = back(lifecycle)
+      else events = back(events)
     }
     handOver()
   }
   const hear = (session: Session) => {
     session.lastHeard = now
     session.isReady = true
+    if (session.lifecycle) attendedUntil = now + retention
     greet(session)
     handOver()
   }
@@ -731,11 +1004,14 @@ const makeModel = (bound: { readonly capacity: number; readonly size: number }) 
     const session = "id" in step ? turns.find(({ id }) => id === step.id) : undefined
     switch (step.do) {
       case "join": {
-        if (session?.connection === step.connection) return hear(session)
+        if (session?.connection === step.connection) {
+          session.lifecycle = step.lifecycle
+          return hear(session)
+        }
         const fresh = {
           id: step.id,
           connection: step.connection,
-          lifecycle: false,
+          lifecycle: step.lifecycle,
           lastHeard: now,
           lastGreeted: now,
           inHand: 0,
@@ -756,18 +1032,28 @@ const makeModel = (bound: { readonly capacity: number; readonly size: number }) 
       }
       case "trigger":
         for (let i = 0; i < step.count; i++) {
-          const event = triggered++
-          if (line.length >= bound.capacity || [...line, event].join("").length > bound.size) {
+          const text = String(happened++)
+          if (!isFull(events, text)) take(text, false)
+          else {
+            counters.refused++
             log.push("refused")
-          } else {
-            taken.push(event)
-            line.push(event)
-            handOver()
           }
+        }
+        return
+      case "announce":
+        for (let i = 0; i < step.count; i++) {
+          const text = lifecycleText(happened++)
+          if (attendedUntil === undefined) continue
+          while (lifecycle.length > 0 && isFull(lifecycle, text)) dropOldest()
+          take(text, true)
         }
         return
       case "tick":
         now += step.after
+        // For as long as one is there, whatever it says.
+        if (turns.some(({ lifecycle }) => lifecycle)) attendedUntil = now + retention
+        else if (attendedUntil !== undefined && now > attendedUntil) attendedUntil = undefined
+        while (attendedUntil === undefined && lifecycle.length > 0) dropOldest()
         for (const session of turns) {
           if (now - session.lastHeard > 1500) dismiss(session)
           else if (now - session.lastGreeted >= 250) greet(session)
@@ -785,8 +1071,9 @@ const makeModel = (bound: { readonly capacity: number; readonly size: number }) 
 
   return {
     carryOut,
-    taken: () => taken,
-    info: () => ({ waiting: line.length, workers: turns.map(({ id }) => id) }),
+    kept: () => [...kept].toSorted(),
+    counters: () => ({ ...counters, waiting: events.length + lifecycle.length, workers: turns.length }),
+    info: () => ({ waiting: events.length, workers: turns.map(({ id }) => id) }),
     seen: () => {
       const seen = log
       log = []

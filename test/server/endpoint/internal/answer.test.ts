@@ -1,0 +1,313 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary, Effect, Result } from "effect"
+import { decodeFromClient, FromClient, FromServer } from "../../../../src/protocol/Command.ts"
+import { envelopeSize, type Frames } from "../../../../src/protocol/Frame.ts"
+import type { JsonObject } from "../../../../src/protocol/Json.ts"
+import * as BrokerConfig from "../../../../src/server/BrokerConfig.ts"
+import * as Permission from "../../../../src/server/domain/Permission.ts"
+import { answer } from "../../../../src/server/endpoint/internal/answer.ts"
+import * as Vhosts from "../../../../src/server/engine/Vhosts.ts"
+import * as FakePage from "../../../harness/FakePage.ts"
+import { int, pick } from "../../../protocol/arbitraries.ts"
+
+/** A vhost with these channels, and a way to ask it. */
+const makeVhost = Effect.fnUntraced(function*(...channels: ReadonlyArray<string>) {
+  const vhosts = yield* Effect.provide(Vhosts.make, BrokerConfig.layer())
+  const vhost = yield* vhosts.add({ path: "/test", channels })
+  const ask = (command: FromClient, maxMessageSize = 1_048_576) => answer(vhost, command, maxMessageSize)
+  return {
+    vhost,
+    ask,
+    /** The answer's JSON. */
+    query: (command: FromClient, maxMessageSize?: number) =>
+      Effect.map(ask(command, maxMessageSize), (answer) => {
+        expect(answer._tag).toBe("Answer")
+        return JSON.parse(answer._tag === "Answer" ? answer.json : "") as unknown
+      }),
+    codeOf: (...frames: Frames) =>
+      Effect.fromResult(decodeFromClient(frames)).pipe(
+        Effect.flatMap((command) => ask(command)),
+        Effect.match({ onFailure: ({ code }) => code, onSuccess: ({ _tag }) => _tag })
+      )
+  }
+})
+
+type World = Effect.Success<ReturnType<typeof makeVhost>>
+
+/** A page on these channels, as this user. */
+const enter = Effect.fnUntraced(function*(
+  { vhost }: World,
+  sid: string,
+  channels: ReadonlyArray<string>,
+  options: { readonly uid?: string; readonly hidden?: boolean; readonly data?: JsonObject } = {}
+) {
+  const page = FakePage.make(sid)
+  const { data = {}, hidden = false, uid } = options
+  vhost.pages.enterUnsafe(page)
+  if (uid !== undefined) vhost.pages.identifyUnsafe(page, uid)
+  const permission = uid === undefined ? undefined : Result.getOrThrow(Permission.make(uid, ".*"))
+  for (const channel of channels) yield* vhost.channels.subscribe(channel, page, { permission, hidden, data })
+  page.heard()
+  return page
+})
+
+const { BroadcastAll, DescribeChannel, Disconnect, ListChannels, ListSubscribers, SendTo } = FromClient
+
+const broadcastAll = (...broadcasts: ReadonlyArray<unknown>) => BroadcastAll({ broadcasts: JSON.stringify(broadcasts) })
+
+describe("answer", () => {
+  it.effect("carries out what the original knows", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost("room")
+      const page = yield* enter(world, "a", ["room"])
+      expect(yield* world.ask(FromClient.OpenChannel({ channel: "new" }))).toEqual(FromServer.Ok())
+      expect(yield* world.ask(FromClient.Broadcast({ channel: "room", event: "e", data: `{"n":1}` }))).toEqual(
+        FromServer.Ok()
+      )
+      expect(page.heard()).toEqual([{ e: { n: 1, channel: "room" } }])
+      expect(yield* world.ask(FromClient.AccessToken({ uid: "joe", pattern: ".*" }))).toEqual({
+        _tag: "AccessTokenIssued",
+        token: expect.stringMatching(/^[0-9a-f]{128}$/) as string
+      })
+      expect(yield* world.ask(FromClient.CloseChannel({ channel: "room" }))).toEqual(FromServer.Ok())
+      expect(page.heard()).toEqual([{ ":unsubscribed": { channel: "room" } }])
+    }))
+
+  it.effect("has one page not hear a broadcast", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost("room")
+      const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
+      yield* world.ask(FromClient.Broadcast({ channel: "room", event: "e", data: "{}", exceptSid: "a" }))
+      expect([a.heard(), b.heard()]).toEqual([[], [{ e: { channel: "room" } }]])
+    }))
+
+  it.effect.each<[Frames, number]>([
+    [["OC", "%%%"], 451],
+    [["CC", "nope"], 454],
+    [["BC", "nope", "e", "{}"], 454],
+    [["BX", "nope", "e", "{}", "s"], 454],
+    [["AT", "joe", "("], 597],
+    [["AT", "u".repeat(1001), ".*"], 597],
+    [["ST", "nobody", "e", "{}"], 455],
+    [["DC", "nope"], 454],
+    [["LS", "nope", "0"], 454],
+    [["LS", "__proto__", "0"], 454],
+    [["RD"], 400],
+    [["HB"], 400],
+    [["QT"], 400]
+  ])("of %j is the status %i", ([frames, code]) =>
+    Effect.gen(function*() {
+      const { codeOf } = yield* makeVhost("room")
+      expect(yield* codeOf(...frames)).toBe(code)
+    }))
+
+  describe("to many broadcasts", () => {
+    it.effect("has a status for each, in their order, and one that fails does not keep the others", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost("room", "other")
+        const page = yield* enter(world, "a", ["room", "other"])
+        expect(
+          yield* world.query(broadcastAll(
+            ["room", "e1", { n: 1 }],
+            ["nope", "e2", {}],
+            ["other", "e3", {}],
+            ["", "e4", {}],
+            ["room", "e5", {}]
+          ))
+        ).toEqual([204, 454, 204, 454, 204])
+        expect(page.heard()).toEqual([
+          { e1: { n: 1, channel: "room" } },
+          { e3: { channel: "other" } },
+          { e5: { channel: "room" } }
+        ])
+        expect(yield* world.query(broadcastAll())).toEqual([])
+      }))
+
+    it.effect("has each keep its own page from hearing it", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost("room")
+        const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
+        yield* world.query(broadcastAll(["room", "e1", {}, "a"], ["room", "e2", {}, "b"], ["room", "e3", {}]))
+        const [e1, e2, e3] = ["e1", "e2", "e3"].map((event) => ({ [event]: { channel: "room" } }))
+        expect([a.heard(), b.heard()]).toEqual([[e2, e3], [e1, e3]])
+      }))
+
+    it.effect("carries data as they are", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost("room")
+        const told: Array<string> = []
+        const page = FakePage.make("a", (message) => told.push(message))
+        yield* world.vhost.channels.subscribe("room", page, { permission: undefined, hidden: false, data: {} })
+        told.length = 0
+        const data = `"__proto__":{"x":1},"constructor":{"__proto__":[{"__proto__":null}]},"toJSON":3,"":"\\ud800"`
+        yield* world.query(BroadcastAll({ broadcasts: `[["room","__proto__",{${data}}]]` }))
+        expect(told).toEqual([`{"__proto__":{${data},"channel":"room"}}`])
+      }))
+
+    it.effect.each([
+      "not json",
+      "",
+      "null",
+      "{}",
+      `"room"`,
+      `["room","e",{}]`,
+      `[["room","e"]]`,
+      `[["room","",{}]]`,
+      `[["room","",{},"s"]]`,
+      `[["room","e",[]]]`,
+      `[["room","e","{}"]]`,
+      `[["room","e",null]]`,
+      `[["room",7,{}]]`,
+      `[[7,"e",{}]]`,
+      `[["room","e",{},7]]`,
+      `[["room","e",{},null]]`,
+      `[["room","e",{},"s","more"]]`,
+      `[{"channel":"room","event":"e","data":{}}]`,
+      `[["room","e",{"a":${"[".repeat(300)}${"]".repeat(300)}}]]`
+    ])("is 400 where they are not what they must be, and nothing is broadcast: %.60s", (bad) =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost("room")
+        const page = yield* enter(world, "a", ["room"])
+        const both = bad.startsWith("[[") ? `[["room","first",{}],${bad.slice(1)}` : bad
+        expect((yield* Effect.flip(world.ask(BroadcastAll({ broadcasts: both })))).code).toBe(400)
+        expect(page.heard()).toEqual([])
+      }))
+  })
+
+  it.effect("to an event for one page is OK where that is there", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost("room")
+      const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
+      expect(yield* world.ask(SendTo({ sid: "a", event: "e", data: `{"sid":"x"}` }))).toEqual(FromServer.Ok())
+      for (const data of ["", "[1]", "no json", "null"]) yield* world.ask(SendTo({ sid: "a", event: "f", data }))
+      expect(a.heard()).toEqual([{ e: { sid: "x" } }, { f: {} }, { f: {} }, { f: {} }, { f: {} }])
+      expect(b.heard()).toEqual([])
+    }))
+
+  it.effect("to whom to disconnect is how many were", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      const a = yield* enter(world, "a", [], { uid: "joe" })
+      const b = yield* enter(world, "b", [], { uid: "joe" })
+      const c = yield* enter(world, "c", [])
+      expect(yield* world.query(Disconnect({ by: "uid", who: "joe" }))).toEqual({ disconnected: 2 })
+      expect(yield* world.query(Disconnect({ by: "sid", who: "c" }))).toEqual({ disconnected: 1 })
+      expect(yield* world.query(Disconnect({ by: "sid", who: "joe" }))).toEqual({ disconnected: 0 })
+      expect([a, b, c].map((page) => page.closedWith())).toEqual([4403, 4403, 4403])
+    }))
+
+  it.effect("describes channels and who is on them", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost("room", "presence-a", "private-a")
+      yield* enter(world, "a", ["room", "presence-a", "private-a"], { uid: "joe", data: { name: "Joe" } })
+      yield* enter(world, "b", ["room", "presence-a"], { uid: "ann", hidden: true })
+      yield* enter(world, "c", ["room"])
+      const described = { name: "presence-a", subscribers: 2 }
+      expect(yield* world.query(DescribeChannel({ channel: "presence-a" }))).toEqual(described)
+      expect(yield* world.query(ListChannels({ prefix: "", after: 0 }))).toEqual({
+        channels: [{ name: "room", subscribers: 3 }, described, { name: "private-a", subscribers: 1 }],
+        next: null
+      })
+      expect(yield* world.query(ListChannels({ prefix: "pr", after: 0 }))).toMatchObject({
+        channels: [{ name: "presence-a" }, { name: "private-a" }]
+      })
+      expect(yield* world.query(ListSubscribers({ channel: "room", after: 0 }))).toEqual({
+        subscribers: [{ sid: "a", data: { name: "Joe" } }, { sid: "c", data: {} }],
+        next: null
+      })
+      for (const channel of ["presence-a", "private-a"]) {
+        expect(yield* world.query(ListSubscribers({ channel, after: 0 }))).toEqual({
+          subscribers: [{ sid: "a", uid: "joe", data: { name: "Joe" } }],
+          next: null
+        })
+      }
+    }))
+
+  describe("to a list", () => {
+    type Part = { readonly next: number | null } & { readonly [List in string]: ReadonlyArray<unknown> }
+
+    /** All parts of a list, none larger than may be. */
+    const partsOf = Effect.fnUntraced(function*(
+      world: World,
+      list: (after: number) => FromClient,
+      maxMessageSize: number
+    ) {
+      const parts: Array<Part> = []
+      for (let after: number | null = 0; after !== null;) {
+        const answered: FromServer = yield* world.ask(list(after), maxMessageSize)
+        const json: string = answered._tag === "Answer" ? answered.json : expect.fail(answered._tag)
+        expect(Buffer.byteLength(json)).toBeLessThanOrEqual(maxMessageSize - envelopeSize)
+        const part = JSON.parse(json) as Part
+        parts.push(part)
+        if (part.next !== null) expect(part.next).toBeGreaterThan(after)
+        after = part.next
+      }
+      return parts
+    })
+
+    it.effect.prop("comes in parts that fit, with everything once and in its order", [
+      Arbitrary.array(
+        Arbitrary.all({ letter: pick(["a", "ż", "😀", "\""]), length: int(0, 40), hidden: pick([true, false, false]) }),
+        { maxLength: 20 }
+      ),
+      int(600, 1500)
+    ], ([people, maxMessageSize]) =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost(
+          "presence-a",
+          ...people.map(({ length }, n) => `c${n}-${"x".repeat(length * 5)}`)
+        )
+        const expected: Array<unknown> = []
+        for (const [n, { hidden, length, letter }] of people.entries()) {
+          const data = { name: letter.repeat(length) }
+          yield* enter(world, `sid${n}`, ["presence-a"], { uid: "joe", hidden, data })
+          if (!hidden) expected.push({ sid: `sid${n}`, uid: "joe", data })
+        }
+        const on = yield* partsOf(
+          world,
+          (after) => ListSubscribers({ channel: "presence-a", after }),
+          maxMessageSize
+        )
+        expect(on.flatMap(({ subscribers }) => subscribers)).toEqual(expected)
+        const open = yield* partsOf(world, (after) => ListChannels({ prefix: "c", after }), maxMessageSize)
+        expect(open.flatMap(({ channels }) => channels)).toEqual(
+          (yield* world.vhost.channels.list).slice(1).map(({ name, subscribers }) => ({ name, subscribers }))
+        )
+        // As much as fits in each.
+        for (const parts of [on, open]) {
+          for (const [index, part] of parts.slice(0, -1).entries()) {
+            const [first] = Object.values(parts[index + 1]!)[0] as ReadonlyArray<unknown>
+            const more = Buffer.byteLength(JSON.stringify(part)) + Buffer.byteLength(JSON.stringify(first))
+            expect(more).toBeGreaterThan(maxMessageSize - envelopeSize - 110)
+          }
+        }
+      }), { arbitrary: { runs: 100 } })
+
+    it.effect("goes on though the last of a part has gone", () =>
+      Effect.gen(function*() {
+        const names = Array.from({ length: 20 }, (_, n) => `channel-${n}`)
+        const world = yield* makeVhost(...names)
+        const list = (after: number) => world.query(ListChannels({ prefix: "", after }), 600) as Effect.Effect<Part>
+        const first = yield* list(0)
+        const got = first.channels!.map((channel) => (channel as { readonly name: string }).name)
+        expect(got).toEqual(names.slice(0, got.length))
+        for (const name of got) yield* world.ask(FromClient.CloseChannel({ channel: name }))
+        const second = yield* list(first.next!)
+        expect(second.channels![0]).toEqual({ name: names[got.length], subscribers: 0 })
+      }))
+
+    it.effect("gives what is larger than may be alone rather than never", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost("presence-a")
+        for (const sid of ["a", "b"]) {
+          yield* enter(world, sid, ["presence-a"], { uid: "joe", data: { text: "x".repeat(1000) } })
+        }
+        const list = (after: number) =>
+          world.query(ListSubscribers({ channel: "presence-a", after }), 500) as Effect.Effect<Part>
+        const first = yield* list(0)
+        expect(first.subscribers).toMatchObject([{ sid: "a" }])
+        const second = yield* list(first.next!)
+        expect(second).toMatchObject({ subscribers: [{ sid: "b" }], next: null })
+      }))
+  })
+})
