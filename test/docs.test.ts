@@ -1,6 +1,6 @@
 /**
  * Every TypeScript snippet of the documentation stands, word for word, in a program under docs/examples, which `npm run
- * check` compiles.
+ * check` compiles. What it links to exists, and comes with the package.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -8,15 +8,21 @@ import { assert, describe, it } from "vitest"
 
 const root = path.resolve(import.meta.dirname, "..")
 const read = (file: string) => fs.readFileSync(path.join(root, file), "utf8")
-const markdown = [
-  "README.md",
-  ...fs.readdirSync(path.join(root, "docs")).filter((_) => _.endsWith(".md")).map((_) => `docs/${_}`)
-]
+const markdown = ["README.md", ...fs.globSync("docs/{,guide/}*.md", { cwd: root })]
+const { files } = JSON.parse(read("package.json"))
+const packaged = new Set(fs.globSync(files as Array<string>, { cwd: root }))
 // Indentation is the place's, not the snippet's.
 const unindented = (code: string) => code.replace(/^ +/gm, "")
 const examples = fs.readdirSync(path.join(root, "docs/examples")).map((file) =>
   unindented(read(`docs/examples/${file}`))
 )
+
+// As GitHub makes them of headings.
+const anchorsIn = (text: string) =>
+  Array.from(
+    text.matchAll(/^#+ (.*)$/gm),
+    ([, heading]) => heading!.toLowerCase().replace(/[^\p{L}\p{N}\- ]/gu, "").replaceAll(" ", "-")
+  )
 
 describe.each(markdown)("%s", (file) => {
   it("shows only code that compiles", () => {
@@ -29,9 +35,16 @@ describe.each(markdown)("%s", (file) => {
   })
 
   it("links to files that exist", () => {
-    for (const [, target] of read(file).matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)) {
+    for (const [, target, anchor] of read(file).matchAll(/\]\((?!https?:|#)([^)#]+)(?:#([^)]+))?\)/g)) {
       const linked = path.join(root, path.dirname(file), target!)
       assert.isTrue(fs.existsSync(linked), `${target} does not exist`)
+      assert.isTrue(packaged.has(path.relative(root, linked)), `${target} is not among the files of package.json`)
+      if (anchor !== undefined) assert.include(anchorsIn(fs.readFileSync(linked, "utf8")), anchor)
     }
   })
+})
+
+it("docs/README.md has all guides, in their order", () => {
+  const linked = [...read("docs/README.md").matchAll(/\]\((guide\/[^)#]+)\)/g)].map(([, target]) => `docs/${target}`)
+  assert.deepStrictEqual(linked, markdown.filter((file) => file.startsWith("docs/guide/")).sort())
 })

@@ -24,12 +24,13 @@ const program = Effect.gen(function*() {
   }
 
   // What a backend does.
-  yield* Effect.gen(function*() {
+  const backend = Effect.gen(function*() {
     const client = yield* Client.Client
     yield* client.openChannel("room")
     yield* Deferred.await(subscribed)
     yield* client.broadcast("room", "hello", { what: "world" })
-  }).pipe(Effect.provide(Kosmonaut.layer({ url: urls.backend })))
+  })
+  yield* Effect.provide(backend, Kosmonaut.layer({ url: urls.backend }))
 
   yield* Console.log(`The page heard ${yield* Deferred.await(heard)}`)
 }).pipe(Effect.scoped)

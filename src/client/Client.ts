@@ -5,6 +5,9 @@
  * by the library: one that fails with `RequestTimeoutError` or `ConnectionError` may or may not have been carried out,
  * and whether to ask again is the caller's decision. What cannot be right fails before anything is sent.
  *
+ * Where the application has a tracer, each request has a span, `Client.<command>`, which goes on in the broker. The commands
+ * are those of the metric `ClientMetrics.requests`.
+ *
  * @since 0.1.0
  */
 
@@ -114,7 +117,7 @@ export interface Subscriber {
   readonly sid: string
   /** The user, on private and presence channels. A user with two pages is there twice. */
   readonly uid: string | undefined
-  /** What the page told the others of itself when it subscribed. */
+  /** What the page told the others of itself when it subscribed, as it said it. The broker vouches for the `uid` alone. */
   readonly data: Json.JsonObject
 }
 

@@ -7,7 +7,9 @@
 import * as Metric from "effect/Metric"
 
 /**
- * Requests of Clients, by `command` (`openChannel`, `broadcast`, …) and `outcome` (`ok`, `interrupted`, or the error's tag).
+ * Requests of Clients, by `command` and `outcome` (`ok`, `interrupted`, `defect`, or the error's tag). The commands are
+ * `openChannel`, `closeChannel`, `broadcast`, `accessToken`, `broadcastAll`, `sendTo`, `listChannels`, `describeChannel`,
+ * `listSubscribers` and `disconnect`. What fails before anything is asked, as data that have no JSON, is not among them.
  *
  * @since 0.1.0
  */
@@ -67,7 +69,8 @@ export const reconnects = Metric.counter("kosmonaut_worker_reconnects", {
 })
 
 /**
- * Events that Workers have received and not begun to handle.
+ * Events that Workers have received and not begun to handle, by the `address` and the `vhost` of their broker. Read when
+ * somebody looks.
  *
  * @since 0.1.0
  */

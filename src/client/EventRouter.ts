@@ -9,6 +9,9 @@
  * Every event of a vhost goes to exactly one of its workers. So a backend has one router, with all its groups: two beside
  * each other would get each other's events. Running the same backend many times is what shares the work.
  *
+ * A group has a handler for each of its events. So what a backend broadcasts is as a rule a group of its own, which a
+ * `Channel` names.
+ *
  * @since 0.1.0
  */
 

@@ -26,7 +26,10 @@ export interface Message<out Data = JsonObject> {
   readonly sid: string | undefined
   /** The user that this page has authenticated as; the original broker does not tell. */
   readonly uid: string | undefined
-  /** How often it was handed to a worker, this time included: more than 1 for one that others had before and not handled. */
+  /**
+   * How often it was handed to a worker, this time included: more than 1 for one that others had before and not handled.
+   * With delivery at most once, as it is, always 1.
+   */
   readonly attempt: number
   /** Broadcasts something to a channel, exactly as `Client.broadcast` does. */
   readonly broadcastReply: Client["Service"]["broadcast"]

@@ -4,7 +4,12 @@
  * A worker stays connected by itself: it reconnects after every loss, for ever, and `listen` ends in two ways only, when
  * the access token is not good (`UnauthorizedError`) or with the failure of a handler that nobody handles. Interrupting
  * `listen` is how to stop it: it takes no more events, finishes those it has and says goodbye. Delivery is at most once:
- * an event that a worker has received and not handled when its process dies is lost.
+ * an event that a worker has received and not handled when its process dies is lost. One whose connection was lost still
+ * handles what it has received.
+ *
+ * Where the application has a tracer, each handler runs in a span, `Worker.handle`. It goes on from the broker's for the
+ * trigger, or else begins a trace; it is not below the span that `listen` is in. What a handler logs is annotated with
+ * `kosmonaut.event`.
  *
  * @since 0.1.0
  */
@@ -129,7 +134,8 @@ export interface Options {
   readonly concurrency?: number | undefined
   /**
    * How many events are received ahead of their handling, from 1, default 1000. Beyond it nothing more is read, and events
-   * wait on their way and at the broker.
+   * wait on their way and at the broker. What was received waits for this worker, also when others have nothing to do: where
+   * handlers are slow, make it small.
    */
   readonly bufferSize?: number | undefined
   /** How long stopping may take to finish what was received, default 5 seconds. What is left is lost, and logged. */

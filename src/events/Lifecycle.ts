@@ -36,7 +36,8 @@ const member = { channel: Schema.String, uid: Schema.String, data: Schema.JsonOb
 
 /**
  * A user is on a presence channel, with the first of its pages that is not hidden, or the last of them has left. `data` are
- * those that this page told the others of itself.
+ * those that this page told the others of itself; the broker vouches for the `uid` alone. Pages, unlike this, are told of
+ * each page of a user.
  *
  * @since 0.1.0
  */

@@ -198,8 +198,10 @@ export class InvalidEndpointError
  *
  * - `Refused`: nobody answered at the address, so nothing was sent.
  * - `Closed`: an open connection ended. A request in flight may or may not have been carried out.
- * - `Silent`: a worker's broker said nothing for too long.
- * - `Malformed`: what came back is not this protocol, or is larger than the bound.
+ * - `Silent`: the broker said nothing for too long: a worker's for its `silenceTimeout`, or a Client's for the whole time of
+ *   an earlier request. The one that waited longest fails with `RequestTimeoutError`, the others in flight with this; they,
+ *   too, may or may not have been carried out.
+ * - `Malformed`: what came back is not this protocol, or is larger than the bound. The same.
  *
  * @since 0.1.0
  */

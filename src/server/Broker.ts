@@ -4,6 +4,9 @@
  * It is up when the layer is built: all ports are bound. It ends with its scope: workers are told to go, browsers get a
  * close code that means come back, and all ports are free again.
  *
+ * Where there is a tracer when the layer is built, each request of a Client has a span, `Broker.<command>`, below the
+ * Client's, and each trigger of a page begins a trace, `Broker.trigger`. Metrics are in `BrokerMetrics`.
+ *
  * @since 0.1.0
  */
 

@@ -49,6 +49,8 @@ export class TestBroker extends Context.Service<TestBroker, {
   readonly cut: Effect.Effect<void>
   /**
    * Silences the network: connections stand, but nothing passes. What is sent is held until `restore`; `cut` loses it.
+   * A Client's request makes a new connection, which nobody answers: after 5 seconds, the `openTimeout`, it fails with
+   * `ConnectionError`, `Refused`.
    * A worker that is stopped in silence waits for the broker's answer to its goodbye, for its `drainTimeout`.
    */
   readonly silence: Effect.Effect<void>

@@ -42,11 +42,14 @@ const main = new URL("../../src/cli/Main.ts", import.meta.url).pathname
 const patience = "15 seconds"
 
 /** Starts `kosmonaut` with these arguments. */
-export const start = Effect.fnUntraced(function*(args: ReadonlyArray<string>, options: Options = {}) {
+export const start = (args: ReadonlyArray<string>, options?: Options) => startNode([main, ...args], options)
+
+/** Starts Node.js with these arguments. */
+export const startNode = Effect.fnUntraced(function*(args: ReadonlyArray<string>, options: Options = {}) {
   const { FORCE_COLOR: _, KOSMONAUT_URL: __, ...env } = process.env
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, [main, ...args], {
+      spawn(process.execPath, args, {
         env: { ...env, ...cache, ...options.env },
         stdio: [options.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"]
       })

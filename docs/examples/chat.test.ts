@@ -1,0 +1,66 @@
+/**
+ * The chat of `chat.ts` is tested without a socket and without waiting.
+ */
+import { assert, it } from "@effect/vitest"
+import { Effect, Fiber, Layer } from "effect"
+import { TestClock } from "effect/testing"
+import { TestBroker } from "kosmonaut/testing"
+import * as Chat from "./chat.ts"
+import * as Retries from "./retries.ts"
+
+const Test = Layer.provideMerge(Chat.Handlers, TestBroker.layerBackend({ channels: ["room"] }))
+
+it.effect("the room hears what somebody says", () =>
+  Effect.gen(function*() {
+    const { browser } = yield* TestBroker.TestBroker
+    const ann = yield* browser()
+    yield* ann.subscribe("room")
+    const joe = yield* browser({ uid: "joe" })
+    yield* joe.trigger("chat/say", { text: "hello" })
+    const heard = yield* ann.received("talk/said")
+    assert.deepInclude(heard, { by: "joe", text: "hello", at: "1970-01-01T00:00:00.000Z" })
+  }).pipe(Effect.provide(Test)))
+
+it.effect("who comes later is told what was said, and nobody else", () =>
+  Effect.gen(function*() {
+    const { browser } = yield* TestBroker.TestBroker
+    const ann = yield* browser({ uid: "ann" })
+    yield* ann.subscribe("room")
+    yield* ann.trigger("chat/say", { text: "hello" })
+    yield* ann.received("talk/said")
+    const joe = yield* browser({ uid: "joe" })
+    yield* joe.trigger("chat/join")
+    const { lines } = yield* joe.received("talk/history")
+    assert.deepStrictEqual(lines, [{ by: "ann", text: "hello", at: "1970-01-01T00:00:00.000Z" }])
+    const heard = yield* ann.heard
+    assert.isFalse(heard.some(({ event }) => event === "talk/history"))
+  }).pipe(Effect.provide(Test)))
+
+it.effect("what is said while the network is cut is handled when the worker is back", () =>
+  Effect.gen(function*() {
+    const { browser, cut, restore } = yield* TestBroker.TestBroker
+    const ann = yield* browser({ uid: "ann" })
+    yield* ann.subscribe("room")
+    yield* cut
+    yield* ann.trigger("chat/say", { text: "hello" })
+    yield* TestClock.adjust("1 minute")
+    const before = yield* ann.heard
+    assert.isFalse(before.some(({ event }) => event === "talk/said"))
+    yield* restore
+    yield* TestClock.adjust("10 seconds")
+    assert.strictEqual((yield* ann.received("talk/said"))["text"], "hello")
+  }).pipe(Effect.provide(Test)))
+
+it.effect("a broadcast that was not sent is repeated until the broker is there", () =>
+  Effect.gen(function*() {
+    const { browser, cut, restore } = yield* TestBroker.TestBroker
+    const ann = yield* browser()
+    yield* ann.subscribe("room")
+    yield* cut
+    const saying = yield* Effect.forkChild(Retries.atMostOnce("hello"))
+    yield* TestClock.adjust("1 second")
+    yield* restore
+    yield* TestClock.adjust("5 seconds")
+    yield* Fiber.join(saying)
+    assert.strictEqual((yield* ann.received("said"))["text"], "hello")
+  }).pipe(Effect.provide(Test)))

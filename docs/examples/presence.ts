@@ -1,0 +1,59 @@
+/**
+ * Who is there: pages join a presence channel, and a backend hears of it and looks.
+ */
+import { NodeRuntime } from "@effect/platform-node"
+import { Console, Effect, Layer, Queue } from "effect"
+import { Client, EventRouter, Lifecycle } from "kosmonaut"
+import * as Local from "./local.ts"
+
+/** Tells what happens on presence channels. */
+const watching = (news: Queue.Enqueue<string>) =>
+  EventRouter.layer(Lifecycle.Members, {
+    memberJoined: ({ data: { channel, data, uid } }) =>
+      Effect.asVoid(Queue.offer(news, `${uid} has come to ${channel}: ${JSON.stringify(data)}`)),
+    memberLeft: ({ data: { channel, uid } }) => Effect.asVoid(Queue.offer(news, `${uid} has left ${channel}`))
+  })
+
+/** Who is there, in the order of their coming. */
+const whoIsThere = Effect.gen(function*() {
+  const client = yield* Client.Client
+  const subscribers = yield* client.subscribers("presence-room")
+  return subscribers.map(({ uid }) => uid)
+})
+
+/** A page of a user, on the channel. */
+const join = Effect.fnUntraced(function*(uid: string, name: string) {
+  const client = yield* Client.Client
+  const token = yield* client.requestSingleAccessToken(uid, "presence-room")
+  const page = yield* Local.page(token)
+  yield* page.says({ subscribe: { channel: "presence-room", data: { name } } })
+  const { subscribers } = yield* page.hears(":subscribed")
+  return { ...page, found: subscribers }
+})
+
+const program = Effect.gen(function*() {
+  const client = yield* Client.Client
+  yield* client.openChannel("presence-room")
+  const news = yield* Queue.unbounded<string>()
+  yield* Layer.build(watching(news))
+
+  const ann = yield* join("ann", "Ann")
+  yield* Console.log(yield* Queue.take(news))
+  yield* ann.hears(":memberJoined")
+
+  const joe = yield* join("joe", "Joe")
+  yield* Console.log(yield* Queue.take(news))
+  yield* Console.log(`Joe's page found ${JSON.stringify(joe.found)}`)
+  yield* Console.log(`Ann's page heard ${JSON.stringify(yield* ann.hears(":memberJoined"))}`)
+
+  yield* Console.log(`There are ${(yield* whoIsThere).join(" and ")}`)
+
+  yield* joe.close
+  yield* Console.log(yield* Queue.take(news))
+})
+
+program.pipe(
+  Effect.scoped,
+  Effect.provide(Layer.provideMerge(Local.backend, Local.broker)),
+  NodeRuntime.runMain
+)

@@ -1,0 +1,73 @@
+/**
+ * What to do when a request fails: which ones may be repeated, and how.
+ */
+import { Effect, Schedule } from "effect"
+import { Client, type KosmonautError, Worker } from "kosmonaut"
+
+/** From 100 milliseconds, doubling to 5 seconds, with jitter, ten times. */
+const patiently = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")]).pipe(
+  Schedule.jittered,
+  Schedule.upTo({ times: 10 })
+)
+
+/** The broker was not there, or did not say. What it was asked may have been done. */
+const mayPass = ({ _tag }: { readonly _tag: string }) => _tag === "ConnectionError" || _tag === "RequestTimeoutError"
+
+/** The broker was not there, so nothing was sent. */
+const wasNotSent = (error: Client.RequestError | KosmonautError.ChannelNotFoundError) =>
+  error._tag === "ConnectionError" && error.reason === "Refused"
+
+/** Opening what is open does nothing, so it may be repeated whatever has happened. */
+export const openRoom = Effect.gen(function*() {
+  const client = yield* Client.Client
+  yield* client.openChannel("room")
+}).pipe(Effect.retry({ while: mayPass, schedule: patiently }))
+
+/** Where twice is worse than never. */
+export const atMostOnce = Effect.fnUntraced(function*(text: string) {
+  const client = yield* Client.Client
+  yield* client.broadcast("room", "said", { text }).pipe(
+    Effect.retry({ while: wasNotSent, schedule: patiently })
+  )
+})
+
+/** Where never is worse than twice. Pages leave out an `id` that they have heard already. */
+export const atLeastOnce = Effect.fnUntraced(function*(id: string, text: string) {
+  const client = yield* Client.Client
+  yield* client.broadcast("room", "said", { id, text }).pipe(
+    Effect.retry({ while: mayPass, schedule: patiently })
+  )
+})
+
+/** A broker that has begun anew has no channels but those it was started with. */
+export const reopening = Effect.fnUntraced(function*(text: string) {
+  const client = yield* Client.Client
+  const say = client.broadcast("room", "said", { text })
+  yield* say.pipe(
+    Effect.catchTag("ChannelNotFoundError", () => Effect.andThen(client.openChannel("room"), say))
+  )
+})
+
+/** Closing what is closed is as good. */
+export const closeRoom = Effect.gen(function*() {
+  const client = yield* Client.Client
+  yield* client.closeChannel("room")
+}).pipe(
+  Effect.retry({ while: mayPass, schedule: patiently }),
+  Effect.catchTag("ChannelNotFoundError", () => Effect.void)
+)
+
+/** An event is handled once or never, so what may fail and may be repeated is repeated by the handler. */
+export const listening = Effect.gen(function*() {
+  const worker = yield* Worker.Worker
+  return yield* worker.listen({
+    onMessage: (event, data) =>
+      save(event, data).pipe(
+        Effect.retry({ schedule: patiently }),
+        Effect.timeout("1 minute")
+      ),
+    onException: (cause) => Effect.logError("An event was not handled", cause)
+  })
+})
+
+declare const save: (event: string, data: object) => Effect.Effect<void, Error>

@@ -1,0 +1,54 @@
+/**
+ * Workers that share the events of a vhost, and one that leaves. Each of these could be a process of its own.
+ */
+import { NodeRuntime } from "@effect/platform-node"
+import { Array, Console, Effect, Exit, Layer, Order, Queue, Redacted, Schema, Scope } from "effect"
+import { Client, EventGroup, EventRouter, Kosmonaut } from "kosmonaut"
+import * as Local from "./local.ts"
+
+class Jobs extends EventGroup.make("jobs", {
+  resize: { picture: Schema.Int }
+}) {}
+
+/** A worker with a name, which does one job after the other. */
+const worker = (name: string, url: Redacted.Redacted, done: Queue.Enqueue<readonly [string, number]>) =>
+  EventRouter.layer(Jobs, {
+    resize: ({ data }) => Effect.asVoid(Queue.offer(done, [name, data.picture]))
+  }).pipe(
+    Layer.provide(Kosmonaut.layer({ url, concurrency: 1, bufferSize: 10, drainTimeout: "10 seconds" }))
+  )
+
+const program = Effect.gen(function*() {
+  const client = yield* Client.Client
+  const { backend } = yield* Local.urls
+  const results = yield* Queue.unbounded<readonly [worker: string, picture: number]>()
+  const page = yield* Local.page(yield* client.requestSingleAccessToken("joe", ".*"))
+
+  const share = Effect.fnUntraced(function*(pictures: ReadonlyArray<number>) {
+    for (const picture of pictures) yield* page.says({ trigger: { event: "jobs/resize", data: { picture } } })
+    const jobs = yield* Queue.takeN(results, pictures.length)
+    const done = Array.sort(jobs.map(([, picture]) => picture), Order.Number)
+    const by = Array.sort(new Set(jobs.map(([worker]) => worker)), Order.String)
+    yield* Console.log(`Done: ${done.join(" ")}`)
+    yield* Console.log(`By: ${by.join(" ")}`)
+  })
+
+  // They are greeted by the broker when their layers are built.
+  const scopes = []
+  for (const name of ["a", "b", "c"]) {
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    yield* Layer.buildWithScope(worker(name, backend, results), scope)
+    scopes.push(scope)
+  }
+  yield* share([1, 2, 3, 4, 5, 6])
+
+  // Closing its scope is how a worker is stopped: it finishes what it has, and the others get the rest.
+  yield* Scope.close(scopes[0]!, Exit.void)
+  yield* share([7, 8, 9])
+})
+
+program.pipe(
+  Effect.scoped,
+  Effect.provide(Layer.provideMerge(Local.backend, Local.broker)),
+  NodeRuntime.runMain
+)

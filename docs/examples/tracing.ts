@@ -1,0 +1,58 @@
+/**
+ * One trace from what a page triggers to what the pages hear, and a tracer that prints it.
+ */
+import { NodeRuntime } from "@effect/platform-node"
+import { Array, Console, Effect, Layer, Order, Tracer } from "effect"
+import { Client, EventGroup, EventRouter } from "kosmonaut"
+import * as Local from "./local.ts"
+
+class Chat extends EventGroup.make("chat", { say: {} }) {}
+
+const Handlers = EventRouter.layer(Chat, {
+  say: ({ broadcastReply }) =>
+    Effect.withSpan(Effect.void, "look it up").pipe(
+      Effect.andThen(broadcastReply("room", "said"))
+    )
+})
+
+const program = Effect.gen(function*() {
+  const client = yield* Client.Client
+  yield* client.openChannel("room")
+  yield* Layer.build(Handlers)
+  const page = yield* Local.page(yield* client.requestSingleAccessToken("joe", ".*"))
+  yield* page.says({ subscribe: { channel: "room" } })
+  yield* page.says({ trigger: { event: "chat/say" } })
+  yield* page.hears("said")
+})
+
+/** A tracer that keeps all spans. One that exports them is in the guide. */
+const spans: Array<Tracer.NativeSpan> = []
+const Keeping = Layer.succeed(
+  Tracer.Tracer,
+  Tracer.make({
+    span: (options) => {
+      const span = new Tracer.NativeSpan(options)
+      spans.push(span)
+      return span
+    }
+  })
+)
+
+/** Prints a span and, below it, those that it caused. */
+const print = (span: Tracer.NativeSpan, indentation = ""): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    yield* Console.log(`${indentation}${span.name} (${span.kind})`)
+    const caused = spans.filter(({ parent }) => parent._tag === "Some" && parent.value.spanId === span.spanId)
+    for (const next of Array.sortWith(caused, startOf, Order.BigInt)) yield* print(next, `${indentation}  `)
+  })
+
+const startOf = ({ status }: Tracer.NativeSpan) => status.startTime
+
+program.pipe(
+  Effect.scoped,
+  // The broker traces as well, since the tracer is there when it is built.
+  Effect.provide(Local.backend.pipe(Layer.provideMerge(Local.broker), Layer.provideMerge(Keeping))),
+  // Everything has ended now, so all spans have.
+  Effect.andThen(Effect.suspend(() => print(spans.find(({ name }) => name === "Broker.trigger")!))),
+  NodeRuntime.runMain
+)

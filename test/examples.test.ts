@@ -1,0 +1,99 @@
+/**
+ * Every program of docs/examples that runs is run here, as a process of its own from the sources, and says what the
+ * guides say that it says.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Redacted } from "effect"
+import * as fs from "node:fs"
+import { fileURLToPath } from "node:url"
+import { startNode } from "./cli/program.ts"
+import { connect } from "./harness/Browser.ts"
+import { layer, TestBroker } from "./harness/TestBroker.ts"
+
+const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
+
+/** Starts a program of the examples. */
+const start = (file: string, env: Record<string, string> = {}) =>
+  startNode([
+    "--import",
+    fileURLToPath(new URL("harness/fromSources.ts", import.meta.url)),
+    path(`../docs/examples/${file}`)
+  ], { env })
+
+/** Programs that end by themselves, and all that they say. */
+const programs: Record<string, ReadonlyArray<string>> = {
+  "first-broadcast.ts": [`The page heard {"hello":{"what":"world","channel":"room"}}`],
+  "presence.ts": [
+    `ann has come to presence-room: {"name":"Ann"}`,
+    `joe has come to presence-room: {"name":"Joe"}`,
+    `Joe's page found [{"name":"Ann","channel":"presence-room","uid":"ann"}]`,
+    `Ann's page heard {"name":"Joe","channel":"presence-room","uid":"joe"}`,
+    "There are ann and joe",
+    "joe has left presence-room"
+  ],
+  "scaling-workers.ts": ["Done: 1 2 3 4 5 6", "By: a b c", "Done: 7 8 9", "By: b c"],
+  "typed-chat.ts": ["ann: hello", "ann: anybody there?", "Joe has missed: hello anybody there?"],
+  "tracing.ts": [
+    "Broker.trigger (producer)",
+    "  Worker.handle (consumer)",
+    "    look it up (internal)",
+    "    Client.broadcast (producer)",
+    "      Broker.broadcast (server)"
+  ],
+  "metrics.ts": [
+    "kosmonaut_broker_channels 1",
+    `kosmonaut_client_requests{command="broadcast",outcome="ok"} 1`,
+    `kosmonaut_client_requests{command="openChannel",outcome="ok"} 1`
+  ]
+}
+
+/** Those that others import, that are compiled only, or that are run below. */
+const others = ["chat-worker.ts", "chat.ts", "coming-from-ruby.ts", "local.ts", "migrating.ts", "otlp.ts", "retries.ts"]
+
+describe("docs/examples", () => {
+  it("has no program that is not known here", () => {
+    const files = fs.readdirSync(path("../docs/examples")).filter((file) => !file.endsWith(".test.ts"))
+    assert.deepStrictEqual(files.sort(), [...Object.keys(programs), ...others].sort())
+  })
+
+  describe("as processes", { timeout: 30_000 }, () => {
+    it.live.each(Object.entries(programs))(
+      "%s says what it should, and ends",
+      ([file, lines]) =>
+        Effect.scoped(Effect.gen(function*() {
+          const program = yield* start(file)
+          const { status, stderr, stdout } = yield* program.output
+          assert.strictEqual(stderr, "")
+          assert.deepStrictEqual(stdout.split("\n"), [...lines, ""])
+          assert.strictEqual(status, 0)
+        }))
+    )
+
+    it.live("chat-worker.ts handles events until it is told to end", () =>
+      Effect.gen(function*() {
+        const { urls, vhost } = yield* TestBroker
+        const program = yield* start("chat-worker.ts", { KOSMONAUT_URL: Redacted.value(urls.backend) })
+        const page = yield* connect(urls.websocket)
+        const token = yield* vhost.accessTokens.issue("joe", ".*")
+        yield* page.send({ auth: { token: Redacted.value(token) } })
+        yield* page.send({ subscribe: { channel: "room" } })
+        yield* page.nextOf(":subscribed")
+        yield* page.send({ trigger: { event: "chat/say", data: { text: "hello" } } })
+        assert.deepStrictEqual(yield* page.nextOf("said"), { by: "joe", text: "hello", channel: "room" })
+        yield* program.kill("SIGTERM")
+        const { stderr, stdout } = yield* program.output
+        assert.strictEqual(stdout + stderr, "")
+        assert.deepStrictEqual((yield* vhost.lobby.info).workers, [])
+      }).pipe(Effect.scoped, Effect.provide(layer())))
+
+    it.live("their own tests pass", () =>
+      Effect.scoped(Effect.gen(function*() {
+        const program = yield* startNode([fileURLToPath(new URL("harness/exampleTests.ts", import.meta.url))], {
+          env: { NO_COLOR: "1" }
+        })
+        const { status, stderr, stdout } = yield* program.output
+        assert.strictEqual(status, 0, stdout + stderr)
+        for (const file of ["chat.test.ts", "migrating.test.ts"]) assert.include(stdout, `✓ docs/examples/${file}`)
+      })))
+  })
+})
