@@ -54,7 +54,7 @@ export type FromClient = Data.TaggedEnum<{
 }>
 
 /**
- * What a command is called where people see it, in spans and metrics: `broadcast`, `openChannel`, …
+ * What a command is called where people see it, in spans and metrics: as the method of `Client` that says it.
  *
  * @since 0.1.0
  */
@@ -64,12 +64,12 @@ const names: { readonly [Tag in FromClient["_tag"]]: string } = {
   OpenChannel: "openChannel",
   CloseChannel: "closeChannel",
   Broadcast: "broadcast",
-  AccessToken: "accessToken",
+  AccessToken: "requestSingleAccessToken",
   BroadcastAll: "broadcastAll",
   SendTo: "sendTo",
-  ListChannels: "listChannels",
-  DescribeChannel: "describeChannel",
-  ListSubscribers: "listSubscribers",
+  ListChannels: "channels",
+  DescribeChannel: "channel",
+  ListSubscribers: "subscribers",
   Disconnect: "disconnect",
   Ready: "ready",
   Heartbeat: "heartbeat",

@@ -46,7 +46,7 @@ export const encode = (frames: Frames): Uint8Array => encoder.encode(textOf(fram
  */
 export const encodeAll = (messages: ReadonlyArray<Frames>): Uint8Array => encoder.encode(messages.map(textOf).join(""))
 
-const textOf = (frames: Frames): string => `${frames.join("\n")}\n\r\n\r\n`
+const textOf = (frames: Frames): string => `${frames.map((frame) => `${frame}\n`).join("")}\r\n\r\n`
 
 /**
  * Whether a message can travel: it is well-formed Unicode, at most `maxMessageSize` bytes, and, where frames are `lines`,
