@@ -39,6 +39,16 @@ export const events = Metric.counter("kosmonaut_worker_events", {
 })
 
 /**
+ * Runs of a handler after one that failed, as `retry` says.
+ *
+ * @since 0.1.0
+ */
+export const retries = Metric.counter("kosmonaut_worker_retries", {
+  description: "Runs of a handler after one that failed",
+  incremental: true
+})
+
+/**
  * How long handlers took, in seconds.
  *
  * @since 0.1.0

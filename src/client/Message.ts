@@ -6,7 +6,7 @@
 
 import type * as Effect from "effect/Effect"
 import type * as Event from "../events/Event.ts"
-import type { Event as Triggered, Origin } from "../protocol/Command.ts"
+import type { Delivery, Event as Triggered, Origin } from "../protocol/Command.ts"
 import type { JsonObject } from "../protocol/Json.ts"
 import type { BrowserNotFoundError, ChannelNotFoundError } from "../protocol/KosmonautError.ts"
 import type { Client, RequestError } from "./Client.ts"
@@ -27,9 +27,11 @@ export interface Message<out Data = JsonObject> {
   /** The user that this page has authenticated as; the original broker does not tell. */
   readonly uid: string | undefined
   /**
-   * How often it was handed to a worker, this time included: more than 1 for one that others had before and not handled.
-   * With delivery at most once, as it is, always 1.
+   * The event's name, the same every time it is handed out: what a handler that must not do something twice remembers.
+   * `undefined` from a broker that does not wait for acknowledgements, as the original.
    */
+  readonly id: string | undefined
+  /** How often it was handed out, this time included: more than 1 for one that somebody had before and did not finish. */
   readonly attempt: number
   /** Broadcasts something to a channel, exactly as `Client.broadcast` does. */
   readonly broadcastReply: Client["Service"]["broadcast"]
@@ -48,23 +50,30 @@ export interface Message<out Data = JsonObject> {
   }
 }
 
+/** What a message is made of. */
+interface Arrived {
+  readonly event: Triggered
+  readonly origin: Origin | undefined
+  readonly delivery: Delivery | undefined
+}
+
 /**
- * A message from an event and its origin. What the broker says of the origin counts; where it says nothing, as the
+ * A message from an event, its origin and its delivery. What the broker says of the origin counts; where it says nothing, as the
  * original, what stands in the data.
  *
  * @since 0.1.0
  */
 export const make = (
   client: Client["Service"],
-  { data, event }: Triggered,
-  origin: Origin = originIn(data)
+  { delivery, event: { data, event }, origin = originIn(data) }: Arrived
 ): Message => ({
   event,
   data,
   channel: origin.channel,
   sid: origin.sid,
   uid: origin.uid,
-  attempt: 1,
+  id: delivery?.id,
+  attempt: delivery?.attempt ?? 1,
   broadcastReply: client.broadcast,
   broadcastCopy: (channel, copy = event) => client.broadcast(channel, copy, data),
   // By a name or by a definition, which the Client tells apart.

@@ -14,7 +14,7 @@
  * @since 0.1.0
  */
 
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -71,6 +71,8 @@ export type ProtocolError =
 export interface Handlers<E, R, E2, R2> {
   /** Handles an event, by its name and its data; `message` has them, too, where it comes from and the ways to answer. */
   readonly onMessage: (event: string, data: JsonObject, message: Message.Message) => Effect.Effect<unknown, E, R>
+  /** When to run `onMessage` again that has failed, before the event counts as failed. Default: not at all. */
+  readonly retry?: Schedule.Schedule<unknown, E> | undefined
   /**
    * Whether to take lifecycle events, too (see `Lifecycle`): channels that are occupied or vacated, members that join or
    * leave, browsers that connect or disconnect. Default no. Each goes to exactly one of the workers that take them; the
@@ -133,9 +135,19 @@ export interface Options {
   /** How many events are handled at a time, from 1, default 1, which keeps their order. */
   readonly concurrency?: number | undefined
   /**
-   * How many events are received ahead of their handling, from 1, default 1000. Beyond it nothing more is read, and events
-   * wait on their way and at the broker. What was received waits for this worker, also when others have nothing to do: where
-   * handlers are slow, make it small.
+   * How many events the worker has at a time that it has not acknowledged, in hand or waiting for their turn here; from 1,
+   * default 128, or twice `concurrency` where that is more. The others wait at the broker, for whoever is free first.
+   */
+  readonly prefetch?: number | undefined
+  /**
+   * How often an event is handed out, here or to other workers, whose handler fails; from 1, default 1: once. Then it is
+   * one of the vhost's dead letters. An event that comes back for another reason, as the end of a worker, is always handed
+   * out again.
+   */
+  readonly maxAttempts?: number | undefined
+  /**
+   * From a broker that does not know acknowledgements: how many events are received ahead of their handling, from 1,
+   * default 1000. Beyond it nothing more is read, and events wait on their way and at the broker.
    */
   readonly bufferSize?: number | undefined
   /** How long stopping may take to finish what was received, default 5 seconds. What is left is lost, and logged. */
@@ -176,6 +188,8 @@ export const make = Effect.fnUntraced(function*(
   const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "5 seconds")
   const concurrency = yield* atLeastOne("concurrency", options.concurrency ?? 1)
   const bufferSize = yield* atLeastOne("bufferSize", options.bufferSize ?? 1000)
+  const prefetch = yield* atLeastOne("prefetch", options.prefetch ?? Math.max(defaultPrefetch, 2 * concurrency))
+  const maxAttempts = yield* atLeastOne("maxAttempts", options.maxAttempts ?? 1)
 
   const open = Effect.fnUntraced(function*(lifecycle: boolean) {
     const inbox = yield* Queue.bounded<Connection.Item, UnauthorizedError | Cause.Done>(bufferSize)
@@ -184,7 +198,7 @@ export const make = Effect.fnUntraced(function*(
       ...target,
       inbox,
       state,
-      lifecycle,
+      ready: { lifecycle, prefetch, maxAttempts },
       reconnect: options.reconnect ?? defaultReconnect,
       heartbeatInterval: Duration.fromInputUnsafe(options.heartbeatInterval ?? "500 millis"),
       silenceTimeout: Duration.fromInputUnsafe(options.silenceTimeout ?? "2 seconds")
@@ -192,7 +206,7 @@ export const make = Effect.fnUntraced(function*(
     return { inbox, connection }
   })
 
-  const messageOf = ({ event, origin }: Connection.Arrived) => Message.make(client, event, origin)
+  const messageOf = (arrived: Connection.Arrived) => Message.make(client, arrived)
   const inboxes = new Set<Connection.Inbox>()
   yield* registerInboxes(inboxes, endpoint)
 
@@ -202,16 +216,20 @@ export const make = Effect.fnUntraced(function*(
     ) => {
       const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ??
         logProtocolError
-      const { onException, onMessage } = handlers
+      const { onException, onMessage, retry } = handlers
       // Suspended, so that what a handler throws is a defect like any other.
       const handle = (item: Connection.Item): Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> => {
         const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> => {
           if (Result.isFailure(item)) return onError(item.failure)
           const message = messageOf(item.success)
           const handler = Effect.suspend(() => onMessage(message.event, message.data, message))
-          return Handling.run(message, item.success.origin?.traceparent, endpoint, handler)
+          return Handling.run(item.success, message, endpoint, retry === undefined ? handler : retried(handler, retry))
         })
-        return onException === undefined ? handled : Effect.catchCause(handled, onException)
+        const caught: Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> = onException === undefined
+          ? handled
+          : Effect.catchCause(handled, onException)
+        // A handler that interrupts itself has given its event back, and that is all.
+        return Effect.catchCauseIf(caught, Cause.hasInterruptsOnly, () => Effect.void)
       }
       return Effect.scoped(
         Listening.run({ open: open(handlers.lifecycle === true), drainTimeout, concurrency }, handle)
@@ -224,7 +242,10 @@ export const make = Effect.fnUntraced(function*(
     })).pipe(
       Stream.mapEffect((item) =>
         Result.isSuccess(item)
-          ? Effect.succeed([messageOf(item.success)])
+          ? Effect.sync(() => {
+            item.success.delivery?.acknowledgeUnsafe()
+            return [messageOf(item.success)]
+          })
           : Effect.as(logProtocolError(item.failure), [])
       ),
       Stream.flattenIterable
@@ -251,6 +272,14 @@ export const layerConfig = (
   options: Config.Wrap<Options>
 ): Layer.Layer<Worker, InvalidEndpointError | Config.ConfigError, Transport> =>
   Layer.effect(Worker, Effect.flatMap(Config.unwrap(options), make))
+
+const defaultPrefetch = 128
+
+const retried = <A, E, R>(
+  handler: Effect.Effect<A, E, R>,
+  schedule: Schedule.Schedule<unknown, E>
+): Effect.Effect<A, E, R> =>
+  Effect.retry(handler, Schedule.tap(schedule, () => Metric.update(ClientMetrics.retries, 1)))
 
 // How many wait is read when somebody looks.
 const registerInboxes = Effect.fnUntraced(

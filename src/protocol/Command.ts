@@ -15,7 +15,7 @@ import * as Json from "./Json.ts"
 import { BadRequestError, MessageDecodeError } from "./KosmonautError.ts"
 
 /**
- * What a Client asks (all but the last three) and a Worker says (the last three). The original knows the first four of a
+ * What a Client asks (all but the last five) and a Worker says (the last five). The original knows the first four of a
  * Client; to the others it answers 400.
  *
  * @since 0.1.0
@@ -48,6 +48,13 @@ export type FromClient = Data.TaggedEnum<{
   Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
   /** A worker is there and takes events. `options` are absent in the original's workers. */
   Ready: { readonly options?: ReadyOptions | undefined }
+  /** A worker has handled the events of these deliveries, at most `maxAcknowledged` at once. */
+  Acknowledge: { readonly deliveries: ReadonlyArray<string> }
+  /**
+   * A worker has not handled the event of this delivery. A `reason` says that its handler failed; an empty one gives the
+   * event back, for whoever is next.
+   */
+  Return: { readonly delivery: string; readonly reason: string }
   Heartbeat: {}
   /** A worker leaves. */
   Quit: {}
@@ -72,6 +79,8 @@ const names: { readonly [Tag in FromClient["_tag"]]: string } = {
   ListSubscribers: "subscribers",
   Disconnect: "disconnect",
   Ready: "ready",
+  Acknowledge: "acknowledge",
+  Return: "return",
   Heartbeat: "heartbeat",
   Quit: "quit"
 }
@@ -84,7 +93,21 @@ const names: { readonly [Tag in FromClient["_tag"]]: string } = {
 export interface ReadyOptions {
   /** Whether it takes lifecycle events, too. */
   readonly lifecycle: boolean
+  /**
+   * That it acknowledges what it has handled, and how many events it wants to have at a time that it has not; 0 for none.
+   * Absent in workers that do not acknowledge: what is handed to them is theirs.
+   */
+  readonly prefetch?: number | undefined
+  /** How often an event is handed out whose handler fails, before it becomes a dead letter; default 1. */
+  readonly maxAttempts?: number | undefined
 }
+
+/**
+ * How many deliveries are acknowledged at once.
+ *
+ * @since 0.1.0
+ */
+export const maxAcknowledged = 50
 
 /**
  * Constructors and matchers of `FromClient`.
@@ -108,9 +131,24 @@ export type FromServer = Data.TaggedEnum<{
   Heartbeat: {}
   /** The broker goes away, or does not know this worker (any more): connect again. */
   Quit: {}
-  /** An event to handle: the text of `{"<event>": {…}}`. `origin` is the text of its `Origin`, absent in the original. */
-  Trigger: { readonly json: string; readonly origin?: string | undefined }
+  /**
+   * An event to handle: the text of `{"<event>": {…}}`. `origin` is the text of its `Origin`, absent in the original;
+   * `delivery` is there where it is to be acknowledged.
+   */
+  Trigger: { readonly json: string; readonly origin?: string | undefined; readonly delivery?: Delivery | undefined }
 }>
+
+/**
+ * One handing over of an event.
+ *
+ * @since 0.1.0
+ */
+export interface Delivery {
+  /** The event's name in its vhost, the same with every delivery of it. */
+  readonly id: string
+  /** How often it was handed out, this time included. */
+  readonly attempt: number
+}
 
 /**
  * Where an event comes from, as the broker knows it; a page cannot pretend any of it.
@@ -156,10 +194,17 @@ const frames: (command: FromClient) => Frames = FromClient.$match({
   DescribeChannel: ({ channel }) => ["DC", channel],
   ListSubscribers: ({ after, channel }) => ["LS", channel, String(after)],
   Disconnect: ({ by, who }) => ["DB", by, who],
-  Ready: ({ options }) => options === undefined ? ["RD"] : ["RD", JSON.stringify(options)],
+  Ready: ({ options }) => options === undefined ? ["RD"] : ready(options),
+  Acknowledge: ({ deliveries }) => ["AK", ...deliveries],
+  Return: ({ delivery, reason }) => ["NK", delivery, reason],
   Heartbeat: () => ["HB"],
   Quit: () => ["QT"]
 })
+
+const ready = ({ prefetch, ...options }: ReadyOptions): Frames =>
+  prefetch === undefined
+    ? ["RD", JSON.stringify(options)]
+    : ["RD", "ack", String(prefetch), JSON.stringify(options)]
 
 /**
  * Reads what a backend says. Fails with what the broker answers: 400 for a missing or empty argument and for an unknown
@@ -206,7 +251,13 @@ export const decodeFromClient = (frames: Frames): Result.Result<FromClient, BadR
         ? Result.succeed(FromClient.Disconnect({ by: first, who: second }))
         : need("sid or uid and which")
     case "RD":
-      return Result.succeed(FromClient.Ready({ options: readyOptions(extra(frames, 0)) }))
+      return Result.succeed(FromClient.Ready({ options: readyOptions(frames) }))
+    case "AK":
+      return first ? Result.succeed(FromClient.Acknowledge({ deliveries: frames.slice(1) })) : need("a delivery")
+    case "NK":
+      return first
+        ? Result.succeed(FromClient.Return({ delivery: first, reason: second ?? "" }))
+        : need("a delivery")
     case "HB":
       return Result.succeed(FromClient.Heartbeat())
     case "QT":
@@ -233,8 +284,16 @@ const arity: Record<string, number> = { OC: 1, CC: 1, BC: 3, BX: 4, AT: 2, BA: 1
 const extra = (frames: Frames, arity: number): string | undefined =>
   frames.length <= arity + 1 ? undefined : frames.find((frame, index) => index > arity && frame.startsWith("{"))
 
-const readyOptions = (options: string | undefined): ReadyOptions | undefined =>
-  options === undefined ? undefined : { lifecycle: Json.parseObjectOrEmpty(options).lifecycle === true }
+const readyOptions = (frames: Frames): ReadyOptions | undefined => {
+  const options = extra(frames, 0)
+  if (options === undefined) return undefined
+  const { lifecycle, maxAttempts } = Json.parseObjectOrEmpty(options)
+  return {
+    lifecycle: lifecycle === true,
+    ...frames[1] === "ack" && { prefetch: Math.max(0, place(frames[2])) },
+    ...typeof maxAttempts === "number" && { maxAttempts }
+  }
+}
 
 const place = (text: string | undefined): number => {
   const number = Number(text)
@@ -255,7 +314,10 @@ export const encodeFromServer: (command: FromServer) => Frames = FromServer.$mat
   Failure: ({ code }) => ["ER", String(code)],
   Heartbeat: () => ["HB"],
   Quit: () => ["QT"],
-  Trigger: ({ json, origin }) => origin === undefined ? ["TR", json] : ["TR", json, origin]
+  Trigger: ({ delivery, json, origin }) => {
+    const frames = delivery === undefined ? ["TR", json] : ["TR", json, delivery.id, String(delivery.attempt)]
+    return origin === undefined ? frames : [...frames, origin]
+  }
 })
 
 /**
@@ -280,12 +342,15 @@ export const decodeFromServer = (frames: Frames): Result.Result<FromServer, Mess
       return Result.succeed(FromServer.Quit())
     case "TR":
       return first !== undefined
-        ? Result.succeed(FromServer.Trigger({ json: first, origin: extra(frames, 1) }))
+        ? Result.succeed(FromServer.Trigger({ json: first, origin: extra(frames, 1), delivery: deliveryIn(frames) }))
         : malformed("TR has no event")
     default:
       return malformed(`the broker's command ${JSON.stringify(String(command).slice(0, 20))} is unknown`)
   }
 }
+
+const deliveryIn = ([_, __, id, attempt]: Frames): Delivery | undefined =>
+  id === undefined || id === "" || id.startsWith("{") ? undefined : { id, attempt: Math.max(1, place(attempt)) }
 
 /**
  * Writes an origin.

@@ -54,6 +54,10 @@ export interface Options {
   readonly queueCapacity?: number | undefined
   /** How many bytes these events may have together, default 64 MiB. Beyond it triggers are refused, 597. */
   readonly queueSize?: number | undefined
+  /** How many dead letters a vhost keeps, default 1000. Beyond it the oldest are dropped, and counted. */
+  readonly deadLetterCapacity?: number | undefined
+  /** How many bytes of memory these may have together, default 16 MiB. Beyond it the oldest are dropped, and counted. */
+  readonly deadLetterSize?: number | undefined
   /** How long lifecycle events are kept when no worker that takes them is there, default 1 minute; then they are dropped. */
   readonly lifecycleRetention?: Duration.Input | undefined
   /** How many bytes of JSON a page may tell of itself when it subscribes, default 4096. Beyond it 400. */
@@ -98,6 +102,8 @@ export const defaults: Resolved = {
   missedHeartbeats: 3,
   queueCapacity: 10_000,
   queueSize: 64 * 1_048_576,
+  deadLetterCapacity: 1000,
+  deadLetterSize: 16 * 1_048_576,
   lifecycleRetention: Duration.minutes(1),
   memberDataSize: 4096,
   maxChannels: 100_000,
@@ -130,6 +136,8 @@ export const make = (options: Options = {}): BrokerConfig["Service"] => ({
   missedHeartbeats: options.missedHeartbeats ?? defaults.missedHeartbeats,
   queueCapacity: options.queueCapacity ?? defaults.queueCapacity,
   queueSize: options.queueSize ?? defaults.queueSize,
+  deadLetterCapacity: options.deadLetterCapacity ?? defaults.deadLetterCapacity,
+  deadLetterSize: options.deadLetterSize ?? defaults.deadLetterSize,
   lifecycleRetention: Duration.fromInputUnsafe(options.lifecycleRetention ?? defaults.lifecycleRetention),
   memberDataSize: options.memberDataSize ?? defaults.memberDataSize,
   maxChannels: options.maxChannels ?? defaults.maxChannels,

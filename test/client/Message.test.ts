@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Queue, Redacted, type Scope, Stream } from "effect"
 import * as Message from "../../src/client/Message.ts"
 import { Client, Kosmonaut, Worker } from "../../src/index.ts"
+import type { Event, Origin } from "../../src/protocol/Command.ts"
 import { ChannelNotFoundError } from "../../src/protocol/KosmonautError.ts"
 import * as Browser from "../harness/Browser.ts"
 import { eventually } from "../harness/eventually.ts"
@@ -30,17 +31,20 @@ const makeClient = () => {
 
 const event = { event: "chat/say", data: { text: "hi", channel: "forged", sid: "forged", uid: "root" } }
 
+const made = (client: Client.Client["Service"], triggered: Event, origin?: Origin) =>
+  Message.make(client, { event: triggered, origin, delivery: undefined })
+
 describe("Message", () => {
   it("is what was triggered, by whom the broker says", () => {
     const { client } = makeClient()
-    const message = Message.make(client, event, { sid: "s", uid: "joe", channel: "room" })
+    const message = made(client, event, { sid: "s", uid: "joe", channel: "room" })
     assert.deepInclude(message, { ...event, sid: "s", uid: "joe", channel: "room", attempt: 1 })
   })
 
   it("believes nothing that its data say where the broker says something", () => {
     const { client } = makeClient()
     for (const origin of [{ sid: "s" }, {}, { traceparent: "t" }]) {
-      assert.deepInclude(Message.make(client, event, origin), {
+      assert.deepInclude(made(client, event, origin), {
         sid: "sid" in origin ? "s" : undefined,
         uid: undefined,
         channel: undefined
@@ -50,9 +54,9 @@ describe("Message", () => {
 
   it("is by whom its data say where the broker says nothing, as the original, which names no user", () => {
     const { client } = makeClient()
-    assert.deepInclude(Message.make(client, event), { sid: "forged", uid: undefined, channel: "forged" })
+    assert.deepInclude(made(client, event), { sid: "forged", uid: undefined, channel: "forged" })
     for (const data of [{}, { sid: 7, channel: null }, { sid: {}, channel: ["room"] }]) {
-      assert.deepInclude(Message.make(client, { event: "e", data }), {
+      assert.deepInclude(made(client, { event: "e", data }), {
         sid: undefined,
         uid: undefined,
         channel: undefined
@@ -63,7 +67,7 @@ describe("Message", () => {
   it.effect("answers a channel, or the page that triggered it", () =>
     Effect.gen(function*() {
       const { asked, client } = makeClient()
-      const message = Message.make(client, event, { sid: "s" })
+      const message = made(client, event, { sid: "s" })
       yield* message.broadcastReply("room", "hello", { n: 1 })
       yield* message.broadcastReply("room", "bare")
       yield* message.broadcastCopy("room")
@@ -83,7 +87,7 @@ describe("Message", () => {
   it.effect("has other data and still copies those that came", () =>
     Effect.gen(function*() {
       const { asked, client } = makeClient()
-      const message = Message.make(client, event, { sid: "s", uid: "joe" })
+      const message = made(client, event, { sid: "s", uid: "joe" })
       const other = Message.withData(message, 7)
       assert.strictEqual(other.data, 7)
       assert.deepInclude(other, { event: "chat/say", sid: "s", uid: "joe" })

@@ -7,6 +7,7 @@
  */
 
 import type * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -20,11 +21,14 @@ import {
   decodeEvent,
   decodeFromServer,
   decodeOrigin,
+  type Delivery,
   encodeFromClient,
   type Event,
   FromClient,
   type FromServer,
-  type Origin
+  maxAcknowledged,
+  type Origin,
+  type ReadyOptions
 } from "../../protocol/Command.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import type { Frames } from "../../protocol/Frame.ts"
@@ -41,6 +45,15 @@ export type ProtocolError = Exclude<AnswerError, UnauthorizedError> | MessageDec
 export interface Arrived {
   readonly event: Event
   readonly origin: Origin | undefined
+  /** The way to say what has become of it, where the broker wants to know. */
+  readonly delivery: Delivered | undefined
+}
+
+/** An event that is the broker's until it is acknowledged. Whatever is said once its connection has gone is for nobody. */
+export interface Delivered extends Delivery {
+  readonly acknowledgeUnsafe: () => void
+  /** Gives it back, for whoever is next; with a reason where its handler failed. */
+  readonly giveBackUnsafe: (reason: string) => void
 }
 
 /** What arrives. */
@@ -51,6 +64,11 @@ export type Inbox = Queue.Queue<Item, UnauthorizedError | Cause.Done>
 
 /** A worker's standing connection. */
 export interface Connection {
+  /**
+   * Wants no more events: what arrives from now on is given back. `false` from a broker that does not know how, and then
+   * nothing has changed.
+   */
+  readonly pause: Effect.Effect<boolean>
   /** Says goodbye: the broker sends no more. */
   readonly quit: Effect.Effect<void>
   /** After `quit`, waits until all that was on its way has come into the inbox. */
@@ -62,8 +80,8 @@ export interface Options {
   readonly transport: Transport["Service"]
   readonly endpoint: Endpoint
   readonly inbox: Inbox
-  /** Whether to take lifecycle events. */
-  readonly lifecycle: boolean
+  /** What it says of itself when it is ready. */
+  readonly ready: ReadyOptions
   readonly state: SubscriptionRef.SubscriptionRef<ConnectionState>
   readonly reconnect: Schedule.Schedule<unknown, ConnectionError>
   readonly heartbeatInterval: Duration.Duration
@@ -74,26 +92,29 @@ export interface Options {
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Connection, never, Scope.Scope> {
   const { endpoint, inbox, state } = options
   const { address } = endpoint
-  let session: Session | undefined
+  let session: Outgoing | undefined
   let quitting = false
   let lost: ConnectionError | undefined
   let troubled = false
+  let paused = false
+  // Whether the broker has shown that it wants to hear what becomes of events.
+  let acknowledges = false
 
-  const read = Effect.fnUntraced(function*(from: Session) {
+  const read = Effect.fnUntraced(function*(from: Session, outgoing: Outgoing) {
     const frames = yield* Effect.timeoutOrElse(from.pull, {
       duration: options.silenceTimeout,
       orElse: () => Effect.fail(new ConnectionError({ address, reason: "Silent" }))
     })
-    for (const message of frames) yield* receive(message)
+    for (const message of frames) yield* receive(message, outgoing)
   })
 
-  const receive = Effect.fnUntraced(function*(frames: Frames) {
+  const receive = Effect.fnUntraced(function*(frames: Frames, outgoing: Outgoing) {
     const decoded = decodeFromServer(frames)
     if (Result.isFailure(decoded)) return yield* troubling(decoded.failure)
     const command = decoded.success
     switch (command._tag) {
       case "Trigger":
-        return yield* arrived(command)
+        return yield* arrived(command, outgoing)
       case "Heartbeat":
         return yield* connected
       case "Quit":
@@ -106,15 +127,22 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         return yield* troubling(new MessageDecodeError({ detail: `a worker was told ${command._tag}` }))
     }
   })
-  const arrived = ({ json, origin }: Extract<FromServer, { _tag: "Trigger" }>) =>
-    Result.match(decodeEvent(json), {
-      onFailure: troubling,
-      onSuccess: (event) =>
-        Queue.offer(
-          inbox,
-          Result.succeed({ event, origin: origin === undefined ? undefined : decodeOrigin(origin) })
-        )
+  const arrived = ({ delivery, json, origin }: Extract<FromServer, { _tag: "Trigger" }>, outgoing: Outgoing) => {
+    const delivered = delivery && deliveredBy(delivery, outgoing)
+    acknowledges ||= delivered !== undefined
+    return Result.match(decodeEvent(json), {
+      // Nobody else could read it either.
+      onFailure: (error) => {
+        delivered?.giveBackUnsafe(error.message)
+        return troubling(error)
+      },
+      onSuccess: (event): Effect.Effect<unknown> => {
+        if (paused && delivered !== undefined) return Effect.sync(() => delivered.giveBackUnsafe(""))
+        const from = origin === undefined ? undefined : decodeOrigin(origin)
+        return Queue.offer(inbox, Result.succeed({ event, origin: from, delivery: delivered }))
+      }
     })
+  }
   const troubling = (error: ProtocolError) =>
     Effect.andThen(Metric.update(ClientMetrics.protocolErrors, 1), Queue.offer(inbox, Result.fail(error)))
 
@@ -133,18 +161,32 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     troubled = true
   })
 
+  const ready = () => FromClient.Ready({ options: paused ? { ...options.ready, prefetch: 0 } : options.ready })
+  const say = (to: Outgoing, command: FromClient) =>
+    Effect.suspend(() => {
+      const sent = Deferred.makeUnsafe<void>()
+      Queue.offerUnsafe(to.line, { command, sent })
+      return Effect.raceFirst(Deferred.await(sent), Deferred.await(to.ended))
+    })
+
   // One connection, from its making to its end, which is always a failure.
   const connect = Effect.gen(function*() {
     yield* SubscriptionRef.set(state, ConnectionState.Connecting())
     const opened = yield* options.transport.session(endpoint)
-    session = opened
-    yield* opened.send(encodeFromClient(FromClient.Ready({ options: { lifecycle: options.lifecycle } })))
+    const outgoing: Outgoing = { line: yield* Queue.unbounded<Saying>(), ended: yield* Deferred.make<void>() }
+    yield* Effect.addFinalizer(() => Deferred.succeed(outgoing.ended, undefined))
+    session = outgoing
+    yield* opened.send(encodeFromClient(ready()))
     // One that cannot be sent is no end: what has arrived is still to be read, and reading will say what is wrong.
     const beat = Effect.delay(
       Effect.ignore(opened.send(encodeFromClient(FromClient.Heartbeat()))),
       options.heartbeatInterval
     )
-    return yield* Effect.raceFirst(Effect.forever(read(opened)), Effect.forever(beat))
+    return yield* Effect.raceAllFirst([
+      Effect.forever(read(opened, outgoing)),
+      Effect.forever(beat),
+      Effect.forever(speak(opened, outgoing))
+    ])
   }).pipe(
     Effect.scoped,
     Effect.ensuring(Effect.sync(() => session = undefined))
@@ -186,12 +228,72 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   const fiber = yield* Effect.forkScoped(keep)
   return {
+    pause: Effect.suspend(() => {
+      if (!acknowledges) return Effect.succeed(false)
+      paused = true
+      return Effect.as(session === undefined ? Effect.void : say(session, ready()), true)
+    }),
     quit: Effect.suspend(() => {
       quitting = true
-      return session === undefined
-        ? Fiber.interrupt(fiber)
-        : Effect.ignore(session.send(encodeFromClient(FromClient.Quit())))
+      return session === undefined ? Fiber.interrupt(fiber) : say(session, FromClient.Quit())
     }),
     ended: Effect.asVoid(Fiber.await(fiber))
   }
 })
+
+/** What is to be said on one connection, in order. */
+interface Outgoing {
+  readonly line: Queue.Queue<Saying>
+  /** Done when the connection has ended, and nothing more is said. */
+  readonly ended: Deferred.Deferred<void>
+}
+
+interface Saying {
+  readonly command: FromClient
+  /** Done when it has been said. */
+  readonly sent: Deferred.Deferred<void> | undefined
+}
+
+const deliveredBy = (delivery: Delivery, outgoing: Outgoing): Delivered => ({
+  ...delivery,
+  acknowledgeUnsafe: () => {
+    const command = FromClient.Acknowledge({ deliveries: [delivery.id] })
+    Queue.offerUnsafe(outgoing.line, { command, sent: undefined })
+  },
+  giveBackUnsafe: (reason) => {
+    const command = FromClient.Return({ delivery: delivery.id, reason: oneLine(reason) })
+    Queue.offerUnsafe(outgoing.line, { command, sent: undefined })
+  }
+})
+
+// Says what is to be said, many acknowledgements at once. What cannot be said is no end: reading will say what is wrong.
+const speak = (to: Session, { line }: Outgoing): Effect.Effect<void> =>
+  Effect.flatMap(
+    Queue.takeAll(line),
+    (sayings) =>
+      Effect.forEach(together(sayings), ({ command, sent }) =>
+        Effect.andThen(
+          Effect.ignore(to.send(encodeFromClient(command))),
+          sent === undefined ? Effect.void : Deferred.succeed(sent, undefined)
+        ), { discard: true })
+  )
+
+const together = (sayings: ReadonlyArray<Saying>): ReadonlyArray<Saying> => {
+  const said: Array<Saying> = []
+  let deliveries: Array<string> = []
+  for (const saying of sayings) {
+    if (saying.command._tag === "Acknowledge" && deliveries.length > 0 && deliveries.length < maxAcknowledged) {
+      deliveries.push(...saying.command.deliveries)
+    } else if (saying.command._tag === "Acknowledge") {
+      deliveries = [...saying.command.deliveries]
+      said.push({ ...saying, command: FromClient.Acknowledge({ deliveries }) })
+    } else {
+      deliveries = []
+      said.push(saying)
+    }
+  }
+  return said
+}
+
+// A frame of classic TCP is a line, and a person reads it.
+const oneLine = (reason: string): string => reason.replace(/\s+/g, " ").toWellFormed().slice(0, 500)

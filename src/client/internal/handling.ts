@@ -2,6 +2,7 @@
  * One event with its handler: its span, which goes on from the trigger's, its metrics, and its name on what is logged.
  */
 
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -11,17 +12,18 @@ import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import type { Message } from "../Message.ts"
+import type { Arrived, Delivered } from "./connection.ts"
 
-/** Runs a handler on a message; `traceparent` is the span that the event belongs to. */
+/** Runs a handler on an event that has arrived, as this message, and says what has become of it. */
 export const run = <A, E, R>(
+  { delivery, origin }: Arrived,
   message: Message,
-  traceparent: string | undefined,
   endpoint: Endpoint,
   handler: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Trace.span("Worker.handle", () => spanOptions(message, traceparent, endpoint), () => handler).pipe(
+  Trace.span("Worker.handle", () => spanOptions(message, origin?.traceparent, endpoint), () => handler).pipe(
     Effect.annotateLogs("kosmonaut.event", message.event),
-    measured
+    (handler) => measured(handler, delivery)
   )
 
 // (Source: OpenTelemetry's semantic conventions for messaging.)
@@ -48,12 +50,16 @@ const spanOptions = (
   }
 }
 
-const measured = <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+const measured = <A, E, R>(
+  handler: Effect.Effect<A, E, R>,
+  delivery: Delivered | undefined
+): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     const clock = fiber.getRef(Clock.Clock)
     const started = clock.currentTimeNanosUnsafe()
     return Effect.onExit(handler, (exit) =>
       Effect.sync(() => {
+        if (delivery !== undefined) settleUnsafe(delivery, exit)
         const outcome = Exit.isSuccess(exit) ? "handled" : Exit.hasInterrupts(exit) ? "interrupted" : "failed"
         eventsBy(outcome).updateUnsafe(1, fiber.context)
         ClientMetrics.eventSeconds.updateUnsafe(
@@ -62,5 +68,17 @@ const measured = <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E,
         )
       }))
   })
+
+const settleUnsafe = (delivery: Delivered, exit: Exit.Exit<unknown, unknown>): void => {
+  if (Exit.isSuccess(exit)) delivery.acknowledgeUnsafe()
+  else if (Exit.hasInterrupts(exit)) delivery.giveBackUnsafe("")
+  else delivery.giveBackUnsafe(reasonOf(exit.cause))
+}
+
+// Never empty, which would say that nothing failed.
+const reasonOf = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause)
+  return (error instanceof Error ? `${error.name}: ${error.message}` : String(error)) || "it failed"
+}
 
 const eventsBy = MetricFamily.make(ClientMetrics.events, "outcome")

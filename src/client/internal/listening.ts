@@ -1,8 +1,10 @@
 /**
  * Runs handlers on what comes into an inbox, and ends in order.
  *
- * Interrupted, it says goodbye, finishes all that was received, and leaves; that takes at most `drainTimeout`. When a
- * handler fails it says goodbye as well, but finishes only what is in hand and leaves the rest.
+ * At the end it wants no more events, gives back at once those whose handling has not begun, finishes those in hand, and
+ * then says goodbye; that takes at most `drainTimeout`, and what is not finished then is given back too. From a broker to
+ * which nothing can be given back it says goodbye first and finishes all that was received, when it is interrupted, or
+ * what is in hand, when a handler has failed.
  */
 
 import * as Deferred from "effect/Deferred"
@@ -10,7 +12,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import type { Connection, Inbox, Item } from "./connection.ts"
@@ -29,7 +33,9 @@ export const run = Effect.fnUntraced(function*<E, R>(
 ): Effect.fn.Return<never, UnauthorizedError | E, R | Scope.Scope> {
   const { connection, inbox } = yield* options.open
   const failed = yield* Deferred.make<never, UnauthorizedError | E>()
+  const idle = Latch.makeUnsafe(true)
   let inHand = 0
+  let draining = false
 
   // Only the end of the inbox is an end; a handler's failure is one, whatever it is called.
   const next = Effect.asSome(Queue.take(inbox)).pipe(Effect.catchTag("Done", () => Effect.succeedNone))
@@ -37,8 +43,15 @@ export const run = Effect.fnUntraced(function*<E, R>(
     for (;;) {
       const item = yield* next
       if (item._tag === "None") return
+      if (draining && giveBackUnsafe(item.value)) continue
       inHand++
-      yield* Effect.ensuring(handle(item.value), Effect.sync(() => inHand--))
+      idle.closeUnsafe()
+      yield* Effect.ensuring(
+        handle(item.value),
+        Effect.sync(() => {
+          if (--inHand === 0) idle.openUnsafe()
+        })
+      )
     }
   }).pipe(Effect.catchCause((cause) => Deferred.failCause(failed, cause)))
   const consumers = yield* Effect.forEach(
@@ -47,8 +60,15 @@ export const run = Effect.fnUntraced(function*<E, R>(
   )
 
   const drain = Effect.fnUntraced(function*(exit: Exit.Exit<unknown, unknown>) {
+    draining = true
+    const acknowledges = yield* connection.pause
+    if (acknowledges) {
+      const waiting = yield* Effect.orElseSucceed(Queue.clear(inbox), () => [])
+      waiting.forEach(giveBackUnsafe)
+      yield* idle.await
+    }
     yield* connection.quit
-    if (Exit.hasInterrupts(exit)) {
+    if (Exit.hasInterrupts(exit) && !acknowledges) {
       yield* connection.ended
       yield* Queue.end(inbox)
     } else {
@@ -56,14 +76,25 @@ export const run = Effect.fnUntraced(function*<E, R>(
     }
     yield* Fiber.awaitAll(consumers)
   })
-  const giveUp = Effect.suspend(() =>
-    Effect.logWarning(
-      `Stopped after ${Duration.format(options.drainTimeout)}: interrupted ${inHand} that were being handled, ` +
-        `${Queue.sizeUnsafe(inbox)} more that were received are lost`
+  // Those in hand are given back by their interruption, and what was never begun by the goodbye.
+  const giveUp = Effect.gen(function*() {
+    const interrupted = inHand
+    yield* Fiber.interruptAll(consumers)
+    yield* Effect.timeoutOption(connection.quit, "1 second")
+    yield* Effect.logWarning(
+      `Stopped after ${Duration.format(options.drainTimeout)}: interrupted ${interrupted} that were being handled, ` +
+        `${Queue.sizeUnsafe(inbox)} more that were received are not handled here`
     )
-  )
+  })
   yield* Effect.addFinalizer((exit) =>
     Effect.timeoutOrElse(drain(exit), { duration: options.drainTimeout, orElse: () => giveUp })
   )
   return yield* Deferred.await(failed)
 })
+
+// Whether it could be: what came without a delivery is ours to handle.
+const giveBackUnsafe = (item: Item): boolean => {
+  if (Result.isFailure(item) || item.success.delivery === undefined) return false
+  item.success.delivery.giveBackUnsafe("")
+  return true
+}

@@ -208,6 +208,10 @@ const attend = (vhost: Vhost, peer: Peer, command: FromClient): Effect.Effect<vo
         vhost.lobby.heard(peer.identity, peer.connection),
         (known) => known ? Effect.void : dismiss(peer)
       )
+    case "Acknowledge":
+      return vhost.lobby.acknowledge(peer.identity, peer.connection, command.deliveries)
+    case "Return":
+      return vhost.lobby.giveBack(peer.identity, peer.connection, command.delivery, command.reason)
     case "Quit":
       return Effect.andThen(
         vhost.lobby.leave(peer.identity, peer.connection),
@@ -223,8 +227,10 @@ const workerOf = (peer: Peer, options: ReadyOptions | undefined): Worker => ({
   id: peer.identity,
   connection: peer.connection,
   lifecycle: options?.lifecycle === true,
-  deliverUnsafe: (json, origin, settled) =>
-    peer.sendUnsafe(encodeFromServer(FromServer.Trigger({ json, origin: options && origin })), settled),
+  prefetch: options?.prefetch,
+  maxAttempts: options?.maxAttempts ?? 1,
+  deliverUnsafe: (json, origin, settled, delivery) =>
+    peer.sendUnsafe(encodeFromServer(FromServer.Trigger({ json, origin: options && origin, delivery })), settled),
   heartbeatUnsafe: () => peer.sendUnsafe(encodeFromServer(FromServer.Heartbeat())),
   dismiss: dismiss(peer)
 })

@@ -1,10 +1,13 @@
 /**
  * The workers of one vhost and the events that wait for them.
  *
- * Every event goes to exactly one worker, round robin over those that are ready, in the order of the triggers. While no
- * worker is ready events wait, up to a bound; beyond it a trigger fails and nothing is dropped without a word. An event
- * that could not be handed over goes back to the head of the line. Once handed over it is the worker's: delivery is at
- * most once.
+ * Every event goes to one worker, in the order of the triggers: to the least loaded that wants more, round robin over
+ * equals. While there is none events wait, up to a bound; beyond it a trigger fails and nothing is dropped without a word.
+ *
+ * An event stays the lobby's until a worker has acknowledged it: delivery is at least once. What a worker has not
+ * acknowledged goes back to its old place in the line when it leaves, when it is taken for dead, when its connection ends
+ * or when it gives it back. One whose handler failed as often as it may becomes a dead letter. To a worker that does not
+ * acknowledge, as the original's, an event is handed over once and for all.
  *
  * Lifecycle events go only to workers that take them, in order with the others. They wait in a line of their own, so that
  * nobody's triggers are refused for them: beyond the same bound the oldest are dropped, and counted. They are kept from
@@ -14,12 +17,15 @@
  */
 
 import * as Clock from "effect/Clock"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Hex from "effect/encoding/Hex"
 import * as Iterable from "effect/Iterable"
-import type { Event } from "../../protocol/Command.ts"
+import type { Delivery, Event } from "../../protocol/Command.ts"
 import { envelopeSize } from "../../protocol/Frame.ts"
 import { InternalError } from "../../protocol/KosmonautError.ts"
+import type { DeadLetters } from "./DeadLetters.ts"
 import * as Line from "./internal/line.ts"
 
 /**
@@ -34,11 +40,16 @@ export interface Worker {
   readonly connection: unknown
   /** Whether it takes lifecycle events. */
   readonly lifecycle: boolean
+  /** How many events it wants to have that it has not acknowledged; `undefined` for one that does not acknowledge. */
+  readonly prefetch: number | undefined
+  /** How often an event is handed out whose handler fails, before it becomes a dead letter. */
+  readonly maxAttempts: number
   /** Hands over an event; `settled` hears exactly once whether that worked. Never waits. */
   readonly deliverUnsafe: (
     json: string,
     origin: string | undefined,
-    settled: (delivered: boolean) => void
+    settled: (delivered: boolean) => void,
+    delivery: Delivery | undefined
   ) => void
   /** Tells it that the broker lives. */
   readonly heartbeatUnsafe: () => void
@@ -56,6 +67,10 @@ export interface Lobby {
   readonly join: (worker: Worker) => Effect.Effect<void>
   /** A sign of life, which is answered with one. `false` says that no such worker is known (on this connection). */
   readonly heard: (id: string, connection?: unknown) => Effect.Effect<boolean>
+  /** A worker has handled events. What it has not been given, or has given back, is nothing. */
+  readonly acknowledge: (id: string, connection: unknown, deliveries: ReadonlyArray<string>) => Effect.Effect<void>
+  /** A worker has not: its handler failed, for this reason, or it gives the event back, for none. */
+  readonly giveBack: (id: string, connection: unknown, delivery: string, reason: string) => Effect.Effect<void>
   /** A worker leaves. Where `connection` is given, only if it is still on that one. */
   readonly leave: (id: string, connection?: unknown) => Effect.Effect<void>
   /** Gives an event, the text of `{"<event>": {…}}`, to a worker or puts it in line. `origin` is the text of its origin. */
@@ -96,6 +111,12 @@ export interface LobbyCounters {
   readonly refused: number
   /** Lifecycle events that were dropped since too many wait, since nobody came for them or since no worker could read them. */
   readonly dropped: number
+  /** Events that were acknowledged. */
+  readonly acknowledged: number
+  /** Events that went back to the line after they had been handed over. */
+  readonly redelivered: number
+  /** Events that are handed over and not acknowledged, now. */
+  readonly unacknowledged: number
   /** Events that wait, lifecycle events too, now. */
   readonly waiting: number
   /** Workers, now. */
@@ -110,6 +131,13 @@ interface Member {
   unsettled: number
   /** Not after a failed delivery, until it is heard again. */
   ready: boolean
+  /** What it has and has not acknowledged, by the events' names. */
+  readonly inHand: Map<string, InHand>
+}
+
+interface InHand {
+  readonly event: Line.Waiting
+  readonly line: Line.Line
 }
 
 /** How many events may be on their way into one worker's connection. */
@@ -128,6 +156,8 @@ export const make = (options: {
   readonly lifecycleRetention: Duration.Duration
   /** What a worker's connection carries, in bytes. */
   readonly maxMessageSize: number
+  /** Where events go whose handlers have failed as often as they may. */
+  readonly deadLetters: DeadLetters
 }): Lobby => {
   const interval = Duration.toMillis(options.heartbeatInterval)
   const largest = options.maxMessageSize - envelopeSize
@@ -136,6 +166,8 @@ export const make = (options: {
   const retention = Duration.toMillis(options.lifecycleRetention)
   // Until when lifecycle events are kept.
   let attendedUntil = nobody
+  // What tells its events from those of every other lobby, also of an earlier one.
+  const name = Hex.encode(SecureRandom.randomBytesUnsafe(6))
   // The first member is the next in turn; whoever was served goes to the end.
   const members = new Map<string, Member>()
   const counters = {
@@ -143,6 +175,9 @@ export const make = (options: {
     delivered: 0,
     refused: 0,
     dropped: 0,
+    acknowledged: 0,
+    redelivered: 0,
+    unacknowledged: 0,
     get waiting() {
       return events.length + lifecycle.length
     },
@@ -151,22 +186,28 @@ export const make = (options: {
     }
   }
 
+  // What is handed over and not acknowledged may have to wait again.
+  let sizeInHand = 0
   const isFull = (line: Line.Line, size: number) =>
-    line.length >= options.queueCapacity || line.size + size > options.queueSize
+    line.length + counters.unacknowledged >= options.queueCapacity ||
+    line.size + sizeInHand + size > options.queueSize
 
   const append = (line: Line.Line, event: { json: string; origin: string | undefined; size: number }) => {
-    line.append({ ...event, number: counters.accepted++ })
+    line.append({ ...event, number: counters.accepted++, attempts: 0 })
     dispatch()
   }
 
   const nextInTurn = (line: Line.Line): Member | undefined => {
-    for (const [id, member] of members) {
+    let next: Member | undefined
+    for (const member of members.values()) {
       if (!canTake(member) || (line === lifecycle && !member.worker.lifecycle)) continue
-      members.delete(id)
-      members.set(id, member)
-      return member
+      if (next === undefined || member.inHand.size < next.inHand.size) next = member
+      if (next.inHand.size === 0) break
     }
-    return undefined
+    if (next === undefined) return undefined
+    members.delete(next.worker.id)
+    members.set(next.worker.id, next)
+    return next
   }
 
   // The oldest event that somebody takes.
@@ -196,17 +237,57 @@ export const make = (options: {
   }
 
   const deliver = (member: Member, event: Line.Waiting, line: Line.Line) => {
+    const acknowledges = member.worker.prefetch !== undefined
+    const id = `${name}-${event.number.toString(36)}`
+    if (acknowledges) hold(member, id, { event, line })
     member.unsettled++
-    member.worker.deliverUnsafe(event.json, event.origin, (delivered) => {
+    const settled = (delivered: boolean) => {
       member.unsettled--
       if (delivered) {
         counters.delivered++
       } else {
         member.ready = false
-        line.putBack(event)
+        if (!acknowledges) line.putBack(event)
+        // It has not had it; where it has gone meanwhile the event is back already.
+        else if (release(member, id)) line.putBack({ ...event, attempts: event.attempts - 1 })
       }
       dispatch()
-    })
+    }
+    if (acknowledges) event.attempts++
+    member.worker.deliverUnsafe(
+      event.json,
+      event.origin,
+      settled,
+      acknowledges ? { id, attempt: event.attempts } : undefined
+    )
+  }
+
+  const hold = (member: Member, id: string, inHand: InHand) => {
+    member.inHand.set(id, inHand)
+    counters.unacknowledged++
+    sizeInHand += inHand.event.size
+  }
+  const release = (member: Member, id: string): InHand | undefined => {
+    const inHand = member.inHand.get(id)
+    if (inHand === undefined) return undefined
+    member.inHand.delete(id)
+    counters.unacknowledged--
+    sizeInHand -= inHand.event.size
+    return inHand
+  }
+
+  // The latest first, so that each goes before the one before it.
+  const takeBack = (member: Member) => {
+    for (const id of [...member.inHand.keys()].reverse()) {
+      const { event, line } = release(member, id)!
+      counters.redelivered++
+      line.putBack(event)
+    }
+  }
+  const remove = (id: string, member: Member) => {
+    members.delete(id)
+    takeBack(member)
+    dispatch()
   }
 
   const dropOldest = () => {
@@ -232,7 +313,7 @@ export const make = (options: {
   }
 
   const dismiss = (id: string, member: Member) => {
-    members.delete(id)
+    remove(id, member)
     return member.worker.dismiss
   }
 
@@ -240,7 +321,10 @@ export const make = (options: {
     join: (worker) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
         const known = find(worker.id, worker.connection)
-        const member = known ?? { worker, lastHeard: now, lastGreeted: now, unsettled: 0, ready: true }
+        const member = known ??
+          { worker, lastHeard: now, lastGreeted: now, unsettled: 0, ready: true, inHand: new Map() }
+        const earlier = members.get(worker.id)
+        if (known === undefined && earlier !== undefined) takeBack(earlier)
         if (known === undefined) members.set(worker.id, member)
         member.worker = worker
         hear(member, now)
@@ -253,9 +337,35 @@ export const make = (options: {
         return member !== undefined
       }),
 
+    acknowledge: (id, connection, deliveries) =>
+      Effect.sync(() => {
+        const member = find(id, connection)
+        if (member === undefined) return
+        for (const delivery of deliveries) if (release(member, delivery) !== undefined) counters.acknowledged++
+        dispatch()
+      }),
+
+    giveBack: (id, connection, delivery, reason) =>
+      Effect.suspend(() => {
+        const member = find(id, connection)
+        const inHand = member && release(member, delivery)
+        if (inHand === undefined) return Effect.void
+        const { event, line } = inHand
+        if (reason !== "" && event.attempts >= member!.worker.maxAttempts) {
+          dispatch()
+          const { attempts, json, origin } = event
+          return options.deadLetters.add({ id: delivery, json, origin, attempts, reason })
+        }
+        counters.redelivered++
+        line.putBack(event)
+        dispatch()
+        return Effect.void
+      }),
+
     leave: (id, connection) =>
       Effect.sync(() => {
-        if (find(id, connection) !== undefined) members.delete(id)
+        const member = find(id, connection)
+        if (member !== undefined) remove(id, member)
       }),
 
     trigger: (json, origin) =>
@@ -317,7 +427,8 @@ export const make = (options: {
 /** Where no worker has come that takes lifecycle events, or none for too long. */
 const nobody = -Infinity
 
-const canTake = (member: Member): boolean => member.ready && member.unsettled < window
+const canTake = ({ inHand, ready, unsettled, worker }: Member): boolean =>
+  ready && (worker.prefetch === undefined ? unsettled < window : inHand.size < worker.prefetch)
 
 // The end of an identity, its uuid: what stands before it holds the token.
 const publicName = (id: string): string => id.slice(-36)

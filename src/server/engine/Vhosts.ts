@@ -24,6 +24,7 @@ import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Channels from "./Channels.ts"
+import * as DeadLetters from "./DeadLetters.ts"
 import * as Observe from "./internal/observe.ts"
 import * as Lobby from "./Lobby.ts"
 import * as Pages from "./Pages.ts"
@@ -40,6 +41,8 @@ export interface Vhost {
   readonly channels: Channels.Channels
   readonly accessTokens: AccessTokens.AccessTokens
   readonly lobby: Lobby.Lobby
+  /** Events that nobody will handle any more. */
+  readonly deadLetters: DeadLetters.DeadLetters
   /** The pages that are connected. */
   readonly pages: Pages.Pages
   /** Waits until the vhost is removed; its browsers are disconnected then. */
@@ -90,7 +93,8 @@ export const make = Effect.gen(function*() {
     if (!isAccessToken(Redacted.value(token))) {
       return yield* new InvalidVhostError({ path, detail: "an access token has 40 letters, digits or _" })
     }
-    const lobby = Lobby.make(config)
+    const deadLetters = DeadLetters.make(config)
+    const lobby = Lobby.make({ ...config, deadLetters })
     const channels = Channels.make({ ...config, announce: lobby.announceUnsafe })
     yield* Effect.forEach(options.channels ?? [], channels.open, { discard: true })
     const removed = yield* Deferred.make<void>()
@@ -102,6 +106,7 @@ export const make = Effect.gen(function*() {
       channels,
       accessTokens: AccessTokens.make(config),
       lobby,
+      deadLetters,
       pages: Pages.make(lobby.announceUnsafe),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost

@@ -35,6 +35,8 @@ const makeVhost = Effect.fnUntraced(function*(options?: BrokerConfig.Options) {
       id: "worker",
       connection: {},
       lifecycle,
+      prefetch: undefined,
+      maxAttempts: 1,
       deliverUnsafe: (json, origin, settled) => {
         triggered.push(JSON.parse(json))
         origins.push(origin === undefined ? undefined : decodeOrigin(origin))

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
+import * as DeadLetters from "../../../src/server/engine/DeadLetters.ts"
 import * as Lobby from "../../../src/server/engine/Lobby.ts"
 import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
@@ -13,6 +14,7 @@ const make = (options?: Partial<Parameters<typeof Lobby.make>[0]>) =>
     lifecycleRetention: Duration.minutes(1),
     maxMessageSize: 1_048_576,
     queueSize: 64 * 1_048_576,
+    deadLetters: DeadLetters.make({ deadLetterCapacity: 1000, deadLetterSize: 16 * 1_048_576 }),
     ...options
   })
 
@@ -37,6 +39,8 @@ const worker = (id: string, options?: {
     id,
     connection: options?.connection ?? {},
     lifecycle: options?.lifecycle === true,
+    prefetch: undefined,
+    maxAttempts: 1,
     inHand: [],
     given: [],
     origins: [],
@@ -854,6 +858,8 @@ const makeReal = (lobby: Lobby.Lobby) => {
           id: step.id,
           connection: connectionOf(step.id, step.connection),
           lifecycle: step.lifecycle,
+          prefetch: undefined,
+          maxAttempts: 1,
           deliverUnsafe: (json, _origin, settled) => {
             log.push(`event ${json} to ${name}`)
             inHand.push({ event: json, settled })

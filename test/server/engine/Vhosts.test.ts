@@ -25,6 +25,8 @@ const worker = (id: string, log: Array<string>): Worker => ({
   id,
   connection: {},
   lifecycle: false,
+  prefetch: undefined,
+  maxAttempts: 1,
   deliverUnsafe: (json, _origin, settled) => {
     log.push(json)
     settled(true)

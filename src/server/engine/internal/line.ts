@@ -15,6 +15,8 @@ export interface Waiting {
   readonly origin: string | undefined
   /** How many bytes both have. */
   readonly size: number
+  /** How often it was handed to a worker that acknowledges. */
+  attempts: number
 }
 
 /** A line of events. */

@@ -1,0 +1,111 @@
+/**
+ * Events of one vhost that nobody will handle any more: their handlers failed as often as they may. They are kept, so that
+ * a person can look at them, and have them handled again or thrown away.
+ *
+ * At most `deadLetterCapacity` are kept, and `deadLetterSize` bytes; beyond it the oldest are dropped, and counted.
+ *
+ * @since 0.1.0
+ */
+
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+
+/**
+ * An event that nobody will handle any more.
+ *
+ * @since 0.1.0
+ */
+export interface DeadLetter {
+  /** The event's name in its vhost, as its handlers had it. */
+  readonly id: string
+  /** The text of `{"<event>": {…}}`. */
+  readonly json: string
+  /** The text of its origin. */
+  readonly origin: string | undefined
+  /** How often it was handed out. */
+  readonly attempts: number
+  /** What the last worker said of the failure, at most 500 characters. */
+  readonly reason: string
+  /** When that was, in milliseconds since 1970. */
+  readonly failedAt: number
+}
+
+/**
+ * The dead letters of one vhost.
+ *
+ * @since 0.1.0
+ */
+export interface DeadLetters {
+  /** Keeps one more. */
+  readonly add: (letter: Omit<DeadLetter, "failedAt">) => Effect.Effect<void>
+  /** All that are kept, the oldest first. */
+  readonly list: Effect.Effect<ReadonlyArray<DeadLetter>>
+  /** Takes one out, `undefined` where there is none of this id. */
+  readonly take: (id: string) => Effect.Effect<DeadLetter | undefined>
+  /** Takes all out, the oldest first. */
+  readonly takeAll: Effect.Effect<ReadonlyArray<DeadLetter>>
+  /** How many are kept, and how many were dropped since the start. */
+  readonly counters: { readonly kept: number; readonly dropped: number }
+}
+
+/**
+ * Makes a vhost's dead letters, none.
+ *
+ * @since 0.1.0
+ */
+export const make = (options: {
+  readonly deadLetterCapacity: number
+  readonly deadLetterSize: number
+}): DeadLetters => {
+  const letters = new Map<string, DeadLetter>()
+  let size = 0
+  let dropped = 0
+
+  const remove = (letter: DeadLetter) => {
+    letters.delete(letter.id)
+    size -= sizeOf(letter)
+  }
+
+  return {
+    add: (letter) =>
+      Effect.map(Clock.currentTimeMillis, (failedAt) => {
+        const added = { ...letter, reason: letter.reason.slice(0, 500), failedAt }
+        letters.set(added.id, added)
+        size += sizeOf(added)
+        for (const oldest of letters.values()) {
+          if (letters.size <= options.deadLetterCapacity && size <= options.deadLetterSize) return
+          remove(oldest)
+          dropped++
+        }
+      }),
+
+    list: Effect.sync(() => [...letters.values()]),
+
+    take: (id) =>
+      Effect.sync(() => {
+        const letter = letters.get(id)
+        if (letter !== undefined) remove(letter)
+        return letter
+      }),
+
+    takeAll: Effect.sync(() => {
+      const all = [...letters.values()]
+      letters.clear()
+      size = 0
+      return all
+    }),
+
+    counters: {
+      get kept() {
+        return letters.size
+      },
+      get dropped() {
+        return dropped
+      }
+    }
+  }
+}
+
+// In memory a code unit has two bytes.
+const sizeOf = ({ json, origin, reason }: DeadLetter): number =>
+  (json.length + (origin?.length ?? 0) + reason.length) * 2
