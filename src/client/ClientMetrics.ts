@@ -69,7 +69,7 @@ export const protocolErrors = Metric.counter("kosmonaut_worker_protocol_errors",
 })
 
 /**
- * Connections that Workers made after one was lost or could not be made.
+ * Connections that Workers made after one was lost.
  *
  * @since 0.1.0
  */

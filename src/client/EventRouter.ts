@@ -7,7 +7,7 @@
  * Nothing else ends it but the closing of its scope, and that finishes what was received, as `Worker.listen` does.
  *
  * Every event of a vhost goes to exactly one of its workers. So a backend has one router, with all its groups: two beside
- * each other would get each other's events. Running the same backend many times is what shares the work.
+ * each other would get each other's events, and on one Worker the second is a defect. Running the same backend many times is what shares the work.
  *
  * A group has a handler for each of its events. So what a backend broadcasts is as a rule a group of its own, which a
  * `Channel` names.
@@ -32,6 +32,7 @@ import type {
   UnauthorizedError,
   UndefinedHandlerError
 } from "../protocol/KosmonautError.ts"
+import { checked } from "./internal/handling.ts"
 import * as Routing from "./internal/routing.ts"
 import type { Message } from "./Message.ts"
 import { type ProtocolError, Worker } from "./Worker.ts"
@@ -163,7 +164,7 @@ export const group = <Group extends EventGroup.Any, H extends Handlers<Group>, E
     yield* router.add(
       Object.entries(events.events).map(([name, event]) => ({
         event,
-        handle: (message) => Effect.provideContext(made[name]!(message), provided)
+        handle: (message) => Effect.provideContext(checked(event.wireName, made[name]!(message)), provided)
       }))
     )
   }))
@@ -193,9 +194,29 @@ export const serve = <E, R, R1 = never, R2 = never, R3 = never>(
     yield* listen(router, options)
   }))
 
+// Two routers on one worker would get each other's events, which nobody wants: better to say so at once.
+const alone = (worker: Worker["Service"]) =>
+  Effect.acquireRelease(
+    Effect.suspend(() => {
+      if (routed.has(worker)) {
+        return Effect.die(
+          new Error(
+            "Two event routers on one Worker would get each other's events. Have one for all groups: " +
+              "EventRouter.serve(Layer.mergeAll(EventRouter.group(…), EventRouter.group(…)))"
+          )
+        )
+      }
+      routed.add(worker)
+      return Effect.void
+    }),
+    () => Effect.sync(() => routed.delete(worker))
+  )
+const routed = new WeakSet<Worker["Service"]>()
+
 // Returns when it is connected, or trying.
 const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routing.Routes, options: Options<R1, R2, R3> = {}) {
   const worker = yield* Worker
+  yield* alone(worker)
   const { onError, onMessage } = Routing.dispatcher(routes.all, options)
   const started = yield* Deferred.make<void, UnauthorizedError>()
   yield* worker.changes.pipe(

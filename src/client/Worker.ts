@@ -222,7 +222,9 @@ export const make = Effect.fnUntraced(function*(
         const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> => {
           if (Result.isFailure(item)) return onError(item.failure)
           const message = messageOf(item.success)
-          const handler = Effect.suspend(() => onMessage(message.event, message.data, message))
+          const handler = Effect.suspend(() =>
+            Handling.checked(message.event, onMessage(message.event, message.data, message))
+          )
           return Handling.run(item.success, message, endpoint, retry === undefined ? handler : retried(handler, retry))
         })
         const caught: Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> = onException === undefined

@@ -73,6 +73,9 @@ export class Endpoint extends Schema.Class<Endpoint>("kosmonaut/protocol/Endpoin
  */
 export const fromUrl = (input: string | Redacted.Redacted): Result.Result<Endpoint, InvalidEndpointError> => {
   const text = Redacted.isRedacted(input) ? Redacted.value(input) : input
+  if (typeof text !== "string") {
+    return Result.fail(new InvalidEndpointError({ url: "", detail: "there is none; is its environment variable set?" }))
+  }
   const invalid = (detail: string) => Result.fail(new InvalidEndpointError({ url: mask(text), detail }))
   const url = URL.parse(text)
   if (url === null) return invalid("it is not a URL")

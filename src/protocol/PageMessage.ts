@@ -25,16 +25,24 @@ export type FromPage = Data.TaggedEnum<{
   Authenticate: { readonly token: string }
   Subscribe: { readonly channel: string; readonly hidden: boolean; readonly data: Json.JsonObject }
   Unsubscribe: { readonly channel: string; readonly data: Json.JsonObject }
-  /** `trigger` names an event that a worker gets as well. */
+  /** `trigger` names an event that a worker gets as well. An `id` asks for a confirmation, here and in `Trigger`. */
   Broadcast: {
     readonly channel: string
     readonly event: string
     readonly data: Json.JsonObject
     readonly trigger: string | undefined
+    readonly id?: Id | undefined
   }
-  Trigger: { readonly event: string; readonly data: Json.JsonObject }
+  Trigger: { readonly event: string; readonly data: Json.JsonObject; readonly id?: Id | undefined }
   Close: {}
 }>
+
+/**
+ * What a page calls one of its messages by, to hear what has become of it: a text of at most 100 characters, or a number.
+ *
+ * @since 0.1.0
+ */
+export type Id = string | number
 
 /**
  * Constructors and matchers of `FromPage`.
@@ -74,12 +82,14 @@ export const decode = (message: string | Uint8Array): Result.Result<FromPage, Ba
       if (trigger === undefined && payload.trigger !== undefined) return malformed("the trigger is not an event's name")
       if (isReserved(event) || isReserved(trigger)) return malformed(reserved)
       return channel && event
-        ? Result.succeed(FromPage.Broadcast({ channel, event, data, trigger }))
+        ? Result.succeed(FromPage.Broadcast({ channel, event, data, trigger, ...id(payload.id) }))
         : malformed("broadcast needs a channel and an event")
     }
     case "trigger":
       if (isReserved(event)) return malformed(reserved)
-      return event ? Result.succeed(FromPage.Trigger({ event, data })) : malformed("trigger needs an event")
+      return event
+        ? Result.succeed(FromPage.Trigger({ event, data, ...id(payload.id) }))
+        : malformed("trigger needs an event")
     case "close":
       return Result.succeed(FromPage.Close())
     default:
@@ -159,12 +169,20 @@ export const memberLeft = (channel: string, member: Member, farewell: Json.JsonO
 export const closed = (sid: string): string => write(":closed", { sid })
 
 /**
- * `:error {code, status}`.
+ * `:error {code, status}`, with the `id` of the message that it is about, where that has one.
  *
  * @since 0.1.0
  */
-export const error = (failure: StatusError): string =>
-  write(":error", { code: failure.code, status: Status.text[failure.code] })
+export const error = (failure: StatusError, id?: Id): string =>
+  write(":error", { code: failure.code, status: Status.text[failure.code], ...(id !== undefined && { id }) })
+
+/**
+ * `:triggered {id}`: what a page asked a confirmation for is accepted; a worker will have it. An addition of ours, only for
+ * messages that have an `id`.
+ *
+ * @since 0.1.0
+ */
+export const confirmed = (id: Id): string => write(":triggered", { id })
 
 /**
  * A broadcast event, `{…data, channel, sid?}`; `sid` is the page that sent it, absent where a backend did.
@@ -198,5 +216,8 @@ const reserved = "names that begin with : are the system's"
 
 // JSON's text that is not empty.
 const text = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
+
+const id = (value: unknown): { readonly id: Id } | undefined =>
+  typeof value === "number" || (typeof value === "string" && value.length <= 100) ? { id: value } : undefined
 
 const malformed = (detail: string) => Result.fail(new BadRequestError({ detail }))

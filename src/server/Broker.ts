@@ -79,6 +79,7 @@ const make = Effect.gen(function*() {
   })
 })
 
+// Its parts are its own: another broker in the same application has others.
 /**
  * The broker. Next to its addresses the layer provides `Vhosts`, the service to administer it with.
  *
@@ -86,8 +87,12 @@ const make = Effect.gen(function*() {
  */
 export const layer = (options?: BrokerConfig.Options): Layer.Layer<Broker | Vhosts.Vhosts, StartError> =>
   Layer.effect(Broker, make).pipe(
-    Layer.provide([WebSocketEndpoint.layer, BackendEndpoint.layerZmq, BackendEndpoint.layerTcp]),
-    Layer.provideMerge(Vhosts.layer),
+    Layer.provide([
+      Layer.fresh(WebSocketEndpoint.layer),
+      Layer.fresh(BackendEndpoint.layerZmq),
+      Layer.fresh(BackendEndpoint.layerTcp)
+    ]),
+    Layer.provideMerge(Layer.fresh(Vhosts.layer)),
     Layer.provide(BrokerConfig.layer(options))
   )
 

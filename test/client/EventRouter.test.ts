@@ -238,7 +238,8 @@ describe("EventRouter", () => {
         const { record, take } = yield* recorder
         const group = EventRouter.group(Game, { move: ({ data }) => record(data.x) })
         const onError = (error: EventRouter.RouterError) => record(error.message)
-        yield* run(Layer.mergeAll(EventRouter.serve(group, { onError }), EventRouter.serve(group, { onError })))
+        yield* run(EventRouter.serve(group, { onError }))
+        yield* Layer.build(Layer.fresh(Layer.provide(EventRouter.serve(group, { onError }), backend("backend"))))
         yield* workers(2)
         for (const x of [1, 2, 3, 4]) yield* trigger("game/move", { x })
         assert.sameMembers(yield* take(4), [1, 2, 3, 4])

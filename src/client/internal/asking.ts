@@ -105,7 +105,9 @@ export const make = (endpoint: Endpoint, requester: Requester): Asking => {
 const describe = (command: FromClient): string => {
   switch (command._tag) {
     case "AccessToken":
-      return `a token for the pattern ${JSON.stringify(command.pattern.slice(0, 100))}; is it RE2 syntax?`
+      return `a token for ${JSON.stringify(command.uid.slice(0, 100))} and the pattern ${
+        JSON.stringify(command.pattern.slice(0, 100))
+      }; is the pattern RE2 syntax, and has neither more than 1000 characters?`
     case "OpenChannel":
     case "CloseChannel":
       return command._tag

@@ -96,6 +96,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   let quitting = false
   let lost: ConnectionError | undefined
   let troubled = false
+  let wasConnected = false
   let paused = false
   // Whether the broker has shown that it wants to hear what becomes of events.
   let acknowledges = false
@@ -150,10 +151,12 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const connected = Effect.gen(function*() {
     if (SubscriptionRef.getUnsafe(state)._tag === "Connected") return
     yield* SubscriptionRef.set(state, ConnectionState.Connected())
+    const again = wasConnected
+    wasConnected = true
     if (!troubled) return
     troubled = false
-    yield* Metric.update(ClientMetrics.reconnects, 1)
-    yield* Effect.logInfo(`Connected to the broker at ${address} again`)
+    if (again) yield* Metric.update(ClientMetrics.reconnects, 1)
+    yield* Effect.logInfo(`Connected to the broker at ${address}${again ? " again" : ""}`)
   })
   const disconnected = Effect.fnUntraced(function*(reason: ConnectionError) {
     yield* SubscriptionRef.set(state, ConnectionState.Disconnected({ reason }))

@@ -26,6 +26,15 @@ export const run = <A, E, R>(
     (handler) => measured(handler, delivery)
   )
 
+/** What a handler gave. What is no effect would end the fiber that runs it, and nobody would hear of it. */
+export const checked = <A, E, R>(event: string, given: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  if (Effect.isEffect(given)) return given
+  const what = (given as unknown) instanceof Promise
+    ? "a Promise: wrap it in Effect.promise or Effect.tryPromise"
+    : "something that is no Effect"
+  return Effect.die(new Error(`The handler of ${JSON.stringify(event.slice(0, 100))} gave ${what}`))
+}
+
 // (Source: OpenTelemetry's semantic conventions for messaging.)
 const spanOptions = (
   message: Message,

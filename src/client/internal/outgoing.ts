@@ -46,6 +46,11 @@ export const encodeEvent = (
   data: unknown = {}
 ): Result.Result<{ readonly event: string; readonly data: string }, BadRequestError | MessageEncodeError> => {
   if (event === "") return Result.fail(new BadRequestError({ detail: "an event needs a name" }))
+  if (typeof event === "string" && event.startsWith(":")) {
+    return Result.fail(
+      new BadRequestError({ detail: `${event.slice(0, 100)}: names that begin with : are the system's` })
+    )
+  }
   const [name, encoded] = typeof event === "string"
     ? [event, encodeData(data)]
     : [event.wireName, Event.encode(event, data)]

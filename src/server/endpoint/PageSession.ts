@@ -7,6 +7,7 @@
  */
 
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import { encodeOrigin } from "../../protocol/Command.ts"
 import type { JsonObject } from "../../protocol/Json.ts"
 import {
@@ -77,9 +78,9 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
       case "Unsubscribe":
         return Effect.as(channels.unsubscribe(message.channel, page, message.data), true)
       case "Broadcast":
-        return Effect.as(broadcast(message), true)
+        return Effect.as(Effect.andThen(broadcast(message), confirm(message.id)), true)
       case "Trigger":
-        return Effect.as(trigger(message.event, message.data), true)
+        return Effect.as(Effect.andThen(trigger(message.event, message.data), confirm(message.id)), true)
       case "Close":
         return Effect.sync(() => {
           page.sendUnsafe(PageMessage.closed(page.sid))
@@ -87,6 +88,9 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
         })
     }
   }
+
+  const confirm = (id: PageMessage.Id | undefined): Effect.Effect<void> =>
+    id === undefined ? Effect.void : Effect.sync(() => page.sendUnsafe(PageMessage.confirmed(id)))
 
   // The event for the worker first: where it cannot be taken, nobody hears the broadcast either.
   const broadcast = Effect.fnUntraced(function*(message: Extract<PageMessage.FromPage, { _tag: "Broadcast" }>) {
@@ -97,15 +101,23 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
     yield* channels.broadcast(channel, event, data, { from: page })
   })
 
+  const refuse = (error: StatusError, id?: PageMessage.Id): Effect.Effect<boolean> =>
+    Effect.sync(() => {
+      page.sendUnsafe(PageMessage.error(error, id))
+      return true
+    })
+
   return {
     handle: (message) =>
-      Effect.fromResult(PageMessage.decode(message)).pipe(
-        Effect.flatMap(carryOut),
-        Effect.catch((error) => {
-          page.sendUnsafe(PageMessage.error(error))
-          return Effect.succeed(true)
-        })
-      ),
+      Effect.suspend(() => {
+        const decoded = PageMessage.decode(message)
+        return Result.isFailure(decoded)
+          ? refuse(decoded.failure)
+          : Effect.catch(
+            carryOut(decoded.success),
+            (error) => refuse(error, "id" in decoded.success ? decoded.success.id : undefined)
+          )
+      }),
     end: Effect.andThen(channels.leave(page), Effect.sync(() => pages.leaveUnsafe(page)))
   }
 }

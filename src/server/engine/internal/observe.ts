@@ -58,14 +58,25 @@ export const register = Effect.fnUntraced(function*(
         modify: constVoid
       })
     )
-  const counter = (metric: Metric.Metric<number, Metric.CounterState<number>>, of: (totals: Totals) => number) =>
-    scoped(() =>
-      Metric.registerUnsafe(metric, context, {
-        get: () => ({ count: of(Array.from(vhosts()).reduce(add, removed())), incremental: true }),
-        update: constVoid,
-        modify: constVoid
-      })
+  // What was counted stays when the broker has gone: the last look at it comes after that.
+  const counter = (metric: Metric.Metric<number, Metric.CounterState<number>>, of: (totals: Totals) => number) => {
+    const before = metric.valueUnsafe(context).count
+    const count = () => before + of(Array.from(vhosts()).reduce(add, removed()))
+    return Effect.acquireRelease(
+      Effect.sync(() =>
+        Metric.registerUnsafe(metric, context, {
+          get: () => ({ count: count(), incremental: true }),
+          update: constVoid,
+          modify: constVoid
+        })
+      ),
+      (registration) =>
+        Effect.sync(() => {
+          registration.remove()
+          metric.updateUnsafe(count(), context)
+        })
     )
+  }
   const events = (outcome: "accepted" | "delivered" | "refused" | "dropped") =>
     counter(Metric.withAttributes(BrokerMetrics.events, { outcome }), (totals) => totals[outcome])
 

@@ -1,0 +1,130 @@
+/**
+ * Mistakes that the compiler cannot see, or was told not to: each is said at once and in words.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Deferred, Effect, Exit, Layer, Metric, Schema } from "effect"
+import { Client, EventGroup, EventRouter, Kosmonaut, Worker } from "../../src/index.ts"
+import { Broker, Vhosts } from "../../src/server/index.ts"
+import { TestBroker } from "../../src/testing/index.ts"
+
+class Chat extends EventGroup.make("chat", { say: { text: Schema.String } }) {}
+class Game extends EventGroup.make("game", { move: {} }) {}
+
+/** A page that has authenticated as joe. */
+const joe = Effect.flatMap(TestBroker.TestBroker, ({ browser }) => browser({ uid: "joe" }))
+
+const asEffect = (given: unknown): Effect.Effect<void> => given as Effect.Effect<void>
+
+describe("a handler that gives no Effect", () => {
+  it.effect.each([
+    { handler: (): unknown => Promise.resolve(), expected: "a Promise: wrap it in Effect.promise" },
+    { handler: (): unknown => undefined, expected: "something that is no Effect" }
+  ])("is told to onException, and the worker goes on", ({ expected, handler }) =>
+    Effect.gen(function*() {
+      const worker = yield* Worker.Worker
+      const told = yield* Deferred.make<string>()
+      const next = yield* Deferred.make<void>()
+      yield* Effect.forkScoped(worker.listen({
+        onMessage: (event) => event === "good" ? Deferred.succeed(next, undefined) : asEffect(handler()),
+        onException: (cause) => Deferred.succeed(told, Cause.pretty(cause))
+      }))
+      const page = yield* joe
+      yield* page.trigger("bad")
+      assert.include(yield* Deferred.await(told), `The handler of "bad" gave ${expected}`)
+      yield* page.trigger("good")
+      yield* Deferred.await(next)
+    }).pipe(Effect.provide(TestBroker.layerBackend())))
+
+  it.effect("is told to a router's onException, too", () => {
+    const told = Deferred.makeUnsafe<string>()
+    return Effect.gen(function*() {
+      const page = yield* joe
+      yield* page.trigger("chat/say", { text: "hi" })
+      assert.include(yield* Deferred.await(told), `The handler of "chat/say" gave a Promise`)
+    }).pipe(Effect.provide(
+      EventRouter.layer(Chat, { say: () => asEffect(Promise.resolve()) }, {
+        onException: (cause) => Deferred.succeed(told, Cause.pretty(cause))
+      }).pipe(Layer.provideMerge(TestBroker.layerBackend()))
+    ))
+  })
+})
+
+describe("two routers on one Worker", () => {
+  it.effect("are a defect that says what to do", () =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(Layer.build(Layer.mergeAll(
+        EventRouter.layer(Chat, { say: () => Effect.void }),
+        EventRouter.layer(Game, { move: () => Effect.void })
+      )))
+      assert.isTrue(Exit.isFailure(exit) && Cause.pretty(exit.cause).includes("EventRouter.serve"))
+    }).pipe(Effect.provide(TestBroker.layerBackend())))
+
+  it.effect("are none when one has ended", () =>
+    Effect.gen(function*() {
+      const router = EventRouter.layer(Chat, { say: () => Effect.void })
+      yield* Effect.scoped(Layer.build(Layer.fresh(router)))
+      yield* Effect.scoped(Layer.build(Layer.fresh(router)))
+    }).pipe(Effect.provide(TestBroker.layerBackend())))
+})
+
+describe("a name of the system", () => {
+  it.effect("is not sent by a backend", () =>
+    Effect.gen(function*() {
+      const client = yield* Client.Client
+      const page = yield* joe
+      const errors = [
+        yield* Effect.flip(client.broadcast("room", ":memberLeft")),
+        yield* Effect.flip(client.sendTo(page.sid, ":closed"))
+      ]
+      for (const error of errors) {
+        assert.strictEqual(error._tag, "BadRequestError")
+        assert.include(error.message, "names that begin with :")
+      }
+    }).pipe(Effect.provide(TestBroker.layerBackend({ channels: ["room"] }))))
+})
+
+describe("a URL that is not there", () => {
+  it.effect("is an InvalidEndpointError", () =>
+    Effect.gen(function*() {
+      const missing = process.env["THERE_IS_NO_SUCH_VARIABLE"] as string
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(Kosmonaut.layer({ url: missing }))))
+      assert.strictEqual(error._tag, "InvalidEndpointError")
+      assert.include(error.message, "is its environment variable set?")
+    }))
+})
+
+describe("two brokers in one application", () => {
+  const ports = { websocketPort: 0, backendPort: 0, tcpPort: 0 }
+
+  it.live("are two", () => {
+    const pathsOf = (path: string) =>
+      Effect.gen(function*() {
+        const { websocketPort } = yield* Broker.Broker
+        const vhosts = yield* Effect.flatMap(Vhosts.Vhosts, ({ list }) => list)
+        return { websocketPort, paths: vhosts.map((vhost) => vhost.path) }
+      }).pipe(Effect.provide(Broker.layer({ ...ports, vhosts: [{ path }] })))
+    return Effect.gen(function*() {
+      const a = yield* pathsOf("/a").pipe(
+        Effect.flatMap((a) => Effect.map(pathsOf("/b"), (b) => ({ a, b }))),
+        Effect.provide(Broker.layer({ ...ports, vhosts: [{ path: "/outer" }] }))
+      )
+      assert.deepStrictEqual([a.a.paths, a.b.paths], [["/a"], ["/b"]])
+    })
+  })
+
+  it.live("leave what they have counted when they go", () =>
+    Effect.gen(function*() {
+      const counted = Effect.map(
+        Metric.snapshot,
+        (seen) => seen.find(({ id }) => id === "kosmonaut_broker_broadcasts")?.state
+      )
+      const once = Effect.gen(function*() {
+        const vhost = yield* Effect.flatMap(Vhosts.Vhosts, ({ get }) => get("/a"))
+        yield* vhost.channels.broadcast("room", "hello", {})
+      }).pipe(Effect.provide(Broker.layer({ ...ports, vhosts: [{ path: "/a", channels: ["room"] }] })))
+      yield* once
+      assert.deepInclude(yield* counted, { count: 1 })
+      yield* once
+      assert.deepInclude(yield* counted, { count: 2 })
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
+})
