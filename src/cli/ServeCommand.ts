@@ -61,6 +61,10 @@ export const serve = Command.make("serve", {
     Flag.withMetavar("<name>"),
     Flag.withDescription("A channel that is open from the start, in every vhost; may be repeated, default none"),
     Flag.atLeast(0)
+  ),
+  onlyBackendsBroadcast: Flag.Boolean("only-backends-broadcast").pipe(
+    Flag.withDefault(false),
+    Flag.withDescription("Pages may not broadcast themselves, only trigger events; default they may, as with WebRocket")
   )
 }, () => CommandLine.untilInterrupted(Effect.andThen(announce, Effect.never))).pipe(
   Command.provide(({ channels, paths, tokens, ...options }) =>

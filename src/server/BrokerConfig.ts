@@ -54,6 +54,11 @@ export interface Options {
   readonly queueCapacity?: number | undefined
   /** How many bytes these events may have together, default 64 MiB. Beyond it triggers are refused, 597. */
   readonly queueSize?: number | undefined
+  /**
+   * Whether pages may not broadcast themselves, default no: as in the original they may, on every channel they are on, and
+   * all hear it. Where they may not they are answered 403, and a page can take what it hears for the backend's word.
+   */
+  readonly onlyBackendsBroadcast?: boolean | undefined
   /** How many dead letters a vhost keeps, default 1000. Beyond it the oldest are dropped, and counted. */
   readonly deadLetterCapacity?: number | undefined
   /** How many bytes of memory these may have together, default 16 MiB. Beyond it the oldest are dropped, and counted. */
@@ -102,6 +107,7 @@ export const defaults: Resolved = {
   missedHeartbeats: 3,
   queueCapacity: 10_000,
   queueSize: 64 * 1_048_576,
+  onlyBackendsBroadcast: false,
   deadLetterCapacity: 1000,
   deadLetterSize: 16 * 1_048_576,
   lifecycleRetention: Duration.minutes(1),
@@ -136,6 +142,7 @@ export const make = (options: Options = {}): BrokerConfig["Service"] => ({
   missedHeartbeats: options.missedHeartbeats ?? defaults.missedHeartbeats,
   queueCapacity: options.queueCapacity ?? defaults.queueCapacity,
   queueSize: options.queueSize ?? defaults.queueSize,
+  onlyBackendsBroadcast: options.onlyBackendsBroadcast ?? defaults.onlyBackendsBroadcast,
   deadLetterCapacity: options.deadLetterCapacity ?? defaults.deadLetterCapacity,
   deadLetterSize: options.deadLetterSize ?? defaults.deadLetterSize,
   lifecycleRetention: Duration.fromInputUnsafe(options.lifecycleRetention ?? defaults.lifecycleRetention),

@@ -97,6 +97,9 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
     const { channel, data, event } = message
     const subscribed = yield* channels.has(channel, page)
     if (!subscribed) return yield* new NotSubscribedError({ channel })
+    if (vhost.onlyBackendsBroadcast) {
+      return yield* new ForbiddenError({ detail: "only backends broadcast here; trigger an event instead" })
+    }
     if (message.trigger !== undefined) yield* trigger(message.trigger, data, channel)
     yield* channels.broadcast(channel, event, data, { from: page })
   })

@@ -41,6 +41,8 @@ export interface Vhost {
   readonly channels: Channels.Channels
   readonly accessTokens: AccessTokens.AccessTokens
   readonly lobby: Lobby.Lobby
+  /** Whether its pages may not broadcast themselves. */
+  readonly onlyBackendsBroadcast: boolean
   /** Events that nobody will handle any more. */
   readonly deadLetters: DeadLetters.DeadLetters
   /** The pages that are connected. */
@@ -106,6 +108,7 @@ export const make = Effect.gen(function*() {
       channels,
       accessTokens: AccessTokens.make(config),
       lobby,
+      onlyBackendsBroadcast: config.onlyBackendsBroadcast,
       deadLetters,
       pages: Pages.make(lobby.announceUnsafe),
       removed: Deferred.await(removed),

@@ -354,6 +354,23 @@ describe("PageSession", () => {
         expect(world.triggered).toEqual([])
       }))
 
+    it.effect("is confirmed where it has an id, once it is accepted, and its error says the id", () =>
+      Effect.gen(function*() {
+        const { authenticate, says } = enter(yield* makeVhost({ queueCapacity: 2 }), "page")
+        const refused = { code: 597, status: "Internal error" }
+        expect(yield* says("trigger", { event: "save", id: 1 })).toEqual([
+          { ":error": { code: 403, status: "Forbidden", id: 1 } }
+        ])
+        yield* authenticate("joe")
+        expect(yield* says("trigger", { event: "save", id: "first" })).toEqual([{ ":triggered": { id: "first" } }])
+        expect(yield* says("trigger", { event: "save" })).toEqual([])
+        expect(yield* says("trigger", { event: "save", id: 2 })).toEqual([{ ":error": { ...refused, id: 2 } }])
+        // What is no id is none.
+        for (const id of [{}, "x".repeat(101), null]) {
+          expect(yield* says("trigger", { event: "save", id })).toEqual([{ ":error": refused }])
+        }
+      }))
+
     it.effect("is refused with 597 when too many events wait, and works again afterwards", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost({ queueCapacity: 2 })
@@ -379,6 +396,25 @@ describe("PageSession", () => {
         const message = { channel: "room", event: "hello", data: { n: 1, channel: "forged" }, trigger: "chat/hello" }
         expect(yield* a.says("broadcast", message)).toEqual([{ hello: { n: 1, channel: "room", sid: "a" } }])
         expect(world.triggered).toEqual([{ "chat/hello": { n: 1, channel: "room", sid: "a" } }])
+      }))
+
+    it.effect("is confirmed where it has an id, also without a trigger", () =>
+      Effect.gen(function*() {
+        const { says } = enter(yield* makeVhost(), "page")
+        yield* says("subscribe", { channel: "room" })
+        expect(yield* says("broadcast", { channel: "room", event: "hello", id: 7 })).toEqual([
+          { hello: { channel: "room", sid: "page" } },
+          { ":triggered": { id: 7 } }
+        ])
+      }))
+
+    it.effect("is forbidden to all pages where only backends broadcast", () =>
+      Effect.gen(function*() {
+        const { says } = enter(yield* makeVhost({ onlyBackendsBroadcast: true }), "page")
+        yield* says("subscribe", { channel: "room" })
+        expect(yield* says("broadcast", { channel: "room", event: "hello" })).toEqual([
+          { ":error": { code: 403, status: "Forbidden" } }
+        ])
       }))
 
     it.effect("is forbidden to a stranger, and nobody hears of it", () =>
