@@ -57,15 +57,12 @@ export const closeRoom = Effect.gen(function*() {
   Effect.catchTag("ChannelNotFoundError", () => Effect.void)
 )
 
-/** An event is handled once or never, so what may fail and may be repeated is repeated by the handler. */
+/** What may fail and may be repeated is repeated here first. When that is over the event is a dead letter. */
 export const listening = Effect.gen(function*() {
   const worker = yield* Worker.Worker
   return yield* worker.listen({
-    onMessage: (event, data) =>
-      save(event, data).pipe(
-        Effect.retry({ schedule: patiently }),
-        Effect.timeout("1 minute")
-      ),
+    onMessage: (event, data) => Effect.timeout(save(event, data), "10 seconds"),
+    retry: patiently,
     onException: (cause) => Effect.logError("An event was not handled", cause)
   })
 })

@@ -1,11 +1,17 @@
 /**
- * Handles what browsers trigger: every event of a vhost goes to exactly one of its workers.
+ * Handles what browsers trigger: every event of a vhost goes to one of its workers.
  *
  * A worker stays connected by itself: it reconnects after every loss, for ever, and `listen` ends in two ways only, when
  * the access token is not good (`UnauthorizedError`) or with the failure of a handler that nobody handles. Interrupting
- * `listen` is how to stop it: it takes no more events, finishes those it has and says goodbye. Delivery is at most once:
- * an event that a worker has received and not handled when its process dies is lost. One whose connection was lost still
- * handles what it has received.
+ * `listen` is how to stop it: it takes no more events, gives back what it has not begun, finishes what is in hand and says
+ * goodbye.
+ *
+ * Delivery is at least once: an event is the broker's until the worker has acknowledged it, which it does when the handler
+ * has ended well. One that comes back, since its worker or its connection has died or it was given back, is handed out
+ * again, with the same `id` and `attempt` one higher; so a handler may run twice for one event. One whose handler fails is
+ * a dead letter of its vhost, unless `retry` or `maxAttempts` say to try again. A broker that knows no acknowledgements,
+ * as the original, hands events over once and for all: then delivery is at most once, and stopping finishes all that was
+ * received.
  *
  * Where the application has a tracer, each handler runs in a span, `Worker.handle`. It goes on from the broker's for the
  * trigger, or else begins a trace; it is not below the span that `listen` is in. What a handler logs is annotated with
