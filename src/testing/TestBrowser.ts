@@ -14,9 +14,10 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import * as TypedEvent from "../events/Event.ts"
 import type { Event } from "../protocol/Command.ts"
 import * as Json from "../protocol/Json.ts"
-import { MessageEncodeError, type StatusError } from "../protocol/KosmonautError.ts"
+import { type MessageDecodeError, MessageEncodeError, type StatusError } from "../protocol/KosmonautError.ts"
 import type { Page } from "../server/domain/Page.ts"
 import * as PageSession from "../server/endpoint/PageSession.ts"
 import type { Vhost } from "../server/engine/Vhosts.ts"
@@ -72,8 +73,14 @@ export interface TestBrowser {
   }) => Effect.Effect<Json.JsonObject, SayError>
   /** Leaves a channel; `data` is what the others on a presence channel are told then, default `{}`. */
   readonly unsubscribe: (channel: string, data?: object) => Effect.Effect<void, SayError>
-  /** Triggers an event for a worker, which only an authenticated page may. `data` is `{}` where absent. */
-  readonly trigger: (event: string, data?: object) => Effect.Effect<void, SayError>
+  /**
+   * Triggers an event for a worker, which only an authenticated page may: by its name, and `data` is `{}` where absent, or
+   * one that is defined, with the data that its Schema says.
+   */
+  readonly trigger: {
+    (event: string, data?: object): Effect.Effect<void, SayError>
+    <E extends TypedEvent.Any>(event: E, data: TypedEvent.Data<E>): Effect.Effect<void, SayError>
+  }
   /** Broadcasts to a channel that it is on, and triggers the event `trigger` with the same data where that is given. */
   readonly broadcast: (
     channel: string,
@@ -86,9 +93,13 @@ export interface TestBrowser {
   /**
    * Waits for the next event of this name, and gives its data. Each event is given once, in order for each name; those
    * of other names stay to be received by theirs, also those that came before. Names that begin with `:` are the
-   * broker's. Fails when the connection has ended and no such event is left.
+   * broker's. Fails when the connection has ended and no such event is left. An event that is defined is waited for by
+   * its name on the wire, and its data are read by its Schema.
    */
-  readonly received: (event: string) => Effect.Effect<Json.JsonObject, BrowserClosedError>
+  readonly received: {
+    (event: string): Effect.Effect<Json.JsonObject, BrowserClosedError>
+    <E extends TypedEvent.Any>(event: E): Effect.Effect<TypedEvent.Data<E>, BrowserClosedError | MessageDecodeError>
+  }
   /** Everything that was heard so far, in order, whether or not it was received. `:connected` is the first. */
   readonly heard: Effect.Effect<ReadonlyArray<Event>>
   /** Says `close`, hears `:closed`, and the connection ends. Where it has ended it does nothing. */
@@ -135,6 +146,17 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
     }))
   })
 
+  const next = (event: string) => Effect.mapError(inbox.next(event), () => new BrowserClosedError({ sid: page.sid }))
+  function received(event: string): ReturnType<typeof next>
+  function received<E extends TypedEvent.Any>(
+    event: E
+  ): Effect.Effect<TypedEvent.Data<E>, BrowserClosedError | MessageDecodeError>
+  function received(event: string | TypedEvent.Any): Effect.Effect<unknown, BrowserClosedError | MessageDecodeError> {
+    return typeof event === "string"
+      ? next(event)
+      : Effect.flatMap(next(event.wireName), (data) => Effect.fromResult(TypedEvent.decode(event, data)))
+  }
+
   return {
     sid: page.sid,
     authenticate: (token) =>
@@ -144,10 +166,16 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
     subscribe: (channel, options) =>
       Effect.map(say("subscribe", { channel, ...options }, ":subscribed"), (answer) => answer ?? { channel }),
     unsubscribe: (channel, data) => Effect.asVoid(say("unsubscribe", { channel, data }, ":unsubscribed")),
-    trigger: (event, data) => Effect.asVoid(say("trigger", { event, data })),
+    trigger: (event: string | TypedEvent.Any, data?: unknown) =>
+      typeof event === "string"
+        ? Effect.asVoid(say("trigger", { event, data }))
+        : Effect.flatMap(
+          Effect.fromResult(TypedEvent.encode(event, data)),
+          (json) => Effect.asVoid(say("trigger", { event: event.wireName, data: Json.parseObjectOrEmpty(json) }))
+        ),
     broadcast: (channel, event, data, trigger) => Effect.asVoid(say("broadcast", { channel, event, data, trigger })),
     send,
-    received: (event) => Effect.mapError(inbox.next(event), () => new BrowserClosedError({ sid: page.sid })),
+    received,
     heard: inbox.heard,
     close: Effect.ignore(send({ close: {} })),
     closed: inbox.ended

@@ -1,0 +1,36 @@
+/**
+ * A page of a test says and hears events that are defined.
+ */
+import { assert, it } from "@effect/vitest"
+import { Effect, Layer, Schema } from "effect"
+import { Client, EventGroup, EventRouter } from "../../src/index.ts"
+import { TestBroker } from "../../src/testing/index.ts"
+
+class Chat extends EventGroup.make("chat", { say: { text: Schema.String, at: Schema.Date } }) {}
+class Talk extends EventGroup.make("talk", { said: { text: Schema.String, at: Schema.Date } }) {}
+
+const backend = TestBroker.layerBackend({ channels: ["room"] })
+
+it.effect("a page triggers and receives what its Schemas say", () =>
+  Effect.gen(function*() {
+    const { browser } = yield* TestBroker.TestBroker
+    const joe = yield* browser({ uid: "joe" })
+    const at = new Date("2026-11-22T12:00:00Z")
+    yield* joe.trigger(Chat.events.say, { text: "hello", at })
+    assert.deepStrictEqual(yield* joe.received(Talk.events.said), { text: "hello", at })
+  }).pipe(Effect.provide(
+    EventRouter.layer(Chat, { say: ({ data, directReply }) => Effect.orDie(directReply(Talk.events.said, data)) }).pipe(
+      Layer.provideMerge(backend)
+    )
+  )))
+
+it.effect("data that do not fit fail, going out and coming in", () =>
+  Effect.gen(function*() {
+    const { browser } = yield* TestBroker.TestBroker
+    const client = yield* Client.Client
+    const joe = yield* browser({ uid: "joe" })
+    const wrong = { text: 7 } as unknown as { readonly text: string; readonly at: Date }
+    assert.strictEqual((yield* Effect.flip(joe.trigger(Chat.events.say, wrong)))._tag, "MessageEncodeError")
+    yield* client.sendTo(joe.sid, "talk/said", { text: 7 })
+    assert.strictEqual((yield* Effect.flip(joe.received(Talk.events.said)))._tag, "MessageDecodeError")
+  }).pipe(Effect.provide(backend)))
