@@ -2,7 +2,7 @@
  * What to do when a request fails: which ones may be repeated, and how.
  */
 import { Effect, Schedule } from "effect"
-import { Client, type KosmonautError, Worker } from "kosmonaut"
+import { Client, KosmonautError, Worker } from "kosmonaut"
 
 /** From 100 milliseconds, doubling to 5 seconds, with jitter, ten times. */
 const patiently = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")]).pipe(
@@ -10,24 +10,17 @@ const patiently = Schedule.min([Schedule.exponential("100 millis"), Schedule.spa
   Schedule.upTo({ times: 10 })
 )
 
-/** The broker was not there, or did not say. What it was asked may have been done. */
-const mayPass = ({ _tag }: { readonly _tag: string }) => _tag === "ConnectionError" || _tag === "RequestTimeoutError"
-
-/** The broker was not there, so nothing was sent. */
-const wasNotSent = (error: Client.RequestError | KosmonautError.ChannelNotFoundError) =>
-  error._tag === "ConnectionError" && error.reason === "Refused"
-
 /** Opening what is open does nothing, so it may be repeated whatever has happened. */
 export const openRoom = Effect.gen(function*() {
   const client = yield* Client.Client
   yield* client.openChannel("room")
-}).pipe(Effect.retry({ while: mayPass, schedule: patiently }))
+}).pipe(Effect.retry({ while: KosmonautError.mayPass, schedule: patiently }))
 
 /** Where twice is worse than never. */
 export const atMostOnce = Effect.fnUntraced(function*(text: string) {
   const client = yield* Client.Client
   yield* client.broadcast("room", "said", { text }).pipe(
-    Effect.retry({ while: wasNotSent, schedule: patiently })
+    Effect.retry({ while: KosmonautError.wasNotSent, schedule: patiently })
   )
 })
 
@@ -35,7 +28,7 @@ export const atMostOnce = Effect.fnUntraced(function*(text: string) {
 export const atLeastOnce = Effect.fnUntraced(function*(id: string, text: string) {
   const client = yield* Client.Client
   yield* client.broadcast("room", "said", { id, text }).pipe(
-    Effect.retry({ while: mayPass, schedule: patiently })
+    Effect.retry({ while: KosmonautError.mayPass, schedule: patiently })
   )
 })
 
@@ -53,7 +46,7 @@ export const closeRoom = Effect.gen(function*() {
   const client = yield* Client.Client
   yield* client.closeChannel("room")
 }).pipe(
-  Effect.retry({ while: mayPass, schedule: patiently }),
+  Effect.retry({ while: KosmonautError.mayPass, schedule: patiently }),
   Effect.catchTag("ChannelNotFoundError", () => Effect.void)
 )
 

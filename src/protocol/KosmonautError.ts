@@ -327,6 +327,23 @@ export type StatusError =
   | InternalError
   | EndOfFileError
 
+/**
+ * Whether a request that failed was surely not sent, since nobody answered at the address: it may be repeated, whatever it
+ * asks, and may then succeed.
+ *
+ * @since 0.1.0
+ */
+export const wasNotSent = (error: unknown): boolean => error instanceof ConnectionError && error.reason === "Refused"
+
+/**
+ * Whether a request that failed may succeed when it is repeated: the broker was not there, or did not say. What it was asked
+ * may have been done, so this is for what may be done twice.
+ *
+ * @since 0.1.0
+ */
+export const mayPass = (error: unknown): boolean =>
+  error instanceof ConnectionError || error instanceof RequestTimeoutError
+
 // Values from outside are shown, but never at full length; a cause may show some, too.
 const quote = (value: string): string => JSON.stringify(shortened(value, 100))
 

@@ -212,4 +212,23 @@ describe("KosmonautError", () => {
       598: "End of file"
     })
   })
+
+  it("says what may be repeated, and what was surely not sent", () => {
+    const error = (reason: "Refused" | "Closed" | "Silent" | "Malformed") =>
+      new classes.ConnectionError({ address: "h:1", reason })
+    const timeout = new classes.RequestTimeoutError({ command: "BC", after: Duration.seconds(5) })
+    const other = new classes.UnauthorizedError({ detail: "no" })
+    const all = [
+      error("Refused"),
+      error("Closed"),
+      error("Silent"),
+      error("Malformed"),
+      timeout,
+      other,
+      "text",
+      undefined
+    ]
+    expect(all.map(classes.wasNotSent)).toEqual([true, false, false, false, false, false, false, false])
+    expect(all.map(classes.mayPass)).toEqual([true, true, true, true, true, false, false, false])
+  })
 })
