@@ -96,7 +96,7 @@ export const spreadOf = (samples: ReadonlyArray<number>): Spread => {
 
 /** Measures for a scenario, and hands on each result. */
 export const make = (options: Options, scenario: string, onResult: (result: Result) => void): Bench => {
-  const turn = options.quick ? 150 : 700
+  const turn = options.quick ? 120 : 700
   return {
     ...options,
     scenario,
@@ -172,7 +172,9 @@ const turnOf = async (contestant: Contestant, milliseconds: number): Promise<Tur
   const before = await read()
   const outcome = await contestant.run(milliseconds)
   const after = await read()
-  const cpu = parties.map(([name], index) => [name, (after[index]! - before[index]!) / (outcome.operations ?? 1)] as const)
+  const cpu = parties.map(([name], index) =>
+    [name, (after[index]! - before[index]!) / (outcome.operations ?? 1)] as const
+  )
   return { ...outcome, cpu: Object.fromEntries(cpu) }
 }
 

@@ -17,8 +17,8 @@ export interface Setting {
   readonly versions: Readonly<Record<string, string>>
 }
 
-/** A figure in few characters. */
-export const figure = (value: number): string =>
+// A figure in few characters.
+const figure = (value: number): string =>
   value >= 1e6
     ? `${(value / 1e6).toFixed(2)} M`
     : value >= 1e4

@@ -12,7 +12,7 @@ export type Functions = Readonly<Record<string, (...args: Array<never>) => unkno
 export type Common = typeof common
 
 /** Where a process spent its time: per cent of what it was busy, and the function. */
-export interface Profile {
+interface Profile {
   readonly busyMilliseconds: number
   readonly functions: ReadonlyArray<{ readonly percent: number; readonly name: string }>
 }

@@ -2,6 +2,7 @@
  * A broker, as `kosmonaut serve` runs it, with a vhost `/bench`.
  */
 import { Effect, ManagedRuntime, Redacted } from "effect"
+import { setTimeout as pause } from "node:timers/promises"
 import { Broker, type BrokerConfig, Vhosts } from "../../../src/server/index.ts"
 import * as Pace from "../harness/pace.ts"
 import * as Role from "../harness/role.ts"
@@ -40,7 +41,11 @@ const functions = {
   },
   arrived: (more: number): void => pace!.arrived(more),
   /** How many events wait for a worker. */
-  waiting: (): number => vhost!.lobby.counters.waiting
+  waiting: (): number => vhost!.lobby.counters.waiting,
+  /** Waits until so many events do. */
+  wait: async (count: number): Promise<void> => {
+    while (vhost!.lobby.counters.waiting < count) await pause(1)
+  }
 }
 
 export type Functions = typeof functions

@@ -20,7 +20,7 @@ interface Page {
 }
 
 /** Where pages connect. */
-export interface Address {
+interface Address {
   readonly port: number
   readonly path: string
 }
@@ -100,7 +100,9 @@ const read = (page: Page, chunk: Buffer): void => {
 const frameOf = (text: string): Buffer => {
   const payload = Buffer.from(text)
   const mask = [0x12, 0x34, 0x56, 0x78]
-  const length = payload.length < 126 ? [0x80 | payload.length] : [0x80 | 126, payload.length >> 8, payload.length & 255]
+  const length = payload.length < 126
+    ? [0x80 | payload.length]
+    : [0x80 | 126, payload.length >> 8, payload.length & 255]
   return Buffer.from([0x81, ...length, ...mask, ...payload.map((byte, index) => byte ^ mask[index % 4]!)])
 }
 

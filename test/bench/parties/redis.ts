@@ -14,8 +14,7 @@ const redis = new (load<IoRedis>("ioredis").Redis)({
 
 const functions = {
   /** So many requests in flight, for so long. */
-  request: (width: number, milliseconds: number) =>
-    Pace.request(width, milliseconds, () => redis.publish("room", data))
+  request: (width: number, milliseconds: number) => Pace.request(width, milliseconds, () => redis.publish("room", data))
 }
 
 export type Functions = typeof functions

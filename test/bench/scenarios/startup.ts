@@ -6,25 +6,18 @@ import { fileURLToPath } from "node:url"
 import type { Bench } from "../harness/Bench.ts"
 
 const pathOf = (file: string) => fileURLToPath(new URL(file, import.meta.url))
-const built = pathOf("../dist")
+const root = pathOf("../../..")
 const ports = ["--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0"]
 
 export const run = async (bench: Bench): Promise<void> => {
-  execFileSync(process.execPath, [
-    pathOf("../../../node_modules/.bin/tsc"),
-    "-p",
-    pathOf("../../../src"),
-    "--outDir",
-    built,
-    "--noCheck"
-  ], { stdio: ["ignore", 2, 2] })
+  execFileSync("npm", ["run", "--silent", "build"], { cwd: root, stdio: ["ignore", 2, 2] })
   const program = (name: string, peer: boolean, ...args: ReadonlyArray<string>) => ({
     name,
     peer,
     run: () => timeOf(args)
   })
   await bench.compare("to the first line", [{ name: "time", unit: "ms", better: "less" }], [
-    program("kosmonaut serve", false, `${built}/cli/Main.js`, "serve", ...ports),
+    program("kosmonaut serve", false, `${root}dist/cli/Main.js`, "serve", ...ports),
     program("Socket.IO", true, "-e", socketIo),
     program("Node.js alone", true, "-e", "console.log('ready')")
   ], { rounds: bench.quick ? 5 : 3 * bench.rounds })
