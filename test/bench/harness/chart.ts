@@ -5,14 +5,22 @@
 import type { Result } from "./Bench.ts"
 
 const left = 330
-const right = 40
+const right = 50
 const width = 900
 const line = 20
-const octaves = { from: -4, to: 4 }
+/** The ends of the scale, in doublings; what is beyond 128 times is drawn as that. */
+interface Octaves {
+  readonly from: number
+  readonly to: number
+}
 
 /** Draws all throughputs. */
 export const draw = (results: ReadonlyArray<Result>, caption: string): string => {
   const rows = results.filter(({ better }) => better === "more").flatMap(rowsOf)
+  const octaves = {
+    from: Math.max(-7, Math.floor(Math.log2(Math.min(1, ...rows.map(({ min }) => min))))),
+    to: Math.min(7, Math.ceil(Math.log2(Math.max(2, ...rows.map(({ max }) => max)))))
+  }
   const height = line * (rows.length + 4)
   const bottom = line * (rows.length + 2)
   return [
@@ -20,8 +28,8 @@ export const draw = (results: ReadonlyArray<Result>, caption: string): string =>
     `<title>How much the library does, compared with its peers</title>`,
     `<style>${style}</style>`,
     `<rect class="ground" width="${width}" height="${height}"/>`,
-    ...scale(bottom),
-    ...rows.flatMap((row, index) => bar(row, line * (index + 1.5))),
+    ...scale(octaves, bottom),
+    ...rows.flatMap((row, index) => bar(octaves, row, line * (index + 1.5))),
     `<text class="note" x="10" y="${height - 8}">${escaped(caption)}</text>`,
     "</svg>",
     ""
@@ -52,14 +60,14 @@ const rowsOf = ({ figures, scenario, title }: Result): ReadonlyArray<Row> =>
     }))
   )
 
-const x = (ratio: number): number => {
+const placeIn = (octaves: Octaves) => (ratio: number): number => {
   const octave = Math.min(octaves.to, Math.max(octaves.from, Math.log2(ratio)))
   return Math.round(left + (octave - octaves.from) / (octaves.to - octaves.from) * (width - left - right))
 }
 
-const scale = (bottom: number): ReadonlyArray<string> =>
+const scale = (octaves: Octaves, bottom: number): ReadonlyArray<string> =>
   Array.from({ length: octaves.to - octaves.from + 1 }, (_, index) => index + octaves.from).flatMap((octave) => {
-    const at = x(2 ** octave)
+    const at = placeIn(octaves)(2 ** octave)
     return [
       `<line class="${octave === 0 ? "one" : "grid"}" x1="${at}" y1="${line}" x2="${at}" y2="${bottom - line / 2}"/>`,
       `<text x="${at}" y="${bottom + 4}" text-anchor="middle">${
@@ -68,7 +76,8 @@ const scale = (bottom: number): ReadonlyArray<string> =>
     ]
   })
 
-const bar = ({ label, max, median, min }: Row, y: number): ReadonlyArray<string> => {
+const bar = (octaves: Octaves, { label, max, median, min }: Row, y: number): ReadonlyArray<string> => {
+  const x = placeIn(octaves)
   const [start, end] = [x(1), x(median)].toSorted((a, b) => a - b) as [number, number]
   return [
     `<text x="${left - 10}" y="${y + 4}" text-anchor="end">${escaped(label)}</text>`,

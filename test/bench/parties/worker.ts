@@ -6,7 +6,7 @@ import { Kosmonaut, Worker } from "../../../src/index.ts"
 import * as Role from "../harness/role.ts"
 
 const counter = Role.makeCounter()
-counter.tellEvery(1000)
+counter.tellEvery(2000)
 let listening: Fiber.Fiber<unknown, unknown> | undefined
 
 const functions = {
