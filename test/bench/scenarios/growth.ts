@@ -18,17 +18,17 @@ const actors = 200
 
 export const run = async (bench: Bench): Promise<void> => {
   const unit = bench.quick ? 20 : 100
+  await growing(bench, "connections", steps.map((step) => step * unit), async (world, count) => {
+    await world.connect(count)
+  })
   if (!bench.quick) {
     await growing(bench, "open channels", steps.map((step) => step * 9 * unit), async (world, count) => {
       await world.broker.call("openChannels", "other", count)
     })
+    await growing(bench, "subscribers of the channel", steps.map((step) => step * unit), async (world, count) => {
+      await world.pages.call("say", await world.connect(count), subscribe, subscribed)
+    })
   }
-  await growing(bench, "connections", steps.map((step) => step * unit), async (world, count) => {
-    await world.connect(count)
-  })
-  await growing(bench, "subscribers of the channel", steps.map((step) => step * unit), async (world, count) => {
-    await world.pages.call("say", await world.connect(count), subscribe, subscribed)
-  })
   await queueing(bench, steps.map((step) => step * 10 * unit))
 }
 
