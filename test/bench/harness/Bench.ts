@@ -1,0 +1,205 @@
+/**
+ * Measures contestants side by side: in each round every one of them once, in an order that moves on from round to round,
+ * so that what disturbs the machine disturbs all. Ratios are of figures of the same round.
+ */
+import type { AnyParty } from "./party.ts"
+
+/** What one turn of a contestant gave: a figure for each metric, and of how many operations. */
+export interface Outcome {
+  readonly values: ReadonlyArray<number>
+  readonly operations?: number
+}
+
+/** One that is measured. */
+export interface Contestant {
+  readonly name: string
+  /** Whether it is a peer. Ratios are of what is no peer to each peer. */
+  readonly peer?: boolean
+  readonly run: (milliseconds: number) => Promise<Outcome>
+  /** The processes whose processor time is told beside its figures. */
+  readonly parties?: Readonly<Record<string, AnyParty>>
+}
+
+/** What is measured. */
+export interface Metric {
+  readonly name: string
+  readonly unit: string
+  readonly better: "more" | "less"
+}
+
+/** The middle of some figures, and the outermost. */
+export interface Spread {
+  readonly median: number
+  readonly min: number
+  readonly max: number
+}
+
+/** A contestant's figures. */
+export interface Figures extends Spread {
+  readonly name: string
+  readonly samples: ReadonlyArray<number>
+  /** Processor time of an operation in microseconds, by process: the median. */
+  readonly cpu: Readonly<Record<string, number>>
+  /** To each peer, where it is none. */
+  readonly ratios: Readonly<Record<string, Spread>>
+}
+
+/** One comparison by one metric. */
+export interface Result extends Metric {
+  readonly scenario: string
+  readonly title: string
+  readonly metric: string
+  readonly figures: ReadonlyArray<Figures>
+}
+
+/** How to measure. */
+export interface Options {
+  readonly quick: boolean
+  readonly rounds: number
+  readonly profile: boolean
+}
+
+/** What a scenario measures with. */
+export interface Bench extends Options {
+  readonly scenario: string
+  /** How long one turn lasts, in milliseconds. */
+  readonly turn: number
+  readonly compare: (
+    title: string,
+    metrics: ReadonlyArray<Metric>,
+    contestants: ReadonlyArray<Contestant>,
+    options?: { readonly rounds?: number; readonly warmUp?: boolean; readonly profile?: boolean }
+  ) => Promise<void>
+  /** A result that was made otherwise. */
+  readonly add: (title: string, metric: Metric, samples: Readonly<Record<string, ReadonlyArray<number>>>) => void
+}
+
+/** A metric that more is better of. */
+export const rate = (what: string): Metric => ({ name: what, unit: `${what}/s`, better: "more" })
+
+/** The usual figure of a turn. */
+export const perSecond = ({ operations, seconds }: { readonly operations: number; readonly seconds: number }) => ({
+  values: [operations / seconds],
+  operations
+})
+
+/** Median, least and most. */
+export const spreadOf = (samples: ReadonlyArray<number>): Spread => {
+  const sorted = samples.toSorted((a, b) => a - b)
+  const middle = sorted.length / 2
+  return {
+    median: sorted.length % 2 === 1 ? sorted[Math.floor(middle)]! : (sorted[middle - 1]! + sorted[middle]!) / 2,
+    min: sorted[0]!,
+    max: sorted.at(-1)!
+  }
+}
+
+/** Measures for a scenario, and hands on each result. */
+export const make = (options: Options, scenario: string, onResult: (result: Result) => void): Bench => {
+  const turn = options.quick ? 120 : 700
+  return {
+    ...options,
+    scenario,
+    turn,
+    compare: async (title, metrics, contestants, { profile = false, rounds = options.rounds, warmUp = true } = {}) => {
+      const runs = contestants.map((contestant) => ({ contestant, outcomes: new Array<Turn>() }))
+      if (warmUp) {
+        for (const { run } of contestants) {
+          progress(`${scenario}: ${title}, warming up`)
+          await run(turn)
+        }
+      }
+      for (let round = 0; round < rounds; round++) {
+        for (let i = 0; i < runs.length; i++) {
+          const { contestant, outcomes } = runs[(i + round) % runs.length]!
+          progress(`${scenario}: ${title}, round ${round + 1} of ${rounds}, ${contestant.name}`)
+          outcomes.push(await turnOf(contestant, turn))
+        }
+      }
+      metrics.forEach((metric, index) => {
+        onResult({
+          ...metric,
+          scenario,
+          title,
+          metric: metric.name,
+          figures: runs.map(({ contestant, outcomes }) => {
+            const samples = outcomes.map(({ values }) => values[index]!)
+            return {
+              name: contestant.name,
+              ...spreadOf(samples),
+              samples,
+              cpu: cpuOf(outcomes),
+              ratios: contestant.peer === true ? {} : Object.fromEntries(
+                runs.filter(({ contestant }) => contestant.peer === true).map(({ contestant, outcomes }) => [
+                  contestant.name,
+                  spreadOf(outcomes.map(({ values }, round) => samples[round]! / values[index]!))
+                ])
+              )
+            }
+          })
+        })
+      })
+      if (profile && options.profile) {
+        for (const contestant of contestants) await profileOf(`${scenario}: ${title}`, contestant, turn)
+      }
+    },
+    add: (title, metric, samples) => {
+      const [first] = Object.values(samples)
+      onResult({
+        ...metric,
+        scenario,
+        title,
+        metric: metric.name,
+        figures: Object.entries(samples).map(([name, own], index) => ({
+          name,
+          ...spreadOf(own),
+          samples: own,
+          cpu: {},
+          ratios: index === 0 ? {} : { smallest: spreadOf(own.map((value, round) => value / first![round]!)) }
+        }))
+      })
+    }
+  }
+}
+
+interface Turn extends Outcome {
+  readonly cpu: Readonly<Record<string, number>>
+}
+
+const turnOf = async (contestant: Contestant, milliseconds: number): Promise<Turn> => {
+  const parties = Object.entries(contestant.parties ?? {})
+  const read = () => Promise.all(parties.map(([, party]) => party.call("cpu")))
+  const before = await read()
+  const outcome = await contestant.run(milliseconds)
+  const after = await read()
+  const cpu = parties.map(([name], index) =>
+    [name, (after[index]! - before[index]!) / (outcome.operations ?? 1)] as const
+  )
+  return { ...outcome, cpu: Object.fromEntries(cpu) }
+}
+
+const cpuOf = (turns: ReadonlyArray<Turn>): Record<string, number> =>
+  Object.fromEntries(
+    Object.keys(turns[0]!.cpu).map((name) => [name, spreadOf(turns.map(({ cpu }) => cpu[name]!)).median])
+  )
+
+const profileOf = async (title: string, { name, parties = {}, run }: Contestant, milliseconds: number) => {
+  const all = Object.entries(parties)
+  await Promise.all(all.map(([, party]) => party.call("startProfile")))
+  await run(Math.max(milliseconds, 2000))
+  for (const [process, party] of all) {
+    const { busyMilliseconds, functions } = await party.call("stopProfile")
+    say(`\n${title}, ${name}: the process "${process}" was busy for ${busyMilliseconds.toFixed(0)} ms`)
+    for (const { name, percent } of functions) say(`${percent.toFixed(1).padStart(6)} %  ${name}`)
+  }
+}
+
+/** Says where the benchmark is, on a terminal. */
+export const progress = (text: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`)
+}
+
+const say = (line: string) => {
+  progress("")
+  process.stderr.write(`${line}\n`)
+}

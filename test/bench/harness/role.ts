@@ -1,0 +1,104 @@
+/**
+ * The child's side of a party: its functions, which the benchmark calls over the process's channel. It ends when the
+ * benchmark does.
+ */
+import { Session } from "node:inspector/promises"
+import { setTimeout as pause } from "node:timers/promises"
+
+/** What a party can be asked. */
+export type Functions = Readonly<Record<string, (...args: Array<never>) => unknown>>
+
+/** What every party can be asked. */
+export type Common = typeof common
+
+/** Where a process spent its time: per cent of what it was busy, and the function. */
+interface Profile {
+  readonly busyMilliseconds: number
+  readonly functions: ReadonlyArray<{ readonly percent: number; readonly name: string }>
+}
+
+const session = new Session()
+
+const common = {
+  /** The processor time of all its threads so far, in microseconds. */
+  cpu: () => {
+    const { system, user } = process.cpuUsage()
+    return user + system
+  },
+  /** What it has in memory once the garbage is gone, in bytes. */
+  memory: async () => {
+    for (let i = 0; i < 3; i++) {
+      await pause(50)
+      global.gc!()
+    }
+    const { arrayBuffers: _, external, heapUsed, rss } = process.memoryUsage()
+    return { rss, heap: heapUsed + external }
+  },
+  startProfile: async () => {
+    session.connect()
+    await session.post("Profiler.enable")
+    await session.post("Profiler.setSamplingInterval", { interval: 200 })
+    await session.post("Profiler.start")
+  },
+  stopProfile: async (): Promise<Profile> => {
+    const { profile } = await session.post("Profiler.stop")
+    session.disconnect()
+    const nodes = new Map(profile.nodes.map((node) => [node.id, node.callFrame]))
+    const times = new Map<string, number>()
+    profile.samples?.forEach((id, index) => {
+      const { functionName, lineNumber, url } = nodes.get(id)!
+      const place = url === "" ? "" : ` ${url.split("/").slice(-2).join("/")}:${lineNumber + 1}`
+      const name = `${functionName || "(anonymous)"}${place}`
+      const isNone = name === "(idle)" || name.startsWith("post node:inspector")
+      if (!isNone) times.set(name, (times.get(name) ?? 0) + profile.timeDeltas![index]!)
+    })
+    const busy = [...times.values()].reduce((sum, time) => sum + time, 0)
+    return {
+      busyMilliseconds: busy / 1000,
+      functions: [...times].sort(([, a], [, b]) => b - a).slice(0, 25).map(([name, time]) => ({
+        percent: time / busy * 100,
+        name
+      }))
+    }
+  }
+}
+
+/** Offers these functions. */
+export const serve = (functions: Functions): void => {
+  const all: Record<string, (...args: Array<never>) => unknown> = { ...functions, ...common }
+  type Question = { readonly id?: number; readonly name: string; readonly args: Array<never> }
+  process.on("message", ({ args, id, name }: Question) => {
+    const answer = async () => all[name]!(...args)
+    answer().then(
+      (value) => id !== undefined && process.send!({ id, value }),
+      (error) => process.send!({ id, error: String(error instanceof Error ? error.stack : error) })
+    )
+  })
+  process.on("disconnect", () => process.exit(0))
+  process.send!({ ready: true })
+}
+
+/**
+ * Counts from when it is told to, and tells the benchmark, which tells whoever waits for that, whenever there are so many
+ * more; what is left it tells some milliseconds after the last.
+ */
+export const makeCounter = () => {
+  let untold = 0
+  let seen = 0
+  let limit: number | undefined
+  const tell = () => {
+    if (untold > 0) process.send!({ count: untold })
+    untold = 0
+  }
+  // Each telling costs a system call and wakes the benchmark, which is not what is measured.
+  setInterval(() => {
+    if (untold === seen) tell()
+    seen = untold
+  }, 4)
+  return {
+    tellEvery: (every: number): void => void (limit = every),
+    add: (more: number): void => {
+      if (limit !== undefined && (untold += more) >= limit) tell()
+    }
+  }
+}

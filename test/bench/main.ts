@@ -1,0 +1,125 @@
+/**
+ * `npm run bench`: measures the library side by side with what it could be replaced by, each in processes of its own.
+ */
+import { execFileSync } from "node:child_process"
+import { readFileSync, writeFileSync } from "node:fs"
+import * as Os from "node:os"
+import { parseArgs } from "node:util"
+import * as Bench from "./harness/Bench.ts"
+import * as Chart from "./harness/chart.ts"
+import * as Peers from "./harness/peers.ts"
+import * as Report from "./harness/report.ts"
+import * as Broadcast from "./scenarios/broadcast.ts"
+import * as Events from "./scenarios/events.ts"
+import * as FanOut from "./scenarios/fanout.ts"
+import * as Growth from "./scenarios/growth.ts"
+import * as Latency from "./scenarios/latency.ts"
+import * as Memory from "./scenarios/memory.ts"
+import * as Startup from "./scenarios/startup.ts"
+
+const scenarios: Record<string, (bench: Bench.Bench) => Promise<void>> = {
+  broadcast: Broadcast.run,
+  latency: Latency.run,
+  events: Events.run,
+  fanout: FanOut.run,
+  memory: Memory.run,
+  startup: Startup.run,
+  growth: Growth.run
+}
+
+const usage = `npm run bench -- [options]
+
+  --only <name>  one of ${Object.keys(scenarios).join(", ")}; may be repeated, default all
+  --quick        short turns and few rounds: whether it works, and no figures to tell anybody
+  --rounds <n>   how many rounds, default 5, or 2 with --quick
+  --profile      afterwards, where the processes of some of it spend their time
+  --svg          draws docs/performance.svg and writes the tables of docs/performance.md
+`
+
+const read = () => {
+  const { values } = parseArgs({
+    options: {
+      help: { type: "boolean", default: false },
+      only: { type: "string", multiple: true, default: [] },
+      profile: { type: "boolean", default: false },
+      quick: { type: "boolean", default: false },
+      rounds: { type: "string" },
+      svg: { type: "boolean", default: false }
+    }
+  })
+  const rounds = Number(values.rounds ?? (values.quick ? 2 : 5))
+  const unknown = values.only.find((name) => !Object.hasOwn(scenarios, name))
+  if (unknown !== undefined) throw new Error(`There is no ${unknown}`)
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error("--rounds is a whole number from 1")
+  if (values.svg && values.only.length > 0) throw new Error("--svg needs all figures from one run, without --only")
+  return { ...values, rounds }
+}
+
+const file = (name: string) => new URL(name, import.meta.url)
+
+const measure = async (options: ReturnType<typeof read>) => {
+  const results: Array<Bench.Result> = []
+  for (const [name, run] of Object.entries(scenarios)) {
+    if (options.only.length > 0 && !options.only.includes(name)) continue
+    await run(Bench.make(options, name, (result) => {
+      results.push(result)
+      Bench.progress("")
+      console.log(Report.text(result))
+    }))
+  }
+  return results
+}
+
+const versions = () => {
+  const { version: zeromq } = JSON.parse(readFileSync(file("../../node_modules/zeromq/package.json"), "utf8")) as {
+    readonly version: string
+  }
+  return { "zeromq.js": zeromq, ...Peers.versions(), "redis-server": Broadcast.redisVersion() ?? "is not here" }
+}
+
+/** Everything between the marks of the page of documentation. */
+const document = (results: ReadonlyArray<Bench.Result>, setting: Report.Setting): void => {
+  const page = file("../../docs/performance.md")
+  const text = readFileSync(page, "utf8").replace(/<!-- (\w+) -->\n[^]*?<!-- end -->/g, (_, name: string) => {
+    const content = name === "setting"
+      ? Report.settingText(setting)
+      : Report.markdown(results.filter(({ scenario }) => scenario === name))
+    return `<!-- ${name} -->\n\n${content}\n\n<!-- end -->`
+  })
+  writeFileSync(page, text)
+  const caption = `${setting.date}, Node.js ${setting.node}, ${setting.cores} shared cores, ${setting.rounds} rounds`
+  writeFileSync(file("../../docs/performance.svg"), Chart.draw(results, caption))
+  execFileSync("npx", ["dprint", "fmt", "docs/performance.md"], { cwd: file("../.."), stdio: ["ignore", 2, 2] })
+}
+
+const main = async (): Promise<void> => {
+  const options = read()
+  if (options.help) return console.log(usage)
+  Peers.install()
+  const started = performance.now()
+  const loadBefore = Os.loadavg()[0]!
+  const results = await measure(options)
+  const setting: Report.Setting = {
+    date: new Date().toISOString().slice(0, 10),
+    node: process.version.slice(1),
+    processor: Os.cpus()[0]?.model ?? "unknown",
+    cores: Os.cpus().length,
+    loadBefore,
+    loadAfter: Os.loadavg()[0]!,
+    rounds: options.rounds,
+    quick: options.quick,
+    seconds: (performance.now() - started) / 1000,
+    versions: versions()
+  }
+  console.log(Report.settingText(setting))
+  writeFileSync(file("results.json"), `${JSON.stringify({ setting, results }, null, 2)}\n`)
+  if (options.svg) document(results, setting)
+}
+
+main().then(
+  () => process.exit(0),
+  (error) => {
+    console.error(`\n${error instanceof Error ? error.stack : error}\n\n${usage}`)
+    process.exit(1)
+  }
+)

@@ -1,0 +1,52 @@
+/**
+ * A broker, as `kosmonaut serve` runs it, with a vhost `/bench`.
+ */
+import { Effect, ManagedRuntime, Redacted } from "effect"
+import { setTimeout as pause } from "node:timers/promises"
+import { Broker, type BrokerConfig, Vhosts } from "../../../src/server/index.ts"
+import * as Pace from "../harness/pace.ts"
+import * as Role from "../harness/role.ts"
+
+let pace: Pace.Pace | undefined
+let vhost: Vhosts.Vhost | undefined
+
+const functions = {
+  /** Binds free ports and gives its URLs. */
+  start: async (channels: ReadonlyArray<string>, options?: BrokerConfig.Options) => {
+    const runtime = ManagedRuntime.make(Broker.layer({
+      websocketPort: 0,
+      backendPort: 0,
+      tcpPort: 0,
+      vhosts: [{ path: "/bench", channels }],
+      ...options
+    }))
+    const broker = await runtime.runPromise(Broker.Broker)
+    vhost = await runtime.runPromise(Effect.flatMap(Vhosts.Vhosts, (vhosts) => vhosts.get("/bench")))
+    const urls = broker.urls(vhost)
+    return {
+      pages: { port: broker.websocketPort, path: "/bench" },
+      zmq: Redacted.value(urls.backend),
+      tcp: Redacted.value(urls.backendTcp)
+    }
+  },
+  /** Opens `count` channels with this prefix. */
+  openChannels: (prefix: string, count: number): void => {
+    for (let i = 0; i < count; i++) Effect.runSync(vhost!.channels.open(`${prefix}-${i}`))
+  },
+  /** Broadcasts to a channel of so many, in this process, for so long. */
+  fanOut: (receivers: number, window: number, milliseconds: number) => {
+    pace = Pace.begin(window, milliseconds)
+    const broadcast = Effect.suspend(() => vhost!.channels.broadcast("room", "hello", { what: "world" }))
+    return Pace.fanOut(pace, receivers, () => Effect.runSync(broadcast))
+  },
+  arrived: (more: number): void => pace!.arrived(more),
+  /** How many events wait for a worker. */
+  waiting: (): number => vhost!.lobby.counters.waiting,
+  /** Waits until so many events do. */
+  wait: async (count: number): Promise<void> => {
+    while (vhost!.lobby.counters.waiting < count) await pause(1)
+  }
+}
+
+export type Functions = typeof functions
+Role.serve(functions)

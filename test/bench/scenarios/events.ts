@@ -1,0 +1,76 @@
+/**
+ * Events a second, from pages in a process of their own to the handlers of workers, no more than 8000 under way.
+ */
+import { type Bench, perSecond, rate } from "../harness/Bench.ts"
+import { type Party, start } from "../harness/party.ts"
+import type * as BrokerParty from "../parties/broker.ts"
+import type * as ClientParty from "../parties/client.ts"
+import type * as PagesParty from "../parties/pages.ts"
+import type * as WorkerParty from "../parties/worker.ts"
+import type * as ZeromqParty from "../parties/zeromq.ts"
+
+const data = { text: "hello" }
+const window = 8000
+const pageCount = 32
+
+export const run = async (bench: Bench): Promise<void> => {
+  for (const count of [1, 4]) {
+    const zmq = await startOwn(count, "zmq")
+    const tcp = await startOwn(count, "tcp")
+    const raw = await startRaw(count)
+    await bench.compare(`to ${count} ${count === 1 ? "worker" : "workers"}`, [rate("events")], [
+      { name: "Kosmonaut, ZeroMQ", ...zmq },
+      { name: "Kosmonaut, TCP", ...tcp },
+      { name: "zeromq.js", peer: true, ...raw }
+    ], { profile: count === 1 })
+    for (const { stop } of [zmq, tcp, raw]) await stop()
+  }
+}
+
+const startOwn = async (count: number, kind: "zmq" | "tcp") => {
+  const broker = await start<BrokerParty.Functions>("broker")
+  const urls = await broker.call("start", [])
+  const client = await start<ClientParty.Functions>("client")
+  await client.call("connect", urls.zmq)
+  const pages = await start<PagesParty.Functions>("pages")
+  const group = await pages.call("connect", urls.pages, pageCount, `{":connected"`)
+  const tokens = await client.call("tokens", urls.zmq, pageCount)
+  const auths = tokens.map((token) => JSON.stringify({ auth: { token } }))
+  await pages.call("sayEach", group, auths, `{":authenticated"`)
+  await client.stop()
+  const workers: Array<Party<WorkerParty.Functions>> = []
+  for (let i = 0; i < count; i++) {
+    const worker = await start<WorkerParty.Functions>("worker")
+    await worker.call("listen", urls[kind], 1)
+    worker.counts((more) => pages.tell("arrived", more))
+    workers.push(worker)
+  }
+  const text = JSON.stringify({ trigger: { event: "chat/say", data } })
+  return {
+    parties: { pages, broker, worker: workers[0]! },
+    run: async (milliseconds: number) => perSecond(await pages.call("trigger", group, text, window, milliseconds)),
+    stop: async () => {
+      for (const party of [...workers, pages, broker]) await party.stop()
+    }
+  }
+}
+
+const startRaw = async (count: number) => {
+  const pusher = await start<ZeromqParty.Functions>("zeromq")
+  const endpoint = await pusher.call("bind", false)
+  const workers: Array<Party<ZeromqParty.Functions>> = []
+  for (let i = 0; i < count; i++) {
+    const worker = await start<ZeromqParty.Functions>("zeromq")
+    await worker.call("pull", endpoint)
+    worker.counts((more) => pusher.tell("arrived", more))
+    workers.push(worker)
+  }
+  const json = JSON.stringify({ "chat/say": { ...data, sid: "00000000-0000-4000-8000-000000000000" } })
+  return {
+    parties: { broker: pusher, worker: workers[0]! },
+    run: async (milliseconds: number) => perSecond(await pusher.call("push", count, json, window, milliseconds)),
+    stop: async () => {
+      for (const party of [...workers, pusher]) await party.stop()
+    }
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * How long a broadcast takes to be answered while there is half the load that 64 fibers make, whoever is asked and whether
+ * it keeps up or not.
+ */
+import { type Bench, type Metric, spreadOf } from "../harness/Bench.ts"
+import type { Done, Latencies } from "../harness/pace.ts"
+import { start } from "../harness/party.ts"
+import type * as BrokerParty from "../parties/broker.ts"
+import type * as ClientParty from "../parties/client.ts"
+import type * as ZeromqParty from "../parties/zeromq.ts"
+
+const metrics = ["p50", "p99", "p99.9"].map((name): Metric => ({ name, unit: "ms", better: "less" }))
+const fibers = 64
+
+export const run = async (bench: Bench): Promise<void> => {
+  const broker = await start<BrokerParty.Functions>("broker")
+  const urls = await broker.call("start", ["room"])
+  const client = await start<ClientParty.Functions>("client")
+  const rawServer = await start<ZeromqParty.Functions>("zeromq")
+  const rawClient = await start<ZeromqParty.Functions>("zeromq")
+  await rawClient.call("connect", await rawServer.call("bind", true))
+  for (const url of [urls.zmq, urls.tcp]) await client.call("connect", url)
+
+  const halfOf = async (request: () => Promise<Done>): Promise<number> => {
+    const rates: Array<number> = []
+    for (let i = 0; i < 4; i++) {
+      const { operations, seconds } = await request()
+      if (i > 0) rates.push(operations / seconds)
+    }
+    return Math.round(spreadOf(rates).median / 2 / 100) * 100
+  }
+  const zmq = await halfOf(() => client.call("request", urls.zmq, "room", fibers, bench.turn))
+  const tcp = await halfOf(() => client.call("request", urls.tcp, "room", fibers, bench.turn))
+  const raw = await halfOf(() => rawClient.call("request", fibers, bench.turn))
+
+  const own = (name: string, url: string, perSecond: number) => ({
+    name: `${name}, ${perSecond} requests/s`,
+    run: async (milliseconds: number) => outcomeOf(await client.call("openLoop", url, perSecond, 2 * milliseconds))
+  })
+  await bench.compare("each at half of what it can", metrics, [
+    own("Kosmonaut, ZeroMQ", urls.zmq, zmq),
+    own("Kosmonaut, TCP", urls.tcp, tcp),
+    {
+      name: `zeromq.js, ${raw} requests/s`,
+      peer: true,
+      run: async (milliseconds) => outcomeOf(await rawClient.call("openLoop", raw, 2 * milliseconds))
+    }
+  ])
+  await bench.compare("all at half of what zeromq.js can", metrics, [
+    own("Kosmonaut, ZeroMQ", urls.zmq, raw),
+    {
+      name: `zeromq.js, ${raw} requests/s`,
+      peer: true,
+      run: async (milliseconds) => outcomeOf(await rawClient.call("openLoop", raw, 2 * milliseconds))
+    }
+  ])
+  for (const party of [broker, client, rawServer, rawClient]) await party.stop()
+}
+
+const outcomeOf = ({ p50, p99, p999 }: Latencies) => ({ values: [p50, p99, p999] })

@@ -1,0 +1,119 @@
+/**
+ * What a connection of a page that says nothing costs in the server's memory, and what a subscription costs: what is there
+ * after a garbage collection, less what was there before. Each turn has a server of its own.
+ */
+import { execFileSync } from "node:child_process"
+import type { Bench, Contestant, Metric, Outcome } from "../harness/Bench.ts"
+import { type AnyParty, start } from "../harness/party.ts"
+import type * as BrokerParty from "../parties/broker.ts"
+import type * as PagesParty from "../parties/pages.ts"
+import type * as SocketIoParty from "../parties/socketIo.ts"
+import type * as WsParty from "../parties/ws.ts"
+
+const channelsEach = 10
+
+export const run = async (bench: Bench): Promise<void> => {
+  const [few, many] = await connectionsOf(bench.quick)
+  const metrics = [
+    ...[few, many].flatMap((count) => [
+      kilobytes(`a connection, of ${count}: heap`),
+      kilobytes(`a connection, of ${count}: resident`)
+    ]),
+    kilobytes(`a subscription, of ${few * channelsEach}: heap`)
+  ]
+  const turn = (name: string, peer: boolean, open: Open): Contestant => ({
+    name,
+    peer,
+    run: () => turnOf(few, many, open)
+  })
+  await bench.compare("of one server", metrics, [
+    turn("Kosmonaut", false, openOwn),
+    turn("bare ws", true, openWs),
+    turn("Socket.IO", true, openSocketIo)
+  ], { rounds: bench.quick ? 1 : bench.rounds, warmUp: false })
+}
+
+const kilobytes = (name: string): Metric => ({ name, unit: "KB", better: "less" })
+
+// Each connection is an open file, here and there.
+const connectionsOf = async (quick: boolean): Promise<readonly [number, number]> => {
+  const files = Number(execFileSync("sh", ["-c", "ulimit -n"], { encoding: "utf8" })) || 1_000_000
+  const many = Math.min(quick ? 2000 : 10_000, files - 200)
+  return [Math.floor(many / 5), many]
+}
+
+/** A server that pages can connect to, and a way to subscribe a group of them to some channels. */
+type Open = (pages: Pages) => Promise<{
+  readonly server: AnyParty
+  readonly connect: (count: number) => Promise<number>
+  readonly subscribe: (group: number) => Promise<void>
+}>
+
+type Pages = Awaited<ReturnType<typeof startPages>>
+const startPages = () => start<PagesParty.Functions>("pages")
+
+const turnOf = async (few: number, many: number, open: Open): Promise<Outcome> => {
+  const pages = await startPages()
+  const { connect, server, subscribe } = await open(pages)
+  // Once, so that what is compiled or kept for all is there.
+  await subscribe(await connect(20))
+  const before = await server.call("memory")
+  const group = await connect(few)
+  const withFew = await server.call("memory")
+  await subscribe(group)
+  const subscribed = await server.call("memory")
+  await connect(many - few)
+  const withMany = await server.call("memory")
+  await pages.stop()
+  await server.stop()
+  const subscriptions = subscribed.heap - withFew.heap
+  const each = (bytes: number, count: number) => bytes / count / 1024
+  return {
+    values: [
+      each(withFew.heap - before.heap, few),
+      each(withFew.rss - before.rss, few),
+      each(withMany.heap - before.heap - subscriptions, many),
+      each(withMany.rss - before.rss, many),
+      each(subscriptions, few * channelsEach)
+    ]
+  }
+}
+
+const openOwn: Open = async (pages) => {
+  const server = await start<BrokerParty.Functions>("broker")
+  const channels = Array.from({ length: channelsEach }, (_, index) => `channel-${index}`)
+  const urls = await server.call("start", channels)
+  return {
+    server,
+    connect: (count) => pages.call("connect", urls.pages, count, `{":connected"`),
+    subscribe: async (group) => {
+      for (const channel of channels) {
+        await pages.call("say", group, JSON.stringify({ subscribe: { channel } }), `{":subscribed"`)
+      }
+    }
+  }
+}
+
+const openWs: Open = async (pages) => {
+  const server = await start<WsParty.Functions>("ws")
+  const address = await server.call("address")
+  return {
+    server,
+    connect: (count) => pages.call("connect", address, count),
+    subscribe: () => server.call("subscribe", channelsEach)
+  }
+}
+
+const openSocketIo: Open = async (pages) => {
+  const server = await start<SocketIoParty.Functions>("socketIo")
+  const address = await server.call("address")
+  return {
+    server,
+    connect: async (count) => {
+      const group = await pages.call("connect", address, count, "0{")
+      await pages.call("say", group, "40", "40{")
+      return group
+    },
+    subscribe: () => server.call("subscribe", channelsEach)
+  }
+}
