@@ -3,7 +3,13 @@ import { Arbitrary } from "effect"
 import * as Line from "../../../../src/server/engine/internal/line.ts"
 import { int, pick } from "../../../protocol/arbitraries.ts"
 
-const event = (number: number, size = number): Line.Waiting => ({ number, json: `${number}`, origin: undefined, attempts: 0, size })
+const event = (number: number, size = number): Line.Waiting => ({
+  number,
+  json: `${number}`,
+  origin: undefined,
+  attempts: 0,
+  size
+})
 
 const takeAll = (line: Line.Line) => {
   const numbers: Array<number> = []
