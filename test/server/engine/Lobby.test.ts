@@ -1277,7 +1277,7 @@ const anyStep: Arbitrary.Arbitrary<Step> = oneOf<Step>(
   Arbitrary.map(pick([1, 1, 1, 2, 5, 70]), (count) => ({ do: "announce", count })),
   Arbitrary.map(pick([0, 100, 250, 500, 500, 1500, 1501, 2001]), (after) => ({ do: "tick", after })),
   Arbitrary.map(
-    Arbitrary.all({ which: int(0, 70), delivered: pick([true, false]) }),
+    Arbitrary.all({ which: recent, delivered: pick([true, false]) }),
     (settle) => ({ do: "settle", ...settle })
   ),
   Arbitrary.Constant({ do: "settleAll" }),
