@@ -6,9 +6,11 @@
  *
  * An event stays the lobby's until a worker has acknowledged it: delivery is at least once. What a worker has not
  * acknowledged goes back to its old place in the line when it leaves, when it is taken for dead, when its connection ends
- * or when it gives it back; until then it counts for the bound. A worker can always have one event in hand, and more only
- * within the bound, however many it wants. One whose handler failed as often as it may becomes a dead letter. To a worker that does not
+ * or when it gives it back. One whose handler failed as often as it may becomes a dead letter. To a worker that does not
  * acknowledge, as the original's, an event is handed over once and for all.
+ *
+ * What is in hand counts for the bound, since it may have to wait again. A worker can always have one event, and more only
+ * within the bound, however many it wants.
  *
  * Lifecycle events go only to workers that take them, in order with the others. They wait in a line of their own, so that
  * nobody's triggers are refused for them: beyond the same bound the oldest are dropped, and counted. They are kept from

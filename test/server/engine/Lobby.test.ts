@@ -1183,15 +1183,20 @@ describe("Lobby", () => {
   describe("property", () => {
     it.effect.prop("what happens equals a model, and every event goes to exactly one worker", [
       Arbitrary.array(step, { maxLength: 80 }),
-      pick([{ queueCapacity: 20, queueSize: 36 }, { queueCapacity: 3, queueSize: 10_000 }]),
-      pick([2000, 400, 100])
-    ], ([steps, bound, retention]) =>
+      pick([
+        { queueCapacity: 20, queueSize: 36 },
+        { queueCapacity: 3, queueSize: 10_000 },
+        { queueCapacity: 200, queueSize: 10_000 }
+      ]),
+      pick([2000, 400, 100]),
+      pick([[], atTheBeginning])
+    ], ([steps, bound, retention, beginning]) =>
       Effect.gen(function*() {
         const deadLetters = DeadLetters.make({ deadLetterCapacity: 10_000, deadLetterSize: 1_000_000 })
         const lobby = make({ ...bound, lifecycleRetention: Duration.millis(retention), deadLetters })
         const real = makeReal(lobby)
         const model = makeModel(bound, retention)
-        for (const step of [...steps, ...toTheEnd]) {
+        for (const step of [...beginning, ...steps, ...toTheEnd]) {
           yield* real.carryOut(step)
           model.carryOut(step)
           expect(real.seen()).toEqual(model.seen())
@@ -1258,7 +1263,12 @@ const speaker: Arbitrary.Arbitrary<Speaker | undefined> = oneOf<Speaker | undefi
   Arbitrary.all({ id, connection: int(0, 1) })
 )
 
-const recent = oneOf(int(0, 3), int(0, 3), int(0, 80))
+const recent = oneOf(int(0, 3), int(0, 9), int(0, 80))
+
+const giveBack: Arbitrary.Arbitrary<Step> = Arbitrary.map(
+  Arbitrary.all({ which: recent, by: speaker, reason: pick(["", "it failed", "again"]) }),
+  (giveBack) => ({ do: "giveBack", ...giveBack })
+)
 
 const anyStep: Arbitrary.Arbitrary<Step> = oneOf<Step>(
   Arbitrary.map(
@@ -1285,10 +1295,9 @@ const anyStep: Arbitrary.Arbitrary<Step> = oneOf<Step>(
     Arbitrary.all({ which: Arbitrary.array(recent, { maxLength: 4 }), by: speaker }),
     (acknowledge) => ({ do: "acknowledge", ...acknowledge })
   ),
-  Arbitrary.map(
-    Arbitrary.all({ which: recent, by: speaker, reason: pick(["", "it failed", "again"]) }),
-    (giveBack) => ({ do: "giveBack", ...giveBack })
-  ),
+  giveBack,
+  giveBack,
+  giveBack,
   Arbitrary.Constant({ do: "acknowledgeAll" })
 )
 
@@ -1297,6 +1306,14 @@ const step: Arbitrary.Arbitrary<Step> = Arbitrary.flatMap(
   int(0, 30),
   (n): Arbitrary.Arbitrary<Step> => n === 0 ? Arbitrary.Constant({ do: "dismissAll" }) : anyStep
 )
+
+/** Two workers that acknowledge have something to do. */
+const atTheBeginning: ReadonlyArray<Step> = [
+  { do: "join", id: "a", connection: 0, lifecycle: true, prefetch: 5, maxAttempts: 2 },
+  { do: "join", id: "b", connection: 0, lifecycle: false, prefetch: 100, maxAttempts: 1 },
+  { do: "trigger", count: 8 },
+  { do: "announce", count: 2 }
+]
 
 /** A worker that takes all that is left. */
 const toTheEnd: ReadonlyArray<Step> = [
