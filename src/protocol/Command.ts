@@ -286,11 +286,12 @@ const extra = (frames: Frames, arity: number): string | undefined =>
 
 const readyOptions = (frames: Frames): ReadyOptions | undefined => {
   const options = extra(frames, 0)
-  if (options === undefined) return undefined
-  const { lifecycle, maxAttempts } = Json.parseObjectOrEmpty(options)
+  const acknowledges = frames[1] === "ack"
+  if (options === undefined && !acknowledges) return undefined
+  const { lifecycle, maxAttempts } = Json.parseObjectOrEmpty(options ?? "")
   return {
     lifecycle: lifecycle === true,
-    ...frames[1] === "ack" && { prefetch: Math.max(0, place(frames[2])) },
+    ...acknowledges && { prefetch: Math.max(0, place(frames[2])) },
     ...typeof maxAttempts === "number" && { maxAttempts }
   }
 }

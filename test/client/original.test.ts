@@ -134,7 +134,7 @@ describe("the original broker", () => {
       const connection = yield* Queue.take(connections)
       const ready = `dlr:/test:${accessToken}:<id>\n\nRD\n\r\n\r\n`
       // The one thing that ours says more; the original ignores what follows a command.
-      const addition = `{"lifecycle":false}\n`
+      const addition = `ack\n128\n{"lifecycle":false,"maxAttempts":1}\n`
       const begin = withoutId(yield* Queue.take(connection.chunks))
       assert.strictEqual(begin, ready.replace("RD\n", `RD\n${addition}`))
       assert.strictEqual(begin.replace(addition, ""), ready)

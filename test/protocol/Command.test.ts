@@ -46,6 +46,15 @@ describe("Command", () => {
     [FromClient.Ready({}), ["RD"]],
     [FromClient.Ready({ options: { lifecycle: false } }), ["RD", `{"lifecycle":false}`]],
     [FromClient.Ready({ options: { lifecycle: true } }), ["RD", `{"lifecycle":true}`]],
+    [FromClient.Ready({ options: { lifecycle: true, prefetch: 128 } }), ["RD", "ack", "128", `{"lifecycle":true}`]],
+    [
+      FromClient.Ready({ options: { lifecycle: false, prefetch: 0, maxAttempts: 3 } }),
+      ["RD", "ack", "0", `{"lifecycle":false,"maxAttempts":3}`]
+    ],
+    [FromClient.Acknowledge({ deliveries: ["a-1"] }), ["AK", "a-1"]],
+    [FromClient.Acknowledge({ deliveries: ["a-1", "a-2", "a-1"] }), ["AK", "a-1", "a-2", "a-1"]],
+    [FromClient.Return({ delivery: "a-1", reason: "" }), ["NK", "a-1", ""]],
+    [FromClient.Return({ delivery: "a-1", reason: "Error: no" }), ["NK", "a-1", "Error: no"]],
     [FromClient.Heartbeat(), ["HB"]],
     [FromClient.Quit(), ["QT"]]
   ])("of a backend is written and read: %j", (command, frames) => {
@@ -64,6 +73,11 @@ describe("Command", () => {
     [
       FromServer.Trigger({ json: `{"chat/save":{}}`, origin: `{"sid":"s"}` }),
       ["TR", `{"chat/save":{}}`, `{"sid":"s"}`]
+    ],
+    [FromServer.Trigger({ json: "{}", delivery: { id: "a-1", attempt: 1 } }), ["TR", "{}", "a-1", "1"]],
+    [
+      FromServer.Trigger({ json: "{}", origin: `{"sid":"s"}`, delivery: { id: "a-1", attempt: 12 } }),
+      ["TR", "{}", "a-1", "12", `{"sid":"s"}`]
     ]
   ])("of the broker is written and read: %j", (command, frames) => {
     expect(Command.encodeFromServer(command)).toEqual(frames)
@@ -82,6 +96,8 @@ describe("Command", () => {
     ([command, more]) => {
       const frames = Command.encodeFromClient(command)
       expect(Command.decodeFromClient(frames)).toEqual(Result.succeed(command))
+      // Deliveries are acknowledged as many as there are.
+      if (command._tag === "Acknowledge") return
       expect(Command.decodeFromClient([...frames, ...more])).toEqual(Result.succeed(command))
     }
   )
@@ -94,6 +110,8 @@ describe("Command", () => {
       expect(Command.decodeFromServer(frames)).toEqual(Result.succeed(command))
       // Success with something behind it is another answer.
       if (command._tag === "Ok") return
+      // And an event with something that is no origin behind it is a delivery.
+      if (command._tag === "Trigger" && command.origin === undefined && command.delivery === undefined) return
       expect(Command.decodeFromServer([...frames, ...more])).toEqual(Result.succeed(command))
     }
   )
@@ -104,7 +122,7 @@ describe("Command", () => {
     const frames = Command.encodeFromClient(command, traceparent)
     expect(frames.slice(0, -1)).toEqual(Command.encodeFromClient(command))
     // What a Worker says belongs to no span, and has its own use for the frame.
-    if (command._tag === "Ready" || command._tag === "Heartbeat" || command._tag === "Quit") return
+    if (["Ready", "Acknowledge", "Return", "Heartbeat", "Quit"].includes(command._tag)) return
     expect(Command.decodeFromClient(frames)).toEqual(Result.succeed(command))
     expect(Command.traceparentOf(frames)).toBe(traceparent)
     expect(Command.traceparentOf(Command.encodeFromClient(command))).toBe(undefined)
@@ -142,7 +160,18 @@ describe("Command", () => {
     ["what is not JSON", ["RD", `{"lifecycle":`], { lifecycle: false }],
     ["no truth value", ["RD", `{"lifecycle":"true"}`], { lifecycle: false }],
     ["what is known among others", ["RD", `{"later":1,"lifecycle":true}`], { lifecycle: true }],
-    ["it later", ["RD", "", `{"lifecycle":true}`], { lifecycle: true }]
+    ["it later", ["RD", "", `{"lifecycle":true}`], { lifecycle: true }],
+    ["how many it wants", ["RD", "ack", "5", "{}"], { lifecycle: false, prefetch: 5 }],
+    ["that alone", ["RD", "ack", "5"], { lifecycle: false, prefetch: 5 }],
+    ["that it acknowledges, in another case", ["RD", "ACK", "5", "{}"], { lifecycle: false }],
+    ["that it acknowledges, at another place", ["RD", "", "ack", "5", "{}"], { lifecycle: false }],
+    ["that it acknowledges, of nothing", ["RD", "ack"], { lifecycle: false, prefetch: 0 }],
+    ["less than nothing", ["RD", "ack", "-1", "{}"], { lifecycle: false, prefetch: 0 }],
+    ["more than there are numbers", ["RD", "ack", "9007199254740993", "{}"], { lifecycle: false, prefetch: 0 }],
+    ["no number", ["RD", "ack", "many", `{"lifecycle":true}`], { lifecycle: true, prefetch: 0 }],
+    ["an object for a number", ["RD", "ack", `{"lifecycle":true}`], { lifecycle: true, prefetch: 0 }],
+    ["how often", ["RD", "ack", "5", `{"maxAttempts":3}`], { lifecycle: false, prefetch: 5, maxAttempts: 3 }],
+    ["how often, and no number", ["RD", "ack", "5", `{"maxAttempts":"3"}`], { lifecycle: false, prefetch: 5 }]
   ])("of a worker that says of itself %s is read", (_, frames, options) => {
     expect(Command.decodeFromClient(frames)).toStrictEqual(Result.succeed(FromClient.Ready({ options })))
   })
@@ -192,7 +221,22 @@ describe("Command", () => {
   it.each<[Frame.Frames, FromServer]>([
     [["TR", "{}", `{"sid":"s"}`], FromServer.Trigger({ json: "{}", origin: `{"sid":"s"}` })],
     [["TR", "{}", "", `{"sid":"s"}`], FromServer.Trigger({ json: "{}", origin: `{"sid":"s"}` })],
-    [["TR", "{}", "later"], FromServer.Trigger({ json: "{}" })],
+    [["TR", "{}", "a-1"], FromServer.Trigger({ json: "{}", delivery: { id: "a-1", attempt: 1 } })],
+    [["TR", "{}", "a-1", ""], FromServer.Trigger({ json: "{}", delivery: { id: "a-1", attempt: 1 } })],
+    [["TR", "{}", "a-1", "0"], FromServer.Trigger({ json: "{}", delivery: { id: "a-1", attempt: 1 } })],
+    [["TR", "{}", "a-1", "often"], FromServer.Trigger({ json: "{}", delivery: { id: "a-1", attempt: 1 } })],
+    [["TR", "{}", "a-1", "2", "later"], FromServer.Trigger({ json: "{}", delivery: { id: "a-1", attempt: 2 } })],
+    [
+      ["TR", "{}", "a-1", `{"sid":"s"}`],
+      FromServer.Trigger({ json: "{}", origin: `{"sid":"s"}`, delivery: { id: "a-1", attempt: 1 } })
+    ],
+    [
+      ["TR", "{}", "a-1", "2", "later", `{"sid":"s"}`],
+      FromServer.Trigger({ json: "{}", origin: `{"sid":"s"}`, delivery: { id: "a-1", attempt: 2 } })
+    ],
+    [["TR", "{}", "", "2"], FromServer.Trigger({ json: "{}" })],
+    // What begins like an origin is one: the broker's ids never do.
+    [["TR", "{}", `{"sid":"s"}`, "2"], FromServer.Trigger({ json: "{}", origin: `{"sid":"s"}` })],
     [["OK", ""], FromServer.Ok()],
     [["OK", "[]", "more"], FromServer.Answer({ json: "[]" })]
   ])("of the broker with an addition is read: %j", (frames, command) => {
@@ -239,12 +283,24 @@ describe("Command", () => {
     [["DB", "sid", ""]],
     [["DB", "", "s"]],
     [["DB", "SID", "s"]],
-    [["DB", "all", "s"]]
+    [["DB", "all", "s"]],
+    [["AK"]],
+    [["AK", ""]],
+    [["AK", "", "a-1"]],
+    [["NK"]],
+    [["NK", ""]],
+    [["NK", "", "it failed"]]
   ])("of a backend with a missing or empty argument is a bad request: %j", (frames) => {
     const failure = failureOf(Command.decodeFromClient(frames))
     expect(failure).toBeInstanceOf(BadRequestError)
     expect(failure.code).toBe(400)
     expect(failure.message).toContain(`${frames[0]} needs`)
+  })
+
+  it("gives an event back for no reason where none is said", () => {
+    expect(Command.decodeFromClient(["NK", "a-1"])).toEqual(
+      Result.succeed(FromClient.Return({ delivery: "a-1", reason: "" }))
+    )
   })
 
   it.each([[[]], [[""]], [["XX"]], [["oc", "room"]], [["OC ", "room"]], [["\u{FEFF}OC", "room"]], [["OK"]], [[
@@ -294,7 +350,7 @@ describe("Command", () => {
 
   it.prop("is read from anything without throwing", [
     Arbitrary.array(garbage, { maxLength: 4 }),
-    pick(["OC", "CC", "BC", "AT", "RD", "HB", "QT", "OK", "ER", "TR"])
+    pick(["OC", "CC", "BC", "AT", "RD", "AK", "NK", "HB", "QT", "OK", "ER", "TR"])
   ], ([frames, command]) => {
     for (const some of [frames, [command, ...frames]]) {
       Command.decodeFromClient(some)

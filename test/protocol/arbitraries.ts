@@ -3,7 +3,7 @@
  */
 import { Arbitrary, Redacted, Schema } from "effect"
 import * as ChannelName from "../../src/protocol/ChannelName.ts"
-import { encodeOrigin, FromClient, FromServer, type Origin } from "../../src/protocol/Command.ts"
+import { type Delivery, encodeOrigin, FromClient, FromServer, type Origin } from "../../src/protocol/Command.ts"
 import * as Endpoint from "../../src/protocol/Endpoint.ts"
 import type { Identity } from "../../src/protocol/Identity.ts"
 import type { JsonObject } from "../../src/protocol/Json.ts"
@@ -141,6 +141,15 @@ export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
     Arbitrary.map(needed, (channel) => FromClient.DescribeChannel({ channel })),
     Arbitrary.map(Arbitrary.all({ channel: needed, after: place }), FromClient.ListSubscribers),
     Arbitrary.map(Arbitrary.all({ by: pick(["sid", "uid"]), who: needed }), FromClient.Disconnect),
+    Arbitrary.map(
+      Arbitrary.all({ lifecycle: pick([true, false]), prefetch: place, maxAttempts: pick([1, 2, 1000]) }),
+      (options) => FromClient.Ready({ options })
+    ),
+    Arbitrary.map(
+      Arbitrary.all([needed, Arbitrary.array(argument, { maxLength: 3 })]),
+      ([first, more]) => FromClient.Acknowledge({ deliveries: [first, ...more] })
+    ),
+    Arbitrary.map(Arbitrary.all({ delivery: needed, reason: argument }), FromClient.Return),
     pick([
       FromClient.Ready({}),
       FromClient.Ready({ options: { lifecycle: true } }),
@@ -157,6 +166,13 @@ export const origin = (argument: Arb<string>): Arb<Origin> => {
   return Arbitrary.all({ sid: known, uid: known, channel: known, traceparent: known })
 }
 
+/** One handing over of an event. Its id never looks like an origin. */
+const delivery = (argument: Arb<string>): Arb<Delivery> =>
+  Arbitrary.all({
+    id: Arbitrary.map(filled(argument), (id) => id.startsWith("{") ? `x${id}` : id),
+    attempt: Arbitrary.map(place, (attempt) => Math.max(1, attempt))
+  })
+
 /** What the broker says, with arguments made of `argument`. */
 export const fromServer = (argument: Arb<string>): Arb<FromServer> =>
   oneOf<FromServer>(
@@ -167,6 +183,16 @@ export const fromServer = (argument: Arb<string>): Arb<FromServer> =>
     Arbitrary.map(
       Arbitrary.all({ json: argument, origin: origin(argument) }),
       ({ json, origin }) => FromServer.Trigger({ json, origin: encodeOrigin(origin) })
+    ),
+    Arbitrary.map(
+      Arbitrary.all({
+        json: argument,
+        delivery: delivery(argument),
+        origin: origin(argument),
+        isFrom: pick([true, false])
+      }),
+      ({ delivery, isFrom, json, origin }) =>
+        FromServer.Trigger({ json, delivery, origin: isFrom ? encodeOrigin(origin) : undefined })
     ),
     pick([FromServer.Ok(), FromServer.Heartbeat(), FromServer.Quit()])
   )

@@ -9,6 +9,9 @@
  * or when it gives it back. One whose handler failed as often as it may becomes a dead letter. To a worker that does not
  * acknowledge, as the original's, an event is handed over once and for all.
  *
+ * What is in hand counts for the bound, since it may have to wait again. A worker can always have one event, and more only
+ * within the bound, however many it wants.
+ *
  * Lifecycle events go only to workers that take them, in order with the others. They wait in a line of their own, so that
  * nobody's triggers are refused for them: beyond the same bound the oldest are dropped, and counted. They are kept from
  * the coming of the first such worker until none has been there for `lifecycleRetention`.
@@ -187,10 +190,16 @@ export const make = (options: {
   }
 
   // What is handed over and not acknowledged may have to wait again.
-  let sizeInHand = 0
   const isFull = (line: Line.Line, size: number) =>
-    line.length + counters.unacknowledged >= options.queueCapacity ||
-    line.size + sizeInHand + size > options.queueSize
+    line.length + line.lent.count >= options.queueCapacity ||
+    line.size + line.lent.size + size > options.queueSize
+  // One event it can have whatever the others have, more only within the bounds.
+  const canTake = (line: Line.Line, { inHand, ready, unsettled, worker }: Member): boolean => {
+    if (!ready || (line === lifecycle && !worker.lifecycle)) return false
+    if (worker.prefetch === undefined) return unsettled < window
+    const isRoom = line.lent.count < options.queueCapacity && line.lent.size < options.queueSize
+    return inHand.size < worker.prefetch && (inHand.size === 0 || isRoom)
+  }
 
   const append = (line: Line.Line, event: { json: string; origin: string | undefined; size: number }) => {
     line.append({ ...event, number: counters.accepted++, attempts: 0 })
@@ -200,7 +209,7 @@ export const make = (options: {
   const nextInTurn = (line: Line.Line): Member | undefined => {
     let next: Member | undefined
     for (const member of members.values()) {
-      if (!canTake(member) || (line === lifecycle && !member.worker.lifecycle)) continue
+      if (!canTake(line, member)) continue
       if (next === undefined || member.inHand.size < next.inHand.size) next = member
       if (next.inHand.size === 0) break
     }
@@ -239,7 +248,8 @@ export const make = (options: {
   const deliver = (member: Member, event: Line.Waiting, line: Line.Line) => {
     const acknowledges = member.worker.prefetch !== undefined
     const id = `${name}-${event.number.toString(36)}`
-    if (acknowledges) hold(member, id, { event, line })
+    const inHand = { event, line }
+    if (acknowledges) hold(member, id, inHand)
     member.unsettled++
     const settled = (delivered: boolean) => {
       member.unsettled--
@@ -249,7 +259,10 @@ export const make = (options: {
         member.ready = false
         if (!acknowledges) line.putBack(event)
         // It has not had it; where it has gone meanwhile the event is back already.
-        else if (release(member, id)) line.putBack({ ...event, attempts: event.attempts - 1 })
+        else if (member.inHand.get(id) === inHand && release(member, id)) {
+          event.attempts--
+          line.putBack(event)
+        }
       }
       dispatch()
     }
@@ -265,14 +278,16 @@ export const make = (options: {
   const hold = (member: Member, id: string, inHand: InHand) => {
     member.inHand.set(id, inHand)
     counters.unacknowledged++
-    sizeInHand += inHand.event.size
+    inHand.line.lent.count++
+    inHand.line.lent.size += inHand.event.size
   }
   const release = (member: Member, id: string): InHand | undefined => {
     const inHand = member.inHand.get(id)
     if (inHand === undefined) return undefined
     member.inHand.delete(id)
     counters.unacknowledged--
-    sizeInHand -= inHand.event.size
+    inHand.line.lent.count--
+    inHand.line.lent.size -= inHand.event.size
     return inHand
   }
 
@@ -284,9 +299,10 @@ export const make = (options: {
       line.putBack(event)
     }
   }
-  const remove = (id: string, member: Member) => {
-    members.delete(id)
-    takeBack(member)
+  // All at once: what one of them had is nothing for the next.
+  const remove = (leaving: ReadonlyArray<Member>) => {
+    for (const { worker } of leaving) members.delete(worker.id)
+    leaving.forEach(takeBack)
     dispatch()
   }
 
@@ -312,9 +328,9 @@ export const make = (options: {
     member.worker.heartbeatUnsafe()
   }
 
-  const dismiss = (id: string, member: Member) => {
-    remove(id, member)
-    return member.worker.dismiss
+  const dismiss = (leaving: ReadonlyArray<Member>) => {
+    remove(leaving)
+    return Effect.forEach(leaving, ({ worker }) => worker.dismiss, { discard: true })
   }
 
   return {
@@ -365,7 +381,7 @@ export const make = (options: {
     leave: (id, connection) =>
       Effect.sync(() => {
         const member = find(id, connection)
-        if (member !== undefined) remove(id, member)
+        if (member !== undefined) remove([member])
       }),
 
     trigger: (json, origin) =>
@@ -375,10 +391,13 @@ export const make = (options: {
           return Effect.fail(new InternalError({ detail: `the event has ${size} bytes, the most is ${largest}` }))
         }
         // It need not wait where somebody takes it.
-        if (isFull(events, size) && !Iterable.some(members.values(), canTake)) {
+        if (isFull(events, size) && !Iterable.some(members.values(), (member) => canTake(events, member))) {
           counters.refused++
           return Effect.fail(
-            new InternalError({ detail: `${events.length} events wait for a worker, the most that can` })
+            new InternalError({
+              detail:
+                `${events.length} events wait for a worker, and ${events.lent.count} to be acknowledged, the most that can`
+            })
           )
         }
         append(events, { json, origin, size })
@@ -404,17 +423,16 @@ export const make = (options: {
         attendedUntil = nobody
         while (lifecycle.length > 0) dropOldest()
       }
-      return Effect.forEach([...members], ([id, member]) => {
-        if (now - member.lastHeard > interval * options.missedHeartbeats) return dismiss(id, member)
+      const dead: Array<Member> = []
+      for (const member of members.values()) {
+        if (now - member.lastHeard > interval * options.missedHeartbeats) dead.push(member)
         // One that speaks itself has been answered, and needs nothing more.
-        if (now - member.lastGreeted >= interval / 2) greet(member, now)
-        return Effect.void
-      }, { discard: true })
+        else if (now - member.lastGreeted >= interval / 2) greet(member, now)
+      }
+      return dismiss(dead)
     }),
 
-    dismissAll: Effect.suspend(() =>
-      Effect.forEach([...members], ([id, member]) => dismiss(id, member), { discard: true })
-    ),
+    dismissAll: Effect.suspend(() => dismiss([...members.values()])),
 
     info: Effect.sync(() => ({
       waiting: events.length,
@@ -426,9 +444,6 @@ export const make = (options: {
 
 /** Where no worker has come that takes lifecycle events, or none for too long. */
 const nobody = -Infinity
-
-const canTake = ({ inHand, ready, unsettled, worker }: Member): boolean =>
-  ready && (worker.prefetch === undefined ? unsettled < window : inHand.size < worker.prefetch)
 
 // The end of an identity, its uuid: what stands before it holds the token.
 const publicName = (id: string): string => id.slice(-36)

@@ -3,6 +3,7 @@ import { type Cause, Deferred, Effect, Layer, Logger, Option, type Scope } from 
 import { TestClock } from "effect/testing"
 import { randomBytes } from "node:crypto"
 import { readFileSync } from "node:fs"
+import { maxAcknowledged } from "../../../src/protocol/Command.ts"
 import { BackendEndpoint, BrokerConfig, Vhosts } from "../../../src/server/index.ts"
 import type { Handlers, Peer } from "../../../src/transport/TransportServer.ts"
 import * as BrokerSide from "../../harness/brokerSide.ts"
@@ -95,6 +96,22 @@ const worker = (connect: typeof transports[number]["connect"], who = identity("d
     expect(yield* backend.next).toEqual(["HB"])
     return backend
   })
+
+/** One that acknowledges, that wants so many events at a time. */
+const acknowledging = (connect: typeof transports[number]["connect"], prefetch: number, who = identity("dlr")) =>
+  Effect.gen(function*() {
+    const backend = yield* connect(who)
+    yield* backend.say("RD", "ack", String(prefetch), `{"lifecycle":false,"maxAttempts":2}`)
+    expect(yield* backend.next).toEqual(["HB"])
+    return backend
+  })
+
+/** That it is given this, and nothing more is said; the event's name. */
+const delivery = Effect.fnUntraced(function*(self: Backend, json: string, attempt: number) {
+  const frames = yield* self.next
+  expect(frames).toEqual(["TR", json, expect.stringMatching(/^[0-9a-f]{12}-[0-9a-z]+$/), String(attempt)])
+  return frames[2]!
+})
 
 /** The numbers of the events that a worker is given from now on. */
 const numbersGiven = Effect.fnUntraced(function*(self: Backend) {
@@ -210,6 +227,9 @@ describe("BackendEndpoint", () => {
           [["__proto__"], "400"],
           // A Worker's words are not a Client's.
           [["RD"], "400"],
+          [["RD", "ack", "1", "{}"], "400"],
+          [["AK", "a-1"], "400"],
+          [["NK", "a-1", ""], "400"],
           [["HB"], "400"],
           [["QT"], "400"]
         ])("%j is answered with ER %s", ([frames, code]) =>
@@ -420,9 +440,15 @@ describe("BackendEndpoint", () => {
           expect((yield* lobby).workers).toEqual([])
         }).pipe(withBroker()))
 
-      it.effect.each<[Frames]>([[["OC", "room"]], [["BC", "room", "e", "{}"]], [["AT", "joe", ".*"]], [["XX"]], [[
-        ""
-      ]]])(
+      it.effect.each<[Frames]>([
+        [["OC", "room"]],
+        [["BC", "room", "e", "{}"]],
+        [["AT", "joe", ".*"]],
+        [["AK"]],
+        [["NK", "", "it failed"]],
+        [["XX"]],
+        [[""]]
+      ])(
         "that says %j is answered with ER 400",
         ([frames]) =>
           Effect.gen(function*() {
@@ -482,6 +508,132 @@ describe("BackendEndpoint", () => {
             yield* self.say("QT")
             yield* eventually(lobby, ({ workers }) => workers.length === 0)
           }
+        }).pipe(withBroker()))
+
+      it.effect("that acknowledges has as many as it wants, each with a name, until it says what became of it", () =>
+        Effect.gen(function*() {
+          const { vhost } = yield* TestBroker
+          const self = yield* acknowledging(connect, 2)
+          for (const n of [1, 2, 3, 4]) yield* trigger(event(n))
+          const [one, two] = [yield* delivery(self, event(1), 1), yield* delivery(self, event(2), 1)]
+          expect((yield* lobby).waiting).toBe(2)
+          yield* self.say("AK", one, two)
+          const three = yield* delivery(self, event(3), 1)
+          const four = yield* delivery(self, event(4), 1)
+          expect(new Set([one, two, three, four]).size).toBe(4)
+          // Given back, it comes again; failed as often as it may, it does not.
+          yield* self.say("NK", three, "")
+          expect(yield* delivery(self, event(3), 2)).toBe(three)
+          yield* self.say("NK", four, "Error: zażółć")
+          expect(yield* delivery(self, event(4), 2)).toBe(four)
+          yield* self.say("NK", four, "Error: again")
+          yield* self.say("AK", three)
+          yield* eventually(Effect.sync(() => vhost.lobby.counters), ({ unacknowledged }) => unacknowledged === 0)
+          expect(vhost.lobby.counters).toMatchObject({ acknowledged: 3, redelivered: 2, waiting: 0 })
+          expect(yield* vhost.deadLetters.list).toMatchObject([
+            { id: four, json: event(4), attempts: 2, reason: "Error: again" }
+          ])
+        }).pipe(withBroker()))
+
+      it.effect("that acknowledges can do so fifty at once", () =>
+        Effect.gen(function*() {
+          const { vhost } = yield* TestBroker
+          const self = yield* acknowledging(connect, maxAcknowledged)
+          const ids: Array<string> = []
+          for (let n = 0; n <= maxAcknowledged; n++) yield* trigger(event(n))
+          for (let n = 0; n < maxAcknowledged; n++) ids.push(yield* delivery(self, event(n), 1))
+          yield* self.say("AK", ...ids)
+          yield* delivery(self, event(maxAcknowledged), 1)
+          expect(vhost.lobby.counters).toMatchObject({ acknowledged: maxAcknowledged, unacknowledged: 1 })
+        }).pipe(withBroker()))
+
+      it.effect("that acknowledges is told where an event comes from, behind its name and attempt", () =>
+        Effect.gen(function*() {
+          const self = yield* acknowledging(connect, 2)
+          const page = yield* browser
+          const [_, single] = yield* ask("AT", "joe", ".*")
+          yield* page.send({ auth: { token: single } })
+          yield* page.send({ trigger: { event: "e" } })
+          const [word, json, id, attempt, origin, ...more] = yield* self.next
+          expect([word, json, attempt, more]).toEqual(["TR", JSON.stringify({ e: { sid: page.sid } }), "1", []])
+          expect(JSON.parse(origin!)).toEqual({ sid: page.sid, uid: "joe" })
+          yield* self.say("NK", id!, "it failed")
+          expect(yield* self.next).toEqual(["TR", json, id, "2", origin])
+        }).pipe(withBroker()))
+
+      it.effect("that acknowledges can want none, or another number, while it is there", () =>
+        Effect.gen(function*() {
+          const self = yield* acknowledging(connect, 0)
+          for (const n of [1, 2, 3]) yield* trigger(event(n))
+          yield* self.say("HB")
+          expect(yield* self.next).toEqual(["HB"])
+          // What it can say of itself besides may be absent.
+          yield* self.say("RD", "ack", "1")
+          expect(yield* self.next).toEqual(["HB"])
+          const one = yield* delivery(self, event(1), 1)
+          yield* self.say("RD", "ack", "0", "{}")
+          expect(yield* self.next).toEqual(["HB"])
+          yield* self.say("AK", one)
+          yield* self.say("HB")
+          expect(yield* self.next).toEqual(["HB"])
+          expect((yield* lobby).waiting).toBe(2)
+        }).pipe(withBroker()))
+
+      it.effect.each<["leaves" | "expires"]>([["leaves"], ["expires"]])(
+        "that acknowledges and %s has what it has in hand go to the next, whatever that understands",
+        ([how]) =>
+          Effect.gen(function*() {
+            const { vhost } = yield* TestBroker
+            const self = yield* acknowledging(connect, 3)
+            for (const n of [1, 2, 3, 4]) yield* trigger(event(n))
+            const ids = [
+              yield* delivery(self, event(1), 1),
+              yield* delivery(self, event(2), 1),
+              yield* delivery(self, event(3), 1)
+            ]
+            const go = (self: Backend) =>
+              Effect.andThen(
+                how === "leaves" ? self.say("QT") : TestClock.adjust("2 seconds"),
+                eventually(lobby, ({ workers }) => workers.length === 0)
+              )
+            yield* self.say("AK", ids[1]!)
+            yield* delivery(self, event(4), 1)
+            yield* go(self)
+            expect((yield* lobby).waiting).toBe(3)
+            // What one says that has gone is nothing.
+            if (name === "ZeroMQ") yield* self.say("AK", ids[0]!)
+            const next = yield* acknowledging(connect, 1)
+            expect(yield* delivery(next, event(1), 2)).toBe(ids[0])
+            yield* next.say("NK", ids[0]!, "")
+            expect(yield* delivery(next, event(1), 3)).toBe(ids[0])
+            yield* go(next)
+            const saysOptions = yield* connect(identity("dlr"))
+            yield* saysOptions.say("RD", "{}")
+            expect(yield* saysOptions.next).toEqual(["HB"])
+            expect(yield* saysOptions.next).toEqual(["TR", event(1)])
+            expect(yield* saysOptions.next).toEqual(["TR", event(3)])
+            expect(yield* saysOptions.next).toEqual(["TR", event(4)])
+            yield* go(saysOptions)
+            // To these it was handed over once and for all.
+            expect(vhost.lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 0, acknowledged: 1 })
+            const bare = yield* worker(connect)
+            yield* trigger(event(5))
+            expect(yield* bare.next).toEqual(["TR", event(5)])
+          }).pipe(withBroker())
+      )
+
+      it.effect("that nobody knows acknowledges nothing, and is told nothing", () =>
+        Effect.gen(function*() {
+          const { vhost } = yield* TestBroker
+          const self = yield* acknowledging(connect, 1)
+          yield* trigger(event(1))
+          const one = yield* delivery(self, event(1), 1)
+          const other = yield* connect(identity("dlr"))
+          yield* other.say("AK", one)
+          yield* other.say("NK", one, "it failed")
+          yield* other.say("HB")
+          expect(yield* other.next).toEqual(["QT"])
+          expect(vhost.lobby.counters).toMatchObject({ acknowledged: 0, redelivered: 0, unacknowledged: 1 })
         }).pipe(withBroker()))
 
       it.effect("gets lifecycle events if it takes them, each once, and others get none", () =>
@@ -1046,6 +1198,29 @@ describe("BackendEndpoint", () => {
         expect(yield* next.next).toEqual(["TR", event(1)])
       }).pipe(withBroker()))
 
+    it.effect.each<["end" | "reset" | "nonsense"]>([["end"], ["reset"], ["nonsense"]])(
+      "a worker that acknowledges has what it has in hand go to the others at once when its connection is lost: %s",
+      ([how]) =>
+        Effect.gen(function*() {
+          const { vhost } = yield* TestBroker
+          const self = yield* tcp(identity("dlr"))
+          yield* self.say("RD", "ack", "2", "{}")
+          yield* self.next
+          for (const n of [1, 2, 3]) yield* trigger(event(n))
+          const ids = [yield* delivery(self, event(1), 1), yield* delivery(self, event(2), 1)]
+          const next = yield* acknowledging(tcp, 10)
+          yield* delivery(next, event(3), 1)
+          if (how === "end") self.connection.socket.end()
+          else if (how === "reset") self.connection.socket.resetAndDestroy()
+          else yield* self.say("AK")
+          // The clock stands still: it cannot have expired.
+          expect([yield* delivery(next, event(1), 2), yield* delivery(next, event(2), 2)]).toEqual(ids)
+          expect((yield* lobby).workers.length).toBe(1)
+          yield* next.say("AK", ...ids)
+          yield* eventually(Effect.sync(() => vhost.lobby.counters), ({ acknowledged }) => acknowledged === 2)
+        }).pipe(withBroker())
+    )
+
     it.effect("a worker that left, expired or was refused is closed by the broker", () =>
       Effect.gen(function*() {
         const [left, expired, refused] = [yield* tcp(identity("dlr")), yield* tcp(identity("dlr")), yield* tcp("x")]
@@ -1162,6 +1337,24 @@ describe("BackendEndpoint", () => {
           yield* trigger(event(2))
           expect(yield* fresh.next).toEqual(["TR", event(2)])
           expect((yield* lobby).workers.length).toBe(1)
+        }).pipe(withBroker()))
+
+      it.effect("the later has what the earlier had in hand, and it alone can say what became of it", () =>
+        Effect.gen(function*() {
+          const { vhost } = yield* TestBroker
+          const who = identity("dlr")
+          const old = yield* acknowledging(tcp, 2, who)
+          yield* trigger(event(1))
+          const one = yield* delivery(old, event(1), 1)
+          const fresh = yield* acknowledging(tcp, 2, who)
+          expect(yield* delivery(fresh, event(1), 2)).toBe(one)
+          yield* old.say("AK", one)
+          yield* old.say("NK", one, "it failed")
+          yield* old.say("HB")
+          expect(yield* old.next).toEqual(["QT"])
+          expect(vhost.lobby.counters).toMatchObject({ acknowledged: 0, unacknowledged: 1, redelivered: 1 })
+          yield* fresh.say("AK", one)
+          yield* eventually(Effect.sync(() => vhost.lobby.counters), ({ acknowledged }) => acknowledged === 1)
         }).pipe(withBroker()))
 
       it.live("the earlier hears QT for its HB: the broker no longer knows that connection", () =>

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
+import type { Delivery } from "../../../src/protocol/Command.ts"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import * as DeadLetters from "../../../src/server/engine/DeadLetters.ts"
 import * as Lobby from "../../../src/server/engine/Lobby.ts"
@@ -25,6 +26,8 @@ interface FakeWorker extends Lobby.Worker {
   readonly given: Array<string>
   /** Where that came from. */
   readonly origins: Array<string | undefined>
+  /** As which deliveries. */
+  readonly deliveries: Array<Delivery | undefined>
   /** What happened to it, in order. */
   readonly log: Array<string>
 }
@@ -34,20 +37,24 @@ const worker = (id: string, options?: {
   readonly connection?: object
   readonly settles?: boolean
   readonly lifecycle?: boolean
+  readonly prefetch?: number
+  readonly maxAttempts?: number
 }): FakeWorker => {
   const self: FakeWorker = {
     id,
     connection: options?.connection ?? {},
     lifecycle: options?.lifecycle === true,
-    prefetch: undefined,
-    maxAttempts: 1,
+    prefetch: options?.prefetch,
+    maxAttempts: options?.maxAttempts ?? 1,
     inHand: [],
     given: [],
     origins: [],
+    deliveries: [],
     log: [],
-    deliverUnsafe: (json, origin, settled) => {
+    deliverUnsafe: (json, origin, settled, delivery) => {
       self.given.push(json)
       self.origins.push(origin)
+      self.deliveries.push(delivery)
       self.log.push(json)
       if (options?.settles !== undefined) return settled(options.settles)
       self.inHand.push({
@@ -355,6 +362,421 @@ describe("Lobby", () => {
       expect((yield* Effect.flip(lobby.trigger("1".repeat(20), "1".repeat(11)))).code).toBe(597)
       expect((yield* Effect.flip(lobby.trigger("1".repeat(20), "é".repeat(6)))).code).toBe(597)
     }))
+
+  describe("a worker that acknowledges", () => {
+    const all = (w: FakeWorker) => w.given.map((json, index) => [json, w.deliveries[index]?.attempt])
+    const idOf = (w: FakeWorker, json: string) => w.deliveries[w.given.lastIndexOf(json)]!.id
+    const acknowledge = (lobby: Lobby.Lobby, w: FakeWorker, ...events: ReadonlyArray<string>) =>
+      lobby.acknowledge(w.id, w.connection, events.map((event) => idOf(w, event)))
+    const giveBack = (lobby: Lobby.Lobby, w: FakeWorker, event: string, reason = "") =>
+      lobby.giveBack(w.id, w.connection, idOf(w, event), reason)
+    const firstTry = (from: number, to: number) => numbers(from, to).map((event) => [event, 1])
+
+    it.effect("has an event in hand until it has acknowledged it, and not longer", () =>
+      Effect.gen(function*() {
+        const lobby = make()
+        const [a, b] = [worker("a", { prefetch: 10, settles: true }), worker("b", { prefetch: 10, settles: true })]
+        yield* lobby.join(a)
+        yield* trigger(lobby, ...numbers(0, 5))
+        expect(all(a)).toEqual(firstTry(0, 5))
+        expect(lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 5, acknowledged: 0 })
+        yield* acknowledge(lobby, a, "e3", "e1")
+        expect(lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 3, acknowledged: 2 })
+        yield* lobby.leave("a")
+        expect(lobby.counters).toMatchObject({ waiting: 3, unacknowledged: 0, redelivered: 3 })
+        yield* lobby.join(b)
+        expect(all(b)).toEqual([["e0", 2], ["e2", 2], ["e4", 2]])
+        yield* acknowledge(lobby, b, "e0", "e2", "e4")
+        expect(lobby.counters).toEqual({
+          accepted: 5,
+          delivered: 8,
+          refused: 0,
+          dropped: 0,
+          acknowledged: 5,
+          redelivered: 3,
+          unacknowledged: 0,
+          waiting: 0,
+          workers: 1
+        })
+      }))
+
+    it.effect.each(["leaves", "expires", "is replaced", "is dismissed", "gives back"] as const)(
+      "that %s has its events go before the others, in their order, as another attempt",
+      (how) =>
+        Effect.gen(function*() {
+          const lobby = make()
+          const connection = {}
+          const a = worker("a", { prefetch: 3, settles: true, connection })
+          const next = worker(how === "is replaced" ? "a" : "b", { prefetch: 10, settles: true })
+          yield* lobby.join(a)
+          yield* trigger(lobby, ...numbers(0, 5))
+          expect(all(a)).toEqual(firstTry(0, 3))
+          const ids = a.deliveries.map((delivery) => delivery!.id)
+          if (how === "leaves") yield* lobby.leave("a", connection)
+          if (how === "expires") {
+            yield* TestClock.adjust("2 seconds")
+            yield* lobby.tick
+          }
+          if (how === "is dismissed") yield* lobby.dismissAll
+          if (how === "gives back") {
+            yield* lobby.join(worker("a", { prefetch: 0, connection }))
+            for (const event of ["e1", "e0", "e2"]) yield* giveBack(lobby, a, event)
+          }
+          if (how !== "is replaced") expect((yield* lobby.info).waiting).toBe(5)
+          yield* lobby.join(next)
+          expect(all(next)).toEqual([["e0", 2], ["e1", 2], ["e2", 2], ["e3", 1], ["e4", 1]])
+          expect(next.deliveries.slice(0, 3).map((delivery) => delivery!.id)).toEqual(ids)
+          expect(a.given.length).toBe(3)
+          expect(lobby.counters).toMatchObject({ redelivered: 3, unacknowledged: 5, waiting: 0 })
+        })
+    )
+
+    it.effect("has its events go at once to others that are there", () =>
+      Effect.gen(function*() {
+        const lobby = make()
+        const [a, b] = [worker("a", { prefetch: 10, settles: true }), worker("b", { prefetch: 10, settles: true })]
+        yield* Effect.forEach([a, b], lobby.join)
+        yield* trigger(lobby, ...numbers(0, 4))
+        yield* lobby.leave("a")
+        expect(all(b)).toEqual([["e1", 1], ["e3", 1], ["e0", 2], ["e2", 2]])
+        expect((yield* lobby.info).waiting).toBe(0)
+      }))
+
+    it.effect("has as many as it wants at a time, none where it wants none", () =>
+      Effect.gen(function*() {
+        const lobby = make()
+        const connection = {}
+        const a = worker("a", { prefetch: 2, settles: true, connection })
+        const wants = (prefetch: number) => lobby.join({ ...a, prefetch })
+        yield* lobby.join(a)
+        yield* trigger(lobby, ...numbers(0, 6))
+        expect(a.given).toEqual(numbers(0, 2))
+        yield* acknowledge(lobby, a, "e0")
+        expect(a.given).toEqual(numbers(0, 3))
+        yield* wants(0)
+        yield* acknowledge(lobby, a, "e1")
+        yield* giveBack(lobby, a, "e2")
+        yield* lobby.heard("a")
+        expect(a.given).toEqual(numbers(0, 3))
+        expect((yield* lobby.info).waiting).toBe(4)
+        yield* wants(1)
+        yield* wants(1)
+        expect(all(a).slice(3)).toEqual([["e2", 2]])
+        yield* wants(3)
+        expect(all(a).slice(4)).toEqual([["e3", 1], ["e4", 1]])
+        expect(lobby.counters).toMatchObject({ unacknowledged: 3, waiting: 1 })
+      }))
+
+    it.effect("gets the next event before one that has more in hand, and in its turn among equals", () =>
+      Effect.gen(function*() {
+        const lobby = make()
+        const [a, b, c] = [
+          worker("a", { prefetch: 10, settles: true }),
+          worker("b", { prefetch: 10, settles: true }),
+          worker("c", { prefetch: 10, settles: true })
+        ]
+        yield* Effect.forEach([a, b, c], lobby.join)
+        yield* trigger(lobby, ...numbers(0, 6))
+        expect([a, b, c].map(({ given }) => given)).toEqual([["e0", "e3"], ["e1", "e4"], ["e2", "e5"]])
+        yield* acknowledge(lobby, c, "e2", "e5")
+        yield* acknowledge(lobby, b, "e1")
+        // c has none, then b and c have one each, b's turn before c's; then all have two.
+        yield* trigger(lobby, ...numbers(6, 10))
+        expect([a, b, c].map(({ given }) => given.slice(2))).toEqual([["e9"], ["e7"], ["e6", "e8"]])
+      }))
+
+    it.effect("has in hand what counts for the bounds, in number", () =>
+      Effect.gen(function*() {
+        const lobby = make({ queueCapacity: 3 })
+        const a = worker("a", { prefetch: 2, settles: true })
+        yield* lobby.join(a)
+        yield* trigger(lobby, "e0", "e1", "e2")
+        expect((yield* Effect.flip(lobby.trigger("refused"))).code).toBe(597)
+        expect(lobby.counters).toMatchObject({ waiting: 1, unacknowledged: 2, refused: 1 })
+        yield* acknowledge(lobby, a, "e0")
+        yield* lobby.trigger("e3")
+        yield* Effect.flip(lobby.trigger("refused"))
+        // What comes back has its place.
+        yield* lobby.leave("a")
+        expect((yield* lobby.info).waiting).toBe(3)
+        yield* Effect.flip(lobby.trigger("refused"))
+      }))
+
+    it.effect("has in hand what counts for the bounds, in bytes", () =>
+      Effect.gen(function*() {
+        const lobby = make({ queueSize: 20 })
+        const a = worker("a", { prefetch: 2, settles: true })
+        yield* lobby.join(a)
+        yield* trigger(lobby, "12345678", "żżżż")
+        yield* Effect.flip(lobby.trigger("12345"))
+        yield* lobby.trigger("1234")
+        yield* Effect.flip(lobby.trigger("1"))
+        yield* acknowledge(lobby, a, "żżżż")
+        expect(a.given.at(-1)).toBe("1234")
+        yield* lobby.trigger("87654321")
+        yield* Effect.flip(lobby.trigger("1"))
+      }))
+
+    it.effect("has no more than the bounds allow however many it wants, but can always have one", () =>
+      Effect.gen(function*() {
+        for (const bound of [{ queueCapacity: 2 }, { queueSize: 4 }, { queueCapacity: 0 }, { queueSize: 0 }]) {
+          const lobby = make(bound)
+          const [a, b] = [worker("a", { prefetch: 1e9, settles: true }), worker("b", { prefetch: 1e9, settles: true })]
+          const most = Math.max(1, bound.queueCapacity ?? bound.queueSize / 2)
+          yield* lobby.join(a)
+          yield* trigger(lobby, ...numbers(0, most))
+          yield* Effect.flip(lobby.trigger("no"))
+          expect(a.given).toEqual(numbers(0, most))
+          yield* lobby.join(b)
+          yield* lobby.trigger("e8")
+          yield* Effect.flip(lobby.trigger("no"))
+          expect(b.given).toEqual(["e8"])
+          yield* acknowledge(lobby, b, "e8")
+          yield* lobby.trigger("e9")
+          expect(b.given).toEqual(["e8", "e9"])
+        }
+      }))
+
+    it.effect("has lifecycle events in hand to the cost of lifecycle events alone, and others of others", () =>
+      Effect.gen(function*() {
+        const lobby = make({ queueCapacity: 2 })
+        const taker = worker("taker", { prefetch: 2, settles: true, lifecycle: true })
+        yield* lobby.join(taker)
+        yield* announce(lobby, "l0", "l1", "l2")
+        expect(lobby.counters).toMatchObject({ unacknowledged: 2, waiting: 1, dropped: 0 })
+        yield* trigger(lobby, "e0", "e1")
+        yield* Effect.flip(lobby.trigger("refused"))
+        yield* announce(lobby, "l3")
+        expect(lobby.counters).toMatchObject({ accepted: 6, dropped: 1, refused: 1 })
+        yield* acknowledge(lobby, taker, ...texts("l0", "l1"))
+        expect(taker.given).toEqual([...texts("l0", "l1"), "e0", "e1"])
+        // Two others in hand: two lifecycle events have their room all the same.
+        yield* announce(lobby, "l4")
+        expect(lobby.counters).toMatchObject({ unacknowledged: 2, waiting: 2, dropped: 1 })
+      }))
+
+    it.effect("has had no attempt where the event could not be handed over", () =>
+      Effect.gen(function*() {
+        const lobby = make()
+        const [a, b] = [worker("a", { prefetch: 10 }), worker("b", { prefetch: 10 })]
+        yield* Effect.forEach([a, b], lobby.join)
+        yield* trigger(lobby, "e0", "e1")
+        a.inHand[0]!.settle(false)
+        expect([all(a), all(b)]).toEqual([[["e0", 1]], [["e1", 1], ["e0", 1]]])
+        expect(lobby.counters).toMatchObject({ unacknowledged: 2, redelivered: 0, delivered: 0 })
+        // Nothing comes to it before it is heard.
+        yield* trigger(lobby, "e2")
+        expect(a.given.length).toBe(1)
+        yield* lobby.heard("a")
+        yield* trigger(lobby, "e3")
+        expect(all(a)).toEqual([["e0", 1], ["e3", 1]])
+        yield* acknowledge(lobby, a, "e0")
+        expect(lobby.counters).toMatchObject({ unacknowledged: 4, acknowledged: 0 })
+      }))
+
+    it.effect("has had none where that is known at once, either", () =>
+      Effect.gen(function*() {
+        const lobby = make()
+        const broken = worker("broken", { prefetch: 10, settles: false })
+        const a = worker("a", { prefetch: 10, settles: true })
+        yield* lobby.join(broken)
+        yield* trigger(lobby, "e0", "e1")
+        expect(lobby.counters).toMatchObject({ unacknowledged: 0, waiting: 2, redelivered: 0 })
+        yield* lobby.join(a)
+        expect([all(broken), all(a)]).toEqual([[["e0", 1]], firstTry(0, 2)])
+      }))
+
+    it.effect("that has gone cannot bring an event back again by a hand-over that failed", () =>
+      Effect.gen(function*() {
+        for (const go of ["leave", "replace", "acknowledge", "give back"] as const) {
+          const lobby = make()
+          const connection = {}
+          const a = worker("a", { prefetch: 1, connection })
+          const next = worker(go === "replace" ? "a" : "b", { prefetch: 10, settles: true })
+          yield* lobby.join(a)
+          yield* lobby.trigger("e0")
+          const { settle } = a.inHand[0]!
+          if (go === "leave") yield* lobby.leave("a")
+          if (go === "acknowledge") yield* acknowledge(lobby, a, "e0")
+          // It gets it again itself.
+          if (go === "give back") yield* giveBack(lobby, a, "e0")
+          yield* lobby.join(next)
+          settle(false)
+          if (go === "acknowledge") expect([all(next), (yield* lobby.info).waiting]).toEqual([[], 0])
+          else if (go === "give back") expect([all(a), all(next)]).toEqual([[["e0", 1], ["e0", 2]], []])
+          else expect(all(next)).toEqual([["e0", 2]])
+          expect(lobby.counters.unacknowledged).toBe(go === "acknowledge" ? 0 : 1)
+        }
+      }))
+
+    it.effect("acknowledges and gives back what it has, on its connection, and nothing else", () =>
+      Effect.gen(function*() {
+        const deadLetters = DeadLetters.make({ deadLetterCapacity: 10, deadLetterSize: 1000 })
+        const lobby = make({ deadLetters })
+        const old = worker("a", { prefetch: 1, settles: true })
+        const a = worker("a", { prefetch: 2, settles: true })
+        const b = worker("b", { prefetch: 2, settles: true })
+        yield* lobby.join(old)
+        yield* lobby.trigger("e0")
+        yield* lobby.join(b)
+        yield* lobby.trigger("e1")
+        yield* lobby.join(a)
+        yield* lobby.trigger("e2")
+        yield* acknowledge(lobby, b, "e1")
+        expect([a.given, b.given]).toEqual([["e0"], ["e1", "e2"]])
+        const [e0, e1, e2] = [idOf(a, "e0"), idOf(b, "e1"), idOf(b, "e2")]
+        const before = { ...lobby.counters }
+        const none: ReadonlyArray<readonly [id: string, connection: unknown, delivery: string]> = [
+          // Of another, of an old connection, of a connection that never was, of nobody.
+          ["a", a.connection, e2],
+          ["b", b.connection, e0],
+          ["a", old.connection, e0],
+          ["a", {}, e0],
+          ["a", b.connection, e0],
+          ["c", a.connection, e0],
+          // Acknowledged already, and what nobody ever had.
+          ["b", b.connection, e1],
+          ["a", a.connection, ""],
+          ["a", a.connection, "e0"],
+          ["a", a.connection, `${e0}0`],
+          ["a", a.connection, "__proto__"]
+        ]
+        for (const [id, connection, delivery] of none) {
+          yield* lobby.acknowledge(id, connection, [delivery, delivery])
+          yield* lobby.giveBack(id, connection, delivery, "")
+          yield* lobby.giveBack(id, connection, delivery, "it failed")
+        }
+        yield* lobby.acknowledge("a", a.connection, [])
+        expect(lobby.counters).toEqual(before)
+        expect([a.given, b.given, yield* deadLetters.list]).toEqual([["e0"], ["e1", "e2"], []])
+        // What is nothing stands in no one's way, and twice is once.
+        yield* lobby.acknowledge("a", a.connection, ["", e2, e0, e0])
+        expect(lobby.counters).toMatchObject({ acknowledged: 2, unacknowledged: 1 })
+      }))
+
+    it.effect("whose handler fails gets the event again, as often as it may; then it is a dead letter", () =>
+      Effect.gen(function*() {
+        const deadLetters = DeadLetters.make({ deadLetterCapacity: 10, deadLetterSize: 1000 })
+        const lobby = make({ deadLetters })
+        const a = worker("a", { prefetch: 1, maxAttempts: 3, settles: true })
+        yield* lobby.join(a)
+        yield* lobby.trigger("e0", `{"sid":"s"}`)
+        yield* lobby.trigger("e1")
+        for (const attempt of [1, 2, 3]) {
+          expect(all(a).at(-1)).toEqual(["e0", attempt])
+          expect(yield* deadLetters.list).toEqual([])
+          yield* TestClock.adjust(1)
+          yield* giveBack(lobby, a, "e0", `it failed ${attempt}`)
+        }
+        expect(yield* deadLetters.list).toEqual([
+          { id: idOf(a, "e0"), json: "e0", origin: `{"sid":"s"}`, attempts: 3, reason: "it failed 3", failedAt: 3 }
+        ])
+        // It has left its place to the next.
+        expect(all(a)).toEqual([["e0", 1], ["e0", 2], ["e0", 3], ["e1", 1]])
+        expect(lobby.counters).toMatchObject({ redelivered: 2, acknowledged: 0, unacknowledged: 1, waiting: 0 })
+        yield* lobby.leave("a")
+        expect((yield* lobby.info).waiting).toBe(1)
+      }))
+
+    it.effect("that has it fail once and for all leaves a dead letter at once", () =>
+      Effect.gen(function*() {
+        for (const maxAttempts of [1, 0, -1]) {
+          const deadLetters = DeadLetters.make({ deadLetterCapacity: 10, deadLetterSize: 1000 })
+          const lobby = make({ deadLetters })
+          const a = worker("a", { prefetch: 1, maxAttempts, settles: true })
+          yield* lobby.join(a)
+          yield* lobby.trigger("e0")
+          yield* giveBack(lobby, a, "e0", "it failed")
+          expect(yield* deadLetters.list).toMatchObject([{ json: "e0", attempts: 1, reason: "it failed" }])
+          expect([a.given.length, lobby.counters.redelivered]).toEqual([1, 0])
+        }
+      }))
+
+    it.effect("gives back for no reason as often as it likes, and that counts when it fails", () =>
+      Effect.gen(function*() {
+        const deadLetters = DeadLetters.make({ deadLetterCapacity: 10, deadLetterSize: 1000 })
+        const lobby = make({ deadLetters })
+        const [a, b] = [
+          worker("a", { prefetch: 1, maxAttempts: 1, settles: true }),
+          worker("b", { prefetch: 1, maxAttempts: 8, settles: true })
+        ]
+        yield* lobby.join(a)
+        yield* lobby.trigger("e0")
+        for (let n = 0; n < 5; n++) yield* giveBack(lobby, a, "e0")
+        expect(yield* deadLetters.list).toEqual([])
+        expect(all(a).at(-1)).toEqual(["e0", 6])
+        yield* lobby.leave("a")
+        yield* lobby.join(b)
+        // How often is what the one says at which it fails.
+        yield* giveBack(lobby, b, "e0", "once")
+        expect(all(b)).toEqual([["e0", 7], ["e0", 8]])
+        yield* giveBack(lobby, b, "e0", "twice")
+        expect(yield* deadLetters.list).toMatchObject([{ json: "e0", attempts: 8, reason: "twice" }])
+      }))
+
+    it.effect("is one among others that do not, which have events once and for all", () =>
+      Effect.gen(function*() {
+        const lobby = make()
+        const plain = worker("plain")
+        const a = worker("a", { prefetch: 2, settles: true })
+        yield* Effect.forEach([plain, a], lobby.join)
+        yield* trigger(lobby, "e0", "e1")
+        expect([plain.given, plain.deliveries, all(a)]).toEqual([["e0"], [undefined], [["e1", 1]]])
+        expect(lobby.counters).toMatchObject({ unacknowledged: 1, delivered: 1 })
+        // It cannot say what became of it.
+        yield* lobby.acknowledge("plain", plain.connection, [idOf(a, "e1")])
+        yield* lobby.giveBack("plain", plain.connection, idOf(a, "e1"), "")
+        expect(lobby.counters).toMatchObject({ unacknowledged: 1, acknowledged: 0 })
+        // What fails at one comes to the other, as a first attempt; what the other gives back is for one, too.
+        plain.inHand[0]!.settle(false)
+        expect(all(a)).toEqual([["e1", 1], ["e0", 1]])
+        yield* lobby.leave("a")
+        expect((yield* lobby.info).waiting).toBe(2)
+        yield* lobby.heard("plain")
+        expect([plain.given, plain.deliveries]).toEqual([["e0", "e0", "e1"], [undefined, undefined, undefined]])
+        for (const { settle } of [...plain.inHand]) settle(true)
+        yield* lobby.leave("plain")
+        expect(lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 0, redelivered: 2, delivered: 4 })
+      }))
+
+    it.effect("knows events by names that are of this lobby and of each alone", () =>
+      Effect.gen(function*() {
+        const ids = new Set<string>()
+        for (const lobby of [make(), make()]) {
+          const a = worker("a", { prefetch: 100, settles: true, lifecycle: true })
+          yield* lobby.join(a)
+          yield* trigger(lobby, ...numbers(0, 50))
+          yield* announce(lobby, ...numbers(0, 50))
+          for (const { id } of a.deliveries.map((delivery) => delivery!)) {
+            expect(id).toMatch(/^[0-9a-f]{12}-[0-9a-z]+$/)
+            ids.add(id)
+          }
+        }
+        expect(ids.size).toBe(200)
+      }))
+
+    it.effect("has nothing for another that goes with it", () =>
+      Effect.gen(function*() {
+        for (const how of ["expire", "dismissAll"] as const) {
+          const lobby = make()
+          const gone = numbers(0, 3).map((id) => worker(id, { prefetch: 10, settles: true }))
+          const stays = worker("stays", { prefetch: 10, settles: true })
+          yield* Effect.forEach(gone, lobby.join)
+          yield* trigger(lobby, ...numbers(0, 3))
+          if (how === "expire") {
+            yield* TestClock.adjust("2 seconds")
+            yield* lobby.join(stays)
+            yield* lobby.tick
+          } else {
+            yield* lobby.dismissAll
+            yield* lobby.join(stays)
+          }
+          expect(gone.map(all)).toEqual([[["e0", 1]], [["e1", 1]], [["e2", 1]]])
+          expect(all(stays)).toEqual([["e0", 2], ["e1", 2], ["e2", 2]])
+          expect(gone.map(({ log }) => log.at(-1))).toEqual(["dismissed", "dismissed", "dismissed"])
+        }
+      }))
+  })
 
   describe("lifecycle events", () => {
     const tickAfter = (lobby: Lobby.Lobby, millis: number) => Effect.andThen(TestClock.adjust(millis), lobby.tick)
@@ -761,22 +1183,35 @@ describe("Lobby", () => {
   describe("property", () => {
     it.effect.prop("what happens equals a model, and every event goes to exactly one worker", [
       Arbitrary.array(step, { maxLength: 80 }),
-      pick([{ queueCapacity: 20, queueSize: 36 }, { queueCapacity: 3, queueSize: 10_000 }]),
-      pick([2000, 400, 100])
-    ], ([steps, bound, retention]) =>
+      pick([
+        { queueCapacity: 20, queueSize: 36 },
+        { queueCapacity: 3, queueSize: 10_000 },
+        { queueCapacity: 200, queueSize: 10_000 }
+      ]),
+      pick([2000, 400, 100]),
+      pick([[], atTheBeginning])
+    ], ([steps, bound, retention, beginning]) =>
       Effect.gen(function*() {
-        const lobby = make({ ...bound, lifecycleRetention: Duration.millis(retention) })
+        const deadLetters = DeadLetters.make({ deadLetterCapacity: 10_000, deadLetterSize: 1_000_000 })
+        const lobby = make({ ...bound, lifecycleRetention: Duration.millis(retention), deadLetters })
         const real = makeReal(lobby)
         const model = makeModel(bound, retention)
-        for (const step of [...steps, ...toTheEnd]) {
+        for (const step of [...beginning, ...steps, ...toTheEnd]) {
           yield* real.carryOut(step)
           model.carryOut(step)
           expect(real.seen()).toEqual(model.seen())
           expect(yield* lobby.info).toEqual(model.info())
           expect(lobby.counters).toEqual(model.counters())
+          expect((yield* deadLetters.list).map(({ attempts, json, reason }) => [json, attempts, reason])).toEqual(
+            model.dead()
+          )
+          // Everything that was taken and not dropped is at one place.
+          expect(model.places()).toEqual(model.kept())
         }
-        // Everything that was taken and not dropped has been given, once for good.
-        expect(real.settled.toSorted()).toEqual(model.kept())
+        // In the end that is with its worker for good, with a name of its own.
+        const letters = (yield* deadLetters.list).map(({ json }) => json)
+        expect([...real.settled, ...model.acknowledged(), ...letters].toSorted()).toEqual(model.kept())
+        expect(new Set(real.names.values()).size).toBe(real.names.size)
       }), { arbitrary: { runs: 400, size: 80 } })
   })
 })
@@ -784,7 +1219,14 @@ describe("Lobby", () => {
 // --- The model -----------------------------------------------------------------------------------------------------------
 
 type Step =
-  | { readonly do: "join"; readonly id: string; readonly connection: number; readonly lifecycle: boolean }
+  | {
+    readonly do: "join"
+    readonly id: string
+    readonly connection: number
+    readonly lifecycle: boolean
+    readonly prefetch: number | undefined
+    readonly maxAttempts: number
+  }
   | { readonly do: "leave"; readonly id: string; readonly connection: number | undefined }
   | { readonly do: "heard"; readonly id: string; readonly connection: number | undefined }
   | { readonly do: "trigger" | "announce"; readonly count: number }
@@ -792,13 +1234,51 @@ type Step =
   /** Settles one of what is in hand, counted from the oldest. */
   | { readonly do: "settle"; readonly which: number; readonly delivered: boolean }
   | { readonly do: "settleAll" }
+  /** Speaks of some of all deliveries, counted from the latest: who has been given it, or somebody else. */
+  | { readonly do: "acknowledge"; readonly which: ReadonlyArray<number>; readonly by: Speaker | undefined }
+  | { readonly do: "giveBack"; readonly which: number; readonly by: Speaker | undefined; readonly reason: string }
+  | { readonly do: "acknowledgeAll" }
   | { readonly do: "dismissAll" }
+
+interface Speaker {
+  readonly id: string
+  readonly connection: number
+}
+
+/** A handing over to a worker that acknowledges. */
+interface Handed extends Speaker {
+  readonly text: string
+}
+
+const handedTo = (all: ReadonlyArray<Handed>, which: number, by: Speaker | undefined): Handed | undefined => {
+  const handed = all.at(-1 - which)
+  return handed && { ...handed, ...by }
+}
 
 const id = pick(["a", "b", "c"])
 
+const speaker: Arbitrary.Arbitrary<Speaker | undefined> = oneOf<Speaker | undefined>(
+  Arbitrary.Constant(undefined),
+  Arbitrary.Constant(undefined),
+  Arbitrary.all({ id, connection: int(0, 1) })
+)
+
+const recent = oneOf(int(0, 3), int(0, 9), int(0, 80))
+
+const giveBack: Arbitrary.Arbitrary<Step> = Arbitrary.map(
+  Arbitrary.all({ which: recent, by: speaker, reason: pick(["", "it failed", "again"]) }),
+  (giveBack) => ({ do: "giveBack", ...giveBack })
+)
+
 const anyStep: Arbitrary.Arbitrary<Step> = oneOf<Step>(
   Arbitrary.map(
-    Arbitrary.all({ id, connection: int(0, 1), lifecycle: pick([true, false]) }),
+    Arbitrary.all({
+      id,
+      connection: int(0, 1),
+      lifecycle: pick([true, false]),
+      prefetch: pick([undefined, 0, 1, 2, 5, 100]),
+      maxAttempts: pick([1, 2, 4])
+    }),
     (join) => ({ do: "join", ...join })
   ),
   Arbitrary.map(Arbitrary.all({ id, connection: pick([0, 1, undefined]) }), (leave) => ({ do: "leave", ...leave })),
@@ -807,10 +1287,18 @@ const anyStep: Arbitrary.Arbitrary<Step> = oneOf<Step>(
   Arbitrary.map(pick([1, 1, 1, 2, 5, 70]), (count) => ({ do: "announce", count })),
   Arbitrary.map(pick([0, 100, 250, 500, 500, 1500, 1501, 2001]), (after) => ({ do: "tick", after })),
   Arbitrary.map(
-    Arbitrary.all({ which: int(0, 70), delivered: pick([true, false]) }),
+    Arbitrary.all({ which: recent, delivered: pick([true, false]) }),
     (settle) => ({ do: "settle", ...settle })
   ),
-  Arbitrary.Constant({ do: "settleAll" })
+  Arbitrary.Constant({ do: "settleAll" }),
+  Arbitrary.map(
+    Arbitrary.all({ which: Arbitrary.array(recent, { maxLength: 4 }), by: speaker }),
+    (acknowledge) => ({ do: "acknowledge", ...acknowledge })
+  ),
+  giveBack,
+  giveBack,
+  giveBack,
+  Arbitrary.Constant({ do: "acknowledgeAll" })
 )
 
 // Dismissing all is rare, or nothing would ever be there.
@@ -819,10 +1307,19 @@ const step: Arbitrary.Arbitrary<Step> = Arbitrary.flatMap(
   (n): Arbitrary.Arbitrary<Step> => n === 0 ? Arbitrary.Constant({ do: "dismissAll" }) : anyStep
 )
 
+/** Two workers that acknowledge have something to do. */
+const atTheBeginning: ReadonlyArray<Step> = [
+  { do: "join", id: "a", connection: 0, lifecycle: true, prefetch: 5, maxAttempts: 2 },
+  { do: "join", id: "b", connection: 0, lifecycle: false, prefetch: 100, maxAttempts: 1 },
+  { do: "trigger", count: 8 },
+  { do: "announce", count: 2 }
+]
+
 /** A worker that takes all that is left. */
 const toTheEnd: ReadonlyArray<Step> = [
   { do: "settleAll" },
-  { do: "join", id: "z", connection: 0, lifecycle: true },
+  { do: "dismissAll" },
+  { do: "join", id: "z", connection: 0, lifecycle: true, prefetch: undefined, maxAttempts: 1 },
   { do: "settleAll" },
   { do: "settleAll" },
   { do: "settleAll" }
@@ -836,7 +1333,12 @@ const makeReal = (lobby: Lobby.Lobby) => {
   let log: Array<string> = []
   let happened = 0
   const settled: Array<string> = []
-  const inHand: Array<{ readonly event: string; readonly settled: (delivered: boolean) => void }> = []
+  const inHand: Array<
+    { readonly event: string; readonly isForGood: boolean; readonly settled: (delivered: boolean) => void }
+  > = []
+  const handed: Array<Handed> = []
+  // The same with every delivery of an event.
+  const names = new Map<string, string>()
   const connections = new Map<string, object>()
   const connectionOf = (id: string, connection: number) => {
     const key = `${id}/${connection}`
@@ -846,7 +1348,7 @@ const makeReal = (lobby: Lobby.Lobby) => {
   const settle = (index: number, delivered: boolean) => {
     const [one] = inHand.splice(index, 1)
     if (one === undefined) return
-    if (delivered) settled.push(one.event)
+    if (delivered && one.isForGood) settled.push(one.event)
     one.settled(delivered)
   }
 
@@ -858,11 +1360,15 @@ const makeReal = (lobby: Lobby.Lobby) => {
           id: step.id,
           connection: connectionOf(step.id, step.connection),
           lifecycle: step.lifecycle,
-          prefetch: undefined,
-          maxAttempts: 1,
-          deliverUnsafe: (json, _origin, settled) => {
-            log.push(`event ${json} to ${name}`)
-            inHand.push({ event: json, settled })
+          prefetch: step.prefetch,
+          maxAttempts: step.maxAttempts,
+          deliverUnsafe: (json, _origin, settled, delivery) => {
+            log.push(`event ${json} to ${name}, ${delivery?.attempt ?? "for good"}`)
+            inHand.push({ event: json, isForGood: delivery === undefined, settled })
+            if (delivery === undefined) return
+            if (names.has(json) && names.get(json) !== delivery.id) log.push(`another name for ${json}`)
+            names.set(json, delivery.id)
+            handed.push({ id: step.id, connection: step.connection, text: json })
           },
           heartbeatUnsafe: () => void log.push(`heartbeat to ${name}`),
           dismiss: Effect.sync(() => void log.push(`dismissed ${name}`))
@@ -896,6 +1402,28 @@ const makeReal = (lobby: Lobby.Lobby) => {
         return Effect.sync(() => {
           while (inHand.length > 0) settle(0, true)
         })
+      case "acknowledge": {
+        const [first, ...more] = step.which.flatMap((which) => handedTo(handed, which, step.by) ?? [])
+        return first === undefined
+          ? Effect.void
+          : lobby.acknowledge(
+            first.id,
+            connectionOf(first.id, first.connection),
+            [first, ...more].map(({ text }) => names.get(text)!)
+          )
+      }
+      case "giveBack": {
+        const one = handedTo(handed, step.which, step.by)
+        return one === undefined
+          ? Effect.void
+          : lobby.giveBack(one.id, connectionOf(one.id, one.connection), names.get(one.text)!, step.reason)
+      }
+      case "acknowledgeAll":
+        return Effect.forEach(
+          [...handed],
+          ({ connection, id, text }) => lobby.acknowledge(id, connectionOf(id, connection), [names.get(text)!]),
+          { discard: true }
+        )
       case "dismissAll":
         return lobby.dismissAll
     }
@@ -903,6 +1431,7 @@ const makeReal = (lobby: Lobby.Lobby) => {
 
   return {
     settled,
+    names,
     carryOut,
     seen: () => {
       const seen = log
@@ -920,6 +1449,14 @@ interface Session {
   inHand: number
   isReady: boolean
   lifecycle: boolean
+  prefetch: number | undefined
+  maxAttempts: number
+  held: Array<Held>
+}
+
+/** One delivery that is to be acknowledged. */
+interface Held {
+  readonly event: Waiting
 }
 
 interface Waiting {
@@ -927,6 +1464,7 @@ interface Waiting {
   readonly place: number
   readonly text: string
   readonly isLifecycle: boolean
+  attempts: number
 }
 
 const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: number }, retention: number) => {
@@ -936,18 +1474,55 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
   let attendedUntil: number | undefined
   let events: Array<Waiting> = []
   let lifecycle: Array<Waiting> = []
-  const counters = { accepted: 0, delivered: 0, refused: 0, dropped: 0 }
+  const counters = { accepted: 0, delivered: 0, refused: 0, dropped: 0, acknowledged: 0, redelivered: 0 }
   // The one whose turn it is comes first.
   let turns: Array<Session> = []
-  const inHand: Array<{ readonly event: Waiting; readonly session: Session }> = []
+  const inHand: Array<{ readonly event: Waiting; readonly session: Session; readonly held: Held | undefined }> = []
+  const handed: Array<Handed> = []
+  const acknowledged: Array<string> = []
+  const settled: Array<string> = []
+  const dead: Array<readonly [text: string, attempts: number, reason: string]> = []
   const kept = new Set<string>()
   const nameOf = (session: Session) => `${session.id}/${session.connection}`
 
-  const isFull = (line: ReadonlyArray<Waiting>, text: string) =>
-    line.length >= bound.queueCapacity || [...line.map(({ text }) => text), text].join("").length > bound.queueSize
+  const bytes = (some: ReadonlyArray<Waiting>) => some.map(({ text }) => text).join("").length
+  const lent = (isLifecycle: boolean) =>
+    turns.flatMap(({ held }) => held.map(({ event }) => event)).filter((event) => event.isLifecycle === isLifecycle)
+  const isFull = (isLifecycle: boolean, text: string) => {
+    const all = [...isLifecycle ? lifecycle : events, ...lent(isLifecycle)]
+    return all.length >= bound.queueCapacity || bytes(all) + text.length > bound.queueSize
+  }
+  const canTake = (isLifecycle: boolean) => {
+    const inTheirHands = lent(isLifecycle)
+    const isRoom = inTheirHands.length < bound.queueCapacity && bytes(inTheirHands) < bound.queueSize
+    return ({ held, inHand, isReady, lifecycle, prefetch }: Session) =>
+      isReady && (lifecycle || !isLifecycle) &&
+      (prefetch === undefined ? inHand < 64 : held.length < prefetch && (held.length === 0 || isRoom))
+  }
+  const putBack = (...some: ReadonlyArray<Waiting>) => {
+    for (const event of some) {
+      if (event.isLifecycle) lifecycle = [...lifecycle, event].toSorted((a, b) => a.place - b.place)
+      else events = [...events, event].toSorted((a, b) => a.place - b.place)
+    }
+  }
+  const release = (session: Session | undefined, text: string) => {
+    const held = session?.held.find(({ event }) => event.text === text)
+    if (held !== undefined) session!.held = session!.held.filter((other) => other !== held)
+    return held?.event
+  }
+  const takeBack = (session: Session) => {
+    putBack(...session.held.map(({ event }) => event))
+    counters.redelivered += session.held.length
+    session.held = []
+  }
+  const remove = (leaving: ReadonlyArray<Session>) => {
+    turns = turns.filter((session) => !leaving.includes(session))
+    leaving.forEach(takeBack)
+    handOver()
+  }
 
   const take = (text: string, isLifecycle: boolean) => {
-    const event = { place: counters.accepted++, text, isLifecycle }
+    const event = { place: counters.accepted++, text, isLifecycle, attempts: 0 }
     kept.add(text)
     if (isLifecycle) lifecycle = [...lifecycle, event]
     else events = [...events, event]
@@ -965,7 +1540,7 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
       const heads = [events[0], lifecycle[0]].filter((event) => event !== undefined)
         .toSorted((a, b) => a.place - b.place)
       const takerOf = (event: Waiting) =>
-        turns.find(({ inHand, isReady, lifecycle }) => isReady && inHand < 64 && (lifecycle || !event.isLifecycle))
+        turns.filter(canTake(event.isLifecycle)).toSorted((a, b) => a.held.length - b.held.length)[0]
       const event = heads.find((event) => takerOf(event) !== undefined)
       if (event === undefined) return
       const session = takerOf(event)!
@@ -973,28 +1548,46 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
       lifecycle = lifecycle.filter((other) => other !== event)
       turns = [...turns.filter((other) => other !== session), session]
       session.inHand++
-      inHand.push({ event, session })
-      log.push(`event ${event.text} to ${nameOf(session)}`)
+      const held = session.prefetch === undefined ? undefined : { event }
+      inHand.push({ event, session, held })
+      if (held === undefined) log.push(`event ${event.text} to ${nameOf(session)}, for good`)
+      else {
+        session.held.push(held)
+        handed.push({ id: session.id, connection: session.connection, text: event.text })
+        log.push(`event ${event.text} to ${nameOf(session)}, ${++event.attempts}`)
+      }
     }
   }
   const greet = (session: Session) => {
     session.lastGreeted = now
     log.push(`heartbeat to ${nameOf(session)}`)
   }
-  const dismiss = (session: Session) => {
-    turns = turns.filter((other) => other !== session)
-    log.push(`dismissed ${nameOf(session)}`)
+  const dismiss = (leaving: ReadonlyArray<Session>) => {
+    remove(leaving)
+    for (const session of leaving) log.push(`dismissed ${nameOf(session)}`)
+  }
+  const sessionOf = ({ connection, id }: Speaker) =>
+    turns.find((session) => session.id === id && session.connection === connection)
+  const acknowledge = (by: Speaker, text: string) => {
+    const event = release(sessionOf(by), text)
+    if (event === undefined) return
+    acknowledged.push(event.text)
+    counters.acknowledged++
   }
   const settle = (index: number, delivered: boolean) => {
     const [one] = inHand.splice(index, 1)
     if (one === undefined) return
     one.session.inHand--
-    const back = (line: Array<Waiting>) => [...line, one.event].toSorted((a, b) => a.place - b.place)
     if (delivered) counters.delivered++
-    else {
+    if (delivered && one.held === undefined) settled.push(one.event.text)
+    if (!delivered) {
       one.session.isReady = false
-      if (one.event.isLifecycle) lifecycle = back(lifecycle)
-      else events = back(events)
+      if (one.held === undefined) putBack(one.event)
+      else if (one.session.held.includes(one.held)) {
+        one.session.held = one.session.held.filter((other) => other !== one.held)
+        one.event.attempts--
+        putBack(one.event)
+      }
     }
     handOver()
   }
@@ -1012,12 +1605,18 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
       case "join": {
         if (session?.connection === step.connection) {
           session.lifecycle = step.lifecycle
+          session.prefetch = step.prefetch
+          session.maxAttempts = step.maxAttempts
           return hear(session)
         }
+        if (session !== undefined) takeBack(session)
         const fresh = {
           id: step.id,
           connection: step.connection,
           lifecycle: step.lifecycle,
+          prefetch: step.prefetch,
+          maxAttempts: step.maxAttempts,
+          held: [],
           lastHeard: now,
           lastGreeted: now,
           inHand: 0,
@@ -1028,7 +1627,7 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
       }
       case "leave":
         if (step.connection !== undefined && session?.connection !== step.connection) return
-        turns = turns.filter((other) => other !== session)
+        if (session !== undefined) remove([session])
         return
       case "heard": {
         const known = session !== undefined && (step.connection ?? session.connection) === session.connection
@@ -1039,7 +1638,7 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
       case "trigger":
         for (let i = 0; i < step.count; i++) {
           const text = String(happened++)
-          if (!isFull(events, text)) take(text, false)
+          if (!isFull(false, text) || turns.some(canTake(false))) take(text, false)
           else {
             counters.refused++
             log.push("refused")
@@ -1050,7 +1649,7 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
         for (let i = 0; i < step.count; i++) {
           const text = lifecycleText(happened++)
           if (attendedUntil === undefined) continue
-          while (lifecycle.length > 0 && isFull(lifecycle, text)) dropOldest()
+          while (lifecycle.length > 0 && isFull(true, text)) dropOldest()
           take(text, true)
         }
         return
@@ -1061,24 +1660,62 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
         else if (attendedUntil !== undefined && now > attendedUntil) attendedUntil = undefined
         while (attendedUntil === undefined && lifecycle.length > 0) dropOldest()
         for (const session of turns) {
-          if (now - session.lastHeard > 1500) dismiss(session)
-          else if (now - session.lastGreeted >= 250) greet(session)
+          if (now - session.lastHeard <= 1500 && now - session.lastGreeted >= 250) greet(session)
         }
-        return
+        return dismiss(turns.filter((session) => now - session.lastHeard > 1500))
       case "settle":
         return settle(step.which, step.delivered)
       case "settleAll":
         while (inHand.length > 0) settle(0, true)
         return
+      case "acknowledge": {
+        const all = step.which.flatMap((which) => handedTo(handed, which, step.by) ?? [])
+        for (const { text } of all) acknowledge(all[0]!, text)
+        return handOver()
+      }
+      case "giveBack": {
+        const one = handedTo(handed, step.which, step.by)
+        const by = one && sessionOf(one)
+        const event = one && release(by, one.text)
+        if (event === undefined) return
+        if (step.reason !== "" && event.attempts >= by!.maxAttempts) {
+          dead.push([event.text, event.attempts, step.reason])
+        } else {
+          counters.redelivered++
+          putBack(event)
+        }
+        return handOver()
+      }
+      case "acknowledgeAll":
+        for (const one of [...handed]) {
+          acknowledge(one, one.text)
+          handOver()
+        }
+        return
       case "dismissAll":
-        for (const session of turns) dismiss(session)
+        return dismiss(turns)
     }
   }
 
   return {
     carryOut,
     kept: () => [...kept].toSorted(),
-    counters: () => ({ ...counters, waiting: events.length + lifecycle.length, workers: turns.length }),
+    acknowledged: () => acknowledged,
+    dead: () => dead,
+    places: () =>
+      [
+        ...[...events, ...lifecycle, ...lent(true), ...lent(false)].map(({ text }) => text),
+        ...inHand.filter(({ held }) => held === undefined).map(({ event }) => event.text),
+        ...settled,
+        ...acknowledged,
+        ...dead.map(([text]) => text)
+      ].toSorted(),
+    counters: () => ({
+      ...counters,
+      unacknowledged: lent(true).length + lent(false).length,
+      waiting: events.length + lifecycle.length,
+      workers: turns.length
+    }),
     info: () => ({ waiting: events.length, workers: turns.map(({ id }) => id) }),
     seen: () => {
       const seen = log

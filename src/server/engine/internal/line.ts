@@ -27,6 +27,8 @@ export interface Line {
   readonly size: number
   /** The number of the first, `Infinity` where none waits. */
   readonly first: number
+  /** What was taken and may come back. */
+  readonly lent: { count: number; size: number }
   readonly append: (event: Waiting) => void
   /** Takes the first. */
   readonly take: () => Waiting | undefined
@@ -53,6 +55,7 @@ export const make = (): Line => {
     get first() {
       return MutableList.toArrayN(events, 1)[0]?.number ?? Infinity
     },
+    lent: { count: 0, size: 0 },
     append: (event) => {
       MutableList.append(events, event)
       size += event.size

@@ -1,0 +1,160 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary, Effect } from "effect"
+import { TestClock } from "effect/testing"
+import * as DeadLetters from "../../../src/server/engine/DeadLetters.ts"
+import { int, oneOf } from "../../protocol/arbitraries.ts"
+
+const make = (options?: { readonly deadLetterCapacity?: number; readonly deadLetterSize?: number }) =>
+  DeadLetters.make({ deadLetterCapacity: 1000, deadLetterSize: 1_000_000, ...options })
+
+const letter = (id: string, more?: Partial<DeadLetters.DeadLetter>) => ({
+  id,
+  json: "",
+  origin: undefined,
+  attempts: 1,
+  reason: "",
+  ...more
+})
+
+const addAll = (letters: DeadLetters.DeadLetters, ...ids: ReadonlyArray<string>) =>
+  Effect.forEach(ids, (id) => letters.add(letter(id)), { discard: true })
+
+const idsOf = (letters: ReadonlyArray<DeadLetters.DeadLetter>) => letters.map(({ id }) => id)
+
+describe("DeadLetters", () => {
+  it.effect("keeps what it is given and when that was, the oldest first", () =>
+    Effect.gen(function*() {
+      const letters = make()
+      expect(yield* letters.list).toEqual([])
+      yield* TestClock.adjust(7)
+      const first = letter("b", { json: `{"e":{}}`, origin: `{"sid":"s"}`, attempts: 3, reason: "it failed" })
+      yield* letters.add(first)
+      yield* TestClock.adjust(5)
+      yield* letters.add(letter("a"))
+      expect(yield* letters.list).toEqual([{ ...first, failedAt: 7 }, { ...letter("a"), failedAt: 12 }])
+      expect(letters.counters).toMatchObject({ kept: 2, dropped: 0 })
+    }))
+
+  it.effect("gives one out, once, and leaves the others in their order", () =>
+    Effect.gen(function*() {
+      const letters = make()
+      yield* addAll(letters, "a", "b", "c")
+      expect(yield* letters.take("b")).toMatchObject({ id: "b" })
+      expect(yield* letters.take("b")).toBe(undefined)
+      expect(yield* letters.take("__proto__")).toBe(undefined)
+      expect(idsOf(yield* letters.list)).toEqual(["a", "c"])
+      // One that is given out is not dropped.
+      expect(letters.counters).toMatchObject({ kept: 2, dropped: 0 })
+    }))
+
+  it.effect("gives all out, the oldest first", () =>
+    Effect.gen(function*() {
+      const letters = make()
+      yield* addAll(letters, "b", "a", "c")
+      expect(idsOf(yield* letters.takeAll)).toEqual(["b", "a", "c"])
+      expect([yield* letters.takeAll, yield* letters.list]).toEqual([[], []])
+      expect(letters.counters).toMatchObject({ kept: 0, dropped: 0 })
+    }))
+
+  it.effect("what is listed does not change any more", () =>
+    Effect.gen(function*() {
+      const letters = make()
+      yield* addAll(letters, "a")
+      const listed = yield* letters.list
+      yield* addAll(letters, "b")
+      yield* letters.takeAll
+      expect(idsOf(listed)).toEqual(["a"])
+    }))
+
+  it.effect("drops the oldest beyond so many, and counts them", () =>
+    Effect.gen(function*() {
+      const letters = make({ deadLetterCapacity: 2 })
+      yield* addAll(letters, "a", "b")
+      expect(letters.counters.dropped).toBe(0)
+      yield* addAll(letters, "c", "d", "e")
+      expect(idsOf(yield* letters.list)).toEqual(["d", "e"])
+      expect(letters.counters).toMatchObject({ kept: 2, dropped: 3 })
+      // What is given out makes room.
+      yield* letters.take("d")
+      yield* addAll(letters, "f")
+      expect(idsOf(yield* letters.list)).toEqual(["e", "f"])
+      expect(letters.counters.dropped).toBe(3)
+    }))
+
+  it.effect("drops the oldest beyond so many bytes, two for a letter of text, origin and reason", () =>
+    Effect.gen(function*() {
+      const letters = make({ deadLetterSize: 20 })
+      yield* letters.add(letter("a", { json: "12", origin: "1", reason: "1" }))
+      yield* letters.add(letter("b", { json: "żż" }))
+      yield* letters.add(letter("c", { json: "1234" }))
+      expect([idsOf(yield* letters.list), letters.counters.dropped]).toEqual([["a", "b", "c"], 0])
+      yield* letters.add(letter("d", { json: "1" }))
+      expect([idsOf(yield* letters.list), letters.counters.dropped]).toEqual([["b", "c", "d"], 1])
+      yield* letters.add(letter("e", { reason: "1".repeat(6) }))
+      expect([idsOf(yield* letters.list), letters.counters.dropped]).toEqual([["d", "e"], 3])
+      // What is given out makes room, one or all.
+      yield* letters.take("e")
+      yield* letters.add(letter("f", { origin: "1".repeat(9) }))
+      expect([idsOf(yield* letters.list), letters.counters.dropped]).toEqual([["d", "f"], 3])
+      yield* letters.takeAll
+      yield* letters.add(letter("g", { json: "1".repeat(10) }))
+      expect([idsOf(yield* letters.list), letters.counters.dropped]).toEqual([["g"], 3])
+      // One that is larger than all the room is dropped with all that was there.
+      yield* letters.add(letter("h", { json: "1".repeat(11) }))
+      expect([idsOf(yield* letters.list), letters.counters]).toMatchObject([[], { kept: 0, dropped: 5 }])
+    }))
+
+  it.effect("keeps nothing where nothing may be kept", () =>
+    Effect.gen(function*() {
+      const letters = make({ deadLetterCapacity: 0 })
+      yield* addAll(letters, "a", "b")
+      expect([yield* letters.list, letters.counters]).toMatchObject([[], { kept: 0, dropped: 2 }])
+    }))
+
+  it.effect("keeps 500 characters of a reason, and counts no more", () =>
+    Effect.gen(function*() {
+      const letters = make({ deadLetterSize: 1000 })
+      yield* letters.add(letter("a", { reason: "x".repeat(500) }))
+      expect((yield* letters.take("a"))!.reason).toBe("x".repeat(500))
+      yield* letters.add(letter("b", { reason: `${"x".repeat(499)}yz` }))
+      expect((yield* letters.take("b"))!.reason).toBe(`${"x".repeat(499)}y`)
+      expect(letters.counters.dropped).toBe(0)
+    }))
+
+  type Step = { readonly add: number } | { readonly take: number } | "takeAll"
+
+  const step = oneOf<Step>(
+    Arbitrary.map(int(0, 12), (add) => ({ add })),
+    Arbitrary.map(int(0, 12), (add) => ({ add })),
+    Arbitrary.map(int(0, 30), (take) => ({ take })),
+    Arbitrary.map(int(0, 9), (n): Step => n === 0 ? "takeAll" : { add: n })
+  )
+
+  it.effect.prop("is a list from whose beginning is dropped what is too much", [
+    Arbitrary.array(step, { maxLength: 60 })
+  ], ([steps]) =>
+    Effect.gen(function*() {
+      const letters = make({ deadLetterCapacity: 5, deadLetterSize: 60 })
+      let model: ReadonlyArray<{ readonly id: string; readonly length: number }> = []
+      let dropped = 0
+      for (const [index, step] of steps.entries()) {
+        if (step === "takeAll") {
+          expect(idsOf(yield* letters.takeAll)).toEqual(model.map(({ id }) => id))
+          model = []
+        } else if ("take" in step) {
+          const id = String(step.take)
+          expect((yield* letters.take(id)) !== undefined).toBe(model.some((one) => one.id === id))
+          model = model.filter((one) => one.id !== id)
+        } else {
+          yield* letters.add(letter(String(index), { json: "x".repeat(step.add) }))
+          model = [...model, { id: String(index), length: step.add }]
+          while (model.length > 5 || model.reduce((sum, { length }) => sum + length, 0) > 30) {
+            model = model.slice(1)
+            dropped++
+          }
+        }
+        expect(idsOf(yield* letters.list)).toEqual(model.map(({ id }) => id))
+        expect(letters.counters).toMatchObject({ kept: model.length, dropped })
+      }
+    }))
+})
