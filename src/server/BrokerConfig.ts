@@ -50,7 +50,7 @@ export interface Options {
   readonly heartbeatInterval?: Duration.Input | undefined
   /** After how many silent intervals a worker counts as dead, default 3. */
   readonly missedHeartbeats?: number | undefined
-  /** How many events a vhost keeps while no worker takes them, default 10 000. Beyond it triggers are refused, 597. */
+  /** How many events a vhost keeps that wait or are in hand of a worker, default 10 000. Beyond it triggers are refused, 597. */
   readonly queueCapacity?: number | undefined
   /** How many bytes these events may have together, default 64 MiB. Beyond it triggers are refused, 597. */
   readonly queueSize?: number | undefined

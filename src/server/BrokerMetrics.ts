@@ -48,6 +48,22 @@ export const waitingEvents = Metric.gauge("kosmonaut_broker_waiting_events", {
 })
 
 /**
+ * Events that workers have in hand and have not acknowledged.
+ *
+ * @since 0.1.0
+ */
+export const unacknowledgedEvents = Metric.gauge("kosmonaut_broker_unacknowledged_events", {
+  description: "Events that workers have in hand"
+})
+
+/**
+ * Dead letters: events whose handlers have failed as often as they may.
+ *
+ * @since 0.1.0
+ */
+export const deadLetters = Metric.gauge("kosmonaut_broker_dead_letters", { description: "Dead letters that are kept" })
+
+/**
  * Broadcasts that were accepted, of backends and of browsers.
  *
  * @since 0.1.0
@@ -69,6 +85,7 @@ export const deliveries = Metric.counter("kosmonaut_broker_deliveries", {
 
 /**
  * Events for workers, by `outcome`: `accepted` from browsers or the broker itself, `delivered` to a worker's connection,
+ * `acknowledged` by workers that do so, `redelivered` for those that went back to the line after they were handed over,
  * `refused` since too many wait, `dropped` (lifecycle events alone) since too many wait or nobody came for them.
  *
  * @since 0.1.0

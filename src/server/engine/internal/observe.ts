@@ -8,6 +8,7 @@ import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
 import type { Channels } from "../Channels.ts"
+import type { DeadLetters } from "../DeadLetters.ts"
 import type { Lobby } from "../Lobby.ts"
 import type { Pages } from "../Pages.ts"
 
@@ -15,21 +16,27 @@ import type { Pages } from "../Pages.ts"
 interface Vhost {
   readonly channels: Channels
   readonly lobby: Lobby
+  readonly deadLetters: DeadLetters
   readonly pages: Pages
 }
 
+/** What becomes of events, in the words of the metric. */
+const outcomes = ["accepted", "delivered", "acknowledged", "redelivered", "refused", "dropped"] as const
+
 /** What is counted in a vhost, and goes on counting for the broker when the vhost is removed. */
-export interface Totals {
-  readonly broadcasts: number
-  readonly deliveries: number
-  readonly accepted: number
-  readonly delivered: number
-  readonly refused: number
-  readonly dropped: number
-}
+export type Totals = { readonly [Count in "broadcasts" | "deliveries" | (typeof outcomes)[number]]: number }
 
 /** Nothing yet. */
-export const nothing: Totals = { broadcasts: 0, deliveries: 0, accepted: 0, delivered: 0, refused: 0, dropped: 0 }
+export const nothing: Totals = {
+  broadcasts: 0,
+  deliveries: 0,
+  accepted: 0,
+  delivered: 0,
+  acknowledged: 0,
+  redelivered: 0,
+  refused: 0,
+  dropped: 0
+}
 
 /** The totals with those of one vhost more. */
 export const add = (totals: Totals, { channels, lobby }: Vhost): Totals => ({
@@ -37,6 +44,8 @@ export const add = (totals: Totals, { channels, lobby }: Vhost): Totals => ({
   deliveries: totals.deliveries + channels.counters.deliveries,
   accepted: totals.accepted + lobby.counters.accepted,
   delivered: totals.delivered + lobby.counters.delivered,
+  acknowledged: totals.acknowledged + lobby.counters.acknowledged,
+  redelivered: totals.redelivered + lobby.counters.redelivered,
   refused: totals.refused + lobby.counters.refused,
   dropped: totals.dropped + lobby.counters.dropped
 })
@@ -77,7 +86,7 @@ export const register = Effect.fnUntraced(function*(
         })
     )
   }
-  const events = (outcome: "accepted" | "delivered" | "refused" | "dropped") =>
+  const events = (outcome: (typeof outcomes)[number]) =>
     counter(Metric.withAttributes(BrokerMetrics.events, { outcome }), (totals) => totals[outcome])
 
   yield* gauge(BrokerMetrics.browsers, ({ pages }) => pages.count())
@@ -87,5 +96,7 @@ export const register = Effect.fnUntraced(function*(
   yield* gauge(BrokerMetrics.waitingEvents, ({ lobby }) => lobby.counters.waiting)
   yield* counter(BrokerMetrics.broadcasts, ({ broadcasts }) => broadcasts)
   yield* counter(BrokerMetrics.deliveries, ({ deliveries }) => deliveries)
-  yield* Effect.forEach(["accepted", "delivered", "refused", "dropped"] as const, events, { discard: true })
+  yield* gauge(BrokerMetrics.unacknowledgedEvents, ({ lobby }) => lobby.counters.unacknowledged)
+  yield* gauge(BrokerMetrics.deadLetters, ({ deadLetters }) => deadLetters.counters.kept)
+  yield* Effect.forEach(outcomes, events, { discard: true })
 })
