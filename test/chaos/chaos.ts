@@ -27,7 +27,7 @@ export interface Options {
 }
 
 /** What has happened so far. */
-export interface Figures {
+interface Figures {
   readonly accepted: number
   readonly refused: number
   readonly started: number
@@ -38,7 +38,7 @@ export interface Figures {
 }
 
 /** What has happened, and what is to be said of it. */
-export interface Report extends Figures, Verdict {
+interface Report extends Figures, Verdict {
   readonly handled: number
   readonly deadLetters: number
 }

@@ -60,18 +60,14 @@ const listening = Worker.Worker.use((worker) =>
   })
 )
 
-NodeRuntime.runMain(
-  listening.pipe(
-    Effect.provide(Worker.layer({
-      url,
-      concurrency,
-      prefetch,
-      maxAttempts: Number.MAX_SAFE_INTEGER,
-      drainTimeout: "1 minute",
-      heartbeatInterval: "50 millis",
-      reconnect: Schedule.spaced("100 millis")
-    })),
-    Effect.provide(transport)
-  ),
-  { disableErrorReporting: true }
-)
+const worker = Worker.layer({
+  url,
+  concurrency,
+  prefetch,
+  maxAttempts: Number.MAX_SAFE_INTEGER,
+  drainTimeout: "1 minute",
+  heartbeatInterval: "50 millis",
+  reconnect: Schedule.spaced("100 millis")
+})
+
+NodeRuntime.runMain(Effect.provide(listening, Layer.provide(worker, transport)), { disableErrorReporting: true })
