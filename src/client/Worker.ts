@@ -3,9 +3,12 @@
  *
  * A worker stays connected by itself: it reconnects after every loss, for ever, and `listen` ends in two ways only, when
  * the access token is not good (`UnauthorizedError`) or with the failure of a handler that nobody handles. Interrupting
- * `listen` is how to stop it: it takes no more events, finishes those it has and says goodbye. Delivery is at most once:
- * an event that a worker has received and not handled when its process dies is lost. One whose connection was lost still
- * handles what it has received.
+ * `listen` is how to stop it: it takes no more events, finishes those in hand, gives the others back and says goodbye.
+ *
+ * Delivery is at least once: an event is the broker's until its handler has ended. Where the worker, its process or its
+ * connection ends before, another worker is handed it, or this one, again, with the same `id` and a greater `attempt`. One
+ * whose connection was lost still handles what it has received, too. From a broker that does not know acknowledgements, as
+ * the original, delivery is at most once: what was received and not handled when the process dies is lost.
  *
  * Where the application has a tracer, each handler runs in a span, `Worker.handle`. It goes on from the broker's for the
  * trigger, or else begins a trace; it is not below the span that `listen` is in. What a handler logs is annotated with
@@ -103,7 +106,8 @@ export class Worker extends Context.Service<Worker, {
    * Takes events and handles them, `concurrency` at a time, until interrupted.
    *
    * Without `onException` the first failure of a handler ends it; other handlers in hand are finished. Interruption
-   * finishes all events that were received, in at most `drainTimeout`.
+   * finishes what is in hand, in at most `drainTimeout`, and gives the rest back at once; from a broker that does not know
+   * acknowledgements it finishes all events that were received.
    */
   readonly listen: {
     <E, R, E3, R3, E2 = never, R2 = never>(
@@ -115,7 +119,7 @@ export class Worker extends Context.Service<Worker, {
   }
   /**
    * The events as a stream, in order. It takes more when asked for more, up to `bufferSize` ahead; protocol errors are
-   * logged as warnings. Events that were received and not consumed when the stream ends are lost.
+   * logged as warnings. An event is acknowledged when it is given; those that are not, when the stream ends, go back.
    */
   readonly messages: Stream.Stream<Message.Message, UnauthorizedError>
   /** How the worker stands with its broker, now; that of whoever listened last, where several do. */
@@ -150,7 +154,10 @@ export interface Options {
    * default 1000. Beyond it nothing more is read, and events wait on their way and at the broker.
    */
   readonly bufferSize?: number | undefined
-  /** How long stopping may take to finish what was received, default 5 seconds. What is left is lost, and logged. */
+  /**
+   * How long stopping may take to finish what is in hand, default 5 seconds. What is left is interrupted, logged and given
+   * back; from a broker that does not know acknowledgements it is lost.
+   */
   readonly drainTimeout?: Duration.Input | undefined
   /** When to try again, default `defaultReconnect`. A schedule that ends begins again, 100 milliseconds later. */
   readonly reconnect?: Schedule.Schedule<unknown, ConnectionError> | undefined
