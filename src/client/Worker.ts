@@ -109,7 +109,8 @@ export class Worker extends Context.Service<Worker, {
    * Takes events and handles them, `concurrency` at a time, until interrupted.
    *
    * Without `onException` the first failure of a handler ends it; other handlers in hand are finished. Interruption
-   * finishes all events that were received, in at most `drainTimeout`.
+   * finishes what is in hand, in at most `drainTimeout`, and gives the rest back at once; from a broker that does not know
+   * acknowledgements it finishes all events that were received.
    */
   readonly listen: {
     <E, R, E3, R3, E2 = never, R2 = never>(
@@ -121,7 +122,7 @@ export class Worker extends Context.Service<Worker, {
   }
   /**
    * The events as a stream, in order. It takes more when asked for more, up to `bufferSize` ahead; protocol errors are
-   * logged as warnings. Events that were received and not consumed when the stream ends are lost.
+   * logged as warnings. An event is acknowledged when it is given; those that are not, when the stream ends, go back.
    */
   readonly messages: Stream.Stream<Message.Message, UnauthorizedError>
   /** How the worker stands with its broker, now; that of whoever listened last, where several do. */
@@ -156,7 +157,10 @@ export interface Options {
    * default 1000. Beyond it nothing more is read, and events wait on their way and at the broker.
    */
   readonly bufferSize?: number | undefined
-  /** How long stopping may take to finish what was received, default 5 seconds. What is left is lost, and logged. */
+  /**
+   * How long stopping may take to finish what is in hand, default 5 seconds. What is left is interrupted, logged and given
+   * back; from a broker that does not know acknowledgements it is lost.
+   */
   readonly drainTimeout?: Duration.Input | undefined
   /** When to try again, default `defaultReconnect`. A schedule that ends begins again, 100 milliseconds later. */
   readonly reconnect?: Schedule.Schedule<unknown, ConnectionError> | undefined

@@ -1,7 +1,22 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Layer, Queue, Redacted, Ref, Schedule, Scope, Stream } from "effect"
+import {
+  Cause,
+  Context,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Queue,
+  Redacted,
+  Ref,
+  Schedule,
+  Scope,
+  Stream
+} from "effect"
 import { Client, Kosmonaut, KosmonautError, Transport, Worker } from "../../src/index.ts"
 import * as Browser from "../harness/Browser.ts"
+import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
 import { backend, layer, TestBroker, token, transports } from "../harness/TestBroker.ts"
 
@@ -67,7 +82,8 @@ describe.each(transports)("Worker over $name", ({ url }) => {
           // The second time after it was sent away.
           for (let n = 0; n < 2; n++) {
             const { frames, peer } = yield* broker.nextOf("RD")
-            assert.deepStrictEqual(frames, ["RD", JSON.stringify({ lifecycle: lifecycle === true })])
+            const options = JSON.stringify({ lifecycle: lifecycle === true, maxAttempts: 1 })
+            assert.deepStrictEqual(frames, ["RD", "ack", "128", options])
             peer.sendUnsafe(["QT"])
           }
           yield* Fiber.interrupt(listening)
@@ -75,7 +91,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         yield* Effect.forkScoped(Stream.runDrain(worker.messages))
         // What was left of the last listener may come before.
         const { frames } = yield* broker.nextOf("RD")
-        assert.deepStrictEqual(frames, ["RD", `{"lifecycle":false}`])
+        assert.deepStrictEqual(frames, ["RD", "ack", "128", `{"lifecycle":false,"maxAttempts":1}`])
       }))
 
     it.live("reads no further ahead than its buffer, and loses nothing of a flood", () =>
@@ -101,31 +117,66 @@ describe.each(transports)("Worker over $name", ({ url }) => {
   })
 
   describe("interrupting listen", () => {
-    it.live("finishes what was received, says goodbye, and leaves the rest to others", () =>
+    /** Handlers that wait at the gate: what they have begun, and what they have handled. */
+    const gated = Effect.gen(function*() {
+      const started = yield* Queue.unbounded<string>()
+      const handled: Array<string> = []
+      const gate = yield* Deferred.make<void>()
+      const onMessage = (event: string) =>
+        Queue.offer(started, event).pipe(
+          Effect.andThen(Deferred.await(gate)),
+          Effect.andThen(Effect.sync(() => handled.push(event)))
+        )
+      return { handled, onMessage, started, open: Deferred.succeed(gate, undefined) }
+    })
+
+    it.live("finishes what is in hand, and what it has not begun is another's at once", () =>
       within(Effect.gen(function*() {
         const worker = yield* Worker.Worker
-        const handled = yield* Ref.make<ReadonlyArray<string>>([])
-        const started = yield* Deferred.make<void>()
-        const gate = yield* Deferred.make<void>()
-        const listening = yield* Effect.forkScoped(worker.listen({
-          onMessage: (event) =>
-            Deferred.succeed(started, undefined).pipe(
-              Effect.andThen(Deferred.await(gate)),
-              Effect.andThen(Ref.update(handled, (events) => [...events, event]))
-            )
-        }))
+        const { urls, vhost } = yield* TestBroker
+        const other = yield* Layer.build(Kosmonaut.layer({ url: urls[url] as Redacted.Redacted }))
+        const { handled, onMessage, open, started } = yield* gated
+        const others = yield* Queue.unbounded<string>()
+        const listening = yield* Effect.forkScoped(worker.listen({ onMessage }))
         yield* once(1)
         for (const event of ["a", "b", "c"]) yield* trigger(event)
-        yield* Deferred.await(started)
+        assert.strictEqual(yield* Queue.take(started), "a")
+        yield* Effect.forkScoped(
+          Context.get(other, Worker.Worker).listen({ onMessage: (event) => Queue.offer(others, event) })
+        )
+        yield* once(2)
         const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
-        yield* once(0)
+        assert.deepStrictEqual([yield* Queue.take(others), yield* Queue.take(others)], ["b", "c"])
         yield* trigger("later")
-        yield* Deferred.succeed(gate, undefined)
+        assert.strictEqual(yield* Queue.take(others), "later")
+        assert.strictEqual((yield* vhost.lobby.info).workers.length, 2, "it stays until its handler has ended")
+        yield* open
         yield* Fiber.join(stopping)
-        assert.deepStrictEqual(yield* Ref.get(handled), ["a", "b", "c"])
-        const { vhost } = yield* TestBroker
-        assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 1, workers: [] })
+        yield* once(1)
+        assert.deepStrictEqual(handled, ["a"])
+        yield* eventually(Effect.sync(() => vhost.lobby.counters.acknowledged), (count) => count === 4)
+        assert.deepInclude(vhost.lobby.counters, { accepted: 4, redelivered: 2, unacknowledged: 0, waiting: 0 })
       })))
+
+    it.live("says goodbye and finishes what was received from a broker that knows no acknowledgements", () =>
+      Effect.gen(function*() {
+        const { broker, worker } = yield* withFake()
+        const { handled, onMessage, open, started } = yield* gated
+        const listening = yield* Effect.forkScoped(worker.listen({ onMessage }))
+        const { peer } = yield* broker.nextOf("RD")
+        for (const event of ["a", "b", "c"]) peer.sendUnsafe(["TR", `{"${event}":{}}`])
+        assert.strictEqual(yield* Queue.take(started), "a")
+        const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
+        const said: Array<string | undefined> = []
+        while (said.at(-1) !== "QT") said.push((yield* broker.next).frames?.[0])
+        assert.deepStrictEqual(said.filter((command) => command !== "HB"), ["QT"])
+        // On its way before the broker heard of it.
+        peer.sendUnsafe(["TR", "{\"d\":{}}"])
+        peer.sendUnsafe(["QT"])
+        yield* open
+        yield* Fiber.join(stopping)
+        assert.deepStrictEqual(handled, ["a", "b", "c", "d"])
+      }))
 
     it.live("stops at once while there is no broker", () =>
       Effect.gen(function*() {
@@ -240,7 +291,9 @@ describe("Worker", () => {
       for (const event of ["a", "b", "c", "d", "e"]) assert.strictEqual(yield* Queue.take(got), event)
     }))
 
-  it.effect.each([{ concurrency: 0 }, { concurrency: NaN }, { concurrency: 1.5 }, { bufferSize: 0 }])(
+  it.effect.each([{ concurrency: 0 }, { concurrency: NaN }, { concurrency: 1.5 }, { bufferSize: 0 }, { prefetch: 0 }, {
+    maxAttempts: 0
+  }])(
     "does not begin with options that would lose every event: %o",
     (options) =>
       Effect.gen(function*() {

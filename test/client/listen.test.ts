@@ -8,6 +8,7 @@ import { Transport, Worker } from "../../src/index.ts"
 import type { Frames } from "../../src/protocol/Frame.ts"
 import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
 import type { Peer } from "../../src/transport/TransportServer.ts"
+import { eventually } from "../harness/eventually.ts"
 import { token } from "../harness/TestBroker.ts"
 
 const within = (options?: TestBroker.BackendOptions["worker"]) =>
@@ -238,5 +239,111 @@ describe("Worker.listen", () => {
       assert.strictEqual(yield* Queue.take(states), "Disconnected: Silent")
       yield* Fiber.interrupt(listening)
       assert.strictEqual(yield* Queue.take(states), "Idle")
+    }))
+})
+
+describe("Worker.listen, to a broker that waits for acknowledgements", () => {
+  it.effect.each(
+    [
+      [{}, "128", 1],
+      [{ concurrency: 100 }, "200", 1],
+      [{ concurrency: 100, prefetch: 7, maxAttempts: 3 }, "7", 3]
+    ] as const
+  )("says how much it wants to have, and how often: %o", ([options, prefetch, maxAttempts]) =>
+    Effect.gen(function*() {
+      const { nextOf, worker } = yield* withFake(options)
+      yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
+      const { frames } = yield* nextOf("RD")
+      assert.deepStrictEqual(frames, ["RD", "ack", prefetch, JSON.stringify({ lifecycle: false, maxAttempts })])
+    }))
+
+  it.effect("acknowledges many at once, in their order, and no more than fit", () =>
+    Effect.gen(function*() {
+      const { nextOf, worker } = yield* withFake()
+      yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
+      const { peer } = yield* nextOf("RD")
+      const ids = Array.from({ length: 120 }, (_, n) => `e-${n}`)
+      for (const id of ids) peer.sendUnsafe(["TR", `{"e":{}}`, id, "1", "{}"])
+      const said: Array<Frames> = []
+      const acknowledged = () => said.flatMap((frames) => frames.slice(1))
+      while (acknowledged().length < ids.length) said.push((yield* nextOf("AK")).frames!)
+      assert.deepStrictEqual(acknowledged(), ids)
+      assert.isAtMost(Math.max(...said.map(({ length }) => length - 1)), 50)
+      assert.isBelow(said.length, ids.length / 2)
+    }))
+
+  it.effect("wants nothing more when it is interrupted, gives back, finishes, and only then says goodbye", () =>
+    Effect.gen(function*() {
+      const { nextOf, worker } = yield* withFake()
+      const started = yield* Deferred.make<void>()
+      const gate = yield* Deferred.make<void>()
+      const handled: Array<string> = []
+      const listening = yield* Effect.forkScoped(worker.listen({
+        onMessage: (event) =>
+          Effect.andThen(
+            Deferred.succeed(started, undefined),
+            Effect.andThen(Deferred.await(gate), Effect.sync(() => handled.push(event)))
+          )
+      }))
+      const { peer } = yield* nextOf("RD")
+      for (const id of ["a", "b"]) peer.sendUnsafe(["TR", `{"e":{}}`, id, "1"])
+      yield* Deferred.await(started)
+      const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
+      const { frames: ready } = yield* nextOf("RD")
+      assert.deepStrictEqual(ready?.slice(0, 3), ["RD", "ack", "0"])
+      assert.deepStrictEqual((yield* nextOf("NK")).frames, ["NK", "b", ""])
+      // On its way before the broker heard of it.
+      peer.sendUnsafe(["TR", `{"e":{}}`, "c", "1"])
+      assert.deepStrictEqual((yield* nextOf("NK")).frames, ["NK", "c", ""])
+      yield* Deferred.succeed(gate, undefined)
+      assert.deepStrictEqual((yield* nextOf("AK")).frames, ["AK", "a"])
+      yield* Fiber.join(stopping)
+      assert.deepStrictEqual(handled, ["e"])
+    }))
+
+  it.effect("gives back what is no event, with the reason, and tells onError", () =>
+    Effect.gen(function*() {
+      const { nextOf, worker } = yield* withFake()
+      const heard = yield* Queue.unbounded<string>()
+      yield* Effect.forkScoped(worker.listen({
+        onMessage: () => Effect.void,
+        onError: (error) => Queue.offer(heard, error._tag)
+      }))
+      const { peer } = yield* nextOf("RD")
+      peer.sendUnsafe(["TR", "{", "a", "1"])
+      const { frames } = yield* nextOf("NK")
+      assert.deepStrictEqual(frames?.slice(0, 2), ["NK", "a"])
+      assert.include(frames?.[2], "not JSON")
+      assert.strictEqual(yield* Queue.take(heard), "MessageDecodeError")
+    }))
+
+  it.effect("finishes what came last from one that does not, though an earlier one did", () =>
+    Effect.gen(function*() {
+      const { nextOf, worker } = yield* withFake({ reconnect: Schedule.spaced("1 second") })
+      const started = yield* Queue.unbounded<string>()
+      const gate = yield* Deferred.make<void>()
+      const handled: Array<string> = []
+      const listening = yield* Effect.forkScoped(worker.listen({
+        onMessage: (event) =>
+          Effect.andThen(
+            Queue.offer(started, event),
+            Effect.andThen(event === "a" ? Effect.void : Deferred.await(gate), Effect.sync(() => handled.push(event)))
+          )
+      }))
+      const first = yield* nextOf("RD")
+      first.peer.sendUnsafe(["HB"])
+      first.peer.sendUnsafe(["TR", `{"a":{}}`, "a", "1"])
+      assert.deepStrictEqual((yield* nextOf("AK")).frames, ["AK", "a"])
+      first.peer.sendUnsafe(["QT"])
+      yield* eventually(worker.state, ({ _tag }) => _tag === "Disconnected")
+      yield* TestClock.adjust("1 second")
+      const { peer } = yield* nextOf("RD")
+      for (const event of ["b", "c"]) peer.sendUnsafe(["TR", `{"${event}":{}}`])
+      assert.deepStrictEqual([yield* Queue.take(started), yield* Queue.take(started)], ["a", "b"])
+      const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
+      yield* TestClock.adjust("1 second")
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(stopping)
+      assert.deepStrictEqual(handled, ["a", "b", "c"])
     }))
 })

@@ -235,7 +235,7 @@ describe("TestBroker", () => {
       // Whoever listens still is stopped with the test, and waits for nothing.
     }))
 
-  it.effect("finishes what a worker has received when it is stopped", () =>
+  it.effect("finishes what a worker has in hand when it is stopped, and has the rest back at once", () =>
     Effect.gen(function*() {
       const { browser, vhost } = yield* TestBroker.TestBroker
       const worker = yield* Worker.Worker
@@ -254,11 +254,13 @@ describe("TestBroker", () => {
       yield* Deferred.await(started)
       const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
       yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* vhost.lobby.info).waiting, 2)
       yield* joe.trigger("later")
       yield* Deferred.succeed(gate, undefined)
       yield* Fiber.join(stopping)
-      assert.deepStrictEqual(handled, ["a", "b", "c"])
-      assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 1, workers: [] })
+      assert.deepStrictEqual(handled, ["a"])
+      assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 3, workers: [] })
+      assert.strictEqual(vhost.lobby.counters.acknowledged, 1)
     }).pipe(within()))
 })
 

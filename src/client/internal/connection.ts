@@ -98,7 +98,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   let troubled = false
   let wasConnected = false
   let paused = false
-  // Whether the broker has shown that it wants to hear what becomes of events.
+  // Whether the broker of this connection has shown that it wants to hear what becomes of events.
   let acknowledges = false
 
   const read = Effect.fnUntraced(function*(from: Session, outgoing: Outgoing) {
@@ -179,6 +179,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const outgoing: Outgoing = { line: yield* Queue.unbounded<Saying>(), ended: yield* Deferred.make<void>() }
     yield* Effect.addFinalizer(() => Deferred.succeed(outgoing.ended, undefined))
     session = outgoing
+    acknowledges = false
     yield* opened.send(encodeFromClient(ready()))
     // One that cannot be sent is no end: what has arrived is still to be read, and reading will say what is wrong.
     const beat = Effect.delay(
@@ -299,4 +300,4 @@ const together = (sayings: ReadonlyArray<Saying>): ReadonlyArray<Saying> => {
 }
 
 // A frame of classic TCP is a line, and a person reads it.
-const oneLine = (reason: string): string => reason.replace(/\s+/g, " ").toWellFormed().slice(0, 500)
+const oneLine = (reason: string): string => reason.replace(/\s+/g, " ").slice(0, 500).toWellFormed()

@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { format } from "effect/Formatter"
 import type * as Tracer from "effect/Tracer"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
@@ -87,7 +88,8 @@ const settleUnsafe = (delivery: Delivered, exit: Exit.Exit<unknown, unknown>): v
 // Never empty, which would say that nothing failed.
 const reasonOf = (cause: Cause.Cause<unknown>): string => {
   const error = Cause.squash(cause)
-  return (error instanceof Error ? `${error.name}: ${error.message}` : String(error)) || "it failed"
+  if (error instanceof Error) return `${error.name}: ${error.message}`
+  return (typeof error === "string" ? error : format(error)) || "it failed"
 }
 
 const eventsBy = MetricFamily.make(ClientMetrics.events, "outcome")

@@ -68,7 +68,8 @@ export const run = Effect.fnUntraced(function*<E, R>(
       yield* idle.await
     }
     yield* connection.quit
-    if (Exit.hasInterrupts(exit) && !acknowledges) {
+    if (acknowledges || Exit.hasInterrupts(exit)) {
+      // The broker's answer says that it has heard the acknowledgements, too.
       yield* connection.ended
       yield* Queue.end(inbox)
     } else {

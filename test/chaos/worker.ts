@@ -1,0 +1,73 @@
+/**
+ * A worker that lives dangerously, as a program: it writes down each event that it has handled, where it outlasts the
+ * process, and only then acknowledges it. Now and then a handler fails, or interrupts itself.
+ *
+ *     node worker.ts <url> <file> <options>
+ */
+import { NodeRuntime } from "@effect/platform-node"
+import { Effect, Layer, Schedule } from "effect"
+import * as Fs from "node:fs"
+import { TcpTransport, Transport, Worker, ZmqTransport } from "../../src/index.ts"
+import type { Handling } from "./checker.ts"
+
+/** How it is to be. */
+export interface Options {
+  /** Whether it acknowledges. Otherwise it says a bare `RD`, as the original's workers, and no handler fails. */
+  readonly acknowledges: boolean
+  readonly concurrency: number
+  readonly prefetch: number
+}
+
+const [url = "", file = "", json = ""] = process.argv.slice(2)
+const { acknowledges, concurrency, prefetch } = JSON.parse(json) as Options
+
+// Whoever started it has gone.
+process.stdin.on("end", () => process.exit(1)).resume()
+
+const log = Fs.openSync(file, "a")
+let handled = 0
+const writeDown = (handling: Handling) => {
+  Fs.writeSync(log, `${JSON.stringify(handling)}\n`)
+  if (handled++ === 0) process.stdout.write("at work\n")
+}
+
+const bare = (transport: Transport.Transport["Service"]) =>
+  Transport.Transport.of({
+    ...transport,
+    session: (endpoint) =>
+      Effect.map(transport.session(endpoint), (session) => ({
+        ...session,
+        send: (frames) => session.send(frames[0] === "RD" ? ["RD"] : frames)
+      }))
+  })
+
+const driver = url.startsWith("wr+tcp:") ? TcpTransport.layer() : ZmqTransport.layer()
+const transport = acknowledges
+  ? driver
+  : Layer.provide(Layer.effect(Transport.Transport, Effect.map(Transport.Transport, bare)), driver)
+
+const listening = Worker.Worker.use((worker) =>
+  worker.listen({
+    onMessage: (_, { n }, { attempt, id }) =>
+      Effect.gen(function*() {
+        yield* Effect.sleep(Math.random() * 10)
+        const luck = acknowledges ? Math.random() : 1
+        if (luck < 0.02) return yield* Effect.fail("bad luck")
+        if (luck < 0.03) return yield* Effect.interrupt
+        writeDown({ n: Number(n), id, attempt })
+      }),
+    onException: () => Effect.void
+  })
+)
+
+const worker = Worker.layer({
+  url,
+  concurrency,
+  prefetch,
+  maxAttempts: Number.MAX_SAFE_INTEGER,
+  drainTimeout: "1 minute",
+  heartbeatInterval: "50 millis",
+  reconnect: Schedule.spaced("100 millis")
+})
+
+NodeRuntime.runMain(Effect.provide(listening, Layer.provide(worker, transport)), { disableErrorReporting: true })

@@ -1,0 +1,353 @@
+/**
+ * An event is the broker's until a worker has acknowledged it: what a worker and the broker's engine do together, over
+ * the network in memory, by the test's clock.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Deferred, Effect, Exit, Fiber, Metric, Queue, Schedule, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import * as ClientMetrics from "../../src/client/ClientMetrics.ts"
+import { type Message, Transport, Worker } from "../../src/index.ts"
+import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
+import { eventually } from "../harness/eventually.ts"
+
+type WorkerOptions = TestBroker.BackendOptions["worker"]
+
+const within = (options?: WorkerOptions) => Effect.provide(TestBroker.layerBackend({ worker: options }))
+
+/** Puts events into the vhost, as an authenticated page would. */
+const trigger = (...events: ReadonlyArray<string>) =>
+  TestBroker.TestBroker.use(({ vhost }) =>
+    Effect.forEach(events, (event) => vhost.lobby.trigger(JSON.stringify({ [event]: {} })), { discard: true })
+  )
+
+/** Another worker of the same vhost. */
+const another = (options?: WorkerOptions) => TestBroker.TestBroker.use(({ url }) => Worker.make({ url, ...options }))
+
+const counters = TestBroker.TestBroker.use(({ vhost }) => Effect.succeed(vhost.lobby.counters))
+
+/** Waits until so many were acknowledged. */
+const acknowledged = (count: number) =>
+  Effect.flatMap(counters, (counters) => eventually(Effect.sync(() => counters.acknowledged), (seen) => seen === count))
+
+/** Handlers that wait at a gate of their own: what they have begun, and what they have handled. */
+const gated = Effect.gen(function*() {
+  const started = yield* Queue.unbounded<Message.Message & { readonly open: Effect.Effect<unknown> }>()
+  const all = yield* Deferred.make<void>()
+  const handled: Array<string> = []
+  const onMessage = Effect.fnUntraced(function*(_event: string, _data: object, message: Message.Message) {
+    const gate = yield* Deferred.make<void>()
+    yield* Queue.offer(started, { ...message, open: Deferred.succeed(gate, undefined) })
+    yield* Effect.raceFirst(Deferred.await(gate), Deferred.await(all))
+    handled.push(`${message.event} ${message.attempt}`)
+  })
+  /** Listens; at the end of the test nobody waits any more, and so the worker does not wait for them. */
+  const listen = Effect.fnUntraced(function*(worker: Worker.Worker["Service"]) {
+    const listening = yield* Effect.forkScoped(worker.listen({ onMessage }))
+    yield* Effect.addFinalizer(() => Deferred.succeed(all, undefined))
+    return listening
+  })
+  return { handled, listen, onMessage, next: Queue.take(started), started }
+})
+
+describe("an event", () => {
+  it.effect("is acknowledged when its handler has ended, and not before", () =>
+    Effect.gen(function*() {
+      const { listen, next } = yield* gated
+      const counted = yield* counters
+      yield* listen(yield* Worker.Worker)
+      yield* trigger("a")
+      const { open } = yield* next
+      yield* TestClock.adjust("1 minute")
+      assert.deepInclude(counted, { acknowledged: 0, unacknowledged: 1, redelivered: 0 })
+      yield* open
+      yield* acknowledged(1)
+      assert.deepInclude(counted, { unacknowledged: 0, redelivered: 0, waiting: 0 })
+    }).pipe(within()))
+
+  it.effect("waits at the broker beyond the worker's prefetch", () =>
+    Effect.gen(function*() {
+      const { listen, next } = yield* gated
+      const counted = yield* counters
+      yield* listen(yield* Worker.Worker)
+      yield* trigger("a", "b", "c", "d", "e")
+      const { open } = yield* next
+      yield* TestClock.adjust("1 minute")
+      assert.deepInclude(counted, { unacknowledged: 3, waiting: 2 })
+      yield* open
+      yield* eventually(Effect.sync(() => counted.waiting), (waiting) => waiting === 1)
+      assert.deepInclude(counted, { acknowledged: 1, unacknowledged: 3 })
+    }).pipe(within({ prefetch: 3 })))
+
+  it.effect.each([undefined, 1, 3])(
+    "is a dead letter when its handler has failed %s times",
+    (maxAttempts) =>
+      Effect.gen(function*() {
+        const { vhost } = yield* TestBroker.TestBroker
+        const heard = yield* Queue.unbounded<Cause.Cause<string>>()
+        const seen: Array<Message.Message> = []
+        yield* Effect.forkScoped((yield* Worker.Worker).listen({
+          onMessage: (_event, _data, message) =>
+            Effect.suspend(() => {
+              seen.push(message)
+              return Effect.fail("no luck")
+            }),
+          onException: (cause) => Queue.offer(heard, cause)
+        }))
+        yield* trigger("a")
+        const times = maxAttempts ?? 1
+        for (let n = 0; n < times; n++) assert.deepStrictEqual(yield* Queue.take(heard), Cause.fail("no luck"))
+        const [letter] = yield* eventually(vhost.deadLetters.list, ({ length }) => length === 1)
+        yield* TestClock.adjust("1 minute")
+        assert.deepInclude(letter, { json: `{"a":{}}`, attempts: times, reason: "no luck" })
+        assert.deepStrictEqual(seen.map(({ attempt }) => attempt), Array.from({ length: times }, (_, n) => n + 1))
+        assert.deepStrictEqual([...new Set(seen.map(({ id }) => id))], [letter!.id])
+        assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 0, waiting: 0 })
+      }).pipe(within({ maxAttempts }))
+  )
+
+  it.effect.each(
+    [
+      [Effect.fail("no luck\n\ttoday"), "no luck today"],
+      [Effect.fail(""), "it failed"],
+      [Effect.fail({ _tag: "NoLuck", n: 7 }), `{"_tag":"NoLuck","n":7}`],
+      [Effect.fail(Object.create(null)), "{}"],
+      [Effect.fail(undefined), "undefined"],
+      [Effect.die(new RangeError("too\nfar")), "RangeError: too far"],
+      [Effect.fail("x".repeat(499) + "🚀"), "x".repeat(499) + "\ufffd"]
+    ] as const
+  )("is a dead letter that says why, whatever that was: %#", ([failure, reason]) =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      yield* Effect.forkScoped(
+        (yield* Worker.Worker).listen({ onMessage: () => failure, onException: () => Effect.void })
+      )
+      yield* trigger("a")
+      const [letter] = yield* eventually(vhost.deadLetters.list, ({ length }) => length === 1)
+      assert.strictEqual(letter!.reason, reason)
+    }).pipe(within()))
+
+  it.effect("is tried again here first, as retry says, and that is one delivery", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      const causes: Array<unknown> = []
+      const runs: Array<string> = []
+      const retriesBefore = (yield* Metric.value(ClientMetrics.retries)).count
+      yield* Effect.forkScoped((yield* Worker.Worker).listen({
+        onMessage: (event, _, { attempt }) =>
+          Effect.suspend(() => {
+            runs.push(`${event} ${attempt}`)
+            return event === "bad" || runs.length < 3 ? Effect.fail("no luck") : Effect.void
+          }),
+        retry: Schedule.max([Schedule.spaced("1 second"), Schedule.recurs(3)]),
+        onException: (cause) => Effect.sync(() => causes.push(cause))
+      }))
+      yield* trigger("good")
+      yield* eventually(Effect.sync(() => runs.length), (length) => length === 1)
+      yield* TestClock.adjust("1999 millis")
+      assert.strictEqual(runs.length, 2)
+      yield* TestClock.adjust("1 millis")
+      yield* acknowledged(1)
+      assert.deepStrictEqual(runs.splice(0), ["good 1", "good 1", "good 1"])
+      assert.deepStrictEqual(causes, [])
+      yield* trigger("bad")
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(runs, ["bad 1", "bad 1", "bad 1", "bad 1"])
+      assert.deepStrictEqual(causes, [Cause.fail("no luck")])
+      assert.deepInclude(vhost.lobby.counters, { delivered: 2, acknowledged: 1, redelivered: 0, unacknowledged: 0 })
+      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      assert.strictEqual((yield* Metric.value(ClientMetrics.retries)).count - retriesBefore, 5)
+    }).pipe(within()))
+
+  it.effect("goes back where its handler interrupts itself, which is no failure, and the worker goes on", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      const seen = yield* Queue.unbounded<string>()
+      yield* Effect.forkScoped((yield* Worker.Worker).listen({
+        onMessage: (event, _, { attempt }) =>
+          Effect.andThen(Queue.offer(seen, `${event} ${attempt}`), attempt < 3 ? Effect.interrupt : Effect.void)
+      }))
+      yield* trigger("a")
+      for (const n of [1, 2, 3]) assert.strictEqual(yield* Queue.take(seen), `a ${n}`)
+      yield* acknowledged(1)
+      yield* trigger("b")
+      assert.strictEqual(yield* Queue.take(seen), "b 1")
+      yield* acknowledged(2)
+      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+    }).pipe(within()))
+})
+
+describe("a worker that ends", () => {
+  it.effect("with a handler's failure finishes what is in hand, and has begun nothing else", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      const { handled, next, onMessage } = yield* gated
+      const listening = yield* Effect.forkScoped((yield* Worker.Worker).listen({
+        onMessage: (event, data, message) =>
+          event === "bad" ? Effect.fail("no luck" as const) : onMessage(event, data, message)
+      }))
+      yield* trigger("slow", "bad", "c", "d")
+      const { open } = yield* next
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 2)
+      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      assert.isUndefined(listening.pollUnsafe())
+      yield* open
+      assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("no luck" as const))
+      assert.deepStrictEqual(handled, ["slow 1"])
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, waiting: 2, workers: 0 })
+    }).pipe(within({ concurrency: 2 })))
+
+  it.effect("begins nothing new, and the rest is another's at once while it finishes what is in hand", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      const mine = yield* gated
+      const others = yield* Queue.unbounded<string>()
+      const listening = yield* mine.listen(yield* Worker.Worker)
+      yield* trigger("a", "b", "c", "d")
+      const a = yield* mine.next
+      const b = yield* mine.next
+      const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
+      yield* Effect.forkScoped(
+        (yield* another()).listen({ onMessage: (event, _, { attempt }) => Queue.offer(others, `${event} ${attempt}`) })
+      )
+      assert.deepStrictEqual([yield* Queue.take(others), yield* Queue.take(others)], ["c 2", "d 2"])
+      yield* trigger("later")
+      assert.strictEqual(yield* Queue.take(others), "later 1")
+      yield* a.open
+      yield* acknowledged(4)
+      // Its heartbeats go on: it is not taken for dead, and what it has in hand is nobody else's.
+      yield* TestClock.adjust("50 seconds")
+      assert.isUndefined(stopping.pollUnsafe())
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 2, workers: 2 })
+      yield* b.open
+      yield* Fiber.join(stopping)
+      assert.deepStrictEqual(mine.handled, ["a 1", "b 1"])
+      assert.strictEqual(yield* Queue.size(mine.started), 0)
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 5, unacknowledged: 0, redelivered: 2, workers: 1 })
+    }).pipe(within({ concurrency: 2, drainTimeout: "1 minute" })))
+
+  it.effect("gives back what it cannot finish within drainTimeout", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      const { listen, next } = yield* gated
+      const listening = yield* listen(yield* Worker.Worker)
+      yield* trigger("endless")
+      yield* next
+      const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
+      yield* TestClock.adjust("9999 millis")
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, waiting: 0, workers: 1 })
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(stopping)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
+      yield* listen(yield* another())
+      assert.deepInclude(yield* next, { event: "endless", attempt: 2 })
+      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+    }).pipe(within({ drainTimeout: "10 seconds" })))
+
+  it.effect("acknowledges, as a stream, what it has given, and what it has not goes back", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      const worker = yield* Worker.Worker
+      yield* trigger("a", "b", "c", "d", "e")
+      const { next, onMessage } = yield* gated
+      const streaming = yield* worker.messages.pipe(
+        Stream.take(2),
+        Stream.runForEach((message) => onMessage(message.event, message.data, message)),
+        Effect.forkScoped
+      )
+      const first = yield* next
+      yield* TestClock.adjust("1 second")
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 4 })
+      yield* first.open
+      const second = yield* next
+      yield* second.open
+      yield* Fiber.join(streaming)
+      yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 0)
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 2, unacknowledged: 0, waiting: 3 })
+    }).pipe(within()))
+})
+
+describe("a worker that is lost", () => {
+  it.effect("has its events again when it is back, and what it says of the earlier ones is nothing", () =>
+    Effect.gen(function*() {
+      const { cut, restore, vhost } = yield* TestBroker.TestBroker
+      const { handled, listen, next } = yield* gated
+      yield* listen(yield* Worker.Worker)
+      yield* trigger("a")
+      const first = yield* next
+      yield* cut
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
+      yield* restore
+      yield* TestClock.adjust("1 second")
+      const again = yield* next
+      assert.deepInclude(again, { event: "a", id: first.id, attempt: 2 })
+      assert.isDefined(first.id)
+      yield* first.open
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(handled, ["a 1"])
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 1, redelivered: 1 })
+      yield* again.open
+      yield* acknowledged(1)
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 0, waiting: 0 })
+    }).pipe(within({ concurrency: 2, reconnect: Schedule.spaced("1 second") })))
+
+  it.effect("leaves its events to another", () =>
+    Effect.gen(function*() {
+      const { expireWorkers, restore, vhost } = yield* TestBroker.TestBroker
+      const { handled, listen, next } = yield* gated
+      yield* listen(yield* Worker.Worker)
+      yield* trigger("a", "b")
+      const first = yield* next
+      yield* expireWorkers
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 0, waiting: 2, redelivered: 2 })
+      yield* restore
+      yield* listen(yield* another())
+      const again = yield* next
+      assert.deepInclude(again, { event: "a", id: first.id, attempt: 2 })
+      yield* first.open
+      yield* TestClock.adjust("1 second")
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 2 })
+      yield* again.open
+      yield* acknowledged(1)
+      assert.deepStrictEqual(handled, ["a 1", "a 2"])
+    }).pipe(within({ reconnect: Schedule.spaced("1 hour") })))
+})
+
+describe("a worker of ours where acknowledgements are not known", () => {
+  /** The network of a broker that ignores what follows `RD`, and to whose workers events come as the original sends them. */
+  const old = (transport: Transport.Transport["Service"]) =>
+    Transport.Transport.of({
+      ...transport,
+      session: (endpoint) =>
+        Effect.map(transport.session(endpoint), (session) => ({
+          ...session,
+          send: (frames) => {
+            assert.notInclude(["AK", "NK"], frames[0])
+            return session.send(frames[0] === "RD" ? ["RD"] : frames)
+          }
+        }))
+    })
+
+  it.effect("handles every event once, and at its end all that it has received", () =>
+    Effect.gen(function*() {
+      const { url, vhost } = yield* TestBroker.TestBroker
+      const network = yield* MemoryNetwork.MemoryNetwork
+      const worker = yield* Effect.provideService(
+        Worker.make({ url }),
+        Transport.Transport,
+        old(network.transport())
+      )
+      const { handled, listen, next } = yield* gated
+      const listening = yield* listen(worker)
+      yield* trigger("a", "b")
+      const a = yield* next
+      assert.deepInclude(a, { id: undefined, attempt: 1 })
+      const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
+      yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 0)
+      yield* trigger("later")
+      yield* a.open
+      yield* Effect.flatMap(next, ({ open }) => open)
+      yield* Fiber.join(stopping)
+      assert.deepStrictEqual(handled, ["a 1", "b 1"])
+      assert.deepInclude(vhost.lobby.counters, { waiting: 1, acknowledged: 0, redelivered: 0, unacknowledged: 0 })
+    }).pipe(within()))
+})
