@@ -225,6 +225,23 @@ describe("a worker that ends", () => {
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 5, unacknowledged: 0, redelivered: 2, workers: 1 })
     }).pipe(within({ concurrency: 2, drainTimeout: "1 minute" })))
 
+  it.effect("begins nothing new of what had no room in its buffer, either", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      const { handled, listen, next, started } = yield* gated
+      const listening = yield* listen(yield* Worker.Worker)
+      yield* trigger("a", "b", "c", "d", "e")
+      const { open } = yield* next
+      yield* TestClock.adjust("1 second")
+      const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting > 0)
+      yield* open
+      yield* Effect.forkScoped(Effect.forever(Effect.flatMap(Queue.take(started), ({ open }) => open)))
+      yield* Fiber.join(stopping)
+      assert.deepStrictEqual(handled, ["a 1"])
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, waiting: 4 })
+    }).pipe(within({ bufferSize: 1 })))
+
   it.effect("gives back what it cannot finish within drainTimeout", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker.TestBroker
