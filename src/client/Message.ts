@@ -50,8 +50,12 @@ export interface Message<out Data = JsonObject> {
   }
 }
 
-/** What a message is made of. */
-interface Arrived {
+/**
+ * What a message is made of: an event, and what the broker says of its origin and its delivery, where it says anything.
+ *
+ * @since 0.1.0
+ */
+export interface Arrived {
   readonly event: Triggered
   readonly origin: Origin | undefined
   readonly delivery: Delivery | undefined

@@ -76,6 +76,17 @@ export const check = (
   )
 }
 
+/**
+ * How many bytes a text has as UTF-8.
+ *
+ * @since 0.1.0
+ */
+export const byteLength = (text: string): number =>
+  // Most texts are short and ASCII, and need not be written to be counted.
+  text.length < 1000 && ascii.test(text) ? text.length : encoder.encode(text).length
+
+const ascii = /^[\0-\x7f]*$/
+
 const refuse = (frames: Frames, index: number, detail: string) =>
   Result.fail(new MessageEncodeError({ argument: `argument ${index} of ${nameOf(frames)}`, detail }))
 
@@ -88,7 +99,7 @@ const sizeOf = (frames: Frames, most: number): number => {
   for (const frame of frames) units += frame.length + 1
   if (units * 3 <= most) return units
   let size = 4
-  for (const frame of frames) size += encoder.encode(frame).length + 1
+  for (const frame of frames) size += byteLength(frame) + 1
   return size
 }
 

@@ -13,6 +13,7 @@ import * as Iterable from "effect/Iterable"
 import * as Result from "effect/Result"
 import * as ChannelName from "../../protocol/ChannelName.ts"
 import type { Event } from "../../protocol/Command.ts"
+import { byteLength } from "../../protocol/Frame.ts"
 import type { JsonObject } from "../../protocol/Json.ts"
 import {
   BadRequestError,
@@ -256,7 +257,7 @@ export const make = (options: {
             return Effect.fail(new ForbiddenError({ detail: `${name} needs a token whose pattern matches it` }))
           }
           // The next to come hears of all that are there in one message, and a backend may ask who is on any channel.
-          if (encoder.encode(JSON.stringify(data)).length > options.memberDataSize) {
+          if (byteLength(JSON.stringify(data)) > options.memberDataSize) {
             return Effect.fail(new BadRequestError({ detail: `data has at most ${options.memberDataSize} bytes` }))
           }
           if (!channel.subscriptions.has(page)) {
@@ -310,5 +311,3 @@ const infoOf = ({ kind, name, subscriptions }: Channel): ChannelInfo => ({
   kind,
   subscribers: subscriptions.size
 })
-
-const encoder = new TextEncoder()

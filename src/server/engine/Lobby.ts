@@ -26,7 +26,7 @@ import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Iterable from "effect/Iterable"
 import type { Delivery, Event } from "../../protocol/Command.ts"
-import { envelopeSize } from "../../protocol/Frame.ts"
+import { byteLength, envelopeSize } from "../../protocol/Frame.ts"
 import { InternalError } from "../../protocol/KosmonautError.ts"
 import type { DeadLetters } from "./DeadLetters.ts"
 import * as Line from "./internal/line.ts"
@@ -386,7 +386,7 @@ export const make = (options: {
 
     trigger: (json, origin) =>
       Effect.suspend(() => {
-        const size = sizeOf(json) + sizeOf(origin ?? "")
+        const size = byteLength(json) + byteLength(origin ?? "")
         if (size > largest) {
           return Effect.fail(new InternalError({ detail: `the event has ${size} bytes, the most is ${largest}` }))
         }
@@ -407,7 +407,7 @@ export const make = (options: {
     announceUnsafe: ({ data, event }) => {
       if (attendedUntil === nobody) return
       const json = JSON.stringify({ [event]: data })
-      const size = sizeOf(json)
+      const size = byteLength(json)
       if (size > largest) {
         counters.dropped++
         return
@@ -447,7 +447,3 @@ const nobody = -Infinity
 
 // The end of an identity, its uuid: what stands before it holds the token.
 const publicName = (id: string): string => id.slice(-36)
-
-const sizeOf = (json: string): number => encoder.encode(json).length
-
-const encoder = new TextEncoder()
