@@ -45,6 +45,11 @@ export interface Vhost {
   readonly onlyBackendsBroadcast: boolean
   /** Events that nobody will handle any more. */
   readonly deadLetters: DeadLetters.DeadLetters
+  /**
+   * Has a dead letter handled again, as a new event with new attempts; `false` says that there is none of this id. Where too
+   * many events wait it fails, and the letter stays.
+   */
+  readonly replay: (id: string) => Effect.Effect<boolean, InternalError>
   /** The pages that are connected. */
   readonly pages: Pages.Pages
   /** Waits until the vhost is removed; its browsers are disconnected then. */
@@ -108,6 +113,7 @@ export const make = Effect.gen(function*() {
       channels,
       accessTokens: AccessTokens.make(config),
       lobby,
+      replay: replay(deadLetters, lobby),
       onlyBackendsBroadcast: config.onlyBackendsBroadcast,
       deadLetters,
       pages: Pages.make(lobby.announceUnsafe),
@@ -157,6 +163,17 @@ export const make = Effect.gen(function*() {
  * @since 0.1.0
  */
 export const layer = Layer.effect(Vhosts, make)
+
+// It is a dead letter until it is an event again: in between nothing else can run.
+const replay = (deadLetters: DeadLetters.DeadLetters, lobby: Lobby.Lobby): Vhost["replay"] =>
+  Effect.fnUntraced(function*(id) {
+    const letters = yield* deadLetters.list
+    const letter = letters.find((letter) => letter.id === id)
+    if (letter === undefined) return false
+    yield* lobby.trigger(letter.json, letter.origin)
+    yield* deadLetters.take(id)
+    return true
+  })
 
 const tokenOf = ({ token }: VhostOptions): Redacted.Redacted =>
   token === undefined

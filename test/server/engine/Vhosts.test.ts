@@ -289,4 +289,23 @@ describe("Vhosts", () => {
       yield* b.channels.broadcast("room", "hello", {})
       expect(page.heard()).toEqual([])
     }))
+
+  it.effect("has a dead letter handled again, and keeps it where there is no room", () =>
+    Effect.gen(function*() {
+      const vhosts = yield* make({ queueCapacity: 1 })
+      const vhost = yield* vhosts.add({ path: "/a", token })
+      const letter = { json: `{"save":{}}`, origin: undefined, attempts: 1, reason: "no" }
+      yield* vhost.deadLetters.add({ ...letter, id: "a" })
+      yield* vhost.deadLetters.add({ ...letter, id: "b" })
+      expect(yield* vhost.replay("nobody")).toBe(false)
+      expect(yield* vhost.replay("a")).toBe(true)
+      expect((yield* vhost.deadLetters.list).map(({ id }) => id)).toEqual(["b"])
+      expect(yield* Effect.flip(vhost.replay("b"))).toBeInstanceOf(InternalError)
+      expect((yield* vhost.deadLetters.list).map(({ id }) => id)).toEqual(["b"])
+      const log: Array<string> = []
+      yield* vhost.lobby.join(worker("worker", log))
+      expect(yield* vhost.replay("b")).toBe(true)
+      expect(log).toEqual([letter.json, letter.json])
+      expect(yield* vhost.deadLetters.list).toEqual([])
+    }))
 })
