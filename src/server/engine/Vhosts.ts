@@ -28,6 +28,7 @@ import * as DeadLetters from "./DeadLetters.ts"
 import * as Observe from "./internal/observe.ts"
 import * as Lobby from "./Lobby.ts"
 import * as Pages from "./Pages.ts"
+import * as Replaying from "./Replaying.ts"
 
 /**
  * One vhost, alive until it is removed.
@@ -50,6 +51,10 @@ export interface Vhost {
    * many events wait it fails, and the letter stays.
    */
   readonly replay: (id: string) => Effect.Effect<boolean, InternalError>
+  /** Has all dead letters handled again, the oldest first, as long as there is room for them. */
+  readonly replayAll: Effect.Effect<Replaying.Replayed>
+  /** The dead letters after a place, the oldest first. */
+  readonly deadLettersAfter: (place: number) => Effect.Effect<Iterable<Channels.Placed<DeadLetters.DeadLetter>>>
   /** The pages that are connected. */
   readonly pages: Pages.Pages
   /** Waits until the vhost is removed; its browsers are disconnected then. */
@@ -113,7 +118,7 @@ export const make = Effect.gen(function*() {
       channels,
       accessTokens: AccessTokens.make(config),
       lobby,
-      replay: replay(deadLetters, lobby),
+      ...Replaying.make(deadLetters, lobby),
       onlyBackendsBroadcast: config.onlyBackendsBroadcast,
       deadLetters,
       pages: Pages.make(lobby.announceUnsafe),
@@ -163,17 +168,6 @@ export const make = Effect.gen(function*() {
  * @since 0.1.0
  */
 export const layer = Layer.effect(Vhosts, make)
-
-// It is a dead letter until it is an event again: in between nothing else can run.
-const replay = (deadLetters: DeadLetters.DeadLetters, lobby: Lobby.Lobby): Vhost["replay"] =>
-  Effect.fnUntraced(function*(id) {
-    const letters = yield* deadLetters.list
-    const letter = letters.find((letter) => letter.id === id)
-    if (letter === undefined) return false
-    yield* lobby.trigger(letter.json, letter.origin)
-    yield* deadLetters.take(id)
-    return true
-  })
 
 const tokenOf = ({ token }: VhostOptions): Redacted.Redacted =>
   token === undefined
