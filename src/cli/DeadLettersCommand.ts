@@ -77,7 +77,7 @@ const replay = Command.make("replay", which("Replay"), (input) =>
           left === 1 ? "stays" : "stay"
         }: too many events wait for a worker. Replay again when they are handled`
       )
-      yield* new CommandLine.Reported()
+      return yield* new CommandLine.Reported()
     }
   }).pipe(Effect.catchTag("BadRequestError", unknown))).pipe(
     Command.provide(({ url }) => Kosmonaut.layer({ url })),

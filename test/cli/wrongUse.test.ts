@@ -28,8 +28,6 @@ const misuses: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...parts: Ar
   [[...broadcast, "e", "[1]"], "[1]", "object"],
   [[...broadcast, "e", "{}", "--stdin"], "--stdin"],
   [[...broadcast, "--stdin", "--concurrency", "0"], "--concurrency"],
-  [["dead-letters", "discrad"], `"discrad"`, "did you mean discard"],
-  [["dead-letters", "list"], "--url", "KOSMONAUT_URL"],
   [["dead-letters", "replay", "--url", nowhere], "id", "--all"],
   [["dead-letters", "discard", "a", "--all", "--url", nowhere], "id", "--all", "both"],
   [["dead-letters", "discard", "", "--url", nowhere], "456"],
