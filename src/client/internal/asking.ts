@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import type * as Tracer from "effect/Tracer"
 import { decodeFromServer, encodeFromClient, type FromClient, FromServer, nameOf } from "../../protocol/Command.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
+import type { Frames } from "../../protocol/Frame.ts"
 import * as Json from "../../protocol/Json.ts"
 import {
   type ConnectionError,
@@ -20,8 +21,9 @@ import {
 } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
-import type { Requester } from "../../transport/Transport.ts"
+import type { Requester, Sent } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
+import type { Again } from "./retrying.ts"
 import { type AnswerError, statusError } from "./target.ts"
 
 /** What can happen to every request. */
@@ -49,21 +51,30 @@ export interface Asking {
 }
 
 /** Asks by this requester. */
-export const make = (endpoint: Endpoint, requester: Requester): Asking => {
+export const make = (endpoint: Endpoint, requester: Requester, again: Again): Asking => {
   // One fiber makes one step of all this where nobody traces: it is the hot path of every Client.
-  const exchange = <A, E>(command: FromClient, read: (answer: FromServer) => Effect.Effect<A, E>) =>
-    measured(command, (fiber) =>
-      Effect.flatMap(
-        Trace.isTraced(fiber)
-          ? Trace.span(`Client.${nameOf(command)}`, () =>
-            spanOptions(command, endpoint), (span) =>
-            requester.request(encodeFromClient(command, span && Trace.toTraceparent(span))))
-          : requester.request(encodeFromClient(command)),
-        (frames): Effect.Effect<A, E | MessageDecodeError> => {
-          const answer = decodeFromServer(frames)
-          return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(answer.failure)
-        }
-      ))
+  const exchange = <A, E>(command: FromClient, read: (answer: FromServer) => Effect.Effect<A, E>) => {
+    const understand = (frames: Frames): Effect.Effect<A, E | MessageDecodeError> => {
+      const answer = decodeFromServer(frames)
+      return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(answer.failure)
+    }
+    return measured(command, (fiber) => {
+      const sent: Sent = { connection: undefined, message: "" }
+      if (Trace.isTraced(fiber)) {
+        const traced = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
+          const frames = encodeFromClient(command, span && Trace.toTraceparent(span))
+          const asked = requester.request(frames, sent)
+          return Effect.catch(asked, (error) => again({ command, frames, sent, error, span }))
+        })
+        return Effect.flatMap(traced, understand)
+      }
+      const frames = encodeFromClient(command)
+      return Effect.matchEffect(requester.request(frames, sent), {
+        onFailure: (error) => Effect.flatMap(again({ command, frames, sent, error, span: undefined }), understand),
+        onSuccess: understand
+      })
+    })
+  }
 
   const refused = <E>(
     command: FromClient,
@@ -100,6 +111,20 @@ export const make = (endpoint: Endpoint, requester: Requester): Asking => {
     }
   }
 }
+
+/** All of a list. Lists come in parts, so that none is larger than a message may be. */
+export const everyPage = Effect.fnUntraced(function*<A, E>(
+  page: (after: number) => Effect.Effect<{ readonly items: ReadonlyArray<A>; readonly next: number | null }, E>
+) {
+  const all: Array<A> = []
+  for (let after: number | null = 0; after !== null;) {
+    const { items, next }: Effect.Success<ReturnType<typeof page>> = yield* page(after)
+    all.push(...items)
+    // One that does not go on would never end.
+    after = next !== null && next > after ? next : null
+  }
+  return all
+})
 
 // Where a person could wonder what was wrong, the argument too.
 const describe = (command: FromClient): string => {

@@ -25,6 +25,7 @@ import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../Brok
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
+import * as Idempotency from "./Idempotency.ts"
 import * as Observe from "./internal/observe.ts"
 import * as Lobby from "./Lobby.ts"
 import * as Pages from "./Pages.ts"
@@ -52,6 +53,8 @@ export interface Vhost {
   readonly replay: (id: string) => Effect.Effect<boolean, InternalError>
   /** The pages that are connected. */
   readonly pages: Pages.Pages
+  /** What was answered to Clients that may ask again. */
+  readonly idempotency: Idempotency.Idempotency
   /** Waits until the vhost is removed; its browsers are disconnected then. */
   readonly removed: Effect.Effect<void>
   /** Whether it is removed. */
@@ -104,6 +107,7 @@ export const make = Effect.gen(function*() {
     const lobby = Lobby.make({ ...config, deadLetters })
     const channels = Channels.make({ ...config, announce: lobby.announceUnsafe })
     yield* Effect.forEach(options.channels ?? [], channels.open, { discard: true })
+    const idempotency = yield* Idempotency.make(config)
     const removed = yield* Deferred.make<void>()
     // From here to the end nothing else can run between.
     if (vhosts.has(path)) return yield* new VhostExistsError({ path })
@@ -117,6 +121,7 @@ export const make = Effect.gen(function*() {
       onlyBackendsBroadcast: config.onlyBackendsBroadcast,
       deadLetters,
       pages: Pages.make(lobby.announceUnsafe),
+      idempotency,
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
