@@ -34,7 +34,7 @@ import type { Listen, ListenError, Peer } from "../../transport/TransportServer.
 import * as ZmqTransportServer from "../../transport/ZmqTransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import * as BrokerMetrics from "../BrokerMetrics.ts"
-import type * as Idempotency from "../engine/Idempotency.ts"
+import * as Idempotency from "../engine/Idempotency.ts"
 import type { Worker } from "../engine/Lobby.ts"
 import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
 import { answer } from "./internal/answer.ts"
@@ -116,7 +116,7 @@ export const make = Effect.fnUntraced(function*(
       peer,
       isRepeated
         ? vhost.idempotency.again(Repetition.nameOf(frames), carryOut(answering, undefined, ""))
-        : remembered(answering, Repetition.isHarmless(command) ? undefined : peer.message)
+        : remembered(answering, peer.message)
     )
   })
 
@@ -198,10 +198,14 @@ const remembered = (
   answering: Answering,
   message: string | undefined
 ): Effect.Effect<FromServer, StatusError> => {
-  if (message === undefined) return carryOut(answering, undefined, "")
-  const { backend } = answering
+  if (message === undefined || !Idempotency.isName(message)) return carryOut(answering, undefined, "")
+  const { backend, command } = answering
   if (backend.answers === undefined || backend.answers.isForgotten()) {
     backend.answers = backend.vhost.idempotency.connection(backend.id)
+  }
+  if (Repetition.isHarmless(command)) {
+    backend.answers.meetUnsafe(message)
+    return carryOut(answering, undefined, "")
   }
   return backend.answers.beginUnsafe(message) ?? carryOut(answering, backend.answers, message)
 }

@@ -18,7 +18,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { FromServer } from "../../protocol/Command.ts"
 import type { StatusError } from "../../protocol/KosmonautError.ts"
-import * as Repetition from "../../protocol/Repetition.ts"
+import type * as Repetition from "../../protocol/Repetition.ts"
 import * as Answers from "./internal/answers.ts"
 
 /**
@@ -52,11 +52,20 @@ export interface Idempotency {
 export interface Connection {
   /** Whether it is forgotten itself, and another must be asked for. */
   readonly isForgotten: () => boolean
+  /** Notes that a request comes whose answer need not be remembered: from now on it is known what comes. */
+  readonly meetUnsafe: (message: string) => void
   /** Notes that a request comes. `undefined` says that it is to be carried out, anything else is its answer already. */
   readonly beginUnsafe: (message: string) => Effect.Effect<FromServer> | undefined
   /** Notes what the request that came as this message was answered. */
   readonly endUnsafe: (message: string, exit: Exit.Exit<FromServer, StatusError>) => void
 }
+
+/**
+ * Whether a message has a name that is worth remembering.
+ *
+ * @since 0.1.0
+ */
+export const isName = (message: string): boolean => message !== "" && message.length <= 16
 
 /** How many connections are known; beyond it the half of them that was silent for longest is forgotten. */
 const maxConnections = 10_000
@@ -75,6 +84,7 @@ export const make = Effect.fnUntraced(function*(options: {
   const connections = new Map<string, Answers.Answers>()
   const counters = { kept: 0, repeated: 0, forgotten: 0 }
   let sequence = 0
+  let nextSweep = 0
 
   const drop = (answers: Answers.Answers) => {
     counters.kept -= answers.clear()
@@ -82,6 +92,8 @@ export const make = Effect.fnUntraced(function*(options: {
   // Of a connection that is silent the last message is known for longer than its answers: whatever is later never came.
   const sweep = () => {
     const now = clock.currentTimeMillisUnsafe()
+    if (now < nextSweep && connections.size < maxConnections) return
+    nextSweep = now + Math.min(retention, 1000)
     for (const answers of connections.values()) {
       if (answers.heard !== answers.heardBefore) {
         answers.heardBefore = answers.heard
@@ -132,6 +144,7 @@ export const make = Effect.fnUntraced(function*(options: {
       const answers = answersOf(name)
       return {
         isForgotten: () => answers.isForgotten,
+        meetUnsafe: answers.meet,
         beginUnsafe: (message) => {
           answers.heard = ++sequence
           const late = answers.late(message)
@@ -148,9 +161,11 @@ export const make = Effect.fnUntraced(function*(options: {
         const answers = connections.get(connection)
         const remembered = answers?.find(message)
         if (answers !== undefined && remembered !== undefined) return recall(answers, message, remembered)
-        if (answers === undefined || !answers.neverCame(message)) return cannotKnow
-        answers.addLate(message)
-        if (++counters.kept > options.idempotencyCapacity) makeRoom()
+        if (answers === undefined || !isName(message) || !answers.neverCame(message)) {
+          return Effect.succeed(Answers.unknown)
+        }
+        answers.heard = ++sequence
+        if (answers.addLate(message) && ++counters.kept > options.idempotencyCapacity) makeRoom()
         return Effect.onExit(carryOut, (exit) => {
           answers.settle(message, answerOf(exit))
           return Effect.void
@@ -164,11 +179,9 @@ export const make = Effect.fnUntraced(function*(options: {
 const answerOf = (exit: Exit.Exit<FromServer, StatusError>): FromServer =>
   Exit.isSuccess(exit) ? exit.value._tag === "Ok" ? ok : exit.value : Option.match(Exit.findErrorOption(exit), {
     // What was begun and not ended may be half done.
-    onNone: () => FromServer.Failure({ code: Repetition.forgotten }),
+    onNone: () => Answers.unknown,
     onSome: ({ code }) => FromServer.Failure({ code })
   })
 
 // One for all, since many are kept.
 const ok = FromServer.Ok()
-
-const cannotKnow = Effect.succeed(FromServer.Failure({ code: Repetition.forgotten }))

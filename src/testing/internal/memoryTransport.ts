@@ -80,8 +80,12 @@ const makeRequester = Effect.fnUntraced(function*(options: {
       new ConnectionError({ address, reason: "Closed", cause: new Error("the client was closed") })
     )
   )
-  const connection = SecureRandom.uuidV4Unsafe()
+  // Who has lost one connection is somebody else on the next, as over every transport.
+  let connection = SecureRandom.uuidV4Unsafe()
   let last = 0
+  const rename = Effect.sync(() => {
+    connection = SecureRandom.uuidV4Unsafe()
+  })
   const exchange = Effect.fnUntraced(function*(frames: Frame.Frames, sent: Sent | undefined) {
     const name: Sent = { connection, message: (++last).toString(36) }
     const { pull, send } = yield* open(name)
@@ -97,7 +101,9 @@ const makeRequester = Effect.fnUntraced(function*(options: {
     knowsAdditions: () => true,
     request: Effect.fnUntraced(function*(frames, sent) {
       yield* Effect.fromResult(Frame.check(frames, bound))
-      return yield* Effect.raceFirst(Deferred.await(ended), exchange(frames, sent))
+      return yield* Effect.raceFirst(Deferred.await(ended), exchange(frames, sent)).pipe(
+        Effect.tapErrorTag("ConnectionError", () => rename)
+      )
     })
   }
 })

@@ -5,6 +5,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { FromServer } from "../../../protocol/Command.ts"
+import * as Repetition from "../../../protocol/Repetition.ts"
 
 /** A request that is being carried out, and who waits for its answer. */
 export interface Running {
@@ -27,10 +28,15 @@ export interface Answers {
   readonly size: () => number
   /** Whether the next one takes room. */
   readonly grows: () => boolean
+  /** A message has come, in order, whose answer nobody needs to know. */
+  readonly meet: (message: string) => void
   /** A message has come, in order: it is being carried out. */
   readonly add: (message: string) => void
-  /** A message that never came, but was said to have been sent: it is being carried out, and will not be when it comes. */
-  readonly addLate: (message: string) => void
+  /**
+   * A message that never came, but was said to have been sent: it is being carried out, and will not be when it comes.
+   * Gives whether it takes room.
+   */
+  readonly addLate: (message: string) => boolean
   readonly find: (message: string) => Remembered | undefined
   /** The answer, if such a message never came but was said to have been sent. */
   readonly late: (message: string) => Remembered | undefined
@@ -56,10 +62,18 @@ export const make = (): Answers => {
   let first = 0
   let next = 0
   let length = 0
-  let newest = ""
+  // Of this message and all before it is not known whether they came, unless they are there.
+  let lost = ""
 
+  const lose = (message: string, remembered: Remembered) => {
+    if (isAfter(message, lost)) lost = message
+    if (remembered._tag === "Running" && remembered.waiting !== undefined) {
+      Deferred.doneUnsafe(remembered.waiting, Effect.succeed(unknown))
+    }
+  }
   const forgetFirst = () => {
     const place = first++ % maxAnswers
+    lose(messages[place]!, answers[place]!)
     length -= lengthOf(answers[place]!)
     answers[place] = running
     messages[place] = ""
@@ -92,20 +106,27 @@ export const make = (): Answers => {
     isForgotten: false,
     size: () => answers.length + late.size,
     grows: () => answers.length < maxAnswers,
+    meet: (message) => {
+      if (lost === "") lost = message
+    },
     add: (message) => {
       if (next - first === maxAnswers) forgetFirst()
       const place = next++ % maxAnswers
       messages[place] = message
       answers[place] = running
-      newest = message
+      if (lost === "") lost = message
     },
     addLate: (message) => {
-      if (late.size === maxAnswers) late.delete(late.keys().next().value!)
       late.set(message, running)
+      if (late.size <= maxAnswers) return true
+      const [oldest, remembered] = late.entries().next().value!
+      late.delete(oldest)
+      lose(oldest, remembered)
+      return false
     },
     find,
     late: (message) => late.size === 0 ? undefined : late.get(message),
-    neverCame: (message) => isAfter(message, next === first ? newest : messages[first % maxAnswers]!),
+    neverCame: (message) => isAfter(message, lost),
     replace,
     settle: (message, answer) => {
       const last = (next - 1) % maxAnswers
@@ -121,6 +142,8 @@ export const make = (): Answers => {
     },
     clear: () => {
       const size = answers.length + late.size
+      late.forEach((remembered, message) => lose(message, remembered))
+      while (first < next) forgetFirst()
       messages = []
       answers = []
       late.clear()
@@ -129,6 +152,9 @@ export const make = (): Answers => {
     }
   }
 }
+
+/** What is answered where it is not known whether a request was carried out. */
+export const unknown = FromServer.Failure({ code: Repetition.forgotten })
 
 const isAfter = (one: string, other: string): boolean =>
   one.length === other.length ? one > other : one.length > other.length
