@@ -2,6 +2,7 @@
  * One request and its answer: with its span, its metrics, and the errors that its statuses mean.
  */
 
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -69,8 +70,13 @@ export const make = (endpoint: Endpoint, requester: Requester, again: Again): As
         return Effect.flatMap(traced, understand)
       }
       const frames = encodeFromClient(command)
-      return Effect.matchEffect(requester.request(frames, sent), {
-        onFailure: (error) => Effect.flatMap(again({ command, frames, sent, error, span: undefined }), understand),
+      return Effect.matchCauseEffect(requester.request(frames, sent), {
+        onFailure: (cause) => {
+          const error = Cause.findError(cause)
+          return Result.isFailure(error)
+            ? Effect.failCause(error.failure)
+            : Effect.flatMap(again({ command, frames, sent, error: error.success, span: undefined }), understand)
+        },
         onSuccess: understand
       })
     })

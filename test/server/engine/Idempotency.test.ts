@@ -86,8 +86,9 @@ describe("Idempotency", () => {
   it.effect("carries out what never came to a connection that has only asked what nobody needs to know", () =>
     Effect.gen(function*() {
       const idempotency = yield* memory()
-      idempotency.connection("c").meetUnsafe(nameOf(1))
-      assert.strictEqual(yield* again(idempotency, 2), "carried out")
+      idempotency.connection("c").meetUnsafe(nameOf(2))
+      assert.deepStrictEqual(yield* again(idempotency, 1), unknown)
+      assert.strictEqual(yield* again(idempotency, 3), "carried out")
       assert.strictEqual(idempotency.counters.kept, 1)
     }))
 
