@@ -62,7 +62,7 @@ export const broadcast = Command.make(
     yield* input.stdin ? broadcastLines(input) : broadcastOne(input)
   })
 ).pipe(
-  Command.provide(({ url }) => Kosmonaut.layer({ url })),
+  Command.provide(({ url }) => Kosmonaut.layer({ url, retry: "none" })),
   Command.withDescription(
     "Broadcast an event to every browser on a channel, or with --stdin one for each line of input"
   ),

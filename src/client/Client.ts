@@ -1,9 +1,13 @@
 /**
  * Asks a broker to do things: open and close channels, broadcast, hand out access tokens. One request, one answer.
  *
- * A Client is safe to use from any number of fibers; their requests are in flight together. No request is ever repeated
- * by the library: one that fails with `RequestTimeoutError` or `ConnectionError` may or may not have been carried out,
- * and whether to ask again is the caller's decision. What cannot be right fails before anything is sent.
+ * A Client is safe to use from any number of fibers; their requests are in flight together. What cannot be right fails
+ * before anything is sent.
+ *
+ * A request that was surely not sent is tried again, as `retry` says. So is one that may have been carried out, but only
+ * with our own broker, which knows it again and carries none out twice; not with the original or another, nor before the
+ * first answer has shown whose the broker is. What still fails with `RequestTimeoutError` or `ConnectionError`, unless its
+ * reason is `Refused`, may or may not have been carried out. What the broker has answered is never asked again.
  *
  * Where the application has a tracer, each request has a span, `Client.<command>`, which goes on in the broker. The commands
  * are those of the metric `ClientMetrics.requests`.
@@ -19,6 +23,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { Channel } from "../events/Channel.ts"
@@ -50,6 +55,7 @@ import * as Asking from "./internal/asking.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
 import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoing.ts"
 import * as Paging from "./internal/paging.ts"
+import * as Retrying from "./internal/retrying.ts"
 import { resolve } from "./internal/target.ts"
 
 /**
@@ -251,7 +257,23 @@ export interface Options {
   readonly url: string | Redacted.Redacted
   /** How long to wait for an answer once a request is sent, default 5 seconds. */
   readonly requestTimeout?: Duration.Input | undefined
+  /**
+   * When to send a request again that got no answer, default `defaultRetry`; `"none"` for never. Where the schedule ends the
+   * request fails. Each try has `requestTimeout` for itself.
+   */
+  readonly retry?: Retrying.Retry | undefined
 }
+
+/**
+ * Five times at most, after pauses that double from 100 milliseconds, each with jitter, and none once the first failure is
+ * 5 seconds ago: over after 3.1 seconds where nobody is there.
+ *
+ * @since 0.1.0
+ */
+export const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("100 millis").pipe(
+  Schedule.jittered,
+  Schedule.upTo({ times: 5, duration: "5 seconds" })
+)
 
 /**
  * Makes a client. Nothing is connected before the first request.
@@ -266,7 +288,8 @@ export const make = Effect.fnUntraced(function*(
     requestTimeout: Duration.fromInputUnsafe(options.requestTimeout ?? "5 seconds")
   })
 
-  const asking = Asking.make(endpoint, requester)
+  const again = yield* Retrying.make(requester, options.retry ?? defaultRetry)
+  const asking = Asking.make(endpoint, requester, again)
   const { ask, query, tell } = asking
 
   const broadcast = (channel: string, event: Named, data?: unknown, options?: BroadcastOptions) =>

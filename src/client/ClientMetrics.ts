@@ -30,6 +30,16 @@ export const requestSeconds = Metric.histogram("kosmonaut_client_request_seconds
 })
 
 /**
+ * Requests that Clients sent again, by `command`, as `retry` says.
+ *
+ * @since 0.1.0
+ */
+export const requestRetries = Metric.counter("kosmonaut_client_retries", {
+  description: "Requests that were sent again, by command",
+  incremental: true
+})
+
+/**
  * Events that a Worker's handler has ended with, by `outcome` (`handled`, `failed`, `interrupted`).
  *
  * @since 0.1.0

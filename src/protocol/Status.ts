@@ -2,7 +2,8 @@
  * The status codes of the WebRocket protocol: the only table of numbers.
  *
  * Codes from 400 on are errors and travel to backends as `ER <code>` and to browsers as `:error {code, status}`. Of
- * them only 453 is never sent to a backend. Codes below 400, and 408, are information for logs and never travel.
+ * them only 453 is never sent to a backend. Codes below 400 are information for logs and never travel, nor does 408 but
+ * to a Client that repeats a request (see `Repetition`).
  *
  * @since 0.1.0
  */

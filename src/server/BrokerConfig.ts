@@ -83,6 +83,14 @@ export interface Options {
   readonly maxAccessTokens?: number | undefined
   /** How long a single access token waits for its use, default 1 hour. */
   readonly accessTokenTimeToLive?: Duration.Input | undefined
+  /**
+   * How many answers a vhost remembers, for Clients that ask again, default 100 000: of each connection the last 4096, or
+   * 1 MiB of them. Beyond it the connection that was silent for longest loses its own, which is counted; what it asks again
+   * is then refused, and not carried out twice.
+   */
+  readonly idempotencyCapacity?: number | undefined
+  /** How long these are remembered, if there is room, after the last request of a connection, default 5 minutes. */
+  readonly idempotencyRetention?: Duration.Input | undefined
 }
 
 /**
@@ -95,7 +103,8 @@ export type Resolved = {
     | "pingInterval"
     | "heartbeatInterval"
     | "lifecycleRetention"
-    | "accessTokenTimeToLive" ? Duration.Duration
+    | "accessTokenTimeToLive"
+    | "idempotencyRetention" ? Duration.Duration
     : Key extends "storageDir" ? string | undefined
     : NonNullable<Options[Key]>
 }
@@ -127,7 +136,9 @@ export const defaults: Resolved = {
   memberDataSize: 4096,
   maxChannels: 100_000,
   maxAccessTokens: 100_000,
-  accessTokenTimeToLive: Duration.hours(1)
+  accessTokenTimeToLive: Duration.hours(1),
+  idempotencyCapacity: 100_000,
+  idempotencyRetention: Duration.minutes(5)
 }
 
 /**
@@ -164,7 +175,9 @@ export const make = (options: Options = {}): BrokerConfig["Service"] => ({
   memberDataSize: options.memberDataSize ?? defaults.memberDataSize,
   maxChannels: options.maxChannels ?? defaults.maxChannels,
   maxAccessTokens: options.maxAccessTokens ?? defaults.maxAccessTokens,
-  accessTokenTimeToLive: Duration.fromInputUnsafe(options.accessTokenTimeToLive ?? defaults.accessTokenTimeToLive)
+  accessTokenTimeToLive: Duration.fromInputUnsafe(options.accessTokenTimeToLive ?? defaults.accessTokenTimeToLive),
+  idempotencyCapacity: options.idempotencyCapacity ?? defaults.idempotencyCapacity,
+  idempotencyRetention: Duration.fromInputUnsafe(options.idempotencyRetention ?? defaults.idempotencyRetention)
 })
 
 // A clock that ticks without a pause does nothing else.

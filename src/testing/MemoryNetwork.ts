@@ -64,24 +64,24 @@ export const make = (): MemoryNetwork["Service"] => {
   const accept = new Map<string, (connection: Connection) => void>()
   const pickPort = makePortPicker()
 
-  const connect = (identity: string, { address, host, port }: Endpoint) =>
+  const connect = (identity: string, message: string, { address, host, port }: Endpoint) =>
     Effect.suspend(() => {
       const server = addressOf(host, port)
       const accepts = accept.get(server)
       if (line.isCut()) return Effect.fail(refused(address, "the network is cut"))
       if (accepts === undefined) return Effect.fail(refused(address, "nobody listens there"))
-      const connection = line.connectUnsafe(identity, server)
+      const connection = line.connectUnsafe(identity, message, server)
       accepts(connection)
       return Effect.succeed(connection.client)
     })
 
-  const dial: MemoryTransport.Dial = Effect.fnUntraced(function*(kind, endpoint, openTimeout) {
+  const dial: MemoryTransport.Dial = Effect.fnUntraced(function*(kind, endpoint, openTimeout, { connection, message }) {
     yield* Effect.timeoutOrElse(line.audible, {
       duration: openTimeout,
       orElse: () => Effect.fail(refused(endpoint.address, `no answer within ${Duration.format(openTimeout)}`))
     })
-    const identity = Identity.encode(Identity.make(kind, endpoint, SecureRandom.uuidV4Unsafe()))
-    return yield* Effect.acquireRelease(connect(identity, endpoint), (end) => Effect.sync(end.closeUnsafe))
+    const identity = Identity.encode(Identity.make(kind, endpoint, connection ?? SecureRandom.uuidV4Unsafe()))
+    return yield* Effect.acquireRelease(connect(identity, message, endpoint), (end) => Effect.sync(end.closeUnsafe))
   })
 
   const listen: Listen = Effect.fnUntraced(function*({ host, maxMessageSize, port: wanted }) {

@@ -85,20 +85,30 @@ export const make = (options: Options = {}): Transport["Service"] => {
           })
         )
 
+      let isOurs = false
       const pipeline = yield* Pipeline.make({
         address: endpoint.address,
         requestTimeout,
         check,
-        dial: Effect.flatMap(dial(endpoint), (connection) => converse(connection, endpoint, openTimeout))
+        dial: Effect.flatMap(dial(endpoint), (connection) => converse(connection, endpoint, openTimeout)).pipe(
+          Effect.mapError((error) => error._tag === "ConnectionError" ? unsent(error) : error),
+          Effect.tap(() =>
+            Effect.sync(() => {
+              isOurs = true
+            })
+          )
+        )
       })
       let isClassic = false
       return {
-        request: (frames) =>
+        knowsAdditions: () => isOurs,
+        request: (frames, sent) =>
           Effect.suspend(() =>
             isClassic
               ? Effect.andThen(Effect.fromResult(check(frames)), alone(frames))
-              : Effect.catchTag(pipeline.request(frames), "ClassicBroker", () => {
+              : Effect.catchTag(pipeline.request(frames, sent), "ClassicBroker", () => {
                 isClassic = true
+                isOurs = false
                 return alone(frames)
               })
           )
@@ -114,10 +124,11 @@ export const make = (options: Options = {}): Transport["Service"] => {
  */
 export const layer = (options?: Options): Layer.Layer<Transport> => Layer.sync(Transport, () => make(options))
 
-const envelopeOf = (kind: Identity.Kind, endpoint: Endpoint): Frame.Frames => [
-  Identity.encode(Identity.make(kind, endpoint, SecureRandom.uuidV4Unsafe())),
-  ""
-]
+const envelopeOf = (
+  kind: Identity.Kind,
+  endpoint: Endpoint,
+  name: string = SecureRandom.uuidV4Unsafe()
+): Frame.Frames => [Identity.encode(Identity.make(kind, endpoint, name)), ""]
 
 interface Connection {
   readonly pull: Session["pull"]
@@ -136,7 +147,8 @@ const converse = Effect.fnUntraced(function*(
   endpoint: Endpoint,
   openTimeout: Duration.Duration
 ): Effect.fn.Return<Pipeline.Mailbox, ConnectionError | ClassicBroker, Scope.Scope> {
-  yield* write([[envelopeOf("req", endpoint)[0]!, Batch.marker]])
+  const name = SecureRandom.uuidV4Unsafe()
+  yield* write([[envelopeOf("req", endpoint, name)[0]!, Batch.marker]])
   const [answer] = yield* Effect.timeoutOrElse(pull, {
     duration: openTimeout,
     orElse: () => Effect.fail(new ConnectionError({ address: endpoint.address, reason: "Silent" }))
@@ -159,6 +171,7 @@ const converse = Effect.fnUntraced(function*(
     Effect.forkScoped
   )
   return {
+    name,
     pull: Effect.map(pull, Arr.map(([envelope = "", ...frames]) => ({ envelope, frames }))),
     sendUnsafe: (envelope, frames, settled) => {
       Queue.offerUnsafe(outgoing, { message: [envelope, ...frames], settled })
@@ -201,6 +214,12 @@ const open = Effect.fnUntraced(function*(options: {
     write: (messages) => Effect.mapError(writer.write(Frame.encodeAll(messages)), error("Closed"))
   }
 })
+
+// Until a connection is agreed upon no request is sent.
+const unsent = (error: ConnectionError): ConnectionError =>
+  error.reason === "Malformed"
+    ? error
+    : new ConnectionError({ address: error.address, reason: "Refused", cause: error.cause ?? error })
 
 // What the system said, which says more than that reading failed.
 const systemError = ({ reason }: Socket.SocketError): unknown => "cause" in reason ? reason.cause : undefined

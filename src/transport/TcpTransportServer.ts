@@ -99,6 +99,7 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
   // Of a connection that is kept: every message has its envelope, which is echoed.
   const withEnvelope = (peer: Peer, envelope: string): Peer => ({
     ...peer,
+    message: envelope,
     sendUnsafe: (frames, settled) => send([envelope, ...frames], settled),
     close: Effect.void
   })

@@ -17,6 +17,16 @@ import type { Frames } from "../protocol/Frame.ts"
 import type { ConnectionError, MessageEncodeError, RequestTimeoutError } from "../protocol/KosmonautError.ts"
 
 /**
+ * Under which name a request was sent, where our broker can know it by one: that of its connection, and its own there.
+ *
+ * @since 0.1.0
+ */
+export interface Sent {
+  connection: string | undefined
+  message: string
+}
+
+/**
  * Asks: any number of requests at once, answered in any order.
  *
  * @since 0.1.0
@@ -27,11 +37,17 @@ export interface Requester {
    *
    * Connects first where there is no connection. Fails with `MessageEncodeError` when the message cannot travel (nothing
    * was sent), with `ConnectionError` when there is no connection or it is lost, with `RequestTimeoutError` when no answer
-   * came in time. An answer that comes after an interruption is dropped.
+   * came in time. An answer that comes after an interruption is dropped. `sent` hears under which name it was sent.
    */
   readonly request: (
-    frames: Frames
+    frames: Frames,
+    sent?: Sent
   ) => Effect.Effect<Frames, MessageEncodeError | ConnectionError | RequestTimeoutError>
+  /**
+   * Whether the broker has shown, so far, that it is one of ours, which knows our additions. Absent in a transport that
+   * cannot tell.
+   */
+  readonly knowsAdditions?: (() => boolean) | undefined
 }
 
 /**

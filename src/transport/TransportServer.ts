@@ -23,6 +23,11 @@ export interface Peer {
   /** The same for all messages of one connection, and different for those of another. */
   readonly connection: unknown
   /**
+   * The name of the message that this peer came with, among those of its identity, where the other side has names: they
+   * count up from 1 in base 36, and `Requester.request` tells them.
+   */
+  readonly message?: string | undefined
+  /**
    * Hands a message to the peer's outbox, with the envelope of the message that this peer came with. Never waits.
    * `settled` hears, at once or later and exactly once, whether the message was handed to the system; `false` when the
    * peer has gone or its outbox is full because it does not read, and then nothing of it was sent.

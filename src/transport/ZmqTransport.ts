@@ -12,6 +12,7 @@ import * as Arr from "effect/Array"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Endpoint } from "../protocol/Endpoint.ts"
@@ -35,11 +36,13 @@ export const make = (options: Options = {}): Transport["Service"] => {
   const bound = { maxMessageSize: maxMessageSize - Frame.envelopeSize, lines: false }
   const check = (frames: Frame.Frames) => Frame.check(frames, bound)
 
-  const dial = Effect.fnUntraced(function*(kind: Identity.Kind, endpoint: Endpoint) {
-    const routingId = Identity.encode(Identity.make(kind, endpoint, SecureRandom.uuidV4Unsafe()))
-    return yield* Zmq.dealer({ address: endpoint.address, routingId, maxMessageSize, openTimeout }).pipe(
+  const dial = Effect.fnUntraced(function*(kind: Identity.Kind, endpoint: Endpoint, onBatches: () => void = constVoid) {
+    const name = SecureRandom.uuidV4Unsafe()
+    const routingId = Identity.encode(Identity.make(kind, endpoint, name))
+    const socket = yield* Zmq.dealer({ address: endpoint.address, routingId, maxMessageSize, openTimeout }).pipe(
       Effect.mapError((cause) => new ConnectionError({ address: endpoint.address, reason: "Refused", cause }))
     )
+    return makeMailbox({ name, socket, maxMessageSize, onBatches })
   })
 
   const session = Effect.fnUntraced(function*(endpoint: Endpoint): Effect.fn.Return<
@@ -47,7 +50,7 @@ export const make = (options: Options = {}): Transport["Service"] => {
     ConnectionError,
     Scope.Scope
   > {
-    const mailbox = makeMailbox(yield* dial("dlr", endpoint), maxMessageSize)
+    const mailbox = yield* dial("dlr", endpoint)
     const closed = (cause: unknown) => new ConnectionError({ address: endpoint.address, reason: "Closed", cause })
     return {
       send: (frames) =>
@@ -65,13 +68,18 @@ export const make = (options: Options = {}): Transport["Service"] => {
   return Transport.of({
     schemes: ["wr"],
     session,
-    requester: (endpoint, { requestTimeout }) =>
-      Pipeline.make({
+    requester: Effect.fnUntraced(function*(endpoint, { requestTimeout }) {
+      let isOurs = false
+      const { request } = yield* Pipeline.make({
         address: endpoint.address,
         requestTimeout,
         check,
-        dial: Effect.map(dial("req", endpoint), (socket) => makeMailbox(socket, maxMessageSize))
+        dial: dial("req", endpoint, () => {
+          isOurs = true
+        })
       })
+      return { request, knowsAdditions: () => isOurs }
+    })
   })
 }
 
@@ -82,8 +90,13 @@ export const make = (options: Options = {}): Transport["Service"] => {
  */
 export const layer = (options?: Options): Layer.Layer<Transport> => Layer.sync(Transport, () => make(options))
 
-// Many items at a time, once it is known that the broker reads batches.
-const makeMailbox = (socket: Zmq.ZmqSocket, maxMessageSize: number): Pipeline.Mailbox => {
+// Many items at a time, once it is known that the broker reads batches, as none but ours does.
+const makeMailbox = ({ maxMessageSize, name, onBatches, socket }: {
+  readonly name: string
+  readonly socket: Zmq.ZmqSocket
+  readonly maxMessageSize: number
+  readonly onBatches: () => void
+}): Pipeline.Mailbox => {
   let brokerReadsBatches = false
   const outbox = Outbox.make({
     maxMessageSize,
@@ -93,6 +106,7 @@ const makeMailbox = (socket: Zmq.ZmqSocket, maxMessageSize: number): Pipeline.Ma
 
   const itemsOf = (raw: Zmq.RawFrames): ReadonlyArray<Batch.Item> => {
     if (raw.length > 1 || !Batch.isBatch(raw[0]!)) return [plain(raw)]
+    if (!brokerReadsBatches) onBatches()
     brokerReadsBatches = true
     return Batch.decode(String(raw[0])) ?? []
   }
@@ -101,6 +115,7 @@ const makeMailbox = (socket: Zmq.ZmqSocket, maxMessageSize: number): Pipeline.Ma
     return Arr.isArrayNonEmpty(items) ? Effect.succeed(items) : pull
   })
   return {
+    name,
     pull,
     sendUnsafe: (envelope, frames, settled) => {
       if (brokerReadsBatches) outbox.sendUnsafe({ envelope, frames }, settled)

@@ -62,6 +62,7 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
   const batchPeer = (name: string, address: Uint8Array, envelope: string): Peer => ({
     identity: name,
     connection: name,
+    message: envelope,
     seesClose: false,
     sendUnsafe: (frames, settled) => outboxOf(name, address).sendUnsafe({ envelope, frames }, settled && sent(settled)),
     close: Effect.void

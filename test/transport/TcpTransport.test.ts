@@ -47,7 +47,7 @@ describe("a connection that is kept", () => {
       const { request } = yield* requester(port)
       const asked = Array.from({ length: 500 }, (_, index) => ["BC", "room", "event", `${index} ü`.repeat(index % 50)])
       for (let round = 0; round < 2; round++) {
-        const answers = yield* Effect.forEach(asked, request, { concurrency: "unbounded" })
+        const answers = yield* Effect.forEach(asked, (frames) => request(frames), { concurrency: "unbounded" })
         assert.deepStrictEqual(answers, asked.map((frames) => ["OK", ...frames]))
       }
       assert.strictEqual(connections.size, 1)

@@ -182,7 +182,7 @@ describe("who sends batches to whom", () => {
       })
       const asked = Array.from({ length: 500 }, (_, index) => ["BC", "room", "event", `${index} ü`.repeat(index % 50)])
       for (let round = 0; round < 3; round++) {
-        const answers = yield* Effect.forEach(asked, request, { concurrency: "unbounded" })
+        const answers = yield* Effect.forEach(asked, (frames) => request(frames), { concurrency: "unbounded" })
         assert.deepStrictEqual(answers, asked.map((frames) => ["OK", ...frames]))
       }
     }))

@@ -2,6 +2,7 @@
  * One request and its answer: with its span, its metrics, and the errors that its statuses mean.
  */
 
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -12,6 +13,7 @@ import type * as Tracer from "effect/Tracer"
 import * as Answer from "../../protocol/Answer.ts"
 import { decodeFromServer, encodeFromClient, type FromClient, FromServer, nameOf } from "../../protocol/Command.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
+import type { Frames } from "../../protocol/Frame.ts"
 import * as Json from "../../protocol/Json.ts"
 import {
   type ConnectionError,
@@ -21,8 +23,9 @@ import {
 } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
-import type { Requester } from "../../transport/Transport.ts"
+import type { Requester, Sent } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
+import type { Again } from "./retrying.ts"
 import { type AnswerError, statusError } from "./target.ts"
 
 /** What can happen to every request. */
@@ -50,21 +53,35 @@ export interface Asking {
 }
 
 /** Asks by this requester. */
-export const make = (endpoint: Endpoint, requester: Requester): Asking => {
+export const make = (endpoint: Endpoint, requester: Requester, again: Again): Asking => {
   // One fiber makes one step of all this where nobody traces: it is the hot path of every Client.
-  const exchange = <A, E>(command: FromClient, read: (answer: FromServer) => Effect.Effect<A, E>) =>
-    measured(command, (fiber) =>
-      Effect.flatMap(
-        Trace.isTraced(fiber)
-          ? Trace.span(`Client.${nameOf(command)}`, () =>
-            spanOptions(command, endpoint), (span) =>
-            requester.request(encodeFromClient(command, span && Trace.toTraceparent(span))))
-          : requester.request(encodeFromClient(command)),
-        (frames): Effect.Effect<A, E | MessageDecodeError> => {
-          const answer = decodeFromServer(frames)
-          return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(answer.failure)
-        }
-      ))
+  const exchange = <A, E>(command: FromClient, read: (answer: FromServer) => Effect.Effect<A, E>) => {
+    const understand = (frames: Frames): Effect.Effect<A, E | MessageDecodeError> => {
+      const answer = decodeFromServer(frames)
+      return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(answer.failure)
+    }
+    return measured(command, (fiber) => {
+      const sent: Sent = { connection: undefined, message: "" }
+      if (Trace.isTraced(fiber)) {
+        const traced = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
+          const frames = encodeFromClient(command, span && Trace.toTraceparent(span))
+          const asked = requester.request(frames, sent)
+          return Effect.catch(asked, (error) => again({ command, frames, sent, error, span }))
+        })
+        return Effect.flatMap(traced, understand)
+      }
+      const frames = encodeFromClient(command)
+      return Effect.matchCauseEffect(requester.request(frames, sent), {
+        onFailure: (cause) => {
+          const error = Cause.findError(cause)
+          return Result.isFailure(error)
+            ? Effect.failCause(error.failure)
+            : Effect.flatMap(again({ command, frames, sent, error: error.success, span: undefined }), understand)
+        },
+        onSuccess: understand
+      })
+    })
+  }
 
   const refused = <E>(
     command: FromClient,

@@ -27,12 +27,14 @@ import type { Frames } from "../../protocol/Frame.ts"
 import * as Identity from "../../protocol/Identity.ts"
 import { BadRequestError, InternalError, type StatusError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
+import * as Repetition from "../../protocol/Repetition.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import * as TcpTransportServer from "../../transport/TcpTransportServer.ts"
 import type { Listen, ListenError, Peer } from "../../transport/TransportServer.ts"
 import * as ZmqTransportServer from "../../transport/ZmqTransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import * as BrokerMetrics from "../BrokerMetrics.ts"
+import * as Idempotency from "../engine/Idempotency.ts"
 import type { Worker } from "../engine/Lobby.ts"
 import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
 import { answer } from "./internal/answer.ts"
@@ -61,6 +63,10 @@ export class TcpBackendEndpoint extends Context.Service<TcpBackendEndpoint, {
 interface Backend {
   readonly kind: Identity.Kind
   readonly vhost: Vhost
+  /** The name of its connection. */
+  readonly id: string
+  /** What is remembered of it, once there is anything. */
+  answers: Idempotency.Connection | undefined
 }
 
 /** How many identities are known at most; beyond it all are looked at anew. */
@@ -90,7 +96,7 @@ export const make = Effect.fnUntraced(function*(
       Effect.flatMap((decoded) =>
         Effect.map(vhosts.authorize(decoded), (vhost) => {
           if (known.size >= knownLimit) known.clear()
-          const backend: Backend = { kind: decoded.kind, vhost }
+          const backend: Backend = { kind: decoded.kind, vhost, id: decoded.id, answers: undefined }
           known.set(identity, backend)
           return backend
         })
@@ -100,14 +106,20 @@ export const make = Effect.fnUntraced(function*(
 
   const onMessage = Effect.fnUntraced(function*(peer: Peer, frames: Frames | undefined) {
     if (frames === undefined) return yield* new BadRequestError({ detail: "the message cannot be read" })
-    const { kind, vhost } = yield* authorize(peer)
-    const command = yield* Effect.fromResult(decodeFromClient(frames))
-    return yield* kind === "req"
-      ? Effect.flatMap(
-        ask(vhost, frames, command, config.maxMessageSize),
-        (reply) => outlasts(command) ? respondWhenKept(vhost, peer, reply) : farewell(peer, reply)
-      )
-      : attend(vhost, peer, command)
+    const backend = yield* authorize(peer)
+    const { kind, vhost } = backend
+    if (kind === "dlr") return yield* attend(vhost, peer, yield* Effect.fromResult(decodeFromClient(frames)))
+    const isRepeated = Repetition.isRepeated(frames)
+    const said = isRepeated ? Repetition.firstOf(frames) : frames
+    const command = yield* Effect.fromResult(decodeFromClient(said))
+    const answering = { backend, frames: said, command, maxMessageSize: config.maxMessageSize }
+    const answered = isRepeated
+      ? vhost.idempotency.again(Repetition.nameOf(frames), carryOut(answering, undefined, ""))
+      : remembered(answering, peer.message)
+    return yield* Effect.flatMap(
+      answered,
+      (reply) => outlasts(command) ? respondWhenKept(vhost, peer, reply) : farewell(peer, reply)
+    )
   })
   // Where others speak over the same socket they have their turn in the meantime.
   const respondWhenKept = (vhost: Vhost, peer: Peer, reply: FromServer) => {
@@ -163,16 +175,6 @@ export const layerTcp: Layer.Layer<TcpBackendEndpoint, ListenError, BrokerConfig
   Effect.flatMap(BrokerConfig, ({ tcpPort }) => make(TcpTransportServer.listen, tcpPort))
 )
 
-const ask = (
-  vhost: Vhost,
-  frames: Frames,
-  command: FromClient,
-  maxMessageSize: number
-): Effect.Effect<FromServer, StatusError> =>
-  traced(command, vhost, frames, answer(vhost, command, maxMessageSize)).pipe(
-    Effect.onExit((exit) => count(command, exit))
-  )
-
 // Whether what it does is to outlast the broker, so that its answer has to wait for the store.
 const outlasts = ({ _tag }: FromClient): boolean => kept.has(_tag)
 
@@ -185,6 +187,44 @@ const kept: ReadonlySet<FromClient["_tag"]> = new Set([
   "DiscardDeadLetter",
   "DiscardDeadLetters"
 ])
+
+/** What a Client asks. */
+interface Answering {
+  readonly backend: Backend
+  readonly frames: Frames
+  readonly command: FromClient
+  readonly maxMessageSize: number
+}
+
+const carryOut = (
+  { backend: { vhost }, command, frames, maxMessageSize }: Answering,
+  answers: Idempotency.Connection | undefined,
+  message: string
+): Effect.Effect<FromServer, StatusError> =>
+  Effect.onExit(
+    traced(command, vhost, frames, answer(vhost, command, maxMessageSize)),
+    (exit) => {
+      answers?.endUnsafe(message, exit)
+      return count(command, exit)
+    }
+  )
+
+// Where the transport gives names, so that the Client can ask again.
+const remembered = (
+  answering: Answering,
+  message: string | undefined
+): Effect.Effect<FromServer, StatusError> => {
+  if (message === undefined || !Idempotency.isName(message)) return carryOut(answering, undefined, "")
+  const { backend, command } = answering
+  if (backend.answers === undefined || backend.answers.isForgotten()) {
+    backend.answers = backend.vhost.idempotency.connection(backend.id)
+  }
+  if (Repetition.isHarmless(command)) {
+    backend.answers.meetUnsafe(message)
+    return carryOut(answering, undefined, "")
+  }
+  return backend.answers.beginUnsafe(message) ?? carryOut(answering, backend.answers, message)
+}
 
 const count = (command: FromClient, exit: Exit.Exit<FromServer, StatusError>): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {

@@ -10,6 +10,7 @@
  * @since 0.1.0
  */
 
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Mac from "effect/crypto/Mac"
 import * as SecureRandom from "effect/crypto/SecureRandom"
@@ -30,6 +31,7 @@ import { Store } from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
+import * as Idempotency from "./Idempotency.ts"
 import * as Observe from "./internal/observe.ts"
 import { load, type Stored } from "./internal/stored.ts"
 import * as Journal from "./Journal.ts"
@@ -66,6 +68,8 @@ export interface Vhost {
   readonly deadLettersAfter: (place: number) => Effect.Effect<Iterable<Channels.Placed<DeadLetters.DeadLetter>>>
   /** The pages that are connected. */
   readonly pages: Pages.Pages
+  /** What was answered to Clients that may ask again. */
+  readonly idempotency: Idempotency.Idempotency
   /** Waits until the vhost is removed; its browsers are disconnected then. */
   readonly removed: Effect.Effect<void>
   /** Whether it is removed. */
@@ -99,6 +103,7 @@ export class Vhosts extends Context.Service<Vhosts, {
  */
 export const make = Effect.gen(function*() {
   const config = yield* BrokerConfig
+  const clock = yield* Clock.Clock
   const { journalOf, left } = yield* openStore
   const vhosts = new Map<string, { readonly vhost: Vhost; readonly removed: Deferred.Deferred<void> }>()
   let totalsOfRemoved = Observe.nothing
@@ -120,6 +125,7 @@ export const make = Effect.gen(function*() {
       deadLetters,
       journal,
       pages: Pages.make(lobby.announceUnsafe),
+      idempotency: Idempotency.make({ ...config, clock }),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }

@@ -25,6 +25,8 @@ export interface End {
 export interface Connection {
   /** Who the client says it is. */
   readonly identity: string
+  /** The name of the one message on it, empty where there are more. */
+  readonly message: string
   /** Where the server listens. */
   readonly address: string
   readonly client: End
@@ -38,6 +40,7 @@ export interface Connection {
 /** Makes a connection on a line that can be silent. `onClosed` is called when both ends are closed. */
 export const make = (options: {
   readonly identity: string
+  readonly message: string
   readonly address: string
   readonly isSilent: () => boolean
   readonly onClosed: (connection: Connection) => void
@@ -63,6 +66,7 @@ export const make = (options: {
   }
   const connection: Connection = {
     identity: options.identity,
+    message: options.message,
     address: options.address,
     client: endOf(toClient, toServer),
     server: endOf(toServer, toClient),

@@ -12,8 +12,8 @@ export interface Line {
   readonly isCut: () => boolean
   /** Waits while it is silent. */
   readonly audible: Effect.Effect<void>
-  /** Makes a connection from `identity` to the server at `address`. */
-  readonly connectUnsafe: (identity: string, address: string) => Connection.Connection
+  /** Makes a connection from `identity` to the server at `address`, for one message of this name where it has one. */
+  readonly connectUnsafe: (identity: string, message: string, address: string) => Connection.Connection
   /** Closes the server's ends of all connections to `address`. */
   readonly hangUpUnsafe: (address: string) => void
   /** Makes it good, cut or silent. */
@@ -33,9 +33,10 @@ export const make = (): Line => {
   return {
     isCut: () => state === "cut",
     audible: Effect.suspend(() => isSilent() ? turn(audible) : Effect.void),
-    connectUnsafe: (identity, address) => {
+    connectUnsafe: (identity, message, address) => {
       const connection = Connection.make({
         identity,
+        message,
         address,
         isSilent,
         onClosed: (connection) => connections.delete(connection)

@@ -25,6 +25,7 @@ const serve = (connection: Connection, handlers: Handlers, maxMessageSize: numbe
   const peer: Peer = {
     identity,
     connection,
+    ...connection.message !== "" && { message: connection.message },
     seesClose: true,
     sendUnsafe: (frames, settled) => {
       const sent = server.sendUnsafe(frames)

@@ -14,11 +14,14 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type { Frames } from "../../protocol/Frame.ts"
 import { ConnectionError, type MessageEncodeError, type RequestTimeoutError } from "../../protocol/KosmonautError.ts"
+import type { Sent } from "../Transport.ts"
 import type { Item } from "./batch.ts"
 import * as PendingRequests from "./pendingRequests.ts"
 
 /** A connection as items that come and go; the envelope of an answer is that of its request. */
 export interface Mailbox {
+  /** The name of the connection, which is that of its identity. */
+  readonly name: string
   /** The next items. Fails once the connection has ended. */
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Item>, unknown>
   /** Sends, in order; `settled` hears of an error if it could not be. */
@@ -28,7 +31,8 @@ export interface Mailbox {
 /** Requests in flight together. */
 interface Pipeline<E> {
   readonly request: (
-    frames: Frames
+    frames: Frames,
+    sent?: Sent
   ) => Effect.Effect<Frames, MessageEncodeError | ConnectionError | RequestTimeoutError | E>
 }
 
@@ -98,11 +102,16 @@ export const make = Effect.fnUntraced(function*<E = never>(options: {
     )
   })
 
-  const ask = (mailbox: Mailbox, frames: Frames) =>
-    pending.await(frames[0]!, (id) =>
+  const ask = (mailbox: Mailbox, frames: Frames, sent: Sent | undefined) =>
+    pending.await(frames[0]!, (id) => {
+      if (sent !== undefined) {
+        sent.connection = mailbox.name
+        sent.message = id
+      }
       mailbox.sendUnsafe(id, frames, (cause) => {
         if (cause !== undefined) pending.settleUnsafe(id, Effect.fail(failure("Closed", cause)))
-      }))
+      })
+    })
 
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
@@ -113,13 +122,13 @@ export const make = Effect.fnUntraced(function*<E = never>(options: {
     })
   )
   return {
-    request: (frames) =>
+    request: (frames, sent) =>
       Effect.suspend((): Effect.Effect<Frames, MessageEncodeError | ConnectionError | RequestTimeoutError | E> => {
         const checked = options.check(frames)
         if (Result.isFailure(checked)) return Effect.fail(checked.failure)
         return current === undefined
-          ? Effect.flatMap(connect, (mailbox) => ask(mailbox, frames))
-          : ask(current.mailbox, frames)
+          ? Effect.flatMap(connect, (mailbox) => ask(mailbox, frames, sent))
+          : ask(current.mailbox, frames, sent)
       })
   }
 })

@@ -1,0 +1,186 @@
+/**
+ * What one vhost has answered to Clients, so that a request that is made again is not carried out again.
+ *
+ * Of each connection the last 4096 answers are kept, and at most 1 MiB of them: of one that is lost these are all that were
+ * on their way. They are kept for `idempotencyRetention` after its last request, if there is room: all connections together
+ * have at most `idempotencyCapacity`, and beyond it the one that was silent for longest loses its answers. What was forgotten
+ * is refused when it is made again, and so is what a connection says that was never heard of: of neither can it be known
+ * whether it was carried out.
+ *
+ * @since 0.1.0
+ */
+
+import type * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import { FromServer } from "../../protocol/Command.ts"
+import type { StatusError } from "../../protocol/KosmonautError.ts"
+import type * as Repetition from "../../protocol/Repetition.ts"
+import * as Answers from "./internal/answers.ts"
+
+/**
+ * The answers that one vhost remembers.
+ *
+ * @since 0.1.0
+ */
+export interface Idempotency {
+  /** What is remembered of the connection of this name. */
+  readonly connection: (name: string) => Connection
+  /**
+   * Gives the answer of a request that is made again, an error's as a `Failure`; waits for it while the request is being
+   * carried out. One that never came is carried out.
+   */
+  readonly again: (
+    name: Repetition.Name,
+    carryOut: Effect.Effect<FromServer, StatusError>
+  ) => Effect.Effect<FromServer, StatusError>
+  /**
+   * For how many answers there is room taken, how many were given again, and how many forgotten for want of it, both since
+   * the start.
+   */
+  readonly counters: { readonly kept: number; readonly repeated: number; readonly forgotten: number }
+}
+
+/**
+ * What is remembered of one connection. Its messages come in the order of their names, which count up from 1 in base 36.
+ *
+ * @since 0.1.0
+ */
+export interface Connection {
+  /** Whether it is forgotten itself, and another must be asked for. */
+  readonly isForgotten: () => boolean
+  /** Notes that a request comes whose answer need not be remembered: from now on it is known what comes. */
+  readonly meetUnsafe: (message: string) => void
+  /** Notes that a request comes. `undefined` says that it is to be carried out, anything else is its answer already. */
+  readonly beginUnsafe: (message: string) => Effect.Effect<FromServer> | undefined
+  /** Notes what the request that came as this message was answered. */
+  readonly endUnsafe: (message: string, exit: Exit.Exit<FromServer, StatusError>) => void
+}
+
+/**
+ * Whether a message has a name that is worth remembering.
+ *
+ * @since 0.1.0
+ */
+export const isName = (message: string): boolean => message !== "" && message.length <= 16
+
+/** How many connections are known; beyond it the half of them that was silent for longest is forgotten. */
+const maxConnections = 10_000
+
+/**
+ * Makes a vhost's memory, empty.
+ *
+ * @since 0.1.0
+ */
+export const make = ({ clock, ...options }: {
+  readonly idempotencyCapacity: number
+  readonly idempotencyRetention: Duration.Duration
+  readonly clock: Clock.Clock
+}): Idempotency => {
+  const retention = Duration.toMillis(options.idempotencyRetention)
+  const connections = new Map<string, Answers.Answers>()
+  const counters = { kept: 0, repeated: 0, forgotten: 0 }
+  let sequence = 0
+  let nextSweep = 0
+
+  const drop = (answers: Answers.Answers) => {
+    counters.kept -= answers.clear()
+  }
+  // Of a connection that is silent the last message is known for longer than its answers: whatever is later never came.
+  const sweep = () => {
+    const now = clock.currentTimeMillisUnsafe()
+    if (now < nextSweep && connections.size < maxConnections) return
+    nextSweep = now + Math.min(retention, 1000)
+    for (const answers of connections.values()) {
+      if (answers.heard !== answers.heardBefore) {
+        answers.heardBefore = answers.heard
+        answers.silentSince = now
+      } else if (now - answers.silentSince >= retention) drop(answers)
+    }
+    if (connections.size < maxConnections) return
+    const bySilence = [...connections].sort(([, one], [, other]) => one.heard - other.heard)
+    for (const [name, answers] of bySilence.slice(0, maxConnections / 2)) {
+      drop(answers)
+      answers.isForgotten = true
+      connections.delete(name)
+    }
+  }
+  const makeRoom = () => {
+    let silent: Answers.Answers | undefined
+    for (const answers of connections.values()) {
+      if (answers.size() > 0 && (silent === undefined || answers.heard < silent.heard)) silent = answers
+    }
+    if (silent === undefined) return
+    counters.forgotten += silent.size()
+    drop(silent)
+  }
+
+  const answersOf = (name: string): Answers.Answers => {
+    const known = connections.get(name)
+    if (known !== undefined) return known
+    sweep()
+    const answers = Answers.make()
+    connections.set(name, answers)
+    return answers
+  }
+
+  const recall = (
+    answers: Answers.Answers,
+    message: string,
+    remembered: Answers.Remembered
+  ): Effect.Effect<FromServer> => {
+    counters.repeated++
+    if (remembered._tag !== "Running") return Effect.succeed(remembered)
+    const waiting = remembered.waiting ?? Deferred.makeUnsafe<FromServer>()
+    answers.replace(message, { _tag: "Running", waiting })
+    return Deferred.await(waiting)
+  }
+
+  return {
+    connection: (name) => {
+      const answers = answersOf(name)
+      return {
+        isForgotten: () => answers.isForgotten,
+        meetUnsafe: answers.meet,
+        beginUnsafe: (message) => {
+          answers.heard = ++sequence
+          const late = answers.late(message)
+          if (late !== undefined) return recall(answers, message, late)
+          if (answers.grows() && ++counters.kept > options.idempotencyCapacity) makeRoom()
+          answers.add(message)
+          return undefined
+        },
+        endUnsafe: (message, exit) => answers.settle(message, answerOf(exit))
+      }
+    },
+    again: ({ connection, message }, carryOut) =>
+      Effect.suspend(() => {
+        const answers = connections.get(connection)
+        const remembered = answers?.find(message)
+        if (answers !== undefined && remembered !== undefined) return recall(answers, message, remembered)
+        if (answers === undefined || !isName(message) || !answers.neverCame(message)) {
+          return Effect.succeed(Answers.unknown)
+        }
+        answers.heard = ++sequence
+        if (answers.addLate(message) && ++counters.kept > options.idempotencyCapacity) makeRoom()
+        return Effect.onExit(carryOut, (exit) => {
+          answers.settle(message, answerOf(exit))
+          return Effect.void
+        })
+      }),
+    counters
+  }
+}
+
+const answerOf = (exit: Exit.Exit<FromServer, StatusError>): FromServer =>
+  Exit.isSuccess(exit) ? exit.value._tag === "Ok" ? ok : exit.value : Option.match(Exit.findErrorOption(exit), {
+    // What was begun and not ended may be half done.
+    onNone: () => Answers.unknown,
+    onSome: ({ code }) => FromServer.Failure({ code })
+  })
+
+// One for all, since many are kept.
+const ok = FromServer.Ok()

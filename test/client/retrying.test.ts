@@ -1,0 +1,312 @@
+/**
+ * Requests that get no answer: which are made again, and that none is carried out twice.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Metric, Queue, Redacted, Schedule, type Scope, Tracer } from "effect"
+import { TestClock } from "effect/testing"
+import * as net from "node:net"
+import { Client, Kosmonaut, KosmonautError, Transport } from "../../src/index.ts"
+import { TestBroker } from "../../src/testing/index.ts"
+import * as Browser from "../harness/Browser.ts"
+import * as Proxy from "../harness/Proxy.ts"
+import * as Sockets from "../harness/TestBroker.ts"
+
+const vhost = Effect.map(Sockets.TestBroker, ({ vhost }) => vhost)
+
+/** A Client whose connections go through a proxy, and a page that hears what it broadcasts. */
+const throughProxy = Effect.fnUntraced(function*(url: (typeof Sockets.transports)[number]["url"]) {
+  const { broker, urls } = yield* Sockets.TestBroker
+  const port = url === "backend" ? broker.backendPort : broker.tcpPort
+  const proxy = yield* Proxy.make(port)
+  const context = yield* Layer.build(
+    Kosmonaut.layer({ url: Redacted.value(urls[url]).replace(`:${port}`, `:${proxy.port}`) })
+  )
+  const client = yield* Effect.provide(Client.Client, context)
+  const page = yield* Browser.connect(urls.websocket)
+  yield* page.send({ subscribe: { channel: "room" } })
+  yield* page.nextOf(":subscribed")
+  // Whose the broker is shows with its first answer.
+  yield* client.openChannel("room")
+  return { client, page, proxy }
+})
+
+describe.each(Sockets.transports)("a connection over $name that is cut", ({ url }) => {
+  it.live.each(["answer", "request"] as const)(
+    "before the %s came has its broadcast heard once",
+    (what) =>
+      Effect.gen(function*() {
+        const { client, page, proxy } = yield* throughProxy(url)
+        proxy.cutAtNext(what)
+        yield* client.broadcast("room", "once", { n: 1 })
+        yield* client.broadcast("room", "last")
+        assert.deepStrictEqual([yield* page.next, yield* page.next], [
+          { once: { n: 1, channel: "room" } },
+          { last: { channel: "room" } }
+        ])
+        assert.strictEqual(proxy.cuts(), 1)
+        assert.strictEqual((yield* vhost).idempotency.counters.repeated, what === "answer" ? 1 : 0)
+      }).pipe(Effect.scoped, Effect.provide(Sockets.layer()))
+  )
+
+  it.live("gives the same answer again, whatever it is", () =>
+    Effect.gen(function*() {
+      const { client, proxy } = yield* throughProxy(url)
+      proxy.cutAtNext("answer")
+      const issued = yield* client.requestSingleAccessToken("joe", ".*")
+      assert.match(Redacted.value(issued), /^[0-9a-f]{128}$/)
+      proxy.cutAtNext("answer")
+      // The second time it would be ChannelNotFoundError.
+      yield* client.closeChannel("room")
+      proxy.cutAtNext("answer")
+      assert.strictEqual((yield* Effect.flip(client.broadcast("room", "e")))._tag, "ChannelNotFoundError")
+      proxy.cutAtNext("answer")
+      assert.strictEqual((yield* client.channels()).length, 2)
+      assert.strictEqual(proxy.cuts(), 4)
+      assert.strictEqual((yield* vhost).idempotency.counters.repeated, 3)
+    }).pipe(Effect.scoped, Effect.provide(Sockets.layer())))
+
+  it.live("has all that was on its way carried out once", () =>
+    Effect.gen(function*() {
+      const { client, page, proxy } = yield* throughProxy(url)
+      proxy.cutAtNext("answer")
+      yield* Effect.forEach(
+        Array.from({ length: 100 }, (_, n) => n),
+        (n) => client.broadcast("room", "n", { n }),
+        { concurrency: "unbounded" }
+      )
+      yield* client.broadcast("room", "last")
+      const heard: Array<unknown> = []
+      for (let n = 0; n < 100; n++) heard.push((yield* page.nextOf("n") as Effect.Effect<{ readonly n: number }>).n)
+      assert.strictEqual(new Set(heard).size, 100)
+      assert.deepStrictEqual(yield* page.next, { last: { channel: "room" } })
+    }).pipe(Effect.scoped, Effect.provide(Sockets.layer())))
+})
+
+/** What becomes of each request of a Client in turn, beyond what the network does to it. */
+type Fate = "lost before" | "lost after" | "timed out" | undefined
+
+/** The transport of a broker under test, where requests have these fates. All that was asked is there to be seen. */
+const unlucky = Effect.fnUntraced(function*(fates: ReadonlyArray<Fate>, knowsAdditions = true) {
+  const transport = yield* Transport.Transport
+  const asked: Array<ReadonlyArray<string>> = []
+  const lost = new KosmonautError.ConnectionError({ address: "here", reason: "Closed" })
+  const requester: Transport.Transport["Service"]["requester"] = (endpoint, options) =>
+    Effect.map(transport.requester(endpoint, options), ({ request }): Transport.Requester => ({
+      knowsAdditions: () => knowsAdditions,
+      request: (frames, sent) =>
+        Effect.suspend(() => {
+          const fate = fates[asked.push(frames) - 1]
+          if (fate === undefined) return request(frames, sent)
+          if (fate === "lost before") {
+            // It had its name, and did not arrive.
+            if (sent !== undefined) Object.assign(sent, { connection: "nobody", message: "1" })
+            return Effect.fail(lost)
+          }
+          const error = fate === "timed out"
+            ? new KosmonautError.RequestTimeoutError({ command: frames[0]!, after: options.requestTimeout })
+            : lost
+          return Effect.andThen(request(frames, sent), Effect.fail(error))
+        })
+    }))
+  return { asked, transport: Transport.Transport.of({ ...transport, requester }) }
+})
+
+const clientOf = Effect.fnUntraced(function*(fates: ReadonlyArray<Fate>, options?: {
+  readonly knowsAdditions?: boolean
+  readonly retry?: Client.Options["retry"]
+}) {
+  const { browser, url, vhost } = yield* TestBroker.TestBroker
+  const { asked, transport } = yield* unlucky(fates, options?.knowsAdditions)
+  const client = yield* Effect.provideService(
+    Client.make({ url, retry: options?.retry }),
+    Transport.Transport,
+    transport
+  )
+  const page = yield* browser()
+  yield* page.subscribe("room")
+  return { asked, client, page, vhost }
+})
+
+const within = <A, E>(
+  test: Effect.Effect<A, E, TestBroker.TestBroker | Transport.Transport | Scope.Scope>,
+  options?: TestBroker.Options
+) => test.pipe(Effect.scoped, Effect.provide(TestBroker.layer({ channels: ["room"], ...options })))
+
+const heardBy = (page: { readonly heard: Effect.Effect<ReadonlyArray<{ readonly event: string }>> }) =>
+  Effect.map(page.heard, (events) => events.map(({ event }) => event).filter((event) => !event.startsWith(":")))
+
+/** Runs until it has ended, by the test's clock. */
+const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    const fiber = yield* Effect.forkChild(effect)
+    yield* TestClock.adjust("1 minute")
+    return yield* Fiber.join(fiber)
+  })
+
+describe("a request without an answer", () => {
+  it.effect("is carried out once when its answers were lost, however often", () =>
+    within(Effect.gen(function*() {
+      const { asked, client, page, vhost } = yield* clientOf([undefined, "lost after", "timed out", "lost after"])
+      yield* client.openChannel("room")
+      yield* inTime(client.broadcast("room", "once"))
+      assert.deepStrictEqual(yield* heardBy(page), ["once"])
+      assert.deepStrictEqual(asked.slice(1).map(([command]) => command), ["BC", "AG", "AG", "AG"])
+      assert.strictEqual(vhost.idempotency.counters.repeated, 3)
+    })))
+
+  it.effect("is not carried out by a broker that cannot know, and fails as it did", () =>
+    within(Effect.gen(function*() {
+      const { asked, client, page } = yield* clientOf(["lost before"])
+      const error = yield* inTime(Effect.flip(client.broadcast("room", "never")))
+      assert.deepInclude(error, { _tag: "ConnectionError", reason: "Closed" })
+      assert.deepStrictEqual(asked.map(([command]) => command), ["BC", "AG"])
+      assert.deepStrictEqual(yield* heardBy(page), [])
+    })))
+
+  it.effect("is not made again where the broker is not known to be ours", () =>
+    within(Effect.gen(function*() {
+      const { asked, client, page } = yield* clientOf(["lost after", "timed out", "lost after"], {
+        knowsAdditions: false
+      })
+      assert.strictEqual((yield* Effect.flip(client.broadcast("room", "one")))._tag, "ConnectionError")
+      assert.strictEqual((yield* Effect.flip(client.broadcast("room", "two")))._tag, "RequestTimeoutError")
+      assert.strictEqual((yield* Effect.flip(client.openChannel("room")))._tag, "ConnectionError")
+      assert.strictEqual(asked.length, 3)
+      assert.deepStrictEqual(yield* heardBy(page), ["one", "two"])
+    })))
+
+  it.effect("is not made again with \"none\"", () =>
+    within(Effect.gen(function*() {
+      const { asked, client } = yield* clientOf(["lost after"], { retry: "none" })
+      assert.strictEqual((yield* Effect.flip(client.broadcast("room", "one")))._tag, "ConnectionError")
+      assert.strictEqual(asked.length, 1)
+    })))
+
+  it.effect("is made again without a name where twice is as good as once", () =>
+    within(Effect.gen(function*() {
+      const { asked, client, vhost } = yield* clientOf(["lost after", undefined, "lost before"])
+      yield* inTime(client.openChannel("new"))
+      yield* inTime(client.channel("room"))
+      assert.deepStrictEqual(asked.map(([command]) => command), ["OC", "OC", "DC", "DC"])
+      assert.strictEqual(vhost.idempotency.counters.kept, 0)
+    })))
+
+  it.effect("is not made again when it was answered", () =>
+    within(Effect.gen(function*() {
+      const { asked, client } = yield* clientOf([])
+      assert.strictEqual((yield* Effect.flip(client.broadcast("nope", "e")))._tag, "ChannelNotFoundError")
+      assert.strictEqual((yield* Effect.flip(client.requestSingleAccessToken("joe", "(")))._tag, "InternalError")
+      assert.strictEqual(asked.length, 2)
+    })))
+
+  it.effect("is sent when somebody is there, if nobody was", () =>
+    within(Effect.gen(function*() {
+      const { cut, restore } = yield* TestBroker.TestBroker
+      const { asked, client, page } = yield* clientOf([])
+      yield* cut
+      const asking = yield* Effect.forkChild(client.broadcast("room", "hello"))
+      yield* TestClock.adjust("1 second")
+      assert.isAbove(asked.length, 2)
+      yield* restore
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(asking)
+      assert.deepStrictEqual(yield* heardBy(page), ["hello"])
+      assert.isTrue(asked.every(([command]) => command === "BC"))
+    })))
+
+  it.effect("is tried six times, and then tells whether it may have been carried out", () =>
+    within(Effect.gen(function*() {
+      const { cut } = yield* TestBroker.TestBroker
+      const { asked, client } = yield* clientOf([
+        undefined,
+        undefined,
+        undefined,
+        undefined,
+        undefined,
+        undefined,
+        "lost after"
+      ])
+      yield* cut
+      const never = yield* inTime(Effect.flip(client.broadcast("room", "hello")))
+      assert.isTrue(KosmonautError.wasNotSent(never))
+      assert.strictEqual(asked.length, 6)
+      const { restore } = yield* TestBroker.TestBroker
+      yield* restore
+      const asking = yield* Effect.forkChild(Effect.flip(client.broadcast("room", "hello")))
+      yield* TestClock.adjust("10 millis")
+      yield* cut
+      yield* TestClock.adjust("1 minute")
+      assert.deepInclude(yield* Fiber.join(asking), { _tag: "ConnectionError", reason: "Closed" })
+      assert.strictEqual(asked.length, 12)
+    })))
+
+  it.effect("ends at once when it is interrupted in a pause, or its client is closed", () =>
+    within(Effect.gen(function*() {
+      const { cut, restore } = yield* TestBroker.TestBroker
+      const { asked, client, page } = yield* clientOf([])
+      yield* cut
+      const interrupted = yield* Effect.forkChild(client.broadcast("room", "one"))
+      const closing = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
+        const { client } = yield* clientOf([], { retry: Schedule.spaced("1 minute") })
+        return yield* Effect.forkDetach(Effect.flip(client.broadcast("room", "two")), { startImmediately: true })
+      })))
+      yield* TestClock.adjust("50 millis")
+      yield* Fiber.interrupt(interrupted)
+      const orphan = yield* Fiber.join(closing)
+      assert.isTrue(KosmonautError.wasNotSent(yield* Fiber.join(orphan)))
+      yield* restore
+      yield* TestClock.adjust("10 minutes")
+      assert.deepStrictEqual(yield* heardBy(page), [])
+      assert.strictEqual(asked.length, 1)
+    })))
+
+  it.effect("is counted, and its span tells how often", () =>
+    within(
+      Effect.gen(function*() {
+        const spans: Array<Tracer.NativeSpan> = []
+        const tracer = Tracer.make({
+          span: (options) => {
+            const span = new Tracer.NativeSpan(options)
+            spans.push(span)
+            return span
+          }
+        })
+        const { client } = yield* clientOf([undefined, "lost after", "lost after"])
+        yield* client.openChannel("room")
+        yield* Effect.provideService(inTime(client.sendTo("nobody", "hello")), Tracer.Tracer, tracer).pipe(Effect.flip)
+        assert.strictEqual(spans[0]?.attributes.get("kosmonaut.retries"), 2)
+        const counted = (yield* Metric.snapshot).find(({ attributes, id }) =>
+          id === "kosmonaut_client_retries" && attributes?.["command"] === "sendTo"
+        )
+        assert.deepInclude(counted?.state, { count: 2 })
+      }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
+    ))
+})
+
+describe("the original broker", () => {
+  it.live("is asked nothing again that it may have done", () =>
+    Effect.gen(function*() {
+      const asked = yield* Queue.unbounded<string>()
+      const server = yield* Effect.acquireRelease(
+        Effect.callback<net.Server>((resume) => {
+          const server = net.createServer((socket) => {
+            socket.on("error", () => undefined)
+            socket.on("data", (data) => {
+              const command = String(data).split("\n").slice(1).filter((frame) => frame.trim() !== "")[0]!
+              Queue.offerUnsafe(asked, command)
+              if (command === "K1") socket.end("ER\n400\n\r\n\r\n")
+              else socket.destroy()
+            })
+          })
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.callback<void>((resume) => void server.close(() => resume(Effect.void)))
+      )
+      const { port } = server.address() as net.AddressInfo
+      const error = yield* Effect.flip(Client.Client.use((client) => client.broadcast("room", "hello"))).pipe(
+        Effect.provide(Kosmonaut.layer({ url: `wr+tcp://${Sockets.token}@127.0.0.1:${port}/test` }))
+      )
+      assert.isTrue(KosmonautError.mayPass(error) && !KosmonautError.wasNotSent(error))
+      assert.deepStrictEqual(yield* Queue.clear(asked), ["K1", "BC"])
+    }))
+})
