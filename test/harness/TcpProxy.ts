@@ -6,7 +6,7 @@ import * as Net from "node:net"
 
 export interface TcpProxy {
   readonly port: number
-  /** How many connections go through it now. */
+  /** How many connections go through it now, with those that are about to end. */
   readonly connections: () => number
   /** Ends a connection, as a fault of the network does: that of this place, or all. Gives how many were ended. */
   readonly cut: (which: number | "all") => Effect.Effect<number>
@@ -33,7 +33,7 @@ export const make = Effect.fnUntraced(function*(port: number) {
     for (const [one, other] of [[near, far], [far, near]] as const) {
       one.on("error", () => other.destroy())
       one.on("close", () => {
-        pairs.delete(pair)
+        if (other.closed) pairs.delete(pair)
         // One that ended well has said so, and the other is about to.
         if (!one.readableEnded) other.destroy()
       })
@@ -70,6 +70,8 @@ export const make = Effect.fnUntraced(function*(port: number) {
 })
 
 const join = ({ far, near }: Pair) => {
+  if (far.destroyed) return void near.destroy()
+  if (near.destroyed) return void far.destroy()
   near.pipe(far)
   far.pipe(near)
 }
