@@ -38,6 +38,7 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
 /** The files that may know Node.js. `*` stands for anything, here and below. */
 const nodeOnly = [
   "transport/Tcp*.ts",
+  "server/store/SqliteStore.ts",
   "server/endpoint/WebSocketEndpoint.ts",
   "server/endpoint/internal/outbox.ts",
   "server/Broker.ts",

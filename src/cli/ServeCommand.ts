@@ -53,7 +53,7 @@ export const serve = Command.make("serve", {
   tokens: Flag.Redacted("token").pipe(
     Flag.withMetavar("<token>"),
     Flag.withDescription(
-      "The access token of a vhost, 40 letters, digits or _; may be repeated, the first is for the first vhost. default $KOSMONAUT_TOKEN for the first, which ps does not show. A vhost without one gets a random one each time"
+      "The access token of a vhost, 40 letters, digits or _; may be repeated, the first is for the first vhost. default $KOSMONAUT_TOKEN for the first, which ps does not show. A vhost without one gets a random one, each time another unless there is --storage-dir"
     ),
     Flag.atLeast(0)
   ),
@@ -62,22 +62,35 @@ export const serve = Command.make("serve", {
     Flag.withDescription("A channel that is open from the start, in every vhost; may be repeated, default none"),
     Flag.atLeast(0)
   ),
+  storageDir: Flag.Directory("storage-dir").pipe(
+    Flag.withMetavar("<folder>"),
+    Flag.optional,
+    Flag.withDescription(
+      "Where to keep vhosts, tokens, channels, events that are not handled and dead letters, so that they outlast the broker; default nowhere"
+    )
+  ),
+  fsync: Flag.Boolean("fsync").pipe(
+    Flag.withDefault(false),
+    Flag.withDescription(
+      "With --storage-dir: wait for the disk before anything counts as stored, which outlasts a loss of power, too"
+    )
+  ),
   onlyBackendsBroadcast: Flag.Boolean("only-backends-broadcast").pipe(
     Flag.withDefault(false),
     Flag.withDescription("Pages may not broadcast themselves, only trigger events; default they may, as with WebRocket")
   )
 }, () => CommandLine.untilInterrupted(Effect.andThen(announce, Effect.never))).pipe(
-  Command.provide(({ channels, paths, tokens, ...options }) =>
+  Command.provide(({ channels, paths, storageDir, tokens, ...options }) =>
     tokensOrEnvironment(tokens).pipe(
       Effect.flatMap((tokens) => vhosts(paths, tokens, channels)),
-      Effect.map((vhosts) => Broker.layer({ ...options, vhosts })),
+      Effect.map((vhosts) => Broker.layer({ ...options, storageDir: Option.getOrUndefined(storageDir), vhosts })),
       Layer.unwrap
     )
   ),
   Command.withDescription(
-    "Run a broker, in memory, until interrupted. Once it is up it prints one line on standard output, ready {…}, with the addresses and each vhost's access token"
+    "Run a broker until interrupted, in memory unless there is --storage-dir. Once it is up it prints one line on standard output, ready {…}, with the addresses and each vhost's access token"
   ),
-  Command.withShortDescription("Run a broker, in memory, until interrupted"),
+  Command.withShortDescription("Run a broker until interrupted"),
   Command.withExamples([
     { command: "kosmonaut serve", description: `One vhost, ${defaultVhost}, with a random access token` },
     {

@@ -1,8 +1,10 @@
 /**
- * A whole broker in one layer: vhosts in memory, and the endpoints for browsers and backends.
+ * A whole broker in one layer: vhosts, and the endpoints for browsers and backends.
  *
  * It is up when the layer is built: all ports are bound. It ends with its scope: workers are told to go, browsers get a
  * close code that means come back, and all ports are free again.
+ *
+ * With `storageDir` it begins where the last one ended, however that was. What is kept, and when, is in `docs/protocol.md`.
  *
  * Where there is a tracer when the layer is built, each request of a Client has a span, `Broker.<command>`, below the
  * Client's, and each trigger of a page begins a trace, `Broker.trigger`. Metrics are in `BrokerMetrics`.
@@ -23,6 +25,8 @@ import type { InvalidVhostError, VhostExistsError } from "./BrokerError.ts"
 import * as BackendEndpoint from "./endpoint/BackendEndpoint.ts"
 import * as WebSocketEndpoint from "./endpoint/WebSocketEndpoint.ts"
 import * as Vhosts from "./engine/Vhosts.ts"
+import * as SqliteStore from "./store/SqliteStore.ts"
+import type { StoreError } from "./store/Store.ts"
 
 /**
  * A running broker: where it can be reached.
@@ -49,7 +53,13 @@ export class Broker extends Context.Service<Broker, {
  *
  * @since 0.1.0
  */
-export type StartError = ListenError | InvalidVhostError | VhostExistsError | InvalidChannelNameError | InternalError
+export type StartError =
+  | ListenError
+  | StoreError
+  | InvalidVhostError
+  | VhostExistsError
+  | InvalidChannelNameError
+  | InternalError
 
 const make = Effect.gen(function*() {
   const { host } = yield* BrokerConfig.BrokerConfig
@@ -81,7 +91,8 @@ const make = Effect.gen(function*() {
 
 // Its parts are its own: another broker in the same application has others.
 /**
- * The broker. Next to its addresses the layer provides `Vhosts`, the service to administer it with.
+ * The broker. Next to its addresses the layer provides `Vhosts`, the service to administer it with. A `Store` of your own
+ * it takes where it is provided with one and has no `storageDir`.
  *
  * @since 0.1.0
  */
@@ -93,8 +104,13 @@ export const layer = (options?: BrokerConfig.Options): Layer.Layer<Broker | Vhos
       Layer.fresh(BackendEndpoint.layerTcp)
     ]),
     Layer.provideMerge(Layer.fresh(Vhosts.layer)),
+    Layer.provide(storage(options)),
     Layer.provide(BrokerConfig.layer(options))
   )
+
+// Where no folder is named it is the caller's, or none.
+const storage = ({ fsync, storageDir }: BrokerConfig.Options = {}): Layer.Layer<never, StoreError> =>
+  storageDir === undefined ? Layer.empty : SqliteStore.layer({ directory: storageDir, fsync })
 
 /**
  * The broker, with options from configuration.

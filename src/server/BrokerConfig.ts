@@ -40,6 +40,16 @@ export interface Options {
   readonly tcpPort?: number | undefined
   /** The vhosts to begin with, default none. */
   readonly vhosts?: ReadonlyArray<VhostOptions> | undefined
+  /**
+   * The folder where the broker keeps what is to outlast its process, see `SqliteStore`; it is made where there is none.
+   * Default none: everything is in memory, and a broker that ends has forgotten.
+   */
+  readonly storageDir?: string | undefined
+  /**
+   * Whether what counts as stored is on the disk, default no: it outlasts the broker's process, however that ends, but the
+   * last moments may be lost with the machine's power.
+   */
+  readonly fsync?: boolean | undefined
   /** The largest message in bytes, of a browser or a backend, default 1 MiB. A larger one ends its connection. */
   readonly maxMessageSize?: number | undefined
   /** How many bytes may wait for a browser that does not read, default 4 MiB. Beyond it the browser is disconnected. */
@@ -86,6 +96,7 @@ export type Resolved = {
     | "heartbeatInterval"
     | "lifecycleRetention"
     | "accessTokenTimeToLive" ? Duration.Duration
+    : Key extends "storageDir" ? string | undefined
     : NonNullable<Options[Key]>
 }
 
@@ -100,6 +111,8 @@ export const defaults: Resolved = {
   backendPort: 8081,
   tcpPort: 8083,
   vhosts: [],
+  storageDir: undefined,
+  fsync: false,
   maxMessageSize: defaultMaxMessageSize,
   outboxSize: 4 * 1_048_576,
   pingInterval: Duration.seconds(25),
@@ -135,6 +148,8 @@ export const make = (options: Options = {}): BrokerConfig["Service"] => ({
   backendPort: options.backendPort ?? defaults.backendPort,
   tcpPort: options.tcpPort ?? defaults.tcpPort,
   vhosts: options.vhosts ?? defaults.vhosts,
+  storageDir: options.storageDir ?? defaults.storageDir,
+  fsync: options.fsync ?? defaults.fsync,
   maxMessageSize: options.maxMessageSize ?? defaults.maxMessageSize,
   outboxSize: options.outboxSize ?? defaults.outboxSize,
   pingInterval: interval(options.pingInterval ?? defaults.pingInterval),

@@ -22,7 +22,7 @@ interface Program {
   readonly says: (where: "stdout" | "stderr", pattern: RegExp) => Effect.Effect<RegExpExecArray>
   readonly type: (text: string) => Effect.Effect<void>
   readonly endInput: Effect.Effect<void>
-  readonly kill: (signal: "SIGINT" | "SIGTERM") => Effect.Effect<void>
+  readonly kill: (signal: "SIGINT" | "SIGTERM" | "SIGKILL") => Effect.Effect<void>
   /** Waits for its end. */
   readonly output: Effect.Effect<Output>
 }

@@ -77,6 +77,7 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<{ readonly port: number }, ListenError, BrokerConfig | Vhosts | Scope.Scope> {
   const config = yield* BrokerConfig
   const vhosts = yield* Vhosts
+  const scope = yield* Effect.scope
   const server = yield* listen({ host: config.host, port, maxMessageSize: config.maxMessageSize })
 
   // Whoever was let in says the same with every message, and is known by it until the vhost is removed.
@@ -102,9 +103,20 @@ export const make = Effect.fnUntraced(function*(
     const { kind, vhost } = yield* authorize(peer)
     const command = yield* Effect.fromResult(decodeFromClient(frames))
     return yield* kind === "req"
-      ? ask(vhost, peer, frames, command, config.maxMessageSize)
+      ? Effect.flatMap(
+        ask(vhost, frames, command, config.maxMessageSize),
+        (reply) => outlasts(command) ? respondWhenKept(vhost, peer, reply) : farewell(peer, reply)
+      )
       : attend(vhost, peer, command)
   })
+  // Where others speak over the same socket they have their turn in the meantime.
+  const respondWhenKept = (vhost: Vhost, peer: Peer, reply: FromServer) => {
+    const responding = Effect.matchEffect(vhost.journal.kept, {
+      onFailure: (error) => refuse(peer, error),
+      onSuccess: () => farewell(peer, reply)
+    })
+    return peer.seesClose ? responding : Effect.forkIn(responding, scope, { startImmediately: true })
+  }
 
   yield* server.run({
     onMessage: (peer, frames) =>
@@ -151,21 +163,19 @@ export const layerTcp: Layer.Layer<TcpBackendEndpoint, ListenError, BrokerConfig
   Effect.flatMap(BrokerConfig, ({ tcpPort }) => make(TcpTransportServer.listen, tcpPort))
 )
 
-// What a Client asks is answered, and its connection closed.
 const ask = (
   vhost: Vhost,
-  peer: Peer,
   frames: Frames,
   command: FromClient,
   maxMessageSize: number
-): Effect.Effect<void, StatusError> =>
+): Effect.Effect<FromServer, StatusError> =>
   traced(command, vhost, frames, answer(vhost, command, maxMessageSize)).pipe(
-    Effect.onExit((exit) => count(command, exit)),
-    Effect.flatMap((reply) => {
-      peer.sendUnsafe(encodeFromServer(reply))
-      return peer.close
-    })
+    Effect.onExit((exit) => count(command, exit))
   )
+
+// Whether what it does is to outlast the broker, so that its answer has to wait for the store.
+const outlasts = ({ _tag }: FromClient): boolean =>
+  _tag === "OpenChannel" || _tag === "CloseChannel" || _tag === "AccessToken"
 
 const count = (command: FromClient, exit: Exit.Exit<FromServer, StatusError>): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {

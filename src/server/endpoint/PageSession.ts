@@ -10,16 +10,12 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { encodeOrigin } from "../../protocol/Command.ts"
 import type { JsonObject } from "../../protocol/Json.ts"
-import {
-  ForbiddenError,
-  type InternalError,
-  NotSubscribedError,
-  type StatusError
-} from "../../protocol/KosmonautError.ts"
+import { ForbiddenError, InternalError, NotSubscribedError, type StatusError } from "../../protocol/KosmonautError.ts"
 import * as PageMessage from "../../protocol/PageMessage.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import type { Page } from "../domain/Page.ts"
 import type { Permission } from "../domain/Permission.ts"
+import { notKept } from "../engine/Journal.ts"
 import type { Vhost } from "../engine/Vhosts.ts"
 
 /**
@@ -40,7 +36,7 @@ export interface PageSession {
  * @since 0.1.0
  */
 export const make = (vhost: Vhost, page: Page): PageSession => {
-  const { accessTokens, channels, lobby, pages } = vhost
+  const { accessTokens, channels, journal, lobby, pages } = vhost
   let permission: Permission | undefined
   pages.enterUnsafe(page)
   page.sendUnsafe(PageMessage.connected(page.sid))
@@ -89,8 +85,15 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
     }
   }
 
+  // Not waited for: the page goes on, and the answer says what it answers.
   const confirm = (id: PageMessage.Id | undefined): Effect.Effect<void> =>
-    id === undefined ? Effect.void : Effect.sync(() => page.sendUnsafe(PageMessage.confirmed(id)))
+    id === undefined ? Effect.void : Effect.sync(() =>
+      journal.whenKeptUnsafe((kept) =>
+        page.sendUnsafe(
+          kept ? PageMessage.confirmed(id) : PageMessage.error(new InternalError({ detail: notKept }), id)
+        )
+      )
+    )
 
   // The event for the worker first: where it cannot be taken, nobody hears the broadcast either.
   const broadcast = Effect.fnUntraced(function*(message: Extract<PageMessage.FromPage, { _tag: "Broadcast" }>) {

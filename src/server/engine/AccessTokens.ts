@@ -12,8 +12,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import { InternalError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import * as Permission from "../domain/Permission.ts"
+import * as Journal from "./Journal.ts"
 
 /**
  * The single access tokens of one vhost.
@@ -28,14 +30,32 @@ export interface AccessTokens {
 }
 
 /**
- * Makes a vhost's tokens, none issued. At most `maxAccessTokens` wait for their use; beyond it issuing fails with 597.
+ * A token that waits for its use.
+ *
+ * @since 0.1.0
+ */
+export interface Issued {
+  readonly token: Redacted.Redacted
+  readonly uid: string
+  readonly pattern: string
+  /** In milliseconds since 1970. */
+  readonly expiresAt: number
+}
+
+/**
+ * Makes a vhost's tokens, those that an earlier broker has left. At most `maxAccessTokens` wait for their use; beyond it issuing fails with 597.
  *
  * @since 0.1.0
  */
 export const make = (options: {
   readonly maxAccessTokens: number
   readonly accessTokenTimeToLive: Duration.Duration
+  /** Where it is noted what becomes of them, default nowhere. */
+  readonly journal?: Journal.Journal | undefined
+  /** What the journal knows of, the oldest first. */
+  readonly issued?: ReadonlyArray<Issued> | undefined
 }): AccessTokens => {
+  const journal = options.journal ?? Journal.none
   const timeToLive = Duration.toMillis(options.accessTokenTimeToLive)
   // In the order of their expiry, since all live equally long.
   const tokens = new Map<string, { readonly permission: Permission.Permission; readonly expiresAt: number }>()
@@ -43,8 +63,17 @@ export const make = (options: {
   const dropExpired = (now: number) => {
     for (const [token, { expiresAt }] of tokens) {
       if (expiresAt > now) return
-      tokens.delete(token)
+      forget(token)
     }
+  }
+  const forget = (token: string) => {
+    tokens.delete(token)
+    journal.forget("AccessToken", token)
+  }
+  for (const { expiresAt, pattern, token, uid } of options.issued ?? []) {
+    const permission = Permission.make(uid, pattern)
+    // A pattern that compiled once compiles.
+    if (Result.isSuccess(permission)) tokens.set(Redacted.value(token), { permission: permission.success, expiresAt })
   }
 
   return {
@@ -58,8 +87,11 @@ export const make = (options: {
         })
       }
       const token = Hex.encode(SecureRandom.randomBytesUnsafe(64))
-      tokens.set(token, { permission, expiresAt: now + timeToLive })
-      return Redacted.make(token)
+      const expiresAt = now + timeToLive
+      const issued = Redacted.make(token)
+      tokens.set(token, { permission, expiresAt })
+      journal.noteNew({ _tag: "AccessToken", token: issued, uid, pattern, expiresAt })
+      return issued
     }),
 
     redeem: Effect.fnUntraced(function*(token) {
@@ -68,7 +100,7 @@ export const make = (options: {
       if (entry === undefined) {
         return yield* new UnauthorizedError({ detail: "the single access token is unknown, used or expired" })
       }
-      tokens.delete(token)
+      forget(token)
       return entry.permission
     })
   }

@@ -27,6 +27,7 @@ import * as Lifecycle from "../../protocol/Lifecycle.ts"
 import * as PageMessage from "../../protocol/PageMessage.ts"
 import type { Page, Subscription } from "../domain/Page.ts"
 import type { Permission } from "../domain/Permission.ts"
+import * as Journal from "./Journal.ts"
 
 /**
  * An open channel, as an administrator sees it.
@@ -127,8 +128,8 @@ interface Channel {
 }
 
 /**
- * Makes a vhost's channels, none open. `maxChannels` bounds them; beyond it opening fails with 597. `announce` hears of
- * what happens on them.
+ * Makes a vhost's channels, those open that an earlier broker has left. `maxChannels` bounds them; beyond it opening fails
+ * with 597. `announce` hears of what happens on them.
  *
  * @since 0.1.0
  */
@@ -136,12 +137,24 @@ export const make = (options: {
   readonly maxChannels: number
   readonly memberDataSize: number
   readonly announce?: ((event: Event) => void) | undefined
+  /** Where it is noted which are open, default nowhere. */
+  readonly journal?: Journal.Journal | undefined
+  /** What the journal knows of, in the order of their opening. */
+  readonly opened?: ReadonlyArray<string> | undefined
 }): Channels => {
+  const journal = options.journal ?? Journal.none
   const channels = new Map<string, Channel>()
   const channelsOf = new Map<Page, Set<Channel>>()
   const announce = options.announce ?? constVoid
   const counters = { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 }
   let places = 0
+
+  const open = (name: string) => {
+    const kind = ChannelName.kind(name)
+    channels.set(name, { place: ++places, name, kind, subscriptions: new Map(), pagesOf: new Map() })
+    counters.channels++
+  }
+  options.opened?.forEach(open)
 
   const find = (name: string): Effect.Effect<Channel, ChannelNotFoundError> => {
     const channel = channels.get(name)
@@ -201,9 +214,8 @@ export const make = (options: {
         if (channels.size >= options.maxChannels) {
           return Effect.fail(new InternalError({ detail: `the vhost has ${channels.size} channels, the most it can` }))
         }
-        const kind = ChannelName.kind(name)
-        channels.set(name, { place: ++places, name, kind, subscriptions: new Map(), pagesOf: new Map() })
-        counters.channels++
+        open(name)
+        journal.noteNew({ _tag: "Channel", name })
         return Effect.succeed(true)
       }),
 
@@ -211,6 +223,7 @@ export const make = (options: {
       Effect.map(Effect.suspend(() => find(name)), (channel) => {
         channels.delete(name)
         counters.channels--
+        journal.forget("Channel", name)
         const message = PageMessage.unsubscribed(name)
         for (const page of [...channel.subscriptions.keys()]) {
           remove(channel, page)

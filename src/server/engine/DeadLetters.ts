@@ -9,6 +9,7 @@
 
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Journal from "./Journal.ts"
 
 /**
  * An event that nobody will handle any more.
@@ -49,29 +50,40 @@ export interface DeadLetters {
 }
 
 /**
- * Makes a vhost's dead letters, none.
+ * Makes a vhost's dead letters, with those that an earlier broker has left.
  *
  * @since 0.1.0
  */
 export const make = (options: {
   readonly deadLetterCapacity: number
   readonly deadLetterSize: number
+  /** Where it is noted what becomes of them, default nowhere. */
+  readonly journal?: Journal.Journal | undefined
+  /** What the journal knows of, the oldest first. */
+  readonly letters?: ReadonlyArray<DeadLetter> | undefined
 }): DeadLetters => {
+  const journal = options.journal ?? Journal.none
   const letters = new Map<string, DeadLetter>()
   let size = 0
   let dropped = 0
 
+  const keep = (letter: DeadLetter) => {
+    letters.set(letter.id, letter)
+    size += sizeOf(letter)
+  }
   const remove = (letter: DeadLetter) => {
     letters.delete(letter.id)
     size -= sizeOf(letter)
+    journal.forget("DeadLetter", letter.id)
   }
+  options.letters?.forEach(keep)
 
   return {
     add: (letter) =>
       Effect.map(Clock.currentTimeMillis, (failedAt) => {
         const added = { ...letter, reason: letter.reason.slice(0, 500), failedAt }
-        letters.set(added.id, added)
-        size += sizeOf(added)
+        keep(added)
+        journal.noteNew({ _tag: "DeadLetter", ...added, origin: added.origin ?? null })
         for (const oldest of letters.values()) {
           if (letters.size <= options.deadLetterCapacity && size <= options.deadLetterSize) return
           remove(oldest)

@@ -12,9 +12,13 @@
  * What is in hand counts for the bound, since it may have to wait again. A worker can always have one event, and more only
  * within the bound, however many it wants.
  *
+ * What becomes of an event is noted in the journal, so that where the broker has a store, the lobby of the next broker
+ * begins with those that were not acknowledged, in their old order and with their old names.
+ *
  * Lifecycle events go only to workers that take them, in order with the others. They wait in a line of their own, so that
  * nobody's triggers are refused for them: beyond the same bound the oldest are dropped, and counted. They are kept from
- * the coming of the first such worker until none has been there for `lifecycleRetention`.
+ * the coming of the first such worker until none has been there for `lifecycleRetention`, and never stored: they tell of
+ * browsers that the next broker does not have.
  *
  * @since 0.1.0
  */
@@ -26,10 +30,11 @@ import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Iterable from "effect/Iterable"
 import type { Delivery, Event } from "../../protocol/Command.ts"
-import { byteLength, envelopeSize } from "../../protocol/Frame.ts"
+import { envelopeSize } from "../../protocol/Frame.ts"
 import { InternalError } from "../../protocol/KosmonautError.ts"
 import type { DeadLetters } from "./DeadLetters.ts"
 import * as Line from "./internal/line.ts"
+import * as Journal from "./Journal.ts"
 
 /**
  * A worker's connection as the lobby sees it.
@@ -147,7 +152,7 @@ interface InHand {
 const window = 64
 
 /**
- * Makes a vhost's lobby, empty.
+ * Makes a vhost's lobby, with the events in it that an earlier one has left.
  *
  * @since 0.1.0
  */
@@ -161,11 +166,21 @@ export const make = (options: {
   readonly maxMessageSize: number
   /** Where events go whose handlers have failed as often as they may. */
   readonly deadLetters: DeadLetters
+  /** Where it is noted what becomes of events, default nowhere. */
+  readonly journal?: Journal.Journal | undefined
+  /** What the journal knows of, the oldest first. */
+  readonly events?: ReadonlyArray<Pick<Line.Waiting, "id" | "json" | "origin" | "attempts">> | undefined
 }): Lobby => {
   const interval = Duration.toMillis(options.heartbeatInterval)
   const largest = options.maxMessageSize - envelopeSize
-  const events = Line.make()
-  const lifecycle = Line.make()
+  const known = (options.events ?? []).map((event, number) => ({
+    ...event,
+    number,
+    size: Line.sizeOf(event.json, event.origin)
+  }))
+  const events = Line.make(options.journal ?? Journal.none, known)
+  const lifecycle = Line.make(Journal.none)
+  let number = known.length
   const retention = Duration.toMillis(options.lifecycleRetention)
   // Until when lifecycle events are kept.
   let attendedUntil = nobody
@@ -202,7 +217,8 @@ export const make = (options: {
   }
 
   const append = (line: Line.Line, event: { json: string; origin: string | undefined; size: number }) => {
-    line.append({ ...event, number: counters.accepted++, attempts: 0 })
+    counters.accepted++
+    line.append({ ...event, number, id: `${name}-${(number++).toString(36)}`, attempts: 0 })
     dispatch()
   }
 
@@ -247,7 +263,7 @@ export const make = (options: {
 
   const deliver = (member: Member, event: Line.Waiting, line: Line.Line) => {
     const acknowledges = member.worker.prefetch !== undefined
-    const id = `${name}-${event.number.toString(36)}`
+    const { id } = event
     const inHand = { event, line }
     if (acknowledges) hold(member, id, inHand)
     member.unsettled++
@@ -255,18 +271,19 @@ export const make = (options: {
       member.unsettled--
       if (delivered) {
         counters.delivered++
+        if (!acknowledges) line.finish(event)
       } else {
         member.ready = false
         if (!acknowledges) line.putBack(event)
         // It has not had it; where it has gone meanwhile the event is back already.
         else if (member.inHand.get(id) === inHand && release(member, id)) {
-          event.attempts--
+          line.attempt(event, -1)
           line.putBack(event)
         }
       }
       dispatch()
     }
-    if (acknowledges) event.attempts++
+    if (acknowledges) line.attempt(event, 1)
     member.worker.deliverUnsafe(
       event.json,
       event.origin,
@@ -357,7 +374,12 @@ export const make = (options: {
       Effect.sync(() => {
         const member = find(id, connection)
         if (member === undefined) return
-        for (const delivery of deliveries) if (release(member, delivery) !== undefined) counters.acknowledged++
+        for (const delivery of deliveries) {
+          const inHand = release(member, delivery)
+          if (inHand === undefined) continue
+          inHand.line.finish(inHand.event)
+          counters.acknowledged++
+        }
         dispatch()
       }),
 
@@ -368,6 +390,7 @@ export const make = (options: {
         if (inHand === undefined) return Effect.void
         const { event, line } = inHand
         if (reason !== "" && event.attempts >= member!.worker.maxAttempts) {
+          line.finish(event)
           dispatch()
           const { attempts, json, origin } = event
           return options.deadLetters.add({ id: delivery, json, origin, attempts, reason })
@@ -386,7 +409,7 @@ export const make = (options: {
 
     trigger: (json, origin) =>
       Effect.suspend(() => {
-        const size = byteLength(json) + byteLength(origin ?? "")
+        const size = Line.sizeOf(json, origin)
         if (size > largest) {
           return Effect.fail(new InternalError({ detail: `the event has ${size} bytes, the most is ${largest}` }))
         }
@@ -407,7 +430,7 @@ export const make = (options: {
     announceUnsafe: ({ data, event }) => {
       if (attendedUntil === nobody) return
       const json = JSON.stringify({ [event]: data })
-      const size = byteLength(json)
+      const size = Line.sizeOf(json, undefined)
       if (size > largest) {
         counters.dropped++
         return

@@ -4,6 +4,9 @@
  * This is the service to administer a running broker with: add and remove vhosts, and through a vhost open and close its
  * channels. Endpoints use it to find out who may enter.
  *
+ * Where there is a `Store`, the vhosts are those that the last broker has left there, as it left them, and those of the
+ * configuration. One that is in both keeps its token unless the configuration gives one, and has the channels of both.
+ *
  * @since 0.1.0
  */
 
@@ -15,6 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
@@ -22,10 +26,13 @@ import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
+import { Store } from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Observe from "./internal/observe.ts"
+import { load, type Stored } from "./internal/stored.ts"
+import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import * as Pages from "./Pages.ts"
 
@@ -50,6 +57,8 @@ export interface Vhost {
    * many events wait it fails, and the letter stays.
    */
   readonly replay: (id: string) => Effect.Effect<boolean, InternalError>
+  /** What is noted of it for the store, and tells when it is kept. */
+  readonly journal: Journal.Journal
   /** The pages that are connected. */
   readonly pages: Pages.Pages
   /** Waits until the vhost is removed; its browsers are disconnected then. */
@@ -64,12 +73,12 @@ export interface Vhost {
  * @since 0.1.0
  */
 export class Vhosts extends Context.Service<Vhosts, {
-  /** Adds a vhost, with a random access token unless one is given. */
+  /** Adds a vhost, with a random access token unless one is given. It fails, too, where the store cannot keep it yet. */
   readonly add: (
     options: VhostOptions
   ) => Effect.Effect<Vhost, InvalidVhostError | VhostExistsError | InvalidChannelNameError | InternalError>
   /** Removes a vhost: its workers are sent away, its browsers disconnected, what waited in it is gone. */
-  readonly remove: (path: string) => Effect.Effect<void, VhostNotFoundError>
+  readonly remove: (path: string) => Effect.Effect<void, VhostNotFoundError | InternalError>
   /** The vhost of this path. */
   readonly get: (path: string) => Effect.Effect<Vhost, VhostNotFoundError>
   /** All vhosts, in the order of their making. */
@@ -79,49 +88,59 @@ export class Vhosts extends Context.Service<Vhosts, {
 }>()("kosmonaut/server/engine/Vhosts") {}
 
 /**
- * Makes the registry, with the vhosts of the configuration in it.
+ * Makes the registry, with the vhosts of the configuration and of the store in it.
  *
  * @since 0.1.0
  */
 export const make = Effect.gen(function*() {
   const config = yield* BrokerConfig
+  const { journalOf, left } = yield* openStore
   const vhosts = new Map<string, { readonly vhost: Vhost; readonly removed: Deferred.Deferred<void> }>()
   let totalsOfRemoved = Observe.nothing
 
-  const add: Vhosts["Service"]["add"] = Effect.fnUntraced(function*(options) {
-    const { path } = options
-    const token = tokenOf(options)
-    if (!isVhostPath(path)) {
-      return yield* new InvalidVhostError({
-        path,
-        detail: "a path is / and words of letters, digits, _ and -, up to 128"
-      })
-    }
-    if (!isAccessToken(Redacted.value(token))) {
-      return yield* new InvalidVhostError({ path, detail: "an access token has 40 letters, digits or _" })
-    }
-    const deadLetters = DeadLetters.make(config)
-    const lobby = Lobby.make({ ...config, deadLetters })
-    const channels = Channels.make({ ...config, announce: lobby.announceUnsafe })
-    yield* Effect.forEach(options.channels ?? [], channels.open, { discard: true })
-    const removed = yield* Deferred.make<void>()
-    // From here to the end nothing else can run between.
-    if (vhosts.has(path)) return yield* new VhostExistsError({ path })
+  const enter = (path: string, token: Redacted.Redacted, stored?: Stored): Vhost => {
+    const journal = journalOf(path)
+    const own = { ...config, ...stored, journal }
+    const deadLetters = DeadLetters.make(own)
+    const lobby = Lobby.make({ ...own, deadLetters })
+    const removed = Deferred.makeUnsafe<void>()
     const vhost: Vhost = {
       path,
       token,
-      channels,
-      accessTokens: AccessTokens.make(config),
+      channels: Channels.make({ ...own, announce: lobby.announceUnsafe }),
+      accessTokens: AccessTokens.make(own),
       lobby,
       replay: replay(deadLetters, lobby),
       onlyBackendsBroadcast: config.onlyBackendsBroadcast,
       deadLetters,
+      journal,
       pages: Pages.make(lobby.announceUnsafe),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
     vhosts.set(path, { vhost, removed })
+    journal.noteNew({ _tag: "Vhost", token })
     return vhost
+  }
+  const leave = (vhost: Vhost) => {
+    vhosts.delete(vhost.path)
+    vhost.journal.forget("Vhost", vhost.path)
+  }
+
+  const add: Vhosts["Service"]["add"] = Effect.fnUntraced(function*(options) {
+    const token = options.token === undefined ? randomToken() : toRedacted(options.token)
+    yield* check(options.path, token)
+    if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
+    const vhost = enter(options.path, token)
+    yield* Effect.onError(openAll(vhost, options), () => Effect.sync(() => leave(vhost)))
+    yield* vhost.journal.kept
+    return vhost
+  })
+  const goOn = Effect.fnUntraced(function*(options: VhostOptions, stored: Stored) {
+    const token = options.token === undefined ? stored.token : toRedacted(options.token)
+    yield* check(options.path, token)
+    if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
+    yield* openAll(enter(options.path, token, stored), options)
   })
 
   const find = (path: string) =>
@@ -131,7 +150,11 @@ export const make = Effect.gen(function*() {
     })
 
   yield* Observe.register(() => Iterable.map(vhosts.values(), ({ vhost }) => vhost), () => totalsOfRemoved)
-  yield* Effect.forEach(config.vhosts, add, { discard: true })
+  yield* Effect.forEach(config.vhosts, (options) => {
+    const stored = left.get(options.path)
+    return stored === undefined ? add(options) : goOn(options, stored)
+  }, { discard: true })
+  for (const [path, stored] of left) if (!vhosts.has(path)) enter(path, stored.token, stored)
   yield* Effect.suspend(() => Effect.forEach(vhosts.values(), ({ vhost }) => vhost.lobby.tick, { discard: true })).pipe(
     Effect.repeat(Schedule.spaced(config.heartbeatInterval)),
     Effect.forkScoped
@@ -142,10 +165,11 @@ export const make = Effect.gen(function*() {
     list: Effect.sync(() => Array.from(vhosts.values(), ({ vhost }) => vhost)),
     remove: Effect.fnUntraced(function*(path) {
       const { removed, vhost } = yield* find(path)
-      vhosts.delete(path)
+      leave(vhost)
       totalsOfRemoved = Observe.add(totalsOfRemoved, vhost)
       yield* vhost.lobby.dismissAll
       yield* Deferred.succeed(removed, undefined)
+      yield* vhost.journal.kept
     }),
     authorize: (identity) =>
       Effect.suspend(() => {
@@ -175,12 +199,29 @@ const replay = (deadLetters: DeadLetters.DeadLetters, lobby: Lobby.Lobby): Vhost
     return true
   })
 
-const tokenOf = ({ token }: VhostOptions): Redacted.Redacted =>
-  token === undefined
-    ? Redacted.make(Hex.encode(SecureRandom.randomBytesUnsafe(20)))
-    : Redacted.isRedacted(token)
-    ? token
-    : Redacted.make(token)
+// Without a store nothing is left, and nothing noted.
+const openStore = Effect.gen(function*() {
+  const store = yield* Effect.serviceOption(Store)
+  if (Option.isNone(store)) return { journalOf: () => Journal.none, left: new Map<string, Stored>() }
+  return { left: yield* load(store.value), journalOf: yield* Journal.make(store.value) }
+})
+
+const check = (path: string, token: Redacted.Redacted): Effect.Effect<void, InvalidVhostError> =>
+  !isVhostPath(path)
+    ? Effect.fail(
+      new InvalidVhostError({ path, detail: "a path is / and words of letters, digits, _ and -, up to 128" })
+    )
+    : !isAccessToken(Redacted.value(token))
+    ? Effect.fail(new InvalidVhostError({ path, detail: "an access token has 40 letters, digits or _" }))
+    : Effect.void
+
+const openAll = ({ channels }: Vhost, options: VhostOptions) =>
+  Effect.forEach(options.channels ?? [], channels.open, { discard: true })
+
+const randomToken = (): Redacted.Redacted => Redacted.make(Hex.encode(SecureRandom.randomBytesUnsafe(20)))
+
+const toRedacted = (token: string | Redacted.Redacted): Redacted.Redacted =>
+  Redacted.isRedacted(token) ? token : Redacted.make(token)
 
 const isSame = (one: Redacted.Redacted, other: Redacted.Redacted): boolean =>
   Mac.timingSafeEqual(encoder.encode(Redacted.value(one)), encoder.encode(Redacted.value(other)))

@@ -5,6 +5,7 @@ import type { Delivery } from "../../../src/protocol/Command.ts"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import * as DeadLetters from "../../../src/server/engine/DeadLetters.ts"
 import * as Lobby from "../../../src/server/engine/Lobby.ts"
+import * as FakeJournal from "../../harness/FakeJournal.ts"
 import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
 const make = (options?: Partial<Parameters<typeof Lobby.make>[0]>) =>
@@ -1193,7 +1194,8 @@ describe("Lobby", () => {
     ], ([steps, bound, retention, beginning]) =>
       Effect.gen(function*() {
         const deadLetters = DeadLetters.make({ deadLetterCapacity: 10_000, deadLetterSize: 1_000_000 })
-        const lobby = make({ ...bound, lifecycleRetention: Duration.millis(retention), deadLetters })
+        const journal = FakeJournal.make()
+        const lobby = make({ ...bound, lifecycleRetention: Duration.millis(retention), deadLetters, journal })
         const real = makeReal(lobby)
         const model = makeModel(bound, retention)
         for (const step of [...beginning, ...steps, ...toTheEnd]) {
@@ -1207,6 +1209,14 @@ describe("Lobby", () => {
           )
           // Everything that was taken and not dropped is at one place.
           expect(model.places()).toEqual(model.kept())
+          // What is not with somebody for good is noted, in its order; lifecycle events never are.
+          const letters = (yield* deadLetters.list).map(({ json }) => json)
+          const done = new Set([...real.settled, ...model.acknowledged(), ...letters])
+          expect(notedIn(journal)).toEqual(
+            model.kept().filter((text) => !done.has(text) && !text.startsWith("{")).map(Number).toSorted((a, b) =>
+              a - b
+            )
+          )
         }
         // In the end that is with its worker for good, with a name of its own.
         const letters = (yield* deadLetters.list).map(({ json }) => json)
@@ -1215,6 +1225,9 @@ describe("Lobby", () => {
       }), { arbitrary: { runs: 400, size: 80 } })
   })
 })
+
+const notedIn = (journal: FakeJournal.FakeJournal) =>
+  journal.noted().flatMap((entry) => entry._tag === "Event" ? [Number(entry.json)] : [])
 
 // --- The model -----------------------------------------------------------------------------------------------------------
 

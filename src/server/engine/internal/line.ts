@@ -1,14 +1,18 @@
 /**
  * Events that wait, in the order of their numbers. One that was taken and could not be handed over goes back to its old
- * place.
+ * place. What becomes of each is noted in the vhost's journal.
  */
 
 import * as MutableList from "effect/MutableList"
+import { byteLength } from "../../../protocol/Frame.ts"
+import type { Journal } from "../Journal.ts"
 
 /** An event that waits for a worker. */
 export interface Waiting {
   /** Its place in the order of all events of the vhost. */
   readonly number: number
+  /** Its name in the vhost, the same for ever. */
+  readonly id: string
   /** The text of `{"<event>": {…}}`. */
   readonly json: string
   /** The text of its origin. */
@@ -29,14 +33,23 @@ export interface Line {
   readonly first: number
   /** What was taken and may come back. */
   readonly lent: { count: number; size: number }
+  /** One more, as the last. */
   readonly append: (event: Waiting) => void
   /** Takes the first. */
   readonly take: () => Waiting | undefined
   readonly putBack: (event: Waiting) => void
+  /** One that was taken is handed out, or (`-1`) was not after all. */
+  readonly attempt: (event: Waiting, by: 1 | -1) => void
+  /** One that was taken will not come back. */
+  readonly finish: (event: Waiting) => void
 }
 
-/** Makes a line, empty. */
-export const make = (): Line => {
+/** How many bytes an event has. */
+export const sizeOf = (json: string, origin: string | undefined): number =>
+  byteLength(json) + (origin === undefined ? 0 : byteLength(origin))
+
+/** Makes a line, with those in it that the journal knows already. */
+export const make = (journal: Journal, known: ReadonlyArray<Waiting> = []): Line => {
   const events = MutableList.make<Waiting>()
   let size = 0
   const take = () => {
@@ -45,6 +58,11 @@ export const make = (): Line => {
     size -= event.size
     return event
   }
+  const append = (event: Waiting) => {
+    MutableList.append(events, event)
+    size += event.size
+  }
+  known.forEach(append)
   return {
     get length() {
       return events.length
@@ -57,8 +75,8 @@ export const make = (): Line => {
     },
     lent: { count: 0, size: 0 },
     append: (event) => {
-      MutableList.append(events, event)
-      size += event.size
+      append(event)
+      journal.noteNew(noted(event))
     },
     take,
     // Behind those that failed before it and came before it.
@@ -74,6 +92,14 @@ export const make = (): Line => {
       }
       MutableList.prependAllUnsafe(events, [...earlier, event])
       for (const one of [...earlier, event]) size += one.size
-    }
+    },
+    attempt: (event, by) => {
+      event.attempts += by
+      journal.noteChanged(noted(event))
+    },
+    finish: ({ id }) => journal.forget("Event", id)
   }
 }
+
+const noted = ({ attempts, id, json, origin }: Waiting) =>
+  ({ _tag: "Event", id, json, origin: origin ?? null, attempts }) as const

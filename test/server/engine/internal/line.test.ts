@@ -1,10 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
 import * as Line from "../../../../src/server/engine/internal/line.ts"
+import * as Journal from "../../../../src/server/engine/Journal.ts"
 import { int, pick } from "../../../protocol/arbitraries.ts"
 
 const event = (number: number, size = number): Line.Waiting => ({
   number,
+  id: `id-${number}`,
   json: `${number}`,
   origin: undefined,
   attempts: 0,
@@ -19,7 +21,7 @@ const takeAll = (line: Line.Line) => {
 
 describe("line", () => {
   it("is empty at first, and again when all were taken", () => {
-    const line = Line.make()
+    const line = Line.make(Journal.none)
     const empty = { length: 0, size: 0, first: Infinity }
     expect(line).toMatchObject(empty)
     expect(line.take()).toBe(undefined)
@@ -39,7 +41,7 @@ describe("line", () => {
       { maxLength: 60 }
     )
   ], ([steps]) => {
-    const line = Line.make()
+    const line = Line.make(Journal.none)
     let waiting: ReadonlyArray<Line.Waiting> = []
     const taken: Array<Line.Waiting> = []
     let last = 0

@@ -1,0 +1,46 @@
+/**
+ * What an earlier broker has left in the store, vhost by vhost, in the words of those who go on with it.
+ */
+
+import * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
+import type { Entry, Kind, Store, StoreError } from "../../store/Store.ts"
+import type { Issued } from "../AccessTokens.ts"
+import type { DeadLetter } from "../DeadLetters.ts"
+import type { Waiting } from "./line.ts"
+
+/** What is left of one vhost. */
+export interface Stored {
+  readonly token: Redacted.Redacted
+  readonly opened: ReadonlyArray<string>
+  readonly issued: ReadonlyArray<Issued>
+  readonly events: ReadonlyArray<Pick<Waiting, "id" | "json" | "origin" | "attempts">>
+  readonly letters: ReadonlyArray<DeadLetter>
+}
+
+/** Reads a store: the vhosts in the order of their making, by their paths. */
+export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string, Stored>, StoreError> =>
+  Effect.map(store.load, (entries) => {
+    const ofVhosts = Map.groupBy(entries, ({ vhost }) => vhost)
+    return new Map(
+      pick(entries, "Vhost").map(({ token, vhost }) => {
+        const own = ofVhosts.get(vhost) ?? []
+        const stored: Stored = {
+          token,
+          opened: pick(own, "Channel").map(({ name }) => name),
+          issued: pick(own, "AccessToken"),
+          events: pick(own, "Event").map(withOrigin),
+          letters: pick(own, "DeadLetter").map(withOrigin)
+        }
+        return [vhost, stored]
+      })
+    )
+  })
+
+const pick = <K extends Kind>(entries: ReadonlyArray<Entry>, kind: K) =>
+  entries.filter((entry): entry is Extract<Entry, { _tag: K }> => entry._tag === kind)
+
+const withOrigin = <A extends { readonly origin: string | null }>(entry: A) => ({
+  ...entry,
+  origin: entry.origin ?? undefined
+})

@@ -1,0 +1,179 @@
+/**
+ * A store in a folder of this machine: one SQLite database, `kosmonaut.db`, in write-ahead mode.
+ *
+ * A batch that is written outlasts the broker's process however it ends, `kill -9` included. With `fsync` it outlasts the
+ * machine, too, and costs a wait for the disk; without, a machine that loses its power may lose the last moments, never
+ * more: the database is whole in either case.
+ *
+ * The database is this broker's alone, by a lock that ends with the process. It holds access tokens, and nobody but its
+ * owner can read it. Whoever wants to look at it finds a table for each kind of entry.
+ *
+ * SQLite was chosen over files of our own for its lock, its recovery and its years of proof; what it costs is in
+ * `docs/performance.md`.
+ *
+ * @since 0.1.0
+ */
+
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Fs from "node:fs"
+import { join } from "node:path"
+import type { DatabaseSync, SQLInputValue } from "node:sqlite"
+import { type Change, type Entry, type Kind, kinds, Store, StoreError } from "./Store.ts"
+
+/**
+ * Where a store is and how careful.
+ *
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The folder, which is made where there is none. */
+  readonly directory: string
+  /** Whether each batch waits until the disk has it, default no. */
+  readonly fsync?: boolean | undefined
+}
+
+/** What the tables are like. A later version says how it reads earlier ones. */
+const version = 1
+
+type Table = (typeof kinds)[Kind]
+
+const tables = Object.entries(kinds) as ReadonlyArray<[Kind, Table]>
+
+const columnsOf = ({ schema }: Table): ReadonlyArray<string> =>
+  Object.keys(schema.fields).filter((field) => field !== "_tag")
+
+const uniqueOf = ({ key }: Table): string => key === "vhost" ? "vhost" : `vhost, ${key}`
+
+// The place is the order of the first putting, which an update leaves alone.
+const creation = tables.map(([kind, table]) => {
+  const columns = columnsOf(table).map((column) => `${column} any`).join(", ")
+  return `create table if not exists ${kind} (place integer primary key, ${columns}, unique (${
+    uniqueOf(table)
+  })) strict;`
+}).join("\n")
+
+/**
+ * Opens a store, and locks it until the scope ends.
+ *
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function*(
+  { directory, fsync = false }: Options
+): Effect.fn.Return<Store["Service"], StoreError, Scope.Scope> {
+  const fail = (cause: unknown) => new StoreError({ place: directory, detail: explain(cause), cause })
+  const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: fail })
+  const file = join(directory, "kosmonaut.db")
+  yield* attempt(() => {
+    Fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
+    // SQLite would let everybody read it.
+    Fs.closeSync(Fs.openSync(file, "a", 0o600))
+  })
+  // Not before it is needed: earlier versions of Node say on import that it is an experiment.
+  const sqlite = yield* Effect.promise(() => import("node:sqlite"))
+  const database = yield* Effect.acquireRelease(
+    attempt(() => new sqlite.DatabaseSync(file)),
+    (database) => Effect.sync(() => database.close())
+  )
+  const found = yield* attempt(() => {
+    // The first write takes the lock, and exclusive mode keeps it.
+    database.exec("pragma locking_mode = exclusive; pragma journal_mode = wal; begin immediate; commit")
+    database.exec(`pragma synchronous = ${fsync ? "full" : "normal"}`)
+    return database.prepare("pragma user_version").get()?.["user_version"]
+  })
+  if (Number(found) > version) {
+    return yield* new StoreError({
+      place: directory,
+      detail: `a newer Kosmonaut has written it (version ${Number(found)}, this one reads ${version}). Use that one`
+    })
+  }
+  yield* attempt(() => {
+    database.exec(`${creation} pragma user_version = ${version}`)
+  })
+  const apply = applyTo(database)
+  return {
+    load: Effect.flatMap(
+      attempt(() => tables.flatMap(([kind]) => rowsOf(database, kind))),
+      (rows) => Effect.mapError(Schema.decodeUnknownEffect(Entries)(rows), fail)
+    ),
+    write: (changes) =>
+      attempt(() => {
+        database.exec("begin")
+        changes.forEach(apply)
+        database.exec("commit")
+      }).pipe(
+        Effect.tapError(() => Effect.ignore(attempt(() => database.exec("rollback"))))
+      )
+  }
+})
+
+/**
+ * The store as a layer. It fails where another broker uses the folder, and where it cannot be written to.
+ *
+ * @since 0.1.0
+ */
+export const layer = (options: Options): Layer.Layer<Store, StoreError> => Layer.effect(Store, make(options))
+
+const Entries = Schema.Array(Schema.Union(tables.map(([_, { schema }]) => schema)))
+
+const rowsOf = (database: DatabaseSync, kind: Kind): ReadonlyArray<object> =>
+  database.prepare(`select * from ${kind} order by place`).all().map((row) => ({ ...row, _tag: kind }))
+
+const applyTo = (database: DatabaseSync): (change: Change) => void => {
+  const statements = new Map(tables.map(([kind, table]) => [kind, statementsOf(database, kind, table)]))
+  return (change) => {
+    if (change._tag === "Put") return statements.get(change.entry._tag)!.put(change.entry)
+    if (change.kind === "Vhost") return statements.forEach(({ removeAll }) => removeAll(change.vhost))
+    return statements.get(change.kind)!.remove(change.vhost, change.key)
+  }
+}
+
+const statementsOf = (database: DatabaseSync, kind: Kind, table: (typeof kinds)[Kind]) => {
+  const columns = columnsOf(table)
+  const values = columns.map(() => "?").join(", ")
+  const updates = columns.map((column) => `${column} = excluded.${column}`).join(", ")
+  const put = database.prepare(
+    `insert into ${kind} (${columns.join(", ")}) values (${values}) on conflict (${
+      uniqueOf(table)
+    }) do update set ${updates}`
+  )
+  const remove = database.prepare(`delete from ${kind} where vhost = ? and ${table.key} = ?`)
+  const removeAll = database.prepare(`delete from ${kind} where vhost = ?`)
+  return {
+    put: (entry: Entry) => void put.run(...columns.map((column) => valueOf(entry[column as keyof Entry]))),
+    remove: (vhost: string, key: string) => void remove.run(vhost, key),
+    removeAll: (vhost: string) => void removeAll.run(vhost)
+  }
+}
+
+const valueOf = (value: SQLInputValue | Redacted.Redacted): SQLInputValue =>
+  Redacted.isRedacted(value) ? Redacted.value(value as Redacted.Redacted) : value as SQLInputValue
+
+const explain = (cause: unknown): string => {
+  const error = cause instanceof Error
+    ? cause as Error & { readonly code?: unknown; readonly errcode?: unknown }
+    : undefined
+  switch (error?.errcode ?? error?.code) {
+    case 5:
+      return "another broker uses it. Stop that one, or give this one a folder of its own"
+    case 26:
+    case 11:
+      return "it holds something that is no database of a broker, or a broken one. Move it away, or restore a copy of it"
+    case 13:
+    case "ENOSPC":
+      return "the disk is full"
+    case "EACCES":
+    case "EROFS":
+    case 8:
+    case 14:
+      return "this user may not write there"
+    case "EEXIST":
+    case "ENOTDIR":
+      return "it is no folder"
+    default:
+      return error?.message ?? String(cause)
+  }
+}

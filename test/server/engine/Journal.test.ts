@@ -1,0 +1,253 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary, Deferred, Effect, Logger, Redacted } from "effect"
+import { TestClock } from "effect/testing"
+import { InternalError } from "../../../src/protocol/KosmonautError.ts"
+import * as Journal from "../../../src/server/engine/Journal.ts"
+import { type Change, type Entry, keyOf, layerMemory, Store, StoreError } from "../../../src/server/store/Store.ts"
+import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
+
+const channel = (name: string): Journal.Noted => ({ _tag: "Channel", name })
+const event = (id: string, attempts: number): Journal.Noted => ({
+  _tag: "Event",
+  id,
+  json: "{}",
+  origin: null,
+  attempts
+})
+const vhost: Journal.Noted = { _tag: "Vhost", token: Redacted.make("a token") }
+
+const failure = new StoreError({ place: "nowhere", detail: "the disk is full" })
+
+/** A store in memory that remembers its batches, can be made to fail, and to wait. */
+const fakeStore = Effect.gen(function*() {
+  const memory = yield* Store
+  const batches: Array<ReadonlyArray<Change>> = []
+  let fails = false
+  const gates: Array<Effect.Effect<void>> = []
+  return {
+    store: Store.of({
+      load: memory.load,
+      write: (changes) =>
+        Effect.suspend(() => {
+          batches.push(changes)
+          return fails ? Effect.fail(failure) : Effect.andThen(gates.shift() ?? Effect.void, memory.write(changes))
+        })
+    }),
+    batches,
+    fail: (whether: boolean) => {
+      fails = whether
+    },
+    /** The next write waits for this, one after the other. */
+    waitFor: (gate: Effect.Effect<void>) => void gates.push(gate),
+    names: Effect.map(memory.load, (entries) => entries.map((entry) => `${entry._tag} ${entry.vhost} ${keyOf(entry)}`))
+  }
+}).pipe(Effect.provide(layerMemory))
+
+const makeGate = Effect.gen(function*() {
+  const reached = yield* Deferred.make<void>()
+  const opened = yield* Deferred.make<void>()
+  return {
+    gate: Effect.andThen(Deferred.succeed(reached, undefined), Deferred.await(opened)),
+    reached: Deferred.await(reached),
+    open: Deferred.succeed(opened, undefined)
+  }
+})
+
+const outcome = (journal: Journal.Journal) => {
+  const outcomes: Array<boolean> = []
+  journal.whenKeptUnsafe((kept) => outcomes.push(kept))
+  return outcomes
+}
+
+type Step =
+  | { readonly do: "note"; readonly id: string; readonly forgets: boolean }
+  | { readonly do: "fail"; readonly whether: boolean }
+  | { readonly do: "turn" }
+
+const note = Arbitrary.map(
+  Arbitrary.all({ id: Arbitrary.map(int(0, 3), String), forgets: pick([true, false]) }),
+  (note): Step => ({ do: "note", ...note })
+)
+
+const step: Arbitrary.Arbitrary<Step> = oneOf<Step>(
+  note,
+  note,
+  note,
+  Arbitrary.map(pick([true, false]), (whether): Step => ({ do: "fail", whether })),
+  Arbitrary.Constant({ do: "turn" })
+)
+
+const quiet = Effect.provide(Logger.layer([]))
+
+describe("Journal", () => {
+  it.effect("writes together what was noted together", () =>
+    Effect.gen(function*() {
+      const { batches, names, store } = yield* fakeStore
+      const of = yield* Journal.make(store)
+      const [a, b] = [of("/a"), of("/b")]
+      a.noteNew(channel("one"))
+      b.noteNew(channel("two"))
+      a.noteNew(event("1", 0))
+      yield* b.kept
+      expect(batches.length).toBe(1)
+      expect(yield* names).toEqual(["Channel /a one", "Channel /b two", "Event /a 1"])
+    }))
+
+  it.effect("writes a change only as it is in the end, and nothing of what came and went between", () =>
+    Effect.gen(function*() {
+      const { batches, store } = yield* fakeStore
+      const journal = (yield* Journal.make(store))("/a")
+      journal.noteNew(event("1", 0))
+      journal.noteChanged(event("1", 1))
+      journal.noteNew(event("2", 0))
+      journal.forget("Event", "2")
+      yield* journal.kept
+      expect(batches.map((batch) => batch.length)).toEqual([1])
+      expect(yield* store.load).toMatchObject([{ id: "1", attempts: 1 }])
+      journal.noteNew(event("3", 0))
+      journal.forget("Event", "3")
+      yield* journal.kept
+      yield* Effect.yieldNow
+      expect(batches.length).toBe(1)
+    }))
+
+  it.effect("forgets what the store knows, also where it was noted again in between", () =>
+    Effect.gen(function*() {
+      const { names, store } = yield* fakeStore
+      const journal = (yield* Journal.make(store))("/a")
+      journal.noteNew(channel("one"))
+      yield* journal.kept
+      journal.forget("Channel", "one")
+      journal.noteNew(channel("one"))
+      journal.forget("Channel", "one")
+      yield* journal.kept
+      expect(yield* names).toEqual([])
+    }))
+
+  it.effect("has those wait whose change is being written, and nobody where there is nothing to write", () =>
+    Effect.gen(function*() {
+      const { store, waitFor } = yield* fakeStore
+      const journal = (yield* Journal.make(store))("/a")
+      expect(outcome(journal)).toEqual([true])
+      const writes = [yield* makeGate, yield* makeGate] as const
+      for (const { gate } of writes) waitFor(gate)
+      journal.noteNew(channel("one"))
+      const before = outcome(journal)
+      yield* writes[0].reached
+      const during = outcome(journal)
+      journal.noteNew(channel("two"))
+      const after = outcome(journal)
+      expect([before, during, after]).toEqual([[], [], []])
+      yield* writes[0].open
+      yield* writes[1].reached
+      expect([before, during, after]).toEqual([[true], [true], []])
+      yield* writes[1].open
+      yield* journal.kept
+      expect(after).toEqual([true])
+    }))
+
+  it.effect("tells those who wait when it fails, goes on, and tries again every second", () =>
+    Effect.gen(function*() {
+      const { batches, fail, names, store } = yield* fakeStore
+      const journal = (yield* Journal.make(store))("/a")
+      fail(true)
+      journal.noteNew(event("1", 0))
+      journal.noteNew(event("2", 0))
+      const error = yield* Effect.flip(journal.kept)
+      expect(error).toEqual(new InternalError({ detail: Journal.notKept }))
+      // What is noted in the meantime is newer.
+      journal.noteChanged(event("1", 1))
+      journal.forget("Event", "2")
+      journal.noteNew(event("3", 0))
+      fail(false)
+      const written = outcome(journal)
+      yield* TestClock.adjust(999)
+      expect(batches.length).toBe(1)
+      expect(written).toEqual([])
+      yield* TestClock.adjust(1)
+      expect(written).toEqual([true])
+      expect(yield* names).toEqual(["Event /a 1", "Event /a 3"])
+      expect(batches[1]!.length).toBe(2)
+      expect(yield* store.load).toMatchObject([{ attempts: 1 }, { attempts: 0 }])
+    }).pipe(quiet))
+
+  it.effect("says so once when it fails, and when that is over", () =>
+    Effect.gen(function*() {
+      const { fail, store } = yield* fakeStore
+      const said: Array<unknown> = []
+      const logger = Logger.layer([Logger.make(({ logLevel, message }) => void said.push(logLevel, message))])
+      yield* Effect.gen(function*() {
+        const journal = (yield* Journal.make(store))("/a")
+        fail(true)
+        journal.noteNew(channel("one"))
+        yield* TestClock.adjust(5000)
+        fail(false)
+        yield* TestClock.adjust(1000)
+      }).pipe(Effect.provide(logger))
+      expect(said.flat()).toEqual([
+        "Error",
+        "The storage cannot be written to. Trying again every second",
+        "Info",
+        "The storage can be written to again"
+      ])
+    }))
+
+  it.effect("writes what is left when it ends, and says what it cannot", () =>
+    Effect.gen(function*() {
+      const { fail, names, store } = yield* fakeStore
+      yield* Effect.scoped(Effect.map(Journal.make(store), (of) => of("/a").noteNew(channel("one"))))
+      expect(yield* names).toEqual(["Channel /a one"])
+      const said: Array<unknown> = []
+      fail(true)
+      yield* Effect.scoped(Effect.map(Journal.make(store), (of) => of("/a").noteNew(channel("two")))).pipe(
+        Effect.provide(Logger.layer([Logger.make(({ message }) => void said.push(message))]))
+      )
+      expect(said.flat()).toEqual(["1 changes could not be stored"])
+    }))
+
+  it.effect("forgets a vhost with all that is its own, and notes nothing of it afterwards", () =>
+    Effect.gen(function*() {
+      const { names, store } = yield* fakeStore
+      const of = yield* Journal.make(store)
+      const journal = of("/a")
+      journal.noteNew(vhost)
+      journal.noteNew(channel("one"))
+      yield* journal.kept
+      journal.noteNew(channel("two"))
+      of("/b").noteNew(vhost)
+      journal.forget("Vhost", "/a")
+      journal.noteNew(channel("three"))
+      const next = of("/a")
+      next.noteNew(vhost)
+      next.noteNew(channel("four"))
+      yield* next.kept
+      expect((yield* names).toSorted()).toEqual(["Channel /a four", "Vhost /a /a", "Vhost /b /b"])
+    }))
+
+  it.effect.prop("leaves in the store what was noted, whatever fails meanwhile", [
+    Arbitrary.array(step, { maxLength: 40 })
+  ], ([steps]) =>
+    Effect.gen(function*() {
+      const { fail, store } = yield* fakeStore
+      const model = new Map<string, number>()
+      yield* Effect.gen(function*() {
+        const journal = (yield* Journal.make(store))("/a")
+        for (const step of steps) {
+          if (step.do === "turn") yield* TestClock.adjust(500)
+          else if (step.do === "fail") fail(step.whether)
+          else if (model.has(step.id) && step.forgets) {
+            model.delete(step.id)
+            journal.forget("Event", step.id)
+          } else {
+            const [isNew, attempts] = [!model.has(step.id), (model.get(step.id) ?? -1) + 1]
+            model.set(step.id, attempts)
+            if (isNew) journal.noteNew(event(step.id, attempts))
+            else journal.noteChanged(event(step.id, attempts))
+          }
+        }
+        fail(false)
+      }).pipe(Effect.scoped)
+      const left = (yield* store.load) as ReadonlyArray<Extract<Entry, { _tag: "Event" }>>
+      expect(new Map(left.map(({ attempts, id }) => [id, attempts]))).toEqual(model)
+    }).pipe(quiet), { arbitrary: { runs: 300, size: 40 } })
+})

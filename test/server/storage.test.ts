@@ -1,0 +1,370 @@
+/** What the next broker finds of what the last one had, and who waits until it is kept. */
+import { describe, expect, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer, Logger, Redacted, Result, type Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { Client } from "../../src/index.ts"
+import type { Delivery } from "../../src/protocol/Command.ts"
+import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
+import * as PageSession from "../../src/server/endpoint/PageSession.ts"
+import type { Worker } from "../../src/server/engine/Lobby.ts"
+import * as Vhosts from "../../src/server/engine/Vhosts.ts"
+import * as SqliteStore from "../../src/server/store/SqliteStore.ts"
+import { layerMemory, Store, StoreError } from "../../src/server/store/Store.ts"
+import { TestBroker } from "../../src/testing/index.ts"
+import * as FakePage from "../harness/FakePage.ts"
+import { temporaryFolder } from "../harness/temporaryFolder.ts"
+
+const token = "0123456789abcdef0123456789abcdef01234567"
+const otherToken = "76543210fedcba9876543210fedcba9876543210"
+
+/** One broker's time on a store: it ends without a word, and all that was kept is there. */
+type Live = <A, E>(
+  use: (vhosts: Vhosts.Vhosts["Service"]) => Effect.Effect<A, E, Scope.Scope>,
+  options?: BrokerConfig.Options
+) => Effect.Effect<A, unknown>
+
+const liveOn = (open: Effect.Effect<Store["Service"], StoreError, Scope.Scope>): Live => (use, options) =>
+  Effect.flatMap(open, (store) =>
+    Effect.flatMap(Vhosts.make, use).pipe(
+      Effect.provideService(Store, store),
+      Effect.provide(BrokerConfig.layer({ vhosts: [{ path: "/test" }], ...options }))
+    )).pipe(Effect.scoped)
+
+const stores = [
+  {
+    name: "layerMemory",
+    make: Effect.map(Layer.build(layerMemory), (context) => liveOn(Effect.provide(Store, context)))
+  },
+  {
+    name: "SqliteStore",
+    make: Effect.map(temporaryFolder, (directory) => liveOn(SqliteStore.make({ directory })))
+  }
+]
+
+interface Given extends Delivery {
+  readonly json: string
+  readonly origin: string | undefined
+}
+
+/** A worker that keeps what it is given. */
+const join = (vhost: Vhosts.Vhost, options?: Partial<Worker>) =>
+  Effect.gen(function*() {
+    const given: Array<Given> = []
+    const connection = {}
+    yield* vhost.lobby.join({
+      id: "worker",
+      connection,
+      lifecycle: false,
+      prefetch: 100,
+      maxAttempts: 1,
+      deliverUnsafe: (json, origin, settled, delivery = { id: "", attempt: 0 }) => {
+        given.push({ json, origin, ...delivery })
+        settled(true)
+      },
+      heartbeatUnsafe: () => {},
+      dismiss: Effect.void,
+      ...options
+    })
+    return {
+      given,
+      acknowledge: (...which: ReadonlyArray<number>) =>
+        vhost.lobby.acknowledge("worker", connection, which.map((n) => given[n]!.id)),
+      fail: (which: number, reason: string) => vhost.lobby.giveBack("worker", connection, given[which]!.id, reason)
+    }
+  })
+
+const trigger = (vhost: Vhosts.Vhost, ...names: ReadonlyArray<string>) =>
+  Effect.forEach(names, (name) => vhost.lobby.trigger(`{"${name}":{}}`, `{"uid":"${name}"}`), { discard: true })
+
+const issue = (vhost: Vhosts.Vhost) => vhost.accessTokens.issue("joe", ".*")
+
+const names = (given: ReadonlyArray<{ readonly json: string }>) =>
+  given.map(({ json }) => Object.keys(JSON.parse(json))[0])
+
+describe.each(stores)("a vhost on $name", ({ make }) => {
+  const inTest = <A, E>(use: (vhost: Vhosts.Vhost) => Effect.Effect<A, E, Scope.Scope>) => (live: Live) =>
+    live((vhosts) => Effect.flatMap(vhosts.get("/test"), use))
+
+  it.effect("keeps its token, and its channels in the order of their opening", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const before = yield* live((vhosts) =>
+        Effect.gen(function*() {
+          const vhost = yield* vhosts.get("/test")
+          for (const name of ["room", "presence-room", "closed", "private-room"]) yield* vhost.channels.open(name)
+          yield* vhost.channels.close("closed")
+          return Redacted.value(vhost.token)
+        })
+      )
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          expect(Redacted.value(vhost.token)).toBe(before)
+          const channels = yield* vhost.channels.list
+          expect(channels.map(({ name }) => name)).toEqual(["room", "presence-room", "private-room"])
+          expect(vhost.channels.counters.channels).toBe(3)
+        })
+      )(live)
+    }))
+
+  it.effect("keeps unused single access tokens, until they are used or over", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const [used, unused, late] = yield* inTest(({ accessTokens }) =>
+        Effect.gen(function*() {
+          const [used, unused] = [
+            yield* accessTokens.issue("ann", ".*"),
+            yield* accessTokens.issue("joe", "private-.*")
+          ]
+          yield* accessTokens.redeem(Redacted.value(used))
+          yield* TestClock.adjust("10 minutes")
+          return [used, unused, yield* accessTokens.issue("eve", ".*")].map(Redacted.value)
+        })
+      )(live)
+      yield* inTest(({ accessTokens }) =>
+        Effect.gen(function*() {
+          yield* TestClock.adjust("49 minutes")
+          expect((yield* Effect.flip(accessTokens.redeem(used!)))._tag).toBe("UnauthorizedError")
+          const joe = yield* accessTokens.redeem(unused!)
+          expect([joe.uid, joe.allows("private-a"), joe.allows("room")]).toEqual(["joe", true, false])
+        })
+      )(live)
+      yield* inTest(({ accessTokens }) =>
+        Effect.gen(function*() {
+          expect((yield* Effect.flip(accessTokens.redeem(unused!)))._tag).toBe("UnauthorizedError")
+          yield* TestClock.adjust("11 minutes")
+          expect((yield* Effect.flip(accessTokens.redeem(late!)))._tag).toBe("UnauthorizedError")
+        })
+      )(live)
+    }))
+
+  it.effect("keeps events that wait and that are in hand, in their order, with their names and attempts", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const first = yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          yield* trigger(vhost, "a", "b", "c", "d")
+          const worker = yield* join(vhost, { prefetch: 3 })
+          yield* worker.acknowledge(1)
+          // Now it has the last as well.
+          yield* worker.acknowledge(3)
+          yield* trigger(vhost, "e", "f")
+          return worker.given
+        })
+      )(live)
+      expect(names(first)).toEqual(["a", "b", "c", "d", "e"])
+      const second = yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          expect((yield* vhost.lobby.info).waiting).toBe(4)
+          const worker = yield* join(vhost)
+          yield* trigger(vhost, "g")
+          return worker.given
+        })
+      )(live)
+      expect(names(second)).toEqual(["a", "c", "e", "f", "g"])
+      expect(second.map(({ attempt }) => attempt)).toEqual([2, 2, 2, 1, 1])
+      expect(second.map(({ origin }) => origin)).toEqual(names(second).map((name) => `{"uid":"${name}"}`))
+      expect([0, 1, 2].map((n) => second[n]!.id)).toEqual([0, 2, 4].map((n) => first[n]!.id))
+      expect(new Set([...first, ...second].map(({ id }) => id)).size).toBe(7)
+    }))
+
+  it.effect("has nothing left of events that were handled or handed over for good", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          const worker = yield* join(vhost)
+          yield* trigger(vhost, "a", "b")
+          yield* worker.acknowledge(0, 1)
+          yield* vhost.lobby.leave("worker")
+          yield* trigger(vhost, "c")
+          yield* join(vhost, { prefetch: undefined as unknown as number })
+        })
+      )(live)
+      yield* inTest((vhost) => Effect.map(vhost.lobby.info, ({ waiting }) => expect(waiting).toBe(0)))(live)
+    }))
+
+  it.effect("keeps dead letters, until they are taken", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const letters = yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          const worker = yield* join(vhost)
+          yield* trigger(vhost, "a", "b", "c")
+          for (const n of [0, 1, 2]) yield* worker.fail(n, "it broke")
+          yield* vhost.deadLetters.take(worker.given[1]!.id)
+          return yield* vhost.deadLetters.list
+        })
+      )(live)
+      expect(names(letters)).toEqual(["a", "c"])
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          expect(yield* vhost.deadLetters.list).toMatchObject(letters)
+          expect((yield* vhost.lobby.info).waiting).toBe(0)
+          expect(yield* vhost.replay(letters[0]!.id)).toBe(true)
+        })
+      )(live)
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          expect(names(yield* vhost.deadLetters.list)).toEqual(["c"])
+          const { given } = yield* join(vhost)
+          expect(names(given)).toEqual(["a"])
+        })
+      )(live)
+    }))
+
+  it.effect("does not come back once it is removed, and begins anew if it is made again", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* live((vhosts) =>
+        Effect.gen(function*() {
+          const vhost = yield* vhosts.add({ path: "/gone", channels: ["room"] })
+          yield* trigger(vhost, "a")
+          yield* vhosts.remove("/gone")
+          // Somebody who is still on the way out.
+          yield* trigger(vhost, "b")
+        })
+      )
+      yield* live((vhosts) =>
+        Effect.gen(function*() {
+          expect((yield* vhosts.list).map(({ path }) => path)).toEqual(["/test"])
+          yield* vhosts.add({ path: "/gone" })
+        })
+      )
+      yield* live((vhosts) =>
+        Effect.gen(function*() {
+          const vhost = yield* vhosts.get("/gone")
+          expect([yield* vhost.channels.list, (yield* vhost.lobby.info).waiting]).toEqual([[], 0])
+        })
+      )
+    }))
+
+  it.effect("comes back with what the configuration says beside it", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* live((vhosts) =>
+        Effect.gen(function*() {
+          yield* vhosts.add({ path: "/more", token, channels: ["added"] })
+          const test = yield* vhosts.get("/test")
+          yield* test.channels.open("room")
+        })
+      )
+      const vhosts = [{ path: "/new", token }, { path: "/test", token: otherToken, channels: ["hall", "room"] }]
+      for (const options of [{ vhosts }, { vhosts: [{ path: "/new" }, { path: "/test" }] }]) {
+        yield* live((vhosts) =>
+          Effect.gen(function*() {
+            const list = yield* vhosts.list
+            expect(list.map(({ path, token }) => [path, Redacted.value(token)])).toEqual([
+              ["/new", token],
+              ["/test", otherToken],
+              ["/more", token]
+            ])
+            const channels = yield* Effect.forEach(list, ({ channels }) => channels.list)
+            expect(channels.map((open) => open.map(({ name }) => name))).toEqual([[], ["room", "hall"], ["added"]])
+          }), options)
+      }
+    }))
+
+  it.effect("is left alone by an attempt to make it again", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const [first, second] = yield* live((vhosts) =>
+        Effect.gen(function*() {
+          const again = yield* Effect.result(vhosts.add({ path: "/test", channels: ["room"] }))
+          const wrong = yield* Effect.result(vhosts.add({ path: "/other", channels: ["room", "a b"] }))
+          return [again, wrong]
+        })
+      )
+      expect([first, second].map((result) => Result.isFailure(result!) && result.failure._tag)).toEqual([
+        "VhostExistsError",
+        "InvalidChannelNameError"
+      ])
+      yield* live((vhosts) =>
+        Effect.gen(function*() {
+          const list = yield* vhosts.list
+          expect(list.map(({ path }) => path)).toEqual(["/test"])
+          expect(yield* list[0]!.channels.list).toEqual([])
+        })
+      )
+    }))
+})
+
+describe("who has to know that something is kept", () => {
+  const failure = new StoreError({ place: "nowhere", detail: "the disk is full" })
+
+  /** A broker that is up already when its store begins to hesitate. */
+  const hesitating = Effect.gen(function*() {
+    const gate = yield* Deferred.make<void, StoreError>()
+    let hesitates = false
+    const store = Store.of({
+      load: Effect.succeed([]),
+      write: () => Effect.suspend(() => hesitates ? Deferred.await(gate) : Effect.void)
+    })
+    const context = yield* Layer.build(
+      TestBroker.layerBackend({ channels: ["room"] }).pipe(
+        Layer.provide(Layer.succeed(Store, store)),
+        Layer.provideMerge(Logger.layer([]))
+      )
+    )
+    hesitates = true
+    // Nothing could end otherwise.
+    yield* Effect.addFinalizer(() => Deferred.succeed(gate, undefined))
+    return { gate, context }
+  })
+
+  const outcomes = [
+    {
+      name: "is answered once it is",
+      exit: Effect.void,
+      opened: true,
+      answer: { ":triggered": { id: 7 } }
+    },
+    {
+      name: "is told where it is not",
+      exit: Effect.fail(failure),
+      opened: "InternalError",
+      answer: { ":error": { code: 597, status: "Internal error", id: 7 } }
+    }
+  ]
+
+  it.effect.each(outcomes)(
+    "a page that wants its trigger confirmed $name",
+    ({ answer, exit }) =>
+      Effect.gen(function*() {
+        const { context, gate } = yield* hesitating
+        yield* Effect.gen(function*() {
+          const { vhost } = yield* TestBroker.TestBroker
+          const answered = yield* Deferred.make<unknown>()
+          const page = FakePage.make("joe", (message) => {
+            if (message.includes(Object.keys(answer)[0]!)) {
+              Deferred.doneUnsafe(answered, Effect.succeed(JSON.parse(message)))
+            }
+          })
+          const session = PageSession.make(vhost, page)
+          yield* session.handle(JSON.stringify({ auth: { token: Redacted.value(yield* issue(vhost)) } }))
+          page.heard()
+          yield* session.handle(JSON.stringify({ trigger: { event: "say", data: {}, id: 7 } }))
+          // It goes on in the meantime.
+          yield* session.handle(JSON.stringify({ subscribe: { channel: "room" } }))
+          expect(page.heard()).toEqual([{ ":subscribed": { channel: "room" } }])
+          yield* Deferred.done(gate, yield* Effect.exit(exit))
+          expect(yield* Deferred.await(answered)).toEqual(answer)
+        }).pipe(Effect.provide(context))
+      })
+  )
+
+  it.effect.each(outcomes)("a Client that opens a channel $name", ({ exit, opened }) =>
+    Effect.gen(function*() {
+      const { context, gate } = yield* hesitating
+      yield* Effect.gen(function*() {
+        const client = yield* Client.Client
+        const opening = yield* Effect.forkScoped(
+          Effect.match(client.openChannel("hall"), { onFailure: ({ _tag }) => _tag, onSuccess: () => true })
+        )
+        // Others are not kept waiting.
+        yield* client.broadcast("room", "hello", {})
+        expect(opening.pollUnsafe()).toBe(undefined)
+        yield* Deferred.done(gate, yield* Effect.exit(exit))
+        expect(yield* Fiber.join(opening)).toBe(opened)
+      }).pipe(Effect.provide(context))
+    }))
+})

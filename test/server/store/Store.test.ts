@@ -1,0 +1,209 @@
+/** What every store promises, and what the one on disk promises beyond. */
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary, Effect, Layer, Redacted, type Scope } from "effect"
+import * as Fs from "node:fs"
+import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import * as SqliteStore from "../../../src/server/store/SqliteStore.ts"
+import {
+  Change,
+  type Entry,
+  keyOf,
+  layerMemory,
+  nameOf,
+  Store,
+  type StoreError
+} from "../../../src/server/store/Store.ts"
+import { temporaryFolder } from "../../harness/temporaryFolder.ts"
+import { int, oneOf } from "../../protocol/arbitraries.ts"
+
+/** A store that can be left and come back to. */
+type Opened = Effect.Effect<Store["Service"], StoreError, Scope.Scope>
+
+const memory = Effect.map(Layer.build(layerMemory), (context): Opened => Effect.provide(Store, context))
+const sqlite = (fsync: boolean) =>
+  Effect.map(temporaryFolder, (directory): Opened => SqliteStore.make({ directory: join(directory, "a", "b"), fsync }))
+
+const stores = [
+  { name: "layerMemory", open: memory },
+  { name: "SqliteStore", open: sqlite(false) },
+  { name: "SqliteStore with fsync", open: sqlite(true) }
+]
+
+const vhost = (vhost: string): Entry => ({ _tag: "Vhost", vhost, token: Redacted.make(`token of ${vhost}`) })
+const channel = (vhost: string, name: string): Entry => ({ _tag: "Channel", vhost, name })
+const event = (vhost: string, id: string, attempts = 0): Entry => ({
+  _tag: "Event",
+  vhost,
+  id,
+  json: `{"said":{"text":"ü \\u0000 ${id}"}}`,
+  origin: attempts === 0 ? null : "{\"uid\":\"joe\"}",
+  attempts
+})
+const letter = (vhost: string, id: string): Entry => ({
+  _tag: "DeadLetter",
+  vhost,
+  id,
+  json: "{\"said\":{}}",
+  origin: null,
+  attempts: 3,
+  reason: "it's \"broken\"; -- \u0000 \u{1f680}",
+  failedAt: 1_800_000_000_123
+})
+const accessToken = (vhost: string, token: string): Entry => ({
+  _tag: "AccessToken",
+  vhost,
+  token: Redacted.make(token),
+  uid: "joe",
+  pattern: "presence-.*",
+  expiresAt: 1_800_000_000_123
+})
+
+const put = (entry: Entry) => Change.Put({ entry })
+const remove = (entry: Entry) => Change.Remove({ kind: entry._tag, vhost: entry.vhost, key: keyOf(entry) })
+
+// Those of a kind are in order, kinds are not.
+const byKind = (entries: ReadonlyArray<Entry>) => Object.groupBy(entries.map(plain), ({ _tag }) => _tag)
+const plain = (entry: Entry) => "token" in entry ? { ...entry, token: Redacted.value(entry.token) } : entry
+
+/** What a store is to hold after these changes. */
+const expected = (changes: ReadonlyArray<Change>): ReadonlyArray<Entry> => {
+  const entries = new Map<string, Entry>()
+  for (const change of changes) {
+    if (change._tag === "Put") {
+      entries.set(nameOf(change.entry._tag, change.entry.vhost, keyOf(change.entry)), change.entry)
+    } else if (change.kind === "Vhost") {
+      for (const [name, entry] of entries) if (entry.vhost === change.vhost) entries.delete(name)
+    } else {
+      entries.delete(nameOf(change.kind, change.vhost, change.key))
+    }
+  }
+  return [...entries.values()]
+}
+
+const entry = Arbitrary.map(
+  Arbitrary.all([int(0, 4), int(0, 1), int(0, 3), int(0, 2)]),
+  ([kind, where, which, attempts]): Entry => {
+    const path = `/v${where}`
+    const id = `k${which}`
+    return [vhost(path), channel(path, id), event(path, id, attempts), letter(path, id), accessToken(path, id)][kind]!
+  }
+)
+const change = oneOf<Change>(Arbitrary.map(entry, put), Arbitrary.map(entry, put), Arbitrary.map(entry, remove))
+const batches = Arbitrary.array(Arbitrary.array(change, { maxLength: 20 }), { maxLength: 4 })
+
+describe.each(stores)("$name", ({ open }) => {
+  it.effect("begins empty", () =>
+    Effect.gen(function*() {
+      const store = yield* Effect.flatten(open)
+      expect(yield* store.load).toEqual([])
+    }))
+
+  it.effect("gives back what was put, of every kind, also after it was left", () =>
+    Effect.gen(function*() {
+      const opened = yield* open
+      const all = [vhost("/a"), channel("/a", "room"), accessToken("/a", "t"), event("/a", "1", 2), letter("/a", "2")]
+      yield* Effect.scoped(Effect.flatMap(opened, (store) => store.write(all.map(put))))
+      const store = yield* opened
+      expect(byKind(yield* store.load)).toEqual(byKind(all))
+    }))
+
+  it.effect("keeps the order of the first putting", () =>
+    Effect.gen(function*() {
+      const store = yield* Effect.flatten(open)
+      const events = ["c", "a", "b"].map((id) => event("/a", id))
+      yield* store.write(events.map(put))
+      yield* store.write([put(event("/a", "a", 7))])
+      expect(yield* store.load).toEqual([events[0], event("/a", "a", 7), events[2]])
+    }))
+
+  it.effect("has a vhost go with all that is in it, and nothing else", () =>
+    Effect.gen(function*() {
+      const store = yield* Effect.flatten(open)
+      const others = [vhost("/b"), channel("/b", "room"), event("/b", "1")]
+      const gone = [vhost("/a"), channel("/a", "room"), event("/a", "1"), letter("/a", "2"), accessToken("/a", "t")]
+      yield* store.write([...gone, ...others].map(put))
+      yield* store.write([Change.Remove({ kind: "Vhost", vhost: "/a", key: "/a" })])
+      expect(byKind(yield* store.load)).toEqual(byKind(others))
+    }))
+
+  it.effect.prop("holds what the changes leave", [batches], ([batches]) =>
+    Effect.gen(function*() {
+      const opened = yield* open
+      for (const batch of batches) yield* Effect.scoped(Effect.flatMap(opened, (store) => store.write(batch)))
+      const store = yield* opened
+      expect(byKind(yield* store.load)).toEqual(byKind(expected(batches.flat())))
+    }).pipe(Effect.scoped), { arbitrary: { runs: 30, size: 20 } })
+})
+
+describe("SqliteStore", () => {
+  it.effect("is one broker's alone, as long as that has it", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryFolder
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* SqliteStore.make({ directory })
+        const error = yield* Effect.flip(SqliteStore.make({ directory }))
+        expect(error.message).toBe(
+          `Cannot use the storage ${directory}: another broker uses it. Stop that one, or give this one a folder of its own`
+        )
+      }))
+      yield* SqliteStore.make({ directory })
+    }))
+
+  it.effect("is its owner's alone", () =>
+    Effect.gen(function*() {
+      const parent = yield* temporaryFolder
+      const directory = join(parent, "storage")
+      const store = yield* SqliteStore.make({ directory })
+      yield* store.write([put(vhost("/a"))])
+      expect(Fs.statSync(directory).mode & 0o777).toBe(0o700)
+      for (const file of Fs.readdirSync(directory)) expect(Fs.statSync(join(directory, file)).mode & 0o777).toBe(0o600)
+    }))
+
+  it.effect("writes all of a batch or nothing", () =>
+    Effect.gen(function*() {
+      const store = yield* Effect.flatMap(temporaryFolder, (directory) => SqliteStore.make({ directory }))
+      const impossible = { ...event("/a", "2"), json: Symbol("none") as unknown as string }
+      const error = yield* Effect.flip(store.write([put(event("/a", "1")), put(impossible)]))
+      expect(error._tag).toBe("StoreError")
+      yield* store.write([put(event("/a", "3"))])
+      expect(yield* store.load).toEqual([event("/a", "3")])
+    }))
+
+  it.effect("says what is wrong with a folder", () =>
+    Effect.gen(function*() {
+      const parent = yield* temporaryFolder
+      const inFile = join(parent, "file")
+      Fs.writeFileSync(inFile, "")
+      const noFolder = yield* Effect.flip(SqliteStore.make({ directory: inFile }))
+      expect(noFolder.message).toBe(`Cannot use the storage ${inFile}: it is no folder`)
+
+      const broken = join(parent, "broken")
+      Fs.mkdirSync(broken)
+      Fs.writeFileSync(join(broken, "kosmonaut.db"), "this is no database, but a text that is long enough".repeat(100))
+      const noDatabase = yield* Effect.flip(SqliteStore.make({ directory: broken }))
+      expect(noDatabase.message).toContain("no database of a broker, or a broken one")
+    }))
+
+  it.effect("leaves alone what a newer version has written", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryFolder
+      const database = new DatabaseSync(join(directory, "kosmonaut.db"))
+      database.exec("pragma user_version = 7")
+      database.close()
+      const error = yield* Effect.flip(SqliteStore.make({ directory }))
+      expect(error.message).toContain("a newer Kosmonaut has written it (version 7, this one reads 1)")
+    }))
+
+  it.effect("fails to read what is not as it writes it", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryFolder
+      yield* Effect.scoped(SqliteStore.make({ directory }))
+      const database = new DatabaseSync(join(directory, "kosmonaut.db"))
+      database.exec("insert into Event (vhost, id, json, origin, attempts) values ('/a', '1', 7, null, 'many')")
+      database.close()
+      const store = yield* SqliteStore.make({ directory })
+      const error = yield* Effect.flip(store.load)
+      expect(error._tag).toBe("StoreError")
+    }))
+})
