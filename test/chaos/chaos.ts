@@ -25,9 +25,9 @@ export interface Options {
   readonly seed: number
   /** Whether workers acknowledge what they have handled, default yes. */
   readonly acknowledges?: boolean | undefined
-  /** What happens, default `usualDeeds`. */
+  /** What happens, default everything. */
   readonly deeds?: ReadonlyArray<Deed> | undefined
-  /** Whether the broker keeps what it must not lose on disk, default no. */
+  /** Whether the broker keeps what it must not lose on disk, default yes. */
   readonly persists?: boolean | undefined
   /** Hears from time to time how it goes. */
   readonly onProgress?: ((figures: Figures) => Effect.Effect<void>) | undefined
@@ -46,9 +46,6 @@ const allDeeds = [
 ] as const
 
 type Deed = (typeof allDeeds)[number]
-
-/** What happens where nothing else is said. */
-export const usualDeeds: ReadonlyArray<Deed> = allDeeds.filter((deed) => deed !== "brokerKilled")
 
 /** What has happened so far. */
 interface Figures {
@@ -151,7 +148,7 @@ const live = Effect.fnUntraced(function*(options: Options) {
 type World = Effect.Success<ReturnType<typeof makeWorld>>
 
 const makeWorld = Effect.fnUntraced(function*(folder: string, options: Options) {
-  const { acknowledges = true, persists = false } = options
+  const { acknowledges = true, persists = true } = options
   const ports = { websocketPort: yield* freePort, backendPort: yield* freePort, tcpPort: yield* freePort }
   const broker = yield* startBroker({
     ...ports,
@@ -243,7 +240,7 @@ const drained = (latest: () => State): Effect.Effect<ReadonlyArray<string>> => {
 // --- What happens ----------------------------------------------------------------------------------------------------
 
 /** One thing after the other; some go on while the next happen. It ends when all have. */
-const doBadThings = Effect.fnUntraced(function*(world: World, { deeds: names = usualDeeds, duration }: Options) {
+const doBadThings = Effect.fnUntraced(function*(world: World, { deeds: names = allDeeds, duration }: Options) {
   const deeds = makeDeeds(world)
   const goingOn: Array<Fiber.Fiber<void>> = []
   const until = (yield* Clock.currentTimeMillis) + Duration.toMillis(duration)

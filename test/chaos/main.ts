@@ -6,7 +6,7 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Duration, Effect } from "effect"
 import { parseArgs } from "node:util"
-import { run, usualDeeds } from "./chaos.ts"
+import { run } from "./chaos.ts"
 
 const { values } = parseArgs({
   options: {
@@ -14,8 +14,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     // To see that losses are found.
     "no-acknowledgements": { type: "boolean", default: false },
-    "kill-broker": { type: "boolean", default: false },
-    persist: { type: "boolean", default: false }
+    "no-storage": { type: "boolean", default: false }
   }
 })
 
@@ -25,8 +24,7 @@ const program = Effect.gen(function*() {
     duration: Duration.minutes(Number(values.minutes)),
     seed: Number(values.seed),
     acknowledges: !values["no-acknowledgements"],
-    deeds: values["kill-broker"] ? [...usualDeeds, "brokerKilled"] : usualDeeds,
-    persists: values.persist,
+    persists: !values["no-storage"],
     onProgress: (figures) => Console.log(JSON.stringify(figures))
   })
   yield* Console.log(JSON.stringify({ ...figures, losses: losses.length, wrongs: wrongs.length }, undefined, 2))
