@@ -8,6 +8,7 @@ describe("the checker of events", () => {
   const second = { n: 2, id: "b", attempt: 1, at: 20 }
   const confirmed = new Map([1, 2].map((n) => [n, n]))
   const nothing = {
+    triggered: confirmed,
     confirmed: new Map<number, number>(),
     refused: new Set([9]),
     unknown: new Set([7, 8]),
@@ -29,7 +30,7 @@ describe("the checker of events", () => {
     }, { duplicates: { redelivered: 2, restarted: 0 } }],
     [
       "an attempt is handled twice",
-      { confirmed, handlings: [first, second, { ...first, at: 30 }], restarts: [9, 31] },
+      { confirmed, handlings: [first, second, { ...first, at: 30 }], restarts: [0, 31] },
       {
         duplicates: { redelivered: 1, restarted: 0 },
         wrongs: ["attempt 1 of 1 was handled twice"]
@@ -102,6 +103,16 @@ describe("the checker of broadcasts", () => {
     ]],
     ["one was not answered", [sent(1, unanswered), two], page([two]), []],
     ["one that was not answered comes late", [sent(1, unanswered), two], page([two, one]), []],
+    [
+      "others are in a wrong order around one that was not answered",
+      [sent(1, unanswered), two, three],
+      page([
+        three,
+        one,
+        two
+      ]),
+      ["page heard a 2 after 3"]
+    ],
     ["one that was not answered comes twice", [sent(1, unanswered)], page([one, one]), ["page heard a 1 twice"]],
     ["one comes after one that was not answered", [one, sent(2, unanswered)], page([two, one]), [
       "page heard a 1 after 2"

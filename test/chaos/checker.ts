@@ -18,7 +18,9 @@ export interface Handling {
 
 /** What happened to events. */
 export interface History {
-  /** When a trigger was confirmed, by its number. */
+  /** When each event was triggered, by its number. */
+  readonly triggered: ReadonlyMap<number, number>
+  /** When it was confirmed, where it was. */
   readonly confirmed: ReadonlyMap<number, number>
   /** The triggers that were answered with an error. */
   readonly refused: ReadonlySet<number>
@@ -33,7 +35,7 @@ export interface History {
 
 /** What is to be said of it. */
 export interface Verdict {
-  /** How often an event was handled that had been before: in a later attempt, or since the broker was killed between. */
+  /** How often an event was handled that had been before: in a later attempt, or in one that a broker has forgotten. */
   readonly duplicates: { readonly redelivered: number; readonly restarted: number }
   /** The confirmed events that nobody has handled, and that are no dead letters. */
   readonly losses: ReadonlyArray<number>
@@ -43,11 +45,11 @@ export interface Verdict {
 
 /**
  * Every confirmed event is handled at least once or a dead letter; one of which nobody knows may be, any other may not. One
- * that is handled again says so: no two of its handlings are the same attempt, unless the broker was killed between. An
- * event has one name, and a name one event.
+ * that is handled again says so: no two of its handlings are the same attempt, unless the broker was killed after it was
+ * triggered and may have forgotten one. An event has one name, and a name one event.
  */
 export const check = (history: History): Verdict => {
-  const { confirmed, letters, restarts } = history
+  const { confirmed, letters, restarts, triggered } = history
   const wrongs: Array<string> = []
   const ids = new Map<number, string | undefined>()
   const numbers = new Map<string, number>()
@@ -57,7 +59,8 @@ export const check = (history: History): Verdict => {
     const mustNot = whyNot(history, n)
     if (mustNot !== undefined) wrongs.push(`${n} was handled, but ${mustNot}`)
     const before = attempts.get(`${n} ${attempt}`)
-    const restarted = before !== undefined && restarts.some((killed) => before <= killed && killed <= at)
+    const restarted = before !== undefined &&
+      restarts.some((killed) => (triggered.get(n) ?? 0) <= killed && killed <= at)
     if (before !== undefined && !restarted) wrongs.push(`attempt ${attempt} of ${n} was handled twice`)
     attempts.set(`${n} ${attempt}`, at)
     if (ids.has(n)) duplicates[restarted ? "restarted" : "redelivered"]++

@@ -25,6 +25,7 @@ const burst = 10
 
 /** Pages that trigger events, until they are told to end. `client` gets them their tokens. */
 export const beginTriggering = Effect.fnUntraced(function*(url: string, client: Client.Client["Service"]) {
+  const triggered = new Map<number, number>()
   const confirmed = new Map<number, number>()
   const refused = new Set<number>()
   const unknown = new Set<number>()
@@ -34,6 +35,7 @@ export const beginTriggering = Effect.fnUntraced(function*(url: string, client: 
   const trigger = Effect.fnUntraced(function*(browser: Browser.Browser) {
     const waiting = new Set(Array.from({ length: burst }, () => next++))
     for (const n of waiting) {
+      triggered.set(n, Date.now())
       // Until it is known.
       unknown.add(n)
       yield* browser.send({ trigger: { event: "count", data: { n }, id: n } })
@@ -56,6 +58,7 @@ export const beginTriggering = Effect.fnUntraced(function*(url: string, client: 
   })
   const fibers = yield* Effect.replicateEffect(Effect.forkScoped(again(connection, () => !enough)), pages)
   return {
+    triggered,
     confirmed,
     refused,
     unknown,

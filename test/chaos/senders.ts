@@ -30,7 +30,7 @@ export const beginBroadcasting = Effect.fnUntraced(function*(urls: ReadonlyArray
       const result = yield* Effect.result(client.broadcast(channel, "count", { sender, n }))
       const outcome = Result.isSuccess(result) ? { answered: tick() } : { refused: isRefusal(result.failure) }
       broadcasts.push({ sender, n, channel, begun, ...outcome })
-      yield* Effect.sleep("10 millis")
+      yield* Effect.sleep(Result.isSuccess(result) ? "10 millis" : "50 millis")
     }
   })
   const fibers = yield* Effect.forEach(
