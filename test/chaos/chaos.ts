@@ -29,6 +29,8 @@ export interface Options {
   readonly deeds?: ReadonlyArray<Deed> | undefined
   /** Whether the broker keeps what it must not lose on disk, default yes. */
   readonly persists?: boolean | undefined
+  /** How long every handler takes at most, in milliseconds; where absent each worker has its own pace. */
+  readonly slowness?: number | undefined
   /** Hears from time to time how it goes. */
   readonly onProgress?: ((figures: Figures) => Effect.Effect<void>) | undefined
 }
@@ -173,7 +175,7 @@ const makeWorld = Effect.fnUntraced(function*(folder: string, options: Options) 
       acknowledges,
       concurrency: yield* Random.nextIntBetween(1, 4),
       prefetch: yield* Random.nextIntBetween(1, 64),
-      slowness: yield* choice([2, 10, 50]),
+      slowness: options.slowness ?? (yield* choice([2, 10, 50])),
       maxAttempts: yield* choice([1, 3, 1000]),
       silence: yield* choice([400, 2000])
     }
