@@ -10,6 +10,8 @@ export type { JsonObject } from "./protocol/Json.ts"
 export * as Client from "./client/Client.ts"
 /** How a Worker stands with its broker. */
 export * as ConnectionState from "./client/ConnectionState.ts"
+/** An event that nobody will handle any more. */
+export * as DeadLetter from "./client/DeadLetter.ts"
 /** Handles events by their groups, each with its data read. */
 export * as EventRouter from "./client/EventRouter.ts"
 /** A Client and a Worker from one URL. */

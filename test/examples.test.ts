@@ -48,7 +48,17 @@ const programs: Record<string, ReadonlyArray<string>> = {
 }
 
 /** Those that others import, that are compiled only, or that are run below. */
-const others = ["chat-worker.ts", "chat.ts", "coming-from-ruby.ts", "local.ts", "migrating.ts", "otlp.ts", "retries.ts"]
+const others = [
+  "broker.ts",
+  "chat-worker.ts",
+  "chat.ts",
+  "coming-from-ruby.ts",
+  "dead-letters.ts",
+  "local.ts",
+  "migrating.ts",
+  "otlp.ts",
+  "retries.ts"
+]
 
 describe("docs/examples", () => {
   it("has no program that is not known here", () => {

@@ -21,12 +21,13 @@ import * as Schema from "effect/Schema"
 import { broadcast } from "./BroadcastCommand.ts"
 import * as CommandLine from "./CommandLine.ts"
 import { close, listen, open, token } from "./Commands.ts"
+import { deadLetters } from "./DeadLettersCommand.ts"
 import { demo } from "./DemoCommand.ts"
 import { serve } from "./ServeCommand.ts"
 
 const kosmonaut = Command.make("kosmonaut").pipe(
   Command.withDescription("Realtime browsers: run a broker, and talk to one from the shell"),
-  Command.withSubcommands([demo, serve, open, close, broadcast, token, listen]),
+  Command.withSubcommands([demo, serve, open, close, broadcast, token, listen, deadLetters]),
   Command.withExamples([
     { command: "kosmonaut demo", description: "See what it is about" },
     { command: "kosmonaut serve --vhost /chat --channel room", description: "Run a broker" },

@@ -20,6 +20,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import type { Channel } from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
@@ -32,6 +33,7 @@ import {
   BrowserNotFoundError,
   ChannelNotFoundError,
   type ConnectionError,
+  type DeadLetterNotFoundError,
   type EndOfFileError,
   type InternalError,
   InvalidChannelNameError,
@@ -43,8 +45,11 @@ import {
   type UnknownServerError
 } from "../protocol/KosmonautError.ts"
 import type { Transport } from "../transport/Transport.ts"
+import type { DeadLetter, Replayed } from "./DeadLetter.ts"
 import * as Asking from "./internal/asking.ts"
+import * as DeadLetters from "./internal/deadLetters.ts"
 import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoing.ts"
+import * as Paging from "./internal/paging.ts"
 import { resolve } from "./internal/target.ts"
 
 /**
@@ -218,6 +223,22 @@ export class Client extends Context.Service<Client, {
   readonly disconnect: (
     who: { readonly sid: string } | { readonly uid: string }
   ) => Effect.Effect<number, RequestError>
+  /**
+   * The dead letters, the oldest first, asked for as they are wanted. One that comes meanwhile may be among them, and one
+   * that goes may not.
+   */
+  readonly deadLetters: Stream.Stream<DeadLetter, RequestError>
+  /**
+   * Has a dead letter handled again, as a new event with new attempts. Where too many events wait for a worker it fails with
+   * `InternalError`, and the letter stays.
+   */
+  readonly replayDeadLetter: (id: string) => Effect.Effect<void, RequestError | DeadLetterNotFoundError>
+  /** The same with all of them, the oldest first, as long as there is room: tells how many, and how many are left. */
+  readonly replayDeadLetters: Effect.Effect<Replayed, RequestError>
+  /** Throws a dead letter away. */
+  readonly discardDeadLetter: (id: string) => Effect.Effect<void, RequestError | DeadLetterNotFoundError>
+  /** Throws all of them away, and gives how many there were. */
+  readonly discardDeadLetters: Effect.Effect<number, RequestError>
 }>()("kosmonaut/client/Client") {}
 
 /**
@@ -245,7 +266,8 @@ export const make = Effect.fnUntraced(function*(
     requestTimeout: Duration.fromInputUnsafe(options.requestTimeout ?? "5 seconds")
   })
 
-  const { ask, query, tell } = Asking.make(endpoint, requester)
+  const asking = Asking.make(endpoint, requester)
+  const { ask, query, tell } = asking
 
   const broadcast = (channel: string, event: Named, data?: unknown, options?: BroadcastOptions) =>
     Effect.suspend(() => {
@@ -313,7 +335,7 @@ export const make = Effect.fnUntraced(function*(
             code === 455 ? new BrowserNotFoundError({ sid }) : undefined)),
 
     channels: ({ prefix = "" } = {}) =>
-      everyPage((after) =>
+      Paging.all((after) =>
         Effect.map(
           query(FromClient.ListChannels({ prefix, after }), Answer.Channels),
           ({ channels, next }) => ({ items: channels.map(channelInfo), next })
@@ -324,7 +346,7 @@ export const make = Effect.fnUntraced(function*(
 
     subscribers: (channel) =>
       ChannelName.isValid(channel)
-        ? everyPage((after) =>
+        ? Paging.all((after) =>
           Effect.map(
             query(FromClient.ListSubscribers({ channel, after }), Answer.Subscribers, notFound(channel)),
             ({ next, subscribers }) => ({ items: subscribers.map(subscriber), next })
@@ -337,7 +359,9 @@ export const make = Effect.fnUntraced(function*(
       return command.who === ""
         ? Effect.succeed(0)
         : Effect.map(query(FromClient.Disconnect(command), Answer.Disconnected), ({ disconnected }) => disconnected)
-    }
+    },
+
+    ...DeadLetters.make(asking)
   })
 })
 
@@ -371,17 +395,3 @@ const channelInfo = ({ name, subscribers }: typeof Answer.Channel.Type): Channel
 })
 
 const subscriber = ({ data, sid, uid }: typeof Answer.Subscriber.Type): Subscriber => ({ sid, uid, data })
-
-// Lists come in parts, so that none is larger than a message may be.
-const everyPage = Effect.fnUntraced(function*<A, E>(
-  page: (after: number) => Effect.Effect<{ readonly items: ReadonlyArray<A>; readonly next: number | null }, E>
-) {
-  const all: Array<A> = []
-  for (let after: number | null = 0; after !== null;) {
-    const { items, next }: Effect.Success<ReturnType<typeof page>> = yield* page(after)
-    all.push(...items)
-    // One that does not go on would never end.
-    after = next !== null && next > after ? next : null
-  }
-  return all
-})

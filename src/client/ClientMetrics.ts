@@ -9,7 +9,8 @@ import * as Metric from "effect/Metric"
 /**
  * Requests of Clients, by `command` and `outcome` (`ok`, `interrupted`, `defect`, or the error's tag). The commands are
  * `openChannel`, `closeChannel`, `broadcast`, `requestSingleAccessToken`, `broadcastAll`, `sendTo`, `channels`, `channel`,
- * `subscribers` and `disconnect`. What fails before anything is asked, as data that have no JSON, is not among them.
+ * `subscribers`, `disconnect`, `deadLetters`, `replayDeadLetter`, `replayDeadLetters`, `discardDeadLetter` and
+ * `discardDeadLetters`. What fails before anything is asked, as data that have no JSON, is not among them.
  *
  * @since 0.1.0
  */

@@ -46,6 +46,14 @@ export type FromClient = Data.TaggedEnum<{
   ListSubscribers: { readonly channel: string; readonly after: number }
   /** Disconnects one page, or all pages of a user. */
   Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
+  /** Asks for the dead letters, a page of them: those after the place `after`. */
+  ListDeadLetters: { readonly after: number }
+  /** Makes an event of a dead letter again. No id is `*`, which stands for all. */
+  ReplayDeadLetter: { readonly id: string }
+  ReplayDeadLetters: {}
+  /** Throws a dead letter away. */
+  DiscardDeadLetter: { readonly id: string }
+  DiscardDeadLetters: {}
   /** A worker is there and takes events. `options` are absent in the original's workers. */
   Ready: { readonly options?: ReadyOptions | undefined }
   /** A worker has handled the events of these deliveries, at most `maxAcknowledged` at once. */
@@ -78,6 +86,11 @@ const names: { readonly [Tag in FromClient["_tag"]]: string } = {
   DescribeChannel: "channel",
   ListSubscribers: "subscribers",
   Disconnect: "disconnect",
+  ListDeadLetters: "deadLetters",
+  ReplayDeadLetter: "replayDeadLetter",
+  ReplayDeadLetters: "replayDeadLetters",
+  DiscardDeadLetter: "discardDeadLetter",
+  DiscardDeadLetters: "discardDeadLetters",
   Ready: "ready",
   Acknowledge: "acknowledge",
   Return: "return",
@@ -194,12 +207,24 @@ const frames: (command: FromClient) => Frames = FromClient.$match({
   DescribeChannel: ({ channel }) => ["DC", channel],
   ListSubscribers: ({ after, channel }) => ["LS", channel, String(after)],
   Disconnect: ({ by, who }) => ["DB", by, who],
+  ListDeadLetters: ({ after }) => ["LD", String(after)],
+  ReplayDeadLetter: ({ id }) => ["RL", id],
+  ReplayDeadLetters: () => ["RL", allLetters],
+  DiscardDeadLetter: ({ id }) => ["DL", id],
+  DiscardDeadLetters: () => ["DL", allLetters],
   Ready: ({ options }) => options === undefined ? ["RD"] : ready(options),
   Acknowledge: ({ deliveries }) => ["AK", ...deliveries],
   Return: ({ delivery, reason }) => ["NK", delivery, reason],
   Heartbeat: () => ["HB"],
   Quit: () => ["QT"]
 })
+
+/**
+ * What stands for all dead letters where an id may stand. A word, so that an id that somebody forgot is not all of them.
+ *
+ * @since 0.1.0
+ */
+export const allLetters = "*"
 
 const ready = ({ prefetch, ...options }: ReadyOptions): Frames =>
   prefetch === undefined
@@ -250,6 +275,14 @@ export const decodeFromClient = (frames: Frames): Result.Result<FromClient, BadR
       return (first === "sid" || first === "uid") && second
         ? Result.succeed(FromClient.Disconnect({ by: first, who: second }))
         : need("sid or uid and which")
+    case "LD":
+      return Result.succeed(FromClient.ListDeadLetters({ after: place(first) }))
+    case "RL":
+      if (first === allLetters) return Result.succeed(FromClient.ReplayDeadLetters())
+      return first ? Result.succeed(FromClient.ReplayDeadLetter({ id: first })) : need("an id, or * for all")
+    case "DL":
+      if (first === allLetters) return Result.succeed(FromClient.DiscardDeadLetters())
+      return first ? Result.succeed(FromClient.DiscardDeadLetter({ id: first })) : need("an id, or * for all")
     case "RD":
       return Result.succeed(FromClient.Ready({ options: readyOptions(frames) }))
     case "AK":
@@ -278,7 +311,10 @@ export const traceparentOf = (frames: Frames): string | undefined => {
 }
 
 // How many arguments stand before what may follow.
-const arity: Record<string, number> = { OC: 1, CC: 1, BC: 3, BX: 4, AT: 2, BA: 1, ST: 3, LC: 2, DC: 1, LS: 2, DB: 2 }
+const arity: Record<string, number> = {
+  ...{ OC: 1, CC: 1, BC: 3, BX: 4, AT: 2, BA: 1, ST: 3, LC: 2, DC: 1, LS: 2, DB: 2 },
+  ...{ LD: 1, RL: 1, DL: 1 }
+}
 
 // What was added to the original's commands is a JSON object in a frame of its own, after the arguments.
 const extra = (frames: Frames, arity: number): string | undefined =>

@@ -39,13 +39,13 @@ export const isObject = (value: unknown): value is JsonObject => Predicate.isObj
 export const maxDepth = 256
 
 /**
- * Reads a JSON text. Fails with the parser's error, or for nesting beyond `maxDepth`.
+ * Reads a JSON text. Fails with the parser's error, or for nesting beyond `levels`, default `maxDepth`.
  *
  * @since 0.1.0
  */
-export const parse = (text: string): Result.Result<unknown, unknown> =>
-  isTooDeep(text)
-    ? Result.fail(new Error(`it is nested deeper than ${maxDepth} levels`))
+export const parse = (text: string, levels: number = maxDepth): Result.Result<unknown, unknown> =>
+  isDeeperThan(text, levels)
+    ? Result.fail(new Error(`it is nested deeper than ${levels} levels`))
     : Result.try(() => JSON.parse(text) as unknown)
 
 /**
@@ -83,8 +83,8 @@ export const single = (value: unknown): readonly [name: string, payload: JsonObj
 }
 
 // A short text cannot be deep, so only long ones are looked through; brackets within strings do not count.
-const isTooDeep = (text: string): boolean => {
-  if (text.length <= 2 * maxDepth) return false
+const isDeeperThan = (text: string, levels: number): boolean => {
+  if (text.length <= 2 * levels) return false
   let depth = 0
   let inString = false
   for (let i = 0; i < text.length; i++) {
@@ -94,7 +94,7 @@ const isTooDeep = (text: string): boolean => {
       else if (char === 0x22 /* " */) inString = false
     } else if (char === 0x22) inString = true
     else if (char === 0x7b /* { */ || char === 0x5b /* [ */) {
-      if (++depth > maxDepth) return true
+      if (++depth > levels) return true
     } else if (char === 0x7d || char === 0x5d) depth--
   }
   return false

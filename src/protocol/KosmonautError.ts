@@ -136,6 +136,25 @@ export class BrowserNotFoundError
 }
 
 /**
+ * 456: the vhost has no dead letter of this id (any more). An addition of ours; the original keeps no dead letters.
+ *
+ * @since 0.1.0
+ */
+export class DeadLetterNotFoundError
+  extends Schema.TaggedError<DeadLetterNotFoundError>(id("DeadLetterNotFoundError"))("DeadLetterNotFoundError", {
+    id: Schema.String
+  })
+{
+  /** The status code on the wire. */
+  readonly code = 456 as const satisfies Status.ErrorCode
+  override get message(): string {
+    return `Dead letter not found (456): there is none with the id ${
+      quote(this.id)
+    }; it may be an event again, be discarded, or have been dropped`
+  }
+}
+
+/**
  * 597: the broker could not do what was asked: a permission pattern that does not compile, or one of the broker's
  * bounds reached.
  *
@@ -324,6 +343,7 @@ export type StatusError =
   | NotSubscribedError
   | ChannelNotFoundError
   | BrowserNotFoundError
+  | DeadLetterNotFoundError
   | InternalError
   | EndOfFileError
 

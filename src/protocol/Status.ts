@@ -8,7 +8,7 @@
  */
 
 /**
- * Every code with its text, as the original broker spells it; 455 is ours.
+ * Every code with its text, as the original broker spells it; 455 and 456 are ours.
  *
  * @since 0.1.0
  */
@@ -36,6 +36,7 @@ export const text = {
   453: "Not subscribed",
   454: "Channel not found",
   455: "Browser not found",
+  456: "Dead letter not found",
   597: "Internal error",
   598: "End of file"
 } as const
@@ -52,4 +53,4 @@ export type Code = keyof typeof text
  *
  * @since 0.1.0
  */
-export type ErrorCode = 400 | 402 | 403 | 451 | 453 | 454 | 455 | 597 | 598
+export type ErrorCode = 400 | 402 | 403 | 451 | 453 | 454 | 455 | 456 | 597 | 598

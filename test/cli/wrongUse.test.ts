@@ -28,6 +28,9 @@ const misuses: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...parts: Ar
   [[...broadcast, "e", "[1]"], "[1]", "object"],
   [[...broadcast, "e", "{}", "--stdin"], "--stdin"],
   [[...broadcast, "--stdin", "--concurrency", "0"], "--concurrency"],
+  [["dead-letters", "replay", "--url", nowhere], "id", "--all"],
+  [["dead-letters", "discard", "a", "--all", "--url", nowhere], "id", "--all", "both"],
+  [["dead-letters", "discard", "", "--url", nowhere], "456"],
   [["token", "", ".*", "--url", nowhere], "400", "user id"]
 ]
 
@@ -45,7 +48,7 @@ describe.concurrent("kosmonaut", { timeout: 30_000 }, () => {
     "helps with its commands",
     () =>
       Effect.forEach(
-        [[], ["serve"], ["broadcast"], ["listen"]],
+        [[], ["serve"], ["broadcast"], ["listen"], ["dead-letters", "replay"]],
         (command) =>
           Effect.gen(function*() {
             const { status, stderr, stdout } = yield* run([...command, "--help"])

@@ -1,5 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Config, ConfigProvider, Effect, Layer, Option, Redacted, Result, type Scope, Tracer } from "effect"
+import {
+  Arbitrary,
+  Config,
+  ConfigProvider,
+  Effect,
+  Layer,
+  Option,
+  Redacted,
+  Result,
+  type Scope,
+  Stream,
+  Tracer
+} from "effect"
 import { Client, Kosmonaut, TcpTransport, Transport, ZmqTransport } from "../../src/index.ts"
 import * as Browser from "../harness/Browser.ts"
 import { eventually } from "../harness/eventually.ts"
@@ -43,7 +55,12 @@ const additions: ReadonlyArray<
   ["channel", (client) => client.channel("room")],
   ["subscribers", (client) => client.subscribers("room")],
   ["disconnect a page", (client) => client.disconnect({ sid: "s" })],
-  ["disconnect a user", (client) => client.disconnect({ uid: "joe" })]
+  ["disconnect a user", (client) => client.disconnect({ uid: "joe" })],
+  ["deadLetters", (client) => Stream.runCollect(client.deadLetters)],
+  ["replayDeadLetters", (client) => client.replayDeadLetters],
+  ["discardDeadLetters", (client) => client.discardDeadLetters],
+  ["replay one", (client) => client.replayDeadLetter("a-1")],
+  ["discard one", (client) => client.discardDeadLetter("a-1")]
 ]
 
 describe.each(transports)("Client over $name", ({ url }) => {
@@ -561,7 +578,7 @@ describe("Client", () => {
     ["another answer", ["OK", `{"later":1}`]],
     ["values of other kinds", [
       "OK",
-      `{"channels":[7],"subscribers":[{"sid":7,"data":{}}],"next":"x","name":7,"disconnected":"1"}`
+      `{"channels":[7],"subscribers":[{"sid":7,"data":{}}],"deadLetters":[{"id":"a-1"}],"next":"x","name":7,"disconnected":"1","replayed":1}`
     ]],
     ["an unknown command", ["XX"]],
     ["a heartbeat", ["HB"]]
@@ -570,7 +587,7 @@ describe("Client", () => {
       const { client } = yield* answeredBy(() => answer)
       for (const [what, ask] of additions) {
         // For these nothing is the answer.
-        if (what === "sendTo" || what.startsWith("broadcast")) continue
+        if (what === "sendTo" || what.startsWith("broadcast") || what.endsWith(" one")) continue
         assert.strictEqual((yield* Effect.flip(ask(client)))._tag, "MessageDecodeError", what)
       }
     }))
@@ -615,7 +632,12 @@ describe("Client", () => {
         ["DC", "room"],
         ["LS", "room", "0"],
         ["DB", "sid", "s"],
-        ["DB", "uid", "joe"]
+        ["DB", "uid", "joe"],
+        ["LD", "0"],
+        ["RL", "*"],
+        ["DL", "*"],
+        ["RL", "a-1"],
+        ["DL", "a-1"]
       ])
       assert.strictEqual((yield* Effect.flip(client.channel("room")))._tag, "ChannelNotFoundError")
       assert.strictEqual((yield* Effect.flip(client.subscribers("room")))._tag, "ChannelNotFoundError")

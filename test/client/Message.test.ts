@@ -24,7 +24,12 @@ const makeClient = () => {
     channels: no,
     channel: no,
     subscribers: no,
-    disconnect: no
+    disconnect: no,
+    deadLetters: Stream.suspend(no),
+    replayDeadLetter: no,
+    replayDeadLetters: Effect.suspend(no),
+    discardDeadLetter: no,
+    discardDeadLetters: Effect.suspend(no)
   })
   return { client, asked }
 }

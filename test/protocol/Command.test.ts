@@ -43,6 +43,12 @@ describe("Command", () => {
     [FromClient.ListSubscribers({ channel: "room", after: 7 }), ["LS", "room", "7"]],
     [FromClient.Disconnect({ by: "sid", who: "s" }), ["DB", "sid", "s"]],
     [FromClient.Disconnect({ by: "uid", who: "joe" }), ["DB", "uid", "joe"]],
+    [FromClient.ListDeadLetters({ after: 0 }), ["LD", "0"]],
+    [FromClient.ListDeadLetters({ after: 7 }), ["LD", "7"]],
+    [FromClient.ReplayDeadLetter({ id: "a-1" }), ["RL", "a-1"]],
+    [FromClient.ReplayDeadLetters(), ["RL", "*"]],
+    [FromClient.DiscardDeadLetter({ id: "a-1" }), ["DL", "a-1"]],
+    [FromClient.DiscardDeadLetters(), ["DL", "*"]],
     [FromClient.Ready({}), ["RD"]],
     [FromClient.Ready({ options: { lifecycle: false } }), ["RD", `{"lifecycle":false}`]],
     [FromClient.Ready({ options: { lifecycle: true } }), ["RD", `{"lifecycle":true}`]],
@@ -136,6 +142,9 @@ describe("Command", () => {
     ["the prefix is", ["LC", `{"traceparent":"x"}`, "0"]],
     ["the place is", ["LC", "a", `{"traceparent":"x"}`]],
     ["the place among subscribers is", ["LS", "a", `{"traceparent":"x"}`]],
+    ["the place among dead letters is", ["LD", `{"traceparent":"x"}`]],
+    ["the id of a dead letter is", ["RL", `{"traceparent":"x"}`]],
+    ["the id of one to discard is", ["DL", `{"traceparent":"x"}`]],
     ["another broadcast's data are", ["BX", "room", "hello", "{}", `{"traceparent":"x"}`]],
     ["what follows says something else", ["OC", "room", `{"later":1}`]],
     ["what follows is no object", ["OC", "room", `"traceparent"`, "[]"]],
@@ -194,6 +203,7 @@ describe("Command", () => {
     expect(Command.decodeFromClient(["LS", "a", text])).toEqual(
       Result.succeed(FromClient.ListSubscribers({ channel: "a", after }))
     )
+    expect(Command.decodeFromClient(["LD", text])).toEqual(Result.succeed(FromClient.ListDeadLetters({ after })))
   })
 
   it("lists from the beginning and everything where nothing is said", () => {
@@ -202,6 +212,7 @@ describe("Command", () => {
     expect(Command.decodeFromClient(["LS", "room"])).toEqual(
       Result.succeed(FromClient.ListSubscribers({ channel: "room", after: 0 }))
     )
+    expect(Command.decodeFromClient(["LD"])).toEqual(Result.succeed(FromClient.ListDeadLetters({ after: 0 })))
   })
 
   it.prop("tells where an event comes from", [origin(anyText), jsonObject], ([origin, more]) => {
@@ -284,6 +295,12 @@ describe("Command", () => {
     [["DB", "", "s"]],
     [["DB", "SID", "s"]],
     [["DB", "all", "s"]],
+    [["RL"]],
+    [["RL", ""]],
+    [["RL", "", "*"]],
+    [["DL"]],
+    [["DL", ""]],
+    [["DL", "", "*"]],
     [["AK"]],
     [["AK", ""]],
     [["AK", "", "a-1"]],

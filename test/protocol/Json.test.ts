@@ -99,6 +99,11 @@ describe("Json", () => {
     expect(String(Result.getOrThrow(Result.flip(result)))).toContain("nested deeper than 256 levels")
   })
 
+  it("reads what is nested deeper where it is told how deeply", () => {
+    expect(Result.isSuccess(Json.parse(nested(259), 259))).toBe(true)
+    expect(String(Result.getOrThrow(Result.flip(Json.parse(nested(260), 259))))).toContain("259 levels")
+  })
+
   it.each([
     ["opening ones", `"${"[{".repeat(1000)}"`],
     ["closing ones", `"${"}]".repeat(1000)}"`],

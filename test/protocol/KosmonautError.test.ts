@@ -8,6 +8,7 @@ const {
   BrowserNotFoundError,
   ChannelNotFoundError,
   ConnectionError,
+  DeadLetterNotFoundError,
   EndOfFileError,
   ForbiddenError,
   InternalError,
@@ -39,6 +40,10 @@ const errors = [
   [new NotSubscribedError({ channel: "room" }), "NotSubscribedError", 453, ["Not subscribed (453)", `"room"`]],
   [new ChannelNotFoundError({ channel: "room" }), "ChannelNotFoundError", 454, ["Channel not found (454)", `"room"`]],
   [new BrowserNotFoundError({ sid: "s1" }), "BrowserNotFoundError", 455, ["Browser not found (455)", `"s1"`]],
+  [new DeadLetterNotFoundError({ id: "a-1" }), "DeadLetterNotFoundError", 456, [
+    "Dead letter not found (456)",
+    `"a-1"`
+  ]],
   [new InternalError({ detail: "no pattern" }), "InternalError", 597, ["Internal error (597)", "no pattern"]],
   [new EndOfFileError(), "EndOfFileError", 598, ["End of file (598)"]],
   [new UnknownServerError({ code: 499 }), "UnknownServerError", 499, ["499"]],
@@ -145,6 +150,7 @@ describe("KosmonautError", () => {
         (channel: string) => new NotSubscribedError({ channel }),
         (channel: string) => new ChannelNotFoundError({ channel }),
         (sid: string) => new BrowserNotFoundError({ sid }),
+        (id: string) => new DeadLetterNotFoundError({ id }),
         (url: string) => new InvalidEndpointError({ url, detail: "it is not a URL" })
       ]
     ) {
@@ -184,7 +190,7 @@ describe("KosmonautError", () => {
     expect(codes.filter((code) => code !== undefined)).toEqual(expected)
   })
 
-  it("names the codes of WebRocket 0.3 as it does, and has one of its own", () => {
+  it("names the codes of WebRocket 0.3 as it does, and has two of its own", () => {
     expect(Status.text).toEqual({
       201: "Authenticated",
       202: "Subscribed",
@@ -208,6 +214,7 @@ describe("KosmonautError", () => {
       453: "Not subscribed",
       454: "Channel not found",
       455: "Browser not found",
+      456: "Dead letter not found",
       597: "Internal error",
       598: "End of file"
     })

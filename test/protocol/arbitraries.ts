@@ -123,6 +123,10 @@ export const identity: Arb<Identity> = Arbitrary.map(
 /** A place in a list. */
 const place: Arb<number> = oneOf(int(0, 9), pick([0, 1000, 1e15, Number.MAX_SAFE_INTEGER]))
 
+/** The id of a dead letter, which is never the word for all. */
+const letterId = (argument: Arb<string>): Arb<string> =>
+  Arbitrary.map(oneOf(argument, pick(["*", "**", " *", "* "])), (id) => id === "*" ? "a-1" : id)
+
 /** What backends say, with arguments made of `argument`. */
 export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
   const needed = filled(argument)
@@ -141,6 +145,9 @@ export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
     Arbitrary.map(needed, (channel) => FromClient.DescribeChannel({ channel })),
     Arbitrary.map(Arbitrary.all({ channel: needed, after: place }), FromClient.ListSubscribers),
     Arbitrary.map(Arbitrary.all({ by: pick(["sid", "uid"]), who: needed }), FromClient.Disconnect),
+    Arbitrary.map(place, (after) => FromClient.ListDeadLetters({ after })),
+    Arbitrary.map(letterId(needed), (id) => FromClient.ReplayDeadLetter({ id })),
+    Arbitrary.map(letterId(needed), (id) => FromClient.DiscardDeadLetter({ id })),
     Arbitrary.map(
       Arbitrary.all({ lifecycle: pick([true, false]), prefetch: place, maxAttempts: pick([1, 2, 1000]) }),
       (options) => FromClient.Ready({ options })
@@ -151,6 +158,8 @@ export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
     ),
     Arbitrary.map(Arbitrary.all({ delivery: needed, reason: argument }), FromClient.Return),
     pick([
+      FromClient.ReplayDeadLetters(),
+      FromClient.DiscardDeadLetters(),
       FromClient.Ready({}),
       FromClient.Ready({ options: { lifecycle: true } }),
       FromClient.Ready({ options: { lifecycle: false } }),

@@ -1,11 +1,12 @@
 /**
  * What the compiler promises of typed events that go out. Checked by the compiler alone: nothing here runs.
  */
-import { Effect, Schema } from "effect"
+import { Effect, Schema, type Stream } from "effect"
 import { expectTypeOf } from "vitest"
 import {
   Channel,
   type Client,
+  type DeadLetter,
   EventGroup,
   EventRouter,
   type KosmonautError,
@@ -28,6 +29,17 @@ expectTypeOf(client.channel("room")).toEqualTypeOf<
 >()
 expectTypeOf(client.channel(Room).broadcast("said", data)).toEqualTypeOf<
   Effect.Effect<void, Client.RequestError | KosmonautError.ChannelNotFoundError>
+>()
+
+// What is asked of dead letters fails with what can happen to it, and nothing else.
+expectTypeOf(client.deadLetters).toEqualTypeOf<Stream.Stream<DeadLetter.DeadLetter, Client.RequestError>>()
+expectTypeOf(client.replayDeadLetters).toEqualTypeOf<Effect.Effect<DeadLetter.Replayed, Client.RequestError>>()
+expectTypeOf(client.discardDeadLetters).toEqualTypeOf<Effect.Effect<number, Client.RequestError>>()
+expectTypeOf(client.replayDeadLetter("id")).toEqualTypeOf<
+  Effect.Effect<void, Client.RequestError | KosmonautError.DeadLetterNotFoundError>
+>()
+expectTypeOf(client.discardDeadLetter("id")).toEqualTypeOf<
+  Effect.Effect<void, Client.RequestError | KosmonautError.DeadLetterNotFoundError>
 >()
 
 // Untyped use stays as easy.

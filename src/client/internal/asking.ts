@@ -9,6 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Tracer from "effect/Tracer"
+import * as Answer from "../../protocol/Answer.ts"
 import { decodeFromServer, encodeFromClient, type FromClient, FromServer, nameOf } from "../../protocol/Command.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import * as Json from "../../protocol/Json.ts"
@@ -91,7 +92,7 @@ export const make = (endpoint: Endpoint, requester: Requester): Asking => {
         (answer) =>
           answer._tag !== "Answer" ? refused(command, answer, expected) : Effect.fromResult(
             Result.mapError(
-              Result.flatMap(Json.parse(answer.json), decode),
+              Result.flatMap(Json.parse(answer.json, Answer.maxDepth), decode),
               (cause) =>
                 new MessageDecodeError({ detail: `the broker answered ${command._tag} in an unknown way`, cause })
             )

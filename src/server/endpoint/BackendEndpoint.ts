@@ -174,8 +174,17 @@ const ask = (
   )
 
 // Whether what it does is to outlast the broker, so that its answer has to wait for the store.
-const outlasts = ({ _tag }: FromClient): boolean =>
-  _tag === "OpenChannel" || _tag === "CloseChannel" || _tag === "AccessToken"
+const outlasts = ({ _tag }: FromClient): boolean => kept.has(_tag)
+
+const kept: ReadonlySet<FromClient["_tag"]> = new Set([
+  "OpenChannel",
+  "CloseChannel",
+  "AccessToken",
+  "ReplayDeadLetter",
+  "ReplayDeadLetters",
+  "DiscardDeadLetter",
+  "DiscardDeadLetters"
+])
 
 const count = (command: FromClient, exit: Exit.Exit<FromServer, StatusError>): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {

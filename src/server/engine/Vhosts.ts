@@ -35,6 +35,7 @@ import { load, type Stored } from "./internal/stored.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import * as Pages from "./Pages.ts"
+import * as Replaying from "./Replaying.ts"
 
 /**
  * One vhost, alive until it is removed.
@@ -59,6 +60,10 @@ export interface Vhost {
   readonly replay: (id: string) => Effect.Effect<boolean, InternalError>
   /** What is noted of it for the store, and tells when it is kept. */
   readonly journal: Journal.Journal
+  /** Has all dead letters handled again, the oldest first, as long as there is room for them. */
+  readonly replayAll: Effect.Effect<Replaying.Replayed>
+  /** The dead letters after a place, the oldest first. */
+  readonly deadLettersAfter: (place: number) => Effect.Effect<Iterable<Channels.Placed<DeadLetters.DeadLetter>>>
   /** The pages that are connected. */
   readonly pages: Pages.Pages
   /** Waits until the vhost is removed; its browsers are disconnected then. */
@@ -110,7 +115,7 @@ export const make = Effect.gen(function*() {
       channels: Channels.make({ ...own, announce: lobby.announceUnsafe }),
       accessTokens: AccessTokens.make(own),
       lobby,
-      replay: replay(deadLetters, lobby),
+      ...Replaying.make(deadLetters, lobby),
       onlyBackendsBroadcast: config.onlyBackendsBroadcast,
       deadLetters,
       journal,
@@ -187,17 +192,6 @@ export const make = Effect.gen(function*() {
  * @since 0.1.0
  */
 export const layer = Layer.effect(Vhosts, make)
-
-// It is a dead letter until it is an event again: in between nothing else can run.
-const replay = (deadLetters: DeadLetters.DeadLetters, lobby: Lobby.Lobby): Vhost["replay"] =>
-  Effect.fnUntraced(function*(id) {
-    const letters = yield* deadLetters.list
-    const letter = letters.find((letter) => letter.id === id)
-    if (letter === undefined) return false
-    yield* lobby.trigger(letter.json, letter.origin)
-    yield* deadLetters.take(id)
-    return true
-  })
 
 // Without a store nothing is left, and nothing noted.
 const openStore = Effect.gen(function*() {

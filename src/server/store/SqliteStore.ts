@@ -79,8 +79,8 @@ export const make = Effect.fnUntraced(function*(
     (database) => Effect.sync(() => database.close())
   )
   const found = yield* attempt(() => {
-    // The first write takes the lock, and exclusive mode keeps it.
-    database.exec("pragma locking_mode = exclusive; pragma journal_mode = wal; begin immediate; commit")
+    // Whoever looks into it first has the lock, and exclusive mode keeps it.
+    database.exec("pragma locking_mode = exclusive; pragma journal_mode = wal")
     database.exec(`pragma synchronous = ${fsync ? "full" : "normal"}`)
     return database.prepare("pragma user_version").get()?.["user_version"]
   })

@@ -310,6 +310,38 @@ describe("BackendEndpoint", () => {
             expect(yield* ask("CC", "presence-listed")).toEqual(["OK"])
           }))
 
+        it.effect("lists, replays and discards dead letters", () =>
+          Effect.gen(function*() {
+            const { vhost } = yield* TestBroker
+            for (const id of ["a-1", "a-2", "a-3", "a b"]) {
+              yield* vhost.deadLetters.add({ id, json: event(1), origin: undefined, attempts: 1, reason: "no" })
+            }
+            const ids = Effect.map(ask("LD", "0"), ([word, json]) => {
+              expect(word).toBe("OK")
+              const { deadLetters, next } = JSON.parse(json!) as {
+                readonly deadLetters: ReadonlyArray<{ readonly id: string }>
+                readonly next: null
+              }
+              expect(next).toBe(null)
+              return deadLetters.map(({ id }) => id)
+            })
+            expect(yield* ids).toEqual(["a-1", "a-2", "a-3", "a b"])
+            for (const word of ["RL", "DL"]) {
+              expect(yield* ask(word)).toEqual(["ER", "400"])
+              expect(yield* ask(word, "")).toEqual(["ER", "400"])
+              expect(yield* ask(word, "nope")).toEqual(["ER", "456"])
+            }
+            expect(yield* ask("DL", "a b")).toEqual(["OK"])
+            expect(yield* ask("RL", "a-2", `{"traceparent":"x"}`)).toEqual(["OK"])
+            expect(yield* ids).toEqual(["a-1", "a-3"])
+            expect(yield* ask("RL", "*")).toEqual(["OK", `{"replayed":2,"left":0}`])
+            expect(yield* ask("DL", "*")).toEqual(["OK", `{"discarded":0}`])
+            // Three events wait, for a worker that takes them.
+            const taking = yield* worker(connect)
+            for (const _ of [1, 2, 3]) expect(yield* taking.next).toEqual(["TR", event(1)])
+            yield* taking.say("QT")
+          }))
+
         it.effect("disconnects a page, and all pages of a user, who are told with 4403 not to come back", () =>
           Effect.gen(function*() {
             const [a, b, c] = [yield* browser, yield* browser, yield* browser]

@@ -30,7 +30,8 @@ const fakeStore = Effect.gen(function*() {
       write: (changes) =>
         Effect.suspend(() => {
           batches.push(changes)
-          return fails ? Effect.fail(failure) : Effect.andThen(gates.shift() ?? Effect.void, memory.write(changes))
+          const written = fails ? Effect.fail(failure) : memory.write(changes)
+          return Effect.andThen(gates.shift() ?? Effect.void, written)
         })
     }),
     batches,
@@ -169,6 +170,26 @@ describe("Journal", () => {
       expect(yield* names).toEqual(["Event /a 1", "Event /a 3"])
       expect(batches[1]!.length).toBe(2)
       expect(yield* store.load).toMatchObject([{ attempts: 1 }, { attempts: 0 }])
+    }).pipe(quiet))
+
+  it.effect("takes what is noted during a write that fails for newer", () =>
+    Effect.gen(function*() {
+      const { fail, store, waitFor } = yield* fakeStore
+      const journal = (yield* Journal.make(store))("/a")
+      const { gate, open, reached } = yield* makeGate
+      waitFor(gate)
+      fail(true)
+      journal.noteNew(event("1", 0))
+      journal.noteNew(event("2", 0))
+      yield* reached
+      journal.noteChanged(event("1", 1))
+      journal.forget("Event", "2")
+      journal.noteNew(event("3", 0))
+      yield* open
+      yield* Effect.yieldNow
+      fail(false)
+      yield* TestClock.adjust("1 second")
+      expect(yield* store.load).toMatchObject([{ id: "1", attempts: 1 }, { id: "3", attempts: 0 }])
     }).pipe(quiet))
 
   it.effect("says so once when it fails, and when that is over", () =>

@@ -7,12 +7,13 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Answer from "../../../protocol/Answer.ts"
-import { type FromClient, FromServer } from "../../../protocol/Command.ts"
-import { envelopeSize } from "../../../protocol/Frame.ts"
+import { decodeEvent, decodeOrigin, type FromClient, FromServer } from "../../../protocol/Command.ts"
+import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
 import * as Json from "../../../protocol/Json.ts"
-import { BadRequestError, type StatusError } from "../../../protocol/KosmonautError.ts"
+import { BadRequestError, DeadLetterNotFoundError, type StatusError } from "../../../protocol/KosmonautError.ts"
 import type { Subscription } from "../../domain/Page.ts"
 import type { ChannelInfo, Placed } from "../../engine/Channels.ts"
+import type { DeadLetter } from "../../engine/DeadLetters.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 
 /** Carries out a command and gives the answer, which is never larger than `maxMessageSize`. */
@@ -51,19 +52,38 @@ export const answer = (
       )
     case "ListChannels":
       return Effect.sync(() =>
-        tellPart("channels", channels.listAfter(command.prefix, command.after), channelOf, largest)
+        tellPart("channels", channels.listAfter(command.prefix, command.after), write(channelOf), largest)
       )
     case "DescribeChannel":
       return Effect.map(channels.describe(command.channel), (info) => tell(channelOf(info)))
     case "ListSubscribers":
       return Effect.map(
         channels.subscribersAfter(command.channel, command.after),
-        (subscribers) => tellPart("subscribers", subscribers, subscriberOf, largest)
+        (subscribers) => tellPart("subscribers", subscribers, write(subscriberOf), largest)
       )
     case "Disconnect":
       return Effect.map(
         pages.disconnect(command.by, command.who),
         (disconnected) => tell({ disconnected } satisfies typeof Answer.Disconnected.Type)
+      )
+    case "ListDeadLetters":
+      return Effect.map(
+        vhost.deadLettersAfter(command.after),
+        (letters) => tellPart("deadLetters", letters, (letter) => writeDeadLetter(letter, largest), largest)
+      )
+    case "ReplayDeadLetter":
+      return Effect.flatMap(vhost.replay(command.id), (found) => found ? ok : noLetter(command.id))
+    case "ReplayDeadLetters":
+      return Effect.map(vhost.replayAll, (replayed) => tell(replayed satisfies typeof Answer.Replayed.Type))
+    case "DiscardDeadLetter":
+      return Effect.flatMap(
+        vhost.deadLetters.take(command.id),
+        (letter) => letter === undefined ? noLetter(command.id) : ok
+      )
+    case "DiscardDeadLetters":
+      return Effect.map(
+        vhost.deadLetters.takeAll,
+        ({ length }) => tell({ discarded: length } satisfies typeof Answer.Discarded.Type)
       )
     default:
       return Effect.fail(new BadRequestError({ detail: "only a worker says this" }))
@@ -96,19 +116,44 @@ const subscriberOf = ({ data, page: { sid }, uid }: Subscription): typeof Answer
 
 const tell = (value: unknown): FromServer => FromServer.Answer({ json: JSON.stringify(value) })
 
+const ok = Effect.succeed(FromServer.Ok())
+
+const noLetter = (id: string) => Effect.fail(new DeadLetterNotFoundError({ id }))
+
+// What has no room with its data is told without.
+const writeDeadLetter = (letter: DeadLetter, largest: number): string => {
+  const { attempts, failedAt, id, json, reason } = letter
+  const { channel, sid, uid } = decodeOrigin(letter.origin ?? "")
+  const { data, event } = Result.getOrElse(decodeEvent(json), () => ({ event: "", data: null }))
+  const about = { size: byteLength(json), origin: { sid, uid, channel }, attempts, reason, failedAt }
+  const whole = JSON.stringify({ id, event, data, ...about } satisfies typeof Answer.DeadLetter.Encoded)
+  if (partSize(whole) + restSize <= largest) return whole
+  const short = { id, event: shortened(event), data: null, ...about }
+  return JSON.stringify(short satisfies typeof Answer.DeadLetter.Encoded)
+}
+
+const shortened = (event: string): string => event.length > 200 ? `${event.slice(0, 200)}…` : event
+
+// What an answer has besides the parts of its list.
+const restSize = 100
+
+const write = <A>(shape: (value: A) => object) => (value: A): string => JSON.stringify(shape(value))
+
+const partSize = (part: string): number => byteLength(part) + 1
+
 // As much of a list as fits, and the place to go on from.
 const tellPart = <A>(
   name: string,
   list: Iterable<Placed<A>>,
-  shape: (value: A) => object,
+  write: (value: A) => string,
   largest: number
 ): FromServer => {
   const parts: Array<string> = []
-  let size = 100
+  let size = restSize
   let next: number | null = null
   for (const { place, value } of list) {
-    const part = JSON.stringify(shape(value))
-    size += encoder.encode(part).length + 1
+    const part = write(value)
+    size += partSize(part)
     if (size > largest && parts.length > 0) return FromServer.Answer({ json: listOf(name, parts, next) })
     parts.push(part)
     next = place
@@ -118,5 +163,3 @@ const tellPart = <A>(
 
 const listOf = (name: string, parts: ReadonlyArray<string>, next: number | null): string =>
   `{${JSON.stringify(name)}:[${parts.join(",")}],"next":${next}}`
-
-const encoder = new TextEncoder()

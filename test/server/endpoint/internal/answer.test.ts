@@ -8,7 +8,7 @@ import * as Permission from "../../../../src/server/domain/Permission.ts"
 import { answer } from "../../../../src/server/endpoint/internal/answer.ts"
 import * as Vhosts from "../../../../src/server/engine/Vhosts.ts"
 import * as FakePage from "../../../harness/FakePage.ts"
-import { int, pick } from "../../../protocol/arbitraries.ts"
+import { int, jsonObject, pick } from "../../../protocol/arbitraries.ts"
 
 /** A vhost with these channels, and a way to ask it. */
 const makeVhost = Effect.fnUntraced(function*(...channels: ReadonlyArray<string>) {
@@ -51,7 +51,23 @@ const enter = Effect.fnUntraced(function*(
   return page
 })
 
+/** Dead letters, each with what it is told to be. */
+const die = (
+  { vhost }: World,
+  ...letters: ReadonlyArray<Partial<Parameters<Vhosts.Vhost["deadLetters"]["add"]>[0]>>
+) =>
+  Effect.forEach(
+    letters,
+    (letter) =>
+      vhost.deadLetters.add({ id: "", json: `{"e":{}}`, origin: undefined, attempts: 2, reason: "no luck", ...letter }),
+    { discard: true }
+  )
+
+/** What is said of such a letter besides what it is. */
+const untold = { origin: {}, attempts: 2, reason: "no luck", failedAt: 0 }
+
 const { BroadcastAll, DescribeChannel, Disconnect, ListChannels, ListSubscribers, SendTo } = FromClient
+const { DiscardDeadLetter, DiscardDeadLetters, ListDeadLetters, ReplayDeadLetter, ReplayDeadLetters } = FromClient
 
 const broadcastAll = (...broadcasts: ReadonlyArray<unknown>) => BroadcastAll({ broadcasts: JSON.stringify(broadcasts) })
 
@@ -92,6 +108,11 @@ describe("answer", () => {
     [["DC", "nope"], 454],
     [["LS", "nope", "0"], 454],
     [["LS", "__proto__", "0"], 454],
+    [["RL", "nope"], 456],
+    [["RL", "a b"], 456],
+    [["RL", "__proto__"], 456],
+    [["DL", "nope"], 456],
+    [["DL", ""], 400],
     [["RD"], 400],
     [["HB"], 400],
     [["QT"], 400]
@@ -223,6 +244,36 @@ describe("answer", () => {
       }
     }))
 
+  describe("to what becomes of dead letters", () => {
+    it.effect("makes events of one and of all, and says how many are left where there is no room", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        yield* die(world, ...["a", "b", "c"].map((id) => ({ id })))
+        expect(yield* world.ask(ReplayDeadLetter({ id: "b" }))).toEqual(FromServer.Ok())
+        expect((yield* Effect.flip(world.ask(ReplayDeadLetter({ id: "b" })))).code).toBe(456)
+        expect(yield* world.query(ReplayDeadLetters())).toEqual({ replayed: 2, left: 0 })
+        expect((yield* world.vhost.lobby.info).waiting).toBe(3)
+        // As many as can wait.
+        yield* Effect.forEach(Array.from({ length: 9_996 }), () => world.vhost.lobby.trigger("{}"), { discard: true })
+        yield* die(world, { id: "d" }, { id: "e" }, { id: "f" })
+        expect(yield* world.query(ReplayDeadLetters())).toEqual({ replayed: 1, left: 2 })
+        expect((yield* Effect.flip(world.ask(ReplayDeadLetter({ id: "e" })))).code).toBe(597)
+        expect((yield* world.vhost.deadLetters.list).map(({ id }) => id)).toEqual(["e", "f"])
+      }))
+
+    it.effect("throws one and all away", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        yield* die(world, ...["a", "b", "c"].map((id) => ({ id })))
+        expect(yield* world.ask(DiscardDeadLetter({ id: "b" }))).toEqual(FromServer.Ok())
+        expect((yield* Effect.flip(world.ask(DiscardDeadLetter({ id: "b" })))).code).toBe(456)
+        expect((yield* world.vhost.deadLetters.list).map(({ id }) => id)).toEqual(["a", "c"])
+        expect(yield* world.query(DiscardDeadLetters())).toEqual({ discarded: 2 })
+        expect(yield* world.query(DiscardDeadLetters())).toEqual({ discarded: 0 })
+        expect((yield* world.vhost.lobby.info).waiting).toBe(0)
+      }))
+  })
+
   describe("to a list", () => {
     type Part = { readonly next: number | null } & { readonly [List in string]: ReadonlyArray<unknown> }
 
@@ -282,6 +333,87 @@ describe("answer", () => {
           }
         }
       }), { arbitrary: { runs: 100 } })
+
+    const ListLetters = (after: number) => ListDeadLetters({ after })
+
+    it.effect.prop("of dead letters comes in parts that fit, with everything once and in its order", [
+      Arbitrary.array(Arbitrary.all([jsonObject, pick([0, 10, 300, 2000])]), { maxLength: 12 }),
+      int(1000, 2500)
+    ], ([letters, maxMessageSize]) =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        yield* die(
+          world,
+          ...letters.map(([data, length], n) => ({
+            id: `a-${n}`,
+            json: JSON.stringify({ [`e${n}`]: { ...data, more: "ż".repeat(length) } })
+          }))
+        )
+        const told = (yield* partsOf(world, ListLetters, maxMessageSize)).flatMap(({ deadLetters }) => deadLetters)
+        const expected = (yield* world.vhost.deadLetters.list).map(({ id, json }, n) => {
+          const data = (JSON.parse(json) as JsonObject)[`e${n}`]
+          return { id, event: `e${n}`, data, size: Buffer.byteLength(json), ...untold }
+        })
+        expect(told).toEqual(expected.map((letter) => {
+          const fits = Buffer.byteLength(JSON.stringify(letter)) + 101 <= maxMessageSize - envelopeSize
+          return fits ? letter : { ...letter, data: null }
+        }))
+      }), { arbitrary: { runs: 100 } })
+
+    it.effect("of dead letters has a thousand, over several parts", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        const ids = Array.from({ length: 1000 }, (_, n) => `a-${n}`)
+        yield* die(world, ...ids.map((id) => ({ id, json: JSON.stringify({ e: { text: "x".repeat(3000) } }) })))
+        const parts = yield* partsOf(world, ListLetters, 1_048_576)
+        expect(parts.length).toBeGreaterThan(2)
+        expect(parts.flatMap(({ deadLetters }) => (deadLetters as Array<{ id: string }>).map(({ id }) => id))).toEqual(
+          ids
+        )
+      }))
+
+    it.effect("of dead letters has one that is as large as a message, without its data", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        const maxMessageSize = 1_048_576
+        const json = (text: string) => JSON.stringify({ e: { text } })
+        const largest = json("x".repeat(maxMessageSize - envelopeSize - json("").length))
+        // The vhost takes it.
+        yield* world.vhost.lobby.trigger(largest)
+        const named = JSON.stringify({ ["é".repeat(400_000)]: {} })
+        yield* die(world, { id: "a" }, { id: "b", json: largest }, { id: "c", json: named }, { id: "d" })
+        const parts = yield* partsOf(world, ListLetters, maxMessageSize)
+        expect(parts.flatMap(({ deadLetters }) => deadLetters)).toEqual([
+          { id: "a", event: "e", data: {}, size: 8, ...untold },
+          { id: "b", event: "e", data: null, size: largest.length, ...untold },
+          { id: "c", event: "é".repeat(400_000), data: {}, size: Buffer.byteLength(named), ...untold },
+          { id: "d", event: "e", data: {}, size: 8, ...untold }
+        ])
+        const short = yield* partsOf(world, ListLetters, 10_000)
+        expect(short.flatMap(({ deadLetters }) => deadLetters)[2]).toMatchObject({
+          event: `${"é".repeat(200)}…`,
+          data: null
+        })
+      }))
+
+    it.effect("of dead letters tells where they come from, and nothing of what is no event", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        yield* die(
+          world,
+          { id: "a", origin: `{"sid":"s","uid":"joe","channel":"room","traceparent":"x"}` },
+          { id: "b", origin: "not json", reason: "\ud800 no\nluck" },
+          { id: "c", json: "{}" }
+        )
+        expect(yield* world.query(ListLetters(0))).toEqual({
+          deadLetters: [
+            { id: "a", event: "e", data: {}, size: 8, ...untold, origin: { sid: "s", uid: "joe", channel: "room" } },
+            { id: "b", event: "e", data: {}, size: 8, ...untold, reason: "\ud800 no\nluck" },
+            { id: "c", event: "", data: null, size: 2, ...untold }
+          ],
+          next: null
+        })
+      }))
 
     it.effect("goes on though the last of a part has gone", () =>
       Effect.gen(function*() {

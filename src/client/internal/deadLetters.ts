@@ -1,0 +1,53 @@
+/**
+ * What a Client asks of its vhost's dead letters.
+ */
+
+import * as Effect from "effect/Effect"
+import * as Answer from "../../protocol/Answer.ts"
+import { allLetters, FromClient } from "../../protocol/Command.ts"
+import { DeadLetterNotFoundError, InternalError } from "../../protocol/KosmonautError.ts"
+import type { DeadLetter } from "../DeadLetter.ts"
+import type { Asking } from "./asking.ts"
+import * as Paging from "./paging.ts"
+
+/** The methods of `Client` that do. */
+export const make = ({ query, tell }: Asking) => ({
+  deadLetters: Paging.stream((after) =>
+    Effect.map(
+      query(FromClient.ListDeadLetters({ after }), Answer.DeadLetters),
+      ({ deadLetters, next }) => ({ items: deadLetters.map(deadLetter), next })
+    )
+  ),
+
+  replayDeadLetter: (id: string) =>
+    named(
+      id,
+      () =>
+        tell(FromClient.ReplayDeadLetter({ id }), (code) =>
+          code === 597 ? new InternalError({ detail: noRoom(id) }) : notFound(id)(code))
+    ),
+
+  replayDeadLetters: query(FromClient.ReplayDeadLetters(), Answer.Replayed),
+
+  discardDeadLetter: (id: string) => named(id, () => tell(FromClient.DiscardDeadLetter({ id }), notFound(id))),
+
+  discardDeadLetters: Effect.map(
+    query(FromClient.DiscardDeadLetters(), Answer.Discarded),
+    ({ discarded }) => discarded
+  )
+})
+
+const deadLetter = ({ data, origin, ...letter }: typeof Answer.DeadLetter.Type): DeadLetter => ({
+  ...letter,
+  data: data ?? undefined,
+  origin: { sid: origin.sid, uid: origin.uid, channel: origin.channel }
+})
+
+// No letter has such an id, and on the wire it would mean another thing.
+const named = <A, E>(id: string, ask: () => Effect.Effect<A, E>) =>
+  id === "" || id === allLetters ? Effect.fail(new DeadLetterNotFoundError({ id })) : ask()
+
+const notFound = (id: string) => (code: number) => code === 456 ? new DeadLetterNotFoundError({ id }) : undefined
+
+const noRoom = (id: string) =>
+  `too many events wait for a worker, so the dead letter ${JSON.stringify(id.slice(0, 100))} stays one; replay it later`

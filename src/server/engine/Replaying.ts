@@ -1,0 +1,88 @@
+/**
+ * What is done with a vhost's dead letters: they are looked through, and handled again.
+ *
+ * A letter is dead until it is an event again, and then it is one event: nothing else runs in between. Letters that are
+ * replayed together keep their order, and those that find no room stay.
+ *
+ * @since 0.1.0
+ */
+
+import * as Effect from "effect/Effect"
+import * as Scheduler from "effect/Scheduler"
+import type { InternalError } from "../../protocol/KosmonautError.ts"
+import type { Placed } from "./Channels.ts"
+import type { DeadLetter, DeadLetters } from "./DeadLetters.ts"
+import type { Lobby } from "./Lobby.ts"
+
+/**
+ * What came of replaying all dead letters.
+ *
+ * @since 0.1.0
+ */
+export interface Replayed {
+  /** How many are events again, the oldest. */
+  readonly replayed: number
+  /** How many are not: the next of them found no room, and so none of those behind it was tried. */
+  readonly left: number
+}
+
+/**
+ * Replays the dead letters of one vhost, and goes through them.
+ *
+ * @since 0.1.0
+ */
+export interface Replaying {
+  /** Has one handled again; `false` says that there is none of this id. */
+  readonly replay: (id: string) => Effect.Effect<boolean, InternalError>
+  /** Has all handled again, the oldest first, as long as there is room for them. */
+  readonly replayAll: Effect.Effect<Replayed>
+  /** Those after a place, the oldest first. */
+  readonly deadLettersAfter: (place: number) => Effect.Effect<Iterable<Placed<DeadLetter>>>
+}
+
+/**
+ * Makes it, for a vhost's dead letters and its lobby.
+ *
+ * @since 0.1.0
+ */
+export const make = (deadLetters: DeadLetters, lobby: Lobby): Replaying => {
+  // Who goes through a list that changes goes on at a place: given in the order of the list when it is first looked at.
+  const places = new WeakMap<DeadLetter, number>()
+  let lastPlace = 0
+
+  const placeOf = (letter: DeadLetter): number => {
+    const place = places.get(letter) ?? ++lastPlace
+    places.set(letter, place)
+    return place
+  }
+
+  const replay = ({ id, json, origin }: DeadLetter) => Effect.andThen(lobby.trigger(json, origin), deadLetters.take(id))
+
+  return {
+    replay: (id) =>
+      inOneStep(Effect.gen(function*() {
+        const letter = (yield* deadLetters.list).find((letter) => letter.id === id)
+        if (letter === undefined) return false
+        yield* replay(letter)
+        return true
+      })),
+
+    replayAll: inOneStep(Effect.gen(function*() {
+      const letters = yield* deadLetters.list
+      for (const [replayed, letter] of letters.entries()) {
+        if (!(yield* Effect.isSuccess(replay(letter)))) return { replayed, left: letters.length - replayed }
+      }
+      return { replayed: letters.length, left: 0 }
+    })),
+
+    deadLettersAfter: (place) =>
+      Effect.map(deadLetters.list, (letters) =>
+        letters
+          .map((value) => ({ place: placeOf(value), value }))
+          .filter((placed) => placed.place > place))
+  }
+}
+
+// A fiber lets others run after some time, and one of them could discard or replay the same letter.
+const inOneStep = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.uninterruptible(Effect.provideService(effect, Scheduler.PreventSchedulerYield, true))
