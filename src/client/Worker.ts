@@ -8,10 +8,11 @@
  *
  * Delivery is at least once: an event is the broker's until the worker has acknowledged it, which it does when the handler
  * has ended well. One that comes back, since its worker or its connection has died or it was given back, is handed out
- * again, with the same `id` and `attempt` one higher; so a handler may run twice for one event. One whose handler fails is
- * a dead letter of its vhost, unless `retry` or `maxAttempts` say to try again. A broker that knows no acknowledgements,
- * as the original, hands events over once and for all: then delivery is at most once, and stopping finishes all that was
- * received.
+ * again, with the same `id` and `attempt` one higher; so a handler may run twice for one event. After a lost connection
+ * this worker begins nothing that it had only received, and no second handler of what it has in hand or has finished. A
+ * handler that interrupts itself gives its event back, at the next heartbeat. An event whose handler fails is a dead
+ * letter of its vhost, unless `retry` or `maxAttempts` say to try again. A broker that knows no acknowledgements, as the
+ * original, hands events over once and for all: then delivery is at most once, and stopping finishes all that was received.
  *
  * Where the application has a tracer, each handler runs in a span, `Worker.handle`. It goes on from the broker's for the
  * trigger, or else begins a trace; it is not below the span that `listen` is in. What a handler logs is annotated with
@@ -255,7 +256,10 @@ export const make = Effect.fnUntraced(function*(
       Stream.mapEffect((item) =>
         Result.isSuccess(item)
           ? Effect.sync(() => {
-            item.success.delivery?.acknowledgeUnsafe()
+            const { delivery } = item.success
+            // It will be given to somebody else.
+            if (delivery?.beginUnsafe() === false) return []
+            delivery?.acknowledgeUnsafe()
             return [messageOf(item.success)]
           })
           : Effect.as(logProtocolError(item.failure), [])

@@ -1,17 +1,20 @@
 /**
- * A broker, pages that trigger numbered events, and workers in processes of their own, to which bad things happen: they
- * are killed, they stop for longer than the broker waits for them, and they are told to end. At the end everything that
- * was accepted is to have been handled.
+ * A broker and workers in processes of their own, pages that trigger numbered events, Clients that broadcast numbered
+ * messages and pages that hear them; and bad things, which happen to all of them and to the network between. At the end
+ * everything that was confirmed is to have been handled, and everything that was broadcast to have been heard.
  */
-import { Clock, Deferred, Duration, Effect, Exit, Fiber, Random, Redacted } from "effect"
-import { spawn } from "node:child_process"
+import { Clock, Deferred, Duration, Effect, Exit, Fiber, Logger, Random, type Scope } from "effect"
 import * as Fs from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as Browser from "../harness/Browser.ts"
 import { eventually } from "../harness/eventually.ts"
-import { layer, TestBroker, transports } from "../harness/TestBroker.ts"
-import { check, type Handling, type Verdict } from "./checker.ts"
+import * as TcpProxy from "../harness/TcpProxy.ts"
+import { token } from "../harness/TestBroker.ts"
+import type { Letters, State } from "./broker.ts"
+import { check, checkBroadcasts, type Handling, type Verdict, waits } from "./checker.ts"
+import { beginHearing, beginTriggering, channels } from "./pages.ts"
+import { freePort, start, startBroker } from "./processes.ts"
+import { beginBroadcasting, clientOf } from "./senders.ts"
 import type { Options as WorkerOptions } from "./worker.ts"
 
 /** How bad it is to be. */
@@ -22,29 +25,50 @@ export interface Options {
   readonly seed: number
   /** Whether workers acknowledge what they have handled, default yes. */
   readonly acknowledges?: boolean | undefined
+  /** What happens, default everything. */
+  readonly deeds?: ReadonlyArray<Deed> | undefined
+  /** Whether the broker keeps what it must not lose on disk, default yes. */
+  readonly persists?: boolean | undefined
+  /** How long every handler takes at most, in milliseconds; where absent each worker has its own pace. */
+  readonly slowness?: number | undefined
   /** Hears from time to time how it goes. */
   readonly onProgress?: ((figures: Figures) => Effect.Effect<void>) | undefined
 }
 
+/** What can happen. */
+const allDeeds = [
+  "workerKilled",
+  "workerPaused",
+  "workerEnded",
+  "backendsCut",
+  "pageCut",
+  "stalled",
+  "brokerPaused",
+  "brokerKilled"
+] as const
+
+type Deed = (typeof allDeeds)[number]
+
 /** What has happened so far. */
 interface Figures {
-  readonly accepted: number
+  readonly confirmed: number
   readonly refused: number
-  readonly started: number
-  readonly killed: number
-  readonly paused: number
-  readonly ended: number
+  readonly unknown: number
+  readonly broadcasts: { readonly answered: number; readonly failed: number; readonly heard: number }
+  readonly deeds: Readonly<Record<Deed, number>>
   readonly redelivered: number
+  readonly waiting: number
 }
 
 /** What has happened, and what is to be said of it. */
 interface Report extends Figures, Verdict {
   readonly handled: number
   readonly deadLetters: number
+  /** In milliseconds, see `waits`. */
+  readonly longest: ReturnType<typeof waits>
 }
 
 const workers = 3
-const pages = 2
 
 /** After this time a worker counts as dead that says nothing. */
 const expiry = Duration.millis(500)
@@ -53,125 +77,254 @@ const expiry = Duration.millis(500)
 export const run = (options: Options): Effect.Effect<Report> =>
   live(options).pipe(
     Effect.scoped,
-    Effect.provide(layer({ heartbeatInterval: "100 millis", missedHeartbeats: 4, queueCapacity: 500 })),
+    Effect.provide(Logger.layer([])),
     Random.withSeed(options.seed),
     Effect.orDie
   )
 
-const live = Effect.fnUntraced(function*({ acknowledges = true, duration, onProgress }: Options) {
-  const { urls, vhost } = yield* TestBroker
+const live = Effect.fnUntraced(function*(options: Options) {
   const folder = yield* temporaryFolder
-  const counts = { killed: 0, paused: 0, ended: 0 }
-  const all: Array<Worker> = []
-  const start = Effect.gen(function*() {
-    const concurrency = yield* Random.nextIntBetween(1, 4)
-    const prefetch = yield* Random.nextIntBetween(1, 64)
-    const { url } = yield* Random.choice(transports)
-    const file = join(folder, `${all.length}.jsonl`)
-    const told = { acknowledges, concurrency, prefetch }
-    const worker = yield* startWorker(Redacted.value(urls[url] as Redacted.Redacted), file, told)
-    all.push(worker)
-    return worker
-  })
-  const team = yield* Effect.replicateEffect(start, workers)
-  const triggers = yield* beginTriggering
-  const figures = (): Figures => ({
-    accepted: triggers.accepted.length,
-    refused: triggers.refused.length,
-    started: all.length,
-    ...counts,
-    redelivered: vhost.lobby.counters.redelivered
-  })
-  if (onProgress !== undefined) {
-    yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.suspend(() => onProgress(figures())), "10 seconds")))
-  }
-
-  const until = (yield* Clock.currentTimeMillis) + Duration.toMillis(duration)
-  for (let n = 0; n < deeds.length || (yield* Clock.currentTimeMillis) < until; n++) {
-    const deed = deeds[n] ?? (yield* Random.choice(deeds))
-    const which = yield* Random.nextIntBetween(0, workers - 1)
-    const worker = team[which]!
-    yield* worker.isAtWork
-    yield* Effect.sleep(yield* Random.nextBetween(0, 200))
-    counts[deed]++
-    if (deed === "paused") {
-      yield* Effect.forkScoped(pause(worker))
-    } else {
-      worker.tell(deed === "killed" ? "SIGKILL" : "SIGTERM")
-      team[which] = yield* start
+  const world = yield* makeWorld(folder, options)
+  const { broker, urls } = world
+  const control = yield* clientOf(urls.direct)
+  const hearing = yield* beginHearing(urls.pages, 4)
+  const triggering = yield* beginTriggering(urls.pages, control)
+  const broadcasting = yield* beginBroadcasting(urls.backends)
+  const state = yield* watch(broker.ask("state"))
+  const figures = (): Figures => {
+    const answered = broadcasting.broadcasts.filter(({ answered }) => answered !== undefined).length
+    return {
+      confirmed: triggering.confirmed.size,
+      refused: triggering.refused.size,
+      unknown: triggering.unknown.size,
+      broadcasts: {
+        answered,
+        failed: broadcasting.broadcasts.length - answered,
+        heard: hearing.subscriptions.reduce((sum, { heard }) => sum + heard.length, 0)
+      },
+      deeds: { ...world.counts },
+      redelivered: state.redelivered(),
+      waiting: state.latest().waiting
     }
   }
+  const { onProgress } = options
+  if (onProgress !== undefined) {
+    yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.suspend(() => onProgress(figures())), "5 seconds")))
+  }
 
-  yield* triggers.end
-  for (const worker of all) worker.tell("SIGCONT")
-  yield* eventually(
-    Effect.sync(() => vhost.lobby.counters),
-    ({ unacknowledged, waiting }) => waiting === 0 && unacknowledged === 0
-  )
-  for (const worker of team) worker.tell("SIGTERM")
-  yield* Effect.forEach(all, ({ ended }) => ended, { discard: true })
+  yield* doBadThings(world, options)
+  yield* triggering.end
+  yield* broadcasting.end
+  yield* hearing.end
+  const left = yield* drained(state.latest)
+  yield* world.end
   const handlings = yield* readAll(folder)
+  const { letters } = (yield* broker.ask("letters")) as Letters
+  const dropped = state.latest().deadLettersDropped
+  const history = {
+    ...triggering,
+    handlings,
+    letters: new Set(letters.map((json) => JSON.parse(json).count.n as number)),
+    restarts: world.restarts
+  }
+  const verdict = check(history)
   const report: Report = {
     ...figures(),
-    ...check({ ...triggers, handlings }),
+    ...verdict,
+    wrongs: [
+      ...verdict.wrongs,
+      ...checkBroadcasts(broadcasting.broadcasts, hearing.subscriptions),
+      ...broker.faults,
+      ...left,
+      ...dropped > 0 ? [`${dropped} dead letters were dropped, and nobody can tell which`] : []
+    ],
     handled: handlings.length,
-    deadLetters: vhost.deadLetters.counters.kept
+    deadLetters: letters.length,
+    longest: waits(history)
   }
   return report
 })
 
-const deeds = ["killed", "paused", "ended"] as const
+// --- The world -------------------------------------------------------------------------------------------------------
+
+type World = Effect.Success<ReturnType<typeof makeWorld>>
+
+const makeWorld = Effect.fnUntraced(function*(folder: string, options: Options) {
+  const { acknowledges = true, persists = true } = options
+  const ports = { websocketPort: yield* freePort, backendPort: yield* freePort, tcpPort: yield* freePort }
+  const broker = yield* startBroker({
+    ...ports,
+    vhosts: [{ path: "/test", token, channels }],
+    heartbeatInterval: Duration.toMillis(expiry) / 5,
+    missedHeartbeats: 4,
+    queueCapacity: 100,
+    deadLetterCapacity: 1_000_000,
+    deadLetterSize: 1_000_000_000,
+    ...persists && { storageDir: join(folder, "storage") }
+  })
+  const proxies = {
+    pages: yield* TcpProxy.make(ports.websocketPort),
+    zmq: yield* TcpProxy.make(ports.backendPort),
+    tcp: yield* TcpProxy.make(ports.tcpPort)
+  }
+  const address = (port: number) => `${token}@127.0.0.1:${port}/test`
+  const backends = [`wr://${address(proxies.zmq.port)}`, `wr+tcp://${address(proxies.tcp.port)}`] as const
+  const all: Array<Worker> = []
+  const startOne = Effect.gen(function*() {
+    const told: WorkerOptions = {
+      acknowledges,
+      concurrency: yield* Random.nextIntBetween(1, 4),
+      prefetch: yield* Random.nextIntBetween(1, 64),
+      slowness: options.slowness ?? (yield* choice([2, 10, 50])),
+      maxAttempts: yield* choice([1, 3, 1000]),
+      silence: yield* choice([400, 2000])
+    }
+    const worker = yield* startWorker(yield* choice(backends), join(folder, `${all.length}.jsonl`), told)
+    all.push(worker)
+    return worker
+  })
+  const counts = Object.fromEntries(allDeeds.map((deed) => [deed, 0])) as Record<Deed, number>
+  return {
+    broker,
+    proxies,
+    urls: {
+      pages: `ws://127.0.0.1:${proxies.pages.port}/test`,
+      backends,
+      direct: `wr+tcp://${address(ports.tcpPort)}`
+    },
+    team: yield* Effect.replicateEffect(startOne, workers),
+    startOne,
+    counts,
+    /** When the broker was killed. */
+    restarts: new Array<number>(),
+    /** Ends all workers in order. */
+    end: Effect.suspend(() => {
+      for (const worker of all) worker.tell("SIGTERM")
+      return Effect.forEach(all, ({ ended }) => ended, { discard: true })
+    })
+  }
+})
+
+/** Looks all the time, and sums up what a broker forgets that is killed. */
+const watch = Effect.fnUntraced(function*(look: Effect.Effect<unknown>) {
+  let earlier = 0
+  let latest = (yield* look) as State
+  const lookAgain = Effect.map(Effect.delay(look, "50 millis"), (seen) => {
+    if (seen === undefined) return
+    const state = seen as State
+    // It counts from its start.
+    if (state.redelivered < latest.redelivered) earlier += latest.redelivered
+    latest = state
+  })
+  yield* Effect.forkScoped(Effect.forever(lookAgain))
+  return { latest: () => latest, redelivered: () => earlier + latest.redelivered }
+})
+
+/** Waits until the broker has nothing left, and says so where that takes too long. */
+const drained = (latest: () => State): Effect.Effect<ReadonlyArray<string>> => {
+  // Not what was seen before.
+  const before = latest()
+  return eventually(
+    Effect.sync(latest),
+    (state) => state !== before && state.unacknowledged === 0 && state.waiting === 0
+  ).pipe(
+    Effect.as([]),
+    Effect.timeoutOrElse({
+      duration: "1 minute",
+      orElse: () =>
+        Effect.sync(
+          () => [`${latest().waiting} events wait for ever, and ${latest().unacknowledged} are not acknowledged`]
+        )
+    })
+  )
+}
+
+// --- What happens ----------------------------------------------------------------------------------------------------
+
+/** One thing after the other; some go on while the next happen. It ends when all have. */
+const doBadThings = Effect.fnUntraced(function*(world: World, { deeds: names = allDeeds, duration }: Options) {
+  const deeds = makeDeeds(world)
+  const goingOn: Array<Fiber.Fiber<void>> = []
+  const until = (yield* Clock.currentTimeMillis) + Duration.toMillis(duration)
+  for (let n = 0; n < names.length || (yield* Clock.currentTimeMillis) < until; n++) {
+    const name = names[n] ?? (yield* Random.choice(names))
+    const place = yield* Random.nextIntBetween(0, workers - 1)
+    yield* world.team[place]!.isAtWork
+    yield* Effect.sleep(yield* Random.nextBetween(0, 300))
+    world.counts[name]++
+    goingOn.push(yield* Effect.forkScoped(yield* deeds[name](place)))
+  }
+  yield* Fiber.joinAll(goingOn)
+})
+
+/** What can happen, each with what goes on while the next happens. */
+const makeDeeds = (
+  { broker, proxies, restarts, startOne, team }: World
+): Record<Deed, (place: number) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>> => {
+  const replace = (signal: "SIGKILL" | "SIGTERM") =>
+    Effect.fnUntraced(function*(place: number) {
+      team[place]!.tell(signal)
+      team[place] = yield* startOne
+      return Effect.void
+    })
+  const pause = (whom: Pick<Worker, "tell">) =>
+    Effect.sync(() => {
+      whom.tell("SIGSTOP")
+      return Effect.ensuring(Effect.sleep(Duration.times(expiry, 2)), Effect.sync(() => whom.tell("SIGCONT")))
+    })
+  return {
+    workerKilled: replace("SIGKILL"),
+    workerPaused: (place) => pause(team[place]!),
+    workerEnded: replace("SIGTERM"),
+    backendsCut: Effect.fnUntraced(function*() {
+      const proxy = yield* choice([proxies.zmq, proxies.tcp])
+      yield* proxy.cut((yield* choice([true, false])) ? "all" : yield* anyOf(proxy))
+      return Effect.void
+    }),
+    pageCut: Effect.fnUntraced(function*() {
+      yield* proxies.pages.cut(yield* anyOf(proxies.pages))
+      return Effect.void
+    }),
+    stalled: Effect.fnUntraced(function*() {
+      const proxy = yield* choice([proxies.pages, proxies.zmq, proxies.tcp])
+      const time = Duration.times(expiry, yield* choice([0.5, 2.5]))
+      const cuts = yield* choice([false, true])
+      yield* proxy.stall
+      return Effect.sleep(time).pipe(
+        Effect.andThen(cuts ? proxy.cut("all") : Effect.void),
+        Effect.ensuring(proxy.goOn),
+        Effect.asVoid
+      )
+    }),
+    brokerPaused: () => pause(broker),
+    brokerKilled: Effect.fnUntraced(function*() {
+      restarts.push(yield* Clock.currentTimeMillis)
+      yield* broker.killAndStart
+      return Effect.void
+    })
+  }
+}
+
+const choice = <A>(all: readonly [A, ...Array<A>]): Effect.Effect<A> => Random.choice(all)
+
+const anyOf = (proxy: TcpProxy.TcpProxy) => Random.nextIntBetween(0, Math.max(0, proxy.connections() - 1))
 
 // --- Workers ---------------------------------------------------------------------------------------------------------
 
 interface Worker {
-  readonly tell: (signal: "SIGKILL" | "SIGTERM" | "SIGSTOP" | "SIGCONT") => void
-  /** Waits until it has handled its first event. */
+  readonly tell: Effect.Success<ReturnType<typeof start>>["tell"]
+  /** Waits until it has handled its first event, or has ended. */
   readonly isAtWork: Effect.Effect<void>
   readonly ended: Effect.Effect<void>
 }
 
-const program = new URL("./worker.ts", import.meta.url).pathname
-
-// Compiled once for all of them.
-const cache = { NODE_COMPILE_CACHE: join(tmpdir(), "kosmonaut-test-cache") }
-
-/** Starts one. It is killed with its scope, and that it ends without being told to is a fault. */
 const startWorker = Effect.fnUntraced(function*(url: string, file: string, options: WorkerOptions) {
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      spawn(process.execPath, [program, url, file, JSON.stringify(options)], {
-        env: { ...process.env, ...cache },
-        stdio: ["pipe", "pipe", "inherit"]
-      })
-    ),
-    (child) => Effect.sync(() => child.kill("SIGKILL"))
-  )
   const atWork = yield* Deferred.make<void>()
-  const ended = yield* Deferred.make<void>()
-  let told = false
-  child.stdout.once("data", () => Deferred.doneUnsafe(atWork, Exit.void))
-  child.on("exit", (code, signal) => {
-    const end = told ? Exit.void : Exit.die(new Error(`A worker ended by itself: ${code ?? signal}`))
-    Deferred.doneUnsafe(atWork, end)
-    Deferred.doneUnsafe(ended, end)
-  })
-  const worker: Worker = {
-    tell: (signal) => {
-      told ||= signal === "SIGKILL" || signal === "SIGTERM"
-      child.kill(signal)
-    },
-    isAtWork: Deferred.await(atWork),
-    ended: Deferred.await(ended)
-  }
+  const args = [url, file, JSON.stringify(options)]
+  const { ended, tell } = yield* start("./worker.ts", args, () => Deferred.doneUnsafe(atWork, Exit.void))
+  const worker: Worker = { tell, ended, isAtWork: Effect.raceFirst(Deferred.await(atWork), ended) }
   return worker
 })
-
-const pause = (worker: Worker): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    worker.tell("SIGSTOP")
-    return Effect.ensuring(Effect.sleep(Duration.times(expiry, 2)), Effect.sync(() => worker.tell("SIGCONT")))
-  })
 
 // --- What they write down --------------------------------------------------------------------------------------------
 
@@ -182,50 +335,8 @@ const temporaryFolder = Effect.acquireRelease(
 
 const readAll = (folder: string): Effect.Effect<ReadonlyArray<Handling>> =>
   Effect.sync(() =>
-    Fs.readdirSync(folder).flatMap((file) => {
+    Fs.readdirSync(folder).filter((file) => file.endsWith(".jsonl")).flatMap((file) => {
       const lines = Fs.readFileSync(join(folder, file), "utf8").split("\n").slice(0, -1)
       return lines.map((line): Handling => JSON.parse(line))
     })
   )
-
-// --- Pages -----------------------------------------------------------------------------------------------------------
-
-/** Pages that trigger one event after another, each with a number of its own, until they are told to end. */
-const beginTriggering = Effect.gen(function*() {
-  const { urls, vhost } = yield* TestBroker
-  const accepted: Array<number> = []
-  const refused: Array<number> = []
-  let enough = false
-  let next = 0
-
-  const page = Effect.gen(function*() {
-    const browser = yield* Browser.connect(urls.websocket)
-    const token = yield* vhost.accessTokens.issue("joe", ".*")
-    yield* browser.send({ auth: { token: Redacted.value(token) } })
-    yield* browser.nextOf(":authenticated")
-    for (let subscribed = false; !enough; subscribed = !subscribed) {
-      const n = next++
-      yield* browser.send({ trigger: { event: "count", data: { n } } })
-      // A trigger is answered only where it is refused. What is answered in any case tells when that is known.
-      const answer = subscribed ? ":unsubscribed" : ":subscribed"
-      yield* browser.send({ [subscribed ? "unsubscribe" : "subscribe"]: { channel: "room" } })
-      let isRefused = false
-      for (let heard = yield* browser.next; !(answer in heard); heard = yield* browser.next) {
-        isRefused ||= ":error" in heard
-      }
-      if (isRefused) refused.push(n)
-      else accepted.push(n)
-      // The line is full: it takes a moment.
-      if (isRefused) yield* Effect.sleep("20 millis")
-    }
-  })
-  const fibers = yield* Effect.replicateEffect(Effect.forkScoped(page), pages)
-  return {
-    accepted,
-    refused,
-    end: Effect.suspend(() => {
-      enough = true
-      return Fiber.joinAll(fibers)
-    })
-  }
-})

@@ -1,6 +1,9 @@
 /**
- * Judges the history of a run: what pages were told was accepted, against what workers say that they have handled.
+ * Judges the history of a run: what pages and Clients were told, against what workers say that they have handled and
+ * pages that they have heard.
  */
+
+// --- Events ----------------------------------------------------------------------------------------------------------
 
 /** What a worker wrote down when it had handled an event. */
 export interface Handling {
@@ -9,48 +12,173 @@ export interface Handling {
   /** The event's name, as the broker gave it; none from a broker that does not wait for acknowledgements. */
   readonly id?: string | undefined
   readonly attempt: number
+  /** When that was, in milliseconds since 1970. */
+  readonly at: number
 }
 
-/** What happened. */
+/** What happened to events. */
 export interface History {
-  /** The numbers of the triggers that were not answered with an error. */
-  readonly accepted: ReadonlyArray<number>
-  /** The numbers of those that were. */
-  readonly refused: ReadonlyArray<number>
+  /** When each event was triggered, by its number. */
+  readonly triggered: ReadonlyMap<number, number>
+  /** When it was confirmed, where it was. */
+  readonly confirmed: ReadonlyMap<number, number>
+  /** The triggers that were answered with an error. */
+  readonly refused: ReadonlySet<number>
+  /** Those whose connection ended before there was an answer: nobody knows. */
+  readonly unknown: ReadonlySet<number>
   readonly handlings: ReadonlyArray<Handling>
+  /** The numbers of the events that are dead letters. */
+  readonly letters: ReadonlySet<number>
+  /** When the broker was killed. What it had not written down then it may have forgotten, such as a last attempt. */
+  readonly restarts: ReadonlyArray<number>
 }
 
 /** What is to be said of it. */
 export interface Verdict {
-  /** How often an event was handled that had been before. */
-  readonly duplicates: number
-  /** The events that nobody has handled. */
+  /** How often an event was handled that had been before: in a later attempt, or in one that a broker has forgotten. */
+  readonly duplicates: { readonly redelivered: number; readonly restarted: number }
+  /** The confirmed events that nobody has handled, and that are no dead letters. */
   readonly losses: ReadonlyArray<number>
   /** What must not be, whatever happens, in words. */
   readonly wrongs: ReadonlyArray<string>
 }
 
 /**
- * Every accepted event is handled at least once, and no other. One that is handled again says so: of its handlings at most
- * one is a first attempt, and no two are the same attempt. An event has one name, and a name one event.
+ * Every confirmed event is handled at least once or a dead letter; one of which nobody knows may be, any other may not. One
+ * that is handled again says so: no two of its handlings are the same attempt, unless the broker was killed after it was
+ * triggered and may have forgotten one. An event has one name, and a name one event.
  */
-export const check = ({ accepted, handlings, refused }: History): Verdict => {
+export const check = (history: History): Verdict => {
+  const { confirmed, letters, restarts, triggered } = history
   const wrongs: Array<string> = []
-  const known = new Set(accepted)
-  const refusals = new Set(refused)
   const ids = new Map<number, string | undefined>()
   const numbers = new Map<string, number>()
-  const attempts = new Set<string>()
-  let duplicates = 0
-  for (const { attempt, id, n } of handlings) {
-    if (!known.has(n)) wrongs.push(`${n} was handled, but ${refusals.has(n) ? "refused" : "never triggered"}`)
-    if (ids.has(n)) duplicates++
+  const attempts = new Map<string, number>()
+  const duplicates = { redelivered: 0, restarted: 0 }
+  for (const { at, attempt, id, n } of byTime(history.handlings)) {
+    const mustNot = whyNot(history, n)
+    if (mustNot !== undefined) wrongs.push(`${n} was handled, but ${mustNot}`)
+    const before = attempts.get(`${n} ${attempt}`)
+    const restarted = before !== undefined &&
+      restarts.some((killed) => (triggered.get(n) ?? 0) <= killed && killed <= at)
+    if (before !== undefined && !restarted) wrongs.push(`attempt ${attempt} of ${n} was handled twice`)
+    attempts.set(`${n} ${attempt}`, at)
+    if (ids.has(n)) duplicates[restarted ? "restarted" : "redelivered"]++
     if (ids.has(n) && ids.get(n) !== id) wrongs.push(`${n} has two names, ${ids.get(n)} and ${id}`)
     ids.set(n, id)
     if (id !== undefined && (numbers.get(id) ?? n) !== n) wrongs.push(`${numbers.get(id)} and ${n} are both ${id}`)
     if (id !== undefined) numbers.set(id, n)
-    if (attempts.has(`${n} ${attempt}`)) wrongs.push(`attempt ${attempt} of ${n} was handled twice`)
-    attempts.add(`${n} ${attempt}`)
   }
-  return { duplicates, losses: accepted.filter((n) => !ids.has(n)), wrongs }
+  for (const n of letters) {
+    const mustNot = whyNot(history, n)
+    if (mustNot !== undefined) wrongs.push(`${n} is a dead letter, but ${mustNot}`)
+  }
+  return { duplicates, losses: [...confirmed.keys()].filter((n) => !ids.has(n) && !letters.has(n)), wrongs }
+}
+
+const whyNot = ({ confirmed, refused, unknown }: History, n: number): string | undefined =>
+  confirmed.has(n) || unknown.has(n) ? undefined : refused.has(n) ? "refused" : "never triggered"
+
+const byTime = (handlings: ReadonlyArray<Handling>) => handlings.toSorted((a, b) => a.at - b.at)
+
+/**
+ * In milliseconds: the longest time in which nobody handled anything although a confirmed event waited, and the longest
+ * from an event's confirmation to its first handling.
+ */
+export const waits = ({ confirmed, handlings }: History): { readonly idle: number; readonly event: number } => {
+  const firsts = new Map<number, number>()
+  const sorted = byTime(handlings)
+  for (const { at, n } of sorted) if (!firsts.has(n)) firsts.set(n, at)
+  let idle = 0
+  let event = 0
+  // From the end, what has waited the longest of all that was first handled here or later.
+  let since = Infinity
+  for (let index = sorted.length - 1; index >= 0; index--) {
+    const { at, n } = sorted[index]!
+    const from = firsts.get(n) === at ? confirmed.get(n) ?? Infinity : Infinity
+    event = Math.max(event, at - from)
+    since = Math.min(since, from)
+    idle = Math.max(idle, at - Math.max(since, sorted[index - 1]?.at ?? -Infinity))
+  }
+  return { idle, event }
+}
+
+// --- Broadcasts ------------------------------------------------------------------------------------------------------
+
+/** A broadcast. Times are those of one clock that never stands still, `Subscription`'s too. */
+export interface Broadcast {
+  readonly sender: string
+  /** Its number. A sender begins one after the other, when the last was answered or has failed. */
+  readonly n: number
+  readonly channel: string
+  readonly begun: number
+  /** When it was answered; nobody knows what became of one that was not. */
+  readonly answered?: number | undefined
+  /** Whether it was answered with an error, and nobody is to hear it. */
+  readonly refused?: boolean | undefined
+}
+
+/** What a page has heard on one connection. */
+export interface Subscription {
+  readonly name: string
+  readonly channels: ReadonlyArray<string>
+  /** When it asked for its channels. */
+  readonly asked: number
+  /** When it was on all of them. */
+  readonly subscribed: number
+  /** When it said last what was answered: whatever the broker had for it before, it has heard. */
+  readonly synced: number
+  /** In the order of hearing. */
+  readonly heard: ReadonlyArray<Pick<Broadcast, "sender" | "n" | "channel">>
+}
+
+/**
+ * Every answered broadcast has reached each page that was on its channel from before it was begun until after it was
+ * answered, once and in the order of its sender. One that was not answered may have, once. Nothing else is heard.
+ */
+export const checkBroadcasts = (
+  broadcasts: ReadonlyArray<Broadcast>,
+  subscriptions: ReadonlyArray<Subscription>
+): ReadonlyArray<string> => {
+  const all = new Map(broadcasts.map((broadcast) => [nameOf(broadcast), broadcast]))
+  return subscriptions.flatMap((subscription) => {
+    const heard = new Set(subscription.heard.map(nameOf))
+    return [...unexpected(all, subscription), ...missing(broadcasts, subscription, heard)]
+  })
+}
+
+const nameOf = ({ n, sender }: Pick<Broadcast, "sender" | "n">): string => `${sender} ${n}`
+
+function* unexpected(all: ReadonlyMap<string, Broadcast>, { asked, channels, heard, name }: Subscription) {
+  const before = new Set<string>()
+  const latest = new Map<string, number>()
+  for (const { channel, n, sender } of heard) {
+    const what = nameOf({ sender, n })
+    const broadcast = all.get(what)
+    const last = latest.get(sender) ?? -1
+    if (broadcast === undefined) yield `${name} heard ${what}, which was never sent`
+    else if (broadcast.refused) yield `${name} heard ${what}, which was refused`
+    else if (broadcast.channel !== channel) {
+      yield `${name} heard ${what} on ${channel}, but it was for ${broadcast.channel}`
+    } else if (!channels.includes(channel)) yield `${name} heard ${what} and is not on ${channel}`
+    else if (broadcast.answered !== undefined && broadcast.answered < asked) {
+      yield `${name} heard ${what} from before it came`
+    } else if (before.has(what)) yield `${name} heard ${what} twice`
+    // What was not answered may come after what was begun later.
+    else if (broadcast.answered !== undefined && n < last) yield `${name} heard ${what} after ${last}`
+    before.add(what)
+    latest.set(sender, Math.max(last, n))
+  }
+}
+
+function* missing(
+  broadcasts: ReadonlyArray<Broadcast>,
+  { channels, name, subscribed, synced }: Subscription,
+  heard: ReadonlySet<string>
+) {
+  for (const broadcast of broadcasts) {
+    const { answered, begun, channel } = broadcast
+    if (answered === undefined || begun < subscribed || answered > synced) continue
+    if (channels.includes(channel) && !heard.has(nameOf(broadcast))) yield `${name} did not hear ${nameOf(broadcast)}`
+  }
 }

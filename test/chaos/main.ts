@@ -1,5 +1,5 @@
 /**
- * Lets bad things happen for as long as it is told, and ends with 1 where an event was lost.
+ * Lets bad things happen for as long as it is told, and ends with 1 where something was lost, or was otherwise wrong.
  *
  *     npm run chaos -- --minutes 10 --seed 7
  */
@@ -13,7 +13,8 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "1" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     // To see that losses are found.
-    "no-acknowledgements": { type: "boolean", default: false }
+    "no-acknowledgements": { type: "boolean", default: false },
+    "no-storage": { type: "boolean", default: false }
   }
 })
 
@@ -23,13 +24,14 @@ const program = Effect.gen(function*() {
     duration: Duration.minutes(Number(values.minutes)),
     seed: Number(values.seed),
     acknowledges: !values["no-acknowledgements"],
+    persists: !values["no-storage"],
     onProgress: (figures) => Console.log(JSON.stringify(figures))
   })
   yield* Console.log(JSON.stringify({ ...figures, losses: losses.length, wrongs: wrongs.length }, undefined, 2))
   for (const wrong of wrongs.slice(0, 20)) yield* Console.error(wrong)
   if (losses.length === 0 && wrongs.length === 0) return
   yield* Console.error(`lost: ${losses.slice(0, 20).join(", ") || "none"}`)
-  return yield* Effect.fail("events were not handled as they should be")
+  return yield* Effect.fail("events or broadcasts were not handled as they should be")
 })
 
 NodeRuntime.runMain(program)

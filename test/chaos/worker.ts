@@ -5,10 +5,11 @@
  *     node worker.ts <url> <file> <options>
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Effect, Layer, Schedule } from "effect"
+import { Effect, Layer, Logger, Schedule } from "effect"
 import * as Fs from "node:fs"
-import { TcpTransport, Transport, Worker, ZmqTransport } from "../../src/index.ts"
+import { Transport, Worker } from "../../src/index.ts"
 import type { Handling } from "./checker.ts"
+import { transportOf } from "./senders.ts"
 
 /** How it is to be. */
 export interface Options {
@@ -16,10 +17,16 @@ export interface Options {
   readonly acknowledges: boolean
   readonly concurrency: number
   readonly prefetch: number
+  /** How long a handler takes at most, in milliseconds. */
+  readonly slowness: number
+  /** How often an event is handed out whose handler fails. */
+  readonly maxAttempts: number
+  /** After how long without a word it takes the broker for lost, in milliseconds. */
+  readonly silence: number
 }
 
 const [url = "", file = "", json = ""] = process.argv.slice(2)
-const { acknowledges, concurrency, prefetch } = JSON.parse(json) as Options
+const { acknowledges, concurrency, maxAttempts, prefetch, silence, slowness } = JSON.parse(json) as Options
 
 // Whoever started it has gone.
 process.stdin.on("end", () => process.exit(1)).resume()
@@ -41,7 +48,7 @@ const bare = (transport: Transport.Transport["Service"]) =>
       }))
   })
 
-const driver = url.startsWith("wr+tcp:") ? TcpTransport.layer() : ZmqTransport.layer()
+const driver = transportOf(url)
 const transport = acknowledges
   ? driver
   : Layer.provide(Layer.effect(Transport.Transport, Effect.map(Transport.Transport, bare)), driver)
@@ -50,11 +57,11 @@ const listening = Worker.Worker.use((worker) =>
   worker.listen({
     onMessage: (_, { n }, { attempt, id }) =>
       Effect.gen(function*() {
-        yield* Effect.sleep(Math.random() * 10)
+        yield* Effect.sleep(Math.random() * slowness)
         const luck = acknowledges ? Math.random() : 1
         if (luck < 0.02) return yield* Effect.fail("bad luck")
         if (luck < 0.03) return yield* Effect.interrupt
-        writeDown({ n: Number(n), id, attempt })
+        writeDown({ n: Number(n), id, attempt, at: Date.now() })
       }),
     onException: () => Effect.void
   })
@@ -64,10 +71,14 @@ const worker = Worker.layer({
   url,
   concurrency,
   prefetch,
-  maxAttempts: Number.MAX_SAFE_INTEGER,
+  maxAttempts,
   drainTimeout: "1 minute",
   heartbeatInterval: "50 millis",
+  silenceTimeout: silence,
   reconnect: Schedule.spaced("100 millis")
 })
 
-NodeRuntime.runMain(Effect.provide(listening, Layer.provide(worker, transport)), { disableErrorReporting: true })
+NodeRuntime.runMain(
+  Effect.provide(listening, Layer.merge(Layer.provide(worker, transport), Logger.layer([]))),
+  { disableErrorReporting: true }
+)

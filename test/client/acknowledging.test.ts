@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Metric, Queue, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as ClientMetrics from "../../src/client/ClientMetrics.ts"
+import * as Deliveries from "../../src/client/internal/deliveries.ts"
 import { type Message, Transport, Worker } from "../../src/index.ts"
 import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
 import { eventually } from "../harness/eventually.ts"
@@ -158,7 +159,7 @@ describe("an event", () => {
       assert.strictEqual((yield* Metric.value(ClientMetrics.retries)).count - retriesBefore, 5)
     }).pipe(within()))
 
-  it.effect("goes back where its handler interrupts itself, which is no failure, and the worker goes on", () =>
+  it.effect("goes back where its handler interrupts itself, which is no failure, at the next heartbeat and not before", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker.TestBroker
       const seen = yield* Queue.unbounded<string>()
@@ -167,13 +168,21 @@ describe("an event", () => {
           Effect.andThen(Queue.offer(seen, `${event} ${attempt}`), attempt < 3 ? Effect.interrupt : Effect.void)
       }))
       yield* trigger("a")
-      for (const n of [1, 2, 3]) assert.strictEqual(yield* Queue.take(seen), `a ${n}`)
-      yield* acknowledged(1)
-      yield* trigger("b")
+      assert.strictEqual(yield* Queue.take(seen), "a 1")
+      // It goes on meanwhile, with what it may have besides.
+      yield* trigger("b", "c")
       assert.strictEqual(yield* Queue.take(seen), "b 1")
-      yield* acknowledged(2)
+      yield* TestClock.adjust("399 millis")
+      assert.strictEqual(yield* Queue.size(seen), 0)
+      assert.deepInclude(vhost.lobby.counters, { redelivered: 0, unacknowledged: 2, waiting: 1 })
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(yield* Queue.takeN(seen, 2), ["a 2", "b 2"])
+      yield* TestClock.adjust("400 millis")
+      assert.deepStrictEqual(yield* Queue.takeN(seen, 3), ["a 3", "b 3", "c 1"])
+      yield* TestClock.adjust("800 millis")
+      yield* acknowledged(3)
       assert.strictEqual(vhost.deadLetters.counters.kept, 0)
-    }).pipe(within()))
+    }).pipe(within({ heartbeatInterval: "400 millis", prefetch: 2 })))
 })
 
 describe("a worker that ends", () => {
@@ -260,6 +269,31 @@ describe("a worker that ends", () => {
       assert.strictEqual(vhost.deadLetters.counters.kept, 0)
     }).pipe(within({ drainTimeout: "10 seconds" })))
 
+  it.effect("gives back at once what it was to give back later", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      const { next, onMessage } = yield* gated
+      const listening = yield* Effect.forkScoped((yield* Worker.Worker).listen({
+        onMessage: (event, data, message) =>
+          Effect.andThen(onMessage(event, data, message), event === "good" ? Effect.void : Effect.interrupt)
+      }))
+      yield* trigger("before", "after", "good")
+      const before = yield* next
+      const after = yield* next
+      const good = yield* next
+      yield* before.open
+      yield* TestClock.adjust("1 second")
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 3, waiting: 0 })
+      const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
+      yield* after.open
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 2)
+      assert.isUndefined(stopping.pollUnsafe())
+      yield* good.open
+      yield* Fiber.join(stopping)
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, redelivered: 2 })
+    }).pipe(within({ concurrency: 3, heartbeatInterval: "1 hour", silenceTimeout: "1 hour" })))
+
   it.effect("acknowledges, as a stream, what it has given, and what it has not goes back", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker.TestBroker
@@ -284,28 +318,142 @@ describe("a worker that ends", () => {
 })
 
 describe("a worker that is lost", () => {
-  it.effect("has its events again when it is back, and what it says of the earlier ones is nothing", () =>
+  /** Cuts the network, and mends it: at once, or when `meanwhile` is done. */
+  const interrupted = Effect.fnUntraced(function*(waiting: number, meanwhile: Effect.Effect<unknown> = Effect.void) {
+    const { cut, restore, vhost } = yield* TestBroker.TestBroker
+    yield* cut
+    yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (seen) => seen === waiting)
+    yield* meanwhile
+    yield* restore
+    yield* TestClock.adjust("1 second")
+  })
+
+  it.effect("finishes what it has in hand, and that counts when it is back", () =>
     Effect.gen(function*() {
-      const { cut, restore, vhost } = yield* TestBroker.TestBroker
-      const { handled, listen, next } = yield* gated
+      const { vhost } = yield* TestBroker.TestBroker
+      const { handled, listen, next, started } = yield* gated
       yield* listen(yield* Worker.Worker)
       yield* trigger("a")
-      const first = yield* next
-      yield* cut
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
-      yield* restore
-      yield* TestClock.adjust("1 second")
-      const again = yield* next
-      assert.deepInclude(again, { event: "a", id: first.id, attempt: 2 })
-      assert.isDefined(first.id)
-      yield* first.open
-      yield* TestClock.adjust("1 second")
-      assert.deepStrictEqual(handled, ["a 1"])
-      assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 1, redelivered: 1 })
-      yield* again.open
+      const { open } = yield* next
+      yield* interrupted(1)
+      yield* interrupted(1)
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 2, waiting: 0 })
+      yield* open
       yield* acknowledged(1)
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 0, waiting: 0 })
+      yield* trigger("b")
+      yield* Effect.flatMap(next, ({ open }) => open)
+      yield* acknowledged(2)
+      assert.strictEqual(yield* Queue.size(started), 0)
+      assert.deepStrictEqual(handled, ["a 1", "b 1"])
     }).pipe(within({ concurrency: 2, reconnect: Schedule.spaced("1 second") })))
+
+  it.effect("fails what it has in hand, and that counts when it is back", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      const { next, onMessage } = yield* gated
+      yield* Effect.forkScoped((yield* Worker.Worker).listen({
+        onMessage: (event, data, message) => Effect.andThen(onMessage(event, data, message), Effect.fail("no luck")),
+        onException: () => Effect.void
+      }))
+      yield* trigger("a")
+      const { id, open } = yield* next
+      yield* interrupted(1)
+      yield* open
+      const [letter] = yield* eventually(vhost.deadLetters.list, ({ length }) => length === 1)
+      assert.deepInclude(letter, { id: id!, attempts: 2, reason: "no luck" })
+    }).pipe(within({ concurrency: 2, maxAttempts: 2, reconnect: Schedule.spaced("1 second") })))
+
+  it.effect("does not handle again what it has finished while it was away", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      const { handled, listen, next, started } = yield* gated
+      yield* listen(yield* Worker.Worker)
+      yield* trigger("a", "b")
+      const a = yield* next
+      const b = yield* next
+      yield* interrupted(
+        2,
+        Effect.andThen(a.open, eventually(Effect.sync(() => handled), ({ length }) => length === 1))
+      )
+      yield* acknowledged(1)
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 2, waiting: 0 })
+      yield* b.open
+      yield* acknowledged(2)
+      assert.strictEqual(yield* Queue.size(started), 0)
+      assert.deepStrictEqual(handled, ["a 1", "b 1"])
+    }).pipe(within({ concurrency: 2, reconnect: Schedule.spaced("1 second") })))
+
+  it.effect("does not handle again what it has acknowledged and the broker has not heard", () =>
+    Effect.gen(function*() {
+      const { silence, vhost } = yield* TestBroker.TestBroker
+      const { handled, listen, next } = yield* gated
+      yield* listen(yield* Worker.Worker)
+      yield* trigger("a", "b", "c")
+      const a = yield* next
+      yield* silence
+      yield* a.open
+      yield* Effect.flatMap(next, ({ open }) => open)
+      const c = yield* next
+      yield* interrupted(3)
+      yield* acknowledged(2)
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 3, waiting: 0 })
+      yield* c.open
+      yield* acknowledged(3)
+      assert.deepStrictEqual(handled, ["a 1", "b 1", "c 1"])
+    }).pipe(within({ prefetch: 3, reconnect: Schedule.spaced("1 second") })))
+
+  it("remembers no more of what it has handled than the broker may not have heard of", () => {
+    const said: Array<unknown> = []
+    const way = { sayUnsafe: (command: unknown) => said.push(command), hasGone: () => false }
+    const deliveries = Deliveries.make(2)
+    for (const id of ["a", "b", "c"]) deliveries.arrivedUnsafe({ id, attempt: 1 }, way)!.acknowledgeUnsafe()
+    const again = ["a", "b", "c"].map((id) => deliveries.arrivedUnsafe({ id, attempt: 2 }, way) !== undefined)
+    assert.deepStrictEqual(again, [true, false, false])
+    assert.strictEqual(said.length, 5)
+  })
+
+  it.effect("begins nothing of what it had received, which is another's now", () =>
+    Effect.gen(function*() {
+      const { cut, restore, vhost } = yield* TestBroker.TestBroker
+      const mine = yield* gated
+      const others = yield* gated
+      yield* mine.listen(yield* Worker.Worker)
+      yield* trigger("a", "b", "c")
+      const { open } = yield* mine.next
+      yield* cut
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 3)
+      yield* restore
+      yield* others.listen(yield* another({ concurrency: 3 }))
+      const again = [yield* others.next, yield* others.next, yield* others.next]
+      assert.deepStrictEqual(again.map(({ attempt, event }) => `${event} ${attempt}`), ["a 2", "b 2", "c 2"])
+      yield* open
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(mine.handled, ["a 1"])
+      assert.strictEqual(yield* Queue.size(mine.started), 0)
+      for (const { open } of again) yield* open
+      yield* acknowledged(3)
+      assert.deepInclude(vhost.lobby.counters, { redelivered: 3, unacknowledged: 0 })
+    }).pipe(within({ reconnect: Schedule.spaced("1 hour") })))
+
+  it.effect("gives, as a stream, nothing more of what it had received, but has it again", () =>
+    Effect.gen(function*() {
+      const { next, onMessage } = yield* gated
+      yield* trigger("a", "b", "c")
+      yield* (yield* Worker.Worker).messages.pipe(
+        Stream.runForEach((message) => onMessage(message.event, message.data, message)),
+        Effect.forkScoped
+      )
+      const a = yield* next
+      yield* acknowledged(1)
+      yield* interrupted(2)
+      yield* a.open
+      for (const name of ["b 2", "c 2"]) {
+        const { attempt, event, open } = yield* next
+        assert.strictEqual(`${event} ${attempt}`, name)
+        yield* open
+      }
+      yield* acknowledged(3)
+    }).pipe(within({ reconnect: Schedule.spaced("1 second") })))
 
   it.effect("leaves its events to another", () =>
     Effect.gen(function*() {
@@ -366,5 +514,25 @@ describe("a worker of ours where acknowledgements are not known", () => {
       yield* Fiber.join(stopping)
       assert.deepStrictEqual(handled, ["a 1", "b 1"])
       assert.deepInclude(vhost.lobby.counters, { waiting: 1, acknowledged: 0, redelivered: 0, unacknowledged: 0 })
+    }).pipe(within()))
+
+  it.effect("handles also what it received on a connection that has gone", () =>
+    Effect.gen(function*() {
+      const { cut, url, vhost } = yield* TestBroker.TestBroker
+      const network = yield* MemoryNetwork.MemoryNetwork
+      const worker = yield* Effect.provideService(
+        Worker.make({ url, reconnect: Schedule.spaced("1 hour") }),
+        Transport.Transport,
+        old(network.transport())
+      )
+      const { listen, next } = yield* gated
+      yield* listen(worker)
+      yield* trigger("a", "b")
+      const { open } = yield* next
+      yield* cut
+      yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 0)
+      yield* eventually(worker.state, ({ _tag }) => _tag === "Disconnected")
+      yield* open
+      assert.deepInclude(yield* next, { event: "b", id: undefined })
     }).pipe(within()))
 })

@@ -21,7 +21,6 @@ import {
   decodeEvent,
   decodeFromServer,
   decodeOrigin,
-  type Delivery,
   encodeFromClient,
   type Event,
   FromClient,
@@ -36,6 +35,7 @@ import { ConnectionError, MessageDecodeError, type UnauthorizedError } from "../
 import type { Session, Transport } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import { ConnectionState } from "../ConnectionState.ts"
+import * as Deliveries from "./deliveries.ts"
 import { type AnswerError, statusError } from "./target.ts"
 
 /** Why something that arrived is no event. */
@@ -46,14 +46,7 @@ export interface Arrived {
   readonly event: Event
   readonly origin: Origin | undefined
   /** The way to say what has become of it, where the broker wants to know. */
-  readonly delivery: Delivered | undefined
-}
-
-/** An event that is the broker's until it is acknowledged. Whatever is said once its connection has gone is for nobody. */
-export interface Delivered extends Delivery {
-  readonly acknowledgeUnsafe: () => void
-  /** Gives it back, for whoever is next; with a reason where its handler failed. */
-  readonly giveBackUnsafe: (reason: string) => void
+  readonly delivery: Deliveries.Delivered | undefined
 }
 
 /** What arrives. */
@@ -100,6 +93,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   let paused = false
   // Whether the broker of this connection has shown that it wants to hear what becomes of events.
   let acknowledges = false
+  const deliveries = Deliveries.make(options.ready.prefetch ?? 0)
 
   const read = Effect.fnUntraced(function*(from: Session, outgoing: Outgoing) {
     const frames = yield* Effect.timeoutOrElse(from.pull, {
@@ -129,8 +123,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     }
   })
   const arrived = ({ delivery, json, origin }: Extract<FromServer, { _tag: "Trigger" }>, outgoing: Outgoing) => {
-    const delivered = delivery && deliveredBy(delivery, outgoing)
-    acknowledges ||= delivered !== undefined
+    const delivered = delivery && deliveries.arrivedUnsafe(delivery, wayOf(outgoing))
+    acknowledges ||= delivery !== undefined
+    // Its handler is at work, or has been.
+    if (delivery !== undefined && delivered === undefined) return Effect.void
     return Result.match(decodeEvent(json), {
       // Nobody else could read it either.
       onFailure: (error) => {
@@ -183,7 +179,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     yield* opened.send(encodeFromClient(ready()))
     // One that cannot be sent is no end: what has arrived is still to be read, and reading will say what is wrong.
     const beat = Effect.delay(
-      Effect.ignore(opened.send(encodeFromClient(FromClient.Heartbeat()))),
+      Effect.suspend(() => {
+        deliveries.giveBackUnsafe()
+        return Effect.ignore(opened.send(encodeFromClient(FromClient.Heartbeat())))
+      }),
       options.heartbeatInterval
     )
     return yield* Effect.raceAllFirst([
@@ -235,7 +234,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     pause: Effect.suspend(() => {
       if (!acknowledges) return Effect.succeed(false)
       paused = true
-      return Effect.as(session === undefined ? Effect.void : say(session, ready()), true)
+      const said = session === undefined ? Effect.void : say(session, ready())
+      return Effect.as(Effect.tap(said, () => Effect.sync(deliveries.pauseUnsafe)), true)
     }),
     quit: Effect.suspend(() => {
       quitting = true
@@ -258,16 +258,9 @@ interface Saying {
   readonly sent: Deferred.Deferred<void> | undefined
 }
 
-const deliveredBy = (delivery: Delivery, outgoing: Outgoing): Delivered => ({
-  ...delivery,
-  acknowledgeUnsafe: () => {
-    const command = FromClient.Acknowledge({ deliveries: [delivery.id] })
-    Queue.offerUnsafe(outgoing.line, { command, sent: undefined })
-  },
-  giveBackUnsafe: (reason) => {
-    const command = FromClient.Return({ delivery: delivery.id, reason: oneLine(reason) })
-    Queue.offerUnsafe(outgoing.line, { command, sent: undefined })
-  }
+const wayOf = ({ ended, line }: Outgoing): Deliveries.Way => ({
+  sayUnsafe: (command) => Queue.offerUnsafe(line, { command, sent: undefined }),
+  hasGone: () => Deferred.isDoneUnsafe(ended)
 })
 
 // Says what is to be said, many acknowledgements at once. What cannot be said is no end: reading will say what is wrong.
@@ -298,6 +291,3 @@ const together = (sayings: ReadonlyArray<Saying>): ReadonlyArray<Saying> => {
   }
   return said
 }
-
-// A frame of classic TCP is a line, and a person reads it.
-const oneLine = (reason: string): string => reason.replace(/\s+/g, " ").slice(0, 500).toWellFormed()

@@ -13,7 +13,8 @@ import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import type { Message } from "../Message.ts"
-import type { Arrived, Delivered } from "./connection.ts"
+import type { Arrived } from "./connection.ts"
+import type { Delivered } from "./deliveries.ts"
 
 /** Runs a handler on an event that has arrived, as this message, and says what has become of it. */
 export const run = <A, E, R>(
@@ -81,7 +82,7 @@ const measured = <A, E, R>(
 
 const settleUnsafe = (delivery: Delivered, exit: Exit.Exit<unknown, unknown>): void => {
   if (Exit.isSuccess(exit)) delivery.acknowledgeUnsafe()
-  else if (Exit.hasInterrupts(exit)) delivery.giveBackUnsafe("")
+  else if (Exit.hasInterrupts(exit)) delivery.giveBackLaterUnsafe()
   else delivery.giveBackUnsafe(reasonOf(exit.cause))
 }
 

@@ -44,6 +44,7 @@ export const run = Effect.fnUntraced(function*<E, R>(
       const item = yield* next
       if (item._tag === "None") return
       if (draining && giveBackUnsafe(item.value)) continue
+      if (!beginUnsafe(item.value)) continue
       inHand++
       idle.closeUnsafe()
       yield* Effect.ensuring(
@@ -92,6 +93,10 @@ export const run = Effect.fnUntraced(function*<E, R>(
   )
   return yield* Deferred.await(failed)
 })
+
+// What came without a delivery is ours whatever becomes of its connection.
+const beginUnsafe = (item: Item): boolean =>
+  Result.isFailure(item) || item.success.delivery === undefined || item.success.delivery.beginUnsafe()
 
 // Whether it could be: what came without a delivery is ours to handle.
 const giveBackUnsafe = (item: Item): boolean => {

@@ -1,0 +1,55 @@
+/**
+ * Clients that broadcast one numbered message after another, and write down what they were told of it.
+ */
+import { Effect, Fiber, Result } from "effect"
+import { Client, TcpTransport, ZmqTransport } from "../../src/index.ts"
+import type { Broadcast } from "./checker.ts"
+import { tick } from "./clock.ts"
+import { channels } from "./pages.ts"
+
+/** After this time a request fails that is not answered. */
+const requestTimeout = "1 second"
+
+/** The transport of a URL. */
+export const transportOf = (url: string) =>
+  url.startsWith("wr+tcp:")
+    ? TcpTransport.layer({ openTimeout: "1 second" })
+    : ZmqTransport.layer({ openTimeout: "1 second" })
+
+/** A Client for a URL, for the scope. */
+export const clientOf = (url: string) => Effect.provide(Client.make({ url, requestTimeout }), transportOf(url))
+
+/** Two senders on a Client of each URL, until they are told to end. */
+export const beginBroadcasting = Effect.fnUntraced(function*(urls: ReadonlyArray<string>) {
+  const broadcasts: Array<Broadcast> = []
+  let enough = false
+  const send = Effect.fnUntraced(function*(client: Client.Client["Service"], sender: string) {
+    for (let n = 0; !enough; n++) {
+      const channel = channels[n % 3 === 0 ? 1 : 0]
+      const begun = tick()
+      const result = yield* Effect.result(client.broadcast(channel, "count", { sender, n }))
+      const outcome = Result.isSuccess(result) ? { answered: tick() } : { refused: isRefusal(result.failure) }
+      broadcasts.push({ sender, n, channel, begun, ...outcome })
+      yield* Effect.sleep(Result.isSuccess(result) ? "10 millis" : "50 millis")
+    }
+  })
+  const fibers = yield* Effect.forEach(
+    urls,
+    Effect.fnUntraced(function*(url) {
+      const client = yield* clientOf(url)
+      const name = url.split(":", 1)[0]
+      return yield* Effect.forEach([1, 2], (which) => Effect.forkScoped(send(client, `${name} ${which}`)))
+    })
+  )
+  return {
+    broadcasts,
+    end: Effect.suspend(() => {
+      enough = true
+      return Fiber.joinAll(fibers.flat())
+    })
+  }
+})
+
+// Of the others it is not known whether they were carried out.
+const isRefusal = (error: { readonly _tag: string }): boolean =>
+  error._tag !== "ConnectionError" && error._tag !== "RequestTimeoutError"

@@ -1,0 +1,87 @@
+/**
+ * A network between two parties on this machine, as one port in front of another: it can be cut and can stall.
+ */
+import { Effect } from "effect"
+import * as Net from "node:net"
+
+export interface TcpProxy {
+  readonly port: number
+  /** How many connections go through it now, with those that are about to end. */
+  readonly connections: () => number
+  /** Ends a connection, as a fault of the network does: that of this place, or all. Gives how many were ended. */
+  readonly cut: (which: number | "all") => Effect.Effect<number>
+  /** Forwards nothing until it is told to go on as often as it was told to stall. Connections stand, and new ones do. */
+  readonly stall: Effect.Effect<void>
+  readonly goOn: Effect.Effect<void>
+}
+
+interface Pair {
+  readonly near: Net.Socket
+  readonly far: Net.Socket
+}
+
+/** Listens on a free port until the scope ends, and connects whoever comes with `port`. Nobody there ends the connection. */
+export const make = Effect.fnUntraced(function*(port: number) {
+  const pairs = new Set<Pair>()
+  let stalls = 0
+
+  const accept = (near: Net.Socket) => {
+    near.setNoDelay(true)
+    const far = Net.connect({ host: "127.0.0.1", port, noDelay: true, allowHalfOpen: true })
+    const pair = { near, far }
+    pairs.add(pair)
+    for (const [one, other] of [[near, far], [far, near]] as const) {
+      one.on("error", () => other.destroy())
+      one.on("close", () => {
+        if (other.closed) pairs.delete(pair)
+        // One that ended well has said so, and the other is about to.
+        if (!one.readableEnded) other.destroy()
+      })
+    }
+    // What is not piped is not read, and so the sender has to wait.
+    if (stalls === 0) join(pair)
+  }
+  const server = Net.createServer({ allowHalfOpen: true }, accept)
+  yield* Effect.acquireRelease(
+    Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
+    () =>
+      Effect.callback<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        for (const pair of pairs) sever(pair)
+      })
+  )
+  const proxy: TcpProxy = {
+    port: (server.address() as Net.AddressInfo).port,
+    connections: () => pairs.size,
+    cut: (which) =>
+      Effect.sync(() => {
+        const cut = which === "all" ? [...pairs] : [...pairs].slice(which, which + 1)
+        cut.forEach(sever)
+        return cut.length
+      }),
+    stall: Effect.sync(() => {
+      if (stalls++ === 0) pairs.forEach(part)
+    }),
+    goOn: Effect.sync(() => {
+      if (--stalls === 0) pairs.forEach(join)
+    })
+  }
+  return proxy
+})
+
+const join = ({ far, near }: Pair) => {
+  if (far.destroyed) return void near.destroy()
+  if (near.destroyed) return void far.destroy()
+  near.pipe(far)
+  far.pipe(near)
+}
+
+const part = ({ far, near }: Pair) => {
+  near.unpipe(far).pause()
+  far.unpipe(near).pause()
+}
+
+const sever = ({ far, near }: Pair) => {
+  near.resetAndDestroy()
+  far.destroy()
+}
