@@ -39,7 +39,7 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
 const nodeOnly = [
   "transport/Tcp*.ts",
   "server/endpoint/WebSocketEndpoint.ts",
-  "server/endpoint/internal/outbox.ts",
+  "server/endpoint/internal/webSocket.ts",
   "server/Broker.ts",
   "cli/*"
 ]
