@@ -7,6 +7,7 @@
  */
 
 import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -36,6 +37,7 @@ import { ConnectionError, MessageDecodeError, type UnauthorizedError } from "../
 import type { Session, Transport } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import { ConnectionState } from "../ConnectionState.ts"
+import type { Prefetch } from "./prefetch.ts"
 import { type AnswerError, statusError } from "./target.ts"
 
 /** Why something that arrived is no event. */
@@ -80,8 +82,9 @@ export interface Options {
   readonly transport: Transport["Service"]
   readonly endpoint: Endpoint
   readonly inbox: Inbox
-  /** What it says of itself when it is ready. */
-  readonly ready: ReadyOptions
+  /** What it says of itself when it is ready, and how many events it wants then. */
+  readonly ready: Omit<ReadyOptions, "prefetch">
+  readonly prefetch: Prefetch
   readonly state: SubscriptionRef.SubscriptionRef<ConnectionState>
   readonly reconnect: Schedule.Schedule<unknown, ConnectionError>
   readonly heartbeatInterval: Duration.Duration
@@ -164,7 +167,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     troubled = true
   })
 
-  const ready = () => FromClient.Ready({ options: paused ? { ...options.ready, prefetch: 0 } : options.ready })
+  const ready = () =>
+    FromClient.Ready({ options: { ...options.ready, prefetch: paused ? 0 : options.prefetch.current() } })
+  // Says it again where it wants another number of events.
+  const heartbeat = () => options.prefetch.beatUnsafe() ? ready() : FromClient.Heartbeat()
   const say = (to: Outgoing, command: FromClient) =>
     Effect.suspend(() => {
       const sent = Deferred.makeUnsafe<void>()
@@ -183,13 +189,20 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     yield* opened.send(encodeFromClient(ready()))
     // One that cannot be sent is no end: what has arrived is still to be read, and reading will say what is wrong.
     const beat = Effect.delay(
-      Effect.ignore(opened.send(encodeFromClient(FromClient.Heartbeat()))),
+      Effect.suspend(() => Effect.ignore(opened.send(encodeFromClient(heartbeat())))),
       options.heartbeatInterval
     )
+    const talk = Effect.gen(function*() {
+      const acknowledged = yield* speak(opened, outgoing)
+      const now = yield* Clock.currentTimeMillis
+      if (options.prefetch.acknowledgedUnsafe(acknowledged, now)) {
+        yield* Effect.ignore(opened.send(encodeFromClient(ready())))
+      }
+    })
     return yield* Effect.raceAllFirst([
       Effect.forever(read(opened, outgoing)),
       Effect.forever(beat),
-      Effect.forever(speak(opened, outgoing))
+      Effect.forever(talk)
     ])
   }).pipe(
     Effect.scoped,
@@ -270,17 +283,18 @@ const deliveredBy = (delivery: Delivery, outgoing: Outgoing): Delivered => ({
   }
 })
 
-// Says what is to be said, many acknowledgements at once. What cannot be said is no end: reading will say what is wrong.
-const speak = (to: Session, { line }: Outgoing): Effect.Effect<void> =>
-  Effect.flatMap(
-    Queue.takeAll(line),
-    (sayings) =>
+// Says what is to be said, many acknowledgements at once, and gives how many those were. What cannot be said is no end:
+// reading will say what is wrong.
+const speak = (to: Session, { line }: Outgoing): Effect.Effect<number> =>
+  Effect.flatMap(Queue.takeAll(line), (sayings) =>
+    Effect.as(
       Effect.forEach(together(sayings), ({ command, sent }) =>
         Effect.andThen(
           Effect.ignore(to.send(encodeFromClient(command))),
           sent === undefined ? Effect.void : Deferred.succeed(sent, undefined)
-        ), { discard: true })
-  )
+        ), { discard: true }),
+      sayings.filter(({ command }) => command._tag === "Acknowledge").length
+    ))
 
 const together = (sayings: ReadonlyArray<Saying>): ReadonlyArray<Saying> => {
   const said: Array<Saying> = []
