@@ -385,15 +385,16 @@ export interface Event {
  *
  * @since 0.1.0
  */
-export const decodeEvent = (json: string): Result.Result<Event, MessageDecodeError> =>
-  Result.mapError(Json.parse(json), (cause) => new MessageDecodeError({ detail: "an event is not JSON", cause })).pipe(
-    Result.flatMap((value) => {
-      const entry = Json.single(value)
-      return entry === undefined
-        ? malformed("an event is not an object with one key whose value is an object")
-        : Result.succeed({ event: entry[0], data: entry[1] })
-    })
-  )
+export const decodeEvent = (json: string): Result.Result<Event, MessageDecodeError> => {
+  const parsed = Json.parse(json)
+  if (Result.isFailure(parsed)) {
+    return Result.fail(new MessageDecodeError({ detail: "an event is not JSON", cause: parsed.failure }))
+  }
+  const entry = Json.single(parsed.success)
+  return entry === undefined
+    ? malformed("an event is not an object with one key whose value is an object")
+    : Result.succeed({ event: entry[0], data: entry[1] })
+}
 
 const ok = Result.succeed(FromServer.Ok())
 

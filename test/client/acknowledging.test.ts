@@ -3,7 +3,7 @@
  * the network in memory, by the test's clock.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Metric, Queue, Schedule, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Metric, Queue, References, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as ClientMetrics from "../../src/client/ClientMetrics.ts"
 import { type Message, Transport, Worker } from "../../src/index.ts"
@@ -62,6 +62,18 @@ describe("an event", () => {
       yield* open
       yield* acknowledged(1)
       assert.deepInclude(counted, { unacknowledged: 0, redelivered: 0, waiting: 0 })
+    }).pipe(within()))
+
+  it.effect("has its own name on what its handler logs", () =>
+    Effect.gen(function*() {
+      const annotations = yield* Queue.unbounded<unknown>()
+      const onMessage = () => Effect.flatMap(References.CurrentLogAnnotations, (all) => Queue.offer(annotations, all))
+      const worker = yield* Worker.Worker
+      yield* Effect.forkScoped(Effect.annotateLogs(worker.listen({ onMessage }), "service", "chat"))
+      yield* trigger("a", "a", "b", "a")
+      for (const event of ["a", "a", "b", "a"]) {
+        assert.deepStrictEqual(yield* Queue.take(annotations), { service: "chat", "kosmonaut.event": event })
+      }
     }).pipe(within()))
 
   it.effect("waits at the broker beyond the worker's prefetch", () =>

@@ -109,43 +109,54 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       duration: options.silenceTimeout,
       orElse: () => Effect.fail(new ConnectionError({ address, reason: "Silent" }))
     })
-    for (const message of frames) yield* receive(message, outgoing)
+    for (const message of frames) {
+      const rest = receive(message, outgoing)
+      if (rest !== undefined) yield* rest
+    }
   })
 
-  const receive = Effect.fnUntraced(function*(frames: Frames, outgoing: Outgoing) {
+  // What is still to be done, where that is anything: most events are just put into the inbox.
+  const receive = (
+    frames: Frames,
+    outgoing: Outgoing
+  ): Effect.Effect<unknown, ConnectionError | UnauthorizedError> | undefined => {
     const decoded = decodeFromServer(frames)
-    if (Result.isFailure(decoded)) return yield* troubling(decoded.failure)
+    if (Result.isFailure(decoded)) return troubling(decoded.failure)
     const command = decoded.success
     switch (command._tag) {
       case "Trigger":
-        return yield* arrived(command, outgoing)
+        return arrived(command, outgoing)
       case "Heartbeat":
-        return yield* connected
+        return connected
       case "Quit":
-        return yield* new ConnectionError({ address, reason: "Closed", cause: new Error("the broker said goodbye") })
+        return Effect.fail(
+          new ConnectionError({ address, reason: "Closed", cause: new Error("the broker said goodbye") })
+        )
       case "Failure": {
         const error = statusError(command.code, "the worker", endpoint)
-        return error._tag === "UnauthorizedError" ? yield* error : yield* troubling(error)
+        return error._tag === "UnauthorizedError" ? Effect.fail(error) : troubling(error)
       }
       default:
-        return yield* troubling(new MessageDecodeError({ detail: `a worker was told ${command._tag}` }))
+        return troubling(new MessageDecodeError({ detail: `a worker was told ${command._tag}` }))
     }
-  })
+  }
   const arrived = ({ delivery, json, origin }: Extract<FromServer, { _tag: "Trigger" }>, outgoing: Outgoing) => {
     const delivered = delivery && deliveredBy(delivery, outgoing)
     acknowledges ||= delivered !== undefined
-    return Result.match(decodeEvent(json), {
+    const event = decodeEvent(json)
+    if (Result.isFailure(event)) {
       // Nobody else could read it either.
-      onFailure: (error) => {
-        delivered?.giveBackUnsafe(error.message)
-        return troubling(error)
-      },
-      onSuccess: (event): Effect.Effect<unknown> => {
-        if (paused && delivered !== undefined) return Effect.sync(() => delivered.giveBackUnsafe(""))
-        const from = origin === undefined ? undefined : decodeOrigin(origin)
-        return Queue.offer(inbox, Result.succeed({ event, origin: from, delivery: delivered }))
-      }
-    })
+      delivered?.giveBackUnsafe(event.failure.message)
+      return troubling(event.failure)
+    }
+    if (paused && delivered !== undefined) {
+      delivered.giveBackUnsafe("")
+      return undefined
+    }
+    const from = origin === undefined ? undefined : decodeOrigin(origin)
+    const item: Item = Result.succeed({ event: event.success, origin: from, delivery: delivered })
+    // Where there is no room it waits for some, and nothing is read meanwhile.
+    return Queue.offerUnsafe(inbox, item) ? undefined : Queue.offer(inbox, item)
   }
   const troubling = (error: ProtocolError) =>
     Effect.andThen(Metric.update(ClientMetrics.protocolErrors, 1), Queue.offer(inbox, Result.fail(error)))
