@@ -315,11 +315,19 @@ export const encodeFromServer: (command: FromServer) => Frames = FromServer.$mat
   Failure: ({ code }) => ["ER", String(code)],
   Heartbeat: () => ["HB"],
   Quit: () => ["QT"],
-  Trigger: ({ delivery, json, origin }) => {
-    const frames = delivery === undefined ? ["TR", json] : ["TR", json, delivery.id, String(delivery.attempt)]
-    return origin === undefined ? frames : [...frames, origin]
-  }
+  Trigger: ({ delivery, json, origin }) => encodeTrigger(json, origin, delivery)
 })
+
+/**
+ * The frames of a `Trigger`, without the value.
+ *
+ * @since 0.1.0
+ */
+export const encodeTrigger = (json: string, origin: string | undefined, delivery: Delivery | undefined): Frames => {
+  const frames = delivery === undefined ? ["TR", json] : ["TR", json, delivery.id, String(delivery.attempt)]
+  if (origin !== undefined) frames.push(origin)
+  return frames
+}
 
 /**
  * Reads what the broker says.
