@@ -180,8 +180,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 
   const ready = () =>
     FromClient.Ready({ options: { ...options.ready, prefetch: paused ? 0 : options.prefetch.current() } })
-  // Says it again where it wants another number of events.
-  const heartbeat = () => options.prefetch.beatUnsafe() ? ready() : FromClient.Heartbeat()
+  // Says it again where it wants another number of events; not after its goodbye, which would be undone.
+  const heartbeat = () => options.prefetch.beatUnsafe() && !quitting ? ready() : FromClient.Heartbeat()
   const say = (to: Outgoing, command: FromClient) =>
     Effect.suspend(() => {
       const sent = Deferred.makeUnsafe<void>()
@@ -206,7 +206,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const talk = Effect.gen(function*() {
       const acknowledged = yield* speak(opened, outgoing)
       const now = yield* Clock.currentTimeMillis
-      if (options.prefetch.acknowledgedUnsafe(acknowledged, now)) {
+      if (options.prefetch.acknowledgedUnsafe(acknowledged, now) && !quitting) {
         yield* Effect.ignore(opened.send(encodeFromClient(ready())))
       }
     })
