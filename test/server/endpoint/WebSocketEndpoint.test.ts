@@ -201,6 +201,21 @@ describe("WebSocketEndpoint", () => {
         yield* eventually(subscribers("room"), (count) => count === 1)
       }))
 
+    it.effect("closes with 1011 where the broker itself fails, and serves the others", () =>
+      Effect.gen(function*() {
+        const { vhost } = yield* TestBroker
+        const page = yield* browser
+        yield* page.send({ subscribe: { channel: "room" } })
+        yield* page.nextOf(":subscribed")
+        const { has } = vhost.channels
+        Object.assign(vhost.channels, { has: () => Effect.die("a fault") })
+        yield* page.send({ broadcast: { channel: "room", event: "e", data: {} } })
+        expect(yield* page.closed).toBe(1011)
+        Object.assign(vhost.channels, { has })
+        yield* eventually(subscribers("room"), (count) => count === 0)
+        yield* stillServes
+      }))
+
     it.effect("answers binary messages with 400 and goes on", () =>
       Effect.gen(function*() {
         const page = yield* browser
