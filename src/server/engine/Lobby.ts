@@ -229,7 +229,7 @@ export const make = (options: {
       if (next === undefined || member.inHand.size < next.inHand.size) next = member
       if (next.inHand.size === 0) break
     }
-    if (next === undefined) return undefined
+    if (next === undefined || members.size === 1) return next
     members.delete(next.worker.id)
     members.set(next.worker.id, next)
     return next

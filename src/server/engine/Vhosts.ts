@@ -15,13 +15,13 @@ import * as Context from "effect/Context"
 import * as Mac from "effect/crypto/Mac"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
 import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
@@ -166,10 +166,8 @@ export const make = Effect.gen(function*() {
     return stored === undefined ? add(options) : goOn(options, stored)
   }, { discard: true })
   for (const [path, stored] of left) if (!vhosts.has(path)) enter(path, stored.token, stored)
-  yield* Effect.suspend(() => Effect.forEach(vhosts.values(), ({ vhost }) => vhost.lobby.tick, { discard: true })).pipe(
-    Effect.repeat(Schedule.spaced(config.heartbeatInterval)),
-    Effect.forkScoped
-  )
+  const tick = Effect.suspend(() => Effect.forEach(vhosts.values(), ({ vhost }) => vhost.lobby.tick, { discard: true }))
+  yield* Effect.forkScoped(everyInTime(tick, config.heartbeatInterval))
   return Vhosts.of({
     add,
     get: (path) => Effect.map(find(path), ({ vhost }) => vhost),
@@ -198,6 +196,18 @@ export const make = Effect.gen(function*() {
  * @since 0.1.0
  */
 export const layer = Layer.effect(Vhosts, make)
+
+// A broker that stood still hears first what workers have said meanwhile, before it takes one of them for dead.
+const everyInTime = (tick: Effect.Effect<void>, interval: Duration.Duration) =>
+  Effect.gen(function*() {
+    const longest = 2 * Duration.toMillis(interval)
+    for (let last = yield* Clock.currentTimeMillis;;) {
+      const now = yield* Clock.currentTimeMillis
+      if (now - last <= longest) yield* tick
+      last = now
+      yield* Effect.sleep(interval)
+    }
+  })
 
 // Without a store nothing is left, and nothing noted.
 const openStore = Effect.gen(function*() {
