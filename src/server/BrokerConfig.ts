@@ -85,7 +85,7 @@ export interface Options {
   readonly accessTokenTimeToLive?: Duration.Input | undefined
   /**
    * How many answers a vhost remembers, for Clients that ask again, default 100 000: of each connection the last 4096, or
-   * 1 MiB of them. Beyond it the connection that was silent for longest loses its own, which is counted; what it asks again
+   * 1 MiB of them, and of all 64 MiB. Beyond it the connection that was silent for longest loses its own, which is counted; what it asks again
    * is then refused, and not carried out twice.
    */
   readonly idempotencyCapacity?: number | undefined
