@@ -164,7 +164,9 @@ const explain = (cause: unknown): string => {
   const error = cause instanceof Error
     ? cause as Error & { readonly code?: unknown; readonly errcode?: unknown }
     : undefined
-  switch (error?.errcode ?? error?.code) {
+  const { code, errcode } = error ?? {}
+  // What SQLite says beyond the last byte is a variant of it.
+  switch (typeof errcode === "number" ? errcode & 0xff : code) {
     case 5:
       return "another broker uses it. Stop that one, or give this one a folder of its own"
     case 26:
