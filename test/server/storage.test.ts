@@ -213,6 +213,41 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
+  it.effect("forgets dead letters that are thrown away all at once", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          const worker = yield* join(vhost)
+          yield* trigger(vhost, "a", "b")
+          for (const n of [0, 1]) yield* worker.fail(n, "it broke")
+          // So that they have been written.
+          yield* vhost.journal.kept
+          expect((yield* vhost.deadLetters.takeAll).length).toBe(2)
+        })
+      )(live)
+      expect(yield* inTest((vhost) => vhost.deadLetters.list)(live)).toEqual([])
+    }))
+
+  it.effect("drops the oldest dead letters where the next broker may keep fewer", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          const worker = yield* join(vhost)
+          yield* trigger(vhost, "a", "b", "c")
+          for (const n of [0, 1, 2]) yield* worker.fail(n, "it broke")
+        })
+      )(live)
+      yield* live((vhosts) =>
+        Effect.gen(function*() {
+          const { deadLetters } = yield* vhosts.get("/test")
+          expect(names(yield* deadLetters.list)).toEqual(["b", "c"])
+          expect(deadLetters.counters).toMatchObject({ kept: 2, dropped: 1 })
+        }), { deadLetterCapacity: 2 })
+      expect(names(yield* inTest((vhost) => vhost.deadLetters.list)(live))).toEqual(["b", "c"])
+    }))
+
   it.effect("does not come back once it is removed, and begins anew if it is made again", () =>
     Effect.gen(function*() {
       const live = yield* make

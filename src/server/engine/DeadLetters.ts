@@ -76,7 +76,16 @@ export const make = (options: {
     size -= sizeOf(letter)
     journal.forget("DeadLetter", letter.id)
   }
+  const dropOldest = () => {
+    for (const oldest of letters.values()) {
+      if (letters.size <= options.deadLetterCapacity && size <= options.deadLetterSize) return
+      remove(oldest)
+      dropped++
+    }
+  }
   options.letters?.forEach(keep)
+  // The bounds may have been others.
+  dropOldest()
 
   return {
     add: (letter) =>
@@ -84,11 +93,7 @@ export const make = (options: {
         const added = { ...letter, reason: letter.reason.slice(0, 500), failedAt }
         keep(added)
         journal.noteNew({ _tag: "DeadLetter", ...added, origin: added.origin ?? null })
-        for (const oldest of letters.values()) {
-          if (letters.size <= options.deadLetterCapacity && size <= options.deadLetterSize) return
-          remove(oldest)
-          dropped++
-        }
+        dropOldest()
       }),
 
     list: Effect.sync(() => [...letters.values()]),
@@ -102,8 +107,7 @@ export const make = (options: {
 
     takeAll: Effect.sync(() => {
       const all = [...letters.values()]
-      letters.clear()
-      size = 0
+      all.forEach(remove)
       return all
     }),
 

@@ -32,6 +32,7 @@ import * as Iterable from "effect/Iterable"
 import type { Delivery, Event } from "../../protocol/Command.ts"
 import { envelopeSize } from "../../protocol/Frame.ts"
 import { InternalError } from "../../protocol/KosmonautError.ts"
+import * as Lifecycle from "../../protocol/Lifecycle.ts"
 import type { DeadLetters } from "./DeadLetters.ts"
 import * as Line from "./internal/line.ts"
 import * as Journal from "./Journal.ts"
@@ -81,7 +82,10 @@ export interface Lobby {
   readonly giveBack: (id: string, connection: unknown, delivery: string, reason: string) => Effect.Effect<void>
   /** A worker leaves. Where `connection` is given, only if it is still on that one. */
   readonly leave: (id: string, connection?: unknown) => Effect.Effect<void>
-  /** Gives an event, the text of `{"<event>": {…}}`, to a worker or puts it in line. `origin` is the text of its origin. */
+  /**
+   * Gives an event, the text of `{"<event>": {…}}`, to a worker or puts it in line. `origin` is the text of its origin. A
+   * lifecycle event that was dead is refused where no worker takes it.
+   */
   readonly trigger: (json: string, origin?: string) => Effect.Effect<void, InternalError>
   /** Gives a lifecycle event to a worker that takes them or puts it in line; where nobody does, it is nothing. */
   readonly announceUnsafe: (event: Event) => void
@@ -413,17 +417,22 @@ export const make = (options: {
         if (size > largest) {
           return Effect.fail(new InternalError({ detail: `the event has ${size} bytes, the most is ${largest}` }))
         }
+        // It was dead, and is for those that take such events.
+        const line = Lifecycle.isIn(json) ? lifecycle : events
+        if (line === lifecycle && !Iterable.some(members.values(), ({ worker }) => worker.lifecycle)) {
+          return Effect.fail(new InternalError({ detail: "no worker is there that takes lifecycle events" }))
+        }
         // It need not wait where somebody takes it.
-        if (isFull(events, size) && !Iterable.some(members.values(), (member) => canTake(events, member))) {
+        if (isFull(line, size) && !Iterable.some(members.values(), (member) => canTake(line, member))) {
           counters.refused++
           return Effect.fail(
             new InternalError({
               detail:
-                `${events.length} events wait for a worker, and ${events.lent.count} to be acknowledged, the most that can`
+                `${line.length} events wait for a worker, and ${line.lent.count} to be acknowledged, the most that can`
             })
           )
         }
-        append(events, { json, origin, size })
+        append(line, { json, origin, size })
         return Effect.void
       }),
 
