@@ -23,6 +23,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
+import { envelopeSize } from "../../protocol/Frame.ts"
 import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
@@ -33,7 +34,7 @@ import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Idempotency from "./Idempotency.ts"
 import * as Observe from "./internal/observe.ts"
-import { load, type Stored } from "./internal/stored.ts"
+import { bury, load, type Stored } from "./internal/stored.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import * as Pages from "./Pages.ts"
@@ -110,7 +111,8 @@ export const make = Effect.gen(function*() {
 
   const enter = (path: string, token: Redacted.Redacted, stored?: Stored): Vhost => {
     const journal = journalOf(path)
-    const own = { ...config, ...stored, journal }
+    const bounds = { journal, largest: config.maxMessageSize - envelopeSize, now: clock.currentTimeMillisUnsafe() }
+    const own = { ...config, ...stored && bury(stored, bounds), journal }
     const deadLetters = DeadLetters.make(own)
     const lobby = Lobby.make({ ...own, deadLetters })
     const removed = Deferred.makeUnsafe<void>()
