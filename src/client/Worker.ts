@@ -150,9 +150,9 @@ export interface Options {
    */
   readonly prefetch?: number | undefined
   /**
-   * How often an event is handed out, here or to other workers, whose handler fails; from 1, default 1: once. Then it is
-   * one of the vhost's dead letters. An event that comes back for another reason, as the end of a worker, is always handed
-   * out again.
+   * How often the handler of an event may fail, here or in other workers, before the event is one of the vhost's dead
+   * letters; from 1, default 1. In between it is handed out again, without a pause. An event that comes back for another
+   * reason, as the end of a worker, is always handed out again, and that does not count here.
    */
   readonly maxAttempts?: number | undefined
   /**

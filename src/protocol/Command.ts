@@ -111,7 +111,7 @@ export interface ReadyOptions {
    * Absent in workers that do not acknowledge: what is handed to them is theirs.
    */
   readonly prefetch?: number | undefined
-  /** How often an event is handed out whose handler fails, before it becomes a dead letter; default 1. */
+  /** How often the handler of an event may fail; then it becomes a dead letter. Default 1. */
   readonly maxAttempts?: number | undefined
 }
 

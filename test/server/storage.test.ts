@@ -4,6 +4,7 @@ import { Deferred, Effect, Fiber, Layer, Logger, Redacted, Result, type Scope } 
 import { TestClock } from "effect/testing"
 import { Client } from "../../src/index.ts"
 import type { Delivery } from "../../src/protocol/Command.ts"
+import * as Broker from "../../src/server/Broker.ts"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
 import * as PageSession from "../../src/server/endpoint/PageSession.ts"
 import type { Worker } from "../../src/server/engine/Lobby.ts"
@@ -338,6 +339,35 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
         })
       )
     }))
+})
+
+describe("a whole broker", () => {
+  const options = { websocketPort: 0, backendPort: 0, tcpPort: 0, vhosts: [{ path: "/test" }] }
+  const tokenIn = Effect.gen(function*() {
+    const vhosts = yield* Vhosts.Vhosts
+    const vhost = yield* vhosts.get("/test")
+    return Redacted.value(vhost.token)
+  })
+
+  it.live("takes the store that it is provided with", () =>
+    Effect.gen(function*() {
+      const store = yield* Layer.build(layerMemory)
+      const run = Effect.provide(tokenIn, Layer.provide(Broker.layer(options), Layer.succeedContext(store)))
+      expect(yield* run).toBe(yield* run)
+    }).pipe(Effect.scoped))
+
+  it.live("keeps nothing where it is told of none", () =>
+    Effect.gen(function*() {
+      const run = Effect.provide(tokenIn, Broker.layer(options))
+      expect(yield* run).not.toBe(yield* run)
+    }))
+
+  it.live("has a folder of its own where it is told of one, whatever it is provided with", () =>
+    Effect.gen(function*() {
+      const storageDir = yield* temporaryFolder
+      const run = Effect.provide(tokenIn, Layer.provide(Broker.layer({ ...options, storageDir }), layerMemory))
+      expect(yield* run).toBe(yield* run)
+    }).pipe(Effect.scoped))
 })
 
 describe("who has to know that something is kept", () => {

@@ -51,7 +51,7 @@ export interface Worker {
   readonly lifecycle: boolean
   /** How many events it wants to have that it has not acknowledged; `undefined` for one that does not acknowledge. */
   readonly prefetch: number | undefined
-  /** How often an event is handed out whose handler fails, before it becomes a dead letter. */
+  /** How often the handler of an event may fail; then it becomes a dead letter. */
   readonly maxAttempts: number
   /** Hands over an event; `settled` hears exactly once whether that worked. Never waits. */
   readonly deliverUnsafe: (
@@ -173,7 +173,7 @@ export const make = (options: {
   /** Where it is noted what becomes of events, default nowhere. */
   readonly journal?: Journal.Journal | undefined
   /** What the journal knows of, the oldest first. */
-  readonly events?: ReadonlyArray<Pick<Line.Waiting, "id" | "json" | "origin" | "attempts">> | undefined
+  readonly events?: ReadonlyArray<Pick<Line.Waiting, "id" | "json" | "origin" | "attempts" | "failures">> | undefined
 }): Lobby => {
   const interval = Duration.toMillis(options.heartbeatInterval)
   const largest = options.maxMessageSize - envelopeSize
@@ -222,7 +222,7 @@ export const make = (options: {
 
   const append = (line: Line.Line, event: { json: string; origin: string | undefined; size: number }) => {
     counters.accepted++
-    line.append({ ...event, number, id: `${name}-${(number++).toString(36)}`, attempts: 0 })
+    line.append({ ...event, number, id: `${name}-${(number++).toString(36)}`, attempts: 0, failures: 0 })
     dispatch()
   }
 
@@ -393,7 +393,8 @@ export const make = (options: {
         const inHand = member && release(member, delivery)
         if (inHand === undefined) return Effect.void
         const { event, line } = inHand
-        if (reason !== "" && event.attempts >= member!.worker.maxAttempts) {
+        if (reason !== "") line.fail(event)
+        if (reason !== "" && event.failures >= member!.worker.maxAttempts) {
           line.finish(event)
           dispatch()
           const { attempts, json, origin } = event

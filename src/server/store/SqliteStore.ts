@@ -8,8 +8,8 @@
  * The database is this broker's alone, by a lock that ends with the process. It holds access tokens, and nobody but its
  * owner can read it. Whoever wants to look at it finds a table for each kind of entry.
  *
- * SQLite was chosen over files of our own for its lock, its recovery and its years of proof; what it costs is in
- * `docs/performance.md`.
+ * SQLite was chosen over files of our own for its lock, its recovery and its years of proof; `docs/performance.md` has
+ * what it costs.
  *
  * @since 0.1.0
  */

@@ -39,7 +39,8 @@ const event = (vhost: string, id: string, attempts = 0): Entry => ({
   id,
   json: `{"said":{"text":"ü \\u0000 ${id}"}}`,
   origin: attempts === 0 ? null : "{\"uid\":\"joe\"}",
-  attempts
+  attempts,
+  failures: attempts
 })
 const letter = (vhost: string, id: string): Entry => ({
   _tag: "DeadLetter",

@@ -15,7 +15,7 @@ export interface Stored {
   readonly token: Redacted.Redacted
   readonly opened: ReadonlyArray<string>
   readonly issued: ReadonlyArray<Issued>
-  readonly events: ReadonlyArray<Pick<Waiting, "id" | "json" | "origin" | "attempts">>
+  readonly events: ReadonlyArray<Pick<Waiting, "id" | "json" | "origin" | "attempts" | "failures">>
   readonly letters: ReadonlyArray<DeadLetter>
 }
 
