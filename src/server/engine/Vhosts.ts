@@ -34,7 +34,8 @@ import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Idempotency from "./Idempotency.ts"
 import * as Observe from "./internal/observe.ts"
-import { bury, load, type Stored } from "./internal/stored.ts"
+import * as Stored from "./internal/stored.ts"
+import * as Telling from "./internal/telling.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import * as Pages from "./Pages.ts"
@@ -106,13 +107,13 @@ export const make = Effect.gen(function*() {
   const config = yield* BrokerConfig
   const clock = yield* Clock.Clock
   const { journalOf, left } = yield* openStore
-  const vhosts = new Map<string, { readonly vhost: Vhost; readonly removed: Deferred.Deferred<void> }>()
+  const vhosts = new Map<string, Entered>()
   let totalsOfRemoved = Observe.nothing
 
-  const enter = (path: string, token: Redacted.Redacted, stored?: Stored): Vhost => {
+  const enter = (path: string, token: Redacted.Redacted, stored?: Stored.Stored): Vhost => {
     const journal = journalOf(path)
     const bounds = { journal, largest: config.maxMessageSize - envelopeSize, now: clock.currentTimeMillisUnsafe() }
-    const own = { ...config, ...stored && bury(stored, bounds), journal }
+    const own = { ...config, ...stored && Stored.bury(stored, bounds), journal }
     const deadLetters = DeadLetters.make(own)
     const lobby = Lobby.make({ ...own, deadLetters })
     const removed = Deferred.makeUnsafe<void>()
@@ -131,7 +132,7 @@ export const make = Effect.gen(function*() {
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
-    vhosts.set(path, { vhost, removed })
+    vhosts.set(path, { vhost, removed, tell: Telling.make(path, lobby, deadLetters) })
     journal.noteNew({ _tag: "Vhost", token })
     return vhost
   }
@@ -149,7 +150,7 @@ export const make = Effect.gen(function*() {
     yield* vhost.journal.kept
     return vhost
   })
-  const goOn = Effect.fnUntraced(function*(options: VhostOptions, stored: Stored) {
+  const goOn = Effect.fnUntraced(function*(options: VhostOptions, stored: Stored.Stored) {
     const token = options.token === undefined ? stored.token : toRedacted(options.token)
     yield* check(options.path, token)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
@@ -167,8 +168,13 @@ export const make = Effect.gen(function*() {
     const stored = left.get(options.path)
     return stored === undefined ? add(options) : goOn(options, stored)
   }, { discard: true })
-  for (const [path, stored] of left) if (!vhosts.has(path)) enter(path, stored.token, stored)
-  const tick = Effect.suspend(() => Effect.forEach(vhosts.values(), ({ vhost }) => vhost.lobby.tick, { discard: true }))
+  for (const [path, stored] of left) {
+    if (!vhosts.has(path)) enter(path, stored.token, stored)
+    yield* Effect.logInfo(`The vhost ${path} goes on with what was stored: ${Stored.describe(stored)}`)
+  }
+  const tick = Effect.suspend(() =>
+    Effect.forEach(vhosts.values(), ({ tell, vhost }) => Effect.andThen(vhost.lobby.tick, tell), { discard: true })
+  )
   yield* Effect.forkScoped(everyInTime(tick, config.heartbeatInterval))
   return Vhosts.of({
     add,
@@ -199,6 +205,13 @@ export const make = Effect.gen(function*() {
  */
 export const layer = Layer.effect(Vhosts, make)
 
+/** A vhost of the registry, what ends its browsers, and what tells its operator. */
+interface Entered {
+  readonly vhost: Vhost
+  readonly removed: Deferred.Deferred<void>
+  readonly tell: Effect.Effect<void>
+}
+
 // A broker that stood still hears first what workers have said meanwhile, before it takes one of them for dead.
 const everyInTime = (tick: Effect.Effect<void>, interval: Duration.Duration) =>
   Effect.gen(function*() {
@@ -214,8 +227,8 @@ const everyInTime = (tick: Effect.Effect<void>, interval: Duration.Duration) =>
 // Without a store nothing is left, and nothing noted.
 const openStore = Effect.gen(function*() {
   const store = yield* Effect.serviceOption(Store)
-  if (Option.isNone(store)) return { journalOf: () => Journal.none, left: new Map<string, Stored>() }
-  return { left: yield* load(store.value), journalOf: yield* Journal.make(store.value) }
+  if (Option.isNone(store)) return { journalOf: () => Journal.none, left: new Map<string, Stored.Stored>() }
+  return { left: yield* Stored.load(store.value), journalOf: yield* Journal.make(store.value) }
 })
 
 const check = (path: string, token: Redacted.Redacted): Effect.Effect<void, InvalidVhostError> =>

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Clock, Effect, Fiber, Layer, Redacted, Result } from "effect"
+import { Clock, Effect, Fiber, Layer, Logger, Redacted, Result } from "effect"
+import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
 import type { Identity } from "../../../src/protocol/Identity.ts"
 import { InternalError, InvalidChannelNameError, UnauthorizedError } from "../../../src/protocol/KosmonautError.ts"
@@ -307,6 +308,40 @@ describe("Vhosts", () => {
       expect(yield* vhost.replay("b")).toBe(true)
       expect(log).toEqual([letter.json, letter.json])
       expect(yield* vhost.deadLetters.list).toEqual([])
+    }))
+
+  it.effect("tells an operator at once what goes wrong, and then how often, from time to time", () =>
+    Effect.gen(function*() {
+      const said: Array<unknown> = []
+      const logger = Logger.layer([Logger.make(({ message }) => void said.push(message))])
+      yield* Effect.gen(function*() {
+        const vhosts = yield* make({ vhosts: [{ path: "/test" }], queueCapacity: 2, deadLetterCapacity: 1 })
+        const { deadLetters, lobby } = yield* vhosts.get("/test")
+        const trigger = (times: number) => Effect.replicateEffect(Effect.ignore(lobby.trigger("{}")), times)
+        const die = (id: string) => deadLetters.add({ id, json: "{}", origin: undefined, attempts: 1, reason: "" })
+        yield* TestClock.adjust("1 second")
+        expect(said).toEqual([])
+        yield* trigger(3)
+        yield* die("a")
+        yield* TestClock.adjust("500 millis")
+        expect(said.splice(0).flat()).toEqual([
+          "The vhost /test has refused 1 trigger: too many events wait for its workers",
+          "The vhost /test has 1 new dead letter: see kosmonaut dead-letters list"
+        ])
+        yield* trigger(4)
+        yield* TestClock.adjust("5 seconds")
+        yield* trigger(1)
+        yield* die("b")
+        yield* TestClock.adjust("500 millis")
+        expect(said.splice(0).flat()).toEqual([
+          "The vhost /test has dropped 1 dead letter, the oldest: it keeps no more"
+        ])
+        yield* TestClock.adjust("10 seconds")
+        expect(said.splice(0).flat()).toEqual([
+          "The vhost /test has refused 5 triggers: too many events wait for its workers",
+          "The vhost /test has 1 new dead letter: see kosmonaut dead-letters list"
+        ])
+      }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
   it.effect("takes no worker for dead when it stood still itself, before it has heard what that said", () =>

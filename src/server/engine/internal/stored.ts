@@ -57,6 +57,11 @@ export const bury = (
   return { ...stored, events: fit, letters: [...stored.letters, ...buried] }
 }
 
+/** What is left, in numbers, for a person. */
+export const describe = ({ events, issued, letters, opened }: Stored): string =>
+  `${opened.length} channels, ${events.length} events that are not handled, ${letters.length} dead letters and ` +
+  `${issued.length} unused single access tokens`
+
 const pick = <K extends Kind>(entries: ReadonlyArray<Entry>, kind: K) =>
   entries.filter((entry): entry is Extract<Entry, { _tag: K }> => entry._tag === kind)
 
