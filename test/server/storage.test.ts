@@ -229,6 +229,23 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       expect(yield* inTest((vhost) => vhost.deadLetters.list)(live)).toEqual([])
     }))
 
+  it.effect("makes dead letters of events that are too large for the next broker's workers", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* inTest((vhost) => trigger(vhost, "a", "b".repeat(2000), "c"))(live)
+      for (let round = 0; round < 2; round++) {
+        yield* live((vhosts) =>
+          Effect.gen(function*() {
+            const vhost = yield* vhosts.get("/test")
+            const [letter, ...others] = yield* vhost.deadLetters.list
+            expect([names([letter!]), others]).toEqual([["b".repeat(2000)], []])
+            expect(letter!.reason).toMatch(/^the event has 4017 bytes, the most is \d+$/)
+            const { given } = yield* join(vhost)
+            expect(names(given)).toEqual(["a", "c"])
+          }), { maxMessageSize: 3000 })
+      }
+    }))
+
   it.effect("drops the oldest dead letters where the next broker may keep fewer", () =>
     Effect.gen(function*() {
       const live = yield* make

@@ -23,6 +23,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
+import { envelopeSize } from "../../protocol/Frame.ts"
 import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
@@ -111,7 +112,8 @@ export const make = Effect.gen(function*() {
 
   const enter = (path: string, token: Redacted.Redacted, stored?: Stored.Stored): Vhost => {
     const journal = journalOf(path)
-    const own = { ...config, ...stored, journal }
+    const bounds = { journal, largest: config.maxMessageSize - envelopeSize, now: clock.currentTimeMillisUnsafe() }
+    const own = { ...config, ...stored && Stored.bury(stored, bounds), journal }
     const deadLetters = DeadLetters.make(own)
     const lobby = Lobby.make({ ...own, deadLetters })
     const removed = Deferred.makeUnsafe<void>()

@@ -7,7 +7,8 @@ import type * as Redacted from "effect/Redacted"
 import type { Entry, Kind, Store, StoreError } from "../../store/Store.ts"
 import type { Issued } from "../AccessTokens.ts"
 import type { DeadLetter } from "../DeadLetters.ts"
-import type { Waiting } from "./line.ts"
+import type { Journal } from "../Journal.ts"
+import { sizeOf, type Waiting } from "./line.ts"
 
 /** What is left of one vhost. */
 export interface Stored {
@@ -36,6 +37,25 @@ export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string,
       })
     )
   })
+
+/** The same where messages were larger once: an event that no worker can read is dead, and keeps nobody. */
+export const bury = (
+  stored: Stored,
+  { journal, largest, now }: { readonly journal: Journal; readonly largest: number; readonly now: number }
+): Stored => {
+  const { fit = [], tooLarge = [] } = Object.groupBy(
+    stored.events,
+    ({ json, origin }) => sizeOf(json, origin) > largest ? "tooLarge" : "fit"
+  )
+  const buried = tooLarge.map(({ attempts, id, json, origin }): DeadLetter => {
+    const reason = `the event has ${sizeOf(json, origin)} bytes, the most is ${largest}`
+    const letter = { id, json, origin, attempts, reason, failedAt: now }
+    journal.forget("Event", id)
+    journal.noteNew({ _tag: "DeadLetter", ...letter, origin: origin ?? null })
+    return letter
+  })
+  return { ...stored, events: fit, letters: [...stored.letters, ...buried] }
+}
 
 /** What is left, in numbers, for a person. */
 export const describe = ({ events, issued, letters, opened }: Stored): string =>
