@@ -395,10 +395,13 @@ export const make = (options: {
         const { event, line } = inHand
         if (reason !== "") line.fail(event)
         if (reason !== "" && event.failures >= member!.worker.maxAttempts) {
-          line.finish(event)
           dispatch()
           const { attempts, json, origin } = event
-          return options.deadLetters.add({ id: delivery, json, origin, attempts, reason })
+          // In this order: whatever happens in between, it is one of both.
+          return Effect.map(
+            options.deadLetters.add({ id: delivery, json, origin, attempts, reason }),
+            () => line.finish(event)
+          )
         }
         counters.redelivered++
         line.putBack(event)

@@ -35,7 +35,7 @@ export const make = (path: string, lobby: Lobby, deadLetters: DeadLetters): Effe
 }
 
 const watch = (count: () => number, sentence: (more: number) => string) => {
-  let told = count()
+  let told = 0
   let next = -Infinity
   return (now: number): Effect.Effect<void> => {
     const more = count() - told
