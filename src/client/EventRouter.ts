@@ -21,6 +21,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
+import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
@@ -66,6 +67,11 @@ export interface Options<out R1 = never, out R2 = never, out R3 = never> {
   readonly fallback?: ((message: Message) => Effect.Effect<void, unknown, R1>) | undefined
   /** Hears of what could not be handled. Default: a warning in the log. */
   readonly onError?: ((error: RouterError) => Effect.Effect<unknown, never, R2>) | undefined
+  /**
+   * When to run a handler again that has failed, before its event counts as failed; each time with a `Scope` of its own.
+   * Default: not at all.
+   */
+  readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
   /**
    * Hears of the failures and defects of handlers and of `fallback`; the router goes on, whatever it does. Default: an
    * error in the log, with the event's name and the cause.

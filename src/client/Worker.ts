@@ -240,7 +240,7 @@ export const make = Effect.fnUntraced(function*(
           const handler = Effect.suspend(() =>
             Handling.checked(message.event, onMessage(message.event, message.data, message))
           )
-          return Handling.run(item.success, message, endpoint, retry === undefined ? handler : retried(handler, retry))
+          return Handling.run(item.success, message, endpoint, Handling.retried(handler, retry))
         })
         const caught: Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> = onException === undefined
           ? handled
@@ -295,12 +295,6 @@ export const layerConfig = (
 
 const defaultPrefetch = 128
 const largestPrefetch = 512
-
-const retried = <A, E, R>(
-  handler: Effect.Effect<A, E, R>,
-  schedule: Schedule.Schedule<unknown, E>
-): Effect.Effect<A, E, R> =>
-  Effect.retry(handler, Schedule.tap(schedule, () => Metric.update(ClientMetrics.retries, 1)))
 
 // How many wait is read when somebody looks.
 const registerInboxes = Effect.fnUntraced(

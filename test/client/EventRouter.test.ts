@@ -162,6 +162,29 @@ describe("EventRouter", () => {
         assert.strictEqual(yield* next, "left")
       })))
 
+    it.live("that fail are run again as the schedule says, and only then have failed", () =>
+      withBroker()(Effect.gen(function*() {
+        const { next, record } = yield* recorder
+        let scopes = 0
+        yield* run(EventRouter.layer(
+          Chat,
+          {
+            say: ({ data }) =>
+              Effect.andThen(
+                Effect.acquireRelease(Effect.sync(() => ++scopes), () => Effect.sync(() => --scopes)),
+                (open) => Effect.andThen(record(data.text, open), Effect.fail(data.text))
+              ),
+            left: () => record("left")
+          },
+          { retry: Schedule.recurs(2), onException: (cause) => record("failed", Cause.squash(cause), scopes) }
+        ))
+        yield* trigger("chat/say", { text: "hello", at: "1970-01-01T00:00:00.000Z" })
+        for (const _ of [1, 2, 3]) assert.deepStrictEqual(yield* next, ["hello", 1])
+        assert.deepStrictEqual(yield* next, ["failed", "hello", 0])
+        yield* trigger("chat/left")
+        assert.strictEqual(yield* next, "left")
+      })))
+
     it.live("that fail are logged by the event's name, without its data", () =>
       withBroker()(Effect.gen(function*() {
         const log = yield* Queue.unbounded<string>()

@@ -8,7 +8,9 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { format } from "effect/Formatter"
+import * as Metric from "effect/Metric"
 import * as References from "effect/References"
+import * as Schedule from "effect/Schedule"
 import type * as Tracer from "effect/Tracer"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
@@ -32,6 +34,15 @@ export const run = <A, E, R>(
     ),
     delivery
   )
+
+/** Runs a handler that has failed again, as the schedule says, and counts that. */
+export const retried = <A, E, R>(
+  handler: Effect.Effect<A, E, R>,
+  schedule: Schedule.Schedule<unknown, E> | undefined
+): Effect.Effect<A, E, R> =>
+  schedule === undefined
+    ? handler
+    : Effect.retry(handler, Schedule.tap(schedule, () => Metric.update(ClientMetrics.retries, 1)))
 
 /** What a handler gave. What is no effect would end the fiber that runs it, and nobody would hear of it. */
 export const checked = <A, E, R>(event: string, given: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {

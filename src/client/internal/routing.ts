@@ -6,11 +6,13 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Event from "../../events/Event.ts"
 import { InvalidEventNameError, type MessageDecodeError, UndefinedHandlerError } from "../../protocol/KosmonautError.ts"
 import { type Message, withData } from "../Message.ts"
 import type { ProtocolError } from "../Worker.ts"
+import * as Handling from "./handling.ts"
 
 /** What handles the messages of one event; each has a scope of its own. */
 export type Handler = (message: Message<unknown>) => Effect.Effect<void, unknown, Scope.Scope>
@@ -51,6 +53,7 @@ export type RouterError = UndefinedHandlerError | InvalidEventNameError | Messag
 export interface Hearers<R1, R2, R3> {
   readonly fallback?: ((message: Message) => Effect.Effect<void, unknown, R1>) | undefined
   readonly onError?: ((error: RouterError) => Effect.Effect<unknown, never, R2>) | undefined
+  readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
   readonly onException?:
     | ((cause: Cause.Cause<unknown>, message: Message) => Effect.Effect<unknown, never, R3>)
     | undefined
@@ -66,7 +69,7 @@ export const dispatcher = <R1, R2, R3>(routes: Routes["all"], hearers: Hearers<R
     Effect.andThen(Effect.annotateLogs(hear(error), about(message)), Effect.fail(error))
   const attempt = <R>(message: Message, handle: () => Effect.Effect<void, unknown, R>) =>
     Effect.tapCause(
-      Effect.scoped(Effect.suspend(handle)),
+      Handling.retried(Effect.scoped(Effect.suspend(handle)), hearers.retry),
       (cause) => survived("onException", () => onException(cause, message))
     )
 
