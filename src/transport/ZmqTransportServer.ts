@@ -64,7 +64,7 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
     connection: name,
     message: envelope,
     seesClose: false,
-    sendUnsafe: (frames, settled) => outboxOf(name, address).sendUnsafe({ envelope, frames }, settled && sent(settled)),
+    sendUnsafe: (frames, settled) => outboxOf(name, address).sendUnsafe(envelope, frames, settled && sent(settled)),
     close: Effect.void
   })
   const plainPeer = (name: string, address: Zmq.RawFrames): Peer => ({

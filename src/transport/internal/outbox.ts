@@ -2,13 +2,17 @@
  * Puts what is sent at the same moment into batches.
  */
 
+import type { Frames } from "../../protocol/Frame.ts"
 import * as Batch from "./batch.ts"
-import type { Settled } from "./zmqSocket.ts"
+import type { ZmqError } from "./zmqSocket.ts"
+
+/** Hears whether what has this envelope was sent: `undefined` says so. */
+export type Settled = (error: ZmqError | undefined, envelope: string) => void
 
 /** What is to be sent, in order. */
 export interface Outbox {
   /** Sends an item with those of the same moment; `settled` hears whether it was sent. */
-  readonly sendUnsafe: (item: Batch.Item, settled: Settled | undefined) => void
+  readonly sendUnsafe: (envelope: string, frames: Frames, settled: Settled | undefined) => void
   /** Sends what waits. */
   readonly flushUnsafe: () => void
 }
@@ -19,7 +23,7 @@ const enough = 32
 /** Makes an outbox. It is flushed when `schedule` says so, once for all that was sent meanwhile. */
 export const make = (options: {
   readonly maxMessageSize: number
-  readonly send: (batch: string, settled: Settled) => void
+  readonly send: (batch: string, settled: (error: ZmqError | undefined) => void) => void
   readonly schedule: (flush: () => void) => void
 }): Outbox => {
   interface Waiting extends Batch.Item {
@@ -33,12 +37,12 @@ export const make = (options: {
     waiting = []
     for (const batch of Batch.split(items, options.maxMessageSize)) {
       options.send(Batch.encode(batch), (error) => {
-        for (const { settled } of batch) settled?.(error)
+        for (const { envelope, settled } of batch) settled?.(error, envelope)
       })
     }
   }
   return {
-    sendUnsafe: ({ envelope, frames }, settled) => {
+    sendUnsafe: (envelope, frames, settled) => {
       const length = waiting.push({ envelope, frames, settled })
       if (length === 1) options.schedule(flushUnsafe)
       else if (length === enough) flushUnsafe()
