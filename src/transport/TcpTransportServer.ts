@@ -38,6 +38,9 @@ const handshakeTimeout = "5 seconds"
 const enough = 32
 const enoughBytes = 65_536
 
+/** How many messages are handled in one turn of the event loop at most. */
+const turn = 256
+
 const endpoint = "backends over TCP"
 
 /**
@@ -104,8 +107,8 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
     close: Effect.void
   })
 
-  const handle = (frames: Frame.Frames) => {
-    if (Deferred.isDoneUnsafe(closed)) return Effect.void
+  const handle = (frames: Frame.Frames): Effect.Effect<void> | undefined => {
+    if (Deferred.isDoneUnsafe(closed)) return undefined
     if (peer !== undefined && keeps) return handlers.onMessage(withEnvelope(peer, frames[0]!), frames.slice(1))
     if (peer === undefined && frames.length === 2 && frames[1] === Batch.marker) {
       peer = identified(frames[0]!)
@@ -117,11 +120,19 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
     return handlers.onMessage(peer, hasEnvelope ? frames.slice(2) : peer.identity === "" ? undefined : frames)
   }
 
+  let handled = 0
   const next = Effect.gen(function*() {
     for (const chunk of yield* pull) {
       const messages = parser.push(typeof chunk === "string" ? encoder.encode(chunk) : chunk)
-      if (Result.isFailure(messages)) return yield* handlers.onMessage(peer ??= identified(""), undefined)
-      yield* Effect.forEach(messages.success, handle, { discard: true })
+      if (Result.isFailure(messages)) {
+        return yield* handlers.onMessage(peer ??= identified(""), undefined) ?? Effect.void
+      }
+      for (const frames of messages.success) {
+        const rest = handle(frames)
+        if (rest !== undefined) yield* rest
+        // However much one backend says at once, the others have their turn.
+        if (++handled % turn === 0) yield* Effect.yieldNow
+      }
     }
   })
 

@@ -797,8 +797,8 @@ describe("BackendEndpoint", () => {
         sendUnsafe: (frames) => void said.push(frames),
         close: Effect.sync(() => void said.push("closed"))
       })
-      yield* onMessage(peer("/faulty"), ["OC", "fresh"])
-      yield* onMessage(peer("/test"), ["OC", "fresh"])
+      yield* onMessage(peer("/faulty"), ["OC", "fresh"]) ?? Effect.void
+      yield* onMessage(peer("/test"), ["OC", "fresh"]) ?? Effect.void
       expect(said).toEqual([["ER", "597"], "closed", ["OK"], "closed"])
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(testBroker(), Logger.layer([])))))
 
