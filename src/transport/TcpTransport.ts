@@ -168,7 +168,7 @@ const converse = Effect.fnUntraced(function*(
         onSuccess: () => Effect.void
       })
     ),
-    Effect.forever,
+    (speak) => Effect.forever(speak, { disableYield: true }),
     Effect.forkScoped
   )
   return {

@@ -23,6 +23,7 @@ import type { Socket as NetSocket } from "node:net"
 import * as Frame from "../protocol/Frame.ts"
 import * as FrameParser from "../protocol/FrameParser.ts"
 import * as Batch from "./internal/batch.ts"
+import * as Turns from "./internal/turns.ts"
 import { checkPort, type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
 
 /** How many bytes may wait for one peer that does not read. */
@@ -37,9 +38,6 @@ const handshakeTimeout = "5 seconds"
 /** How many messages, or bytes, do not wait for more: the other side already reads these while the next are written. */
 const enough = 32
 const enoughBytes = 65_536
-
-/** How many messages are handled in one turn of the event loop at most. */
-const turn = 256
 
 const endpoint = "backends over TCP"
 
@@ -120,7 +118,7 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
     return handlers.onMessage(peer, hasEnvelope ? frames.slice(2) : peer.identity === "" ? undefined : frames)
   }
 
-  let handled = 0
+  const turns = Turns.make()
   const next = Effect.gen(function*() {
     for (const chunk of yield* pull) {
       const messages = parser.push(typeof chunk === "string" ? encoder.encode(chunk) : chunk)
@@ -128,10 +126,8 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
         return yield* handlers.onMessage(peer ??= identified(""), undefined) ?? Effect.void
       }
       for (const frames of messages.success) {
-        const rest = handle(frames)
+        const rest = handle(frames) ?? turns()
         if (rest !== undefined) yield* rest
-        // However much one backend says at once, the others have their turn.
-        if (++handled % turn === 0) yield* Effect.yieldNow
       }
     }
   })
@@ -140,7 +136,7 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
     while (peer === undefined) yield* next
   })
   yield* Effect.timeout(greeting, handshakeTimeout).pipe(
-    Effect.andThen(Effect.forever(next)),
+    Effect.andThen(Effect.forever(next, { disableYield: true })),
     Effect.raceFirst(Deferred.await(closed)),
     Effect.ensuring(Effect.suspend(() => peer === undefined ? Effect.void : handlers.onClose(peer))),
     Effect.ignore

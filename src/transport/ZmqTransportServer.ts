@@ -13,6 +13,7 @@ import { constVoid } from "effect/Function"
 import * as Frame from "../protocol/Frame.ts"
 import * as Batch from "./internal/batch.ts"
 import * as Outbox from "./internal/outbox.ts"
+import * as Turns from "./internal/turns.ts"
 import * as Zmq from "./internal/zmqSocket.ts"
 import { checkPort, type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
 
@@ -22,9 +23,6 @@ const outboxLimit = 10_000
 /** How many frames a message may have, and how many of them may stand before the delimiter. */
 const frameLimit = 64
 const envelopeLimit = 8
-
-/** How many messages are handled in one turn of the event loop at most. */
-const turn = 256
 
 const endpoint = "backends over ZeroMQ"
 
@@ -110,21 +108,19 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
 
   // What nobody can read is one message that was not understood.
   const unreadable = [{ envelope: "", frames: undefined }]
+  const turns = Turns.make()
   const handleAll = Effect.fnUntraced(function*(messages: ReadonlyArray<Zmq.RawFrames>, handlers: Handlers) {
-    let handled = 0
     isHandling = true
     for (const raw of messages) {
       if (raw.length !== 2 || !Batch.isBatch(raw[1]!)) {
-        const rest = handlePlain(raw, handlers)
+        const rest = handlePlain(raw, handlers) ?? turns()
         if (rest !== undefined) yield* pause(rest)
         continue
       }
       const name = text(raw[0]!)
       for (const { envelope, frames } of itemsOf(raw[1]!) ?? unreadable) {
-        const rest = handlers.onMessage(batchPeer(name, raw[0]!, envelope), frames)
+        const rest = handlers.onMessage(batchPeer(name, raw[0]!, envelope), frames) ?? turns()
         if (rest !== undefined) yield* pause(rest)
-        // However much one backend says at once, the others have their turn.
-        if (++handled % turn === 0) yield* pause(Effect.yieldNow)
       }
     }
     isHandling = false
@@ -135,7 +131,7 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
     port: socket.port,
     run: (handlers) =>
       Effect.flatMap(socket.pull, (messages) => handleAll(messages, handlers)).pipe(
-        Effect.forever,
+        (handle) => Effect.forever(handle, { disableYield: true }),
         // Only the end of the scope closes the socket.
         Effect.ignore
       )

@@ -17,6 +17,7 @@ import { ConnectionError, type MessageEncodeError, type RequestTimeoutError } fr
 import type { Direct, Hearer, Sent } from "../Transport.ts"
 import type { Item } from "./batch.ts"
 import * as PendingRequests from "./pendingRequests.ts"
+import * as Turns from "./turns.ts"
 
 /** A connection as items that come and go; the envelope of an answer is that of its request. */
 export interface Mailbox {
@@ -75,8 +76,9 @@ export const make = Effect.fnUntraced(function*<E = never>(options: {
       Effect.onError((cause) => Scope.close(own, Exit.failCause(cause)))
     )
     current = { mailbox, scope: own }
-    yield* Effect.map(mailbox.pull, receive).pipe(
-      Effect.forever,
+    const turns = Turns.make()
+    yield* Effect.flatMap(mailbox.pull, (items) => receive(items, turns)).pipe(
+      (receive) => Effect.forever(receive, { disableYield: true }),
       Effect.catch((cause) =>
         Effect.sync(() => current?.mailbox === mailbox ? lost(failure("Closed", cause)) : undefined)
       ),
@@ -85,9 +87,14 @@ export const make = Effect.fnUntraced(function*<E = never>(options: {
     )
     return mailbox
   })
-  const receive = (items: ReadonlyArray<Item>) => {
+  const receive = (items: ReadonlyArray<Item>, turns: Turns.Turns): Effect.Effect<void> => {
     pending.heardUnsafe()
-    for (const { envelope, frames } of items) pending.answerUnsafe(envelope, frames)
+    let rest: Effect.Effect<void> | undefined
+    for (const { envelope, frames } of items) {
+      pending.answerUnsafe(envelope, frames)
+      rest = turns() ?? rest
+    }
+    return rest ?? Effect.void
   }
 
   // Whoever comes while one is connecting shares its outcome, and may leave without harm to the others.
