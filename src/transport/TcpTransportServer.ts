@@ -98,9 +98,11 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
     close: Effect.asVoid(Deferred.succeed(closed, undefined))
   })
   // Of a connection that is kept: every message has its envelope, which is echoed.
-  const withEnvelope = (peer: Peer, envelope: string): Peer => ({
-    ...peer,
+  const withEnvelope = ({ identity }: Peer, envelope: string): Peer => ({
+    identity,
+    connection: net,
     message: envelope,
+    seesClose: true,
     sendUnsafe: (frames, settled) => send([envelope, ...frames], settled),
     close: Effect.void
   })

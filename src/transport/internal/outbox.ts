@@ -17,7 +17,10 @@ export interface Outbox {
   readonly flushUnsafe: () => void
 }
 
-/** How many items do not wait for more: while one side writes the next of them, the other already reads these. */
+/**
+ * How many items do not wait for more: while one side writes the next of them, the other already reads these. After them it
+ * has something to do, so twice as many are enough, and so on as long as the moment lasts.
+ */
 const enough = 32
 
 /** Makes an outbox. It is flushed when `schedule` says so, once for all that was sent meanwhile. */
@@ -30,8 +33,10 @@ export const make = (options: {
     readonly settled: Settled | undefined
   }
   let waiting: Array<Waiting> = []
+  let limit = enough
 
   const flushUnsafe = () => {
+    limit = enough
     if (waiting.length === 0) return
     const items = waiting
     waiting = []
@@ -45,7 +50,11 @@ export const make = (options: {
     sendUnsafe: (envelope, frames, settled) => {
       const length = waiting.push({ envelope, frames, settled })
       if (length === 1) options.schedule(flushUnsafe)
-      else if (length === enough) flushUnsafe()
+      else if (length === limit) {
+        const next = limit * 2
+        flushUnsafe()
+        limit = next
+      }
     },
     flushUnsafe
   }

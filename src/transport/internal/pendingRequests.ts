@@ -11,6 +11,7 @@ import * as Fiber from "effect/Fiber"
 import type { Frames } from "../../protocol/Frame.ts"
 import { type ConnectionError, RequestTimeoutError } from "../../protocol/KosmonautError.ts"
 import type { Hearer } from "../Transport.ts"
+import * as Flight from "./flight.ts"
 
 /** The requests in flight on one connection at a time. Their ids count up from 1 in base 36. */
 interface PendingRequests {
@@ -44,30 +45,24 @@ export const make = Effect.fnUntraced(function*(options: {
   const clock = yield* Clock.Clock
   const timeout = Duration.toMillis(options.timeout)
   // In the order of their deadlines, since all have the same time.
-  const pending = new Map<number, Pending>()
-  let last = 0
+  const pending = Flight.make<Pending>()
   let lastHeard = 0
   let watching = false
 
-  const take = (id: string): Hearer | undefined => {
-    const number = numberOf(id)
-    const request = pending.get(number)
-    if (request === undefined) return undefined
-    pending.delete(number)
-    return request.hearer
-  }
+  const take = (id: string): Hearer | undefined => pending.take(numberOf(id))?.hearer
 
   const watch = Effect.gen(function*() {
     for (;;) {
       const now = clock.currentTimeMillisUnsafe()
-      const [number, next] = pending.entries().next().value ?? []
-      if (number === undefined || next === undefined) break
-      if (next.deadline > now) {
-        yield* Effect.sleep(next.deadline - now)
+      const next = pending.first()
+      if (next === undefined) break
+      const { command, deadline, hearer } = next.value
+      if (deadline > now) {
+        yield* Effect.sleep(deadline - now)
       } else {
-        pending.delete(number)
-        if (lastHeard < next.deadline - timeout) yield* options.onSilence
-        next.hearer.failed(new RequestTimeoutError({ command: next.command, after: options.timeout }))
+        pending.take(next.number)
+        if (lastHeard < deadline - timeout) yield* options.onSilence
+        hearer.failed(new RequestTimeoutError({ command, after: options.timeout }))
       }
     }
     watching = false
@@ -75,12 +70,12 @@ export const make = Effect.fnUntraced(function*(options: {
 
   const table: PendingRequests = {
     addUnsafe: (command, hearer) => {
-      pending.set(++last, { hearer, command, deadline: clock.currentTimeMillisUnsafe() + timeout })
+      const number = pending.add({ hearer, command, deadline: clock.currentTimeMillisUnsafe() + timeout })
       if (!watching) {
         watching = true
         Fiber.runIn(Effect.runForkWith(services)(watch), scope)
       }
-      return last.toString(36)
+      return number.toString(36)
     },
     answerUnsafe: (id, frames) => take(id)?.answered(frames),
     failUnsafe: (id, error) => take(id)?.failed(error),
@@ -89,9 +84,7 @@ export const make = Effect.fnUntraced(function*(options: {
       lastHeard = clock.currentTimeMillisUnsafe()
     },
     failAllUnsafe: (error) => {
-      const failed = [...pending.values()]
-      pending.clear()
-      for (const { hearer } of failed) hearer.failed(error)
+      for (const { hearer } of pending.takeAll()) hearer.failed(error)
     }
   }
   return table
