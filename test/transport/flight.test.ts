@@ -50,6 +50,7 @@ describe("what is in flight", () => {
       assert.strictEqual(flight.add(number), number)
       assert.strictEqual(flight.take(number), number)
     }
+    assert.strictEqual(flight.capacity(), 4)
     assert.deepStrictEqual(flight.first(), { number: 1, value: -1 })
     assert.strictEqual(flight.take(1), -1)
     assert.isUndefined(flight.first())

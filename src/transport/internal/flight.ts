@@ -17,6 +17,8 @@ export interface Flight<A> {
   readonly first: () => { readonly number: number; readonly value: A } | undefined
   /** Takes all, in order. */
   readonly takeAll: () => ReadonlyArray<A>
+  /** How many slots there are. */
+  readonly capacity: () => number
 }
 
 /** Makes one, empty. `capacity` is how many slots there are at first, a power of two. */
@@ -73,6 +75,7 @@ export const make = <A>(capacity = 64): Flight<A> => {
       late.clear()
       while (first < next) values.push(take(first)!)
       return values
-    }
+    },
+    capacity: () => slots.length
   }
 }
