@@ -2,7 +2,7 @@
  * Asking directly, without a fiber: over every transport that can it is the same as asking.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Queue, Result } from "effect"
+import { Deferred, Duration, Effect, Exit, Queue, Result, Scope } from "effect"
 import { Endpoint } from "../../src/index.ts"
 import type { Frames } from "../../src/protocol/Frame.ts"
 import type { ConnectionError, RequestTimeoutError } from "../../src/protocol/KosmonautError.ts"
@@ -24,13 +24,14 @@ type Outcome = Frames | ConnectionError | RequestTimeoutError
 describe.each(drivers)("asking directly over $name", ({ listen, make, scheme }) => {
   /** A server whose messages wait to be answered, and a requester that has asked it already. */
   const setUp = Effect.gen(function*() {
+    const gate = yield* Deferred.make<void>()
     const heard = yield* Queue.unbounded<{ readonly peer: Peer; readonly frames: Frames | undefined }>()
     const server = yield* listen({ host: "127.0.0.1", port: 0, maxMessageSize: 10_000 })
     yield* Effect.forkScoped(server.run({
       onMessage: (peer, frames) => {
         if (frames?.[0] === "HI") peer.sendUnsafe(["OK"])
         else Queue.offerUnsafe(heard, { peer, frames })
-        return undefined
+        return frames?.[0] === "WAIT" ? Deferred.await(gate) : undefined
       },
       onClose: () => Effect.void
     }))
@@ -49,7 +50,7 @@ describe.each(drivers)("asking directly over $name", ({ listen, make, scheme }) 
       const isSent = direct.askUnsafe(frames, sent, { answered: end, failed: end })
       return { isSent, sent, outcome }
     }
-    return { heard, requester, direct, ask }
+    return { gate, heard, requester, direct, ask }
   })
 
   it.live("sends nothing before there is a connection, and nothing that cannot travel", () =>
@@ -83,15 +84,41 @@ describe.each(drivers)("asking directly over $name", ({ listen, make, scheme }) 
       assert.isFalse(Deferred.isDoneUnsafe(asked[50]!.outcome))
     }))
 
-  it.live("fails what is not answered in time", () =>
+  it.live("is answered although what was said with it takes its time", () =>
     Effect.gen(function*() {
-      const { ask, requester } = yield* setUp
+      const { ask, gate, heard, requester } = yield* setUp
       yield* requester.request(["HI"])
-      const { outcome: first } = ask(["BC", "room"])
-      const { outcome: second } = ask(["BC", "room"])
-      const late = (yield* Deferred.await(first)) as RequestTimeoutError
+      const [before, , after] = [ask(["HI"]), ask(["WAIT"]), ask(["HI"])] as const
+      assert.deepStrictEqual(yield* Deferred.await(before.outcome), ["OK"])
+      yield* Queue.take(heard)
+      assert.isFalse(Deferred.isDoneUnsafe(after.outcome))
+      yield* Deferred.succeed(gate, undefined)
+      assert.deepStrictEqual(yield* Deferred.await(after.outcome), ["OK"])
+    }))
+
+  it.live("lets others have their turn, however much is said at once", () =>
+    Effect.gen(function*() {
+      const { ask, heard, requester } = yield* setUp
+      yield* requester.request(["HI"])
+      for (let n = 0; n < 1000; n++) ask(["BC", `${n}`])
+      const first = yield* Queue.take(heard)
+      assert.deepStrictEqual(first.frames, ["BC", "0"])
+      // Whoever waits for an event of the loop does not wait for all of them.
+      yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+      assert.isBelow(yield* Queue.size(heard), 999)
+      assert.strictEqual((yield* Queue.takeN(heard, 999)).at(-1)?.frames?.[1], "999")
+    }))
+
+  it.live("fails what is not answered in time, and what is in flight at the end", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const { ask, requester } = yield* Scope.provide(setUp, scope)
+      yield* requester.request(["HI"])
+      const late = (yield* Deferred.await(ask(["BC", "room"]).outcome)) as RequestTimeoutError
       assert.strictEqual(late._tag, "RequestTimeoutError")
-      // The other side has said nothing at all for as long.
-      assert.strictEqual(((yield* Deferred.await(second)) as ConnectionError).reason, "Silent")
+      yield* requester.request(["HI"])
+      const { outcome } = ask(["BC", "room"])
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual(((yield* Deferred.await(outcome)) as ConnectionError).reason, "Closed")
     }))
 })
