@@ -25,7 +25,7 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
   "server/cluster": ["protocol", "server/domain", ...brokerBasics],
   "server/engine": ["protocol", "server/domain", "server/store/Store.ts", "server/cluster/Cluster.ts", ...brokerBasics],
   "server/endpoint": ["protocol", "transport", "server/domain", "server/engine", ...brokerBasics],
-  "server/BrokerConfig.ts": ["protocol"],
+  "server/BrokerConfig.ts": ["protocol", "server/BrokerError.ts"],
   "server/BrokerError.ts": ["protocol"],
   "server/BrokerMetrics.ts": ["protocol"],
   "server/Broker.ts": ["protocol", "server", "transport"],
@@ -40,7 +40,7 @@ const nodeOnly = [
   "transport/Tcp*.ts",
   "server/store/SqliteStore.ts",
   "server/endpoint/WebSocketEndpoint.ts",
-  "server/endpoint/internal/outbox.ts",
+  "server/endpoint/internal/webSocket.ts",
   "server/Broker.ts",
   "cli/*"
 ]

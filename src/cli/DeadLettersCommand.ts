@@ -75,7 +75,7 @@ const replay = Command.make("replay", which("Replay"), (input) =>
       yield* CommandLine.report(
         `${count(left)} ${
           left === 1 ? "stays" : "stay"
-        }: too many events wait for a worker. Replay again when they are handled`
+        }: too many events wait for a worker, or no worker takes lifecycle events. Replay again when that has changed`
       )
       return yield* new CommandLine.Reported()
     }

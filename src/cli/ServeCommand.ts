@@ -81,7 +81,8 @@ export const serve = Command.make("serve", {
   )
 }, () => CommandLine.untilInterrupted(Effect.andThen(announce, Effect.never))).pipe(
   Command.provide(({ channels, paths, storageDir, tokens, ...options }) =>
-    tokensOrEnvironment(tokens).pipe(
+    checkFsync(options.fsync, storageDir).pipe(
+      Effect.andThen(tokensOrEnvironment(tokens)),
       Effect.flatMap((tokens) => vhosts(paths, tokens, channels)),
       Effect.map((vhosts) => Broker.layer({ ...options, storageDir: Option.getOrUndefined(storageDir), vhosts })),
       Layer.unwrap
@@ -103,6 +104,16 @@ export const serve = Command.make("serve", {
     }
   ])
 )
+
+const checkFsync = (
+  fsync: boolean,
+  storageDir: Option.Option<string>
+): Effect.Effect<void, CliError.ValidationError> =>
+  fsync && Option.isNone(storageDir)
+    ? Effect.fail(
+      CommandLine.wrongUse("--fsync is for what --storage-dir keeps: give that as well, nothing is stored now")
+    )
+    : Effect.void
 
 const tokensOrEnvironment = (
   tokens: ReadonlyArray<Redacted.Redacted>

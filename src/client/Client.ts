@@ -235,8 +235,8 @@ export class Client extends Context.Service<Client, {
    */
   readonly deadLetters: Stream.Stream<DeadLetter, RequestError>
   /**
-   * Has a dead letter handled again, as a new event with new attempts. Where too many events wait for a worker it fails with
-   * `InternalError`, and the letter stays.
+   * Has a dead letter handled again, as a new event with new attempts. Where too many events wait for a worker, or
+   * it is a lifecycle event and no worker takes them, it fails with `InternalError`, and the letter stays.
    */
   readonly replayDeadLetter: (id: string) => Effect.Effect<void, RequestError | DeadLetterNotFoundError>
   /** The same with all of them, the oldest first, as long as there is room: tells how many, and how many are left. */

@@ -50,6 +50,9 @@ export interface DeadLetter {
 export interface Replayed {
   /** How many are events again, the oldest. */
   readonly replayed: number
-  /** How many still are dead letters, since too many events wait for a worker; 0 where all are events again. */
+  /**
+   * How many still are dead letters, since too many events wait for a worker, or no worker takes lifecycle events; 0 where
+   * all are events again.
+   */
   readonly left: number
 }

@@ -55,6 +55,7 @@ import { ConnectionState } from "./ConnectionState.ts"
 import * as Connection from "./internal/connection.ts"
 import * as Handling from "./internal/handling.ts"
 import * as Listening from "./internal/listening.ts"
+import * as Prefetch from "./internal/prefetch.ts"
 import { resolve } from "./internal/target.ts"
 import * as Message from "./Message.ts"
 
@@ -144,13 +145,14 @@ export interface Options {
   readonly concurrency?: number | undefined
   /**
    * How many events the worker has at a time that it has not acknowledged, in hand or waiting for their turn here; from 1,
-   * default 128, or twice `concurrency` where that is more. The others wait at the broker, for whoever is free first.
+   * default 128, or twice `concurrency` where that is more; and as long as it handles 128 in 50 milliseconds more, up to
+   * 512. The others wait at the broker, for whoever is free first.
    */
   readonly prefetch?: number | undefined
   /**
-   * How often an event is handed out, here or to other workers, whose handler fails; from 1, default 1: once. Then it is
-   * one of the vhost's dead letters. An event that comes back for another reason, as the end of a worker, is always handed
-   * out again.
+   * How often the handler of an event may fail, here or in other workers, before the event is one of the vhost's dead
+   * letters; from 1, default 1. In between it is handed out again, without a pause. An event that comes back for another
+   * reason, as the end of a worker, is always handed out again, and that does not count here.
    */
   readonly maxAttempts?: number | undefined
   /**
@@ -200,6 +202,7 @@ export const make = Effect.fnUntraced(function*(
   const concurrency = yield* atLeastOne("concurrency", options.concurrency ?? 1)
   const bufferSize = yield* atLeastOne("bufferSize", options.bufferSize ?? 1000)
   const prefetch = yield* atLeastOne("prefetch", options.prefetch ?? Math.max(defaultPrefetch, 2 * concurrency))
+  const mostPrefetch = options.prefetch ?? Math.max(largestPrefetch, prefetch)
   const maxAttempts = yield* atLeastOne("maxAttempts", options.maxAttempts ?? 1)
 
   const open = Effect.fnUntraced(function*(lifecycle: boolean) {
@@ -209,7 +212,8 @@ export const make = Effect.fnUntraced(function*(
       ...target,
       inbox,
       state,
-      ready: { lifecycle, prefetch, maxAttempts },
+      ready: { lifecycle, maxAttempts },
+      prefetch: Prefetch.make(prefetch, mostPrefetch),
       reconnect: options.reconnect ?? defaultReconnect,
       heartbeatInterval: Duration.fromInputUnsafe(options.heartbeatInterval ?? "500 millis"),
       silenceTimeout: Duration.fromInputUnsafe(options.silenceTimeout ?? "2 seconds")
@@ -290,6 +294,7 @@ export const layerConfig = (
   Layer.effect(Worker, Effect.flatMap(Config.unwrap(options), make))
 
 const defaultPrefetch = 128
+const largestPrefetch = 512
 
 const retried = <A, E, R>(
   handler: Effect.Effect<A, E, R>,

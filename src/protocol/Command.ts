@@ -111,7 +111,7 @@ export interface ReadyOptions {
    * Absent in workers that do not acknowledge: what is handed to them is theirs.
    */
   readonly prefetch?: number | undefined
-  /** How often an event is handed out whose handler fails, before it becomes a dead letter; default 1. */
+  /** How often the handler of an event may fail; then it becomes a dead letter. Default 1. */
   readonly maxAttempts?: number | undefined
 }
 
@@ -351,11 +351,19 @@ export const encodeFromServer: (command: FromServer) => Frames = FromServer.$mat
   Failure: ({ code }) => ["ER", String(code)],
   Heartbeat: () => ["HB"],
   Quit: () => ["QT"],
-  Trigger: ({ delivery, json, origin }) => {
-    const frames = delivery === undefined ? ["TR", json] : ["TR", json, delivery.id, String(delivery.attempt)]
-    return origin === undefined ? frames : [...frames, origin]
-  }
+  Trigger: ({ delivery, json, origin }) => encodeTrigger(json, origin, delivery)
 })
+
+/**
+ * The frames of a `Trigger`, without the value.
+ *
+ * @since 0.1.0
+ */
+export const encodeTrigger = (json: string, origin: string | undefined, delivery: Delivery | undefined): Frames => {
+  const frames = delivery === undefined ? ["TR", json] : ["TR", json, delivery.id, String(delivery.attempt)]
+  if (origin !== undefined) frames.push(origin)
+  return frames
+}
 
 /**
  * Reads what the broker says.
@@ -421,15 +429,16 @@ export interface Event {
  *
  * @since 0.1.0
  */
-export const decodeEvent = (json: string): Result.Result<Event, MessageDecodeError> =>
-  Result.mapError(Json.parse(json), (cause) => new MessageDecodeError({ detail: "an event is not JSON", cause })).pipe(
-    Result.flatMap((value) => {
-      const entry = Json.single(value)
-      return entry === undefined
-        ? malformed("an event is not an object with one key whose value is an object")
-        : Result.succeed({ event: entry[0], data: entry[1] })
-    })
-  )
+export const decodeEvent = (json: string): Result.Result<Event, MessageDecodeError> => {
+  const parsed = Json.parse(json)
+  if (Result.isFailure(parsed)) {
+    return Result.fail(new MessageDecodeError({ detail: "an event is not JSON", cause: parsed.failure }))
+  }
+  const entry = Json.single(parsed.success)
+  return entry === undefined
+    ? malformed("an event is not an object with one key whose value is an object")
+    : Result.succeed({ event: entry[0], data: entry[1] })
+}
 
 const ok = Result.succeed(FromServer.Ok())
 

@@ -16,6 +16,13 @@ import type { JsonObject } from "./Json.ts"
  */
 export const group = ":lifecycle"
 
+/**
+ * Whether the text of `{"<event>": {…}}` is that of a lifecycle event.
+ *
+ * @since 0.1.0
+ */
+export const isIn = (json: string): boolean => json.startsWith(`{"${group}/`)
+
 const event = (name: string, data: JsonObject): Event => ({ event: `${group}/${name}`, data })
 
 /**

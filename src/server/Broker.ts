@@ -21,7 +21,7 @@ import { Endpoint, toUrl } from "../protocol/Endpoint.ts"
 import type { InternalError, InvalidChannelNameError } from "../protocol/KosmonautError.ts"
 import type { ListenError } from "../transport/TransportServer.ts"
 import * as BrokerConfig from "./BrokerConfig.ts"
-import type { InvalidVhostError, VhostExistsError } from "./BrokerError.ts"
+import type { InvalidOptionError, InvalidVhostError, VhostExistsError } from "./BrokerError.ts"
 import * as BackendEndpoint from "./endpoint/BackendEndpoint.ts"
 import * as WebSocketEndpoint from "./endpoint/WebSocketEndpoint.ts"
 import * as Vhosts from "./engine/Vhosts.ts"
@@ -56,6 +56,7 @@ export class Broker extends Context.Service<Broker, {
 export type StartError =
   | ListenError
   | StoreError
+  | InvalidOptionError
   | InvalidVhostError
   | VhostExistsError
   | InvalidChannelNameError

@@ -6,9 +6,12 @@
 
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import { defaultMaxMessageSize } from "../protocol/Frame.ts"
+import { InvalidOptionError } from "./BrokerError.ts"
 
 /**
  * A vhost that a broker has from its start.
@@ -85,7 +88,7 @@ export interface Options {
   readonly accessTokenTimeToLive?: Duration.Input | undefined
   /**
    * How many answers a vhost remembers, for Clients that ask again, default 100 000: of each connection the last 4096, or
-   * 1 MiB of them. Beyond it the connection that was silent for longest loses its own, which is counted; what it asks again
+   * 1 MiB of them, and of all 64 MiB. Beyond it the connection that was silent for longest loses its own, which is counted; what it asks again
    * is then refused, and not carried out twice.
    */
   readonly idempotencyCapacity?: number | undefined
@@ -185,8 +188,67 @@ const interval = (input: Duration.Input): Duration.Duration =>
   Duration.max(Duration.fromInputUnsafe(input), Duration.millis(10))
 
 /**
- * The configuration as a layer.
+ * The configuration as a layer. It fails where an option makes no sense; ports and vhosts are looked at where they are used.
  *
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<BrokerConfig> => Layer.sync(BrokerConfig, () => make(options))
+export const layer = (options: Options = {}): Layer.Layer<BrokerConfig, InvalidOptionError> =>
+  Layer.effect(BrokerConfig, Effect.map(check(options), () => make(options)))
+
+const check = (options: Options): Effect.Effect<void, InvalidOptionError> =>
+  Effect.forEach(rules, ([option, { allowed, allows }]) => {
+    const value: unknown = options[option]
+    return value === undefined || allows(value)
+      ? Effect.void
+      : Effect.fail(new InvalidOptionError({ option, value: textOf(value), allowed }))
+  }, { discard: true })
+
+/** What an option can be, where its type does not say. */
+interface Rule {
+  readonly allows: (value: unknown) => boolean
+  readonly allowed: string
+}
+
+const text: Rule = { allows: (value) => value !== "", allowed: "a text that is not empty" }
+const number = (allows: (value: number) => boolean, allowed: string): Rule => ({
+  allows: (value) => typeof value === "number" && allows(value),
+  allowed
+})
+const bound = number((value) => value >= 0, "a number, 0 or more; Infinity is no bound")
+const duration = (most: number, allowed: string): Rule => ({
+  allows: (value) => {
+    const millis = Number.isNaN(value) ? -1 : Option.match(Duration.fromInput(value as Duration.Input), {
+      onNone: () => -1,
+      onSome: Duration.toMillis
+    })
+    return millis >= 0 && millis <= most
+  },
+  allowed
+})
+const time = duration(Infinity, "a duration that is not negative")
+
+const rules = Object.entries(
+  {
+    host: text,
+    storageDir: text,
+    maxMessageSize: number((value) => Number.isSafeInteger(value) && value > 0, "a whole number, 1 or more"),
+    missedHeartbeats: number((value) => value >= 1 && Number.isFinite(value), "a number, 1 or more"),
+    heartbeatInterval: duration(86_400_000, "a duration of at most a day"),
+    pingInterval: time,
+    lifecycleRetention: time,
+    accessTokenTimeToLive: time,
+    idempotencyRetention: time,
+    outboxSize: bound,
+    queueCapacity: bound,
+    queueSize: bound,
+    deadLetterCapacity: bound,
+    deadLetterSize: bound,
+    memberDataSize: bound,
+    maxChannels: bound,
+    maxAccessTokens: bound,
+    idempotencyCapacity: bound
+  } satisfies { readonly [Key in keyof Options]?: Rule }
+) as ReadonlyArray<[keyof Options, Rule]>
+
+const textOf = (value: unknown): string =>
+  (typeof value === "string" || Object(value) === value ? JSON.stringify(value) : String(value)).slice(0, 100)

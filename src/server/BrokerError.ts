@@ -10,6 +10,26 @@ import * as Schema from "effect/Schema"
 const id = <Tag extends string>(tag: Tag) => `kosmonaut/server/BrokerError/${tag}` as const
 
 /**
+ * A broker cannot be told this.
+ *
+ * @since 0.1.0
+ */
+export class InvalidOptionError extends Schema.TaggedError<InvalidOptionError>(id("InvalidOptionError"))(
+  "InvalidOptionError",
+  {
+    option: Schema.String,
+    /** What was given, as text. */
+    value: Schema.String,
+    /** What it can be. */
+    allowed: Schema.String
+  }
+) {
+  override get message(): string {
+    return `The option ${this.option} cannot be ${this.value}: it is ${this.allowed}`
+  }
+}
+
+/**
  * A vhost cannot be made this way: its path or its token is not of the form the protocol needs.
  *
  * @since 0.1.0

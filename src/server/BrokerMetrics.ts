@@ -64,6 +64,16 @@ export const unacknowledgedEvents = Metric.gauge("kosmonaut_broker_unacknowledge
 export const deadLetters = Metric.gauge("kosmonaut_broker_dead_letters", { description: "Dead letters that are kept" })
 
 /**
+ * Dead letters that were dropped, the oldest, since no more are kept.
+ *
+ * @since 0.1.0
+ */
+export const droppedDeadLetters = Metric.counter("kosmonaut_broker_dropped_dead_letters", {
+  description: "Dead letters that were dropped since no more are kept",
+  incremental: true
+})
+
+/**
  * Broadcasts that were accepted, of backends and of browsers.
  *
  * @since 0.1.0

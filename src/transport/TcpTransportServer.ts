@@ -35,9 +35,15 @@ const lingerTimeout = "1 second"
 /** How long a connection may take to say something whole. */
 const handshakeTimeout = "5 seconds"
 
-/** How many messages, or bytes, do not wait for more: the other side already reads these while the next are written. */
+/** A message that is to be sent, and who hears whether it was. */
+interface Sending {
+  readonly frames: Frame.Frames
+  readonly settled: ((delivered: boolean) => void) | undefined
+}
+
+/** How many messages, or characters, do not wait for more: the other side already reads these while the next are written. */
 const enough = 32
-const enoughBytes = 65_536
+const enoughUnits = 65_536
 
 const endpoint = "backends over TCP"
 
@@ -75,20 +81,26 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
   yield* Effect.addFinalizer(() => hangUp(net))
 
   // What is sent in one step of the event loop leaves together, unless it is much.
-  let corked = 0
-  const uncork = () => {
-    if (corked > 0) net.uncork()
-    corked = 0
+  let waiting: Array<Sending> = []
+  let units = 0
+  const flushUnsafe = () => {
+    if (waiting.length === 0) return
+    const sendings = waiting
+    waiting = []
+    units = 0
+    net.write(Frame.encodeAll(sendings.map(({ frames }) => frames)), (error) => {
+      for (const { settled } of sendings) settled?.(error == null)
+    })
   }
   const send = (frames: Frame.Frames, settled?: (delivered: boolean) => void) => {
     if (!net.writable || net.writableLength > outboxLimit) return settled?.(false)
-    if (corked++ === 0) {
-      net.cork()
-      process.nextTick(uncork)
-    }
-    net.write(Frame.encode(frames), settled && ((error) => settled(error == null)))
-    if (corked === enough || net.writableLength > enoughBytes) uncork()
+    for (const frame of frames) units += frame.length
+    const length = waiting.push({ frames, settled })
+    if (length === 1) process.nextTick(flushUnsafe)
+    if (length === enough || units > enoughUnits) flushUnsafe()
   }
+  // What was sent leaves before the connection does.
+  yield* Effect.addFinalizer(() => Effect.sync(flushUnsafe))
 
   const identified = (identity: string): Peer => ({
     identity,

@@ -107,7 +107,7 @@ describe.concurrent("kosmonaut dead-letters", { timeout: 30_000 }, () => {
         status: 1,
         stdout: "1 dead letter is an event again\n",
         stderr:
-          "kosmonaut: 2 dead letters stay: too many events wait for a worker. Replay again when they are handled\n"
+          "kosmonaut: 2 dead letters stay: too many events wait for a worker, or no worker takes lifecycle events. Replay again when that has changed\n"
       })
     }))
 })

@@ -31,6 +31,8 @@ const misuses: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...parts: Ar
   [["dead-letters", "replay", "--url", nowhere], "id", "--all"],
   [["dead-letters", "discard", "a", "--all", "--url", nowhere], "id", "--all", "both"],
   [["dead-letters", "discard", "", "--url", nowhere], "456"],
+  [["serve", "--fsync"], "--storage-dir"],
+  [["serve", "--host", ""], "host cannot be"],
   [["token", "", ".*", "--url", nowhere], "400", "user id"]
 ]
 

@@ -169,7 +169,7 @@ describe("EventRouter", () => {
           .pipe(Effect.provide(logged(log)))
         yield* trigger("chat/say", { text: "secret", at: "1970-01-01T00:00:00.000Z" })
         const line = yield* Queue.take(log)
-        assert.match(line, /^Error: An event was not handled: "chat\/say" Error: full/)
+        assert.match(line, /^Error: The handler of "chat\/say" failed Error: full/)
         assert.notInclude(line, "secret")
       })))
   })

@@ -3,7 +3,7 @@
  * the network in memory, by the test's clock.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Metric, Queue, Schedule, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Metric, Queue, References, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as ClientMetrics from "../../src/client/ClientMetrics.ts"
 import * as Deliveries from "../../src/client/internal/deliveries.ts"
@@ -65,6 +65,18 @@ describe("an event", () => {
       assert.deepInclude(counted, { unacknowledged: 0, redelivered: 0, waiting: 0 })
     }).pipe(within()))
 
+  it.effect("has its own name on what its handler logs", () =>
+    Effect.gen(function*() {
+      const annotations = yield* Queue.unbounded<unknown>()
+      const onMessage = () => Effect.flatMap(References.CurrentLogAnnotations, (all) => Queue.offer(annotations, all))
+      const worker = yield* Worker.Worker
+      yield* Effect.forkScoped(Effect.annotateLogs(worker.listen({ onMessage }), "service", "chat"))
+      yield* trigger("a", "a", "b", "a")
+      for (const event of ["a", "a", "b", "a"]) {
+        assert.deepStrictEqual(yield* Queue.take(annotations), { service: "chat", "kosmonaut.event": event })
+      }
+    }).pipe(within()))
+
   it.effect("waits at the broker beyond the worker's prefetch", () =>
     Effect.gen(function*() {
       const { listen, next } = yield* gated
@@ -78,6 +90,31 @@ describe("an event", () => {
       yield* eventually(Effect.sync(() => counted.waiting), (waiting) => waiting === 1)
       assert.deepInclude(counted, { acknowledged: 1, unacknowledged: 3 })
     }).pipe(within({ prefetch: 3 })))
+
+  it.effect("is one of more that a worker wants who handles many in no time, and of fewer when it takes its time", () =>
+    Effect.gen(function*() {
+      const gate = yield* Queue.unbounded<void>()
+      const counted = yield* counters
+      let handled = 0
+      const worker = yield* Worker.Worker
+      yield* Effect.forkScoped(
+        worker.listen({ onMessage: () => Effect.suspend(() => handled++ < 512 ? Effect.void : Queue.take(gate)) })
+      )
+      yield* trigger(...Array.from({ length: 1200 }, () => "a"))
+      yield* eventually(Effect.sync(() => counted.unacknowledged), (count) => count === 256)
+      assert.deepInclude(counted, { acknowledged: 512, waiting: 1200 - 512 - 256 })
+      // It has handled enough for the first heartbeat, and nothing for the second.
+      yield* TestClock.adjust("500 millis")
+      yield* Queue.offer(gate, undefined)
+      yield* acknowledged(513)
+      yield* eventually(Effect.sync(() => counted.unacknowledged), (count) => count === 256)
+      yield* TestClock.adjust("500 millis")
+      yield* Queue.offer(gate, undefined)
+      yield* acknowledged(514)
+      assert.deepInclude(counted, { unacknowledged: 255, waiting: 1200 - 513 - 256 })
+      yield* Queue.offerAll(gate, Array.from({ length: 1200 }))
+      yield* acknowledged(1200)
+    }).pipe(within()))
 
   it.effect.each([undefined, 1, 3])(
     "is a dead letter when its handler has failed %s times",
@@ -361,7 +398,7 @@ describe("a worker that is lost", () => {
       yield* open
       const [letter] = yield* eventually(vhost.deadLetters.list, ({ length }) => length === 1)
       assert.deepInclude(letter, { id: id!, attempts: 2, reason: "no luck" })
-    }).pipe(within({ concurrency: 2, maxAttempts: 2, reconnect: Schedule.spaced("1 second") })))
+    }).pipe(within({ concurrency: 2, maxAttempts: 1, reconnect: Schedule.spaced("1 second") })))
 
   it.effect("does not handle again what it has finished while it was away", () =>
     Effect.gen(function*() {

@@ -8,7 +8,7 @@ import * as net from "node:net"
 import { Client, Kosmonaut, KosmonautError, Transport } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import * as Browser from "../harness/Browser.ts"
-import * as Proxy from "../harness/Proxy.ts"
+import * as TcpProxy from "../harness/TcpProxy.ts"
 import * as Sockets from "../harness/TestBroker.ts"
 
 const vhost = Effect.map(Sockets.TestBroker, ({ vhost }) => vhost)
@@ -17,7 +17,7 @@ const vhost = Effect.map(Sockets.TestBroker, ({ vhost }) => vhost)
 const throughProxy = Effect.fnUntraced(function*(url: (typeof Sockets.transports)[number]["url"]) {
   const { broker, urls } = yield* Sockets.TestBroker
   const port = url === "backend" ? broker.backendPort : broker.tcpPort
-  const proxy = yield* Proxy.make(port)
+  const proxy = yield* TcpProxy.make(port)
   const context = yield* Layer.build(
     Kosmonaut.layer({ url: Redacted.value(urls[url]).replace(`:${port}`, `:${proxy.port}`) })
   )
@@ -43,7 +43,7 @@ describe.each(Sockets.transports)("a connection over $name that is cut", ({ url 
           { once: { n: 1, channel: "room" } },
           { last: { channel: "room" } }
         ])
-        assert.strictEqual(proxy.cuts(), 1)
+        assert.strictEqual(proxy.cutsAtNext(), 1)
         assert.strictEqual((yield* vhost).idempotency.counters.repeated, what === "answer" ? 1 : 0)
       }).pipe(Effect.scoped, Effect.provide(Sockets.layer()))
   )
@@ -61,7 +61,7 @@ describe.each(Sockets.transports)("a connection over $name that is cut", ({ url 
       assert.strictEqual((yield* Effect.flip(client.broadcast("room", "e")))._tag, "ChannelNotFoundError")
       proxy.cutAtNext("answer")
       assert.strictEqual((yield* client.channels()).length, 2)
-      assert.strictEqual(proxy.cuts(), 4)
+      assert.strictEqual(proxy.cutsAtNext(), 4)
       assert.strictEqual((yield* vhost).idempotency.counters.repeated, 3)
     }).pipe(Effect.scoped, Effect.provide(Sockets.layer())))
 

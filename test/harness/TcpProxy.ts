@@ -10,6 +10,10 @@ export interface TcpProxy {
   readonly connections: () => number
   /** Ends a connection, as a fault of the network does: that of this place, or all. Gives how many were ended. */
   readonly cut: (which: number | "all") => Effect.Effect<number>
+  /** Ends the connection on which the next request or answer comes, and loses that. */
+  readonly cutAtNext: (what: "request" | "answer") => void
+  /** How many were ended so. */
+  readonly cutsAtNext: () => number
   /** Forwards nothing until it is told to go on as often as it was told to stall. Connections stand, and new ones do. */
   readonly stall: Effect.Effect<void>
   readonly goOn: Effect.Effect<void>
@@ -24,6 +28,15 @@ interface Pair {
 export const make = Effect.fnUntraced(function*(port: number) {
   const pairs = new Set<Pair>()
   let stalls = 0
+  let cutAt: "request" | "answer" | undefined
+  let cutsAtNext = 0
+  const cutAtData = (what: typeof cutAt, pair: Pair) => () => {
+    if (cutAt !== what) return
+    cutAt = undefined
+    cutsAtNext++
+    part(pair)
+    sever(pair)
+  }
 
   const accept = (near: Net.Socket) => {
     near.setNoDelay(true)
@@ -38,8 +51,11 @@ export const make = Effect.fnUntraced(function*(port: number) {
         if (!one.readableEnded) other.destroy()
       })
     }
+    near.on("data", cutAtData("request", pair))
+    far.on("data", cutAtData("answer", pair))
     // What is not piped is not read, and so the sender has to wait.
     if (stalls === 0) join(pair)
+    else part(pair)
   }
   const server = Net.createServer({ allowHalfOpen: true }, accept)
   yield* Effect.acquireRelease(
@@ -59,6 +75,10 @@ export const make = Effect.fnUntraced(function*(port: number) {
         cut.forEach(sever)
         return cut.length
       }),
+    cutAtNext: (what) => {
+      cutAt = what
+    },
+    cutsAtNext: () => cutsAtNext,
     stall: Effect.sync(() => {
       if (stalls++ === 0) pairs.forEach(part)
     }),

@@ -52,6 +52,12 @@ const errors = [
     "no scheme",
     "wr://"
   ]],
+  [
+    new ConnectionError({ address: "a:8083", reason: "Refused", cause: new Error("EPROTO") }),
+    "ConnectionError",
+    undefined,
+    ["a:8083", "EPROTO", "does not speak ZeroMQ", "8081"]
+  ],
   [new ConnectionError({ address: "h:1", reason: "Refused" }), "ConnectionError", undefined, [
     "Could not connect",
     "h:1"

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect } from "effect"
+import { Duration, Effect, Layer } from "effect"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
 
 describe("BrokerConfig", () => {
@@ -54,5 +54,37 @@ describe("BrokerConfig", () => {
         .toEqual([60_000, 20, 0, 2000])
       const nothing = Object.fromEntries(Object.keys(BrokerConfig.defaults).map((key) => [key, undefined]))
       expect(BrokerConfig.make(nothing)).toEqual(BrokerConfig.defaults)
+    }))
+
+  it.effect.each<[BrokerConfig.Options, string]>([
+    [{ queueCapacity: -1 }, "queueCapacity cannot be -1: it is a number, 0 or more; Infinity is no bound"],
+    [{ queueSize: NaN }, "queueSize cannot be NaN"],
+    [{ maxChannels: "7" as unknown as number }, "maxChannels cannot be \"7\""],
+    [{ maxMessageSize: NaN }, "maxMessageSize cannot be NaN: it is a whole number, 1 or more"],
+    [{ maxMessageSize: 0 }, "maxMessageSize cannot be 0"],
+    [{ maxMessageSize: Infinity }, "maxMessageSize cannot be Infinity"],
+    [{ missedHeartbeats: 0 }, "missedHeartbeats cannot be 0: it is a number, 1 or more"],
+    [{ missedHeartbeats: Infinity }, "missedHeartbeats cannot be Infinity"],
+    [{ heartbeatInterval: Infinity }, "heartbeatInterval cannot be Infinity: it is a duration of at most a day"],
+    [{ heartbeatInterval: NaN }, "heartbeatInterval cannot be NaN"],
+    [
+      { pingInterval: { seconds: -1 } },
+      "pingInterval cannot be {\"seconds\":-1}: it is a duration that is not negative"
+    ],
+    [{ lifecycleRetention: "soon" as "1 hour" }, "lifecycleRetention cannot be \"soon\""],
+    [{ accessTokenTimeToLive: null as unknown as number }, "accessTokenTimeToLive cannot be null"],
+    [{ host: "" }, "host cannot be \"\": it is a text that is not empty"],
+    [{ storageDir: "" }, "storageDir cannot be \"\""]
+  ])("says what is wrong with %j", ([options, sentence]) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Layer.build(BrokerConfig.layer(options)))
+      expect(error._tag).toBe("InvalidOptionError")
+      expect(error.message).toContain(`The option ${sentence}`)
+    }))
+
+  it.effect("takes no bound for a bound", () =>
+    Effect.gen(function*() {
+      const endless = { queueCapacity: Infinity, outboxSize: Infinity, accessTokenTimeToLive: Infinity }
+      yield* Layer.build(BrokerConfig.layer(endless))
     }))
 })

@@ -4,6 +4,7 @@ import { Deferred, Effect, Fiber, Layer, Logger, Redacted, Result, type Scope } 
 import { TestClock } from "effect/testing"
 import { Client } from "../../src/index.ts"
 import type { Delivery } from "../../src/protocol/Command.ts"
+import * as Broker from "../../src/server/Broker.ts"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
 import * as PageSession from "../../src/server/endpoint/PageSession.ts"
 import type { Worker } from "../../src/server/engine/Lobby.ts"
@@ -212,6 +213,58 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
+  it.effect("forgets dead letters that are thrown away all at once", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          const worker = yield* join(vhost)
+          yield* trigger(vhost, "a", "b")
+          for (const n of [0, 1]) yield* worker.fail(n, "it broke")
+          // So that they have been written.
+          yield* vhost.journal.kept
+          expect((yield* vhost.deadLetters.takeAll).length).toBe(2)
+        })
+      )(live)
+      expect(yield* inTest((vhost) => vhost.deadLetters.list)(live)).toEqual([])
+    }))
+
+  it.effect("makes dead letters of events that are too large for the next broker's workers", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* inTest((vhost) => trigger(vhost, "a", "b".repeat(2000), "c"))(live)
+      for (let round = 0; round < 2; round++) {
+        yield* live((vhosts) =>
+          Effect.gen(function*() {
+            const vhost = yield* vhosts.get("/test")
+            const [letter, ...others] = yield* vhost.deadLetters.list
+            expect([names([letter!]), others]).toEqual([["b".repeat(2000)], []])
+            expect(letter!.reason).toMatch(/^the event has 4017 bytes, the most is \d+$/)
+            const { given } = yield* join(vhost)
+            expect(names(given)).toEqual(["a", "c"])
+          }), { maxMessageSize: 3000 })
+      }
+    }))
+
+  it.effect("drops the oldest dead letters where the next broker may keep fewer", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          const worker = yield* join(vhost)
+          yield* trigger(vhost, "a", "b", "c")
+          for (const n of [0, 1, 2]) yield* worker.fail(n, "it broke")
+        })
+      )(live)
+      yield* live((vhosts) =>
+        Effect.gen(function*() {
+          const { deadLetters } = yield* vhosts.get("/test")
+          expect(names(yield* deadLetters.list)).toEqual(["b", "c"])
+          expect(deadLetters.counters).toMatchObject({ kept: 2, dropped: 1 })
+        }), { deadLetterCapacity: 2 })
+      expect(names(yield* inTest((vhost) => vhost.deadLetters.list)(live))).toEqual(["b", "c"])
+    }))
+
   it.effect("does not come back once it is removed, and begins anew if it is made again", () =>
     Effect.gen(function*() {
       const live = yield* make
@@ -286,6 +339,35 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
         })
       )
     }))
+})
+
+describe("a whole broker", () => {
+  const options = { websocketPort: 0, backendPort: 0, tcpPort: 0, vhosts: [{ path: "/test" }] }
+  const tokenIn = Effect.gen(function*() {
+    const vhosts = yield* Vhosts.Vhosts
+    const vhost = yield* vhosts.get("/test")
+    return Redacted.value(vhost.token)
+  })
+
+  it.live("takes the store that it is provided with", () =>
+    Effect.gen(function*() {
+      const store = yield* Layer.build(layerMemory)
+      const run = Effect.provide(tokenIn, Layer.provide(Broker.layer(options), Layer.succeedContext(store)))
+      expect(yield* run).toBe(yield* run)
+    }).pipe(Effect.scoped))
+
+  it.live("keeps nothing where it is told of none", () =>
+    Effect.gen(function*() {
+      const run = Effect.provide(tokenIn, Broker.layer(options))
+      expect(yield* run).not.toBe(yield* run)
+    }))
+
+  it.live("has a folder of its own where it is told of one, whatever it is provided with", () =>
+    Effect.gen(function*() {
+      const storageDir = yield* temporaryFolder
+      const run = Effect.provide(tokenIn, Layer.provide(Broker.layer({ ...options, storageDir }), layerMemory))
+      expect(yield* run).toBe(yield* run)
+    }).pipe(Effect.scoped))
 })
 
 describe("who has to know that something is kept", () => {

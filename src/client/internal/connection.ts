@@ -7,6 +7,7 @@
  */
 
 import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -36,6 +37,7 @@ import type { Session, Transport } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import { ConnectionState } from "../ConnectionState.ts"
 import * as Deliveries from "./deliveries.ts"
+import type { Prefetch } from "./prefetch.ts"
 import { type AnswerError, statusError } from "./target.ts"
 
 /** Why something that arrived is no event. */
@@ -73,8 +75,9 @@ export interface Options {
   readonly transport: Transport["Service"]
   readonly endpoint: Endpoint
   readonly inbox: Inbox
-  /** What it says of itself when it is ready. */
-  readonly ready: ReadyOptions
+  /** What it says of itself when it is ready, and how many events it wants then. */
+  readonly ready: Omit<ReadyOptions, "prefetch">
+  readonly prefetch: Prefetch
   readonly state: SubscriptionRef.SubscriptionRef<ConnectionState>
   readonly reconnect: Schedule.Schedule<unknown, ConnectionError>
   readonly heartbeatInterval: Duration.Duration
@@ -93,52 +96,63 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   let paused = false
   // Whether the broker of this connection has shown that it wants to hear what becomes of events.
   let acknowledges = false
-  const deliveries = Deliveries.make(options.ready.prefetch ?? 0)
+  const deliveries = Deliveries.make(options.prefetch.most)
 
   const read = Effect.fnUntraced(function*(from: Session, outgoing: Outgoing) {
     const frames = yield* Effect.timeoutOrElse(from.pull, {
       duration: options.silenceTimeout,
       orElse: () => Effect.fail(new ConnectionError({ address, reason: "Silent" }))
     })
-    for (const message of frames) yield* receive(message, outgoing)
+    for (const message of frames) {
+      const rest = receive(message, outgoing)
+      if (rest !== undefined) yield* rest
+    }
   })
 
-  const receive = Effect.fnUntraced(function*(frames: Frames, outgoing: Outgoing) {
+  // What is still to be done, where that is anything: most events are just put into the inbox.
+  const receive = (
+    frames: Frames,
+    outgoing: Outgoing
+  ): Effect.Effect<unknown, ConnectionError | UnauthorizedError> | undefined => {
     const decoded = decodeFromServer(frames)
-    if (Result.isFailure(decoded)) return yield* troubling(decoded.failure)
+    if (Result.isFailure(decoded)) return troubling(decoded.failure)
     const command = decoded.success
     switch (command._tag) {
       case "Trigger":
-        return yield* arrived(command, outgoing)
+        return arrived(command, outgoing)
       case "Heartbeat":
-        return yield* connected
+        return connected
       case "Quit":
-        return yield* new ConnectionError({ address, reason: "Closed", cause: new Error("the broker said goodbye") })
+        return Effect.fail(
+          new ConnectionError({ address, reason: "Closed", cause: new Error("the broker said goodbye") })
+        )
       case "Failure": {
         const error = statusError(command.code, "the worker", endpoint)
-        return error._tag === "UnauthorizedError" ? yield* error : yield* troubling(error)
+        return error._tag === "UnauthorizedError" ? Effect.fail(error) : troubling(error)
       }
       default:
-        return yield* troubling(new MessageDecodeError({ detail: `a worker was told ${command._tag}` }))
+        return troubling(new MessageDecodeError({ detail: `a worker was told ${command._tag}` }))
     }
-  })
+  }
   const arrived = ({ delivery, json, origin }: Extract<FromServer, { _tag: "Trigger" }>, outgoing: Outgoing) => {
     const delivered = delivery && deliveries.arrivedUnsafe(delivery, wayOf(outgoing))
     acknowledges ||= delivery !== undefined
     // Its handler is at work, or has been.
-    if (delivery !== undefined && delivered === undefined) return Effect.void
-    return Result.match(decodeEvent(json), {
+    if (delivery !== undefined && delivered === undefined) return undefined
+    const event = decodeEvent(json)
+    if (Result.isFailure(event)) {
       // Nobody else could read it either.
-      onFailure: (error) => {
-        delivered?.giveBackUnsafe(error.message)
-        return troubling(error)
-      },
-      onSuccess: (event): Effect.Effect<unknown> => {
-        if (paused && delivered !== undefined) return Effect.sync(() => delivered.giveBackUnsafe(""))
-        const from = origin === undefined ? undefined : decodeOrigin(origin)
-        return Queue.offer(inbox, Result.succeed({ event, origin: from, delivery: delivered }))
-      }
-    })
+      delivered?.giveBackUnsafe(event.failure.message)
+      return troubling(event.failure)
+    }
+    if (paused && delivered !== undefined) {
+      delivered.giveBackUnsafe("")
+      return undefined
+    }
+    const from = origin === undefined ? undefined : decodeOrigin(origin)
+    const item: Item = Result.succeed({ event: event.success, origin: from, delivery: delivered })
+    // Where there is no room it waits for some, and nothing is read meanwhile.
+    return Queue.offerUnsafe(inbox, item) ? undefined : Queue.offer(inbox, item)
   }
   const troubling = (error: ProtocolError) =>
     Effect.andThen(Metric.update(ClientMetrics.protocolErrors, 1), Queue.offer(inbox, Result.fail(error)))
@@ -160,7 +174,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     troubled = true
   })
 
-  const ready = () => FromClient.Ready({ options: paused ? { ...options.ready, prefetch: 0 } : options.ready })
+  const ready = () =>
+    FromClient.Ready({ options: { ...options.ready, prefetch: paused ? 0 : options.prefetch.current() } })
+  // Says it again where it wants another number of events; not after its goodbye, which would be undone.
+  const heartbeat = () => options.prefetch.beatUnsafe() && !quitting ? ready() : FromClient.Heartbeat()
   const say = (to: Outgoing, command: FromClient) =>
     Effect.suspend(() => {
       const sent = Deferred.makeUnsafe<void>()
@@ -181,14 +198,21 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     const beat = Effect.delay(
       Effect.suspend(() => {
         deliveries.giveBackUnsafe()
-        return Effect.ignore(opened.send(encodeFromClient(FromClient.Heartbeat())))
+        return Effect.ignore(opened.send(encodeFromClient(heartbeat())))
       }),
       options.heartbeatInterval
     )
+    const talk = Effect.gen(function*() {
+      const acknowledged = yield* speak(opened, outgoing)
+      const now = yield* Clock.currentTimeMillis
+      if (options.prefetch.acknowledgedUnsafe(acknowledged, now) && !quitting) {
+        yield* Effect.ignore(opened.send(encodeFromClient(ready())))
+      }
+    })
     return yield* Effect.raceAllFirst([
       Effect.forever(read(opened, outgoing)),
       Effect.forever(beat),
-      Effect.forever(speak(opened, outgoing))
+      Effect.forever(talk)
     ])
   }).pipe(
     Effect.scoped,
@@ -263,17 +287,18 @@ const wayOf = ({ ended, line }: Outgoing): Deliveries.Way => ({
   hasGone: () => Deferred.isDoneUnsafe(ended)
 })
 
-// Says what is to be said, many acknowledgements at once. What cannot be said is no end: reading will say what is wrong.
-const speak = (to: Session, { line }: Outgoing): Effect.Effect<void> =>
-  Effect.flatMap(
-    Queue.takeAll(line),
-    (sayings) =>
+// Says what is to be said, many acknowledgements at once, and gives how many those were. What cannot be said is no end:
+// reading will say what is wrong.
+const speak = (to: Session, { line }: Outgoing): Effect.Effect<number> =>
+  Effect.flatMap(Queue.takeAll(line), (sayings) =>
+    Effect.as(
       Effect.forEach(together(sayings), ({ command, sent }) =>
         Effect.andThen(
           Effect.ignore(to.send(encodeFromClient(command))),
           sent === undefined ? Effect.void : Deferred.succeed(sent, undefined)
-        ), { discard: true })
-  )
+        ), { discard: true }),
+      sayings.filter(({ command }) => command._tag === "Acknowledge").length
+    ))
 
 const together = (sayings: ReadonlyArray<Saying>): ReadonlyArray<Saying> => {
   const said: Array<Saying> = []

@@ -50,4 +50,6 @@ const named = <A, E>(id: string, ask: () => Effect.Effect<A, E>) =>
 const notFound = (id: string) => (code: number) => code === 456 ? new DeadLetterNotFoundError({ id }) : undefined
 
 const noRoom = (id: string) =>
-  `too many events wait for a worker, so the dead letter ${JSON.stringify(id.slice(0, 100))} stays one; replay it later`
+  `too many events wait for a worker, or no worker takes this one, so the dead letter ${
+    JSON.stringify(id.slice(0, 100))
+  } stays one; replay it later`

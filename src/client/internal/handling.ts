@@ -4,9 +4,11 @@
 
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { format } from "effect/Formatter"
+import * as References from "effect/References"
 import type * as Tracer from "effect/Tracer"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
@@ -23,9 +25,12 @@ export const run = <A, E, R>(
   endpoint: Endpoint,
   handler: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Trace.span("Worker.handle", () => spanOptions(message, origin?.traceparent, endpoint), () => handler).pipe(
-    Effect.annotateLogs("kosmonaut.event", message.event),
-    (handler) => measured(handler, delivery)
+  measured(
+    Effect.updateContext(
+      Trace.span("Worker.handle", () => spanOptions(message, origin?.traceparent, endpoint), () => handler),
+      (context: Context.Context<R>) => annotated(context, message.event)
+    ),
+    delivery
   )
 
 /** What a handler gave. What is no effect would end the fiber that runs it, and nobody would hear of it. */
@@ -36,6 +41,22 @@ export const checked = <A, E, R>(event: string, given: Effect.Effect<A, E, R>): 
     : "something that is no Effect"
   return Effect.die(new Error(`The handler of ${JSON.stringify(event.slice(0, 100))} gave ${what}`))
 }
+
+// The context in which what is logged is annotated with the event. That of the last event is kept: most have the name of
+// the one before, and to make a context costs more than most of what is done for an event.
+const annotated = <R>(context: Context.Context<R>, event: string): Context.Context<R> => {
+  const known = lastAnnotated.get(context)
+  if (known !== undefined && known.event === event) return known.context as Context.Context<R>
+  const annotations = { ...Context.get(context, References.CurrentLogAnnotations), "kosmonaut.event": event }
+  const added = Context.add(context, References.CurrentLogAnnotations, annotations)
+  lastAnnotated.set(context, { event, context: added })
+  return added
+}
+
+const lastAnnotated = new WeakMap<
+  Context.Context<never>,
+  { readonly event: string; readonly context: Context.Context<never> }
+>()
 
 // (Source: OpenTelemetry's semantic conventions for messaging.)
 const spanOptions = (
@@ -67,17 +88,15 @@ const measured = <A, E, R>(
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     const clock = fiber.getRef(Clock.Clock)
-    const started = clock.currentTimeNanosUnsafe()
-    return Effect.onExit(handler, (exit) =>
-      Effect.sync(() => {
-        if (delivery !== undefined) settleUnsafe(delivery, exit)
-        const outcome = Exit.isSuccess(exit) ? "handled" : Exit.hasInterrupts(exit) ? "interrupted" : "failed"
-        eventsBy(outcome).updateUnsafe(1, fiber.context)
-        ClientMetrics.eventSeconds.updateUnsafe(
-          Number(clock.currentTimeNanosUnsafe() - started) / 1e9,
-          fiber.context
-        )
-      }))
+    const started = clock.monotonicTimeNanosUnsafe()
+    return Effect.onExit(handler, (exit) => {
+      if (delivery !== undefined) settleUnsafe(delivery, exit)
+      const outcome = Exit.isSuccess(exit) ? "handled" : Exit.hasInterrupts(exit) ? "interrupted" : "failed"
+      eventsBy(outcome).updateUnsafe(1, fiber.context)
+      const seconds = Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9
+      ClientMetrics.eventSeconds.updateUnsafe(seconds, fiber.context)
+      return Effect.void
+    })
   })
 
 const settleUnsafe = (delivery: Delivered, exit: Exit.Exit<unknown, unknown>): void => {

@@ -62,7 +62,8 @@ export const dispatcher = <R1, R2, R3>(routes: Routes["all"], hearers: Hearers<R
   const groups = [...new Set([...routes.values()].map(({ event }) => event.group))]
 
   const hear = (error: RouterError) => survived("onError", () => onError(error))
-  const refuse = (error: RouterError) => Effect.andThen(hear(error), Effect.fail(error))
+  const refuse = (error: RouterError, message: Message) =>
+    Effect.andThen(Effect.annotateLogs(hear(error), about(message)), Effect.fail(error))
   const attempt = <R>(message: Message, handle: () => Effect.Effect<void, unknown, R>) =>
     Effect.tapCause(
       Effect.scoped(Effect.suspend(handle)),
@@ -75,14 +76,15 @@ export const dispatcher = <R1, R2, R3>(routes: Routes["all"], hearers: Hearers<R
       const data = Event.decode(route.event, message.data)
       return Result.isSuccess(data)
         ? attempt(message, () => route.handle(withData(message, data.success)))
-        : refuse(data.failure)
+        : refuse(data.failure, message)
     }
     if (fallback !== undefined) return attempt(message, () => fallback(message))
     const { event } = message
     // Whoever asked for some of the lifecycle events did not ask for all.
     if (event.startsWith(":")) return Effect.void
     return refuse(
-      event.includes("/") ? new UndefinedHandlerError({ event, groups }) : new InvalidEventNameError({ event })
+      event.includes("/") ? new UndefinedHandlerError({ event, groups }) : new InvalidEventNameError({ event }),
+      message
     )
   }
   return { onMessage, onError: hear }
@@ -97,5 +99,15 @@ const survived = <R>(who: string, hear: () => Effect.Effect<unknown, never, R>) 
 
 const logError = (error: RouterError) => Effect.logWarning(error.message)
 
-const logException = (cause: Cause.Cause<unknown>, { event }: Message) =>
-  Effect.logError(`An event was not handled: ${JSON.stringify(event.slice(0, 100))}`, cause)
+const logException = (cause: Cause.Cause<unknown>, message: Message) =>
+  Effect.annotateLogs(
+    Effect.logError(`The handler of ${JSON.stringify(message.event.slice(0, 100))} failed`, cause),
+    about(message)
+  )
+
+// What finds it again, among others' logs and the dead letters.
+const about = ({ attempt, id, sid, uid }: Message): Record<string, unknown> => ({
+  ...id !== undefined && { "kosmonaut.id": id, "kosmonaut.attempt": attempt },
+  ...sid !== undefined && { "kosmonaut.sid": sid },
+  ...uid !== undefined && { "kosmonaut.uid": uid }
+})

@@ -18,6 +18,7 @@ import type * as Scope from "effect/Scope"
 import {
   decodeFromClient,
   encodeFromServer,
+  encodeTrigger,
   type FromClient,
   FromServer,
   nameOf,
@@ -323,7 +324,7 @@ const workerOf = (peer: Peer, options: ReadyOptions | undefined): Worker => ({
   prefetch: options?.prefetch,
   maxAttempts: options?.maxAttempts ?? 1,
   deliverUnsafe: (json, origin, settled, delivery) =>
-    peer.sendUnsafe(encodeFromServer(FromServer.Trigger({ json, origin: options && origin, delivery })), settled),
+    peer.sendUnsafe(encodeTrigger(json, options && origin, delivery), settled),
   heartbeatUnsafe: () => peer.sendUnsafe(encodeFromServer(FromServer.Heartbeat())),
   dismiss: dismiss(peer)
 })

@@ -38,6 +38,8 @@ export interface PageSession {
 export const make = (vhost: Vhost, page: Page): PageSession => {
   const { accessTokens, channels, journal, lobby, pages } = vhost
   let permission: Permission | undefined
+  // Most events of a page have the same origin: one text, however many of them wait.
+  let origin = ""
   pages.enterUnsafe(page)
   page.sendUnsafe(PageMessage.connected(page.sid))
 
@@ -45,6 +47,7 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
     const granted = yield* accessTokens.redeem(token)
     yield* channels.leave(page)
     permission = granted
+    origin = encodeOrigin({ sid: page.sid, uid: granted.uid })
     pages.identifyUnsafe(page, granted.uid)
     page.sendUnsafe(PageMessage.authenticated)
   })
@@ -61,7 +64,9 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
     return traced(event, vhost.path, (traceparent) =>
       lobby.trigger(
         PageMessage.triggered(event, data, page.sid, channel),
-        encodeOrigin({ sid: page.sid, uid, channel, traceparent })
+        channel === undefined && traceparent === undefined
+          ? origin
+          : encodeOrigin({ sid: page.sid, uid, channel, traceparent })
       ))
   }
 
@@ -74,9 +79,9 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
       case "Unsubscribe":
         return Effect.as(channels.unsubscribe(message.channel, page, message.data), true)
       case "Broadcast":
-        return Effect.as(Effect.andThen(broadcast(message), confirm(message.id)), true)
+        return Effect.andThen(broadcast(message), confirm(message.id))
       case "Trigger":
-        return Effect.as(Effect.andThen(trigger(message.event, message.data), confirm(message.id)), true)
+        return Effect.andThen(trigger(message.event, message.data), confirm(message.id))
       case "Close":
         return Effect.sync(() => {
           page.sendUnsafe(PageMessage.closed(page.sid))
@@ -86,14 +91,15 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
   }
 
   // Not waited for: the page goes on, and the answer says what it answers.
-  const confirm = (id: PageMessage.Id | undefined): Effect.Effect<void> =>
-    id === undefined ? Effect.void : Effect.sync(() =>
+  const confirm = (id: PageMessage.Id | undefined): Effect.Effect<boolean> =>
+    id === undefined ? goesOn : Effect.sync(() => {
       journal.whenKeptUnsafe((kept) =>
         page.sendUnsafe(
           kept ? PageMessage.confirmed(id) : PageMessage.error(new InternalError({ detail: notKept }), id)
         )
       )
-    )
+      return true
+    })
 
   // The event for the worker first: where it cannot be taken, nobody hears the broadcast either.
   const broadcast = Effect.fnUntraced(function*(message: Extract<PageMessage.FromPage, { _tag: "Broadcast" }>) {
@@ -127,6 +133,8 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
     end: Effect.andThen(channels.leave(page), Effect.sync(() => pages.leaveUnsafe(page)))
   }
 }
+
+const goesOn = Effect.succeed(true)
 
 // A trace begins here: what a page says of one does not count.
 const traced = <A, E>(

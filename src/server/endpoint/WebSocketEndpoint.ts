@@ -8,28 +8,18 @@
  * @since 0.1.0
  */
 
-import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import * as NodeWS from "@effect/platform-node/NodeWS"
 import * as Context from "effect/Context"
-import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import { constTrue } from "effect/Function"
-import * as HttpMiddleware from "effect/http/HttpMiddleware"
-import * as HttpServerRequest from "effect/http/HttpServerRequest"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import { constVoid } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import * as Scope from "effect/Scope"
 import * as Http from "node:http"
-import type { Socket } from "node:net"
 import { checkPort, ListenError } from "../../transport/TransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import * as BrokerMetrics from "../BrokerMetrics.ts"
-import type { Page } from "../domain/Page.ts"
 import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
-import * as WebSocketFrame from "./internal/webSocketFrame.ts"
-import * as PageSession from "./PageSession.ts"
+import * as WebSocket from "./internal/webSocket.ts"
 
 /**
  * The WebSocket endpoint.
@@ -48,91 +38,45 @@ export class WebSocketEndpoint extends Context.Service<WebSocketEndpoint, {
  */
 export const make = Effect.gen(function*() {
   const { host, maxMessageSize, outboxSize, pingInterval, websocketPort: port } = yield* BrokerConfig
-  yield* checkPort("browsers", host, port)
   const vhosts = yield* Vhosts
-  const open = new Set<Socket>()
+  const open = new Set<WebSocket.Connection>()
   const context = yield* Effect.context<never>()
-  const countSlow = () => BrokerMetrics.slowBrowsers.updateUnsafe(1, context)
-
-  // The server's own scope ends after that of `serve`: it waits for connections that only `serve` closes.
-  const http = Http.createServer({
-    headersTimeout: 5000,
-    requestTimeout: 5000,
-    connectionsCheckingInterval: 1000,
-    // A browser that has gone without a word is noticed by the system.
-    keepAlive: true,
-    keepAliveInitialDelay: 30_000
-  })
-  const serverScope = yield* Effect.acquireRelease(Scope.make(), (scope, exit) => {
-    // Those that are no WebSocket (yet) would be waited for as well.
-    http.close()
-    http.closeAllConnections()
-    return Scope.close(scope, exit)
+  const run = Effect.runForkWith(context)
+  const options: WebSocket.Options = {
+    outboxSize,
+    onSlow: () => BrokerMetrics.slowBrowsers.updateUnsafe(1, context),
+    onEnd: (connection) => open.delete(connection),
+    run
+  }
+  const watch = yield* makeWatch((vhost) => {
+    for (const connection of open) if (connection.vhost === vhost) connection.leaveUnsafe(1001)
   })
   // closeTimeout, how long to wait for a browser's answer to a close, is not in the types of ws.
-  const websocket = { maxPayload: maxMessageSize, closeTimeout: 1000 }
-  const server = yield* NodeHttpServer.make(
-    () => http,
-    {
-      host,
-      port,
-      disablePreemptiveShutdown: true,
-      websocket
-    }
-  ).pipe(
-    Scope.provide(serverScope),
-    Effect.mapError(({ cause }) => new ListenError({ endpoint: "browsers", host, port, cause }))
-  )
+  const handshakes = { noServer: true, clientTracking: false, maxPayload: maxMessageSize, closeTimeout: 1000 }
+  const websockets = new NodeWS.WebSocketServer(handshakes)
 
-  const converse = Effect.fnUntraced(function*(vhost: Vhost, request: HttpServerRequest.HttpServerRequest) {
-    const { pull } = yield* Effect.flatMap(request.upgrade, (socket) => socket.reader)
-    const { socket } = NodeHttpServerRequest.toIncomingMessage(request)
-    yield* Effect.acquireRelease(
-      Effect.sync(() => open.add(socket)),
-      () => Effect.sync(() => open.delete(socket))
-    )
-    const { closed, isClosing, ...outbox } = makeOutbox(socket, outboxSize, countSlow)
-    const page: Page = { sid: SecureRandom.uuidV4Unsafe(), ...outbox }
-    const session = yield* Effect.acquireRelease(Effect.sync(() => PageSession.make(vhost, page)), ({ end }) => end)
-    const listen = Effect.gen(function*() {
-      for (let handled = 1;;) {
-        for (const message of yield* pull) {
-          // One that is being closed may still read for a moment, but not speak.
-          if (isClosing()) return yield* Effect.never
-          if (!(yield* session.handle(message))) return
-          // However much one page says at once, the others have their turn.
-          if (handled++ % 64 === 0) yield* nextTurn
-        }
+  // What is no WebSocket is answered, and so is a vhost that is not there.
+  const enter = (request: Http.IncomingMessage, answer: Answer, head: Buffer) =>
+    Effect.match(vhosts.get(pathOf(request.url ?? "")), {
+      onFailure: () => answer(404, "Not found\n"),
+      onSuccess: (vhost) => {
+        if (request.headers.upgrade?.toLowerCase() !== "websocket") return answer(426, "This is a WebSocket endpoint\n")
+        const { socket } = request
+        websockets.handleUpgrade(request, socket, head, (ws) => {
+          watch(vhost)
+          open.add(WebSocket.make(vhost, ws, socket, options))
+        })
       }
     })
-    yield* Effect.raceFirst(listen, closed)
-  })
 
-  const app = Effect.gen(function*() {
-    const request = yield* HttpServerRequest.HttpServerRequest
-    const vhost = yield* vhosts.get(pathOf(request.url))
-    if (request.headers.upgrade?.toLowerCase() !== "websocket") {
-      return HttpServerResponse.text("This is a WebSocket endpoint\n", {
-        status: 426,
-        headers: { upgrade: "websocket" }
-      })
-    }
-    // A request's handler is uninterruptible by default, but this one lasts as long as its browser.
-    yield* Effect.interruptible(Effect.raceFirst(Effect.scoped(converse(vhost, request)), vhost.removed)).pipe(
-      Effect.ignore
-    )
-    return HttpServerResponse.empty()
-  }).pipe(
-    Effect.catchTag("VhostNotFoundError", () => Effect.succeed(HttpServerResponse.text("Not found\n", { status: 404 })))
-  )
-
-  // A span as long as a browser's connection tells nobody anything.
-  yield* Effect.provideService(server.serve(app), HttpMiddleware.TracerDisabledWhen, constTrue)
-  yield* Effect.sync(() => open.forEach(ping)).pipe(
+  const http = yield* listen(host, port, () => open.forEach(({ leaveUnsafe }) => leaveUnsafe(1001)))
+  http.on("request", (request, response) => run(enter(request, answerBy(() => response), noBytes)))
+  http.on("upgrade", (request, _, head) => run(enter(request, answerBy(() => responseTo(request)), head)))
+  yield* Effect.sync(() => open.forEach(({ pingUnsafe }) => pingUnsafe())).pipe(
     Effect.repeat(Schedule.spaced(pingInterval)),
     Effect.forkScoped
   )
-  return { port: server.address._tag === "UnixPathAddress" ? port : server.address.port }
+  return { port: portOf(http, port) }
 })
 
 /**
@@ -145,45 +89,75 @@ export const layer: Layer.Layer<WebSocketEndpoint, ListenError, BrokerConfig | V
   make
 )
 
-// Straight to the connection: the frame is ready, and the ws package would copy it for every subscriber.
-const makeOutbox = (socket: Socket, outboxSize: number, onSlow: () => void) => {
-  const closing = Deferred.makeUnsafe<void>()
-  const closeUnsafe = (code: number): void => {
-    if (socket.writable) socket.end(WebSocketFrame.close(code))
-    Deferred.doneUnsafe(closing, Effect.void)
-  }
-  return {
-    sendUnsafe: (message: string): void => {
-      if (!socket.writable) return
-      if (socket.writableLength <= outboxSize) {
-        socket.write(WebSocketFrame.text(message))
-      } else {
-        onSlow()
-        closeUnsafe(1013)
-      }
-    },
-    closeUnsafe,
-    isClosing: () => Deferred.isDoneUnsafe(closing),
-    // It gets what waited and the reason if it reads now, and is cut off if it does not.
-    closed: Deferred.await(closing).pipe(
-      Effect.andThen(Effect.timeoutOption(finished(socket), "1 second")),
-      Effect.andThen(Effect.sync(() => socket.destroy()))
-    )
-  }
-}
-
-const finished = (socket: Socket): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    if (socket.writableFinished) return resume(Effect.void)
-    socket.once("finish", () => resume(Effect.void))
+// A server that is bound until the scope ends, which waits for the end of all connections.
+const listen = Effect.fnUntraced(function*(host: string, port: number, onClosing: () => void) {
+  yield* checkPort("browsers", host, port)
+  const http = Http.createServer({
+    headersTimeout: 5000,
+    requestTimeout: 5000,
+    connectionsCheckingInterval: 1000,
+    // A browser that has gone without a word is noticed by the system.
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000
   })
-
-const nextTurn: Effect.Effect<void> = Effect.callback((resume) => {
-  setImmediate(() => resume(Effect.void))
+  const bind = Effect.callback<void, ListenError>((resume) => {
+    const failed = (cause: Error) => resume(Effect.fail(new ListenError({ endpoint: "browsers", host, port, cause })))
+    http.once("error", failed)
+    http.listen({ host, port }, () => {
+      http.off("error", failed)
+      resume(Effect.void)
+    })
+  })
+  const close = Effect.callback<void>((resume) => {
+    http.close(() => resume(Effect.void))
+    // Those that are no WebSocket (yet) would be waited for as well.
+    http.closeAllConnections()
+    onClosing()
+  })
+  yield* Effect.acquireRelease(bind, () => close)
+  return http
 })
 
-const ping = (socket: Socket): void => {
-  if (socket.writable) socket.write(WebSocketFrame.ping)
+const portOf = (http: Http.Server, port: number): number => {
+  const address = http.address()
+  return typeof address === "object" && address !== null ? address.port : port
 }
+
+// Hears of the removal of every vhost that it is told of, once. One fiber for each vhost, and none for its browsers.
+const makeWatch = Effect.fnUntraced(function*(onRemoved: (vhost: Vhost) => void) {
+  const scope = yield* Effect.scope
+  const watched = new Set<Vhost>()
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  return (vhost: Vhost): void => {
+    if (watched.has(vhost)) return
+    watched.add(vhost)
+    const removed = Effect.map(vhost.removed, () => {
+      watched.delete(vhost)
+      onRemoved(vhost)
+    })
+    run(Effect.forkIn(removed, scope))
+  }
+})
+
+/** Answers a request that does not become a connection. */
+type Answer = (status: number, text: string) => void
+
+const answerBy = (response: () => Http.ServerResponse): Answer => (status, text) => {
+  response()
+    .writeHead(status, { "content-type": "text/plain", ...status === 426 && { upgrade: "websocket" } })
+    .end(text)
+}
+
+// Node.js leaves the answer to a request that asks for an upgrade to whoever hears of it.
+const responseTo = (request: Http.IncomingMessage): Http.ServerResponse => {
+  const { socket } = request
+  socket.on("error", constVoid)
+  const response = new Http.ServerResponse(request)
+  response.assignSocket(socket)
+  response.on("finish", () => socket.end())
+  return response
+}
+
+const noBytes = Buffer.alloc(0)
 
 const pathOf = (url: string): string => url.split("?", 1)[0]!

@@ -12,7 +12,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
 import { InternalError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import * as Permission from "../domain/Permission.ts"
 import * as Journal from "./Journal.ts"
@@ -57,8 +56,9 @@ export const make = (options: {
 }): AccessTokens => {
   const journal = options.journal ?? Journal.none
   const timeToLive = Duration.toMillis(options.accessTokenTimeToLive)
-  // In the order of their expiry, since all live equally long.
-  const tokens = new Map<string, { readonly permission: Permission.Permission; readonly expiresAt: number }>()
+  // Mostly in the order of their expiry, since all live equally long. A pattern is compiled anew for its use: compiled it
+  // has kilobytes.
+  const tokens = new Map<string, Omit<Issued, "token">>()
 
   const dropExpired = (now: number) => {
     for (const [token, { expiresAt }] of tokens) {
@@ -70,15 +70,11 @@ export const make = (options: {
     tokens.delete(token)
     journal.forget("AccessToken", token)
   }
-  for (const { expiresAt, pattern, token, uid } of options.issued ?? []) {
-    const permission = Permission.make(uid, pattern)
-    // A pattern that compiled once compiles.
-    if (Result.isSuccess(permission)) tokens.set(Redacted.value(token), { permission: permission.success, expiresAt })
-  }
+  for (const { token, ...issued } of options.issued ?? []) tokens.set(Redacted.value(token), issued)
 
   return {
     issue: Effect.fnUntraced(function*(uid, pattern) {
-      const permission = yield* Effect.fromResult(Permission.make(uid, pattern))
+      yield* Effect.fromResult(Permission.make(uid, pattern))
       const now = yield* Clock.currentTimeMillis
       dropExpired(now)
       if (tokens.size >= options.maxAccessTokens) {
@@ -89,19 +85,21 @@ export const make = (options: {
       const token = Hex.encode(SecureRandom.randomBytesUnsafe(64))
       const expiresAt = now + timeToLive
       const issued = Redacted.make(token)
-      tokens.set(token, { permission, expiresAt })
+      tokens.set(token, { uid, pattern, expiresAt })
       journal.noteNew({ _tag: "AccessToken", token: issued, uid, pattern, expiresAt })
       return issued
     }),
 
     redeem: Effect.fnUntraced(function*(token) {
-      dropExpired(yield* Clock.currentTimeMillis)
+      const now = yield* Clock.currentTimeMillis
+      dropExpired(now)
       const entry = tokens.get(token)
-      if (entry === undefined) {
-        return yield* new UnauthorizedError({ detail: "the single access token is unknown, used or expired" })
-      }
-      forget(token)
-      return entry.permission
+      if (entry !== undefined) forget(token)
+      // One can be over that does not look it: the time to live was another, or the clock went back.
+      if (entry === undefined || entry.expiresAt <= now) return yield* unauthorized
+      return yield* Effect.mapError(Effect.fromResult(Permission.make(entry.uid, entry.pattern)), () => unauthorized)
     })
   }
 }
+
+const unauthorized = new UnauthorizedError({ detail: "the single access token is unknown, used or expired" })

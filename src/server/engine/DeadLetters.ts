@@ -45,8 +45,8 @@ export interface DeadLetters {
   readonly take: (id: string) => Effect.Effect<DeadLetter | undefined>
   /** Takes all out, the oldest first. */
   readonly takeAll: Effect.Effect<ReadonlyArray<DeadLetter>>
-  /** How many are kept, and how many were dropped since the start. */
-  readonly counters: { readonly kept: number; readonly dropped: number }
+  /** How many are kept, and how many were added and dropped since the start. */
+  readonly counters: { readonly kept: number; readonly added: number; readonly dropped: number }
 }
 
 /**
@@ -65,6 +65,7 @@ export const make = (options: {
   const journal = options.journal ?? Journal.none
   const letters = new Map<string, DeadLetter>()
   let size = 0
+  let added = 0
   let dropped = 0
 
   const keep = (letter: DeadLetter) => {
@@ -76,19 +77,25 @@ export const make = (options: {
     size -= sizeOf(letter)
     journal.forget("DeadLetter", letter.id)
   }
+  const dropOldest = () => {
+    for (const oldest of letters.values()) {
+      if (letters.size <= options.deadLetterCapacity && size <= options.deadLetterSize) return
+      remove(oldest)
+      dropped++
+    }
+  }
   options.letters?.forEach(keep)
+  // The bounds may have been others.
+  dropOldest()
 
   return {
     add: (letter) =>
       Effect.map(Clock.currentTimeMillis, (failedAt) => {
-        const added = { ...letter, reason: letter.reason.slice(0, 500), failedAt }
-        keep(added)
-        journal.noteNew({ _tag: "DeadLetter", ...added, origin: added.origin ?? null })
-        for (const oldest of letters.values()) {
-          if (letters.size <= options.deadLetterCapacity && size <= options.deadLetterSize) return
-          remove(oldest)
-          dropped++
-        }
+        const dead = { ...letter, reason: letter.reason.slice(0, 500), failedAt }
+        keep(dead)
+        added++
+        journal.noteNew({ _tag: "DeadLetter", ...dead, origin: dead.origin ?? null })
+        dropOldest()
       }),
 
     list: Effect.sync(() => [...letters.values()]),
@@ -102,14 +109,16 @@ export const make = (options: {
 
     takeAll: Effect.sync(() => {
       const all = [...letters.values()]
-      letters.clear()
-      size = 0
+      all.forEach(remove)
       return all
     }),
 
     counters: {
       get kept() {
         return letters.size
+      },
+      get added() {
+        return added
       },
       get dropped() {
         return dropped

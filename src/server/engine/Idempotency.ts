@@ -3,7 +3,7 @@
  *
  * Of each connection the last 4096 answers are kept, and at most 1 MiB of them: of one that is lost these are all that were
  * on their way. They are kept for `idempotencyRetention` after its last request, if there is room: all connections together
- * have at most `idempotencyCapacity`, and beyond it the one that was silent for longest loses its answers. What was forgotten
+ * have at most `idempotencyCapacity`, and 64 MiB, and beyond it the one that was silent for longest loses its answers. What was forgotten
  * is refused when it is made again, and so is what a connection says that was never heard of: of neither can it be known
  * whether it was carried out.
  *
@@ -70,6 +70,9 @@ export const isName = (message: string): boolean => message !== "" && message.le
 /** How many connections are known; beyond it the half of them that was silent for longest is forgotten. */
 const maxConnections = 10_000
 
+/** How many characters the answers of all connections may have together. */
+const maxLength = 64 * 1_048_576
+
 /**
  * Makes a vhost's memory, empty.
  *
@@ -82,6 +85,7 @@ export const make = ({ clock, ...options }: {
 }): Idempotency => {
   const retention = Duration.toMillis(options.idempotencyRetention)
   const connections = new Map<string, Answers.Answers>()
+  const total = { length: 0 }
   const counters = { kept: 0, repeated: 0, forgotten: 0 }
   let sequence = 0
   let nextSweep = 0
@@ -108,21 +112,38 @@ export const make = ({ clock, ...options }: {
       connections.delete(name)
     }
   }
-  const makeRoom = () => {
-    let silent: Answers.Answers | undefined
-    for (const answers of connections.values()) {
-      if (answers.size() > 0 && (silent === undefined || answers.heard < silent.heard)) silent = answers
+  // Looking through all of them serves many times: who is heard meanwhile is only skipped.
+  const bySilence: Array<{ readonly answers: Answers.Answers; readonly heard: number }> = []
+  const mostSilent = (): Answers.Answers | undefined => {
+    for (let isNew = false;; isNew = true) {
+      for (let next = bySilence.pop(); next !== undefined; next = bySilence.pop()) {
+        if (next.answers.heard === next.heard && next.answers.size() > 0) return next.answers
+      }
+      if (isNew) return undefined
+      for (const answers of connections.values()) {
+        if (answers.size() > 0) bySilence.push({ answers, heard: answers.heard })
+      }
+      bySilence.sort((one, other) => other.heard - one.heard)
     }
-    if (silent === undefined) return
-    counters.forgotten += silent.size()
-    drop(silent)
+  }
+  const makeRoom = () => {
+    while (counters.kept > options.idempotencyCapacity || total.length > maxLength) {
+      const silent = mostSilent()
+      if (silent === undefined) return
+      counters.forgotten += silent.size()
+      drop(silent)
+    }
+  }
+  const settle = (answers: Answers.Answers, message: string, exit: Exit.Exit<FromServer, StatusError>) => {
+    answers.settle(message, answerOf(exit))
+    if (total.length > maxLength) makeRoom()
   }
 
   const answersOf = (name: string): Answers.Answers => {
     const known = connections.get(name)
     if (known !== undefined) return known
     sweep()
-    const answers = Answers.make()
+    const answers = Answers.make(total)
     connections.set(name, answers)
     return answers
   }
@@ -153,7 +174,7 @@ export const make = ({ clock, ...options }: {
           answers.add(message)
           return undefined
         },
-        endUnsafe: (message, exit) => answers.settle(message, answerOf(exit))
+        endUnsafe: (message, exit) => settle(answers, message, exit)
       }
     },
     again: ({ connection, message }, carryOut) =>
@@ -167,7 +188,7 @@ export const make = ({ clock, ...options }: {
         answers.heard = ++sequence
         if (answers.addLate(message) && ++counters.kept > options.idempotencyCapacity) makeRoom()
         return Effect.onExit(carryOut, (exit) => {
-          answers.settle(message, answerOf(exit))
+          settle(answers, message, exit)
           return Effect.void
         })
       }),

@@ -12,13 +12,15 @@
  * @since 0.1.0
  */
 
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import { InternalError } from "../../protocol/KosmonautError.ts"
-import { Change, type Entry, keyOf, type Kind, nameOf, type Store } from "../store/Store.ts"
+import { Change, type Entry, keyOf, type Kind, nameOf, type Store, type StoreError } from "../store/Store.ts"
 
 /**
  * What is noted of one vhost. `note…` and `forget` are for what changes, `whenKeptUnsafe` and `kept` for those who wait.
@@ -64,6 +66,9 @@ interface Pending {
   /** Whether the store has never heard of it, so that forgetting it leaves nothing to write. */
   readonly isNew: boolean
 }
+
+/** How long a store works without a failure until it is said that it does, in milliseconds. */
+const calm = 10_000
 
 /**
  * Begins to write to a store, and gives the journal of each vhost. What is noted when the scope ends is still written.
@@ -129,21 +134,27 @@ export const make = Effect.fnUntraced(function*(
     Effect.flatMap(
       write,
       (exit) =>
-        Exit.isSuccess(exit) ? Effect.void : Effect.logError(`${pending.size} changes could not be stored`, exit.cause)
+        Exit.isSuccess(exit)
+          ? Effect.void
+          : Effect.logError(`${pending.size} changes could not be stored. ${reasonOf(exit.cause)}`)
     )
   )
   yield* Effect.gen(function*() {
-    for (let worked = true;;) {
+    let failedAt: number | undefined
+    for (;;) {
       yield* isNoted.await
       yield* Effect.yieldNow
       const exit = yield* write
+      const now = yield* Clock.currentTimeMillis
       if (Exit.isFailure(exit)) {
-        if (worked) yield* Effect.logError("The storage cannot be written to. Trying again every second", exit.cause)
+        if (failedAt === undefined) yield* Effect.logError(`${reasonOf(exit.cause)}. Trying again every second`)
+        failedAt = now
         yield* Effect.sleep("1 second")
-      } else if (!worked) {
+        // Where the disk is full, a small change may find room between two large ones.
+      } else if (failedAt !== undefined && now - failedAt >= calm) {
         yield* Effect.logInfo("The storage can be written to again")
+        failedAt = undefined
       }
-      worked = Exit.isSuccess(exit)
     }
   }).pipe(Effect.forkScoped)
 
@@ -173,6 +184,11 @@ export const make = Effect.fnUntraced(function*(
     }
   }
 })
+
+const reasonOf = (cause: Cause.Cause<StoreError>): string => {
+  const error = Cause.squash(cause)
+  return error instanceof Error ? error.message : String(error)
+}
 
 /**
  * What those are told whose change is not kept.

@@ -32,6 +32,7 @@ import * as Iterable from "effect/Iterable"
 import type { Delivery, Event } from "../../protocol/Command.ts"
 import { envelopeSize } from "../../protocol/Frame.ts"
 import { InternalError } from "../../protocol/KosmonautError.ts"
+import * as Lifecycle from "../../protocol/Lifecycle.ts"
 import type { DeadLetters } from "./DeadLetters.ts"
 import * as Line from "./internal/line.ts"
 import * as Journal from "./Journal.ts"
@@ -50,7 +51,7 @@ export interface Worker {
   readonly lifecycle: boolean
   /** How many events it wants to have that it has not acknowledged; `undefined` for one that does not acknowledge. */
   readonly prefetch: number | undefined
-  /** How often an event is handed out whose handler fails, before it becomes a dead letter. */
+  /** How often the handler of an event may fail; then it becomes a dead letter. */
   readonly maxAttempts: number
   /** Hands over an event; `settled` hears exactly once whether that worked. Never waits. */
   readonly deliverUnsafe: (
@@ -81,7 +82,10 @@ export interface Lobby {
   readonly giveBack: (id: string, connection: unknown, delivery: string, reason: string) => Effect.Effect<void>
   /** A worker leaves. Where `connection` is given, only if it is still on that one. */
   readonly leave: (id: string, connection?: unknown) => Effect.Effect<void>
-  /** Gives an event, the text of `{"<event>": {…}}`, to a worker or puts it in line. `origin` is the text of its origin. */
+  /**
+   * Gives an event, the text of `{"<event>": {…}}`, to a worker or puts it in line. `origin` is the text of its origin. A
+   * lifecycle event that was dead is refused where no worker takes it.
+   */
   readonly trigger: (json: string, origin?: string) => Effect.Effect<void, InternalError>
   /** Gives a lifecycle event to a worker that takes them or puts it in line; where nobody does, it is nothing. */
   readonly announceUnsafe: (event: Event) => void
@@ -169,7 +173,7 @@ export const make = (options: {
   /** Where it is noted what becomes of events, default nowhere. */
   readonly journal?: Journal.Journal | undefined
   /** What the journal knows of, the oldest first. */
-  readonly events?: ReadonlyArray<Pick<Line.Waiting, "id" | "json" | "origin" | "attempts">> | undefined
+  readonly events?: ReadonlyArray<Pick<Line.Waiting, "id" | "json" | "origin" | "attempts" | "failures">> | undefined
 }): Lobby => {
   const interval = Duration.toMillis(options.heartbeatInterval)
   const largest = options.maxMessageSize - envelopeSize
@@ -218,7 +222,7 @@ export const make = (options: {
 
   const append = (line: Line.Line, event: { json: string; origin: string | undefined; size: number }) => {
     counters.accepted++
-    line.append({ ...event, number, id: `${name}-${(number++).toString(36)}`, attempts: 0 })
+    line.append({ ...event, number, id: `${name}-${(number++).toString(36)}`, attempts: 0, failures: 0 })
     dispatch()
   }
 
@@ -229,7 +233,7 @@ export const make = (options: {
       if (next === undefined || member.inHand.size < next.inHand.size) next = member
       if (next.inHand.size === 0) break
     }
-    if (next === undefined) return undefined
+    if (next === undefined || members.size === 1) return next
     members.delete(next.worker.id)
     members.set(next.worker.id, next)
     return next
@@ -389,11 +393,15 @@ export const make = (options: {
         const inHand = member && release(member, delivery)
         if (inHand === undefined) return Effect.void
         const { event, line } = inHand
-        if (reason !== "" && event.attempts >= member!.worker.maxAttempts) {
-          line.finish(event)
+        if (reason !== "") line.fail(event)
+        if (reason !== "" && event.failures >= member!.worker.maxAttempts) {
           dispatch()
           const { attempts, json, origin } = event
-          return options.deadLetters.add({ id: delivery, json, origin, attempts, reason })
+          // In this order: whatever happens in between, it is one of both.
+          return Effect.map(
+            options.deadLetters.add({ id: delivery, json, origin, attempts, reason }),
+            () => line.finish(event)
+          )
         }
         counters.redelivered++
         line.putBack(event)
@@ -413,17 +421,22 @@ export const make = (options: {
         if (size > largest) {
           return Effect.fail(new InternalError({ detail: `the event has ${size} bytes, the most is ${largest}` }))
         }
+        // It was dead, and is for those that take such events.
+        const line = Lifecycle.isIn(json) ? lifecycle : events
+        if (line === lifecycle && !Iterable.some(members.values(), ({ worker }) => worker.lifecycle)) {
+          return Effect.fail(new InternalError({ detail: "no worker is there that takes lifecycle events" }))
+        }
         // It need not wait where somebody takes it.
-        if (isFull(events, size) && !Iterable.some(members.values(), (member) => canTake(events, member))) {
+        if (isFull(line, size) && !Iterable.some(members.values(), (member) => canTake(line, member))) {
           counters.refused++
           return Effect.fail(
             new InternalError({
               detail:
-                `${events.length} events wait for a worker, and ${events.lent.count} to be acknowledged, the most that can`
+                `${line.length} events wait for a worker, and ${line.lent.count} to be acknowledged, the most that can`
             })
           )
         }
-        append(events, { json, origin, size })
+        append(line, { json, origin, size })
         return Effect.void
       }),
 

@@ -10,6 +10,7 @@
 import * as Effect from "effect/Effect"
 import * as Scheduler from "effect/Scheduler"
 import type { InternalError } from "../../protocol/KosmonautError.ts"
+import * as Lifecycle from "../../protocol/Lifecycle.ts"
 import type { Placed } from "./Channels.ts"
 import type { DeadLetter, DeadLetters } from "./DeadLetters.ts"
 import type { Lobby } from "./Lobby.ts"
@@ -22,7 +23,10 @@ import type { Lobby } from "./Lobby.ts"
 export interface Replayed {
   /** How many are events again, the oldest. */
   readonly replayed: number
-  /** How many are not: the next of them found no room, and so none of those behind it was tried. */
+  /**
+   * How many are not. One found no room, and so none of those behind it was tried; a lifecycle event that no worker takes
+   * stays as well, and keeps nobody.
+   */
   readonly left: number
 }
 
@@ -69,10 +73,13 @@ export const make = (deadLetters: DeadLetters, lobby: Lobby): Replaying => {
 
     replayAll: inOneStep(Effect.gen(function*() {
       const letters = yield* deadLetters.list
-      for (const [replayed, letter] of letters.entries()) {
-        if (!(yield* Effect.isSuccess(replay(letter)))) return { replayed, left: letters.length - replayed }
+      let replayed = 0
+      for (const letter of letters) {
+        if (yield* Effect.isSuccess(replay(letter))) replayed++
+        // A lifecycle event waits for a worker of its own kind, and keeps nobody.
+        else if (!Lifecycle.isIn(letter.json)) break
       }
-      return { replayed: letters.length, left: 0 }
+      return { replayed, left: letters.length - replayed }
     })),
 
     deadLettersAfter: (place) =>

@@ -15,14 +15,15 @@ import * as Context from "effect/Context"
 import * as Mac from "effect/crypto/Mac"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
+import { envelopeSize } from "../../protocol/Frame.ts"
 import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
@@ -33,7 +34,8 @@ import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Idempotency from "./Idempotency.ts"
 import * as Observe from "./internal/observe.ts"
-import { load, type Stored } from "./internal/stored.ts"
+import * as Stored from "./internal/stored.ts"
+import * as Telling from "./internal/telling.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import * as Pages from "./Pages.ts"
@@ -105,12 +107,13 @@ export const make = Effect.gen(function*() {
   const config = yield* BrokerConfig
   const clock = yield* Clock.Clock
   const { journalOf, left } = yield* openStore
-  const vhosts = new Map<string, { readonly vhost: Vhost; readonly removed: Deferred.Deferred<void> }>()
+  const vhosts = new Map<string, Entered>()
   let totalsOfRemoved = Observe.nothing
 
-  const enter = (path: string, token: Redacted.Redacted, stored?: Stored): Vhost => {
+  const enter = (path: string, token: Redacted.Redacted, stored?: Stored.Stored): Vhost => {
     const journal = journalOf(path)
-    const own = { ...config, ...stored, journal }
+    const bounds = { journal, largest: config.maxMessageSize - envelopeSize, now: clock.currentTimeMillisUnsafe() }
+    const own = { ...config, ...stored && Stored.bury(stored, bounds), journal }
     const deadLetters = DeadLetters.make(own)
     const lobby = Lobby.make({ ...own, deadLetters })
     const removed = Deferred.makeUnsafe<void>()
@@ -129,7 +132,7 @@ export const make = Effect.gen(function*() {
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
-    vhosts.set(path, { vhost, removed })
+    vhosts.set(path, { vhost, removed, tell: Telling.make(path, lobby, deadLetters) })
     journal.noteNew({ _tag: "Vhost", token })
     return vhost
   }
@@ -147,7 +150,7 @@ export const make = Effect.gen(function*() {
     yield* vhost.journal.kept
     return vhost
   })
-  const goOn = Effect.fnUntraced(function*(options: VhostOptions, stored: Stored) {
+  const goOn = Effect.fnUntraced(function*(options: VhostOptions, stored: Stored.Stored) {
     const token = options.token === undefined ? stored.token : toRedacted(options.token)
     yield* check(options.path, token)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
@@ -165,11 +168,14 @@ export const make = Effect.gen(function*() {
     const stored = left.get(options.path)
     return stored === undefined ? add(options) : goOn(options, stored)
   }, { discard: true })
-  for (const [path, stored] of left) if (!vhosts.has(path)) enter(path, stored.token, stored)
-  yield* Effect.suspend(() => Effect.forEach(vhosts.values(), ({ vhost }) => vhost.lobby.tick, { discard: true })).pipe(
-    Effect.repeat(Schedule.spaced(config.heartbeatInterval)),
-    Effect.forkScoped
+  for (const [path, stored] of left) {
+    if (!vhosts.has(path)) enter(path, stored.token, stored)
+    yield* Effect.logInfo(`The vhost ${path} goes on with what was stored: ${Stored.describe(stored)}`)
+  }
+  const tick = Effect.suspend(() =>
+    Effect.forEach(vhosts.values(), ({ tell, vhost }) => Effect.andThen(vhost.lobby.tick, tell), { discard: true })
   )
+  yield* Effect.forkScoped(everyInTime(tick, config.heartbeatInterval))
   return Vhosts.of({
     add,
     get: (path) => Effect.map(find(path), ({ vhost }) => vhost),
@@ -199,11 +205,30 @@ export const make = Effect.gen(function*() {
  */
 export const layer = Layer.effect(Vhosts, make)
 
+/** A vhost of the registry, what ends its browsers, and what tells its operator. */
+interface Entered {
+  readonly vhost: Vhost
+  readonly removed: Deferred.Deferred<void>
+  readonly tell: Effect.Effect<void>
+}
+
+// A broker that stood still hears first what workers have said meanwhile, before it takes one of them for dead.
+const everyInTime = (tick: Effect.Effect<void>, interval: Duration.Duration) =>
+  Effect.gen(function*() {
+    const longest = 2 * Duration.toMillis(interval)
+    for (let last = yield* Clock.currentTimeMillis;;) {
+      const now = yield* Clock.currentTimeMillis
+      if (now - last <= longest) yield* tick
+      last = now
+      yield* Effect.sleep(interval)
+    }
+  })
+
 // Without a store nothing is left, and nothing noted.
 const openStore = Effect.gen(function*() {
   const store = yield* Effect.serviceOption(Store)
-  if (Option.isNone(store)) return { journalOf: () => Journal.none, left: new Map<string, Stored>() }
-  return { left: yield* load(store.value), journalOf: yield* Journal.make(store.value) }
+  if (Option.isNone(store)) return { journalOf: () => Journal.none, left: new Map<string, Stored.Stored>() }
+  return { left: yield* Stored.load(store.value), journalOf: yield* Journal.make(store.value) }
 })
 
 const check = (path: string, token: Redacted.Redacted): Effect.Effect<void, InvalidVhostError> =>

@@ -8,8 +8,8 @@
  * The database is this broker's alone, by a lock that ends with the process. It holds access tokens, and nobody but its
  * owner can read it. Whoever wants to look at it finds a table for each kind of entry.
  *
- * SQLite was chosen over files of our own for its lock, its recovery and its years of proof; what it costs is in
- * `docs/performance.md`.
+ * SQLite was chosen over files of our own for its lock, its recovery and its years of proof; `docs/performance.md` has
+ * what it costs.
  *
  * @since 0.1.0
  */
@@ -67,15 +67,18 @@ export const make = Effect.fnUntraced(function*(
   const fail = (cause: unknown) => new StoreError({ place: directory, detail: explain(cause), cause })
   const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: fail })
   const file = join(directory, "kosmonaut.db")
-  yield* attempt(() => {
+  const { ino } = yield* attempt(() => {
     Fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
-    // SQLite would let everybody read it.
+    // SQLite would let everybody read it, and so does a copy that is brought back.
     Fs.closeSync(Fs.openSync(file, "a", 0o600))
+    for (const each of [file, `${file}-wal`].filter(Fs.existsSync)) Fs.chmodSync(each, 0o600)
+    return Fs.statSync(file)
   })
   // Not before it is needed: earlier versions of Node say on import that it is an experiment.
   const sqlite = yield* Effect.promise(() => import("node:sqlite"))
   const database = yield* Effect.acquireRelease(
-    attempt(() => new sqlite.DatabaseSync(file)),
+    // Of two that come at the same moment one waits, and the other has it.
+    attempt(() => new sqlite.DatabaseSync(file, { timeout: 500 })),
     (database) => Effect.sync(() => database.close())
   )
   const found = yield* attempt(() => {
@@ -90,10 +93,10 @@ export const make = Effect.fnUntraced(function*(
       detail: `a newer Kosmonaut has written it (version ${Number(found)}, this one reads ${version}). Use that one`
     })
   }
-  yield* attempt(() => {
+  const apply = yield* attempt(() => {
     database.exec(`${creation} pragma user_version = ${version}`)
+    return applyTo(database)
   })
-  const apply = applyTo(database)
   return {
     load: Effect.flatMap(
       attempt(() => tables.flatMap(([kind]) => rowsOf(database, kind))),
@@ -103,8 +106,11 @@ export const make = Effect.fnUntraced(function*(
       attempt(() => {
         database.exec("begin")
         changes.forEach(apply)
-        database.exec("commit")
+        // A file that was removed can be written to, and nobody will find it.
+        return Fs.statSync(file, { throwIfNoEntry: false })?.ino === ino
       }).pipe(
+        Effect.filterOrFail((isThere) => isThere, () => new StoreError({ place: directory, detail: removed })),
+        Effect.andThen(attempt(() => database.exec("commit"))),
         Effect.tapError(() => Effect.ignore(attempt(() => database.exec("rollback"))))
       )
   }
@@ -152,11 +158,15 @@ const statementsOf = (database: DatabaseSync, kind: Kind, table: (typeof kinds)[
 const valueOf = (value: SQLInputValue | Redacted.Redacted): SQLInputValue =>
   Redacted.isRedacted(value) ? Redacted.value(value as Redacted.Redacted) : value as SQLInputValue
 
+const removed = "its folder was removed or replaced while this broker ran. Bring it back or restart the broker"
+
 const explain = (cause: unknown): string => {
   const error = cause instanceof Error
     ? cause as Error & { readonly code?: unknown; readonly errcode?: unknown }
     : undefined
-  switch (error?.errcode ?? error?.code) {
+  const { code, errcode } = error ?? {}
+  // What SQLite says beyond the last byte is a variant of it.
+  switch (typeof errcode === "number" ? errcode & 0xff : code) {
     case 5:
       return "another broker uses it. Stop that one, or give this one a folder of its own"
     case 26:

@@ -46,13 +46,17 @@ export const kinds = {
   },
   Event: {
     key: "id",
-    /** `json` is the text of `{"<event>": {…}}`, `origin` that of its origin, `attempts` how often it was handed out. */
+    /**
+     * `json` is the text of `{"<event>": {…}}`, `origin` that of its origin, `attempts` how often it was handed out,
+     * `failures` how often its handler failed.
+     */
     schema: Schema.TaggedStruct("Event", {
       vhost: Schema.String,
       id: Schema.String,
       json: Schema.String,
       origin: Schema.NullOr(Schema.String),
-      attempts: Schema.Number
+      attempts: Schema.Number,
+      failures: Schema.Number
     })
   },
   DeadLetter: {

@@ -29,6 +29,20 @@ const countAll = async () => {
   }
 }
 
+const acknowledgeAll = async () => {
+  for (;;) {
+    const [, , , id] = await dealer.receive()
+    await dealer.send(["", "AK", id!])
+  }
+}
+
+const heedAll = async () => {
+  for (;;) {
+    await router.receive()
+    pace!.arrived(1)
+  }
+}
+
 const functions = {
   /** A ROUTER that answers whatever comes, or nothing. */
   bind: async (answers: boolean) => {
@@ -86,11 +100,16 @@ const functions = {
       if (!sending) void send()
     })
   },
-  /** Connects to who pushes, and counts what comes. */
-  pull: async (endpoint: string) => {
+  /** Connects to who pushes, and counts what comes, or acknowledges it. */
+  pull: async (endpoint: string, acknowledges: boolean) => {
     functions.connect(endpoint)
     await dealer.send(["", "RD"])
-    void countAll()
+    void (acknowledges ? acknowledgeAll() : countAll())
+  },
+  /** From now on what is acknowledged has arrived. */
+  heed: async (workers: number) => {
+    while (peers.length < workers) peers.push((await router.receive())[0]!)
+    void heedAll()
   },
   /** Pushes events to so many DEALERs in turn, no farther ahead of them than `window`. */
   push: async (workers: number, json: string, window: number, milliseconds: number): Promise<Pace.Done> => {
@@ -98,7 +117,7 @@ const functions = {
     const current = pace = Pace.begin(window, milliseconds)
     for (let i = 0; !current.isOver(); i++) {
       if (!current.isOpen()) await current.opened()
-      await router.send([peers[i % workers]!, "", "TR", json, origin])
+      await router.send([peers[i % workers]!, "", "TR", json, String(i), "1", origin])
       current.made(1)
       // Sending does not let the event loop turn, and what has arrived is to be heard.
       if (i % 500 === 0) await new Promise<void>((resume) => void setImmediate(resume))

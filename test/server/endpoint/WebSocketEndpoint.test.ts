@@ -181,6 +181,41 @@ describe("WebSocketEndpoint", () => {
         expect(Math.max(...handled.values())).toBeLessThanOrEqual(128)
       }))
 
+    it.effect.each<[string, Uint8Array]>([
+      ["says that it closes", Buffer.concat([RawWebSocket.header(8, 2), Buffer.from([0x03, 0xe8])])],
+      ["says what is no frame", RawWebSocket.header(3, 0)],
+      ["goes without a word", new Uint8Array(0)]
+    ])("carries out all that a browser has said before it %s", ([_, last]) =>
+      Effect.gen(function*() {
+        const [stays, goes] = [yield* browser, yield* rawBrowser]
+        yield* subscribe(stays, "room")
+        yield* goes.send(1, `{"subscribe":{"channel":"room"}}`)
+        yield* goes.next
+        const frames = Array.from({ length: 500 }, (_, n) => {
+          const message = Buffer.from(`{"broadcast":{"channel":"room","event":"n","data":{"n":${n}}}}`)
+          return Buffer.concat([RawWebSocket.header(1, message.length), message])
+        })
+        yield* goes.sendBytes(Buffer.concat([...frames, last]))
+        goes.socket.end()
+        for (let n = 0; n < 500; n++) expect(yield* stays.next).toMatchObject({ n: { n } })
+        yield* eventually(subscribers("room"), (count) => count === 1)
+      }))
+
+    it.effect("closes with 1011 where the broker itself fails, and serves the others", () =>
+      Effect.gen(function*() {
+        const { vhost } = yield* TestBroker
+        const page = yield* browser
+        yield* page.send({ subscribe: { channel: "room" } })
+        yield* page.nextOf(":subscribed")
+        const { has } = vhost.channels
+        Object.assign(vhost.channels, { has: () => Effect.die("a fault") })
+        yield* page.send({ broadcast: { channel: "room", event: "e", data: {} } })
+        expect(yield* page.closed).toBe(1011)
+        Object.assign(vhost.channels, { has })
+        yield* eventually(subscribers("room"), (count) => count === 0)
+        yield* stillServes
+      }))
+
     it.effect("answers binary messages with 400 and goes on", () =>
       Effect.gen(function*() {
         const page = yield* browser

@@ -77,6 +77,20 @@ describe("AccessTokens", () => {
       })
   )
 
+  it.effect("keeps a token for its time where those before it live longer", () =>
+    Effect.gen(function*() {
+      const long = { token: Redacted.make("0".repeat(128)), uid: "ann", pattern: ".*", expiresAt: 7_200_000 }
+      const tokens = AccessTokens.make({
+        maxAccessTokens: 100,
+        accessTokenTimeToLive: Duration.minutes(1),
+        issued: [long]
+      })
+      const token = yield* issue(tokens)
+      yield* TestClock.adjust("1 minute")
+      expect(yield* Effect.flip(tokens.redeem(token))).toBeInstanceOf(UnauthorizedError)
+      expect((yield* tokens.redeem(Redacted.value(long.token))).uid).toBe("ann")
+    }))
+
   it.effect("keeps a token for its time and not a millisecond longer", () =>
     Effect.gen(function*() {
       const tokens = make()

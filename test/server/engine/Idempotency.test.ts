@@ -157,6 +157,42 @@ describe("Idempotency", () => {
       assert.deepStrictEqual(yield* again(idempotency, 6, "b"), unknown)
     }))
 
+  it.effect("takes them from who is silent now, however long it was before", () =>
+    Effect.gen(function*() {
+      const idempotency = yield* memory({ idempotencyCapacity: 4 })
+      for (const name of ["a", "b", "c", "d", "e"]) answered(idempotency, 1, undefined, name)
+      assert.deepStrictEqual(yield* again(idempotency, 1, "a"), unknown)
+      answered(idempotency, 2, undefined, "b")
+      assert.deepStrictEqual(yield* again(idempotency, 1, "c"), unknown)
+      assert.deepStrictEqual(yield* again(idempotency, 1, "b"), token(1))
+      answered(idempotency, 2, undefined, "c")
+      assert.deepStrictEqual(yield* again(idempotency, 1, "d"), unknown)
+      assert.deepInclude(idempotency.counters, { kept: 4, forgotten: 3 })
+    }))
+
+  it.effect("keeps 64 MiB of all answers", () =>
+    Effect.gen(function*() {
+      const idempotency = yield* memory()
+      const large = FromServer.Answer({ json: "x".repeat(1_000_000) })
+      for (let n = 1; n <= 70; n++) answered(idempotency, 1, Exit.succeed(large), `c${n}`)
+      assert.deepInclude(idempotency.counters, { kept: 67, forgotten: 3 })
+      assert.deepStrictEqual(yield* again(idempotency, 1, "c3"), unknown)
+      assert.deepStrictEqual(yield* again(idempotency, 1, "c4"), large)
+    }))
+
+  it.effect("keeps 1 MiB of the answers to what never came, too", () =>
+    Effect.gen(function*() {
+      const idempotency = yield* memory()
+      answered(idempotency, 1)
+      const large = FromServer.Answer({ json: "x".repeat(400_000) })
+      for (let n = 2; n <= 5; n++) {
+        yield* idempotency.again({ connection: "c", message: nameOf(n) }, Effect.succeed(large))
+      }
+      assert.deepStrictEqual(yield* again(idempotency, 3), unknown)
+      assert.deepStrictEqual(yield* again(idempotency, 4), large)
+      assert.deepStrictEqual(yield* again(idempotency, 5), large)
+    }))
+
   it.effect("lets nobody wait for what is forgotten", () =>
     Effect.gen(function*() {
       const idempotency = yield* memory({ idempotencyCapacity: 1 })

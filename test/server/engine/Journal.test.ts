@@ -12,7 +12,8 @@ const event = (id: string, attempts: number): Journal.Noted => ({
   id,
   json: "{}",
   origin: null,
-  attempts
+  attempts,
+  failures: 0
 })
 const vhost: Journal.Noted = { _tag: "Vhost", token: Redacted.make("a token") }
 
@@ -192,7 +193,7 @@ describe("Journal", () => {
       expect(yield* store.load).toMatchObject([{ id: "1", attempts: 1 }, { id: "3", attempts: 0 }])
     }).pipe(quiet))
 
-  it.effect("says so once when it fails, and when that is over", () =>
+  it.effect("says so once when it fails, and when that has been over for a while", () =>
     Effect.gen(function*() {
       const { fail, store } = yield* fakeStore
       const said: Array<unknown> = []
@@ -204,10 +205,22 @@ describe("Journal", () => {
         yield* TestClock.adjust(5000)
         fail(false)
         yield* TestClock.adjust(1000)
+        fail(true)
+        journal.noteNew(channel("two"))
+        yield* TestClock.adjust(1000)
+        fail(false)
+        yield* TestClock.adjust(9000)
+        journal.noteNew(channel("three"))
+        yield* journal.kept
+        expect(said.length).toBe(2)
+        yield* TestClock.adjust(1000)
+        journal.noteNew(channel("four"))
+        yield* journal.kept
+        yield* Effect.yieldNow
       }).pipe(Effect.provide(logger))
       expect(said.flat()).toEqual([
         "Error",
-        "The storage cannot be written to. Trying again every second",
+        "Cannot use the storage nowhere: the disk is full. Trying again every second",
         "Info",
         "The storage can be written to again"
       ])
@@ -223,7 +236,7 @@ describe("Journal", () => {
       yield* Effect.scoped(Effect.map(Journal.make(store), (of) => of("/a").noteNew(channel("two")))).pipe(
         Effect.provide(Logger.layer([Logger.make(({ message }) => void said.push(message))]))
       )
-      expect(said.flat()).toEqual(["1 changes could not be stored"])
+      expect(said.flat()).toEqual(["1 changes could not be stored. Cannot use the storage nowhere: the disk is full"])
     }))
 
   it.effect("forgets a vhost with all that is its own, and notes nothing of it afterwards", () =>

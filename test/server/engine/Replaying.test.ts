@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
+import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
 import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import type { Worker } from "../../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
@@ -72,6 +73,25 @@ describe("replaying", () => {
       yield* vhost.lobby.join(everything)
       expect(yield* vhost.replayAll).toEqual({ replayed: 2, left: 0 })
       expect(got).toEqual([0, 1, 2, 3, 4].map(event))
+    }))
+
+  it.effect("gives lifecycle events to workers that take them, and keeps them until there is one", () =>
+    Effect.gen(function*() {
+      const { add, ids, vhost } = yield* vhostWith(1)
+      const { data, event: name } = Lifecycle.channelOccupied("room")
+      const json = JSON.stringify({ [name]: data })
+      yield* vhost.deadLetters.add({ id: "l", json, origin: undefined, attempts: 1, reason: "no" })
+      yield* add(1)
+      const ordinary = worker()
+      yield* vhost.lobby.join(ordinary.worker)
+      expect(yield* Effect.flip(vhost.replay("l"))).toBeInstanceOf(InternalError)
+      expect(yield* vhost.replayAll).toEqual({ replayed: 2, left: 1 })
+      expect(ordinary.got).toEqual([0, 1].map(event))
+      expect(yield* ids).toEqual(["l"])
+      const taking = worker()
+      yield* vhost.lobby.join({ ...taking.worker, id: "taking", lifecycle: true })
+      expect(yield* vhost.replayAll).toEqual({ replayed: 1, left: 0 })
+      expect([ordinary.got.length, taking.got]).toEqual([2, [`${json} undefined`]])
     }))
 
   it.effect("makes one event of each letter, whatever others do with them meanwhile", () =>

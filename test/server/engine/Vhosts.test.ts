@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Redacted, Result } from "effect"
+import { Clock, Effect, Fiber, Layer, Logger, Redacted, Result } from "effect"
+import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
 import type { Identity } from "../../../src/protocol/Identity.ts"
 import { InternalError, InvalidChannelNameError, UnauthorizedError } from "../../../src/protocol/KosmonautError.ts"
@@ -308,4 +309,84 @@ describe("Vhosts", () => {
       expect(log).toEqual([letter.json, letter.json])
       expect(yield* vhost.deadLetters.list).toEqual([])
     }))
+
+  it.effect("tells an operator at once what goes wrong, and then how often, from time to time", () =>
+    Effect.gen(function*() {
+      const said: Array<unknown> = []
+      const logger = Logger.layer([Logger.make(({ message }) => void said.push(message))])
+      yield* Effect.gen(function*() {
+        const vhosts = yield* make({ vhosts: [{ path: "/test" }], queueCapacity: 2, deadLetterCapacity: 1 })
+        const { deadLetters, lobby } = yield* vhosts.get("/test")
+        const trigger = (times: number) => Effect.replicateEffect(Effect.ignore(lobby.trigger("{}")), times)
+        const die = (id: string) => deadLetters.add({ id, json: "{}", origin: undefined, attempts: 1, reason: "" })
+        yield* TestClock.adjust("1 second")
+        expect(said).toEqual([])
+        yield* trigger(3)
+        yield* die("a")
+        yield* TestClock.adjust("500 millis")
+        expect(said.splice(0).flat()).toEqual([
+          "The vhost /test has refused 1 trigger: too many events wait for its workers",
+          "The vhost /test has 1 new dead letter: see kosmonaut dead-letters list"
+        ])
+        yield* trigger(4)
+        yield* TestClock.adjust("5 seconds")
+        yield* trigger(1)
+        yield* die("b")
+        yield* TestClock.adjust("500 millis")
+        expect(said.splice(0).flat()).toEqual([
+          "The vhost /test has dropped 1 dead letter, the oldest: it keeps no more"
+        ])
+        yield* TestClock.adjust("10 seconds")
+        expect(said.splice(0).flat()).toEqual([
+          "The vhost /test has refused 5 triggers: too many events wait for its workers",
+          "The vhost /test has 1 new dead letter: see kosmonaut dead-letters list"
+        ])
+      }).pipe(Effect.scoped, Effect.provide(logger))
+    }))
+
+  it.effect("takes no worker for dead when it stood still itself, before it has heard what that said", () =>
+    Effect.gen(function*() {
+      const clock = yield* lateClock
+      yield* Effect.gen(function*() {
+        const vhosts = yield* make({ vhosts: [{ path: "/test", token }] })
+        const { lobby } = yield* vhosts.get("/test")
+        const log: Array<string> = []
+        yield* lobby.join(worker("a", log))
+        yield* clock.wakeAfter(500)
+        yield* clock.wakeAfter(10_000)
+        // It had said that it lives, which is only read now.
+        expect(yield* lobby.heard("a")).toBe(true)
+        yield* clock.wakeAfter(500)
+        expect(log).toEqual([])
+        for (let n = 0; n < 4; n++) yield* clock.wakeAfter(500)
+        expect(log).toEqual(["dismissed a"])
+      }).pipe(Effect.provideService(Clock.Clock, clock.clock), Effect.scoped)
+    }))
+})
+
+/** A clock that wakes who sleeps whenever it is told, however long they wanted to. */
+const lateClock = Effect.gen(function*() {
+  const usual = yield* Clock.Clock
+  let now = 0
+  let sleepers: Array<() => void> = []
+  const clock: Clock.Clock = {
+    currentTimeMillisUnsafe: () => now,
+    currentTimeMillis: Effect.sync(() => now),
+    currentTimeNanosUnsafe: () => BigInt(now) * 1_000_000n,
+    currentTimeNanos: Effect.sync(() => BigInt(now) * 1_000_000n),
+    monotonicTimeNanosUnsafe: usual.monotonicTimeNanosUnsafe.bind(usual),
+    monotonicTimeNanos: usual.monotonicTimeNanos,
+    sleep: () => Effect.callback((resume) => void sleepers.push(() => resume(Effect.void)))
+  }
+  const wakeAfter = (millis: number) =>
+    Effect.andThen(
+      Effect.sync(() => {
+        now += millis
+        const woken = sleepers
+        sleepers = []
+        for (const wake of woken) wake()
+      }),
+      Effect.yieldNow
+    )
+  return { clock, wakeAfter }
 })

@@ -4,6 +4,7 @@ import { Arbitrary, Effect, Layer, Redacted, type Scope } from "effect"
 import * as Fs from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import { Worker } from "node:worker_threads"
 import * as SqliteStore from "../../../src/server/store/SqliteStore.ts"
 import {
   Change,
@@ -38,7 +39,8 @@ const event = (vhost: string, id: string, attempts = 0): Entry => ({
   id,
   json: `{"said":{"text":"ü \\u0000 ${id}"}}`,
   origin: attempts === 0 ? null : "{\"uid\":\"joe\"}",
-  attempts
+  attempts,
+  failures: attempts
 })
 const letter = (vhost: string, id: string): Entry => ({
   _tag: "DeadLetter",
@@ -160,6 +162,60 @@ describe("SqliteStore", () => {
       for (const file of Fs.readdirSync(directory)) expect(Fs.statSync(join(directory, file)).mode & 0o777).toBe(0o600)
     }))
 
+  it.effect("is its owner's alone where a copy is brought back that is not", () =>
+    Effect.gen(function*() {
+      const [directory, copy] = [yield* temporaryFolder, yield* temporaryFolder]
+      yield* Effect.scoped(Effect.gen(function*() {
+        const store = yield* SqliteStore.make({ directory })
+        yield* store.write([put(vhost("/a"))])
+        for (const file of Fs.readdirSync(directory)) {
+          Fs.copyFileSync(join(directory, file), join(copy, file))
+          Fs.chmodSync(join(copy, file), 0o644)
+        }
+      }))
+      const store = yield* SqliteStore.make({ directory: copy })
+      expect(byKind(yield* store.load)).toEqual(byKind([vhost("/a")]))
+      expect(Fs.readdirSync(copy)).toContain("kosmonaut.db-wal")
+      for (const file of Fs.readdirSync(copy)) expect(Fs.statSync(join(copy, file)).mode & 0o777).toBe(0o600)
+    }))
+
+  it.effect("waits a moment for one that looks into it at the same time", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryFolder
+      const other = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          new Worker(
+            `const { parentPort, workerData } = require("node:worker_threads")
+            const database = new (require("node:sqlite").DatabaseSync)(workerData)
+            database.exec("begin exclusive")
+            parentPort.postMessage("locked")
+            Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+            database.close()`,
+            { eval: true, workerData: join(directory, "kosmonaut.db") }
+          )
+        ),
+        (other) => Effect.promise(() => other.terminate())
+      )
+      yield* Effect.callback<void>((resume) => void other.once("message", () => resume(Effect.void)))
+      yield* SqliteStore.make({ directory })
+    }))
+
+  it.effect("does not write where nobody will look for it", () =>
+    Effect.gen(function*() {
+      const directory = join(yield* temporaryFolder, "storage")
+      const moved = `${directory}-moved`
+      const store = yield* SqliteStore.make({ directory })
+      yield* store.write([put(vhost("/a"))])
+      Fs.renameSync(directory, moved)
+      expect((yield* Effect.flip(store.write([put(vhost("/b"))]))).message).toContain("removed or replaced")
+      yield* Effect.scoped(SqliteStore.make({ directory }))
+      expect((yield* Effect.flip(store.write([put(vhost("/b"))]))).message).toContain("removed or replaced")
+      Fs.rmSync(directory, { recursive: true })
+      Fs.renameSync(moved, directory)
+      yield* store.write([put(vhost("/c"))])
+      expect(byKind(yield* store.load)).toEqual(byKind([vhost("/a"), vhost("/c")]))
+    }))
+
   it.effect("writes all of a batch or nothing", () =>
     Effect.gen(function*() {
       const store = yield* Effect.flatMap(temporaryFolder, (directory) => SqliteStore.make({ directory }))
@@ -183,6 +239,14 @@ describe("SqliteStore", () => {
       Fs.writeFileSync(join(broken, "kosmonaut.db"), "this is no database, but a text that is long enough".repeat(100))
       const noDatabase = yield* Effect.flip(SqliteStore.make({ directory: broken }))
       expect(noDatabase.message).toContain("no database of a broker, or a broken one")
+
+      const foreign = join(parent, "foreign")
+      Fs.mkdirSync(foreign)
+      const database = new DatabaseSync(join(foreign, "kosmonaut.db"))
+      database.exec("create table Event (other)")
+      database.close()
+      const otherTables = yield* Effect.flip(SqliteStore.make({ directory: foreign }))
+      expect(otherTables.message).toContain("Event has no column")
     }))
 
   it.effect("leaves alone what a newer version has written", () =>

@@ -53,8 +53,8 @@ export interface Answers {
 const maxAnswers = 4096
 const maxLength = 1_048_576
 
-/** Makes the answers of one connection, none. */
-export const make = (): Answers => {
+/** Makes the answers of one connection, none. `total` counts the characters of those of all connections. */
+export const make = (total: { length: number }): Answers => {
   let messages: Array<string> = []
   let answers: Array<Remembered> = []
   const late = new Map<string, Remembered>()
@@ -65,6 +65,10 @@ export const make = (): Answers => {
   // Of this message and all before it is not known whether they came, unless they are there.
   let lost = ""
 
+  const grow = (by: number) => {
+    length += by
+    total.length += by
+  }
   const lose = (message: string, remembered: Remembered) => {
     if (isAfter(message, lost)) lost = message
     if (remembered._tag === "Running" && remembered.waiting !== undefined) {
@@ -74,9 +78,15 @@ export const make = (): Answers => {
   const forgetFirst = () => {
     const place = first++ % maxAnswers
     lose(messages[place]!, answers[place]!)
-    length -= lengthOf(answers[place]!)
+    grow(-lengthOf(answers[place]!))
     answers[place] = running
     messages[place] = ""
+  }
+  const forgetFirstLate = () => {
+    const [message, remembered] = late.entries().next().value!
+    late.delete(message)
+    lose(message, remembered)
+    grow(-lengthOf(remembered))
   }
   // From behind, since what is looked for has mostly just come.
   const placeOf = (message: string): number | undefined => {
@@ -91,13 +101,15 @@ export const make = (): Answers => {
   }
   const replace = (message: string, remembered: Remembered) => {
     const place = placeOf(message)
-    if (place === undefined) {
-      if (late.has(message)) late.set(message, remembered)
-      return
+    const earlier = place === undefined ? late.get(message) : answers[place]
+    if (earlier === undefined) return
+    if (place === undefined) late.set(message, remembered)
+    else answers[place] = remembered
+    grow(lengthOf(remembered) - lengthOf(earlier))
+    while (length > maxLength) {
+      if (first < next) forgetFirst()
+      else forgetFirstLate()
     }
-    length += lengthOf(remembered) - lengthOf(answers[place]!)
-    answers[place] = remembered
-    while (length > maxLength) forgetFirst()
   }
   return {
     heard: 0,
@@ -119,9 +131,7 @@ export const make = (): Answers => {
     addLate: (message) => {
       late.set(message, running)
       if (late.size <= maxAnswers) return true
-      const [oldest, remembered] = late.entries().next().value!
-      late.delete(oldest)
-      lose(oldest, remembered)
+      forgetFirstLate()
       return false
     },
     find,
@@ -142,12 +152,11 @@ export const make = (): Answers => {
     },
     clear: () => {
       const size = answers.length + late.size
-      late.forEach((remembered, message) => lose(message, remembered))
+      while (late.size > 0) forgetFirstLate()
       while (first < next) forgetFirst()
       messages = []
       answers = []
-      late.clear()
-      first = next = length = 0
+      first = next = 0
       return size
     }
   }

@@ -21,6 +21,8 @@ export interface Waiting {
   readonly size: number
   /** How often it was handed to a worker that acknowledges. */
   attempts: number
+  /** How often its handler failed. */
+  failures: number
 }
 
 /** A line of events. */
@@ -38,6 +40,8 @@ export interface Line {
   /** Takes the first. */
   readonly take: () => Waiting | undefined
   readonly putBack: (event: Waiting) => void
+  /** The handler of one that was taken has failed. */
+  readonly fail: (event: Waiting) => void
   /** One that was taken is handed out, or (`-1`) was not after all. */
   readonly attempt: (event: Waiting, by: 1 | -1) => void
   /** One that was taken will not come back. */
@@ -97,9 +101,13 @@ export const make = (journal: Journal, known: ReadonlyArray<Waiting> = []): Line
       event.attempts += by
       journal.noteChanged(noted(event))
     },
+    fail: (event) => {
+      event.failures++
+      journal.noteChanged(noted(event))
+    },
     finish: ({ id }) => journal.forget("Event", id)
   }
 }
 
-const noted = ({ attempts, id, json, origin }: Waiting) =>
-  ({ _tag: "Event", id, json, origin: origin ?? null, attempts }) as const
+const noted = ({ attempts, failures, id, json, origin }: Waiting) =>
+  ({ _tag: "Event", id, json, origin: origin ?? null, attempts, failures }) as const

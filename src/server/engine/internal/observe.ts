@@ -24,12 +24,15 @@ interface Vhost {
 const outcomes = ["accepted", "delivered", "acknowledged", "redelivered", "refused", "dropped"] as const
 
 /** What is counted in a vhost, and goes on counting for the broker when the vhost is removed. */
-export type Totals = { readonly [Count in "broadcasts" | "deliveries" | (typeof outcomes)[number]]: number }
+export type Totals = {
+  readonly [Count in "broadcasts" | "deliveries" | "deadLettersDropped" | (typeof outcomes)[number]]: number
+}
 
 /** Nothing yet. */
 export const nothing: Totals = {
   broadcasts: 0,
   deliveries: 0,
+  deadLettersDropped: 0,
   accepted: 0,
   delivered: 0,
   acknowledged: 0,
@@ -39,9 +42,10 @@ export const nothing: Totals = {
 }
 
 /** The totals with those of one vhost more. */
-export const add = (totals: Totals, { channels, lobby }: Vhost): Totals => ({
+export const add = (totals: Totals, { channels, deadLetters, lobby }: Vhost): Totals => ({
   broadcasts: totals.broadcasts + channels.counters.broadcasts,
   deliveries: totals.deliveries + channels.counters.deliveries,
+  deadLettersDropped: totals.deadLettersDropped + deadLetters.counters.dropped,
   accepted: totals.accepted + lobby.counters.accepted,
   delivered: totals.delivered + lobby.counters.delivered,
   acknowledged: totals.acknowledged + lobby.counters.acknowledged,
@@ -98,5 +102,6 @@ export const register = Effect.fnUntraced(function*(
   yield* counter(BrokerMetrics.deliveries, ({ deliveries }) => deliveries)
   yield* gauge(BrokerMetrics.unacknowledgedEvents, ({ lobby }) => lobby.counters.unacknowledged)
   yield* gauge(BrokerMetrics.deadLetters, ({ deadLetters }) => deadLetters.counters.kept)
+  yield* counter(BrokerMetrics.droppedDeadLetters, ({ deadLettersDropped }) => deadLettersDropped)
   yield* Effect.forEach(outcomes, events, { discard: true })
 })

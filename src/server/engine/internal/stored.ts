@@ -7,14 +7,15 @@ import type * as Redacted from "effect/Redacted"
 import type { Entry, Kind, Store, StoreError } from "../../store/Store.ts"
 import type { Issued } from "../AccessTokens.ts"
 import type { DeadLetter } from "../DeadLetters.ts"
-import type { Waiting } from "./line.ts"
+import type { Journal } from "../Journal.ts"
+import { sizeOf, type Waiting } from "./line.ts"
 
 /** What is left of one vhost. */
 export interface Stored {
   readonly token: Redacted.Redacted
   readonly opened: ReadonlyArray<string>
   readonly issued: ReadonlyArray<Issued>
-  readonly events: ReadonlyArray<Pick<Waiting, "id" | "json" | "origin" | "attempts">>
+  readonly events: ReadonlyArray<Pick<Waiting, "id" | "json" | "origin" | "attempts" | "failures">>
   readonly letters: ReadonlyArray<DeadLetter>
 }
 
@@ -36,6 +37,30 @@ export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string,
       })
     )
   })
+
+/** The same where messages were larger once: an event that no worker can read is dead, and keeps nobody. */
+export const bury = (
+  stored: Stored,
+  { journal, largest, now }: { readonly journal: Journal; readonly largest: number; readonly now: number }
+): Stored => {
+  const { fit = [], tooLarge = [] } = Object.groupBy(
+    stored.events,
+    ({ json, origin }) => sizeOf(json, origin) > largest ? "tooLarge" : "fit"
+  )
+  const buried = tooLarge.map(({ attempts, id, json, origin }): DeadLetter => {
+    const reason = `the event has ${sizeOf(json, origin)} bytes, the most is ${largest}`
+    const letter = { id, json, origin, attempts, reason, failedAt: now }
+    journal.forget("Event", id)
+    journal.noteNew({ _tag: "DeadLetter", ...letter, origin: origin ?? null })
+    return letter
+  })
+  return { ...stored, events: fit, letters: [...stored.letters, ...buried] }
+}
+
+/** What is left, in numbers, for a person. */
+export const describe = ({ events, issued, letters, opened }: Stored): string =>
+  `${opened.length} channels, ${events.length} events that are not handled, ${letters.length} dead letters and ` +
+  `${issued.length} unused single access tokens`
 
 const pick = <K extends Kind>(entries: ReadonlyArray<Entry>, kind: K) =>
   entries.filter((entry): entry is Extract<Entry, { _tag: K }> => entry._tag === kind)

@@ -10,6 +10,7 @@ const event = (number: number, size = number): Line.Waiting => ({
   json: `${number}`,
   origin: undefined,
   attempts: 0,
+  failures: 0,
   size
 })
 
