@@ -70,8 +70,7 @@ interface Request<A, E> {
   readonly done: Effect.Effect<A> | undefined
 }
 
-/** Asks by this requester. */
-export const make = (endpoint: Endpoint, requester: Requester, again: Again): Asking => {
+const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
   const understand = <A, E>({ read }: Request<A, E>, frames: Frames): Effect.Effect<A, E | MessageDecodeError> => {
     const answer = decodeFromServer(frames)
     return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(answer.failure)
@@ -104,7 +103,7 @@ export const make = (endpoint: Endpoint, requester: Requester, again: Again): As
 
   // The hot path of every Client: where nobody traces and a connection is there, a request is one step of its fiber, and
   // so is the answer.
-  const exchange = <A, E>(request: Request<A, E>): Effect.Effect<A, E | AskError> => {
+  return <A, E>(request: Request<A, E>): Effect.Effect<A, E | AskError> => {
     const { command, done, fiber } = request
     const started = now(fiber)
     const sent: Sent = { connection: undefined, message: "" }
@@ -130,6 +129,11 @@ export const make = (endpoint: Endpoint, requester: Requester, again: Again): As
       })
     })
   }
+}
+
+/** Asks by this requester. */
+export const make = (endpoint: Endpoint, requester: Requester, again: Again): Asking => {
+  const exchange = exchanging(endpoint, requester, again)
 
   const refused = <Command extends FromClient, E>(
     command: Command,
