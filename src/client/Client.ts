@@ -290,17 +290,17 @@ export const make = Effect.fnUntraced(function*(
 
   const again = yield* Retrying.make(requester, options.retry ?? defaultRetry)
   const asking = Asking.make(endpoint, requester, again)
-  const { ask, query, tell } = asking
+  const { ask, query, tell, tellIn } = asking
 
   const broadcast = (channel: string, event: Named, data?: unknown, options?: BroadcastOptions) =>
-    Effect.suspend(() => {
+    Effect.withFiber((fiber): Effect.Effect<void, RequestError | ChannelNotFoundError> => {
       const encoded = encodeBroadcast(channel, event, data, options?.exceptSid)
-      return Result.isSuccess(encoded) ? tell(encoded.success, notFound(channel)) : Effect.fail(encoded.failure)
+      return Result.isSuccess(encoded) ? tellIn(fiber, encoded.success, notFound) : Effect.fail(encoded.failure)
     })
 
   const describe = (channel: string) =>
     ChannelName.isValid(channel)
-      ? Effect.map(query(FromClient.DescribeChannel({ channel }), Answer.Channel, notFound(channel)), channelInfo)
+      ? Effect.map(query(FromClient.DescribeChannel({ channel }), Answer.Channel, notFound), channelInfo)
       : Effect.fail(new ChannelNotFoundError({ channel }))
 
   const typed = <Group extends EventGroup.Any>({ group, name }: Channel<Group>): TypedChannel<Group> => ({
@@ -317,12 +317,12 @@ export const make = Effect.fnUntraced(function*(
   return Client.of({
     openChannel: (channel) =>
       ChannelName.isValid(channel)
-        ? tell(FromClient.OpenChannel({ channel }), invalidName(channel))
+        ? tell(FromClient.OpenChannel({ channel }), invalidName)
         : Effect.fail(new InvalidChannelNameError({ channel })),
 
     closeChannel: (channel) =>
       ChannelName.isValid(channel)
-        ? tell(FromClient.CloseChannel({ channel }), notFound(channel))
+        ? tell(FromClient.CloseChannel({ channel }), notFound)
         : Effect.fail(new ChannelNotFoundError({ channel })),
 
     broadcast,
@@ -371,7 +371,7 @@ export const make = Effect.fnUntraced(function*(
       ChannelName.isValid(channel)
         ? Paging.all((after) =>
           Effect.map(
-            query(FromClient.ListSubscribers({ channel, after }), Answer.Subscribers, notFound(channel)),
+            query(FromClient.ListSubscribers({ channel, after }), Answer.Subscribers, notFound),
             ({ next, subscribers }) => ({ items: subscribers.map(subscriber), next })
           )
         )
@@ -406,10 +406,14 @@ export const layerConfig = (
 ): Layer.Layer<Client, InvalidEndpointError | Config.ConfigError, Transport> =>
   Layer.effect(Client, Effect.flatMap(Config.unwrap(options), make))
 
-const invalidName = (channel: string) => (code: number) =>
+/** A command that names a channel. */
+type Channelled = { readonly channel: string }
+
+const invalidName = (code: number, { channel }: Channelled) =>
   code === 451 ? new InvalidChannelNameError({ channel }) : undefined
 
-const notFound = (channel: string) => (code: number) => code === 454 ? new ChannelNotFoundError({ channel }) : undefined
+const notFound = (code: number, { channel }: Channelled) =>
+  code === 454 ? new ChannelNotFoundError({ channel }) : undefined
 
 const channelInfo = ({ name, subscribers }: typeof Answer.Channel.Type): ChannelInfo => ({
   name,

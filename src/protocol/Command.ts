@@ -247,7 +247,7 @@ export const decodeFromClient = (frames: Frames): Result.Result<FromClient, BadR
       return first ? Result.succeed(FromClient.CloseChannel({ channel: first })) : need("a channel")
     case "BC":
       return first && second
-        ? Result.succeed(FromClient.Broadcast({ channel: first, event: second, data: third ?? "{}" }))
+        ? Result.succeed({ _tag: "Broadcast", channel: first, event: second, data: third ?? "{}" })
         : need("a channel and an event")
     case "BX":
       return first && second && third && fourth

@@ -46,7 +46,11 @@ export const encode = (frames: Frames): Uint8Array => encoder.encode(textOf(fram
  */
 export const encodeAll = (messages: ReadonlyArray<Frames>): Uint8Array => encoder.encode(messages.map(textOf).join(""))
 
-const textOf = (frames: Frames): string => `${frames.map((frame) => `${frame}\n`).join("")}\r\n\r\n`
+const textOf = (frames: Frames): string => {
+  let text = ""
+  for (const frame of frames) text += `${frame}\n`
+  return `${text}\r\n\r\n`
+}
 
 /**
  * Whether a message can travel: it is well-formed Unicode, at most `maxMessageSize` bytes, and, where frames are `lines`,

@@ -51,6 +51,15 @@ export const make = (maxMessageSize: number = defaultMaxMessageSize): FrameParse
     length += chunk.length
   }
 
+  // Most lines are short, and cheaper to look through than to ask about.
+  const newlineFrom = (start: number): number => {
+    const near = Math.min(start + 64, length)
+    for (let at = start; at < near; at++) {
+      if (buffer[at] === 0x0a) return at
+    }
+    return near === length ? -1 : buffer.subarray(0, length).indexOf(0x0a, near)
+  }
+
   const push = (chunk: Uint8Array): Result.Result<ReadonlyArray<Frames>, MessageDecodeError> => {
     if (hasFailed) return failure
     let searched = length
@@ -58,7 +67,7 @@ export const make = (maxMessageSize: number = defaultMaxMessageSize): FrameParse
     const messages: Array<Frames> = []
     let messageStart = 0
     for (;;) {
-      const newline = buffer.subarray(0, length).indexOf(0x0a, searched)
+      const newline = newlineFrom(searched)
       if (newline === -1) break
       const isBlank = newline === lineStart + 1 && buffer[lineStart] === 0x0d
       if (isBlank && afterBlank) {

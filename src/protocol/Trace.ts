@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Tracer from "effect/Tracer"
@@ -36,8 +37,8 @@ export const span = <A, E, R>(
  *
  * @since 0.1.0
  */
-export const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
-  fiber.getRef(Tracer.Tracer) !== Tracer.nativeTracer
+export const isTraced = ({ context }: Pick<Fiber.Fiber<unknown, unknown>, "context">): boolean =>
+  Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer
 
 /**
  * A span as a `traceparent`; `undefined` for one that is not to be seen elsewhere.

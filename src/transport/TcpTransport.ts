@@ -102,6 +102,7 @@ export const make = (options: Options = {}): Transport["Service"] => {
       let isClassic = false
       return {
         knowsAdditions: () => isOurs,
+        direct: pipeline.direct,
         request: (frames, sent) =>
           Effect.suspend(() =>
             isClassic
@@ -157,17 +158,17 @@ const converse = Effect.fnUntraced(function*(
 
   interface Outgoing {
     readonly message: Frame.Frames
-    readonly settled: (error: unknown) => void
+    readonly settled: Pipeline.Settled
   }
   const outgoing = yield* Queue.unbounded<Outgoing>()
   yield* Queue.takeAll(outgoing).pipe(
     Effect.flatMap((batch) =>
       Effect.matchEffect(write(batch.map(({ message }) => message)), {
-        onFailure: (error) => Effect.sync(() => batch.forEach(({ settled }) => settled(error))),
+        onFailure: (error) => Effect.sync(() => batch.forEach(({ message, settled }) => settled(error, message[0]!))),
         onSuccess: () => Effect.void
       })
     ),
-    Effect.forever,
+    (speak) => Effect.forever(speak, { disableYield: true }),
     Effect.forkScoped
   )
   return {

@@ -23,6 +23,7 @@ import type { Socket as NetSocket } from "node:net"
 import * as Frame from "../protocol/Frame.ts"
 import * as FrameParser from "../protocol/FrameParser.ts"
 import * as Batch from "./internal/batch.ts"
+import * as Turns from "./internal/turns.ts"
 import { checkPort, type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
 
 /** How many bytes may wait for one peer that does not read. */
@@ -109,15 +110,17 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
     close: Effect.asVoid(Deferred.succeed(closed, undefined))
   })
   // Of a connection that is kept: every message has its envelope, which is echoed.
-  const withEnvelope = (peer: Peer, envelope: string): Peer => ({
-    ...peer,
+  const withEnvelope = ({ identity }: Peer, envelope: string): Peer => ({
+    identity,
+    connection: net,
     message: envelope,
+    seesClose: true,
     sendUnsafe: (frames, settled) => send([envelope, ...frames], settled),
     close: Effect.void
   })
 
-  const handle = (frames: Frame.Frames) => {
-    if (Deferred.isDoneUnsafe(closed)) return Effect.void
+  const handle = (frames: Frame.Frames): Effect.Effect<void> | undefined => {
+    if (Deferred.isDoneUnsafe(closed)) return undefined
     if (peer !== undefined && keeps) return handlers.onMessage(withEnvelope(peer, frames[0]!), frames.slice(1))
     if (peer === undefined && frames.length === 2 && frames[1] === Batch.marker) {
       peer = identified(frames[0]!)
@@ -129,11 +132,17 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
     return handlers.onMessage(peer, hasEnvelope ? frames.slice(2) : peer.identity === "" ? undefined : frames)
   }
 
+  const turns = Turns.make()
   const next = Effect.gen(function*() {
     for (const chunk of yield* pull) {
       const messages = parser.push(typeof chunk === "string" ? encoder.encode(chunk) : chunk)
-      if (Result.isFailure(messages)) return yield* handlers.onMessage(peer ??= identified(""), undefined)
-      yield* Effect.forEach(messages.success, handle, { discard: true })
+      if (Result.isFailure(messages)) {
+        return yield* handlers.onMessage(peer ??= identified(""), undefined) ?? Effect.void
+      }
+      for (const frames of messages.success) {
+        const rest = handle(frames) ?? turns()
+        if (rest !== undefined) yield* rest
+      }
     }
   })
 
@@ -141,7 +150,7 @@ const serve = Effect.fnUntraced(function*(socket: Socket.Socket, handlers: Handl
     while (peer === undefined) yield* next
   })
   yield* Effect.timeout(greeting, handshakeTimeout).pipe(
-    Effect.andThen(Effect.forever(next)),
+    Effect.andThen(Effect.forever(next, { disableYield: true })),
     Effect.raceFirst(Deferred.await(closed)),
     Effect.ensuring(Effect.suspend(() => peer === undefined ? Effect.void : handlers.onClose(peer))),
     Effect.ignore

@@ -48,6 +48,33 @@ export interface Requester {
    * cannot tell.
    */
   readonly knowsAdditions?: (() => boolean) | undefined
+  /** The same for whoever makes many requests, without a fiber's steps. Absent in a transport that has no such way. */
+  readonly direct?: Direct | undefined
+}
+
+/**
+ * Asks on a connection that is there.
+ *
+ * @since 0.1.0
+ */
+export interface Direct {
+  /**
+   * Sends a command at once, if there is a connection and the message can travel; `hearer` hears later what becomes of it.
+   * `false` says that nothing was sent and nothing will be heard: `request` knows what to do then.
+   */
+  readonly askUnsafe: (frames: Frames, sent: Sent, hearer: Hearer) => boolean
+  /** Nobody wants to hear any more what becomes of what was sent under this name. */
+  readonly forgetUnsafe: (sent: Sent) => void
+}
+
+/**
+ * Who waits for an answer. One of both is called, once.
+ *
+ * @since 0.1.0
+ */
+export interface Hearer {
+  readonly answered: (frames: Frames) => void
+  readonly failed: (error: ConnectionError | RequestTimeoutError) => void
 }
 
 /**

@@ -47,9 +47,10 @@ export interface Peer {
 export interface Handlers {
   /**
    * A message, without identity and envelope. Messages of one peer come in order, one at a time. `undefined` stands for
-   * one that could not be read; the peer is closed after it.
+   * one that could not be read; the peer is closed after it. What can be done at once is done when this is called, and
+   * what it gives does the rest; `undefined` where nothing is left to do.
    */
-  readonly onMessage: (peer: Peer, frames: Frames | undefined) => Effect.Effect<void>
+  readonly onMessage: (peer: Peer, frames: Frames | undefined) => Effect.Effect<void> | undefined
   /** The peer's connection has ended, where the transport can tell. Nothing comes from it any more. */
   readonly onClose: (peer: Peer) => Effect.Effect<void>
 }

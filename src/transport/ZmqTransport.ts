@@ -70,7 +70,7 @@ export const make = (options: Options = {}): Transport["Service"] => {
     session,
     requester: Effect.fnUntraced(function*(endpoint, { requestTimeout }) {
       let isOurs = false
-      const { request } = yield* Pipeline.make({
+      const pipeline = yield* Pipeline.make({
         address: endpoint.address,
         requestTimeout,
         check,
@@ -78,7 +78,7 @@ export const make = (options: Options = {}): Transport["Service"] => {
           isOurs = true
         })
       })
-      return { request, knowsAdditions: () => isOurs }
+      return { ...pipeline, knowsAdditions: () => isOurs }
     })
   })
 }
@@ -118,8 +118,9 @@ const makeMailbox = ({ maxMessageSize, name, onBatches, socket }: {
     name,
     pull,
     sendUnsafe: (envelope, frames, settled) => {
-      if (brokerReadsBatches) outbox.sendUnsafe({ envelope, frames }, settled)
-      else socket.sendUnsafe([...envelope === "" ? [] : [envelope], Batch.marker, "", ...frames], settled)
+      if (brokerReadsBatches) return outbox.sendUnsafe(envelope, frames, settled)
+      const raw = [...envelope === "" ? [] : [envelope], Batch.marker, "", ...frames]
+      socket.sendUnsafe(raw, (error) => settled(error, envelope))
     }
   }
 }

@@ -13,6 +13,7 @@ import { constVoid } from "effect/Function"
 import * as Frame from "../protocol/Frame.ts"
 import * as Batch from "./internal/batch.ts"
 import * as Outbox from "./internal/outbox.ts"
+import * as Turns from "./internal/turns.ts"
 import * as Zmq from "./internal/zmqSocket.ts"
 import { checkPort, type Handlers, type Listen, ListenError, type Peer } from "./TransportServer.ts"
 
@@ -39,6 +40,7 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
   // What is answered while the messages that came together are handled goes together when they are; what is sent at
   // another time goes with all of that turn of the event loop.
   const outboxes = new Map<string, Outbox.Outbox>()
+  let isHandling = false
   const flushUnsafe = () => {
     for (const outbox of outboxes.values()) outbox.flushUnsafe()
     outboxes.clear()
@@ -46,7 +48,7 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
   const outboxOf = (name: string, address: Uint8Array): Outbox.Outbox => {
     const known = outboxes.get(name)
     if (known !== undefined) return known
-    if (outboxes.size === 0) setImmediate(flushUnsafe)
+    if (outboxes.size === 0 && !isHandling) setImmediate(flushUnsafe)
     const outbox = Outbox.make({
       maxMessageSize: options.maxMessageSize,
       send: (batch, settled) => socket.sendUnsafe([address, batch], settled),
@@ -54,6 +56,17 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
     })
     outboxes.set(name, outbox)
     return outbox
+  }
+  // Others may send meanwhile, and nobody knows how long it takes.
+  const pause = (rest: Effect.Effect<void>): Effect.Effect<void> => {
+    isHandling = false
+    if (outboxes.size > 0) setImmediate(flushUnsafe)
+    return Effect.andThen(
+      rest,
+      Effect.sync(() => {
+        isHandling = true
+      })
+    )
   }
 
   // The last words leave before the socket does.
@@ -64,7 +77,7 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
     connection: name,
     message: envelope,
     seesClose: false,
-    sendUnsafe: (frames, settled) => outboxOf(name, address).sendUnsafe({ envelope, frames }, settled && sent(settled)),
+    sendUnsafe: (frames, settled) => outboxOf(name, address).sendUnsafe(envelope, frames, settled && sent(settled)),
     close: Effect.void
   })
   const plainPeer = (name: string, address: Zmq.RawFrames): Peer => ({
@@ -75,7 +88,7 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
     close: Effect.void
   })
 
-  const handlePlain = (raw: Zmq.RawFrames, handlers: Handlers): Effect.Effect<void> => {
+  const handlePlain = (raw: Zmq.RawFrames, handlers: Handlers): Effect.Effect<void> | undefined => {
     const name = text(raw[0]!)
     // Whatever is too much is not even looked at, and its envelope not echoed: it would wait for a peer that does not read.
     const delimiter = raw.length > frameLimit ? -1 : raw.findIndex((frame, index) => index > 0 && frame.length === 0)
@@ -90,25 +103,35 @@ export const listen: Listen = Effect.fnUntraced(function*(options) {
     return handlers.onMessage(peer, raw.slice(delimiter + 1).map(text))
   }
 
-  const handleBatch = Effect.fnUntraced(function*(address: Uint8Array, batch: Uint8Array, handlers: Handlers) {
-    const name = text(address)
-    const items = batch.length <= options.maxMessageSize ? Batch.decode(text(batch)) : undefined
-    if (items === undefined) return yield* handlers.onMessage(batchPeer(name, address, ""), undefined)
-    for (const { envelope, frames } of items) yield* handlers.onMessage(batchPeer(name, address, envelope), frames)
-  })
+  const itemsOf = (batch: Uint8Array): ReadonlyArray<Batch.Item> | undefined =>
+    batch.length <= options.maxMessageSize ? Batch.decode(text(batch)) : undefined
 
-  const handle = (raw: Zmq.RawFrames, handlers: Handlers): Effect.Effect<void> =>
-    raw.length === 2 && Batch.isBatch(raw[1]!) ? handleBatch(raw[0]!, raw[1]!, handlers) : handlePlain(raw, handlers)
+  // What nobody can read is one message that was not understood.
+  const unreadable = [{ envelope: "", frames: undefined }]
+  const turns = Turns.make()
+  const handleAll = Effect.fnUntraced(function*(messages: ReadonlyArray<Zmq.RawFrames>, handlers: Handlers) {
+    isHandling = true
+    for (const raw of messages) {
+      if (raw.length !== 2 || !Batch.isBatch(raw[1]!)) {
+        const rest = handlePlain(raw, handlers) ?? turns()
+        if (rest !== undefined) yield* pause(rest)
+        continue
+      }
+      const name = text(raw[0]!)
+      for (const { envelope, frames } of itemsOf(raw[1]!) ?? unreadable) {
+        const rest = handlers.onMessage(batchPeer(name, raw[0]!, envelope), frames) ?? turns()
+        if (rest !== undefined) yield* pause(rest)
+      }
+    }
+    isHandling = false
+    flushUnsafe()
+  })
 
   return {
     port: socket.port,
     run: (handlers) =>
-      Effect.flatMap(
-        socket.pull,
-        (messages) => Effect.forEach(messages, (raw) => handle(raw, handlers), { discard: true })
-      ).pipe(
-        Effect.tap(() => Effect.sync(flushUnsafe)),
-        Effect.forever,
+      Effect.flatMap(socket.pull, (messages) => handleAll(messages, handlers)).pipe(
+        (handle) => Effect.forever(handle, { disableYield: true }),
         // Only the end of the scope closes the socket.
         Effect.ignore
       )

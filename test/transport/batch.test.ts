@@ -98,7 +98,7 @@ describe("an outbox", () => {
       outbox,
       sent,
       scheduled,
-      send: (name: string, settled?: () => void) => outbox.sendUnsafe({ envelope: "", frames: [name] }, settled)
+      send: (name: string, settled?: () => void) => outbox.sendUnsafe("", [name], settled)
     }
   }
 

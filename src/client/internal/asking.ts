@@ -25,96 +25,158 @@ import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import type { Requester, Sent } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
-import type { Again } from "./retrying.ts"
+import type { Again, SendError } from "./retrying.ts"
 import { type AnswerError, statusError } from "./target.ts"
 
 /** What can happen to every request. */
 type AskError = AnswerError | ConnectionError | RequestTimeoutError | MessageEncodeError | MessageDecodeError
 
 /** Turns the statuses that mean something to a request into its errors; the others are the same for all. */
-type Expected<E> = (code: number) => E | undefined
+type Expected<Command, E> = (code: number, command: Command) => E | undefined
 
 /** Asks a broker. */
 export interface Asking {
   /** Asks for something that is answered with `OK`. */
-  readonly tell: <E = never>(command: FromClient, expected?: Expected<E>) => Effect.Effect<void, E | AskError>
+  readonly tell: <Command extends FromClient, E = never>(
+    command: Command,
+    expected?: Expected<Command, E>
+  ) => Effect.Effect<void, E | AskError>
+  /** The same where a fiber is at hand that will run it at once. */
+  readonly tellIn: <Command extends FromClient, E = never>(
+    fiber: Fiber.Fiber<unknown, unknown>,
+    command: Command,
+    expected?: Expected<Command, E>
+  ) => Effect.Effect<void, E | AskError>
   /** Asks for something that is answered with this kind of answer. */
-  readonly ask: <Tag extends FromServer["_tag"], E = never>(
-    command: FromClient,
+  readonly ask: <Command extends FromClient, Tag extends FromServer["_tag"], E = never>(
+    command: Command,
     tag: Tag,
-    expected?: Expected<E>
+    expected?: Expected<Command, E>
   ) => Effect.Effect<Extract<FromServer, { _tag: Tag }>, E | AskError>
   /** Asks for something that is answered with JSON of this shape. */
-  readonly query: <A, I, E = never>(
-    command: FromClient,
+  readonly query: <Command extends FromClient, A, I, E = never>(
+    command: Command,
     shape: Schema.Codec<A, I>,
-    expected?: Expected<E>
+    expected?: Expected<Command, E>
   ) => Effect.Effect<A, E | AskError>
+}
+
+/** A request, the fiber that makes it, and how it takes the answer. */
+interface Request<A, E> {
+  readonly fiber: Fiber.Fiber<unknown, unknown>
+  readonly command: FromClient
+  readonly read: (answer: FromServer) => Effect.Effect<A, E>
+  /** What it gives where all that there is to say is `OK`, if that is what it asks for. */
+  readonly done: Effect.Effect<A> | undefined
+}
+
+const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
+  const understand = <A, E>({ read }: Request<A, E>, frames: Frames): Effect.Effect<A, E | MessageDecodeError> => {
+    const answer = decodeFromServer(frames)
+    return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(answer.failure)
+  }
+
+  const traced = <A, E>(request: Request<A, E>, sent: Sent): Effect.Effect<A, E | AskError> => {
+    const { command } = request
+    const answer = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
+      const frames = encodeFromClient(command, span && Trace.toTraceparent(span))
+      const asked = requester.request(frames, sent)
+      return Effect.catch(asked, (error) => again({ command, frames, sent, error, span }))
+    })
+    return Effect.flatMap(answer, (frames) => understand(request, frames))
+  }
+  const untraced = <A, E>(request: Request<A, E>, frames: Frames, sent: Sent): Effect.Effect<A, E | AskError> =>
+    Effect.matchCauseEffect(requester.request(frames, sent), {
+      onFailure: (cause) => {
+        const error = Cause.findError(cause)
+        return Result.isFailure(error)
+          ? Effect.failCause(error.failure)
+          : repeated(request, frames, sent, error.success)
+      },
+      onSuccess: (answer) => understand(request, answer)
+    })
+  const repeated = <A, E>(request: Request<A, E>, frames: Frames, sent: Sent, error: SendError) =>
+    Effect.flatMap(
+      again({ command: request.command, frames, sent, error, span: undefined }),
+      (answer) => understand(request, answer)
+    )
+
+  // The hot path of every Client: where nobody traces and a connection is there, a request is one step of its fiber, and
+  // so is the answer.
+  return <A, E>(request: Request<A, E>): Effect.Effect<A, E | AskError> => {
+    const { command, done, fiber } = request
+    const started = now(fiber)
+    const sent: Sent = { connection: undefined, message: "" }
+    if (Trace.isTraced(fiber)) return measured(request, started, traced(request, sent))
+    const { direct } = requester
+    const frames = encodeFromClient(command)
+    if (direct === undefined) return measured(request, started, untraced(request, frames, sent))
+    return Effect.callback((resume) => {
+      const isSent = direct.askUnsafe(frames, sent, {
+        answered: (answer) => {
+          if (done === undefined || answer[0] !== "OK" || answer[1]) {
+            return resume(measured(request, started, understand(request, answer)))
+          }
+          count(request, started, "ok")
+          resume(done)
+        },
+        failed: (error) => resume(measured(request, started, repeated(request, frames, sent, error)))
+      })
+      if (!isSent) return resume(measured(request, started, untraced(request, frames, sent)))
+      return Effect.sync(() => {
+        direct.forgetUnsafe(sent)
+        count(request, started, "interrupted")
+      })
+    })
+  }
 }
 
 /** Asks by this requester. */
 export const make = (endpoint: Endpoint, requester: Requester, again: Again): Asking => {
-  // One fiber makes one step of all this where nobody traces: it is the hot path of every Client.
-  const exchange = <A, E>(command: FromClient, read: (answer: FromServer) => Effect.Effect<A, E>) => {
-    const understand = (frames: Frames): Effect.Effect<A, E | MessageDecodeError> => {
-      const answer = decodeFromServer(frames)
-      return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(answer.failure)
-    }
-    return measured(command, (fiber) => {
-      const sent: Sent = { connection: undefined, message: "" }
-      if (Trace.isTraced(fiber)) {
-        const traced = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
-          const frames = encodeFromClient(command, span && Trace.toTraceparent(span))
-          const asked = requester.request(frames, sent)
-          return Effect.catch(asked, (error) => again({ command, frames, sent, error, span }))
-        })
-        return Effect.flatMap(traced, understand)
-      }
-      const frames = encodeFromClient(command)
-      return Effect.matchCauseEffect(requester.request(frames, sent), {
-        onFailure: (cause) => {
-          const error = Cause.findError(cause)
-          return Result.isFailure(error)
-            ? Effect.failCause(error.failure)
-            : Effect.flatMap(again({ command, frames, sent, error: error.success, span: undefined }), understand)
-        },
-        onSuccess: understand
-      })
-    })
-  }
+  const exchange = exchanging(endpoint, requester, again)
 
-  const refused = <E>(
-    command: FromClient,
+  const refused = <Command extends FromClient, E>(
+    command: Command,
     answer: FromServer,
-    expected: Expected<E> | undefined
+    expected: Expected<Command, E> | undefined
   ): Effect.Effect<never, E | AnswerError | MessageDecodeError> =>
     Effect.fail(
       answer._tag === "Failure"
-        ? expected?.(answer.code) ?? statusError(answer.code, describe(command), endpoint)
+        ? expected?.(answer.code, command) ?? statusError(answer.code, describe(command), endpoint)
         : new MessageDecodeError({ detail: `the broker answered ${command._tag} with ${answer._tag}` })
     )
 
+  const tellIn: Asking["tellIn"] = (fiber, command, expected) =>
+    exchange({
+      fiber,
+      command,
+      read: (answer) => answer._tag === "Ok" ? Effect.void : refused(command, answer, expected),
+      done: Effect.void
+    })
+
   return {
-    tell: (command, expected) =>
-      exchange(command, (answer) => answer._tag === "Ok" ? Effect.void : refused(command, answer, expected)),
+    tell: (command, expected) => Effect.withFiber((fiber) => tellIn(fiber, command, expected)),
+    tellIn,
     ask: (command, tag, expected) =>
-      exchange(
-        command,
-        (answer) => FromServer.$is(tag)(answer) ? Effect.succeed(answer) : refused(command, answer, expected)
+      Effect.withFiber((fiber) =>
+        exchange({
+          fiber,
+          command,
+          read: (answer) => FromServer.$is(tag)(answer) ? Effect.succeed(answer) : refused(command, answer, expected),
+          done: undefined
+        })
       ),
     query: (command, shape, expected) => {
       const decode = Schema.decodeUnknownResult(shape)
-      return exchange(
-        command,
-        (answer) =>
-          answer._tag !== "Answer" ? refused(command, answer, expected) : Effect.fromResult(
-            Result.mapError(
-              Result.flatMap(Json.parse(answer.json, Answer.maxDepth), decode),
-              (cause) =>
-                new MessageDecodeError({ detail: `the broker answered ${command._tag} in an unknown way`, cause })
-            )
+      const read = (answer: FromServer) =>
+        answer._tag !== "Answer" ? refused(command, answer, expected) : Effect.fromResult(
+          Result.mapError(
+            Result.flatMap(Json.parse(answer.json, Answer.maxDepth), decode),
+            (cause) =>
+              new MessageDecodeError({ detail: `the broker answered ${command._tag} in an unknown way`, cause })
           )
-      )
+        )
+      return Effect.withFiber((fiber) => exchange({ fiber, command, read, done: undefined }))
     }
   }
 }
@@ -158,19 +220,27 @@ const spanOptions = (command: FromClient, endpoint: Endpoint): Tracer.SpanOption
   }
 })
 
+const now = (fiber: Fiber.Fiber<unknown, unknown>): bigint => fiber.getRef(Clock.Clock).monotonicTimeNanosUnsafe()
+
+const count = (
+  { command, fiber }: Pick<Request<never, never>, "command" | "fiber">,
+  started: bigint,
+  outcome: string
+): void => {
+  const name = nameOf(command)
+  const { context } = fiber
+  requestsBy(name, outcome).updateUnsafe(1, context)
+  secondsBy(name).updateUnsafe(Number(now(fiber) - started) / 1e9, context)
+}
+
 const measured = <A, E>(
-  command: FromClient,
-  request: (fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>
-): Effect.Effect<A, E> =>
-  Effect.withFiber((fiber) => {
-    const clock = fiber.getRef(Clock.Clock)
-    const started = clock.currentTimeNanosUnsafe()
-    return Effect.onExit(request(fiber), (exit) => {
-      const seconds = Number(clock.currentTimeNanosUnsafe() - started) / 1e9
-      requestsBy(nameOf(command), outcomeOf(exit)).updateUnsafe(1, fiber.context)
-      secondsBy(nameOf(command)).updateUnsafe(seconds, fiber.context)
-      return Effect.void
-    })
+  request: Request<A, E>,
+  started: bigint,
+  effect: Effect.Effect<A, E | AskError>
+): Effect.Effect<A, E | AskError> =>
+  Effect.onExit(effect, (exit) => {
+    count(request, started, outcomeOf(exit))
+    return Effect.void
   })
 
 const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string =>

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import {
   decodeFromClient,
@@ -85,13 +86,19 @@ export const make = Effect.fnUntraced(function*(
   const config = yield* BrokerConfig
   const vhosts = yield* Vhosts
   const scope = yield* Effect.scope
+  const context = yield* Effect.context<never>()
   const server = yield* listen({ host: config.host, port, maxMessageSize: config.maxMessageSize })
 
   // Whoever was let in says the same with every message, and is known by it until the vhost is removed.
   const known = new Map<string, Backend>()
-  const authorize = ({ identity }: Peer): Effect.Effect<Backend, UnauthorizedError> => {
+  const knownAs = ({ identity }: Peer): Backend | undefined => {
     const backend = known.get(identity)
-    if (backend !== undefined && !backend.vhost.isRemoved()) return Effect.succeed(backend)
+    return backend === undefined || backend.vhost.isRemoved() ? undefined : backend
+  }
+  const authorize = (peer: Peer): Effect.Effect<Backend, UnauthorizedError> => {
+    const { identity } = peer
+    const backend = knownAs(peer)
+    if (backend !== undefined) return Effect.succeed(backend)
     return Effect.fromOption(Identity.decode(identity)).pipe(
       Effect.mapError(() => new UnauthorizedError({ detail: "the identity is none" })),
       Effect.flatMap((decoded) =>
@@ -105,23 +112,32 @@ export const make = Effect.fnUntraced(function*(
     )
   }
 
-  const onMessage = Effect.fnUntraced(function*(peer: Peer, frames: Frames | undefined) {
-    if (frames === undefined) return yield* new BadRequestError({ detail: "the message cannot be read" })
-    const backend = yield* authorize(peer)
+  // Most of what Clients ask is done and answered here at once, without a step of a fiber.
+  const onMessage = (peer: Peer, frames: Frames | undefined): Effect.Effect<void, StatusError> | undefined => {
+    if (frames === undefined) return Effect.fail(new BadRequestError({ detail: "the message cannot be read" }))
+    const backend = knownAs(peer)
+    return backend === undefined
+      ? Effect.flatMap(authorize(peer), (backend) => obey(backend, peer, frames) ?? Effect.void)
+      : obey(backend, peer, frames)
+  }
+  const obey = (backend: Backend, peer: Peer, frames: Frames): Effect.Effect<void, StatusError> | undefined => {
     const { kind, vhost } = backend
-    if (kind === "dlr") return yield* attend(vhost, peer, yield* Effect.fromResult(decodeFromClient(frames)))
-    const isRepeated = Repetition.isRepeated(frames)
+    const isRepeated = kind === "req" && Repetition.isRepeated(frames)
     const said = isRepeated ? Repetition.firstOf(frames) : frames
-    const command = yield* Effect.fromResult(decodeFromClient(said))
-    const answering = { backend, frames: said, command, maxMessageSize: config.maxMessageSize }
+    const decoded = decodeFromClient(said)
+    if (Result.isFailure(decoded)) return Effect.fail(decoded.failure)
+    const command = decoded.success
+    if (kind === "dlr") return attend(vhost, peer, command)
+    const answering = { backend, frames: said, command, maxMessageSize: config.maxMessageSize, context }
     const answered = isRepeated
-      ? vhost.idempotency.again(Repetition.nameOf(frames), carryOut(answering, undefined, ""))
+      ? vhost.idempotency.again(Repetition.nameOf(frames), Effect.suspend(() => carryOut(answering, undefined, "")))
       : remembered(answering, peer.message)
-    return yield* Effect.flatMap(
-      answered,
-      (reply) => outlasts(command) ? respondWhenKept(vhost, peer, reply) : farewell(peer, reply)
-    )
-  })
+    if (outlasts(command)) return Effect.flatMap(answered, (reply) => respondWhenKept(vhost, peer, reply))
+    if (!isDone(answered)) return Effect.flatMap(answered, (reply) => farewell(peer, reply))
+    if (Exit.isFailure(answered)) return Effect.failCause(answered.cause)
+    peer.sendUnsafe(encodeFromServer(answered.value))
+    return peer.close === Effect.void ? undefined : peer.close
+  }
   // Where others speak over the same socket they have their turn in the meantime.
   const respondWhenKept = (vhost: Vhost, peer: Peer, reply: FromServer) => {
     const responding = Effect.matchEffect(vhost.journal.kept, {
@@ -131,18 +147,24 @@ export const make = Effect.fnUntraced(function*(
     return peer.seesClose ? responding : Effect.forkIn(responding, scope, { startImmediately: true })
   }
 
-  yield* server.run({
-    onMessage: (peer, frames) =>
-      onMessage(peer, frames).pipe(
-        Effect.catch((error) => refuse(peer, error)),
-        // A fault of ours is one message's, never the endpoint's.
-        Effect.catchDefect((defect) =>
-          Effect.andThen(
-            Effect.logError("A backend's message was not handled", defect),
-            refuse(peer, new InternalError({ detail: "the broker failed" }))
-          )
+  // A fault of ours is one message's, never the endpoint's.
+  const guarded = (peer: Peer, rest: Effect.Effect<void, StatusError>): Effect.Effect<void> =>
+    rest.pipe(
+      Effect.catch((error) => refuse(peer, error)),
+      Effect.catchDefect((defect) =>
+        Effect.andThen(
+          Effect.logError("A backend's message was not handled", defect),
+          refuse(peer, new InternalError({ detail: "the broker failed" }))
         )
-      ),
+      )
+    )
+
+  yield* server.run({
+    onMessage: (peer, frames) => {
+      const rest = Result.try(() => onMessage(peer, frames))
+      if (Result.isFailure(rest)) return guarded(peer, Effect.die(rest.failure))
+      return rest.success && guarded(peer, rest.success)
+    },
     onClose: (peer) =>
       authorize(peer).pipe(
         Effect.flatMap(({ vhost }) => vhost.lobby.leave(peer.identity, peer.connection)),
@@ -195,20 +217,30 @@ interface Answering {
   readonly frames: Frames
   readonly command: FromClient
   readonly maxMessageSize: number
+  /** Where it is counted and traced. */
+  readonly context: Context.Context<never>
 }
 
 const carryOut = (
-  { backend: { vhost }, command, frames, maxMessageSize }: Answering,
+  { backend: { vhost }, command, context, frames, maxMessageSize }: Answering,
   answers: Idempotency.Connection | undefined,
   message: string
-): Effect.Effect<FromServer, StatusError> =>
-  Effect.onExit(
-    traced(command, vhost, frames, answer(vhost, command, maxMessageSize)),
-    (exit) => {
-      answers?.endUnsafe(message, exit)
-      return count(command, exit)
-    }
-  )
+): Effect.Effect<FromServer, StatusError> => {
+  const end = (exit: Exit.Exit<FromServer, StatusError>) => {
+    answers?.endUnsafe(message, exit)
+    count(command, exit, context)
+  }
+  const answered = Trace.isTraced({ context })
+    ? traced(command, vhost, frames, Effect.suspend(() => answer(vhost, command, maxMessageSize)))
+    : Result.getOrElse(Result.try(() => answer(vhost, command, maxMessageSize)), Exit.die)
+  if (isDone(answered)) {
+    end(answered)
+    return answered
+  }
+  return Effect.onExit(answered, (exit) => Effect.sync(() => end(exit)))
+}
+
+const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)
 
 // Where the transport gives names, so that the Client can ask again.
 const remembered = (
@@ -227,15 +259,17 @@ const remembered = (
   return backend.answers.beginUnsafe(message) ?? carryOut(answering, backend.answers, message)
 }
 
-const count = (command: FromClient, exit: Exit.Exit<FromServer, StatusError>): Effect.Effect<void> =>
-  Effect.withFiber((fiber) => {
-    const outcome = Exit.isSuccess(exit) ? "ok" : Option.match(Exit.findErrorOption(exit), {
-      onNone: () => "defect",
-      onSome: (error) => String(error.code)
-    })
-    requestsBy(nameOf(command), outcome).updateUnsafe(1, fiber.context)
-    return Effect.void
+const count = (
+  command: FromClient,
+  exit: Exit.Exit<FromServer, StatusError>,
+  context: Context.Context<never>
+): void => {
+  const outcome = Exit.isSuccess(exit) ? "ok" : Option.match(Exit.findErrorOption(exit), {
+    onNone: () => "defect",
+    onSome: (error) => String(error.code)
   })
+  requestsBy(nameOf(command), outcome).updateUnsafe(1, context)
+}
 
 const requestsBy = MetricFamily.make(BrokerMetrics.requests, "command", "outcome")
 

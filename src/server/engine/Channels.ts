@@ -8,6 +8,7 @@
  */
 
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
 import * as Iterable from "effect/Iterable"
 import * as Result from "effect/Result"
@@ -72,6 +73,13 @@ export interface Channels {
     data: JsonObject | (() => JsonObject),
     options?: { readonly from?: Page | undefined; readonly exceptSid?: string | undefined }
   ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError>
+  /** The same, done when it is called. */
+  readonly broadcastUnsafe: (
+    name: string,
+    event: string,
+    data: JsonObject | (() => JsonObject),
+    options?: { readonly from?: Page | undefined; readonly exceptSid?: string | undefined }
+  ) => Exit.Exit<void, ChannelNotFoundError | NotSubscribedError>
   /** Puts a page on a channel and tells who needs to know. Doing it again does nothing. */
   readonly subscribe: (name: string, page: Page, options: {
     readonly permission: Permission | undefined
@@ -206,6 +214,20 @@ export const make = (options: {
     }
   }
 
+  const broadcastUnsafe: Channels["broadcastUnsafe"] = (name, event, data, { exceptSid, from } = {}) => {
+    const channel = channels.get(name)
+    if (channel === undefined) return Exit.fail(new ChannelNotFoundError({ channel: name }))
+    if (from !== undefined && !channel.subscriptions.has(from)) {
+      return Exit.fail(new NotSubscribedError({ channel: name }))
+    }
+    counters.broadcasts++
+    if (channel.subscriptions.size > 0) {
+      const told = typeof data === "function" ? data() : data
+      counters.deliveries += deliver(channel, PageMessage.broadcast(event, told, name, from?.sid), exceptSid)
+    }
+    return Exit.void
+  }
+
   return {
     open: (name) =>
       Effect.suspend((): Effect.Effect<boolean, InvalidChannelNameError | InternalError> => {
@@ -248,18 +270,8 @@ export const make = (options: {
           Iterable.filter(subscriptions.values(), (placed) => placed.place > place && !placed.value.hidden)
       ),
 
-    broadcast: (name, event, data, { exceptSid, from } = {}) =>
-      Effect.flatMap(Effect.suspend(() => find(name)), (channel) => {
-        if (from !== undefined && !channel.subscriptions.has(from)) {
-          return Effect.fail(new NotSubscribedError({ channel: name }))
-        }
-        counters.broadcasts++
-        if (channel.subscriptions.size > 0) {
-          const told = typeof data === "function" ? data() : data
-          counters.deliveries += deliver(channel, PageMessage.broadcast(event, told, name, from?.sid), exceptSid)
-        }
-        return Effect.void
-      }),
+    broadcast: (...broadcast) => Effect.suspend(() => broadcastUnsafe(...broadcast)),
+    broadcastUnsafe,
 
     subscribe: (name, page, { data, hidden, permission }) =>
       Effect.flatMap(

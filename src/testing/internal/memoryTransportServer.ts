@@ -38,8 +38,8 @@ const serve = (connection: Connection, handlers: Handlers, maxMessageSize: numbe
       if (server.isClosed()) return Effect.void
       hasSpoken = true
       return isReadable(frames)
-        ? handlers.onMessage(peer, frames)
-        : Effect.andThen(handlers.onMessage(peer, undefined), peer.close)
+        ? handlers.onMessage(peer, frames) ?? Effect.void
+        : Effect.andThen(handlers.onMessage(peer, undefined) ?? Effect.void, peer.close)
     })
   return server.pull.pipe(
     Effect.flatMap(Effect.forEach(handle, { discard: true })),

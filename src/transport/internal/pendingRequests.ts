@@ -10,24 +10,27 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { Frames } from "../../protocol/Frame.ts"
 import { type ConnectionError, RequestTimeoutError } from "../../protocol/KosmonautError.ts"
+import type { Hearer } from "../Transport.ts"
+import * as Flight from "./flight.ts"
 
-/** What becomes of a request. */
-type Answer = Effect.Effect<Frames, ConnectionError | RequestTimeoutError>
-
-/** The requests in flight on one connection at a time. */
+/** The requests in flight on one connection at a time. Their ids count up from 1 in base 36. */
 interface PendingRequests {
-  /** Waits for an answer, after `send` has sent the request under the id it is given. */
-  readonly await: (command: string, send: (id: string) => void) => Answer
+  /** Notes a request that is about to be sent under the id it gives. */
+  readonly addUnsafe: (command: string, hearer: Hearer) => string
   /** Gives a request its answer; one that nobody waits for any more is dropped. */
-  readonly settleUnsafe: (id: string, answer: Answer) => void
+  readonly answerUnsafe: (id: string, frames: Frames) => void
+  /** Fails one that is in flight. */
+  readonly failUnsafe: (id: string, error: ConnectionError) => void
+  /** Nobody waits for its answer any more. */
+  readonly forgetUnsafe: (id: string) => void
   /** Notes that the other side lives. */
   readonly heardUnsafe: () => void
   /** Fails everything that is in flight. */
-  readonly failUnsafe: (error: ConnectionError) => void
+  readonly failAllUnsafe: (error: ConnectionError) => void
 }
 
 interface Pending {
-  readonly resume: (answer: Answer) => void
+  readonly hearer: Hearer
   readonly command: string
   readonly deadline: number
 }
@@ -42,54 +45,59 @@ export const make = Effect.fnUntraced(function*(options: {
   const clock = yield* Clock.Clock
   const timeout = Duration.toMillis(options.timeout)
   // In the order of their deadlines, since all have the same time.
-  const pending = new Map<string, Pending>()
-  let lastId = 0
+  const pending = Flight.make<Pending>()
   let lastHeard = 0
   let watching = false
 
-  const take = (id: string): Pending | undefined => {
-    const request = pending.get(id)
-    pending.delete(id)
-    return request
-  }
+  const take = (id: string): Hearer | undefined => pending.take(numberOf(id))?.hearer
 
   const watch = Effect.gen(function*() {
     for (;;) {
       const now = clock.currentTimeMillisUnsafe()
-      const [id, next] = pending.entries().next().value ?? []
-      if (id === undefined || next === undefined) break
-      if (next.deadline > now) {
-        yield* Effect.sleep(next.deadline - now)
+      const next = pending.first()
+      if (next === undefined) break
+      const { command, deadline, hearer } = next.value
+      if (deadline > now) {
+        yield* Effect.sleep(deadline - now)
       } else {
-        pending.delete(id)
-        if (lastHeard < next.deadline - timeout) yield* options.onSilence
-        next.resume(Effect.fail(new RequestTimeoutError({ command: next.command, after: options.timeout })))
+        pending.take(next.number)
+        if (lastHeard < deadline - timeout) yield* options.onSilence
+        hearer.failed(new RequestTimeoutError({ command, after: options.timeout }))
       }
     }
     watching = false
   })
 
   const table: PendingRequests = {
-    await: (command, send) =>
-      Effect.callback((resume) => {
-        const id = (++lastId).toString(36)
-        pending.set(id, { resume, command, deadline: clock.currentTimeMillisUnsafe() + timeout })
-        send(id)
-        if (!watching) {
-          watching = true
-          Fiber.runIn(Effect.runForkWith(services)(watch), scope)
-        }
-        return Effect.sync(() => take(id))
-      }),
-    settleUnsafe: (id, answer) => take(id)?.resume(answer),
+    addUnsafe: (command, hearer) => {
+      const number = pending.add({ hearer, command, deadline: clock.currentTimeMillisUnsafe() + timeout })
+      if (!watching) {
+        watching = true
+        Fiber.runIn(Effect.runForkWith(services)(watch), scope)
+      }
+      return number.toString(36)
+    },
+    answerUnsafe: (id, frames) => take(id)?.answered(frames),
+    failUnsafe: (id, error) => take(id)?.failed(error),
+    forgetUnsafe: take,
     heardUnsafe: () => {
       lastHeard = clock.currentTimeMillisUnsafe()
     },
-    failUnsafe: (error) => {
-      const failed = [...pending.values()]
-      pending.clear()
-      for (const { resume } of failed) resume(Effect.fail(error))
+    failAllUnsafe: (error) => {
+      for (const { hearer } of pending.takeAll()) hearer.failed(error)
     }
   }
   return table
 })
+
+// What is no id has no number of one: 0.
+const numberOf = (id: string): number => {
+  let number = 0
+  for (let index = 0; index < id.length; index++) {
+    const char = id.charCodeAt(index)
+    const digit = char <= 0x39 /* 9 */ ? char - 0x30 : char >= 0x61 /* a */ ? char - 0x57 : -1
+    if (digit < 0 || digit > 35) return 0
+    number = number * 36 + digit
+  }
+  return number
+}

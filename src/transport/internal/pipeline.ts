@@ -14,9 +14,10 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type { Frames } from "../../protocol/Frame.ts"
 import { ConnectionError, type MessageEncodeError, type RequestTimeoutError } from "../../protocol/KosmonautError.ts"
-import type { Sent } from "../Transport.ts"
+import type { Direct, Hearer, Sent } from "../Transport.ts"
 import type { Item } from "./batch.ts"
 import * as PendingRequests from "./pendingRequests.ts"
+import * as Turns from "./turns.ts"
 
 /** A connection as items that come and go; the envelope of an answer is that of its request. */
 export interface Mailbox {
@@ -24,12 +25,16 @@ export interface Mailbox {
   readonly name: string
   /** The next items. Fails once the connection has ended. */
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Item>, unknown>
-  /** Sends, in order; `settled` hears of an error if it could not be. */
-  readonly sendUnsafe: (envelope: string, frames: Frames, settled: (error: unknown) => void) => void
+  /** Sends, in order; `settled` hears of an error if it could not be, and with which envelope. */
+  readonly sendUnsafe: (envelope: string, frames: Frames, settled: Settled) => void
 }
+
+/** Hears whether what has this envelope was sent: `undefined` says so. */
+export type Settled = (error: unknown, envelope: string) => void
 
 /** Requests in flight together. */
 interface Pipeline<E> {
+  readonly direct: Direct
   readonly request: (
     frames: Frames,
     sent?: Sent
@@ -62,7 +67,7 @@ export const make = Effect.fnUntraced(function*<E = never>(options: {
   })
   const lost = (error: ConnectionError) => {
     current = undefined
-    pending.failUnsafe(error)
+    pending.failAllUnsafe(error)
   }
 
   const dial = Effect.gen(function*() {
@@ -71,8 +76,9 @@ export const make = Effect.fnUntraced(function*<E = never>(options: {
       Effect.onError((cause) => Scope.close(own, Exit.failCause(cause)))
     )
     current = { mailbox, scope: own }
-    yield* Effect.map(mailbox.pull, receive).pipe(
-      Effect.forever,
+    const turns = Turns.make()
+    yield* Effect.flatMap(mailbox.pull, (items) => receive(items, turns)).pipe(
+      (receive) => Effect.forever(receive, { disableYield: true }),
       Effect.catch((cause) =>
         Effect.sync(() => current?.mailbox === mailbox ? lost(failure("Closed", cause)) : undefined)
       ),
@@ -81,9 +87,14 @@ export const make = Effect.fnUntraced(function*<E = never>(options: {
     )
     return mailbox
   })
-  const receive = (items: ReadonlyArray<Item>) => {
+  const receive = (items: ReadonlyArray<Item>, turns: Turns.Turns): Effect.Effect<void> => {
     pending.heardUnsafe()
-    for (const { envelope, frames } of items) pending.settleUnsafe(envelope, Effect.succeed(frames))
+    let rest: Effect.Effect<void> | undefined
+    for (const { envelope, frames } of items) {
+      pending.answerUnsafe(envelope, frames)
+      rest = turns() ?? rest
+    }
+    return rest ?? Effect.void
   }
 
   // Whoever comes while one is connecting shares its outcome, and may leave without harm to the others.
@@ -102,15 +113,21 @@ export const make = Effect.fnUntraced(function*<E = never>(options: {
     )
   })
 
-  const ask = (mailbox: Mailbox, frames: Frames, sent: Sent | undefined) =>
-    pending.await(frames[0]!, (id) => {
-      if (sent !== undefined) {
-        sent.connection = mailbox.name
-        sent.message = id
-      }
-      mailbox.sendUnsafe(id, frames, (cause) => {
-        if (cause !== undefined) pending.settleUnsafe(id, Effect.fail(failure("Closed", cause)))
+  const unsent: Settled = (cause, id) => {
+    if (cause !== undefined) pending.failUnsafe(id, failure("Closed", cause))
+  }
+  const askUnsafe = (mailbox: Mailbox, frames: Frames, sent: Sent, hearer: Hearer) => {
+    sent.connection = mailbox.name
+    sent.message = pending.addUnsafe(frames[0]!, hearer)
+    mailbox.sendUnsafe(sent.message, frames, unsent)
+  }
+  const ask = (mailbox: Mailbox, frames: Frames, sent: Sent) =>
+    Effect.callback<Frames, ConnectionError | RequestTimeoutError>((resume) => {
+      askUnsafe(mailbox, frames, sent, {
+        answered: (answer) => resume(Effect.succeed(answer)),
+        failed: (error) => resume(Effect.fail(error))
       })
+      return Effect.sync(() => pending.forgetUnsafe(sent.message))
     })
 
   yield* Effect.addFinalizer(() =>
@@ -122,13 +139,21 @@ export const make = Effect.fnUntraced(function*<E = never>(options: {
     })
   )
   return {
-    request: (frames, sent) =>
+    request: (frames, sent = { connection: undefined, message: "" }) =>
       Effect.suspend((): Effect.Effect<Frames, MessageEncodeError | ConnectionError | RequestTimeoutError | E> => {
         const checked = options.check(frames)
         if (Result.isFailure(checked)) return Effect.fail(checked.failure)
         return current === undefined
           ? Effect.flatMap(connect, (mailbox) => ask(mailbox, frames, sent))
           : ask(current.mailbox, frames, sent)
-      })
+      }),
+    direct: {
+      askUnsafe: (frames, sent, hearer) => {
+        if (current === undefined || Result.isFailure(options.check(frames))) return false
+        askUnsafe(current.mailbox, frames, sent, hearer)
+        return true
+      },
+      forgetUnsafe: ({ message }) => pending.forgetUnsafe(message)
+    }
   }
 })

@@ -183,11 +183,12 @@ const makeInbox = (socket: Zmq.Dealer | Zmq.Router) => {
     error ??= cause
     deliver()
   }
+  // What there is goes first, and often sends: to look for more meanwhile would be to look twice.
   const received = (frames: RawFrames) => {
     receiving = false
     inbox.push(frames)
-    receive()
     deliver()
+    receive()
   }
   const receive = (): void => {
     if (receiving || error !== undefined || socket.closed || inbox.length >= inboxLimit) return

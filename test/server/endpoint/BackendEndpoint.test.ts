@@ -1,7 +1,7 @@
 import { describe, expect, it, layer } from "@effect/vitest"
-import { type Cause, Deferred, Effect, Layer, Logger, Option, type Scope } from "effect"
+import { type Cause, Deferred, Effect, Layer, Logger, Metric, Option, type Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { randomBytes } from "node:crypto"
+import { randomBytes, randomUUID } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { maxAcknowledged } from "../../../src/protocol/Command.ts"
 import { BackendEndpoint, BrokerConfig, Vhosts } from "../../../src/server/index.ts"
@@ -797,10 +797,75 @@ describe("BackendEndpoint", () => {
         sendUnsafe: (frames) => void said.push(frames),
         close: Effect.sync(() => void said.push("closed"))
       })
-      yield* onMessage(peer("/faulty"), ["OC", "fresh"])
-      yield* onMessage(peer("/test"), ["OC", "fresh"])
+      yield* onMessage(peer("/faulty"), ["OC", "fresh"]) ?? Effect.void
+      yield* onMessage(peer("/test"), ["OC", "fresh"]) ?? Effect.void
       expect(said).toEqual([["ER", "597"], "closed", ["OK"], "closed"])
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(testBroker(), Logger.layer([])))))
+
+  it.effect("a fault in what is done at once is one message's alone, too, and every message is counted", () =>
+    Effect.gen(function*() {
+      const listening = yield* Deferred.make<Handlers>()
+      const vhosts = yield* Vhosts.Vhosts
+      let isFaulty = true
+      const faulty = Vhosts.Vhosts.of({
+        ...vhosts,
+        authorize: (who) =>
+          Effect.map(vhosts.authorize(who), (vhost) => ({
+            ...vhost,
+            channels: {
+              ...vhost.channels,
+              broadcastUnsafe: (...broadcast) => {
+                if (isFaulty) throw new Error("a fault")
+                return vhost.channels.broadcastUnsafe(...broadcast)
+              }
+            }
+          }))
+      })
+      yield* BackendEndpoint.make(
+        () => Effect.succeed({ port: 1, run: (handlers) => Deferred.succeed(listening, handlers) }),
+        1
+      ).pipe(Effect.provideService(Vhosts.Vhosts, faulty), Effect.provide(BrokerConfig.layer()))
+      const { onMessage } = yield* Deferred.await(listening)
+      const said: Array<unknown> = []
+      let isBroken = false
+      const id = randomUUID()
+      const say = (message: string, frames: Frames) =>
+        onMessage({
+          identity: identity("req", { id }),
+          connection: {},
+          message,
+          seesClose: true,
+          sendUnsafe: (frames) => {
+            if (isBroken) {
+              isBroken = false
+              throw new Error("a fault")
+            }
+            said.push(frames)
+          },
+          close: Effect.void
+        }, frames) ?? Effect.void
+      yield* say("1", ["OC", "fresh"])
+      yield* say("2", ["BC", "fresh", "hello", "{}"])
+      isFaulty = false
+      // Whoever asks again hears that nobody knows what became of it.
+      yield* say("3", ["AG", id, "2", "BC", "fresh", "hello", "{}"])
+      yield* say("4", ["BC", "fresh", "hello", "{}"])
+      yield* say("5", ["BC", "other", "hello", "{}"])
+      isBroken = true
+      yield* say("6", ["BC", "fresh", "hello", "{}"])
+      expect(said).toEqual([["OK"], ["ER", "597"], ["ER", "408"], ["OK"], ["ER", "454"], ["ER", "597"]])
+      const counted = (yield* Metric.snapshot).filter(({ id }) => id === "kosmonaut_broker_requests")
+      expect(Object.fromEntries(
+        counted.map(({ attributes, state }) => [
+          `${attributes?.["command"]} ${attributes?.["outcome"]}`,
+          Number((state as { count: number }).count)
+        ])
+      )).toEqual({ "openChannel ok": 1, "broadcast defect": 1, "broadcast ok": 2, "broadcast 454": 1 })
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.merge(testBroker(), Logger.layer([]))),
+      Effect.provideService(Metric.MetricRegistry, new Map())
+    ))
 
   describe("over ZeroMQ", () => {
     const req = (who = identity("req")) =>

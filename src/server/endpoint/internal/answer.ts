@@ -3,6 +3,7 @@
  */
 
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -16,7 +17,10 @@ import type { ChannelInfo, Placed } from "../../engine/Channels.ts"
 import type { DeadLetter } from "../../engine/DeadLetters.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 
-/** Carries out a command and gives the answer, which is never larger than `maxMessageSize`. */
+/**
+ * Carries out a command and gives the answer, which is never larger than `maxMessageSize`. A broadcast is carried out when
+ * this is called, and its answer is an `Exit`.
+ */
 export const answer = (
   vhost: Vhost,
   command: FromClient,
@@ -30,10 +34,7 @@ export const answer = (
     case "CloseChannel":
       return Effect.as(channels.close(command.channel), FromServer.Ok())
     case "Broadcast":
-      return Effect.as(
-        channels.broadcast(command.channel, command.event, () => Json.parseObjectOrEmpty(command.data), command),
-        FromServer.Ok()
-      )
+      return broadcastUnsafe(vhost, command)
     case "AccessToken":
       return Effect.map(
         accessTokens.issue(command.uid, command.pattern),
@@ -103,6 +104,15 @@ const decodeBroadcasts = (json: string): Result.Result<ReadonlyArray<Broadcast>,
     () => new BadRequestError({ detail: "BA needs an array of broadcasts" })
   )
 
+const broadcastUnsafe = (
+  { channels }: Vhost,
+  command: Extract<FromClient, { readonly _tag: "Broadcast" }>
+): Exit.Exit<FromServer, StatusError> => {
+  const { channel, data, event } = command
+  const exit = channels.broadcastUnsafe(channel, event, () => Json.parseObjectOrEmpty(data), command)
+  return Exit.isSuccess(exit) ? ok : Exit.failCause(exit.cause)
+}
+
 const broadcastOne = (vhost: Vhost, [channel, event, data, exceptSid]: Broadcast): Effect.Effect<number> =>
   vhost.channels.broadcast(channel, event, data, { exceptSid }).pipe(
     Effect.as(204),
@@ -116,7 +126,7 @@ const subscriberOf = ({ data, page: { sid }, uid }: Subscription): typeof Answer
 
 const tell = (value: unknown): FromServer => FromServer.Answer({ json: JSON.stringify(value) })
 
-const ok = Effect.succeed(FromServer.Ok())
+const ok: Exit.Exit<FromServer> = Exit.succeed(FromServer.Ok())
 
 const noLetter = (id: string) => Effect.fail(new DeadLetterNotFoundError({ id }))
 

@@ -1,0 +1,124 @@
+/**
+ * Asking directly, without a fiber: over every transport that can it is the same as asking.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Exit, Queue, Result, Scope } from "effect"
+import { Endpoint } from "../../src/index.ts"
+import type { Frames } from "../../src/protocol/Frame.ts"
+import type { ConnectionError, RequestTimeoutError } from "../../src/protocol/KosmonautError.ts"
+import * as TcpTransport from "../../src/transport/TcpTransport.ts"
+import * as TcpTransportServer from "../../src/transport/TcpTransportServer.ts"
+import type { Sent } from "../../src/transport/Transport.ts"
+import type { Peer } from "../../src/transport/TransportServer.ts"
+import * as ZmqTransport from "../../src/transport/ZmqTransport.ts"
+import * as ZmqTransportServer from "../../src/transport/ZmqTransportServer.ts"
+import { token } from "../harness/TestBroker.ts"
+
+const drivers = [
+  { name: "ZeroMQ", scheme: "wr", listen: ZmqTransportServer.listen, make: ZmqTransport.make },
+  { name: "TCP", scheme: "wr+tcp", listen: TcpTransportServer.listen, make: TcpTransport.make }
+] as const
+
+type Outcome = Frames | ConnectionError | RequestTimeoutError
+
+describe.each(drivers)("asking directly over $name", ({ listen, make, scheme }) => {
+  /** A server whose messages wait to be answered, and a requester that has asked it already. */
+  const setUp = Effect.gen(function*() {
+    const gate = yield* Deferred.make<void>()
+    const heard = yield* Queue.unbounded<{ readonly peer: Peer; readonly frames: Frames | undefined }>()
+    const server = yield* listen({ host: "127.0.0.1", port: 0, maxMessageSize: 10_000 })
+    yield* Effect.forkScoped(server.run({
+      onMessage: (peer, frames) => {
+        if (frames?.[0] === "HI") peer.sendUnsafe(["OK"])
+        else Queue.offerUnsafe(heard, { peer, frames })
+        return frames?.[0] === "WAIT" ? Deferred.await(gate) : undefined
+      },
+      onClose: () => Effect.void
+    }))
+    const endpoint = Result.getOrThrow(Endpoint.fromUrl(`${scheme}://${token}@127.0.0.1:${server.port}/test`))
+    const requester = yield* make({ maxMessageSize: 10_000 }).requester(endpoint, {
+      requestTimeout: Duration.millis(300)
+    })
+    const direct = requester.direct!
+    const ask = (frames: Frames) => {
+      const outcome = Deferred.makeUnsafe<Outcome>()
+      const sent: Sent = { connection: undefined, message: "" }
+      const end = (what: Outcome) => {
+        assert.isFalse(Deferred.isDoneUnsafe(outcome))
+        Deferred.doneUnsafe(outcome, Effect.succeed(what))
+      }
+      const isSent = direct.askUnsafe(frames, sent, { answered: end, failed: end })
+      return { isSent, sent, outcome }
+    }
+    return { gate, heard, requester, direct, ask }
+  })
+
+  it.live("sends nothing before there is a connection, and nothing that cannot travel", () =>
+    Effect.gen(function*() {
+      const { ask, heard, requester } = yield* setUp
+      assert.isFalse(ask(["BC", "early"]).isSent)
+      yield* requester.request(["HI"])
+      assert.isFalse(ask(["BC", "x".repeat(10_000)]).isSent)
+      assert.isFalse(ask(["BC", "\ud800"]).isSent)
+      const { isSent, outcome, sent } = ask(["BC", "room"])
+      assert.isTrue(isSent)
+      const { frames, peer } = yield* Queue.take(heard)
+      assert.deepStrictEqual(frames, ["BC", "room"])
+      assert.strictEqual(peer.message, sent.message)
+      assert.include(peer.identity, sent.connection!)
+      peer.sendUnsafe(["OK", "it"])
+      assert.deepStrictEqual(yield* Deferred.await(outcome), ["OK", "it"])
+    }))
+
+  it.live("gives each its own answer, none to one that is forgotten", () =>
+    Effect.gen(function*() {
+      const { ask, direct, heard, requester } = yield* setUp
+      yield* requester.request(["HI"])
+      const asked = Array.from({ length: 100 }, (_, n) => ask(["BC", `${n}`]))
+      direct.forgetUnsafe(asked[50]!.sent)
+      const messages = yield* Effect.forEach(asked, () => Queue.take(heard))
+      for (const { frames, peer } of messages.toReversed()) peer.sendUnsafe(["OK", frames![1]!])
+      for (const [n, { outcome }] of asked.entries()) {
+        if (n !== 50) assert.deepStrictEqual(yield* Deferred.await(outcome), ["OK", `${n}`])
+      }
+      assert.isFalse(Deferred.isDoneUnsafe(asked[50]!.outcome))
+    }))
+
+  it.live("is answered although what was said with it takes its time", () =>
+    Effect.gen(function*() {
+      const { ask, gate, heard, requester } = yield* setUp
+      yield* requester.request(["HI"])
+      const [before, , after] = [ask(["HI"]), ask(["WAIT"]), ask(["HI"])] as const
+      assert.deepStrictEqual(yield* Deferred.await(before.outcome), ["OK"])
+      yield* Queue.take(heard)
+      assert.isFalse(Deferred.isDoneUnsafe(after.outcome))
+      yield* Deferred.succeed(gate, undefined)
+      assert.deepStrictEqual(yield* Deferred.await(after.outcome), ["OK"])
+    }))
+
+  it.live("lets others have their turn, however much is said at once", () =>
+    Effect.gen(function*() {
+      const { ask, heard, requester } = yield* setUp
+      yield* requester.request(["HI"])
+      for (let n = 0; n < 1000; n++) ask(["BC", `${n}`])
+      const first = yield* Queue.take(heard)
+      assert.deepStrictEqual(first.frames, ["BC", "0"])
+      // Whoever waits for an event of the loop does not wait for all of them.
+      yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+      assert.isBelow(yield* Queue.size(heard), 999)
+      assert.strictEqual((yield* Queue.takeN(heard, 999)).at(-1)?.frames?.[1], "999")
+    }))
+
+  it.live("fails what is not answered in time, and what is in flight at the end", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const { ask, requester } = yield* Scope.provide(setUp, scope)
+      yield* requester.request(["HI"])
+      const late = (yield* Deferred.await(ask(["BC", "room"]).outcome)) as RequestTimeoutError
+      assert.strictEqual(late._tag, "RequestTimeoutError")
+      yield* requester.request(["HI"])
+      const { outcome } = ask(["BC", "room"])
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual(((yield* Deferred.await(outcome)) as ConnectionError).reason, "Closed")
+    }))
+})
