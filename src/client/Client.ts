@@ -261,7 +261,7 @@ export interface Options {
    * When to send a request again that got no answer, default `defaultRetry`; `"none"` for never. Where the schedule ends the
    * request fails. Each try has `requestTimeout` for itself.
    */
-  readonly retry?: Retrying.Retry | undefined
+  readonly retry?: Schedule.Schedule<unknown, ConnectionError | RequestTimeoutError> | "none" | undefined
 }
 
 /**

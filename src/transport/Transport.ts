@@ -73,7 +73,9 @@ export interface Direct {
  * @since 0.1.0
  */
 export interface Hearer {
+  /** The answer has come. */
   readonly answered: (frames: Frames) => void
+  /** None will. */
   readonly failed: (error: ConnectionError | RequestTimeoutError) => void
 }
 

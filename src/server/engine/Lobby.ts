@@ -135,6 +135,24 @@ export interface LobbyCounters {
   readonly workers: number
 }
 
+/**
+ * An event that an earlier broker has left.
+ *
+ * @since 0.1.0
+ */
+export interface Left {
+  /** Its name in the vhost. */
+  readonly id: string
+  /** The text of `{"<event>": {…}}`. */
+  readonly json: string
+  /** The text of its origin. */
+  readonly origin: string | undefined
+  /** How often it was handed out. */
+  readonly attempts: number
+  /** How often its handler failed. */
+  readonly failures: number
+}
+
 interface Member {
   worker: Worker
   lastHeard: number
@@ -173,7 +191,7 @@ export const make = (options: {
   /** Where it is noted what becomes of events, default nowhere. */
   readonly journal?: Journal.Journal | undefined
   /** What the journal knows of, the oldest first. */
-  readonly events?: ReadonlyArray<Pick<Line.Waiting, "id" | "json" | "origin" | "attempts" | "failures">> | undefined
+  readonly events?: ReadonlyArray<Left> | undefined
 }): Lobby => {
   const interval = Duration.toMillis(options.heartbeatInterval)
   const largest = options.maxMessageSize - envelopeSize

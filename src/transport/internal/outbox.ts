@@ -7,7 +7,7 @@ import * as Batch from "./batch.ts"
 import type { ZmqError } from "./zmqSocket.ts"
 
 /** Hears whether what has this envelope was sent: `undefined` says so. */
-export type Settled = (error: ZmqError | undefined, envelope: string) => void
+type Settled = (error: ZmqError | undefined, envelope: string) => void
 
 /** What is to be sent, in order. */
 export interface Outbox {

@@ -8,7 +8,7 @@ import { FromServer } from "../../../protocol/Command.ts"
 import * as Repetition from "../../../protocol/Repetition.ts"
 
 /** A request that is being carried out, and who waits for its answer. */
-export interface Running {
+interface Running {
   readonly _tag: "Running"
   readonly waiting: Deferred.Deferred<FromServer> | undefined
 }

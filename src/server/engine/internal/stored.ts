@@ -8,14 +8,15 @@ import type { Entry, Kind, Store, StoreError } from "../../store/Store.ts"
 import type { Issued } from "../AccessTokens.ts"
 import type { DeadLetter } from "../DeadLetters.ts"
 import type { Journal } from "../Journal.ts"
-import { sizeOf, type Waiting } from "./line.ts"
+import type { Left } from "../Lobby.ts"
+import { sizeOf } from "./line.ts"
 
 /** What is left of one vhost. */
 export interface Stored {
   readonly token: Redacted.Redacted
   readonly opened: ReadonlyArray<string>
   readonly issued: ReadonlyArray<Issued>
-  readonly events: ReadonlyArray<Pick<Waiting, "id" | "json" | "origin" | "attempts" | "failures">>
+  readonly events: ReadonlyArray<Left>
   readonly letters: ReadonlyArray<DeadLetter>
 }
 
