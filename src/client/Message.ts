@@ -6,9 +6,9 @@
 
 import type * as Effect from "effect/Effect"
 import type * as Event from "../events/Event.ts"
-import type { Delivery, Event as Triggered, Origin } from "../protocol/Command.ts"
 import type { JsonObject } from "../protocol/Json.ts"
 import type { BrowserNotFoundError, ChannelNotFoundError } from "../protocol/KosmonautError.ts"
+import type { Delivery, Event as Triggered, Origin } from "../protocol/Trigger.ts"
 import type { Client, RequestError } from "./Client.ts"
 
 /**

@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import type { Frames } from "./Frame.ts"
 import * as Json from "./Json.ts"
 import { BadRequestError, MessageDecodeError } from "./KosmonautError.ts"
+import type { Delivery } from "./Trigger.ts"
 
 /**
  * What a Client asks (all but the last five) and a Worker says (the last five). The original knows the first four of a
@@ -150,34 +151,6 @@ export type FromServer = Data.TaggedEnum<{
    */
   Trigger: { readonly json: string; readonly origin?: string | undefined; readonly delivery?: Delivery | undefined }
 }>
-
-/**
- * One handing over of an event.
- *
- * @since 0.1.0
- */
-export interface Delivery {
-  /** The event's name in its vhost, the same with every delivery of it. */
-  readonly id: string
-  /** How often it was handed out, this time included. */
-  readonly attempt: number
-}
-
-/**
- * Where an event comes from, as the broker knows it; a page cannot pretend any of it.
- *
- * @since 0.1.0
- */
-export interface Origin {
-  /** The page that triggered it. */
-  readonly sid?: string | undefined
-  /** The user that the page has authenticated as. */
-  readonly uid?: string | undefined
-  /** The channel, where it came with a broadcast. */
-  readonly channel?: string | undefined
-  /** The span it belongs to, as W3C trace context has it. */
-  readonly traceparent?: string | undefined
-}
 
 /**
  * Constructors and matchers of `FromServer`.
@@ -396,49 +369,6 @@ export const decodeFromServer = (frames: Frames): Result.Result<FromServer, Mess
 
 const deliveryIn = ([_, __, id, attempt]: Frames): Delivery | undefined =>
   id === undefined || id === "" || id.startsWith("{") ? undefined : { id, attempt: Math.max(1, place(attempt)) }
-
-/**
- * Writes an origin.
- *
- * @since 0.1.0
- */
-export const encodeOrigin = (origin: Origin): string => JSON.stringify(origin)
-
-/**
- * Reads an origin; what cannot be read of it is absent.
- *
- * @since 0.1.0
- */
-export const decodeOrigin = (json: string): Origin => {
-  const { channel, sid, traceparent, uid } = Json.parseObjectOrEmpty(json)
-  return { sid: text(sid), uid: text(uid), channel: text(channel), traceparent: text(traceparent) }
-}
-
-/**
- * An event that a browser triggered: a name and an object.
- *
- * @since 0.1.0
- */
-export interface Event {
-  readonly event: string
-  readonly data: Json.JsonObject
-}
-
-/**
- * Reads the JSON of a `Trigger`: an object with exactly one key, the event, whose value is an object.
- *
- * @since 0.1.0
- */
-export const decodeEvent = (json: string): Result.Result<Event, MessageDecodeError> => {
-  const parsed = Json.parse(json)
-  if (Result.isFailure(parsed)) {
-    return Result.fail(new MessageDecodeError({ detail: "an event is not JSON", cause: parsed.failure }))
-  }
-  const entry = Json.single(parsed.success)
-  return entry === undefined
-    ? malformed("an event is not an object with one key whose value is an object")
-    : Result.succeed({ event: entry[0], data: entry[1] })
-}
 
 const ok = Result.succeed(FromServer.Ok())
 

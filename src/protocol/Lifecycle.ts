@@ -6,8 +6,8 @@
  * @since 0.1.0
  */
 
-import type { Event } from "./Command.ts"
 import type { JsonObject } from "./Json.ts"
+import type { Event } from "./Trigger.ts"
 
 /**
  * The group that the names of lifecycle events begin with.

@@ -8,6 +8,7 @@ import * as FrameParser from "../../src/protocol/FrameParser.ts"
 import * as Identity from "../../src/protocol/Identity.ts"
 import { BadRequestError, MessageDecodeError } from "../../src/protocol/KosmonautError.ts"
 import * as PageMessage from "../../src/protocol/PageMessage.ts"
+import * as Trigger from "../../src/protocol/Trigger.ts"
 import { anyText, fromClient, fromServer, garbage, jsonObject, line, oddKeys, origin, pick } from "./arbitraries.ts"
 
 const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -216,8 +217,8 @@ describe("Command", () => {
   })
 
   it.prop("tells where an event comes from", [origin(anyText), jsonObject], ([origin, more]) => {
-    expect(Command.decodeOrigin(Command.encodeOrigin(origin))).toEqual(origin)
-    expect(Command.decodeOrigin(JSON.stringify({ ...more, ...origin }))).toMatchObject(
+    expect(Trigger.decodeOrigin(Trigger.encodeOrigin(origin))).toEqual(origin)
+    expect(Trigger.decodeOrigin(JSON.stringify({ ...more, ...origin }))).toMatchObject(
       Object.fromEntries(Object.entries(origin).filter(([_, value]) => value !== undefined))
     )
   })
@@ -225,7 +226,7 @@ describe("Command", () => {
   it.each(["", "not json", "[]", "null", "{", `{"sid":7,"uid":null,"channel":{},"traceparent":[]}`, `{"sid":""}`])(
     "tells nothing of an origin that cannot be read: %s",
     (json) => {
-      expect(Command.decodeOrigin(json)).toEqual({})
+      expect(Trigger.decodeOrigin(json)).toEqual({})
     }
   )
 
@@ -381,7 +382,7 @@ describe("Command", () => {
     expect(failureOf(Command.decodeFromServer([long])).message.length).toBeLessThan(300)
     expect(failureOf(Command.decodeFromServer(["ER", long])).message.length).toBeLessThan(300)
     for (const text of [long, `{"${long}":1}`, `{"a":"${long}"}`, `{"a":{}}${long}`, "[".repeat(100_000)]) {
-      expect(failureOf(Command.decodeEvent(text)).message.length).toBeLessThan(300)
+      expect(failureOf(Trigger.decodeEvent(text)).message.length).toBeLessThan(300)
     }
   })
 
@@ -389,7 +390,7 @@ describe("Command", () => {
     Effect.gen(function*() {
       const asked = Effect.fromResult(Command.decodeFromClient(["XX"]))
       const answered = Effect.fromResult(Command.decodeFromServer(["XX"]))
-      const event = Effect.fromResult(Command.decodeEvent("x"))
+      const event = Effect.fromResult(Trigger.decodeEvent("x"))
       const caught = Effect.succeed("caught" as const)
       expect(yield* Effect.catchTag(asked, "BadRequestError", () => caught)).toBe("caught")
       expect(yield* Effect.catchTag(answered, "MessageDecodeError", () => caught)).toBe("caught")
@@ -399,14 +400,14 @@ describe("Command", () => {
   // --- Events --------------------------------------------------------------------------------------------------------
 
   it.prop("brings an event as it was triggered", [anyText, jsonObject], ([event, data]) => {
-    const read = Result.getOrThrow(Command.decodeEvent(JSON.stringify(Object.fromEntries([[event, data]]))))
+    const read = Result.getOrThrow(Trigger.decodeEvent(JSON.stringify(Object.fromEntries([[event, data]]))))
     expect(Object.keys(read)).toEqual(["event", "data"])
     expect(read.event).toBe(event)
     expect(JSON.stringify(read.data)).toBe(JSON.stringify(data))
   })
 
   it.prop("brings an event as the broker writes it", [anyText, jsonObject, anyText], ([event, data, sid]) => {
-    const read = Result.getOrThrow(Command.decodeEvent(PageMessage.triggered(event, data, sid)))
+    const read = Result.getOrThrow(Trigger.decodeEvent(PageMessage.triggered(event, data, sid)))
     expect(read.event).toBe(event)
     expect(Object.entries(read.data).filter(([key]) => key !== "sid")).toEqual(
       Object.entries(data).filter(([key]) => key !== "sid")
@@ -426,18 +427,18 @@ describe("Command", () => {
     ["null as the value", `{"a":null}`, "one key"],
     ["too many levels", `{"a":${`{"a":`.repeat(300)}1${"}".repeat(301)}`, "256 levels"]
   ])("brings no event in %s", (_, json, detail) => {
-    const failure = failureOf(Command.decodeEvent(json))
+    const failure = failureOf(Trigger.decodeEvent(json))
     expect(failure).toBeInstanceOf(MessageDecodeError)
     expect(failure.message).toContain(detail)
   })
 
   it.prop("brings events or none in anything, without throwing", [garbage], ([json]) => {
-    Command.decodeEvent(json)
+    Trigger.decodeEvent(json)
   }, { arbitrary: { runs: 300 } })
 
   it.each(oddKeys.filter((key) => key !== ""))("takes %j for a name like any other", (key) => {
     const event = Result.getOrThrow(
-      Command.decodeEvent(`{${JSON.stringify(key)}:{${JSON.stringify(key)}:{"polluted":true}}}`)
+      Trigger.decodeEvent(`{${JSON.stringify(key)}:{${JSON.stringify(key)}:{"polluted":true}}}`)
     )
     expect(event.event).toBe(key)
     expect(Object.keys(event.data)).toEqual([key])
@@ -568,7 +569,7 @@ describe("Command", () => {
       "Heartbeat"
     ])
     const events = heard.flatMap((command) =>
-      command._tag === "Trigger" ? [Result.getOrThrow(Command.decodeEvent(command.json))] : []
+      command._tag === "Trigger" ? [Result.getOrThrow(Trigger.decodeEvent(command.json))] : []
     )
     expect(events).toEqual([
       { event: "chat/save", data: { n: 1, sid } },

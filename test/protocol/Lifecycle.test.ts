@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
-import type { Event } from "../../src/protocol/Command.ts"
 import * as Lifecycle from "../../src/protocol/Lifecycle.ts"
 import * as PageMessage from "../../src/protocol/PageMessage.ts"
+import type { Event } from "../../src/protocol/Trigger.ts"
 
 describe("Lifecycle", () => {
   const events: ReadonlyArray<readonly [Event, string, object]> = [

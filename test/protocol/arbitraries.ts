@@ -3,10 +3,11 @@
  */
 import { Arbitrary, Redacted, Schema } from "effect"
 import * as ChannelName from "../../src/protocol/ChannelName.ts"
-import { type Delivery, encodeOrigin, FromClient, FromServer, type Origin } from "../../src/protocol/Command.ts"
+import { FromClient, FromServer } from "../../src/protocol/Command.ts"
 import * as Endpoint from "../../src/protocol/Endpoint.ts"
 import type { Identity } from "../../src/protocol/Identity.ts"
 import type { JsonObject } from "../../src/protocol/Json.ts"
+import { type Delivery, encodeOrigin, type Origin } from "../../src/protocol/Trigger.ts"
 
 type Arb<A> = Arbitrary.Arbitrary<A>
 

@@ -19,20 +19,17 @@ import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import {
-  decodeEvent,
   decodeFromServer,
-  decodeOrigin,
   encodeFromClient,
-  type Event,
   FromClient,
   type FromServer,
   maxAcknowledged,
-  type Origin,
   type ReadyOptions
 } from "../../protocol/Command.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import type { Frames } from "../../protocol/Frame.ts"
 import { ConnectionError, MessageDecodeError, type UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import { decodeEvent, decodeOrigin, type Event, type Origin } from "../../protocol/Trigger.ts"
 import type { Session, Transport } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import { ConnectionState } from "../ConnectionState.ts"

@@ -6,7 +6,8 @@
  * it from then on; where its handler has ended well, and the broker has not heard of it, it is told again.
  */
 
-import { type Delivery, FromClient } from "../../protocol/Command.ts"
+import { FromClient } from "../../protocol/Command.ts"
+import type { Delivery } from "../../protocol/Trigger.ts"
 
 /** An event that is the broker's until it is acknowledged. */
 export interface Delivered extends Delivery {

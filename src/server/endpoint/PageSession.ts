@@ -8,11 +8,11 @@
 
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { encodeOrigin } from "../../protocol/Command.ts"
 import type { JsonObject } from "../../protocol/Json.ts"
 import { ForbiddenError, InternalError, NotSubscribedError, type StatusError } from "../../protocol/KosmonautError.ts"
 import * as PageMessage from "../../protocol/PageMessage.ts"
 import * as Trace from "../../protocol/Trace.ts"
+import { encodeOrigin } from "../../protocol/Trigger.ts"
 import type { Page } from "../domain/Page.ts"
 import type { Permission } from "../domain/Permission.ts"
 import { notKept } from "../engine/Journal.ts"

@@ -7,11 +7,11 @@
  */
 
 import * as Effect from "effect/Effect"
-import type { Event } from "../../protocol/Command.ts"
 import type { JsonObject } from "../../protocol/Json.ts"
 import { BrowserNotFoundError } from "../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../protocol/Lifecycle.ts"
 import * as PageMessage from "../../protocol/PageMessage.ts"
+import type { Event } from "../../protocol/Trigger.ts"
 import type { Page } from "../domain/Page.ts"
 
 /**

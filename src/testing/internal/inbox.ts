@@ -5,8 +5,8 @@
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Result from "effect/Result"
-import type { Event } from "../../protocol/Command.ts"
 import * as Json from "../../protocol/Json.ts"
+import type { Event } from "../../protocol/Trigger.ts"
 import { turn } from "./pipe.ts"
 
 /** Everything one page has heard. */

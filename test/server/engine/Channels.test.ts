@@ -2,7 +2,6 @@ import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Result } from "effect"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
-import type { Event } from "../../../src/protocol/Command.ts"
 import type { JsonObject } from "../../../src/protocol/Json.ts"
 import {
   type BadRequestError,
@@ -13,6 +12,7 @@ import {
   NotSubscribedError
 } from "../../../src/protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
+import type { Event } from "../../../src/protocol/Trigger.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
 import * as Channels from "../../../src/server/engine/Channels.ts"
 import * as FakePage from "../../harness/FakePage.ts"
