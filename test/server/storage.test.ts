@@ -387,10 +387,14 @@ describe("who has to know that something is kept", () => {
         Layer.provideMerge(Logger.layer([]))
       )
     )
+    const token = yield* Effect.provide(
+      Effect.flatMap(TestBroker.TestBroker, ({ vhost }) => Effect.tap(issue(vhost), vhost.journal.kept)),
+      context
+    )
     hesitates = true
     // Nothing could end otherwise.
     yield* Effect.addFinalizer(() => Deferred.succeed(gate, undefined))
-    return { gate, context }
+    return { gate, context, token }
   })
 
   const outcomes = [
@@ -433,6 +437,26 @@ describe("who has to know that something is kept", () => {
         }).pipe(Effect.provide(context))
       })
   )
+
+  it.effect("a page that shows its token is authenticated when that is used for good", () =>
+    Effect.gen(function*() {
+      const { context, gate, token } = yield* hesitating
+      yield* Effect.gen(function*() {
+        const { vhost } = yield* TestBroker.TestBroker
+        const page = FakePage.make("joe")
+        const session = PageSession.make(vhost, page)
+        page.heard()
+        const showing = yield* Effect.forkScoped(
+          session.handle(JSON.stringify({ auth: { token: Redacted.value(token) } })),
+          { startImmediately: true }
+        )
+        yield* Effect.yieldNow
+        expect(page.heard()).toEqual([])
+        yield* Deferred.succeed(gate, undefined)
+        yield* Fiber.join(showing)
+        expect(page.heard()).toEqual([{ ":authenticated": {} }])
+      }).pipe(Effect.provide(context))
+    }))
 
   it.effect.each(outcomes)("a Client that opens a channel $name", ({ exit, opened }) =>
     Effect.gen(function*() {

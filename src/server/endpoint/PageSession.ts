@@ -45,6 +45,8 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
 
   const authenticate = Effect.fnUntraced(function*(token: string) {
     const granted = yield* accessTokens.redeem(token)
+    // A token that is used is used in the next broker, too.
+    yield* journal.kept
     yield* channels.leave(page)
     permission = granted
     origin = encodeOrigin({ sid: page.sid, uid: granted.uid })

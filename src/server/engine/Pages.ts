@@ -74,6 +74,8 @@ export const make = (announce: (event: Event) => void): Pages => {
     },
 
     identifyUnsafe: (page, uid) => {
+      // It may have gone while its token was looked at.
+      if (!pages.has(page.sid)) return
       forgetUser(page)
       users.set(page, uid)
       const theirs = pagesOf.get(uid)

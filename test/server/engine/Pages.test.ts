@@ -44,6 +44,14 @@ describe("Pages", () => {
     expect(a.heard()).toEqual([])
   })
 
+  it.effect("forgets one that has gone, whoever it turns out to be", () =>
+    Effect.gen(function*() {
+      const { all: [a], pages } = make("a")
+      pages.leaveUnsafe(a)
+      pages.identifyUnsafe(a, "joe")
+      expect(yield* pages.disconnect("uid", "joe")).toBe(0)
+    }))
+
   describe("sendTo", () => {
     it.effect("reaches one page, with its data as they are", () =>
       Effect.gen(function*() {
