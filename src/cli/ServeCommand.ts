@@ -1,5 +1,5 @@
 /**
- * `kosmonaut serve`: a broker in memory, until it is interrupted.
+ * `kosmonaut serve`: a broker, until it is interrupted.
  *
  * Once all its ports are bound it prints exactly one line on standard output, `ready` and a JSON object that says where
  * it is and with which access tokens; logs go to standard error.

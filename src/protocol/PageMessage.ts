@@ -185,19 +185,20 @@ export const error = (failure: StatusError, id?: Id): string =>
 export const confirmed = (id: Id): string => write(":triggered", { id })
 
 /**
- * A broadcast event, `{…data, channel, sid?}`; `sid` is the page that sent it, absent where a backend did.
+ * A broadcast event, `{…data, channel, sid?}`; `sid` is the page that sent it, absent where a backend did. `data` may be
+ * the text of an object, which is checked and not written anew; any other text counts as `{}`.
  *
  * @since 0.1.0
  */
-export const broadcast = (event: string, data: Json.JsonObject, channel: string, sid?: string): string =>
-  write(event, { ...data, channel, ...(sid !== undefined && { sid }) })
+export const broadcast = (event: string, data: Json.JsonObject | string, channel: string, sid?: string): string =>
+  writeWith(event, data, { channel, ...(sid !== undefined && { sid }) })
 
 /**
- * An event that a backend sends to one page, with its data as it is.
+ * An event that a backend sends to one page, with its data as it is, or as the text of it.
  *
  * @since 0.1.0
  */
-export const direct = (event: string, data: Json.JsonObject): string => write(event, data)
+export const direct = (event: string, data: Json.JsonObject | string): string => writeWith(event, data, {})
 
 /**
  * A triggered event for a worker, `{…data, sid, channel?}`; `channel` where it came with a broadcast.
@@ -206,6 +207,18 @@ export const direct = (event: string, data: Json.JsonObject): string => write(ev
  */
 export const triggered = (event: string, data: Json.JsonObject, sid: string, channel?: string): string =>
   write(event, { ...data, ...(channel !== undefined && { channel }), sid })
+
+// A text that has none of the names that are added is told as it is; of a name that is there twice the later would count.
+const writeWith = (event: string, data: Json.JsonObject | string, more: Json.JsonObject): string => {
+  if (typeof data !== "string") return write(event, { ...data, ...more })
+  const read = Json.parseObjectOrEmpty(data)
+  const names = Object.keys(more)
+  if (Object.keys(read).length === 0 || names.some((name) => Object.hasOwn(read, name))) {
+    return write(event, { ...read, ...more })
+  }
+  const added = names.length === 0 ? "" : `,${JSON.stringify(more).slice(1, -1)}`
+  return `{${JSON.stringify(event)}:${data.slice(0, data.lastIndexOf("}"))}${added}}}`
+}
 
 // A computed key would be the prototype for "__proto__" in a literal's `key: value` form, but not in this one.
 const write = (event: string, payload: object): string => JSON.stringify({ [event]: payload })

@@ -281,6 +281,36 @@ describe("PageMessage", () => {
     expect(without(triggered, "channel", "sid")).toEqual(without(data, "channel", "sid"))
   })
 
+  it.prop("of the broker says the same of data and of their text", [
+    oneOf(
+      jsonObject,
+      Arbitrary.map(oneOf(pick(oddKeys), pick(["channel", "sid"])), (key) => JSON.parse(`{${JSON.stringify(key)}:1}`))
+    ),
+    pick([0, 2, "\t"])
+  ], ([data, space]) => {
+    const text = ` ${JSON.stringify(data, undefined, space)}\n`
+    const heard = (message: string) => JSON.stringify(JSON.parse(message))
+    for (const sid of [undefined, "s"]) {
+      expect(heard(PageMessage.broadcast("e", text, "c", sid))).toBe(heard(PageMessage.broadcast("e", data, "c", sid)))
+    }
+    expect(heard(PageMessage.direct("e", text))).toBe(heard(PageMessage.direct("e", data)))
+  })
+
+  it.each([
+    [`{"a":1}`, `{"e":{"a":1,"channel":"c"}}`],
+    [`{"a":{"b":"}"}} `, `{"e":{"a":{"b":"}"},"channel":"c"}}`],
+    [`{"chann\\u0065l":"x","a":1}`, `{"e":{"channel":"c","a":1}}`],
+    [`{"a":{"channel":"x"}}`, `{"e":{"a":{"channel":"x"},"channel":"c"}}`],
+    [`{}`, `{"e":{"channel":"c"}}`],
+    [``, `{"e":{"channel":"c"}}`],
+    [`[{"a":1}]`, `{"e":{"channel":"c"}}`],
+    [`{"a":1}}`, `{"e":{"channel":"c"}}`],
+    [`{"a":1},"b":{}`, `{"e":{"channel":"c"}}`],
+    [`{"a":`.repeat(300) + "1" + "}".repeat(300), `{"e":{"channel":"c"}}`]
+  ])("of the broker has what is the text of an object, %s", (text, message) => {
+    expect(PageMessage.broadcast("e", text, "c")).toBe(message)
+  })
+
   it.prop(
     "of the broker has any event's name",
     [oneOf(anyText, pick(oddKeys)), jsonObject, name],

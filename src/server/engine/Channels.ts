@@ -65,19 +65,19 @@ export interface Channels {
   ) => Effect.Effect<Iterable<Placed<Subscription>>, ChannelNotFoundError>
   /**
    * Delivers to every subscriber. `from` is the page it comes from, absent for a backend; that page hears it, too.
-   * `exceptSid` names one that does not. Data that are a function are only asked for where somebody hears them.
+   * `exceptSid` names one that does not. Data may be the text of an object, which is only read where somebody hears it.
    */
   readonly broadcast: (
     name: string,
     event: string,
-    data: JsonObject | (() => JsonObject),
+    data: JsonObject | string,
     options?: { readonly from?: Page | undefined; readonly exceptSid?: string | undefined }
   ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError>
   /** The same, done when it is called. */
   readonly broadcastUnsafe: (
     name: string,
     event: string,
-    data: JsonObject | (() => JsonObject),
+    data: JsonObject | string,
     options?: { readonly from?: Page | undefined; readonly exceptSid?: string | undefined }
   ) => Exit.Exit<void, ChannelNotFoundError | NotSubscribedError>
   /** Puts a page on a channel and tells who needs to know. Doing it again does nothing. */
@@ -222,8 +222,7 @@ export const make = (options: {
     }
     counters.broadcasts++
     if (channel.subscriptions.size > 0) {
-      const told = typeof data === "function" ? data() : data
-      counters.deliveries += deliver(channel, PageMessage.broadcast(event, told, name, from?.sid), exceptSid)
+      counters.deliveries += deliver(channel, PageMessage.broadcast(event, data, name, from?.sid), exceptSid)
     }
     return Exit.void
   }

@@ -34,8 +34,8 @@ export interface Pages {
   readonly identifyUnsafe: (page: Page, uid: string) => void
   /** A page has gone. */
   readonly leaveUnsafe: (page: Page) => void
-  /** Sends an event to one page. */
-  readonly sendTo: (sid: string, event: string, data: JsonObject) => Effect.Effect<void, BrowserNotFoundError>
+  /** Sends an event to one page; data may be the text of an object. */
+  readonly sendTo: (sid: string, event: string, data: JsonObject | string) => Effect.Effect<void, BrowserNotFoundError>
   /** Ends the connections of one page or of a user's pages, and tells how many those were. */
   readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number>
   /** How many are connected. */

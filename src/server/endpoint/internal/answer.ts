@@ -49,7 +49,7 @@ export const answer = (
         ))
     case "SendTo":
       return Effect.as(
-        pages.sendTo(command.sid, command.event, Json.parseObjectOrEmpty(command.data)),
+        pages.sendTo(command.sid, command.event, command.data),
         FromServer.Ok()
       )
     case "ListChannels":
@@ -110,7 +110,7 @@ const broadcastUnsafe = (
   command: Extract<FromClient, { readonly _tag: "Broadcast" }>
 ): Exit.Exit<FromServer, StatusError> => {
   const { channel, data, event } = command
-  const exit = channels.broadcastUnsafe(channel, event, () => Json.parseObjectOrEmpty(data), command)
+  const exit = channels.broadcastUnsafe(channel, event, data, command)
   return Exit.isSuccess(exit) ? ok : Exit.failCause(exit.cause)
 }
 
