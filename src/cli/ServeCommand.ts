@@ -75,9 +75,11 @@ export const serve = Command.make("serve", {
       "With --storage-dir: wait for the disk before anything counts as stored, which outlasts a loss of power, too"
     )
   ),
-  onlyBackendsBroadcast: Flag.Boolean("only-backends-broadcast").pipe(
+  browsersBroadcast: Flag.Boolean("browsers-broadcast").pipe(
     Flag.withDefault(false),
-    Flag.withDescription("Pages may not broadcast themselves, only trigger events; default they may, as with WebRocket")
+    Flag.withDescription(
+      "Browsers may broadcast on the channels that they are on, as with WebRocket; default only backends may"
+    )
   )
 }, () => CommandLine.untilInterrupted(Effect.andThen(announce, Effect.never))).pipe(
   Command.provide(({ channels, paths, storageDir, tokens, ...options }) =>

@@ -63,6 +63,23 @@ export class ForbiddenError extends Schema.TaggedError<ForbiddenError>(id("Forbi
 }
 
 /**
+ * 429: a limit of the broker is reached. `detail` says which.
+ *
+ * @since 0.1.0
+ */
+export class TooManyRequestsError
+  extends Schema.TaggedError<TooManyRequestsError>(id("TooManyRequestsError"))("TooManyRequestsError", {
+    detail: Schema.String
+  })
+{
+  /** The status code on the wire. */
+  readonly code = 429 as const satisfies Status.ErrorCode
+  override get message(): string {
+    return `Too many requests (429): ${this.detail}`
+  }
+}
+
+/**
  * 451: a channel cannot have this name.
  *
  * @since 0.1.0
@@ -345,6 +362,7 @@ export type StatusError =
   | BadRequestError
   | UnauthorizedError
   | ForbiddenError
+  | TooManyRequestsError
   | InvalidChannelNameError
   | NotSubscribedError
   | ChannelNotFoundError

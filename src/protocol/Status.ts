@@ -9,7 +9,7 @@
  */
 
 /**
- * Every code with its text, as the original broker spells it; 455 and 456 are ours.
+ * Every code with its text, as the original broker spells it; 429, 455 and 456 are ours.
  *
  * @since 0.1.0
  */
@@ -33,6 +33,7 @@ export const text = {
   402: "Unauthorized",
   403: "Forbidden",
   408: "Expired",
+  429: "Too many requests",
   451: "Invalid channel name",
   453: "Not subscribed",
   454: "Channel not found",
@@ -54,4 +55,4 @@ export type Code = keyof typeof text
  *
  * @since 0.1.0
  */
-export type ErrorCode = 400 | 402 | 403 | 451 | 453 | 454 | 455 | 456 | 597 | 598
+export type ErrorCode = 400 | 402 | 403 | 429 | 451 | 453 | 454 | 455 | 456 | 597 | 598

@@ -55,9 +55,19 @@ export interface Options {
   readonly fsync?: boolean | undefined
   /** The largest message in bytes, of a browser or a backend, default 1 MiB. A larger one ends its connection. */
   readonly maxMessageSize?: number | undefined
-  /** How many bytes may wait for a browser that does not read, default 4 MiB. Beyond it the browser is disconnected. */
+  /**
+   * How many bytes may wait for a browser that does not read, what a waiting message costs beside its text included, default
+   * 4 MiB. Beyond it the browser is disconnected, 1013.
+   */
   readonly outboxSize?: number | undefined
-  /** How often a browser is pinged, so that nothing between takes the connection for dead, default 25 seconds. */
+  /** How many bytes may wait for a backend's connection that does not read, default 16 MiB. Beyond it nothing is sent to it. */
+  readonly backendOutboxSize?: number | undefined
+  /** How many connections of backends there may be, default 4096. Beyond it new ones are closed at once. */
+  readonly maxBackends?: number | undefined
+  /**
+   * How often a browser is pinged, default 25 seconds. One that has sent nothing since the last ping, not even the answer to
+   * it, is gone: its connection is closed, and it leaves its channels.
+   */
   readonly pingInterval?: Duration.Input | undefined
   /** How often a worker hears from the broker and is expected to be heard, default 500 milliseconds, at least 10. */
   readonly heartbeatInterval?: Duration.Input | undefined
@@ -68,18 +78,73 @@ export interface Options {
   /** How many bytes these events may have together, default 64 MiB. Beyond it triggers are refused, 597. */
   readonly queueSize?: number | undefined
   /**
-   * Whether pages may not broadcast themselves, default no: as in the original they may, on every channel they are on, and
-   * all hear it. Where they may not they are answered 403, and a page can take what it hears for the backend's word.
+   * How often the delivery of an event may end without ack, nack or release, because its worker crashed or expired; default
+   * 10. Then the event becomes a dead letter, so that one that kills its workers does not kill them all.
    */
-  readonly onlyBackendsBroadcast?: boolean | undefined
+  readonly maxDeliveries?: number | undefined
+  /**
+   * How long an event waits before it is redelivered after its handler failed, default 200 milliseconds; the pause doubles
+   * with each further failure, up to 64 times this. Other events pass it meanwhile.
+   */
+  readonly redeliveryBackoff?: Duration.Input | undefined
+  /**
+   * Whether browsers may broadcast on the channels that they are on, default no: they are answered 403, and whatever a
+   * browser receives was sent by a backend. The original lets every browser broadcast.
+   */
+  readonly browsersBroadcast?: boolean | undefined
+  /**
+   * The pages that may connect, by their `Origin`: `https://example.com`, `null` for pages without one, `*` for all. Default
+   * none: then a browser may connect if its page comes from the same host name as the broker, whatever the port. Programs
+   * that send no `Origin` may always connect.
+   */
+  readonly origins?: ReadonlyArray<string> | undefined
+  /**
+   * Addresses or networks (`10.0.0.0/8`) of reverse proxies whose `X-Forwarded-For` says where a browser connects from.
+   * Default this machine: `127.0.0.0/8` and `::1/128`.
+   */
+  readonly trustedProxies?: ReadonlyArray<string> | undefined
+  /**
+   * How many browsers may be connected, default no limit but the file descriptors that the process may have, of which a
+   * tenth is kept for everything else. Beyond it browsers are refused, 1013 or HTTP 503.
+   */
+  readonly maxBrowsers?: number | undefined
+  /** How many browsers a vhost may have, default no limit of its own. Beyond it browsers are refused, 1013 or HTTP 503. */
+  readonly maxBrowsersPerVhost?: number | undefined
+  /**
+   * How many browsers may be connected from one address (of IPv6 one /64 network), default 1000. Beyond it browsers are
+   * refused, 1013 or HTTP 429. Those of a trusted proxy that does not say where they come from do not count.
+   */
+  readonly maxBrowsersPerAddress?: number | undefined
+  /**
+   * How long a browser may stay connected before it has authenticated, default `Infinity`: browsers on normal channels need
+   * no token. Beyond it the browser is disconnected, 1008.
+   */
+  readonly authenticationTimeout?: Duration.Input | undefined
+  /**
+   * How many messages a second a browser may send, default 200, with bursts of five seconds' worth. Beyond it messages are
+   * answered 429 and not carried out, and a browser that goes on is disconnected, 1013. `unsubscribe` and `close` always
+   * pass.
+   */
+  readonly browserMessageRate?: number | undefined
+  /** How many bytes a second a browser may send, default 1 MiB, with bursts of five seconds' worth. Beyond it as above. */
+  readonly browserByteRate?: number | undefined
+  /** How many channels a browser may be on, default 1000. Beyond it subscribing is refused, 429. */
+  readonly maxSubscriptions?: number | undefined
   /** How many dead letters a vhost keeps, default 1000. Beyond it the oldest are dropped, and counted. */
   readonly deadLetterCapacity?: number | undefined
   /** How many bytes of memory these may have together, default 16 MiB. Beyond it the oldest are dropped, and counted. */
   readonly deadLetterSize?: number | undefined
   /** How long lifecycle events are kept when no worker that takes them is there, default 1 minute; then they are dropped. */
   readonly lifecycleRetention?: Duration.Input | undefined
-  /** How many bytes of JSON a page may tell of itself when it subscribes, default 4096. Beyond it 400. */
+  /** How many bytes of JSON the `data` of a `subscribe` may have, default 4096. Beyond it 400. */
   readonly memberDataSize?: number | undefined
+  /** How many bytes the `data` of all subscriptions of one browser may have together, default 64 KiB. Beyond it 429. */
+  readonly browserDataSize?: number | undefined
+  /**
+   * How many bytes the list of subscribers in a presence channel's `:subscribed` may have, default 256 KiB. A longer list is
+   * truncated, and says so.
+   */
+  readonly presenceListSize?: number | undefined
   /** How many channels a vhost can have, default 100 000. Beyond it opening is refused, 597. */
   readonly maxChannels?: number | undefined
   /** How many unused single access tokens a vhost keeps, default 100 000. Beyond it requests are refused, 597. */
@@ -94,6 +159,11 @@ export interface Options {
   readonly idempotencyCapacity?: number | undefined
   /** How long these are remembered, if there is room, after the last request of a connection, default 5 minutes. */
   readonly idempotencyRetention?: Duration.Input | undefined
+  /**
+   * How long the end of the broker may take, default 5 seconds. What browsers and backends have not read by then is lost to
+   * them, and their connections are destroyed.
+   */
+  readonly shutdownTimeout?: Duration.Input | undefined
 }
 
 /**
@@ -107,6 +177,9 @@ export type Resolved = {
     | "heartbeatInterval"
     | "lifecycleRetention"
     | "accessTokenTimeToLive"
+    | "redeliveryBackoff"
+    | "authenticationTimeout"
+    | "shutdownTimeout"
     | "idempotencyRetention" ? Duration.Duration
     : Key extends "storageDir" ? string | undefined
     : NonNullable<Options[Key]>
@@ -127,21 +200,37 @@ export const defaults: Resolved = {
   fsync: false,
   maxMessageSize: defaultMaxMessageSize,
   outboxSize: 4 * 1_048_576,
+  backendOutboxSize: 16 * 1_048_576,
+  maxBackends: 4096,
   pingInterval: Duration.seconds(25),
   heartbeatInterval: Duration.millis(500),
   missedHeartbeats: 3,
   queueCapacity: 10_000,
   queueSize: 64 * 1_048_576,
-  onlyBackendsBroadcast: false,
+  maxDeliveries: 10,
+  redeliveryBackoff: Duration.millis(200),
+  browsersBroadcast: false,
+  origins: [],
+  trustedProxies: ["127.0.0.0/8", "::1/128"],
+  maxBrowsers: Infinity,
+  maxBrowsersPerVhost: Infinity,
+  maxBrowsersPerAddress: 1000,
+  authenticationTimeout: Duration.infinity,
+  browserMessageRate: 200,
+  browserByteRate: 1_048_576,
+  maxSubscriptions: 1000,
   deadLetterCapacity: 1000,
   deadLetterSize: 16 * 1_048_576,
   lifecycleRetention: Duration.minutes(1),
   memberDataSize: 4096,
+  browserDataSize: 65_536,
+  presenceListSize: 262_144,
   maxChannels: 100_000,
   maxAccessTokens: 100_000,
   accessTokenTimeToLive: Duration.hours(1),
   idempotencyCapacity: 100_000,
-  idempotencyRetention: Duration.minutes(5)
+  idempotencyRetention: Duration.minutes(5),
+  shutdownTimeout: Duration.seconds(5)
 }
 
 /**
@@ -166,21 +255,37 @@ export const make = (options: Options = {}): BrokerConfig["Service"] => ({
   fsync: options.fsync ?? defaults.fsync,
   maxMessageSize: options.maxMessageSize ?? defaults.maxMessageSize,
   outboxSize: options.outboxSize ?? defaults.outboxSize,
+  backendOutboxSize: options.backendOutboxSize ?? defaults.backendOutboxSize,
+  maxBackends: options.maxBackends ?? defaults.maxBackends,
   pingInterval: interval(options.pingInterval ?? defaults.pingInterval),
   heartbeatInterval: interval(options.heartbeatInterval ?? defaults.heartbeatInterval),
   missedHeartbeats: options.missedHeartbeats ?? defaults.missedHeartbeats,
   queueCapacity: options.queueCapacity ?? defaults.queueCapacity,
   queueSize: options.queueSize ?? defaults.queueSize,
-  onlyBackendsBroadcast: options.onlyBackendsBroadcast ?? defaults.onlyBackendsBroadcast,
+  maxDeliveries: options.maxDeliveries ?? defaults.maxDeliveries,
+  redeliveryBackoff: Duration.fromInputUnsafe(options.redeliveryBackoff ?? defaults.redeliveryBackoff),
+  browsersBroadcast: options.browsersBroadcast ?? defaults.browsersBroadcast,
+  origins: options.origins ?? defaults.origins,
+  trustedProxies: options.trustedProxies ?? defaults.trustedProxies,
+  maxBrowsers: options.maxBrowsers ?? defaults.maxBrowsers,
+  maxBrowsersPerVhost: options.maxBrowsersPerVhost ?? defaults.maxBrowsersPerVhost,
+  maxBrowsersPerAddress: options.maxBrowsersPerAddress ?? defaults.maxBrowsersPerAddress,
+  authenticationTimeout: Duration.fromInputUnsafe(options.authenticationTimeout ?? defaults.authenticationTimeout),
+  browserMessageRate: options.browserMessageRate ?? defaults.browserMessageRate,
+  browserByteRate: options.browserByteRate ?? defaults.browserByteRate,
+  maxSubscriptions: options.maxSubscriptions ?? defaults.maxSubscriptions,
   deadLetterCapacity: options.deadLetterCapacity ?? defaults.deadLetterCapacity,
   deadLetterSize: options.deadLetterSize ?? defaults.deadLetterSize,
   lifecycleRetention: Duration.fromInputUnsafe(options.lifecycleRetention ?? defaults.lifecycleRetention),
   memberDataSize: options.memberDataSize ?? defaults.memberDataSize,
+  browserDataSize: options.browserDataSize ?? defaults.browserDataSize,
+  presenceListSize: options.presenceListSize ?? defaults.presenceListSize,
   maxChannels: options.maxChannels ?? defaults.maxChannels,
   maxAccessTokens: options.maxAccessTokens ?? defaults.maxAccessTokens,
   accessTokenTimeToLive: Duration.fromInputUnsafe(options.accessTokenTimeToLive ?? defaults.accessTokenTimeToLive),
   idempotencyCapacity: options.idempotencyCapacity ?? defaults.idempotencyCapacity,
-  idempotencyRetention: Duration.fromInputUnsafe(options.idempotencyRetention ?? defaults.idempotencyRetention)
+  idempotencyRetention: Duration.fromInputUnsafe(options.idempotencyRetention ?? defaults.idempotencyRetention),
+  shutdownTimeout: Duration.fromInputUnsafe(options.shutdownTimeout ?? defaults.shutdownTimeout)
 })
 
 // A clock that ticks without a pause does nothing else.
@@ -215,6 +320,7 @@ const number = (allows: (value: number) => boolean, allowed: string): Rule => ({
   allowed
 })
 const bound = number((value) => value >= 0, "a number, 0 or more; Infinity is no bound")
+const rate = number((value) => value > 0, "a number above 0; Infinity is no bound")
 const duration = (most: number, allowed: string): Rule => ({
   allows: (value) => {
     const millis = Number.isNaN(value) ? -1 : Option.match(Duration.fromInput(value as Duration.Input), {
@@ -238,6 +344,20 @@ const rules = Object.entries(
     lifecycleRetention: time,
     accessTokenTimeToLive: time,
     idempotencyRetention: time,
+    redeliveryBackoff: time,
+    authenticationTimeout: time,
+    shutdownTimeout: time,
+    maxDeliveries: number((value) => value >= 1, "a number, 1 or more; Infinity is no bound"),
+    browserMessageRate: rate,
+    browserByteRate: rate,
+    maxBrowsers: bound,
+    maxBrowsersPerVhost: bound,
+    maxBrowsersPerAddress: bound,
+    maxSubscriptions: bound,
+    browserDataSize: bound,
+    presenceListSize: bound,
+    backendOutboxSize: bound,
+    maxBackends: bound,
     outboxSize: bound,
     queueCapacity: bound,
     queueSize: bound,

@@ -187,6 +187,7 @@ const connect = Effect.fnUntraced(function*(vhost: Vhost) {
   const inbox = Inbox.make()
   const page: Page = {
     sid: SecureRandom.uuidV4Unsafe(),
+    version: 0,
     sendUnsafe: inbox.hearUnsafe,
     closeUnsafe: inbox.endUnsafe
   }

@@ -16,6 +16,7 @@ export const make = (sid: string, onSend?: (message: string) => void): FakePage 
   let messages: Array<unknown> = []
   return {
     sid,
+    version: 0,
     sendUnsafe: (message) => {
       onSend?.(message)
       messages.push(JSON.parse(message))

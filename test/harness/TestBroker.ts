@@ -29,6 +29,7 @@ export const layer = (options?: BrokerConfig.Options) =>
       websocketPort: 0,
       backendPort: 0,
       tcpPort: 0,
+      browsersBroadcast: true,
       vhosts: [{ path: "/test", token, channels: ["room", "presence-room", "private-room"] }],
       ...options
     })),

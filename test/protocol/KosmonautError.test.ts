@@ -11,6 +11,7 @@ const {
   DeadLetterNotFoundError,
   EndOfFileError,
   ForbiddenError,
+  TooManyRequestsError,
   InternalError,
   InvalidChannelNameError,
   InvalidEndpointError,
@@ -39,6 +40,10 @@ const errors = [
   ]],
   [new NotSubscribedError({ channel: "room" }), "NotSubscribedError", 453, ["Not subscribed (453)", `"room"`]],
   [new ChannelNotFoundError({ channel: "room" }), "ChannelNotFoundError", 454, ["Channel not found (454)", `"room"`]],
+  [new TooManyRequestsError({ detail: "200 messages a second" }), "TooManyRequestsError", 429, [
+    "Too many requests (429)",
+    "200 messages"
+  ]],
   [new BrowserNotFoundError({ sid: "s1" }), "BrowserNotFoundError", 455, ["Browser not found (455)", `"s1"`]],
   [new DeadLetterNotFoundError({ id: "a-1" }), "DeadLetterNotFoundError", 456, [
     "Dead letter not found (456)",
@@ -196,7 +201,7 @@ describe("KosmonautError", () => {
     expect(codes.filter((code) => code !== undefined)).toEqual(expected)
   })
 
-  it("names the codes of WebRocket 0.3 as it does, and has two of its own", () => {
+  it("names the codes of WebRocket 0.3 as it does, and has three of its own", () => {
     expect(Status.text).toEqual({
       201: "Authenticated",
       202: "Subscribed",
@@ -216,6 +221,7 @@ describe("KosmonautError", () => {
       402: "Unauthorized",
       403: "Forbidden",
       408: "Expired",
+      429: "Too many requests",
       451: "Invalid channel name",
       453: "Not subscribed",
       454: "Channel not found",

@@ -14,6 +14,8 @@ import type { JsonObject } from "../../protocol/Json.ts"
 export interface Page {
   /** A uuid, the connection's public name. */
   readonly sid: string
+  /** Which version of the browsers' protocol it asked for: 1 by `?v=1`, else 0, that of the original. */
+  readonly version: 0 | 1
   /** Hands a message to the outbox. Never waits; a page that does not read is disconnected by its endpoint. */
   readonly sendUnsafe: (message: string) => void
   /** Ends the connection with this close code, once what was sent has left. */

@@ -26,6 +26,8 @@ import type { Vhost } from "../engine/Vhosts.ts"
 export interface PageSession {
   /** Carries out one message; `false` says that the page asked to be closed. */
   readonly handle: (message: string | Uint8Array) => Effect.Effect<boolean>
+  /** Whether it has shown a good token. */
+  readonly isAuthenticated: () => boolean
   /** The connection has ended: the page is taken off its channels. */
   readonly end: Effect.Effect<void>
 }
@@ -108,7 +110,7 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
     const { channel, data, event } = message
     const subscribed = yield* channels.has(channel, page)
     if (!subscribed) return yield* new NotSubscribedError({ channel })
-    if (vhost.onlyBackendsBroadcast) {
+    if (!vhost.config.browsersBroadcast) {
       return yield* new ForbiddenError({ detail: "only backends broadcast here; trigger an event instead" })
     }
     if (message.trigger !== undefined) yield* trigger(message.trigger, data, channel)
@@ -132,6 +134,7 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
             (error) => refuse(error, "id" in decoded.success ? decoded.success.id : undefined)
           )
       }),
+    isAuthenticated: () => permission !== undefined,
     end: Effect.andThen(channels.leave(page), Effect.sync(() => pages.leaveUnsafe(page)))
   }
 }

@@ -53,8 +53,8 @@ export interface Vhost {
   readonly channels: Channels.Channels
   readonly accessTokens: AccessTokens.AccessTokens
   readonly lobby: Lobby.Lobby
-  /** Whether its pages may not broadcast themselves. */
-  readonly onlyBackendsBroadcast: boolean
+  /** What its broker was told: the limits of its browsers. */
+  readonly config: BrokerConfig["Service"]
   /** Events that nobody will handle any more. */
   readonly deadLetters: DeadLetters.DeadLetters
   /**
@@ -124,7 +124,7 @@ export const make = Effect.gen(function*() {
       accessTokens: AccessTokens.make(own),
       lobby,
       ...Replaying.make(deadLetters, lobby),
-      onlyBackendsBroadcast: config.onlyBackendsBroadcast,
+      config,
       deadLetters,
       journal,
       pages: Pages.make(lobby.announceUnsafe),

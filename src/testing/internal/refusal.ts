@@ -12,6 +12,7 @@ import {
   InvalidChannelNameError,
   NotSubscribedError,
   type StatusError,
+  TooManyRequestsError,
   UnauthorizedError
 } from "../../protocol/KosmonautError.ts"
 
@@ -26,6 +27,8 @@ export const refusal = (error: JsonObject, name: string, payload: object): Statu
       return new UnauthorizedError({ detail })
     case 403:
       return new ForbiddenError({ detail })
+    case 429:
+      return new TooManyRequestsError({ detail })
     case 451:
       return new InvalidChannelNameError({ channel })
     case 453:

@@ -23,7 +23,7 @@ const error = (code: keyof typeof text) => ({ ":error": { code, status: text[cod
 
 /** A vhost, and everything that a worker there is given. */
 const makeVhost = Effect.fnUntraced(function*(options?: BrokerConfig.Options) {
-  const vhosts = yield* Effect.provide(Vhosts.make, BrokerConfig.layer(options))
+  const vhosts = yield* Effect.provide(Vhosts.make, BrokerConfig.layer({ browsersBroadcast: true, ...options }))
   const vhost = yield* vhosts.add({
     path: "/test",
     channels: ["room", "other", "private-room", "presence-room"]
@@ -410,7 +410,7 @@ describe("PageSession", () => {
 
     it.effect("is forbidden to all pages where only backends broadcast", () =>
       Effect.gen(function*() {
-        const { says } = enter(yield* makeVhost({ onlyBackendsBroadcast: true }), "page")
+        const { says } = enter(yield* makeVhost({ browsersBroadcast: false }), "page")
         yield* says("subscribe", { channel: "room" })
         expect(yield* says("broadcast", { channel: "room", event: "hello" })).toEqual([
           { ":error": { code: 403, status: "Forbidden" } }

@@ -96,6 +96,7 @@ const makePage = (socket: Socket, { onSlow, outboxSize, run }: Options) => {
   }
   const page: Page = {
     sid: SecureRandom.uuidV4Unsafe(),
+    version: 0,
     sendUnsafe: (message) => {
       if (!socket.writable) return
       if (socket.writableLength <= outboxSize) {
