@@ -140,8 +140,8 @@ export type FromServer = Data.TaggedEnum<{
   /** A success with something to tell, the text of a JSON value that is not empty. */
   Answer: { readonly json: string }
   AccessTokenIssued: { readonly token: string }
-  /** An error's status code. */
-  Failure: { readonly code: number }
+  /** An error's status code; `reason` says more, to those who asked for additions to WebRocket 0.3. */
+  Failure: { readonly code: number; readonly reason?: string | undefined }
   Heartbeat: {}
   /** The broker goes away, or does not know this worker (any more): connect again. */
   Quit: {}
@@ -321,7 +321,8 @@ export const encodeFromServer: (command: FromServer) => Frames = FromServer.$mat
   Ok: () => ["OK"],
   Answer: ({ json }) => ["OK", json],
   AccessTokenIssued: ({ token }) => ["AT", token],
-  Failure: ({ code }) => ["ER", String(code)],
+  Failure: ({ code, reason }) =>
+    reason === undefined ? ["ER", String(code)] : ["ER", String(code), JSON.stringify({ reason })],
   Heartbeat: () => ["HB"],
   Quit: () => ["QT"],
   Trigger: ({ delivery, json, origin }) => encodeTrigger(json, origin, delivery)
@@ -352,7 +353,7 @@ export const decodeFromServer = (frames: Frames): Result.Result<FromServer, Mess
       return first ? Result.succeed(FromServer.AccessTokenIssued({ token: first })) : malformed("AT has no token")
     case "ER":
       return first !== undefined && /^\d{3}$/.test(first)
-        ? Result.succeed(FromServer.Failure({ code: Number(first) }))
+        ? Result.succeed(FromServer.Failure({ code: Number(first), ...reasonIn(frames) }))
         : malformed("ER has no status code")
     case "HB":
       return Result.succeed(FromServer.Heartbeat())
@@ -365,6 +366,12 @@ export const decodeFromServer = (frames: Frames): Result.Result<FromServer, Mess
     default:
       return malformed(`the broker's command ${JSON.stringify(String(command).slice(0, 20))} is unknown`)
   }
+}
+
+const reasonIn = (frames: Frames): { readonly reason: string } | undefined => {
+  const more = extra(frames, 1)
+  const reason = more === undefined ? undefined : text(Json.parseObjectOrEmpty(more)["reason"])
+  return reason === undefined ? undefined : { reason }
 }
 
 const deliveryIn = ([_, __, id, attempt]: Frames): Delivery | undefined =>

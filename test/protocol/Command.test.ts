@@ -74,6 +74,7 @@ describe("Command", () => {
     [FromServer.Answer({ json: "[204]" }), ["OK", "[204]"]],
     [FromServer.AccessTokenIssued({ token: "abc" }), ["AT", "abc"]],
     [FromServer.Failure({ code: 454 }), ["ER", "454"]],
+    [FromServer.Failure({ code: 597, reason: "the queue is full" }), ["ER", "597", `{"reason":"the queue is full"}`]],
     [FromServer.Heartbeat(), ["HB"]],
     [FromServer.Quit(), ["QT"]],
     [FromServer.Trigger({ json: `{"chat/save":{}}` }), ["TR", `{"chat/save":{}}`]],

@@ -33,6 +33,10 @@ const errors = [
   [new BadRequestError({ detail: "no channel" }), "BadRequestError", 400, ["Bad request (400)", "no channel"]],
   [new UnauthorizedError({ detail: "no vhost" }), "UnauthorizedError", 402, ["Unauthorized (402)", "no vhost"]],
   [new ForbiddenError({ detail: "no permission" }), "ForbiddenError", 403, ["Forbidden (403)", "no permission"]],
+  [new TooManyRequestsError({ detail: "200 messages a second" }), "TooManyRequestsError", 429, [
+    "Too many requests (429)",
+    "200 messages"
+  ]],
   [new InvalidChannelNameError({ channel: "%%%" }), "InvalidChannelNameError", 451, [
     "Invalid channel name (451)",
     `"%%%"`,
@@ -40,10 +44,6 @@ const errors = [
   ]],
   [new NotSubscribedError({ channel: "room" }), "NotSubscribedError", 453, ["Not subscribed (453)", `"room"`]],
   [new ChannelNotFoundError({ channel: "room" }), "ChannelNotFoundError", 454, ["Channel not found (454)", `"room"`]],
-  [new TooManyRequestsError({ detail: "200 messages a second" }), "TooManyRequestsError", 429, [
-    "Too many requests (429)",
-    "200 messages"
-  ]],
   [new BrowserNotFoundError({ sid: "s1" }), "BrowserNotFoundError", 455, ["Browser not found (455)", `"s1"`]],
   [new DeadLetterNotFoundError({ id: "a-1" }), "DeadLetterNotFoundError", 456, [
     "Dead letter not found (456)",
