@@ -1,58 +1,85 @@
 /**
- * One event: its name, and a Schema for what travels with it. A definition only, for pages, backends and whoever else
- * speaks of the event; nothing here sends or handles.
+ * Declares an event: its name, the Schema of its data and, for a request, the Schemas of its response. A declaration only,
+ * shared by browsers and backends: nothing here sends or handles.
  *
- * Data travel in their Schema's canonical JSON form, so that dates, options, big integers and the like arrive as what
- * they were. Whatever comes in, reading and writing never throw.
+ * The shape is that of `effect/rpc`'s `Rpc`. Data travel in the canonical JSON form of their Schema, so that dates, options
+ * and big integers arrive as what they were. Encoding and decoding never throw.
+ *
+ * **Example** (An event, and a request with a response)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Event } from "kosmonaut"
+ *
+ * const say = Event.make("say", { payload: { text: Schema.NonEmptyString } })
+ * const rename = Event.make("rename", {
+ *   payload: { to: Schema.String },
+ *   success: Schema.Struct({ name: Schema.String }),
+ *   error: Schema.Literals(["taken", "too long"])
+ * })
+ * ```
  *
  * @since 0.1.0
  */
 
+import type * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as SchemaAST from "effect/SchemaAST"
 import * as Json from "../protocol/Json.ts"
 import { MessageDecodeError, MessageEncodeError } from "../protocol/KosmonautError.ts"
+import type { Message } from "./Message.ts"
 
 const TypeId = "~kosmonaut/events/Event"
 
 /**
- * What can describe the data of an event: a Schema that needs no services, works synchronously, and whose JSON is an
- * object.
+ * A Schema that can describe the data of an event: it needs no services, works synchronously, and its JSON is an object.
  *
  * @since 0.1.0
  */
 export type PayloadSchema = Schema.ConstraintCodec<unknown, object>
 
 /**
- * The fields of an event's data, each such a Schema; the short form for `Schema.Struct` of them. With none, nothing
- * travels, whatever is given.
+ * The fields of an event's data; the short form for `Schema.Struct` of them. Without fields nothing travels.
  *
  * @since 0.1.0
  */
 export type PayloadFields = { readonly [field: string]: Schema.ConstraintCodec<unknown, unknown> }
 
 /**
- * An event of a group.
+ * A Schema that can describe the response of a request, or its error.
+ *
+ * @since 0.1.0
+ */
+export type ResponseSchema = Schema.ConstraintCodec<unknown, unknown>
+
+/**
+ * An event.
  *
  * @since 0.1.0
  */
 export interface Event<
-  out Group extends string,
-  out Name extends string,
-  out Payload extends PayloadSchema
+  out Tag extends string,
+  out Payload extends PayloadSchema,
+  out Success extends ResponseSchema = Schema.Void,
+  out Error extends ResponseSchema = Schema.Never
 > {
-  /** Its JSON codec, made once. */
   readonly [TypeId]: Codec
-  /** The group's name, `chat`. */
-  readonly group: Group
-  /** Its name in the group, `say`. */
-  readonly name: Name
-  /** Its name on the wire, `chat/say`. */
-  readonly wireName: `${Group}/${Name}`
-  /** What travels with it. */
-  readonly payload: Payload
+  /** Its name; in a group its name on the wire, `chat/say`. */
+  readonly _tag: Tag
+  /** The key of its handler in a Context. */
+  readonly key: string
+  /** The Schema of its data. */
+  readonly payloadSchema: Payload
+  /** The Schema of the response, `Schema.Void` for an event that has none. */
+  readonly successSchema: Success
+  /** The Schema of the error that a request can be answered with, `Schema.Never` for none. */
+  readonly errorSchema: Error
+  /** What tells two events with the same meaning from others: events with equal keys are queued once. */
+  readonly primaryKey: ((payload: never) => string) | undefined
+  /** The same event with a prefix to its name. */
+  readonly prefix: <const Prefix extends string>(prefix: Prefix) => Event<`${Prefix}${Tag}`, Payload, Success, Error>
 }
 
 /**
@@ -60,76 +87,171 @@ export interface Event<
  *
  * @since 0.1.0
  */
-export interface Any extends Event<string, string, PayloadSchema> {}
+export interface Any extends Event<string, PayloadSchema, ResponseSchema, ResponseSchema> {}
 
 /**
  * The data of an event, as a program has them.
  *
  * @since 0.1.0
  */
-export type Data<E extends Any> = E["payload"]["Type"]
+export type Payload<E extends Any> = E["payloadSchema"]["Type"]
 
 /**
- * What an event's payload was given as, as a Schema.
+ * The response of a request.
  *
  * @since 0.1.0
  */
-export type ToSchema<Payload> = Payload extends PayloadSchema ? Payload
-  : Payload extends PayloadFields ? Schema.Struct<Payload>
-  : never
+export type Success<E extends Any> = E["successSchema"]["Type"]
 
 /**
- * Defines an event. `EventGroup.make` does so for all events of a group, checks their names, and is what a program uses.
- * A payload whose JSON cannot be an object is an error at once.
+ * The error that a request can be answered with.
  *
  * @since 0.1.0
  */
-export const make = <const Group extends string, const Name extends string, P extends PayloadSchema | PayloadFields>(
-  group: Group,
-  name: Name,
-  payload: P
-): Event<Group, Name, ToSchema<P>> => {
-  const wireName = `${group}/${name}` as const
-  // What the type says of the one form and of the other, the compiler cannot see.
-  const schema = (Schema.isSchema(payload) ? payload : Schema.Struct(payload as PayloadFields)) as ToSchema<P>
+export type Error<E extends Any> = E["errorSchema"]["Type"]
+
+/**
+ * The name of an event.
+ *
+ * @since 0.1.0
+ */
+export type Tag<E extends Any> = E["_tag"]
+
+/**
+ * Events with a prefix to their names.
+ *
+ * @since 0.1.0
+ */
+export type Prefixed<E extends Any, Prefix extends string> = E extends
+  Event<infer Tag, infer Payload, infer Success, infer Error> ? Event<`${Prefix}${Tag}`, Payload, Success, Error> :
+  never
+
+/**
+ * The handler of an event, as a Context holds it. A router requires it by this type.
+ *
+ * @since 0.1.0
+ */
+export interface Handler<Tag extends string> {
+  readonly _: unique symbol
+  readonly tag: Tag
+}
+
+/**
+ * The handlers that events need.
+ *
+ * @since 0.1.0
+ */
+export type ToHandler<E extends Any> = E extends Any ? Handler<E["_tag"]> : never
+
+/**
+ * The function that handles an event. Its effect's value is the response. An event without a response may fail with
+ * anything, a request with its declared error alone.
+ *
+ * @since 0.1.0
+ */
+export type ToHandlerFn<E extends Any, R = unknown> = (
+  data: Payload<E>,
+  message: Message<Payload<E>>
+) => Effect.Effect<Success<E>, IsRequest<E> extends true ? Error<E> : unknown, R>
+
+/**
+ * Whether an event is a request: it declares a response or an error.
+ *
+ * @since 0.1.0
+ */
+export type IsRequest<E extends Any> = [Success<E>, Error<E>] extends [void, never] ? false : true
+
+type ToPayload<P> = P extends PayloadSchema ? P : P extends PayloadFields ? Schema.Struct<P> : never
+
+/**
+ * Declares an event. Without a `payload` nothing travels with it. A payload whose JSON is never an object is an error at
+ * once: put it into a field.
+ *
+ * @since 0.1.0
+ */
+export const make = <
+  const Tag extends string,
+  P extends PayloadSchema | PayloadFields = {},
+  Success extends ResponseSchema = Schema.Void,
+  Error extends ResponseSchema = Schema.Never
+>(tag: Tag, options: {
+  /** The data: fields, or a Schema of an object. */
+  readonly payload?: P
+  /** The response. An event with a `success` or an `error` is a request. */
+  readonly success?: Success
+  /** The error that a request can be answered with. */
+  readonly error?: Error
+  /** Gives events with the same meaning the same key, so that they are queued once. */
+  readonly primaryKey?: (payload: ToPayload<P>["Type"]) => string
+} = {}): Event<Tag, ToPayload<P>, Success, Error> => {
+  const { payload = {}, primaryKey } = options
+  // The compiler cannot see that one form becomes the other.
+  const payloadSchema = (Schema.isSchema(payload) ? payload : Schema.Struct(payload as PayloadFields)) as ToPayload<P>
+  const declared = {
+    payloadSchema,
+    successSchema: (options.success ?? Schema.Void) as Success,
+    errorSchema: (options.error ?? Schema.Never) as Error,
+    primaryKey
+  }
   return Result.getOrThrow(
-    canBeObject(Schema.toEncoded(Schema.toCodecJson(schema)).ast)
-      ? Result.succeed({ [TypeId]: codec(wireName, schema), group, name, wireName, payload: schema })
-      : Result.fail(new Error(`The payload of the event "${wireName}" is not an object in JSON: put it into a field`))
+    canBeObject(Schema.toEncoded(Schema.toCodecJson(payloadSchema)).ast)
+      ? Result.succeed(named(tag, declared))
+      : Result.fail(new TypeError(`The payload of the event "${tag}" is not an object in JSON: put it into a field`))
   )
 }
 
 /**
- * Writes an event's data: the JSON text of an object. Fails for data that do not fit its Schema.
+ * Encodes an event's data as the JSON text of an object. Fails for data that do not fit its Schema.
  *
  * @since 0.1.0
  */
-export const encode = <E extends Any>(event: E, data: Data<E>): Result.Result<string, MessageEncodeError> =>
+export const encode = <E extends Any>(event: E, data: Payload<E>): Result.Result<string, MessageEncodeError> =>
   event[TypeId].encode(data)
 
 /**
- * Reads an event's data as they came. Fails for those that do not fit its Schema. What came besides its fields, as the
- * `sid` and `channel` that the broker adds, is left out, unless the Schema is of a record, which is of all fields.
+ * Decodes an event's data. Fails for data that do not fit its Schema. Keys that the Schema does not have, as the `sid` and
+ * `channel` that the broker adds, are left out, unless it is a record.
  *
  * @since 0.1.0
  */
 export const decode = <E extends Any>(
   event: E,
   data: Json.JsonObject
-): Result.Result<Data<E>, MessageDecodeError> => event[TypeId].decode(data)
+): Result.Result<Payload<E>, MessageDecodeError> => event[TypeId].decode(data)
+
+/** What stays the same whatever an event's name. */
+interface Declared<Payload, Success, Error> {
+  readonly payloadSchema: Payload
+  readonly successSchema: Success
+  readonly errorSchema: Error
+  readonly primaryKey: ((payload: never) => string) | undefined
+}
+
+const named = <
+  const Tag extends string,
+  Payload extends PayloadSchema,
+  Success extends ResponseSchema,
+  Error extends ResponseSchema
+>(tag: Tag, declared: Declared<Payload, Success, Error>): Event<Tag, Payload, Success, Error> => ({
+  [TypeId]: codec(tag, declared.payloadSchema),
+  _tag: tag,
+  key: `kosmonaut/events/Event/${tag}`,
+  ...declared,
+  prefix: (prefix) => named(`${prefix}${tag}`, declared)
+})
 
 interface Codec {
   readonly encode: (data: unknown) => Result.Result<string, MessageEncodeError>
   readonly decode: (data: unknown) => Result.Result<unknown, MessageDecodeError>
 }
 
-const codec = (wireName: string, payload: PayloadSchema): Codec => {
+const codec = (tag: string, payload: PayloadSchema): Codec => {
   // To a Schema `{}` is anything that is not null, and would pass as it is.
   if (isEmpty(payload.ast)) return { encode: () => Result.succeed("{}"), decode: () => Result.succeed({}) }
   const json = Schema.toCodecJson(payload)
   const encoding = Schema.encodeUnknownResult(json)
   const decoding = Schema.decodeUnknownResult(json)
-  const argument = `the data of ${wireName}`
+  const argument = `the data of ${tag}`
   return {
     encode: (data) =>
       guarded(() => Result.flatMap(encoding(data), Json.stringify)).pipe(

@@ -1,43 +1,80 @@
 /**
- * Events that belong together, under one name: what pages and backends agree on. On the wire an event is called
+ * Declares events that belong together: what browsers and backends agree on. On the wire an event of a group is called
  * `group/event`, the form that WebRocket's backends have always dispatched by.
  *
- * **Example** (A group, and what it says of an event)
+ * The shape is that of `effect/rpc`'s `RpcGroup`: `of` and `toLayer` implement the handlers of a group, and a router
+ * requires them by their types, so that a forgotten or misspelt handler is a compile error.
+ *
+ * **Example** (A group and its handlers)
  *
  * ```ts
- * import { Schema } from "effect"
- * import { type Event, EventGroup } from "kosmonaut"
+ * import { Effect, Schema } from "effect"
+ * import { Event, EventGroup } from "kosmonaut"
  *
- * class Chat extends EventGroup.make("chat", {
- *   say: { room: Schema.String, text: Schema.String, at: Schema.Date },
- *   left: {}
- * }) {}
+ * class Chat extends EventGroup.make(
+ *   "chat",
+ *   Event.make("say", { payload: { room: Schema.String, text: Schema.String } }),
+ *   Event.make("left")
+ * ) {}
  *
- * Chat.events.say.wireName // "chat/say"
- * type Say = Event.Data<typeof Chat.events.say> // { readonly room: string; readonly text: string; readonly at: Date }
+ * Chat.events.say._tag // "chat/say"
+ *
+ * const ChatLive = Chat.toLayer({
+ *   say: (data, message) => Effect.log(`${message.uid} says ${data.text}`),
+ *   left: (_data, message) => Effect.log(`${message.uid} has left`)
+ * })
  * ```
  *
  * @since 0.1.0
  */
 
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
+import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-import * as Event from "./Event.ts"
+import type * as Scope from "effect/Scope"
+import type * as Event from "./Event.ts"
+import type { Message } from "./Message.ts"
 
 const TypeId = "~kosmonaut/events/EventGroup"
 
+/** Events by the names of their handlers. */
+type Events = { readonly [name: string]: Event.Any }
+
 /**
- * A group of events. It is a value and can be extended by a class, which gives it a short name in types; a class has a
- * `name` of its own, so the group's is `identifier`.
+ * A group of events. It is a value, and a class that extends it has a short name in types.
  *
  * @since 0.1.0
  */
-export interface EventGroup<out Name extends string, out Events extends { readonly [name: string]: Event.Any }> {
+export interface EventGroup<Name extends string, E extends Events> {
   new(_: never): {}
   readonly [TypeId]: typeof TypeId
-  /** The group's name, the first part of its events' names on the wire. */
+  /** Its name, which its events' names on the wire begin with; `""` for a merged group, whose events have several. */
   readonly identifier: Name
   /** Its events, by their names in the group. */
-  readonly events: Events
+  readonly events: E
+  /** The group with more events. An event with the same name is replaced. */
+  readonly add: <const Added extends ReadonlyArray<Event.Any>>(
+    ...events: Added
+  ) => EventGroup<Name, Omit<E, Added[number]["_tag"]> & ByTag<Name, Added[number]>>
+  /** One group of the events of several, named as they are on the wire. For a router that handles them all. */
+  readonly merge: <const Groups extends ReadonlyArray<Any>>(
+    ...groups: Groups
+  ) => EventGroup<"", ByTag<"", E[keyof E] | EventsOf<Groups[number]>>>
+  /** The group with a prefix to its name: with `v2.` the event `chat/say` is `v2.chat/say` on the wire. */
+  readonly prefix: <const Prefix extends string>(
+    prefix: Prefix
+  ) => EventGroup<`${Prefix}${Name}`, { readonly [K in keyof E]: Event.Prefixed<E[K], Prefix> }>
+  /** Gives the handlers as they are, checked by the compiler. */
+  readonly of: <const Handlers extends HandlersFrom<E>>(handlers: Exactly<E, Handlers>) => Handlers
+  /**
+   * Implements the handlers as a layer, for `EventRouter.layer`. `handlers` may be an effect that makes them; what it
+   * acquires lives as long as the layer. A `Scope` that a handler needs is each event's own.
+   */
+  readonly toLayer: <Handlers extends HandlersFrom<E>, EX = never, RX = never>(
+    handlers: Exactly<E, Handlers> | Effect.Effect<Exactly<E, Handlers>, EX, RX>
+  ) => Layer.Layer<Event.ToHandler<E[keyof E]>, EX, Exclude<RX | HandlersServices<Handlers>, Scope.Scope>>
 }
 
 /**
@@ -45,39 +82,80 @@ export interface EventGroup<out Name extends string, out Events extends { readon
  *
  * @since 0.1.0
  */
-export interface Any extends EventGroup<string, { readonly [name: string]: Event.Any }> {}
-
-/**
- * What the events of a group are defined by: for each name, the fields of its data or a Schema of them.
- *
- * @since 0.1.0
- */
-export type Payloads = { readonly [name: string]: Event.PayloadSchema | Event.PayloadFields }
-
-/**
- * The events that payloads define.
- *
- * @since 0.1.0
- */
-export type ToEvents<Group extends string, P extends Payloads> = {
-  readonly [Name in keyof P & string]: Event.Event<Group, Name, Event.ToSchema<P[Name]>>
+export interface Any {
+  new(_: never): {}
+  readonly [TypeId]: typeof TypeId
+  readonly identifier: string
+  readonly events: Events
 }
 
 /**
- * Defines a group. The names of groups and of events are not empty, have no `/` and do not begin with `:`, as those of the
- * system do; where the compiler cannot tell, a wrong one is an error at once.
+ * The events of a group, as a union.
  *
  * @since 0.1.0
  */
-export const make = <const Name extends string, const P extends Payloads>(
+export type EventsOf<Group extends Any> = Group["events"][keyof Group["events"]]
+
+/**
+ * The handlers of a group's events.
+ *
+ * @since 0.1.0
+ */
+export type HandlersFrom<E extends Events> = { readonly [Name in keyof E]: Event.ToHandlerFn<E[Name]> }
+
+/**
+ * The services that handlers need.
+ *
+ * @since 0.1.0
+ */
+export type HandlersServices<Handlers> = Handlers[keyof Handlers] extends (
+  ...args: never
+) => Effect.Effect<unknown, unknown, infer R> ? R :
+  never
+
+type ByTag<Group extends string, E extends Event.Any> = {
+  readonly [One in E as One["_tag"]]: Group extends "" ? One : Event.Prefixed<One, `${Group}/`>
+}
+
+// What a handler gives is looked at by itself: `Effect<number>` can be assigned to `Effect<void>`.
+type Exactly<E extends Events, Handlers> =
+  & Handlers
+  & {
+    readonly [Name in keyof Handlers]: Name extends keyof E ?
+      Handlers[Name] extends (...args: never) => Effect.Effect<infer A, unknown, unknown>
+        ? [Event.Success<E[Name]>, A] extends [void, void] ? unknown
+        : [Event.Success<E[Name]>] extends [void] ? "This event has no response: end the handler with Effect.asVoid"
+        : unknown
+      : unknown
+      : "The group has no such event"
+  }
+
+/**
+ * A handler as a Context holds it, with the services that were there when it was made.
+ *
+ * @since 0.1.0
+ */
+export interface Implemented {
+  readonly handler: (data: unknown, message: Message<unknown>) => Effect.Effect<unknown, unknown, never>
+  readonly context: Context.Context<never>
+}
+
+/**
+ * Declares a group. The names of groups and events are not empty, have no `/` and do not begin with `:`, as those of the
+ * system do; a wrong one that the compiler cannot see is an error at once.
+ *
+ * @since 0.1.0
+ */
+export const make = <const Name extends string, const Declared extends ReadonlyArray<Event.Any>>(
   name: Name extends Wrong ? Advice : Name,
-  payloads: P & { readonly [K in keyof P]: K extends Wrong ? Advice : unknown }
-): EventGroup<Name, ToEvents<Name, P>> => {
-  const wrong = [name, ...Object.keys(payloads)].find(isWrong)
+  ...events: { readonly [Index in keyof Declared]: Declared[Index]["_tag"] extends Wrong ? Advice : Declared[Index] }
+): EventGroup<Name, ByTag<Name, Declared[number]>> => {
+  // The compiler does not follow conditions that hold.
+  const declared = events as ReadonlyArray<unknown> as Declared
+  const wrong = [name as string, ...declared.map(({ _tag }) => _tag)].find(isWrong)
   return Result.getOrThrow(
-    // The compiler does not follow a condition that holds.
-    wrong === undefined ? Result.succeed(unchecked<Name, P>(name as Name, payloads)) : Result.fail(
-      new Error(
+    wrong === undefined ? Result.succeed(unchecked<Name, Declared>(name as Name, ...declared)) : Result.fail(
+      new TypeError(
         `Neither a group nor an event can be called ${JSON.stringify(wrong)}: a name is not empty, has no "/", ` +
           `which stands between group and event, and does not begin with ":", as those of the system do`
       )
@@ -86,25 +164,55 @@ export const make = <const Name extends string, const P extends Payloads>(
 }
 
 /**
- * Defines a group whatever the names, for those of the system.
+ * Declares a group whatever the names, for those of the system.
  *
  * @internal
  */
-export const unchecked = <const Name extends string, const P extends Payloads>(
+export const unchecked = <const Name extends string, const Declared extends ReadonlyArray<Event.Any>>(
   name: Name,
-  payloads: P
-): EventGroup<Name, ToEvents<Name, P>> => {
-  const events = Object.fromEntries(
-    Object.entries<Event.PayloadSchema | Event.PayloadFields>(payloads).map((
-      [event, payload]
-    ) => [event, Event.make(name, event, payload)])
-  )
-  // The compiler does not follow a record through its entries.
-  return Object.assign(
+  ...events: Declared
+): EventGroup<Name, ByTag<Name, Declared[number]>> =>
+  fromEvents(name, byTag(name, events)) as unknown as EventGroup<Name, ByTag<Name, Declared[number]>>
+
+const byTag = (group: string, events: ReadonlyArray<Event.Any>): Events =>
+  Object.fromEntries(events.map((event) => [event._tag, group === "" ? event : event.prefix(`${group}/`)]))
+
+// The types of what it gives are those of the interface: the compiler does not follow a record through its entries.
+const fromEvents = (identifier: string, events: Events): Any =>
+  Object.assign(
     function() {} as unknown as new(_: never) => {},
-    { [TypeId]: TypeId, identifier: name, events: events as unknown as ToEvents<Name, P> } as const
+    {
+      [TypeId]: TypeId,
+      identifier,
+      events,
+      add: (...added: ReadonlyArray<Event.Any>) => fromEvents(identifier, { ...events, ...byTag(identifier, added) }),
+      merge: (...groups: ReadonlyArray<Any>) =>
+        fromEvents("", byTag("", [events, ...groups.map(({ events }) => events)].flatMap(Object.values<Event.Any>))),
+      prefix: (prefix: string) =>
+        fromEvents(
+          `${prefix}${identifier}`,
+          Object.fromEntries(Object.entries(events).map(([name, event]) => [name, event.prefix(prefix)]))
+        ),
+      of: identity,
+      toLayer: (handlers: Handlers | Effect.Effect<Handlers, unknown, unknown>) =>
+        Layer.effectContext(implement(events, handlers))
+    } as const
   )
-}
+
+type Handlers = { readonly [name: string]: Implemented["handler"] }
+
+const implement = Effect.fnUntraced(function*(
+  events: Events,
+  handlers: Handlers | Effect.Effect<Handlers, unknown, unknown>
+) {
+  const context = yield* Effect.context<never>()
+  const made = Effect.isEffect(handlers) ? yield* handlers : handlers
+  const implemented = Object.entries(events).map(([name, { key }]): [string, Implemented] => [
+    key,
+    { handler: made[name]!, context }
+  ])
+  return Context.makeUnsafe<never>(new Map(implemented))
+})
 
 type Wrong = "" | `:${string}` | `${string}/${string}`
 

@@ -3,16 +3,18 @@
  * leave, browsers that connect or disconnect.
  *
  * A router that handles one of these groups is given lifecycle events, and ignores those of the others. Each event goes to
- * exactly one of the workers that take them, in order with what pages trigger. No page can pretend one. The original
+ * exactly one of the workers that take them, in order with what browsers trigger. No browser can forge one. The original
  * broker has none.
  *
  * **Example** (Keeping who is there)
  *
  * ```ts
- * const Presence = EventRouter.layer(Lifecycle.Members, {
- *   memberJoined: ({ data }) => Effect.log(`${data.uid} is on ${data.channel}`),
- *   memberLeft: ({ data }) => Effect.log(`${data.uid} has left ${data.channel}`)
+ * const Presence = Lifecycle.Members.toLayer({
+ *   memberJoined: (data) => Effect.log(`${data.uid} is on ${data.channel}`),
+ *   memberLeft: (data) => Effect.log(`${data.uid} has left ${data.channel}`)
  * })
+ *
+ * const Router = EventRouter.layer(Lifecycle.Members).pipe(Layer.provide(Presence))
  * ```
  *
  * @since 0.1.0
@@ -20,35 +22,42 @@
 
 import * as Schema from "effect/Schema"
 import { group } from "../protocol/Lifecycle.ts"
+import * as Event from "./Event.ts"
 import * as EventGroup from "./EventGroup.ts"
 
 /**
- * A channel has its first page, or its last has left, or it was closed with pages on it. Hidden pages count.
+ * A channel has its first browser, or its last has left, or it was closed with browsers on it. Hidden ones count.
  *
  * @since 0.1.0
  */
-export class Channels extends EventGroup.unchecked(group, {
-  channelOccupied: { channel: Schema.String },
-  channelVacated: { channel: Schema.String }
-}) {}
+export class Channels extends EventGroup.unchecked(
+  group,
+  Event.make("channelOccupied", { payload: { channel: Schema.String } }),
+  Event.make("channelVacated", { payload: { channel: Schema.String } })
+) {}
 
 const member = { channel: Schema.String, uid: Schema.String, data: Schema.JsonObject }
 
 /**
- * A user is on a presence channel, with the first of its pages that is not hidden, or the last of them has left. `data` are
- * those that this page told the others of itself; the broker vouches for the `uid` alone. Pages, unlike this, are told of
- * each page of a user.
+ * A user is on a presence channel, with the first browser that is not hidden, or the last of them has left. `data` is what
+ * that browser said of itself; the broker vouches for the `uid` alone. Browsers, unlike workers, are told of each browser
+ * of a user.
  *
  * @since 0.1.0
  */
-export class Members extends EventGroup.unchecked(group, { memberJoined: member, memberLeft: member }) {}
+export class Members extends EventGroup.unchecked(
+  group,
+  Event.make("memberJoined", { payload: member }),
+  Event.make("memberLeft", { payload: member })
+) {}
 
 /**
- * A page has connected, or has gone; `uid` is the user that it had authenticated as.
+ * A browser has connected or disconnected; `uid` is the user that it had authenticated as.
  *
  * @since 0.1.0
  */
-export class Browsers extends EventGroup.unchecked(group, {
-  browserConnected: { sid: Schema.String },
-  browserDisconnected: { sid: Schema.String, uid: Schema.optional(Schema.String) }
-}) {}
+export class Browsers extends EventGroup.unchecked(
+  group,
+  Event.make("browserConnected", { payload: { sid: Schema.String } }),
+  Event.make("browserDisconnected", { payload: { sid: Schema.String, uid: Schema.optional(Schema.String) } })
+) {}

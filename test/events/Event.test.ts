@@ -14,37 +14,42 @@ const Tree: Schema.Codec<Tree> = Schema.Struct({
   children: Schema.Array(Schema.suspend(() => Tree))
 })
 
-const Everything = EventGroup.make("all", {
-  fields: {
-    text: Schema.String,
-    number: Schema.Number,
-    flag: Schema.Boolean,
-    at: Schema.Date,
-    maybe: Schema.Option(Schema.BigInt),
-    optional: Schema.optional(Schema.String),
-    list: Schema.Array(Schema.NullOr(Schema.String)),
-    either: Schema.Literals(["a", "b"]),
-    set: Schema.ReadonlySet(Schema.String),
-    bytes: Schema.Uint8Array
-  },
-  empty: {},
-  schema: Schema.Union([Schema.TaggedStruct("A", { n: Schema.Int }), Schema.TaggedStruct("B", { s: Schema.String })]),
-  class: Point,
-  tree: Tree,
-  record: Schema.Record(Schema.String, Schema.String),
-  json: Schema.JsonObject,
-  option: Schema.Option(Schema.String)
-})
+const Everything = EventGroup.make(
+  "all",
+  Event.make("fields", {
+    payload: {
+      text: Schema.String,
+      number: Schema.Number,
+      flag: Schema.Boolean,
+      at: Schema.Date,
+      maybe: Schema.Option(Schema.BigInt),
+      optional: Schema.optional(Schema.String),
+      list: Schema.Array(Schema.NullOr(Schema.String)),
+      either: Schema.Literals(["a", "b"]),
+      set: Schema.ReadonlySet(Schema.String),
+      bytes: Schema.Uint8Array
+    }
+  }),
+  Event.make("empty"),
+  Event.make("schema", {
+    payload: Schema.Union([Schema.TaggedStruct("A", { n: Schema.Int }), Schema.TaggedStruct("B", { s: Schema.String })])
+  }),
+  Event.make("class", { payload: Point }),
+  Event.make("tree", { payload: Tree }),
+  Event.make("record", { payload: Schema.Record(Schema.String, Schema.String) }),
+  Event.make("json", { payload: Schema.JsonObject }),
+  Event.make("option", { payload: Schema.Option(Schema.String) })
+)
 
 /** What a receiver has of what a sender says, after it has been a text. */
-const travelled = <E extends Event.Any>(event: E, data: Event.Data<E>) =>
+const travelled = <E extends Event.Any>(event: E, data: Event.Payload<E>) =>
   Result.flatMap(Event.encode(event, data), (text) => Event.decode(event, Json.parseObjectOrEmpty(text)))
 
 const messageOf = (result: Result.Result<unknown, Error>) => Result.isFailure(result) ? result.failure.message : "none"
 
 describe("Event", () => {
-  describe.each(Object.values<Event.Any>(Everything.events))("$wireName", (event) => {
-    it.effect.prop("arrives as what it was, whatever its data", [Schema.toType(event.payload)], ([data]) =>
+  describe.each(Object.values<Event.Any>(Everything.events))("$_tag", (event) => {
+    it.effect.prop("arrives as what it was, whatever its data", [Schema.toType(event.payloadSchema)], ([data]) =>
       // JSON has no -0, which is equal to 0 for `Equal`.
       Effect.sync(() => assert.isTrue(Equal.equals(travelled(event, data), Result.succeed(data)))))
 
@@ -54,19 +59,31 @@ describe("Event", () => {
       ([json]) =>
         Effect.sync(() => {
           const read = Event.decode(event, json as Json.JsonObject)
-          if (Result.isFailure(read)) assert.include(read.failure.message, event.wireName)
+          if (Result.isFailure(read)) assert.include(read.failure.message, event._tag)
         })
     )
   })
 
   it("is what it was defined as", () => {
-    const { fields } = Everything.events
-    expect([fields.group, fields.name, fields.wireName]).toEqual(["all", "fields", "all/fields"])
-    expect(Everything.events.class.payload).toBe(Point)
+    const { class: point, fields } = Everything.events
+    expect([fields._tag, fields.key]).toEqual(["all/fields", "kosmonaut/events/Event/all/fields"])
+    expect(point.payloadSchema).toBe(Point)
+    expect([point.successSchema, point.errorSchema, point.primaryKey]).toEqual([Schema.Void, Schema.Never, undefined])
+    const rename = Event.make("rename", {
+      payload: { id: Schema.String },
+      success: Schema.String,
+      error: Schema.Date,
+      primaryKey: ({ id }) => id
+    })
+    expect([rename.successSchema, rename.errorSchema]).toEqual([Schema.String, Schema.Date])
+    expect(rename.prefix("v2.").primaryKey).toBe(rename.primaryKey)
   })
 
   it("travels as plain JSON, without what is not in its Schema", () => {
-    const { meet } = EventGroup.make("a", { meet: { at: Schema.Date, who: Schema.Option(Schema.String) } }).events
+    const { meet } = EventGroup.make(
+      "a",
+      Event.make("meet", { payload: { at: Schema.Date, who: Schema.Option(Schema.String) } })
+    ).events
     const more = { at: new Date(0), who: Option.some("joe"), secret: 1 }
     expect(Event.encode(meet, more)).toEqual(
       Result.succeed(`{"at":"1970-01-01T00:00:00.000Z","who":{"_tag":"Some","value":"joe"}}`)
@@ -80,10 +97,11 @@ describe("Event", () => {
   })
 
   it("leaves out what the broker adds, unless its Schema asks for it", () => {
-    const { deaf, keen } = EventGroup.make("a", {
-      deaf: { text: Schema.String },
-      keen: { text: Schema.String, sid: Schema.String }
-    }).events
+    const { deaf, keen } = EventGroup.make(
+      "a",
+      Event.make("deaf", { payload: { text: Schema.String } }),
+      Event.make("keen", { payload: { text: Schema.String, sid: Schema.String } })
+    ).events
     const data = { text: "hi", sid: "1", channel: "room" }
     expect(Event.decode(deaf, data)).toEqual(Result.succeed({ text: "hi" }))
     expect(Event.decode(keen, data)).toEqual(Result.succeed({ text: "hi", sid: "1" }))
@@ -117,7 +135,7 @@ describe("Event", () => {
         return JSON.parse("{")
       }
     } // dprint-ignore
-    const anything = Event.make("all", "anything", Schema.declare((_): _ is object => true))
+    const anything = Event.make("anything", { payload: Schema.declare((_): _ is object => true) })
     const cyclic: Record<string, unknown> = {}
     cyclic["self"] = cyclic
     const refused: ReadonlyArray<Result.Result<unknown, { readonly _tag: string }>> = [
