@@ -1,16 +1,40 @@
 /**
- * Gives every event to the handler that its group and name say, with its data read by their Schema.
+ * Listens on a Worker and gives each event to its handler, with its data decoded by their Schema.
  *
- * A router listens on a Worker as long as its layer lives. It is built once the worker has been greeted by its broker, or
- * once its first attempt to connect has failed; it then goes on trying. A token that is refused at the start fails the
- * layer with `UnauthorizedError`; one that is refused later, at a reconnect, ends the router, which is logged as an error.
- * Nothing else ends it but the closing of its scope, and that finishes what was received, as `Worker.listen` does.
+ * The handlers are those of the group's `toLayer`: the router requires them by their types, so that a forgotten one is a
+ * compile error. It is built once the worker is connected, or once its first attempt to connect has failed; it then goes on
+ * trying. A token that is refused at the start fails the layer with `UnauthorizedError`; one that is refused later, when the
+ * worker reconnects, ends the router, which is logged as an error. Nothing else ends it but the closing of its scope, which
+ * stops it as `Worker.listen` stops.
  *
- * Every event of a vhost goes to exactly one of its workers. So a backend has one router, with all its groups: two beside
- * each other would get each other's events, and on one Worker the second is a defect. Running the same backend many times is what shares the work.
+ * Each event of a vhost goes to exactly one of its workers. So a backend has one router with all its groups, merged: a
+ * second router on the same Worker is a defect. To share the work, run the same backend several times.
  *
- * A group has a handler for each of its events. So what a backend broadcasts is as a rule a group of its own, which a
- * `Channel` names.
+ * **Example** (A router of two groups)
+ *
+ * ```ts
+ * import { NodeRuntime } from "@effect/platform-node"
+ * import { Config, Effect, Layer, Schema } from "effect"
+ * import { Client, Event, EventGroup, EventRouter, Kosmonaut } from "kosmonaut"
+ *
+ * class Chat extends EventGroup.make("chat", Event.make("say", { payload: { room: Schema.String, text: Schema.String } })) {}
+ * class Game extends EventGroup.make("game", Event.make("left")) {}
+ *
+ * const ChatLive = Chat.toLayer(Effect.gen(function*() {
+ *   const client = yield* Client.Client
+ *   return Chat.of({
+ *     say: ({ room, text }, { uid }) => client.broadcast(room, "said", { text, by: uid })
+ *   })
+ * }))
+ * const GameLive = Game.toLayer({ left: (_data, { uid }) => Effect.log(`${uid} has left`) })
+ *
+ * EventRouter.layer(Chat.merge(Game)).pipe(
+ *   Layer.provide([ChatLive, GameLive]),
+ *   Layer.provide(Kosmonaut.layerConfig({ url: Config.Redacted("KOSMONAUT_URL") })),
+ *   Layer.launch,
+ *   NodeRuntime.runMain
+ * )
+ * ```
  *
  * @since 0.1.0
  */
@@ -33,21 +57,9 @@ import type {
   UnauthorizedError,
   UndefinedHandlerError
 } from "../protocol/KosmonautError.ts"
-import { checked } from "./internal/handling.ts"
-import * as Routing from "./internal/routing.ts"
+import * as Routes from "./internal/routes.ts"
 import type { Message } from "./Message.ts"
 import { type ProtocolError, Worker } from "./Worker.ts"
-
-/**
- * The handlers of a group: a function for each of its events, and no other.
- *
- * @since 0.1.0
- */
-export type Handlers<Group extends EventGroup.Any> = {
-  readonly [Name in keyof Group["events"]]: (
-    message: Message<Event.Data<Group["events"][Name]>>
-  ) => Effect.Effect<void, unknown, unknown>
-}
 
 /**
  * Why an event was not handled: nobody has a handler for it (`UndefinedHandlerError`), its name has no group
@@ -87,118 +99,25 @@ export interface Options<out R1 = never, out R2 = never, out R3 = never> {
 }
 
 /**
- * The router that groups are registered with, while it is built.
+ * A router for the events of a group, as a layer. Handlers run `concurrency` at a time, as the Worker's options say, each
+ * with a `Scope` of its own.
  *
  * @since 0.1.0
  */
-export class EventRouter extends Context.Service<EventRouter, Routing.Routes>()("kosmonaut/client/EventRouter") {}
-
-/**
- * Handles the events of one group.
- *
- * Handlers run `concurrency` at a time, as the Worker was told. What they need is taken from where the layer is built,
- * except a `Scope`: each event has its own, which is closed when its handler ends. `handlers` may be an effect that makes
- * them, and holds what they share for as long as the layer lives.
- *
- * **Example** (Handling the events of a group)
- *
- * ```ts
- * import { NodeRuntime } from "@effect/platform-node"
- * import { Config, Effect, Layer, Schema } from "effect"
- * import { Client, EventGroup, EventRouter, Kosmonaut } from "kosmonaut"
- *
- * class Chat extends EventGroup.make("chat", {
- *   say: { room: Schema.String, text: Schema.String },
- *   left: {}
- * }) {}
- *
- * const Handlers = EventRouter.layer(
- *   Chat,
- *   Effect.gen(function*() {
- *     const client = yield* Client.Client
- *     return {
- *       say: ({ data }) => client.broadcast(data.room, "chat/said", { text: data.text }),
- *       left: ({ sid }) => Effect.log(`${sid} has left`)
- *     }
- *   })
- * )
- *
- * Handlers.pipe(
- *   Layer.provide(Kosmonaut.layerConfig({ url: Config.Redacted("KOSMONAUT_URL") })),
- *   Layer.launch,
- *   NodeRuntime.runMain
- * )
- * ```
- *
- * @since 0.1.0
- */
-export const layer = <
-  Group extends EventGroup.Any,
-  H extends Handlers<Group>,
-  E = never,
-  R = never,
-  R1 = never,
-  R2 = never,
-  R3 = never
->(
-  events: Group,
-  handlers: Exactly<Group, H> | Effect.Effect<Exactly<Group, H>, E, R>,
+export const layer = <Group extends EventGroup.Any, R1 = never, R2 = never, R3 = never>(
+  group: Group,
   options?: Options<R1, R2, R3>
 ): Layer.Layer<
   never,
-  E | UnauthorizedError,
-  Needed<EventRouter | Exclude<R | ServicesOf<H>, Scope.Scope>, R1 | R2 | R3>
-> => serve(group<Group, H, E, R>(events, handlers), options)
-
-/**
- * Registers a group with the router that `serve` makes, to be merged with others. Groups of the same name are one as long
- * as no event is in both, which is a defect.
- *
- * @since 0.1.0
- */
-export const group = <Group extends EventGroup.Any, H extends Handlers<Group>, E = never, R = never>(
-  events: Group,
-  handlers: Exactly<Group, H> | Effect.Effect<Exactly<Group, H>, E, R>
-): Layer.Layer<never, E, EventRouter | Exclude<R | ServicesOf<H>, Scope.Scope>> =>
-  Layer.effectDiscard(Effect.gen(function*() {
-    const router = yield* EventRouter
-    const services = yield* Effect.context<ServicesOf<H>>()
-    // An event has these of its own, and not those that the layer is built in.
-    const provided = Context.omit(Scope.Scope, Tracer.ParentSpan, References.CurrentLogAnnotations)(services)
-    // The data of a message that a handler gets are its event's: that is what a route is for.
-    const made = (Effect.isEffect(handlers) ? yield* handlers : handlers) as Readonly<Record<string, Routing.Handler>>
-    yield* router.add(
-      Object.entries(events.events).map(([name, event]) => ({
-        event,
-        handle: (message) => Effect.provideContext(checked(event.wireName, made[name]!(message)), provided)
-      }))
+  UnauthorizedError,
+  Worker | Event.ToHandler<EventGroup.EventsOf<Group>> | Exclude<R1 | R2 | R3, Scope.Scope>
+> =>
+  Layer.effectDiscard(
+    Effect.flatMap(
+      Effect.context<Event.ToHandler<EventGroup.EventsOf<Group>>>(),
+      (context) => listen(Routes.make(group, context), options)
     )
-  }))
-
-/**
- * Listens, once all groups have been registered.
- *
- * **Example** (A router of two groups)
- *
- * ```ts
- * const Router = EventRouter.serve(
- *   Layer.mergeAll(EventRouter.group(Chat, chatHandlers), EventRouter.group(Game, gameHandlers)),
- *   { fallback: ({ event }) => Effect.logWarning(`Nobody handles ${event}`) }
- * )
- * ```
- *
- * @since 0.1.0
- */
-export const serve = <E, R, R1 = never, R2 = never, R3 = never>(
-  groups: Layer.Layer<never, E, R>,
-  options?: Options<R1, R2, R3>
-): Layer.Layer<never, E | UnauthorizedError, Needed<R, R1 | R2 | R3>> =>
-  Layer.effectDiscard(Effect.gen(function*() {
-    const router = yield* Routing.make
-    // In a memory of its own, as each router is another to register with.
-    yield* Layer.build(Layer.provide(groups, Layer.succeed(EventRouter, router)))
-    yield* listen(router, options)
-  }))
+  )
 
 // Two routers on one worker would get each other's events, which nobody wants: better to say so at once.
 const alone = (worker: Worker["Service"]) =>
@@ -207,8 +126,8 @@ const alone = (worker: Worker["Service"]) =>
       if (routed.has(worker)) {
         return Effect.die(
           new Error(
-            "Two event routers on one Worker would get each other's events. Have one for all groups: " +
-              "EventRouter.serve(Layer.mergeAll(EventRouter.group(…), EventRouter.group(…)))"
+            "Two event routers on one Worker would receive each other's events. Have one for all groups: " +
+              "EventRouter.layer(Chat.merge(Game))"
           )
         )
       }
@@ -220,10 +139,10 @@ const alone = (worker: Worker["Service"]) =>
 const routed = new WeakSet<Worker["Service"]>()
 
 // Returns when it is connected, or trying.
-const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routing.Routes, options: Options<R1, R2, R3> = {}) {
+const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routes.Routes, options: Options<R1, R2, R3> = {}) {
   const worker = yield* Worker
   yield* alone(worker)
-  const { onError, onMessage } = Routing.dispatcher(routes.all, options)
+  const { onError, onMessage } = Routes.dispatcher(routes, options)
   const started = yield* Deferred.make<void, UnauthorizedError>()
   yield* worker.changes.pipe(
     Stream.filter(({ _tag }) => _tag === "Connected" || _tag === "Disconnected"),
@@ -232,7 +151,7 @@ const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routing.Routes, o
     Effect.forkScoped({ startImmediately: true })
   )
   const listening = worker.listen({
-    lifecycle: options.lifecycle ?? Array.from(routes.all.keys()).some((name) => name.startsWith(":")),
+    lifecycle: options.lifecycle ?? Array.from(routes.keys()).some((name) => name.startsWith(":")),
     onError,
     onMessage: (_event, _data, message) => onMessage(message),
     // Those who hear of it have.
@@ -251,22 +170,3 @@ const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routing.Routes, o
 })
 
 const ended = "The event router has ended: no more events are handled here until its layer is built again"
-
-// `Effect<number>` can be assigned to `Effect<void>`, so what a handler gives is looked at by itself.
-type Exactly<Group extends EventGroup.Any, H> =
-  & H
-  & {
-    readonly [Name in keyof H]: Name extends keyof Group["events"] ?
-      H[Name] extends Returns<infer A>
-        ? [A] extends [void] ? unknown : "A handler's effect gives nothing: end it with Effect.asVoid"
-      : unknown
-      : "The group has no such event"
-  }
-
-type Returns<A> = (...args: never) => Effect.Effect<A, unknown, unknown>
-
-type Needed<Groups, Hearers> =
-  | Worker
-  | Exclude<Exclude<Groups, EventRouter> | Exclude<Hearers, Scope.Scope>, Scope.Scope>
-
-type ServicesOf<H> = H[keyof H] extends (...args: never) => Effect.Effect<unknown, unknown, infer R> ? R : never

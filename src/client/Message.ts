@@ -1,57 +1,97 @@
 /**
- * An event in a handler's hands: what was triggered, by whom, and the ways to answer.
+ * An event in a handler's hands, and the functions that reply to it. A message is plain data; replies go through the
+ * `Client` in the context.
+ *
+ * **Example** (Replying to the browser that triggered an event)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Message } from "kosmonaut"
+ *
+ * const handler = (_data: unknown, message: Message.Message<unknown>) =>
+ *   Message.directReply(message, "welcome", { attempt: message.attempt })
+ * ```
  *
  * @since 0.1.0
  */
 
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import type * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
+import type { Message } from "../events/Message.ts"
 import type { JsonObject } from "../protocol/Json.ts"
 import type { BrowserNotFoundError, ChannelNotFoundError } from "../protocol/KosmonautError.ts"
 import type { Delivery, Event as Triggered, Origin } from "../protocol/Trigger.ts"
-import type { Client, RequestError } from "./Client.ts"
+import { type BroadcastOptions, Client, type RequestError } from "./Client.ts"
+
+export type { Message } from "../events/Message.ts"
 
 /**
- * An event that a page has triggered, or a lifecycle event.
+ * Broadcasts an event on a channel in reply to a message, exactly as `Client.broadcast` does.
  *
  * @since 0.1.0
  */
-export interface Message<out Data = JsonObject> {
-  /** Its name on the wire. */
-  readonly event: string
-  readonly data: Data
-  /** The channel, where it came with a broadcast. */
-  readonly channel: string | undefined
-  /** The page that triggered it. */
-  readonly sid: string | undefined
-  /** The user that this page has authenticated as; the original broker does not tell. */
-  readonly uid: string | undefined
-  /**
-   * The event's name, the same every time it is handed out: what a handler that must not do something twice remembers.
-   * `undefined` from a broker that does not wait for acknowledgements, as the original.
-   */
-  readonly id: string | undefined
-  /** How often it was handed out, this time included: more than 1 for one that somebody had before and did not finish. */
-  readonly attempt: number
-  /** Broadcasts something to a channel, exactly as `Client.broadcast` does. */
-  readonly broadcastReply: Client["Service"]["broadcast"]
-  /** Broadcasts the data as they came to a channel, as the same event or another. */
-  readonly broadcastCopy: (
+export const broadcastReply: {
+  <E extends { readonly [name: string]: Event.Any }, Name extends keyof E & string>(
+    message: Message<unknown>,
+    channel: Channel.Reference<E>,
+    event: Name,
+    data: Event.Payload<E[Name]>,
+    options?: BroadcastOptions
+  ): Effect.Effect<void, RequestError | ChannelNotFoundError, Client>
+  (
+    message: Message<unknown>,
     channel: string,
-    event?: string
-  ) => Effect.Effect<void, RequestError | ChannelNotFoundError>
-  /**
-   * Answers the one page that triggered it. Fails with `BrowserNotFoundError` when that has gone. An addition to WebRocket
-   * 0.3: over a broker that does not know it, as the original, it fails with `BadRequestError`.
-   */
-  readonly directReply: {
-    (event: string, data?: object): Effect.Effect<void, RequestError | BrowserNotFoundError>
-    <E extends Event.Any>(event: E, data: Event.Data<E>): Effect.Effect<void, RequestError | BrowserNotFoundError>
-  }
-}
+    event: string,
+    data?: object,
+    options?: BroadcastOptions
+  ): Effect.Effect<void, RequestError | ChannelNotFoundError, Client>
+} = (
+  _message: Message<unknown>,
+  channel: string | Channel.Any,
+  event: string,
+  data?: object,
+  options?: BroadcastOptions
+) => Effect.flatMap(Client, (client) => client.broadcast(channel as string, event, data, options))
 
 /**
- * What a message is made of: an event, and what the broker says of its origin and its delivery, where it says anything.
+ * Broadcasts the data of a message on a channel as they came, as the same event or another.
+ *
+ * @since 0.1.0
+ */
+export const broadcastCopy = (
+  message: Message<unknown>,
+  channel: string | Channel.Any,
+  event: string = message.event
+): Effect.Effect<void, RequestError | ChannelNotFoundError, Client> =>
+  Effect.flatMap(
+    Client,
+    (client) => client.broadcast(typeof channel === "string" ? channel : channel.name, event, message.raw)
+  )
+
+/**
+ * Sends an event to the browser that triggered a message. Fails with `BrowserNotFoundError` if that has disconnected, and
+ * with a `ProtocolError` on a broker that does not know the command, as the original.
+ *
+ * @since 0.1.0
+ */
+export const directReply: {
+  (
+    message: Message<unknown>,
+    event: string,
+    data?: object
+  ): Effect.Effect<void, RequestError | BrowserNotFoundError, Client>
+  <E extends Event.Any>(
+    message: Message<unknown>,
+    event: E,
+    data: Event.Payload<E>
+  ): Effect.Effect<void, RequestError | BrowserNotFoundError, Client>
+} = (message: Message<unknown>, event: string | Event.Any, data?: unknown) =>
+  // By a name or by a declaration, which the Client tells apart.
+  Effect.flatMap(Client, (client) => client.sendTo(message.sid ?? "", event as string, data as object))
+
+/**
+ * What a message is made of: an event, and what the broker says of its origin and its delivery, if it says anything.
  *
  * @since 0.1.0
  */
@@ -62,34 +102,21 @@ export interface Arrived {
 }
 
 /**
- * A message from an event, its origin and its delivery. What the broker says of the origin counts; where it says nothing, as the
- * original, what stands in the data.
+ * Makes a message from an event, its origin and its delivery. If the broker does not say where the event comes from, as the
+ * original, the data do.
  *
  * @since 0.1.0
  */
-export const make = (
-  client: Client["Service"],
-  { delivery, event: { data, event }, origin = originIn(data) }: Arrived
-): Message => ({
+export const make = ({ delivery, event: { data, event }, origin = originIn(data) }: Arrived): Message => ({
   event,
   data,
+  raw: data,
   channel: origin.channel,
   sid: origin.sid,
   uid: origin.uid,
   id: delivery?.id,
-  attempt: delivery?.attempt ?? 1,
-  broadcastReply: client.broadcast,
-  broadcastCopy: (channel, copy = event) => client.broadcast(channel, copy, data),
-  // By a name or by a definition, which the Client tells apart.
-  directReply: (reply: string, answer?: object) => client.sendTo(origin.sid ?? "", reply, answer)
+  attempt: delivery?.attempt ?? 1
 })
-
-/**
- * The same message with other data, those that a Schema has made of them. Copies are still of the data as they came.
- *
- * @since 0.1.0
- */
-export const withData = <Data>(message: Message, data: Data): Message<Data> => ({ ...message, data })
 
 const originIn = ({ channel, sid }: JsonObject): Origin => ({
   sid: typeof sid === "string" ? sid : undefined,

@@ -17,6 +17,8 @@ export interface Message<out Data = JsonObject> {
   readonly event: string
   /** The event's data, decoded by its Schema where a router handles it. */
   readonly data: Data
+  /** The data as they were received, before a Schema decoded them. */
+  readonly raw: JsonObject
   /** The channel, if the event came with a broadcast. */
   readonly channel: string | undefined
   /** The connection of the browser that triggered it. */

@@ -3,48 +3,44 @@
  * not. It fails then as well, so that the worker counts and traces it as what it is, and somebody there must go on.
  */
 
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as References from "effect/References"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import * as Event from "../../events/Event.ts"
+import type * as EventGroup from "../../events/EventGroup.ts"
+import type { Message } from "../../events/Message.ts"
 import { InvalidEventNameError, type MessageDecodeError, UndefinedHandlerError } from "../../protocol/KosmonautError.ts"
-import { type Message, withData } from "../Message.ts"
 import type { ProtocolError } from "../Worker.ts"
 import * as Handling from "./handling.ts"
 
-/** What handles the messages of one event; each has a scope of its own. */
-export type Handler = (message: Message<unknown>) => Effect.Effect<void, unknown, Scope.Scope>
-
-/** An event and what handles it. */
+/** An event and its handler. */
 export interface Route {
   readonly event: Event.Any
-  readonly handle: Handler
+  readonly handle: (data: unknown, message: Message<unknown>) => Effect.Effect<unknown, unknown, Scope.Scope>
 }
 
-/** The handlers of a router. */
-export interface Routes {
-  /** Adds handlers. That an event has two is a defect. */
-  readonly add: (routes: ReadonlyArray<Route>) => Effect.Effect<void>
-  /** The handlers, by the names of their events on the wire. */
-  readonly all: ReadonlyMap<string, Route>
-}
+/** Handlers by the names of their events on the wire. */
+export type Routes = ReadonlyMap<string, Route>
 
-/** No handlers yet. */
-export const make = Effect.sync((): Routes => {
-  const all = new Map<string, Route>()
-  return {
-    all,
-    add: (routes) =>
-      Effect.suspend(() => {
-        const twice = routes.find(({ event }) => all.has(event.wireName))
-        if (twice !== undefined) return Effect.die(new Error(`The event ${twice.event.wireName} has two handlers`))
-        for (const route of routes) all.set(route.event.wireName, route)
-        return Effect.void
-      })
-  }
-})
+/** The handlers of a group's events, which are in this context. */
+export const make = (group: EventGroup.Any, context: Context.Context<never>): Routes =>
+  new Map(
+    Object.values<Event.Any>(group.events).map((event) => {
+      const implemented = context.mapUnsafe.get(event.key) as EventGroup.Implemented
+      // An event has these of its own, and not those that its handler's layer was built in.
+      const services = Context.omit(Scope.Scope, Tracer.ParentSpan, References.CurrentLogAnnotations)(
+        implemented.context
+      )
+      const handle: Route["handle"] = (data, message) =>
+        Effect.provideContext(Handling.checked(event._tag, implemented.handler(data, message)), services)
+      return [event._tag, { event, handle }]
+    })
+  )
 
 /** Why an event was not handled. */
 export type RouterError = UndefinedHandlerError | InvalidEventNameError | MessageDecodeError | ProtocolError
@@ -60,25 +56,25 @@ export interface Hearers<R1, R2, R3> {
 }
 
 /** What becomes of events and of errors. */
-export const dispatcher = <R1, R2, R3>(routes: Routes["all"], hearers: Hearers<R1, R2, R3>) => {
+export const dispatcher = <R1, R2, R3>(routes: Routes, hearers: Hearers<R1, R2, R3>) => {
   const { fallback, onError = logError, onException = logException } = hearers
-  const groups = [...new Set([...routes.values()].map(({ event }) => event.group))]
+  const groups = [...new Set(Array.from(routes.keys(), groupOf))]
 
   const hear = (error: RouterError) => survived("onError", () => onError(error))
   const refuse = (error: RouterError, message: Message) =>
     Effect.andThen(Effect.annotateLogs(hear(error), about(message)), Effect.fail(error))
-  const attempt = <R>(message: Message, handle: () => Effect.Effect<void, unknown, R>) =>
+  const attempt = <R>(message: Message, handle: () => Effect.Effect<unknown, unknown, R>) =>
     Effect.tapCause(
       Handling.retried(Effect.scoped(Effect.suspend(handle)), hearers.retry),
       (cause) => survived("onException", () => onException(cause, message))
     )
 
-  const onMessage = (message: Message): Effect.Effect<void, unknown, Exclude<R1 | R2 | R3, Scope.Scope>> => {
+  const onMessage = (message: Message): Effect.Effect<unknown, unknown, Exclude<R1 | R2 | R3, Scope.Scope>> => {
     const route = routes.get(message.event)
     if (route !== undefined) {
       const data = Event.decode(route.event, message.data)
       return Result.isSuccess(data)
-        ? attempt(message, () => route.handle(withData(message, data.success)))
+        ? attempt(message, () => route.handle(data.success, { ...message, data: data.success }))
         : refuse(data.failure, message)
     }
     if (fallback !== undefined) return attempt(message, () => fallback(message))
@@ -92,6 +88,8 @@ export const dispatcher = <R1, R2, R3>(routes: Routes["all"], hearers: Hearers<R
   }
   return { onMessage, onError: hear }
 }
+
+const groupOf = (event: string): string => event.slice(0, Math.max(0, event.indexOf("/")))
 
 // Who hears of errors cannot fail by its type, but can by a fault.
 const survived = <R>(who: string, hear: () => Effect.Effect<unknown, never, R>) =>
