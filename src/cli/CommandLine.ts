@@ -47,6 +47,13 @@ export const conceal = (text: string): string =>
   text.replace(/:\/\/[^@\s"]*@/g, "://***@").replace(/(?<!\w)(\w{40}|[\da-f]{128})(?!\w)/g, "***")
 
 /**
+ * Ends a text as a sentence, unless it ends as one already.
+ *
+ * @since 0.1.0
+ */
+export const sentence = (text: string): string => /[.?!…]$/.test(text) ? text : `${text}.`
+
+/**
  * Says a sentence to the person.
  *
  * @since 0.1.0
@@ -145,7 +152,7 @@ const explain = (error: CliError.NonShowHelpErrors): string => {
           JSON.stringify(error.value)
         }: ${error.expected}.`
     default:
-      return `${error.message}.`
+      return sentence(error.message)
   }
 }
 

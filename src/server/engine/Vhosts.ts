@@ -164,7 +164,7 @@ export const make = Effect.gen(function*() {
     })
 
   yield* Observe.register(() => Iterable.map(vhosts.values(), ({ vhost }) => vhost), () => totalsOfRemoved)
-  yield* Effect.forEach(config.vhosts, (options) => {
+  yield* Effect.forEach(configured(config, left), (options) => {
     const stored = left.get(options.path)
     return stored === undefined ? add(options) : goOn(options, stored)
   }, { discard: true })
@@ -230,6 +230,12 @@ const openStore = Effect.gen(function*() {
   if (Option.isNone(store)) return { journalOf: () => Journal.none, left: new Map<string, Stored.Stored>() }
   return { left: yield* Stored.load(store.value), journalOf: yield* Journal.make(store.value) }
 })
+
+// The default counts if it is the only vhost, or one of those that were restored: then it may have another token now.
+const configured = ({ defaultVhost, vhosts }: BrokerConfig["Service"], left: ReadonlyMap<string, Stored.Stored>) =>
+  vhosts.length === 0 && defaultVhost !== undefined && (left.size === 0 || left.has(defaultVhost.path))
+    ? [defaultVhost]
+    : vhosts
 
 const check = (path: string, token: Redacted.Redacted): Effect.Effect<void, InvalidVhostError> =>
   !isVhostPath(path)
