@@ -160,6 +160,10 @@ const makeWorld = Effect.fnUntraced(function*(folder: string, options: Options) 
     queueCapacity: 100,
     deadLetterCapacity: 1_000_000,
     deadLetterSize: 1_000_000_000,
+    // Its browsers trigger more than a person does, and handlers that fail are to fail again at once.
+    browserMessageRate: 1_000_000,
+    browserByteRate: 1_000_000_000,
+    redeliveryBackoff: 5,
     ...persists && { storageDir: join(folder, "storage") }
   })
   const proxies = {

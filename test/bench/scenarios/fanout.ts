@@ -1,9 +1,10 @@
 /**
- * Deliveries a second: the same message to many pages, counted where they are, in a process of their own.
+ * Deliveries a second: the same message to many browsers, counted where they are, in a process of their own. And how long
+ * the broker's event loop stands still if many broadcasts are in flight at the same time.
  */
-import { type Bench, type Contestant, perSecond, rate } from "../harness/Bench.ts"
+import { type Bench, type Contestant, type Metric, perSecond, rate } from "../harness/Bench.ts"
 import type { Done } from "../harness/pace.ts"
-import { type Party, start } from "../harness/party.ts"
+import { type AnyParty, type Party, start } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as ClientParty from "../parties/client.ts"
 import type * as PagesParty from "../parties/pages.ts"
@@ -13,16 +14,24 @@ import type * as WsParty from "../parties/ws.ts"
 /** How many deliveries may be under way. */
 const windowOf = (receivers: number) => Math.max(12_800, 8 * receivers)
 
+const stall: Metric = { name: "longest stall", unit: "ms", better: "less" }
+
 export const run = async (bench: Bench): Promise<void> => {
   for (const receivers of bench.quick ? [10, 200] : [10, 200, 2000]) {
     const own = await startOwn(receivers)
     const ws = await startWs(receivers)
     const socketIo = await startSocketIo(receivers)
-    await bench.compare(`to ${receivers} pages`, [rate("deliveries")], [
+    await bench.compare(`to ${receivers} browsers`, [rate("deliveries")], [
       ...own.contestants,
       ws.contestant,
       socketIo.contestant
     ], { profile: receivers === 200 })
+    for (const broadcasts of receivers < 200 ? [] : [64, 256]) {
+      await bench.compare(`${broadcasts} broadcasts in flight to ${receivers} browsers`, [rate("deliveries"), stall], [
+        own.inFlight(broadcasts),
+        ws.inFlight(broadcasts)
+      ])
+    }
     for (const { stop } of [own, ws, socketIo]) await stop()
   }
 }
@@ -61,7 +70,18 @@ const startOwn = async (receivers: number) => {
       }
     }
   ]
-  return { contestants, stop: () => stopAll(broker, client, pages) }
+  const inFlight = (broadcasts: number): Contestant => ({
+    name: "Kosmonaut, from a Client",
+    parties: { client, broker, pages },
+    run: (milliseconds) => {
+      hear = (more) => client.tell("arrived", more)
+      return withStall(
+        broker,
+        () => client.call("fanOut", urls.zmq, receivers, receivers * broadcasts, broadcasts, milliseconds)
+      )
+    }
+  })
+  return { contestants, inFlight, stop: () => stopAll(broker, client, pages) }
 }
 
 const startWs = async (receivers: number) => {
@@ -75,7 +95,14 @@ const startWs = async (receivers: number) => {
     parties: { broker: server, pages },
     run: (milliseconds) => perSecondOf(server.call("fanOut", receivers, windowOf(receivers), milliseconds))
   }
-  return { contestant, stop: () => stopAll(server, pages) }
+  const inFlight = (broadcasts: number): Contestant => ({
+    name: "bare ws, one write per message",
+    peer: true,
+    parties: { broker: server, pages },
+    run: (milliseconds) =>
+      withStall(server, () => server.call("fanOut", receivers, receivers * broadcasts, milliseconds))
+  })
+  return { contestant, inFlight, stop: () => stopAll(server, pages) }
 }
 
 const startSocketIo = async (receivers: number) => {
@@ -94,6 +121,12 @@ const startSocketIo = async (receivers: number) => {
 }
 
 const perSecondOf = async (done: Promise<Done>) => perSecond(await done)
+
+const withStall = async (server: AnyParty, run: () => Promise<Done>) => {
+  await server.call("stall")
+  const { operations, values } = perSecond(await run())
+  return { values: [...values, await server.call("stall")], operations }
+}
 
 const stopAll = async (...parties: ReadonlyArray<Pick<Party<never>, "stop">>) => {
   for (const party of parties) await party.stop()

@@ -38,7 +38,8 @@ const kilobytes = (name: string): Metric => ({ name, unit: "KB", better: "less" 
 // Each connection is an open file, here and there.
 const connectionsOf = async (quick: boolean): Promise<readonly [number, number]> => {
   const files = Number(execFileSync("sh", ["-c", "ulimit -n"], { encoding: "utf8" })) || 1_000_000
-  const many = Math.min(quick ? 2000 : 10_000, files - 200)
+  // Of which the broker keeps a tenth for others than browsers.
+  const many = Math.min(quick ? 2000 : 10_000, Math.floor(0.8 * files))
   return [Math.floor(many / 5), many]
 }
 
