@@ -22,7 +22,7 @@ const start = (file: string, env: Record<string, string> = {}) =>
 
 /** Programs that end by themselves, and all that they say. */
 const programs: Record<string, ReadonlyArray<string>> = {
-  "first-broadcast.ts": [`The page heard {"hello":{"what":"world","channel":"room"}}`],
+  "first-broadcast.ts": [`The browser received {"hello":{"what":"world","channel":"room"}}`],
   "presence.ts": [
     `ann has come to presence-room: {"name":"Ann"}`,
     `joe has come to presence-room: {"name":"Joe"}`,
@@ -49,6 +49,7 @@ const programs: Record<string, ReadonlyArray<string>> = {
 
 /** Those that others import, that are compiled only, or that are run below. */
 const others = [
+  "backend.ts",
   "broker.ts",
   "chat-worker.ts",
   "chat.ts",
@@ -78,6 +79,17 @@ describe("docs/examples", () => {
           assert.strictEqual(status, 0)
         }))
     )
+
+    it.live("backend.ts broadcasts, and ends", () =>
+      Effect.gen(function*() {
+        const { urls } = yield* TestBroker
+        const browser = yield* connect(urls.websocket)
+        yield* browser.send({ subscribe: { channel: "room" } })
+        yield* browser.nextOf(":subscribed")
+        const program = yield* start("backend.ts", { KOSMONAUT_URL: Redacted.value(urls.backend) })
+        assert.deepStrictEqual(yield* browser.nextOf("hello"), { what: "world", channel: "room" })
+        assert.deepStrictEqual(yield* program.output, { status: 0, stdout: "", stderr: "" })
+      }).pipe(Effect.scoped, Effect.provide(layer())))
 
     it.live("chat-worker.ts handles events until it is told to end", () =>
       Effect.gen(function*() {
