@@ -26,8 +26,8 @@ const programs: Record<string, ReadonlyArray<string>> = {
   "presence.ts": [
     `ann has come to presence-room: {"name":"Ann"}`,
     `joe has come to presence-room: {"name":"Joe"}`,
-    `Joe's page found [{"name":"Ann","channel":"presence-room","uid":"ann"}]`,
-    `Ann's page heard {"name":"Joe","channel":"presence-room","uid":"joe"}`,
+    `Joe's browser found [{"name":"Ann","channel":"presence-room","uid":"ann"}]`,
+    `Ann's browser received {"name":"Joe","channel":"presence-room","uid":"joe"}`,
     "There are ann and joe",
     "joe has left presence-room"
   ],
@@ -69,7 +69,7 @@ describe("docs/examples", () => {
 
   describe("as processes", { timeout: 30_000 }, () => {
     it.live.each(Object.entries(programs))(
-      "%s says what it should, and ends",
+      "%s prints what it should, and ends",
       ([file, lines]) =>
         Effect.scoped(Effect.gen(function*() {
           const program = yield* start(file)
@@ -95,13 +95,13 @@ describe("docs/examples", () => {
       Effect.gen(function*() {
         const { urls, vhost } = yield* TestBroker
         const program = yield* start("chat-worker.ts", { KOSMONAUT_URL: Redacted.value(urls.backend) })
-        const page = yield* connect(urls.websocket)
+        const browser = yield* connect(urls.websocket)
         const token = yield* vhost.accessTokens.issue("joe", ".*")
-        yield* page.send({ auth: { token: Redacted.value(token) } })
-        yield* page.send({ subscribe: { channel: "room" } })
-        yield* page.nextOf(":subscribed")
-        yield* page.send({ trigger: { event: "chat/say", data: { text: "hello" } } })
-        assert.deepStrictEqual(yield* page.nextOf("said"), { by: "joe", text: "hello", channel: "room" })
+        yield* browser.send({ auth: { token: Redacted.value(token) } })
+        yield* browser.send({ subscribe: { channel: "room" } })
+        yield* browser.nextOf(":subscribed")
+        yield* browser.send({ trigger: { event: "chat/say", data: { text: "hello" } } })
+        assert.deepStrictEqual(yield* browser.nextOf("said"), { by: "joe", text: "hello", channel: "room" })
         yield* program.kill("SIGTERM")
         const { stderr, stdout } = yield* program.output
         assert.strictEqual(stdout + stderr, "")
