@@ -8,12 +8,14 @@ import type { Target } from "./stranger.ts"
 
 const [name, target] = process.argv.slice(2) as [string, string]
 
-// What happens to an attacker matters to nobody.
-process.on("uncaughtException", () => {})
-process.on("unhandledRejection", () => {})
+// The end of a connection is no failure of an attack, but this is.
+const fail = (cause: unknown) => process.send!({ failed: cause instanceof Error ? cause.stack : String(cause) })
+process.on("uncaughtException", fail)
+process.on("unhandledRejection", fail)
 // Whoever started it has gone.
 process.on("disconnect", () => process.exit(0))
-process.send!("begun")
 
+// Connections of an attack that has done all that it does stay.
 setInterval(() => {}, 1000)
-await attacks.find((attack) => attack.name === name)!.run(JSON.parse(target) as Target).catch(() => {})
+process.send!({ begun: true })
+await attacks.find((attack) => attack.name === name)?.run(JSON.parse(target) as Target)

@@ -78,7 +78,12 @@ const live = Effect.fnUntraced(function*(attack: Attack, duration: Duration.Inpu
     descriptors: last === undefined || start === undefined ? 0 : last.descriptors - start.descriptors
   }
   const faults = how === undefined
-    ? [...report.faults.map((fault) => `the canary: ${fault}`), ...exceeded(figures), ...endFaults(end, after)]
+    ? [
+      ...attackers.failure() === undefined ? [] : [`the attack did not work: ${attackers.failure()?.slice(0, 500)}`],
+      ...report.faults.map((fault) => `the canary: ${fault}`),
+      ...exceeded(figures),
+      ...endFaults(end, after)
+    ]
     : [`the broker ended with ${how}: ${broker.log().slice(0, 500)}`]
   return { name: attack.name, faults, figures } satisfies Result
 })
@@ -138,7 +143,15 @@ const beginAttack = Effect.fnUntraced(function*(attack: Attack, target: Target) 
     ),
     (child) => Effect.sync(() => child.kill("SIGKILL"))
   )
-  child.on("message", () => Deferred.doneUnsafe(begun, Exit.void))
+  let failure: string | undefined
+  child.on("message", (said: { readonly failed?: string }) => {
+    failure ??= said.failed
+    Deferred.doneUnsafe(begun, Exit.void)
+  })
   yield* Deferred.await(begun)
-  return { signal: (signal: "SIGSTOP" | "SIGKILL") => Effect.sync(() => void child.kill(signal)) }
+  return {
+    /** Why it did not attack as it should, if it did not. */
+    failure: () => failure,
+    signal: (signal: "SIGSTOP" | "SIGKILL") => Effect.sync(() => void child.kill(signal))
+  }
 })

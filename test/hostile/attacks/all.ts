@@ -22,7 +22,7 @@ const together: Attack = {
         ...[Http.refusedUpgrades, Http.slowRequests, Http.vanished],
         ...[Browsers.deaf, Browsers.hoarders, Browsers.messageFlood, Browsers.pingFlood, Browsers.fragments],
         ...[Backends.squatters, Backends.silentBackends, Backends.largeMessages, Backends.endlessMessages]
-      ].map(({ run }) => run(target).catch(() => {}))
+      ].map(({ run }) => run(target))
     )
 }
 

@@ -23,11 +23,17 @@ export const withClient = (
 export const deaf: Attack = {
   name: "deaf browsers",
   sentence: "subscribe and never read, while a backend broadcasts messages of 35 bytes",
+  flags: ["--outbox-size", "16MiB"],
   run: async (target) => {
-    await many(80, async (n) => alive((await browser(target, [subscribe("room")], address(n))).pause()))
-    // Many in one request, since the system's own buffers have to be full first.
-    const broadcasts = Array.from({ length: 2000 }, () => ({ channel: "room", event: "e", data: { a: 1 } }))
-    return withClient(target, (client) => Effect.forever(Effect.ignore(client.broadcastAll(broadcasts))))
+    await many(16, async (n) => alive((await browser(target, [subscribe("room")], address(n))).pause()))
+    // Large ones first, until the system's own buffers are full, so that the small ones have to wait in the broker.
+    const large = { a: "x".repeat(100_000) }
+    const small = Array.from({ length: 2000 }, () => ({ channel: "room", event: "e", data: { a: 1 } }))
+    return withClient(target, (client) =>
+      Effect.andThen(
+        Effect.replicateEffect(client.broadcast("room", "e", large), 60, { discard: true }),
+        Effect.forever(Effect.ignore(client.broadcastAll(small)))
+      ))
   }
 }
 
