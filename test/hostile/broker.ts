@@ -19,7 +19,7 @@ const descriptors = 2048
 export const shutdownTimeout = 2000
 
 /** The channels that it has from the start: `room`, and 50 more. */
-export const halls = Array.from({ length: 50 }, (_, n) => `hall-${n}`)
+const halls = Array.from({ length: 50 }, (_, n) => `hall-${n}`)
 
 /** What the process costs now. */
 export interface Cost extends Inside {

@@ -14,7 +14,7 @@ const pause = "20 millis"
 /** How long it waits for an answer, and at the end for what is still on its way. */
 const patience = "10 seconds"
 
-export interface Report {
+interface Report {
   readonly sent: number
   readonly faults: ReadonlyArray<string>
   /** The longest time in milliseconds from sending to receiving. */
