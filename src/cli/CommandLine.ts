@@ -1,8 +1,8 @@
 /**
  * What the commands have in common: how they speak, how they end, where their broker is, and lines from standard input.
  *
- * Standard output carries results and nothing else; whatever is said to a person goes to standard error, one sentence a
- * line, and never holds a token. Wrong use ends with such a sentence and exit status 1.
+ * Standard output carries results and nothing else; sentences for a person go to standard error, one a
+ * line, and never hold a token. Wrong use ends with such a sentence and exit status 1.
  *
  * @since 0.1.0
  */
@@ -21,7 +21,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 
 /**
- * The failure of a command that has said itself what went wrong. It ends with exit status 1 and no further word.
+ * The failure of a command that has reported itself what went wrong. It ends with exit status 1 and no further line.
  *
  * @since 0.1.0
  */
@@ -54,7 +54,7 @@ export const conceal = (text: string): string =>
 export const sentence = (text: string): string => /[.?!…]$/.test(text) ? text : `${text}.`
 
 /**
- * Says a sentence to the person.
+ * Reports a sentence to the person.
  *
  * @since 0.1.0
  */
@@ -137,7 +137,7 @@ const explain = (error: CliError.NonShowHelpErrors): string => {
       return `There is no command ${JSON.stringify(error.subcommand)}${didYouMean(error.suggestions)}`
     case "MissingOption":
       return error.option === "url"
-        ? "It is not said which broker: give --url or set KOSMONAUT_URL to wr://<access token>@<host>:<port>/<vhost>."
+        ? "The broker is missing: give --url or set KOSMONAUT_URL to wr://<access token>@<host>:<port>/<vhost>."
         : `The flag --${error.option} is missing.`
     case "MissingArgument":
       return `The argument ${error.argument} is missing.`

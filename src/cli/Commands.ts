@@ -1,5 +1,5 @@
 /**
- * The small commands: what a Client asks, and a Worker that shows what it gets.
+ * The small commands: requests of a Client, and a Worker that prints its events.
  *
  * @since 0.1.0
  */
@@ -18,7 +18,7 @@ import * as Worker from "../client/Worker.ts"
 import * as CommandLine from "./CommandLine.ts"
 
 const channel = Argument.String("channel").pipe(
-  Argument.withDescription("The channel's name; presence-… and private-… ask browsers for a token")
+  Argument.withDescription("The channel's name; presence-… and private-… need a token of browsers")
 )
 
 /**

@@ -107,26 +107,26 @@ layer(Served.layer, { excludeTestServices: true, timeout: 30_000 })("kosmonaut",
         const output = yield* run(["broadcast", "room", "many", "--stdin", "--url", url], { stdin })
         assert.match(output.stdout, /^3000 broadcast, 0 failed /)
         assert.strictEqual(output.status, 0)
-        const heard = new Set<unknown>()
-        while (heard.size < 3000) heard.add(((yield* joe.nextOf("many")) as { readonly n: number }).n)
+        const received = new Set<unknown>()
+        while (received.size < 3000) received.add(((yield* joe.nextOf("many")) as { readonly n: number }).n)
       }))
 
     it.effect("leaves every number as it was written", () =>
       Effect.gen(function*() {
         const { urls, websocket } = yield* Served
-        const page = yield* Effect.acquireRelease(
+        const socket = yield* Effect.acquireRelease(
           Effect.sync(() => new WebSocket(`${websocket}/zmq`)),
-          (page) => Effect.sync(() => page.close())
+          (socket) => Effect.sync(() => socket.close())
         )
         const texts = yield* Queue.unbounded<string>()
-        page.onmessage = ({ data }) => Queue.offerUnsafe(texts, String(data))
+        socket.onmessage = ({ data }) => Queue.offerUnsafe(texts, String(data))
         const next = (event: string): Effect.Effect<string> =>
           Effect.flatMap(
             Queue.take(texts),
             (text) => text.startsWith(`{"${event}"`) ? Effect.succeed(text) : next(event)
           )
         yield* next(":connected")
-        page.send(JSON.stringify({ subscribe: { channel: "room" } }))
+        socket.send(JSON.stringify({ subscribe: { channel: "room" } }))
         yield* next(":subscribed")
         const numbers = "[9007199254740993,1.0,-0,1e400,0.1,1E2]"
         const url = ["--url", urls["/zmq"]]

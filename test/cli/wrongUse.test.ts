@@ -43,7 +43,7 @@ describe.concurrent("kosmonaut", { timeout: 30_000 }, () => {
       Effect.forEach(misuses, ([args, ...parts]) => Effect.map(run(args), (output) => assertWrong(output, ...parts)), {
         concurrency: 2
       }),
-    30_000
+    60_000
   )
 
   it.live(

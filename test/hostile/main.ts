@@ -52,7 +52,7 @@ const program = Effect.gen(function*() {
   yield* Console.log(
     `${"".padEnd(36)}${["latency", "stall", "memory", "kept", "log", "end"].map((name) => name.padStart(9)).join("")}`
   )
-  const duration = Duration.seconds(Number(values.seconds ?? (values.quick ? 1 : 4)))
+  const duration = Duration.seconds(Number(values.seconds ?? (values.quick ? 1 : 3)))
   const results = yield* Effect.forEach(
     attacks.filter(({ name }) => chosen.includes(name)),
     (attack) => Effect.tap(run(attack, duration), (result) => Console.log(lineOf(result)))

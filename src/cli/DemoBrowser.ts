@@ -1,5 +1,5 @@
 /**
- * A browser of the demo: a real WebSocket connection that says things and hears what others say.
+ * A browser of the demo: a real WebSocket connection that sends and receives messages.
  *
  * @since 0.1.0
  */
@@ -12,12 +12,12 @@ import * as Socket from "effect/socket/Socket"
 import * as Json from "../protocol/Json.ts"
 
 /**
- * A page did not hear what it should have heard. Exported for the declarations of the demo, which name it.
+ * A browser did not receive what it should have. Exported for the declarations of the demo, which name it.
  *
  * @public
  * @since 0.1.0
  */
-export class DemoError extends Schema.TaggedError<DemoError>("kosmonaut/cli/DemoPage/DemoError")("DemoError", {
+export class DemoError extends Schema.TaggedError<DemoError>("kosmonaut/cli/DemoBrowser/DemoError")("DemoError", {
   who: Schema.String,
   event: Schema.String,
   detail: Schema.String
@@ -28,27 +28,27 @@ export class DemoError extends Schema.TaggedError<DemoError>("kosmonaut/cli/Demo
 }
 
 /**
- * A page of the demo.
+ * A browser of the demo.
  *
  * @since 0.1.0
  */
-export interface DemoPage {
+export interface DemoBrowser {
   readonly name: string
-  /** Says something to the broker. */
+  /** Sends a message to the broker. */
   readonly send: (message: object) => Effect.Effect<void, Socket.SocketError>
-  /** Waits for the next message that is this event, and gives its payload; others before it are skipped. */
-  readonly hear: (event: string) => Effect.Effect<Json.JsonObject, Socket.SocketError | DemoError>
+  /** Waits for the next message that is this event, and gives its payload; messages before it are skipped. */
+  readonly receive: (event: string) => Effect.Effect<Json.JsonObject, Socket.SocketError | DemoError>
 }
 
 /**
- * Connects a page. It is disconnected with the scope.
+ * Connects a browser. It is disconnected with the scope.
  *
  * @since 0.1.0
  */
 export const connect = Effect.fnUntraced(function*(
   url: string,
   name: string
-): Effect.fn.Return<DemoPage, Socket.SocketError, Scope.Scope> {
+): Effect.fn.Return<DemoBrowser, Socket.SocketError, Scope.Scope> {
   const socket = yield* Effect.provide(Socket.makeWebSocket(url), Socket.layerWebSocketConstructorGlobal)
   const { pull } = yield* socket.reader
   const { write } = yield* socket.writer
@@ -61,22 +61,22 @@ export const connect = Effect.fnUntraced(function*(
     return Json.single(Result.getOrUndefined(Json.parse(String(message)))) ?? ["", Json.empty] as const
   })
 
-  const hear: DemoPage["hear"] = Effect.fnUntraced(
+  const receive: DemoBrowser["receive"] = Effect.fnUntraced(
     function*(event) {
       for (;;) {
-        const [heard, data] = yield* next
-        if (heard === event) return data
-        if (heard === ":error") {
-          return yield* new DemoError({ who: name, event, detail: `heard ${JSON.stringify(data)}` })
+        const [received, data] = yield* next
+        if (received === event) return data
+        if (received === ":error") {
+          return yield* new DemoError({ who: name, event, detail: `received ${JSON.stringify(data)}` })
         }
       }
     },
     (effect, event) =>
       Effect.timeoutOrElse(effect, {
         duration: "5 seconds",
-        orElse: () => Effect.fail(new DemoError({ who: name, event, detail: "heard nothing for 5 seconds" }))
+        orElse: () => Effect.fail(new DemoError({ who: name, event, detail: "received nothing for 5 seconds" }))
       })
   )
 
-  return { name, hear, send: (message) => write(JSON.stringify(message)) }
+  return { name, receive, send: (message) => write(JSON.stringify(message)) }
 })
