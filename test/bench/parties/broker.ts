@@ -33,7 +33,7 @@ const functions = {
     vhost = await runtime.runPromise(Effect.flatMap(Vhosts.Vhosts, (vhosts) => vhosts.get("/bench")))
     const urls = broker.urls(vhost)
     return {
-      pages: { port: broker.websocketPort, path: "/bench" },
+      browsers: { port: broker.websocketPort, path: "/bench" },
       zmq: Redacted.value(urls.backend),
       tcp: Redacted.value(urls.backendTcp)
     }

@@ -1,6 +1,6 @@
 /**
- * Pages that trigger numbered events and write down what became of each, and pages that write down what they hear. Their
- * connections end now and then; they come back.
+ * Browsers that trigger numbered events and write down what became of each, and browsers that write down what they
+ * receive. Their connections end now and then; they come back.
  */
 import { type Cause, Deferred, Effect, Exit, Fiber, Redacted } from "effect"
 import { Client } from "../../src/index.ts"
@@ -8,7 +8,7 @@ import * as Browser from "../harness/Browser.ts"
 import type { Subscription } from "./checker.ts"
 import { tick } from "./clock.ts"
 
-/** The channels of the vhost. The last is for the pages' own questions. */
+/** The channels of the vhost. The last is for the browsers' own questions. */
 export const channels = ["red", "green", "sync"] as const
 
 /** One connection after the other, as long as `goesOn`. */
@@ -19,11 +19,11 @@ const again = <E, R>(connection: Effect.Effect<void, E, R>, goesOn: () => boolea
     step: () => {}
   })
 
-/** How many pages trigger, and how many events each at once. */
-const pages = 3
+/** How many browsers trigger, and how many events each at once. */
+const browsers = 3
 const burst = 10
 
-/** Pages that trigger events, until they are told to end. `client` gets them their tokens. */
+/** Browsers that trigger events, until they are told to end. `client` gets them their tokens. */
 export const beginTriggering = Effect.fnUntraced(function*(url: string, client: Client.Client["Service"]) {
   const triggered = new Map<number, number>()
   const confirmed = new Map<number, number>()
@@ -56,7 +56,7 @@ export const beginTriggering = Effect.fnUntraced(function*(url: string, client: 
     yield* browser.nextOf(":authenticated")
     while (!enough) yield* trigger(browser)
   })
-  const fibers = yield* Effect.replicateEffect(Effect.forkScoped(again(connection, () => !enough)), pages)
+  const fibers = yield* Effect.replicateEffect(Effect.forkScoped(again(connection, () => !enough)), browsers)
   return {
     triggered,
     confirmed,
@@ -79,27 +79,27 @@ const nextAnswer = (
       : nextAnswer(browser)
   })
 
-/** Pages that hear what is broadcast, one of them on one channel only, until they are told to end. */
-export const beginHearing = Effect.fnUntraced(function*(url: string, pages: number) {
+/** Browsers that receive what is broadcast, one of them on one channel only, until they are told to end. */
+export const beginReceiving = Effect.fnUntraced(function*(url: string, browsers: number) {
   const subscriptions: Array<Subscription> = []
   let enough = false
 
-  const connection = (page: number) =>
+  const connection = (number: number) =>
     Effect.gen(function*() {
       const browser = yield* Browser.connect(url)
-      const name = `page ${page}, connection ${subscriptions.length}`
-      const on = page === 0 ? [channels[0]] : channels.slice(0, 2)
-      const hearing = hearTo(browser, { name, channels: on, asked: tick() })
-      subscriptions.push(hearing.subscription)
-      yield* Effect.raceFirst(hearing.hear, Effect.andThen(hearing.begin, hearing.sync(() => enough)))
+      const name = `browser ${number}, connection ${subscriptions.length}`
+      const on = number === 0 ? [channels[0]] : channels.slice(0, 2)
+      const receiving = receiveOn(browser, { name, channels: on, asked: tick() })
+      subscriptions.push(receiving.subscription)
+      yield* Effect.raceFirst(receiving.receive, Effect.andThen(receiving.begin, receiving.sync(() => enough)))
     })
   const fibers = yield* Effect.forEach(
-    Array.from({ length: pages }, (_, page) => page),
-    (page) => Effect.forkScoped(again(connection(page), () => !enough))
+    Array.from({ length: browsers }, (_, number) => number),
+    (number) => Effect.forkScoped(again(connection(number), () => !enough))
   )
   return {
     subscriptions,
-    /** Ends them; each has heard then what the broker had for it. */
+    /** Ends them; each has received then what the broker had for it. */
     end: Effect.suspend(() => {
       enough = true
       return Fiber.joinAll(fibers)
@@ -107,15 +107,15 @@ export const beginHearing = Effect.fnUntraced(function*(url: string, pages: numb
   }
 })
 
-/** Hears on one connection, and asks the broker for what it answers in any case, after all that it had for this page. */
-const hearTo = (browser: Browser.Browser, who: Pick<Subscription, "name" | "channels" | "asked">) => {
-  const heard: Array<Subscription["heard"][number]> = []
-  const subscription = { ...who, subscribed: Infinity, synced: -1, heard }
+/** Receives on one connection, and asks the broker for what it answers in any case, after all that it had for this browser. */
+const receiveOn = (browser: Browser.Browser, who: Pick<Subscription, "name" | "channels" | "asked">) => {
+  const received: Array<Subscription["received"][number]> = []
+  const subscription = { ...who, subscribed: Infinity, synced: -1, received }
   let waits: { readonly answer: string; readonly channel: string; readonly done: Deferred.Deferred<void> } | undefined
 
-  const hear = Effect.forever(Effect.map(browser.next, (message) => {
+  const receive = Effect.forever(Effect.map(browser.next, (message) => {
     const [event, data] = Object.entries(message)[0]! as [string, Record<string, unknown>]
-    if (event === "count") heard.push(data as unknown as Subscription["heard"][number])
+    if (event === "count") received.push(data as unknown as Subscription["received"][number])
     if (event === waits?.answer && data["channel"] === waits.channel) Deferred.doneUnsafe(waits.done, Exit.void)
   }))
   const ask = Effect.fnUntraced(function*(question: string, channel: string) {
@@ -137,5 +137,5 @@ const hearTo = (browser: Browser.Browser, who: Pick<Subscription, "name" | "chan
       if (!last) yield* Effect.sleep("50 millis")
     }
   })
-  return { subscription, hear, begin, sync }
+  return { subscription, receive, begin, sync }
 }
