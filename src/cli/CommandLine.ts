@@ -122,12 +122,30 @@ const formatter = (): CliOutput.Formatter => {
     formatErrors: standard.formatErrors,
     formatVersion: standard.formatVersion,
     formatHelpDoc: ({ globalFlags = [], ...doc }) =>
-      standard.formatHelpDoc({ ...doc, globalFlags: globalFlags.map(narrow) }).replace(
-        /(?<!\n)\n(\S*EXAMPLES)/,
-        "\n\n$1"
+      grouped(
+        standard.formatHelpDoc({ ...doc, globalFlags: globalFlags.map(narrow) }).replace(
+          /(?<!\n)\n(\S*EXAMPLES)/,
+          "\n\n$1"
+        )
       )
   }
 }
+
+/** Where a group of flags begins, and its heading. */
+const headings: Readonly<Record<string, string>> = {
+  "--storage-dir": "What outlasts the broker:",
+  "--browsers-broadcast": "What browsers may do:",
+  "--queue-capacity": "Events:",
+  "--max-message-size": "All connections:"
+}
+
+// The escapes are those of colours.
+const grouped = (help: string): string =>
+  Object.entries(headings).reduce(
+    (text, [flag, heading]) =>
+      text.replace(new RegExp(`\n( *(?:\u001b\\[[\\d;]*m)*${flag}\\b)`), `\n\n  ${heading}\n$1`),
+    help
+  )
 
 const explain = (error: CliError.NonShowHelpErrors): string => {
   switch (error._tag) {

@@ -159,11 +159,6 @@ export const limits = {
     defaults.outboxSize,
     "How many bytes may wait for a browser that reads too slowly; beyond it the browser is disconnected"
   ),
-  maxMessageSize: size(
-    "max-message-size",
-    defaults.maxMessageSize,
-    "The largest message of a browser or a backend; a larger one ends the connection"
-  ),
   queueCapacity: count(
     "queue-capacity",
     defaults.queueCapacity,
@@ -173,6 +168,11 @@ export const limits = {
     "max-deliveries",
     defaults.maxDeliveries,
     "How many workers may crash or disappear with an event before it becomes a dead letter"
+  ),
+  maxMessageSize: size(
+    "max-message-size",
+    defaults.maxMessageSize,
+    "The largest message of a browser or a backend; a larger one ends the connection"
   ),
   shutdownTimeout: duration(
     "shutdown-timeout",

@@ -59,6 +59,7 @@ describe.concurrent("kosmonaut", { timeout: 30_000 }, () => {
               assert.include(stdout, section)
             }
             assert.include(stdout, ["kosmonaut", ...command].join(" "))
+            assert.strictEqual(stdout.includes("\n\n  What browsers may do:\n"), command[0] === "serve")
             assertDiscreet(stdout)
             assert.strictEqual(status, 0)
           }),
