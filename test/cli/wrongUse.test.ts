@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { readFileSync } from "node:fs"
+import * as CommandLine from "../../src/cli/CommandLine.ts"
 import { token } from "../harness/TestBroker.ts"
 import { assertDiscreet, assertWrong, run } from "./program.ts"
 
@@ -67,6 +68,14 @@ describe.concurrent("kosmonaut", { timeout: 30_000 }, () => {
       ),
     30_000
   )
+
+  it("ends no sentence twice", () => {
+    assert.deepStrictEqual(["it was lost", "(8080)?", "Give it."].map(CommandLine.sentence), [
+      "it was lost.",
+      "(8080)?",
+      "Give it."
+    ])
+  })
 
   it.live("tells its version", () =>
     Effect.gen(function*() {
