@@ -3,7 +3,7 @@
  */
 import { Deferred, Effect, Exit } from "effect"
 import { spawn } from "node:child_process"
-import { readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -42,10 +42,14 @@ export interface Broker {
   readonly stop: Effect.Effect<{ readonly how: string; readonly after: number }>
 }
 
-const outside = (pid: number): Pick<Cost, "rss" | "descriptors"> => ({
-  rss: 4096 * Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]),
-  descriptors: readdirSync(`/proc/${pid}/fd`).length
-})
+// Only Linux tells it of another process.
+const outside = (pid: number): Pick<Cost, "rss" | "descriptors"> =>
+  existsSync("/proc/self/fd")
+    ? {
+      rss: 4096 * Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]),
+      descriptors: readdirSync(`/proc/${pid}/fd`).length
+    }
+    : { rss: 0, descriptors: 0 }
 
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 

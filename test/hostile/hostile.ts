@@ -56,6 +56,7 @@ const live = Effect.fnUntraced(function*(attack: Attack, duration: Duration.Inpu
   const start = yield* broker.cost("collect")
   const peak = yield* watch(broker)
   const attackers = yield* beginAttack(attack, broker.target)
+  if (attack.ends === true) yield* attackers.done
   yield* Effect.sleep(duration)
 
   // Stopped processes hold their connections, and answer nothing.
@@ -144,14 +145,18 @@ const beginAttack = Effect.fnUntraced(function*(attack: Attack, target: Target) 
     (child) => Effect.sync(() => child.kill("SIGKILL"))
   )
   let failure: string | undefined
-  child.on("message", (said: { readonly failed?: string }) => {
+  const done = yield* Deferred.make<void>()
+  child.on("message", (said: { readonly failed?: string; readonly done?: true }) => {
     failure ??= said.failed
+    if (said.done) Deferred.doneUnsafe(done, Exit.void)
     Deferred.doneUnsafe(begun, Exit.void)
   })
   yield* Deferred.await(begun)
   return {
     /** Why it did not attack as it should, if it did not. */
     failure: () => failure,
+    /** Waits until its work is done, for a while. */
+    done: Effect.timeoutOption(Deferred.await(done), "10 seconds"),
     signal: (signal: "SIGSTOP" | "SIGKILL") => Effect.sync(() => void child.kill(signal))
   }
 })

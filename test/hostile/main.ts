@@ -1,5 +1,6 @@
 /**
- * Strangers attack a served broker, and a canary must lose nothing. Ends with 1 if an attack has failed.
+ * Strangers attack a served broker, and a canary must lose nothing. Ends with 1 if an attack has failed. It needs Linux:
+ * memory and descriptors are read from /proc, and strangers come from all of 127.0.0.0/8.
  *
  *     npm run hostile -- --quick
  *     npm run hostile -- --only "ping flood" --seconds 10

@@ -25,6 +25,8 @@ export interface Attack {
   readonly flags?: ReadonlyArray<string>
   /** Whether the broker has to get rid of them while they still attack, and not only when they have gone. */
   readonly expelled?: boolean
+  /** Whether the attackers end their work at some time and then only stay; the time of the attack begins with that. */
+  readonly ends?: boolean
   /** Attacks, and does so until its process is killed. */
   readonly run: (target: Target) => Promise<unknown>
 }

@@ -25,6 +25,7 @@ export const squatters: Attack = {
 
 export const silentBackends: Attack = {
   name: "silent backends",
+  ends: true,
   sentence: "connect to both ports of backends and say nothing, or half of an identity",
   expelled: true,
   run: async (target) => {

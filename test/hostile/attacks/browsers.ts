@@ -52,9 +52,10 @@ export const growingNumbers: Attack = {
 
 export const hoarders: Attack = {
   name: "subscription data",
+  ends: true,
   sentence: "subscribe to many channels with as much data as is allowed, in as many small parts as possible",
   run: async (target) => {
-    const data = { a: Array(1300).fill([]) }
+    const data = { a: Array(1300).fill({}) }
     const messages = Array.from({ length: 50 }, (_, n) => subscribe(`hall-${n}`, data))
     return many(400, async (n) => alive(await browser(target, messages, address(n))))
   }

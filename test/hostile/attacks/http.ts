@@ -68,6 +68,7 @@ export const floodFromManyAddresses: Attack = {
 
 export const vanished: Attack = {
   name: "vanished browsers",
+  ends: true,
   sentence: "subscribe and then never answer a ping, as behind a proxy that has lost its browser",
   expelled: true,
   run: async (target) => {
