@@ -31,7 +31,7 @@ export interface FrameParser {
  * @since 0.1.0
  */
 export const make = (maxMessageSize: number = defaultMaxMessageSize): FrameParser => {
-  let buffer = none
+  let buffer: Uint8Array = none
   let end = 0
   // Mostly a chunk is read before the next comes, and never copied.
   let isOwn = false

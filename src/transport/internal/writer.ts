@@ -30,6 +30,8 @@ export interface Writer {
   readonly handlingUnsafe: (isHandling: boolean) => void
   /** From now on every message has a write, and a turn of the event loop, of its own. */
   readonly separateUnsafe: () => void
+  /** How many bytes may wait from now on. */
+  readonly limitUnsafe: (limit: number) => void
   /** Nothing more is sent; what waits leaves first. */
   readonly endUnsafe: () => void
 }
@@ -59,6 +61,7 @@ export const make = (options: {
   let isScheduled = false
   let isSeparate = false
   let isEnded = false
+  let limit = options.limit
 
   const write = (sendings: ReadonlyArray<Sending>, estimate: number) => {
     const bytes = encode(sendings)
@@ -98,7 +101,7 @@ export const make = (options: {
   return {
     sendUnsafe: (sending) => {
       const estimate = estimateOf(sending)
-      if (isEnded || !socket.writable || size > 0 && size + estimate > options.limit) {
+      if (isEnded || !socket.writable || size > 0 && size + estimate > limit) {
         sending.settled?.(false)
         return false
       }
@@ -121,6 +124,9 @@ export const make = (options: {
     },
     separateUnsafe: () => {
       isSeparate = true
+    },
+    limitUnsafe: (value) => {
+      limit = value
     },
     endUnsafe: () => {
       if (isEnded) return

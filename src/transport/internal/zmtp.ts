@@ -171,11 +171,13 @@ export const encodeCommand = (name: string, body: Uint8Array): Uint8Array =>
 
 /** The properties of a `READY` command as its body. */
 export const encodeProperties = (properties: Record<string, string>): Uint8Array =>
-  Buffer.concat(Object.entries(properties).map(([name, value]) => {
-    const length = Buffer.alloc(4)
-    length.writeUInt32BE(value.length)
-    return Buffer.concat([Buffer.from([name.length]), Buffer.from(name), length, Buffer.from(value)])
-  }))
+  Buffer.concat(
+    Object.entries(properties).map(([name, value]) => {
+      const length = Buffer.alloc(4)
+      length.writeUInt32BE(value.length)
+      return Buffer.concat([Buffer.from([name.length]), Buffer.from(name), length, Buffer.from(value)])
+    })
+  )
 
 /** How many bytes a message has on the wire. */
 export const sizeOf = (frames: ReadonlyArray<string | Uint8Array>): number => {
