@@ -44,6 +44,7 @@ const nodeOnly = [
   "server/store/SqliteStore.ts",
   "server/endpoint/WebSocketEndpoint.ts",
   "server/endpoint/internal/webSocket.ts",
+  "server/endpoint/internal/eventLoopMetrics.ts",
   "server/Broker.ts",
   "cli/*"
 ]

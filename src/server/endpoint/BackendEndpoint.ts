@@ -24,6 +24,7 @@ import { BrokerConfig } from "../BrokerConfig.ts"
 import { Vhosts } from "../engine/Vhosts.ts"
 import * as Authenticator from "./internal/authenticator.ts"
 import * as ClientSession from "./internal/clientSession.ts"
+import * as EventLoopMetrics from "./internal/eventLoopMetrics.ts"
 import { encode, knowsAdditions, refuse } from "./internal/response.ts"
 import * as WorkerSession from "./internal/workerSession.ts"
 
@@ -66,6 +67,7 @@ export const make = Effect.fnUntraced(function*(
     maxConnections: config.maxBackends,
     shutdownTimeout: config.shutdownTimeout
   })
+  yield* EventLoopMetrics.register
   const authenticator = Authenticator.make(vhosts)
   const request = ClientSession.make({
     maxMessageSize: config.maxMessageSize,

@@ -1420,7 +1420,7 @@ describe("BackendEndpoint", () => {
           (destroyed) => destroyed || performance.now() - start > 2000
         )
         expect(kept.destroyed).toBe(true)
-        expect((yield* lobby).waiting).toBeGreaterThanOrEqual(waiting)
+        yield* eventually(lobby, (info) => info.waiting >= waiting)
       }).pipe(withBroker()))
 
     describe("where two connections have one identity", () => {
