@@ -53,6 +53,21 @@ const again = (memory: Memory, n: number, connection = "c") => {
 }
 
 describe("Idempotency", () => {
+  it.effect("gives no other request a response: a key is good for its own", () =>
+    Effect.gen(function*() {
+      const idempotency = yield* memory()
+      answered(idempotency, 1)
+      const carryOut = Effect.die(new Error("carried out"))
+      const other = idempotency.again({ connection: "c", message: nameOf(1) }, print + 1, carryOut)
+      assert.strictEqual((yield* Effect.flip(other)).code, 400)
+      assert.deepStrictEqual(yield* again(idempotency, 1), token(1))
+      // So for a retry that came before its first attempt.
+      assert.strictEqual(yield* again(idempotency, 2), "carried out")
+      const first = idempotency.connection("c").beginUnsafe(nameOf(2), print + 1)!
+      assert.strictEqual((yield* Effect.flip(first)).code, 400)
+      assert.strictEqual(idempotency.counters.repeated, 1)
+    }))
+
   it.effect("gives an answer again, an error's too, and carries nothing out", () =>
     Effect.gen(function*() {
       const idempotency = yield* memory()
