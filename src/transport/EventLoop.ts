@@ -17,10 +17,7 @@ const budget = 8
 /** How long a look at the longest turn goes back, in milliseconds; at most twice this. */
 const window = 60_000
 
-/** How many messages pass between two looks at the clock, as long as they are quick. */
-const stride = 4
-
-const state = { hasBegun: false, isOver: false, startedAt: 0, seenAt: 0, left: 1 }
+const state = { hasBegun: false, isOver: false, startedAt: 0, seenAt: 0 }
 const waiting: Array<() => void> = []
 const longestTurns = { current: 0, before: 0, since: 0 }
 
@@ -34,21 +31,17 @@ export const begin = (): void => {
   state.hasBegun = true
   state.isOver = false
   state.startedAt = state.seenAt = performance.now()
-  state.left = 1
   setImmediate(end)
 }
 
 /**
- * Whether the turn is over. To be asked after each message; most of the time it does not look at the clock.
+ * Whether the turn is over. To be asked after each message: one alone may take longer than all before it.
  *
  * @since 0.1.0
  */
 export const isOver = (): boolean => {
   if (state.isOver) return true
-  if (--state.left > 0) return false
-  const before = state.seenAt
   rest()
-  state.left = state.seenAt - before > budget / 16 ? 1 : stride
   state.isOver = state.seenAt - state.startedAt >= budget
   return state.isOver
 }

@@ -48,7 +48,7 @@ export const listen = (endpoint: string): Listen =>
             server.off("error", connections.onError)
           })
         )
-        yield* connections.sweep
+        return yield* connections.sweep
       }, Effect.scoped)
     }
   })
