@@ -87,7 +87,7 @@ export const fingerprint = (frames: Frames, count: number): number => {
     const frame = frames[index]!
     const { length } = frame
     print = Math.imul(print, 31) + length | 0
-    const step = (length >> 3) + 1
+    const step = (length >> 2) + 1
     for (let at = 0; at < length; at += step) print = Math.imul(print, 31) + frame.charCodeAt(at) | 0
   }
   return print

@@ -30,6 +30,7 @@ export const listen = (endpoint: string): Listen =>
     const early: Array<net.Socket> = []
     const maxConnections = options.maxConnections ?? 4096
     const server = yield* bind(endpoint, options, (socket) => accept(socket))
+    yield* Effect.addFinalizer(() => Effect.sync(() => early.forEach((socket) => socket.destroy())))
     accept = (socket) => {
       if (early.length >= maxConnections) return void socket.destroy()
       early.push(socket.on("error", () => undefined).pause())

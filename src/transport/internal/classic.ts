@@ -11,7 +11,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Frame from "../../protocol/Frame.ts"
+import type * as Frame from "../../protocol/Frame.ts"
 import * as FrameParser from "../../protocol/FrameParser.ts"
 import type { Peer } from "../TransportServer.ts"
 import * as Batch from "./batch.ts"
@@ -89,14 +89,16 @@ export const make = (link: Link): Protocol => {
 }
 
 /** The bytes of messages. A response without arguments carries one empty frame. */
-export const encode = (sendings: ReadonlyArray<Sending>): Uint8Array => Frame.encodeAll(sendings.map(framesOf))
-
-const framesOf = ({ envelope, frames, prefix }: Sending): Frame.Frames =>
-  prefix === undefined
-    ? [envelope, ...frames]
-    : frames.length === 1 && frames[0] !== Batch.marker
-    ? [frames[0]!, ""]
-    : frames
+export const encode = (sendings: ReadonlyArray<Sending>): Uint8Array => {
+  let text = ""
+  for (const { envelope, frames, prefix } of sendings) {
+    if (prefix === undefined) text += `${envelope}\n`
+    for (const frame of frames) text += `${frame}\n`
+    if (prefix !== undefined && frames.length === 1 && frames[0] !== Batch.marker) text += "\n"
+    text += "\r\n\r\n"
+  }
+  return Buffer.from(text)
+}
 
 const none: Buffer = Buffer.alloc(0)
 
