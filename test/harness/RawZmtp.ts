@@ -10,7 +10,7 @@ export const connect = Effect.fnUntraced(function*(port: number, identity: strin
   const connection = yield* RawTcp.connect(port)
   const parts = yield* Queue.unbounded<Zmtp.Part>()
   const parser = Zmtp.makeParser(100_000_000)
-  connection.socket.setEncoding("latin1")
+  connection.socket.removeAllListeners("data").setEncoding("latin1")
   connection.socket.on("data", (chunk) => {
     parser.feed(Buffer.from(String(chunk), "latin1"))
     for (let part = parser.next(); part !== undefined; part = parser.next()) Queue.offerUnsafe(parts, part)

@@ -298,6 +298,11 @@ describe("a connection that is kept", () => {
       const self = yield* RawZmtp.connect(port, identity("dlr"))
       yield* self.message("", "RD")
       const peer = yield* Queue.take(peers)
+      // Short messages cost more than their text.
+      let short = 0
+      while (short < 100_000 && peer.sendUnsafe(["HB"])) short++
+      assert.isBelow(short, 5000)
+      yield* eventually(Effect.sync(() => peer.sendUnsafe(["HB"])), (sent) => sent)
       self.socket.pause()
       const settled: Array<boolean> = []
       let isFull = false
@@ -307,12 +312,23 @@ describe("a connection that is kept", () => {
       }
       assert.isTrue(isFull)
       assert.isFalse(settled.at(-1))
-      // Short messages cost more than their text.
-      let short = 0
-      while (peer.sendUnsafe(["HB"]) && short < 100_000) short++
-      assert.isBelow(short, 5000)
       self.socket.resume()
       yield* eventually(Effect.sync(() => peer.sendUnsafe(["HB"])), (sent) => sent)
+    }))
+})
+
+describe("a peer that sends no more", () => {
+  it.live("has left, although it does not read what was sent to it", () =>
+    Effect.gen(function*() {
+      const { closed, peers, port } = yield* serve()
+      const who = identity("dlr")
+      const self = yield* RawZmtp.connect(port, who)
+      yield* self.message("", "RD")
+      const peer = yield* Queue.take(peers)
+      self.socket.pause()
+      while (peer.sendUnsafe(["TR", "x".repeat(1_000_000)]));
+      self.socket.end()
+      yield* eventually(Effect.sync(() => closed), ([one]) => one === who)
     }))
 })
 
