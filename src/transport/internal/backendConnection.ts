@@ -6,6 +6,7 @@
  * second, if the peer reads it.
  */
 
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -15,7 +16,7 @@ import type { Frames } from "../../protocol/Frame.ts"
 import * as EventLoop from "../EventLoop.ts"
 import type { Handlers, Peer } from "../TransportServer.ts"
 import * as Classic from "./classic.ts"
-import type { Link, Protocol } from "./link.ts"
+import type { Link, Protocol, Step } from "./link.ts"
 import type { WarnUnsafe } from "./warnings.ts"
 import * as Writer from "./writer.ts"
 import * as Zmtp from "./zmtp.ts"
@@ -55,7 +56,6 @@ export interface BackendConnection {
 /** Serves a connection that was accepted. */
 export const serve = (socket: Socket, host: Host): BackendConnection => {
   let protocol: Protocol | undefined
-  let isBusy = false
   let isClosing = false
   let isGone = false
   let discarded = 0
@@ -111,55 +111,14 @@ export const serve = (socket: Socket, host: Host): BackendConnection => {
     warnUnsafe: host.warnUnsafe
   }
 
-  const wait = (): void => {
-    isBusy = true
-    socket.pause()
-  }
-  const goOn = (): void => {
-    isBusy = false
-    handle()
-    if (isBusy) return
-    if (isGone) leave()
-    else socket.resume()
-  }
-  const onExit = (exit: Exit.Exit<void>) => {
-    if (exit._tag === "Failure") onDefect(exit.cause)
-  }
-  // Gives whether there is nothing more to do.
-  const handleNext = (): boolean => {
-    if (isClosing) return true
-    if (EventLoop.isOver()) {
-      wait()
-      EventLoop.enqueue(goOn)
-      return true
-    }
-    const step = protocol!.step()
-    if (step === "needs more") return true
-    if (step === "done") return false
-    const fiber = host.fork(step)
-    const exit = fiber.pollUnsafe()
-    if (exit !== undefined) {
-      onExit(exit)
-      return false
-    }
-    wait()
-    fiber.addObserver((exit) => {
-      onExit(exit)
-      goOn()
-    })
-    return true
-  }
-  const handle = (): void => {
-    EventLoop.begin()
-    writer.handlingUnsafe(true)
-    const handled = Result.try(() => {
-      while (!handleNext());
-    })
-    if (Result.isFailure(handled)) onDefect(handled.failure)
-    EventLoop.rest()
-    writer.flushUnsafe()
-    writer.handlingUnsafe(false)
-  }
+  const reader = makeReader({
+    socket,
+    writer,
+    step: () => isClosing ? "needs more" : protocol!.step(),
+    fork: host.fork,
+    onDefect,
+    onRest: () => isGone && leave()
+  })
   const onData = (chunk: Buffer): void => {
     if (isClosing) {
       discarded += chunk.length
@@ -172,7 +131,7 @@ export const serve = (socket: Socket, host: Host): BackendConnection => {
       protocol = isZmtp ? ZmtpSession.make(link) : Classic.make(link)
     }
     protocol.feed(chunk)
-    if (!isBusy) handle()
+    reader.readUnsafe()
   }
 
   const self: BackendConnection = { closeUnsafe, destroyUnsafe: () => void socket.destroy() }
@@ -183,8 +142,77 @@ export const serve = (socket: Socket, host: Host): BackendConnection => {
   socket.on("close", () => {
     isGone = true
     clearTimeout(linger)
-    if (!isBusy) leave()
+    if (!reader.isBusy()) leave()
     host.onEnd(self, identity)
   })
   return self
+}
+
+// Handles what was fed, one message after the other, and stops reading while one of them waits, or waits for its turn.
+const makeReader = (options: {
+  readonly socket: Socket
+  readonly writer: Writer.Writer
+  readonly step: () => Step
+  readonly fork: Host["fork"]
+  readonly onDefect: (defect: unknown) => void
+  /** There was something to wait for, and there is nothing more to do. */
+  readonly onRest: () => void
+}) => {
+  const { fork, onDefect, socket, step, writer } = options
+  let isBusy = false
+
+  const wait = (): void => {
+    isBusy = true
+    socket.pause()
+  }
+  const goOn = (): void => {
+    isBusy = false
+    read()
+    if (isBusy) return
+    options.onRest()
+    if (!socket.destroyed) socket.resume()
+  }
+  const onExit = (exit: Exit.Exit<void>): void => {
+    if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause)) onDefect(exit.cause)
+  }
+  // Gives whether there is nothing more to do for now.
+  const readNext = (): boolean => {
+    if (EventLoop.isOver()) {
+      wait()
+      EventLoop.enqueue(goOn)
+      return true
+    }
+    const next = step()
+    if (next === "needs more" || next === "done") return next === "needs more"
+    const fiber = fork(next)
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) {
+      onExit(exit)
+      return false
+    }
+    wait()
+    fiber.addObserver((exit) => {
+      onExit(exit)
+      goOn()
+    })
+    return true
+  }
+  const read = (): void => {
+    EventLoop.begin()
+    writer.handlingUnsafe(true)
+    const handled = Result.try(() => {
+      while (!readNext());
+    })
+    if (Result.isFailure(handled)) onDefect(handled.failure)
+    EventLoop.rest()
+    writer.flushUnsafe()
+    writer.handlingUnsafe(false)
+  }
+  return {
+    /** Handles what was fed, unless something is waited for; then it is handled after that. */
+    readUnsafe: () => {
+      if (!isBusy) read()
+    },
+    isBusy: () => isBusy
+  }
 }
