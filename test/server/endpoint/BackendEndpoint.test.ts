@@ -1055,7 +1055,7 @@ describe("BackendEndpoint", () => {
         yield* eventually(lobby, ({ workers }) => workers.length === 1)
         const given = yield* numbersGiven(yield* worker(zmq))
         const text = "x".repeat(2000)
-        const count = 30_000
+        const count = 12_000
         for (let n = 0; n < count; n++) {
           yield* trigger(`{"e":{"n":${n},"text":"${text}"}}`)
           if (n % 100 === 0) yield* turn
@@ -1064,7 +1064,7 @@ describe("BackendEndpoint", () => {
         // From some point on, all of them: what the other could not take was not lost.
         const first = given.findIndex((n, index) => n + given.length - index === count)
         expect(given.length - first).toBeGreaterThan(1000)
-      }).pipe(withBroker()))
+      }).pipe(withBroker({ backendOutboxSize: 1_048_576 })))
 
     it.effect("a worker that says QT hears QT, all that it can see of the end", () =>
       Effect.gen(function*() {
