@@ -38,9 +38,13 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
 /** The files that may know Node.js. `*` stands for anything, here and below. */
 const nodeOnly = [
   "transport/Tcp*.ts",
+  "transport/internal/backendConnection.ts",
+  "transport/internal/backendServer.ts",
+  "transport/internal/writer.ts",
   "server/store/SqliteStore.ts",
   "server/endpoint/WebSocketEndpoint.ts",
   "server/endpoint/internal/webSocket.ts",
+  "server/endpoint/internal/eventLoopMetrics.ts",
   "server/Broker.ts",
   "cli/*"
 ]

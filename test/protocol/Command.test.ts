@@ -285,6 +285,8 @@ describe("Command", () => {
     [["BA", ""]],
     [["ST"]],
     [["ST", "s"]],
+    [["ST", "s", "hello"]],
+    [["BC", "room", "hello"]],
     [["ST", "", "hello", "{}"]],
     [["ST", "s", "", "{}"]],
     [["DC"]],
@@ -333,7 +335,6 @@ describe("Command", () => {
   })
 
   it.each([
-    ["is missing", ["BC", "room", "hello"], "{}"],
     ["is not an object", ["BC", "room", "hello", "[1]"], "[1]"],
     ["is not JSON", ["BC", "room", "hello", "not json"], "not json"],
     ["is empty", ["BC", "room", "hello", ""], ""]

@@ -93,6 +93,8 @@ export interface Lobby {
   readonly tick: Effect.Effect<void>
   /** Dismisses everybody. */
   readonly dismissAll: Effect.Effect<void>
+  /** Dismisses the workers that this holds for, all at once. */
+  readonly dismissWhere: (isMine: (worker: Worker) => boolean) => Effect.Effect<void>
   /** How many events wait, without lifecycle events, and who is there, by the uuids of their identities. */
   readonly info: Effect.Effect<LobbyInfo>
   /** What has been counted since the start. */
@@ -487,6 +489,8 @@ export const make = (options: {
     }),
 
     dismissAll: Effect.suspend(() => dismiss([...members.values()])),
+    dismissWhere: (isMine) =>
+      Effect.suspend(() => dismiss([...members.values()].filter(({ worker }) => isMine(worker)))),
 
     info: Effect.sync(() => ({
       waiting: events.length,

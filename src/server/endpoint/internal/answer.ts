@@ -13,6 +13,7 @@ import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
 import * as Json from "../../../protocol/Json.ts"
 import { BadRequestError, DeadLetterNotFoundError, type StatusError } from "../../../protocol/KosmonautError.ts"
 import { decodeEvent, decodeOrigin } from "../../../protocol/Trigger.ts"
+import * as EventLoop from "../../../transport/EventLoop.ts"
 import type { Subscription } from "../../domain/Page.ts"
 import type { ChannelInfo, Placed } from "../../engine/Channels.ts"
 import type { DeadLetter } from "../../engine/DeadLetters.ts"
@@ -42,11 +43,10 @@ export const answer = (
         (token) => FromServer.AccessTokenIssued({ token: Redacted.value(token) })
       )
     case "BroadcastAll":
-      return Effect.flatMap(Effect.fromResult(decodeBroadcasts(command.broadcasts)), (broadcasts) =>
-        Effect.map(
-          Effect.forEach(broadcasts, (one) => broadcastOne(vhost, one)),
-          (codes) => tell(codes satisfies typeof Answer.Broadcasts.Type)
-        ))
+      return Effect.flatMap(
+        Effect.fromResult(decodeBroadcasts(command.broadcasts)),
+        (broadcasts) => broadcastAll(vhost, broadcasts)
+      )
     case "SendTo":
       return Effect.as(
         pages.sendTo(command.sid, command.event, command.data),
@@ -114,11 +114,17 @@ const broadcastUnsafe = (
   return Exit.isSuccess(exit) ? ok : Exit.failCause(exit.cause)
 }
 
-const broadcastOne = (vhost: Vhost, [channel, event, data, exceptSid]: Broadcast): Effect.Effect<number> =>
-  vhost.channels.broadcast(channel, event, data, { exceptSid }).pipe(
-    Effect.as(204),
-    Effect.catch((error) => Effect.succeed(error.code))
-  )
+// Others have their turn in between: each of them may go to thousands of browsers.
+const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts: ReadonlyArray<Broadcast>) {
+  const codes: Array<number> = []
+  for (const [channel, event, data, exceptSid] of broadcasts) {
+    EventLoop.begin()
+    const exit = channels.broadcastUnsafe(channel, event, data, { exceptSid })
+    codes.push(yield* Effect.match(exit, { onSuccess: () => 204, onFailure: ({ code }) => code }))
+    if (EventLoop.isOver()) yield* EventLoop.next
+  }
+  return tell(codes satisfies typeof Answer.Broadcasts.Type)
+})
 
 const channelOf = ({ name, subscribers }: ChannelInfo): typeof Answer.Channel.Type => ({ name, subscribers })
 
