@@ -40,7 +40,7 @@ const nodeOnly = [
   "transport/Tcp*.ts",
   "server/store/SqliteStore.ts",
   "server/endpoint/WebSocketEndpoint.ts",
-  "server/endpoint/internal/webSocket.ts",
+  "server/endpoint/internal/browser/*",
   "server/Broker.ts",
   "cli/*"
 ]
