@@ -113,10 +113,10 @@ export const make = (entered: Entered, options: Options, onClose: () => void): C
   const session = PageSession.make(vhost, page)
 
   // The ws package closes by itself, too, when it reads a close or what is no frame. What was sent goes first.
-  const { close } = ws
+  const close = ws.close.bind(ws)
   ws.close = (code, reason) => {
     outboxes.close(outbox)
-    close.call(ws, code, reason)
+    close(code, reason)
   }
   // (1011: an internal error.)
   const settle = (exit: Exit.Exit<boolean>) => {

@@ -23,7 +23,9 @@ export interface Outbox {
   size: number
   /** Whether it is flushed at the end of the turn. */
   isScheduled: boolean
-  /** The last write, while the system does not take it. Until then nothing more is written. */
+  /** Whether the system did not take the last write, and what waits counts as waiting. */
+  isBlocked: boolean
+  /** The last write of a blocked queue. Until the system has taken it nothing more is written. */
   blockedBy: Frame.Frame | undefined
   /** Nothing more is sent. */
   isClosed: boolean
@@ -81,7 +83,10 @@ export const make = (limits: Limits): Outboxes => {
       if (socket.writableLength === 0) socket.write(frame.bytes)
       else block(outbox, frame)
     }
-    if (outbox.frames.length === 0 && outbox.blockedBy === undefined) blocked.delete(outbox)
+    if (outbox.isBlocked && outbox.frames.length === 0 && outbox.blockedBy === undefined) {
+      outbox.isBlocked = false
+      blocked.delete(outbox)
+    }
   }
   // What stays in the queue counts as waiting as long as the queue is blocked.
   const take = (outbox: Outbox): ReadonlyArray<Frame.Frame> => {
@@ -91,12 +96,15 @@ export const make = (limits: Limits): Outboxes => {
     if (taken === frames) outbox.frames = []
     outbox.joined = Math.max(0, outbox.joined - count)
     for (const { bytes } of taken) outbox.size -= bytes.length
-    if (blocked.has(outbox)) taken.forEach(waiting.remove)
+    if (outbox.isBlocked) taken.forEach(waiting.remove)
     return taken
   }
   const block = (outbox: Outbox, frame: Frame.Frame): void => {
-    if (!blocked.has(outbox)) outbox.frames.forEach(waiting.add)
-    blocked.add(outbox)
+    if (!outbox.isBlocked) {
+      outbox.isBlocked = true
+      outbox.frames.forEach(waiting.add)
+      blocked.add(outbox)
+    }
     waiting.add(frame)
     outbox.blockedBy = frame
     outbox.socket.write(frame.bytes, () => {
@@ -109,7 +117,7 @@ export const make = (limits: Limits): Outboxes => {
 
   const sendFrame = (outbox: Outbox, frame: Frame.Frame): void => {
     if (outbox.isClosed || !outbox.socket.writable) return
-    if (outbox.blockedBy !== undefined) return wait(outbox, frame)
+    if (outbox.isBlocked) return wait(outbox, frame)
     outbox.frames.push(frame)
     outbox.size += frame.bytes.length
     if (!outbox.isScheduled) schedule(outbox)
@@ -154,6 +162,7 @@ export const make = (limits: Limits): Outboxes => {
       joined: 0,
       size: 0,
       isScheduled: false,
+      isBlocked: false,
       blockedBy: undefined,
       isClosed: false
     }),
@@ -165,12 +174,14 @@ export const make = (limits: Limits): Outboxes => {
       if (outbox.isClosed) return
       outbox.isClosed = true
       for (const { bytes } of outbox.frames) outbox.socket.write(bytes)
-      if (!blocked.has(outbox)) outbox.frames = []
+      if (!outbox.isBlocked) outbox.frames = []
     },
     // What a closed connection has been handed is in memory until its end.
     release: (outbox) => {
       outbox.isClosed = true
-      if (blocked.delete(outbox)) outbox.frames.forEach(waiting.remove)
+      if (outbox.isBlocked) outbox.frames.forEach(waiting.remove)
+      outbox.isBlocked = false
+      blocked.delete(outbox)
       if (outbox.blockedBy !== undefined) waiting.remove(outbox.blockedBy)
       outbox.blockedBy = undefined
       outbox.frames = []
@@ -250,7 +261,7 @@ const makeFlusher = (flush: (outbox: Outbox) => void, onEnd: () => void) => {
       const outbox = outboxes[next++]!
       outbox.isScheduled = false
       flush(outbox)
-      if (next % 32 === 0 && performance.now() > end) return void setImmediate(run)
+      if (next % 8 === 0 && performance.now() > end) return void setImmediate(run)
     }
     outboxes.length = next = 0
     isScheduled = false
