@@ -202,8 +202,7 @@ describe("limits of browsers", { concurrent: true }, () => {
       ])
     }).pipe(
       Effect.scoped,
-      Effect.provide(testBroker({ maxBrowsersPerAddress: 1 })),
-      Effect.provide(layer),
+      Effect.provide(Layer.provideMerge(testBroker({ maxBrowsersPerAddress: 1 }), layer)),
       Effect.provideService(Metric.MetricRegistry, new Map())
     )
   })

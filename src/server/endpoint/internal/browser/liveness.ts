@@ -11,19 +11,20 @@ import type * as Scope from "effect/Scope"
 import type { Connection } from "./connection.ts"
 import * as Turns from "./turns.ts"
 
-/** A look that is later than this, in milliseconds, shows that the broker itself stood still. */
+/** A look that is later than this, in milliseconds or by half the interval, shows that the broker itself stood still. */
 const tolerance = 1000
 
 /**
  * Pings all browsers in every `interval`, and calls `onSilent` with those from which nothing has been received since the
- * last ping. What has arrived is read before that; a broker that stood still for longer gives them another interval.
+ * last ping. What has arrived is read before that. If the broker stood still, and maybe the browsers with it, they get another interval.
  */
 export const watch = Effect.fnUntraced(function*(
   connections: Iterable<Connection>,
   interval: Duration.Duration,
   onSilent: (connection: Connection) => void
 ): Effect.fn.Return<void, never, Scope.Scope> {
-  const most = Duration.toMillis(interval) + tolerance
+  const millis = Duration.toMillis(interval)
+  const most = millis + Math.min(tolerance, millis / 2)
   let last = yield* now
   const look = Effect.gen(function*() {
     const isLate = (yield* now) - last > most
