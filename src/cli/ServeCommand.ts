@@ -20,6 +20,7 @@ import * as Broker from "../server/Broker.ts"
 import { defaults, type VhostOptions } from "../server/BrokerConfig.ts"
 import * as Vhosts from "../server/engine/Vhosts.ts"
 import * as CommandLine from "./CommandLine.ts"
+import * as Shutdown from "./Shutdown.ts"
 
 const defaultVhost = "/app"
 
@@ -81,13 +82,17 @@ export const serve = Command.make("serve", {
       "Browsers may broadcast on the channels that they are on, as with WebRocket; default only backends may"
     )
   )
-}, () => CommandLine.untilInterrupted(Effect.andThen(announce, Effect.never))).pipe(
+}, () =>
+  CommandLine.untilInterrupted(Effect.andThen(announce, Effect.never)).pipe(
+    Shutdown.within(defaults.shutdownTimeout)
+  )).pipe(
   Command.provide(({ channels, paths, storageDir, tokens, ...options }) =>
     checkFsync(options.fsync, storageDir).pipe(
       Effect.andThen(tokensOrEnvironment(tokens)),
       Effect.flatMap((tokens) => vhosts(paths, tokens, channels)),
       Effect.map((vhosts) => Broker.layer({ ...options, storageDir: Option.getOrUndefined(storageDir), vhosts })),
-      Layer.unwrap
+      Layer.unwrap,
+      Layer.provide(Shutdown.layer)
     )
   ),
   Command.withDescription(
