@@ -86,31 +86,31 @@ export const serve = Command.make("serve", {
   CommandLine.untilInterrupted(Effect.andThen(announce, Effect.never)).pipe(
     Shutdown.within(defaults.shutdownTimeout)
   )).pipe(
-  Command.provide(({ channels, paths, storageDir, tokens, ...options }) =>
-    checkFsync(options.fsync, storageDir).pipe(
-      Effect.andThen(tokensOrEnvironment(tokens)),
-      Effect.flatMap((tokens) => vhosts(paths, tokens, channels)),
-      Effect.map((vhosts) => Broker.layer({ ...options, storageDir: Option.getOrUndefined(storageDir), vhosts })),
-      Layer.unwrap,
-      Layer.provide(Shutdown.layer)
-    )
-  ),
-  Command.withDescription(
-    "Run a broker until interrupted, in memory unless there is --storage-dir. Once it is up it prints one line on standard output, ready {…}, with the addresses and each vhost's access token"
-  ),
-  Command.withShortDescription("Run a broker until interrupted"),
-  Command.withExamples([
-    { command: "kosmonaut serve", description: `One vhost, ${defaultVhost}, with a random access token` },
-    {
-      command: "kosmonaut serve --vhost /chat --vhost /news --channel room",
-      description: "Two vhosts, each with the channel room"
-    },
-    {
-      command: "kosmonaut serve --websocket-port 0 --backend-port 0 --tcp-port 0",
-      description: "On free ports, for tests; the ready line says which"
-    }
-  ])
-)
+    Command.provide(({ channels, paths, storageDir, tokens, ...options }) =>
+      checkFsync(options.fsync, storageDir).pipe(
+        Effect.andThen(tokensOrEnvironment(tokens)),
+        Effect.flatMap((tokens) => vhosts(paths, tokens, channels)),
+        Effect.map((vhosts) => Broker.layer({ ...options, storageDir: Option.getOrUndefined(storageDir), vhosts })),
+        Layer.unwrap,
+        Layer.provide(Shutdown.layer)
+      )
+    ),
+    Command.withDescription(
+      "Run a broker until interrupted, in memory unless there is --storage-dir. Once it is up it prints one line on standard output, ready {…}, with the addresses and each vhost's access token"
+    ),
+    Command.withShortDescription("Run a broker until interrupted"),
+    Command.withExamples([
+      { command: "kosmonaut serve", description: `One vhost, ${defaultVhost}, with a random access token` },
+      {
+        command: "kosmonaut serve --vhost /chat --vhost /news --channel room",
+        description: "Two vhosts, each with the channel room"
+      },
+      {
+        command: "kosmonaut serve --websocket-port 0 --backend-port 0 --tcp-port 0",
+        description: "On free ports, for tests; the ready line says which"
+      }
+    ])
+  )
 
 const checkFsync = (
   fsync: boolean,

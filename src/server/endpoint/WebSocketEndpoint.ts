@@ -75,10 +75,7 @@ export const make = Effect.gen(function*() {
     connection.closeUnsafe(code, text)
   }
   yield* Liveness.watch(open, config.pingInterval, disconnect("silent"))
-  const watchAuthentication = yield* Liveness.watchAuthentication(
-    config.authenticationTimeout,
-    disconnect("unauthenticated")
-  )
+  const newcomers = yield* Liveness.watchAuthentication(config.authenticationTimeout, disconnect("unauthenticated"))
   const watchVhost = yield* makeVhostWatch((vhost) => {
     for (const connection of open) if (connection.vhost === vhost) connection.closeUnsafe(1001)
   })
@@ -100,11 +97,12 @@ export const make = Effect.gen(function*() {
     onEnter: (entered, release) => {
       const connection = Connection.make(entered, connections, () => {
         open.delete(connection)
+        newcomers.remove(connection)
         release()
       })
       open.add(connection)
       watchVhost(entered.vhost)
-      watchAuthentication(connection)
+      newcomers.add(connection)
     }
   })
   http.on("request", (request, response) => run(onRequest(request, response)))

@@ -566,6 +566,35 @@ describe("WebSocketEndpoint", () => {
         expect(yield* healthy.next).toEqual({ last: { channel: "room" } })
       }).pipe(withBroker({ outboxSize: 4 * text.length })))
 
+    it.live(
+      "costs little beside what waits, though messages are small and browsers many",
+      () =>
+        Effect.gen(function*() {
+          const { vhost } = yield* TestBroker
+          const slow = yield* Effect.replicateEffect(slowBrowser, 20)
+          while (slow.some(({ kept }) => kept.writableLength === 0)) {
+            yield* vhost.channels.broadcast("room", "n", { text })
+            yield* turn
+          }
+          const memory = () => {
+            const { arrayBuffers, heapUsed } = process.memoryUsage()
+            return arrayBuffers + heapUsed
+          }
+          const before = memory()
+          let most = 0
+          let sent = 0
+          for (; (yield* subscribers("room"))! > 0; sent += 1000) {
+            for (let n = 0; n < 1000; n++) yield* vhost.channels.broadcast("room", "n", { n })
+            yield* turn
+            most = Math.max(most, memory() - before)
+          }
+          expect(sent * 35).toBeGreaterThan(2_000_000)
+          // 20 queues of 4 MiB, each message an object of its own in each, would be five times as much.
+          expect(most).toBeLessThan(100_000_000)
+        }).pipe(withBroker({ outboxSize: 4 * 1_048_576 })),
+      { timeout: 20_000 }
+    )
+
     it.live("may be behind by less than its outbox", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker

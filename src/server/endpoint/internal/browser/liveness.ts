@@ -38,11 +38,18 @@ export const watch = Effect.fnUntraced(function*(
   yield* repeat(look, interval)
 })
 
+/** The browsers that have to authenticate. */
+export interface Newcomers {
+  readonly add: (connection: Connection) => void
+  /** It has gone. */
+  readonly remove: (connection: Connection) => void
+}
+
 /** Calls `onLate` with browsers that have not authenticated `timeout` after they have connected, or up to a quarter later. */
 export const watchAuthentication = Effect.fnUntraced(function*(
   timeout: Duration.Duration,
   onLate: (connection: Connection) => void
-): Effect.fn.Return<(connection: Connection) => void, never, Scope.Scope> {
+): Effect.fn.Return<Newcomers, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const millis = Duration.toMillis(timeout)
   // In the order in which they have connected.
@@ -56,9 +63,12 @@ export const watchAuthentication = Effect.fnUntraced(function*(
       if (!connection.isAuthenticated()) onLate(connection)
     }
   })
-  if (millis === Infinity) return constVoid
+  if (millis === Infinity) return { add: constVoid, remove: constVoid }
   yield* repeat(look, Duration.millis(Math.min(Math.max(millis / 4, 10), 5000)))
-  return (connection) => void since.set(connection, millisOf(clock.monotonicTimeNanosUnsafe()))
+  return {
+    add: (connection) => void since.set(connection, millisOf(clock.monotonicTimeNanosUnsafe())),
+    remove: (connection) => void since.delete(connection)
+  }
 })
 
 const millisOf = (nanos: bigint): number => Number(nanos) / 1_000_000
