@@ -54,9 +54,16 @@ export const begin = (window: number, milliseconds: number): Pace => {
   }
 }
 
-/** Sends to all of so many, again and again, and lets the event loop turn after every few hundred deliveries. */
-export const fanOut = async (pace: Pace, receivers: number, send: () => void): Promise<Done> => {
-  const together = Math.max(1, Math.floor(200 / receivers))
+/**
+ * Sends to all of so many, again and again, and lets the event loop turn after every few hundred deliveries, or after
+ * `together` messages to each.
+ */
+export const fanOut = async (
+  pace: Pace,
+  receivers: number,
+  send: () => void,
+  together = Math.max(1, Math.floor(200 / receivers))
+): Promise<Done> => {
   while (!pace.isOver()) {
     if (!pace.isOpen()) await pace.opened()
     for (let i = 0; i < together; i++) send()

@@ -33,11 +33,11 @@ const functions = {
   openChannels: (prefix: string, count: number): void => {
     for (let i = 0; i < count; i++) Effect.runSync(vhost!.channels.open(`${prefix}-${i}`))
   },
-  /** Broadcasts to a channel of so many, in this process, for so long. */
-  fanOut: (receivers: number, window: number, milliseconds: number) => {
+  /** Broadcasts to a channel of so many, in this process, for so long; so many broadcasts in each turn, if that is given. */
+  fanOut: (receivers: number, window: number, milliseconds: number, together?: number) => {
     pace = Pace.begin(window, milliseconds)
     const broadcast = Effect.suspend(() => vhost!.channels.broadcast("room", "hello", { what: "world" }))
-    return Pace.fanOut(pace, receivers, () => Effect.runSync(broadcast))
+    return Pace.fanOut(pace, receivers, () => Effect.runSync(broadcast), together)
   },
   arrived: (more: number): void => pace!.arrived(more),
   /** How many events wait for a worker. */

@@ -19,12 +19,12 @@ const functions = {
   subscribe: (count: number): void => {
     for (let i = 0; i < count; i++) channels.set(`channel-${i}`, new Set(server.clients))
   },
-  /** Writes to all, for so long. */
-  fanOut: (receivers: number, window: number, milliseconds: number) => {
+  /** Writes to all, for so long; so many messages in each turn, if that is given, each a write of its own. */
+  fanOut: (receivers: number, window: number, milliseconds: number, together?: number) => {
     pace = Pace.begin(window, milliseconds)
     return Pace.fanOut(pace, receivers, () => {
       for (const { _socket } of server.clients) _socket.write(frame)
-    })
+    }, together)
   },
   arrived: (more: number): void => pace!.arrived(more)
 }

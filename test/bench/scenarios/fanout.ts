@@ -23,9 +23,19 @@ export const run = async (bench: Bench): Promise<void> => {
       ws.contestant,
       socketIo.contestant
     ], { profile: receivers === 200 })
+    if (receivers >= 200) {
+      await bench.compare(`${together} broadcasts in flight, to ${receivers} pages`, [rate("deliveries")], [
+        own.together,
+        ws.together
+      ])
+    }
     for (const { stop } of [own, ws, socketIo]) await stop()
   }
 }
+
+/** How many broadcasts are made in one turn where many are in flight, and how many deliveries of such may be under way. */
+const together = 64
+const togetherWindow = (receivers: number) => 2 * together * receivers
 
 // Only once they are where they should be, since an answer is no delivery.
 const count = async (pages: Party<PagesParty.Functions>, receivers: number, hear: (more: number) => void) => {
@@ -61,7 +71,15 @@ const startOwn = async (receivers: number) => {
       }
     }
   ]
-  return { contestants, stop: () => stopAll(broker, client, pages) }
+  const many: Contestant = {
+    name: "Kosmonaut, in the broker",
+    parties: { broker, pages },
+    run: (milliseconds) => {
+      hear = (more) => broker.tell("arrived", more)
+      return perSecondOf(broker.call("fanOut", receivers, togetherWindow(receivers), milliseconds, together))
+    }
+  }
+  return { contestants, together: many, stop: () => stopAll(broker, client, pages) }
 }
 
 const startWs = async (receivers: number) => {
@@ -75,7 +93,14 @@ const startWs = async (receivers: number) => {
     parties: { broker: server, pages },
     run: (milliseconds) => perSecondOf(server.call("fanOut", receivers, windowOf(receivers), milliseconds))
   }
-  return { contestant, stop: () => stopAll(server, pages) }
+  const many: Contestant = {
+    name: "bare ws, one write per message",
+    peer: true,
+    parties: { broker: server, pages },
+    run: (milliseconds) =>
+      perSecondOf(server.call("fanOut", receivers, togetherWindow(receivers), milliseconds, together))
+  }
+  return { contestant, together: many, stop: () => stopAll(server, pages) }
 }
 
 const startSocketIo = async (receivers: number) => {
