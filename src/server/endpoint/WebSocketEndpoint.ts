@@ -62,9 +62,9 @@ export const make = Effect.gen(function*() {
     maxConnections: Math.floor(0.95 * descriptors),
     onDrop: () => run(admission.drop),
     closeTimeout: config.shutdownTimeout,
-    close: Turns.forEach(open, ({ closeUnsafe }) => closeUnsafe(1001)),
+    close: Turns.forEach(open, (connection) => Connection.close(connection, 1001)),
     destroy: () => {
-      for (const { destroyUnsafe } of open) destroyUnsafe()
+      for (const { socket } of open) socket.destroy()
       closing.destroyAll()
     }
   })
@@ -72,12 +72,12 @@ export const make = Effect.gen(function*() {
   const disconnect = (reason: "silent" | "unauthenticated") => (connection: Connection.Connection) => {
     const { code, counter, text } = disconnected[reason]
     counter.updateUnsafe(1, context)
-    connection.closeUnsafe(code, text)
+    Connection.close(connection, code, text)
   }
   yield* Liveness.watch(open, config.pingInterval, disconnect("silent"))
   const newcomers = yield* Liveness.watchAuthentication(config.authenticationTimeout, disconnect("unauthenticated"))
   const watchVhost = yield* makeVhostWatch((vhost) => {
-    for (const connection of open) if (connection.vhost === vhost) connection.closeUnsafe(1001)
+    for (const connection of open) if (connection.vhost === vhost) Connection.close(connection, 1001)
   })
   const connections: Connection.Options = {
     outboxes: Outbox.make({
@@ -87,6 +87,11 @@ export const make = Effect.gen(function*() {
     // More than the session allows, and never less than a message.
     byteRate: Math.max(4 * config.browserByteRate, config.maxMessageSize),
     onDisconnect: (reason) => disconnected[reason].counter.updateUnsafe(1, context),
+    onClose: (connection) => {
+      open.delete(connection)
+      newcomers.remove(connection)
+      connection.release()
+    },
     run
   }
   const { onRequest, onUpgrade } = Upgrade.make({
@@ -94,12 +99,8 @@ export const make = Effect.gen(function*() {
     admission,
     closing,
     maxMessageSize: config.maxMessageSize,
-    onEnter: (entered, release) => {
-      const connection = Connection.make(entered, connections, () => {
-        open.delete(connection)
-        newcomers.remove(connection)
-        release()
-      })
+    onEnter: (entered) => {
+      const connection = Connection.make(entered, connections)
       open.add(connection)
       watchVhost(entered.vhost)
       newcomers.add(connection)

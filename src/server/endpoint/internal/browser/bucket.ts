@@ -12,13 +12,14 @@ export interface Bucket {
 const burst = 5
 
 /** A full bucket. */
-export const make = (): Bucket => ({ taken: 0, at: performance.now() })
+export const make = (): Bucket => ({ taken: 0, at: 0 })
 
 /** Takes `amount` if the bucket has as much; `false` says that it has not, and then nothing was taken. */
 export const take = (bucket: Bucket, rate: number, amount: number): boolean => {
   if (rate === Infinity) return true
-  const now = performance.now()
-  const taken = Math.max(0, bucket.taken - (now - bucket.at) * rate / 1000) + amount
+  // Whole milliseconds take less memory.
+  const now = Math.floor(performance.now())
+  const taken = Math.max(0, Math.ceil(bucket.taken - (now - bucket.at) * rate / 1000)) + amount
   if (taken > burst * rate) return false
   bucket.taken = taken
   bucket.at = now

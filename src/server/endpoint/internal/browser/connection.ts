@@ -10,7 +10,7 @@
  * `closeTimeout` has passed: were it destroyed with unread input, the browser would never see the code.
  */
 
-import type { WebSocket } from "@effect/platform-node/NodeWS"
+import { WebSocket } from "@effect/platform-node/NodeWS"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -21,7 +21,7 @@ import type { Vhost } from "../../../engine/Vhosts.ts"
 import * as PageSession from "../../PageSession.ts"
 import * as Bucket from "./bucket.ts"
 import * as Frame from "./frame.ts"
-import type { Outboxes } from "./outbox.ts"
+import type { Outbox, Outboxes } from "./outbox.ts"
 
 /** A browser that has been let in, on an open connection. */
 export interface Entered {
@@ -29,22 +29,28 @@ export interface Entered {
   readonly version: 0 | 1
   readonly ws: WebSocket
   readonly socket: Socket
+  /** To be called when it has gone. */
+  readonly release: () => void
 }
 
-/** A browser that is connected. */
-export interface Connection {
-  readonly vhost: Vhost
-  readonly isAuthenticated: () => boolean
-  /** Whether nothing has been received since the last ping. `false` before the first one, and while nothing is read. */
-  readonly isSilentUnsafe: () => boolean
-  /** Pings the browser, past what waits for it. */
-  readonly pingUnsafe: () => void
-  /** Sends a close code and its reason, after what was sent; nothing is sent or handled any more. Its session ends soon. */
-  readonly closeUnsafe: (code: number, reason?: string) => void
-  /** Ends the session now: the browser leaves its channels. */
-  readonly endUnsafe: () => void
-  /** Destroys the connection now. */
-  readonly destroyUnsafe: () => void
+/** A browser that is connected. Its fields are this module's own; a record and functions take less memory than closures. */
+export interface Connection extends Entered {
+  readonly options: Options
+  readonly outbox: Outbox
+  readonly session: PageSession.PageSession
+  readonly bytes: Bucket.Bucket
+  readonly controls: Bucket.Bucket
+  /** It has been sent a close: nothing more is sent or handled. */
+  isClosing: boolean
+  /** Its session has ended. */
+  hasEnded: boolean
+  /** How many bytes had been received at the last ping. */
+  readBeforePing: number | undefined
+  /** Messages that were read while another is handled or others have their turn; meanwhile nothing is read. */
+  waiting: Array<string | Uint8Array> | undefined
+  /** Called when no message waits. */
+  onHandled: (() => void) | undefined
+  handled: number
 }
 
 /** What all connections of an endpoint have in common. */
@@ -54,6 +60,8 @@ export interface Options {
   readonly byteRate: number
   /** Called when a browser is disconnected for one of these reasons. */
   readonly onDisconnect: (reason: "slow" | "flood") => void
+  /** Called once for every connection, when it is closed. */
+  readonly onClose: (connection: Connection) => void
   /** Runs an effect in a fiber, whose defect is logged. */
   readonly run: <A>(effect: Effect.Effect<A>) => Fiber.Fiber<A>
 }
@@ -67,148 +75,156 @@ const turn = 64
 /** How many pings and pongs a browser may send in a second, with bursts of five seconds' worth. Programs send few. */
 const controlRate = 20
 
-/** Begins a browser's session on its connection; `onClose` is called once, when that has ended. */
-export const make = (entered: Entered, options: Options, onClose: () => void): Connection => {
-  const { socket, vhost, ws } = entered
-  const { onDisconnect, outboxes, run } = options
-  let isClosing = false
-  let hasEnded = false
-  let readBeforePing: number | undefined
-
-  const disconnect = (reason: "slow" | "flood", text: string) => {
-    if (isClosing) return
-    onDisconnect(reason)
-    connection.closeUnsafe(1013, text)
-  }
-  const outbox = outboxes.make(socket, () => disconnect("slow", "the browser does not read what is sent to it"))
-  const connection: Connection = {
-    vhost,
-    isAuthenticated: () => session.isAuthenticated(),
-    isSilentUnsafe: () => socket.bytesRead === readBeforePing && !socket.isPaused() && !isClosing,
-    pingUnsafe: () => {
-      readBeforePing = socket.bytesRead
-      if (socket.writable) socket.write(Frame.ping)
-    },
-    closeUnsafe: (code, reason) => {
-      if (isClosing) return
-      isClosing = true
-      ws.close(code, reason)
-      ws.resume()
-      // Not now: whoever sends to a channel does not expect one of its subscribers to leave meanwhile.
-      setImmediate(connection.endUnsafe)
-    },
-    endUnsafe: () => {
-      if (hasEnded) return
-      hasEnded = true
-      run(session.end)
-    },
-    destroyUnsafe: () => socket.destroy()
-  }
+/** Begins a browser's session on its connection. */
+export const make = (entered: Entered, options: Options): Connection => {
+  const { socket, vhost } = entered
+  const { outboxes } = options
+  const outbox = outboxes.make(
+    socket,
+    () => disconnect(connection, "slow", "the browser does not read what is sent to it")
+  )
   const page: Page = {
     sid: SecureRandom.uuidV4Unsafe(),
     version: entered.version,
     sendUnsafe: (message) => outboxes.send(outbox, message),
-    closeUnsafe: connection.closeUnsafe
+    closeUnsafe: (code) => close(connection, code)
   }
-  const session = PageSession.make(vhost, page)
-
-  // The ws package closes by itself, too, when it reads a close or what is no frame. What was sent goes first.
-  const close = ws.close.bind(ws)
-  ws.close = (code, reason) => {
-    outboxes.close(outbox)
-    close(code, reason)
+  const connection: Connection = {
+    ...entered,
+    options,
+    outbox,
+    session: PageSession.make(vhost, page),
+    bytes: Bucket.make(),
+    controls: Bucket.make(),
+    isClosing: false,
+    hasEnded: false,
+    readBeforePing: undefined,
+    waiting: undefined,
+    onHandled: undefined,
+    handled: 0
   }
-  // (1011: an internal error.)
-  const settle = (exit: Exit.Exit<boolean>) => {
-    if (Exit.isFailure(exit)) connection.closeUnsafe(1011)
-    else if (!exit.value) connection.closeUnsafe(1000)
-  }
-  const whenHandled = handleMessages(ws, (message) => run(session.handle(message)), settle, () => isClosing || hasEnded)
-  limitFrames(ws, socket, options.byteRate, {
-    onPing: (payload) => outboxes.sendFrame(outbox, Frame.pong(payload)),
-    onFlood: (what) => disconnect("flood", `the browser sends too many ${what}`)
-  })
-  // What was sent before it counts.
-  ws.on("error", () => whenHandled(connection.endUnsafe))
-  ws.on("close", () => {
-    outboxes.release(outbox)
-    onClose()
-    whenHandled(connection.endUnsafe)
-  })
+  listen(connection)
   return connection
 }
 
-// While a message has not been handled, or the others have their turn, nothing is read, and what has been read waits. Gives
-// a way to do something when nothing waits.
-const handleMessages = (
-  ws: WebSocket,
-  handle: (message: string | Uint8Array) => Fiber.Fiber<boolean>,
-  settle: (exit: Exit.Exit<boolean>) => void,
-  isOver: () => boolean
-): (use: () => void) => void => {
-  let waiting: Array<string | Uint8Array> | undefined
-  let onHandled: (() => void) | undefined
-  let handled = 0
+/** Whether nothing has been received since the last ping. `false` before the first one, and while nothing is read. */
+export const isSilent = ({ isClosing, readBeforePing, socket }: Connection): boolean =>
+  socket.bytesRead === readBeforePing && !socket.isPaused() && !isClosing
 
-  // Whether the next may be handled at once.
-  const handleNext = (message: string | Uint8Array): boolean => {
-    if (isOver()) return true
-    const fiber = handle(message)
-    const exit = fiber.pollUnsafe()
-    if (exit === undefined) fiber.addObserver((exit) => (settle(exit), goOn()))
-    else settle(exit)
-    if (exit !== undefined && ++handled % turn === 0) setImmediate(goOn)
-    return exit !== undefined && handled % turn !== 0
-  }
-  const goOn = () => {
-    const messages = waiting ?? []
-    for (let index = 0; index < messages.length; index++) {
-      if (!handleNext(messages[index]!)) {
-        waiting = messages.slice(index + 1)
-        return
-      }
-    }
-    waiting = undefined
-    ws.resume()
-    onHandled?.()
+/** Pings the browser, past what waits for it. */
+export const ping = (connection: Connection): void => {
+  const { socket } = connection
+  connection.readBeforePing = socket.bytesRead
+  if (socket.writable) socket.write(Frame.ping)
+}
+
+/** Sends a close code and its reason, after what was sent; nothing is sent or handled any more. The session ends soon. */
+export const close = (connection: Connection, code: number, reason?: string): void => {
+  if (connection.isClosing) return
+  connection.isClosing = true
+  connection.ws.close(code, reason)
+  connection.ws.resume()
+  // Not now: whoever sends to a channel does not expect one of its subscribers to leave meanwhile.
+  setImmediate(end, connection)
+}
+
+/** Ends the session: the browser leaves its channels. */
+const end = (connection: Connection): void => {
+  if (connection.hasEnded) return
+  connection.hasEnded = true
+  connection.options.run(connection.session.end)
+}
+
+const disconnect = (connection: Connection, reason: "slow" | "flood", text: string): void => {
+  if (connection.isClosing) return
+  connection.options.onDisconnect(reason)
+  close(connection, 1013, text)
+}
+
+const listen = (connection: Connection): void => {
+  const { options: { onClose, outboxes }, outbox, socket, ws } = connection
+  // The ws package closes by itself, too, when it reads a close or what is no frame. What was sent goes first.
+  ws.close = (code, reason) => {
+    outboxes.close(outbox)
+    WebSocket.prototype.close.call(ws, code, reason)
   }
   ws.on("message", (data: Buffer, isBinary: boolean) => {
-    if (isOver()) return
-    const message = isBinary ? data : data.toString()
-    if (waiting !== undefined) waiting.push(message)
-    else if (!handleNext(message)) {
-      waiting = []
-      ws.pause()
-    }
+    if (!isOver(connection)) receive(connection, isBinary ? data : data.toString())
   })
-  return (use) => {
-    if (waiting === undefined) use()
-    else onHandled = use
+  ws.on("ping", (payload: Buffer) => {
+    if (mayControl(connection)) outboxes.sendFrame(outbox, Frame.pong(payload))
+  })
+  ws.on("pong", () => mayControl(connection))
+  socket.on("data", ({ length }: Buffer) => countBytes(connection, length))
+  ws.on("error", () => whenHandled(connection))
+  ws.on("close", () => {
+    outboxes.release(outbox)
+    onClose(connection)
+    whenHandled(connection)
+  })
+}
+
+const isOver = ({ hasEnded, isClosing }: Connection): boolean => isClosing || hasEnded
+
+const receive = (connection: Connection, message: string | Uint8Array): void => {
+  if (connection.waiting !== undefined) connection.waiting.push(message)
+  else if (!handle(connection, message)) {
+    connection.waiting = []
+    connection.ws.pause()
   }
 }
 
+// Whether the next message may be handled at once.
+const handle = (connection: Connection, message: string | Uint8Array): boolean => {
+  if (isOver(connection)) return true
+  const fiber = connection.options.run(connection.session.handle(message))
+  const exit = fiber.pollUnsafe()
+  if (exit === undefined) {
+    fiber.addObserver((exit) => {
+      settle(connection, exit)
+      goOn(connection)
+    })
+    return false
+  }
+  settle(connection, exit)
+  if (++connection.handled % turn !== 0) return true
+  setImmediate(goOn, connection)
+  return false
+}
+
+// (1011: an internal error.)
+const settle = (connection: Connection, exit: Exit.Exit<boolean>): void => {
+  if (Exit.isFailure(exit)) close(connection, 1011)
+  else if (!exit.value) close(connection, 1000)
+}
+
+const goOn = (connection: Connection): void => {
+  const messages = connection.waiting ?? []
+  for (let index = 0; index < messages.length; index++) {
+    if (!handle(connection, messages[index]!)) {
+      connection.waiting = messages.slice(index + 1)
+      return
+    }
+  }
+  connection.waiting = undefined
+  connection.ws.resume()
+  connection.onHandled?.()
+}
+
+// The browser has ended the connection: what it has sent before that counts.
+const whenHandled = (connection: Connection): void => {
+  if (connection.waiting === undefined) end(connection)
+  else connection.onHandled = () => end(connection)
+}
+
 // Of what the rates of messages do not count: frames that are no message, and what frames cost beside their messages.
-const limitFrames = (
-  ws: WebSocket,
-  socket: Socket,
-  byteRate: number,
-  { onFlood, onPing }: {
-    readonly onFlood: (what: string) => void
-    readonly onPing: (payload: Uint8Array) => void
-  }
-) => {
-  const bytes = Bucket.make()
-  const controls = Bucket.make()
-  const mayControl = () => {
-    const may = Bucket.take(controls, controlRate, 1)
-    if (!may) onFlood("pings and pongs")
-    return may
-  }
-  ws.on("ping", (payload: Buffer) => {
-    if (mayControl()) onPing(payload)
-  })
-  ws.on("pong", mayControl)
-  socket.on("data", ({ length }: Buffer) => {
-    if (!Bucket.take(bytes, byteRate, length)) onFlood("bytes")
-  })
+const mayControl = (connection: Connection): boolean => {
+  const may = Bucket.take(connection.controls, controlRate, 1)
+  if (!may) disconnect(connection, "flood", "the browser sends too many pings and pongs")
+  return may
+}
+
+const countBytes = (connection: Connection, length: number): void => {
+  if (Bucket.take(connection.bytes, connection.options.byteRate, length)) return
+  disconnect(connection, "flood", "the browser sends too many bytes")
 }

@@ -8,7 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
 import type * as Scope from "effect/Scope"
-import type { Connection } from "./connection.ts"
+import { type Connection, isSilent, ping } from "./connection.ts"
 import * as Turns from "./turns.ts"
 
 /** A look that is later than this, in milliseconds or by half the interval, shows that the broker itself stood still. */
@@ -31,8 +31,8 @@ export const watch = Effect.fnUntraced(function*(
     yield* Turns.next
     last = yield* now
     yield* Turns.forEach(connections, (connection) => {
-      if (!isLate && connection.isSilentUnsafe()) onSilent(connection)
-      else connection.pingUnsafe()
+      if (!isLate && isSilent(connection)) onSilent(connection)
+      else ping(connection)
     })
   })
   yield* repeat(look, interval)
@@ -60,7 +60,7 @@ export const watchAuthentication = Effect.fnUntraced(function*(
     for (const [connection, at] of since) {
       if (at > late) break
       since.delete(connection)
-      if (!connection.isAuthenticated()) onLate(connection)
+      if (!connection.session.isAuthenticated()) onLate(connection)
     }
   })
   if (millis === Infinity) return { add: constVoid, remove: constVoid }

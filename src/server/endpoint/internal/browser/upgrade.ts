@@ -20,8 +20,7 @@ export interface Options {
   readonly admission: Admission
   readonly closing: Closing
   readonly maxMessageSize: number
-  /** Called with each browser that is let in, and what is to be called when it has gone. */
-  readonly onEnter: (entered: Entered, release: () => void) => void
+  readonly onEnter: (entered: Entered) => void
 }
 
 /** Handles requests, by how Node.js tells of them. */
@@ -56,7 +55,7 @@ export const make = ({ admission, closing, maxMessageSize, onEnter, vhosts }: Op
     let hasEntered = false
     websockets.handleUpgrade(request, socket, head, (ws) => {
       hasEntered = true
-      onEnter({ vhost, version: versionOf(request) === null ? 0 : 1, ws, socket }, admitted.success)
+      onEnter({ vhost, version: versionOf(request) === null ? 0 : 1, ws, socket, release: admitted.success })
     })
     if (hasEntered) return Effect.void
     // The ws package has said what is wrong with the request.

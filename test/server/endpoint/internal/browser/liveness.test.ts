@@ -8,10 +8,8 @@ import { logged } from "../../../../harness/logged.ts"
 /** A browser that has sent nothing since the last ping, and how often it was pinged. */
 const makeSilent = () => {
   let pings = 0
-  const connection = {
-    isSilentUnsafe: () => pings > 0,
-    pingUnsafe: () => pings++
-  } as Partial<Connection> as Connection
+  const socket = { bytesRead: 0, isPaused: () => false, writable: true, write: () => pings++ }
+  const connection = { isClosing: false, readBeforePing: undefined, socket } as unknown as Connection
   return { connection, pings: () => pings }
 }
 
@@ -39,14 +37,13 @@ describe("liveness", () => {
     return Effect.gen(function*() {
       const { connection, pings } = makeSilent()
       let looks = 0
-      const fails = {
-        isSilentUnsafe: () => {
-          if (looks++ === 0) throw new Error("a defect")
-          return false
-        },
-        pingUnsafe: connection.pingUnsafe
-      } as Partial<Connection> as Connection
-      yield* Liveness.watch([fails], Duration.millis(20), () => {})
+      const isPaused = () => {
+        if (looks++ === 0) throw new Error("a defect")
+        return true
+      }
+      Object.assign(connection, { readBeforePing: 0 })
+      Object.assign(connection.socket, { isPaused })
+      yield* Liveness.watch([connection], Duration.millis(20), () => {})
       yield* eventually(Effect.sync(pings), (pings) => pings > 1)
       assert.deepStrictEqual(lines, ["ERROR Browsers were not looked after"])
     }).pipe(Effect.provide(layer))
