@@ -21,7 +21,7 @@ import type { Vhost } from "../../../engine/Vhosts.ts"
 import * as PageSession from "../../PageSession.ts"
 import * as Bucket from "./bucket.ts"
 import * as Frame from "./frame.ts"
-import type { Outbox, Outboxes } from "./outbox.ts"
+import * as Outbox from "./outbox.ts"
 
 /** A browser that has been let in, on an open connection. */
 export interface Entered {
@@ -36,7 +36,7 @@ export interface Entered {
 /** A browser that is connected. Its fields are this module's own; a record and functions take less memory than closures. */
 export interface Connection extends Entered {
   readonly options: Options
-  readonly outbox: Outbox
+  readonly outbox: Outbox.Outbox
   readonly session: PageSession.PageSession
   readonly bytes: Bucket.Bucket
   readonly controls: Bucket.Bucket
@@ -55,7 +55,7 @@ export interface Connection extends Entered {
 
 /** What all connections of an endpoint have in common. */
 export interface Options {
-  readonly outboxes: Outboxes
+  readonly outboxes: Outbox.Outboxes
   /** How many bytes of any kind a browser may send in a second. */
   readonly byteRate: number
   /** Called when a browser is disconnected for one of these reasons. */
@@ -78,15 +78,12 @@ const controlRate = 20
 /** Begins a browser's session on its connection. */
 export const make = (entered: Entered, options: Options): Connection => {
   const { socket, vhost } = entered
-  const { outboxes } = options
-  const outbox = outboxes.make(
-    socket,
-    () => disconnect(connection, "slow", "the browser does not read what is sent to it")
-  )
+  const onSlow = () => disconnect(connection, "slow", "the browser does not read what is sent to it")
+  const outbox = Outbox.open(options.outboxes, socket, onSlow)
   const page: Page = {
     sid: SecureRandom.uuidV4Unsafe(),
     version: entered.version,
-    sendUnsafe: (message) => outboxes.send(outbox, message),
+    sendUnsafe: (message) => Outbox.send(outbox, message),
     closeUnsafe: (code) => close(connection, code)
   }
   const connection: Connection = {
@@ -142,23 +139,23 @@ const disconnect = (connection: Connection, reason: "slow" | "flood", text: stri
 }
 
 const listen = (connection: Connection): void => {
-  const { options: { onClose, outboxes }, outbox, socket, ws } = connection
+  const { options: { onClose }, outbox, socket, ws } = connection
   // The ws package closes by itself, too, when it reads a close or what is no frame. What was sent goes first.
   ws.close = (code, reason) => {
-    outboxes.close(outbox)
+    Outbox.close(outbox)
     WebSocket.prototype.close.call(ws, code, reason)
   }
   ws.on("message", (data: Buffer, isBinary: boolean) => {
     if (!isOver(connection)) receive(connection, isBinary ? data : data.toString())
   })
   ws.on("ping", (payload: Buffer) => {
-    if (mayControl(connection)) outboxes.sendFrame(outbox, Frame.pong(payload))
+    if (mayControl(connection)) Outbox.sendFrame(outbox, Frame.pong(payload))
   })
   ws.on("pong", () => mayControl(connection))
   socket.on("data", ({ length }: Buffer) => countBytes(connection, length))
   ws.on("error", () => whenHandled(connection))
   ws.on("close", () => {
-    outboxes.release(outbox)
+    Outbox.release(outbox)
     onClose(connection)
     whenHandled(connection)
   })

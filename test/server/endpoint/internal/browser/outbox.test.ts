@@ -67,10 +67,10 @@ const countWrites = (socket: Net.Socket) => {
 }
 
 /** Sends until the system takes no more. */
-const block = (outboxes: Outbox.Outboxes, outbox: Outbox.Outbox) =>
+const block = (outbox: Outbox.Outbox) =>
   Effect.gen(function*() {
     while (!outbox.isBlocked) {
-      for (let n = 0; n < 10; n++) outboxes.send(outbox, "x".repeat(100_000))
+      for (let n = 0; n < 10; n++) Outbox.send(outbox, "x".repeat(100_000))
       yield* turn
     }
   })
@@ -81,9 +81,9 @@ describe("outboxes", () => {
       const outboxes = Outbox.make(unlimited)
       const ends = [yield* connection, yield* connection, yield* connection]
       const written = ends.map(({ socket }) => countWrites(socket))
-      const boxes = ends.map(({ socket }) => outboxes.make(socket, () => assert.fail("slow")))
+      const boxes = ends.map(({ socket }) => Outbox.open(outboxes, socket, () => assert.fail("slow")))
       const texts = Array.from({ length: 200 }, (_, n) => `message ${n} zażółć`)
-      for (const text of texts) for (const box of boxes) outboxes.send(box, text)
+      for (const text of texts) for (const box of boxes) Outbox.send(box, text)
       for (const { texts: read } of ends) {
         assert.deepStrictEqual(yield* eventually(read, ({ length }) => length === 200), texts)
       }
@@ -97,8 +97,8 @@ describe("outboxes", () => {
       const outboxes = Outbox.make(unlimited)
       const { socket, texts } = yield* connection
       const written = countWrites(socket)
-      const outbox = outboxes.make(socket, () => assert.fail("slow"))
-      for (let n = 0; n < 100; n++) outboxes.send(outbox, "x".repeat(2000))
+      const outbox = Outbox.open(outboxes, socket, () => assert.fail("slow"))
+      for (let n = 0; n < 100; n++) Outbox.send(outbox, "x".repeat(2000))
       assert.isAtLeast(written.length, 2)
       assert.isAtMost(outbox.size, 70_000)
       yield* eventually(texts, ({ length }) => length === 100)
@@ -108,34 +108,34 @@ describe("outboxes", () => {
     Effect.gen(function*() {
       const outboxes = Outbox.make({ outboxSize: 1000, totalOutboxSize: Infinity })
       const { socket, texts } = yield* connection
-      const outbox = outboxes.make(socket, () => assert.fail("slow"))
+      const outbox = Outbox.open(outboxes, socket, () => assert.fail("slow"))
       const large = "x".repeat(8_000_000)
-      outboxes.send(outbox, large)
-      outboxes.send(outbox, `${large}2`)
+      Outbox.send(outbox, large)
+      Outbox.send(outbox, `${large}2`)
       assert.deepStrictEqual(
         (yield* eventually(texts, ({ length }) => length === 2)).map(({ length }) => length),
         [8_000_000, 8_000_001]
       )
-      assert.strictEqual(outboxes.waiting(), 0)
+      assert.strictEqual(outboxes.waiting, 0)
     }))
 
   it.live("keeps the order of all that waits, whatever its size, and counts nothing when it has been read", () =>
     Effect.gen(function*() {
       const outboxes = Outbox.make(unlimited)
       const { peer, socket, texts } = yield* connection
-      const outbox = outboxes.make(socket, () => assert.fail("slow"))
+      const outbox = Outbox.open(outboxes, socket, () => assert.fail("slow"))
       peer.pause()
-      yield* block(outboxes, outbox)
+      yield* block(outbox)
       const expected = Array.from({ length: 2000 }, (_, n) => `${n} ${"x".repeat(n % 7 === 0 ? 3000 : n % 50)}`)
       for (const [n, text] of expected.entries()) {
-        outboxes.send(outbox, text)
+        Outbox.send(outbox, text)
         if (n % 100 === 0) yield* turn
       }
-      assert.isAbove(outboxes.waiting(), 0)
+      assert.isAbove(outboxes.waiting, 0)
       peer.resume()
       const read = yield* eventually(texts, (read) => read.at(-1) === expected.at(-1))
       assert.deepStrictEqual(read.slice(-2000), expected)
-      yield* eventually(Effect.sync(outboxes.waiting), (bytes) => bytes === 0)
+      yield* eventually(Effect.sync(() => outboxes.waiting), (bytes) => bytes === 0)
     }))
 
   it.live("counts what waits with what it costs, and joins small messages", () =>
@@ -144,12 +144,12 @@ describe("outboxes", () => {
       const outboxSize = 3_000_000
       const outboxes = Outbox.make({ outboxSize, totalOutboxSize: Infinity })
       const { peer, socket } = yield* connection
-      const outbox = outboxes.make(socket, () => slow++)
+      const outbox = Outbox.open(outboxes, socket, () => slow++)
       peer.pause()
-      yield* block(outboxes, outbox)
+      yield* block(outbox)
       const room = outboxSize - outbox.size
       let sent = 0
-      while (slow === 0) outboxes.send(outbox, `{"n":{"n":${++sent}}}`.padEnd(35))
+      while (slow === 0) Outbox.send(outbox, `{"n":{"n":${++sent}}}`.padEnd(35))
       // Most of it is messages, and there are few objects.
       assert.isAbove(sent * 37, 0.8 * room)
       assert.isBelow(outbox.frames.length, sent / 64 + 150)
@@ -160,14 +160,14 @@ describe("outboxes", () => {
     Effect.gen(function*() {
       const outboxes = Outbox.make(unlimited)
       const ends = yield* Effect.replicateEffect(connection, 10)
-      const boxes = ends.map(({ socket }) => outboxes.make(socket, () => assert.fail("slow")))
+      const boxes = ends.map(({ socket }) => Outbox.open(outboxes, socket, () => assert.fail("slow")))
       for (const { peer } of ends) peer.pause()
-      for (const box of boxes) yield* block(outboxes, box)
-      const before = outboxes.waiting()
-      for (let n = 0; n < 1000; n++) for (const box of boxes) outboxes.send(box, `${n}`.padEnd(1000))
-      assert.isBelow(outboxes.waiting() - before, 1_500_000)
-      for (const box of boxes) outboxes.release(box)
-      assert.strictEqual(outboxes.waiting(), 0)
+      for (const box of boxes) yield* block(box)
+      const before = outboxes.waiting
+      for (let n = 0; n < 1000; n++) for (const box of boxes) Outbox.send(box, `${n}`.padEnd(1000))
+      assert.isBelow(outboxes.waiting - before, 1_500_000)
+      for (const box of boxes) Outbox.release(box)
+      assert.strictEqual(outboxes.waiting, 0)
     }))
 
   it.live("disconnects those that have not read for longest when all have too much waiting", () =>
@@ -177,16 +177,16 @@ describe("outboxes", () => {
       const ends = yield* Effect.replicateEffect(connection, 10)
       const slow: Array<number> = []
       const boxes = ends.map(({ socket }, index) =>
-        outboxes.make(socket, () => {
+        Outbox.open(outboxes, socket, () => {
           slow.push(index)
-          outboxes.close(boxes[index]!)
+          Outbox.close(boxes[index]!)
         })
       )
       for (const { peer } of ends) peer.pause()
-      for (const box of boxes) yield* block(outboxes, box)
+      for (const box of boxes) yield* block(box)
       for (let n = 0; n < 3000; n++) {
-        for (const [index, box] of boxes.entries()) outboxes.send(box, `${index} ${n}`.padEnd(1000))
-        assert.isBelow(outboxes.waiting(), total + 10_000)
+        for (const [index, box] of boxes.entries()) Outbox.send(box, `${index} ${n}`.padEnd(1000))
+        assert.isBelow(outboxes.waiting, total + 10_000)
       }
       assert.deepStrictEqual(slow, Array.from(slow, (_, index) => index))
       assert.isAtLeast(slow.length, 2)
@@ -206,7 +206,7 @@ describe("outboxes", () => {
         }
       })
       Object.defineProperties(sink, { writable: { value: true }, writableLength: { value: 0 } })
-      for (let n = 0; n < 200; n++) outboxes.send(outboxes.make(sink, () => {}), "x")
+      for (let n = 0; n < 200; n++) Outbox.send(Outbox.open(outboxes, sink, () => {}), "x")
       // How many are written in each turn.
       const turns = yield* Effect.callback<ReadonlyArray<number>>((resume) => {
         const counts: Array<number> = []
