@@ -76,9 +76,7 @@ export const make = Effect.gen(function*() {
   }
   yield* Liveness.watch(open, config.pingInterval, disconnect("silent"))
   const newcomers = yield* Liveness.watchAuthentication(config.authenticationTimeout, disconnect("unauthenticated"))
-  const watchVhost = yield* makeVhostWatch((vhost) => {
-    for (const connection of open) if (connection.vhost === vhost) Connection.close(connection, 1001)
-  })
+  const watchVhost = yield* makeVhostWatch(open)
   const connections: Connection.Options = {
     outboxes: Outbox.make({
       outboxSize: config.outboxSize,
@@ -135,18 +133,21 @@ const disconnected = {
   }
 }
 
-// Calls back once for the removal of each vhost that it is told of. One fiber for each vhost, and none for its browsers.
-const makeVhostWatch = Effect.fnUntraced(function*(onRemoved: (vhost: Vhost) => void) {
+// Closes the browsers of a vhost that is removed. One fiber for each vhost, and none for its browsers.
+const makeVhostWatch = Effect.fnUntraced(function*(open: Iterable<Connection.Connection>) {
   const scope = yield* Effect.scope
   const watched = new Set<Vhost>()
   const run = Effect.runForkWith(yield* Effect.context<never>())
   return (vhost: Vhost): void => {
     if (watched.has(vhost)) return
     watched.add(vhost)
-    const removed = Effect.map(vhost.removed, () => {
+    const removed = Effect.flatMap(vhost.removed, () => {
       watched.delete(vhost)
-      onRemoved(vhost)
+      return Turns.forEach(open, (connection) => {
+        if (connection.vhost === vhost) Connection.close(connection, 1001)
+      })
     })
-    run(Effect.forkIn(removed, scope))
+    const logged = Effect.catchCause(removed, (cause) => Effect.logError("A vhost's browsers were not closed", cause))
+    run(Effect.forkIn(logged, scope))
   }
 })

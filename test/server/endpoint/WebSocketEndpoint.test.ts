@@ -50,7 +50,7 @@ const stillServes = Effect.scoped(Effect.gen(function*() {
 }))
 
 describe("WebSocketEndpoint", () => {
-  layer(testBroker(), { excludeTestServices: true })("entering", (it) => {
+  layer(testBroker(), { excludeTestServices: true })("connecting", (it) => {
     it.effect("greets every browser with a sid of its own", () =>
       Effect.gen(function*() {
         const pages = yield* Effect.replicateEffect(browser, 5)
@@ -122,7 +122,7 @@ describe("WebSocketEndpoint", () => {
       }))
   })
 
-  layer(testBroker(), { excludeTestServices: true })("speaking", (it) => {
+  layer(testBroker(), { excludeTestServices: true })("messages", (it) => {
     it.effect("carries messages of any length, each once and whole", () =>
       Effect.gen(function*() {
         const [a, b] = [yield* browser, yield* browser]
@@ -154,7 +154,7 @@ describe("WebSocketEndpoint", () => {
         yield* a.nextOf(":unsubscribed")
       }))
 
-    it.effect("lets the others have their turn, however much one browser says at once", () =>
+    it.effect("lets the others have their turn, however much one browser sends at once", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
         const raw = yield* rawBrowser
@@ -182,10 +182,10 @@ describe("WebSocketEndpoint", () => {
       }))
 
     it.effect.each<[string, Uint8Array]>([
-      ["says that it closes", Buffer.concat([RawWebSocket.header(8, 2), Buffer.from([0x03, 0xe8])])],
-      ["says what is no frame", RawWebSocket.header(3, 0)],
+      ["sends a close", Buffer.concat([RawWebSocket.header(8, 2), Buffer.from([0x03, 0xe8])])],
+      ["sends what is no frame", RawWebSocket.header(3, 0)],
       ["goes without a word", new Uint8Array(0)]
-    ])("carries out all that a browser has said before it %s", ([_, last]) =>
+    ])("carries out all that a browser has sent before it %s", ([_, last]) =>
       Effect.gen(function*() {
         const [stays, goes] = [yield* browser, yield* rawBrowser]
         yield* subscribe(stays, "room")
@@ -201,7 +201,7 @@ describe("WebSocketEndpoint", () => {
         yield* eventually(subscribers("room"), (count) => count === 1)
       }))
 
-    it.effect("closes with 1011 where the broker itself fails, and serves the others", () =>
+    it.effect("closes with 1011 if the broker itself fails, and serves the others", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
         const page = yield* browser
@@ -258,7 +258,7 @@ describe("WebSocketEndpoint", () => {
         expect(yield* b.next).toEqual({ mine: { channel: "room", sid: b.sid } })
       }))
 
-    it.effect("is told that a backend has disconnected it, and closes with 4403, which says not to come back", () =>
+    it.effect("receives :closed and 4403, do not come back, when a backend disconnects it", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
         const [a, b] = [yield* browser, yield* browser]
@@ -295,7 +295,7 @@ describe("WebSocketEndpoint", () => {
         })
     )
 
-    it.effect("gives what the original gave, message for message", () =>
+    it.effect("answers as the original did, message for message", () =>
       Effect.gen(function*() {
         const exchange = readFileSync(
           new URL("../../fixtures/original-browser-exchange.jsonl", import.meta.url),
@@ -354,7 +354,7 @@ describe("WebSocketEndpoint", () => {
         expect(yield* page.closed).toBe(1009)
       }))
 
-    it.effect("does not wait for what is too long to come", () =>
+    it.effect("does not wait for the rest of what is too long", () =>
       Effect.gen(function*() {
         for (const length of [1001, 70_000, 2 ** 31, 2 ** 40]) {
           const raw = yield* rawBrowser
@@ -424,7 +424,7 @@ describe("WebSocketEndpoint", () => {
       }))
   })
 
-  it.effect("pings every browser, so that nothing between takes the connection for dead", () =>
+  it.effect("pings every browser, so that no proxy closes its connection as idle", () =>
     Effect.gen(function*() {
       const { of } = yield* BrokerSide.watch
       const [a, b] = [yield* rawBrowser, yield* rawBrowser]
@@ -505,7 +505,7 @@ describe("WebSocketEndpoint", () => {
         expect(yield* healthy.next).toEqual({ n: { channel: "room" } })
       }).pipe(withBroker({ outboxSize })))
 
-    it.live("gets what had been kept and the reason, 1013, if it reads after all", () =>
+    it.live("gets what was queued and the reason, 1013, if it reads after all", () =>
       Effect.gen(function*() {
         const { kept, slow } = yield* slowBrowser
         const sent = yield* fill(kept)
@@ -523,7 +523,7 @@ describe("WebSocketEndpoint", () => {
         yield* eventually(subscribers("room"), (count) => count === 0)
       }).pipe(withBroker({ outboxSize })))
 
-    it.live("is disconnected where all that it does not read is its own", () =>
+    it.live("is disconnected if all that it does not read is its own", () =>
       Effect.gen(function*() {
         const { slow } = yield* slowBrowser
         const message = JSON.stringify({ broadcast: { channel: "room", event: "n", data: { text } } })
@@ -532,7 +532,7 @@ describe("WebSocketEndpoint", () => {
         yield* stillServes
       }).pipe(withBroker({ outboxSize, browserByteRate: Infinity })))
 
-    it.live("is disconnected even though it goes on talking", () =>
+    it.live("is disconnected even though it goes on sending", () =>
       Effect.gen(function*() {
         const { kept, slow } = yield* slowBrowser
         yield* fill(kept)
@@ -545,7 +545,7 @@ describe("WebSocketEndpoint", () => {
         expect(yield* isDestroyed).toBe(true)
       }).pipe(withBroker({ outboxSize })))
 
-    it.live("says nothing more once it is disconnected, though it has a moment to read", () =>
+    it.live("sends nothing to others once it is disconnected, though it has a moment to read", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
         const healthy = yield* browser
