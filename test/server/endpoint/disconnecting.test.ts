@@ -5,8 +5,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import { TestClock } from "effect/testing"
+import * as Net from "node:net"
 import * as BrokerSide from "../../harness/brokerSide.ts"
-import { eventually } from "../../harness/eventually.ts"
+import { eventually, turn } from "../../harness/eventually.ts"
 import * as RawWebSocket from "../../harness/RawWebSocket.ts"
 import { TestBroker } from "../../harness/TestBroker.ts"
 import { withBroker } from "../../harness/withBroker.ts"
@@ -91,6 +92,32 @@ describe("a browser that is silent", () => {
       yield* eventually(subscribers, (count) => count === 0)
       yield* eventually(Effect.sync(() => kept.destroyed), (destroyed) => destroyed)
     }).pipe(withBroker({ pingInterval: "100 millis" })))
+})
+
+describe("a browser that ends its side of the connection", () => {
+  it.live("is destroyed soon, though it does not read what waits for it", () =>
+    Effect.gen(function*() {
+      const { broker, vhost } = yield* TestBroker
+      const { of } = yield* BrokerSide.watch
+      const socket = yield* Effect.acquireRelease(
+        Effect.sync(() => Net.connect({ port: broker.websocketPort, host: "127.0.0.1", allowHalfOpen: true })),
+        (socket) => Effect.sync(() => socket.destroy())
+      )
+      socket.write(
+        "GET /test HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+          "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+      )
+      socket.write(frame(1, `{"subscribe":{"channel":"room"}}`))
+      yield* eventually(subscribers, (count) => count === 1)
+      const kept = of(socket)
+      while (kept.writableLength === 0) {
+        yield* vhost.channels.broadcast("room", "n", { text: "x".repeat(200_000) })
+        yield* turn
+      }
+      socket.end()
+      yield* eventually(subscribers, (count) => count === 0)
+      assert.isTrue(kept.destroyed)
+    }).pipe(withBroker()))
 })
 
 describe("a browser that has to authenticate", () => {

@@ -63,7 +63,8 @@ const answered: ReadonlyArray<readonly [string, string]> = [
   ["another method", upgrade("/test", {}, "POST")],
   ["a bad key", upgrade("/test", { "Sec-WebSocket-Key": "short" })],
   ["an origin", upgrade("/test", { Origin: "https://evil.example" })],
-  ["requests that were not read", `${"GET /test HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5000)}${upgrade("/nope")}`]
+  ["many requests", "GET /test HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20_000)],
+  ["many requests, and then an upgrade", `${"GET /test HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5000)}${upgrade("/nope")}`]
 ]
 
 describe("a browser that is refused", { concurrent: true }, () => {

@@ -121,8 +121,14 @@ export const close = (connection: Connection, code: number, reason?: string): vo
   connection.isClosing = true
   connection.ws.close(code, reason)
   connection.ws.resume()
+  destroySoon(connection.socket)
   // Not now: whoever sends to a channel does not expect one of its subscribers to leave meanwhile.
   setImmediate(end, connection)
+}
+
+// The ws package has a deadline of its own, but not for a browser that ends its side and does not read.
+const destroySoon = (socket: Socket): void => {
+  if (!socket.destroyed) setTimeout(() => socket.destroy(), closeTimeout).unref()
 }
 
 /** Ends the session: the browser leaves its channels. */
@@ -153,6 +159,7 @@ const listen = (connection: Connection): void => {
   })
   ws.on("pong", () => mayControl(connection))
   socket.on("data", ({ length }: Buffer) => countBytes(connection, length))
+  socket.on("end", () => destroySoon(socket))
   ws.on("error", () => whenHandled(connection))
   ws.on("close", () => {
     Outbox.release(outbox)

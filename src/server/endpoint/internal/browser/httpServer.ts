@@ -69,20 +69,21 @@ export const portOf = (http: Http.Server): number => {
   return typeof address === "object" && address !== null ? address.port : 0
 }
 
-/** Answers a request with a status and a sentence. */
+/** Answers a request with a status and a sentence. Its connection ends: nobody holds one by not reading many answers. */
 export const respond = (response: Http.ServerResponse, status: number, sentence: string): void => {
   response.writeHead(status, headersOf(status)).end(`${sentence}\n`)
 }
 
 /** Answers a request for an upgrade, which Node.js leaves to whoever is told of it. */
 export const respondTo = (socket: Socket, status: number, sentence: string): void => {
-  const headers = { ...headersOf(status), "content-length": sentence.length + 1, connection: "close" }
+  const headers = { ...headersOf(status), "content-length": sentence.length + 1 }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.end(`HTTP/1.1 ${status} ${Http.STATUS_CODES[status]}\r\n${lines.join("")}\r\n${sentence}\n`)
 }
 
 const headersOf = (status: number) => ({
   "content-type": "text/plain",
+  connection: "close",
   ...status === 426 && { upgrade: "websocket" },
   ...(status === 429 || status === 503) && { "retry-after": "5" }
 })
