@@ -43,8 +43,8 @@ const nodeOnly = [
   "transport/internal/writer.ts",
   "server/store/SqliteStore.ts",
   "server/endpoint/WebSocketEndpoint.ts",
-  "server/endpoint/internal/webSocket.ts",
   "server/endpoint/internal/eventLoopMetrics.ts",
+  "server/endpoint/internal/browser/*",
   "server/Broker.ts",
   "cli/*"
 ]

@@ -22,6 +22,7 @@ import { defaults, type Options, type VhostOptions } from "../server/BrokerConfi
 import * as Vhosts from "../server/engine/Vhosts.ts"
 import * as CommandLine from "./CommandLine.ts"
 import { limits } from "./LimitFlags.ts"
+import * as Shutdown from "./Shutdown.ts"
 
 const defaultVhost = "/app"
 
@@ -80,35 +81,39 @@ export const serve = Command.make("serve", {
     )
   ),
   ...limits
-}, (input) => CommandLine.untilInterrupted(Effect.andThen(announce(input), Effect.never))).pipe(
-  Command.provide(({ channels, paths, storageDir, tokens, ...options }) =>
-    checkFsync(options.fsync, storageDir).pipe(
-      Effect.andThen(tokensOrEnvironment(tokens)),
-      Effect.flatMap((tokens) => vhosts(paths, tokens, channels)),
-      Effect.map((vhosts) => Broker.layer({ ...options, storageDir: Option.getOrUndefined(storageDir), ...vhosts })),
-      Layer.unwrap
-    )
-  ),
-  Command.withDescription(
-    "Run a broker until interrupted, in memory unless there is --storage-dir. Once it is up it prints one line on standard output, ready {…}, with the addresses, the vhosts and the access tokens that you did not give. Sizes are written 4MiB, durations 25s"
-  ),
-  Command.withShortDescription("Run a broker until interrupted"),
-  Command.withExamples([
-    { command: "kosmonaut serve", description: `One vhost, ${defaultVhost}, with a random access token` },
-    {
-      command: "kosmonaut serve --vhost /chat --vhost /news --channel room",
-      description: "Two vhosts, each with the channel room"
-    },
-    {
-      command: "kosmonaut serve --websocket-port 0 --backend-port 0 --tcp-port 0",
-      description: "On free ports, for tests; the ready line says which"
-    },
-    {
-      command: "kosmonaut serve --host 0.0.0.0 --origin https://example.com --max-browsers-per-address 100",
-      description: "For browsers from elsewhere; put a proxy with TLS in front"
-    }
-  ])
-)
+}, (input) =>
+  CommandLine.untilInterrupted(Effect.andThen(announce(input), Effect.never)).pipe(
+    Shutdown.within(input.shutdownTimeout)
+  )).pipe(
+    Command.provide(({ channels, paths, storageDir, tokens, ...options }) =>
+      checkFsync(options.fsync, storageDir).pipe(
+        Effect.andThen(tokensOrEnvironment(tokens)),
+        Effect.flatMap((tokens) => vhosts(paths, tokens, channels)),
+        Effect.map((vhosts) => Broker.layer({ ...options, storageDir: Option.getOrUndefined(storageDir), ...vhosts })),
+        Layer.unwrap,
+        Layer.provide(Shutdown.layer)
+      )
+    ),
+    Command.withDescription(
+      "Run a broker until interrupted, in memory unless there is --storage-dir. Once it is up it prints one line on standard output, ready {…}, with the addresses, the vhosts and the access tokens that you did not give. Sizes are written 4MiB, durations 25s"
+    ),
+    Command.withShortDescription("Run a broker until interrupted"),
+    Command.withExamples([
+      { command: "kosmonaut serve", description: `One vhost, ${defaultVhost}, with a random access token` },
+      {
+        command: "kosmonaut serve --vhost /chat --vhost /news --channel room",
+        description: "Two vhosts, each with the channel room"
+      },
+      {
+        command: "kosmonaut serve --websocket-port 0 --backend-port 0 --tcp-port 0",
+        description: "On free ports, for tests; the ready line says which"
+      },
+      {
+        command: "kosmonaut serve --host 0.0.0.0 --origin https://example.com --max-browsers-per-address 100",
+        description: "For browsers from elsewhere; put a proxy with TLS in front"
+      }
+    ])
+  )
 
 const checkFsync = (
   fsync: boolean,

@@ -144,3 +144,25 @@ export const longestTurn = Metric.gauge("kosmonaut_broker_longest_turn_seconds",
 export const eventLoopDelay = Metric.gauge("kosmonaut_broker_event_loop_delay_seconds", {
   description: "The longest delay of the event loop in the last one to two minutes"
 })
+
+/**
+ * Browsers that were refused when they connected, by `reason`: `origin`, a limit (`browsers`, `vhost_browsers`, `address`,
+ * `descriptors`), `vhost` for a path without one, `version` for an unknown version of the protocol.
+ *
+ * @since 0.1.0
+ */
+export const refusedBrowsers = Metric.counter("kosmonaut_broker_refused_browsers", {
+  description: "Browsers that were refused when they connected, by reason",
+  incremental: true
+})
+
+/**
+ * Browsers that the broker has disconnected, by `reason`: `silent` if nothing was received since the last ping,
+ * `unauthenticated` if they have not authenticated in time, `flood` if they have sent too many bytes, pings or pongs.
+ *
+ * @since 0.1.0
+ */
+export const disconnectedBrowsers = Metric.counter("kosmonaut_broker_disconnected_browsers", {
+  description: "Browsers that the broker has disconnected, by reason",
+  incremental: true
+})

@@ -16,7 +16,7 @@ import * as ZmqTransportServer from "../../src/transport/ZmqTransportServer.ts"
 import * as BrokerSide from "../harness/brokerSide.ts"
 import { eventually, turn } from "../harness/eventually.ts"
 import { identity } from "../harness/identity.ts"
-import * as Logged from "../harness/logged.ts"
+import { logged } from "../harness/logged.ts"
 import * as RawTcp from "../harness/RawTcp.ts"
 import * as RawZmq from "../harness/RawZmq.ts"
 import * as RawZmtp from "../harness/RawZmtp.ts"
@@ -126,7 +126,7 @@ describe("a connection by hand", () => {
     ["junk after the greeting", Buffer.concat([Zmtp.greeting, Buffer.alloc(100, 0x99)])]
   ])("is closed for %s, with one line in the log for all", ([_, bytes]) =>
     Effect.gen(function*() {
-      const { layer, lines } = Logged.make()
+      const { layer, lines } = logged("Warn")
       yield* Effect.gen(function*() {
         const { port } = yield* serve()
         for (let n = 0; n < 20; n++) {
@@ -136,7 +136,7 @@ describe("a connection by hand", () => {
         }
       }).pipe(Effect.provide(layer))
       assert.strictEqual(lines.length, 1)
-      assert.include(lines[0], "Warn: A connection was closed that is not a backend's over ZeroMQ")
+      assert.include(lines[0], "WARN A connection was closed that is not a backend's over ZeroMQ")
     }))
 })
 
@@ -193,7 +193,7 @@ describe("a stranger", () => {
 
   it.live("does not keep anybody out: the one that has waited longest makes room", () =>
     Effect.gen(function*() {
-      const { layer, lines } = Logged.make()
+      const { layer, lines } = logged("Warn")
       yield* Effect.gen(function*() {
         const { port } = yield* serve({ maxConnections: 4 })
         const strangers = yield* Effect.replicateEffect(RawTcp.connect(port), 4)
@@ -214,7 +214,7 @@ describe("a stranger", () => {
 
   it.effect("fills no log: its warnings are counted", () =>
     Effect.gen(function*() {
-      const { layer, lines } = Logged.make()
+      const { layer, lines } = logged("Warn")
       yield* Effect.gen(function*() {
         const { port } = yield* serve()
         for (let n = 0; n < 50; n++) {
@@ -226,8 +226,8 @@ describe("a stranger", () => {
         yield* TestClock.adjust("10 seconds")
       }).pipe(Effect.provide(layer))
       assert.deepStrictEqual(lines, [
-        "Warn: A backend without a good access token was refused",
-        "Warn: A backend without a good access token was refused (49 times in the last 10 seconds)"
+        "WARN A backend without a good access token was refused",
+        "WARN A backend without a good access token was refused (49 times in the last 10 seconds)"
       ])
     }))
 })

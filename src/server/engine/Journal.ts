@@ -14,6 +14,7 @@
 
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
@@ -39,6 +40,16 @@ export interface Journal {
   /** Waits until all that was noted so far is kept. A failure says that it is not, yet: it will be tried again. */
   readonly kept: Effect.Effect<void, InternalError>
 }
+
+/**
+ * How many changes brokers could not persist when they ended. A command line that finds some ends with a failure.
+ *
+ * @since 0.1.0
+ */
+export const Unpersisted: Context.Reference<{ changes: number }> = Context.Reference(
+  "kosmonaut/server/engine/Journal/Unpersisted",
+  { defaultValue: () => ({ changes: 0 }) }
+)
 
 /**
  * An entry without its vhost.
@@ -78,6 +89,7 @@ const calm = 10_000
 export const make = Effect.fnUntraced(function*(
   store: Store["Service"]
 ): Effect.fn.Return<(vhost: string) => Journal, never, Scope.Scope> {
+  const unpersisted = yield* Unpersisted
   const isNoted = Latch.makeUnsafe(false)
   let pending = new Map<string, Pending>()
   let waiting: Array<(kept: boolean) => void> = []
@@ -131,13 +143,11 @@ export const make = Effect.fnUntraced(function*(
   })
 
   yield* Effect.addFinalizer(() =>
-    Effect.flatMap(
-      write,
-      (exit) =>
-        Exit.isSuccess(exit)
-          ? Effect.void
-          : Effect.logError(`${pending.size} changes could not be stored. ${reasonOf(exit.cause)}`)
-    )
+    Effect.flatMap(write, (exit) => {
+      if (Exit.isSuccess(exit)) return Effect.void
+      unpersisted.changes += pending.size
+      return Effect.logError(`${pending.size} changes could not be stored. ${reasonOf(exit.cause)}`)
+    })
   )
   yield* Effect.gen(function*() {
     let failedAt: number | undefined
