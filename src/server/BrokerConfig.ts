@@ -43,6 +43,8 @@ export interface Options {
   readonly tcpPort?: number | undefined
   /** The vhosts to begin with, default none. */
   readonly vhosts?: ReadonlyArray<VhostOptions> | undefined
+  /** A vhost to begin with if `vhosts` names none and the storage has none either; default none. */
+  readonly defaultVhost?: VhostOptions | undefined
   /**
    * The folder where the broker keeps what is to outlast its process, see `SqliteStore`; it is made where there is none.
    * Default none: everything is in memory, and a broker that ends has forgotten.
@@ -182,6 +184,7 @@ export type Resolved = {
     | "shutdownTimeout"
     | "idempotencyRetention" ? Duration.Duration
     : Key extends "storageDir" ? string | undefined
+    : Key extends "defaultVhost" ? VhostOptions | undefined
     : NonNullable<Options[Key]>
 }
 
@@ -196,6 +199,7 @@ export const defaults: Resolved = {
   backendPort: 8081,
   tcpPort: 8083,
   vhosts: [],
+  defaultVhost: undefined,
   storageDir: undefined,
   fsync: false,
   maxMessageSize: defaultMaxMessageSize,
@@ -251,6 +255,7 @@ export const make = (options: Options = {}): BrokerConfig["Service"] => ({
   backendPort: options.backendPort ?? defaults.backendPort,
   tcpPort: options.tcpPort ?? defaults.tcpPort,
   vhosts: options.vhosts ?? defaults.vhosts,
+  defaultVhost: options.defaultVhost ?? defaults.defaultVhost,
   storageDir: options.storageDir ?? defaults.storageDir,
   fsync: options.fsync ?? defaults.fsync,
   maxMessageSize: options.maxMessageSize ?? defaults.maxMessageSize,

@@ -1,11 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Effect } from "effect"
+import { Arbitrary, Clock, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import * as DeadLetters from "../../../src/server/engine/DeadLetters.ts"
 import { int, oneOf } from "../../protocol/arbitraries.ts"
 
 const make = (options?: { readonly deadLetterCapacity?: number; readonly deadLetterSize?: number }) =>
-  DeadLetters.make({ deadLetterCapacity: 1000, deadLetterSize: 1_000_000, ...options })
+  Effect.map(
+    Clock.Clock,
+    (clock) => DeadLetters.make({ deadLetterCapacity: 1000, deadLetterSize: 1_000_000, clock, ...options })
+  )
 
 const letter = (id: string, more?: Partial<DeadLetters.DeadLetter>) => ({
   id,
@@ -24,7 +27,7 @@ const idsOf = (letters: ReadonlyArray<DeadLetters.DeadLetter>) => letters.map(({
 describe("DeadLetters", () => {
   it.effect("keeps what it is given and when that was, the oldest first", () =>
     Effect.gen(function*() {
-      const letters = make()
+      const letters = yield* make()
       expect(yield* letters.list).toEqual([])
       yield* TestClock.adjust(7)
       const first = letter("b", { json: `{"e":{}}`, origin: `{"sid":"s"}`, attempts: 3, reason: "it failed" })
@@ -37,7 +40,7 @@ describe("DeadLetters", () => {
 
   it.effect("gives one out, once, and leaves the others in their order", () =>
     Effect.gen(function*() {
-      const letters = make()
+      const letters = yield* make()
       yield* addAll(letters, "a", "b", "c")
       expect(yield* letters.take("b")).toMatchObject({ id: "b" })
       expect(yield* letters.take("b")).toBe(undefined)
@@ -49,7 +52,7 @@ describe("DeadLetters", () => {
 
   it.effect("gives all out, the oldest first", () =>
     Effect.gen(function*() {
-      const letters = make()
+      const letters = yield* make()
       yield* addAll(letters, "b", "a", "c")
       expect(idsOf(yield* letters.takeAll)).toEqual(["b", "a", "c"])
       expect([yield* letters.takeAll, yield* letters.list]).toEqual([[], []])
@@ -58,7 +61,7 @@ describe("DeadLetters", () => {
 
   it.effect("what is listed does not change any more", () =>
     Effect.gen(function*() {
-      const letters = make()
+      const letters = yield* make()
       yield* addAll(letters, "a")
       const listed = yield* letters.list
       yield* addAll(letters, "b")
@@ -68,7 +71,7 @@ describe("DeadLetters", () => {
 
   it.effect("drops the oldest beyond so many, and counts them", () =>
     Effect.gen(function*() {
-      const letters = make({ deadLetterCapacity: 2 })
+      const letters = yield* make({ deadLetterCapacity: 2 })
       yield* addAll(letters, "a", "b")
       expect(letters.counters.dropped).toBe(0)
       yield* addAll(letters, "c", "d", "e")
@@ -83,7 +86,7 @@ describe("DeadLetters", () => {
 
   it.effect("drops the oldest beyond so many bytes, two for a letter of text, origin and reason", () =>
     Effect.gen(function*() {
-      const letters = make({ deadLetterSize: 20 })
+      const letters = yield* make({ deadLetterSize: 20 })
       yield* letters.add(letter("a", { json: "12", origin: "1", reason: "1" }))
       yield* letters.add(letter("b", { json: "żż" }))
       yield* letters.add(letter("c", { json: "1234" }))
@@ -106,14 +109,14 @@ describe("DeadLetters", () => {
 
   it.effect("keeps nothing where nothing may be kept", () =>
     Effect.gen(function*() {
-      const letters = make({ deadLetterCapacity: 0 })
+      const letters = yield* make({ deadLetterCapacity: 0 })
       yield* addAll(letters, "a", "b")
       expect([yield* letters.list, letters.counters]).toMatchObject([[], { kept: 0, dropped: 2 }])
     }))
 
   it.effect("keeps 500 characters of a reason, and counts no more", () =>
     Effect.gen(function*() {
-      const letters = make({ deadLetterSize: 1000 })
+      const letters = yield* make({ deadLetterSize: 1000 })
       yield* letters.add(letter("a", { reason: "x".repeat(500) }))
       expect((yield* letters.take("a"))!.reason).toBe("x".repeat(500))
       yield* letters.add(letter("b", { reason: `${"x".repeat(499)}yz` }))
@@ -134,7 +137,7 @@ describe("DeadLetters", () => {
     Arbitrary.array(step, { maxLength: 60 })
   ], ([steps]) =>
     Effect.gen(function*() {
-      const letters = make({ deadLetterCapacity: 5, deadLetterSize: 60 })
+      const letters = yield* make({ deadLetterCapacity: 5, deadLetterSize: 60 })
       let model: ReadonlyArray<{ readonly id: string; readonly length: number }> = []
       let dropped = 0
       for (const [index, step] of steps.entries()) {

@@ -13,7 +13,8 @@ const event = (id: string, attempts: number): Journal.Noted => ({
   json: "{}",
   origin: null,
   attempts,
-  failures: 0
+  failures: 0,
+  losses: 0
 })
 const vhost: Journal.Noted = { _tag: "Vhost", token: Redacted.make("a token") }
 

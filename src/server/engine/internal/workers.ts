@@ -1,0 +1,188 @@
+/**
+ * The workers of one vhost: which are alive, what each holds unacked, and which is the next to have an event.
+ *
+ * The next is the least loaded with credit left, round robin over equals. It is found without looking at the others, and a
+ * heartbeat looks at nobody but its worker. What all of them can take together is in `capacity`, which is always current.
+ */
+
+import type { Worker } from "../../domain/Worker.ts"
+import type { Capacity, Lane, Queued } from "../EventQueue.ts"
+import * as Heap from "./heap.ts"
+
+/** A worker on one connection, as long as it is registered. */
+export interface Member {
+  worker: Worker
+  /** When the last heartbeat came, and when the last one was sent, in lived time. */
+  lastHeard: number
+  lastGreeted: number
+  /** Deliveries handed to the transport whose outcome is not known yet. */
+  unsettled: number
+  /** Not after a failed delivery, until its next heartbeat; a worker that does not ack, not before its first one. */
+  isReady: boolean
+  /** Whether no heartbeat of it was received yet. */
+  isNew: boolean
+  /** What it has not acked, by the events' ids, in the order of delivery. */
+  readonly unacked: Map<string, Queued>
+}
+
+/** The workers of one vhost. */
+export interface Workers {
+  /** What they can take, for each lane. The same object always, with current numbers. */
+  readonly capacity: Readonly<Record<Lane, Capacity>>
+  readonly size: number
+  /** How many events they hold unacked. */
+  readonly unacked: number
+  /** All of them, in the order of their joining. */
+  readonly all: () => Iterable<Member>
+  /** The one of this id; if `connection` is given, only if it is on that one. */
+  readonly find: (id: string, connection?: unknown) => Member | undefined
+  /** Registers a worker. One of the same id is replaced, and returned. */
+  readonly add: (worker: Worker, now: number) => { readonly member: Member; readonly replaced: Member | undefined }
+  /** Takes them out of the registry. What they hold is returned, and they hold nothing then. */
+  readonly remove: (leaving: ReadonlyArray<Member>) => Array<Queued>
+  /** The next for an event of this lane, if `capacity` says that there is one; its turn is over then. */
+  readonly next: (lane: Lane) => Member | undefined
+  /** It holds an event; or no longer: then `false` if it did not. */
+  readonly hold: (member: Member, event: Queued) => void
+  readonly release: (member: Member, id: string) => Queued | undefined
+  /** To be called when anything else of a member has changed. */
+  readonly refresh: (member: Member) => void
+}
+
+/** How many deliveries may be on their way to a worker that does not ack. */
+const window = 64
+
+interface Registered extends Member {
+  /** Its place in the round robin: those with lower numbers come first. */
+  turn: number
+  isPresent: boolean
+  /** What of it is counted in the capacity now. */
+  credits: number
+  isIdle: boolean
+  takesLifecycle: boolean
+  readonly inEvents: Heap.Entry<Registered>
+  readonly inLifecycle: Heap.Entry<Registered>
+}
+
+/** Makes the registry, without a worker. */
+export const make = (): Workers => {
+  const members = new Map<string, Registered>()
+  const empty = () => ({ workers: 0, credits: 0, idle: 0 })
+  // Workers that take requests do not exist yet.
+  const capacity = { events: empty(), requests: empty(), lifecycle: empty() }
+  const heaps = { events: Heap.make(isBefore), lifecycle: Heap.make(isBefore) }
+  let turn = 0
+  let unacked = 0
+
+  const count = (member: Registered, sign: 1 | -1) => {
+    for (const lane of member.takesLifecycle ? everyLane : eventsOnly) {
+      capacity[lane].credits += sign * member.credits
+      if (member.isPresent) capacity[lane].workers += sign
+      if (member.isIdle) capacity[lane].idle += sign
+    }
+  }
+  const move = (heap: Heap.Heap<Registered>, entry: Heap.Entry<Registered>, isTaker: boolean) => {
+    if (isTaker) heap.put(entry)
+    else heap.remove(entry)
+  }
+  const refresh = (member: Registered) => {
+    count(member, -1)
+    member.isPresent = members.get(member.worker.id) === member
+    member.credits = member.isPresent ? creditsOf(member) : 0
+    member.isIdle = member.credits > 0 && loadOf(member) === 0
+    member.takesLifecycle = member.worker.lifecycle
+    count(member, 1)
+    move(heaps.events, member.inEvents, member.credits > 0)
+    move(heaps.lifecycle, member.inLifecycle, member.credits > 0 && member.takesLifecycle)
+  }
+  const takeAll = (member: Registered) => {
+    const events = [...member.unacked.values()]
+    unacked -= events.length
+    member.unacked.clear()
+    refresh(member)
+    return events
+  }
+
+  return {
+    capacity,
+    get size() {
+      return members.size
+    },
+    get unacked() {
+      return unacked
+    },
+    all: () => members.values(),
+    find: (id, connection) => {
+      const member = members.get(id)
+      return connection === undefined || member?.worker.connection === connection ? member : undefined
+    },
+    add: (worker, now) => {
+      const replaced = members.get(worker.id)
+      const member = register(worker, now, replaced === undefined ? ++turn : replaced.turn)
+      members.set(worker.id, member)
+      if (replaced !== undefined) refresh(replaced)
+      refresh(member)
+      return { member, replaced }
+    },
+    remove: (leaving) => {
+      for (const member of leaving) if (members.get(member.worker.id) === member) members.delete(member.worker.id)
+      return (leaving as ReadonlyArray<Registered>).flatMap(takeAll)
+    },
+    next: (lane) => {
+      const member = heaps[lane === "lifecycle" ? "lifecycle" : "events"].peek()
+      if (member !== undefined) member.turn = ++turn
+      return member
+    },
+    hold: (member, event) => {
+      member.unacked.set(event.id, event)
+      unacked++
+    },
+    release: (member, id) => {
+      const event = member.unacked.get(id)
+      if (event === undefined) return undefined
+      member.unacked.delete(id)
+      unacked--
+      return event
+    },
+    refresh: (member) => refresh(member as Registered)
+  }
+}
+
+const everyLane = ["events", "lifecycle"] as const
+const eventsOnly = ["events"] as const
+
+const register = (worker: Worker, now: number, turn: number): Registered => {
+  const member: Omit<Registered, "inEvents" | "inLifecycle"> = {
+    worker,
+    lastHeard: now,
+    lastGreeted: now,
+    unsettled: 0,
+    isReady: worker.prefetch !== undefined,
+    isNew: true,
+    unacked: new Map(),
+    turn,
+    isPresent: false,
+    credits: 0,
+    isIdle: false,
+    takesLifecycle: worker.lifecycle
+  }
+  const registered = member as Registered
+  return Object.assign(registered, { inEvents: Heap.entryOf(registered), inLifecycle: Heap.entryOf(registered) })
+}
+
+const creditsOf = ({ isReady, unacked, unsettled, worker }: Member): number => {
+  if (!isReady) return 0
+  if (worker.prefetch === undefined) return Math.max(0, window - unsettled)
+  return Math.max(0, Math.min(worker.prefetch, mostCredits) - unacked.size)
+}
+
+// A sum with Infinity in it does not come back from there.
+const mostCredits = 1e9
+
+// One that does not ack is done with an event when it is delivered.
+const loadOf = ({ unacked, worker }: Member): number => worker.prefetch === undefined ? 0 : unacked.size
+
+const isBefore = (one: Registered, other: Registered): boolean => {
+  const difference = loadOf(one) - loadOf(other)
+  return difference < 0 || (difference === 0 && one.turn < other.turn)
+}
