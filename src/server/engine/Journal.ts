@@ -103,7 +103,7 @@ export const make = Effect.fnUntraced(function*(
   const outbox = makeOutbox()
   const write = Effect.suspend(() => {
     const { changes, end } = outbox.begin()
-    return (changes.length === 0 ? Effect.void : store.write(changes)).pipe(
+    return (changes.length === 0 ? Effect.void : Effect.suspend(() => store.write(changes))).pipe(
       Effect.onExit((exit) =>
         Effect.forEach(
           end(Exit.isSuccess(exit)),

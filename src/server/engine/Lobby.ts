@@ -35,7 +35,8 @@ export type { Worker } from "../domain/Worker.ts"
 export interface Lobby {
   /**
    * A worker is ready, and is sent a heartbeat. If it is known it goes on; the same id on another connection takes its place,
-   * and what was unacked on the old one is requeued. A worker that does not ack is given events after its first heartbeat.
+   * and what was unacked on the old one is requeued. A worker that does not ack is given events after its
+   * first heartbeat, or after a pause in which it has read the broker's.
    */
   readonly join: (worker: Worker) => Effect.Effect<void>
   /** A heartbeat was received, and is answered with one. `false` says that no such worker is known (on this connection). */

@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import * as DeadLetters from "../../../src/server/engine/DeadLetters.ts"
 import { int, oneOf } from "../../protocol/arbitraries.ts"
 
-const make = (options?: { readonly deadLetterCapacity?: number; readonly deadLetterSize?: number }) =>
+const make = (options?: Partial<Parameters<typeof DeadLetters.make>[0]>) =>
   Effect.map(
     Clock.Clock,
     (clock) => DeadLetters.make({ deadLetterCapacity: 1000, deadLetterSize: 1_000_000, clock, ...options })
@@ -105,6 +105,51 @@ describe("DeadLetters", () => {
       // One that is larger than all the room is dropped with all that was there.
       yield* letters.add(letter("h", { json: "1".repeat(11) }))
       expect([idsOf(yield* letters.list), letters.counters]).toMatchObject([[], { kept: 0, dropped: 5 }])
+    }))
+
+  it.effect("drops what no worker could read or had a handler for before all others, and never for it", () =>
+    Effect.gen(function*() {
+      const letters = yield* make({ deadLetterCapacity: 3 })
+      const reasons = [
+        "UndefinedHandlerError: No handler",
+        "InvalidEventNameError: none",
+        "MessageDecodeError: no JSON",
+        "Error: MessageDecodeError: of its own"
+      ]
+      expect(reasons.map((reason) => DeadLetters.isUnhandled({ reason }))).toEqual([true, true, true, false])
+      const unhandled = (id: string) => letters.add(letter(id, { reason: reasons[id.length]! }))
+      yield* addAll(letters, "a")
+      yield* unhandled("u")
+      yield* addAll(letters, "b", "c")
+      expect(idsOf(yield* letters.list)).toEqual(["a", "b", "c"])
+      for (const id of ["", "v", "ww"]) yield* unhandled(id)
+      expect(idsOf(yield* letters.list)).toEqual(["a", "b", "c"])
+      yield* letters.take("a")
+      yield* unhandled("x")
+      yield* unhandled("y")
+      expect(idsOf(yield* letters.list)).toEqual(["b", "c", "y"])
+      yield* addAll(letters, "d", "e")
+      expect(idsOf(yield* letters.list)).toEqual(["c", "d", "e"])
+      expect(letters.counters).toMatchObject({ kept: 3, dropped: 7, added: 11 })
+    }))
+
+  it.effect("restores which of them are dropped first", () =>
+    Effect.gen(function*() {
+      const restored = ["a", "u"].map((id) => ({
+        ...letter(id, id === "u" ? { reason: "UndefinedHandlerError: no" } : {}),
+        failedAt: 1
+      }))
+      const letters = yield* make({ deadLetterCapacity: 2, letters: restored })
+      yield* addAll(letters, "b")
+      expect(idsOf(yield* letters.list)).toEqual(["a", "b"])
+    }))
+
+  it.effect("says when in whole milliseconds, however exact the clock is", () =>
+    Effect.gen(function*() {
+      const letters = yield* make()
+      yield* TestClock.adjust("1500 micros")
+      yield* addAll(letters, "a")
+      expect((yield* letters.take("a"))!.failedAt).toBe(1)
     }))
 
   it.effect("keeps nothing where nothing may be kept", () =>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Clock, Duration, Effect } from "effect"
+import { Arbitrary, Clock, Duration, Effect, Fiber, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import type { Delivery } from "../../../src/protocol/Trigger.ts"
@@ -123,6 +123,46 @@ describe("Lobby", () => {
         yield* lobby.join(a)
         expect(a.given).toEqual(numbers(0, 10))
         expect(yield* lobby.info).toEqual({ waiting: 0, workers: ["a"] })
+      }))
+
+    it.effect("gives a worker that does not ack events after its own first heartbeat, which is not answered again", () =>
+      Effect.gen(function*() {
+        const lobby = yield* makeRaw()
+        yield* trigger(lobby, "e0")
+        const [a, acks] = [worker("a"), worker("acks", { prefetch: 1 })]
+        yield* lobby.join(a)
+        yield* trigger(lobby, "e1")
+        // Neither when it says again that it is ready, nor at a tick that comes soon.
+        yield* lobby.join(a)
+        yield* tickAfter(lobby, 200)
+        expect(a.log).toEqual(["heartbeat", "heartbeat"])
+        yield* lobby.heard("a")
+        expect(a.log.splice(0)).toEqual(["heartbeat", "heartbeat", "e0", "e1"])
+        yield* lobby.heard("a")
+        yield* lobby.join(a)
+        yield* trigger(lobby, "e2")
+        expect(a.log).toEqual(["heartbeat", "heartbeat", "e2"])
+        // One that acks knows both apart.
+        yield* lobby.join(acks)
+        yield* lobby.heard("acks")
+        expect(acks.log).toEqual(["heartbeat", "heartbeat"])
+        // On a new connection it begins anew.
+        const again = worker("a")
+        yield* lobby.leave("acks")
+        yield* lobby.join(again)
+        yield* trigger(lobby, "e3")
+        expect(again.log).toEqual(["heartbeat"])
+        yield* lobby.heard("a", again.connection)
+        expect(again.log).toEqual(["heartbeat", "e3"])
+        yield* lobby.leave("a")
+        // One that says nothing is given them after a pause, and no heartbeat with them.
+        const silent = worker("silent")
+        yield* lobby.join(silent)
+        yield* trigger(lobby, "e4")
+        yield* tickAfter(lobby, 500)
+        expect(silent.log).toEqual(["heartbeat", "e4"])
+        yield* tickAfter(lobby, 500)
+        expect(silent.log).toEqual(["heartbeat", "e4", "heartbeat"])
       }))
 
     it.effect("greets who comes before it gives anything", () =>
@@ -371,6 +411,45 @@ describe("Lobby", () => {
         }
       }))
   })
+
+  it.effect("takes a worker whose connection throws for one that could not be reached, and says so", () =>
+    Effect.gen(function*() {
+      const defects: Array<unknown> = []
+      const lobby = yield* make({ onDefect: (defect) => void defects.push(defect) })
+      const defect = new Error("no socket")
+      const broken: Lobby.Worker = {
+        ...worker("broken", { prefetch: 10 }),
+        deliverUnsafe: () => {
+          throw defect
+        }
+      }
+      const a = worker("a", { prefetch: 10, settles: true })
+      yield* lobby.join(broken)
+      yield* trigger(lobby, "e0", "e1")
+      expect([defects, (yield* lobby.info).waiting]).toEqual([[defect], 2])
+      yield* lobby.join(a)
+      expect(a.deliveries.map((delivery) => delivery!.attempt)).toEqual([1, 1])
+    }))
+
+  it.effect("chooses among many workers without looking at all of them, and hears each for itself", () =>
+    Effect.gen(function*() {
+      const count = 2000
+      const lobby = yield* make()
+      let looked = 0
+      const all = numbers(0, count).map((id) => {
+        const one = worker(id, { prefetch: 5, settles: true })
+        return Object.defineProperty(one, "prefetch", { get: () => (looked++, 5) })
+      })
+      yield* Effect.forEach(all, lobby.join)
+      looked = 0
+      yield* trigger(lobby, ...numbers(0, count))
+      expect(all.every(({ given }) => given.length === 1)).toBe(true)
+      // Logarithmic in the number of workers, not linear.
+      expect(looked / count).toBeLessThan(100)
+      looked = 0
+      yield* Effect.forEach(all.slice(0, 100), ({ id }) => lobby.heard(id), { discard: true })
+      expect(looked / 100).toBeLessThan(100)
+    }))
 
   it.effect("gives an event with its origin, again too, and counts both against the bounds", () =>
     Effect.gen(function*() {
@@ -741,6 +820,109 @@ describe("Lobby", () => {
         expect(yield* deadLetters.list).toMatchObject([{ json: "e0", attempts: 8, reason: "twice" }])
       }))
 
+    describe("redeliveries", () => {
+      const failing = Effect.fnUntraced(function*(options?: Parameters<typeof make>[0]) {
+        const deadLetters = yield* makeDeadLetters
+        const lobby = yield* make({ redeliveryBackoff: Duration.millis(100), deadLetters, ...options })
+        const a = worker("a", { prefetch: 1, maxAttempts: 100, settles: true })
+        yield* lobby.join(a)
+        return { lobby, a, deadLetters }
+      })
+      /** How long it takes until the event comes again. */
+      const waits = (lobby: Lobby.Lobby, w: FakeWorker, end: Effect.Effect<void>) =>
+        Effect.gen(function*() {
+          const [before, clock] = [w.given.length, yield* Clock.Clock]
+          const start = clock.currentTimeMillisUnsafe()
+          yield* end
+          while (w.given.length === before) {
+            const due = lobby.nextDue()!
+            yield* TestClock.adjust(due - Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
+            yield* lobby.redeliver
+          }
+          return clock.currentTimeMillisUnsafe() - start
+        })
+
+      it.effect("wait twice as long with each failure of the handler, up to a bound, and others pass them", () =>
+        Effect.gen(function*() {
+          const { a, lobby } = yield* failing()
+          yield* trigger(lobby, "e0")
+          const waited = yield* Effect.replicateEffect(waits(lobby, a, giveBack(lobby, a, "e0", "it failed")), 9)
+          expect(waited).toEqual([100, 200, 400, 800, 1600, 3200, 6400, 6400, 6400])
+          yield* trigger(lobby, "e1")
+          yield* giveBack(lobby, a, "e0", "it failed")
+          expect(a.given.at(-1)).toBe("e1")
+          expect(lobby.counters).toMatchObject({ waiting: 1, unacknowledged: 1 })
+          yield* acknowledge(lobby, a, "e1")
+          expect(lobby.nextDue()).toBeGreaterThan(0)
+          yield* lobby.redeliver
+          expect(a.given.at(-1)).toBe("e1")
+        }))
+
+      it.effect("wait from the second release on, and count for neither limit", () =>
+        Effect.gen(function*() {
+          const { a, deadLetters, lobby } = yield* failing({ maxDeliveries: 1 })
+          const impatient = { ...a, maxAttempts: 1 }
+          yield* lobby.join(impatient)
+          yield* trigger(lobby, "e0")
+          const waited = yield* Effect.replicateEffect(waits(lobby, a, giveBack(lobby, a, "e0")), 9)
+          expect(waited).toEqual([0, 100, 200, 400, 800, 1600, 3200, 6400, 6400])
+          // Its first failure is its first.
+          yield* giveBack(lobby, a, "e0", "it failed")
+          expect(yield* deadLetters.list).toMatchObject([{ json: "e0", attempts: 10, reason: "it failed" }])
+        }))
+
+      it.effect("count for the limits of the queue while they wait, and go back to their old place", () =>
+        Effect.gen(function*() {
+          const { a, lobby } = yield* failing({ queueCapacity: 2 })
+          yield* lobby.join({ ...a, prefetch: 2 })
+          yield* trigger(lobby, "e0", "e1")
+          yield* giveBack(lobby, a, "e1", "it failed")
+          yield* giveBack(lobby, a, "e0", "it failed")
+          yield* lobby.join({ ...a, prefetch: 0 })
+          expect((yield* lobby.info).waiting).toBe(2)
+          expect((yield* Effect.flip(lobby.trigger("e2"))).detail).toContain("2 events wait")
+          yield* TestClock.adjust("100 millis")
+          // A tick finds them, too.
+          yield* lobby.tick
+          yield* lobby.join({ ...a, prefetch: 2 })
+          expect(a.given.slice(2)).toEqual(["e0", "e1"])
+        }))
+
+      it.effect("end where deliveries ended too often without a word, as a dead letter that says so", () =>
+        Effect.gen(function*() {
+          const { a, deadLetters, lobby } = yield* failing({ maxDeliveries: 4 })
+          yield* trigger(lobby, "e0", "e1")
+          const lose = [
+            lobby.leave("a"),
+            lobby.join(worker("a", { prefetch: 1, maxAttempts: 100, settles: true })),
+            tickAfter(lobby, 2500)
+          ]
+          for (const end of lose) {
+            yield* lobby.join(a)
+            // None of these is one: a failure, a release, the broker's own goodbye, a delivery that never left.
+            yield* waits(lobby, a, giveBack(lobby, a, "e0", "it failed"))
+            yield* giveBack(lobby, a, "e0")
+            yield* TestClock.adjust("10 seconds")
+            yield* lobby.redeliver
+            yield* lobby.dismissAll
+            yield* lobby.join(worker("broken", { prefetch: 1, settles: false }))
+            yield* lobby.leave("broken")
+            yield* lobby.join(a)
+            expect(a.given.at(-1)).toBe("e0")
+            expect(yield* deadLetters.list).toEqual([])
+            yield* end
+            yield* lobby.dismissAll
+          }
+          yield* lobby.join(a)
+          yield* lobby.leave("a")
+          expect(yield* deadLetters.list).toMatchObject([{
+            json: "e0",
+            reason: "delivered 4 times without an acknowledgement: its worker crashed, timed out or lost its connection"
+          }])
+          expect((yield* lobby.info).waiting).toBe(1)
+        }))
+    })
+
     it.effect("is one among others that do not, which have events once and for all", () =>
       Effect.gen(function*() {
         const lobby = yield* make()
@@ -1106,6 +1288,34 @@ describe("Lobby", () => {
         expect([...old.log, ...fresh.log]).not.toContain("dismissed")
       }))
 
+    it.effect("dismisses those of one endpoint, and gives what they held to the others", () =>
+      Effect.gen(function*() {
+        const lobby = yield* make()
+        const [a, b] = [worker("a", { prefetch: 2, settles: true }), worker("b", { prefetch: 2, settles: true })]
+        yield* Effect.forEach([a, b], lobby.join)
+        yield* trigger(lobby, "e0", "e1")
+        yield* lobby.dismissWhere(({ connection }) => connection === a.connection)
+        expect([a.log, b.log]).toEqual([["heartbeat", "e0", "dismissed"], ["heartbeat", "e1", "e0"]])
+        expect((yield* lobby.info).workers).toEqual(["b"])
+      }))
+
+    it.effect("tells every worker that it is dismissed, whatever another does with that", () =>
+      Effect.gen(function*() {
+        const lobby = yield* make()
+        const [a, b, c] = [worker("a"), worker("b"), worker("c")]
+        yield* lobby.join({ ...a, dismiss: Effect.never })
+        yield* lobby.join({ ...b, dismiss: Effect.die("no goodbye") })
+        yield* lobby.join(c)
+        yield* tickAfter(lobby, 1500)
+        yield* TestClock.adjust(500)
+        const ticking = yield* Effect.forkChild(lobby.tick)
+        yield* TestClock.adjust(499)
+        expect([c.log.at(-1), ticking.pollUnsafe()]).toEqual(["dismissed", undefined])
+        // It is waited for no longer than an interval.
+        yield* TestClock.adjust(1)
+        yield* Fiber.join(ticking)
+      }).pipe(Effect.provide(Logger.layer([]))))
+
     it.effect("dismisses everybody, and keeps what waits", () =>
       Effect.gen(function*() {
         const lobby = yield* make()
@@ -1254,7 +1464,7 @@ describe("Lobby", () => {
         const letters = (yield* deadLetters.list).map(({ json }) => json)
         expect([...real.settled, ...model.acknowledged(), ...letters].toSorted()).toEqual(model.kept())
         expect(new Set(real.names.values()).size).toBe(real.names.size)
-      }), { arbitrary: { runs: 200, size: 80 } })
+      }), { timeout: 30_000, arbitrary: { runs: 200, size: 80 } })
   })
 })
 
@@ -1667,7 +1877,7 @@ const makeModel = (
   }
   const hear = (session: Session) => {
     session.lastHeard = now
-    if (!session.isNew || session.prefetch !== undefined || now - session.lastGreeted >= 250) greet(session)
+    if (!session.isNew || session.prefetch !== undefined) greet(session)
     session.isNew = false
     session.isReady = true
     handOver()
@@ -1742,8 +1952,14 @@ const makeModel = (
         if (attendedUntil !== undefined && now > attendedUntil) attendedUntil = undefined
         while (attendedUntil === undefined && lifecycle.length > 0) dropOldest()
         for (const session of turns) {
-          if (now - session.lastHeard <= 1500 && now - session.lastGreeted >= 250) greet(session)
+          if (now - session.lastHeard > 1500 || now - session.lastGreeted < 250) continue
+          if (!session.isNew || session.prefetch !== undefined) greet(session)
+          else {
+            session.isNew = false
+            session.isReady = true
+          }
         }
+        handOver()
         return dismiss(turns.filter((session) => now - session.lastHeard > 1500), true)
       case "settle":
         return settle(step.which, step.delivered)

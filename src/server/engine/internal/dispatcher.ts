@@ -165,6 +165,8 @@ export const join = (state: State, worker: Worker): void => {
     greet(state, known)
     workers.refresh(known)
   } else {
+    // Where nobody was there, nothing has ticked.
+    if (workers.size === 0) timeline.tick()
     const { member, replaced } = workers.add(worker, timeline.lived())
     if (replaced !== undefined) queue.settle(workers.remove([replaced]), lost)
     greet(state, member)
@@ -175,15 +177,11 @@ export const join = (state: State, worker: Worker): void => {
 
 /** A worker has sent a heartbeat. */
 export const hear = (state: State, member: Workers.Member): void => {
-  const { interval, queue, timeline, workers } = state
+  const { queue, timeline, workers } = state
   member.lastHeard = timeline.lived()
-  // The original's worker has just been sent one, and reads two that come together as one.
-  const isAnswered = member.isNew && member.worker.prefetch === undefined &&
-    member.lastHeard - member.lastGreeted < interval / 2
-  member.isNew = false
-  member.isReady = true
-  if (!isAnswered) greet(state, member)
-  workers.refresh(member)
+  // The first has been answered before, when the worker joined.
+  if (!isWaitingForFirst(member)) greet(state, member)
+  ready(state, member)
   queue.grant(workers.capacity)
 }
 
@@ -240,9 +238,22 @@ const tick = (state: State): ReadonlyArray<Workers.Member> => {
   for (const member of workers.all()) {
     if (now - member.lastHeard > interval * options.missedHeartbeats) dead.push(member)
     // One that sends heartbeats itself has been answered, and needs nothing more.
-    else if (now - member.lastGreeted >= interval / 2) greet(state, member)
+    else if (now - member.lastGreeted < interval / 2) continue
+    else if (isWaitingForFirst(member)) ready(state, member)
+    else greet(state, member)
   }
+  queue.grant(workers.capacity)
   return dead
+}
+
+// The original's worker reads what comes together with a heartbeat as part of it. Its first one, or a pause, says that it has
+// read the broker's.
+const isWaitingForFirst = ({ isNew, worker }: Workers.Member): boolean => isNew && worker.prefetch === undefined
+
+const ready = ({ workers }: State, member: Workers.Member): void => {
+  member.isNew = false
+  member.isReady = true
+  workers.refresh(member)
 }
 
 /** Removes workers and tells them so: all at once, and none is kept waiting by another. */

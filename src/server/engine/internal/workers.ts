@@ -17,7 +17,7 @@ export interface Member {
   lastGreeted: number
   /** Deliveries handed to the transport whose outcome is not known yet. */
   unsettled: number
-  /** Not after a failed delivery, until its next heartbeat; a worker that does not ack, not before its first one. */
+  /** Not after a failed delivery, until its next heartbeat; one that does not ack, not before its first one. */
   isReady: boolean
   /** Whether no heartbeat of it was received yet. */
   isNew: boolean
