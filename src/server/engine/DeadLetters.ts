@@ -55,13 +55,14 @@ export interface DeadLetters {
 
 /**
  * Whether an event failed only because its worker could not read it or has no handler for it. A worker says so by a reason
- * that begins with the error's name and a colon.
+ * that begins with the error's name, with its module or without, and a colon.
  *
  * @since 0.1.0
  */
 export const isUnhandled = ({ reason }: Pick<DeadLetter, "reason">): boolean => unhandled.test(reason)
 
-const unhandled = /^(UndefinedHandlerError|InvalidEventNameError|MessageDecodeError):/
+const unhandled =
+  /^(?:kosmonaut\/protocol\/KosmonautError\/)?(?:UndefinedHandlerError|InvalidEventNameError|MessageDecodeError):/
 
 /**
  * Makes a vhost's dead letters, with those that an earlier broker stored.

@@ -45,7 +45,7 @@ import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import * as Pages from "./Pages.ts"
-import * as Replaying from "./Replaying.ts"
+import * as Replay from "./Replay.ts"
 
 /**
  * One vhost, alive until it is removed.
@@ -71,8 +71,8 @@ export interface Vhost {
   /** Records its changes for the store, and tells when they are persisted. */
   readonly journal: Journal.Journal
   /** Replays all dead letters, the oldest first, as long as there is room for them. */
-  readonly replayAll: Effect.Effect<Replaying.Replayed>
-  /** The dead letters after a place, the oldest first. */
+  readonly replayAll: Effect.Effect<Replay.Replayed>
+  /** The dead letters after a cursor, the oldest first. */
   readonly deadLettersAfter: (place: number) => Effect.Effect<Iterable<Channels.Placed<DeadLetters.DeadLetter>>>
   /** The pages that are connected. */
   readonly pages: Pages.Pages
@@ -203,7 +203,7 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
       channels: Channels.make({ ...own, announce: lobby.announceUnsafe }),
       accessTokens: AccessTokens.make(own),
       lobby,
-      ...Replaying.make(deadLetters, lobby),
+      ...Replay.make(deadLetters, lobby),
       config,
       deadLetters,
       journal,

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Clock, Effect } from "effect"
 import { TestClock } from "effect/testing"
+import { UndefinedHandlerError } from "../../../src/protocol/KosmonautError.ts"
 import * as DeadLetters from "../../../src/server/engine/DeadLetters.ts"
 import { int, oneOf } from "../../protocol/arbitraries.ts"
 
@@ -111,7 +112,7 @@ describe("DeadLetters", () => {
     Effect.gen(function*() {
       const letters = yield* make({ deadLetterCapacity: 3 })
       const reasons = [
-        "UndefinedHandlerError: No handler",
+        `${new UndefinedHandlerError({ event: "a/b", groups: [] }).name}: No handler`,
         "InvalidEventNameError: none",
         "MessageDecodeError: no JSON",
         "Error: MessageDecodeError: of its own"

@@ -52,7 +52,7 @@ const join = (vhost: Vhosts.Vhost, worker: Worker) =>
 
 const event = (n: number) => `{"e":{"n":${n}}} {"uid":"u${n}"}`
 
-describe("replaying", () => {
+describe("Replay", () => {
   it.effect("makes events of all dead letters, in the order of their deaths, as they were", () =>
     Effect.gen(function*() {
       const { ids, vhost } = yield* vhostWith(20)
