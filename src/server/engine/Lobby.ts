@@ -22,7 +22,7 @@ import * as Effect from "effect/Effect"
 import type { InternalError } from "../../protocol/KosmonautError.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import type { Worker } from "../domain/Worker.ts"
-import { Outcome } from "./EventQueue.ts"
+import { Outcome, type Queued } from "./EventQueue.ts"
 import * as Dispatcher from "./internal/dispatcher.ts"
 
 export type { Worker } from "../domain/Worker.ts"
@@ -132,7 +132,11 @@ export const make = (options: Dispatcher.Options): Lobby => {
       Effect.sync(() => {
         const member = find(id, connection)
         if (member === undefined) return
-        const events = deliveries.flatMap((delivery) => workers.release(member, delivery) ?? [])
+        const events: Array<Queued> = []
+        for (const delivery of deliveries) {
+          const event = workers.release(member, delivery)
+          if (event !== undefined) events.push(event)
+        }
         state.counted.acknowledged += events.length
         Dispatcher.settle(state, member, events, Dispatcher.acked)
       }),

@@ -107,7 +107,12 @@ const deliver = (state: State, event: Queued): void => {
   member.unsettled++
   workers.refresh(member)
   const settled = (delivered: boolean) => {
-    if (acks) endOfAcking(state, member, event, attempts, delivered)
+    if (acks && delivered) {
+      member.unsettled--
+      state.counted.delivered++
+      return
+    }
+    if (acks) returnUnsent(state, member, event, attempts)
     else queue.settle([event], delivered ? acked : unsent)
     member.unsettled--
     if (delivered) state.counted.delivered++
@@ -124,14 +129,13 @@ const deliver = (state: State, event: Queued): void => {
 }
 
 // If it is not held in this attempt any more, it has been requeued already.
-const endOfAcking = (
+const returnUnsent = (
   { queue, workers }: State,
   member: Workers.Member,
   event: Queued,
-  attempt: number,
-  delivered: boolean
+  attempt: number
 ): void => {
-  if (delivered || member.unacked.get(event.id) !== event || event.attempts !== attempt) return
+  if (member.unacked.get(event.id) !== event || event.attempts !== attempt) return
   workers.release(member, event.id)
   queue.settle([event], unsent)
 }

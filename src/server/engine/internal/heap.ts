@@ -85,6 +85,7 @@ export const make = <A>(isBefore: (one: A, other: A) => boolean): Heap<A> => {
         entry.index = entries.length
         entries.push(entry)
       }
+      if (entries.length === 1) return
       rise(entry)
       sink(entry)
     },

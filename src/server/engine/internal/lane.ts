@@ -36,18 +36,17 @@ export const make = <A extends Numbered>(): Lane<A> => {
   // Only for those that were requeued, so that they can be found.
   const entries = new Map<A, Heap.Entry<A>>()
 
+  const nextAppended = () => head < appended.length ? appended[head] : undefined
   const isRequeuedNext = (): boolean => {
-    const [old, fresh] = [requeued.peek(), appended[head]]
+    const old = requeued.peek()
+    const fresh = nextAppended()
     return old !== undefined && (fresh === undefined || old.number < fresh.number)
   }
   const takeAppended = (): A | undefined => {
-    if (head === appended.length) return undefined
-    const event = appended[head]
+    const event = nextAppended()
+    if (event === undefined) return undefined
     appended[head++] = undefined
-    if (head === appended.length) {
-      appended.length = 0
-      head = 0
-    } else if (head >= slack && head * 2 >= appended.length) {
+    if (head >= slack && head * 2 >= appended.length) {
       appended = appended.slice(head)
       head = 0
     }
@@ -58,7 +57,7 @@ export const make = <A extends Numbered>(): Lane<A> => {
     get length() {
       return appended.length - head + requeued.size
     },
-    first: () => requeued.size > 0 && isRequeuedNext() ? requeued.peek() : appended[head],
+    first: () => requeued.size > 0 && isRequeuedNext() ? requeued.peek() : nextAppended(),
     append: (event) => void appended.push(event),
     take: () => {
       if (requeued.size === 0 || !isRequeuedNext()) return takeAppended()

@@ -16,7 +16,8 @@ import {
   type Outcome,
   type Queued,
   QueueFullError,
-  sizeOf
+  sizeOf,
+  type StoredEvent
 } from "../EventQueue.ts"
 import * as Journal from "../Journal.ts"
 import * as Heap from "./heap.ts"
@@ -139,7 +140,9 @@ const begin = (options: Options): State => {
     attendedUntil: undefined,
     isDraining: false
   }
-  for (const stored of options.events ?? []) add(state, lines.events, eventOf(state, "events", stored))
+  for (const stored of options.events ?? []) {
+    add(state, lines.events, eventOf(state, { lane: "events", json: stored.json, origin: stored.origin }, stored))
+  }
   return state
 }
 
@@ -149,27 +152,21 @@ const nobody: Readonly<Record<Lane, Capacity>> = {
   lifecycle: { workers: 0, credits: 0, idle: 0 }
 }
 
-const eventOf = (
-  state: State,
-  lane: Lane,
-  { attempts = 0, failures = 0, id, json, losses = 0, origin, ...rest }: Partial<Omit<Event, "number">> & {
-    readonly json: string
-  }
-): Event => {
+const eventOf = (state: State, event: Enqueue, stored?: StoredEvent): Event => {
   const number = state.number++
   return {
-    id: id ?? `${state.idPrefix}-${number.toString(36)}`,
+    id: stored === undefined ? `${state.idPrefix}-${number.toString(36)}` : stored.id,
     number,
-    lane,
-    json,
-    origin,
-    size: sizeOf(json, origin),
-    deadline: rest.deadline,
-    dedupeKey: rest.dedupeKey,
-    replyTo: rest.replyTo,
-    attempts,
-    failures,
-    losses,
+    lane: event.lane,
+    json: event.json,
+    origin: event.origin,
+    size: sizeOf(event.json, event.origin),
+    deadline: event.deadline,
+    dedupeKey: event.dedupeKey,
+    replyTo: event.replyTo,
+    attempts: stored === undefined ? 0 : stored.attempts,
+    failures: stored === undefined ? 0 : stored.failures,
+    losses: stored === undefined ? 0 : stored.losses,
     releases: 0,
     isDelivered: false,
     dueAt: 0,
@@ -190,7 +187,7 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
   const line = lines[event.lane]
   if (event.dedupeKey !== undefined && state.dedupe.has(event.dedupeKey)) return duplicate
   if (!isTaken(state, event.lane)) return Exit.fail(new NoWorkerError({ lane: event.lane }))
-  const queued = eventOf(state, event.lane, event)
+  const queued = eventOf(state, event)
   const delay = event.delay === undefined ? 0 : Duration.toMillis(event.delay)
   if (event.lane === "lifecycle") makeRoom(state, line, queued.size)
   // One that a worker takes at once needs no room.

@@ -55,10 +55,10 @@ const window = 64
 interface Registered extends Member {
   /** Its place in the round robin: those with lower numbers come first. */
   turn: number
-  isPresent: boolean
   /** What of it is counted in the capacity now. */
+  isPresent: boolean
   credits: number
-  isIdle: boolean
+  idle: 0 | 1
   takesLifecycle: boolean
   readonly inEvents: Heap.Entry<Registered>
   readonly inLifecycle: Heap.Entry<Registered>
@@ -74,32 +74,53 @@ export const make = (): Workers => {
   let turn = 0
   let unacked = 0
 
-  const count = (member: Registered, sign: 1 | -1) => {
-    for (const lane of member.takesLifecycle ? everyLane : eventsOnly) {
-      capacity[lane].credits += sign * member.credits
-      if (member.isPresent) capacity[lane].workers += sign
-      if (member.isIdle) capacity[lane].idle += sign
-    }
+  const count = (lane: "events" | "lifecycle", credits: number, idle: number, present: number) => {
+    const own = capacity[lane]
+    own.credits += credits
+    own.idle += idle
+    own.workers += present
   }
-  const move = (heap: Heap.Heap<Registered>, entry: Heap.Entry<Registered>, isTaker: boolean) => {
+  const place = (heap: Heap.Heap<Registered>, entry: Heap.Entry<Registered>, isTaker: boolean) => {
     if (isTaker) heap.put(entry)
     else heap.remove(entry)
   }
-  const refresh = (member: Registered) => {
-    count(member, -1)
-    member.isPresent = members.get(member.worker.id) === member
-    member.credits = member.isPresent ? creditsOf(member) : 0
-    member.isIdle = member.credits > 0 && loadOf(member) === 0
-    member.takesLifecycle = member.worker.lifecycle
-    count(member, 1)
-    move(heaps.events, member.inEvents, member.credits > 0)
-    move(heaps.lifecycle, member.inLifecycle, member.credits > 0 && member.takesLifecycle)
+  // It is counted no longer.
+  const withdraw = (member: Registered) => {
+    const present = member.isPresent ? 1 : 0
+    count("events", -member.credits, -member.idle, -present)
+    if (member.takesLifecycle) count("lifecycle", -member.credits, -member.idle, -present)
+    member.credits = 0
+    member.idle = 0
+    member.isPresent = false
+    heaps.events.remove(member.inEvents)
+    heaps.lifecycle.remove(member.inLifecycle)
   }
-  const takeAll = (member: Registered) => {
+  const register = (member: Registered) => {
+    member.isPresent = true
+    member.takesLifecycle = member.worker.lifecycle
+    count("events", 0, 0, 1)
+    if (member.takesLifecycle) count("lifecycle", 0, 0, 1)
+    refresh(member)
+  }
+  const refresh = (member: Registered) => {
+    if (!member.isPresent) return
+    if (member.takesLifecycle !== member.worker.lifecycle) {
+      withdraw(member)
+      return register(member)
+    }
+    const credits = creditsOf(member)
+    const idle = credits > 0 && loadOf(member) === 0 ? 1 : 0
+    count("events", credits - member.credits, idle - member.idle, 0)
+    if (member.takesLifecycle) count("lifecycle", credits - member.credits, idle - member.idle, 0)
+    member.credits = credits
+    member.idle = idle
+    place(heaps.events, member.inEvents, credits > 0)
+    if (member.takesLifecycle) place(heaps.lifecycle, member.inLifecycle, credits > 0)
+  }
+  const takeAll = (member: Member) => {
     const events = [...member.unacked.values()]
     unacked -= events.length
     member.unacked.clear()
-    refresh(member)
     return events
   }
 
@@ -118,15 +139,18 @@ export const make = (): Workers => {
     },
     add: (worker, now) => {
       const replaced = members.get(worker.id)
-      const member = register(worker, now, replaced === undefined ? ++turn : replaced.turn)
+      const member = makeMember(worker, now, replaced === undefined ? ++turn : replaced.turn)
       members.set(worker.id, member)
-      if (replaced !== undefined) refresh(replaced)
-      refresh(member)
+      if (replaced !== undefined) withdraw(replaced)
+      register(member)
       return { member, replaced }
     },
     remove: (leaving) => {
-      for (const member of leaving) if (members.get(member.worker.id) === member) members.delete(member.worker.id)
-      return (leaving as ReadonlyArray<Registered>).flatMap(takeAll)
+      for (const member of leaving as ReadonlyArray<Registered>) {
+        if (members.get(member.worker.id) === member) members.delete(member.worker.id)
+        withdraw(member)
+      }
+      return leaving.flatMap(takeAll)
     },
     next: (lane) => {
       const member = heaps[lane === "lifecycle" ? "lifecycle" : "events"].peek()
@@ -148,10 +172,7 @@ export const make = (): Workers => {
   }
 }
 
-const everyLane = ["events", "lifecycle"] as const
-const eventsOnly = ["events"] as const
-
-const register = (worker: Worker, now: number, turn: number): Registered => {
+const makeMember = (worker: Worker, now: number, turn: number): Registered => {
   const member: Omit<Registered, "inEvents" | "inLifecycle"> = {
     worker,
     lastHeard: now,
@@ -163,7 +184,7 @@ const register = (worker: Worker, now: number, turn: number): Registered => {
     turn,
     isPresent: false,
     credits: 0,
-    isIdle: false,
+    idle: 0,
     takesLifecycle: worker.lifecycle
   }
   const registered = member as Registered
