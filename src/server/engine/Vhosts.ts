@@ -59,7 +59,7 @@ export interface Vhost {
   readonly channels: Channels.Channels
   readonly accessTokens: AccessTokens.AccessTokens
   readonly lobby: Lobby.Lobby
-  /** What its broker was told: the limits of its browsers. */
+  /** What its broker was told, without the vhosts and their tokens: the limits of its browsers. */
   readonly config: BrokerConfig["Service"]
   /** Events that failed for good. */
   readonly deadLetters: DeadLetters.DeadLetters
@@ -186,6 +186,8 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
   const run = Effect.runForkWith(yield* Effect.context<never>())
   const vhosts = new Map<string, Entered>()
   const patterns = Patterns.make()
+  // What is handed around with a vhost holds no token of another.
+  const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeatInterval, clock, () => vhosts.values())
 
@@ -204,7 +206,7 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
       accessTokens: AccessTokens.make(own),
       lobby,
       ...Replay.make(deadLetters, lobby),
-      config,
+      config: limitsOnly,
       deadLetters,
       journal,
       pages: Pages.make(lobby.announceUnsafe),

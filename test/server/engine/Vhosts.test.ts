@@ -504,7 +504,7 @@ describe("Vhosts", () => {
       yield* Effect.gen(function*() {
         expect(yield* pathsWith({ vhosts: [{ path: "/b" }] })).toEqual(["/b"])
         expect(yield* pathsWith({ defaultVhost })).toEqual(["/b"])
-      }).pipe(Effect.provide(layerMemory), Effect.provide(Logger.layer([])))
+      }).pipe(Effect.provide([layerMemory, Logger.layer([])]))
     }))
 })
 
