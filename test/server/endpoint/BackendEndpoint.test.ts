@@ -444,6 +444,7 @@ describe("BackendEndpoint", () => {
       it.effect("hears a heartbeat every interval, and QT after three that it has missed", () =>
         Effect.gen(function*() {
           const self = yield* worker(connect)
+          yield* answered(self)
           for (let n = 0; n < 3; n++) {
             yield* TestClock.adjust("499 millis")
             yield* TestClock.adjust("1 millis")
