@@ -179,6 +179,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
           yield* vhost.lobby.leave("worker")
           yield* trigger(vhost, "c")
           yield* join(vhost, { prefetch: undefined as unknown as number })
+          yield* vhost.lobby.heard("worker")
         })
       )(live)
       yield* inTest((vhost) => Effect.map(vhost.lobby.info, ({ waiting }) => expect(waiting).toBe(0)))(live)

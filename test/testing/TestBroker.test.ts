@@ -26,6 +26,8 @@ const mute = Effect.gen(function*() {
   const session = yield* transport.session(Result.getOrThrow(Endpoint.fromUrl(url)))
   yield* session.send(["RD"])
   assert.deepStrictEqual(yield* session.pull, [["HB"]])
+  // It is given events from now on.
+  yield* session.send(["HB"])
   return session
 })
 

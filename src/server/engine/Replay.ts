@@ -1,8 +1,8 @@
 /**
- * What is done with a vhost's dead letters: they are looked through, and handled again.
+ * Lists a vhost's dead letters, and replays them.
  *
- * A letter is dead until it is an event again, and then it is one event: nothing else runs in between. Letters that are
- * replayed together keep their order, and those that find no room stay.
+ * A letter that is replayed becomes one event in the same step: nothing else runs in between. Letters that are replayed
+ * together keep their order, and those that find no room stay.
  *
  * @since 0.1.0
  */
@@ -21,26 +21,26 @@ import type { Lobby } from "./Lobby.ts"
  * @since 0.1.0
  */
 export interface Replayed {
-  /** How many are events again, the oldest. */
+  /** How many were replayed, the oldest. */
   readonly replayed: number
   /**
-   * How many are not. One found no room, and so none of those behind it was tried; a lifecycle event that no worker takes
-   * stays as well, and keeps nobody.
+   * How many were not. After one that finds no room no other is tried; a lifecycle event that no worker takes stays as well,
+   * and does not hold up the others.
    */
   readonly left: number
 }
 
 /**
- * Replays the dead letters of one vhost, and goes through them.
+ * The replay of one vhost's dead letters.
  *
  * @since 0.1.0
  */
-export interface Replaying {
-  /** Has one handled again; `false` says that there is none of this id. */
+export interface Replay {
+  /** Replays one; `false` if there is none of this id. */
   readonly replay: (id: string) => Effect.Effect<boolean, InternalError>
-  /** Has all handled again, the oldest first, as long as there is room for them. */
+  /** Replays all, the oldest first, as long as there is room for them. */
   readonly replayAll: Effect.Effect<Replayed>
-  /** Those after a place, the oldest first. */
+  /** Those after a cursor, the oldest first. */
   readonly deadLettersAfter: (place: number) => Effect.Effect<Iterable<Placed<DeadLetter>>>
 }
 
@@ -49,8 +49,8 @@ export interface Replaying {
  *
  * @since 0.1.0
  */
-export const make = (deadLetters: DeadLetters, lobby: Lobby): Replaying => {
-  // Who goes through a list that changes goes on at a place: given in the order of the list when it is first looked at.
+export const make = (deadLetters: DeadLetters, lobby: Lobby): Replay => {
+  // Cursors in a list that changes: numbers given in its order when a letter is first listed.
   const places = new WeakMap<DeadLetter, number>()
   let lastPlace = 0
 
@@ -76,7 +76,7 @@ export const make = (deadLetters: DeadLetters, lobby: Lobby): Replaying => {
       let replayed = 0
       for (const letter of letters) {
         if (yield* Effect.isSuccess(replay(letter))) replayed++
-        // A lifecycle event waits for a worker of its own kind, and keeps nobody.
+        // A lifecycle event waits for a worker of its own kind, and does not hold up the others.
         else if (!Lifecycle.isIn(letter.json)) break
       }
       return { replayed, left: letters.length - replayed }

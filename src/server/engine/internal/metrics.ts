@@ -1,11 +1,11 @@
 /**
- * Registers the metrics that are read from the engine when somebody looks.
+ * The metrics that are read from the engine when somebody looks. Several brokers of one process add up.
  */
 
 import * as Effect from "effect/Effect"
-import { constVoid } from "effect/Function"
-import * as Metric from "effect/Metric"
+import type * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
+import * as MetricSources from "../../../protocol/MetricSources.ts"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
 import type { Channels } from "../Channels.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
@@ -60,38 +60,15 @@ export const register = Effect.fnUntraced(function*(
   removed: () => Totals
 ): Effect.fn.Return<void, never, Scope.Scope> {
   const context = yield* Effect.context<never>()
-  const scoped = (register: () => Metric.Registration) =>
-    Effect.acquireRelease(Effect.sync(register), (registration) => Effect.sync(() => registration.remove()))
-
+  const scoped = (join: () => () => void) => Effect.acquireRelease(Effect.sync(join), (leave) => Effect.sync(leave))
   const gauge = (metric: Metric.Gauge<number>, of: (vhost: Vhost) => number) =>
     scoped(() =>
-      Metric.registerUnsafe(metric, context, {
-        get: () => ({ value: Array.from(vhosts(), of).reduce((sum, value) => sum + value, 0) }),
-        update: constVoid,
-        modify: constVoid
-      })
+      MetricSources.gauge(metric, {}, context, () => Array.from(vhosts(), of).reduce((sum, value) => sum + value, 0))
     )
-  // What was counted stays when the broker has gone: the last look at it comes after that.
-  const counter = (metric: Metric.Metric<number, Metric.CounterState<number>>, of: (totals: Totals) => number) => {
-    const before = metric.valueUnsafe(context).count
-    const count = () => before + of(Array.from(vhosts()).reduce(add, removed()))
-    return Effect.acquireRelease(
-      Effect.sync(() =>
-        Metric.registerUnsafe(metric, context, {
-          get: () => ({ count: count(), incremental: true }),
-          update: constVoid,
-          modify: constVoid
-        })
-      ),
-      (registration) =>
-        Effect.sync(() => {
-          registration.remove()
-          metric.updateUnsafe(count(), context)
-        })
+  const counter = (metric: Metric.Counter<number>, of: (totals: Totals) => number, attributes = {}) =>
+    scoped(() =>
+      MetricSources.counter(metric, attributes, context, () => of(Array.from(vhosts()).reduce(add, removed())))
     )
-  }
-  const events = (outcome: (typeof outcomes)[number]) =>
-    counter(Metric.withAttributes(BrokerMetrics.events, { outcome }), (totals) => totals[outcome])
 
   yield* gauge(BrokerMetrics.browsers, ({ pages }) => pages.count())
   yield* gauge(BrokerMetrics.workers, ({ lobby }) => lobby.counters.workers)
@@ -103,5 +80,9 @@ export const register = Effect.fnUntraced(function*(
   yield* gauge(BrokerMetrics.unacknowledgedEvents, ({ lobby }) => lobby.counters.unacknowledged)
   yield* gauge(BrokerMetrics.deadLetters, ({ deadLetters }) => deadLetters.counters.kept)
   yield* counter(BrokerMetrics.droppedDeadLetters, ({ deadLettersDropped }) => deadLettersDropped)
-  yield* Effect.forEach(outcomes, events, { discard: true })
+  yield* Effect.forEach(
+    outcomes,
+    (outcome) => counter(BrokerMetrics.events, (totals) => totals[outcome], { outcome }),
+    { discard: true }
+  )
 })

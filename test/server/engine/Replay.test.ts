@@ -46,14 +46,18 @@ const worker = () => {
   return { worker, got }
 }
 
+/** It does not ack, and is given events after its first heartbeat. */
+const join = (vhost: Vhosts.Vhost, worker: Worker) =>
+  Effect.andThen(vhost.lobby.join(worker), vhost.lobby.heard(worker.id))
+
 const event = (n: number) => `{"e":{"n":${n}}} {"uid":"u${n}"}`
 
-describe("replaying", () => {
+describe("Replay", () => {
   it.effect("makes events of all dead letters, in the order of their deaths, as they were", () =>
     Effect.gen(function*() {
       const { ids, vhost } = yield* vhostWith(20)
       const { got, worker: everything } = worker()
-      yield* vhost.lobby.join(everything)
+      yield* join(vhost, everything)
       expect(yield* vhost.replayAll).toEqual({ replayed: 20, left: 0 })
       expect(got).toEqual(Array.from({ length: 20 }, (_, n) => event(n)))
       expect(yield* ids).toEqual([])
@@ -70,7 +74,7 @@ describe("replaying", () => {
       expect(yield* Effect.flip(vhost.replay("4"))).toBeInstanceOf(InternalError)
       expect(yield* ids).toEqual(["3", "4"])
       const { got, worker: everything } = worker()
-      yield* vhost.lobby.join(everything)
+      yield* join(vhost, everything)
       expect(yield* vhost.replayAll).toEqual({ replayed: 2, left: 0 })
       expect(got).toEqual([0, 1, 2, 3, 4].map(event))
     }))
@@ -83,13 +87,13 @@ describe("replaying", () => {
       yield* vhost.deadLetters.add({ id: "l", json, origin: undefined, attempts: 1, reason: "no" })
       yield* add(1)
       const ordinary = worker()
-      yield* vhost.lobby.join(ordinary.worker)
+      yield* join(vhost, ordinary.worker)
       expect(yield* Effect.flip(vhost.replay("l"))).toBeInstanceOf(InternalError)
       expect(yield* vhost.replayAll).toEqual({ replayed: 2, left: 1 })
       expect(ordinary.got).toEqual([0, 1].map(event))
       expect(yield* ids).toEqual(["l"])
       const taking = worker()
-      yield* vhost.lobby.join({ ...taking.worker, id: "taking", lifecycle: true })
+      yield* join(vhost, { ...taking.worker, id: "taking", lifecycle: true })
       expect(yield* vhost.replayAll).toEqual({ replayed: 1, left: 0 })
       expect([ordinary.got.length, taking.got]).toEqual([2, [`${json} undefined`]])
     }))
@@ -99,7 +103,7 @@ describe("replaying", () => {
       const count = 5000
       const { vhost } = yield* vhostWith(count, { deadLetterCapacity: count })
       const { got, worker: everything } = worker()
-      yield* vhost.lobby.join(everything)
+      yield* join(vhost, everything)
       const discarding = yield* Effect.forkChild(Effect.map(vhost.deadLetters.takeAll, ({ length }) => length))
       const one = yield* Effect.forkChild(vhost.replay("4999"))
       const all = yield* Effect.forkChild(vhost.replayAll)
