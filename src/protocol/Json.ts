@@ -7,6 +7,7 @@
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
+import { isDeeperThan } from "./JsonScanner.ts"
 
 /**
  * A JSON object. `__proto__` in it is a key like any other; copy objects with `{...spread}`, never `Object.assign`.
@@ -80,22 +81,4 @@ export const single = (value: unknown): readonly [name: string, payload: JsonObj
   const names = Object.keys(value)
   const payload = names.length === 1 ? value[names[0]!] : undefined
   return isObject(payload) ? [names[0]!, payload] : undefined
-}
-
-// A short text cannot be deep, so only long ones are looked through; brackets within strings do not count.
-const isDeeperThan = (text: string, levels: number): boolean => {
-  if (text.length <= 2 * levels) return false
-  let depth = 0
-  let inString = false
-  for (let i = 0; i < text.length; i++) {
-    const char = text.charCodeAt(i)
-    if (inString) {
-      if (char === 0x5c /* \\ */) i++
-      else if (char === 0x22 /* " */) inString = false
-    } else if (char === 0x22) inString = true
-    else if (char === 0x7b /* { */ || char === 0x5b /* [ */) {
-      if (++depth > levels) return true
-    } else if (char === 0x7d || char === 0x5d) depth--
-  }
-  return false
 }

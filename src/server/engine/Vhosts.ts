@@ -127,7 +127,7 @@ export const make = Effect.gen(function*() {
       config,
       deadLetters,
       journal,
-      pages: Pages.make(lobby.announceUnsafe),
+      pages: Pages.make(lobby.announceUnsafe, config),
       idempotency: Idempotency.make({ ...config, clock }),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
