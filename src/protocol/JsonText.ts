@@ -50,6 +50,21 @@ export const objectOrEmpty = (text: string): ObjectText =>
   Json.parseObjectOrEmpty(text) === Json.empty ? empty : new ObjectText(inOneLine(text.trim()))
 
 /**
+ * Data of an event: an object, its text that was checked, or a text that was not.
+ *
+ * @since 0.1.0
+ */
+export type Input = Json.JsonObject | ObjectText | string
+
+/**
+ * `fromObject` and `objectOrEmpty`.
+ *
+ * @since 0.1.0
+ */
+export const from = (data: Input): ObjectText =>
+  data instanceof ObjectText ? data : typeof data === "string" ? objectOrEmpty(data) : fromObject(data)
+
+/**
  * The text of the value that `name` has in the payload of a message, `{"event":{…}}`; `undefined` where it has none.
  *
  * @since 0.1.0

@@ -9,7 +9,6 @@
  */
 
 import type { About, Id } from "./BrowserMessage.ts"
-import type * as Json from "./Json.ts"
 import * as JsonText from "./JsonText.ts"
 import type { StatusError } from "./KosmonautError.ts"
 import * as Status from "./Status.ts"
@@ -135,37 +134,23 @@ export const confirmed = (id: Id): string => write(":triggered", { id })
  *
  * @since 0.1.0
  */
-export const broadcast = (event: string, data: AnyData, channel: string, sid?: string): string =>
-  writeText(event, JsonText.extend(toText(data), sid === undefined ? { channel } : { channel, sid }))
+export const broadcast = (event: string, data: JsonText.Input, channel: string, sid?: string): string =>
+  writeText(event, JsonText.extend(JsonText.from(data), sid === undefined ? { channel } : { channel, sid }))
 
 /**
  * An event that a backend sends to one browser, with its data as they are.
  *
  * @since 0.1.0
  */
-export const direct = (event: string, data: AnyData): string => writeText(event, toText(data).text)
+export const direct = (event: string, data: JsonText.Input): string => writeText(event, JsonText.from(data).text)
 
 /**
  * A triggered event for a worker, `{…data, sid, channel?}`; `channel` if it came with a broadcast.
  *
  * @since 0.1.0
  */
-export const triggered = (event: string, data: AnyData, sid: string, channel?: string): string =>
-  writeText(event, JsonText.extend(toText(data), channel === undefined ? { sid } : { channel, sid }))
-
-/**
- * Data of an event: an object, a text that was checked, or one that was not.
- *
- * @since 0.1.0
- */
-export type AnyData = Json.JsonObject | JsonText.ObjectText | string
-
-const toText = (data: AnyData): JsonText.ObjectText =>
-  data instanceof JsonText.ObjectText
-    ? data
-    : typeof data === "string"
-    ? JsonText.objectOrEmpty(data)
-    : JsonText.fromObject(data)
+export const triggered = (event: string, data: JsonText.Input, sid: string, channel?: string): string =>
+  writeText(event, JsonText.extend(JsonText.from(data), channel === undefined ? { sid } : { channel, sid }))
 
 const writeText = (event: string, payload: string): string => `{${JSON.stringify(event)}:${payload}}`
 

@@ -14,7 +14,7 @@ import { constVoid } from "effect/Function"
 import type { Id } from "../../protocol/BrowserMessage.ts"
 import * as ChannelName from "../../protocol/ChannelName.ts"
 import { envelopeSize } from "../../protocol/Frame.ts"
-import type { ObjectText } from "../../protocol/JsonText.ts"
+import type * as JsonText from "../../protocol/JsonText.ts"
 import {
   type BadRequestError,
   ChannelNotFoundError,
@@ -54,7 +54,7 @@ export interface ChannelInfo {
 export interface SubscribeOptions {
   readonly permission: Permission | undefined
   readonly hidden: boolean
-  readonly data: ObjectText
+  readonly data: JsonText.Input
   /** The id of its message, which the response repeats. */
   readonly id?: Id | undefined
 }
@@ -99,14 +99,14 @@ export interface Channels {
   readonly broadcast: (
     name: string,
     event: string,
-    data: PageMessage.AnyData,
+    data: JsonText.Input,
     options?: BroadcastOptions
   ) => Effect.Effect<void, BroadcastError>
   /** The same, done when it is called. */
   readonly broadcastUnsafe: (
     name: string,
     event: string,
-    data: PageMessage.AnyData,
+    data: JsonText.Input,
     options?: BroadcastOptions
   ) => Exit.Exit<void, BroadcastError>
   /**
@@ -122,7 +122,7 @@ export interface Channels {
   readonly unsubscribe: (
     name: string,
     page: Page,
-    farewell: ObjectText,
+    farewell: JsonText.Input,
     id?: Id
   ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError | BadRequestError>
   /** Sends a subscriber the members of a presence channel after a cursor, as many as one message may have. */

@@ -8,6 +8,7 @@
 
 import * as Effect from "effect/Effect"
 import { envelopeSize } from "../../protocol/Frame.ts"
+import type * as JsonText from "../../protocol/JsonText.ts"
 import { type BadRequestError, BrowserNotFoundError } from "../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../protocol/Lifecycle.ts"
 import * as PageMessage from "../../protocol/PageMessage.ts"
@@ -42,7 +43,7 @@ export interface Pages {
   readonly sendTo: (
     sid: string,
     event: string,
-    data: PageMessage.AnyData
+    data: JsonText.Input
   ) => Effect.Effect<void, BrowserNotFoundError | BadRequestError>
   /** Ends the connections of one browser or of all of a user's, and gives how many those were. */
   readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number>

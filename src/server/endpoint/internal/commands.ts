@@ -50,9 +50,9 @@ export const carryOut = (state: State, message: FromBrowser): Effect.Effect<bool
     case "Members":
       return Effect.as(channels.members(message.channel, page, message.after, message.id), true)
     case "Broadcast":
-      return Effect.andThen(broadcast(state, message), confirm(state, message.id))
+      return Effect.andThen(broadcast(state, message), confirm(state, "broadcast", message.id))
     case "Trigger":
-      return Effect.andThen(trigger(state, message.event, message.data), confirm(state, message.id))
+      return Effect.andThen(trigger(state, message.event, message.data), confirm(state, "trigger", message.id))
     case "Ping":
       return send(state, PageMessage.pong(message.id))
     case "Close":
@@ -134,13 +134,14 @@ const onlyBackends = new ForbiddenError({
 })
 
 // Not waited for: the browser goes on, and the id says what the response is to.
-const confirm = ({ page, vhost: { journal } }: State, id: Id | undefined): Effect.Effect<boolean> =>
+const confirm = (
+  { page, vhost: { journal } }: State,
+  event: "broadcast" | "trigger",
+  id: Id | undefined
+): Effect.Effect<boolean> =>
   id === undefined ? goesOn : Effect.sync(() => {
-    journal.whenKeptUnsafe((kept) =>
-      page.sendUnsafe(
-        kept ? PageMessage.confirmed(id) : PageMessage.error(new InternalError({ detail: notKept }), { id })
-      )
-    )
+    const refused = () => PageMessage.error(new InternalError({ detail: notKept }), { event, id })
+    journal.whenKeptUnsafe((kept) => page.sendUnsafe(kept ? PageMessage.confirmed(id) : refused()))
     return true
   })
 

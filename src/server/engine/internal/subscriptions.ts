@@ -45,7 +45,7 @@ export interface Subscriptions {
   readonly unsubscribe: (
     channel: Channel.Channel,
     page: Page,
-    farewell: JsonText.ObjectText,
+    farewell: JsonText.Input,
     id: SubscribeOptions["id"]
   ) => Exit.Exit<void, BadRequestError | NotSubscribedError>
   /** Unsubscribes all, and tells each of them. */
@@ -132,8 +132,9 @@ export const make = ({ announce, counters, limits }: {
     members,
     leave,
 
-    subscribe: (channel, page, { data, hidden, id, permission }) => {
+    subscribe: (channel, page, { hidden, id, permission, ...options }) => {
       const { kind, name } = channel
+      const data = JsonText.from(options.data)
       if (kind !== "normal" && permission?.allows(name) !== true) {
         return Exit.fail(new ForbiddenError({ detail: `${name} needs a token whose pattern matches it` }))
       }
@@ -154,7 +155,8 @@ export const make = ({ announce, counters, limits }: {
       return Exit.void
     },
 
-    unsubscribe: (channel, page, farewell, id) => {
+    unsubscribe: (channel, page, last, id) => {
+      const farewell = JsonText.from(last)
       if (!channel.subscriptions.has(page)) return Exit.fail(new NotSubscribedError({ channel: channel.name }))
       if (sizeOf(farewell) > limits.memberDataSize) return Exit.fail(tooMuchData(limits))
       page.sendUnsafe(PageMessage.unsubscribed(channel.name, id))
