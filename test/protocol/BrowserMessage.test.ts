@@ -245,7 +245,7 @@ describe("BrowserMessage", () => {
     [`[{"close":{}},]`, "JSON array"],
     [`[{"close":{}}`, "JSON array"],
     [`[{"close":{}}]]`, "JSON array"],
-    [`[${Array.from({ length: 257 }, () => "1")}]`, "at most 256"],
+    [`[${Array.from({ length: 257 }, () => "1").join()}]`, "at most 256"],
     ["[".repeat(300) + "]".repeat(300), "JSON array"]
   ])("of a browser may be a batch: %.40s", (message, expected) => {
     const batch = BrowserMessage.batch(message)

@@ -26,7 +26,7 @@ const scalar = oneOf(
   number,
   pick(["true", "false", "null"]),
   Arbitrary.flatMap(anyText, spelled),
-  pick([`"]}"`, `"\\\""`])
+  pick([`"]}"`, `"\\""`])
 )
 
 const objectOf = (value: Arbitrary.Arbitrary<string>): Arbitrary.Arbitrary<string> =>

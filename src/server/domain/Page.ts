@@ -4,7 +4,9 @@
  * @since 0.1.0
  */
 
-import type { ObjectText } from "../../protocol/JsonText.ts"
+import type { Id } from "../../protocol/BrowserMessage.ts"
+import type { Input, ObjectText } from "../../protocol/JsonText.ts"
+import type { Permission } from "./Permission.ts"
 
 /**
  * One connection of one browser.
@@ -20,6 +22,19 @@ export interface Page {
   readonly sendUnsafe: (message: string) => void
   /** Ends the connection with this close code, once what was sent has left. */
   readonly closeUnsafe: (code: number) => void
+}
+
+/**
+ * What a browser subscribes with.
+ *
+ * @since 0.1.0
+ */
+export interface SubscribeOptions {
+  readonly permission: Permission | undefined
+  readonly hidden: boolean
+  readonly data: Input
+  /** The id of its message, which the response repeats. */
+  readonly id?: Id | undefined
 }
 
 /**

@@ -26,13 +26,15 @@ import {
 } from "../../protocol/KosmonautError.ts"
 import * as PageMessage from "../../protocol/PageMessage.ts"
 import type { Event } from "../../protocol/Trigger.ts"
-import type { Page, Subscription } from "../domain/Page.ts"
-import type { Permission } from "../domain/Permission.ts"
+import type { Part } from "../domain/Listing.ts"
+import type { Page, SubscribeOptions, Subscription } from "../domain/Page.ts"
 import * as Channel from "./internal/channel.ts"
 import * as MessageSize from "./internal/messageSize.ts"
 import * as OrderedList from "./internal/orderedList.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
 import * as Journal from "./Journal.ts"
+
+export type { Part, Placed } from "../domain/Listing.ts"
 
 /**
  * An open channel, as an administrator sees it.
@@ -44,19 +46,6 @@ export interface ChannelInfo {
   readonly kind: ChannelName.Kind
   /** How many browsers are subscribed to it, hidden ones too. */
   readonly subscribers: number
-}
-
-/**
- * What a browser subscribes with.
- *
- * @since 0.1.0
- */
-export interface SubscribeOptions {
-  readonly permission: Permission | undefined
-  readonly hidden: boolean
-  readonly data: JsonText.Input
-  /** The id of its message, which the response repeats. */
-  readonly id?: Id | undefined
 }
 
 /**
@@ -149,26 +138,6 @@ export interface Channels {
  * @since 0.1.0
  */
 export type BroadcastError = ChannelNotFoundError | NotSubscribedError | BadRequestError
-
-/**
- * An entry of a list and its place there, the cursor from which a later part of the list continues.
- *
- * @since 0.1.0
- */
-export interface Placed<out A> {
-  readonly place: number
-  readonly value: A
-}
-
-/**
- * A part of a list, and the cursor from which the list continues, `undefined` at its end.
- *
- * @since 0.1.0
- */
-export interface Part<out A> {
-  readonly items: ReadonlyArray<Placed<A>>
-  readonly next: number | undefined
-}
 
 /**
  * What the channels of a vhost have counted.

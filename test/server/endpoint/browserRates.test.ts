@@ -101,7 +101,7 @@ describe("A browser", () => {
     Effect.gen(function*() {
       const world = yield* makeVhost({ browserMessageRate: 1 })
       const a = enter(world, "a", 1)
-      const answers = yield* a.hear(`[${Array.from({ length: 7 }, (_, id) => `{"ping":{"id":${id}}}`)}]`)
+      const answers = yield* a.hear(`[${Array.from({ length: 7 }, (_, id) => `{"ping":{"id":${id}}}`).join()}]`)
       expect(answers.slice(0, 5)).toEqual([0, 1, 2, 3, 4].map((id) => ({ ":pong": { id } })))
       expect(answers.slice(5)).toMatchObject([{ ":error": { code: 429, id: 5 } }, { ":error": { code: 429, id: 6 } }])
     }))

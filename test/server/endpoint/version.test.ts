@@ -60,10 +60,10 @@ describe("A browser of version 1", () => {
       ])
       expect(yield* a.hear("[]")).toEqual([])
       expect(yield* a.hear(`[{"ping":{}}`)).toMatchObject([{ ":error": { code: 400 } }])
-      expect(yield* a.hear(`[${Array.from({ length: 257 }, () => `{"ping":{}}`)}]`)).toMatchObject([
+      expect(yield* a.hear(`[${Array.from({ length: 257 }, () => `{"ping":{}}`).join()}]`)).toMatchObject([
         { ":error": { code: 400, reason: "a batch has at most 256 messages" } }
       ])
-      expect((yield* a.hear(`[${Array.from({ length: 256 }, () => `{"ping":{}}`)}]`)).length).toBe(256)
+      expect((yield* a.hear(`[${Array.from({ length: 256 }, () => `{"ping":{}}`).join()}]`)).length).toBe(256)
       // What comes after its goodbye is not carried out.
       expect(yield* a.session.handle(`[{"close":{}},{"ping":{}}]`)).toBe(false)
       expect(a.page.heard()).toEqual([{ ":closed": { sid: "a" } }])

@@ -11,6 +11,7 @@ import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
 import * as Channels from "../../../src/server/engine/Channels.ts"
 import * as Pages from "../../../src/server/engine/Pages.ts"
+import { enter, makeVhost } from "../../harness/browserSession.ts"
 import * as FakePage from "../../harness/FakePage.ts"
 
 const make = (options: Partial<Channels.Options> = {}) => Channels.make({ ...BrokerConfig.defaults, ...options })
@@ -44,6 +45,14 @@ interface List {
 }
 
 const payloadOf = (message: string): List => Object.values(JSON.parse(message) as Record<string, List>)[0]!
+
+setFlagsFromString("--expose-gc")
+const collectGarbage = runInNewContext("gc") as () => void
+
+const used = (): number => {
+  collectGarbage()
+  return process.memoryUsage().heapUsed
+}
 
 /** Millis of the fastest of some runs: a busy machine makes others slow. */
 const fastest = (run: () => void): number => {
@@ -248,14 +257,23 @@ describe("A browser", () => {
       expect(turns).toBe(before)
     }))
 
+  it.live("keeps nothing in memory of what it triggered but the event", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost({ browserByteRate: Infinity })
+      const a = enter(world, "a")
+      yield* a.authenticate("joe")
+      const before = used()
+      for (let n = 0; n < 100; n++) {
+        const junk = String.fromCharCode(97 + n % 26).repeat(500_000) + n
+        const text = `{"trigger":{"event":"an event of some length","data":{"name":"some name"},"junk":"${junk}"}}`
+        expect(yield* a.hear(Buffer.from(text).toString())).toEqual([])
+      }
+      expect(used() - before).toBeLessThan(10_000_000)
+      expect((yield* world.vhost.lobby.info).waiting).toBe(100)
+    }))
+
   it.live("keeps nothing in memory of what it sent but what counts", () =>
     Effect.gen(function*() {
-      setFlagsFromString("--expose-gc")
-      const collectGarbage = runInNewContext("gc") as () => void
-      const used = () => {
-        collectGarbage()
-        return process.memoryUsage().heapUsed
-      }
       const channels = make({ browserDataSize: Infinity })
       const count = 100
       for (let n = 0; n < count; n++) {

@@ -4,8 +4,8 @@
 
 import type * as ChannelName from "../../../protocol/ChannelName.ts"
 import type { MemberList } from "../../../protocol/PageMessage.ts"
+import type { Part, Placed } from "../../domain/Listing.ts"
 import type { Page, Subscription } from "../../domain/Page.ts"
-import type { Part, Placed } from "../Channels.ts"
 import * as OrderedList from "./orderedList.ts"
 
 /** An open channel. */

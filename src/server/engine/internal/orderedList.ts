@@ -5,7 +5,7 @@
  * each list, since a broker may have a list for each of 100 000 channels.
  */
 
-import type { Placed } from "../Channels.ts"
+import type { Placed } from "../../domain/Listing.ts"
 
 /** An entry; `value` is `undefined` once it is removed. */
 export interface Entry<A> {

@@ -19,8 +19,7 @@ import {
 import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import * as PageMessage from "../../../protocol/PageMessage.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
-import type { Member, Page, Subscription } from "../../domain/Page.ts"
-import type { SubscribeOptions } from "../Channels.ts"
+import type { Member, Page, SubscribeOptions, Subscription } from "../../domain/Page.ts"
 import * as Channel from "./channel.ts"
 import * as OrderedList from "./orderedList.ts"
 
