@@ -14,7 +14,6 @@ import { isDeeperThan } from "./JsonScanner.ts"
  *
  * @since 0.1.0
  */
-
 export type JsonObject = Schema.JsonObject
 
 /**
@@ -32,8 +31,8 @@ export const empty: JsonObject = Object.freeze({})
 export const isObject = (value: unknown): value is JsonObject => Predicate.isObject(value)
 
 /**
- * How deeply objects and arrays may be nested in what is read: 256 levels. Whatever was read can then be written again,
- * which a deeper value could not, for want of stack.
+ * How deeply objects and arrays may be nested in what is read: 256 levels. Whatever was read can then be written again; a
+ * deeper value could exceed the stack.
  *
  * @since 0.1.0
  */

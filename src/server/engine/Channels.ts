@@ -191,7 +191,7 @@ export const make = (options: Options): Channels => {
         subscriptions.unsubscribeAll(channel)
       }),
 
-    list: Effect.sync(() => Array.from(OrderedList.after(registry.all, 0), ({ value }) => infoOf(value))),
+    list: Effect.sync(registry.list),
     describe: (name) => Effect.map(find(name), infoOf),
     listAfter: (prefix, cursor) =>
       Channel.partAfter(
@@ -240,6 +240,8 @@ const makeRegistry = (options: Options, counters: { channels: number }) => {
   return {
     all,
     get,
+    list: (): ReadonlyArray<ChannelInfo> =>
+      Array.from(channels.values()).flatMap(({ value }) => value === undefined ? [] : [infoOf(value)]),
     find: (name: string): Effect.Effect<Channel.Channel, ChannelNotFoundError> =>
       Effect.suspend(() => {
         const channel = get(name)

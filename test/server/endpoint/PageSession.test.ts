@@ -769,6 +769,25 @@ describe("PageSession", () => {
     )
 
     it.effect.prop(
+      "any JSON in a batch is answered as it is alone",
+      [Arbitrary.array(oneOf<string>(nearlyMessage, pick(["7", "[]", "{}", `"{"`])), { maxLength: 8 })],
+      ([messages]) =>
+        Effect.gen(function*() {
+          const [alone, together] = [yield* makeVhost(), yield* makeVhost()]
+          const [a, b] = [enter(alone, "a", 1), enter(together, "a", 1)]
+          yield* a.authenticate("joe", "room|pr.*")
+          yield* b.authenticate("joe", "room|pr.*")
+          const answers: Array<unknown> = []
+          for (const message of messages) {
+            if (!(yield* a.session.handle(message.startsWith("[") ? `[${message}]` : message))) break
+          }
+          answers.push(...a.page.heard())
+          expect(yield* b.hear(`[${messages.join(" , ")}]`)).toEqual(answers)
+        }),
+      { arbitrary: { runs: 100 } }
+    )
+
+    it.effect.prop(
       "any JSON that comes close to the protocol is answered legally",
       [
         Arbitrary.array(nearlyMessage, { maxLength: 30 }),

@@ -172,6 +172,19 @@ describe("The members of a presence channel", () => {
       expect(payloadOf(last.message)).toMatchObject({ subscribers: [{ uid: "large" }], next: null })
     }))
 
+  it.effect("of a channel of another kind are none, which costs nothing to find out", () =>
+    Effect.gen(function*() {
+      const channels = make()
+      yield* channels.open("room")
+      for (let n = 0; n < 20_000; n++) yield* join(channels, "room", `u${n}`)
+      const { last, page } = yield* join(channels, "room", "me")
+      const members = channels.members("room", page, 0)
+      expect(fastest(() => {
+        for (let n = 0; n < 200; n++) Effect.runSync(members)
+      })).toBeLessThan(50)
+      expect(JSON.parse(last.message)).toEqual({ ":members": { channel: "room", next: null, subscribers: [] } })
+    }))
+
   it.effect("are listed for each who joins without being written anew", () =>
     Effect.gen(function*() {
       const channels = make({ maxSubscriptions: Infinity })

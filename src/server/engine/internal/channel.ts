@@ -44,25 +44,29 @@ export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?:
  * least as many as `least`. Their texts were made when they joined.
  */
 export const membersAfter = (
-  { subscriptions, visible }: Channel,
+  { kind, subscriptions, visible }: Channel,
   cursor: number,
   options: { readonly except: Page | undefined; readonly maxBytes: number; readonly least: number }
 ): MemberList => {
   const { except, least, maxBytes } = options
+  if (kind !== "presence") return noMembers
   const isListed = except === undefined ? undefined : subscriptions.get(except)?.value?.member
   const count = visible.size - (isListed === undefined ? 0 : 1)
   const members: Array<string> = []
   let size = 0
   let next = cursor
-  for (const { place, value: { member, page } } of OrderedList.after(visible, cursor)) {
-    if (page === except || member === undefined) continue
+  const isAll = OrderedList.everyAfter(visible, cursor, ({ member, page }, place) => {
+    if (page === except || member === undefined) return true
     size += member.size + 1
-    if (size > maxBytes && members.length >= least) return { members, next, count }
+    if (size > maxBytes && members.length >= least) return false
     members.push(member.text)
     next = place
-  }
-  return { members, next: undefined, count }
+    return true
+  })
+  return { members, next: isAll ? undefined : next, count }
 }
+
+const noMembers: MemberList = { members: [], next: undefined, count: 0 }
 
 /** How many entries a part of a list has at most, and for how many it looks at most. */
 const limits = { items: 1000, examined: 10_000 }
@@ -76,12 +80,13 @@ export const partAfter = <A, B>(
   const items: Array<Placed<B>> = []
   let examined = 0
   let last = cursor
-  for (const { place, value } of OrderedList.after(list, cursor)) {
-    if (items.length === limits.items || examined === limits.examined) return { items, next: last }
+  const isAll = OrderedList.everyAfter(list, cursor, (value, place) => {
+    if (items.length === limits.items || examined === limits.examined) return false
     const used = use(value)
     if (used !== undefined) items.push({ place, value: used })
     examined++
     last = place
-  }
-  return { items, next: undefined }
+    return true
+  })
+  return { items, next: isAll ? undefined : last }
 }

@@ -5,8 +5,6 @@
  * each list, since a broker may have a list for each of 100 000 channels.
  */
 
-import type { Placed } from "../../domain/Listing.ts"
-
 /** An entry; `value` is `undefined` once it is removed. */
 export interface Entry<A> {
   /** Its cursor, larger than those of all that came before. */
@@ -36,13 +34,17 @@ export const remove = <A>(list: OrderedList<A>, entry: Entry<A>): void => {
   if (list.entries.length > 2 * list.size + 32) list.entries = list.entries.filter(({ value }) => value !== undefined)
 }
 
-/** The entries after a cursor, for use at once: a change of the list meanwhile may show or not. */
-export function* after<A>(list: OrderedList<A>, cursor: number): Generator<Placed<A>, void> {
-  const { entries } = list
+/** Visits the entries after a cursor, until a visit gives `false`, and tells whether none did. The list must not change. */
+export const everyAfter = <A>(
+  { entries }: OrderedList<A>,
+  cursor: number,
+  visit: (value: A, place: number) => boolean
+): boolean => {
   for (let index = firstAfter(entries, cursor); index < entries.length; index++) {
     const { place, value } = entries[index]!
-    if (value !== undefined) yield { place, value }
+    if (value !== undefined && !visit(value, place)) return false
   }
+  return true
 }
 
 const firstAfter = (entries: ReadonlyArray<Entry<unknown>>, cursor: number): number => {
