@@ -72,11 +72,12 @@ export const from = (data: Input): ObjectText =>
 export const payloadValue = (message: string, name: string): string | undefined => {
   let from = -1
   let to = -1
+  const hasEscapes = message.includes("\\")
   walk(message, skipSpace(message, 0), (_name, _end, payload) => {
     from = -1
     return walk(message, payload, (nameFrom, nameTo, value) => {
       const end = endOfValue(message, value)
-      if (isNamed(message, nameFrom, nameTo, name)) {
+      if (isNamed(message, nameFrom, nameTo, name, hasEscapes)) {
         from = value
         to = end
       }
@@ -121,10 +122,16 @@ export const elements = (array: string): ReadonlyArray<string> => {
  * @since 0.1.0
  */
 export const extend = (object: ObjectText, more: { readonly [name: string]: string }): string => {
-  const names = Object.keys(more)
+  const { text } = object
   let members = ""
-  for (const name of names) members += `,${JSON.stringify(name)}:${JSON.stringify(more[name])}`
-  return append(without(object.text, names), members)
+  // With a backslash a name can be spelled in many ways.
+  let mayHave = text.includes("\\")
+  for (const name of Object.keys(more)) {
+    const quoted = JSON.stringify(name)
+    members += `,${quoted}:${JSON.stringify(more[name])}`
+    mayHave ||= text.includes(quoted)
+  }
+  return append(mayHave ? without(text, Object.keys(more)) : text, members)
 }
 
 /**
@@ -162,25 +169,22 @@ const append = (object: string, members: string): string =>
 
 // Without the members of these names.
 const without = (object: string, names: ReadonlyArray<string>): string => {
-  if (!names.some((name) => mayHave(object, name))) return object
   const kept: Array<string> = []
   let count = 0
+  const hasEscapes = object.includes("\\")
   walk(object, 0, (from, to, value) => {
     const end = endOfValue(object, value)
     count++
-    if (!names.some((name) => isNamed(object, from, to, name))) kept.push(object.slice(from, end))
+    if (!names.some((name) => isNamed(object, from, to, name, hasEscapes))) kept.push(object.slice(from, end))
     return end
   })
   return kept.length === count ? object : `{${kept.join(",")}}`
 }
 
-// With a backslash a name can be spelled in many ways.
-const mayHave = (object: string, name: string): boolean => object.includes("\\") || object.includes(`"${name}"`)
-
-const isNamed = (text: string, from: number, to: number, name: string): boolean =>
-  to - from - 2 === name.length && text.startsWith(`"${name}"`, from)
-    ? !name.includes("\\")
-    : text.slice(from, to).includes("\\") && read(text.slice(from, to)) === name
+const isNamed = (text: string, from: number, to: number, name: string, hasEscapes: boolean): boolean =>
+  hasEscapes && text.slice(from, to).includes("\\")
+    ? read(text.slice(from, to)) === name
+    : to - from - 2 === name.length && text.startsWith(name, from + 1)
 
 const read = (name: string): unknown => Result.getOrUndefined(Json.parse(name))
 
