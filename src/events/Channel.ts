@@ -1,7 +1,7 @@
 /**
  * A channel and the events that are broadcast on it.
  *
- * Where there is one for each user, room or order, a function makes them:
+ * If there is a channel for each user, room or order, write a function:
  *
  * ```ts
  * const Inbox = (user: string) => Channel.make(`private-inbox-${user}`, Mail)
@@ -32,8 +32,8 @@ export interface Channel<out Group extends EventGroup.Any> {
 export interface Any extends Channel<EventGroup.Any> {}
 
 /**
- * Names a channel and its events. Parts of the name often come from outside, so it is not checked here: whoever uses the
- * channel hears of a name that none can have, from the operation it is used with.
+ * Names a channel and its events. Parts of the name often come from outside, so it is not checked here: the operation that
+ * the channel is used with fails if the name is not valid.
  *
  * @since 0.1.0
  */

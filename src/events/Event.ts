@@ -1,9 +1,9 @@
 /**
- * One event: its name, and a Schema for what travels with it. A definition only, for pages, backends and whoever else
- * speaks of the event; nothing here sends or handles.
+ * One event: its name, and a Schema of its data. A definition only, shared by browsers and backends; nothing here sends or
+ * handles.
  *
- * Data travel in their Schema's canonical JSON form, so that dates, options, big integers and the like arrive as what
- * they were. Whatever comes in, reading and writing never throw.
+ * Data travel in the canonical JSON form of their Schema, so that dates, options, big integers and the like arrive as what
+ * they were. Reading and writing never throw.
  *
  * @since 0.1.0
  */
@@ -26,8 +26,8 @@ const TypeId = "~kosmonaut/events/Event"
 export type PayloadSchema = Schema.ConstraintCodec<unknown, object>
 
 /**
- * The fields of an event's data, each such a Schema; the short form for `Schema.Struct` of them. With none, nothing
- * travels, whatever is given.
+ * The fields of an event's data, each such a Schema; the short form for `Schema.Struct` of them. Without fields the data
+ * are always `{}`.
  *
  * @since 0.1.0
  */
@@ -108,8 +108,8 @@ export const encode = <E extends Any>(event: E, data: Data<E>): Result.Result<st
   event[TypeId].encode(data)
 
 /**
- * Reads an event's data as they came. Fails for those that do not fit its Schema. What came besides its fields, as the
- * `sid` and `channel` that the broker adds, is left out, unless the Schema is of a record, which is of all fields.
+ * Reads an event's data as they came. Fails for those that do not fit its Schema. Fields that the Schema does not have,
+ * such as the `sid` and `channel` that the broker adds, are left out; a Schema of a record has all fields.
  *
  * @since 0.1.0
  */

@@ -1,5 +1,5 @@
 /**
- * Events that belong together, under one name: what pages and backends agree on. On the wire an event is called
+ * Events that belong together, under one name: what browsers and backends agree on. On the wire an event is called
  * `group/event`, the form that WebRocket's backends have always dispatched by.
  *
  * **Example** (A group, and what it says of an event)

@@ -1,12 +1,12 @@
 /**
- * What happens in a vhost by itself, as groups of events: channels that are occupied or vacated, members that join or
- * leave, browsers that connect or disconnect.
+ * The lifecycle events of a vhost as groups: channels that are occupied or vacated, members that join or leave, browsers
+ * that connect or disconnect.
  *
- * A router that handles one of these groups is given lifecycle events, and ignores those of the others. Each event goes to
- * exactly one of the workers that take them, in order with what pages trigger. No page can pretend one. The original
- * broker has none.
+ * A router that handles one of these groups receives lifecycle events, and ignores those of the other groups. Each event
+ * goes to exactly one of the workers that take them, in order with what browsers trigger. No browser can trigger one. The
+ * original broker has none.
  *
- * **Example** (Keeping who is there)
+ * **Example** (Following who joins and leaves)
  *
  * ```ts
  * const Presence = EventRouter.layer(Lifecycle.Members, {
@@ -23,7 +23,7 @@ import { group } from "../protocol/Lifecycle.ts"
 import * as EventGroup from "./EventGroup.ts"
 
 /**
- * A channel has its first page, or its last has left, or it was closed with pages on it. Hidden pages count.
+ * A channel has its first subscriber, or its last one has left, or it was closed while it had some. Hidden ones count.
  *
  * @since 0.1.0
  */
@@ -35,16 +35,16 @@ export class Channels extends EventGroup.unchecked(group, {
 const member = { channel: Schema.String, uid: Schema.String, data: Schema.JsonObject }
 
 /**
- * A user is on a presence channel, with the first of its pages that is not hidden, or the last of them has left. `data` are
- * those that this page told the others of itself; the broker vouches for the `uid` alone. Pages, unlike this, are told of
- * each page of a user.
+ * A user has joined a presence channel with its first connection that is not hidden, or has left with the last one. `data`
+ * are what the browser of that connection said of itself; the broker vouches for the `uid` alone. Browsers, unlike workers,
+ * are told of each connection of a user.
  *
  * @since 0.1.0
  */
 export class Members extends EventGroup.unchecked(group, { memberJoined: member, memberLeft: member }) {}
 
 /**
- * A page has connected, or has gone; `uid` is the user that it had authenticated as.
+ * A browser has connected, or has disconnected; `uid` is the user that it had authenticated as.
  *
  * @since 0.1.0
  */

@@ -349,6 +349,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       yield* spy.send({ auth: { token: Redacted.value(issued) } })
       yield* spy.send({ subscribe: { channel: "presence-room", hidden: true } })
       yield* spy.nextOf(":subscribed")
+      yield* spy.send({ unsubscribe: { channel: "room" } })
       yield* spy.send({ subscribe: { channel: "room", data: { n: 1 } } })
       yield* spy.nextOf(":subscribed")
       assert.deepStrictEqual(yield* client.subscribers("presence-room"), [

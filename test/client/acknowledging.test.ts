@@ -13,7 +13,8 @@ import { eventually } from "../harness/eventually.ts"
 
 type WorkerOptions = TestBroker.BackendOptions["worker"]
 
-const within = (options?: WorkerOptions) => Effect.provide(TestBroker.layerBackend({ worker: options }))
+const within = (options?: WorkerOptions) =>
+  Effect.provide(TestBroker.layerBackend({ heartbeatInterval: "500 millis", worker: options }))
 
 /** Puts events into the vhost, as an authenticated page would. */
 const trigger = (...events: ReadonlyArray<string>) =>

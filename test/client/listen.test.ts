@@ -12,7 +12,7 @@ import { eventually } from "../harness/eventually.ts"
 import { token } from "../harness/TestBroker.ts"
 
 const within = (options?: TestBroker.BackendOptions["worker"]) =>
-  Effect.provide(TestBroker.layerBackend({ worker: options }))
+  Effect.provide(TestBroker.layerBackend({ heartbeatInterval: "500 millis", worker: options }))
 
 /** Puts an event into the vhost, as an authenticated page would. */
 const trigger = (event: string, data: object = {}) =>

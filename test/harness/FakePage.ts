@@ -11,12 +11,12 @@ export interface FakePage extends Page {
 }
 
 /** Makes a page; `onSend` is called with every message, before it is kept. */
-export const make = (sid: string, onSend?: (message: string) => void): FakePage => {
+export const make = (sid: string, onSend?: (message: string) => void, version: 0 | 1 = 0): FakePage => {
   let closedWith: number | undefined
   let messages: Array<unknown> = []
   return {
     sid,
-    version: 0,
+    version,
     sendUnsafe: (message) => {
       onSend?.(message)
       messages.push(JSON.parse(message))

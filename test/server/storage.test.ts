@@ -409,7 +409,15 @@ describe("who has to know that something is kept", () => {
       name: "is told where it is not",
       exit: Effect.fail(failure),
       opened: "InternalError",
-      answer: { ":error": { code: 597, status: "Internal error", id: 7 } }
+      answer: {
+        ":error": {
+          code: 597,
+          status: "Internal error",
+          id: 7,
+          event: "trigger",
+          reason: "the broker cannot write to its storage"
+        }
+      }
     }
   ]
 

@@ -45,6 +45,24 @@ describe("TestBrowser", () => {
       assert.deepStrictEqual(yield* Fiber.join(second), { n: 2, channel: "room" })
     }).pipe(within))
 
+  it.effect("says what it has received instead of what it waits for, after a while of real time", () =>
+    Effect.gen(function*() {
+      const { browser } = yield* TestBroker.TestBroker
+      const ann = yield* browser()
+      yield* ann.subscribe("room")
+      yield* ann.send({ subscribe: { channel: "nowhere" } })
+      const error = yield* Effect.flip(ann.received("said"))
+      assert.strictEqual(error._tag, "NotReceivedError")
+      assert.strictEqual(
+        error.message,
+        `The browser ${ann.sid} has not received "said" within 20ms. ` +
+          `It has received :connected, :subscribed, :error {"code":454,"status":"Channel not found"}`
+      )
+      // What comes later is still there.
+      yield* ann.send({ ping: {} })
+      assert.deepStrictEqual(yield* ann.received(":pong"), {})
+    }).pipe(Effect.provide(TestBroker.layer({ channels: ["room"], receiveTimeout: "20 millis" }))))
+
   it.effect("is a user where it is asked to be, within a pattern", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker

@@ -1,22 +1,24 @@
 /**
- * What one browser's connection may do and has done: who it is, and what happens to each of its messages.
+ * One browser's session: who it is, how much it may send, and what happens to each of its messages.
  *
- * A session knows no socket. It answers every message that is wrong with the protocol's `:error` and changes nothing then.
+ * A session knows no socket. Every message that is wrong or beyond a limit is answered with the protocol's `:error` and
+ * changes nothing.
  *
  * @since 0.1.0
  */
 
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type { JsonObject } from "../../protocol/Json.ts"
-import { ForbiddenError, InternalError, NotSubscribedError, type StatusError } from "../../protocol/KosmonautError.ts"
+import * as BrowserMessage from "../../protocol/BrowserMessage.ts"
+import { byteLength } from "../../protocol/Frame.ts"
+import { type StatusError, TooManyRequestsError } from "../../protocol/KosmonautError.ts"
 import * as PageMessage from "../../protocol/PageMessage.ts"
-import * as Trace from "../../protocol/Trace.ts"
-import { encodeOrigin } from "../../protocol/Trigger.ts"
 import type { Page } from "../domain/Page.ts"
-import type { Permission } from "../domain/Permission.ts"
-import { notKept } from "../engine/Journal.ts"
 import type { Vhost } from "../engine/Vhosts.ts"
+import * as BrowserRates from "./internal/browserRates.ts"
+import * as Commands from "./internal/commands.ts"
 
 /**
  * One browser's session.
@@ -24,137 +26,144 @@ import type { Vhost } from "../engine/Vhosts.ts"
  * @since 0.1.0
  */
 export interface PageSession {
-  /** Carries out one message; `false` says that the page asked to be closed. */
+  /**
+   * Carries out one message, for version 1 also a batch of them; `false` says that the browser asked to be closed. After
+   * `end` it does nothing. A browser that goes on beyond its rates is closed with 1013.
+   */
   readonly handle: (message: string | Uint8Array) => Effect.Effect<boolean>
-  /** Whether it has shown a good token. */
+  /** Whether it has presented a good token. */
   readonly isAuthenticated: () => boolean
-  /** The connection has ended: the page is taken off its channels. */
+  /** The connection has ended: the browser leaves its channels. Safe to repeat, and not interruptible. */
   readonly end: Effect.Effect<void>
 }
 
 /**
- * Begins a session and greets the page.
+ * Begins a session and sends `:connected`.
  *
  * @since 0.1.0
  */
 export const make = (vhost: Vhost, page: Page): PageSession => {
-  const { accessTokens, channels, journal, lobby, pages } = vhost
-  let permission: Permission | undefined
-  // Most events of a page have the same origin: one text, however many of them wait.
-  let origin = ""
-  pages.enterUnsafe(page)
-  page.sendUnsafe(PageMessage.connected(page.sid))
-
-  const authenticate = Effect.fnUntraced(function*(token: string) {
-    const granted = yield* accessTokens.redeem(token)
-    // A token that is used is used in the next broker, too.
-    yield* journal.kept
-    yield* channels.leave(page)
-    permission = granted
-    origin = encodeOrigin({ sid: page.sid, uid: granted.uid })
-    pages.identifyUnsafe(page, granted.uid)
-    page.sendUnsafe(PageMessage.authenticated)
-  })
-
-  const trigger = (
-    event: string,
-    data: JsonObject,
-    channel?: string
-  ): Effect.Effect<void, ForbiddenError | InternalError> => {
-    if (permission === undefined) {
-      return Effect.fail(new ForbiddenError({ detail: "only an authenticated page triggers events" }))
-    }
-    const { uid } = permission
-    return traced(event, vhost.path, (traceparent) =>
-      lobby.trigger(
-        PageMessage.triggered(event, data, page.sid, channel),
-        channel === undefined && traceparent === undefined
-          ? origin
-          : encodeOrigin({ sid: page.sid, uid, channel, traceparent })
-      ))
+  const state: Commands.State = {
+    vhost,
+    page,
+    permission: undefined,
+    origin: "",
+    guesses: undefined,
+    hasEnded: false
   }
-
-  const carryOut = (message: PageMessage.FromPage): Effect.Effect<boolean, StatusError> => {
-    switch (message._tag) {
-      case "Authenticate":
-        return Effect.as(authenticate(message.token), true)
-      case "Subscribe":
-        return Effect.as(channels.subscribe(message.channel, page, { ...message, permission }), true)
-      case "Unsubscribe":
-        return Effect.as(channels.unsubscribe(message.channel, page, message.data), true)
-      case "Broadcast":
-        return Effect.andThen(broadcast(message), confirm(message.id))
-      case "Trigger":
-        return Effect.andThen(trigger(message.event, message.data), confirm(message.id))
-      case "Close":
-        return Effect.sync(() => {
-          page.sendUnsafe(PageMessage.closed(page.sid))
-          return false
-        })
+  vhost.pages.enterUnsafe(page)
+  page.sendUnsafe(PageMessage.connected(
+    page.sid,
+    page.version === 0 ? undefined : {
+      pingInterval: Duration.toMillis(vhost.config.pingInterval)
     }
-  }
-
-  // Not waited for: the page goes on, and the answer says what it answers.
-  const confirm = (id: PageMessage.Id | undefined): Effect.Effect<boolean> =>
-    id === undefined ? goesOn : Effect.sync(() => {
-      journal.whenKeptUnsafe((kept) =>
-        page.sendUnsafe(
-          kept ? PageMessage.confirmed(id) : PageMessage.error(new InternalError({ detail: notKept }), id)
-        )
-      )
-      return true
-    })
-
-  // The event for the worker first: where it cannot be taken, nobody hears the broadcast either.
-  const broadcast = Effect.fnUntraced(function*(message: Extract<PageMessage.FromPage, { _tag: "Broadcast" }>) {
-    const { channel, data, event } = message
-    const subscribed = yield* channels.has(channel, page)
-    if (!subscribed) return yield* new NotSubscribedError({ channel })
-    if (!vhost.config.browsersBroadcast) {
-      return yield* new ForbiddenError({ detail: "only backends broadcast here; trigger an event instead" })
-    }
-    if (message.trigger !== undefined) yield* trigger(message.trigger, data, channel)
-    yield* channels.broadcast(channel, event, data, { from: page })
-  })
-
-  const refuse = (error: StatusError, id?: PageMessage.Id): Effect.Effect<boolean> =>
-    Effect.sync(() => {
-      page.sendUnsafe(PageMessage.error(error, id))
-      return true
-    })
+  ))
+  const admit = makeAdmission(state)
 
   return {
-    handle: (message) =>
-      Effect.suspend(() => {
-        const decoded = PageMessage.decode(message)
-        return Result.isFailure(decoded)
-          ? refuse(decoded.failure)
-          : Effect.catch(
-            carryOut(decoded.success),
-            (error) => refuse(error, "id" in decoded.success ? decoded.success.id : undefined)
-          )
-      }),
-    isAuthenticated: () => permission !== undefined,
-    end: Effect.andThen(channels.leave(page), Effect.sync(() => pages.leaveUnsafe(page)))
+    handle: (message) => {
+      const handleNow = Effect.suspend(() => {
+        if (state.hasEnded) return Effect.succeed(false)
+        const batch = page.version === 0 ? undefined : BrowserMessage.batch(message)
+        if (batch === undefined) return handleOne(state, message)
+        return Result.isFailure(batch) ? refuse(state, batch.failure) : handleAll(state, batch.success, admit)
+      })
+      return admit === undefined ? handleNow : admit(message, true, handleNow)
+    },
+    isAuthenticated: () => state.permission !== undefined,
+    end: Effect.uninterruptible(Effect.suspend(() => {
+      state.hasEnded = true
+      return Effect.andThen(vhost.channels.leave(page), Effect.sync(() => vhost.pages.leaveUnsafe(page)))
+    }))
   }
 }
 
-const goesOn = Effect.succeed(true)
+/** Handles a message if the rates of its browser allow it, and refuses it if not. */
+type Admit = (
+  message: string | Uint8Array,
+  isWhole: boolean,
+  handle: Effect.Effect<boolean>
+) => Effect.Effect<boolean>
 
-// A trace begins here: what a page says of one does not count.
-const traced = <A, E>(
-  event: string,
-  vhost: string,
-  use: (traceparent: string | undefined) => Effect.Effect<A, E>
-): Effect.Effect<A, E> =>
-  Trace.span("Broker.trigger", () => ({
-    kind: "producer",
-    root: true,
-    attributes: {
-      "messaging.system": "kosmonaut",
-      "messaging.operation.type": "send",
-      "messaging.operation.name": "trigger",
-      "kosmonaut.vhost": vhost,
-      "kosmonaut.event": event
-    }
-  }), (span) => use(span && Trace.toTraceparent(span)))
+// Where nothing is limited nothing is counted.
+const makeAdmission = (state: Commands.State): Admit | undefined => {
+  const rates = BrowserRates.make(state.vhost.config)
+  let left: BrowserRates.Allowance | undefined
+  return rates && ((message, isWhole, handle) =>
+    Clock.clockWith((clock) => {
+      const now = Commands.monotonicOf(clock)
+      left ??= BrowserRates.allowance(rates, now)
+      const reason = BrowserRates.refusal(rates, left, now, isWhole ? sizeOf(message) : 0)
+      if (reason === undefined) return handle
+      if (state.hasEnded) return Effect.succeed(false)
+      const mayStay = BrowserRates.mayStay(rates, left, now)
+      const refused = handleBeyond(state, message, new TooManyRequestsError({ detail: reason }))
+      return mayStay ? refused : Effect.tap(refused, () => Effect.sync(() => state.page.closeUnsafe(tryAgainLater)))
+    }))
+}
+
+// The messages of a batch are counted one by one; their bytes were counted with the first.
+const handleAll = Effect.fnUntraced(function*(
+  state: Commands.State,
+  messages: ReadonlyArray<string>,
+  admit: Admit | undefined
+) {
+  for (const [index, message] of messages.entries()) {
+    // However much one browser sends at once, the others have their turn.
+    if (index % turn === turn - 1) yield* Effect.yieldNow
+    if (state.hasEnded) return false
+    const handle = Effect.suspend(() => handleOne(state, message))
+    const goesOn = yield* admit === undefined || index === 0 ? handle : admit(message, false, handle)
+    if (!goesOn) return false
+  }
+  return true
+})
+
+const handleOne = (state: Commands.State, message: string | Uint8Array): Effect.Effect<boolean> => {
+  const envelope = BrowserMessage.read(message)
+  if (Result.isFailure(envelope)) return refuse(state, envelope.failure)
+  const interpreted = BrowserMessage.interpret(envelope.success)
+  return Result.isFailure(interpreted)
+    ? refuse(state, interpreted.failure, envelope.success)
+    : Effect.catch(
+      Commands.carryOut(state, interpreted.success),
+      (error) => refuse(state, error, envelope.success)
+    )
+}
+
+// What makes less work for the broker passes, and what a message says is only looked at if that costs little.
+const handleBeyond = (
+  state: Commands.State,
+  message: string | Uint8Array,
+  error: TooManyRequestsError
+): Effect.Effect<boolean> => {
+  const envelope = message.length > maxShort ? undefined : Result.getOrUndefined(BrowserMessage.read(message))
+  return envelope?.name === "unsubscribe" || envelope?.name === "close"
+    ? handleOne(state, message)
+    : refuse(state, error, envelope)
+}
+
+// The original's `:error` has a code and its text; why is for those who ask for it.
+const refuse = (
+  { page }: Commands.State,
+  error: StatusError,
+  envelope?: BrowserMessage.Envelope
+): Effect.Effect<boolean> =>
+  Effect.sync(() => {
+    const says = page.version === 1 || envelope?.payload.id !== undefined
+    const about = says ? (envelope ? BrowserMessage.aboutOf(envelope) : {}) : undefined
+    page.sendUnsafe(PageMessage.error(error, about))
+    return true
+  })
+
+const sizeOf = (message: string | Uint8Array): number =>
+  typeof message === "string" ? byteLength(message) : message.length
+
+/** The close code for a browser that may come back in a while. */
+const tryAgainLater = 1013
+
+/** How many messages of a batch are handled in one turn of the event loop. */
+const turn = 64
+
+/** How long a message is at most that is looked at although it is beyond the rates. */
+const maxShort = 1024

@@ -1,5 +1,5 @@
 /**
- * The pages that are connected to one vhost, by their sid and by the user they have authenticated as.
+ * The browsers that are connected to one vhost, by their sid and by the user they have authenticated as.
  *
  * Here a backend reaches one browser: sends it an event, or ends its connection.
  *
@@ -7,47 +7,57 @@
  */
 
 import * as Effect from "effect/Effect"
-import type { JsonObject } from "../../protocol/Json.ts"
-import { BrowserNotFoundError } from "../../protocol/KosmonautError.ts"
+import { envelopeSize } from "../../protocol/Frame.ts"
+import type * as JsonText from "../../protocol/JsonText.ts"
+import { type BadRequestError, BrowserNotFoundError } from "../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../protocol/Lifecycle.ts"
 import * as PageMessage from "../../protocol/PageMessage.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import type { Page } from "../domain/Page.ts"
+import * as MessageSize from "./internal/messageSize.ts"
 
 /**
- * The close code of a page that a backend has disconnected: forbidden, it should not come back by itself. (Codes from
- * 4000 on are an application's own; RFC 6455, section 7.4.2.)
+ * The close code for a browser that a backend disconnects: forbidden, it should not reconnect by itself. (Codes from 4000 on
+ * are an application's own; RFC 6455, section 7.4.2.)
  *
  * @since 0.1.0
  */
 export const disconnectedCode = 4403
 
 /**
- * The connected pages of one vhost.
+ * The connected browsers of one vhost.
  *
  * @since 0.1.0
  */
 export interface Pages {
-  /** A page has connected. */
+  /** A browser has connected. */
   readonly enterUnsafe: (page: Page) => void
-  /** A page has authenticated, or has done so as somebody else. */
+  /** A browser has authenticated, or has done so as somebody else; ignored for one that has gone. */
   readonly identifyUnsafe: (page: Page, uid: string) => void
-  /** A page has gone. */
+  /** A browser has gone. */
   readonly leaveUnsafe: (page: Page) => void
-  /** Sends an event to one page; data may be the text of an object. */
-  readonly sendTo: (sid: string, event: string, data: JsonObject | string) => Effect.Effect<void, BrowserNotFoundError>
-  /** Ends the connections of one page or of a user's pages, and tells how many those were. */
+  /**
+   * Sends an event to one browser; data may be the text of an object. Fails with 400 if the message would be larger than
+   * `maxMessageSize` and 256 bytes.
+   */
+  readonly sendTo: (
+    sid: string,
+    event: string,
+    data: JsonText.Input
+  ) => Effect.Effect<void, BrowserNotFoundError | BadRequestError>
+  /** Ends the connections of one browser or of all of a user's, and gives how many those were. */
   readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number>
   /** How many are connected. */
   readonly count: () => number
 }
 
 /**
- * Makes a vhost's register of pages, empty. `announce` hears of their coming and going.
+ * Makes a vhost's register of browsers, empty. `announce` gets the lifecycle events.
  *
  * @since 0.1.0
  */
-export const make = (announce: (event: Event) => void): Pages => {
+export const make = (announce: (event: Event) => void, options: { readonly maxMessageSize: number }): Pages => {
+  const largest = options.maxMessageSize + envelopeSize
   const pages = new Map<string, Page>()
   const users = new Map<Page, string>()
   const pagesOf = new Map<string, Set<Page>>()
@@ -74,7 +84,6 @@ export const make = (announce: (event: Event) => void): Pages => {
     },
 
     identifyUnsafe: (page, uid) => {
-      // It may have gone while its token was looked at.
       if (!pages.has(page.sid)) return
       forgetUser(page)
       users.set(page, uid)
@@ -89,10 +98,12 @@ export const make = (announce: (event: Event) => void): Pages => {
     },
 
     sendTo: (sid, event, data) =>
-      Effect.suspend(() => {
+      Effect.suspend((): Effect.Effect<void, BrowserNotFoundError | BadRequestError> => {
         const page = pages.get(sid)
         if (page === undefined) return Effect.fail(new BrowserNotFoundError({ sid }))
-        page.sendUnsafe(PageMessage.direct(event, data))
+        const message = PageMessage.direct(event, data)
+        if (MessageSize.isLarger(message, largest)) return Effect.fail(MessageSize.tooLarge(largest))
+        page.sendUnsafe(message)
         return Effect.void
       }),
 

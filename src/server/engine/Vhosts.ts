@@ -144,7 +144,6 @@ export const make = Effect.gen(function*() {
     if (!vhosts.has(path)) enter(path, stored.token, stored)
     yield* Effect.logInfo(`The vhost ${path} goes on with what was stored: ${Stored.describe(stored)}`)
   }
-  if (vhosts.size === 0 && config.defaultVhost !== undefined) yield* add(config.defaultVhost)
   return Vhosts.of({
     add,
     get: (path) => Effect.map(find(path), ({ vhost }) => vhost),
@@ -209,7 +208,7 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
       config: limitsOnly,
       deadLetters,
       journal,
-      pages: Pages.make(lobby.announceUnsafe),
+      pages: Pages.make(lobby.announceUnsafe, config),
       idempotency: Idempotency.make({ ...config, clock }),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost

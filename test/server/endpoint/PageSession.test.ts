@@ -1,73 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Effect, Option, Redacted, Tracer } from "effect"
+import { Arbitrary, Deferred, Effect, Fiber, Option, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import type { JsonObject } from "../../../src/protocol/Json.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
-import { decodeOrigin } from "../../../src/protocol/Trigger.ts"
-import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import * as PageSession from "../../../src/server/endpoint/PageSession.ts"
-import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
+import { enter, error, makeVhost, type text } from "../../harness/browserSession.ts"
 import * as FakePage from "../../harness/FakePage.ts"
 import { anyText, bytes, garbage, jsonObject, oddKeys, oneOf, pick } from "../../protocol/arbitraries.ts"
-
-const text = {
-  400: "Bad request",
-  402: "Unauthorized",
-  403: "Forbidden",
-  453: "Not subscribed",
-  454: "Channel not found",
-  597: "Internal error"
-}
-
-const error = (code: keyof typeof text) => ({ ":error": { code, status: text[code] } })
-
-/** A vhost, and everything that a worker there is given. */
-const makeVhost = Effect.fnUntraced(function*(options?: BrokerConfig.Options) {
-  const vhosts = yield* Effect.provide(Vhosts.make, BrokerConfig.layer({ browsersBroadcast: true, ...options }))
-  const vhost = yield* vhosts.add({
-    path: "/test",
-    channels: ["room", "other", "private-room", "presence-room"]
-  })
-  const triggered: Array<unknown> = []
-  const origins: Array<unknown> = []
-  const attendAs = (lifecycle: boolean) =>
-    vhost.lobby.join({
-      id: "worker",
-      connection: {},
-      lifecycle,
-      prefetch: undefined,
-      maxAttempts: 1,
-      deliverUnsafe: (json, origin, settled) => {
-        triggered.push(JSON.parse(json))
-        origins.push(origin === undefined ? undefined : decodeOrigin(origin))
-        settled(true)
-      },
-      heartbeatUnsafe: () => {},
-      dismiss: Effect.void
-    })
-  const attend = attendAs(false)
-  const grant = (uid: string, pattern = ".*") => Effect.map(vhost.accessTokens.issue(uid, pattern), Redacted.value)
-  return { vhost, attend, attendAs, triggered, origins, grant }
-})
-
-type World = Effect.Success<ReturnType<typeof makeVhost>>
-
-/** A page in a session, past its greeting. `says` gives what the page is told. */
-const enter = (world: World, sid: string) => {
-  const page = FakePage.make(sid)
-  const session = PageSession.make(world.vhost, page)
-  const greeting = page.heard()
-  const hear = (message: string | Uint8Array) => Effect.map(session.handle(message), () => page.heard())
-  return {
-    page,
-    session,
-    greeting,
-    hear,
-    says: (event: string, payload: unknown) => hear(JSON.stringify({ [event]: payload })),
-    authenticate: (uid: string, pattern?: string) =>
-      Effect.flatMap(world.grant(uid, pattern), (token) => hear(JSON.stringify({ auth: { token } })))
-  }
-}
 
 describe("PageSession", () => {
   it.effect("greets a page with its sid", () =>
@@ -89,6 +28,7 @@ describe("PageSession", () => {
 
     it.effect.each<[string, unknown]>([
       ["none", {}],
+      ["empty", { token: "" }],
       ["a number", { token: 7 }],
       ["null", { token: null }],
       ["an object", { token: { toString: "x" } }],
@@ -99,7 +39,7 @@ describe("PageSession", () => {
         expect(yield* a.says("auth", payload)).toEqual([error(400)])
       }))
 
-    it.effect.each(["", "nope", "__proto__", "constructor"])(
+    it.effect.each(["nope", "__proto__", "constructor"])(
       "answers 402 to the token %j",
       (token) =>
         Effect.gen(function*() {
@@ -135,6 +75,75 @@ describe("PageSession", () => {
           { ":subscribed": { uid: "joe" } },
           { ":memberJoined": { uid: "joe" } }
         ])
+      }))
+
+    it.effect("keeps at the first good token what a browser had subscribed to before", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        const a = enter(world, "a")
+        yield* a.says("subscribe", { channel: "room", data: { n: 1 } })
+        expect(yield* a.authenticate("joe")).toEqual([{ ":authenticated": {} }])
+        expect(yield* a.says("broadcast", { channel: "room", event: "hello" })).toEqual([
+          { hello: { channel: "room", sid: "a" } }
+        ])
+        expect(yield* a.authenticate("joe")).toEqual([{ ":authenticated": {} }])
+        expect(yield* a.says("broadcast", { channel: "room", event: "hello" })).toEqual([error(453)])
+      }))
+
+    it.effect("registers nobody who has gone while the token was recorded as used", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        const gate = yield* Deferred.make<void>()
+        const journal = { ...world.vhost.journal, kept: Deferred.await(gate) }
+        const page = FakePage.make("a")
+        const session = PageSession.make({ ...world.vhost, journal }, page)
+        yield* session.handle(`{"subscribe":{"channel":"room"}}`)
+        const token = yield* world.grant("joe")
+        const handling = yield* Effect.forkChild(session.handle(JSON.stringify({ auth: { token } })), {
+          startImmediately: true
+        })
+        page.heard()
+        yield* session.end
+        yield* Deferred.succeed(gate, undefined)
+        yield* Fiber.join(handling)
+        expect([page.heard(), session.isAuthenticated()]).toEqual([[], false])
+        expect(yield* world.vhost.pages.disconnect("uid", "joe")).toBe(0)
+        // Nothing more is carried out either.
+        expect(yield* session.handle(`{"subscribe":{"channel":"room"}}`)).toBe(false)
+        expect(world.vhost.channels.counters.subscriptions).toBe(0)
+      }))
+
+    it.effect("leaves a browser as it was that is interrupted while the token is recorded as used", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        const session = PageSession.make(
+          { ...world.vhost, journal: { ...world.vhost.journal, kept: Effect.never } },
+          FakePage.make("a")
+        )
+        yield* session.handle(`{"subscribe":{"channel":"room"}}`)
+        const token = yield* world.grant("joe")
+        const handling = yield* Effect.forkChild(session.handle(JSON.stringify({ auth: { token } })), {
+          startImmediately: true
+        })
+        yield* Fiber.interrupt(handling)
+        expect(session.isAuthenticated()).toBe(false)
+        expect(yield* world.vhost.pages.disconnect("uid", "joe")).toBe(0)
+        expect(world.vhost.channels.counters.subscriptions).toBe(1)
+      }))
+
+    it.effect("slows down who presents wrong tokens, and no one else", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        const [a, b] = [enter(world, "a"), enter(world, "b")]
+        for (let n = 0; n < 10; n++) expect(yield* a.says("auth", { token: "nope" })).toEqual([error(402)])
+        const good = yield* world.grant("joe")
+        expect(yield* a.says("auth", { token: "nope" })).toEqual([error(429)])
+        expect(yield* a.says("auth", { token: good })).toEqual([error(429)])
+        expect(yield* b.says("auth", { token: "nope" })).toEqual([error(402)])
+        yield* TestClock.adjust("1 second")
+        expect(yield* a.says("auth", { token: good })).toEqual([{ ":authenticated": {} }])
+        // A good one costs nothing.
+        for (let n = 0; n < 20; n++) expect(yield* b.authenticate("ann")).toEqual([{ ":authenticated": {} }])
       }))
 
     it.effect("drops all subscriptions at a second good token, and the first user is gone", () =>
@@ -282,7 +291,7 @@ describe("PageSession", () => {
         expect(c.page.heard()).toEqual([])
       }))
 
-    it.effect.each<[unknown]>([["text"], [7], [null], [true], [[1, 2]], [undefined]])(
+    it.effect.each<[unknown]>([[null], [undefined]])(
       "takes data that is %j for {}",
       ([data]) =>
         Effect.gen(function*() {
@@ -293,6 +302,37 @@ describe("PageSession", () => {
           ])
         })
     )
+
+    it.effect("delivers data as the text that came, and the system's keys win", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        const told: Array<string> = []
+        const session = PageSession.make(world.vhost, FakePage.make("a", (message) => told.push(message)))
+        yield* session.handle(`{"subscribe":{"channel":"room"}}`)
+        for (
+          const [data, delivered] of [
+            [`{"n":9007199254740993,"big":1e400,"one":1.0}`, `{"n":9007199254740993,"big":1e400,"one":1.0,`],
+            [`{"sid":"forged","one":1.0,"ch\\u0061nnel":2}`, `{"one":1.0,`],
+            [`{"channel":1e1}`, `{`]
+          ]
+        ) {
+          told.length = 0
+          yield* session.handle(`{"broadcast":{"channel":"room","event":"e","data":${data}}}`)
+          expect(told).toEqual([`{"e":${delivered}"channel":"room","sid":"a"}}`])
+        }
+      }))
+
+    it.effect("delivers a message as large as any may be, whatever numbers it has", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost({ maxMessageSize: 100_000, browserMessageRate: Infinity })
+        const sizes: Array<number> = []
+        const session = PageSession.make(world.vhost, FakePage.make("a", ({ length }) => sizes.push(length)))
+        yield* session.handle(`{"subscribe":{"channel":"room"}}`)
+        const list = Array.from({ length: 18_000 }, () => "1e20").join()
+        sizes.length = 0
+        yield* session.handle(`{"broadcast":{"channel":"room","event":"e","data":{"a":[${list}]}}}`)
+        expect(sizes).toEqual([list.length + 41])
+      }))
 
     it.effect.each<[unknown, keyof typeof text]>([
       [{}, 400],
@@ -328,11 +368,9 @@ describe("PageSession", () => {
         yield* a.authenticate("joe", "")
         expect(yield* a.says("trigger", { event: "chat/save", data: { n: 1 } })).toEqual([])
         expect(yield* a.says("trigger", { event: "chat/save" })).toEqual([])
-        expect(yield* a.says("trigger", { event: "chat/save", data: "text" })).toEqual([])
         expect(yield* a.says("trigger", { event: "x", data: { sid: "forged", channel: "c" } })).toEqual([])
         expect(world.triggered).toEqual([
           { "chat/save": { n: 1, sid: "a" } },
-          { "chat/save": { sid: "a" } },
           { "chat/save": { sid: "a" } },
           { x: { sid: "a", channel: "c" } }
         ])
@@ -358,16 +396,26 @@ describe("PageSession", () => {
       Effect.gen(function*() {
         const { authenticate, says } = enter(yield* makeVhost({ queueCapacity: 2 }), "page")
         const refused = { code: 597, status: "Internal error" }
-        expect(yield* says("trigger", { event: "save", id: 1 })).toEqual([
-          { ":error": { code: 403, status: "Forbidden", id: 1 } }
+        expect(yield* says("trigger", { event: "save", id: 1 })).toMatchObject([
+          { ":error": { code: 403, status: "Forbidden", id: 1, event: "trigger" } }
         ])
         yield* authenticate("joe")
         expect(yield* says("trigger", { event: "save", id: "first" })).toEqual([{ ":triggered": { id: "first" } }])
         expect(yield* says("trigger", { event: "save" })).toEqual([])
-        expect(yield* says("trigger", { event: "save", id: 2 })).toEqual([{ ":error": { ...refused, id: 2 } }])
-        // What is no id is none.
-        for (const id of [{}, "x".repeat(101), null]) {
-          expect(yield* says("trigger", { event: "save", id })).toEqual([{ ":error": refused }])
+        expect(yield* says("trigger", { event: "save", id: 2 })).toMatchObject([
+          { ":error": { ...refused, id: 2, event: "trigger" } }
+        ])
+        for (const id of [{}, "x".repeat(101), null, 1.5, 2 ** 53]) {
+          expect(yield* says("trigger", { event: "save", id })).toEqual([
+            {
+              ":error": {
+                code: 400,
+                status: "Bad request",
+                event: "trigger",
+                reason: expect.stringContaining("an id is")
+              }
+            }
+          ])
         }
       }))
 
@@ -447,7 +495,22 @@ describe("PageSession", () => {
         expect(world.triggered).toEqual([{ e1: { sid: "a" } }])
       }))
 
-    it.effect.each<[unknown]>([[7], [{}], [["x"]], [true]])(
+    it.effect.each<[unknown]>([[7], [0], [null], [false], [""]])(
+      "with the trigger %j is a broadcast alone",
+      ([trigger]) =>
+        Effect.gen(function*() {
+          const world = yield* makeVhost()
+          yield* world.attend
+          const a = enter(world, "a")
+          yield* a.says("subscribe", { channel: "room" })
+          expect(yield* a.says("broadcast", { channel: "room", event: "hello", trigger })).toEqual([
+            { hello: { channel: "room", sid: "a" } }
+          ])
+          expect(world.triggered).toEqual([])
+        })
+    )
+
+    it.effect.each<[unknown]>([[{}], [["x"]], [true]])(
       "with the trigger %j is answered with 400",
       ([trigger]) =>
         Effect.gen(function*() {
@@ -706,13 +769,32 @@ describe("PageSession", () => {
     )
 
     it.effect.prop(
+      "any JSON in a batch is answered as it is alone",
+      [Arbitrary.array(oneOf<string>(nearlyMessage, pick(["7", "[]", "{}", `"{"`])), { maxLength: 8 })],
+      ([messages]) =>
+        Effect.gen(function*() {
+          const [alone, together] = [yield* makeVhost(), yield* makeVhost()]
+          const [a, b] = [enter(alone, "a", 1), enter(together, "a", 1)]
+          yield* a.authenticate("joe", "room|pr.*")
+          yield* b.authenticate("joe", "room|pr.*")
+          const answers: Array<unknown> = []
+          for (const message of messages) {
+            if (!(yield* a.session.handle(message.startsWith("[") ? `[${message}]` : message))) break
+          }
+          answers.push(...a.page.heard())
+          expect(yield* b.hear(`[${messages.join(" , ")}]`)).toEqual(answers)
+        }),
+      { arbitrary: { runs: 100 } }
+    )
+
+    it.effect.prop(
       "any JSON that comes close to the protocol is answered legally",
       [
         Arbitrary.array(nearlyMessage, { maxLength: 30 }),
         pick([true, false])
       ],
       ([messages, authenticated]) => handle(messages, authenticated),
-      { arbitrary: { runs: 400, size: 30 } }
+      { arbitrary: { runs: 200, size: 30 } }
     )
   })
 })
@@ -723,17 +805,34 @@ const channels = ["room", "private-room", "presence-room", "nope", "__proto__"]
 
 const nearlyMessage: Arbitrary.Arbitrary<string> = Arbitrary.map(
   Arbitrary.all({
-    event: pick(["auth", "subscribe", "subscribe", "unsubscribe", "broadcast", "broadcast", "trigger", "close", "x"]),
+    event: pick(
+      [
+        "auth",
+        "subscribe",
+        "subscribe",
+        "unsubscribe",
+        "broadcast",
+        "broadcast",
+        "trigger",
+        "members",
+        "ping",
+        "close",
+        "x"
+      ]
+    ),
+    id: pick([undefined, undefined, undefined, 7, "a", 1.5, null]),
     channel: oneOf<unknown>(pick(channels), pick(channels), pick([7, null, "", {}])),
     name: oneOf<unknown>(pick(["hello", "chat/save", ...oddKeys]), anyText, pick([7, null, {}])),
     data: oneOf<unknown>(jsonObject, pick([undefined, 7, null, "x", []])),
-    extra: pick<JsonObject>([{}, {}, { trigger: "t" }, { trigger: 7 }, { hidden: true }, { token: "nope" }, {
+    extra: pick<JsonObject>([{}, {}, { trigger: "t" }, { trigger: 7 }, { trigger: true }, { hidden: true }, {
+      token: "nope"
+    }, {
       token: 7
     }]),
     wrap: pick([0, 0, 0, 0, 0, 0, 1, 2])
   }),
-  ({ channel, data, event, extra, name, wrap }) => {
-    const message = { [event]: { channel, event: name, data, ...extra } }
+  ({ channel, data, event, extra, id, name, wrap }) => {
+    const message = { [event]: { channel, event: name, data, id, ...extra } }
     return JSON.stringify(wrap === 0 ? message : wrap === 1 ? [message] : { ...message, second: {} })
   }
 )
@@ -751,7 +850,7 @@ const matches = (answer: Answer, heard: ReadonlyArray<unknown>): boolean =>
 
 const legalAnswers = (message: string | Uint8Array): ReadonlyArray<Answer> => {
   const bad = [[400]]
-  if (typeof message !== "string") return bad
+  if (typeof message !== "string" || !message.isWellFormed()) return bad
   let value: unknown
   try {
     value = JSON.parse(message)
@@ -762,27 +861,36 @@ const legalAnswers = (message: string | Uint8Array): ReadonlyArray<Answer> => {
   const entries = Object.entries(value)
   const payload: unknown = entries[0]?.[1]
   if (entries.length !== 1 || typeof payload !== "object" || payload === null || Array.isArray(payload)) return bad
-  const { channel, event, token, trigger } = payload as Record<string, unknown>
+  const { channel, data, event, id, token, trigger } = payload as Record<string, unknown>
+  if (id !== undefined && !Number.isSafeInteger(id) && !(typeof id === "string" && id.length <= 100)) return bad
+  const hasData = data === undefined || data === null || (typeof data === "object" && !Array.isArray(data))
+  const triggers = trigger !== undefined && trigger !== null && trigger !== false && trigger !== "" &&
+    typeof trigger !== "number"
+  const confirmed = id === undefined ? [] : [":triggered"]
   const isText = (text: unknown) => typeof text === "string" && text !== ""
   // Names that begin with ":" are the system's.
   const isName = (text: unknown) => isText(text) && !(text as string).startsWith(":")
   const unknownChannel = channel === "nope" || channel === "__proto__"
   switch (entries[0]![0]) {
     case "auth":
-      return typeof token === "string" ? [[402]] : bad
+      return isText(token) ? [[402], [429]] : bad
     case "subscribe":
-      if (!isText(channel)) return bad
+      if (!isText(channel) || !hasData) return bad
       if (unknownChannel) return [[454]]
-      if (channel === "room") return [[], [":subscribed"]]
-      return [[403], [], [":subscribed"], [":subscribed", ":memberJoined"]]
+      if (channel === "room") return [...(id === undefined ? [[]] : []), [":subscribed"]]
+      return [[403], ...(id === undefined ? [[]] : []), [":subscribed"], [":subscribed", ":memberJoined"]]
     case "unsubscribe":
-      return !isText(channel) ? bad : unknownChannel ? [[454]] : [[453], [":unsubscribed"]]
+      return !isText(channel) || !hasData ? bad : unknownChannel ? [[454]] : [[453], [":unsubscribed"]]
+    case "members":
+      return !isText(channel) ? bad : unknownChannel ? [[454]] : [[453], [":members"]]
     case "broadcast":
-      if (!isText(channel) || !isName(event) || (trigger !== undefined && !isName(trigger))) return bad
+      if (!isText(channel) || !isName(event) || (triggers && !isName(trigger)) || !hasData) return bad
       if (unknownChannel) return [[454]]
-      return [[453], [event as string], ...(trigger === undefined ? [] : [[403], [597]])]
+      return [[453], [event as string, ...confirmed], ...(triggers ? [[403], [597]] : [])]
     case "trigger":
-      return isName(event) ? [[403], [597], []] : bad
+      return isName(event) && hasData ? [[403], [597], confirmed] : bad
+    case "ping":
+      return [[":pong"]]
     case "close":
       return [[":closed"]]
     default:

@@ -557,7 +557,7 @@ describe("WebSocketEndpoint", () => {
           yield* turn
         }
         const sids: Array<string> = []
-        for (const { value } of yield* vhost.channels.subscribersAfter("room", 0)) sids.push(value.page.sid)
+        for (const { value } of (yield* vhost.channels.subscribersAfter("room", 0)).items) sids.push(value.page.sid)
         yield* vhost.pages.disconnect("sid", sids.find((sid) => sid !== healthy.sid)!)
         expect(kept.destroyed).toBe(false)
         yield* slow.send(1, `{"broadcast":{"channel":"room","event":"late"}}`)

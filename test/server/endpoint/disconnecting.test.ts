@@ -154,7 +154,7 @@ describe("a browser that sends without end", () => {
         }
         pump()
         yield* raw.next
-        for (const { value } of yield* vhost.channels.subscribersAfter("room", 0)) {
+        for (const { value } of (yield* vhost.channels.subscribersAfter("room", 0)).items) {
           yield* vhost.pages.disconnect("sid", value.page.sid)
         }
         const words: Array<string> = []

@@ -11,7 +11,7 @@ import { pick } from "../../protocol/arbitraries.ts"
 /** A register, what it announces, and pages on it. */
 const make = <const Sids extends ReadonlyArray<string>>(...sids: Sids) => {
   const announced: Array<Event> = []
-  const pages = Pages.make((event) => announced.push(event))
+  const pages = Pages.make((event) => announced.push(event), { maxMessageSize: 1000 })
   const all = sids.map((sid) => FakePage.make(sid)) as { readonly [Index in keyof Sids]: FakePage.FakePage }
   all.forEach(pages.enterUnsafe)
   announced.length = 0

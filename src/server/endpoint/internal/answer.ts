@@ -61,7 +61,7 @@ export const answer = (
     case "ListSubscribers":
       return Effect.map(
         channels.subscribersAfter(command.channel, command.after),
-        (subscribers) => tellPart("subscribers", subscribers, write(subscriberOf), largest)
+        (subscribers) => tellPart("subscribers", subscribers, writeSubscriber, largest)
       )
     case "Disconnect":
       return Effect.map(
@@ -71,7 +71,8 @@ export const answer = (
     case "ListDeadLetters":
       return Effect.map(
         vhost.deadLettersAfter(command.after),
-        (letters) => tellPart("deadLetters", letters, (letter) => writeDeadLetter(letter, largest), largest)
+        (items) =>
+          tellPart("deadLetters", { items, next: undefined }, (letter) => writeDeadLetter(letter, largest), largest)
       )
     case "ReplayDeadLetter":
       return Effect.flatMap(vhost.replay(command.id), (found) => found ? ok : noLetter(command.id))
@@ -128,8 +129,9 @@ const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts
 
 const channelOf = ({ name, subscribers }: ChannelInfo): typeof Answer.Channel.Type => ({ name, subscribers })
 
-const subscriberOf = ({ data, page: { sid }, uid }: Subscription): typeof Answer.Subscriber.Type =>
-  uid === undefined ? { sid, data } : { sid, uid, data }
+// (In the shape that `Answer.Subscriber` says; the data are the text that came.)
+const writeSubscriber = ({ data, page: { sid }, uid }: Subscription): string =>
+  `${JSON.stringify({ sid, uid }).slice(0, -1)},"data":${data.text}}`
 
 const tell = (value: unknown): FromServer => FromServer.Answer({ json: JSON.stringify(value) })
 
@@ -161,21 +163,21 @@ const partSize = (part: string): number => byteLength(part) + 1
 // As much of a list as fits, and the place to go on from.
 const tellPart = <A>(
   name: string,
-  list: Iterable<Placed<A>>,
+  list: { readonly items: Iterable<Placed<A>>; readonly next: number | undefined },
   write: (value: A) => string,
   largest: number
 ): FromServer => {
   const parts: Array<string> = []
   let size = restSize
   let next: number | null = null
-  for (const { place, value } of list) {
+  for (const { place, value } of list.items) {
     const part = write(value)
     size += partSize(part)
     if (size > largest && parts.length > 0) return FromServer.Answer({ json: listOf(name, parts, next) })
     parts.push(part)
     next = place
   }
-  return FromServer.Answer({ json: listOf(name, parts, null) })
+  return FromServer.Answer({ json: listOf(name, parts, list.next ?? null) })
 }
 
 const listOf = (name: string, parts: ReadonlyArray<string>, next: number | null): string =>
