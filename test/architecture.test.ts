@@ -38,6 +38,8 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
 /** The files that may know Node.js. `*` stands for anything, here and below. */
 const nodeOnly = [
   "transport/Tcp*.ts",
+  "transport/internal/addresses.ts",
+  "transport/internal/zeromqModule.ts",
   "server/store/SqliteStore.ts",
   "server/endpoint/WebSocketEndpoint.ts",
   "server/endpoint/internal/webSocket.ts",
@@ -47,7 +49,7 @@ const nodeOnly = [
 
 /** The doors of foreign modules: the first row that fits an import says which files may have it. */
 const doors: Record<string, ReadonlyArray<string>> = {
-  "zeromq": ["transport/internal/zmqSocket.ts"],
+  "zeromq": ["transport/internal/zmqSocket.ts", "transport/internal/zeromqModule.ts"],
   "re2js": ["server/domain/Permission.ts"],
   "node:*": nodeOnly,
   "@effect/platform-node/*": nodeOnly,

@@ -11,9 +11,11 @@
 
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
@@ -27,6 +29,7 @@ import * as FrameParser from "../protocol/FrameParser.ts"
 import * as Identity from "../protocol/Identity.ts"
 import { ConnectionError, RequestTimeoutError } from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
+import type { Mailbox } from "./internal/exchange.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import { type Options as TransportOptions, type Session, Transport } from "./Transport.ts"
 
@@ -50,7 +53,6 @@ export const make = (options: Options = {}): Transport["Service"] => {
   const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
   const maxConnections = options.maxConnections ?? 64
   const bound = { maxMessageSize: maxMessageSize - Frame.envelopeSize, lines: true }
-  const check = (frames: Frame.Frames) => Frame.check(frames, bound)
   const dial = (endpoint: Endpoint) => open({ endpoint, openTimeout, maxMessageSize })
 
   return Transport.of({
@@ -64,16 +66,17 @@ export const make = (options: Options = {}): Transport["Service"] => {
             Effect.suspend(() => {
               const message = [...envelope, ...frames]
               envelope = []
-              return write([message])
+              return write(Frame.encode(message))
             }),
           pull
         }
       }),
-    requester: Effect.fnUntraced(function*(endpoint, { requestTimeout }) {
+    requester: Effect.fnUntraced(function*(endpoint, limits) {
+      const { requestTimeout } = limits
       const connections = yield* Semaphore.make(maxConnections)
       const exchange = Effect.fnUntraced(function*(frames: Frame.Frames) {
         const { pull, write } = yield* dial(endpoint)
-        yield* write([[...envelopeOf("req", endpoint), ...frames]])
+        yield* write(Frame.encode([...envelopeOf("req", endpoint), ...frames]))
         return Arr.headNonEmpty(yield* pull)
       }, Effect.scoped)
       const alone = (frames: Frame.Frames) =>
@@ -87,9 +90,9 @@ export const make = (options: Options = {}): Transport["Service"] => {
 
       let isOurs = false
       const pipeline = yield* Pipeline.make({
+        ...limits,
         address: endpoint.address,
-        requestTimeout,
-        check,
+        bound,
         dial: Effect.flatMap(dial(endpoint), (connection) => converse(connection, endpoint, openTimeout)).pipe(
           Effect.mapError((error) => error._tag === "ConnectionError" ? unsent(error) : error),
           Effect.tap(() =>
@@ -103,10 +106,11 @@ export const make = (options: Options = {}): Transport["Service"] => {
       return {
         knowsAdditions: () => isOurs,
         direct: pipeline.direct,
+        room: pipeline.room,
         request: (frames, sent) =>
           Effect.suspend(() =>
             isClassic
-              ? Effect.andThen(Effect.fromResult(check(frames)), alone(frames))
+              ? Effect.andThen(Effect.fromResult(Frame.check(frames, bound)), alone(frames))
               : Effect.catchTag(pipeline.request(frames, sent), "ClassicBroker", () => {
                 isClassic = true
                 isOurs = false
@@ -133,7 +137,7 @@ const envelopeOf = (
 
 interface Connection {
   readonly pull: Session["pull"]
-  readonly write: (messages: ReadonlyArray<Frame.Frames>) => Effect.Effect<void, ConnectionError>
+  readonly write: (bytes: Uint8Array) => Effect.Effect<void, ConnectionError>
 }
 
 /** The broker is the original or like it: it does not know how to keep a Client's connection. */
@@ -144,12 +148,13 @@ class ClassicBroker extends Schema.TaggedError<ClassicBroker>("kosmonaut/transpo
 
 // Says that it would keep the connection. The original takes that for a bad request, and carries nothing out.
 const converse = Effect.fnUntraced(function*(
-  { pull, write }: Connection,
+  connection: Connection,
   endpoint: Endpoint,
   openTimeout: Duration.Duration
-): Effect.fn.Return<Pipeline.Mailbox, ConnectionError | ClassicBroker, Scope.Scope> {
+): Effect.fn.Return<Mailbox, ConnectionError | ClassicBroker, Scope.Scope> {
+  const { pull, write } = connection
   const name = SecureRandom.uuidV4Unsafe()
-  yield* write([[envelopeOf("req", endpoint, name)[0]!, Batch.marker]])
+  yield* write(Frame.encode([envelopeOf("req", endpoint, name)[0]!, Batch.marker]))
   const [answer] = yield* Effect.timeoutOrElse(pull, {
     duration: openTimeout,
     orElse: () => Effect.fail(new ConnectionError({ address: endpoint.address, reason: "Silent" }))
@@ -157,25 +162,28 @@ const converse = Effect.fnUntraced(function*(
   if (answer[0] !== Batch.marker) return yield* new ClassicBroker()
 
   interface Outgoing {
-    readonly message: Frame.Frames
-    readonly settled: Pipeline.Settled
+    readonly bytes: Uint8Array
+    readonly settled: (error?: unknown) => void
   }
+  // One at a time: the next is handed over when this one is settled.
   const outgoing = yield* Queue.unbounded<Outgoing>()
-  yield* Queue.takeAll(outgoing).pipe(
-    Effect.flatMap((batch) =>
-      Effect.matchEffect(write(batch.map(({ message }) => message)), {
-        onFailure: (error) => Effect.sync(() => batch.forEach(({ message, settled }) => settled(error, message[0]!))),
-        onSuccess: () => Effect.void
-      })
+  yield* Queue.take(outgoing).pipe(
+    Effect.flatMap(({ bytes, settled }) =>
+      Effect.map(
+        Effect.exit(connection.write(bytes)),
+        (exit) => settled(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined)
+      )
     ),
-    (speak) => Effect.forever(speak, { disableYield: true }),
+    (send) => Effect.forever(send, { disableYield: true }),
     Effect.forkScoped
   )
   return {
     name,
     pull: Effect.map(pull, Arr.map(([envelope = "", ...frames]) => ({ envelope, frames }))),
-    sendUnsafe: (envelope, frames, settled) => {
-      Queue.offerUnsafe(outgoing, { message: [envelope, ...frames], settled })
+    readsBatches: () => true,
+    sendUnsafe: (items, settled) => {
+      const bytes = Frame.encodeAll(items.map(({ envelope, frames }) => [envelope, ...frames]))
+      Queue.offerUnsafe(outgoing, { bytes, settled })
     }
   }
 })
@@ -212,7 +220,7 @@ const open = Effect.fnUntraced(function*(options: {
   })
   return {
     pull,
-    write: (messages) => Effect.mapError(writer.write(Frame.encodeAll(messages)), error("Closed"))
+    write: (bytes) => Effect.mapError(writer.write(bytes), error("Closed"))
   }
 })
 
@@ -223,6 +231,10 @@ const unsent = (error: ConnectionError): ConnectionError =>
     : new ConnectionError({ address: error.address, reason: "Refused", cause: error.cause ?? error })
 
 // What the system said, which says more than that reading failed.
-const systemError = ({ reason }: Socket.SocketError): unknown => "cause" in reason ? reason.cause : undefined
+const systemError = ({ reason }: Socket.SocketError): unknown => {
+  if (!("cause" in reason)) return undefined
+  // Of a host with several addresses, each of which has failed.
+  return reason.cause instanceof AggregateError ? reason.cause.errors.at(-1) : reason.cause
+}
 
 const encoder = new TextEncoder()

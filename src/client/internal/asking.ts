@@ -87,19 +87,23 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
   }
   const untraced = <A, E>(request: Request<A, E>, frames: Frames, sent: Sent): Effect.Effect<A, E | AskError> =>
     Effect.matchCauseEffect(requester.request(frames, sent), {
-      onFailure: (cause) => {
-        const error = Cause.findError(cause)
-        return Result.isFailure(error)
-          ? Effect.failCause(error.failure)
-          : repeated(request, frames, sent, error.success)
-      },
+      onFailure: (cause) => retried(request, frames, sent, cause),
       onSuccess: (answer) => understand(request, answer)
     })
-  const repeated = <A, E>(request: Request<A, E>, frames: Frames, sent: Sent, error: SendError) =>
-    Effect.flatMap(
-      again({ command: request.command, frames, sent, error, span: undefined }),
+  // A defect stays one.
+  const retried = <A, E>(
+    request: Request<A, E>,
+    frames: Frames,
+    sent: Sent,
+    cause: Cause.Cause<SendError>
+  ): Effect.Effect<A, E | AskError> => {
+    const error = Cause.findError(cause)
+    if (Result.isFailure(error)) return Effect.failCause(error.failure)
+    return Effect.flatMap(
+      again({ command: request.command, frames, sent, error: error.success, span: undefined }),
       (answer) => understand(request, answer)
     )
+  }
 
   // The hot path of every Client: where nobody traces and a connection is there, a request is one step of its fiber, and
   // so is the answer.
@@ -120,7 +124,7 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
           count(request, started, "ok")
           resume(done)
         },
-        failed: (error) => resume(measured(request, started, repeated(request, frames, sent, error)))
+        failed: (cause) => resume(measured(request, started, retried(request, frames, sent, cause)))
       })
       if (!isSent) return resume(measured(request, started, untraced(request, frames, sent)))
       return Effect.sync(() => {
