@@ -51,11 +51,11 @@ import {
 } from "../protocol/KosmonautError.ts"
 import type { Transport } from "../transport/Transport.ts"
 import type { DeadLetter, Replayed } from "./DeadLetter.ts"
-import * as Asking from "./internal/asking.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
-import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoing.ts"
-import * as Paging from "./internal/paging.ts"
-import * as Retrying from "./internal/retrying.ts"
+import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoingEvent.ts"
+import * as Pages from "./internal/pages.ts"
+import * as Requests from "./internal/request.ts"
+import * as Retry from "./internal/retry.ts"
 import { resolve } from "./internal/target.ts"
 
 /**
@@ -255,8 +255,18 @@ export class Client extends Context.Service<Client, {
 export interface Options {
   /** The vhost's URL, `wr://<access token>@<host>:<port>/<vhost>`. */
   readonly url: string | Redacted.Redacted
-  /** How long to wait for an answer once a request is sent, default 5 seconds. */
+  /**
+   * How long to wait for a response once a request is made on an open connection, default 5 seconds. Also how long a
+   * request waits before that for room among the unsent ones.
+   */
   readonly requestTimeout?: Duration.Input | undefined
+  /**
+   * How many requests may be unsent, default 10 000. Requests are sent at once as long as the broker reads; if it stops,
+   * further requests wait, before their data is encoded, until there is room.
+   */
+  readonly maxQueuedRequests?: number | undefined
+  /** How many bytes of memory unsent requests may take, overhead included, default 16 MiB. Beyond it requests wait. */
+  readonly maxQueuedBytes?: number | undefined
   /**
    * When to send a request again that got no answer, default `defaultRetry`; `"none"` for never. Where the schedule ends the
    * request fails. Each try has `requestTimeout` for itself.
@@ -285,12 +295,14 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Client["Service"], InvalidEndpointError, Transport | Scope.Scope> {
   const { endpoint, transport } = yield* resolve(options.url)
   const requester = yield* transport.requester(endpoint, {
-    requestTimeout: Duration.fromInputUnsafe(options.requestTimeout ?? "5 seconds")
+    requestTimeout: Duration.fromInputUnsafe(options.requestTimeout ?? "5 seconds"),
+    maxQueuedRequests: options.maxQueuedRequests,
+    maxQueuedBytes: options.maxQueuedBytes
   })
 
-  const again = yield* Retrying.make(requester, options.retry ?? defaultRetry)
-  const asking = Asking.make(endpoint, requester, again)
-  const { ask, query, tell, tellIn } = asking
+  const again = yield* Retry.make(requester, options.retry ?? defaultRetry)
+  const requests = Requests.make(endpoint, requester, again)
+  const { ask, query, tell, tellIn } = requests
 
   const broadcast = (channel: string, event: Named, data?: unknown, options?: BroadcastOptions) =>
     Effect.withFiber((fiber): Effect.Effect<void, RequestError | ChannelNotFoundError> => {
@@ -354,11 +366,11 @@ export const make = Effect.fnUntraced(function*(
       sid === ""
         ? Effect.fail(new BrowserNotFoundError({ sid }))
         : Effect.flatMap(Effect.fromResult(encodeEvent(event, data)), (encoded) =>
-          tell(FromClient.SendTo({ sid, ...encoded }), (code) =>
+          tell(FromClient.SendTo({ sid, ...encoded }), ({ code }) =>
             code === 455 ? new BrowserNotFoundError({ sid }) : undefined)),
 
     channels: ({ prefix = "" } = {}) =>
-      Paging.all((after) =>
+      Pages.all((after) =>
         Effect.map(
           query(FromClient.ListChannels({ prefix, after }), Answer.Channels),
           ({ channels, next }) => ({ items: channels.map(channelInfo), next })
@@ -369,7 +381,7 @@ export const make = Effect.fnUntraced(function*(
 
     subscribers: (channel) =>
       ChannelName.isValid(channel)
-        ? Paging.all((after) =>
+        ? Pages.all((after) =>
           Effect.map(
             query(FromClient.ListSubscribers({ channel, after }), Answer.Subscribers, notFound),
             ({ next, subscribers }) => ({ items: subscribers.map(subscriber), next })
@@ -384,7 +396,7 @@ export const make = Effect.fnUntraced(function*(
         : Effect.map(query(FromClient.Disconnect(command), Answer.Disconnected), ({ disconnected }) => disconnected)
     },
 
-    ...DeadLetters.make(asking)
+    ...DeadLetters.make(requests)
   })
 })
 
@@ -409,10 +421,10 @@ export const layerConfig = (
 /** A command that names a channel. */
 type Channelled = { readonly channel: string }
 
-const invalidName = (code: number, { channel }: Channelled) =>
+const invalidName = ({ code }: Requests.Failed, { channel }: Channelled) =>
   code === 451 ? new InvalidChannelNameError({ channel }) : undefined
 
-const notFound = (code: number, { channel }: Channelled) =>
+const notFound = ({ code }: Requests.Failed, { channel }: Channelled) =>
   code === 454 ? new ChannelNotFoundError({ channel }) : undefined
 
 const channelInfo = ({ name, subscribers }: typeof Answer.Channel.Type): ChannelInfo => ({

@@ -26,9 +26,7 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { constVoid } from "effect/Function"
 import * as Layer from "effect/Layer"
-import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -36,7 +34,6 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import type { Endpoint } from "../protocol/Endpoint.ts"
 import type { JsonObject } from "../protocol/Json.ts"
 import type {
   BadRequestError,
@@ -50,11 +47,12 @@ import type {
 } from "../protocol/KosmonautError.ts"
 import type { Transport } from "../transport/Transport.ts"
 import * as Client from "./Client.ts"
-import * as ClientMetrics from "./ClientMetrics.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 import * as Connection from "./internal/connection.ts"
-import * as Handling from "./internal/handling.ts"
-import * as Listening from "./internal/listening.ts"
+import * as Consumers from "./internal/consumers.ts"
+import * as Handler from "./internal/handler.ts"
+import type { Arrived, Inbox, Item } from "./internal/inbox.ts"
+import * as InboxGauge from "./internal/inboxGauge.ts"
 import * as Prefetch from "./internal/prefetch.ts"
 import { resolve } from "./internal/target.ts"
 import * as Message from "./Message.ts"
@@ -108,7 +106,8 @@ export interface RecoveringHandlers<E, R, E2, R2, E3, R3> extends Handlers<E, R,
  */
 export class Worker extends Context.Service<Worker, {
   /**
-   * Takes events and handles them, `concurrency` at a time, until interrupted.
+   * Takes events and handles them, `concurrency` at a time, until interrupted. One Worker is one listener: to listen a
+   * second time while it does, here or by `messages`, is a defect.
    *
    * Without `onException` the first failure of a handler ends it; other handlers in hand are finished. Interruption
    * finishes what is in hand, in at most `drainTimeout`, and gives the rest back at once; from a broker that does not know
@@ -127,7 +126,7 @@ export class Worker extends Context.Service<Worker, {
    * logged as warnings. An event is acknowledged when it is given; those that are not, when the stream ends, go back.
    */
   readonly messages: Stream.Stream<Message.Message, UnauthorizedError>
-  /** How the worker stands with its broker, now; that of whoever listened last, where several do. */
+  /** How the worker stands with its broker, now. */
   readonly state: Effect.Effect<ConnectionState>
   /** How the worker stands with its broker, now and from now on. */
   readonly changes: Stream.Stream<ConnectionState>
@@ -206,7 +205,8 @@ export const make = Effect.fnUntraced(function*(
   const maxAttempts = yield* atLeastOne("maxAttempts", options.maxAttempts ?? 1)
 
   const open = Effect.fnUntraced(function*(lifecycle: boolean) {
-    const inbox = yield* Queue.bounded<Connection.Item, UnauthorizedError | Cause.Done>(bufferSize)
+    yield* alone
+    const inbox = yield* Queue.bounded<Item, UnauthorizedError | Cause.Done>(bufferSize)
     yield* Effect.acquireRelease(Effect.sync(() => inboxes.add(inbox)), () => Effect.sync(() => inboxes.delete(inbox)))
     const connection = yield* Connection.make({
       ...target,
@@ -221,9 +221,22 @@ export const make = Effect.fnUntraced(function*(
     return { inbox, connection }
   })
 
-  const messageOf = (arrived: Connection.Arrived) => Message.make(client, arrived)
-  const inboxes = new Set<Connection.Inbox>()
-  yield* registerInboxes(inboxes, endpoint)
+  // Both would be one in what `state` says.
+  let isListening = false
+  const alone = Effect.acquireRelease(
+    Effect.suspend(() => {
+      if (isListening) return Effect.die(new Error(twoListeners))
+      isListening = true
+      return Effect.void
+    }),
+    () =>
+      Effect.sync(() => {
+        isListening = false
+      })
+  )
+  const messageOf = (arrived: Arrived) => Message.make(client, arrived)
+  const inboxes = new Set<Inbox>()
+  yield* InboxGauge.register(inboxes, endpoint)
 
   return Worker.of({
     listen: <E, R, E2, R2, E3, R3>(
@@ -233,14 +246,15 @@ export const make = Effect.fnUntraced(function*(
         logProtocolError
       const { onException, onMessage, retry } = handlers
       // Suspended, so that what a handler throws is a defect like any other.
-      const handle = (item: Connection.Item): Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> => {
+      const handle = (item: Item): Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> => {
         const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> => {
           if (Result.isFailure(item)) return onError(item.failure)
           const message = messageOf(item.success)
-          const handler = Effect.suspend(() =>
-            Handling.checked(message.event, onMessage(message.event, message.data, message))
+          const handler = Handler.forgiving(
+            message,
+            Effect.suspend(() => Handler.checked(message.event, onMessage(message.event, message.data, message)))
           )
-          return Handling.run(item.success, message, endpoint, Handling.retried(handler, retry))
+          return Handler.run(item.success, message, endpoint, Handler.retried(handler, retry))
         })
         const caught: Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> = onException === undefined
           ? handled
@@ -249,7 +263,7 @@ export const make = Effect.fnUntraced(function*(
         return Effect.catchCauseIf(caught, Cause.hasInterruptsOnly, () => Effect.void)
       }
       return Effect.scoped(
-        Listening.run({ open: open(handlers.lifecycle === true), drainTimeout, concurrency }, handle)
+        Consumers.run({ open: open(handlers.lifecycle === true), drainTimeout, concurrency }, handle)
       )
     },
     messages: Stream.unwrap(Effect.gen(function*() {
@@ -293,26 +307,12 @@ export const layerConfig = (
 ): Layer.Layer<Worker, InvalidEndpointError | Config.ConfigError, Transport> =>
   Layer.effect(Worker, Effect.flatMap(Config.unwrap(options), make))
 
+const twoListeners =
+  "This Worker listens already: one Worker is one listener. Use `concurrency` to handle more events " +
+  "at a time, or make another Worker"
+
 const defaultPrefetch = 128
 const largestPrefetch = 512
-
-// How many wait is read when somebody looks.
-const registerInboxes = Effect.fnUntraced(
-  function*(inboxes: ReadonlySet<Connection.Inbox>, { address, vhost }: Endpoint) {
-    const context = yield* Effect.context<never>()
-    const gauge = Metric.withAttributes(ClientMetrics.inboxEvents, { address, vhost })
-    yield* Effect.acquireRelease(
-      Effect.sync(() =>
-        Metric.registerUnsafe(gauge, context, {
-          get: () => ({ value: Array.from(inboxes, Queue.sizeUnsafe).reduce((sum, size) => sum + size, 0) }),
-          update: constVoid,
-          modify: constVoid
-        })
-      ),
-      (registration) => Effect.sync(() => registration.remove())
-    )
-  }
-)
 
 // With none nothing would ever be handled, and every event lost: better to stop at once.
 const atLeastOne = (option: string, value: number): Effect.Effect<number> =>

@@ -31,6 +31,7 @@ import { ConnectionError, RequestTimeoutError } from "../protocol/KosmonautError
 import * as Batch from "./internal/batch.ts"
 import type { Mailbox } from "./internal/exchange.ts"
 import * as Pipeline from "./internal/pipeline.ts"
+import * as Sender from "./internal/sender.ts"
 import { type Options as TransportOptions, type Session, Transport } from "./Transport.ts"
 
 /**
@@ -181,6 +182,7 @@ const converse = Effect.fnUntraced(function*(
     name,
     pull: Effect.map(pull, Arr.map(([envelope = "", ...frames]) => ({ envelope, frames }))),
     readsBatches: () => true,
+    enough: Sender.maxItems,
     sendUnsafe: (items, settled) => {
       const bytes = Frame.encodeAll(items.map(({ envelope, frames }) => [envelope, ...frames]))
       Queue.offerUnsafe(outgoing, { bytes, settled })

@@ -111,6 +111,7 @@ const makeMailbox = ({ name, onBatches, socket }: {
     name,
     pull,
     readsBatches: () => brokerReadsBatches,
+    enough: 32,
     sendUnsafe: (items, settled) => {
       const [{ envelope, frames }] = items as Arr.NonEmptyReadonlyArray<Batch.Item>
       const raw = brokerReadsBatches

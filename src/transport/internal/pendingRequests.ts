@@ -14,8 +14,8 @@ import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type { Frames } from "../../protocol/Frame.ts"
 import { type ConnectionError, RequestTimeoutError } from "../../protocol/KosmonautError.ts"
+import * as AwakeClock from "../AwakeClock.ts"
 import type { Hearer } from "../Transport.ts"
-import * as AwakeClock from "./awakeClock.ts"
 import * as Flight from "./flight.ts"
 
 /** A request without a response. Its envelope counts up from 1 in base 36. */

@@ -13,6 +13,11 @@ import type { OutboundQueue, Outgoing, Unsent } from "./outboundQueue.ts"
 export interface Outlet {
   /** Whether many items can be sent as one. */
   readonly readsBatches: () => boolean
+  /**
+   * How many items do not wait for more of the same moment. If reading them takes the other side long, it can begin while
+   * this side writes the next ones.
+   */
+  readonly enough: number
   /** Sends items, which are encoded before this returns; `settled` is called when they are handed on, or cannot be. */
   readonly sendUnsafe: (items: ReadonlyArray<Item>, settled: (error?: unknown) => void) => void
 }
@@ -25,14 +30,8 @@ export interface Sender<A extends Outgoing> {
   readonly attachUnsafe: (outlet: Outlet | undefined) => void
 }
 
-/**
- * How many items do not wait for more: while one side writes the next of them, the other already reads these. After them it
- * has something to do, so twice as many are enough, and so on as long as the moment lasts.
- */
-const enough = 32
-
 /** How many items are a batch at most, and how many bytes. A message that is larger is one of its own. */
-const maxItems = 1024
+export const maxItems = 1024
 const maxBatchSize = 131_072
 
 /** Makes one. `onFailed` is called with each request that could not be sent, `onSent` after some were. */
@@ -45,7 +44,7 @@ export const make = <A extends Outgoing>(options: {
   const { onFailed, onSent, queue } = options
   const batchSize = Math.min(maxBatchSize, options.maxMessageSize)
   let current: Outlet | undefined
-  let limit = enough
+  let limit = maxItems
   let sending = false
   let scheduled = false
 
@@ -62,6 +61,7 @@ export const make = <A extends Outgoing>(options: {
     const batch = queue.dequeue(outlet.readsBatches() ? limit : 1, batchSize)
     if (batch.length === 0) return
     sending = true
+    // The other side has something to do now, so twice as many are enough, and so on as long as the moment lasts.
     limit = Math.min(2 * limit, maxItems)
     send(outlet, batch)
   }
@@ -70,7 +70,7 @@ export const make = <A extends Outgoing>(options: {
       if (error !== undefined) { for (const request of batch) onFailed(request, error) }
       if (current !== outlet) return
       sending = false
-      if (queue.size() === 0) limit = enough
+      if (queue.size() === 0) limit = outlet.enough
       else if (!scheduled) schedule()
       onSent()
     }
@@ -88,7 +88,7 @@ export const make = <A extends Outgoing>(options: {
     },
     attachUnsafe: (outlet) => {
       current = outlet
-      limit = enough
+      limit = outlet?.enough ?? maxItems
       sending = false
     }
   }

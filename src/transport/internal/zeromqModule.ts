@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import { isMainThread } from "node:worker_threads"
 import type * as Zmq from "zeromq"
+import { ZmqError } from "./zmqError.ts"
 
 /** The package's exports. */
 export type ZeroMq = typeof Zmq
@@ -16,7 +17,7 @@ export type ZeroMq = typeof Zmq
 const maxSockets = 16_384
 
 /** Loads it. Fails with a sentence, if the package is missing or has no binary for this system. */
-export const load: Effect.Effect<ZeroMq, Error> = Effect.map(
+export const load: Effect.Effect<ZeroMq, ZmqError> = Effect.map(
   Effect.tryPromise({ try: () => import("zeromq"), catch: notLoaded }),
   (zmq) => {
     if (!configured) configure(zmq)
@@ -26,11 +27,11 @@ export const load: Effect.Effect<ZeroMq, Error> = Effect.map(
 )
 let configured = false
 
-function notLoaded(cause: unknown): Error {
+function notLoaded(cause: unknown): ZmqError {
   const [why] = (cause instanceof Error ? cause.message : String(cause)).split("\n")
-  return new Error(
+  const code =
     `the package zeromq cannot be loaded: ${why}. Install it (npm install zeromq), or use a wr+tcp:// URL, which does not need it`
-  )
+  return new ZmqError({ code })
 }
 
 /** An open socket is noted here until it is closed. */

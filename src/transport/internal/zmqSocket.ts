@@ -13,23 +13,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type * as Zmq from "zeromq"
 import * as Addresses from "./addresses.ts"
 import * as ZeroMqModule from "./zeromqModule.ts"
+import { ZmqError } from "./zmqError.ts"
 
 /** A message as ZeroMQ gives it: at least one frame. */
 export type RawFrames = ReadonlyArray<Uint8Array>
-
-/** The socket can do no more, or a message could not be sent; `code` is ZeroMQ's or the system's. */
-export class ZmqError extends Schema.TaggedError<ZmqError>("kosmonaut/transport/ZmqError")("ZmqError", {
-  code: Schema.String
-}) {
-  override get message(): string {
-    return this.code
-  }
-}
 
 /** An open socket; closed with its scope. */
 export interface ZmqSocket {
@@ -183,7 +174,7 @@ interface Opened<Socket> extends ZmqSocket {
 const acquire = <Socket extends Zmq.Dealer | Zmq.Router>(make: (zmq: ZeroMqModule.ZeroMq) => Socket) =>
   Effect.acquireRelease(
     Effect.gen(function*(): Effect.fn.Return<Opened<Socket>, ZmqError> {
-      const zmq = yield* Effect.mapError(ZeroMqModule.load, (cause) => new ZmqError({ code: cause.message }))
+      const zmq = yield* ZeroMqModule.load
       const socket = yield* Effect.try({
         try: () => monitored(make(zmq)),
         catch: (cause) => new ZmqError({ code: codeOf(cause) })

@@ -4,13 +4,19 @@
  *
  * A timer that is overdue for such a reason fires before anything is read that has arrived meanwhile. So whoever judges
  * another by its silence measures the silence by this clock, and after an overdue timer reads first.
+ *
+ * @since 0.1.0
  */
 
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
-/** Such a clock, in milliseconds. */
+/**
+ * Such a clock, in milliseconds.
+ *
+ * @since 0.1.0
+ */
 export interface AwakeClock {
   readonly nowUnsafe: () => number
   /**
@@ -29,7 +35,11 @@ const tolerance = 100
 /** How long reading may take after a timer that was overdue. */
 const grace = 100
 
-/** Makes one over Effect's clock. */
+/**
+ * Makes one over Effect's clock.
+ *
+ * @since 0.1.0
+ */
 export const make = (clock: Clock.Clock): AwakeClock => {
   const monotonic = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
   let stoodStill = 0
