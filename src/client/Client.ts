@@ -302,13 +302,15 @@ export const make = Effect.fnUntraced(function*(
 
   const again = yield* Retry.make(requester, options.retry ?? defaultRetry)
   const requests = Requests.make(endpoint, requester, again)
-  const { ask, query, tell, tellIn } = requests
+  const { ask, inRoom, query, tell, tellIn } = requests
 
   const broadcast = (channel: string, event: Named, data?: unknown, options?: BroadcastOptions) =>
-    Effect.withFiber((fiber): Effect.Effect<void, RequestError | ChannelNotFoundError> => {
-      const encoded = encodeBroadcast(channel, event, data, options?.exceptSid)
-      return Result.isSuccess(encoded) ? tellIn(fiber, encoded.success, notFound) : Effect.fail(encoded.failure)
-    })
+    Effect.withFiber((fiber) =>
+      inRoom(emptyBroadcast, (): Effect.Effect<void, RequestError | ChannelNotFoundError> => {
+        const encoded = encodeBroadcast(channel, event, data, options?.exceptSid)
+        return Result.isSuccess(encoded) ? tellIn(fiber, encoded.success, notFound) : Effect.fail(encoded.failure)
+      })
+    )
 
   const describe = (channel: string) =>
     ChannelName.isValid(channel)
@@ -348,6 +350,7 @@ export const make = Effect.fnUntraced(function*(
     }),
 
     broadcastAll: Effect.fnUntraced(function*(broadcasts) {
+      yield* inRoom(FromClient.BroadcastAll({ broadcasts: "" }), () => Effect.void)
       const encoded = broadcasts.map(({ channel, data, event, exceptSid }) =>
         encodeBroadcast(channel, event, data, exceptSid)
       )
@@ -365,9 +368,10 @@ export const make = Effect.fnUntraced(function*(
     sendTo: (sid: string, event: Named, data?: unknown) =>
       sid === ""
         ? Effect.fail(new BrowserNotFoundError({ sid }))
-        : Effect.flatMap(Effect.fromResult(encodeEvent(event, data)), (encoded) =>
-          tell(FromClient.SendTo({ sid, ...encoded }), ({ code }) =>
-            code === 455 ? new BrowserNotFoundError({ sid }) : undefined)),
+        : inRoom(FromClient.SendTo({ sid, event: "", data: "" }), () =>
+          Effect.flatMap(Effect.fromResult(encodeEvent(event, data)), (encoded) =>
+            tell(FromClient.SendTo({ sid, ...encoded }), ({ code }) =>
+              code === 455 ? new BrowserNotFoundError({ sid }) : undefined))),
 
     channels: ({ prefix = "" } = {}) =>
       Pages.all((after) =>
@@ -417,6 +421,8 @@ export const layerConfig = (
   options: Config.Wrap<Options>
 ): Layer.Layer<Client, InvalidEndpointError | Config.ConfigError, Transport> =>
   Layer.effect(Client, Effect.flatMap(Config.unwrap(options), make))
+
+const emptyBroadcast = FromClient.Broadcast({ channel: "", event: "", data: "" })
 
 /** A command that names a channel. */
 type Channelled = { readonly channel: string }

@@ -248,7 +248,7 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("Con
   cause: Schema.optional(Schema.Defect())
 }) {
   override get message(): string {
-    return `${connectionText[this.reason]} ${this.address}${causeText(this.cause)}${hint(this.cause)}`
+    return `${connectionText[this.reason]} ${this.address}${causeText(this.cause)}`
   }
 }
 
@@ -258,12 +258,6 @@ const connectionText = {
   Silent: "Heard nothing for too long from the broker at",
   Malformed: "Could not understand the broker at"
 }
-
-// What libzmq says of a peer that is not of its kind; people take one port for the other.
-const hint = (cause: unknown): string =>
-  cause instanceof Error && cause.message.includes("EPROTO")
-    ? ". What listens there does not speak ZeroMQ: is it the port for wr://, by default 8081, and not that for wr+tcp:// (8083) or for browsers (8080)?"
-    : ""
 
 /**
  * No response came in time. The request may or may not have been executed, unless `isUnsent` says that it was not sent.

@@ -21,18 +21,19 @@ import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import * as Socket from "effect/socket/Socket"
 import type { Endpoint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
 import * as FrameParser from "../protocol/FrameParser.ts"
 import * as Identity from "../protocol/Identity.ts"
-import { ConnectionError, RequestTimeoutError } from "../protocol/KosmonautError.ts"
+import { ConnectionError } from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
 import type { Mailbox } from "./internal/exchange.ts"
+import * as Hints from "./internal/hints.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Sender from "./internal/sender.ts"
-import { type Options as TransportOptions, type Session, Transport } from "./Transport.ts"
+import * as SingleRequests from "./internal/singleRequests.ts"
+import { defaultLimits, type Options as TransportOptions, type Session, Transport } from "./Transport.ts"
 
 /**
  * What this driver can be told.
@@ -73,21 +74,13 @@ export const make = (options: Options = {}): Transport["Service"] => {
         }
       }),
     requester: Effect.fnUntraced(function*(endpoint, limits) {
-      const { requestTimeout } = limits
-      const connections = yield* Semaphore.make(maxConnections)
-      const exchange = Effect.fnUntraced(function*(frames: Frame.Frames) {
-        const { pull, write } = yield* dial(endpoint)
-        yield* write(Frame.encode([...envelopeOf("req", endpoint), ...frames]))
-        return Arr.headNonEmpty(yield* pull)
-      }, Effect.scoped)
-      const alone = (frames: Frame.Frames) =>
-        exchange(frames).pipe(
-          connections.withPermits(1),
-          Effect.timeoutOrElse({
-            duration: requestTimeout,
-            orElse: () => Effect.fail(new RequestTimeoutError({ command: frames[0]!, after: requestTimeout }))
-          })
-        )
+      const single = SingleRequests.make({
+        maxConnections,
+        maxRequests: limits.maxQueuedRequests ?? defaultLimits.maxQueuedRequests,
+        maxBytes: limits.maxQueuedBytes ?? defaultLimits.maxQueuedBytes,
+        timeout: limits.requestTimeout,
+        exchange: (frames) => exchangeOne(dial(endpoint), endpoint, frames)
+      })
 
       let isOurs = false
       const pipeline = yield* Pipeline.make({
@@ -104,18 +97,19 @@ export const make = (options: Options = {}): Transport["Service"] => {
         )
       })
       let isClassic = false
+      const room = () => isClassic ? single.room : pipeline.room
       return {
         knowsAdditions: () => isOurs,
         direct: pipeline.direct,
-        room: pipeline.room,
+        room: { isFull: () => room().isFull(), wait: (command) => room().wait(command) },
         request: (frames, sent) =>
           Effect.suspend(() =>
             isClassic
-              ? Effect.andThen(Effect.fromResult(Frame.check(frames, bound)), alone(frames))
+              ? Effect.andThen(Effect.fromResult(Frame.check(frames, bound)), single.request(frames))
               : Effect.catchTag(pipeline.request(frames, sent), "ClassicBroker", () => {
                 isClassic = true
                 isOurs = false
-                return alone(frames)
+                return single.request(frames)
               })
           )
       }
@@ -147,6 +141,21 @@ class ClassicBroker extends Schema.TaggedError<ClassicBroker>("kosmonaut/transpo
   {}
 ) {}
 
+// One request on a connection of its own, which the broker closes.
+const exchangeOne = Effect.fnUntraced(
+  function*(dial: Effect.Effect<Connection, ConnectionError, Scope.Scope>, endpoint: Endpoint, frames: Frame.Frames) {
+    const { pull, write } = yield* dial
+    const message = Frame.encode([...envelopeOf("req", endpoint), ...frames])
+    yield* write(message)
+    return Arr.headNonEmpty(
+      yield* message.length < Hints.largeForTheOriginal
+        ? pull
+        : Effect.mapError(pull, Hints.maybeTooLarge(message.length))
+    )
+  },
+  Effect.scoped
+)
+
 // Says that it would keep the connection. The original takes that for a bad request, and carries nothing out.
 const converse = Effect.fnUntraced(function*(
   connection: Connection,
@@ -158,7 +167,7 @@ const converse = Effect.fnUntraced(function*(
   yield* write(Frame.encode([envelopeOf("req", endpoint, name)[0]!, Batch.marker]))
   const [answer] = yield* Effect.timeoutOrElse(pull, {
     duration: openTimeout,
-    orElse: () => Effect.fail(new ConnectionError({ address: endpoint.address, reason: "Silent" }))
+    orElse: () => Effect.fail(new ConnectionError({ address: endpoint.address, reason: "Silent", cause: Hints.silent }))
   })
   if (answer[0] !== Batch.marker) return yield* new ClassicBroker()
 
@@ -209,11 +218,16 @@ const open = Effect.fnUntraced(function*(options: {
   const reader = yield* Effect.mapError(socket.reader, error("Refused"))
   const parser = FrameParser.make(options.maxMessageSize)
 
+  let isFirst = true
   const pull: Session["pull"] = Effect.gen(function*() {
     for (;;) {
       const messages: Array<Frame.Frames> = []
       for (const chunk of yield* Effect.mapError(reader.pull, error("Closed"))) {
-        const parsed = parser.push(typeof chunk === "string" ? encoder.encode(chunk) : chunk)
+        const bytes = typeof chunk === "string" ? encoder.encode(chunk) : chunk
+        const stranger = isFirst ? Hints.stranger(bytes) : undefined
+        isFirst = false
+        if (stranger !== undefined) return yield* error("Malformed")(stranger)
+        const parsed = parser.push(bytes)
         if (Result.isFailure(parsed)) return yield* error("Malformed")(parsed.failure)
         messages.push(...parsed.success)
       }

@@ -71,6 +71,13 @@ export interface RequesterOptions {
 }
 
 /**
+ * The default limits of unsent requests.
+ *
+ * @since 0.1.0
+ */
+export const defaultLimits = { maxQueuedRequests: 10_000, maxQueuedBytes: 16 * 1_048_576 } as const
+
+/**
  * Room for requests that are not sent yet. A request is accepted even if there is none: it is the caller who waits first.
  *
  * @since 0.1.0

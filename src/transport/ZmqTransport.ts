@@ -21,6 +21,7 @@ import * as Identity from "../protocol/Identity.ts"
 import { ConnectionError } from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
 import type { Mailbox } from "./internal/exchange.ts"
+import * as Hints from "./internal/hints.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Zmq from "./internal/zmqSocket.ts"
 import { type Options, type Session, Transport } from "./Transport.ts"
@@ -40,7 +41,9 @@ export const make = (options: Options = {}): Transport["Service"] => {
     const routingId = Identity.encode(Identity.make(kind, endpoint, name))
     const { host, port } = endpoint
     const socket = yield* Zmq.dealer({ host, port, routingId, maxMessageSize, openTimeout }).pipe(
-      Effect.mapError((cause) => new ConnectionError({ address: endpoint.address, reason: "Refused", cause }))
+      Effect.mapError(({ code }) =>
+        new ConnectionError({ address: endpoint.address, reason: "Refused", cause: Hints.ofCode(code) })
+      )
     )
     return makeMailbox({ name, socket, onBatches })
   })

@@ -23,7 +23,7 @@ import {
 } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
-import type { Requester, Sent } from "../../transport/Transport.ts"
+import type { Requester, Room, Sent } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import type { Again, SendError } from "./retry.ts"
 import { type AnswerError, statusError } from "./target.ts"
@@ -39,6 +39,11 @@ type Expected<Command, E> = (failed: Failed, command: Command) => E | undefined
 
 /** Sends requests to a broker. */
 export interface Requests {
+  /** Makes a request once there is room for it, so that what waits is not encoded yet. `command` is one without data. */
+  readonly inRoom: <A, E>(
+    command: FromClient,
+    make: () => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E | RequestTimeoutError>
   /** Asks for something that is answered with `OK`. */
   readonly tell: <Command extends FromClient, E = never>(
     command: Command,
@@ -111,10 +116,13 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
     )
   }
 
-  // The hot path of every Client: where nobody traces and a connection is there, a request is one step of its fiber, and
-  // so is the answer.
-  return <A, E>(request: Request<A, E>): Effect.Effect<A, E | AskError> => {
+  // The hot path of every Client: if nobody traces and a connection is open, a request is one step of its fiber, and so is
+  // the response.
+  const exchange = <A, E>(request: Request<A, E>): Effect.Effect<A, E | AskError> => {
     const { command, done, fiber } = request
+    if (requester.room?.isFull() === true) {
+      return Effect.andThen(waitForRoom(requester.room, request), Effect.suspend(() => exchange(request)))
+    }
     const started = now(fiber)
     const sent: Sent = { connection: undefined, message: "" }
     if (Trace.isTraced(fiber)) return measured(request, started, traced(request, sent))
@@ -139,6 +147,15 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
       })
     })
   }
+  return exchange
+}
+
+const waitForRoom = (room: Room, request: Pick<Request<never, never>, "command" | "fiber">) => {
+  const started = now(request.fiber)
+  return Effect.onExit(room.wait(encodeFromClient(request.command)[0]!), (exit) => {
+    if (Exit.isFailure(exit)) count(request, started, outcomeOf(exit))
+    return Effect.void
+  })
 }
 
 /** Asks by this requester. */
@@ -170,7 +187,15 @@ export const make = (endpoint: Endpoint, requester: Requester, again: Again): Re
       done: Effect.void
     })
 
+  const inRoom: Requests["inRoom"] = (command, make) => {
+    const { room } = requester
+    if (room?.isFull() !== true) return make()
+    const again = Effect.suspend(() => inRoom(command, make))
+    return Effect.withFiber((fiber) => Effect.andThen(waitForRoom(room, { command, fiber }), again))
+  }
+
   return {
+    inRoom,
     tell: (command, expected) => Effect.withFiber((fiber) => tellIn(fiber, command, expected)),
     tellIn,
     ask: (command, tag, expected) =>

@@ -98,8 +98,8 @@ const forget = (request: Outgoing) => {
 
 const isUnsent = <A extends Outgoing>(request: A): request is A & Unsent => request.frames !== undefined
 
-// A character takes at most two bytes of memory; what else belongs to a request takes some hundreds.
-const bytesOf = (frames: Frames): number => {
+/** How much memory a request takes at most: two bytes a character, and some hundreds for what else belongs to it. */
+export const bytesOf = (frames: Frames): number => {
   let units = 0
   for (const frame of frames) units += frame.length
   return 2 * units + 256

@@ -14,7 +14,7 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Frame from "../../protocol/Frame.ts"
 import { ConnectionError, type MessageEncodeError, type RequestTimeoutError } from "../../protocol/KosmonautError.ts"
-import type { Direct, Hearer, RequesterOptions, Room, Sent } from "../Transport.ts"
+import { defaultLimits, type Direct, type Hearer, type RequesterOptions, type Room, type Sent } from "../Transport.ts"
 import * as Exchange from "./exchange.ts"
 
 /** Requests in flight together. */
@@ -35,12 +35,6 @@ interface Options<E> extends RequesterOptions {
   /** Opens a connection for as long as its scope. */
   readonly dial: Effect.Effect<Exchange.Mailbox, ConnectionError | E, Scope.Scope>
 }
-
-/** How many requests may be unsent, unless told otherwise. */
-export const defaultMaxQueuedRequests = 10_000
-
-/** How many bytes of memory they may take, unless told otherwise. */
-const defaultMaxQueuedBytes = 16 * 1_048_576
 
 /** Makes one. */
 export const make = Effect.fnUntraced(function*<E = never>(
@@ -99,8 +93,8 @@ const makeConnection = Effect.fnUntraced(function*<E>(options: Options<E>) {
   const exchange = yield* Exchange.make({
     address: options.address,
     requestTimeout: options.requestTimeout,
-    maxQueuedRequests: options.maxQueuedRequests ?? defaultMaxQueuedRequests,
-    maxQueuedBytes: options.maxQueuedBytes ?? defaultMaxQueuedBytes,
+    maxQueuedRequests: options.maxQueuedRequests ?? defaultLimits.maxQueuedRequests,
+    maxQueuedBytes: options.maxQueuedBytes ?? defaultLimits.maxQueuedBytes,
     maxMessageSize: options.bound.maxMessageSize,
     // The connection is of no use any more, whoever is there.
     onSilence: Effect.suspend(() => {
