@@ -7,6 +7,7 @@
  */
 
 import { format } from "effect/Formatter"
+import * as Predicate from "effect/Predicate"
 import { FromClient } from "../../protocol/Command.ts"
 import type { Delivery } from "../../protocol/Trigger.ts"
 
@@ -122,8 +123,9 @@ const acknowledgementOf = (id: string): FromClient => FromClient.Acknowledge({ d
 const returned = (delivery: string, reason: string): FromClient =>
   FromClient.Return({ delivery, reason: reason.replace(/\s+/g, " ").slice(0, 500).toWellFormed() })
 
-// Never empty, which would say that nothing failed. A tagged error's name is its tag.
+// It begins with the error's tag, or else its name. Never empty, which would say that nothing failed.
 const reasonOf = (error: unknown): string => {
-  if (error instanceof Error) return `${error.name}: ${error.message}`
-  return (typeof error === "string" ? error : format(error)) || "it failed"
+  if (typeof error === "string" && error !== "") return error
+  if (!(error instanceof Error)) return format(error)
+  return `${Predicate.hasProperty(error, "_tag") ? String(error._tag) : error.name}: ${error.message}`
 }
