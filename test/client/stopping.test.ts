@@ -3,10 +3,11 @@
  * for ever.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Deferred, Effect, Exit, Fiber, Logger, Metric, Queue, Schedule, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Logger, Metric, Queue, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Transport, Worker } from "../../src/index.ts"
 import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
+import * as AdjustableClock from "../harness/AdjustableClock.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeNetwork from "../harness/fakeNetwork.ts"
 
@@ -222,28 +223,9 @@ describe("two Workers of one vhost in one process", () => {
 })
 
 describe("time", () => {
-  /** The test's clock, of a process that can stand still, and whose wall time can be set. */
-  const clocked = Effect.map(Clock.Clock, (clock) => {
-    let stood = 0n
-    let offset = 0
-    return {
-      standStill: (millis: number) => {
-        stood += BigInt(millis) * 1_000_000n
-      },
-      setBack: (millis: number) => {
-        offset -= millis
-      },
-      clock: {
-        ...clock,
-        currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + offset,
-        monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe() + stood
-      } satisfies Clock.Clock
-    }
-  })
-
   it.effect("in which the process stood still does not count as the broker's silence", () =>
     Effect.gen(function*() {
-      const { clock, standStill } = yield* clocked
+      const { provide, standStill } = yield* AdjustableClock.make
       yield* Effect.gen(function*() {
         const { nextOf, worker } = yield* FakeNetwork.make()
         yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
@@ -259,12 +241,12 @@ describe("time", () => {
         assert.strictEqual((yield* worker.state)._tag, "Connected")
         yield* TestClock.adjust("1 second")
         assert.strictEqual((yield* worker.state)._tag, "Disconnected")
-      }).pipe(Effect.provideService(Clock.Clock, clock))
+      }).pipe(provide)
     }))
 
   it.effect("goes on for a silent broker when the wall clock is set back an hour", () =>
     Effect.gen(function*() {
-      const { clock, setBack } = yield* clocked
+      const { provide, setBack } = yield* AdjustableClock.make
       yield* Effect.gen(function*() {
         const { nextOf, worker } = yield* FakeNetwork.make()
         yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
@@ -274,6 +256,6 @@ describe("time", () => {
         setBack(3_600_000)
         yield* TestClock.adjust("1 second")
         assert.strictEqual((yield* worker.state)._tag, "Disconnected")
-      }).pipe(Effect.provideService(Clock.Clock, clock))
+      }).pipe(provide)
     }))
 })

@@ -12,6 +12,7 @@ import type { Mailbox } from "../../src/transport/internal/exchange.ts"
 import * as OutboundQueue from "../../src/transport/internal/outboundQueue.ts"
 import * as Pipeline from "../../src/transport/internal/pipeline.ts"
 import type { Hearer } from "../../src/transport/Transport.ts"
+import * as AdjustableClock from "../harness/AdjustableClock.ts"
 
 /** A connection whose messages leave when the test says so. */
 const connection = Effect.gen(function*() {
@@ -292,51 +293,20 @@ describe("a defect of the transport", () => {
 })
 
 describe("time", () => {
-  /** The real clock, whose wall time can be set. */
-  const adjustable = Effect.map(Clock.Clock, (clock) => {
-    let offset = 0
-    return {
-      set: (millis: number) => {
-        offset = millis
-      },
-      clock: {
-        ...clock,
-        currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + offset,
-        currentTimeMillis: Effect.sync(() => clock.currentTimeMillisUnsafe() + offset),
-        currentTimeNanosUnsafe: () => clock.currentTimeNanosUnsafe() + BigInt(offset) * 1_000_000n,
-        currentTimeNanos: Effect.sync(() => clock.currentTimeNanosUnsafe() + BigInt(offset) * 1_000_000n)
-      } satisfies Clock.Clock
-    }
-  })
-
   it.effect("goes on for requests when the wall clock is set back an hour", () =>
     Effect.gen(function*() {
-      const { clock, set } = yield* adjustable
+      const { provide, setBack } = yield* AdjustableClock.make
       yield* Effect.gen(function*() {
         const { first } = yield* stalled()
-        set(-3_600_000)
+        setBack(3_600_000)
         yield* TestClock.adjust("5 seconds")
         assert.strictEqual((yield* Effect.flip(Fiber.join(first)))._tag, "RequestTimeoutError")
-      }).pipe(Effect.provideService(Clock.Clock, clock))
+      }).pipe(provide)
     }))
-
-  /** A clock of a process that can stand still: its timers are overdue then. */
-  const stoppable = Effect.map(Clock.Clock, (clock) => {
-    let stood = 0n
-    return {
-      standStill: (millis: number) => {
-        stood += BigInt(millis) * 1_000_000n
-      },
-      clock: {
-        ...clock,
-        monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe() + stood
-      } satisfies Clock.Clock
-    }
-  })
 
   it.effect("in which the process stood still counts for no deadline: what has arrived is read first", () =>
     Effect.gen(function*() {
-      const { clock, standStill } = yield* stoppable
+      const { provide, standStill } = yield* AdjustableClock.make
       yield* Effect.gen(function*() {
         const { first, respond } = yield* stalled()
         yield* TestClock.adjust("1 second")
@@ -345,12 +315,12 @@ describe("time", () => {
         assert.isUndefined(first.pollUnsafe())
         yield* respond({ envelope: "1", frames: ["OK"] })
         assert.deepStrictEqual(yield* Fiber.join(first), ["OK"])
-      }).pipe(Effect.provideService(Clock.Clock, clock))
+      }).pipe(provide)
     }))
 
   it.effect("is bounded though the process stands still again and again", () =>
     Effect.gen(function*() {
-      const { clock, standStill } = yield* stoppable
+      const { provide, standStill } = yield* AdjustableClock.make
       yield* Effect.gen(function*() {
         const { first } = yield* stalled()
         const ended = yield* Effect.forkChild(Effect.flip(Fiber.join(first)))
@@ -359,7 +329,7 @@ describe("time", () => {
           Effect.repeat(Schedule.recurs(40))
         )
         assert.strictEqual((yield* Fiber.join(ended))._tag, "RequestTimeoutError")
-      }).pipe(Effect.provideService(Clock.Clock, clock))
+      }).pipe(provide)
     }))
 
   it.effect("sleeps as long as it is told by a clock that runs", () =>
