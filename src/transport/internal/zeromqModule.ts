@@ -39,10 +39,14 @@ export const open = new Set<Zmq.Socket>()
 
 const configure = ({ context }: ZeroMq) => {
   if (context.maxSockets < maxSockets) context.maxSockets = Math.min(maxSockets, context.maxSocketsLimit)
-  // zeromq aborts the process if a thread ends while its sockets are open.
+  // zeromq aborts the process if a thread ends while its sockets are open. `terminate()` ends one without a chance for this.
   if (!isMainThread) process.on("exit", closeAll)
 }
 
+// A monitor first: it must not find its socket closed.
 const closeAll = () => {
-  for (const socket of open) socket.close()
+  for (const socket of open) {
+    socket.events.close()
+    socket.close()
+  }
 }
