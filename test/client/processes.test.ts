@@ -17,9 +17,11 @@ const run = Effect.fnUntraced(function*(
   const { urls } = yield* TestBroker
   const path = fileURLToPath(new URL(`../harness/programs/${program}.ts`, import.meta.url))
   const command = [process.execPath, path, Redacted.value(urls[options.url ?? "backend"]), ...options.args ?? []]
-  const { string } = yield* ChildProcessSpawner.ChildProcessSpawner
+  const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
   const limit = options.files === undefined ? "" : `ulimit -n ${options.files}; `
-  return yield* string(ChildProcess.make("sh", ["-c", `${limit}exec "$0" "$@"`, ...command], { stderr: "inherit" }))
+  return yield* spawner.string(
+    ChildProcess.make("sh", ["-c", `${limit}exec "$0" "$@"`, ...command], { stderr: "inherit" })
+  )
 })
 
 const within = <A, E>(test: Effect.Effect<A, E, TestBroker | ChildProcessSpawner.ChildProcessSpawner>) =>

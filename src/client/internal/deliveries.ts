@@ -125,7 +125,7 @@ const returned = (delivery: string, reason: string): FromClient =>
 
 // It begins with the error's tag, or else its name. Never empty, which would say that nothing failed.
 const reasonOf = (error: unknown): string => {
-  if (typeof error === "string" && error !== "") return error
-  if (!(error instanceof Error)) return format(error)
+  if (typeof error === "string") return error || "it failed"
+  if (!(error instanceof Error)) return format(error) || "it failed"
   return `${Predicate.hasProperty(error, "_tag") ? String(error._tag) : error.name}: ${error.message}`
 }

@@ -25,4 +25,4 @@ const program = Effect.gen(function*() {
   return outcomes
 })
 
-Effect.runPromise(Effect.scoped(program)).then((outcomes) => process.stdout.write(JSON.stringify(outcomes)))
+void Effect.runPromise(Effect.scoped(program)).then((outcomes) => process.stdout.write(JSON.stringify(outcomes)))

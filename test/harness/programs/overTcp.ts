@@ -5,7 +5,7 @@ import { Effect } from "effect"
 import { createRequire } from "node:module"
 import { Client, Kosmonaut } from "../../../src/index.ts"
 
-Effect.runPromise(
+void Effect.runPromise(
   Client.Client.use((client) => client.openChannel("over-tcp")).pipe(
     Effect.provide(Kosmonaut.layer({ url: process.argv[2]! }))
   )

@@ -34,7 +34,7 @@ const program = Effect.gen(function*() {
 })
 
 const url = process.argv[2]!
-Effect.runPromise(Effect.provide(
+void Effect.runPromise(Effect.provide(
   program,
   Kosmonaut.layer({
     url,

@@ -10,7 +10,7 @@ registerHooks({
     nextResolve(specifier === "zeromq" ? "no-such-package" : specifier, context)
 })
 
-Effect.runPromise(
+void Effect.runPromise(
   Client.Client.use((client) => Effect.flip(client.openChannel("room"))).pipe(
     Effect.provide(Kosmonaut.layer({ url: process.argv[2]!, retry: "none" }))
   )
