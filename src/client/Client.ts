@@ -26,7 +26,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { Channel } from "../events/Channel.ts"
+import type * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
 import * as Answer from "../protocol/Answer.ts"
@@ -139,10 +139,10 @@ export interface Subscriber {
  */
 export interface TypedChannel<in out Group extends EventGroup.Any> {
   readonly name: string
-  /** Delivers an event of the channel's group, by its name there, as `Client.broadcast` does. */
-  readonly broadcast: <Name extends keyof Group["events"] & string>(
+  /** Delivers an event of one of the channel's groups, by its name there, as `Client.broadcast` does. */
+  readonly broadcast: <Name extends keyof Channel.Events<Group> & string>(
     event: Name,
-    data: Event.Data<Group["events"][Name]>,
+    data: Event.Data<Channel.Events<Group>[Name]>,
     options?: BroadcastOptions
   ) => Effect.Effect<void, RequestError | ChannelNotFoundError>
 }
@@ -216,7 +216,7 @@ export class Client extends Context.Service<Client, {
    */
   readonly channel: {
     (name: string): Effect.Effect<ChannelInfo, RequestError | ChannelNotFoundError>
-    <Group extends EventGroup.Any>(channel: Channel<Group>): TypedChannel<Group>
+    <Group extends EventGroup.Any>(channel: Channel.Channel<Group>): TypedChannel<Group>
   }
   /** Who is on a channel and not hidden, in the order of their coming. */
   readonly subscribers: (
@@ -317,14 +317,14 @@ export const make = Effect.fnUntraced(function*(
       ? Effect.map(query(FromClient.DescribeChannel({ channel }), Answer.Channel, notFound), channelInfo)
       : Effect.fail(new ChannelNotFoundError({ channel }))
 
-  const typed = <Group extends EventGroup.Any>({ group, name }: Channel<Group>): TypedChannel<Group> => ({
+  const typed = <Group extends EventGroup.Any>({ events, name }: Channel.Channel<Group>): TypedChannel<Group> => ({
     name,
-    broadcast: (event, data, options) => broadcast(name, group.events[event]!, data, options)
+    broadcast: (event, data, options) => broadcast(name, events[event], data, options)
   })
 
   function channel(name: string): ReturnType<typeof describe>
-  function channel<Group extends EventGroup.Any>(channel: Channel<Group>): TypedChannel<Group>
-  function channel(channel: string | Channel<EventGroup.Any>) {
+  function channel<Group extends EventGroup.Any>(channel: Channel.Channel<Group>): TypedChannel<Group>
+  function channel(channel: string | Channel.Any) {
     return typeof channel === "string" ? describe(channel) : typed(channel)
   }
 
