@@ -1,13 +1,14 @@
 /**
- * Asks a broker to do things: open and close channels, broadcast, hand out access tokens. One request, one answer.
+ * Sends requests to a broker: open and close channels, broadcast, request access tokens. One request, one response.
  *
  * A Client is safe to use from any number of fibers; their requests are in flight together. What cannot be right fails
- * before anything is sent.
+ * before anything is sent. Requests that are not sent yet are limited, in number and in bytes: if the broker stops reading,
+ * further requests wait for room. One that times out or is interrupted before it was sent is never sent.
  *
- * A request that was surely not sent is tried again, as `retry` says. So is one that may have been carried out, but only
- * with our own broker, which knows it again and carries none out twice; not with the original or another, nor before the
- * first answer has shown whose the broker is. What still fails with `RequestTimeoutError` or `ConnectionError`, unless its
- * reason is `Refused`, may or may not have been carried out. What the broker has answered is never asked again.
+ * A request that was never sent is retried, as `retry` says. A request that may have been executed is retried only with our
+ * own broker, which deduplicates requests; not with the original or another, nor before the first response has shown whose
+ * the broker is. What still fails with `RequestTimeoutError` (unless it `isUnsent`) or `ConnectionError` (unless its reason
+ * is `Refused`) may or may not have been executed. What the broker has answered is never retried.
  *
  * Where the application has a tracer, each request has a span, `Client.<command>`, which goes on in the broker. The commands
  * are those of the metric `ClientMetrics.requests`.

@@ -1,18 +1,22 @@
 /**
  * Handles what browsers trigger: every event of a vhost goes to one of its workers.
  *
- * A worker stays connected by itself: it reconnects after every loss, for ever, and `listen` ends in two ways only, when
- * the access token is not good (`UnauthorizedError`) or with the failure of a handler that nobody handles. Interrupting
- * `listen` is how to stop it: it takes no more events, gives back what it has not begun, finishes what is in hand and says
- * goodbye.
+ * A worker stays connected by itself: it reconnects after every loss, without end. `listen` ends if the access token is not
+ * good (`UnauthorizedError`), with the failure of a handler that nobody handles, and with a defect: also one of the
+ * `reconnect` schedule or of the transport. To stop it, interrupt `listen`: it takes no more events, releases those it has
+ * not begun, finishes those in flight and says goodbye. That takes at most `drainTimeout` and a second; a handler that
+ * cannot be interrupted is left behind, its event released.
  *
  * Delivery is at least once: an event is the broker's until the worker has acknowledged it, which it does when the handler
- * has ended well. One that comes back, since its worker or its connection has died or it was given back, is handed out
- * again, with the same `id` and `attempt` one higher; so a handler may run twice for one event. After a lost connection
- * this worker begins nothing that it had only received, and no second handler of what it has in hand or has finished. A
- * handler that interrupts itself gives its event back, at the next heartbeat. An event whose handler fails is a dead
- * letter of its vhost, unless `retry` or `maxAttempts` say to try again. A broker that knows no acknowledgements, as the
- * original, hands events over once and for all: then delivery is at most once, and stopping finishes all that was received.
+ * has ended well. If its worker or its connection dies, or it is released, it is redelivered with the same `id` and
+ * `attempt` one higher; so a handler may run twice for one event. After a lost connection this worker begins nothing that
+ * it had only received, and no second handler for an event that is in flight or that it has finished. A handler that
+ * interrupts itself releases its event, at the next heartbeat. So does one that fails because the broker was not there: if
+ * all its failures are `ConnectionError` (but for `Malformed`) or `RequestTimeoutError`, as a Client's are. A reply to the
+ * event's own browser that fails with `BrowserNotFoundError` is no failure: the browser has gone. Any other event whose
+ * handler fails is a dead letter of its vhost, with a reason that begins with the error's tag, unless `retry` or
+ * `maxAttempts` say to try again. A broker that knows no acknowledgements, as the original, delivers each event once: then
+ * delivery is at most once, and stopping finishes all that was received.
  *
  * Where the application has a tracer, each handler runs in a span, `Worker.handle`. It goes on from the broker's for the
  * trigger, or else begins a trace; it is not below the span that `listen` is in. What a handler logs is annotated with
@@ -109,8 +113,8 @@ export class Worker extends Context.Service<Worker, {
    * Takes events and handles them, `concurrency` at a time, until interrupted. One Worker is one listener: to listen a
    * second time while it does, here or by `messages`, is a defect.
    *
-   * Without `onException` the first failure of a handler ends it; other handlers in hand are finished. Interruption
-   * finishes what is in hand, in at most `drainTimeout`, and gives the rest back at once; from a broker that does not know
+   * Without `onException` the first failure of a handler ends it; other handlers in flight are finished. Interruption
+   * finishes what is in flight, in at most `drainTimeout`, and releases the rest at once; with a broker that does not know
    * acknowledgements it finishes all events that were received.
    */
   readonly listen: {
@@ -160,8 +164,8 @@ export interface Options {
    */
   readonly bufferSize?: number | undefined
   /**
-   * How long stopping may take to finish what is in hand, default 5 seconds. What is left is interrupted, logged and given
-   * back; from a broker that does not know acknowledgements it is lost.
+   * How long stopping may take to finish what is in flight, default 5 seconds. What is left is released, logged and
+   * interrupted, for which there is another second; with a broker that does not know acknowledgements it is lost.
    */
   readonly drainTimeout?: Duration.Input | undefined
   /** When to try again, default `defaultReconnect`. A schedule that ends begins again, 100 milliseconds later. */

@@ -2,8 +2,13 @@
  * The default way to a broker: ZeroMQ DEALER sockets (`wr://`).
  *
  * A Client keeps one connection and has any number of requests in flight on it, each under a correlation frame that the
- * broker echoes. Those that are made at the same moment travel together, where the broker reads batches. When the connection is lost, or has been silent for the whole time of a request, everything in flight
- * fails with `ConnectionError`, and the next request connects again with a fresh identity.
+ * broker echoes. Requests that are made at the same moment travel together, if the broker reads batches. When the connection
+ * is lost, or has been silent for the whole time of a request, everything in flight fails with `ConnectionError`, and the
+ * next request connects again with a fresh identity. A host name with several addresses is tried at each of them.
+ *
+ * The package `zeromq` is loaded with the first connection; if it cannot be, that fails with `ConnectionError`. In a thread
+ * of `node:worker_threads` the sockets are closed when the thread exits. `Worker.terminate()` gives no chance for that, and
+ * zeromq then aborts the process: end the thread's fibers first, or have it call `process.exit()`.
  *
  * @since 0.1.0
  */
