@@ -16,8 +16,8 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -171,22 +171,8 @@ const converse = Effect.fnUntraced(function*(
   })
   if (answer[0] !== Batch.marker) return yield* new ClassicBroker()
 
-  interface Outgoing {
-    readonly bytes: Uint8Array
-    readonly settled: (error?: unknown) => void
-  }
-  // One at a time: the next is handed over when this one is settled.
-  const outgoing = yield* Queue.unbounded<Outgoing>()
-  yield* Queue.take(outgoing).pipe(
-    Effect.flatMap(({ bytes, settled }) =>
-      Effect.map(
-        Effect.exit(connection.write(bytes)),
-        (exit) => settled(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined)
-      )
-    ),
-    (send) => Effect.forever(send, { disableYield: true }),
-    Effect.forkScoped
-  )
+  const scope = yield* Effect.scope
+  const services = yield* Effect.context()
   return {
     name,
     pull: Effect.map(pull, Arr.map(([envelope = "", ...frames]) => ({ envelope, frames }))),
@@ -194,7 +180,12 @@ const converse = Effect.fnUntraced(function*(
     enough: Sender.maxItems,
     sendUnsafe: (items, settled) => {
       const bytes = Frame.encodeAll(items.map(({ envelope, frames }) => [envelope, ...frames]))
-      Queue.offerUnsafe(outgoing, { bytes, settled })
+      const written = Effect.map(
+        Effect.exit(connection.write(bytes)),
+        (exit) => settled(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined)
+      )
+      // It begins to write at once.
+      Fiber.runIn(Effect.runForkWith(services)(written), scope)
     }
   }
 })
