@@ -33,8 +33,8 @@ import type {
   UnauthorizedError,
   UndefinedHandlerError
 } from "../protocol/KosmonautError.ts"
-import { checked } from "./internal/handling.ts"
-import * as Routing from "./internal/routing.ts"
+import { checked } from "./internal/handler.ts"
+import * as Routes from "./internal/routes.ts"
 import type { Message } from "./Message.ts"
 import { type ProtocolError, Worker } from "./Worker.ts"
 
@@ -91,7 +91,7 @@ export interface Options<out R1 = never, out R2 = never, out R3 = never> {
  *
  * @since 0.1.0
  */
-export class EventRouter extends Context.Service<EventRouter, Routing.Routes>()("kosmonaut/client/EventRouter") {}
+export class EventRouter extends Context.Service<EventRouter, Routes.Routes>()("kosmonaut/client/EventRouter") {}
 
 /**
  * Handles the events of one group.
@@ -166,7 +166,7 @@ export const group = <Group extends EventGroup.Any, H extends Handlers<Group>, E
     // An event has these of its own, and not those that the layer is built in.
     const provided = Context.omit(Scope.Scope, Tracer.ParentSpan, References.CurrentLogAnnotations)(services)
     // The data of a message that a handler gets are its event's: that is what a route is for.
-    const made = (Effect.isEffect(handlers) ? yield* handlers : handlers) as Readonly<Record<string, Routing.Handler>>
+    const made = (Effect.isEffect(handlers) ? yield* handlers : handlers) as Readonly<Record<string, Routes.Handler>>
     yield* router.add(
       Object.entries(events.events).map(([name, event]) => ({
         event,
@@ -194,7 +194,7 @@ export const serve = <E, R, R1 = never, R2 = never, R3 = never>(
   options?: Options<R1, R2, R3>
 ): Layer.Layer<never, E | UnauthorizedError, Needed<R, R1 | R2 | R3>> =>
   Layer.effectDiscard(Effect.gen(function*() {
-    const router = yield* Routing.make
+    const router = yield* Routes.make
     // In a memory of its own, as each router is another to register with.
     yield* Layer.build(Layer.provide(groups, Layer.succeed(EventRouter, router)))
     yield* listen(router, options)
@@ -220,10 +220,10 @@ const alone = (worker: Worker["Service"]) =>
 const routed = new WeakSet<Worker["Service"]>()
 
 // Returns when it is connected, or trying.
-const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routing.Routes, options: Options<R1, R2, R3> = {}) {
+const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routes.Routes, options: Options<R1, R2, R3> = {}) {
   const worker = yield* Worker
   yield* alone(worker)
-  const { onError, onMessage } = Routing.dispatcher(routes.all, options)
+  const { onError, onMessage } = Routes.dispatcher(routes.all, options)
   const started = yield* Deferred.make<void, UnauthorizedError>()
   yield* worker.changes.pipe(
     Stream.filter(({ _tag }) => _tag === "Connected" || _tag === "Disconnected"),

@@ -27,10 +27,11 @@ export interface Message<out Data = JsonObject> {
   /** The user that this page has authenticated as; the original broker does not tell. */
   readonly uid: string | undefined
   /**
-   * The event's name, the same every time it is handed out: what a handler that must not do something twice remembers.
-   * `undefined` from a broker that does not wait for acknowledgements, as the original.
+   * The event's id, the same at every delivery of it: a handler that must not do something twice can remember it. A broker
+   * that does not wait for acknowledgements, as the original, delivers each event once and has no ids; then the id is made
+   * by the worker.
    */
-  readonly id: string | undefined
+  readonly id: string
   /** How often it was handed out, this time included: more than 1 for one that somebody had before and did not finish. */
   readonly attempt: number
   /** Broadcasts something to a channel, exactly as `Client.broadcast` does. */
@@ -56,6 +57,8 @@ export interface Message<out Data = JsonObject> {
  * @since 0.1.0
  */
 export interface Arrived {
+  /** The id of the event. */
+  readonly id: string
   readonly event: Triggered
   readonly origin: Origin | undefined
   readonly delivery: Delivery | undefined
@@ -69,14 +72,14 @@ export interface Arrived {
  */
 export const make = (
   client: Client["Service"],
-  { delivery, event: { data, event }, origin = originIn(data) }: Arrived
+  { delivery, event: { data, event }, id, origin = originIn(data) }: Arrived
 ): Message => ({
   event,
   data,
   channel: origin.channel,
   sid: origin.sid,
   uid: origin.uid,
-  id: delivery?.id,
+  id,
   attempt: delivery?.attempt ?? 1,
   broadcastReply: client.broadcast,
   broadcastCopy: (channel, copy = event) => client.broadcast(channel, copy, data),

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Queue, Redacted, type Scope, Stream } from "effect"
+import { Context, Effect, Layer, Queue, Redacted, type Scope, Stream } from "effect"
 import * as Message from "../../src/client/Message.ts"
 import { Client, Kosmonaut, Worker } from "../../src/index.ts"
 import { ChannelNotFoundError } from "../../src/protocol/KosmonautError.ts"
@@ -37,7 +37,7 @@ const makeClient = () => {
 const event = { event: "chat/say", data: { text: "hi", channel: "forged", sid: "forged", uid: "root" } }
 
 const made = (client: Client.Client["Service"], triggered: Event, origin?: Origin) =>
-  Message.make(client, { event: triggered, origin, delivery: undefined })
+  Message.make(client, { id: "e", event: triggered, origin, delivery: undefined })
 
 describe("Message", () => {
   it("is what was triggered, by whom the broker says", () => {
@@ -223,7 +223,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
 
   it.live("is of what happens by itself where a worker takes that, and of nothing else to the others", () =>
     within(Effect.gen(function*() {
-      const worker = yield* Worker.Worker
+      const worker = Context.get(yield* Layer.build(Layer.fresh(backend(url))), Worker.Worker)
       const { vhost } = yield* TestBroker
       const taken = yield* Queue.unbounded<Message.Message>()
       const plain = yield* listening

@@ -34,6 +34,18 @@ describe("EventGroup", () => {
 describe("Channel", () => {
   it("is a name and its events", () => {
     const Inbox = (user: string) => Channel.make(`private-inbox-${user}`, Chat)
-    expect(Inbox("joe")).toEqual({ name: "private-inbox-joe", group: Chat })
+    expect(Inbox("joe")).toEqual({ name: "private-inbox-joe", groups: [Chat], events: Chat.events })
+  })
+
+  it("has the events of several groups, by their names there", () => {
+    const Game = EventGroup.make("game", { move: {} })
+    const both = Channel.make("room", Chat, Game)
+    expect(both.events).toEqual({ ...Chat.events, ...Game.events })
+    expect(both.events.move.wireName).toBe("game/move")
+  })
+
+  it("is an error at once if two of its groups have an event of the same name", () => {
+    const Other = EventGroup.make("other", { say: {} })
+    expect(() => Channel.make("room", Chat, Other)).toThrow("A channel cannot have both chat/say and other/say")
   })
 })

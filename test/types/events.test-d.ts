@@ -43,7 +43,11 @@ expectTypeOf(anyGroup[0]!.events["x"]!).toEqualTypeOf<Event.Any>()
 expectTypeOf(anyEvent[0]!.wireName).toEqualTypeOf<`${string}/${string}`>()
 
 const Room = Channel.make("room", Chat)
-expectTypeOf(Room.group.events.say).toEqualTypeOf<typeof Chat.events.say>()
+expectTypeOf(Room.events.say).toEqualTypeOf<typeof Chat.events.say>()
+const Both = Channel.make("both", Chat, Game)
+expectTypeOf(Both).toEqualTypeOf<Channel.Channel<typeof Chat | typeof Game>>()
+expectTypeOf<keyof typeof Both.events>().toEqualTypeOf<"say" | "rename" | "left" | "move">()
+expectTypeOf(Both.events.move).toEqualTypeOf<typeof Game.events.move>()
 const RoomOf = (id: string) => Channel.make(`room-${id}`, Chat)
 expectTypeOf(RoomOf("1")).toEqualTypeOf<Channel.Channel<typeof Chat>>()
 

@@ -4,7 +4,7 @@
 
 import type { Frames } from "../../protocol/Frame.ts"
 import * as Batch from "./batch.ts"
-import type { ZmqError } from "./zmqSocket.ts"
+import type { ZmqError } from "./zmqError.ts"
 
 /** Hears whether what has this envelope was sent: `undefined` says so. */
 type Settled = (error: ZmqError | undefined, envelope: string) => void

@@ -7,18 +7,18 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { format } from "effect/Formatter"
 import * as Metric from "effect/Metric"
 import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
 import type * as Tracer from "effect/Tracer"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
+import { BrowserNotFoundError, ConnectionError, mayPass } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import type { Message } from "../Message.ts"
-import type { Arrived } from "./connection.ts"
 import type { Delivered } from "./deliveries.ts"
+import type { Arrived } from "./inbox.ts"
 
 /** Runs a handler on an event that has arrived, as this message, and says what has become of it. */
 export const run = <A, E, R>(
@@ -110,17 +110,36 @@ const measured = <A, E, R>(
     })
   })
 
+// Nobody could have handled it if the broker was not there: the event is released, and is no dead letter.
 const settleUnsafe = (delivery: Delivered, exit: Exit.Exit<unknown, unknown>): void => {
   if (Exit.isSuccess(exit)) delivery.acknowledgeUnsafe()
-  else if (Exit.hasInterrupts(exit)) delivery.giveBackLaterUnsafe()
-  else delivery.giveBackUnsafe(reasonOf(exit.cause))
+  else if (Exit.hasInterrupts(exit) || brokerWasAway(exit.cause)) delivery.releaseLaterUnsafe()
+  else delivery.nackUnsafe(Cause.squash(exit.cause))
 }
 
-// Never empty, which would say that nothing failed.
-const reasonOf = (cause: Cause.Cause<unknown>): string => {
-  const error = Cause.squash(cause)
-  if (error instanceof Error) return `${error.name}: ${error.message}`
-  return (typeof error === "string" ? error : format(error)) || "it failed"
-}
+/**
+ * Whether a handler has failed only because the broker was not there or did not respond: every failure is a
+ * `ConnectionError` or a `RequestTimeoutError`, as those of a Client are, and none is a defect. A response that could not be
+ * understood (`Malformed`) would not be understood the next time either.
+ */
+export const brokerWasAway = ({ reasons }: Cause.Cause<unknown>): boolean =>
+  reasons.length > 0 && reasons.every((reason) =>
+    Cause.isFailReason(reason) && mayPass(reason.error) &&
+    !(reason.error instanceof ConnectionError && reason.error.reason === "Malformed")
+  )
+
+/** A reply to a browser that has gone is no failure of its handler. */
+export const forgiving = <A, E, R>(
+  { sid }: Pick<Message, "sid">,
+  handler: Effect.Effect<A, E, R>
+): Effect.Effect<A | void, E, R> =>
+  Effect.catchCauseIf(
+    handler,
+    ({ reasons }) =>
+      reasons.length > 0 && reasons.every((reason) =>
+        Cause.isFailReason(reason) && reason.error instanceof BrowserNotFoundError && reason.error.sid === sid
+      ),
+    () => Effect.logDebug(`The browser ${sid} has gone before it could be replied to`)
+  )
 
 const eventsBy = MetricFamily.make(ClientMetrics.events, "outcome")

@@ -12,7 +12,7 @@ import * as Event from "../../events/Event.ts"
 import { InvalidEventNameError, type MessageDecodeError, UndefinedHandlerError } from "../../protocol/KosmonautError.ts"
 import { type Message, withData } from "../Message.ts"
 import type { ProtocolError } from "../Worker.ts"
-import * as Handling from "./handling.ts"
+import { brokerWasAway, forgiving, retried } from "./handler.ts"
 
 /** What handles the messages of one event; each has a scope of its own. */
 export type Handler = (message: Message<unknown>) => Effect.Effect<void, unknown, Scope.Scope>
@@ -69,7 +69,7 @@ export const dispatcher = <R1, R2, R3>(routes: Routes["all"], hearers: Hearers<R
     Effect.andThen(Effect.annotateLogs(hear(error), about(message)), Effect.fail(error))
   const attempt = <R>(message: Message, handle: () => Effect.Effect<void, unknown, R>) =>
     Effect.tapCause(
-      Handling.retried(Effect.scoped(Effect.suspend(handle)), hearers.retry),
+      retried(forgiving(message, Effect.scoped(Effect.suspend(handle))), hearers.retry),
       (cause) => survived("onException", () => onException(cause, message))
     )
 
@@ -102,15 +102,22 @@ const survived = <R>(who: string, hear: () => Effect.Effect<unknown, never, R>) 
 
 const logError = (error: RouterError) => Effect.logWarning(error.message)
 
-const logException = (cause: Cause.Cause<unknown>, message: Message) =>
-  Effect.annotateLogs(
-    Effect.logError(`The handler of ${JSON.stringify(message.event.slice(0, 100))} failed`, cause),
+// That the broker was not there is said in a line: there is nothing to look for in the handler.
+const logException = (cause: Cause.Cause<unknown>, message: Message) => {
+  const handler = `The handler of ${JSON.stringify(message.event.slice(0, 100))}`
+  const error = Cause.squash(cause)
+  return Effect.annotateLogs(
+    brokerWasAway(cause) && error instanceof Error
+      ? Effect.logWarning(`${handler} is run again later: ${error.message}`)
+      : Effect.logError(`${handler} failed`, cause),
     about(message)
   )
+}
 
 // What finds it again, among others' logs and the dead letters.
 const about = ({ attempt, id, sid, uid }: Message): Record<string, unknown> => ({
-  ...id !== undefined && { "kosmonaut.id": id, "kosmonaut.attempt": attempt },
+  "kosmonaut.id": id,
+  "kosmonaut.attempt": attempt,
   ...sid !== undefined && { "kosmonaut.sid": sid },
   ...uid !== undefined && { "kosmonaut.uid": uid }
 })

@@ -13,7 +13,7 @@ import type * as Tracer from "effect/Tracer"
 import * as Answer from "../../protocol/Answer.ts"
 import { decodeFromServer, encodeFromClient, type FromClient, FromServer, nameOf } from "../../protocol/Command.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
-import type { Frames } from "../../protocol/Frame.ts"
+import * as Frame from "../../protocol/Frame.ts"
 import * as Json from "../../protocol/Json.ts"
 import {
   type ConnectionError,
@@ -23,19 +23,27 @@ import {
 } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
-import type { Requester, Sent } from "../../transport/Transport.ts"
+import type { Requester, Room, Sent } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
-import type { Again, SendError } from "./retrying.ts"
+import type { Again, SendError } from "./retry.ts"
 import { type AnswerError, statusError } from "./target.ts"
 
 /** What can happen to every request. */
 type AskError = AnswerError | ConnectionError | RequestTimeoutError | MessageEncodeError | MessageDecodeError
 
-/** Turns the statuses that mean something to a request into its errors; the others are the same for all. */
-type Expected<Command, E> = (code: number, command: Command) => E | undefined
+/** What the broker says of a request that has failed. */
+export type Failed = Extract<FromServer, { readonly _tag: "Failure" }>
 
-/** Asks a broker. */
-export interface Asking {
+/** Turns the statuses that mean something to a request into its errors; the others are the same for all. */
+type Expected<Command, E> = (failed: Failed, command: Command) => E | undefined
+
+/** Sends requests to a broker. */
+export interface Requests {
+  /** Makes a request once there is room for it, so that what waits is not encoded yet. `command` is one without data. */
+  readonly inRoom: <A, E>(
+    command: FromClient,
+    make: () => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E | RequestTimeoutError>
   /** Asks for something that is answered with `OK`. */
   readonly tell: <Command extends FromClient, E = never>(
     command: Command,
@@ -71,7 +79,10 @@ interface Request<A, E> {
 }
 
 const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
-  const understand = <A, E>({ read }: Request<A, E>, frames: Frames): Effect.Effect<A, E | MessageDecodeError> => {
+  const understand = <A, E>(
+    { read }: Request<A, E>,
+    frames: Frame.Frames
+  ): Effect.Effect<A, E | MessageDecodeError> => {
     const answer = decodeFromServer(frames)
     return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(answer.failure)
   }
@@ -85,26 +96,33 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
     })
     return Effect.flatMap(answer, (frames) => understand(request, frames))
   }
-  const untraced = <A, E>(request: Request<A, E>, frames: Frames, sent: Sent): Effect.Effect<A, E | AskError> =>
+  const untraced = <A, E>(request: Request<A, E>, frames: Frame.Frames, sent: Sent): Effect.Effect<A, E | AskError> =>
     Effect.matchCauseEffect(requester.request(frames, sent), {
-      onFailure: (cause) => {
-        const error = Cause.findError(cause)
-        return Result.isFailure(error)
-          ? Effect.failCause(error.failure)
-          : repeated(request, frames, sent, error.success)
-      },
+      onFailure: (cause) => retried(request, frames, sent, cause),
       onSuccess: (answer) => understand(request, answer)
     })
-  const repeated = <A, E>(request: Request<A, E>, frames: Frames, sent: Sent, error: SendError) =>
-    Effect.flatMap(
-      again({ command: request.command, frames, sent, error, span: undefined }),
+  // A defect stays one.
+  const retried = <A, E>(
+    request: Request<A, E>,
+    frames: Frame.Frames,
+    sent: Sent,
+    cause: Cause.Cause<SendError>
+  ): Effect.Effect<A, E | AskError> => {
+    const error = Cause.findError(cause)
+    if (Result.isFailure(error)) return Effect.failCause(error.failure)
+    return Effect.flatMap(
+      again({ command: request.command, frames, sent, error: error.success, span: undefined }),
       (answer) => understand(request, answer)
     )
+  }
 
-  // The hot path of every Client: where nobody traces and a connection is there, a request is one step of its fiber, and
-  // so is the answer.
-  return <A, E>(request: Request<A, E>): Effect.Effect<A, E | AskError> => {
+  // The hot path of every Client: if nobody traces and a connection is open, a request is one step of its fiber, and so is
+  // the response.
+  const exchange = <A, E>(request: Request<A, E>): Effect.Effect<A, E | AskError> => {
     const { command, done, fiber } = request
+    if (requester.room?.isFull() === true) {
+      return Effect.andThen(waitForRoom(requester.room, request), Effect.suspend(() => exchange(request)))
+    }
     const started = now(fiber)
     const sent: Sent = { connection: undefined, message: "" }
     if (Trace.isTraced(fiber)) return measured(request, started, traced(request, sent))
@@ -120,7 +138,7 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
           count(request, started, "ok")
           resume(done)
         },
-        failed: (error) => resume(measured(request, started, repeated(request, frames, sent, error)))
+        failed: (cause) => resume(measured(request, started, retried(request, frames, sent, cause)))
       })
       if (!isSent) return resume(measured(request, started, untraced(request, frames, sent)))
       return Effect.sync(() => {
@@ -129,12 +147,27 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
       })
     })
   }
+  return exchange
+}
+
+const waitForRoom = (room: Room, request: Pick<Request<never, never>, "command" | "fiber">) => {
+  const started = now(request.fiber)
+  return Effect.onExit(room.wait(encodeFromClient(request.command)[0]!), (exit) => {
+    if (Exit.isFailure(exit)) count(request, started, outcomeOf(exit))
+    return Effect.void
+  })
 }
 
 /** Asks by this requester. */
-export const make = (endpoint: Endpoint, requester: Requester, again: Again): Asking => {
+export const make = (endpoint: Endpoint, requester: Requester, again: Again): Requests => {
   const exchange = exchanging(endpoint, requester, again)
 
+  // The original reads no more of a message than some 4000 bytes, and takes the rest for another.
+  const explained = (answer: Failed, command: FromClient): Failed => {
+    if (answer.code !== 402 || endpoint.scheme !== "wr+tcp" || requester.knowsAdditions?.() === true) return answer
+    const size = sizeOf(encodeFromClient(command))
+    return size < largeForTheOriginal ? answer : { ...answer, reason: tooLargeForTheOriginal(size, endpoint) }
+  }
   const refused = <Command extends FromClient, E>(
     command: Command,
     answer: FromServer,
@@ -142,11 +175,11 @@ export const make = (endpoint: Endpoint, requester: Requester, again: Again): As
   ): Effect.Effect<never, E | AnswerError | MessageDecodeError> =>
     Effect.fail(
       answer._tag === "Failure"
-        ? expected?.(answer.code, command) ?? statusError(answer.code, describe(command), endpoint)
+        ? expected?.(answer, command) ?? statusError(explained(answer, command), describe(command), endpoint)
         : new MessageDecodeError({ detail: `the broker answered ${command._tag} with ${answer._tag}` })
     )
 
-  const tellIn: Asking["tellIn"] = (fiber, command, expected) =>
+  const tellIn: Requests["tellIn"] = (fiber, command, expected) =>
     exchange({
       fiber,
       command,
@@ -154,7 +187,15 @@ export const make = (endpoint: Endpoint, requester: Requester, again: Again): As
       done: Effect.void
     })
 
+  const inRoom: Requests["inRoom"] = (command, make) => {
+    const { room } = requester
+    if (room?.isFull() !== true) return make()
+    const again = Effect.suspend(() => inRoom(command, make))
+    return Effect.withFiber((fiber) => Effect.andThen(waitForRoom(room, { command, fiber }), again))
+  }
+
   return {
+    inRoom,
     tell: (command, expected) => Effect.withFiber((fiber) => tellIn(fiber, command, expected)),
     tellIn,
     ask: (command, tag, expected) =>
@@ -187,7 +228,7 @@ const describe = (command: FromClient): string => {
     case "AccessToken":
       return `a token for ${JSON.stringify(command.uid.slice(0, 100))} and the pattern ${
         JSON.stringify(command.pattern.slice(0, 100))
-      }; is the pattern RE2 syntax, and has neither more than 1000 characters?`
+      }. A pattern has RE2 syntax`
     case "OpenChannel":
     case "CloseChannel":
       return command._tag
@@ -197,6 +238,14 @@ const describe = (command: FromClient): string => {
         : command._tag
   }
 }
+
+const largeForTheOriginal = 3500
+
+const tooLargeForTheOriginal = (size: number, { address, vhost }: Endpoint): string =>
+  `the access token does not open ${vhost} at ${address}, or the message of ${size} bytes is too large: the original ` +
+  `broker refuses messages of about 4000 bytes and more in this way`
+
+const sizeOf = (frames: Frame.Frames): number => frames.reduce((size, frame) => size + Frame.byteLength(frame) + 1, 0)
 
 const isAddition = (command: FromClient): boolean => command._tag !== "Broadcast" || command.exceptSid !== undefined
 
