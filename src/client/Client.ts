@@ -54,7 +54,7 @@ import type { Transport } from "../transport/Transport.ts"
 import type { DeadLetter, Replayed } from "./DeadLetter.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
 import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoingEvent.ts"
-import * as Pages from "./internal/pages.ts"
+import * as Browsers from "./internal/pages.ts"
 import * as Requests from "./internal/request.ts"
 import * as Retry from "./internal/retry.ts"
 import { resolve } from "./internal/target.ts"
@@ -84,7 +84,7 @@ export type RequestError =
  * @since 0.1.0
  */
 export interface BroadcastOptions {
-  /** The `sid` of one page on the channel that does not hear it, as a rule the one that caused it. */
+  /** The `sid` of one browser on the channel that does not hear it, as a rule the one that caused it. */
   readonly exceptSid?: string | undefined
 }
 
@@ -115,21 +115,21 @@ export type BroadcastError = ChannelNotFoundError | BadRequestError | MessageEnc
 export interface ChannelInfo {
   readonly name: string
   readonly kind: ChannelName.Kind
-  /** How many pages are on it, hidden ones too. */
+  /** How many browsers are on it, hidden ones too. */
   readonly subscribers: number
 }
 
 /**
- * A page on a channel.
+ * A browser on a channel.
  *
  * @since 0.1.0
  */
 export interface Subscriber {
-  /** The page's connection. */
+  /** The browser's connection. */
   readonly sid: string
-  /** The user, on private and presence channels. A user with two pages is there twice. */
+  /** The user, on private and presence channels. A user with two browsers is there twice. */
   readonly uid: string | undefined
-  /** What the page told the others of itself when it subscribed, as it said it. The broker vouches for the `uid` alone. */
+  /** What the browser told the others of itself when it subscribed, as it said it. The broker vouches for the `uid` alone. */
   readonly data: Json.JsonObject
 }
 
@@ -158,16 +158,16 @@ export interface TypedChannel<in out Group extends EventGroup.Any> {
  */
 export class Client extends Context.Service<Client, {
   /**
-   * Opens a channel, so that pages may subscribe to it and others broadcast on it. Opening one that is open does nothing.
+   * Opens a channel, so that browsers may subscribe to it and others broadcast on it. Opening one that is open does nothing.
    * The name decides the kind: `presence-…`, `private-…`, or normal.
    */
   readonly openChannel: (channel: string) => Effect.Effect<void, RequestError | InvalidChannelNameError>
   /** Closes a channel; who was on it no longer is. */
   readonly closeChannel: (channel: string) => Effect.Effect<void, RequestError | ChannelNotFoundError>
   /**
-   * Delivers `event` with `data` to every page on `channel`. Success says that the broker has handed it to all of them,
+   * Delivers `event` with `data` to every browser on `channel`. Success says that the broker has handed it to all of them,
    * not that they have read it. `event` is a name, and then `data` is anything whose JSON is an object, default `{}`; or
-   * it is defined, and then its Schema says what `data` are. With `exceptSid`, an addition to WebRocket 0.3, one page
+   * it is defined, and then its Schema says what `data` are. With `exceptSid`, an addition to WebRocket 0.3, one browser
    * does not hear it.
    */
   readonly broadcast: {
@@ -185,7 +185,7 @@ export class Client extends Context.Service<Client, {
     ): Effect.Effect<void, RequestError | ChannelNotFoundError>
   }
   /**
-   * Asks for a token with which one page may authenticate once, as the user `uid`, for the private and presence channels
+   * Asks for a token with which one browser may authenticate once, as the user `uid`, for the private and presence channels
    * whose whole name matches `pattern` (RE2 syntax; a name put into it must be quoted). It is good for an hour, unless the
    * broker was told otherwise. A pattern that does not compile fails with `InternalError`, as the protocol has it.
    */
@@ -198,7 +198,7 @@ export class Client extends Context.Service<Client, {
   readonly broadcastAll: (
     broadcasts: ReadonlyArray<Broadcast>
   ) => Effect.Effect<ReadonlyArray<Result.Result<void, BroadcastError>>, RequestError>
-  /** Sends `event` with `data` to the one page of this `sid`, whatever channels it is on. */
+  /** Sends `event` with `data` to the one browser of this `sid`, whatever channels it is on. */
   readonly sendTo: {
     (sid: string, event: string, data?: object): Effect.Effect<void, RequestError | BrowserNotFoundError>
     <E extends Event.Any>(
@@ -212,7 +212,7 @@ export class Client extends Context.Service<Client, {
     options?: { readonly prefix?: string | undefined }
   ) => Effect.Effect<ReadonlyArray<ChannelInfo>, RequestError>
   /**
-   * A channel's name asks for it: its kind and how many pages are on it. A channel that is defined with its events gives
+   * A channel's name asks for it: its kind and how many browsers are on it. A channel that is defined with its events gives
    * the typed way to it, and asks nothing.
    */
   readonly channel: {
@@ -224,7 +224,7 @@ export class Client extends Context.Service<Client, {
     channel: string
   ) => Effect.Effect<ReadonlyArray<Subscriber>, RequestError | ChannelNotFoundError>
   /**
-   * Ends the connection of one page, or all of a user's, with a close code that says not to come back (4403). Gives how
+   * Ends the connection of one browser, or all of a user's, with a close code that says not to come back (4403). Gives how
    * many were ended, 0 where there was none. Single access tokens that were handed out stay good.
    */
   readonly disconnect: (
@@ -375,7 +375,7 @@ export const make = Effect.fnUntraced(function*(
               code === 455 ? new BrowserNotFoundError({ sid }) : undefined))),
 
     channels: ({ prefix = "" } = {}) =>
-      Pages.all((after) =>
+      Browsers.all((after) =>
         Effect.map(
           query(FromClient.ListChannels({ prefix, after }), Answer.Channels),
           ({ channels, next }) => ({ items: channels.map(channelInfo), next })
@@ -386,7 +386,7 @@ export const make = Effect.fnUntraced(function*(
 
     subscribers: (channel) =>
       ChannelName.isValid(channel)
-        ? Pages.all((after) =>
+        ? Browsers.all((after) =>
           Effect.map(
             query(FromClient.ListSubscribers({ channel, after }), Answer.Subscribers, notFound),
             ({ next, subscribers }) => ({ items: subscribers.map(subscriber), next })

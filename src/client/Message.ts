@@ -12,7 +12,7 @@ import type { Delivery, Event as Triggered, Origin } from "../protocol/Trigger.t
 import type { Client, RequestError } from "./Client.ts"
 
 /**
- * An event that a page has triggered, or a lifecycle event.
+ * An event that a browser has triggered, or a lifecycle event.
  *
  * @since 0.1.0
  */
@@ -22,9 +22,9 @@ export interface Message<out Data = JsonObject> {
   readonly data: Data
   /** The channel, where it came with a broadcast. */
   readonly channel: string | undefined
-  /** The page that triggered it. */
+  /** The browser that triggered it. */
   readonly sid: string | undefined
-  /** The user that this page has authenticated as; the original broker does not tell. */
+  /** The user that this browser has authenticated as; the original broker does not tell. */
   readonly uid: string | undefined
   /**
    * The event's id, the same at every delivery of it: a handler that must not do something twice can remember it. A broker
@@ -42,7 +42,7 @@ export interface Message<out Data = JsonObject> {
     event?: string
   ) => Effect.Effect<void, RequestError | ChannelNotFoundError>
   /**
-   * Answers the one page that triggered it. Fails with `BrowserNotFoundError` when that has gone. An addition to WebRocket
+   * Answers the one browser that triggered it. Fails with `BrowserNotFoundError` when that has gone. An addition to WebRocket
    * 0.3: over a broker that does not know it, as the original, it fails with `BadRequestError`.
    */
   readonly directReply: {

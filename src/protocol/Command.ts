@@ -25,7 +25,7 @@ export type FromClient = Data.TaggedEnum<{
   OpenChannel: { readonly channel: string }
   CloseChannel: { readonly channel: string }
   /**
-   * `data` is the text of a JSON object; any other text counts as `{}`. `exceptSid` names a page that is not to hear it,
+   * `data` is the text of a JSON object; any other text counts as `{}`. `exceptSid` names a browser that is not to hear it,
    * and makes it a command of its own, so that a broker which does not know it refuses and does not tell everybody.
    */
   Broadcast: {
@@ -38,14 +38,14 @@ export type FromClient = Data.TaggedEnum<{
   AccessToken: { readonly uid: string; readonly pattern: string }
   /** Many broadcasts at once: the text of a JSON array of `[channel, event, data]` or `[channel, event, data, exceptSid]`. */
   BroadcastAll: { readonly broadcasts: string }
-  /** An event for one page. `data` is the text of a JSON object. */
+  /** An event for one browser. `data` is the text of a JSON object. */
   SendTo: { readonly sid: string; readonly event: string; readonly data: string }
   /** Asks for the open channels whose name begins with `prefix`, a page of them: those after the place `after`. */
   ListChannels: { readonly prefix: string; readonly after: number }
   DescribeChannel: { readonly channel: string }
   /** Asks who is on a channel, a page of them: those after the place `after`. */
   ListSubscribers: { readonly channel: string; readonly after: number }
-  /** Disconnects one page, or all pages of a user. */
+  /** Disconnects one browser, or all browsers of a user. */
   Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
   /** Asks for the dead letters, a page of them: those after the place `after`. */
   ListDeadLetters: { readonly after: number }

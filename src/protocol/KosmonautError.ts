@@ -135,7 +135,7 @@ export class ChannelNotFoundError
 }
 
 /**
- * 455: no page of this `sid` is connected (any more). An addition of ours; the original has no command that could answer
+ * 455: no browser of this `sid` is connected (any more). An addition of ours; the original has no command that could answer
  * it.
  *
  * @since 0.1.0
@@ -148,7 +148,7 @@ export class BrowserNotFoundError
   /** The status code on the wire. */
   readonly code = 455 as const satisfies Status.ErrorCode
   override get message(): string {
-    return `Browser not found (455): no page with the sid ${quote(this.sid)} is connected; it may have gone`
+    return `Browser not found (455): no browser with the sid ${quote(this.sid)} is connected; it may have gone`
   }
 }
 
@@ -347,8 +347,8 @@ export class InvalidEventNameError
   })
 {
   override get message(): string {
-    return `Invalid event name ${quote(this.event)}: what a page triggers is called "group/event". ` +
-      `Have the page trigger it by such a name, or give the router a fallback`
+    return `Invalid event name ${quote(this.event)}: what a browser triggers is called "group/event". ` +
+      `Have the browser trigger it by such a name, or give the router a fallback`
   }
 }
 

@@ -20,8 +20,8 @@ import * as TypedEvent from "../events/Event.ts"
 import * as Json from "../protocol/Json.ts"
 import { type MessageDecodeError, MessageEncodeError, type StatusError } from "../protocol/KosmonautError.ts"
 import type { Event } from "../protocol/Trigger.ts"
-import type { Page } from "../server/domain/Page.ts"
-import * as PageSession from "../server/endpoint/PageSession.ts"
+import type { Browser } from "../server/domain/Browser.ts"
+import * as BrowserSession from "../server/endpoint/BrowserSession.ts"
 import type { Vhost } from "../server/engine/Vhosts.ts"
 import * as Inbox from "./internal/inbox.ts"
 import { refusal } from "./internal/refusal.ts"
@@ -150,14 +150,14 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
   /** How long `received` waits, in real time. Default 3 seconds. */
   readonly receiveTimeout?: Duration.Input | undefined
 } = {}): Effect.fn.Return<TestBrowser, never, Scope.Scope> {
-  const { end, inbox, page, session } = yield* connect(vhost)
+  const { end, inbox, browser, session } = yield* connect(vhost)
   const timeout = Duration.fromInputUnsafe(options.receiveTimeout ?? defaultReceiveTimeout)
   // A browser's messages are handled in order, one at a time.
   const turns = yield* Semaphore.make(1)
 
   const handle = Effect.fnUntraced(function*(text: string) {
     if (encoder.encode(text).length > vhost.config.maxMessageSize) yield* end(1009)
-    if (inbox.hasEnded()) return yield* new BrowserClosedError({ sid: page.sid })
+    if (inbox.hasEnded()) return yield* new BrowserClosedError({ sid: browser.sid })
     const goesOn = yield* session.handle(text)
     if (!goesOn) yield* end(1000)
   })
@@ -177,7 +177,7 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
     }))
   })
 
-  const next = makeNext(inbox, page.sid, timeout)
+  const next = makeNext(inbox, browser.sid, timeout)
   function received(event: string): ReturnType<typeof next>
   function received<E extends TypedEvent.Any>(
     event: E
@@ -189,7 +189,7 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
   }
 
   return {
-    sid: page.sid,
+    sid: browser.sid,
     authenticate: (token) =>
       Effect.asVoid(
         say("auth", { token: Redacted.isRedacted(token) ? Redacted.value(token) : token }, ":authenticated")
@@ -247,13 +247,13 @@ const shortly = ({ data, event }: Event): string =>
 // The one place where a browser is made.
 const connect = Effect.fnUntraced(function*(vhost: Vhost) {
   const inbox = Inbox.make()
-  const page: Page = {
+  const browser: Browser = {
     sid: SecureRandom.uuidV4Unsafe(),
     version: 0,
     sendUnsafe: inbox.hearUnsafe,
     closeUnsafe: inbox.endUnsafe
   }
-  const session = PageSession.make(vhost, page)
+  const session = BrowserSession.make(vhost, browser)
   const end = (code: number) =>
     Effect.suspend(() => {
       inbox.endUnsafe(code)
@@ -265,7 +265,7 @@ const connect = Effect.fnUntraced(function*(vhost: Vhost) {
     Effect.flatMap(end),
     Effect.forkScoped
   )
-  return { inbox, page, session, end }
+  return { inbox, browser, session, end }
 })
 
 const encode = (message: unknown): Effect.Effect<string, MessageEncodeError> =>

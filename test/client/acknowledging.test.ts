@@ -16,7 +16,7 @@ type WorkerOptions = TestBroker.BackendOptions["worker"]
 const within = (options?: WorkerOptions) =>
   Effect.provide(TestBroker.layerBackend({ heartbeatInterval: "500 millis", worker: options }))
 
-/** Puts events into the vhost, as an authenticated page would. */
+/** Puts events into the vhost, as an authenticated browser would. */
 const trigger = (...events: ReadonlyArray<string>) =>
   TestBroker.TestBroker.use(({ vhost }) =>
     Effect.forEach(events, (event) => vhost.lobby.trigger(JSON.stringify({ [event]: {} })), { discard: true })

@@ -23,20 +23,14 @@ describe("one of the broker's ports taken for another", () => {
   it.live("is named, with the port that probably is meant", () =>
     Effect.gen(function*() {
       const { urls } = yield* TestBroker
-      const ports = {
-        browsers: portOf(urls.websocket),
-        zmq: portOf(urls.backend!),
-        tcp: portOf(urls.backendTcp!)
-      }
+      const ports = { browsers: portOf(urls.websocket) }
       const expected = [
         [
           "wr",
           ports.browsers,
           /Use the port for wr:\/\/, by default 8081, and not that for wr\+tcp:\/\/ \(8083\) or for browsers \(8080\)/
         ],
-        ["wr", ports.tcp, /Use the port for wr:\/\/, by default 8081/],
-        ["wr+tcp", ports.browsers, /is a web server\. Use the port for wr\+tcp:\/\/, by default 8083/],
-        ["wr+tcp", ports.zmq, /speaks ZeroMQ\. Use a wr:\/\/ URL with this port/]
+        ["wr+tcp", ports.browsers, /is a web server\. Use the port for wr\+tcp:\/\/, by default 8083/]
       ] as const
       for (const [scheme, port, message] of expected) {
         const error = yield* failure(`${scheme}://${token}@127.0.0.1:${port}/test`)

@@ -13,7 +13,7 @@ import * as FakeNetwork from "../harness/fakeNetwork.ts"
 const within = (options?: TestBroker.BackendOptions["worker"]) =>
   Effect.provide(TestBroker.layerBackend({ heartbeatInterval: "500 millis", worker: options }))
 
-/** Puts an event into the vhost, as an authenticated page would. */
+/** Puts an event into the vhost, as an authenticated browser would. */
 const trigger = (event: string, data: object = {}) =>
   TestBroker.TestBroker.use(({ vhost }) => vhost.lobby.trigger(JSON.stringify({ [event]: data })))
 

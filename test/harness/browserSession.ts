@@ -4,9 +4,9 @@
 import { Effect, Redacted } from "effect"
 import { decodeOrigin } from "../../src/protocol/Trigger.ts"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
-import * as PageSession from "../../src/server/endpoint/PageSession.ts"
+import * as BrowserSession from "../../src/server/endpoint/BrowserSession.ts"
 import * as Vhosts from "../../src/server/engine/Vhosts.ts"
-import * as FakePage from "./FakePage.ts"
+import * as FakeBrowser from "./FakeBrowser.ts"
 
 /** The texts of status codes. */
 export const text = {
@@ -32,20 +32,24 @@ export const makeVhost = Effect.fnUntraced(function*(options?: BrokerConfig.Opti
   const triggered: Array<unknown> = []
   const origins: Array<unknown> = []
   const attendAs = (lifecycle: boolean) =>
-    vhost.lobby.join({
-      id: "worker",
-      connection: {},
-      lifecycle,
-      prefetch: undefined,
-      maxAttempts: 1,
-      deliverUnsafe: (json, origin, settled) => {
-        triggered.push(JSON.parse(json))
-        origins.push(origin === undefined ? undefined : decodeOrigin(origin))
-        settled(true)
-      },
-      heartbeatUnsafe: () => {},
-      dismiss: Effect.void
-    })
+    Effect.andThen(
+      vhost.lobby.join({
+        id: "worker",
+        connection: {},
+        lifecycle,
+        prefetch: undefined,
+        maxAttempts: 1,
+        deliverUnsafe: (json, origin, settled) => {
+          triggered.push(JSON.parse(json))
+          origins.push(origin === undefined ? undefined : decodeOrigin(origin))
+          settled(true)
+        },
+        heartbeatUnsafe: () => {},
+        dismiss: Effect.void
+      }),
+      // A worker that does not ack is given events after its first heartbeat.
+      vhost.lobby.heard("worker")
+    )
   const attend = attendAs(false)
   const grant = (uid: string, pattern = ".*") => Effect.map(vhost.accessTokens.issue(uid, pattern), Redacted.value)
   return { vhost, attend, attendAs, triggered, origins, grant }
@@ -53,10 +57,10 @@ export const makeVhost = Effect.fnUntraced(function*(options?: BrokerConfig.Opti
 
 export type World = Effect.Success<ReturnType<typeof makeVhost>>
 
-/** A page in a session, past its greeting. `says` gives what the page is told. */
+/** A browser in a session, past its greeting. `says` gives what the browser is told. */
 export const enter = (world: World, sid: string, version: 0 | 1 = 0) => {
-  const page = FakePage.make(sid, undefined, version)
-  const session = PageSession.make(world.vhost, page)
+  const page = FakeBrowser.make(sid, undefined, version)
+  const session = BrowserSession.make(world.vhost, page)
   const greeting = page.heard()
   const hear = (message: string | Uint8Array) => Effect.map(session.handle(message), () => page.heard())
   return {

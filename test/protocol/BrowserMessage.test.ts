@@ -1,12 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Result } from "effect"
 import { readFileSync } from "node:fs"
+import * as BrokerMessage from "../../src/protocol/BrokerMessage.ts"
 import * as BrowserMessage from "../../src/protocol/BrowserMessage.ts"
 import { FromBrowser } from "../../src/protocol/BrowserMessage.ts"
 import type { JsonObject } from "../../src/protocol/Json.ts"
 import * as JsonText from "../../src/protocol/JsonText.ts"
 import { BadRequestError } from "../../src/protocol/KosmonautError.ts"
-import * as PageMessage from "../../src/protocol/PageMessage.ts"
 import { anyText, bytes, garbage, jsonObject, pick } from "./arbitraries.ts"
 
 const failureOf = (message: string | Uint8Array) => Result.getOrThrow(Result.flip(BrowserMessage.decode(message)))
@@ -179,7 +179,7 @@ describe("BrowserMessage", () => {
 
   it.effect("of a browser fails with an error that catchTag finds", () =>
     Effect.fromResult(BrowserMessage.decode("not json")).pipe(
-      Effect.catchTag("BadRequestError", (error) => Effect.succeed(PageMessage.error(error))),
+      Effect.catchTag("BadRequestError", (error) => Effect.succeed(BrokerMessage.error(error))),
       Effect.map((answer) => expect(answer).toBe(`{":error":{"code":400,"status":"Bad request"}}`))
     ))
 
@@ -314,7 +314,7 @@ describe("BrowserMessage", () => {
       if (from !== "browser" || text === undefined) continue
       const result = BrowserMessage.decode(text)
       if (Result.isSuccess(result)) continue
-      expect(JSON.parse(PageMessage.error(result.failure))).toEqual(JSON.parse(recorded[index + 1].text!))
+      expect(JSON.parse(BrokerMessage.error(result.failure))).toEqual(JSON.parse(recorded[index + 1].text!))
       count++
     }
     expect(count).toBe(7)

@@ -26,7 +26,7 @@ describe("Lifecycle", () => {
     expect(event).toStrictEqual({ event: name, data })
   })
 
-  it.each(events)("cannot be triggered by a page: %j", ({ data, event }) => {
+  it.each(events)("cannot be triggered by a browser: %j", ({ data, event }) => {
     for (
       const message of [
         { trigger: { event, data } },

@@ -304,7 +304,7 @@ describe("Broker", () => {
         const { of } = yield* BrokerSide.watch
         const self = yield* start()
         const peer = yield* RawTcp.connect(self.broker.tcpPort)
-        yield* peer.send(RawTcp.message(identity("dlr"), "", "RD"))
+        yield* peer.send(RawTcp.message(identity("dlr"), "", "RD") + RawTcp.message("HB"))
         yield* peer.next
         peer.socket.pause()
         const kept = of(peer.socket)

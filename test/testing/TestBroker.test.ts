@@ -32,7 +32,7 @@ const mute = Effect.gen(function*() {
 })
 
 describe("TestBroker", () => {
-  it.effect("carries an event from a page to a handler, and its broadcast to a page", () =>
+  it.effect("carries an event from a browser to a handler, and its broadcast to a browser", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
       const client = yield* Client.Client

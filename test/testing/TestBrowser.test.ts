@@ -223,7 +223,7 @@ describe("TestBrowser", () => {
       assert.strictEqual(yield* joe.closed, 4403)
       assert.strictEqual((yield* Effect.flip(client.sendTo(joe.sid, "echo")))._tag, "BrowserNotFoundError")
       assert.strictEqual((yield* client.channel("room")).subscribers, 0)
-      assert.strictEqual(vhost.pages.count(), 0)
+      assert.strictEqual(vhost.browsers.count(), 0)
     }).pipe(within))
 
   it.effect("hears nothing after it was disconnected", () =>
@@ -232,7 +232,7 @@ describe("TestBrowser", () => {
       const joe = yield* browser()
       yield* joe.subscribe("room")
       // All at once, as a broker's own code could.
-      yield* Effect.andThen(vhost.pages.disconnect("sid", joe.sid), vhost.channels.broadcast("room", "late", {}))
+      yield* Effect.andThen(vhost.browsers.disconnect("sid", joe.sid), vhost.channels.broadcast("room", "late", {}))
       assert.strictEqual((yield* joe.heard).at(-1)?.event, ":closed")
     }).pipe(within))
 

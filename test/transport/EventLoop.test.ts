@@ -31,7 +31,14 @@ describe("a turn", () => {
       assert.isTrue(EventLoop.isOver(), "for everybody")
       yield* immediate
       yield* immediate
-      assert.isAtLeast(untilOver(0.1), 20)
+      // The machine may be busy with something else in one turn, but not in all.
+      const pieces: Array<number> = []
+      for (let n = 0; n < 20; n++) {
+        pieces.push(untilOver(0.1))
+        yield* immediate
+        yield* immediate
+      }
+      assert.isAtLeast(Math.max(...pieces), 20)
       yield* immediate
       yield* immediate
       assert.strictEqual(untilOver(20), 1)

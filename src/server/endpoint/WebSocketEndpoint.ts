@@ -7,7 +7,7 @@
  *
  * A browser that is refused is told why: by an HTTP status (404 for an unknown vhost, 403 for its origin, 429 or 503 for a
  * limit), or, if it has asked for a version of the protocol (`?v=1`), by the close code of a WebSocket (4400 for an
- * unknown version, 4404, 4405, 1013), since browsers do not tell pages the status. At the end of the broker browsers get
+ * unknown version, 4404, 4405, 1013), since browsers do not tell browsers the status. At the end of the broker browsers get
  * 1001, and the end takes `shutdownTimeout` at most.
  *
  * @since 0.1.0
@@ -77,13 +77,14 @@ export const make = Effect.gen(function*() {
   yield* Liveness.watch(open, config.pingInterval, disconnect("silent"))
   const newcomers = yield* Liveness.watchAuthentication(config.authenticationTimeout, disconnect("unauthenticated"))
   const watchVhost = yield* makeVhostWatch(open)
+  const rawByteRate = Math.max(4 * config.browserByteRate, config.maxMessageSize)
   const connections: Connection.Options = {
     outboxes: Outbox.make({
       outboxSize: config.outboxSize,
       totalOutboxSize: Math.min(config.totalOutboxSize, Resources.memory() / 4)
     }),
     // More than the session allows, and never less than a message.
-    byteRate: Math.max(4 * config.browserByteRate, config.maxMessageSize),
+    byteRate: { perSecond: rawByteRate, burst: 5 * rawByteRate },
     onDisconnect: (reason) => disconnected[reason].counter.updateUnsafe(1, context),
     onClose: (connection) => {
       open.delete(connection)

@@ -11,6 +11,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
+import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
 import type { Id } from "../../protocol/BrowserMessage.ts"
 import * as ChannelName from "../../protocol/ChannelName.ts"
 import { envelopeSize } from "../../protocol/Frame.ts"
@@ -24,10 +25,9 @@ import {
   NotSubscribedError,
   type TooManyRequestsError
 } from "../../protocol/KosmonautError.ts"
-import * as PageMessage from "../../protocol/PageMessage.ts"
 import type { Event } from "../../protocol/Trigger.ts"
+import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
 import type { Part } from "../domain/Listing.ts"
-import type { Page, SubscribeOptions, Subscription } from "../domain/Page.ts"
 import * as Channel from "./internal/channel.ts"
 import * as MessageSize from "./internal/messageSize.ts"
 import * as OrderedList from "./internal/orderedList.ts"
@@ -55,7 +55,7 @@ export interface ChannelInfo {
  */
 export interface BroadcastOptions {
   /** The browser that it comes from, absent for a backend; that browser receives it, too. */
-  readonly from?: Page | undefined
+  readonly from?: Browser | undefined
   /** The sid of a browser that does not receive it. */
   readonly exceptSid?: string | undefined
 }
@@ -104,30 +104,30 @@ export interface Channels {
    */
   readonly subscribe: (
     name: string,
-    page: Page,
+    browser: Browser,
     options: SubscribeOptions
   ) => Effect.Effect<void, ChannelNotFoundError | ForbiddenError | BadRequestError | TooManyRequestsError>
   /** Unsubscribes a browser; the others on a presence channel get `farewell` with the news. */
   readonly unsubscribe: (
     name: string,
-    page: Page,
+    browser: Browser,
     farewell: JsonText.Input,
     id?: Id
   ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError | BadRequestError>
   /** Sends a subscriber the members of a presence channel after a cursor, as many as one message may have. */
   readonly members: (
     name: string,
-    page: Page,
+    browser: Browser,
     cursor: number,
     id?: Id
   ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError>
   /** Whether a browser is subscribed. */
-  readonly has: (name: string, page: Page) => Effect.Effect<boolean, ChannelNotFoundError>
+  readonly has: (name: string, browser: Browser) => Effect.Effect<boolean, ChannelNotFoundError>
   /**
    * Unsubscribes a browser from all its channels, without telling it. After 10 000 deliveries to others it lets other fibers
    * run before the next channel; interrupted there, the browser stays on the rest.
    */
-  readonly leave: (page: Page) => Effect.Effect<void>
+  readonly leave: (browser: Browser) => Effect.Effect<void>
   /** What has been counted since the start, and is now. */
   readonly counters: ChannelCounters
 }
@@ -205,17 +205,17 @@ export const make = (options: Options): Channels => {
     broadcast: (...broadcast) => Effect.suspend(() => broadcastUnsafe(...broadcast)),
     broadcastUnsafe,
 
-    subscribe: (name, page, options) =>
-      Effect.flatMap(find(name), (channel) => subscriptions.subscribe(channel, page, options)),
-    unsubscribe: (name, page, farewell, id) =>
-      Effect.flatMap(find(name), (channel) => subscriptions.unsubscribe(channel, page, farewell, id)),
-    members: (name, page, cursor, id) =>
+    subscribe: (name, browser, options) =>
+      Effect.flatMap(find(name), (channel) => subscriptions.subscribe(channel, browser, options)),
+    unsubscribe: (name, browser, farewell, id) =>
+      Effect.flatMap(find(name), (channel) => subscriptions.unsubscribe(channel, browser, farewell, id)),
+    members: (name, browser, cursor, id) =>
       Effect.flatMap(find(name), (channel) => {
-        if (!channel.subscriptions.has(page)) return Exit.fail(new NotSubscribedError({ channel: name }))
-        page.sendUnsafe(PageMessage.members(name, subscriptions.members(channel, cursor, 1), id))
+        if (!channel.subscriptions.has(browser)) return Exit.fail(new NotSubscribedError({ channel: name }))
+        browser.sendUnsafe(BrokerMessage.members(name, subscriptions.members(channel, cursor, 1), id))
         return Exit.void
       }),
-    has: (name, page) => Effect.map(find(name), (channel) => channel.subscriptions.has(page)),
+    has: (name, browser) => Effect.map(find(name), (channel) => channel.subscriptions.has(browser)),
     leave: subscriptions.leave,
     counters
   }
@@ -281,7 +281,7 @@ const makeBroadcast = (
     return Exit.fail(new NotSubscribedError({ channel: name }))
   }
   if (channel.subscriptions.size > 0) {
-    const message = PageMessage.broadcast(event, data, name, from?.sid)
+    const message = BrokerMessage.broadcast(event, data, name, from?.sid)
     if (MessageSize.isLarger(message, largest)) return Exit.fail(MessageSize.tooLarge(largest))
     counters.deliveries += Channel.deliver(channel, message, exceptSid)
   }

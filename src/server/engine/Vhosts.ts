@@ -34,6 +34,7 @@ import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
 import { Store } from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
+import * as Browsers from "./Browsers.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Idempotency from "./Idempotency.ts"
@@ -44,7 +45,6 @@ import * as Stored from "./internal/stored.ts"
 import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
-import * as Pages from "./Pages.ts"
 import * as Replay from "./Replay.ts"
 
 /**
@@ -74,8 +74,8 @@ export interface Vhost {
   readonly replayAll: Effect.Effect<Replay.Replayed>
   /** The dead letters after a cursor, the oldest first. */
   readonly deadLettersAfter: (place: number) => Effect.Effect<Iterable<Channels.Placed<DeadLetters.DeadLetter>>>
-  /** The pages that are connected. */
-  readonly pages: Pages.Pages
+  /** The browsers that are connected. */
+  readonly browsers: Browsers.Browsers
   /** What was answered to Clients that may ask again. */
   readonly idempotency: Idempotency.Idempotency
   /** Waits until the vhost is removed; its browsers are disconnected then. */
@@ -208,7 +208,7 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
       config: limitsOnly,
       deadLetters,
       journal,
-      pages: Pages.make(lobby.announceUnsafe, config),
+      browsers: Browsers.make(lobby.announceUnsafe, config),
       idempotency: Idempotency.make({ ...config, clock }),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost

@@ -132,48 +132,18 @@ const connect = Effect.fnUntraced(function*(host: string, options: DealerOptions
 const timed = <A, R>(open: Effect.Effect<A, ZmqError, R>, duration: Duration.Duration) =>
   Effect.timeoutOrElse(open, { duration, orElse: () => Effect.fail(new ZmqError({ code: "ETIMEDOUT" })) })
 
-/** A ROUTER socket bound to `host` and `port`, with the port it got where that is 0. */
-export const router = Effect.fnUntraced(function*(options: {
-  readonly host: string
-  readonly port: number
-  readonly maxMessageSize: number
-  readonly outboxLimit: number
-}): Effect.fn.Return<ZmqSocket & { readonly port: number }, ZmqError, Scope.Scope> {
-  const opened = yield* acquire(({ Router }) =>
-    new Router({
-      // A peer that is gone or does not read is an error to be handled, never a silent drop and never a wait.
-      mandatory: true,
-      sendTimeout: 0,
-      handover: true,
-      sendHighWaterMark: options.outboxLimit,
-      maxMessageSize: options.maxMessageSize,
-      ipv6: options.host.includes(":"),
-      linger,
-      handshakeInterval,
-      ...keepAlive
-    })
-  )
-  const host = options.host.includes(":") ? `[${options.host}]` : options.host
-  yield* Effect.tryPromise({
-    try: () => opened.socket.bind(`tcp://${host}:${options.port === 0 ? "*" : options.port}`),
-    catch: (cause) => new ZmqError({ code: codeOf(cause) })
-  })
-  const bound = opened.socket.lastEndpoint ?? ""
-  return { ...opened, port: Number(bound.slice(bound.lastIndexOf(":") + 1)) }
-})
-
-interface Opened<Socket> extends ZmqSocket {
-  readonly socket: Socket
+interface Opened extends ZmqSocket {
+  readonly socket: Zmq.Dealer
   /** Ends the pulls with this code, after what ZeroMQ has already received. */
   readonly endUnsafe: (code: string) => void
   /** Waits until all that was to be sent has been. */
   readonly flushed: Effect.Effect<void>
 }
 
-// At its end a socket hands what is unsent to ZeroMQ, and a bound one frees its port, within the time of `linger` each.
-const acquire = <Socket extends Zmq.Dealer | Zmq.Router>(make: (zmq: ZeroMqModule.ZeroMq) => Socket) =>
+// At its end a socket hands what is unsent to ZeroMQ, within the time of `linger`.
+const acquire = (make: (zmq: ZeroMqModule.ZeroMq) => Zmq.Dealer) =>
   Effect.acquireRelease(
-    Effect.gen(function*(): Effect.fn.Return<Opened<Socket>, ZmqError> {
+    Effect.gen(function*(): Effect.fn.Return<Opened, ZmqError> {
       const zmq = yield* ZeroMqModule.load
       const socket = yield* Effect.try({
         try: () => monitored(make(zmq)),
@@ -190,22 +160,21 @@ const acquire = <Socket extends Zmq.Dealer | Zmq.Router>(make: (zmq: ZeroMqModul
   )
 
 // Its monitor takes sockets, too, of which there may be none left.
-const monitored = <Socket extends Zmq.Dealer | Zmq.Router>(socket: Socket): Socket => {
+const monitored = (socket: Zmq.Dealer): Zmq.Dealer => {
   const events = Result.try(() => socket.events)
   if (Result.isSuccess(events)) return socket
   socket.close()
   return Result.getOrThrow(Result.fail(events.failure))
 }
 
-// ZeroMQ closes sockets and frees ports behind our back, some time after it was asked to: wait until it says so. (To
-// unbind first is no help: it works in another thread, while ours polls the socket, and ZeroMQ aborts on that.)
-const close = (socket: Zmq.Dealer | Zmq.Router): Effect.Effect<void> =>
+// ZeroMQ closes sockets in a thread of its own, some time after it was asked to: wait until it says so.
+const close = (socket: Zmq.Dealer): Effect.Effect<void> =>
   Effect.callback((resume) => {
     socket.events.on("end", () => resume(Effect.void))
     socket.close()
   })
 
-const makeInbox = (socket: Zmq.Dealer | Zmq.Router) => {
+const makeInbox = (socket: Zmq.Dealer) => {
   type Batch = Arr.NonEmptyReadonlyArray<RawFrames>
   let inbox: Array<RawFrames> = []
   let receiving = false
@@ -258,7 +227,7 @@ const makeInbox = (socket: Zmq.Dealer | Zmq.Router) => {
   return { pull, endUnsafe }
 }
 
-const makeOutbox = (socket: Zmq.Dealer | Zmq.Router) => {
+const makeOutbox = (socket: Zmq.Dealer) => {
   type Outgoing = {
     readonly frames: Array<string | Uint8Array>
     readonly settled: Settled | undefined

@@ -7,7 +7,7 @@ import { spawn } from "node:child_process"
 import { Client, Kosmonaut, Worker } from "../../../src/index.ts"
 
 const stop = Effect.callback<void>((resume) => {
-  const script = `kill -STOP ${process.pid}; sleep 1.5; kill -CONT ${process.pid}`
+  const script = `kill -STOP ${process.pid}; sleep 1; kill -CONT ${process.pid}`
   spawn("sh", ["-c", script]).on("exit", () => resume(Effect.void))
 })
 

@@ -256,7 +256,7 @@ describe("BackendEndpoint", () => {
             expect((yield* lobby).workers).toEqual([])
           }))
 
-        it.effect("has one page not hear a broadcast", () =>
+        it.effect("has one browser not hear a broadcast", () =>
           Effect.gen(function*() {
             const [a, b] = [yield* browser, yield* browser]
             for (const page of [a, b]) {
@@ -288,7 +288,7 @@ describe("BackendEndpoint", () => {
             ])
           }))
 
-        it.effect("sends an event to one page, and learns when that has gone", () =>
+        it.effect("sends an event to one browser, and learns when that has gone", () =>
           Effect.gen(function*() {
             const sid = yield* Effect.scoped(Effect.gen(function*() {
               const page = yield* browser
@@ -360,7 +360,7 @@ describe("BackendEndpoint", () => {
             yield* taking.say("QT")
           }))
 
-        it.effect("disconnects a page, and all pages of a user, who are told with 4403 not to come back", () =>
+        it.effect("disconnects a browser, and all browsers of a user, who are told with 4403 not to come back", () =>
           Effect.gen(function*() {
             const [a, b, c] = [yield* browser, yield* browser, yield* browser]
             expect(yield* ask("DB", "sid", a.sid)).toEqual(["OK", `{"disconnected":1}`])

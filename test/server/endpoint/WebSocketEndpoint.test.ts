@@ -8,7 +8,7 @@ import { Vhosts } from "../../../src/server/index.ts"
 import * as BrokerSide from "../../harness/brokerSide.ts"
 import * as Browser from "../../harness/Browser.ts"
 import { eventually, turn } from "../../harness/eventually.ts"
-import * as FakePage from "../../harness/FakePage.ts"
+import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import * as RawTcp from "../../harness/RawTcp.ts"
 import * as RawWebSocket from "../../harness/RawWebSocket.ts"
 import { layer as testBroker, TestBroker } from "../../harness/TestBroker.ts"
@@ -34,7 +34,7 @@ const subscribe = Effect.fnUntraced(function*(page: Browser.Browser, channel: st
   yield* page.nextOf(":subscribed")
 })
 
-/** How many pages are on a channel. */
+/** How many browsers are on a channel. */
 const subscribers = (name: string) =>
   Effect.flatMap(
     TestBroker,
@@ -168,7 +168,7 @@ describe("WebSocketEndpoint", () => {
         }
         tick()
         const handled = new Map<number, number>()
-        const observer = FakePage.make("observer", () => handled.set(turns, (handled.get(turns) ?? 0) + 1))
+        const observer = FakeBrowser.make("observer", () => handled.set(turns, (handled.get(turns) ?? 0) + 1))
         yield* vhost.channels.subscribe("room", observer, { permission: undefined, hidden: false, data: {} })
         const message = Buffer.from(`{"broadcast":{"channel":"room","event":"n"}}`)
         const frame = Buffer.concat([RawWebSocket.header(1, message.length), message])
@@ -264,7 +264,7 @@ describe("WebSocketEndpoint", () => {
         const [a, b] = [yield* browser, yield* browser]
         yield* subscribe(a, "room")
         yield* vhost.channels.broadcast("room", "before", {})
-        expect(yield* vhost.pages.disconnect("sid", a.sid)).toBe(1)
+        expect(yield* vhost.browsers.disconnect("sid", a.sid)).toBe(1)
         yield* vhost.channels.broadcast("room", "after", {})
         expect([yield* a.next, yield* a.next]).toEqual([
           { before: { channel: "room" } },
@@ -272,8 +272,8 @@ describe("WebSocketEndpoint", () => {
         ])
         expect(yield* a.closed).toBe(4403)
         yield* eventually(subscribers("room"), (count) => count === 0)
-        yield* eventually(Effect.sync(vhost.pages.count), (count) => count === 1)
-        yield* vhost.pages.sendTo(b.sid, "hello", {})
+        yield* eventually(Effect.sync(vhost.browsers.count), (count) => count === 1)
+        yield* vhost.browsers.sendTo(b.sid, "hello", {})
         expect(yield* b.next).toEqual({ hello: {} })
       }))
 
@@ -557,8 +557,8 @@ describe("WebSocketEndpoint", () => {
           yield* turn
         }
         const sids: Array<string> = []
-        for (const { value } of (yield* vhost.channels.subscribersAfter("room", 0)).items) sids.push(value.page.sid)
-        yield* vhost.pages.disconnect("sid", sids.find((sid) => sid !== healthy.sid)!)
+        for (const { value } of (yield* vhost.channels.subscribersAfter("room", 0)).items) sids.push(value.browser.sid)
+        yield* vhost.browsers.disconnect("sid", sids.find((sid) => sid !== healthy.sid)!)
         expect(kept.destroyed).toBe(false)
         yield* slow.send(1, `{"broadcast":{"channel":"room","event":"late"}}`)
         yield* eventually(subscribers("room"), (count) => count === 1)

@@ -132,7 +132,7 @@ describe("a browser that has to authenticate", () => {
       assert.isAtLeast(performance.now() - start, 250)
       const later = yield* subscriber
       assert.strictEqual(yield* closed(later), "1008 the browser has not authenticated in time")
-      assert.strictEqual(vhost.pages.count(), 1)
+      assert.strictEqual(vhost.browsers.count(), 1)
       assert.isFalse(yield* joe.hasEnded)
     }).pipe(withBroker({ authenticationTimeout: "300 millis" })))
 })
@@ -155,7 +155,7 @@ describe("a browser that sends without end", () => {
         pump()
         yield* raw.next
         for (const { value } of (yield* vhost.channels.subscribersAfter("room", 0)).items) {
-          yield* vhost.pages.disconnect("sid", value.page.sid)
+          yield* vhost.browsers.disconnect("sid", value.browser.sid)
         }
         const words: Array<string> = []
         const code = yield* Effect.suspend(function read(): Effect.Effect<number, unknown> {

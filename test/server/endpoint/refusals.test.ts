@@ -78,7 +78,7 @@ describe("a browser that is refused", { concurrent: true }, () => {
     ["/test?v=2", {}, "4400 This broker knows version 1 of the browsers' protocol."],
     ["/test?v=", {}, "4400 This broker knows version 1 of the browsers' protocol."],
     ["/test", { Origin: "https://evil.example" }, "403"],
-    ["/test?v=1", { Origin: "https://evil.example" }, "4405 Pages of this origin may not connect."],
+    ["/test?v=1", { Origin: "https://evil.example" }, "4405 Browsers of this origin may not connect."],
     ["/test", { Origin: "null" }, "403"],
     ["/test", { Origin: "http://127.0.0.1:3000" }, "open"]
   ])("is told why: %s %o %s", ([path, headers, expected]) =>
@@ -155,14 +155,14 @@ describe("limits of browsers", { concurrent: true }, () => {
       const some = [yield* connect("/test"), yield* connect("/test")]
       assert.strictEqual(yield* outcome("/test"), status)
       assert.strictEqual(yield* outcome("/test?v=1"), code)
-      assert.strictEqual(vhost.pages.count(), 2)
+      assert.strictEqual(vhost.browsers.count(), 2)
       some[0]!.socket.destroy()
-      yield* eventually(Effect.sync(vhost.pages.count), (count) => count === 1)
+      yield* eventually(Effect.sync(vhost.browsers.count), (count) => count === 1)
       yield* eventually(Effect.sync(() => open(broker.websocketPort)), (count) => count === 1)
       assert.strictEqual(yield* outcome("/test"), "open")
       // A handshake that fails takes no place.
       some[1]!.socket.destroy()
-      yield* eventually(Effect.sync(vhost.pages.count), (count) => count === 1)
+      yield* eventually(Effect.sync(vhost.browsers.count), (count) => count === 1)
       for (let n = 0; n < 3; n++) assert.strictEqual(yield* outcome("/test", { "Sec-WebSocket-Key": "short" }), "400")
       assert.strictEqual(yield* outcome("/test"), "open")
     }).pipe(withBroker(options)))

@@ -3,9 +3,9 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as PageSession from "../../../src/server/endpoint/PageSession.ts"
+import * as BrowserSession from "../../../src/server/endpoint/BrowserSession.ts"
 import { enter, error, makeVhost } from "../../harness/browserSession.ts"
-import * as FakePage from "../../harness/FakePage.ts"
+import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 
 describe("A browser of version 1", () => {
   it.effect("is told so, and how often it is pinged", () =>
@@ -131,10 +131,10 @@ describe("A browser of any version", () => {
   it.effect("does nothing more once its session has ended, also within a batch", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
-      const page = FakePage.make("a", (message) => {
+      const page = FakeBrowser.make("a", (message) => {
         if (message.includes("first")) Effect.runSync(session.end)
       }, 1)
-      const session = PageSession.make(world.vhost, page)
+      const session = BrowserSession.make(world.vhost, page)
       page.heard()
       expect(yield* session.handle(`[{"ping":{"id":"first"}},{"subscribe":{"channel":"room"}}]`)).toBe(false)
       expect(page.heard()).toEqual([{ ":pong": { id: "first" } }])

@@ -9,7 +9,7 @@ import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../../.
 import type { Worker } from "../../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
 import { layerMemory } from "../../../src/server/store/Store.ts"
-import * as FakePage from "../../harness/FakePage.ts"
+import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 
 const token = "0123456789abcdef0123456789abcdef01234567"
 const otherToken = "76543210fedcba9876543210fedcba9876543210"
@@ -285,7 +285,7 @@ describe("Vhosts", () => {
       yield* Effect.flip(b.channels.open("another"))
       yield* Effect.flip(b.accessTokens.issue("joe", ".*"))
       yield* Effect.flip(b.lobby.trigger("{}"))
-      const page = FakePage.make("page")
+      const page = FakeBrowser.make("browser")
       yield* a.channels.subscribe("room", page, { permission: undefined, hidden: false, data: {} })
       page.heard()
       yield* b.channels.broadcast("room", "hello", {})

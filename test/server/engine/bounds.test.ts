@@ -9,10 +9,10 @@ import * as BrowserMessage from "../../../src/protocol/BrowserMessage.ts"
 import type { JsonObject } from "../../../src/protocol/Json.ts"
 import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
+import * as Browsers from "../../../src/server/engine/Browsers.ts"
 import * as Channels from "../../../src/server/engine/Channels.ts"
-import * as Pages from "../../../src/server/engine/Pages.ts"
 import { enter, makeVhost } from "../../harness/browserSession.ts"
-import * as FakePage from "../../harness/FakePage.ts"
+import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 
 const make = (options: Partial<Channels.Options> = {}) => Channels.make({ ...BrokerConfig.defaults, ...options })
 
@@ -22,7 +22,7 @@ const permit = (uid: string) => Result.getOrThrow(Permission.make(uid, ".*"))
 const quietPage = (sid: string) => {
   const last = { message: "", count: 0 }
   const page = {
-    ...FakePage.make(sid),
+    ...FakeBrowser.make(sid),
     sendUnsafe: (message: string) => {
       last.message = message
       last.count++
@@ -118,7 +118,7 @@ describe("A list", () => {
       const part = yield* channels.subscribersAfter("room", 0)
       expect([part.items.length, part.next]).toEqual([1000, part.items.at(-1)!.place])
       const rest = yield* channels.subscribersAfter("room", part.next!)
-      expect(rest.items.map(({ value }) => value.page.sid)).toEqual(
+      expect(rest.items.map(({ value }) => value.browser.sid)).toEqual(
         Array.from({ length: 500 }, (_, n) => `s${1500 + n}`)
       )
     }))
@@ -152,7 +152,7 @@ describe("The members of a presence channel", () => {
       const channels = make()
       yield* channels.open("presence-a")
       for (let n = 0; n < 100; n++) yield* join(channels, "presence-a", `u${n}`)
-      const page = FakePage.make("me")
+      const page = FakeBrowser.make("me")
       yield* channels.subscribe("presence-a", page, { permission: permit("me"), hidden: false, data: {} })
       const [subscribed, ...more] = page.heard() as ReadonlyArray<{ readonly ":subscribed": List }>
       expect(Object.keys(subscribed![":subscribed"]).toSorted()).toEqual(["channel", "subscribers", "uid"])
@@ -220,7 +220,7 @@ describe("A message of the broker", () => {
       yield* grows(50)
       expect(last.count).toBe(2)
 
-      const pages = Pages.make(() => {}, { maxMessageSize: 1000 })
+      const pages = Browsers.make(() => {}, { maxMessageSize: 1000 })
       pages.enterUnsafe(page)
       expect(yield* Effect.flip(pages.sendTo("a", "e", { a: "x".repeat(1300) }))).toMatchObject({ code: 400 })
       expect(last.count).toBe(2)

@@ -14,7 +14,7 @@ import * as Json from "../../../protocol/Json.ts"
 import { BadRequestError, DeadLetterNotFoundError, type StatusError } from "../../../protocol/KosmonautError.ts"
 import { decodeEvent, decodeOrigin } from "../../../protocol/Trigger.ts"
 import * as EventLoop from "../../../transport/EventLoop.ts"
-import type { Subscription } from "../../domain/Page.ts"
+import type { Subscription } from "../../domain/Browser.ts"
 import type { ChannelInfo, Placed } from "../../engine/Channels.ts"
 import type { DeadLetter } from "../../engine/DeadLetters.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
@@ -28,7 +28,7 @@ export const answer = (
   command: FromClient,
   maxMessageSize: number
 ): Effect.Effect<FromServer, StatusError> => {
-  const { accessTokens, channels, pages } = vhost
+  const { accessTokens, channels, browsers } = vhost
   const largest = maxMessageSize - envelopeSize
   switch (command._tag) {
     case "OpenChannel":
@@ -49,7 +49,7 @@ export const answer = (
       )
     case "SendTo":
       return Effect.as(
-        pages.sendTo(command.sid, command.event, command.data),
+        browsers.sendTo(command.sid, command.event, command.data),
         FromServer.Ok()
       )
     case "ListChannels":
@@ -65,7 +65,7 @@ export const answer = (
       )
     case "Disconnect":
       return Effect.map(
-        pages.disconnect(command.by, command.who),
+        browsers.disconnect(command.by, command.who),
         (disconnected) => tell({ disconnected } satisfies typeof Answer.Disconnected.Type)
       )
     case "ListDeadLetters":
@@ -130,7 +130,7 @@ const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts
 const channelOf = ({ name, subscribers }: ChannelInfo): typeof Answer.Channel.Type => ({ name, subscribers })
 
 // (In the shape that `Answer.Subscriber` says; the data are the text that came.)
-const writeSubscriber = ({ data, page: { sid }, uid }: Subscription): string =>
+const writeSubscriber = ({ data, browser: { sid }, uid }: Subscription): string =>
   `${JSON.stringify({ sid, uid }).slice(0, -1)},"data":${data.text}}`
 
 const tell = (value: unknown): FromServer => FromServer.Answer({ json: JSON.stringify(value) })

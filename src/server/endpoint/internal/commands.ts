@@ -5,6 +5,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
+import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type { FromBrowser, Id } from "../../../protocol/BrowserMessage.ts"
 import type { ObjectText } from "../../../protocol/JsonText.ts"
 import {
@@ -14,10 +15,9 @@ import {
   type StatusError,
   TooManyRequestsError
 } from "../../../protocol/KosmonautError.ts"
-import * as PageMessage from "../../../protocol/PageMessage.ts"
 import * as Trace from "../../../protocol/Trace.ts"
 import { encodeOrigin } from "../../../protocol/Trigger.ts"
-import type { Page } from "../../domain/Page.ts"
+import type { Browser } from "../../domain/Browser.ts"
 import type { Permission } from "../../domain/Permission.ts"
 import { notKept } from "../../engine/Journal.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
@@ -27,7 +27,7 @@ import * as TokenBucket from "./tokenBucket.ts"
 /** A session's state. */
 export interface State {
   readonly vhost: Vhost
-  readonly page: Page
+  readonly browser: Browser
   permission: Permission | undefined
   /** Most events of a browser have the same origin: one text, however many of them are queued. */
   origin: string
@@ -39,30 +39,30 @@ export interface State {
 
 /** Carries out a message; `false` says that the browser asked to be closed. */
 export const carryOut = (state: State, message: FromBrowser): Effect.Effect<boolean, StatusError> => {
-  const { page, vhost: { channels } } = state
+  const { browser, vhost: { channels } } = state
   switch (message._tag) {
     case "Authenticate":
       return Effect.as(authenticate(state, message), true)
     case "Subscribe":
-      return Effect.as(channels.subscribe(message.channel, page, { ...message, permission: state.permission }), true)
+      return Effect.as(channels.subscribe(message.channel, browser, { ...message, permission: state.permission }), true)
     case "Unsubscribe":
-      return Effect.as(channels.unsubscribe(message.channel, page, message.data, message.id), true)
+      return Effect.as(channels.unsubscribe(message.channel, browser, message.data, message.id), true)
     case "Members":
-      return Effect.as(channels.members(message.channel, page, message.after, message.id), true)
+      return Effect.as(channels.members(message.channel, browser, message.after, message.id), true)
     case "Broadcast":
       return Effect.andThen(broadcast(state, message), confirm(state, "broadcast", message.id))
     case "Trigger":
       return Effect.andThen(trigger(state, message.event, message.data), confirm(state, "trigger", message.id))
     case "Ping":
-      return send(state, PageMessage.pong(message.id))
+      return send(state, BrokerMessage.pong(message.id))
     case "Close":
-      return Effect.as(send(state, PageMessage.closed(page.sid)), false)
+      return Effect.as(send(state, BrokerMessage.closed(browser.sid)), false)
   }
 }
 
-const send = ({ page }: State, message: string): Effect.Effect<boolean> =>
+const send = ({ browser }: State, message: string): Effect.Effect<boolean> =>
   Effect.sync(() => {
-    page.sendUnsafe(message)
+    browser.sendUnsafe(message)
     return true
   })
 
@@ -84,22 +84,22 @@ const authenticate = Effect.fnUntraced(function*(state: State, { id, token }: Me
 
 // Only a second good token drops what was subscribed before, as with the original. The browser may have gone meanwhile.
 const identify = (state: State, permission: Permission, id: Id | undefined): Effect.Effect<void> => {
-  const { page, vhost: { channels, pages } } = state
-  const leave = state.permission === undefined ? Effect.void : channels.leave(page)
+  const { browser, vhost: { channels, browsers } } = state
+  const leave = state.permission === undefined ? Effect.void : channels.leave(browser)
   return Effect.uninterruptible(Effect.andThen(
     leave,
     Effect.sync(() => {
       if (state.hasEnded) return
       state.permission = permission
-      state.origin = encodeOrigin({ sid: page.sid, uid: permission.uid })
-      pages.identifyUnsafe(page, permission.uid)
-      page.sendUnsafe(PageMessage.authenticated(id))
+      state.origin = encodeOrigin({ sid: browser.sid, uid: permission.uid })
+      browsers.identifyUnsafe(browser, permission.uid)
+      browser.sendUnsafe(BrokerMessage.authenticated(id))
     })
   ))
 }
 
 const trigger = (
-  { origin, page, permission, vhost }: State,
+  { origin, browser, permission, vhost }: State,
   event: string,
   data: ObjectText,
   channel?: string
@@ -110,22 +110,22 @@ const trigger = (
   const { uid } = permission
   return traced(event, vhost.path, (traceparent) =>
     vhost.lobby.trigger(
-      PageMessage.triggered(event, data, page.sid, channel),
+      BrokerMessage.triggered(event, data, browser.sid, channel),
       channel === undefined && traceparent === undefined
         ? origin
-        : encodeOrigin({ sid: page.sid, uid, channel, traceparent })
+        : encodeOrigin({ sid: browser.sid, uid, channel, traceparent })
     ))
 }
 
 // The event for the worker first: if it is refused, nobody receives the broadcast either.
 const broadcast = Effect.fnUntraced(function*(state: State, message: Message<"Broadcast">) {
-  const { page, vhost: { channels, config } } = state
+  const { browser, vhost: { channels, config } } = state
   const { channel, data, event } = message
-  const subscribed = yield* channels.has(channel, page)
+  const subscribed = yield* channels.has(channel, browser)
   if (!subscribed) return yield* new NotSubscribedError({ channel })
   if (!config.browsersBroadcast) return yield* onlyBackends
   if (message.trigger !== undefined) yield* trigger(state, message.trigger, data, channel)
-  yield* channels.broadcast(channel, event, data, { from: page })
+  yield* channels.broadcast(channel, event, data, { from: browser })
 })
 
 const onlyBackends = new ForbiddenError({
@@ -135,13 +135,13 @@ const onlyBackends = new ForbiddenError({
 
 // Not waited for: the browser goes on, and the id says what the response is to.
 const confirm = (
-  { page, vhost: { journal } }: State,
+  { browser, vhost: { journal } }: State,
   event: "broadcast" | "trigger",
   id: Id | undefined
 ): Effect.Effect<boolean> =>
   id === undefined ? goesOn : Effect.sync(() => {
-    const refused = () => PageMessage.error(new InternalError({ detail: notKept }), { event, id })
-    journal.whenKeptUnsafe((kept) => page.sendUnsafe(kept ? PageMessage.confirmed(id) : refused()))
+    const refused = () => BrokerMessage.error(new InternalError({ detail: notKept }), { event, id })
+    journal.whenKeptUnsafe((kept) => browser.sendUnsafe(kept ? BrokerMessage.confirmed(id) : refused()))
     return true
   })
 

@@ -2,17 +2,17 @@
  * One channel: its subscribers, delivery to them, and the parts in which they are listed.
  */
 
+import type { MemberList } from "../../../protocol/BrokerMessage.ts"
 import type * as ChannelName from "../../../protocol/ChannelName.ts"
-import type { MemberList } from "../../../protocol/PageMessage.ts"
+import type { Browser, Subscription } from "../../domain/Browser.ts"
 import type { Part, Placed } from "../../domain/Listing.ts"
-import type { Page, Subscription } from "../../domain/Page.ts"
 import * as OrderedList from "./orderedList.ts"
 
 /** An open channel. */
 export interface Channel {
   readonly name: string
   readonly kind: ChannelName.Kind
-  readonly subscriptions: Map<Page, OrderedList.Entry<Subscription>>
+  readonly subscriptions: Map<Browser, OrderedList.Entry<Subscription>>
   /** Those that are not hidden. */
   readonly visible: OrderedList.OrderedList<Subscription>
   /** Of a presence channel: how many connections of each user are members. */
@@ -31,9 +31,9 @@ export const make = (name: string, kind: ChannelName.Kind): Channel => ({
 /** Sends a message to all subscribers but one, and gives to how many. */
 export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?: string): number => {
   let delivered = 0
-  for (const page of subscriptions.keys()) {
-    if (page.sid === exceptSid) continue
-    page.sendUnsafe(message)
+  for (const browser of subscriptions.keys()) {
+    if (browser.sid === exceptSid) continue
+    browser.sendUnsafe(message)
     delivered++
   }
   return delivered
@@ -46,7 +46,7 @@ export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?:
 export const membersAfter = (
   { kind, subscriptions, visible }: Channel,
   cursor: number,
-  options: { readonly except: Page | undefined; readonly maxBytes: number; readonly least: number }
+  options: { readonly except: Browser | undefined; readonly maxBytes: number; readonly least: number }
 ): MemberList => {
   const { except, least, maxBytes } = options
   if (kind !== "presence") return noMembers
@@ -55,8 +55,8 @@ export const membersAfter = (
   const members: Array<string> = []
   let size = 0
   let next = cursor
-  const isAll = OrderedList.everyAfter(visible, cursor, ({ member, page }, place) => {
-    if (page === except || member === undefined) return true
+  const isAll = OrderedList.everyAfter(visible, cursor, ({ member, browser }, place) => {
+    if (browser === except || member === undefined) return true
     size += member.size + 1
     if (size > maxBytes && members.length >= least) return false
     members.push(member.text)

@@ -7,17 +7,17 @@ import type * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import * as MetricSources from "../../../protocol/MetricSources.ts"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
+import type { Browsers } from "../Browsers.ts"
 import type { Channels } from "../Channels.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
 import type { Lobby } from "../Lobby.ts"
-import type { Pages } from "../Pages.ts"
 
 /** What of a vhost is looked at. */
 interface Vhost {
   readonly channels: Channels
   readonly lobby: Lobby
   readonly deadLetters: DeadLetters
-  readonly pages: Pages
+  readonly browsers: Browsers
 }
 
 /** What becomes of events, in the words of the metric. */
@@ -70,7 +70,7 @@ export const register = Effect.fnUntraced(function*(
       MetricSources.counter(metric, attributes, context, () => of(Array.from(vhosts()).reduce(add, removed())))
     )
 
-  yield* gauge(BrokerMetrics.browsers, ({ pages }) => pages.count())
+  yield* gauge(BrokerMetrics.browsers, ({ browsers }) => browsers.count())
   yield* gauge(BrokerMetrics.workers, ({ lobby }) => lobby.counters.workers)
   yield* gauge(BrokerMetrics.channels, ({ channels }) => channels.counters.channels)
   yield* gauge(BrokerMetrics.subscriptions, ({ channels }) => channels.counters.subscriptions)

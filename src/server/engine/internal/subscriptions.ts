@@ -7,6 +7,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import { byteLength } from "../../../protocol/Frame.ts"
 import * as Json from "../../../protocol/Json.ts"
 import * as JsonText from "../../../protocol/JsonText.ts"
@@ -17,9 +18,8 @@ import {
   TooManyRequestsError
 } from "../../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../protocol/Lifecycle.ts"
-import * as PageMessage from "../../../protocol/PageMessage.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
-import type { Member, Page, SubscribeOptions, Subscription } from "../../domain/Page.ts"
+import type { Browser, Member, SubscribeOptions, Subscription } from "../../domain/Browser.ts"
 import * as Channel from "./channel.ts"
 import * as OrderedList from "./orderedList.ts"
 
@@ -37,22 +37,27 @@ export interface Subscriptions {
   /** Subscribes a browser and tells who needs to know; for one that is subscribed see `Channels`. */
   readonly subscribe: (
     channel: Channel.Channel,
-    page: Page,
+    browser: Browser,
     options: SubscribeOptions
   ) => Exit.Exit<void, ForbiddenError | BadRequestError | TooManyRequestsError>
   /** Unsubscribes a browser, which `farewell` is the last word of, and tells it and the others. */
   readonly unsubscribe: (
     channel: Channel.Channel,
-    page: Page,
+    browser: Browser,
     farewell: JsonText.Input,
     id: SubscribeOptions["id"]
   ) => Exit.Exit<void, BadRequestError | NotSubscribedError>
   /** Unsubscribes all, and tells each of them. */
   readonly unsubscribeAll: (channel: Channel.Channel) => void
   /** Unsubscribes a browser from all its channels, and tells the others. */
-  readonly leave: (page: Page) => Effect.Effect<void>
+  readonly leave: (browser: Browser) => Effect.Effect<void>
   /** A part of a channel's members, bounded so that it has room in any browser's outbound queue. */
-  readonly members: (channel: Channel.Channel, cursor: number, least: number, except?: Page) => PageMessage.MemberList
+  readonly members: (
+    channel: Channel.Channel,
+    cursor: number,
+    least: number,
+    except?: Browser
+  ) => BrokerMessage.MemberList
 }
 
 /** What one browser has. */
@@ -70,19 +75,19 @@ export const make = ({ announce, counters, limits }: {
   readonly counters: { subscriptions: number }
   readonly announce: (event: Event) => void
 }): Subscriptions => {
-  const joinedBy = new Map<Page, Joined>()
+  const joinedBy = new Map<Browser, Joined>()
   let places = 0
   const maxBytes = Math.min(limits.presenceListSize, limits.outboxSize / 4)
   const members: Subscriptions["members"] = (channel, cursor, least, except) =>
     Channel.membersAfter(channel, cursor, { except, least, maxBytes })
 
   // Takes a browser off and tells the backend; the browsers are told elsewhere.
-  const remove = (channel: Channel.Channel, page: Page): Subscription | undefined => {
-    const entry = channel.subscriptions.get(page)
+  const remove = (channel: Channel.Channel, browser: Browser): Subscription | undefined => {
+    const entry = channel.subscriptions.get(browser)
     const subscription = entry?.value
     if (entry === undefined || subscription === undefined) return undefined
     forget(joinedBy, channel, subscription)
-    channel.subscriptions.delete(page)
+    channel.subscriptions.delete(browser)
     if (!subscription.hidden) OrderedList.remove(channel.visible, entry)
     counters.subscriptions--
     const { member } = subscription
@@ -94,35 +99,35 @@ export const make = ({ announce, counters, limits }: {
   }
 
   // Gives how much work it was, in deliveries.
-  const detach = (channel: Channel.Channel, page: Page, farewell: JsonText.ObjectText): number => {
-    const subscription = remove(channel, page)
+  const detach = (channel: Channel.Channel, browser: Browser, farewell: JsonText.ObjectText): number => {
+    const subscription = remove(channel, browser)
     if (subscription?.member === undefined) return 1
-    return 1 + Channel.deliver(channel, PageMessage.memberLeft(lastTextOf(channel, subscription, farewell)))
+    return 1 + Channel.deliver(channel, BrokerMessage.memberLeft(lastTextOf(channel, subscription, farewell)))
   }
 
   const attach = (channel: Channel.Channel, subscription: Subscription, id: SubscribeOptions["id"]) => {
-    const { hidden, member, page } = subscription
+    const { hidden, member, browser } = subscription
     const list = channel.kind === "presence" ? members(channel, 0, 0) : undefined
     const entry = { place: ++places, value: subscription }
-    channel.subscriptions.set(page, entry)
+    channel.subscriptions.set(browser, entry)
     if (!hidden) OrderedList.append(channel.visible, entry)
     counters.subscriptions++
     remember(joinedBy, channel, subscription)
     if (channel.subscriptions.size === 1) announce(Lifecycle.channelOccupied(channel.name))
-    page.sendUnsafe(PageMessage.subscribed(channel.name, subscription.uid, list, id))
+    browser.sendUnsafe(BrokerMessage.subscribed(channel.name, subscription.uid, list, id))
     if (member === undefined) return
     if (count(channel, member, 1) === 1) {
       announce(Lifecycle.memberJoined(channel.name, member.uid, valueOf(subscription)))
     }
-    Channel.deliver(channel, PageMessage.memberJoined(member.text))
+    Channel.deliver(channel, BrokerMessage.memberJoined(member.text))
   }
 
-  const leave = (page: Page): Effect.Effect<void> =>
+  const leave = (browser: Browser): Effect.Effect<void> =>
     Effect.suspend(() => {
       let work = 0
-      for (const channel of joinedBy.get(page)?.channels ?? []) {
-        if (work > turn) return Effect.andThen(Effect.yieldNow, leave(page))
-        work += detach(channel, page, JsonText.empty)
+      for (const channel of joinedBy.get(browser)?.channels ?? []) {
+        if (work > turn) return Effect.andThen(Effect.yieldNow, leave(browser))
+        work += detach(channel, browser, JsonText.empty)
       }
       return Effect.void
     })
@@ -131,7 +136,7 @@ export const make = ({ announce, counters, limits }: {
     members,
     leave,
 
-    subscribe: (channel, page, { hidden, id, permission, ...options }) => {
+    subscribe: (channel, browser, { hidden, id, permission, ...options }) => {
       const { kind, name } = channel
       const data = JsonText.from(options.data)
       if (kind !== "normal" && permission?.allows(name) !== true) {
@@ -140,54 +145,54 @@ export const make = ({ announce, counters, limits }: {
       const size = sizeOf(data)
       if (size > limits.memberDataSize) return Exit.fail(tooMuchData(limits))
       const uid = kind === "normal" ? undefined : permission?.uid
-      if (channel.subscriptions.has(page)) {
-        const list = kind === "presence" && id !== undefined ? members(channel, 0, 0, page) : undefined
-        if (id !== undefined) page.sendUnsafe(PageMessage.subscribed(name, uid, list, id))
+      if (channel.subscriptions.has(browser)) {
+        const list = kind === "presence" && id !== undefined ? members(channel, 0, 0, browser) : undefined
+        if (id !== undefined) browser.sendUnsafe(BrokerMessage.subscribed(name, uid, list, id))
         return Exit.void
       }
-      const error = exceeds(limits, joinedBy.get(page), size)
+      const error = exceeds(limits, joinedBy.get(browser), size)
       if (error !== undefined) return Exit.fail(error)
       // What stays must not keep the message in memory that it came with.
       const own = JsonText.copy(data)
       const member = kind === "presence" && !hidden && uid !== undefined ? memberOf(name, uid, own) : undefined
-      attach(channel, { page, uid, hidden, data: own, member }, id)
+      attach(channel, { browser, uid, hidden, data: own, member }, id)
       return Exit.void
     },
 
-    unsubscribe: (channel, page, last, id) => {
+    unsubscribe: (channel, browser, last, id) => {
       const farewell = JsonText.from(last)
-      if (!channel.subscriptions.has(page)) return Exit.fail(new NotSubscribedError({ channel: channel.name }))
+      if (!channel.subscriptions.has(browser)) return Exit.fail(new NotSubscribedError({ channel: channel.name }))
       if (sizeOf(farewell) > limits.memberDataSize) return Exit.fail(tooMuchData(limits))
-      page.sendUnsafe(PageMessage.unsubscribed(channel.name, id))
-      detach(channel, page, farewell)
+      browser.sendUnsafe(BrokerMessage.unsubscribed(channel.name, id))
+      detach(channel, browser, farewell)
       return Exit.void
     },
 
     unsubscribeAll: (channel) => {
-      const message = PageMessage.unsubscribed(channel.name)
-      for (const page of [...channel.subscriptions.keys()]) {
-        remove(channel, page)
-        page.sendUnsafe(message)
+      const message = BrokerMessage.unsubscribed(channel.name)
+      for (const browser of [...channel.subscriptions.keys()]) {
+        remove(channel, browser)
+        browser.sendUnsafe(message)
       }
     }
   }
 }
 
-const remember = (joinedBy: Map<Page, Joined>, channel: Channel.Channel, { data, page }: Subscription): void => {
-  const joined = joinedBy.get(page)
-  if (joined === undefined) joinedBy.set(page, { channels: new Set([channel]), dataSize: sizeOf(data) })
+const remember = (joinedBy: Map<Browser, Joined>, channel: Channel.Channel, { data, browser }: Subscription): void => {
+  const joined = joinedBy.get(browser)
+  if (joined === undefined) joinedBy.set(browser, { channels: new Set([channel]), dataSize: sizeOf(data) })
   else {
     joined.channels.add(channel)
     joined.dataSize += sizeOf(data)
   }
 }
 
-const forget = (joinedBy: Map<Page, Joined>, channel: Channel.Channel, { data, page }: Subscription): void => {
-  const joined = joinedBy.get(page)
+const forget = (joinedBy: Map<Browser, Joined>, channel: Channel.Channel, { data, browser }: Subscription): void => {
+  const joined = joinedBy.get(browser)
   if (joined === undefined) return
   joined.channels.delete(channel)
   joined.dataSize -= sizeOf(data)
-  if (joined.channels.size === 0) joinedBy.delete(page)
+  if (joined.channels.size === 0) joinedBy.delete(browser)
 }
 
 // One more connection of a user is a member, or one fewer; gives how many are now.
@@ -214,14 +219,14 @@ const tooMuchData = ({ memberDataSize }: Limits): BadRequestError =>
   new BadRequestError({ detail: `data has at most ${memberDataSize} bytes` })
 
 const memberOf = (channel: string, uid: string, data: JsonText.ObjectText): Member => {
-  const text = PageMessage.member(channel, uid, data)
+  const text = BrokerMessage.member(channel, uid, data)
   return { uid, text, size: byteLength(text) }
 }
 
 const lastTextOf = (channel: Channel.Channel, { data, member }: Subscription, farewell: JsonText.ObjectText): string =>
   isEmpty(farewell)
     ? member!.text
-    : PageMessage.member(channel.name, member!.uid, JsonText.merge(data, farewell))
+    : BrokerMessage.member(channel.name, member!.uid, JsonText.merge(data, farewell))
 
 const sizeOf = (data: JsonText.ObjectText): number => isEmpty(data) ? 0 : byteLength(data.text)
 

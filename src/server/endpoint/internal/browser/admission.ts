@@ -36,7 +36,7 @@ export const refusals = {
     text: "This broker knows version 1 of the browsers' protocol."
   },
   vhost: { reason: "vhost", status: 404, code: 4404, text: "There is no vhost at this path." },
-  origin: { reason: "origin", status: 403, code: 4405, text: "Pages of this origin may not connect." },
+  origin: { reason: "origin", status: 403, code: 4405, text: "Browsers of this origin may not connect." },
   browsers: { reason: "browsers", status: 503, code: 1013, text: "The broker has as many browsers as it may have." },
   vhostBrowsers: {
     reason: "vhost_browsers",

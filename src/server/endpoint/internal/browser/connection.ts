@@ -16,10 +16,10 @@ import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type { Socket } from "node:net"
-import type { Page } from "../../../domain/Page.ts"
+import type { Browser } from "../../../domain/Browser.ts"
 import type { Vhost } from "../../../engine/Vhosts.ts"
-import * as PageSession from "../../PageSession.ts"
-import * as Bucket from "./bucket.ts"
+import * as BrowserSession from "../../BrowserSession.ts"
+import * as TokenBucket from "../tokenBucket.ts"
 import * as Frame from "./frame.ts"
 import * as Outbox from "./outbox.ts"
 
@@ -37,9 +37,9 @@ export interface Entered {
 export interface Connection extends Entered {
   readonly options: Options
   readonly outbox: Outbox.Outbox
-  readonly session: PageSession.PageSession
-  readonly bytes: Bucket.Bucket
-  readonly controls: Bucket.Bucket
+  readonly session: BrowserSession.BrowserSession
+  readonly bytes: TokenBucket.Bucket
+  readonly controls: TokenBucket.Bucket
   /** It has been sent a close: nothing more is sent or handled. */
   isClosing: boolean
   /** Its session has ended. */
@@ -57,7 +57,7 @@ export interface Connection extends Entered {
 export interface Options {
   readonly outboxes: Outbox.Outboxes
   /** How many bytes of any kind a browser may send in a second. */
-  readonly byteRate: number
+  readonly byteRate: TokenBucket.Rate
   /** Called when a browser is disconnected for one of these reasons. */
   readonly onDisconnect: (reason: "slow" | "flood") => void
   /** Called once for every connection, when it is closed. */
@@ -73,14 +73,14 @@ export const closeTimeout = 1000
 const turn = 64
 
 /** How many pings and pongs a browser may send in a second, with bursts of five seconds' worth. Programs send few. */
-const controlRate = 20
+const controlRate: TokenBucket.Rate = { perSecond: 20, burst: 100 }
 
 /** Begins a browser's session on its connection. */
 export const make = (entered: Entered, options: Options): Connection => {
   const { socket, vhost } = entered
   const onSlow = () => disconnect(connection, "slow", "the browser does not read what is sent to it")
   const outbox = Outbox.open(options.outboxes, socket, onSlow)
-  const page: Page = {
+  const browser: Browser = {
     sid: SecureRandom.uuidV4Unsafe(),
     version: entered.version,
     sendUnsafe: (message) => Outbox.send(outbox, message),
@@ -90,9 +90,9 @@ export const make = (entered: Entered, options: Options): Connection => {
     ...entered,
     options,
     outbox,
-    session: PageSession.make(vhost, page),
-    bytes: Bucket.make(),
-    controls: Bucket.make(),
+    session: BrowserSession.make(vhost, browser),
+    bytes: TokenBucket.make(options.byteRate, performance.now()),
+    controls: TokenBucket.make(controlRate, performance.now()),
     isClosing: false,
     hasEnded: false,
     readBeforePing: undefined,
@@ -223,12 +223,12 @@ const whenHandled = (connection: Connection): void => {
 
 // Of what the rates of messages do not count: frames that are no message, and what frames cost beside their messages.
 const mayControl = (connection: Connection): boolean => {
-  const may = Bucket.take(connection.controls, controlRate, 1)
+  const may = TokenBucket.take(connection.controls, controlRate, performance.now(), 1)
   if (!may) disconnect(connection, "flood", "the browser sends too many pings and pongs")
   return may
 }
 
 const countBytes = (connection: Connection, length: number): void => {
-  if (Bucket.take(connection.bytes, connection.options.byteRate, length)) return
+  if (TokenBucket.take(connection.bytes, connection.options.byteRate, performance.now(), length)) return
   disconnect(connection, "flood", "the browser sends too many bytes")
 }

@@ -24,7 +24,7 @@ describe("origins", () => {
     ["nonsense", "nonsense", false],
     ["https://chat.example", undefined, false],
     ["file://", "", false]
-  ])("without the option, a page of %s at the host %s: %s", (origin, host, expected) => {
+  ])("without the option, a browser of %s at the host %s: %s", (origin, host, expected) => {
     assert.strictEqual(allows([])(origin, host), expected)
   })
 

@@ -7,13 +7,13 @@
  */
 
 import * as Effect from "effect/Effect"
+import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
 import { envelopeSize } from "../../protocol/Frame.ts"
 import type * as JsonText from "../../protocol/JsonText.ts"
 import { type BadRequestError, BrowserNotFoundError } from "../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../protocol/Lifecycle.ts"
-import * as PageMessage from "../../protocol/PageMessage.ts"
 import type { Event } from "../../protocol/Trigger.ts"
-import type { Page } from "../domain/Page.ts"
+import type { Browser } from "../domain/Browser.ts"
 import * as MessageSize from "./internal/messageSize.ts"
 
 /**
@@ -29,13 +29,13 @@ export const disconnectedCode = 4403
  *
  * @since 0.1.0
  */
-export interface Pages {
+export interface Browsers {
   /** A browser has connected. */
-  readonly enterUnsafe: (page: Page) => void
+  readonly enterUnsafe: (browser: Browser) => void
   /** A browser has authenticated, or has done so as somebody else; ignored for one that has gone. */
-  readonly identifyUnsafe: (page: Page, uid: string) => void
+  readonly identifyUnsafe: (browser: Browser, uid: string) => void
   /** A browser has gone. */
-  readonly leaveUnsafe: (page: Page) => void
+  readonly leaveUnsafe: (browser: Browser) => void
   /**
    * Sends an event to one browser; data may be the text of an object. Fails with 400 if the message would be larger than
    * `maxMessageSize` and 256 bytes.
@@ -56,67 +56,67 @@ export interface Pages {
  *
  * @since 0.1.0
  */
-export const make = (announce: (event: Event) => void, options: { readonly maxMessageSize: number }): Pages => {
+export const make = (announce: (event: Event) => void, options: { readonly maxMessageSize: number }): Browsers => {
   const largest = options.maxMessageSize + envelopeSize
-  const pages = new Map<string, Page>()
-  const users = new Map<Page, string>()
-  const pagesOf = new Map<string, Set<Page>>()
+  const browsers = new Map<string, Browser>()
+  const users = new Map<Browser, string>()
+  const browsersOf = new Map<string, Set<Browser>>()
 
-  const forgetUser = (page: Page): string | undefined => {
-    const uid = users.get(page)
+  const forgetUser = (browser: Browser): string | undefined => {
+    const uid = users.get(browser)
     if (uid === undefined) return undefined
-    users.delete(page)
-    const theirs = pagesOf.get(uid)
-    if (theirs?.delete(page) === true && theirs.size === 0) pagesOf.delete(uid)
+    users.delete(browser)
+    const theirs = browsersOf.get(uid)
+    if (theirs?.delete(browser) === true && theirs.size === 0) browsersOf.delete(uid)
     return uid
   }
 
-  const find = (by: "sid" | "uid", who: string): ReadonlyArray<Page> => {
-    if (by === "uid") return [...pagesOf.get(who) ?? []]
-    const page = pages.get(who)
-    return page === undefined ? [] : [page]
+  const find = (by: "sid" | "uid", who: string): ReadonlyArray<Browser> => {
+    if (by === "uid") return [...browsersOf.get(who) ?? []]
+    const browser = browsers.get(who)
+    return browser === undefined ? [] : [browser]
   }
 
   return {
-    enterUnsafe: (page) => {
-      pages.set(page.sid, page)
-      announce(Lifecycle.browserConnected(page.sid))
+    enterUnsafe: (browser) => {
+      browsers.set(browser.sid, browser)
+      announce(Lifecycle.browserConnected(browser.sid))
     },
 
-    identifyUnsafe: (page, uid) => {
-      if (!pages.has(page.sid)) return
-      forgetUser(page)
-      users.set(page, uid)
-      const theirs = pagesOf.get(uid)
-      if (theirs === undefined) pagesOf.set(uid, new Set([page]))
-      else theirs.add(page)
+    identifyUnsafe: (browser, uid) => {
+      if (!browsers.has(browser.sid)) return
+      forgetUser(browser)
+      users.set(browser, uid)
+      const theirs = browsersOf.get(uid)
+      if (theirs === undefined) browsersOf.set(uid, new Set([browser]))
+      else theirs.add(browser)
     },
 
-    leaveUnsafe: (page) => {
-      if (!pages.delete(page.sid)) return
-      announce(Lifecycle.browserDisconnected(page.sid, forgetUser(page)))
+    leaveUnsafe: (browser) => {
+      if (!browsers.delete(browser.sid)) return
+      announce(Lifecycle.browserDisconnected(browser.sid, forgetUser(browser)))
     },
 
     sendTo: (sid, event, data) =>
       Effect.suspend((): Effect.Effect<void, BrowserNotFoundError | BadRequestError> => {
-        const page = pages.get(sid)
-        if (page === undefined) return Effect.fail(new BrowserNotFoundError({ sid }))
-        const message = PageMessage.direct(event, data)
+        const browser = browsers.get(sid)
+        if (browser === undefined) return Effect.fail(new BrowserNotFoundError({ sid }))
+        const message = BrokerMessage.direct(event, data)
         if (MessageSize.isLarger(message, largest)) return Effect.fail(MessageSize.tooLarge(largest))
-        page.sendUnsafe(message)
+        browser.sendUnsafe(message)
         return Effect.void
       }),
 
     disconnect: (by, who) =>
       Effect.sync(() => {
         const found = find(by, who)
-        for (const page of found) {
-          page.sendUnsafe(PageMessage.closed(page.sid))
-          page.closeUnsafe(disconnectedCode)
+        for (const browser of found) {
+          browser.sendUnsafe(BrokerMessage.closed(browser.sid))
+          browser.closeUnsafe(disconnectedCode)
         }
         return found.length
       }),
 
-    count: () => pages.size
+    count: () => browsers.size
   }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
 import { readFileSync } from "node:fs"
+import * as BrokerMessage from "../../src/protocol/BrokerMessage.ts"
 import type { JsonObject } from "../../src/protocol/Json.ts"
 import * as JsonText from "../../src/protocol/JsonText.ts"
 import {
@@ -15,7 +16,6 @@ import {
   type StatusError,
   UnauthorizedError
 } from "../../src/protocol/KosmonautError.ts"
-import * as PageMessage from "../../src/protocol/PageMessage.ts"
 import { anyText, jsonObject, oddKeys, oneOf, pick } from "./arbitraries.ts"
 
 /** The only key of a message and its value. */
@@ -45,38 +45,38 @@ interface Member {
   readonly data: JsonObject
 }
 
-const textOf = (channel: string, { data, uid }: Member) => PageMessage.member(channel, uid, JsonText.fromObject(data))
+const textOf = (channel: string, { data, uid }: Member) => BrokerMessage.member(channel, uid, JsonText.fromObject(data))
 
-const memberJoined = (channel: string, member: Member) => PageMessage.memberJoined(textOf(channel, member))
+const memberJoined = (channel: string, member: Member) => BrokerMessage.memberJoined(textOf(channel, member))
 
 const memberLeft = (channel: string, { data, uid }: Member, farewell: JsonObject) =>
-  PageMessage.memberLeft(
-    PageMessage.member(channel, uid, JsonText.merge(JsonText.fromObject(data), JsonText.fromObject(farewell)))
+  BrokerMessage.memberLeft(
+    BrokerMessage.member(channel, uid, JsonText.merge(JsonText.fromObject(data), JsonText.fromObject(farewell)))
   )
 
-const listOf = (channel: string, members: ReadonlyArray<Member>, next?: number): PageMessage.MemberList => ({
+const listOf = (channel: string, members: ReadonlyArray<Member>, next?: number): BrokerMessage.MemberList => ({
   members: members.map((member) => textOf(channel, member)),
   next,
   count: 7
 })
 
-describe("PageMessage", () => {
+describe("BrokerMessage", () => {
   it.each<[string, string, unknown]>([
-    ["connected", PageMessage.connected("s"), { ":connected": { sid: "s" } }],
-    ["authenticated", PageMessage.authenticated(), { ":authenticated": {} }],
-    ["subscribed", PageMessage.subscribed("c", undefined, undefined), { ":subscribed": { channel: "c" } }],
-    ["subscribed with a uid", PageMessage.subscribed("c", "joe", undefined), {
+    ["connected", BrokerMessage.connected("s"), { ":connected": { sid: "s" } }],
+    ["authenticated", BrokerMessage.authenticated(), { ":authenticated": {} }],
+    ["subscribed", BrokerMessage.subscribed("c", undefined, undefined), { ":subscribed": { channel: "c" } }],
+    ["subscribed with a uid", BrokerMessage.subscribed("c", "joe", undefined), {
       ":subscribed": { channel: "c", uid: "joe" }
     }],
-    ["subscribed without members", PageMessage.subscribed("c", "joe", listOf("c", [])), {
+    ["subscribed without members", BrokerMessage.subscribed("c", "joe", listOf("c", [])), {
       ":subscribed": { channel: "c", uid: "joe", subscribers: [] }
     }],
-    ["subscribed with an empty uid", PageMessage.subscribed("c", "", listOf("c", [])), {
+    ["subscribed with an empty uid", BrokerMessage.subscribed("c", "", listOf("c", [])), {
       ":subscribed": { channel: "c", uid: "", subscribers: [] }
     }],
     [
       "subscribed with members",
-      PageMessage.subscribed("c", "joe", listOf("c", [{ uid: "ann", data: { a: 1 } }, { uid: "bob", data: {} }])),
+      BrokerMessage.subscribed("c", "joe", listOf("c", [{ uid: "ann", data: { a: 1 } }, { uid: "bob", data: {} }])),
       {
         ":subscribed": {
           channel: "c",
@@ -85,19 +85,23 @@ describe("PageMessage", () => {
         }
       }
     ],
-    ["unsubscribed", PageMessage.unsubscribed("c"), { ":unsubscribed": { channel: "c" } }],
+    ["unsubscribed", BrokerMessage.unsubscribed("c"), { ":unsubscribed": { channel: "c" } }],
     ["memberJoined", memberJoined("c", { uid: "ann", data: { a: 1 } }), {
       ":memberJoined": { channel: "c", uid: "ann", a: 1 }
     }],
     ["memberLeft", memberLeft("c", { uid: "ann", data: { a: 1, b: 1 } }, { b: 2, c: 3 }), {
       ":memberLeft": { channel: "c", uid: "ann", a: 1, b: 2, c: 3 }
     }],
-    ["closed", PageMessage.closed("s"), { ":closed": { sid: "s" } }],
-    ["a backend's broadcast", PageMessage.broadcast("e", { a: 1 }, "c"), { e: { a: 1, channel: "c" } }],
-    ["a page's broadcast", PageMessage.broadcast("e", { a: 1 }, "c", "s"), { e: { a: 1, channel: "c", sid: "s" } }],
-    ["an event for one page", PageMessage.direct("e", { channel: "c", sid: "s" }), { e: { channel: "c", sid: "s" } }],
-    ["a trigger", PageMessage.triggered("e", { a: 1 }, "s"), { e: { a: 1, sid: "s" } }],
-    ["a broadcast's trigger", PageMessage.triggered("e", { a: 1 }, "s", "c"), { e: { a: 1, sid: "s", channel: "c" } }]
+    ["closed", BrokerMessage.closed("s"), { ":closed": { sid: "s" } }],
+    ["a backend's broadcast", BrokerMessage.broadcast("e", { a: 1 }, "c"), { e: { a: 1, channel: "c" } }],
+    ["a browser's broadcast", BrokerMessage.broadcast("e", { a: 1 }, "c", "s"), {
+      e: { a: 1, channel: "c", sid: "s" }
+    }],
+    ["an event for one browser", BrokerMessage.direct("e", { channel: "c", sid: "s" }), {
+      e: { channel: "c", sid: "s" }
+    }],
+    ["a trigger", BrokerMessage.triggered("e", { a: 1 }, "s"), { e: { a: 1, sid: "s" } }],
+    ["a broadcast's trigger", BrokerMessage.triggered("e", { a: 1 }, "s", "c"), { e: { a: 1, sid: "s", channel: "c" } }]
   ])("of the broker is written: %s", (_, message, expected) => {
     expect(JSON.parse(message)).toStrictEqual(expected)
   })
@@ -113,7 +117,7 @@ describe("PageMessage", () => {
     [new InternalError({ detail: "d" }), 597, "Internal error"],
     [new EndOfFileError(), 598, "End of file"]
   ])("of the broker tells an error's code and status and nothing else: %s", (error, code, status) => {
-    expect(JSON.parse(PageMessage.error(error))).toStrictEqual({ ":error": { code, status } })
+    expect(JSON.parse(BrokerMessage.error(error))).toStrictEqual({ ":error": { code, status } })
   })
 
   it.each<[StatusError, string]>([
@@ -124,24 +128,24 @@ describe("PageMessage", () => {
       `"a: b" is not open. A backend opens a channel before anybody can use it`
     ]
   ])("of the broker says why to those who ask: %s", (error, reason) => {
-    expect(JSON.parse(PageMessage.error(error, { event: "auth", id: 7 }))).toMatchObject({
+    expect(JSON.parse(BrokerMessage.error(error, { event: "auth", id: 7 }))).toMatchObject({
       ":error": { code: error.code, id: 7, event: "auth", reason }
     })
-    expect(JSON.parse(PageMessage.error(error, {}))[":error"].reason).toBe(reason)
+    expect(JSON.parse(BrokerMessage.error(error, {}))[":error"].reason).toBe(reason)
   })
 
   it.each<[string, string, unknown]>([
-    ["connected", PageMessage.connected("s", { pingInterval: 25_000 }), {
+    ["connected", BrokerMessage.connected("s", { pingInterval: 25_000 }), {
       ":connected": { sid: "s", v: 1, pingInterval: 25_000 }
     }],
-    ["connected without pings", PageMessage.connected("s", { pingInterval: Infinity }), {
+    ["connected without pings", BrokerMessage.connected("s", { pingInterval: Infinity }), {
       ":connected": { sid: "s", v: 1 }
     }],
-    ["authenticated", PageMessage.authenticated(0), { ":authenticated": { id: 0 } }],
-    ["subscribed", PageMessage.subscribed("c", undefined, undefined, "a"), {
+    ["authenticated", BrokerMessage.authenticated(0), { ":authenticated": { id: 0 } }],
+    ["subscribed", BrokerMessage.subscribed("c", undefined, undefined, "a"), {
       ":subscribed": { channel: "c", id: "a" }
     }],
-    ["subscribed in part", PageMessage.subscribed("c", "joe", listOf("c", [{ uid: "ann", data: {} }], 3)), {
+    ["subscribed in part", BrokerMessage.subscribed("c", "joe", listOf("c", [{ uid: "ann", data: {} }], 3)), {
       ":subscribed": {
         channel: "c",
         uid: "joe",
@@ -151,14 +155,14 @@ describe("PageMessage", () => {
         subscribers: [{ channel: "c", uid: "ann" }]
       }
     }],
-    ["members", PageMessage.members("c", listOf("c", [{ uid: "ann", data: {} }], 3), 1), {
+    ["members", BrokerMessage.members("c", listOf("c", [{ uid: "ann", data: {} }], 3), 1), {
       ":members": { channel: "c", next: 3, id: 1, subscribers: [{ channel: "c", uid: "ann" }] }
     }],
-    ["the last members", PageMessage.members("c", listOf("c", [])), {
+    ["the last members", BrokerMessage.members("c", listOf("c", [])), {
       ":members": { channel: "c", next: null, subscribers: [] }
     }],
-    ["pong", PageMessage.pong(), { ":pong": {} }],
-    ["pong to an id", PageMessage.pong("a"), { ":pong": { id: "a" } }]
+    ["pong", BrokerMessage.pong(), { ":pong": {} }],
+    ["pong to an id", BrokerMessage.pong("a"), { ":pong": { id: "a" } }]
   ])("of the broker to browsers of ours is written: %s", (_, message, expected) => {
     expect(JSON.parse(message)).toStrictEqual(expected)
   })
@@ -181,7 +185,7 @@ describe("PageMessage", () => {
     expect(without(leaver, "channel", "uid")).toEqual(without({ ...data, ...farewell }, "channel", "uid"))
 
     const [, { subscribers, ...subscription }] = entryOf(
-      PageMessage.subscribed(channel, uid, listOf(channel, [member, member]))
+      BrokerMessage.subscribed(channel, uid, listOf(channel, [member, member]))
     )
     expect(subscription).toEqual({ channel, uid })
     for (const one of subscribers as unknown as ReadonlyArray<JsonObject>) {
@@ -189,11 +193,11 @@ describe("PageMessage", () => {
       expect(without(one, "channel", "uid")).toEqual(without(data, "channel", "uid"))
     }
 
-    const [, sent] = entryOf(PageMessage.broadcast("e", data, channel, sid))
+    const [, sent] = entryOf(BrokerMessage.broadcast("e", data, channel, sid))
     expect([sent.channel, sent.sid]).toEqual([channel, sid])
     expect(without(sent, "channel", "sid")).toEqual(without(data, "channel", "sid"))
 
-    const [, triggered] = entryOf(PageMessage.triggered("e", data, sid, channel))
+    const [, triggered] = entryOf(BrokerMessage.triggered("e", data, sid, channel))
     expect([triggered.channel, triggered.sid]).toEqual([channel, sid])
     expect(without(triggered, "channel", "sid")).toEqual(without(data, "channel", "sid"))
   })
@@ -208,9 +212,11 @@ describe("PageMessage", () => {
     const text = ` ${JSON.stringify(data, undefined, space)}\n`
     const heard = (message: string) => JSON.stringify(JSON.parse(message))
     for (const sid of [undefined, "s"]) {
-      expect(heard(PageMessage.broadcast("e", text, "c", sid))).toBe(heard(PageMessage.broadcast("e", data, "c", sid)))
+      expect(heard(BrokerMessage.broadcast("e", text, "c", sid))).toBe(
+        heard(BrokerMessage.broadcast("e", data, "c", sid))
+      )
     }
-    expect(heard(PageMessage.direct("e", text))).toBe(heard(PageMessage.direct("e", data)))
+    expect(heard(BrokerMessage.direct("e", text))).toBe(heard(BrokerMessage.direct("e", data)))
   })
 
   it.each([
@@ -225,7 +231,7 @@ describe("PageMessage", () => {
     [`{"a":1},"b":{}`, `{"e":{"channel":"c"}}`],
     [`{"a":`.repeat(300) + "1" + "}".repeat(300), `{"e":{"channel":"c"}}`]
   ])("of the broker has what is the text of an object, %s", (text, message) => {
-    expect(PageMessage.broadcast("e", text, "c")).toBe(message)
+    expect(BrokerMessage.broadcast("e", text, "c")).toBe(message)
   })
 
   it.prop(
@@ -235,15 +241,15 @@ describe("PageMessage", () => {
       // Halves of characters travel as escapes, which is what makes them arrive.
       for (
         const message of [
-          PageMessage.broadcast(event, data, channel),
-          PageMessage.triggered(event, data, "s"),
-          PageMessage.direct(event, data)
+          BrokerMessage.broadcast(event, data, channel),
+          BrokerMessage.triggered(event, data, "s"),
+          BrokerMessage.direct(event, data)
         ]
       ) {
         expect(message.isWellFormed()).toBe(true)
         expect(entryOf(message)[0]).toBe(event)
       }
-      expect(PageMessage.direct(event, data)).toBe(`{${JSON.stringify(event)}:${JSON.stringify(data)}}`)
+      expect(BrokerMessage.direct(event, data)).toBe(`{${JSON.stringify(event)}:${JSON.stringify(data)}}`)
     }
   )
 
@@ -251,15 +257,17 @@ describe("PageMessage", () => {
     const quoted = JSON.stringify(key)
     const data = `{${quoted}:{"polluted":true}}`
     const sent = new JsonText.ObjectText(data)
-    expect(PageMessage.broadcast(key, sent, key)).toBe(`{${quoted}:{${quoted}:{"polluted":true},"channel":${quoted}}}`)
-    expect(PageMessage.triggered(key, sent, "s")).toBe(`{${quoted}:{${quoted}:{"polluted":true},"sid":"s"}}`)
+    expect(BrokerMessage.broadcast(key, sent, key)).toBe(
+      `{${quoted}:{${quoted}:{"polluted":true},"channel":${quoted}}}`
+    )
+    expect(BrokerMessage.triggered(key, sent, "s")).toBe(`{${quoted}:{${quoted}:{"polluted":true},"sid":"s"}}`)
     const member = { uid: "u", data: JSON.parse(data) as JsonObject }
     for (
       const written of [
         memberJoined("c", member),
         memberLeft("c", member, {}),
         memberLeft("c", { uid: "u", data: {} }, member.data),
-        PageMessage.subscribed("c", "u", listOf("c", [member]))
+        BrokerMessage.subscribed("c", "u", listOf("c", [member]))
       ]
     ) {
       expect(written).toContain(`${quoted}:{"polluted":true}`)
@@ -281,12 +289,12 @@ describe("PageMessage", () => {
     const [a, b] = ["e50afbc3-8f9f-4ffe-5b4b-af4ddd868f5f", "bda753b4-3788-478e-4df9-33a65af903ad"]
     const joe = { uid: "joe", data: { name: "Joe" } }
     const ann = { uid: "ann", data: { name: "Ann" } }
-    const { authenticated, broadcast, connected, subscribed, unsubscribed } = PageMessage
-    const bad = PageMessage.error(new BadRequestError({ detail: "" }))
-    const unauthorized = PageMessage.error(new UnauthorizedError({ detail: "" }))
-    const forbidden = PageMessage.error(new ForbiddenError({ detail: "" }))
-    const notSubscribed = PageMessage.error(new NotSubscribedError({ channel: "" }))
-    const notFound = PageMessage.error(new ChannelNotFoundError({ channel: "" }))
+    const { authenticated, broadcast, connected, subscribed, unsubscribed } = BrokerMessage
+    const bad = BrokerMessage.error(new BadRequestError({ detail: "" }))
+    const unauthorized = BrokerMessage.error(new UnauthorizedError({ detail: "" }))
+    const forbidden = BrokerMessage.error(new ForbiddenError({ detail: "" }))
+    const notSubscribed = BrokerMessage.error(new NotSubscribedError({ channel: "" }))
+    const notFound = BrokerMessage.error(new ChannelNotFoundError({ channel: "" }))
     const said = [
       connected(a),
       connected(b),

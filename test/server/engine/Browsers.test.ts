@@ -4,24 +4,24 @@ import type { JsonObject } from "../../../src/protocol/Json.ts"
 import { BrowserNotFoundError } from "../../../src/protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
 import type { Event } from "../../../src/protocol/Trigger.ts"
-import * as Pages from "../../../src/server/engine/Pages.ts"
-import * as FakePage from "../../harness/FakePage.ts"
+import * as Browsers from "../../../src/server/engine/Browsers.ts"
+import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import { pick } from "../../protocol/arbitraries.ts"
 
-/** A register, what it announces, and pages on it. */
+/** A register, what it announces, and browsers on it. */
 const make = <const Sids extends ReadonlyArray<string>>(...sids: Sids) => {
   const announced: Array<Event> = []
-  const pages = Pages.make((event) => announced.push(event), { maxMessageSize: 1000 })
-  const all = sids.map((sid) => FakePage.make(sid)) as { readonly [Index in keyof Sids]: FakePage.FakePage }
+  const pages = Browsers.make((event) => announced.push(event), { maxMessageSize: 1000 })
+  const all = sids.map((sid) => FakeBrowser.make(sid)) as { readonly [Index in keyof Sids]: FakeBrowser.FakeBrowser }
   all.forEach(pages.enterUnsafe)
   announced.length = 0
   return { announced, pages, all }
 }
 
-describe("Pages", () => {
+describe("Browsers", () => {
   it("counts those that are there, and announces their coming and going, each once", () => {
     const { announced, pages } = make()
-    const [a, b] = [FakePage.make("a"), FakePage.make("b")]
+    const [a, b] = [FakeBrowser.make("a"), FakeBrowser.make("b")]
     expect(pages.count()).toBe(0)
     pages.enterUnsafe(a)
     pages.enterUnsafe(b)
@@ -37,7 +37,7 @@ describe("Pages", () => {
     ])
   })
 
-  it("says nothing to a page by itself", () => {
+  it("says nothing to a browser by itself", () => {
     const { all: [a], pages } = make("a")
     pages.identifyUnsafe(a, "joe")
     pages.leaveUnsafe(a)
@@ -53,7 +53,7 @@ describe("Pages", () => {
     }))
 
   describe("sendTo", () => {
-    it.effect("reaches one page, with its data as they are", () =>
+    it.effect("reaches one browser, with its data as they are", () =>
       Effect.gen(function*() {
         const { all: [a, b], pages } = make("a", "b")
         const data = JSON.parse(`{"sid":"s","channel":"c","__proto__":{"x":1}}`) as JsonObject
@@ -62,7 +62,7 @@ describe("Pages", () => {
       }))
 
     it.effect.each(["gone", "nobody", "", "__proto__", "constructor", "joe"])(
-      "fails where there is no page %j",
+      "fails where there is no browser %j",
       (sid) =>
         Effect.gen(function*() {
           const { all: [a, gone], pages } = make("a", "gone")
@@ -77,11 +77,11 @@ describe("Pages", () => {
   })
 
   describe("disconnect", () => {
-    it.effect("ends the connection of one page, and says so first", () =>
+    it.effect("ends the connection of one browser, and says so first", () =>
       Effect.gen(function*() {
         const { all: [a, b], pages } = make("a", "b")
         const order: Array<unknown> = []
-        const c = FakePage.make("c", (message) => order.push(message))
+        const c = FakeBrowser.make("c", (message) => order.push(message))
         pages.enterUnsafe({ ...c, closeUnsafe: (code) => order.push(code) })
         expect(yield* pages.disconnect("sid", "b")).toBe(1)
         expect([b.heard(), b.closedWith()]).toEqual([[{ ":closed": { sid: "b" } }], 4403])
@@ -90,7 +90,7 @@ describe("Pages", () => {
         expect(order).toEqual([`{":closed":{"sid":"c"}}`, 4403])
       }))
 
-    it.effect("ends the connections of all pages of a user, and of no one else", () =>
+    it.effect("ends the connections of all browsers of a user, and of no one else", () =>
       Effect.gen(function*() {
         const { all: [a, b, c, stranger], pages } = make("a", "b", "c", "stranger")
         pages.identifyUnsafe(a, "joe")
@@ -113,7 +113,7 @@ describe("Pages", () => {
         expect(gone.closedWith()).toBe(undefined)
       }))
 
-    it.effect("finds a page that has authenticated again as whom it is now", () =>
+    it.effect("finds a browser that has authenticated again as whom it is now", () =>
       Effect.gen(function*() {
         const { all: [a], announced, pages } = make("a")
         pages.identifyUnsafe(a, "joe")
@@ -139,7 +139,7 @@ describe("Pages", () => {
   ], ([steps]) =>
     Effect.gen(function*() {
       const { announced, pages } = make()
-      const all = new Map(["a", "b", "c"].map((sid) => [sid, FakePage.make(sid)]))
+      const all = new Map(["a", "b", "c"].map((sid) => [sid, FakeBrowser.make(sid)]))
       // The sids of those that are there, and who they are.
       const model = new Map<string, string | undefined>()
       const expected: Array<Event> = []

@@ -3,13 +3,13 @@ import { Arbitrary, Deferred, Effect, Fiber, Option, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import type { JsonObject } from "../../../src/protocol/Json.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
-import * as PageSession from "../../../src/server/endpoint/PageSession.ts"
+import * as BrowserSession from "../../../src/server/endpoint/BrowserSession.ts"
 import { enter, error, makeVhost, type text } from "../../harness/browserSession.ts"
-import * as FakePage from "../../harness/FakePage.ts"
+import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import { anyText, bytes, garbage, jsonObject, oddKeys, oneOf, pick } from "../../protocol/arbitraries.ts"
 
-describe("PageSession", () => {
-  it.effect("greets a page with its sid", () =>
+describe("BrowserSession", () => {
+  it.effect("greets a browser with its sid", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       expect(enter(world, "s1").greeting).toEqual([{ ":connected": { sid: "s1" } }])
@@ -58,7 +58,7 @@ describe("PageSession", () => {
         expect(yield* a.says("subscribe", { channel: "private-room" })).toEqual([error(403)])
       }))
 
-    it.effect("leaves a page what it had when its token is no good", () =>
+    it.effect("leaves a browser what it had when its token is no good", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
@@ -95,8 +95,8 @@ describe("PageSession", () => {
         const world = yield* makeVhost()
         const gate = yield* Deferred.make<void>()
         const journal = { ...world.vhost.journal, kept: Deferred.await(gate) }
-        const page = FakePage.make("a")
-        const session = PageSession.make({ ...world.vhost, journal }, page)
+        const page = FakeBrowser.make("a")
+        const session = BrowserSession.make({ ...world.vhost, journal }, page)
         yield* session.handle(`{"subscribe":{"channel":"room"}}`)
         const token = yield* world.grant("joe")
         const handling = yield* Effect.forkChild(session.handle(JSON.stringify({ auth: { token } })), {
@@ -107,7 +107,7 @@ describe("PageSession", () => {
         yield* Deferred.succeed(gate, undefined)
         yield* Fiber.join(handling)
         expect([page.heard(), session.isAuthenticated()]).toEqual([[], false])
-        expect(yield* world.vhost.pages.disconnect("uid", "joe")).toBe(0)
+        expect(yield* world.vhost.browsers.disconnect("uid", "joe")).toBe(0)
         // Nothing more is carried out either.
         expect(yield* session.handle(`{"subscribe":{"channel":"room"}}`)).toBe(false)
         expect(world.vhost.channels.counters.subscriptions).toBe(0)
@@ -116,9 +116,9 @@ describe("PageSession", () => {
     it.effect("leaves a browser as it was that is interrupted while the token is recorded as used", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
-        const session = PageSession.make(
+        const session = BrowserSession.make(
           { ...world.vhost, journal: { ...world.vhost.journal, kept: Effect.never } },
-          FakePage.make("a")
+          FakeBrowser.make("a")
         )
         yield* session.handle(`{"subscribe":{"channel":"room"}}`)
         const token = yield* world.grant("joe")
@@ -127,7 +127,7 @@ describe("PageSession", () => {
         })
         yield* Fiber.interrupt(handling)
         expect(session.isAuthenticated()).toBe(false)
-        expect(yield* world.vhost.pages.disconnect("uid", "joe")).toBe(0)
+        expect(yield* world.vhost.browsers.disconnect("uid", "joe")).toBe(0)
         expect(world.vhost.channels.counters.subscriptions).toBe(1)
       }))
 
@@ -257,7 +257,7 @@ describe("PageSession", () => {
         expect(yield* a.says(event, payload)).toEqual([error(code)])
       }))
 
-    it.effect("take no more of a page about itself than the bound, 400", () =>
+    it.effect("take no more of a browser about itself than the bound, 400", () =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")
         yield* a.authenticate("joe")
@@ -307,7 +307,7 @@ describe("PageSession", () => {
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const told: Array<string> = []
-        const session = PageSession.make(world.vhost, FakePage.make("a", (message) => told.push(message)))
+        const session = BrowserSession.make(world.vhost, FakeBrowser.make("a", (message) => told.push(message)))
         yield* session.handle(`{"subscribe":{"channel":"room"}}`)
         for (
           const [data, delivered] of [
@@ -326,7 +326,7 @@ describe("PageSession", () => {
       Effect.gen(function*() {
         const world = yield* makeVhost({ maxMessageSize: 100_000, browserMessageRate: Infinity })
         const sizes: Array<number> = []
-        const session = PageSession.make(world.vhost, FakePage.make("a", ({ length }) => sizes.push(length)))
+        const session = BrowserSession.make(world.vhost, FakeBrowser.make("a", ({ length }) => sizes.push(length)))
         yield* session.handle(`{"subscribe":{"channel":"room"}}`)
         const list = Array.from({ length: 18_000 }, () => "1e20").join()
         sizes.length = 0
@@ -360,7 +360,7 @@ describe("PageSession", () => {
   })
 
   describe("trigger", () => {
-    it.effect("reaches a worker with the page's sid", () =>
+    it.effect("reaches a worker with the browser's sid", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* world.attend
@@ -394,7 +394,7 @@ describe("PageSession", () => {
 
     it.effect("is confirmed where it has an id, once it is accepted, and its error says the id", () =>
       Effect.gen(function*() {
-        const { authenticate, says } = enter(yield* makeVhost({ queueCapacity: 2 }), "page")
+        const { authenticate, says } = enter(yield* makeVhost({ queueCapacity: 2 }), "browser")
         const refused = { code: 597, status: "Internal error" }
         expect(yield* says("trigger", { event: "save", id: 1 })).toMatchObject([
           { ":error": { code: 403, status: "Forbidden", id: 1, event: "trigger" } }
@@ -448,17 +448,17 @@ describe("PageSession", () => {
 
     it.effect("is confirmed where it has an id, also without a trigger", () =>
       Effect.gen(function*() {
-        const { says } = enter(yield* makeVhost(), "page")
+        const { says } = enter(yield* makeVhost(), "browser")
         yield* says("subscribe", { channel: "room" })
         expect(yield* says("broadcast", { channel: "room", event: "hello", id: 7 })).toEqual([
-          { hello: { channel: "room", sid: "page" } },
+          { hello: { channel: "room", sid: "browser" } },
           { ":triggered": { id: 7 } }
         ])
       }))
 
-    it.effect("is forbidden to all pages where only backends broadcast", () =>
+    it.effect("is forbidden to all browsers where only backends broadcast", () =>
       Effect.gen(function*() {
-        const { says } = enter(yield* makeVhost({ browsersBroadcast: false }), "page")
+        const { says } = enter(yield* makeVhost({ browsersBroadcast: false }), "browser")
         yield* says("subscribe", { channel: "room" })
         expect(yield* says("broadcast", { channel: "room", event: "hello" })).toEqual([
           { ":error": { code: 403, status: "Forbidden" } }
@@ -537,7 +537,7 @@ describe("PageSession", () => {
         expect(a.page.heard()).toEqual([{ ":closed": { sid: "a" } }])
       }))
 
-    it.effect("takes the page off its channels at the session's end, and tells the others", () =>
+    it.effect("takes the browser off its channels at the session's end, and tells the others", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
@@ -559,34 +559,34 @@ describe("PageSession", () => {
     it.effect("begins before the greeting and ends with the session", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
-        const { pages } = world.vhost
+        const { browsers } = world.vhost
         const a = enter(world, "a")
-        expect(pages.count()).toBe(1)
-        yield* pages.sendTo("a", "hello", { n: 1 })
+        expect(browsers.count()).toBe(1)
+        yield* browsers.sendTo("a", "hello", { n: 1 })
         expect(a.page.heard()).toEqual([{ hello: { n: 1 } }])
         yield* a.session.end
         yield* a.session.end
-        expect(pages.count()).toBe(0)
-        expect((yield* Effect.flip(pages.sendTo("a", "hello", {}))).code).toBe(455)
-        const early = FakePage.make("early", () => expect(pages.count()).toBe(1))
-        PageSession.make(world.vhost, early)
+        expect(browsers.count()).toBe(0)
+        expect((yield* Effect.flip(browsers.sendTo("a", "hello", {}))).code).toBe(455)
+        const early = FakeBrowser.make("early", () => expect(browsers.count()).toBe(1))
+        BrowserSession.make(world.vhost, early)
         expect(early.heard()).toEqual([{ ":connected": { sid: "early" } }])
       }))
 
     it.effect("is as the user of its last good token", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
-        const { pages } = world.vhost
+        const { browsers } = world.vhost
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         yield* b.authenticate("joe")
         yield* a.authenticate("joe")
         yield* a.says("auth", { token: "nope" })
-        expect(yield* pages.disconnect("uid", "joe")).toBe(2)
+        expect(yield* browsers.disconnect("uid", "joe")).toBe(2)
         yield* a.authenticate("ann")
-        expect(yield* pages.disconnect("uid", "joe")).toBe(1)
-        expect(yield* pages.disconnect("uid", "ann")).toBe(1)
+        expect(yield* browsers.disconnect("uid", "joe")).toBe(1)
+        expect(yield* browsers.disconnect("uid", "ann")).toBe(1)
         yield* a.session.end
-        expect(yield* pages.disconnect("uid", "ann")).toBe(0)
+        expect(yield* browsers.disconnect("uid", "ann")).toBe(0)
         expect(a.page.closedWith()).toBe(4403)
       }))
   })
@@ -609,7 +609,7 @@ describe("PageSession", () => {
       }])
     }))
 
-  it.effect("begins a trace with every event where somebody traces, whatever the page says of one", () =>
+  it.effect("begins a trace with every event where somebody traces, whatever the browser says of one", () =>
     Effect.gen(function*() {
       const spans: Array<Tracer.Span> = []
       const tracer = Tracer.make({
@@ -723,8 +723,8 @@ describe("PageSession", () => {
       const world = yield* makeVhost()
       yield* world.attend
       const said: Array<string> = []
-      const page = FakePage.make("a", (message) => said.push(message))
-      const session = PageSession.make(world.vhost, page)
+      const page = FakeBrowser.make("a", (message) => said.push(message))
+      const session = BrowserSession.make(world.vhost, page)
       yield* session.handle(JSON.stringify({ auth: { token: yield* world.grant("__proto__") } }))
       yield* session.handle(`{"subscribe":{"channel":"presence-room","data":{"__proto__":{"polluted":1},"toJSON":1}}}`)
       said.length = 0
@@ -799,7 +799,7 @@ describe("PageSession", () => {
   })
 })
 
-// --- What a page may be told after a message, by the protocol's tables ---------------------------------------------------
+// --- What a browser may be told after a message, by the protocol's tables ---------------------------------------------------
 
 const channels = ["room", "private-room", "presence-room", "nope", "__proto__"]
 

@@ -11,11 +11,11 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
 import * as BrowserMessage from "../../protocol/BrowserMessage.ts"
 import { byteLength } from "../../protocol/Frame.ts"
 import { type StatusError, TooManyRequestsError } from "../../protocol/KosmonautError.ts"
-import * as PageMessage from "../../protocol/PageMessage.ts"
-import type { Page } from "../domain/Page.ts"
+import type { Browser } from "../domain/Browser.ts"
 import type { Vhost } from "../engine/Vhosts.ts"
 import * as BrowserRates from "./internal/browserRates.ts"
 import * as Commands from "./internal/commands.ts"
@@ -25,7 +25,7 @@ import * as Commands from "./internal/commands.ts"
  *
  * @since 0.1.0
  */
-export interface PageSession {
+export interface BrowserSession {
   /**
    * Carries out one message, for version 1 also a batch of them; `false` says that the browser asked to be closed. After
    * `end` it does nothing. A browser that goes on beyond its rates is closed with 1013.
@@ -42,19 +42,19 @@ export interface PageSession {
  *
  * @since 0.1.0
  */
-export const make = (vhost: Vhost, page: Page): PageSession => {
+export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
   const state: Commands.State = {
     vhost,
-    page,
+    browser,
     permission: undefined,
     origin: "",
     guesses: undefined,
     hasEnded: false
   }
-  vhost.pages.enterUnsafe(page)
-  page.sendUnsafe(PageMessage.connected(
-    page.sid,
-    page.version === 0 ? undefined : {
+  vhost.browsers.enterUnsafe(browser)
+  browser.sendUnsafe(BrokerMessage.connected(
+    browser.sid,
+    browser.version === 0 ? undefined : {
       pingInterval: Duration.toMillis(vhost.config.pingInterval)
     }
   ))
@@ -64,7 +64,7 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
     handle: (message) => {
       const handleNow = Effect.suspend(() => {
         if (state.hasEnded) return Effect.succeed(false)
-        const batch = page.version === 0 ? undefined : BrowserMessage.batch(message)
+        const batch = browser.version === 0 ? undefined : BrowserMessage.batch(message)
         if (batch === undefined) return handleOne(state, message)
         return Result.isFailure(batch) ? refuse(state, batch.failure) : handleAll(state, batch.success, admit)
       })
@@ -73,7 +73,7 @@ export const make = (vhost: Vhost, page: Page): PageSession => {
     isAuthenticated: () => state.permission !== undefined,
     end: Effect.uninterruptible(Effect.suspend(() => {
       state.hasEnded = true
-      return Effect.andThen(vhost.channels.leave(page), Effect.sync(() => vhost.pages.leaveUnsafe(page)))
+      return Effect.andThen(vhost.channels.leave(browser), Effect.sync(() => vhost.browsers.leaveUnsafe(browser)))
     }))
   }
 }
@@ -98,7 +98,7 @@ const makeAdmission = (state: Commands.State): Admit | undefined => {
       if (state.hasEnded) return Effect.succeed(false)
       const mayStay = BrowserRates.mayStay(rates, left, now)
       const refused = handleBeyond(state, message, new TooManyRequestsError({ detail: reason }))
-      return mayStay ? refused : Effect.tap(refused, () => Effect.sync(() => state.page.closeUnsafe(tryAgainLater)))
+      return mayStay ? refused : Effect.tap(refused, () => Effect.sync(() => state.browser.closeUnsafe(tryAgainLater)))
     }))
 }
 
@@ -145,14 +145,14 @@ const handleBeyond = (
 
 // The original's `:error` has a code and its text; why is for those who ask for it.
 const refuse = (
-  { page }: Commands.State,
+  { browser }: Commands.State,
   error: StatusError,
   envelope?: BrowserMessage.Envelope
 ): Effect.Effect<boolean> =>
   Effect.sync(() => {
-    const says = page.version === 1 || envelope?.payload.id !== undefined
+    const says = browser.version === 1 || envelope?.payload.id !== undefined
     const about = says ? (envelope ? BrowserMessage.aboutOf(envelope) : {}) : undefined
-    page.sendUnsafe(PageMessage.error(error, about))
+    browser.sendUnsafe(BrokerMessage.error(error, about))
     return true
   })
 

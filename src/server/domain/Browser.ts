@@ -13,7 +13,7 @@ import type { Permission } from "./Permission.ts"
  *
  * @since 0.1.0
  */
-export interface Page {
+export interface Browser {
   /** A uuid, the connection's public name. */
   readonly sid: string
   /** Which version of the browsers' protocol it asked for: 1 by `?v=1`, else 0, that of the original. */
@@ -43,7 +43,7 @@ export interface SubscribeOptions {
  * @since 0.1.0
  */
 export interface Subscription {
-  readonly page: Page
+  readonly browser: Browser
   /** The user, on private and presence channels. */
   readonly uid: string | undefined
   /** A hidden subscriber receives everything and is never announced or listed. */
