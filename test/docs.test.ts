@@ -5,6 +5,8 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "vitest"
+import { limits } from "../src/cli/LimitFlags.ts"
+import { defaults } from "../src/server/BrokerConfig.ts"
 
 const root = path.resolve(import.meta.dirname, "..")
 const read = (file: string) => fs.readFileSync(path.join(root, file), "utf8")
@@ -47,4 +49,28 @@ describe.each(markdown)("%s", (file) => {
 it("docs/README.md has all guides, in their order", () => {
   const linked = [...read("docs/README.md").matchAll(/\]\((guide\/[^)#]+)\)/g)].map(([, target]) => `docs/${target}`)
   assert.deepStrictEqual(linked, markdown.filter((file) => file.startsWith("docs/guide/")).sort())
+})
+
+/** Where a broker is, what it is made of, and how often it sends heartbeats: no limits. */
+const others = [
+  ...["host", "websocketPort", "backendPort", "tcpPort", "vhosts", "defaultVhost", "storageDir", "fsync"],
+  ...["heartbeatInterval", "missedHeartbeats", "browsersBroadcast", "origins", "trustedProxies", "redeliveryBackoff"]
+]
+
+it("docs/protocol.md has every limit that is an option", () => {
+  const [, text] = read("docs/protocol.md").split("## Limits")
+  const options = Object.keys(defaults).filter((option) => !others.includes(option))
+  assert.deepStrictEqual(options.filter((option) => !text!.includes(`\`${option}\``)), [])
+})
+
+it("docs/guide/11-on-the-open-internet.md has every flag that limits browsers, beside its option", () => {
+  const text = read("docs/guide/11-on-the-open-internet.md")
+  const flagOf = (option: string) =>
+    option === "origins"
+      ? "--origin"
+      : option === "trustedProxies"
+      ? "--trusted-proxy"
+      : `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+  const missing = Object.keys(limits).filter((option) => !text.includes(option) || !text.includes(flagOf(option)))
+  assert.deepStrictEqual(missing, [])
 })

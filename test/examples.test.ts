@@ -22,12 +22,12 @@ const start = (file: string, env: Record<string, string> = {}) =>
 
 /** Programs that end by themselves, and all that they say. */
 const programs: Record<string, ReadonlyArray<string>> = {
-  "first-broadcast.ts": [`The page heard {"hello":{"what":"world","channel":"room"}}`],
+  "first-broadcast.ts": [`The browser received {"hello":{"what":"world","channel":"room"}}`],
   "presence.ts": [
     `ann has come to presence-room: {"name":"Ann"}`,
     `joe has come to presence-room: {"name":"Joe"}`,
-    `Joe's page found [{"name":"Ann","channel":"presence-room","uid":"ann"}]`,
-    `Ann's page heard {"name":"Joe","channel":"presence-room","uid":"joe"}`,
+    `Joe's browser found [{"name":"Ann","channel":"presence-room","uid":"ann"}]`,
+    `Ann's browser received {"name":"Joe","channel":"presence-room","uid":"joe"}`,
     "There are ann and joe",
     "joe has left presence-room"
   ],
@@ -49,6 +49,7 @@ const programs: Record<string, ReadonlyArray<string>> = {
 
 /** Those that others import, that are compiled only, or that are run below. */
 const others = [
+  "backend.ts",
   "broker.ts",
   "chat-worker.ts",
   "chat.ts",
@@ -68,7 +69,7 @@ describe("docs/examples", () => {
 
   describe("as processes", { timeout: 30_000 }, () => {
     it.live.each(Object.entries(programs))(
-      "%s says what it should, and ends",
+      "%s prints what it should, and ends",
       ([file, lines]) =>
         Effect.scoped(Effect.gen(function*() {
           const program = yield* start(file)
@@ -79,17 +80,28 @@ describe("docs/examples", () => {
         }))
     )
 
+    it.live("backend.ts broadcasts, and ends", () =>
+      Effect.gen(function*() {
+        const { urls } = yield* TestBroker
+        const browser = yield* connect(urls.websocket)
+        yield* browser.send({ subscribe: { channel: "room" } })
+        yield* browser.nextOf(":subscribed")
+        const program = yield* start("backend.ts", { KOSMONAUT_URL: Redacted.value(urls.backend) })
+        assert.deepStrictEqual(yield* browser.nextOf("hello"), { what: "world", channel: "room" })
+        assert.deepStrictEqual(yield* program.output, { status: 0, stdout: "", stderr: "" })
+      }).pipe(Effect.scoped, Effect.provide(layer())))
+
     it.live("chat-worker.ts handles events until it is told to end", () =>
       Effect.gen(function*() {
         const { urls, vhost } = yield* TestBroker
         const program = yield* start("chat-worker.ts", { KOSMONAUT_URL: Redacted.value(urls.backend) })
-        const page = yield* connect(urls.websocket)
+        const browser = yield* connect(urls.websocket)
         const token = yield* vhost.accessTokens.issue("joe", ".*")
-        yield* page.send({ auth: { token: Redacted.value(token) } })
-        yield* page.send({ subscribe: { channel: "room" } })
-        yield* page.nextOf(":subscribed")
-        yield* page.send({ trigger: { event: "chat/say", data: { text: "hello" } } })
-        assert.deepStrictEqual(yield* page.nextOf("said"), { by: "joe", text: "hello", channel: "room" })
+        yield* browser.send({ auth: { token: Redacted.value(token) } })
+        yield* browser.send({ subscribe: { channel: "room" } })
+        yield* browser.nextOf(":subscribed")
+        yield* browser.send({ trigger: { event: "chat/say", data: { text: "hello" } } })
+        assert.deepStrictEqual(yield* browser.nextOf("said"), { by: "joe", text: "hello", channel: "room" })
         yield* program.kill("SIGTERM")
         const { stderr, stdout } = yield* program.output
         assert.strictEqual(stdout + stderr, "")

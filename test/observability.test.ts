@@ -33,7 +33,7 @@ const recorder = () => {
 const parentOf = (span: Tracer.NativeSpan): string | undefined =>
   span.parent._tag === "Some" ? span.parent.value.spanId : undefined
 
-/** A page that has authenticated as joe. */
+/** A browser that has authenticated as joe. */
 const joe = Effect.gen(function*() {
   const client = yield* Client.Client
   const { urls } = yield* TestBroker

@@ -1,10 +1,10 @@
 /**
- * A chat that remembers: what pages and backends agree on, and a backend that keeps it.
+ * A chat that remembers: what browsers and backends agree on, and a backend that stores it.
  */
 import { Array, DateTime, Effect, Schema, SynchronizedRef } from "effect"
 import { Channel, Client, EventGroup, EventRouter } from "kosmonaut"
 
-/** What pages trigger. */
+/** What browsers trigger. */
 export class Chat extends EventGroup.make("chat", {
   join: {},
   say: { text: Schema.NonEmptyString }
@@ -17,16 +17,16 @@ export class Line extends Schema.Class<Line>("Line")({
   at: Schema.DateTimeUtc
 }) {}
 
-/** What pages hear. */
+/** What browsers receive. */
 export class Talk extends EventGroup.make("talk", {
   said: Line,
   history: { lines: Schema.Array(Line) }
 }) {}
 
-/** Where they hear it. */
+/** Where they receive it. */
 export const Room = Channel.make("room", Talk)
 
-/** Handles what pages trigger, and keeps the last hundred lines. */
+/** Handles what browsers trigger, and stores the last hundred lines. */
 export const Handlers = EventRouter.layer(
   Chat,
   Effect.gen(function*() {
@@ -34,7 +34,7 @@ export const Handlers = EventRouter.layer(
     const room = client.channel(Room)
     const history = yield* SynchronizedRef.make<ReadonlyArray<Line>>([])
     return {
-      // Nobody else writes meanwhile, so the history has the order in which the room heard it.
+      // Nobody else writes meanwhile, so the history has the order in which the room received it.
       say: ({ data, uid = "somebody" }) =>
         SynchronizedRef.updateEffect(
           history,
@@ -44,7 +44,7 @@ export const Handlers = EventRouter.layer(
             return Array.takeRight(Array.append(lines, line), 100)
           })
         ),
-      // For this page alone, and not between a broadcast and its line: it would miss that one.
+      // For this browser alone, and not between a broadcast and its line: it would miss that one.
       join: (message) =>
         SynchronizedRef.updateEffect(
           history,

@@ -1,5 +1,5 @@
 /**
- * A broker in this very process, a page that listens, and a backend that broadcasts to it.
+ * A broker in this very process, a browser that is subscribed, and a backend that broadcasts to it.
  */
 import { Console, Deferred, Effect } from "effect"
 import { Client, Kosmonaut } from "kosmonaut"
@@ -10,17 +10,17 @@ const program = Effect.gen(function*() {
   const vhosts = yield* Vhosts.Vhosts
   const urls = broker.urls(yield* vhosts.get("/hello"))
 
-  // What a page does: it subscribes to a channel and hears what is said there.
+  // What a page does in its browser: it subscribes to a channel and receives what is broadcast there.
   const subscribed = yield* Deferred.make<void>()
-  const heard = yield* Deferred.make<string>()
-  const page = yield* Effect.acquireRelease(
+  const received = yield* Deferred.make<string>()
+  const socket = yield* Effect.acquireRelease(
     Effect.sync(() => new WebSocket(urls.websocket)),
-    (page) => Effect.sync(() => page.close())
+    (socket) => Effect.sync(() => socket.close())
   )
-  page.onopen = () => page.send(JSON.stringify({ subscribe: { channel: "room" } }))
-  page.onmessage = ({ data }) => {
+  socket.onopen = () => socket.send(JSON.stringify({ subscribe: { channel: "room" } }))
+  socket.onmessage = ({ data }) => {
     if (String(data).startsWith("{\":subscribed\"")) Deferred.doneUnsafe(subscribed, Effect.void)
-    if (String(data).startsWith("{\"hello\"")) Deferred.doneUnsafe(heard, Effect.succeed(String(data)))
+    if (String(data).startsWith("{\"hello\"")) Deferred.doneUnsafe(received, Effect.succeed(String(data)))
   }
 
   // What a backend does.
@@ -32,7 +32,7 @@ const program = Effect.gen(function*() {
   })
   yield* Effect.provide(backend, Kosmonaut.layer({ url: urls.backend }))
 
-  yield* Console.log(`The page heard ${yield* Deferred.await(heard)}`)
+  yield* Console.log(`The browser received ${yield* Deferred.await(received)}`)
 }).pipe(Effect.scoped)
 
 const broker = Broker.layer({

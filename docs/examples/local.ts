@@ -1,5 +1,5 @@
 /**
- * What the examples share: a broker in this process, on free ports, a backend's Client and Worker for it, and pages.
+ * What the examples share: a broker in this process, on free ports, a backend's Client and Worker for it, and browsers.
  */
 import { Deferred, Effect, Exit, Layer, Queue, Redacted } from "effect"
 import { type JsonObject, Kosmonaut } from "kosmonaut"
@@ -23,27 +23,27 @@ export const broker = Broker.layer({
 /** A Client and a Worker for it. */
 export const backend = Layer.unwrap(Effect.map(urls, ({ backend }) => Kosmonaut.layer({ url: backend })))
 
-/** A page that is connected until its scope ends, authenticated where it is given a single access token. */
-export const page = Effect.fnUntraced(function*(token?: Redacted.Redacted) {
+/** A browser that is connected until its scope ends, authenticated if it is given a single access token. */
+export const browser = Effect.fnUntraced(function*(token?: Redacted.Redacted) {
   const { websocket } = yield* urls
-  const heard = yield* Queue.unbounded<readonly [event: string, data: JsonObject]>()
+  const inbox = yield* Queue.unbounded<readonly [event: string, data: JsonObject]>()
   const open = yield* Deferred.make<void>()
   const socket = yield* Effect.acquireRelease(
     Effect.sync(() => new WebSocket(websocket)),
     (socket) => Effect.sync(() => socket.close())
   )
   socket.onopen = () => Deferred.doneUnsafe(open, Exit.void)
-  socket.onmessage = ({ data }) => Queue.offerAllUnsafe(heard, Object.entries(JSON.parse(String(data))))
+  socket.onmessage = ({ data }) => Queue.offerAllUnsafe(inbox, Object.entries(JSON.parse(String(data))))
 
-  const says = (message: object) => Effect.sync(() => socket.send(JSON.stringify(message)))
-  /** Waits for the next event of this name; what comes before it is left out. */
-  const hears = (event: string): Effect.Effect<JsonObject> =>
-    Effect.flatMap(Queue.take(heard), ([name, data]) => name === event ? Effect.succeed(data) : hears(event))
+  const send = (message: object) => Effect.sync(() => socket.send(JSON.stringify(message)))
+  /** Waits for the next event of this name; those before it are skipped. */
+  const receive = (event: string): Effect.Effect<JsonObject> =>
+    Effect.flatMap(Queue.take(inbox), ([name, data]) => name === event ? Effect.succeed(data) : receive(event))
 
   yield* Deferred.await(open)
   if (token !== undefined) {
-    yield* says({ auth: { token: Redacted.value(token) } })
-    yield* hears(":authenticated")
+    yield* send({ auth: { token: Redacted.value(token) } })
+    yield* receive(":authenticated")
   }
-  return { says, hears, close: Effect.sync(() => socket.close()) }
+  return { send, receive, close: Effect.sync(() => socket.close()) }
 })

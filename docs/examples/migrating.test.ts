@@ -1,5 +1,5 @@
 /**
- * Wherever a worker stands on its way to typed events, the pages hear the same.
+ * Wherever a worker is on its way to typed events, the browsers receive the same.
  */
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"

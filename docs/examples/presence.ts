@@ -1,5 +1,5 @@
 /**
- * Who is there: pages join a presence channel, and a backend hears of it and looks.
+ * Who is there: browsers join a presence channel, and a backend is told and looks.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, Layer, Queue } from "effect"
@@ -21,14 +21,14 @@ const whoIsThere = Effect.gen(function*() {
   return subscribers.map(({ uid }) => uid)
 })
 
-/** A page of a user, on the channel. */
+/** A browser of a user, on the channel. */
 const join = Effect.fnUntraced(function*(uid: string, name: string) {
   const client = yield* Client.Client
   const token = yield* client.requestSingleAccessToken(uid, "presence-room")
-  const page = yield* Local.page(token)
-  yield* page.says({ subscribe: { channel: "presence-room", data: { name } } })
-  const { subscribers } = yield* page.hears(":subscribed")
-  return { ...page, found: subscribers }
+  const browser = yield* Local.browser(token)
+  yield* browser.send({ subscribe: { channel: "presence-room", data: { name } } })
+  const { subscribers } = yield* browser.receive(":subscribed")
+  return { ...browser, found: subscribers }
 })
 
 const program = Effect.gen(function*() {
@@ -39,12 +39,12 @@ const program = Effect.gen(function*() {
 
   const ann = yield* join("ann", "Ann")
   yield* Console.log(yield* Queue.take(news))
-  yield* ann.hears(":memberJoined")
+  yield* ann.receive(":memberJoined")
 
   const joe = yield* join("joe", "Joe")
   yield* Console.log(yield* Queue.take(news))
-  yield* Console.log(`Joe's page found ${JSON.stringify(joe.found)}`)
-  yield* Console.log(`Ann's page heard ${JSON.stringify(yield* ann.hears(":memberJoined"))}`)
+  yield* Console.log(`Joe's browser found ${JSON.stringify(joe.found)}`)
+  yield* Console.log(`Ann's browser received ${JSON.stringify(yield* ann.receive(":memberJoined"))}`)
 
   yield* Console.log(`There are ${(yield* whoIsThere).join(" and ")}`)
 

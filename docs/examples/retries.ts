@@ -16,7 +16,7 @@ export const openRoom = Effect.gen(function*() {
   yield* client.openChannel("room")
 }).pipe(Effect.retry({ while: KosmonautError.mayPass, schedule: patiently }))
 
-/** Where twice is worse than never. */
+/** If twice is worse than never. */
 export const atMostOnce = Effect.fnUntraced(function*(text: string) {
   const client = yield* Client.Client
   yield* client.broadcast("room", "said", { text }).pipe(
@@ -24,7 +24,7 @@ export const atMostOnce = Effect.fnUntraced(function*(text: string) {
   )
 })
 
-/** Where never is worse than twice. Pages leave out an `id` that they have heard already. */
+/** If never is worse than twice. Browsers ignore an `id` that they have received already. */
 export const atLeastOnce = Effect.fnUntraced(function*(id: string, text: string) {
   const client = yield* Client.Client
   yield* client.broadcast("room", "said", { id, text }).pipe(

@@ -22,10 +22,10 @@ const program = Effect.gen(function*() {
   const client = yield* Client.Client
   const { backend } = yield* Local.urls
   const results = yield* Queue.unbounded<readonly [worker: string, picture: number]>()
-  const page = yield* Local.page(yield* client.requestSingleAccessToken("joe", ".*"))
+  const browser = yield* Local.browser(yield* client.requestSingleAccessToken("joe", ".*"))
 
   const share = Effect.fnUntraced(function*(pictures: ReadonlyArray<number>) {
-    for (const picture of pictures) yield* page.says({ trigger: { event: "jobs/resize", data: { picture } } })
+    for (const picture of pictures) yield* browser.send({ trigger: { event: "jobs/resize", data: { picture } } })
     const jobs = yield* Queue.takeN(results, pictures.length)
     const done = Array.sort(jobs.map(([, picture]) => picture), Order.Number)
     const by = Array.sort(new Set(jobs.map(([worker]) => worker)), Order.String)

@@ -1,5 +1,5 @@
 /**
- * One trace from what a page triggers to what the pages hear, and a tracer that prints it.
+ * One trace from what a browser triggers to what the browsers receive, and a tracer that prints it.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Array, Console, Effect, Layer, Order, Tracer } from "effect"
@@ -19,10 +19,10 @@ const program = Effect.gen(function*() {
   const client = yield* Client.Client
   yield* client.openChannel("room")
   yield* Layer.build(Handlers)
-  const page = yield* Local.page(yield* client.requestSingleAccessToken("joe", ".*"))
-  yield* page.says({ subscribe: { channel: "room" } })
-  yield* page.says({ trigger: { event: "chat/say" } })
-  yield* page.hears("said")
+  const browser = yield* Local.browser(yield* client.requestSingleAccessToken("joe", ".*"))
+  yield* browser.send({ subscribe: { channel: "room" } })
+  yield* browser.send({ trigger: { event: "chat/say" } })
+  yield* browser.receive("said")
 })
 
 /** A tracer that keeps all spans. One that exports them is in the guide. */

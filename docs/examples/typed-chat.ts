@@ -1,5 +1,5 @@
 /**
- * The chat of `chat.ts` with two pages: the second comes later, and is told what was said before.
+ * The chat of `chat.ts` with two browsers: the second comes later, and receives what was said before.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, Layer } from "effect"
@@ -7,28 +7,28 @@ import { Client, Event } from "kosmonaut"
 import * as Chat from "./chat.ts"
 import * as Local from "./local.ts"
 
-/** A page that knows the Schemas reads what it hears by them. */
-const heard = <E extends Event.Any>(page: Effect.Success<ReturnType<typeof Local.page>>, event: E) =>
-  Effect.flatMap(page.hears(event.wireName), (data) => Effect.fromResult(Event.decode(event, data)))
+/** A browser that knows the Schemas decodes what it receives by them. */
+const received = <E extends Event.Any>(browser: Effect.Success<ReturnType<typeof Local.browser>>, event: E) =>
+  Effect.flatMap(browser.receive(event.wireName), (data) => Effect.fromResult(Event.decode(event, data)))
 
 const program = Effect.gen(function*() {
   const client = yield* Client.Client
   yield* client.openChannel(Chat.Room.name)
   yield* Layer.build(Chat.Handlers)
 
-  const ann = yield* Local.page(yield* client.requestSingleAccessToken("ann", ".*"))
-  yield* ann.says({ subscribe: { channel: Chat.Room.name } })
-  yield* ann.hears(":subscribed")
+  const ann = yield* Local.browser(yield* client.requestSingleAccessToken("ann", ".*"))
+  yield* ann.send({ subscribe: { channel: Chat.Room.name } })
+  yield* ann.receive(":subscribed")
   for (const text of ["hello", "anybody there?"]) {
-    yield* ann.says({ trigger: { event: "chat/say", data: { text } } })
-    const line = yield* heard(ann, Chat.Talk.events.said)
+    yield* ann.send({ trigger: { event: "chat/say", data: { text } } })
+    const line = yield* received(ann, Chat.Talk.events.said)
     yield* Console.log(`${line.by}: ${line.text}`)
   }
 
-  const joe = yield* Local.page(yield* client.requestSingleAccessToken("joe", ".*"))
-  yield* joe.says({ subscribe: { channel: Chat.Room.name } })
-  yield* joe.says({ trigger: { event: "chat/join" } })
-  const { lines } = yield* heard(joe, Chat.Talk.events.history)
+  const joe = yield* Local.browser(yield* client.requestSingleAccessToken("joe", ".*"))
+  yield* joe.send({ subscribe: { channel: Chat.Room.name } })
+  yield* joe.send({ trigger: { event: "chat/join" } })
+  const { lines } = yield* received(joe, Chat.Talk.events.history)
   yield* Console.log(`Joe has missed: ${lines.map(({ text }) => text).join(" ")}`)
 })
 

@@ -1,8 +1,9 @@
 /**
  * `kosmonaut broadcast`: one event from the arguments, or one for each line of standard input.
  *
- * Lines are read no faster than the broker answers: at most `concurrency` requests are in flight, and only these are in
- * memory. A line that cannot be broadcast is reported with its number and counted, and the others go on.
+ * Data reach the browsers with every number as it was written. Lines are read no faster than the broker answers: at most
+ * `concurrency` requests are in flight, and only these are in memory. A line that cannot be broadcast is reported with its
+ * number and counted, and the others go on.
  *
  * @since 0.1.0
  */
@@ -94,8 +95,30 @@ const broadcastOne = Effect.fnUntraced(function*({ channel, event, json }: Input
   yield* Console.log(`${event.value} is broadcast on ${channel}`)
 })
 
+// A number that JavaScript would write otherwise, as 1.0 or 9007199254740993, keeps its text.
+const parseExactly = (text: string): Result.Result<unknown, unknown> =>
+  Result.flatMap(
+    Json.parse(text),
+    () =>
+      Result.try(() =>
+        exactJson.parse(text, (_, value, { source }) =>
+          typeof value === "number" && String(value) !== source ? exactJson.rawJSON(source) : value)
+      )
+  )
+
+/** What JSON has in every supported version of Node.js, and not in the compiler's library yet. */
+interface ExactJson {
+  readonly parse: (
+    text: string,
+    reviver: (key: string, value: unknown, context: { readonly source: string }) => unknown
+  ) => unknown
+  readonly rawJSON: (text: string) => unknown
+}
+
+const exactJson = JSON as unknown as ExactJson
+
 const parseData = (text: string): Result.Result<Json.JsonObject, CliError.ValidationError> =>
-  Result.mapError(Json.parse(text), (cause) => `${shorten(text)} is not JSON: ${reason(cause)}`).pipe(
+  Result.mapError(parseExactly(text), (cause) => `${shorten(text)} is not JSON: ${reason(cause)}`).pipe(
     Result.flatMap((value) =>
       Json.isObject(value)
         ? Result.succeed(value)

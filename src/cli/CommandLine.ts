@@ -1,8 +1,8 @@
 /**
  * What the commands have in common: how they speak, how they end, where their broker is, and lines from standard input.
  *
- * Standard output carries results and nothing else; whatever is said to a person goes to standard error, one sentence a
- * line, and never holds a token. Wrong use ends with such a sentence and exit status 1.
+ * Standard output carries results and nothing else; sentences for a person go to standard error, one a
+ * line, and never hold a token. Wrong use ends with such a sentence and exit status 1.
  *
  * @since 0.1.0
  */
@@ -21,7 +21,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 
 /**
- * The failure of a command that has said itself what went wrong. It ends with exit status 1 and no further word.
+ * The failure of a command that has reported itself what went wrong. It ends with exit status 1 and no further line.
  *
  * @since 0.1.0
  */
@@ -47,7 +47,14 @@ export const conceal = (text: string): string =>
   text.replace(/:\/\/[^@\s"]*@/g, "://***@").replace(/(?<!\w)(\w{40}|[\da-f]{128})(?!\w)/g, "***")
 
 /**
- * Says a sentence to the person.
+ * Ends a text as a sentence, unless it ends as one already.
+ *
+ * @since 0.1.0
+ */
+export const sentence = (text: string): string => /[.?!…]$/.test(text) ? text : `${text}.`
+
+/**
+ * Reports a sentence to the person.
  *
  * @since 0.1.0
  */
@@ -115,12 +122,30 @@ const formatter = (): CliOutput.Formatter => {
     formatErrors: standard.formatErrors,
     formatVersion: standard.formatVersion,
     formatHelpDoc: ({ globalFlags = [], ...doc }) =>
-      standard.formatHelpDoc({ ...doc, globalFlags: globalFlags.map(narrow) }).replace(
-        /(?<!\n)\n(\S*EXAMPLES)/,
-        "\n\n$1"
+      grouped(
+        standard.formatHelpDoc({ ...doc, globalFlags: globalFlags.map(narrow) }).replace(
+          /(?<!\n)\n(\S*EXAMPLES)/,
+          "\n\n$1"
+        )
       )
   }
 }
+
+/** Where a group of flags begins, and its heading. */
+const headings: Readonly<Record<string, string>> = {
+  "--storage-dir": "What outlasts the broker:",
+  "--browsers-broadcast": "What browsers may do:",
+  "--queue-capacity": "Events:",
+  "--max-message-size": "All connections:"
+}
+
+// The escapes are those of colours.
+const grouped = (help: string): string =>
+  Object.entries(headings).reduce(
+    (text, [flag, heading]) =>
+      text.replace(new RegExp(`\n( *(?:\u001b\\[[\\d;]*m)*${flag}\\b)`), `\n\n  ${heading}\n$1`),
+    help
+  )
 
 const explain = (error: CliError.NonShowHelpErrors): string => {
   switch (error._tag) {
@@ -130,7 +155,7 @@ const explain = (error: CliError.NonShowHelpErrors): string => {
       return `There is no command ${JSON.stringify(error.subcommand)}${didYouMean(error.suggestions)}`
     case "MissingOption":
       return error.option === "url"
-        ? "It is not said which broker: give --url or set KOSMONAUT_URL to wr://<access token>@<host>:<port>/<vhost>."
+        ? "The broker is missing: give --url or set KOSMONAUT_URL to wr://<access token>@<host>:<port>/<vhost>."
         : `The flag --${error.option} is missing.`
     case "MissingArgument":
       return `The argument ${error.argument} is missing.`
@@ -145,7 +170,7 @@ const explain = (error: CliError.NonShowHelpErrors): string => {
           JSON.stringify(error.value)
         }: ${error.expected}.`
     default:
-      return `${error.message}.`
+      return sentence(error.message)
   }
 }
 

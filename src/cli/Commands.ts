@@ -1,5 +1,5 @@
 /**
- * The small commands: what a Client asks, and a Worker that shows what it gets.
+ * The small commands: requests of a Client, and a Worker that prints its events.
  *
  * @since 0.1.0
  */
@@ -18,7 +18,7 @@ import * as Worker from "../client/Worker.ts"
 import * as CommandLine from "./CommandLine.ts"
 
 const channel = Argument.String("channel").pipe(
-  Argument.withDescription("The channel's name; presence-… and private-… ask browsers for a token")
+  Argument.withDescription("The channel's name; presence-… and private-… need a token of browsers")
 )
 
 /**
@@ -53,7 +53,7 @@ export const close = Command.make(
     )
 ).pipe(
   Command.provide(({ url }) => Kosmonaut.layer({ url, retry: "none" })),
-  Command.withDescription("Close a channel. The browsers on it are told"),
+  Command.withDescription("Close a channel. Its subscribers receive :unsubscribed"),
   Command.withExamples([{ command: "kosmonaut close presence-room" }])
 )
 
@@ -90,19 +90,20 @@ export const listen = Command.make("listen", { url: CommandLine.url }, () =>
     const worker = yield* Worker.Worker
     yield* Effect.forkScoped(reportChanges(worker.changes))
     return yield* worker.listen({
-      onMessage: (event, data) => CommandLine.write(`${JSON.stringify({ event, data })}\n`),
+      onMessage: (event, data, { attempt, id, uid }) =>
+        CommandLine.write(`${JSON.stringify({ event, data, uid, id, attempt })}\n`),
       onError: (error) => CommandLine.report(error.message)
     })
   }).pipe(
     Effect.scoped,
-    // Who reads standard output has gone: there is nobody to listen for.
+    // Nobody reads standard output any more.
     Effect.catchTag("PlatformError", () => Effect.void),
     CommandLine.untilInterrupted,
     Effect.provide(Logger.layer([logger]))
   )).pipe(
     Command.provide(({ url }) => Kosmonaut.layer({ url, retry: "none" })),
     Command.withDescription(
-      "Print each event that browsers trigger as a line {\"event\":…,\"data\":…}, until interrupted. An event goes to one worker: what is printed here no other worker gets"
+      "Print each event that browsers trigger as a line {\"event\",\"data\",\"uid\",\"id\",\"attempt\"}, until interrupted. An event goes to one worker: what is printed here no other worker gets. attempt is above 1 if it was delivered before"
     ),
     Command.withShortDescription("Print each event that browsers trigger, until interrupted"),
     Command.withExamples([
@@ -136,6 +137,6 @@ const sentence = (previous: ConnectionState["_tag"], state: ConnectionState): Re
     case "Connected":
       return ["connected"]
     case "Disconnected":
-      return previous === "Connected" ? [] : [`${state.reason.message}. Trying again`]
+      return previous === "Connected" ? [] : [`${CommandLine.sentence(state.reason.message)} Trying again`]
   }
 }

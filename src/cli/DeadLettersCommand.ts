@@ -1,7 +1,7 @@
 /**
- * `kosmonaut dead-letters`: events that nobody will handle any more, as lines, and back to the workers or away.
+ * `kosmonaut dead-letters`: events that will not be handled any more: list, replay or discard them.
  *
- * What is listed is never all in memory, and comes as fast as it is read.
+ * A listing is never all in memory, and is printed as fast as it is read.
  *
  * @since 0.1.0
  */
@@ -33,7 +33,7 @@ const which = (verb: "Replay" | "Discard") => ({
 
 // The original answers 400 to every command that it does not know.
 const unknown = () =>
-  Effect.fail(CommandLine.wrongUse("This broker has no dead letters to ask for: it answers 400, as the original does"))
+  Effect.fail(CommandLine.wrongUse("This broker knows no dead letters: it answers 400, as the original does"))
 
 const list = Command.make(
   "list",
@@ -43,13 +43,13 @@ const list = Command.make(
       Stream.runForEach(client.deadLetters, (letter) => CommandLine.write(`${lineOf(letter)}\n`))
     ).pipe(
       Effect.catchTag("BadRequestError", unknown),
-      // Who reads standard output has gone: there is nobody to list for.
+      // Nobody reads standard output any more.
       Effect.catchTag("PlatformError", () => Effect.void)
     )
 ).pipe(
   Command.provide(({ url }) => Kosmonaut.layer({ url })),
   Command.withDescription(
-    `Print each dead letter as a line ${form}, the oldest first. "data" is null where it is too large to be told; the broker has it all the same`
+    `Print each dead letter as a line ${form}, the oldest first. "data" is null if it is too large to be sent; the broker still has it`
   ),
   Command.withShortDescription("Print each dead letter as one JSON line"),
   Command.withExamples([
@@ -75,16 +75,16 @@ const replay = Command.make("replay", which("Replay"), (input) =>
       yield* CommandLine.report(
         `${count(left)} ${
           left === 1 ? "stays" : "stay"
-        }: too many events wait for a worker, or no worker takes lifecycle events. Replay again when that has changed`
+        }: too many events are queued, or no worker takes lifecycle events. Replay again when that has changed`
       )
       return yield* new CommandLine.Reported()
     }
   }).pipe(Effect.catchTag("BadRequestError", unknown))).pipe(
     Command.provide(({ url }) => Kosmonaut.layer({ url })),
     Command.withDescription(
-      "Have a dead letter handled again, or all of them, the oldest first: as new events with new attempts. Those that find no room at the broker stay dead letters"
+      "Replay a dead letter, or all of them, the oldest first, as new events with new attempts. Those for which the broker has no room stay dead letters"
     ),
-    Command.withShortDescription("Have a dead letter handled again, or all of them"),
+    Command.withShortDescription("Replay a dead letter, or all of them"),
     Command.withExamples([
       { command: "kosmonaut dead-letters replay 5f0c1a9be27d-1k" },
       { command: "kosmonaut dead-letters replay --all" }
@@ -103,7 +103,7 @@ const discard = Command.make("discard", which("Discard"), (input) =>
     yield* Console.log(`${count(discarded)} ${discarded === 1 ? "is" : "are"} discarded`)
   }).pipe(Effect.catchTag("BadRequestError", unknown))).pipe(
     Command.provide(({ url }) => Kosmonaut.layer({ url })),
-    Command.withDescription("Throw a dead letter away, or all of them. They cannot be had back"),
+    Command.withDescription("Throw a dead letter away, or all of them. They cannot be restored"),
     Command.withExamples([
       { command: "kosmonaut dead-letters discard 5f0c1a9be27d-1k" },
       { command: "kosmonaut dead-letters discard --all" }
@@ -117,22 +117,22 @@ const discard = Command.make("discard", which("Discard"), (input) =>
  */
 export const deadLetters = Command.make("dead-letters").pipe(
   Command.withDescription(
-    "List, replay or discard dead letters: events whose handlers failed as often as they may, which the broker keeps"
+    "List, replay or discard dead letters: events whose handlers failed as often as allowed, which the broker stores"
   ),
   Command.withShortDescription("List, replay or discard events whose handlers failed"),
   Command.withSubcommands([list, replay, discard]),
   Command.withExamples([
     { command: "kosmonaut dead-letters list", description: "See what failed, and why" },
-    { command: "kosmonaut dead-letters replay --all", description: "Have it handled again, once the reason is gone" }
+    { command: "kosmonaut dead-letters replay --all", description: "Replay it, once the reason is gone" }
   ])
 )
 
-// All of them only where that is said: an empty variable in a script must not mean it.
+// All of them only by --all: an empty variable in a script must not mean it.
 const chosen = (
   { all, id }: { readonly all: boolean; readonly id: Option.Option<string> }
 ): Effect.Effect<string | undefined, CliError.ValidationError> => {
   if (all && Option.isSome(id)) return Effect.fail(CommandLine.wrongUse("Give an id or --all, not both"))
-  if (!all && Option.isNone(id)) return Effect.fail(CommandLine.wrongUse("It is not said which: give an id, or --all"))
+  if (!all && Option.isNone(id)) return Effect.fail(CommandLine.wrongUse("An id is missing: give one, or --all"))
   return Effect.succeed(Option.getOrUndefined(id))
 }
 

@@ -1,8 +1,8 @@
 /**
  * `kosmonaut demo`: a broker on free ports, a Worker, a Client and three real WebSocket connections, told as a story.
  *
- * Every line tells what has just happened: it is printed when those have heard it who should have. On a terminal it stays
- * and says what the person types until the end of input; elsewhere it says what is piped in and ends by itself.
+ * Every line tells what has just happened: it is printed once everybody has received it. On a terminal it stays
+ * and broadcasts what the person types until the end of input; elsewhere it broadcasts what is piped in and ends by itself.
  *
  * @since 0.1.0
  */
@@ -22,7 +22,7 @@ import type { JsonObject } from "../protocol/Json.ts"
 import * as Broker from "../server/Broker.ts"
 import * as Vhosts from "../server/engine/Vhosts.ts"
 import * as CommandLine from "./CommandLine.ts"
-import * as DemoPage from "./DemoPage.ts"
+import * as DemoBrowser from "./DemoBrowser.ts"
 import * as Transcript from "./DemoTranscript.ts"
 
 const path = "/demo"
@@ -55,12 +55,12 @@ export const demo = Command.make("demo", {
     )
   ),
   Command.withDescription(
-    `Watch a broker, a worker and three browsers at work. On a terminal you can then type into the room; what is piped in is said line by line, until its end or ${patience} of silence`
+    `Watch a broker, a worker and three browsers at work. On a terminal you can then type into the room; what is piped in is broadcast line by line, until its end or ${patience} of silence`
   ),
   Command.withShortDescription("Watch a broker, a worker and three browsers at work"),
   Command.withExamples([
     { command: "kosmonaut demo" },
-    { command: "echo hello | kosmonaut demo", description: "Said into the room" }
+    { command: "echo hello | kosmonaut demo", description: "Broadcast it into the room" }
   ])
 )
 
@@ -92,7 +92,7 @@ const setUp = Effect.fnUntraced(function*(transcript: Transcript.Transcript) {
   )
   yield* Effect.forkScoped(worker.listen({ onMessage: (event, data) => answer(client, event, data) }))
   yield* worker.changes.pipe(Stream.filter(({ _tag }) => _tag === "Connected"), Stream.take(1), Stream.runDrain)
-  yield* transcript.line("worker", "is connected and waits for what browsers trigger")
+  yield* transcript.line("worker", "is connected and handles what browsers trigger")
   yield* client.openChannel(room)
   yield* transcript.line("backend", `opens the channel ${room}`)
 })
@@ -113,69 +113,75 @@ const comeIn = Effect.fnUntraced(function*(transcript: Transcript.Transcript) {
   const vhosts = yield* Vhosts.Vhosts
   const { websocket } = broker.urls(yield* vhosts.get(path))
   yield* transcript.chapter(
-    "Browsers join: each shows a token that the backend asked for, and those on the channel are told"
+    "Browsers join: each authenticates by a token that the backend requested, and all members are told"
   )
 
-  const crew: Array<DemoPage.DemoPage> = []
+  const crew: Array<DemoBrowser.DemoBrowser> = []
   for (const name of ["yuri", "valentina", "alexei"]) {
-    const page = yield* DemoPage.connect(websocket, name)
+    const browser = yield* DemoBrowser.connect(websocket, name)
     const token = yield* client.requestSingleAccessToken(name, "presence-.*")
-    yield* page.send({ auth: { token: Redacted.value(token) } })
-    yield* page.hear(":authenticated")
-    yield* page.send({ subscribe: { channel: room } })
-    yield* page.hear(":subscribed")
-    yield* Effect.forEach([...crew, page], (other) => other.hear(":memberJoined"), { discard: true })
+    yield* browser.send({ auth: { token: Redacted.value(token) } })
+    yield* browser.receive(":authenticated")
+    yield* browser.send({ subscribe: { channel: room } })
+    yield* browser.receive(":subscribed")
+    yield* Effect.forEach([...crew, browser], (other) => other.receive(":memberJoined"), { discard: true })
     yield* transcript.line(name, crew.length === 0 ? "joins and finds nobody" : `joins and finds ${names(crew)}`)
-    if (crew.length > 0) yield* transcript.effect(`${names(crew)} hear${s(crew)} that ${name} has joined`)
-    crew.push(page)
+    if (crew.length > 0) yield* transcript.effect(`${names(crew)} receive${s(crew)} that ${name} has joined`)
+    crew.push(browser)
   }
   return crew
 })
 
-const talk = Effect.fnUntraced(function*(transcript: Transcript.Transcript, crew: ReadonlyArray<DemoPage.DemoPage>) {
-  const client = yield* Client.Client
-  const [yuri, valentina, alexei] = crew as [DemoPage.DemoPage, DemoPage.DemoPage, DemoPage.DemoPage]
+const talk = Effect.fnUntraced(
+  function*(transcript: Transcript.Transcript, crew: ReadonlyArray<DemoBrowser.DemoBrowser>) {
+    const client = yield* Client.Client
+    const [yuri, valentina, alexei] = crew as [
+      DemoBrowser.DemoBrowser,
+      DemoBrowser.DemoBrowser,
+      DemoBrowser.DemoBrowser
+    ]
 
-  yield* transcript.chapter("A browser broadcasts: the broker delivers it to everybody on the channel")
-  yield* valentina.send({ broadcast: { channel: room, event: "said", data: { text: "Good morning, station!" } } })
-  const said = yield* hearAll(crew, "said")
-  yield* transcript.line("valentina", `says: ${text(said.text)}`)
-  yield* transcript.effect(`heard by ${names(crew)}`)
+    yield* transcript.chapter("A browser broadcasts, which this broker allows: all subscribers receive it")
+    yield* valentina.send({ broadcast: { channel: room, event: "said", data: { text: "Good morning, station!" } } })
+    const said = yield* receiveAll(crew, "said")
+    yield* transcript.line("valentina", `says: ${text(said.text)}`)
+    yield* transcript.effect(`received by ${names(crew)}`)
 
-  yield* transcript.chapter("A browser triggers: one worker gets it, does what it has to, and answers")
-  yield* alexei.send({ trigger: { event: "asked", data: { text: "How far is the Moon?" } } })
-  yield* transcript.line("alexei", "asks: How far is the Moon?")
-  const answered = yield* hearAll(crew, "answered")
-  yield* transcript.line("worker", `answers into the room: ${text(answered.text)}`)
-  yield* transcript.effect(`heard by ${names(crew)}`)
+    yield* transcript.chapter("A browser triggers: one worker handles the event and broadcasts an answer")
+    yield* alexei.send({ trigger: { event: "asked", data: { text: "How far is the Moon?" } } })
+    yield* transcript.line("alexei", "asks: How far is the Moon?")
+    const answered = yield* receiveAll(crew, "answered")
+    yield* transcript.line("worker", `answers into the room: ${text(answered.text)}`)
+    yield* transcript.effect(`received by ${names(crew)}`)
 
-  yield* transcript.chapter("A backend broadcasts: any program that has the URL can")
-  yield* client.broadcast(room, "announced", { text: "The supply ship docks in five minutes" })
-  const announced = yield* hearAll(crew, "announced")
-  yield* transcript.line("backend", `announces: ${text(announced.text)}`)
-  yield* transcript.effect(`heard by ${names(crew)}`)
+    yield* transcript.chapter("A backend broadcasts: any program that has the URL can")
+    yield* client.broadcast(room, "announced", { text: "The supply ship docks in five minutes" })
+    const announced = yield* receiveAll(crew, "announced")
+    yield* transcript.line("backend", `announces: ${text(announced.text)}`)
+    yield* transcript.effect(`received by ${names(crew)}`)
 
-  yield* transcript.chapter("A browser leaves")
-  const staying = [yuri, valentina]
-  yield* alexei.send({ unsubscribe: { channel: room, data: { reason: "a spacewalk" } } })
-  const left = yield* hearAll(staying, ":memberLeft")
-  yield* transcript.line("alexei", `leaves for ${text(left.reason)}`)
-  yield* transcript.effect(`${names(staying)} hear that ${text(left.uid)} has left`)
-  return staying
-})
+    yield* transcript.chapter("A browser leaves")
+    const staying = [yuri, valentina]
+    yield* alexei.send({ unsubscribe: { channel: room, data: { reason: "a spacewalk" } } })
+    const left = yield* receiveAll(staying, ":memberLeft")
+    yield* transcript.line("alexei", `leaves for ${text(left.reason)}`)
+    yield* transcript.effect(`${names(staying)} receive that ${text(left.uid)} has left`)
+    return staying
+  }
+)
 
 const sayWhatIsTyped = Effect.fnUntraced(function*(
   transcript: Transcript.Transcript,
-  staying: ReadonlyArray<DemoPage.DemoPage>,
+  staying: ReadonlyArray<DemoBrowser.DemoBrowser>,
   isTerminal: boolean
 ) {
   const yuri = staying[0]!
   const say = Effect.fnUntraced(function*(line: string) {
     yield* yuri.send({ broadcast: { channel: room, event: "said", data: { text: line }, trigger: "said" } })
-    const said = yield* hearAll(staying, "said")
+    const said = yield* receiveAll(staying, "said")
     yield* transcript.line("yuri", `says: ${text(said.text)}`)
-    yield* transcript.effect(`heard by ${names(staying)}`)
-    const answered = yield* hearAll(staying, "answered")
+    yield* transcript.effect(`received by ${names(staying)}`)
+    const answered = yield* receiveAll(staying, "answered")
     yield* transcript.line("worker", `answers: ${text(answered.text)}`)
   })
 
@@ -184,7 +190,7 @@ const sayWhatIsTyped = Effect.fnUntraced(function*(
     : "Your turn: each line of the input is said by yuri"
   if (isTerminal) yield* transcript.chapter(chapter)
   let first = !isTerminal
-  // Unlike that of Stdio it is closed when nobody reads it any more, so that an open pipe does not keep us.
+  // Unlike that of Stdio it is closed when nobody reads it any more, so that an open pipe does not keep the process alive.
   const stdin = NodeStream.fromReadable({ evaluate: () => process.stdin })
   yield* CommandLine.lines(isTerminal ? stdin : Stream.timeout(stdin, patience)).pipe(
     Stream.map(({ text }) => (text ?? "A line too long to say").replace(/\p{Cc}/gu, " ").trim()),
@@ -202,21 +208,21 @@ const sayWhatIsTyped = Effect.fnUntraced(function*(
 const sayGoodbye = Effect.fnUntraced(function*(transcript: Transcript.Transcript) {
   // In a clone of the repository the package is not installed.
   const command = import.meta.url.endsWith(".ts") ? "npm run kosmonaut --" : "npx kosmonaut"
-  yield* transcript.chapter("That was all of it. To go on")
-  yield* transcript.next(`${command} serve`, "a broker to keep, which prints what the others need")
+  yield* transcript.chapter("Go on with")
+  yield* transcript.next(`${command} serve`, "a broker that stays, and prints what the others need")
   yield* transcript.next(`${command} --help`, "what else there is")
   yield* transcript.next("README.md", "a first program")
 })
 
-// The same event for each of them; what it brought to the first.
-const hearAll = Effect.fnUntraced(function*(pages: ReadonlyArray<DemoPage.DemoPage>, event: string) {
-  const heard = yield* Effect.forEach(pages, (page) => page.hear(event))
-  return heard[0]!
+// Waits until each has received the event, and gives the data that the first received.
+const receiveAll = Effect.fnUntraced(function*(browsers: ReadonlyArray<DemoBrowser.DemoBrowser>, event: string) {
+  const received = yield* Effect.forEach(browsers, (browser) => browser.receive(event))
+  return received[0]!
 })
 
-const names = (pages: ReadonlyArray<DemoPage.DemoPage>): string =>
-  pages.map(({ name }) => name).join(", ").replace(/, (\w+)$/, " and $1")
+const names = (browsers: ReadonlyArray<DemoBrowser.DemoBrowser>): string =>
+  browsers.map(({ name }) => name).join(", ").replace(/, (\w+)$/, " and $1")
 
-const s = (pages: ReadonlyArray<DemoPage.DemoPage>): string => pages.length === 1 ? "s" : ""
+const s = (browsers: ReadonlyArray<DemoBrowser.DemoBrowser>): string => browsers.length === 1 ? "s" : ""
 
 const text = (value: unknown): string => typeof value === "string" ? value : JSON.stringify(value)

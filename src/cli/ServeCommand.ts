@@ -1,8 +1,9 @@
 /**
  * `kosmonaut serve`: a broker, until it is interrupted.
  *
- * Once all its ports are bound it prints exactly one line on standard output, `ready` and a JSON object that says where
- * it is and with which access tokens; logs go to standard error.
+ * Once all its ports are bound it prints exactly one line on standard output, `ready` and a JSON object with its addresses
+ * and its vhosts. A vhost has its access token there only if neither a flag nor the environment gave it: who gave it knows
+ * it. Logs go to standard error.
  *
  * @since 0.1.0
  */
@@ -17,9 +18,11 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Broker from "../server/Broker.ts"
-import { defaults, type VhostOptions } from "../server/BrokerConfig.ts"
+import { defaults, type Options, type VhostOptions } from "../server/BrokerConfig.ts"
 import * as Vhosts from "../server/engine/Vhosts.ts"
 import * as CommandLine from "./CommandLine.ts"
+import { limits } from "./LimitFlags.ts"
+import * as Shutdown from "./Shutdown.ts"
 
 const defaultVhost = "/app"
 
@@ -47,13 +50,15 @@ export const serve = Command.make("serve", {
   tcpPort: port("tcp-port", defaults.tcpPort, "Where backends connect over TCP, wr+tcp://"),
   paths: Flag.String("vhost").pipe(
     Flag.withMetavar("<path>"),
-    Flag.withDescription(`A vhost, a world of its own, by its path; may be repeated, default ${defaultVhost}`),
+    Flag.withDescription(
+      `The path of a vhost, with channels and workers of its own; may be repeated, default those in --storage-dir, or ${defaultVhost} if there are none`
+    ),
     Flag.atLeast(0)
   ),
   tokens: Flag.Redacted("token").pipe(
     Flag.withMetavar("<token>"),
     Flag.withDescription(
-      "The access token of a vhost, 40 letters, digits or _; may be repeated, the first is for the first vhost. default $KOSMONAUT_TOKEN for the first, which ps does not show. A vhost without one gets a random one, each time another unless there is --storage-dir"
+      "The access token of a vhost, 40 letters, digits or _; may be repeated, the first is for the first vhost; default $KOSMONAUT_TOKEN for the first, which ps does not show. A vhost without a token gets a random one, a new one at each start unless there is --storage-dir"
     ),
     Flag.atLeast(0)
   ),
@@ -66,7 +71,7 @@ export const serve = Command.make("serve", {
     Flag.withMetavar("<folder>"),
     Flag.optional,
     Flag.withDescription(
-      "Where to keep vhosts, tokens, channels, events that are not handled and dead letters, so that they outlast the broker; default nowhere"
+      "The folder in which vhosts, tokens, channels, unhandled events and dead letters are stored, so that they outlast the broker; default none: all is in memory"
     )
   ),
   fsync: Flag.Boolean("fsync").pipe(
@@ -75,37 +80,40 @@ export const serve = Command.make("serve", {
       "With --storage-dir: wait for the disk before anything counts as stored, which outlasts a loss of power, too"
     )
   ),
-  browsersBroadcast: Flag.Boolean("browsers-broadcast").pipe(
-    Flag.withDefault(false),
-    Flag.withDescription(
-      "Browsers may broadcast on the channels that they are on, as with WebRocket; default only backends may"
-    )
+  ...limits
+}, (input) =>
+  CommandLine.untilInterrupted(Effect.andThen(announce(input), Effect.never)).pipe(
+    Shutdown.within(input.shutdownTimeout)
+  )).pipe(
+    Command.provide(({ channels, paths, storageDir, tokens, ...options }) =>
+      checkFsync(options.fsync, storageDir).pipe(
+        Effect.andThen(tokensOrEnvironment(tokens)),
+        Effect.flatMap((tokens) => vhosts(paths, tokens, channels)),
+        Effect.map((vhosts) => Broker.layer({ ...options, storageDir: Option.getOrUndefined(storageDir), ...vhosts })),
+        Layer.unwrap,
+        Layer.provide(Shutdown.layer)
+      )
+    ),
+    Command.withDescription(
+      "Run a broker until interrupted, in memory unless there is --storage-dir. Once it is up it prints one line on standard output, ready {…}, with the addresses, the vhosts and the access tokens that you did not give. Sizes are written 4MiB, durations 25s"
+    ),
+    Command.withShortDescription("Run a broker until interrupted"),
+    Command.withExamples([
+      { command: "kosmonaut serve", description: `One vhost, ${defaultVhost}, with a random access token` },
+      {
+        command: "kosmonaut serve --vhost /chat --vhost /news --channel room",
+        description: "Two vhosts, each with the channel room"
+      },
+      {
+        command: "kosmonaut serve --websocket-port 0 --backend-port 0 --tcp-port 0",
+        description: "On free ports, for tests; the ready line says which"
+      },
+      {
+        command: "kosmonaut serve --host 0.0.0.0 --origin https://example.com --max-browsers-per-address 100",
+        description: "For browsers from elsewhere; put a proxy with TLS in front"
+      }
+    ])
   )
-}, () => CommandLine.untilInterrupted(Effect.andThen(announce, Effect.never))).pipe(
-  Command.provide(({ channels, paths, storageDir, tokens, ...options }) =>
-    checkFsync(options.fsync, storageDir).pipe(
-      Effect.andThen(tokensOrEnvironment(tokens)),
-      Effect.flatMap((tokens) => vhosts(paths, tokens, channels)),
-      Effect.map((vhosts) => Broker.layer({ ...options, storageDir: Option.getOrUndefined(storageDir), vhosts })),
-      Layer.unwrap
-    )
-  ),
-  Command.withDescription(
-    "Run a broker until interrupted, in memory unless there is --storage-dir. Once it is up it prints one line on standard output, ready {…}, with the addresses and each vhost's access token"
-  ),
-  Command.withShortDescription("Run a broker until interrupted"),
-  Command.withExamples([
-    { command: "kosmonaut serve", description: `One vhost, ${defaultVhost}, with a random access token` },
-    {
-      command: "kosmonaut serve --vhost /chat --vhost /news --channel room",
-      description: "Two vhosts, each with the channel room"
-    },
-    {
-      command: "kosmonaut serve --websocket-port 0 --backend-port 0 --tcp-port 0",
-      description: "On free ports, for tests; the ready line says which"
-    }
-  ])
-)
 
 const checkFsync = (
   fsync: boolean,
@@ -113,7 +121,7 @@ const checkFsync = (
 ): Effect.Effect<void, CliError.ValidationError> =>
   fsync && Option.isNone(storageDir)
     ? Effect.fail(
-      CommandLine.wrongUse("--fsync is for what --storage-dir keeps: give that as well, nothing is stored now")
+      CommandLine.wrongUse("--fsync needs --storage-dir: without it nothing is stored")
     )
     : Effect.void
 
@@ -128,22 +136,45 @@ const vhosts = (
   paths: ReadonlyArray<string>,
   tokens: ReadonlyArray<Redacted.Redacted>,
   channels: ReadonlyArray<string>
-): Effect.Effect<ReadonlyArray<VhostOptions>, CliError.ValidationError> => {
+): Effect.Effect<Pick<Options, "vhosts" | "defaultVhost">, CliError.ValidationError> => {
   const all = paths.length === 0 ? [defaultVhost] : paths
-  return tokens.length > all.length
-    ? Effect.fail(CommandLine.wrongUse(
+  if (tokens.length > all.length) {
+    return Effect.fail(CommandLine.wrongUse(
       `There are more tokens (${tokens.length}) than vhosts (${all.length}): give each vhost at most one, in their order`
     ))
-    : Effect.succeed(all.map((path, index) => ({ path, token: tokens[index], channels })))
+  }
+  const options = all.map((path, index): VhostOptions => ({ path, token: tokens[index], channels }))
+  return Effect.succeed(paths.length === 0 ? { defaultVhost: options[0] } : { vhosts: options })
 }
 
-const announce = Effect.gen(function*() {
+interface Input {
+  readonly tokens: ReadonlyArray<Redacted.Redacted>
+  readonly channels: ReadonlyArray<string>
+}
+
+const announce = Effect.fnUntraced(function*({ channels, tokens }: Input) {
   const broker = yield* Broker.Broker
   const registry = yield* Vhosts.Vhosts
   const vhosts = yield* registry.list
+  const given = new Set(Array.from(yield* tokensOrEnvironment(tokens), (token) => Redacted.value(token)))
+  const own = vhosts.filter(({ token }) => !given.has(Redacted.value(token)))
+  if (vhosts.length - own.length < given.size) {
+    return yield* CommandLine.wrongUse(
+      `A token was given, but the storage has the vhosts ${
+        vhosts.map(({ path }) => path).join(", ")
+      }: say with --vhost which one it is for`
+    )
+  }
+  // Vhosts that were restored and not named are open to the same channels.
+  yield* Effect.forEach(vhosts, (vhost) => Effect.forEach(channels, vhost.channels.open, { discard: true }), {
+    discard: true
+  })
   const ready = {
     ...broker.addresses,
-    vhosts: vhosts.map(({ path, token }) => ({ path, token: Redacted.value(token) }))
+    vhosts: vhosts.map((vhost) => ({
+      path: vhost.path,
+      ...own.includes(vhost) && { token: Redacted.value(vhost.token) }
+    }))
   }
   yield* Console.log(`ready ${JSON.stringify(ready)}`)
 })

@@ -1,13 +1,14 @@
 /**
- * Asks a broker to do things: open and close channels, broadcast, hand out access tokens. One request, one answer.
+ * Sends requests to a broker: open and close channels, broadcast, request access tokens. One request, one response.
  *
  * A Client is safe to use from any number of fibers; their requests are in flight together. What cannot be right fails
- * before anything is sent.
+ * before anything is sent. Requests that are not sent yet are limited, in number and in bytes: if the broker stops reading,
+ * further requests wait for room. One that times out or is interrupted before it was sent is never sent.
  *
- * A request that was surely not sent is tried again, as `retry` says. So is one that may have been carried out, but only
- * with our own broker, which knows it again and carries none out twice; not with the original or another, nor before the
- * first answer has shown whose the broker is. What still fails with `RequestTimeoutError` or `ConnectionError`, unless its
- * reason is `Refused`, may or may not have been carried out. What the broker has answered is never asked again.
+ * A request that was never sent is retried, as `retry` says. A request that may have been executed is retried only with our
+ * own broker, which deduplicates requests; not with the original or another, nor before the first response has shown whose
+ * the broker is. What still fails with `RequestTimeoutError` (unless it `isUnsent`) or `ConnectionError` (unless its reason
+ * is `Refused`) may or may not have been executed. What the broker has answered is never retried.
  *
  * Where the application has a tracer, each request has a span, `Client.<command>`, which goes on in the broker. The commands
  * are those of the metric `ClientMetrics.requests`.
@@ -26,7 +27,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { Channel } from "../events/Channel.ts"
+import type * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
 import * as Answer from "../protocol/Answer.ts"
@@ -51,11 +52,11 @@ import {
 } from "../protocol/KosmonautError.ts"
 import type { Transport } from "../transport/Transport.ts"
 import type { DeadLetter, Replayed } from "./DeadLetter.ts"
-import * as Asking from "./internal/asking.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
-import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoing.ts"
-import * as Paging from "./internal/paging.ts"
-import * as Retrying from "./internal/retrying.ts"
+import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoingEvent.ts"
+import * as Browsers from "./internal/pages.ts"
+import * as Requests from "./internal/request.ts"
+import * as Retry from "./internal/retry.ts"
 import { resolve } from "./internal/target.ts"
 
 /**
@@ -83,7 +84,7 @@ export type RequestError =
  * @since 0.1.0
  */
 export interface BroadcastOptions {
-  /** The `sid` of one page on the channel that does not hear it, as a rule the one that caused it. */
+  /** The `sid` of one browser on the channel that does not hear it, as a rule the one that caused it. */
   readonly exceptSid?: string | undefined
 }
 
@@ -114,21 +115,21 @@ export type BroadcastError = ChannelNotFoundError | BadRequestError | MessageEnc
 export interface ChannelInfo {
   readonly name: string
   readonly kind: ChannelName.Kind
-  /** How many pages are on it, hidden ones too. */
+  /** How many browsers are on it, hidden ones too. */
   readonly subscribers: number
 }
 
 /**
- * A page on a channel.
+ * A browser on a channel.
  *
  * @since 0.1.0
  */
 export interface Subscriber {
-  /** The page's connection. */
+  /** The browser's connection. */
   readonly sid: string
-  /** The user, on private and presence channels. A user with two pages is there twice. */
+  /** The user, on private and presence channels. A user with two browsers is there twice. */
   readonly uid: string | undefined
-  /** What the page told the others of itself when it subscribed, as it said it. The broker vouches for the `uid` alone. */
+  /** What the browser told the others of itself when it subscribed, as it said it. The broker vouches for the `uid` alone. */
   readonly data: Json.JsonObject
 }
 
@@ -139,10 +140,10 @@ export interface Subscriber {
  */
 export interface TypedChannel<in out Group extends EventGroup.Any> {
   readonly name: string
-  /** Delivers an event of the channel's group, by its name there, as `Client.broadcast` does. */
-  readonly broadcast: <Name extends keyof Group["events"] & string>(
+  /** Delivers an event of one of the channel's groups, by its name there, as `Client.broadcast` does. */
+  readonly broadcast: <Name extends keyof Channel.Events<Group> & string>(
     event: Name,
-    data: Event.Data<Group["events"][Name]>,
+    data: Event.Data<Channel.Events<Group>[Name]>,
     options?: BroadcastOptions
   ) => Effect.Effect<void, RequestError | ChannelNotFoundError>
 }
@@ -157,16 +158,16 @@ export interface TypedChannel<in out Group extends EventGroup.Any> {
  */
 export class Client extends Context.Service<Client, {
   /**
-   * Opens a channel, so that pages may subscribe to it and others broadcast on it. Opening one that is open does nothing.
+   * Opens a channel, so that browsers may subscribe to it and others broadcast on it. Opening one that is open does nothing.
    * The name decides the kind: `presence-…`, `private-…`, or normal.
    */
   readonly openChannel: (channel: string) => Effect.Effect<void, RequestError | InvalidChannelNameError>
   /** Closes a channel; who was on it no longer is. */
   readonly closeChannel: (channel: string) => Effect.Effect<void, RequestError | ChannelNotFoundError>
   /**
-   * Delivers `event` with `data` to every page on `channel`. Success says that the broker has handed it to all of them,
+   * Delivers `event` with `data` to every browser on `channel`. Success says that the broker has handed it to all of them,
    * not that they have read it. `event` is a name, and then `data` is anything whose JSON is an object, default `{}`; or
-   * it is defined, and then its Schema says what `data` are. With `exceptSid`, an addition to WebRocket 0.3, one page
+   * it is defined, and then its Schema says what `data` are. With `exceptSid`, an addition to WebRocket 0.3, one browser
    * does not hear it.
    */
   readonly broadcast: {
@@ -184,7 +185,7 @@ export class Client extends Context.Service<Client, {
     ): Effect.Effect<void, RequestError | ChannelNotFoundError>
   }
   /**
-   * Asks for a token with which one page may authenticate once, as the user `uid`, for the private and presence channels
+   * Asks for a token with which one browser may authenticate once, as the user `uid`, for the private and presence channels
    * whose whole name matches `pattern` (RE2 syntax; a name put into it must be quoted). It is good for an hour, unless the
    * broker was told otherwise. A pattern that does not compile fails with `InternalError`, as the protocol has it.
    */
@@ -197,7 +198,7 @@ export class Client extends Context.Service<Client, {
   readonly broadcastAll: (
     broadcasts: ReadonlyArray<Broadcast>
   ) => Effect.Effect<ReadonlyArray<Result.Result<void, BroadcastError>>, RequestError>
-  /** Sends `event` with `data` to the one page of this `sid`, whatever channels it is on. */
+  /** Sends `event` with `data` to the one browser of this `sid`, whatever channels it is on. */
   readonly sendTo: {
     (sid: string, event: string, data?: object): Effect.Effect<void, RequestError | BrowserNotFoundError>
     <E extends Event.Any>(
@@ -211,19 +212,19 @@ export class Client extends Context.Service<Client, {
     options?: { readonly prefix?: string | undefined }
   ) => Effect.Effect<ReadonlyArray<ChannelInfo>, RequestError>
   /**
-   * A channel's name asks for it: its kind and how many pages are on it. A channel that is defined with its events gives
+   * A channel's name asks for it: its kind and how many browsers are on it. A channel that is defined with its events gives
    * the typed way to it, and asks nothing.
    */
   readonly channel: {
     (name: string): Effect.Effect<ChannelInfo, RequestError | ChannelNotFoundError>
-    <Group extends EventGroup.Any>(channel: Channel<Group>): TypedChannel<Group>
+    <Group extends EventGroup.Any>(channel: Channel.Channel<Group>): TypedChannel<Group>
   }
   /** Who is on a channel and not hidden, in the order of their coming. */
   readonly subscribers: (
     channel: string
   ) => Effect.Effect<ReadonlyArray<Subscriber>, RequestError | ChannelNotFoundError>
   /**
-   * Ends the connection of one page, or all of a user's, with a close code that says not to come back (4403). Gives how
+   * Ends the connection of one browser, or all of a user's, with a close code that says not to come back (4403). Gives how
    * many were ended, 0 where there was none. Single access tokens that were handed out stay good.
    */
   readonly disconnect: (
@@ -255,8 +256,18 @@ export class Client extends Context.Service<Client, {
 export interface Options {
   /** The vhost's URL, `wr://<access token>@<host>:<port>/<vhost>`. */
   readonly url: string | Redacted.Redacted
-  /** How long to wait for an answer once a request is sent, default 5 seconds. */
+  /**
+   * How long to wait for a response once a request is made on an open connection, default 5 seconds. Also how long a
+   * request waits before that for room among the unsent ones.
+   */
   readonly requestTimeout?: Duration.Input | undefined
+  /**
+   * How many requests may be unsent, default 10 000. Requests are sent at once as long as the broker reads; if it stops,
+   * further requests wait, before their data is encoded, until there is room.
+   */
+  readonly maxQueuedRequests?: number | undefined
+  /** How many bytes of memory unsent requests may take, overhead included, default 16 MiB. Beyond it requests wait. */
+  readonly maxQueuedBytes?: number | undefined
   /**
    * When to send a request again that got no answer, default `defaultRetry`; `"none"` for never. Where the schedule ends the
    * request fails. Each try has `requestTimeout` for itself.
@@ -285,32 +296,36 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Client["Service"], InvalidEndpointError, Transport | Scope.Scope> {
   const { endpoint, transport } = yield* resolve(options.url)
   const requester = yield* transport.requester(endpoint, {
-    requestTimeout: Duration.fromInputUnsafe(options.requestTimeout ?? "5 seconds")
+    requestTimeout: Duration.fromInputUnsafe(options.requestTimeout ?? "5 seconds"),
+    maxQueuedRequests: options.maxQueuedRequests,
+    maxQueuedBytes: options.maxQueuedBytes
   })
 
-  const again = yield* Retrying.make(requester, options.retry ?? defaultRetry)
-  const asking = Asking.make(endpoint, requester, again)
-  const { ask, query, tell, tellIn } = asking
+  const again = yield* Retry.make(requester, options.retry ?? defaultRetry)
+  const requests = Requests.make(endpoint, requester, again)
+  const { ask, inRoom, query, tell, tellIn } = requests
 
   const broadcast = (channel: string, event: Named, data?: unknown, options?: BroadcastOptions) =>
-    Effect.withFiber((fiber): Effect.Effect<void, RequestError | ChannelNotFoundError> => {
-      const encoded = encodeBroadcast(channel, event, data, options?.exceptSid)
-      return Result.isSuccess(encoded) ? tellIn(fiber, encoded.success, notFound) : Effect.fail(encoded.failure)
-    })
+    Effect.withFiber((fiber) =>
+      inRoom(emptyBroadcast, (): Effect.Effect<void, RequestError | ChannelNotFoundError> => {
+        const encoded = encodeBroadcast(channel, event, data, options?.exceptSid)
+        return Result.isSuccess(encoded) ? tellIn(fiber, encoded.success, notFound) : Effect.fail(encoded.failure)
+      })
+    )
 
   const describe = (channel: string) =>
     ChannelName.isValid(channel)
       ? Effect.map(query(FromClient.DescribeChannel({ channel }), Answer.Channel, notFound), channelInfo)
       : Effect.fail(new ChannelNotFoundError({ channel }))
 
-  const typed = <Group extends EventGroup.Any>({ group, name }: Channel<Group>): TypedChannel<Group> => ({
+  const typed = <Group extends EventGroup.Any>({ events, name }: Channel.Channel<Group>): TypedChannel<Group> => ({
     name,
-    broadcast: (event, data, options) => broadcast(name, group.events[event]!, data, options)
+    broadcast: (event, data, options) => broadcast(name, events[event], data, options)
   })
 
   function channel(name: string): ReturnType<typeof describe>
-  function channel<Group extends EventGroup.Any>(channel: Channel<Group>): TypedChannel<Group>
-  function channel(channel: string | Channel<EventGroup.Any>) {
+  function channel<Group extends EventGroup.Any>(channel: Channel.Channel<Group>): TypedChannel<Group>
+  function channel(channel: string | Channel.Any) {
     return typeof channel === "string" ? describe(channel) : typed(channel)
   }
 
@@ -336,6 +351,7 @@ export const make = Effect.fnUntraced(function*(
     }),
 
     broadcastAll: Effect.fnUntraced(function*(broadcasts) {
+      yield* inRoom(FromClient.BroadcastAll({ broadcasts: "" }), () => Effect.void)
       const encoded = broadcasts.map(({ channel, data, event, exceptSid }) =>
         encodeBroadcast(channel, event, data, exceptSid)
       )
@@ -353,12 +369,13 @@ export const make = Effect.fnUntraced(function*(
     sendTo: (sid: string, event: Named, data?: unknown) =>
       sid === ""
         ? Effect.fail(new BrowserNotFoundError({ sid }))
-        : Effect.flatMap(Effect.fromResult(encodeEvent(event, data)), (encoded) =>
-          tell(FromClient.SendTo({ sid, ...encoded }), (code) =>
-            code === 455 ? new BrowserNotFoundError({ sid }) : undefined)),
+        : inRoom(FromClient.SendTo({ sid, event: "", data: "" }), () =>
+          Effect.flatMap(Effect.fromResult(encodeEvent(event, data)), (encoded) =>
+            tell(FromClient.SendTo({ sid, ...encoded }), ({ code }) =>
+              code === 455 ? new BrowserNotFoundError({ sid }) : undefined))),
 
     channels: ({ prefix = "" } = {}) =>
-      Paging.all((after) =>
+      Browsers.all((after) =>
         Effect.map(
           query(FromClient.ListChannels({ prefix, after }), Answer.Channels),
           ({ channels, next }) => ({ items: channels.map(channelInfo), next })
@@ -369,7 +386,7 @@ export const make = Effect.fnUntraced(function*(
 
     subscribers: (channel) =>
       ChannelName.isValid(channel)
-        ? Paging.all((after) =>
+        ? Browsers.all((after) =>
           Effect.map(
             query(FromClient.ListSubscribers({ channel, after }), Answer.Subscribers, notFound),
             ({ next, subscribers }) => ({ items: subscribers.map(subscriber), next })
@@ -384,7 +401,7 @@ export const make = Effect.fnUntraced(function*(
         : Effect.map(query(FromClient.Disconnect(command), Answer.Disconnected), ({ disconnected }) => disconnected)
     },
 
-    ...DeadLetters.make(asking)
+    ...DeadLetters.make(requests)
   })
 })
 
@@ -406,13 +423,15 @@ export const layerConfig = (
 ): Layer.Layer<Client, InvalidEndpointError | Config.ConfigError, Transport> =>
   Layer.effect(Client, Effect.flatMap(Config.unwrap(options), make))
 
+const emptyBroadcast = FromClient.Broadcast({ channel: "", event: "", data: "" })
+
 /** A command that names a channel. */
 type Channelled = { readonly channel: string }
 
-const invalidName = (code: number, { channel }: Channelled) =>
+const invalidName = ({ code }: Requests.Failed, { channel }: Channelled) =>
   code === 451 ? new InvalidChannelNameError({ channel }) : undefined
 
-const notFound = (code: number, { channel }: Channelled) =>
+const notFound = ({ code }: Requests.Failed, { channel }: Channelled) =>
   code === 454 ? new ChannelNotFoundError({ channel }) : undefined
 
 const channelInfo = ({ name, subscribers }: typeof Answer.Channel.Type): ChannelInfo => ({

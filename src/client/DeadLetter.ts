@@ -27,9 +27,9 @@ export interface DeadLetter {
   readonly size: number
   /** Where it comes from; what the broker does not know is absent. */
   readonly origin: {
-    /** The page that triggered it. */
+    /** The browser that triggered it. */
     readonly sid: string | undefined
-    /** The user that this page had authenticated as. */
+    /** The user that this browser had authenticated as. */
     readonly uid: string | undefined
     /** The channel, where it came with a broadcast. */
     readonly channel: string | undefined

@@ -96,6 +96,8 @@ export const directReply: {
  * @since 0.1.0
  */
 export interface Arrived {
+  /** The id of the event. */
+  readonly id: string
   readonly event: Triggered
   readonly origin: Origin | undefined
   readonly delivery: Delivery | undefined
@@ -107,14 +109,14 @@ export interface Arrived {
  *
  * @since 0.1.0
  */
-export const make = ({ delivery, event: { data, event }, origin = originIn(data) }: Arrived): Message => ({
+export const make = ({ delivery, event: { data, event }, id, origin = originIn(data) }: Arrived): Message => ({
   event,
   data,
   raw: data,
   channel: origin.channel,
   sid: origin.sid,
   uid: origin.uid,
-  id: delivery?.id,
+  id,
   attempt: delivery?.attempt ?? 1
 })
 

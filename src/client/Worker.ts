@@ -1,18 +1,22 @@
 /**
  * Handles what browsers trigger: every event of a vhost goes to one of its workers.
  *
- * A worker stays connected by itself: it reconnects after every loss, for ever, and `listen` ends in two ways only, when
- * the access token is not good (`UnauthorizedError`) or with the failure of a handler that nobody handles. Interrupting
- * `listen` is how to stop it: it takes no more events, gives back what it has not begun, finishes what is in hand and says
- * goodbye.
+ * A worker stays connected by itself: it reconnects after every loss, without end. `listen` ends if the access token is not
+ * good (`UnauthorizedError`), with the failure of a handler that nobody handles, and with a defect: also one of the
+ * `reconnect` schedule or of the transport. To stop it, interrupt `listen`: it takes no more events, releases those it has
+ * not begun, finishes those in flight and says goodbye. That takes at most `drainTimeout` and a second; a handler that
+ * cannot be interrupted is left behind, its event released.
  *
  * Delivery is at least once: an event is the broker's until the worker has acknowledged it, which it does when the handler
- * has ended well. One that comes back, since its worker or its connection has died or it was given back, is handed out
- * again, with the same `id` and `attempt` one higher; so a handler may run twice for one event. After a lost connection
- * this worker begins nothing that it had only received, and no second handler of what it has in hand or has finished. A
- * handler that interrupts itself gives its event back, at the next heartbeat. An event whose handler fails is a dead
- * letter of its vhost, unless `retry` or `maxAttempts` say to try again. A broker that knows no acknowledgements, as the
- * original, hands events over once and for all: then delivery is at most once, and stopping finishes all that was received.
+ * has ended well. If its worker or its connection dies, or it is released, it is redelivered with the same `id` and
+ * `attempt` one higher; so a handler may run twice for one event. After a lost connection this worker begins nothing that
+ * it had only received, and no second handler for an event that is in flight or that it has finished. A handler that
+ * interrupts itself releases its event, at the next heartbeat. So does one that fails because the broker was not there: if
+ * all its failures are `ConnectionError` (but for `Malformed`) or `RequestTimeoutError`, as a Client's are. A reply to the
+ * event's own browser that fails with `BrowserNotFoundError` is no failure: the browser has gone. Any other event whose
+ * handler fails is a dead letter of its vhost, with a reason that begins with the error's tag, unless `retry` or
+ * `maxAttempts` say to try again. A broker that knows no acknowledgements, as the original, delivers each event once: then
+ * delivery is at most once, and stopping finishes all that was received.
  *
  * Where the application has a tracer, each handler runs in a span, `Worker.handle`. It goes on from the broker's for the
  * trigger, or else begins a trace; it is not below the span that `listen` is in. What a handler logs is annotated with
@@ -26,9 +30,7 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { constVoid } from "effect/Function"
 import * as Layer from "effect/Layer"
-import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -36,7 +38,6 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import type { Endpoint } from "../protocol/Endpoint.ts"
 import type { JsonObject } from "../protocol/Json.ts"
 import type {
   BadRequestError,
@@ -50,11 +51,12 @@ import type {
 } from "../protocol/KosmonautError.ts"
 import type { Transport } from "../transport/Transport.ts"
 import * as Client from "./Client.ts"
-import * as ClientMetrics from "./ClientMetrics.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 import * as Connection from "./internal/connection.ts"
-import * as Handling from "./internal/handling.ts"
-import * as Listening from "./internal/listening.ts"
+import * as Consumers from "./internal/consumers.ts"
+import * as Handler from "./internal/handler.ts"
+import type { Arrived, Inbox, Item } from "./internal/inbox.ts"
+import * as InboxGauge from "./internal/inboxGauge.ts"
 import * as Prefetch from "./internal/prefetch.ts"
 import { resolve } from "./internal/target.ts"
 import * as Message from "./Message.ts"
@@ -108,10 +110,11 @@ export interface RecoveringHandlers<E, R, E2, R2, E3, R3> extends Handlers<E, R,
  */
 export class Worker extends Context.Service<Worker, {
   /**
-   * Takes events and handles them, `concurrency` at a time, until interrupted.
+   * Takes events and handles them, `concurrency` at a time, until interrupted. One Worker is one listener: to listen a
+   * second time while it does, here or by `messages`, is a defect.
    *
-   * Without `onException` the first failure of a handler ends it; other handlers in hand are finished. Interruption
-   * finishes what is in hand, in at most `drainTimeout`, and gives the rest back at once; from a broker that does not know
+   * Without `onException` the first failure of a handler ends it; other handlers in flight are finished. Interruption
+   * finishes what is in flight, in at most `drainTimeout`, and releases the rest at once; with a broker that does not know
    * acknowledgements it finishes all events that were received.
    */
   readonly listen: {
@@ -127,7 +130,7 @@ export class Worker extends Context.Service<Worker, {
    * logged as warnings. An event is acknowledged when it is given; those that are not, when the stream ends, go back.
    */
   readonly messages: Stream.Stream<Message.Message, UnauthorizedError>
-  /** How the worker stands with its broker, now; that of whoever listened last, where several do. */
+  /** How the worker stands with its broker, now. */
   readonly state: Effect.Effect<ConnectionState>
   /** How the worker stands with its broker, now and from now on. */
   readonly changes: Stream.Stream<ConnectionState>
@@ -161,8 +164,8 @@ export interface Options {
    */
   readonly bufferSize?: number | undefined
   /**
-   * How long stopping may take to finish what is in hand, default 5 seconds. What is left is interrupted, logged and given
-   * back; from a broker that does not know acknowledgements it is lost.
+   * How long stopping may take to finish what is in flight, default 5 seconds. What is left is released, logged and
+   * interrupted, for which there is another second; with a broker that does not know acknowledgements it is lost.
    */
   readonly drainTimeout?: Duration.Input | undefined
   /** When to try again, default `defaultReconnect`. A schedule that ends begins again, 100 milliseconds later. */
@@ -206,7 +209,8 @@ export const make = Effect.fnUntraced(function*(
   const maxAttempts = yield* atLeastOne("maxAttempts", options.maxAttempts ?? 1)
 
   const open = Effect.fnUntraced(function*(lifecycle: boolean) {
-    const inbox = yield* Queue.bounded<Connection.Item, UnauthorizedError | Cause.Done>(bufferSize)
+    yield* alone
+    const inbox = yield* Queue.bounded<Item, UnauthorizedError | Cause.Done>(bufferSize)
     yield* Effect.acquireRelease(Effect.sync(() => inboxes.add(inbox)), () => Effect.sync(() => inboxes.delete(inbox)))
     const connection = yield* Connection.make({
       ...target,
@@ -221,9 +225,22 @@ export const make = Effect.fnUntraced(function*(
     return { inbox, connection }
   })
 
-  const messageOf = (arrived: Connection.Arrived) => Message.make(client, arrived)
-  const inboxes = new Set<Connection.Inbox>()
-  yield* registerInboxes(inboxes, endpoint)
+  // Both would be one in what `state` says.
+  let isListening = false
+  const alone = Effect.acquireRelease(
+    Effect.suspend(() => {
+      if (isListening) return Effect.die(new Error(twoListeners))
+      isListening = true
+      return Effect.void
+    }),
+    () =>
+      Effect.sync(() => {
+        isListening = false
+      })
+  )
+  const messageOf = (arrived: Arrived) => Message.make(client, arrived)
+  const inboxes = new Set<Inbox>()
+  yield* InboxGauge.register(inboxes, endpoint)
 
   return Worker.of({
     listen: <E, R, E2, R2, E3, R3>(
@@ -233,14 +250,15 @@ export const make = Effect.fnUntraced(function*(
         logProtocolError
       const { onException, onMessage, retry } = handlers
       // Suspended, so that what a handler throws is a defect like any other.
-      const handle = (item: Connection.Item): Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> => {
+      const handle = (item: Item): Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> => {
         const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> => {
           if (Result.isFailure(item)) return onError(item.failure)
           const message = messageOf(item.success)
-          const handler = Effect.suspend(() =>
-            Handling.checked(message.event, onMessage(message.event, message.data, message))
+          const handler = Handler.forgiving(
+            message,
+            Effect.suspend(() => Handler.checked(message.event, onMessage(message.event, message.data, message)))
           )
-          return Handling.run(item.success, message, endpoint, Handling.retried(handler, retry))
+          return Handler.run(item.success, message, endpoint, Handler.retried(handler, retry))
         })
         const caught: Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> = onException === undefined
           ? handled
@@ -249,7 +267,7 @@ export const make = Effect.fnUntraced(function*(
         return Effect.catchCauseIf(caught, Cause.hasInterruptsOnly, () => Effect.void)
       }
       return Effect.scoped(
-        Listening.run({ open: open(handlers.lifecycle === true), drainTimeout, concurrency }, handle)
+        Consumers.run({ open: open(handlers.lifecycle === true), drainTimeout, concurrency }, handle)
       )
     },
     messages: Stream.unwrap(Effect.gen(function*() {
@@ -293,26 +311,12 @@ export const layerConfig = (
 ): Layer.Layer<Worker, InvalidEndpointError | Config.ConfigError, Transport> =>
   Layer.effect(Worker, Effect.flatMap(Config.unwrap(options), make))
 
+const twoListeners =
+  "This Worker listens already: one Worker is one listener. Use `concurrency` to handle more events " +
+  "at a time, or make another Worker"
+
 const defaultPrefetch = 128
 const largestPrefetch = 512
-
-// How many wait is read when somebody looks.
-const registerInboxes = Effect.fnUntraced(
-  function*(inboxes: ReadonlySet<Connection.Inbox>, { address, vhost }: Endpoint) {
-    const context = yield* Effect.context<never>()
-    const gauge = Metric.withAttributes(ClientMetrics.inboxEvents, { address, vhost })
-    yield* Effect.acquireRelease(
-      Effect.sync(() =>
-        Metric.registerUnsafe(gauge, context, {
-          get: () => ({ value: Array.from(inboxes, Queue.sizeUnsafe).reduce((sum, size) => sum + size, 0) }),
-          update: constVoid,
-          modify: constVoid
-        })
-      ),
-      (registration) => Effect.sync(() => registration.remove())
-    )
-  }
-)
 
 // With none nothing would ever be handled, and every event lost: better to stop at once.
 const atLeastOne = (option: string, value: number): Effect.Effect<number> =>

@@ -25,6 +25,7 @@
  * @since 0.1.0
  */
 
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as ChannelName from "../protocol/ChannelName.ts"
 import type * as Event from "./Event.ts"
@@ -131,7 +132,7 @@ export function make(name: string, { events: groups, kind: declared = "normal", 
 }): unknown {
   const base = declared === "normal" ? name : `${declared}-${name}`
   const kind = ChannelName.kind(params === undefined ? base : `${base}-`)
-  const events = Object.assign({}, ...[groups].flat().map((group) => (group as EventGroup.Any).events))
+  const events = eventsOf([groups].flat() as ReadonlyArray<EventGroup.Any>)
   if (params === undefined) return { name: base, kind, events, pattern: () => quote(base) }
   const encoders = Object.entries(params).map(([param, schema]) => [param, Schema.encodeUnknownSync(schema)] as const)
   const textOf = (values: Record<string, unknown>, [param, encode]: (typeof encoders)[number]): string =>
@@ -152,6 +153,19 @@ export function make(name: string, { events: groups, kind: declared = "normal", 
         return `${quote(`${base}-`)}${parts.join(quote(".."))}`
       }
     }
+  )
+}
+
+const eventsOf = (groups: ReadonlyArray<EventGroup.Any>): Readonly<Record<string, Event.Any>> => {
+  const all = groups.flatMap(({ events }) => Object.entries(events))
+  const twice = all.find(([name], index) => all.findIndex(([other]) => other === name) < index)
+  return Result.getOrThrow(
+    twice === undefined ? Result.succeed(Object.fromEntries(all)) : Result.fail(
+      new TypeError(
+        `A channel cannot have the event ${JSON.stringify(twice[0])} of two groups: it finds events by their names in their ` +
+          "groups. Rename one, or have a channel for each"
+      )
+    )
   )
 }
 

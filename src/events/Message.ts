@@ -26,10 +26,10 @@ export interface Message<out Data = JsonObject> {
   /** The user that this browser has authenticated as. The original broker does not say. */
   readonly uid: string | undefined
   /**
-   * The event's id, the same with every delivery of it. A handler that must not do something twice remembers it.
-   * `undefined` from a broker without acknowledgements, as the original.
+   * The event's id, the same with every delivery of it: a handler that must not do something twice can remember it. A broker
+   * without acknowledgements, as the original, delivers each event once and has no ids; then the worker makes one.
    */
-  readonly id: string | undefined
+  readonly id: string
   /** How often the event was delivered, this time included. More than 1 after a redelivery. */
   readonly attempt: number
 }

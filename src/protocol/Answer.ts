@@ -1,7 +1,7 @@
 /**
  * What the broker tells in its answers to the commands that ask for something, as JSON values.
  *
- * Lists come in pages, so that an answer is never larger than a message may be: `next` is the place to go on from, `null`
+ * Lists come in browsers, so that an answer is never larger than a message may be: `next` is the place to go on from, `null`
  * after the last. (Source: our own; the original knows none of these commands.)
  *
  * @since 0.1.0
@@ -25,7 +25,7 @@ export const maxDepth = Json.maxDepth + 3
 export const Broadcasts = Schema.Array(Schema.Int)
 
 /**
- * To `DC`: a channel and how many pages are on it.
+ * To `DC`: a channel and how many browsers are on it.
  *
  * @since 0.1.0
  */
@@ -39,7 +39,7 @@ export const Channel = Schema.Struct({ name: Schema.String, subscribers: Schema.
 export const Channels = Schema.Struct({ channels: Schema.Array(Channel), next: Schema.NullOr(Schema.Int) })
 
 /**
- * One who is on a channel and not hidden: the page, the user on private and presence channels, and what the page tells
+ * One who is on a channel and not hidden: the browser, the user on private and presence channels, and what the browser tells
  * the others of itself.
  *
  * @since 0.1.0

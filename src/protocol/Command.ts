@@ -25,7 +25,7 @@ export type FromClient = Data.TaggedEnum<{
   OpenChannel: { readonly channel: string }
   CloseChannel: { readonly channel: string }
   /**
-   * `data` is the text of a JSON object; any other text counts as `{}`. `exceptSid` names a page that is not to hear it,
+   * `data` is the text of a JSON object; any other text counts as `{}`. `exceptSid` names a browser that is not to hear it,
    * and makes it a command of its own, so that a broker which does not know it refuses and does not tell everybody.
    */
   Broadcast: {
@@ -38,14 +38,14 @@ export type FromClient = Data.TaggedEnum<{
   AccessToken: { readonly uid: string; readonly pattern: string }
   /** Many broadcasts at once: the text of a JSON array of `[channel, event, data]` or `[channel, event, data, exceptSid]`. */
   BroadcastAll: { readonly broadcasts: string }
-  /** An event for one page. `data` is the text of a JSON object. */
+  /** An event for one browser. `data` is the text of a JSON object. */
   SendTo: { readonly sid: string; readonly event: string; readonly data: string }
   /** Asks for the open channels whose name begins with `prefix`, a page of them: those after the place `after`. */
   ListChannels: { readonly prefix: string; readonly after: number }
   DescribeChannel: { readonly channel: string }
   /** Asks who is on a channel, a page of them: those after the place `after`. */
   ListSubscribers: { readonly channel: string; readonly after: number }
-  /** Disconnects one page, or all pages of a user. */
+  /** Disconnects one browser, or all browsers of a user. */
   Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
   /** Asks for the dead letters, a page of them: those after the place `after`. */
   ListDeadLetters: { readonly after: number }
@@ -69,35 +69,78 @@ export type FromClient = Data.TaggedEnum<{
   Quit: {}
 }>
 
+/** What is known of a command beside its frames. */
+interface Description {
+  /** The word on the wire. */
+  readonly word: string
+  /** What it is called where people see it: as the method of `Client` that sends it. */
+  readonly name: string
+  /** How many arguments stand before what may follow, such as a span. */
+  readonly arguments: number
+  /** Whether it may be carried out twice without harm, so that its response need not be recorded. */
+  readonly isHarmless: boolean
+  /** Whether what it does is to outlast the broker, so that its response waits until it is persisted. */
+  readonly isPersisted: boolean
+}
+
+const describe = (
+  word: string,
+  name: string,
+  count: number,
+  { isHarmless = false, isPersisted = false }: { readonly isHarmless?: boolean; readonly isPersisted?: boolean } = {}
+): Description => ({ word, name, arguments: count, isHarmless, isPersisted })
+
+const descriptions: { readonly [Tag in FromClient["_tag"]]: Description } = {
+  OpenChannel: describe("OC", "openChannel", 1, { isHarmless: true, isPersisted: true }),
+  CloseChannel: describe("CC", "closeChannel", 1, { isPersisted: true }),
+  Broadcast: describe("BC", "broadcast", 3),
+  AccessToken: describe("AT", "requestSingleAccessToken", 2, { isPersisted: true }),
+  BroadcastAll: describe("BA", "broadcastAll", 1),
+  SendTo: describe("ST", "sendTo", 3),
+  ListChannels: describe("LC", "channels", 2, { isHarmless: true }),
+  DescribeChannel: describe("DC", "channel", 1, { isHarmless: true }),
+  ListSubscribers: describe("LS", "subscribers", 2, { isHarmless: true }),
+  Disconnect: describe("DB", "disconnect", 2),
+  ListDeadLetters: describe("LD", "deadLetters", 1, { isHarmless: true }),
+  ReplayDeadLetter: describe("RL", "replayDeadLetter", 1, { isPersisted: true }),
+  ReplayDeadLetters: describe("RL", "replayDeadLetters", 1, { isPersisted: true }),
+  DiscardDeadLetter: describe("DL", "discardDeadLetter", 1, { isPersisted: true }),
+  DiscardDeadLetters: describe("DL", "discardDeadLetters", 1, { isPersisted: true }),
+  Ready: describe("RD", "ready", 0),
+  Acknowledge: describe("AK", "acknowledge", 0),
+  Return: describe("NK", "return", 2),
+  Heartbeat: describe("HB", "heartbeat", 0),
+  Quit: describe("QT", "quit", 0)
+}
+
 /**
- * What a command is called where people see it, in spans and metrics: as the method of `Client` that says it.
+ * What a command is called where people see it, in spans and metrics: as the method of `Client` that sends it.
  *
  * @since 0.1.0
  */
-export const nameOf = ({ _tag }: FromClient): string => names[_tag]
+export const nameOf = ({ _tag }: FromClient): string => descriptions[_tag].name
 
-const names: { readonly [Tag in FromClient["_tag"]]: string } = {
-  OpenChannel: "openChannel",
-  CloseChannel: "closeChannel",
-  Broadcast: "broadcast",
-  AccessToken: "requestSingleAccessToken",
-  BroadcastAll: "broadcastAll",
-  SendTo: "sendTo",
-  ListChannels: "channels",
-  DescribeChannel: "channel",
-  ListSubscribers: "subscribers",
-  Disconnect: "disconnect",
-  ListDeadLetters: "deadLetters",
-  ReplayDeadLetter: "replayDeadLetter",
-  ReplayDeadLetters: "replayDeadLetters",
-  DiscardDeadLetter: "discardDeadLetter",
-  DiscardDeadLetters: "discardDeadLetters",
-  Ready: "ready",
-  Acknowledge: "acknowledge",
-  Return: "return",
-  Heartbeat: "heartbeat",
-  Quit: "quit"
-}
+/**
+ * How many arguments a command has before what may follow, such as a span.
+ *
+ * @since 0.1.0
+ */
+export const argumentsOf = (command: FromClient): number =>
+  command._tag === "Broadcast" && command.exceptSid !== undefined ? 4 : descriptions[command._tag].arguments
+
+/**
+ * Whether a command may be carried out twice without harm, so that its response need not be recorded for retries.
+ *
+ * @since 0.1.0
+ */
+export const isHarmless = ({ _tag }: FromClient): boolean => descriptions[_tag].isHarmless
+
+/**
+ * Whether what a command does is to outlast the broker, so that its response waits until it is persisted.
+ *
+ * @since 0.1.0
+ */
+export const isPersisted = ({ _tag }: FromClient): boolean => descriptions[_tag].isPersisted
 
 /**
  * What a worker says of itself when it is ready. That it says anything means that it understands the `Origin` of events.
@@ -219,13 +262,13 @@ export const decodeFromClient = (frames: Frames): Result.Result<FromClient, BadR
     case "CC":
       return first ? Result.succeed(FromClient.CloseChannel({ channel: first })) : need("a channel")
     case "BC":
-      return first && second
-        ? Result.succeed({ _tag: "Broadcast", channel: first, event: second, data: third ?? "{}" })
-        : need("a channel and an event")
+      return first && second && third !== undefined
+        ? Result.succeed({ _tag: "Broadcast", channel: first, event: second, data: third })
+        : need("a channel, an event and data")
     case "BX":
       return first && second && third && fourth
         ? Result.succeed(FromClient.Broadcast({ channel: first, event: second, data: third, exceptSid: fourth }))
-        : need("a channel, an event, data and the sid of a page")
+        : need("a channel, an event, data and the sid of a browser")
     case "AT":
       return first && second
         ? Result.succeed(FromClient.AccessToken({ uid: first, pattern: second }))
@@ -233,9 +276,9 @@ export const decodeFromClient = (frames: Frames): Result.Result<FromClient, BadR
     case "BA":
       return first ? Result.succeed(FromClient.BroadcastAll({ broadcasts: first })) : need("broadcasts")
     case "ST":
-      return first && second
-        ? Result.succeed(FromClient.SendTo({ sid: first, event: second, data: third ?? "{}" }))
-        : need("the sid of a page and an event")
+      return first && second && third !== undefined
+        ? Result.succeed(FromClient.SendTo({ sid: first, event: second, data: third }))
+        : need("the sid of a browser, an event and data")
     case "LC":
       return Result.succeed(FromClient.ListChannels({ prefix: first ?? "", after: place(second) }))
     case "DC":
@@ -283,10 +326,9 @@ export const traceparentOf = (frames: Frames): string | undefined => {
   return more === undefined ? undefined : text(Json.parseObjectOrEmpty(more).traceparent)
 }
 
-// How many arguments stand before what may follow.
 const arity: Record<string, number> = {
-  ...{ OC: 1, CC: 1, BC: 3, BX: 4, AT: 2, BA: 1, ST: 3, LC: 2, DC: 1, LS: 2, DB: 2 },
-  ...{ LD: 1, RL: 1, DL: 1 }
+  BX: 4,
+  ...Object.fromEntries(Object.values(descriptions).map((description) => [description.word, description.arguments]))
 }
 
 // What was added to the original's commands is a JSON object in a frame of its own, after the arguments.

@@ -7,13 +7,13 @@
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
+import { isDeeperThan } from "./JsonScanner.ts"
 
 /**
  * A JSON object. `__proto__` in it is a key like any other; copy objects with `{...spread}`, never `Object.assign`.
  *
  * @since 0.1.0
  */
-
 export type JsonObject = Schema.JsonObject
 
 /**
@@ -31,8 +31,8 @@ export const empty: JsonObject = Object.freeze({})
 export const isObject = (value: unknown): value is JsonObject => Predicate.isObject(value)
 
 /**
- * How deeply objects and arrays may be nested in what is read: 256 levels. Whatever was read can then be written again,
- * which a deeper value could not, for want of stack.
+ * How deeply objects and arrays may be nested in what is read: 256 levels. Whatever was read can then be written again; a
+ * deeper value could exceed the stack.
  *
  * @since 0.1.0
  */
@@ -80,22 +80,4 @@ export const single = (value: unknown): readonly [name: string, payload: JsonObj
   const names = Object.keys(value)
   const payload = names.length === 1 ? value[names[0]!] : undefined
   return isObject(payload) ? [names[0]!, payload] : undefined
-}
-
-// A short text cannot be deep, so only long ones are looked through; brackets within strings do not count.
-const isDeeperThan = (text: string, levels: number): boolean => {
-  if (text.length <= 2 * levels) return false
-  let depth = 0
-  let inString = false
-  for (let i = 0; i < text.length; i++) {
-    const char = text.charCodeAt(i)
-    if (inString) {
-      if (char === 0x5c /* \\ */) i++
-      else if (char === 0x22 /* " */) inString = false
-    } else if (char === 0x22) inString = true
-    else if (char === 0x7b /* { */ || char === 0x5b /* [ */) {
-      if (++depth > levels) return true
-    } else if (char === 0x7d || char === 0x5d) depth--
-  }
-  return false
 }

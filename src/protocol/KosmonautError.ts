@@ -135,7 +135,7 @@ export class ChannelNotFoundError
 }
 
 /**
- * 455: no page of this `sid` is connected (any more). An addition of ours; the original has no command that could answer
+ * 455: no browser of this `sid` is connected (any more). An addition of ours; the original has no command that could answer
  * it.
  *
  * @since 0.1.0
@@ -148,7 +148,7 @@ export class BrowserNotFoundError
   /** The status code on the wire. */
   readonly code = 455 as const satisfies Status.ErrorCode
   override get message(): string {
-    return `Browser not found (455): no page with the sid ${quote(this.sid)} is connected; it may have gone`
+    return `Browser not found (455): no browser with the sid ${quote(this.sid)} is connected; it may have gone`
   }
 }
 
@@ -248,7 +248,7 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("Con
   cause: Schema.optional(Schema.Defect())
 }) {
   override get message(): string {
-    return `${connectionText[this.reason]} ${this.address}${causeText(this.cause)}${hint(this.cause)}`
+    return `${connectionText[this.reason]} ${this.address}${causeText(this.cause)}`
   }
 }
 
@@ -259,14 +259,8 @@ const connectionText = {
   Malformed: "Could not understand the broker at"
 }
 
-// What libzmq says of a peer that is not of its kind; people take one port for the other.
-const hint = (cause: unknown): string =>
-  cause instanceof Error && cause.message.includes("EPROTO")
-    ? ". What listens there does not speak ZeroMQ: is it the port for wr://, by default 8081, and not that for wr+tcp:// (8083) or for browsers (8080)?"
-    : ""
-
 /**
- * No answer came in time. The request may or may not have been carried out.
+ * No response came in time. The request may or may not have been executed, unless `isUnsent` says that it was not sent.
  *
  * @since 0.1.0
  */
@@ -274,11 +268,16 @@ export class RequestTimeoutError
   extends Schema.TaggedError<RequestTimeoutError>(id("RequestTimeoutError"))("RequestTimeoutError", {
     /** The command on the wire, e.g. `BC`. */
     command: Schema.String,
-    after: Schema.Duration
+    after: Schema.Duration,
+    /** `true` if the request was never sent, since the broker did not read those before it. */
+    isUnsent: Schema.optional(Schema.Boolean)
   })
 {
   override get message(): string {
-    return `The broker did not answer ${this.command} within ${Duration.format(this.after)}`
+    const after = Duration.format(this.after)
+    return this.isUnsent === true
+      ? `The broker did not read requests for ${after}, so ${this.command} was not sent`
+      : `The broker did not respond to ${this.command} within ${after}`
   }
 }
 
@@ -348,8 +347,8 @@ export class InvalidEventNameError
   })
 {
   override get message(): string {
-    return `Invalid event name ${quote(this.event)}: what a page triggers is called "group/event". ` +
-      `Have the page trigger it by such a name, or give the router a fallback`
+    return `Invalid event name ${quote(this.event)}: what a browser triggers is called "group/event". ` +
+      `Have the browser trigger it by such a name, or give the router a fallback`
   }
 }
 
@@ -377,7 +376,10 @@ export type StatusError =
  *
  * @since 0.1.0
  */
-export const wasNotSent = (error: unknown): boolean => error instanceof ConnectionError && error.reason === "Refused"
+export const wasNotSent = (error: unknown): boolean =>
+  error instanceof ConnectionError
+    ? error.reason === "Refused"
+    : error instanceof RequestTimeoutError && error.isUnsent === true
 
 /**
  * Whether a request that failed may succeed when it is repeated: the broker was not there, or did not say. What it was asked

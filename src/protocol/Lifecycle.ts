@@ -1,7 +1,7 @@
 /**
- * What happens in a vhost by itself, as events for workers that asked for them: their names and data on the wire.
+ * The lifecycle events of a vhost, for workers that asked for them: their names and data on the wire.
  *
- * The names begin with `:`, so no page can pretend any of them. (Source: our own; the original has none of this.)
+ * The names begin with `:`, so no browser can trigger one. (Source: our own; the original has none of this.)
  *
  * @since 0.1.0
  */
@@ -26,21 +26,21 @@ export const isIn = (json: string): boolean => json.startsWith(`{"${group}/`)
 const event = (name: string, data: JsonObject): Event => ({ event: `${group}/${name}`, data })
 
 /**
- * The first page has subscribed to a channel, hidden ones count.
+ * The first browser has subscribed to a channel; hidden ones count.
  *
  * @since 0.1.0
  */
 export const channelOccupied = (channel: string): Event => event("channelOccupied", { channel })
 
 /**
- * The last page has left a channel, or the channel was closed with pages on it.
+ * The last browser has left a channel, or the channel was closed while browsers were subscribed.
  *
  * @since 0.1.0
  */
 export const channelVacated = (channel: string): Event => event("channelVacated", { channel })
 
 /**
- * A user is on a presence channel, with the first of its pages that is not hidden; `data` are that page's.
+ * A user is a member of a presence channel, with the first connection that is not hidden; `data` are that connection's.
  *
  * @since 0.1.0
  */
@@ -48,7 +48,8 @@ export const memberJoined = (channel: string, uid: string, data: JsonObject): Ev
   event("memberJoined", { channel, uid, data })
 
 /**
- * A user is no longer on a presence channel: the last of its pages that is not hidden has left; `data` are that page's.
+ * A user is no longer a member of a presence channel: its last connection that is not hidden has left; `data` are that
+ * connection's.
  *
  * @since 0.1.0
  */
@@ -56,14 +57,14 @@ export const memberLeft = (channel: string, uid: string, data: JsonObject): Even
   event("memberLeft", { channel, uid, data })
 
 /**
- * A page has connected.
+ * A browser has connected.
  *
  * @since 0.1.0
  */
 export const browserConnected = (sid: string): Event => event("browserConnected", { sid })
 
 /**
- * A page has disconnected; `uid` is whom it had authenticated as, if anybody.
+ * A browser has disconnected; `uid` is the user it had authenticated as, if any.
  *
  * @since 0.1.0
  */

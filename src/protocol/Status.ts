@@ -2,8 +2,8 @@
  * The status codes of the WebRocket protocol: the only table of numbers.
  *
  * Codes from 400 on are errors and travel to backends as `ER <code>` and to browsers as `:error {code, status}`. Of
- * them only 453 is never sent to a backend. Codes below 400 are information for logs and never travel, nor does 408 but
- * to a Client that repeats a request (see `Repetition`).
+ * them only 453 is never sent to a backend. Codes below 400 are information for logs and never travel; 408 travels only to
+ * a Client that retries a request (see `Repetition`).
  *
  * @since 0.1.0
  */
@@ -13,7 +13,6 @@
  *
  * @since 0.1.0
  */
-
 export const text = {
   201: "Authenticated",
   202: "Subscribed",

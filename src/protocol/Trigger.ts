@@ -35,16 +35,16 @@ export const decodeEvent = (json: string): Result.Result<Event, MessageDecodeErr
 }
 
 /**
- * Where an event comes from, as the broker knows it; a page cannot pretend any of it.
+ * Where an event comes from, as the broker knows it; a browser cannot forge any of it.
  *
  * @since 0.1.0
  */
 export interface Origin {
-  /** The page that triggered it. */
+  /** The browser that triggered it. */
   readonly sid?: string | undefined
-  /** The user that the page has authenticated as. */
+  /** The user that the browser has authenticated as. */
   readonly uid?: string | undefined
-  /** The channel, where it came with a broadcast. */
+  /** The channel, if it came with a broadcast. */
   readonly channel?: string | undefined
   /** The span it belongs to, as W3C trace context has it. */
   readonly traceparent?: string | undefined
@@ -58,7 +58,7 @@ export interface Origin {
 export const encodeOrigin = (origin: Origin): string => JSON.stringify(origin)
 
 /**
- * Reads an origin; what cannot be read of it is absent.
+ * Reads an origin; what cannot be read is absent.
  *
  * @since 0.1.0
  */
@@ -68,14 +68,14 @@ export const decodeOrigin = (json: string): Origin => {
 }
 
 /**
- * One handing over of an event.
+ * One delivery of an event to a worker.
  *
  * @since 0.1.0
  */
 export interface Delivery {
-  /** The event's name in its vhost, the same with every delivery of it. */
+  /** The id of the event in its vhost, the same for every delivery. */
   readonly id: string
-  /** How often it was handed out, this time included. */
+  /** How often it was delivered, this time included. */
   readonly attempt: number
 }
 

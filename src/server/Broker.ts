@@ -1,13 +1,15 @@
 /**
  * A whole broker in one layer: vhosts, and the endpoints for browsers and backends.
  *
- * It is up when the layer is built: all ports are bound. It ends with its scope: workers are told to go, browsers get a
- * close code that means come back, and all ports are free again.
+ * It is up when the layer is built: all ports are bound. It ends with its scope: workers are told to go (`QT`), browsers
+ * get a close code that means come back (1001), and all ports are free again. Whatever browsers do, their endpoint ends
+ * within `shutdownTimeout`.
  *
- * With `storageDir` it begins where the last one ended, however that was. What is kept, and when, is in `docs/protocol.md`.
+ * With `storageDir` it goes on where the last broker has ended, also if that crashed. What is persisted, and when, is in
+ * `docs/protocol.md`.
  *
- * Where there is a tracer when the layer is built, each request of a Client has a span, `Broker.<command>`, below the
- * Client's, and each trigger of a page begins a trace, `Broker.trigger`. Metrics are in `BrokerMetrics`.
+ * If there is a tracer when the layer is built, each request of a Client has a span, `Broker.<command>`, below the
+ * Client's, and each trigger of a browser begins a trace, `Broker.trigger`. Metrics are in `BrokerMetrics`.
  *
  * @since 0.1.0
  */
@@ -67,7 +69,7 @@ const make = Effect.gen(function*() {
   const { port: websocketPort } = yield* WebSocketEndpoint.WebSocketEndpoint
   const { port: backendPort } = yield* BackendEndpoint.ZmqBackendEndpoint
   const { port: tcpPort } = yield* BackendEndpoint.TcpBackendEndpoint
-  // An address that means every address is no address to connect to.
+  // Nobody can connect to an address that stands for all addresses.
   const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host
   return Broker.of({
     host,
@@ -90,10 +92,10 @@ const make = Effect.gen(function*() {
   })
 })
 
-// Its parts are its own: another broker in the same application has others.
+// Fresh parts: another broker in the same application has its own.
 /**
- * The broker. Next to its addresses the layer provides `Vhosts`, the service to administer it with. A `Store` of your own
- * it takes where it is provided with one and has no `storageDir`.
+ * The broker. Next to its addresses the layer provides `Vhosts`, the service to administer it with. Without `storageDir`
+ * it uses the `Store` that you provide, if any.
  *
  * @since 0.1.0
  */
@@ -109,7 +111,7 @@ export const layer = (options?: BrokerConfig.Options): Layer.Layer<Broker | Vhos
     Layer.provide(BrokerConfig.layer(options))
   )
 
-// Where no folder is named it is the caller's, or none.
+// Without a folder the caller may provide a store.
 const storage = ({ fsync, storageDir }: BrokerConfig.Options = {}): Layer.Layer<never, StoreError> =>
   storageDir === undefined ? Layer.empty : SqliteStore.layer({ directory: storageDir, fsync })
 

@@ -9,7 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import { defaultMaxMessageSize } from "../protocol/Frame.ts"
 import { InvalidOptionError } from "./BrokerError.ts"
 
@@ -43,6 +43,8 @@ export interface Options {
   readonly tcpPort?: number | undefined
   /** The vhosts to begin with, default none. */
   readonly vhosts?: ReadonlyArray<VhostOptions> | undefined
+  /** The vhost to begin with if there is no other: neither one in `vhosts` nor a restored one. Default none. */
+  readonly defaultVhost?: VhostOptions | undefined
   /**
    * The folder where the broker keeps what is to outlast its process, see `SqliteStore`; it is made where there is none.
    * Default none: everything is in memory, and a broker that ends has forgotten.
@@ -60,6 +62,12 @@ export interface Options {
    * 4 MiB. Beyond it the browser is disconnected, 1013.
    */
   readonly outboxSize?: number | undefined
+  /**
+   * How many bytes may wait for all browsers that do not read together, those of a broadcast counted once; default and at
+   * most a quarter of the memory that the process may have. Beyond it the browser that has not read for longest is
+   * disconnected, 1013.
+   */
+  readonly totalOutboxSize?: number | undefined
   /** How many bytes may wait for a backend's connection that does not read, default 16 MiB. Beyond it nothing is sent to it. */
   readonly backendOutboxSize?: number | undefined
   /** How many connections of backends there may be, default 4096. Beyond it new ones are closed at once. */
@@ -181,7 +189,7 @@ export type Resolved = {
     | "authenticationTimeout"
     | "shutdownTimeout"
     | "idempotencyRetention" ? Duration.Duration
-    : Key extends "storageDir" ? string | undefined
+    : Key extends "storageDir" | "defaultVhost" ? Options[Key]
     : NonNullable<Options[Key]>
 }
 
@@ -196,10 +204,12 @@ export const defaults: Resolved = {
   backendPort: 8081,
   tcpPort: 8083,
   vhosts: [],
+  defaultVhost: undefined,
   storageDir: undefined,
   fsync: false,
   maxMessageSize: defaultMaxMessageSize,
   outboxSize: 4 * 1_048_576,
+  totalOutboxSize: Infinity,
   backendOutboxSize: 16 * 1_048_576,
   maxBackends: 4096,
   pingInterval: Duration.seconds(25),
@@ -250,11 +260,16 @@ export const make = (options: Options = {}): BrokerConfig["Service"] => ({
   websocketPort: options.websocketPort ?? defaults.websocketPort,
   backendPort: options.backendPort ?? defaults.backendPort,
   tcpPort: options.tcpPort ?? defaults.tcpPort,
-  vhosts: options.vhosts ?? defaults.vhosts,
+  // Whoever prints a vhost, and its configuration with it, prints no token.
+  vhosts: (options.vhosts ?? defaults.vhosts).map((vhost) =>
+    typeof vhost.token === "string" ? { ...vhost, token: Redacted.make(vhost.token) } : vhost
+  ),
+  defaultVhost: options.defaultVhost ?? defaults.defaultVhost,
   storageDir: options.storageDir ?? defaults.storageDir,
   fsync: options.fsync ?? defaults.fsync,
   maxMessageSize: options.maxMessageSize ?? defaults.maxMessageSize,
   outboxSize: options.outboxSize ?? defaults.outboxSize,
+  totalOutboxSize: options.totalOutboxSize ?? defaults.totalOutboxSize,
   backendOutboxSize: options.backendOutboxSize ?? defaults.backendOutboxSize,
   maxBackends: options.maxBackends ?? defaults.maxBackends,
   pingInterval: interval(options.pingInterval ?? defaults.pingInterval),
@@ -359,6 +374,7 @@ const rules = Object.entries(
     backendOutboxSize: bound,
     maxBackends: bound,
     outboxSize: bound,
+    totalOutboxSize: bound,
     queueCapacity: bound,
     queueSize: bound,
     deadLetterCapacity: bound,

@@ -124,3 +124,45 @@ export const slowBrowsers = Metric.counter("kosmonaut_broker_slow_browsers", {
   description: "Browsers that were disconnected since they did not read",
   incremental: true
 })
+
+/**
+ * The longest turn of the event loop that the broker spent on backends' messages in the last one to two minutes, in
+ * seconds. A turn is ended after 8 milliseconds, so this is that and the longest single message.
+ *
+ * @since 0.1.0
+ */
+export const longestTurn = Metric.gauge("kosmonaut_broker_longest_turn_seconds", {
+  description: "The longest turn of the event loop of the last one to two minutes that backends' messages took"
+})
+
+/**
+ * The longest delay of the event loop in the last one to two minutes, in seconds: how late a timer was, whatever the
+ * process did meanwhile.
+ *
+ * @since 0.1.0
+ */
+export const eventLoopDelay = Metric.gauge("kosmonaut_broker_event_loop_delay_seconds", {
+  description: "The longest delay of the event loop in the last one to two minutes"
+})
+
+/**
+ * Browsers that were refused when they connected, by `reason`: `origin`, a limit (`browsers`, `vhost_browsers`, `address`,
+ * `descriptors`), `vhost` for a path without one, `version` for an unknown version of the protocol.
+ *
+ * @since 0.1.0
+ */
+export const refusedBrowsers = Metric.counter("kosmonaut_broker_refused_browsers", {
+  description: "Browsers that were refused when they connected, by reason",
+  incremental: true
+})
+
+/**
+ * Browsers that the broker has disconnected, by `reason`: `silent` if nothing was received since the last ping,
+ * `unauthenticated` if they have not authenticated in time, `flood` if they have sent too many bytes, pings or pongs.
+ *
+ * @since 0.1.0
+ */
+export const disconnectedBrowsers = Metric.counter("kosmonaut_broker_disconnected_browsers", {
+  description: "Browsers that the broker has disconnected, by reason",
+  incremental: true
+})

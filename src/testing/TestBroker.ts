@@ -2,8 +2,12 @@
  * A broker with one vhost for tests: the real engine and the real rules, with a network in memory where sockets would be.
  *
  * A test of handlers runs on it in milliseconds, and under `TestClock` no real time passes: heartbeats, timeouts and
- * reconnecting go by the test's clock. Pages are `TestBrowser`s. Every layer is a broker of its own, so tests do not see
- * each other. The faults are of the network between backends and broker; pages do not notice them.
+ * reconnecting go by the test's clock. Browsers are `TestBrowser`s. Every layer is a broker of its own, so tests do not see
+ * each other. The faults are of the network between backends and broker; browsers do not notice them.
+ *
+ * The limits are those of a broker, but for two defaults: browsers may send as much as they like, since in a test whose
+ * clock stands still all is sent in the same moment, and heartbeats are sent every minute, so that a clock that is
+ * moved by a day has little to do.
  *
  * @since 0.1.0
  */
@@ -39,7 +43,7 @@ export class TestBroker extends Context.Service<TestBroker, {
   /** The vhost itself: what it has and who is there. */
   readonly vhost: Vhosts.Vhost
   /**
-   * Connects a page, until the scope ends. Where there is a `uid` it is authenticated at once, with a single access token
+   * Connects a browser, until the scope ends. With a `uid` it is authenticated at once, with a single access token
    * that the vhost issues; a pattern that does not compile fails with `InternalError`.
    */
   readonly browser: (
@@ -60,15 +64,15 @@ export class TestBroker extends Context.Service<TestBroker, {
   /** Makes the network good again. Workers are back when their reconnecting schedule, and so the clock, has come to it. */
   readonly restore: Effect.Effect<void>
   /**
-   * Lets the heartbeats of all workers expire: silences the network, and moves the test's clock until the broker has
-   * dismissed them. Events that are triggered then wait for a worker. The network stays silent until `restore`. It needs
+   * Lets all workers time out: silences the network, and moves the test's clock until the broker has expired them, by
+   * default 4 minutes. Events that are triggered then are queued. The network stays silent until `restore`. It needs
    * `TestClock`, which `it.effect` provides; without one it dies.
    */
   readonly expireWorkers: Effect.Effect<void>
 }>()("kosmonaut/testing/TestBroker") {}
 
 /**
- * Who a page is.
+ * Who a browser is.
  *
  * @since 0.1.0
  */
@@ -91,6 +95,8 @@ export interface Options extends Omit<BrokerConfig.Options, SocketOptions> {
   readonly token?: string | Redacted.Redacted | undefined
   /** Channels that are open from the start, default none. */
   readonly channels?: ReadonlyArray<string> | undefined
+  /** How long `received` of a browser waits, in real time, default 3 seconds. */
+  readonly receiveTimeout?: Duration.Input | undefined
 }
 
 type SocketOptions = "host" | "websocketPort" | "backendPort" | "tcpPort" | "outboxSize" | "pingInterval" | "vhosts"
@@ -116,7 +122,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const config = yield* BrokerConfig.BrokerConfig
   const network = yield* MemoryNetwork.MemoryNetwork
   const vhosts = yield* Vhosts.Vhosts
-  const { channels, path = "/test", token = defaultToken } = options
+  const { channels, path = "/test", receiveTimeout, token = defaultToken } = options
   const vhost = yield* vhosts.add({ path, token, channels })
   const { port } = yield* BackendEndpoint.make(network.listen, config.backendPort)
   // However a test has left the network, everybody hears that the broker goes.
@@ -125,7 +131,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     url: toUrl(new Endpoint({ scheme: "wr", host: config.host, port, vhost: path, token: vhost.token })),
     vhost,
     browser: Effect.fnUntraced(function*(options) {
-      const browser = yield* TestBrowser.make(vhost, config)
+      const browser = yield* TestBrowser.make(vhost, { receiveTimeout })
       if (options !== undefined) {
         const issued = yield* vhost.accessTokens.issue(options.uid, options.pattern ?? ".*")
         yield* browser.authenticate(issued)
@@ -154,7 +160,7 @@ export const layer = (
   Layer.effect(TestBroker, make(options)).pipe(
     // Its own, also where several brokers are built at once.
     Layer.provideMerge(Layer.fresh(Vhosts.layer)),
-    Layer.provide(BrokerConfig.layer({ ...options, host: "memory", vhosts: [] })),
+    Layer.provide(BrokerConfig.layer({ ...options, ...forTests(options), host: "memory", vhosts: [] })),
     Layer.provideMerge(MemoryNetwork.layer(options))
   )
 
@@ -168,7 +174,7 @@ export const layer = (
  * import { Client, Worker } from "kosmonaut"
  * import { TestBroker } from "kosmonaut/testing"
  *
- * // What is to be tested: it tells the room what a page says.
+ * // What is to be tested: it tells the room what a browser triggers.
  * const chat = Effect.gen(function*() {
  *   const client = yield* Client.Client
  *   const worker = yield* Worker.Worker
@@ -177,7 +183,7 @@ export const layer = (
  *   })
  * })
  *
- * it.effect("tells the room what a page says", () =>
+ * it.effect("tells the room what a browser triggers", () =>
  *   Effect.gen(function*() {
  *     const broker = yield* TestBroker.TestBroker
  *     yield* Effect.forkScoped(chat)
@@ -196,11 +202,23 @@ export const layerBackend = (options: BackendOptions = {}): Layer.Layer<
   StartError | InvalidEndpointError
 > =>
   Layer.unwrap(
-    Effect.map(TestBroker, ({ url }) =>
-      Layer.mergeAll(Client.layer({ ...options.client, url }), Worker.layer({ ...options.worker, url })))
+    Effect.map(TestBroker, ({ url, vhost: { config: { heartbeatInterval, missedHeartbeats } } }) => {
+      // The broker is the first to give up, as it is with the defaults of both.
+      const silenceTimeout = Duration.times(heartbeatInterval, missedHeartbeats + 2)
+      const worker = { heartbeatInterval, silenceTimeout, ...options.worker, url }
+      return Layer.mergeAll(Client.layer({ ...options.client, url }), Worker.layer(worker))
+    })
   ).pipe(
     Layer.provideMerge(layer(options))
   )
+
+// A test that moves its clock by a day would otherwise have 172 800 heartbeats, and one whose clock stands still would soon
+// have sent too much in that moment.
+const forTests = (options: Options) => ({
+  heartbeatInterval: options.heartbeatInterval ?? "1 minute",
+  browserMessageRate: options.browserMessageRate ?? Infinity,
+  browserByteRate: options.browserByteRate ?? Infinity
+})
 
 // A clock that cannot be moved would have to be waited for.
 const adjust = (duration: Duration.Duration): Effect.Effect<void> =>

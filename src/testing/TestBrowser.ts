@@ -1,13 +1,15 @@
 /**
- * A page of a broker under test, without a browser: it says what pages say and keeps what pages hear.
+ * A browser of a broker under test, in memory: it sends what browsers send and records what they receive.
  *
- * Behind it is the broker's own session of a page; only the WebSocket between is missing. What it says is carried out and
- * answered when the effect that says it ends. What it hears is there at once and is kept in order; nothing is dropped.
+ * Behind it is the broker's own session of a browser; only the WebSocket between is missing. What it sends is carried out
+ * and answered when the effect that sends it ends. What it receives is there at once and in order; nothing is dropped.
  *
  * @since 0.1.0
  */
 
+import * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -18,14 +20,14 @@ import * as TypedEvent from "../events/Event.ts"
 import * as Json from "../protocol/Json.ts"
 import { type MessageDecodeError, MessageEncodeError, type StatusError } from "../protocol/KosmonautError.ts"
 import type { Event } from "../protocol/Trigger.ts"
-import type { Page } from "../server/domain/Page.ts"
-import * as PageSession from "../server/endpoint/PageSession.ts"
+import type { Browser } from "../server/domain/Browser.ts"
+import * as BrowserSession from "../server/endpoint/BrowserSession.ts"
 import type { Vhost } from "../server/engine/Vhosts.ts"
 import * as Inbox from "./internal/inbox.ts"
 import { refusal } from "./internal/refusal.ts"
 
 /**
- * The page's connection has ended: by itself, by a backend, or because its vhost was removed.
+ * The browser's connection has ended: by itself, by a backend, beyond a limit, or because its vhost was removed.
  *
  * @since 0.1.0
  */
@@ -36,97 +38,126 @@ export class BrowserClosedError
   )
 {
   override get message(): string {
-    return `The page ${this.sid} is no longer connected`
+    return `The browser ${this.sid} is no longer connected`
   }
 }
 
 /**
- * Why something that a page said was not done: the broker answered `:error`, which becomes the error of its status code;
- * the page is no longer connected; or what it was to say cannot be written as JSON, and nothing was said.
+ * The browser has not received an event in time. `heard` is what it has received so far, in order.
+ *
+ * @since 0.1.0
+ */
+export class NotReceivedError
+  extends Schema.TaggedError<NotReceivedError>("kosmonaut/testing/TestBrowser/NotReceivedError")("NotReceivedError", {
+    sid: Schema.String,
+    event: Schema.String,
+    after: Schema.Duration,
+    heard: Schema.Array(Schema.Struct({ event: Schema.String, data: Schema.JsonObject }))
+  })
+{
+  override get message(): string {
+    return `The browser ${this.sid} has not received "${this.event}" within ${Duration.format(this.after)}. ` +
+      `It has received ${this.heard.slice(-20).map(shortly).join(", ")}`
+  }
+}
+
+/**
+ * Why something that a browser sent was not done: the broker answered `:error`, which becomes the error of its status code;
+ * the browser is no longer connected; or what it was to send cannot be written as JSON, and nothing was sent.
  *
  * @since 0.1.0
  */
 export type SayError = StatusError | BrowserClosedError | MessageEncodeError
 
 /**
- * A page, connected until it is closed, its vhost is removed or its scope ends.
+ * A browser, connected until it is closed, its vhost is removed or its scope ends.
  *
- * An answer to what is said here belongs to the effect that said it, and `received` does not give it again.
+ * The response to what is sent here belongs to the effect that sent it, and `received` does not give it again.
  *
  * @since 0.1.0
  */
 export interface TestBrowser {
   /** The connection's public name, as handlers see it in `data.sid`. */
   readonly sid: string
-  /** Shows a single access token, as a Client's `requestSingleAccessToken` gives it. It is used up then. */
+  /** Presents a single access token, as a Client's `requestSingleAccessToken` gives it. It is used up then. */
   readonly authenticate: (token: string | Redacted.Redacted) => Effect.Effect<void, SayError>
   /**
    * Subscribes, and gives what `:subscribed` says: the `channel`, the `uid` on private and presence channels, and on
-   * presence channels the `subscribers` that were there. For a page that is on the channel already it is the channel
-   * alone, since the broker does not answer that.
+   * presence channels the `subscribers` that were there. For a browser that is subscribed already it is the channel alone,
+   * since the broker does not answer that.
    */
   readonly subscribe: (channel: string, options?: {
-    /** Whether the others do not see this page, default no. */
+    /** Whether the others do not see this browser, default no. */
     readonly hidden?: boolean | undefined
-    /** What the others on a presence channel are told of this page, default `{}`. */
+    /** What the others on a presence channel are told of this browser, default `{}`. */
     readonly data?: object | undefined
   }) => Effect.Effect<Json.JsonObject, SayError>
   /** Leaves a channel; `data` is what the others on a presence channel are told then, default `{}`. */
   readonly unsubscribe: (channel: string, data?: object) => Effect.Effect<void, SayError>
   /**
-   * Triggers an event for a worker, which only an authenticated page may: by its name, and `data` is `{}` where absent, or
+   * Triggers an event for a worker, which only an authenticated browser may: by its name, and `data` is `{}` where absent, or
    * one that is defined, with the data that its Schema says.
    */
   readonly trigger: {
     (event: string, data?: object): Effect.Effect<void, SayError>
     <E extends TypedEvent.Any>(event: E, data: TypedEvent.Data<E>): Effect.Effect<void, SayError>
   }
-  /** Broadcasts to a channel that it is on, and triggers the event `trigger` with the same data where that is given. */
+  /**
+   * Broadcasts to a channel that it is on, and triggers the event `trigger` with the same data if that is given. Forbidden
+   * unless the broker has `browsersBroadcast`.
+   */
   readonly broadcast: (
     channel: string,
     event: string,
     data?: object,
     trigger?: string
   ) => Effect.Effect<void, SayError>
-  /** Says anything: text as it is, anything else as JSON. Answers, errors too, are for `received`. */
+  /** Sends anything: text as it is, anything else as JSON. Responses, errors too, are for `received`. */
   readonly send: (message: unknown) => Effect.Effect<void, BrowserClosedError | MessageEncodeError>
   /**
    * Waits for the next event of this name, and gives its data. Each event is given once, in order for each name; those
    * of other names stay to be received by theirs, also those that came before. Names that begin with `:` are the
-   * broker's. Fails when the connection has ended and no such event is left. An event that is defined is waited for by
-   * its name on the wire, and its data are read by its Schema.
+   * broker's. An event that is defined is waited for by its name on the wire, and its data are read by its Schema.
+   *
+   * Fails with `BrowserClosedError` when the connection has ended and no such event is left, and with `NotReceivedError`,
+   * which lists what was received instead, after the broker's `receiveTimeout`: default 3 seconds, of real time also under
+   * `TestClock`, so that a test that waits in vain says why.
    */
   readonly received: {
-    (event: string): Effect.Effect<Json.JsonObject, BrowserClosedError>
-    <E extends TypedEvent.Any>(event: E): Effect.Effect<TypedEvent.Data<E>, BrowserClosedError | MessageDecodeError>
+    (event: string): Effect.Effect<Json.JsonObject, BrowserClosedError | NotReceivedError>
+    <E extends TypedEvent.Any>(
+      event: E
+    ): Effect.Effect<TypedEvent.Data<E>, BrowserClosedError | NotReceivedError | MessageDecodeError>
   }
-  /** Everything that was heard so far, in order, whether or not it was received. `:connected` is the first. */
+  /** All that has arrived so far, in order, whether or not `received` has given it. `:connected` is the first. */
   readonly heard: Effect.Effect<ReadonlyArray<Event>>
-  /** Says `close`, hears `:closed`, and the connection ends. Where it has ended it does nothing. */
+  /** Sends `close`, receives `:closed`, and the connection ends. If it has ended already this does nothing. */
   readonly close: Effect.Effect<void>
   /**
    * Waits until the connection has ended, and gives the code of it: 1000 after `close`, 1009 after a message that was too
-   * large, 1001 when its vhost or itself has gone, 4403 when a backend has disconnected it.
+   * large, 1001 when its vhost or itself has gone, 1013 beyond its rates, 4403 when a backend has disconnected it.
    */
   readonly closed: Effect.Effect<number>
 }
 
 /**
- * Connects a page to a vhost. At the end of its scope it goes without a word, as when a window is closed.
+ * Connects a browser to a vhost, whose limits are those of its broker. At the end of its scope it goes without a word, as
+ * when a window is closed.
  *
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
-  /** The largest message in bytes. A larger one ends the connection. */
-  readonly maxMessageSize: number
-}): Effect.fn.Return<TestBrowser, never, Scope.Scope> {
-  const { end, inbox, page, session } = yield* connect(vhost)
-  // A page's messages are handled in order, one at a time.
+  /** How long `received` waits, in real time. Default 3 seconds. */
+  readonly receiveTimeout?: Duration.Input | undefined
+} = {}): Effect.fn.Return<TestBrowser, never, Scope.Scope> {
+  const { end, inbox, browser, session } = yield* connect(vhost)
+  const timeout = Duration.fromInputUnsafe(options.receiveTimeout ?? defaultReceiveTimeout)
+  // A browser's messages are handled in order, one at a time.
   const turns = yield* Semaphore.make(1)
 
   const handle = Effect.fnUntraced(function*(text: string) {
-    if (encoder.encode(text).length > options.maxMessageSize) yield* end(1009)
-    if (inbox.hasEnded()) return yield* new BrowserClosedError({ sid: page.sid })
+    if (encoder.encode(text).length > vhost.config.maxMessageSize) yield* end(1009)
+    if (inbox.hasEnded()) return yield* new BrowserClosedError({ sid: browser.sid })
     const goesOn = yield* session.handle(text)
     if (!goesOn) yield* end(1000)
   })
@@ -146,19 +177,19 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
     }))
   })
 
-  const next = (event: string) => Effect.mapError(inbox.next(event), () => new BrowserClosedError({ sid: page.sid }))
+  const next = makeNext(inbox, browser.sid, timeout)
   function received(event: string): ReturnType<typeof next>
   function received<E extends TypedEvent.Any>(
     event: E
-  ): Effect.Effect<TypedEvent.Data<E>, BrowserClosedError | MessageDecodeError>
-  function received(event: string | TypedEvent.Any): Effect.Effect<unknown, BrowserClosedError | MessageDecodeError> {
+  ): Effect.Effect<TypedEvent.Data<E>, Effect.Error<ReturnType<typeof next>> | MessageDecodeError>
+  function received(event: string | TypedEvent.Any): Effect.Effect<unknown, NextError | MessageDecodeError> {
     return typeof event === "string"
       ? next(event)
       : Effect.flatMap(next(event.wireName), (data) => Effect.fromResult(TypedEvent.decode(event, data)))
   }
 
   return {
-    sid: page.sid,
+    sid: browser.sid,
     authenticate: (token) =>
       Effect.asVoid(
         say("auth", { token: Redacted.isRedacted(token) ? Redacted.value(token) : token }, ":authenticated")
@@ -182,16 +213,47 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
   }
 })
 
-// The one place where a page is made.
+type NextError = BrowserClosedError | NotReceivedError
+
+/**
+ * How long `received` waits, unless told otherwise: less than vitest waits for a test.
+ *
+ * @since 0.1.0
+ */
+export const defaultReceiveTimeout: Duration.Input = "3 seconds"
+
+// Waits no longer than `timeout` of real time: a test's clock stands still where nobody moves it.
+const makeNext = (inbox: Inbox.Inbox, sid: string, timeout: Duration.Duration) => {
+  const late = (event: string) =>
+    Effect.sleep(timeout).pipe(
+      Effect.provideService(Clock.Clock, Clock.Clock.defaultValue()),
+      Effect.andThen(inbox.heard),
+      Effect.flatMap((heard) => Effect.fail(new NotReceivedError({ sid, event, after: timeout, heard })))
+    )
+  return (event: string): Effect.Effect<Json.JsonObject, NextError> =>
+    Effect.suspend(() => {
+      const data = inbox.take(event)
+      return data !== undefined ? Effect.succeed(data) : Effect.raceFirst(
+        Effect.mapError(inbox.next(event), () => new BrowserClosedError({ sid })),
+        late(event)
+      )
+    })
+}
+
+// What an error says is of interest; other data may be long.
+const shortly = ({ data, event }: Event): string =>
+  event === ":error" ? `:error ${JSON.stringify(data)}` : event.slice(0, 100)
+
+// The one place where a browser is made.
 const connect = Effect.fnUntraced(function*(vhost: Vhost) {
   const inbox = Inbox.make()
-  const page: Page = {
+  const browser: Browser = {
     sid: SecureRandom.uuidV4Unsafe(),
     version: 0,
     sendUnsafe: inbox.hearUnsafe,
     closeUnsafe: inbox.endUnsafe
   }
-  const session = PageSession.make(vhost, page)
+  const session = BrowserSession.make(vhost, browser)
   const end = (code: number) =>
     Effect.suspend(() => {
       inbox.endUnsafe(code)
@@ -203,13 +265,14 @@ const connect = Effect.fnUntraced(function*(vhost: Vhost) {
     Effect.flatMap(end),
     Effect.forkScoped
   )
-  return { inbox, page, session, end }
+  return { inbox, browser, session, end }
 })
 
 const encode = (message: unknown): Effect.Effect<string, MessageEncodeError> =>
   Effect.fromResult(Result.mapError(
     Json.stringify(message),
-    (cause) => new MessageEncodeError({ argument: "what a page says", detail: "it cannot be written as JSON", cause })
+    (cause) =>
+      new MessageEncodeError({ argument: "what a browser sends", detail: "it cannot be written as JSON", cause })
   ))
 
 const encoder = new TextEncoder()

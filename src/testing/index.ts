@@ -1,5 +1,5 @@
 /**
- * For tests of applications: a broker, its network and its pages in memory, without sockets and without real time.
+ * For tests of applications: a broker, its network and its browsers in memory, without sockets and without real time.
  *
  * @since 0.1.0
  */
@@ -8,5 +8,5 @@
 export * as MemoryNetwork from "./MemoryNetwork.ts"
 /** A broker with one vhost; `TestBroker.layerBackend` is the usual layer. */
 export * as TestBroker from "./TestBroker.ts"
-/** A page. */
+/** A browser. */
 export * as TestBrowser from "./TestBrowser.ts"

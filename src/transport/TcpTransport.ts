@@ -11,24 +11,29 @@
 
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import * as Socket from "effect/socket/Socket"
 import type { Endpoint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
 import * as FrameParser from "../protocol/FrameParser.ts"
 import * as Identity from "../protocol/Identity.ts"
-import { ConnectionError, RequestTimeoutError } from "../protocol/KosmonautError.ts"
+import { ConnectionError } from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
+import type { Mailbox } from "./internal/exchange.ts"
+import * as Hints from "./internal/hints.ts"
 import * as Pipeline from "./internal/pipeline.ts"
-import { type Options as TransportOptions, type Session, Transport } from "./Transport.ts"
+import * as Sender from "./internal/sender.ts"
+import * as SingleRequests from "./internal/singleRequests.ts"
+import { defaultLimits, type Options as TransportOptions, type Session, Transport } from "./Transport.ts"
 
 /**
  * What this driver can be told.
@@ -50,7 +55,6 @@ export const make = (options: Options = {}): Transport["Service"] => {
   const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
   const maxConnections = options.maxConnections ?? 64
   const bound = { maxMessageSize: maxMessageSize - Frame.envelopeSize, lines: true }
-  const check = (frames: Frame.Frames) => Frame.check(frames, bound)
   const dial = (endpoint: Endpoint) => open({ endpoint, openTimeout, maxMessageSize })
 
   return Transport.of({
@@ -64,32 +68,25 @@ export const make = (options: Options = {}): Transport["Service"] => {
             Effect.suspend(() => {
               const message = [...envelope, ...frames]
               envelope = []
-              return write([message])
+              return write(Frame.encode(message))
             }),
           pull
         }
       }),
-    requester: Effect.fnUntraced(function*(endpoint, { requestTimeout }) {
-      const connections = yield* Semaphore.make(maxConnections)
-      const exchange = Effect.fnUntraced(function*(frames: Frame.Frames) {
-        const { pull, write } = yield* dial(endpoint)
-        yield* write([[...envelopeOf("req", endpoint), ...frames]])
-        return Arr.headNonEmpty(yield* pull)
-      }, Effect.scoped)
-      const alone = (frames: Frame.Frames) =>
-        exchange(frames).pipe(
-          connections.withPermits(1),
-          Effect.timeoutOrElse({
-            duration: requestTimeout,
-            orElse: () => Effect.fail(new RequestTimeoutError({ command: frames[0]!, after: requestTimeout }))
-          })
-        )
+    requester: Effect.fnUntraced(function*(endpoint, limits) {
+      const single = SingleRequests.make({
+        maxConnections,
+        maxRequests: limits.maxQueuedRequests ?? defaultLimits.maxQueuedRequests,
+        maxBytes: limits.maxQueuedBytes ?? defaultLimits.maxQueuedBytes,
+        timeout: limits.requestTimeout,
+        exchange: (frames) => exchangeOne(dial(endpoint), endpoint, frames)
+      })
 
       let isOurs = false
       const pipeline = yield* Pipeline.make({
+        ...limits,
         address: endpoint.address,
-        requestTimeout,
-        check,
+        bound,
         dial: Effect.flatMap(dial(endpoint), (connection) => converse(connection, endpoint, openTimeout)).pipe(
           Effect.mapError((error) => error._tag === "ConnectionError" ? unsent(error) : error),
           Effect.tap(() =>
@@ -100,17 +97,19 @@ export const make = (options: Options = {}): Transport["Service"] => {
         )
       })
       let isClassic = false
+      const room = () => isClassic ? single.room : pipeline.room
       return {
         knowsAdditions: () => isOurs,
         direct: pipeline.direct,
+        room: { isFull: () => room().isFull(), wait: (command) => room().wait(command) },
         request: (frames, sent) =>
           Effect.suspend(() =>
             isClassic
-              ? Effect.andThen(Effect.fromResult(check(frames)), alone(frames))
+              ? Effect.andThen(Effect.fromResult(Frame.check(frames, bound)), single.request(frames))
               : Effect.catchTag(pipeline.request(frames, sent), "ClassicBroker", () => {
                 isClassic = true
                 isOurs = false
-                return alone(frames)
+                return single.request(frames)
               })
           )
       }
@@ -133,7 +132,7 @@ const envelopeOf = (
 
 interface Connection {
   readonly pull: Session["pull"]
-  readonly write: (messages: ReadonlyArray<Frame.Frames>) => Effect.Effect<void, ConnectionError>
+  readonly write: (bytes: Uint8Array) => Effect.Effect<void, ConnectionError>
 }
 
 /** The broker is the original or like it: it does not know how to keep a Client's connection. */
@@ -142,40 +141,51 @@ class ClassicBroker extends Schema.TaggedError<ClassicBroker>("kosmonaut/transpo
   {}
 ) {}
 
+// One request on a connection of its own, which the broker closes.
+const exchangeOne = Effect.fnUntraced(
+  function*(dial: Effect.Effect<Connection, ConnectionError, Scope.Scope>, endpoint: Endpoint, frames: Frame.Frames) {
+    const { pull, write } = yield* dial
+    const message = Frame.encode([...envelopeOf("req", endpoint), ...frames])
+    yield* write(message)
+    return Arr.headNonEmpty(
+      yield* message.length < Hints.largeForTheOriginal
+        ? pull
+        : Effect.mapError(pull, Hints.maybeTooLarge(message.length))
+    )
+  },
+  Effect.scoped
+)
+
 // Says that it would keep the connection. The original takes that for a bad request, and carries nothing out.
 const converse = Effect.fnUntraced(function*(
-  { pull, write }: Connection,
+  connection: Connection,
   endpoint: Endpoint,
   openTimeout: Duration.Duration
-): Effect.fn.Return<Pipeline.Mailbox, ConnectionError | ClassicBroker, Scope.Scope> {
+): Effect.fn.Return<Mailbox, ConnectionError | ClassicBroker, Scope.Scope> {
+  const { pull, write } = connection
   const name = SecureRandom.uuidV4Unsafe()
-  yield* write([[envelopeOf("req", endpoint, name)[0]!, Batch.marker]])
+  yield* write(Frame.encode([envelopeOf("req", endpoint, name)[0]!, Batch.marker]))
   const [answer] = yield* Effect.timeoutOrElse(pull, {
     duration: openTimeout,
-    orElse: () => Effect.fail(new ConnectionError({ address: endpoint.address, reason: "Silent" }))
+    orElse: () => Effect.fail(new ConnectionError({ address: endpoint.address, reason: "Silent", cause: Hints.silent }))
   })
   if (answer[0] !== Batch.marker) return yield* new ClassicBroker()
 
-  interface Outgoing {
-    readonly message: Frame.Frames
-    readonly settled: Pipeline.Settled
-  }
-  const outgoing = yield* Queue.unbounded<Outgoing>()
-  yield* Queue.takeAll(outgoing).pipe(
-    Effect.flatMap((batch) =>
-      Effect.matchEffect(write(batch.map(({ message }) => message)), {
-        onFailure: (error) => Effect.sync(() => batch.forEach(({ message, settled }) => settled(error, message[0]!))),
-        onSuccess: () => Effect.void
-      })
-    ),
-    (speak) => Effect.forever(speak, { disableYield: true }),
-    Effect.forkScoped
-  )
+  const scope = yield* Effect.scope
+  const services = yield* Effect.context()
   return {
     name,
     pull: Effect.map(pull, Arr.map(([envelope = "", ...frames]) => ({ envelope, frames }))),
-    sendUnsafe: (envelope, frames, settled) => {
-      Queue.offerUnsafe(outgoing, { message: [envelope, ...frames], settled })
+    readsBatches: () => true,
+    enough: Sender.maxItems,
+    sendUnsafe: (items, settled) => {
+      const bytes = Frame.encodeAll(items.map(({ envelope, frames }) => [envelope, ...frames]))
+      const written = Effect.map(
+        Effect.exit(connection.write(bytes)),
+        (exit) => settled(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined)
+      )
+      // It begins to write at once.
+      Fiber.runIn(Effect.runForkWith(services)(written), scope)
     }
   }
 })
@@ -199,11 +209,16 @@ const open = Effect.fnUntraced(function*(options: {
   const reader = yield* Effect.mapError(socket.reader, error("Refused"))
   const parser = FrameParser.make(options.maxMessageSize)
 
+  let isFirst = true
   const pull: Session["pull"] = Effect.gen(function*() {
     for (;;) {
       const messages: Array<Frame.Frames> = []
       for (const chunk of yield* Effect.mapError(reader.pull, error("Closed"))) {
-        const parsed = parser.push(typeof chunk === "string" ? encoder.encode(chunk) : chunk)
+        const bytes = typeof chunk === "string" ? encoder.encode(chunk) : chunk
+        const stranger = isFirst ? Hints.stranger(bytes) : undefined
+        isFirst = false
+        if (stranger !== undefined) return yield* error("Malformed")(stranger)
+        const parsed = parser.push(bytes)
         if (Result.isFailure(parsed)) return yield* error("Malformed")(parsed.failure)
         messages.push(...parsed.success)
       }
@@ -212,7 +227,7 @@ const open = Effect.fnUntraced(function*(options: {
   })
   return {
     pull,
-    write: (messages) => Effect.mapError(writer.write(Frame.encodeAll(messages)), error("Closed"))
+    write: (bytes) => Effect.mapError(writer.write(bytes), error("Closed"))
   }
 })
 
@@ -223,6 +238,10 @@ const unsent = (error: ConnectionError): ConnectionError =>
     : new ConnectionError({ address: error.address, reason: "Refused", cause: error.cause ?? error })
 
 // What the system said, which says more than that reading failed.
-const systemError = ({ reason }: Socket.SocketError): unknown => "cause" in reason ? reason.cause : undefined
+const systemError = ({ reason }: Socket.SocketError): unknown => {
+  if (!("cause" in reason)) return undefined
+  // Of a host with several addresses, each of which has failed.
+  return reason.cause instanceof AggregateError ? reason.cause.errors.at(-1) : reason.cause
+}
 
 const encoder = new TextEncoder()

@@ -8,6 +8,7 @@
  */
 
 import type * as Arr from "effect/Array"
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
@@ -17,7 +18,7 @@ import type { Frames } from "../protocol/Frame.ts"
 import type { ConnectionError, MessageEncodeError, RequestTimeoutError } from "../protocol/KosmonautError.ts"
 
 /**
- * Under which name a request was sent, where our broker can know it by one: that of its connection, and its own there.
+ * The name under which a request was sent: that of its connection, and its own there. Filled in when it is sent.
  *
  * @since 0.1.0
  */
@@ -27,17 +28,18 @@ export interface Sent {
 }
 
 /**
- * Asks: any number of requests at once, answered in any order.
+ * Sends requests: any number at once, with responses in any order.
  *
  * @since 0.1.0
  */
 export interface Requester {
   /**
-   * Sends a command and waits for its answer, both without identity or envelope.
+   * Sends a command and waits for its response, both without identity or envelope.
    *
-   * Connects first where there is no connection. Fails with `MessageEncodeError` when the message cannot travel (nothing
-   * was sent), with `ConnectionError` when there is no connection or it is lost, with `RequestTimeoutError` when no answer
-   * came in time. An answer that comes after an interruption is dropped. `sent` hears under which name it was sent.
+   * Connects first if there is no connection. Fails with `MessageEncodeError` if the message cannot travel (nothing was
+   * sent), with `ConnectionError` if there is no connection or it is lost, with `RequestTimeoutError` if no response came
+   * in time. A request that fails or is interrupted before it was sent is never sent. A response that comes after an
+   * interruption is dropped. `sent` receives the name under which the request was sent.
    */
   readonly request: (
     frames: Frames,
@@ -48,35 +50,73 @@ export interface Requester {
    * cannot tell.
    */
   readonly knowsAdditions?: (() => boolean) | undefined
-  /** The same for whoever makes many requests, without a fiber's steps. Absent in a transport that has no such way. */
+  /** The same for callers that make many requests, without a fiber's steps. Absent in a transport that has no such way. */
   readonly direct?: Direct | undefined
+  /** The limit of unsent requests. Absent in a transport that sends each request at once. */
+  readonly room?: Room | undefined
 }
 
 /**
- * Asks on a connection that is there.
+ * The limits of a `Requester`.
+ *
+ * @since 0.1.0
+ */
+export interface RequesterOptions {
+  /** How long to wait for a response, from the moment the request is made on an open connection. */
+  readonly requestTimeout: Duration.Duration
+  /** How many requests may be unsent before `room` is full, default 10 000. */
+  readonly maxQueuedRequests?: number | undefined
+  /** How many bytes of memory they may take, default 16 MiB. */
+  readonly maxQueuedBytes?: number | undefined
+}
+
+/**
+ * The default limits of unsent requests.
+ *
+ * @since 0.1.0
+ */
+export const defaultLimits = { maxQueuedRequests: 10_000, maxQueuedBytes: 16 * 1_048_576 } as const
+
+/**
+ * Room for requests that are not sent yet. A request is accepted even if there is none: it is the caller who waits first.
+ *
+ * @since 0.1.0
+ */
+export interface Room {
+  /** Whether as many requests, or as many bytes of them, are unsent as may be. */
+  readonly isFull: () => boolean
+  /**
+   * Waits for room, for a request of this command. Fails with `RequestTimeoutError` if there is none for the whole
+   * `requestTimeout`.
+   */
+  readonly wait: (command: string) => Effect.Effect<void, RequestTimeoutError>
+}
+
+/**
+ * Sends requests on a connection that is open.
  *
  * @since 0.1.0
  */
 export interface Direct {
   /**
-   * Sends a command at once, if there is a connection and the message can travel; `hearer` hears later what becomes of it.
-   * `false` says that nothing was sent and nothing will be heard: `request` knows what to do then.
+   * Sends a command at once, if there is a connection and the message can travel; `hearer` is called later with the outcome.
+   * `false` says that nothing was sent and `hearer` will not be called: use `request` then.
    */
   readonly askUnsafe: (frames: Frames, sent: Sent, hearer: Hearer) => boolean
-  /** Nobody wants to hear any more what becomes of what was sent under this name. */
+  /** Nobody waits any more for the response to the request of this name. If it is unsent, it is not sent any more. */
   readonly forgetUnsafe: (sent: Sent) => void
 }
 
 /**
- * Who waits for an answer. One of both is called, once.
+ * Called with the outcome of a request. One of both is called, once.
  *
  * @since 0.1.0
  */
 export interface Hearer {
-  /** The answer has come. */
+  /** The response has come. */
   readonly answered: (frames: Frames) => void
-  /** None will. */
-  readonly failed: (error: ConnectionError | RequestTimeoutError) => void
+  /** There will be none. A defect is the transport's. */
+  readonly failed: (cause: Cause.Cause<ConnectionError | RequestTimeoutError>) => void
 }
 
 /**
@@ -103,11 +143,8 @@ export interface Session {
 export class Transport extends Context.Service<Transport, {
   /** The URL schemes it speaks. */
   readonly schemes: ReadonlyArray<Scheme>
-  /** A requester for `endpoint`; it connects when first asked. Its end fails what is in flight. */
-  readonly requester: (endpoint: Endpoint, options: {
-    /** How long to wait for an answer, from the moment the request is sent. */
-    readonly requestTimeout: Duration.Duration
-  }) => Effect.Effect<Requester, never, Scope.Scope>
+  /** A requester for `endpoint`; it connects at the first request. Its end fails what is in flight. */
+  readonly requester: (endpoint: Endpoint, options: RequesterOptions) => Effect.Effect<Requester, never, Scope.Scope>
   /** Opens a worker's session. At its end what was sent is still handed to the system. */
   readonly session: (endpoint: Endpoint) => Effect.Effect<Session, ConnectionError, Scope.Scope>
 }>()("kosmonaut/transport/Transport") {}

@@ -2,8 +2,13 @@
  * The default way to a broker: ZeroMQ DEALER sockets (`wr://`).
  *
  * A Client keeps one connection and has any number of requests in flight on it, each under a correlation frame that the
- * broker echoes. Those that are made at the same moment travel together, where the broker reads batches. When the connection is lost, or has been silent for the whole time of a request, everything in flight
- * fails with `ConnectionError`, and the next request connects again with a fresh identity.
+ * broker echoes. Requests that are made at the same moment travel together, if the broker reads batches. When the connection
+ * is lost, or has been silent for the whole time of a request, everything in flight fails with `ConnectionError`, and the
+ * next request connects again with a fresh identity. A host name with several addresses is tried at each of them.
+ *
+ * The package `zeromq` is loaded with the first connection; if it cannot be, that fails with `ConnectionError`. In a thread
+ * of `node:worker_threads` the sockets are closed when the thread exits. `Worker.terminate()` gives no chance for that, and
+ * zeromq then aborts the process: end the thread's fibers first, or have it call `process.exit()`.
  *
  * @since 0.1.0
  */
@@ -20,7 +25,8 @@ import * as Frame from "../protocol/Frame.ts"
 import * as Identity from "../protocol/Identity.ts"
 import { ConnectionError } from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
-import * as Outbox from "./internal/outbox.ts"
+import type { Mailbox } from "./internal/exchange.ts"
+import * as Hints from "./internal/hints.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Zmq from "./internal/zmqSocket.ts"
 import { type Options, type Session, Transport } from "./Transport.ts"
@@ -34,15 +40,17 @@ export const make = (options: Options = {}): Transport["Service"] => {
   const maxMessageSize = options.maxMessageSize ?? Frame.defaultMaxMessageSize
   const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
   const bound = { maxMessageSize: maxMessageSize - Frame.envelopeSize, lines: false }
-  const check = (frames: Frame.Frames) => Frame.check(frames, bound)
 
   const dial = Effect.fnUntraced(function*(kind: Identity.Kind, endpoint: Endpoint, onBatches: () => void = constVoid) {
     const name = SecureRandom.uuidV4Unsafe()
     const routingId = Identity.encode(Identity.make(kind, endpoint, name))
-    const socket = yield* Zmq.dealer({ address: endpoint.address, routingId, maxMessageSize, openTimeout }).pipe(
-      Effect.mapError((cause) => new ConnectionError({ address: endpoint.address, reason: "Refused", cause }))
+    const { host, port } = endpoint
+    const socket = yield* Zmq.dealer({ host, port, routingId, maxMessageSize, openTimeout }).pipe(
+      Effect.mapError(({ code }) =>
+        new ConnectionError({ address: endpoint.address, reason: "Refused", cause: Hints.ofCode(code) })
+      )
     )
-    return makeMailbox({ name, socket, maxMessageSize, onBatches })
+    return makeMailbox({ name, socket, onBatches })
   })
 
   const session = Effect.fnUntraced(function*(endpoint: Endpoint): Effect.fn.Return<
@@ -56,8 +64,7 @@ export const make = (options: Options = {}): Transport["Service"] => {
       send: (frames) =>
         Effect.callback((resume) =>
           mailbox.sendUnsafe(
-            "",
-            frames,
+            [{ envelope: "", frames }],
             (error) => resume(error === undefined ? Effect.void : Effect.fail(closed(error)))
           )
         ),
@@ -68,12 +75,12 @@ export const make = (options: Options = {}): Transport["Service"] => {
   return Transport.of({
     schemes: ["wr"],
     session,
-    requester: Effect.fnUntraced(function*(endpoint, { requestTimeout }) {
+    requester: Effect.fnUntraced(function*(endpoint, limits) {
       let isOurs = false
       const pipeline = yield* Pipeline.make({
+        ...limits,
         address: endpoint.address,
-        requestTimeout,
-        check,
+        bound,
         dial: dial("req", endpoint, () => {
           isOurs = true
         })
@@ -91,18 +98,12 @@ export const make = (options: Options = {}): Transport["Service"] => {
 export const layer = (options?: Options): Layer.Layer<Transport> => Layer.sync(Transport, () => make(options))
 
 // Many items at a time, once it is known that the broker reads batches, as none but ours does.
-const makeMailbox = ({ maxMessageSize, name, onBatches, socket }: {
+const makeMailbox = ({ name, onBatches, socket }: {
   readonly name: string
   readonly socket: Zmq.ZmqSocket
-  readonly maxMessageSize: number
   readonly onBatches: () => void
-}): Pipeline.Mailbox => {
+}): Mailbox => {
   let brokerReadsBatches = false
-  const outbox = Outbox.make({
-    maxMessageSize,
-    send: (batch, settled) => socket.sendUnsafe([batch], settled),
-    schedule: queueMicrotask
-  })
 
   const itemsOf = (raw: Zmq.RawFrames): ReadonlyArray<Batch.Item> => {
     if (raw.length > 1 || !Batch.isBatch(raw[0]!)) return [plain(raw)]
@@ -110,17 +111,21 @@ const makeMailbox = ({ maxMessageSize, name, onBatches, socket }: {
     brokerReadsBatches = true
     return Batch.decode(String(raw[0])) ?? []
   }
-  const pull: Pipeline.Mailbox["pull"] = Effect.flatMap(socket.pull, (raws) => {
+  const pull: Mailbox["pull"] = Effect.flatMap(socket.pull, (raws) => {
     const items = raws.flatMap(itemsOf)
     return Arr.isArrayNonEmpty(items) ? Effect.succeed(items) : pull
   })
   return {
     name,
     pull,
-    sendUnsafe: (envelope, frames, settled) => {
-      if (brokerReadsBatches) return outbox.sendUnsafe(envelope, frames, settled)
-      const raw = [...envelope === "" ? [] : [envelope], Batch.marker, "", ...frames]
-      socket.sendUnsafe(raw, (error) => settled(error, envelope))
+    readsBatches: () => brokerReadsBatches,
+    enough: 32,
+    sendUnsafe: (items, settled) => {
+      const [{ envelope, frames }] = items as Arr.NonEmptyReadonlyArray<Batch.Item>
+      const raw = brokerReadsBatches
+        ? [Batch.encode(items)]
+        : [...envelope === "" ? [] : [envelope], Batch.marker, "", ...frames]
+      socket.sendUnsafe(raw, settled)
     }
   }
 }

@@ -77,7 +77,7 @@ const versions = () => {
   return { "zeromq.js": zeromq, ...Peers.versions(), "redis-server": Broadcast.redisVersion() ?? "is not here" }
 }
 
-/** Everything between the marks of the page of documentation. */
+/** Everything between the marks of the browser of documentation. */
 const document = (results: ReadonlyArray<Bench.Result>, setting: Report.Setting): void => {
   const page = file("../../docs/performance.md")
   const text = readFileSync(page, "utf8").replace(/<!-- (\w+) -->\n[^]*?<!-- end -->/g, (_, name: string) => {

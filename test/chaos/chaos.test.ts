@@ -77,49 +77,57 @@ describe("the checker of broadcasts", () => {
   const one = sent(1)
   const two = sent(2)
   const three = sent(3)
-  const page = (heard: ReadonlyArray<Broadcast>, times: Partial<Subscription> = {}): Subscription => (
-    { name: "page", channels: ["red", "blue"], asked: 1, subscribed: 2, synced: 100, heard, ...times }
+  const browser = (received: ReadonlyArray<Broadcast>, times: Partial<Subscription> = {}): Subscription => (
+    { name: "browser", channels: ["red", "blue"], asked: 1, subscribed: 2, synced: 100, received, ...times }
   )
 
   it.each([
-    ["all is heard", [one, two, three], page([one, two, three]), []],
-    ["one is not heard", [one, two, three], page([one, three]), ["page did not hear a 2"]],
-    ["one is heard twice", [one, two], page([one, two, one]), ["page heard a 1 twice"]],
-    ["the order is wrong", [one, two], page([two, one]), ["page heard a 1 after 2"]],
-    ["senders are not in order", [one, sent(2, {}, "b")], page([sent(2, {}, "b"), one]), []],
-    ["it did not wait for the answer", [sent(1, { answered: 99 })], page([], { synced: 98 }), []],
-    ["it waited for the answer", [sent(1, { answered: 99 })], page([], { synced: 99 }), ["page did not hear a 1"]],
-    ["it came while it was sent", [one], page([], { asked: 9, subscribed: 11 }), []],
-    ["it came while it was sent, and heard it", [one], page([one], { asked: 9, subscribed: 11 }), []],
-    ["it came later", [one], page([one], { asked: 16, subscribed: 17 }), ["page heard a 1 from before it came"]],
-    ["it is not on the channel", [one], page([], { channels: ["blue"] }), []],
-    ["it hears another channel", [one], page([one], { channels: ["blue"] }), ["page heard a 1 and is not on red"]],
-    ["the channel is another", [one], page([{ ...one, channel: "blue" }]), [
-      "page heard a 1 on blue, but it was for red"
+    ["all is received", [one, two, three], browser([one, two, three]), []],
+    ["one is not received", [one, two, three], browser([one, three]), ["browser did not receive a 2"]],
+    ["one is received twice", [one, two], browser([one, two, one]), ["browser received a 1 twice"]],
+    ["the order is wrong", [one, two], browser([two, one]), ["browser received a 1 after 2"]],
+    ["senders are not in order", [one, sent(2, {}, "b")], browser([sent(2, {}, "b"), one]), []],
+    ["it did not wait for the answer", [sent(1, { answered: 99 })], browser([], { synced: 98 }), []],
+    ["it waited for the answer", [sent(1, { answered: 99 })], browser([], { synced: 99 }), [
+      "browser did not receive a 1"
     ]],
-    ["one was never sent", [one], page([one, two]), ["page heard a 2, which was never sent"]],
-    ["one was refused", [sent(1, { ...unanswered, refused: true })], page([one]), [
-      "page heard a 1, which was refused"
+    ["it came while it was sent", [one], browser([], { asked: 9, subscribed: 11 }), []],
+    ["it came while it was sent, and received it", [one], browser([one], { asked: 9, subscribed: 11 }), []],
+    ["it came later", [one], browser([one], { asked: 16, subscribed: 17 }), [
+      "browser received a 1 from before it came"
     ]],
-    ["one was not answered", [sent(1, unanswered), two], page([two]), []],
-    ["one that was not answered comes late", [sent(1, unanswered), two], page([two, one]), []],
+    ["it is not on the channel", [one], browser([], { channels: ["blue"] }), []],
+    ["it receives another channel", [one], browser([one], { channels: ["blue"] }), [
+      "browser received a 1 and is not on red"
+    ]],
+    ["the channel is another", [one], browser([{ ...one, channel: "blue" }]), [
+      "browser received a 1 on blue, but it was for red"
+    ]],
+    ["one was never sent", [one], browser([one, two]), ["browser received a 2, which was never sent"]],
+    ["one was refused", [sent(1, { ...unanswered, refused: true })], browser([one]), [
+      "browser received a 1, which was refused"
+    ]],
+    ["one was not answered", [sent(1, unanswered), two], browser([two]), []],
+    ["one that was not answered comes late", [sent(1, unanswered), two], browser([two, one]), []],
     [
       "others are in a wrong order around one that was not answered",
       [sent(1, unanswered), two, three],
-      page([
+      browser([
         three,
         one,
         two
       ]),
-      ["page heard a 2 after 3"]
+      ["browser received a 2 after 3"]
     ],
-    ["one that was not answered comes twice", [sent(1, unanswered)], page([one, one]), ["page heard a 1 twice"]],
-    ["one comes after one that was not answered", [one, sent(2, unanswered)], page([two, one]), [
-      "page heard a 1 after 2"
+    ["one that was not answered comes twice", [sent(1, unanswered)], browser([one, one]), [
+      "browser received a 1 twice"
+    ]],
+    ["one comes after one that was not answered", [one, sent(2, unanswered)], browser([two, one]), [
+      "browser received a 1 after 2"
     ]]
   ])("says it where %s", (_, broadcasts, subscription, wrongs) => {
-    // Another one that hears all says nothing of this one.
-    const other = page(broadcasts.filter(({ refused }) => refused !== true), { name: "another" })
+    // Another one that receives all says nothing of this one.
+    const other = browser(broadcasts.filter(({ refused }) => refused !== true), { name: "another" })
     assert.deepStrictEqual(checkBroadcasts(broadcasts, [other, subscription]), wrongs)
   })
 })
@@ -128,13 +136,13 @@ describe("whatever happens to workers, to the broker and to the network", () => 
   // So that at any time many events wait.
   const slow = { duration: 0, slowness: 50 }
 
-  it.live("every event that was confirmed is handled, and every broadcast heard", () =>
+  it.live("every event that was confirmed is handled, and every broadcast received", () =>
     Effect.gen(function*() {
       const report = yield* run({ duration: 0, seed: 1 })
       console.log(report)
       assert.deepInclude(report, { losses: [], wrongs: [] })
       assert.isAbove(report.redelivered, 0)
-      assert.isAbove(report.broadcasts.heard, 0)
+      assert.isAbove(report.broadcasts.received, 0)
     }), 60_000)
 
   it.live("events are lost that workers do not acknowledge, and the checker finds it", () =>

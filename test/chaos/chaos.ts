@@ -1,7 +1,7 @@
 /**
- * A broker and workers in processes of their own, pages that trigger numbered events, Clients that broadcast numbered
- * messages and pages that hear them; and bad things, which happen to all of them and to the network between. At the end
- * everything that was confirmed is to have been handled, and everything that was broadcast to have been heard.
+ * A broker and workers in processes of their own, browsers that trigger numbered events, Clients that broadcast numbered
+ * messages and browsers that receive them; and bad things, which happen to all of them and to the network between. At the end
+ * everything that was confirmed is to have been handled, and everything that was broadcast to have been received.
  */
 import { Clock, Deferred, Duration, Effect, Exit, Fiber, Logger, Random, type Scope } from "effect"
 import * as Fs from "node:fs"
@@ -11,8 +11,8 @@ import { eventually } from "../harness/eventually.ts"
 import * as TcpProxy from "../harness/TcpProxy.ts"
 import { token } from "../harness/TestBroker.ts"
 import type { Letters, State } from "./broker.ts"
+import { beginReceiving, beginTriggering, channels } from "./browsers.ts"
 import { check, checkBroadcasts, type Handling, type Verdict, waits } from "./checker.ts"
-import { beginHearing, beginTriggering, channels } from "./pages.ts"
 import { freePort, start, startBroker } from "./processes.ts"
 import { beginBroadcasting, clientOf } from "./senders.ts"
 import type { Options as WorkerOptions } from "./worker.ts"
@@ -41,7 +41,7 @@ const allDeeds = [
   "workerPaused",
   "workerEnded",
   "backendsCut",
-  "pageCut",
+  "browserCut",
   "stalled",
   "brokerPaused",
   "brokerKilled"
@@ -54,7 +54,7 @@ interface Figures {
   readonly confirmed: number
   readonly refused: number
   readonly unknown: number
-  readonly broadcasts: { readonly answered: number; readonly failed: number; readonly heard: number }
+  readonly broadcasts: { readonly answered: number; readonly failed: number; readonly received: number }
   readonly deeds: Readonly<Record<Deed, number>>
   readonly redelivered: number
   readonly waiting: number
@@ -87,8 +87,8 @@ const live = Effect.fnUntraced(function*(options: Options) {
   const world = yield* makeWorld(folder, options)
   const { broker, urls } = world
   const control = yield* clientOf(urls.direct)
-  const hearing = yield* beginHearing(urls.pages, 4)
-  const triggering = yield* beginTriggering(urls.pages, control)
+  const receiving = yield* beginReceiving(urls.browsers, 4)
+  const triggering = yield* beginTriggering(urls.browsers, control)
   const broadcasting = yield* beginBroadcasting(urls.backends)
   const state = yield* watch(broker.ask("state"))
   const figures = (): Figures => {
@@ -100,7 +100,7 @@ const live = Effect.fnUntraced(function*(options: Options) {
       broadcasts: {
         answered,
         failed: broadcasting.broadcasts.length - answered,
-        heard: hearing.subscriptions.reduce((sum, { heard }) => sum + heard.length, 0)
+        received: receiving.subscriptions.reduce((sum, { received }) => sum + received.length, 0)
       },
       deeds: { ...world.counts },
       redelivered: state.redelivered(),
@@ -115,7 +115,7 @@ const live = Effect.fnUntraced(function*(options: Options) {
   yield* doBadThings(world, options)
   yield* triggering.end
   yield* broadcasting.end
-  yield* hearing.end
+  yield* receiving.end
   const left = yield* drained(state.latest)
   yield* world.end
   const handlings = yield* readAll(folder)
@@ -133,7 +133,7 @@ const live = Effect.fnUntraced(function*(options: Options) {
     ...verdict,
     wrongs: [
       ...verdict.wrongs,
-      ...checkBroadcasts(broadcasting.broadcasts, hearing.subscriptions),
+      ...checkBroadcasts(broadcasting.broadcasts, receiving.subscriptions),
       ...broker.faults,
       ...left,
       ...dropped > 0 ? [`${dropped} dead letters were dropped, and nobody can tell which`] : []
@@ -160,10 +160,14 @@ const makeWorld = Effect.fnUntraced(function*(folder: string, options: Options) 
     queueCapacity: 100,
     deadLetterCapacity: 1_000_000,
     deadLetterSize: 1_000_000_000,
+    // Its browsers trigger more than a person does, and handlers that fail are to fail again at once.
+    browserMessageRate: 1_000_000,
+    browserByteRate: 1_000_000_000,
+    redeliveryBackoff: 5,
     ...persists && { storageDir: join(folder, "storage") }
   })
   const proxies = {
-    pages: yield* TcpProxy.make(ports.websocketPort),
+    browsers: yield* TcpProxy.make(ports.websocketPort),
     zmq: yield* TcpProxy.make(ports.backendPort),
     tcp: yield* TcpProxy.make(ports.tcpPort)
   }
@@ -188,7 +192,7 @@ const makeWorld = Effect.fnUntraced(function*(folder: string, options: Options) 
     broker,
     proxies,
     urls: {
-      pages: `ws://127.0.0.1:${proxies.pages.port}/test`,
+      browsers: `ws://127.0.0.1:${proxies.browsers.port}/test`,
       backends,
       direct: `wr+tcp://${address(ports.tcpPort)}`
     },
@@ -281,12 +285,12 @@ const makeDeeds = (
       yield* proxy.cut((yield* choice([true, false])) ? "all" : yield* anyOf(proxy))
       return Effect.void
     }),
-    pageCut: Effect.fnUntraced(function*() {
-      yield* proxies.pages.cut(yield* anyOf(proxies.pages))
+    browserCut: Effect.fnUntraced(function*() {
+      yield* proxies.browsers.cut(yield* anyOf(proxies.browsers))
       return Effect.void
     }),
     stalled: Effect.fnUntraced(function*() {
-      const proxy = yield* choice([proxies.pages, proxies.zmq, proxies.tcp])
+      const proxy = yield* choice([proxies.browsers, proxies.zmq, proxies.tcp])
       const time = Duration.times(expiry, yield* choice([0.5, 2.5]))
       const cuts = yield* choice([false, true])
       yield* proxy.stall

@@ -1,13 +1,13 @@
 /**
- * Judges the history of a run: what pages and Clients were told, against what workers say that they have handled and
- * pages that they have heard.
+ * Judges the history of a run: what browsers and Clients were told, against what workers say that they have handled and
+ * browsers that they have received.
  */
 
 // --- Events ----------------------------------------------------------------------------------------------------------
 
 /** What a worker wrote down when it had handled an event. */
 export interface Handling {
-  /** The event's number, which the page gave it. */
+  /** The event's number, which the browser gave it. */
   readonly n: number
   /** The event's name, as the broker gave it; none from a broker that does not wait for acknowledgements. */
   readonly id?: string | undefined
@@ -114,11 +114,11 @@ export interface Broadcast {
   readonly begun: number
   /** When it was answered; nobody knows what became of one that was not. */
   readonly answered?: number | undefined
-  /** Whether it was answered with an error, and nobody is to hear it. */
+  /** Whether it was answered with an error, and nobody is to receive it. */
   readonly refused?: boolean | undefined
 }
 
-/** What a page has heard on one connection. */
+/** What a browser has received on one connection. */
 export interface Subscription {
   readonly name: string
   readonly channels: ReadonlyArray<string>
@@ -126,15 +126,15 @@ export interface Subscription {
   readonly asked: number
   /** When it was on all of them. */
   readonly subscribed: number
-  /** When it said last what was answered: whatever the broker had for it before, it has heard. */
+  /** When it said last what was answered: whatever the broker had for it before, it has received. */
   readonly synced: number
-  /** In the order of hearing. */
-  readonly heard: ReadonlyArray<Pick<Broadcast, "sender" | "n" | "channel">>
+  /** In the order of receiving. */
+  readonly received: ReadonlyArray<Pick<Broadcast, "sender" | "n" | "channel">>
 }
 
 /**
- * Every answered broadcast has reached each page that was on its channel from before it was begun until after it was
- * answered, once and in the order of its sender. One that was not answered may have, once. Nothing else is heard.
+ * Every answered broadcast has reached each browser that was on its channel from before it was begun until after it was
+ * answered, once and in the order of its sender. One that was not answered may have, once. Nothing else is received.
  */
 export const checkBroadcasts = (
   broadcasts: ReadonlyArray<Broadcast>,
@@ -142,30 +142,30 @@ export const checkBroadcasts = (
 ): ReadonlyArray<string> => {
   const all = new Map(broadcasts.map((broadcast) => [nameOf(broadcast), broadcast]))
   return subscriptions.flatMap((subscription) => {
-    const heard = new Set(subscription.heard.map(nameOf))
-    return [...unexpected(all, subscription), ...missing(broadcasts, subscription, heard)]
+    const received = new Set(subscription.received.map(nameOf))
+    return [...unexpected(all, subscription), ...missing(broadcasts, subscription, received)]
   })
 }
 
 const nameOf = ({ n, sender }: Pick<Broadcast, "sender" | "n">): string => `${sender} ${n}`
 
-function* unexpected(all: ReadonlyMap<string, Broadcast>, { asked, channels, heard, name }: Subscription) {
+function* unexpected(all: ReadonlyMap<string, Broadcast>, { asked, channels, received, name }: Subscription) {
   const before = new Set<string>()
   const latest = new Map<string, number>()
-  for (const { channel, n, sender } of heard) {
+  for (const { channel, n, sender } of received) {
     const what = nameOf({ sender, n })
     const broadcast = all.get(what)
     const last = latest.get(sender) ?? -1
-    if (broadcast === undefined) yield `${name} heard ${what}, which was never sent`
-    else if (broadcast.refused) yield `${name} heard ${what}, which was refused`
+    if (broadcast === undefined) yield `${name} received ${what}, which was never sent`
+    else if (broadcast.refused) yield `${name} received ${what}, which was refused`
     else if (broadcast.channel !== channel) {
-      yield `${name} heard ${what} on ${channel}, but it was for ${broadcast.channel}`
-    } else if (!channels.includes(channel)) yield `${name} heard ${what} and is not on ${channel}`
+      yield `${name} received ${what} on ${channel}, but it was for ${broadcast.channel}`
+    } else if (!channels.includes(channel)) yield `${name} received ${what} and is not on ${channel}`
     else if (broadcast.answered !== undefined && broadcast.answered < asked) {
-      yield `${name} heard ${what} from before it came`
-    } else if (before.has(what)) yield `${name} heard ${what} twice`
+      yield `${name} received ${what} from before it came`
+    } else if (before.has(what)) yield `${name} received ${what} twice`
     // What was not answered may come after what was begun later.
-    else if (broadcast.answered !== undefined && n < last) yield `${name} heard ${what} after ${last}`
+    else if (broadcast.answered !== undefined && n < last) yield `${name} received ${what} after ${last}`
     before.add(what)
     latest.set(sender, Math.max(last, n))
   }
@@ -174,11 +174,13 @@ function* unexpected(all: ReadonlyMap<string, Broadcast>, { asked, channels, hea
 function* missing(
   broadcasts: ReadonlyArray<Broadcast>,
   { channels, name, subscribed, synced }: Subscription,
-  heard: ReadonlySet<string>
+  received: ReadonlySet<string>
 ) {
   for (const broadcast of broadcasts) {
     const { answered, begun, channel } = broadcast
     if (answered === undefined || begun < subscribed || answered > synced) continue
-    if (channels.includes(channel) && !heard.has(nameOf(broadcast))) yield `${name} did not hear ${nameOf(broadcast)}`
+    if (channels.includes(channel) && !received.has(nameOf(broadcast))) {
+      yield `${name} did not receive ${nameOf(broadcast)}`
+    }
   }
 }

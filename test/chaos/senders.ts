@@ -3,9 +3,9 @@
  */
 import { Effect, Fiber, Result } from "effect"
 import { Client, TcpTransport, ZmqTransport } from "../../src/index.ts"
+import { channels } from "./browsers.ts"
 import type { Broadcast } from "./checker.ts"
 import { tick } from "./clock.ts"
-import { channels } from "./pages.ts"
 
 /** After this time a request fails that is not answered. */
 const requestTimeout = "1 second"

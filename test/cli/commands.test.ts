@@ -1,5 +1,5 @@
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect, Queue, Schema } from "effect"
 import * as Browser from "../harness/Browser.ts"
 import { token } from "../harness/TestBroker.ts"
 import { assertDiscreet, assertWrong, type Output, run, Served, start, transports } from "./program.ts"
@@ -10,9 +10,13 @@ const assertSays = ({ status, stderr, stdout }: Output, line: string) => {
   assert.strictEqual(status, 0)
 }
 
-const Event = Schema.fromJsonString(
-  Schema.Struct({ event: Schema.String, data: Schema.Record(Schema.String, Schema.Json) })
-)
+const Event = Schema.fromJsonString(Schema.Struct({
+  event: Schema.String,
+  data: Schema.Record(Schema.String, Schema.Json),
+  uid: Schema.String,
+  id: Schema.String,
+  attempt: Schema.Int
+}))
 
 /** A browser on a channel, let in by the command `token`. */
 const enter = Effect.fnUntraced(function*(vhost: (typeof transports)[number]["vhost"], channel: string) {
@@ -84,10 +88,11 @@ layer(Served.layer, { excludeTestServices: true, timeout: 30_000 })("kosmonaut",
         yield* listener.kill("SIGINT")
         const { status, stderr, stdout } = yield* listener.output
         const events = yield* Effect.forEach(stdout.trim().split("\n"), (line) => Schema.decodeEffect(Event)(line))
-        assert.deepStrictEqual(events, [
-          { event: "ask", data: { text: "a\nb", __proto: 1, sid: joe.sid } },
-          { event: "bare", data: { sid: joe.sid } }
+        assert.deepStrictEqual(events.map(({ id: _, ...event }) => event), [
+          { event: "ask", data: { text: "a\nb", __proto: 1, sid: joe.sid }, uid: "joe", attempt: 1 },
+          { event: "bare", data: { sid: joe.sid }, uid: "joe", attempt: 1 }
         ])
+        assert.notStrictEqual(events[0]?.id, events[1]?.id)
         assert.strictEqual(status, 0)
         assert.strictEqual(stderr, "kosmonaut: connecting\nkosmonaut: connected\n")
       }))
@@ -102,8 +107,34 @@ layer(Served.layer, { excludeTestServices: true, timeout: 30_000 })("kosmonaut",
         const output = yield* run(["broadcast", "room", "many", "--stdin", "--url", url], { stdin })
         assert.match(output.stdout, /^3000 broadcast, 0 failed /)
         assert.strictEqual(output.status, 0)
-        const heard = new Set<unknown>()
-        while (heard.size < 3000) heard.add(((yield* joe.nextOf("many")) as { readonly n: number }).n)
+        const received = new Set<unknown>()
+        while (received.size < 3000) received.add(((yield* joe.nextOf("many")) as { readonly n: number }).n)
+      }))
+
+    it.effect("leaves every number as it was written", () =>
+      Effect.gen(function*() {
+        const { urls, websocket } = yield* Served
+        const socket = yield* Effect.acquireRelease(
+          Effect.sync(() => new WebSocket(`${websocket}/zmq`)),
+          (socket) => Effect.sync(() => socket.close())
+        )
+        const texts = yield* Queue.unbounded<string>()
+        socket.onmessage = ({ data }) => Queue.offerUnsafe(texts, String(data))
+        const next = (event: string): Effect.Effect<string> =>
+          Effect.flatMap(
+            Queue.take(texts),
+            (text) => text.startsWith(`{"${event}"`) ? Effect.succeed(text) : next(event)
+          )
+        yield* next(":connected")
+        socket.send(JSON.stringify({ subscribe: { channel: "room" } }))
+        yield* next(":subscribed")
+        const numbers = "[9007199254740993,1.0,-0,1e400,0.1,1E2]"
+        const url = ["--url", urls["/zmq"]]
+        yield* run(["broadcast", "room", "one", `{"numbers":${numbers}}`, ...url])
+        assert.include(yield* next("one"), numbers)
+        const stdin = `{"event":"line","data":{"numbers":${numbers}}}`
+        yield* run(["broadcast", "room", "--stdin", ...url], { stdin })
+        assert.include(yield* next("line"), numbers)
       }))
 
     it.effect("keeps no more of a line than a message can hold", () =>

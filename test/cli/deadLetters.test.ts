@@ -26,7 +26,7 @@ const lettersIn = ({ status, stderr, stdout }: Output) => {
 const says = (args: ReadonlyArray<string>, sentence: string) =>
   Effect.map(run(args), (output) => assert.deepStrictEqual(output, { status: 0, stdout: `${sentence}\n`, stderr: "" }))
 
-/** Has the events of a page end as dead letters, and gives its `sid`. */
+/** Has the events of a browser end as dead letters, and gives its `sid`. */
 const die = Effect.fnUntraced(function*(url: string, websocket: string, events: ReadonlyArray<object>) {
   const token = yield* run(["token", "joe", ".*", "--url", url])
   const joe = yield* Browser.connect(websocket)
@@ -41,7 +41,7 @@ const die = Effect.fnUntraced(function*(url: string, websocket: string, events: 
     }))
     for (const event of events) yield* joe.send({ trigger: event })
     for (const _ of events) yield* Queue.take(failed)
-    // What it has not said of them it says at its end.
+    // The acks that it has not sent yet it sends at its end.
     yield* Fiber.interrupt(listening)
   }).pipe(Effect.provide(Kosmonaut.layer({ url })))
   return joe.sid
@@ -107,7 +107,7 @@ describe.concurrent("kosmonaut dead-letters", { timeout: 30_000 }, () => {
         status: 1,
         stdout: "1 dead letter is an event again\n",
         stderr:
-          "kosmonaut: 2 dead letters stay: too many events wait for a worker, or no worker takes lifecycle events. Replay again when that has changed\n"
+          "kosmonaut: 2 dead letters stay: too many events are queued, or no worker takes lifecycle events. Replay again when that has changed\n"
       })
     }))
 })

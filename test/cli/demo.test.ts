@@ -8,10 +8,10 @@ const assertStory = ({ status, stderr, stdout }: Output) => {
     const line of [
       "valentina  joins and finds yuri",
       "alexei     joins and finds yuri and valentina",
-      "heard by yuri, valentina and alexei",
+      "received by yuri, valentina and alexei",
       "alexei     asks: How far is the Moon?",
       "worker     answers into the room: 384,400 kilometres",
-      "yuri and valentina hear that alexei has left",
+      "yuri and valentina receive that alexei has left",
       "kosmonaut -- serve"
     ]
   ) assert.include(stdout, line)

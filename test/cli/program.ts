@@ -46,7 +46,7 @@ export const start = (args: ReadonlyArray<string>, options?: Options) => startNo
 
 /** Starts Node.js with these arguments. */
 export const startNode = Effect.fnUntraced(function*(args: ReadonlyArray<string>, options: Options = {}) {
-  const { FORCE_COLOR: _, KOSMONAUT_URL: __, ...env } = process.env
+  const { FORCE_COLOR: _, KOSMONAUT_URL: __, KOSMONAUT_TOKEN: ___, ...env } = process.env
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
       spawn(process.execPath, args, {
@@ -124,15 +124,19 @@ const Ready = Schema.Struct({
   websocket: Schema.String,
   backend: Schema.String,
   backendTcp: Schema.String,
-  vhosts: Schema.Array(Schema.Struct({ path: Schema.String, token: Schema.String }))
+  // The token is there if nobody gave it.
+  vhosts: Schema.Array(Schema.Struct({ path: Schema.String, token: Schema.optionalKey(Schema.String) }))
 })
 
 export const freePorts = ["--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0"]
 
 /** Starts `kosmonaut serve` on free ports and waits until it is ready. */
-export const serve = (...args: ReadonlyArray<string>) =>
+export const serve = (...args: ReadonlyArray<string>) => serveWith({}, ...args)
+
+/** The same with these variables of the environment. */
+export const serveWith = (env: Record<string, string>, ...args: ReadonlyArray<string>) =>
   Effect.gen(function*() {
-    const program = yield* start(["serve", ...freePorts, ...args])
+    const program = yield* start(["serve", ...freePorts, ...args], { env })
     const [, json] = yield* program.says("stdout", /^ready (.*)\n/)
     const ready = yield* Effect.orDie(Schema.decodeEffect(Schema.fromJsonString(Ready))(json!))
     return { program, ready }

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Browser from "../harness/Browser.ts"
 import { token } from "../harness/TestBroker.ts"
-import { assertWrong, freePorts, run, serve } from "./program.ts"
+import { assertWrong, freePorts, run, serve, serveWith } from "./program.ts"
 
 describe.concurrent("kosmonaut serve", { timeout: 30_000 }, () => {
   it.live("prints one line when it is ready, and ends cleanly with SIGTERM", () =>
@@ -11,9 +11,9 @@ describe.concurrent("kosmonaut serve", { timeout: 30_000 }, () => {
       assert.match(ready.websocket, /^ws:\/\/127\.0\.0\.1:\d+$/)
       assert.match(ready.backend, /^wr:\/\/127\.0\.0\.1:\d+$/)
       assert.match(ready.backendTcp, /^wr\+tcp:\/\/127\.0\.0\.1:\d+$/)
-      assert.deepStrictEqual(ready.vhosts[0], { path: "/a", token })
+      assert.deepStrictEqual(ready.vhosts[0], { path: "/a" })
       assert.strictEqual(ready.vhosts[1]?.path, "/b/c")
-      assert.match(ready.vhosts[1].token, /^\w{40}$/)
+      assert.match(ready.vhosts[1].token!, /^\w{40}$/)
       assert.strictEqual(ready.vhosts.length, 2)
 
       yield* program.kill("SIGTERM")
@@ -21,6 +21,29 @@ describe.concurrent("kosmonaut serve", { timeout: 30_000 }, () => {
       assert.strictEqual(status, 0)
       assert.match(stdout, /^ready [^\n]+\n$/)
       assert.strictEqual(stderr, "")
+    }).pipe(Effect.scoped))
+
+  it.live("does not repeat a token that the environment gave", () =>
+    Effect.gen(function*() {
+      const { ready } = yield* serveWith({ KOSMONAUT_TOKEN: token }, "--vhost", "/a", "--vhost", "/b")
+      assert.deepStrictEqual(Object.keys(ready.vhosts[0]!), ["path"])
+      assert.match(ready.vhosts[1]!.token!, /^\w{40}$/)
+    }).pipe(Effect.scoped))
+
+  it.live("gives the broker the limits that it was started with", () =>
+    Effect.gen(function*() {
+      const { ready } = yield* serve("--channel", "room", "--outbox-size", "4KiB", "--browsers-broadcast")
+      const ann = yield* Browser.connect(`${ready.websocket}/app`)
+      yield* ann.send({ subscribe: { channel: "room" } })
+      yield* ann.nextOf(":subscribed")
+      yield* ann.send({ broadcast: { channel: "room", event: "small", data: { n: 1 } } })
+      assert.deepStrictEqual(yield* ann.nextOf("small"), { n: 1, channel: "room", sid: ann.sid })
+      const strict = yield* serve("--channel", "room")
+      const joe = yield* Browser.connect(`${strict.ready.websocket}/app`)
+      yield* joe.send({ subscribe: { channel: "room" } })
+      yield* joe.nextOf(":subscribed")
+      yield* joe.send({ broadcast: { channel: "room", event: "small", data: { n: 1 } } })
+      assert.include(yield* joe.nextOf(":error"), { code: 403 })
     }).pipe(Effect.scoped))
 
   it.live("ends cleanly with SIGINT, browsers being told", () =>
@@ -60,10 +83,15 @@ describe.concurrent("kosmonaut serve", { timeout: 30_000 }, () => {
         [["--token", token, "--token", token], "(2)"],
         [["--channel", "a b"], `"a b"`],
         [["--tcp-port", "70000"], `"70000"`],
-        [["--tcp-port", "http"], `"http"`]
+        [["--tcp-port", "http"], `"http"`],
+        [["--max-browsers", "many"], `"many"`, "unlimited"],
+        [["--browser-message-rate", "0"], "1 or more"],
+        [["--outbox-size", "4MB"], `"4MB"`, "4MiB"],
+        [["--ping-interval", "25"], `"25"`, "25s"],
+        [["--ping-interval", "unlimited"], `"unlimited"`]
       ] as const,
-      ([args, part]) =>
-        Effect.map(run(["serve", ...freePorts.slice(0, 4), ...args]), (output) => assertWrong(output, part)),
+      ([args, ...parts]) =>
+        Effect.map(run(["serve", ...freePorts.slice(0, 4), ...args]), (output) => assertWrong(output, ...parts)),
       { concurrency: 2 }
     ))
 })

@@ -4,9 +4,10 @@ import { Deferred, Effect, Layer, Redacted } from "effect"
 import { Client, Kosmonaut, Worker } from "../../src/index.ts"
 import * as Browser from "../harness/Browser.ts"
 import { temporaryFolder } from "../harness/temporaryFolder.ts"
+import { token } from "../harness/TestBroker.ts"
 import { assertWrong, freePorts, run, serve } from "./program.ts"
 
-const urlOf = ({ backend, vhosts }: { readonly backend: string; readonly vhosts: ReadonlyArray<{ token: string }> }) =>
+const urlOf = ({ backend, vhosts }: Effect.Success<ReturnType<typeof serve>>["ready"]) =>
   Redacted.make(`${backend.replace("://", `://${vhosts[0]!.token}@`)}/app`)
 
 const triggers = Array.from({ length: 20 }, (_, n) => n)
@@ -60,6 +61,39 @@ describe("kosmonaut serve --storage-dir", { timeout: 30_000 }, () => {
         assert.strictEqual(ids.size, triggers.length)
       }).pipe(Effect.scoped)
   )
+
+  it.live("adds no vhost to those that are stored", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryFolder
+      const storage = ["--storage-dir", directory]
+      const first = yield* serve(...storage, "--vhost", "/chat")
+      yield* first.program.kill("SIGTERM")
+      yield* first.program.output
+      const second = yield* serve(...storage, "--channel", "hall")
+      assert.deepStrictEqual(second.ready.vhosts, first.ready.vhosts)
+      const ann = yield* Browser.connect(`${second.ready.websocket}/chat`)
+      yield* ann.send({ subscribe: { channel: "hall" } })
+      yield* ann.nextOf(":subscribed")
+      yield* second.program.kill("SIGTERM")
+      yield* second.program.output
+      const output = yield* run(["serve", ...freePorts, ...storage], { env: { KOSMONAUT_TOKEN: token } })
+      // Before it the log tells what was restored.
+      assert.match(output.stderr, /\nkosmonaut: [^\n]*\/chat: say with --vhost[^\n]*\n$/)
+      assert.strictEqual(output.status, 1)
+    }).pipe(Effect.scoped))
+
+  it.live("takes a new token for the vhost that is there without being named", () =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryFolder
+      const storage = ["--storage-dir", directory]
+      const first = yield* serve(...storage)
+      yield* first.program.kill("SIGTERM")
+      yield* first.program.output
+      const second = yield* serve(...storage, "--token", token)
+      assert.deepStrictEqual(second.ready.vhosts, [{ path: "/app" }])
+      const opened = yield* run(["open", "hall", "--url", `${second.ready.backend.replace("://", `://${token}@`)}/app`])
+      assert.strictEqual(opened.stderr, "")
+    }).pipe(Effect.scoped))
 
   it.live("is one broker's alone", () =>
     Effect.gen(function*() {

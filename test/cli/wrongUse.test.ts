@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { readFileSync } from "node:fs"
+import * as CommandLine from "../../src/cli/CommandLine.ts"
 import { token } from "../harness/TestBroker.ts"
 import { assertDiscreet, assertWrong, run } from "./program.ts"
 
@@ -43,7 +44,7 @@ describe.concurrent("kosmonaut", { timeout: 30_000 }, () => {
       Effect.forEach(misuses, ([args, ...parts]) => Effect.map(run(args), (output) => assertWrong(output, ...parts)), {
         concurrency: 2
       }),
-    30_000
+    60_000
   )
 
   it.live(
@@ -59,6 +60,7 @@ describe.concurrent("kosmonaut", { timeout: 30_000 }, () => {
               assert.include(stdout, section)
             }
             assert.include(stdout, ["kosmonaut", ...command].join(" "))
+            assert.strictEqual(stdout.includes("\n\n  What browsers may do:\n"), command[0] === "serve")
             assertDiscreet(stdout)
             assert.strictEqual(status, 0)
           }),
@@ -66,6 +68,14 @@ describe.concurrent("kosmonaut", { timeout: 30_000 }, () => {
       ),
     30_000
   )
+
+  it("ends no sentence twice", () => {
+    assert.deepStrictEqual(["it was lost", "(8080)?", "Give it."].map(CommandLine.sentence), [
+      "it was lost.",
+      "(8080)?",
+      "Give it."
+    ])
+  })
 
   it.live("tells its version", () =>
     Effect.gen(function*() {

@@ -54,7 +54,7 @@ const additions: ReadonlyArray<
   ["channels", (client) => client.channels()],
   ["channel", (client) => client.channel("room")],
   ["subscribers", (client) => client.subscribers("room")],
-  ["disconnect a page", (client) => client.disconnect({ sid: "s" })],
+  ["disconnect a browser", (client) => client.disconnect({ sid: "s" })],
   ["disconnect a user", (client) => client.disconnect({ uid: "joe" })],
   ["deadLetters", (client) => Stream.runCollect(client.deadLetters)],
   ["replayDeadLetters", (client) => client.replayDeadLetters],
@@ -173,7 +173,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
           client.broadcastAll([{ channel: "room", event: "e", data: { x: "x".repeat(1_048_576) } }]),
           "MessageEncodeError"
         ],
-        "too much for one page": [client.sendTo("s", "e", { x: "x".repeat(1_048_576) }), "MessageEncodeError"],
+        "too much for one browser": [client.sendTo("s", "e", { x: "x".repeat(1_048_576) }), "MessageEncodeError"],
         "half a character in a prefix": [client.channels({ prefix: "\ud800" }), "MessageEncodeError"],
         "half a character in a sid": [client.disconnect({ sid: "\ud800" }), "MessageEncodeError"],
         "half a character": [client.broadcast("room", "\ud800"), "MessageEncodeError"],
@@ -217,7 +217,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       }
     }))
 
-  it.live("broadcasts to all but one page", () =>
+  it.live("broadcasts to all but one browser", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
       const [ann, joe] = [yield* subscribed("room"), yield* subscribed("room")]
@@ -280,7 +280,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       for (let n = 0; n < 1000; n++) assert.deepStrictEqual(yield* ann.next, { n: { n, channel: "room" } })
     })))
 
-  it.live("sends to one page, whatever it is on, until that has gone", () =>
+  it.live("sends to one browser, whatever it is on, until that has gone", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
       const { urls } = yield* TestBroker
@@ -323,7 +323,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       }
     })))
 
-  it.live("lists more channels and more pages than one message can hold", () =>
+  it.live("lists more channels and more browsers than one message can hold", () =>
     within(
       Effect.gen(function*() {
         const client = yield* Client.Client
@@ -349,6 +349,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       yield* spy.send({ auth: { token: Redacted.value(issued) } })
       yield* spy.send({ subscribe: { channel: "presence-room", hidden: true } })
       yield* spy.nextOf(":subscribed")
+      yield* spy.send({ unsubscribe: { channel: "room" } })
       yield* spy.send({ subscribe: { channel: "room", data: { n: 1 } } })
       yield* spy.nextOf(":subscribed")
       assert.deepStrictEqual(yield* client.subscribers("presence-room"), [
@@ -365,7 +366,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       }
     })))
 
-  it.live("gives what a page tells of itself as it is", () =>
+  it.live("gives what a browser tells of itself as it is", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
       const { urls } = yield* TestBroker
@@ -377,7 +378,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       assert.strictEqual(JSON.stringify(subscriber!.data), data)
     })))
 
-  it.live("disconnects one page, or all of a user's", () =>
+  it.live("disconnects one browser, or all of a user's", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
       const [ann, joe, again] = [
@@ -454,7 +455,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       const client = yield* Client.Client
       const error = yield* Effect.flip(client.requestSingleAccessToken("joe", "..*{34}"))
       assert.strictEqual(error._tag, "InternalError")
-      assert.include(error.message, "..*{34}")
+      assert.include(error.message, "the permission pattern does not compile")
     })))
 
   it.live("reports a token that is not good", () =>

@@ -57,7 +57,7 @@ const recorder = Effect.gen(function*() {
 
 describe("EventRouter", () => {
   describe("handlers", () => {
-    it.live("get what a page triggers, with its data read, and can answer", () =>
+    it.live("get what a browser triggers, with its data read, and can answer", () =>
       withBroker()(Effect.gen(function*() {
         const { urls } = yield* TestBroker
         const { next, record } = yield* recorder

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Queue, Redacted, type Scope, Stream } from "effect"
+import { Context, Effect, Layer, Queue, Redacted, type Scope, Stream } from "effect"
 import * as Message from "../../src/client/Message.ts"
 import { Client, Kosmonaut, Worker } from "../../src/index.ts"
 import { ChannelNotFoundError } from "../../src/protocol/KosmonautError.ts"
@@ -37,7 +37,7 @@ const makeClient = () => {
 const event = { event: "chat/say", data: { text: "hi", channel: "forged", sid: "forged", uid: "root" } }
 
 const made = (client: Client.Client["Service"], triggered: Event, origin?: Origin) =>
-  Message.make(client, { event: triggered, origin, delivery: undefined })
+  Message.make(client, { id: "e", event: triggered, origin, delivery: undefined })
 
 describe("Message", () => {
   it("is what was triggered, by whom the broker says", () => {
@@ -69,7 +69,7 @@ describe("Message", () => {
     }
   })
 
-  it.effect("answers a channel, or the page that triggered it", () =>
+  it.effect("answers a channel, or the browser that triggered it", () =>
     Effect.gen(function*() {
       const { asked, client } = makeClient()
       const message = made(client, event, { sid: "s" })
@@ -132,7 +132,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
     return messages
   })
 
-  it.live("says who triggered it, and where, whatever the page pretends", () =>
+  it.live("says who triggered it, and where, whatever the browser pretends", () =>
     within(Effect.gen(function*() {
       const messages = yield* listening
       const joe = yield* enter("joe", "room")
@@ -145,7 +145,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
       assert.deepInclude(yield* Queue.take(messages), { event: "said", sid: joe.sid, uid: "joe", channel: "room" })
     })))
 
-  it.live("answers the page, or a channel, with something or with a copy", () =>
+  it.live("answers the browser, or a channel, with something or with a copy", () =>
     within(Effect.gen(function*() {
       const messages = yield* listening
       const [joe, ann] = [yield* enter("joe"), yield* enter("ann", "room")]
@@ -158,7 +158,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
       yield* message.broadcastCopy("room", "said")
       assert.deepStrictEqual([yield* joe.next, yield* joe.next], [{ thanks: { n: 1 } }, { bare: {} }])
       const copy = { text: "zażółć", channel: "room" }
-      // The copy of what a page said is a backend's broadcast: its data still name the page.
+      // The copy of what a browser said is a backend's broadcast: its data still name the browser.
       assert.deepStrictEqual([yield* ann.next, yield* ann.next, yield* ann.next], [
         { news: { n: 2, channel: "room" } },
         { say: { ...copy, sid: joe.sid } },
@@ -168,7 +168,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
       assert.instanceOf(yield* Effect.flip(message.broadcastCopy("nope")), ChannelNotFoundError)
     })))
 
-  it.live("fails with BrowserNotFoundError where the page has gone meanwhile", () =>
+  it.live("fails with BrowserNotFoundError where the browser has gone meanwhile", () =>
     within(Effect.gen(function*() {
       const messages = yield* listening
       const { vhost } = yield* TestBroker
@@ -179,7 +179,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
         yield* Queue.offer(messages, message)
         return joe.sid
       }))
-      yield* eventually(Effect.sync(vhost.pages.count), (count) => count === 0)
+      yield* eventually(Effect.sync(vhost.browsers.count), (count) => count === 0)
       const message = yield* Queue.take(messages)
       assert.deepInclude(yield* Effect.flip(message.directReply("thanks")), { _tag: "BrowserNotFoundError", sid })
     })))
@@ -195,7 +195,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
       assert.deepStrictEqual(yield* joe.next, { thanks: {} })
     })))
 
-  it.live("of an original broker comes from where its data say, and its page cannot be answered directly", () =>
+  it.live("of an original broker comes from where its data say, and its browser cannot be answered directly", () =>
     Effect.gen(function*() {
       const broker = yield* FakeBroker.make(url)
       yield* Effect.gen(function*() {
@@ -223,7 +223,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
 
   it.live("is of what happens by itself where a worker takes that, and of nothing else to the others", () =>
     within(Effect.gen(function*() {
-      const worker = yield* Worker.Worker
+      const worker = Context.get(yield* Layer.build(Layer.fresh(backend(url))), Worker.Worker)
       const { vhost } = yield* TestBroker
       const taken = yield* Queue.unbounded<Message.Message>()
       const plain = yield* listening
@@ -232,7 +232,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
       )
       yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 2)
       const joe = yield* enter("joe", "presence-room")
-      yield* vhost.pages.disconnect("uid", "joe")
+      yield* vhost.browsers.disconnect("uid", "joe")
       const room = "presence-room"
       const expected = [
         ["browserConnected", { sid: joe.sid }],

@@ -77,7 +77,7 @@ describe("a Client's dead letters", () => {
       assert.deepStrictEqual(yield* client.replayDeadLetters, { replayed: 1, left: 2 })
       const error = yield* Effect.flip(client.replayDeadLetter("a-2"))
       assert.strictEqual(error._tag, "InternalError")
-      assert.include(error.message, "too many events wait")
+      assert.include(error.message, "the queue is full")
       assert.notInclude(error.message, "may not know")
       assert.deepStrictEqual(yield* ids, ["a-1", "a-2"])
     }).pipe(within({ queueCapacity: 1 })))
@@ -137,12 +137,12 @@ describe("a Client's dead letters", () => {
       assert.strictEqual(JSON.stringify({ e: message!.data }), large)
     }).pipe(within()))
 
-  it.effect("are read however deeply a page has nested its data, as are the data of pages on a channel", () =>
+  it.effect("are read however deeply a browser has nested its data, as are the data of browsers on a channel", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
       const client = yield* Client.Client
       const joe = yield* browser({ uid: "joe" })
-      // With the words of the page around it as deep as may be.
+      // With the words of the browser around it as deep as may be.
       const deep = JSON.parse(`{"a":`.repeat(253) + "{}" + "}".repeat(253)) as Record<string, never>
       yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: () => Effect.fail("no"),

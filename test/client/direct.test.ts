@@ -2,7 +2,7 @@
  * A Client over a transport that asks directly: what it makes of each end of a request, and that it counts each once.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Metric, Tracer } from "effect"
+import { Cause, Effect, Fiber, Layer, Metric, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { Client, Transport } from "../../src/index.ts"
 import type { Frames } from "../../src/protocol/Frame.ts"
@@ -123,7 +123,7 @@ describe("a Client that asks directly", () => {
       Effect.gen(function*() {
         const failed = yield* Effect.forkChild(Effect.flip(client.broadcast("room", "hello")))
         yield* Effect.yieldNow
-        asked[0]!.hearer.failed(broken)
+        asked[0]!.hearer.failed(Cause.fail(broken))
         assert.strictEqual(yield* Fiber.join(failed), broken)
         assert.deepStrictEqual(yield* counted, { outcomes: { ConnectionError: 1 }, seconds: 0, times: 1 })
         assert.deepStrictEqual(requested, [])
@@ -134,7 +134,7 @@ describe("a Client that asks directly", () => {
       Effect.gen(function*() {
         const told = yield* Effect.forkChild(client.broadcast("room", "hello"))
         yield* Effect.yieldNow
-        asked[0]!.hearer.failed(broken)
+        asked[0]!.hearer.failed(Cause.fail(broken))
         yield* TestClock.adjust("1 second")
         yield* Fiber.join(told)
         assert.deepStrictEqual(requested, [["AG", "c", "1", "BC", "room", "hello", "{}"]])

@@ -10,7 +10,7 @@ import { TestBroker } from "../../src/testing/index.ts"
 class Chat extends EventGroup.make("chat", { say: { text: Schema.String } }) {}
 class Game extends EventGroup.make("game", { move: {} }) {}
 
-/** A page that has authenticated as joe. */
+/** A browser that has authenticated as joe. */
 const joe = Effect.flatMap(TestBroker.TestBroker, ({ browser }) => browser({ uid: "joe" }))
 
 const asEffect = (given: unknown): Effect.Effect<void> => given as Effect.Effect<void>

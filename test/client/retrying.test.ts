@@ -13,7 +13,7 @@ import * as Sockets from "../harness/TestBroker.ts"
 
 const vhost = Effect.map(Sockets.TestBroker, ({ vhost }) => vhost)
 
-/** A Client whose connections go through a proxy, and a page that hears what it broadcasts. */
+/** A Client whose connections go through a proxy, and a browser that hears what it broadcasts. */
 const throughProxy = Effect.fnUntraced(function*(url: (typeof Sockets.transports)[number]["url"]) {
   const { broker, urls } = yield* Sockets.TestBroker
   const port = url === "backend" ? broker.backendPort : broker.tcpPort

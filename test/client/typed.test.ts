@@ -18,7 +18,7 @@ const Room = Channel.make("room", Chat)
 const said = { text: "hello", at: DateTime.makeUnsafe("2026-11-22T12:00:00Z"), by: Option.some("joe") }
 const onTheWire = { text: "hello", at: "2026-11-22T12:00:00.000Z", by: { _tag: "Some", value: "joe" } }
 
-/** A page that has authenticated as joe, and one that has not, both on the room. */
+/** A browser that has authenticated as joe, and one that has not, both on the room. */
 const pages = Effect.gen(function*() {
   const client = yield* Client.Client
   const { urls } = yield* TestBroker
@@ -60,7 +60,7 @@ describe.each(transports)("typed events over $name", ({ url }) => {
       }).pipe(Effect.provide(backend(url)))
     ))
 
-  it.live("answer the page that triggered them, and a channel", () =>
+  it.live("answer the browser that triggered them, and a channel", () =>
     withBroker()(
       Effect.gen(function*() {
         const { ann, joe } = yield* pages

@@ -29,6 +29,11 @@ describe("Channel", () => {
     expect(Channel.make("presence-old", { events: Talk })).toMatchObject({ name: "presence-old", kind: "presence" })
   })
 
+  it("cannot have an event of two groups", () => {
+    const Other = EventGroup.make("other", Event.make("said"))
+    expect(() => Channel.make("room", { events: [Talk, Other] })).toThrow(`the event "said" of two groups`)
+  })
+
   it("has patterns for itself, for one of its channels and for all of them", () => {
     expect(matches(News.pattern(), "news")).toBe(true)
     expect(matches(News.pattern(), "newsx")).toBe(false)

@@ -30,6 +30,9 @@ export const layer = (options?: BrokerConfig.Options) =>
       backendPort: 0,
       tcpPort: 0,
       browsersBroadcast: true,
+      // Tests send much at once.
+      browserMessageRate: Infinity,
+      browserByteRate: Infinity,
       vhosts: [{ path: "/test", token, channels: ["room", "presence-room", "private-room"] }],
       ...options
     })),

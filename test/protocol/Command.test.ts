@@ -1,13 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Option, Result } from "effect"
 import { readFileSync } from "node:fs"
+import * as BrokerMessage from "../../src/protocol/BrokerMessage.ts"
 import * as Command from "../../src/protocol/Command.ts"
 import { FromClient, FromServer } from "../../src/protocol/Command.ts"
 import * as Frame from "../../src/protocol/Frame.ts"
 import * as FrameParser from "../../src/protocol/FrameParser.ts"
 import * as Identity from "../../src/protocol/Identity.ts"
 import { BadRequestError, MessageDecodeError } from "../../src/protocol/KosmonautError.ts"
-import * as PageMessage from "../../src/protocol/PageMessage.ts"
 import * as Trigger from "../../src/protocol/Trigger.ts"
 import { anyText, fromClient, fromServer, garbage, jsonObject, line, oddKeys, origin, pick } from "./arbitraries.ts"
 
@@ -140,7 +140,7 @@ describe("Command", () => {
     ["there is nothing", ["OC", "room"]],
     ["data is a JSON object that says so", ["BC", "room", "hello", `{"traceparent":"x"}`]],
     ["a pattern is a JSON object that says so", ["AT", "joe", `{"traceparent":"x"}`]],
-    ["the data of one page are", ["ST", "s", "hello", `{"traceparent":"x"}`]],
+    ["the data of one browser are", ["ST", "s", "hello", `{"traceparent":"x"}`]],
     ["the prefix is", ["LC", `{"traceparent":"x"}`, "0"]],
     ["the place is", ["LC", "a", `{"traceparent":"x"}`]],
     ["the place among subscribers is", ["LS", "a", `{"traceparent":"x"}`]],
@@ -285,6 +285,8 @@ describe("Command", () => {
     [["BA", ""]],
     [["ST"]],
     [["ST", "s"]],
+    [["ST", "s", "hello"]],
+    [["BC", "room", "hello"]],
     [["ST", "", "hello", "{}"]],
     [["ST", "s", "", "{}"]],
     [["DC"]],
@@ -333,7 +335,6 @@ describe("Command", () => {
   })
 
   it.each([
-    ["is missing", ["BC", "room", "hello"], "{}"],
     ["is not an object", ["BC", "room", "hello", "[1]"], "[1]"],
     ["is not JSON", ["BC", "room", "hello", "not json"], "not json"],
     ["is empty", ["BC", "room", "hello", ""], ""]
@@ -408,7 +409,7 @@ describe("Command", () => {
   })
 
   it.prop("brings an event as the broker writes it", [anyText, jsonObject, anyText], ([event, data, sid]) => {
-    const read = Result.getOrThrow(Trigger.decodeEvent(PageMessage.triggered(event, data, sid)))
+    const read = Result.getOrThrow(Trigger.decodeEvent(BrokerMessage.triggered(event, data, sid)))
     expect(read.event).toBe(event)
     expect(Object.entries(read.data).filter(([key]) => key !== "sid")).toEqual(
       Object.entries(data).filter(([key]) => key !== "sid")
@@ -577,7 +578,7 @@ describe("Command", () => {
       { event: "chat/save", data: { sid } },
       { event: "chat/wave", data: { at: "Joe", channel: "presence-room", sid } }
     ])
-    expect(JSON.parse(PageMessage.triggered("chat/wave", { at: "Joe" }, sid, "presence-room"))).toEqual({
+    expect(JSON.parse(BrokerMessage.triggered("chat/wave", { at: "Joe" }, sid, "presence-room"))).toEqual({
       "chat/wave": events[2].data
     })
   })

@@ -57,12 +57,6 @@ const errors = [
     "no scheme",
     "wr://"
   ]],
-  [
-    new ConnectionError({ address: "a:8083", reason: "Refused", cause: new Error("EPROTO") }),
-    "ConnectionError",
-    undefined,
-    ["a:8083", "EPROTO", "does not speak ZeroMQ", "8081"]
-  ],
   [new ConnectionError({ address: "h:1", reason: "Refused" }), "ConnectionError", undefined, [
     "Could not connect",
     "h:1"
@@ -77,7 +71,14 @@ const errors = [
     "Could not understand",
     "h:1"
   ]],
-  [new RequestTimeoutError({ command: "BC", after }), "RequestTimeoutError", undefined, ["did not answer BC", "5s"]],
+  [new RequestTimeoutError({ command: "BC", after }), "RequestTimeoutError", undefined, [
+    "did not respond to BC",
+    "5s"
+  ]],
+  [new RequestTimeoutError({ command: "BC", after, isUnsent: true }), "RequestTimeoutError", undefined, [
+    "BC was not sent",
+    "5s"
+  ]],
   [
     new MessageEncodeError({ argument: "argument 1 of BC", detail: "no text", cause }),
     "MessageEncodeError",

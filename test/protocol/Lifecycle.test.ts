@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as BrowserMessage from "../../src/protocol/BrowserMessage.ts"
 import * as Lifecycle from "../../src/protocol/Lifecycle.ts"
-import * as PageMessage from "../../src/protocol/PageMessage.ts"
 import type { Event } from "../../src/protocol/Trigger.ts"
 
 describe("Lifecycle", () => {
@@ -26,7 +26,7 @@ describe("Lifecycle", () => {
     expect(event).toStrictEqual({ event: name, data })
   })
 
-  it.each(events)("cannot be triggered by a page: %j", ({ data, event }) => {
+  it.each(events)("cannot be triggered by a browser: %j", ({ data, event }) => {
     for (
       const message of [
         { trigger: { event, data } },
@@ -34,7 +34,7 @@ describe("Lifecycle", () => {
         { broadcast: { channel: "room", event: "hello", data, trigger: event } }
       ]
     ) {
-      expect(PageMessage.decode(JSON.stringify(message))).toMatchObject({ failure: { code: 400 } })
+      expect(BrowserMessage.decode(JSON.stringify(message))).toMatchObject({ failure: { code: 400 } })
     }
   })
 })

@@ -6,13 +6,13 @@ import { Client } from "../../src/index.ts"
 import type { Delivery } from "../../src/protocol/Trigger.ts"
 import * as Broker from "../../src/server/Broker.ts"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
-import * as PageSession from "../../src/server/endpoint/PageSession.ts"
+import * as BrowserSession from "../../src/server/endpoint/BrowserSession.ts"
 import type { Worker } from "../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../src/server/engine/Vhosts.ts"
 import * as SqliteStore from "../../src/server/store/SqliteStore.ts"
 import { layerMemory, Store, StoreError } from "../../src/server/store/Store.ts"
 import { TestBroker } from "../../src/testing/index.ts"
-import * as FakePage from "../harness/FakePage.ts"
+import * as FakeBrowser from "../harness/FakeBrowser.ts"
 import { temporaryFolder } from "../harness/temporaryFolder.ts"
 
 const token = "0123456789abcdef0123456789abcdef01234567"
@@ -179,6 +179,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
           yield* vhost.lobby.leave("worker")
           yield* trigger(vhost, "c")
           yield* join(vhost, { prefetch: undefined as unknown as number })
+          yield* vhost.lobby.heard("worker")
         })
       )(live)
       yield* inTest((vhost) => Effect.map(vhost.lobby.info, ({ waiting }) => expect(waiting).toBe(0)))(live)
@@ -408,24 +409,32 @@ describe("who has to know that something is kept", () => {
       name: "is told where it is not",
       exit: Effect.fail(failure),
       opened: "InternalError",
-      answer: { ":error": { code: 597, status: "Internal error", id: 7 } }
+      answer: {
+        ":error": {
+          code: 597,
+          status: "Internal error",
+          id: 7,
+          event: "trigger",
+          reason: "the broker cannot write to its storage"
+        }
+      }
     }
   ]
 
   it.effect.each(outcomes)(
-    "a page that wants its trigger confirmed $name",
+    "a browser that wants its trigger confirmed $name",
     ({ answer, exit }) =>
       Effect.gen(function*() {
         const { context, gate } = yield* hesitating
         yield* Effect.gen(function*() {
           const { vhost } = yield* TestBroker.TestBroker
           const answered = yield* Deferred.make<unknown>()
-          const page = FakePage.make("joe", (message) => {
+          const page = FakeBrowser.make("joe", (message) => {
             if (message.includes(Object.keys(answer)[0]!)) {
               Deferred.doneUnsafe(answered, Effect.succeed(JSON.parse(message)))
             }
           })
-          const session = PageSession.make(vhost, page)
+          const session = BrowserSession.make(vhost, page)
           yield* session.handle(JSON.stringify({ auth: { token: Redacted.value(yield* issue(vhost)) } }))
           page.heard()
           yield* session.handle(JSON.stringify({ trigger: { event: "say", data: {}, id: 7 } }))
@@ -438,13 +447,13 @@ describe("who has to know that something is kept", () => {
       })
   )
 
-  it.effect("a page that shows its token is authenticated when that is used for good", () =>
+  it.effect("a browser that shows its token is authenticated when that is used for good", () =>
     Effect.gen(function*() {
       const { context, gate, token } = yield* hesitating
       yield* Effect.gen(function*() {
         const { vhost } = yield* TestBroker.TestBroker
-        const page = FakePage.make("joe")
-        const session = PageSession.make(vhost, page)
+        const page = FakeBrowser.make("joe")
+        const session = BrowserSession.make(vhost, page)
         page.heard()
         const showing = yield* Effect.forkScoped(
           session.handle(JSON.stringify({ auth: { token: Redacted.value(token) } })),

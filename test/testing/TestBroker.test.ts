@@ -26,11 +26,13 @@ const mute = Effect.gen(function*() {
   const session = yield* transport.session(Result.getOrThrow(Endpoint.fromUrl(url)))
   yield* session.send(["RD"])
   assert.deepStrictEqual(yield* session.pull, [["HB"]])
+  // It is given events from now on.
+  yield* session.send(["HB"])
   return session
 })
 
 describe("TestBroker", () => {
-  it.effect("carries an event from a page to a handler, and its broadcast to a page", () =>
+  it.effect("carries an event from a browser to a handler, and its broadcast to a browser", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
       const client = yield* Client.Client
@@ -68,7 +70,41 @@ describe("TestBroker", () => {
       const joe = yield* browser({ uid: "joe" })
       yield* joe.trigger("say")
       assert.strictEqual(yield* Queue.take(handled), "say")
+    }).pipe(within({ heartbeatInterval: "500 millis" })))
+
+  it.effect("moves its clock by days at little cost, with a worker that stays connected", () =>
+    Effect.gen(function*() {
+      const { browser, vhost } = yield* TestBroker.TestBroker
+      const worker = yield* Worker.Worker
+      const handled = yield* listen(worker)
+      yield* becomes(worker, "Connected")
+      const { workers } = yield* vhost.lobby.info
+      assert.strictEqual(workers.length, 1)
+      const begin = performance.now()
+      yield* TestClock.adjust("1 day")
+      assert.isBelow(performance.now() - begin, 4500)
+      assert.deepStrictEqual((yield* vhost.lobby.info).workers, workers)
+      const joe = yield* browser({ uid: "joe" })
+      yield* joe.trigger("say")
+      assert.strictEqual(yield* Queue.take(handled), "say")
     }).pipe(within()))
+
+  it.effect("lets browsers send as much as they like, unless it is told a rate", () =>
+    Effect.gen(function*() {
+      const send = (options: TestBroker.Options) =>
+        Effect.gen(function*() {
+          const { browser } = yield* TestBroker.TestBroker
+          const joe = yield* browser()
+          for (let n = 0; n < 1500; n++) yield* joe.send({ ping: {} })
+          return (yield* joe.heard).filter(({ event }) => event === ":pong").length
+        }).pipe(Effect.provide(TestBroker.layer(options)))
+      assert.strictEqual(yield* send({}), 1500)
+      assert.strictEqual(
+        yield* Effect.flip(send({ browserMessageRate: 100 })).pipe(Effect.map(({ _tag }) => _tag)),
+        "BrowserClosedError"
+      )
+      assert.strictEqual(yield* send({ browserMessageRate: 200 }), 1000)
+    }))
 
   it.effect("takes a worker for dead that says nothing, and gives its events to another", () =>
     Effect.gen(function*() {
@@ -86,7 +122,7 @@ describe("TestBroker", () => {
       yield* joe.trigger("second")
       const handled = yield* listen(yield* Worker.Worker)
       assert.strictEqual(yield* Queue.take(handled), "second")
-    }).pipe(within()))
+    }).pipe(within({ heartbeatInterval: "500 millis" })))
 
   it.effect("cuts the network and restores it: the worker comes back by its schedule", () =>
     Effect.gen(function*() {
@@ -262,7 +298,7 @@ describe("TestBroker", () => {
       assert.deepStrictEqual(handled, ["a"])
       assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 3, workers: [] })
       assert.strictEqual(vhost.lobby.counters.acknowledged, 1)
-    }).pipe(within()))
+    }).pipe(within({ heartbeatInterval: "500 millis" })))
 })
 
 it.layer(TestBroker.layerBackend({ channels: ["room"] }))("a TestBroker that tests share", (it) => {
@@ -270,7 +306,7 @@ it.layer(TestBroker.layerBackend({ channels: ["room"] }))("a TestBroker that tes
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker.TestBroker
       yield* listen(yield* Worker.Worker)
-      yield* TestClock.adjust("10 seconds")
+      yield* TestClock.adjust("10 minutes")
       assert.strictEqual((yield* vhost.lobby.info).workers.length, 1)
     }))
 })

@@ -45,6 +45,24 @@ describe("TestBrowser", () => {
       assert.deepStrictEqual(yield* Fiber.join(second), { n: 2, channel: "room" })
     }).pipe(within))
 
+  it.effect("says what it has received instead of what it waits for, after a while of real time", () =>
+    Effect.gen(function*() {
+      const { browser } = yield* TestBroker.TestBroker
+      const ann = yield* browser()
+      yield* ann.subscribe("room")
+      yield* ann.send({ subscribe: { channel: "nowhere" } })
+      const error = yield* Effect.flip(ann.received("said"))
+      assert.strictEqual(error._tag, "NotReceivedError")
+      assert.strictEqual(
+        error.message,
+        `The browser ${ann.sid} has not received "said" within 20ms. ` +
+          `It has received :connected, :subscribed, :error {"code":454,"status":"Channel not found"}`
+      )
+      // What comes later is still there.
+      yield* ann.send({ ping: {} })
+      assert.deepStrictEqual(yield* ann.received(":pong"), {})
+    }).pipe(Effect.provide(TestBroker.layer({ channels: ["room"], receiveTimeout: "20 millis" }))))
+
   it.effect("is a user where it is asked to be, within a pattern", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
@@ -205,7 +223,7 @@ describe("TestBrowser", () => {
       assert.strictEqual(yield* joe.closed, 4403)
       assert.strictEqual((yield* Effect.flip(client.sendTo(joe.sid, "echo")))._tag, "BrowserNotFoundError")
       assert.strictEqual((yield* client.channel("room")).subscribers, 0)
-      assert.strictEqual(vhost.pages.count(), 0)
+      assert.strictEqual(vhost.browsers.count(), 0)
     }).pipe(within))
 
   it.effect("hears nothing after it was disconnected", () =>
@@ -214,7 +232,7 @@ describe("TestBrowser", () => {
       const joe = yield* browser()
       yield* joe.subscribe("room")
       // All at once, as a broker's own code could.
-      yield* Effect.andThen(vhost.pages.disconnect("sid", joe.sid), vhost.channels.broadcast("room", "late", {}))
+      yield* Effect.andThen(vhost.browsers.disconnect("sid", joe.sid), vhost.channels.broadcast("room", "late", {}))
       assert.strictEqual((yield* joe.heard).at(-1)?.event, ":closed")
     }).pipe(within))
 

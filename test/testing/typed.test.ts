@@ -1,5 +1,5 @@
 /**
- * A page of a test says and hears events that are defined.
+ * A browser of a test says and hears events that are defined.
  */
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
@@ -11,7 +11,7 @@ class Talk extends EventGroup.make("talk", { said: { text: Schema.String, at: Sc
 
 const backend = TestBroker.layerBackend({ channels: ["room"] })
 
-it.effect("a page triggers and receives what its Schemas say", () =>
+it.effect("a browser triggers and receives what its Schemas say", () =>
   Effect.gen(function*() {
     const { browser } = yield* TestBroker.TestBroker
     const joe = yield* browser({ uid: "joe" })

@@ -240,7 +240,7 @@ export const suite = (name: string, driver: Driver) => {
           "that hangs up": { act: (socket) => socket.destroy(), request: "Refused" },
           "that is a web server": {
             act: (socket) => socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
-            request: "Refused"
+            request: driver.carriesLines ? "Refused" : "Malformed"
           },
           "that never stops talking": {
             act: (socket) => socket.write("x".repeat(100_000)),

@@ -7,7 +7,6 @@ import { Arbitrary, Deferred, Duration, Effect, Fiber, Queue, Result } from "eff
 import * as Zmq from "zeromq"
 import { Endpoint } from "../../src/index.ts"
 import * as Batch from "../../src/transport/internal/batch.ts"
-import * as Outbox from "../../src/transport/internal/outbox.ts"
 import * as ZmqTransport from "../../src/transport/ZmqTransport.ts"
 import * as ZmqTransportServer from "../../src/transport/ZmqTransportServer.ts"
 import { identity } from "../harness/identity.ts"
@@ -82,49 +81,6 @@ describe("a batch", () => {
     for (const batch of batches) {
       if (batch.length > 1) assert.isAtMost(bytes(Batch.encode(batch)).length, most)
     }
-  })
-})
-
-describe("an outbox", () => {
-  const make = (most = 1_000_000) => {
-    const sent: Array<{ readonly frames: ReadonlyArray<string>; readonly settled: (error: undefined) => void }> = []
-    const scheduled: Array<() => void> = []
-    const outbox = Outbox.make({
-      maxMessageSize: most,
-      send: (batch, settled) => sent.push({ frames: Batch.decode(batch)!.map(({ frames }) => frames[0]!), settled }),
-      schedule: (flush) => scheduled.push(flush)
-    })
-    return {
-      outbox,
-      sent,
-      scheduled,
-      send: (name: string, settled?: () => void) => outbox.sendUnsafe("", [name], settled)
-    }
-  }
-
-  it("sends what came at the same moment together, and tells everybody", () => {
-    const { scheduled, send, sent } = make()
-    const told: Array<string> = []
-    for (const name of ["a", "b", "c"]) send(name, () => told.push(name))
-    assert.deepStrictEqual(sent, [])
-    assert.strictEqual(scheduled.length, 1)
-    scheduled[0]!()
-    assert.deepStrictEqual(sent.map(({ frames }) => frames), [["a", "b", "c"]])
-    assert.deepStrictEqual(told, [])
-    sent[0]!.settled(undefined)
-    assert.deepStrictEqual(told, ["a", "b", "c"])
-    send("d")
-    scheduled[1]!()
-    assert.deepStrictEqual(sent.map(({ frames }) => frames), [["a", "b", "c"], ["d"]])
-  })
-
-  it("does not wait where there is enough, keeps the order, and sends nothing twice", () => {
-    const { scheduled, send, sent } = make()
-    const names = Array.from({ length: 100 }, (_, index) => `${index}`)
-    names.forEach((name) => send(name))
-    assert.isAtLeast(sent.length, 2)
-    scheduled.forEach((flush) => flush())
-    assert.deepStrictEqual(sent.flatMap(({ frames }) => frames), names)
   })
 })
 

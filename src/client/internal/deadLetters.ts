@@ -7,12 +7,12 @@ import * as Answer from "../../protocol/Answer.ts"
 import { allLetters, FromClient } from "../../protocol/Command.ts"
 import { DeadLetterNotFoundError, InternalError } from "../../protocol/KosmonautError.ts"
 import type { DeadLetter } from "../DeadLetter.ts"
-import type { Asking } from "./asking.ts"
-import * as Paging from "./paging.ts"
+import * as Pages from "./pages.ts"
+import type { Failed, Requests } from "./request.ts"
 
 /** The methods of `Client` that do. */
-export const make = ({ query, tell }: Asking) => ({
-  deadLetters: Paging.stream((after) =>
+export const make = ({ query, tell }: Requests) => ({
+  deadLetters: Pages.stream((after) =>
     Effect.map(
       query(FromClient.ListDeadLetters({ after }), Answer.DeadLetters),
       ({ deadLetters, next }) => ({ items: deadLetters.map(deadLetter), next })
@@ -23,8 +23,8 @@ export const make = ({ query, tell }: Asking) => ({
     named(
       id,
       () =>
-        tell(FromClient.ReplayDeadLetter({ id }), (code) =>
-          code === 597 ? new InternalError({ detail: noRoom(id) }) : notFound(id)(code))
+        tell(FromClient.ReplayDeadLetter({ id }), ({ code, reason }) =>
+          code === 597 ? new InternalError({ detail: reason ?? noRoom(id) }) : notFound(id)({ code }))
     ),
 
   replayDeadLetters: query(FromClient.ReplayDeadLetters(), Answer.Replayed),
@@ -47,7 +47,8 @@ const deadLetter = ({ data, origin, ...letter }: typeof Answer.DeadLetter.Type):
 const named = <A, E>(id: string, ask: () => Effect.Effect<A, E>) =>
   id === "" || id === allLetters ? Effect.fail(new DeadLetterNotFoundError({ id })) : ask()
 
-const notFound = (id: string) => (code: number) => code === 456 ? new DeadLetterNotFoundError({ id }) : undefined
+const notFound = (id: string) => ({ code }: Pick<Failed, "code">) =>
+  code === 456 ? new DeadLetterNotFoundError({ id }) : undefined
 
 const noRoom = (id: string) =>
   `too many events wait for a worker, or no worker takes this one, so the dead letter ${

@@ -3,7 +3,7 @@
  * not. It fails then as well, so that the worker counts and traces it as what it is, and somebody there must go on.
  */
 
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as References from "effect/References"
@@ -16,7 +16,7 @@ import type * as EventGroup from "../../events/EventGroup.ts"
 import type { Message } from "../../events/Message.ts"
 import { InvalidEventNameError, type MessageDecodeError, UndefinedHandlerError } from "../../protocol/KosmonautError.ts"
 import type { ProtocolError } from "../Worker.ts"
-import * as Handling from "./handling.ts"
+import { brokerWasAway, checked, forgiving, retried } from "./handler.ts"
 
 /** An event and its handler. */
 export interface Route {
@@ -37,7 +37,7 @@ export const make = (group: EventGroup.Any, context: Context.Context<never>): Ro
         implemented.context
       )
       const handle: Route["handle"] = (data, message) =>
-        Effect.provideContext(Handling.checked(event._tag, implemented.handler(data, message)), services)
+        Effect.provideContext(checked(event._tag, implemented.handler(data, message)), services)
       return [event._tag, { event, handle }]
     })
   )
@@ -65,7 +65,7 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, hearers: Hearers<R1, R2, 
     Effect.andThen(Effect.annotateLogs(hear(error), about(message)), Effect.fail(error))
   const attempt = <R>(message: Message, handle: () => Effect.Effect<unknown, unknown, R>) =>
     Effect.tapCause(
-      Handling.retried(Effect.scoped(Effect.suspend(handle)), hearers.retry),
+      retried(forgiving(message, Effect.scoped(Effect.suspend(handle))), hearers.retry),
       (cause) => survived("onException", () => onException(cause, message))
     )
 
@@ -100,15 +100,22 @@ const survived = <R>(who: string, hear: () => Effect.Effect<unknown, never, R>) 
 
 const logError = (error: RouterError) => Effect.logWarning(error.message)
 
-const logException = (cause: Cause.Cause<unknown>, message: Message) =>
-  Effect.annotateLogs(
-    Effect.logError(`The handler of ${JSON.stringify(message.event.slice(0, 100))} failed`, cause),
+// That the broker was not there is said in a line: there is nothing to look for in the handler.
+const logException = (cause: Cause.Cause<unknown>, message: Message) => {
+  const handler = `The handler of ${JSON.stringify(message.event.slice(0, 100))}`
+  const error = Cause.squash(cause)
+  return Effect.annotateLogs(
+    brokerWasAway(cause) && error instanceof Error
+      ? Effect.logWarning(`${handler} is run again later: ${error.message}`)
+      : Effect.logError(`${handler} failed`, cause),
     about(message)
   )
+}
 
 // What finds it again, among others' logs and the dead letters.
 const about = ({ attempt, id, sid, uid }: Message): Record<string, unknown> => ({
-  ...id !== undefined && { "kosmonaut.id": id, "kosmonaut.attempt": attempt },
+  "kosmonaut.id": id,
+  "kosmonaut.attempt": attempt,
   ...sid !== undefined && { "kosmonaut.sid": sid },
   ...uid !== undefined && { "kosmonaut.uid": uid }
 })

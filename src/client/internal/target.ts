@@ -31,17 +31,21 @@ export const resolve = Effect.fnUntraced(function*(url: string | Redacted.Redact
 /** The statuses that mean the same whatever was asked; `what` says what that was. */
 export type AnswerError = BadRequestError | UnauthorizedError | InternalError | EndOfFileError | UnknownServerError
 
-/** The error of a status code, one to one. */
-export const statusError = (code: number, what: string, endpoint: Endpoint.Endpoint): AnswerError => {
+/** The error of a status code, one to one. The broker's reason, if it gives one, says more than we can guess. */
+export const statusError = (
+  { code, reason }: { readonly code: number; readonly reason?: string | undefined },
+  what: string,
+  endpoint: Endpoint.Endpoint
+): AnswerError => {
   switch (code) {
     case 400:
-      return new BadRequestError({ detail: `the broker did not understand ${what}` })
+      return new BadRequestError({ detail: reason ?? `the broker did not understand ${what}` })
     case 402:
       return new UnauthorizedError({
-        detail: `the access token does not open ${endpoint.vhost} at ${endpoint.address}`
+        detail: reason ?? `the access token does not open ${endpoint.vhost} at ${endpoint.address}`
       })
     case 597:
-      return new InternalError({ detail: `the broker failed at ${what}` })
+      return new InternalError({ detail: reason ?? `the broker failed at ${what}` })
     case 598:
       return new EndOfFileError({})
     default:

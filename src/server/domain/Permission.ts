@@ -11,8 +11,14 @@ import * as Result from "effect/Result"
 import { RE2JS } from "re2js"
 import { InternalError } from "../../protocol/KosmonautError.ts"
 
-/** How long a pattern may be; its length bounds what matching costs. A user id likewise, since others are told it. */
+/** How long a pattern and a user id may be; others are told the id. */
 const maxLength = 1000
+
+/**
+ * How large a compiled pattern may be, in instructions of its program: what matching costs, for each character of a name.
+ * A pattern without counted repetitions has about as many as characters.
+ */
+const maxSize = 1100
 
 /**
  * What a single access token grants.
@@ -26,16 +32,82 @@ export interface Permission {
 }
 
 /**
- * Compiles a permission. A pattern that is none fails with the protocol's 597.
+ * A compiled pattern. It is the same for every user, and dear: compile it once.
  *
  * @since 0.1.0
  */
-export const make = (uid: string, pattern: string): Result.Result<Permission, InternalError> =>
-  uid.length > maxLength || pattern.length > maxLength
-    ? Result.fail(
-      new InternalError({ detail: `a user id and a permission pattern have at most ${maxLength} characters each` })
-    )
-    : Result.try({
+export interface Pattern {
+  /** Whether it matches the whole of `channel`. */
+  readonly allows: (channel: string) => boolean
+  /** How large it is, in instructions. */
+  readonly size: number
+}
+
+/**
+ * Compiles a permission: a user id and a pattern. Fails with the protocol's 597 if either is too long, and as `compile`.
+ *
+ * @since 0.1.0
+ */
+export const make = (
+  uid: string,
+  pattern: string,
+  compileIt: (pattern: string) => Result.Result<Pattern, InternalError> = compile
+): Result.Result<Permission, InternalError> =>
+  uid.length > maxLength
+    ? refuse(`a user id has at most ${maxLength} characters`)
+    : Result.map(compileIt(pattern), ({ allows }) => ({ uid, allows }))
+
+/**
+ * Compiles a pattern. Fails with the protocol's 597 if it is none, or is too large: it has at most 1000 characters, and 1100
+ * instructions once counted repetitions such as `a{100}` are written out.
+ *
+ * @since 0.1.0
+ */
+export const compile = (pattern: string): Result.Result<Pattern, InternalError> => {
+  if (pattern.length > maxLength) return refuse(`a permission pattern has at most ${maxLength} characters`)
+  // To compile one that is far too large takes a second.
+  if (writtenOut(pattern) > maxSize) return refuse(tooLarge)
+  return Result.flatMap(
+    Result.try({
       try: () => RE2JS.compile(pattern),
       catch: (cause) => new InternalError({ detail: `the permission pattern does not compile: ${String(cause)}` })
-    }).pipe(Result.map((compiled) => ({ uid, allows: (channel) => compiled.matches(channel) })))
+    }),
+    (compiled) => {
+      const size = compiled.programSize()
+      return size > maxSize
+        ? refuse(tooLarge)
+        : Result.succeed({ allows: (channel) => compiled.matches(channel), size })
+    }
+  )
+}
+
+const refuse = (detail: string): Result.Result<never, InternalError> => Result.fail(new InternalError({ detail }))
+
+const tooLarge =
+  `the permission pattern is too large: with its counted repetitions it has more than ${maxSize} instructions`
+
+// About how many characters and classes a pattern has when its counted repetitions are written out. What is no pattern has
+// some number, too.
+const writtenOut = (pattern: string): number => {
+  const sums = [0]
+  // What a repetition that follows would repeat.
+  let last = 0
+  const add = (size: number) => {
+    last = size
+    sums[sums.length - 1]! += size
+  }
+  for (const { 0: token, groups } of pattern.matchAll(tokens)) {
+    if (groups?.["from"] !== undefined) {
+      const times = Math.max(1, Number(groups["from"]), Number(groups["to"] ?? 0))
+      sums[sums.length - 1]! += last * (times - 1)
+      last *= times
+    } else if (token === "(") sums.push(0)
+    else if (token === ")") add(sums.length > 1 ? sums.pop()! : 0)
+    else add(groups?.["text"] === undefined ? 1 : groups["text"].length)
+  }
+  return sums.reduce((sum, size) => sum + size, 0)
+}
+
+// Quoted text, an escape, a class, a counted repetition, or one character.
+const tokens =
+  /\\Q(?<text>[^]*?)(?:\\E|$)|\\[^]|\[\^?\]?(?:\\[^]|\[:[^\]]*:\]|[^\]\\])*\]|\{(?<from>\d+)(?:,(?<to>\d*))?\}|[^]/g

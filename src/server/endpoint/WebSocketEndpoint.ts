@@ -2,24 +2,36 @@
  * Where browsers enter: WebSocket connections at a vhost's path.
  *
  * A connection is one session, its messages are handled in order. What a browser sends is bounded by `maxMessageSize`,
- * what waits for it by `outboxSize`: a browser that does not read is disconnected (1013, come back later). An unknown
- * vhost answers 404, a request that is not a WebSocket 426. At the end of the broker browsers get 1001, going away.
+ * what waits for it by `outboxSize`: a browser that does not read is disconnected, 1013. So is one that sends nothing,
+ * not even the answer to a ping, for a `pingInterval`, or that does not authenticate in time, if it has to.
+ *
+ * A browser that is refused is told why: by an HTTP status (404 for an unknown vhost, 403 for its origin, 429 or 503 for a
+ * limit), or, if it has asked for a version of the protocol (`?v=1`), by the close code of a WebSocket (4400 for an
+ * unknown version, 4404, 4405, 1013), since browsers do not tell browsers the status. At the end of the broker browsers get
+ * 1001, and the end takes `shutdownTimeout` at most.
  *
  * @since 0.1.0
  */
 
-import * as NodeWS from "@effect/platform-node/NodeWS"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { constVoid } from "effect/Function"
 import * as Layer from "effect/Layer"
-import * as Schedule from "effect/Schedule"
-import * as Http from "node:http"
-import { checkPort, ListenError } from "../../transport/TransportServer.ts"
+import * as Metric from "effect/Metric"
+import type { ListenError } from "../../transport/TransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
+import type { InvalidOptionError } from "../BrokerError.ts"
 import * as BrokerMetrics from "../BrokerMetrics.ts"
 import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
-import * as WebSocket from "./internal/webSocket.ts"
+import * as Admission from "./internal/browser/admission.ts"
+import * as Closing from "./internal/browser/closing.ts"
+import * as Connection from "./internal/browser/connection.ts"
+import * as Fibers from "./internal/browser/fibers.ts"
+import * as HttpServer from "./internal/browser/httpServer.ts"
+import * as Liveness from "./internal/browser/liveness.ts"
+import * as Outbox from "./internal/browser/outbox.ts"
+import * as Resources from "./internal/browser/resources.ts"
+import * as Turns from "./internal/browser/turns.ts"
+import * as Upgrade from "./internal/browser/upgrade.ts"
 
 /**
  * The WebSocket endpoint.
@@ -37,46 +49,65 @@ export class WebSocketEndpoint extends Context.Service<WebSocketEndpoint, {
  * @since 0.1.0
  */
 export const make = Effect.gen(function*() {
-  const { host, maxMessageSize, outboxSize, pingInterval, websocketPort: port } = yield* BrokerConfig
-  const vhosts = yield* Vhosts
-  const open = new Set<WebSocket.Connection>()
+  const config = yield* BrokerConfig
   const context = yield* Effect.context<never>()
-  const run = Effect.runForkWith(context)
-  const options: WebSocket.Options = {
-    outboxSize,
-    onSlow: () => BrokerMetrics.slowBrowsers.updateUnsafe(1, context),
-    onEnd: (connection) => open.delete(connection),
+  const descriptors = Resources.descriptors()
+  const admission = yield* Effect.fromResult(Admission.make(config, Math.floor(0.9 * descriptors), context))
+  const open = new Set<Connection.Connection>()
+  const closing = Closing.make()
+  const run = yield* Fibers.make(config.shutdownTimeout)
+  const http = yield* HttpServer.listen({
+    host: config.host,
+    port: config.websocketPort,
+    maxConnections: Math.floor(0.95 * descriptors),
+    onDrop: () => run(admission.drop),
+    closeTimeout: config.shutdownTimeout,
+    close: Turns.forEach(open, (connection) => Connection.close(connection, 1001)),
+    destroy: () => {
+      for (const { socket } of open) socket.destroy()
+      closing.destroyAll()
+    }
+  })
+
+  const disconnect = (reason: "silent" | "unauthenticated") => (connection: Connection.Connection) => {
+    const { code, counter, text } = disconnected[reason]
+    counter.updateUnsafe(1, context)
+    Connection.close(connection, code, text)
+  }
+  yield* Liveness.watch(open, config.pingInterval, disconnect("silent"))
+  const newcomers = yield* Liveness.watchAuthentication(config.authenticationTimeout, disconnect("unauthenticated"))
+  const watchVhost = yield* makeVhostWatch(open)
+  const rawByteRate = Math.max(4 * config.browserByteRate, config.maxMessageSize)
+  const connections: Connection.Options = {
+    outboxes: Outbox.make({
+      outboxSize: config.outboxSize,
+      totalOutboxSize: Math.min(config.totalOutboxSize, Resources.memory() / 4)
+    }),
+    // More than the session allows, and never less than a message.
+    byteRate: { perSecond: rawByteRate, burst: 5 * rawByteRate },
+    onDisconnect: (reason) => disconnected[reason].counter.updateUnsafe(1, context),
+    onClose: (connection) => {
+      open.delete(connection)
+      newcomers.remove(connection)
+      connection.release()
+    },
     run
   }
-  const watch = yield* makeWatch((vhost) => {
-    for (const connection of open) if (connection.vhost === vhost) connection.leaveUnsafe(1001)
+  const { onRequest, onUpgrade } = Upgrade.make({
+    vhosts: yield* Vhosts,
+    admission,
+    closing,
+    maxMessageSize: config.maxMessageSize,
+    onEnter: (entered) => {
+      const connection = Connection.make(entered, connections)
+      open.add(connection)
+      watchVhost(entered.vhost)
+      newcomers.add(connection)
+    }
   })
-  // closeTimeout, how long to wait for a browser's answer to a close, is not in the types of ws.
-  const handshakes = { noServer: true, clientTracking: false, maxPayload: maxMessageSize, closeTimeout: 1000 }
-  const websockets = new NodeWS.WebSocketServer(handshakes)
-
-  // What is no WebSocket is answered, and so is a vhost that is not there.
-  const enter = (request: Http.IncomingMessage, answer: Answer, head: Buffer) =>
-    Effect.match(vhosts.get(pathOf(request.url ?? "")), {
-      onFailure: () => answer(404, "Not found\n"),
-      onSuccess: (vhost) => {
-        if (request.headers.upgrade?.toLowerCase() !== "websocket") return answer(426, "This is a WebSocket endpoint\n")
-        const { socket } = request
-        websockets.handleUpgrade(request, socket, head, (ws) => {
-          watch(vhost)
-          open.add(WebSocket.make(vhost, ws, socket, options))
-        })
-      }
-    })
-
-  const http = yield* listen(host, port, () => open.forEach(({ leaveUnsafe }) => leaveUnsafe(1001)))
-  http.on("request", (request, response) => run(enter(request, answerBy(() => response), noBytes)))
-  http.on("upgrade", (request, _, head) => run(enter(request, answerBy(() => responseTo(request)), head)))
-  yield* Effect.sync(() => open.forEach(({ pingUnsafe }) => pingUnsafe())).pipe(
-    Effect.repeat(Schedule.spaced(pingInterval)),
-    Effect.forkScoped
-  )
-  return { port: portOf(http, port) }
+  http.on("request", (request, response) => run(onRequest(request, response)))
+  http.on("upgrade", (request, _, head) => run(onUpgrade(request, head)))
+  return { port: HttpServer.portOf(http) }
 })
 
 /**
@@ -84,80 +115,40 @@ export const make = Effect.gen(function*() {
  *
  * @since 0.1.0
  */
-export const layer: Layer.Layer<WebSocketEndpoint, ListenError, BrokerConfig | Vhosts> = Layer.effect(
-  WebSocketEndpoint,
-  make
-)
+export const layer: Layer.Layer<WebSocketEndpoint, ListenError | InvalidOptionError, BrokerConfig | Vhosts> = Layer
+  .effect(WebSocketEndpoint, make)
 
-// A server that is bound until the scope ends, which waits for the end of all connections.
-const listen = Effect.fnUntraced(function*(host: string, port: number, onClosing: () => void) {
-  yield* checkPort("browsers", host, port)
-  const http = Http.createServer({
-    headersTimeout: 5000,
-    requestTimeout: 5000,
-    connectionsCheckingInterval: 1000,
-    // A browser that has gone without a word is noticed by the system.
-    keepAlive: true,
-    keepAliveInitialDelay: 30_000
-  })
-  const bind = Effect.callback<void, ListenError>((resume) => {
-    const failed = (cause: Error) => resume(Effect.fail(new ListenError({ endpoint: "browsers", host, port, cause })))
-    http.once("error", failed)
-    http.listen({ host, port }, () => {
-      http.off("error", failed)
-      resume(Effect.void)
-    })
-  })
-  const close = Effect.callback<void>((resume) => {
-    http.close(() => resume(Effect.void))
-    // Those that are no WebSocket (yet) would be waited for as well.
-    http.closeAllConnections()
-    onClosing()
-  })
-  yield* Effect.acquireRelease(bind, () => close)
-  return http
-})
-
-const portOf = (http: Http.Server, port: number): number => {
-  const address = http.address()
-  return typeof address === "object" && address !== null ? address.port : port
+/** Why a browser is disconnected, how it is told, and what is counted. */
+const disconnected = {
+  slow: { counter: BrokerMetrics.slowBrowsers },
+  flood: { counter: Metric.withAttributes(BrokerMetrics.disconnectedBrowsers, { reason: "flood" }) },
+  silent: {
+    counter: Metric.withAttributes(BrokerMetrics.disconnectedBrowsers, { reason: "silent" }),
+    code: 1001,
+    text: "nothing was received since the last ping"
+  },
+  unauthenticated: {
+    counter: Metric.withAttributes(BrokerMetrics.disconnectedBrowsers, { reason: "unauthenticated" }),
+    code: 1008,
+    text: "the browser has not authenticated in time"
+  }
 }
 
-// Hears of the removal of every vhost that it is told of, once. One fiber for each vhost, and none for its browsers.
-const makeWatch = Effect.fnUntraced(function*(onRemoved: (vhost: Vhost) => void) {
+// Closes the browsers of a vhost that is removed. One fiber for each vhost, and none for its browsers.
+const makeVhostWatch = Effect.fnUntraced(function*(open: Iterable<Connection.Connection>) {
   const scope = yield* Effect.scope
   const watched = new Set<Vhost>()
   const run = Effect.runForkWith(yield* Effect.context<never>())
   return (vhost: Vhost): void => {
     if (watched.has(vhost)) return
     watched.add(vhost)
-    const removed = Effect.map(vhost.removed, () => {
+    const removed = Effect.flatMap(vhost.removed, () => {
       watched.delete(vhost)
-      onRemoved(vhost)
+      return Turns.forEach(open, (connection) => {
+        if (connection.vhost === vhost) Connection.close(connection, 1001)
+      })
     })
-    run(Effect.forkIn(removed, scope))
+    const logged = Effect.catchCause(removed, (cause) => Effect.logError("A vhost's browsers were not closed", cause))
+    run(Effect.forkIn(logged, scope))
   }
 })
-
-/** Answers a request that does not become a connection. */
-type Answer = (status: number, text: string) => void
-
-const answerBy = (response: () => Http.ServerResponse): Answer => (status, text) => {
-  response()
-    .writeHead(status, { "content-type": "text/plain", ...status === 426 && { upgrade: "websocket" } })
-    .end(text)
-}
-
-// Node.js leaves the answer to a request that asks for an upgrade to whoever hears of it.
-const responseTo = (request: Http.IncomingMessage): Http.ServerResponse => {
-  const { socket } = request
-  socket.on("error", constVoid)
-  const response = new Http.ServerResponse(request)
-  response.assignSocket(socket)
-  response.on("finish", () => socket.end())
-  return response
-}
-
-const noBytes = Buffer.alloc(0)
-
-const pathOf = (url: string): string => url.split("?", 1)[0]!

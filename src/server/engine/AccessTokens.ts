@@ -1,12 +1,13 @@
 /**
  * The single access tokens of one vhost: each lets one browser authenticate once.
  *
- * A token is 128 random hexadecimal digits, good until it is used or its time is over.
+ * A token is 128 random hexadecimal digits, valid until it is used or has expired. How long it lives is measured by monotonic
+ * time; what is stored is when it expires by the wall clock.
  *
  * @since 0.1.0
  */
 
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,6 +15,8 @@ import * as Hex from "effect/encoding/Hex"
 import * as Redacted from "effect/Redacted"
 import { InternalError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import * as Permission from "../domain/Permission.ts"
+import * as Patterns from "./internal/patterns.ts"
+import * as Timeline from "./internal/timeline.ts"
 import * as Journal from "./Journal.ts"
 
 /**
@@ -22,14 +25,17 @@ import * as Journal from "./Journal.ts"
  * @since 0.1.0
  */
 export interface AccessTokens {
-  /** Makes a token for `uid`, for channels whose whole name matches `pattern`. */
+  /**
+   * Makes a token for `uid`, for channels whose whole name matches `pattern`. Fails with 597 if the pattern is none or too
+   * large, or if too many tokens are unused.
+   */
   readonly issue: (uid: string, pattern: string) => Effect.Effect<Redacted.Redacted, InternalError>
-  /** Uses a token up. Unknown, used and expired ones fail alike. */
+  /** Uses a token, which is possible once. Unknown, used and expired ones fail alike. */
   readonly redeem: (token: string) => Effect.Effect<Permission.Permission, UnauthorizedError>
 }
 
 /**
- * A token that waits for its use.
+ * A token that is not used yet.
  *
  * @since 0.1.0
  */
@@ -42,64 +48,80 @@ export interface Issued {
 }
 
 /**
- * Makes a vhost's tokens, those that an earlier broker has left. At most `maxAccessTokens` wait for their use; beyond it issuing fails with 597.
+ * Makes a vhost's tokens, with those that an earlier broker stored. At most `maxAccessTokens` may be unused; beyond it issuing
+ * fails with 597.
  *
  * @since 0.1.0
  */
 export const make = (options: {
   readonly maxAccessTokens: number
   readonly accessTokenTimeToLive: Duration.Duration
-  /** Where it is noted what becomes of them, default nowhere. */
+  readonly clock: Clock.Clock
+  /** Compiles patterns, default with a cache of its own. */
+  readonly patterns?: Patterns.Patterns | undefined
+  /** Where it is recorded what becomes of them, default nowhere. */
   readonly journal?: Journal.Journal | undefined
-  /** What the journal knows of, the oldest first. */
+  /** What the journal has recorded earlier. */
   readonly issued?: ReadonlyArray<Issued> | undefined
 }): AccessTokens => {
-  const journal = options.journal ?? Journal.none
+  const { clock, journal = Journal.none, patterns = Patterns.make() } = options
   const timeToLive = Duration.toMillis(options.accessTokenTimeToLive)
-  // Mostly in the order of their expiry, since all live equally long. A pattern is compiled anew for its use: compiled it
-  // has kilobytes.
-  const tokens = new Map<string, Omit<Issued, "token">>()
+  // In the order of their expiry: nobody lives longer than the latest.
+  const tokens = restore(options.issued ?? [], clock, timeToLive)
 
-  const dropExpired = (now: number) => {
+  const permissionOf = (uid: string, pattern: string) => Effect.fromResult(Permission.make(uid, pattern, patterns))
+  const forget = (token: string) => {
+    tokens.delete(token)
+    journal.forget("AccessToken", token)
+  }
+  const dropExpired = () => {
+    const now = Timeline.nowOf(clock)
     for (const [token, { expiresAt }] of tokens) {
       if (expiresAt > now) return
       forget(token)
     }
   }
-  const forget = (token: string) => {
-    tokens.delete(token)
-    journal.forget("AccessToken", token)
-  }
-  for (const { token, ...issued } of options.issued ?? []) tokens.set(Redacted.value(token), issued)
 
   return {
     issue: Effect.fnUntraced(function*(uid, pattern) {
-      yield* Effect.fromResult(Permission.make(uid, pattern))
-      const now = yield* Clock.currentTimeMillis
-      dropExpired(now)
+      yield* permissionOf(uid, pattern)
+      dropExpired()
       if (tokens.size >= options.maxAccessTokens) {
-        return yield* new InternalError({
-          detail: `${tokens.size} access tokens wait for their use, the most that can`
-        })
+        return yield* new InternalError({ detail: `${tokens.size} access tokens are unused, the most that can be` })
       }
       const token = Hex.encode(SecureRandom.randomBytesUnsafe(64))
-      const expiresAt = now + timeToLive
       const issued = Redacted.make(token)
-      tokens.set(token, { uid, pattern, expiresAt })
+      tokens.set(token, { uid, pattern, expiresAt: Timeline.nowOf(clock) + timeToLive })
+      const expiresAt = clock.currentTimeMillisUnsafe() + timeToLive
       journal.noteNew({ _tag: "AccessToken", token: issued, uid, pattern, expiresAt })
       return issued
     }),
 
     redeem: Effect.fnUntraced(function*(token) {
-      const now = yield* Clock.currentTimeMillis
-      dropExpired(now)
+      dropExpired()
       const entry = tokens.get(token)
-      if (entry !== undefined) forget(token)
-      // One can be over that does not look it: the time to live was another, or the clock went back.
-      if (entry === undefined || entry.expiresAt <= now) return yield* unauthorized
-      return yield* Effect.mapError(Effect.fromResult(Permission.make(entry.uid, entry.pattern)), () => unauthorized)
+      if (entry === undefined) return yield* unauthorized
+      forget(token)
+      return yield* Effect.mapError(permissionOf(entry.uid, entry.pattern), () => unauthorized)
     })
   }
+}
+
+interface Entry {
+  readonly uid: string
+  readonly pattern: string
+  /** In monotonic milliseconds. */
+  readonly expiresAt: number
+}
+
+// The wall clock or the time to live may have been another: none lives longer than a new one.
+const restore = (issued: ReadonlyArray<Issued>, clock: Clock.Clock, timeToLive: number): Map<string, Entry> => {
+  const [wall, now] = [clock.currentTimeMillisUnsafe(), Timeline.nowOf(clock)]
+  const entries = issued.map(({ expiresAt, pattern, token, uid }) => {
+    const left = Math.min(Math.max(expiresAt - wall, 0), timeToLive)
+    return [Redacted.value(token), { uid, pattern, expiresAt: now + left }] as const
+  })
+  return new Map(entries.toSorted(([, one], [, other]) => one.expiresAt - other.expiresAt))
 }
 
 const unauthorized = new UnauthorizedError({ detail: "the single access token is unknown, used or expired" })

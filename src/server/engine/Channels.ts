@@ -1,8 +1,9 @@
 /**
- * The channels of one vhost, who is on them, and who hears what.
+ * The channels of one vhost, who is subscribed to them, and who receives what.
  *
- * Everything here happens at once: no other fiber sees a channel half changed, and a broadcast reaches exactly those who
- * are subscribed at that moment, each once, in the order of the broadcasts. Delivery is to outboxes and never waits.
+ * Each operation is one step of the event loop: no other fiber sees a channel half changed, and a broadcast reaches exactly
+ * those who are subscribed at that moment, each once, in the order of the broadcasts. Delivery is to outbound queues and
+ * never waits. Only `leave` may take several steps, one for each channel.
  *
  * @since 0.1.0
  */
@@ -10,25 +11,30 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
-import * as Iterable from "effect/Iterable"
-import * as Result from "effect/Result"
+import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
+import type { Id } from "../../protocol/BrowserMessage.ts"
 import * as ChannelName from "../../protocol/ChannelName.ts"
-import { byteLength } from "../../protocol/Frame.ts"
-import type { JsonObject } from "../../protocol/Json.ts"
+import { envelopeSize } from "../../protocol/Frame.ts"
+import type * as JsonText from "../../protocol/JsonText.ts"
 import {
-  BadRequestError,
+  type BadRequestError,
   ChannelNotFoundError,
-  ForbiddenError,
+  type ForbiddenError,
   InternalError,
   InvalidChannelNameError,
-  NotSubscribedError
+  NotSubscribedError,
+  type TooManyRequestsError
 } from "../../protocol/KosmonautError.ts"
-import * as Lifecycle from "../../protocol/Lifecycle.ts"
-import * as PageMessage from "../../protocol/PageMessage.ts"
 import type { Event } from "../../protocol/Trigger.ts"
-import type { Page, Subscription } from "../domain/Page.ts"
-import type { Permission } from "../domain/Permission.ts"
+import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
+import type { Part } from "../domain/Listing.ts"
+import * as Channel from "./internal/channel.ts"
+import * as MessageSize from "./internal/messageSize.ts"
+import * as OrderedList from "./internal/orderedList.ts"
+import * as Subscriptions from "./internal/subscriptions.ts"
 import * as Journal from "./Journal.ts"
+
+export type { Part, Placed } from "../domain/Listing.ts"
 
 /**
  * An open channel, as an administrator sees it.
@@ -38,8 +44,20 @@ import * as Journal from "./Journal.ts"
 export interface ChannelInfo {
   readonly name: string
   readonly kind: ChannelName.Kind
-  /** How many pages are on it, hidden ones too. */
+  /** How many browsers are subscribed to it, hidden ones too. */
   readonly subscribers: number
+}
+
+/**
+ * Who sends a broadcast, and who does not receive it.
+ *
+ * @since 0.1.0
+ */
+export interface BroadcastOptions {
+  /** The browser that it comes from, absent for a backend; that browser receives it, too. */
+  readonly from?: Browser | undefined
+  /** The sid of a browser that does not receive it. */
+  readonly exceptSid?: string | undefined
 }
 
 /**
@@ -50,65 +68,76 @@ export interface ChannelInfo {
 export interface Channels {
   /** Opens a channel; `false` says that it was open already. */
   readonly open: (name: string) => Effect.Effect<boolean, InvalidChannelNameError | InternalError>
-  /** Closes a channel; those on it are told that they no longer are. */
+  /** Closes a channel; its subscribers are told that they no longer are. */
   readonly close: (name: string) => Effect.Effect<void, ChannelNotFoundError>
   /** The open channels. */
   readonly list: Effect.Effect<ReadonlyArray<ChannelInfo>>
   /** An open channel. */
   readonly describe: (name: string) => Effect.Effect<ChannelInfo, ChannelNotFoundError>
-  /** The open channels whose name begins with `prefix`, after a place, in the order of their opening; for use at once. */
-  readonly listAfter: (prefix: string, place: number) => Iterable<Placed<ChannelInfo>>
-  /** Who is on a channel and not hidden, after a place, in the order of their coming; for use at once. */
-  readonly subscribersAfter: (
-    name: string,
-    place: number
-  ) => Effect.Effect<Iterable<Placed<Subscription>>, ChannelNotFoundError>
   /**
-   * Delivers to every subscriber. `from` is the page it comes from, absent for a backend; that page hears it, too.
-   * `exceptSid` names one that does not. Data may be the text of an object, which is only read where somebody hears it.
+   * A part of the open channels whose name begins with `prefix`, after a cursor, in the order of their opening. A part has
+   * at most 1000 channels and looks at 10 000 names, so that it may be empty and have a `next`.
+   */
+  readonly listAfter: (prefix: string, cursor: number) => Part<ChannelInfo>
+  /** A part of those who are subscribed and not hidden, at most 1000, after a cursor, in the order of their coming. */
+  readonly subscribersAfter: (name: string, cursor: number) => Effect.Effect<Part<Subscription>, ChannelNotFoundError>
+  /**
+   * Delivers an event to every subscriber. Data may be the text of an object, which is only read if there is a subscriber.
+   * Fails with 400 if the message with all that is added to it would be larger than `maxMessageSize` and 256 bytes.
    */
   readonly broadcast: (
     name: string,
     event: string,
-    data: JsonObject | string,
-    options?: { readonly from?: Page | undefined; readonly exceptSid?: string | undefined }
-  ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError>
+    data: JsonText.Input,
+    options?: BroadcastOptions
+  ) => Effect.Effect<void, BroadcastError>
   /** The same, done when it is called. */
   readonly broadcastUnsafe: (
     name: string,
     event: string,
-    data: JsonObject | string,
-    options?: { readonly from?: Page | undefined; readonly exceptSid?: string | undefined }
-  ) => Exit.Exit<void, ChannelNotFoundError | NotSubscribedError>
-  /** Puts a page on a channel and tells who needs to know. Doing it again does nothing. */
-  readonly subscribe: (name: string, page: Page, options: {
-    readonly permission: Permission | undefined
-    readonly hidden: boolean
-    readonly data: JsonObject
-  }) => Effect.Effect<void, ChannelNotFoundError | ForbiddenError | BadRequestError>
-  /** Takes a page off a channel. */
+    data: JsonText.Input,
+    options?: BroadcastOptions
+  ) => Exit.Exit<void, BroadcastError>
+  /**
+   * Subscribes a browser and tells who needs to know. For one that is subscribed nothing changes; it gets a response only
+   * if its message had an id.
+   */
+  readonly subscribe: (
+    name: string,
+    browser: Browser,
+    options: SubscribeOptions
+  ) => Effect.Effect<void, ChannelNotFoundError | ForbiddenError | BadRequestError | TooManyRequestsError>
+  /** Unsubscribes a browser; the others on a presence channel get `farewell` with the news. */
   readonly unsubscribe: (
     name: string,
-    page: Page,
-    farewell: JsonObject
+    browser: Browser,
+    farewell: JsonText.Input,
+    id?: Id
+  ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError | BadRequestError>
+  /** Sends a subscriber the members of a presence channel after a cursor, as many as one message may have. */
+  readonly members: (
+    name: string,
+    browser: Browser,
+    cursor: number,
+    id?: Id
   ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError>
-  /** Whether a page is on a channel. */
-  readonly has: (name: string, page: Page) => Effect.Effect<boolean, ChannelNotFoundError>
-  /** Takes a page off all its channels, without telling it. */
-  readonly leave: (page: Page) => Effect.Effect<void>
+  /** Whether a browser is subscribed. */
+  readonly has: (name: string, browser: Browser) => Effect.Effect<boolean, ChannelNotFoundError>
+  /**
+   * Unsubscribes a browser from all its channels, without telling it. After 10 000 deliveries to others it lets other fibers
+   * run before the next channel; interrupted there, the browser stays on the rest.
+   */
+  readonly leave: (browser: Browser) => Effect.Effect<void>
   /** What has been counted since the start, and is now. */
   readonly counters: ChannelCounters
 }
 
 /**
- * Something in a list and its place there, which a later part of the list can go on from.
+ * Why a broadcast was refused.
  *
  * @since 0.1.0
  */
-export interface Placed<out A> {
-  readonly place: number
-  readonly value: A
-}
+export type BroadcastError = ChannelNotFoundError | NotSubscribedError | BadRequestError
 
 /**
  * What the channels of a vhost have counted.
@@ -122,215 +151,145 @@ export interface ChannelCounters {
   readonly subscriptions: number
   /** Broadcasts that were accepted. */
   readonly broadcasts: number
-  /** Messages of broadcasts that were handed to outboxes, one for each subscriber. */
+  /** Messages of broadcasts that were handed to outbound queues, one for each subscriber. */
   readonly deliveries: number
 }
 
-interface Channel {
-  readonly place: number
-  readonly name: string
-  readonly kind: ChannelName.Kind
-  readonly subscriptions: Map<Page, Placed<Subscription>>
-  /** Of a presence channel: how many pages of each user are on it and not hidden. */
-  readonly pagesOf: Map<string, number>
-}
-
 /**
- * Makes a vhost's channels, those open that an earlier broker has left. `maxChannels` bounds them; beyond it opening fails
- * with 597. `announce` hears of what happens on them.
+ * What the channels of a vhost are made with; for the limits see `BrokerConfig`.
  *
  * @since 0.1.0
  */
-export const make = (options: {
+export interface Options extends Subscriptions.Limits {
   readonly maxChannels: number
-  readonly memberDataSize: number
+  readonly maxMessageSize: number
+  /** Gets the lifecycle events of the channels, default nobody. */
   readonly announce?: ((event: Event) => void) | undefined
-  /** Where it is noted which are open, default nowhere. */
+  /** Records which channels are open, default nowhere. */
   readonly journal?: Journal.Journal | undefined
-  /** What the journal knows of, in the order of their opening. */
+  /** What the journal has recorded, in the order of opening. */
   readonly opened?: ReadonlyArray<string> | undefined
-}): Channels => {
-  const journal = options.journal ?? Journal.none
-  const channels = new Map<string, Channel>()
-  const channelsOf = new Map<Page, Set<Channel>>()
-  const announce = options.announce ?? constVoid
+}
+
+/**
+ * Makes a vhost's channels, with those open that were recorded. Beyond `maxChannels` opening fails with 597.
+ *
+ * @since 0.1.0
+ */
+export const make = (options: Options): Channels => {
   const counters = { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 }
-  let places = 0
-
-  const open = (name: string) => {
-    const kind = ChannelName.kind(name)
-    channels.set(name, { place: ++places, name, kind, subscriptions: new Map(), pagesOf: new Map() })
-    counters.channels++
-  }
-  options.opened?.forEach(open)
-
-  const find = (name: string): Effect.Effect<Channel, ChannelNotFoundError> => {
-    const channel = channels.get(name)
-    return channel === undefined ? Effect.fail(new ChannelNotFoundError({ channel: name })) : Effect.succeed(channel)
-  }
-
-  // Takes a page off and tells the backend; the pages are told elsewhere.
-  const remove = (channel: Channel, page: Page): Subscription | undefined => {
-    const subscription = channel.subscriptions.get(page)?.value
-    if (subscription === undefined) return undefined
-    channel.subscriptions.delete(page)
-    counters.subscriptions--
-    const joined = channelsOf.get(page)
-    if (joined?.delete(channel) === true && joined.size === 0) channelsOf.delete(page)
-    if (isMember(channel, subscription)) {
-      const left = channel.pagesOf.get(subscription.uid)! - 1
-      if (left > 0) channel.pagesOf.set(subscription.uid, left)
-      else {
-        channel.pagesOf.delete(subscription.uid)
-        announce(Lifecycle.memberLeft(channel.name, subscription.uid, subscription.data))
-      }
-    }
-    if (channel.subscriptions.size === 0) announce(Lifecycle.channelVacated(channel.name))
-    return subscription
-  }
-
-  const detach = (channel: Channel, page: Page, farewell: JsonObject) => {
-    const subscription = remove(channel, page)
-    if (subscription !== undefined && isMember(channel, subscription)) {
-      deliver(channel, PageMessage.memberLeft(channel.name, subscription, farewell))
-    }
-  }
-
-  const attach = (channel: Channel, subscription: Subscription) => {
-    const { page, uid } = subscription
-    const others = channel.kind === "presence" ? members(channel) : undefined
-    channel.subscriptions.set(page, { place: ++places, value: subscription })
-    counters.subscriptions++
-    const joined = channelsOf.get(page)
-    if (joined === undefined) channelsOf.set(page, new Set([channel]))
-    else joined.add(channel)
-    if (channel.subscriptions.size === 1) announce(Lifecycle.channelOccupied(channel.name))
-    page.sendUnsafe(PageMessage.subscribed(channel.name, uid, others))
-    if (isMember(channel, subscription)) {
-      const pages = channel.pagesOf.get(subscription.uid) ?? 0
-      channel.pagesOf.set(subscription.uid, pages + 1)
-      if (pages === 0) announce(Lifecycle.memberJoined(channel.name, subscription.uid, subscription.data))
-      deliver(channel, PageMessage.memberJoined(channel.name, subscription))
-    }
-  }
-
-  const broadcastUnsafe: Channels["broadcastUnsafe"] = (name, event, data, { exceptSid, from } = {}) => {
-    const channel = channels.get(name)
-    if (channel === undefined) return Exit.fail(new ChannelNotFoundError({ channel: name }))
-    if (from !== undefined && !channel.subscriptions.has(from)) {
-      return Exit.fail(new NotSubscribedError({ channel: name }))
-    }
-    counters.broadcasts++
-    if (channel.subscriptions.size > 0) {
-      counters.deliveries += deliver(channel, PageMessage.broadcast(event, data, name, from?.sid), exceptSid)
-    }
-    return Exit.void
-  }
+  const registry = makeRegistry(options, counters)
+  const { find } = registry
+  const subscriptions = Subscriptions.make({ limits: options, counters, announce: options.announce ?? constVoid })
+  const broadcastUnsafe = makeBroadcast(registry.get, counters, options.maxMessageSize + envelopeSize)
 
   return {
-    open: (name) =>
-      Effect.suspend((): Effect.Effect<boolean, InvalidChannelNameError | InternalError> => {
-        if (!ChannelName.isValid(name)) return Effect.fail(new InvalidChannelNameError({ channel: name }))
-        if (channels.has(name)) return Effect.succeed(false)
-        if (channels.size >= options.maxChannels) {
-          return Effect.fail(new InternalError({ detail: `the vhost has ${channels.size} channels, the most it can` }))
-        }
-        open(name)
-        journal.noteNew({ _tag: "Channel", name })
-        return Effect.succeed(true)
-      }),
-
+    open: registry.open,
     close: (name) =>
-      Effect.map(Effect.suspend(() => find(name)), (channel) => {
-        channels.delete(name)
-        counters.channels--
-        journal.forget("Channel", name)
-        const message = PageMessage.unsubscribed(name)
-        for (const page of [...channel.subscriptions.keys()]) {
-          remove(channel, page)
-          page.sendUnsafe(message)
-        }
+      Effect.map(find(name), (channel) => {
+        registry.remove(channel)
+        subscriptions.unsubscribeAll(channel)
       }),
 
-    list: Effect.sync(() => Array.from(channels.values(), infoOf)),
-
-    describe: (name) => Effect.map(Effect.suspend(() => find(name)), infoOf),
-
-    listAfter: (prefix, place) =>
-      Iterable.filterMap(channels.values(), (channel) =>
-        channel.place > place && channel.name.startsWith(prefix)
-          ? Result.succeed({ place: channel.place, value: infoOf(channel) })
-          : Result.failVoid),
-
-    subscribersAfter: (name, place) =>
-      Effect.map(
-        Effect.suspend(() => find(name)),
-        ({ subscriptions }) =>
-          Iterable.filter(subscriptions.values(), (placed) => placed.place > place && !placed.value.hidden)
+    list: Effect.sync(registry.list),
+    describe: (name) => Effect.map(find(name), infoOf),
+    listAfter: (prefix, cursor) =>
+      Channel.partAfter(
+        registry.all,
+        cursor,
+        (channel) => channel.name.startsWith(prefix) ? infoOf(channel) : undefined
       ),
+    subscribersAfter: (name, cursor) =>
+      Effect.map(find(name), ({ visible }) => Channel.partAfter(visible, cursor, (subscription) => subscription)),
 
     broadcast: (...broadcast) => Effect.suspend(() => broadcastUnsafe(...broadcast)),
     broadcastUnsafe,
 
-    subscribe: (name, page, { data, hidden, permission }) =>
-      Effect.flatMap(
-        Effect.suspend(() => find(name)),
-        (channel): Effect.Effect<void, ForbiddenError | BadRequestError> => {
-          const allowed = channel.kind === "normal" || permission?.allows(name) === true
-          if (!allowed) {
-            return Effect.fail(new ForbiddenError({ detail: `${name} needs a token whose pattern matches it` }))
-          }
-          // The next to come hears of all that are there in one message, and a backend may ask who is on any channel.
-          if (byteLength(JSON.stringify(data)) > options.memberDataSize) {
-            return Effect.fail(new BadRequestError({ detail: `data has at most ${options.memberDataSize} bytes` }))
-          }
-          if (!channel.subscriptions.has(page)) {
-            attach(channel, { page, hidden, data, uid: channel.kind === "normal" ? undefined : permission?.uid })
-          }
-          return Effect.void
-        }
-      ),
-
-    unsubscribe: (name, page, farewell) =>
-      Effect.flatMap(Effect.suspend(() => find(name)), (channel) => {
-        if (!channel.subscriptions.has(page)) return Effect.fail(new NotSubscribedError({ channel: name }))
-        page.sendUnsafe(PageMessage.unsubscribed(name))
-        detach(channel, page, farewell)
-        return Effect.void
+    subscribe: (name, browser, options) =>
+      Effect.flatMap(find(name), (channel) => subscriptions.subscribe(channel, browser, options)),
+    unsubscribe: (name, browser, farewell, id) =>
+      Effect.flatMap(find(name), (channel) => subscriptions.unsubscribe(channel, browser, farewell, id)),
+    members: (name, browser, cursor, id) =>
+      Effect.flatMap(find(name), (channel) => {
+        if (!channel.subscriptions.has(browser)) return Exit.fail(new NotSubscribedError({ channel: name }))
+        browser.sendUnsafe(BrokerMessage.members(name, subscriptions.members(channel, cursor, 1), id))
+        return Exit.void
       }),
-
-    has: (name, page) => Effect.map(Effect.suspend(() => find(name)), (channel) => channel.subscriptions.has(page)),
-
-    leave: (page) =>
-      Effect.sync(() => {
-        for (const channel of [...channelsOf.get(page) ?? []]) detach(channel, page, {})
-      }),
-
+    has: (name, browser) => Effect.map(find(name), (channel) => channel.subscriptions.has(browser)),
+    leave: subscriptions.leave,
     counters
   }
 }
 
-// Gives how many were told.
-const deliver = (channel: Channel, message: string, exceptSid?: string): number => {
-  let told = 0
-  for (const page of channel.subscriptions.keys()) {
-    if (page.sid === exceptSid) continue
-    page.sendUnsafe(message)
-    told++
+// The open channels, by their names and in the order of their opening.
+const makeRegistry = (options: Options, counters: { channels: number }) => {
+  const journal = options.journal ?? Journal.none
+  const channels = new Map<string, OrderedList.Entry<Channel.Channel>>()
+  const all = OrderedList.make<Channel.Channel>()
+  let places = 0
+
+  const add = (name: string) => {
+    const entry = { place: ++places, value: Channel.make(name, ChannelName.kind(name)) }
+    channels.set(name, entry)
+    OrderedList.append(all, entry)
+    counters.channels++
   }
-  return told
+  options.opened?.forEach(add)
+
+  const get = (name: string): Channel.Channel | undefined => channels.get(name)?.value
+  return {
+    all,
+    get,
+    list: (): ReadonlyArray<ChannelInfo> =>
+      Array.from(channels.values()).flatMap(({ value }) => value === undefined ? [] : [infoOf(value)]),
+    find: (name: string): Effect.Effect<Channel.Channel, ChannelNotFoundError> =>
+      Effect.suspend(() => {
+        const channel = get(name)
+        return channel === undefined ? Exit.fail(new ChannelNotFoundError({ channel: name })) : Exit.succeed(channel)
+      }),
+    open: (name: string) =>
+      Effect.suspend((): Exit.Exit<boolean, InvalidChannelNameError | InternalError> => {
+        if (!ChannelName.isValid(name)) return Exit.fail(new InvalidChannelNameError({ channel: name }))
+        if (channels.has(name)) return Exit.succeed(false)
+        if (channels.size >= options.maxChannels) {
+          return Exit.fail(new InternalError({ detail: `the vhost has ${channels.size} channels, the limit` }))
+        }
+        add(name)
+        journal.noteNew({ _tag: "Channel", name })
+        return Exit.succeed(true)
+      }),
+    remove: ({ name }: Channel.Channel) => {
+      const entry = channels.get(name)
+      if (entry === undefined) return
+      channels.delete(name)
+      OrderedList.remove(all, entry)
+      counters.channels--
+      journal.forget("Channel", name)
+    }
+  }
 }
 
-/** One whom the others on a presence channel see. */
-type Member = Subscription & { readonly uid: string }
+const makeBroadcast = (
+  get: (name: string) => Channel.Channel | undefined,
+  counters: { broadcasts: number; deliveries: number },
+  largest: number
+): Channels["broadcastUnsafe"] =>
+(name, event, data, { exceptSid, from } = {}) => {
+  const channel = get(name)
+  if (channel === undefined) return Exit.fail(new ChannelNotFoundError({ channel: name }))
+  if (from !== undefined && !channel.subscriptions.has(from)) {
+    return Exit.fail(new NotSubscribedError({ channel: name }))
+  }
+  if (channel.subscriptions.size > 0) {
+    const message = BrokerMessage.broadcast(event, data, name, from?.sid)
+    if (MessageSize.isLarger(message, largest)) return Exit.fail(MessageSize.tooLarge(largest))
+    counters.deliveries += Channel.deliver(channel, message, exceptSid)
+  }
+  counters.broadcasts++
+  return Exit.void
+}
 
-const isMember = (channel: Channel, subscription: Subscription): subscription is Member =>
-  channel.kind === "presence" && subscription.uid !== undefined && !subscription.hidden
-
-const members = (channel: Channel): ReadonlyArray<Member> =>
-  Array.from(channel.subscriptions.values(), ({ value }) => value).filter((one) => isMember(channel, one))
-
-const infoOf = ({ kind, name, subscriptions }: Channel): ChannelInfo => ({
+const infoOf = ({ kind, name, subscriptions }: Channel.Channel): ChannelInfo => ({
   name,
   kind,
   subscribers: subscriptions.size

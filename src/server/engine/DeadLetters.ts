@@ -1,18 +1,20 @@
 /**
- * Events of one vhost that nobody will handle any more: their handlers failed as often as they may. They are kept, so that
- * a person can look at them, and have them handled again or thrown away.
+ * Events of one vhost that failed for good: their handlers failed too often, or their deliveries ended too often without a
+ * word. They stay here until a person replays or discards them.
  *
- * At most `deadLetterCapacity` are kept, and `deadLetterSize` bytes; beyond it the oldest are dropped, and counted.
+ * At most `deadLetterCapacity` stay, and `deadLetterSize` bytes; beyond it the oldest are dropped, and counted. Letters that
+ * no worker could even read or had a handler for (`isUnhandled`) are dropped before all others: a browser can trigger any
+ * number of such events, and must not displace what an application has to know of.
  *
  * @since 0.1.0
  */
 
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Journal from "./Journal.ts"
 
 /**
- * An event that nobody will handle any more.
+ * An event that failed for good.
  *
  * @since 0.1.0
  */
@@ -23,11 +25,11 @@ export interface DeadLetter {
   readonly json: string
   /** The text of its origin. */
   readonly origin: string | undefined
-  /** How often it was handed out. */
+  /** How often it was delivered. */
   readonly attempts: number
-  /** What the last worker said of the failure, at most 500 characters. */
+  /** Why it failed, as its worker said or as the broker saw it, at most 500 characters. */
   readonly reason: string
-  /** When that was, in milliseconds since 1970. */
+  /** When that was, in whole milliseconds since 1970. */
   readonly failedAt: number
 }
 
@@ -37,66 +39,91 @@ export interface DeadLetter {
  * @since 0.1.0
  */
 export interface DeadLetters {
-  /** Keeps one more. */
+  /** Adds one. */
   readonly add: (letter: Omit<DeadLetter, "failedAt">) => Effect.Effect<void>
-  /** All that are kept, the oldest first. */
+  /** Adds one in the same step. */
+  readonly addUnsafe: (letter: Omit<DeadLetter, "failedAt">) => void
+  /** All of them, the oldest first. */
   readonly list: Effect.Effect<ReadonlyArray<DeadLetter>>
-  /** Takes one out, `undefined` where there is none of this id. */
+  /** Takes one out; `undefined` if there is none of this id. */
   readonly take: (id: string) => Effect.Effect<DeadLetter | undefined>
   /** Takes all out, the oldest first. */
   readonly takeAll: Effect.Effect<ReadonlyArray<DeadLetter>>
-  /** How many are kept, and how many were added and dropped since the start. */
+  /** How many there are, and how many were added and dropped since the start. */
   readonly counters: { readonly kept: number; readonly added: number; readonly dropped: number }
 }
 
 /**
- * Makes a vhost's dead letters, with those that an earlier broker has left.
+ * Whether an event failed only because its worker could not read it or has no handler for it. A worker says so by a reason
+ * that begins with the error's name, with its module or without, and a colon.
+ *
+ * @since 0.1.0
+ */
+export const isUnhandled = ({ reason }: Pick<DeadLetter, "reason">): boolean => unhandled.test(reason)
+
+const unhandled =
+  /^(?:kosmonaut\/protocol\/KosmonautError\/)?(?:UndefinedHandlerError|InvalidEventNameError|MessageDecodeError):/
+
+/**
+ * Makes a vhost's dead letters, with those that an earlier broker stored.
  *
  * @since 0.1.0
  */
 export const make = (options: {
   readonly deadLetterCapacity: number
   readonly deadLetterSize: number
-  /** Where it is noted what becomes of them, default nowhere. */
+  readonly clock: Clock.Clock
+  /** Called when one is added. */
+  readonly wake?: (() => void) | undefined
+  /** Where it is recorded what becomes of them, default nowhere. */
   readonly journal?: Journal.Journal | undefined
-  /** What the journal knows of, the oldest first. */
+  /** What the journal has recorded earlier, the oldest first. */
   readonly letters?: ReadonlyArray<DeadLetter> | undefined
 }): DeadLetters => {
   const journal = options.journal ?? Journal.none
   const letters = new Map<string, DeadLetter>()
+  // Those of them that are dropped first.
+  const leastImportant = new Map<string, DeadLetter>()
   let size = 0
   let added = 0
   let dropped = 0
 
-  const keep = (letter: DeadLetter) => {
+  const insert = (letter: DeadLetter) => {
     letters.set(letter.id, letter)
+    if (isUnhandled(letter)) leastImportant.set(letter.id, letter)
     size += sizeOf(letter)
   }
   const remove = (letter: DeadLetter) => {
     letters.delete(letter.id)
+    leastImportant.delete(letter.id)
     size -= sizeOf(letter)
     journal.forget("DeadLetter", letter.id)
   }
   const dropOldest = () => {
-    for (const oldest of letters.values()) {
-      if (letters.size <= options.deadLetterCapacity && size <= options.deadLetterSize) return
-      remove(oldest)
-      dropped++
+    for (const some of [leastImportant, letters]) {
+      for (const oldest of some.values()) {
+        if (letters.size <= options.deadLetterCapacity && size <= options.deadLetterSize) return
+        remove(oldest)
+        dropped++
+      }
     }
   }
-  options.letters?.forEach(keep)
-  // The bounds may have been others.
+  const addUnsafe: DeadLetters["addUnsafe"] = (letter) => {
+    const failedAt = Math.floor(options.clock.currentTimeMillisUnsafe())
+    const dead = { ...letter, reason: letter.reason.slice(0, 500), failedAt }
+    insert(dead)
+    added++
+    journal.noteNew({ _tag: "DeadLetter", ...dead, origin: dead.origin ?? null })
+    dropOldest()
+    options.wake?.()
+  }
+  options.letters?.forEach(insert)
+  // The limits may have been others.
   dropOldest()
 
   return {
-    add: (letter) =>
-      Effect.map(Clock.currentTimeMillis, (failedAt) => {
-        const dead = { ...letter, reason: letter.reason.slice(0, 500), failedAt }
-        keep(dead)
-        added++
-        journal.noteNew({ _tag: "DeadLetter", ...dead, origin: dead.origin ?? null })
-        dropOldest()
-      }),
+    add: (letter) => Effect.sync(() => addUnsafe(letter)),
+    addUnsafe,
 
     list: Effect.sync(() => [...letters.values()]),
 

@@ -1,11 +1,11 @@
 /**
- * What one vhost has answered to Clients, so that a request that is made again is not carried out again.
+ * The response cache of one vhost: a retried request is not carried out again, and gets the response of the first attempt.
  *
- * Of each connection the last 4096 answers are kept, and at most 1 MiB of them: of one that is lost these are all that were
- * on their way. They are kept for `idempotencyRetention` after its last request, if there is room: all connections together
- * have at most `idempotencyCapacity`, and 64 MiB, and beyond it the one that was silent for longest loses its answers. What was forgotten
- * is refused when it is made again, and so is what a connection says that was never heard of: of neither can it be known
- * whether it was carried out.
+ * Of each connection the last 4096 responses are recorded, and at most 1 MiB of them: when a connection is lost, these are
+ * all that were in flight. They are kept for `idempotencyRetention` after its last request, if there is room: all
+ * connections together have at most `idempotencyCapacity`, and 64 MiB, and beyond it the connection that was silent for
+ * longest loses its responses. Retries of what was forgotten, and of connections that are not known, are refused: it cannot
+ * be known whether they were carried out.
  *
  * @since 0.1.0
  */
@@ -17,7 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { FromServer } from "../../protocol/Command.ts"
-import type { StatusError } from "../../protocol/KosmonautError.ts"
+import { BadRequestError, type StatusError } from "../../protocol/KosmonautError.ts"
 import type * as Repetition from "../../protocol/Repetition.ts"
 import * as Answers from "./internal/answers.ts"
 
@@ -30,11 +30,12 @@ export interface Idempotency {
   /** What is remembered of the connection of this name. */
   readonly connection: (name: string) => Connection
   /**
-   * Gives the answer of a request that is made again, an error's as a `Failure`; waits for it while the request is being
-   * carried out. One that never came is carried out.
+   * Gives the recorded response to a retry, an error's as a `Failure`; waits for it while the request is being carried out.
+   * A request that never arrived is carried out. Fails with 400 if the key is that of another request, which `print` tells.
    */
   readonly again: (
     name: Repetition.Name,
+    print: number,
     carryOut: Effect.Effect<FromServer, StatusError>
   ) => Effect.Effect<FromServer, StatusError>
   /**
@@ -54,8 +55,11 @@ export interface Connection {
   readonly isForgotten: () => boolean
   /** Notes that a request comes whose answer need not be remembered: from now on it is known what comes. */
   readonly meetUnsafe: (message: string) => void
-  /** Notes that a request comes. `undefined` says that it is to be carried out, anything else is its answer already. */
-  readonly beginUnsafe: (message: string) => Effect.Effect<FromServer> | undefined
+  /**
+   * Records that a request arrived, which `print` tells from others. `undefined` if it is to be carried out, anything else
+   * is its response already.
+   */
+  readonly beginUnsafe: (message: string, print: number) => Effect.Effect<FromServer, StatusError> | undefined
   /** Notes what the request that came as this message was answered. */
   readonly endUnsafe: (message: string, exit: Exit.Exit<FromServer, StatusError>) => void
 }
@@ -95,7 +99,7 @@ export const make = ({ clock, ...options }: {
   }
   // Of a connection that is silent the last message is known for longer than its answers: whatever is later never came.
   const sweep = () => {
-    const now = clock.currentTimeMillisUnsafe()
+    const now = Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
     if (now < nextSweep && connections.size < maxConnections) return
     nextSweep = now + Math.min(retention, 1000)
     for (const answers of connections.values()) {
@@ -151,8 +155,12 @@ export const make = ({ clock, ...options }: {
   const recall = (
     answers: Answers.Answers,
     message: string,
+    print: number,
     remembered: Answers.Remembered
-  ): Effect.Effect<FromServer> => {
+  ): Effect.Effect<FromServer, BadRequestError> => {
+    if (!answers.matches(message, print)) {
+      return Effect.fail(new BadRequestError({ detail: "the idempotency key is that of another request" }))
+    }
     counters.repeated++
     if (remembered._tag !== "Running") return Effect.succeed(remembered)
     const waiting = remembered.waiting ?? Deferred.makeUnsafe<FromServer>()
@@ -166,27 +174,27 @@ export const make = ({ clock, ...options }: {
       return {
         isForgotten: () => answers.isForgotten,
         meetUnsafe: answers.meet,
-        beginUnsafe: (message) => {
+        beginUnsafe: (message, print) => {
           answers.heard = ++sequence
           const late = answers.late(message)
-          if (late !== undefined) return recall(answers, message, late)
+          if (late !== undefined) return recall(answers, message, print, late)
           if (answers.grows() && ++counters.kept > options.idempotencyCapacity) makeRoom()
-          answers.add(message)
+          answers.add(message, print)
           return undefined
         },
         endUnsafe: (message, exit) => settle(answers, message, exit)
       }
     },
-    again: ({ connection, message }, carryOut) =>
+    again: ({ connection, message }, print, carryOut) =>
       Effect.suspend(() => {
         const answers = connections.get(connection)
         const remembered = answers?.find(message)
-        if (answers !== undefined && remembered !== undefined) return recall(answers, message, remembered)
+        if (answers !== undefined && remembered !== undefined) return recall(answers, message, print, remembered)
         if (answers === undefined || !isName(message) || !answers.neverCame(message)) {
-          return Effect.succeed(Answers.unknown)
+          return unknown
         }
         answers.heard = ++sequence
-        if (answers.addLate(message) && ++counters.kept > options.idempotencyCapacity) makeRoom()
+        if (answers.addLate(message, print) && ++counters.kept > options.idempotencyCapacity) makeRoom()
         return Effect.onExit(carryOut, (exit) => {
           settle(answers, message, exit)
           return Effect.void
@@ -200,8 +208,25 @@ const answerOf = (exit: Exit.Exit<FromServer, StatusError>): FromServer =>
   Exit.isSuccess(exit) ? exit.value._tag === "Ok" ? ok : exit.value : Option.match(Exit.findErrorOption(exit), {
     // What was begun and not ended may be half done.
     onNone: () => Answers.unknown,
-    onSome: ({ code }) => FromServer.Failure({ code })
+    onSome: failureOf
   })
+
+/**
+ * An error as a response, with its reason if it says more than its code.
+ *
+ * @since 0.1.0
+ */
+export const failureOf = (error: StatusError): FromServer =>
+  "detail" in error
+    ? FromServer.Failure({ code: error.code, reason: error.detail })
+    : FromServer.Failure({ code: error.code })
+
+/**
+ * The response to a retry if it cannot be known whether the request was carried out.
+ *
+ * @since 0.1.0
+ */
+export const unknown: Effect.Effect<FromServer> = Effect.succeed(Answers.unknown)
 
 // One for all, since many are kept.
 const ok = FromServer.Ok()

@@ -4,8 +4,12 @@
  * This is the service to administer a running broker with: add and remove vhosts, and through a vhost open and close its
  * channels. Endpoints use it to find out who may enter.
  *
- * Where there is a `Store`, the vhosts are those that the last broker has left there, as it left them, and those of the
- * configuration. One that is in both keeps its token unless the configuration gives one, and has the channels of both.
+ * With a `Store` the vhosts are those that the last broker stored, as it stored them, and those of the configuration. One that
+ * is in both keeps its token unless the configuration gives one, and has the channels of both. If there are none at all, there
+ * is `defaultVhost`.
+ *
+ * Two fibers work in the background, one for the heartbeats of workers and one for redeliveries. They sleep while there is
+ * nothing to do. A defect in them is logged as an error, and they begin anew.
  *
  * @since 0.1.0
  */
@@ -15,9 +19,9 @@ import * as Context from "effect/Context"
 import * as Mac from "effect/crypto/Mac"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
+import * as Exit from "effect/Exit"
 import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -30,16 +34,18 @@ import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
 import { Store } from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
+import * as Browsers from "./Browsers.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Idempotency from "./Idempotency.ts"
-import * as Observe from "./internal/observe.ts"
+import * as Background from "./internal/background.ts"
+import * as Metrics from "./internal/metrics.ts"
+import * as Patterns from "./internal/patterns.ts"
 import * as Stored from "./internal/stored.ts"
-import * as Telling from "./internal/telling.ts"
+import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
-import * as Pages from "./Pages.ts"
-import * as Replaying from "./Replaying.ts"
+import * as Replay from "./Replay.ts"
 
 /**
  * One vhost, alive until it is removed.
@@ -53,23 +59,23 @@ export interface Vhost {
   readonly channels: Channels.Channels
   readonly accessTokens: AccessTokens.AccessTokens
   readonly lobby: Lobby.Lobby
-  /** What its broker was told: the limits of its browsers. */
+  /** What its broker was told, without the vhosts and their tokens: the limits of its browsers. */
   readonly config: BrokerConfig["Service"]
-  /** Events that nobody will handle any more. */
+  /** Events that failed for good. */
   readonly deadLetters: DeadLetters.DeadLetters
   /**
-   * Has a dead letter handled again, as a new event with new attempts; `false` says that there is none of this id. Where too
-   * many events wait it fails, and the letter stays.
+   * Replays a dead letter, as a new event with new attempts; `false` if there is none of this id. If too many events wait it
+   * fails, and the letter stays.
    */
   readonly replay: (id: string) => Effect.Effect<boolean, InternalError>
-  /** What is noted of it for the store, and tells when it is kept. */
+  /** Records its changes for the store, and tells when they are persisted. */
   readonly journal: Journal.Journal
-  /** Has all dead letters handled again, the oldest first, as long as there is room for them. */
-  readonly replayAll: Effect.Effect<Replaying.Replayed>
-  /** The dead letters after a place, the oldest first. */
+  /** Replays all dead letters, the oldest first, as long as there is room for them. */
+  readonly replayAll: Effect.Effect<Replay.Replayed>
+  /** The dead letters after a cursor, the oldest first. */
   readonly deadLettersAfter: (place: number) => Effect.Effect<Iterable<Channels.Placed<DeadLetters.DeadLetter>>>
-  /** The pages that are connected. */
-  readonly pages: Pages.Pages
+  /** The browsers that are connected. */
+  readonly browsers: Browsers.Browsers
   /** What was answered to Clients that may ask again. */
   readonly idempotency: Idempotency.Idempotency
   /** Waits until the vhost is removed; its browsers are disconnected then. */
@@ -84,11 +90,11 @@ export interface Vhost {
  * @since 0.1.0
  */
 export class Vhosts extends Context.Service<Vhosts, {
-  /** Adds a vhost, with a random access token unless one is given. It fails, too, where the store cannot keep it yet. */
+  /** Adds a vhost, with a random access token unless one is given. It fails, too, if it cannot be persisted yet. */
   readonly add: (
     options: VhostOptions
   ) => Effect.Effect<Vhost, InvalidVhostError | VhostExistsError | InvalidChannelNameError | InternalError>
-  /** Removes a vhost: its workers are sent away, its browsers disconnected, what waited in it is gone. */
+  /** Removes a vhost: its workers are dismissed, its browsers disconnected, its events are gone. */
   readonly remove: (path: string) => Effect.Effect<void, VhostNotFoundError | InternalError>
   /** The vhost of this path. */
   readonly get: (path: string) => Effect.Effect<Vhost, VhostNotFoundError>
@@ -105,88 +111,48 @@ export class Vhosts extends Context.Service<Vhosts, {
  */
 export const make = Effect.gen(function*() {
   const config = yield* BrokerConfig
-  const clock = yield* Clock.Clock
-  const { journalOf, left } = yield* openStore
-  const vhosts = new Map<string, Entered>()
-  let totalsOfRemoved = Observe.nothing
-
-  const enter = (path: string, token: Redacted.Redacted, stored?: Stored.Stored): Vhost => {
-    const journal = journalOf(path)
-    const bounds = { journal, largest: config.maxMessageSize - envelopeSize, now: clock.currentTimeMillisUnsafe() }
-    const own = { ...config, ...stored && Stored.bury(stored, bounds), journal }
-    const deadLetters = DeadLetters.make(own)
-    const lobby = Lobby.make({ ...own, deadLetters })
-    const removed = Deferred.makeUnsafe<void>()
-    const vhost: Vhost = {
-      path,
-      token,
-      channels: Channels.make({ ...own, announce: lobby.announceUnsafe }),
-      accessTokens: AccessTokens.make(own),
-      lobby,
-      ...Replaying.make(deadLetters, lobby),
-      config,
-      deadLetters,
-      journal,
-      pages: Pages.make(lobby.announceUnsafe),
-      idempotency: Idempotency.make({ ...config, clock }),
-      removed: Deferred.await(removed),
-      isRemoved: () => vhosts.get(path)?.vhost !== vhost
-    }
-    vhosts.set(path, { vhost, removed, tell: Telling.make(path, lobby, deadLetters) })
-    journal.noteNew({ _tag: "Vhost", token })
-    return vhost
-  }
-  const leave = (vhost: Vhost) => {
-    vhosts.delete(vhost.path)
-    vhost.journal.forget("Vhost", vhost.path)
-  }
+  const { journalOf, restored } = yield* openStore
+  const registry = yield* makeRegistry(journalOf)
+  const { enter, vhosts } = registry
 
   const add: Vhosts["Service"]["add"] = Effect.fnUntraced(function*(options) {
     const token = options.token === undefined ? randomToken() : toRedacted(options.token)
     yield* check(options.path, token)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
     const vhost = enter(options.path, token)
-    yield* Effect.onError(openAll(vhost, options), () => Effect.sync(() => leave(vhost)))
+    yield* Effect.onError(openAll(vhost, options), () => Effect.sync(() => registry.leave(vhost)))
     yield* vhost.journal.kept
     return vhost
   })
-  const goOn = Effect.fnUntraced(function*(options: VhostOptions, stored: Stored.Stored) {
+  const restore = Effect.fnUntraced(function*(options: VhostOptions, stored: Stored.Stored) {
     const token = options.token === undefined ? stored.token : toRedacted(options.token)
     yield* check(options.path, token)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
     yield* openAll(enter(options.path, token, stored), options)
   })
-
   const find = (path: string) =>
     Effect.suspend(() => {
       const entry = vhosts.get(path)
       return entry === undefined ? Effect.fail(new VhostNotFoundError({ path })) : Effect.succeed(entry)
     })
 
-  yield* Observe.register(() => Iterable.map(vhosts.values(), ({ vhost }) => vhost), () => totalsOfRemoved)
-  yield* Effect.forEach(config.vhosts, (options) => {
-    const stored = left.get(options.path)
-    return stored === undefined ? add(options) : goOn(options, stored)
+  yield* Effect.forEach(configured(config, restored), (options) => {
+    const stored = restored.get(options.path)
+    return stored === undefined ? add(options) : restore(options, stored)
   }, { discard: true })
-  for (const [path, stored] of left) {
+  for (const [path, stored] of restored) {
     if (!vhosts.has(path)) enter(path, stored.token, stored)
     yield* Effect.logInfo(`The vhost ${path} goes on with what was stored: ${Stored.describe(stored)}`)
   }
-  const tick = Effect.suspend(() =>
-    Effect.forEach(vhosts.values(), ({ tell, vhost }) => Effect.andThen(vhost.lobby.tick, tell), { discard: true })
-  )
-  yield* Effect.forkScoped(everyInTime(tick, config.heartbeatInterval))
   return Vhosts.of({
     add,
     get: (path) => Effect.map(find(path), ({ vhost }) => vhost),
     list: Effect.sync(() => Array.from(vhosts.values(), ({ vhost }) => vhost)),
     remove: Effect.fnUntraced(function*(path) {
-      const { removed, vhost } = yield* find(path)
-      leave(vhost)
-      totalsOfRemoved = Observe.add(totalsOfRemoved, vhost)
-      yield* vhost.lobby.dismissAll
-      yield* Deferred.succeed(removed, undefined)
-      yield* vhost.journal.kept
+      const entry = yield* find(path)
+      registry.remove(entry)
+      yield* Effect.timeoutOption(entry.vhost.lobby.dismissAll, config.shutdownTimeout)
+      yield* entry.vhost.journal.kept
     }),
     authorize: (identity) =>
       Effect.suspend(() => {
@@ -205,31 +171,81 @@ export const make = Effect.gen(function*() {
  */
 export const layer = Layer.effect(Vhosts, make)
 
-/** A vhost of the registry, what ends its browsers, and what tells its operator. */
+/** A vhost of the registry, what ends its browsers, and what warns its operator. */
 interface Entered {
   readonly vhost: Vhost
   readonly removed: Deferred.Deferred<void>
-  readonly tell: Effect.Effect<void>
+  readonly warnings: Warnings.Warnings
 }
 
-// A broker that stood still hears first what workers have said meanwhile, before it takes one of them for dead.
-const everyInTime = (tick: Effect.Effect<void>, interval: Duration.Duration) =>
-  Effect.gen(function*() {
-    const longest = 2 * Duration.toMillis(interval)
-    for (let last = yield* Clock.currentTimeMillis;;) {
-      const now = yield* Clock.currentTimeMillis
-      if (now - last <= longest) yield* tick
-      last = now
-      yield* Effect.sleep(interval)
-    }
-  })
+// The vhosts by their paths, with what works for them in the background.
+const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => Journal.Journal) {
+  const config = yield* BrokerConfig
+  const clock = yield* Clock.Clock
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const vhosts = new Map<string, Entered>()
+  const patterns = Patterns.make()
+  // What is handed around with a vhost holds no token of another.
+  const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
+  let totalsOfRemoved = Metrics.nothing
+  const { wake, ...work } = Background.make(config.heartbeatInterval, clock, () => vhosts.values())
 
-// Without a store nothing is left, and nothing noted.
+  const enter = (path: string, token: Redacted.Redacted, stored?: Stored.Stored): Vhost => {
+    const journal = journalOf(path)
+    const limits = { journal, largest: config.maxMessageSize - envelopeSize, now: clock.currentTimeMillisUnsafe() }
+    const own = { ...config, ...stored && Stored.bury(stored, limits), journal, clock, patterns, wake }
+    const onDefect = (defect: unknown) => void run(Effect.logError("An event could not be sent to a worker", defect))
+    const deadLetters = DeadLetters.make(own)
+    const lobby = Lobby.make({ ...own, deadLetters, onDefect })
+    const removed = Deferred.makeUnsafe<void>()
+    const vhost: Vhost = {
+      path,
+      token,
+      channels: Channels.make({ ...own, announce: lobby.announceUnsafe }),
+      accessTokens: AccessTokens.make(own),
+      lobby,
+      ...Replay.make(deadLetters, lobby),
+      config: limitsOnly,
+      deadLetters,
+      journal,
+      browsers: Browsers.make(lobby.announceUnsafe, config),
+      idempotency: Idempotency.make({ ...config, clock }),
+      removed: Deferred.await(removed),
+      isRemoved: () => vhosts.get(path)?.vhost !== vhost
+    }
+    vhosts.set(path, { vhost, removed, warnings: Warnings.make(path, lobby, deadLetters, clock) })
+    journal.noteNew({ _tag: "Vhost", token })
+    return vhost
+  }
+  const leave = (vhost: Vhost) => {
+    vhosts.delete(vhost.path)
+    vhost.journal.forget("Vhost", vhost.path)
+  }
+  // One step: whoever is interrupted afterwards, the vhost is gone and its browsers know.
+  const remove = ({ removed, vhost }: Entered) => {
+    leave(vhost)
+    totalsOfRemoved = Metrics.add(totalsOfRemoved, vhost)
+    Deferred.doneUnsafe(removed, Exit.void)
+  }
+
+  yield* Metrics.register(() => Iterable.map(vhosts.values(), ({ vhost }) => vhost), () => totalsOfRemoved)
+  yield* Effect.forkScoped(work.heartbeats)
+  yield* Effect.forkScoped(work.redeliveries)
+  return { vhosts, enter, leave, remove }
+})
+
+// Without a store nothing is restored, and nothing recorded.
 const openStore = Effect.gen(function*() {
   const store = yield* Effect.serviceOption(Store)
-  if (Option.isNone(store)) return { journalOf: () => Journal.none, left: new Map<string, Stored.Stored>() }
-  return { left: yield* Stored.load(store.value), journalOf: yield* Journal.make(store.value) }
+  if (Option.isNone(store)) return { journalOf: () => Journal.none, restored: new Map<string, Stored.Stored>() }
+  return { restored: yield* Stored.load(store.value), journalOf: yield* Journal.make(store.value) }
 })
+
+// The default counts if it is the only vhost, or one of those that were restored: then it may have another token now.
+const configured = ({ defaultVhost, vhosts }: BrokerConfig["Service"], restored: ReadonlyMap<string, Stored.Stored>) =>
+  vhosts.length === 0 && defaultVhost !== undefined && (restored.size === 0 || restored.has(defaultVhost.path))
+    ? [defaultVhost]
+    : vhosts
 
 const check = (path: string, token: Redacted.Redacted): Effect.Effect<void, InvalidVhostError> =>
   !isVhostPath(path)

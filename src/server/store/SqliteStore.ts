@@ -3,7 +3,7 @@
  *
  * A batch that is written outlasts the broker's process however it ends, `kill -9` included. With `fsync` it outlasts the
  * machine, too, and costs a wait for the disk; without, a machine that loses its power may lose the last moments, never
- * more: the database is whole in either case.
+ * more: the database is intact in either case.
  *
  * The database is this broker's alone, by a lock that ends with the process. It holds access tokens, and nobody but its
  * owner can read it. Whoever wants to look at it finds a table for each kind of entry.
@@ -21,7 +21,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import { join } from "node:path"
-import type { DatabaseSync, SQLInputValue } from "node:sqlite"
+import type { DatabaseSync, DatabaseSyncOptions, SQLInputValue } from "node:sqlite"
 import { type Change, type Entry, type Kind, kinds, Store, StoreError } from "./Store.ts"
 
 /**
@@ -36,8 +36,14 @@ export interface Options {
   readonly fsync?: boolean | undefined
 }
 
-/** What the tables are like. A later version says how it reads earlier ones. */
-const version = 1
+/** What the tables are like: earlier ones are given what was `added` since. */
+const version = 2
+
+/** Says that a database is ours: "Kosm". */
+const applicationId = 0x4b_6f_73_6d
+
+/** Columns that earlier versions did not have, and what their rows have in them. */
+const added = [{ table: "Event", column: "losses", initially: 0 }] as const
 
 type Table = (typeof kinds)[Kind]
 
@@ -57,45 +63,47 @@ const creation = tables.map(([kind, table]) => {
 }).join("\n")
 
 /**
- * Opens a store, and locks it until the scope ends.
+ * Opens a store, and locks it until the scope ends. A database that is not a broker's is refused before anything is written
+ * to it; one of an earlier version is brought to this one in a transaction.
  *
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function*(
   { directory, fsync = false }: Options
 ): Effect.fn.Return<Store["Service"], StoreError, Scope.Scope> {
-  const fail = (cause: unknown) => new StoreError({ place: directory, detail: explain(cause), cause })
+  const fail = (cause: unknown) =>
+    cause instanceof StoreError ? cause : new StoreError({ place: directory, detail: explain(cause), cause })
+  const refuse = (detail: string) => new StoreError({ place: directory, detail })
   const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: fail })
   const file = join(directory, "kosmonaut.db")
-  const { ino } = yield* attempt(() => {
-    Fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
-    // SQLite would let everybody read it, and so does a copy that is brought back.
-    Fs.closeSync(Fs.openSync(file, "a", 0o600))
-    for (const each of [file, `${file}-wal`].filter(Fs.existsSync)) Fs.chmodSync(each, 0o600)
-    return Fs.statSync(file)
-  })
   // Not before it is needed: earlier versions of Node say on import that it is an experiment.
   const sqlite = yield* Effect.promise(() => import("node:sqlite"))
-  const database = yield* Effect.acquireRelease(
-    // Of two that come at the same moment one waits, and the other has it.
-    attempt(() => new sqlite.DatabaseSync(file, { timeout: 500 })),
-    (database) => Effect.sync(() => database.close())
-  )
-  const found = yield* attempt(() => {
+  const open = (options: DatabaseSyncOptions) =>
+    Effect.acquireRelease(
+      // Of two that come at the same moment one waits, and the other has it.
+      attempt(() => new sqlite.DatabaseSync(file, { timeout: 500, ...options })),
+      (database) => Effect.sync(() => database.close())
+    )
+  yield* attempt(() => Fs.mkdirSync(directory, { recursive: true, mode: 0o700 }))
+  if (Fs.existsSync(file)) {
+    const problem = yield* Effect.scoped(Effect.flatMap(
+      open({ readOnly: true }),
+      (database) => attempt(() => problemOf(database))
+    ))
+    if (problem !== undefined) return yield* refuse(problem)
+  }
+  const { ino } = yield* attempt(() => {
+    // SQLite would let everybody read it, and so does a copy that is brought back.
+    Fs.closeSync(Fs.openSync(file, "a", 0o600))
+    for (const each of [file, `${file}-wal`, `${file}-shm`].filter(Fs.existsSync)) Fs.chmodSync(each, 0o600)
+    return Fs.statSync(file)
+  })
+  const database = yield* open({})
+  const apply = yield* attempt(() => {
     // Whoever looks into it first has the lock, and exclusive mode keeps it.
     database.exec("pragma locking_mode = exclusive; pragma journal_mode = wal")
     database.exec(`pragma synchronous = ${fsync ? "full" : "normal"}`)
-    return database.prepare("pragma user_version").get()?.["user_version"]
-  })
-  if (Number(found) > version) {
-    return yield* new StoreError({
-      place: directory,
-      detail: `a newer Kosmonaut has written it (version ${Number(found)}, this one reads ${version}). Use that one`
-    })
-  }
-  const apply = yield* attempt(() => {
-    database.exec(`${creation} pragma user_version = ${version}`)
-    return applyTo(database)
+    return prepare(database)
   })
   return {
     load: Effect.flatMap(
@@ -109,12 +117,54 @@ export const make = Effect.fnUntraced(function*(
         // A file that was removed can be written to, and nobody will find it.
         return Fs.statSync(file, { throwIfNoEntry: false })?.ino === ino
       }).pipe(
-        Effect.filterOrFail((isThere) => isThere, () => new StoreError({ place: directory, detail: removed })),
+        Effect.filterOrFail((isThere) => isThere, () => refuse(removed)),
         Effect.andThen(attempt(() => database.exec("commit"))),
         Effect.tapError(() => Effect.ignore(attempt(() => database.exec("rollback"))))
       )
   }
 })
+
+// What speaks against using a database. One without a table may be of a broker that ended while it began.
+const problemOf = (database: DatabaseSync): string | undefined => {
+  const id = pragmaOf(database, "application_id")
+  const found = pragmaOf(database, "user_version")
+  const names = database.prepare("select name from sqlite_schema where type = 'table' and name not like 'sqlite_%'")
+    .all()
+    .map(({ name }) => String(name))
+  const isOurs = id === applicationId || (id === 0 && names.every((name) => isTableOfFirst(database, name)))
+  if (!isOurs) return foreign
+  return found > version
+    ? `a newer Kosmonaut has written it (version ${found}, this one reads ${version}). Use that one`
+    : undefined
+}
+
+// The first version did not say that it was ours.
+const isTableOfFirst = (database: DatabaseSync, name: string): boolean => {
+  if (!Object.hasOwn(kinds, name)) return false
+  const [found, later] = [columnsIn(database, name), added.filter(({ table }) => table === name)]
+  return columnsOf(kinds[name as Kind]).every((name) =>
+    found.includes(name) || later.some(({ column }) => column === name)
+  )
+}
+
+const columnsIn = (database: DatabaseSync, table: string): ReadonlyArray<string> =>
+  database.prepare("select name from pragma_table_info(?)").all(table).map(({ name }) => String(name))
+
+const pragmaOf = (database: DatabaseSync, pragma: string): number =>
+  Number(database.prepare(`pragma ${pragma}`).get()?.[pragma])
+
+// All or nothing, so that what is found is always one version's.
+const prepare = (database: DatabaseSync): (change: Change) => void => {
+  const steps = added.flatMap(({ column, initially, table }) => {
+    const found = columnsIn(database, table)
+    return found.length === 0 || found.includes(column)
+      ? []
+      : `alter table ${table} add column ${column} any default ${initially};`
+  })
+  database.exec(`begin immediate; ${steps.join("\n")} ${creation}
+    pragma user_version = ${version}; pragma application_id = ${applicationId}; commit`)
+  return applyTo(database)
+}
 
 /**
  * The store as a layer. It fails where another broker uses the folder, and where it cannot be written to.
@@ -158,6 +208,9 @@ const statementsOf = (database: DatabaseSync, kind: Kind, table: (typeof kinds)[
 const valueOf = (value: SQLInputValue | Redacted.Redacted): SQLInputValue =>
   Redacted.isRedacted(value) ? Redacted.value(value as Redacted.Redacted) : value as SQLInputValue
 
+const foreign =
+  "it holds something that is no database of a broker, or a broken one. Move it away, or restore a copy of it"
+
 const removed = "its folder was removed or replaced while this broker ran. Bring it back or restart the broker"
 
 const explain = (cause: unknown): string => {
@@ -171,7 +224,7 @@ const explain = (cause: unknown): string => {
       return "another broker uses it. Stop that one, or give this one a folder of its own"
     case 26:
     case 11:
-      return "it holds something that is no database of a broker, or a broken one. Move it away, or restore a copy of it"
+      return foreign
     case 13:
     case "ENOSPC":
       return "the disk is full"

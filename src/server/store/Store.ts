@@ -47,8 +47,8 @@ export const kinds = {
   Event: {
     key: "id",
     /**
-     * `json` is the text of `{"<event>": {…}}`, `origin` that of its origin, `attempts` how often it was handed out,
-     * `failures` how often its handler failed.
+     * `json` is the text of `{"<event>": {…}}`, `origin` that of its origin, `attempts` how often it was delivered,
+     * `failures` how often its handler failed, `losses` how often a delivery ended without a word.
      */
     schema: Schema.TaggedStruct("Event", {
       vhost: Schema.String,
@@ -56,7 +56,8 @@ export const kinds = {
       json: Schema.String,
       origin: Schema.NullOr(Schema.String),
       attempts: Schema.Number,
-      failures: Schema.Number
+      failures: Schema.Number,
+      losses: Schema.Number
     })
   },
   DeadLetter: {

@@ -1,5 +1,5 @@
 /**
- * What a page has heard, in order, and what of it has been received.
+ * What a browser has received, in order, and what of it a test has taken.
  */
 
 import * as Effect from "effect/Effect"
@@ -9,21 +9,21 @@ import * as Json from "../../protocol/Json.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import { turn } from "./pipe.ts"
 
-/** Everything one page has heard. */
+/** All that one browser has received. */
 export interface Inbox {
-  /** Hears a message of the broker; nothing once it has ended. */
+  /** Receives a message of the broker; ignored once the connection has ended. */
   readonly hearUnsafe: (message: string) => void
-  /** Nothing more will be heard; the first to say so says why, with a close code. */
+  /** Ends the connection; the first close code counts. */
   readonly endUnsafe: (code: number) => void
   readonly hasEnded: () => boolean
-  /** How many events were heard. */
+  /** How many events were received. */
   readonly size: () => number
-  /** The data of the first event of this name that nobody has taken, from `from` on; it is taken then. */
+  /** Takes the first event of this name that nobody has taken, from `from` on, and gives its data. */
   readonly take: (event: string, from?: number) => Json.JsonObject | undefined
-  /** The same, waiting for it. Fails when it cannot come any more. */
+  /** The same, waiting for it. Fails when the connection has ended. */
   readonly next: (event: string) => Effect.Effect<Json.JsonObject, void>
   readonly heard: Effect.Effect<ReadonlyArray<Event>>
-  /** Waits until nothing more is heard, and gives the close code. */
+  /** Waits until the connection has ended, and gives the close code. */
   readonly ended: Effect.Effect<number>
 }
 
@@ -34,7 +34,7 @@ export const make = (): Inbox => {
   const ended = Latch.makeUnsafe()
   const changed = Latch.makeUnsafe()
   let closeCode = 0
-  // Who waits looks again, in a turn of its own.
+  // Those who wait look again, each in a turn of its own.
   const announce = () => {
     changed.openUnsafe()
     changed.closeUnsafe()

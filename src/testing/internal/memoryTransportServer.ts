@@ -3,6 +3,7 @@
  */
 
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import * as Queue from "effect/Queue"
 import type { Frames } from "../../protocol/Frame.ts"
 import type { Handlers, Peer, TransportServer } from "../../transport/TransportServer.ts"
@@ -30,8 +31,12 @@ const serve = (connection: Connection, handlers: Handlers, maxMessageSize: numbe
     sendUnsafe: (frames, settled) => {
       const sent = server.sendUnsafe(frames)
       settled?.(sent)
+      return sent
     },
-    close: Effect.sync(server.closeUnsafe)
+    // Messages in memory arrive one by one.
+    separateUnsafe: constVoid,
+    close: Effect.sync(server.closeUnsafe),
+    disconnect: Effect.sync(server.closeUnsafe)
   }
   const handle = (frames: Frames) =>
     Effect.suspend(() => {

@@ -1,5 +1,5 @@
 /**
- * The broker's `:error` as the error of its status code, as far as a page can tell.
+ * The broker's `:error` as the error of its status code, as far as a browser can tell.
  */
 
 import type { JsonObject } from "../../protocol/Json.ts"
@@ -16,7 +16,7 @@ import {
   UnauthorizedError
 } from "../../protocol/KosmonautError.ts"
 
-/** The error that answered `name`, which was said with `payload`. */
+/** The error that was the response to `name` with `payload`. */
 export const refusal = (error: JsonObject, name: string, payload: object): StatusError => {
   const channel = "channel" in payload ? String(payload.channel) : ""
   const detail = `the broker answered ${name} with :error ${JSON.stringify(error)}`

@@ -1,94 +1,126 @@
 /**
- * Who waits for which answer, and until when.
+ * The requests without a response so far, and their deadlines.
  *
  * One fiber watches all deadlines, and only while there are any: a timer for each request costs more than the request.
+ * Deadlines go by a monotonic clock. After a timer that is overdue the fiber lets responses that have arrived be read,
+ * before it judges. A callback that throws does no harm to the other requests; the defect is logged.
  */
 
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
 import type { Frames } from "../../protocol/Frame.ts"
 import { type ConnectionError, RequestTimeoutError } from "../../protocol/KosmonautError.ts"
+import * as AwakeClock from "../AwakeClock.ts"
 import type { Hearer } from "../Transport.ts"
 import * as Flight from "./flight.ts"
 
-/** The requests in flight on one connection at a time. Their ids count up from 1 in base 36. */
-interface PendingRequests {
-  /** Notes a request that is about to be sent under the id it gives. */
-  readonly addUnsafe: (command: string, hearer: Hearer) => string
-  /** Gives a request its answer; one that nobody waits for any more is dropped. */
-  readonly answerUnsafe: (id: string, frames: Frames) => void
-  /** Fails one that is in flight. */
-  readonly failUnsafe: (id: string, error: ConnectionError) => void
-  /** Nobody waits for its answer any more. */
-  readonly forgetUnsafe: (id: string) => void
-  /** Notes that the other side lives. */
-  readonly heardUnsafe: () => void
-  /** Fails everything that is in flight. */
-  readonly failAllUnsafe: (error: ConnectionError) => void
-}
-
-interface Pending {
-  readonly hearer: Hearer
+/** A request without a response. Its envelope counts up from 1 in base 36. */
+export interface Pending {
+  envelope: string
   readonly command: string
+  readonly hearer: Hearer
+  /** What is to be sent, until it is sent. */
+  frames: Frames | undefined
   readonly deadline: number
 }
 
-/** Makes the table. `onSilence` is run before a request times out that nothing at all was heard since. */
+/** The requests in flight on one connection at a time. */
+export interface PendingRequests {
+  /** Adds a request that is about to be sent. */
+  readonly addUnsafe: (command: string, frames: Frames | undefined, hearer: Hearer) => Pending
+  /** Gives a request its response; one that nobody waits for any more is dropped. */
+  readonly answerUnsafe: (envelope: string, frames: Frames) => void
+  /** Calls a request that was taken out with its failure. */
+  readonly failUnsafe: (request: Pending, cause: Cause.Cause<ConnectionError | RequestTimeoutError>) => void
+  /** Takes out the request of this envelope. */
+  readonly takeUnsafe: (envelope: string) => Pending | undefined
+  /** Something was received: the other side lives. */
+  readonly receivedUnsafe: () => void
+  /** Takes out all requests, in order. */
+  readonly takeAllUnsafe: () => ReadonlyArray<Pending>
+}
+
+/**
+ * Makes the table. `onTimeout` is called with a request that times out, before its caller is. `onSilence` runs before that
+ * if nothing at all was received since the request was made.
+ */
 export const make = Effect.fnUntraced(function*(options: {
   readonly timeout: Duration.Duration
+  readonly onTimeout: (request: Pending) => void
   readonly onSilence: Effect.Effect<void>
 }) {
   const scope = yield* Effect.scope
   const services = yield* Effect.context()
-  const clock = yield* Clock.Clock
+  const clock = AwakeClock.make(yield* Clock.Clock)
   const timeout = Duration.toMillis(options.timeout)
   // In the order of their deadlines, since all have the same time.
   const pending = Flight.make<Pending>()
-  let lastHeard = 0
+  let lastReceived = 0
   let watching = false
 
-  const take = (id: string): Hearer | undefined => pending.take(numberOf(id))?.hearer
+  const run = (effect: Effect.Effect<void>) => {
+    Fiber.runIn(Effect.runForkWith(services)(effect), scope)
+  }
+  const failUnsafe: PendingRequests["failUnsafe"] = ({ hearer }, cause) => {
+    const outcome = Result.try(() => hearer.failed(cause))
+    if (Result.isFailure(outcome)) run(logDefect(outcome.failure))
+  }
 
+  const expire = Effect.fnUntraced(function*(number: number, request: Pending) {
+    const { command, deadline } = request
+    pending.take(number)
+    if (lastReceived < deadline - timeout) yield* Effect.catchDefect(options.onSilence, logDefect)
+    const isUnsent = request.frames !== undefined
+    const error = new RequestTimeoutError({ command, after: options.timeout, ...isUnsent && { isUnsent } })
+    options.onTimeout(request)
+    failUnsafe(request, Cause.fail(error))
+  })
   const watch = Effect.gen(function*() {
     for (;;) {
-      const now = clock.currentTimeMillisUnsafe()
       const next = pending.first()
       if (next === undefined) break
-      const { command, deadline, hearer } = next.value
-      if (deadline > now) {
-        yield* Effect.sleep(deadline - now)
-      } else {
-        pending.take(next.number)
-        if (lastHeard < deadline - timeout) yield* options.onSilence
-        hearer.failed(new RequestTimeoutError({ command, after: options.timeout }))
-      }
+      const left = next.value.deadline - clock.nowUnsafe()
+      if (left > aMicrosecond) yield* clock.sleep(left)
+      else yield* expire(next.number, next.value)
     }
-    watching = false
-  })
+  }).pipe(
+    Effect.catchDefect(logDefect),
+    Effect.ensuring(Effect.sync(() => {
+      watching = false
+    }))
+  )
 
+  const takeUnsafe = (envelope: string): Pending | undefined => pending.take(numberOf(envelope))
   const table: PendingRequests = {
-    addUnsafe: (command, hearer) => {
-      const number = pending.add({ hearer, command, deadline: clock.currentTimeMillisUnsafe() + timeout })
+    addUnsafe: (command, frames, hearer) => {
+      const request: Pending = { envelope: "", command, hearer, frames, deadline: clock.nowUnsafe() + timeout }
+      request.envelope = pending.add(request).toString(36)
       if (!watching) {
         watching = true
-        Fiber.runIn(Effect.runForkWith(services)(watch), scope)
+        run(watch)
       }
-      return number.toString(36)
+      return request
     },
-    answerUnsafe: (id, frames) => take(id)?.answered(frames),
-    failUnsafe: (id, error) => take(id)?.failed(error),
-    forgetUnsafe: take,
-    heardUnsafe: () => {
-      lastHeard = clock.currentTimeMillisUnsafe()
-    },
-    failAllUnsafe: (error) => {
-      for (const { hearer } of pending.takeAll()) hearer.failed(error)
+    answerUnsafe: (envelope, frames) => takeUnsafe(envelope)?.hearer.answered(frames),
+    failUnsafe,
+    takeUnsafe,
+    takeAllUnsafe: pending.takeAll,
+    receivedUnsafe: () => {
+      lastReceived = clock.nowUnsafe()
     }
   }
   return table
 })
+
+/** Logs what a callback threw. */
+export const logDefect = (defect: unknown): Effect.Effect<void> =>
+  Effect.logError("A caller could not be told the outcome of a request", Cause.die(defect))
+
+const aMicrosecond = 0.001
 
 // What is no id has no number of one: 0.
 const numberOf = (id: string): number => {

@@ -1,22 +1,15 @@
 /**
- * Gives the others their turn of the event loop, however much one side says at once. To do so after every message, or every
- * batch, costs more than many a message.
+ * Turns of the event loop for one reader, as effects.
  */
 
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
+import * as EventLoop from "../EventLoop.ts"
 
-/** To be asked after each message: what to wait for before the next one, where it is the others' turn. */
+/** To be asked after each message: what to wait for before the next one, if the turn is over. */
 export type Turns = () => Effect.Effect<void> | undefined
 
-/** How many messages are handled in one turn at most. */
-const most = 256
-
 /** Makes turns for one reader. */
-export const make = (): Turns => {
-  let handled = 0
-  return () => {
-    if (++handled < most) return undefined
-    handled = 0
-    return Effect.yieldNow
-  }
+export const make = (): Turns => () => {
+  EventLoop.begin()
+  return EventLoop.isOver() ? EventLoop.next : undefined
 }

@@ -1,5 +1,5 @@
 /**
- * ZeroMQ sockets as this library needs them, and the only file that imports `zeromq`.
+ * ZeroMQ sockets as this library needs them.
  *
  * A socket here is scoped, gives its messages in batches with backpressure (at most `inboxLimit` wait in memory, the rest
  * in ZeroMQ and then at the peer) and sends in order, one at a time. A pull may be interrupted without losing a message.
@@ -11,21 +11,16 @@
 import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
-import * as Zmq from "zeromq"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import type * as Zmq from "zeromq"
+import * as Addresses from "./addresses.ts"
+import * as ZeroMqModule from "./zeromqModule.ts"
+import { ZmqError } from "./zmqError.ts"
 
 /** A message as ZeroMQ gives it: at least one frame. */
 export type RawFrames = ReadonlyArray<Uint8Array>
-
-/** The socket can do no more, or a message could not be sent; `code` is ZeroMQ's or the system's. */
-export class ZmqError extends Schema.TaggedError<ZmqError>("kosmonaut/transport/ZmqError")("ZmqError", {
-  code: Schema.String
-}) {
-  override get message(): string {
-    return this.code
-  }
-}
 
 /** An open socket; closed with its scope. */
 export interface ZmqSocket {
@@ -54,22 +49,63 @@ const keepAlive = { tcpKeepalive: 1, tcpKeepaliveIdle: 10, tcpKeepaliveInterval:
 const handshakeInterval = 5000
 
 /**
- * A DEALER socket with one connection to `address`: it is opened here, and once lost the socket has ended. There is no
- * reconnecting behind anybody's back.
+ * How many messages ZeroMQ takes from us before the broker has read any of them. Further ones wait with their sender, who
+ * can still withdraw them; so a broker that stops reading costs little here.
  */
-export const dealer = Effect.fnUntraced(function*(options: {
-  readonly address: string
+const sendHighWaterMark = 16
+
+/** What a DEALER socket needs to know. */
+interface DealerOptions {
+  readonly host: string
+  readonly port: number
   readonly routingId: string
   readonly maxMessageSize: number
   readonly openTimeout: Duration.Duration
-}): Effect.fn.Return<ZmqSocket, ZmqError, Scope.Scope> {
-  const opened = yield* acquire(() =>
-    new Zmq.Dealer({
+}
+
+/**
+ * A DEALER socket with one connection to `host`: it is opened here, and once lost the socket has ended. ZeroMQ's own
+ * reconnecting is switched off. Each address of the host is tried in turn, all within `openTimeout`.
+ */
+export const dealer = Effect.fnUntraced(function*(
+  options: DealerOptions
+): Effect.fn.Return<ZmqSocket, ZmqError, Scope.Scope> {
+  const scope = yield* Effect.scope
+  const open = Effect.gen(function*() {
+    const addresses = yield* Effect.mapError(
+      Addresses.lookup(options.host),
+      (cause) => new ZmqError({ code: codeOf(cause) })
+    )
+    // One that does not answer leaves time for the others.
+    const share = Duration.divideUnsafe(options.openTimeout, Math.max(1, addresses.length))
+    return yield* Effect.firstSuccessOf(addresses.map((address) => openAt(address, options, scope, share)))
+  })
+  return yield* timed(open, options.openTimeout)
+})
+
+const openAt = Effect.fnUntraced(function*(
+  { address, family }: Addresses.Address,
+  options: DealerOptions,
+  scope: Scope.Scope,
+  timeout: Duration.Duration
+) {
+  const own = yield* Scope.fork(scope)
+  return yield* connect(family === 6 ? `[${address}]` : address, options).pipe(
+    Scope.provide(own),
+    (connecting) => timed(connecting, timeout),
+    Effect.onError((cause) => Scope.close(own, Exit.failCause(cause)))
+  )
+})
+
+const connect = Effect.fnUntraced(function*(host: string, options: DealerOptions) {
+  const opened = yield* acquire(({ Dealer }) =>
+    new Dealer({
       routingId: options.routingId,
       maxMessageSize: options.maxMessageSize,
+      sendHighWaterMark,
       // Never again by itself. Not -1: ZeroMQ would then throw away what it has received and we have not yet read.
       reconnectInterval: 2 ** 31 - 1,
-      ipv6: options.address.includes("["),
+      ipv6: host.startsWith("["),
       linger,
       handshakeInterval,
       ...keepAlive
@@ -87,78 +123,58 @@ export const dealer = Effect.fnUntraced(function*(options: {
     socket.events.on("handshake:error:auth", ended("EACCES"))
     socket.events.on("handshake:error:protocol", ended("EPROTO"))
     socket.events.on("handshake:error:other", ended("EPROTO"))
-    // An address that is none is reported by an exception; a name that does not resolve, not at all.
-    socket.connect(`tcp://${options.address}`)
-  }).pipe(
-    Effect.catchDefect((cause) => Effect.fail(new ZmqError({ code: codeOf(cause) }))),
-    Effect.timeoutOrElse({
-      duration: options.openTimeout,
-      orElse: () => Effect.fail(new ZmqError({ code: "ETIMEDOUT" }))
-    })
-  )
+    // An address that cannot be used is reported by an exception.
+    socket.connect(`tcp://${host}:${options.port}`)
+  }).pipe(Effect.catchDefect((cause) => Effect.fail(new ZmqError({ code: codeOf(cause) }))))
   return opened
 })
 
-/** A ROUTER socket bound to `host` and `port`, with the port it got where that is 0. */
-export const router = Effect.fnUntraced(function*(options: {
-  readonly host: string
-  readonly port: number
-  readonly maxMessageSize: number
-  readonly outboxLimit: number
-}): Effect.fn.Return<ZmqSocket & { readonly port: number }, ZmqError, Scope.Scope> {
-  const opened = yield* acquire(() =>
-    new Zmq.Router({
-      // A peer that is gone or does not read is an error to be handled, never a silent drop and never a wait.
-      mandatory: true,
-      sendTimeout: 0,
-      handover: true,
-      sendHighWaterMark: options.outboxLimit,
-      maxMessageSize: options.maxMessageSize,
-      ipv6: options.host.includes(":"),
-      linger,
-      handshakeInterval,
-      ...keepAlive
-    })
-  )
-  const host = options.host.includes(":") ? `[${options.host}]` : options.host
-  yield* Effect.tryPromise({
-    try: () => opened.socket.bind(`tcp://${host}:${options.port === 0 ? "*" : options.port}`),
-    catch: (cause) => new ZmqError({ code: codeOf(cause) })
-  })
-  const bound = opened.socket.lastEndpoint ?? ""
-  return { ...opened, port: Number(bound.slice(bound.lastIndexOf(":") + 1)) }
-})
+const timed = <A, R>(open: Effect.Effect<A, ZmqError, R>, duration: Duration.Duration) =>
+  Effect.timeoutOrElse(open, { duration, orElse: () => Effect.fail(new ZmqError({ code: "ETIMEDOUT" })) })
 
-interface Opened<Socket> extends ZmqSocket {
-  readonly socket: Socket
+interface Opened extends ZmqSocket {
+  readonly socket: Zmq.Dealer
   /** Ends the pulls with this code, after what ZeroMQ has already received. */
   readonly endUnsafe: (code: string) => void
   /** Waits until all that was to be sent has been. */
   readonly flushed: Effect.Effect<void>
 }
 
-// At its end a socket hands what is unsent to ZeroMQ, and a bound one frees its port, within the time of `linger` each.
-const acquire = <Socket extends Zmq.Dealer | Zmq.Router>(make: () => Socket) =>
+// At its end a socket hands what is unsent to ZeroMQ, within the time of `linger`.
+const acquire = (make: (zmq: ZeroMqModule.ZeroMq) => Zmq.Dealer) =>
   Effect.acquireRelease(
-    Effect.sync((): Opened<Socket> => {
-      const socket = make()
+    Effect.gen(function*(): Effect.fn.Return<Opened, ZmqError> {
+      const zmq = yield* ZeroMqModule.load
+      const socket = yield* Effect.try({
+        try: () => monitored(make(zmq)),
+        catch: (cause) => new ZmqError({ code: codeOf(cause) })
+      })
+      ZeroMqModule.open.add(socket)
       return { socket, ...makeInbox(socket), ...makeOutbox(socket) }
     }),
     ({ flushed, socket }) =>
       Effect.timeoutOption(flushed, linger).pipe(
-        Effect.andThen(Effect.timeoutOption(close(socket), linger))
+        Effect.andThen(Effect.timeoutOption(close(socket), linger)),
+        Effect.ensuring(Effect.sync(() => ZeroMqModule.open.delete(socket)))
       )
   )
 
-// ZeroMQ closes sockets and frees ports behind our back, some time after it was asked to: wait until it says so. (To
-// unbind first is no help: it works in another thread, while ours polls the socket, and ZeroMQ aborts on that.)
-const close = (socket: Zmq.Dealer | Zmq.Router): Effect.Effect<void> =>
+// Its monitor takes sockets, too, of which there may be none left.
+const monitored = (socket: Zmq.Dealer): Zmq.Dealer => {
+  const events = Result.try(() => socket.events)
+  if (Result.isSuccess(events)) return socket
+  socket.close()
+  return Result.getOrThrow(Result.fail(events.failure))
+}
+
+// ZeroMQ closes sockets in a thread of its own, some time after it was asked to: wait until it says so.
+const close = (socket: Zmq.Dealer): Effect.Effect<void> =>
   Effect.callback((resume) => {
     socket.events.on("end", () => resume(Effect.void))
     socket.close()
   })
 
-const makeInbox = (socket: Zmq.Dealer | Zmq.Router) => {
+const makeInbox = (socket: Zmq.Dealer) => {
   type Batch = Arr.NonEmptyReadonlyArray<RawFrames>
   let inbox: Array<RawFrames> = []
   let receiving = false
@@ -211,7 +227,7 @@ const makeInbox = (socket: Zmq.Dealer | Zmq.Router) => {
   return { pull, endUnsafe }
 }
 
-const makeOutbox = (socket: Zmq.Dealer | Zmq.Router) => {
+const makeOutbox = (socket: Zmq.Dealer) => {
   type Outgoing = {
     readonly frames: Array<string | Uint8Array>
     readonly settled: Settled | undefined

@@ -3,6 +3,7 @@
  * benchmark does.
  */
 import { Session } from "node:inspector/promises"
+import { monitorEventLoopDelay } from "node:perf_hooks"
 import { setTimeout as pause } from "node:timers/promises"
 
 /** What a party can be asked. */
@@ -19,6 +20,9 @@ interface Profile {
 
 const session = new Session()
 
+const resolution = 2
+let delay: ReturnType<typeof monitorEventLoopDelay> | undefined
+
 const common = {
   /** The processor time of all its threads so far, in microseconds. */
   cpu: () => {
@@ -33,6 +37,16 @@ const common = {
     }
     const { arrayBuffers: _, external, heapUsed, rss } = process.memoryUsage()
     return { rss, heap: heapUsed + external }
+  },
+  /** The longest time in milliseconds that the event loop was late since this was asked before. */
+  stall: () => {
+    if (delay === undefined) {
+      delay = monitorEventLoopDelay({ resolution })
+      delay.enable()
+    }
+    const longest = Math.max(0, delay.max / 1e6 - resolution)
+    delay.reset()
+    return longest
   },
   startProfile: async () => {
     session.connect()

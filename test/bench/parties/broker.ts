@@ -7,6 +7,14 @@ import { Broker, type BrokerConfig, Vhosts } from "../../../src/server/index.ts"
 import * as Pace from "../harness/pace.ts"
 import * as Role from "../harness/role.ts"
 
+/** The browsers of a benchmark are all from here, say much at once and answer no ping. */
+const unlimited: BrokerConfig.Options = {
+  maxBrowsersPerAddress: Infinity,
+  browserMessageRate: Infinity,
+  browserByteRate: Infinity,
+  pingInterval: "1 day"
+}
+
 let pace: Pace.Pace | undefined
 let vhost: Vhosts.Vhost | undefined
 
@@ -18,13 +26,14 @@ const functions = {
       backendPort: 0,
       tcpPort: 0,
       vhosts: [{ path: "/bench", channels }],
+      ...unlimited,
       ...options
     }))
     const broker = await runtime.runPromise(Broker.Broker)
     vhost = await runtime.runPromise(Effect.flatMap(Vhosts.Vhosts, (vhosts) => vhosts.get("/bench")))
     const urls = broker.urls(vhost)
     return {
-      pages: { port: broker.websocketPort, path: "/bench" },
+      browsers: { port: broker.websocketPort, path: "/bench" },
       zmq: Redacted.value(urls.backend),
       tcp: Redacted.value(urls.backendTcp)
     }

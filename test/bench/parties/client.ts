@@ -36,7 +36,7 @@ const functions = {
     Pace.openLoop(perSecond, milliseconds, (answered) => {
       Effect.runFork(Effect.andThen(broadcast(url, "room"), Effect.sync(answered)))
     }),
-  /** Broadcasts to a channel of so many pages, no farther ahead of them than `window` deliveries. */
+  /** Broadcasts to a channel of so many browsers, no farther ahead of them than `window` deliveries. */
   fanOut: (url: string, receivers: number, window: number, fibers: number, milliseconds: number) => {
     const current = pace = Pace.begin(window, milliseconds)
     const opened = Effect.promise(current.opened)

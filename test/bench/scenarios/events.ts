@@ -1,5 +1,5 @@
 /**
- * Events a second, from pages in a process of their own to the handlers of workers, no more than 8000 under way.
+ * Events a second, from browsers in a process of their own to the handlers of workers, no more than 8000 under way.
  */
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -8,14 +8,14 @@ import type { BrokerConfig } from "../../../src/server/index.ts"
 import { type Bench, perSecond, rate } from "../harness/Bench.ts"
 import { type Party, start } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
+import type * as BrowsersParty from "../parties/browsers.ts"
 import type * as ClientParty from "../parties/client.ts"
-import type * as PagesParty from "../parties/pages.ts"
 import type * as WorkerParty from "../parties/worker.ts"
 import type * as ZeromqParty from "../parties/zeromq.ts"
 
 const data = { text: "hello" }
 const window = 8000
-const pageCount = 32
+const browserCount = 32
 
 export const run = async (bench: Bench): Promise<void> => {
   for (const count of [1, 4]) {
@@ -61,25 +61,25 @@ const startOwn = async (count: number, kind: "zmq" | "tcp", options?: BrokerConf
   const urls = await broker.call("start", [], options)
   const client = await start<ClientParty.Functions>("client")
   await client.call("connect", urls.zmq)
-  const pages = await start<PagesParty.Functions>("pages")
-  const group = await pages.call("connect", urls.pages, pageCount, `{":connected"`)
-  const tokens = await client.call("tokens", urls.zmq, pageCount)
+  const browsers = await start<BrowsersParty.Functions>("browsers")
+  const group = await browsers.call("connect", urls.browsers, browserCount, `{":connected"`)
+  const tokens = await client.call("tokens", urls.zmq, browserCount)
   const auths = tokens.map((token) => JSON.stringify({ auth: { token } }))
-  await pages.call("sayEach", group, auths, `{":authenticated"`)
+  await browsers.call("sayEach", group, auths, `{":authenticated"`)
   await client.stop()
   const workers: Array<Party<WorkerParty.Functions>> = []
   for (let i = 0; i < count; i++) {
     const worker = await start<WorkerParty.Functions>("worker")
     await worker.call("listen", urls[kind], 1)
-    worker.counts((more) => pages.tell("arrived", more))
+    worker.counts((more) => browsers.tell("arrived", more))
     workers.push(worker)
   }
   const text = JSON.stringify({ trigger: { event: "chat/say", data } })
   return {
-    parties: { pages, broker, worker: workers[0]! },
-    run: async (milliseconds: number) => perSecond(await pages.call("trigger", group, text, window, milliseconds)),
+    parties: { browsers, broker, worker: workers[0]! },
+    run: async (milliseconds: number) => perSecond(await browsers.call("trigger", group, text, window, milliseconds)),
     stop: async () => {
-      for (const party of [...workers, pages, broker]) await party.stop()
+      for (const party of [...workers, browsers, broker]) await party.stop()
     }
   }
 }

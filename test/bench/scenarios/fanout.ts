@@ -1,36 +1,45 @@
 /**
- * Deliveries a second: the same message to many pages, counted where they are, in a process of their own.
+ * Deliveries a second: the same message to many browsers, counted where they are, in a process of their own. And how long
+ * the broker's event loop stands still if many broadcasts are in flight at the same time.
  */
-import { type Bench, type Contestant, perSecond, rate } from "../harness/Bench.ts"
+import { type Bench, type Contestant, type Metric, perSecond, rate } from "../harness/Bench.ts"
 import type { Done } from "../harness/pace.ts"
-import { type Party, start } from "../harness/party.ts"
+import { type AnyParty, type Party, start } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
+import type * as BrowsersParty from "../parties/browsers.ts"
 import type * as ClientParty from "../parties/client.ts"
-import type * as PagesParty from "../parties/pages.ts"
 import type * as SocketIoParty from "../parties/socketIo.ts"
 import type * as WsParty from "../parties/ws.ts"
 
 /** How many deliveries may be under way. */
 const windowOf = (receivers: number) => Math.max(12_800, 8 * receivers)
 
+const stall: Metric = { name: "longest stall", unit: "ms", better: "less" }
+
 export const run = async (bench: Bench): Promise<void> => {
   for (const receivers of bench.quick ? [10, 200] : [10, 200, 2000]) {
     const own = await startOwn(receivers)
     const ws = await startWs(receivers)
     const socketIo = await startSocketIo(receivers)
-    await bench.compare(`to ${receivers} pages`, [rate("deliveries")], [
+    await bench.compare(`to ${receivers} browsers`, [rate("deliveries")], [
       ...own.contestants,
       ws.contestant,
       socketIo.contestant
     ], { profile: receivers === 200 })
+    for (const broadcasts of receivers < 200 ? [] : [64, 256]) {
+      await bench.compare(`${broadcasts} broadcasts in flight to ${receivers} browsers`, [rate("deliveries"), stall], [
+        own.inFlight(broadcasts),
+        ws.inFlight(broadcasts)
+      ])
+    }
     for (const { stop } of [own, ws, socketIo]) await stop()
   }
 }
 
 // Only once they are where they should be, since an answer is no delivery.
-const count = async (pages: Party<PagesParty.Functions>, receivers: number, hear: (more: number) => void) => {
-  pages.counts(hear)
-  await pages.call("countEvery", Math.floor(windowOf(receivers) / 8))
+const count = async (browsers: Party<BrowsersParty.Functions>, receivers: number, hear: (more: number) => void) => {
+  browsers.counts(hear)
+  await browsers.call("countEvery", Math.floor(windowOf(receivers) / 8))
 }
 
 const startOwn = async (receivers: number) => {
@@ -38,15 +47,15 @@ const startOwn = async (receivers: number) => {
   const urls = await broker.call("start", ["room"])
   const client = await start<ClientParty.Functions>("client")
   await client.call("connect", urls.zmq)
-  const pages = await start<PagesParty.Functions>("pages")
-  const group = await pages.call("connect", urls.pages, receivers, `{":connected"`)
-  await pages.call("say", group, JSON.stringify({ subscribe: { channel: "room" } }), `{":subscribed"`)
+  const browsers = await start<BrowsersParty.Functions>("browsers")
+  const group = await browsers.call("connect", urls.browsers, receivers, `{":connected"`)
+  await browsers.call("say", group, JSON.stringify({ subscribe: { channel: "room" } }), `{":subscribed"`)
   let hear = (_more: number): void => {}
-  await count(pages, receivers, (more) => hear(more))
+  await count(browsers, receivers, (more) => hear(more))
   const contestants: ReadonlyArray<Contestant> = [
     {
       name: "Kosmonaut, from a Client",
-      parties: { client, broker, pages },
+      parties: { client, broker, browsers },
       run: (milliseconds) => {
         hear = (more) => client.tell("arrived", more)
         return perSecondOf(client.call("fanOut", urls.zmq, receivers, windowOf(receivers), 16, milliseconds))
@@ -54,46 +63,70 @@ const startOwn = async (receivers: number) => {
     },
     {
       name: "Kosmonaut, in the broker",
-      parties: { broker, pages },
+      parties: { broker, browsers },
       run: (milliseconds) => {
         hear = (more) => broker.tell("arrived", more)
         return perSecondOf(broker.call("fanOut", receivers, windowOf(receivers), milliseconds))
       }
     }
   ]
-  return { contestants, stop: () => stopAll(broker, client, pages) }
+  const inFlight = (broadcasts: number): Contestant => ({
+    name: "Kosmonaut, from a Client",
+    parties: { client, broker, browsers },
+    run: (milliseconds) => {
+      hear = (more) => client.tell("arrived", more)
+      return withStall(
+        broker,
+        () => client.call("fanOut", urls.zmq, receivers, receivers * broadcasts, broadcasts, milliseconds)
+      )
+    }
+  })
+  return { contestants, inFlight, stop: () => stopAll(broker, client, browsers) }
 }
 
 const startWs = async (receivers: number) => {
   const server = await start<WsParty.Functions>("ws")
-  const pages = await start<PagesParty.Functions>("pages")
-  await pages.call("connect", await server.call("address"), receivers)
-  await count(pages, receivers, (more) => server.tell("arrived", more))
+  const browsers = await start<BrowsersParty.Functions>("browsers")
+  await browsers.call("connect", await server.call("address"), receivers)
+  await count(browsers, receivers, (more) => server.tell("arrived", more))
   const contestant: Contestant = {
     name: "bare ws",
     peer: true,
-    parties: { broker: server, pages },
+    parties: { broker: server, browsers },
     run: (milliseconds) => perSecondOf(server.call("fanOut", receivers, windowOf(receivers), milliseconds))
   }
-  return { contestant, stop: () => stopAll(server, pages) }
+  const inFlight = (broadcasts: number): Contestant => ({
+    name: "bare ws, one write per message",
+    peer: true,
+    parties: { broker: server, browsers },
+    run: (milliseconds) =>
+      withStall(server, () => server.call("fanOut", receivers, receivers * broadcasts, milliseconds))
+  })
+  return { contestant, inFlight, stop: () => stopAll(server, browsers) }
 }
 
 const startSocketIo = async (receivers: number) => {
   const server = await start<SocketIoParty.Functions>("socketIo")
-  const pages = await start<PagesParty.Functions>("pages")
-  const group = await pages.call("connect", await server.call("address"), receivers, "0{")
-  await pages.call("say", group, "40", "40{")
-  await count(pages, receivers, (more) => server.tell("arrived", more))
+  const browsers = await start<BrowsersParty.Functions>("browsers")
+  const group = await browsers.call("connect", await server.call("address"), receivers, "0{")
+  await browsers.call("say", group, "40", "40{")
+  await count(browsers, receivers, (more) => server.tell("arrived", more))
   const contestant: Contestant = {
     name: "Socket.IO",
     peer: true,
-    parties: { broker: server, pages },
+    parties: { broker: server, browsers },
     run: (milliseconds) => perSecondOf(server.call("fanOut", receivers, windowOf(receivers), milliseconds))
   }
-  return { contestant, stop: () => stopAll(server, pages) }
+  return { contestant, stop: () => stopAll(server, browsers) }
 }
 
 const perSecondOf = async (done: Promise<Done>) => perSecond(await done)
+
+const withStall = async (server: AnyParty, run: () => Promise<Done>) => {
+  await server.call("stall")
+  const { operations, values } = perSecond(await run())
+  return { values: [...values, await server.call("stall")], operations }
+}
 
 const stopAll = async (...parties: ReadonlyArray<Pick<Party<never>, "stop">>) => {
   for (const party of parties) await party.stop()

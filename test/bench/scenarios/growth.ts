@@ -6,14 +6,14 @@ import type { Bench, Metric } from "../harness/Bench.ts"
 import { progress } from "../harness/Bench.ts"
 import { type Party, start } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
+import type * as BrowsersParty from "../parties/browsers.ts"
 import type * as ClientParty from "../parties/client.ts"
-import type * as PagesParty from "../parties/pages.ts"
 import type * as WorkerParty from "../parties/worker.ts"
 
 const metric: Metric = { name: "processor time", unit: "µs", better: "less" }
 const steps = [1, 10, 100]
 
-/** How many pages subscribe, unsubscribe and trigger. */
+/** How many browsers subscribe, unsubscribe and trigger. */
 const actors = 200
 
 export const run = async (bench: Bench): Promise<void> => {
@@ -26,7 +26,7 @@ export const run = async (bench: Bench): Promise<void> => {
       await world.broker.call("openChannels", "other", count)
     })
     await growing(bench, "subscribers of the channel", steps.map((step) => step * unit), async (world, count) => {
-      await world.pages.call("say", await world.connect(count), subscribe, subscribed)
+      await world.browsers.call("say", await world.connect(count), subscribe, subscribed)
     })
   }
   await queueing(bench, steps.map((step) => step * 10 * unit))
@@ -37,33 +37,33 @@ const unsubscribe = JSON.stringify({ unsubscribe: { channel: "crowd" } })
 const trigger = JSON.stringify({ trigger: { event: "chat/say", data: { text: "hello" } } })
 const subscribed = `{":subscribed"`
 
-/** A broker, somebody who asks it, and its pages. */
+/** A broker, somebody who asks it, and its browsers. */
 interface World {
   readonly broker: Party<BrokerParty.Functions>
   readonly client: Party<ClientParty.Functions>
-  readonly pages: Party<PagesParty.Functions>
+  readonly browsers: Party<BrowsersParty.Functions>
   readonly url: string
   readonly actors: number
   readonly connect: (count: number) => Promise<number>
 }
 
-const makeWorld = async (pages: World["pages"], client: World["client"]): Promise<World> => {
+const makeWorld = async (browsers: World["browsers"], client: World["client"]): Promise<World> => {
   const broker = await start<BrokerParty.Functions>("broker")
   const urls = await broker.call("start", ["room", "crowd"], { queueCapacity: 10_000_000, queueSize: 2 ** 30 })
   await client.call("connect", urls.zmq)
-  const connect = (count: number) => pages.call("connect", urls.pages, count, `{":connected"`)
+  const connect = (count: number) => browsers.call("connect", urls.browsers, count, `{":connected"`)
   const group = await connect(actors)
   const tokens = await client.call("tokens", urls.zmq, actors)
-  await pages.call("sayEach", group, tokens.map((token) => JSON.stringify({ auth: { token } })), `{":authenticated"`)
-  await pages.call("say", await connect(1), JSON.stringify({ subscribe: { channel: "room" } }), subscribed)
-  return { broker, client, pages, url: urls.zmq, actors: group, connect }
+  await browsers.call("sayEach", group, tokens.map((token) => JSON.stringify({ auth: { token } })), `{":authenticated"`)
+  await browsers.call("say", await connect(1), JSON.stringify({ subscribe: { channel: "room" } }), subscribed)
+  return { broker, client, browsers, url: urls.zmq, actors: group, connect }
 }
 
 /** Gives how many operations there were. */
 type Operation = (world: World, milliseconds: number) => Promise<number>
 
 const answered = (text: string, expected: string): Operation => (world) =>
-  world.pages.call("say", world.actors, text, expected)
+  world.browsers.call("say", world.actors, text, expected)
 
 const operations: Record<string, Operation> = {
   "a broadcast to one subscriber": async ({ client, url }, milliseconds) =>
@@ -74,9 +74,9 @@ const operations: Record<string, Operation> = {
 }
 
 // While there is no worker they all wait.
-const triggerAll = async ({ actors: group, broker, pages }: World, count: number): Promise<number> => {
+const triggerAll = async ({ actors: group, broker, browsers }: World, count: number): Promise<number> => {
   const before = await broker.call("waiting")
-  await pages.call("repeat", group, trigger, count)
+  await browsers.call("repeat", group, trigger, count)
   await broker.call("wait", before + count)
   return count
 }
@@ -87,12 +87,12 @@ const growing = async (
   counts: ReadonlyArray<number>,
   grow: (world: World, count: number) => Promise<void>
 ): Promise<void> => {
-  const pages = await start<PagesParty.Functions>("pages")
+  const browsers = await start<BrowsersParty.Functions>("browsers")
   const client = await start<ClientParty.Functions>("client")
   const worlds: Array<World> = []
   for (const count of counts) {
     progress(`${bench.scenario}: ${count} ${what}`)
-    const world = await makeWorld(pages, client)
+    const world = await makeWorld(browsers, client)
     await grow(world, count)
     worlds.push(world)
   }
@@ -113,7 +113,7 @@ const growing = async (
       Object.fromEntries(counts.map((count, index) => [`${count} ${what}`, samples[index]![operation]!]))
     )
   }
-  for (const party of [client, pages, ...worlds.map(({ broker }) => broker)]) await party.stop()
+  for (const party of [client, browsers, ...worlds.map(({ broker }) => broker)]) await party.stop()
 }
 
 // Subscribing and unsubscribing take turns, until there were enough of each to measure.
@@ -131,9 +131,9 @@ const costsOf = async (world: World, bench: Bench): Promise<ReadonlyArray<number
 
 // How a queue is filled and, once there is a worker, emptied.
 const queueing = async (bench: Bench, counts: ReadonlyArray<number>): Promise<void> => {
-  const pages = await start<PagesParty.Functions>("pages")
+  const browsers = await start<BrowsersParty.Functions>("browsers")
   const client = await start<ClientParty.Functions>("client")
-  const world = await makeWorld(pages, client)
+  const world = await makeWorld(browsers, client)
   const worker = await start<WorkerParty.Functions>("worker")
   let left = 0
   let emptied = (): void => {}
@@ -176,5 +176,5 @@ const queueing = async (bench: Bench, counts: ReadonlyArray<number>): Promise<vo
     Object.fromEntries(counts.map((count, index) => [`${count} events`, samples[index]!]))
   bench.add("to trigger an event that waits, by how many do", metric, named(filling))
   bench.add("to hand one of them to a worker, by how many wait", metric, named(emptying))
-  for (const party of [world.broker, client, pages, worker]) await party.stop()
+  for (const party of [world.broker, client, browsers, worker]) await party.stop()
 }

@@ -1,12 +1,12 @@
 /**
- * What a connection of a page that says nothing costs in the server's memory, and what a subscription costs: what is there
+ * What a connection of a browser that says nothing costs in the server's memory, and what a subscription costs: what is there
  * after a garbage collection, less what was there before. Each turn has a server of its own.
  */
 import { execFileSync } from "node:child_process"
 import type { Bench, Contestant, Metric, Outcome } from "../harness/Bench.ts"
 import { type AnyParty, start } from "../harness/party.ts"
 import type * as BrokerParty from "../parties/broker.ts"
-import type * as PagesParty from "../parties/pages.ts"
+import type * as BrowsersParty from "../parties/browsers.ts"
 import type * as SocketIoParty from "../parties/socketIo.ts"
 import type * as WsParty from "../parties/ws.ts"
 
@@ -38,23 +38,24 @@ const kilobytes = (name: string): Metric => ({ name, unit: "KB", better: "less" 
 // Each connection is an open file, here and there.
 const connectionsOf = async (quick: boolean): Promise<readonly [number, number]> => {
   const files = Number(execFileSync("sh", ["-c", "ulimit -n"], { encoding: "utf8" })) || 1_000_000
-  const many = Math.min(quick ? 2000 : 10_000, files - 200)
+  // Of which the broker keeps a tenth for others than browsers.
+  const many = Math.min(quick ? 2000 : 10_000, Math.floor(0.8 * files))
   return [Math.floor(many / 5), many]
 }
 
-/** A server that pages can connect to, and a way to subscribe a group of them to some channels. */
-type Open = (pages: Pages) => Promise<{
+/** A server that browsers can connect to, and a way to subscribe a group of them to some channels. */
+type Open = (browsers: Browsers) => Promise<{
   readonly server: AnyParty
   readonly connect: (count: number) => Promise<number>
   readonly subscribe: (group: number) => Promise<void>
 }>
 
-type Pages = Awaited<ReturnType<typeof startPages>>
-const startPages = () => start<PagesParty.Functions>("pages")
+type Browsers = Awaited<ReturnType<typeof startBrowsers>>
+const startBrowsers = () => start<BrowsersParty.Functions>("browsers")
 
 const turnOf = async (few: number, many: number, open: Open): Promise<Outcome> => {
-  const pages = await startPages()
-  const { connect, server, subscribe } = await open(pages)
+  const browsers = await startBrowsers()
+  const { connect, server, subscribe } = await open(browsers)
   // Once, so that what is compiled or kept for all is there.
   await subscribe(await connect(20))
   const before = await server.call("memory")
@@ -64,7 +65,7 @@ const turnOf = async (few: number, many: number, open: Open): Promise<Outcome> =
   const subscribed = await server.call("memory")
   await connect(many - few)
   const withMany = await server.call("memory")
-  await pages.stop()
+  await browsers.stop()
   await server.stop()
   const subscriptions = subscribed.heap - withFew.heap
   const each = (bytes: number, count: number) => bytes / count / 1024
@@ -79,39 +80,39 @@ const turnOf = async (few: number, many: number, open: Open): Promise<Outcome> =
   }
 }
 
-const openOwn: Open = async (pages) => {
+const openOwn: Open = async (browsers) => {
   const server = await start<BrokerParty.Functions>("broker")
   const channels = Array.from({ length: channelsEach }, (_, index) => `channel-${index}`)
   const urls = await server.call("start", channels)
   return {
     server,
-    connect: (count) => pages.call("connect", urls.pages, count, `{":connected"`),
+    connect: (count) => browsers.call("connect", urls.browsers, count, `{":connected"`),
     subscribe: async (group) => {
       for (const channel of channels) {
-        await pages.call("say", group, JSON.stringify({ subscribe: { channel } }), `{":subscribed"`)
+        await browsers.call("say", group, JSON.stringify({ subscribe: { channel } }), `{":subscribed"`)
       }
     }
   }
 }
 
-const openWs: Open = async (pages) => {
+const openWs: Open = async (browsers) => {
   const server = await start<WsParty.Functions>("ws")
   const address = await server.call("address")
   return {
     server,
-    connect: (count) => pages.call("connect", address, count),
+    connect: (count) => browsers.call("connect", address, count),
     subscribe: () => server.call("subscribe", channelsEach)
   }
 }
 
-const openSocketIo: Open = async (pages) => {
+const openSocketIo: Open = async (browsers) => {
   const server = await start<SocketIoParty.Functions>("socketIo")
   const address = await server.call("address")
   return {
     server,
     connect: async (count) => {
-      const group = await pages.call("connect", address, count, "0{")
-      await pages.call("say", group, "40", "40{")
+      const group = await browsers.call("connect", address, count, "0{")
+      await browsers.call("say", group, "40", "40{")
       return group
     },
     subscribe: () => server.call("subscribe", channelsEach)

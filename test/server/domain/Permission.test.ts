@@ -65,7 +65,12 @@ describe("Permission", () => {
     ["a look ahead", "a(?=b)"],
     ["a repetition that is too large", "a{100000}"],
     ["repetitions of repetitions", "((a{100}){100}){100}"],
-    ["a pattern longer than 1000 characters", "a".repeat(1001)]
+    ["a pattern longer than 1000 characters", "a".repeat(1001)],
+    ["a repetition of much", "(a{1000}){1000}"],
+    ["a long text, repeated", `(${"a".repeat(990)}){1000}`],
+    ["a long text, repeated at least so often", `(${"[)]a".repeat(200)}){1000,}`],
+    ["optional ones, each followed by as many others", "(a?){1000}a{0,900}b"],
+    ["classes that are large", `[^${"a-z0-9".repeat(10)}]{600}{2}`]
   ])("refuses %s", (_, pattern) => {
     const failure = failureOf(pattern)
     expect(failure).toBeInstanceOf(InternalError)
@@ -74,6 +79,24 @@ describe("Permission", () => {
 
   it("takes a pattern of 1000 characters", () => {
     expect(allows("a".repeat(1000), "a")).toBe(false)
+  })
+
+  it("refuses a pattern that is too large without compiling it, and says so", () => {
+    const start = performance.now()
+    for (let n = 0; n < 100; n++) expect(failureOf(`(${"a".repeat(990)}){1000}`).detail).toContain("too large")
+    // To compile one alone would take longer.
+    expect(performance.now() - start).toBeLessThan(300)
+  })
+
+  it.each([
+    ["quoted text", "\\Q(a{9}\\E{20}"],
+    ["a class with a parenthesis", "([)]a{10}){10}"],
+    ["a class that begins with a bracket", "[]a]{100}"],
+    ["a named class", "[[:alpha:](]{500}"],
+    ["an escaped brace", "a\\{1000}\\{1000}"],
+    ["a letter class", "\\pL{1000}"]
+  ])("takes %s", (_, pattern) => {
+    expect(Result.isSuccess(Permission.make("joe", pattern))).toBe(true)
   })
 
   it("refuses a user id longer than 1000 characters", () => {
@@ -87,7 +110,7 @@ describe("Permission", () => {
     ["nested stars", "((a*)*)*b"],
     ["alternatives that overlap", "(a|aa)+b"],
     ["as many stars as fit", `${"a*".repeat(499)}b`],
-    ["the largest repetition", "(a?){1000}a{0,900}b"]
+    ["repetitions that are just small enough", "(a?){150}a{0,150}b"]
   ])("matches %s in time linear in the name", (_, pattern) => {
     const { allows } = Result.getOrThrow(Permission.make("joe", pattern))
     const name = "a".repeat(255)

@@ -1,12 +1,16 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Duration, Effect, Redacted } from "effect"
+import { Arbitrary, Clock, Duration, Effect, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { InternalError, UnauthorizedError } from "../../../src/protocol/KosmonautError.ts"
 import * as AccessTokens from "../../../src/server/engine/AccessTokens.ts"
+import * as Patterns from "../../../src/server/engine/internal/patterns.ts"
 import { garbage, int, oneOf } from "../../protocol/arbitraries.ts"
 
-const make = (options?: { readonly maxAccessTokens?: number }) =>
-  AccessTokens.make({ maxAccessTokens: 100, accessTokenTimeToLive: Duration.hours(1), ...options })
+const make = (options?: Partial<Parameters<typeof AccessTokens.make>[0]>) =>
+  Effect.map(
+    Clock.Clock,
+    (clock) => AccessTokens.make({ maxAccessTokens: 100, accessTokenTimeToLive: Duration.hours(1), clock, ...options })
+  )
 
 const issue = (tokens: AccessTokens.AccessTokens, uid = "joe", pattern = ".*") =>
   Effect.map(tokens.issue(uid, pattern), Redacted.value)
@@ -25,7 +29,7 @@ const step: Arbitrary.Arbitrary<Step> = oneOf<Step>(
 describe("AccessTokens", () => {
   it.effect("issues tokens of 128 hexadecimal digits, each another one", () =>
     Effect.gen(function*() {
-      const tokens = make()
+      const tokens = yield* make()
       const issued = yield* Effect.replicateEffect(issue(tokens), 50)
       for (const token of issued) expect(token).toMatch(/^[0-9a-f]{128}$/)
       expect(new Set(issued).size).toBe(50)
@@ -33,7 +37,7 @@ describe("AccessTokens", () => {
 
   it.effect("gives the permission that a token was issued for", () =>
     Effect.gen(function*() {
-      const tokens = make()
+      const tokens = yield* make()
       const joe = yield* issue(tokens, "joe", "private-a")
       const ann = yield* issue(tokens, "ann", "presence-.*")
       const annMay = yield* tokens.redeem(ann)
@@ -44,7 +48,7 @@ describe("AccessTokens", () => {
 
   it.effect("lets each token be used once", () =>
     Effect.gen(function*() {
-      const tokens = make()
+      const tokens = yield* make()
       const token = yield* issue(tokens)
       yield* tokens.redeem(token)
       const failure = yield* Effect.flip(tokens.redeem(token))
@@ -53,7 +57,7 @@ describe("AccessTokens", () => {
 
   it.effect("lets one of many that use a token at once have it", () =>
     Effect.gen(function*() {
-      const tokens = make()
+      const tokens = yield* make()
       const token = yield* issue(tokens)
       const used = yield* Effect.all(
         Array.from(
@@ -69,7 +73,7 @@ describe("AccessTokens", () => {
     "does not know %j",
     (token) =>
       Effect.gen(function*() {
-        const tokens = make()
+        const tokens = yield* make()
         yield* issue(tokens)
         const failure = yield* Effect.flip(tokens.redeem(token))
         expect(failure).toBeInstanceOf(UnauthorizedError)
@@ -77,23 +81,58 @@ describe("AccessTokens", () => {
       })
   )
 
-  it.effect("keeps a token for its time where those before it live longer", () =>
+  it.effect("restores tokens, none of them for longer than a new one, whatever the wall clock was then", () =>
     Effect.gen(function*() {
-      const long = { token: Redacted.make("0".repeat(128)), uid: "ann", pattern: ".*", expiresAt: 7_200_000 }
-      const tokens = AccessTokens.make({
-        maxAccessTokens: 100,
-        accessTokenTimeToLive: Duration.minutes(1),
-        issued: [long]
+      const stored = (n: number, expiresAt: number) => ({
+        token: Redacted.make(String(n).repeat(128)),
+        uid: `user ${n}`,
+        pattern: ".*",
+        expiresAt
       })
-      const token = yield* issue(tokens)
+      yield* TestClock.adjust("10 minutes")
+      // The clock was an hour ahead, is right, and the last one has expired in the meantime.
+      const all = [stored(0, 4_260_000), stored(1, 630_000), stored(2, 599_999)]
+      const tokens = yield* make({ maxAccessTokens: 2, accessTokenTimeToLive: Duration.minutes(1), issued: all })
+      const isValid = (n: number) => Effect.isSuccess(tokens.redeem(String(n).repeat(128)))
+      expect(yield* isValid(2)).toBe(false)
+      yield* Effect.flip(issue(tokens))
+      yield* TestClock.adjust("29 seconds")
+      yield* Effect.flip(issue(tokens))
+      yield* TestClock.adjust("1 second")
+      expect(yield* isValid(1)).toBe(false)
+      // It has left its room, though it came after one that lives longer.
+      yield* issue(tokens)
+      yield* TestClock.adjust("30 seconds")
+      expect(yield* isValid(0)).toBe(false)
+      yield* issue(tokens)
+    }))
+
+  it.effect("measures a token's time by a clock that cannot be set", () =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust("2 hours")
+      const tokens = yield* make()
+      const [first, second] = [yield* issue(tokens), yield* issue(tokens)]
+      yield* TestClock.setTime(0)
+      yield* TestClock.adjust("59 minutes")
+      yield* tokens.redeem(first)
       yield* TestClock.adjust("1 minute")
-      expect(yield* Effect.flip(tokens.redeem(token))).toBeInstanceOf(UnauthorizedError)
-      expect((yield* tokens.redeem(Redacted.value(long.token))).uid).toBe("ann")
+      expect(yield* Effect.flip(tokens.redeem(second))).toBeInstanceOf(UnauthorizedError)
+    }))
+
+  it.effect("compiles a pattern once for all its tokens", () =>
+    Effect.gen(function*() {
+      const compiled: Array<string> = []
+      const patterns = Patterns.make()
+      const tokens = yield* make({ patterns: (pattern) => (compiled.push(pattern), patterns(pattern)) })
+      const [one, other] = [yield* issue(tokens, "ann"), yield* issue(tokens, "joe")]
+      const permissions = [yield* tokens.redeem(one), yield* tokens.redeem(other)]
+      expect(compiled.length).toBe(4)
+      expect(permissions[0]!.allows).toBe(permissions[1]!.allows)
     }))
 
   it.effect("keeps a token for its time and not a millisecond longer", () =>
     Effect.gen(function*() {
-      const tokens = make()
+      const tokens = yield* make()
       const early = yield* issue(tokens)
       const late = yield* issue(tokens)
       yield* TestClock.adjust("3599999 millis")
@@ -104,7 +143,7 @@ describe("AccessTokens", () => {
 
   it.effect("says the same of unknown, used and expired tokens", () =>
     Effect.gen(function*() {
-      const tokens = make()
+      const tokens = yield* make()
       const expired = yield* issue(tokens)
       yield* TestClock.adjust("2 hours")
       const used = yield* issue(tokens)
@@ -120,7 +159,7 @@ describe("AccessTokens", () => {
 
   it.effect("refuses a pattern that does not compile, which takes no room", () =>
     Effect.gen(function*() {
-      const tokens = make({ maxAccessTokens: 1 })
+      const tokens = yield* make({ maxAccessTokens: 1 })
       const failure = yield* Effect.flip(issue(tokens, "joe", "..*{34}"))
       expect(failure).toBeInstanceOf(InternalError)
       yield* issue(tokens)
@@ -128,7 +167,7 @@ describe("AccessTokens", () => {
 
   it.effect("keeps at most so many, and has room again when one is used or expires", () =>
     Effect.gen(function*() {
-      const tokens = make({ maxAccessTokens: 2 })
+      const tokens = yield* make({ maxAccessTokens: 2 })
       const first = yield* issue(tokens)
       yield* TestClock.adjust("30 minutes")
       yield* issue(tokens)
@@ -149,7 +188,7 @@ describe("AccessTokens", () => {
     Arbitrary.array(step, { maxLength: 40 })
   ], ([steps]) =>
     Effect.gen(function*() {
-      const tokens = make({ maxAccessTokens: 5 })
+      const tokens = yield* make({ maxAccessTokens: 5 })
       const issued: Array<{ readonly token: string; readonly at: number; used: boolean }> = []
       let now = 0
       const isGood = (one: typeof issued[number]) => !one.used && now - one.at < 60
@@ -179,7 +218,7 @@ describe("AccessTokens", () => {
 
   it.effect.prop("nothing that was not issued opens anything", [garbage], ([text]) =>
     Effect.gen(function*() {
-      const tokens = make()
+      const tokens = yield* make()
       yield* issue(tokens)
       expect(yield* Effect.flip(tokens.redeem(text))).toBeInstanceOf(UnauthorizedError)
     }))

@@ -9,13 +9,16 @@ import {
   ForbiddenError,
   InternalError,
   InvalidChannelNameError,
-  NotSubscribedError
+  NotSubscribedError,
+  type TooManyRequestsError
 } from "../../../src/protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
 import type { Event } from "../../../src/protocol/Trigger.ts"
+import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
+import type { Subscription } from "../../../src/server/domain/Browser.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
 import * as Channels from "../../../src/server/engine/Channels.ts"
-import * as FakePage from "../../harness/FakePage.ts"
+import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import { int, pick } from "../../protocol/arbitraries.ts"
 
 const permit = (uid: string, pattern = ".*") => Result.getOrThrow(Permission.make(uid, pattern))
@@ -23,9 +26,12 @@ const permit = (uid: string, pattern = ".*") => Result.getOrThrow(Permission.mak
 const joe = permit("joe")
 const ann = permit("ann")
 
+/** Channels with the limits of a broker, or others. */
+const makeWith = (options: Partial<Channels.Options> = {}) => Channels.make({ ...BrokerConfig.defaults, ...options })
+
 /** Channels with `names` open. */
 const make = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {
-  const channels = Channels.make({ maxChannels: 100, memberDataSize: 4096 })
+  const channels = makeWith()
   yield* Effect.forEach(names, channels.open)
   return channels
 })
@@ -34,7 +40,7 @@ const make = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {
 const join = (
   channels: Channels.Channels,
   name: string,
-  page: FakePage.FakePage,
+  page: FakeBrowser.FakeBrowser,
   permission?: Permission.Permission,
   options?: { readonly hidden?: boolean; readonly data?: JsonObject }
 ) =>
@@ -44,7 +50,7 @@ const join = (
   )
 
 const pages = <const Sids extends ReadonlyArray<string>>(...sids: Sids) =>
-  sids.map((sid) => FakePage.make(sid)) as { readonly [Index in keyof Sids]: FakePage.FakePage }
+  sids.map((sid) => FakeBrowser.make(sid)) as { readonly [Index in keyof Sids]: FakeBrowser.FakeBrowser }
 
 describe("Channels", () => {
   describe("opening and closing", () => {
@@ -84,7 +90,7 @@ describe("Channels", () => {
 
     it.effect("opens so many channels and no more, until one is closed", () =>
       Effect.gen(function*() {
-        const channels = Channels.make({ maxChannels: 2, memberDataSize: 4096 })
+        const channels = makeWith({ maxChannels: 2, memberDataSize: 4096 })
         yield* channels.open("a")
         yield* channels.open("b")
         const failure = yield* Effect.flip(channels.open("c"))
@@ -155,12 +161,12 @@ describe("Channels", () => {
         ])
       }))
 
-    it.live("forgets pages that were on a closed channel and have left", () =>
+    it.live("forgets browsers that were on a closed channel and have left", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "other")
         const forgotten = yield* Effect.forEach(["closed", "unsubscribed", "left"], (how) =>
           Effect.gen(function*() {
-            const page = FakePage.make(how)
+            const page = FakeBrowser.make(how)
             yield* channels.open("room")
             yield* join(channels, "room", page)
             if (how === "closed") yield* channels.close("room")
@@ -179,7 +185,7 @@ describe("Channels", () => {
   })
 
   describe("subscribing", () => {
-    it.effect("says so to the page alone on a normal channel, without a uid", () =>
+    it.effect("says so to the browser alone on a normal channel, without a uid", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const [a, b] = pages("a", "b")
@@ -269,7 +275,7 @@ describe("Channels", () => {
         expect(a.heard()).toEqual([{ hello: { channel: "presence-a" } }])
       }))
 
-    it.effect("lists one user on two pages twice", () =>
+    it.effect("lists one user on two browsers twice", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b, c] = pages("a", "b", "c")
@@ -301,7 +307,7 @@ describe("Channels", () => {
 
     it.effect("takes so many bytes of data and no more, whatever the kind of the channel", () =>
       Effect.gen(function*() {
-        const channels = Channels.make({ maxChannels: 10, memberDataSize: 20 })
+        const channels = makeWith({ maxChannels: 10, memberDataSize: 20 })
         yield* Effect.forEach(["room", "private-a", "presence-a"], channels.open)
         const [a, b] = pages("a", "b")
         yield* join(channels, "presence-a", a, joe)
@@ -356,7 +362,7 @@ describe("Channels", () => {
         ])
       }))
 
-    it.effect("fails for a page that is not on the channel", () =>
+    it.effect("fails for a browser that is not on the channel", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "presence-a")
         const [a, b] = pages("a", "b")
@@ -370,7 +376,7 @@ describe("Channels", () => {
         expect(b.heard()).toEqual([])
       }))
 
-    it.effect("takes a page off everything without telling it, and tells those who remain", () =>
+    it.effect("takes a browser off everything without telling it, and tells those who remain", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-a", "presence-a", "presence-b")
         const [a, b] = pages("a", "b")
@@ -407,7 +413,7 @@ describe("Channels", () => {
         expect(b.heard()).toEqual([{ hello: { what: "world", channel: "room" } }])
       }))
 
-    it.effect("is refused to a page that is not on the channel", () =>
+    it.effect("is refused to a browser that is not on the channel", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const [a, b] = pages("a", "b")
@@ -421,7 +427,7 @@ describe("Channels", () => {
       Effect.gen(function*() {
         const channels = yield* make("room")
         const told: Array<string> = []
-        const page = FakePage.make("a", (message) => told.push(message))
+        const page = FakeBrowser.make("a", (message) => told.push(message))
         yield* join(channels, "room", page)
         told.length = 0
         const data = JSON.parse(`{"__proto__":{"x":1},"constructor":2,"toJSON":3,"":4}`) as JsonObject
@@ -429,10 +435,10 @@ describe("Channels", () => {
         expect(told).toEqual([`{"__proto__":{"__proto__":{"x":1},"constructor":2,"toJSON":3,"":4,"channel":"room"}}`])
       }))
 
-    it.effect("reaches everybody who is there even where one page leaves while it is told", () =>
+    it.effect("reaches everybody who is there even where one browser leaves while it is told", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
-        const gone = FakePage.make("gone", (message) => {
+        const gone = FakeBrowser.make("gone", (message) => {
           if (message.startsWith(`{"hello"`)) Effect.runSync(channels.leave(gone))
         })
         const all = [...pages("a", "b"), gone, ...pages("c", "d")]
@@ -448,10 +454,10 @@ describe("Channels", () => {
         const channels = yield* make("room")
         const log: Array<string> = []
         const everybody = pages(...Array.from({ length: 20 }, (_, index) => `p${index}`))
-        const present = new Set<FakePage.FakePage>()
+        const present = new Set<FakeBrowser.FakeBrowser>()
         const expected = new Map(everybody.map((page) => [page, [] as Array<number>]))
         let sent = 0
-        const comeAndGo = (page: FakePage.FakePage, turns: number) =>
+        const comeAndGo = (page: FakeBrowser.FakeBrowser, turns: number) =>
           Effect.gen(function*() {
             for (let turn = 0; turn < turns; turn++) {
               yield* Effect.yieldNow
@@ -491,7 +497,7 @@ describe("Channels", () => {
   })
 
   describe("keeping somebody out of a broadcast", () => {
-    it.effect("reaches everybody but that page, whoever sends", () =>
+    it.effect("reaches everybody but that browser, whoever sends", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const [a, b, c] = pages("a", "b", "c")
@@ -503,7 +509,7 @@ describe("Channels", () => {
         expect(channels.counters).toMatchObject({ broadcasts: 2, deliveries: 4 })
       }))
 
-    it.effect("reaches everybody where that page is not on the channel", () =>
+    it.effect("reaches everybody where that browser is not on the channel", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const [a, b] = pages("a", "b")
@@ -522,9 +528,9 @@ describe("Channels", () => {
 
   describe("listing", () => {
     const namesAfter = (channels: Channels.Channels, prefix: string, place: number) =>
-      Array.from(channels.listAfter(prefix, place), ({ value }) => value.name)
+      channels.listAfter(prefix, place).items.map(({ value }) => value.name)
 
-    it.effect("describes a channel, hidden pages too", () =>
+    it.effect("describes a channel, hidden browsers too", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "presence-a")
         const [a, b] = pages("a", "b")
@@ -551,7 +557,7 @@ describe("Channels", () => {
     it.effect("goes on from a place though channels are opened and closed meanwhile", () =>
       Effect.gen(function*() {
         const channels = yield* make("a", "b", "c", "d")
-        const [, b] = channels.listAfter("", 0)
+        const [, b] = channels.listAfter("", 0).items
         yield* channels.close("a")
         yield* channels.close("b")
         yield* channels.close("c")
@@ -570,19 +576,16 @@ describe("Channels", () => {
         yield* join(channels, "presence-a", b, ann, { hidden: true })
         yield* join(channels, "presence-a", c, joe)
         yield* join(channels, "room", d, joe, { data: { n: 2 } })
-        const on = (name: string, place = 0) => Effect.map(channels.subscribersAfter(name, place), (all) => [...all])
+        const on = (name: string, place = 0) => Effect.map(channels.subscribersAfter(name, place), ({ items }) => items)
         const [first, ...more] = yield* on("presence-a")
-        expect([first, ...more].map((placed) => placed?.value)).toEqual([
-          { page: a, uid: "joe", hidden: false, data: { n: 1 } },
-          { page: c, uid: "joe", hidden: false, data: {} }
-        ])
+        const texts = (all: ReadonlyArray<Channels.Placed<Subscription> | undefined>) =>
+          all.map((placed) => [placed?.value.browser, placed?.value.uid, placed?.value.data.text])
+        expect(texts([first, ...more])).toEqual([[a, "joe", `{"n":1}`], [c, "joe", "{}"]])
         // On a normal channel nobody is anybody.
-        expect((yield* on("room")).map(({ value }) => value)).toEqual([
-          { page: d, uid: undefined, hidden: false, data: { n: 2 } }
-        ])
+        expect(texts(yield* on("room"))).toEqual([[d, undefined, `{"n":2}`]])
         yield* channels.leave(a)
         yield* join(channels, "presence-a", a, ann)
-        expect((yield* on("presence-a", first!.place)).map(({ value }) => [value.page.sid, value.uid])).toEqual([
+        expect((yield* on("presence-a", first!.place)).map(({ value }) => [value.browser.sid, value.uid])).toEqual([
           ["c", "joe"],
           ["a", "ann"]
         ])
@@ -594,7 +597,7 @@ describe("Channels", () => {
     /** Channels with `names` open, and what they announce since the last look. */
     const announcing = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {
       const announced: Array<Event> = []
-      const channels = Channels.make({
+      const channels = makeWith({
         maxChannels: 100,
         memberDataSize: 4096,
         announce: (event) => announced.push(event)
@@ -604,7 +607,7 @@ describe("Channels", () => {
     })
     const { channelOccupied, channelVacated, memberJoined, memberLeft } = Lifecycle
 
-    it.effect("tells of a channel's first and last page, hidden ones count", () =>
+    it.effect("tells of a channel's first and last browser, hidden ones count", () =>
       Effect.gen(function*() {
         for (const name of ["room", "private-a"]) {
           const { announced, channels } = yield* announcing(name)
@@ -625,7 +628,7 @@ describe("Channels", () => {
         }
       }))
 
-    it.effect("tells of a user's first and last page that is not hidden, with that page's data", () =>
+    it.effect("tells of a user's first and last browser that is not hidden, with that browser's data", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("presence-a")
         const [a, b, c, d] = pages("a", "b", "c", "d")
@@ -667,7 +670,7 @@ describe("Channels", () => {
         expect(announced()).toEqual([memberLeft("presence-b", "joe", {}), channelVacated("presence-b")])
       }))
 
-    it.effect("tells of all channels that a page leaves at once", () =>
+    it.effect("tells of all channels that a browser leaves at once", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("room", "presence-a", "private-a")
         const [a, b] = pages("a", "b")
@@ -704,13 +707,13 @@ describe("Channels", () => {
     ], ([steps]) =>
       Effect.gen(function*() {
         const announced: Array<Event> = []
-        const channels = Channels.make({
+        const channels = makeWith({
           maxChannels: 4,
           memberDataSize: 4096,
           announce: (event) => announced.push(event)
         })
         const model = makeModel(4)
-        const real = new Map<string, FakePage.FakePage>(sids.map((sid) => [sid, FakePage.make(sid)]))
+        const real = new Map<string, FakeBrowser.FakeBrowser>(sids.map((sid) => [sid, FakeBrowser.make(sid)]))
         for (const step of steps) {
           const page = "sid" in step && step.sid !== undefined ? real.get(step.sid)! : undefined
           const failure = yield* carryOut(channels, step, page)
@@ -726,21 +729,21 @@ describe("Channels", () => {
           expect(list.map(({ name, subscribers }) => [name, subscribers])).toEqual(model.list())
           expect(channels.counters).toEqual(model.counters())
           for (const [name] of model.list()) {
-            const on = [...yield* channels.subscribersAfter(String(name), 0)]
-            expect(on.map(({ value }) => value.page.sid)).toEqual(model.subscribers(String(name)))
+            const on = (yield* channels.subscribersAfter(String(name), 0)).items
+            expect(on.map(({ value }) => value.browser.sid)).toEqual(model.subscribers(String(name)))
             for (const [index, { place }] of on.entries()) {
-              expect([...yield* channels.subscribersAfter(String(name), place)]).toEqual(on.slice(index + 1))
+              expect((yield* channels.subscribersAfter(String(name), place)).items).toEqual(on.slice(index + 1))
             }
           }
-          const open = [...channels.listAfter("pr", 0)]
+          const open = channels.listAfter("pr", 0).items
           expect(open.map(({ value }) => value.name)).toEqual(
             model.list().map(([name]) => name).filter((name) => String(name).startsWith("pr"))
           )
           for (const [index, { place }] of open.entries()) {
-            expect([...channels.listAfter("pr", place)]).toEqual(open.slice(index + 1))
+            expect(channels.listAfter("pr", place).items).toEqual(open.slice(index + 1))
           }
         }
-      }), { arbitrary: { runs: 300, size: 60 } })
+      }), { arbitrary: { runs: 200, size: 60 } })
   })
 })
 
@@ -806,7 +809,7 @@ const step: Arbitrary.Arbitrary<Step> = Arbitrary.map(
 const patterns: Record<string, string> = { joe: ".*", ann: ".*a" }
 
 /** Gives the error's code, if there is one. */
-const carryOut = (channels: Channels.Channels, step: Step, page: FakePage.FakePage | undefined) => {
+const carryOut = (channels: Channels.Channels, step: Step, page: FakeBrowser.FakeBrowser | undefined) => {
   const effect = (): Effect.Effect<
     unknown,
     | BadRequestError
@@ -815,6 +818,7 @@ const carryOut = (channels: Channels.Channels, step: Step, page: FakePage.FakePa
     | ChannelNotFoundError
     | ForbiddenError
     | NotSubscribedError
+    | TooManyRequestsError
   > => {
     switch (step.do) {
       case "open":

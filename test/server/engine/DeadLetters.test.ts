@@ -1,11 +1,15 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Effect } from "effect"
+import { Arbitrary, Clock, Effect } from "effect"
 import { TestClock } from "effect/testing"
+import { UndefinedHandlerError } from "../../../src/protocol/KosmonautError.ts"
 import * as DeadLetters from "../../../src/server/engine/DeadLetters.ts"
 import { int, oneOf } from "../../protocol/arbitraries.ts"
 
-const make = (options?: { readonly deadLetterCapacity?: number; readonly deadLetterSize?: number }) =>
-  DeadLetters.make({ deadLetterCapacity: 1000, deadLetterSize: 1_000_000, ...options })
+const make = (options?: Partial<Parameters<typeof DeadLetters.make>[0]>) =>
+  Effect.map(
+    Clock.Clock,
+    (clock) => DeadLetters.make({ deadLetterCapacity: 1000, deadLetterSize: 1_000_000, clock, ...options })
+  )
 
 const letter = (id: string, more?: Partial<DeadLetters.DeadLetter>) => ({
   id,
@@ -24,7 +28,7 @@ const idsOf = (letters: ReadonlyArray<DeadLetters.DeadLetter>) => letters.map(({
 describe("DeadLetters", () => {
   it.effect("keeps what it is given and when that was, the oldest first", () =>
     Effect.gen(function*() {
-      const letters = make()
+      const letters = yield* make()
       expect(yield* letters.list).toEqual([])
       yield* TestClock.adjust(7)
       const first = letter("b", { json: `{"e":{}}`, origin: `{"sid":"s"}`, attempts: 3, reason: "it failed" })
@@ -37,7 +41,7 @@ describe("DeadLetters", () => {
 
   it.effect("gives one out, once, and leaves the others in their order", () =>
     Effect.gen(function*() {
-      const letters = make()
+      const letters = yield* make()
       yield* addAll(letters, "a", "b", "c")
       expect(yield* letters.take("b")).toMatchObject({ id: "b" })
       expect(yield* letters.take("b")).toBe(undefined)
@@ -49,7 +53,7 @@ describe("DeadLetters", () => {
 
   it.effect("gives all out, the oldest first", () =>
     Effect.gen(function*() {
-      const letters = make()
+      const letters = yield* make()
       yield* addAll(letters, "b", "a", "c")
       expect(idsOf(yield* letters.takeAll)).toEqual(["b", "a", "c"])
       expect([yield* letters.takeAll, yield* letters.list]).toEqual([[], []])
@@ -58,7 +62,7 @@ describe("DeadLetters", () => {
 
   it.effect("what is listed does not change any more", () =>
     Effect.gen(function*() {
-      const letters = make()
+      const letters = yield* make()
       yield* addAll(letters, "a")
       const listed = yield* letters.list
       yield* addAll(letters, "b")
@@ -68,7 +72,7 @@ describe("DeadLetters", () => {
 
   it.effect("drops the oldest beyond so many, and counts them", () =>
     Effect.gen(function*() {
-      const letters = make({ deadLetterCapacity: 2 })
+      const letters = yield* make({ deadLetterCapacity: 2 })
       yield* addAll(letters, "a", "b")
       expect(letters.counters.dropped).toBe(0)
       yield* addAll(letters, "c", "d", "e")
@@ -83,7 +87,7 @@ describe("DeadLetters", () => {
 
   it.effect("drops the oldest beyond so many bytes, two for a letter of text, origin and reason", () =>
     Effect.gen(function*() {
-      const letters = make({ deadLetterSize: 20 })
+      const letters = yield* make({ deadLetterSize: 20 })
       yield* letters.add(letter("a", { json: "12", origin: "1", reason: "1" }))
       yield* letters.add(letter("b", { json: "żż" }))
       yield* letters.add(letter("c", { json: "1234" }))
@@ -104,16 +108,61 @@ describe("DeadLetters", () => {
       expect([idsOf(yield* letters.list), letters.counters]).toMatchObject([[], { kept: 0, dropped: 5 }])
     }))
 
+  it.effect("drops what no worker could read or had a handler for before all others, and never for it", () =>
+    Effect.gen(function*() {
+      const letters = yield* make({ deadLetterCapacity: 3 })
+      const reasons = [
+        `${new UndefinedHandlerError({ event: "a/b", groups: [] }).name}: No handler`,
+        "InvalidEventNameError: none",
+        "MessageDecodeError: no JSON",
+        "Error: MessageDecodeError: of its own"
+      ]
+      expect(reasons.map((reason) => DeadLetters.isUnhandled({ reason }))).toEqual([true, true, true, false])
+      const unhandled = (id: string) => letters.add(letter(id, { reason: reasons[id.length]! }))
+      yield* addAll(letters, "a")
+      yield* unhandled("u")
+      yield* addAll(letters, "b", "c")
+      expect(idsOf(yield* letters.list)).toEqual(["a", "b", "c"])
+      for (const id of ["", "v", "ww"]) yield* unhandled(id)
+      expect(idsOf(yield* letters.list)).toEqual(["a", "b", "c"])
+      yield* letters.take("a")
+      yield* unhandled("x")
+      yield* unhandled("y")
+      expect(idsOf(yield* letters.list)).toEqual(["b", "c", "y"])
+      yield* addAll(letters, "d", "e")
+      expect(idsOf(yield* letters.list)).toEqual(["c", "d", "e"])
+      expect(letters.counters).toMatchObject({ kept: 3, dropped: 7, added: 11 })
+    }))
+
+  it.effect("restores which of them are dropped first", () =>
+    Effect.gen(function*() {
+      const restored = ["a", "u"].map((id) => ({
+        ...letter(id, id === "u" ? { reason: "UndefinedHandlerError: no" } : {}),
+        failedAt: 1
+      }))
+      const letters = yield* make({ deadLetterCapacity: 2, letters: restored })
+      yield* addAll(letters, "b")
+      expect(idsOf(yield* letters.list)).toEqual(["a", "b"])
+    }))
+
+  it.effect("says when in whole milliseconds, however exact the clock is", () =>
+    Effect.gen(function*() {
+      const letters = yield* make()
+      yield* TestClock.adjust("1500 micros")
+      yield* addAll(letters, "a")
+      expect((yield* letters.take("a"))!.failedAt).toBe(1)
+    }))
+
   it.effect("keeps nothing where nothing may be kept", () =>
     Effect.gen(function*() {
-      const letters = make({ deadLetterCapacity: 0 })
+      const letters = yield* make({ deadLetterCapacity: 0 })
       yield* addAll(letters, "a", "b")
       expect([yield* letters.list, letters.counters]).toMatchObject([[], { kept: 0, dropped: 2 }])
     }))
 
   it.effect("keeps 500 characters of a reason, and counts no more", () =>
     Effect.gen(function*() {
-      const letters = make({ deadLetterSize: 1000 })
+      const letters = yield* make({ deadLetterSize: 1000 })
       yield* letters.add(letter("a", { reason: "x".repeat(500) }))
       expect((yield* letters.take("a"))!.reason).toBe("x".repeat(500))
       yield* letters.add(letter("b", { reason: `${"x".repeat(499)}yz` }))
@@ -134,7 +183,7 @@ describe("DeadLetters", () => {
     Arbitrary.array(step, { maxLength: 60 })
   ], ([steps]) =>
     Effect.gen(function*() {
-      const letters = make({ deadLetterCapacity: 5, deadLetterSize: 60 })
+      const letters = yield* make({ deadLetterCapacity: 5, deadLetterSize: 60 })
       let model: ReadonlyArray<{ readonly id: string; readonly length: number }> = []
       let dropped = 0
       for (const [index, step] of steps.entries()) {

@@ -17,6 +17,9 @@ const memory = (
 
 type Memory = Idempotency.Idempotency
 
+/** Tells the request of these tests from others. */
+const print = 1
+
 const token = (n: number) => FromServer.AccessTokenIssued({ token: String(n) })
 
 const unknown = FromServer.Failure({ code: 408 })
@@ -31,7 +34,7 @@ const answered = (
   c = "c"
 ) => {
   const connection = memory.connection(c)
-  const known = connection.beginUnsafe(nameOf(n))
+  const known = connection.beginUnsafe(nameOf(n), print)
   if (known === undefined) connection.endUnsafe(nameOf(n), exit)
   return known
 }
@@ -44,12 +47,27 @@ const again = (memory: Memory, n: number, connection = "c") => {
     return FromServer.Ok()
   })
   return Effect.map(
-    memory.again({ connection, message: nameOf(n) }, carryOut),
+    memory.again({ connection, message: nameOf(n) }, print, carryOut),
     (answer) => isCarriedOut ? "carried out" : answer
   )
 }
 
 describe("Idempotency", () => {
+  it.effect("gives no other request a response: a key is good for its own", () =>
+    Effect.gen(function*() {
+      const idempotency = yield* memory()
+      answered(idempotency, 1)
+      const carryOut = Effect.die(new Error("carried out"))
+      const other = idempotency.again({ connection: "c", message: nameOf(1) }, print + 1, carryOut)
+      assert.strictEqual((yield* Effect.flip(other)).code, 400)
+      assert.deepStrictEqual(yield* again(idempotency, 1), token(1))
+      // So for a retry that came before its first attempt.
+      assert.strictEqual(yield* again(idempotency, 2), "carried out")
+      const first = idempotency.connection("c").beginUnsafe(nameOf(2), print + 1)!
+      assert.strictEqual((yield* Effect.flip(first)).code, 400)
+      assert.strictEqual(idempotency.counters.repeated, 1)
+    }))
+
   it.effect("gives an answer again, an error's too, and carries nothing out", () =>
     Effect.gen(function*() {
       const idempotency = yield* memory()
@@ -101,7 +119,7 @@ describe("Idempotency", () => {
     Effect.gen(function*() {
       const idempotency = yield* memory()
       const connection = idempotency.connection("c")
-      assert.isUndefined(connection.beginUnsafe("1"))
+      assert.isUndefined(connection.beginUnsafe("1", print))
       const waiting = yield* Effect.forEach([1, 2], () =>
         Effect.forkChild(again(idempotency, 1), { startImmediately: true }))
       assert.isUndefined(waiting[0]!.pollUnsafe())
@@ -110,7 +128,7 @@ describe("Idempotency", () => {
 
       const latch = yield* Deferred.make<FromServer>()
       const first = yield* Effect.forkChild(
-        idempotency.again({ connection: "c", message: "2" }, Deferred.await(latch)),
+        idempotency.again({ connection: "c", message: "2" }, print, Deferred.await(latch)),
         { startImmediately: true }
       )
       const second = yield* Effect.forkChild(again(idempotency, 2), { startImmediately: true })
@@ -186,7 +204,7 @@ describe("Idempotency", () => {
       answered(idempotency, 1)
       const large = FromServer.Answer({ json: "x".repeat(400_000) })
       for (let n = 2; n <= 5; n++) {
-        yield* idempotency.again({ connection: "c", message: nameOf(n) }, Effect.succeed(large))
+        yield* idempotency.again({ connection: "c", message: nameOf(n) }, print, Effect.succeed(large))
       }
       assert.deepStrictEqual(yield* again(idempotency, 3), unknown)
       assert.deepStrictEqual(yield* again(idempotency, 4), large)
@@ -196,7 +214,7 @@ describe("Idempotency", () => {
   it.effect("lets nobody wait for what is forgotten", () =>
     Effect.gen(function*() {
       const idempotency = yield* memory({ idempotencyCapacity: 1 })
-      idempotency.connection("a").beginUnsafe("1")
+      idempotency.connection("a").beginUnsafe("1", print)
       const waiting = yield* Effect.forkChild(again(idempotency, 1, "a"), { startImmediately: true })
       answered(idempotency, 1, undefined, "b")
       assert.deepStrictEqual(yield* Fiber.join(waiting), unknown)

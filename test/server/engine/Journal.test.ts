@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Deferred, Effect, Logger, Redacted } from "effect"
+import { Arbitrary, Deferred, Effect, Fiber, Logger, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import * as Journal from "../../../src/server/engine/Journal.ts"
@@ -13,7 +13,8 @@ const event = (id: string, attempts: number): Journal.Noted => ({
   json: "{}",
   origin: null,
   attempts,
-  failures: 0
+  failures: 0,
+  losses: 0
 })
 const vhost: Journal.Noted = { _tag: "Vhost", token: Redacted.make("a token") }
 
@@ -124,6 +125,74 @@ describe("Journal", () => {
       journal.forget("Channel", "one")
       yield* journal.kept
       expect(yield* names).toEqual([])
+    }))
+
+  it.effect("gives what was deleted and created again in one turn its new place, and writes nothing twice", () =>
+    Effect.gen(function*() {
+      const { batches, names, store } = yield* fakeStore
+      const journal = (yield* Journal.make(store))("/a")
+      journal.noteNew(channel("one"))
+      journal.noteNew(channel("two"))
+      yield* journal.kept
+      journal.forget("Channel", "one")
+      journal.noteNew(channel("one"))
+      yield* journal.kept
+      expect(yield* names).toEqual(["Channel /a two", "Channel /a one"])
+      for (let n = 0; n < 3; n++) {
+        journal.forget("Channel", "two")
+        journal.noteNew(channel("two"))
+      }
+      journal.noteNew(channel("three"))
+      journal.forget("Channel", "three")
+      yield* journal.kept
+      expect(batches.at(-1)!.map(({ _tag }) => _tag)).toEqual(["Remove", "Put"])
+      expect(yield* names).toEqual(["Channel /a one", "Channel /a two"])
+    }))
+
+  it.effect("keeps the place of what was deleted and created again through a write that fails", () =>
+    Effect.gen(function*() {
+      const { fail, names, store } = yield* fakeStore
+      const journal = (yield* Journal.make(store))("/a")
+      for (const name of ["one", "two"]) journal.noteNew(channel(name))
+      yield* journal.kept
+      fail(true)
+      journal.forget("Channel", "one")
+      yield* Effect.flip(journal.kept)
+      journal.noteNew(channel("one"))
+      fail(false)
+      yield* TestClock.adjust("1 second")
+      expect(yield* names).toEqual(["Channel /a two", "Channel /a one"])
+    }).pipe(quiet))
+
+  it.effect("calls nobody who no longer waits, and everybody else whatever one of them does", () =>
+    Effect.gen(function*() {
+      const { store, waitFor } = yield* fakeStore
+      const said: Array<unknown> = []
+      const logger = Logger.layer([Logger.make(({ logLevel, message }) => void said.push([logLevel, message]))])
+      yield* Effect.gen(function*() {
+        const journal = (yield* Journal.make(store))("/a")
+        const { gate, open, reached } = yield* makeGate
+        waitFor(gate)
+        journal.noteNew(channel("one"))
+        const called: Array<string> = []
+        const then = (name: string) => () => void called.push(name)
+        const takeBack = journal.whenKeptUnsafe(then("taken back"))
+        journal.whenKeptUnsafe(() => {
+          throw new Error("no")
+        })
+        const waiting = yield* Effect.forkChild(Effect.ensuring(journal.kept, Effect.sync(then("interrupted"))))
+        yield* reached
+        takeBack()
+        yield* Fiber.interrupt(waiting)
+        journal.whenKeptUnsafe(then("last"))
+        yield* open
+        yield* journal.kept
+        expect(called).toEqual(["interrupted", "last"])
+        // The journal goes on.
+        journal.noteNew(channel("two"))
+        yield* journal.kept
+        expect(said).toMatchObject([["Error", ["Who waited for the storage has failed", { message: "no" }]]])
+      }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
   it.effect("has those wait whose change is being written, and nobody where there is nothing to write", () =>
@@ -237,6 +306,44 @@ describe("Journal", () => {
         Effect.provide(Logger.layer([Logger.make(({ message }) => void said.push(message))]))
       )
       expect(said.flat()).toEqual(["1 changes could not be stored. Cannot use the storage nowhere: the disk is full"])
+    }))
+
+  it.effect("counts what could not be written at the end, so that a command line can fail", () =>
+    Effect.gen(function*() {
+      const { fail, store } = yield* fakeStore
+      fail(true)
+      const unpersisted = { changes: 0 }
+      for (const names of [["one"], ["two", "three"], []]) {
+        yield* Effect.scoped(Effect.map(Journal.make(store), (of) => {
+          for (const name of names) of("/a").noteNew(channel(name))
+        })).pipe(Effect.provideService(Journal.Unpersisted, unpersisted))
+      }
+      expect(unpersisted.changes).toBe(3)
+    }).pipe(quiet))
+
+  it.effect("goes on after a defect of its store, and logs it", () =>
+    Effect.gen(function*() {
+      const memory = yield* Effect.provide(Store, layerMemory)
+      let isBroken = true
+      const store = Store.of({
+        load: memory.load,
+        write: (changes) => {
+          if (isBroken) throw new Error("no store")
+          return memory.write(changes)
+        }
+      })
+      const said: Array<unknown> = []
+      const logger = Logger.layer([Logger.make(({ logLevel, message }) => void said.push([logLevel, message]))])
+      yield* Effect.gen(function*() {
+        const journal = (yield* Journal.make(store))("/a")
+        journal.noteNew(channel("one"))
+        yield* Effect.flip(journal.kept)
+        isBroken = false
+        yield* TestClock.adjust("1 second")
+        yield* journal.kept
+        expect(said).toMatchObject([["Error", [expect.stringContaining("no store")]]])
+        expect(yield* store.load).toMatchObject([{ name: "one" }])
+      }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
   it.effect("forgets a vhost with all that is its own, and notes nothing of it afterwards", () =>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Duration, Effect } from "effect"
+import { Arbitrary, Clock, Duration, Effect, Fiber, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import type { Delivery } from "../../../src/protocol/Trigger.ts"
@@ -8,17 +8,44 @@ import * as Lobby from "../../../src/server/engine/Lobby.ts"
 import * as FakeJournal from "../../harness/FakeJournal.ts"
 import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
-const make = (options?: Partial<Parameters<typeof Lobby.make>[0]>) =>
-  Lobby.make({
-    queueCapacity: 10_000,
-    heartbeatInterval: Duration.millis(500),
-    missedHeartbeats: 3,
-    lifecycleRetention: Duration.minutes(1),
-    maxMessageSize: 1_048_576,
-    queueSize: 64 * 1_048_576,
-    deadLetters: DeadLetters.make({ deadLetterCapacity: 1000, deadLetterSize: 16 * 1_048_576 }),
-    ...options
-  })
+const makeRaw = (options?: Partial<Parameters<typeof Lobby.make>[0]>) =>
+  Effect.map(Clock.Clock, (clock) =>
+    Lobby.make({
+      queueCapacity: 10_000,
+      heartbeatInterval: Duration.millis(500),
+      missedHeartbeats: 3,
+      lifecycleRetention: Duration.minutes(1),
+      maxMessageSize: 1_048_576,
+      queueSize: 64 * 1_048_576,
+      maxDeliveries: Infinity,
+      redeliveryBackoff: Duration.zero,
+      deadLetters: DeadLetters.make({ deadLetterCapacity: 1000, deadLetterSize: 16 * 1_048_576, clock }),
+      clock,
+      ...options
+    }))
+
+/** A lobby whose workers that do not ack send a heartbeat when they join, so that they are given events at once. */
+const make = (options?: Parameters<typeof makeRaw>[0]) =>
+  Effect.map(makeRaw(options), (lobby): Lobby.Lobby => ({
+    ...lobby,
+    counters: lobby.counters,
+    join: (worker) =>
+      Effect.andThen(
+        lobby.join(worker),
+        worker.prefetch === undefined ? lobby.heard(worker.id, worker.connection) : Effect.void
+      )
+  }))
+
+const makeDeadLetters = Effect.map(
+  Clock.Clock,
+  (clock) => DeadLetters.make({ deadLetterCapacity: 10, deadLetterSize: 1000, clock })
+)
+
+/** Ticks as often as they are due in this time, and at its end. */
+const tickAfter = (lobby: Lobby.Lobby, millis: number): Effect.Effect<void> =>
+  millis <= 500
+    ? Effect.andThen(TestClock.adjust(millis), lobby.tick)
+    : Effect.andThen(tickAfter(lobby, 500), tickAfter(lobby, millis - 500))
 
 interface FakeWorker extends Lobby.Worker {
   /** What it was given and has not settled. */
@@ -89,7 +116,7 @@ describe("Lobby", () => {
   describe("handing over", () => {
     it.effect("keeps events while nobody is there, and gives them in order to who comes", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         yield* trigger(lobby, ...numbers(0, 10))
         expect(yield* lobby.info).toEqual({ waiting: 10, workers: [] })
         const a = worker("a")
@@ -98,9 +125,49 @@ describe("Lobby", () => {
         expect(yield* lobby.info).toEqual({ waiting: 0, workers: ["a"] })
       }))
 
+    it.effect("gives a worker that does not ack events after its own first heartbeat, which is not answered again", () =>
+      Effect.gen(function*() {
+        const lobby = yield* makeRaw()
+        yield* trigger(lobby, "e0")
+        const [a, acks] = [worker("a"), worker("acks", { prefetch: 1 })]
+        yield* lobby.join(a)
+        yield* trigger(lobby, "e1")
+        // Neither when it says again that it is ready, nor at a tick that comes soon.
+        yield* lobby.join(a)
+        yield* tickAfter(lobby, 200)
+        expect(a.log).toEqual(["heartbeat", "heartbeat"])
+        yield* lobby.heard("a")
+        expect(a.log.splice(0)).toEqual(["heartbeat", "heartbeat", "e0", "e1"])
+        yield* lobby.heard("a")
+        yield* lobby.join(a)
+        yield* trigger(lobby, "e2")
+        expect(a.log).toEqual(["heartbeat", "heartbeat", "e2"])
+        // One that acks knows both apart.
+        yield* lobby.join(acks)
+        yield* lobby.heard("acks")
+        expect(acks.log).toEqual(["heartbeat", "heartbeat"])
+        // On a new connection it begins anew.
+        const again = worker("a")
+        yield* lobby.leave("acks")
+        yield* lobby.join(again)
+        yield* trigger(lobby, "e3")
+        expect(again.log).toEqual(["heartbeat"])
+        yield* lobby.heard("a", again.connection)
+        expect(again.log).toEqual(["heartbeat", "e3"])
+        yield* lobby.leave("a")
+        // One that says nothing is given them after a pause, and no heartbeat with them.
+        const silent = worker("silent")
+        yield* lobby.join(silent)
+        yield* trigger(lobby, "e4")
+        yield* tickAfter(lobby, 500)
+        expect(silent.log).toEqual(["heartbeat", "e4"])
+        yield* tickAfter(lobby, 500)
+        expect(silent.log).toEqual(["heartbeat", "e4", "heartbeat"])
+      }))
+
     it.effect("greets who comes before it gives anything", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         yield* trigger(lobby, "e0")
         const a = worker("a")
         yield* lobby.join(a)
@@ -109,7 +176,7 @@ describe("Lobby", () => {
 
     it.effect("goes round robin over those that are there", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const all = [worker("a"), worker("b"), worker("c")]
         yield* Effect.forEach(all, lobby.join)
         yield* trigger(lobby, ...numbers(0, 7))
@@ -122,7 +189,7 @@ describe("Lobby", () => {
     it.effect("goes on when the first, the last and the only worker leave", () =>
       Effect.gen(function*() {
         // The original's ring spun for ever after the first had left.
-        const lobby = make()
+        const lobby = yield* make()
         const [a, b, c] = [worker("a"), worker("b"), worker("c")]
         yield* lobby.join(a)
         yield* lobby.leave("a")
@@ -136,7 +203,7 @@ describe("Lobby", () => {
 
     it.effect("has at most 64 events on their way to one worker, and goes past it to the others", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const slow = worker("slow")
         yield* lobby.join(slow)
         yield* trigger(lobby, ...numbers(0, 70))
@@ -155,7 +222,7 @@ describe("Lobby", () => {
 
     it.effect("gives the next one as soon as there is room, without being asked", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const a = worker("a")
         yield* lobby.join(a)
         yield* trigger(lobby, ...numbers(0, 66))
@@ -166,7 +233,7 @@ describe("Lobby", () => {
 
     it.effect("empties a long line into a worker that settles at once", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         yield* trigger(lobby, ...numbers(0, 10_000))
         const a = worker("a", { settles: true })
         yield* lobby.join(a)
@@ -176,7 +243,7 @@ describe("Lobby", () => {
 
     it.effect("refuses what is beyond the bound in bytes, or too large for any worker", () =>
       Effect.gen(function*() {
-        const lobby = make({ queueSize: 100, maxMessageSize: 356 })
+        const lobby = yield* make({ queueSize: 100, maxMessageSize: 356 })
         yield* lobby.trigger("x".repeat(60))
         expect((yield* Effect.flip(lobby.trigger("x".repeat(41)))).code).toBe(597)
         yield* lobby.trigger("x".repeat(40))
@@ -190,7 +257,7 @@ describe("Lobby", () => {
 
     it.effect("refuses what is beyond the bound with 597, and takes events again when there is room", () =>
       Effect.gen(function*() {
-        const lobby = make({ queueCapacity: 3 })
+        const lobby = yield* make({ queueCapacity: 3 })
         yield* trigger(lobby, "e0", "e1", "e2")
         const failure = yield* Effect.flip(lobby.trigger("refused"))
         expect(failure).toBeInstanceOf(InternalError)
@@ -203,9 +270,9 @@ describe("Lobby", () => {
       }))
   })
 
-  it.effect("refuses what would make the line longer than so many bytes with 597, until some are gone", () =>
+  it.effect("refuses what is beyond the limit in bytes with 597, on its way to a worker too, until some are gone", () =>
     Effect.gen(function*() {
-      const lobby = make({ queueSize: 20 })
+      const lobby = yield* make({ queueSize: 20 })
       const [a, b] = [worker("a"), worker("b")]
       yield* trigger(lobby, "12345678", "żżżż")
       expect(yield* Effect.flip(lobby.trigger("12345"))).toBeInstanceOf(InternalError)
@@ -215,13 +282,14 @@ describe("Lobby", () => {
       yield* lobby.join(a)
       yield* lobby.leave("a")
       expect(a.given).toEqual(["12345678", "żżżż", "1234"])
-      yield* trigger(lobby, "123456789")
-      // What comes back counts again, and more than the bound is kept rather than lost.
+      // They may come back.
+      yield* Effect.flip(lobby.trigger("1"))
       for (const { settle } of [...a.inHand]) settle(false)
-      expect((yield* lobby.info).waiting).toBe(4)
+      expect((yield* lobby.info).waiting).toBe(3)
       yield* Effect.flip(lobby.trigger("1"))
       yield* lobby.join(b)
-      expect(b.given).toEqual(["12345678", "żżżż", "1234", "123456789"])
+      expect(b.given).toEqual(["12345678", "żżżż", "1234"])
+      for (const { settle } of [...b.inHand]) settle(true)
       yield* lobby.leave("b")
       yield* trigger(lobby, "12345678901234567890")
     }))
@@ -229,7 +297,7 @@ describe("Lobby", () => {
   it.effect("hands over to who is ready even where nothing may wait", () =>
     Effect.gen(function*() {
       for (const options of [{ queueCapacity: 0 }, { queueSize: 0 }]) {
-        const lobby = make(options)
+        const lobby = yield* make(options)
         yield* Effect.flip(lobby.trigger("e0"))
         const a = worker("a")
         yield* lobby.join(a)
@@ -242,7 +310,7 @@ describe("Lobby", () => {
 
   it.effect("refuses what a worker's connection could not carry with 597, counted in bytes, whoever is there", () =>
     Effect.gen(function*() {
-      const lobby = make({ maxMessageSize: 1000 })
+      const lobby = yield* make({ maxMessageSize: 1000 })
       const a = worker("a")
       // Something of the bound is kept for what a transport puts around.
       const fits = `{"e":{"text":"${"ż".repeat(350)}"}}`
@@ -260,7 +328,7 @@ describe("Lobby", () => {
   describe("a delivery that fails", () => {
     it.effect("goes to another worker, and the one it failed at gets nothing until it is heard", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [a, b] = [worker("a"), worker("b")]
         yield* lobby.join(a)
         yield* lobby.join(b)
@@ -280,7 +348,7 @@ describe("Lobby", () => {
       ["from the middle", [1, 3, 0, 2]]
     ])("goes back to its old place in line, failing %s", ([_, order]) =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const a = worker("a")
         yield* lobby.join(a)
         yield* trigger(lobby, ...numbers(0, 4))
@@ -297,7 +365,7 @@ describe("Lobby", () => {
 
     it.effect("is given again to the same worker when that is heard", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const a = worker("a")
         yield* lobby.join(a)
         yield* trigger(lobby, "e0", "e1")
@@ -311,7 +379,7 @@ describe("Lobby", () => {
 
     it.effect("is given to the others where it fails at once", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const broken = Array.from({ length: 5 }, (_, index) => worker(`broken${index}`, { settles: false }))
         yield* Effect.forEach(broken, lobby.join)
         yield* trigger(lobby, "e0", "e1")
@@ -325,15 +393,14 @@ describe("Lobby", () => {
     it.effect("is given to another where the worker has left, been dismissed or been replaced meanwhile", () =>
       Effect.gen(function*() {
         for (const go of ["leave", "expire", "replace"] as const) {
-          const lobby = make()
+          const lobby = yield* make()
           const [a, b, again] = [worker("a"), worker("b"), worker("a")]
           yield* lobby.join(a)
           yield* trigger(lobby, "e0", "e1")
           if (go === "leave") yield* lobby.leave("a")
           if (go === "replace") yield* lobby.join(again)
           if (go === "expire") {
-            yield* TestClock.adjust("2 seconds")
-            yield* lobby.tick
+            yield* tickAfter(lobby, 2000)
           }
           yield* lobby.join(b)
           const [first, second] = a.inHand
@@ -345,9 +412,48 @@ describe("Lobby", () => {
       }))
   })
 
+  it.effect("takes a worker whose connection throws for one that could not be reached, and says so", () =>
+    Effect.gen(function*() {
+      const defects: Array<unknown> = []
+      const lobby = yield* make({ onDefect: (defect) => void defects.push(defect) })
+      const defect = new Error("no socket")
+      const broken: Lobby.Worker = {
+        ...worker("broken", { prefetch: 10 }),
+        deliverUnsafe: () => {
+          throw defect
+        }
+      }
+      const a = worker("a", { prefetch: 10, settles: true })
+      yield* lobby.join(broken)
+      yield* trigger(lobby, "e0", "e1")
+      expect([defects, (yield* lobby.info).waiting]).toEqual([[defect], 2])
+      yield* lobby.join(a)
+      expect(a.deliveries.map((delivery) => delivery!.attempt)).toEqual([1, 1])
+    }))
+
+  it.effect("chooses among many workers without looking at all of them, and hears each for itself", () =>
+    Effect.gen(function*() {
+      const count = 2000
+      const lobby = yield* make()
+      let looked = 0
+      const all = numbers(0, count).map((id) => {
+        const one = worker(id, { prefetch: 5, settles: true })
+        return Object.defineProperty(one, "prefetch", { get: () => (looked++, 5) })
+      })
+      yield* Effect.forEach(all, lobby.join)
+      looked = 0
+      yield* trigger(lobby, ...numbers(0, count))
+      expect(all.every(({ given }) => given.length === 1)).toBe(true)
+      // Logarithmic in the number of workers, not linear.
+      expect(looked / count).toBeLessThan(100)
+      looked = 0
+      yield* Effect.forEach(all.slice(0, 100), ({ id }) => lobby.heard(id), { discard: true })
+      expect(looked / 100).toBeLessThan(100)
+    }))
+
   it.effect("gives an event with its origin, again too, and counts both against the bounds", () =>
     Effect.gen(function*() {
-      const lobby = make({ queueSize: 20, maxMessageSize: 286 })
+      const lobby = yield* make({ queueSize: 20, maxMessageSize: 286 })
       const [a, b] = [worker("a"), worker("b")]
       yield* lobby.trigger("12345678", "1234")
       expect((yield* Effect.flip(lobby.trigger("12345", "1234"))).code).toBe(597)
@@ -375,7 +481,7 @@ describe("Lobby", () => {
 
     it.effect("has an event in hand until it has acknowledged it, and not longer", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [a, b] = [worker("a", { prefetch: 10, settles: true }), worker("b", { prefetch: 10, settles: true })]
         yield* lobby.join(a)
         yield* trigger(lobby, ...numbers(0, 5))
@@ -405,7 +511,7 @@ describe("Lobby", () => {
       "that %s has its events go before the others, in their order, as another attempt",
       (how) =>
         Effect.gen(function*() {
-          const lobby = make()
+          const lobby = yield* make()
           const connection = {}
           const a = worker("a", { prefetch: 3, settles: true, connection })
           const next = worker(how === "is replaced" ? "a" : "b", { prefetch: 10, settles: true })
@@ -415,8 +521,7 @@ describe("Lobby", () => {
           const ids = a.deliveries.map((delivery) => delivery!.id)
           if (how === "leaves") yield* lobby.leave("a", connection)
           if (how === "expires") {
-            yield* TestClock.adjust("2 seconds")
-            yield* lobby.tick
+            yield* tickAfter(lobby, 2000)
           }
           if (how === "is dismissed") yield* lobby.dismissAll
           if (how === "gives back") {
@@ -434,7 +539,7 @@ describe("Lobby", () => {
 
     it.effect("has its events go at once to others that are there", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [a, b] = [worker("a", { prefetch: 10, settles: true }), worker("b", { prefetch: 10, settles: true })]
         yield* Effect.forEach([a, b], lobby.join)
         yield* trigger(lobby, ...numbers(0, 4))
@@ -445,7 +550,7 @@ describe("Lobby", () => {
 
     it.effect("has as many as it wants at a time, none where it wants none", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const connection = {}
         const a = worker("a", { prefetch: 2, settles: true, connection })
         const wants = (prefetch: number) => lobby.join({ ...a, prefetch })
@@ -470,7 +575,7 @@ describe("Lobby", () => {
 
     it.effect("gets the next event before one that has more in hand, and in its turn among equals", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [a, b, c] = [
           worker("a", { prefetch: 10, settles: true }),
           worker("b", { prefetch: 10, settles: true }),
@@ -488,7 +593,7 @@ describe("Lobby", () => {
 
     it.effect("has in hand what counts for the bounds, in number", () =>
       Effect.gen(function*() {
-        const lobby = make({ queueCapacity: 3 })
+        const lobby = yield* make({ queueCapacity: 3 })
         const a = worker("a", { prefetch: 2, settles: true })
         yield* lobby.join(a)
         yield* trigger(lobby, "e0", "e1", "e2")
@@ -505,7 +610,7 @@ describe("Lobby", () => {
 
     it.effect("has in hand what counts for the bounds, in bytes", () =>
       Effect.gen(function*() {
-        const lobby = make({ queueSize: 20 })
+        const lobby = yield* make({ queueSize: 20 })
         const a = worker("a", { prefetch: 2, settles: true })
         yield* lobby.join(a)
         yield* trigger(lobby, "12345678", "żżżż")
@@ -521,7 +626,7 @@ describe("Lobby", () => {
     it.effect("has no more than the bounds allow however many it wants, but can always have one", () =>
       Effect.gen(function*() {
         for (const bound of [{ queueCapacity: 2 }, { queueSize: 4 }, { queueCapacity: 0 }, { queueSize: 0 }]) {
-          const lobby = make(bound)
+          const lobby = yield* make(bound)
           const [a, b] = [worker("a", { prefetch: 1e9, settles: true }), worker("b", { prefetch: 1e9, settles: true })]
           const most = Math.max(1, bound.queueCapacity ?? bound.queueSize / 2)
           yield* lobby.join(a)
@@ -540,7 +645,7 @@ describe("Lobby", () => {
 
     it.effect("has lifecycle events in hand to the cost of lifecycle events alone, and others of others", () =>
       Effect.gen(function*() {
-        const lobby = make({ queueCapacity: 2 })
+        const lobby = yield* make({ queueCapacity: 2 })
         const taker = worker("taker", { prefetch: 2, settles: true, lifecycle: true })
         yield* lobby.join(taker)
         yield* announce(lobby, "l0", "l1", "l2")
@@ -558,7 +663,7 @@ describe("Lobby", () => {
 
     it.effect("has had no attempt where the event could not be handed over", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [a, b] = [worker("a", { prefetch: 10 }), worker("b", { prefetch: 10 })]
         yield* Effect.forEach([a, b], lobby.join)
         yield* trigger(lobby, "e0", "e1")
@@ -577,7 +682,7 @@ describe("Lobby", () => {
 
     it.effect("has had none where that is known at once, either", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const broken = worker("broken", { prefetch: 10, settles: false })
         const a = worker("a", { prefetch: 10, settles: true })
         yield* lobby.join(broken)
@@ -590,7 +695,7 @@ describe("Lobby", () => {
     it.effect("that has gone cannot bring an event back again by a hand-over that failed", () =>
       Effect.gen(function*() {
         for (const go of ["leave", "replace", "acknowledge", "give back"] as const) {
-          const lobby = make()
+          const lobby = yield* make()
           const connection = {}
           const a = worker("a", { prefetch: 1, connection })
           const next = worker(go === "replace" ? "a" : "b", { prefetch: 10, settles: true })
@@ -612,8 +717,8 @@ describe("Lobby", () => {
 
     it.effect("acknowledges and gives back what it has, on its connection, and nothing else", () =>
       Effect.gen(function*() {
-        const deadLetters = DeadLetters.make({ deadLetterCapacity: 10, deadLetterSize: 1000 })
-        const lobby = make({ deadLetters })
+        const deadLetters = yield* makeDeadLetters
+        const lobby = yield* make({ deadLetters })
         const old = worker("a", { prefetch: 1, settles: true })
         const a = worker("a", { prefetch: 2, settles: true })
         const b = worker("b", { prefetch: 2, settles: true })
@@ -657,8 +762,8 @@ describe("Lobby", () => {
 
     it.effect("whose handler fails gets the event again, as often as it may; then it is a dead letter", () =>
       Effect.gen(function*() {
-        const deadLetters = DeadLetters.make({ deadLetterCapacity: 10, deadLetterSize: 1000 })
-        const lobby = make({ deadLetters })
+        const deadLetters = yield* makeDeadLetters
+        const lobby = yield* make({ deadLetters })
         const a = worker("a", { prefetch: 1, maxAttempts: 3, settles: true })
         yield* lobby.join(a)
         yield* lobby.trigger("e0", `{"sid":"s"}`)
@@ -682,8 +787,8 @@ describe("Lobby", () => {
     it.effect("that has it fail once and for all leaves a dead letter at once", () =>
       Effect.gen(function*() {
         for (const maxAttempts of [1, 0, -1]) {
-          const deadLetters = DeadLetters.make({ deadLetterCapacity: 10, deadLetterSize: 1000 })
-          const lobby = make({ deadLetters })
+          const deadLetters = yield* makeDeadLetters
+          const lobby = yield* make({ deadLetters })
           const a = worker("a", { prefetch: 1, maxAttempts, settles: true })
           yield* lobby.join(a)
           yield* lobby.trigger("e0")
@@ -695,8 +800,8 @@ describe("Lobby", () => {
 
     it.effect("gives back for no reason as often as it likes, and failures alone count", () =>
       Effect.gen(function*() {
-        const deadLetters = DeadLetters.make({ deadLetterCapacity: 10, deadLetterSize: 1000 })
-        const lobby = make({ deadLetters })
+        const deadLetters = yield* makeDeadLetters
+        const lobby = yield* make({ deadLetters })
         const [a, b] = [
           worker("a", { prefetch: 1, maxAttempts: 1, settles: true }),
           worker("b", { prefetch: 1, maxAttempts: 2, settles: true })
@@ -715,9 +820,112 @@ describe("Lobby", () => {
         expect(yield* deadLetters.list).toMatchObject([{ json: "e0", attempts: 8, reason: "twice" }])
       }))
 
+    describe("redeliveries", () => {
+      const failing = Effect.fnUntraced(function*(options?: Parameters<typeof make>[0]) {
+        const deadLetters = yield* makeDeadLetters
+        const lobby = yield* make({ redeliveryBackoff: Duration.millis(100), deadLetters, ...options })
+        const a = worker("a", { prefetch: 1, maxAttempts: 100, settles: true })
+        yield* lobby.join(a)
+        return { lobby, a, deadLetters }
+      })
+      /** How long it takes until the event comes again. */
+      const waits = (lobby: Lobby.Lobby, w: FakeWorker, end: Effect.Effect<void>) =>
+        Effect.gen(function*() {
+          const [before, clock] = [w.given.length, yield* Clock.Clock]
+          const start = clock.currentTimeMillisUnsafe()
+          yield* end
+          while (w.given.length === before) {
+            const due = lobby.nextDue()!
+            yield* TestClock.adjust(due - Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
+            yield* lobby.redeliver
+          }
+          return clock.currentTimeMillisUnsafe() - start
+        })
+
+      it.effect("wait twice as long with each failure of the handler, up to a bound, and others pass them", () =>
+        Effect.gen(function*() {
+          const { a, lobby } = yield* failing()
+          yield* trigger(lobby, "e0")
+          const waited = yield* Effect.replicateEffect(waits(lobby, a, giveBack(lobby, a, "e0", "it failed")), 9)
+          expect(waited).toEqual([100, 200, 400, 800, 1600, 3200, 6400, 6400, 6400])
+          yield* trigger(lobby, "e1")
+          yield* giveBack(lobby, a, "e0", "it failed")
+          expect(a.given.at(-1)).toBe("e1")
+          expect(lobby.counters).toMatchObject({ waiting: 1, unacknowledged: 1 })
+          yield* acknowledge(lobby, a, "e1")
+          expect(lobby.nextDue()).toBeGreaterThan(0)
+          yield* lobby.redeliver
+          expect(a.given.at(-1)).toBe("e1")
+        }))
+
+      it.effect("wait from the second release on, and count for neither limit", () =>
+        Effect.gen(function*() {
+          const { a, deadLetters, lobby } = yield* failing({ maxDeliveries: 1 })
+          const impatient = { ...a, maxAttempts: 1 }
+          yield* lobby.join(impatient)
+          yield* trigger(lobby, "e0")
+          const waited = yield* Effect.replicateEffect(waits(lobby, a, giveBack(lobby, a, "e0")), 9)
+          expect(waited).toEqual([0, 100, 200, 400, 800, 1600, 3200, 6400, 6400])
+          // Its first failure is its first.
+          yield* giveBack(lobby, a, "e0", "it failed")
+          expect(yield* deadLetters.list).toMatchObject([{ json: "e0", attempts: 10, reason: "it failed" }])
+        }))
+
+      it.effect("count for the limits of the queue while they wait, and go back to their old place", () =>
+        Effect.gen(function*() {
+          const { a, lobby } = yield* failing({ queueCapacity: 2 })
+          yield* lobby.join({ ...a, prefetch: 2 })
+          yield* trigger(lobby, "e0", "e1")
+          yield* giveBack(lobby, a, "e1", "it failed")
+          yield* giveBack(lobby, a, "e0", "it failed")
+          yield* lobby.join({ ...a, prefetch: 0 })
+          expect((yield* lobby.info).waiting).toBe(2)
+          expect((yield* Effect.flip(lobby.trigger("e2"))).detail).toContain("2 events wait")
+          yield* TestClock.adjust("100 millis")
+          // A tick finds them, too.
+          yield* lobby.tick
+          yield* lobby.join({ ...a, prefetch: 2 })
+          expect(a.given.slice(2)).toEqual(["e0", "e1"])
+        }))
+
+      it.effect("end where deliveries ended too often without a word, as a dead letter that says so", () =>
+        Effect.gen(function*() {
+          const { a, deadLetters, lobby } = yield* failing({ maxDeliveries: 4 })
+          yield* trigger(lobby, "e0", "e1")
+          const lose = [
+            lobby.leave("a"),
+            lobby.join(worker("a", { prefetch: 1, maxAttempts: 100, settles: true })),
+            tickAfter(lobby, 2500)
+          ]
+          for (const end of lose) {
+            yield* lobby.join(a)
+            // None of these is one: a failure, a release, the broker's own goodbye, a delivery that never left.
+            yield* waits(lobby, a, giveBack(lobby, a, "e0", "it failed"))
+            yield* giveBack(lobby, a, "e0")
+            yield* TestClock.adjust("10 seconds")
+            yield* lobby.redeliver
+            yield* lobby.dismissAll
+            yield* lobby.join(worker("broken", { prefetch: 1, settles: false }))
+            yield* lobby.leave("broken")
+            yield* lobby.join(a)
+            expect(a.given.at(-1)).toBe("e0")
+            expect(yield* deadLetters.list).toEqual([])
+            yield* end
+            yield* lobby.dismissAll
+          }
+          yield* lobby.join(a)
+          yield* lobby.leave("a")
+          expect(yield* deadLetters.list).toMatchObject([{
+            json: "e0",
+            reason: "delivered 4 times without an acknowledgement: its worker crashed, timed out or lost its connection"
+          }])
+          expect((yield* lobby.info).waiting).toBe(1)
+        }))
+    })
+
     it.effect("is one among others that do not, which have events once and for all", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const plain = worker("plain")
         const a = worker("a", { prefetch: 2, settles: true })
         yield* Effect.forEach([plain, a], lobby.join)
@@ -743,7 +951,7 @@ describe("Lobby", () => {
     it.effect("knows events by names that are of this lobby and of each alone", () =>
       Effect.gen(function*() {
         const ids = new Set<string>()
-        for (const lobby of [make(), make()]) {
+        for (const lobby of [yield* make(), yield* make()]) {
           const a = worker("a", { prefetch: 100, settles: true, lifecycle: true })
           yield* lobby.join(a)
           yield* trigger(lobby, ...numbers(0, 50))
@@ -759,15 +967,16 @@ describe("Lobby", () => {
     it.effect("has nothing for another that goes with it", () =>
       Effect.gen(function*() {
         for (const how of ["expire", "dismissAll"] as const) {
-          const lobby = make()
+          const lobby = yield* make()
           const gone = numbers(0, 3).map((id) => worker(id, { prefetch: 10, settles: true }))
           const stays = worker("stays", { prefetch: 10, settles: true })
           yield* Effect.forEach(gone, lobby.join)
           yield* trigger(lobby, ...numbers(0, 3))
           if (how === "expire") {
-            yield* TestClock.adjust("2 seconds")
+            yield* tickAfter(lobby, 1500)
+            yield* lobby.join(worker("stays", { prefetch: 0, settles: true, connection: stays.connection as object }))
+            yield* tickAfter(lobby, 500)
             yield* lobby.join(stays)
-            yield* lobby.tick
           } else {
             yield* lobby.dismissAll
             yield* lobby.join(stays)
@@ -780,11 +989,9 @@ describe("Lobby", () => {
   })
 
   describe("lifecycle events", () => {
-    const tickAfter = (lobby: Lobby.Lobby, millis: number) => Effect.andThen(TestClock.adjust(millis), lobby.tick)
-
     it.effect("are nothing before a worker comes that takes them", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [plain, taker] = [worker("plain"), worker("taker", { lifecycle: true })]
         yield* announce(lobby, "l0")
         yield* lobby.join(plain)
@@ -799,7 +1006,7 @@ describe("Lobby", () => {
 
     it.effect("go only to workers that take them, each to one, round robin with the others", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [a, plain, b] = [
           worker("a", { lifecycle: true }),
           worker("plain"),
@@ -815,7 +1022,7 @@ describe("Lobby", () => {
 
     it.effect("come in the order of their happening with the others", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [first, next] = [worker("first", { lifecycle: true }), worker("next", { lifecycle: true })]
         yield* lobby.join(first)
         yield* lobby.leave("first")
@@ -833,7 +1040,7 @@ describe("Lobby", () => {
 
     it.effect("keep nobody waiting who does not take them", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [taker, plain] = [worker("taker", { lifecycle: true }), worker("plain")]
         yield* lobby.join(taker)
         yield* lobby.leave("taker")
@@ -848,7 +1055,7 @@ describe("Lobby", () => {
 
     it.effect("wait in a bound of their own, where the oldest are dropped and counted", () =>
       Effect.gen(function*() {
-        const lobby = make({ queueCapacity: 3 })
+        const lobby = yield* make({ queueCapacity: 3 })
         const taker = worker("taker", { lifecycle: true })
         yield* lobby.join(taker)
         yield* lobby.leave("taker")
@@ -864,7 +1071,7 @@ describe("Lobby", () => {
 
     it.effect("are dropped as many as need be for the bound in bytes", () =>
       Effect.gen(function*() {
-        const lobby = make({ queueSize: 30 })
+        const lobby = yield* make({ queueSize: 30 })
         const taker = worker("taker", { lifecycle: true })
         yield* lobby.join(taker)
         yield* lobby.leave("taker")
@@ -882,7 +1089,7 @@ describe("Lobby", () => {
 
     it.effect("that a worker's connection could not carry are dropped and counted, whoever is there", () =>
       Effect.gen(function*() {
-        const lobby = make({ maxMessageSize: 256 + 20 })
+        const lobby = yield* make({ maxMessageSize: 256 + 20 })
         const taker = worker("taker", { lifecycle: true })
         yield* lobby.join(taker)
         yield* announce(lobby, "ż".repeat(6), "ż".repeat(7))
@@ -892,7 +1099,7 @@ describe("Lobby", () => {
 
     it.effect("go back to their old place among the others where they could not be handed over", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [a, b] = [worker("a", { lifecycle: true }), worker("b", { lifecycle: true })]
         yield* lobby.join(a)
         for (const n of [0, 1, 2]) {
@@ -910,7 +1117,7 @@ describe("Lobby", () => {
 
     it.effect("are kept for as long as lifecycleRetention while nobody takes them, then dropped, and later ones are nothing", () =>
       Effect.gen(function*() {
-        const lobby = make({ lifecycleRetention: Duration.seconds(10) })
+        const lobby = yield* make({ lifecycleRetention: Duration.seconds(10) })
         const [taker, plain] = [worker("taker", { lifecycle: true }), worker("plain", { settles: true })]
         yield* lobby.join(taker)
         yield* lobby.join(plain)
@@ -932,7 +1139,7 @@ describe("Lobby", () => {
 
     it.effect("are kept anew from the last time that a taker was there", () =>
       Effect.gen(function*() {
-        const lobby = make({ lifecycleRetention: Duration.seconds(10) })
+        const lobby = yield* make({ lifecycleRetention: Duration.seconds(10) })
         const taker = worker("taker", { lifecycle: true })
         yield* lobby.join(taker)
         yield* lobby.leave("taker")
@@ -947,7 +1154,7 @@ describe("Lobby", () => {
 
     it.effect("go to a worker for as long as it is there, however short lifecycleRetention is", () =>
       Effect.gen(function*() {
-        const lobby = make({ lifecycleRetention: Duration.zero })
+        const lobby = yield* make({ lifecycleRetention: Duration.zero })
         const taker = worker("taker", { lifecycle: true, settles: true })
         yield* lobby.join(taker)
         for (const n of [0, 1, 2]) {
@@ -963,7 +1170,7 @@ describe("Lobby", () => {
 
     it.effect("are no longer for a worker that says so when it is ready again", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const connection = {}
         const before = worker("a", { connection, lifecycle: true })
         const after = worker("a", { connection })
@@ -980,7 +1187,7 @@ describe("Lobby", () => {
   describe("coming and going", () => {
     it.effect("knows who is there", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         expect(yield* lobby.heard("a")).toBe(false)
         yield* lobby.join(worker("a"))
         expect(yield* lobby.heard("a")).toBe(true)
@@ -994,7 +1201,7 @@ describe("Lobby", () => {
 
     it.effect("answers each sign of life with one", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [a, b] = [worker("a"), worker("b")]
         yield* lobby.join(a)
         yield* lobby.join(b)
@@ -1006,7 +1213,7 @@ describe("Lobby", () => {
 
     it.effect("lets one that says it is ready again just go on, in its turn", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [a, b] = [worker("a"), worker("b")]
         yield* lobby.join(a)
         yield* lobby.join(b)
@@ -1020,7 +1227,7 @@ describe("Lobby", () => {
 
     it.effect("gives everything to the new connection where one takes the place of another", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [old, fresh] = [worker("a"), worker("a")]
         yield* lobby.join(old)
         yield* trigger(lobby, "e0")
@@ -1037,7 +1244,7 @@ describe("Lobby", () => {
 
     it.effect("does not hold the end of an old connection against the new one", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [old, fresh] = [worker("a"), worker("a")]
         yield* lobby.join(old)
         yield* trigger(lobby, ...numbers(0, 64))
@@ -1052,7 +1259,7 @@ describe("Lobby", () => {
 
     it.effect("hears a worker on its own connection alone", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [old, fresh] = [worker("a"), worker("a")]
         yield* lobby.join(old)
         yield* lobby.join(fresh)
@@ -1060,15 +1267,15 @@ describe("Lobby", () => {
         expect(yield* lobby.heard("a", fresh.connection)).toBe(true)
         expect([old.log, fresh.log]).toEqual([["heartbeat"], ["heartbeat", "heartbeat"]])
         // What the old one says keeps nobody alive.
-        yield* TestClock.adjust("2 seconds")
+        yield* tickAfter(lobby, 1500)
         yield* lobby.heard("a", old.connection)
-        yield* lobby.tick
+        yield* tickAfter(lobby, 500)
         expect([old.log.at(-1), fresh.log.at(-1)]).toEqual(["heartbeat", "dismissed"])
       }))
 
     it.effect("removes a worker for the end of its own connection alone", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [old, fresh] = [worker("a"), worker("a")]
         yield* lobby.join(old)
         yield* lobby.join(fresh)
@@ -1081,9 +1288,37 @@ describe("Lobby", () => {
         expect([...old.log, ...fresh.log]).not.toContain("dismissed")
       }))
 
+    it.effect("dismisses those of one endpoint, and gives what they held to the others", () =>
+      Effect.gen(function*() {
+        const lobby = yield* make()
+        const [a, b] = [worker("a", { prefetch: 2, settles: true }), worker("b", { prefetch: 2, settles: true })]
+        yield* Effect.forEach([a, b], lobby.join)
+        yield* trigger(lobby, "e0", "e1")
+        yield* lobby.dismissWhere(({ connection }) => connection === a.connection)
+        expect([a.log, b.log]).toEqual([["heartbeat", "e0", "dismissed"], ["heartbeat", "e1", "e0"]])
+        expect((yield* lobby.info).workers).toEqual(["b"])
+      }))
+
+    it.effect("tells every worker that it is dismissed, whatever another does with that", () =>
+      Effect.gen(function*() {
+        const lobby = yield* make()
+        const [a, b, c] = [worker("a"), worker("b"), worker("c")]
+        yield* lobby.join({ ...a, dismiss: Effect.never })
+        yield* lobby.join({ ...b, dismiss: Effect.die("no goodbye") })
+        yield* lobby.join(c)
+        yield* tickAfter(lobby, 1500)
+        yield* TestClock.adjust(500)
+        const ticking = yield* Effect.forkChild(lobby.tick)
+        yield* TestClock.adjust(499)
+        expect([c.log.at(-1), ticking.pollUnsafe()]).toEqual(["dismissed", undefined])
+        // It is waited for no longer than an interval.
+        yield* TestClock.adjust(1)
+        yield* Fiber.join(ticking)
+      }).pipe(Effect.provide(Logger.layer([]))))
+
     it.effect("dismisses everybody, and keeps what waits", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const all = [worker("a"), worker("b")]
         yield* Effect.forEach(all, lobby.join)
         yield* lobby.dismissAll
@@ -1097,11 +1332,9 @@ describe("Lobby", () => {
   })
 
   describe("time", () => {
-    const tickAfter = (lobby: Lobby.Lobby, millis: number) => Effect.andThen(TestClock.adjust(millis), lobby.tick)
-
     it.effect("greets a silent worker at every tick, and dismisses it after three missed heartbeats", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const a = worker("a")
         yield* lobby.join(a)
         for (let tick = 1; tick <= 3; tick++) {
@@ -1117,7 +1350,7 @@ describe("Lobby", () => {
 
     it.effect("keeps a worker for as long as it is heard, by whatever it says", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [a, b] = [worker("a"), worker("b")]
         yield* lobby.join(a)
         yield* lobby.join(b)
@@ -1132,7 +1365,7 @@ describe("Lobby", () => {
 
     it.effect("does not take deliveries or greetings for signs of life", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const a = worker("a", { settles: true })
         yield* lobby.join(a)
         for (let i = 0; i < 4; i++) {
@@ -1144,7 +1377,7 @@ describe("Lobby", () => {
 
     it.effect("greets one that speaks itself by its answers alone", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const a = worker("a")
         yield* lobby.join(a)
         for (let i = 0; i < 10; i++) {
@@ -1158,7 +1391,7 @@ describe("Lobby", () => {
     it.effect("greets once an interval even where it is ticked more often", () =>
       Effect.gen(function*() {
         // As where a vhost is behind two backend endpoints, each with a clock of its own.
-        const lobby = make()
+        const lobby = yield* make()
         const a = worker("a")
         yield* lobby.join(a)
         for (let i = 0; i < 3; i++) {
@@ -1170,7 +1403,7 @@ describe("Lobby", () => {
 
     it.effect("gives the events of a worker that is dismissed unheard to the next", () =>
       Effect.gen(function*() {
-        const lobby = make()
+        const lobby = yield* make()
         const [a, b] = [worker("a"), worker("b")]
         yield* lobby.join(a)
         yield* trigger(lobby, ...numbers(0, 70))
@@ -1190,14 +1423,23 @@ describe("Lobby", () => {
         { queueCapacity: 200, queueSize: 10_000 }
       ]),
       pick([2000, 400, 100]),
-      pick([[], atTheBeginning])
-    ], ([steps, bound, retention, beginning]) =>
+      pick([[], atTheBeginning]),
+      pick([{ backoff: 0, maxDeliveries: Infinity }, { backoff: 300, maxDeliveries: 2 }])
+    ], ([steps, bound, retention, beginning, { backoff, maxDeliveries }]) =>
       Effect.gen(function*() {
-        const deadLetters = DeadLetters.make({ deadLetterCapacity: 10_000, deadLetterSize: 1_000_000 })
+        const clock = yield* Clock.Clock
+        const deadLetters = DeadLetters.make({ deadLetterCapacity: 10_000, deadLetterSize: 1_000_000, clock })
         const journal = FakeJournal.make()
-        const lobby = make({ ...bound, lifecycleRetention: Duration.millis(retention), deadLetters, journal })
+        const lobby = yield* makeRaw({
+          ...bound,
+          lifecycleRetention: Duration.millis(retention),
+          redeliveryBackoff: Duration.millis(backoff),
+          maxDeliveries,
+          deadLetters,
+          journal
+        })
         const real = makeReal(lobby)
-        const model = makeModel(bound, retention)
+        const model = makeModel(bound, retention, backoff, maxDeliveries)
         for (const step of [...beginning, ...steps, ...toTheEnd]) {
           yield* real.carryOut(step)
           model.carryOut(step)
@@ -1222,7 +1464,7 @@ describe("Lobby", () => {
         const letters = (yield* deadLetters.list).map(({ json }) => json)
         expect([...real.settled, ...model.acknowledged(), ...letters].toSorted()).toEqual(model.kept())
         expect(new Set(real.names.values()).size).toBe(real.names.size)
-      }), { arbitrary: { runs: 400, size: 80 } })
+      }), { timeout: 30_000, arbitrary: { runs: 200, size: 80 } })
   })
 })
 
@@ -1328,12 +1570,14 @@ const atTheBeginning: ReadonlyArray<Step> = [
   { do: "announce", count: 2 }
 ]
 
-/** A worker that takes all that is left. */
+/** A worker that takes all that is left, also what waits for its backoff. */
 const toTheEnd: ReadonlyArray<Step> = [
   { do: "settleAll" },
   { do: "dismissAll" },
   { do: "join", id: "z", connection: 0, lifecycle: true, prefetch: undefined, maxAttempts: 1 },
+  { do: "heard", id: "z", connection: 0 },
   { do: "settleAll" },
+  { do: "tick", after: 300 * 64 },
   { do: "settleAll" },
   { do: "settleAll" }
 ]
@@ -1461,6 +1705,8 @@ interface Session {
   lastGreeted: number
   inHand: number
   isReady: boolean
+  isNew: boolean
+  turn: number
   lifecycle: boolean
   prefetch: number | undefined
   maxAttempts: number
@@ -1479,31 +1725,45 @@ interface Waiting {
   readonly isLifecycle: boolean
   attempts: number
   failures: number
+  releases: number
+  losses: number
 }
 
-const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: number }, retention: number) => {
+const makeModel = (
+  bound: { readonly queueCapacity: number; readonly queueSize: number },
+  retention: number,
+  backoff: number,
+  maxDeliveries: number
+) => {
   let log: Array<string> = []
+  // In lived time, which a tick moves by one interval at most.
   let now = 0
+  let real = 0
+  let delayed: Array<{ readonly event: Waiting; readonly until: number }> = []
   let happened = 0
   let attendedUntil: number | undefined
   let events: Array<Waiting> = []
   let lifecycle: Array<Waiting> = []
   const counters = { accepted: 0, delivered: 0, refused: 0, dropped: 0, acknowledged: 0, redelivered: 0 }
-  // The one whose turn it is comes first.
   let turns: Array<Session> = []
+  let lastTurn = 0
   const inHand: Array<{ readonly event: Waiting; readonly session: Session; readonly held: Held | undefined }> = []
   const handed: Array<Handed> = []
   const acknowledged: Array<string> = []
   const settled: Array<string> = []
-  const dead: Array<readonly [text: string, attempts: number, reason: string]> = []
+  const dead: Array<readonly [text: string, attempts: number, reason: unknown]> = []
   const kept = new Set<string>()
   const nameOf = (session: Session) => `${session.id}/${session.connection}`
 
   const bytes = (some: ReadonlyArray<Waiting>) => some.map(({ text }) => text).join("").length
+  const held = () => turns.flatMap(({ held }) => held.map(({ event }) => event))
   const lent = (isLifecycle: boolean) =>
-    turns.flatMap(({ held }) => held.map(({ event }) => event)).filter((event) => event.isLifecycle === isLifecycle)
+    [...held(), ...inHand.filter(({ held }) => held === undefined).map(({ event }) => event)]
+      .filter((event) => event.isLifecycle === isLifecycle)
+  const waitingLonger = (isLifecycle: boolean) =>
+    delayed.map(({ event }) => event).filter((event) => event.isLifecycle === isLifecycle)
   const isFull = (isLifecycle: boolean, text: string) => {
-    const all = [...isLifecycle ? lifecycle : events, ...lent(isLifecycle)]
+    const all = [...isLifecycle ? lifecycle : events, ...waitingLonger(isLifecycle), ...lent(isLifecycle)]
     return all.length >= bound.queueCapacity || bytes(all) + text.length > bound.queueSize
   }
   const canTake = (isLifecycle: boolean) => {
@@ -1513,6 +1773,7 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
       isReady && (lifecycle || !isLifecycle) &&
       (prefetch === undefined ? inHand < 64 : held.length < prefetch && (held.length === 0 || isRoom))
   }
+  const loadOf = ({ held, prefetch }: Session) => prefetch === undefined ? 0 : held.length
   const putBack = (...some: ReadonlyArray<Waiting>) => {
     for (const event of some) {
       if (event.isLifecycle) lifecycle = [...lifecycle, event].toSorted((a, b) => a.place - b.place)
@@ -1524,19 +1785,26 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
     if (held !== undefined) session!.held = session!.held.filter((other) => other !== held)
     return held?.event
   }
-  const takeBack = (session: Session) => {
-    putBack(...session.held.map(({ event }) => event))
-    counters.redelivered += session.held.length
+  const redeliver = (event: Waiting, times: number) => {
+    counters.redelivered++
+    if (times > 0 && backoff > 0) delayed.push({ event, until: real + backoff * 2 ** Math.min(times - 1, 6) })
+    else putBack(event)
+  }
+  const takeBack = (session: Session, isCounted: boolean) => {
+    for (const { event } of session.held) {
+      if (isCounted && ++event.losses >= maxDeliveries) dead.push([event.text, event.attempts, expect.anything()])
+      else redeliver(event, 0)
+    }
     session.held = []
   }
-  const remove = (leaving: ReadonlyArray<Session>) => {
+  const remove = (leaving: ReadonlyArray<Session>, isCounted = true) => {
     turns = turns.filter((session) => !leaving.includes(session))
-    leaving.forEach(takeBack)
+    for (const session of leaving) takeBack(session, isCounted)
     handOver()
   }
 
   const take = (text: string, isLifecycle: boolean) => {
-    const event = { place: counters.accepted++, text, isLifecycle, attempts: 0, failures: 0 }
+    const event = { place: counters.accepted++, text, isLifecycle, attempts: 0, failures: 0, releases: 0, losses: 0 }
     kept.add(text)
     if (isLifecycle) lifecycle = [...lifecycle, event]
     else events = [...events, event]
@@ -1550,17 +1818,19 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
   }
   // The oldest event that somebody takes, to the first in turn who does.
   const handOver = () => {
+    if (turns.some(({ lifecycle }) => lifecycle)) attendedUntil = Infinity
+    else if (attendedUntil === Infinity) attendedUntil = now + retention
     for (;;) {
       const heads = [events[0], lifecycle[0]].filter((event) => event !== undefined)
         .toSorted((a, b) => a.place - b.place)
       const takerOf = (event: Waiting) =>
-        turns.filter(canTake(event.isLifecycle)).toSorted((a, b) => a.held.length - b.held.length)[0]
+        turns.filter(canTake(event.isLifecycle)).toSorted((a, b) => loadOf(a) - loadOf(b) || a.turn - b.turn)[0]
       const event = heads.find((event) => takerOf(event) !== undefined)
       if (event === undefined) return
       const session = takerOf(event)!
       events = events.filter((other) => other !== event)
       lifecycle = lifecycle.filter((other) => other !== event)
-      turns = [...turns.filter((other) => other !== session), session]
+      session.turn = ++lastTurn
       session.inHand++
       const held = session.prefetch === undefined ? undefined : { event }
       inHand.push({ event, session, held })
@@ -1576,8 +1846,8 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
     session.lastGreeted = now
     log.push(`heartbeat to ${nameOf(session)}`)
   }
-  const dismiss = (leaving: ReadonlyArray<Session>) => {
-    remove(leaving)
+  const dismiss = (leaving: ReadonlyArray<Session>, isCounted: boolean) => {
+    remove(leaving, isCounted)
     for (const session of leaving) log.push(`dismissed ${nameOf(session)}`)
   }
   const sessionOf = ({ connection, id }: Speaker) =>
@@ -1607,9 +1877,9 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
   }
   const hear = (session: Session) => {
     session.lastHeard = now
+    if (!session.isNew || session.prefetch !== undefined) greet(session)
+    session.isNew = false
     session.isReady = true
-    if (session.lifecycle) attendedUntil = now + retention
-    greet(session)
     handOver()
   }
 
@@ -1621,9 +1891,11 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
           session.lifecycle = step.lifecycle
           session.prefetch = step.prefetch
           session.maxAttempts = step.maxAttempts
-          return hear(session)
+          session.lastHeard = now
+          session.isReady ||= !session.isNew || step.prefetch !== undefined
+          greet(session)
+          return handOver()
         }
-        if (session !== undefined) takeBack(session)
         const fresh = {
           id: step.id,
           connection: step.connection,
@@ -1634,10 +1906,14 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
           lastHeard: now,
           lastGreeted: now,
           inHand: 0,
-          isReady: true
+          isReady: step.prefetch !== undefined,
+          isNew: true,
+          turn: session === undefined ? ++lastTurn : session.turn
         }
         turns = session === undefined ? [...turns, fresh] : turns.map((other) => other === session ? fresh : other)
-        return hear(fresh)
+        if (session !== undefined) takeBack(session, true)
+        greet(fresh)
+        return handOver()
       }
       case "leave":
         if (step.connection !== undefined && session?.connection !== step.connection) return
@@ -1668,15 +1944,23 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
         }
         return
       case "tick":
-        now += step.after
-        // For as long as one is there, whatever it says.
-        if (turns.some(({ lifecycle }) => lifecycle)) attendedUntil = now + retention
-        else if (attendedUntil !== undefined && now > attendedUntil) attendedUntil = undefined
+        now += Math.min(step.after, 500)
+        real += step.after
+        putBack(...delayed.filter(({ until }) => until <= real).map(({ event }) => event))
+        delayed = delayed.filter(({ until }) => until > real)
+        handOver()
+        if (attendedUntil !== undefined && now > attendedUntil) attendedUntil = undefined
         while (attendedUntil === undefined && lifecycle.length > 0) dropOldest()
         for (const session of turns) {
-          if (now - session.lastHeard <= 1500 && now - session.lastGreeted >= 250) greet(session)
+          if (now - session.lastHeard > 1500 || now - session.lastGreeted < 250) continue
+          if (!session.isNew || session.prefetch !== undefined) greet(session)
+          else {
+            session.isNew = false
+            session.isReady = true
+          }
         }
-        return dismiss(turns.filter((session) => now - session.lastHeard > 1500))
+        handOver()
+        return dismiss(turns.filter((session) => now - session.lastHeard > 1500), true)
       case "settle":
         return settle(step.which, step.delivered)
       case "settleAll":
@@ -1692,13 +1976,9 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
         const by = one && sessionOf(one)
         const event = one && release(by, one.text)
         if (event === undefined) return
-        if (step.reason !== "") event.failures++
-        if (step.reason !== "" && event.failures >= by!.maxAttempts) {
-          dead.push([event.text, event.attempts, step.reason])
-        } else {
-          counters.redelivered++
-          putBack(event)
-        }
+        if (step.reason === "") redeliver(event, event.releases++)
+        else if (++event.failures >= by!.maxAttempts) dead.push([event.text, event.attempts, step.reason])
+        else redeliver(event, event.failures)
         return handOver()
       }
       case "acknowledgeAll":
@@ -1708,7 +1988,7 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
         }
         return
       case "dismissAll":
-        return dismiss(turns)
+        return dismiss(turns, false)
     }
   }
 
@@ -1719,19 +1999,19 @@ const makeModel = (bound: { readonly queueCapacity: number; readonly queueSize: 
     dead: () => dead,
     places: () =>
       [
-        ...[...events, ...lifecycle, ...lent(true), ...lent(false)].map(({ text }) => text),
-        ...inHand.filter(({ held }) => held === undefined).map(({ event }) => event.text),
+        ...[...events, ...lifecycle, ...delayed.map(({ event }) => event), ...lent(true), ...lent(false)]
+          .map(({ text }) => text),
         ...settled,
         ...acknowledged,
         ...dead.map(([text]) => text)
       ].toSorted(),
     counters: () => ({
       ...counters,
-      unacknowledged: lent(true).length + lent(false).length,
-      waiting: events.length + lifecycle.length,
+      unacknowledged: held().length,
+      waiting: events.length + lifecycle.length + delayed.length,
       workers: turns.length
     }),
-    info: () => ({ waiting: events.length, workers: turns.map(({ id }) => id) }),
+    info: () => ({ waiting: events.length + waitingLonger(false).length, workers: turns.map(({ id }) => id) }),
     seen: () => {
       const seen = log
       log = []

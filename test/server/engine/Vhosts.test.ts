@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Clock, Effect, Fiber, Layer, Logger, Redacted, Result } from "effect"
+import { Clock, type Duration, Effect, Fiber, Layer, Logger, Redacted, Result } from "effect"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
 import type { Identity } from "../../../src/protocol/Identity.ts"
@@ -8,7 +8,8 @@ import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../../../src/server/BrokerError.ts"
 import type { Worker } from "../../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
-import * as FakePage from "../../harness/FakePage.ts"
+import { layerMemory } from "../../../src/server/store/Store.ts"
+import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 
 const token = "0123456789abcdef0123456789abcdef01234567"
 const otherToken = "76543210fedcba9876543210fedcba9876543210"
@@ -284,7 +285,7 @@ describe("Vhosts", () => {
       yield* Effect.flip(b.channels.open("another"))
       yield* Effect.flip(b.accessTokens.issue("joe", ".*"))
       yield* Effect.flip(b.lobby.trigger("{}"))
-      const page = FakePage.make("page")
+      const page = FakeBrowser.make("browser")
       yield* a.channels.subscribe("room", page, { permission: undefined, hidden: false, data: {} })
       page.heard()
       yield* b.channels.broadcast("room", "hello", {})
@@ -305,6 +306,7 @@ describe("Vhosts", () => {
       expect((yield* vhost.deadLetters.list).map(({ id }) => id)).toEqual(["b"])
       const log: Array<string> = []
       yield* vhost.lobby.join(worker("worker", log))
+      yield* vhost.lobby.heard("worker")
       expect(yield* vhost.replay("b")).toBe(true)
       expect(log).toEqual([letter.json, letter.json])
       expect(yield* vhost.deadLetters.list).toEqual([])
@@ -334,7 +336,7 @@ describe("Vhosts", () => {
         yield* die("b")
         yield* TestClock.adjust("500 millis")
         expect(said.splice(0).flat()).toEqual([
-          "The vhost /test has dropped 1 dead letter, the oldest: it keeps no more"
+          "The vhost /test has dropped 1 dead letter, the oldest: there is no room for more"
         ])
         yield* TestClock.adjust("10 seconds")
         expect(said.splice(0).flat()).toEqual([
@@ -344,7 +346,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
-  it.effect("takes no worker for dead when it stood still itself, before it has heard what that said", () =>
+  it.effect("expires no worker for a silence that was its own, and one that is silent all the same", () =>
     Effect.gen(function*() {
       const clock = yield* lateClock
       yield* Effect.gen(function*() {
@@ -352,41 +354,181 @@ describe("Vhosts", () => {
         const { lobby } = yield* vhosts.get("/test")
         const log: Array<string> = []
         yield* lobby.join(worker("a", log))
+        yield* lobby.join(worker("b", log))
         yield* clock.wakeAfter(500)
+        // The process stood still, twice in a row. What the workers have sent meanwhile is only read now.
         yield* clock.wakeAfter(10_000)
-        // It had said that it lives, which is only read now.
+        yield* clock.wakeAfter(10_000)
         expect(yield* lobby.heard("a")).toBe(true)
-        yield* clock.wakeAfter(500)
         expect(log).toEqual([])
-        for (let n = 0; n < 4; n++) yield* clock.wakeAfter(500)
-        expect(log).toEqual(["dismissed a"])
+        yield* clock.wakeAfter(1)
+        yield* clock.wakeAfter(500)
+        expect(log).toEqual(["dismissed b"])
+        // Where every tick is late, the silent are expired as well.
+        for (let n = 0; n < 4; n++) yield* clock.wakeAfter(1000)
+        expect(log).toEqual(["dismissed b", "dismissed a"])
       }).pipe(Effect.provideService(Clock.Clock, clock.clock), Effect.scoped)
+    }))
+
+  it.effect("measures durations by a clock that cannot be set", () =>
+    Effect.gen(function*() {
+      const usual = yield* Clock.Clock
+      const wall = { hours: 0 }
+      const millis = () => usual.currentTimeMillisUnsafe() + wall.hours * 3_600_000
+      const clock = Object.assign(Object.create(usual) as Clock.Clock, {
+        currentTimeMillisUnsafe: millis,
+        currentTimeMillis: Effect.sync(millis)
+      })
+      yield* Effect.gen(function*() {
+        const vhosts = yield* make({ vhosts: [{ path: "/test", token }], redeliveryBackoff: "1 second" })
+        const { lobby } = yield* vhosts.get("/test")
+        const log: Array<string> = []
+        yield* lobby.join(worker("silent", log))
+        wall.hours = -1
+        yield* TestClock.adjust("2 seconds")
+        expect(log).toEqual(["dismissed silent"])
+        const failing = { ...worker("failing", log), prefetch: 1, maxAttempts: 2 }
+        const given: Array<string> = []
+        yield* lobby.join({
+          ...failing,
+          deliverUnsafe: (_json, _origin, settled, delivery) => {
+            given.push(delivery!.id)
+            settled(true)
+          }
+        })
+        yield* lobby.trigger("{}")
+        yield* lobby.giveBack("failing", failing.connection, given[0]!, "it failed")
+        yield* TestClock.adjust("999 millis")
+        yield* lobby.heard("failing")
+        expect(given.length).toBe(1)
+        yield* TestClock.adjust("1 millis")
+        expect(given.length).toBe(2)
+      }).pipe(Effect.provideService(Clock.Clock, clock), Effect.scoped)
+    }))
+
+  it.effect("redelivers when the backoff of the first of all vhosts ends, however it came", () =>
+    Effect.gen(function*() {
+      const vhosts = yield* make({ vhosts: [{ path: "/a" }, { path: "/b" }], redeliveryBackoff: "100 millis" })
+      const given: Array<string> = []
+      const failing = (id: string) => {
+        const deliveries: Array<string> = []
+        const one: Worker = {
+          ...worker(id, []),
+          prefetch: 10,
+          maxAttempts: 100,
+          deliverUnsafe: (json, _origin, settled, delivery) => {
+            given.push(json)
+            deliveries.push(delivery!.id)
+            settled(true)
+          }
+        }
+        return {
+          one,
+          fail: (lobby: Vhosts.Vhost["lobby"]) => lobby.giveBack(id, one.connection, deliveries.at(-1)!, "it failed")
+        }
+      }
+      const [a, b] = [(yield* vhosts.get("/a")).lobby, (yield* vhosts.get("/b")).lobby]
+      const [inA, inB] = [failing("a"), failing("b")]
+      yield* a.join(inA.one)
+      yield* b.join(inB.one)
+      yield* a.trigger("a")
+      yield* b.trigger("b")
+      // The second failure of one waits 200 milliseconds, the first of the other, which comes later, 100.
+      yield* inA.fail(a)
+      yield* TestClock.adjust("100 millis")
+      yield* inA.fail(a)
+      yield* TestClock.adjust("50 millis")
+      yield* inB.fail(b)
+      expect(given.splice(0)).toEqual(["a", "b", "a"])
+      yield* TestClock.adjust("99 millis")
+      expect(given).toEqual([])
+      yield* TestClock.adjust("1 millis")
+      expect(given).toEqual(["b"])
+      yield* TestClock.adjust("50 millis")
+      expect(given).toEqual(["b", "a"])
+    }).pipe(Effect.scoped))
+
+  it.effect("does nothing while there is nothing to do", () =>
+    Effect.gen(function*() {
+      const usual = yield* Clock.Clock
+      let sleeps = 0
+      const clock = Object.assign(Object.create(usual) as Clock.Clock, {
+        sleep: (duration: Duration.Duration) => Effect.suspend(() => (sleeps++, usual.sleep(duration)))
+      })
+      yield* Effect.gen(function*() {
+        const vhosts = yield* make({ vhosts: [{ path: "/test", token }], lifecycleRetention: "10 seconds" })
+        const { lobby } = yield* vhosts.get("/test")
+        yield* TestClock.adjust("1 day")
+        expect(sleeps).toBe(0)
+        yield* lobby.join({ ...worker("a", []), lifecycle: true })
+        yield* lobby.leave("a")
+        yield* TestClock.adjust("1 day")
+        // As long as lifecycle events are queued.
+        expect(sleeps).toBeLessThan(25)
+        sleeps = 0
+        yield* lobby.join(worker("b", []))
+        yield* TestClock.adjust("5 seconds")
+        expect(sleeps).toBeGreaterThan(0)
+      }).pipe(Effect.provideService(Clock.Clock, clock), Effect.scoped)
+    }))
+
+  it.effect("logs a defect in the background as an error, and goes on, for the other vhosts at once", () =>
+    Effect.gen(function*() {
+      const said: Array<unknown> = []
+      const logger = Logger.layer([Logger.make(({ logLevel, message }) => void said.push([logLevel, message]))])
+      yield* Effect.gen(function*() {
+        const vhosts = yield* make({ vhosts: [{ path: "/a" }, { path: "/b" }] })
+        const log: Array<string> = []
+        const broken = { ...worker("broken", log), heartbeatUnsafe: () => {} }
+        yield* (yield* vhosts.get("/a")).lobby.join(broken)
+        yield* (yield* vhosts.get("/b")).lobby.join(worker("b", log))
+        broken.heartbeatUnsafe = () => {
+          throw new Error("no heart")
+        }
+        yield* TestClock.adjust("2 seconds")
+        expect(said[0]).toMatchObject(["Error", ["The vhost /a has failed", { message: "no heart" }]])
+        expect(log).toContain("dismissed b")
+      }).pipe(Effect.scoped, Effect.provide(logger))
+    }))
+
+  it.effect("has a vhost by default only if there is none", () =>
+    Effect.gen(function*() {
+      const defaultVhost = { path: "/app", token, channels: ["room"] }
+      const pathsWith = (options: BrokerConfig.Options) =>
+        Effect.scoped(Effect.gen(function*() {
+          const vhosts = yield* make(options)
+          return (yield* vhosts.list).map(({ path }) => path)
+        }))
+      expect(yield* pathsWith({ defaultVhost })).toEqual(["/app"])
+      expect(yield* pathsWith({ defaultVhost, vhosts: [{ path: "/a" }] })).toEqual(["/a"])
+      yield* Effect.gen(function*() {
+        expect(yield* pathsWith({ vhosts: [{ path: "/b" }] })).toEqual(["/b"])
+        expect(yield* pathsWith({ defaultVhost })).toEqual(["/b"])
+      }).pipe(Effect.provide([layerMemory, Logger.layer([])]))
     }))
 })
 
 /** A clock that wakes who sleeps whenever it is told, however long they wanted to. */
-const lateClock = Effect.gen(function*() {
-  const usual = yield* Clock.Clock
+const lateClock = Effect.sync(() => {
   let now = 0
   let sleepers: Array<() => void> = []
+  const nanos = () => BigInt(now) * 1_000_000n
   const clock: Clock.Clock = {
     currentTimeMillisUnsafe: () => now,
     currentTimeMillis: Effect.sync(() => now),
-    currentTimeNanosUnsafe: () => BigInt(now) * 1_000_000n,
-    currentTimeNanos: Effect.sync(() => BigInt(now) * 1_000_000n),
-    monotonicTimeNanosUnsafe: usual.monotonicTimeNanosUnsafe.bind(usual),
-    monotonicTimeNanos: usual.monotonicTimeNanos,
+    currentTimeNanosUnsafe: nanos,
+    currentTimeNanos: Effect.sync(nanos),
+    monotonicTimeNanosUnsafe: nanos,
+    monotonicTimeNanos: Effect.sync(nanos),
     sleep: () => Effect.callback((resume) => void sleepers.push(() => resume(Effect.void)))
   }
   const wakeAfter = (millis: number) =>
-    Effect.andThen(
-      Effect.sync(() => {
-        now += millis
-        const woken = sleepers
-        sleepers = []
-        for (const wake of woken) wake()
-      }),
-      Effect.yieldNow
-    )
+    Effect.gen(function*() {
+      now += millis
+      const woken = sleepers
+      sleepers = []
+      for (const wake of woken) wake()
+      yield* Effect.replicateEffect(Effect.yieldNow, 3)
+    })
   return { clock, wakeAfter }
 })

@@ -40,7 +40,8 @@ const event = (vhost: string, id: string, attempts = 0): Entry => ({
   json: `{"said":{"text":"ü \\u0000 ${id}"}}`,
   origin: attempts === 0 ? null : "{\"uid\":\"joe\"}",
   attempts,
-  failures: attempts
+  failures: attempts,
+  losses: attempts
 })
 const letter = (vhost: string, id: string): Entry => ({
   _tag: "DeadLetter",
@@ -60,6 +61,15 @@ const accessToken = (vhost: string, token: string): Entry => ({
   pattern: "presence-.*",
   expiresAt: 1_800_000_000_123
 })
+
+/** How the first version made its tables. */
+const firstVersion = `
+create table Vhost (place integer primary key, vhost any, token any, unique (vhost)) strict;
+create table Channel (place integer primary key, vhost any, name any, unique (vhost, name)) strict;
+create table AccessToken (place integer primary key, vhost any, token any, uid any, pattern any, expiresAt any, unique (vhost, token)) strict;
+create table Event (place integer primary key, vhost any, id any, json any, origin any, attempts any, failures any, unique (vhost, id)) strict;
+create table DeadLetter (place integer primary key, vhost any, id any, json any, origin any, attempts any, reason any, failedAt any, unique (vhost, id)) strict;
+pragma user_version = 1;`
 
 const put = (entry: Entry) => Change.Put({ entry })
 const remove = (entry: Entry) => Change.Remove({ kind: entry._tag, vhost: entry.vhost, key: keyOf(entry) })
@@ -239,14 +249,51 @@ describe("SqliteStore", () => {
       Fs.writeFileSync(join(broken, "kosmonaut.db"), "this is no database, but a text that is long enough".repeat(100))
       const noDatabase = yield* Effect.flip(SqliteStore.make({ directory: broken }))
       expect(noDatabase.message).toContain("no database of a broker, or a broken one")
+    }))
 
-      const foreign = join(parent, "foreign")
-      Fs.mkdirSync(foreign)
-      const database = new DatabaseSync(join(foreign, "kosmonaut.db"))
-      database.exec("create table Event (other)")
-      database.close()
-      const otherTables = yield* Effect.flip(SqliteStore.make({ directory: foreign }))
-      expect(otherTables.message).toContain("Event has no column")
+  it.effect.each([
+    ["of another application", "create table Event (other); create table Orders (id)"],
+    ["with a table of ours and others", "create table Vhost (place, vhost, token); create table Orders (id)"],
+    ["with another table of the name of ours", "create table Event (other)"],
+    ["that says whose it is", "create table Vhost (place, vhost, token); pragma application_id = 7"],
+    ["in write-ahead mode", "pragma journal_mode = wal; create table Orders (id)"]
+  ])("refuses a database %s before anything is written to it", ([_, content]) =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryFolder
+      const file = join(directory, "kosmonaut.db")
+      const foreign = new DatabaseSync(file)
+      foreign.exec(content)
+      foreign.close()
+      Fs.chmodSync(file, 0o644)
+      const look = () => [Fs.readFileSync(file).toString("hex"), Fs.statSync(file).mode, Fs.statSync(file).mtimeMs]
+      const before = look()
+      const error = yield* Effect.flip(SqliteStore.make({ directory }))
+      expect(error.message).toContain("no database of a broker, or a broken one. Move it away")
+      expect(look()).toEqual(before)
+    }))
+
+  it.effect("goes on with what the first version has written, whole or not, and knows it again", () =>
+    Effect.gen(function*() {
+      for (const isWhole of [true, false]) {
+        const directory = yield* temporaryFolder
+        const earlier = new DatabaseSync(join(directory, "kosmonaut.db"))
+        earlier.exec(
+          `pragma journal_mode = wal; ${
+            isWhole ? firstVersion : firstVersion.slice(0, firstVersion.indexOf("create table DeadLetter"))
+          }
+          insert into Vhost (vhost, token) values ('/a', 'token of /a');
+          insert into Event (vhost, id, json, origin, attempts, failures) values ('/a', '1', '{"e":{}}', null, 3, 2);`
+        )
+        earlier.close()
+        const written = event("/a", "2", 1)
+        yield* Effect.scoped(Effect.flatMap(SqliteStore.make({ directory }), (store) => store.write([put(written)])))
+        const store = yield* SqliteStore.make({ directory })
+        expect((yield* store.load).map(plain)).toEqual([
+          plain(vhost("/a")),
+          { ...event("/a", "1"), json: "{\"e\":{}}", attempts: 3, failures: 2, losses: 0 },
+          written
+        ])
+      }
     }))
 
   it.effect("leaves alone what a newer version has written", () =>
@@ -256,7 +303,7 @@ describe("SqliteStore", () => {
       database.exec("pragma user_version = 7")
       database.close()
       const error = yield* Effect.flip(SqliteStore.make({ directory }))
-      expect(error.message).toContain("a newer Kosmonaut has written it (version 7, this one reads 1)")
+      expect(error.message).toContain("a newer Kosmonaut has written it (version 7, this one reads 2)")
     }))
 
   it.effect("fails to read what is not as it writes it", () =>

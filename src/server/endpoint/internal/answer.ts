@@ -13,7 +13,8 @@ import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
 import * as Json from "../../../protocol/Json.ts"
 import { BadRequestError, DeadLetterNotFoundError, type StatusError } from "../../../protocol/KosmonautError.ts"
 import { decodeEvent, decodeOrigin } from "../../../protocol/Trigger.ts"
-import type { Subscription } from "../../domain/Page.ts"
+import * as EventLoop from "../../../transport/EventLoop.ts"
+import type { Subscription } from "../../domain/Browser.ts"
 import type { ChannelInfo, Placed } from "../../engine/Channels.ts"
 import type { DeadLetter } from "../../engine/DeadLetters.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
@@ -27,7 +28,7 @@ export const answer = (
   command: FromClient,
   maxMessageSize: number
 ): Effect.Effect<FromServer, StatusError> => {
-  const { accessTokens, channels, pages } = vhost
+  const { accessTokens, channels, browsers } = vhost
   const largest = maxMessageSize - envelopeSize
   switch (command._tag) {
     case "OpenChannel":
@@ -42,14 +43,13 @@ export const answer = (
         (token) => FromServer.AccessTokenIssued({ token: Redacted.value(token) })
       )
     case "BroadcastAll":
-      return Effect.flatMap(Effect.fromResult(decodeBroadcasts(command.broadcasts)), (broadcasts) =>
-        Effect.map(
-          Effect.forEach(broadcasts, (one) => broadcastOne(vhost, one)),
-          (codes) => tell(codes satisfies typeof Answer.Broadcasts.Type)
-        ))
+      return Effect.flatMap(
+        Effect.fromResult(decodeBroadcasts(command.broadcasts)),
+        (broadcasts) => broadcastAll(vhost, broadcasts)
+      )
     case "SendTo":
       return Effect.as(
-        pages.sendTo(command.sid, command.event, command.data),
+        browsers.sendTo(command.sid, command.event, command.data),
         FromServer.Ok()
       )
     case "ListChannels":
@@ -61,17 +61,18 @@ export const answer = (
     case "ListSubscribers":
       return Effect.map(
         channels.subscribersAfter(command.channel, command.after),
-        (subscribers) => tellPart("subscribers", subscribers, write(subscriberOf), largest)
+        (subscribers) => tellPart("subscribers", subscribers, writeSubscriber, largest)
       )
     case "Disconnect":
       return Effect.map(
-        pages.disconnect(command.by, command.who),
+        browsers.disconnect(command.by, command.who),
         (disconnected) => tell({ disconnected } satisfies typeof Answer.Disconnected.Type)
       )
     case "ListDeadLetters":
       return Effect.map(
         vhost.deadLettersAfter(command.after),
-        (letters) => tellPart("deadLetters", letters, (letter) => writeDeadLetter(letter, largest), largest)
+        (items) =>
+          tellPart("deadLetters", { items, next: undefined }, (letter) => writeDeadLetter(letter, largest), largest)
       )
     case "ReplayDeadLetter":
       return Effect.flatMap(vhost.replay(command.id), (found) => found ? ok : noLetter(command.id))
@@ -114,16 +115,23 @@ const broadcastUnsafe = (
   return Exit.isSuccess(exit) ? ok : Exit.failCause(exit.cause)
 }
 
-const broadcastOne = (vhost: Vhost, [channel, event, data, exceptSid]: Broadcast): Effect.Effect<number> =>
-  vhost.channels.broadcast(channel, event, data, { exceptSid }).pipe(
-    Effect.as(204),
-    Effect.catch((error) => Effect.succeed(error.code))
-  )
+// Others have their turn in between: each of them may go to thousands of browsers.
+const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts: ReadonlyArray<Broadcast>) {
+  const codes: Array<number> = []
+  for (const [channel, event, data, exceptSid] of broadcasts) {
+    EventLoop.begin()
+    const exit = channels.broadcastUnsafe(channel, event, data, { exceptSid })
+    codes.push(yield* Effect.match(exit, { onSuccess: () => 204, onFailure: ({ code }) => code }))
+    if (EventLoop.isOver()) yield* EventLoop.next
+  }
+  return tell(codes satisfies typeof Answer.Broadcasts.Type)
+})
 
 const channelOf = ({ name, subscribers }: ChannelInfo): typeof Answer.Channel.Type => ({ name, subscribers })
 
-const subscriberOf = ({ data, page: { sid }, uid }: Subscription): typeof Answer.Subscriber.Type =>
-  uid === undefined ? { sid, data } : { sid, uid, data }
+// (In the shape that `Answer.Subscriber` says; the data are the text that came.)
+const writeSubscriber = ({ data, browser: { sid }, uid }: Subscription): string =>
+  `${JSON.stringify({ sid, uid }).slice(0, -1)},"data":${data.text}}`
 
 const tell = (value: unknown): FromServer => FromServer.Answer({ json: JSON.stringify(value) })
 
@@ -155,21 +163,21 @@ const partSize = (part: string): number => byteLength(part) + 1
 // As much of a list as fits, and the place to go on from.
 const tellPart = <A>(
   name: string,
-  list: Iterable<Placed<A>>,
+  list: { readonly items: Iterable<Placed<A>>; readonly next: number | undefined },
   write: (value: A) => string,
   largest: number
 ): FromServer => {
   const parts: Array<string> = []
   let size = restSize
   let next: number | null = null
-  for (const { place, value } of list) {
+  for (const { place, value } of list.items) {
     const part = write(value)
     size += partSize(part)
     if (size > largest && parts.length > 0) return FromServer.Answer({ json: listOf(name, parts, next) })
     parts.push(part)
     next = place
   }
-  return FromServer.Answer({ json: listOf(name, parts, null) })
+  return FromServer.Answer({ json: listOf(name, parts, list.next ?? null) })
 }
 
 const listOf = (name: string, parts: ReadonlyArray<string>, next: number | null): string =>

@@ -30,14 +30,16 @@ export interface Answers {
   readonly grows: () => boolean
   /** A message has come, in order, whose answer nobody needs to know. */
   readonly meet: (message: string) => void
-  /** A message has come, in order: it is being carried out. */
-  readonly add: (message: string) => void
+  /** A message has come, in order: it is being carried out. `print` tells its request from others. */
+  readonly add: (message: string, print: number) => void
   /**
    * A message that never came, but was said to have been sent: it is being carried out, and will not be when it comes.
    * Gives whether it takes room.
    */
-  readonly addLate: (message: string) => boolean
+  readonly addLate: (message: string, print: number) => boolean
   readonly find: (message: string) => Remembered | undefined
+  /** Whether a message that is there was this request. */
+  readonly matches: (message: string, print: number) => boolean
   /** The answer, if such a message never came but was said to have been sent. */
   readonly late: (message: string) => Remembered | undefined
   /** Whether a message that is not known surely never came. */
@@ -57,7 +59,9 @@ const maxLength = 1_048_576
 export const make = (total: { length: number }): Answers => {
   let messages: Array<string> = []
   let answers: Array<Remembered> = []
+  let prints: Array<number> = []
   const late = new Map<string, Remembered>()
+  const latePrints = new Map<string, number>()
   // The numbers of the first that is kept and of the next; each has its place by its number.
   let first = 0
   let next = 0
@@ -85,6 +89,7 @@ export const make = (total: { length: number }): Answers => {
   const forgetFirstLate = () => {
     const [message, remembered] = late.entries().next().value!
     late.delete(message)
+    latePrints.delete(message)
     lose(message, remembered)
     grow(-lengthOf(remembered))
   }
@@ -121,27 +126,33 @@ export const make = (total: { length: number }): Answers => {
     meet: (message) => {
       if (lost === "") lost = message
     },
-    add: (message) => {
+    add: (message, print) => {
       if (next - first === maxAnswers) forgetFirst()
       const place = next++ % maxAnswers
       messages[place] = message
       answers[place] = running
+      prints[place] = print
       if (lost === "") lost = message
     },
-    addLate: (message) => {
+    addLate: (message, print) => {
       late.set(message, running)
+      latePrints.set(message, print)
       if (late.size <= maxAnswers) return true
       forgetFirstLate()
       return false
     },
     find,
+    matches: (message, print) => {
+      const place = placeOf(message)
+      return (place === undefined ? latePrints.get(message) : prints[place]) === print
+    },
     late: (message) => late.size === 0 ? undefined : late.get(message),
     neverCame: (message) => isAfter(message, lost),
     replace,
     settle: (message, answer) => {
       const last = (next - 1) % maxAnswers
       // Mostly it is the last that has come, and nobody has asked for it meanwhile.
-      if (messages[last] === message && answers[last] === running && answer._tag !== "Answer") {
+      if (messages[last] === message && answers[last] === running && lengthOf(answer) === 0) {
         answers[last] = answer
         return
       }
@@ -156,6 +167,7 @@ export const make = (total: { length: number }): Answers => {
       while (first < next) forgetFirst()
       messages = []
       answers = []
+      prints = []
       first = next = 0
       return size
     }
@@ -168,6 +180,11 @@ export const unknown = FromServer.Failure({ code: Repetition.forgotten })
 const isAfter = (one: string, other: string): boolean =>
   one.length === other.length ? one > other : one.length > other.length
 
-const lengthOf = (remembered: Remembered): number => remembered._tag === "Answer" ? remembered.json.length : 0
+const lengthOf = (remembered: Remembered): number =>
+  remembered._tag === "Answer"
+    ? remembered.json.length
+    : remembered._tag === "Failure"
+    ? remembered.reason?.length ?? 0
+    : 0
 
 const running: Running = { _tag: "Running", waiting: undefined }

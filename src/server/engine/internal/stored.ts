@@ -1,5 +1,5 @@
 /**
- * What an earlier broker has left in the store, vhost by vhost, in the words of those who go on with it.
+ * What an earlier broker stored, vhost by vhost, as its successors restore it.
  */
 
 import * as Effect from "effect/Effect"
@@ -7,16 +7,15 @@ import type * as Redacted from "effect/Redacted"
 import type { Entry, Kind, Store, StoreError } from "../../store/Store.ts"
 import type { Issued } from "../AccessTokens.ts"
 import type { DeadLetter } from "../DeadLetters.ts"
+import { sizeOf, type StoredEvent } from "../EventQueue.ts"
 import type { Journal } from "../Journal.ts"
-import type { Left } from "../Lobby.ts"
-import { sizeOf } from "./line.ts"
 
-/** What is left of one vhost. */
+/** What is stored of one vhost. */
 export interface Stored {
   readonly token: Redacted.Redacted
   readonly opened: ReadonlyArray<string>
   readonly issued: ReadonlyArray<Issued>
-  readonly events: ReadonlyArray<Left>
+  readonly events: ReadonlyArray<StoredEvent>
   readonly letters: ReadonlyArray<DeadLetter>
 }
 
@@ -32,14 +31,17 @@ export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string,
           opened: pick(own, "Channel").map(({ name }) => name),
           issued: pick(own, "AccessToken"),
           events: pick(own, "Event").map(withOrigin),
-          letters: pick(own, "DeadLetter").map(withOrigin)
+          letters: pick(own, "DeadLetter").map((letter) => ({
+            ...withOrigin(letter),
+            failedAt: Math.floor(letter.failedAt)
+          }))
         }
         return [vhost, stored]
       })
     )
   })
 
-/** The same where messages were larger once: an event that no worker can read is dead, and keeps nobody. */
+/** Makes dead letters of events that have become too large for a worker's connection. */
 export const bury = (
   stored: Stored,
   { journal, largest, now }: { readonly journal: Journal; readonly largest: number; readonly now: number }
@@ -58,9 +60,9 @@ export const bury = (
   return { ...stored, events: fit, letters: [...stored.letters, ...buried] }
 }
 
-/** What is left, in numbers, for a person. */
+/** What is stored, in numbers, for a person. */
 export const describe = ({ events, issued, letters, opened }: Stored): string =>
-  `${opened.length} channels, ${events.length} events that are not handled, ${letters.length} dead letters and ` +
+  `${opened.length} channels, ${events.length} unhandled events, ${letters.length} dead letters and ` +
   `${issued.length} unused single access tokens`
 
 const pick = <K extends Kind>(entries: ReadonlyArray<Entry>, kind: K) =>

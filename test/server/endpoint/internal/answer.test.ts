@@ -7,7 +7,7 @@ import * as BrokerConfig from "../../../../src/server/BrokerConfig.ts"
 import * as Permission from "../../../../src/server/domain/Permission.ts"
 import { answer } from "../../../../src/server/endpoint/internal/answer.ts"
 import * as Vhosts from "../../../../src/server/engine/Vhosts.ts"
-import * as FakePage from "../../../harness/FakePage.ts"
+import * as FakeBrowser from "../../../harness/FakeBrowser.ts"
 import { int, jsonObject, pick } from "../../../protocol/arbitraries.ts"
 
 /** A vhost with these channels, and a way to ask it. */
@@ -34,17 +34,17 @@ const makeVhost = Effect.fnUntraced(function*(...channels: ReadonlyArray<string>
 
 type World = Effect.Success<ReturnType<typeof makeVhost>>
 
-/** A page on these channels, as this user. */
+/** A browser on these channels, as this user. */
 const enter = Effect.fnUntraced(function*(
   { vhost }: World,
   sid: string,
   channels: ReadonlyArray<string>,
   options: { readonly uid?: string; readonly hidden?: boolean; readonly data?: JsonObject } = {}
 ) {
-  const page = FakePage.make(sid)
+  const page = FakeBrowser.make(sid)
   const { data = {}, hidden = false, uid } = options
-  vhost.pages.enterUnsafe(page)
-  if (uid !== undefined) vhost.pages.identifyUnsafe(page, uid)
+  vhost.browsers.enterUnsafe(page)
+  if (uid !== undefined) vhost.browsers.identifyUnsafe(page, uid)
   const permission = uid === undefined ? undefined : Result.getOrThrow(Permission.make(uid, ".*"))
   for (const channel of channels) yield* vhost.channels.subscribe(channel, page, { permission, hidden, data })
   page.heard()
@@ -89,7 +89,7 @@ describe("answer", () => {
       expect(page.heard()).toEqual([{ ":unsubscribed": { channel: "room" } }])
     }))
 
-  it.effect("has one page not hear a broadcast", () =>
+  it.effect("has one browser not hear a broadcast", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost("room")
       const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
@@ -144,7 +144,7 @@ describe("answer", () => {
         expect(yield* world.query(broadcastAll())).toEqual([])
       }))
 
-    it.effect("has each keep its own page from hearing it", () =>
+    it.effect("has each keep its own browser from hearing it", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost("room")
         const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
@@ -157,7 +157,7 @@ describe("answer", () => {
       Effect.gen(function*() {
         const world = yield* makeVhost("room")
         const told: Array<string> = []
-        const page = FakePage.make("a", (message) => told.push(message))
+        const page = FakeBrowser.make("a", (message) => told.push(message))
         yield* world.vhost.channels.subscribe("room", page, { permission: undefined, hidden: false, data: {} })
         told.length = 0
         const data = `"__proto__":{"x":1},"constructor":{"__proto__":[{"__proto__":null}]},"toJSON":3,"":"\\ud800"`
@@ -195,7 +195,7 @@ describe("answer", () => {
       }))
   })
 
-  it.effect("to an event for one page is OK where that is there", () =>
+  it.effect("to an event for one browser is OK where that is there", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost("room")
       const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]

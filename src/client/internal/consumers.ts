@@ -1,0 +1,170 @@
+/**
+ * Runs handlers on what comes into an inbox, and ends in order.
+ *
+ * At the end it wants no more events, releases at once those whose handling has not begun, finishes those in flight, and
+ * then says goodbye; that takes at most `drainTimeout`. What is not finished then is released, the goodbye is said, and
+ * only then are its handlers interrupted: one that cannot be interrupted keeps nobody waiting. To a broker to which nothing
+ * can be released it says goodbye first and finishes all that was received, when it is interrupted, or what is in flight,
+ * when a handler has failed.
+ */
+
+import type * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import type { UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import type { Connection } from "./connection.ts"
+import type { Inbox, Item } from "./inbox.ts"
+
+/** How to listen. */
+export interface Options {
+  readonly open: Effect.Effect<{ readonly inbox: Inbox; readonly connection: Connection }, never, Scope.Scope>
+  readonly concurrency: number
+  readonly drainTimeout: Duration.Duration
+}
+
+/** How long the last steps may take after `drainTimeout`, each: saying goodbye, and interrupting handlers. */
+const lastStep = "500 millis"
+
+/** How long to wait for events that are on their way from a broker that does not answer a goodbye. */
+const onTheirWay = "250 millis"
+
+/** Listens until interrupted, or until `handle` fails or the connection has ended for good. */
+export const run = Effect.fnUntraced(function*<E, R>(
+  options: Options,
+  handle: (item: Item) => Effect.Effect<unknown, E, R>
+): Effect.fn.Return<never, UnauthorizedError | E, R | Scope.Scope> {
+  const { connection, inbox } = yield* options.open
+  const failed = yield* Deferred.make<never, UnauthorizedError | E>()
+  const consumer = makeConsumer(inbox, handle, (cause) => Deferred.failCause(failed, cause))
+  // Their own fibers, since a scope would wait for them without end.
+  yield* Effect.acquireRelease(
+    Effect.forEach(Array.from({ length: options.concurrency }), () => Effect.forkDetach(consumer.run)),
+    (consumers, exit) =>
+      Effect.timeoutOrElse(drain({ connection, consumer, consumers, exit, inbox }), {
+        duration: options.drainTimeout,
+        orElse: () => giveUp({ connection, consumer, consumers, inbox }, options.drainTimeout)
+      })
+  )
+  return yield* Deferred.await(failed)
+})
+
+// Takes what comes, one after the other.
+const makeConsumer = <E, R>(
+  inbox: Inbox,
+  handle: (item: Item) => Effect.Effect<unknown, E, R>,
+  onFailure: (cause: Cause.Cause<UnauthorizedError | E>) => Effect.Effect<unknown>
+) => {
+  const idle = Latch.makeUnsafe(true)
+  let inFlight = 0
+  let draining = false
+
+  // Only the end of the inbox is an end; a handler's failure is one, whatever it is called.
+  const next = Effect.asSome(Queue.take(inbox)).pipe(Effect.catchTag("Done", () => Effect.succeedNone))
+  const run = Effect.gen(function*() {
+    for (;;) {
+      const item = yield* next
+      if (item._tag === "None") return
+      if (draining && releaseUnsafe(item.value)) continue
+      if (!beginUnsafe(item.value)) continue
+      inFlight++
+      idle.closeUnsafe()
+      yield* Effect.ensuring(
+        handle(item.value),
+        Effect.sync(() => {
+          if (--inFlight === 0) idle.openUnsafe()
+        })
+      )
+    }
+  }).pipe(Effect.catchCause(onFailure))
+
+  return {
+    run,
+    /** Waits until nothing is handled. */
+    idle: idle.await,
+    inFlight: () => inFlight,
+    /** From now on begins nothing that can be released. */
+    drainUnsafe: () => {
+      draining = true
+    }
+  }
+}
+
+interface Draining {
+  readonly connection: Connection
+  readonly inbox: Inbox
+  readonly consumer: Pick<ReturnType<typeof makeConsumer>, "idle" | "inFlight" | "drainUnsafe">
+  readonly consumers: ReadonlyArray<Fiber.Fiber<unknown>>
+}
+
+const drain = Effect.fnUntraced(function*(
+  { connection, consumer, consumers, exit, inbox }: Draining & { readonly exit: Exit.Exit<unknown, unknown> }
+) {
+  consumer.drainUnsafe()
+  const acknowledges = yield* connection.pause
+  if (acknowledges) {
+    const waiting = yield* Effect.orElseSucceed(Queue.clear(inbox), () => [])
+    waiting.forEach(releaseUnsafe)
+    yield* consumer.idle
+  }
+  yield* connection.quit
+  if (acknowledges) {
+    // The broker's answer says that it has received the acknowledgements, too.
+    yield* connection.ended
+    yield* Queue.end(inbox)
+  } else if (Exit.hasInterrupts(exit)) {
+    // The original does not answer.
+    yield* Effect.raceFirst(connection.ended, allHandled(consumer, inbox))
+    yield* Queue.end(inbox)
+  } else {
+    yield* Queue.shutdown(inbox)
+  }
+  yield* Fiber.awaitAll(consumers)
+})
+
+// Nothing is left to do, and nothing has come for a moment.
+const allHandled = (consumer: Draining["consumer"], inbox: Inbox): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    yield* consumer.idle
+    yield* Effect.sleep(onTheirWay)
+    if (consumer.inFlight() > 0 || Queue.sizeUnsafe(inbox) > 0) yield* allHandled(consumer, inbox)
+  })
+
+const giveUp = Effect.fnUntraced(function*(
+  { connection, consumer, consumers, inbox }: Draining,
+  drainTimeout: Duration.Duration
+) {
+  const inFlight = consumer.inFlight()
+  connection.abandonUnsafe()
+  yield* Effect.timeoutOption(connection.quit, lastStep)
+  const queued = Queue.sizeUnsafe(inbox)
+  if (inFlight + queued > 0) {
+    yield* Effect.logWarning(
+      `Stopped after ${Duration.format(drainTimeout)}: interrupting ${inFlight} that were being handled, ` +
+        `${queued} more that were received are not handled here`
+    )
+  }
+  const ended = yield* Effect.timeoutOption(Fiber.interruptAll(consumers), lastStep)
+  if (ended._tag === "None") {
+    yield* Effect.logWarning(
+      `${consumer.inFlight()} handlers cannot be interrupted and go on; their events are given to others meanwhile`
+    )
+  }
+})
+
+// What came without a delivery is ours whatever becomes of its connection.
+const beginUnsafe = (item: Item): boolean =>
+  Result.isFailure(item) || item.success.delivery === undefined || item.success.delivery.beginUnsafe()
+
+// Whether it could be released: what came without a delivery is ours to handle.
+const releaseUnsafe = (item: Item): boolean => {
+  if (Result.isFailure(item) || item.success.delivery === undefined) return false
+  item.success.delivery.releaseUnsafe()
+  return true
+}

@@ -1,0 +1,145 @@
+/**
+ * One event with its handler: its span, which goes on from the trigger's, its metrics, and its name on what is logged.
+ */
+
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Metric from "effect/Metric"
+import * as References from "effect/References"
+import * as Schedule from "effect/Schedule"
+import type * as Tracer from "effect/Tracer"
+import type { Endpoint } from "../../protocol/Endpoint.ts"
+import { BrowserNotFoundError, ConnectionError, mayPass } from "../../protocol/KosmonautError.ts"
+import * as MetricFamily from "../../protocol/MetricFamily.ts"
+import * as Trace from "../../protocol/Trace.ts"
+import * as ClientMetrics from "../ClientMetrics.ts"
+import type { Message } from "../Message.ts"
+import type { Delivered } from "./deliveries.ts"
+import type { Arrived } from "./inbox.ts"
+
+/** Runs a handler on an event that has arrived, as this message, and says what has become of it. */
+export const run = <A, E, R>(
+  { delivery, origin }: Arrived,
+  message: Message,
+  endpoint: Endpoint,
+  handler: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  measured(
+    Effect.updateContext(
+      Trace.span("Worker.handle", () => spanOptions(message, origin?.traceparent, endpoint), () => handler),
+      (context: Context.Context<R>) => annotated(context, message.event)
+    ),
+    delivery
+  )
+
+/** Runs a handler that has failed again, as the schedule says, and counts that. */
+export const retried = <A, E, R>(
+  handler: Effect.Effect<A, E, R>,
+  schedule: Schedule.Schedule<unknown, E> | undefined
+): Effect.Effect<A, E, R> =>
+  schedule === undefined
+    ? handler
+    : Effect.retry(handler, Schedule.tap(schedule, () => Metric.update(ClientMetrics.retries, 1)))
+
+/** What a handler gave. What is no effect would end the fiber that runs it, and nobody would hear of it. */
+export const checked = <A, E, R>(event: string, given: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  if (Effect.isEffect(given)) return given
+  const what = (given as unknown) instanceof Promise
+    ? "a Promise: wrap it in Effect.promise or Effect.tryPromise"
+    : "something that is no Effect"
+  return Effect.die(new Error(`The handler of ${JSON.stringify(event.slice(0, 100))} gave ${what}`))
+}
+
+// The context in which what is logged is annotated with the event. That of the last event is kept: most have the name of
+// the one before, and to make a context costs more than most of what is done for an event.
+const annotated = <R>(context: Context.Context<R>, event: string): Context.Context<R> => {
+  const known = lastAnnotated.get(context)
+  if (known !== undefined && known.event === event) return known.context as Context.Context<R>
+  const annotations = { ...Context.get(context, References.CurrentLogAnnotations), "kosmonaut.event": event }
+  const added = Context.add(context, References.CurrentLogAnnotations, annotations)
+  lastAnnotated.set(context, { event, context: added })
+  return added
+}
+
+const lastAnnotated = new WeakMap<
+  Context.Context<never>,
+  { readonly event: string; readonly context: Context.Context<never> }
+>()
+
+// (Source: OpenTelemetry's semantic conventions for messaging.)
+const spanOptions = (
+  message: Message,
+  traceparent: string | undefined,
+  endpoint: Endpoint
+): Tracer.SpanOptionsNoTrace => {
+  const parent = Trace.fromTraceparent(traceparent)
+  return {
+    kind: "consumer",
+    ...parent === undefined ? { root: true } : { parent },
+    attributes: {
+      "messaging.system": "kosmonaut",
+      "messaging.operation.type": "process",
+      "messaging.operation.name": "handle",
+      "server.address": endpoint.host,
+      "server.port": endpoint.port,
+      "kosmonaut.vhost": endpoint.vhost,
+      "kosmonaut.event": message.event,
+      "kosmonaut.attempt": message.attempt,
+      ...message.channel !== undefined && { "messaging.destination.name": message.channel }
+    }
+  }
+}
+
+const measured = <A, E, R>(
+  handler: Effect.Effect<A, E, R>,
+  delivery: Delivered | undefined
+): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    const clock = fiber.getRef(Clock.Clock)
+    const started = clock.monotonicTimeNanosUnsafe()
+    return Effect.onExit(handler, (exit) => {
+      if (delivery !== undefined) settleUnsafe(delivery, exit)
+      const outcome = Exit.isSuccess(exit) ? "handled" : Exit.hasInterrupts(exit) ? "interrupted" : "failed"
+      eventsBy(outcome).updateUnsafe(1, fiber.context)
+      const seconds = Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9
+      ClientMetrics.eventSeconds.updateUnsafe(seconds, fiber.context)
+      return Effect.void
+    })
+  })
+
+// Nobody could have handled it if the broker was not there: the event is released, and is no dead letter.
+const settleUnsafe = (delivery: Delivered, exit: Exit.Exit<unknown, unknown>): void => {
+  if (Exit.isSuccess(exit)) delivery.acknowledgeUnsafe()
+  else if (Exit.hasInterrupts(exit) || brokerWasAway(exit.cause)) delivery.releaseLaterUnsafe()
+  else delivery.nackUnsafe(Cause.squash(exit.cause))
+}
+
+/**
+ * Whether a handler has failed only because the broker was not there or did not respond: every failure is a
+ * `ConnectionError` or a `RequestTimeoutError`, as those of a Client are, and none is a defect. A response that could not be
+ * understood (`Malformed`) would not be understood the next time either.
+ */
+export const brokerWasAway = ({ reasons }: Cause.Cause<unknown>): boolean =>
+  reasons.length > 0 && reasons.every((reason) =>
+    Cause.isFailReason(reason) && mayPass(reason.error) &&
+    !(reason.error instanceof ConnectionError && reason.error.reason === "Malformed")
+  )
+
+/** A reply to a browser that has gone is no failure of its handler. */
+export const forgiving = <A, E, R>(
+  { sid }: Pick<Message, "sid">,
+  handler: Effect.Effect<A, E, R>
+): Effect.Effect<A | void, E, R> =>
+  Effect.catchCauseIf(
+    handler,
+    ({ reasons }) =>
+      reasons.length > 0 && reasons.every((reason) =>
+        Cause.isFailReason(reason) && reason.error instanceof BrowserNotFoundError && reason.error.sid === sid
+      ),
+    () => Effect.logDebug(`The browser ${sid} has gone before it could be replied to`)
+  )
+
+const eventsBy = MetricFamily.make(ClientMetrics.events, "outcome")

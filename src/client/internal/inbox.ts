@@ -1,0 +1,30 @@
+/**
+ * What has arrived at a worker and waits for a handler.
+ */
+
+import type * as Cause from "effect/Cause"
+import type * as Queue from "effect/Queue"
+import type * as Result from "effect/Result"
+import type { MessageDecodeError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import type { Event, Origin } from "../../protocol/Trigger.ts"
+import type * as Deliveries from "./deliveries.ts"
+import type { AnswerError } from "./target.ts"
+
+/** Why something that arrived is no event. */
+export type ProtocolError = Exclude<AnswerError, UnauthorizedError> | MessageDecodeError
+
+/** An event that has arrived, and where it comes from, as far as the broker says. */
+export interface Arrived {
+  /** The broker's id of the event; one made here if the broker has none. */
+  readonly id: string
+  readonly event: Event
+  readonly origin: Origin | undefined
+  /** The way to acknowledge it, if the broker wants that. */
+  readonly delivery: Deliveries.Delivered | undefined
+}
+
+/** What arrives. */
+export type Item = Result.Result<Arrived, ProtocolError>
+
+/** Items in the order of their arrival. It ends with the worker's connection, and fails with what ended that. */
+export type Inbox = Queue.Queue<Item, UnauthorizedError | Cause.Done>

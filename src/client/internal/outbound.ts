@@ -1,0 +1,74 @@
+/**
+ * The commands that a worker sends on one connection, in order. Acknowledgements that wait together are sent together.
+ */
+
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import { encodeFromClient, FromClient, maxAcknowledged } from "../../protocol/Command.ts"
+import type { Session } from "../../transport/Transport.ts"
+
+/** The outbound commands of one connection. What is sent on one that has ended is dropped. */
+export interface Outbound {
+  readonly sendUnsafe: (command: FromClient) => void
+  /** Sends a command, and waits until it is sent or the connection has ended. */
+  readonly send: (command: FromClient) => Effect.Effect<void>
+  readonly hasEnded: () => boolean
+  readonly endUnsafe: () => void
+  /**
+   * Waits for commands and sends all that wait; gives the number of acknowledgements among them. A command that cannot be
+   * sent is no failure: reading will say what is wrong.
+   */
+  readonly flush: (to: Session) => Effect.Effect<number>
+}
+
+interface Waiting {
+  readonly command: FromClient
+  /** Done when it is sent. */
+  readonly sent: Deferred.Deferred<void> | undefined
+}
+
+/** The commands of a connection that has just been opened. */
+export const make = Effect.gen(function*() {
+  const queue = yield* Queue.unbounded<Waiting>()
+  const ended = yield* Deferred.make<void>()
+  const outbound: Outbound = {
+    sendUnsafe: (command) => void Queue.offerUnsafe(queue, { command, sent: undefined }),
+    send: (command) =>
+      Effect.suspend(() => {
+        const sent = Deferred.makeUnsafe<void>()
+        Queue.offerUnsafe(queue, { command, sent })
+        return Effect.raceFirst(Deferred.await(sent), Deferred.await(ended))
+      }),
+    hasEnded: () => Deferred.isDoneUnsafe(ended),
+    endUnsafe: () => void Deferred.doneUnsafe(ended, Effect.void),
+    flush: (to) =>
+      Effect.flatMap(Queue.takeAll(queue), (waiting) =>
+        Effect.as(
+          Effect.forEach(coalesce(waiting), ({ command, sent }) =>
+            Effect.andThen(
+              Effect.ignore(to.send(encodeFromClient(command))),
+              sent === undefined ? Effect.void : Deferred.succeed(sent, undefined)
+            ), { discard: true }),
+          waiting.filter(({ command }) => command._tag === "Acknowledge").length
+        ))
+  }
+  return outbound
+})
+
+const coalesce = (waiting: ReadonlyArray<Waiting>): ReadonlyArray<Waiting> => {
+  const coalesced: Array<Waiting> = []
+  let deliveries: Array<string> = []
+  for (const next of waiting) {
+    if (next.command._tag === "Acknowledge" && deliveries.length > 0 && deliveries.length < maxAcknowledged) {
+      deliveries.push(...next.command.deliveries)
+    } else if (next.command._tag === "Acknowledge") {
+      deliveries = [...next.command.deliveries]
+      coalesced.push({ ...next, command: FromClient.Acknowledge({ deliveries }) })
+    } else {
+      deliveries = []
+      coalesced.push(next)
+    }
+  }
+  return coalesced
+}

@@ -1,0 +1,304 @@
+/**
+ * One request and its answer: with its span, its metrics, and the errors that its statuses mean.
+ */
+
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Tracer from "effect/Tracer"
+import * as Answer from "../../protocol/Answer.ts"
+import { decodeFromServer, encodeFromClient, type FromClient, FromServer, nameOf } from "../../protocol/Command.ts"
+import type { Endpoint } from "../../protocol/Endpoint.ts"
+import * as Frame from "../../protocol/Frame.ts"
+import * as Json from "../../protocol/Json.ts"
+import {
+  type ConnectionError,
+  MessageDecodeError,
+  type MessageEncodeError,
+  type RequestTimeoutError
+} from "../../protocol/KosmonautError.ts"
+import * as MetricFamily from "../../protocol/MetricFamily.ts"
+import * as Trace from "../../protocol/Trace.ts"
+import type { Requester, Room, Sent } from "../../transport/Transport.ts"
+import * as ClientMetrics from "../ClientMetrics.ts"
+import type { Again, SendError } from "./retry.ts"
+import { type AnswerError, statusError } from "./target.ts"
+
+/** What can happen to every request. */
+type AskError = AnswerError | ConnectionError | RequestTimeoutError | MessageEncodeError | MessageDecodeError
+
+/** What the broker says of a request that has failed. */
+export type Failed = Extract<FromServer, { readonly _tag: "Failure" }>
+
+/** Turns the statuses that mean something to a request into its errors; the others are the same for all. */
+type Expected<Command, E> = (failed: Failed, command: Command) => E | undefined
+
+/** Sends requests to a broker. */
+export interface Requests {
+  /** Makes a request once there is room for it, so that what waits is not encoded yet. `command` is one without data. */
+  readonly inRoom: <A, E>(
+    command: FromClient,
+    make: () => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E | RequestTimeoutError>
+  /** Asks for something that is answered with `OK`. */
+  readonly tell: <Command extends FromClient, E = never>(
+    command: Command,
+    expected?: Expected<Command, E>
+  ) => Effect.Effect<void, E | AskError>
+  /** The same where a fiber is at hand that will run it at once. */
+  readonly tellIn: <Command extends FromClient, E = never>(
+    fiber: Fiber.Fiber<unknown, unknown>,
+    command: Command,
+    expected?: Expected<Command, E>
+  ) => Effect.Effect<void, E | AskError>
+  /** Asks for something that is answered with this kind of answer. */
+  readonly ask: <Command extends FromClient, Tag extends FromServer["_tag"], E = never>(
+    command: Command,
+    tag: Tag,
+    expected?: Expected<Command, E>
+  ) => Effect.Effect<Extract<FromServer, { _tag: Tag }>, E | AskError>
+  /** Asks for something that is answered with JSON of this shape. */
+  readonly query: <Command extends FromClient, A, I, E = never>(
+    command: Command,
+    shape: Schema.Codec<A, I>,
+    expected?: Expected<Command, E>
+  ) => Effect.Effect<A, E | AskError>
+}
+
+/** A request, the fiber that makes it, and how it takes the answer. */
+interface Request<A, E> {
+  readonly fiber: Fiber.Fiber<unknown, unknown>
+  readonly command: FromClient
+  readonly read: (answer: FromServer) => Effect.Effect<A, E>
+  /** What it gives where all that there is to say is `OK`, if that is what it asks for. */
+  readonly done: Effect.Effect<A> | undefined
+}
+
+const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
+  const understand = <A, E>(
+    { read }: Request<A, E>,
+    frames: Frame.Frames
+  ): Effect.Effect<A, E | MessageDecodeError> => {
+    const answer = decodeFromServer(frames)
+    return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(answer.failure)
+  }
+
+  const traced = <A, E>(request: Request<A, E>, sent: Sent): Effect.Effect<A, E | AskError> => {
+    const { command } = request
+    const answer = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
+      const frames = encodeFromClient(command, span && Trace.toTraceparent(span))
+      const asked = requester.request(frames, sent)
+      return Effect.catch(asked, (error) => again({ command, frames, sent, error, span }))
+    })
+    return Effect.flatMap(answer, (frames) => understand(request, frames))
+  }
+  const untraced = <A, E>(request: Request<A, E>, frames: Frame.Frames, sent: Sent): Effect.Effect<A, E | AskError> =>
+    Effect.matchCauseEffect(requester.request(frames, sent), {
+      onFailure: (cause) => retried(request, frames, sent, cause),
+      onSuccess: (answer) => understand(request, answer)
+    })
+  // A defect stays one.
+  const retried = <A, E>(
+    request: Request<A, E>,
+    frames: Frame.Frames,
+    sent: Sent,
+    cause: Cause.Cause<SendError>
+  ): Effect.Effect<A, E | AskError> => {
+    const error = Cause.findError(cause)
+    if (Result.isFailure(error)) return Effect.failCause(error.failure)
+    return Effect.flatMap(
+      again({ command: request.command, frames, sent, error: error.success, span: undefined }),
+      (answer) => understand(request, answer)
+    )
+  }
+
+  // The hot path of every Client: if nobody traces and a connection is open, a request is one step of its fiber, and so is
+  // the response.
+  const exchange = <A, E>(request: Request<A, E>): Effect.Effect<A, E | AskError> => {
+    const { command, done, fiber } = request
+    if (requester.room?.isFull() === true) {
+      return Effect.andThen(waitForRoom(requester.room, request), Effect.suspend(() => exchange(request)))
+    }
+    const started = now(fiber)
+    const sent: Sent = { connection: undefined, message: "" }
+    if (Trace.isTraced(fiber)) return measured(request, started, traced(request, sent))
+    const { direct } = requester
+    const frames = encodeFromClient(command)
+    if (direct === undefined) return measured(request, started, untraced(request, frames, sent))
+    return Effect.callback((resume) => {
+      const isSent = direct.askUnsafe(frames, sent, {
+        answered: (answer) => {
+          if (done === undefined || answer[0] !== "OK" || answer[1]) {
+            return resume(measured(request, started, understand(request, answer)))
+          }
+          count(request, started, "ok")
+          resume(done)
+        },
+        failed: (cause) => resume(measured(request, started, retried(request, frames, sent, cause)))
+      })
+      if (!isSent) return resume(measured(request, started, untraced(request, frames, sent)))
+      return Effect.sync(() => {
+        direct.forgetUnsafe(sent)
+        count(request, started, "interrupted")
+      })
+    })
+  }
+  return exchange
+}
+
+const waitForRoom = (room: Room, request: Pick<Request<never, never>, "command" | "fiber">) => {
+  const started = now(request.fiber)
+  return Effect.onExit(room.wait(encodeFromClient(request.command)[0]!), (exit) => {
+    if (Exit.isFailure(exit)) count(request, started, outcomeOf(exit))
+    return Effect.void
+  })
+}
+
+/** Asks by this requester. */
+export const make = (endpoint: Endpoint, requester: Requester, again: Again): Requests => {
+  const exchange = exchanging(endpoint, requester, again)
+
+  // The original reads no more of a message than some 4000 bytes, and takes the rest for another.
+  const explained = (answer: Failed, command: FromClient): Failed => {
+    if (answer.code !== 402 || endpoint.scheme !== "wr+tcp" || requester.knowsAdditions?.() === true) return answer
+    const size = sizeOf(encodeFromClient(command))
+    return size < largeForTheOriginal ? answer : { ...answer, reason: tooLargeForTheOriginal(size, endpoint) }
+  }
+  const refused = <Command extends FromClient, E>(
+    command: Command,
+    answer: FromServer,
+    expected: Expected<Command, E> | undefined
+  ): Effect.Effect<never, E | AnswerError | MessageDecodeError> =>
+    Effect.fail(
+      answer._tag === "Failure"
+        ? expected?.(answer, command) ?? statusError(explained(answer, command), describe(command), endpoint)
+        : new MessageDecodeError({ detail: `the broker answered ${command._tag} with ${answer._tag}` })
+    )
+
+  const tellIn: Requests["tellIn"] = (fiber, command, expected) =>
+    exchange({
+      fiber,
+      command,
+      read: (answer) => answer._tag === "Ok" ? Effect.void : refused(command, answer, expected),
+      done: Effect.void
+    })
+
+  const inRoom: Requests["inRoom"] = (command, make) => {
+    const { room } = requester
+    if (room?.isFull() !== true) return make()
+    const again = Effect.suspend(() => inRoom(command, make))
+    return Effect.withFiber((fiber) => Effect.andThen(waitForRoom(room, { command, fiber }), again))
+  }
+
+  return {
+    inRoom,
+    tell: (command, expected) => Effect.withFiber((fiber) => tellIn(fiber, command, expected)),
+    tellIn,
+    ask: (command, tag, expected) =>
+      Effect.withFiber((fiber) =>
+        exchange({
+          fiber,
+          command,
+          read: (answer) => FromServer.$is(tag)(answer) ? Effect.succeed(answer) : refused(command, answer, expected),
+          done: undefined
+        })
+      ),
+    query: (command, shape, expected) => {
+      const decode = Schema.decodeUnknownResult(shape)
+      const read = (answer: FromServer) =>
+        answer._tag !== "Answer" ? refused(command, answer, expected) : Effect.fromResult(
+          Result.mapError(
+            Result.flatMap(Json.parse(answer.json, Answer.maxDepth), decode),
+            (cause) =>
+              new MessageDecodeError({ detail: `the broker answered ${command._tag} in an unknown way`, cause })
+          )
+        )
+      return Effect.withFiber((fiber) => exchange({ fiber, command, read, done: undefined }))
+    }
+  }
+}
+
+// Where a person could wonder what was wrong, the argument too.
+const describe = (command: FromClient): string => {
+  switch (command._tag) {
+    case "AccessToken":
+      return `a token for ${JSON.stringify(command.uid.slice(0, 100))} and the pattern ${
+        JSON.stringify(command.pattern.slice(0, 100))
+      }. A pattern has RE2 syntax`
+    case "OpenChannel":
+    case "CloseChannel":
+      return command._tag
+    default:
+      return isAddition(command)
+        ? `${command._tag}: it may not know this command, as the original does not`
+        : command._tag
+  }
+}
+
+const largeForTheOriginal = 3500
+
+const tooLargeForTheOriginal = (size: number, { address, vhost }: Endpoint): string =>
+  `the access token does not open ${vhost} at ${address}, or the message of ${size} bytes is too large: the original ` +
+  `broker refuses messages of about 4000 bytes and more in this way`
+
+const sizeOf = (frames: Frame.Frames): number => frames.reduce((size, frame) => size + Frame.byteLength(frame) + 1, 0)
+
+const isAddition = (command: FromClient): boolean => command._tag !== "Broadcast" || command.exceptSid !== undefined
+
+const requestsBy = MetricFamily.make(ClientMetrics.requests, "command", "outcome")
+const secondsBy = MetricFamily.make(ClientMetrics.requestSeconds, "command")
+
+// (Source: OpenTelemetry's semantic conventions for messaging.)
+const spanOptions = (command: FromClient, endpoint: Endpoint): Tracer.SpanOptionsNoTrace => ({
+  kind: command._tag === "Broadcast" || command._tag === "BroadcastAll" || command._tag === "SendTo"
+    ? "producer"
+    : "client",
+  attributes: {
+    "messaging.system": "kosmonaut",
+    "messaging.operation.type": "send",
+    "messaging.operation.name": nameOf(command),
+    "server.address": endpoint.host,
+    "server.port": endpoint.port,
+    "kosmonaut.vhost": endpoint.vhost,
+    ..."channel" in command && { "messaging.destination.name": command.channel },
+    ..."event" in command && { "kosmonaut.event": command.event }
+  }
+})
+
+const now = (fiber: Fiber.Fiber<unknown, unknown>): bigint => fiber.getRef(Clock.Clock).monotonicTimeNanosUnsafe()
+
+const count = (
+  { command, fiber }: Pick<Request<never, never>, "command" | "fiber">,
+  started: bigint,
+  outcome: string
+): void => {
+  const name = nameOf(command)
+  const { context } = fiber
+  requestsBy(name, outcome).updateUnsafe(1, context)
+  secondsBy(name).updateUnsafe(Number(now(fiber) - started) / 1e9, context)
+}
+
+const measured = <A, E>(
+  request: Request<A, E>,
+  started: bigint,
+  effect: Effect.Effect<A, E | AskError>
+): Effect.Effect<A, E | AskError> =>
+  Effect.onExit(effect, (exit) => {
+    count(request, started, outcomeOf(exit))
+    return Effect.void
+  })
+
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string =>
+  Exit.match(exit, {
+    onSuccess: () => "ok",
+    onFailure: ({ reasons: [reason] }) =>
+      reason?._tag === "Fail"
+        ? (reason.error as AskError)._tag
+        : reason?._tag === "Interrupt"
+        ? "interrupted"
+        : "defect"
+  })

@@ -1,0 +1,205 @@
+/**
+ * One connection of a worker, from its opening to its end: reads what arrives into the inbox, sends heartbeats and
+ * acknowledgements, and watches whether the broker is alive.
+ *
+ * Each of these has a fiber of its own, so that none starves another. A connection ends with a failure: when the broker
+ * closes it, says `QT` or 402, or is silent for too long. While the inbox is full nothing is read, and the broker does not
+ * count as silent. A defect of one of these fibers ends the connection with that defect.
+ */
+
+import * as Clock from "effect/Clock"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import {
+  decodeFromServer,
+  encodeFromClient,
+  FromClient,
+  type FromServer,
+  type ReadyOptions
+} from "../../protocol/Command.ts"
+import type { Endpoint } from "../../protocol/Endpoint.ts"
+import type { Frames } from "../../protocol/Frame.ts"
+import { ConnectionError, MessageDecodeError, type UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import { decodeEvent, decodeOrigin } from "../../protocol/Trigger.ts"
+import * as AwakeClock from "../../transport/AwakeClock.ts"
+import type * as Transport from "../../transport/Transport.ts"
+import * as ClientMetrics from "../ClientMetrics.ts"
+import * as Deliveries from "./deliveries.ts"
+import type { Inbox, Item, ProtocolError } from "./inbox.ts"
+import * as Outbound from "./outbound.ts"
+import type { Prefetch } from "./prefetch.ts"
+import { statusError } from "./target.ts"
+
+/** What a session needs to know. */
+export interface Options {
+  readonly transport: Transport.Transport["Service"]
+  readonly endpoint: Endpoint
+  readonly inbox: Inbox
+  readonly deliveries: Deliveries.Deliveries
+  /** What it says of itself when it is ready, and how many events it wants then. */
+  readonly ready: Omit<ReadyOptions, "prefetch">
+  readonly prefetch: Prefetch
+  readonly heartbeatInterval: Duration.Duration
+  readonly silenceTimeout: Duration.Duration
+  /** Run at each heartbeat of the broker. */
+  readonly onHeartbeat: Effect.Effect<void>
+  /** Whether events are still wanted, and whether the goodbye has been said. */
+  readonly mode: () => Mode
+}
+
+/** `running`: events are wanted. `paused`: no more. `quitting`: the goodbye is said, too. */
+export type Mode = "running" | "paused" | "quitting"
+
+/** An open session. */
+export interface Session {
+  readonly outbound: Outbound.Outbound
+  /** Whether the broker has shown that it waits for acknowledgements. */
+  readonly acknowledges: () => boolean
+  /** Runs until the connection ends. */
+  readonly run: Effect.Effect<never, ConnectionError | UnauthorizedError>
+}
+
+/** What a worker says that is ready. */
+export const ready = ({ mode, prefetch, ready }: Options): FromClient =>
+  FromClient.Ready({ options: { ...ready, prefetch: mode() === "running" ? prefetch.current() : 0 } })
+
+/** Opens one, which is closed with its scope. */
+export const open = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<Session, ConnectionError, Scope.Scope> {
+  const opened = yield* options.transport.session(options.endpoint)
+  const clock = yield* Clock.Clock
+  const outbound = yield* Outbound.make
+  yield* Effect.addFinalizer(() => Effect.sync(outbound.endUnsafe))
+  yield* opened.send(encodeFromClient(ready(options)))
+  const intake = makeIntake(options, outbound)
+  const liveness = makeLiveness(AwakeClock.make(clock), options)
+
+  // Not after the goodbye, which it would undo.
+  const readyAgain = Effect.suspend(() =>
+    options.mode() === "quitting" ? Effect.void : Effect.ignore(opened.send(encodeFromClient(ready(options))))
+  )
+  const read = Effect.gen(function*() {
+    const messages = yield* liveness.reading(opened.pull)
+    for (const message of messages) {
+      const rest = intake.receive(message)
+      if (rest !== undefined) yield* rest
+    }
+  })
+  // A heartbeat that cannot be sent is no end: what has arrived is still to be read, and reading will say what is wrong.
+  const heartbeat = Effect.delay(
+    Effect.suspend(() => {
+      options.deliveries.releaseUnsafe()
+      return options.prefetch.beatUnsafe() && options.mode() !== "quitting"
+        ? readyAgain
+        : Effect.ignore(opened.send(encodeFromClient(FromClient.Heartbeat())))
+    }),
+    options.heartbeatInterval
+  )
+  const flush = Effect.flatMap(outbound.flush(opened), (acknowledged) => {
+    const now = Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    return options.prefetch.acknowledgedUnsafe(acknowledged, now) ? readyAgain : Effect.void
+  })
+  return {
+    outbound,
+    acknowledges: intake.acknowledges,
+    run: Effect.raceAllFirst([
+      Effect.forever(read),
+      Effect.forever(heartbeat),
+      Effect.forever(flush),
+      liveness.watch
+    ])
+  }
+})
+
+const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }: Options) => {
+  const timeout = Duration.toMillis(silenceTimeout)
+  // Since when it has been silent, while somebody listens.
+  let silentSince: number | undefined
+  return {
+    reading: <A, E>(pull: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+      Effect.suspend(() => {
+        silentSince = clock.nowUnsafe()
+        return Effect.tap(pull, () =>
+          Effect.sync(() => {
+            silentSince = undefined
+          }))
+      }),
+    watch: Effect.gen(function*() {
+      for (;;) {
+        const left = silentSince === undefined ? timeout : silentSince + timeout - clock.nowUnsafe()
+        if (left <= aMicrosecond) return yield* new ConnectionError({ address: endpoint.address, reason: "Silent" })
+        yield* clock.sleep(left)
+      }
+    })
+  }
+}
+
+const aMicrosecond = 0.001
+
+// Reads what the broker says; events and errors go into the inbox.
+const makeIntake = (options: Options, outbound: Outbound.Outbound) => {
+  const { deliveries, endpoint, inbox, mode } = options
+  const { address } = endpoint
+  let acknowledges = false
+  // For events that have no id of their own.
+  const name = SecureRandom.uuidV4Unsafe()
+  let count = 0
+
+  const trouble = (error: ProtocolError) =>
+    Effect.andThen(Metric.update(ClientMetrics.protocolErrors, 1), Queue.offer(inbox, Result.fail(error)))
+
+  const arrive = ({ delivery, json, origin }: Extract<FromServer, { _tag: "Trigger" }>) => {
+    const delivered = delivery && deliveries.arrivedUnsafe(delivery, outbound)
+    acknowledges ||= delivery !== undefined
+    // Its handler is at work, or has been.
+    if (delivery !== undefined && delivered === undefined) return undefined
+    const event = decodeEvent(json)
+    if (Result.isFailure(event)) {
+      // No other worker could decode it, so it is not redelivered.
+      delivered?.nackUnsafe(event.failure)
+      return trouble(event.failure)
+    }
+    if (mode() !== "running" && delivered !== undefined) {
+      delivered.releaseUnsafe()
+      return undefined
+    }
+    const item: Item = Result.succeed({
+      id: delivery?.id ?? `${name}-${(++count).toString(36)}`,
+      event: event.success,
+      origin: origin === undefined ? undefined : decodeOrigin(origin),
+      delivery: delivered
+    })
+    // If there is no room it waits for some, and nothing is read meanwhile.
+    return Queue.offerUnsafe(inbox, item) ? undefined : Queue.offer(inbox, item)
+  }
+
+  // What is still to be done, if anything: most events are just put into the inbox.
+  const receive = (frames: Frames): Effect.Effect<unknown, ConnectionError | UnauthorizedError> | undefined => {
+    const decoded = decodeFromServer(frames)
+    if (Result.isFailure(decoded)) return trouble(decoded.failure)
+    const command = decoded.success
+    switch (command._tag) {
+      case "Trigger":
+        return arrive(command)
+      case "Heartbeat":
+        return options.onHeartbeat
+      case "Quit":
+        return Effect.fail(
+          new ConnectionError({ address, reason: "Closed", cause: new Error("the broker said goodbye") })
+        )
+      case "Failure": {
+        const error = statusError(command, "the worker", endpoint)
+        return error._tag === "UnauthorizedError" ? Effect.fail(error) : trouble(error)
+      }
+      default:
+        return trouble(new MessageDecodeError({ detail: `a worker received ${command._tag}` }))
+    }
+  }
+  return { receive, acknowledges: () => acknowledges }
+}

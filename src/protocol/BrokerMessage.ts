@@ -1,0 +1,162 @@
+/**
+ * What the broker sends to browsers over WebSocket: JSON objects with exactly one key, the event, whose value is an object.
+ * (Source: WebRocket 0.3, frontend protocol.)
+ *
+ * Names that begin with `:` are the system's. Where data of users and keys of the system meet in one object, the system's
+ * keys win. Data of users are not written anew: they stay the text that came.
+ *
+ * @since 0.1.0
+ */
+
+import type { About, Id } from "./BrowserMessage.ts"
+import * as JsonText from "./JsonText.ts"
+import type { StatusError } from "./KosmonautError.ts"
+import * as Status from "./Status.ts"
+
+/**
+ * `:connected {sid}`: the first message on every connection. For browsers that asked for version 1 also `v`, and
+ * `pingInterval` in milliseconds, after which the broker has pinged the browser at the latest; without pings it is absent.
+ *
+ * @since 0.1.0
+ */
+export const connected = (sid: string, one?: { readonly pingInterval: number }): string =>
+  write(":connected", {
+    sid,
+    ...(one && { v: 1, ...(Number.isFinite(one.pingInterval) && { pingInterval: one.pingInterval }) })
+  })
+
+/**
+ * `:authenticated {id?}`: the single access token was good.
+ *
+ * @since 0.1.0
+ */
+export const authenticated = (id?: Id): string => write(":authenticated", { id })
+
+/**
+ * A part of the members of a presence channel, each the text of a `member`.
+ *
+ * @since 0.1.0
+ */
+export interface MemberList {
+  readonly members: ReadonlyArray<string>
+  /** The cursor where the list continues, `undefined` at its end. */
+  readonly next: number | undefined
+  /** How many members there are in all. */
+  readonly count: number
+}
+
+/**
+ * `:subscribed {channel, id?}`, with `uid` on private and presence channels, and the visible `subscribers` on presence
+ * channels. Where the list is not complete it says so: `truncated`, the `count` of all, and `next` for `members`.
+ *
+ * @since 0.1.0
+ */
+export const subscribed = (channel: string, uid: string | undefined, list?: MemberList, id?: Id): string => {
+  const rest = list?.next === undefined ? undefined : { truncated: true, count: list.count, next: list.next }
+  const message = write(":subscribed", { channel, uid, ...rest, id })
+  return list === undefined ? message : `${message.slice(0, -2)},"subscribers":[${list.members.join(",")}]}}`
+}
+
+/**
+ * `:members {channel, subscribers, next, id?}`: the response to `members`. `next` is null at the end of the list.
+ *
+ * @since 0.1.0
+ */
+export const members = (channel: string, { members, next }: MemberList, id?: Id): string =>
+  `${write(":members", { channel, next: next ?? null, id }).slice(0, -2)},"subscribers":[${members.join(",")}]}}`
+
+/**
+ * `:unsubscribed {channel, id?}`: the browser left the channel, or the channel was closed.
+ *
+ * @since 0.1.0
+ */
+export const unsubscribed = (channel: string, id?: Id): string => write(":unsubscribed", { channel, id })
+
+/**
+ * A member of a presence channel as the others see it, `{…data, channel, uid}`.
+ *
+ * @since 0.1.0
+ */
+export const member = (channel: string, uid: string, data: JsonText.ObjectText): string =>
+  JsonText.extend(data, { channel, uid })
+
+/**
+ * `:memberJoined`, with the text of a `member`.
+ *
+ * @since 0.1.0
+ */
+export const memberJoined = (member: string): string => `{":memberJoined":${member}}`
+
+/**
+ * `:memberLeft`, with the text of a `member`, whose data are merged with those of the `unsubscribe`.
+ *
+ * @since 0.1.0
+ */
+export const memberLeft = (member: string): string => `{":memberLeft":${member}}`
+
+/**
+ * `:closed {sid}`: the connection is closed, since the browser or a backend wanted it.
+ *
+ * @since 0.1.0
+ */
+export const closed = (sid: string): string => write(":closed", { sid })
+
+/**
+ * `:pong {id?}`: the response to `ping`.
+ *
+ * @since 0.1.0
+ */
+export const pong = (id?: Id): string => write(":pong", { id })
+
+/**
+ * `:error {code, status}`, and with `about` also the `reason` and what is known of the message.
+ *
+ * @since 0.1.0
+ */
+export const error = (failure: StatusError, about?: About): string =>
+  write(":error", {
+    code: failure.code,
+    status: Status.text[failure.code],
+    ...(about && { ...about, reason: reasonOf(failure) })
+  })
+
+/**
+ * `:triggered {id}`: a message that asked for a confirmation is accepted; a worker will get the event. An addition of ours,
+ * only for messages that have an `id`.
+ *
+ * @since 0.1.0
+ */
+export const confirmed = (id: Id): string => write(":triggered", { id })
+
+/**
+ * A broadcast event, `{…data, channel, sid?}`; `sid` is the browser that sent it, absent if a backend did. `data` may be
+ * the text of an object, which is checked and not written anew; any other text counts as `{}`.
+ *
+ * @since 0.1.0
+ */
+export const broadcast = (event: string, data: JsonText.Input, channel: string, sid?: string): string =>
+  writeText(event, JsonText.extend(JsonText.from(data), sid === undefined ? { channel } : { channel, sid }))
+
+/**
+ * An event that a backend sends to one browser, with its data as they are.
+ *
+ * @since 0.1.0
+ */
+export const direct = (event: string, data: JsonText.Input): string => writeText(event, JsonText.from(data).text)
+
+/**
+ * A triggered event for a worker, `{…data, sid, channel?}`; `channel` if it came with a broadcast.
+ *
+ * @since 0.1.0
+ */
+export const triggered = (event: string, data: JsonText.Input, sid: string, channel?: string): string =>
+  writeText(event, JsonText.extend(JsonText.from(data), channel === undefined ? { sid } : { channel, sid }))
+
+const writeText = (event: string, payload: string): string => `{${JSON.stringify(event)}:${payload}}`
+
+// Only for names and values of the system's own.
+const write = (event: string, payload: object): string => JSON.stringify({ [event]: payload })
+
+// A message of an error begins with its status.
+const reasonOf = (failure: StatusError): string =>
+  "detail" in failure ? failure.detail : failure.message.slice(failure.message.indexOf(": ") + 2)

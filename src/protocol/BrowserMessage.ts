@@ -1,0 +1,240 @@
+/**
+ * What browsers send to the broker over WebSocket: JSON objects with exactly one key, the event, whose value is an object.
+ * (Source: WebRocket 0.3, frontend protocol.)
+ *
+ * `read` finds the shape and `interpret` the meaning; both fail with the protocol's 400 and say why. Data of users are not
+ * kept as values: they stay the text that came.
+ *
+ * @since 0.1.0
+ */
+
+import * as Data from "effect/Data"
+import * as Result from "effect/Result"
+import * as Json from "./Json.ts"
+import * as JsonText from "./JsonText.ts"
+import { BadRequestError } from "./KosmonautError.ts"
+
+/**
+ * What a browser sends. `data` that are missing or null have become `{}`. Every message may have an `id`, which the
+ * response to it repeats.
+ *
+ * @since 0.1.0
+ */
+export type FromBrowser = Data.TaggedEnum<{
+  /** Presents a single access token. */
+  Authenticate: { readonly token: string; readonly id?: Id | undefined }
+  Subscribe: {
+    readonly channel: string
+    readonly hidden: boolean
+    readonly data: JsonText.ObjectText
+    readonly id?: Id | undefined
+  }
+  Unsubscribe: { readonly channel: string; readonly data: JsonText.ObjectText; readonly id?: Id | undefined }
+  /** Requests the members of a presence channel that come after the cursor `after`, default 0: from the first. */
+  Members: { readonly channel: string; readonly after: number; readonly id?: Id | undefined }
+  /** `trigger` names an event that a worker gets as well. An `id` asks for a confirmation, here and in `Trigger`. */
+  Broadcast: {
+    readonly channel: string
+    readonly event: string
+    readonly data: JsonText.ObjectText
+    readonly trigger: string | undefined
+    readonly id?: Id | undefined
+  }
+  Trigger: { readonly event: string; readonly data: JsonText.ObjectText; readonly id?: Id | undefined }
+  Ping: { readonly id?: Id | undefined }
+  Close: {}
+}>
+
+/**
+ * What a browser calls one of its messages by, to learn what has become of it: a text of at most 100 characters, or a safe
+ * integer.
+ *
+ * @since 0.1.0
+ */
+export type Id = string | number
+
+/**
+ * Constructors and matchers of `FromBrowser`.
+ *
+ * @since 0.1.0
+ */
+export const FromBrowser = Data.taggedEnum<FromBrowser>()
+
+/**
+ * A message that is JSON of the protocol's shape, before its meaning is known.
+ *
+ * @since 0.1.0
+ */
+export interface Envelope {
+  /** Its one key. */
+  readonly name: string
+  /** The value of it. */
+  readonly payload: Json.JsonObject
+  /** The whole message. */
+  readonly text: string
+}
+
+/**
+ * Reads a browser's message; a binary one is never valid.
+ *
+ * @since 0.1.0
+ */
+export const read = (message: string | Uint8Array): Result.Result<Envelope, BadRequestError> => {
+  if (typeof message !== "string") return malformed("a message is text, not binary")
+  if (!message.isWellFormed()) return malformed("a message is Unicode text")
+  const entry = Json.single(Result.getOrUndefined(Json.parse(message)))
+  return entry === undefined
+    ? malformed("a message is a JSON object with one key whose value is an object")
+    : Result.succeed({ name: entry[0], payload: entry[1], text: message })
+}
+
+/**
+ * How many messages a batch may have.
+ *
+ * @since 0.1.0
+ */
+export const maxBatch = 256
+
+/**
+ * The texts of the messages in a batch, a JSON array of at most `maxBatch` messages; `undefined` where the message is no
+ * array.
+ *
+ * @since 0.1.0
+ */
+export const batch = (
+  message: string | Uint8Array
+): Result.Result<ReadonlyArray<string>, BadRequestError> | undefined => {
+  if (typeof message !== "string" || !/^[ \n\r\t]*\[/.test(message)) return undefined
+  const messages = Result.getOrUndefined(Json.parse(message, Json.maxDepth + 1))
+  if (!Array.isArray(messages)) return malformed("a batch is a JSON array of messages")
+  return messages.length > maxBatch
+    ? malformed(`a batch has at most ${maxBatch} messages`)
+    : Result.succeed(JsonText.elements(message))
+}
+
+/**
+ * What a message says.
+ *
+ * @since 0.1.0
+ */
+export const interpret = (envelope: Envelope): Result.Result<FromBrowser, BadRequestError> => {
+  const { name, payload } = envelope
+  const { id } = payload
+  if (id !== undefined && !isId(id)) return malformed("an id is a text of at most 100 characters or a safe integer")
+  return readers.get(name)?.(envelope, id === undefined ? noId : { id }) ?? malformed("the event is unknown")
+}
+
+/**
+ * `read` and `interpret`.
+ *
+ * @since 0.1.0
+ */
+export const decode = (message: string | Uint8Array): Result.Result<FromBrowser, BadRequestError> =>
+  Result.flatMap(read(message), interpret)
+
+type Reader = (envelope: Envelope, id: { readonly id?: Id }) => Result.Result<FromBrowser, BadRequestError>
+
+const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
+  ["auth", ({ payload }, id) => {
+    const token = text(payload.token)
+    return token === undefined
+      ? malformed("auth needs a token")
+      : Result.succeed(FromBrowser.Authenticate({ token, ...id }))
+  }],
+  ["subscribe", (envelope, id) => {
+    const channel = text(envelope.payload.channel)
+    if (channel === undefined) return malformed("subscribe needs a channel")
+    const data = dataOf(envelope)
+    const hidden = envelope.payload.hidden === true
+    return data === undefined ? noObject : Result.succeed(FromBrowser.Subscribe({ channel, hidden, data, ...id }))
+  }],
+  ["unsubscribe", (envelope, id) => {
+    const channel = text(envelope.payload.channel)
+    if (channel === undefined) return malformed("unsubscribe needs a channel")
+    const data = dataOf(envelope)
+    return data === undefined ? noObject : Result.succeed(FromBrowser.Unsubscribe({ channel, data, ...id }))
+  }],
+  ["members", ({ payload }, id) => {
+    const channel = text(payload.channel)
+    const after = payload.after ?? 0
+    if (channel === undefined) return malformed("members needs a channel")
+    return typeof after === "number" && Number.isSafeInteger(after)
+      ? Result.succeed(FromBrowser.Members({ channel, after, ...id }))
+      : malformed("after is what the last response called next")
+  }],
+  ["broadcast", (envelope, id) => {
+    const channel = text(envelope.payload.channel)
+    const event = text(envelope.payload.event)
+    const trigger = triggerOf(envelope.payload.trigger)
+    if (trigger === noName) return malformed("the trigger is not an event's name")
+    if (isReserved(event) || isReserved(trigger)) return malformed(reserved)
+    if (channel === undefined || event === undefined) return malformed("broadcast needs a channel and an event")
+    const data = dataOf(envelope)
+    return data === undefined
+      ? noObject
+      : Result.succeed(FromBrowser.Broadcast({ channel, event, data, trigger, ...id }))
+  }],
+  ["trigger", (envelope, id) => {
+    const event = text(envelope.payload.event)
+    if (isReserved(event)) return malformed(reserved)
+    if (event === undefined) return malformed("trigger needs an event")
+    const data = dataOf(envelope)
+    return data === undefined ? noObject : Result.succeed(FromBrowser.Trigger({ event, data, ...id }))
+  }],
+  ["ping", (_envelope, id) => Result.succeed(FromBrowser.Ping(id))],
+  ["close", () => Result.succeed(FromBrowser.Close())]
+])
+
+/**
+ * What `:error` repeats of the message that it is about.
+ *
+ * @since 0.1.0
+ */
+export interface About {
+  /** The message's one key: `subscribe`, `trigger`. */
+  readonly event?: string | undefined
+  readonly channel?: string | undefined
+  readonly id?: Id | undefined
+}
+
+/**
+ * What `:error` repeats of a message: names that none can have are left out.
+ *
+ * @since 0.1.0
+ */
+export const aboutOf = ({ name, payload: { channel, id } }: Envelope): About => ({
+  event: readers.has(name) ? name : undefined,
+  channel: typeof channel === "string" && channel.length <= 255 ? channel : undefined,
+  id: isId(id) ? id : undefined
+})
+
+// What is absent or null has always counted as no data.
+const dataOf = ({ payload: { data }, text }: Envelope): JsonText.ObjectText | undefined =>
+  data === undefined || data === null
+    ? JsonText.empty
+    : Json.isObject(data)
+    ? JsonText.payloadObject(text, "data")
+    : undefined
+
+// The original takes whatever is no text for no trigger. What may stand for none does so here, too.
+const noName = Symbol("noName")
+const triggerOf = (value: unknown): string | undefined | typeof noName =>
+  typeof value === "string"
+    ? text(value)
+    : value === undefined || value === null || value === false || typeof value === "number"
+    ? undefined
+    : noName
+
+// A browser could otherwise tell the others who has joined or left.
+const isReserved = (event: string | undefined): boolean => event?.startsWith(":") === true
+const reserved = "names that begin with : are the system's"
+
+// JSON's text that is not empty.
+const text = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
+
+const isId = (value: unknown): value is Id =>
+  Number.isSafeInteger(value) || (typeof value === "string" && value.length <= 100)
+const noId = {}
+
+const malformed = (detail: string) => Result.fail(new BadRequestError({ detail }))
+const noObject = malformed("data is a JSON object; put any other value into a field of one")

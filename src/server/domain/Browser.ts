@@ -1,0 +1,68 @@
+/**
+ * A browser's connection as the engine sees it: somebody to whom messages can be sent.
+ *
+ * @since 0.1.0
+ */
+
+import type { Id } from "../../protocol/BrowserMessage.ts"
+import type { Input, ObjectText } from "../../protocol/JsonText.ts"
+import type { Permission } from "./Permission.ts"
+
+/**
+ * One connection of one browser.
+ *
+ * @since 0.1.0
+ */
+export interface Browser {
+  /** A uuid, the connection's public name. */
+  readonly sid: string
+  /** Which version of the browsers' protocol it asked for: 1 by `?v=1`, else 0, that of the original. */
+  readonly version: 0 | 1
+  /** Hands a message to the outbound queue. Never waits; a browser that does not read is disconnected by its endpoint. */
+  readonly sendUnsafe: (message: string) => void
+  /** Ends the connection with this close code, once what was sent has left. */
+  readonly closeUnsafe: (code: number) => void
+}
+
+/**
+ * What a browser subscribes with.
+ *
+ * @since 0.1.0
+ */
+export interface SubscribeOptions {
+  readonly permission: Permission | undefined
+  readonly hidden: boolean
+  readonly data: Input
+  /** The id of its message, which the response repeats. */
+  readonly id?: Id | undefined
+}
+
+/**
+ * A browser's subscription to a channel.
+ *
+ * @since 0.1.0
+ */
+export interface Subscription {
+  readonly browser: Browser
+  /** The user, on private and presence channels. */
+  readonly uid: string | undefined
+  /** A hidden subscriber receives everything and is never announced or listed. */
+  readonly hidden: boolean
+  /** What the browser tells the others of itself. */
+  readonly data: ObjectText
+  /** Only of a member, which is a subscriber of a presence channel that is not hidden. */
+  readonly member: Member | undefined
+}
+
+/**
+ * A user on a presence channel, as the others see it.
+ *
+ * @since 0.1.0
+ */
+export interface Member {
+  readonly uid: string
+  /** Its JSON in lists and announcements. */
+  readonly text: string
+  /** The bytes of the JSON. */
+  readonly size: number
+}

@@ -1,0 +1,37 @@
+/**
+ * A worker's connection as the engine sees it: somebody who can be given events.
+ *
+ * @since 0.1.0
+ */
+
+import type * as Effect from "effect/Effect"
+import type { Delivery } from "../../protocol/Trigger.ts"
+
+/**
+ * One worker on one connection.
+ *
+ * @since 0.1.0
+ */
+export interface Worker {
+  /** Its identity, unique among the vhost's workers. */
+  readonly id: string
+  /** What tells its connection from another with the same identity. */
+  readonly connection: unknown
+  /** Whether it takes lifecycle events. */
+  readonly lifecycle: boolean
+  /** How many unacked events it wants at most; `undefined` for one that does not ack, as the original's. */
+  readonly prefetch: number | undefined
+  /** How often the handler of an event may fail; then the event becomes a dead letter. */
+  readonly maxAttempts: number
+  /** Sends an event; `settled` is called exactly once with the outcome. Never waits. */
+  readonly deliverUnsafe: (
+    json: string,
+    origin: string | undefined,
+    settled: (delivered: boolean) => void,
+    delivery: Delivery | undefined
+  ) => void
+  /** Sends a heartbeat. */
+  readonly heartbeatUnsafe: () => void
+  /** Tells it that it is no longer known, and ends its connection. */
+  readonly dismiss: Effect.Effect<void>
+}

@@ -1,0 +1,169 @@
+/**
+ * One browser's session: who it is, how much it may send, and what happens to each of its messages.
+ *
+ * A session knows no socket. Every message that is wrong or beyond a limit is answered with the protocol's `:error` and
+ * changes nothing.
+ *
+ * @since 0.1.0
+ */
+
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
+import * as BrowserMessage from "../../protocol/BrowserMessage.ts"
+import { byteLength } from "../../protocol/Frame.ts"
+import { type StatusError, TooManyRequestsError } from "../../protocol/KosmonautError.ts"
+import type { Browser } from "../domain/Browser.ts"
+import type { Vhost } from "../engine/Vhosts.ts"
+import * as BrowserRates from "./internal/browserRates.ts"
+import * as Commands from "./internal/commands.ts"
+
+/**
+ * One browser's session.
+ *
+ * @since 0.1.0
+ */
+export interface BrowserSession {
+  /**
+   * Carries out one message, for version 1 also a batch of them; `false` says that the browser asked to be closed. After
+   * `end` it does nothing. A browser that goes on beyond its rates is closed with 1013.
+   */
+  readonly handle: (message: string | Uint8Array) => Effect.Effect<boolean>
+  /** Whether it has presented a good token. */
+  readonly isAuthenticated: () => boolean
+  /** The connection has ended: the browser leaves its channels. Safe to repeat, and not interruptible. */
+  readonly end: Effect.Effect<void>
+}
+
+/**
+ * Begins a session and sends `:connected`.
+ *
+ * @since 0.1.0
+ */
+export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
+  const state: Commands.State = {
+    vhost,
+    browser,
+    permission: undefined,
+    origin: "",
+    guesses: undefined,
+    hasEnded: false
+  }
+  vhost.browsers.enterUnsafe(browser)
+  browser.sendUnsafe(BrokerMessage.connected(
+    browser.sid,
+    browser.version === 0 ? undefined : {
+      pingInterval: Duration.toMillis(vhost.config.pingInterval)
+    }
+  ))
+  const admit = makeAdmission(state)
+
+  return {
+    handle: (message) => {
+      const handleNow = Effect.suspend(() => {
+        if (state.hasEnded) return Effect.succeed(false)
+        const batch = browser.version === 0 ? undefined : BrowserMessage.batch(message)
+        if (batch === undefined) return handleOne(state, message)
+        return Result.isFailure(batch) ? refuse(state, batch.failure) : handleAll(state, batch.success, admit)
+      })
+      return admit === undefined ? handleNow : admit(message, true, handleNow)
+    },
+    isAuthenticated: () => state.permission !== undefined,
+    end: Effect.uninterruptible(Effect.suspend(() => {
+      state.hasEnded = true
+      return Effect.andThen(vhost.channels.leave(browser), Effect.sync(() => vhost.browsers.leaveUnsafe(browser)))
+    }))
+  }
+}
+
+/** Handles a message if the rates of its browser allow it, and refuses it if not. */
+type Admit = (
+  message: string | Uint8Array,
+  isWhole: boolean,
+  handle: Effect.Effect<boolean>
+) => Effect.Effect<boolean>
+
+// Where nothing is limited nothing is counted.
+const makeAdmission = (state: Commands.State): Admit | undefined => {
+  const rates = BrowserRates.make(state.vhost.config)
+  let left: BrowserRates.Allowance | undefined
+  return rates && ((message, isWhole, handle) =>
+    Clock.clockWith((clock) => {
+      const now = Commands.monotonicOf(clock)
+      left ??= BrowserRates.allowance(rates, now)
+      const reason = BrowserRates.refusal(rates, left, now, isWhole ? sizeOf(message) : 0)
+      if (reason === undefined) return handle
+      if (state.hasEnded) return Effect.succeed(false)
+      const mayStay = BrowserRates.mayStay(rates, left, now)
+      const refused = handleBeyond(state, message, new TooManyRequestsError({ detail: reason }))
+      return mayStay ? refused : Effect.tap(refused, () => Effect.sync(() => state.browser.closeUnsafe(tryAgainLater)))
+    }))
+}
+
+// The messages of a batch are counted one by one; their bytes were counted with the first.
+const handleAll = Effect.fnUntraced(function*(
+  state: Commands.State,
+  messages: ReadonlyArray<string>,
+  admit: Admit | undefined
+) {
+  for (const [index, message] of messages.entries()) {
+    // However much one browser sends at once, the others have their turn.
+    if (index % turn === turn - 1) yield* Effect.yieldNow
+    if (state.hasEnded) return false
+    const handle = Effect.suspend(() => handleOne(state, message))
+    const goesOn = yield* admit === undefined || index === 0 ? handle : admit(message, false, handle)
+    if (!goesOn) return false
+  }
+  return true
+})
+
+const handleOne = (state: Commands.State, message: string | Uint8Array): Effect.Effect<boolean> => {
+  const envelope = BrowserMessage.read(message)
+  if (Result.isFailure(envelope)) return refuse(state, envelope.failure)
+  const interpreted = BrowserMessage.interpret(envelope.success)
+  return Result.isFailure(interpreted)
+    ? refuse(state, interpreted.failure, envelope.success)
+    : Effect.catch(
+      Commands.carryOut(state, interpreted.success),
+      (error) => refuse(state, error, envelope.success)
+    )
+}
+
+// What makes less work for the broker passes, and what a message says is only looked at if that costs little.
+const handleBeyond = (
+  state: Commands.State,
+  message: string | Uint8Array,
+  error: TooManyRequestsError
+): Effect.Effect<boolean> => {
+  const envelope = message.length > maxShort ? undefined : Result.getOrUndefined(BrowserMessage.read(message))
+  return envelope?.name === "unsubscribe" || envelope?.name === "close"
+    ? handleOne(state, message)
+    : refuse(state, error, envelope)
+}
+
+// The original's `:error` has a code and its text; why is for those who ask for it.
+const refuse = (
+  { browser }: Commands.State,
+  error: StatusError,
+  envelope?: BrowserMessage.Envelope
+): Effect.Effect<boolean> =>
+  Effect.sync(() => {
+    const says = browser.version === 1 || envelope?.payload.id !== undefined
+    const about = says ? (envelope ? BrowserMessage.aboutOf(envelope) : {}) : undefined
+    browser.sendUnsafe(BrokerMessage.error(error, about))
+    return true
+  })
+
+const sizeOf = (message: string | Uint8Array): number =>
+  typeof message === "string" ? byteLength(message) : message.length
+
+/** The close code for a browser that may come back in a while. */
+const tryAgainLater = 1013
+
+/** How many messages of a batch are handled in one turn of the event loop. */
+const turn = 64
+
+/** How long a message is at most that is looked at although it is beyond the rates. */
+const maxShort = 1024

@@ -1,0 +1,234 @@
+/**
+ * One browser's connection: its messages are handled in their order, one at a time, and what is sent to it waits in a
+ * bounded queue.
+ *
+ * It has no fiber and no timer: most browsers send nothing most of the time, and what one sends is handled in the step of
+ * the event loop that reads it. However much one sends at once, the others have their turn. What it may send beside
+ * messages is limited, too: bytes of any kind, and pings and pongs.
+ *
+ * A connection that the broker ends goes on reading, and drops what it reads, until the browser has answered the close or
+ * `closeTimeout` has passed: were it destroyed with unread input, the browser would never see the code.
+ */
+
+import { WebSocket } from "@effect/platform-node/NodeWS"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type { Socket } from "node:net"
+import type { Browser } from "../../../domain/Browser.ts"
+import type { Vhost } from "../../../engine/Vhosts.ts"
+import * as BrowserSession from "../../BrowserSession.ts"
+import * as TokenBucket from "../tokenBucket.ts"
+import * as Frame from "./frame.ts"
+import * as Outbox from "./outbox.ts"
+
+/** A browser that has been let in, on an open connection. */
+export interface Entered {
+  readonly vhost: Vhost
+  readonly version: 0 | 1
+  readonly ws: WebSocket
+  readonly socket: Socket
+  /** To be called when it has gone. */
+  readonly release: () => void
+}
+
+/** A browser that is connected. Its fields are this module's own; a record and functions take less memory than closures. */
+export interface Connection extends Entered {
+  readonly options: Options
+  readonly outbox: Outbox.Outbox
+  readonly session: BrowserSession.BrowserSession
+  readonly bytes: TokenBucket.Bucket
+  readonly controls: TokenBucket.Bucket
+  /** It has been sent a close: nothing more is sent or handled. */
+  isClosing: boolean
+  /** Its session has ended. */
+  hasEnded: boolean
+  /** How many bytes had been received at the last ping. */
+  readBeforePing: number | undefined
+  /** Messages that were read while another is handled or others have their turn; meanwhile nothing is read. */
+  waiting: Array<string | Uint8Array> | undefined
+  /** Called when no message waits. */
+  onHandled: (() => void) | undefined
+  handled: number
+}
+
+/** What all connections of an endpoint have in common. */
+export interface Options {
+  readonly outboxes: Outbox.Outboxes
+  /** How many bytes of any kind a browser may send in a second. */
+  readonly byteRate: TokenBucket.Rate
+  /** Called when a browser is disconnected for one of these reasons. */
+  readonly onDisconnect: (reason: "slow" | "flood") => void
+  /** Called once for every connection, when it is closed. */
+  readonly onClose: (connection: Connection) => void
+  /** Runs an effect in a fiber, whose defect is logged. */
+  readonly run: <A>(effect: Effect.Effect<A>) => Fiber.Fiber<A>
+}
+
+/** How many milliseconds a browser that is disconnected has to read what waits for it and to answer the close. */
+export const closeTimeout = 1000
+
+/** How many messages of one browser are handled before the others have their turn. */
+const turn = 64
+
+/** How many pings and pongs a browser may send in a second, with bursts of five seconds' worth. Programs send few. */
+const controlRate: TokenBucket.Rate = { perSecond: 20, burst: 100 }
+
+/** Begins a browser's session on its connection. */
+export const make = (entered: Entered, options: Options): Connection => {
+  const { socket, vhost } = entered
+  const onSlow = () => disconnect(connection, "slow", "the browser does not read what is sent to it")
+  const outbox = Outbox.open(options.outboxes, socket, onSlow)
+  const browser: Browser = {
+    sid: SecureRandom.uuidV4Unsafe(),
+    version: entered.version,
+    sendUnsafe: (message) => Outbox.send(outbox, message),
+    closeUnsafe: (code) => close(connection, code)
+  }
+  const connection: Connection = {
+    ...entered,
+    options,
+    outbox,
+    session: BrowserSession.make(vhost, browser),
+    bytes: TokenBucket.make(options.byteRate, performance.now()),
+    controls: TokenBucket.make(controlRate, performance.now()),
+    isClosing: false,
+    hasEnded: false,
+    readBeforePing: undefined,
+    waiting: undefined,
+    onHandled: undefined,
+    handled: 0
+  }
+  listen(connection)
+  return connection
+}
+
+/** Whether nothing has been received since the last ping. `false` before the first one, and while nothing is read. */
+export const isSilent = ({ isClosing, readBeforePing, socket }: Connection): boolean =>
+  socket.bytesRead === readBeforePing && !socket.isPaused() && !isClosing
+
+/** Pings the browser, past what waits for it. */
+export const ping = (connection: Connection): void => {
+  const { socket } = connection
+  connection.readBeforePing = socket.bytesRead
+  if (socket.writable) socket.write(Frame.ping)
+}
+
+/** Sends a close code and its reason, after what was sent; nothing is sent or handled any more. The session ends soon. */
+export const close = (connection: Connection, code: number, reason?: string): void => {
+  if (connection.isClosing) return
+  connection.isClosing = true
+  connection.ws.close(code, reason)
+  connection.ws.resume()
+  destroySoon(connection.socket)
+  // Not now: whoever sends to a channel does not expect one of its subscribers to leave meanwhile.
+  setImmediate(end, connection)
+}
+
+// The ws package has a deadline of its own, but not for a browser that ends its side and does not read.
+const destroySoon = (socket: Socket): void => {
+  if (!socket.destroyed) setTimeout(() => socket.destroy(), closeTimeout).unref()
+}
+
+/** Ends the session: the browser leaves its channels. */
+const end = (connection: Connection): void => {
+  if (connection.hasEnded) return
+  connection.hasEnded = true
+  connection.options.run(connection.session.end)
+}
+
+const disconnect = (connection: Connection, reason: "slow" | "flood", text: string): void => {
+  if (connection.isClosing) return
+  connection.options.onDisconnect(reason)
+  close(connection, 1013, text)
+}
+
+const listen = (connection: Connection): void => {
+  const { options: { onClose }, outbox, socket, ws } = connection
+  // The ws package closes by itself, too, when it reads a close or what is no frame. What was sent goes first.
+  ws.close = (code, reason) => {
+    Outbox.close(outbox)
+    WebSocket.prototype.close.call(ws, code, reason)
+  }
+  ws.on("message", (data: Buffer, isBinary: boolean) => {
+    if (!isOver(connection)) receive(connection, isBinary ? data : data.toString())
+  })
+  ws.on("ping", (payload: Buffer) => {
+    if (mayControl(connection)) Outbox.sendFrame(outbox, Frame.pong(payload))
+  })
+  ws.on("pong", () => mayControl(connection))
+  socket.on("data", ({ length }: Buffer) => countBytes(connection, length))
+  socket.on("end", () => destroySoon(socket))
+  ws.on("error", () => whenHandled(connection))
+  ws.on("close", () => {
+    Outbox.release(outbox)
+    onClose(connection)
+    whenHandled(connection)
+  })
+}
+
+const isOver = ({ hasEnded, isClosing }: Connection): boolean => isClosing || hasEnded
+
+const receive = (connection: Connection, message: string | Uint8Array): void => {
+  if (connection.waiting !== undefined) connection.waiting.push(message)
+  else if (!handle(connection, message)) {
+    connection.waiting = []
+    connection.ws.pause()
+  }
+}
+
+// Whether the next message may be handled at once.
+const handle = (connection: Connection, message: string | Uint8Array): boolean => {
+  if (isOver(connection)) return true
+  const fiber = connection.options.run(connection.session.handle(message))
+  const exit = fiber.pollUnsafe()
+  if (exit === undefined) {
+    fiber.addObserver((exit) => {
+      settle(connection, exit)
+      goOn(connection)
+    })
+    return false
+  }
+  settle(connection, exit)
+  if (++connection.handled % turn !== 0) return true
+  setImmediate(goOn, connection)
+  return false
+}
+
+// (1011: an internal error.)
+const settle = (connection: Connection, exit: Exit.Exit<boolean>): void => {
+  if (Exit.isFailure(exit)) close(connection, 1011)
+  else if (!exit.value) close(connection, 1000)
+}
+
+const goOn = (connection: Connection): void => {
+  const messages = connection.waiting ?? []
+  for (let index = 0; index < messages.length; index++) {
+    if (!handle(connection, messages[index]!)) {
+      connection.waiting = messages.slice(index + 1)
+      return
+    }
+  }
+  connection.waiting = undefined
+  connection.ws.resume()
+  connection.onHandled?.()
+}
+
+// The browser has ended the connection: what it has sent before that counts.
+const whenHandled = (connection: Connection): void => {
+  if (connection.waiting === undefined) end(connection)
+  else connection.onHandled = () => end(connection)
+}
+
+// Of what the rates of messages do not count: frames that are no message, and what frames cost beside their messages.
+const mayControl = (connection: Connection): boolean => {
+  const may = TokenBucket.take(connection.controls, controlRate, performance.now(), 1)
+  if (!may) disconnect(connection, "flood", "the browser sends too many pings and pongs")
+  return may
+}
+
+const countBytes = (connection: Connection, length: number): void => {
+  if (TokenBucket.take(connection.bytes, connection.options.byteRate, performance.now(), length)) return
+  disconnect(connection, "flood", "the browser sends too many bytes")
+}

@@ -1,0 +1,42 @@
+/**
+ * The fibers of an endpoint: children of its scope, which waits for them at its end.
+ */
+
+import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
+import type * as Scope from "effect/Scope"
+
+/** Runs an effect in a fiber. What is done at once costs no more than that. */
+export type Run = <A>(effect: Effect.Effect<A>) => Fiber.Fiber<A>
+
+/**
+ * Fibers that the scope waits for, `timeout` long, before it interrupts them. A defect is logged as an error.
+ */
+export const make = Effect.fnUntraced(function*(
+  timeout: Duration.Duration
+): Effect.fn.Return<Run, never, Scope.Scope> {
+  const fibers = yield* FiberSet.make()
+  yield* Effect.addFinalizer(() =>
+    Effect.ignore(Effect.timeoutOption(Effect.interruptible(FiberSet.awaitEmpty(fibers)), timeout))
+  )
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const report = (exit: Exit.Exit<unknown>) => {
+    if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
+      run(Effect.logError("A browser's connection was not handled", exit.cause))
+    }
+  }
+  return (effect) => {
+    const fiber = run(effect)
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) report(exit)
+    else {
+      FiberSet.addUnsafe(fibers, fiber)
+      fiber.addObserver(report)
+    }
+    return fiber
+  }
+})

@@ -1,0 +1,219 @@
+/**
+ * The outbound queues of browsers: what is sent to a browser in one turn of the event loop is one write, and what waits
+ * for a browser that does not read is bounded by what it costs.
+ *
+ * A frame is made once and shared by all queues. Queues whose content is the same, those of the subscribers of one
+ * channel, share the joined bytes of a write, too. Small frames that wait are joined, so that they cost little more than
+ * their bytes. A queue never counts as one that is not read while the system takes what is written: a browser with
+ * nothing waiting can be sent a message of any size.
+ */
+
+import type { Socket } from "node:net"
+import * as Flusher from "./flusher.ts"
+import type { Frame } from "./frame.ts"
+import * as SharedFrames from "./sharedFrames.ts"
+
+/** What waits for one browser. */
+export interface Outbox {
+  readonly outboxes: Outboxes
+  readonly socket: Socket
+  /** Called when the browser does not read what waits for it, and has to be disconnected. */
+  readonly onSlow: () => void
+  frames: Array<Frame>
+  /** How many of the first frames are not joined any further. */
+  joined: number
+  /** The bytes of `frames`. */
+  size: number
+  /** Whether it is flushed at the end of the turn. */
+  isScheduled: boolean
+  /** Whether the system did not take the last write, and what waits counts as waiting. */
+  isBlocked: boolean
+  /** The last write of a blocked queue. Until the system has taken it nothing more is written. */
+  blockedBy: Frame | undefined
+  /** Nothing more is sent. */
+  isClosed: boolean
+}
+
+/** The outbound queues of one endpoint. */
+export interface Outboxes {
+  readonly limits: Limits
+  readonly frames: SharedFrames.SharedFrames
+  readonly schedule: Flusher.Flusher<Outbox>["schedule"]
+  /** Those whose browsers do not read, the first for longest. */
+  readonly blocked: Set<Outbox>
+  /** How many bytes of memory wait for browsers that do not read, shared bytes once. */
+  waiting: number
+}
+
+/** The limits, in bytes of memory. */
+export interface Limits {
+  /** For one browser, beside one write. */
+  readonly outboxSize: number
+  /** For all browsers together. Beyond it the browser that has not read for longest is disconnected. */
+  readonly totalOutboxSize: number
+}
+
+/** What a frame in memory costs beside its bytes: an array buffer, its view, the frame and a place in a queue. */
+const overhead = 320
+
+/** How many frames that wait become one, if they are small. */
+const joinCount = 64
+const joinSize = 16_384
+
+/** How many bytes are one write, unless a message alone has more. */
+const writeSize = 65_536
+
+/** The queues of one endpoint, none yet. */
+export const make = (limits: Limits): Outboxes => {
+  const frames = SharedFrames.make()
+  const { schedule } = Flusher.make(flush, frames.clear)
+  return { limits, frames, schedule, blocked: new Set(), waiting: 0 }
+}
+
+/** A queue for this connection. */
+export const open = (outboxes: Outboxes, socket: Socket, onSlow: () => void): Outbox => ({
+  outboxes,
+  socket,
+  onSlow,
+  frames: [],
+  joined: 0,
+  size: 0,
+  isScheduled: false,
+  isBlocked: false,
+  blockedBy: undefined,
+  isClosed: false
+})
+
+/** Sends a text message. Never waits. */
+export const send = (outbox: Outbox, message: string): void => {
+  const { frames, schedule } = outbox.outboxes
+  if (!outbox.isClosed && outbox.socket.writable) sendFrame(outbox, frames.text(message, schedule))
+}
+
+/** Sends a frame. Never waits. */
+export const sendFrame = (outbox: Outbox, frame: Frame): void => {
+  if (outbox.isClosed || !outbox.socket.writable) return
+  if (outbox.isBlocked) return wait(outbox, frame)
+  outbox.frames.push(frame)
+  outbox.size += frame.bytes.length
+  if (!outbox.isScheduled) outbox.outboxes.schedule(outbox)
+  if (outbox.size > writeSize) flush(outbox)
+}
+
+/** Hands all that waits to the connection now, as its last messages; later ones are dropped. */
+export const close = (outbox: Outbox): void => {
+  if (outbox.isClosed) return
+  outbox.isClosed = true
+  for (const { bytes } of outbox.frames) outbox.socket.write(bytes)
+  // What the connection of a browser that does not read was handed is in memory until its end.
+  if (!outbox.isBlocked) outbox.frames = []
+}
+
+/** The connection has ended: nothing waits any more. */
+export const release = (outbox: Outbox): void => {
+  const { frames, isBlocked, outboxes } = outbox
+  outbox.isClosed = true
+  if (isBlocked) { for (const frame of frames) removeWaiting(outboxes, frame) }
+  if (outbox.blockedBy !== undefined) removeWaiting(outboxes, outbox.blockedBy)
+  outbox.isBlocked = false
+  outbox.blockedBy = undefined
+  outbox.frames = []
+  outboxes.blocked.delete(outbox)
+}
+
+const flush = (outbox: Outbox): void => {
+  const { outboxes, socket } = outbox
+  while (outbox.frames.length > 0 && outbox.blockedBy === undefined && !outbox.isClosed && socket.writable) {
+    const frame = outboxes.frames.join(take(outbox), outboxes.schedule)
+    if (socket.writableLength === 0) socket.write(frame.bytes)
+    else block(outbox, frame)
+  }
+  if (outbox.isBlocked && outbox.frames.length === 0 && outbox.blockedBy === undefined) {
+    outbox.isBlocked = false
+    outboxes.blocked.delete(outbox)
+  }
+}
+
+// As much as one write has. What stays in the queue counts as waiting as long as the queue is blocked.
+const take = (outbox: Outbox): ReadonlyArray<Frame> => {
+  const { frames, isBlocked, outboxes } = outbox
+  const count = countToWrite(frames)
+  const taken = count === frames.length ? frames : frames.splice(0, count)
+  if (taken === frames) outbox.frames = []
+  outbox.joined = Math.max(0, outbox.joined - count)
+  for (const frame of taken) {
+    outbox.size -= frame.bytes.length
+    if (isBlocked) removeWaiting(outboxes, frame)
+  }
+  return taken
+}
+
+const countToWrite = (frames: ReadonlyArray<Frame>): number => {
+  let count = 1
+  let size = frames[0]!.bytes.length
+  while (count < frames.length && (size += frames[count]!.bytes.length) <= writeSize) count++
+  return count
+}
+
+// The system has not taken the write before: it tells when it has taken this one.
+const block = (outbox: Outbox, frame: Frame): void => {
+  const { outboxes, socket } = outbox
+  if (!outbox.isBlocked) {
+    outbox.isBlocked = true
+    for (const waiting of outbox.frames) addWaiting(outboxes, waiting)
+    outboxes.blocked.add(outbox)
+  }
+  addWaiting(outboxes, frame)
+  outbox.blockedBy = frame
+  socket.write(frame.bytes, () => {
+    if (outbox.blockedBy !== frame) return
+    outbox.blockedBy = undefined
+    removeWaiting(outboxes, frame)
+    flush(outbox)
+  })
+}
+
+const wait = (outbox: Outbox, frame: Frame): void => {
+  const { outboxes } = outbox
+  if (outbox.size + outbox.frames.length * overhead > outboxes.limits.outboxSize) return outbox.onSlow()
+  outbox.frames.push(frame)
+  outbox.size += frame.bytes.length
+  addWaiting(outboxes, frame)
+  if (outbox.frames.length - outbox.joined >= joinCount) joinLast(outbox)
+  if (outboxes.waiting > outboxes.limits.totalOutboxSize) dropSlowest(outboxes)
+}
+
+const joinLast = (outbox: Outbox): void => {
+  const { outboxes } = outbox
+  const last = outbox.frames.slice(outbox.joined)
+  let size = 0
+  for (const { bytes } of last) size += bytes.length
+  if (size > joinSize) outbox.joined = outbox.frames.length
+  else {
+    const frame = outboxes.frames.join(last, outboxes.schedule)
+    outbox.frames.length = outbox.joined++
+    outbox.frames.push(frame)
+    addWaiting(outboxes, frame)
+    for (const frame of last) removeWaiting(outboxes, frame)
+  }
+}
+
+// What waited for it is lost: with that much in memory there is no time to wait until it reads.
+const dropSlowest = (outboxes: Outboxes): void => {
+  for (const outbox of outboxes.blocked) {
+    if (outbox.isClosed) continue
+    for (const frame of outbox.frames) removeWaiting(outboxes, frame)
+    outbox.frames = []
+    outbox.size = 0
+    return outbox.onSlow()
+  }
+}
+
+// The memory of frames that wait counts once, in however many queues they are.
+const addWaiting = (outboxes: Outboxes, frame: Frame): void => {
+  if (frame.waiting++ === 0) outboxes.waiting += frame.bytes.length + overhead
+}
+
+const removeWaiting = (outboxes: Outboxes, frame: Frame): void => {
+  if (--frame.waiting === 0) outboxes.waiting -= frame.bytes.length + overhead
+}

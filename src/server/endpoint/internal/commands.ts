@@ -1,0 +1,173 @@
+/**
+ * What each message of a browser does.
+ */
+
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+
+import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
+import type { FromBrowser, Id } from "../../../protocol/BrowserMessage.ts"
+import type { ObjectText } from "../../../protocol/JsonText.ts"
+import {
+  ForbiddenError,
+  InternalError,
+  NotSubscribedError,
+  type StatusError,
+  TooManyRequestsError
+} from "../../../protocol/KosmonautError.ts"
+import * as Trace from "../../../protocol/Trace.ts"
+import { encodeOrigin } from "../../../protocol/Trigger.ts"
+import type { Browser } from "../../domain/Browser.ts"
+import type { Permission } from "../../domain/Permission.ts"
+import { notKept } from "../../engine/Journal.ts"
+import type { Vhost } from "../../engine/Vhosts.ts"
+import * as BrowserRates from "./browserRates.ts"
+import * as TokenBucket from "./tokenBucket.ts"
+
+/** A session's state. */
+export interface State {
+  readonly vhost: Vhost
+  readonly browser: Browser
+  permission: Permission | undefined
+  /** Most events of a browser have the same origin: one text, however many of them are queued. */
+  origin: string
+  /** How many more single access tokens may be wrong, once one was presented. */
+  guesses: TokenBucket.Bucket | undefined
+  /** Nothing is carried out any more. */
+  hasEnded: boolean
+}
+
+/** Carries out a message; `false` says that the browser asked to be closed. */
+export const carryOut = (state: State, message: FromBrowser): Effect.Effect<boolean, StatusError> => {
+  const { browser, vhost: { channels } } = state
+  switch (message._tag) {
+    case "Authenticate":
+      return Effect.as(authenticate(state, message), true)
+    case "Subscribe":
+      return Effect.as(channels.subscribe(message.channel, browser, { ...message, permission: state.permission }), true)
+    case "Unsubscribe":
+      return Effect.as(channels.unsubscribe(message.channel, browser, message.data, message.id), true)
+    case "Members":
+      return Effect.as(channels.members(message.channel, browser, message.after, message.id), true)
+    case "Broadcast":
+      return Effect.andThen(broadcast(state, message), confirm(state, "broadcast", message.id))
+    case "Trigger":
+      return Effect.andThen(trigger(state, message.event, message.data), confirm(state, "trigger", message.id))
+    case "Ping":
+      return send(state, BrokerMessage.pong(message.id))
+    case "Close":
+      return Effect.as(send(state, BrokerMessage.closed(browser.sid)), false)
+  }
+}
+
+const send = ({ browser }: State, message: string): Effect.Effect<boolean> =>
+  Effect.sync(() => {
+    browser.sendUnsafe(message)
+    return true
+  })
+
+const authenticate = Effect.fnUntraced(function*(state: State, { id, token }: Message<"Authenticate">) {
+  const { accessTokens, journal } = state.vhost
+  const now = yield* monotonicMillis
+  const guesses = state.guesses ??= TokenBucket.make(BrowserRates.guesses, now)
+  if (TokenBucket.available(guesses, BrowserRates.guesses, now) < 1) {
+    return yield* new TooManyRequestsError({ detail: "too many single access tokens were wrong; wait a second" })
+  }
+  const permission = yield* Effect.tapError(
+    accessTokens.redeem(token),
+    () => Effect.sync(() => TokenBucket.take(guesses, BrowserRates.guesses, now, 1))
+  )
+  // A token that is used is used in the next broker, too.
+  yield* journal.kept
+  yield* identify(state, permission, id)
+})
+
+// Only a second good token drops what was subscribed before, as with the original. The browser may have gone meanwhile.
+const identify = (state: State, permission: Permission, id: Id | undefined): Effect.Effect<void> => {
+  const { browser, vhost: { channels, browsers } } = state
+  const leave = state.permission === undefined ? Effect.void : channels.leave(browser)
+  return Effect.uninterruptible(Effect.andThen(
+    leave,
+    Effect.sync(() => {
+      if (state.hasEnded) return
+      state.permission = permission
+      state.origin = encodeOrigin({ sid: browser.sid, uid: permission.uid })
+      browsers.identifyUnsafe(browser, permission.uid)
+      browser.sendUnsafe(BrokerMessage.authenticated(id))
+    })
+  ))
+}
+
+const trigger = (
+  { origin, browser, permission, vhost }: State,
+  event: string,
+  data: ObjectText,
+  channel?: string
+): Effect.Effect<void, ForbiddenError | InternalError> => {
+  if (permission === undefined) {
+    return Effect.fail(new ForbiddenError({ detail: "only an authenticated browser triggers events; send auth first" }))
+  }
+  const { uid } = permission
+  return traced(event, vhost.path, (traceparent) =>
+    vhost.lobby.trigger(
+      BrokerMessage.triggered(event, data, browser.sid, channel),
+      channel === undefined && traceparent === undefined
+        ? origin
+        : encodeOrigin({ sid: browser.sid, uid, channel, traceparent })
+    ))
+}
+
+// The event for the worker first: if it is refused, nobody receives the broadcast either.
+const broadcast = Effect.fnUntraced(function*(state: State, message: Message<"Broadcast">) {
+  const { browser, vhost: { channels, config } } = state
+  const { channel, data, event } = message
+  const subscribed = yield* channels.has(channel, browser)
+  if (!subscribed) return yield* new NotSubscribedError({ channel })
+  if (!config.browsersBroadcast) return yield* onlyBackends
+  if (message.trigger !== undefined) yield* trigger(state, message.trigger, data, channel)
+  yield* channels.broadcast(channel, event, data, { from: browser })
+})
+
+const onlyBackends = new ForbiddenError({
+  detail: "browsers may not broadcast here: trigger an event and let a backend broadcast, " +
+    "or start the broker with browsersBroadcast (--browsers-broadcast)"
+})
+
+// Not waited for: the browser goes on, and the id says what the response is to.
+const confirm = (
+  { browser, vhost: { journal } }: State,
+  event: "broadcast" | "trigger",
+  id: Id | undefined
+): Effect.Effect<boolean> =>
+  id === undefined ? goesOn : Effect.sync(() => {
+    const refused = () => BrokerMessage.error(new InternalError({ detail: notKept }), { event, id })
+    journal.whenKeptUnsafe((kept) => browser.sendUnsafe(kept ? BrokerMessage.confirmed(id) : refused()))
+    return true
+  })
+
+const goesOn = Effect.succeed(true)
+
+// A trace begins here: what a browser says of one does not count.
+const traced = <A, E>(
+  event: string,
+  vhost: string,
+  use: (traceparent: string | undefined) => Effect.Effect<A, E>
+): Effect.Effect<A, E> =>
+  Trace.span("Broker.trigger", () => ({
+    kind: "producer",
+    root: true,
+    attributes: {
+      "messaging.system": "kosmonaut",
+      "messaging.operation.type": "send",
+      "messaging.operation.name": "trigger",
+      "kosmonaut.vhost": vhost,
+      "kosmonaut.event": event
+    }
+  }), (span) => use(span && Trace.toTraceparent(span)))
+
+/** Milliseconds of a clock that never goes back. */
+export const monotonicOf = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+
+const monotonicMillis = Clock.clockWith((clock) => Effect.sync(() => monotonicOf(clock)))
+
+type Message<Tag extends FromBrowser["_tag"]> = Extract<FromBrowser, { readonly _tag: Tag }>

@@ -1,0 +1,63 @@
+/**
+ * What a Worker says, and what it is sent: its part in the vhost's lobby.
+ */
+
+import * as Effect from "effect/Effect"
+import {
+  encodeFromServer,
+  encodeTrigger,
+  type FromClient,
+  FromServer,
+  type ReadyOptions
+} from "../../../protocol/Command.ts"
+import { BadRequestError, type StatusError } from "../../../protocol/KosmonautError.ts"
+import type { Peer } from "../../../transport/TransportServer.ts"
+import type { Worker } from "../../engine/Lobby.ts"
+import type { Backend } from "./authenticator.ts"
+import { dismiss } from "./response.ts"
+
+/** Handles what a worker says. Acks and nacks count only for what this connection holds. */
+export const handle = (backend: Backend, peer: Peer, command: FromClient): Effect.Effect<void, StatusError> => {
+  const { lobby } = backend.vhost
+  switch (command._tag) {
+    case "Ready":
+      backend.knowsAdditions ||= command.options !== undefined
+      // The original's Go worker discards what arrives together.
+      if (command.options === undefined) peer.separateUnsafe()
+      return lobby.join(workerOf(peer, command.options))
+    case "Heartbeat":
+      return Effect.flatMap(
+        lobby.heard(peer.identity, peer.connection),
+        (isKnown) => isKnown ? Effect.void : dismiss(peer)
+      )
+    case "Acknowledge":
+      return lobby.acknowledge(peer.identity, peer.connection, command.deliveries)
+    case "Return":
+      return lobby.giveBack(peer.identity, peer.connection, command.delivery, command.reason)
+    case "Quit":
+      return Effect.andThen(
+        lobby.leave(peer.identity, peer.connection),
+        peer.seesClose ? peer.disconnect : dismiss(peer)
+      )
+    default:
+      return Effect.fail(new BadRequestError({ detail: "a worker cannot send this command" }))
+  }
+}
+
+// A worker that says nothing of itself is sent events as the original sends them.
+const workerOf = (peer: Peer, options: ReadyOptions | undefined): Worker => ({
+  id: peer.identity,
+  connection: peer.connection,
+  lifecycle: options?.lifecycle === true,
+  prefetch: options?.prefetch,
+  maxAttempts: options?.maxAttempts ?? 1,
+  deliverUnsafe: (json, origin, settled, delivery) => {
+    peer.sendUnsafe(encodeTrigger(json, options && origin, delivery), settled)
+  },
+  heartbeatUnsafe: () => {
+    peer.sendUnsafe(heartbeat)
+  },
+  dismiss: dismiss(peer)
+})
+
+const heartbeat = encodeFromServer(FromServer.Heartbeat())

@@ -1,0 +1,92 @@
+/**
+ * One channel: its subscribers, delivery to them, and the parts in which they are listed.
+ */
+
+import type { MemberList } from "../../../protocol/BrokerMessage.ts"
+import type * as ChannelName from "../../../protocol/ChannelName.ts"
+import type { Browser, Subscription } from "../../domain/Browser.ts"
+import type { Part, Placed } from "../../domain/Listing.ts"
+import * as OrderedList from "./orderedList.ts"
+
+/** An open channel. */
+export interface Channel {
+  readonly name: string
+  readonly kind: ChannelName.Kind
+  readonly subscriptions: Map<Browser, OrderedList.Entry<Subscription>>
+  /** Those that are not hidden. */
+  readonly visible: OrderedList.OrderedList<Subscription>
+  /** Of a presence channel: how many connections of each user are members. */
+  readonly membersOf: Map<string, number>
+}
+
+/** Makes a channel without subscribers. */
+export const make = (name: string, kind: ChannelName.Kind): Channel => ({
+  name,
+  kind,
+  subscriptions: new Map(),
+  visible: OrderedList.make(),
+  membersOf: new Map()
+})
+
+/** Sends a message to all subscribers but one, and gives to how many. */
+export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?: string): number => {
+  let delivered = 0
+  for (const browser of subscriptions.keys()) {
+    if (browser.sid === exceptSid) continue
+    browser.sendUnsafe(message)
+    delivered++
+  }
+  return delivered
+}
+
+/**
+ * The members of a presence channel after a cursor, without those of `except`: as many as have room in `maxBytes`, and at
+ * least as many as `least`. Their texts were made when they joined.
+ */
+export const membersAfter = (
+  { kind, subscriptions, visible }: Channel,
+  cursor: number,
+  options: { readonly except: Browser | undefined; readonly maxBytes: number; readonly least: number }
+): MemberList => {
+  const { except, least, maxBytes } = options
+  if (kind !== "presence") return noMembers
+  const isListed = except === undefined ? undefined : subscriptions.get(except)?.value?.member
+  const count = visible.size - (isListed === undefined ? 0 : 1)
+  const members: Array<string> = []
+  let size = 0
+  let next = cursor
+  const isAll = OrderedList.everyAfter(visible, cursor, ({ member, browser }, place) => {
+    if (browser === except || member === undefined) return true
+    size += member.size + 1
+    if (size > maxBytes && members.length >= least) return false
+    members.push(member.text)
+    next = place
+    return true
+  })
+  return { members, next: isAll ? undefined : next, count }
+}
+
+const noMembers: MemberList = { members: [], next: undefined, count: 0 }
+
+/** How many entries a part of a list has at most, and for how many it looks at most. */
+const limits = { items: 1000, examined: 10_000 }
+
+/** The part of a list that comes after a cursor, of the entries for which `use` gives something. */
+export const partAfter = <A, B>(
+  list: OrderedList.OrderedList<A>,
+  cursor: number,
+  use: (value: A) => B | undefined
+): Part<B> => {
+  const items: Array<Placed<B>> = []
+  let examined = 0
+  let last = cursor
+  const isAll = OrderedList.everyAfter(list, cursor, (value, place) => {
+    if (items.length === limits.items || examined === limits.examined) return false
+    const used = use(value)
+    if (used !== undefined) items.push({ place, value: used })
+    examined++
+    last = place
+    return true
+  })
+  return { items, next: isAll ? undefined : last }
+}

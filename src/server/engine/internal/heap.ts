@@ -1,0 +1,94 @@
+/**
+ * A binary heap: the least of its entries is found at once, and each change takes logarithmic time. An entry may be removed
+ * or moved wherever it stands.
+ */
+
+/** One place in a heap for an item. The same item may have an entry in each of several heaps. */
+export interface Entry<A> {
+  readonly item: A
+  /** Where it stands; -1 outside of the heap. */
+  index: number
+}
+
+/** Entries, of which the least is known. */
+export interface Heap<A> {
+  readonly size: number
+  /** The least item. */
+  readonly peek: () => A | undefined
+  /** Removes the least item. */
+  readonly take: () => A | undefined
+  /** Adds an entry; moves one that is in it and whose item has changed. */
+  readonly put: (entry: Entry<A>) => void
+  /** Removes an entry if it is in it. */
+  readonly remove: (entry: Entry<A>) => void
+}
+
+/** Makes an entry that is in no heap. */
+export const entryOf = <A>(item: A): Entry<A> => ({ item, index: -1 })
+
+/** Makes an empty heap in this order. */
+export const make = <A>(isBefore: (one: A, other: A) => boolean): Heap<A> => {
+  const entries: Array<Entry<A>> = []
+
+  const place = (entry: Entry<A>, index: number) => {
+    entries[index] = entry
+    entry.index = index
+  }
+  const rise = (entry: Entry<A>) => {
+    let index = entry.index
+    while (index > 0) {
+      const parent = entries[(index - 1) >> 1]!
+      if (!isBefore(entry.item, parent.item)) break
+      place(parent, index)
+      index = (index - 1) >> 1
+    }
+    place(entry, index)
+  }
+  const sink = (entry: Entry<A>) => {
+    let index = entry.index
+    for (;;) {
+      const left = entries[2 * index + 1]
+      if (left === undefined) break
+      const right = entries[2 * index + 2]
+      const child = right !== undefined && isBefore(right.item, left.item) ? right : left
+      if (!isBefore(child.item, entry.item)) break
+      const below = child.index
+      place(child, index)
+      index = below
+    }
+    place(entry, index)
+  }
+  const remove = (entry: Entry<A>) => {
+    const { index } = entry
+    if (index < 0) return
+    entry.index = -1
+    const last = entries.pop()!
+    if (last === entry) return
+    place(last, index)
+    rise(last)
+    sink(last)
+  }
+
+  return {
+    get size() {
+      return entries.length
+    },
+    peek: () => entries[0]?.item,
+    take: () => {
+      const least = entries[0]
+      if (least === undefined) return undefined
+      remove(least)
+      return least.item
+    },
+    put: (entry) => {
+      if (entry.index < 0) {
+        entry.index = entries.length
+        entries.push(entry)
+      }
+      if (entries.length === 1) return
+      rise(entry)
+      sink(entry)
+    },
+    remove
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * Queued events in the order of their numbers. One that was taken and is requeued goes back to its old place, however many
+ * were requeued before it.
+ */
+
+import * as Heap from "./heap.ts"
+
+/** Events in the order of their numbers. */
+export interface Lane<A extends Numbered> {
+  readonly length: number
+  /** The event with the least number. */
+  readonly first: () => A | undefined
+  /** Adds an event whose number is greater than any before. */
+  readonly append: (event: A) => void
+  /** Takes the event with the least number. */
+  readonly take: () => A | undefined
+  /** Puts an event back that was taken. */
+  readonly requeue: (event: A) => void
+  /** Removes an event wherever it is; `false` if it is not there. */
+  readonly remove: (event: A) => boolean
+}
+
+interface Numbered {
+  readonly number: number
+}
+
+/** How many taken places may stay at the front before the rest moves up. */
+const slack = 1024
+
+/** Makes an empty lane. */
+export const make = <A extends Numbered>(): Lane<A> => {
+  // New events come in order and need no heap.
+  let appended: Array<A | undefined> = []
+  let head = 0
+  const requeued = Heap.make<A>((one, other) => one.number < other.number)
+  // Only for those that were requeued, so that they can be found.
+  const entries = new Map<A, Heap.Entry<A>>()
+
+  const nextAppended = () => head < appended.length ? appended[head] : undefined
+  const isRequeuedNext = (): boolean => {
+    const old = requeued.peek()
+    const fresh = nextAppended()
+    return old !== undefined && (fresh === undefined || old.number < fresh.number)
+  }
+  const takeAppended = (): A | undefined => {
+    const event = nextAppended()
+    if (event === undefined) return undefined
+    appended[head++] = undefined
+    if (head >= slack && head * 2 >= appended.length) {
+      appended = appended.slice(head)
+      head = 0
+    }
+    return event
+  }
+
+  return {
+    get length() {
+      return appended.length - head + requeued.size
+    },
+    first: () => requeued.size > 0 && isRequeuedNext() ? requeued.peek() : nextAppended(),
+    append: (event) => void appended.push(event),
+    take: () => {
+      if (requeued.size === 0 || !isRequeuedNext()) return takeAppended()
+      const event = requeued.take()!
+      entries.delete(event)
+      return event
+    },
+    requeue: (event) => {
+      const entry = Heap.entryOf(event)
+      entries.set(event, entry)
+      requeued.put(entry)
+    },
+    remove: (event) => {
+      const entry = entries.get(event)
+      if (entry !== undefined) {
+        requeued.remove(entry)
+        return entries.delete(event)
+      }
+      const index = appended.indexOf(event, head)
+      if (index < 0) return false
+      appended.splice(index, 1)
+      return true
+    }
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * Turns of the event loop, shared by all connections of this process.
+ *
+ * Whoever works through many messages asks after each one whether its turn is over, and then goes on in a later turn, so
+ * that sockets are read and timers fire in between. A turn ends by time, 8 milliseconds, and not by a number of messages:
+ * a broadcast to thousands of browsers costs a thousand times what a heartbeat costs. All connections share the time of one
+ * turn, and those that wait go on in the order in which they came.
+ *
+ * @since 0.1.0
+ */
+
+import * as Effect from "effect/Effect"
+
+/** How long a turn may take, in milliseconds. */
+const budget = 8
+
+/** How long a look at the longest turn goes back, in milliseconds; at most twice this. */
+const window = 60_000
+
+const state = { hasBegun: false, isOver: false, startedAt: 0, seenAt: 0 }
+const waiting: Array<() => void> = []
+const longestTurns = { current: 0, before: 0, since: 0 }
+
+/**
+ * Begins a turn, unless one has begun.
+ *
+ * @since 0.1.0
+ */
+export const begin = (): void => {
+  if (state.hasBegun) return
+  state.hasBegun = true
+  state.isOver = false
+  state.startedAt = state.seenAt = performance.now()
+  setImmediate(end)
+}
+
+/**
+ * Whether the turn is over. To be asked after each message: one alone may take longer than all before it.
+ *
+ * @since 0.1.0
+ */
+export const isOver = (): boolean => {
+  if (state.isOver) return true
+  rest()
+  state.isOver = state.seenAt - state.startedAt >= budget
+  return state.isOver
+}
+
+/**
+ * Notes that there is nothing more to do in this turn, so that the longest turn is measured to here.
+ *
+ * @since 0.1.0
+ */
+export const rest = (): void => {
+  state.seenAt = performance.now()
+}
+
+/**
+ * Calls `task` in the next turn that has time for it, after those that wait already.
+ *
+ * @since 0.1.0
+ */
+export const enqueue = (task: () => void): void => {
+  begin()
+  waiting.push(task)
+}
+
+/**
+ * Waits for the next turn that has time.
+ *
+ * @since 0.1.0
+ */
+export const next: Effect.Effect<void> = Effect.callback((resume) => {
+  let isWanted = true
+  enqueue(() => {
+    if (isWanted) resume(Effect.void)
+  })
+  return Effect.sync(() => {
+    isWanted = false
+  })
+})
+
+/**
+ * The longest turn of the last one to two minutes, in seconds.
+ *
+ * @since 0.1.0
+ */
+export const longestTurn = (): number => {
+  rotate(performance.now())
+  return Math.max(longestTurns.current, longestTurns.before) / 1000
+}
+
+const end = (): void => {
+  state.hasBegun = false
+  rotate(state.seenAt)
+  longestTurns.current = Math.max(longestTurns.current, state.seenAt - state.startedAt)
+  if (waiting.length === 0) return
+  begin()
+  let done = 0
+  while (done < waiting.length && !isOver()) waiting[done++]!()
+  waiting.splice(0, done)
+}
+
+const rotate = (now: number): void => {
+  if (now - longestTurns.since < window) return
+  longestTurns.before = now - longestTurns.since < 2 * window ? longestTurns.current : 0
+  longestTurns.current = 0
+  longestTurns.since = now
+}

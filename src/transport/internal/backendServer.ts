@@ -1,0 +1,169 @@
+/**
+ * The server of backends' connections, whatever they speak: it accepts them, counts them and closes those that take too
+ * long to say who they are.
+ *
+ * A connection has five seconds to show a good access token and, unless it is a Client's that stays open, to send a first
+ * whole message. The time counts while it is waited for, not while a message is handled. Where there are as many
+ * connections as there may be, the one that has waited longest without a token makes room for the next, so that strangers
+ * keep nobody out.
+ */
+
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as net from "node:net"
+import { checkPort, type Handlers, type Listen, ListenError } from "../TransportServer.ts"
+import { type BackendConnection, type Host, serve } from "./backendConnection.ts"
+import * as Warnings from "./warnings.ts"
+
+/** How long a connection may take to show what it is for, in nanoseconds. */
+const handshakeTimeout = 5_000_000_000n
+
+/** Binds a server for the scope. `endpoint` says for whom. */
+export const listen = (endpoint: string): Listen =>
+  Effect.fnUntraced(function*(options) {
+    yield* checkPort(endpoint, options.host, options.port)
+    let accept = (socket: net.Socket): void => void socket.destroy()
+    // What comes before the server runs waits for it.
+    const early: Array<net.Socket> = []
+    const maxConnections = options.maxConnections ?? 4096
+    const server = yield* bind(endpoint, options, (socket) => accept(socket))
+    yield* Effect.addFinalizer(() => Effect.sync(() => early.forEach((socket) => socket.destroy())))
+    accept = (socket) => {
+      if (early.length >= maxConnections) return void socket.destroy()
+      early.push(socket.on("error", () => undefined).pause())
+    }
+    const address = server.address()
+    return {
+      port: typeof address === "object" && address !== null ? address.port : 0,
+      run: Effect.fnUntraced(function*(handlers) {
+        const connections = yield* makeConnections({ ...options, handlers, maxConnections, endpoint })
+        server.on("error", connections.onError)
+        accept = connections.accept
+        for (const socket of early.splice(0)) accept(socket.resume())
+        yield* Effect.addFinalizer(() =>
+          Effect.sync(() => {
+            accept = (socket) => void socket.destroy()
+            server.off("error", connections.onError)
+          })
+        )
+        return yield* connections.sweep
+      }, Effect.scoped)
+    }
+  })
+
+const bind = (
+  endpoint: string,
+  options: { readonly host: string; readonly port: number },
+  onConnection: (socket: net.Socket) => void
+) =>
+  Effect.acquireRelease(
+    Effect.callback<net.Server, ListenError>((resume) => {
+      const server = net.createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 10_000 }, onConnection)
+      server.once("error", (cause) => resume(Effect.fail(new ListenError({ ...options, endpoint, cause }))))
+      server.listen(options.port, options.host, () => {
+        server.removeAllListeners("error")
+        server.on("error", () => undefined)
+        resume(Effect.succeed(server))
+      })
+      return Effect.sync(() => void server.close())
+    }),
+    (server) => Effect.callback<void>((resume) => void server.close(() => resume(Effect.void)))
+  )
+
+// All connections of one run. At its end they are closed, and those that do not end in time destroyed.
+const makeConnections = Effect.fnUntraced(function*(options: {
+  readonly endpoint: string
+  readonly handlers: Handlers
+  readonly maxMessageSize: number
+  readonly maxConnections: number
+  readonly outboxSize?: number | undefined
+  readonly shutdownTimeout?: Duration.Duration | undefined
+}) {
+  const clock = yield* Clock.Clock
+  const fork = yield* makeFork
+  const warnUnsafe = Warnings.make(fork)
+  const open = new Set<BackendConnection>()
+  const byIdentity = new Map<string, BackendConnection>()
+  // Those that have not shown what they are for, since when, the oldest first.
+  const pending = new Map<BackendConnection, bigint>()
+  const hasPending = Latch.makeUnsafe()
+  const isEmpty = Latch.makeUnsafe(true)
+
+  const host: Host = {
+    handlers: options.handlers,
+    maxMessageSize: options.maxMessageSize,
+    outboxSize: options.outboxSize ?? 16 * 1_048_576,
+    fork,
+    warnUnsafe,
+    onEstablished: (connection) => void pending.delete(connection),
+    takeOver: (identity, connection) => {
+      const earlier = byIdentity.get(identity)
+      byIdentity.set(identity, connection)
+      return earlier
+    },
+    onEnd: (connection, identity) => {
+      open.delete(connection)
+      pending.delete(connection)
+      if (identity !== undefined && byIdentity.get(identity) === connection) byIdentity.delete(identity)
+      if (open.size === 0) isEmpty.openUnsafe()
+    }
+  }
+  const accept = (socket: net.Socket): void => {
+    if (open.size >= options.maxConnections) {
+      const [oldest] = pending.keys()
+      warnUnsafe(`There are ${open.size} connections for ${options.endpoint}, the most there may be`)
+      if (oldest === undefined) return void socket.destroy()
+      pending.delete(oldest)
+      oldest.destroyUnsafe()
+    }
+    const connection = serve(socket, host)
+    open.add(connection)
+    isEmpty.closeUnsafe()
+    pending.set(connection, clock.monotonicTimeNanosUnsafe())
+    hasPending.openUnsafe()
+  }
+  const sweep = Effect.suspend((): Effect.Effect<void> => {
+    for (const [connection, since] of pending) {
+      const left = since + handshakeTimeout - clock.monotonicTimeNanosUnsafe()
+      if (left > 0n) return Effect.sleep(Duration.nanos(left))
+      pending.delete(connection)
+      connection.destroyUnsafe()
+    }
+    hasPending.closeUnsafe()
+    return hasPending.await
+  }).pipe(Effect.forever)
+
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      for (const connection of open) connection.closeUnsafe()
+      return isEmpty.await
+    }).pipe(
+      Effect.timeoutOption(options.shutdownTimeout ?? "5 seconds"),
+      Effect.andThen(Effect.sync(() => {
+        for (const connection of open) connection.destroyUnsafe()
+      }))
+    )
+  )
+  return {
+    accept,
+    sweep,
+    onError: ({ message }: Error) => warnUnsafe(`Connections for ${options.endpoint} cannot be accepted: ${message}`)
+  }
+})
+
+// Runs effects in fibers of their own, which end with the scope.
+const makeFork = Effect.gen(function*() {
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const running = new Set<Fiber.Fiber<void>>()
+  yield* Effect.addFinalizer(() => Effect.suspend(() => Fiber.interruptAll(running)))
+  return (effect: Effect.Effect<void>): Fiber.Fiber<void> => {
+    const fiber = run(effect)
+    if (fiber.pollUnsafe() !== undefined) return fiber
+    running.add(fiber)
+    fiber.addObserver(() => void running.delete(fiber))
+    return fiber
+  }
+})

@@ -1,0 +1,135 @@
+/**
+ * Classic TCP on one connection, as the original's clients speak it.
+ *
+ * The first message of a connection begins with the identity and an empty frame; later ones may leave both out. The
+ * identity is read first, and nothing after it before it is authorized. A response without arguments carries one empty
+ * frame: the original go client insists on it.
+ *
+ * Our own Clients first ask to keep the connection, which the original takes for a bad request: an identity and the frame
+ * `K1`. They are answered `K1`, and from then on every message begins with a frame that its response echoes.
+ */
+
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Frame from "../../protocol/Frame.ts"
+import * as FrameParser from "../../protocol/FrameParser.ts"
+import type { Peer } from "../TransportServer.ts"
+import * as Batch from "./batch.ts"
+import { type Link, type Protocol, type Step, unauthorized } from "./link.ts"
+import type { Sending } from "./writer.ts"
+
+/** The longest identity, in bytes. */
+const maxIdentity = 255
+
+/** Speaks it. */
+export const make = (link: Link): Protocol => {
+  const parser = FrameParser.make(link.maxMessageSize)
+  // What came before the identity was complete.
+  let begin = none
+  let peer: ClassicPeer | undefined
+  let isAuthorized = false
+  let isRefused = false
+  let isKept = false
+  let hasMessage = false
+
+  const decide = (frames: Frame.Frames | undefined): void => {
+    isAuthorized = frames === undefined
+    isRefused = !isAuthorized
+    if (frames === undefined) parser.feed(begin)
+    begin = none
+    if (frames === undefined) return
+    link.warnUnsafe(unauthorized)
+    peer!.sendUnsafe(frames)
+    link.closeUnsafe()
+  }
+  const identify = (): Step => {
+    const end = begin.indexOf(0x0a)
+    if (end === -1 && begin.length <= maxIdentity) return "needs more"
+    const identity = end === -1 || end > maxIdentity ? "" : begin.toString("utf8", 0, end)
+    peer = new ClassicPeer(link, identity, undefined)
+    return Effect.map(link.authorize(peer), decide)
+  }
+  const handle = (self: ClassicPeer, frames: Frame.Frames): Effect.Effect<void> | undefined => {
+    const { handlers } = link
+    const [first] = frames
+    if (isKept) {
+      return handlers.onMessage(
+        new ClassicPeer(link, self.identity, first ?? ""),
+        frames.length > 0 ? frames.slice(1) : undefined
+      )
+    }
+    if (!hasMessage && frames.length === 2 && frames[1] === Batch.marker) {
+      isKept = true
+      self.sendUnsafe(frames.slice(1))
+      return undefined
+    }
+    const hasEnvelope = frames.length > 2 && frames[1] === ""
+    // The first message has an envelope; without one it is none.
+    return handlers.onMessage(self, hasEnvelope ? frames.slice(2) : hasMessage ? frames : undefined)
+  }
+  const step = (): Step => {
+    if (!isAuthorized) return peer === undefined ? identify() : "needs more"
+    const message = parser.next()
+    if (Result.isSuccess(message) && message.success === undefined) return "needs more"
+    link.establishedUnsafe()
+    if (Result.isFailure(message)) {
+      return Effect.andThen(link.handlers.onMessage(peer!, undefined) ?? Effect.void, link.close)
+    }
+    const rest = handle(peer!, message.success!) ?? "done"
+    hasMessage = true
+    return rest
+  }
+  return {
+    feed: (chunk) => {
+      if (isAuthorized) parser.feed(chunk)
+      else if (!isRefused) begin = begin.length === 0 ? chunk : Buffer.concat([begin, chunk])
+    },
+    step
+  }
+}
+
+/** The bytes of messages. A response without arguments carries one empty frame. */
+export const encode = (sendings: ReadonlyArray<Sending>): Uint8Array => {
+  let text = ""
+  for (const { envelope, frames, prefix } of sendings) {
+    if (prefix === undefined) text += `${envelope}\n`
+    for (const frame of frames) text += `${frame}\n`
+    if (prefix !== undefined && frames.length === 1 && frames[0] !== Batch.marker) text += "\n"
+    text += "\r\n\r\n"
+  }
+  return Buffer.from(text)
+}
+
+const none: Buffer = Buffer.alloc(0)
+
+const plain: ReadonlyArray<string> = []
+
+class ClassicPeer implements Peer {
+  readonly identity: string
+  readonly connection: Link
+  readonly message: string | undefined
+  readonly seesClose = true
+  constructor(link: Link, identity: string, envelope: string | undefined) {
+    this.connection = link
+    this.identity = identity
+    this.message = envelope
+  }
+  sendUnsafe(frames: Frame.Frames, settled?: (delivered: boolean) => void): boolean {
+    const { message } = this
+    return this.connection.writer.sendUnsafe({
+      prefix: message === undefined ? plain : undefined,
+      envelope: message ?? "",
+      frames,
+      settled
+    })
+  }
+  separateUnsafe(): void {
+    this.connection.writer.separateUnsafe()
+  }
+  get close(): Effect.Effect<void> {
+    return this.message === undefined ? this.connection.close : Effect.void
+  }
+  get disconnect(): Effect.Effect<void> {
+    return this.connection.close
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * What probably is at an address, if it does not answer as a broker does there, and what to do: most often one of the
+ * broker's ports is taken for another.
+ */
+
+import { ConnectionError } from "../../protocol/KosmonautError.ts"
+
+/** What is known of the other side of a `wr+tcp://` connection by the first bytes it sends, if it is none of ours. */
+export const stranger = (bytes: Uint8Array): Error | undefined =>
+  bytes[0] === 0xff
+    ? new Error(
+      "what listens there speaks ZeroMQ. Use a wr:// URL with this port, which by default is 8081, or the port for " +
+        "wr+tcp://, by default 8083"
+    )
+    : startsWith(bytes, "HTTP/")
+    ? new Error(
+      "what listens there is a web server. Use the port for wr+tcp://, by default 8083, and not that for browsers (8080) " +
+        "or for administration (8082)"
+    )
+    : undefined
+
+/** The other side of a `wr+tcp://` connection said nothing. */
+export const silent = new Error(
+  "it accepts connections and says nothing. Is this the port for wr+tcp:// (by default 8083), and does the broker run?"
+)
+
+/** Where the original broker ends a message: it reads about so many bytes, and takes the rest for another message. */
+export const largeForTheOriginal = 3500
+
+/** A connection that ended instead of a response to a message that was large. */
+export const maybeTooLarge = (size: number) => (error: ConnectionError): ConnectionError =>
+  new ConnectionError({
+    address: error.address,
+    reason: error.reason,
+    cause: new Error(
+      `the message has ${size} bytes, and the original broker refuses messages of about 4000 bytes and more`
+    )
+  })
+
+/** What a code of ZeroMQ or the system means for a `wr://` connection that could not be opened. */
+export const ofCode = (code: string): Error =>
+  new Error(meanings[code] === undefined ? code : `${code}: ${meanings[code]}`)
+
+const port = "Use the port for wr://, by default 8081, and not that for wr+tcp:// (8083) or for browsers (8080)"
+
+const meanings: Record<string, string> = {
+  EPROTO: `what listens there does not speak ZeroMQ. ${port}`,
+  ECONNRESET: `it closed the connection before a ZeroMQ handshake. ${port}`,
+  ETIMEDOUT:
+    `no ZeroMQ handshake in time: the host cannot be reached, or what listens there does not speak ZeroMQ. ${port}`,
+  EMFILE:
+    "the process has no sockets or file descriptors left. Close Clients and Workers that are not needed, or raise " +
+    "the limit (ulimit -n)"
+}
+
+const startsWith = (bytes: Uint8Array, text: string): boolean => {
+  for (let index = 0; index < text.length; index++) if (bytes[index] !== text.charCodeAt(index)) return false
+  return true
+}

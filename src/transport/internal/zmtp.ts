@@ -1,0 +1,282 @@
+/**
+ * ZMTP 3, the bytes of ZeroMQ on a connection, as a `ROUTER` that needs no encryption reads and writes them.
+ *
+ * Everything here is bytes and values, without sockets. A parser takes bytes however they are cut, holds at most one
+ * unfinished message of at most `limit` bytes, and gives what it reads piece by piece, as it is asked. What is larger is
+ * told once and skipped. Nothing ever throws. (Source: ZeroMQ RFC 23 and 37.)
+ */
+
+/** The first byte of every ZMTP connection; no other protocol that a backend may speak begins with it. */
+export const signature = 0xff
+
+/** What both sides send first: version 3.1, the mechanism `NULL`. */
+export const greeting: Uint8Array = Buffer.concat([
+  Buffer.from([signature, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 1]),
+  Buffer.from("NULL".padEnd(20, "\0")),
+  Buffer.alloc(32)
+])
+
+/** A part of what a peer sends. */
+export type Part =
+  | { readonly _tag: "Greeting" }
+  | { readonly _tag: "Command"; readonly name: string; readonly body: Buffer }
+  | { readonly _tag: "Message"; readonly frames: ReadonlyArray<Buffer> }
+  /** A message has more frames or bytes than it may have; those before are given, the rest of it is skipped. */
+  | { readonly _tag: "TooLarge"; readonly frames: ReadonlyArray<Buffer>; readonly isFrame: boolean }
+  /** Nothing that follows can be read. */
+  | { readonly _tag: "Malformed"; readonly problem: string }
+
+/** Reads what one peer sends. */
+export interface Parser {
+  /** Takes the next bytes; they are not changed, and held until they are read. */
+  readonly feed: (chunk: Buffer) => void
+  /** Gives the next part; `undefined` if it is not there yet. */
+  readonly next: () => Part | undefined
+  /** The largest message in bytes from now on, including 16 for every frame. */
+  limit: number
+}
+
+/** How many frames a message may have. */
+const maxFrames = 64
+
+/** What a frame costs beside its bytes. */
+const frameCost = 16
+
+/** The largest command, in bytes. */
+const maxCommand = 1024
+
+const more = 1
+const long = 2
+const command = 4
+
+/** Makes a parser. */
+export const makeParser = (limit: number): Parser => {
+  const input = makeInput()
+  let hasGreeting = false
+  let isMalformed = false
+  let frames: Array<Buffer> = []
+  let size = 0
+  // Of the message that is being skipped, and of the frame in it.
+  let isSkipping = false
+  let toSkip = 0
+  let isLastSkipped = false
+
+  const malformed = (problem: string): Part => {
+    isMalformed = true
+    return { _tag: "Malformed", problem }
+  }
+  const tooLarge = (isFrame: boolean): Part => {
+    const part: Part = { _tag: "TooLarge", frames, isFrame }
+    isSkipping = true
+    frames = []
+    size = 0
+    return part
+  }
+  const skip = (): boolean => {
+    toSkip -= input.drop(toSkip)
+    if (toSkip > 0) return false
+    if (isLastSkipped) isSkipping = isLastSkipped = false
+    return true
+  }
+  const readGreeting = (): Part | undefined => {
+    const problem = greetingProblem(input)
+    if (problem !== undefined) return malformed(problem)
+    if (input.length() < greeting.length) return undefined
+    input.drop(greeting.length)
+    hasGreeting = true
+    return { _tag: "Greeting" }
+  }
+  const readFrame = (flags: number, header: number, length: number): Part | undefined => {
+    if ((flags & command) !== 0) {
+      if (length > maxCommand) return malformed("a command is too large")
+      return input.length() < header + length ? undefined : commandOf(input.take(header, length))
+    }
+    const isLast = (flags & more) === 0
+    const isTooLarge = length + frameCost > self.limit
+    if (isSkipping || isTooLarge || size + length + frameCost > self.limit || frames.length === maxFrames) {
+      input.drop(header)
+      toSkip = length
+      isLastSkipped = isLast
+      return isSkipping ? undefined : tooLarge(isTooLarge)
+    }
+    if (input.length() < header + length) return undefined
+    frames.push(input.take(header, length))
+    size += length + frameCost
+    if (!isLast) return undefined
+    const part: Part = { _tag: "Message", frames }
+    frames = []
+    size = 0
+    return part
+  }
+  const next = (): Part | undefined => {
+    if (isMalformed) return undefined
+    if (!hasGreeting) return readGreeting()
+    for (;;) {
+      if ((toSkip > 0 || isLastSkipped) && !skip()) return undefined
+      const available = input.length()
+      if (available < 2) return undefined
+      const flags = input.byte(0)
+      if (flags > 7 || (flags & command) !== 0 && (flags & more) !== 0) return malformed("a frame has unknown flags")
+      const header = (flags & long) === 0 ? 2 : 9
+      if (available < header) return undefined
+      const part = readFrame(flags, header, header === 2 ? input.byte(1) : input.long(1))
+      // Nothing was taken: the rest is not there yet.
+      if (part !== undefined || input.length() === available) return part
+    }
+  }
+  const self: Parser = {
+    feed: input.feed,
+    next: () => {
+      const part = next()
+      if (part === undefined) input.compact()
+      return part
+    },
+    limit
+  }
+  return self
+}
+
+const greetingProblem = (input: Input): string | undefined => {
+  const length = input.length()
+  if (length > 9 && (input.byte(9) & 1) === 0) return "the greeting is not that of ZeroMQ"
+  if (length > 10 && input.byte(10) < 3) return "it speaks an older ZeroMQ, before version 4.0"
+  if (length < 32) return undefined
+  const mechanism = input.peek(12, 20).toString("latin1").replace(/\0+$/, "")
+  return mechanism === "NULL" ? undefined : "it wants to encrypt or to log in, which this port does not"
+}
+
+const commandOf = (bytes: Buffer): Part => {
+  const length = bytes[0] ?? 0
+  return { _tag: "Command", name: bytes.toString("latin1", 1, 1 + length), body: bytes.subarray(1 + length) }
+}
+
+/** The properties of a `READY` command; `undefined` if they are none. Names are in lower case. */
+export const propertiesOf = (body: Buffer): ReadonlyMap<string, Buffer> | undefined => {
+  const properties = new Map<string, Buffer>()
+  let at = 0
+  while (at < body.length) {
+    const nameEnd = at + 1 + body[at]!
+    if (nameEnd + 4 > body.length) return undefined
+    const end = nameEnd + 4 + body.readUInt32BE(nameEnd)
+    if (end > body.length) return undefined
+    properties.set(body.toString("latin1", at + 1, nameEnd).toLowerCase(), body.subarray(nameEnd + 4, end))
+    at = end
+  }
+  return properties
+}
+
+/** The bytes of a command. */
+export const encodeCommand = (name: string, body: Uint8Array): Uint8Array =>
+  Buffer.concat([Buffer.from([command, 1 + name.length + body.length, name.length]), Buffer.from(name), body])
+
+/** The properties of a `READY` command as its body. */
+export const encodeProperties = (properties: Record<string, string>): Uint8Array =>
+  Buffer.concat(
+    Object.entries(properties).map(([name, value]) => {
+      const length = Buffer.alloc(4)
+      length.writeUInt32BE(value.length)
+      return Buffer.concat([Buffer.from([name.length]), Buffer.from(name), length, Buffer.from(value)])
+    })
+  )
+
+/** How many bytes a message has on the wire. */
+export const sizeOf = (frames: ReadonlyArray<string | Uint8Array>): number => {
+  let size = 0
+  for (const frame of frames) {
+    const length = typeof frame === "string" ? Buffer.byteLength(frame) : frame.length
+    size += length + (length > 255 ? 9 : 2)
+  }
+  return size
+}
+
+/** Writes a message at `at`, where there is room for it, and gives where it ends. */
+export const write = (buffer: Buffer, at: number, frames: ReadonlyArray<string | Uint8Array>): number => {
+  for (let index = 0; index < frames.length; index++) {
+    const frame = frames[index]!
+    const length = typeof frame === "string" ? Buffer.byteLength(frame) : frame.length
+    const flags = index + 1 < frames.length ? more : 0
+    if (length > 255) {
+      buffer[at] = flags | long
+      buffer.writeUInt32BE(Math.floor(length / 2 ** 32), at + 1)
+      buffer.writeUInt32BE(length % 2 ** 32, at + 5)
+      at += 9
+    } else {
+      buffer[at] = flags
+      buffer[at + 1] = length
+      at += 2
+    }
+    if (typeof frame === "string") buffer.write(frame, at)
+    else buffer.set(frame, at)
+    at += length
+  }
+  return at
+}
+
+/** The bytes that have come and are not read yet. */
+interface Input {
+  readonly feed: (chunk: Buffer) => void
+  readonly length: () => number
+  readonly byte: (at: number) => number
+  readonly long: (at: number) => number
+  readonly peek: (at: number, length: number) => Buffer
+  /** Takes `length` bytes from `at` on, and drops what is before them. */
+  readonly take: (at: number, length: number) => Buffer
+  /** Drops so many bytes if they are there, and gives how many it has dropped. */
+  readonly drop: (length: number) => number
+  /** Keeps nothing but what is not read. */
+  readonly compact: () => void
+}
+
+// Mostly a chunk is read before the next comes, and never copied. What spans chunks grows in a buffer of its own.
+const makeInput = (): Input => {
+  let buffer = none
+  let start = 0
+  let end = 0
+  let isOwn = false
+
+  const feed = (chunk: Buffer) => {
+    if (start === end) {
+      buffer = chunk
+      start = 0
+      end = chunk.length
+      isOwn = false
+      return
+    }
+    if (!isOwn || buffer.length < end + chunk.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(end - start + chunk.length, 2 * (end - start)))
+      buffer.copy(larger, 0, start, end)
+      end -= start
+      start = 0
+      buffer = larger
+      isOwn = true
+    }
+    chunk.copy(buffer, end)
+    end += chunk.length
+  }
+  return {
+    feed,
+    length: () => end - start,
+    byte: (at) => buffer[start + at]!,
+    long: (at) => buffer.readUInt32BE(start + at) * 2 ** 32 + buffer.readUInt32BE(start + at + 4),
+    peek: (at, length) => buffer.subarray(start + at, start + at + length),
+    take: (at, length) => {
+      const taken = buffer.subarray(start + at, start + at + length)
+      start += at + length
+      return taken
+    },
+    drop: (length) => {
+      const dropped = Math.min(length, end - start)
+      start += dropped
+      return dropped
+    },
+    compact: () => {
+      if (start === 0 && isOwn) return
+      isOwn = start < end
+      buffer = isOwn ? Buffer.from(buffer.subarray(start, end)) : none
+      end -= start
+      start = 0
+    }
+  }
+}
+
+const none: Buffer = Buffer.alloc(0)

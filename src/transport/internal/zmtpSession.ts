@@ -1,0 +1,201 @@
+/**
+ * ZeroMQ on one connection, as a `ROUTER` with one peer.
+ *
+ * A message is `[envelope…] [] [command] [arguments…]`; the response goes back with the same envelope, which is how a
+ * pipelining client gets its correlation id, and why a plain `REQ` socket needs none. Peers that mark their envelope read
+ * batches and get them. The identity comes in the handshake, and is authorized before a message is read: a peer that is
+ * refused has its messages answered, not read, until its time is over. (Source: ZeroMQ RFC 28; WebRocket's draft.)
+ */
+
+import * as Effect from "effect/Effect"
+import * as Frame from "../../protocol/Frame.ts"
+import type { Peer } from "../TransportServer.ts"
+import * as Batch from "./batch.ts"
+import { type Link, type Protocol, type Step, unauthorized } from "./link.ts"
+import type { Sending } from "./writer.ts"
+import * as Zmtp from "./zmtp.ts"
+
+/** How many frames may stand before the delimiter. */
+const maxEnvelope = 7
+
+/** The largest message of a peer that is not authorized. */
+const strangersLimit = 1024
+
+/** Speaks it. */
+export const make = (link: Link): Protocol => {
+  const parser = Zmtp.makeParser(strangersLimit)
+  let identity: string | undefined
+  let refusal: Frame.Frames | undefined
+  // The messages of a batch, and the next of them.
+  let items: ReadonlyArray<Item> = []
+  let item = 0
+  link.writeUnsafe(Zmtp.greeting)
+
+  const decide = (frames: Frame.Frames | undefined): void => {
+    refusal = frames
+    if (frames !== undefined) return link.warnUnsafe(unauthorized)
+    parser.limit = link.maxMessageSize
+    link.takeOverUnsafe(identity!)
+    // A socket of a Client is connected before it is used. A worker has to say what it is.
+    if (!identity!.startsWith("dlr:")) link.establishedUnsafe()
+  }
+  const greet = (body: Buffer): Step => {
+    const properties = Zmtp.propertiesOf(body)
+    const type = String(properties?.get("socket-type") ?? "")
+    if (!peerTypes.has(type)) return fail("a backend's socket is a DEALER or a REQ")
+    identity = String(properties?.get("identity") ?? "")
+    link.writeUnsafe(Zmtp.encodeCommand("READY", Zmtp.encodeProperties({ "Socket-Type": "ROUTER", "Identity": "" })))
+    return Effect.map(link.authorize(new PlainPeer(link, identity, none)), decide)
+  }
+  const fail = (problem: string): Step => {
+    link.warnUnsafe(`A connection was closed that is not a backend's over ZeroMQ: ${problem}`)
+    const reason = Buffer.from(problem)
+    link.writeUnsafe(Zmtp.encodeCommand("ERROR", Buffer.concat([Buffer.from([reason.length]), reason])))
+    link.closeUnsafe()
+    return "done"
+  }
+  const obey = (name: string, body: Buffer): Step => {
+    if (identity === undefined) return name === "READY" ? greet(body) : fail("the handshake has no READY")
+    // After the time to live in the first two bytes comes what is to be echoed.
+    if (name === "PING") link.writeUnsafe(Zmtp.encodeCommand("PONG", body.subarray(2, 18)))
+    return "done"
+  }
+  const handle = (frames: ReadonlyArray<Buffer>): Step => {
+    const [envelope, delimiter] = envelopeOf(frames)
+    if (refusal !== undefined) {
+      if (!new PlainPeer(link, identity!, envelope).sendUnsafe(refusal)) link.closeUnsafe()
+      return "done"
+    }
+    link.establishedUnsafe()
+    if (frames.length === 1 && Batch.isBatch(frames[0]!)) {
+      items = Batch.decode(frames[0]!.toString()) ?? unreadable
+      item = 0
+      return "done"
+    }
+    const isMarked = envelope.length > 0 && envelope.length < 3 && String(envelope.at(-1)) === Batch.marker
+    const peer = isMarked
+      ? new BatchPeer(link, identity!, envelope.length === 2 ? String(envelope[0]) : "")
+      : new PlainPeer(link, identity!, envelope)
+    const said = delimiter === -1 ? undefined : frames.slice(delimiter + 1).map(String)
+    return link.handlers.onMessage(peer, said) ?? "done"
+  }
+  const refuse = (frames: ReadonlyArray<Buffer>, isFrame: boolean): Step => {
+    if (refusal !== undefined) return handle(frames)
+    link.establishedUnsafe()
+    const rest = link.handlers.onMessage(new PlainPeer(link, identity!, none), undefined) ?? Effect.void
+    return isFrame ? Effect.andThen(rest, link.close) : rest
+  }
+  const read = (part: Zmtp.Part): Step => {
+    if (part._tag === "Greeting") return "done"
+    if (part._tag === "Malformed") return fail(part.problem)
+    if (part._tag === "Command") return obey(part.name, part.body)
+    if (identity === undefined) return fail("the handshake has no READY")
+    return part._tag === "Message" ? handle(part.frames) : refuse(part.frames, part.isFrame)
+  }
+  return {
+    feed: parser.feed,
+    step: () => {
+      const next = items[item]
+      if (next !== undefined) {
+        item++
+        return link.handlers.onMessage(new BatchPeer(link, identity!, next.envelope), next.frames) ?? "done"
+      }
+      items = []
+      const part = parser.next()
+      return part === undefined ? "needs more" : read(part)
+    }
+  }
+}
+
+/** The bytes of messages: those to peers that read batches in as few as can be, in the order of all. */
+export const encode = (maxMessageSize: number) => (sendings: ReadonlyArray<Sending>): Uint8Array => {
+  const messages: Array<ReadonlyArray<string | Uint8Array>> = []
+  for (let from = 0; from < sendings.length;) {
+    const { frames, prefix } = sendings[from]!
+    if (prefix !== undefined) {
+      messages.push([...prefix, "", ...frames])
+      from++
+      continue
+    }
+    let to = from + 1
+    while (to < sendings.length && sendings[to]!.prefix === undefined) to++
+    const run = to - from === sendings.length ? sendings : sendings.slice(from, to)
+    for (const batch of Batch.split(run, maxMessageSize)) messages.push([Batch.encode(batch)])
+    from = to
+  }
+  let size = 0
+  for (const message of messages) size += Zmtp.sizeOf(message)
+  const bytes = Buffer.allocUnsafe(size)
+  let at = 0
+  for (const message of messages) at = Zmtp.write(bytes, at, message)
+  return bytes
+}
+
+// The types of socket that a ROUTER may speak with.
+const peerTypes = new Set(["DEALER", "REQ", "ROUTER"])
+
+const none: ReadonlyArray<Buffer> = []
+
+/** A message of a batch; `undefined` if it cannot be read. */
+interface Item {
+  readonly envelope: string
+  readonly frames: Frame.Frames | undefined
+}
+
+// What nobody can read is one message that was not understood.
+const unreadable: ReadonlyArray<Item> = [{ envelope: "", frames: undefined }]
+
+// The frames before the delimiter, which are echoed, and where that is; -1 if it is not where it should be, and then
+// nothing is echoed: it would wait for a peer that does not read.
+const envelopeOf = (frames: ReadonlyArray<Buffer>): readonly [ReadonlyArray<Buffer>, number] => {
+  let size = 0
+  for (let index = 0; index < frames.length && index <= maxEnvelope; index++) {
+    const frame = frames[index]!
+    size += frame.length
+    if (size > 2 * Frame.envelopeSize) break
+    if (frame.length === 0) {
+      return [index === 0 ? none : frames.slice(0, index).map((one) => Buffer.from(one)), index]
+    }
+  }
+  return [none, -1]
+}
+
+class PlainPeer implements Peer {
+  readonly identity: string
+  readonly connection: Link
+  readonly envelope: ReadonlyArray<Uint8Array>
+  readonly seesClose = false
+  readonly close = Effect.void
+  constructor(link: Link, identity: string, envelope: ReadonlyArray<Uint8Array>) {
+    this.connection = link
+    this.identity = identity
+    this.envelope = envelope
+  }
+  sendUnsafe(frames: Frame.Frames, settled?: (delivered: boolean) => void): boolean {
+    return this.connection.writer.sendUnsafe({ prefix: this.envelope, envelope: "", frames, settled })
+  }
+  separateUnsafe(): void {}
+  get disconnect(): Effect.Effect<void> {
+    return this.connection.close
+  }
+}
+
+class BatchPeer implements Peer {
+  readonly identity: string
+  readonly connection: Link
+  readonly message: string
+  readonly seesClose = false
+  readonly close = Effect.void
+  constructor(link: Link, identity: string, message: string) {
+    this.connection = link
+    this.identity = identity
+    this.message = message
+  }
+  sendUnsafe(frames: Frame.Frames, settled?: (delivered: boolean) => void): boolean {
+    return this.connection.writer.sendUnsafe({ prefix: undefined, envelope: this.message, frames, settled })
+  }
+  separateUnsafe(): void {}
+  get disconnect(): Effect.Effect<void> {
+    return this.connection.close
+  }
+}

@@ -1,0 +1,56 @@
+/** A served broker whose process may have few file descriptors. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { eventually } from "../harness/eventually.ts"
+import * as RawWebSocket from "../harness/RawWebSocket.ts"
+import { freePorts, startNode } from "./program.ts"
+
+const main = new URL("../../src/cli/Main.ts", import.meta.url).pathname
+
+/** Runs `sh -c` with Node.js between, which forwards its end. */
+const limited = (descriptors: number, args: ReadonlyArray<string>) => {
+  const command = `ulimit -n ${descriptors}; exec "$0" "$@"`
+  return startNode([
+    "-e",
+    `const child = require("node:child_process").spawn("sh", ["-c", ${JSON.stringify(command)}, process.execPath, ...${
+      JSON.stringify([main, ...args])
+    }], { stdio: ["ignore", "inherit", "inherit"] })
+    process.on("SIGTERM", () => child.kill("SIGTERM"))
+    child.on("exit", (status) => process.exit(status))`
+  ])
+}
+
+describe("kosmonaut serve with few file descriptors", { timeout: 30_000 }, () => {
+  it.live("refuses who is too many, says so in few words, and goes on when some have gone", () =>
+    Effect.gen(function*() {
+      const program = yield* limited(128, ["serve", ...freePorts, "--channel", "room"])
+      const [, port] = yield* program.says("stdout", /"ws:\/\/127\.0\.0\.1:(\d+)"/)
+      yield* Effect.scoped(Effect.gen(function*() {
+        const first = yield* RawWebSocket.connect(Number(port), "/app")
+        const all = yield* Effect.replicateEffect(RawWebSocket.connect(Number(port), "/app?v=1"), 200, {
+          concurrency: 200
+        })
+        const entered = yield* Effect.forEach(all, ({ head, next }) =>
+          head.startsWith("HTTP/1.1 101 ")
+            ? Effect.map(next, ({ opcode }) => opcode === 1)
+            : Effect.succeed(false))
+        const count = entered.filter((has) => has).length
+        assert.isAbove(count, 20)
+        assert.isBelow(count, 116)
+        // Those that are there are served.
+        yield* first.next
+        yield* first.send(1, `{"subscribe":{"channel":"room"}}`)
+        assert.strictEqual((yield* first.next).payload.toString(), `{":subscribed":{"channel":"room"}}`)
+        yield* program.says("stderr", /file descriptors: raise its limit \(ulimit -n\)/)
+      }))
+      const enters = Effect.scoped(Effect.map(
+        Effect.exit(Effect.flatMap(RawWebSocket.connect(Number(port), "/app"), ({ next }) => next)),
+        (exit) => exit._tag === "Success"
+      ))
+      yield* eventually(enters, (has) => has)
+      yield* program.kill("SIGTERM")
+      const { status, stderr } = yield* program.output
+      assert.strictEqual(status, 0)
+      assert.isAtMost(stderr.trim().split("\n").length, 4, stderr)
+    }).pipe(Effect.scoped))
+})

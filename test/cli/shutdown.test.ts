@@ -1,0 +1,66 @@
+/** How a served broker ends. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import * as Net from "node:net"
+import * as Shutdown from "../../src/cli/Shutdown.ts"
+import { Unpersisted } from "../../src/server/engine/Journal.ts"
+import { serve } from "./program.ts"
+
+/** A peer that sends this and then neither reads nor ends its side. */
+const hold = (port: number, bytes: string) =>
+  Effect.acquireRelease(
+    Effect.callback<Net.Socket>((resume) => {
+      const socket = Net.connect({ port, host: "127.0.0.1", allowHalfOpen: true }, () => {
+        socket.write(bytes, () => resume(Effect.succeed(socket)))
+      })
+      socket.on("error", () => {})
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
+
+const upgrade = (path: string, protocol = "websocket") =>
+  `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n` +
+  "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+
+describe.concurrent("the end of kosmonaut serve", { timeout: 30_000 }, () => {
+  it.live("takes a moment, whatever its peers hold", () =>
+    Effect.gen(function*() {
+      const { program, ready } = yield* serve()
+      const port = Number(new URL(ready.websocket).port)
+      for (
+        const bytes of [
+          upgrade("/app"),
+          upgrade("/nope"),
+          upgrade("/nope?v=1"),
+          upgrade("/app", "h2c"),
+          "GET /app HTTP/1.1\r\nHost: x\r\n\r\n",
+          "GET /app HTTP/1.1\r\nHost",
+          ""
+        ]
+      ) yield* hold(port, bytes)
+      const start = performance.now()
+      yield* program.kill("SIGTERM")
+      const { status, stderr } = yield* program.output
+      assert.isBelow(performance.now() - start, 8000)
+      assert.strictEqual(status, 0)
+      assert.strictEqual(stderr, "")
+    }).pipe(Effect.scoped))
+
+  it.effect.each([{ changes: 0, status: undefined }, { changes: 3, status: 1 }])(
+    "has a status that says whether everything was stored: %o",
+    ({ changes, status }) =>
+      Effect.gen(function*() {
+        const before = process.exitCode
+        const unpersisted = { changes: 0 }
+        const broker = Layer.effectDiscard(
+          Effect.addFinalizer(() => Effect.sync(() => unpersisted.changes += changes))
+        )
+        yield* Effect.scoped(Layer.build(Layer.provide(broker, Shutdown.layer))).pipe(
+          Effect.provideService(Unpersisted, unpersisted)
+        )
+        const after = process.exitCode
+        process.exitCode = before
+        assert.strictEqual(after, status ?? before)
+      })
+  )
+})

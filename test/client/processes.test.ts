@@ -1,0 +1,78 @@
+/**
+ * The library in processes of its own: what it loads, what it does where something is missing or runs out, and that it ends.
+ */
+import { NodeServices } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Redacted } from "effect"
+import { ChildProcess, ChildProcessSpawner } from "effect/process"
+import { fileURLToPath } from "node:url"
+import { layer, TestBroker } from "../harness/TestBroker.ts"
+
+/** What a program of `harness/programs` writes, told the broker's URL; at most so many files open. */
+const run = Effect.fnUntraced(function*(
+  program: string,
+  options: { readonly url?: "backend" | "backendTcp"; readonly args?: ReadonlyArray<string>; readonly files?: number } =
+    {}
+) {
+  const { urls } = yield* TestBroker
+  const path = fileURLToPath(new URL(`../harness/programs/${program}.ts`, import.meta.url))
+  const command = [process.execPath, path, Redacted.value(urls[options.url ?? "backend"]), ...options.args ?? []]
+  const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
+  const limit = options.files === undefined ? "" : `ulimit -n ${options.files}; `
+  return yield* spawner.string(
+    ChildProcess.make("sh", ["-c", `${limit}exec "$0" "$@"`, ...command], { stderr: "inherit" })
+  )
+})
+
+const within = <A, E>(test: Effect.Effect<A, E, TestBroker | ChildProcessSpawner.ChildProcessSpawner>) =>
+  Effect.provide(test, Layer.merge(layer(), NodeServices.layer))
+
+describe("the package zeromq", () => {
+  it.live("is not loaded by a program that uses TCP", () =>
+    within(Effect.gen(function*() {
+      assert.strictEqual(yield* run("overTcp", { url: "backendTcp" }), "[]")
+    })), 20_000)
+
+  it.live("if it is missing is a failure that says what to do", () =>
+    within(Effect.gen(function*() {
+      const written = yield* run("withoutZeromq")
+      assert.match(written, /^ConnectionError .*the package zeromq cannot be loaded: .*no-such-package/)
+      assert.include(written, "Install it (npm install zeromq), or use a wr+tcp:// URL")
+    })), 20_000)
+
+  it.live("does not abort the process when a thread ends that is connected", () =>
+    within(Effect.gen(function*() {
+      assert.strictEqual(yield* run("thread"), "exit 7\nalive\n")
+    })), 20_000)
+})
+
+describe("a process with very many Clients", () => {
+  it.live("has more than zeromq's own limit allows", () =>
+    within(Effect.gen(function*() {
+      assert.strictEqual(yield* run("manyClients", { args: ["350"] }), `{"ok":350}`)
+    })), 30_000)
+
+  it.live.each(["backend", "backendTcp"] as const)(
+    "that has no files left fails with ConnectionError (%s)",
+    (url) =>
+      within(Effect.gen(function*() {
+        const outcomes = JSON.parse(yield* run("manyClients", { url, args: ["80"], files: 100 })) as Record<
+          string,
+          number
+        >
+        assert.hasAllKeys(outcomes, ["ok", "ConnectionError"])
+      })),
+    30_000
+  )
+})
+
+describe("a process that is stopped for longer than its timeouts", () => {
+  it.live.each(["backend", "backendTcp"] as const)(
+    "reads before it judges: nothing is lost (%s)",
+    (url) =>
+      within(Effect.gen(function*() {
+        assert.strictEqual(yield* run("stopped", { url }), `{"changes":[],"failed":0}`)
+      })),
+    20_000
+  )
+})

@@ -1,0 +1,166 @@
+/**
+ * How much one browser may send, and what becomes of one that sends more.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary, Effect } from "effect"
+import { TestClock } from "effect/testing"
+import * as TokenBucket from "../../../src/server/endpoint/internal/tokenBucket.ts"
+import { enter, error, makeVhost } from "../../harness/browserSession.ts"
+import { int, pick } from "../../protocol/arbitraries.ts"
+
+const ping = `{"ping":{}}`
+const pong = [{ ":pong": {} }]
+
+describe("A browser", () => {
+  it.effect("may send a burst of messages, and then as many as its rate", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost({ browserMessageRate: 2 })
+      const a = enter(world, "a")
+      for (let n = 0; n < 10; n++) expect(yield* a.hear(ping)).toEqual(pong)
+      expect(yield* a.hear(ping)).toEqual([error(429)])
+      yield* TestClock.adjust("500 millis")
+      expect(yield* a.hear(ping)).toEqual(pong)
+      expect(yield* a.hear(ping)).toEqual([error(429)])
+      yield* TestClock.adjust("1 hour")
+      for (let n = 0; n < 10; n++) expect(yield* a.hear(ping)).toEqual(pong)
+      expect(yield* a.hear(ping)).toEqual([error(429)])
+      // Everybody has an allowance of their own.
+      expect(yield* enter(world, "b").hear(ping)).toEqual(pong)
+    }))
+
+  it.effect("has nothing carried out beyond it but unsubscribe and close, and is told the id and why", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost({ browserMessageRate: 1 })
+      yield* world.attend
+      const a = enter(world, "a")
+      yield* a.authenticate("joe")
+      yield* a.says("subscribe", { channel: "room" })
+      for (let n = 0; n < 3; n++) yield* a.hear(ping)
+      expect(yield* a.says("trigger", { event: "e", id: 7 })).toEqual([{
+        ":error": {
+          code: 429,
+          status: "Too many requests",
+          event: "trigger",
+          id: 7,
+          reason: "a browser sends at most 1 messages a second"
+        }
+      }])
+      expect(yield* a.says("broadcast", { channel: "room", event: "e" })).toEqual([error(429)])
+      expect(world.triggered).toEqual([])
+      expect(yield* a.says("unsubscribe", { channel: "room" })).toEqual([{ ":unsubscribed": { channel: "room" } }])
+      expect(yield* a.hear("not json")).toEqual([error(429)])
+      expect(yield* a.session.handle(`{"close":{}}`)).toBe(false)
+      expect(a.page.heard()).toEqual([{ ":closed": { sid: "a" } }])
+    }))
+
+  it.effect("is closed with 1013 when it goes on and on, whatever it sends", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost({ browserMessageRate: 2 })
+      for (const message of [ping, "not json", `{"unsubscribe":{"channel":"room"}}`, "x".repeat(5000)]) {
+        const a = enter(world, "a")
+        for (let n = 0; n < 20; n++) yield* a.hear(message)
+        expect(a.page.closedWith()).toBeUndefined()
+        yield* a.hear(message)
+        expect(a.page.closedWith()).toBe(1013)
+        yield* a.session.end
+      }
+      // One that sends somewhat too much stays.
+      const b = enter(world, "b")
+      for (let n = 0; n < 200; n++) {
+        yield* b.hear(ping)
+        yield* TestClock.adjust("400 millis")
+      }
+      expect(b.page.closedWith()).toBeUndefined()
+    }))
+
+  it.effect("may send so many bytes, one message of the largest size at least", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost({ browserByteRate: 100, maxMessageSize: 2000 })
+      const a = enter(world, "a")
+      // Of two bytes each.
+      const message = `{"ping":{"a":"${"ż".repeat(900)}"}}`
+      expect(yield* a.hear(message)).toEqual(pong)
+      expect(yield* a.hear(message)).toEqual([error(429)])
+      expect(yield* a.hear(ping)).toEqual(pong)
+      yield* TestClock.adjust("18 seconds")
+      expect(yield* a.hear(message)).toEqual(pong)
+    }))
+
+  it.effect("may send anything where nothing is limited", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost({ browserMessageRate: Infinity, browserByteRate: Infinity })
+      const a = enter(world, "a")
+      for (let n = 0; n < 5000; n++) expect(yield* a.hear(ping)).toEqual(pong)
+      // One limit of the two is enough to count.
+      const b = enter(yield* makeVhost({ browserMessageRate: Infinity, browserByteRate: 1, maxMessageSize: 20 }), "b")
+      expect(yield* b.hear(ping)).toEqual(pong)
+      expect(yield* b.hear(ping)).toEqual([error(429)])
+    }))
+
+  it.effect("has each message of a batch counted", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost({ browserMessageRate: 1 })
+      const a = enter(world, "a", 1)
+      const answers = yield* a.hear(`[${Array.from({ length: 7 }, (_, id) => `{"ping":{"id":${id}}}`).join()}]`)
+      expect(answers.slice(0, 5)).toEqual([0, 1, 2, 3, 4].map((id) => ({ ":pong": { id } })))
+      expect(answers.slice(5)).toMatchObject([{ ":error": { code: 429, id: 5 } }, { ":error": { code: 429, id: 6 } }])
+    }))
+
+  it.effect("is subscribed to so many channels, and tells so much of itself", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost({ maxSubscriptions: 2, browserDataSize: 30 })
+      const a = enter(world, "a", 1)
+      yield* a.authenticate("joe")
+      yield* a.says("subscribe", { channel: "room", data: { n: "x".repeat(10) } })
+      expect(yield* a.says("subscribe", { channel: "other", data: { n: "x".repeat(10) } })).toEqual([{
+        ":error": {
+          code: 429,
+          status: "Too many requests",
+          event: "subscribe",
+          channel: "other",
+          reason: "the data of all subscriptions of a browser have at most 30 bytes"
+        }
+      }])
+      expect(yield* a.says("subscribe", { channel: "other" })).toEqual([{ ":subscribed": { channel: "other" } }])
+      expect(yield* a.says("subscribe", { channel: "private-room" })).toMatchObject([
+        { ":error": { code: 429, channel: "private-room", reason: "a browser is on at most 2 channels" } }
+      ])
+      // What it leaves makes room.
+      yield* a.says("unsubscribe", { channel: "room" })
+      const data = { n: "x".repeat(10) }
+      expect(yield* a.says("subscribe", { channel: "private-room", data })).toMatchObject([{ ":subscribed": {} }])
+    }))
+})
+
+describe("TokenBucket", () => {
+  it.effect.prop("never gives more than a burst and its rate, and always gives that", [
+    Arbitrary.array(Arbitrary.all({ passes: int(-50, 2000), tokens: int(0, 12) }), { maxLength: 40 }),
+    pick<number>([0.5, 1, 7, 100]),
+    pick<number>([1, 5, 10])
+  ], ([steps, perSecond, burst]) =>
+    Effect.sync(() => {
+      const rate = { perSecond, burst }
+      const bucket = TokenBucket.make(rate, 0)
+      let [now, latest, taken, has] = [0, 0, 0, burst]
+      for (const { passes, tokens } of steps) {
+        now += passes
+        has = Math.min(burst, has + Math.max(0, passes) * perSecond / 1000)
+        latest = Math.max(latest, now)
+        const expected = has >= tokens
+        expect(TokenBucket.take(bucket, rate, now, tokens)).toBe(expected)
+        if (expected) {
+          has -= tokens
+          taken += tokens
+        }
+        expect(bucket.tokens).toBeGreaterThanOrEqual(0)
+        expect(bucket.tokens).toBeLessThanOrEqual(burst)
+      }
+      expect(Number.isFinite(taken)).toBe(true)
+    }))
+
+  it("limits nothing at an infinite rate", () => {
+    const rate = { perSecond: Infinity, burst: Infinity }
+    const bucket = TokenBucket.make(rate, 0)
+    for (const now of [0, 0, 1]) expect(TokenBucket.take(bucket, rate, now, 1e12)).toBe(true)
+  })
+})

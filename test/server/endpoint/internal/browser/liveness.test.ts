@@ -1,0 +1,51 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect } from "effect"
+import type { Connection } from "../../../../../src/server/endpoint/internal/browser/connection.ts"
+import * as Liveness from "../../../../../src/server/endpoint/internal/browser/liveness.ts"
+import { eventually } from "../../../../harness/eventually.ts"
+import { logged } from "../../../../harness/logged.ts"
+
+/** A browser that has sent nothing since the last ping, and how often it was pinged. */
+const makeSilent = () => {
+  let pings = 0
+  const socket = { bytesRead: 0, isPaused: () => false, writable: true, write: () => pings++ }
+  const connection = { isClosing: false, readBeforePing: undefined, socket } as unknown as Connection
+  return { connection, pings: () => pings }
+}
+
+/** Blocks the event loop. */
+const standStill = (millis: number) => {
+  const end = performance.now() + millis
+  while (performance.now() < end);
+}
+
+describe("liveness", () => {
+  it.live("judges nobody after the broker stood still", () =>
+    Effect.gen(function*() {
+      const { connection, pings } = makeSilent()
+      let silent = 0
+      yield* Liveness.watch([connection], Duration.millis(200), () => silent++)
+      yield* eventually(Effect.sync(pings), (pings) => pings === 1)
+      standStill(500)
+      yield* eventually(Effect.sync(pings), (pings) => pings === 2)
+      assert.strictEqual(silent, 0)
+      yield* eventually(Effect.sync(() => silent), (silent) => silent > 0)
+    }))
+
+  it.live("logs a defect, and goes on", () => {
+    const { layer, lines } = logged()
+    return Effect.gen(function*() {
+      const { connection, pings } = makeSilent()
+      let looks = 0
+      const isPaused = () => {
+        if (looks++ === 0) throw new Error("a defect")
+        return true
+      }
+      Object.assign(connection, { readBeforePing: 0 })
+      Object.assign(connection.socket, { isPaused })
+      yield* Liveness.watch([connection], Duration.millis(20), () => {})
+      yield* eventually(Effect.sync(pings), (pings) => pings > 1)
+      assert.deepStrictEqual(lines, ["ERROR Browsers were not looked after"])
+    }).pipe(Effect.provide(layer))
+  })
+})

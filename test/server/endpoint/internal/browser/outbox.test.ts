@@ -1,0 +1,223 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Net from "node:net"
+import * as Outbox from "../../../../../src/server/endpoint/internal/browser/outbox.ts"
+import { eventually, turn } from "../../../../harness/eventually.ts"
+
+const unlimited = { outboxSize: Infinity, totalOutboxSize: Infinity }
+
+/** A connection: the broker's end, and what the other end has read. */
+const connection = Effect.gen(function*() {
+  const accepted = yield* Effect.acquireRelease(
+    Effect.callback<{ readonly server: Net.Server; readonly socket: Net.Socket; readonly peer: Net.Socket }>(
+      (resume) => {
+        const server = Net.createServer((socket) => resume(Effect.succeed({ server, socket, peer })))
+        let peer: Net.Socket
+        server.listen(0, "127.0.0.1", () => {
+          peer = Net.connect((server.address() as Net.AddressInfo).port, "127.0.0.1")
+        })
+      }
+    ),
+    ({ peer, server, socket }) =>
+      Effect.sync(() => {
+        socket.destroy()
+        peer.destroy()
+        server.close()
+      })
+  )
+  const read: Array<Buffer> = []
+  accepted.peer.on("data", (chunk) => read.push(chunk))
+  for (const end of [accepted.peer, accepted.socket]) end.on("error", () => {})
+  return {
+    socket: accepted.socket,
+    peer: accepted.peer,
+    texts: Effect.sync(() => textsOf(Buffer.concat(read)))
+  }
+})
+
+/** The texts of unmasked frames that are there as a whole. */
+const textsOf = (bytes: Buffer): ReadonlyArray<string> => {
+  const texts: Array<string> = []
+  for (let at = 0; at < bytes.length;) {
+    const short = bytes[at + 1]!
+    const header = short < 126 ? 2 : short === 126 ? 4 : 10
+    const length = header === 2
+      ? short
+      : header === 4
+      ? bytes.readUInt16BE(at + 2)
+      : Number(bytes.readBigUInt64BE(at + 2))
+    if (at + header + length > bytes.length) break
+    texts.push(bytes.toString("utf8", at + header, at + header + length))
+    at += header + length
+  }
+  return texts
+}
+
+/** Counts what is written to a socket. */
+const countWrites = (socket: Net.Socket) => {
+  const written: Array<Uint8Array> = []
+  const write = socket.write.bind(socket) as (...args: ReadonlyArray<unknown>) => boolean
+  Object.assign(socket, {
+    write: (bytes: Uint8Array, ...rest: ReadonlyArray<unknown>) => {
+      written.push(bytes)
+      return write(bytes, ...rest)
+    }
+  })
+  return written
+}
+
+/** Sends until the system takes no more. */
+const block = (outbox: Outbox.Outbox) =>
+  Effect.gen(function*() {
+    while (!outbox.isBlocked) {
+      for (let n = 0; n < 10; n++) Outbox.send(outbox, "x".repeat(100_000))
+      yield* turn
+    }
+  })
+
+describe("outboxes", () => {
+  it.live("writes once what is sent in a turn, in order, and the same bytes to all", () =>
+    Effect.gen(function*() {
+      const outboxes = Outbox.make(unlimited)
+      const ends = [yield* connection, yield* connection, yield* connection]
+      const written = ends.map(({ socket }) => countWrites(socket))
+      const boxes = ends.map(({ socket }) => Outbox.open(outboxes, socket, () => assert.fail("slow")))
+      const texts = Array.from({ length: 200 }, (_, n) => `message ${n} zażółć`)
+      for (const text of texts) for (const box of boxes) Outbox.send(box, text)
+      for (const { texts: read } of ends) {
+        assert.deepStrictEqual(yield* eventually(read, ({ length }) => length === 200), texts)
+      }
+      assert.deepStrictEqual(written.map(({ length }) => length), [1, 1, 1])
+      assert.strictEqual(written[0]![0], written[1]![0])
+      assert.strictEqual(written[0]![0], written[2]![0])
+    }))
+
+  it.live("does not wait for the end of a turn with more than a write", () =>
+    Effect.gen(function*() {
+      const outboxes = Outbox.make(unlimited)
+      const { socket, texts } = yield* connection
+      const written = countWrites(socket)
+      const outbox = Outbox.open(outboxes, socket, () => assert.fail("slow"))
+      for (let n = 0; n < 100; n++) Outbox.send(outbox, "x".repeat(2000))
+      assert.isAtLeast(written.length, 2)
+      assert.isAtMost(outbox.size, 70_000)
+      yield* eventually(texts, ({ length }) => length === 100)
+    }))
+
+  it.live("sends messages of any size to a browser for which nothing waits", () =>
+    Effect.gen(function*() {
+      const outboxes = Outbox.make({ outboxSize: 1000, totalOutboxSize: Infinity })
+      const { socket, texts } = yield* connection
+      const outbox = Outbox.open(outboxes, socket, () => assert.fail("slow"))
+      const large = "x".repeat(8_000_000)
+      Outbox.send(outbox, large)
+      Outbox.send(outbox, `${large}2`)
+      assert.deepStrictEqual(
+        (yield* eventually(texts, ({ length }) => length === 2)).map(({ length }) => length),
+        [8_000_000, 8_000_001]
+      )
+      assert.strictEqual(outboxes.waiting, 0)
+    }))
+
+  it.live("keeps the order of all that waits, whatever its size, and counts nothing when it has been read", () =>
+    Effect.gen(function*() {
+      const outboxes = Outbox.make(unlimited)
+      const { peer, socket, texts } = yield* connection
+      const outbox = Outbox.open(outboxes, socket, () => assert.fail("slow"))
+      peer.pause()
+      yield* block(outbox)
+      const expected = Array.from({ length: 2000 }, (_, n) => `${n} ${"x".repeat(n % 7 === 0 ? 3000 : n % 50)}`)
+      for (const [n, text] of expected.entries()) {
+        Outbox.send(outbox, text)
+        if (n % 100 === 0) yield* turn
+      }
+      assert.isAbove(outboxes.waiting, 0)
+      peer.resume()
+      const read = yield* eventually(texts, (read) => read.at(-1) === expected.at(-1))
+      assert.deepStrictEqual(read.slice(-2000), expected)
+      yield* eventually(Effect.sync(() => outboxes.waiting), (bytes) => bytes === 0)
+    }))
+
+  it.live("counts what waits with what it costs, and joins small messages", () =>
+    Effect.gen(function*() {
+      let slow = 0
+      const outboxSize = 3_000_000
+      const outboxes = Outbox.make({ outboxSize, totalOutboxSize: Infinity })
+      const { peer, socket } = yield* connection
+      const outbox = Outbox.open(outboxes, socket, () => slow++)
+      peer.pause()
+      yield* block(outbox)
+      const room = outboxSize - outbox.size
+      let sent = 0
+      while (slow === 0) Outbox.send(outbox, `{"n":{"n":${++sent}}}`.padEnd(35))
+      // Most of it is messages, and there are few objects.
+      assert.isAbove(sent * 37, 0.8 * room)
+      assert.isBelow(outbox.frames.length, sent / 64 + 150)
+      assert.isBelow(outbox.size + outbox.frames.length * 320, outboxSize + 1000)
+    }))
+
+  it.live("counts what waits for many only once", () =>
+    Effect.gen(function*() {
+      const outboxes = Outbox.make(unlimited)
+      const ends = yield* Effect.replicateEffect(connection, 10)
+      const boxes = ends.map(({ socket }) => Outbox.open(outboxes, socket, () => assert.fail("slow")))
+      for (const { peer } of ends) peer.pause()
+      for (const box of boxes) yield* block(box)
+      const before = outboxes.waiting
+      for (let n = 0; n < 1000; n++) for (const box of boxes) Outbox.send(box, `${n}`.padEnd(1000))
+      assert.isBelow(outboxes.waiting - before, 1_500_000)
+      for (const box of boxes) Outbox.release(box)
+      assert.strictEqual(outboxes.waiting, 0)
+    }))
+
+  it.live("disconnects those that have not read for longest when all have too much waiting", () =>
+    Effect.gen(function*() {
+      const total = 20_000_000
+      const outboxes = Outbox.make({ outboxSize: 8_000_000, totalOutboxSize: total })
+      const ends = yield* Effect.replicateEffect(connection, 10)
+      const slow: Array<number> = []
+      const boxes = ends.map(({ socket }, index) =>
+        Outbox.open(outboxes, socket, () => {
+          slow.push(index)
+          Outbox.close(boxes[index]!)
+        })
+      )
+      for (const { peer } of ends) peer.pause()
+      for (const box of boxes) yield* block(box)
+      for (let n = 0; n < 3000; n++) {
+        for (const [index, box] of boxes.entries()) Outbox.send(box, `${index} ${n}`.padEnd(1000))
+        assert.isBelow(outboxes.waiting, total + 10_000)
+      }
+      assert.deepStrictEqual(slow, Array.from(slow, (_, index) => index))
+      assert.isAtLeast(slow.length, 2)
+      assert.isAtMost(slow.length, 6)
+    }))
+
+  it.live("goes on in the next turn where there is much to write", () =>
+    Effect.gen(function*() {
+      const outboxes = Outbox.make(unlimited)
+      // A connection whose writes take 2 ms.
+      let written = 0
+      const sink = Object.assign(new Net.Socket(), {
+        write: () => {
+          const end = performance.now() + 2
+          while (performance.now() < end);
+          written++
+        }
+      })
+      Object.defineProperties(sink, { writable: { value: true }, writableLength: { value: 0 } })
+      for (let n = 0; n < 200; n++) Outbox.send(Outbox.open(outboxes, sink, () => {}), "x")
+      // How many are written in each turn.
+      const turns = yield* Effect.callback<ReadonlyArray<number>>((resume) => {
+        const counts: Array<number> = []
+        const tick = () => {
+          counts.push(written)
+          written = 0
+          if (counts.reduce((sum, count) => sum + count, 0) === 200) resume(Effect.succeed(counts))
+          else setImmediate(tick)
+        }
+        setImmediate(tick)
+      })
+      assert.isAtMost(Math.max(...turns), 8)
+    }))
+})

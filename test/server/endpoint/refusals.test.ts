@@ -1,0 +1,231 @@
+/**
+ * Browsers that are refused: how they are told, what it costs, and who is not refused.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Layer, Metric, Scope } from "effect"
+import * as Net from "node:net"
+import { type BrokerConfig, BrokerMetrics } from "../../../src/server/index.ts"
+import * as BrokerSide from "../../harness/brokerSide.ts"
+import { eventually } from "../../harness/eventually.ts"
+import { logged } from "../../harness/logged.ts"
+import * as RawWebSocket from "../../harness/RawWebSocket.ts"
+import { layer as testBroker, TestBroker } from "../../harness/TestBroker.ts"
+import { withBroker } from "../../harness/withBroker.ts"
+
+type Headers = Record<string, string>
+
+const connect = (path: string, headers?: Headers) =>
+  Effect.flatMap(
+    TestBroker,
+    ({ broker }) => RawWebSocket.connect(broker.websocketPort, path, headers === undefined ? {} : { headers })
+  )
+
+/** What a browser is told: `open`, the status, or the close code and its reason. */
+const outcome = Effect.fnUntraced(function*(path: string, headers?: Headers) {
+  const raw = yield* connect(path, headers)
+  const [, status] = /^HTTP\/1\.1 (\d+) /.exec(raw.head) ?? []
+  if (status !== "101") return status
+  const { opcode, payload } = yield* raw.next
+  return opcode === 8 ? `${payload.readUInt16BE(0)} ${payload.toString("utf8", 2)}` : "open"
+})
+
+/** A peer that sends this and then neither reads nor ends its side. */
+const hold = (port: number, bytes: string) =>
+  Effect.acquireRelease(
+    Effect.callback<Net.Socket>((resume) => {
+      const socket = Net.connect({ port, host: "127.0.0.1", allowHalfOpen: true }, () => {
+        socket.write(bytes, () => resume(Effect.succeed(socket)))
+      })
+      socket.on("error", () => {})
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
+
+const upgrade = (path: string, headers: Headers = {}, method = "GET") => {
+  const all = {
+    Host: "127.0.0.1",
+    Connection: "Upgrade",
+    Upgrade: "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    ...headers
+  }
+  return `${method} ${path} HTTP/1.1\r\n${
+    Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`).join("")
+  }\r\n`
+}
+
+const answered: ReadonlyArray<readonly [string, string]> = [
+  ["an unknown vhost", upgrade("/nope")],
+  ["an unknown vhost, by a close code", upgrade("/nope?v=1")],
+  ["another version", upgrade("/test?v=2")],
+  ["another protocol", upgrade("/test", { Upgrade: "h2c" })],
+  ["another method", upgrade("/test", {}, "POST")],
+  ["a bad key", upgrade("/test", { "Sec-WebSocket-Key": "short" })],
+  ["an origin", upgrade("/test", { Origin: "https://evil.example" })],
+  ["many requests", "GET /test HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20_000)],
+  ["many requests, and then an upgrade", `${"GET /test HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5000)}${upgrade("/nope")}`]
+]
+
+describe("a browser that is refused", { concurrent: true }, () => {
+  it.live.each<[string, Headers, string]>([
+    ["/test", {}, "open"],
+    ["/test?v=1", {}, "open"],
+    ["/test?a=b&v=1", {}, "open"],
+    ["/test?version=2", {}, "open"],
+    ["/nope", {}, "404"],
+    ["/nope?v=1", {}, "4404 There is no vhost at this path."],
+    ["/test?v=2", {}, "4400 This broker knows version 1 of the browsers' protocol."],
+    ["/test?v=", {}, "4400 This broker knows version 1 of the browsers' protocol."],
+    ["/test", { Origin: "https://evil.example" }, "403"],
+    ["/test?v=1", { Origin: "https://evil.example" }, "4405 Browsers of this origin may not connect."],
+    ["/test", { Origin: "null" }, "403"],
+    ["/test", { Origin: "http://127.0.0.1:3000" }, "open"]
+  ])("is told why: %s %o %s", ([path, headers, expected]) =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* outcome(path, headers), expected)
+    }).pipe(withBroker()))
+
+  it.live("is told in a sentence, and to come back where that may help", () =>
+    Effect.gen(function*() {
+      const { broker } = yield* TestBroker
+      yield* connect("/test")
+      const raw = yield* hold(broker.websocketPort, upgrade("/test"))
+      const text = yield* Effect.callback<string>((resume) => {
+        let text = ""
+        raw.on("data", (chunk) => text += chunk.toString())
+        raw.on("end", () => resume(Effect.succeed(text)))
+      })
+      assert.match(text, /^HTTP\/1\.1 503 Service Unavailable\r\n/)
+      assert.match(text, /\r\nretry-after: 5\r\n/)
+      assert.match(text, /\r\n\r\nThe broker has as many browsers as it may have\.\n$/)
+    }).pipe(withBroker({ maxBrowsers: 1 })))
+
+  it.live.each(answered)("is closed within a bound, whatever it does: %s", ([_, bytes]) =>
+    Effect.gen(function*() {
+      const { broker } = yield* TestBroker
+      const { open } = yield* BrokerSide.watch
+      yield* hold(broker.websocketPort, bytes)
+      yield* eventually(Effect.sync(() => open(broker.websocketPort)), (count) => count === 1)
+      const start = performance.now()
+      yield* eventually(Effect.sync(() => open(broker.websocketPort)), (count) => count === 0)
+      assert.isBelow(performance.now() - start, 4000)
+    }).pipe(withBroker()))
+
+  it.live("does not keep the broker from ending", () =>
+    Effect.gen(function*() {
+      const { open } = yield* BrokerSide.watch
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(testBroker({ shutdownTimeout: "200 millis" }), scope)
+      const { broker } = yield* Effect.provide(TestBroker, context)
+      for (const [_, bytes] of answered) yield* hold(broker.websocketPort, bytes)
+      yield* hold(broker.websocketPort, upgrade("/test"))
+      yield* eventually(Effect.sync(() => open(broker.websocketPort)), (count) => count >= 5)
+      const start = performance.now()
+      yield* Scope.close(scope, Exit.void)
+      assert.isBelow(performance.now() - start, 900)
+      yield* eventually(Effect.sync(() => open(broker.websocketPort)), (count) => count === 0)
+    }))
+
+  it.live("is never one of many that wait for their end", () =>
+    Effect.gen(function*() {
+      const { broker } = yield* TestBroker
+      const { open } = yield* BrokerSide.watch
+      for (let n = 0; n < 400; n++) yield* hold(broker.websocketPort, upgrade(n % 2 === 0 ? "/nope" : "/nope?v=1"))
+      assert.isAtMost(open(broker.websocketPort), 300)
+    }).pipe(withBroker()))
+})
+
+describe("limits of browsers", { concurrent: true }, () => {
+  const from = (address: string) => ({ "X-Forwarded-For": address })
+
+  it.live.each<[string, BrokerConfig.Options, string, string]>([
+    ["of the broker", { maxBrowsers: 2 }, "503", "1013 The broker has as many browsers as it may have."],
+    ["of a vhost", { maxBrowsersPerVhost: 2 }, "503", "1013 The vhost has as many browsers as it may have."],
+    [
+      "of an address",
+      { maxBrowsersPerAddress: 2, trustedProxies: [] },
+      "429",
+      "1013 Too many browsers connect from this address."
+    ]
+  ])("%s count those that are connected", ([_, options, status, code]) =>
+    Effect.gen(function*() {
+      const { broker, vhost } = yield* TestBroker
+      const { open } = yield* BrokerSide.watch
+      const some = [yield* connect("/test"), yield* connect("/test")]
+      assert.strictEqual(yield* outcome("/test"), status)
+      assert.strictEqual(yield* outcome("/test?v=1"), code)
+      assert.strictEqual(vhost.browsers.count(), 2)
+      some[0]!.socket.destroy()
+      yield* eventually(Effect.sync(vhost.browsers.count), (count) => count === 1)
+      yield* eventually(Effect.sync(() => open(broker.websocketPort)), (count) => count === 1)
+      assert.strictEqual(yield* outcome("/test"), "open")
+      // A handshake that fails takes no place.
+      some[1]!.socket.destroy()
+      yield* eventually(Effect.sync(vhost.browsers.count), (count) => count === 1)
+      for (let n = 0; n < 3; n++) assert.strictEqual(yield* outcome("/test", { "Sec-WebSocket-Key": "short" }), "400")
+      assert.strictEqual(yield* outcome("/test"), "open")
+    }).pipe(withBroker(options)))
+
+  it.live("of an address count what a trusted proxy says", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* outcome("/test", from("192.0.2.1")), "open")
+      assert.strictEqual(yield* outcome("/test", from("198.51.100.9, 192.0.2.1")), "429")
+      assert.strictEqual(yield* outcome("/test", from("192.0.2.2")), "open")
+      assert.strictEqual(yield* outcome("/test", from("2001:db8::1")), "open")
+      assert.strictEqual(yield* outcome("/test", from("2001:db8::2")), "429")
+      for (let n = 0; n < 3; n++) assert.strictEqual(yield* outcome("/test"), "open")
+    }).pipe(withBroker({ maxBrowsersPerAddress: 1 })))
+
+  it.live("are counted by the reason, and logged once for many", () => {
+    const { layer, lines } = logged()
+    return Effect.gen(function*() {
+      const read = Effect.map(
+        Metric.snapshot,
+        (all) =>
+          Object.fromEntries(all.flatMap((metric) =>
+            metric.id === "kosmonaut_broker_refused_browsers"
+              ? [[metric.attributes?.["reason"], (metric.state as { readonly count: number }).count]]
+              : []
+          ))
+      )
+      yield* outcome("/test", from("192.0.2.1"))
+      for (let n = 0; n < 20; n++) yield* outcome("/test?v=1", from("192.0.2.1"))
+      for (let n = 0; n < 5; n++) yield* outcome("/test", { Origin: "https://evil.example" })
+      yield* outcome("/nope")
+      yield* outcome("/test?v=7")
+      const counts = yield* read
+      assert.deepInclude(counts, { address: 20, origin: 5, vhost: 1, version: 1 })
+      const warnings = lines.filter((line) => line.startsWith("WARN"))
+      assert.deepStrictEqual(warnings, [
+        "WARN Refused 1 browser, the last from 192.0.2.1: 1 are connected from there, see the option maxBrowsersPerAddress. If that is a reverse proxy, add it to trustedProxies",
+        `WARN Refused 1 browser, the last with Origin "https://evil.example": if it may connect, add it to the option origins`
+      ])
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.provideMerge(testBroker({ maxBrowsersPerAddress: 1 }), layer)),
+      Effect.provideService(Metric.MetricRegistry, new Map())
+    )
+  })
+
+  it.live.each<[BrokerConfig.Options, string]>([
+    [{ origins: ["example.com"] }, "origins"],
+    [{ trustedProxies: ["10.0.0.0/99"] }, "trustedProxies"]
+  ])("cannot be nonsense: %o", ([options, option]) =>
+    Effect.gen(function*() {
+      const failure = yield* Effect.flip(Effect.scoped(Layer.build(testBroker(options))))
+      assert.strictEqual(failure._tag, "InvalidOptionError")
+      assert.include(failure.message, option)
+    }))
+
+  it.live("add up over the brokers of a process", () =>
+    Effect.gen(function*() {
+      for (const path of ["/nope", "/nope?v=1"]) {
+        yield* outcome(path).pipe(Effect.scoped, Effect.provide(Layer.fresh(testBroker())))
+      }
+      const { count } = yield* Metric.value(
+        Metric.withAttributes(BrokerMetrics.refusedBrowsers, { reason: "vhost" })
+      )
+      assert.strictEqual(count, 2)
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
+})

@@ -1,0 +1,143 @@
+/**
+ * What browsers get that ask for version 1, or name their messages, and what the others keep getting.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as BrowserSession from "../../../src/server/endpoint/BrowserSession.ts"
+import { enter, error, makeVhost } from "../../harness/browserSession.ts"
+import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+
+describe("A browser of version 1", () => {
+  it.effect("is told so, and how often it is pinged", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost({ pingInterval: "7 seconds" })
+      expect(enter(world, "a", 1).greeting).toEqual([{ ":connected": { sid: "a", v: 1, pingInterval: 7000 } }])
+      expect(enter(world, "b").greeting).toEqual([{ ":connected": { sid: "b" } }])
+    }))
+
+  it.effect("is told why its message was refused", () =>
+    Effect.gen(function*() {
+      const a = enter(yield* makeVhost({ browsersBroadcast: false }), "a", 1)
+      const refused = (message: string) => Effect.map(a.hear(message), ([answer]) => (answer as Refused)[":error"])
+      interface Refused {
+        readonly ":error": { readonly reason: string; readonly event?: string; readonly channel?: string }
+      }
+      expect(yield* refused("not json")).toMatchObject({ code: 400, reason: expect.stringContaining("JSON object") })
+      expect(yield* refused(`{"subscribe":{"channel":"nope"}}`)).toEqual({
+        code: 454,
+        status: "Channel not found",
+        event: "subscribe",
+        channel: "nope",
+        reason: `"nope" is not open. A backend opens a channel before anybody can use it`
+      })
+      expect(yield* refused(`{"trigger":{"event":"save","data":[1]}}`)).toEqual({
+        code: 400,
+        status: "Bad request",
+        event: "trigger",
+        reason: "data is a JSON object; put any other value into a field of one"
+      })
+      yield* a.hear(`{"subscribe":{"channel":"room"}}`)
+      const forbidden = yield* refused(`{"broadcast":{"channel":"room","event":"e"}}`)
+      expect(forbidden.reason).toContain("--browsers-broadcast")
+      const token = "secret".repeat(20)
+      expect(JSON.stringify(yield* refused(JSON.stringify({ auth: { token } })))).not.toContain("secret")
+    }))
+
+  it.effect("sends many messages as one, which are handled in their order", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      const a = enter(world, "a", 1)
+      expect(
+        yield* a.hear(` [{"subscribe":{"channel":"room"}},{"nonsense":{"id":1}},7,
+          {"broadcast":{"channel":"room","event":"e","data":{"one":1.0}}},[],{"ping":{}}]`)
+      ).toMatchObject([
+        { ":subscribed": { channel: "room" } },
+        { ":error": { code: 400, id: 1 } },
+        { ":error": { code: 400 } },
+        { e: { one: 1, channel: "room", sid: "a" } },
+        { ":error": { code: 400 } },
+        { ":pong": {} }
+      ])
+      expect(yield* a.hear("[]")).toEqual([])
+      expect(yield* a.hear(`[{"ping":{}}`)).toMatchObject([{ ":error": { code: 400 } }])
+      expect(yield* a.hear(`[${Array.from({ length: 257 }, () => `{"ping":{}}`).join()}]`)).toMatchObject([
+        { ":error": { code: 400, reason: "a batch has at most 256 messages" } }
+      ])
+      expect((yield* a.hear(`[${Array.from({ length: 256 }, () => `{"ping":{}}`).join()}]`)).length).toBe(256)
+      // What comes after its goodbye is not carried out.
+      expect(yield* a.session.handle(`[{"close":{}},{"ping":{}}]`)).toBe(false)
+      expect(a.page.heard()).toEqual([{ ":closed": { sid: "a" } }])
+      expect(yield* enter(world, "b").hear(`[{"ping":{}}]`)).toEqual([error(400)])
+    }))
+})
+
+describe("A browser of any version", () => {
+  it.effect("may look whether the broker is there", () =>
+    Effect.gen(function*() {
+      const a = enter(yield* makeVhost(), "a")
+      expect(yield* a.says("ping", {})).toEqual([{ ":pong": {} }])
+      expect(yield* a.says("ping", { id: "x" })).toEqual([{ ":pong": { id: "x" } }])
+    }))
+
+  it.effect("is told why only where its message has an id", () =>
+    Effect.gen(function*() {
+      const a = enter(yield* makeVhost(), "a")
+      expect(yield* a.says("subscribe", { channel: "nope" })).toEqual([error(454)])
+      expect(yield* a.says("subscribe", { channel: "nope", id: 1 })).toMatchObject([
+        { ":error": { code: 454, id: 1, event: "subscribe", channel: "nope", reason: expect.any(String) } }
+      ])
+    }))
+
+  it.effect("gets a response to every message that has an id, also when it is subscribed already", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      const [a, b] = [enter(world, "a"), enter(world, "b")]
+      yield* b.authenticate("bob")
+      yield* b.says("subscribe", { channel: "presence-room" })
+      expect(yield* a.says("auth", { token: yield* world.grant("joe"), id: 1 })).toEqual([{
+        ":authenticated": { id: 1 }
+      }])
+      const subscribed = {
+        ":subscribed": {
+          channel: "presence-room",
+          uid: "joe",
+          id: 2,
+          subscribers: [{ channel: "presence-room", uid: "bob" }]
+        }
+      }
+      expect(yield* a.says("subscribe", { channel: "presence-room", id: 2 })).toMatchObject([
+        subscribed,
+        { ":memberJoined": {} }
+      ])
+      b.page.heard()
+      expect(yield* a.says("subscribe", { channel: "presence-room", id: 2 })).toEqual([subscribed])
+      expect(yield* a.says("subscribe", { channel: "presence-room" })).toEqual([])
+      expect(b.page.heard()).toEqual([])
+      expect(yield* a.says("members", { channel: "presence-room", id: 3 })).toEqual([{
+        ":members": {
+          channel: "presence-room",
+          id: 3,
+          next: null,
+          subscribers: [{ channel: "presence-room", uid: "bob" }, { channel: "presence-room", uid: "joe" }]
+        }
+      }])
+      expect(yield* a.says("unsubscribe", { channel: "presence-room", id: 4 })).toEqual([
+        { ":unsubscribed": { channel: "presence-room", id: 4 } }
+      ])
+      expect(yield* a.says("members", { channel: "presence-room" })).toEqual([error(453)])
+      expect(yield* a.says("members", { channel: "nope" })).toEqual([error(454)])
+    }))
+
+  it.effect("does nothing more once its session has ended, also within a batch", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      const page = FakeBrowser.make("a", (message) => {
+        if (message.includes("first")) Effect.runSync(session.end)
+      }, 1)
+      const session = BrowserSession.make(world.vhost, page)
+      page.heard()
+      expect(yield* session.handle(`[{"ping":{"id":"first"}},{"subscribe":{"channel":"room"}}]`)).toBe(false)
+      expect(page.heard()).toEqual([{ ":pong": { id: "first" } }])
+      expect(world.vhost.channels.counters.subscriptions).toBe(0)
+    }))
+})

@@ -1,0 +1,82 @@
+/**
+ * Turns end by time, are shared by all, and taken in the order in which they were asked for.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as EventLoop from "../../src/transport/EventLoop.ts"
+
+/** Keeps the event loop busy for so many milliseconds. */
+const work = (millis: number): void => {
+  const end = performance.now() + millis
+  while (performance.now() < end);
+}
+
+/** One turn of the event loop. */
+const immediate = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+
+/** Works in pieces until the turn is over, and gives how many there were. */
+const untilOver = (millis: number): number => {
+  EventLoop.begin()
+  for (let pieces = 1;; pieces++) {
+    work(millis)
+    if (EventLoop.isOver() || pieces === 100_000) return pieces
+  }
+}
+
+describe("a turn", () => {
+  it.live("is over after eight milliseconds, whatever its pieces take", () =>
+    Effect.gen(function*() {
+      yield* immediate
+      assert.isAtMost(untilOver(2), 5)
+      assert.isTrue(EventLoop.isOver(), "for everybody")
+      yield* immediate
+      yield* immediate
+      // The machine may be busy with something else in one turn, but not in all.
+      const pieces: Array<number> = []
+      for (let n = 0; n < 20; n++) {
+        pieces.push(untilOver(0.1))
+        yield* immediate
+        yield* immediate
+      }
+      assert.isAtLeast(Math.max(...pieces), 20)
+      yield* immediate
+      yield* immediate
+      assert.strictEqual(untilOver(20), 1)
+      yield* immediate
+      yield* immediate
+      const longest = EventLoop.longestTurn()
+      assert.isAtLeast(longest, 0.02)
+      assert.isBelow(longest, 0.5)
+    }))
+
+  it.live("comes to those who wait in their order, over as many turns as they need", () =>
+    Effect.gen(function*() {
+      const order: Array<string> = []
+      const one = (name: string) =>
+        Effect.gen(function*() {
+          for (let round = 0; round < 3; round++) {
+            yield* EventLoop.next
+            order.push(name)
+            work(9)
+          }
+        })
+      let turns = 0
+      const count = () => {
+        turns++
+        if (order.length < 9) setImmediate(count)
+      }
+      count()
+      yield* Effect.all([one("a"), one("b"), one("c")], { concurrency: "unbounded" })
+      assert.deepStrictEqual(order, ["a", "b", "c", "a", "b", "c", "a", "b", "c"])
+      assert.isAtLeast(turns, 8)
+    }))
+
+  it.live("does not come to one that is interrupted", () =>
+    Effect.gen(function*() {
+      const reached: Array<number> = []
+      yield* Effect.raceFirst(Effect.map(EventLoop.next, () => reached.push(1)), Effect.void)
+      yield* EventLoop.next
+      yield* immediate
+      assert.deepStrictEqual(reached, [])
+    }))
+})
