@@ -75,7 +75,7 @@ describe.each(transports)("over $name", ({ url }) => {
     return Effect.gen(function*() {
       const worker = yield* Worker.Worker
       yield* Effect.forkScoped(worker.listen({
-        onMessage: (_event, _data, message) => message.broadcastReply("room", "said")
+        onMessage: (message) => message.broadcastReply("room", "said")
       }))
       const { page } = yield* joe
       yield* page.send({ subscribe: { channel: "room" } })
@@ -118,7 +118,7 @@ describe.each(transports)("over $name", ({ url }) => {
       const failed = yield* Deferred.make<void>()
       const handled = yield* Ref.make(0)
       yield* Effect.forkScoped(worker.listen({
-        onMessage: (event) =>
+        onMessage: ({ event }) =>
           Effect.logInfo("handling").pipe(
             Effect.andThen(event === "bad" ? Effect.fail("bad") : Ref.update(handled, (n) => n + 1))
           ),

@@ -29,7 +29,7 @@ export const broadcasting = Effect.gen(function*() {
 export const listening = Effect.gen(function*() {
   const worker = yield* Worker.Worker
   return yield* worker.listen({
-    onMessage: (event, data) => event === "append_chat_history" ? saveMessage(data.message) : Effect.void,
+    onMessage: ({ data, event }) => event === "append_chat_history" ? saveMessage(data.message) : Effect.void,
     onError: (error) => Console.error(`WEBROCKET ERROR: ${error.message}`),
     onException: (cause) => Console.error(`INTERNAL ERROR: ${Cause.pretty(cause)}`)
   })
@@ -37,7 +37,7 @@ export const listening = Effect.gen(function*() {
 
 export const stopping = Effect.gen(function*() {
   const worker = yield* Worker.Worker
-  const listening = yield* Effect.forkScoped(worker.listen({ onMessage: (event) => Console.log(event) }))
+  const listening = yield* Effect.forkScoped(worker.listen({ onMessage: ({ event }) => Console.log(event) }))
   yield* Effect.sleep("1 minute")
   yield* Fiber.interrupt(listening)
 })

@@ -25,6 +25,6 @@ export const replay = Effect.fnUntraced(function*(reason: string) {
   )
   // Another may have been faster.
   const once = (id: string) =>
-    Effect.catchTag(client.replayDeadLetter(id), "DeadLetterNotFoundError", () => Effect.void)
+    Effect.catchTag(client.deadLetters.replay(id), "DeadLetterNotFoundError", () => Effect.void)
   yield* Effect.forEach(letters, once, { discard: true })
 })

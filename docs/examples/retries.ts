@@ -54,7 +54,7 @@ export const closeRoom = Effect.gen(function*() {
 export const listening = Effect.gen(function*() {
   const worker = yield* Worker.Worker
   return yield* worker.listen({
-    onMessage: (event, data) => Effect.timeout(save(event, data), "10 seconds"),
+    onMessage: ({ data, event }) => Effect.timeout(save(event, data), "10 seconds"),
     retry: patiently,
     onException: (cause) => Effect.logError("An event was not handled", cause)
   })

@@ -90,7 +90,7 @@ export const listen = Command.make("listen", { url: CommandLine.url }, () =>
     const worker = yield* Worker.Worker
     yield* Effect.forkScoped(reportChanges(worker.changes))
     return yield* worker.listen({
-      onMessage: (event, data, { attempt, id, uid }) =>
+      onMessage: ({ attempt, data, event, id, uid }) =>
         CommandLine.write(`${JSON.stringify({ event, data, uid, id, attempt })}\n`),
       onError: (error) => CommandLine.report(error.message)
     })

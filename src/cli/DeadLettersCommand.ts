@@ -40,9 +40,9 @@ const list = Command.make(
   { url: CommandLine.url },
   () =>
     Client.Client.use((client) =>
-      Stream.runForEach(client.deadLetters, (letter) => CommandLine.write(`${lineOf(letter)}\n`))
+      Stream.runForEach(client.deadLetters.list, (letter) => CommandLine.write(`${lineOf(letter)}\n`))
     ).pipe(
-      Effect.catchTag("BadRequestError", unknown),
+      Effect.catchReason("ProtocolError", "BadRequestError", unknown),
       // Nobody reads standard output any more.
       Effect.catchTag("PlatformError", () => Effect.void)
     )
@@ -66,10 +66,10 @@ const replay = Command.make("replay", which("Replay"), (input) =>
     const id = yield* chosen(input)
     const client = yield* Client.Client
     if (id !== undefined) {
-      yield* client.replayDeadLetter(id)
+      yield* client.deadLetters.replay(id)
       return yield* Console.log(`${id} is an event again`)
     }
-    const { left, replayed } = yield* client.replayDeadLetters
+    const { left, replayed } = yield* client.deadLetters.replayAll
     yield* Console.log(`${count(replayed)} ${replayed === 1 ? "is an event" : "are events"} again`)
     if (left > 0) {
       yield* CommandLine.report(
@@ -79,7 +79,7 @@ const replay = Command.make("replay", which("Replay"), (input) =>
       )
       return yield* new CommandLine.Reported()
     }
-  }).pipe(Effect.catchTag("BadRequestError", unknown))).pipe(
+  }).pipe(Effect.catchReason("ProtocolError", "BadRequestError", unknown))).pipe(
     Command.provide(({ url }) => Kosmonaut.layer({ url })),
     Command.withDescription(
       "Replay a dead letter, or all of them, the oldest first, as new events with new attempts. Those for which the broker has no room stay dead letters"
@@ -96,12 +96,12 @@ const discard = Command.make("discard", which("Discard"), (input) =>
     const id = yield* chosen(input)
     const client = yield* Client.Client
     if (id !== undefined) {
-      yield* client.discardDeadLetter(id)
+      yield* client.deadLetters.discard(id)
       return yield* Console.log(`${id} is discarded`)
     }
-    const discarded = yield* client.discardDeadLetters
+    const discarded = yield* client.deadLetters.discardAll
     yield* Console.log(`${count(discarded)} ${discarded === 1 ? "is" : "are"} discarded`)
-  }).pipe(Effect.catchTag("BadRequestError", unknown))).pipe(
+  }).pipe(Effect.catchReason("ProtocolError", "BadRequestError", unknown))).pipe(
     Command.provide(({ url }) => Kosmonaut.layer({ url })),
     Command.withDescription("Throw a dead letter away, or all of them. They cannot be restored"),
     Command.withExamples([

@@ -90,7 +90,7 @@ const setUp = Effect.fnUntraced(function*(transcript: Transcript.Transcript) {
     "broker",
     `is up, for browsers on port ${broker.websocketPort}, for backends on ${broker.backendPort}`
   )
-  yield* Effect.forkScoped(worker.listen({ onMessage: (event, data) => answer(client, event, data) }))
+  yield* Effect.forkScoped(worker.listen({ onMessage: ({ data, event }) => answer(client, event, data) }))
   yield* worker.changes.pipe(Stream.filter(({ _tag }) => _tag === "Connected"), Stream.take(1), Stream.runDrain)
   yield* transcript.line("worker", "is connected and handles what browsers trigger")
   yield* client.openChannel(room)

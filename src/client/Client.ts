@@ -27,9 +27,8 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type * as Channel from "../events/Channel.ts"
+import * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
-import type * as EventGroup from "../events/EventGroup.ts"
 import * as Answer from "../protocol/Answer.ts"
 import * as ChannelName from "../protocol/ChannelName.ts"
 import { FromClient } from "../protocol/Command.ts"
@@ -40,12 +39,11 @@ import {
   ChannelNotFoundError,
   type ConnectionError,
   type DeadLetterNotFoundError,
-  type EndOfFileError,
-  type InternalError,
   InvalidChannelNameError,
   type InvalidEndpointError,
   MessageDecodeError,
   type MessageEncodeError,
+  ProtocolError,
   type RequestTimeoutError,
   type UnauthorizedError,
   type UnknownServerError
@@ -54,29 +52,19 @@ import type { Transport } from "../transport/Transport.ts"
 import type { DeadLetter, Replayed } from "./DeadLetter.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
 import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoingEvent.ts"
-import * as Browsers from "./internal/pages.ts"
+import * as Pages from "./internal/pages.ts"
 import * as Requests from "./internal/request.ts"
 import * as Retry from "./internal/retry.ts"
 import { resolve } from "./internal/target.ts"
 
 /**
- * What can happen to every request, whatever it asks: the token is not good (`UnauthorizedError`), the broker cannot be
- * reached or is lost (`ConnectionError`), does not answer in time (`RequestTimeoutError`), fails itself (`InternalError`,
- * `EndOfFileError`), answers what the protocol does not define (`UnknownServerError`, `MessageDecodeError`) or does not
- * know the command (`BadRequestError`); or the arguments cannot travel (`MessageEncodeError`), and nothing was sent.
+ * What can happen to every request: the access token is rejected (`UnauthorizedError`), the broker cannot be reached or the
+ * connection is lost (`ConnectionError`), no response comes in time (`RequestTimeoutError`), or anything else
+ * (`ProtocolError`, whose `reason` says what).
  *
  * @since 0.1.0
  */
-export type RequestError =
-  | BadRequestError
-  | UnauthorizedError
-  | InternalError
-  | EndOfFileError
-  | UnknownServerError
-  | ConnectionError
-  | RequestTimeoutError
-  | MessageEncodeError
-  | MessageDecodeError
+export type RequestError = UnauthorizedError | ConnectionError | RequestTimeoutError | ProtocolError
 
 /**
  * Who is not to hear a broadcast.
@@ -134,25 +122,17 @@ export interface Subscriber {
 }
 
 /**
- * A channel that knows its events.
+ * A channel by its name, or as it is declared.
  *
  * @since 0.1.0
  */
-export interface TypedChannel<in out Group extends EventGroup.Any> {
-  readonly name: string
-  /** Delivers an event of one of the channel's groups, by its name there, as `Client.broadcast` does. */
-  readonly broadcast: <Name extends keyof Channel.Events<Group> & string>(
-    event: Name,
-    data: Event.Data<Channel.Events<Group>[Name]>,
-    options?: BroadcastOptions
-  ) => Effect.Effect<void, RequestError | ChannelNotFoundError>
-}
+export type ChannelLike = string | Channel.Any
 
 /**
  * A broker's client.
  *
  * The commands after `requestSingleAccessToken` are additions to WebRocket 0.3. A broker that does not know them, as the
- * original, answers with `BadRequestError`.
+ * original, answers with 400: a `ProtocolError` with the reason `BadRequestError`.
  *
  * @since 0.1.0
  */
@@ -161,16 +141,24 @@ export class Client extends Context.Service<Client, {
    * Opens a channel, so that browsers may subscribe to it and others broadcast on it. Opening one that is open does nothing.
    * The name decides the kind: `presence-…`, `private-…`, or normal.
    */
-  readonly openChannel: (channel: string) => Effect.Effect<void, RequestError | InvalidChannelNameError>
-  /** Closes a channel; who was on it no longer is. */
-  readonly closeChannel: (channel: string) => Effect.Effect<void, RequestError | ChannelNotFoundError>
+  readonly openChannel: (channel: ChannelLike) => Effect.Effect<void, RequestError | InvalidChannelNameError>
+  /** Closes a channel; its subscribers are told that they no longer are. */
+  readonly closeChannel: (channel: ChannelLike) => Effect.Effect<void, RequestError | ChannelNotFoundError>
   /**
-   * Delivers `event` with `data` to every browser on `channel`. Success says that the broker has handed it to all of them,
-   * not that they have read it. `event` is a name, and then `data` is anything whose JSON is an object, default `{}`; or
-   * it is defined, and then its Schema says what `data` are. With `exceptSid`, an addition to WebRocket 0.3, one browser
-   * does not hear it.
+   * Delivers `event` with `data` to every browser on `channel`. Success says that the broker has put it into the outbound
+   * queues of all of them, not that they have received it.
+   *
+   * On a channel that is declared (`Channel.make`) `event` is the name of one of its events, and `data` has its Schema. On a
+   * channel by its name, `event` is a name and `data` anything whose JSON is an object, default `{}`; or `event` is declared.
+   * With `exceptSid`, an addition to WebRocket 0.3, one browser does not receive it.
    */
   readonly broadcast: {
+    <Events extends { readonly [name: string]: Event.Any }, Name extends keyof Events & string>(
+      channel: Channel.Reference<Events>,
+      event: Name,
+      data: Event.Payload<Events[Name]>,
+      options?: BroadcastOptions
+    ): Effect.Effect<void, RequestError | ChannelNotFoundError>
     (
       channel: string,
       event: string,
@@ -178,18 +166,27 @@ export class Client extends Context.Service<Client, {
       options?: BroadcastOptions
     ): Effect.Effect<void, RequestError | ChannelNotFoundError>
     <E extends Event.Any>(
-      channel: string,
+      channel: ChannelLike,
       event: E,
-      data: Event.Data<E>,
+      data: Event.Payload<E>,
       options?: BroadcastOptions
     ): Effect.Effect<void, RequestError | ChannelNotFoundError>
   }
   /**
-   * Asks for a token with which one browser may authenticate once, as the user `uid`, for the private and presence channels
-   * whose whole name matches `pattern` (RE2 syntax; a name put into it must be quoted). It is good for an hour, unless the
-   * broker was told otherwise. A pattern that does not compile fails with `InternalError`, as the protocol has it.
+   * Requests a token with which one browser may authenticate once, as the user `uid`. It is valid for an hour, unless the
+   * broker was told otherwise.
+   *
+   * `channels` are the private and presence channels that the user may join: names, and channels that are declared; they are
+   * quoted for you. In the other form `pattern` is RE2 syntax and has to match the whole name of a channel; quote names in it
+   * with `Channel.quote`. A pattern that does not compile fails with the reason `InternalError`.
    */
-  readonly requestSingleAccessToken: (uid: string, pattern: string) => Effect.Effect<Redacted.Redacted, RequestError>
+  readonly requestSingleAccessToken: {
+    (options: {
+      readonly uid: string
+      readonly channels: ReadonlyArray<ChannelLike>
+    }): Effect.Effect<Redacted.Redacted, RequestError>
+    (uid: string, pattern: string): Effect.Effect<Redacted.Redacted, RequestError>
+  }
   /**
    * Many broadcasts in one round trip, carried out in their order. Each has its own result, in the same order: one that
    * fails does not keep the others. All together are one message and bounded like one, by the transport's
@@ -204,25 +201,18 @@ export class Client extends Context.Service<Client, {
     <E extends Event.Any>(
       sid: string,
       event: E,
-      data: Event.Data<E>
+      data: Event.Payload<E>
     ): Effect.Effect<void, RequestError | BrowserNotFoundError>
   }
-  /** The open channels, in the order of their opening; with `prefix` those whose name begins with it. */
-  readonly channels: (
-    options?: { readonly prefix?: string | undefined }
-  ) => Effect.Effect<ReadonlyArray<ChannelInfo>, RequestError>
   /**
-   * A channel's name asks for it: its kind and how many browsers are on it. A channel that is defined with its events gives
-   * the typed way to it, and asks nothing.
+   * The open channels, in the order of their opening, requested as they are wanted; with `prefix` those whose name begins
+   * with it.
    */
-  readonly channel: {
-    (name: string): Effect.Effect<ChannelInfo, RequestError | ChannelNotFoundError>
-    <Group extends EventGroup.Any>(channel: Channel.Channel<Group>): TypedChannel<Group>
-  }
-  /** Who is on a channel and not hidden, in the order of their coming. */
-  readonly subscribers: (
-    channel: string
-  ) => Effect.Effect<ReadonlyArray<Subscriber>, RequestError | ChannelNotFoundError>
+  readonly channels: (options?: { readonly prefix?: string | undefined }) => Stream.Stream<ChannelInfo, RequestError>
+  /** What is known of an open channel. */
+  readonly channel: (channel: ChannelLike) => Effect.Effect<ChannelInfo, RequestError | ChannelNotFoundError>
+  /** The subscribers of a channel that are not hidden, in the order of their subscribing, requested as they are wanted. */
+  readonly subscribers: (channel: ChannelLike) => Stream.Stream<Subscriber, RequestError | ChannelNotFoundError>
   /**
    * Ends the connection of one browser, or all of a user's, with a close code that says not to come back (4403). Gives how
    * many were ended, 0 where there was none. Single access tokens that were handed out stay good.
@@ -230,22 +220,25 @@ export class Client extends Context.Service<Client, {
   readonly disconnect: (
     who: { readonly sid: string } | { readonly uid: string }
   ) => Effect.Effect<number, RequestError>
-  /**
-   * The dead letters, the oldest first, asked for as they are wanted. One that comes meanwhile may be among them, and one
-   * that goes may not.
-   */
-  readonly deadLetters: Stream.Stream<DeadLetter, RequestError>
-  /**
-   * Has a dead letter handled again, as a new event with new attempts. Where too many events wait for a worker, or
-   * it is a lifecycle event and no worker takes them, it fails with `InternalError`, and the letter stays.
-   */
-  readonly replayDeadLetter: (id: string) => Effect.Effect<void, RequestError | DeadLetterNotFoundError>
-  /** The same with all of them, the oldest first, as long as there is room: tells how many, and how many are left. */
-  readonly replayDeadLetters: Effect.Effect<Replayed, RequestError>
-  /** Throws a dead letter away. */
-  readonly discardDeadLetter: (id: string) => Effect.Effect<void, RequestError | DeadLetterNotFoundError>
-  /** Throws all of them away, and gives how many there were. */
-  readonly discardDeadLetters: Effect.Effect<number, RequestError>
+  /** The dead letters of the vhost: events that failed for good. */
+  readonly deadLetters: {
+    /**
+     * The dead letters, the oldest first, requested as they are wanted. One that is added meanwhile may be among them, and
+     * one that is removed may not.
+     */
+    readonly list: Stream.Stream<DeadLetter, RequestError>
+    /**
+     * Queues a dead letter as a new event with new attempts. If the queue is full, or it is a lifecycle event and no worker
+     * takes them, it fails with the reason `InternalError`, and the letter stays.
+     */
+    readonly replay: (id: string) => Effect.Effect<void, RequestError | DeadLetterNotFoundError>
+    /** The same with all of them, the oldest first, as long as there is room. */
+    readonly replayAll: Effect.Effect<Replayed, RequestError>
+    /** Deletes a dead letter. */
+    readonly discard: (id: string) => Effect.Effect<void, RequestError | DeadLetterNotFoundError>
+    /** Deletes all of them, and gives how many there were. */
+    readonly discardAll: Effect.Effect<number, RequestError>
+  }
 }>()("kosmonaut/client/Client") {}
 
 /**
@@ -305,50 +298,47 @@ export const make = Effect.fnUntraced(function*(
   const requests = Requests.make(endpoint, requester, again)
   const { ask, inRoom, query, tell, tellIn } = requests
 
-  const broadcast = (channel: string, event: Named, data?: unknown, options?: BroadcastOptions) =>
+  const broadcast = (channel: ChannelLike, event: Named, data?: unknown, options?: BroadcastOptions) =>
     Effect.withFiber((fiber) =>
       inRoom(emptyBroadcast, (): Effect.Effect<void, RequestError | ChannelNotFoundError> => {
-        const encoded = encodeBroadcast(channel, event, data, options?.exceptSid)
-        return Result.isSuccess(encoded) ? tellIn(fiber, encoded.success, notFound) : Effect.fail(encoded.failure)
+        const declared = typeof channel === "string" || typeof event !== "string"
+          ? event
+          : channel.events[event] ?? event
+        const encoded = encodeBroadcast(nameOf(channel), declared, data, options?.exceptSid)
+        return Result.isSuccess(encoded)
+          ? tellIn(fiber, encoded.success, notFound)
+          : Effect.fail(refusal(encoded.failure))
       })
     )
 
-  const describe = (channel: string) =>
-    ChannelName.isValid(channel)
-      ? Effect.map(query(FromClient.DescribeChannel({ channel }), Answer.Channel, notFound), channelInfo)
-      : Effect.fail(new ChannelNotFoundError({ channel }))
-
-  const typed = <Group extends EventGroup.Any>({ events, name }: Channel.Channel<Group>): TypedChannel<Group> => ({
-    name,
-    broadcast: (event, data, options) => broadcast(name, events[event], data, options)
+  const requestSingleAccessToken = Effect.fnUntraced(function*(
+    who: string | { readonly uid: string; readonly channels: ReadonlyArray<ChannelLike> },
+    pattern: string = ""
+  ) {
+    const [uid, wanted] = typeof who === "string"
+      ? [who, pattern]
+      : [who.uid, who.channels.map((channel) => Channel.quote(nameOf(channel))).join("|") || nothing]
+    if (uid === "" || wanted === "") {
+      const detail = `the ${uid === "" ? "user id" : "pattern"} is empty`
+      return yield* new ProtocolError({ reason: new BadRequestError({ detail }) })
+    }
+    const { token } = yield* ask(FromClient.AccessToken({ uid, pattern: wanted }), "AccessTokenIssued")
+    return Redacted.make(token)
   })
 
-  function channel(name: string): ReturnType<typeof describe>
-  function channel<Group extends EventGroup.Any>(channel: Channel.Channel<Group>): TypedChannel<Group>
-  function channel(channel: string | Channel.Any) {
-    return typeof channel === "string" ? describe(channel) : typed(channel)
-  }
-
   return Client.of({
-    openChannel: (channel) =>
-      ChannelName.isValid(channel)
-        ? tell(FromClient.OpenChannel({ channel }), invalidName)
-        : Effect.fail(new InvalidChannelNameError({ channel })),
+    openChannel: (channel) => {
+      const name = nameOf(channel)
+      return ChannelName.isValid(name)
+        ? tell(FromClient.OpenChannel({ channel: name }), invalidName)
+        : Effect.fail(new InvalidChannelNameError({ channel: name }))
+    },
 
-    closeChannel: (channel) =>
-      ChannelName.isValid(channel)
-        ? tell(FromClient.CloseChannel({ channel }), notFound)
-        : Effect.fail(new ChannelNotFoundError({ channel })),
+    closeChannel: (channel) => found(channel, (channel) => tell(FromClient.CloseChannel({ channel }), notFound)),
 
     broadcast,
 
-    requestSingleAccessToken: Effect.fnUntraced(function*(uid, pattern) {
-      if (uid === "" || pattern === "") {
-        return yield* new BadRequestError({ detail: `the ${uid === "" ? "user id" : "pattern"} is empty` })
-      }
-      const { token } = yield* ask(FromClient.AccessToken({ uid, pattern }), "AccessTokenIssued")
-      return Redacted.make(token)
-    }),
+    requestSingleAccessToken,
 
     broadcastAll: Effect.fnUntraced(function*(broadcasts) {
       yield* inRoom(FromClient.BroadcastAll({ broadcasts: "" }), () => Effect.void)
@@ -360,7 +350,8 @@ export const make = Effect.fnUntraced(function*(
         ? []
         : yield* query(FromClient.BroadcastAll({ broadcasts: listOf(sent) }), Answer.Broadcasts)
       if (codes.length !== sent.length) {
-        return yield* new MessageDecodeError({ detail: `${sent.length} broadcasts were answered with ${codes.length}` })
+        const detail = `${sent.length} broadcasts were answered with ${codes.length}`
+        return yield* new ProtocolError({ reason: new MessageDecodeError({ detail }) })
       }
       let answered = 0
       return encoded.map(Result.flatMap(({ channel }) => broadcastResult(channel, codes[answered++]!)))
@@ -370,29 +361,37 @@ export const make = Effect.fnUntraced(function*(
       sid === ""
         ? Effect.fail(new BrowserNotFoundError({ sid }))
         : inRoom(FromClient.SendTo({ sid, event: "", data: "" }), () =>
-          Effect.flatMap(Effect.fromResult(encodeEvent(event, data)), (encoded) =>
-            tell(FromClient.SendTo({ sid, ...encoded }), ({ code }) =>
-              code === 455 ? new BrowserNotFoundError({ sid }) : undefined))),
+          Effect.flatMap(
+            Effect.fromResult(Result.mapError(encodeEvent(event, data), Requests.toProtocolError)),
+            (encoded) =>
+              tell(
+                FromClient.SendTo({ sid, ...encoded }),
+                ({ code }) => code === 455 ? new BrowserNotFoundError({ sid }) : undefined
+              )
+          )),
 
     channels: ({ prefix = "" } = {}) =>
-      Browsers.all((after) =>
+      Pages.stream((after) =>
         Effect.map(
           query(FromClient.ListChannels({ prefix, after }), Answer.Channels),
           ({ channels, next }) => ({ items: channels.map(channelInfo), next })
         )
       ),
 
-    channel,
+    channel: (channel) =>
+      found(
+        channel,
+        (channel) => Effect.map(query(FromClient.DescribeChannel({ channel }), Answer.Channel, notFound), channelInfo)
+      ),
 
     subscribers: (channel) =>
-      ChannelName.isValid(channel)
-        ? Browsers.all((after) =>
+      Pages.stream((after) =>
+        found(channel, (channel) =>
           Effect.map(
             query(FromClient.ListSubscribers({ channel, after }), Answer.Subscribers, notFound),
             ({ next, subscribers }) => ({ items: subscribers.map(subscriber), next })
-          )
-        )
-        : Effect.fail(new ChannelNotFoundError({ channel })),
+          ))
+      ),
 
     disconnect: (by) => {
       const command = "sid" in by ? { by: "sid", who: by.sid } as const : { by: "uid", who: by.uid } as const
@@ -401,7 +400,7 @@ export const make = Effect.fnUntraced(function*(
         : Effect.map(query(FromClient.Disconnect(command), Answer.Disconnected), ({ disconnected }) => disconnected)
     },
 
-    ...DeadLetters.make(requests)
+    deadLetters: DeadLetters.make(requests)
   })
 })
 
@@ -422,6 +421,20 @@ export const layerConfig = (
   options: Config.Wrap<Options>
 ): Layer.Layer<Client, InvalidEndpointError | Config.ConfigError, Transport> =>
   Layer.effect(Client, Effect.flatMap(Config.unwrap(options), make))
+
+const nameOf = (channel: ChannelLike): string => typeof channel === "string" ? channel : channel.name
+
+// A name that no channel can have is that of none.
+const found = <A, E>(channel: ChannelLike, use: (name: string) => Effect.Effect<A, E>) => {
+  const name = nameOf(channel)
+  return ChannelName.isValid(name) ? use(name) : Effect.fail(new ChannelNotFoundError({ channel: name }))
+}
+
+const refusal = (error: ChannelNotFoundError | BadRequestError | MessageEncodeError) =>
+  error._tag === "ChannelNotFoundError" ? error : Requests.toProtocolError(error)
+
+// A pattern that matches no channel.
+const nothing = "$a"
 
 const emptyBroadcast = FromClient.Broadcast({ channel: "", event: "", data: "" })
 

@@ -48,15 +48,16 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
+import type { Message } from "../events/Message.ts"
 import type {
   InvalidEventNameError,
   MessageDecodeError,
+  ProtocolError,
   UnauthorizedError,
   UndefinedHandlerError
 } from "../protocol/KosmonautError.ts"
 import * as Routes from "./internal/routes.ts"
-import type { Message } from "./Message.ts"
-import { type ProtocolError, Worker } from "./Worker.ts"
+import { Worker } from "./Worker.ts"
 
 /**
  * Why an event was not handled: nobody has a handler for it (`UndefinedHandlerError`), its name has no group
@@ -150,7 +151,7 @@ const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routes.Routes, op
   const listening = worker.listen({
     lifecycle: options.lifecycle ?? Array.from(routes.keys()).some((name) => name.startsWith(":")),
     onError,
-    onMessage: (_event, _data, message) => onMessage(message),
+    onMessage,
     // Those who hear of it have.
     onException: () => Effect.void
   })

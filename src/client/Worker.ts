@@ -38,50 +38,34 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import type { JsonObject } from "../protocol/Json.ts"
-import type {
-  BadRequestError,
-  ConnectionError,
-  EndOfFileError,
-  InternalError,
-  InvalidEndpointError,
-  MessageDecodeError,
-  UnauthorizedError,
-  UnknownServerError
+import type { Message } from "../events/Message.ts"
+import {
+  type ConnectionError,
+  type InvalidEndpointError,
+  ProtocolError,
+  type UnauthorizedError
 } from "../protocol/KosmonautError.ts"
 import type { Transport } from "../transport/Transport.ts"
-import * as Client from "./Client.ts"
 import { ConnectionState } from "./ConnectionState.ts"
 import * as Connection from "./internal/connection.ts"
 import * as Consumers from "./internal/consumers.ts"
+import type { Delivered } from "./internal/deliveries.ts"
 import * as Handler from "./internal/handler.ts"
-import type { Arrived, Inbox, Item } from "./internal/inbox.ts"
+import type { Inbox, Item } from "./internal/inbox.ts"
 import * as InboxGauge from "./internal/inboxGauge.ts"
 import * as Prefetch from "./internal/prefetch.ts"
 import { resolve } from "./internal/target.ts"
-import * as Message from "./Message.ts"
+import { make as makeMessage } from "./Message.ts"
 
 /**
- * What the broker said that is an error, and what it said that is no event; the worker goes on.
+ * What to do with events, with protocol errors and with failures.
  *
  * @since 0.1.0
  */
-export type ProtocolError =
-  | BadRequestError
-  | InternalError
-  | EndOfFileError
-  | UnknownServerError
-  | MessageDecodeError
-
-/**
- * What to do with events and with protocol errors. Where `onError` is absent, errors are logged as warnings.
- *
- * @since 0.1.0
- */
-export interface Handlers<E, R, E2, R2> {
-  /** Handles an event, by its name and its data; `message` has them, too, where it comes from and the ways to answer. */
-  readonly onMessage: (event: string, data: JsonObject, message: Message.Message) => Effect.Effect<unknown, E, R>
-  /** When to run `onMessage` again that has failed, before the event counts as failed. Default: not at all. */
+export interface Handlers<E, R, E2, R2, E3, R3> {
+  /** Handles an event. */
+  readonly onMessage: (message: Message) => Effect.Effect<unknown, E, R>
+  /** When to retry `onMessage` that has failed, before the event counts as failed. Default: not at all. */
   readonly retry?: Schedule.Schedule<unknown, E> | undefined
   /**
    * Whether to take lifecycle events, too (see `Lifecycle`): channels that are occupied or vacated, members that join or
@@ -89,18 +73,28 @@ export interface Handlers<E, R, E2, R2> {
    * original broker has none.
    */
   readonly lifecycle?: boolean | undefined
-  /** Hears of a protocol error other than `UnauthorizedError`. */
+  /**
+   * Called with each protocol error: an error that the broker sends, except that the access token is rejected, or something
+   * that cannot be decoded. Default: a warning in the log.
+   */
   readonly onError?: ((error: ProtocolError) => Effect.Effect<unknown, E2, R2>) | undefined
+  /**
+   * Called with each failure and defect of the other two. The worker then goes on, unless this fails itself. Default: the
+   * first failure ends `listen` with it.
+   */
+  readonly onException?: ((cause: Cause.Cause<E | E2>) => Effect.Effect<unknown, E3, R3>) | undefined
 }
 
 /**
- * `Handlers`, and what to do when one of them fails or dies. The worker then goes on, unless `onException` fails itself.
+ * An event of `Worker.messages`. It is unacknowledged until it is acked or nacked; the first of the two counts.
  *
  * @since 0.1.0
  */
-export interface RecoveringHandlers<E, R, E2, R2, E3, R3> extends Handlers<E, R, E2, R2> {
-  /** Hears of every failure and defect of the other two. */
-  readonly onException: (cause: Cause.Cause<E | E2>) => Effect.Effect<unknown, E3, R3>
+export interface Delivery extends Message {
+  /** Acks the event: it was handled. */
+  readonly ack: Effect.Effect<void>
+  /** Nacks the event: it could not be handled. It is redelivered or becomes a dead letter, as `maxAttempts` says. */
+  readonly nack: (reason: string) => Effect.Effect<void>
 }
 
 /**
@@ -117,19 +111,14 @@ export class Worker extends Context.Service<Worker, {
    * finishes what is in flight, in at most `drainTimeout`, and releases the rest at once; with a broker that does not know
    * acknowledgements it finishes all events that were received.
    */
-  readonly listen: {
-    <E, R, E3, R3, E2 = never, R2 = never>(
-      handlers: RecoveringHandlers<E, R, E2, R2, E3, R3>
-    ): Effect.Effect<never, UnauthorizedError | E3, R | R2 | R3>
-    <E, R, E2 = never, R2 = never>(
-      handlers: Handlers<E, R, E2, R2>
-    ): Effect.Effect<never, UnauthorizedError | E | E2, R | R2>
-  }
+  readonly listen: <E, R, E2 = never, R2 = never, E3 = E | E2, R3 = never>(
+    handlers: Handlers<E, R, E2, R2, E3, R3>
+  ) => Effect.Effect<never, UnauthorizedError | E3, R | R2 | R3>
   /**
-   * The events as a stream, in order. It takes more when asked for more, up to `bufferSize` ahead; protocol errors are
-   * logged as warnings. An event is acknowledged when it is given; those that are not, when the stream ends, go back.
+   * The events as a stream, in order, up to `prefetch` unacknowledged ones. The consumer acks or nacks each one; those that
+   * are unacknowledged when the stream ends are released, and redelivered. Protocol errors are logged as warnings.
    */
-  readonly messages: Stream.Stream<Message.Message, UnauthorizedError>
+  readonly messages: Stream.Stream<Delivery, UnauthorizedError>
   /** How the worker stands with its broker, now. */
   readonly state: Effect.Effect<ConnectionState>
   /** How the worker stands with its broker, now and from now on. */
@@ -170,8 +159,6 @@ export interface Options {
   readonly drainTimeout?: Duration.Input | undefined
   /** When to try again, default `defaultReconnect`. A schedule that ends begins again, 100 milliseconds later. */
   readonly reconnect?: Schedule.Schedule<unknown, ConnectionError> | undefined
-  /** How long an answer to the requests of `Message` may take, default 5 seconds. */
-  readonly requestTimeout?: Duration.Input | undefined
   /** How often the broker hears from this worker, default 500 milliseconds. */
   readonly heartbeatInterval?: Duration.Input | undefined
   /** After how long without a word the broker is taken for lost, default 2 seconds. */
@@ -198,8 +185,6 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Worker["Service"], InvalidEndpointError, Transport | Scope.Scope> {
   const target = yield* resolve(options.url)
   const { endpoint } = target
-  // For what messages answer; it connects when first used.
-  const client = yield* Client.make(options)
   const state = yield* SubscriptionRef.make<ConnectionState>(ConnectionState.Idle())
   const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "5 seconds")
   const concurrency = yield* atLeastOne("concurrency", options.concurrency ?? 1)
@@ -238,30 +223,27 @@ export const make = Effect.fnUntraced(function*(
         isListening = false
       })
   )
-  const messageOf = (arrived: Arrived) => Message.make(client, arrived)
   const inboxes = new Set<Inbox>()
   yield* InboxGauge.register(inboxes, endpoint)
 
   return Worker.of({
-    listen: <E, R, E2, R2, E3, R3>(
-      handlers: Handlers<E, R, E2, R2> & Partial<RecoveringHandlers<E, R, E2, R2, E3, R3>>
-    ) => {
-      const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ??
-        logProtocolError
+    listen: <E, R, E2 = never, R2 = never, E3 = E | E2, R3 = never>(handlers: Handlers<E, R, E2, R2, E3, R3>) => {
+      const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ?? logProtocolError
       const { onException, onMessage, retry } = handlers
       // Suspended, so that what a handler throws is a defect like any other.
-      const handle = (item: Item): Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> => {
+      const handle = (item: Item): Effect.Effect<unknown, E3, R | R2 | R3> => {
         const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> => {
-          if (Result.isFailure(item)) return onError(item.failure)
-          const message = messageOf(item.success)
+          if (Result.isFailure(item)) return onError(new ProtocolError({ reason: item.failure }))
+          const message = makeMessage(item.success)
           const handler = Handler.forgiving(
             message,
-            Effect.suspend(() => Handler.checked(message.event, onMessage(message.event, message.data, message)))
+            Effect.suspend(() => Handler.checked(message.event, onMessage(message)))
           )
           return Handler.run(item.success, message, endpoint, Handler.retried(handler, retry))
         })
-        const caught: Effect.Effect<unknown, E | E2 | E3, R | R2 | R3> = onException === undefined
-          ? handled
+        // Without `onException` the failures are those of the others, which is what the default of its type says.
+        const caught = onException === undefined
+          ? handled as Effect.Effect<unknown, E3, R | R2 | R3>
           : Effect.catchCause(handled, onException)
         // A handler that interrupts itself has given its event back, and that is all.
         return Effect.catchCauseIf(caught, Cause.hasInterruptsOnly, () => Effect.void)
@@ -272,22 +254,17 @@ export const make = Effect.fnUntraced(function*(
     },
     messages: Stream.unwrap(Effect.gen(function*() {
       const { connection, inbox } = yield* open(false)
-      yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(connection.quit, drainTimeout)))
-      return Stream.fromQueue(inbox)
-    })).pipe(
-      Stream.mapEffect((item) =>
-        Result.isSuccess(item)
-          ? Effect.sync(() => {
-            const { delivery } = item.success
-            // It will be given to somebody else.
-            if (delivery?.beginUnsafe() === false) return []
-            delivery?.acknowledgeUnsafe()
-            return [messageOf(item.success)]
-          })
-          : Effect.as(logProtocolError(item.failure), [])
-      ),
-      Stream.flattenIterable
-    ),
+      const unacked = new Set<Delivered>()
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => unacked.forEach((delivered) => delivered.releaseUnsafe())).pipe(
+          Effect.andThen(connection.pause),
+          Effect.andThen(connection.quit),
+          Effect.timeout(drainTimeout),
+          Effect.ignore
+        )
+      )
+      return Stream.flattenIterable(Stream.mapEffect(Stream.fromQueue(inbox), (item) => deliver(item, unacked)))
+    })),
     state: SubscriptionRef.get(state),
     changes: SubscriptionRef.changes(state)
   })
@@ -323,5 +300,25 @@ const atLeastOne = (option: string, value: number): Effect.Effect<number> =>
   Number.isSafeInteger(value) && value >= 1
     ? Effect.succeed(value)
     : Effect.die(new Error(`A worker's ${option} is a whole number from 1, and not ${value}`))
+
+// Begins an event, unless its connection has ended: then it is redelivered, here or elsewhere.
+const deliver = (item: Item, unacked: Set<Delivered>): Effect.Effect<ReadonlyArray<Delivery>> => {
+  if (Result.isFailure(item)) return Effect.as(logProtocolError(new ProtocolError({ reason: item.failure })), [])
+  return Effect.sync(() => {
+    const { delivery } = item.success
+    if (delivery === undefined) return [{ ...makeMessage(item.success), ack: Effect.void, nack: () => Effect.void }]
+    if (!delivery.beginUnsafe()) return []
+    unacked.add(delivery)
+    const settle = (use: () => void) =>
+      Effect.sync(() => {
+        if (unacked.delete(delivery)) use()
+      })
+    return [{
+      ...makeMessage(item.success),
+      ack: settle(delivery.acknowledgeUnsafe),
+      nack: (reason: string) => settle(() => delivery.nackUnsafe(reason))
+    }]
+  })
+}
 
 const logProtocolError = (error: ProtocolError): Effect.Effect<void> => Effect.logWarning(error.message)

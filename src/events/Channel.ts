@@ -162,7 +162,9 @@ const eventsOf = (groups: ReadonlyArray<EventGroup.Any>): Readonly<Record<string
   return Result.getOrThrow(
     twice === undefined ? Result.succeed(Object.fromEntries(all)) : Result.fail(
       new TypeError(
-        `A channel cannot have the event ${JSON.stringify(twice[0])} of two groups: it finds events by their names in their ` +
+        `A channel cannot have the event ${
+          JSON.stringify(twice[0])
+        } of two groups: it finds events by their names in their ` +
           "groups. Rename one, or have a channel for each"
       )
     )

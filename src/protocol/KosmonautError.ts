@@ -247,6 +247,14 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("Con
   reason: Schema.Literals(["Refused", "Closed", "Silent", "Malformed"]),
   cause: Schema.optional(Schema.Defect())
 }) {
+  /** Whether a request that failed with this may have been executed: `no` if it was never sent. */
+  get wasSent(): "no" | "maybe" {
+    return this.reason === "Refused" ? "no" : "maybe"
+  }
+  /** Whether the same may succeed later: not if what answers at the address speaks something else. */
+  get isRetryable(): boolean {
+    return this.reason !== "Malformed"
+  }
   override get message(): string {
     return `${connectionText[this.reason]} ${this.address}${causeText(this.cause)}`
   }
@@ -311,6 +319,32 @@ export class MessageDecodeError
 {
   override get message(): string {
     return `Cannot read a message: ${this.detail}${causeText(this.cause)}`
+  }
+}
+
+/**
+ * A request or an event went wrong in a way that few applications handle one by one. `reason` is the cause:
+ * `BadRequestError` (the broker did not understand, or a name is empty or reserved), `InternalError` (the broker could not do
+ * it), `TooManyRequestsError`, `EndOfFileError`, `UnknownServerError`, `MessageDecodeError` (what came cannot be read), or
+ * `MessageEncodeError` (what was to be sent cannot travel, and nothing was sent).
+ *
+ * `Effect.catchReason("ProtocolError", "MessageEncodeError", …)` handles one of them.
+ *
+ * @since 0.1.0
+ */
+export class ProtocolError extends Schema.TaggedError<ProtocolError>(id("ProtocolError"))("ProtocolError", {
+  reason: Schema.Union([
+    BadRequestError,
+    InternalError,
+    TooManyRequestsError,
+    EndOfFileError,
+    UnknownServerError,
+    MessageDecodeError,
+    MessageEncodeError
+  ])
+}) {
+  override get message(): string {
+    return this.reason.message
   }
 }
 

@@ -100,7 +100,7 @@ export interface TestBrowser {
    */
   readonly trigger: {
     (event: string, data?: object): Effect.Effect<void, SayError>
-    <E extends TypedEvent.Any>(event: E, data: TypedEvent.Data<E>): Effect.Effect<void, SayError>
+    <E extends TypedEvent.Any>(event: E, data: TypedEvent.Payload<E>): Effect.Effect<void, SayError>
   }
   /**
    * Broadcasts to a channel that it is on, and triggers the event `trigger` with the same data if that is given. Forbidden
@@ -127,7 +127,7 @@ export interface TestBrowser {
     (event: string): Effect.Effect<Json.JsonObject, BrowserClosedError | NotReceivedError>
     <E extends TypedEvent.Any>(
       event: E
-    ): Effect.Effect<TypedEvent.Data<E>, BrowserClosedError | NotReceivedError | MessageDecodeError>
+    ): Effect.Effect<TypedEvent.Payload<E>, BrowserClosedError | NotReceivedError | MessageDecodeError>
   }
   /** All that has arrived so far, in order, whether or not `received` has given it. `:connected` is the first. */
   readonly heard: Effect.Effect<ReadonlyArray<Event>>
@@ -181,11 +181,11 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
   function received(event: string): ReturnType<typeof next>
   function received<E extends TypedEvent.Any>(
     event: E
-  ): Effect.Effect<TypedEvent.Data<E>, Effect.Error<ReturnType<typeof next>> | MessageDecodeError>
+  ): Effect.Effect<TypedEvent.Payload<E>, Effect.Error<ReturnType<typeof next>> | MessageDecodeError>
   function received(event: string | TypedEvent.Any): Effect.Effect<unknown, NextError | MessageDecodeError> {
     return typeof event === "string"
       ? next(event)
-      : Effect.flatMap(next(event.wireName), (data) => Effect.fromResult(TypedEvent.decode(event, data)))
+      : Effect.flatMap(next(event._tag), (data) => Effect.fromResult(TypedEvent.decode(event, data)))
   }
 
   return {
@@ -202,7 +202,7 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
         ? Effect.asVoid(say("trigger", { event, data }))
         : Effect.flatMap(
           Effect.fromResult(TypedEvent.encode(event, data)),
-          (json) => Effect.asVoid(say("trigger", { event: event.wireName, data: Json.parseObjectOrEmpty(json) }))
+          (json) => Effect.asVoid(say("trigger", { event: event._tag, data: Json.parseObjectOrEmpty(json) }))
         ),
     broadcast: (channel, event, data, trigger) => Effect.asVoid(say("broadcast", { channel, event, data, trigger })),
     send,

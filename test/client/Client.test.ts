@@ -57,10 +57,10 @@ const additions: ReadonlyArray<
   ["disconnect a browser", (client) => client.disconnect({ sid: "s" })],
   ["disconnect a user", (client) => client.disconnect({ uid: "joe" })],
   ["deadLetters", (client) => Stream.runCollect(client.deadLetters)],
-  ["replayDeadLetters", (client) => client.replayDeadLetters],
-  ["discardDeadLetters", (client) => client.discardDeadLetters],
-  ["replay one", (client) => client.replayDeadLetter("a-1")],
-  ["discard one", (client) => client.discardDeadLetter("a-1")]
+  ["replayDeadLetters", (client) => client.deadLetters.replayAll],
+  ["discardDeadLetters", (client) => client.deadLetters.discardAll],
+  ["replay one", (client) => client.deadLetters.replay("a-1")],
+  ["discard one", (client) => client.deadLetters.discard("a-1")]
 ]
 
 describe.each(transports)("Client over $name", ({ url }) => {

@@ -124,7 +124,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
     const worker = yield* Worker.Worker
     const messages = yield* Queue.unbounded<Message.Message>()
     yield* Effect.forkScoped(worker.listen({
-      onMessage: (event, data, message) => {
+      onMessage: (message) => {
         assert.deepStrictEqual([message.event, message.data], [event, data])
         return Queue.offer(messages, message)
       }
@@ -228,7 +228,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
       const taken = yield* Queue.unbounded<Message.Message>()
       const plain = yield* listening
       yield* Effect.forkScoped(
-        worker.listen({ onMessage: (_event, _data, message) => Queue.offer(taken, message), lifecycle: true })
+        worker.listen({ onMessage: (message) => Queue.offer(taken, message), lifecycle: true })
       )
       yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 2)
       const joe = yield* enter("joe", "presence-room")

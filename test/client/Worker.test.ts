@@ -53,7 +53,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         const client = yield* Client.Client
         const { urls } = yield* TestBroker
         const got = yield* Queue.unbounded<readonly [string, unknown]>()
-        yield* Effect.forkScoped(worker.listen({ onMessage: (event, data) => Queue.offer(got, [event, data]) }))
+        yield* Effect.forkScoped(worker.listen({ onMessage: ({ data, event }) => Queue.offer(got, [event, data]) }))
         const issued = yield* client.requestSingleAccessToken("joe", ".*")
         const joe = yield* Browser.connect(urls.websocket)
         yield* joe.send({ auth: { token: Redacted.value(issued) } })
@@ -142,7 +142,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         for (const event of ["a", "b", "c"]) yield* trigger(event)
         assert.strictEqual(yield* Queue.take(started), "a")
         yield* Effect.forkScoped(
-          Context.get(other, Worker.Worker).listen({ onMessage: (event) => Queue.offer(others, event) })
+          Context.get(other, Worker.Worker).listen({ onMessage: ({ event }) => Queue.offer(others, event) })
         )
         yield* once(2)
         const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
@@ -196,7 +196,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
       Effect.gen(function*() {
         const { broker, worker } = yield* withFake({ silenceTimeout: "100 millis" })
         const got = yield* Queue.unbounded<string>()
-        yield* Effect.forkScoped(worker.listen({ onMessage: (event) => Queue.offer(got, event) }))
+        yield* Effect.forkScoped(worker.listen({ onMessage: ({ event }) => Queue.offer(got, event) }))
         const identities = new Set<string>()
         const connected = Effect.gen(function*() {
           const { peer } = yield* broker.nextOf("RD")
@@ -286,7 +286,7 @@ describe("Worker", () => {
         transport
       )
       yield* Effect.forkScoped(
-        worker.listen({ onMessage: (event) => Effect.andThen(Deferred.await(lost), Queue.offer(got, event)) })
+        worker.listen({ onMessage: ({ event }) => Effect.andThen(Deferred.await(lost), Queue.offer(got, event)) })
       )
       for (const event of ["a", "b", "c", "d", "e"]) assert.strictEqual(yield* Queue.take(got), event)
     }))

@@ -125,7 +125,7 @@ describe("an event", () => {
         const heard = yield* Queue.unbounded<Cause.Cause<string>>()
         const seen: Array<Message.Message> = []
         yield* Effect.forkScoped((yield* Worker.Worker).listen({
-          onMessage: (_event, _data, message) =>
+          onMessage: (message) =>
             Effect.suspend(() => {
               seen.push(message)
               return Effect.fail("no luck")
@@ -177,7 +177,7 @@ describe("an event", () => {
       const runs: Array<string> = []
       const retriesBefore = (yield* Metric.value(ClientMetrics.retries)).count
       yield* Effect.forkScoped((yield* Worker.Worker).listen({
-        onMessage: (event, _, { attempt }) =>
+        onMessage: ({ event, attempt }) =>
           Effect.suspend(() => {
             runs.push(`${event} ${attempt}`)
             return event === "bad" || runs.length < 3 ? Effect.fail("no luck") : Effect.void
@@ -207,7 +207,7 @@ describe("an event", () => {
       const { vhost } = yield* TestBroker.TestBroker
       const seen = yield* Queue.unbounded<string>()
       yield* Effect.forkScoped((yield* Worker.Worker).listen({
-        onMessage: (event, _, { attempt }) =>
+        onMessage: ({ event, attempt }) =>
           Effect.andThen(Queue.offer(seen, `${event} ${attempt}`), attempt < 3 ? Effect.interrupt : Effect.void)
       }))
       yield* trigger("a")
@@ -239,8 +239,7 @@ describe("a worker that ends", () => {
       const { vhost } = yield* TestBroker.TestBroker
       const { handled, next, onMessage } = yield* gated
       const listening = yield* Effect.forkScoped((yield* Worker.Worker).listen({
-        onMessage: (event, data, message) =>
-          event === "bad" ? Effect.fail("no luck" as const) : onMessage(event, data, message)
+        onMessage: (message) => event === "bad" ? Effect.fail("no luck" as const) : onMessage(event, data, message)
       }))
       yield* trigger("slow", "bad", "c", "d")
       const { open } = yield* next
@@ -264,7 +263,7 @@ describe("a worker that ends", () => {
       const b = yield* mine.next
       const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
       yield* Effect.forkScoped(
-        (yield* another()).listen({ onMessage: (event, _, { attempt }) => Queue.offer(others, `${event} ${attempt}`) })
+        (yield* another()).listen({ onMessage: ({ event, attempt }) => Queue.offer(others, `${event} ${attempt}`) })
       )
       assert.deepStrictEqual([yield* Queue.take(others), yield* Queue.take(others)], ["c 2", "d 2"])
       yield* trigger("later")
@@ -322,7 +321,7 @@ describe("a worker that ends", () => {
       const { vhost } = yield* TestBroker.TestBroker
       const { next, onMessage } = yield* gated
       const listening = yield* Effect.forkScoped((yield* Worker.Worker).listen({
-        onMessage: (event, data, message) =>
+        onMessage: (message) =>
           Effect.andThen(onMessage(event, data, message), event === "good" ? Effect.void : Effect.interrupt)
       }))
       yield* trigger("before", "after", "good")
@@ -400,7 +399,7 @@ describe("a worker that is lost", () => {
       const { vhost } = yield* TestBroker.TestBroker
       const { next, onMessage } = yield* gated
       yield* Effect.forkScoped((yield* Worker.Worker).listen({
-        onMessage: (event, data, message) => Effect.andThen(onMessage(event, data, message), Effect.fail("no luck")),
+        onMessage: (message) => Effect.andThen(onMessage(event, data, message), Effect.fail("no luck")),
         onException: () => Effect.void
       }))
       yield* trigger("a")

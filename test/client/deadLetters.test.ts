@@ -36,7 +36,7 @@ describe("a Client's dead letters", () => {
       const seen: Array<string | undefined> = []
       yield* TestClock.adjust("1 hour")
       yield* Effect.forkScoped((yield* Worker.Worker).listen({
-        onMessage: (_event, _data, message) =>
+        onMessage: (message) =>
           Effect.suspend(() => {
             seen.push(message.id)
             return Effect.fail("no luck")
@@ -61,10 +61,10 @@ describe("a Client's dead letters", () => {
     Effect.gen(function*() {
       const client = yield* Client.Client
       yield* die(event, event, event)
-      yield* client.replayDeadLetter("a-1")
+      yield* client.deadLetters.replay("a-1")
       assert.deepStrictEqual(yield* ids, ["a-0", "a-2"])
-      assert.deepStrictEqual(yield* client.replayDeadLetters, { replayed: 2, left: 0 })
-      assert.deepStrictEqual(yield* client.replayDeadLetters, { replayed: 0, left: 0 })
+      assert.deepStrictEqual(yield* client.deadLetters.replayAll, { replayed: 2, left: 0 })
+      assert.deepStrictEqual(yield* client.deadLetters.replayAll, { replayed: 0, left: 0 })
       const messages = yield* (yield* Worker.Worker).messages.pipe(Stream.take(3), Stream.runCollect)
       assert.deepStrictEqual(messages.map(({ attempt, event }) => [event, attempt]), Array(3).fill(["save", 1]))
       assert.isFalse(messages.some(({ id }) => id?.startsWith("a-")))
@@ -74,8 +74,8 @@ describe("a Client's dead letters", () => {
     Effect.gen(function*() {
       const client = yield* Client.Client
       yield* die(event, event, event)
-      assert.deepStrictEqual(yield* client.replayDeadLetters, { replayed: 1, left: 2 })
-      const error = yield* Effect.flip(client.replayDeadLetter("a-2"))
+      assert.deepStrictEqual(yield* client.deadLetters.replayAll, { replayed: 1, left: 2 })
+      const error = yield* Effect.flip(client.deadLetters.replay("a-2"))
       assert.strictEqual(error._tag, "InternalError")
       assert.include(error.message, "the queue is full")
       assert.notInclude(error.message, "may not know")
@@ -86,10 +86,10 @@ describe("a Client's dead letters", () => {
     Effect.gen(function*() {
       const client = yield* Client.Client
       yield* die(event, event, event)
-      yield* client.discardDeadLetter("a-1")
+      yield* client.deadLetters.discard("a-1")
       assert.deepStrictEqual(yield* ids, ["a-0", "a-2"])
-      assert.strictEqual(yield* client.discardDeadLetters, 2)
-      assert.strictEqual(yield* client.discardDeadLetters, 0)
+      assert.strictEqual(yield* client.deadLetters.discardAll, 2)
+      assert.strictEqual(yield* client.deadLetters.discardAll, 0)
       assert.deepStrictEqual(yield* list, [])
     }).pipe(within()))
 
@@ -98,7 +98,7 @@ describe("a Client's dead letters", () => {
       const client = yield* Client.Client
       yield* die(event)
       for (const id of ["", "*", "nope", "a-0 ", " a-0", "a 0", "A-0", "{}", `{"traceparent":"x"}`, "__proto__", "ż"]) {
-        for (const ask of [client.replayDeadLetter(id), client.discardDeadLetter(id)]) {
+        for (const ask of [client.deadLetters.replay(id), client.deadLetters.discard(id)]) {
           assert.deepInclude(yield* Effect.flip(ask), { _tag: "DeadLetterNotFoundError", id })
         }
       }
@@ -132,7 +132,7 @@ describe("a Client's dead letters", () => {
         { id: "a-1", event: "e", data: undefined, size: large.length },
         { id: "a-2", event: "save", data: { n: 1 }, size: event.length }
       ])
-      yield* client.replayDeadLetter("a-1")
+      yield* client.deadLetters.replay("a-1")
       const [message] = yield* (yield* Worker.Worker).messages.pipe(Stream.take(1), Stream.runCollect)
       assert.strictEqual(JSON.stringify({ e: message!.data }), large)
     }).pipe(within()))
@@ -161,11 +161,11 @@ describe("a Client's dead letters", () => {
       const { vhost } = yield* SocketBroker
       yield* vhost.deadLetters.add({ id: "a", json: event, origin: undefined, attempts: 1, reason: "no" })
       for (const id of ["a\n", "x\r\n\r\nDL\n*", "\ud800"]) {
-        for (const ask of [client.replayDeadLetter(id), client.discardDeadLetter(id)]) {
+        for (const ask of [client.deadLetters.replay(id), client.deadLetters.discard(id)]) {
           assert.strictEqual((yield* Effect.flip(ask))._tag, "MessageEncodeError")
         }
       }
-      assert.strictEqual((yield* Effect.flip(client.discardDeadLetter("a b")))._tag, "DeadLetterNotFoundError")
+      assert.strictEqual((yield* Effect.flip(client.deadLetters.discard("a b")))._tag, "DeadLetterNotFoundError")
       assert.strictEqual((yield* vhost.deadLetters.list).length, 1)
     }).pipe(Effect.provide(Layer.provideMerge(backend("backendTcp"), layer()))))
 })

@@ -148,7 +148,7 @@ describe("a broker's reason", () => {
 
   it.effect("for a dead letter that cannot be replayed is the error's detail", () =>
     Effect.gen(function*() {
-      const error = yield* Effect.flip(withAnswer(reason(597), (client) => client.replayDeadLetter("a")))
+      const error = yield* Effect.flip(withAnswer(reason(597), (client) => client.deadLetters.replay("a")))
       assert.match(error.message, /1001 characters$/)
     }))
 })

@@ -25,7 +25,7 @@ describe("Worker.listen", () => {
       const worker = yield* Worker.Worker
       const causes = yield* Queue.unbounded<Cause.Cause<"boo">>()
       yield* Effect.forkScoped(worker.listen({
-        onMessage: (event) =>
+        onMessage: ({ event }) =>
           event === "fail"
             ? Effect.fail("boo" as const)
             : event === "die"
@@ -46,7 +46,9 @@ describe("Worker.listen", () => {
     Effect.gen(function*() {
       const worker = yield* Worker.Worker
       const { vhost } = yield* TestBroker.TestBroker
-      const listening = yield* Effect.forkScoped(worker.listen({ onMessage: (event) => Effect.fail(`no ${event}`) }))
+      const listening = yield* Effect.forkScoped(
+        worker.listen({ onMessage: ({ event }) => Effect.fail(`no ${event}`) })
+      )
       yield* trigger("chat/say")
       assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("no chat/say"))
       yield* Effect.repeat(Effect.andThen(Effect.yieldNow, vhost.lobby.info), {
@@ -79,7 +81,7 @@ describe("Worker.listen", () => {
       const { nextOf, worker } = yield* withFake()
       const heard = yield* Queue.unbounded<string>()
       yield* Effect.forkScoped(worker.listen({
-        onMessage: (event) => Queue.offer(heard, event),
+        onMessage: ({ event }) => Queue.offer(heard, event),
         onError: (error) => Queue.offer(heard, error._tag)
       }))
       const { peer } = yield* nextOf("RD")
@@ -139,7 +141,7 @@ describe("Worker.listen", () => {
       const started = yield* Queue.unbounded<string>()
       const gate = yield* Deferred.make<void>()
       yield* Effect.forkScoped(
-        worker.listen({ onMessage: (event) => Effect.andThen(Queue.offer(started, event), Deferred.await(gate)) })
+        worker.listen({ onMessage: ({ event }) => Effect.andThen(Queue.offer(started, event), Deferred.await(gate)) })
       )
       for (const event of ["a", "b", "c", "d", "e"]) yield* trigger(event)
       yield* TestClock.adjust("1 minute")
@@ -257,7 +259,7 @@ describe("Worker.listen, to a broker that waits for acknowledgements", () => {
       const gate = yield* Deferred.make<void>()
       const handled: Array<string> = []
       const listening = yield* Effect.forkScoped(worker.listen({
-        onMessage: (event) =>
+        onMessage: ({ event }) =>
           Effect.andThen(
             Deferred.succeed(started, undefined),
             Effect.andThen(Deferred.await(gate), Effect.sync(() => handled.push(event)))
@@ -302,7 +304,7 @@ describe("Worker.listen, to a broker that waits for acknowledgements", () => {
       const gate = yield* Deferred.make<void>()
       const handled: Array<string> = []
       const listening = yield* Effect.forkScoped(worker.listen({
-        onMessage: (event) =>
+        onMessage: ({ event }) =>
           Effect.andThen(
             Queue.offer(started, event),
             Effect.andThen(event === "a" ? Effect.void : Deferred.await(gate), Effect.sync(() => handled.push(event)))

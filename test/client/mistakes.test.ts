@@ -25,7 +25,7 @@ describe("a handler that gives no Effect", () => {
       const told = yield* Deferred.make<string>()
       const next = yield* Deferred.make<void>()
       yield* Effect.forkScoped(worker.listen({
-        onMessage: (event) => event === "good" ? Deferred.succeed(next, undefined) : asEffect(handler()),
+        onMessage: ({ event }) => event === "good" ? Deferred.succeed(next, undefined) : asEffect(handler()),
         onException: (cause) => Deferred.succeed(told, Cause.pretty(cause))
       }))
       const page = yield* joe

@@ -126,7 +126,7 @@ describe("the original broker", () => {
       const { connections, url } = yield* listen
       const events = yield* Queue.unbounded<readonly [string, unknown]>()
       const listening = yield* Worker.Worker.use((worker) =>
-        worker.listen({ onMessage: (event, data) => Queue.offer(events, [event, data]) })
+        worker.listen({ onMessage: ({ data, event }) => Queue.offer(events, [event, data]) })
       ).pipe(
         Effect.provide(Kosmonaut.layer({ url: url(accessToken), heartbeatInterval: "20 millis" })),
         Effect.forkChild

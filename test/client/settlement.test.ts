@@ -140,7 +140,7 @@ describe("an event of a broker that has no ids", () => {
     Effect.gen(function*() {
       const { nextOf, worker } = yield* FakeNetwork.make()
       const ids = yield* Queue.unbounded<string>()
-      yield* Effect.forkScoped(worker.listen({ onMessage: (_event, _data, { id }) => Queue.offer(ids, id) }))
+      yield* Effect.forkScoped(worker.listen({ onMessage: ({ id }) => Queue.offer(ids, id) }))
       const { peer } = yield* nextOf("RD")
       for (let n = 0; n < 3; n++) peer.sendUnsafe(["TR", `{"e":{}}`])
       peer.sendUnsafe(["TR", `{"e":{}}`, "given", "1"])

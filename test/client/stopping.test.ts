@@ -64,7 +64,7 @@ describe("a handler that cannot be interrupted", () => {
       const interrupted = yield* Queue.unbounded<string>()
       const started = yield* Queue.unbounded<string>()
       const listening = yield* Effect.forkScoped(worker.listen({
-        onMessage: (event) =>
+        onMessage: ({ event }) =>
           Effect.andThen(
             Queue.offer(started, event),
             event === "b"
@@ -101,7 +101,7 @@ describe("a broker that does not answer a goodbye, as the original", () => {
       const gate = yield* Deferred.make<void>()
       const handled: Array<string> = []
       const listening = yield* Effect.forkScoped(worker.listen({
-        onMessage: (event) => Effect.andThen(Deferred.await(gate), Effect.sync(() => handled.push(event)))
+        onMessage: ({ event }) => Effect.andThen(Deferred.await(gate), Effect.sync(() => handled.push(event)))
       }))
       const { peer } = yield* nextOf("RD")
       peer.sendUnsafe(["TR", `{"a":{}}`])
@@ -172,7 +172,7 @@ describe("two listeners on one Worker", () => {
       const worker = yield* Worker.Worker
       const handled = yield* Queue.unbounded<string>()
       const first = yield* Effect.forkScoped(
-        worker.listen({ onMessage: (event) => Queue.offer(handled, event) }),
+        worker.listen({ onMessage: ({ event }) => Queue.offer(handled, event) }),
         { startImmediately: true }
       )
       for (const second of [worker.listen({ onMessage: () => Effect.void }), Stream.runDrain(worker.messages)]) {
@@ -182,7 +182,7 @@ describe("two listeners on one Worker", () => {
       yield* vhost.lobby.trigger(`{"e":{}}`)
       assert.strictEqual(yield* Queue.take(handled), "e")
       yield* Fiber.interrupt(first)
-      const again = yield* Effect.forkScoped(worker.listen({ onMessage: (event) => Queue.offer(handled, event) }))
+      const again = yield* Effect.forkScoped(worker.listen({ onMessage: ({ event }) => Queue.offer(handled, event) }))
       yield* vhost.lobby.trigger(`{"f":{}}`)
       assert.strictEqual(yield* Queue.take(handled), "f")
       yield* Fiber.interrupt(again)

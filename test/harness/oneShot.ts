@@ -9,7 +9,7 @@ const program = Effect.scoped(Effect.gen(function*() {
   const client = yield* Client.Client
   const worker = yield* Worker.Worker
   const handled = yield* Deferred.make<string>()
-  yield* Effect.forkScoped(worker.listen({ onMessage: (event) => Deferred.succeed(handled, event) }))
+  yield* Effect.forkScoped(worker.listen({ onMessage: ({ event }) => Deferred.succeed(handled, event) }))
   yield* client.openChannel("one-shot")
   return yield* Deferred.await(handled)
 }))

@@ -36,7 +36,7 @@ export const begin = Effect.fnUntraced(function*(target: Target) {
   yield* browser.ask({ subscribe: { channel: "canary" } }, ":subscribed")
   const now = yield* monotonic
   yield* Effect.forkScoped(worker.listen({
-    onMessage: (_, data, { attempt }) =>
+    onMessage: ({ data, attempt }) =>
       Effect.sync(() => void triggers.received.push({ n: data["n"] as number, at: now(), attempt }))
   }))
 

@@ -11,7 +11,7 @@ const within = (options?: TestBroker.BackendOptions) =>
 /** Listens, and gives a queue of the names of the events that were handled. */
 const listen = Effect.fnUntraced(function*(worker: Worker.Worker["Service"]) {
   const handled = yield* Queue.unbounded<string>()
-  yield* Effect.forkScoped(worker.listen({ onMessage: (event) => Queue.offer(handled, event) }))
+  yield* Effect.forkScoped(worker.listen({ onMessage: ({ event }) => Queue.offer(handled, event) }))
   return handled
 })
 
@@ -38,7 +38,7 @@ describe("TestBroker", () => {
       const client = yield* Client.Client
       const worker = yield* Worker.Worker
       yield* Effect.forkScoped(
-        worker.listen({ onMessage: (event, data) => client.broadcast("room", "said", { event, data }) })
+        worker.listen({ onMessage: ({ data, event }) => client.broadcast("room", "said", { event, data }) })
       )
       const ann = yield* browser()
       yield* ann.subscribe("room")
@@ -280,7 +280,7 @@ describe("TestBroker", () => {
       const gate = yield* Deferred.make<void>()
       const handled: Array<string> = []
       const listening = yield* Effect.forkScoped(worker.listen({
-        onMessage: (event) =>
+        onMessage: ({ event }) =>
           Deferred.succeed(started, undefined).pipe(
             Effect.andThen(Deferred.await(gate)),
             Effect.andThen(Effect.sync(() => handled.push(event)))

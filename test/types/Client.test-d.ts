@@ -33,12 +33,12 @@ expectTypeOf(client.channel(Room).broadcast("said", data)).toEqualTypeOf<
 
 // What is asked of dead letters fails with what can happen to it, and nothing else.
 expectTypeOf(client.deadLetters).toEqualTypeOf<Stream.Stream<DeadLetter.DeadLetter, Client.RequestError>>()
-expectTypeOf(client.replayDeadLetters).toEqualTypeOf<Effect.Effect<DeadLetter.Replayed, Client.RequestError>>()
-expectTypeOf(client.discardDeadLetters).toEqualTypeOf<Effect.Effect<number, Client.RequestError>>()
-expectTypeOf(client.replayDeadLetter("id")).toEqualTypeOf<
+expectTypeOf(client.deadLetters.replayAll).toEqualTypeOf<Effect.Effect<DeadLetter.Replayed, Client.RequestError>>()
+expectTypeOf(client.deadLetters.discardAll).toEqualTypeOf<Effect.Effect<number, Client.RequestError>>()
+expectTypeOf(client.deadLetters.replay("id")).toEqualTypeOf<
   Effect.Effect<void, Client.RequestError | KosmonautError.DeadLetterNotFoundError>
 >()
-expectTypeOf(client.discardDeadLetter("id")).toEqualTypeOf<
+expectTypeOf(client.deadLetters.discard("id")).toEqualTypeOf<
   Effect.Effect<void, Client.RequestError | KosmonautError.DeadLetterNotFoundError>
 >()
 

@@ -5,36 +5,35 @@
 import * as Effect from "effect/Effect"
 import * as Answer from "../../protocol/Answer.ts"
 import { allLetters, FromClient } from "../../protocol/Command.ts"
-import { DeadLetterNotFoundError, InternalError } from "../../protocol/KosmonautError.ts"
+import { DeadLetterNotFoundError, InternalError, ProtocolError } from "../../protocol/KosmonautError.ts"
 import type { DeadLetter } from "../DeadLetter.ts"
 import * as Pages from "./pages.ts"
 import type { Failed, Requests } from "./request.ts"
 
-/** The methods of `Client` that do. */
+/** `Client.deadLetters`. */
 export const make = ({ query, tell }: Requests) => ({
-  deadLetters: Pages.stream((after) =>
+  list: Pages.stream((after) =>
     Effect.map(
       query(FromClient.ListDeadLetters({ after }), Answer.DeadLetters),
       ({ deadLetters, next }) => ({ items: deadLetters.map(deadLetter), next })
     )
   ),
 
-  replayDeadLetter: (id: string) =>
+  replay: (id: string) =>
     named(
       id,
       () =>
         tell(FromClient.ReplayDeadLetter({ id }), ({ code, reason }) =>
-          code === 597 ? new InternalError({ detail: reason ?? noRoom(id) }) : notFound(id)({ code }))
+          code === 597
+            ? new ProtocolError({ reason: new InternalError({ detail: reason ?? noRoom(id) }) })
+            : notFound(id)({ code }))
     ),
 
-  replayDeadLetters: query(FromClient.ReplayDeadLetters(), Answer.Replayed),
+  replayAll: query(FromClient.ReplayDeadLetters(), Answer.Replayed),
 
-  discardDeadLetter: (id: string) => named(id, () => tell(FromClient.DiscardDeadLetter({ id }), notFound(id))),
+  discard: (id: string) => named(id, () => tell(FromClient.DiscardDeadLetter({ id }), notFound(id))),
 
-  discardDeadLetters: Effect.map(
-    query(FromClient.DiscardDeadLetters(), Answer.Discarded),
-    ({ discarded }) => discarded
-  )
+  discardAll: Effect.map(query(FromClient.DiscardDeadLetters(), Answer.Discarded), ({ discarded }) => discarded)
 })
 
 const deadLetter = ({ data, origin, ...letter }: typeof Answer.DeadLetter.Type): DeadLetter => ({

@@ -53,7 +53,7 @@ export const encodeEvent = (
   }
   const [name, encoded] = typeof event === "string"
     ? [event, encodeData(data)]
-    : [event.wireName, Event.encode(event, data)]
+    : [event._tag, Event.encode(event, data)]
   return Result.isFailure(encoded)
     ? Result.fail(encoded.failure)
     : Result.succeed({ event: name, data: encoded.success })

@@ -20,7 +20,3 @@ export const stream = <A, E>(part: (after: number) => Effect.Effect<Part<A>, E>)
       // One that does not go on would never end.
       next !== null && next > after ? Option.some(next) : Option.none()
     ]))
-
-/** The whole list. */
-export const all = <A, E>(part: (after: number) => Effect.Effect<Part<A>, E>): Effect.Effect<ReadonlyArray<A>, E> =>
-  Stream.runCollect(stream(part))

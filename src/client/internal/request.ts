@@ -18,18 +18,19 @@ import * as Json from "../../protocol/Json.ts"
 import {
   type ConnectionError,
   MessageDecodeError,
-  type MessageEncodeError,
-  type RequestTimeoutError
+  ProtocolError,
+  type RequestTimeoutError,
+  type UnauthorizedError
 } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import type { Requester, Room, Sent } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import type { Again, SendError } from "./retry.ts"
-import { type AnswerError, statusError } from "./target.ts"
+import { statusError } from "./target.ts"
 
 /** What can happen to every request. */
-type AskError = AnswerError | ConnectionError | RequestTimeoutError | MessageEncodeError | MessageDecodeError
+type AskError = UnauthorizedError | ConnectionError | RequestTimeoutError | ProtocolError
 
 /** What the broker says of a request that has failed. */
 export type Failed = Extract<FromServer, { readonly _tag: "Failure" }>
@@ -82,9 +83,9 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
   const understand = <A, E>(
     { read }: Request<A, E>,
     frames: Frame.Frames
-  ): Effect.Effect<A, E | MessageDecodeError> => {
+  ): Effect.Effect<A, E | ProtocolError> => {
     const answer = decodeFromServer(frames)
-    return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(answer.failure)
+    return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(new ProtocolError({ reason: answer.failure }))
   }
 
   const traced = <A, E>(request: Request<A, E>, sent: Sent): Effect.Effect<A, E | AskError> => {
@@ -92,7 +93,10 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
     const answer = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
       const frames = encodeFromClient(command, span && Trace.toTraceparent(span))
       const asked = requester.request(frames, sent)
-      return Effect.catch(asked, (error) => again({ command, frames, sent, error, span }))
+      return Effect.mapError(
+        Effect.catch(asked, (error) => again({ command, frames, sent, error, span })),
+        toProtocolError
+      )
     })
     return Effect.flatMap(answer, (frames) => understand(request, frames))
   }
@@ -111,7 +115,10 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
     const error = Cause.findError(cause)
     if (Result.isFailure(error)) return Effect.failCause(error.failure)
     return Effect.flatMap(
-      again({ command: request.command, frames, sent, error: error.success, span: undefined }),
+      Effect.mapError(
+        again({ command: request.command, frames, sent, error: error.success, span: undefined }),
+        toProtocolError
+      ),
       (answer) => understand(request, answer)
     )
   }
@@ -172,12 +179,16 @@ export const make = (endpoint: Endpoint, requester: Requester, again: Again): Re
     command: Command,
     answer: FromServer,
     expected: Expected<Command, E> | undefined
-  ): Effect.Effect<never, E | AnswerError | MessageDecodeError> =>
-    Effect.fail(
-      answer._tag === "Failure"
-        ? expected?.(answer, command) ?? statusError(explained(answer, command), describe(command), endpoint)
-        : new MessageDecodeError({ detail: `the broker answered ${command._tag} with ${answer._tag}` })
+  ): Effect.Effect<never, E | UnauthorizedError | ProtocolError> => {
+    if (answer._tag !== "Failure") {
+      const detail = `the broker answered ${command._tag} with ${answer._tag}`
+      return Effect.fail(new ProtocolError({ reason: new MessageDecodeError({ detail }) }))
+    }
+    const meant = expected?.(answer, command)
+    return Effect.fail(
+      meant ?? toProtocolError(statusError(explained(answer, command), describe(command), endpoint))
     )
+  }
 
   const tellIn: Requests["tellIn"] = (fiber, command, expected) =>
     exchange({
@@ -214,13 +225,30 @@ export const make = (endpoint: Endpoint, requester: Requester, again: Again): Re
           Result.mapError(
             Result.flatMap(Json.parse(answer.json, Answer.maxDepth), decode),
             (cause) =>
-              new MessageDecodeError({ detail: `the broker answered ${command._tag} in an unknown way`, cause })
+              new ProtocolError({
+                reason: new MessageDecodeError({
+                  detail: `the broker answered ${command._tag} in an unknown way`,
+                  cause
+                })
+              })
           )
         )
       return Effect.withFiber((fiber) => exchange({ fiber, command, read, done: undefined }))
     }
   }
 }
+
+/** An error that a request may fail with; those that few handle one by one are reasons of a `ProtocolError`. */
+export const toProtocolError = <E extends Reason | UnauthorizedError | ConnectionError | RequestTimeoutError>(
+  error: E
+): ProtocolError | Exclude<E, Reason> =>
+  error._tag === "UnauthorizedError" || error._tag === "ConnectionError" || error._tag === "RequestTimeoutError"
+    ? error as Exclude<E, Reason>
+    : new ProtocolError({ reason: error as Reason })
+
+type Reason = ProtocolError["reason"]
+
+const causeOf = (error: AskError) => error._tag === "ProtocolError" ? error.reason : error
 
 // Where a person could wonder what was wrong, the argument too.
 const describe = (command: FromClient): string => {
@@ -297,7 +325,7 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string =>
     onSuccess: () => "ok",
     onFailure: ({ reasons: [reason] }) =>
       reason?._tag === "Fail"
-        ? (reason.error as AskError)._tag
+        ? causeOf(reason.error as AskError)._tag
         : reason?._tag === "Interrupt"
         ? "interrupted"
         : "defect"

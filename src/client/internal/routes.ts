@@ -14,8 +14,12 @@ import * as Tracer from "effect/Tracer"
 import * as Event from "../../events/Event.ts"
 import type * as EventGroup from "../../events/EventGroup.ts"
 import type { Message } from "../../events/Message.ts"
-import { InvalidEventNameError, type MessageDecodeError, UndefinedHandlerError } from "../../protocol/KosmonautError.ts"
-import type { ProtocolError } from "../Worker.ts"
+import {
+  InvalidEventNameError,
+  type MessageDecodeError,
+  type ProtocolError,
+  UndefinedHandlerError
+} from "../../protocol/KosmonautError.ts"
 import { brokerWasAway, checked, forgiving, retried } from "./handler.ts"
 
 /** An event and its handler. */

@@ -10,6 +10,7 @@ import {
   EndOfFileError,
   InternalError,
   InvalidEndpointError,
+  TooManyRequestsError,
   UnauthorizedError,
   UnknownServerError
 } from "../../protocol/KosmonautError.ts"
@@ -29,7 +30,13 @@ export const resolve = Effect.fnUntraced(function*(url: string | Redacted.Redact
 })
 
 /** The statuses that mean the same whatever was asked; `what` says what that was. */
-export type AnswerError = BadRequestError | UnauthorizedError | InternalError | EndOfFileError | UnknownServerError
+export type AnswerError =
+  | BadRequestError
+  | UnauthorizedError
+  | TooManyRequestsError
+  | InternalError
+  | EndOfFileError
+  | UnknownServerError
 
 /** The error of a status code, one to one. The broker's reason, if it gives one, says more than we can guess. */
 export const statusError = (
@@ -44,6 +51,8 @@ export const statusError = (
       return new UnauthorizedError({
         detail: reason ?? `the access token does not open ${endpoint.vhost} at ${endpoint.address}`
       })
+    case 429:
+      return new TooManyRequestsError({ detail: reason ?? `the broker refused ${what} for now` })
     case 597:
       return new InternalError({ detail: reason ?? `the broker failed at ${what}` })
     case 598:
