@@ -22,7 +22,7 @@ import type { Message } from "../events/Message.ts"
 import type { JsonObject } from "../protocol/Json.ts"
 import type { BrowserNotFoundError, ChannelNotFoundError } from "../protocol/KosmonautError.ts"
 import type { Delivery, Event as Triggered, Origin } from "../protocol/Trigger.ts"
-import { type BroadcastOptions, Client, type RequestError } from "./Client.ts"
+import { type BroadcastOptions, type ChannelLike, Client, type RequestError } from "./Client.ts"
 
 export type { Message } from "../events/Message.ts"
 
@@ -46,13 +46,25 @@ export const broadcastReply: {
     data?: object,
     options?: BroadcastOptions
   ): Effect.Effect<void, RequestError | ChannelNotFoundError, Client>
+  <E extends Event.Any>(
+    message: Message<unknown>,
+    channel: ChannelLike,
+    event: E,
+    data: Event.Payload<E>,
+    options?: BroadcastOptions
+  ): Effect.Effect<void, RequestError | ChannelNotFoundError, Client>
 } = (
   _message: Message<unknown>,
-  channel: string | Channel.Any,
-  event: string,
-  data?: object,
+  channel: ChannelLike,
+  event: string | Event.Any,
+  data?: unknown,
   options?: BroadcastOptions
-) => Effect.flatMap(Client, (client) => client.broadcast(channel as string, event, data, options))
+) =>
+  // By a name or by a declaration, which the Client tells apart.
+  Effect.flatMap(
+    Client,
+    (client) => client.broadcast(channel as string, event as string, data as object, options)
+  )
 
 /**
  * Broadcasts the data of a message on a channel as they came, as the same event or another.

@@ -16,6 +16,7 @@ import { Client, Kosmonaut, TcpTransport, Transport, ZmqTransport } from "../../
 import * as Browser from "../harness/Browser.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
+import { tagOf } from "../harness/tagOf.ts"
 import { backend, layer, TestBroker, token, transports } from "../harness/TestBroker.ts"
 import { anyText, channel, jsonObject, oneOf, pick } from "../protocol/arbitraries.ts"
 
@@ -51,14 +52,14 @@ const additions: ReadonlyArray<
   ["broadcast to all but one", (client) => client.broadcast("room", "e", {}, { exceptSid: "s" })],
   ["broadcastAll", (client) => client.broadcastAll([{ channel: "room", event: "e" }])],
   ["sendTo", (client) => client.sendTo("s", "e")],
-  ["channels", (client) => client.channels()],
+  ["channels", (client) => Stream.runCollect(client.channels())],
   ["channel", (client) => client.channel("room")],
-  ["subscribers", (client) => client.subscribers("room")],
+  ["subscribers", (client) => Stream.runCollect(client.subscribers("room"))],
   ["disconnect a browser", (client) => client.disconnect({ sid: "s" })],
   ["disconnect a user", (client) => client.disconnect({ uid: "joe" })],
-  ["deadLetters", (client) => Stream.runCollect(client.deadLetters)],
-  ["replayDeadLetters", (client) => client.deadLetters.replayAll],
-  ["discardDeadLetters", (client) => client.deadLetters.discardAll],
+  ["deadLetters", (client) => Stream.runCollect(client.deadLetters.list)],
+  ["replay all", (client) => client.deadLetters.replayAll],
+  ["discard all", (client) => client.deadLetters.discardAll],
   ["replay one", (client) => client.deadLetters.replay("a-1")],
   ["discard one", (client) => client.deadLetters.discard("a-1")]
 ]
@@ -162,30 +163,32 @@ describe.each(transports)("Client over $name", ({ url }) => {
         "a line break in a name": [client.openChannel("a\nOC\nb"), "InvalidChannelNameError"],
         "closing what cannot exist": [client.closeChannel("a b"), "ChannelNotFoundError"],
         "broadcasting on what cannot exist": [client.broadcast("", "e"), "ChannelNotFoundError"],
-        "an event without a name": [client.broadcast("room", ""), "BadRequestError"],
-        "a cycle": [client.broadcast("room", "e", cycle), "MessageEncodeError"],
-        "a big integer": [client.broadcast("room", "e", { n: 1n }), "MessageEncodeError"],
-        "an array": [client.broadcast("room", "e", [1]), "MessageEncodeError"],
-        "a date": [client.broadcast("room", "e", new Date(0)), "MessageEncodeError"],
-        "a function": [client.broadcast("room", "e", () => 1), "MessageEncodeError"],
-        "too much": [client.broadcast("room", "e", { x: "x".repeat(1_048_576) }), "MessageEncodeError"],
+        "an event without a name": [client.broadcast("room", ""), "ProtocolError/BadRequestError"],
+        "a cycle": [client.broadcast("room", "e", cycle), "ProtocolError/MessageEncodeError"],
+        "a big integer": [client.broadcast("room", "e", { n: 1n }), "ProtocolError/MessageEncodeError"],
+        "an array": [client.broadcast("room", "e", [1]), "ProtocolError/MessageEncodeError"],
+        "a date": [client.broadcast("room", "e", new Date(0)), "ProtocolError/MessageEncodeError"],
+        "a function": [client.broadcast("room", "e", () => 1), "ProtocolError/MessageEncodeError"],
+        "too much": [client.broadcast("room", "e", { x: "x".repeat(1_048_576) }), "ProtocolError/MessageEncodeError"],
         "too much at once": [
           client.broadcastAll([{ channel: "room", event: "e", data: { x: "x".repeat(1_048_576) } }]),
-          "MessageEncodeError"
+          "ProtocolError/MessageEncodeError"
         ],
-        "too much for one browser": [client.sendTo("s", "e", { x: "x".repeat(1_048_576) }), "MessageEncodeError"],
-        "half a character in a prefix": [client.channels({ prefix: "\ud800" }), "MessageEncodeError"],
-        "half a character in a sid": [client.disconnect({ sid: "\ud800" }), "MessageEncodeError"],
-        "half a character": [client.broadcast("room", "\ud800"), "MessageEncodeError"],
-        "no user": [client.requestSingleAccessToken("", ".*"), "BadRequestError"],
-        "no pattern": [client.requestSingleAccessToken("joe", ""), "BadRequestError"]
+        "too much for one browser": [
+          client.sendTo("s", "e", { x: "x".repeat(1_048_576) }),
+          "ProtocolError/MessageEncodeError"
+        ],
+        "half a character in a prefix": [
+          Stream.runCollect(client.channels({ prefix: "\ud800" })),
+          "ProtocolError/MessageEncodeError"
+        ],
+        "half a character in a sid": [client.disconnect({ sid: "\ud800" }), "ProtocolError/MessageEncodeError"],
+        "half a character": [client.broadcast("room", "\ud800"), "ProtocolError/MessageEncodeError"],
+        "no user": [client.requestSingleAccessToken("", ".*"), "ProtocolError/BadRequestError"],
+        "no pattern": [client.requestSingleAccessToken("joe", ""), "ProtocolError/BadRequestError"]
       } as const
       for (const [what, [request, tag]] of Object.entries(failures)) {
-        assert.strictEqual(
-          (yield* Effect.flip(request as Effect.Effect<unknown, { readonly _tag: string }>))._tag,
-          tag,
-          what
-        )
+        assert.strictEqual(tagOf(yield* Effect.flip<unknown, AnyError, never>(request)), tag, what)
       }
     }).pipe(Effect.provide(Kosmonaut.layer({
       url: `${url === "backend" ? "wr" : "wr+tcp"}://${token}@127.0.0.1:1/test`
@@ -194,18 +197,18 @@ describe.each(transports)("Client over $name", ({ url }) => {
   it.live("turns every status into its own error", () =>
     Effect.gen(function*() {
       const expected = {
-        400: "BadRequestError",
+        400: "ProtocolError/BadRequestError",
         402: "UnauthorizedError",
         454: "ChannelNotFoundError",
-        597: "InternalError",
-        598: "EndOfFileError",
-        403: "UnknownServerError",
-        451: "UnknownServerError",
-        499: "UnknownServerError"
+        597: "ProtocolError/InternalError",
+        598: "ProtocolError/EndOfFileError",
+        403: "ProtocolError/UnknownServerError",
+        451: "ProtocolError/UnknownServerError",
+        499: "ProtocolError/UnknownServerError"
       }
       for (const [code, tag] of Object.entries(expected)) {
         const error = yield* answered(["ER", code])
-        assert.strictEqual(error._tag, tag, code)
+        assert.strictEqual(tagOf(error), tag, code)
         assert.notInclude(`${error.message} ${JSON.stringify(error)}`, token)
       }
     }))
@@ -213,7 +216,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
   it.live("says that it does not understand a broker that answers nonsense", () =>
     Effect.gen(function*() {
       for (const frames of [["ER"], ["ER", "abc"], ["AT", "token"], ["XX"], ["HB"], [""]]) {
-        assert.strictEqual((yield* answered(frames))._tag, "MessageDecodeError", frames.join())
+        assert.strictEqual(tagOf(yield* answered(frames)), "ProtocolError/MessageDecodeError", frames.join())
       }
     }))
 
@@ -309,14 +312,14 @@ describe.each(transports)("Client over $name", ({ url }) => {
       yield* subscribed("presence-room")
       const presence = { name: "presence-room", kind: "presence", subscribers: 1 } as const
       const privately = { name: "private-room", kind: "private", subscribers: 0 } as const
-      assert.deepStrictEqual(yield* client.channels(), [
+      assert.deepStrictEqual(yield* Stream.runCollect(client.channels()), [
         { name: "room", kind: "normal", subscribers: 0 },
         presence,
         privately
       ])
-      assert.deepStrictEqual(yield* client.channels({ prefix: "pr" }), [presence, privately])
-      assert.deepStrictEqual(yield* client.channels({ prefix: "presence-" }), [presence])
-      assert.deepStrictEqual(yield* client.channels({ prefix: "nope" }), [])
+      assert.deepStrictEqual(yield* Stream.runCollect(client.channels({ prefix: "pr" })), [presence, privately])
+      assert.deepStrictEqual(yield* Stream.runCollect(client.channels({ prefix: "presence-" })), [presence])
+      assert.deepStrictEqual(yield* Stream.runCollect(client.channels({ prefix: "nope" })), [])
       assert.deepStrictEqual(yield* client.channel("private-room"), privately)
       for (const name of ["nope", "", "a b"]) {
         assert.deepInclude(yield* Effect.flip(client.channel(name)), { _tag: "ChannelNotFoundError", channel: name })
@@ -330,12 +333,15 @@ describe.each(transports)("Client over $name", ({ url }) => {
         const { vhost } = yield* TestBroker
         const names = Array.from({ length: 200 }, (_, n) => `channel-${n}${"-x".repeat(n % 30)}`)
         for (const name of names) yield* vhost.channels.open(name)
-        assert.deepStrictEqual((yield* client.channels({ prefix: "channel-" })).map(({ name }) => name), names)
+        assert.deepStrictEqual(
+          (yield* Stream.runCollect(client.channels({ prefix: "channel-" }))).map(({ name }) => name),
+          names
+        )
         const pages = yield* Effect.forEach(
           Array.from({ length: 20 }, (_, n) => ({ name: "ż".repeat(n * 10) })),
           (data) => Effect.map(subscribed("presence-room", { data }), ({ sid }) => ({ sid, uid: "joe", data }))
         )
-        assert.deepStrictEqual(yield* client.subscribers("presence-room"), pages)
+        assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("presence-room")), pages)
       }),
       { maxMessageSize: 1000 }
     ))
@@ -352,14 +358,18 @@ describe.each(transports)("Client over $name", ({ url }) => {
       yield* spy.send({ unsubscribe: { channel: "room" } })
       yield* spy.send({ subscribe: { channel: "room", data: { n: 1 } } })
       yield* spy.nextOf(":subscribed")
-      assert.deepStrictEqual(yield* client.subscribers("presence-room"), [
+      assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("presence-room")), [
         { sid: joe.sid, uid: "joe", data: { name: "Joe" } }
       ])
-      assert.deepStrictEqual(yield* client.subscribers("room"), [{ sid: spy.sid, uid: undefined, data: { n: 1 } }])
-      assert.deepStrictEqual(yield* client.subscribers("private-room"), [])
+      assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("room")), [{
+        sid: spy.sid,
+        uid: undefined,
+        data: { n: 1 }
+      }])
+      assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("private-room")), [])
       assert.strictEqual((yield* client.channel("presence-room")).subscribers, 2)
       for (const name of ["nope", "", "a b"]) {
-        assert.deepInclude(yield* Effect.flip(client.subscribers(name)), {
+        assert.deepInclude(yield* Effect.flip(Stream.runCollect(client.subscribers(name))), {
           _tag: "ChannelNotFoundError",
           channel: name
         })
@@ -374,7 +384,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       const data = `{"__proto__":{"x":1},"constructor":{"__proto__":null},"toJSON":1,"":[{"__proto__":{}}]}`
       yield* page.send(`{"subscribe":{"channel":"room","data":${data}}}`)
       yield* page.nextOf(":subscribed")
-      const [subscriber] = yield* client.subscribers("room")
+      const [subscriber] = yield* Stream.runCollect(client.subscribers("room"))
       assert.strictEqual(JSON.stringify(subscriber!.data), data)
     })))
 
@@ -407,7 +417,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
         const client = yield* Client.Client
         for (const [what, ask] of additions) {
           const error = yield* Effect.flip(ask(client))
-          assert.strictEqual(error._tag, "BadRequestError", what)
+          assert.strictEqual(tagOf(error), "ProtocolError/BadRequestError", what)
           assert.include(error.message, "may not know this command", what)
         }
         for (
@@ -419,7 +429,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
           ]
         ) {
           const error = yield* Effect.flip<unknown, AnyError, never>(ask)
-          assert.strictEqual(error._tag, "BadRequestError")
+          assert.strictEqual(tagOf(error), "ProtocolError/BadRequestError")
           assert.notInclude(error.message, "may not know")
         }
       }).pipe(Effect.provide(Kosmonaut.layer({ url: broker.url })))
@@ -454,7 +464,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
     within(Effect.gen(function*() {
       const client = yield* Client.Client
       const error = yield* Effect.flip(client.requestSingleAccessToken("joe", "..*{34}"))
-      assert.strictEqual(error._tag, "InternalError")
+      assert.strictEqual(tagOf(error), "ProtocolError/InternalError")
       assert.include(error.message, "the permission pattern does not compile")
     })))
 
@@ -507,9 +517,12 @@ describe("Client", () => {
       assert.strictEqual(yield* client.disconnect({ sid: "" }), 0)
       assert.strictEqual(yield* client.disconnect({ uid: "" }), 0)
       assert.strictEqual((yield* Effect.flip(client.sendTo("", "e")))._tag, "BrowserNotFoundError")
-      assert.strictEqual((yield* Effect.flip(client.sendTo("s", "")))._tag, "BadRequestError")
-      assert.strictEqual((yield* Effect.flip(client.sendTo("s", "e", [])))._tag, "MessageEncodeError")
-      assert.strictEqual((yield* Effect.flip(client.sendTo("s", "e", { n: 1n })))._tag, "MessageEncodeError")
+      assert.strictEqual(tagOf(yield* Effect.flip(client.sendTo("s", ""))), "ProtocolError/BadRequestError")
+      assert.strictEqual(tagOf(yield* Effect.flip(client.sendTo("s", "e", []))), "ProtocolError/MessageEncodeError")
+      assert.strictEqual(
+        tagOf(yield* Effect.flip(client.sendTo("s", "e", { n: 1n }))),
+        "ProtocolError/MessageEncodeError"
+      )
       assert.deepStrictEqual(asked, [])
     }))
 
@@ -568,7 +581,7 @@ describe("Client", () => {
     Effect.gen(function*() {
       const { client } = yield* answeredBy(() => answer)
       const broadcasts = [{ channel: "room", event: "a" }, { channel: "room", event: "b" }]
-      assert.strictEqual((yield* Effect.flip(client.broadcastAll(broadcasts)))._tag, "MessageDecodeError")
+      assert.strictEqual(tagOf(yield* Effect.flip(client.broadcastAll(broadcasts))), "ProtocolError/MessageDecodeError")
     }))
 
   it.effect.each<[string, ReadonlyArray<string>]>([
@@ -589,7 +602,7 @@ describe("Client", () => {
       for (const [what, ask] of additions) {
         // For these nothing is the answer.
         if (what === "sendTo" || what.startsWith("broadcast") || what.endsWith(" one")) continue
-        assert.strictEqual((yield* Effect.flip(ask(client)))._tag, "MessageDecodeError", what)
+        assert.strictEqual(tagOf(yield* Effect.flip(ask(client))), "ProtocolError/MessageDecodeError", what)
       }
     }))
 
@@ -601,7 +614,7 @@ describe("Client", () => {
           ? `{"subscribers":[{"sid":"s","uid":"joe","data":{},"since":1}],"next":null,"total":1}`
           : `{"name":"room","subscribers":2,"since":1}`
       ])
-      assert.deepStrictEqual(yield* client.subscribers("room"), [{ sid: "s", uid: "joe", data: {} }])
+      assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("room")), [{ sid: "s", uid: "joe", data: {} }])
       assert.deepStrictEqual(yield* client.channel("room"), { name: "room", kind: "normal", subscribers: 2 })
     }))
 
@@ -613,11 +626,11 @@ describe("Client", () => {
         "OK",
         JSON.stringify({ channels: [{ name: `${name}${after}`, subscribers: 0 }], subscribers: [], next: next[after!] })
       ])
-      const names = (yield* client.channels({ prefix: "pre" })).map(({ name }) => name)
+      const names = (yield* Stream.runCollect(client.channels({ prefix: "pre" }))).map(({ name }) => name)
       assert.deepStrictEqual(names, ["pre0", "pre5", "pre9"])
       assert.deepStrictEqual(asked, [["LC", "pre", "0"], ["LC", "pre", "5"], ["LC", "pre", "9"]])
       next[9] = 3
-      yield* client.subscribers("room")
+      yield* Stream.runCollect(client.subscribers("room"))
       assert.deepStrictEqual(asked.slice(3), [["LS", "room", "0"], ["LS", "room", "5"], ["LS", "room", "9"]])
     }))
 
@@ -641,11 +654,17 @@ describe("Client", () => {
         ["DL", "a-1"]
       ])
       assert.strictEqual((yield* Effect.flip(client.channel("room")))._tag, "ChannelNotFoundError")
-      assert.strictEqual((yield* Effect.flip(client.subscribers("room")))._tag, "ChannelNotFoundError")
+      assert.strictEqual(
+        (yield* Effect.flip(Stream.runCollect(client.subscribers("room"))))._tag,
+        "ChannelNotFoundError"
+      )
       assert.strictEqual((yield* Effect.flip(client.sendTo("s", "e")))._tag, "BrowserNotFoundError")
       // To the others these statuses mean nothing.
-      assert.strictEqual((yield* Effect.flip(client.channels()))._tag, "UnknownServerError")
-      assert.strictEqual((yield* Effect.flip(client.disconnect({ sid: "s" })))._tag, "UnknownServerError")
+      assert.strictEqual(
+        tagOf(yield* Effect.flip(Stream.runCollect(client.channels()))),
+        "ProtocolError/UnknownServerError"
+      )
+      assert.strictEqual(tagOf(yield* Effect.flip(client.disconnect({ sid: "s" }))), "ProtocolError/UnknownServerError")
     }))
 
   it.effect("says what is wrong with a URL, without its token", () =>

@@ -16,15 +16,20 @@ import {
   Scope,
   Tracer
 } from "effect"
-import { Client, EventGroup, EventRouter, Kosmonaut, type Worker } from "../../src/index.ts"
+import { Client, Event, EventGroup, EventRouter, Kosmonaut, Message, type Worker } from "../../src/index.ts"
 import * as Browser from "../harness/Browser.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
+import { tagOf } from "../harness/tagOf.ts"
 import { backend, TestBroker, token } from "../harness/TestBroker.ts"
 import { withBroker } from "../harness/withBroker.ts"
 
-class Chat extends EventGroup.make("chat", { say: { text: Schema.String, at: Schema.Date }, left: {} }) {}
-class Game extends EventGroup.make("game", { move: { x: Schema.Number } }) {}
+class Chat extends EventGroup.make(
+  "chat",
+  Event.make("say", { payload: { text: Schema.String, at: Schema.Date } }),
+  Event.make("left")
+) {}
+class Game extends EventGroup.make("game", Event.make("move", { payload: { x: Schema.Number } })) {}
 
 /** Puts an event into the vhost, as an authenticated browser would. */
 const trigger = (event: string, data: object = {}) =>
@@ -40,13 +45,19 @@ const logged = (into: Queue.Queue<string>) =>
     Queue.offerUnsafe(into, `${logLevel}: ${[message].flat().join(" ")} ${Cause.pretty(cause)}`)
   })])
 
+/** A router for the game, with this handler. */
+const routing = <RX, R1 = never, R2 = never, R3 = never>(
+  move: (x: number) => Effect.Effect<void, unknown, RX>,
+  options?: EventRouter.Options<R1, R2, R3>
+) => Layer.provide(EventRouter.layer(Game, options), Game.toLayer({ move: ({ x }) => move(x) }))
+
 /** Builds a router over the test's broker; its scope is the test's. */
 const run = <E>(
   router: Layer.Layer<never, E, Worker.Worker | Client.Client>,
   options?: Partial<Kosmonaut.Options>
 ) => Layer.build(Layer.provideMerge(router, backend("backend", options)))
 
-/** A queue, and handlers that tell it what they got. */
+/** A queue, and handlers that record in it what they received. */
 const recorder = Effect.gen(function*() {
   const got = yield* Queue.unbounded<unknown>()
   const record = (...what: ReadonlyArray<unknown>) =>
@@ -57,15 +68,24 @@ const recorder = Effect.gen(function*() {
 
 describe("EventRouter", () => {
   describe("handlers", () => {
-    it.live("get what a browser triggers, with its data read, and can answer", () =>
+    it.live("receive what a browser triggers, with its data decoded, and can reply", () =>
       withBroker()(Effect.gen(function*() {
         const { urls } = yield* TestBroker
         const { next, record } = yield* recorder
-        const context = yield* run(EventRouter.layer(Chat, {
-          say: ({ broadcastReply, data, event, sid }) =>
-            Effect.andThen(record(event, data, sid), Effect.orDie(broadcastReply("room", "chat/said", data))),
-          left: () => record("left")
-        }))
+        const context = yield* run(Layer.provide(
+          EventRouter.layer(Chat),
+          Chat.toLayer({
+            say: (data, message) => {
+              const { event, raw, sid } = message
+              assert.strictEqual(message.data, data)
+              return Effect.andThen(
+                record(event, data, raw["more"], sid),
+                Message.broadcastReply(message, "room", "chat/said", data)
+              )
+            },
+            left: () => record("left")
+          })
+        ))
         const client = Context.get(context, Client.Client)
         const issued = yield* client.requestSingleAccessToken("joe", ".*")
         const joe = yield* Browser.connect(urls.websocket)
@@ -75,7 +95,7 @@ describe("EventRouter", () => {
         yield* joe.send({
           trigger: { event: "chat/say", data: { text: "hi", at: "1970-01-01T00:00:00.000Z", more: 1 } }
         })
-        assert.deepStrictEqual(yield* next, ["chat/say", { text: "hi", at: new Date(0) }, joe.sid])
+        assert.deepStrictEqual(yield* next, ["chat/say", { text: "hi", at: new Date(0) }, 1, joe.sid])
         assert.deepStrictEqual(yield* joe.nextOf("chat/said"), {
           text: "hi",
           at: "1970-01-01T00:00:00.000Z",
@@ -85,20 +105,18 @@ describe("EventRouter", () => {
         assert.strictEqual(yield* next, "left")
       })))
 
-    it.live("have the services of where their group is built, and share what they acquire until the end", () =>
+    it.live("have the services that their layer was built with, and share what it acquires until the end", () =>
       withBroker()(Effect.gen(function*() {
         class Name extends Context.Service<Name, string>()("test/Name") {}
         const { got, next, record } = yield* recorder
         const scope = yield* Scope.make()
-        const group = EventRouter.group(
-          Chat,
-          Effect.gen(function*() {
-            yield* Effect.acquireRelease(record("acquired"), () => record("released"))
-            return { say: () => Effect.flatMap(Name, record), left: () => Effect.flatMap(Name, record) }
-          })
-        )
+        const ChatLive = Chat.toLayer(Effect.gen(function*() {
+          yield* Effect.acquireRelease(record("acquired"), () => record("released"))
+          return Chat.of({ say: () => Effect.flatMap(Name, record), left: () => Effect.flatMap(Name, record) })
+        }))
         yield* Layer.build(
-          EventRouter.serve(Layer.provide(group, Layer.succeed(Name, "inner"))).pipe(
+          EventRouter.layer(Chat).pipe(
+            Layer.provide(Layer.provide(ChatLive, Layer.succeed(Name, "inner"))),
             Layer.provide(Layer.succeed(Name, "outer")),
             Layer.provide(backend("backend"))
           )
@@ -116,13 +134,12 @@ describe("EventRouter", () => {
     it.live("have a scope for each event", () =>
       withBroker()(Effect.gen(function*() {
         const { record, take } = yield* recorder
-        yield* run(EventRouter.layer(Game, {
-          move: ({ data }) =>
-            Effect.andThen(
-              Effect.acquireRelease(record("acquired", data.x), () => record("released", data.x)),
-              record("handled", data.x)
-            )
-        }))
+        yield* run(routing((x) =>
+          Effect.andThen(
+            Effect.acquireRelease(record("acquired", x), () => record("released", x)),
+            record("handled", x)
+          )
+        ))
         for (const x of [1, 2]) {
           yield* trigger("game/move", { x })
           assert.deepStrictEqual(yield* take(3), [["acquired", x], ["handled", x], ["released", x]])
@@ -133,24 +150,22 @@ describe("EventRouter", () => {
       withBroker()(Effect.gen(function*() {
         const { next, record } = yield* recorder
         const log = yield* Queue.unbounded<string>()
-        yield* run(EventRouter.layer(
-          Chat,
-          {
-            say: ({ data }) =>
-              data.text === "fail"
-                ? Effect.fail("failed")
-                : data.text === "die"
-                ? Effect.die("died")
-                : data.text === "interrupt"
-                ? Effect.interrupt
-                : JSON.parse("{") as Effect.Effect<void>,
-            left: () => record("left")
-          },
-          {
-            onException: (cause, { data, event }) =>
-              Effect.andThen(record(event, data["text"], cause), Effect.die("onException died"))
-          }
-        )).pipe(Effect.provide(logged(log)))
+        const ChatLive = Chat.toLayer({
+          say: ({ text }) =>
+            text === "fail"
+              ? Effect.fail("failed")
+              : text === "die"
+              ? Effect.die("died")
+              : text === "interrupt"
+              ? Effect.interrupt
+              : JSON.parse("{") as Effect.Effect<void>,
+          left: () => record("left")
+        })
+        const onException: EventRouter.Options["onException"] = (cause, { event, raw }) =>
+          Effect.andThen(record(event, raw["text"], cause), Effect.die("onException died"))
+        yield* run(Layer.provide(EventRouter.layer(Chat, { onException }), ChatLive)).pipe(
+          Effect.provide(logged(log))
+        )
         for (const text of ["fail", "die", "throw", "interrupt"]) {
           yield* trigger("chat/say", { text, at: "1970-01-01T00:00:00.000Z" })
           const [event, given, cause] = (yield* next) as [string, string, Cause.Cause<unknown>]
@@ -162,22 +177,23 @@ describe("EventRouter", () => {
         assert.strictEqual(yield* next, "left")
       })))
 
-    it.live("that fail are run again as the schedule says, and only then have failed", () =>
+    it.live("that fail are retried as the schedule says, and only then have failed", () =>
       withBroker()(Effect.gen(function*() {
         const { next, record } = yield* recorder
         let scopes = 0
-        yield* run(EventRouter.layer(
-          Chat,
-          {
-            say: ({ data }) =>
-              Effect.andThen(
-                Effect.acquireRelease(Effect.sync(() => ++scopes), () => Effect.sync(() => --scopes)),
-                (open) => Effect.andThen(record(data.text, open), Effect.fail(data.text))
-              ),
-            left: () => record("left")
-          },
-          { retry: Schedule.recurs(2), onException: (cause) => record("failed", Cause.squash(cause), scopes) }
-        ))
+        const ChatLive = Chat.toLayer({
+          say: ({ text }) =>
+            Effect.andThen(
+              Effect.acquireRelease(Effect.sync(() => ++scopes), () => Effect.sync(() => --scopes)),
+              (open) => Effect.andThen(record(text, open), Effect.fail(text))
+            ),
+          left: () => record("left")
+        })
+        const options: EventRouter.Options = {
+          retry: Schedule.recurs(2),
+          onException: (cause) => record("failed", Cause.squash(cause), scopes)
+        }
+        yield* run(Layer.provide(EventRouter.layer(Chat, options), ChatLive))
         yield* trigger("chat/say", { text: "hello", at: "1970-01-01T00:00:00.000Z" })
         for (const _ of [1, 2, 3]) assert.deepStrictEqual(yield* next, ["hello", 1])
         assert.deepStrictEqual(yield* next, ["failed", "hello", 0])
@@ -188,8 +204,8 @@ describe("EventRouter", () => {
     it.live("that fail are logged by the event's name, without its data", () =>
       withBroker()(Effect.gen(function*() {
         const log = yield* Queue.unbounded<string>()
-        yield* run(EventRouter.layer(Chat, { say: () => Effect.die(new Error("full")), left: () => Effect.void }))
-          .pipe(Effect.provide(logged(log)))
+        const ChatLive = Chat.toLayer({ say: () => Effect.die(new Error("full")), left: () => Effect.void })
+        yield* run(Layer.provide(EventRouter.layer(Chat), ChatLive)).pipe(Effect.provide(logged(log)))
         yield* trigger("chat/say", { text: "secret", at: "1970-01-01T00:00:00.000Z" })
         const line = yield* Queue.take(log)
         assert.match(line, /^Error: The handler of "chat\/say" failed Error: full/)
@@ -208,17 +224,15 @@ describe("EventRouter", () => {
     })
     return withBroker()(Effect.gen(function*() {
       const { next, record } = yield* recorder
-      yield* run(EventRouter.layer(
-        Game,
-        {
-          move: () =>
-            Effect.gen(function*() {
-              yield* record((yield* Effect.currentSpan).name, yield* References.CurrentLogAnnotations)
-              return yield* Effect.fail("failed")
-            })
-        },
-        { onError: () => Effect.void, onException: () => Effect.void }
-      )).pipe(Effect.annotateLogs("service", "games"), Effect.withSpan("start"))
+      const failing = Effect.gen(function*() {
+        yield* record((yield* Effect.currentSpan).name, yield* References.CurrentLogAnnotations)
+        return yield* Effect.fail("failed")
+      })
+      const options = { onError: () => Effect.void, onException: () => Effect.void }
+      yield* run(routing(() => failing, options)).pipe(
+        Effect.annotateLogs("service", "games"),
+        Effect.withSpan("start")
+      )
       for (const data of [{ x: 1 }, { x: "no number" }]) yield* trigger("game/move", data)
       assert.deepStrictEqual(yield* next, ["Worker.handle", { service: "games", "kosmonaut.event": "game/move" }])
       const handled = yield* eventually(
@@ -230,15 +244,15 @@ describe("EventRouter", () => {
   })
 
   describe("groups", () => {
-    it.live("are served together, also those of one name", () =>
+    it.live("are routed together if they are merged, also those with one name", () =>
       withBroker()(Effect.gen(function*() {
         const { record, take } = yield* recorder
-        const More = EventGroup.make("chat", { typing: {} })
-        yield* run(EventRouter.serve(Layer.mergeAll(
-          EventRouter.group(Chat, { say: () => record("say"), left: () => record("left") }),
-          EventRouter.group(Game, { move: ({ data }) => record("move", data.x) }),
-          EventRouter.group(More, { typing: () => record("typing") })
-        )))
+        class More extends EventGroup.make("chat", Event.make("typing")) {}
+        yield* run(Layer.provide(EventRouter.layer(Chat.merge(Game, More)), [
+          Chat.toLayer({ say: () => record("say"), left: () => record("left") }),
+          Game.toLayer({ move: ({ x }) => record("move", x) }),
+          More.toLayer({ typing: () => record("typing") })
+        ]))
         yield* trigger("game/move", { x: 1 })
         yield* trigger("chat/left")
         yield* trigger("chat/typing")
@@ -246,57 +260,59 @@ describe("EventRouter", () => {
         yield* workers(1)
       })))
 
-    it.live("in which an event is twice are a defect", () =>
-      withBroker()(Effect.gen(function*() {
-        const handlers = { move: () => Effect.void }
-        const twice = Layer.mergeAll(EventRouter.group(Game, handlers), EventRouter.group(Game, { ...handlers }))
-        const exit = yield* Effect.exit(run(EventRouter.serve(twice)))
-        assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
-        assert.include(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "", "The event game/move has two handlers")
-        yield* workers(0)
-      })))
-
-    it.live("can be registered with several routers", () =>
+    it.live("are routed by the names that they have on the wire, also with a prefix", () =>
       withBroker()(Effect.gen(function*() {
         const { record, take } = yield* recorder
-        const group = EventRouter.group(Game, { move: ({ data }) => record(data.x) })
+        const NewGame = Game.prefix("v2.")
+        yield* run(Layer.provide(EventRouter.layer(Game.merge(NewGame)), [
+          Game.toLayer({ move: ({ x }) => record("old", x) }),
+          NewGame.toLayer({ move: ({ x }) => record("new", x) })
+        ]))
+        yield* trigger("v2.game/move", { x: 2 })
+        yield* trigger("game/move", { x: 1 })
+        assert.deepStrictEqual(yield* take(2), [["new", 2], ["old", 1]])
+      })))
+
+    it.live("can be routed by several routers with the same handlers", () =>
+      withBroker()(Effect.gen(function*() {
+        const { record, take } = yield* recorder
+        const GameLive = Game.toLayer({ move: ({ x }) => record(x) })
         const onError = (error: EventRouter.RouterError) => record(error.message)
-        yield* run(EventRouter.serve(group, { onError }))
-        yield* Layer.build(Layer.fresh(Layer.provide(EventRouter.serve(group, { onError }), backend("backend"))))
+        const router = Layer.provide(EventRouter.layer(Game, { onError }), GameLive)
+        yield* run(router)
+        yield* Layer.build(Layer.fresh(Layer.provide(router, backend("backend"))))
         yield* workers(2)
         for (const x of [1, 2, 3, 4]) yield* trigger("game/move", { x })
         assert.sameMembers(yield* take(4), [1, 2, 3, 4])
       })))
 
-    it.live("that cannot be made fail the layer, and nothing listens", () =>
+    it.live("whose handlers cannot be made fail the layer, and nothing listens", () =>
       withBroker()(Effect.gen(function*() {
-        const error = yield* Effect.flip(run(EventRouter.layer(
-          Game,
-          Effect.as(Effect.fail("no database" as const), { move: () => Effect.void })
-        )))
+        const GameLive = Game.toLayer(Effect.as(Effect.fail("no database" as const), { move: () => Effect.void }))
+        const error = yield* Effect.flip(run(Layer.provide(EventRouter.layer(Game), GameLive)))
         assert.strictEqual(error, "no database")
         yield* workers(0)
       })))
   })
 
   describe("what has no handler", () => {
-    const game = EventRouter.group(Game, { move: () => Effect.void })
-    const unknown = ["game/mve", "chat/say", "move", "/", ""]
+    const game = <R1, R2, R3>(options?: EventRouter.Options<R1, R2, R3>) => routing(() => Effect.void, options)
+    const unknown = ["game/mve", "chat/say", "move", "/", "", "toString", "game/__proto__"]
 
-    it.live("goes to the fallback, as it came", () =>
+    it.live("goes to the fallback, as it was received", () =>
       withBroker()(Effect.gen(function*() {
         const { next, record } = yield* recorder
-        yield* run(EventRouter.serve(game, { fallback: ({ data, event }) => record(event, data) }))
+        yield* run(game({ fallback: ({ data, event }) => record(event, data) }))
         for (const event of unknown) {
           yield* trigger(event, { any: ["thing"] })
           assert.deepStrictEqual(yield* next, [event, { any: ["thing"] }])
         }
       })))
 
-    it.live("is an exception where the fallback fails", () =>
+    it.live("is an exception if the fallback fails", () =>
       withBroker()(Effect.gen(function*() {
         const { next, record } = yield* recorder
-        yield* run(EventRouter.serve(game, {
+        yield* run(game({
           fallback: ({ event }) => Effect.fail(event),
           onException: (cause, { event }) => record(event, Cause.squash(cause))
         }))
@@ -304,10 +320,10 @@ describe("EventRouter", () => {
         assert.deepStrictEqual(yield* next, ["chat/say", "chat/say"])
       })))
 
-    it.live("is told to onError, as is what cannot be read", () =>
+    it.live("is passed to onError, as are data that do not fit their Schema", () =>
       withBroker()(Effect.gen(function*() {
         const { next, record } = yield* recorder
-        yield* run(EventRouter.serve(game, { onError: (error) => record(error) }))
+        yield* run(game({ onError: (error) => record(error) }))
         for (const event of unknown) {
           yield* trigger(event)
           const error = (yield* next) as EventRouter.RouterError
@@ -328,7 +344,7 @@ describe("EventRouter", () => {
     it.live("is a warning by default", () =>
       withBroker()(Effect.gen(function*() {
         const log = yield* Queue.unbounded<string>()
-        yield* run(EventRouter.serve(game)).pipe(Effect.provide(logged(log)))
+        yield* run(game()).pipe(Effect.provide(logged(log)))
         yield* trigger("chat/say")
         assert.match(yield* Queue.take(log), /^Warn: No handler for the event "chat\/say"/)
         yield* trigger("say")
@@ -341,7 +357,7 @@ describe("EventRouter", () => {
         const log = yield* Queue.unbounded<string>()
         const onError = (error: EventRouter.RouterError) =>
           Effect.andThen(record(error._tag), Effect.die("onError died"))
-        yield* run(EventRouter.serve(game, { onError })).pipe(Effect.provide(logged(log)))
+        yield* run(game({ onError })).pipe(Effect.provide(logged(log)))
         for (let n = 0; n < 2; n++) {
           yield* trigger("chat/say")
           assert.strictEqual(yield* next, "UndefinedHandlerError")
@@ -349,12 +365,12 @@ describe("EventRouter", () => {
         }
       })))
 
-    it.live("may be a lifecycle event, where these are wanted", () =>
+    it.live("may be a lifecycle event, if the router takes these", () =>
       withBroker()(Effect.gen(function*() {
         const { urls } = yield* TestBroker
         const { next, record } = yield* recorder
         yield* run(
-          EventRouter.serve(game, { lifecycle: true, fallback: ({ data, event }) => record(event, data["sid"]) })
+          game({ lifecycle: true, fallback: ({ data, event }) => record(event, data["sid"]) })
         )
         const joe = yield* Browser.connect(urls.websocket)
         assert.deepStrictEqual(yield* next, [":lifecycle/browserConnected", joe.sid])
@@ -362,13 +378,13 @@ describe("EventRouter", () => {
   })
 
   describe("its layer", () => {
-    const router = EventRouter.layer(Game, { move: () => Effect.void })
-    // A FakeBroker does not answer a goodbye, and need not be waited for.
+    const router = routing(() => Effect.void)
+    // A FakeBroker does not respond to a goodbye, and need not be waited for.
     const quick = { reconnect: Schedule.spaced("10 millis"), drainTimeout: "50 millis" } as const
     const over = (url: Redacted.Redacted, options?: Partial<Kosmonaut.Options>) =>
       Layer.build(Layer.provide(router, Kosmonaut.layer({ url, ...quick, ...options })))
 
-    it.live("is built when the broker has greeted the worker", () =>
+    it.live("is built when the broker has sent its first heartbeat", () =>
       Effect.gen(function*() {
         const broker = yield* FakeBroker.make("backend")
         const building = yield* Effect.forkScoped(over(broker.url))
@@ -387,7 +403,7 @@ describe("EventRouter", () => {
         yield* broker.nextOf("RD")
       }).pipe(Effect.provide(Logger.layer([]))))
 
-    it.live("fails when the token is refused", () =>
+    it.live("fails if the token is rejected", () =>
       withBroker()(Effect.gen(function*() {
         const { urls } = yield* TestBroker
         const wrong = Redacted.value(urls.backend).replace(token, "f".repeat(40))
@@ -395,7 +411,7 @@ describe("EventRouter", () => {
         assert.strictEqual(error._tag, "UnauthorizedError")
       })))
 
-    it.live("tells in the log when the token is refused later", () =>
+    it.live("logs an error if the token is rejected later", () =>
       Effect.gen(function*() {
         const log = yield* Queue.unbounded<string>()
         const broker = yield* FakeBroker.make("backend")
@@ -407,40 +423,40 @@ describe("EventRouter", () => {
         assert.match(yield* Queue.take(log), /^Error: The event router has ended: no more events.*Unauthorized/s)
       }))
 
-    it.live("hears the worker's errors in onError, too", () =>
+    it.live("passes the worker's protocol errors to onError, too", () =>
       Effect.gen(function*() {
         const { next, record } = yield* recorder
         const broker = yield* FakeBroker.make("backend")
-        const layer = EventRouter.layer(Game, { move: ({ data }) => record(data.x) }, {
-          onError: (error) => record(error._tag)
-        })
+        const layer = routing((x) => record(x), { onError: (error) => record(tagOf(error)) })
         yield* Effect.forkScoped(Layer.build(Layer.provide(layer, Kosmonaut.layer({ url: broker.url, ...quick }))))
         const { peer } = yield* broker.nextOf("RD")
         for (const frames of [["HB"], ["ER", "597"], ["TR", "{"], ["TR", `{"game/move":{"x":1}}`]]) {
           peer.sendUnsafe(frames)
         }
-        assert.deepStrictEqual([yield* next, yield* next, yield* next], ["InternalError", "MessageDecodeError", 1])
+        assert.deepStrictEqual([yield* next, yield* next, yield* next], [
+          "ProtocolError/InternalError",
+          "ProtocolError/MessageDecodeError",
+          1
+        ])
       }))
 
-    it.live("finishes what is in hand when it is closed, and leaves the rest to others", () =>
+    it.live("finishes what is in flight when it is closed, and releases the rest", () =>
       withBroker()(Effect.gen(function*() {
         const { got, record } = yield* recorder
         const started = yield* Deferred.make<void>()
         const gate = yield* Deferred.make<void>()
         const scope = yield* Scope.make()
-        yield* run(EventRouter.layer(
-          Game,
-          Effect.gen(function*() {
-            yield* Effect.addFinalizer(() => record("released"))
-            return {
-              move: ({ data }) =>
-                Deferred.succeed(started, undefined).pipe(
-                  Effect.andThen(Deferred.await(gate)),
-                  Effect.andThen(record(data.x))
-                )
-            }
+        const GameLive = Game.toLayer(Effect.gen(function*() {
+          yield* Effect.addFinalizer(() => record("released"))
+          return Game.of({
+            move: ({ x }) =>
+              Deferred.succeed(started, undefined).pipe(
+                Effect.andThen(Deferred.await(gate)),
+                Effect.andThen(record(x))
+              )
           })
-        )).pipe(Scope.provide(scope))
+        }))
+        yield* run(Layer.provide(EventRouter.layer(Game), GameLive)).pipe(Scope.provide(scope))
         for (const x of [1, 2, 3]) yield* trigger("game/move", { x })
         yield* Deferred.await(started)
         const closing = yield* Effect.forkScoped(Scope.close(scope, Exit.void))
@@ -454,15 +470,12 @@ describe("EventRouter", () => {
         assert.strictEqual((yield* vhost.lobby.info).waiting, 3)
       })))
 
-    it.live("tells nobody of a handler that is cut off by drainTimeout", () =>
+    it.live("passes no interruption by drainTimeout to onException", () =>
       withBroker()(Effect.gen(function*() {
         const { got, next, record } = yield* recorder
         const scope = yield* Scope.make()
-        const layer = EventRouter.layer(
-          Game,
-          {
-            move: () => Effect.onInterrupt(Effect.andThen(record("started"), Effect.never), () => record("interrupted"))
-          },
+        const layer = routing(
+          () => Effect.onInterrupt(Effect.andThen(record("started"), Effect.never), () => record("interrupted")),
           { onException: () => record("exception") }
         )
         yield* run(layer, { drainTimeout: "50 millis" }).pipe(Scope.provide(scope))

@@ -1,55 +1,67 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, Queue, Redacted, type Scope, Stream } from "effect"
+import { Context, Effect, Layer, Queue, Redacted, Schema, type Scope, Stream } from "effect"
 import * as Message from "../../src/client/Message.ts"
-import { Client, Kosmonaut, Worker } from "../../src/index.ts"
+import { Channel, Client, Event, EventGroup, Kosmonaut, Worker } from "../../src/index.ts"
 import { ChannelNotFoundError } from "../../src/protocol/KosmonautError.ts"
-import type { Event, Origin } from "../../src/protocol/Trigger.ts"
+import type { Event as Triggered, Origin } from "../../src/protocol/Trigger.ts"
 import * as Browser from "../harness/Browser.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
 import { backend, layer, TestBroker, transports } from "../harness/TestBroker.ts"
 
-/** A client that only writes down what it is asked to do. */
+/** A client that only records what it is requested to do. */
 const makeClient = () => {
-  const asked: Array<unknown> = []
-  const ask = (name: string) => (...args: ReadonlyArray<unknown>) => Effect.sync(() => void asked.push([name, ...args]))
-  const no = (): never => assert.fail("not asked for here")
+  const requests: Array<unknown> = []
+  const record = (name: string) => (...args: ReadonlyArray<unknown>) =>
+    Effect.sync(() => void requests.push([name, ...args.slice(0, args.findLastIndex((arg) => arg !== undefined) + 1)]))
+  const no = (): never => assert.fail("not requested here")
   const client = Client.Client.of({
     openChannel: no,
     closeChannel: no,
-    broadcast: ask("broadcast"),
+    broadcast: record("broadcast"),
     requestSingleAccessToken: no,
     broadcastAll: no,
-    sendTo: ask("sendTo"),
+    sendTo: record("sendTo"),
     channels: no,
     channel: no,
     subscribers: no,
     disconnect: no,
-    deadLetters: Stream.suspend(no),
-    replayDeadLetter: no,
-    replayDeadLetters: Effect.suspend(no),
-    discardDeadLetter: no,
-    discardDeadLetters: Effect.suspend(no)
+    deadLetters: {
+      list: Stream.suspend(no),
+      replay: no,
+      replayAll: Effect.suspend(no),
+      discard: no,
+      discardAll: Effect.suspend(no)
+    }
   })
-  return { client, asked }
+  return { layer: Layer.succeed(Client.Client, client), requests }
 }
+
+class Talk extends EventGroup.make("talk", Event.make("said", { payload: { text: Schema.String } })) {}
+const Room = Channel.make("room", { params: { id: Schema.String }, events: Talk })
 
 const event = { event: "chat/say", data: { text: "hi", channel: "forged", sid: "forged", uid: "root" } }
 
-const made = (client: Client.Client["Service"], triggered: Event, origin?: Origin) =>
-  Message.make(client, { id: "e", event: triggered, origin, delivery: undefined })
+const made = (triggered: Triggered, origin?: Origin) =>
+  Message.make({ id: "e", event: triggered, origin, delivery: undefined })
 
 describe("Message", () => {
-  it("is what was triggered, by whom the broker says", () => {
-    const { client } = makeClient()
-    const message = made(client, event, { sid: "s", uid: "joe", channel: "room" })
-    assert.deepInclude(message, { ...event, sid: "s", uid: "joe", channel: "room", attempt: 1 })
+  it("is what was triggered, and by whom, as the broker says", () => {
+    const message = made(event, { sid: "s", uid: "joe", channel: "room" })
+    assert.deepStrictEqual(message, {
+      ...event,
+      raw: event.data,
+      id: "e",
+      sid: "s",
+      uid: "joe",
+      channel: "room",
+      attempt: 1
+    })
   })
 
-  it("believes nothing that its data say where the broker says something", () => {
-    const { client } = makeClient()
+  it("does not believe its data if the broker says something of its origin", () => {
     for (const origin of [{ sid: "s" }, {}, { traceparent: "t" }]) {
-      assert.deepInclude(made(client, event, origin), {
+      assert.deepInclude(made(event, origin), {
         sid: "sid" in origin ? "s" : undefined,
         uid: undefined,
         channel: undefined
@@ -57,11 +69,10 @@ describe("Message", () => {
     }
   })
 
-  it("is by whom its data say where the broker says nothing, as the original, which names no user", () => {
-    const { client } = makeClient()
-    assert.deepInclude(made(client, event), { sid: "forged", uid: undefined, channel: "forged" })
+  it("is by whom its data say if the broker says nothing, as the original, which names no user", () => {
+    assert.deepInclude(made(event), { sid: "forged", uid: undefined, channel: "forged" })
     for (const data of [{}, { sid: 7, channel: null }, { sid: {}, channel: ["room"] }]) {
-      assert.deepInclude(made(client, { event: "e", data }), {
+      assert.deepInclude(made({ event: "e", data }), {
         sid: undefined,
         uid: undefined,
         channel: undefined
@@ -69,37 +80,44 @@ describe("Message", () => {
     }
   })
 
-  it.effect("answers a channel, or the browser that triggered it", () =>
-    Effect.gen(function*() {
-      const { asked, client } = makeClient()
-      const message = made(client, event, { sid: "s" })
-      yield* message.broadcastReply("room", "hello", { n: 1 })
-      yield* message.broadcastReply("room", "bare")
-      yield* message.broadcastCopy("room")
-      yield* message.broadcastCopy("room", "chat/said")
-      yield* message.directReply("thanks", { n: 2 })
-      yield* message.directReply("bare")
-      assert.deepStrictEqual(asked, [
+  it.effect("is replied to on a channel, or to the browser that triggered it", () => {
+    const { layer, requests } = makeClient()
+    return Effect.gen(function*() {
+      const message = made(event, { sid: "s" })
+      yield* Message.broadcastReply(message, "room", "hello", { n: 1 })
+      yield* Message.broadcastReply(message, "room", "bare")
+      yield* Message.broadcastReply(message, "room", "others", { n: 2 }, { exceptSid: "s" })
+      yield* Message.broadcastReply(message, Room({ id: "1" }), "said", { text: "hi" })
+      yield* Message.broadcastReply(message, Room({ id: "1" }), Talk.events.said, { text: "hi" })
+      yield* Message.broadcastCopy(message, "room")
+      yield* Message.broadcastCopy(message, "room", "chat/said")
+      yield* Message.broadcastCopy(message, Room({ id: "1" }))
+      yield* Message.directReply(message, "thanks", { n: 2 })
+      yield* Message.directReply(message, "bare")
+      yield* Message.directReply(message, Talk.events.said, { text: "hi" })
+      assert.deepStrictEqual(requests, [
         ["broadcast", "room", "hello", { n: 1 }],
         ["broadcast", "room", "bare"],
+        ["broadcast", "room", "others", { n: 2 }, { exceptSid: "s" }],
+        ["broadcast", Room({ id: "1" }), "said", { text: "hi" }],
+        ["broadcast", Room({ id: "1" }), Talk.events.said, { text: "hi" }],
         ["broadcast", "room", "chat/say", event.data],
         ["broadcast", "room", "chat/said", event.data],
+        ["broadcast", "room-1", "chat/say", event.data],
         ["sendTo", "s", "thanks", { n: 2 }],
-        ["sendTo", "s", "bare", undefined]
+        ["sendTo", "s", "bare"],
+        ["sendTo", "s", Talk.events.said, { text: "hi" }]
       ])
-    }))
+    }).pipe(Effect.provide(layer))
+  })
 
-  it.effect("has other data and still copies those that came", () =>
-    Effect.gen(function*() {
-      const { asked, client } = makeClient()
-      const message = made(client, event, { sid: "s", uid: "joe" })
-      const other = Message.withData(message, 7)
-      assert.strictEqual(other.data, 7)
-      assert.deepInclude(other, { event: "chat/say", sid: "s", uid: "joe" })
-      assert.strictEqual(message.data, event.data)
-      yield* other.broadcastCopy("room")
-      assert.deepStrictEqual(asked, [["broadcast", "room", "chat/say", event.data]])
-    }))
+  it.effect("is copied as it was received, whatever data a router has decoded", () => {
+    const { layer, requests } = makeClient()
+    return Effect.gen(function*() {
+      yield* Message.broadcastCopy({ ...made(event, { sid: "s", uid: "joe" }), data: 7 }, "room")
+      assert.deepStrictEqual(requests, [["broadcast", "room", "chat/say", event.data]])
+    }).pipe(Effect.provide(layer))
+  })
 })
 
 describe.each(transports)("Message over $name", ({ url }) => {
@@ -124,15 +142,12 @@ describe.each(transports)("Message over $name", ({ url }) => {
     const worker = yield* Worker.Worker
     const messages = yield* Queue.unbounded<Message.Message>()
     yield* Effect.forkScoped(worker.listen({
-      onMessage: (message) => {
-        assert.deepStrictEqual([message.event, message.data], [event, data])
-        return Queue.offer(messages, message)
-      }
+      onMessage: (message) => Queue.offer(messages, message)
     }))
     return messages
   })
 
-  it.live("says who triggered it, and where, whatever the browser pretends", () =>
+  it.live("says who triggered it, and on which channel, whatever the browser pretends", () =>
     within(Effect.gen(function*() {
       const messages = yield* listening
       const joe = yield* enter("joe", "room")
@@ -145,30 +160,30 @@ describe.each(transports)("Message over $name", ({ url }) => {
       assert.deepInclude(yield* Queue.take(messages), { event: "said", sid: joe.sid, uid: "joe", channel: "room" })
     })))
 
-  it.live("answers the browser, or a channel, with something or with a copy", () =>
+  it.live("is replied to, to the browser or on a channel, with other data or with a copy", () =>
     within(Effect.gen(function*() {
       const messages = yield* listening
       const [joe, ann] = [yield* enter("joe"), yield* enter("ann", "room")]
       yield* joe.send({ trigger: { event: "say", data: { text: "zażółć" } } })
       const message = yield* Queue.take(messages)
-      yield* message.directReply("thanks", { n: 1 })
-      yield* message.directReply("bare")
-      yield* message.broadcastReply("room", "news", { n: 2 })
-      yield* message.broadcastCopy("room")
-      yield* message.broadcastCopy("room", "said")
+      yield* Message.directReply(message, "thanks", { n: 1 })
+      yield* Message.directReply(message, "bare")
+      yield* Message.broadcastReply(message, "room", "news", { n: 2 })
+      yield* Message.broadcastCopy(message, "room")
+      yield* Message.broadcastCopy(message, "room", "said")
       assert.deepStrictEqual([yield* joe.next, yield* joe.next], [{ thanks: { n: 1 } }, { bare: {} }])
       const copy = { text: "zażółć", channel: "room" }
-      // The copy of what a browser said is a backend's broadcast: its data still name the browser.
+      // The copy of a browser's event is a backend's broadcast: its data still name the browser.
       assert.deepStrictEqual([yield* ann.next, yield* ann.next, yield* ann.next], [
         { news: { n: 2, channel: "room" } },
         { say: { ...copy, sid: joe.sid } },
         { said: { ...copy, sid: joe.sid } }
       ])
-      assert.instanceOf(yield* Effect.flip(message.broadcastReply("nope", "news")), ChannelNotFoundError)
-      assert.instanceOf(yield* Effect.flip(message.broadcastCopy("nope")), ChannelNotFoundError)
+      assert.instanceOf(yield* Effect.flip(Message.broadcastReply(message, "nope", "news")), ChannelNotFoundError)
+      assert.instanceOf(yield* Effect.flip(Message.broadcastCopy(message, "nope")), ChannelNotFoundError)
     })))
 
-  it.live("fails with BrowserNotFoundError where the browser has gone meanwhile", () =>
+  it.live("is replied to with a BrowserNotFoundError if the browser has disconnected", () =>
     within(Effect.gen(function*() {
       const messages = yield* listening
       const { vhost } = yield* TestBroker
@@ -181,21 +196,28 @@ describe.each(transports)("Message over $name", ({ url }) => {
       }))
       yield* eventually(Effect.sync(vhost.browsers.count), (count) => count === 0)
       const message = yield* Queue.take(messages)
-      assert.deepInclude(yield* Effect.flip(message.directReply("thanks")), { _tag: "BrowserNotFoundError", sid })
+      assert.deepInclude(yield* Effect.flip(Message.directReply(message, "thanks")), {
+        _tag: "BrowserNotFoundError",
+        sid
+      })
     })))
 
-  it.live("comes with the stream of a worker as well", () =>
+  it.live("is in the stream of a worker as well", () =>
     within(Effect.gen(function*() {
       const worker = yield* Worker.Worker
       const joe = yield* enter("joe")
       yield* joe.send({ trigger: { event: "say", data: { n: 1 } } })
-      const [message] = yield* worker.messages.pipe(Stream.take(1), Stream.runCollect)
+      const message = yield* worker.messages.pipe(
+        Stream.tap(({ ack }) => ack),
+        Stream.runHead,
+        Effect.flatMap(Effect.fromOption)
+      )
       assert.deepInclude(message, { event: "say", sid: joe.sid, uid: "joe", channel: undefined })
-      yield* message!.directReply("thanks")
+      yield* Message.directReply(message, "thanks")
       assert.deepStrictEqual(yield* joe.next, { thanks: {} })
     })))
 
-  it.live("of an original broker comes from where its data say, and its browser cannot be answered directly", () =>
+  it.live("of an original broker has the origin that its data say, and cannot be replied to directly", () =>
     Effect.gen(function*() {
       const broker = yield* FakeBroker.make(url)
       yield* Effect.gen(function*() {
@@ -212,8 +234,8 @@ describe.each(transports)("Message over $name", ({ url }) => {
           }),
           Effect.forkScoped
         )
-        const error = yield* Effect.flip(message.directReply("thanks"))
-        assert.strictEqual(error._tag, "BadRequestError")
+        const error = yield* Effect.flip(Message.directReply(message, "thanks"))
+        assert.strictEqual(error._tag === "ProtocolError" && error.reason._tag, "BadRequestError")
         assert.include(error.message, "may not know this command")
         // One that says something unreadable of the origin has said something.
         ready.peer.sendUnsafe(["TR", `{"say":{"sid":"s","channel":"room"}}`, "{nonsense"])
@@ -221,7 +243,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
       }).pipe(Effect.provide(Kosmonaut.layer({ url: broker.url, drainTimeout: "50 millis" })))
     }))
 
-  it.live("is of what happens by itself where a worker takes that, and of nothing else to the others", () =>
+  it.live("is a lifecycle event for a worker that takes these, and for no other", () =>
     within(Effect.gen(function*() {
       const worker = Context.get(yield* Layer.build(Layer.fresh(backend(url))), Worker.Worker)
       const { vhost } = yield* TestBroker

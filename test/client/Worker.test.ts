@@ -14,7 +14,7 @@ import {
   Scope,
   Stream
 } from "effect"
-import { Client, Kosmonaut, KosmonautError, Transport, Worker } from "../../src/index.ts"
+import { Client, Kosmonaut, KosmonautError, type Message, Transport, Worker } from "../../src/index.ts"
 import * as Browser from "../harness/Browser.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
@@ -102,7 +102,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
           const done = yield* Deferred.make<void>()
           for (let n = 0; n < 9000; n++) yield* trigger("flood", { n, text: "x".repeat(1000) })
           yield* Effect.forkScoped(worker.listen({
-            onMessage: (_, { n }) =>
+            onMessage: ({ data: { n } }) =>
               Effect.gen(function*() {
                 const expected = yield* Ref.getAndUpdate(count, (_) => _ + 1)
                 assert.strictEqual(n, expected)
@@ -122,7 +122,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
       const started = yield* Queue.unbounded<string>()
       const handled: Array<string> = []
       const gate = yield* Deferred.make<void>()
-      const onMessage = (event: string) =>
+      const onMessage = ({ event }: Message.Message) =>
         Queue.offer(started, event).pipe(
           Effect.andThen(Deferred.await(gate)),
           Effect.andThen(Effect.sync(() => handled.push(event)))
@@ -229,7 +229,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         yield* Effect.gen(function*() {
           const worker = yield* Worker.Worker
           const got = yield* Queue.unbounded<unknown>()
-          yield* Effect.forkScoped(worker.listen({ onMessage: (_, { n }) => Queue.offer(got, n) }))
+          yield* Effect.forkScoped(worker.listen({ onMessage: ({ data: { n } }) => Queue.offer(got, n) }))
           for (let restart = 0; restart < 10; restart++) {
             for (let n = 0; n < 20; n++) yield* Effect.provideContext(trigger("flow", { n: restart * 20 + n }), built)
             for (let n = 0; n < 20; n++) assert.strictEqual(yield* Queue.take(got), restart * 20 + n)

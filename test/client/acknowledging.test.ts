@@ -36,7 +36,7 @@ const gated = Effect.gen(function*() {
   const started = yield* Queue.unbounded<Message.Message & { readonly open: Effect.Effect<unknown> }>()
   const all = yield* Deferred.make<void>()
   const handled: Array<string> = []
-  const onMessage = Effect.fnUntraced(function*(_event: string, _data: object, message: Message.Message) {
+  const onMessage = Effect.fnUntraced(function*(message: Message.Message) {
     const gate = yield* Deferred.make<void>()
     yield* Queue.offer(started, { ...message, open: Deferred.succeed(gate, undefined) })
     yield* Effect.raceFirst(Deferred.await(gate), Deferred.await(all))
@@ -239,7 +239,7 @@ describe("a worker that ends", () => {
       const { vhost } = yield* TestBroker.TestBroker
       const { handled, next, onMessage } = yield* gated
       const listening = yield* Effect.forkScoped((yield* Worker.Worker).listen({
-        onMessage: (message) => event === "bad" ? Effect.fail("no luck" as const) : onMessage(event, data, message)
+        onMessage: (message) => message.event === "bad" ? Effect.fail("no luck" as const) : onMessage(message)
       }))
       yield* trigger("slow", "bad", "c", "d")
       const { open } = yield* next
@@ -322,7 +322,7 @@ describe("a worker that ends", () => {
       const { next, onMessage } = yield* gated
       const listening = yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: (message) =>
-          Effect.andThen(onMessage(event, data, message), event === "good" ? Effect.void : Effect.interrupt)
+          Effect.andThen(onMessage(message), message.event === "good" ? Effect.void : Effect.interrupt)
       }))
       yield* trigger("before", "after", "good")
       const before = yield* next
@@ -349,7 +349,7 @@ describe("a worker that ends", () => {
       const { next, onMessage } = yield* gated
       const streaming = yield* worker.messages.pipe(
         Stream.take(2),
-        Stream.runForEach((message) => onMessage(message.event, message.data, message)),
+        Stream.runForEach((message) => onMessage(message)),
         Effect.forkScoped
       )
       const first = yield* next
@@ -399,7 +399,7 @@ describe("a worker that is lost", () => {
       const { vhost } = yield* TestBroker.TestBroker
       const { next, onMessage } = yield* gated
       yield* Effect.forkScoped((yield* Worker.Worker).listen({
-        onMessage: (message) => Effect.andThen(onMessage(event, data, message), Effect.fail("no luck")),
+        onMessage: (message) => Effect.andThen(onMessage(message), Effect.fail("no luck")),
         onException: () => Effect.void
       }))
       yield* trigger("a")
@@ -487,7 +487,7 @@ describe("a worker that is lost", () => {
       const { next, onMessage } = yield* gated
       yield* trigger("a", "b", "c")
       yield* (yield* Worker.Worker).messages.pipe(
-        Stream.runForEach((message) => onMessage(message.event, message.data, message)),
+        Stream.runForEach((message) => onMessage(message)),
         Effect.forkScoped
       )
       const a = yield* next

@@ -2,7 +2,7 @@
  * What a person reads when something is wrong: what it is, and what to do.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Redacted } from "effect"
+import { Duration, Effect, Layer, Redacted, Stream } from "effect"
 import * as net from "node:net"
 import { Client, Kosmonaut, Transport } from "../../src/index.ts"
 import { RequestTimeoutError } from "../../src/protocol/KosmonautError.ts"
@@ -11,7 +11,8 @@ import { layer, TestBroker, token } from "../harness/TestBroker.ts"
 /** What a request to this URL fails with. */
 const failure = (
   url: string,
-  request = (client: Client.Client["Service"]): Effect.Effect<unknown, Client.RequestError> => client.channels()
+  request = (client: Client.Client["Service"]): Effect.Effect<unknown, Client.RequestError> =>
+    Stream.runCollect(client.channels())
 ) =>
   Effect.flip(Client.Client.use(request)).pipe(
     Effect.provide(Kosmonaut.layer({ url, retry: "none", openTimeout: "500 millis", requestTimeout: "2 seconds" }))

@@ -3,12 +3,17 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Layer, Metric, Schema } from "effect"
-import { Client, EventGroup, EventRouter, Kosmonaut, Worker } from "../../src/index.ts"
+import { Client, Event, EventGroup, EventRouter, Kosmonaut, Worker } from "../../src/index.ts"
 import { Broker, Vhosts } from "../../src/server/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { tagOf } from "../harness/tagOf.ts"
 
-class Chat extends EventGroup.make("chat", { say: { text: Schema.String } }) {}
-class Game extends EventGroup.make("game", { move: {} }) {}
+class Chat extends EventGroup.make("chat", Event.make("say", { payload: { text: Schema.String } })) {}
+class Game extends EventGroup.make("game", Event.make("move")) {}
+
+/** A router for the chat, with this handler. */
+const chat = (say: () => Effect.Effect<void>, options?: EventRouter.Options) =>
+  Layer.provide(EventRouter.layer(Chat, options), Chat.toLayer({ say }))
 
 /** A browser that has authenticated as joe. */
 const joe = Effect.flatMap(TestBroker.TestBroker, ({ browser }) => browser({ uid: "joe" }))
@@ -28,21 +33,21 @@ describe("a handler that gives no Effect", () => {
         onMessage: ({ event }) => event === "good" ? Deferred.succeed(next, undefined) : asEffect(handler()),
         onException: (cause) => Deferred.succeed(told, Cause.pretty(cause))
       }))
-      const page = yield* joe
-      yield* page.trigger("bad")
+      const browser = yield* joe
+      yield* browser.trigger("bad")
       assert.include(yield* Deferred.await(told), `The handler of "bad" gave ${expected}`)
-      yield* page.trigger("good")
+      yield* browser.trigger("good")
       yield* Deferred.await(next)
     }).pipe(Effect.provide(TestBroker.layerBackend())))
 
   it.effect("is told to a router's onException, too", () => {
     const told = Deferred.makeUnsafe<string>()
     return Effect.gen(function*() {
-      const page = yield* joe
-      yield* page.trigger("chat/say", { text: "hi" })
+      const browser = yield* joe
+      yield* browser.trigger("chat/say", { text: "hi" })
       assert.include(yield* Deferred.await(told), `The handler of "chat/say" gave a Promise`)
     }).pipe(Effect.provide(
-      EventRouter.layer(Chat, { say: () => asEffect(Promise.resolve()) }, {
+      chat(() => asEffect(Promise.resolve()), {
         onException: (cause) => Deferred.succeed(told, Cause.pretty(cause))
       }).pipe(Layer.provideMerge(TestBroker.layerBackend()))
     ))
@@ -53,15 +58,15 @@ describe("two routers on one Worker", () => {
   it.effect("are a defect that says what to do", () =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(Layer.build(Layer.mergeAll(
-        EventRouter.layer(Chat, { say: () => Effect.void }),
-        EventRouter.layer(Game, { move: () => Effect.void })
+        chat(() => Effect.void),
+        Layer.provide(EventRouter.layer(Game), Game.toLayer({ move: () => Effect.void }))
       )))
-      assert.isTrue(Exit.isFailure(exit) && Cause.pretty(exit.cause).includes("EventRouter.serve"))
+      assert.isTrue(Exit.isFailure(exit) && Cause.pretty(exit.cause).includes("EventRouter.layer(Chat.merge(Game))"))
     }).pipe(Effect.provide(TestBroker.layerBackend())))
 
   it.effect("are none when one has ended", () =>
     Effect.gen(function*() {
-      const router = EventRouter.layer(Chat, { say: () => Effect.void })
+      const router = chat(() => Effect.void)
       yield* Effect.scoped(Layer.build(Layer.fresh(router)))
       yield* Effect.scoped(Layer.build(Layer.fresh(router)))
     }).pipe(Effect.provide(TestBroker.layerBackend())))
@@ -71,13 +76,13 @@ describe("a name of the system", () => {
   it.effect("is not sent by a backend", () =>
     Effect.gen(function*() {
       const client = yield* Client.Client
-      const page = yield* joe
+      const browser = yield* joe
       const errors = [
         yield* Effect.flip(client.broadcast("room", ":memberLeft")),
-        yield* Effect.flip(client.sendTo(page.sid, ":closed"))
+        yield* Effect.flip(client.sendTo(browser.sid, ":closed"))
       ]
       for (const error of errors) {
-        assert.strictEqual(error._tag, "BadRequestError")
+        assert.strictEqual(tagOf(error), "ProtocolError/BadRequestError")
         assert.include(error.message, "names that begin with :")
       }
     }).pipe(Effect.provide(TestBroker.layerBackend({ channels: ["room"] }))))

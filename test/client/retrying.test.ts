@@ -2,12 +2,13 @@
  * Requests that get no answer: which are made again, and that none is carried out twice.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Metric, Queue, Redacted, Schedule, type Scope, Tracer } from "effect"
+import { Effect, Fiber, Layer, Metric, Queue, Redacted, Schedule, type Scope, Stream, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import * as net from "node:net"
 import { Client, Kosmonaut, KosmonautError, Transport } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import * as Browser from "../harness/Browser.ts"
+import { tagOf } from "../harness/tagOf.ts"
 import * as TcpProxy from "../harness/TcpProxy.ts"
 import * as Sockets from "../harness/TestBroker.ts"
 
@@ -60,7 +61,7 @@ describe.each(Sockets.transports)("a connection over $name that is cut", ({ url 
       proxy.cutAtNext("answer")
       assert.strictEqual((yield* Effect.flip(client.broadcast("room", "e")))._tag, "ChannelNotFoundError")
       proxy.cutAtNext("answer")
-      assert.strictEqual((yield* client.channels()).length, 2)
+      assert.strictEqual((yield* Stream.runCollect(client.channels())).length, 2)
       assert.strictEqual(proxy.cutsAtNext(), 4)
       assert.strictEqual((yield* vhost).idempotency.counters.repeated, 3)
     }).pipe(Effect.scoped, Effect.provide(Sockets.layer())))
@@ -195,7 +196,8 @@ describe("a request without an answer", () => {
     within(Effect.gen(function*() {
       const { asked, client } = yield* clientOf([])
       assert.strictEqual((yield* Effect.flip(client.broadcast("nope", "e")))._tag, "ChannelNotFoundError")
-      assert.strictEqual((yield* Effect.flip(client.requestSingleAccessToken("joe", "(")))._tag, "InternalError")
+      const error = yield* Effect.flip(client.requestSingleAccessToken("joe", "("))
+      assert.strictEqual(tagOf(error), "ProtocolError/InternalError")
       assert.strictEqual(asked.length, 2)
     })))
 

@@ -5,7 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Duration, Effect, Layer, Logger, Queue, Result, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { Client, EventGroup, EventRouter } from "../../src/index.ts"
+import { Client, Event, EventGroup, EventRouter } from "../../src/index.ts"
 import {
   BrowserNotFoundError,
   ChannelNotFoundError,
@@ -82,11 +82,16 @@ describe("an event whose handler has failed", () => {
     }))
 })
 
-class Chat extends EventGroup.make("chat", { say: { text: Schema.String }, leave: {} }) {}
+class Chat extends EventGroup.make(
+  "chat",
+  Event.make("say", { payload: { text: Schema.String } }),
+  Event.make("leave")
+) {}
 
 describe("a router", () => {
   const routed = (handle: () => Effect.Effect<void, unknown>, logger: Logger.Logger<unknown, void>) =>
-    EventRouter.layer(Chat, { say: handle, leave: () => Effect.void }).pipe(
+    EventRouter.layer(Chat).pipe(
+      Layer.provide(Chat.toLayer({ say: handle, leave: () => Effect.void })),
       Layer.provideMerge(TestBroker.layerBackend()),
       Layer.provideMerge(Logger.layer([logger]))
     )
@@ -133,7 +138,7 @@ describe("a router", () => {
 })
 
 const collected = (client: Client.Client["Service"]) =>
-  Effect.map(Effect.result(Stream.runCollect(client.deadLetters)), Result.getOrElse(() => []))
+  Effect.map(Effect.result(Stream.runCollect(client.deadLetters.list)), Result.getOrElse(() => []))
 
 describe("an event of a broker that has no ids", () => {
   it.effect("has one of its own, and the same user sees none twice", () =>
