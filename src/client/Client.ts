@@ -301,10 +301,12 @@ export const make = Effect.fnUntraced(function*(
   const broadcast = (channel: ChannelLike, event: Named, data?: unknown, options?: BroadcastOptions) =>
     Effect.withFiber((fiber) =>
       inRoom(emptyBroadcast, (): Effect.Effect<void, RequestError | ChannelNotFoundError> => {
-        const declared = typeof channel === "string" || typeof event !== "string"
-          ? event
-          : channel.events[event] ?? event
-        const encoded = encodeBroadcast(nameOf(channel), declared, data, options?.exceptSid)
+        const encoded = typeof channel === "string"
+          ? encodeBroadcast(channel, event, data, options?.exceptSid)
+          : Result.flatMap(
+            declaredOn(channel, event),
+            (event) => encodeBroadcast(channel.name, event, data, options?.exceptSid)
+          )
         return Result.isSuccess(encoded)
           ? tellIn(fiber, encoded.success, notFound)
           : Effect.fail(refusal(encoded.failure))
@@ -428,6 +430,16 @@ const nameOf = (channel: ChannelLike): string => typeof channel === "string" ? c
 const found = <A, E>(channel: ChannelLike, use: (name: string) => Effect.Effect<A, E>) => {
   const name = nameOf(channel)
   return ChannelName.isValid(name) ? use(name) : Effect.fail(new ChannelNotFoundError({ channel: name }))
+}
+
+// Another name has no Schema on this channel: its data would be sent unchecked.
+const declaredOn = (channel: Channel.Any, event: Named): Result.Result<Event.Any, BadRequestError> => {
+  if (typeof event !== "string") return Result.succeed(event)
+  return Object.hasOwn(channel.events, event)
+    ? Result.succeed(channel.events[event]!)
+    : Result.fail(
+      new BadRequestError({ detail: `the channel ${channel.name} has no event ${JSON.stringify(event.slice(0, 100))}` })
+    )
 }
 
 const refusal = (error: ChannelNotFoundError | BadRequestError | MessageEncodeError) =>

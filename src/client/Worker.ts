@@ -143,8 +143,8 @@ export interface Options {
   readonly prefetch?: number | undefined
   /**
    * How often the handler of an event may fail, here or in other workers, before the event is one of the vhost's dead
-   * letters; from 1, default 1. In between it is handed out again, without a pause. An event that comes back for another
-   * reason, as the end of a worker, is always handed out again, and that does not count here.
+   * letters; from 1, default 1. In between it is redelivered after a backoff. An event that is redelivered for another
+   * reason, as the end of a worker, does not count here.
    */
   readonly maxAttempts?: number | undefined
   /**
@@ -255,14 +255,7 @@ export const make = Effect.fnUntraced(function*(
     messages: Stream.unwrap(Effect.gen(function*() {
       const { connection, inbox } = yield* open(false)
       const unacked = new Set<Delivered>()
-      yield* Effect.addFinalizer(() =>
-        Effect.sync(() => unacked.forEach((delivered) => delivered.releaseUnsafe())).pipe(
-          Effect.andThen(connection.pause),
-          Effect.andThen(connection.quit),
-          Effect.timeout(drainTimeout),
-          Effect.ignore
-        )
-      )
+      yield* Effect.addFinalizer(() => Consumers.release({ connection, inbox, unacked }, drainTimeout))
       return Stream.flattenIterable(Stream.mapEffect(Stream.fromQueue(inbox), (item) => deliver(item, unacked)))
     })),
     state: SubscriptionRef.get(state),

@@ -31,12 +31,16 @@ import * as ChannelName from "../protocol/ChannelName.ts"
 import type * as Event from "./Event.ts"
 import type * as EventGroup from "./EventGroup.ts"
 
+const TypeId = "~kosmonaut/events/Channel"
+
 /**
  * A channel with a name, and the events that are broadcast on it. What the operations of a Client take.
  *
  * @since 0.1.0
  */
 export interface Reference<out Events extends { readonly [name: string]: Event.Any }> {
+  // A channel with parameters is a function, and a function has a name, too.
+  readonly [TypeId]: typeof TypeId
   /** Its name, which also says its kind: `presence-…`, `private-…`, or normal. */
   readonly name: string
   readonly kind: ChannelName.Kind
@@ -133,12 +137,13 @@ export function make(name: string, { events: groups, kind: declared = "normal", 
   const base = declared === "normal" ? name : `${declared}-${name}`
   const kind = ChannelName.kind(params === undefined ? base : `${base}-`)
   const events = eventsOf([groups].flat() as ReadonlyArray<EventGroup.Any>)
-  if (params === undefined) return { name: base, kind, events, pattern: () => quote(base) }
+  if (params === undefined) return { [TypeId]: TypeId, name: base, kind, events, pattern: () => quote(base) }
   const encoders = Object.entries(params).map(([param, schema]) => [param, Schema.encodeUnknownSync(schema)] as const)
   const textOf = (values: Record<string, unknown>, [param, encode]: (typeof encoders)[number]): string =>
     escape(String(encode(values[param])))
   return Object.assign(
     (values: Record<string, unknown>) => ({
+      [TypeId]: TypeId,
       name: `${base}-${encoders.map((encoder) => textOf(values, encoder)).join("..")}`,
       kind,
       events

@@ -58,7 +58,10 @@ export interface EventGroup<Name extends string, E extends Events> {
   readonly add: <const Added extends ReadonlyArray<Event.Any>>(
     ...events: Added
   ) => EventGroup<Name, Omit<E, Added[number]["_tag"]> & ByTag<Name, Added[number]>>
-  /** One group of the events of several, named as they are on the wire. For a router that handles them all. */
+  /**
+   * One group of the events of several, named as they are on the wire. For a router that handles them all. Two different
+   * events with one name on the wire are an error at once.
+   */
   readonly merge: <const Groups extends ReadonlyArray<Any>>(
     ...groups: Groups
   ) => EventGroup<"", ByTag<"", E[keyof E] | EventsOf<Groups[number]>>>
@@ -142,7 +145,7 @@ export interface Implemented {
 
 /**
  * Declares a group. The names of groups and events are not empty, have no `/` and do not begin with `:`, as those of the
- * system do; a wrong one that the compiler cannot see is an error at once.
+ * system do; a wrong one that the compiler cannot see, or two events with one name, are an error at once.
  *
  * @since 0.1.0
  */
@@ -174,8 +177,23 @@ export const unchecked = <const Name extends string, const Declared extends Read
 ): EventGroup<Name, ByTag<Name, Declared[number]>> =>
   fromEvents(name, byTag(name, events)) as unknown as EventGroup<Name, ByTag<Name, Declared[number]>>
 
-const byTag = (group: string, events: ReadonlyArray<Event.Any>): Events =>
-  Object.fromEntries(events.map((event) => [event._tag, group === "" ? event : event.prefix(`${group}/`)]))
+const byTag = (group: string, events: ReadonlyArray<Event.Any>): Events => {
+  const twice = events.find((event, index) =>
+    events.slice(0, index).some((other) => other._tag === event._tag && other !== event)
+  )
+  return Result.getOrThrow(
+    twice === undefined
+      ? Result.succeed(
+        Object.fromEntries(events.map((event) => [event._tag, group === "" ? event : event.prefix(`${group}/`)]))
+      )
+      : Result.fail(
+        new TypeError(
+          `There are two events ${JSON.stringify(twice._tag)}: an event has one declaration and one handler. ` +
+            "Rename one, or replace the other with `add`"
+        )
+      )
+  )
+}
 
 // The types of what it gives are those of the interface: the compiler does not follow a record through its entries.
 const fromEvents = (identifier: string, events: Events): Any =>

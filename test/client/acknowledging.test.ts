@@ -341,26 +341,101 @@ describe("a worker that ends", () => {
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, redelivered: 2 })
     }).pipe(within({ concurrency: 3, heartbeatInterval: "1 hour", silenceTimeout: "1 hour" })))
 
-  it.effect("acknowledges, as a stream, what it has given, and what it has not goes back", () =>
+  it.effect("releases, as a stream, what the consumer has not acked, and what it has not begun", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker.TestBroker
       const worker = yield* Worker.Worker
       yield* trigger("a", "b", "c", "d", "e")
       const { next, onMessage } = yield* gated
       const streaming = yield* worker.messages.pipe(
-        Stream.take(2),
-        Stream.runForEach((message) => onMessage(message)),
+        Stream.take(3),
+        Stream.runForEach((message) =>
+          Effect.andThen(onMessage(message), message.event === "b" ? Effect.void : message.ack)
+        ),
         Effect.forkScoped
       )
       const first = yield* next
       yield* TestClock.adjust("1 second")
-      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 4 })
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 5 })
       yield* first.open
-      const second = yield* next
-      yield* second.open
+      for (const _ of ["b", "c"]) yield* Effect.flatMap(next, ({ open }) => open)
       yield* Fiber.join(streaming)
       yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 0)
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 2, unacknowledged: 0, waiting: 3 })
+      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      const again = yield* worker.messages.pipe(Stream.take(3), Stream.runCollect)
+      assert.deepStrictEqual(again.map(({ event }) => event).sort(), ["b", "d", "e"])
+      assert.deepInclude(again.find(({ event }) => event === "b"), { attempt: 2 })
+    }).pipe(within()))
+})
+
+describe("a consumer of messages", () => {
+  /** What a stream gives, one queue entry for each. */
+  const consuming = Effect.gen(function*() {
+    const deliveries = yield* Queue.unbounded<Worker.Delivery>()
+    const { messages } = yield* Worker.Worker
+    const consumer = yield* Effect.forkScoped(Stream.runForEach(messages, (_) => Queue.offer(deliveries, _)))
+    return { consumer, deliveries, next: Queue.take(deliveries) }
+  })
+
+  it.effect("acks each event when it wants, in any order, and has up to prefetch unacknowledged ones", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      yield* trigger("a", "b", "c", "d")
+      const { deliveries, next } = yield* consuming
+      const [a, b] = [yield* next, yield* next]
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(yield* Queue.size(deliveries), 0)
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 2, waiting: 2 })
+      yield* b.ack
+      assert.deepInclude(yield* next, { event: "c", attempt: 1 })
+      yield* a.ack
+      assert.deepInclude(yield* next, { event: "d", attempt: 1 })
+      yield* acknowledged(2)
+      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+    }).pipe(within({ prefetch: 2 })))
+
+  it.effect("nacks an event with a reason, which is redelivered, and then is a dead letter with it", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      yield* trigger("a")
+      const { next } = yield* consuming
+      const first = yield* next
+      yield* first.nack("no luck")
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.unacknowledged), (count) => count === 0)
+      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      // After the broker's backoff.
+      yield* TestClock.adjust("10 seconds")
+      const second = yield* next
+      assert.deepInclude(second, { id: first.id, attempt: 2 })
+      yield* second.nack("no luck")
+      const [letter] = yield* eventually(vhost.deadLetters.list, ({ length }) => length === 1)
+      assert.deepInclude(letter, { attempts: 2, reason: "no luck" })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 0, waiting: 0 })
+    }).pipe(within({ maxAttempts: 2 })))
+
+  it.effect("settles an event once: the first ack or nack counts, and none after the end of the stream", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker.TestBroker
+      yield* trigger("acked", "nacked", "late")
+      const { consumer, next } = yield* consuming
+      const [acked, nacked, late] = [yield* next, yield* next, yield* next]
+      yield* acked.ack
+      yield* acked.nack("too late")
+      yield* acked.ack
+      yield* nacked.nack("")
+      yield* nacked.ack
+      yield* acknowledged(1)
+      const [letter] = yield* eventually(vhost.deadLetters.list, ({ length }) => length === 1)
+      assert.deepInclude(letter, { reason: "it failed" })
+      yield* Fiber.interrupt(consumer)
+      yield* late.ack
+      yield* late.nack("too late")
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0 })
+      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      const { next: again } = yield* consuming
+      assert.deepInclude(yield* again, { event: "late", attempt: 2, id: late.id })
     }).pipe(within()))
 })
 
@@ -487,12 +562,11 @@ describe("a worker that is lost", () => {
       const { next, onMessage } = yield* gated
       yield* trigger("a", "b", "c")
       yield* (yield* Worker.Worker).messages.pipe(
-        Stream.runForEach((message) => onMessage(message)),
+        Stream.runForEach((message) => Effect.andThen(onMessage(message), message.ack)),
         Effect.forkScoped
       )
       const a = yield* next
-      yield* acknowledged(1)
-      yield* interrupted(2)
+      yield* interrupted(3)
       yield* a.open
       for (const name of ["b 2", "c 2"]) {
         const { attempt, event, open } = yield* next

@@ -8,6 +8,7 @@ import { Client, Transport } from "../../src/index.ts"
 import type { Frames } from "../../src/protocol/Frame.ts"
 import { ConnectionError } from "../../src/protocol/KosmonautError.ts"
 import type { Hearer, Sent } from "../../src/transport/Transport.ts"
+import { tagOf } from "../harness/tagOf.ts"
 import { token } from "../harness/TestBroker.ts"
 
 /** A transport of which the test plays the broker. */
@@ -94,11 +95,11 @@ describe("a Client that asks directly", () => {
   it.effect.each(
     [
       { answer: ["OK", ""], tag: undefined },
-      { answer: ["OK", "{}"], tag: "MessageDecodeError" },
+      { answer: ["OK", "{}"], tag: "ProtocolError/MessageDecodeError" },
       { answer: ["ER", "454"], tag: "ChannelNotFoundError" },
-      { answer: ["ER", "597"], tag: "InternalError" },
-      { answer: ["ER"], tag: "MessageDecodeError" },
-      { answer: [], tag: "MessageDecodeError" }
+      { answer: ["ER", "597"], tag: "ProtocolError/InternalError" },
+      { answer: ["ER"], tag: "ProtocolError/MessageDecodeError" },
+      { answer: [], tag: "ProtocolError/MessageDecodeError" }
     ] as const
   )(
     "makes of $answer what it means: $tag",
@@ -107,13 +108,13 @@ describe("a Client that asks directly", () => {
         Effect.gen(function*() {
           const outcome = yield* Effect.forkChild(
             Effect.flip(client.broadcast("room", "hello")).pipe(
-              Effect.match({ onFailure: () => undefined, onSuccess: ({ _tag }) => _tag })
+              Effect.match({ onFailure: () => undefined, onSuccess: tagOf })
             )
           )
           yield* Effect.yieldNow
           asked[0]!.hearer.answered(answer)
           assert.strictEqual(yield* Fiber.join(outcome), tag)
-          assert.deepStrictEqual((yield* counted).outcomes, { [tag ?? "ok"]: 1 })
+          assert.deepStrictEqual((yield* counted).outcomes, { [tag?.split("/").at(-1) ?? "ok"]: 1 })
         })
       )
   )

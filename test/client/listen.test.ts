@@ -9,6 +9,7 @@ import type { Frames } from "../../src/protocol/Frame.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeNetwork from "../harness/fakeNetwork.ts"
+import { tagOf } from "../harness/tagOf.ts"
 
 const within = (options?: TestBroker.BackendOptions["worker"]) =>
   Effect.provide(TestBroker.layerBackend({ heartbeatInterval: "500 millis", worker: options }))
@@ -76,28 +77,28 @@ describe("Worker.listen", () => {
       assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("second" as const))
     }).pipe(within()))
 
-  it.effect("hears protocol errors in onError, and goes on", () =>
+  it.effect("passes protocol errors to onError, and goes on", () =>
     Effect.gen(function*() {
       const { nextOf, worker } = yield* withFake()
       const heard = yield* Queue.unbounded<string>()
       yield* Effect.forkScoped(worker.listen({
         onMessage: ({ event }) => Queue.offer(heard, event),
-        onError: (error) => Queue.offer(heard, error._tag)
+        onError: (error) => Queue.offer(heard, tagOf(error))
       }))
       const { peer } = yield* nextOf("RD")
       const said = [
         [["HB"]],
-        [["ER", "400"], "BadRequestError"],
-        [["ER", "597"], "InternalError"],
-        [["ER", "499"], "UnknownServerError"],
-        [["ER", "x"], "MessageDecodeError"],
-        [["TR", "{"], "MessageDecodeError"],
-        [["TR", "[]"], "MessageDecodeError"],
-        [["TR", "{\"a\":1}"], "MessageDecodeError"],
-        [["TR", "{\"a\":{},\"b\":{}}"], "MessageDecodeError"],
-        [["??"], "MessageDecodeError"],
-        [["OK"], "MessageDecodeError"],
-        [["OK", "[]"], "MessageDecodeError"],
+        [["ER", "400"], "ProtocolError/BadRequestError"],
+        [["ER", "597"], "ProtocolError/InternalError"],
+        [["ER", "499"], "ProtocolError/UnknownServerError"],
+        [["ER", "x"], "ProtocolError/MessageDecodeError"],
+        [["TR", "{"], "ProtocolError/MessageDecodeError"],
+        [["TR", "[]"], "ProtocolError/MessageDecodeError"],
+        [["TR", "{\"a\":1}"], "ProtocolError/MessageDecodeError"],
+        [["TR", "{\"a\":{},\"b\":{}}"], "ProtocolError/MessageDecodeError"],
+        [["??"], "ProtocolError/MessageDecodeError"],
+        [["OK"], "ProtocolError/MessageDecodeError"],
+        [["OK", "[]"], "ProtocolError/MessageDecodeError"],
         [["TR", "{\"chat/say\":{}}"], "chat/say"]
       ] as const
       for (const [frames] of said) peer.sendUnsafe(frames)
@@ -281,20 +282,20 @@ describe("Worker.listen, to a broker that waits for acknowledgements", () => {
       assert.deepStrictEqual(handled, ["e"])
     }))
 
-  it.effect("gives back what is no event, with the reason, and tells onError", () =>
+  it.effect("nacks what is no event, with the reason, and passes the error to onError", () =>
     Effect.gen(function*() {
       const { nextOf, worker } = yield* withFake()
       const heard = yield* Queue.unbounded<string>()
       yield* Effect.forkScoped(worker.listen({
         onMessage: () => Effect.void,
-        onError: (error) => Queue.offer(heard, error._tag)
+        onError: (error) => Queue.offer(heard, tagOf(error))
       }))
       const { peer } = yield* nextOf("RD")
       peer.sendUnsafe(["TR", "{", "a", "1"])
       const { frames } = yield* nextOf("NK")
       assert.deepStrictEqual(frames?.slice(0, 2), ["NK", "a"])
       assert.match(frames?.[2] ?? "", /^MessageDecodeError: .*not JSON/)
-      assert.strictEqual(yield* Queue.take(heard), "MessageDecodeError")
+      assert.strictEqual(yield* Queue.take(heard), "ProtocolError/MessageDecodeError")
     }))
 
   it.effect("finishes what came last from one that does not, though an earlier one did", () =>

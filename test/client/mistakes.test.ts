@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Layer, Metric, Schema } from "effect"
-import { Client, Event, EventGroup, EventRouter, Kosmonaut, Worker } from "../../src/index.ts"
+import { Channel, Client, Event, EventGroup, EventRouter, Kosmonaut, Worker } from "../../src/index.ts"
 import { Broker, Vhosts } from "../../src/server/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { tagOf } from "../harness/tagOf.ts"
@@ -70,6 +70,36 @@ describe("two routers on one Worker", () => {
       yield* Effect.scoped(Layer.build(Layer.fresh(router)))
       yield* Effect.scoped(Layer.build(Layer.fresh(router)))
     }).pipe(Effect.provide(TestBroker.layerBackend())))
+})
+
+describe("two events with one name on the wire", () => {
+  const say = Event.make("say", { payload: { line: Schema.Int } })
+
+  it.each([
+    ["in a group", () => EventGroup.make("chat", say, Event.make("say"))],
+    ["in two groups that are merged", () => Chat.merge(EventGroup.make("chat", say))],
+    ["in a group that is added to", () => Chat.add(say, Event.make("say"))]
+  ])("are an error at once, %s", (_, declare) => {
+    assert.throws(declare, /There are two events "(?:chat\/)?say"/)
+  })
+
+  it("are none if they are the same event", () => {
+    const merged = Chat.merge(Chat, Chat.add(Event.make("left")))
+    assert.deepStrictEqual(Object.keys(merged.events), ["chat/say", "chat/left"])
+  })
+})
+
+describe("an event that a channel does not have", () => {
+  it.effect("is not broadcast", () =>
+    Effect.gen(function*() {
+      const client = yield* Client.Client
+      const Room = Channel.make("room", { events: Chat })
+      for (const name of ["sey", "chat/say", "toString", "__proto__", ""]) {
+        const error = yield* Effect.flip(client.broadcast(Room, name as "say", { text: "hi" }))
+        assert.strictEqual(tagOf(error), "ProtocolError/BadRequestError")
+        assert.include(error.message, `the channel room has no event ${JSON.stringify(name)}`)
+      }
+    }).pipe(Effect.provide(TestBroker.layerBackend({ channels: ["room"] }))))
 })
 
 describe("a name of the system", () => {

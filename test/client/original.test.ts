@@ -3,10 +3,11 @@
  * the fresh id, and understand what it answers.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Queue, Redacted } from "effect"
+import { Effect, Exit, Fiber, Option, Queue, Redacted } from "effect"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import { Client, Kosmonaut, Worker } from "../../src/index.ts"
+import { tagOf } from "../harness/tagOf.ts"
 
 interface Recorded {
   readonly connection: number
@@ -78,7 +79,7 @@ describe("the original broker", () => {
   ]
   const failures: Record<number, string> = {
     7: "ChannelNotFoundError",
-    10: "InternalError",
+    10: "ProtocolError/InternalError",
     13: "ChannelNotFoundError",
     14: "UnauthorizedError"
   }
@@ -107,10 +108,8 @@ describe("the original broker", () => {
         connection.end()
         const exit = yield* Fiber.join(asked)
         if (failures[number] !== undefined) {
-          assert.strictEqual(
-            (Exit.findErrorOption(exit) as { readonly value?: { readonly _tag: string } }).value?._tag,
-            failures[number]
-          )
+          const error = Option.getOrThrow(Exit.findErrorOption(exit)) as { readonly _tag: string }
+          assert.strictEqual(tagOf(error), failures[number])
         } else {
           assert.isTrue(Exit.isSuccess(exit))
           if (number === 9 && Exit.isSuccess(exit)) {

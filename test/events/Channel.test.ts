@@ -16,7 +16,7 @@ const matches = (pattern: string, name: string) => RE2JS.compile(pattern).matche
 describe("Channel", () => {
   it("has a name, a kind and the events of its groups", () => {
     expect(News).toMatchObject({ name: "news", kind: "normal", events: Talk.events })
-    expect(Room({ id: "42" })).toEqual({
+    expect(Room({ id: "42" })).toMatchObject({
       name: "presence-room-42",
       kind: "presence",
       events: { ...Talk.events, ...Game.events }

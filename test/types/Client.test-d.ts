@@ -1,38 +1,61 @@
 /**
- * What the compiler promises of typed events that go out. Checked by the compiler alone: nothing here runs.
+ * What the compiler promises of Clients and Workers. `tsc` checks this file; nothing runs it.
  */
-import { Effect, Schema, type Stream } from "effect"
+// @effect-diagnostics missingEffectError:off missingEffectContext:off
+import { Effect, type Redacted, Schema, Stream } from "effect"
 import { expectTypeOf } from "vitest"
 import {
   Channel,
-  type Client,
+  Client,
   type DeadLetter,
+  Event,
   EventGroup,
-  EventRouter,
-  type KosmonautError,
-  Lifecycle,
-  type Message
+  KosmonautError,
+  Message,
+  type Worker
 } from "../../src/index.ts"
 
 declare const client: Client.Client["Service"]
+declare const worker: Worker.Worker["Service"]
 declare const message: Message.Message
 
-class Chat extends EventGroup.make("chat", { said: { text: Schema.String, at: Schema.Date }, left: {} }) {}
+class Chat extends EventGroup.make(
+  "chat",
+  Event.make("said", { payload: { text: Schema.String, at: Schema.Date } }),
+  Event.make("left")
+) {}
 
-const Room = Channel.make("room", Chat)
+const Lobby = Channel.make("lobby", { events: Chat })
+const Room = Channel.make("room", { params: { id: Schema.Int }, events: Chat })
 const data = { text: "hello", at: new Date(0) }
 
-// A channel that is defined gives the typed way to it, a name asks for it.
-expectTypeOf(client.channel(Room)).toEqualTypeOf<Client.TypedChannel<typeof Chat>>()
-expectTypeOf(client.channel("room")).toEqualTypeOf<
-  Effect.Effect<Client.ChannelInfo, Client.RequestError | KosmonautError.ChannelNotFoundError>
->()
-expectTypeOf(client.channel(Room).broadcast("said", data)).toEqualTypeOf<
-  Effect.Effect<void, Client.RequestError | KosmonautError.ChannelNotFoundError>
+type OnChannel = Client.RequestError | KosmonautError.ChannelNotFoundError
+
+// --- What is inferred ------------------------------------------------------------------------------------------------
+
+expectTypeOf<Client.RequestError>().toEqualTypeOf<
+  | KosmonautError.UnauthorizedError
+  | KosmonautError.ConnectionError
+  | KosmonautError.RequestTimeoutError
+  | KosmonautError.ProtocolError
 >()
 
-// What is asked of dead letters fails with what can happen to it, and nothing else.
-expectTypeOf(client.deadLetters).toEqualTypeOf<Stream.Stream<DeadLetter.DeadLetter, Client.RequestError>>()
+expectTypeOf(client.openChannel(Room({ id: 1 }))).toEqualTypeOf<
+  Effect.Effect<void, Client.RequestError | KosmonautError.InvalidChannelNameError>
+>()
+expectTypeOf(client.closeChannel(Lobby)).toEqualTypeOf<Effect.Effect<void, OnChannel>>()
+expectTypeOf(client.channel(Lobby)).toEqualTypeOf<Effect.Effect<Client.ChannelInfo, OnChannel>>()
+expectTypeOf(client.channels({ prefix: "room-" })).toEqualTypeOf<
+  Stream.Stream<Client.ChannelInfo, Client.RequestError>
+>()
+expectTypeOf(client.subscribers(Room({ id: 1 }))).toEqualTypeOf<Stream.Stream<Client.Subscriber, OnChannel>>()
+expectTypeOf(client.broadcast(Room({ id: 1 }), "said", data)).toEqualTypeOf<Effect.Effect<void, OnChannel>>()
+expectTypeOf(client.requestSingleAccessToken({ uid: "joe", channels: [Room({ id: 1 }), "news"] })).toEqualTypeOf<
+  Effect.Effect<Redacted.Redacted, Client.RequestError>
+>()
+
+// What is requested of dead letters fails with what can happen to it, and nothing else.
+expectTypeOf(client.deadLetters.list).toEqualTypeOf<Stream.Stream<DeadLetter.DeadLetter, Client.RequestError>>()
 expectTypeOf(client.deadLetters.replayAll).toEqualTypeOf<Effect.Effect<DeadLetter.Replayed, Client.RequestError>>()
 expectTypeOf(client.deadLetters.discardAll).toEqualTypeOf<Effect.Effect<number, Client.RequestError>>()
 expectTypeOf(client.deadLetters.replay("id")).toEqualTypeOf<
@@ -42,44 +65,102 @@ expectTypeOf(client.deadLetters.discard("id")).toEqualTypeOf<
   Effect.Effect<void, Client.RequestError | KosmonautError.DeadLetterNotFoundError>
 >()
 
-// Untyped use stays as easy.
+// A reason is handled by its tag.
+void client.broadcast("room", "hello").pipe(
+  Effect.catchReason("ProtocolError", "BadRequestError", (reason) => {
+    expectTypeOf(reason).toEqualTypeOf<KosmonautError.BadRequestError>()
+    return Effect.void
+  })
+)
+expectTypeOf<KosmonautError.ProtocolError["reason"]["_tag"]>().toEqualTypeOf<
+  | "BadRequestError"
+  | "InternalError"
+  | "TooManyRequestsError"
+  | "EndOfFileError"
+  | "UnknownServerError"
+  | "MessageDecodeError"
+  | "MessageEncodeError"
+>()
+declare const lost: KosmonautError.ConnectionError
+expectTypeOf(lost.wasSent).toEqualTypeOf<"no" | "maybe">()
+expectTypeOf(lost.isRetryable).toEqualTypeOf<boolean>()
+
+// Names stay as easy.
 void client.broadcast("room", "hello")
 void client.broadcast("room", "hello", { what: "world" }, { exceptSid: "sid" })
 void client.sendTo("sid", "hello", { what: "world" })
-void message.directReply("hello")
+void client.requestSingleAccessToken("joe", `${Channel.quote("room")}-.*`)
+void client.requestSingleAccessToken("joe", Room.pattern())
 
-// Defined events, wherever an event is said.
+// A declared event may be sent wherever an event is sent.
 void client.broadcast("room", Chat.events.said, data)
+void client.broadcast(Lobby, Chat.events.said, data)
 void client.sendTo("sid", Chat.events.left, {})
-void message.directReply(Chat.events.said, data)
-void message.broadcastReply("room", Chat.events.said, data)
+
+// Replies are requests of the Client in the context.
+expectTypeOf(Message.directReply(message, "hello")).toEqualTypeOf<
+  Effect.Effect<void, Client.RequestError | KosmonautError.BrowserNotFoundError, Client.Client>
+>()
+expectTypeOf(Message.broadcastReply(message, Room({ id: 1 }), "said", data)).toEqualTypeOf<
+  Effect.Effect<void, OnChannel, Client.Client>
+>()
+expectTypeOf(Message.broadcastCopy(message, Lobby)).toEqualTypeOf<Effect.Effect<void, OnChannel, Client.Client>>()
+void Message.directReply(message, Chat.events.said, data)
+void Message.broadcastReply(message, "room", Chat.events.said, data, { exceptSid: message.sid })
+
+// A listener fails with what its handlers fail with, and with a token that is rejected.
+expectTypeOf(worker.listen({ onMessage: () => Effect.fail("no" as const) })).toEqualTypeOf<
+  Effect.Effect<never, KosmonautError.UnauthorizedError | "no">
+>()
+expectTypeOf(worker.listen({
+  onMessage: (received) => {
+    expectTypeOf(received).toEqualTypeOf<Message.Message>()
+    return Message.directReply(received, "thanks")
+  },
+  onError: (error) => {
+    expectTypeOf(error).toEqualTypeOf<KosmonautError.ProtocolError>()
+    return Effect.void
+  },
+  onException: () => Effect.void
+})).toEqualTypeOf<Effect.Effect<never, KosmonautError.UnauthorizedError, Client.Client>>()
+
+// Whoever reads the stream acks and nacks.
+expectTypeOf(worker.messages).toEqualTypeOf<Stream.Stream<Worker.Delivery, KosmonautError.UnauthorizedError>>()
+void Stream.runForEach(worker.messages, ({ ack, event, nack }) => event === "" ? nack("no name") : ack)
+
+// --- What is refused -------------------------------------------------------------------------------------------------
 
 // @ts-expect-error the channel has no such event
-void client.channel(Room).broadcast("siad", data)
+void client.broadcast(Lobby, "siad", data)
 // @ts-expect-error the data are another event's
-void client.channel(Room).broadcast("said", { text: "hello", at: "today" })
+void client.broadcast(Lobby, "said", { text: "hello", at: "today" })
 // @ts-expect-error the data are missing
-void client.channel(Room).broadcast("said")
+void client.broadcast(Lobby, "said")
+// @ts-expect-error a channel with parameters has no name without them
+void client.broadcast(Room, "said", data)
+// @ts-expect-error nor can it be opened
+void client.openChannel(Room)
+// @ts-expect-error nor can a token allow it
+void client.requestSingleAccessToken({ uid: "joe", channels: [Room] })
 // @ts-expect-error the data do not fit the event's Schema
 void client.broadcast("room", Chat.events.said, { text: 1, at: new Date(0) })
-// @ts-expect-error the data of a defined event are missing
+// @ts-expect-error the data of a declared event are missing
 void client.broadcast("room", Chat.events.said)
 // @ts-expect-error the data do not fit the event's Schema
 void client.sendTo("sid", Chat.events.said, {})
-// @ts-expect-error the data do not fit the event's Schema
-void message.directReply(Chat.events.said, { text: "hello" })
-// @ts-expect-error the data do not fit the event's Schema
-void message.broadcastReply("room", Chat.events.said, { text: "hello" })
 // @ts-expect-error data are an object
 void client.broadcast("room", "hello", "world")
 
-// Lifecycle events are events.
-void EventRouter.layer(Lifecycle.Members, {
-  memberJoined: ({ data }) => {
-    expectTypeOf(data.uid).toEqualTypeOf<string>()
-    return Effect.void
-  },
-  memberLeft: () => Effect.void
-})
-// @ts-expect-error a handler is missing
-void EventRouter.layer(Lifecycle.Members, { memberJoined: () => Effect.void })
+// @ts-expect-error the data do not fit the event's Schema
+void Message.directReply(message, Chat.events.said, { text: "hello" })
+// @ts-expect-error the data do not fit the event's Schema
+void Message.broadcastReply(message, "room", Chat.events.said, { text: "hello" })
+// @ts-expect-error the channel has no such event
+void Message.broadcastReply(message, Lobby, "siad", data)
+
+// @ts-expect-error a worker's handler receives one message
+worker.listen({ onMessage: (_event: string, _data: object) => Effect.void })
+// @ts-expect-error no request has this reason
+void client.openChannel("room").pipe(Effect.catchReason("ProtocolError", "ForbiddenError", () => Effect.void))
+// @ts-expect-error these are reasons, and not errors of a request
+void client.openChannel("room").pipe(Effect.catchTag("BadRequestError", () => Effect.void))

@@ -20,6 +20,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import type { Connection } from "./connection.ts"
+import type { Delivered } from "./deliveries.ts"
 import type { Inbox, Item } from "./inbox.ts"
 
 /** How to listen. */
@@ -127,6 +128,25 @@ const drain = Effect.fnUntraced(function*(
   }
   yield* Fiber.awaitAll(consumers)
 })
+
+/**
+ * Ends a stream of events: wants no more, releases what its consumer has not settled and what it has not received, and says
+ * goodbye; that takes at most `drainTimeout`. In this order, since the broker would send what is released first back here.
+ */
+export const release = (
+  { connection, inbox, unacked }: Pick<Draining, "connection" | "inbox"> & { readonly unacked: Set<Delivered> },
+  drainTimeout: Duration.Duration
+): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const acknowledges = yield* connection.pause
+    for (const delivery of unacked) delivery.releaseUnsafe()
+    unacked.clear()
+    const waiting = yield* Effect.orElseSucceed(Queue.clear(inbox), () => [])
+    waiting.forEach(releaseUnsafe)
+    yield* connection.quit
+    // The broker's response says that it has received the acks, too.
+    if (acknowledges) yield* connection.ended
+  }).pipe(Effect.timeoutOption(drainTimeout), Effect.asVoid)
 
 // Nothing is left to do, and nothing has come for a moment.
 const allHandled = (consumer: Draining["consumer"], inbox: Inbox): Effect.Effect<void> =>
