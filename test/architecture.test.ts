@@ -95,7 +95,8 @@ const bans: Record<string, Record<string, readonly [Finder, string]>> = {
     "clock": [imported(/^effect\/(Clock|Schedule)$/), "leave time to client and server"]
   },
   "events/*": {
-    "service or handler": [imported(/^effect\/(Context|Layer)$/), "only define here; client/EventRouter.ts handles"]
+    "service": [member(/^Context\.(Service|Reference)$/), "only declare here; client/EventRouter.ts runs handlers"],
+    "fiber": [member(/^Effect\.(run|fork)/), "only declare here; client/EventRouter.ts runs handlers"]
   },
   "transport/*": {
     "vhost or channel": [name(/[Vv]host|channel|.Channel|Channel./), "a transport moves frames and does not read them"]
@@ -383,7 +384,8 @@ describe("the checker", () => {
     ["client/A.ts", "export const a = 1", "a has no doc comment"],
     ["client/A.ts", "const a = 1; export { a as b }", "a has no doc comment"],
     ["protocol/A.ts", "setTimeout(f)", "no timer in src/protocol/*"],
-    ["events/A.ts", `import * as Layer from "effect/Layer"`, "no service or handler in src/events/*"],
+    ["events/A.ts", `class A extends Context.Service<A, {}>()("A") {}`, "no service in src/events/*"],
+    ["events/A.ts", "Effect.forkScoped(a)", "no fiber in src/events/*"],
     ["transport/A.ts", "const channel = 1", "no vhost or channel in src/transport/*"],
     ["server/domain/A.ts", `import * as Ref from "effect/Ref"`, "no state in src/server/domain/*"],
     ["server/engine/A.ts", `import * as Socket from "effect/socket/Socket"`, "no socket in src/server/engine/*"],

@@ -113,7 +113,16 @@ export const layer = <Group extends EventGroup.Any, R1 = never, R2 = never, R3 =
   Layer.effectDiscard(
     Effect.flatMap(
       Effect.context<Event.ToHandler<EventGroup.EventsOf<Group>>>(),
-      (context) => listen(Routes.make(group, context), options)
+      (context) => {
+        const missing = Routes.missing(group, context)
+        return missing === undefined
+          ? listen(Routes.make(group, context), options)
+          : Effect.die(
+            new Error(
+              `The event router has no handler of "${missing}": provide the layer that its group's toLayer gives`
+            )
+          )
+      }
     )
   )
 

@@ -225,6 +225,12 @@ const implement = Effect.fnUntraced(function*(
 ) {
   const context = yield* Effect.context<never>()
   const made = Effect.isEffect(handlers) ? yield* handlers : handlers
+  const missing = Object.keys(events).find((name) => typeof made[name] !== "function")
+  if (missing !== undefined) {
+    return yield* Effect.die(
+      new TypeError(`The event "${events[missing]!._tag}" has no handler: add one to its group's`)
+    )
+  }
   const implemented = Object.entries(events).map(([name, { key }]): [string, Implemented] => [
     key,
     { handler: made[name]!, context }

@@ -667,6 +667,20 @@ describe("Client", () => {
       assert.strictEqual(tagOf(yield* Effect.flip(client.disconnect({ sid: "s" }))), "ProtocolError/UnknownServerError")
     }))
 
+  it.effect("fails with reasons that are handled by their tags", () =>
+    Effect.gen(function*() {
+      const { client } = yield* answeredBy(() => ["ER", "400"])
+      const broadcast = client.broadcast("room", "hello")
+      const code = broadcast.pipe(
+        Effect.as(0),
+        Effect.catchReason("ProtocolError", "BadRequestError", ({ code }) => Effect.succeed(code))
+      )
+      assert.strictEqual(yield* code, 400)
+      const other = Effect.catchReason(broadcast, "ProtocolError", "InternalError", () => Effect.void)
+      assert.strictEqual(tagOf(yield* Effect.flip(other)), "ProtocolError/BadRequestError")
+      assert.match((yield* Effect.flip(broadcast)).message, /^Bad request \(400\)/)
+    }))
+
   it.effect("says what is wrong with a URL, without its token", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(

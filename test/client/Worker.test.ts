@@ -113,7 +113,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
           yield* Deferred.await(done)
         }),
         { bufferSize: 10 }
-      ))
+      ), 20_000)
   })
 
   describe("interrupting listen", () => {

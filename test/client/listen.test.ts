@@ -282,6 +282,59 @@ describe("Worker.listen, to a broker that waits for acknowledgements", () => {
       assert.deepStrictEqual(handled, ["e"])
     }))
 
+  it.effect("ends as a stream, in this order: wants no more, releases, says goodbye", () =>
+    Effect.gen(function*() {
+      const { next, nextOf, worker } = yield* withFake()
+      const received = yield* Deferred.make<void>()
+      const streaming = yield* Effect.forkScoped(
+        Stream.runForEach(worker.messages, ({ event }) =>
+          event === "b" ? Deferred.succeed(received, undefined) : Effect.void)
+      )
+      const { peer } = yield* nextOf("RD")
+      for (const id of ["a", "b"]) {
+        peer.sendUnsafe(["TR", `{"${id}":{}}`, id, "1"])
+      }
+      yield* Deferred.await(received)
+      const stopping = yield* Effect.forkScoped(Fiber.interrupt(streaming))
+      const sent: Array<Frames | undefined> = []
+      while (sent.at(-1)?.[0] !== "QT") {
+        sent.push((yield* next).frames)
+      }
+      assert.deepStrictEqual(
+        sent.filter((frames) =>
+          frames?.[0] !== "HB"
+        ).map((frames) => frames?.slice(0, 3)),
+        [
+          ["RD", "ack", "0"],
+          ["NK", "a", ""],
+          ["NK", "b", ""],
+          ["QT"]
+        ]
+      )
+      yield* Fiber.join(stopping)
+    }))
+
+  it.effect("ends as a stream in drainTimeout if the broker does not respond", () =>
+    Effect.gen(function*() {
+      const { nextOf, worker } = yield* withFake({ drainTimeout: "3 seconds", silenceTimeout: "1 hour" }, {
+        answersQuit: false
+      })
+      const received = yield* Deferred.make<void>()
+      const streaming = yield* Effect.forkScoped(
+        Stream.runForEach(worker.messages, () => Deferred.succeed(received, undefined))
+      )
+      const { peer } = yield* nextOf("RD")
+      peer.sendUnsafe(["TR", `{"e":{}}`, "a", "1"])
+      yield* Deferred.await(received)
+      const stopping = yield* Effect.forkScoped(Fiber.interrupt(streaming))
+      yield* nextOf("QT")
+      yield* TestClock.adjust("2999 millis")
+      assert.isUndefined(stopping.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(stopping)
+      assert.strictEqual((yield* worker.state)._tag, "Idle")
+    }))
+
   it.effect("nacks what is no event, with the reason, and passes the error to onError", () =>
     Effect.gen(function*() {
       const { nextOf, worker } = yield* withFake()

@@ -72,6 +72,28 @@ describe("two routers on one Worker", () => {
     }).pipe(Effect.provide(TestBroker.layerBackend())))
 })
 
+describe("a handler that the compiler was told is there", () => {
+  const defectOf = <A, E>(layer: Layer.Layer<A, E, Worker.Worker>) =>
+    Layer.build(layer).pipe(
+      Effect.exit,
+      Effect.map((exit) => Exit.isFailure(exit) && Cause.hasDies(exit.cause) ? Cause.pretty(exit.cause) : ""),
+      Effect.provide(TestBroker.layerBackend()),
+      Effect.scoped
+    )
+
+  it.effect("is a defect of the group's layer if it was forgotten", () =>
+    Effect.gen(function*() {
+      const ChatLive = Chat.toLayer({} as { readonly say: () => Effect.Effect<void> })
+      assert.include(yield* defectOf(ChatLive), `The event "chat/say" has no handler`)
+    }))
+
+  it.effect("is a defect of the router if it was not provided", () =>
+    Effect.gen(function*() {
+      const router = EventRouter.layer(Chat) as unknown as Layer.Layer<never, never, Worker.Worker>
+      assert.include(yield* defectOf(router), `The event router has no handler of "chat/say"`)
+    }))
+})
+
 describe("two events with one name on the wire", () => {
   const say = Event.make("say", { payload: { line: Schema.Int } })
 

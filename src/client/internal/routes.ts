@@ -31,6 +31,10 @@ export interface Route {
 /** Handlers by the names of their events on the wire. */
 export type Routes = ReadonlyMap<string, Route>
 
+/** An event of a group whose handler is not in this context: possible only where types were not checked. */
+export const missing = (group: EventGroup.Any, context: Context.Context<never>): string | undefined =>
+  Object.values<Event.Any>(group.events).find(({ key }) => !context.mapUnsafe.has(key))?._tag
+
 /** The handlers of a group's events, which are in this context. */
 export const make = (group: EventGroup.Any, context: Context.Context<never>): Routes =>
   new Map(
