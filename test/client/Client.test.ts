@@ -42,7 +42,7 @@ interface AnyError {
   readonly message: string
 }
 
-/** Everything that is asked for with a command that the original does not know. */
+/** Every request with a command that the original does not know. */
 const additions: ReadonlyArray<
   readonly [
     string,
@@ -70,7 +70,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
     options?: { readonly maxMessageSize: number }
   ) => effect.pipe(Effect.provide(Layer.provideMerge(backend(url, options), layer(options))))
 
-  /** A client of a broker that answers with these frames. */
+  /** What a request fails with if the broker responds with these frames. */
   const answered = Effect.fnUntraced(function*(frames: ReadonlyArray<string>) {
     const broker = yield* FakeBroker.make(url)
     yield* broker.nextOf("BC").pipe(
@@ -91,7 +91,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       assert.includeMembers(names, ["new normal", "presence-new presence", "private-new private"])
     })))
 
-  it.live("closes channels, and says when there is none", () =>
+  it.live("closes channels, and fails if there is none", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
       yield* client.closeChannel("room")
@@ -100,7 +100,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       assert.include(again.message, "room")
     })))
 
-  it.live("broadcasts to those who are subscribed, in order", () =>
+  it.live("broadcasts to the subscribers, in order", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
       const { urls } = yield* TestBroker
@@ -115,7 +115,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       assert.deepStrictEqual(yield* ann.nextOf("bare"), { channel: "room" })
     })))
 
-  it.live("hands out a token that lets one browser in once", () =>
+  it.live("requests a token with which one browser can authenticate once", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
       const { urls } = yield* TestBroker
@@ -135,7 +135,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       assert.deepStrictEqual(yield* ann.nextOf(":error"), { code: 402, status: "Unauthorized" })
     })))
 
-  it.live("is asked by hundreds of fibers at a time, and each gets its own answer", () =>
+  it.live("is used by hundreds of fibers at a time, and each gets its own response", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
       const answers = yield* Effect.forEach(
@@ -213,7 +213,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       }
     }))
 
-  it.live("says that it does not understand a broker that answers nonsense", () =>
+  it.live("fails with MessageDecodeError if the response cannot be read", () =>
     Effect.gen(function*() {
       for (const frames of [["ER"], ["ER", "abc"], ["AT", "token"], ["XX"], ["HB"], [""]]) {
         assert.strictEqual(tagOf(yield* answered(frames)), "ProtocolError/MessageDecodeError", frames.join())
@@ -225,7 +225,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       const client = yield* Client.Client
       const [ann, joe] = [yield* subscribed("room"), yield* subscribed("room")]
       yield* client.broadcast("room", "hello", { n: 1 }, { exceptSid: ann.sid })
-      // Nobody is left out by nobody's name.
+      // An empty `exceptSid` excludes no browser.
       yield* client.broadcast("room", "next", {}, { exceptSid: "" })
       yield* client.broadcast("room", "last", {}, {})
       assert.deepStrictEqual([yield* ann.next, yield* ann.next], [
@@ -237,7 +237,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       assert.strictEqual(error._tag, "ChannelNotFoundError")
     })))
 
-  it.live("broadcasts many at once, in order, and tells of each in order; what is wrong keeps nothing else", () =>
+  it.live("broadcasts many at once, with a result for each, in order; one that fails does not stop the others", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
       const [ann, joe] = [yield* subscribed("room"), yield* subscribed("room")]
@@ -283,7 +283,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       for (let n = 0; n < 1000; n++) assert.deepStrictEqual(yield* ann.next, { n: { n, channel: "room" } })
     })))
 
-  it.live("sends to one browser, whatever it is on, until that has gone", () =>
+  it.live("sends to one browser, whatever channels it is on, until it disconnects", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
       const { urls } = yield* TestBroker
@@ -337,16 +337,16 @@ describe.each(transports)("Client over $name", ({ url }) => {
           (yield* Stream.runCollect(client.channels({ prefix: "channel-" }))).map(({ name }) => name),
           names
         )
-        const pages = yield* Effect.forEach(
+        const browsers = yield* Effect.forEach(
           Array.from({ length: 20 }, (_, n) => ({ name: "ż".repeat(n * 10) })),
           (data) => Effect.map(subscribed("presence-room", { data }), ({ sid }) => ({ sid, uid: "joe", data }))
         )
-        assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("presence-room")), pages)
+        assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("presence-room")), browsers)
       }),
       { maxMessageSize: 1000 }
     ))
 
-  it.live("lists who is on a channel and not hidden", () =>
+  it.live("lists the subscribers of a channel that are not hidden", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
       const joe = yield* subscribed("presence-room", { data: { name: "Joe" } })
@@ -376,14 +376,14 @@ describe.each(transports)("Client over $name", ({ url }) => {
       }
     })))
 
-  it.live("gives what a browser tells of itself as it is", () =>
+  it.live("gives the data of a subscriber as the browser sent them", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
       const { urls } = yield* TestBroker
-      const page = yield* Browser.connect(urls.websocket)
+      const joe = yield* Browser.connect(urls.websocket)
       const data = `{"__proto__":{"x":1},"constructor":{"__proto__":null},"toJSON":1,"":[{"__proto__":{}}]}`
-      yield* page.send(`{"subscribe":{"channel":"room","data":${data}}}`)
-      yield* page.nextOf(":subscribed")
+      yield* joe.send(`{"subscribe":{"channel":"room","data":${data}}}`)
+      yield* joe.nextOf(":subscribed")
       const [subscriber] = yield* Stream.runCollect(client.subscribers("room"))
       assert.strictEqual(JSON.stringify(subscriber!.data), data)
     })))
@@ -405,7 +405,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       yield* eventually(client.disconnect({ uid: "joe" }), (count) => count === 0)
     })))
 
-  it.live("says that a broker may not know what the original does not", () =>
+  it.live("says that a broker may not know a command that the original does not know", () =>
     Effect.gen(function*() {
       const broker = yield* FakeBroker.make(url)
       yield* broker.next.pipe(
@@ -435,7 +435,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
       }).pipe(Effect.provide(Kosmonaut.layer({ url: broker.url })))
     }))
 
-  it.live("goes on with a caller's trace at the broker, where they trace", () =>
+  it.live("continues the trace of its caller at the broker", () =>
     Effect.gen(function*() {
       const spans: Array<Tracer.Span> = []
       const tracer = Tracer.make({
@@ -481,7 +481,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
     }).pipe(Effect.provide(layer())))
 })
 
-/** A client of a broker that answers with these frames, and all that it has asked. */
+/** A client of a broker that responds with these frames, and all requests that it has sent. */
 const answeredBy = Effect.fnUntraced(function*(answer: (frames: ReadonlyArray<string>) => ReadonlyArray<string>) {
   const asked: Array<ReadonlyArray<string>> = []
   const client = yield* Effect.provideService(
@@ -504,7 +504,7 @@ const answeredBy = Effect.fnUntraced(function*(answer: (frames: ReadonlyArray<st
 })
 
 describe("Client", () => {
-  it.effect("sends nothing where every broadcast is wrong, or where there is none", () =>
+  it.effect("sends nothing if every broadcast is wrong, or if there is none", () =>
     Effect.gen(function*() {
       const { asked, client } = yield* answeredBy(() => ["OK", "[]"])
       assert.deepStrictEqual(yield* client.broadcastAll([]), [])
@@ -577,7 +577,7 @@ describe("Client", () => {
     ["no whole numbers", ["OK", "[204,204.5]"]],
     ["no JSON", ["OK", "[204,"]],
     ["a token", ["AT", "[204,204]"]]
-  ])("does not understand a broker that answers two broadcasts with %s", ([_, answer]) =>
+  ])("fails with MessageDecodeError if two broadcasts are answered with %s", ([_, answer]) =>
     Effect.gen(function*() {
       const { client } = yield* answeredBy(() => answer)
       const broadcasts = [{ channel: "room", event: "a" }, { channel: "room", event: "b" }]
@@ -596,17 +596,17 @@ describe("Client", () => {
     ]],
     ["an unknown command", ["XX"]],
     ["a heartbeat", ["HB"]]
-  ])("does not understand a broker that answers questions with %s", ([_, answer]) =>
+  ])("fails with MessageDecodeError if a query is answered with %s", ([_, answer]) =>
     Effect.gen(function*() {
       const { client } = yield* answeredBy(() => answer)
       for (const [what, ask] of additions) {
-        // For these nothing is the answer.
+        // To these `OK` without data is a response.
         if (what === "sendTo" || what.startsWith("broadcast") || what.endsWith(" one")) continue
         assert.strictEqual(tagOf(yield* Effect.flip(ask(client))), "ProtocolError/MessageDecodeError", what)
       }
     }))
 
-  it.effect("understands a broker that tells more than it knows", () =>
+  it.effect("reads responses with more fields than it knows", () =>
     Effect.gen(function*() {
       const { client } = yield* answeredBy(([command]) => [
         "OK",
@@ -618,9 +618,9 @@ describe("Client", () => {
       assert.deepStrictEqual(yield* client.channel("room"), { name: "room", kind: "normal", subscribers: 2 })
     }))
 
-  it.effect("goes through a list part by part, and stops where that does not go on", () =>
+  it.effect("requests a list part by part, and stops if the cursor does not advance", () =>
     Effect.gen(function*() {
-      // The place that each part names as the next, by the place that was asked for.
+      // The cursor that each part names as the next, by the cursor of the request.
       const next: Record<string, number | null> = { 0: 5, 5: 9, 9: 9 }
       const { asked, client } = yield* answeredBy(([_, name, after]) => [
         "OK",
@@ -634,7 +634,7 @@ describe("Client", () => {
       assert.deepStrictEqual(asked.slice(3), [["LS", "room", "0"], ["LS", "room", "5"], ["LS", "room", "9"]])
     }))
 
-  it.effect("asks for each thing in its own words", () =>
+  it.effect("has a command for each request", () =>
     Effect.gen(function*() {
       const { asked, client } = yield* answeredBy(([command]) => ["ER", command === "ST" ? "455" : "454"])
       for (const [_, ask] of additions) yield* Effect.exit(ask(client))

@@ -47,7 +47,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
   })
 
   describe("listen", () => {
-    it.live("handles events in their order, with what a browser sent", () =>
+    it.live("handles events in order, with the data that a browser sent", () =>
       within(Effect.gen(function*() {
         const worker = yield* Worker.Worker
         const client = yield* Client.Client
@@ -61,7 +61,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         for (let n = 0; n < 50; n++) assert.deepStrictEqual(yield* Queue.take(got), ["chat/say", { n, sid: joe.sid }])
       })))
 
-    it.live("ends with UnauthorizedError when the token is not good", () =>
+    it.live("ends with UnauthorizedError if the token is rejected", () =>
       Effect.gen(function*() {
         const { urls } = yield* TestBroker
         const wrong = Redacted.value(urls[url]).replace(token, "f".repeat(40))
@@ -130,7 +130,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
       return { handled, onMessage, started, open: Deferred.succeed(gate, undefined) }
     })
 
-    it.live("finishes what is in hand, and what it has not begun is another's at once", () =>
+    it.live("finishes what is in flight, and releases at once what it has not begun", () =>
       within(Effect.gen(function*() {
         const worker = yield* Worker.Worker
         const { urls, vhost } = yield* TestBroker

@@ -1,5 +1,5 @@
 /**
- * What a Client does with dead letters: over the network in memory, and by the test's clock.
+ * What a Client requests of dead letters: over the network in memory, and by the test's clock.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Effect, Layer, Stream } from "effect"
@@ -30,7 +30,7 @@ const list = Client.Client.use(({ deadLetters }) => Stream.runCollect(deadLetter
 const event = `{"save":{"n":1}}`
 
 describe("a Client's dead letters", () => {
-  it.effect("are events whose handlers failed: what they were, who said them, why and when they failed", () =>
+  it.effect("are events whose handlers failed: what they were, who triggered them, why and when they failed", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
       const joe = yield* browser({ uid: "joe" })
@@ -58,7 +58,7 @@ describe("a Client's dead letters", () => {
       }])
     }).pipe(within()))
 
-  it.effect("are handled again, as new events with new attempts", () =>
+  it.effect("are replayed as new events with new attempts", () =>
     Effect.gen(function*() {
       const client = yield* Client.Client
       yield* die(event, event, event)
@@ -71,7 +71,7 @@ describe("a Client's dead letters", () => {
       assert.isFalse(messages.some(({ id }) => id?.startsWith("a-")))
     }).pipe(within()))
 
-  it.effect("stay where too many events wait, and it says how many", () =>
+  it.effect("stay if the queue is full, and it says how many", () =>
     Effect.gen(function*() {
       const client = yield* Client.Client
       yield* die(event, event, event)
@@ -106,7 +106,7 @@ describe("a Client's dead letters", () => {
       assert.deepStrictEqual(yield* ids, ["a-0"])
     }).pipe(within()))
 
-  it.effect("are a thousand, over several messages, asked for as they are wanted", () =>
+  it.effect("are a thousand, over several messages, requested as they are wanted", () =>
     Effect.gen(function*() {
       const client = yield* Client.Client
       const { deadLetters } = yield* vhost
@@ -121,7 +121,7 @@ describe("a Client's dead letters", () => {
       assert.isBelow(seen, 1000)
     }).pipe(within()))
 
-  it.effect("have no data where they are as large as a message, and are handled again with them", () =>
+  it.effect("have no data if they are as large as a message, and are replayed with them", () =>
     Effect.gen(function*() {
       const client = yield* Client.Client
       const empty = JSON.stringify({ e: { text: "" } }).length
@@ -160,7 +160,7 @@ describe("a Client's dead letters", () => {
       }])
     }).pipe(within({ channels: ["room"] })))
 
-  it.live("are not asked for over TCP by an id with a line break", () =>
+  it.live("are not requested over TCP by an id with a line break", () =>
     Effect.gen(function*() {
       const client = yield* Client.Client
       const { vhost } = yield* SocketBroker

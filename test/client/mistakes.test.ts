@@ -1,5 +1,5 @@
 /**
- * Mistakes that the compiler cannot see, or was told not to: each is said at once and in words.
+ * Mistakes that the compiler cannot see, or was told not to: each is reported at once and in words.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Layer, Metric, Schema } from "effect"
@@ -20,11 +20,11 @@ const joe = Effect.flatMap(TestBroker.TestBroker, ({ browser }) => browser({ uid
 
 const asEffect = (given: unknown): Effect.Effect<void> => given as Effect.Effect<void>
 
-describe("a handler that gives no Effect", () => {
+describe("a handler that returns no Effect", () => {
   it.effect.each([
     { handler: (): unknown => Promise.resolve(), expected: "a Promise: wrap it in Effect.promise" },
     { handler: (): unknown => undefined, expected: "something that is no Effect" }
-  ])("is told to onException, and the worker goes on", ({ expected, handler }) =>
+  ])("is passed to onException, and the worker goes on", ({ expected, handler }) =>
     Effect.gen(function*() {
       const worker = yield* Worker.Worker
       const told = yield* Deferred.make<string>()
@@ -40,7 +40,7 @@ describe("a handler that gives no Effect", () => {
       yield* Deferred.await(next)
     }).pipe(Effect.provide(TestBroker.layerBackend())))
 
-  it.effect("is told to a router's onException, too", () => {
+  it.effect("is passed to a router's onException, too", () => {
     const told = Deferred.makeUnsafe<string>()
     return Effect.gen(function*() {
       const browser = yield* joe
@@ -169,7 +169,7 @@ describe("two brokers in one application", () => {
     })
   })
 
-  it.live("leave what they have counted when they go", () =>
+  it.live("leave their counts when they stop", () =>
     Effect.gen(function*() {
       const counted = Effect.map(
         Metric.snapshot,

@@ -1,5 +1,5 @@
 /**
- * Requests that get no answer: which are made again, and that none is carried out twice.
+ * Requests without a response: which are retried, and that none is executed twice.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Metric, Queue, Redacted, Schedule, type Scope, Stream, Tracer } from "effect"
@@ -14,7 +14,7 @@ import * as Sockets from "../harness/TestBroker.ts"
 
 const vhost = Effect.map(Sockets.TestBroker, ({ vhost }) => vhost)
 
-/** A Client whose connections go through a proxy, and a browser that hears what it broadcasts. */
+/** A Client whose connections go through a proxy, and a browser that receives what it broadcasts. */
 const throughProxy = Effect.fnUntraced(function*(url: (typeof Sockets.transports)[number]["url"]) {
   const { broker, urls } = yield* Sockets.TestBroker
   const port = url === "backend" ? broker.backendPort : broker.tcpPort
@@ -23,12 +23,12 @@ const throughProxy = Effect.fnUntraced(function*(url: (typeof Sockets.transports
     Kosmonaut.layer({ url: Redacted.value(urls[url]).replace(`:${port}`, `:${proxy.port}`) })
   )
   const client = yield* Effect.provide(Client.Client, context)
-  const page = yield* Browser.connect(urls.websocket)
-  yield* page.send({ subscribe: { channel: "room" } })
-  yield* page.nextOf(":subscribed")
+  const joe = yield* Browser.connect(urls.websocket)
+  yield* joe.send({ subscribe: { channel: "room" } })
+  yield* joe.nextOf(":subscribed")
   // Whose the broker is shows with its first answer.
   yield* client.openChannel("room")
-  return { client, page, proxy }
+  return { client, joe, proxy }
 })
 
 describe.each(Sockets.transports)("a connection over $name that is cut", ({ url }) => {
@@ -36,11 +36,11 @@ describe.each(Sockets.transports)("a connection over $name that is cut", ({ url 
     "before the %s came has its broadcast heard once",
     (what) =>
       Effect.gen(function*() {
-        const { client, page, proxy } = yield* throughProxy(url)
+        const { client, joe, proxy } = yield* throughProxy(url)
         proxy.cutAtNext(what)
         yield* client.broadcast("room", "once", { n: 1 })
         yield* client.broadcast("room", "last")
-        assert.deepStrictEqual([yield* page.next, yield* page.next], [
+        assert.deepStrictEqual([yield* joe.next, yield* joe.next], [
           { once: { n: 1, channel: "room" } },
           { last: { channel: "room" } }
         ])
@@ -49,7 +49,7 @@ describe.each(Sockets.transports)("a connection over $name that is cut", ({ url 
       }).pipe(Effect.scoped, Effect.provide(Sockets.layer()))
   )
 
-  it.live("gives the same answer again, whatever it is", () =>
+  it.live("gets the same response, whatever it is", () =>
     Effect.gen(function*() {
       const { client, proxy } = yield* throughProxy(url)
       proxy.cutAtNext("answer")
@@ -66,9 +66,9 @@ describe.each(Sockets.transports)("a connection over $name that is cut", ({ url 
       assert.strictEqual((yield* vhost).idempotency.counters.repeated, 3)
     }).pipe(Effect.scoped, Effect.provide(Sockets.layer())))
 
-  it.live("has all that was on its way carried out once", () =>
+  it.live("executes all requests in flight once", () =>
     Effect.gen(function*() {
-      const { client, page, proxy } = yield* throughProxy(url)
+      const { client, joe, proxy } = yield* throughProxy(url)
       proxy.cutAtNext("answer")
       yield* Effect.forEach(
         Array.from({ length: 100 }, (_, n) => n),
@@ -77,9 +77,9 @@ describe.each(Sockets.transports)("a connection over $name that is cut", ({ url 
       )
       yield* client.broadcast("room", "last")
       const heard: Array<unknown> = []
-      for (let n = 0; n < 100; n++) heard.push((yield* page.nextOf("n") as Effect.Effect<{ readonly n: number }>).n)
+      for (let n = 0; n < 100; n++) heard.push((yield* joe.nextOf("n") as Effect.Effect<{ readonly n: number }>).n)
       assert.strictEqual(new Set(heard).size, 100)
-      assert.deepStrictEqual(yield* page.next, { last: { channel: "room" } })
+      assert.deepStrictEqual(yield* joe.next, { last: { channel: "room" } })
     }).pipe(Effect.scoped, Effect.provide(Sockets.layer())))
 })
 
@@ -123,9 +123,9 @@ const clientOf = Effect.fnUntraced(function*(fates: ReadonlyArray<Fate>, options
     Transport.Transport,
     transport
   )
-  const page = yield* browser()
-  yield* page.subscribe("room")
-  return { asked, client, page, vhost }
+  const joe = yield* browser()
+  yield* joe.subscribe("room")
+  return { asked, client, joe, vhost }
 })
 
 const within = <A, E>(
@@ -133,8 +133,8 @@ const within = <A, E>(
   options?: TestBroker.Options
 ) => test.pipe(Effect.scoped, Effect.provide(TestBroker.layer({ channels: ["room"], ...options })))
 
-const heardBy = (page: { readonly heard: Effect.Effect<ReadonlyArray<{ readonly event: string }>> }) =>
-  Effect.map(page.heard, (events) => events.map(({ event }) => event).filter((event) => !event.startsWith(":")))
+const heardBy = (joe: { readonly heard: Effect.Effect<ReadonlyArray<{ readonly event: string }>> }) =>
+  Effect.map(joe.heard, (events) => events.map(({ event }) => event).filter((event) => !event.startsWith(":")))
 
 /** Runs until it has ended, by the test's clock. */
 const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -147,33 +147,33 @@ const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 describe("a request without an answer", () => {
   it.effect("is carried out once when its answers were lost, however often", () =>
     within(Effect.gen(function*() {
-      const { asked, client, page, vhost } = yield* clientOf([undefined, "lost after", "timed out", "lost after"])
+      const { asked, client, joe, vhost } = yield* clientOf([undefined, "lost after", "timed out", "lost after"])
       yield* client.openChannel("room")
       yield* inTime(client.broadcast("room", "once"))
-      assert.deepStrictEqual(yield* heardBy(page), ["once"])
+      assert.deepStrictEqual(yield* heardBy(joe), ["once"])
       assert.deepStrictEqual(asked.slice(1).map(([command]) => command), ["BC", "AG", "AG", "AG"])
       assert.strictEqual(vhost.idempotency.counters.repeated, 3)
     })))
 
   it.effect("is not carried out by a broker that cannot know, and fails as it did", () =>
     within(Effect.gen(function*() {
-      const { asked, client, page } = yield* clientOf(["lost before"])
+      const { asked, client, joe } = yield* clientOf(["lost before"])
       const error = yield* inTime(Effect.flip(client.broadcast("room", "never")))
       assert.deepInclude(error, { _tag: "ConnectionError", reason: "Closed" })
       assert.deepStrictEqual(asked.map(([command]) => command), ["BC", "AG"])
-      assert.deepStrictEqual(yield* heardBy(page), [])
+      assert.deepStrictEqual(yield* heardBy(joe), [])
     })))
 
   it.effect("is not made again where the broker is not known to be ours", () =>
     within(Effect.gen(function*() {
-      const { asked, client, page } = yield* clientOf(["lost after", "timed out", "lost after"], {
+      const { asked, client, joe } = yield* clientOf(["lost after", "timed out", "lost after"], {
         knowsAdditions: false
       })
       assert.strictEqual((yield* Effect.flip(client.broadcast("room", "one")))._tag, "ConnectionError")
       assert.strictEqual((yield* Effect.flip(client.broadcast("room", "two")))._tag, "RequestTimeoutError")
       assert.strictEqual((yield* Effect.flip(client.openChannel("room")))._tag, "ConnectionError")
       assert.strictEqual(asked.length, 3)
-      assert.deepStrictEqual(yield* heardBy(page), ["one", "two"])
+      assert.deepStrictEqual(yield* heardBy(joe), ["one", "two"])
     })))
 
   it.effect("is not made again with \"none\"", () =>
@@ -204,7 +204,7 @@ describe("a request without an answer", () => {
   it.effect("is sent when somebody is there, if nobody was", () =>
     within(Effect.gen(function*() {
       const { cut, restore } = yield* TestBroker.TestBroker
-      const { asked, client, page } = yield* clientOf([])
+      const { asked, client, joe } = yield* clientOf([])
       yield* cut
       const asking = yield* Effect.forkChild(client.broadcast("room", "hello"))
       yield* TestClock.adjust("1 second")
@@ -212,7 +212,7 @@ describe("a request without an answer", () => {
       yield* restore
       yield* TestClock.adjust("2 seconds")
       yield* Fiber.join(asking)
-      assert.deepStrictEqual(yield* heardBy(page), ["hello"])
+      assert.deepStrictEqual(yield* heardBy(joe), ["hello"])
       assert.isTrue(asked.every(([command]) => command === "BC"))
     })))
 
@@ -245,7 +245,7 @@ describe("a request without an answer", () => {
   it.effect("ends at once when it is interrupted in a pause, or its client is closed", () =>
     within(Effect.gen(function*() {
       const { cut, restore } = yield* TestBroker.TestBroker
-      const { asked, client, page } = yield* clientOf([])
+      const { asked, client, joe } = yield* clientOf([])
       yield* cut
       const interrupted = yield* Effect.forkChild(client.broadcast("room", "one"))
       const closing = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
@@ -258,7 +258,7 @@ describe("a request without an answer", () => {
       assert.isTrue(KosmonautError.wasNotSent(yield* Fiber.join(orphan)))
       yield* restore
       yield* TestClock.adjust("10 minutes")
-      assert.deepStrictEqual(yield* heardBy(page), [])
+      assert.deepStrictEqual(yield* heardBy(joe), [])
       assert.strictEqual(asked.length, 1)
     })))
 

@@ -136,7 +136,7 @@ describe.each(transports)("declared events over $name", ({ url }) => {
       }).pipe(Effect.provide(backend(url)))
     ))
 
-  it.live("are on channels that a token for none or for a name allows or not", () =>
+  it.live("are on channels that a token allows by their names, quoted, and no others", () =>
     withBroker()(
       Effect.gen(function*() {
         const client = yield* Client.Client
@@ -165,7 +165,7 @@ describe.each(transports)("declared events over $name", ({ url }) => {
 })
 
 describe("lifecycle events", () => {
-  it.live("come to the groups that handle them, and the others' are ignored", () =>
+  it.live("are handled by the groups that declare them, and the others are ignored", () =>
     withBroker()(
       Effect.gen(function*() {
         const joined = yield* Deferred.make<unknown>()

@@ -159,7 +159,7 @@ void Message.broadcastReply(message, "room", Chat.events.said, { text: "hello" }
 void Message.broadcastReply(message, Lobby, "siad", data)
 
 // @ts-expect-error a worker's handler receives one message
-worker.listen({ onMessage: (_event: string, _data: object) => Effect.void })
+void worker.listen({ onMessage: (_event: string, _data: object) => Effect.void })
 // @ts-expect-error no request has this reason
 void client.openChannel("room").pipe(Effect.catchReason("ProtocolError", "ForbiddenError", () => Effect.void))
 // @ts-expect-error these are reasons, and not errors of a request

@@ -1,6 +1,7 @@
 /**
  * What the compiler promises about events, their groups and channels. `tsc` checks this file; nothing runs it.
  */
+// @effect-diagnostics missingEffectError:off
 import { Context, Effect, type Layer, type Option, type Result, Schema } from "effect"
 import { expectTypeOf } from "vitest"
 import type { Message } from "../../src/events/Message.ts"
