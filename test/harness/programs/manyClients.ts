@@ -2,7 +2,7 @@
  * Makes as many Clients as it is told, each with a connection of its own, and writes how many got a response and how the
  * others have failed.
  */
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Stream } from "effect"
 import { Client, Kosmonaut } from "../../../src/index.ts"
 
 const url = process.argv[2]!
@@ -12,7 +12,7 @@ const program = Effect.gen(function*() {
   const transport = yield* Layer.build(Kosmonaut.layerTransport({ url }))
   const exits = yield* Effect.forEach(Array.from({ length: count }), () =>
     Client.make({ url, retry: "none" }).pipe(
-      Effect.flatMap((client) => client.channels()),
+      Effect.flatMap((client) => Stream.runCollect(client.channels())),
       Effect.provideContext(transport),
       Effect.exit
     ), { concurrency: 20 })

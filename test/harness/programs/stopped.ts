@@ -22,7 +22,7 @@ const program = Effect.gen(function*() {
   )
   let failed = 0
   const asking = yield* Effect.forkChild(
-    Effect.forever(Effect.catch(client.channels(), () => Effect.sync(() => failed++)))
+    Effect.forever(Effect.catch(Stream.runDrain(client.channels()), () => Effect.sync(() => failed++)))
   )
   yield* stop
   // As long as it takes to find the broker silent, and to time out.
