@@ -32,7 +32,7 @@ const program = Effect.gen(function*() {
 
   yield* ann.send({ subscribe: { channel: "private-room-43" } })
   const { code } = yield* ann.receive(":error")
-  yield* Console.log(`Ann may not join room 43: ${code}`)
+  yield* Console.log(`Ann may not join room 43: ${JSON.stringify(code)}`)
 })
 
 program.pipe(
