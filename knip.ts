@@ -22,7 +22,12 @@ for (const [door, target] of Object.entries(manifest.exports)) {
 export default ({ production }: { readonly production?: boolean }): KnipConfig => ({
   entry: production === true
     ? [...Object.values(manifest.bin).map(source), ...opened.filter((file) => !file.includes("*"))].map((_) => `${_}!`)
-    : ["docs/examples/*.ts", ...opened.map((file) => file.replace("*", "**/*")), ...closed],
+    : [
+      "docs/examples/*.ts",
+      "test/harness/programs/*.ts",
+      ...opened.map((file) => file.replace("*", "**/*")),
+      ...closed
+    ],
   project: ["src/**/*.ts!", "test/**/*.ts", "docs/**/*.ts"],
   treatConfigHintsAsErrors: true,
   ignoreDependencies: [

@@ -24,14 +24,18 @@ const start = (file: string, env: Record<string, string> = {}) =>
 const programs: Record<string, ReadonlyArray<string>> = {
   "first-broadcast.ts": [`The browser received {"hello":{"what":"world","channel":"room"}}`],
   "presence.ts": [
-    `ann has come to presence-room: {"name":"Ann"}`,
-    `joe has come to presence-room: {"name":"Joe"}`,
+    `ann has joined presence-room: {"name":"Ann"}`,
+    `joe has joined presence-room: {"name":"Joe"}`,
     `Joe's browser found [{"name":"Ann","channel":"presence-room","uid":"ann"}]`,
     `Ann's browser received {"name":"Joe","channel":"presence-room","uid":"joe"}`,
     "There are ann and joe",
     "joe has left presence-room"
   ],
   "scaling-workers.ts": ["Done: 1 2 3 4 5 6", "By: a b c", "Done: 7 8 9", "By: b c"],
+  "channels.ts": [
+    `Ann received {"text":"hello","channel":"private-room-42"}`,
+    "Ann may not join room 43: 403"
+  ],
   "typed-chat.ts": ["ann: hello", "ann: anybody there?", "Joe has missed: hello anybody there?"],
   "tracing.ts": [
     "Broker.trigger (producer)",

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Logger, Metric, Redacted, Ref, References, Tracer } from "effect"
-import { Client, Transport, Worker } from "../src/index.ts"
+import { Client, Message, Transport, Worker } from "../src/index.ts"
 import type { Frames } from "../src/protocol/Frame.ts"
 import { connect } from "./harness/Browser.ts"
 import { eventually } from "./harness/eventually.ts"
@@ -75,7 +75,7 @@ describe.each(transports)("over $name", ({ url }) => {
     return Effect.gen(function*() {
       const worker = yield* Worker.Worker
       yield* Effect.forkScoped(worker.listen({
-        onMessage: (message) => message.broadcastReply("room", "said")
+        onMessage: (message) => Message.broadcastReply(message, "room", "said")
       }))
       const { page } = yield* joe
       yield* page.send({ subscribe: { channel: "room" } })

@@ -1,18 +1,27 @@
 /**
- * A backend that answers what browsers trigger. Run it as often as you like: every event goes to one of them.
+ * A backend that handles what browsers trigger. Run it as often as you like: every event goes to one of them.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Config, Layer, Schema } from "effect"
-import { EventGroup, EventRouter, Kosmonaut } from "kosmonaut"
+import { Config, Effect, Layer, Schema } from "effect"
+import { Client, Event, EventGroup, EventRouter, Kosmonaut } from "kosmonaut"
 
-class Chat extends EventGroup.make("chat", {
-  say: { text: Schema.NonEmptyString }
-}) {}
+class Chat extends EventGroup.make(
+  "chat",
+  Event.make("say", { payload: { text: Schema.NonEmptyString } })
+) {}
 
-const Handlers = EventRouter.layer(Chat, {
-  say: ({ broadcastReply, data, uid }) => broadcastReply("room", "said", { by: uid, text: data.text })
-})
+const ChatLive = Chat.toLayer(Effect.gen(function*() {
+  const client = yield* Client.Client
+  return Chat.of({
+    say: ({ text }, { uid }) => client.broadcast("room", "said", { by: uid, text })
+  })
+}))
 
 const KosmonautLive = Kosmonaut.layerConfig({ url: Config.Redacted("KOSMONAUT_URL") })
 
-Handlers.pipe(Layer.provide(KosmonautLive), Layer.launch, NodeRuntime.runMain)
+EventRouter.layer(Chat).pipe(
+  Layer.provide(ChatLive),
+  Layer.provide(KosmonautLive),
+  Layer.launch,
+  NodeRuntime.runMain
+)

@@ -8,20 +8,20 @@ import { TestBroker } from "kosmonaut/testing"
 import * as Chat from "./chat.ts"
 import * as Retries from "./retries.ts"
 
-const Test = Layer.provideMerge(Chat.Handlers, TestBroker.layerBackend({ channels: ["room"] }))
+const Test = Layer.provideMerge(Chat.Router, TestBroker.layerBackend({ channels: ["room"] }))
 
-it.effect("the room hears what somebody says", () =>
+it.effect("the room receives what a browser says", () =>
   Effect.gen(function*() {
     const { browser } = yield* TestBroker.TestBroker
     const ann = yield* browser()
     yield* ann.subscribe("room")
     const joe = yield* browser({ uid: "joe" })
     yield* joe.trigger("chat/say", { text: "hello" })
-    const heard = yield* ann.received("talk/said")
-    assert.deepInclude(heard, { by: "joe", text: "hello", at: "1970-01-01T00:00:00.000Z" })
+    const received = yield* ann.received("talk/said")
+    assert.deepInclude(received, { by: "joe", text: "hello", at: "1970-01-01T00:00:00.000Z" })
   }).pipe(Effect.provide(Test)))
 
-it.effect("who comes later is told what was said, and nobody else", () =>
+it.effect("a browser that joins later receives what was said, and no other does", () =>
   Effect.gen(function*() {
     const { browser } = yield* TestBroker.TestBroker
     const ann = yield* browser({ uid: "ann" })
@@ -51,7 +51,7 @@ it.effect("what is said while the network is cut is handled when the worker is b
     assert.strictEqual((yield* ann.received("talk/said"))["text"], "hello")
   }).pipe(Effect.provide(Test)))
 
-it.effect("a broadcast that was not sent is repeated until the broker is there", () =>
+it.effect("a broadcast that was not sent is retried until the broker is back", () =>
   Effect.gen(function*() {
     const { browser, cut, restore } = yield* TestBroker.TestBroker
     const ann = yield* browser()

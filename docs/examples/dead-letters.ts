@@ -9,7 +9,7 @@ import { Client } from "kosmonaut"
 export const report = Effect.gen(function*() {
   const client = yield* Client.Client
   yield* Stream.runForEach(
-    client.deadLetters,
+    client.deadLetters.list,
     ({ attempts, event, failedAt, id, reason }) =>
       Console.log(`${id} ${event} failed ${attempts} times, at last ${DateTime.formatIso(failedAt)}: ${reason}`)
   )
@@ -18,7 +18,7 @@ export const report = Effect.gen(function*() {
 /** Handles again what failed for this reason. One that fails once more is a new dead letter, so the list is read first. */
 export const replay = Effect.fnUntraced(function*(reason: string) {
   const client = yield* Client.Client
-  const letters = yield* client.deadLetters.pipe(
+  const letters = yield* client.deadLetters.list.pipe(
     Stream.filter((letter) => letter.reason.includes(reason)),
     Stream.map(({ id }) => id),
     Stream.runCollect

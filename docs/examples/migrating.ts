@@ -2,7 +2,7 @@
  * A worker that goes by the names of events, and the way from there to typed events, one group after the other.
  */
 import { Config, Console, Effect, Layer, Schema } from "effect"
-import { Client, EventGroup, EventRouter, type JsonObject, Kosmonaut, Worker } from "kosmonaut"
+import { Client, Event, EventGroup, EventRouter, type JsonObject, Kosmonaut, Message, Worker } from "kosmonaut"
 
 // What there was: every name in one function, and the data as they came.
 const handle = Effect.fnUntraced(function*(event: string, data: JsonObject) {
@@ -20,37 +20,43 @@ const handle = Effect.fnUntraced(function*(event: string, data: JsonObject) {
 export const before = Effect.gen(function*() {
   const worker = yield* Worker.Worker
   return yield* worker.listen({
-    onMessage: handle,
+    onMessage: ({ data, event }) => handle(event, data),
     onException: (cause) => Effect.logError("An event was not handled", cause)
   })
 })
 
 // On the way: one group has a handler of its own, all others go where they went.
-class Chat extends EventGroup.make("chat", {
-  say: { text: Schema.String }
-}) {}
+class Chat extends EventGroup.make(
+  "chat",
+  Event.make("say", { payload: { text: Schema.String } })
+) {}
 
-const chat = EventRouter.group(Chat, {
-  say: ({ broadcastReply, data }) => broadcastReply("room", "said", { text: data.text })
+const ChatLive = Chat.toLayer({
+  say: ({ text }, message) => Message.broadcastReply(message, "room", "said", { text })
 })
 
-export const onTheWay = EventRouter.serve(chat, {
+export const onTheWay = EventRouter.layer(Chat, {
   fallback: ({ data, event }) => handle(event, data)
-})
+}).pipe(
+  Layer.provide(ChatLive)
+)
 
 // What there is in the end: a handler for each event, and no fallback.
-class Game extends EventGroup.make("game", {
-  move: { to: Schema.String }
-}) {}
+class Game extends EventGroup.make(
+  "game",
+  Event.make("move", { payload: { to: Schema.String } })
+) {}
 
-const game = EventRouter.group(Game, {
-  move: ({ broadcastReply, data }) => broadcastReply("board", "moved", { to: data.to })
+const GameLive = Game.toLayer({
+  move: ({ to }, message) => Message.broadcastReply(message, "board", "moved", { to })
 })
 
-export const after = EventRouter.serve(Layer.mergeAll(chat, game), {
+export const after = EventRouter.layer(Chat.merge(Game), {
   onError: (error) => Console.error(error.message),
   onException: (cause, { event }) => Effect.logError(`${event} was not handled`, cause)
-})
+}).pipe(
+  Layer.provide([ChatLive, GameLive])
+)
 
 export const program = after.pipe(
   Layer.provide(Kosmonaut.layerConfig({ url: Config.Redacted("KOSMONAUT_URL") })),

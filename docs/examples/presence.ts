@@ -2,23 +2,27 @@
  * Who is there: browsers join a presence channel, and a backend is told and looks.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, Layer, Queue } from "effect"
+import { Console, Effect, Layer, Queue, Stream } from "effect"
 import { Client, EventRouter, Lifecycle } from "kosmonaut"
 import * as Local from "./local.ts"
 
 /** Tells what happens on presence channels. */
 const watching = (news: Queue.Enqueue<string>) =>
-  EventRouter.layer(Lifecycle.Members, {
-    memberJoined: ({ data: { channel, data, uid } }) =>
-      Effect.asVoid(Queue.offer(news, `${uid} has come to ${channel}: ${JSON.stringify(data)}`)),
-    memberLeft: ({ data: { channel, uid } }) => Effect.asVoid(Queue.offer(news, `${uid} has left ${channel}`))
-  })
+  EventRouter.layer(Lifecycle.Members).pipe(
+    Layer.provide(Lifecycle.Members.toLayer({
+      memberJoined: ({ channel, data, uid }) =>
+        Effect.asVoid(Queue.offer(news, `${uid} has joined ${channel}: ${JSON.stringify(data)}`)),
+      memberLeft: ({ channel, uid }) => Effect.asVoid(Queue.offer(news, `${uid} has left ${channel}`))
+    }))
+  )
 
-/** Who is there, in the order of their coming. */
+/** Who is there, in the order of their subscribing. */
 const whoIsThere = Effect.gen(function*() {
   const client = yield* Client.Client
-  const subscribers = yield* client.subscribers("presence-room")
-  return subscribers.map(({ uid }) => uid)
+  return yield* client.subscribers("presence-room").pipe(
+    Stream.map(({ uid }) => uid),
+    Stream.runCollect
+  )
 })
 
 /** A browser of a user, on the channel. */

@@ -3,18 +3,18 @@
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Array, Console, Effect, Exit, Layer, Order, Queue, Redacted, Schema, Scope } from "effect"
-import { Client, EventGroup, EventRouter, Kosmonaut } from "kosmonaut"
+import { Client, Event, EventGroup, EventRouter, Kosmonaut } from "kosmonaut"
 import * as Local from "./local.ts"
 
-class Jobs extends EventGroup.make("jobs", {
-  resize: { picture: Schema.Int }
-}) {}
+class Jobs extends EventGroup.make(
+  "jobs",
+  Event.make("resize", { payload: { picture: Schema.Int } })
+) {}
 
 /** A worker with a name, which does one job after the other. */
 const worker = (name: string, url: Redacted.Redacted, done: Queue.Enqueue<readonly [string, number]>) =>
-  EventRouter.layer(Jobs, {
-    resize: ({ data }) => Effect.asVoid(Queue.offer(done, [name, data.picture]))
-  }).pipe(
+  EventRouter.layer(Jobs).pipe(
+    Layer.provide(Jobs.toLayer({ resize: ({ picture }) => Effect.asVoid(Queue.offer(done, [name, picture])) })),
     Layer.provide(Kosmonaut.layer({ url, concurrency: 1, bufferSize: 10, drainTimeout: "10 seconds" }))
   )
 
@@ -33,7 +33,7 @@ const program = Effect.gen(function*() {
     yield* Console.log(`By: ${by.join(" ")}`)
   })
 
-  // They are greeted by the broker when their layers are built.
+  // They are connected when their layers are built.
   const scopes = []
   for (const name of ["a", "b", "c"]) {
     const scope = yield* Scope.fork(yield* Effect.scope)

@@ -3,22 +3,22 @@
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Array, Console, Effect, Layer, Order, Tracer } from "effect"
-import { Client, EventGroup, EventRouter } from "kosmonaut"
+import { Client, Event, EventGroup, EventRouter, Message } from "kosmonaut"
 import * as Local from "./local.ts"
 
-class Chat extends EventGroup.make("chat", { say: {} }) {}
+class Chat extends EventGroup.make("chat", Event.make("say")) {}
 
-const Handlers = EventRouter.layer(Chat, {
-  say: ({ broadcastReply }) =>
+const ChatLive = Chat.toLayer({
+  say: (_data, message) =>
     Effect.withSpan(Effect.void, "look it up").pipe(
-      Effect.andThen(broadcastReply("room", "said"))
+      Effect.andThen(Message.broadcastReply(message, "room", "said"))
     )
 })
 
 const program = Effect.gen(function*() {
   const client = yield* Client.Client
   yield* client.openChannel("room")
-  yield* Layer.build(Handlers)
+  yield* Layer.build(Layer.provide(EventRouter.layer(Chat), ChatLive))
   const browser = yield* Local.browser(yield* client.requestSingleAccessToken("joe", ".*"))
   yield* browser.send({ subscribe: { channel: "room" } })
   yield* browser.send({ trigger: { event: "chat/say" } })

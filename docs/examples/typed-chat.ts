@@ -9,12 +9,12 @@ import * as Local from "./local.ts"
 
 /** A browser that knows the Schemas decodes what it receives by them. */
 const received = <E extends Event.Any>(browser: Effect.Success<ReturnType<typeof Local.browser>>, event: E) =>
-  Effect.flatMap(browser.receive(event.wireName), (data) => Effect.fromResult(Event.decode(event, data)))
+  Effect.flatMap(browser.receive(event._tag), (data) => Effect.fromResult(Event.decode(event, data)))
 
 const program = Effect.gen(function*() {
   const client = yield* Client.Client
-  yield* client.openChannel(Chat.Room.name)
-  yield* Layer.build(Chat.Handlers)
+  yield* client.openChannel(Chat.Room)
+  yield* Layer.build(Chat.Router)
 
   const ann = yield* Local.browser(yield* client.requestSingleAccessToken("ann", ".*"))
   yield* ann.send({ subscribe: { channel: Chat.Room.name } })

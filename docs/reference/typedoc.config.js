@@ -1,5 +1,6 @@
 /**
- * The API reference: what package.json opens to users, as its doc comments have it. A warning ends it.
+ * The API reference: what package.json opens to users, as its doc comments have it, and what a vhost consists of. A warning
+ * ends it.
  *
  * Every public module is there once: under its name, where a door with a name exports it as a namespace, else under its
  * path. It is introduced by the comment its file begins with.
@@ -25,6 +26,10 @@ const namespaces = named.flatMap((file) =>
   [...read(file).matchAll(/^export \* as \w+ from "(.*)"$/gm)].map(([, from]) => path.resolve(path.dirname(file), from))
 )
 const others = opened.flatMap(modules).filter((file) => ![...closed, ...named, ...namespaces].includes(file))
+// Nobody imports these, but users have them in their hands: the vhosts of a broker, and what is in them.
+const reachable = ["server/domain/*.ts", "server/engine/*.ts"].flatMap(modules).filter((file) =>
+  !namespaces.includes(file)
+)
 
 // --- How it reads ----------------------------------------------------------------------------------------------------
 
@@ -76,7 +81,7 @@ const reading = (app) => {
 /** @type {Partial<import("typedoc").TypeDocOptions>} */
 export default {
   name: "Kosmonaut",
-  entryPoints: [...named, ...others],
+  entryPoints: [...named, ...others, ...reachable],
   tsconfig: path.join(root, "src/tsconfig.json"),
   readme: path.join(root, "README.md"),
   out: "site",
@@ -96,8 +101,13 @@ export default {
     "src/client/EventRouter.ts:Exactly",
     "src/client/EventRouter.ts:Needed",
     "src/client/EventRouter.ts:ServicesOf",
+    "src/events/Channel.ts:NameOf",
     "src/events/Event.ts:Codec",
-    "src/events/EventGroup.ts:Wrong"
+    "src/events/EventGroup.ts:Wrong",
+    // What the parts of a vhost are made with.
+    "src/server/engine/internal/dispatcher.ts:Options",
+    "src/server/engine/internal/patterns.ts:Patterns",
+    "src/server/engine/internal/timeline.ts:Timeline"
   ],
   validation: {
     invalidLink: true,

@@ -1,5 +1,5 @@
 /**
- * The flags of `kosmonaut serve` that say what strangers may cost: who may connect, how many, and how much each may send.
+ * The flags of `kosmonaut serve` that limit what strangers may cost: who may connect, how many, and how much each may send.
  *
  * Every flag has the name and the default of the broker's option. A size is a number of bytes, of KiB or of MiB, a duration
  * has its unit, and a limit may be `unlimited`.
@@ -110,7 +110,7 @@ export const limits = {
   origins: list(
     "origin",
     "<origin>",
-    "A web site whose pages may connect, as https://example.com; * is every site; may be repeated, default the sites on the broker's own host name"
+    "A web site whose browsers may connect, as https://example.com; * is every site; may be repeated, default the sites on the broker's own host name"
   ),
   trustedProxies: list(
     "trusted-proxy",
@@ -122,7 +122,7 @@ export const limits = {
   maxBrowsers: count(
     "max-browsers",
     defaults.maxBrowsers,
-    "How many browsers may be connected; the process' file descriptors are a limit anyway"
+    "How many browsers may be connected; at most nine tenths of the file descriptors that are free at the start"
   ),
   maxBrowsersPerVhost: count(
     "max-browsers-per-vhost",
@@ -137,7 +137,7 @@ export const limits = {
   authenticationTimeout: duration(
     "authentication-timeout",
     defaults.authenticationTimeout,
-    "Disconnect browsers that have not authenticated after this time"
+    "Disconnect browsers that have not shown a good token after this time"
   ),
   browserMessageRate: atLeastOne(
     "browser-message-rate",
@@ -152,17 +152,17 @@ export const limits = {
   pingInterval: duration(
     "ping-interval",
     defaults.pingInterval,
-    "How often browsers are pinged; one that is silent until the next ping is disconnected"
+    "How often browsers are pinged; one from which nothing came until the next ping is disconnected"
   ),
   outboxSize: size(
     "outbox-size",
     defaults.outboxSize,
-    "How many bytes may wait for a browser that reads too slowly; beyond it the browser is disconnected"
+    "How many bytes may wait for a browser that does not read; beyond it the browser is disconnected"
   ),
   queueCapacity: count(
     "queue-capacity",
     defaults.queueCapacity,
-    "How many events of a vhost may wait for workers or be in flight; beyond it triggers are refused"
+    "How many events of a vhost may be queued or in flight; beyond it triggers are refused"
   ),
   maxDeliveries: atLeastOne(
     "max-deliveries",

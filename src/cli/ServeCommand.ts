@@ -46,8 +46,16 @@ export const serve = Command.make("serve", {
     Flag.withDescription(`The address to bind; default ${defaults.host}, this machine alone. 0.0.0.0 is every address`)
   ),
   websocketPort: port("websocket-port", defaults.websocketPort, "Where browsers connect"),
-  backendPort: port("backend-port", defaults.backendPort, "Where backends connect over ZeroMQ, wr://"),
-  tcpPort: port("tcp-port", defaults.tcpPort, "Where backends connect over TCP, wr+tcp://"),
+  backendPort: port(
+    "backend-port",
+    defaults.backendPort,
+    "Where backends connect, over ZeroMQ (wr://) or TCP (wr+tcp://)"
+  ),
+  tcpPort: port(
+    "tcp-port",
+    defaults.tcpPort,
+    "A second port for backends, the one of wr+tcp:// URLs without a port; both speak both"
+  ),
   paths: Flag.String("vhost").pipe(
     Flag.withMetavar("<path>"),
     Flag.withDescription(

@@ -1,14 +1,13 @@
 /**
- * An event in a handler's hands, and the functions that reply to it. A message is plain data; replies go through the
+ * An event as a handler receives it, and the functions that reply to it. A message is plain data; replies go through the
  * `Client` in the context.
  *
  * **Example** (Replying to the browser that triggered an event)
  *
  * ```ts
- * import { Effect } from "effect"
  * import { Message } from "kosmonaut"
  *
- * const handler = (_data: unknown, message: Message.Message<unknown>) =>
+ * export const handler = (_data: unknown, message: Message.Message<unknown>) =>
  *   Message.directReply(message, "welcome", { attempt: message.attempt })
  * ```
  *

@@ -181,14 +181,25 @@ const eventsOf = (groups: ReadonlyArray<EventGroup.Any>): Readonly<Record<string
  *
  * @since 0.1.0
  */
-export const quote = (name: string): string => name.replace(/[^\w-]/g, "\\$&")
+export const quote = (name: string): string => name.replace(notLiteral, "\\$&")
+
+// ASCII alone: RE2 takes no backslash before another character.
+const notLiteral = /[^\w\u0080-\uffff-]/g
 
 const anyValue = "(?:[\\w-]|\\.[0-9a-f]{2})*"
 
 const escape = (value: string): string =>
   value.replace(
     /[^\w-]/gu,
-    (character) => Array.from(encoder.encode(character), (byte) => `.${byte.toString(16).padStart(2, "0")}`).join("")
+    (character) => Array.from(bytesOf(character), (byte) => `.${byte.toString(16).padStart(2, "0")}`).join("")
   )
+
+// Half of a character has bytes of its own: UTF-8 would have the same for all of them.
+const bytesOf = (character: string): Iterable<number> => {
+  const code = character.charCodeAt(0)
+  return character.length === 1 && code >= 0xd800 && code <= 0xdfff
+    ? [0xe0 | code >> 12, 0x80 | code >> 6 & 0x3f, 0x80 | code & 0x3f]
+    : encoder.encode(character)
+}
 
 const encoder = new TextEncoder()

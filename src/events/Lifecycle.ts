@@ -6,15 +6,18 @@
  * exactly one of the workers that take them, in order with what browsers trigger. No browser can forge one. The original
  * broker has none.
  *
- * **Example** (Keeping who is there)
+ * **Example** (Logging who joins and leaves)
  *
  * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { EventRouter, Lifecycle } from "kosmonaut"
+ *
  * const Presence = Lifecycle.Members.toLayer({
  *   memberJoined: (data) => Effect.log(`${data.uid} is on ${data.channel}`),
  *   memberLeft: (data) => Effect.log(`${data.uid} has left ${data.channel}`)
  * })
  *
- * const Router = EventRouter.layer(Lifecycle.Members).pipe(Layer.provide(Presence))
+ * export const Router = EventRouter.layer(Lifecycle.Members).pipe(Layer.provide(Presence))
  * ```
  *
  * @since 0.1.0

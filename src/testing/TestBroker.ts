@@ -179,7 +179,7 @@ export const layer = (
  *   const client = yield* Client.Client
  *   const worker = yield* Worker.Worker
  *   return yield* worker.listen({
- *     onMessage: (_event, data) => client.broadcast("room", "said", { text: data["text"] })
+ *     onMessage: ({ data }) => client.broadcast("room", "said", { text: data["text"] })
  *   })
  * })
  *

@@ -18,6 +18,7 @@ import * as Effect from "effect/Effect"
  * @since 0.1.0
  */
 export interface AwakeClock {
+  /** The time by this clock. Only differences mean something. */
   readonly nowUnsafe: () => number
   /**
    * Sleeps for `millis`, or for a part of it if that is long. If the timer was overdue, the time beyond it does not count,

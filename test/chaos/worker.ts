@@ -55,13 +55,13 @@ const transport = acknowledges
 
 const listening = Worker.Worker.use((worker) =>
   worker.listen({
-    onMessage: (_, { n }, { attempt, id }) =>
+    onMessage: ({ attempt, data, id }) =>
       Effect.gen(function*() {
         yield* Effect.sleep(Math.random() * slowness)
         const luck = acknowledges ? Math.random() : 1
         if (luck < 0.02) return yield* Effect.fail("bad luck")
         if (luck < 0.03) return yield* Effect.interrupt
-        writeDown({ n: Number(n), id, attempt, at: Date.now() })
+        writeDown({ n: Number(data["n"]), id, attempt, at: Date.now() })
       }),
     onException: () => Effect.void
   })

@@ -46,9 +46,9 @@ describe("kosmonaut serve --storage-dir", { timeout: 30_000 }, () => {
         const all = yield* Deferred.make<void>()
         const listening = Worker.Worker.use((worker) =>
           worker.listen({
-            onMessage: (_, { n }, { id }) =>
+            onMessage: ({ data, id }) =>
               Effect.sync(() => {
-                handled.push(n)
+                handled.push(data["n"])
                 ids.add(id)
                 if (handled.length === triggers.length) Deferred.doneUnsafe(all, Effect.void)
               })

@@ -45,6 +45,19 @@ describe("Channel", () => {
     expect(matches(Seat.pattern({ row: 3 }), Seat({ row: 4, name: "b" }).name)).toBe(false)
   })
 
+  it("quotes any name, also one that no channel can have", () => {
+    for (const name of ["a.b", "a b", "a\\b", "żółw", "😀", "(?i)a", "a|b", "\n"]) {
+      expect(matches(Channel.quote(name), name)).toBe(true)
+      expect(matches(Channel.quote(name), "a")).toBe(false)
+    }
+  })
+
+  it("gives halves of characters names of their own", () => {
+    const names = ["\ud800", "\udfff", "\ufffd"].map((id) => Room({ id }).name)
+    assert.isTrue(names.every(ChannelName.isValid))
+    assert.strictEqual(new Set(names).size, 3)
+  })
+
   it.effect.prop(
     "gives different values different names, and all of them valid ones",
     [Schema.String, Schema.String],

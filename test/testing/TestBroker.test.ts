@@ -80,14 +80,15 @@ describe("TestBroker", () => {
       yield* becomes(worker, "Connected")
       const { workers } = yield* vhost.lobby.info
       assert.strictEqual(workers.length, 1)
-      const begin = performance.now()
+      const begin = process.cpuUsage()
       yield* TestClock.adjust("1 day")
-      assert.isBelow(performance.now() - begin, 4500)
+      const { system, user } = process.cpuUsage(begin)
+      assert.isBelow((user + system) / 1000, 4500, "milliseconds of the processor")
       assert.deepStrictEqual((yield* vhost.lobby.info).workers, workers)
       const joe = yield* browser({ uid: "joe" })
       yield* joe.trigger("say")
       assert.strictEqual(yield* Queue.take(handled), "say")
-    }).pipe(within()))
+    }).pipe(within()), 30_000)
 
   it.effect("lets browsers send as much as they like, unless it is told a rate", () =>
     Effect.gen(function*() {
@@ -222,7 +223,10 @@ describe("TestBroker", () => {
       yield* joe.trigger("one")
       assert.strictEqual((yield* Effect.flip(joe.trigger("two")))._tag, "InternalError")
       const client = yield* Client.Client
-      assert.strictEqual((yield* Effect.flip(client.openChannel("second")))._tag, "InternalError")
+      const refused = yield* client.openChannel("second").pipe(
+        Effect.catchReason("ProtocolError", "InternalError", ({ detail }) => Effect.succeed(detail))
+      )
+      assert.include(refused, "channels")
       yield* client.broadcast("first", "hello")
     }).pipe(
       within({ path: "/eu/chat", token: "f".repeat(40), channels: ["first"], queueCapacity: 1, maxChannels: 1 })

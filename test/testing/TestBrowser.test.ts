@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Redacted, Scheduler, Scope } from "effect"
-import { Client, Worker } from "../../src/index.ts"
+import { Client, Message, Worker } from "../../src/index.ts"
 import { Vhosts } from "../../src/server/index.ts"
 import { TestBroker, type TestBrowser } from "../../src/testing/index.ts"
 
@@ -205,13 +205,15 @@ describe("TestBrowser", () => {
       assert.notInclude((yield* joe.heard).map(({ event }) => event), "late")
     }).pipe(within))
 
-  it.effect("is reached by a handler's answer, and disconnected by a backend", () =>
+  it.effect("is reached by a handler's direct reply, and disconnected by a backend", () =>
     Effect.gen(function*() {
       const { browser, vhost } = yield* TestBroker.TestBroker
       const client = yield* Client.Client
       const worker = yield* Worker.Worker
       yield* Effect.forkScoped(
-        worker.listen({ onMessage: (_, data, message) => message.directReply("echo", { data, uid: message.uid }) })
+        worker.listen({
+          onMessage: (message) => Message.directReply(message, "echo", { data: message.data, uid: message.uid })
+        })
       )
       const joe = yield* browser({ uid: "joe" })
       yield* joe.trigger("say", { text: "hello" })

@@ -1,13 +1,18 @@
 /**
- * A browser of a test says and hears events that are defined.
+ * A browser of a test triggers and receives events that are declared.
  */
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
-import { Client, EventGroup, EventRouter } from "../../src/index.ts"
+import { Client, Event, EventGroup, EventRouter, Message } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 
-class Chat extends EventGroup.make("chat", { say: { text: Schema.String, at: Schema.Date } }) {}
-class Talk extends EventGroup.make("talk", { said: { text: Schema.String, at: Schema.Date } }) {}
+const payload = { text: Schema.String, at: Schema.Date }
+class Chat extends EventGroup.make("chat", Event.make("say", { payload })) {}
+class Talk extends EventGroup.make("talk", Event.make("said", { payload })) {}
+
+const ChatLive = Chat.toLayer({
+  say: (data, message) => Message.directReply(message, Talk.events.said, data)
+})
 
 const backend = TestBroker.layerBackend({ channels: ["room"] })
 
@@ -19,9 +24,7 @@ it.effect("a browser triggers and receives what its Schemas say", () =>
     yield* joe.trigger(Chat.events.say, { text: "hello", at })
     assert.deepStrictEqual(yield* joe.received(Talk.events.said), { text: "hello", at })
   }).pipe(Effect.provide(
-    EventRouter.layer(Chat, { say: ({ data, directReply }) => Effect.orDie(directReply(Talk.events.said, data)) }).pipe(
-      Layer.provideMerge(backend)
-    )
+    EventRouter.layer(Chat).pipe(Layer.provide(ChatLive), Layer.provideMerge(backend))
   )))
 
 it.effect("data that do not fit fail, going out and coming in", () =>

@@ -7,7 +7,7 @@
  *
  * A browser that is refused is told why: by an HTTP status (404 for an unknown vhost, 403 for its origin, 429 or 503 for a
  * limit), or, if it has asked for a version of the protocol (`?v=1`), by the close code of a WebSocket (4400 for an
- * unknown version, 4404, 4405, 1013), since browsers do not tell browsers the status. At the end of the broker browsers get
+ * unknown version, 4404, 4405, 1013), since a script in a browser does not see the status. At the end of the broker browsers get
  * 1001, and the end takes `shutdownTimeout` at most.
  *
  * @since 0.1.0

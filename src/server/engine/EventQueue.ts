@@ -166,7 +166,7 @@ export interface EventQueue {
   readonly dropUnattended: () => void
   /** Whether lifecycle events are queued now: a worker takes them, or did within `lifecycleRetention`. */
   readonly isAttended: () => boolean
-  /** What has been counted since the start; `waiting` is now, and `waitingIn` of one lane. */
+  /** What has been counted since the start; `waiting` is now. */
   readonly counters: {
     readonly accepted: number
     readonly refused: number
@@ -174,6 +174,7 @@ export interface EventQueue {
     readonly redelivered: number
     readonly waiting: number
   }
+  /** How many events of a lane wait for a worker or a backoff now. */
   readonly waitingIn: (lane: Lane) => number
 }
 

@@ -1,7 +1,7 @@
 /**
  * Much work at once from a backend with a token: no attack, but others must not have to wait for it.
  */
-import { Effect } from "effect"
+import { Effect, Stream } from "effect"
 import { address, alive, type Attack, browser, many, say } from "../stranger.ts"
 import { withClient } from "./browsers.ts"
 
@@ -43,7 +43,7 @@ export const listings: Attack = {
           discard: true
         }).pipe(
           Effect.andThen(Effect.forever(
-            Effect.forEach(Array.from({ length: 1024 }), () => Effect.ignore(client.channels()), {
+            Effect.forEach(Array.from({ length: 1024 }), () => Effect.ignore(Stream.runDrain(client.channels())), {
               concurrency: "unbounded",
               discard: true
             })

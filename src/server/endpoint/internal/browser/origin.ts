@@ -11,7 +11,7 @@ export type IsAllowed = (origin: string | undefined, host: string | undefined) =
 
 /**
  * Reads the option `origins`. Without entries a page is allowed if it comes from the host name that it connects to,
- * whatever the port; with entries, if it is one of them. `*` allows all, `null` pages without an origin. Connections
+ * whatever the port, where all names of this machine itself are one; with entries, if it is one of them. `*` allows all, `null` pages without an origin. Connections
  * without the header are allowed.
  */
 export const make = (origins: ReadonlyArray<string>): Result.Result<IsAllowed, InvalidOptionError> => {
@@ -25,9 +25,15 @@ export const make = (origins: ReadonlyArray<string>): Result.Result<IsAllowed, I
   return Result.succeed((origin, host) => {
     if (origin === undefined || allowsAll) return true
     if (allowed.size > 0) return allowed.has(origin === "null" ? origin : normalized(origin) ?? "")
-    const name = URL.parse(origin)?.hostname ?? ""
-    return name !== "" && host !== undefined && name === URL.parse(`http://${host}`)?.hostname
+    const name = hostOf(origin)
+    return name !== "" && host !== undefined && name === hostOf(`http://${host}`)
   })
+}
+
+// This machine has several names, and a page under one of them is no more foreign to it than under another.
+const hostOf = (url: string): string => {
+  const name = URL.parse(url)?.hostname ?? ""
+  return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(name) ? "localhost" : name
 }
 
 // As browsers send it: without the port that its scheme has anyway.

@@ -6,6 +6,10 @@ const allows = (origins: ReadonlyArray<string>) => Result.getOrThrow(Origin.make
 
 describe("origins", () => {
   it.each<[string | undefined, string | undefined, boolean]>([
+    ["http://localhost:5173", "127.0.0.1:8080", true],
+    ["http://[::1]:5173", "localhost:8080", true],
+    ["http://localhost.example.com", "localhost:8080", false],
+    ["http://127.0.0.1.example.com", "127.0.0.1:8080", false],
     [undefined, "chat.example", true],
     [undefined, undefined, true],
     ["https://chat.example", "chat.example", true],
