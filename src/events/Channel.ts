@@ -103,7 +103,9 @@ export type EventsIn<G extends Groups> = G extends EventGroup.Any ? G["events"]
   : {}
 
 /**
- * Declares a channel with parameters, `Room({ id: "42" })`.
+ * Declares a channel with parameters, `Room({ id: "42" })`. Its own name has letters, digits and `_`; any other is an error
+ * at once. Do not give a channel without parameters a name that begins with `room-`, if there is such a `Room`: that is the
+ * name of one of its rooms, and who may join it.
  *
  * @since 0.1.0
  */
@@ -134,6 +136,8 @@ export function make(name: string, { events: groups, kind: declared = "normal", 
   readonly params?: ParamSchemas | undefined
   readonly events: Groups
 }): unknown {
+  // The first `-` of a name is where the values begin, or two declarations could give one name.
+  if (params !== undefined && !/^\w+$/.test(name)) return Result.getOrThrow(Result.fail(wrongName(name)))
   const base = declared === "normal" ? name : `${declared}-${name}`
   const kind = ChannelName.kind(params === undefined ? base : `${base}-`)
   const events = eventsOf([groups].flat() as ReadonlyArray<EventGroup.Any>)
@@ -160,6 +164,14 @@ export function make(name: string, { events: groups, kind: declared = "normal", 
     }
   )
 }
+
+const wrongName = (name: string): TypeError =>
+  new TypeError(
+    `A channel with parameters cannot be called ${
+      JSON.stringify(name)
+    }: its name has letters, digits and "_" only, since ` +
+      `"-" stands between it and the values. Its kind is an option: { kind: "presence" }`
+  )
 
 const eventsOf = (groups: ReadonlyArray<EventGroup.Any>): Readonly<Record<string, Event.Any>> => {
   const all = groups.flatMap(({ events }) => Object.entries(events))

@@ -34,6 +34,10 @@ describe("Channel", () => {
     expect(() => Channel.make("room", { events: [Talk, Other] })).toThrow(`the event "said" of two groups`)
   })
 
+  it.each(["room-vip", "", "a.b", "presence-room"])("with parameters cannot be called %j", (name) => {
+    expect(() => Channel.make(name, { params: { id: Schema.String }, events: Talk })).toThrow("cannot be called")
+  })
+
   it("has patterns for itself, for one of its channels and for all of them", () => {
     expect(matches(News.pattern(), "news")).toBe(true)
     expect(matches(News.pattern(), "newsx")).toBe(false)
