@@ -126,11 +126,11 @@ describe("outboxes", () => {
       assert.isTrue(EventLoop.isOver())
       // One turn is enough for none of them.
       for (const { socket } of ends) {
-        const { write } = socket
+        const write = socket.write.bind(socket)
         Object.assign(socket, {
           write: (bytes: Uint8Array) => {
             work(9)
-            return write.call(socket, bytes)
+            return write(bytes)
           }
         })
       }
