@@ -39,6 +39,7 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
 const nodeOnly = [
   "transport/Tcp*.ts",
   "transport/internal/backendConnection.ts",
+  "transport/Strangers.ts",
   "transport/internal/backendServer.ts",
   "transport/internal/writer.ts",
   "transport/internal/addresses.ts",

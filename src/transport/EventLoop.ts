@@ -4,7 +4,8 @@
  * Whoever works through many messages asks after each one whether its turn is over, and then goes on in a later turn, so
  * that sockets are read and timers fire in between. A turn ends by time, 8 milliseconds, and not by a number of messages:
  * a broadcast to thousands of browsers costs a thousand times what a heartbeat costs. All connections share the time of one
- * turn, and those that wait go on in the order in which they came.
+ * turn, and those that wait go on in the order in which they came. Writing to browsers comes before them, and all have to
+ * wait for it if more would have to be queued than is written at once.
  *
  * @since 0.1.0
  */
@@ -17,7 +18,8 @@ const budget = 8
 /** How long a look at the longest turn goes back, in milliseconds; at most twice this. */
 const window = 60_000
 
-const state = { hasBegun: false, isOver: false, startedAt: 0, seenAt: 0 }
+const state = { hasBegun: false, isOver: false, isFinished: false, startedAt: 0, seenAt: 0 }
+const first: Array<() => void> = []
 const waiting: Array<() => void> = []
 const longestTurns = { current: 0, before: 0, since: 0 }
 
@@ -29,9 +31,8 @@ const longestTurns = { current: 0, before: 0, since: 0 }
 export const begin = (): void => {
   if (state.hasBegun) return
   state.hasBegun = true
-  state.isOver = false
-  state.startedAt = state.seenAt = performance.now()
   setImmediate(end)
+  restart()
 }
 
 /**
@@ -44,6 +45,16 @@ export const isOver = (): boolean => {
   rest()
   state.isOver = state.seenAt - state.startedAt >= budget
   return state.isOver
+}
+
+/**
+ * Ends the turn for all, whatever its time.
+ *
+ * @since 0.1.0
+ */
+export const finish = (): void => {
+  begin()
+  state.isOver = state.isFinished = true
 }
 
 /**
@@ -63,6 +74,16 @@ export const rest = (): void => {
 export const enqueue = (task: () => void): void => {
   begin()
   waiting.push(task)
+}
+
+/**
+ * Calls `task` in a turn of its own, before those that wait. They have theirs at once after it, unless it was finished.
+ *
+ * @since 0.1.0
+ */
+export const enqueueFirst = (task: () => void): void => {
+  begin()
+  first.push(task)
 }
 
 /**
@@ -90,15 +111,34 @@ export const longestTurn = (): number => {
   return Math.max(longestTurns.current, longestTurns.before) / 1000
 }
 
+const restart = (): void => {
+  state.isOver = state.isFinished = false
+  state.startedAt = state.seenAt = performance.now()
+}
+
 const end = (): void => {
   state.hasBegun = false
+  measure()
+  if (waiting.length + first.length === 0) return
+  begin()
+  if (first.length > 0) {
+    for (const task of first.splice(0)) task()
+    rest()
+    measure()
+    if (state.isFinished) return
+    restart()
+  }
+  // Those that come meanwhile have the next turn.
+  const count = waiting.length
+  let done = 0
+  while (done < count && !isOver()) waiting[done++]!()
+  waiting.splice(0, done)
+  rest()
+}
+
+const measure = (): void => {
   rotate(state.seenAt)
   longestTurns.current = Math.max(longestTurns.current, state.seenAt - state.startedAt)
-  if (waiting.length === 0) return
-  begin()
-  let done = 0
-  while (done < waiting.length && !isOver()) waiting[done++]!()
-  waiting.splice(0, done)
 }
 
 const rotate = (now: number): void => {

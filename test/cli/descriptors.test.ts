@@ -2,7 +2,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { eventually } from "../harness/eventually.ts"
+import { identity } from "../harness/identity.ts"
+import * as RawTcp from "../harness/RawTcp.ts"
 import * as RawWebSocket from "../harness/RawWebSocket.ts"
+import { token } from "../harness/TestBroker.ts"
 import { freePorts, startNode } from "./program.ts"
 
 const main = new URL("../../src/cli/Main.ts", import.meta.url).pathname
@@ -52,5 +55,22 @@ describe("kosmonaut serve with few file descriptors", { timeout: 30_000 }, () =>
       const { status, stderr } = yield* program.output
       assert.strictEqual(status, 0)
       assert.isAtMost(stderr.trim().split("\n").length, 4, stderr)
+    }).pipe(Effect.scoped))
+
+  it.live("serves backends and browsers though strangers take all descriptors, and says so", () =>
+    Effect.gen(function*() {
+      const program = yield* limited(128, ["serve", ...freePorts, "--token", token])
+      const [line] = yield* program.says("stdout", /ready .*\n/)
+      const port = (kind: string) => Number(new RegExp(`"${kind}:[^"]*:(\\d+)"`).exec(line)![1])
+      yield* Effect.scoped(Effect.gen(function*() {
+        for (const kind of ["wr", "wr\\+tcp"]) yield* Effect.replicateEffect(RawTcp.connect(port(kind)), 150)
+        yield* program.says("stderr", /room for one for backends over ZeroMQ.*\(ulimit -n\)/)
+        yield* program.says("stderr", /room for one for backends over TCP.*\(ulimit -n\)/)
+        const backend = yield* RawTcp.connect(port("wr\\+tcp"))
+        yield* backend.send(RawTcp.message(identity("req", { vhost: "/app", token }), "", "OC", "room"))
+        assert.strictEqual(yield* backend.rest, RawTcp.message("OK", ""))
+      }))
+      const browser = yield* RawWebSocket.connect(port("ws"), "/app")
+      yield* browser.next
     }).pipe(Effect.scoped))
 })

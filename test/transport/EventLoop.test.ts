@@ -79,4 +79,38 @@ describe("a turn", () => {
       yield* immediate
       assert.deepStrictEqual(reached, [])
     }))
+
+  it.live("is another one for what goes first, after which the others have theirs", () =>
+    Effect.gen(function*() {
+      yield* immediate
+      yield* immediate
+      const order: Array<string> = []
+      EventLoop.enqueue(() => order.push(`waiting, over: ${EventLoop.isOver()}`))
+      EventLoop.enqueueFirst(() => {
+        work(9)
+        order.push(`first, over: ${EventLoop.isOver()}`)
+      })
+      yield* immediate
+      assert.deepStrictEqual(order, ["first, over: true", "waiting, over: false"])
+    }))
+
+  it.live("does not come to others before what goes first and finishes it has ended", () =>
+    Effect.gen(function*() {
+      yield* immediate
+      yield* immediate
+      const order: Array<string> = []
+      const parts = ["a", "b", "c"]
+      const part = () => {
+        order.push(parts.shift()!)
+        if (parts.length === 0) return
+        EventLoop.enqueueFirst(part)
+        EventLoop.finish()
+      }
+      EventLoop.enqueue(() => order.push("waiting"))
+      EventLoop.enqueueFirst(part)
+      yield* immediate
+      assert.isTrue(EventLoop.isOver(), "for everybody")
+      yield* EventLoop.next
+      assert.deepStrictEqual(order, ["a", "b", "c", "waiting"])
+    }))
 })

@@ -60,6 +60,7 @@ export const make = Effect.gen(function*() {
     host: config.host,
     port: config.websocketPort,
     maxConnections: Math.floor(0.95 * descriptors),
+    upgraded: () => open.size,
     onDrop: () => run(admission.drop),
     closeTimeout: config.shutdownTimeout,
     close: Turns.forEach(open, (connection) => Connection.close(connection, 1001)),

@@ -3,9 +3,9 @@
  * long to say who they are.
  *
  * A connection has five seconds to show a good access token and, unless it is a Client's that stays open, to send a first
- * whole message. The time counts while it is waited for, not while a message is handled. Where there are as many
- * connections as there may be, the one that has waited longest without a token makes room for the next, so that strangers
- * keep nobody out.
+ * whole message. The time counts while it is waited for, not while a message is handled. If there are as many connections
+ * as there may be, or no file descriptor is left, the one that has waited longest without a token makes room for the next,
+ * so that strangers keep nobody out.
  */
 
 import * as Clock from "effect/Clock"
@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as net from "node:net"
+import * as Strangers from "../Strangers.ts"
 import { checkPort, type Handlers, type Listen, ListenError } from "../TransportServer.ts"
 import { type BackendConnection, type Host, serve } from "./backendConnection.ts"
 import * as Warnings from "./warnings.ts"
@@ -98,7 +99,7 @@ const makeConnections = Effect.fnUntraced(function*(options: {
     outboxSize: options.outboxSize ?? 16 * 1_048_576,
     fork,
     warnUnsafe,
-    onEstablished: (connection) => void pending.delete(connection),
+    onEstablished: (connection) => forget(connection),
     takeOver: (identity, connection) => {
       const earlier = byIdentity.get(identity)
       byIdentity.set(identity, connection)
@@ -106,17 +107,20 @@ const makeConnections = Effect.fnUntraced(function*(options: {
     },
     onEnd: (connection, identity) => {
       open.delete(connection)
-      pending.delete(connection)
+      forget(connection)
       if (identity !== undefined && byIdentity.get(identity) === connection) byIdentity.delete(identity)
       if (open.size === 0) isEmpty.openUnsafe()
     }
+  }
+  const forget = (connection: BackendConnection): void => {
+    if (pending.delete(connection)) Strangers.remove(connection)
   }
   const accept = (socket: net.Socket): void => {
     if (open.size >= options.maxConnections) {
       const [oldest] = pending.keys()
       warnUnsafe(`There are ${open.size} connections for ${options.endpoint}, the most there may be`)
       if (oldest === undefined) return void socket.destroy()
-      pending.delete(oldest)
+      forget(oldest)
       oldest.destroyUnsafe()
     }
     const connection = serve(socket, host)
@@ -124,12 +128,16 @@ const makeConnections = Effect.fnUntraced(function*(options: {
     isEmpty.closeUnsafe()
     pending.set(connection, clock.monotonicTimeNanosUnsafe())
     hasPending.openUnsafe()
+    Strangers.add(connection, connection.destroyUnsafe)
+    if (Strangers.makeRoom()) {
+      warnUnsafe(`A connection was closed to make room for one for ${options.endpoint}. ${Strangers.advice}`)
+    }
   }
   const sweep = Effect.suspend((): Effect.Effect<void> => {
     for (const [connection, since] of pending) {
       const left = since + handshakeTimeout - clock.monotonicTimeNanosUnsafe()
       if (left > 0n) return Effect.sleep(Duration.nanos(left))
-      pending.delete(connection)
+      forget(connection)
       connection.destroyUnsafe()
     }
     hasPending.closeUnsafe()

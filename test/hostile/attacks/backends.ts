@@ -1,13 +1,14 @@
 /**
  * Attacks on the ports of backends by strangers without a token.
  */
+import type * as Net from "node:net"
 import * as Zmq from "zeromq"
 import { address, again, type Attack, many, portOf, push, settled, type Target, tcp } from "../stranger.ts"
 
 const end = "\r\n\r\n"
 
-const identity = (n: number, vhost = "/test", kind = "req") =>
-  `${kind}:${vhost}:${"f".repeat(40)}:${n.toString(16).padStart(8, "0")}-0000-4000-8000-000000000000`
+const identity = (n: number, vhost = "/test", kind = "req", token = "f".repeat(40)) =>
+  `${kind}:${vhost}:${token}:${n.toString(16).padStart(8, "0")}-0000-4000-8000-000000000000`
 
 export const squatters: Attack = {
   name: "squatters on TCP",
@@ -132,12 +133,28 @@ export const wrongIdentities: Attack = {
 
 export const handovers: Attack = {
   name: "identities taken over",
-  sentence: "come over ZeroMQ four times at once under the same identity, again and again",
+  sentence:
+    "come over ZeroMQ four times at once under the same good identity, again and again, and leave to the broker which to close",
+  expelled: true,
   run: (target) =>
-    again(50, (turn) =>
-      many(4, async (n) => {
-        const socket = await dealer(target, identity(turn), n)
-        socket.write(Buffer.from([1, 0, 0, 2, 0x52, 0x44]))
-        setTimeout(() => socket.destroy(), 300)
-      }))
+    again(50, async (turn) => {
+      const who = identity(turn, "/test", turn % 2 === 0 ? "dlr" : "req", target.token)
+      const sockets = await many(4, (n) => dealer(target, who, n))
+      for (const socket of sockets) socket.write(Buffer.from([1, 0, 0, 2, 0x52, 0x44]))
+      // The last one keeps the identity, the broker has to close the others.
+      await closed(sockets, 3)
+      for (const socket of sockets) socket.destroy()
+    })
 }
+
+/** Waits until so many connections have ended; fails if they do not. */
+const closed = (sockets: ReadonlyArray<Net.Socket>, count: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const ended = () => sockets.filter((socket) => socket.destroyed).length
+    const look = () => {
+      if (ended() >= count) resolve()
+    }
+    for (const socket of sockets) socket.once("close", look)
+    setTimeout(() => reject(new Error(`only ${ended()} of ${sockets.length} connections were closed`)), 5000).unref()
+    look()
+  })

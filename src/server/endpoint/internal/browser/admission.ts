@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
 import type { IncomingMessage } from "node:http"
+import * as Strangers from "../../../../transport/Strangers.ts"
 import type { BrokerConfig } from "../../../BrokerConfig.ts"
 import type { InvalidOptionError } from "../../../BrokerError.ts"
 import * as BrokerMetrics from "../../../BrokerMetrics.ts"
@@ -53,7 +54,7 @@ export interface Admission {
   readonly admit: (request: IncomingMessage, vhost: Vhost) => Result.Result<() => void, Refusal>
   /** Counts a refusal, and warns if a limit is the reason. */
   readonly refuse: (refusal: Refusal, request: IncomingMessage) => Effect.Effect<void>
-  /** Counts a connection that was closed unread, since there are no more descriptors, and warns. */
+  /** Counts a connection that was closed without a request, since there are no more descriptors, and warns. */
   readonly drop: Effect.Effect<void>
 }
 
@@ -121,10 +122,12 @@ const makeWarnings = (config: BrokerConfig["Service"], most: number) => {
     ),
     browsers: Warning.make((count) =>
       `Refused ${browsers(count)}: there are ${
-        most < config.maxBrowsers ? `${most}. ${raise}` : `${config.maxBrowsers}, see the option maxBrowsers`
+        most < config.maxBrowsers
+          ? `${most}. ${Strangers.advice}`
+          : `${config.maxBrowsers}, see the option maxBrowsers`
       }`
     ),
-    descriptors: Warning.make((count) => `Closed ${count} new connections at once. ${raise}`),
+    descriptors: Warning.make((count) => `Closed ${count} connections without a request. ${Strangers.advice}`),
     vhost_browsers: Warning.make((count) =>
       `Refused ${browsers(count)}: a vhost has ${config.maxBrowsersPerVhost}, see the option maxBrowsersPerVhost`
     ),
@@ -135,8 +138,6 @@ const makeWarnings = (config: BrokerConfig["Service"], most: number) => {
     )
   }
 }
-
-const raise = "The process may have no more file descriptors: raise its limit (ulimit -n)"
 
 const counter = (reason: string) => Metric.withAttributes(BrokerMetrics.refusedBrowsers, { reason })
 

@@ -16,6 +16,7 @@ import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type { Socket } from "node:net"
+import * as EventLoop from "../../../../transport/EventLoop.ts"
 import type { Browser } from "../../../domain/Browser.ts"
 import type { Vhost } from "../../../engine/Vhosts.ts"
 import * as BrowserSession from "../../BrowserSession.ts"
@@ -69,7 +70,7 @@ export interface Options {
 /** How many milliseconds a browser that is disconnected has to read what waits for it and to answer the close. */
 export const closeTimeout = 1000
 
-/** How many messages of one browser are handled before the others have their turn. */
+/** How many messages of one browser are handled before the others have their turn, unless that ends earlier by time. */
 const turn = 64
 
 /** How many pings and pongs a browser may send in a second, with bursts of five seconds' worth. Programs send few. */
@@ -181,6 +182,7 @@ const receive = (connection: Connection, message: string | Uint8Array): void => 
 // Whether the next message may be handled at once.
 const handle = (connection: Connection, message: string | Uint8Array): boolean => {
   if (isOver(connection)) return true
+  EventLoop.begin()
   const fiber = connection.options.run(connection.session.handle(message))
   const exit = fiber.pollUnsafe()
   if (exit === undefined) {
@@ -191,8 +193,8 @@ const handle = (connection: Connection, message: string | Uint8Array): boolean =
     return false
   }
   settle(connection, exit)
-  if (++connection.handled % turn !== 0) return true
-  setImmediate(goOn, connection)
+  if (++connection.handled % turn !== 0 && !EventLoop.isOver()) return true
+  EventLoop.enqueue(() => goOn(connection))
   return false
 }
 

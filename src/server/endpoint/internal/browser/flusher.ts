@@ -1,6 +1,11 @@
 /**
  * The end of a turn of the event loop: what was sent in it is written then.
+ *
+ * Writing to thousands of browsers takes several turns, and others have theirs in between. Nobody has a turn before all is
+ * written if a queue has more than one write takes: otherwise queues would grow faster than they are written.
  */
+
+import * as EventLoop from "../../../../transport/EventLoop.ts"
 
 /** Something that is flushed. */
 export interface Flushable {
@@ -12,26 +17,28 @@ export interface Flushable {
 export interface Flusher<A> {
   /** Has something flushed at the end of the turn; without it, `onEnd` is called then all the same. */
   readonly schedule: (item?: A) => void
+  /** Ends this turn, and lets nobody have one before all that is scheduled is flushed. */
+  readonly press: () => void
 }
-
-/** How long a flush goes on in one turn, in milliseconds. */
-const slice = 8
 
 /** Flushes at the end of a turn, and goes on in the next ones if there is much to do. `onEnd` is called after that. */
 export const make = <A extends Flushable>(flush: (item: A) => void, onEnd: () => void): Flusher<A> => {
   const items: Array<A> = []
   let next = 0
   let isScheduled = false
+  let isPressed = false
   const run = (): void => {
-    const end = performance.now() + slice
     while (next < items.length) {
       const item = items[next++]!
       item.isScheduled = false
       flush(item)
-      if (next % 8 === 0 && performance.now() > end) return void setImmediate(run)
+      if (!EventLoop.isOver()) continue
+      EventLoop.enqueueFirst(run)
+      if (isPressed) EventLoop.finish()
+      return
     }
     items.length = next = 0
-    isScheduled = false
+    isScheduled = isPressed = false
     onEnd()
   }
   const schedule = (item?: A): void => {
@@ -41,7 +48,12 @@ export const make = <A extends Flushable>(flush: (item: A) => void, onEnd: () =>
     }
     if (isScheduled) return
     isScheduled = true
-    setImmediate(run)
+    EventLoop.enqueueFirst(run)
   }
-  return { schedule }
+  const press = (): void => {
+    if (isPressed) return
+    isPressed = true
+    EventLoop.finish()
+  }
+  return { schedule, press }
 }

@@ -1,5 +1,7 @@
 /**
- * The HTTP server that browsers come in by. Requests have a deadline, and so has its end, whatever peers do.
+ * The HTTP server that browsers come in by. Requests have a deadline, and so has its end, whatever peers do. If there are
+ * as many connections as there may be, or no file descriptor is left, the one that has waited longest without a request
+ * makes room for the next, so that those who send none keep nobody out.
  */
 
 import type * as Duration from "effect/Duration"
@@ -7,19 +9,22 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import type { Socket } from "node:net"
+import * as Strangers from "../../../../transport/Strangers.ts"
 import { checkPort, ListenError } from "../../../../transport/TransportServer.ts"
 
 /** What a server has to know. */
 export interface Options {
   readonly host: string
   readonly port: number
-  /** How many connections there may be, upgraded ones included. Beyond it new ones are closed at once. */
+  /** How many connections there may be, upgraded ones included. */
   readonly maxConnections: number
-  /** Called when a new connection was closed at once, or could not be accepted. */
+  /** How many upgraded ones there are, of which the server knows nothing. */
+  readonly upgraded: () => number
+  /** Called when a connection was closed to make room, or one could not be accepted. */
   readonly onDrop: () => void
   /** How long its end may take. */
   readonly closeTimeout: Duration.Duration
-  /** Ends upgraded connections, of which the server knows nothing. */
+  /** Ends upgraded connections. */
   readonly close: Effect.Effect<void>
   /** Destroys those that have not ended in time. */
   readonly destroy: () => void
@@ -27,7 +32,7 @@ export interface Options {
 
 /** A server that is bound until the scope ends, and whose end waits for the end of all connections. */
 export const listen = Effect.fnUntraced(function*(
-  { host, maxConnections, onDrop, port, ...options }: Options
+  { host, onDrop, port, ...options }: Options
 ): Effect.fn.Return<Http.Server, ListenError, Scope.Scope> {
   yield* checkPort("browsers", host, port)
   const http = Http.createServer({
@@ -37,8 +42,7 @@ export const listen = Effect.fnUntraced(function*(
     keepAlive: true,
     keepAliveInitialDelay: 30_000
   })
-  if (Number.isFinite(maxConnections)) http.maxConnections = maxConnections
-  http.on("drop", onDrop)
+  makeRoom(http, onDrop, options)
   const bind = Effect.callback<void, ListenError>((resume) => {
     const failed = (cause: Error) => resume(Effect.fail(new ListenError({ endpoint: "browsers", host, port, cause })))
     http.once("error", failed)
@@ -62,6 +66,41 @@ export const listen = Effect.fnUntraced(function*(
     ))
   return http
 })
+
+// The others are counted by those who have them: a listener for each would take memory.
+const makeRoom = (
+  http: Http.Server,
+  onDrop: () => void,
+  { maxConnections, upgraded }: Pick<Options, "maxConnections" | "upgraded">
+): void => {
+  // Those without a request, the oldest first.
+  const pending = new Set<Socket>()
+  const forget = (socket: Socket): void => {
+    pending.delete(socket)
+    Strangers.remove(socket)
+  }
+  const onClose = function(this: Socket) {
+    forget(this)
+  }
+  const onRequest = ({ socket }: Http.IncomingMessage) => {
+    socket.off("close", onClose)
+    forget(socket)
+  }
+  const drop = (socket: Socket): void => {
+    forget(socket)
+    socket.destroy()
+    onDrop()
+  }
+  http.on("request", onRequest)
+  http.on("upgrade", onRequest)
+  http.on("connection", (socket: Socket) => {
+    pending.add(socket.on("close", onClose))
+    Strangers.add(socket, () => drop(socket))
+    const [oldest = socket] = pending
+    if (pending.size + upgraded() > maxConnections) drop(oldest)
+    else Strangers.makeRoom()
+  })
+}
 
 /** The port that a server is bound to. */
 export const portOf = (http: Http.Server): number => {

@@ -9,6 +9,7 @@
  */
 
 import type { Socket } from "node:net"
+import * as EventLoop from "../../../../transport/EventLoop.ts"
 import * as Flusher from "./flusher.ts"
 import type { Frame } from "./frame.ts"
 import * as SharedFrames from "./sharedFrames.ts"
@@ -38,7 +39,7 @@ export interface Outbox {
 export interface Outboxes {
   readonly limits: Limits
   readonly frames: SharedFrames.SharedFrames
-  readonly schedule: Flusher.Flusher<Outbox>["schedule"]
+  readonly flusher: Flusher.Flusher<Outbox>
   /** Those whose browsers do not read, the first for longest. */
   readonly blocked: Set<Outbox>
   /** How many bytes of memory wait for browsers that do not read, shared bytes once. */
@@ -60,14 +61,19 @@ const overhead = 320
 const joinCount = 64
 const joinSize = 16_384
 
-/** How many bytes are one write, unless a message alone has more. */
+/**
+ * How many bytes are one write, unless a message alone has more. They are written at once if the turn has time, and
+ * otherwise before anybody has another one.
+ */
 const writeSize = 65_536
+
+/** How many bytes are written before more is queued, by whoever sends without having turns. */
+const mostUnwritten = 16 * writeSize
 
 /** The queues of one endpoint, none yet. */
 export const make = (limits: Limits): Outboxes => {
   const frames = SharedFrames.make()
-  const { schedule } = Flusher.make(flush, frames.clear)
-  return { limits, frames, schedule, blocked: new Set(), waiting: 0 }
+  return { limits, frames, flusher: Flusher.make(flush, frames.clear), blocked: new Set(), waiting: 0 }
 }
 
 /** A queue for this connection. */
@@ -86,18 +92,23 @@ export const open = (outboxes: Outboxes, socket: Socket, onSlow: () => void): Ou
 
 /** Sends a text message. Never waits. */
 export const send = (outbox: Outbox, message: string): void => {
-  const { frames, schedule } = outbox.outboxes
-  if (!outbox.isClosed && outbox.socket.writable) sendFrame(outbox, frames.text(message, schedule))
+  const { flusher, frames } = outbox.outboxes
+  if (!outbox.isClosed && outbox.socket.writable) sendFrame(outbox, frames.text(message, flusher.schedule))
 }
 
 /** Sends a frame. Never waits. */
 export const sendFrame = (outbox: Outbox, frame: Frame): void => {
   if (outbox.isClosed || !outbox.socket.writable) return
+  if (outbox.size > mostUnwritten && !outbox.isBlocked) flush(outbox)
   if (outbox.isBlocked) return wait(outbox, frame)
+  const { flusher } = outbox.outboxes
   outbox.frames.push(frame)
   outbox.size += frame.bytes.length
-  if (!outbox.isScheduled) outbox.outboxes.schedule(outbox)
-  if (outbox.size > writeSize) flush(outbox)
+  if (!outbox.isScheduled) flusher.schedule(outbox)
+  if (outbox.size <= writeSize) return
+  EventLoop.begin()
+  if (EventLoop.isOver()) flusher.press()
+  else flush(outbox)
 }
 
 /** Hands all that waits to the connection now, as its last messages; later ones are dropped. */
@@ -124,7 +135,7 @@ export const release = (outbox: Outbox): void => {
 const flush = (outbox: Outbox): void => {
   const { outboxes, socket } = outbox
   while (outbox.frames.length > 0 && outbox.blockedBy === undefined && !outbox.isClosed && socket.writable) {
-    const frame = outboxes.frames.join(take(outbox), outboxes.schedule)
+    const frame = outboxes.frames.join(take(outbox), outboxes.flusher.schedule)
     if (socket.writableLength === 0) socket.write(frame.bytes)
     else block(outbox, frame)
   }
@@ -190,7 +201,7 @@ const joinLast = (outbox: Outbox): void => {
   for (const { bytes } of last) size += bytes.length
   if (size > joinSize) outbox.joined = outbox.frames.length
   else {
-    const frame = outboxes.frames.join(last, outboxes.schedule)
+    const frame = outboxes.frames.join(last, outboxes.flusher.schedule)
     outbox.frames.length = outbox.joined++
     outbox.frames.push(frame)
     addWaiting(outboxes, frame)

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import * as HttpServer from "../../../../../src/server/endpoint/internal/browser/httpServer.ts"
+import * as RawTcp from "../../../../harness/RawTcp.ts"
 
 describe("the server of the browsers' port", () => {
   it.live("goes on when a connection cannot be accepted, and tells", () =>
@@ -10,6 +11,7 @@ describe("the server of the browsers' port", () => {
         host: "127.0.0.1",
         port: 0,
         maxConnections: Infinity,
+        upgraded: () => 0,
         onDrop: () => dropped++,
         closeTimeout: Duration.seconds(1),
         close: Effect.void,
@@ -20,5 +22,35 @@ describe("the server of the browsers' port", () => {
       assert.strictEqual(dropped, 1)
       const { status } = yield* Effect.promise(() => fetch(`http://127.0.0.1:${HttpServer.portOf(http)}`))
       assert.strictEqual(status, 404)
+    }))
+
+  it.live("keeps nobody out for those who send no request: the one that has waited longest makes room", () =>
+    Effect.gen(function*() {
+      let dropped = 0
+      let upgraded = 1
+      const http = yield* HttpServer.listen({
+        host: "127.0.0.1",
+        port: 0,
+        maxConnections: 4,
+        upgraded: () => upgraded,
+        onDrop: () => dropped++,
+        closeTimeout: Duration.seconds(1),
+        close: Effect.void,
+        destroy: () => {}
+      })
+      http.on("request", (_, response) => HttpServer.respond(response, 404, "Nothing."))
+      const port = HttpServer.portOf(http)
+      const silent = yield* Effect.replicateEffect(RawTcp.connect(port), 3)
+      const request = Effect.map(Effect.promise(() => fetch(`http://127.0.0.1:${port}`)), ({ status }) => status)
+      assert.strictEqual(yield* request, 404)
+      yield* silent[0]!.ended
+      assert.strictEqual(dropped, 1)
+      // The place of one that has been answered is free again.
+      assert.strictEqual(yield* request, 404)
+      assert.strictEqual(dropped, 1)
+      assert.isFalse(yield* silent[1]!.hasEnded)
+      upgraded = 4
+      yield* (yield* RawTcp.connect(port)).ended.pipe(Effect.raceFirst(silent[1]!.ended))
+      assert.strictEqual(dropped, 2)
     }))
 })

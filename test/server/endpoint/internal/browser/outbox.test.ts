@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Net from "node:net"
 import * as Outbox from "../../../../../src/server/endpoint/internal/browser/outbox.ts"
+import * as EventLoop from "../../../../../src/transport/EventLoop.ts"
 import { eventually, turn } from "../../../../harness/eventually.ts"
 
 const unlimited = { outboxSize: Infinity, totalOutboxSize: Infinity }
@@ -66,6 +67,12 @@ const countWrites = (socket: Net.Socket) => {
   return written
 }
 
+/** Keeps the event loop busy for so many milliseconds. */
+const work = (millis: number): void => {
+  const end = performance.now() + millis
+  while (performance.now() < end);
+}
+
 /** Sends until the system takes no more. */
 const block = (outbox: Outbox.Outbox) =>
   Effect.gen(function*() {
@@ -98,10 +105,55 @@ describe("outboxes", () => {
       const { socket, texts } = yield* connection
       const written = countWrites(socket)
       const outbox = Outbox.open(outboxes, socket, () => assert.fail("slow"))
+      yield* EventLoop.next
       for (let n = 0; n < 100; n++) Outbox.send(outbox, "x".repeat(2000))
       assert.isAtLeast(written.length, 2)
       assert.isAtMost(outbox.size, 70_000)
       yield* eventually(texts, ({ length }) => length === 100)
+    }))
+
+  it.live("writes nothing more in a turn that is over, and lets nobody have one before all is written", () =>
+    Effect.gen(function*() {
+      const outboxes = Outbox.make(unlimited)
+      const ends = [yield* connection, yield* connection, yield* connection]
+      const written = ends.map(({ socket }) => countWrites(socket))
+      const boxes = ends.map(({ socket }) => Outbox.open(outboxes, socket, () => assert.fail("slow")))
+      yield* EventLoop.next
+      EventLoop.begin()
+      work(9)
+      for (const box of boxes) Outbox.send(box, "x".repeat(100_000))
+      assert.deepStrictEqual(written, [[], [], []])
+      assert.isTrue(EventLoop.isOver())
+      // One turn is enough for none of them.
+      for (const { socket } of ends) {
+        const write = socket.write.bind(socket)
+        Object.assign(socket, {
+          write: (bytes: Uint8Array) => {
+            work(9)
+            return write(bytes)
+          }
+        })
+      }
+      yield* EventLoop.next
+      assert.deepStrictEqual(boxes.map(({ size }) => size), [0, 0, 0])
+      for (const { texts } of ends) yield* eventually(texts, ({ length }) => length === 1)
+    }))
+
+  it.live("writes at once what is sent without end by those who have no turns", () =>
+    Effect.gen(function*() {
+      const outboxes = Outbox.make(unlimited)
+      const { socket, texts } = yield* connection
+      const outbox = Outbox.open(outboxes, socket, () => assert.fail("slow"))
+      let most = 0
+      EventLoop.begin()
+      work(9)
+      for (let n = 0; n < 3000; n++) {
+        Outbox.send(outbox, "x".repeat(2000))
+        if (!outbox.isBlocked) most = Math.max(most, outbox.size)
+      }
+      assert.isAtLeast(most, 1_000_000)
+      assert.isAtMost(most, 1_100_000)
+      yield* eventually(texts, ({ length }) => length === 3000)
     }))
 
   it.live("sends messages of any size to a browser for which nothing waits", () =>
