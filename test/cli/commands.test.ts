@@ -32,8 +32,8 @@ const enter = Effect.fnUntraced(function*(vhost: (typeof transports)[number]["vh
   return joe
 })
 
-layer(Served.layer, { excludeTestServices: true, timeout: 30_000 })("kosmonaut", (it) => {
-  describe.each(transports)("over $name", { timeout: 30_000 }, ({ name, vhost }) => {
+layer(Served.layer, { excludeTestServices: true })("kosmonaut", (it) => {
+  describe.each(transports)("over $name", ({ name, vhost }) => {
     const room = `presence-${name}`
 
     it.effect("opens, broadcasts on and closes a channel, and lets a browser in", () =>
@@ -77,7 +77,7 @@ layer(Served.layer, { excludeTestServices: true, timeout: 30_000 })("kosmonaut",
       }))
   })
 
-  describe("over either", { timeout: 30_000 }, () => {
+  describe("over either", () => {
     it.effect("prints what browsers trigger, until SIGINT", () =>
       Effect.gen(function*() {
         const url = (yield* Served).urls["/zmq"]

@@ -22,7 +22,7 @@ const upgrade = (path: string, protocol = "websocket") =>
   `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n` +
   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 
-describe.concurrent("the end of kosmonaut serve", { timeout: 30_000 }, () => {
+describe.concurrent("the end of kosmonaut serve", () => {
   it.live("takes a moment, whatever its peers hold", () =>
     Effect.gen(function*() {
       const { program, ready } = yield* serve()

@@ -75,5 +75,5 @@ describe("kosmonaut", () => {
       assert.deepStrictEqual(shown, { status: 0, stdout: `kosmonaut v${version}\n`, stderr: "" })
       const [args, ...parts] = misuses[0]!
       assertWrong(yield* runProcess(args), ...parts)
-    }), 30_000)
+    }))
 })

@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import { Client, Endpoint, Transport, Worker } from "../../src/index.ts"
 import { Vhosts } from "../../src/server/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { cpuTime } from "../harness/cpuTime.ts"
 
 const within = (options?: TestBroker.BackendOptions) =>
   Effect.provide(TestBroker.layerBackend({ channels: ["room"], ...options }))
@@ -80,9 +81,9 @@ describe("TestBroker", () => {
       yield* becomes(worker, "Connected")
       const { workers } = yield* vhost.lobby.info
       assert.strictEqual(workers.length, 1)
-      const begin = performance.now()
+      const begin = cpuTime()
       yield* TestClock.adjust("1 day")
-      assert.isBelow(performance.now() - begin, 4500)
+      assert.isBelow(cpuTime() - begin, 4500)
       assert.deepStrictEqual((yield* vhost.lobby.info).workers, workers)
       const joe = yield* browser({ uid: "joe" })
       yield* joe.trigger("say")
