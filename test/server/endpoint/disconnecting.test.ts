@@ -76,12 +76,12 @@ describe("a browser that is silent", () => {
         })
       }
       for (let round = 0; round < 6; round++) {
-        const end = performance.now() + 300
+        const end = performance.now() + 130
         while (performance.now() < end);
       }
       yield* eventually(Effect.sync(() => pings), (pings) => pings >= 20 * 8)
       assert.strictEqual(yield* subscribers, 20)
-    }).pipe(withBroker({ pingInterval: "150 millis" })))
+    }).pipe(withBroker({ pingInterval: "60 millis" })))
 
   it.live("is destroyed soon, though it never answers the close", () =>
     Effect.gen(function*() {
@@ -138,7 +138,7 @@ describe("a browser that has to authenticate", () => {
 })
 
 describe("a browser that sends without end", () => {
-  it.live("sees the code when it is disconnected, however much it sends, 200 of 200", () =>
+  it.live("sees the code when it is disconnected, however much it sends, every time", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker
       const flood = Buffer.concat(
@@ -172,8 +172,8 @@ describe("a browser that sends without end", () => {
         yield* raw.send(8, "\x03\xe8")
         yield* raw.ended
       }))
-      yield* Effect.replicateEffect(one, 200, { discard: true })
-    }).pipe(withBroker({ browserByteRate: Infinity, browserMessageRate: Infinity })), 30_000)
+      yield* Effect.replicateEffect(one, 50, { discard: true })
+    }).pipe(withBroker({ browserByteRate: Infinity, browserMessageRate: Infinity })))
 
   it.live.each<[string, Buffer, string]>([
     ["pings", frame(9, "x"), "pings and pongs"],
