@@ -1,6 +1,6 @@
 /**
- * What knip takes as used, without being imported: what package.json opens to users, and the examples. It finds the tests
- * by itself.
+ * What knip takes as used, without being imported: what package.json opens to users, the examples, the programs that tests start, and the
+ * tests of types. It finds the other tests by itself.
  *
  * It runs twice. `knip` takes every module that `"./*"` opens as used, so that it finds the unused exports of the others,
  * and the unused packages. `knip --production` begins at the doors with a name, and finds the modules that none of them
@@ -22,7 +22,13 @@ for (const [door, target] of Object.entries(manifest.exports)) {
 export default ({ production }: { readonly production?: boolean }): KnipConfig => ({
   entry: production === true
     ? [...Object.values(manifest.bin).map(source), ...opened.filter((file) => !file.includes("*"))].map((_) => `${_}!`)
-    : ["docs/examples/*.ts", ...opened.map((file) => file.replace("*", "**/*")), ...closed],
+    : [
+      "docs/examples/*.ts",
+      "test/harness/programs/*.ts",
+      "test/types/*.ts",
+      ...opened.map((file) => file.replace("*", "**/*")),
+      ...closed
+    ],
   project: ["src/**/*.ts!", "test/**/*.ts", "docs/**/*.ts"],
   treatConfigHintsAsErrors: true,
   ignoreDependencies: [

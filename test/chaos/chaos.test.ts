@@ -140,5 +140,5 @@ describe("whatever happens to workers, to the broker and to the network", () => 
       assert.deepInclude(report, { losses: [], wrongs: [] })
       assert.isAbove(report.redelivered, 0)
       assert.isAbove(report.broadcasts.received, 0)
-    }), 60_000)
+    }), 120_000)
 })

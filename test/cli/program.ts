@@ -43,7 +43,7 @@ const cache = { NODE_COMPILE_CACHE: join(tmpdir(), "kosmonaut-test-cache") }
 const main = new URL("../../src/cli/Main.ts", import.meta.url).pathname
 
 /** How long anything may take. */
-const patience = "25 seconds"
+const patience = "50 seconds"
 
 /** Starts `kosmonaut` with these arguments. */
 export const start = (args: ReadonlyArray<string>, options?: Options) => startNode([main, ...args], options)

@@ -41,7 +41,7 @@ describe.concurrent("the end of kosmonaut serve", () => {
       const start = performance.now()
       yield* program.kill("SIGTERM")
       const { status, stderr } = yield* program.output
-      assert.isBelow(performance.now() - start, 8000)
+      assert.isBelow(performance.now() - start, 20_000)
       assert.strictEqual(status, 0)
       assert.strictEqual(stderr, "")
     }).pipe(Effect.scoped))

@@ -8,7 +8,7 @@ import { inspect } from "node:util"
 export const eventually = <A, E, R>(
   look: Effect.Effect<A, E, R>,
   holds: (seen: A) => boolean,
-  patience = 20_000
+  patience = 40_000
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
     const end = performance.now() + patience

@@ -35,6 +35,7 @@ describe("a fingerprint", () => {
   it.each([
     ["another command", ["BA", "room", "said", `{"n":1}`]],
     ["another argument", ["BC", "hall", "said", `{"n":1}`]],
+    ["a shorter argument that has the same characters", ["BC", "ro", "said", `{"n":1}`]],
     ["a longer argument", ["BC", "room", "said", `{"n":10}`]],
     ["an argument less", ["BC", "room", "said"]],
     ["the same characters in other frames", ["BC", "rooms", "aid", `{"n":1}`]]
