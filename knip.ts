@@ -1,6 +1,6 @@
 /**
- * What knip takes as used, without being imported: what package.json opens to users, and the examples. It finds the tests
- * by itself.
+ * What knip takes as used, without being imported: what package.json opens to users, the examples, the programs that tests start, and the
+ * tests of types. It finds the other tests by itself.
  *
  * It runs twice. `knip` takes every module that `"./*"` opens as used, so that it finds the unused exports of the others,
  * and the unused packages. `knip --production` begins at the doors with a name, and finds the modules that none of them
@@ -25,6 +25,7 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
     : [
       "docs/examples/*.ts",
       "test/harness/programs/*.ts",
+      "test/types/*.ts",
       ...opened.map((file) => file.replace("*", "**/*")),
       ...closed
     ],

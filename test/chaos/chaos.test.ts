@@ -133,9 +133,6 @@ describe("the checker of broadcasts", () => {
 })
 
 describe("whatever happens to workers, to the broker and to the network", () => {
-  // So that at any time many events wait.
-  const slow = { duration: 0, slowness: 50 }
-
   it.live("every event that was confirmed is handled, and every broadcast received", () =>
     Effect.gen(function*() {
       const report = yield* run({ duration: 0, seed: 1 })
@@ -143,25 +140,5 @@ describe("whatever happens to workers, to the broker and to the network", () => 
       assert.deepInclude(report, { losses: [], wrongs: [] })
       assert.isAbove(report.redelivered, 0)
       assert.isAbove(report.broadcasts.received, 0)
-    }), 60_000)
-
-  it.live("events are lost that workers do not acknowledge, and the checker finds it", () =>
-    Effect.gen(function*() {
-      const report = yield* run({ ...slow, seed: 2, acknowledges: false, deeds: ["workerKilled"] })
-      console.log({ ...report, losses: report.losses.length })
-      assert.isNotEmpty(report.losses)
-      assert.deepInclude(report, { redelivered: 0, wrongs: [] })
-    }), 60_000)
-
-  it.live(
-    "events are lost that a broker keeps in memory which is killed, and the checker finds it",
-    () =>
-      Effect.gen(function*() {
-        const report = yield* run({ ...slow, seed: 3, persists: false, deeds: ["brokerKilled"] })
-        console.log({ ...report, losses: report.losses.length })
-        assert.isNotEmpty(report.losses)
-        assert.deepInclude(report, { wrongs: [] })
-      }),
-    60_000
-  )
+    }), 120_000)
 })

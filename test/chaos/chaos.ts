@@ -230,7 +230,8 @@ const drained = (latest: () => State): Effect.Effect<ReadonlyArray<string>> => {
   const before = latest()
   return eventually(
     Effect.sync(latest),
-    (state) => state !== before && state.unacknowledged === 0 && state.waiting === 0
+    (state) => state !== before && state.unacknowledged === 0 && state.waiting === 0,
+    Infinity
   ).pipe(
     Effect.as([]),
     Effect.timeoutOrElse({

@@ -47,7 +47,7 @@ const die = Effect.fnUntraced(function*(url: string, websocket: string, events: 
   return joe.sid
 })
 
-layer(Served.layer, { excludeTestServices: true, timeout: 30_000 })("kosmonaut dead-letters", (it) => {
+layer(Served.layer, { excludeTestServices: true })("kosmonaut dead-letters", (it) => {
   it.effect("lists, replays and discards what no handler could handle", () =>
     Effect.gen(function*() {
       const { urls, websocket } = yield* Served
@@ -77,7 +77,7 @@ layer(Served.layer, { excludeTestServices: true, timeout: 30_000 })("kosmonaut d
       assert.deepStrictEqual(yield* lettersIn(yield* run(["dead-letters", "list", ...at])), [])
       yield* die(urls["/tcp"], `${websocket}/tcp`, [{ event: "save" }])
       yield* says(["dead-letters", "discard", "--all", "--url", urls["/tcp"]], "1 dead letter is discarded")
-    }), 30_000)
+    }))
 })
 
 /** A broker that answers these frames, whatever it is asked. */
@@ -91,7 +91,7 @@ const answering = Effect.fnUntraced(function*(...frames: ReadonlyArray<string>) 
   return { KOSMONAUT_URL: Redacted.value(broker.url) }
 })
 
-describe.concurrent("kosmonaut dead-letters", { timeout: 30_000 }, () => {
+describe.concurrent("kosmonaut dead-letters", () => {
   it.live("says that the original has none", () =>
     Effect.gen(function*() {
       const env = yield* answering("ER", "400")

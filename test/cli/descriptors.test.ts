@@ -23,7 +23,7 @@ const limited = (descriptors: number, args: ReadonlyArray<string>) => {
   ])
 }
 
-describe("kosmonaut serve with few file descriptors", { timeout: 30_000 }, () => {
+describe("kosmonaut serve with few file descriptors", () => {
   it.live("refuses who is too many, says so in few words, and goes on when some have gone", () =>
     Effect.gen(function*() {
       const program = yield* limited(128, ["serve", ...freePorts, "--channel", "room"])

@@ -1,12 +1,16 @@
 /**
- * The command line as a child process: what it is given, and what comes out of it. Whatever was started is killed with
- * its scope, by its id.
+ * The command line, in this process or as a child process: what it is given, and what it writes. A child process is killed
+ * with its scope, by its id.
  */
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Layer, Schema } from "effect"
+import { ConfigProvider, Console, Context, Deferred, Effect, Exit, Layer, Schema, Sink, Stdio, Stream } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { format } from "node:util"
+import * as CommandLine from "../../src/cli/CommandLine.ts"
+import * as KosmonautProgram from "../../src/cli/Program.ts"
 import { token } from "../harness/TestBroker.ts"
 
 /** What a program said, once it has ended. */
@@ -39,7 +43,7 @@ const cache = { NODE_COMPILE_CACHE: join(tmpdir(), "kosmonaut-test-cache") }
 const main = new URL("../../src/cli/Main.ts", import.meta.url).pathname
 
 /** How long anything may take. */
-const patience = "15 seconds"
+const patience = "50 seconds"
 
 /** Starts `kosmonaut` with these arguments. */
 export const start = (args: ReadonlyArray<string>, options?: Options) => startNode([main, ...args], options)
@@ -99,9 +103,48 @@ const observe = Effect.fnUntraced(function*(child: ChildProcess) {
   return program
 })
 
-/** Runs `kosmonaut` with these arguments to its end. */
-export const run = (args: ReadonlyArray<string>, options?: Options): Effect.Effect<Output> =>
+/** Runs `kosmonaut` with these arguments to its end, in a process of its own. */
+export const runProcess = (args: ReadonlyArray<string>, options?: Options): Effect.Effect<Output> =>
   Effect.scoped(Effect.flatMap(start(args, options), ({ output }) => output))
+
+/** Runs `kosmonaut` with these arguments to its end, in this process: everything but `Main.ts`. */
+export const run = Effect.fnUntraced(
+  function*(args: ReadonlyArray<string>, options?: { readonly env?: Record<string, string>; readonly stdin?: string }) {
+    const written = { stdout: "", stderr: "" }
+    const writeTo = (where: keyof typeof written) => (...parts: ReadonlyArray<unknown>) => {
+      written[where] += `${format(...parts)}\n`
+    }
+    const sink = (where: keyof typeof written) => () =>
+      Sink.forEach((part: string | Uint8Array) =>
+        Effect.sync(() => written[where] += typeof part === "string" ? part : Buffer.from(part).toString())
+      )
+    const ownConsole: Console.Console = Object.assign(Object.create(console) as Console.Console, {
+      log: writeTo("stdout"),
+      error: writeTo("stderr")
+    })
+    const stdio = Stdio.layerTest({
+      stdout: sink("stdout"),
+      stderr: sink("stderr"),
+      stdin: options?.stdin === undefined ? Stream.empty : Stream.make(Buffer.from(options.stdin))
+    })
+    const exit = yield* KosmonautProgram.run(args).pipe(
+      Effect.provide(Layer.merge(NodeServices.layer, stdio)),
+      Effect.provideService(Console.Console, ownConsole),
+      Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env: options?.env ?? {} })),
+      Effect.timeoutOrElse({
+        duration: patience,
+        orElse: () => Effect.die(new Error(`The end did not come; it has written ${JSON.stringify(written)}`))
+      }),
+      Effect.exit
+    )
+    let status: number | null = null
+    CommandLine.teardown(exit, (code) => {
+      status = code
+    })
+    const output: Output = { status, ...written }
+    return output
+  }
+)
 
 /** It was told off in one sentence that says this, with a status that says so, no stack and no token. */
 export const assertWrong = ({ status, stderr, stdout }: Output, ...parts: ReadonlyArray<string>) => {

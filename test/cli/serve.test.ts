@@ -1,10 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as Net from "node:net"
 import * as Browser from "../harness/Browser.ts"
 import { token } from "../harness/TestBroker.ts"
 import { assertWrong, freePorts, run, serve, serveWith } from "./program.ts"
 
-describe.concurrent("kosmonaut serve", { timeout: 30_000 }, () => {
+/** A port of this machine on which something listens. */
+const takenPort = Effect.acquireRelease(
+  Effect.callback<Net.Server>((resume) => {
+    const server = Net.createServer().listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+  }),
+  (server) => Effect.sync(() => server.close())
+).pipe(Effect.map((server) => (server.address() as Net.AddressInfo).port))
+
+describe("kosmonaut serve", () => {
   it.live("prints one line when it is ready, and ends cleanly with SIGTERM", () =>
     Effect.gen(function*() {
       const { program, ready } = yield* serve("--vhost", "/a", "--vhost", "/b/c", "--token", token)
@@ -23,13 +32,6 @@ describe.concurrent("kosmonaut serve", { timeout: 30_000 }, () => {
       assert.strictEqual(stderr, "")
     }).pipe(Effect.scoped))
 
-  it.live("does not repeat a token that the environment gave", () =>
-    Effect.gen(function*() {
-      const { ready } = yield* serveWith({ KOSMONAUT_TOKEN: token }, "--vhost", "/a", "--vhost", "/b")
-      assert.deepStrictEqual(Object.keys(ready.vhosts[0]!), ["path"])
-      assert.match(ready.vhosts[1]!.token!, /^\w{40}$/)
-    }).pipe(Effect.scoped))
-
   it.live("gives the broker the limits that it was started with", () =>
     Effect.gen(function*() {
       const { ready } = yield* serve("--channel", "room", "--outbox-size", "4KiB", "--browsers-broadcast")
@@ -38,23 +40,28 @@ describe.concurrent("kosmonaut serve", { timeout: 30_000 }, () => {
       yield* ann.nextOf(":subscribed")
       yield* ann.send({ broadcast: { channel: "room", event: "small", data: { n: 1 } } })
       assert.deepStrictEqual(yield* ann.nextOf("small"), { n: 1, channel: "room", sid: ann.sid })
-      const strict = yield* serve("--channel", "room")
-      const joe = yield* Browser.connect(`${strict.ready.websocket}/app`)
-      yield* joe.send({ subscribe: { channel: "room" } })
-      yield* joe.nextOf(":subscribed")
-      yield* joe.send({ broadcast: { channel: "room", event: "small", data: { n: 1 } } })
-      assert.include(yield* joe.nextOf(":error"), { code: 403 })
     }).pipe(Effect.scoped))
 
-  it.live("ends cleanly with SIGINT, browsers being told", () =>
+  it.live("does not repeat a token that the environment gave, lets no browser broadcast, and ends with SIGINT", () =>
     Effect.gen(function*() {
-      const { program, ready } = yield* serve("--channel", "room", "--channel", "hall")
-      assert.deepStrictEqual(ready.vhosts.map(({ path }) => path), ["/app"])
-      const ann = yield* Browser.connect(`${ready.websocket}/app`)
+      const env = { KOSMONAUT_TOKEN: token }
+      const { program, ready } = yield* serveWith(
+        env,
+        "--vhost",
+        "/a",
+        "--vhost",
+        "/b",
+        ...["room", "hall"].flatMap((name) => ["--channel", name])
+      )
+      assert.deepStrictEqual(ready.vhosts[0], { path: "/a" })
+      assert.match(ready.vhosts[1]!.token!, /^\w{40}$/)
+      const ann = yield* Browser.connect(`${ready.websocket}/a`)
       for (const channel of ["room", "hall"]) {
         yield* ann.send({ subscribe: { channel } })
         assert.deepStrictEqual(yield* ann.nextOf(":subscribed"), { channel })
       }
+      yield* ann.send({ broadcast: { channel: "room", event: "small", data: { n: 1 } } })
+      assert.include(yield* ann.nextOf(":error"), { code: 403 })
       yield* program.kill("SIGINT")
       assert.strictEqual(yield* ann.closed, 1001)
       const { status, stderr } = yield* program.output
@@ -62,36 +69,32 @@ describe.concurrent("kosmonaut serve", { timeout: 30_000 }, () => {
       assert.strictEqual(stderr, "")
     }).pipe(Effect.scoped))
 
-  it.live("names the port that is in use", () =>
-    Effect.gen(function*() {
-      const { ready } = yield* serve()
-      const taken = { "websocket-port": ready.websocket, "backend-port": ready.backend, "tcp-port": ready.backendTcp }
-      yield* Effect.forEach(Object.entries(taken), ([flag, url]) => {
-        const port = url.slice(url.lastIndexOf(":") + 1)
+  it.live.each(["websocket-port", "backend-port", "tcp-port"])(
+    "names the port that is in use, --%s",
+    (flag) =>
+      Effect.gen(function*() {
+        const port = yield* takenPort
         const others = freePorts.filter((_, i) => freePorts[i - i % 2] !== `--${flag}`)
-        return Effect.map(run(["serve", ...others, `--${flag}`, port]), (output) =>
-          assertWrong(output, `127.0.0.1:${port}`, "in use"))
-      }, { concurrency: 2 })
-    }).pipe(Effect.scoped))
+        assertWrong(yield* run(["serve", ...others, `--${flag}`, String(port)]), `127.0.0.1:${port}`, "in use")
+      }).pipe(Effect.scoped)
+  )
 
-  it.live("refuses what no broker can be made of", () =>
-    Effect.forEach(
-      [
-        [["--vhost", "app"], `"app"`],
-        [["--vhost", "/a", "--vhost", "/a"], "/a"],
-        [["--token", token.slice(1)], "40 letters"],
-        [["--token", token, "--token", token], "(2)"],
-        [["--channel", "a b"], `"a b"`],
-        [["--tcp-port", "70000"], `"70000"`],
-        [["--tcp-port", "http"], `"http"`],
-        [["--max-browsers", "many"], `"many"`, "unlimited"],
-        [["--browser-message-rate", "0"], "1 or more"],
-        [["--outbox-size", "4MB"], `"4MB"`, "4MiB"],
-        [["--ping-interval", "25"], `"25"`, "25s"],
-        [["--ping-interval", "unlimited"], `"unlimited"`]
-      ] as const,
-      ([args, ...parts]) =>
-        Effect.map(run(["serve", ...freePorts.slice(0, 4), ...args]), (output) => assertWrong(output, ...parts)),
-      { concurrency: 2 }
-    ))
+  it.live.each([
+    [["--vhost", "app"], `"app"`],
+    [["--vhost", "/a", "--vhost", "/a"], "/a"],
+    [["--token", token.slice(1)], "40 letters"],
+    [["--token", token, "--token", token], "(2)"],
+    [["--channel", "a b"], `"a b"`],
+    [["--tcp-port", "70000"], `"70000"`],
+    [["--tcp-port", "http"], `"http"`],
+    [["--max-browsers", "many"], `"many"`, "unlimited"],
+    [["--browser-message-rate", "0"], "1 or more"],
+    [["--outbox-size", "4MB"], `"4MB"`, "4MiB"],
+    [["--ping-interval", "25"], `"25"`, "25s"],
+    [["--ping-interval", "unlimited"], `"unlimited"`]
+  ] as ReadonlyArray<readonly [ReadonlyArray<string>, ...ReadonlyArray<string>]>)(
+    "refuses what no broker can be made of: %j",
+    ([args, ...parts]) =>
+      Effect.map(run(["serve", ...freePorts.slice(0, 4), ...args]), (output) => assertWrong(output, ...parts))
+  )
 })

@@ -22,7 +22,7 @@ const upgrade = (path: string, protocol = "websocket") =>
   `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n` +
   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 
-describe.concurrent("the end of kosmonaut serve", { timeout: 30_000 }, () => {
+describe.concurrent("the end of kosmonaut serve", () => {
   it.live("takes a moment, whatever its peers hold", () =>
     Effect.gen(function*() {
       const { program, ready } = yield* serve()
@@ -41,7 +41,7 @@ describe.concurrent("the end of kosmonaut serve", { timeout: 30_000 }, () => {
       const start = performance.now()
       yield* program.kill("SIGTERM")
       const { status, stderr } = yield* program.output
-      assert.isBelow(performance.now() - start, 8000)
+      assert.isBelow(performance.now() - start, 20_000)
       assert.strictEqual(status, 0)
       assert.strictEqual(stderr, "")
     }).pipe(Effect.scoped))

@@ -12,7 +12,7 @@ const urlOf = ({ backend, vhosts }: Effect.Success<ReturnType<typeof serve>>["re
 
 const triggers = Array.from({ length: 20 }, (_, n) => n)
 
-describe("kosmonaut serve --storage-dir", { timeout: 30_000 }, () => {
+describe("kosmonaut serve --storage-dir", () => {
   it.live.each([{ flags: [] }, { flags: ["--fsync"] }])(
     "goes on after kill -9 with all that was confirmed, $flags",
     ({ flags }) =>

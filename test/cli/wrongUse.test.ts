@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { readFileSync } from "node:fs"
 import * as CommandLine from "../../src/cli/CommandLine.ts"
 import { token } from "../harness/TestBroker.ts"
-import { assertDiscreet, assertWrong, run } from "./program.ts"
+import { assertDiscreet, assertWrong, run, runProcess } from "./program.ts"
 
 /** Nobody listens there. */
 const nowhere = `wr://${token}@127.0.0.1:9/test`
@@ -37,37 +37,28 @@ const misuses: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...parts: Ar
   [["token", "", ".*", "--url", nowhere], "400", "user id"]
 ]
 
-describe.concurrent("kosmonaut", { timeout: 30_000 }, () => {
-  it.live(
-    "says in one sentence what is wrong, and tells no token",
-    () =>
-      Effect.forEach(misuses, ([args, ...parts]) => Effect.map(run(args), (output) => assertWrong(output, ...parts)), {
-        concurrency: 2
-      }),
-    60_000
+describe("kosmonaut", () => {
+  it.live.each(misuses)(
+    "says in one sentence what is wrong, and tells no token: %j",
+    ([args, ...parts]) => Effect.map(run(args), (output) => assertWrong(output, ...parts))
   )
 
-  it.live(
-    "helps with its commands",
-    () =>
-      Effect.forEach(
-        [[], ["serve"], ["broadcast"], ["listen"], ["dead-letters", "replay"]],
-        (command) =>
-          Effect.gen(function*() {
-            const { status, stderr, stdout } = yield* run([...command, "--help"])
-            assert.strictEqual(stderr, "")
-            for (const section of ["DESCRIPTION", "USAGE", "FLAGS", "\n\nEXAMPLES"]) {
-              assert.include(stdout, section)
-            }
-            assert.include(stdout, ["kosmonaut", ...command].join(" "))
-            assert.strictEqual(stdout.includes("\n\n  What browsers may do:\n"), command[0] === "serve")
-            assertDiscreet(stdout)
-            assert.strictEqual(status, 0)
-          }),
-        { concurrency: 2 }
-      ),
-    30_000
-  )
+  it.live("helps with its commands", () =>
+    Effect.forEach(
+      [[], ["serve"], ["broadcast"], ["listen"], ["dead-letters", "replay"]],
+      (command) =>
+        Effect.gen(function*() {
+          const { status, stderr, stdout } = yield* run([...command, "--help"])
+          assert.strictEqual(stderr, "")
+          for (const section of ["DESCRIPTION", "USAGE", "FLAGS", "\n\nEXAMPLES"]) {
+            assert.include(stdout, section)
+          }
+          assert.include(stdout, ["kosmonaut", ...command].join(" "))
+          assert.strictEqual(stdout.includes("\n\n  What browsers may do:\n"), command[0] === "serve")
+          assertDiscreet(stdout)
+          assert.strictEqual(status, 0)
+        })
+    ))
 
   it("ends no sentence twice", () => {
     assert.deepStrictEqual(["it was lost", "(8080)?", "Give it."].map(CommandLine.sentence), [
@@ -77,11 +68,12 @@ describe.concurrent("kosmonaut", { timeout: 30_000 }, () => {
     ])
   })
 
-  it.live("tells its version", () =>
+  it.live("is a program that shows its version, and that has a status for wrong use", () =>
     Effect.gen(function*() {
       const { version } = JSON.parse(readFileSync("package.json", "utf8"))
-      const { status, stdout } = yield* run(["--version"])
-      assert.strictEqual(stdout, `kosmonaut v${version}\n`)
-      assert.strictEqual(status, 0)
+      const shown = yield* runProcess(["--version"])
+      assert.deepStrictEqual(shown, { status: 0, stdout: `kosmonaut v${version}\n`, stderr: "" })
+      const [args, ...parts] = misuses[0]!
+      assertWrong(yield* runProcess(args), ...parts)
     }))
 })

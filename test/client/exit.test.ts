@@ -18,5 +18,5 @@ describe.each(transports)("a program that uses the library over $name", ({ url }
       )
       assert.strictEqual(output, "handled chat/say\n")
       assert.deepStrictEqual((yield* vhost.lobby.info).workers, [])
-    }).pipe(Effect.scoped, Effect.provide(Layer.merge(layer(), NodeServices.layer))), 15_000)
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(layer(), NodeServices.layer))))
 })

@@ -39,7 +39,7 @@ describe("one of the broker's ports taken for another", () => {
         assert.match(error.message, message)
         assert.notMatch(error.message, /\?$/, "more follows in a log line")
       }
-    }).pipe(Effect.provide(layer())), 20_000)
+    }).pipe(Effect.provide(layer())))
 })
 
 /** A TCP server that does this with what it receives. */

@@ -31,26 +31,26 @@ describe("the package zeromq", () => {
   it.live("is not loaded by a program that uses TCP", () =>
     within(Effect.gen(function*() {
       assert.strictEqual(yield* run("overTcp", { url: "backendTcp" }), "[]")
-    })), 20_000)
+    })))
 
   it.live("if it is missing is a failure that says what to do", () =>
     within(Effect.gen(function*() {
       const written = yield* run("withoutZeromq")
       assert.match(written, /^ConnectionError .*the package zeromq cannot be loaded: .*no-such-package/)
       assert.include(written, "Install it (npm install zeromq), or use a wr+tcp:// URL")
-    })), 20_000)
+    })))
 
   it.live("does not abort the process when a thread ends that is connected", () =>
     within(Effect.gen(function*() {
       assert.strictEqual(yield* run("thread"), "exit 7\nalive\n")
-    })), 20_000)
+    })))
 })
 
 describe("a process with very many Clients", () => {
   it.live("has more than zeromq's own limit allows", () =>
     within(Effect.gen(function*() {
       assert.strictEqual(yield* run("manyClients", { args: ["350"] }), `{"ok":350}`)
-    })), 30_000)
+    })))
 
   it.live.each(["backend", "backendTcp"] as const)(
     "that has no files left fails with ConnectionError (%s)",
@@ -61,8 +61,7 @@ describe("a process with very many Clients", () => {
           number
         >
         assert.hasAllKeys(outcomes, ["ok", "ConnectionError"])
-      })),
-    30_000
+      }))
   )
 })
 
@@ -72,7 +71,6 @@ describe("a process that is stopped for longer than its timeouts", () => {
     (url) =>
       within(Effect.gen(function*() {
         assert.strictEqual(yield* run("stopped", { url }), `{"changes":[],"failed":0}`)
-      })),
-    20_000
+      }))
   )
 })

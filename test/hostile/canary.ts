@@ -69,7 +69,7 @@ export const begin = Effect.fnUntraced(function*(target: Target) {
     end: Effect.gen(function*() {
       enough = true
       yield* Effect.forEach(fibers, Fiber.join, { discard: true }).pipe(
-        Effect.andThen(eventually(Effect.sync(isDone), (done) => done)),
+        Effect.andThen(eventually(Effect.sync(isDone), (done) => done, Infinity)),
         Effect.timeoutOption(patience)
       )
       const verdicts = [

@@ -38,7 +38,7 @@ describe("the canary's checker", () => {
   })
 })
 
-describe("an attack", { timeout: 60_000 }, () => {
+describe("an attack", { timeout: 120_000 }, () => {
   it("has a name of its own and a sentence", () => {
     assert.strictEqual(new Set(attacks.map(({ name }) => name)).size, attacks.length)
     for (const { sentence } of attacks) assert.match(sentence, /^[a-z].*[^.]$/)

@@ -3,6 +3,7 @@ import { Arbitrary, Result } from "effect"
 import * as Json from "../../src/protocol/Json.ts"
 import * as JsonScanner from "../../src/protocol/JsonScanner.ts"
 import * as JsonText from "../../src/protocol/JsonText.ts"
+import { cpuTime } from "../harness/cpuTime.ts"
 import { anyText, garbage, oddKeys, oneOf, pick, piecesOf } from "./arbitraries.ts"
 
 // --- JSON as others write it: white space, names spelled with escapes, names that occur twice ---------------------------
@@ -144,9 +145,9 @@ describe("JsonText", () => {
     ["many texts", `{"e":{"data":{"a":[${Array.from({ length: 200_000 }, () => `"a"`).join()}]}}}`],
     ["many numbers", `{"e":{"data":{"a":[${Array.from({ length: 200_000 }, () => "1").join()}]}}}`]
   ])("finds a value in a message of a megabyte at once: %s", (_, message) => {
-    const begin = performance.now()
+    const begin = cpuTime()
     const found = JsonText.payloadValue(message, "data")!
-    expect(performance.now() - begin).toBeLessThan(1000)
+    expect(cpuTime() - begin).toBeLessThan(1000)
     expect(normal(found)).toBe(JSON.stringify((JSON.parse(message) as Record<string, Json.JsonObject>).e!.data))
   })
 })

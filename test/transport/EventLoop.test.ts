@@ -32,13 +32,13 @@ describe("a turn", () => {
       yield* immediate
       yield* immediate
       // The machine may be busy with something else in one turn, but not in all.
-      const pieces: Array<number> = []
-      for (let n = 0; n < 20; n++) {
-        pieces.push(untilOver(0.1))
+      let most = 0
+      for (let n = 0; n < 200 && most < 20; n++) {
+        most = Math.max(most, untilOver(0.1))
         yield* immediate
         yield* immediate
       }
-      assert.isAtLeast(Math.max(...pieces), 20)
+      assert.isAtLeast(most, 20)
       yield* immediate
       yield* immediate
       assert.strictEqual(untilOver(20), 1)
@@ -46,7 +46,8 @@ describe("a turn", () => {
       yield* immediate
       const longest = EventLoop.longestTurn()
       assert.isAtLeast(longest, 0.02)
-      assert.isBelow(longest, 0.5)
+      // In seconds, on a machine however busy.
+      assert.isBelow(longest, 10)
     }))
 
   it.live("comes to those who wait in their order, over as many turns as they need", () =>

@@ -46,7 +46,7 @@ describe("ZmqTransport", () => {
         "RequestTimeoutError"
       ])
       yield* Scope.close(scope, Exit.void)
-    }), 20_000)
+    }))
 
   it.live("fails what is asked at its end or after it, and leaves nobody waiting", () =>
     Effect.gen(function*() {

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Result } from "effect"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
+import { cpuTime } from "../../harness/cpuTime.ts"
 import { channel, garbage, oneOf, pick, piecesOf } from "../../protocol/arbitraries.ts"
 
 const allows = (pattern: string, name: string) => Result.getOrThrow(Permission.make("joe", pattern)).allows(name)
@@ -82,10 +83,10 @@ describe("Permission", () => {
   })
 
   it("refuses a pattern that is too large without compiling it, and says so", () => {
-    const start = performance.now()
+    const start = cpuTime()
     for (let n = 0; n < 100; n++) expect(failureOf(`(${"a".repeat(990)}){1000}`).detail).toContain("too large")
     // To compile one alone would take longer.
-    expect(performance.now() - start).toBeLessThan(300)
+    expect(cpuTime() - start).toBeLessThan(300)
   })
 
   it.each([
@@ -114,10 +115,10 @@ describe("Permission", () => {
   ])("matches %s in time linear in the name", (_, pattern) => {
     const { allows } = Result.getOrThrow(Permission.make("joe", pattern))
     const name = "a".repeat(255)
-    const start = performance.now()
+    const start = cpuTime()
     expect(allows(name)).toBe(false)
     // A backtracking engine would take longer than the world has existed.
-    expect(performance.now() - start).toBeLessThan(1000)
+    expect(cpuTime() - start).toBeLessThan(1000)
   })
 
   it.prop("a name's own text, quoted, allows that name alone", [channel, channel], ([name, other]) => {

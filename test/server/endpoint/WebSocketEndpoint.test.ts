@@ -591,8 +591,7 @@ describe("WebSocketEndpoint", () => {
           expect(sent * 35).toBeGreaterThan(2_000_000)
           // 20 queues of 4 MiB, each message an object of its own in each, would be five times as much.
           expect(most).toBeLessThan(100_000_000)
-        }).pipe(withBroker({ outboxSize: 4 * 1_048_576 })),
-      { timeout: 20_000 }
+        }).pipe(withBroker({ outboxSize: 4 * 1_048_576 }))
     )
 
     it.live("may be behind by less than its outbox", () =>

@@ -75,13 +75,13 @@ describe("a browser that is silent", () => {
           raw.socket.write(frame(10, ""))
         })
       }
-      for (let round = 0; round < 6; round++) {
-        const end = performance.now() + 300
+      for (let round = 0; round < 3; round++) {
+        const end = performance.now() + 700
         while (performance.now() < end);
       }
-      yield* eventually(Effect.sync(() => pings), (pings) => pings >= 20 * 8)
+      yield* eventually(Effect.sync(() => pings), (pings) => pings >= 20 * 4)
       assert.strictEqual(yield* subscribers, 20)
-    }).pipe(withBroker({ pingInterval: "150 millis" })))
+    }).pipe(withBroker({ pingInterval: "400 millis" })))
 
   it.live("is destroyed soon, though it never answers the close", () =>
     Effect.gen(function*() {
@@ -121,24 +121,32 @@ describe("a browser that ends its side of the connection", () => {
 })
 
 describe("a browser that has to authenticate", () => {
-  it.live("has some time for it, and is disconnected then, 1008", () =>
+  it.effect("has some time for it, and is disconnected then, 1008", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker
+      const reason = "1008 the browser has not authenticated in time"
       const [late, joe] = [yield* subscriber, yield* subscriber]
       const token = Redacted.value(yield* vhost.accessTokens.issue("joe", ".*"))
       yield* joe.send(1, JSON.stringify({ auth: { token } }))
-      const start = performance.now()
-      assert.strictEqual(yield* closed(late), "1008 the browser has not authenticated in time")
-      assert.isAtLeast(performance.now() - start, 250)
+      assert.include((yield* joe.next).payload.toString(), ":authenticated")
+      yield* TestClock.adjust("9 seconds")
+      yield* late.send(1, `{"unsubscribe":{"channel":"room"}}`)
+      assert.include((yield* late.next).payload.toString(), ":unsubscribed")
+      const oneLeft = eventually(
+        Effect.andThen(TestClock.adjust("1 second"), Effect.sync(vhost.browsers.count)),
+        (count) => count === 1
+      )
+      yield* oneLeft
+      assert.strictEqual(yield* closed(late), reason)
       const later = yield* subscriber
-      assert.strictEqual(yield* closed(later), "1008 the browser has not authenticated in time")
-      assert.strictEqual(vhost.browsers.count(), 1)
+      yield* oneLeft
+      assert.strictEqual(yield* closed(later), reason)
       assert.isFalse(yield* joe.hasEnded)
-    }).pipe(withBroker({ authenticationTimeout: "300 millis" })))
+    }).pipe(withBroker({ authenticationTimeout: "10 seconds", pingInterval: "1 hour" })))
 })
 
 describe("a browser that sends without end", () => {
-  it.live("sees the code when it is disconnected, however much it sends, 200 of 200", () =>
+  it.live("sees the code when it is disconnected, however much it sends, every time", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker
       const flood = Buffer.concat(
@@ -172,8 +180,8 @@ describe("a browser that sends without end", () => {
         yield* raw.send(8, "\x03\xe8")
         yield* raw.ended
       }))
-      yield* Effect.replicateEffect(one, 200, { discard: true })
-    }).pipe(withBroker({ browserByteRate: Infinity, browserMessageRate: Infinity })), 30_000)
+      yield* Effect.replicateEffect(one, 50, { discard: true })
+    }).pipe(withBroker({ browserByteRate: Infinity, browserMessageRate: Infinity })))
 
   it.live.each<[string, Buffer, string]>([
     ["pings", frame(9, "x"), "pings and pongs"],

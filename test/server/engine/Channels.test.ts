@@ -743,7 +743,7 @@ describe("Channels", () => {
             expect(channels.listAfter("pr", place).items).toEqual(open.slice(index + 1))
           }
         }
-      }), { arbitrary: { runs: 200, size: 60 } })
+      }), { arbitrary: { runs: 80, size: 60 } })
   })
 })
 

@@ -53,6 +53,15 @@ const again = (memory: Memory, n: number, connection = "c") => {
 }
 
 describe("Idempotency", () => {
+  it("has names of 1 to 16 characters, so that no request makes it large", () => {
+    assert.deepStrictEqual(["", "a", "a".repeat(16), "a".repeat(17)].map(Idempotency.isName), [
+      false,
+      true,
+      true,
+      false
+    ])
+  })
+
   it.effect("gives no other request a response: a key is good for its own", () =>
     Effect.gen(function*() {
       const idempotency = yield* memory()

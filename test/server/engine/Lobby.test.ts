@@ -1464,7 +1464,7 @@ describe("Lobby", () => {
         const letters = (yield* deadLetters.list).map(({ json }) => json)
         expect([...real.settled, ...model.acknowledged(), ...letters].toSorted()).toEqual(model.kept())
         expect(new Set(real.names.values()).size).toBe(real.names.size)
-      }), { timeout: 30_000, arbitrary: { runs: 200, size: 80 } })
+      }), { arbitrary: { runs: 80, size: 80 } })
   })
 })
 

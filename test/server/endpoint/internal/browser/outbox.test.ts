@@ -171,6 +171,24 @@ describe("outboxes", () => {
       assert.strictEqual(outboxes.waiting, 0)
     }))
 
+  it.live("tells that a browser is slow as soon as what waits is more than its limit, each message with its overhead", () =>
+    Effect.gen(function*() {
+      const limit = 3_000_000
+      const outboxes = Outbox.make({ outboxSize: limit, totalOutboxSize: Infinity })
+      const { peer, socket } = yield* connection
+      let isSlow = false
+      const outbox = Outbox.open(outboxes, socket, () => {
+        isSlow = true
+      })
+      peer.pause()
+      yield* block(outbox)
+      assert.isFalse(isSlow)
+      const text = "x".repeat(20_000)
+      while (!isSlow) Outbox.send(outbox, text)
+      assert.isAtLeast(outbox.size, limit * 0.9)
+      assert.isAtMost(outbox.size, limit + 2 * text.length)
+    }))
+
   it.live("keeps the order of all that waits, whatever its size, and counts nothing when it has been read", () =>
     Effect.gen(function*() {
       const outboxes = Outbox.make(unlimited)

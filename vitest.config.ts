@@ -1,0 +1,18 @@
+/**
+ * How the tests run, those of the examples among them, which import `kosmonaut` by its name as users do.
+ *
+ * Files share a worker: importing the library for each of them would take a third of the time. So a file leaves nothing
+ * behind in its process. A test may take long on a busy machine: the timeouts only end those that hang.
+ */
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  resolve: { tsconfigPaths: true },
+  test: {
+    include: ["test/**/*.test.ts", "docs/examples/*.test.ts"],
+    isolate: false,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    silent: "passed-only"
+  }
+})
