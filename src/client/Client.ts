@@ -30,7 +30,6 @@ import type * as Stream from "effect/Stream"
 import type * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
-import * as Answer from "../protocol/Answer.ts"
 import * as ChannelName from "../protocol/ChannelName.ts"
 import { FromClient } from "../protocol/Command.ts"
 import type * as Json from "../protocol/Json.ts"
@@ -50,6 +49,7 @@ import {
   type UnauthorizedError,
   type UnknownServerError
 } from "../protocol/KosmonautError.ts"
+import * as Response from "../protocol/Response.ts"
 import type { Transport } from "../transport/Transport.ts"
 import type { DeadLetter, Replayed } from "./DeadLetter.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
@@ -315,7 +315,7 @@ export const make = Effect.fnUntraced(function*(
 
   const describe = (channel: string) =>
     ChannelName.isValid(channel)
-      ? Effect.map(query(FromClient.DescribeChannel({ channel }), Answer.Channel, notFound), channelInfo)
+      ? Effect.map(query(FromClient.DescribeChannel({ channel }), Response.Channel, notFound), channelInfo)
       : Effect.fail(new ChannelNotFoundError({ channel }))
 
   const typed = <Group extends EventGroup.Any>({ events, name }: Channel.Channel<Group>): TypedChannel<Group> => ({
@@ -358,7 +358,7 @@ export const make = Effect.fnUntraced(function*(
       const sent = Arr.getSuccesses(encoded)
       const codes = sent.length === 0
         ? []
-        : yield* query(FromClient.BroadcastAll({ broadcasts: listOf(sent) }), Answer.Broadcasts)
+        : yield* query(FromClient.BroadcastAll({ broadcasts: listOf(sent) }), Response.Broadcasts)
       if (codes.length !== sent.length) {
         return yield* new MessageDecodeError({ detail: `${sent.length} broadcasts were answered with ${codes.length}` })
       }
@@ -377,7 +377,7 @@ export const make = Effect.fnUntraced(function*(
     channels: ({ prefix = "" } = {}) =>
       Browsers.all((after) =>
         Effect.map(
-          query(FromClient.ListChannels({ prefix, after }), Answer.Channels),
+          query(FromClient.ListChannels({ prefix, after }), Response.Channels),
           ({ channels, next }) => ({ items: channels.map(channelInfo), next })
         )
       ),
@@ -388,7 +388,7 @@ export const make = Effect.fnUntraced(function*(
       ChannelName.isValid(channel)
         ? Browsers.all((after) =>
           Effect.map(
-            query(FromClient.ListSubscribers({ channel, after }), Answer.Subscribers, notFound),
+            query(FromClient.ListSubscribers({ channel, after }), Response.Subscribers, notFound),
             ({ next, subscribers }) => ({ items: subscribers.map(subscriber), next })
           )
         )
@@ -398,7 +398,7 @@ export const make = Effect.fnUntraced(function*(
       const command = "sid" in by ? { by: "sid", who: by.sid } as const : { by: "uid", who: by.uid } as const
       return command.who === ""
         ? Effect.succeed(0)
-        : Effect.map(query(FromClient.Disconnect(command), Answer.Disconnected), ({ disconnected }) => disconnected)
+        : Effect.map(query(FromClient.Disconnect(command), Response.Disconnected), ({ disconnected }) => disconnected)
     },
 
     ...DeadLetters.make(requests)
@@ -434,10 +434,10 @@ const invalidName = ({ code }: Requests.Failed, { channel }: Channelled) =>
 const notFound = ({ code }: Requests.Failed, { channel }: Channelled) =>
   code === 454 ? new ChannelNotFoundError({ channel }) : undefined
 
-const channelInfo = ({ name, subscribers }: typeof Answer.Channel.Type): ChannelInfo => ({
+const channelInfo = ({ name, subscribers }: typeof Response.Channel.Type): ChannelInfo => ({
   name,
   kind: ChannelName.kind(name),
   subscribers
 })
 
-const subscriber = ({ data, sid, uid }: typeof Answer.Subscriber.Type): Subscriber => ({ sid, uid, data })
+const subscriber = ({ data, sid, uid }: typeof Response.Subscriber.Type): Subscriber => ({ sid, uid, data })

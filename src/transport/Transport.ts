@@ -49,7 +49,7 @@ export interface Requester {
    * Whether the broker has shown, so far, that it is one of ours, which knows our additions. Absent in a transport that
    * cannot tell.
    */
-  readonly knowsAdditions?: (() => boolean) | undefined
+  readonly supportsExtensions?: (() => boolean) | undefined
   /** The same for callers that make many requests, without a fiber's steps. Absent in a transport that has no such way. */
   readonly direct?: Direct | undefined
   /** The limit of unsent requests. Absent in a transport that sends each request at once. */

@@ -28,7 +28,7 @@ class Game extends EventGroup.make("game", { move: { x: Schema.Number } }) {}
 
 /** Puts an event into the vhost, as an authenticated browser would. */
 const trigger = (event: string, data: object = {}) =>
-  TestBroker.use(({ vhost }) => vhost.lobby.trigger(JSON.stringify({ [event]: data })))
+  TestBroker.use(({ vhost }) => vhost.lobby.enqueue(JSON.stringify({ [event]: data })))
 
 const workers = (count: number) =>
   eventually(TestBroker.use(({ vhost }) => vhost.lobby.info), (info) => info.workers.length === count)

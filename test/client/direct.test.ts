@@ -21,7 +21,7 @@ const stub = () => {
     session: () => Effect.never,
     requester: () =>
       Effect.succeed({
-        knowsAdditions: () => true,
+        supportsExtensions: () => true,
         request: (frames) => {
           requested.push(frames)
           return Effect.succeed(["OK"])

@@ -3,9 +3,9 @@
  */
 
 import * as Effect from "effect/Effect"
-import * as Answer from "../../protocol/Answer.ts"
 import { allLetters, FromClient } from "../../protocol/Command.ts"
 import { DeadLetterNotFoundError, InternalError } from "../../protocol/KosmonautError.ts"
+import * as Response from "../../protocol/Response.ts"
 import type { DeadLetter } from "../DeadLetter.ts"
 import * as Pages from "./pages.ts"
 import type { Failed, Requests } from "./request.ts"
@@ -14,7 +14,7 @@ import type { Failed, Requests } from "./request.ts"
 export const make = ({ query, tell }: Requests) => ({
   deadLetters: Pages.stream((after) =>
     Effect.map(
-      query(FromClient.ListDeadLetters({ after }), Answer.DeadLetters),
+      query(FromClient.ListDeadLetters({ after }), Response.DeadLetters),
       ({ deadLetters, next }) => ({ items: deadLetters.map(deadLetter), next })
     )
   ),
@@ -27,17 +27,17 @@ export const make = ({ query, tell }: Requests) => ({
           code === 597 ? new InternalError({ detail: reason ?? noRoom(id) }) : notFound(id)({ code }))
     ),
 
-  replayDeadLetters: query(FromClient.ReplayDeadLetters(), Answer.Replayed),
+  replayDeadLetters: query(FromClient.ReplayDeadLetters(), Response.Replayed),
 
   discardDeadLetter: (id: string) => named(id, () => tell(FromClient.DiscardDeadLetter({ id }), notFound(id))),
 
   discardDeadLetters: Effect.map(
-    query(FromClient.DiscardDeadLetters(), Answer.Discarded),
+    query(FromClient.DiscardDeadLetters(), Response.Discarded),
     ({ discarded }) => discarded
   )
 })
 
-const deadLetter = ({ data, origin, ...letter }: typeof Answer.DeadLetter.Type): DeadLetter => ({
+const deadLetter = ({ data, origin, ...letter }: typeof Response.DeadLetter.Type): DeadLetter => ({
   ...letter,
   data: data ?? undefined,
   origin: { sid: origin.sid, uid: origin.uid, channel: origin.channel }

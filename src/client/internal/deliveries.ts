@@ -117,11 +117,11 @@ export const make = (prefetch: number): Deliveries => {
   }
 }
 
-const acknowledgementOf = (id: string): FromClient => FromClient.Acknowledge({ deliveries: [id] })
+const acknowledgementOf = (id: string): FromClient => FromClient.Ack({ deliveries: [id] })
 
 // A frame of classic TCP is a line, and a person reads it.
 const returned = (delivery: string, reason: string): FromClient =>
-  FromClient.Return({ delivery, reason: reason.replace(/\s+/g, " ").slice(0, 500).toWellFormed() })
+  FromClient.Nack({ delivery, reason: reason.replace(/\s+/g, " ").slice(0, 500).toWellFormed() })
 
 // It begins with the error's tag, or else its name. Never empty, which would say that nothing failed.
 const reasonOf = (error: unknown): string => {

@@ -5,7 +5,8 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
-import { encodeFromClient, FromClient, maxAcknowledged } from "../../protocol/Command.ts"
+import { FromClient, maxAcknowledged } from "../../protocol/Command.ts"
+import { encodeFromClient } from "../../protocol/CommandCodec.ts"
 import type { Session } from "../../transport/Transport.ts"
 
 /** The outbound commands of one connection. What is sent on one that has ended is dropped. */
@@ -50,7 +51,7 @@ export const make = Effect.gen(function*() {
               Effect.ignore(to.send(encodeFromClient(command))),
               sent === undefined ? Effect.void : Deferred.succeed(sent, undefined)
             ), { discard: true }),
-          waiting.filter(({ command }) => command._tag === "Acknowledge").length
+          waiting.filter(({ command }) => command._tag === "Ack").length
         ))
   }
   return outbound
@@ -60,11 +61,11 @@ const coalesce = (waiting: ReadonlyArray<Waiting>): ReadonlyArray<Waiting> => {
   const coalesced: Array<Waiting> = []
   let deliveries: Array<string> = []
   for (const next of waiting) {
-    if (next.command._tag === "Acknowledge" && deliveries.length > 0 && deliveries.length < maxAcknowledged) {
+    if (next.command._tag === "Ack" && deliveries.length > 0 && deliveries.length < maxAcknowledged) {
       deliveries.push(...next.command.deliveries)
-    } else if (next.command._tag === "Acknowledge") {
+    } else if (next.command._tag === "Ack") {
       deliveries = [...next.command.deliveries]
-      coalesced.push({ ...next, command: FromClient.Acknowledge({ deliveries }) })
+      coalesced.push({ ...next, command: FromClient.Ack({ deliveries }) })
     } else {
       deliveries = []
       coalesced.push(next)

@@ -10,8 +10,8 @@ import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Tracer from "effect/Tracer"
-import * as Answer from "../../protocol/Answer.ts"
-import { decodeFromServer, encodeFromClient, type FromClient, FromServer, nameOf } from "../../protocol/Command.ts"
+import { type FromClient, FromServer, nameOf } from "../../protocol/Command.ts"
+import { decodeFromServer, encodeFromClient } from "../../protocol/CommandCodec.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import * as Frame from "../../protocol/Frame.ts"
 import * as Json from "../../protocol/Json.ts"
@@ -22,10 +22,11 @@ import {
   type RequestTimeoutError
 } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
+import * as Response from "../../protocol/Response.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import type { Requester, Room, Sent } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
-import type { Again, SendError } from "./retry.ts"
+import type { Retrier, SendError } from "./retry.ts"
 import { type AnswerError, statusError } from "./target.ts"
 
 /** What can happen to every request. */
@@ -78,7 +79,7 @@ interface Request<A, E> {
   readonly done: Effect.Effect<A> | undefined
 }
 
-const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
+const exchanging = (endpoint: Endpoint, requester: Requester, retry: Retrier) => {
   const understand = <A, E>(
     { read }: Request<A, E>,
     frames: Frame.Frames
@@ -92,7 +93,7 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
     const answer = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
       const frames = encodeFromClient(command, span && Trace.toTraceparent(span))
       const asked = requester.request(frames, sent)
-      return Effect.catch(asked, (error) => again({ command, frames, sent, error, span }))
+      return Effect.catch(asked, (error) => retry({ command, frames, sent, error, span }))
     })
     return Effect.flatMap(answer, (frames) => understand(request, frames))
   }
@@ -111,7 +112,7 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
     const error = Cause.findError(cause)
     if (Result.isFailure(error)) return Effect.failCause(error.failure)
     return Effect.flatMap(
-      again({ command: request.command, frames, sent, error: error.success, span: undefined }),
+      retry({ command: request.command, frames, sent, error: error.success, span: undefined }),
       (answer) => understand(request, answer)
     )
   }
@@ -159,12 +160,12 @@ const waitForRoom = (room: Room, request: Pick<Request<never, never>, "command" 
 }
 
 /** Asks by this requester. */
-export const make = (endpoint: Endpoint, requester: Requester, again: Again): Requests => {
-  const exchange = exchanging(endpoint, requester, again)
+export const make = (endpoint: Endpoint, requester: Requester, retry: Retrier): Requests => {
+  const exchange = exchanging(endpoint, requester, retry)
 
   // The original reads no more of a message than some 4000 bytes, and takes the rest for another.
   const explained = (answer: Failed, command: FromClient): Failed => {
-    if (answer.code !== 402 || endpoint.scheme !== "wr+tcp" || requester.knowsAdditions?.() === true) return answer
+    if (answer.code !== 402 || endpoint.scheme !== "wr+tcp" || requester.supportsExtensions?.() === true) return answer
     const size = sizeOf(encodeFromClient(command))
     return size < largeForTheOriginal ? answer : { ...answer, reason: tooLargeForTheOriginal(size, endpoint) }
   }
@@ -210,9 +211,9 @@ export const make = (endpoint: Endpoint, requester: Requester, again: Again): Re
     query: (command, shape, expected) => {
       const decode = Schema.decodeUnknownResult(shape)
       const read = (answer: FromServer) =>
-        answer._tag !== "Answer" ? refused(command, answer, expected) : Effect.fromResult(
+        answer._tag !== "Response" ? refused(command, answer, expected) : Effect.fromResult(
           Result.mapError(
-            Result.flatMap(Json.parse(answer.json, Answer.maxDepth), decode),
+            Result.flatMap(Json.parse(answer.json, Response.maxDepth), decode),
             (cause) =>
               new MessageDecodeError({ detail: `the broker answered ${command._tag} in an unknown way`, cause })
           )

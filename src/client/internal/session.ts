@@ -15,13 +15,8 @@ import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import {
-  decodeFromServer,
-  encodeFromClient,
-  FromClient,
-  type FromServer,
-  type ReadyOptions
-} from "../../protocol/Command.ts"
+import { FromClient, type FromServer, type ReadyOptions } from "../../protocol/Command.ts"
+import { decodeFromServer, encodeFromClient } from "../../protocol/CommandCodec.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import type { Frames } from "../../protocol/Frame.ts"
 import { ConnectionError, MessageDecodeError, type UnauthorizedError } from "../../protocol/KosmonautError.ts"

@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import { decodeFromClient } from "../../protocol/Command.ts"
+import { decodeFromClient } from "../../protocol/CommandCodec.ts"
 import type { Frames } from "../../protocol/Frame.ts"
 import { BadRequestError, InternalError, type StatusError } from "../../protocol/KosmonautError.ts"
 import * as TcpTransportServer from "../../transport/TcpTransportServer.ts"
@@ -25,7 +25,7 @@ import { Vhosts } from "../engine/Vhosts.ts"
 import * as Authenticator from "./internal/authenticator.ts"
 import * as ClientSession from "./internal/clientSession.ts"
 import * as EventLoopMetrics from "./internal/eventLoopMetrics.ts"
-import { encode, knowsAdditions, refuse } from "./internal/response.ts"
+import { encode, reject, supportsExtensions } from "./internal/response.ts"
 import * as WorkerSession from "./internal/workerSession.ts"
 
 /**
@@ -112,7 +112,7 @@ const handlersOf = (authenticator: Authenticator.Authenticator, request: ClientS
       : handle(backend, peer, frames)
   }
   const failed = (peer: Peer, error: StatusError): Effect.Effect<void> =>
-    refuse(peer, error, knowsAdditions(peer) || authenticator.find(peer)?.knowsAdditions === true)
+    reject(peer, error, supportsExtensions(peer) || authenticator.find(peer)?.supportsExtensions === true)
   // A defect fails one message, not the endpoint.
   const guarded = (peer: Peer, rest: Effect.Effect<void, StatusError>): Effect.Effect<void> =>
     rest.pipe(
@@ -133,7 +133,7 @@ const handlersOf = (authenticator: Authenticator.Authenticator, request: ClientS
     },
     onClose: (peer) =>
       Effect.suspend(() => {
-        const backend = authenticator.forget(peer)
+        const backend = authenticator.remove(peer)
         return backend?.kind === "dlr" ? backend.vhost.lobby.leave(peer.identity, peer.connection) : Effect.void
       })
   }

@@ -72,7 +72,7 @@ export const make = (options: {
   const permissionOf = (uid: string, pattern: string) => Effect.fromResult(Permission.make(uid, pattern, patterns))
   const forget = (token: string) => {
     tokens.delete(token)
-    journal.forget("AccessToken", token)
+    journal.deleted("AccessToken", token)
   }
   const dropExpired = () => {
     const now = Timeline.nowOf(clock)
@@ -93,7 +93,7 @@ export const make = (options: {
       const issued = Redacted.make(token)
       tokens.set(token, { uid, pattern, expiresAt: Timeline.nowOf(clock) + timeToLive })
       const expiresAt = clock.currentTimeMillisUnsafe() + timeToLive
-      journal.noteNew({ _tag: "AccessToken", token: issued, uid, pattern, expiresAt })
+      journal.created({ _tag: "AccessToken", token: issued, uid, pattern, expiresAt })
       return issued
     }),
 

@@ -52,11 +52,11 @@ export interface Browsers {
 }
 
 /**
- * Makes a vhost's register of browsers, empty. `announce` gets the lifecycle events.
+ * Makes a vhost's register of browsers, empty. `emit` gets the lifecycle events.
  *
  * @since 0.1.0
  */
-export const make = (announce: (event: Event) => void, options: { readonly maxMessageSize: number }): Browsers => {
+export const make = (emit: (event: Event) => void, options: { readonly maxMessageSize: number }): Browsers => {
   const largest = options.maxMessageSize + envelopeSize
   const browsers = new Map<string, Browser>()
   const users = new Map<Browser, string>()
@@ -80,7 +80,7 @@ export const make = (announce: (event: Event) => void, options: { readonly maxMe
   return {
     enterUnsafe: (browser) => {
       browsers.set(browser.sid, browser)
-      announce(Lifecycle.browserConnected(browser.sid))
+      emit(Lifecycle.browserConnected(browser.sid))
     },
 
     identifyUnsafe: (browser, uid) => {
@@ -94,7 +94,7 @@ export const make = (announce: (event: Event) => void, options: { readonly maxMe
 
     leaveUnsafe: (browser) => {
       if (!browsers.delete(browser.sid)) return
-      announce(Lifecycle.browserDisconnected(browser.sid, forgetUser(browser)))
+      emit(Lifecycle.browserDisconnected(browser.sid, forgetUser(browser)))
     },
 
     sendTo: (sid, event, data) =>

@@ -34,7 +34,7 @@ import * as OrderedList from "./internal/orderedList.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
 import * as Journal from "./Journal.ts"
 
-export type { Part, Placed } from "../domain/Listing.ts"
+export type { Listed, Part } from "../domain/Listing.ts"
 
 /**
  * An open channel, as an administrator sees it.
@@ -164,7 +164,7 @@ export interface Options extends Subscriptions.Limits {
   readonly maxChannels: number
   readonly maxMessageSize: number
   /** Gets the lifecycle events of the channels, default nobody. */
-  readonly announce?: ((event: Event) => void) | undefined
+  readonly emit?: ((event: Event) => void) | undefined
   /** Records which channels are open, default nowhere. */
   readonly journal?: Journal.Journal | undefined
   /** What the journal has recorded, in the order of opening. */
@@ -180,7 +180,7 @@ export const make = (options: Options): Channels => {
   const counters = { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 }
   const registry = makeRegistry(options, counters)
   const { find } = registry
-  const subscriptions = Subscriptions.make({ limits: options, counters, announce: options.announce ?? constVoid })
+  const subscriptions = Subscriptions.make({ limits: options, counters, emit: options.emit ?? constVoid })
   const broadcastUnsafe = makeBroadcast(registry.get, counters, options.maxMessageSize + envelopeSize)
 
   return {
@@ -226,10 +226,10 @@ const makeRegistry = (options: Options, counters: { channels: number }) => {
   const journal = options.journal ?? Journal.none
   const channels = new Map<string, OrderedList.Entry<Channel.Channel>>()
   const all = OrderedList.make<Channel.Channel>()
-  let places = 0
+  let lastCursor = 0
 
   const add = (name: string) => {
-    const entry = { place: ++places, value: Channel.make(name, ChannelName.kind(name)) }
+    const entry = { cursor: ++lastCursor, value: Channel.make(name, ChannelName.kind(name)) }
     channels.set(name, entry)
     OrderedList.append(all, entry)
     counters.channels++
@@ -255,7 +255,7 @@ const makeRegistry = (options: Options, counters: { channels: number }) => {
           return Exit.fail(new InternalError({ detail: `the vhost has ${channels.size} channels, the limit` }))
         }
         add(name)
-        journal.noteNew({ _tag: "Channel", name })
+        journal.created({ _tag: "Channel", name })
         return Exit.succeed(true)
       }),
     remove: ({ name }: Channel.Channel) => {
@@ -264,7 +264,7 @@ const makeRegistry = (options: Options, counters: { channels: number }) => {
       channels.delete(name)
       OrderedList.remove(all, entry)
       counters.channels--
-      journal.forget("Channel", name)
+      journal.deleted("Channel", name)
     }
   }
 }

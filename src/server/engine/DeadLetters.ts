@@ -97,7 +97,7 @@ export const make = (options: {
     letters.delete(letter.id)
     leastImportant.delete(letter.id)
     size -= sizeOf(letter)
-    journal.forget("DeadLetter", letter.id)
+    journal.deleted("DeadLetter", letter.id)
   }
   const dropOldest = () => {
     for (const some of [leastImportant, letters]) {
@@ -113,7 +113,7 @@ export const make = (options: {
     const dead = { ...letter, reason: letter.reason.slice(0, 500), failedAt }
     insert(dead)
     added++
-    journal.noteNew({ _tag: "DeadLetter", ...dead, origin: dead.origin ?? null })
+    journal.created({ _tag: "DeadLetter", ...dead, origin: dead.origin ?? null })
     dropOldest()
     options.wake?.()
   }

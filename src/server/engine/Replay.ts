@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Scheduler from "effect/Scheduler"
 import type { InternalError } from "../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../protocol/Lifecycle.ts"
-import type { Placed } from "./Channels.ts"
+import type { Listed } from "./Channels.ts"
 import type { DeadLetter, DeadLetters } from "./DeadLetters.ts"
 import type { Lobby } from "./Lobby.ts"
 
@@ -41,7 +41,7 @@ export interface Replay {
   /** Replays all, the oldest first, as long as there is room for them. */
   readonly replayAll: Effect.Effect<Replayed>
   /** Those after a cursor, the oldest first. */
-  readonly deadLettersAfter: (place: number) => Effect.Effect<Iterable<Placed<DeadLetter>>>
+  readonly deadLettersAfter: (cursor: number) => Effect.Effect<Iterable<Listed<DeadLetter>>>
 }
 
 /**
@@ -51,16 +51,16 @@ export interface Replay {
  */
 export const make = (deadLetters: DeadLetters, lobby: Lobby): Replay => {
   // Cursors in a list that changes: numbers given in its order when a letter is first listed.
-  const places = new WeakMap<DeadLetter, number>()
-  let lastPlace = 0
+  const cursors = new WeakMap<DeadLetter, number>()
+  let lastCursor = 0
 
-  const placeOf = (letter: DeadLetter): number => {
-    const place = places.get(letter) ?? ++lastPlace
-    places.set(letter, place)
-    return place
+  const cursorOf = (letter: DeadLetter): number => {
+    const cursor = cursors.get(letter) ?? ++lastCursor
+    cursors.set(letter, cursor)
+    return cursor
   }
 
-  const replay = ({ id, json, origin }: DeadLetter) => Effect.andThen(lobby.trigger(json, origin), deadLetters.take(id))
+  const replay = ({ id, json, origin }: DeadLetter) => Effect.andThen(lobby.enqueue(json, origin), deadLetters.take(id))
 
   return {
     replay: (id) =>
@@ -82,11 +82,11 @@ export const make = (deadLetters: DeadLetters, lobby: Lobby): Replay => {
       return { replayed, left: letters.length - replayed }
     })),
 
-    deadLettersAfter: (place) =>
+    deadLettersAfter: (cursor) =>
       Effect.map(deadLetters.list, (letters) =>
         letters
-          .map((value) => ({ place: placeOf(value), value }))
-          .filter((placed) => placed.place > place))
+          .map((value) => ({ cursor: cursorOf(value), value }))
+          .filter((listed) => listed.cursor > cursor))
   }
 }
 

@@ -37,7 +37,6 @@ import * as AccessTokens from "./AccessTokens.ts"
 import * as Browsers from "./Browsers.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
-import * as Idempotency from "./Idempotency.ts"
 import * as Background from "./internal/background.ts"
 import * as Metrics from "./internal/metrics.ts"
 import * as Patterns from "./internal/patterns.ts"
@@ -46,6 +45,7 @@ import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import * as Replay from "./Replay.ts"
+import * as ResponseCache from "./ResponseCache.ts"
 
 /**
  * One vhost, alive until it is removed.
@@ -73,11 +73,11 @@ export interface Vhost {
   /** Replays all dead letters, the oldest first, as long as there is room for them. */
   readonly replayAll: Effect.Effect<Replay.Replayed>
   /** The dead letters after a cursor, the oldest first. */
-  readonly deadLettersAfter: (place: number) => Effect.Effect<Iterable<Channels.Placed<DeadLetters.DeadLetter>>>
+  readonly deadLettersAfter: (cursor: number) => Effect.Effect<Iterable<Channels.Listed<DeadLetters.DeadLetter>>>
   /** The browsers that are connected. */
   readonly browsers: Browsers.Browsers
-  /** What was answered to Clients that may ask again. */
-  readonly idempotency: Idempotency.Idempotency
+  /** The responses to requests that Clients may retry. */
+  readonly responseCache: ResponseCache.ResponseCache
   /** Waits until the vhost is removed; its browsers are disconnected then. */
   readonly removed: Effect.Effect<void>
   /** Whether it is removed. */
@@ -121,7 +121,7 @@ export const make = Effect.gen(function*() {
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
     const vhost = enter(options.path, token)
     yield* Effect.onError(openAll(vhost, options), () => Effect.sync(() => registry.leave(vhost)))
-    yield* vhost.journal.kept
+    yield* vhost.journal.persisted
     return vhost
   })
   const restore = Effect.fnUntraced(function*(options: VhostOptions, stored: Stored.Stored) {
@@ -152,7 +152,7 @@ export const make = Effect.gen(function*() {
       const entry = yield* find(path)
       registry.remove(entry)
       yield* Effect.timeoutOption(entry.vhost.lobby.dismissAll, config.shutdownTimeout)
-      yield* entry.vhost.journal.kept
+      yield* entry.vhost.journal.persisted
     }),
     authorize: (identity) =>
       Effect.suspend(() => {
@@ -201,25 +201,25 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
     const vhost: Vhost = {
       path,
       token,
-      channels: Channels.make({ ...own, announce: lobby.announceUnsafe }),
+      channels: Channels.make({ ...own, emit: lobby.emitUnsafe }),
       accessTokens: AccessTokens.make(own),
       lobby,
       ...Replay.make(deadLetters, lobby),
       config: limitsOnly,
       deadLetters,
       journal,
-      browsers: Browsers.make(lobby.announceUnsafe, config),
-      idempotency: Idempotency.make({ ...config, clock }),
+      browsers: Browsers.make(lobby.emitUnsafe, config),
+      responseCache: ResponseCache.make({ ...config, clock }),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
     vhosts.set(path, { vhost, removed, warnings: Warnings.make(path, lobby, deadLetters, clock) })
-    journal.noteNew({ _tag: "Vhost", token })
+    journal.created({ _tag: "Vhost", token })
     return vhost
   }
   const leave = (vhost: Vhost) => {
     vhosts.delete(vhost.path)
-    vhost.journal.forget("Vhost", vhost.path)
+    vhost.journal.deleted("Vhost", vhost.path)
   }
   // One step: whoever is interrupted afterwards, the vhost is gone and its browsers know.
   const remove = ({ removed, vhost }: Entered) => {

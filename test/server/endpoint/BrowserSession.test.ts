@@ -117,7 +117,7 @@ describe("BrowserSession", () => {
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const session = BrowserSession.make(
-          { ...world.vhost, journal: { ...world.vhost.journal, kept: Effect.never } },
+          { ...world.vhost, journal: { ...world.vhost.journal, persisted: Effect.never } },
           FakeBrowser.make("a")
         )
         yield* session.handle(`{"subscribe":{"channel":"room"}}`)

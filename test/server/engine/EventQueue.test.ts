@@ -135,7 +135,7 @@ describe("EventQueue", () => {
       grant("requests", 10)
       expect(texts()).toEqual(["a", "c"])
       expect(queue.cancel("a")).toBe(false)
-      expect(queue.waitingIn(lane)).toBe(0)
+      expect(queue.queuedIn(lane)).toBe(0)
     }))
 
   it.effect("passes a response on, to whom it was asked for", () =>

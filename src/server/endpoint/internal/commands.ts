@@ -19,7 +19,7 @@ import * as Trace from "../../../protocol/Trace.ts"
 import { encodeOrigin } from "../../../protocol/Trigger.ts"
 import type { Browser } from "../../domain/Browser.ts"
 import type { Permission } from "../../domain/Permission.ts"
-import { notKept } from "../../engine/Journal.ts"
+import { notPersisted } from "../../engine/Journal.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import * as BrowserRates from "./browserRates.ts"
 import * as TokenBucket from "./tokenBucket.ts"
@@ -78,7 +78,7 @@ const authenticate = Effect.fnUntraced(function*(state: State, { id, token }: Me
     () => Effect.sync(() => TokenBucket.take(guesses, BrowserRates.guesses, now, 1))
   )
   // A token that is used is used in the next broker, too.
-  yield* journal.kept
+  yield* journal.persisted
   yield* identify(state, permission, id)
 })
 
@@ -109,7 +109,7 @@ const trigger = (
   }
   const { uid } = permission
   return traced(event, vhost.path, (traceparent) =>
-    vhost.lobby.trigger(
+    vhost.lobby.enqueue(
       BrokerMessage.triggered(event, data, browser.sid, channel),
       channel === undefined && traceparent === undefined
         ? origin
@@ -140,8 +140,8 @@ const confirm = (
   id: Id | undefined
 ): Effect.Effect<boolean> =>
   id === undefined ? goesOn : Effect.sync(() => {
-    const refused = () => BrokerMessage.error(new InternalError({ detail: notKept }), { event, id })
-    journal.whenKeptUnsafe((kept) => browser.sendUnsafe(kept ? BrokerMessage.confirmed(id) : refused()))
+    const refused = () => BrokerMessage.error(new InternalError({ detail: notPersisted }), { event, id })
+    journal.whenPersistedUnsafe((persisted) => browser.sendUnsafe(persisted ? BrokerMessage.confirmed(id) : refused()))
     return true
   })
 

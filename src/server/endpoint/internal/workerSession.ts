@@ -3,13 +3,8 @@
  */
 
 import * as Effect from "effect/Effect"
-import {
-  encodeFromServer,
-  encodeTrigger,
-  type FromClient,
-  FromServer,
-  type ReadyOptions
-} from "../../../protocol/Command.ts"
+import { type FromClient, FromServer, type ReadyOptions } from "../../../protocol/Command.ts"
+import { encodeFromServer, encodeTrigger } from "../../../protocol/CommandCodec.ts"
 import { BadRequestError, type StatusError } from "../../../protocol/KosmonautError.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
 import type { Worker } from "../../engine/Lobby.ts"
@@ -21,19 +16,19 @@ export const handle = (backend: Backend, peer: Peer, command: FromClient): Effec
   const { lobby } = backend.vhost
   switch (command._tag) {
     case "Ready":
-      backend.knowsAdditions ||= command.options !== undefined
+      backend.supportsExtensions ||= command.options !== undefined
       // The original's Go worker discards what arrives together.
       if (command.options === undefined) peer.separateUnsafe()
-      return lobby.join(workerOf(peer, command.options))
+      return lobby.register(workerOf(peer, command.options))
     case "Heartbeat":
       return Effect.flatMap(
-        lobby.heard(peer.identity, peer.connection),
+        lobby.heartbeat(peer.identity, peer.connection),
         (isKnown) => isKnown ? Effect.void : dismiss(peer)
       )
-    case "Acknowledge":
-      return lobby.acknowledge(peer.identity, peer.connection, command.deliveries)
-    case "Return":
-      return lobby.giveBack(peer.identity, peer.connection, command.delivery, command.reason)
+    case "Ack":
+      return lobby.ack(peer.identity, peer.connection, command.deliveries)
+    case "Nack":
+      return lobby.nack(peer.identity, peer.connection, command.delivery, command.reason)
     case "Quit":
       return Effect.andThen(
         lobby.leave(peer.identity, peer.connection),

@@ -5,7 +5,7 @@
 import type { MemberList } from "../../../protocol/BrokerMessage.ts"
 import type * as ChannelName from "../../../protocol/ChannelName.ts"
 import type { Browser, Subscription } from "../../domain/Browser.ts"
-import type { Part, Placed } from "../../domain/Listing.ts"
+import type { Listed, Part } from "../../domain/Listing.ts"
 import * as OrderedList from "./orderedList.ts"
 
 /** An open channel. */
@@ -55,12 +55,12 @@ export const membersAfter = (
   const members: Array<string> = []
   let size = 0
   let next = cursor
-  const isAll = OrderedList.everyAfter(visible, cursor, ({ member, browser }, place) => {
+  const isAll = OrderedList.everyAfter(visible, cursor, ({ member, browser }, entryCursor) => {
     if (browser === except || member === undefined) return true
     size += member.size + 1
     if (size > maxBytes && members.length >= least) return false
     members.push(member.text)
-    next = place
+    next = entryCursor
     return true
   })
   return { members, next: isAll ? undefined : next, count }
@@ -77,15 +77,15 @@ export const partAfter = <A, B>(
   cursor: number,
   use: (value: A) => B | undefined
 ): Part<B> => {
-  const items: Array<Placed<B>> = []
+  const items: Array<Listed<B>> = []
   let examined = 0
   let last = cursor
-  const isAll = OrderedList.everyAfter(list, cursor, (value, place) => {
+  const isAll = OrderedList.everyAfter(list, cursor, (value, entryCursor) => {
     if (items.length === limits.items || examined === limits.examined) return false
     const used = use(value)
-    if (used !== undefined) items.push({ place, value: used })
+    if (used !== undefined) items.push({ cursor: entryCursor, value: used })
     examined++
-    last = place
+    last = entryCursor
     return true
   })
   return { items, next: isAll ? undefined : last }

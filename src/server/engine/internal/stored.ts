@@ -53,8 +53,8 @@ export const bury = (
   const buried = tooLarge.map(({ attempts, id, json, origin }): DeadLetter => {
     const reason = `the event has ${sizeOf(json, origin)} bytes, the most is ${largest}`
     const letter = { id, json, origin, attempts, reason, failedAt: now }
-    journal.forget("Event", id)
-    journal.noteNew({ _tag: "DeadLetter", ...letter, origin: origin ?? null })
+    journal.deleted("Event", id)
+    journal.created({ _tag: "DeadLetter", ...letter, origin: origin ?? null })
     return letter
   })
   return { ...stored, events: fit, letters: [...stored.letters, ...buried] }

@@ -69,14 +69,14 @@ interface Joined {
 /** After how many deliveries the others have their turn. */
 const turn = 10_000
 
-/** Makes them, none. `counters` are changed with them, `announce` is called with the lifecycle events. */
-export const make = ({ announce, counters, limits }: {
+/** Makes them, none. `counters` are changed with them, `emit` is called with the lifecycle events. */
+export const make = ({ emit, counters, limits }: {
   readonly limits: Limits
   readonly counters: { subscriptions: number }
-  readonly announce: (event: Event) => void
+  readonly emit: (event: Event) => void
 }): Subscriptions => {
   const joinedBy = new Map<Browser, Joined>()
-  let places = 0
+  let lastCursor = 0
   const maxBytes = Math.min(limits.presenceListSize, limits.outboxSize / 4)
   const members: Subscriptions["members"] = (channel, cursor, least, except) =>
     Channel.membersAfter(channel, cursor, { except, least, maxBytes })
@@ -92,9 +92,9 @@ export const make = ({ announce, counters, limits }: {
     counters.subscriptions--
     const { member } = subscription
     if (member !== undefined && count(channel, member, -1) === 0) {
-      announce(Lifecycle.memberLeft(channel.name, member.uid, valueOf(subscription)))
+      emit(Lifecycle.memberLeft(channel.name, member.uid, valueOf(subscription)))
     }
-    if (channel.subscriptions.size === 0) announce(Lifecycle.channelVacated(channel.name))
+    if (channel.subscriptions.size === 0) emit(Lifecycle.channelVacated(channel.name))
     return subscription
   }
 
@@ -108,16 +108,16 @@ export const make = ({ announce, counters, limits }: {
   const attach = (channel: Channel.Channel, subscription: Subscription, id: SubscribeOptions["id"]) => {
     const { hidden, member, browser } = subscription
     const list = channel.kind === "presence" ? members(channel, 0, 0) : undefined
-    const entry = { place: ++places, value: subscription }
+    const entry = { cursor: ++lastCursor, value: subscription }
     channel.subscriptions.set(browser, entry)
     if (!hidden) OrderedList.append(channel.visible, entry)
     counters.subscriptions++
     remember(joinedBy, channel, subscription)
-    if (channel.subscriptions.size === 1) announce(Lifecycle.channelOccupied(channel.name))
+    if (channel.subscriptions.size === 1) emit(Lifecycle.channelOccupied(channel.name))
     browser.sendUnsafe(BrokerMessage.subscribed(channel.name, subscription.uid, list, id))
     if (member === undefined) return
     if (count(channel, member, 1) === 1) {
-      announce(Lifecycle.memberJoined(channel.name, member.uid, valueOf(subscription)))
+      emit(Lifecycle.memberJoined(channel.name, member.uid, valueOf(subscription)))
     }
     Channel.deliver(channel, BrokerMessage.memberJoined(member.text))
   }
