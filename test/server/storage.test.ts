@@ -240,7 +240,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
             const vhost = yield* vhosts.get("/test")
             const [letter, ...others] = yield* vhost.deadLetters.list
             expect([names([letter!]), others]).toEqual([["b".repeat(2000)], []])
-            expect(letter!.reason).toMatch(/^the event has 4017 bytes, the most is \d+$/)
+            expect(letter!.reason).toMatch(/^the event has 4017 bytes, the limit is \d+$/)
             const { given } = yield* join(vhost)
             expect(names(given)).toEqual(["a", "c"])
           }), { maxMessageSize: 3000 })

@@ -191,7 +191,9 @@ describe("Journal", () => {
         // The journal goes on.
         journal.created(channel("two"))
         yield* journal.persisted
-        expect(said).toMatchObject([["Error", ["Who waited for the storage has failed", { message: "no" }]]])
+        expect(said).toMatchObject([["Error", ["A callback that waited for the storage has failed", {
+          message: "no"
+        }]]])
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 

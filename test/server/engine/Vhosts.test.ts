@@ -327,7 +327,7 @@ describe("Vhosts", () => {
         yield* die("a")
         yield* TestClock.adjust("500 millis")
         expect(said.splice(0).flat()).toEqual([
-          "The vhost /test has refused 1 trigger: too many events wait for its workers",
+          "The vhost /test has rejected 1 trigger: its queue is full",
           "The vhost /test has 1 new dead letter: see kosmonaut dead-letters list"
         ])
         yield* trigger(4)
@@ -336,11 +336,11 @@ describe("Vhosts", () => {
         yield* die("b")
         yield* TestClock.adjust("500 millis")
         expect(said.splice(0).flat()).toEqual([
-          "The vhost /test has dropped 1 dead letter, the oldest: there is no room for more"
+          "The vhost /test has dropped 1 dead letter, the oldest: there are too many"
         ])
         yield* TestClock.adjust("10 seconds")
         expect(said.splice(0).flat()).toEqual([
-          "The vhost /test has refused 5 triggers: too many events wait for its workers",
+          "The vhost /test has rejected 5 triggers: its queue is full",
           "The vhost /test has 1 new dead letter: see kosmonaut dead-letters list"
         ])
       }).pipe(Effect.scoped, Effect.provide(logger))

@@ -1,5 +1,5 @@
 /**
- * One channel: its subscribers, delivery to them, and the parts in which they are listed.
+ * One channel: its subscribers, delivery to them, and lists of them in parts.
  */
 
 import type { MemberList } from "../../../protocol/BrokerMessage.ts"
@@ -28,7 +28,7 @@ export const make = (name: string, kind: ChannelName.Kind): Channel => ({
   membersOf: new Map()
 })
 
-/** Sends a message to all subscribers but one, and gives to how many. */
+/** Sends a message to all subscribers except one, and returns to how many. */
 export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?: string): number => {
   let delivered = 0
   for (const browser of subscriptions.keys()) {
@@ -40,8 +40,8 @@ export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?:
 }
 
 /**
- * The members of a presence channel after a cursor, without those of `except`: as many as have room in `maxBytes`, and at
- * least as many as `least`. Their texts were made when they joined.
+ * The members of a presence channel after a cursor, without `except`: as many as fit into `maxBytes`, and at least
+ * `least`. Their texts were made when they subscribed.
  */
 export const membersAfter = (
   { kind, subscriptions, visible }: Channel,
@@ -68,10 +68,10 @@ export const membersAfter = (
 
 const noMembers: MemberList = { members: [], next: undefined, count: 0 }
 
-/** How many entries a part of a list has at most, and for how many it looks at most. */
+/** How many entries a part of a list has at most, and how many it examines at most. */
 const limits = { items: 1000, examined: 10_000 }
 
-/** The part of a list that comes after a cursor, of the entries for which `use` gives something. */
+/** The part of a list that comes after a cursor, of the entries for which `use` does not return `undefined`. */
 export const partAfter = <A, B>(
   list: OrderedList.OrderedList<A>,
   cursor: number,
