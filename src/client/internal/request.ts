@@ -131,19 +131,19 @@ const exchanging = (endpoint: Endpoint, requester: Requester, retry: Retrier) =>
     const frames = encodeFromClient(command)
     if (direct === undefined) return measured(request, started, untraced(request, frames, sent))
     return Effect.callback((resume) => {
-      const isSent = direct.askUnsafe(frames, sent, {
-        answered: (answer) => {
+      const isSent = direct.requestUnsafe(frames, sent, {
+        onResponse: (answer) => {
           if (done === undefined || answer[0] !== "OK" || answer[1]) {
             return resume(measured(request, started, understand(request, answer)))
           }
           count(request, started, "ok")
           resume(done)
         },
-        failed: (cause) => resume(measured(request, started, retried(request, frames, sent, cause)))
+        onFailure: (cause) => resume(measured(request, started, retried(request, frames, sent, cause)))
       })
       if (!isSent) return resume(measured(request, started, untraced(request, frames, sent)))
       return Effect.sync(() => {
-        direct.forgetUnsafe(sent)
+        direct.cancelUnsafe(sent)
         count(request, started, "interrupted")
       })
     })

@@ -1,11 +1,10 @@
 /**
- * The server of backends' connections, whatever they speak: it accepts them, counts them and closes those that take too
- * long to say who they are.
+ * The server of backends' connections, for every protocol: it accepts connections, limits their number, and closes those that
+ * do not authenticate in time.
  *
- * A connection has five seconds to show a good access token and, unless it is a Client's that stays open, to send a first
- * whole message. The time counts while it is waited for, not while a message is handled. Where there are as many
- * connections as there may be, the one that has waited longest without a token makes room for the next, so that strangers
- * keep nobody out.
+ * A connection has five seconds to authenticate and, unless it is a Client's that stays open, to send its first whole message.
+ * The time in which a message is handled does not count. At the limit of connections the oldest unauthenticated connection is
+ * closed for the next one, so that strangers cannot keep backends out.
  */
 
 import * as Clock from "effect/Clock"
@@ -18,15 +17,15 @@ import { checkPort, type Handlers, type Listen, ListenError } from "../Transport
 import { type BackendConnection, type Host, serve } from "./backendConnection.ts"
 import * as Warnings from "./warnings.ts"
 
-/** How long a connection may take to show what it is for, in nanoseconds. */
+/** How long a connection may take until it is established, in nanoseconds. */
 const handshakeTimeout = 5_000_000_000n
 
-/** Binds a server for the scope. `endpoint` says for whom. */
+/** Binds a server for the scope. `endpoint` names it in errors and warnings. */
 export const listen = (endpoint: string): Listen =>
   Effect.fnUntraced(function*(options) {
     yield* checkPort(endpoint, options.host, options.port)
     let accept = (socket: net.Socket): void => void socket.destroy()
-    // What comes before the server runs waits for it.
+    // Connections that are accepted before the server runs wait for it.
     const early: Array<net.Socket> = []
     const maxConnections = options.maxConnections ?? 4096
     const server = yield* bind(endpoint, options, (socket) => accept(socket))
@@ -73,7 +72,7 @@ const bind = (
     (server) => Effect.callback<void>((resume) => void server.close(() => resume(Effect.void)))
   )
 
-// All connections of one run. At its end they are closed, and those that do not end in time destroyed.
+// All connections of one run. At its end they are closed; those that do not end in time are destroyed.
 const makeConnections = Effect.fnUntraced(function*(options: {
   readonly endpoint: string
   readonly handlers: Handlers
@@ -87,7 +86,7 @@ const makeConnections = Effect.fnUntraced(function*(options: {
   const warnUnsafe = Warnings.make(fork)
   const open = new Set<BackendConnection>()
   const byIdentity = new Map<string, BackendConnection>()
-  // Those that have not shown what they are for, since when, the oldest first.
+  // The connections that are not established yet, and since when, the oldest first.
   const pending = new Map<BackendConnection, bigint>()
   const hasPending = Latch.makeUnsafe()
   const isEmpty = Latch.makeUnsafe(true)
@@ -114,7 +113,7 @@ const makeConnections = Effect.fnUntraced(function*(options: {
   const accept = (socket: net.Socket): void => {
     if (open.size >= options.maxConnections) {
       const [oldest] = pending.keys()
-      warnUnsafe(`There are ${open.size} connections for ${options.endpoint}, the most there may be`)
+      warnUnsafe(`There are ${open.size} connections for ${options.endpoint}, which is the limit`)
       if (oldest === undefined) return void socket.destroy()
       pending.delete(oldest)
       oldest.destroyUnsafe()
@@ -154,7 +153,8 @@ const makeConnections = Effect.fnUntraced(function*(options: {
   }
 })
 
-// Runs effects in fibers of their own, which end with the scope.
+// Forks effects; their fibers are interrupted when the scope ends.
+
 const makeFork = Effect.gen(function*() {
   const run = Effect.runForkWith(yield* Effect.context<never>())
   const running = new Set<Fiber.Fiber<void>>()

@@ -8,7 +8,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Frames } from "../../protocol/Frame.ts"
 import { ConnectionError } from "../../protocol/KosmonautError.ts"
-import type { Hearer, Room } from "../Transport.ts"
+import type { ResponseHandler, Room } from "../Transport.ts"
 import type { Item } from "./batch.ts"
 import * as OutboundQueue from "./outboundQueue.ts"
 import * as PendingRequests from "./pendingRequests.ts"
@@ -30,9 +30,9 @@ export interface Exchange {
   /** From now on requests are sent on this connection. */
   readonly attachUnsafe: (mailbox: Mailbox) => void
   /** Sends a request, and gives its envelope. */
-  readonly requestUnsafe: (frames: Frames, hearer: Hearer) => string
+  readonly requestUnsafe: (frames: Frames, handler: ResponseHandler) => string
   /** Nobody waits for its response any more; if it is unsent it is not sent. */
-  readonly forgetUnsafe: (envelope: string) => void
+  readonly cancelUnsafe: (envelope: string) => void
   /** Reads responses until the connection ends. */
   readonly receive: (mailbox: Mailbox) => Effect.Effect<never, unknown>
   /** The connection has ended: fails what is in flight and what is unsent. Callers that wait for room go on. */
@@ -82,12 +82,12 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const exchange: Exchange = {
     room,
     attachUnsafe: sender.attachUnsafe,
-    requestUnsafe: (frames, hearer) => {
-      const request = pending.addUnsafe(frames[0]!, frames, hearer)
+    requestUnsafe: (frames, handler) => {
+      const request = pending.addUnsafe(frames[0]!, frames, handler)
       sender.sendUnsafe(request)
       return request.envelope
     },
-    forgetUnsafe: (envelope) => {
+    cancelUnsafe: (envelope) => {
       const request = pending.takeUnsafe(envelope)
       if (request?.frames !== undefined) withdraw(request)
     },
@@ -95,7 +95,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       const turns = Turns.make()
       const receive = Effect.flatMap(pull, (items) => {
         pending.receivedUnsafe()
-        return answerAll(items, pending, turns)
+        return respondAll(items, pending, turns)
       })
       return Effect.forever(receive, { disableYield: true })
     },
@@ -113,7 +113,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 })
 
 // If a caller's callback throws, the others still have their responses.
-const answerAll = (
+const respondAll = (
   items: ReadonlyArray<Item>,
   pending: PendingRequests.PendingRequests,
   turns: Turns.Turns
@@ -123,7 +123,7 @@ const answerAll = (
     let wait: Effect.Effect<void> | undefined
     while (at < items.length) {
       const { envelope, frames } = items[at++]!
-      pending.answerUnsafe(envelope, frames)
+      pending.respondUnsafe(envelope, frames)
       wait = turns() ?? wait
     }
     return wait ?? Effect.void

@@ -15,14 +15,14 @@ import * as Result from "effect/Result"
 import type { Frames } from "../../protocol/Frame.ts"
 import { type ConnectionError, RequestTimeoutError } from "../../protocol/KosmonautError.ts"
 import * as AwakeClock from "../AwakeClock.ts"
-import type { Hearer } from "../Transport.ts"
+import type { ResponseHandler } from "../Transport.ts"
 import * as Flight from "./flight.ts"
 
 /** A request without a response. Its envelope counts up from 1 in base 36. */
 export interface Pending {
   envelope: string
   readonly command: string
-  readonly hearer: Hearer
+  readonly handler: ResponseHandler
   /** What is to be sent, until it is sent. */
   frames: Frames | undefined
   readonly deadline: number
@@ -31,9 +31,9 @@ export interface Pending {
 /** The requests in flight on one connection at a time. */
 export interface PendingRequests {
   /** Adds a request that is about to be sent. */
-  readonly addUnsafe: (command: string, frames: Frames | undefined, hearer: Hearer) => Pending
+  readonly addUnsafe: (command: string, frames: Frames | undefined, handler: ResponseHandler) => Pending
   /** Gives a request its response; one that nobody waits for any more is dropped. */
-  readonly answerUnsafe: (envelope: string, frames: Frames) => void
+  readonly respondUnsafe: (envelope: string, frames: Frames) => void
   /** Calls a request that was taken out with its failure. */
   readonly failUnsafe: (request: Pending, cause: Cause.Cause<ConnectionError | RequestTimeoutError>) => void
   /** Takes out the request of this envelope. */
@@ -65,8 +65,8 @@ export const make = Effect.fnUntraced(function*(options: {
   const run = (effect: Effect.Effect<void>) => {
     Fiber.runIn(Effect.runForkWith(services)(effect), scope)
   }
-  const failUnsafe: PendingRequests["failUnsafe"] = ({ hearer }, cause) => {
-    const outcome = Result.try(() => hearer.failed(cause))
+  const failUnsafe: PendingRequests["failUnsafe"] = ({ handler }, cause) => {
+    const outcome = Result.try(() => handler.onFailure(cause))
     if (Result.isFailure(outcome)) run(logDefect(outcome.failure))
   }
 
@@ -96,8 +96,8 @@ export const make = Effect.fnUntraced(function*(options: {
 
   const takeUnsafe = (envelope: string): Pending | undefined => pending.take(numberOf(envelope))
   const table: PendingRequests = {
-    addUnsafe: (command, frames, hearer) => {
-      const request: Pending = { envelope: "", command, hearer, frames, deadline: clock.nowUnsafe() + timeout }
+    addUnsafe: (command, frames, handler) => {
+      const request: Pending = { envelope: "", command, handler, frames, deadline: clock.nowUnsafe() + timeout }
       request.envelope = pending.add(request).toString(36)
       if (!watching) {
         watching = true
@@ -105,7 +105,7 @@ export const make = Effect.fnUntraced(function*(options: {
       }
       return request
     },
-    answerUnsafe: (envelope, frames) => takeUnsafe(envelope)?.hearer.answered(frames),
+    respondUnsafe: (envelope, frames) => takeUnsafe(envelope)?.handler.onResponse(frames),
     failUnsafe,
     takeUnsafe,
     takeAllUnsafe: pending.takeAll,

@@ -29,8 +29,8 @@ export const make = (options: {
     wait: (command) =>
       Effect.callback((resume) => {
         const { envelope } = pending.addUnsafe(command, undefined, {
-          answered: () => resume(Effect.void),
-          failed: () => {
+          onResponse: () => resume(Effect.void),
+          onFailure: () => {
             waiting.delete(envelope)
             resume(Effect.fail(new RequestTimeoutError({ command, after, isUnsent: true })))
           }
@@ -47,13 +47,13 @@ export const make = (options: {
       for (const envelope of [...waiting]) {
         if (isFull()) return
         waiting.delete(envelope)
-        pending.answerUnsafe(envelope, [])
+        pending.respondUnsafe(envelope, [])
       }
     },
     leaveUnsafe: () => {
-      const callers = [...waiting].flatMap((envelope) => pending.takeUnsafe(envelope)?.hearer ?? [])
+      const callers = [...waiting].flatMap((envelope) => pending.takeUnsafe(envelope)?.handler ?? [])
       waiting.clear()
-      return callers.map(({ answered }) => () => answered([]))
+      return callers.map(({ onResponse }) => () => onResponse([]))
     }
   }
 }
