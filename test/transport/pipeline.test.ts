@@ -220,7 +220,7 @@ describe("unsent requests", () => {
 describe("a caller's callback that throws", () => {
   const thrower: ResponseHandler = {
     onResponse: () => JSON.parse("{"),
-    failed: () => JSON.parse("{")
+    onFailure: () => JSON.parse("{")
   }
 
   it.effect("keeps no other from its response or its timeout, and is logged", () => {

@@ -1,5 +1,6 @@
 /**
- * The requests and responses of one connection at a time: what is unsent, what is in flight, and who waits for room.
+ * The exchange of requests and responses on one connection at a time: unsent requests, requests in flight, and callers that
+ * wait for room.
  */
 
 import type * as Arr from "effect/Array"
@@ -16,9 +17,9 @@ import * as Sender from "./sender.ts"
 import * as Turns from "./turns.ts"
 import * as WaitingRoom from "./waitingRoom.ts"
 
-/** A connection as items that come and go; the envelope of a response is that of its request. */
+/** A connection that carries items; the envelope of a response is that of its request. */
 export interface Mailbox extends Sender.Outlet {
-  /** The name of the connection, which is that of its identity. */
+  /** The id of the connection, as in its identity. */
   readonly name: string
   /** The next items. Fails once the connection has ended. */
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Item>, unknown>
@@ -29,9 +30,9 @@ export interface Exchange {
   readonly room: Room
   /** From now on requests are sent on this connection. */
   readonly attachUnsafe: (mailbox: Mailbox) => void
-  /** Sends a request, and gives its envelope. */
+  /** Sends a request, and returns its envelope. */
   readonly requestUnsafe: (frames: Frames, handler: ResponseHandler) => string
-  /** Nobody waits for its response any more; if it is unsent it is not sent. */
+  /** Cancels a request; if it is unsent, it is never sent. */
   readonly cancelUnsafe: (envelope: string) => void
   /** Reads responses until the connection ends. */
   readonly receive: (mailbox: Mailbox) => Effect.Effect<never, unknown>
@@ -112,7 +113,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   return exchange
 })
 
-// If a caller's callback throws, the others still have their responses.
+// If a callback throws, the others still get their responses.
 const respondAll = (
   items: ReadonlyArray<Item>,
   pending: PendingRequests.PendingRequests,

@@ -1,7 +1,7 @@
 /**
- * Any number of requests in flight on one connection, which is made when it is first needed, and again when it was lost.
+ * Any number of requests in flight on one connection, which is made with the first request and remade after it was lost.
  *
- * When the connection is lost, or has been silent for the whole time of a request, everything in flight fails with
+ * When the connection is lost, or has been silent for a whole `requestTimeout`, everything in flight fails with
  * `ConnectionError`. Nothing is sent twice, and a request that fails or is interrupted before it was sent is never sent. A
  * defect of the connection fails everything in flight with that defect, and the next request connects again.
  */
@@ -14,7 +14,14 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Frame from "../../protocol/Frame.ts"
 import { ConnectionError, type MessageEncodeError, type RequestTimeoutError } from "../../protocol/KosmonautError.ts"
-import { defaultLimits, type Direct, type ResponseHandler, type RequesterOptions, type Room, type Sent } from "../Transport.ts"
+import {
+  defaultLimits,
+  type Direct,
+  type RequesterOptions,
+  type ResponseHandler,
+  type Room,
+  type Sent
+} from "../Transport.ts"
 import * as Exchange from "./exchange.ts"
 
 /** Requests in flight together. */
