@@ -1,10 +1,10 @@
 /**
- * Where backends connect: Clients that send requests and Workers that take events, over ZeroMQ and over classic TCP.
+ * The endpoint of backends: Clients that send requests and Workers that take events, over ZeroMQ and over classic TCP.
  *
- * A connection is authorized by its identity before a message of it is read. Every message is decoded, carried out and
- * responded to, an error with its status code. A Client's connection is closed after its response unless it carries more.
- * Workers are members of the vhost's lobby, which sends heartbeats and dismisses those that time out; at its end the
- * endpoint dismisses its own.
+ * A connection is authorized by its identity before its messages are read. Every message is decoded and executed, and gets a
+ * response, an error its status code. A Client's connection is closed after its response unless it is for more requests.
+ * Workers are registered in the vhost's lobby, which sends heartbeats and expires them. When the endpoint ends, it dismisses
+ * its workers.
  *
  * @since 0.1.0
  */
@@ -77,7 +77,7 @@ export const make = Effect.fnUntraced(function*(
   const handlers = handlersOf(authenticator, request)
   yield* server.run(handlers).pipe(
     Effect.catchDefect((defect) =>
-      Effect.logFatal("The endpoint of backends has failed, and serves nobody any more", defect)
+      Effect.logFatal("The endpoint of backends has failed and no longer serves anybody", defect)
     ),
     Effect.forkScoped
   )
@@ -143,7 +143,8 @@ const logDefect = (defect: unknown) => Effect.logError("A backend's message was 
 
 const brokerFailed = new InternalError({ detail: "the broker failed" })
 
-// Of a connection that is not authorized it is not known what it understands.
+// It is unknown whether an unauthorized connection supports extensions.
+
 const framesOf = ({ code }: StatusError): Frames => encode({ _tag: "Failure", code }, false)
 
 /**

@@ -1,5 +1,5 @@
 /**
- * What a Worker says, and what it is sent: its part in the vhost's lobby.
+ * The commands of Workers, which register them in the vhost's lobby, and the messages to them.
  */
 
 import * as Effect from "effect/Effect"
@@ -11,13 +11,13 @@ import type { Worker } from "../../engine/Lobby.ts"
 import type { Backend } from "./authenticator.ts"
 import { dismiss } from "./response.ts"
 
-/** Handles what a worker says. Acks and nacks count only for what this connection holds. */
+/** Handles a command of a worker. Acks and nacks for deliveries that this connection does not hold are ignored. */
 export const handle = (backend: Backend, peer: Peer, command: FromClient): Effect.Effect<void, StatusError> => {
   const { lobby } = backend.vhost
   switch (command._tag) {
     case "Ready":
       backend.supportsExtensions ||= command.options !== undefined
-      // The original's Go worker discards what arrives together.
+      // The original's Go worker discards messages that arrive together with others.
       if (command.options === undefined) peer.separateUnsafe()
       return lobby.register(workerOf(peer, command.options))
     case "Heartbeat":
@@ -39,7 +39,7 @@ export const handle = (backend: Backend, peer: Peer, command: FromClient): Effec
   }
 }
 
-// A worker that says nothing of itself is sent events as the original sends them.
+// A worker without options is sent events as the original broker sends them.
 const workerOf = (peer: Peer, options: ReadyOptions | undefined): Worker => ({
   id: peer.identity,
   connection: peer.connection,

@@ -1,23 +1,23 @@
 /**
- * The end of a turn of the event loop: what was sent in it is written then.
+ * Flushes outbound queues at the end of a turn of the event loop.
  */
 
-/** Something that is flushed. */
+/** Something that can be flushed. */
 export interface Flushable {
   /** Whether it is flushed at the end of the turn. */
   isScheduled: boolean
 }
 
-/** Flushes what it is told of. */
+/** A flusher. */
 export interface Flusher<A> {
-  /** Has something flushed at the end of the turn; without it, `onEnd` is called then all the same. */
+  /** Schedules a flush at the end of the turn. Without an item only `onEnd` is called then. */
   readonly schedule: (item?: A) => void
 }
 
-/** How long a flush goes on in one turn, in milliseconds. */
+/** How long a flush may take in one turn, in milliseconds. */
 const slice = 8
 
-/** Flushes at the end of a turn, and goes on in the next ones if there is much to do. `onEnd` is called after that. */
+/** Makes a flusher, which continues in later turns if there is much to do. `onEnd` is called when everything is flushed. */
 export const make = <A extends Flushable>(flush: (item: A) => void, onEnd: () => void): Flusher<A> => {
   const items: Array<A> = []
   let next = 0
