@@ -1,5 +1,5 @@
 /**
- * What a Client asks of its vhost's dead letters.
+ * The requests of a Client about dead letters.
  */
 
 import * as Effect from "effect/Effect"
@@ -10,7 +10,7 @@ import type { DeadLetter } from "../DeadLetter.ts"
 import * as Pages from "./pages.ts"
 import type { Failed, Requests } from "./request.ts"
 
-/** The methods of `Client` that do. */
+/** The methods of `Client` for dead letters. */
 export const make = ({ query, tell }: Requests) => ({
   deadLetters: Pages.stream((after) =>
     Effect.map(
@@ -43,7 +43,7 @@ const deadLetter = ({ data, origin, ...letter }: typeof Response.DeadLetter.Type
   origin: { sid: origin.sid, uid: origin.uid, channel: origin.channel }
 })
 
-// No letter has such an id, and on the wire it would mean another thing.
+// No dead letter has these ids, and on the wire they mean something else.
 const named = <A, E>(id: string, ask: () => Effect.Effect<A, E>) =>
   id === "" || id === allLetters ? Effect.fail(new DeadLetterNotFoundError({ id })) : ask()
 
@@ -51,6 +51,6 @@ const notFound = (id: string) => ({ code }: Pick<Failed, "code">) =>
   code === 456 ? new DeadLetterNotFoundError({ id }) : undefined
 
 const noRoom = (id: string) =>
-  `too many events wait for a worker, or no worker takes this one, so the dead letter ${
+  `the queue is full, or no worker takes this event, so the dead letter ${
     JSON.stringify(id.slice(0, 100))
   } stays one; replay it later`

@@ -1,5 +1,5 @@
 /**
- * The commands that a worker sends on one connection, in order. Acknowledgements that wait together are sent together.
+ * The commands that a worker sends on one connection, in order. Queued acks are coalesced.
  */
 
 import * as Deferred from "effect/Deferred"
@@ -9,7 +9,7 @@ import { FromClient, maxAcknowledged } from "../../protocol/Command.ts"
 import { encodeFromClient } from "../../protocol/CommandCodec.ts"
 import type { Session } from "../../transport/Transport.ts"
 
-/** The outbound commands of one connection. What is sent on one that has ended is dropped. */
+/** The outbound commands of one connection. Commands after its end are dropped. */
 export interface Outbound {
   readonly sendUnsafe: (command: FromClient) => void
   /** Sends a command, and waits until it is sent or the connection has ended. */
@@ -17,8 +17,8 @@ export interface Outbound {
   readonly hasEnded: () => boolean
   readonly endUnsafe: () => void
   /**
-   * Waits for commands and sends all that wait; gives the number of acknowledgements among them. A command that cannot be
-   * sent is no failure: reading will say what is wrong.
+   * Waits for commands, sends all queued ones, and returns the number of acks among them. A command that cannot be sent is not a
+   * failure, because reading will fail with the reason.
    */
   readonly flush: (to: Session) => Effect.Effect<number>
 }

@@ -1,5 +1,5 @@
 /**
- * One request and its answer: with its span, its metrics, and the errors that its statuses mean.
+ * Sends requests and reads their responses, with a span, metrics, and the errors of status codes.
  */
 
 import * as Cause from "effect/Cause"
@@ -30,9 +30,9 @@ import type { Retrier, SendError } from "./retry.ts"
 import { type AnswerError, statusError } from "./target.ts"
 
 /** What can happen to every request. */
-type AskError = AnswerError | ConnectionError | RequestTimeoutError | MessageEncodeError | MessageDecodeError
+type RequestError = AnswerError | ConnectionError | RequestTimeoutError | MessageEncodeError | MessageDecodeError
 
-/** What the broker says of a request that has failed. */
+/** The broker's response to a request that failed. */
 export type Failed = Extract<FromServer, { readonly _tag: "Failure" }>
 
 /** Turns the statuses that mean something to a request into its errors; the others are the same for all. */
@@ -45,42 +45,42 @@ export interface Requests {
     command: FromClient,
     make: () => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | RequestTimeoutError>
-  /** Asks for something that is answered with `OK`. */
+  /** Sends a request whose response is `OK`. */
   readonly tell: <Command extends FromClient, E = never>(
     command: Command,
     expected?: Expected<Command, E>
-  ) => Effect.Effect<void, E | AskError>
-  /** The same where a fiber is at hand that will run it at once. */
+  ) => Effect.Effect<void, E | RequestError>
+  /** The same in a known fiber, which must run it immediately. */
   readonly tellIn: <Command extends FromClient, E = never>(
     fiber: Fiber.Fiber<unknown, unknown>,
     command: Command,
     expected?: Expected<Command, E>
-  ) => Effect.Effect<void, E | AskError>
-  /** Asks for something that is answered with this kind of answer. */
+  ) => Effect.Effect<void, E | RequestError>
+  /** Sends a request whose response has this tag. */
   readonly ask: <Command extends FromClient, Tag extends FromServer["_tag"], E = never>(
     command: Command,
     tag: Tag,
     expected?: Expected<Command, E>
-  ) => Effect.Effect<Extract<FromServer, { _tag: Tag }>, E | AskError>
-  /** Asks for something that is answered with JSON of this shape. */
+  ) => Effect.Effect<Extract<FromServer, { _tag: Tag }>, E | RequestError>
+  /** Sends a request whose response is JSON of this shape. */
   readonly query: <Command extends FromClient, A, I, E = never>(
     command: Command,
     shape: Schema.Codec<A, I>,
     expected?: Expected<Command, E>
-  ) => Effect.Effect<A, E | AskError>
+  ) => Effect.Effect<A, E | RequestError>
 }
 
-/** A request, the fiber that makes it, and how it takes the answer. */
+/** A request, its fiber, and how to read its response. */
 interface Request<A, E> {
   readonly fiber: Fiber.Fiber<unknown, unknown>
   readonly command: FromClient
   readonly read: (answer: FromServer) => Effect.Effect<A, E>
-  /** What it gives where all that there is to say is `OK`, if that is what it asks for. */
+  /** The result of a bare `OK`, for requests that expect it. */
   readonly done: Effect.Effect<A> | undefined
 }
 
-const exchanging = (endpoint: Endpoint, requester: Requester, retry: Retrier) => {
-  const understand = <A, E>(
+const makeExchange = (endpoint: Endpoint, requester: Requester, retry: Retrier) => {
+  const readResponse = <A, E>(
     { read }: Request<A, E>,
     frames: Frame.Frames
   ): Effect.Effect<A, E | MessageDecodeError> => {
@@ -88,19 +88,23 @@ const exchanging = (endpoint: Endpoint, requester: Requester, retry: Retrier) =>
     return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(answer.failure)
   }
 
-  const traced = <A, E>(request: Request<A, E>, sent: Sent): Effect.Effect<A, E | AskError> => {
+  const traced = <A, E>(request: Request<A, E>, sent: Sent): Effect.Effect<A, E | RequestError> => {
     const { command } = request
     const answer = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
       const frames = encodeFromClient(command, span && Trace.toTraceparent(span))
-      const asked = requester.request(frames, sent)
-      return Effect.catch(asked, (error) => retry({ command, frames, sent, error, span }))
+      const response = requester.request(frames, sent)
+      return Effect.catch(response, (error) => retry({ command, frames, sent, error, span }))
     })
-    return Effect.flatMap(answer, (frames) => understand(request, frames))
+    return Effect.flatMap(answer, (frames) => readResponse(request, frames))
   }
-  const untraced = <A, E>(request: Request<A, E>, frames: Frame.Frames, sent: Sent): Effect.Effect<A, E | AskError> =>
+  const untraced = <A, E>(
+    request: Request<A, E>,
+    frames: Frame.Frames,
+    sent: Sent
+  ): Effect.Effect<A, E | RequestError> =>
     Effect.matchCauseEffect(requester.request(frames, sent), {
       onFailure: (cause) => retried(request, frames, sent, cause),
-      onSuccess: (answer) => understand(request, answer)
+      onSuccess: (answer) => readResponse(request, answer)
     })
   // A defect stays one.
   const retried = <A, E>(
@@ -108,18 +112,18 @@ const exchanging = (endpoint: Endpoint, requester: Requester, retry: Retrier) =>
     frames: Frame.Frames,
     sent: Sent,
     cause: Cause.Cause<SendError>
-  ): Effect.Effect<A, E | AskError> => {
+  ): Effect.Effect<A, E | RequestError> => {
     const error = Cause.findError(cause)
     if (Result.isFailure(error)) return Effect.failCause(error.failure)
     return Effect.flatMap(
       retry({ command: request.command, frames, sent, error: error.success, span: undefined }),
-      (answer) => understand(request, answer)
+      (answer) => readResponse(request, answer)
     )
   }
 
   // The hot path of every Client: if nobody traces and a connection is open, a request is one step of its fiber, and so is
   // the response.
-  const exchange = <A, E>(request: Request<A, E>): Effect.Effect<A, E | AskError> => {
+  const exchange = <A, E>(request: Request<A, E>): Effect.Effect<A, E | RequestError> => {
     const { command, done, fiber } = request
     if (requester.room?.isFull() === true) {
       return Effect.andThen(waitForRoom(requester.room, request), Effect.suspend(() => exchange(request)))
@@ -134,7 +138,7 @@ const exchanging = (endpoint: Endpoint, requester: Requester, retry: Retrier) =>
       const isSent = direct.requestUnsafe(frames, sent, {
         onResponse: (answer) => {
           if (done === undefined || answer[0] !== "OK" || answer[1]) {
-            return resume(measured(request, started, understand(request, answer)))
+            return resume(measured(request, started, readResponse(request, answer)))
           }
           count(request, started, "ok")
           resume(done)
@@ -159,11 +163,11 @@ const waitForRoom = (room: Room, request: Pick<Request<never, never>, "command" 
   })
 }
 
-/** Asks by this requester. */
+/** Sends requests with this requester. */
 export const make = (endpoint: Endpoint, requester: Requester, retry: Retrier): Requests => {
-  const exchange = exchanging(endpoint, requester, retry)
+  const exchange = makeExchange(endpoint, requester, retry)
 
-  // The original reads no more of a message than some 4000 bytes, and takes the rest for another.
+  // The original reads at most about 4000 bytes of a message, and takes the rest for another one.
   const explained = (answer: Failed, command: FromClient): Failed => {
     if (answer.code !== 402 || endpoint.scheme !== "wr+tcp" || requester.supportsExtensions?.() === true) return answer
     const size = sizeOf(encodeFromClient(command))
@@ -215,7 +219,10 @@ export const make = (endpoint: Endpoint, requester: Requester, retry: Retrier): 
           Result.mapError(
             Result.flatMap(Json.parse(answer.json, Response.maxDepth), decode),
             (cause) =>
-              new MessageDecodeError({ detail: `the broker answered ${command._tag} in an unknown way`, cause })
+              new MessageDecodeError({
+                detail: `the broker answered ${command._tag} with an unknown JSON value`,
+                cause
+              })
           )
         )
       return Effect.withFiber((fiber) => exchange({ fiber, command, read, done: undefined }))
@@ -223,7 +230,7 @@ export const make = (endpoint: Endpoint, requester: Requester, retry: Retrier): 
   }
 }
 
-// Where a person could wonder what was wrong, the argument too.
+// The request in an error message, with the arguments that may be wrong.
 const describe = (command: FromClient): string => {
   switch (command._tag) {
     case "AccessToken":
@@ -286,8 +293,8 @@ const count = (
 const measured = <A, E>(
   request: Request<A, E>,
   started: bigint,
-  effect: Effect.Effect<A, E | AskError>
-): Effect.Effect<A, E | AskError> =>
+  effect: Effect.Effect<A, E | RequestError>
+): Effect.Effect<A, E | RequestError> =>
   Effect.onExit(effect, (exit) => {
     count(request, started, outcomeOf(exit))
     return Effect.void
@@ -298,7 +305,7 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string =>
     onSuccess: () => "ok",
     onFailure: ({ reasons: [reason] }) =>
       reason?._tag === "Fail"
-        ? (reason.error as AskError)._tag
+        ? (reason.error as RequestError)._tag
         : reason?._tag === "Interrupt"
         ? "interrupted"
         : "defect"

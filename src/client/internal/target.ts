@@ -1,5 +1,5 @@
 /**
- * What a Client and a Worker have in common: where they go, and what a status code means to them.
+ * What a Client and a Worker share: their endpoint, and the errors of status codes.
  */
 
 import * as Effect from "effect/Effect"
@@ -28,7 +28,7 @@ export const resolve = Effect.fnUntraced(function*(url: string | Redacted.Redact
   return { transport, endpoint }
 })
 
-/** The statuses that mean the same whatever was asked; `what` says what that was. */
+/** The errors of status codes that mean the same for every request. */
 export type AnswerError = BadRequestError | UnauthorizedError | InternalError | EndOfFileError | UnknownServerError
 
 /** The error of a status code, one to one. The broker's reason, if it gives one, says more than we can guess. */
