@@ -142,7 +142,6 @@ export interface Session {
  */
 export class Transport extends Context.Service<Transport, {
   /** The URL schemes it supports. */
-
   readonly schemes: ReadonlyArray<Scheme>
   /** A requester for `endpoint`. It connects with the first request. When its scope ends, requests in flight fail. */
   readonly requester: (endpoint: Endpoint, options: RequesterOptions) => Effect.Effect<Requester, never, Scope.Scope>

@@ -125,7 +125,6 @@ export class ListenError extends Schema.TaggedError<ListenError>("kosmonaut/tran
 
 /**
  * Fails for an invalid port number, with which a system call would throw or bind another port.
-
  *
  * @since 0.1.0
  */

@@ -144,7 +144,6 @@ const logDefect = (defect: unknown) => Effect.logError("A backend's message was 
 const brokerFailed = new InternalError({ detail: "the broker failed" })
 
 // It is unknown whether an unauthorized connection supports extensions.
-
 const framesOf = ({ code }: StatusError): Frames => encode({ _tag: "Failure", code }, false)
 
 /**

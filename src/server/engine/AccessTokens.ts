@@ -114,7 +114,6 @@ interface Entry {
 }
 
 // The wall clock or the time to live may have changed: a restored token lives no longer than a new one.
-
 const restore = (issued: ReadonlyArray<Issued>, clock: Clock.Clock, timeToLive: number): Map<string, Entry> => {
   const [wall, now] = [clock.currentTimeMillisUnsafe(), Timeline.nowOf(clock)]
   const entries = issued.map(({ expiresAt, pattern, token, uid }) => {

@@ -173,7 +173,6 @@ export interface Options extends Subscriptions.Limits {
 
 /**
  * Makes a vhost's channels, with the restored ones open. Beyond `maxChannels` opening fails with 597.
-
  *
  * @since 0.1.0
  */

@@ -119,7 +119,6 @@ export const make = (options: {
   }
   options.letters?.forEach(insert)
   // The restored ones may exceed today's limits.
-
   dropOldest()
 
   return {

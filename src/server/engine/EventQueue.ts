@@ -167,7 +167,6 @@ export interface EventQueue {
   /** Drops lifecycle events if no worker has taken them for `lifecycleRetention` of lived time. */
   readonly dropUnattended: () => void
   /** Whether lifecycle events are accepted: a worker takes them, or did within `lifecycleRetention`. */
-
   readonly isAttended: () => boolean
   /** Counters since the start; `queued` is the current number, and `queuedIn` that of one lane. */
   readonly counters: {

@@ -202,7 +202,6 @@ const countersOf = ({ counted, queue, workers }: Dispatcher.State): LobbyCounter
   get waiting() {
     return queue.counters.queued
   },
-
   get workers() {
     return workers.size
   }

@@ -91,6 +91,5 @@ export const make = (deadLetters: DeadLetters, lobby: Lobby): Replay => {
 }
 
 // A fiber may yield at any time, and another could then discard or replay the same dead letter.
-
 const inOneStep = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.uninterruptible(Effect.provideService(effect, Scheduler.PreventSchedulerYield, true))

@@ -244,7 +244,6 @@ const openStore = Effect.gen(function*() {
 })
 
 // The default vhost applies if there is no other one, or if it was restored: its token may have changed.
-
 const configured = (
   { defaultVhost, vhosts }: BrokerConfig["Service"],
   restored: ReadonlyMap<string, StoredVhosts.StoredVhost>

@@ -209,7 +209,6 @@ const makeReader = (options: {
   }
   return {
     /** Handles what was fed, now or when the reader is no longer busy. */
-
     readUnsafe: () => {
       if (!isBusy) read()
     },

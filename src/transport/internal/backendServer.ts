@@ -154,7 +154,6 @@ const makeConnections = Effect.fnUntraced(function*(options: {
 })
 
 // Forks effects; their fibers are interrupted when the scope ends.
-
 const makeFork = Effect.gen(function*() {
   const run = Effect.runForkWith(yield* Effect.context<never>())
   const running = new Set<Fiber.Fiber<void>>()

@@ -145,7 +145,6 @@ const estimateOf = ({ envelope, frames, prefix }: Sending): number => {
 }
 
 // If a callback throws, the others are still called.
-
 const settle = (
   sendings: ReadonlyArray<Sending>,
   delivered: boolean,

@@ -283,5 +283,4 @@ export const expire = (state: State): Effect.Effect<void> => {
 }
 
 /** The uuid at the end of an identity. The part before it contains the token. */
-
 export const publicName = (id: string): string => id.slice(-36)

@@ -319,7 +319,6 @@ const removeDelay = (state: State, event: Event): void => {
 }
 
 // Added before it is removed, so that no event is lost if this is interrupted by a defect.
-
 const toDeadLetter = (state: State, lane: LaneState, event: Event, reason: string): void => {
   const { attempts, id, json, origin } = event
   state.options.deadLetters.addUnsafe({ id, json, origin, attempts, reason })

@@ -33,9 +33,7 @@ export const make = (path: string, lobby: Lobby, deadLetters: DeadLetters, clock
     ),
     watch(
       () => deadLetters.counters.dropped,
-      (more) =>
-        `The vhost ${path} has dropped ${some(more, "dead letter")}, the oldest: there are too many
-`
+      (more) => `The vhost ${path} has dropped ${some(more, "dead letter")}, the oldest: there are too many`
     )
   ]
   return {

@@ -202,7 +202,6 @@ const creditsOf = ({ isReady, unacked, unsettled, worker }: Member): number => {
 const mostCredits = 1e9
 
 // A worker that does not ack is done with an event once it is sent.
-
 const loadOf = ({ unacked, worker }: Member): number => worker.prefetch === undefined ? 0 : unacked.size
 
 const isBefore = (one: Registered, other: Registered): boolean => {
