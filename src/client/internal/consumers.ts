@@ -152,7 +152,7 @@ const giveUp = Effect.fnUntraced(function*(
   const ended = yield* Effect.timeoutOption(Fiber.interruptAll(consumers), lastStep)
   if (ended._tag === "None") {
     yield* Effect.logWarning(
-      `${consumer.inFlight()} handlers cannot be interrupted and continue; their events are redelivered to other workers`
+      `${consumer.inFlight()} handlers cannot be interrupted and go on; their events are redelivered to other workers`
     )
   }
 })
