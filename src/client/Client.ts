@@ -29,7 +29,6 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
-import * as Answer from "../protocol/Answer.ts"
 import * as ChannelName from "../protocol/ChannelName.ts"
 import { FromClient } from "../protocol/Command.ts"
 import type * as Json from "../protocol/Json.ts"
@@ -48,6 +47,7 @@ import {
   type UnauthorizedError,
   type UnknownServerError
 } from "../protocol/KosmonautError.ts"
+import * as Response from "../protocol/Response.ts"
 import type { Transport } from "../transport/Transport.ts"
 import type { DeadLetter, Replayed } from "./DeadLetter.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
@@ -350,7 +350,7 @@ export const make = Effect.fnUntraced(function*(
       const sent = Arr.getSuccesses(encoded)
       const codes = sent.length === 0
         ? []
-        : yield* query(FromClient.BroadcastAll({ broadcasts: listOf(sent) }), Answer.Broadcasts)
+        : yield* query(FromClient.BroadcastAll({ broadcasts: listOf(sent) }), Response.Broadcasts)
       if (codes.length !== sent.length) {
         const detail = `${sent.length} broadcasts were answered with ${codes.length}`
         return yield* new ProtocolError({ reason: new MessageDecodeError({ detail }) })
@@ -375,7 +375,7 @@ export const make = Effect.fnUntraced(function*(
     channels: ({ prefix = "" } = {}) =>
       Pages.stream((after) =>
         Effect.map(
-          query(FromClient.ListChannels({ prefix, after }), Answer.Channels),
+          query(FromClient.ListChannels({ prefix, after }), Response.Channels),
           ({ channels, next }) => ({ items: channels.map(channelInfo), next })
         )
       ),
@@ -383,14 +383,14 @@ export const make = Effect.fnUntraced(function*(
     channel: (channel) =>
       found(
         channel,
-        (channel) => Effect.map(query(FromClient.DescribeChannel({ channel }), Answer.Channel, notFound), channelInfo)
+        (channel) => Effect.map(query(FromClient.DescribeChannel({ channel }), Response.Channel, notFound), channelInfo)
       ),
 
     subscribers: (channel) =>
       Pages.stream((after) =>
         found(channel, (channel) =>
           Effect.map(
-            query(FromClient.ListSubscribers({ channel, after }), Answer.Subscribers, notFound),
+            query(FromClient.ListSubscribers({ channel, after }), Response.Subscribers, notFound),
             ({ next, subscribers }) => ({ items: subscribers.map(subscriber), next })
           ))
       ),
@@ -399,7 +399,7 @@ export const make = Effect.fnUntraced(function*(
       const command = "sid" in by ? { by: "sid", who: by.sid } as const : { by: "uid", who: by.uid } as const
       return command.who === ""
         ? Effect.succeed(0)
-        : Effect.map(query(FromClient.Disconnect(command), Answer.Disconnected), ({ disconnected }) => disconnected)
+        : Effect.map(query(FromClient.Disconnect(command), Response.Disconnected), ({ disconnected }) => disconnected)
     },
 
     deadLetters: DeadLetters.make(requests)
@@ -459,10 +459,10 @@ const invalidName = ({ code }: Requests.Failed, { channel }: Channelled) =>
 const notFound = ({ code }: Requests.Failed, { channel }: Channelled) =>
   code === 454 ? new ChannelNotFoundError({ channel }) : undefined
 
-const channelInfo = ({ name, subscribers }: typeof Answer.Channel.Type): ChannelInfo => ({
+const channelInfo = ({ name, subscribers }: typeof Response.Channel.Type): ChannelInfo => ({
   name,
   kind: ChannelName.kind(name),
   subscribers
 })
 
-const subscriber = ({ data, sid, uid }: typeof Answer.Subscriber.Type): Subscriber => ({ sid, uid, data })
+const subscriber = ({ data, sid, uid }: typeof Response.Subscriber.Type): Subscriber => ({ sid, uid, data })

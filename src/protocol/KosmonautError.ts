@@ -263,7 +263,7 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("Con
 const connectionText = {
   Refused: "Could not connect to the broker at",
   Closed: "Lost the connection to the broker at",
-  Silent: "Heard nothing for too long from the broker at",
+  Silent: "Received nothing for too long from the broker at",
   Malformed: "Could not understand the broker at"
 }
 

@@ -3,7 +3,7 @@
  *
  * Codes from 400 on are errors and travel to backends as `ER <code>` and to browsers as `:error {code, status}`. Of
  * them only 453 is never sent to a backend. Codes below 400 are information for logs and never travel; 408 travels only to
- * a Client that retries a request (see `Repetition`).
+ * a Client that retries a request (see `Retry`).
  *
  * @since 0.1.0
  */

@@ -1,5 +1,5 @@
 /**
- * What a broker can be told, and what it does when it is told nothing.
+ * The options of a broker, and their defaults.
  *
  * @since 0.1.0
  */
@@ -28,7 +28,7 @@ export interface VhostOptions {
 }
 
 /**
- * All that can be said. Each has a default, see `defaults`.
+ * The options. Each has a default, see `defaults`.
  *
  * @since 0.1.0
  */
@@ -46,8 +46,8 @@ export interface Options {
   /** The vhost to begin with if there is no other: neither one in `vhosts` nor a restored one. Default none. */
   readonly defaultVhost?: VhostOptions | undefined
   /**
-   * The folder where the broker keeps what is to outlast its process, see `SqliteStore`; it is made where there is none.
-   * Default none: everything is in memory, and a broker that ends has forgotten.
+   * The folder of the broker's persistent storage, see `SqliteStore`; it is created if it does not exist. Default none:
+   * everything is in memory and lost when the broker ends.
    */
   readonly storageDir?: string | undefined
   /**
@@ -58,17 +58,17 @@ export interface Options {
   /** The largest message in bytes, of a browser or a backend, default 1 MiB. A larger one ends its connection. */
   readonly maxMessageSize?: number | undefined
   /**
-   * How many bytes may wait for a browser that does not read, what a waiting message costs beside its text included, default
+   * How many bytes may be queued for a browser that does not read, including the overhead of each message, default
    * 4 MiB. Beyond it the browser is disconnected, 1013.
    */
   readonly outboxSize?: number | undefined
   /**
-   * How many bytes may wait for all browsers that do not read together, those of a broadcast counted once; default and at
+   * How many bytes may be queued for all browsers that do not read together, those of a broadcast counted once; default and at
    * most a quarter of the memory that the process may have. Beyond it the browser that has not read for longest is
    * disconnected, 1013.
    */
   readonly totalOutboxSize?: number | undefined
-  /** How many bytes may wait for a backend's connection that does not read, default 16 MiB. Beyond it nothing is sent to it. */
+  /** How many bytes may be queued for a backend that does not read, default 16 MiB. Beyond it nothing is sent to it. */
   readonly backendOutboxSize?: number | undefined
   /** How many connections of backends there may be, default 4096. Beyond it new ones are closed at once. */
   readonly maxBackends?: number | undefined
@@ -77,13 +77,13 @@ export interface Options {
    * it, is gone: its connection is closed, and it leaves its channels.
    */
   readonly pingInterval?: Duration.Input | undefined
-  /** How often a worker hears from the broker and is expected to be heard, default 500 milliseconds, at least 10. */
+  /** How often heartbeats are sent to workers and expected from them, default 500 milliseconds, at least 10. */
   readonly heartbeatInterval?: Duration.Input | undefined
-  /** After how many silent intervals a worker counts as dead, default 3. */
+  /** After how many intervals without a heartbeat a worker times out, default 3. */
   readonly missedHeartbeats?: number | undefined
-  /** How many events a vhost keeps that wait or are in hand of a worker, default 10 000. Beyond it triggers are refused, 597. */
+  /** How many events of a vhost may be queued or unacked, default 10 000. Beyond it triggers are rejected, 597. */
   readonly queueCapacity?: number | undefined
-  /** How many bytes these events may have together, default 64 MiB. Beyond it triggers are refused, 597. */
+  /** How many bytes these events may have together, default 64 MiB. Beyond it triggers are rejected, 597. */
   readonly queueSize?: number | undefined
   /**
    * How often the delivery of an event may end without ack, nack or release, because its worker crashed or expired; default
@@ -136,13 +136,13 @@ export interface Options {
   readonly browserMessageRate?: number | undefined
   /** How many bytes a second a browser may send, default 1 MiB, with bursts of five seconds' worth. Beyond it as above. */
   readonly browserByteRate?: number | undefined
-  /** How many channels a browser may be on, default 1000. Beyond it subscribing is refused, 429. */
+  /** How many subscriptions a browser may have, default 1000. Beyond it subscribing is rejected, 429. */
   readonly maxSubscriptions?: number | undefined
-  /** How many dead letters a vhost keeps, default 1000. Beyond it the oldest are dropped, and counted. */
+  /** How many dead letters a vhost has at most, default 1000. Beyond it the oldest are dropped, and counted. */
   readonly deadLetterCapacity?: number | undefined
   /** How many bytes of memory these may have together, default 16 MiB. Beyond it the oldest are dropped, and counted. */
   readonly deadLetterSize?: number | undefined
-  /** How long lifecycle events are kept when no worker that takes them is there, default 1 minute; then they are dropped. */
+  /** How long lifecycle events are queued while no worker takes them, default 1 minute; then they are dropped. */
   readonly lifecycleRetention?: Duration.Input | undefined
   /** How many bytes of JSON the `data` of a `subscribe` may have, default 4096. Beyond it 400. */
   readonly memberDataSize?: number | undefined
@@ -153,19 +153,19 @@ export interface Options {
    * truncated, and says so.
    */
   readonly presenceListSize?: number | undefined
-  /** How many channels a vhost can have, default 100 000. Beyond it opening is refused, 597. */
+  /** How many channels a vhost can have, default 100 000. Beyond it opening fails with 597. */
   readonly maxChannels?: number | undefined
-  /** How many unused single access tokens a vhost keeps, default 100 000. Beyond it requests are refused, 597. */
+  /** How many unused single access tokens a vhost may have, default 100 000. Beyond it requests fail with 597. */
   readonly maxAccessTokens?: number | undefined
-  /** How long a single access token waits for its use, default 1 hour. */
+  /** How long an unused single access token is valid, default 1 hour. */
   readonly accessTokenTimeToLive?: Duration.Input | undefined
   /**
-   * How many answers a vhost remembers, for Clients that ask again, default 100 000: of each connection the last 4096, or
-   * 1 MiB of them, and of all 64 MiB. Beyond it the connection that was silent for longest loses its own, which is counted; what it asks again
-   * is then refused, and not carried out twice.
+   * How many responses of a vhost are cached for retries, default 100 000: the last 4096 of each connection or 1 MiB of them,
+   * and 64 MiB in all. Beyond it the connection that was idle for longest loses its responses; its retries are then rejected,
+   * and not executed twice.
    */
   readonly idempotencyCapacity?: number | undefined
-  /** How long these are remembered, if there is room, after the last request of a connection, default 5 minutes. */
+  /** How long they are cached after the last request of a connection, default 5 minutes. */
   readonly idempotencyRetention?: Duration.Input | undefined
   /**
    * How long the end of the broker may take, default 5 seconds. What browsers and backends have not read by then is lost to
@@ -194,7 +194,7 @@ export type Resolved = {
 }
 
 /**
- * What holds where nothing is said.
+ * The defaults.
  *
  * @since 0.1.0
  */
@@ -303,12 +303,12 @@ export const make = (options: Options = {}): BrokerConfig["Service"] => ({
   shutdownTimeout: Duration.fromInputUnsafe(options.shutdownTimeout ?? defaults.shutdownTimeout)
 })
 
-// A clock that ticks without a pause does nothing else.
+// An interval of 0 would tick without a pause.
 const interval = (input: Duration.Input): Duration.Duration =>
   Duration.max(Duration.fromInputUnsafe(input), Duration.millis(10))
 
 /**
- * The configuration as a layer. It fails where an option makes no sense; ports and vhosts are looked at where they are used.
+ * The configuration as a layer. It fails if an option is invalid; ports and vhosts are checked where they are used.
  *
  * @since 0.1.0
  */
@@ -323,7 +323,7 @@ const check = (options: Options): Effect.Effect<void, InvalidOptionError> =>
       : Effect.fail(new InvalidOptionError({ option, value: textOf(value), allowed }))
   }, { discard: true })
 
-/** What an option can be, where its type does not say. */
+/** The values of an option that its type does not describe. */
 interface Rule {
   readonly allows: (value: unknown) => boolean
   readonly allowed: string

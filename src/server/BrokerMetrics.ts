@@ -1,7 +1,7 @@
 /**
- * What an operator can see of a broker, as Effect's metrics. None of them holds a name that users chose.
+ * The metrics of a broker. No attribute has a value that users choose.
  *
- * All but the requests and the slow browsers are read from the engine when somebody looks, and cost nothing else.
+ * Most of them are read from the engine on demand and cost nothing otherwise.
  *
  * @since 0.1.0
  */
@@ -39,37 +39,37 @@ export const subscriptions = Metric.gauge("kosmonaut_broker_subscriptions", {
 })
 
 /**
- * Events that wait for a worker, lifecycle events too.
+ * Events that are queued, lifecycle events included.
  *
  * @since 0.1.0
  */
 export const waitingEvents = Metric.gauge("kosmonaut_broker_waiting_events", {
-  description: "Events that wait for a worker"
+  description: "Events that are queued"
 })
 
 /**
- * Events that workers have in hand and have not acknowledged.
+ * Events that are delivered and not acknowledged.
  *
  * @since 0.1.0
  */
 export const unacknowledgedEvents = Metric.gauge("kosmonaut_broker_unacknowledged_events", {
-  description: "Events that workers have in hand"
+  description: "Events that are delivered and not acknowledged"
 })
 
 /**
- * Dead letters: events whose handlers have failed as often as they may.
+ * Dead letters: events that failed too often.
  *
  * @since 0.1.0
  */
-export const deadLetters = Metric.gauge("kosmonaut_broker_dead_letters", { description: "Dead letters that are kept" })
+export const deadLetters = Metric.gauge("kosmonaut_broker_dead_letters", { description: "Dead letters" })
 
 /**
- * Dead letters that were dropped, the oldest, since no more are kept.
+ * Dead letters that were dropped, the oldest first, because there were too many.
  *
  * @since 0.1.0
  */
 export const droppedDeadLetters = Metric.counter("kosmonaut_broker_dropped_dead_letters", {
-  description: "Dead letters that were dropped since no more are kept",
+  description: "Dead letters that were dropped because there were too many",
   incremental: true
 })
 
@@ -84,7 +84,7 @@ export const broadcasts = Metric.counter("kosmonaut_broker_broadcasts", {
 })
 
 /**
- * Messages of broadcasts that were handed to browsers' outboxes, one for each subscriber.
+ * Messages of broadcasts that were put into the outbound queues of browsers, one for each subscriber.
  *
  * @since 0.1.0
  */
@@ -95,8 +95,8 @@ export const deliveries = Metric.counter("kosmonaut_broker_deliveries", {
 
 /**
  * Events for workers, by `outcome`: `accepted` from browsers or the broker itself, `delivered` to a worker's connection,
- * `acknowledged` by workers that do so, `redelivered` for those that went back to the line after they were handed over,
- * `refused` since too many wait, `dropped` (lifecycle events alone) since too many wait or nobody came for them.
+ * `acknowledged` by workers, `redelivered` if they were requeued after a delivery, `refused` because the queue was full,
+ * `dropped` (only lifecycle events) because the queue was full or no worker took them in time.
  *
  * @since 0.1.0
  */
@@ -116,12 +116,12 @@ export const requests = Metric.counter("kosmonaut_broker_requests", {
 })
 
 /**
- * Browsers that were disconnected since they did not read what waited for them.
+ * Browsers that were disconnected because they did not read.
  *
  * @since 0.1.0
  */
 export const slowBrowsers = Metric.counter("kosmonaut_broker_slow_browsers", {
-  description: "Browsers that were disconnected since they did not read",
+  description: "Browsers that were disconnected because they did not read",
   incremental: true
 })
 

@@ -1,9 +1,9 @@
 /**
- * Time as this process could use it: a monotonic clock that leaves out the time in which the process stood still, as when
- * a laptop sleeps, the process is stopped, or the event loop is blocked.
+ * A monotonic clock without the time in which the process was paused, because a laptop slept, the process was stopped, or the
+ * event loop was blocked.
  *
- * A timer that is overdue for such a reason fires before anything is read that has arrived meanwhile. So whoever judges
- * another by its silence measures the silence by this clock, and after an overdue timer reads first.
+ * After a pause, overdue timers fire before input is read that has arrived meanwhile. Timeouts for silent peers must use this
+ * clock, and read the input first after an overdue timer.
  *
  * @since 0.1.0
  */
@@ -13,7 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
 /**
- * Such a clock, in milliseconds.
+ * The clock, in milliseconds.
  *
  * @since 0.1.0
  */
@@ -21,31 +21,31 @@ export interface AwakeClock {
   /** The time by this clock. Only differences mean something. */
   readonly nowUnsafe: () => number
   /**
-   * Sleeps for `millis`, or for a part of it if that is long. If the timer was overdue, the time beyond it does not count,
-   * and the sleep goes on for a moment in which what has arrived can be read.
+   * Sleeps for `millis`, or for a part of it if that is long. If the timer was overdue, the excess does not count, and the
+   * sleep continues for a moment in which input can be read.
    */
   readonly sleep: (millis: number) => Effect.Effect<void>
 }
 
-/** The longest sleep without a look at the clock. At most so much standing still counts. */
+/** The longest sleep without reading the clock. At most this much of a pause counts. */
 const longestStep = 500
 
 /** How late a timer may be in a process that is just busy. */
 const tolerance = 100
 
-/** How long reading may take after a timer that was overdue. */
+/** How long to wait for input after an overdue timer. */
 const grace = 100
 
 /**
- * Makes one over Effect's clock.
+ * Makes the clock on top of Effect's clock.
  *
  * @since 0.1.0
  */
 export const make = (clock: Clock.Clock): AwakeClock => {
   const monotonic = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
-  let stoodStill = 0
+  let paused = 0
   return {
-    nowUnsafe: () => monotonic() - stoodStill,
+    nowUnsafe: () => monotonic() - paused,
     sleep: (millis) =>
       Effect.suspend(() => {
         const step = Math.min(Math.max(millis, 0), longestStep)
@@ -53,7 +53,7 @@ export const make = (clock: Clock.Clock): AwakeClock => {
         return Effect.flatMap(clock.sleep(Duration.millis(step)), () => {
           const overdue = monotonic() - due
           if (overdue <= tolerance) return Effect.void
-          stoodStill += overdue
+          paused += overdue
           return clock.sleep(Duration.millis(grace))
         })
       })

@@ -1,8 +1,8 @@
 /**
  * Turns of the event loop, shared by all connections of this process.
  *
- * Whoever works through many messages asks after each one whether its turn is over, and then goes on in a later turn, so
- * that sockets are read and timers fire in between. A turn ends by time, 8 milliseconds, and not by a number of messages:
+ * Code that handles many messages checks `isOver` after each one, and then continues in a later turn, so that sockets are read
+ * and timers fire in between. A turn ends by time, 8 milliseconds, and not by a number of messages:
  * a broadcast to thousands of browsers costs a thousand times what a heartbeat costs. All connections share the time of one
  * turn, and those that wait go on in the order in which they came. Writing to browsers comes before them, and all have to
  * wait for it if more would have to be queued than is written at once.
@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 /** How long a turn may take, in milliseconds. */
 const budget = 8
 
-/** How long a look at the longest turn goes back, in milliseconds; at most twice this. */
+/** The window of `longestTurn` in milliseconds; it covers one to two of these. */
 const window = 60_000
 
 const state = { hasBegun: false, isOver: false, isFinished: false, startedAt: 0, seenAt: 0 }
@@ -36,7 +36,7 @@ export const begin = (): void => {
 }
 
 /**
- * Whether the turn is over. To be asked after each message: one alone may take longer than all before it.
+ * Whether the turn is over. Check it after each message: a single one may take longer than all before.
  *
  * @since 0.1.0
  */
@@ -67,7 +67,7 @@ export const rest = (): void => {
 }
 
 /**
- * Calls `task` in the next turn that has time for it, after those that wait already.
+ * Calls `task` in the next turn that has time for it, after the tasks that are enqueued already.
  *
  * @since 0.1.0
  */

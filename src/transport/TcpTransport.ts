@@ -99,7 +99,7 @@ export const make = (options: Options = {}): Transport["Service"] => {
       let isClassic = false
       const room = () => isClassic ? single.room : pipeline.room
       return {
-        knowsAdditions: () => isOurs,
+        supportsExtensions: () => isOurs,
         direct: pipeline.direct,
         room: { isFull: () => room().isFull(), wait: (command) => room().wait(command) },
         request: (frames, sent) =>

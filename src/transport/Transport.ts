@@ -1,8 +1,8 @@
 /**
  * How a backend reaches a broker: the contract that `Client` and `Worker` know, with drivers beside it.
  *
- * A transport carries messages and knows nothing of their meaning. It promises that nothing is sent twice, that what it
- * accepted but cannot answer fails with a typed error, and that closing a scope closes what was opened in it.
+ * A transport carries messages and does not know their meaning. It sends nothing twice; a request that it accepted and that
+ * gets no response fails with a typed error; and closing a scope closes everything that was opened in it.
  *
  * @since 0.1.0
  */
@@ -18,7 +18,7 @@ import type { Frames } from "../protocol/Frame.ts"
 import type { ConnectionError, MessageEncodeError, RequestTimeoutError } from "../protocol/KosmonautError.ts"
 
 /**
- * The name under which a request was sent: that of its connection, and its own there. Filled in when it is sent.
+ * Where a request was sent: the id of its connection, and its message id there. Filled in when the request is sent.
  *
  * @since 0.1.0
  */
@@ -38,19 +38,19 @@ export interface Requester {
    *
    * Connects first if there is no connection. Fails with `MessageEncodeError` if the message cannot travel (nothing was
    * sent), with `ConnectionError` if there is no connection or it is lost, with `RequestTimeoutError` if no response came
-   * in time. A request that fails or is interrupted before it was sent is never sent. A response that comes after an
-   * interruption is dropped. `sent` receives the name under which the request was sent.
+   * in time. A request that fails or is interrupted before it was sent is never sent. A response that arrives after an
+   * interruption is dropped. `sent` is filled in when the request is sent.
    */
   readonly request: (
     frames: Frames,
     sent?: Sent
   ) => Effect.Effect<Frames, MessageEncodeError | ConnectionError | RequestTimeoutError>
   /**
-   * Whether the broker has shown, so far, that it is one of ours, which knows our additions. Absent in a transport that
-   * cannot tell.
+   * Whether the broker has shown so far that it is one of ours and supports our extensions. Absent in a transport that cannot
+   * tell.
    */
-  readonly knowsAdditions?: (() => boolean) | undefined
-  /** The same for callers that make many requests, without a fiber's steps. Absent in a transport that has no such way. */
+  readonly supportsExtensions?: (() => boolean) | undefined
+  /** A faster way for callers that make many requests, without the steps of a fiber. Absent in transports without one. */
   readonly direct?: Direct | undefined
   /** The limit of unsent requests. Absent in a transport that sends each request at once. */
   readonly room?: Room | undefined
@@ -78,12 +78,12 @@ export interface RequesterOptions {
 export const defaultLimits = { maxQueuedRequests: 10_000, maxQueuedBytes: 16 * 1_048_576 } as const
 
 /**
- * Room for requests that are not sent yet. A request is accepted even if there is none: it is the caller who waits first.
+ * The limit of unsent requests. A request is accepted even beyond it; the caller waits for room first.
  *
  * @since 0.1.0
  */
 export interface Room {
-  /** Whether as many requests, or as many bytes of them, are unsent as may be. */
+  /** Whether the limit of requests or of bytes is reached. */
   readonly isFull: () => boolean
   /**
    * Waits for room, for a request of this command. Fails with `RequestTimeoutError` if there is none for the whole
@@ -99,24 +99,24 @@ export interface Room {
  */
 export interface Direct {
   /**
-   * Sends a command at once, if there is a connection and the message can travel; `hearer` is called later with the outcome.
-   * `false` says that nothing was sent and `hearer` will not be called: use `request` then.
+   * Sends a command at once, if there is a connection and the message can travel; `handler` is called later with the outcome.
+   * `false` says that nothing was sent and `handler` will not be called: use `request` then.
    */
-  readonly askUnsafe: (frames: Frames, sent: Sent, hearer: Hearer) => boolean
-  /** Nobody waits any more for the response to the request of this name. If it is unsent, it is not sent any more. */
-  readonly forgetUnsafe: (sent: Sent) => void
+  readonly requestUnsafe: (frames: Frames, sent: Sent, handler: ResponseHandler) => boolean
+  /** Cancels a request: its handler is not called any more, and if it is unsent, it is never sent. */
+  readonly cancelUnsafe: (sent: Sent) => void
 }
 
 /**
- * Called with the outcome of a request. One of both is called, once.
+ * Handles the outcome of a request. Exactly one of the two functions is called, once.
  *
  * @since 0.1.0
  */
-export interface Hearer {
+export interface ResponseHandler {
   /** The response has come. */
-  readonly answered: (frames: Frames) => void
-  /** There will be none. A defect is the transport's. */
-  readonly failed: (cause: Cause.Cause<ConnectionError | RequestTimeoutError>) => void
+  readonly onResponse: (frames: Frames) => void
+  /** There will be no response. A defect is the transport's. */
+  readonly onFailure: (cause: Cause.Cause<ConnectionError | RequestTimeoutError>) => void
 }
 
 /**
@@ -126,11 +126,11 @@ export interface Hearer {
  * @since 0.1.0
  */
 export interface Session {
-  /** Sends a command, in order; it has been handed to the system then. */
+  /** Sends a command, in order, and ends when the system has accepted it. */
   readonly send: (frames: Frames) => Effect.Effect<void, ConnectionError>
   /**
-   * The next messages, in order. Fails once the connection has ended, after all that arrived before. Safe to interrupt:
-   * the next pull gives what this one would have given. Nothing is read while nobody pulls, beyond a bounded amount.
+   * The next messages, in order. Fails once the connection has ended, after all messages that arrived before. Safe to
+   * interrupt: the next pull returns the messages of the interrupted one. Without a pull only a bounded amount is read.
    */
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Frames>, ConnectionError>
 }
@@ -141,16 +141,16 @@ export interface Session {
  * @since 0.1.0
  */
 export class Transport extends Context.Service<Transport, {
-  /** The URL schemes it speaks. */
+  /** The URL schemes it supports. */
   readonly schemes: ReadonlyArray<Scheme>
-  /** A requester for `endpoint`; it connects at the first request. Its end fails what is in flight. */
+  /** A requester for `endpoint`. It connects with the first request. When its scope ends, requests in flight fail. */
   readonly requester: (endpoint: Endpoint, options: RequesterOptions) => Effect.Effect<Requester, never, Scope.Scope>
-  /** Opens a worker's session. At its end what was sent is still handed to the system. */
+  /** Opens a worker's session. When its scope ends, messages that were sent are flushed first. */
   readonly session: (endpoint: Endpoint) => Effect.Effect<Session, ConnectionError, Scope.Scope>
 }>()("kosmonaut/transport/Transport") {}
 
 /**
- * What every driver can be told.
+ * The options of every driver.
  *
  * @since 0.1.0
  */

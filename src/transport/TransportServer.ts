@@ -1,9 +1,9 @@
 /**
  * How a broker receives messages of backends: the contract that its backend endpoint knows, with drivers beside it.
  *
- * A transport server carries messages and knows nothing of their meaning. A connection must be authorized before anything
- * of it is kept. A server reads at most one message of a connection at a time and stops reading while it is handled; what
- * waits to be sent on a connection is bounded in bytes. What is too large to be read is answered with an error.
+ * A transport server carries messages and does not know their meaning. It holds nothing of a connection before that is
+ * authorized. It handles the messages of a connection one at a time, and stops reading meanwhile. The outbound queue of a
+ * connection is bounded in bytes. Messages that are too large are answered with an error.
  *
  * @since 0.1.0
  */
@@ -15,41 +15,39 @@ import type * as Scope from "effect/Scope"
 import type { Frames } from "../protocol/Frame.ts"
 
 /**
- * The sender of a message, as the way back to it.
+ * The sender of a message, to which responses are sent.
  *
  * @since 0.1.0
  */
 export interface Peer {
-  /** Who it says it is. */
+  /** The identity that it sent. */
   readonly identity: string
   /** The same for all messages of one connection, and different for those of another. */
   readonly connection: unknown
   /**
-   * The name of the message that this peer came with, among those of its identity, if the other side has names: they count
-   * up from 1 in base 36, and `Requester.request` tells them. Only our own Clients and Workers have names; it is empty for
-   * messages without a response.
+   * The id of the message that this peer sent, if its side has message ids: they count up from 1 in base 36, see `Sent`. Only
+   * our own Clients and Workers have message ids. Empty for messages without a response.
    */
   readonly message?: string | undefined
   /**
-   * Puts a message into the connection's outbound queue, with the envelope of the message that this peer came with. Never
-   * waits. `settled` is called exactly once, at once or later, with whether the message was handed to the system. `false`,
-   * also as the result, if the connection has ended or its queue is full because the peer does not read; nothing of the
-   * message was sent then.
+   * Puts a message into the connection's outbound queue, with the envelope of the message that this peer sent. Never waits.
+   * `settled` is called exactly once, immediately or later, with whether the system accepted the message. Returns and calls
+   * `settled` with `false` if the connection has ended or its queue is full because the peer does not read; then nothing of
+   * the message was sent.
    */
   readonly sendUnsafe: (frames: Frames, settled?: (delivered: boolean) => void) => boolean
   /**
-   * From now on every message to this connection has a write of its own, for peers that discard what arrives together.
-   * Where messages arrive one by one anyway this does nothing.
+   * From now on every message to this connection has a write of its own, for peers that discard messages that arrive
+   * together. Does nothing in transports in which messages always arrive one by one.
    */
   readonly separateUnsafe: () => void
-  /** Whether the peer's program sees that its connection was closed. If not, the server has to say goodbye first. */
+  /** Whether the peer's program notices that its connection was closed. If not, it must be sent `QT` first. */
   readonly seesClose: boolean
   /**
-   * Ends the exchange that this peer came with: closes a connection that is for one request, after what was sent has left.
-   * A connection that carries more requests stays open.
+   * Ends the exchange: flushes and closes a connection that is for one request. A connection for more requests stays open.
    */
   readonly close: Effect.Effect<void>
-  /** Closes the connection, whatever it is for, after what was sent has left, within a second. */
+  /** Flushes and closes the connection within a second, whatever it is for. */
   readonly disconnect: Effect.Effect<void>
 }
 
@@ -60,17 +58,17 @@ export interface Peer {
  */
 export interface Handlers {
   /**
-   * Decides whether a connection may go on, before a message of it is read. Gives what its messages are answered with
-   * until it is closed; `undefined` if it may go on. Default: every connection may.
+   * Authorizes a connection before its messages are read. `undefined` if it is authorized; otherwise the response to all its
+   * messages until it is closed. By default every connection is authorized.
    */
   readonly authorize?: ((peer: Peer) => Effect.Effect<Frames | undefined>) | undefined
   /**
-   * Handles a message, without identity and envelope. Messages of one connection come in order, one at a time. `undefined`
-   * stands for a message that cannot be read. What can be done at once is done when this is called, and the result does
-   * the rest; `undefined` if nothing is left to do.
+   * Handles a message, without identity and envelope. Messages of one connection are handled in order, one at a time.
+   * `frames` is `undefined` if the message cannot be read. Synchronous work is done when this is called; the result is the
+   * rest of the work, if any.
    */
   readonly onMessage: (peer: Peer, frames: Frames | undefined) => Effect.Effect<void> | undefined
-  /** A connection that was authorized has ended. No message of it follows. */
+  /** A connection that was authorized has ended. No more messages follow. */
   readonly onClose: (peer: Peer) => Effect.Effect<void>
 }
 
@@ -82,7 +80,7 @@ export interface Handlers {
 export interface TransportServer {
   /** The port it is bound to. */
   readonly port: number
-  /** Handles all connections until interrupted; then they are closed, after what was sent has left. */
+  /** Handles all connections until it is interrupted; then it flushes and closes them. */
   readonly run: (handlers: Handlers) => Effect.Effect<void>
 }
 
@@ -97,9 +95,9 @@ export type Listen = (options: {
   readonly port: number
   /** The largest message in bytes, the overhead of its frames included. */
   readonly maxMessageSize: number
-  /** How many bytes may wait for one connection, default 16 MiB. */
+  /** How many bytes may be queued for one connection, default 16 MiB. */
   readonly outboxSize?: number | undefined
-  /** How many connections there may be, default 4096. Beyond it those that are not authorized yet are closed first. */
+  /** How many connections there may be, default 4096. Beyond it the oldest unauthorized one is closed. */
   readonly maxConnections?: number | undefined
   /** How long the end of `run` may take at most, default 5 seconds. */
   readonly shutdownTimeout?: Duration.Duration | undefined
@@ -126,7 +124,7 @@ export class ListenError extends Schema.TaggedError<ListenError>("kosmonaut/tran
 }
 
 /**
- * Fails for a port that is none: system calls would die of it, or take another.
+ * Fails for an invalid port number, with which a system call would throw or bind another port.
  *
  * @since 0.1.0
  */

@@ -85,7 +85,7 @@ export const make = (options: Options = {}): Transport["Service"] => {
           isOurs = true
         })
       })
-      return { ...pipeline, knowsAdditions: () => isOurs }
+      return { ...pipeline, supportsExtensions: () => isOurs }
     })
   })
 }

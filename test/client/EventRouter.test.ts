@@ -33,7 +33,7 @@ class Game extends EventGroup.make("game", Event.make("move", { payload: { x: Sc
 
 /** Puts an event into the vhost, as an authenticated browser would. */
 const trigger = (event: string, data: object = {}) =>
-  TestBroker.use(({ vhost }) => vhost.lobby.trigger(JSON.stringify({ [event]: data })))
+  TestBroker.use(({ vhost }) => vhost.lobby.enqueue(JSON.stringify({ [event]: data })))
 
 const workers = (count: number) =>
   eventually(TestBroker.use(({ vhost }) => vhost.lobby.info), (info) => info.workers.length === count)

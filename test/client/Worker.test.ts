@@ -22,7 +22,7 @@ import { backend, layer, TestBroker, token, transports } from "../harness/TestBr
 
 /** Puts an event into the vhost, as an authenticated browser would. */
 const trigger = (event: string, data: object = {}) =>
-  TestBroker.use(({ vhost }) => vhost.lobby.trigger(JSON.stringify({ [event]: data })))
+  TestBroker.use(({ vhost }) => vhost.lobby.enqueue(JSON.stringify({ [event]: data })))
 
 /** Waits until the lobby looks like this: there is no event to wait for. */
 const lobbyIs = (test: (info: { readonly waiting: number; readonly workers: ReadonlyArray<string> }) => boolean) =>

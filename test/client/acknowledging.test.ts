@@ -19,7 +19,7 @@ const within = (options?: WorkerOptions) =>
 /** Puts events into the vhost, as an authenticated browser would. */
 const trigger = (...events: ReadonlyArray<string>) =>
   TestBroker.TestBroker.use(({ vhost }) =>
-    Effect.forEach(events, (event) => vhost.lobby.trigger(JSON.stringify({ [event]: {} })), { discard: true })
+    Effect.forEach(events, (event) => vhost.lobby.enqueue(JSON.stringify({ [event]: {} })), { discard: true })
   )
 
 /** Another worker of the same vhost. */

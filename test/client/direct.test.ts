@@ -7,13 +7,13 @@ import { TestClock } from "effect/testing"
 import { Client, Transport } from "../../src/index.ts"
 import type { Frames } from "../../src/protocol/Frame.ts"
 import { ConnectionError } from "../../src/protocol/KosmonautError.ts"
-import type { Hearer, Sent } from "../../src/transport/Transport.ts"
+import type { ResponseHandler, Sent } from "../../src/transport/Transport.ts"
 import { tagOf } from "../harness/tagOf.ts"
 import { token } from "../harness/TestBroker.ts"
 
 /** A transport of which the test plays the broker. */
 const stub = () => {
-  const asked: Array<{ readonly frames: Frames; readonly sent: Sent; readonly hearer: Hearer }> = []
+  const asked: Array<{ readonly frames: Frames; readonly sent: Sent; readonly handler: ResponseHandler }> = []
   const forgotten: Array<Sent> = []
   const requested: Array<Frames> = []
   const state = { isConnected: true }
@@ -22,19 +22,19 @@ const stub = () => {
     session: () => Effect.never,
     requester: () =>
       Effect.succeed({
-        knowsAdditions: () => true,
+        supportsExtensions: () => true,
         request: (frames) => {
           requested.push(frames)
           return Effect.succeed(["OK"])
         },
         direct: {
-          askUnsafe: (frames, sent, hearer) => {
+          requestUnsafe: (frames, sent, handler) => {
             if (!state.isConnected) return false
             sent.connection = "c"
-            sent.message = `${asked.push({ frames, sent, hearer })}`
+            sent.message = `${asked.push({ frames, sent, handler })}`
             return true
           },
-          forgetUnsafe: (sent) => forgotten.push(sent)
+          cancelUnsafe: (sent) => forgotten.push(sent)
         }
       })
   })
@@ -86,7 +86,7 @@ describe("a Client that asks directly", () => {
         yield* Effect.yieldNow
         assert.deepStrictEqual(asked.map(({ frames }) => frames), [["BC", "room", "hello", `{"a":1}`]])
         yield* TestClock.adjust("250 millis")
-        asked[0]!.hearer.answered(["OK"])
+        asked[0]!.handler.onResponse(["OK"])
         assert.deepStrictEqual(yield* Fiber.join(seen), { outcomes: { ok: 1 }, seconds: 0.25, times: 1 })
         assert.deepStrictEqual(requested, [])
       })
@@ -112,7 +112,7 @@ describe("a Client that asks directly", () => {
             )
           )
           yield* Effect.yieldNow
-          asked[0]!.hearer.answered(answer)
+          asked[0]!.handler.onResponse(answer)
           assert.strictEqual(yield* Fiber.join(outcome), tag)
           assert.deepStrictEqual((yield* counted).outcomes, { [tag?.split("/").at(-1) ?? "ok"]: 1 })
         })
@@ -124,7 +124,7 @@ describe("a Client that asks directly", () => {
       Effect.gen(function*() {
         const failed = yield* Effect.forkChild(Effect.flip(client.broadcast("room", "hello")))
         yield* Effect.yieldNow
-        asked[0]!.hearer.failed(Cause.fail(broken))
+        asked[0]!.handler.onFailure(Cause.fail(broken))
         assert.strictEqual(yield* Fiber.join(failed), broken)
         assert.deepStrictEqual(yield* counted, { outcomes: { ConnectionError: 1 }, seconds: 0, times: 1 })
         assert.deepStrictEqual(requested, [])
@@ -135,7 +135,7 @@ describe("a Client that asks directly", () => {
       Effect.gen(function*() {
         const told = yield* Effect.forkChild(client.broadcast("room", "hello"))
         yield* Effect.yieldNow
-        asked[0]!.hearer.failed(Cause.fail(broken))
+        asked[0]!.handler.onFailure(Cause.fail(broken))
         yield* TestClock.adjust("1 second")
         yield* Fiber.join(told)
         assert.deepStrictEqual(requested, [["AG", "c", "1", "BC", "room", "hello", "{}"]])

@@ -11,7 +11,7 @@ describe.each(transports)("a program that uses the library over $name", ({ url }
   it.live("exits when its scope has closed", () =>
     Effect.gen(function*() {
       const { urls, vhost } = yield* TestBroker
-      yield* vhost.lobby.trigger("{\"chat/say\":{}}")
+      yield* vhost.lobby.enqueue("{\"chat/say\":{}}")
       const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
       const output = yield* spawner.string(
         ChildProcess.make(process.execPath, [program, Redacted.value(urls[url])], { stderr: "inherit" })

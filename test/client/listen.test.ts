@@ -16,7 +16,7 @@ const within = (options?: TestBroker.BackendOptions["worker"]) =>
 
 /** Puts an event into the vhost, as an authenticated browser would. */
 const trigger = (event: string, data: object = {}) =>
-  TestBroker.TestBroker.use(({ vhost }) => vhost.lobby.trigger(JSON.stringify({ [event]: data })))
+  TestBroker.TestBroker.use(({ vhost }) => vhost.lobby.enqueue(JSON.stringify({ [event]: data })))
 
 const withFake = FakeNetwork.make
 

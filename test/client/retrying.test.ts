@@ -45,7 +45,7 @@ describe.each(Sockets.transports)("a connection over $name that is cut", ({ url 
           { last: { channel: "room" } }
         ])
         assert.strictEqual(proxy.cutsAtNext(), 1)
-        assert.strictEqual((yield* vhost).idempotency.counters.repeated, what === "answer" ? 1 : 0)
+        assert.strictEqual((yield* vhost).responseCache.counters.retried, what === "answer" ? 1 : 0)
       }).pipe(Effect.scoped, Effect.provide(Sockets.layer()))
   )
 
@@ -63,7 +63,7 @@ describe.each(Sockets.transports)("a connection over $name that is cut", ({ url 
       proxy.cutAtNext("answer")
       assert.strictEqual((yield* Stream.runCollect(client.channels())).length, 2)
       assert.strictEqual(proxy.cutsAtNext(), 4)
-      assert.strictEqual((yield* vhost).idempotency.counters.repeated, 3)
+      assert.strictEqual((yield* vhost).responseCache.counters.retried, 3)
     }).pipe(Effect.scoped, Effect.provide(Sockets.layer())))
 
   it.live("executes all requests in flight once", () =>
@@ -87,13 +87,13 @@ describe.each(Sockets.transports)("a connection over $name that is cut", ({ url 
 type Fate = "lost before" | "lost after" | "timed out" | undefined
 
 /** The transport of a broker under test, where requests have these fates. All that was asked is there to be seen. */
-const unlucky = Effect.fnUntraced(function*(fates: ReadonlyArray<Fate>, knowsAdditions = true) {
+const unlucky = Effect.fnUntraced(function*(fates: ReadonlyArray<Fate>, supportsExtensions = true) {
   const transport = yield* Transport.Transport
   const asked: Array<ReadonlyArray<string>> = []
   const lost = new KosmonautError.ConnectionError({ address: "here", reason: "Closed" })
   const requester: Transport.Transport["Service"]["requester"] = (endpoint, options) =>
     Effect.map(transport.requester(endpoint, options), ({ request }): Transport.Requester => ({
-      knowsAdditions: () => knowsAdditions,
+      supportsExtensions: () => supportsExtensions,
       request: (frames, sent) =>
         Effect.suspend(() => {
           const fate = fates[asked.push(frames) - 1]
@@ -113,11 +113,11 @@ const unlucky = Effect.fnUntraced(function*(fates: ReadonlyArray<Fate>, knowsAdd
 })
 
 const clientOf = Effect.fnUntraced(function*(fates: ReadonlyArray<Fate>, options?: {
-  readonly knowsAdditions?: boolean
+  readonly supportsExtensions?: boolean
   readonly retry?: Client.Options["retry"]
 }) {
   const { browser, url, vhost } = yield* TestBroker.TestBroker
-  const { asked, transport } = yield* unlucky(fates, options?.knowsAdditions)
+  const { asked, transport } = yield* unlucky(fates, options?.supportsExtensions)
   const client = yield* Effect.provideService(
     Client.make({ url, retry: options?.retry }),
     Transport.Transport,
@@ -152,7 +152,7 @@ describe("a request without an answer", () => {
       yield* inTime(client.broadcast("room", "once"))
       assert.deepStrictEqual(yield* heardBy(joe), ["once"])
       assert.deepStrictEqual(asked.slice(1).map(([command]) => command), ["BC", "AG", "AG", "AG"])
-      assert.strictEqual(vhost.idempotency.counters.repeated, 3)
+      assert.strictEqual(vhost.responseCache.counters.retried, 3)
     })))
 
   it.effect("is not carried out by a broker that cannot know, and fails as it did", () =>
@@ -167,7 +167,7 @@ describe("a request without an answer", () => {
   it.effect("is not made again where the broker is not known to be ours", () =>
     within(Effect.gen(function*() {
       const { asked, client, joe } = yield* clientOf(["lost after", "timed out", "lost after"], {
-        knowsAdditions: false
+        supportsExtensions: false
       })
       assert.strictEqual((yield* Effect.flip(client.broadcast("room", "one")))._tag, "ConnectionError")
       assert.strictEqual((yield* Effect.flip(client.broadcast("room", "two")))._tag, "RequestTimeoutError")
@@ -189,7 +189,7 @@ describe("a request without an answer", () => {
       yield* inTime(client.openChannel("new"))
       yield* inTime(client.channel("room"))
       assert.deepStrictEqual(asked.map(([command]) => command), ["OC", "OC", "DC", "DC"])
-      assert.strictEqual(vhost.idempotency.counters.kept, 0)
+      assert.strictEqual(vhost.responseCache.counters.cached, 0)
     })))
 
   it.effect("is not made again when it was answered", () =>

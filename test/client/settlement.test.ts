@@ -101,7 +101,7 @@ describe("a router", () => {
       const { vhost } = yield* TestBroker.TestBroker
       const client = yield* Client.Client
       for (const json of [`{"game/move":{}}`, `{"nothing":{}}`, `{"chat/say":{"text":1}}`]) {
-        yield* vhost.lobby.trigger(json)
+        yield* vhost.lobby.enqueue(json)
       }
       const letters = yield* Effect.repeat(Effect.andThen(Effect.yieldNow, collected(client)), {
         until: (letters) => letters.length === 3
@@ -123,7 +123,7 @@ describe("a router", () => {
     const handle = () => attempts++ === 0 ? Effect.fail(lost) : Effect.asVoid(Deferred.succeed(handled, undefined))
     return Effect.gen(function*() {
       const { vhost } = yield* TestBroker.TestBroker
-      yield* vhost.lobby.trigger(`{"chat/say":{"text":"hi"}}`)
+      yield* vhost.lobby.enqueue(`{"chat/say":{"text":"hi"}}`)
       yield* TestClock.adjust("1 minute")
       yield* Deferred.await(handled)
       const about = logged.filter(({ message }) => message.includes("chat/say"))

@@ -179,11 +179,11 @@ describe("two listeners on one Worker", () => {
         assert.include(defectOf(yield* Effect.exit(second)), "This Worker listens already")
       }
       const { vhost } = yield* TestBroker.TestBroker
-      yield* vhost.lobby.trigger(`{"e":{}}`)
+      yield* vhost.lobby.enqueue(`{"e":{}}`)
       assert.strictEqual(yield* Queue.take(handled), "e")
       yield* Fiber.interrupt(first)
       const again = yield* Effect.forkScoped(worker.listen({ onMessage: ({ event }) => Queue.offer(handled, event) }))
-      yield* vhost.lobby.trigger(`{"f":{}}`)
+      yield* vhost.lobby.enqueue(`{"f":{}}`)
       assert.strictEqual(yield* Queue.take(handled), "f")
       yield* Fiber.interrupt(again)
     }).pipe(Effect.provide(TestBroker.layerBackend())))
@@ -208,7 +208,7 @@ describe("two Workers of one vhost in one process", () => {
           return yield* worker.listen({ onMessage: () => Effect.never })
         }).pipe(Effect.scoped, Effect.forkScoped))
       yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 2)
-      for (let n = 0; n < 6; n++) yield* vhost.lobby.trigger(`{"e":{}}`)
+      for (let n = 0; n < 6; n++) yield* vhost.lobby.enqueue(`{"e":{}}`)
       yield* eventually(waiting, (value) => value === 4)
       yield* Fiber.interrupt(listening[1]!).pipe(Effect.forkScoped)
       yield* TestClock.adjust("2 seconds")

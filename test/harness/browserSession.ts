@@ -33,7 +33,7 @@ export const makeVhost = Effect.fnUntraced(function*(options?: BrokerConfig.Opti
   const origins: Array<unknown> = []
   const attendAs = (lifecycle: boolean) =>
     Effect.andThen(
-      vhost.lobby.join({
+      vhost.lobby.register({
         id: "worker",
         connection: {},
         lifecycle,
@@ -48,7 +48,7 @@ export const makeVhost = Effect.fnUntraced(function*(options?: BrokerConfig.Opti
         dismiss: Effect.void
       }),
       // A worker that does not ack is given events after its first heartbeat.
-      vhost.lobby.heard("worker")
+      vhost.lobby.heartbeat("worker")
     )
   const attend = attendAs(false)
   const grant = (uid: string, pattern = ".*") => Effect.map(vhost.accessTokens.issue(uid, pattern), Redacted.value)

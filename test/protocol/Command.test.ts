@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs"
 import * as BrokerMessage from "../../src/protocol/BrokerMessage.ts"
 import * as Command from "../../src/protocol/Command.ts"
 import { FromClient, FromServer } from "../../src/protocol/Command.ts"
+import * as CommandCodec from "../../src/protocol/CommandCodec.ts"
 import * as Frame from "../../src/protocol/Frame.ts"
 import * as FrameParser from "../../src/protocol/FrameParser.ts"
 import * as Identity from "../../src/protocol/Identity.ts"
@@ -58,20 +59,20 @@ describe("Command", () => {
       FromClient.Ready({ options: { lifecycle: false, prefetch: 0, maxAttempts: 3 } }),
       ["RD", "ack", "0", `{"lifecycle":false,"maxAttempts":3}`]
     ],
-    [FromClient.Acknowledge({ deliveries: ["a-1"] }), ["AK", "a-1"]],
-    [FromClient.Acknowledge({ deliveries: ["a-1", "a-2", "a-1"] }), ["AK", "a-1", "a-2", "a-1"]],
-    [FromClient.Return({ delivery: "a-1", reason: "" }), ["NK", "a-1", ""]],
-    [FromClient.Return({ delivery: "a-1", reason: "Error: no" }), ["NK", "a-1", "Error: no"]],
+    [FromClient.Ack({ deliveries: ["a-1"] }), ["AK", "a-1"]],
+    [FromClient.Ack({ deliveries: ["a-1", "a-2", "a-1"] }), ["AK", "a-1", "a-2", "a-1"]],
+    [FromClient.Nack({ delivery: "a-1", reason: "" }), ["NK", "a-1", ""]],
+    [FromClient.Nack({ delivery: "a-1", reason: "Error: no" }), ["NK", "a-1", "Error: no"]],
     [FromClient.Heartbeat(), ["HB"]],
     [FromClient.Quit(), ["QT"]]
   ])("of a backend is written and read: %j", (command, frames) => {
-    expect(Command.encodeFromClient(command)).toEqual(frames)
-    expect(Command.decodeFromClient(frames)).toEqual(Result.succeed(command))
+    expect(CommandCodec.encodeFromClient(command)).toEqual(frames)
+    expect(CommandCodec.decodeFromClient(frames)).toEqual(Result.succeed(command))
   })
 
   it.each<[FromServer, Frame.Frames]>([
     [FromServer.Ok(), ["OK"]],
-    [FromServer.Answer({ json: "[204]" }), ["OK", "[204]"]],
+    [FromServer.Response({ json: "[204]" }), ["OK", "[204]"]],
     [FromServer.AccessTokenIssued({ token: "abc" }), ["AT", "abc"]],
     [FromServer.Failure({ code: 454 }), ["ER", "454"]],
     [FromServer.Failure({ code: 597, reason: "the queue is full" }), ["ER", "597", `{"reason":"the queue is full"}`]],
@@ -88,8 +89,8 @@ describe("Command", () => {
       ["TR", "{}", "a-1", "12", `{"sid":"s"}`]
     ]
   ])("of the broker is written and read: %j", (command, frames) => {
-    expect(Command.encodeFromServer(command)).toEqual(frames)
-    expect(Command.decodeFromServer(frames)).toEqual(Result.succeed(command))
+    expect(CommandCodec.encodeFromServer(command)).toEqual(frames)
+    expect(CommandCodec.decodeFromServer(frames)).toEqual(Result.succeed(command))
   })
 
   // What is a JSON object may have a meaning, see below.
@@ -102,11 +103,11 @@ describe("Command", () => {
     "of a backend is read as it was written, whatever follows it",
     [fromClient(anyText), more],
     ([command, more]) => {
-      const frames = Command.encodeFromClient(command)
-      expect(Command.decodeFromClient(frames)).toEqual(Result.succeed(command))
+      const frames = CommandCodec.encodeFromClient(command)
+      expect(CommandCodec.decodeFromClient(frames)).toEqual(Result.succeed(command))
       // Deliveries are acknowledged as many as there are.
-      if (command._tag === "Acknowledge") return
-      expect(Command.decodeFromClient([...frames, ...more])).toEqual(Result.succeed(command))
+      if (command._tag === "Ack") return
+      expect(CommandCodec.decodeFromClient([...frames, ...more])).toEqual(Result.succeed(command))
     }
   )
 
@@ -114,26 +115,26 @@ describe("Command", () => {
     "of the broker is read as it was written, whatever follows it",
     [fromServer(anyText), more],
     ([command, more]) => {
-      const frames = Command.encodeFromServer(command)
-      expect(Command.decodeFromServer(frames)).toEqual(Result.succeed(command))
+      const frames = CommandCodec.encodeFromServer(command)
+      expect(CommandCodec.decodeFromServer(frames)).toEqual(Result.succeed(command))
       // Success with something behind it is another answer.
       if (command._tag === "Ok") return
       // And an event with something that is no origin behind it is a delivery.
       if (command._tag === "Trigger" && command.origin === undefined && command.delivery === undefined) return
-      expect(Command.decodeFromServer([...frames, ...more])).toEqual(Result.succeed(command))
+      expect(CommandCodec.decodeFromServer([...frames, ...more])).toEqual(Result.succeed(command))
     }
   )
 
   it.prop("of a backend brings the span it belongs to, and means the same with it", [fromClient(anyText)], (
     [command]
   ) => {
-    const frames = Command.encodeFromClient(command, traceparent)
-    expect(frames.slice(0, -1)).toEqual(Command.encodeFromClient(command))
+    const frames = CommandCodec.encodeFromClient(command, traceparent)
+    expect(frames.slice(0, -1)).toEqual(CommandCodec.encodeFromClient(command))
     // What a Worker says belongs to no span, and has its own use for the frame.
-    if (["Ready", "Acknowledge", "Return", "Heartbeat", "Quit"].includes(command._tag)) return
-    expect(Command.decodeFromClient(frames)).toEqual(Result.succeed(command))
-    expect(Command.traceparentOf(frames)).toBe(traceparent)
-    expect(Command.traceparentOf(Command.encodeFromClient(command))).toBe(undefined)
+    if (["Ready", "Ack", "Nack", "Heartbeat", "Quit"].includes(command._tag)) return
+    expect(CommandCodec.decodeFromClient(frames)).toEqual(Result.succeed(command))
+    expect(CommandCodec.traceparentOf(frames)).toBe(traceparent)
+    expect(CommandCodec.traceparentOf(CommandCodec.encodeFromClient(command))).toBe(undefined)
   })
 
   it.each<[string, Frame.Frames]>([
@@ -142,9 +143,9 @@ describe("Command", () => {
     ["a pattern is a JSON object that says so", ["AT", "joe", `{"traceparent":"x"}`]],
     ["the data of one browser are", ["ST", "s", "hello", `{"traceparent":"x"}`]],
     ["the prefix is", ["LC", `{"traceparent":"x"}`, "0"]],
-    ["the place is", ["LC", "a", `{"traceparent":"x"}`]],
-    ["the place among subscribers is", ["LS", "a", `{"traceparent":"x"}`]],
-    ["the place among dead letters is", ["LD", `{"traceparent":"x"}`]],
+    ["the cursor is", ["LC", "a", `{"traceparent":"x"}`]],
+    ["the cursor among subscribers is", ["LS", "a", `{"traceparent":"x"}`]],
+    ["the cursor among dead letters is", ["LD", `{"traceparent":"x"}`]],
     ["the id of a dead letter is", ["RL", `{"traceparent":"x"}`]],
     ["the id of one to discard is", ["DL", `{"traceparent":"x"}`]],
     ["another broadcast's data are", ["BX", "room", "hello", "{}", `{"traceparent":"x"}`]],
@@ -154,12 +155,12 @@ describe("Command", () => {
     ["it is empty", ["OC", "room", `{"traceparent":""}`]],
     ["it is not JSON", ["OC", "room", `{"traceparent":`]]
   ])("belongs to no span where %s", (_, frames) => {
-    expect(Command.traceparentOf(frames)).toBe(undefined)
+    expect(CommandCodec.traceparentOf(frames)).toBe(undefined)
   })
 
   it("has its span behind whatever else follows the arguments", () => {
-    expect(Command.traceparentOf(["OC", "room", "later", "", `{"traceparent":"x"}`])).toBe("x")
-    expect(Command.traceparentOf(["BC", "room", "hello", "{}", `{"traceparent":"x"}`])).toBe("x")
+    expect(CommandCodec.traceparentOf(["OC", "room", "later", "", `{"traceparent":"x"}`])).toBe("x")
+    expect(CommandCodec.traceparentOf(["BC", "room", "hello", "{}", `{"traceparent":"x"}`])).toBe("x")
   })
 
   it.each<[string, Frame.Frames, Command.ReadyOptions | undefined]>([
@@ -175,7 +176,7 @@ describe("Command", () => {
     ["how many it wants", ["RD", "ack", "5", "{}"], { lifecycle: false, prefetch: 5 }],
     ["that alone", ["RD", "ack", "5"], { lifecycle: false, prefetch: 5 }],
     ["that it acknowledges, in another case", ["RD", "ACK", "5", "{}"], { lifecycle: false }],
-    ["that it acknowledges, at another place", ["RD", "", "ack", "5", "{}"], { lifecycle: false }],
+    ["that it acknowledges, at another position", ["RD", "", "ack", "5", "{}"], { lifecycle: false }],
     ["that it acknowledges, of nothing", ["RD", "ack"], { lifecycle: false, prefetch: 0 }],
     ["less than nothing", ["RD", "ack", "-1", "{}"], { lifecycle: false, prefetch: 0 }],
     ["more than there are numbers", ["RD", "ack", "9007199254740993", "{}"], { lifecycle: false, prefetch: 0 }],
@@ -184,7 +185,7 @@ describe("Command", () => {
     ["how often", ["RD", "ack", "5", `{"maxAttempts":3}`], { lifecycle: false, prefetch: 5, maxAttempts: 3 }],
     ["how often, and no number", ["RD", "ack", "5", `{"maxAttempts":"3"}`], { lifecycle: false, prefetch: 5 }]
   ])("of a worker that says of itself %s is read", (_, frames, options) => {
-    expect(Command.decodeFromClient(frames)).toStrictEqual(Result.succeed(FromClient.Ready({ options })))
+    expect(CommandCodec.decodeFromClient(frames)).toStrictEqual(Result.succeed(FromClient.Ready({ options })))
   })
 
   it.each<[string, number]>([
@@ -198,23 +199,23 @@ describe("Command", () => {
     ["Infinity", 0],
     ["here", 0],
     ["{}", 0]
-  ])("goes on from the place %j", (text, after) => {
-    expect(Command.decodeFromClient(["LC", "a", text])).toEqual(
+  ])("reads the cursor %j", (text, after) => {
+    expect(CommandCodec.decodeFromClient(["LC", "a", text])).toEqual(
       Result.succeed(FromClient.ListChannels({ prefix: "a", after }))
     )
-    expect(Command.decodeFromClient(["LS", "a", text])).toEqual(
+    expect(CommandCodec.decodeFromClient(["LS", "a", text])).toEqual(
       Result.succeed(FromClient.ListSubscribers({ channel: "a", after }))
     )
-    expect(Command.decodeFromClient(["LD", text])).toEqual(Result.succeed(FromClient.ListDeadLetters({ after })))
+    expect(CommandCodec.decodeFromClient(["LD", text])).toEqual(Result.succeed(FromClient.ListDeadLetters({ after })))
   })
 
   it("lists from the beginning and everything where nothing is said", () => {
     const all = Result.succeed(FromClient.ListChannels({ prefix: "", after: 0 }))
-    for (const frames of [["LC"], ["LC", ""]]) expect(Command.decodeFromClient(frames)).toEqual(all)
-    expect(Command.decodeFromClient(["LS", "room"])).toEqual(
+    for (const frames of [["LC"], ["LC", ""]]) expect(CommandCodec.decodeFromClient(frames)).toEqual(all)
+    expect(CommandCodec.decodeFromClient(["LS", "room"])).toEqual(
       Result.succeed(FromClient.ListSubscribers({ channel: "room", after: 0 }))
     )
-    expect(Command.decodeFromClient(["LD"])).toEqual(Result.succeed(FromClient.ListDeadLetters({ after: 0 })))
+    expect(CommandCodec.decodeFromClient(["LD"])).toEqual(Result.succeed(FromClient.ListDeadLetters({ after: 0 })))
   })
 
   it.prop("tells where an event comes from", [origin(anyText), jsonObject], ([origin, more]) => {
@@ -251,14 +252,16 @@ describe("Command", () => {
     // What begins like an origin is one: the broker's ids never do.
     [["TR", "{}", `{"sid":"s"}`, "2"], FromServer.Trigger({ json: "{}", origin: `{"sid":"s"}` })],
     [["OK", ""], FromServer.Ok()],
-    [["OK", "[]", "more"], FromServer.Answer({ json: "[]" })]
+    [["OK", "[]", "more"], FromServer.Response({ json: "[]" })]
   ])("of the broker with an addition is read: %j", (frames, command) => {
-    expect(Command.decodeFromServer(frames)).toEqual(Result.succeed(command))
+    expect(CommandCodec.decodeFromServer(frames)).toEqual(Result.succeed(command))
   })
 
   it.prop("survives classic TCP", [fromClient(line), fromServer(line)], ([asked, answered]) => {
-    expect(Command.decodeFromClient(carried(Command.encodeFromClient(asked)))).toEqual(Result.succeed(asked))
-    expect(Command.decodeFromServer(carried(Command.encodeFromServer(answered)))).toEqual(Result.succeed(answered))
+    expect(CommandCodec.decodeFromClient(carried(CommandCodec.encodeFromClient(asked)))).toEqual(Result.succeed(asked))
+    expect(CommandCodec.decodeFromServer(carried(CommandCodec.encodeFromServer(answered)))).toEqual(
+      Result.succeed(answered)
+    )
   })
 
   it.each([
@@ -312,15 +315,15 @@ describe("Command", () => {
     [["NK", ""]],
     [["NK", "", "it failed"]]
   ])("of a backend with a missing or empty argument is a bad request: %j", (frames) => {
-    const failure = failureOf(Command.decodeFromClient(frames))
+    const failure = failureOf(CommandCodec.decodeFromClient(frames))
     expect(failure).toBeInstanceOf(BadRequestError)
     expect(failure.code).toBe(400)
     expect(failure.message).toContain(`${frames[0]} needs`)
   })
 
   it("gives an event back for no reason where none is said", () => {
-    expect(Command.decodeFromClient(["NK", "a-1"])).toEqual(
-      Result.succeed(FromClient.Return({ delivery: "a-1", reason: "" }))
+    expect(CommandCodec.decodeFromClient(["NK", "a-1"])).toEqual(
+      Result.succeed(FromClient.Nack({ delivery: "a-1", reason: "" }))
     )
   })
 
@@ -329,7 +332,7 @@ describe("Command", () => {
   ]], [[
     "__proto__"
   ]]])("of a backend that is unknown is a bad request: %j", (frames) => {
-    const failure = failureOf(Command.decodeFromClient(frames))
+    const failure = failureOf(CommandCodec.decodeFromClient(frames))
     expect(failure.code).toBe(400)
     expect(failure.message).toContain("unknown")
   })
@@ -339,7 +342,7 @@ describe("Command", () => {
     ["is not JSON", ["BC", "room", "hello", "not json"], "not json"],
     ["is empty", ["BC", "room", "hello", ""], ""]
   ])("broadcasts where data %s", (_, frames, data) => {
-    expect(Command.decodeFromClient(frames)).toEqual(
+    expect(CommandCodec.decodeFromClient(frames)).toEqual(
       Result.succeed(FromClient.Broadcast({ channel: "room", event: "hello", data }))
     )
   })
@@ -363,7 +366,7 @@ describe("Command", () => {
     [["ER", "400\n"], "ER"],
     [["TR"], "TR"]
   ])("of the broker that is malformed is not read, and the error names it: %j", (frames, named) => {
-    const failure = failureOf(Command.decodeFromServer(frames))
+    const failure = failureOf(CommandCodec.decodeFromServer(frames))
     expect(failure).toBeInstanceOf(MessageDecodeError)
     expect(failure.message).toContain(named)
   })
@@ -373,16 +376,16 @@ describe("Command", () => {
     pick(["OC", "CC", "BC", "AT", "RD", "AK", "NK", "HB", "QT", "OK", "ER", "TR"])
   ], ([frames, command]) => {
     for (const some of [frames, [command, ...frames]]) {
-      Command.decodeFromClient(some)
-      Command.decodeFromServer(some)
+      CommandCodec.decodeFromClient(some)
+      CommandCodec.decodeFromServer(some)
     }
   })
 
   it("is not shown at full length in an error", () => {
     const long = "x".repeat(100_000)
-    expect(failureOf(Command.decodeFromClient([long])).message.length).toBeLessThan(300)
-    expect(failureOf(Command.decodeFromServer([long])).message.length).toBeLessThan(300)
-    expect(failureOf(Command.decodeFromServer(["ER", long])).message.length).toBeLessThan(300)
+    expect(failureOf(CommandCodec.decodeFromClient([long])).message.length).toBeLessThan(300)
+    expect(failureOf(CommandCodec.decodeFromServer([long])).message.length).toBeLessThan(300)
+    expect(failureOf(CommandCodec.decodeFromServer(["ER", long])).message.length).toBeLessThan(300)
     for (const text of [long, `{"${long}":1}`, `{"a":"${long}"}`, `{"a":{}}${long}`, "[".repeat(100_000)]) {
       expect(failureOf(Trigger.decodeEvent(text)).message.length).toBeLessThan(300)
     }
@@ -390,8 +393,8 @@ describe("Command", () => {
 
   it.effect("fails with errors that catchTag finds", () =>
     Effect.gen(function*() {
-      const asked = Effect.fromResult(Command.decodeFromClient(["XX"]))
-      const answered = Effect.fromResult(Command.decodeFromServer(["XX"]))
+      const asked = Effect.fromResult(CommandCodec.decodeFromClient(["XX"]))
+      const answered = Effect.fromResult(CommandCodec.decodeFromServer(["XX"]))
       const event = Effect.fromResult(Trigger.decodeEvent("x"))
       const caught = Effect.succeed("caught" as const)
       expect(yield* Effect.catchTag(asked, "BadRequestError", () => caught)).toBe("caught")
@@ -452,7 +455,7 @@ describe("Command", () => {
         FromClient.AccessToken({ uid: key, pattern: key })
       ]
     ) {
-      expect(Command.decodeFromClient(Command.encodeFromClient(command))).toEqual(Result.succeed(command))
+      expect(CommandCodec.decodeFromClient(CommandCodec.encodeFromClient(command))).toEqual(Result.succeed(command))
     }
     expect("polluted" in {}).toBe(false)
   })
@@ -500,9 +503,9 @@ describe("Command", () => {
       expect(delimiter).toBe("")
       const who = Option.getOrThrow(Identity.decode(identity))
       expect([who.kind, who.vhost]).toEqual(["req", "/test"])
-      if (isBad) expect(failureOf(Command.decodeFromClient(frames)).code).toBe(400)
-      else expect(Command.decodeFromClient(frames)).toEqual(Result.succeed(command))
-      expect(Frame.encode([Identity.encode(who), "", ...Command.encodeFromClient(command)])).toEqual(sent[index])
+      if (isBad) expect(failureOf(CommandCodec.decodeFromClient(frames)).code).toBe(400)
+      else expect(CommandCodec.decodeFromClient(frames)).toEqual(Result.succeed(command))
+      expect(Frame.encode([Identity.encode(who), "", ...CommandCodec.encodeFromClient(command)])).toEqual(sent[index])
     }
   })
 
@@ -527,12 +530,14 @@ describe("Command", () => {
       Failure({ code: 402 })
     ]
     const sent = bytesFrom("original-client-exchange", "server")
-    expect(sent.map((bytes) => parse(bytes).map(Command.decodeFromServer))).toEqual(
+    expect(sent.map((bytes) => parse(bytes).map(CommandCodec.decodeFromServer))).toEqual(
       answers.map((answer) => [Result.succeed(answer)])
     )
     // One without arguments carries an empty frame, which is the transport's.
     expect(
-      answers.map(Command.encodeFromServer).map((frames) => Frame.encode(frames.length > 1 ? frames : [...frames, ""]))
+      answers.map(CommandCodec.encodeFromServer).map((frames) =>
+        Frame.encode(frames.length > 1 ? frames : [...frames, ""])
+      )
     )
       .toEqual(sent)
   })
@@ -543,12 +548,12 @@ describe("Command", () => {
     const said = sent.map(({ bytes, messages }) => {
       const commands = messages.map((frames) => {
         const who = frames[1] === "" ? Identity.decode(frames[0]) : Option.none()
-        const command = Result.getOrThrow(Command.decodeFromClient(frames.slice(Option.isSome(who) ? 2 : 0)))
+        const command = Result.getOrThrow(CommandCodec.decodeFromClient(frames.slice(Option.isSome(who) ? 2 : 0)))
         const envelope = Option.match(who, { onNone: () => [], onSome: (who) => [Identity.encode(who), ""] })
         expect(Option.match(who, { onNone: () => "none", onSome: ({ kind, vhost }) => `${kind} ${vhost}` })).toBe(
           command._tag === "Ready" ? "dlr /test" : "none"
         )
-        return { command, frames: [...envelope, ...Command.encodeFromClient(command)] }
+        return { command, frames: [...envelope, ...CommandCodec.encodeFromClient(command)] }
       })
       expect(Buffer.concat(commands.map(({ frames }) => Frame.encode(frames)))).toEqual(Buffer.from(bytes))
       return commands.map(({ command }) => command)
@@ -559,7 +564,7 @@ describe("Command", () => {
   it("reads everything the original broker says to a worker", () => {
     const sid = "a5f8c42e-8f30-4580-5feb-b65f1d159254"
     const heard = bytesFrom("original-worker-exchange", "server").flatMap(parse).map((frames) =>
-      Result.getOrThrow(Command.decodeFromServer(frames))
+      Result.getOrThrow(CommandCodec.decodeFromServer(frames))
     )
     expect(heard.map(({ _tag }) => _tag)).toEqual([
       "Heartbeat",

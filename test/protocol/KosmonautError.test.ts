@@ -66,7 +66,10 @@ const errors = [
     "h:1",
     "(the cause of it)"
   ]],
-  [new ConnectionError({ address: "h:1", reason: "Silent" }), "ConnectionError", undefined, ["Heard nothing", "h:1"]],
+  [new ConnectionError({ address: "h:1", reason: "Silent" }), "ConnectionError", undefined, [
+    "Received nothing",
+    "h:1"
+  ]],
   [new ConnectionError({ address: "h:1", reason: "Malformed" }), "ConnectionError", undefined, [
     "Could not understand",
     "h:1"

@@ -121,8 +121,8 @@ export const identity: Arb<Identity> = Arbitrary.map(
   (parts) => ({ ...parts, token: Redacted.make(parts.token) })
 )
 
-/** A place in a list. */
-const place: Arb<number> = oneOf(int(0, 9), pick([0, 1000, 1e15, Number.MAX_SAFE_INTEGER]))
+/** A cursor of a list. */
+const cursor: Arb<number> = oneOf(int(0, 9), pick([0, 1000, 1e15, Number.MAX_SAFE_INTEGER]))
 
 /** The id of a dead letter, which is never the word for all. */
 const letterId = (argument: Arb<string>): Arb<string> =>
@@ -142,22 +142,22 @@ export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
     Arbitrary.map(Arbitrary.all({ uid: needed, pattern: needed }), FromClient.AccessToken),
     Arbitrary.map(needed, (broadcasts) => FromClient.BroadcastAll({ broadcasts })),
     Arbitrary.map(Arbitrary.all({ sid: needed, event: needed, data: argument }), FromClient.SendTo),
-    Arbitrary.map(Arbitrary.all({ prefix: argument, after: place }), FromClient.ListChannels),
+    Arbitrary.map(Arbitrary.all({ prefix: argument, after: cursor }), FromClient.ListChannels),
     Arbitrary.map(needed, (channel) => FromClient.DescribeChannel({ channel })),
-    Arbitrary.map(Arbitrary.all({ channel: needed, after: place }), FromClient.ListSubscribers),
+    Arbitrary.map(Arbitrary.all({ channel: needed, after: cursor }), FromClient.ListSubscribers),
     Arbitrary.map(Arbitrary.all({ by: pick(["sid", "uid"]), who: needed }), FromClient.Disconnect),
-    Arbitrary.map(place, (after) => FromClient.ListDeadLetters({ after })),
+    Arbitrary.map(cursor, (after) => FromClient.ListDeadLetters({ after })),
     Arbitrary.map(letterId(needed), (id) => FromClient.ReplayDeadLetter({ id })),
     Arbitrary.map(letterId(needed), (id) => FromClient.DiscardDeadLetter({ id })),
     Arbitrary.map(
-      Arbitrary.all({ lifecycle: pick([true, false]), prefetch: place, maxAttempts: pick([1, 2, 1000]) }),
+      Arbitrary.all({ lifecycle: pick([true, false]), prefetch: cursor, maxAttempts: pick([1, 2, 1000]) }),
       (options) => FromClient.Ready({ options })
     ),
     Arbitrary.map(
       Arbitrary.all([needed, Arbitrary.array(argument, { maxLength: 3 })]),
-      ([first, more]) => FromClient.Acknowledge({ deliveries: [first, ...more] })
+      ([first, more]) => FromClient.Ack({ deliveries: [first, ...more] })
     ),
-    Arbitrary.map(Arbitrary.all({ delivery: needed, reason: argument }), FromClient.Return),
+    Arbitrary.map(Arbitrary.all({ delivery: needed, reason: argument }), FromClient.Nack),
     pick([
       FromClient.ReplayDeadLetters(),
       FromClient.DiscardDeadLetters(),
@@ -180,7 +180,7 @@ export const origin = (argument: Arb<string>): Arb<Origin> => {
 const delivery = (argument: Arb<string>): Arb<Delivery> =>
   Arbitrary.all({
     id: Arbitrary.map(filled(argument), (id) => id.startsWith("{") ? `x${id}` : id),
-    attempt: Arbitrary.map(place, (attempt) => Math.max(1, attempt))
+    attempt: Arbitrary.map(cursor, (attempt) => Math.max(1, attempt))
   })
 
 /** What the broker says, with arguments made of `argument`. */
@@ -188,7 +188,7 @@ export const fromServer = (argument: Arb<string>): Arb<FromServer> =>
   oneOf<FromServer>(
     Arbitrary.map(filled(argument), (token) => FromServer.AccessTokenIssued({ token })),
     Arbitrary.map(int(100, 999), (code) => FromServer.Failure({ code })),
-    Arbitrary.map(filled(argument), (json) => FromServer.Answer({ json })),
+    Arbitrary.map(filled(argument), (json) => FromServer.Response({ json })),
     Arbitrary.map(argument, (json) => FromServer.Trigger({ json })),
     Arbitrary.map(
       Arbitrary.all({ json: argument, origin: origin(argument) }),

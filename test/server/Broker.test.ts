@@ -220,7 +220,7 @@ describe("Broker", () => {
         yield* overZmq.next
         for (const _ of [1, 2]) yield* overZmq.send("", "HB")
         yield* overZmq.next
-        for (let n = 0; n < 40; n++) yield* self.vhost.lobby.trigger(`{"e":{"n":${n}}}`)
+        for (let n = 0; n < 40; n++) yield* self.vhost.lobby.enqueue(`{"e":{"n":${n}}}`)
         yield* stopsInTime(self)
         const json = (n: number) => `{"e":{"n":${n}}}`
         for (let n = 0; n < 40; n += 2) {
@@ -310,7 +310,7 @@ describe("Broker", () => {
         const kept = of(peer.socket)
         const json = JSON.stringify({ e: { text: "x".repeat(500_000) } })
         for (let n = 0; n < 60 && kept.writableLength < 1_000_000; n++) {
-          yield* self.vhost.lobby.trigger(json)
+          yield* self.vhost.lobby.enqueue(json)
           yield* turn
         }
         expect(kept.writableLength).toBeGreaterThan(500_000)

@@ -52,7 +52,7 @@ const join = (vhost: Vhosts.Vhost, options?: Partial<Worker>) =>
   Effect.gen(function*() {
     const given: Array<Given> = []
     const connection = {}
-    yield* vhost.lobby.join({
+    yield* vhost.lobby.register({
       id: "worker",
       connection,
       lifecycle: false,
@@ -69,13 +69,13 @@ const join = (vhost: Vhosts.Vhost, options?: Partial<Worker>) =>
     return {
       given,
       acknowledge: (...which: ReadonlyArray<number>) =>
-        vhost.lobby.acknowledge("worker", connection, which.map((n) => given[n]!.id)),
-      fail: (which: number, reason: string) => vhost.lobby.giveBack("worker", connection, given[which]!.id, reason)
+        vhost.lobby.ack("worker", connection, which.map((n) => given[n]!.id)),
+      fail: (which: number, reason: string) => vhost.lobby.nack("worker", connection, given[which]!.id, reason)
     }
   })
 
 const trigger = (vhost: Vhosts.Vhost, ...names: ReadonlyArray<string>) =>
-  Effect.forEach(names, (name) => vhost.lobby.trigger(`{"${name}":{}}`, `{"uid":"${name}"}`), { discard: true })
+  Effect.forEach(names, (name) => vhost.lobby.enqueue(`{"${name}":{}}`, `{"uid":"${name}"}`), { discard: true })
 
 const issue = (vhost: Vhosts.Vhost) => vhost.accessTokens.issue("joe", ".*")
 
@@ -179,7 +179,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
           yield* vhost.lobby.leave("worker")
           yield* trigger(vhost, "c")
           yield* join(vhost, { prefetch: undefined as unknown as number })
-          yield* vhost.lobby.heard("worker")
+          yield* vhost.lobby.heartbeat("worker")
         })
       )(live)
       yield* inTest((vhost) => Effect.map(vhost.lobby.info, ({ waiting }) => expect(waiting).toBe(0)))(live)
@@ -223,7 +223,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
           yield* trigger(vhost, "a", "b")
           for (const n of [0, 1]) yield* worker.fail(n, "it broke")
           // So that they have been written.
-          yield* vhost.journal.kept
+          yield* vhost.journal.persisted
           expect((yield* vhost.deadLetters.takeAll).length).toBe(2)
         })
       )(live)
@@ -240,7 +240,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
             const vhost = yield* vhosts.get("/test")
             const [letter, ...others] = yield* vhost.deadLetters.list
             expect([names([letter!]), others]).toEqual([["b".repeat(2000)], []])
-            expect(letter!.reason).toMatch(/^the event has 4017 bytes, the most is \d+$/)
+            expect(letter!.reason).toMatch(/^the event has 4017 bytes, the limit is \d+$/)
             const { given } = yield* join(vhost)
             expect(names(given)).toEqual(["a", "c"])
           }), { maxMessageSize: 3000 })
@@ -389,7 +389,7 @@ describe("who has to know that something is kept", () => {
       )
     )
     const token = yield* Effect.provide(
-      Effect.flatMap(TestBroker.TestBroker, ({ vhost }) => Effect.tap(issue(vhost), vhost.journal.kept)),
+      Effect.flatMap(TestBroker.TestBroker, ({ vhost }) => Effect.tap(issue(vhost), vhost.journal.persisted)),
       context
     )
     hesitates = true

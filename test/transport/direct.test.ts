@@ -54,9 +54,9 @@ describe.each(drivers)("asking directly over $name", ({ listen, make, scheme }) 
         assert.isFalse(Deferred.isDoneUnsafe(outcome))
         Deferred.doneUnsafe(outcome, Effect.succeed(what))
       }
-      const isSent = direct.askUnsafe(frames, sent, {
-        answered: end,
-        failed: (cause) => end(Cause.squash(cause) as ConnectionError | RequestTimeoutError)
+      const isSent = direct.requestUnsafe(frames, sent, {
+        onResponse: end,
+        onFailure: (cause) => end(Cause.squash(cause) as ConnectionError | RequestTimeoutError)
       })
       return { isSent, sent, outcome }
     }
@@ -85,7 +85,7 @@ describe.each(drivers)("asking directly over $name", ({ listen, make, scheme }) 
       const { ask, direct, heard, requester } = yield* setUp
       yield* requester.request(["HI"])
       const asked = Array.from({ length: 100 }, (_, n) => ask(["BC", `${n}`]))
-      direct.forgetUnsafe(asked[50]!.sent)
+      direct.cancelUnsafe(asked[50]!.sent)
       const messages = yield* Effect.forEach(asked.slice(1), () => Queue.take(heard))
       assert.notInclude(messages.map(({ frames }) => frames?.[1]), "50")
       for (const { frames, peer } of messages.toReversed()) peer.sendUnsafe(["OK", frames![1]!])

@@ -11,7 +11,7 @@ import type { Item } from "../../src/transport/internal/batch.ts"
 import type { Mailbox } from "../../src/transport/internal/exchange.ts"
 import * as OutboundQueue from "../../src/transport/internal/outboundQueue.ts"
 import * as Pipeline from "../../src/transport/internal/pipeline.ts"
-import type { Hearer } from "../../src/transport/Transport.ts"
+import type { ResponseHandler } from "../../src/transport/Transport.ts"
 import * as AdjustableClock from "../harness/AdjustableClock.ts"
 
 /** A connection whose messages leave when the test says so. */
@@ -218,25 +218,25 @@ describe("unsent requests", () => {
 })
 
 describe("a caller's callback that throws", () => {
-  const thrower: Hearer = {
-    answered: () => JSON.parse("{"),
-    failed: () => JSON.parse("{")
+  const thrower: ResponseHandler = {
+    onResponse: () => JSON.parse("{"),
+    onFailure: () => JSON.parse("{")
   }
 
   it.effect("keeps no other from its response or its timeout, and is logged", () => {
     const logged: Array<unknown> = []
     return Effect.gen(function*() {
       const { first, pipeline, respond, settle } = yield* stalled()
-      const { askUnsafe } = pipeline.direct
+      const { requestUnsafe } = pipeline.direct
       const sent = { connection: undefined, message: "" }
-      assert.isTrue(askUnsafe(bc("a"), sent, thrower))
+      assert.isTrue(requestUnsafe(bc("a"), sent, thrower))
       yield* settle
       yield* settled
       yield* respond({ envelope: sent.message, frames: ["OK"] }, { envelope: "1", frames: ["OK", "first"] })
       assert.deepStrictEqual(yield* Fiber.join(first), ["OK", "first"])
       assert.strictEqual(logged.length, 1)
 
-      askUnsafe(bc("b"), sent, thrower)
+      requestUnsafe(bc("b"), sent, thrower)
       const other = yield* Effect.forkChild(Effect.flip(pipeline.request(bc("c"))))
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual((yield* Fiber.join(other))._tag, "RequestTimeoutError")

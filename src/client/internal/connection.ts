@@ -1,8 +1,8 @@
 /**
- * Keeps a worker connected: opens one session after another, until it is told to quit.
+ * Keeps a worker connected: opens one session after another until it quits.
  *
- * After a session that was connected the schedule begins anew. Only 402 and a defect end the connection, and the inbox
- * fails with them: whatever is wrong, whoever listens hears of it.
+ * After a session that was connected the schedule restarts. Only 402 or a defect ends the connection; then the inbox fails with
+ * it, and so does `listen`.
  */
 
 import * as Cause from "effect/Cause"
@@ -20,39 +20,39 @@ import { ConnectionState } from "../ConnectionState.ts"
 import * as Deliveries from "./deliveries.ts"
 import * as Session from "./session.ts"
 
-/** A worker's standing connection. */
+/** A worker's connection over all its sessions. */
 export interface Connection {
   /**
-   * Wants no more events: what arrives from now on is released. `false` from a broker that does not know how, and then
-   * nothing has changed.
+   * Asks for no more events, and releases those that still arrive. `false` if the broker does not support that; then nothing
+   * has changed.
    */
   readonly pause: Effect.Effect<boolean>
-  /** Says goodbye: the broker sends no more. */
+  /** Sends `QT`: the broker sends no more events. */
   readonly quit: Effect.Effect<void>
-  /** After `quit`, waits until all that was on its way has come into the inbox. */
+  /** After `quit`, waits until all events that were on their way are in the inbox. */
   readonly ended: Effect.Effect<void>
-  /** Releases the events whose handlers are at work: whatever becomes of those handlers, it is not reported any more. */
+  /** Releases the events whose handlers are running. The outcome of those handlers is not reported any more. */
   readonly abandonUnsafe: () => void
 }
 
-/** What it needs to know. */
+/** The options of a connection. */
 export interface Options extends Omit<Session.Options, "deliveries" | "onHeartbeat" | "mode"> {
   readonly state: SubscriptionRef.SubscriptionRef<ConnectionState>
   readonly reconnect: Schedule.Schedule<unknown, ConnectionError>
 }
 
-/** Connects, and stays connected until the scope ends. */
+/** Connects, and reconnects until the scope ends. */
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Connection, never, Scope.Scope> {
   const { inbox, reconnect, state } = options
   const deliveries = Deliveries.make(options.prefetch.most)
   const health = makeHealth(state, options.endpoint.address)
   let mode: Session.Mode = "running"
   let session: Session.Session | undefined
-  // The last one, after its end, too.
+  // The last session, also after its end.
   let last: Session.Session | undefined
   const sessionOptions: Session.Options = { ...options, deliveries, onHeartbeat: health.connected, mode: () => mode }
 
-  // One session. Gives why it ended, if it was connected; otherwise it fails.
+  // One session. Returns why it ended if it was connected; otherwise fails.
   const attempt = Effect.gen(function*() {
     yield* SubscriptionRef.set(state, ConnectionState.Connecting())
     session = last = yield* Session.open(sessionOptions)
@@ -62,9 +62,12 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     Effect.ensuring(Effect.sync(() => {
       session = undefined
     })),
-    Effect.catchTag("ConnectionError", (reason) => mode === "quitting" ? Effect.succeed(reason) : health.lost(reason))
+    Effect.catchTag(
+      "ConnectionError",
+      (reason) => mode === "quitting" ? Effect.succeed(reason) : health.disconnected(reason)
+    )
   )
-  // Attempts until one was connected, as the schedule says; the end of a session before counts as a failed attempt.
+  // Attempts on the schedule until one was connected. The end of the previous session counts as a failed attempt.
   const series = (before: ConnectionError | undefined) => {
     let failed = before
     return Effect.suspend(() => {
@@ -74,7 +77,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     }).pipe(
       Effect.catchTag("UnauthorizedError", Effect.succeed),
       Effect.retry(reconnect),
-      // The schedule has ended and begins again, but not as fast as it can.
+      // The schedule has ended and restarts, after a pause so that it cannot spin.
       Effect.catchTag("ConnectionError", () => Effect.as(Effect.sleep("100 millis"), undefined))
     )
   }
@@ -95,8 +98,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     pause: Effect.suspend(() => {
       if (last?.acknowledges() !== true) return Effect.succeed(false)
       mode = "paused"
-      const told = session === undefined ? Effect.void : session.outbound.send(Session.ready(sessionOptions))
-      return Effect.as(Effect.tap(told, () => Effect.sync(deliveries.pauseUnsafe)), true)
+      const sent = session === undefined ? Effect.void : session.outbound.send(Session.ready(sessionOptions))
+      return Effect.as(Effect.tap(sent, () => Effect.sync(deliveries.pauseUnsafe)), true)
     }),
     quit: Effect.suspend(() => {
       mode = "quitting"
@@ -107,29 +110,29 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   }
 })
 
-// Trouble is logged when it begins and when it is over, not at each attempt between.
+// Logs when the connection is lost and when it is back, not each attempt in between.
 const makeHealth = (state: Options["state"], address: string) => {
-  let troubled = false
+  let isDown = false
   let wasConnected = false
   const isConnected = () => SubscriptionRef.getUnsafe(state)._tag === "Connected"
   const connect = Effect.gen(function*() {
     yield* SubscriptionRef.set(state, ConnectionState.Connected())
-    const again = wasConnected
+    const isReconnect = wasConnected
     wasConnected = true
-    if (!troubled) return
-    troubled = false
-    if (again) yield* Metric.update(ClientMetrics.reconnects, 1)
-    yield* Effect.logInfo(`Connected to the broker at ${address}${again ? " again" : ""}`)
+    if (!isDown) return
+    isDown = false
+    if (isReconnect) yield* Metric.update(ClientMetrics.reconnects, 1)
+    yield* Effect.logInfo(`Connected to the broker at ${address}${isReconnect ? " again" : ""}`)
   })
   return {
     connected: Effect.suspend(() => isConnected() ? Effect.void : connect),
-    /** Gives the reason, if it had been connected; otherwise fails with it. */
-    lost: Effect.fnUntraced(function*(reason: ConnectionError) {
-      const wasGood = isConnected()
+    /** Returns the reason if the worker was connected; otherwise fails with it. */
+    disconnected: Effect.fnUntraced(function*(reason: ConnectionError) {
+      const hadConnection = isConnected()
       yield* SubscriptionRef.set(state, ConnectionState.Disconnected({ reason }))
-      if (!troubled) yield* Effect.logWarning(`${reason.message}. Reconnecting until it is back`)
-      troubled = true
-      return wasGood ? reason : yield* reason
+      if (!isDown) yield* Effect.logWarning(`${reason.message}. Reconnecting until it is back`)
+      isDown = true
+      return hadConnection ? reason : yield* reason
     })
   }
 }

@@ -1,11 +1,10 @@
 /**
- * Runs handlers on what comes into an inbox, and ends in order.
+ * Runs handlers on the events of an inbox, and stops gracefully.
  *
- * At the end it wants no more events, releases at once those whose handling has not begun, finishes those in flight, and
- * then says goodbye; that takes at most `drainTimeout`. What is not finished then is released, the goodbye is said, and
- * only then are its handlers interrupted: one that cannot be interrupted keeps nobody waiting. To a broker to which nothing
- * can be released it says goodbye first and finishes all that was received, when it is interrupted, or what is in flight,
- * when a handler has failed.
+ * To stop, it asks for no more events, releases those that no handler has begun, waits for running handlers, and then sends
+ * `QT`, all within `drainTimeout`. Events that are not finished by then are released, `QT` is sent, and only then are their
+ * handlers interrupted, so that an uninterruptible handler delays nobody. To a broker that does not support releases, `QT` is
+ * sent first; then all received events are handled if it was interrupted, or only running handlers finish if a handler failed.
  */
 
 import type * as Cause from "effect/Cause"
@@ -23,20 +22,20 @@ import type { Connection } from "./connection.ts"
 import type { Delivered } from "./deliveries.ts"
 import type { Inbox, Item } from "./inbox.ts"
 
-/** How to listen. */
+/** The options of listening. */
 export interface Options {
   readonly open: Effect.Effect<{ readonly inbox: Inbox; readonly connection: Connection }, never, Scope.Scope>
   readonly concurrency: number
   readonly drainTimeout: Duration.Duration
 }
 
-/** How long the last steps may take after `drainTimeout`, each: saying goodbye, and interrupting handlers. */
+/** How long each of the last steps may take after `drainTimeout`: sending `QT`, and interrupting handlers. */
 const lastStep = "500 millis"
 
-/** How long to wait for events that are on their way from a broker that does not answer a goodbye. */
+/** How long to wait for events that are on their way from a broker that does not answer `QT`. */
 const onTheirWay = "250 millis"
 
-/** Listens until interrupted, or until `handle` fails or the connection has ended for good. */
+/** Listens until interrupted, or until `handle` fails or the connection fails with 402. */
 export const run = Effect.fnUntraced(function*<E, R>(
   options: Options,
   handle: (item: Item) => Effect.Effect<unknown, E, R>
@@ -44,7 +43,7 @@ export const run = Effect.fnUntraced(function*<E, R>(
   const { connection, inbox } = yield* options.open
   const failed = yield* Deferred.make<never, UnauthorizedError | E>()
   const consumer = makeConsumer(inbox, handle, (cause) => Deferred.failCause(failed, cause))
-  // Their own fibers, since a scope would wait for them without end.
+  // Detached fibers, since a scope would wait for them without a timeout.
   yield* Effect.acquireRelease(
     Effect.forEach(Array.from({ length: options.concurrency }), () => Effect.forkDetach(consumer.run)),
     (consumers, exit) =>
@@ -56,7 +55,7 @@ export const run = Effect.fnUntraced(function*<E, R>(
   return yield* Deferred.await(failed)
 })
 
-// Takes what comes, one after the other.
+// Handles the items of the inbox, one after the other.
 const makeConsumer = <E, R>(
   inbox: Inbox,
   handle: (item: Item) => Effect.Effect<unknown, E, R>,
@@ -66,7 +65,7 @@ const makeConsumer = <E, R>(
   let inFlight = 0
   let draining = false
 
-  // Only the end of the inbox is an end; a handler's failure is one, whatever it is called.
+  // `Done` is the end of the inbox only here; a handler that fails with a `Done` has failed.
   const next = Effect.asSome(Queue.take(inbox)).pipe(Effect.catchTag("Done", () => Effect.succeedNone))
   const run = Effect.gen(function*() {
     for (;;) {
@@ -87,10 +86,10 @@ const makeConsumer = <E, R>(
 
   return {
     run,
-    /** Waits until nothing is handled. */
+    /** Waits until no handler is running. */
     idle: idle.await,
     inFlight: () => inFlight,
-    /** From now on begins nothing that can be released. */
+    /** From now on releases events instead of handling them, if they can be released. */
     drainUnsafe: () => {
       draining = true
     }
@@ -173,16 +172,16 @@ const giveUp = Effect.fnUntraced(function*(
   const ended = yield* Effect.timeoutOption(Fiber.interruptAll(consumers), lastStep)
   if (ended._tag === "None") {
     yield* Effect.logWarning(
-      `${consumer.inFlight()} handlers cannot be interrupted and go on; their events are given to others meanwhile`
+      `${consumer.inFlight()} handlers cannot be interrupted and go on; their events are redelivered to other workers`
     )
   }
 })
 
-// What came without a delivery is ours whatever becomes of its connection.
+// An event without a delivery is handled here even if its connection has ended.
 const beginUnsafe = (item: Item): boolean =>
   Result.isFailure(item) || item.success.delivery === undefined || item.success.delivery.beginUnsafe()
 
-// Whether it could be released: what came without a delivery is ours to handle.
+// Releases an event; `false` if it cannot be released because it has no delivery.
 const releaseUnsafe = (item: Item): boolean => {
   if (Result.isFailure(item) || item.success.delivery === undefined) return false
   item.success.delivery.releaseUnsafe()

@@ -1,11 +1,11 @@
 /**
- * What a Client asks of its vhost's dead letters.
+ * The requests of a Client about dead letters.
  */
 
 import * as Effect from "effect/Effect"
-import * as Answer from "../../protocol/Answer.ts"
 import { allLetters, FromClient } from "../../protocol/Command.ts"
 import { DeadLetterNotFoundError, InternalError, ProtocolError } from "../../protocol/KosmonautError.ts"
+import * as Response from "../../protocol/Response.ts"
 import type { DeadLetter } from "../DeadLetter.ts"
 import * as Pages from "./pages.ts"
 import type { Failed, Requests } from "./request.ts"
@@ -14,7 +14,7 @@ import type { Failed, Requests } from "./request.ts"
 export const make = ({ query, tell }: Requests) => ({
   list: Pages.stream((after) =>
     Effect.map(
-      query(FromClient.ListDeadLetters({ after }), Answer.DeadLetters),
+      query(FromClient.ListDeadLetters({ after }), Response.DeadLetters),
       ({ deadLetters, next }) => ({ items: deadLetters.map(deadLetter), next })
     )
   ),
@@ -29,20 +29,20 @@ export const make = ({ query, tell }: Requests) => ({
             : notFound(id)({ code }))
     ),
 
-  replayAll: query(FromClient.ReplayDeadLetters(), Answer.Replayed),
+  replayAll: query(FromClient.ReplayDeadLetters(), Response.Replayed),
 
   discard: (id: string) => named(id, () => tell(FromClient.DiscardDeadLetter({ id }), notFound(id))),
 
-  discardAll: Effect.map(query(FromClient.DiscardDeadLetters(), Answer.Discarded), ({ discarded }) => discarded)
+  discardAll: Effect.map(query(FromClient.DiscardDeadLetters(), Response.Discarded), ({ discarded }) => discarded)
 })
 
-const deadLetter = ({ data, origin, ...letter }: typeof Answer.DeadLetter.Type): DeadLetter => ({
+const deadLetter = ({ data, origin, ...letter }: typeof Response.DeadLetter.Type): DeadLetter => ({
   ...letter,
   data: data ?? undefined,
   origin: { sid: origin.sid, uid: origin.uid, channel: origin.channel }
 })
 
-// No letter has such an id, and on the wire it would mean another thing.
+// No dead letter has these ids, and on the wire they mean something else.
 const named = <A, E>(id: string, ask: () => Effect.Effect<A, E>) =>
   id === "" || id === allLetters ? Effect.fail(new DeadLetterNotFoundError({ id })) : ask()
 
@@ -50,6 +50,6 @@ const notFound = (id: string) => ({ code }: Pick<Failed, "code">) =>
   code === 456 ? new DeadLetterNotFoundError({ id }) : undefined
 
 const noRoom = (id: string) =>
-  `too many events wait for a worker, or no worker takes this one, so the dead letter ${
+  `the queue is full, or no worker takes this event, so the dead letter ${
     JSON.stringify(id.slice(0, 100))
   } stays one; replay it later`

@@ -1,9 +1,9 @@
 /**
- * The broker's events that a worker has, over all its connections.
+ * The unacknowledged events of a worker, over all its connections.
  *
- * When a connection ends the broker redelivers what was not acknowledged on it, here or elsewhere. So events that no handler
- * has begun are dropped here. If an event comes back whose handler is still at work, that handler settles it on the new
- * connection; if its handler has ended well, and the broker has not received that, it is acknowledged again.
+ * When a connection ends, the broker redelivers its unacknowledged events, here or elsewhere, so events that no handler has begun
+ * are dropped. If an event is redelivered whose handler is still running, that handler settles it on the new connection. If its
+ * handler has succeeded and the ack was lost, it is acknowledged again.
  */
 
 import { format } from "effect/Formatter"
@@ -11,20 +11,20 @@ import * as Predicate from "effect/Predicate"
 import { FromClient } from "../../protocol/Command.ts"
 import type { Delivery } from "../../protocol/Trigger.ts"
 
-/** An event that is the broker's until it is acknowledged. */
+/** An event that must be acknowledged. */
 export interface Delivered extends Delivery {
-  /** Begins to handle it; `false` says not to, since its connection has ended. */
+  /** Begins to handle it; `false` if it must not be handled, because its connection has ended. */
   readonly beginUnsafe: () => boolean
   readonly acknowledgeUnsafe: () => void
   /** Its handler has failed with this error. The reason that the broker receives begins with the error's tag. */
   readonly nackUnsafe: (error: unknown) => void
   /** Returns it unhandled. */
   readonly releaseUnsafe: () => void
-  /** Releases it at the next heartbeat: at once it would come at once, again and again. */
+  /** Releases it at the next heartbeat. An immediate release would be redelivered immediately, in a loop. */
   readonly releaseLaterUnsafe: () => void
 }
 
-/** The way to the broker that a delivery came from. What is sent on one that has ended is dropped. */
+/** The connection of a delivery. What is sent on it after its end is dropped. */
 export interface Way {
   readonly sendUnsafe: (command: FromClient) => void
   readonly hasEnded: () => boolean
@@ -32,19 +32,19 @@ export interface Way {
 
 /** The deliveries of a worker. */
 export interface Deliveries {
-  /** One has arrived; `undefined` says that nothing is to be done for it. */
+  /** An event was delivered; `undefined` if it need not be handled. */
   readonly arrivedUnsafe: (delivery: Delivery, way: Way) => Delivered | undefined
-  /** Releases what was to be released later. */
+  /** Releases the events of `releaseLaterUnsafe`. */
   readonly releaseUnsafe: () => void
-  /** Releases it, too, and from now on everything at once. */
+  /** The same, and later releases are immediate. */
   readonly pauseUnsafe: () => void
-  /** Releases everything that handlers have begun. How those handlers end is not reported. */
+  /** Releases all events whose handlers are running. The outcome of those handlers is not reported. */
   readonly abandonUnsafe: () => void
 }
 
 /**
- * None yet. On one connection at most `prefetch` are not acknowledged, and acknowledgements arrive in order: those that the
- * broker may not have received are among the last so many.
+ * Makes it without events. At most `prefetch` events are unacknowledged on one connection and acks arrive in order, so the acks
+ * that may be lost are among the last `prefetch`.
  */
 export const make = (prefetch: number): Deliveries => {
   const begun = new Map<string, { way: Way }>()
@@ -53,7 +53,7 @@ export const make = (prefetch: number): Deliveries => {
   let paused = false
   let abandoned = false
 
-  const remember = (id: string) => {
+  const addHandled = (id: string) => {
     handled.add(id)
     if (handled.size <= prefetch) return
     for (const oldest of handled) {
@@ -75,18 +75,18 @@ export const make = (prefetch: number): Deliveries => {
     },
     abandonUnsafe: () => {
       releaseDueUnsafe()
-      for (const [id, { way }] of begun) way.sendUnsafe(returned(id, ""))
+      for (const [id, { way }] of begun) way.sendUnsafe(nackOf(id, ""))
       abandoned = true
     },
     arrivedUnsafe: (delivery, way) => {
       const { id } = delivery
-      const atWork = begun.get(id)
-      if (atWork !== undefined) {
-        atWork.way = way
+      const running = begun.get(id)
+      if (running !== undefined) {
+        running.way = way
         return undefined
       }
       if (handled.has(id)) {
-        way.sendUnsafe(acknowledgementOf(id))
+        way.sendUnsafe(ackOf(id))
         return undefined
       }
       const mine = { way }
@@ -94,7 +94,7 @@ export const make = (prefetch: number): Deliveries => {
         begun.delete(id)
         if (!abandoned) mine.way.sendUnsafe(command)
       }
-      const release = () => end(returned(id, ""))
+      const release = () => end(nackOf(id, ""))
       return {
         ...delivery,
         beginUnsafe: () => {
@@ -103,10 +103,10 @@ export const make = (prefetch: number): Deliveries => {
           return true
         },
         acknowledgeUnsafe: () => {
-          remember(id)
-          end(acknowledgementOf(id))
+          addHandled(id)
+          end(ackOf(id))
         },
-        nackUnsafe: (error) => end(returned(id, reasonOf(error))),
+        nackUnsafe: (error) => end(nackOf(id, reasonOf(error))),
         releaseUnsafe: release,
         releaseLaterUnsafe: () => {
           if (paused) release()
@@ -117,13 +117,13 @@ export const make = (prefetch: number): Deliveries => {
   }
 }
 
-const acknowledgementOf = (id: string): FromClient => FromClient.Acknowledge({ deliveries: [id] })
+const ackOf = (id: string): FromClient => FromClient.Ack({ deliveries: [id] })
 
-// A frame of classic TCP is a line, and a person reads it.
-const returned = (delivery: string, reason: string): FromClient =>
-  FromClient.Return({ delivery, reason: reason.replace(/\s+/g, " ").slice(0, 500).toWellFormed() })
+// One line, as classic TCP needs it, and short enough for a person.
+const nackOf = (delivery: string, reason: string): FromClient =>
+  FromClient.Nack({ delivery, reason: reason.replace(/\s+/g, " ").slice(0, 500).toWellFormed() })
 
-// It begins with the error's tag, or else its name. Never empty, which would say that nothing failed.
+// It begins with the error's tag or name. It is never empty, because an empty reason means a release.
 const reasonOf = (error: unknown): string => {
   if (typeof error === "string") return error || "it failed"
   if (!(error instanceof Error)) return format(error) || "it failed"

@@ -1,5 +1,5 @@
 /**
- * One event with its handler: its span, which goes on from the trigger's, its metrics, and its name on what is logged.
+ * Runs the handler of an event with a span, whose parent is that of the trigger, with metrics, and with the event's name on logs.
  */
 
 import * as Cause from "effect/Cause"
@@ -20,7 +20,7 @@ import type { Message } from "../Message.ts"
 import type { Delivered } from "./deliveries.ts"
 import type { Arrived } from "./inbox.ts"
 
-/** Runs a handler on an event that has arrived, as this message, and says what has become of it. */
+/** Runs a handler on an event, and settles its delivery. */
 export const run = <A, E, R>(
   { delivery, origin }: Arrived,
   message: Message,
@@ -35,7 +35,7 @@ export const run = <A, E, R>(
     delivery
   )
 
-/** Runs a handler that has failed again, as the schedule says, and counts that. */
+/** Retries a handler on a schedule, and counts the retries. */
 export const retried = <A, E, R>(
   handler: Effect.Effect<A, E, R>,
   schedule: Schedule.Schedule<unknown, E> | undefined
@@ -44,7 +44,7 @@ export const retried = <A, E, R>(
     ? handler
     : Effect.retry(handler, Schedule.tap(schedule, () => Metric.update(ClientMetrics.retries, 1)))
 
-/** What a handler gave. What is no effect would end the fiber that runs it, and nobody would hear of it. */
+/** Checks that a handler returned an Effect. Anything else would end the fiber silently. */
 export const checked = <A, E, R>(event: string, given: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
   if (Effect.isEffect(given)) return given
   const what = (given as unknown) instanceof Promise
@@ -53,8 +53,8 @@ export const checked = <A, E, R>(event: string, given: Effect.Effect<A, E, R>): 
   return Effect.die(new Error(`The handler of ${JSON.stringify(event.slice(0, 100))} gave ${what}`))
 }
 
-// The context in which what is logged is annotated with the event. That of the last event is kept: most have the name of
-// the one before, and to make a context costs more than most of what is done for an event.
+// The context that annotates logs with the event. The last one is cached: consecutive events mostly have the same name, and
+// making a context costs more than most of the other work for an event.
 const annotated = <R>(context: Context.Context<R>, event: string): Context.Context<R> => {
   const known = lastAnnotated.get(context)
   if (known !== undefined && known.event === event) return known.context as Context.Context<R>
@@ -110,7 +110,7 @@ const measured = <A, E, R>(
     })
   })
 
-// Nobody could have handled it if the broker was not there: the event is released, and is no dead letter.
+// If the broker was unreachable, no worker could have handled the event: it is released and does not become a dead letter.
 const settleUnsafe = (delivery: Delivered, exit: Exit.Exit<unknown, unknown>): void => {
   if (Exit.isSuccess(exit)) delivery.acknowledgeUnsafe()
   else if (Exit.hasInterrupts(exit) || brokerWasAway(exit.cause)) delivery.releaseLaterUnsafe()
@@ -118,9 +118,9 @@ const settleUnsafe = (delivery: Delivered, exit: Exit.Exit<unknown, unknown>): v
 }
 
 /**
- * Whether a handler has failed only because the broker was not there or did not respond: every failure is a
+ * Whether a handler failed only because the broker was unreachable or did not respond: every failure is a
  * `ConnectionError` or a `RequestTimeoutError`, as those of a Client are, and none is a defect. A response that could not be
- * understood (`Malformed`) would not be understood the next time either.
+ * read (`Malformed`) would not be readable the next time either.
  */
 export const brokerWasAway = ({ reasons }: Cause.Cause<unknown>): boolean =>
   reasons.length > 0 && reasons.every((reason) =>
@@ -128,7 +128,7 @@ export const brokerWasAway = ({ reasons }: Cause.Cause<unknown>): boolean =>
     !(reason.error instanceof ConnectionError && reason.error.reason === "Malformed")
   )
 
-/** A reply to a browser that has gone is no failure of its handler. */
+/** Ignores the failure to reply to the browser of the event if it has disconnected. */
 export const forgiving = <A, E, R>(
   { sid }: Pick<Message, "sid">,
   handler: Effect.Effect<A, E, R>
@@ -139,7 +139,7 @@ export const forgiving = <A, E, R>(
       reasons.length > 0 && reasons.every((reason) =>
         Cause.isFailReason(reason) && reason.error instanceof BrowserNotFoundError && reason.error.sid === sid
       ),
-    () => Effect.logDebug(`The browser ${sid} has gone before it could be replied to`)
+    () => Effect.logDebug(`The browser ${sid} disconnected before it could be sent a reply`)
   )
 
 const eventsBy = MetricFamily.make(ClientMetrics.events, "outcome")

@@ -1,5 +1,5 @@
 /**
- * What has arrived at a worker and waits for a handler.
+ * The events and errors that a worker has received and that wait for a handler.
  */
 
 import type * as Cause from "effect/Cause"
@@ -10,7 +10,7 @@ import type { Event, Origin } from "../../protocol/Trigger.ts"
 import type * as Deliveries from "./deliveries.ts"
 import type { AnswerError } from "./target.ts"
 
-/** Why something that arrived is no event. */
+/** Why something that arrived is not an event. */
 export type ProtocolError = Exclude<AnswerError, UnauthorizedError> | MessageDecodeError
 
 /** An event that has arrived, and where it comes from, as far as the broker says. */
@@ -19,12 +19,12 @@ export interface Arrived {
   readonly id: string
   readonly event: Event
   readonly origin: Origin | undefined
-  /** The way to acknowledge it, if the broker wants that. */
+  /** Settles it, if the broker waits for an ack. */
   readonly delivery: Deliveries.Delivered | undefined
 }
 
 /** What arrives. */
 export type Item = Result.Result<Arrived, ProtocolError>
 
-/** Items in the order of their arrival. It ends with the worker's connection, and fails with what ended that. */
+/** Items in the order of their arrival. It ends with the worker's connection, or fails with its error. */
 export type Inbox = Queue.Queue<Item, UnauthorizedError | Cause.Done>

@@ -1,14 +1,15 @@
 /**
- * The commands that a worker sends on one connection, in order. Acknowledgements that wait together are sent together.
+ * The commands that a worker sends on one connection, in order. Queued acks are coalesced.
  */
 
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
-import { encodeFromClient, FromClient, maxAcknowledged } from "../../protocol/Command.ts"
+import { FromClient, maxAcknowledged } from "../../protocol/Command.ts"
+import { encodeFromClient } from "../../protocol/CommandCodec.ts"
 import type { Session } from "../../transport/Transport.ts"
 
-/** The outbound commands of one connection. What is sent on one that has ended is dropped. */
+/** The outbound commands of one connection. Commands after its end are dropped. */
 export interface Outbound {
   readonly sendUnsafe: (command: FromClient) => void
   /** Sends a command, and waits until it is sent or the connection has ended. */
@@ -16,8 +17,8 @@ export interface Outbound {
   readonly hasEnded: () => boolean
   readonly endUnsafe: () => void
   /**
-   * Waits for commands and sends all that wait; gives the number of acknowledgements among them. A command that cannot be
-   * sent is no failure: reading will say what is wrong.
+   * Waits for commands, sends all queued ones, and returns the number of acks among them. A command that cannot be sent is not a
+   * failure, because reading will fail with the reason.
    */
   readonly flush: (to: Session) => Effect.Effect<number>
 }
@@ -50,7 +51,7 @@ export const make = Effect.gen(function*() {
               Effect.ignore(to.send(encodeFromClient(command))),
               sent === undefined ? Effect.void : Deferred.succeed(sent, undefined)
             ), { discard: true }),
-          waiting.filter(({ command }) => command._tag === "Acknowledge").length
+          waiting.filter(({ command }) => command._tag === "Ack").length
         ))
   }
   return outbound
@@ -60,11 +61,11 @@ const coalesce = (waiting: ReadonlyArray<Waiting>): ReadonlyArray<Waiting> => {
   const coalesced: Array<Waiting> = []
   let deliveries: Array<string> = []
   for (const next of waiting) {
-    if (next.command._tag === "Acknowledge" && deliveries.length > 0 && deliveries.length < maxAcknowledged) {
+    if (next.command._tag === "Ack" && deliveries.length > 0 && deliveries.length < maxAcknowledged) {
       deliveries.push(...next.command.deliveries)
-    } else if (next.command._tag === "Acknowledge") {
+    } else if (next.command._tag === "Ack") {
       deliveries = [...next.command.deliveries]
-      coalesced.push({ ...next, command: FromClient.Acknowledge({ deliveries }) })
+      coalesced.push({ ...next, command: FromClient.Ack({ deliveries }) })
     } else {
       deliveries = []
       coalesced.push(next)

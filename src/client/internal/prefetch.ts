@@ -1,20 +1,20 @@
 /**
- * How many events a worker wants to have that it has not acknowledged.
+ * How many unacknowledged events a worker asks for.
  *
- * The next come only when the broker has heard of those before, so a worker that is faster than that waits in between. One
- * that handles many in a short time wants twice as many, up to `most`. One that would take long for what it wants goes back
- * to `least`: the others may be free earlier.
+ * New events arrive only when the broker has received acks, so a fast worker would idle in between. A worker that handles its
+ * events in a short time asks for twice as many, up to `most`. A slow one returns to `least`, because other workers may be free
+ * earlier.
  */
 
-/** How many a worker wants now. */
+/** How many events a worker asks for. */
 export interface Prefetch {
   readonly current: () => number
-  /** How many it ever wants. */
+  /** The maximum. */
   readonly most: number
-  /** So many more are acknowledged, by this time in milliseconds. Whether it now wants more than before. */
+  /** `count` more events are acknowledged, at `now` in milliseconds. Returns whether the number has grown. */
   readonly acknowledgedUnsafe: (count: number, now: number) => boolean
-  /** Some time has passed, half a second or so. Whether it now wants less than before. */
-  readonly beatUnsafe: () => boolean
+  /** Call this at every heartbeat. Returns whether the number has shrunk. */
+  readonly heartbeatUnsafe: () => boolean
 }
 
 /** In which time what is wanted must have been handled so that more is wanted, in milliseconds. */
@@ -28,13 +28,13 @@ export const make = (least: number, most: number): Prefetch => {
   let current = least
   let handled = 0
   let since = 0
-  let handledSinceBeat = 0
+  let handledSinceHeartbeat = 0
   return {
     current: () => current,
     most,
     acknowledgedUnsafe: (count, now) => {
-      handledSinceBeat += count
-      // What was before the first of them is no time of theirs.
+      handledSinceHeartbeat += count
+      // The time before the first of them does not count.
       if (handled === 0) since = now
       handled += count
       if (handled < times * current) return false
@@ -43,9 +43,9 @@ export const make = (least: number, most: number): Prefetch => {
       current = Math.min(2 * current, most)
       return true
     },
-    beatUnsafe: () => {
-      const isSlow = handledSinceBeat < current
-      handledSinceBeat = 0
+    heartbeatUnsafe: () => {
+      const isSlow = handledSinceHeartbeat < current
+      handledSinceHeartbeat = 0
       if (!isSlow || current === least) return false
       current = least
       handled = 0

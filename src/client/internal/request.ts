@@ -1,5 +1,5 @@
 /**
- * One request and its answer: with its span, its metrics, and the errors that its statuses mean.
+ * Sends requests and reads their responses, with a span, metrics, and the errors of status codes.
  */
 
 import * as Cause from "effect/Cause"
@@ -10,8 +10,8 @@ import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Tracer from "effect/Tracer"
-import * as Answer from "../../protocol/Answer.ts"
-import { decodeFromServer, encodeFromClient, type FromClient, FromServer, nameOf } from "../../protocol/Command.ts"
+import { type FromClient, FromServer, nameOf } from "../../protocol/Command.ts"
+import { decodeFromServer, encodeFromClient } from "../../protocol/CommandCodec.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import * as Frame from "../../protocol/Frame.ts"
 import * as Json from "../../protocol/Json.ts"
@@ -23,16 +23,17 @@ import {
   type UnauthorizedError
 } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
+import * as Response from "../../protocol/Response.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import type { Requester, Room, Sent } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
-import type { Again, SendError } from "./retry.ts"
+import type { Retrier, SendError } from "./retry.ts"
 import { statusError } from "./target.ts"
 
 /** What can happen to every request. */
-type AskError = UnauthorizedError | ConnectionError | RequestTimeoutError | ProtocolError
+type RequestError = UnauthorizedError | ConnectionError | RequestTimeoutError | ProtocolError
 
-/** What the broker says of a request that has failed. */
+/** The broker's response to a request that failed. */
 export type Failed = Extract<FromServer, { readonly _tag: "Failure" }>
 
 /** Turns the statuses that mean something to a request into its errors; the others are the same for all. */
@@ -45,42 +46,42 @@ export interface Requests {
     command: FromClient,
     make: () => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | RequestTimeoutError>
-  /** Asks for something that is answered with `OK`. */
+  /** Sends a request whose response is `OK`. */
   readonly tell: <Command extends FromClient, E = never>(
     command: Command,
     expected?: Expected<Command, E>
-  ) => Effect.Effect<void, E | AskError>
-  /** The same where a fiber is at hand that will run it at once. */
+  ) => Effect.Effect<void, E | RequestError>
+  /** The same in a known fiber, which must run it immediately. */
   readonly tellIn: <Command extends FromClient, E = never>(
     fiber: Fiber.Fiber<unknown, unknown>,
     command: Command,
     expected?: Expected<Command, E>
-  ) => Effect.Effect<void, E | AskError>
-  /** Asks for something that is answered with this kind of answer. */
+  ) => Effect.Effect<void, E | RequestError>
+  /** Sends a request whose response has this tag. */
   readonly ask: <Command extends FromClient, Tag extends FromServer["_tag"], E = never>(
     command: Command,
     tag: Tag,
     expected?: Expected<Command, E>
-  ) => Effect.Effect<Extract<FromServer, { _tag: Tag }>, E | AskError>
-  /** Asks for something that is answered with JSON of this shape. */
+  ) => Effect.Effect<Extract<FromServer, { _tag: Tag }>, E | RequestError>
+  /** Sends a request whose response is JSON of this shape. */
   readonly query: <Command extends FromClient, A, I, E = never>(
     command: Command,
     shape: Schema.Codec<A, I>,
     expected?: Expected<Command, E>
-  ) => Effect.Effect<A, E | AskError>
+  ) => Effect.Effect<A, E | RequestError>
 }
 
-/** A request, the fiber that makes it, and how it takes the answer. */
+/** A request, its fiber, and how to read its response. */
 interface Request<A, E> {
   readonly fiber: Fiber.Fiber<unknown, unknown>
   readonly command: FromClient
   readonly read: (answer: FromServer) => Effect.Effect<A, E>
-  /** What it gives where all that there is to say is `OK`, if that is what it asks for. */
+  /** The result of a bare `OK`, for requests that expect it. */
   readonly done: Effect.Effect<A> | undefined
 }
 
-const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
-  const understand = <A, E>(
+const makeExchange = (endpoint: Endpoint, requester: Requester, retry: Retrier) => {
+  const readResponse = <A, E>(
     { read }: Request<A, E>,
     frames: Frame.Frames
   ): Effect.Effect<A, E | ProtocolError> => {
@@ -88,22 +89,26 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
     return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(new ProtocolError({ reason: answer.failure }))
   }
 
-  const traced = <A, E>(request: Request<A, E>, sent: Sent): Effect.Effect<A, E | AskError> => {
+  const traced = <A, E>(request: Request<A, E>, sent: Sent): Effect.Effect<A, E | RequestError> => {
     const { command } = request
     const answer = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
       const frames = encodeFromClient(command, span && Trace.toTraceparent(span))
       const asked = requester.request(frames, sent)
       return Effect.mapError(
-        Effect.catch(asked, (error) => again({ command, frames, sent, error, span })),
+        Effect.catch(asked, (error) => retry({ command, frames, sent, error, span })),
         toProtocolError
       )
     })
-    return Effect.flatMap(answer, (frames) => understand(request, frames))
+    return Effect.flatMap(answer, (frames) => readResponse(request, frames))
   }
-  const untraced = <A, E>(request: Request<A, E>, frames: Frame.Frames, sent: Sent): Effect.Effect<A, E | AskError> =>
+  const untraced = <A, E>(
+    request: Request<A, E>,
+    frames: Frame.Frames,
+    sent: Sent
+  ): Effect.Effect<A, E | RequestError> =>
     Effect.matchCauseEffect(requester.request(frames, sent), {
       onFailure: (cause) => retried(request, frames, sent, cause),
-      onSuccess: (answer) => understand(request, answer)
+      onSuccess: (answer) => readResponse(request, answer)
     })
   // A defect stays one.
   const retried = <A, E>(
@@ -111,21 +116,21 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
     frames: Frame.Frames,
     sent: Sent,
     cause: Cause.Cause<SendError>
-  ): Effect.Effect<A, E | AskError> => {
+  ): Effect.Effect<A, E | RequestError> => {
     const error = Cause.findError(cause)
     if (Result.isFailure(error)) return Effect.failCause(error.failure)
     return Effect.flatMap(
       Effect.mapError(
-        again({ command: request.command, frames, sent, error: error.success, span: undefined }),
+        retry({ command: request.command, frames, sent, error: error.success, span: undefined }),
         toProtocolError
       ),
-      (answer) => understand(request, answer)
+      (answer) => readResponse(request, answer)
     )
   }
 
   // The hot path of every Client: if nobody traces and a connection is open, a request is one step of its fiber, and so is
   // the response.
-  const exchange = <A, E>(request: Request<A, E>): Effect.Effect<A, E | AskError> => {
+  const exchange = <A, E>(request: Request<A, E>): Effect.Effect<A, E | RequestError> => {
     const { command, done, fiber } = request
     if (requester.room?.isFull() === true) {
       return Effect.andThen(waitForRoom(requester.room, request), Effect.suspend(() => exchange(request)))
@@ -137,19 +142,19 @@ const exchanging = (endpoint: Endpoint, requester: Requester, again: Again) => {
     const frames = encodeFromClient(command)
     if (direct === undefined) return measured(request, started, untraced(request, frames, sent))
     return Effect.callback((resume) => {
-      const isSent = direct.askUnsafe(frames, sent, {
-        answered: (answer) => {
+      const isSent = direct.requestUnsafe(frames, sent, {
+        onResponse: (answer) => {
           if (done === undefined || answer[0] !== "OK" || answer[1]) {
-            return resume(measured(request, started, understand(request, answer)))
+            return resume(measured(request, started, readResponse(request, answer)))
           }
           count(request, started, "ok")
           resume(done)
         },
-        failed: (cause) => resume(measured(request, started, retried(request, frames, sent, cause)))
+        onFailure: (cause) => resume(measured(request, started, retried(request, frames, sent, cause)))
       })
       if (!isSent) return resume(measured(request, started, untraced(request, frames, sent)))
       return Effect.sync(() => {
-        direct.forgetUnsafe(sent)
+        direct.cancelUnsafe(sent)
         count(request, started, "interrupted")
       })
     })
@@ -165,13 +170,13 @@ const waitForRoom = (room: Room, request: Pick<Request<never, never>, "command" 
   })
 }
 
-/** Asks by this requester. */
-export const make = (endpoint: Endpoint, requester: Requester, again: Again): Requests => {
-  const exchange = exchanging(endpoint, requester, again)
+/** Sends requests with this requester. */
+export const make = (endpoint: Endpoint, requester: Requester, retry: Retrier): Requests => {
+  const exchange = makeExchange(endpoint, requester, retry)
 
-  // The original reads no more of a message than some 4000 bytes, and takes the rest for another.
+  // The original reads at most about 4000 bytes of a message, and takes the rest for another one.
   const explained = (answer: Failed, command: FromClient): Failed => {
-    if (answer.code !== 402 || endpoint.scheme !== "wr+tcp" || requester.knowsAdditions?.() === true) return answer
+    if (answer.code !== 402 || endpoint.scheme !== "wr+tcp" || requester.supportsExtensions?.() === true) return answer
     const size = sizeOf(encodeFromClient(command))
     return size < largeForTheOriginal ? answer : { ...answer, reason: tooLargeForTheOriginal(size, endpoint) }
   }
@@ -221,9 +226,9 @@ export const make = (endpoint: Endpoint, requester: Requester, again: Again): Re
     query: (command, shape, expected) => {
       const decode = Schema.decodeUnknownResult(shape)
       const read = (answer: FromServer) =>
-        answer._tag !== "Answer" ? refused(command, answer, expected) : Effect.fromResult(
+        answer._tag !== "Response" ? refused(command, answer, expected) : Effect.fromResult(
           Result.mapError(
-            Result.flatMap(Json.parse(answer.json, Answer.maxDepth), decode),
+            Result.flatMap(Json.parse(answer.json, Response.maxDepth), decode),
             (cause) =>
               new ProtocolError({
                 reason: new MessageDecodeError({
@@ -248,7 +253,7 @@ export const toProtocolError = <E extends Reason | UnauthorizedError | Connectio
 
 type Reason = ProtocolError["reason"]
 
-const causeOf = (error: AskError) => error._tag === "ProtocolError" ? error.reason : error
+const causeOf = (error: RequestError) => error._tag === "ProtocolError" ? error.reason : error
 
 // Where a person could wonder what was wrong, the argument too.
 const describe = (command: FromClient): string => {
@@ -313,8 +318,8 @@ const count = (
 const measured = <A, E>(
   request: Request<A, E>,
   started: bigint,
-  effect: Effect.Effect<A, E | AskError>
-): Effect.Effect<A, E | AskError> =>
+  effect: Effect.Effect<A, E | RequestError>
+): Effect.Effect<A, E | RequestError> =>
   Effect.onExit(effect, (exit) => {
     count(request, started, outcomeOf(exit))
     return Effect.void
@@ -325,7 +330,7 @@ const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string =>
     onSuccess: () => "ok",
     onFailure: ({ reasons: [reason] }) =>
       reason?._tag === "Fail"
-        ? causeOf(reason.error as AskError)._tag
+        ? causeOf(reason.error as RequestError)._tag
         : reason?._tag === "Interrupt"
         ? "interrupted"
         : "defect"

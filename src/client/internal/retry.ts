@@ -1,10 +1,10 @@
 /**
- * Sends requests again that got no answer.
+ * Retries requests whose response did not arrive.
  *
- * What was surely not sent is sent as if for the first time. What may have been carried out is made again by the name that
- * it was sent under, which a broker of ours alone understands; where that cannot know, the failure stays. Of many failures
- * the one is told that says the truth of the request: once it may have been carried out, no later one that was refused can
- * take that back.
+ * A request that was never sent is sent as if for the first time. A request that may have been executed is retried with its
+ * idempotency key, which only our own broker understands; if the broker cannot know the outcome, the failure stays. The
+ * failure that is reported is the first one after which the request may have been executed: a later refused connection must
+ * not hide that.
  */
 
 import * as Deferred from "effect/Deferred"
@@ -15,7 +15,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
-import { type FromClient, nameOf } from "../../protocol/Command.ts"
+import { type FromClient, isIdempotent, nameOf } from "../../protocol/Command.ts"
 import type { Frames } from "../../protocol/Frame.ts"
 import {
   type ConnectionError,
@@ -25,18 +25,18 @@ import {
   wasNotSent
 } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
-import * as Repetition from "../../protocol/Repetition.ts"
+import * as Retry from "../../protocol/Retry.ts"
 import type { Requester, Sent } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 
-/** Why there is no answer. */
+/** Why a request has no response. */
 export type SendError = ConnectionError | RequestTimeoutError | MessageEncodeError
 
-/** When to try again. */
-export type Retry = Schedule.Schedule<unknown, ConnectionError | RequestTimeoutError> | "none"
+/** When to retry. */
+export type RetrySchedule = Schedule.Schedule<unknown, ConnectionError | RequestTimeoutError> | "none"
 
-/** Sends again what has failed, where that may be. */
-export type Again = (failed: {
+/** Retries a request that failed, if that is safe; otherwise fails with its error. */
+export type Retrier = (failed: {
   readonly command: FromClient
   readonly frames: Frames
   readonly sent: Sent
@@ -46,60 +46,60 @@ export type Again = (failed: {
 
 const retriesBy = MetricFamily.make(ClientMetrics.requestRetries, "command")
 
-/** Sends again by this requester, until the scope ends. */
+/** Retries with this requester until the scope ends. */
 export const make = Effect.fnUntraced(function*(
   requester: Requester,
-  retry: Retry
-): Effect.fn.Return<Again, never, Scope.Scope> {
-  if (retry === "none") return ({ error }) => Effect.fail(error)
+  schedule: RetrySchedule
+): Effect.fn.Return<Retrier, never, Scope.Scope> {
+  if (schedule === "none") return ({ error }) => Effect.fail(error)
   const closed = yield* Deferred.make<void>()
   yield* Effect.addFinalizer(() => Deferred.succeed(closed, undefined))
 
   return Effect.fnUntraced(function*({ command, error, frames, sent, span }) {
-    const isHarmless = Repetition.isHarmless(command)
-    const mayTry = (error: SendError): error is Failed =>
+    const canRepeat = isIdempotent(command)
+    const canRetry = (error: SendError): error is Failed =>
       !Deferred.isDoneUnsafe(closed) && (wasNotSent(error) || (
-        isPassing(error) && requester.knowsAdditions?.() === true && (isHarmless || sent.connection !== undefined)
+        isTransient(error) && requester.supportsExtensions?.() === true && (canRepeat || sent.connection !== undefined)
       ))
-    if (!mayTry(error)) return yield* error
-    const next = yield* Schedule.toStepWithSleep(retry)
+    if (!canRetry(error)) return yield* error
+    const next = yield* Schedule.toStepWithSleep(schedule)
     const pause = (failed: Failed) =>
       Effect.raceFirst(
         Pull.catchDone(Effect.as(next(failed), true), () => Effect.succeed(false)),
         Effect.as(Deferred.await(closed), false)
       )
     let failed: Failed = error
-    let told: Failed = error
-    for (let tries = 1; yield* pause(failed); tries++) {
-      span?.attribute("kosmonaut.retries", tries)
+    let reported: Failed = error
+    for (let retries = 1; yield* pause(failed); retries++) {
+      span?.attribute("kosmonaut.retries", retries)
       yield* Metric.update(retriesBy(nameOf(command)), 1)
-      const name = wasNotSent(told) || isHarmless ? undefined : nameIn(sent)
-      const answer = yield* Effect.result(
-        name === undefined
+      const key = wasNotSent(reported) || canRepeat ? undefined : keyOf(sent)
+      const response = yield* Effect.result(
+        key === undefined
           ? requester.request(frames, sent)
-          : requester.request(Repetition.encode(name, frames))
+          : requester.request(Retry.encode(key, frames))
       )
-      if (Result.isSuccess(answer)) {
-        if (name !== undefined && isUnknowing(answer.success)) break
-        return answer.success
+      if (Result.isSuccess(response)) {
+        if (key !== undefined && isOutcomeUnknown(response.success)) break
+        return response.success
       }
-      if (answer.failure._tag !== "MessageEncodeError" && wasNotSent(told)) told = answer.failure
-      if (!mayTry(answer.failure)) break
-      failed = answer.failure
+      if (response.failure._tag !== "MessageEncodeError" && wasNotSent(reported)) reported = response.failure
+      if (!canRetry(response.failure)) break
+      failed = response.failure
     }
-    return yield* told
+    return yield* reported
   })
 })
 
-const nameIn = ({ connection, message }: Sent): Repetition.Name | undefined =>
+const keyOf = ({ connection, message }: Sent): Retry.Key | undefined =>
   connection === undefined ? undefined : { connection, message }
 
 type Failed = ConnectionError | RequestTimeoutError
 
-// What cannot be understood now will not be the next time.
-const isPassing = (error: SendError): boolean =>
+// A response that could not be read will not be readable the next time.
+const isTransient = (error: SendError): boolean =>
   mayPass(error) && !(error._tag === "ConnectionError" && error.reason === "Malformed")
 
-// A broker that does not know the word, that has forgotten, or does not let us in any more.
-const isUnknowing = ([command, code]: Frames): boolean =>
-  command === "ER" && (code === "400" || code === "402" || code === String(Repetition.forgotten))
+// The broker does not know `AG`, has no cached response, or no longer accepts the access token.
+const isOutcomeUnknown = ([command, code]: Frames): boolean =>
+  command === "ER" && (code === "400" || code === "402" || code === String(Retry.outcomeUnknown))

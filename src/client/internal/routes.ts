@@ -87,7 +87,7 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, hearers: Hearers<R1, R2, 
     }
     if (fallback !== undefined) return attempt(message, () => fallback(message))
     const { event } = message
-    // Whoever asked for some of the lifecycle events did not ask for all.
+    // A router with handlers for some lifecycle events receives all of them; the others are ignored.
     if (event.startsWith(":")) return Effect.void
     return refuse(
       event.includes("/") ? new UndefinedHandlerError({ event, groups }) : new InvalidEventNameError({ event }),
@@ -108,7 +108,7 @@ const survived = <R>(who: string, hear: () => Effect.Effect<unknown, never, R>) 
 
 const logError = (error: RouterError) => Effect.logWarning(error.message)
 
-// That the broker was not there is said in a line: there is nothing to look for in the handler.
+// An unreachable broker is one log line, because nothing is wrong with the handler.
 const logException = (cause: Cause.Cause<unknown>, message: Message) => {
   const handler = `The handler of ${JSON.stringify(message.event.slice(0, 100))}`
   const error = Cause.squash(cause)
@@ -120,7 +120,7 @@ const logException = (cause: Cause.Cause<unknown>, message: Message) => {
   )
 }
 
-// What finds it again, among others' logs and the dead letters.
+// Finds the event in other logs and among the dead letters.
 const about = ({ attempt, id, sid, uid }: Message): Record<string, unknown> => ({
   "kosmonaut.id": id,
   "kosmonaut.attempt": attempt,

@@ -3,8 +3,8 @@
  * acknowledgements, and watches whether the broker is alive.
  *
  * Each of these has a fiber of its own, so that none starves another. A connection ends with a failure: when the broker
- * closes it, says `QT` or 402, or is silent for too long. While the inbox is full nothing is read, and the broker does not
- * count as silent. A defect of one of these fibers ends the connection with that defect.
+ * closes it, sends `QT` or 402, or sends nothing for too long. While the inbox is full nothing is read, and the silence timeout
+ * does not run. A defect of one of these fibers ends the connection with that defect.
  */
 
 import * as Clock from "effect/Clock"
@@ -15,13 +15,8 @@ import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import {
-  decodeFromServer,
-  encodeFromClient,
-  FromClient,
-  type FromServer,
-  type ReadyOptions
-} from "../../protocol/Command.ts"
+import { FromClient, type FromServer, type ReadyOptions } from "../../protocol/Command.ts"
+import { decodeFromServer, encodeFromClient } from "../../protocol/CommandCodec.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import type { Frames } from "../../protocol/Frame.ts"
 import { ConnectionError, MessageDecodeError, type UnauthorizedError } from "../../protocol/KosmonautError.ts"
@@ -35,40 +30,40 @@ import * as Outbound from "./outbound.ts"
 import type { Prefetch } from "./prefetch.ts"
 import { statusError } from "./target.ts"
 
-/** What a session needs to know. */
+/** The options of a session. */
 export interface Options {
   readonly transport: Transport.Transport["Service"]
   readonly endpoint: Endpoint
   readonly inbox: Inbox
   readonly deliveries: Deliveries.Deliveries
-  /** What it says of itself when it is ready, and how many events it wants then. */
+  /** The options that it sends with `RD`. */
   readonly ready: Omit<ReadyOptions, "prefetch">
   readonly prefetch: Prefetch
   readonly heartbeatInterval: Duration.Duration
   readonly silenceTimeout: Duration.Duration
   /** Run at each heartbeat of the broker. */
   readonly onHeartbeat: Effect.Effect<void>
-  /** Whether events are still wanted, and whether the goodbye has been said. */
+  /** Whether it asks for events, and whether `QT` was sent. */
   readonly mode: () => Mode
 }
 
-/** `running`: events are wanted. `paused`: no more. `quitting`: the goodbye is said, too. */
+/** `running`: it asks for events. `paused`: it does not. `quitting`: `QT` was sent, too. */
 export type Mode = "running" | "paused" | "quitting"
 
 /** An open session. */
 export interface Session {
   readonly outbound: Outbound.Outbound
-  /** Whether the broker has shown that it waits for acknowledgements. */
+  /** Whether the broker has shown that it waits for acks. */
   readonly acknowledges: () => boolean
   /** Runs until the connection ends. */
   readonly run: Effect.Effect<never, ConnectionError | UnauthorizedError>
 }
 
-/** What a worker says that is ready. */
+/** The `RD` of a worker. */
 export const ready = ({ mode, prefetch, ready }: Options): FromClient =>
   FromClient.Ready({ options: { ...ready, prefetch: mode() === "running" ? prefetch.current() : 0 } })
 
-/** Opens one, which is closed with its scope. */
+/** Opens a session, which is closed with its scope. */
 export const open = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Session, ConnectionError, Scope.Scope> {
@@ -80,7 +75,7 @@ export const open = Effect.fnUntraced(function*(
   const intake = makeIntake(options, outbound)
   const liveness = makeLiveness(AwakeClock.make(clock), options)
 
-  // Not after the goodbye, which it would undo.
+  // Not after `QT`, which it would undo.
   const readyAgain = Effect.suspend(() =>
     options.mode() === "quitting" ? Effect.void : Effect.ignore(opened.send(encodeFromClient(ready(options))))
   )
@@ -91,11 +86,11 @@ export const open = Effect.fnUntraced(function*(
       if (rest !== undefined) yield* rest
     }
   })
-  // A heartbeat that cannot be sent is no end: what has arrived is still to be read, and reading will say what is wrong.
+  // A heartbeat that cannot be sent does not end the session: received messages are still read, and then reading fails.
   const heartbeat = Effect.delay(
     Effect.suspend(() => {
       options.deliveries.releaseUnsafe()
-      return options.prefetch.beatUnsafe() && options.mode() !== "quitting"
+      return options.prefetch.heartbeatUnsafe() && options.mode() !== "quitting"
         ? readyAgain
         : Effect.ignore(opened.send(encodeFromClient(FromClient.Heartbeat())))
     }),
@@ -119,7 +114,7 @@ export const open = Effect.fnUntraced(function*(
 
 const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }: Options) => {
   const timeout = Duration.toMillis(silenceTimeout)
-  // Since when it has been silent, while somebody listens.
+  // Since when nothing was received, while reading.
   let silentSince: number | undefined
   return {
     reading: <A, E>(pull: Effect.Effect<A, E>): Effect.Effect<A, E> =>
@@ -142,7 +137,7 @@ const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }
 
 const aMicrosecond = 0.001
 
-// Reads what the broker says; events and errors go into the inbox.
+// Handles the broker's messages; events and errors go into the inbox.
 const makeIntake = (options: Options, outbound: Outbound.Outbound) => {
   const { deliveries, endpoint, inbox, mode } = options
   const { address } = endpoint
@@ -151,19 +146,19 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound) => {
   const name = SecureRandom.uuidV4Unsafe()
   let count = 0
 
-  const trouble = (error: ProtocolError) =>
+  const reportError = (error: ProtocolError) =>
     Effect.andThen(Metric.update(ClientMetrics.protocolErrors, 1), Queue.offer(inbox, Result.fail(error)))
 
   const arrive = ({ delivery, json, origin }: Extract<FromServer, { _tag: "Trigger" }>) => {
     const delivered = delivery && deliveries.arrivedUnsafe(delivery, outbound)
     acknowledges ||= delivery !== undefined
-    // Its handler is at work, or has been.
+    // Its handler is running, or has succeeded.
     if (delivery !== undefined && delivered === undefined) return undefined
     const event = decodeEvent(json)
     if (Result.isFailure(event)) {
       // No other worker could decode it, so it is not redelivered.
       delivered?.nackUnsafe(event.failure)
-      return trouble(event.failure)
+      return reportError(event.failure)
     }
     if (mode() !== "running" && delivered !== undefined) {
       delivered.releaseUnsafe()
@@ -182,7 +177,7 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound) => {
   // What is still to be done, if anything: most events are just put into the inbox.
   const receive = (frames: Frames): Effect.Effect<unknown, ConnectionError | UnauthorizedError> | undefined => {
     const decoded = decodeFromServer(frames)
-    if (Result.isFailure(decoded)) return trouble(decoded.failure)
+    if (Result.isFailure(decoded)) return reportError(decoded.failure)
     const command = decoded.success
     switch (command._tag) {
       case "Trigger":
@@ -195,10 +190,10 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound) => {
         )
       case "Failure": {
         const error = statusError(command, "the worker", endpoint)
-        return error._tag === "UnauthorizedError" ? Effect.fail(error) : trouble(error)
+        return error._tag === "UnauthorizedError" ? Effect.fail(error) : reportError(error)
       }
       default:
-        return trouble(new MessageDecodeError({ detail: `a worker received ${command._tag}` }))
+        return reportError(new MessageDecodeError({ detail: `a worker received ${command._tag}` }))
     }
   }
   return { receive, acknowledges: () => acknowledges }

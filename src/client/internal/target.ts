@@ -1,5 +1,5 @@
 /**
- * What a Client and a Worker have in common: where they go, and what a status code means to them.
+ * What a Client and a Worker share: their endpoint, and the errors of status codes.
  */
 
 import * as Effect from "effect/Effect"

@@ -5,12 +5,12 @@
  */
 
 /**
- * An entry of a list and its place there, the cursor from which a later part of the list continues.
+ * An entry of a list, and the cursor from which the list continues after it.
  *
  * @since 0.1.0
  */
-export interface Placed<out A> {
-  readonly place: number
+export interface Listed<out A> {
+  readonly cursor: number
   readonly value: A
 }
 
@@ -20,6 +20,6 @@ export interface Placed<out A> {
  * @since 0.1.0
  */
 export interface Part<out A> {
-  readonly items: ReadonlyArray<Placed<A>>
+  readonly items: ReadonlyArray<Listed<A>>
   readonly next: number | undefined
 }

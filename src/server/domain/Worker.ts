@@ -1,5 +1,5 @@
 /**
- * A worker's connection as the engine sees it: somebody who can be given events.
+ * A worker's connection, as the engine sees it: it takes events.
  *
  * @since 0.1.0
  */
@@ -15,13 +15,13 @@ import type { Delivery } from "../../protocol/Trigger.ts"
 export interface Worker {
   /** Its identity, unique among the vhost's workers. */
   readonly id: string
-  /** What tells its connection from another with the same identity. */
+  /** Identifies its connection among those with the same identity. */
   readonly connection: unknown
   /** Whether it takes lifecycle events. */
   readonly lifecycle: boolean
   /** How many unacked events it wants at most; `undefined` for one that does not ack, as the original's. */
   readonly prefetch: number | undefined
-  /** How often the handler of an event may fail; then the event becomes a dead letter. */
+  /** After how many failures of its handler an event becomes a dead letter. */
   readonly maxAttempts: number
   /** Sends an event; `settled` is called exactly once with the outcome. Never waits. */
   readonly deliverUnsafe: (
@@ -32,6 +32,6 @@ export interface Worker {
   ) => void
   /** Sends a heartbeat. */
   readonly heartbeatUnsafe: () => void
-  /** Tells it that it is no longer known, and ends its connection. */
+  /** Sends `QT`, and closes its connection. */
   readonly dismiss: Effect.Effect<void>
 }

@@ -1,10 +1,10 @@
 /**
- * Where backends connect: Clients that send requests and Workers that take events, over ZeroMQ and over classic TCP.
+ * The endpoint of backends: Clients that send requests and Workers that take events, over ZeroMQ and over classic TCP.
  *
- * A connection is authorized by its identity before a message of it is read. Every message is decoded, carried out and
- * responded to, an error with its status code. A Client's connection is closed after its response unless it carries more.
- * Workers are members of the vhost's lobby, which sends heartbeats and dismisses those that time out; at its end the
- * endpoint dismisses its own.
+ * A connection is authorized by its identity before its messages are read. Every message is decoded and executed, and gets a
+ * response, an error its status code. A Client's connection is closed after its response unless it is for more requests.
+ * Workers are registered in the vhost's lobby, which sends heartbeats and expires them. When the endpoint ends, it dismisses
+ * its workers.
  *
  * @since 0.1.0
  */
@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import { decodeFromClient } from "../../protocol/Command.ts"
+import { decodeFromClient } from "../../protocol/CommandCodec.ts"
 import type { Frames } from "../../protocol/Frame.ts"
 import { BadRequestError, InternalError, type StatusError } from "../../protocol/KosmonautError.ts"
 import * as TcpTransportServer from "../../transport/TcpTransportServer.ts"
@@ -25,7 +25,7 @@ import { Vhosts } from "../engine/Vhosts.ts"
 import * as Authenticator from "./internal/authenticator.ts"
 import * as ClientSession from "./internal/clientSession.ts"
 import * as EventLoopMetrics from "./internal/eventLoopMetrics.ts"
-import { encode, knowsAdditions, refuse } from "./internal/response.ts"
+import { encode, reject, supportsExtensions } from "./internal/response.ts"
 import * as WorkerSession from "./internal/workerSession.ts"
 
 /**
@@ -77,7 +77,7 @@ export const make = Effect.fnUntraced(function*(
   const handlers = handlersOf(authenticator, request)
   yield* server.run(handlers).pipe(
     Effect.catchDefect((defect) =>
-      Effect.logFatal("The endpoint of backends has failed, and serves nobody any more", defect)
+      Effect.logFatal("The endpoint of backends has failed and no longer serves anybody", defect)
     ),
     Effect.forkScoped
   )
@@ -112,7 +112,7 @@ const handlersOf = (authenticator: Authenticator.Authenticator, request: ClientS
       : handle(backend, peer, frames)
   }
   const failed = (peer: Peer, error: StatusError): Effect.Effect<void> =>
-    refuse(peer, error, knowsAdditions(peer) || authenticator.find(peer)?.knowsAdditions === true)
+    reject(peer, error, supportsExtensions(peer) || authenticator.find(peer)?.supportsExtensions === true)
   // A defect fails one message, not the endpoint.
   const guarded = (peer: Peer, rest: Effect.Effect<void, StatusError>): Effect.Effect<void> =>
     rest.pipe(
@@ -133,7 +133,7 @@ const handlersOf = (authenticator: Authenticator.Authenticator, request: ClientS
     },
     onClose: (peer) =>
       Effect.suspend(() => {
-        const backend = authenticator.forget(peer)
+        const backend = authenticator.remove(peer)
         return backend?.kind === "dlr" ? backend.vhost.lobby.leave(peer.identity, peer.connection) : Effect.void
       })
   }
@@ -143,7 +143,7 @@ const logDefect = (defect: unknown) => Effect.logError("A backend's message was 
 
 const brokerFailed = new InternalError({ detail: "the broker failed" })
 
-// Of a connection that is not authorized it is not known what it understands.
+// It is unknown whether an unauthorized connection supports extensions.
 const framesOf = ({ code }: StatusError): Frames => encode({ _tag: "Failure", code }, false)
 
 /**

@@ -1,8 +1,7 @@
 /**
- * One browser's session: who it is, how much it may send, and what happens to each of its messages.
+ * One browser's session: its authentication, its rate limits, and the handling of its messages.
  *
- * A session knows no socket. Every message that is wrong or beyond a limit is answered with the protocol's `:error` and
- * changes nothing.
+ * A session has no socket. A message that is invalid or beyond a limit gets the protocol's `:error` and changes nothing.
  *
  * @since 0.1.0
  */
@@ -27,18 +26,18 @@ import * as Commands from "./internal/commands.ts"
  */
 export interface BrowserSession {
   /**
-   * Carries out one message, for version 1 also a batch of them; `false` says that the browser asked to be closed. After
-   * `end` it does nothing. A browser that goes on beyond its rates is closed with 1013.
+   * Handles one message, or a batch of them in version 1. `false` if the browser wants to be closed. Does nothing after `end`.
+   * A browser that keeps exceeding its rates is closed with 1013.
    */
   readonly handle: (message: string | Uint8Array) => Effect.Effect<boolean>
-  /** Whether it has presented a good token. */
+  /** Whether it has authenticated. */
   readonly isAuthenticated: () => boolean
   /** The connection has ended: the browser leaves its channels. Safe to repeat, and not interruptible. */
   readonly end: Effect.Effect<void>
 }
 
 /**
- * Begins a session and sends `:connected`.
+ * Starts a session and sends `:connected`.
  *
  * @since 0.1.0
  */
@@ -66,7 +65,7 @@ export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
         if (state.hasEnded) return Effect.succeed(false)
         const batch = browser.version === 0 ? undefined : BrowserMessage.batch(message)
         if (batch === undefined) return handleOne(state, message)
-        return Result.isFailure(batch) ? refuse(state, batch.failure) : handleAll(state, batch.success, admit)
+        return Result.isFailure(batch) ? reject(state, batch.failure) : handleAll(state, batch.success, admit)
       })
       return admit === undefined ? handleNow : admit(message, true, handleNow)
     },
@@ -78,14 +77,14 @@ export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
   }
 }
 
-/** Handles a message if the rates of its browser allow it, and refuses it if not. */
+/** Handles a message if the rates of its browser allow it, and rejects it if not. */
 type Admit = (
   message: string | Uint8Array,
   isWhole: boolean,
   handle: Effect.Effect<boolean>
 ) => Effect.Effect<boolean>
 
-// Where nothing is limited nothing is counted.
+// Without limits nothing is counted.
 const makeAdmission = (state: Commands.State): Admit | undefined => {
   const rates = BrowserRates.make(state.vhost.config)
   let left: BrowserRates.Allowance | undefined
@@ -97,8 +96,10 @@ const makeAdmission = (state: Commands.State): Admit | undefined => {
       if (reason === undefined) return handle
       if (state.hasEnded) return Effect.succeed(false)
       const mayStay = BrowserRates.mayStay(rates, left, now)
-      const refused = handleBeyond(state, message, new TooManyRequestsError({ detail: reason }))
-      return mayStay ? refused : Effect.tap(refused, () => Effect.sync(() => state.browser.closeUnsafe(tryAgainLater)))
+      const rejected = handleBeyond(state, message, new TooManyRequestsError({ detail: reason }))
+      return mayStay
+        ? rejected
+        : Effect.tap(rejected, () => Effect.sync(() => state.browser.closeUnsafe(tryAgainLater)))
     }))
 }
 
@@ -109,7 +110,7 @@ const handleAll = Effect.fnUntraced(function*(
   admit: Admit | undefined
 ) {
   for (const [index, message] of messages.entries()) {
-    // However much one browser sends at once, the others have their turn.
+    // A browser that sends many messages at once yields to the others.
     if (index % turn === turn - 1) yield* Effect.yieldNow
     if (state.hasEnded) return false
     const handle = Effect.suspend(() => handleOne(state, message))
@@ -121,17 +122,17 @@ const handleAll = Effect.fnUntraced(function*(
 
 const handleOne = (state: Commands.State, message: string | Uint8Array): Effect.Effect<boolean> => {
   const envelope = BrowserMessage.read(message)
-  if (Result.isFailure(envelope)) return refuse(state, envelope.failure)
+  if (Result.isFailure(envelope)) return reject(state, envelope.failure)
   const interpreted = BrowserMessage.interpret(envelope.success)
   return Result.isFailure(interpreted)
-    ? refuse(state, interpreted.failure, envelope.success)
+    ? reject(state, interpreted.failure, envelope.success)
     : Effect.catch(
-      Commands.carryOut(state, interpreted.success),
-      (error) => refuse(state, error, envelope.success)
+      Commands.execute(state, interpreted.success),
+      (error) => reject(state, error, envelope.success)
     )
 }
 
-// What makes less work for the broker passes, and what a message says is only looked at if that costs little.
+// Messages that make less work for the broker always pass. Only short messages are read for that.
 const handleBeyond = (
   state: Commands.State,
   message: string | Uint8Array,
@@ -140,18 +141,18 @@ const handleBeyond = (
   const envelope = message.length > maxShort ? undefined : Result.getOrUndefined(BrowserMessage.read(message))
   return envelope?.name === "unsubscribe" || envelope?.name === "close"
     ? handleOne(state, message)
-    : refuse(state, error, envelope)
+    : reject(state, error, envelope)
 }
 
-// The original's `:error` has a code and its text; why is for those who ask for it.
-const refuse = (
+// The original's `:error` has only a code and its text. The reason is for version 1 and for messages with an id.
+const reject = (
   { browser }: Commands.State,
   error: StatusError,
   envelope?: BrowserMessage.Envelope
 ): Effect.Effect<boolean> =>
   Effect.sync(() => {
-    const says = browser.version === 1 || envelope?.payload.id !== undefined
-    const about = says ? (envelope ? BrowserMessage.aboutOf(envelope) : {}) : undefined
+    const hasReason = browser.version === 1 || envelope?.payload.id !== undefined
+    const about = hasReason ? (envelope ? BrowserMessage.aboutOf(envelope) : {}) : undefined
     browser.sendUnsafe(BrokerMessage.error(error, about))
     return true
   })
@@ -159,11 +160,11 @@ const refuse = (
 const sizeOf = (message: string | Uint8Array): number =>
   typeof message === "string" ? byteLength(message) : message.length
 
-/** The close code for a browser that may come back in a while. */
+/** The close code for a browser that may reconnect later. */
 const tryAgainLater = 1013
 
 /** How many messages of a batch are handled in one turn of the event loop. */
 const turn = 64
 
-/** How long a message is at most that is looked at although it is beyond the rates. */
+/** The longest message that is read beyond the rates. */
 const maxShort = 1024

@@ -1,9 +1,9 @@
 /**
- * Where browsers enter: WebSocket connections at a vhost's path.
+ * The endpoint of browsers: WebSocket connections at a vhost's path.
  *
- * A connection is one session, its messages are handled in order. What a browser sends is bounded by `maxMessageSize`,
- * what waits for it by `outboxSize`: a browser that does not read is disconnected, 1013. So is one that sends nothing,
- * not even the answer to a ping, for a `pingInterval`, or that does not authenticate in time, if it has to.
+ * A connection is one session, whose messages are handled in order. Messages of a browser are bounded by `maxMessageSize`, its
+ * outbound queue by `outboxSize`: a browser that does not read is disconnected with 1013. A browser is also disconnected if
+ * nothing was received from it for a `pingInterval`, not even a pong, or if it does not authenticate in time.
  *
  * A browser that is refused is told why: by an HTTP status (404 for an unknown vhost, 403 for its origin, 429 or 503 for a
  * limit), or, if it has asked for a version of the protocol (`?v=1`), by the close code of a WebSocket (4400 for an
@@ -119,7 +119,7 @@ export const make = Effect.gen(function*() {
 export const layer: Layer.Layer<WebSocketEndpoint, ListenError | InvalidOptionError, BrokerConfig | Vhosts> = Layer
   .effect(WebSocketEndpoint, make)
 
-/** Why a browser is disconnected, how it is told, and what is counted. */
+/** Why a browser is disconnected: the close code, its text, and the counter. */
 const disconnected = {
   slow: { counter: BrokerMetrics.slowBrowsers },
   flood: { counter: Metric.withAttributes(BrokerMetrics.disconnectedBrowsers, { reason: "flood" }) },

@@ -26,7 +26,7 @@ import * as Journal from "./Journal.ts"
  */
 export interface AccessTokens {
   /**
-   * Makes a token for `uid`, for channels whose whole name matches `pattern`. Fails with 597 if the pattern is none or too
+   * Issues a token for `uid`, for channels whose whole name matches `pattern`. Fails with 597 if the pattern is invalid or too
    * large, or if too many tokens are unused.
    */
   readonly issue: (uid: string, pattern: string) => Effect.Effect<Redacted.Redacted, InternalError>
@@ -48,8 +48,7 @@ export interface Issued {
 }
 
 /**
- * Makes a vhost's tokens, with those that an earlier broker stored. At most `maxAccessTokens` may be unused; beyond it issuing
- * fails with 597.
+ * Makes a vhost's tokens, with the restored ones. At most `maxAccessTokens` may be unused; beyond that, issuing fails with 597.
  *
  * @since 0.1.0
  */
@@ -59,26 +58,26 @@ export const make = (options: {
   readonly clock: Clock.Clock
   /** Compiles patterns, default with a cache of its own. */
   readonly patterns?: Patterns.Patterns | undefined
-  /** Where it is recorded what becomes of them, default nowhere. */
+  /** Records their changes, default nowhere. */
   readonly journal?: Journal.Journal | undefined
-  /** What the journal has recorded earlier. */
+  /** The tokens to restore. */
   readonly issued?: ReadonlyArray<Issued> | undefined
 }): AccessTokens => {
   const { clock, journal = Journal.none, patterns = Patterns.make() } = options
   const timeToLive = Duration.toMillis(options.accessTokenTimeToLive)
-  // In the order of their expiry: nobody lives longer than the latest.
+  // In the order of their expiry, since all have the same time to live.
   const tokens = restore(options.issued ?? [], clock, timeToLive)
 
   const permissionOf = (uid: string, pattern: string) => Effect.fromResult(Permission.make(uid, pattern, patterns))
-  const forget = (token: string) => {
+  const remove = (token: string) => {
     tokens.delete(token)
-    journal.forget("AccessToken", token)
+    journal.deleted("AccessToken", token)
   }
   const dropExpired = () => {
     const now = Timeline.nowOf(clock)
     for (const [token, { expiresAt }] of tokens) {
       if (expiresAt > now) return
-      forget(token)
+      remove(token)
     }
   }
 
@@ -87,13 +86,13 @@ export const make = (options: {
       yield* permissionOf(uid, pattern)
       dropExpired()
       if (tokens.size >= options.maxAccessTokens) {
-        return yield* new InternalError({ detail: `${tokens.size} access tokens are unused, the most that can be` })
+        return yield* new InternalError({ detail: `${tokens.size} access tokens are unused, which is the limit` })
       }
       const token = Hex.encode(SecureRandom.randomBytesUnsafe(64))
       const issued = Redacted.make(token)
       tokens.set(token, { uid, pattern, expiresAt: Timeline.nowOf(clock) + timeToLive })
       const expiresAt = clock.currentTimeMillisUnsafe() + timeToLive
-      journal.noteNew({ _tag: "AccessToken", token: issued, uid, pattern, expiresAt })
+      journal.created({ _tag: "AccessToken", token: issued, uid, pattern, expiresAt })
       return issued
     }),
 
@@ -101,7 +100,7 @@ export const make = (options: {
       dropExpired()
       const entry = tokens.get(token)
       if (entry === undefined) return yield* unauthorized
-      forget(token)
+      remove(token)
       return yield* Effect.mapError(permissionOf(entry.uid, entry.pattern), () => unauthorized)
     })
   }
@@ -114,7 +113,7 @@ interface Entry {
   readonly expiresAt: number
 }
 
-// The wall clock or the time to live may have been another: none lives longer than a new one.
+// The wall clock or the time to live may have changed: a restored token lives no longer than a new one.
 const restore = (issued: ReadonlyArray<Issued>, clock: Clock.Clock, timeToLive: number): Map<string, Entry> => {
   const [wall, now] = [clock.currentTimeMillisUnsafe(), Timeline.nowOf(clock)]
   const entries = issued.map(({ expiresAt, pattern, token, uid }) => {

@@ -1,7 +1,7 @@
 /**
  * The browsers that are connected to one vhost, by their sid and by the user they have authenticated as.
  *
- * Here a backend reaches one browser: sends it an event, or ends its connection.
+ * A backend can send an event to one of them, or disconnect it.
  *
  * @since 0.1.0
  */
@@ -17,8 +17,8 @@ import type { Browser } from "../domain/Browser.ts"
 import * as MessageSize from "./internal/messageSize.ts"
 
 /**
- * The close code for a browser that a backend disconnects: forbidden, it should not reconnect by itself. (Codes from 4000 on
- * are an application's own; RFC 6455, section 7.4.2.)
+ * The close code for a browser that a backend disconnects. The browser should not reconnect by itself. (Codes from 4000 on are
+ * for applications; RFC 6455, section 7.4.2.)
  *
  * @since 0.1.0
  */
@@ -32,37 +32,37 @@ export const disconnectedCode = 4403
 export interface Browsers {
   /** A browser has connected. */
   readonly enterUnsafe: (browser: Browser) => void
-  /** A browser has authenticated, or has done so as somebody else; ignored for one that has gone. */
+  /** A browser has authenticated, maybe as another user than before. Ignored for a browser that has disconnected. */
   readonly identifyUnsafe: (browser: Browser, uid: string) => void
-  /** A browser has gone. */
+  /** A browser has disconnected. */
   readonly leaveUnsafe: (browser: Browser) => void
   /**
-   * Sends an event to one browser; data may be the text of an object. Fails with 400 if the message would be larger than
-   * `maxMessageSize` and 256 bytes.
+   * Sends an event to one browser; data may be the text of an object. Fails with 400 if the message would be more than 256
+   * bytes larger than `maxMessageSize`.
    */
   readonly sendTo: (
     sid: string,
     event: string,
     data: JsonText.Input
   ) => Effect.Effect<void, BrowserNotFoundError | BadRequestError>
-  /** Ends the connections of one browser or of all of a user's, and gives how many those were. */
+  /** Disconnects one browser, or all browsers of a user, and returns how many. */
   readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number>
   /** How many are connected. */
   readonly count: () => number
 }
 
 /**
- * Makes a vhost's register of browsers, empty. `announce` gets the lifecycle events.
+ * Makes an empty registry of browsers for a vhost. `emit` gets the lifecycle events.
  *
  * @since 0.1.0
  */
-export const make = (announce: (event: Event) => void, options: { readonly maxMessageSize: number }): Browsers => {
+export const make = (emit: (event: Event) => void, options: { readonly maxMessageSize: number }): Browsers => {
   const largest = options.maxMessageSize + envelopeSize
   const browsers = new Map<string, Browser>()
   const users = new Map<Browser, string>()
   const browsersOf = new Map<string, Set<Browser>>()
 
-  const forgetUser = (browser: Browser): string | undefined => {
+  const removeUser = (browser: Browser): string | undefined => {
     const uid = users.get(browser)
     if (uid === undefined) return undefined
     users.delete(browser)
@@ -80,12 +80,12 @@ export const make = (announce: (event: Event) => void, options: { readonly maxMe
   return {
     enterUnsafe: (browser) => {
       browsers.set(browser.sid, browser)
-      announce(Lifecycle.browserConnected(browser.sid))
+      emit(Lifecycle.browserConnected(browser.sid))
     },
 
     identifyUnsafe: (browser, uid) => {
       if (!browsers.has(browser.sid)) return
-      forgetUser(browser)
+      removeUser(browser)
       users.set(browser, uid)
       const theirs = browsersOf.get(uid)
       if (theirs === undefined) browsersOf.set(uid, new Set([browser]))
@@ -94,7 +94,7 @@ export const make = (announce: (event: Event) => void, options: { readonly maxMe
 
     leaveUnsafe: (browser) => {
       if (!browsers.delete(browser.sid)) return
-      announce(Lifecycle.browserDisconnected(browser.sid, forgetUser(browser)))
+      emit(Lifecycle.browserDisconnected(browser.sid, removeUser(browser)))
     },
 
     sendTo: (sid, event, data) =>

@@ -1,5 +1,5 @@
 /**
- * The channels of one vhost, who is subscribed to them, and who receives what.
+ * The channels of one vhost, their subscribers, and broadcasts to them.
  *
  * Each operation is one step of the event loop: no other fiber sees a channel half changed, and a broadcast reaches exactly
  * those who are subscribed at that moment, each once, in the order of the broadcasts. Delivery is to outbound queues and
@@ -34,7 +34,7 @@ import * as OrderedList from "./internal/orderedList.ts"
 import * as Subscriptions from "./internal/subscriptions.ts"
 import * as Journal from "./Journal.ts"
 
-export type { Part, Placed } from "../domain/Listing.ts"
+export type { Listed, Part } from "../domain/Listing.ts"
 
 /**
  * An open channel, as an administrator sees it.
@@ -68,7 +68,7 @@ export interface BroadcastOptions {
 export interface Channels {
   /** Opens a channel; `false` says that it was open already. */
   readonly open: (name: string) => Effect.Effect<boolean, InvalidChannelNameError | InternalError>
-  /** Closes a channel; its subscribers are told that they no longer are. */
+  /** Closes a channel; its subscribers receive `:unsubscribed`. */
   readonly close: (name: string) => Effect.Effect<void, ChannelNotFoundError>
   /** The open channels. */
   readonly list: Effect.Effect<ReadonlyArray<ChannelInfo>>
@@ -79,11 +79,11 @@ export interface Channels {
    * at most 1000 channels and looks at 10 000 names, so that it may be empty and have a `next`.
    */
   readonly listAfter: (prefix: string, cursor: number) => Part<ChannelInfo>
-  /** A part of those who are subscribed and not hidden, at most 1000, after a cursor, in the order of their coming. */
+  /** A part of the visible subscribers, at most 1000, after a cursor, in the order of their subscriptions. */
   readonly subscribersAfter: (name: string, cursor: number) => Effect.Effect<Part<Subscription>, ChannelNotFoundError>
   /**
    * Delivers an event to every subscriber. Data may be the text of an object, which is only read if there is a subscriber.
-   * Fails with 400 if the message with all that is added to it would be larger than `maxMessageSize` and 256 bytes.
+   * Fails with 400 if the message would be more than 256 bytes larger than `maxMessageSize`.
    */
   readonly broadcast: (
     name: string,
@@ -91,7 +91,7 @@ export interface Channels {
     data: JsonText.Input,
     options?: BroadcastOptions
   ) => Effect.Effect<void, BroadcastError>
-  /** The same, done when it is called. */
+  /** The same, executed when it is called. */
   readonly broadcastUnsafe: (
     name: string,
     event: string,
@@ -99,15 +99,15 @@ export interface Channels {
     options?: BroadcastOptions
   ) => Exit.Exit<void, BroadcastError>
   /**
-   * Subscribes a browser and tells who needs to know. For one that is subscribed nothing changes; it gets a response only
-   * if its message had an id.
+   * Subscribes a browser, and notifies the members and the backend. For a browser that is already subscribed nothing changes;
+   * it gets a response only if its message had an id.
    */
   readonly subscribe: (
     name: string,
     browser: Browser,
     options: SubscribeOptions
   ) => Effect.Effect<void, ChannelNotFoundError | ForbiddenError | BadRequestError | TooManyRequestsError>
-  /** Unsubscribes a browser; the others on a presence channel get `farewell` with the news. */
+  /** Unsubscribes a browser; on a presence channel the others receive `farewell` with `:memberLeft`. */
   readonly unsubscribe: (
     name: string,
     browser: Browser,
@@ -124,55 +124,55 @@ export interface Channels {
   /** Whether a browser is subscribed. */
   readonly has: (name: string, browser: Browser) => Effect.Effect<boolean, ChannelNotFoundError>
   /**
-   * Unsubscribes a browser from all its channels, without telling it. After 10 000 deliveries to others it lets other fibers
-   * run before the next channel; interrupted there, the browser stays on the rest.
+   * Unsubscribes a browser from all its channels, without a message to it. After 10 000 deliveries to others it yields before
+   * the next channel; if it is interrupted there, the browser stays subscribed to the rest.
    */
   readonly leave: (browser: Browser) => Effect.Effect<void>
-  /** What has been counted since the start, and is now. */
+  /** Counters since the start, and current numbers. */
   readonly counters: ChannelCounters
 }
 
 /**
- * Why a broadcast was refused.
+ * Why a broadcast was rejected.
  *
  * @since 0.1.0
  */
 export type BroadcastError = ChannelNotFoundError | NotSubscribedError | BadRequestError
 
 /**
- * What the channels of a vhost have counted.
+ * Counters of the channels of a vhost.
  *
  * @since 0.1.0
  */
 export interface ChannelCounters {
-  /** Open channels, now. */
+  /** Channels that are open now. */
   readonly channels: number
-  /** Subscriptions, now. */
+  /** Subscriptions now. */
   readonly subscriptions: number
   /** Broadcasts that were accepted. */
   readonly broadcasts: number
-  /** Messages of broadcasts that were handed to outbound queues, one for each subscriber. */
+  /** Messages of broadcasts that were put into outbound queues, one for each subscriber. */
   readonly deliveries: number
 }
 
 /**
- * What the channels of a vhost are made with; for the limits see `BrokerConfig`.
+ * The options of a vhost's channels; for the limits see `BrokerConfig`.
  *
  * @since 0.1.0
  */
 export interface Options extends Subscriptions.Limits {
   readonly maxChannels: number
   readonly maxMessageSize: number
-  /** Gets the lifecycle events of the channels, default nobody. */
-  readonly announce?: ((event: Event) => void) | undefined
+  /** Gets the lifecycle events of the channels; by default they are ignored. */
+  readonly emit?: ((event: Event) => void) | undefined
   /** Records which channels are open, default nowhere. */
   readonly journal?: Journal.Journal | undefined
-  /** What the journal has recorded, in the order of opening. */
+  /** The channels to restore, in the order of their opening. */
   readonly opened?: ReadonlyArray<string> | undefined
 }
 
 /**
- * Makes a vhost's channels, with those open that were recorded. Beyond `maxChannels` opening fails with 597.
+ * Makes a vhost's channels, with the restored ones open. Beyond `maxChannels` opening fails with 597.
  *
  * @since 0.1.0
  */
@@ -180,7 +180,7 @@ export const make = (options: Options): Channels => {
   const counters = { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 }
   const registry = makeRegistry(options, counters)
   const { find } = registry
-  const subscriptions = Subscriptions.make({ limits: options, counters, announce: options.announce ?? constVoid })
+  const subscriptions = Subscriptions.make({ limits: options, counters, emit: options.emit ?? constVoid })
   const broadcastUnsafe = makeBroadcast(registry.get, counters, options.maxMessageSize + envelopeSize)
 
   return {
@@ -226,10 +226,10 @@ const makeRegistry = (options: Options, counters: { channels: number }) => {
   const journal = options.journal ?? Journal.none
   const channels = new Map<string, OrderedList.Entry<Channel.Channel>>()
   const all = OrderedList.make<Channel.Channel>()
-  let places = 0
+  let lastCursor = 0
 
   const add = (name: string) => {
-    const entry = { place: ++places, value: Channel.make(name, ChannelName.kind(name)) }
+    const entry = { cursor: ++lastCursor, value: Channel.make(name, ChannelName.kind(name)) }
     channels.set(name, entry)
     OrderedList.append(all, entry)
     counters.channels++
@@ -255,7 +255,7 @@ const makeRegistry = (options: Options, counters: { channels: number }) => {
           return Exit.fail(new InternalError({ detail: `the vhost has ${channels.size} channels, the limit` }))
         }
         add(name)
-        journal.noteNew({ _tag: "Channel", name })
+        journal.created({ _tag: "Channel", name })
         return Exit.succeed(true)
       }),
     remove: ({ name }: Channel.Channel) => {
@@ -264,7 +264,7 @@ const makeRegistry = (options: Options, counters: { channels: number }) => {
       channels.delete(name)
       OrderedList.remove(all, entry)
       counters.channels--
-      journal.forget("Channel", name)
+      journal.deleted("Channel", name)
     }
   }
 }

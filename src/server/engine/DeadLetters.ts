@@ -1,10 +1,10 @@
 /**
- * Events of one vhost that failed for good: their handlers failed too often, or their deliveries ended too often without a
- * word. They stay here until a person replays or discards them.
+ * The dead letters of one vhost: events whose handlers failed too often, or that were lost too often. They stay until they are
+ * replayed or discarded.
  *
- * At most `deadLetterCapacity` stay, and `deadLetterSize` bytes; beyond it the oldest are dropped, and counted. Letters that
- * no worker could even read or had a handler for (`isUnhandled`) are dropped before all others: a browser can trigger any
- * number of such events, and must not displace what an application has to know of.
+ * There are at most `deadLetterCapacity` of them with `deadLetterSize` bytes; beyond that the oldest are dropped and counted.
+ * Dead letters that no worker could decode or had a handler for (`isUnhandled`) are dropped first: a browser can trigger any
+ * number of such events, and must not displace failures of the application.
  *
  * @since 0.1.0
  */
@@ -14,12 +14,12 @@ import * as Effect from "effect/Effect"
 import * as Journal from "./Journal.ts"
 
 /**
- * An event that failed for good.
+ * An event that failed too often.
  *
  * @since 0.1.0
  */
 export interface DeadLetter {
-  /** The event's name in its vhost, as its handlers had it. */
+  /** The id of the event in its vhost, the same that its handlers had. */
   readonly id: string
   /** The text of `{"<event>": {…}}`. */
   readonly json: string
@@ -27,9 +27,9 @@ export interface DeadLetter {
   readonly origin: string | undefined
   /** How often it was delivered. */
   readonly attempts: number
-  /** Why it failed, as its worker said or as the broker saw it, at most 500 characters. */
+  /** Why it failed, as the worker or the broker reported it, at most 500 characters. */
   readonly reason: string
-  /** When that was, in whole milliseconds since 1970. */
+  /** When it became a dead letter, in whole milliseconds since 1970. */
   readonly failedAt: number
 }
 
@@ -45,17 +45,17 @@ export interface DeadLetters {
   readonly addUnsafe: (letter: Omit<DeadLetter, "failedAt">) => void
   /** All of them, the oldest first. */
   readonly list: Effect.Effect<ReadonlyArray<DeadLetter>>
-  /** Takes one out; `undefined` if there is none of this id. */
+  /** Removes and returns one; `undefined` if none has this id. */
   readonly take: (id: string) => Effect.Effect<DeadLetter | undefined>
-  /** Takes all out, the oldest first. */
+  /** Removes and returns all, the oldest first. */
   readonly takeAll: Effect.Effect<ReadonlyArray<DeadLetter>>
-  /** How many there are, and how many were added and dropped since the start. */
+  /** How many there are now, and how many were added and dropped since the start. */
   readonly counters: { readonly kept: number; readonly added: number; readonly dropped: number }
 }
 
 /**
- * Whether an event failed only because its worker could not read it or has no handler for it. A worker says so by a reason
- * that begins with the error's name, with its module or without, and a colon.
+ * Whether an event failed only because its worker could not decode it or has no handler for it. The reason of such a failure
+ * begins with the error's name, with or without its module, and a colon.
  *
  * @since 0.1.0
  */
@@ -65,7 +65,7 @@ const unhandled =
   /^(?:kosmonaut\/protocol\/KosmonautError\/)?(?:UndefinedHandlerError|InvalidEventNameError|MessageDecodeError):/
 
 /**
- * Makes a vhost's dead letters, with those that an earlier broker stored.
+ * Makes a vhost's dead letters, with the restored ones.
  *
  * @since 0.1.0
  */
@@ -75,14 +75,14 @@ export const make = (options: {
   readonly clock: Clock.Clock
   /** Called when one is added. */
   readonly wake?: (() => void) | undefined
-  /** Where it is recorded what becomes of them, default nowhere. */
+  /** Records their changes, default nowhere. */
   readonly journal?: Journal.Journal | undefined
-  /** What the journal has recorded earlier, the oldest first. */
+  /** The dead letters to restore, the oldest first. */
   readonly letters?: ReadonlyArray<DeadLetter> | undefined
 }): DeadLetters => {
   const journal = options.journal ?? Journal.none
   const letters = new Map<string, DeadLetter>()
-  // Those of them that are dropped first.
+  // The unhandled ones, which are dropped first.
   const leastImportant = new Map<string, DeadLetter>()
   let size = 0
   let added = 0
@@ -97,7 +97,7 @@ export const make = (options: {
     letters.delete(letter.id)
     leastImportant.delete(letter.id)
     size -= sizeOf(letter)
-    journal.forget("DeadLetter", letter.id)
+    journal.deleted("DeadLetter", letter.id)
   }
   const dropOldest = () => {
     for (const some of [leastImportant, letters]) {
@@ -113,12 +113,12 @@ export const make = (options: {
     const dead = { ...letter, reason: letter.reason.slice(0, 500), failedAt }
     insert(dead)
     added++
-    journal.noteNew({ _tag: "DeadLetter", ...dead, origin: dead.origin ?? null })
+    journal.created({ _tag: "DeadLetter", ...dead, origin: dead.origin ?? null })
     dropOldest()
     options.wake?.()
   }
   options.letters?.forEach(insert)
-  // The limits may have been others.
+  // The restored ones may exceed today's limits.
   dropOldest()
 
   return {

@@ -1,14 +1,14 @@
 /**
- * The events of one vhost that wait for a worker or are unacked, in lanes: events of browsers, requests, lifecycle events.
+ * The queued and the unacked events of one vhost, in lanes: events of browsers, requests, lifecycle events.
  *
- * Events are delivered in the order of their numbers, over all lanes, as far as workers take the lane. An event that is
- * requeued goes back to its old place. One whose handler failed, or that was released more than once, waits a backoff first,
- * and others pass it meanwhile. An event that failed too often, or whose deliveries ended too often without a word, becomes a
- * dead letter in the same step: it is always in exactly one place.
+ * Events are delivered in the order of their numbers over all lanes whose workers have credit. An event that is requeued
+ * returns to its old position. If its handler failed, or if it was released more than once, it waits for a backoff first, and
+ * other events pass it meanwhile. An event whose handler failed too often, or that was lost too often, becomes a dead letter
+ * in the same step, so that it is always in exactly one place.
  *
- * All of them count for the limits of their lane: queued, waiting for their backoff, unacked. Beyond the limits an event is
- * refused; in the lane of lifecycle events the oldest is dropped instead. Unacked events beyond the limits are only given to
- * workers that hold none.
+ * Queued, delayed and unacked events all count towards the limits of their lane. Beyond the limits an event is rejected; in
+ * the lifecycle lane the oldest event is dropped instead. If the unacked events alone exceed the limits, events are delivered
+ * only to workers that hold none.
  *
  * Locally each operation is one synchronous step, and `enqueue` and `grant` deliver before they return.
  *
@@ -24,24 +24,23 @@ import type { Timeline } from "./internal/timeline.ts"
 import type * as Journal from "./Journal.ts"
 
 /**
- * Which workers take an event: `events` all of them, `requests` those that respond, `lifecycle` those that asked for
- * lifecycle events.
+ * Which workers take an event: `events` all of them, `requests` those that respond, `lifecycle` those that opted in.
  *
  * @since 0.1.0
  */
 export type Lane = "events" | "requests" | "lifecycle"
 
 /**
- * What the workers of a lane can take now.
+ * How many events the workers of a lane can take now.
  *
  * @since 0.1.0
  */
 export interface Capacity {
-  /** How many workers take it at all. */
+  /** How many workers take this lane. */
   workers: number
-  /** How many more events they can be given. */
+  /** How many more events can be delivered to them. */
   credits: number
-  /** How many of them have credit left and hold no event. */
+  /** How many of them have credit and hold no event. */
   idle: number
 }
 
@@ -56,30 +55,30 @@ export interface Enqueue {
   readonly json: string
   /** The text of its origin. */
   readonly origin?: string | undefined
-  /** How long it waits before it can be delivered, default not at all. */
+  /** How long to wait before the first delivery, default not at all. */
   readonly delay?: Duration.Duration | undefined
-  /** Until when a response is of use, in monotonic milliseconds. Carried along. */
+  /** When a response is no longer useful, in monotonic milliseconds. Not used by the queue. */
   readonly deadline?: number | undefined
-  /** A second event with the same key is a duplicate, as long as the first has not ended. */
+  /** While an event is in the queue, another one with the same key is a duplicate. */
   readonly dedupeKey?: string | undefined
-  /** Who wants the response. Carried along. */
+  /** Where to send the response. Not used by the queue. */
   readonly replyTo?: unknown
 }
 
 /**
- * An event in the queue. The same object with every delivery.
+ * An event in the queue. Every delivery has the same object.
  *
  * @since 0.1.0
  */
 export interface Queued extends Omit<Enqueue, "delay"> {
-  /** Its name in the vhost, the same with every delivery and in the next broker. */
+  /** Its id in the vhost, the same for every delivery and after a restart of the broker. */
   readonly id: string
-  /** Its place in the order of all events of the vhost. */
+  /** Its position among all events of the vhost. */
   readonly number: number
   readonly origin: string | undefined
   /** How many bytes `json` and `origin` have together. */
   readonly size: number
-  /** How often it was delivered, deliveries that failed not included. */
+  /** How often it was delivered, without deliveries that could not be sent. */
   readonly attempts: number
 }
 
@@ -89,17 +88,20 @@ export interface Queued extends Omit<Enqueue, "delay"> {
  * @since 0.1.0
  */
 export type Outcome = Data.TaggedEnum<{
-  /** It was handled, or handed to a worker that does not ack. */
+  /** It was handled, or sent to a worker that does not ack. */
   Acked: {}
   /** It was handled, and this is the response. */
   Responded: { readonly response: unknown }
-  /** Its handler failed. With the `maxAttempts`th time the event is a dead letter; before, it waits a backoff. */
+  /** Its handler failed. After `maxAttempts` failures the event is a dead letter; until then it is redelivered after a backoff. */
   Nacked: { readonly reason: string; readonly maxAttempts: number }
-  /** It was returned unhandled. It is redelivered at once the first time, and after a backoff from the second on. */
+  /** It was returned unhandled. The first time it is redelivered immediately, from the second time on after a backoff. */
   Released: {}
-  /** The worker never received it. The attempt does not count. */
+  /** It could not be sent. The attempt does not count. */
   Unsent: {}
-  /** The delivery ended without a word. `isCounted` unless the broker itself ended it: the `maxDeliveries`th makes a dead letter. */
+  /**
+   * The worker is gone and sent no ack. After `maxDeliveries` losses the event is a dead letter. Losses that the broker
+   * itself caused are not `isCounted`.
+   */
   Lost: { readonly isCounted: boolean }
 }>
 
@@ -111,7 +113,7 @@ export type Outcome = Data.TaggedEnum<{
 export const Outcome = Data.taggedEnum<Outcome>()
 
 /**
- * The lane has no room for the event.
+ * The lane is full.
  *
  * @since 0.1.0
  */
@@ -121,14 +123,14 @@ export class QueueFullError extends Data.TaggedError("QueueFullError")<{
 }> {}
 
 /**
- * No worker takes the lane, and its events do not wait for one.
+ * No worker takes the lane, and its events are not queued without one.
  *
  * @since 0.1.0
  */
 export class NoWorkerError extends Data.TaggedError("NoWorkerError")<{ readonly lane: Lane }> {}
 
 /**
- * An event that an earlier broker stored.
+ * An event that is restored.
  *
  * @since 0.1.0
  */
@@ -140,7 +142,7 @@ export interface StoredEvent {
   readonly attempts: number
   /** How often its handler failed. */
   readonly failures: number
-  /** How often its delivery ended without a word. */
+  /** How often it was lost. */
   readonly losses: number
 }
 
@@ -150,32 +152,31 @@ export interface StoredEvent {
  * @since 0.1.0
  */
 export interface EventQueue {
-  /** Enqueues an event, and delivers it if it can be. Where requests and lifecycle events have no worker they do not wait. */
+  /** Enqueues an event, and delivers it if a worker has credit. Without a worker, requests and lifecycle events fail. */
   readonly enqueue: (event: Enqueue) => Effect.Effect<"Queued" | "Duplicate", QueueFullError | NoWorkerError>
-  /** Says what workers can take now, in total. Delivers within the call. `capacity` is looked at again with every delivery. */
+  /** Sets the total capacity of the workers, and delivers within the call. `capacity` is read again for every delivery. */
   readonly grant: (capacity: Readonly<Record<Lane, Capacity>>) => void
-  /** Ends deliveries; ignored for what is not delivered. What is requeued is delivered with the next `grant`. */
+  /** Ends deliveries; ignored for events that are not delivered. Requeued events are delivered with the next `grant`. */
   readonly settle: (events: ReadonlyArray<Queued>, outcome: Outcome) => void
-  /** Removes the event of this `dedupeKey` if it is not delivered; `false` if it is, or if there is none. */
+  /** Removes the event with this `dedupeKey`; `false` if it is already delivered, or if there is none. */
   readonly cancel: (dedupeKey: string) => boolean
-  /** Requeues what has waited for its backoff or delay, and delivers it. */
+  /** Requeues events whose backoff or delay has ended, and delivers them. */
   readonly requeueDue: () => void
-  /** When the next of these is due, in monotonic milliseconds. */
+  /** When the next backoff or delay ends, in monotonic milliseconds. */
   readonly nextDue: () => number | undefined
-  /** Drops lifecycle events if no worker has taken any for `lifecycleRetention` of lived time. */
+  /** Drops lifecycle events if no worker has taken them for `lifecycleRetention` of lived time. */
   readonly dropUnattended: () => void
-  /** Whether lifecycle events are queued now: a worker takes them, or did within `lifecycleRetention`. */
+  /** Whether lifecycle events are accepted: a worker takes them, or did within `lifecycleRetention`. */
   readonly isAttended: () => boolean
-  /** What has been counted since the start; `waiting` is now. */
+  /** Counters since the start; `queued` is the current number, and `queuedIn` that of one lane. */
   readonly counters: {
     readonly accepted: number
     readonly refused: number
     readonly dropped: number
     readonly redelivered: number
-    readonly waiting: number
+    readonly queued: number
   }
-  /** How many events of a lane wait for a worker or a backoff now. */
-  readonly waitingIn: (lane: Lane) => number
+  readonly queuedIn: (lane: Lane) => number
 }
 
 /**

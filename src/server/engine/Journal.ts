@@ -1,14 +1,13 @@
 /**
  * What changes in a broker while it runs, for a `Store` to persist.
  *
- * Recording takes no time and never fails. What was recorded in one turn of the event loop is written together, so that many
- * changes cost one write, and changes that belong together are persisted together. A change that another undoes before that
- * is not written at all: an event that is handled at once never touches the store. Whoever has to know that something is
- * persisted waits for it.
+ * Recording is synchronous and never fails. Everything recorded in one turn of the event loop is written together, so that
+ * many changes cost one write. A change that a later one undoes before the write is not written at all: an event that is
+ * handled at once never touches the store. Responses that must survive a crash wait for the write.
  *
- * While the store fails the broker goes on: those who wait are told, the changes stay, and are tried again every second.
- * Their number is bounded by what the broker itself has and what the store still holds. What cannot be written at the end
- * either is logged, and counted in `Unpersisted`.
+ * While the store fails, the broker goes on: waiting callers get the failure, and the write is retried every second. The
+ * number of pending changes is bounded by the number of entries in the broker and in the store. Changes that cannot be
+ * written at the end are logged and counted in `Unpersisted`.
  *
  * @since 0.1.0
  */
@@ -28,28 +27,29 @@ import { supervised } from "./internal/supervised.ts"
 import * as Timeline from "./internal/timeline.ts"
 
 /**
- * What is recorded of one vhost. `note…` and `forget` are for what changes, `whenKeptUnsafe` and `kept` for those who wait.
+ * What is recorded of one vhost. `created`, `updated` and `deleted` record a change; `persisted` and `whenPersistedUnsafe` wait
+ * until what was recorded is stored.
  *
  * @since 0.1.0
  */
 export interface Journal {
-  /** An entry is created, which no earlier one has named. */
-  readonly noteNew: (entry: Noted) => void
-  /** An entry is updated. */
-  readonly noteChanged: (entry: Noted) => void
-  /** An entry is deleted. After the vhost itself nothing of it is recorded. */
-  readonly forget: (kind: Kind, key: string) => void
+  /** Records a new entry. Its key was not used before. */
+  readonly created: (entry: Recorded) => void
+  /** Records that an entry has changed. */
+  readonly updated: (entry: Recorded) => void
+  /** Records that an entry was deleted. After its vhost was deleted, nothing of that vhost is recorded any more. */
+  readonly deleted: (kind: Kind, key: string) => void
   /**
-   * Calls back once, when all that was recorded so far is persisted or has failed to be; at once if there is nothing to
-   * persist. Returns a function that takes the callback back.
+   * Calls back once, when everything recorded so far is persisted or could not be written; at once if there is nothing
+   * to write. Returns a function that cancels the callback.
    */
-  readonly whenKeptUnsafe: (then: (kept: boolean) => void) => () => void
-  /** Waits until all that was recorded so far is persisted. A failure says that it is not, yet: it will be tried again. */
-  readonly kept: Effect.Effect<void, InternalError>
+  readonly whenPersistedUnsafe: (then: (persisted: boolean) => void) => () => void
+  /** Waits until everything recorded so far is persisted. Fails if it could not be written; the write is then retried. */
+  readonly persisted: Effect.Effect<void, InternalError>
 }
 
 /**
- * How many changes brokers could not persist when they ended. A command line that finds some ends with a failure.
+ * How many changes brokers could not persist when they ended. The command line then exits with a failure.
  *
  * @since 0.1.0
  */
@@ -63,7 +63,7 @@ export const Unpersisted: Context.Reference<{ changes: number }> = Context.Refer
  *
  * @since 0.1.0
  */
-export type Noted = Entry extends infer One ? One extends Entry ? Omit<One, "vhost"> : never : never
+export type Recorded = Entry extends infer One ? One extends Entry ? Omit<One, "vhost"> : never : never
 
 /**
  * The journal of a broker without a store.
@@ -71,28 +71,28 @@ export type Noted = Entry extends infer One ? One extends Entry ? Omit<One, "vho
  * @since 0.1.0
  */
 export const none: Journal = {
-  noteNew: constVoid,
-  noteChanged: constVoid,
-  forget: constVoid,
-  whenKeptUnsafe: (then) => {
+  created: constVoid,
+  updated: constVoid,
+  deleted: constVoid,
+  whenPersistedUnsafe: (then) => {
     then(true)
     return constVoid
   },
-  kept: Effect.void
+  persisted: Effect.void
 }
 
-/** A change that is not written yet, by the name of its entry. */
+/** A change that is not written yet. */
 interface Pending {
   readonly change: Change
-  /** Whether the store has never heard of it, so that deleting it leaves nothing to write. */
+  /** Whether the store does not have it yet, so that deleting it leaves nothing to write. */
   readonly isNew: boolean
 }
 
-/** How long a store works without a failure until the log says that it does, in milliseconds. */
+/** For how many milliseconds the store must work before the log says that it recovered. */
 const calm = 10_000
 
 /**
- * Begins to write to a store, and gives the journal of each vhost. What is recorded when the scope ends is still written.
+ * Starts writing to a store, and returns the journal of each vhost. When the scope ends, all recorded changes are written first.
  *
  * @since 0.1.0
  */
@@ -107,7 +107,7 @@ export const make = Effect.fnUntraced(function*(
       Effect.onExit((exit) =>
         Effect.forEach(
           end(Exit.isSuccess(exit)),
-          (defect) => Effect.logError("Who waited for the storage has failed", defect),
+          (defect) => Effect.logError("A callback that waited for the storage has failed", defect),
           { discard: true }
         )
       ),
@@ -126,45 +126,45 @@ export const make = Effect.fnUntraced(function*(
   return (vhost) => journalOf(vhost, outbox)
 })
 
-/** What is recorded and not persisted yet, and who waits for it. */
+/** Changes that are recorded and not persisted yet, and the callbacks that wait for them. */
 interface Outbox {
   readonly size: () => number
-  readonly note: (change: Change, isNew: boolean) => void
-  readonly whenKept: Journal["whenKeptUnsafe"]
-  /** Ends when something is recorded. */
-  readonly noted: Effect.Effect<void>
-  /** Takes all changes out, to be written; `end` says whether they are, and gives what callbacks have thrown. */
+  readonly record: (change: Change, isNew: boolean) => void
+  readonly whenPersisted: Journal["whenPersistedUnsafe"]
+  /** Waits until there is a change to write. */
+  readonly changed: Effect.Effect<void>
+  /** Takes all changes out to be written. Call `end` with the outcome; it returns what callbacks have thrown. */
   readonly begin: () => {
     readonly changes: ReadonlyArray<Change>
-    readonly end: (kept: boolean) => ReadonlyArray<unknown>
+    readonly end: (persisted: boolean) => ReadonlyArray<unknown>
   }
 }
 
-type Waiting = Set<(kept: boolean) => void>
+type Waiting = Set<(persisted: boolean) => void>
 
 const makeOutbox = (): Outbox => {
-  const isNoted = Latch.makeUnsafe(false)
+  const hasChanges = Latch.makeUnsafe(false)
   let pending = new Map<string, Pending>()
   let waiting: Waiting = new Set()
-  // Who waits for what is being written now.
+  // The callbacks of the write that is under way.
   let waitingForWrite: Waiting | undefined
 
-  const note = (change: Change, isNew: boolean) => {
-    record(pending, change, isNew)
-    isNoted.openUnsafe()
+  const record = (change: Change, isNew: boolean) => {
+    mergeChange(pending, change, isNew)
+    hasChanges.openUnsafe()
   }
   return {
     size: () => pending.size,
-    note,
-    noted: isNoted.await,
-    whenKept: (then) => {
+    record,
+    changed: hasChanges.await,
+    whenPersisted: (then) => {
       const joined = pending.size > 0 ? waiting : waitingForWrite
       if (joined === undefined) {
         then(true)
         return constVoid
       }
-      // Its own, even if the same function waits twice.
-      const own = (kept: boolean) => then(kept)
+      // A closure of its own, since the same function may wait twice.
+      const own = (persisted: boolean) => then(persisted)
       joined.add(own)
       return () => void joined.delete(own)
     },
@@ -173,18 +173,18 @@ const makeOutbox = (): Outbox => {
       pending = new Map()
       waiting = new Set()
       waitingForWrite = begun.waiting
-      isNoted.closeUnsafe()
-      const end = (kept: boolean) => {
+      hasChanges.closeUnsafe()
+      const end = (persisted: boolean) => {
         waitingForWrite = undefined
-        if (!kept) {
-          // What has been recorded since is newer.
+        if (!persisted) {
+          // Changes recorded since then are newer and win.
           const newer = pending
           pending = begun.pending
-          for (const { change, isNew } of newer.values()) note(change, isNew)
-          isNoted.openUnsafe()
+          for (const { change, isNew } of newer.values()) record(change, isNew)
+          hasChanges.openUnsafe()
         }
-        // One that fails keeps nobody from being called.
-        return [...begun.waiting].map((then) => Result.try(() => then(kept)))
+        // If one throws, the others are still called.
+        return [...begun.waiting].map((then) => Result.try(() => then(persisted)))
           .flatMap((called) => Result.isFailure(called) ? [called.failure] : [])
       }
       return { changes: Array.from(begun.pending.values(), ({ change }) => change), end }
@@ -192,7 +192,7 @@ const makeOutbox = (): Outbox => {
   }
 }
 
-const record = (pending: Map<string, Pending>, change: Change, isNew: boolean): void => {
+const mergeChange = (pending: Map<string, Pending>, change: Change, isNew: boolean): void => {
   if (change._tag === "Put") {
     const name = nameOf(change.entry._tag, change.entry.vhost, keyOf(change.entry))
     const earlier = pending.get(name)
@@ -203,7 +203,7 @@ const record = (pending: Map<string, Pending>, change: Change, isNew: boolean): 
   const name = nameOf(change.kind, change.vhost, change.key)
   const earlier = pending.get(name)
   pending.delete(name)
-  // Beside what is created under the same name afterwards: that comes after it, in a place of its own.
+  // An entry created later with the same key must come after the deletion, so it has a key of its own here.
   if (earlier?.isNew !== true) pending.set(`deleted ${name}`, { change, isNew: false })
 }
 
@@ -213,17 +213,17 @@ const deleteAll = (pending: Map<string, Pending>, vhost: string): void => {
   }
 }
 
-const writer = ({ noted }: Outbox, write: Effect.Effect<Exit.Exit<void, StoreError>>) =>
+const writer = ({ changed }: Outbox, write: Effect.Effect<Exit.Exit<void, StoreError>>) =>
   Effect.gen(function*() {
     const clock = yield* Clock.Clock
     let failedAt: number | undefined
     for (;;) {
-      yield* noted
+      yield* changed
       yield* Effect.yieldNow
       const exit = yield* write
       const now = Timeline.nowOf(clock)
       if (Exit.isFailure(exit)) {
-        if (failedAt === undefined) yield* Effect.logError(`${reasonOf(exit.cause)}. Trying again every second`)
+        if (failedAt === undefined) yield* Effect.logError(`${reasonOf(exit.cause)}. Retrying every second`)
         failedAt = now
         yield* Effect.sleep("1 second")
         // With a full disk, a small change may find room between two large ones.
@@ -234,25 +234,25 @@ const writer = ({ noted }: Outbox, write: Effect.Effect<Exit.Exit<void, StoreErr
     }
   })
 
-const journalOf = (vhost: string, { note, whenKept }: Outbox): Journal => {
-  // Of a vhost that is removed nothing is recorded, whoever is still on the way out.
-  let isForgotten = false
-  const noteOwn = (change: Change, isNew = false) => {
-    if (!isForgotten) note(change, isNew)
+const journalOf = (vhost: string, { record, whenPersisted }: Outbox): Journal => {
+  // Browsers and workers of a removed vhost may still be leaving; their changes are not recorded.
+  let isDeleted = false
+  const recordOwn = (change: Change, isNew = false) => {
+    if (!isDeleted) record(change, isNew)
   }
   return {
-    noteNew: (noted) => noteOwn(Change.Put({ entry: { ...noted, vhost } as Entry }), true),
-    noteChanged: (noted) => noteOwn(Change.Put({ entry: { ...noted, vhost } as Entry })),
-    forget: (kind, key) => {
-      noteOwn(Change.Remove({ kind, vhost, key }))
-      isForgotten ||= kind === "Vhost"
+    created: (entry) => recordOwn(Change.Put({ entry: { ...entry, vhost } as Entry }), true),
+    updated: (entry) => recordOwn(Change.Put({ entry: { ...entry, vhost } as Entry })),
+    deleted: (kind, key) => {
+      recordOwn(Change.Remove({ kind, vhost, key }))
+      isDeleted ||= kind === "Vhost"
     },
-    whenKeptUnsafe: whenKept,
-    kept: Effect.callback((resume) => {
-      const takeBack = whenKept((kept) =>
-        resume(kept ? Effect.void : Effect.fail(new InternalError({ detail: notKept })))
+    whenPersistedUnsafe: whenPersisted,
+    persisted: Effect.callback((resume) => {
+      const cancel = whenPersisted((persisted) =>
+        resume(persisted ? Effect.void : Effect.fail(new InternalError({ detail: notPersisted })))
       )
-      return Effect.sync(takeBack)
+      return Effect.sync(cancel)
     })
   }
 }
@@ -267,4 +267,4 @@ const reasonOf = (cause: Cause.Cause<StoreError>): string => {
  *
  * @since 0.1.0
  */
-export const notKept = "the broker cannot write to its storage"
+export const notPersisted = "the broker cannot write to its storage"

@@ -1,19 +1,19 @@
 /**
- * The workers of one vhost and the events that wait for them.
+ * The workers of one vhost and its queue of events.
  *
- * Every event goes to one worker, in the order of the triggers: to the least loaded with credit left, round robin over
- * equals. While no worker is there events are queued, up to a limit; beyond it a trigger is refused.
+ * Each event is delivered to one worker, in the order in which events were enqueued: to the least loaded worker with credit
+ * left, round robin among equals. While there is no worker, events are queued up to a limit; beyond it they are rejected.
  *
- * Delivery is at least once. An event that a worker has not acked is redelivered at its old place when the worker leaves,
- * times out, connects anew or releases it; one whose handler failed is redelivered after a backoff, until it becomes a dead
+ * Delivery is at least once. An event that is not acked is redelivered, in its old position, when its worker leaves, times
+ * out, reconnects or releases it. An event whose handler failed is redelivered after a backoff, until it becomes a dead
  * letter. To a worker that does not ack, as the original's, an event is delivered once.
  *
- * What becomes of events is recorded in the journal. If the broker has a store, the lobby of the next broker begins with
- * those that were not acked, in their old order and with their old ids.
+ * Changes of events are recorded in the journal. If the broker has a store, the next broker restores the events that were not
+ * acked, with their order and their ids.
  *
- * Lifecycle events go only to workers that take them, in order with the others. They are queued from the coming of the first
- * such worker until none has been there for `lifecycleRetention`; beyond the limit the oldest are dropped, and counted. They
- * are never stored: they tell of browsers that the next broker does not have.
+ * Lifecycle events are delivered only to workers that take them, in order with other events. They are queued once such a
+ * worker has registered, until none was registered for `lifecycleRetention`. Beyond the limit the oldest are dropped and
+ * counted. They are never persisted, because they are about browsers of this process.
  *
  * @since 0.1.0
  */
@@ -34,34 +34,34 @@ export type { Worker } from "../domain/Worker.ts"
  */
 export interface Lobby {
   /**
-   * A worker is ready, and is sent a heartbeat. If it is known it goes on; the same id on another connection takes its place,
-   * and what was unacked on the old one is requeued. A worker that does not ack is given events after its
-   * first heartbeat, or after a pause in which it has read the broker's.
+   * Registers a worker that is ready, or updates it, and sends it a heartbeat. A worker with the same id on another connection
+   * replaces the old one, whose unacked events are requeued. A worker that does not ack gets events only after its first
+   * heartbeat, or after the next tick.
    */
-  readonly join: (worker: Worker) => Effect.Effect<void>
-  /** A heartbeat was received, and is answered with one. `false` says that no such worker is known (on this connection). */
-  readonly heard: (id: string, connection?: unknown) => Effect.Effect<boolean>
-  /** A worker acks events. Ignored for deliveries that it does not hold on this connection. */
-  readonly acknowledge: (id: string, connection: unknown, deliveries: ReadonlyArray<string>) => Effect.Effect<void>
-  /** A worker nacks an event for a reason, or releases it if `reason` is empty. Ignored likewise. */
-  readonly giveBack: (id: string, connection: unknown, delivery: string, reason: string) => Effect.Effect<void>
-  /** A worker leaves; if `connection` is given, only if it is still on that one. */
+  readonly register: (worker: Worker) => Effect.Effect<void>
+  /** A worker has sent a heartbeat; it is sent one back. `false` if no such worker is registered (on this connection). */
+  readonly heartbeat: (id: string, connection?: unknown) => Effect.Effect<boolean>
+  /** A worker acks events. Acks for deliveries that it does not hold on this connection are ignored. */
+  readonly ack: (id: string, connection: unknown, deliveries: ReadonlyArray<string>) => Effect.Effect<void>
+  /** A worker nacks an event for a reason, or releases it if `reason` is empty. Ignored in the same cases. */
+  readonly nack: (id: string, connection: unknown, delivery: string, reason: string) => Effect.Effect<void>
+  /** Removes a worker; if `connection` is given, only if it is registered on that one. */
   readonly leave: (id: string, connection?: unknown) => Effect.Effect<void>
   /**
-   * Delivers or queues an event, the text of `{"<event>": {…}}`. `origin` is the text of its origin. Fails if too many events
-   * wait, if it is too large for a worker, or if it is a lifecycle event and no worker is there that takes them.
+   * Delivers or queues an event, the text of `{"<event>": {…}}`. `origin` is the text of its origin. Fails if the queue is
+   * full, if the event is too large for a worker, or if it is a lifecycle event and no worker takes them.
    */
-  readonly trigger: (json: string, origin?: string) => Effect.Effect<void, InternalError>
+  readonly enqueue: (json: string, origin?: string) => Effect.Effect<void, InternalError>
   /** Delivers or queues a lifecycle event; ignored if no worker takes them. */
-  readonly announceUnsafe: (event: Event) => void
+  readonly emitUnsafe: (event: Event) => void
   /**
-   * To be called every `heartbeatInterval` while `isActive`: sends heartbeats, dismisses workers that timed out. A worker
-   * times out by the intervals that this process has lived through: however late a tick is, it counts for one interval.
+   * Call this every `heartbeatInterval` while `isActive`: it sends heartbeats and dismisses workers that timed out. However
+   * late a tick is, it counts as one interval, so that no worker times out because this process was paused.
    */
   readonly tick: Effect.Effect<void>
-  /** Whether ticks are needed: workers are there, or lifecycle events are queued. */
+  /** Whether ticks are needed: workers are registered, or lifecycle events are queued. */
   readonly isActive: () => boolean
-  /** Redelivers what has waited for its backoff. To be called at `nextDue`, and part of every tick. */
+  /** Redelivers events whose backoff has ended. Call this at `nextDue`; every tick does it, too. */
   readonly redeliver: Effect.Effect<void>
   /** When the next backoff ends, in monotonic milliseconds. */
   readonly nextDue: () => number | undefined
@@ -69,14 +69,14 @@ export interface Lobby {
   readonly dismissAll: Effect.Effect<void>
   /** Dismisses the workers for which this holds. */
   readonly dismissWhere: (isMine: (worker: Worker) => boolean) => Effect.Effect<void>
-  /** How many events wait, without lifecycle events, and who is there, by the uuids of their identities. */
+  /** How many events are queued, without lifecycle events, and the workers, by the uuids of their identities. */
   readonly info: Effect.Effect<LobbyInfo>
-  /** What has been counted since the start. */
+  /** Counters since the start, and current numbers. */
   readonly counters: LobbyCounters
 }
 
 /**
- * A lobby as an administrator sees it.
+ * The state of a lobby for an administrator.
  *
  * @since 0.1.0
  */
@@ -86,49 +86,49 @@ export interface LobbyInfo {
 }
 
 /**
- * What a lobby has counted, and has now.
+ * Counters of a lobby since its start, and current numbers.
  *
  * @since 0.1.0
  */
 export interface LobbyCounters {
-  /** Events that were accepted, lifecycle events too. */
+  /** Events that were accepted, lifecycle events included. */
   readonly accepted: number
-  /** Deliveries that were handed to a worker's connection. */
+  /** Deliveries that were sent to workers. */
   readonly delivered: number
-  /** Triggers that were refused because too many events wait. */
+  /** Events that were rejected because the queue was full. */
   readonly refused: number
-  /** Lifecycle events that were dropped: too many waited, nobody came for them, or they were too large for a worker. */
+  /** Lifecycle events that were dropped: the queue was full, no worker took them in time, or they were too large. */
   readonly dropped: number
   /** Events that were acked. */
   readonly acknowledged: number
   /** Events that were requeued after they had been delivered. */
   readonly redelivered: number
-  /** Events that are delivered and not acked, now. */
+  /** Events that are delivered and not acked now. */
   readonly unacknowledged: number
-  /** Events that wait, lifecycle events too, now. */
+  /** Events that are queued now, lifecycle events included. */
   readonly waiting: number
-  /** Workers, now. */
+  /** Workers that are registered now. */
   readonly workers: number
 }
 
 /**
- * Makes a vhost's lobby, with the events in it that an earlier one has stored.
+ * Makes a vhost's lobby, with the restored events in its queue.
  *
  * @since 0.1.0
  */
 export const make = (options: Dispatcher.Options): Lobby => {
-  const state = Dispatcher.begin(options)
+  const state = Dispatcher.make(options)
   const { queue, workers } = state
   const { find } = workers
   return {
-    join: (worker) => Effect.sync(() => Dispatcher.join(state, worker)),
-    heard: (id, connection) =>
+    register: (worker) => Effect.sync(() => Dispatcher.register(state, worker)),
+    heartbeat: (id, connection) =>
       Effect.sync(() => {
         const member = find(id, connection)
-        if (member !== undefined) Dispatcher.hear(state, member)
+        if (member !== undefined) Dispatcher.receiveHeartbeat(state, member)
         return member !== undefined
       }),
-    acknowledge: (id, connection, deliveries) =>
+    ack: (id, connection, deliveries) =>
       Effect.sync(() => {
         const member = find(id, connection)
         if (member === undefined) return
@@ -140,7 +140,7 @@ export const make = (options: Dispatcher.Options): Lobby => {
         state.counted.acknowledged += events.length
         Dispatcher.settle(state, member, events, Dispatcher.acked)
       }),
-    giveBack: (id, connection, delivery, reason) =>
+    nack: (id, connection, delivery, reason) =>
       Effect.sync(() => {
         const member = find(id, connection)
         const event = member && workers.release(member, delivery)
@@ -158,10 +158,10 @@ export const make = (options: Dispatcher.Options): Lobby => {
         const member = find(id, connection)
         if (member !== undefined) Dispatcher.remove(state, [member], Dispatcher.lost)
       }),
-    trigger: (json, origin) => Effect.suspend(() => Dispatcher.trigger(state, json, origin)),
-    announceUnsafe: (event) => Dispatcher.announce(state, event),
+    enqueue: (json, origin) => Effect.suspend(() => Dispatcher.enqueue(state, json, origin)),
+    emitUnsafe: (event) => Dispatcher.emit(state, event),
     tick: Effect.suspend(() => Dispatcher.expire(state)),
-    isActive: () => workers.size > 0 || queue.isAttended() || queue.waitingIn("lifecycle") > 0,
+    isActive: () => workers.size > 0 || queue.isAttended() || queue.queuedIn("lifecycle") > 0,
     redeliver: Effect.sync(queue.requeueDue),
     nextDue: queue.nextDue,
     dismissAll: Effect.suspend(() => Dispatcher.dismiss(state, [...workers.all()], Dispatcher.dismissed)),
@@ -170,7 +170,7 @@ export const make = (options: Dispatcher.Options): Lobby => {
         Dispatcher.dismiss(state, [...workers.all()].filter(({ worker }) => isMine(worker)), Dispatcher.dismissed)
       ),
     info: Effect.sync(() => ({
-      waiting: queue.waitingIn("events"),
+      waiting: queue.queuedIn("events"),
       workers: Array.from(workers.all(), ({ worker }) => Dispatcher.publicName(worker.id))
     })),
     counters: countersOf(state)
@@ -200,7 +200,7 @@ const countersOf = ({ counted, queue, workers }: Dispatcher.State): LobbyCounter
     return workers.unacked
   },
   get waiting() {
-    return queue.counters.waiting
+    return queue.counters.queued
   },
   get workers() {
     return workers.size

@@ -1,8 +1,8 @@
 /**
  * Lists a vhost's dead letters, and replays them.
  *
- * A letter that is replayed becomes one event in the same step: nothing else runs in between. Letters that are replayed
- * together keep their order, and those that find no room stay.
+ * A dead letter becomes an event in one synchronous step. Dead letters that are replayed together keep their order; if the
+ * queue is full, the rest stay dead letters.
  *
  * @since 0.1.0
  */
@@ -11,12 +11,12 @@ import * as Effect from "effect/Effect"
 import * as Scheduler from "effect/Scheduler"
 import type { InternalError } from "../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../protocol/Lifecycle.ts"
-import type { Placed } from "./Channels.ts"
+import type { Listed } from "./Channels.ts"
 import type { DeadLetter, DeadLetters } from "./DeadLetters.ts"
 import type { Lobby } from "./Lobby.ts"
 
 /**
- * What came of replaying all dead letters.
+ * The result of replaying all dead letters.
  *
  * @since 0.1.0
  */
@@ -24,8 +24,8 @@ export interface Replayed {
   /** How many were replayed, the oldest. */
   readonly replayed: number
   /**
-   * How many were not. After one that finds no room no other is tried; a lifecycle event that no worker takes stays as well,
-   * and does not hold up the others.
+   * How many were not replayed: those after the first one that found the queue full, and lifecycle events that no worker
+   * takes.
    */
   readonly left: number
 }
@@ -36,31 +36,31 @@ export interface Replayed {
  * @since 0.1.0
  */
 export interface Replay {
-  /** Replays one; `false` if there is none of this id. */
+  /** Replays one; `false` if none has this id. */
   readonly replay: (id: string) => Effect.Effect<boolean, InternalError>
-  /** Replays all, the oldest first, as long as there is room for them. */
+  /** Replays all, the oldest first, until the queue is full. */
   readonly replayAll: Effect.Effect<Replayed>
   /** Those after a cursor, the oldest first. */
-  readonly deadLettersAfter: (place: number) => Effect.Effect<Iterable<Placed<DeadLetter>>>
+  readonly deadLettersAfter: (cursor: number) => Effect.Effect<Iterable<Listed<DeadLetter>>>
 }
 
 /**
- * Makes it, for a vhost's dead letters and its lobby.
+ * Makes the replay of a vhost's dead letters.
  *
  * @since 0.1.0
  */
 export const make = (deadLetters: DeadLetters, lobby: Lobby): Replay => {
-  // Cursors in a list that changes: numbers given in its order when a letter is first listed.
-  const places = new WeakMap<DeadLetter, number>()
-  let lastPlace = 0
+  // The list changes between two parts of it, so the cursor of a dead letter is a number assigned when it is first listed.
+  const cursors = new WeakMap<DeadLetter, number>()
+  let lastCursor = 0
 
-  const placeOf = (letter: DeadLetter): number => {
-    const place = places.get(letter) ?? ++lastPlace
-    places.set(letter, place)
-    return place
+  const cursorOf = (letter: DeadLetter): number => {
+    const cursor = cursors.get(letter) ?? ++lastCursor
+    cursors.set(letter, cursor)
+    return cursor
   }
 
-  const replay = ({ id, json, origin }: DeadLetter) => Effect.andThen(lobby.trigger(json, origin), deadLetters.take(id))
+  const replay = ({ id, json, origin }: DeadLetter) => Effect.andThen(lobby.enqueue(json, origin), deadLetters.take(id))
 
   return {
     replay: (id) =>
@@ -76,20 +76,20 @@ export const make = (deadLetters: DeadLetters, lobby: Lobby): Replay => {
       let replayed = 0
       for (const letter of letters) {
         if (yield* Effect.isSuccess(replay(letter))) replayed++
-        // A lifecycle event waits for a worker of its own kind, and does not hold up the others.
+        // A lifecycle event that no worker takes must not hold up the others.
         else if (!Lifecycle.isIn(letter.json)) break
       }
       return { replayed, left: letters.length - replayed }
     })),
 
-    deadLettersAfter: (place) =>
+    deadLettersAfter: (cursor) =>
       Effect.map(deadLetters.list, (letters) =>
         letters
-          .map((value) => ({ place: placeOf(value), value }))
-          .filter((placed) => placed.place > place))
+          .map((value) => ({ cursor: cursorOf(value), value }))
+          .filter((listed) => listed.cursor > cursor))
   }
 }
 
-// A fiber lets others run after some time, and one of them could discard or replay the same letter.
+// A fiber may yield at any time, and another could then discard or replay the same dead letter.
 const inOneStep = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.uninterruptible(Effect.provideService(effect, Scheduler.PreventSchedulerYield, true))

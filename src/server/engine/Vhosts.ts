@@ -1,15 +1,15 @@
 /**
- * The vhosts of a broker: isolated worlds, each with its access token, channels, workers and single access tokens.
+ * The vhosts of a broker. They are isolated from each other, each with its access token, channels, workers and single access
+ * tokens.
  *
- * This is the service to administer a running broker with: add and remove vhosts, and through a vhost open and close its
- * channels. Endpoints use it to find out who may enter.
+ * Use this service to administer a running broker: add and remove vhosts, and open and close the channels of a vhost.
+ * Endpoints use it to authorize backends.
  *
- * With a `Store` the vhosts are those that the last broker stored, as it stored them, and those of the configuration. One that
- * is in both keeps its token unless the configuration gives one, and has the channels of both. If there are none at all, there
- * is `defaultVhost`.
+ * With a `Store`, the vhosts are the restored ones and those of the configuration. A vhost that is in both keeps its restored
+ * token unless the configuration has one, and has the channels of both. If there is no vhost at all, `defaultVhost` is added.
  *
- * Two fibers work in the background, one for the heartbeats of workers and one for redeliveries. They sleep while there is
- * nothing to do. A defect in them is logged as an error, and they begin anew.
+ * Two background fibers send heartbeats to workers and redeliver events. They sleep while there is nothing to do. A defect in
+ * them is logged as an error, and they are restarted.
  *
  * @since 0.1.0
  */
@@ -37,50 +37,50 @@ import * as AccessTokens from "./AccessTokens.ts"
 import * as Browsers from "./Browsers.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
-import * as Idempotency from "./Idempotency.ts"
 import * as Background from "./internal/background.ts"
 import * as Metrics from "./internal/metrics.ts"
 import * as Patterns from "./internal/patterns.ts"
-import * as Stored from "./internal/stored.ts"
+import * as StoredVhosts from "./internal/storedVhosts.ts"
 import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import * as Replay from "./Replay.ts"
+import * as ResponseCache from "./ResponseCache.ts"
 
 /**
- * One vhost, alive until it is removed.
+ * One vhost, which exists until it is removed.
  *
  * @since 0.1.0
  */
 export interface Vhost {
   readonly path: string
-  /** What its backends authenticate with. */
+  /** The access token that its backends authenticate with. */
   readonly token: Redacted.Redacted
   readonly channels: Channels.Channels
   readonly accessTokens: AccessTokens.AccessTokens
   readonly lobby: Lobby.Lobby
-  /** What its broker was told, without the vhosts and their tokens: the limits of its browsers. */
+  /** The configuration of the broker, without vhosts and their tokens. */
   readonly config: BrokerConfig["Service"]
-  /** Events that failed for good. */
+  /** The dead letters. */
   readonly deadLetters: DeadLetters.DeadLetters
   /**
-   * Replays a dead letter, as a new event with new attempts; `false` if there is none of this id. If too many events wait it
-   * fails, and the letter stays.
+   * Replays a dead letter as a new event without attempts; `false` if none has this id. If the queue is full it fails, and the
+   * dead letter stays.
    */
   readonly replay: (id: string) => Effect.Effect<boolean, InternalError>
-  /** Records its changes for the store, and tells when they are persisted. */
+  /** Records the changes of the vhost for the store. */
   readonly journal: Journal.Journal
-  /** Replays all dead letters, the oldest first, as long as there is room for them. */
+  /** Replays all dead letters, the oldest first, until the queue is full. */
   readonly replayAll: Effect.Effect<Replay.Replayed>
   /** The dead letters after a cursor, the oldest first. */
-  readonly deadLettersAfter: (place: number) => Effect.Effect<Iterable<Channels.Placed<DeadLetters.DeadLetter>>>
+  readonly deadLettersAfter: (cursor: number) => Effect.Effect<Iterable<Channels.Listed<DeadLetters.DeadLetter>>>
   /** The browsers that are connected. */
   readonly browsers: Browsers.Browsers
-  /** What was answered to Clients that may ask again. */
-  readonly idempotency: Idempotency.Idempotency
-  /** Waits until the vhost is removed; its browsers are disconnected then. */
+  /** The responses to requests that Clients may retry. */
+  readonly responseCache: ResponseCache.ResponseCache
+  /** Waits until the vhost is removed. */
   readonly removed: Effect.Effect<void>
-  /** Whether it is removed. */
+  /** Whether it was removed. */
   readonly isRemoved: () => boolean
 }
 
@@ -90,22 +90,22 @@ export interface Vhost {
  * @since 0.1.0
  */
 export class Vhosts extends Context.Service<Vhosts, {
-  /** Adds a vhost, with a random access token unless one is given. It fails, too, if it cannot be persisted yet. */
+  /** Adds a vhost, with a random access token unless one is given. It also fails if the vhost cannot be persisted yet. */
   readonly add: (
     options: VhostOptions
   ) => Effect.Effect<Vhost, InvalidVhostError | VhostExistsError | InvalidChannelNameError | InternalError>
-  /** Removes a vhost: its workers are dismissed, its browsers disconnected, its events are gone. */
+  /** Removes a vhost: dismisses its workers, disconnects its browsers, and deletes its events. */
   readonly remove: (path: string) => Effect.Effect<void, VhostNotFoundError | InternalError>
-  /** The vhost of this path. */
+  /** The vhost with this path. */
   readonly get: (path: string) => Effect.Effect<Vhost, VhostNotFoundError>
-  /** All vhosts, in the order of their making. */
+  /** All vhosts, in the order of their creation. */
   readonly list: Effect.Effect<ReadonlyArray<Vhost>>
-  /** The vhost that this identity's token opens. Tokens are compared in constant time. */
+  /** The vhost of an identity, if its access token is valid there. Tokens are compared in constant time. */
   readonly authorize: (identity: Identity) => Effect.Effect<Vhost, UnauthorizedError>
 }>()("kosmonaut/server/engine/Vhosts") {}
 
 /**
- * Makes the registry, with the vhosts of the configuration and of the store in it.
+ * Makes the registry, with the vhosts of the configuration and the restored ones.
  *
  * @since 0.1.0
  */
@@ -121,10 +121,10 @@ export const make = Effect.gen(function*() {
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
     const vhost = enter(options.path, token)
     yield* Effect.onError(openAll(vhost, options), () => Effect.sync(() => registry.leave(vhost)))
-    yield* vhost.journal.kept
+    yield* vhost.journal.persisted
     return vhost
   })
-  const restore = Effect.fnUntraced(function*(options: VhostOptions, stored: Stored.Stored) {
+  const restore = Effect.fnUntraced(function*(options: VhostOptions, stored: StoredVhosts.StoredVhost) {
     const token = options.token === undefined ? stored.token : toRedacted(options.token)
     yield* check(options.path, token)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
@@ -142,7 +142,7 @@ export const make = Effect.gen(function*() {
   }, { discard: true })
   for (const [path, stored] of restored) {
     if (!vhosts.has(path)) enter(path, stored.token, stored)
-    yield* Effect.logInfo(`The vhost ${path} goes on with what was stored: ${Stored.describe(stored)}`)
+    yield* Effect.logInfo(`The vhost ${path} is restored: ${StoredVhosts.describe(stored)}`)
   }
   return Vhosts.of({
     add,
@@ -152,7 +152,7 @@ export const make = Effect.gen(function*() {
       const entry = yield* find(path)
       registry.remove(entry)
       yield* Effect.timeoutOption(entry.vhost.lobby.dismissAll, config.shutdownTimeout)
-      yield* entry.vhost.journal.kept
+      yield* entry.vhost.journal.persisted
     }),
     authorize: (identity) =>
       Effect.suspend(() => {
@@ -171,29 +171,29 @@ export const make = Effect.gen(function*() {
  */
 export const layer = Layer.effect(Vhosts, make)
 
-/** A vhost of the registry, what ends its browsers, and what warns its operator. */
+/** A vhost of the registry. */
 interface Entered {
   readonly vhost: Vhost
   readonly removed: Deferred.Deferred<void>
   readonly warnings: Warnings.Warnings
 }
 
-// The vhosts by their paths, with what works for them in the background.
+// The vhosts by their paths, and their background fibers.
 const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => Journal.Journal) {
   const config = yield* BrokerConfig
   const clock = yield* Clock.Clock
   const run = Effect.runForkWith(yield* Effect.context<never>())
   const vhosts = new Map<string, Entered>()
   const patterns = Patterns.make()
-  // What is handed around with a vhost holds no token of another.
+  // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeatInterval, clock, () => vhosts.values())
 
-  const enter = (path: string, token: Redacted.Redacted, stored?: Stored.Stored): Vhost => {
+  const enter = (path: string, token: Redacted.Redacted, stored?: StoredVhosts.StoredVhost): Vhost => {
     const journal = journalOf(path)
     const limits = { journal, largest: config.maxMessageSize - envelopeSize, now: clock.currentTimeMillisUnsafe() }
-    const own = { ...config, ...stored && Stored.bury(stored, limits), journal, clock, patterns, wake }
+    const own = { ...config, ...stored && StoredVhosts.withoutTooLarge(stored, limits), journal, clock, patterns, wake }
     const onDefect = (defect: unknown) => void run(Effect.logError("An event could not be sent to a worker", defect))
     const deadLetters = DeadLetters.make(own)
     const lobby = Lobby.make({ ...own, deadLetters, onDefect })
@@ -201,27 +201,27 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
     const vhost: Vhost = {
       path,
       token,
-      channels: Channels.make({ ...own, announce: lobby.announceUnsafe }),
+      channels: Channels.make({ ...own, emit: lobby.emitUnsafe }),
       accessTokens: AccessTokens.make(own),
       lobby,
       ...Replay.make(deadLetters, lobby),
       config: limitsOnly,
       deadLetters,
       journal,
-      browsers: Browsers.make(lobby.announceUnsafe, config),
-      idempotency: Idempotency.make({ ...config, clock }),
+      browsers: Browsers.make(lobby.emitUnsafe, config),
+      responseCache: ResponseCache.make({ ...config, clock }),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
     vhosts.set(path, { vhost, removed, warnings: Warnings.make(path, lobby, deadLetters, clock) })
-    journal.noteNew({ _tag: "Vhost", token })
+    journal.created({ _tag: "Vhost", token })
     return vhost
   }
   const leave = (vhost: Vhost) => {
     vhosts.delete(vhost.path)
-    vhost.journal.forget("Vhost", vhost.path)
+    vhost.journal.deleted("Vhost", vhost.path)
   }
-  // One step: whoever is interrupted afterwards, the vhost is gone and its browsers know.
+  // One synchronous step, so that an interruption cannot leave the vhost half removed.
   const remove = ({ removed, vhost }: Entered) => {
     leave(vhost)
     totalsOfRemoved = Metrics.add(totalsOfRemoved, vhost)
@@ -234,15 +234,20 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
   return { vhosts, enter, leave, remove }
 })
 
-// Without a store nothing is restored, and nothing recorded.
+// Without a store nothing is restored and nothing is recorded.
 const openStore = Effect.gen(function*() {
   const store = yield* Effect.serviceOption(Store)
-  if (Option.isNone(store)) return { journalOf: () => Journal.none, restored: new Map<string, Stored.Stored>() }
-  return { restored: yield* Stored.load(store.value), journalOf: yield* Journal.make(store.value) }
+  if (Option.isNone(store)) {
+    return { journalOf: () => Journal.none, restored: new Map<string, StoredVhosts.StoredVhost>() }
+  }
+  return { restored: yield* StoredVhosts.load(store.value), journalOf: yield* Journal.make(store.value) }
 })
 
-// The default counts if it is the only vhost, or one of those that were restored: then it may have another token now.
-const configured = ({ defaultVhost, vhosts }: BrokerConfig["Service"], restored: ReadonlyMap<string, Stored.Stored>) =>
+// The default vhost applies if there is no other one, or if it was restored: its token may have changed.
+const configured = (
+  { defaultVhost, vhosts }: BrokerConfig["Service"],
+  restored: ReadonlyMap<string, StoredVhosts.StoredVhost>
+) =>
   vhosts.length === 0 && defaultVhost !== undefined && (restored.size === 0 || restored.has(defaultVhost.path))
     ? [defaultVhost]
     : vhosts

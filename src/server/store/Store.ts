@@ -1,11 +1,11 @@
 /**
- * Where a broker keeps what is to outlast its process: vhosts and their access tokens, open channels, unused single access
+ * The persistent storage of a broker: vhosts and their access tokens, open channels, unused single access
  * tokens, events that are not acknowledged, dead letters.
  *
- * A store knows entries and no rules. It is written to by one broker at a time, in batches: all changes of a batch are kept
- * when `write` has ended, and none of them where it fails. What a broker does not find here it begins without.
+ * A store has entries and no rules. One broker at a time writes to it, in batches: all changes of a batch are persisted when
+ * `write` ends, and none of them if it fails.
  *
- * A broker uses a store where it is provided with one, and keeps all in its memory alone where it is not.
+ * A broker without a store has everything in memory only.
  *
  * @since 0.1.0
  */
@@ -48,7 +48,7 @@ export const kinds = {
     key: "id",
     /**
      * `json` is the text of `{"<event>": {…}}`, `origin` that of its origin, `attempts` how often it was delivered,
-     * `failures` how often its handler failed, `losses` how often a delivery ended without a word.
+     * `failures` how often its handler failed, `losses` how often a delivery was lost.
      */
     schema: Schema.TaggedStruct("Event", {
       vhost: Schema.String,
@@ -62,7 +62,7 @@ export const kinds = {
   },
   DeadLetter: {
     key: "id",
-    /** As the event; `reason` is what was said of the last failure, `failedAt` when, in milliseconds since 1970. */
+    /** As the event; `reason` is that of the last failure, `failedAt` its time, in milliseconds since 1970. */
     schema: Schema.TaggedStruct("DeadLetter", {
       vhost: Schema.String,
       id: Schema.String,
@@ -83,21 +83,21 @@ export const kinds = {
 export type Kind = keyof typeof kinds
 
 /**
- * What is kept of one thing.
+ * An entry of the store.
  *
  * @since 0.1.0
  */
 export type Entry = { readonly [K in Kind]: (typeof kinds)[K]["schema"]["Type"] }[Kind]
 
 /**
- * A change of what is kept.
+ * A change of the store.
  *
  * @since 0.1.0
  */
 export type Change = Data.TaggedEnum<{
-  /** Keeps an entry, in the place of an earlier one with the same kind, vhost and key. */
+  /** Inserts an entry, or updates the one with the same kind, vhost and key in its position. */
   Put: { readonly entry: Entry }
-  /** Forgets an entry, if it is there. That of a vhost itself has all others of the vhost go with it. */
+  /** Deletes an entry, if it exists. Deleting a vhost deletes all its entries. */
   Remove: { readonly kind: Kind; readonly vhost: string; readonly key: string }
 }>
 
@@ -116,7 +116,7 @@ export const Change = Data.taggedEnum<Change>()
 export class Store extends Context.Service<Store, {
   /** All entries, those of a kind in the order in which they were first put. */
   readonly load: Effect.Effect<ReadonlyArray<Entry>, StoreError>
-  /** Keeps all of the changes, in their order, or none. */
+  /** Persists all changes, in order, or none. */
   readonly write: (changes: ReadonlyArray<Change>) => Effect.Effect<void, StoreError>
 }>()("kosmonaut/server/store/Store") {}
 
@@ -141,7 +141,7 @@ export class StoreError extends Schema.TaggedError<StoreError>("kosmonaut/server
 }
 
 /**
- * A store in the memory of this process. What a broker leaves there the next one finds, as long as the layer lives.
+ * A store in memory, for tests. The next broker restores from it as long as the layer lives.
  *
  * @since 0.1.0
  */

@@ -98,7 +98,7 @@ const makeRequester = Effect.fnUntraced(function*(options: {
   }, Effect.scoped)
   return {
     // There is no other broker on such a network.
-    knowsAdditions: () => true,
+    supportsExtensions: () => true,
     request: Effect.fnUntraced(function*(frames, sent) {
       yield* Effect.fromResult(Frame.check(frames, bound))
       return yield* Effect.raceFirst(Deferred.await(ended), exchange(frames, sent)).pipe(

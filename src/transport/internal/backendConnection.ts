@@ -1,9 +1,8 @@
 /**
  * One connection of a backend, from its acceptance to its end.
  *
- * The first byte says what it speaks: ZeroMQ or classic TCP. Its messages are handled one by one, where they are read, and
- * nothing more is read while one waits for something, or for its turn. At its end what was sent leaves first, within a
- * second, if the peer reads it.
+ * The first byte tells the protocol: ZeroMQ or classic TCP. Messages are handled one by one when they are read. While one of
+ * them is not done, or the turn is over, nothing more is read. At the end queued messages are flushed, within a second.
  */
 
 import * as Cause from "effect/Cause"
@@ -22,11 +21,11 @@ import * as Writer from "./writer.ts"
 import * as Zmtp from "./zmtp.ts"
 import * as ZmtpSession from "./zmtpSession.ts"
 
-/** How long a closed connection has to take what was sent, in milliseconds, and how much it may still say meanwhile. */
+/** How long a closed connection has to read the last messages, in milliseconds, and how many bytes it may still send. */
 const lingerTime = 1000
 const lingerSize = 1_048_576
 
-/** How many bytes may wait for a connection that is not authorized. */
+/** How many bytes may be queued for a connection that is not authorized. */
 const strangersOutbox = 65_536
 
 /** What a connection needs of its server. */
@@ -37,19 +36,19 @@ export interface Host {
   /** Runs an effect for as long as the server runs. */
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   readonly warnUnsafe: WarnUnsafe
-  /** A connection has shown what it is for. */
+  /** A connection is established: its deadline no longer applies. */
   readonly onEstablished: (connection: BackendConnection) => void
-  /** Gives the connection that had this identity until now. */
+  /** Assigns an identity to a connection, and returns the one that had it until now. */
   readonly takeOver: (identity: string, connection: BackendConnection) => BackendConnection | undefined
-  /** A connection has ended, and its descriptor is free. */
+  /** A connection has ended, and its file descriptor is free. */
   readonly onEnd: (connection: BackendConnection, identity: string | undefined) => void
 }
 
 /** A connection as its server sees it. */
 export interface BackendConnection {
-  /** Closes it once what was sent has left. */
+  /** Flushes and closes the connection. */
   readonly closeUnsafe: () => void
-  /** Ends it now. */
+  /** Ends the connection immediately. */
   readonly destroyUnsafe: () => void
 }
 
@@ -148,14 +147,14 @@ export const serve = (socket: Socket, host: Host): BackendConnection => {
   return self
 }
 
-// Handles what was fed, one message after the other, and stops reading while one of them waits, or waits for its turn.
+// Handles the messages that were fed, one after the other, and pauses the socket while one is not done or the turn is over.
 const makeReader = (options: {
   readonly socket: Socket
   readonly writer: Writer.Writer
   readonly step: () => Step
   readonly fork: Host["fork"]
   readonly onDefect: (defect: unknown) => void
-  /** There was something to wait for, and there is nothing more to do. */
+  /** Called when the reader was busy and is idle again. */
   readonly onRest: () => void
 }) => {
   const { fork, onDefect, socket, step, writer } = options
@@ -175,7 +174,7 @@ const makeReader = (options: {
   const onExit = (exit: Exit.Exit<void>): void => {
     if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause)) onDefect(exit.cause)
   }
-  // Gives whether there is nothing more to do for now.
+  // Returns whether there is nothing more to do for now.
   const readNext = (): boolean => {
     if (EventLoop.isOver()) {
       wait()
@@ -209,7 +208,7 @@ const makeReader = (options: {
     writer.handlingUnsafe(false)
   }
   return {
-    /** Handles what was fed, unless something is waited for; then it is handled after that. */
+    /** Handles what was fed, now or when the reader is no longer busy. */
     readUnsafe: () => {
       if (!isBusy) read()
     },

@@ -1,6 +1,6 @@
 /**
- * The server of backends' connections, whatever they speak: it accepts them, counts them and closes those that take too
- * long to say who they are.
+ * The server of backends' connections, for every protocol: it accepts connections, limits their number, and closes those that
+ * do not authenticate in time.
  *
  * A connection has five seconds to show a good access token and, unless it is a Client's that stays open, to send a first
  * whole message. The time counts while it is waited for, not while a message is handled. If there are as many connections
@@ -19,15 +19,15 @@ import { checkPort, type Handlers, type Listen, ListenError } from "../Transport
 import { type BackendConnection, type Host, serve } from "./backendConnection.ts"
 import * as Warnings from "./warnings.ts"
 
-/** How long a connection may take to show what it is for, in nanoseconds. */
+/** How long a connection may take until it is established, in nanoseconds. */
 const handshakeTimeout = 5_000_000_000n
 
-/** Binds a server for the scope. `endpoint` says for whom. */
+/** Binds a server for the scope. `endpoint` names it in errors and warnings. */
 export const listen = (endpoint: string): Listen =>
   Effect.fnUntraced(function*(options) {
     yield* checkPort(endpoint, options.host, options.port)
     let accept = (socket: net.Socket): void => void socket.destroy()
-    // What comes before the server runs waits for it.
+    // Connections that are accepted before the server runs wait for it.
     const early: Array<net.Socket> = []
     const maxConnections = options.maxConnections ?? 4096
     const server = yield* bind(endpoint, options, (socket) => accept(socket))
@@ -74,7 +74,7 @@ const bind = (
     (server) => Effect.callback<void>((resume) => void server.close(() => resume(Effect.void)))
   )
 
-// All connections of one run. At its end they are closed, and those that do not end in time destroyed.
+// All connections of one run. At its end they are closed; those that do not end in time are destroyed.
 const makeConnections = Effect.fnUntraced(function*(options: {
   readonly endpoint: string
   readonly handlers: Handlers
@@ -88,7 +88,7 @@ const makeConnections = Effect.fnUntraced(function*(options: {
   const warnUnsafe = Warnings.make(fork)
   const open = new Set<BackendConnection>()
   const byIdentity = new Map<string, BackendConnection>()
-  // Those that have not shown what they are for, since when, the oldest first.
+  // The connections that are not established yet, and since when, the oldest first.
   const pending = new Map<BackendConnection, bigint>()
   const hasPending = Latch.makeUnsafe()
   const isEmpty = Latch.makeUnsafe(true)
@@ -118,7 +118,7 @@ const makeConnections = Effect.fnUntraced(function*(options: {
   const accept = (socket: net.Socket): void => {
     if (open.size >= options.maxConnections) {
       const [oldest] = pending.keys()
-      warnUnsafe(`There are ${open.size} connections for ${options.endpoint}, the most there may be`)
+      warnUnsafe(`There are ${open.size} connections for ${options.endpoint}, which is the limit`)
       if (oldest === undefined) return void socket.destroy()
       forget(oldest)
       oldest.destroyUnsafe()
@@ -162,7 +162,7 @@ const makeConnections = Effect.fnUntraced(function*(options: {
   }
 })
 
-// Runs effects in fibers of their own, which end with the scope.
+// Forks effects; their fibers are interrupted when the scope ends.
 const makeFork = Effect.gen(function*() {
   const run = Effect.runForkWith(yield* Effect.context<never>())
   const running = new Set<Fiber.Fiber<void>>()

@@ -5,8 +5,8 @@
  * identity is read first, and nothing after it before it is authorized. A response without arguments carries one empty
  * frame: the original go client insists on it.
  *
- * Our own Clients first ask to keep the connection, which the original takes for a bad request: an identity and the frame
- * `K1`. They are answered `K1`, and from then on every message begins with a frame that its response echoes.
+ * Our own Clients first send an identity and the frame `K1`, to keep the connection open; the original takes that for a bad
+ * request. The response is `K1`, and from then on every message begins with a frame that its response echoes.
  */
 
 import * as Effect from "effect/Effect"
@@ -21,50 +21,50 @@ import type { Sending } from "./writer.ts"
 /** The longest identity, in bytes. */
 const maxIdentity = 255
 
-/** Speaks it. */
+/** Speaks classic TCP on a connection. */
 export const make = (link: Link): Protocol => {
   const parser = FrameParser.make(link.maxMessageSize)
-  // What came before the identity was complete.
-  let begin = none
+  // The bytes that arrived before the identity was authorized.
+  let pending = none
   let peer: ClassicPeer | undefined
   let isAuthorized = false
   let isRefused = false
-  let isKept = false
+  let isPersistent = false
   let hasMessage = false
 
   const decide = (frames: Frame.Frames | undefined): void => {
     isAuthorized = frames === undefined
     isRefused = !isAuthorized
-    if (frames === undefined) parser.feed(begin)
-    begin = none
+    if (frames === undefined) parser.feed(pending)
+    pending = none
     if (frames === undefined) return
     link.warnUnsafe(unauthorized)
     peer!.sendUnsafe(frames)
     link.closeUnsafe()
   }
   const identify = (): Step => {
-    const end = begin.indexOf(0x0a)
-    if (end === -1 && begin.length <= maxIdentity) return "needs more"
-    const identity = end === -1 || end > maxIdentity ? "" : begin.toString("utf8", 0, end)
+    const end = pending.indexOf(0x0a)
+    if (end === -1 && pending.length <= maxIdentity) return "needs more"
+    const identity = end === -1 || end > maxIdentity ? "" : pending.toString("utf8", 0, end)
     peer = new ClassicPeer(link, identity, undefined)
     return Effect.map(link.authorize(peer), decide)
   }
   const handle = (self: ClassicPeer, frames: Frame.Frames): Effect.Effect<void> | undefined => {
     const { handlers } = link
     const [first] = frames
-    if (isKept) {
+    if (isPersistent) {
       return handlers.onMessage(
         new ClassicPeer(link, self.identity, first ?? ""),
         frames.length > 0 ? frames.slice(1) : undefined
       )
     }
     if (!hasMessage && frames.length === 2 && frames[1] === Batch.marker) {
-      isKept = true
+      isPersistent = true
       self.sendUnsafe(frames.slice(1))
       return undefined
     }
     const hasEnvelope = frames.length > 2 && frames[1] === ""
-    // The first message has an envelope; without one it is none.
+    // The first message needs an envelope.
     return handlers.onMessage(self, hasEnvelope ? frames.slice(2) : hasMessage ? frames : undefined)
   }
   const step = (): Step => {
@@ -82,7 +82,7 @@ export const make = (link: Link): Protocol => {
   return {
     feed: (chunk) => {
       if (isAuthorized) parser.feed(chunk)
-      else if (!isRefused) begin = begin.length === 0 ? chunk : Buffer.concat([begin, chunk])
+      else if (!isRefused) pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk])
     },
     step
   }

@@ -1,5 +1,6 @@
 /**
- * The requests and responses of one connection at a time: what is unsent, what is in flight, and who waits for room.
+ * The exchange of requests and responses on one connection at a time: unsent requests, requests in flight, and callers that
+ * wait for room.
  */
 
 import type * as Arr from "effect/Array"
@@ -8,7 +9,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Frames } from "../../protocol/Frame.ts"
 import { ConnectionError } from "../../protocol/KosmonautError.ts"
-import type { Hearer, Room } from "../Transport.ts"
+import type { ResponseHandler, Room } from "../Transport.ts"
 import type { Item } from "./batch.ts"
 import * as OutboundQueue from "./outboundQueue.ts"
 import * as PendingRequests from "./pendingRequests.ts"
@@ -16,9 +17,9 @@ import * as Sender from "./sender.ts"
 import * as Turns from "./turns.ts"
 import * as WaitingRoom from "./waitingRoom.ts"
 
-/** A connection as items that come and go; the envelope of a response is that of its request. */
+/** A connection that carries items; the envelope of a response is that of its request. */
 export interface Mailbox extends Sender.Outlet {
-  /** The name of the connection, which is that of its identity. */
+  /** The id of the connection, as in its identity. */
   readonly name: string
   /** The next items. Fails once the connection has ended. */
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Item>, unknown>
@@ -29,10 +30,10 @@ export interface Exchange {
   readonly room: Room
   /** From now on requests are sent on this connection. */
   readonly attachUnsafe: (mailbox: Mailbox) => void
-  /** Sends a request, and gives its envelope. */
-  readonly requestUnsafe: (frames: Frames, hearer: Hearer) => string
-  /** Nobody waits for its response any more; if it is unsent it is not sent. */
-  readonly forgetUnsafe: (envelope: string) => void
+  /** Sends a request, and returns its envelope. */
+  readonly requestUnsafe: (frames: Frames, handler: ResponseHandler) => string
+  /** Cancels a request; if it is unsent, it is never sent. */
+  readonly cancelUnsafe: (envelope: string) => void
   /** Reads responses until the connection ends. */
   readonly receive: (mailbox: Mailbox) => Effect.Effect<never, unknown>
   /** The connection has ended: fails what is in flight and what is unsent. Callers that wait for room go on. */
@@ -82,12 +83,12 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const exchange: Exchange = {
     room,
     attachUnsafe: sender.attachUnsafe,
-    requestUnsafe: (frames, hearer) => {
-      const request = pending.addUnsafe(frames[0]!, frames, hearer)
+    requestUnsafe: (frames, handler) => {
+      const request = pending.addUnsafe(frames[0]!, frames, handler)
       sender.sendUnsafe(request)
       return request.envelope
     },
-    forgetUnsafe: (envelope) => {
+    cancelUnsafe: (envelope) => {
       const request = pending.takeUnsafe(envelope)
       if (request?.frames !== undefined) withdraw(request)
     },
@@ -95,7 +96,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       const turns = Turns.make()
       const receive = Effect.flatMap(pull, (items) => {
         pending.receivedUnsafe()
-        return answerAll(items, pending, turns)
+        return respondAll(items, pending, turns)
       })
       return Effect.forever(receive, { disableYield: true })
     },
@@ -112,8 +113,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   return exchange
 })
 
-// If a caller's callback throws, the others still have their responses.
-const answerAll = (
+// If a callback throws, the others still get their responses.
+const respondAll = (
   items: ReadonlyArray<Item>,
   pending: PendingRequests.PendingRequests,
   turns: Turns.Turns
@@ -123,7 +124,7 @@ const answerAll = (
     let wait: Effect.Effect<void> | undefined
     while (at < items.length) {
       const { envelope, frames } = items[at++]!
-      pending.answerUnsafe(envelope, frames)
+      pending.respondUnsafe(envelope, frames)
       wait = turns() ?? wait
     }
     return wait ?? Effect.void

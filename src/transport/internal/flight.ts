@@ -1,21 +1,20 @@
 /**
- * What is in flight, by numbers that count up from 1.
+ * Requests in flight, by numbers that count up from 1.
  *
- * Mostly what was sent first comes back first, so each has a slot by its number, which is cleared when it comes back. What
- * stays away for long moves to another place, and the slots are no more than twice as many as have ever been in flight
- * together. (A `Map` leaves its old tables to the garbage collector with all that was in them, which lives on until those
+ * Responses mostly arrive in the order of their requests, so each request has a slot by its number, which is cleared with its
+ * response. Requests that take long move to a map, and there are at most twice as many slots as requests were ever in flight. (A `Map` leaves its old tables to the garbage collector with all that was in them, which lives on until those
  * are collected: with a thousand in flight that was most of what a request cost.)
  */
 
 /** Values in the order of their numbers. */
 export interface Flight<A> {
-  /** Adds one, and gives its number. */
+  /** Adds one, and returns its number. */
   readonly add: (value: A) => number
-  /** Takes the one that has this number, if it is there. */
+  /** Removes and returns the one with this number. */
   readonly take: (number: number) => A | undefined
   /** The first of all. */
   readonly first: () => { readonly number: number; readonly value: A } | undefined
-  /** Takes all, in order. */
+  /** Removes and returns all, in order. */
   readonly takeAll: () => ReadonlyArray<A>
   /** How many slots there are. */
   readonly capacity: () => number
@@ -24,7 +23,7 @@ export interface Flight<A> {
 /** Makes one, empty. `capacity` is how many slots there are at first, a power of two. */
 export const make = <A>(capacity = 64): Flight<A> => {
   let slots: Array<A | undefined> = Array.from({ length: capacity })
-  // Those from `first` on and before `next` have slots; the first of them is there, unless there is none.
+  // Numbers from `first` to before `next` have slots. The slot of `first` is filled, unless `first` is `next`.
   let first = 1
   let next = 1
   let count = 0

@@ -1,11 +1,11 @@
 /**
- * What probably is at an address, if it does not answer as a broker does there, and what to do: most often one of the
- * broker's ports is taken for another.
+ * Explains what probably listens at an address that does not answer like a broker, and what to do: most often the URL has
+ * another of the broker's ports.
  */
 
 import { ConnectionError } from "../../protocol/KosmonautError.ts"
 
-/** What is known of the other side of a `wr+tcp://` connection by the first bytes it sends, if it is none of ours. */
+/** What the first bytes of a `wr+tcp://` connection reveal about a peer that is no broker. */
 export const stranger = (bytes: Uint8Array): Error | undefined =>
   bytes[0] === 0xff
     ? new Error(
@@ -19,9 +19,9 @@ export const stranger = (bytes: Uint8Array): Error | undefined =>
     )
     : undefined
 
-/** The other side of a `wr+tcp://` connection said nothing. */
+/** The peer of a `wr+tcp://` connection sent nothing. */
 export const silent = new Error(
-  "it accepts connections and says nothing. Is this the port for wr+tcp:// (by default 8083), and does the broker run?"
+  "it accepts connections and sends nothing. Is this the port for wr+tcp:// (by default 8083), and does the broker run?"
 )
 
 /** Where the original broker ends a message: it reads about so many bytes, and takes the rest for another message. */

@@ -1,5 +1,5 @@
 /**
- * What a protocol needs of the connection that it is spoken on, and what the connection needs of it.
+ * The interfaces between a protocol and the connection that speaks it.
  */
 
 import type * as Effect from "effect/Effect"
@@ -15,29 +15,29 @@ export interface Link {
   readonly writer: Writer
   /** Writes bytes of the protocol itself, unless the peer does not read. */
   readonly writeUnsafe: (bytes: Uint8Array) => void
-  /** Asks whether a peer may go on; gives what it is answered with if not. */
+  /** Authorizes a peer. `undefined` if it is authorized; otherwise the response to its messages. */
   readonly authorize: (peer: Peer) => Effect.Effect<Frames | undefined>
-  /** The connection need not hurry any more: it has shown what it is for. */
+  /** The connection is established: its deadline no longer applies. */
   readonly establishedUnsafe: () => void
-  /** No other connection has this identity from now on: an earlier one is closed. */
+  /** Assigns an identity to this connection. An earlier connection with the same identity is closed. */
   readonly takeOverUnsafe: (identity: string) => void
-  /** Closes the connection once what was sent has left. */
+  /** Flushes and closes the connection. */
   readonly closeUnsafe: () => void
   readonly close: Effect.Effect<void>
-  /** Counts something that whoever runs the broker should know. */
+  /** Logs a warning, throttled. */
   readonly warnUnsafe: (what: string) => void
 }
 
-/** What a step of a protocol has done: nothing, since more bytes are needed; something; or this is left to do. */
+/** The result of a step: more bytes are needed, it is done, or the effect is the rest of its work. */
 export type Step = "needs more" | "done" | Effect.Effect<void>
 
 /** A protocol on one connection. */
 export interface Protocol {
   /** Takes the next bytes. */
   readonly feed: (chunk: Buffer) => void
-  /** Handles one message, or a part of one, of those that were fed. */
+  /** Handles one message, or a part of one, of the bytes that were fed. */
   readonly step: () => Step
 }
 
-/** What is logged for peers that are refused. */
-export const unauthorized = "A backend without a good access token was refused"
+/** The warning about peers that are rejected. */
+export const unauthorized = "A backend without a good access token was rejected"

@@ -1,12 +1,12 @@
 /**
- * The requests of a connection that are not sent yet, in order. One that is no longer wanted is removed and never sent.
+ * The unsent requests of a connection, in order. A cancelled request is removed and never sent.
  *
- * It counts what it holds in requests and in bytes of memory. It does not refuse what exceeds its limits, but says so.
+ * The queue counts its requests and their bytes of memory. It accepts requests beyond its limits; callers check `isFull`.
  */
 
 import type { Frames } from "../../protocol/Frame.ts"
 
-/** A request that can be queued. Once it is sent or removed it has no frames any more. */
+/** A request that can be queued. Its frames are `undefined` once it is sent or removed. */
 export interface Outgoing {
   readonly envelope: string
   frames: Frames | undefined
@@ -36,7 +36,7 @@ export const make = <A extends Outgoing>(limits: {
   readonly maxRequests: number
   readonly maxBytes: number
 }): OutboundQueue<A> => {
-  // Those before `first` have left; those without frames are removed and leave when it is their turn, or all together.
+  // Requests before `first` were dequeued. Removed ones have no frames, and stay until they are reached or compacted.
   let queue: Array<A> = []
   let first = 0
   let count = 0
@@ -62,7 +62,7 @@ export const make = <A extends Outgoing>(limits: {
     remove: (request) => {
       if (!isUnsent(request)) return
       leave(request)
-      forget(request)
+      clearFrames(request)
       if (queue.length - first > 2 * count + 64) compact()
     },
     dequeue: (most, maxMessageSize) => {
@@ -85,14 +85,14 @@ export const make = <A extends Outgoing>(limits: {
       return taken
     },
     clear: () => {
-      queue.forEach(forget)
+      queue.forEach(clearFrames)
       queue = []
       first = count = bytes = 0
     }
   }
 }
 
-const forget = (request: Outgoing) => {
+const clearFrames = (request: Outgoing) => {
   request.frames = undefined
 }
 

@@ -1,9 +1,9 @@
 /**
- * The requests without a response so far, and their deadlines.
+ * The requests that wait for their response, and their deadlines.
  *
  * One fiber watches all deadlines, and only while there are any: a timer for each request costs more than the request.
- * Deadlines go by a monotonic clock. After a timer that is overdue the fiber lets responses that have arrived be read,
- * before it judges. A callback that throws does no harm to the other requests; the defect is logged.
+ * Deadlines use a monotonic clock. If a timer is overdue, responses that have arrived are read before requests time out. If a
+ * callback throws, the defect is logged and other requests are not affected.
  */
 
 import * as Cause from "effect/Cause"
@@ -15,14 +15,14 @@ import * as Result from "effect/Result"
 import type { Frames } from "../../protocol/Frame.ts"
 import { type ConnectionError, RequestTimeoutError } from "../../protocol/KosmonautError.ts"
 import * as AwakeClock from "../AwakeClock.ts"
-import type { Hearer } from "../Transport.ts"
+import type { ResponseHandler } from "../Transport.ts"
 import * as Flight from "./flight.ts"
 
 /** A request without a response. Its envelope counts up from 1 in base 36. */
 export interface Pending {
   envelope: string
   readonly command: string
-  readonly hearer: Hearer
+  readonly handler: ResponseHandler
   /** What is to be sent, until it is sent. */
   frames: Frames | undefined
   readonly deadline: number
@@ -31,22 +31,22 @@ export interface Pending {
 /** The requests in flight on one connection at a time. */
 export interface PendingRequests {
   /** Adds a request that is about to be sent. */
-  readonly addUnsafe: (command: string, frames: Frames | undefined, hearer: Hearer) => Pending
-  /** Gives a request its response; one that nobody waits for any more is dropped. */
-  readonly answerUnsafe: (envelope: string, frames: Frames) => void
-  /** Calls a request that was taken out with its failure. */
+  readonly addUnsafe: (command: string, frames: Frames | undefined, handler: ResponseHandler) => Pending
+  /** Passes a response to its request; ignored if that was cancelled. */
+  readonly respondUnsafe: (envelope: string, frames: Frames) => void
+  /** Fails a request that was taken out. */
   readonly failUnsafe: (request: Pending, cause: Cause.Cause<ConnectionError | RequestTimeoutError>) => void
   /** Takes out the request of this envelope. */
   readonly takeUnsafe: (envelope: string) => Pending | undefined
-  /** Something was received: the other side lives. */
+  /** Something was received, so the connection is alive. */
   readonly receivedUnsafe: () => void
   /** Takes out all requests, in order. */
   readonly takeAllUnsafe: () => ReadonlyArray<Pending>
 }
 
 /**
- * Makes the table. `onTimeout` is called with a request that times out, before its caller is. `onSilence` runs before that
- * if nothing at all was received since the request was made.
+ * Makes the table. `onTimeout` is called with a request that times out, before its caller. `onSilence` runs before that
+ * if nothing was received since the request was made.
  */
 export const make = Effect.fnUntraced(function*(options: {
   readonly timeout: Duration.Duration
@@ -65,8 +65,8 @@ export const make = Effect.fnUntraced(function*(options: {
   const run = (effect: Effect.Effect<void>) => {
     Fiber.runIn(Effect.runForkWith(services)(effect), scope)
   }
-  const failUnsafe: PendingRequests["failUnsafe"] = ({ hearer }, cause) => {
-    const outcome = Result.try(() => hearer.failed(cause))
+  const failUnsafe: PendingRequests["failUnsafe"] = ({ handler }, cause) => {
+    const outcome = Result.try(() => handler.onFailure(cause))
     if (Result.isFailure(outcome)) run(logDefect(outcome.failure))
   }
 
@@ -96,8 +96,8 @@ export const make = Effect.fnUntraced(function*(options: {
 
   const takeUnsafe = (envelope: string): Pending | undefined => pending.take(numberOf(envelope))
   const table: PendingRequests = {
-    addUnsafe: (command, frames, hearer) => {
-      const request: Pending = { envelope: "", command, hearer, frames, deadline: clock.nowUnsafe() + timeout }
+    addUnsafe: (command, frames, handler) => {
+      const request: Pending = { envelope: "", command, handler, frames, deadline: clock.nowUnsafe() + timeout }
       request.envelope = pending.add(request).toString(36)
       if (!watching) {
         watching = true
@@ -105,7 +105,7 @@ export const make = Effect.fnUntraced(function*(options: {
       }
       return request
     },
-    answerUnsafe: (envelope, frames) => takeUnsafe(envelope)?.hearer.answered(frames),
+    respondUnsafe: (envelope, frames) => takeUnsafe(envelope)?.handler.onResponse(frames),
     failUnsafe,
     takeUnsafe,
     takeAllUnsafe: pending.takeAll,
@@ -118,11 +118,11 @@ export const make = Effect.fnUntraced(function*(options: {
 
 /** Logs what a callback threw. */
 export const logDefect = (defect: unknown): Effect.Effect<void> =>
-  Effect.logError("A caller could not be told the outcome of a request", Cause.die(defect))
+  Effect.logError("A callback of a request has failed", Cause.die(defect))
 
 const aMicrosecond = 0.001
 
-// What is no id has no number of one: 0.
+// Text that is no id gives 0, which no request has.
 const numberOf = (id: string): number => {
   let number = 0
   for (let index = 0; index < id.length; index++) {

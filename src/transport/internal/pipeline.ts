@@ -1,7 +1,7 @@
 /**
- * Any number of requests in flight on one connection, which is made when it is first needed, and again when it was lost.
+ * Any number of requests in flight on one connection, which is made with the first request and remade after it was lost.
  *
- * When the connection is lost, or has been silent for the whole time of a request, everything in flight fails with
+ * When the connection is lost, or has been silent for a whole `requestTimeout`, everything in flight fails with
  * `ConnectionError`. Nothing is sent twice, and a request that fails or is interrupted before it was sent is never sent. A
  * defect of the connection fails everything in flight with that defect, and the next request connects again.
  */
@@ -14,7 +14,14 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Frame from "../../protocol/Frame.ts"
 import { ConnectionError, type MessageEncodeError, type RequestTimeoutError } from "../../protocol/KosmonautError.ts"
-import { defaultLimits, type Direct, type Hearer, type RequesterOptions, type Room, type Sent } from "../Transport.ts"
+import {
+  defaultLimits,
+  type Direct,
+  type RequesterOptions,
+  type ResponseHandler,
+  type Room,
+  type Sent
+} from "../Transport.ts"
 import * as Exchange from "./exchange.ts"
 
 /** Requests in flight together. */
@@ -42,17 +49,17 @@ export const make = Effect.fnUntraced(function*<E = never>(
 ): Effect.fn.Return<Pipeline<E>, never, Scope.Scope> {
   const { connect, current, exchange } = yield* makeConnection(options)
 
-  const askUnsafe = (mailbox: Exchange.Mailbox, frames: Frame.Frames, sent: Sent, hearer: Hearer) => {
+  const requestUnsafe = (mailbox: Exchange.Mailbox, frames: Frame.Frames, sent: Sent, handler: ResponseHandler) => {
     sent.connection = mailbox.name
-    sent.message = exchange.requestUnsafe(frames, hearer)
+    sent.message = exchange.requestUnsafe(frames, handler)
   }
-  const ask = (mailbox: Exchange.Mailbox, frames: Frame.Frames, sent: Sent) =>
+  const request = (mailbox: Exchange.Mailbox, frames: Frame.Frames, sent: Sent) =>
     Effect.callback<Frame.Frames, ConnectionError | RequestTimeoutError>((resume) => {
-      askUnsafe(mailbox, frames, sent, {
-        answered: (answer) => resume(Effect.succeed(answer)),
-        failed: (cause) => resume(Effect.failCause(cause))
+      requestUnsafe(mailbox, frames, sent, {
+        onResponse: (response) => resume(Effect.succeed(response)),
+        onFailure: (cause) => resume(Effect.failCause(cause))
       })
-      return Effect.sync(() => exchange.forgetUnsafe(sent.message))
+      return Effect.sync(() => exchange.cancelUnsafe(sent.message))
     })
 
   return {
@@ -64,18 +71,18 @@ export const make = Effect.fnUntraced(function*<E = never>(
           if (Result.isFailure(checked)) return Effect.fail(checked.failure)
           const mailbox = current()
           return mailbox === undefined
-            ? Effect.flatMap(connect, (mailbox) => ask(mailbox, frames, sent))
-            : ask(mailbox, frames, sent)
+            ? Effect.flatMap(connect, (mailbox) => request(mailbox, frames, sent))
+            : request(mailbox, frames, sent)
         }
       ),
     direct: {
-      askUnsafe: (frames, sent, hearer) => {
+      requestUnsafe: (frames, sent, handler) => {
         const mailbox = current()
         if (mailbox === undefined || Result.isFailure(Frame.check(frames, options.bound))) return false
-        askUnsafe(mailbox, frames, sent, hearer)
+        requestUnsafe(mailbox, frames, sent, handler)
         return true
       },
-      forgetUnsafe: ({ message }) => exchange.forgetUnsafe(message)
+      cancelUnsafe: ({ message }) => exchange.cancelUnsafe(message)
     }
   }
 })

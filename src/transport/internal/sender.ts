@@ -1,8 +1,8 @@
 /**
  * Sends queued requests on a connection, one batch at a time.
  *
- * Requests that are made in the same moment leave together, where the broker reads batches. The next batch is made when
- * the one before has been handed on: what cannot leave yet stays in the queue, from which it can be removed.
+ * Requests of the same moment are sent together, if the broker reads batches. The next batch is made when the one before has been
+ * accepted: unsent requests stay in the queue, where they can be cancelled.
  */
 
 import * as Result from "effect/Result"
@@ -14,19 +14,18 @@ export interface Outlet {
   /** Whether many items can be sent as one. */
   readonly readsBatches: () => boolean
   /**
-   * How many items do not wait for more of the same moment. If reading them takes the other side long, it can begin while
-   * this side writes the next ones.
+   * How many items are sent without waiting for more of the same moment, so that the broker begins with them meanwhile.
    */
   readonly enough: number
-  /** Sends items, which are encoded before this returns; `settled` is called when they are handed on, or cannot be. */
+  /** Sends items, which are encoded before this returns; `settled` is called when they are accepted or have failed. */
   readonly sendUnsafe: (items: ReadonlyArray<Item>, settled: (error?: unknown) => void) => void
 }
 
 /** Sends what is queued. */
 export interface Sender<A extends Outgoing> {
-  /** Queues a request; it leaves with those of the same moment. */
+  /** Queues a request, which is sent with those of the same moment. */
   readonly sendUnsafe: (request: A) => void
-  /** From now on there is this connection, or none. */
+  /** Sets the connection, or none. */
   readonly attachUnsafe: (outlet: Outlet | undefined) => void
 }
 
@@ -61,7 +60,7 @@ export const make = <A extends Outgoing>(options: {
     const batch = queue.dequeue(outlet.readsBatches() ? limit : 1, batchSize)
     if (batch.length === 0) return
     sending = true
-    // The other side has something to do now, so twice as many are enough, and so on as long as the moment lasts.
+    // The broker is busy now, so the next batch may be twice as large, and so on while requests keep coming.
     limit = Math.min(2 * limit, maxItems)
     send(outlet, batch)
   }

@@ -1,6 +1,6 @@
 /**
- * Requests with a connection for each, as brokers want them that keep none: at most so many connections at a time. Further
- * requests wait, within their time, and are never sent if it is over first.
+ * Requests with a connection each, for brokers that close a connection after its response. At most `maxConnections` are open at
+ * a time; further requests wait within their timeout, and are never sent if it ends first.
  */
 
 import type * as Duration from "effect/Duration"

@@ -1,5 +1,5 @@
 /**
- * Callers that wait for room among unsent requests. They are let in, in order, as soon as there is some.
+ * Callers that wait for room in the outbound queue. They are admitted in order as soon as there is room.
  */
 
 import type * as Duration from "effect/Duration"
@@ -8,11 +8,11 @@ import { RequestTimeoutError } from "../../protocol/KosmonautError.ts"
 import type { Room } from "../Transport.ts"
 import type { PendingRequests } from "./pendingRequests.ts"
 
-/** Room, and the callers that wait for it. */
+/** Room with waiting callers. */
 export interface WaitingRoom extends Room {
-  /** Lets in those for whom there is room now. */
+  /** Admits callers while there is room. */
   readonly admitUnsafe: () => void
-  /** Takes all out, and gives what lets each of them in. */
+  /** Removes all callers, and returns the functions that admit them. */
   readonly leaveUnsafe: () => ReadonlyArray<() => void>
 }
 
@@ -29,8 +29,8 @@ export const make = (options: {
     wait: (command) =>
       Effect.callback((resume) => {
         const { envelope } = pending.addUnsafe(command, undefined, {
-          answered: () => resume(Effect.void),
-          failed: () => {
+          onResponse: () => resume(Effect.void),
+          onFailure: () => {
             waiting.delete(envelope)
             resume(Effect.fail(new RequestTimeoutError({ command, after, isUnsent: true })))
           }
@@ -41,19 +41,19 @@ export const make = (options: {
           pending.takeUnsafe(envelope)
         })
       }),
-    // Each takes its room at once, or waits again.
+    // An admitted caller sends immediately, so `isFull` is current for the next one.
     admitUnsafe: () => {
       if (waiting.size === 0) return
       for (const envelope of [...waiting]) {
         if (isFull()) return
         waiting.delete(envelope)
-        pending.answerUnsafe(envelope, [])
+        pending.respondUnsafe(envelope, [])
       }
     },
     leaveUnsafe: () => {
-      const callers = [...waiting].flatMap((envelope) => pending.takeUnsafe(envelope)?.hearer ?? [])
+      const callers = [...waiting].flatMap((envelope) => pending.takeUnsafe(envelope)?.handler ?? [])
       waiting.clear()
-      return callers.map(({ answered }) => () => answered([]))
+      return callers.map(({ onResponse }) => () => onResponse([]))
     }
   }
 }

@@ -1,17 +1,17 @@
 /**
- * Log lines that strangers can cause: each kind at once when it first happens, and then at most once in ten seconds, with
- * how often it has happened.
+ * Throttled warnings about things that strangers can cause: the first of a kind is logged immediately, later ones as a count at
+ * most every ten seconds.
  */
 
 import * as Effect from "effect/Effect"
 
-/** How long a kind of warning is counted before it is logged again. */
+/** The minimum time between two warnings of a kind. */
 const interval = "10 seconds"
 
-/** Counts something, and has it logged. */
+/** Logs a warning, throttled by its text. */
 export type WarnUnsafe = (what: string) => void
 
-/** Makes a log. `fork` runs its effects for as long as there is something to log. */
+/** Makes the warnings. `fork` runs an effect for as long as there is something to log. */
 export const make = (fork: (effect: Effect.Effect<void>) => unknown): WarnUnsafe => {
   const counts = new Map<string, number>()
   const summarize = (what: string): Effect.Effect<void> =>

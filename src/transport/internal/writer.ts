@@ -1,9 +1,8 @@
 /**
- * What is sent on one connection: bounded in bytes, in order, many messages in one write.
+ * The outbound queue of one connection: bounded in bytes, in order, many messages in one write.
  *
- * What is sent while messages are handled leaves when they are, and what is sent at another time at the end of the turn;
- * neither waits for more than a few dozen messages. Everybody hears exactly once whether a message was handed to the
- * system.
+ * Messages that are sent while others are handled are flushed when those are done, other messages at the end of the turn;
+ * a few dozen messages are flushed immediately. `settled` is called exactly once with whether the system accepted a message.
  */
 
 import { constVoid } from "effect/Function"
@@ -11,7 +10,7 @@ import * as Result from "effect/Result"
 import type { Socket } from "node:net"
 import type { Frames } from "../../protocol/Frame.ts"
 
-/** A message that is to be sent, and who hears whether it was. */
+/** A message to send. */
 export interface Sending {
   /** The frames before the delimiter of a message that is sent by itself; absent in one that has an `envelope` of text. */
   readonly prefix: ReadonlyArray<string | Uint8Array> | undefined
@@ -22,39 +21,39 @@ export interface Sending {
 
 /** The outbound queue of one connection. */
 export interface Writer {
-  /** Sends a message. `false`, also to `settled`, if the connection has ended or too much waits; nothing of it is sent then. */
+  /** Sends a message. `false`, also for `settled`, if the connection has ended or the queue is full; then nothing is sent. */
   readonly sendUnsafe: (sending: Sending) => boolean
-  /** Sends what waits. */
+  /** Writes the queued messages. */
   readonly flushUnsafe: () => void
-  /** Messages are being handled, and `flushUnsafe` is called when they are; or not any more. */
+  /** Sets whether messages are being handled. If so, the caller flushes when they are done. */
   readonly handlingUnsafe: (isHandling: boolean) => void
   /** From now on every message has a write, and a turn of the event loop, of its own. */
   readonly separateUnsafe: () => void
-  /** How many bytes may wait from now on. */
+  /** Sets the limit of the queue, in bytes. */
   readonly limitUnsafe: (limit: number) => void
-  /** Nothing more is sent; what waits leaves first. */
+  /** Flushes the queue and ends the connection. Nothing more is sent. */
   readonly endUnsafe: () => void
 }
 
-/** How many messages, or characters, do not wait for more: the other side already reads these while the next are written. */
+/** How many messages or characters are flushed immediately: the peer reads them while the next ones are written. */
 const enough = 32
 const enoughUnits = 65_536
 
-/** What a message that waits costs beside its text, in bytes. */
-const cost = 256
+/** The overhead of a queued message beside its text, in bytes. */
+const overhead = 256
 
-/** Makes the outbound queue of a socket. `limit` is in bytes; a single message is always taken where nothing waits. */
+/** Makes the outbound queue of a socket. `limit` is in bytes; an empty queue accepts a message of any size. */
 export const make = (options: {
   readonly socket: Socket
   readonly encode: (sendings: ReadonlyArray<Sending>) => Uint8Array
   readonly limit: number
-  /** Hears of a defect of somebody who was told. */
+  /** Called with a defect of a `settled` callback. */
   readonly onDefect: (defect: unknown) => void
 }): Writer => {
   const { encode, socket } = options
   let waiting: Array<Sending> = []
   let units = 0
-  // What is not settled, with its cost.
+  // The bytes of messages that are not settled, with their overhead.
   let size = 0
   let most = enough
   let isHandling = false
@@ -65,7 +64,7 @@ export const make = (options: {
 
   const write = (sendings: ReadonlyArray<Sending>, estimate: number) => {
     const bytes = encode(sendings)
-    const actual = Math.max(estimate, bytes.length + cost * sendings.length)
+    const actual = Math.max(estimate, bytes.length + overhead * sendings.length)
     size += actual - estimate
     socket.write(bytes, (error) => {
       size -= actual
@@ -108,7 +107,7 @@ export const make = (options: {
       size += estimate
       units += estimate
       const length = waiting.push(sending)
-      if (!isSeparate && (length >= most || units > enoughUnits + cost * length)) {
+      if (!isSeparate && (length >= most || units > enoughUnits + overhead * length)) {
         const next = most * 2
         flushUnsafe()
         most = next
@@ -137,15 +136,15 @@ export const make = (options: {
   }
 }
 
-// A code unit has at most three bytes, but mostly one; what it really is is known when it is written.
+// A code unit has one to three bytes, mostly one. The exact size is known when the message is written.
 const estimateOf = ({ envelope, frames, prefix }: Sending): number => {
-  let units = cost + envelope.length
+  let units = overhead + envelope.length
   for (const frame of frames) units += frame.length
   if (prefix !== undefined) { for (const frame of prefix) units += frame.length }
   return units
 }
 
-// One that fails does not keep the others from hearing.
+// If a callback throws, the others are still called.
 const settle = (
   sendings: ReadonlyArray<Sending>,
   delivered: boolean,
@@ -153,9 +152,9 @@ const settle = (
 ): void => {
   let index = 0
   while (index < sendings.length) {
-    const told = Result.try(() => {
+    const called = Result.try(() => {
       while (index < sendings.length) sendings[index++]!.settled?.(delivered)
     })
-    Result.match(told, { onFailure: onDefect, onSuccess: constVoid })
+    Result.match(called, { onFailure: onDefect, onSuccess: constVoid })
   }
 }

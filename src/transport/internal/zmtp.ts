@@ -1,9 +1,9 @@
 /**
  * ZMTP 3, the bytes of ZeroMQ on a connection, as a `ROUTER` that needs no encryption reads and writes them.
  *
- * Everything here is bytes and values, without sockets. A parser takes bytes however they are cut, holds at most one
- * unfinished message of at most `limit` bytes, and gives what it reads piece by piece, as it is asked. What is larger is
- * told once and skipped. Nothing ever throws. (Source: ZeroMQ RFC 23 and 37.)
+ * Everything here is bytes and values, without sockets. A parser takes bytes in chunks of any size, holds at most one
+ * unfinished message of at most `limit` bytes, and returns one part at a time. A larger message is reported once and skipped.
+ * Nothing throws. (Source: ZeroMQ RFC 23 and 37.)
  */
 
 /** The first byte of every ZMTP connection; no other protocol that a backend may speak begins with it. */
@@ -16,21 +16,21 @@ export const greeting: Uint8Array = Buffer.concat([
   Buffer.alloc(32)
 ])
 
-/** A part of what a peer sends. */
+/** A part of the input. */
 export type Part =
   | { readonly _tag: "Greeting" }
   | { readonly _tag: "Command"; readonly name: string; readonly body: Buffer }
   | { readonly _tag: "Message"; readonly frames: ReadonlyArray<Buffer> }
-  /** A message has more frames or bytes than it may have; those before are given, the rest of it is skipped. */
+  /** A message has too many frames or bytes. `frames` are those before; the rest is skipped. */
   | { readonly _tag: "TooLarge"; readonly frames: ReadonlyArray<Buffer>; readonly isFrame: boolean }
   /** Nothing that follows can be read. */
   | { readonly _tag: "Malformed"; readonly problem: string }
 
-/** Reads what one peer sends. */
+/** Parses the input of one peer. */
 export interface Parser {
-  /** Takes the next bytes; they are not changed, and held until they are read. */
+  /** Takes the next bytes. They must not change until they are read. */
   readonly feed: (chunk: Buffer) => void
-  /** Gives the next part; `undefined` if it is not there yet. */
+  /** Returns the next part; `undefined` if it is not complete yet. */
   readonly next: () => Part | undefined
   /** The largest message in bytes from now on, including 16 for every frame. */
   limit: number
@@ -39,8 +39,8 @@ export interface Parser {
 /** How many frames a message may have. */
 const maxFrames = 64
 
-/** What a frame costs beside its bytes. */
-const frameCost = 16
+/** The overhead of a frame beside its bytes. */
+const frameOverhead = 16
 
 /** The largest command, in bytes. */
 const maxCommand = 1024
@@ -92,8 +92,8 @@ export const makeParser = (limit: number): Parser => {
       return input.length() < header + length ? undefined : commandOf(input.take(header, length))
     }
     const isLast = (flags & more) === 0
-    const isTooLarge = length + frameCost > self.limit
-    if (isSkipping || isTooLarge || size + length + frameCost > self.limit || frames.length === maxFrames) {
+    const isTooLarge = length + frameOverhead > self.limit
+    if (isSkipping || isTooLarge || size + length + frameOverhead > self.limit || frames.length === maxFrames) {
       input.drop(header)
       toSkip = length
       isLastSkipped = isLast
@@ -101,7 +101,7 @@ export const makeParser = (limit: number): Parser => {
     }
     if (input.length() < header + length) return undefined
     frames.push(input.take(header, length))
-    size += length + frameCost
+    size += length + frameOverhead
     if (!isLast) return undefined
     const part: Part = { _tag: "Message", frames }
     frames = []
@@ -120,7 +120,7 @@ export const makeParser = (limit: number): Parser => {
       const header = (flags & long) === 0 ? 2 : 9
       if (available < header) return undefined
       const part = readFrame(flags, header, header === 2 ? input.byte(1) : input.long(1))
-      // Nothing was taken: the rest is not there yet.
+      // Nothing was consumed, so the rest has not arrived yet.
       if (part !== undefined || input.length() === available) return part
     }
   }
@@ -150,7 +150,7 @@ const commandOf = (bytes: Buffer): Part => {
   return { _tag: "Command", name: bytes.toString("latin1", 1, 1 + length), body: bytes.subarray(1 + length) }
 }
 
-/** The properties of a `READY` command; `undefined` if they are none. Names are in lower case. */
+/** The properties of a `READY` command; `undefined` if they are malformed. Names are in lower case. */
 export const propertiesOf = (body: Buffer): ReadonlyMap<string, Buffer> | undefined => {
   const properties = new Map<string, Buffer>()
   let at = 0
@@ -189,7 +189,7 @@ export const sizeOf = (frames: ReadonlyArray<string | Uint8Array>): number => {
   return size
 }
 
-/** Writes a message at `at`, where there is room for it, and gives where it ends. */
+/** Writes a message at `at`, where there must be room for it, and returns where it ends. */
 export const write = (buffer: Buffer, at: number, frames: ReadonlyArray<string | Uint8Array>): number => {
   for (let index = 0; index < frames.length; index++) {
     const frame = frames[index]!
@@ -212,18 +212,18 @@ export const write = (buffer: Buffer, at: number, frames: ReadonlyArray<string |
   return at
 }
 
-/** The bytes that have come and are not read yet. */
+/** Bytes that have arrived and are not read yet. */
 interface Input {
   readonly feed: (chunk: Buffer) => void
   readonly length: () => number
   readonly byte: (at: number) => number
   readonly long: (at: number) => number
   readonly peek: (at: number, length: number) => Buffer
-  /** Takes `length` bytes from `at` on, and drops what is before them. */
+  /** Takes `length` bytes from `at` on, and drops those before. */
   readonly take: (at: number, length: number) => Buffer
-  /** Drops so many bytes if they are there, and gives how many it has dropped. */
+  /** Drops up to this many bytes, and returns how many. */
   readonly drop: (length: number) => number
-  /** Keeps nothing but what is not read. */
+  /** Frees the bytes that were read. */
   readonly compact: () => void
 }
 

@@ -3,8 +3,8 @@
  *
  * A message is `[envelope…] [] [command] [arguments…]`; the response goes back with the same envelope, which is how a
  * pipelining client gets its correlation id, and why a plain `REQ` socket needs none. Peers that mark their envelope read
- * batches and get them. The identity comes in the handshake, and is authorized before a message is read: a peer that is
- * refused has its messages answered, not read, until its time is over. (Source: ZeroMQ RFC 28; WebRocket's draft.)
+ * batches and get them. The identity comes in the handshake, and is authorized before a message is read: a rejected
+ * peer gets an error for each message until its deadline. (Source: ZeroMQ RFC 28; WebRocket's draft.)
  */
 
 import * as Effect from "effect/Effect"
@@ -21,12 +21,12 @@ const maxEnvelope = 7
 /** The largest message of a peer that is not authorized. */
 const strangersLimit = 1024
 
-/** Speaks it. */
+/** Speaks ZMTP on a connection. */
 export const make = (link: Link): Protocol => {
   const parser = Zmtp.makeParser(strangersLimit)
   let identity: string | undefined
   let refusal: Frame.Frames | undefined
-  // The messages of a batch, and the next of them.
+  // The messages of a batch, and the index of the next one.
   let items: ReadonlyArray<Item> = []
   let item = 0
   link.writeUnsafe(Zmtp.greeting)
@@ -36,10 +36,10 @@ export const make = (link: Link): Protocol => {
     if (frames !== undefined) return link.warnUnsafe(unauthorized)
     parser.limit = link.maxMessageSize
     link.takeOverUnsafe(identity!)
-    // A socket of a Client is connected before it is used. A worker has to say what it is.
+    // A Client may connect long before it sends a request. A worker must send `RD` in time.
     if (!identity!.startsWith("dlr:")) link.establishedUnsafe()
   }
-  const greet = (body: Buffer): Step => {
+  const handshake = (body: Buffer): Step => {
     const properties = Zmtp.propertiesOf(body)
     const type = String(properties?.get("socket-type") ?? "")
     if (!peerTypes.has(type)) return fail("a backend's socket is a DEALER or a REQ")
@@ -54,8 +54,8 @@ export const make = (link: Link): Protocol => {
     link.closeUnsafe()
     return "done"
   }
-  const obey = (name: string, body: Buffer): Step => {
-    if (identity === undefined) return name === "READY" ? greet(body) : fail("the handshake has no READY")
+  const execute = (name: string, body: Buffer): Step => {
+    if (identity === undefined) return name === "READY" ? handshake(body) : fail("the handshake has no READY")
     // After the time to live in the first two bytes comes what is to be echoed.
     if (name === "PING") link.writeUnsafe(Zmtp.encodeCommand("PONG", body.subarray(2, 18)))
     return "done"
@@ -76,10 +76,10 @@ export const make = (link: Link): Protocol => {
     const peer = isMarked
       ? new BatchPeer(link, identity!, envelope.length === 2 ? String(envelope[0]) : "")
       : new PlainPeer(link, identity!, envelope)
-    const said = delimiter === -1 ? undefined : frames.slice(delimiter + 1).map(String)
-    return link.handlers.onMessage(peer, said) ?? "done"
+    const content = delimiter === -1 ? undefined : frames.slice(delimiter + 1).map(String)
+    return link.handlers.onMessage(peer, content) ?? "done"
   }
-  const refuse = (frames: ReadonlyArray<Buffer>, isFrame: boolean): Step => {
+  const reject = (frames: ReadonlyArray<Buffer>, isFrame: boolean): Step => {
     if (refusal !== undefined) return handle(frames)
     link.establishedUnsafe()
     const rest = link.handlers.onMessage(new PlainPeer(link, identity!, none), undefined) ?? Effect.void
@@ -88,9 +88,9 @@ export const make = (link: Link): Protocol => {
   const read = (part: Zmtp.Part): Step => {
     if (part._tag === "Greeting") return "done"
     if (part._tag === "Malformed") return fail(part.problem)
-    if (part._tag === "Command") return obey(part.name, part.body)
+    if (part._tag === "Command") return execute(part.name, part.body)
     if (identity === undefined) return fail("the handshake has no READY")
-    return part._tag === "Message" ? handle(part.frames) : refuse(part.frames, part.isFrame)
+    return part._tag === "Message" ? handle(part.frames) : reject(part.frames, part.isFrame)
   }
   return {
     feed: parser.feed,
@@ -107,7 +107,7 @@ export const make = (link: Link): Protocol => {
   }
 }
 
-/** The bytes of messages: those to peers that read batches in as few as can be, in the order of all. */
+/** The bytes of messages, in order. Consecutive messages to peers that read batches share as few batches as possible. */
 export const encode = (maxMessageSize: number) => (sendings: ReadonlyArray<Sending>): Uint8Array => {
   const messages: Array<ReadonlyArray<string | Uint8Array>> = []
   for (let from = 0; from < sendings.length;) {
@@ -142,11 +142,11 @@ interface Item {
   readonly frames: Frame.Frames | undefined
 }
 
-// What nobody can read is one message that was not understood.
+// A batch that cannot be read counts as one message that cannot be read.
 const unreadable: ReadonlyArray<Item> = [{ envelope: "", frames: undefined }]
 
-// The frames before the delimiter, which are echoed, and where that is; -1 if it is not where it should be, and then
-// nothing is echoed: it would wait for a peer that does not read.
+// The frames before the delimiter, which are echoed, and its index. -1 if there is no delimiter within the limits; then nothing
+// is echoed, so that a large envelope is not queued for a peer that does not read.
 const envelopeOf = (frames: ReadonlyArray<Buffer>): readonly [ReadonlyArray<Buffer>, number] => {
   let size = 0
   for (let index = 0; index < frames.length && index <= maxEnvelope; index++) {

@@ -76,7 +76,7 @@ const askWith = (connect: typeof transports[number]["connect"]) => (...frames: F
 
 const lobby = Effect.flatMap(TestBroker, ({ vhost }) => vhost.lobby.info)
 
-const trigger = (json: string) => Effect.flatMap(TestBroker, ({ vhost }) => vhost.lobby.trigger(json))
+const trigger = (json: string) => Effect.flatMap(TestBroker, ({ vhost }) => vhost.lobby.enqueue(json))
 
 const event = (n: number) => `{"e":{"n":${n}}}`
 
@@ -777,7 +777,7 @@ describe("BackendEndpoint", () => {
           const again = yield* connect(identity("dlr"))
           yield* again.say("RD")
           expect(yield* again.next).toEqual(["ER", "402"])
-          yield* other.lobby.trigger(event(1))
+          yield* other.lobby.enqueue(event(1))
           expect(yield* elsewhere.next).toEqual(["TR", event(1)])
         }).pipe(withBroker()))
     })
@@ -1157,7 +1157,7 @@ describe("BackendEndpoint", () => {
             } else if (from === "client") {
               yield* self.send(Buffer.from(bytes, "latin1"))
             } else {
-              if (bytes.startsWith("TR")) yield* vhost.lobby.trigger(bytes.split("\n")[1]!)
+              if (bytes.startsWith("TR")) yield* vhost.lobby.enqueue(bytes.split("\n")[1]!)
               expect(yield* nextBut(bytes)).toBe(bytes)
             }
           }

@@ -94,7 +94,7 @@ describe("BrowserSession", () => {
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const gate = yield* Deferred.make<void>()
-        const journal = { ...world.vhost.journal, kept: Deferred.await(gate) }
+        const journal = { ...world.vhost.journal, persisted: Deferred.await(gate) }
         const page = FakeBrowser.make("a")
         const session = BrowserSession.make({ ...world.vhost, journal }, page)
         yield* session.handle(`{"subscribe":{"channel":"room"}}`)
@@ -117,7 +117,7 @@ describe("BrowserSession", () => {
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const session = BrowserSession.make(
-          { ...world.vhost, journal: { ...world.vhost.journal, kept: Effect.never } },
+          { ...world.vhost, journal: { ...world.vhost.journal, persisted: Effect.never } },
           FakeBrowser.make("a")
         )
         yield* session.handle(`{"subscribe":{"channel":"room"}}`)

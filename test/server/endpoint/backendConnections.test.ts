@@ -17,7 +17,7 @@ import { withBroker } from "../../harness/withBroker.ts"
 
 const lobby = Effect.flatMap(TestBroker, ({ vhost }) => vhost.lobby.info)
 
-const trigger = (n: number) => Effect.flatMap(TestBroker, ({ vhost }) => vhost.lobby.trigger(event(n)))
+const trigger = (n: number) => Effect.flatMap(TestBroker, ({ vhost }) => vhost.lobby.enqueue(event(n)))
 
 const event = (n: number) => `{"e":{"n":${n}}}`
 

@@ -123,7 +123,7 @@ describe("A browser", () => {
       }])
       expect(yield* a.says("subscribe", { channel: "other" })).toEqual([{ ":subscribed": { channel: "other" } }])
       expect(yield* a.says("subscribe", { channel: "private-room" })).toMatchObject([
-        { ":error": { code: 429, channel: "private-room", reason: "a browser is on at most 2 channels" } }
+        { ":error": { code: 429, channel: "private-room", reason: "a browser has at most 2 subscriptions" } }
       ])
       // What it leaves makes room.
       yield* a.says("unsubscribe", { channel: "room" })

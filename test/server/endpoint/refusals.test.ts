@@ -98,7 +98,7 @@ describe("a browser that is refused", { concurrent: true }, () => {
       })
       assert.match(text, /^HTTP\/1\.1 503 Service Unavailable\r\n/)
       assert.match(text, /\r\nretry-after: 5\r\n/)
-      assert.match(text, /\r\n\r\nThe broker has as many browsers as it may have\.\n$/)
+      assert.match(text, /\r\n\r\nThe broker has reached its limit of browsers\.\n$/)
     }).pipe(withBroker({ maxBrowsers: 1 })))
 
   it.live.each(answered)("is closed within a bound, whatever it does: %s", ([_, bytes]) =>
@@ -139,8 +139,8 @@ describe("limits of browsers", { concurrent: true }, () => {
   const from = (address: string) => ({ "X-Forwarded-For": address })
 
   it.live.each<[string, BrokerConfig.Options, string, string]>([
-    ["of the broker", { maxBrowsers: 2 }, "503", "1013 The broker has as many browsers as it may have."],
-    ["of a vhost", { maxBrowsersPerVhost: 2 }, "503", "1013 The vhost has as many browsers as it may have."],
+    ["of the broker", { maxBrowsers: 2 }, "503", "1013 The broker has reached its limit of browsers."],
+    ["of a vhost", { maxBrowsersPerVhost: 2 }, "503", "1013 The vhost has reached its limit of browsers."],
     [
       "of an address",
       { maxBrowsersPerAddress: 2, trustedProxies: [] },
@@ -197,8 +197,8 @@ describe("limits of browsers", { concurrent: true }, () => {
       assert.deepInclude(counts, { address: 20, origin: 5, vhost: 1, version: 1 })
       const warnings = lines.filter((line) => line.startsWith("WARN"))
       assert.deepStrictEqual(warnings, [
-        "WARN Refused 1 browser, the last from 192.0.2.1: 1 are connected from there, see the option maxBrowsersPerAddress. If that is a reverse proxy, add it to trustedProxies",
-        `WARN Refused 1 browser, the last with Origin "https://evil.example": if it may connect, add it to the option origins`
+        "WARN Rejected 1 browser, the last from 192.0.2.1: 1 are connected from there, see the option maxBrowsersPerAddress. If that is a reverse proxy, add it to trustedProxies",
+        `WARN Rejected 1 browser, the last with Origin "https://evil.example": if it may connect, add it to the option origins`
       ])
     }).pipe(
       Effect.scoped,

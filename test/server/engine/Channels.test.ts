@@ -527,8 +527,8 @@ describe("Channels", () => {
   })
 
   describe("listing", () => {
-    const namesAfter = (channels: Channels.Channels, prefix: string, place: number) =>
-      channels.listAfter(prefix, place).items.map(({ value }) => value.name)
+    const namesAfter = (channels: Channels.Channels, prefix: string, cursor: number) =>
+      channels.listAfter(prefix, cursor).items.map(({ value }) => value.name)
 
     it.effect("describes a channel, hidden browsers too", () =>
       Effect.gen(function*() {
@@ -554,7 +554,7 @@ describe("Channels", () => {
         }
       }))
 
-    it.effect("goes on from a place though channels are opened and closed meanwhile", () =>
+    it.effect("continues from a cursor while channels are opened and closed meanwhile", () =>
       Effect.gen(function*() {
         const channels = yield* make("a", "b", "c", "d")
         const [, b] = channels.listAfter("", 0).items
@@ -563,12 +563,12 @@ describe("Channels", () => {
         yield* channels.close("c")
         yield* channels.open("a")
         expect(b!.value.name).toBe("b")
-        expect(namesAfter(channels, "", b!.place)).toEqual(["d", "a"])
+        expect(namesAfter(channels, "", b!.cursor)).toEqual(["d", "a"])
         expect(namesAfter(channels, "", Number.MAX_SAFE_INTEGER)).toEqual([])
         expect(namesAfter(channels, "", -1)).toEqual(["d", "a"])
       }))
 
-    it.effect("gives who is on a channel and not hidden in the order of their coming, and goes on from a place", () =>
+    it.effect("lists visible subscribers in the order of their subscriptions, from a cursor on", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "presence-a")
         const [a, b, c, d] = pages("a", "b", "c", "d")
@@ -576,16 +576,17 @@ describe("Channels", () => {
         yield* join(channels, "presence-a", b, ann, { hidden: true })
         yield* join(channels, "presence-a", c, joe)
         yield* join(channels, "room", d, joe, { data: { n: 2 } })
-        const on = (name: string, place = 0) => Effect.map(channels.subscribersAfter(name, place), ({ items }) => items)
+        const on = (name: string, cursor = 0) =>
+          Effect.map(channels.subscribersAfter(name, cursor), ({ items }) => items)
         const [first, ...more] = yield* on("presence-a")
-        const texts = (all: ReadonlyArray<Channels.Placed<Subscription> | undefined>) =>
+        const texts = (all: ReadonlyArray<Channels.Listed<Subscription> | undefined>) =>
           all.map((placed) => [placed?.value.browser, placed?.value.uid, placed?.value.data.text])
         expect(texts([first, ...more])).toEqual([[a, "joe", `{"n":1}`], [c, "joe", "{}"]])
         // On a normal channel nobody is anybody.
         expect(texts(yield* on("room"))).toEqual([[d, undefined, `{"n":2}`]])
         yield* channels.leave(a)
         yield* join(channels, "presence-a", a, ann)
-        expect((yield* on("presence-a", first!.place)).map(({ value }) => [value.browser.sid, value.uid])).toEqual([
+        expect((yield* on("presence-a", first!.cursor)).map(({ value }) => [value.browser.sid, value.uid])).toEqual([
           ["c", "joe"],
           ["a", "ann"]
         ])
@@ -600,7 +601,7 @@ describe("Channels", () => {
       const channels = makeWith({
         maxChannels: 100,
         memberDataSize: 4096,
-        announce: (event) => announced.push(event)
+        emit: (event) => announced.push(event)
       })
       yield* Effect.forEach(names, channels.open)
       return { channels, announced: () => announced.splice(0) }
@@ -710,7 +711,7 @@ describe("Channels", () => {
         const channels = makeWith({
           maxChannels: 4,
           memberDataSize: 4096,
-          announce: (event) => announced.push(event)
+          emit: (event) => announced.push(event)
         })
         const model = makeModel(4)
         const real = new Map<string, FakeBrowser.FakeBrowser>(sids.map((sid) => [sid, FakeBrowser.make(sid)]))
@@ -731,16 +732,16 @@ describe("Channels", () => {
           for (const [name] of model.list()) {
             const on = (yield* channels.subscribersAfter(String(name), 0)).items
             expect(on.map(({ value }) => value.browser.sid)).toEqual(model.subscribers(String(name)))
-            for (const [index, { place }] of on.entries()) {
-              expect((yield* channels.subscribersAfter(String(name), place)).items).toEqual(on.slice(index + 1))
+            for (const [index, { cursor }] of on.entries()) {
+              expect((yield* channels.subscribersAfter(String(name), cursor)).items).toEqual(on.slice(index + 1))
             }
           }
           const open = channels.listAfter("pr", 0).items
           expect(open.map(({ value }) => value.name)).toEqual(
             model.list().map(([name]) => name).filter((name) => String(name).startsWith("pr"))
           )
-          for (const [index, { place }] of open.entries()) {
-            expect(channels.listAfter("pr", place).items).toEqual(open.slice(index + 1))
+          for (const [index, { cursor }] of open.entries()) {
+            expect(channels.listAfter("pr", cursor).items).toEqual(open.slice(index + 1))
           }
         }
       }), { arbitrary: { runs: 80, size: 60 } })

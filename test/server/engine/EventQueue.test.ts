@@ -82,7 +82,7 @@ describe("EventQueue", () => {
       for (const json of ["a", "b", "c"]) yield* enqueue(queue, json)
       grant("events", 2)
       expect(yield* Effect.flip(enqueue(queue, "d"))).toEqual(new QueueFullError({ queued: 1, unacked: 2 }))
-      expect(queue.counters).toMatchObject({ accepted: 3, refused: 1, waiting: 1 })
+      expect(queue.counters).toMatchObject({ accepted: 3, refused: 1, queued: 1 })
       // The other lanes have limits of their own.
       grant("requests", 0)
       expect(yield* enqueue(queue, "e", { lane: "requests" })).toBe("Queued")
@@ -135,7 +135,7 @@ describe("EventQueue", () => {
       grant("requests", 10)
       expect(texts()).toEqual(["a", "c"])
       expect(queue.cancel("a")).toBe(false)
-      expect(queue.waitingIn(lane)).toBe(0)
+      expect(queue.queuedIn(lane)).toBe(0)
     }))
 
   it.effect("passes a response on, to whom it was asked for", () =>

@@ -6,8 +6,8 @@ import * as Journal from "../../../src/server/engine/Journal.ts"
 import { type Change, type Entry, keyOf, layerMemory, Store, StoreError } from "../../../src/server/store/Store.ts"
 import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
-const channel = (name: string): Journal.Noted => ({ _tag: "Channel", name })
-const event = (id: string, attempts: number): Journal.Noted => ({
+const channel = (name: string): Journal.Recorded => ({ _tag: "Channel", name })
+const event = (id: string, attempts: number): Journal.Recorded => ({
   _tag: "Event",
   id,
   json: "{}",
@@ -16,7 +16,7 @@ const event = (id: string, attempts: number): Journal.Noted => ({
   failures: 0,
   losses: 0
 })
-const vhost: Journal.Noted = { _tag: "Vhost", token: Redacted.make("a token") }
+const vhost: Journal.Recorded = { _tag: "Vhost", token: Redacted.make("a token") }
 
 const failure = new StoreError({ place: "nowhere", detail: "the disk is full" })
 
@@ -58,24 +58,24 @@ const makeGate = Effect.gen(function*() {
 
 const outcome = (journal: Journal.Journal) => {
   const outcomes: Array<boolean> = []
-  journal.whenKeptUnsafe((kept) => outcomes.push(kept))
+  journal.whenPersistedUnsafe((persisted) => outcomes.push(persisted))
   return outcomes
 }
 
 type Step =
-  | { readonly do: "note"; readonly id: string; readonly forgets: boolean }
+  | { readonly do: "record"; readonly id: string; readonly deletes: boolean }
   | { readonly do: "fail"; readonly whether: boolean }
   | { readonly do: "turn" }
 
-const note = Arbitrary.map(
-  Arbitrary.all({ id: Arbitrary.map(int(0, 3), String), forgets: pick([true, false]) }),
-  (note): Step => ({ do: "note", ...note })
+const record = Arbitrary.map(
+  Arbitrary.all({ id: Arbitrary.map(int(0, 3), String), deletes: pick([true, false]) }),
+  (record): Step => ({ do: "record", ...record })
 )
 
 const step: Arbitrary.Arbitrary<Step> = oneOf<Step>(
-  note,
-  note,
-  note,
+  record,
+  record,
+  record,
   Arbitrary.map(pick([true, false]), (whether): Step => ({ do: "fail", whether })),
   Arbitrary.Constant({ do: "turn" })
 )
@@ -83,15 +83,15 @@ const step: Arbitrary.Arbitrary<Step> = oneOf<Step>(
 const quiet = Effect.provide(Logger.layer([]))
 
 describe("Journal", () => {
-  it.effect("writes together what was noted together", () =>
+  it.effect("writes everything recorded in one turn at once", () =>
     Effect.gen(function*() {
       const { batches, names, store } = yield* fakeStore
       const of = yield* Journal.make(store)
       const [a, b] = [of("/a"), of("/b")]
-      a.noteNew(channel("one"))
-      b.noteNew(channel("two"))
-      a.noteNew(event("1", 0))
-      yield* b.kept
+      a.created(channel("one"))
+      b.created(channel("two"))
+      a.created(event("1", 0))
+      yield* b.persisted
       expect(batches.length).toBe(1)
       expect(yield* names).toEqual(["Channel /a one", "Channel /b two", "Event /a 1"])
     }))
@@ -100,30 +100,30 @@ describe("Journal", () => {
     Effect.gen(function*() {
       const { batches, store } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
-      journal.noteNew(event("1", 0))
-      journal.noteChanged(event("1", 1))
-      journal.noteNew(event("2", 0))
-      journal.forget("Event", "2")
-      yield* journal.kept
+      journal.created(event("1", 0))
+      journal.updated(event("1", 1))
+      journal.created(event("2", 0))
+      journal.deleted("Event", "2")
+      yield* journal.persisted
       expect(batches.map((batch) => batch.length)).toEqual([1])
       expect(yield* store.load).toMatchObject([{ id: "1", attempts: 1 }])
-      journal.noteNew(event("3", 0))
-      journal.forget("Event", "3")
-      yield* journal.kept
+      journal.created(event("3", 0))
+      journal.deleted("Event", "3")
+      yield* journal.persisted
       yield* Effect.yieldNow
       expect(batches.length).toBe(1)
     }))
 
-  it.effect("forgets what the store knows, also where it was noted again in between", () =>
+  it.effect("deletes what is stored, even if it was created again in between", () =>
     Effect.gen(function*() {
       const { names, store } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
-      journal.noteNew(channel("one"))
-      yield* journal.kept
-      journal.forget("Channel", "one")
-      journal.noteNew(channel("one"))
-      journal.forget("Channel", "one")
-      yield* journal.kept
+      journal.created(channel("one"))
+      yield* journal.persisted
+      journal.deleted("Channel", "one")
+      journal.created(channel("one"))
+      journal.deleted("Channel", "one")
+      yield* journal.persisted
       expect(yield* names).toEqual([])
     }))
 
@@ -131,20 +131,20 @@ describe("Journal", () => {
     Effect.gen(function*() {
       const { batches, names, store } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
-      journal.noteNew(channel("one"))
-      journal.noteNew(channel("two"))
-      yield* journal.kept
-      journal.forget("Channel", "one")
-      journal.noteNew(channel("one"))
-      yield* journal.kept
+      journal.created(channel("one"))
+      journal.created(channel("two"))
+      yield* journal.persisted
+      journal.deleted("Channel", "one")
+      journal.created(channel("one"))
+      yield* journal.persisted
       expect(yield* names).toEqual(["Channel /a two", "Channel /a one"])
       for (let n = 0; n < 3; n++) {
-        journal.forget("Channel", "two")
-        journal.noteNew(channel("two"))
+        journal.deleted("Channel", "two")
+        journal.created(channel("two"))
       }
-      journal.noteNew(channel("three"))
-      journal.forget("Channel", "three")
-      yield* journal.kept
+      journal.created(channel("three"))
+      journal.deleted("Channel", "three")
+      yield* journal.persisted
       expect(batches.at(-1)!.map(({ _tag }) => _tag)).toEqual(["Remove", "Put"])
       expect(yield* names).toEqual(["Channel /a one", "Channel /a two"])
     }))
@@ -153,12 +153,12 @@ describe("Journal", () => {
     Effect.gen(function*() {
       const { fail, names, store } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
-      for (const name of ["one", "two"]) journal.noteNew(channel(name))
-      yield* journal.kept
+      for (const name of ["one", "two"]) journal.created(channel(name))
+      yield* journal.persisted
       fail(true)
-      journal.forget("Channel", "one")
-      yield* Effect.flip(journal.kept)
-      journal.noteNew(channel("one"))
+      journal.deleted("Channel", "one")
+      yield* Effect.flip(journal.persisted)
+      journal.created(channel("one"))
       fail(false)
       yield* TestClock.adjust("1 second")
       expect(yield* names).toEqual(["Channel /a two", "Channel /a one"])
@@ -173,25 +173,27 @@ describe("Journal", () => {
         const journal = (yield* Journal.make(store))("/a")
         const { gate, open, reached } = yield* makeGate
         waitFor(gate)
-        journal.noteNew(channel("one"))
+        journal.created(channel("one"))
         const called: Array<string> = []
         const then = (name: string) => () => void called.push(name)
-        const takeBack = journal.whenKeptUnsafe(then("taken back"))
-        journal.whenKeptUnsafe(() => {
+        const takeBack = journal.whenPersistedUnsafe(then("taken back"))
+        journal.whenPersistedUnsafe(() => {
           throw new Error("no")
         })
-        const waiting = yield* Effect.forkChild(Effect.ensuring(journal.kept, Effect.sync(then("interrupted"))))
+        const waiting = yield* Effect.forkChild(Effect.ensuring(journal.persisted, Effect.sync(then("interrupted"))))
         yield* reached
         takeBack()
         yield* Fiber.interrupt(waiting)
-        journal.whenKeptUnsafe(then("last"))
+        journal.whenPersistedUnsafe(then("last"))
         yield* open
-        yield* journal.kept
+        yield* journal.persisted
         expect(called).toEqual(["interrupted", "last"])
         // The journal goes on.
-        journal.noteNew(channel("two"))
-        yield* journal.kept
-        expect(said).toMatchObject([["Error", ["Who waited for the storage has failed", { message: "no" }]]])
+        journal.created(channel("two"))
+        yield* journal.persisted
+        expect(said).toMatchObject([["Error", ["A callback that waited for the storage has failed", {
+          message: "no"
+        }]]])
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
@@ -202,18 +204,18 @@ describe("Journal", () => {
       expect(outcome(journal)).toEqual([true])
       const writes = [yield* makeGate, yield* makeGate] as const
       for (const { gate } of writes) waitFor(gate)
-      journal.noteNew(channel("one"))
+      journal.created(channel("one"))
       const before = outcome(journal)
       yield* writes[0].reached
       const during = outcome(journal)
-      journal.noteNew(channel("two"))
+      journal.created(channel("two"))
       const after = outcome(journal)
       expect([before, during, after]).toEqual([[], [], []])
       yield* writes[0].open
       yield* writes[1].reached
       expect([before, during, after]).toEqual([[true], [true], []])
       yield* writes[1].open
-      yield* journal.kept
+      yield* journal.persisted
       expect(after).toEqual([true])
     }))
 
@@ -222,14 +224,14 @@ describe("Journal", () => {
       const { batches, fail, names, store } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
       fail(true)
-      journal.noteNew(event("1", 0))
-      journal.noteNew(event("2", 0))
-      const error = yield* Effect.flip(journal.kept)
-      expect(error).toEqual(new InternalError({ detail: Journal.notKept }))
-      // What is noted in the meantime is newer.
-      journal.noteChanged(event("1", 1))
-      journal.forget("Event", "2")
-      journal.noteNew(event("3", 0))
+      journal.created(event("1", 0))
+      journal.created(event("2", 0))
+      const error = yield* Effect.flip(journal.persisted)
+      expect(error).toEqual(new InternalError({ detail: Journal.notPersisted }))
+      // What is recorded meanwhile is newer.
+      journal.updated(event("1", 1))
+      journal.deleted("Event", "2")
+      journal.created(event("3", 0))
       fail(false)
       const written = outcome(journal)
       yield* TestClock.adjust(999)
@@ -242,19 +244,19 @@ describe("Journal", () => {
       expect(yield* store.load).toMatchObject([{ attempts: 1 }, { attempts: 0 }])
     }).pipe(quiet))
 
-  it.effect("takes what is noted during a write that fails for newer", () =>
+  it.effect("lets changes recorded during a failed write win", () =>
     Effect.gen(function*() {
       const { fail, store, waitFor } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
       const { gate, open, reached } = yield* makeGate
       waitFor(gate)
       fail(true)
-      journal.noteNew(event("1", 0))
-      journal.noteNew(event("2", 0))
+      journal.created(event("1", 0))
+      journal.created(event("2", 0))
       yield* reached
-      journal.noteChanged(event("1", 1))
-      journal.forget("Event", "2")
-      journal.noteNew(event("3", 0))
+      journal.updated(event("1", 1))
+      journal.deleted("Event", "2")
+      journal.created(event("3", 0))
       yield* open
       yield* Effect.yieldNow
       fail(false)
@@ -270,26 +272,26 @@ describe("Journal", () => {
       yield* Effect.gen(function*() {
         const journal = (yield* Journal.make(store))("/a")
         fail(true)
-        journal.noteNew(channel("one"))
+        journal.created(channel("one"))
         yield* TestClock.adjust(5000)
         fail(false)
         yield* TestClock.adjust(1000)
         fail(true)
-        journal.noteNew(channel("two"))
+        journal.created(channel("two"))
         yield* TestClock.adjust(1000)
         fail(false)
         yield* TestClock.adjust(9000)
-        journal.noteNew(channel("three"))
-        yield* journal.kept
+        journal.created(channel("three"))
+        yield* journal.persisted
         expect(said.length).toBe(2)
         yield* TestClock.adjust(1000)
-        journal.noteNew(channel("four"))
-        yield* journal.kept
+        journal.created(channel("four"))
+        yield* journal.persisted
         yield* Effect.yieldNow
       }).pipe(Effect.provide(logger))
       expect(said.flat()).toEqual([
         "Error",
-        "Cannot use the storage nowhere: the disk is full. Trying again every second",
+        "Cannot use the storage nowhere: the disk is full. Retrying every second",
         "Info",
         "The storage can be written to again"
       ])
@@ -298,11 +300,11 @@ describe("Journal", () => {
   it.effect("writes what is left when it ends, and says what it cannot", () =>
     Effect.gen(function*() {
       const { fail, names, store } = yield* fakeStore
-      yield* Effect.scoped(Effect.map(Journal.make(store), (of) => of("/a").noteNew(channel("one"))))
+      yield* Effect.scoped(Effect.map(Journal.make(store), (of) => of("/a").created(channel("one"))))
       expect(yield* names).toEqual(["Channel /a one"])
       const said: Array<unknown> = []
       fail(true)
-      yield* Effect.scoped(Effect.map(Journal.make(store), (of) => of("/a").noteNew(channel("two")))).pipe(
+      yield* Effect.scoped(Effect.map(Journal.make(store), (of) => of("/a").created(channel("two")))).pipe(
         Effect.provide(Logger.layer([Logger.make(({ message }) => void said.push(message))]))
       )
       expect(said.flat()).toEqual(["1 changes could not be stored. Cannot use the storage nowhere: the disk is full"])
@@ -315,7 +317,7 @@ describe("Journal", () => {
       const unpersisted = { changes: 0 }
       for (const names of [["one"], ["two", "three"], []]) {
         yield* Effect.scoped(Effect.map(Journal.make(store), (of) => {
-          for (const name of names) of("/a").noteNew(channel(name))
+          for (const name of names) of("/a").created(channel(name))
         })).pipe(Effect.provideService(Journal.Unpersisted, unpersisted))
       }
       expect(unpersisted.changes).toBe(3)
@@ -336,36 +338,36 @@ describe("Journal", () => {
       const logger = Logger.layer([Logger.make(({ logLevel, message }) => void said.push([logLevel, message]))])
       yield* Effect.gen(function*() {
         const journal = (yield* Journal.make(store))("/a")
-        journal.noteNew(channel("one"))
-        yield* Effect.flip(journal.kept)
+        journal.created(channel("one"))
+        yield* Effect.flip(journal.persisted)
         isBroken = false
         yield* TestClock.adjust("1 second")
-        yield* journal.kept
+        yield* journal.persisted
         expect(said).toMatchObject([["Error", [expect.stringContaining("no store")]]])
         expect(yield* store.load).toMatchObject([{ name: "one" }])
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
-  it.effect("forgets a vhost with all that is its own, and notes nothing of it afterwards", () =>
+  it.effect("deletes a vhost with everything in it, and records nothing of it afterwards", () =>
     Effect.gen(function*() {
       const { names, store } = yield* fakeStore
       const of = yield* Journal.make(store)
       const journal = of("/a")
-      journal.noteNew(vhost)
-      journal.noteNew(channel("one"))
-      yield* journal.kept
-      journal.noteNew(channel("two"))
-      of("/b").noteNew(vhost)
-      journal.forget("Vhost", "/a")
-      journal.noteNew(channel("three"))
+      journal.created(vhost)
+      journal.created(channel("one"))
+      yield* journal.persisted
+      journal.created(channel("two"))
+      of("/b").created(vhost)
+      journal.deleted("Vhost", "/a")
+      journal.created(channel("three"))
       const next = of("/a")
-      next.noteNew(vhost)
-      next.noteNew(channel("four"))
-      yield* next.kept
+      next.created(vhost)
+      next.created(channel("four"))
+      yield* next.persisted
       expect((yield* names).toSorted()).toEqual(["Channel /a four", "Vhost /a /a", "Vhost /b /b"])
     }))
 
-  it.effect.prop("leaves in the store what was noted, whatever fails meanwhile", [
+  it.effect.prop("persists every recorded change, whatever fails meanwhile", [
     Arbitrary.array(step, { maxLength: 40 })
   ], ([steps]) =>
     Effect.gen(function*() {
@@ -376,14 +378,14 @@ describe("Journal", () => {
         for (const step of steps) {
           if (step.do === "turn") yield* TestClock.adjust(500)
           else if (step.do === "fail") fail(step.whether)
-          else if (model.has(step.id) && step.forgets) {
+          else if (model.has(step.id) && step.deletes) {
             model.delete(step.id)
-            journal.forget("Event", step.id)
+            journal.deleted("Event", step.id)
           } else {
             const [isNew, attempts] = [!model.has(step.id), (model.get(step.id) ?? -1) + 1]
             model.set(step.id, attempts)
-            if (isNew) journal.noteNew(event(step.id, attempts))
-            else journal.noteChanged(event(step.id, attempts))
+            if (isNew) journal.created(event(step.id, attempts))
+            else journal.updated(event(step.id, attempts))
           }
         }
         fail(false)

@@ -29,10 +29,10 @@ const make = (options?: Parameters<typeof makeRaw>[0]) =>
   Effect.map(makeRaw(options), (lobby): Lobby.Lobby => ({
     ...lobby,
     counters: lobby.counters,
-    join: (worker) =>
+    register: (worker) =>
       Effect.andThen(
-        lobby.join(worker),
-        worker.prefetch === undefined ? lobby.heard(worker.id, worker.connection) : Effect.void
+        lobby.register(worker),
+        worker.prefetch === undefined ? lobby.heartbeat(worker.id, worker.connection) : Effect.void
       )
   }))
 
@@ -49,7 +49,7 @@ const tickAfter = (lobby: Lobby.Lobby, millis: number): Effect.Effect<void> =>
 
 interface FakeWorker extends Lobby.Worker {
   /** What it was given and has not settled. */
-  readonly inHand: Array<{ readonly json: string; readonly settle: (delivered: boolean) => void }>
+  readonly unsettled: Array<{ readonly json: string; readonly settle: (delivered: boolean) => void }>
   /** Everything it was given, in order. */
   readonly given: Array<string>
   /** Where that came from. */
@@ -74,7 +74,7 @@ const worker = (id: string, options?: {
     lifecycle: options?.lifecycle === true,
     prefetch: options?.prefetch,
     maxAttempts: options?.maxAttempts ?? 1,
-    inHand: [],
+    unsettled: [],
     given: [],
     origins: [],
     deliveries: [],
@@ -85,10 +85,10 @@ const worker = (id: string, options?: {
       self.deliveries.push(delivery)
       self.log.push(json)
       if (options?.settles !== undefined) return settled(options.settles)
-      self.inHand.push({
+      self.unsettled.push({
         json,
         settle: (delivered) => {
-          self.inHand.splice(self.inHand.findIndex((event) => event.json === json), 1)
+          self.unsettled.splice(self.unsettled.findIndex((event) => event.json === json), 1)
           settled(delivered)
         }
       })
@@ -102,12 +102,12 @@ const worker = (id: string, options?: {
 const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => `e${from + index}`)
 
 const trigger = (lobby: Lobby.Lobby, ...events: ReadonlyArray<string>) =>
-  Effect.forEach(events, (event) => lobby.trigger(event), { discard: true })
+  Effect.forEach(events, (event) => lobby.enqueue(event), { discard: true })
 
 /** What happens by itself, and the text of it. */
 const announce = (lobby: Lobby.Lobby, ...events: ReadonlyArray<string>) =>
   Effect.sync(() => {
-    for (const event of events) lobby.announceUnsafe({ event, data: {} })
+    for (const event of events) lobby.emitUnsafe({ event, data: {} })
   })
 
 const texts = (...events: ReadonlyArray<string>) => events.map((event) => `{"${event}":{}}`)
@@ -120,7 +120,7 @@ describe("Lobby", () => {
         yield* trigger(lobby, ...numbers(0, 10))
         expect(yield* lobby.info).toEqual({ waiting: 10, workers: [] })
         const a = worker("a")
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         expect(a.given).toEqual(numbers(0, 10))
         expect(yield* lobby.info).toEqual({ waiting: 0, workers: ["a"] })
       }))
@@ -130,34 +130,34 @@ describe("Lobby", () => {
         const lobby = yield* makeRaw()
         yield* trigger(lobby, "e0")
         const [a, acks] = [worker("a"), worker("acks", { prefetch: 1 })]
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         yield* trigger(lobby, "e1")
         // Neither when it says again that it is ready, nor at a tick that comes soon.
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         yield* tickAfter(lobby, 200)
         expect(a.log).toEqual(["heartbeat", "heartbeat"])
-        yield* lobby.heard("a")
+        yield* lobby.heartbeat("a")
         expect(a.log.splice(0)).toEqual(["heartbeat", "heartbeat", "e0", "e1"])
-        yield* lobby.heard("a")
-        yield* lobby.join(a)
+        yield* lobby.heartbeat("a")
+        yield* lobby.register(a)
         yield* trigger(lobby, "e2")
         expect(a.log).toEqual(["heartbeat", "heartbeat", "e2"])
         // One that acks knows both apart.
-        yield* lobby.join(acks)
-        yield* lobby.heard("acks")
+        yield* lobby.register(acks)
+        yield* lobby.heartbeat("acks")
         expect(acks.log).toEqual(["heartbeat", "heartbeat"])
         // On a new connection it begins anew.
         const again = worker("a")
         yield* lobby.leave("acks")
-        yield* lobby.join(again)
+        yield* lobby.register(again)
         yield* trigger(lobby, "e3")
         expect(again.log).toEqual(["heartbeat"])
-        yield* lobby.heard("a", again.connection)
+        yield* lobby.heartbeat("a", again.connection)
         expect(again.log).toEqual(["heartbeat", "e3"])
         yield* lobby.leave("a")
         // One that says nothing is given them after a pause, and no heartbeat with them.
         const silent = worker("silent")
-        yield* lobby.join(silent)
+        yield* lobby.register(silent)
         yield* trigger(lobby, "e4")
         yield* tickAfter(lobby, 500)
         expect(silent.log).toEqual(["heartbeat", "e4"])
@@ -170,7 +170,7 @@ describe("Lobby", () => {
         const lobby = yield* make()
         yield* trigger(lobby, "e0")
         const a = worker("a")
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         expect(a.log).toEqual(["heartbeat", "e0"])
       }))
 
@@ -178,7 +178,7 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const all = [worker("a"), worker("b"), worker("c")]
-        yield* Effect.forEach(all, lobby.join)
+        yield* Effect.forEach(all, lobby.register)
         yield* trigger(lobby, ...numbers(0, 7))
         expect(all.map(({ given }) => given)).toEqual([["e0", "e3", "e6"], ["e1", "e4"], ["e2", "e5"]])
         yield* lobby.leave("b")
@@ -191,10 +191,10 @@ describe("Lobby", () => {
         // The original's ring spun for ever after the first had left.
         const lobby = yield* make()
         const [a, b, c] = [worker("a"), worker("b"), worker("c")]
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         yield* lobby.leave("a")
         yield* trigger(lobby, "e0")
-        yield* Effect.forEach([b, c], lobby.join)
+        yield* Effect.forEach([b, c], lobby.register)
         yield* trigger(lobby, "e1", "e2")
         yield* lobby.leave("c")
         yield* trigger(lobby, "e3")
@@ -205,17 +205,17 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const slow = worker("slow")
-        yield* lobby.join(slow)
+        yield* lobby.register(slow)
         yield* trigger(lobby, ...numbers(0, 70))
         expect(slow.given).toEqual(numbers(0, 64))
         expect((yield* lobby.info).waiting).toBe(6)
         const quick = worker("quick", { settles: true })
-        yield* lobby.join(quick)
+        yield* lobby.register(quick)
         expect(quick.given).toEqual(numbers(64, 70))
         yield* trigger(lobby, "e70")
         expect(quick.given.at(-1)).toBe("e70")
         // One that settles makes room for one.
-        slow.inHand[0]!.settle(true)
+        slow.unsettled[0]!.settle(true)
         yield* trigger(lobby, "e71", "e72")
         expect([slow.given.slice(64), quick.given.slice(7)]).toEqual([["e71"], ["e72"]])
       }))
@@ -224,10 +224,10 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const a = worker("a")
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         yield* trigger(lobby, ...numbers(0, 66))
-        a.inHand[10]!.settle(true)
-        a.inHand[0]!.settle(true)
+        a.unsettled[10]!.settle(true)
+        a.unsettled[0]!.settle(true)
         expect(a.given).toEqual(numbers(0, 66))
       }))
 
@@ -236,7 +236,7 @@ describe("Lobby", () => {
         const lobby = yield* make()
         yield* trigger(lobby, ...numbers(0, 10_000))
         const a = worker("a", { settles: true })
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         expect(a.given).toEqual(numbers(0, 10_000))
         expect((yield* lobby.info).waiting).toBe(0)
       }))
@@ -244,14 +244,14 @@ describe("Lobby", () => {
     it.effect("refuses what is beyond the bound in bytes, or too large for any worker", () =>
       Effect.gen(function*() {
         const lobby = yield* make({ queueSize: 100, maxMessageSize: 356 })
-        yield* lobby.trigger("x".repeat(60))
-        expect((yield* Effect.flip(lobby.trigger("x".repeat(41)))).code).toBe(597)
-        yield* lobby.trigger("x".repeat(40))
+        yield* lobby.enqueue("x".repeat(60))
+        expect((yield* Effect.flip(lobby.enqueue("x".repeat(41)))).code).toBe(597)
+        yield* lobby.enqueue("x".repeat(40))
         const a = worker("a", { settles: true })
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         expect((yield* lobby.info).waiting).toBe(0)
-        expect((yield* Effect.flip(lobby.trigger("é".repeat(51)))).code).toBe(597)
-        yield* lobby.trigger("x".repeat(100))
+        expect((yield* Effect.flip(lobby.enqueue("é".repeat(51)))).code).toBe(597)
+        yield* lobby.enqueue("x".repeat(100))
         expect(a.given.length).toBe(3)
       }))
 
@@ -259,12 +259,12 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make({ queueCapacity: 3 })
         yield* trigger(lobby, "e0", "e1", "e2")
-        const failure = yield* Effect.flip(lobby.trigger("refused"))
+        const failure = yield* Effect.flip(lobby.enqueue("refused"))
         expect(failure).toBeInstanceOf(InternalError)
         expect(failure.code).toBe(597)
         expect((yield* lobby.info).waiting).toBe(3)
         const a = worker("a")
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         yield* trigger(lobby, "e3")
         expect(a.given).toEqual(["e0", "e1", "e2", "e3"])
       }))
@@ -275,21 +275,21 @@ describe("Lobby", () => {
       const lobby = yield* make({ queueSize: 20 })
       const [a, b] = [worker("a"), worker("b")]
       yield* trigger(lobby, "12345678", "żżżż")
-      expect(yield* Effect.flip(lobby.trigger("12345"))).toBeInstanceOf(InternalError)
+      expect(yield* Effect.flip(lobby.enqueue("12345"))).toBeInstanceOf(InternalError)
       // What is small enough still fits.
-      yield* lobby.trigger("1234")
-      yield* Effect.flip(lobby.trigger("1"))
-      yield* lobby.join(a)
+      yield* lobby.enqueue("1234")
+      yield* Effect.flip(lobby.enqueue("1"))
+      yield* lobby.register(a)
       yield* lobby.leave("a")
       expect(a.given).toEqual(["12345678", "żżżż", "1234"])
       // They may come back.
-      yield* Effect.flip(lobby.trigger("1"))
-      for (const { settle } of [...a.inHand]) settle(false)
+      yield* Effect.flip(lobby.enqueue("1"))
+      for (const { settle } of [...a.unsettled]) settle(false)
       expect((yield* lobby.info).waiting).toBe(3)
-      yield* Effect.flip(lobby.trigger("1"))
-      yield* lobby.join(b)
+      yield* Effect.flip(lobby.enqueue("1"))
+      yield* lobby.register(b)
       expect(b.given).toEqual(["12345678", "żżżż", "1234"])
-      for (const { settle } of [...b.inHand]) settle(true)
+      for (const { settle } of [...b.unsettled]) settle(true)
       yield* lobby.leave("b")
       yield* trigger(lobby, "12345678901234567890")
     }))
@@ -298,13 +298,13 @@ describe("Lobby", () => {
     Effect.gen(function*() {
       for (const options of [{ queueCapacity: 0 }, { queueSize: 0 }]) {
         const lobby = yield* make(options)
-        yield* Effect.flip(lobby.trigger("e0"))
+        yield* Effect.flip(lobby.enqueue("e0"))
         const a = worker("a")
-        yield* lobby.join(a)
-        yield* lobby.trigger("e1")
+        yield* lobby.register(a)
+        yield* lobby.enqueue("e1")
         expect(a.given).toEqual(["e1"])
         yield* lobby.leave("a")
-        yield* Effect.flip(lobby.trigger("e2"))
+        yield* Effect.flip(lobby.enqueue("e2"))
       }
     }))
 
@@ -315,12 +315,12 @@ describe("Lobby", () => {
       // Something of the bound is kept for what a transport puts around.
       const fits = `{"e":{"text":"${"ż".repeat(350)}"}}`
       const doesNot = `{"e":{"text":"${"ż".repeat(493)}"}}`
-      for (const join of [Effect.void, lobby.join(a)]) {
+      for (const join of [Effect.void, lobby.register(a)]) {
         yield* join
-        const failure = yield* Effect.flip(lobby.trigger(doesNot))
+        const failure = yield* Effect.flip(lobby.enqueue(doesNot))
         expect(failure).toBeInstanceOf(InternalError)
         expect(failure.code).toBe(597)
-        yield* lobby.trigger(fits)
+        yield* lobby.enqueue(fits)
       }
       expect(a.given).toEqual([fits, fits])
     }))
@@ -330,14 +330,14 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [a, b] = [worker("a"), worker("b")]
-        yield* lobby.join(a)
-        yield* lobby.join(b)
+        yield* lobby.register(a)
+        yield* lobby.register(b)
         yield* trigger(lobby, "e0")
-        a.inHand[0]!.settle(false)
+        a.unsettled[0]!.settle(false)
         expect(b.given).toEqual(["e0"])
         yield* trigger(lobby, "e1", "e2")
         expect([a.given, b.given]).toEqual([["e0"], ["e0", "e1", "e2"]])
-        yield* lobby.heard("a")
+        yield* lobby.heartbeat("a")
         yield* trigger(lobby, "e3", "e4")
         expect([a.given, b.given]).toEqual([["e0", "e3"], ["e0", "e1", "e2", "e4"]])
       }))
@@ -350,16 +350,16 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const a = worker("a")
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         yield* trigger(lobby, ...numbers(0, 4))
-        const inHand = [...a.inHand]
-        inHand[order[0]!]!.settle(false)
+        const unsettled = [...a.unsettled]
+        unsettled[order[0]!]!.settle(false)
         // The line goes on behind them.
         yield* trigger(lobby, "e4", "e5")
-        for (const index of order.slice(1)) inHand[index]!.settle(false)
+        for (const index of order.slice(1)) unsettled[index]!.settle(false)
         expect((yield* lobby.info).waiting).toBe(6)
         const b = worker("b")
-        yield* lobby.join(b)
+        yield* lobby.register(b)
         expect(b.given).toEqual(numbers(0, 6))
       }))
 
@@ -367,12 +367,12 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const a = worker("a")
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         yield* trigger(lobby, "e0", "e1")
-        a.inHand[1]!.settle(false)
-        a.inHand[0]!.settle(false)
+        a.unsettled[1]!.settle(false)
+        a.unsettled[0]!.settle(false)
         expect(a.given).toEqual(["e0", "e1"])
-        yield* lobby.heard("a")
+        yield* lobby.heartbeat("a")
         expect(a.given).toEqual(["e0", "e1", "e0", "e1"])
         expect((yield* lobby.info).waiting).toBe(0)
       }))
@@ -381,11 +381,11 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const broken = Array.from({ length: 5 }, (_, index) => worker(`broken${index}`, { settles: false }))
-        yield* Effect.forEach(broken, lobby.join)
+        yield* Effect.forEach(broken, lobby.register)
         yield* trigger(lobby, "e0", "e1")
         expect((yield* lobby.info).waiting).toBe(2)
         const a = worker("a")
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         expect(a.given).toEqual(["e0", "e1"])
         expect(broken.map(({ given }) => given)).toEqual(broken.map(() => ["e0"]))
       }))
@@ -395,15 +395,15 @@ describe("Lobby", () => {
         for (const go of ["leave", "expire", "replace"] as const) {
           const lobby = yield* make()
           const [a, b, again] = [worker("a"), worker("b"), worker("a")]
-          yield* lobby.join(a)
+          yield* lobby.register(a)
           yield* trigger(lobby, "e0", "e1")
           if (go === "leave") yield* lobby.leave("a")
-          if (go === "replace") yield* lobby.join(again)
+          if (go === "replace") yield* lobby.register(again)
           if (go === "expire") {
             yield* tickAfter(lobby, 2000)
           }
-          yield* lobby.join(b)
-          const [first, second] = a.inHand
+          yield* lobby.register(b)
+          const [first, second] = a.unsettled
           second!.settle(true)
           first!.settle(false)
           expect([...again.given, ...b.given]).toEqual(["e0"])
@@ -424,10 +424,10 @@ describe("Lobby", () => {
         }
       }
       const a = worker("a", { prefetch: 10, settles: true })
-      yield* lobby.join(broken)
+      yield* lobby.register(broken)
       yield* trigger(lobby, "e0", "e1")
       expect([defects, (yield* lobby.info).waiting]).toEqual([[defect], 2])
-      yield* lobby.join(a)
+      yield* lobby.register(a)
       expect(a.deliveries.map((delivery) => delivery!.attempt)).toEqual([1, 1])
     }))
 
@@ -440,14 +440,14 @@ describe("Lobby", () => {
         const one = worker(id, { prefetch: 5, settles: true })
         return Object.defineProperty(one, "prefetch", { get: () => (looked++, 5) })
       })
-      yield* Effect.forEach(all, lobby.join)
+      yield* Effect.forEach(all, lobby.register)
       looked = 0
       yield* trigger(lobby, ...numbers(0, count))
       expect(all.every(({ given }) => given.length === 1)).toBe(true)
       // Logarithmic in the number of workers, not linear.
       expect(looked / count).toBeLessThan(100)
       looked = 0
-      yield* Effect.forEach(all.slice(0, 100), ({ id }) => lobby.heard(id), { discard: true })
+      yield* Effect.forEach(all.slice(0, 100), ({ id }) => lobby.heartbeat(id), { discard: true })
       expect(looked / 100).toBeLessThan(100)
     }))
 
@@ -455,35 +455,35 @@ describe("Lobby", () => {
     Effect.gen(function*() {
       const lobby = yield* make({ queueSize: 20, maxMessageSize: 286 })
       const [a, b] = [worker("a"), worker("b")]
-      yield* lobby.trigger("12345678", "1234")
-      expect((yield* Effect.flip(lobby.trigger("12345", "1234"))).code).toBe(597)
-      yield* lobby.trigger("1234")
-      yield* lobby.join(a)
+      yield* lobby.enqueue("12345678", "1234")
+      expect((yield* Effect.flip(lobby.enqueue("12345", "1234"))).code).toBe(597)
+      yield* lobby.enqueue("1234")
+      yield* lobby.register(a)
       expect(a.origins).toEqual(["1234", undefined])
       yield* lobby.leave("a")
-      for (const { settle } of [...a.inHand]) settle(false)
-      yield* Effect.flip(lobby.trigger("12345"))
-      yield* lobby.join(b)
+      for (const { settle } of [...a.unsettled]) settle(false)
+      yield* Effect.flip(lobby.enqueue("12345"))
+      yield* lobby.register(b)
       expect([b.given, b.origins]).toEqual([["12345678", "1234"], ["1234", undefined]])
-      yield* lobby.trigger("1".repeat(20), "1".repeat(10))
-      expect((yield* Effect.flip(lobby.trigger("1".repeat(20), "1".repeat(11)))).code).toBe(597)
-      expect((yield* Effect.flip(lobby.trigger("1".repeat(20), "é".repeat(6)))).code).toBe(597)
+      yield* lobby.enqueue("1".repeat(20), "1".repeat(10))
+      expect((yield* Effect.flip(lobby.enqueue("1".repeat(20), "1".repeat(11)))).code).toBe(597)
+      expect((yield* Effect.flip(lobby.enqueue("1".repeat(20), "é".repeat(6)))).code).toBe(597)
     }))
 
   describe("a worker that acknowledges", () => {
     const all = (w: FakeWorker) => w.given.map((json, index) => [json, w.deliveries[index]?.attempt])
     const idOf = (w: FakeWorker, json: string) => w.deliveries[w.given.lastIndexOf(json)]!.id
     const acknowledge = (lobby: Lobby.Lobby, w: FakeWorker, ...events: ReadonlyArray<string>) =>
-      lobby.acknowledge(w.id, w.connection, events.map((event) => idOf(w, event)))
-    const giveBack = (lobby: Lobby.Lobby, w: FakeWorker, event: string, reason = "") =>
-      lobby.giveBack(w.id, w.connection, idOf(w, event), reason)
+      lobby.ack(w.id, w.connection, events.map((event) => idOf(w, event)))
+    const release = (lobby: Lobby.Lobby, w: FakeWorker, event: string, reason = "") =>
+      lobby.nack(w.id, w.connection, idOf(w, event), reason)
     const firstTry = (from: number, to: number) => numbers(from, to).map((event) => [event, 1])
 
     it.effect("has an event in hand until it has acknowledged it, and not longer", () =>
       Effect.gen(function*() {
         const lobby = yield* make()
         const [a, b] = [worker("a", { prefetch: 10, settles: true }), worker("b", { prefetch: 10, settles: true })]
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         yield* trigger(lobby, ...numbers(0, 5))
         expect(all(a)).toEqual(firstTry(0, 5))
         expect(lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 5, acknowledged: 0 })
@@ -491,7 +491,7 @@ describe("Lobby", () => {
         expect(lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 3, acknowledged: 2 })
         yield* lobby.leave("a")
         expect(lobby.counters).toMatchObject({ waiting: 3, unacknowledged: 0, redelivered: 3 })
-        yield* lobby.join(b)
+        yield* lobby.register(b)
         expect(all(b)).toEqual([["e0", 2], ["e2", 2], ["e4", 2]])
         yield* acknowledge(lobby, b, "e0", "e2", "e4")
         expect(lobby.counters).toEqual({
@@ -515,7 +515,7 @@ describe("Lobby", () => {
           const connection = {}
           const a = worker("a", { prefetch: 3, settles: true, connection })
           const next = worker(how === "is replaced" ? "a" : "b", { prefetch: 10, settles: true })
-          yield* lobby.join(a)
+          yield* lobby.register(a)
           yield* trigger(lobby, ...numbers(0, 5))
           expect(all(a)).toEqual(firstTry(0, 3))
           const ids = a.deliveries.map((delivery) => delivery!.id)
@@ -525,11 +525,11 @@ describe("Lobby", () => {
           }
           if (how === "is dismissed") yield* lobby.dismissAll
           if (how === "gives back") {
-            yield* lobby.join(worker("a", { prefetch: 0, connection }))
-            for (const event of ["e1", "e0", "e2"]) yield* giveBack(lobby, a, event)
+            yield* lobby.register(worker("a", { prefetch: 0, connection }))
+            for (const event of ["e1", "e0", "e2"]) yield* release(lobby, a, event)
           }
           if (how !== "is replaced") expect((yield* lobby.info).waiting).toBe(5)
-          yield* lobby.join(next)
+          yield* lobby.register(next)
           expect(all(next)).toEqual([["e0", 2], ["e1", 2], ["e2", 2], ["e3", 1], ["e4", 1]])
           expect(next.deliveries.slice(0, 3).map((delivery) => delivery!.id)).toEqual(ids)
           expect(a.given.length).toBe(3)
@@ -541,7 +541,7 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [a, b] = [worker("a", { prefetch: 10, settles: true }), worker("b", { prefetch: 10, settles: true })]
-        yield* Effect.forEach([a, b], lobby.join)
+        yield* Effect.forEach([a, b], lobby.register)
         yield* trigger(lobby, ...numbers(0, 4))
         yield* lobby.leave("a")
         expect(all(b)).toEqual([["e1", 1], ["e3", 1], ["e0", 2], ["e2", 2]])
@@ -553,16 +553,16 @@ describe("Lobby", () => {
         const lobby = yield* make()
         const connection = {}
         const a = worker("a", { prefetch: 2, settles: true, connection })
-        const wants = (prefetch: number) => lobby.join({ ...a, prefetch })
-        yield* lobby.join(a)
+        const wants = (prefetch: number) => lobby.register({ ...a, prefetch })
+        yield* lobby.register(a)
         yield* trigger(lobby, ...numbers(0, 6))
         expect(a.given).toEqual(numbers(0, 2))
         yield* acknowledge(lobby, a, "e0")
         expect(a.given).toEqual(numbers(0, 3))
         yield* wants(0)
         yield* acknowledge(lobby, a, "e1")
-        yield* giveBack(lobby, a, "e2")
-        yield* lobby.heard("a")
+        yield* release(lobby, a, "e2")
+        yield* lobby.heartbeat("a")
         expect(a.given).toEqual(numbers(0, 3))
         expect((yield* lobby.info).waiting).toBe(4)
         yield* wants(1)
@@ -581,7 +581,7 @@ describe("Lobby", () => {
           worker("b", { prefetch: 10, settles: true }),
           worker("c", { prefetch: 10, settles: true })
         ]
-        yield* Effect.forEach([a, b, c], lobby.join)
+        yield* Effect.forEach([a, b, c], lobby.register)
         yield* trigger(lobby, ...numbers(0, 6))
         expect([a, b, c].map(({ given }) => given)).toEqual([["e0", "e3"], ["e1", "e4"], ["e2", "e5"]])
         yield* acknowledge(lobby, c, "e2", "e5")
@@ -595,32 +595,32 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make({ queueCapacity: 3 })
         const a = worker("a", { prefetch: 2, settles: true })
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         yield* trigger(lobby, "e0", "e1", "e2")
-        expect((yield* Effect.flip(lobby.trigger("refused"))).code).toBe(597)
+        expect((yield* Effect.flip(lobby.enqueue("refused"))).code).toBe(597)
         expect(lobby.counters).toMatchObject({ waiting: 1, unacknowledged: 2, refused: 1 })
         yield* acknowledge(lobby, a, "e0")
-        yield* lobby.trigger("e3")
-        yield* Effect.flip(lobby.trigger("refused"))
+        yield* lobby.enqueue("e3")
+        yield* Effect.flip(lobby.enqueue("refused"))
         // What comes back has its place.
         yield* lobby.leave("a")
         expect((yield* lobby.info).waiting).toBe(3)
-        yield* Effect.flip(lobby.trigger("refused"))
+        yield* Effect.flip(lobby.enqueue("refused"))
       }))
 
     it.effect("has in hand what counts for the bounds, in bytes", () =>
       Effect.gen(function*() {
         const lobby = yield* make({ queueSize: 20 })
         const a = worker("a", { prefetch: 2, settles: true })
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         yield* trigger(lobby, "12345678", "żżżż")
-        yield* Effect.flip(lobby.trigger("12345"))
-        yield* lobby.trigger("1234")
-        yield* Effect.flip(lobby.trigger("1"))
+        yield* Effect.flip(lobby.enqueue("12345"))
+        yield* lobby.enqueue("1234")
+        yield* Effect.flip(lobby.enqueue("1"))
         yield* acknowledge(lobby, a, "żżżż")
         expect(a.given.at(-1)).toBe("1234")
-        yield* lobby.trigger("87654321")
-        yield* Effect.flip(lobby.trigger("1"))
+        yield* lobby.enqueue("87654321")
+        yield* Effect.flip(lobby.enqueue("1"))
       }))
 
     it.effect("has no more than the bounds allow however many it wants, but can always have one", () =>
@@ -629,16 +629,16 @@ describe("Lobby", () => {
           const lobby = yield* make(bound)
           const [a, b] = [worker("a", { prefetch: 1e9, settles: true }), worker("b", { prefetch: 1e9, settles: true })]
           const most = Math.max(1, bound.queueCapacity ?? bound.queueSize / 2)
-          yield* lobby.join(a)
+          yield* lobby.register(a)
           yield* trigger(lobby, ...numbers(0, most))
-          yield* Effect.flip(lobby.trigger("no"))
+          yield* Effect.flip(lobby.enqueue("no"))
           expect(a.given).toEqual(numbers(0, most))
-          yield* lobby.join(b)
-          yield* lobby.trigger("e8")
-          yield* Effect.flip(lobby.trigger("no"))
+          yield* lobby.register(b)
+          yield* lobby.enqueue("e8")
+          yield* Effect.flip(lobby.enqueue("no"))
           expect(b.given).toEqual(["e8"])
           yield* acknowledge(lobby, b, "e8")
-          yield* lobby.trigger("e9")
+          yield* lobby.enqueue("e9")
           expect(b.given).toEqual(["e8", "e9"])
         }
       }))
@@ -647,11 +647,11 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make({ queueCapacity: 2 })
         const taker = worker("taker", { prefetch: 2, settles: true, lifecycle: true })
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         yield* announce(lobby, "l0", "l1", "l2")
         expect(lobby.counters).toMatchObject({ unacknowledged: 2, waiting: 1, dropped: 0 })
         yield* trigger(lobby, "e0", "e1")
-        yield* Effect.flip(lobby.trigger("refused"))
+        yield* Effect.flip(lobby.enqueue("refused"))
         yield* announce(lobby, "l3")
         expect(lobby.counters).toMatchObject({ accepted: 6, dropped: 1, refused: 1 })
         yield* acknowledge(lobby, taker, ...texts("l0", "l1"))
@@ -665,15 +665,15 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [a, b] = [worker("a", { prefetch: 10 }), worker("b", { prefetch: 10 })]
-        yield* Effect.forEach([a, b], lobby.join)
+        yield* Effect.forEach([a, b], lobby.register)
         yield* trigger(lobby, "e0", "e1")
-        a.inHand[0]!.settle(false)
+        a.unsettled[0]!.settle(false)
         expect([all(a), all(b)]).toEqual([[["e0", 1]], [["e1", 1], ["e0", 1]]])
         expect(lobby.counters).toMatchObject({ unacknowledged: 2, redelivered: 0, delivered: 0 })
         // Nothing comes to it before it is heard.
         yield* trigger(lobby, "e2")
         expect(a.given.length).toBe(1)
-        yield* lobby.heard("a")
+        yield* lobby.heartbeat("a")
         yield* trigger(lobby, "e3")
         expect(all(a)).toEqual([["e0", 1], ["e3", 1]])
         yield* acknowledge(lobby, a, "e0")
@@ -685,10 +685,10 @@ describe("Lobby", () => {
         const lobby = yield* make()
         const broken = worker("broken", { prefetch: 10, settles: false })
         const a = worker("a", { prefetch: 10, settles: true })
-        yield* lobby.join(broken)
+        yield* lobby.register(broken)
         yield* trigger(lobby, "e0", "e1")
         expect(lobby.counters).toMatchObject({ unacknowledged: 0, waiting: 2, redelivered: 0 })
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         expect([all(broken), all(a)]).toEqual([[["e0", 1]], firstTry(0, 2)])
       }))
 
@@ -699,14 +699,14 @@ describe("Lobby", () => {
           const connection = {}
           const a = worker("a", { prefetch: 1, connection })
           const next = worker(go === "replace" ? "a" : "b", { prefetch: 10, settles: true })
-          yield* lobby.join(a)
-          yield* lobby.trigger("e0")
-          const { settle } = a.inHand[0]!
+          yield* lobby.register(a)
+          yield* lobby.enqueue("e0")
+          const { settle } = a.unsettled[0]!
           if (go === "leave") yield* lobby.leave("a")
           if (go === "acknowledge") yield* acknowledge(lobby, a, "e0")
           // It gets it again itself.
-          if (go === "give back") yield* giveBack(lobby, a, "e0")
-          yield* lobby.join(next)
+          if (go === "give back") yield* release(lobby, a, "e0")
+          yield* lobby.register(next)
           settle(false)
           if (go === "acknowledge") expect([all(next), (yield* lobby.info).waiting]).toEqual([[], 0])
           else if (go === "give back") expect([all(a), all(next)]).toEqual([[["e0", 1], ["e0", 2]], []])
@@ -722,12 +722,12 @@ describe("Lobby", () => {
         const old = worker("a", { prefetch: 1, settles: true })
         const a = worker("a", { prefetch: 2, settles: true })
         const b = worker("b", { prefetch: 2, settles: true })
-        yield* lobby.join(old)
-        yield* lobby.trigger("e0")
-        yield* lobby.join(b)
-        yield* lobby.trigger("e1")
-        yield* lobby.join(a)
-        yield* lobby.trigger("e2")
+        yield* lobby.register(old)
+        yield* lobby.enqueue("e0")
+        yield* lobby.register(b)
+        yield* lobby.enqueue("e1")
+        yield* lobby.register(a)
+        yield* lobby.enqueue("e2")
         yield* acknowledge(lobby, b, "e1")
         expect([a.given, b.given]).toEqual([["e0"], ["e1", "e2"]])
         const [e0, e1, e2] = [idOf(a, "e0"), idOf(b, "e1"), idOf(b, "e2")]
@@ -748,15 +748,15 @@ describe("Lobby", () => {
           ["a", a.connection, "__proto__"]
         ]
         for (const [id, connection, delivery] of none) {
-          yield* lobby.acknowledge(id, connection, [delivery, delivery])
-          yield* lobby.giveBack(id, connection, delivery, "")
-          yield* lobby.giveBack(id, connection, delivery, "it failed")
+          yield* lobby.ack(id, connection, [delivery, delivery])
+          yield* lobby.nack(id, connection, delivery, "")
+          yield* lobby.nack(id, connection, delivery, "it failed")
         }
-        yield* lobby.acknowledge("a", a.connection, [])
+        yield* lobby.ack("a", a.connection, [])
         expect(lobby.counters).toEqual(before)
         expect([a.given, b.given, yield* deadLetters.list]).toEqual([["e0"], ["e1", "e2"], []])
         // What is nothing stands in no one's way, and twice is once.
-        yield* lobby.acknowledge("a", a.connection, ["", e2, e0, e0])
+        yield* lobby.ack("a", a.connection, ["", e2, e0, e0])
         expect(lobby.counters).toMatchObject({ acknowledged: 2, unacknowledged: 1 })
       }))
 
@@ -765,14 +765,14 @@ describe("Lobby", () => {
         const deadLetters = yield* makeDeadLetters
         const lobby = yield* make({ deadLetters })
         const a = worker("a", { prefetch: 1, maxAttempts: 3, settles: true })
-        yield* lobby.join(a)
-        yield* lobby.trigger("e0", `{"sid":"s"}`)
-        yield* lobby.trigger("e1")
+        yield* lobby.register(a)
+        yield* lobby.enqueue("e0", `{"sid":"s"}`)
+        yield* lobby.enqueue("e1")
         for (const attempt of [1, 2, 3]) {
           expect(all(a).at(-1)).toEqual(["e0", attempt])
           expect(yield* deadLetters.list).toEqual([])
           yield* TestClock.adjust(1)
-          yield* giveBack(lobby, a, "e0", `it failed ${attempt}`)
+          yield* release(lobby, a, "e0", `it failed ${attempt}`)
         }
         expect(yield* deadLetters.list).toEqual([
           { id: idOf(a, "e0"), json: "e0", origin: `{"sid":"s"}`, attempts: 3, reason: "it failed 3", failedAt: 3 }
@@ -790,9 +790,9 @@ describe("Lobby", () => {
           const deadLetters = yield* makeDeadLetters
           const lobby = yield* make({ deadLetters })
           const a = worker("a", { prefetch: 1, maxAttempts, settles: true })
-          yield* lobby.join(a)
-          yield* lobby.trigger("e0")
-          yield* giveBack(lobby, a, "e0", "it failed")
+          yield* lobby.register(a)
+          yield* lobby.enqueue("e0")
+          yield* release(lobby, a, "e0", "it failed")
           expect(yield* deadLetters.list).toMatchObject([{ json: "e0", attempts: 1, reason: "it failed" }])
           expect([a.given.length, lobby.counters.redelivered]).toEqual([1, 0])
         }
@@ -806,17 +806,17 @@ describe("Lobby", () => {
           worker("a", { prefetch: 1, maxAttempts: 1, settles: true }),
           worker("b", { prefetch: 1, maxAttempts: 2, settles: true })
         ]
-        yield* lobby.join(a)
-        yield* lobby.trigger("e0")
-        for (let n = 0; n < 5; n++) yield* giveBack(lobby, a, "e0")
+        yield* lobby.register(a)
+        yield* lobby.enqueue("e0")
+        for (let n = 0; n < 5; n++) yield* release(lobby, a, "e0")
         expect(yield* deadLetters.list).toEqual([])
         expect(all(a).at(-1)).toEqual(["e0", 6])
         yield* lobby.leave("a")
-        yield* lobby.join(b)
+        yield* lobby.register(b)
         // How often it may fail is what the one says at which it does.
-        yield* giveBack(lobby, b, "e0", "once")
+        yield* release(lobby, b, "e0", "once")
         expect(all(b)).toEqual([["e0", 7], ["e0", 8]])
-        yield* giveBack(lobby, b, "e0", "twice")
+        yield* release(lobby, b, "e0", "twice")
         expect(yield* deadLetters.list).toMatchObject([{ json: "e0", attempts: 8, reason: "twice" }])
       }))
 
@@ -825,7 +825,7 @@ describe("Lobby", () => {
         const deadLetters = yield* makeDeadLetters
         const lobby = yield* make({ redeliveryBackoff: Duration.millis(100), deadLetters, ...options })
         const a = worker("a", { prefetch: 1, maxAttempts: 100, settles: true })
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         return { lobby, a, deadLetters }
       })
       /** How long it takes until the event comes again. */
@@ -846,10 +846,10 @@ describe("Lobby", () => {
         Effect.gen(function*() {
           const { a, lobby } = yield* failing()
           yield* trigger(lobby, "e0")
-          const waited = yield* Effect.replicateEffect(waits(lobby, a, giveBack(lobby, a, "e0", "it failed")), 9)
+          const waited = yield* Effect.replicateEffect(waits(lobby, a, release(lobby, a, "e0", "it failed")), 9)
           expect(waited).toEqual([100, 200, 400, 800, 1600, 3200, 6400, 6400, 6400])
           yield* trigger(lobby, "e1")
-          yield* giveBack(lobby, a, "e0", "it failed")
+          yield* release(lobby, a, "e0", "it failed")
           expect(a.given.at(-1)).toBe("e1")
           expect(lobby.counters).toMatchObject({ waiting: 1, unacknowledged: 1 })
           yield* acknowledge(lobby, a, "e1")
@@ -862,29 +862,29 @@ describe("Lobby", () => {
         Effect.gen(function*() {
           const { a, deadLetters, lobby } = yield* failing({ maxDeliveries: 1 })
           const impatient = { ...a, maxAttempts: 1 }
-          yield* lobby.join(impatient)
+          yield* lobby.register(impatient)
           yield* trigger(lobby, "e0")
-          const waited = yield* Effect.replicateEffect(waits(lobby, a, giveBack(lobby, a, "e0")), 9)
+          const waited = yield* Effect.replicateEffect(waits(lobby, a, release(lobby, a, "e0")), 9)
           expect(waited).toEqual([0, 100, 200, 400, 800, 1600, 3200, 6400, 6400])
           // Its first failure is its first.
-          yield* giveBack(lobby, a, "e0", "it failed")
+          yield* release(lobby, a, "e0", "it failed")
           expect(yield* deadLetters.list).toMatchObject([{ json: "e0", attempts: 10, reason: "it failed" }])
         }))
 
       it.effect("count for the limits of the queue while they wait, and go back to their old place", () =>
         Effect.gen(function*() {
           const { a, lobby } = yield* failing({ queueCapacity: 2 })
-          yield* lobby.join({ ...a, prefetch: 2 })
+          yield* lobby.register({ ...a, prefetch: 2 })
           yield* trigger(lobby, "e0", "e1")
-          yield* giveBack(lobby, a, "e1", "it failed")
-          yield* giveBack(lobby, a, "e0", "it failed")
-          yield* lobby.join({ ...a, prefetch: 0 })
+          yield* release(lobby, a, "e1", "it failed")
+          yield* release(lobby, a, "e0", "it failed")
+          yield* lobby.register({ ...a, prefetch: 0 })
           expect((yield* lobby.info).waiting).toBe(2)
-          expect((yield* Effect.flip(lobby.trigger("e2"))).detail).toContain("2 events wait")
+          expect((yield* Effect.flip(lobby.enqueue("e2"))).detail).toContain("2 events are queued")
           yield* TestClock.adjust("100 millis")
           // A tick finds them, too.
           yield* lobby.tick
-          yield* lobby.join({ ...a, prefetch: 2 })
+          yield* lobby.register({ ...a, prefetch: 2 })
           expect(a.given.slice(2)).toEqual(["e0", "e1"])
         }))
 
@@ -894,26 +894,26 @@ describe("Lobby", () => {
           yield* trigger(lobby, "e0", "e1")
           const lose = [
             lobby.leave("a"),
-            lobby.join(worker("a", { prefetch: 1, maxAttempts: 100, settles: true })),
+            lobby.register(worker("a", { prefetch: 1, maxAttempts: 100, settles: true })),
             tickAfter(lobby, 2500)
           ]
           for (const end of lose) {
-            yield* lobby.join(a)
+            yield* lobby.register(a)
             // None of these is one: a failure, a release, the broker's own goodbye, a delivery that never left.
-            yield* waits(lobby, a, giveBack(lobby, a, "e0", "it failed"))
-            yield* giveBack(lobby, a, "e0")
+            yield* waits(lobby, a, release(lobby, a, "e0", "it failed"))
+            yield* release(lobby, a, "e0")
             yield* TestClock.adjust("10 seconds")
             yield* lobby.redeliver
             yield* lobby.dismissAll
-            yield* lobby.join(worker("broken", { prefetch: 1, settles: false }))
+            yield* lobby.register(worker("broken", { prefetch: 1, settles: false }))
             yield* lobby.leave("broken")
-            yield* lobby.join(a)
+            yield* lobby.register(a)
             expect(a.given.at(-1)).toBe("e0")
             expect(yield* deadLetters.list).toEqual([])
             yield* end
             yield* lobby.dismissAll
           }
-          yield* lobby.join(a)
+          yield* lobby.register(a)
           yield* lobby.leave("a")
           expect(yield* deadLetters.list).toMatchObject([{
             json: "e0",
@@ -928,22 +928,22 @@ describe("Lobby", () => {
         const lobby = yield* make()
         const plain = worker("plain")
         const a = worker("a", { prefetch: 2, settles: true })
-        yield* Effect.forEach([plain, a], lobby.join)
+        yield* Effect.forEach([plain, a], lobby.register)
         yield* trigger(lobby, "e0", "e1")
         expect([plain.given, plain.deliveries, all(a)]).toEqual([["e0"], [undefined], [["e1", 1]]])
         expect(lobby.counters).toMatchObject({ unacknowledged: 1, delivered: 1 })
         // It cannot say what became of it.
-        yield* lobby.acknowledge("plain", plain.connection, [idOf(a, "e1")])
-        yield* lobby.giveBack("plain", plain.connection, idOf(a, "e1"), "")
+        yield* lobby.ack("plain", plain.connection, [idOf(a, "e1")])
+        yield* lobby.nack("plain", plain.connection, idOf(a, "e1"), "")
         expect(lobby.counters).toMatchObject({ unacknowledged: 1, acknowledged: 0 })
         // What fails at one comes to the other, as a first attempt; what the other gives back is for one, too.
-        plain.inHand[0]!.settle(false)
+        plain.unsettled[0]!.settle(false)
         expect(all(a)).toEqual([["e1", 1], ["e0", 1]])
         yield* lobby.leave("a")
         expect((yield* lobby.info).waiting).toBe(2)
-        yield* lobby.heard("plain")
+        yield* lobby.heartbeat("plain")
         expect([plain.given, plain.deliveries]).toEqual([["e0", "e0", "e1"], [undefined, undefined, undefined]])
-        for (const { settle } of [...plain.inHand]) settle(true)
+        for (const { settle } of [...plain.unsettled]) settle(true)
         yield* lobby.leave("plain")
         expect(lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 0, redelivered: 2, delivered: 4 })
       }))
@@ -953,7 +953,7 @@ describe("Lobby", () => {
         const ids = new Set<string>()
         for (const lobby of [yield* make(), yield* make()]) {
           const a = worker("a", { prefetch: 100, settles: true, lifecycle: true })
-          yield* lobby.join(a)
+          yield* lobby.register(a)
           yield* trigger(lobby, ...numbers(0, 50))
           yield* announce(lobby, ...numbers(0, 50))
           for (const { id } of a.deliveries.map((delivery) => delivery!)) {
@@ -970,16 +970,18 @@ describe("Lobby", () => {
           const lobby = yield* make()
           const gone = numbers(0, 3).map((id) => worker(id, { prefetch: 10, settles: true }))
           const stays = worker("stays", { prefetch: 10, settles: true })
-          yield* Effect.forEach(gone, lobby.join)
+          yield* Effect.forEach(gone, lobby.register)
           yield* trigger(lobby, ...numbers(0, 3))
           if (how === "expire") {
             yield* tickAfter(lobby, 1500)
-            yield* lobby.join(worker("stays", { prefetch: 0, settles: true, connection: stays.connection as object }))
+            yield* lobby.register(
+              worker("stays", { prefetch: 0, settles: true, connection: stays.connection as object })
+            )
             yield* tickAfter(lobby, 500)
-            yield* lobby.join(stays)
+            yield* lobby.register(stays)
           } else {
             yield* lobby.dismissAll
-            yield* lobby.join(stays)
+            yield* lobby.register(stays)
           }
           expect(gone.map(all)).toEqual([[["e0", 1]], [["e1", 1]], [["e2", 1]]])
           expect(all(stays)).toEqual([["e0", 2], ["e1", 2], ["e2", 2]])
@@ -994,10 +996,10 @@ describe("Lobby", () => {
         const lobby = yield* make()
         const [plain, taker] = [worker("plain"), worker("taker", { lifecycle: true })]
         yield* announce(lobby, "l0")
-        yield* lobby.join(plain)
+        yield* lobby.register(plain)
         yield* announce(lobby, "l1")
         expect(lobby.counters).toMatchObject({ accepted: 0, delivered: 0, refused: 0, dropped: 0 })
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         expect([plain.given, taker.given]).toEqual([[], []])
         yield* announce(lobby, "l2")
         expect([plain.given, taker.given]).toEqual([[], texts("l2")])
@@ -1012,7 +1014,7 @@ describe("Lobby", () => {
           worker("plain"),
           worker("b", { lifecycle: true })
         ]
-        yield* Effect.forEach([a, plain, b], lobby.join)
+        yield* Effect.forEach([a, plain, b], lobby.register)
         yield* announce(lobby, "l0", "l1", "l2")
         expect([a.given, plain.given, b.given]).toEqual([texts("l0", "l2"), [], texts("l1")])
         // Whose turn it was and who could not take them is the next for others.
@@ -1024,17 +1026,17 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [first, next] = [worker("first", { lifecycle: true }), worker("next", { lifecycle: true })]
-        yield* lobby.join(first)
+        yield* lobby.register(first)
         yield* lobby.leave("first")
         yield* trigger(lobby, "e0")
         yield* announce(lobby, "l0", "l1")
         yield* trigger(lobby, "e1", "e2")
         yield* announce(lobby, "l2")
         expect((yield* lobby.info).waiting).toBe(3)
-        yield* lobby.join(next)
+        yield* lobby.register(next)
         expect(next.given).toEqual(["e0", ...texts("l0", "l1"), "e1", "e2", ...texts("l2")])
         expect(lobby.counters).toMatchObject({ accepted: 6, delivered: 0, refused: 0, dropped: 0 })
-        for (const { settle } of [...next.inHand]) settle(true)
+        for (const { settle } of [...next.unsettled]) settle(true)
         expect(lobby.counters.delivered).toBe(6)
       }))
 
@@ -1042,14 +1044,14 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [taker, plain] = [worker("taker", { lifecycle: true }), worker("plain")]
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         yield* lobby.leave("taker")
         yield* announce(lobby, "l0")
         yield* trigger(lobby, "e0")
-        yield* lobby.join(plain)
+        yield* lobby.register(plain)
         yield* trigger(lobby, "e1")
         expect(plain.given).toEqual(["e0", "e1"])
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         expect(taker.given).toEqual(texts("l0"))
       }))
 
@@ -1057,15 +1059,15 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make({ queueCapacity: 3 })
         const taker = worker("taker", { lifecycle: true })
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         yield* lobby.leave("taker")
         yield* announce(lobby, ...numbers(0, 5))
         expect(lobby.counters).toMatchObject({ accepted: 5, delivered: 0, refused: 0, dropped: 2 })
         // They take nothing from the room of the others.
         yield* trigger(lobby, "t0", "t1", "t2")
-        yield* Effect.flip(lobby.trigger("refused"))
+        yield* Effect.flip(lobby.enqueue("refused"))
         expect(lobby.counters).toMatchObject({ accepted: 8, delivered: 0, refused: 1, dropped: 2 })
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         expect(taker.given).toEqual([...texts("e2", "e3", "e4"), "t0", "t1", "t2"])
       }))
 
@@ -1073,7 +1075,7 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make({ queueSize: 30 })
         const taker = worker("taker", { lifecycle: true })
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         yield* lobby.leave("taker")
         // Of nine bytes each, in UTF-8.
         yield* announce(lobby, "l0", "ż", "l2")
@@ -1083,7 +1085,7 @@ describe("Lobby", () => {
         // One that is larger than all the room waits alone.
         yield* announce(lobby, "0123456789012345678901234567890123456789")
         expect(lobby.counters.dropped).toBe(4)
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         expect(taker.given).toEqual(texts("0123456789012345678901234567890123456789"))
       }))
 
@@ -1091,7 +1093,7 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make({ maxMessageSize: 256 + 20 })
         const taker = worker("taker", { lifecycle: true })
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         yield* announce(lobby, "ż".repeat(6), "ż".repeat(7))
         expect(taker.given).toEqual(texts("ż".repeat(6)))
         expect(lobby.counters).toMatchObject({ accepted: 1, delivered: 0, refused: 0, dropped: 1 })
@@ -1101,16 +1103,16 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [a, b] = [worker("a", { lifecycle: true }), worker("b", { lifecycle: true })]
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         for (const n of [0, 1, 2]) {
           yield* trigger(lobby, `e${n}`)
           yield* announce(lobby, `l${n}`)
         }
-        const inHand = [...a.inHand]
-        for (const index of [3, 0, 5, 2, 1, 4]) inHand[index]!.settle(false)
+        const unsettled = [...a.unsettled]
+        for (const index of [3, 0, 5, 2, 1, 4]) unsettled[index]!.settle(false)
         yield* announce(lobby, "l3")
         expect((yield* lobby.info).waiting).toBe(3)
-        yield* lobby.join(b)
+        yield* lobby.register(b)
         expect(b.given).toEqual(["e0", ...texts("l0"), "e1", ...texts("l1"), "e2", ...texts("l2", "l3")])
         expect(lobby.counters).toMatchObject({ accepted: 7, delivered: 0, refused: 0, dropped: 0 })
       }))
@@ -1119,19 +1121,19 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make({ lifecycleRetention: Duration.seconds(10) })
         const [taker, plain] = [worker("taker", { lifecycle: true }), worker("plain", { settles: true })]
-        yield* lobby.join(taker)
-        yield* lobby.join(plain)
+        yield* lobby.register(taker)
+        yield* lobby.register(plain)
         yield* lobby.leave("taker")
         yield* announce(lobby, "l0")
         yield* tickAfter(lobby, 10_000)
         yield* announce(lobby, "l1")
         expect(lobby.counters.dropped).toBe(0)
         // One that does not take them keeps none.
-        yield* lobby.join(plain)
+        yield* lobby.register(plain)
         yield* tickAfter(lobby, 1)
         expect(lobby.counters).toMatchObject({ accepted: 2, delivered: 0, refused: 0, dropped: 2 })
         yield* announce(lobby, "l2")
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         expect(taker.given).toEqual([])
         yield* announce(lobby, "l3")
         expect([taker.given, plain.given]).toEqual([texts("l3"), []])
@@ -1141,14 +1143,14 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make({ lifecycleRetention: Duration.seconds(10) })
         const taker = worker("taker", { lifecycle: true })
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         yield* lobby.leave("taker")
         yield* tickAfter(lobby, 9000)
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         yield* lobby.leave("taker")
         yield* announce(lobby, "l0")
         yield* tickAfter(lobby, 9000)
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         expect(taker.given).toEqual(texts("l0"))
       }))
 
@@ -1156,7 +1158,7 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make({ lifecycleRetention: Duration.zero })
         const taker = worker("taker", { lifecycle: true, settles: true })
-        yield* lobby.join(taker)
+        yield* lobby.register(taker)
         for (const n of [0, 1, 2]) {
           yield* announce(lobby, `l${n}`)
           yield* tickAfter(lobby, 500)
@@ -1174,12 +1176,12 @@ describe("Lobby", () => {
         const connection = {}
         const before = worker("a", { connection, lifecycle: true })
         const after = worker("a", { connection })
-        yield* lobby.join(before)
-        yield* lobby.join(after)
+        yield* lobby.register(before)
+        yield* lobby.register(after)
         yield* announce(lobby, "l0")
         yield* trigger(lobby, "e0")
         expect([before.given, after.given]).toEqual([[], ["e0"]])
-        yield* lobby.join(before)
+        yield* lobby.register(before)
         expect(before.given).toEqual(texts("l0"))
       }))
   })
@@ -1188,13 +1190,13 @@ describe("Lobby", () => {
     it.effect("knows who is there", () =>
       Effect.gen(function*() {
         const lobby = yield* make()
-        expect(yield* lobby.heard("a")).toBe(false)
-        yield* lobby.join(worker("a"))
-        expect(yield* lobby.heard("a")).toBe(true)
-        expect(yield* lobby.heard("b")).toBe(false)
-        expect(yield* lobby.heard("b", {})).toBe(false)
+        expect(yield* lobby.heartbeat("a")).toBe(false)
+        yield* lobby.register(worker("a"))
+        expect(yield* lobby.heartbeat("a")).toBe(true)
+        expect(yield* lobby.heartbeat("b")).toBe(false)
+        expect(yield* lobby.heartbeat("b", {})).toBe(false)
         yield* lobby.leave("a")
-        expect(yield* lobby.heard("a")).toBe(false)
+        expect(yield* lobby.heartbeat("a")).toBe(false)
         yield* lobby.leave("a")
         expect((yield* lobby.info).workers).toEqual([])
       }))
@@ -1203,10 +1205,10 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [a, b] = [worker("a"), worker("b")]
-        yield* lobby.join(a)
-        yield* lobby.join(b)
-        yield* lobby.heard("a")
-        yield* lobby.heard("a")
+        yield* lobby.register(a)
+        yield* lobby.register(b)
+        yield* lobby.heartbeat("a")
+        yield* lobby.heartbeat("a")
         expect(a.log).toEqual(["heartbeat", "heartbeat", "heartbeat"])
         expect(b.log).toEqual(["heartbeat"])
       }))
@@ -1215,10 +1217,10 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [a, b] = [worker("a"), worker("b")]
-        yield* lobby.join(a)
-        yield* lobby.join(b)
+        yield* lobby.register(a)
+        yield* lobby.register(b)
         yield* trigger(lobby, "e0")
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         yield* trigger(lobby, "e1", "e2")
         expect([a.given, b.given]).toEqual([["e0", "e2"], ["e1"]])
         expect((yield* lobby.info).workers.length).toBe(2)
@@ -1229,13 +1231,13 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [old, fresh] = [worker("a"), worker("a")]
-        yield* lobby.join(old)
+        yield* lobby.register(old)
         yield* trigger(lobby, "e0")
-        yield* lobby.join(fresh)
+        yield* lobby.register(fresh)
         yield* trigger(lobby, "e1", "e2")
         expect([old.given, fresh.given]).toEqual([["e0"], ["e1", "e2"]])
         expect((yield* lobby.info).workers).toEqual(["a"])
-        yield* lobby.heard("a")
+        yield* lobby.heartbeat("a")
         expect([old.log.filter((entry) => entry === "heartbeat").length, fresh.log]).toEqual([
           1,
           ["heartbeat", "e1", "e2", "heartbeat"]
@@ -1246,14 +1248,14 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [old, fresh] = [worker("a"), worker("a")]
-        yield* lobby.join(old)
+        yield* lobby.register(old)
         yield* trigger(lobby, ...numbers(0, 64))
-        yield* lobby.join(fresh)
+        yield* lobby.register(fresh)
         // Nothing is on its way to the new one yet.
         yield* trigger(lobby, "e64")
         expect(fresh.given).toEqual(["e64"])
         // What failed on the old connection goes to the new one at once.
-        old.inHand[0]!.settle(false)
+        old.unsettled[0]!.settle(false)
         expect(fresh.given).toEqual(["e64", "e0"])
       }))
 
@@ -1261,14 +1263,14 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [old, fresh] = [worker("a"), worker("a")]
-        yield* lobby.join(old)
-        yield* lobby.join(fresh)
-        expect(yield* lobby.heard("a", old.connection)).toBe(false)
-        expect(yield* lobby.heard("a", fresh.connection)).toBe(true)
+        yield* lobby.register(old)
+        yield* lobby.register(fresh)
+        expect(yield* lobby.heartbeat("a", old.connection)).toBe(false)
+        expect(yield* lobby.heartbeat("a", fresh.connection)).toBe(true)
         expect([old.log, fresh.log]).toEqual([["heartbeat"], ["heartbeat", "heartbeat"]])
         // What the old one says keeps nobody alive.
         yield* tickAfter(lobby, 1500)
-        yield* lobby.heard("a", old.connection)
+        yield* lobby.heartbeat("a", old.connection)
         yield* tickAfter(lobby, 500)
         expect([old.log.at(-1), fresh.log.at(-1)]).toEqual(["heartbeat", "dismissed"])
       }))
@@ -1277,8 +1279,8 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [old, fresh] = [worker("a"), worker("a")]
-        yield* lobby.join(old)
-        yield* lobby.join(fresh)
+        yield* lobby.register(old)
+        yield* lobby.register(fresh)
         yield* lobby.leave("a", old.connection)
         expect((yield* lobby.info).workers).toEqual(["a"])
         yield* lobby.leave("b", fresh.connection)
@@ -1292,7 +1294,7 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [a, b] = [worker("a", { prefetch: 2, settles: true }), worker("b", { prefetch: 2, settles: true })]
-        yield* Effect.forEach([a, b], lobby.join)
+        yield* Effect.forEach([a, b], lobby.register)
         yield* trigger(lobby, "e0", "e1")
         yield* lobby.dismissWhere(({ connection }) => connection === a.connection)
         expect([a.log, b.log]).toEqual([["heartbeat", "e0", "dismissed"], ["heartbeat", "e1", "e0"]])
@@ -1303,9 +1305,9 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [a, b, c] = [worker("a"), worker("b"), worker("c")]
-        yield* lobby.join({ ...a, dismiss: Effect.never })
-        yield* lobby.join({ ...b, dismiss: Effect.die("no goodbye") })
-        yield* lobby.join(c)
+        yield* lobby.register({ ...a, dismiss: Effect.never })
+        yield* lobby.register({ ...b, dismiss: Effect.die("no goodbye") })
+        yield* lobby.register(c)
         yield* tickAfter(lobby, 1500)
         yield* TestClock.adjust(500)
         const ticking = yield* Effect.forkChild(lobby.tick)
@@ -1320,7 +1322,7 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const all = [worker("a"), worker("b")]
-        yield* Effect.forEach(all, lobby.join)
+        yield* Effect.forEach(all, lobby.register)
         yield* lobby.dismissAll
         expect(all.map(({ log }) => log)).toEqual([["heartbeat", "dismissed"], ["heartbeat", "dismissed"]])
         expect((yield* lobby.info).workers).toEqual([])
@@ -1336,14 +1338,14 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const a = worker("a")
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         for (let tick = 1; tick <= 3; tick++) {
           yield* tickAfter(lobby, 500)
           expect(a.log.length).toBe(1 + tick)
         }
         yield* tickAfter(lobby, 500)
         expect(a.log).toEqual(["heartbeat", "heartbeat", "heartbeat", "heartbeat", "dismissed"])
-        expect(yield* lobby.heard("a")).toBe(false)
+        expect(yield* lobby.heartbeat("a")).toBe(false)
         yield* tickAfter(lobby, 500)
         expect(a.log.length).toBe(5)
       }))
@@ -1352,12 +1354,12 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [a, b] = [worker("a"), worker("b")]
-        yield* lobby.join(a)
-        yield* lobby.join(b)
+        yield* lobby.register(a)
+        yield* lobby.register(b)
         for (let i = 0; i < 10; i++) {
           yield* tickAfter(lobby, 1500)
-          yield* lobby.heard("a")
-          yield* lobby.join(b)
+          yield* lobby.heartbeat("a")
+          yield* lobby.register(b)
         }
         expect([...a.log, ...b.log]).not.toContain("dismissed")
         expect((yield* lobby.info).workers.length).toBe(2)
@@ -1367,7 +1369,7 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const a = worker("a", { settles: true })
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         for (let i = 0; i < 4; i++) {
           yield* trigger(lobby, `e${i}`)
           yield* tickAfter(lobby, 500)
@@ -1379,10 +1381,10 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const a = worker("a")
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         for (let i = 0; i < 10; i++) {
           yield* TestClock.adjust(400)
-          yield* lobby.heard("a")
+          yield* lobby.heartbeat("a")
           yield* tickAfter(lobby, 100)
         }
         expect(a.log.length).toBe(11)
@@ -1393,7 +1395,7 @@ describe("Lobby", () => {
         // As where a vhost is behind two backend endpoints, each with a clock of its own.
         const lobby = yield* make()
         const a = worker("a")
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         for (let i = 0; i < 3; i++) {
           yield* tickAfter(lobby, 400)
           yield* tickAfter(lobby, 100)
@@ -1405,11 +1407,11 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         const [a, b] = [worker("a"), worker("b")]
-        yield* lobby.join(a)
+        yield* lobby.register(a)
         yield* trigger(lobby, ...numbers(0, 70))
         yield* tickAfter(lobby, 1501)
         expect(a.log.at(-1)).toBe("dismissed")
-        yield* lobby.join(b)
+        yield* lobby.register(b)
         expect(b.given).toEqual(numbers(64, 70))
       }))
   })
@@ -1469,7 +1471,7 @@ describe("Lobby", () => {
 })
 
 const notedIn = (journal: FakeJournal.FakeJournal) =>
-  journal.noted().flatMap((entry) => entry._tag === "Event" ? [Number(entry.json)] : [])
+  journal.entries().flatMap((entry) => entry._tag === "Event" ? [Number(entry.json)] : [])
 
 // --- The model -----------------------------------------------------------------------------------------------------------
 
@@ -1491,7 +1493,7 @@ type Step =
   | { readonly do: "settleAll" }
   /** Speaks of some of all deliveries, counted from the latest: who has been given it, or somebody else. */
   | { readonly do: "acknowledge"; readonly which: ReadonlyArray<number>; readonly by: Speaker | undefined }
-  | { readonly do: "giveBack"; readonly which: number; readonly by: Speaker | undefined; readonly reason: string }
+  | { readonly do: "release"; readonly which: number; readonly by: Speaker | undefined; readonly reason: string }
   | { readonly do: "acknowledgeAll" }
   | { readonly do: "dismissAll" }
 
@@ -1520,9 +1522,9 @@ const speaker: Arbitrary.Arbitrary<Speaker | undefined> = oneOf<Speaker | undefi
 
 const recent = oneOf(int(0, 3), int(0, 9), int(0, 80))
 
-const giveBack: Arbitrary.Arbitrary<Step> = Arbitrary.map(
+const release: Arbitrary.Arbitrary<Step> = Arbitrary.map(
   Arbitrary.all({ which: recent, by: speaker, reason: pick(["", "it failed", "again"]) }),
-  (giveBack) => ({ do: "giveBack", ...giveBack })
+  (release) => ({ do: "release", ...release })
 )
 
 const anyStep: Arbitrary.Arbitrary<Step> = oneOf<Step>(
@@ -1550,9 +1552,9 @@ const anyStep: Arbitrary.Arbitrary<Step> = oneOf<Step>(
     Arbitrary.all({ which: Arbitrary.array(recent, { maxLength: 4 }), by: speaker }),
     (acknowledge) => ({ do: "acknowledge", ...acknowledge })
   ),
-  giveBack,
-  giveBack,
-  giveBack,
+  release,
+  release,
+  release,
   Arbitrary.Constant({ do: "acknowledgeAll" })
 )
 
@@ -1590,7 +1592,7 @@ const makeReal = (lobby: Lobby.Lobby) => {
   let log: Array<string> = []
   let happened = 0
   const settled: Array<string> = []
-  const inHand: Array<
+  const unsettled: Array<
     { readonly event: string; readonly isForGood: boolean; readonly settled: (delivered: boolean) => void }
   > = []
   const handed: Array<Handed> = []
@@ -1603,7 +1605,7 @@ const makeReal = (lobby: Lobby.Lobby) => {
     return connections.get(key)!
   }
   const settle = (index: number, delivered: boolean) => {
-    const [one] = inHand.splice(index, 1)
+    const [one] = unsettled.splice(index, 1)
     if (one === undefined) return
     if (delivered && one.isForGood) settled.push(one.event)
     one.settled(delivered)
@@ -1613,7 +1615,7 @@ const makeReal = (lobby: Lobby.Lobby) => {
     switch (step.do) {
       case "join": {
         const name = `${step.id}/${step.connection}`
-        return lobby.join({
+        return lobby.register({
           id: step.id,
           connection: connectionOf(step.id, step.connection),
           lifecycle: step.lifecycle,
@@ -1621,7 +1623,7 @@ const makeReal = (lobby: Lobby.Lobby) => {
           maxAttempts: step.maxAttempts,
           deliverUnsafe: (json, _origin, settled, delivery) => {
             log.push(`event ${json} to ${name}, ${delivery?.attempt ?? "for good"}`)
-            inHand.push({ event: json, isForGood: delivery === undefined, settled })
+            unsettled.push({ event: json, isForGood: delivery === undefined, settled })
             if (delivery === undefined) return
             if (names.has(json) && names.get(json) !== delivery.id) log.push(`another name for ${json}`)
             names.set(json, delivery.id)
@@ -1638,18 +1640,18 @@ const makeReal = (lobby: Lobby.Lobby) => {
       case "heard":
         return Effect.map(
           step.connection === undefined
-            ? lobby.heard(step.id)
-            : lobby.heard(step.id, connectionOf(step.id, step.connection)),
+            ? lobby.heartbeat(step.id)
+            : lobby.heartbeat(step.id, connectionOf(step.id, step.connection)),
           (known) => void log.push(`known ${known}`)
         )
       case "trigger":
-        return Effect.suspend(() => lobby.trigger(String(happened++))).pipe(
+        return Effect.suspend(() => lobby.enqueue(String(happened++))).pipe(
           Effect.catch(() => Effect.sync(() => void log.push("refused"))),
           Effect.replicateEffect(step.count, { discard: true })
         )
       case "announce":
         return Effect.sync(() => {
-          for (let i = 0; i < step.count; i++) lobby.announceUnsafe({ event: String(happened++), data: {} })
+          for (let i = 0; i < step.count; i++) lobby.emitUnsafe({ event: String(happened++), data: {} })
         })
       case "tick":
         return Effect.andThen(TestClock.adjust(step.after), lobby.tick)
@@ -1657,28 +1659,28 @@ const makeReal = (lobby: Lobby.Lobby) => {
         return Effect.sync(() => settle(step.which, step.delivered))
       case "settleAll":
         return Effect.sync(() => {
-          while (inHand.length > 0) settle(0, true)
+          while (unsettled.length > 0) settle(0, true)
         })
       case "acknowledge": {
         const [first, ...more] = step.which.flatMap((which) => handedTo(handed, which, step.by) ?? [])
         return first === undefined
           ? Effect.void
-          : lobby.acknowledge(
+          : lobby.ack(
             first.id,
             connectionOf(first.id, first.connection),
             [first, ...more].map(({ text }) => names.get(text)!)
           )
       }
-      case "giveBack": {
+      case "release": {
         const one = handedTo(handed, step.which, step.by)
         return one === undefined
           ? Effect.void
-          : lobby.giveBack(one.id, connectionOf(one.id, one.connection), names.get(one.text)!, step.reason)
+          : lobby.nack(one.id, connectionOf(one.id, one.connection), names.get(one.text)!, step.reason)
       }
       case "acknowledgeAll":
         return Effect.forEach(
           [...handed],
-          ({ connection, id, text }) => lobby.acknowledge(id, connectionOf(id, connection), [names.get(text)!]),
+          ({ connection, id, text }) => lobby.ack(id, connectionOf(id, connection), [names.get(text)!]),
           { discard: true }
         )
       case "dismissAll":
@@ -1703,7 +1705,7 @@ interface Session {
   readonly connection: number
   lastHeard: number
   lastGreeted: number
-  inHand: number
+  unsettled: number
   isReady: boolean
   isNew: boolean
   turn: number
@@ -1747,7 +1749,7 @@ const makeModel = (
   const counters = { accepted: 0, delivered: 0, refused: 0, dropped: 0, acknowledged: 0, redelivered: 0 }
   let turns: Array<Session> = []
   let lastTurn = 0
-  const inHand: Array<{ readonly event: Waiting; readonly session: Session; readonly held: Held | undefined }> = []
+  const unsettled: Array<{ readonly event: Waiting; readonly session: Session; readonly held: Held | undefined }> = []
   const handed: Array<Handed> = []
   const acknowledged: Array<string> = []
   const settled: Array<string> = []
@@ -1758,7 +1760,7 @@ const makeModel = (
   const bytes = (some: ReadonlyArray<Waiting>) => some.map(({ text }) => text).join("").length
   const held = () => turns.flatMap(({ held }) => held.map(({ event }) => event))
   const lent = (isLifecycle: boolean) =>
-    [...held(), ...inHand.filter(({ held }) => held === undefined).map(({ event }) => event)]
+    [...held(), ...unsettled.filter(({ held }) => held === undefined).map(({ event }) => event)]
       .filter((event) => event.isLifecycle === isLifecycle)
   const waitingLonger = (isLifecycle: boolean) =>
     delayed.map(({ event }) => event).filter((event) => event.isLifecycle === isLifecycle)
@@ -1769,9 +1771,9 @@ const makeModel = (
   const canTake = (isLifecycle: boolean) => {
     const inTheirHands = lent(isLifecycle)
     const isRoom = inTheirHands.length < bound.queueCapacity && bytes(inTheirHands) < bound.queueSize
-    return ({ held, inHand, isReady, lifecycle, prefetch }: Session) =>
+    return ({ held, unsettled, isReady, lifecycle, prefetch }: Session) =>
       isReady && (lifecycle || !isLifecycle) &&
-      (prefetch === undefined ? inHand < 64 : held.length < prefetch && (held.length === 0 || isRoom))
+      (prefetch === undefined ? unsettled < 64 : held.length < prefetch && (held.length === 0 || isRoom))
   }
   const loadOf = ({ held, prefetch }: Session) => prefetch === undefined ? 0 : held.length
   const putBack = (...some: ReadonlyArray<Waiting>) => {
@@ -1831,9 +1833,9 @@ const makeModel = (
       events = events.filter((other) => other !== event)
       lifecycle = lifecycle.filter((other) => other !== event)
       session.turn = ++lastTurn
-      session.inHand++
+      session.unsettled++
       const held = session.prefetch === undefined ? undefined : { event }
-      inHand.push({ event, session, held })
+      unsettled.push({ event, session, held })
       if (held === undefined) log.push(`event ${event.text} to ${nameOf(session)}, for good`)
       else {
         session.held.push(held)
@@ -1859,9 +1861,9 @@ const makeModel = (
     counters.acknowledged++
   }
   const settle = (index: number, delivered: boolean) => {
-    const [one] = inHand.splice(index, 1)
+    const [one] = unsettled.splice(index, 1)
     if (one === undefined) return
-    one.session.inHand--
+    one.session.unsettled--
     if (delivered) counters.delivered++
     if (delivered && one.held === undefined) settled.push(one.event.text)
     if (!delivered) {
@@ -1905,7 +1907,7 @@ const makeModel = (
           held: [],
           lastHeard: now,
           lastGreeted: now,
-          inHand: 0,
+          unsettled: 0,
           isReady: step.prefetch !== undefined,
           isNew: true,
           turn: session === undefined ? ++lastTurn : session.turn
@@ -1964,14 +1966,14 @@ const makeModel = (
       case "settle":
         return settle(step.which, step.delivered)
       case "settleAll":
-        while (inHand.length > 0) settle(0, true)
+        while (unsettled.length > 0) settle(0, true)
         return
       case "acknowledge": {
         const all = step.which.flatMap((which) => handedTo(handed, which, step.by) ?? [])
         for (const { text } of all) acknowledge(all[0]!, text)
         return handOver()
       }
-      case "giveBack": {
+      case "release": {
         const one = handedTo(handed, step.which, step.by)
         const by = one && sessionOf(one)
         const event = one && release(by, one.text)

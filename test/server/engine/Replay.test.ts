@@ -48,7 +48,7 @@ const worker = () => {
 
 /** It does not ack, and is given events after its first heartbeat. */
 const join = (vhost: Vhosts.Vhost, worker: Worker) =>
-  Effect.andThen(vhost.lobby.join(worker), vhost.lobby.heard(worker.id))
+  Effect.andThen(vhost.lobby.register(worker), vhost.lobby.heartbeat(worker.id))
 
 const event = (n: number) => `{"e":{"n":${n}}} {"uid":"u${n}"}`
 
@@ -114,22 +114,22 @@ describe("Replay", () => {
       expect(got.length).toBe(count)
     }))
 
-  it.effect("goes through the letters place by place, whatever comes and goes", () =>
+  it.effect("lists dead letters from a cursor on while others are added and removed", () =>
     Effect.gen(function*() {
       const { add, vhost } = yield* vhostWith(6, { deadLetterCapacity: 6 })
-      const after = (place: number) =>
-        Effect.map(vhost.deadLettersAfter(place), (letters) =>
-          Array.from(letters, ({ place, value }) => [value.id, place] as const))
+      const after = (cursor: number) =>
+        Effect.map(vhost.deadLettersAfter(cursor), (letters) =>
+          Array.from(letters, ({ cursor, value }) => [value.id, cursor] as const))
       const all = yield* after(0)
       expect(all.map(([id]) =>
         id
       )).toEqual(["0", "1", "2", "3", "4", "5"])
-      const place = all[2]![1]
+      const cursor = all[2]![1]
       // What was read goes, so does what comes next; and the oldest is dropped for what is new.
       for (const id of ["1", "2", "3"]) yield* vhost.deadLetters.take(id)
       yield* add(6, 7, 8, 9)
-      expect((yield* after(place)).map(([id]) => id)).toEqual(["4", "5", "6", "7", "8", "9"])
-      const [last] = (yield* after(place)).slice(-1)
+      expect((yield* after(cursor)).map(([id]) => id)).toEqual(["4", "5", "6", "7", "8", "9"])
+      const [last] = (yield* after(cursor)).slice(-1)
       expect(yield* after(last![1])).toEqual([])
       yield* add(10)
       expect((yield* after(last![1])).map(([id]) => id)).toEqual(["10"])

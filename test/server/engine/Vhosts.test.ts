@@ -176,8 +176,8 @@ describe("Vhosts", () => {
         const vhosts = yield* make()
         const log: Array<string> = []
         const [one, other] = [yield* vhosts.add({ path: "/a" }), yield* vhosts.add({ path: "/b" })]
-        yield* one.lobby.join(worker("one", log))
-        yield* other.lobby.join(worker("other", log))
+        yield* one.lobby.register(worker("one", log))
+        yield* other.lobby.register(worker("other", log))
         const removed = yield* Effect.forkChild(one.removed, { startImmediately: true })
         const otherRemoved = yield* Effect.forkChild(other.removed, { startImmediately: true })
         expect(removed.pollUnsafe()).toBe(undefined)
@@ -203,7 +203,7 @@ describe("Vhosts", () => {
         const vhosts = yield* make()
         const old = yield* vhosts.add({ path: "/a", token, channels: ["room"] })
         const single = yield* old.accessTokens.issue("joe", ".*")
-        yield* old.lobby.trigger("{}")
+        yield* old.lobby.enqueue("{}")
         yield* vhosts.remove("/a")
         const fresh = yield* vhosts.add({ path: "/a" })
         expect(yield* fresh.channels.list).toEqual([])
@@ -277,14 +277,14 @@ describe("Vhosts", () => {
       expect(yield* b.channels.list).toEqual([])
       const single = yield* a.accessTokens.issue("joe", ".*")
       yield* Effect.flip(b.accessTokens.redeem(Redacted.value(single)))
-      yield* a.lobby.trigger("{}")
+      yield* a.lobby.enqueue("{}")
       // Nor are the bounds shared, or other than the configuration's.
       yield* b.channels.open("room")
       yield* b.accessTokens.issue("joe", ".*")
-      yield* b.lobby.trigger("{}")
+      yield* b.lobby.enqueue("{}")
       yield* Effect.flip(b.channels.open("another"))
       yield* Effect.flip(b.accessTokens.issue("joe", ".*"))
-      yield* Effect.flip(b.lobby.trigger("{}"))
+      yield* Effect.flip(b.lobby.enqueue("{}"))
       const page = FakeBrowser.make("browser")
       yield* a.channels.subscribe("room", page, { permission: undefined, hidden: false, data: {} })
       page.heard()
@@ -305,8 +305,8 @@ describe("Vhosts", () => {
       expect(yield* Effect.flip(vhost.replay("b"))).toBeInstanceOf(InternalError)
       expect((yield* vhost.deadLetters.list).map(({ id }) => id)).toEqual(["b"])
       const log: Array<string> = []
-      yield* vhost.lobby.join(worker("worker", log))
-      yield* vhost.lobby.heard("worker")
+      yield* vhost.lobby.register(worker("worker", log))
+      yield* vhost.lobby.heartbeat("worker")
       expect(yield* vhost.replay("b")).toBe(true)
       expect(log).toEqual([letter.json, letter.json])
       expect(yield* vhost.deadLetters.list).toEqual([])
@@ -319,7 +319,7 @@ describe("Vhosts", () => {
       yield* Effect.gen(function*() {
         const vhosts = yield* make({ vhosts: [{ path: "/test" }], queueCapacity: 2, deadLetterCapacity: 1 })
         const { deadLetters, lobby } = yield* vhosts.get("/test")
-        const trigger = (times: number) => Effect.replicateEffect(Effect.ignore(lobby.trigger("{}")), times)
+        const trigger = (times: number) => Effect.replicateEffect(Effect.ignore(lobby.enqueue("{}")), times)
         const die = (id: string) => deadLetters.add({ id, json: "{}", origin: undefined, attempts: 1, reason: "" })
         yield* TestClock.adjust("1 second")
         expect(said).toEqual([])
@@ -327,7 +327,7 @@ describe("Vhosts", () => {
         yield* die("a")
         yield* TestClock.adjust("500 millis")
         expect(said.splice(0).flat()).toEqual([
-          "The vhost /test has refused 1 trigger: too many events wait for its workers",
+          "The vhost /test has rejected 1 trigger: its queue is full",
           "The vhost /test has 1 new dead letter: see kosmonaut dead-letters list"
         ])
         yield* trigger(4)
@@ -336,11 +336,11 @@ describe("Vhosts", () => {
         yield* die("b")
         yield* TestClock.adjust("500 millis")
         expect(said.splice(0).flat()).toEqual([
-          "The vhost /test has dropped 1 dead letter, the oldest: there is no room for more"
+          "The vhost /test has dropped 1 dead letter, the oldest: there are too many"
         ])
         yield* TestClock.adjust("10 seconds")
         expect(said.splice(0).flat()).toEqual([
-          "The vhost /test has refused 5 triggers: too many events wait for its workers",
+          "The vhost /test has rejected 5 triggers: its queue is full",
           "The vhost /test has 1 new dead letter: see kosmonaut dead-letters list"
         ])
       }).pipe(Effect.scoped, Effect.provide(logger))
@@ -353,13 +353,13 @@ describe("Vhosts", () => {
         const vhosts = yield* make({ vhosts: [{ path: "/test", token }] })
         const { lobby } = yield* vhosts.get("/test")
         const log: Array<string> = []
-        yield* lobby.join(worker("a", log))
-        yield* lobby.join(worker("b", log))
+        yield* lobby.register(worker("a", log))
+        yield* lobby.register(worker("b", log))
         yield* clock.wakeAfter(500)
         // The process stood still, twice in a row. What the workers have sent meanwhile is only read now.
         yield* clock.wakeAfter(10_000)
         yield* clock.wakeAfter(10_000)
-        expect(yield* lobby.heard("a")).toBe(true)
+        expect(yield* lobby.heartbeat("a")).toBe(true)
         expect(log).toEqual([])
         yield* clock.wakeAfter(1)
         yield* clock.wakeAfter(500)
@@ -383,23 +383,23 @@ describe("Vhosts", () => {
         const vhosts = yield* make({ vhosts: [{ path: "/test", token }], redeliveryBackoff: "1 second" })
         const { lobby } = yield* vhosts.get("/test")
         const log: Array<string> = []
-        yield* lobby.join(worker("silent", log))
+        yield* lobby.register(worker("silent", log))
         wall.hours = -1
         yield* TestClock.adjust("2 seconds")
         expect(log).toEqual(["dismissed silent"])
         const failing = { ...worker("failing", log), prefetch: 1, maxAttempts: 2 }
         const given: Array<string> = []
-        yield* lobby.join({
+        yield* lobby.register({
           ...failing,
           deliverUnsafe: (_json, _origin, settled, delivery) => {
             given.push(delivery!.id)
             settled(true)
           }
         })
-        yield* lobby.trigger("{}")
-        yield* lobby.giveBack("failing", failing.connection, given[0]!, "it failed")
+        yield* lobby.enqueue("{}")
+        yield* lobby.nack("failing", failing.connection, given[0]!, "it failed")
         yield* TestClock.adjust("999 millis")
-        yield* lobby.heard("failing")
+        yield* lobby.heartbeat("failing")
         expect(given.length).toBe(1)
         yield* TestClock.adjust("1 millis")
         expect(given.length).toBe(2)
@@ -424,15 +424,15 @@ describe("Vhosts", () => {
         }
         return {
           one,
-          fail: (lobby: Vhosts.Vhost["lobby"]) => lobby.giveBack(id, one.connection, deliveries.at(-1)!, "it failed")
+          fail: (lobby: Vhosts.Vhost["lobby"]) => lobby.nack(id, one.connection, deliveries.at(-1)!, "it failed")
         }
       }
       const [a, b] = [(yield* vhosts.get("/a")).lobby, (yield* vhosts.get("/b")).lobby]
       const [inA, inB] = [failing("a"), failing("b")]
-      yield* a.join(inA.one)
-      yield* b.join(inB.one)
-      yield* a.trigger("a")
-      yield* b.trigger("b")
+      yield* a.register(inA.one)
+      yield* b.register(inB.one)
+      yield* a.enqueue("a")
+      yield* b.enqueue("b")
       // The second failure of one waits 200 milliseconds, the first of the other, which comes later, 100.
       yield* inA.fail(a)
       yield* TestClock.adjust("100 millis")
@@ -460,13 +460,13 @@ describe("Vhosts", () => {
         const { lobby } = yield* vhosts.get("/test")
         yield* TestClock.adjust("1 day")
         expect(sleeps).toBe(0)
-        yield* lobby.join({ ...worker("a", []), lifecycle: true })
+        yield* lobby.register({ ...worker("a", []), lifecycle: true })
         yield* lobby.leave("a")
         yield* TestClock.adjust("1 day")
         // As long as lifecycle events are queued.
         expect(sleeps).toBeLessThan(25)
         sleeps = 0
-        yield* lobby.join(worker("b", []))
+        yield* lobby.register(worker("b", []))
         yield* TestClock.adjust("5 seconds")
         expect(sleeps).toBeGreaterThan(0)
       }).pipe(Effect.provideService(Clock.Clock, clock), Effect.scoped)
@@ -480,8 +480,8 @@ describe("Vhosts", () => {
         const vhosts = yield* make({ vhosts: [{ path: "/a" }, { path: "/b" }] })
         const log: Array<string> = []
         const broken = { ...worker("broken", log), heartbeatUnsafe: () => {} }
-        yield* (yield* vhosts.get("/a")).lobby.join(broken)
-        yield* (yield* vhosts.get("/b")).lobby.join(worker("b", log))
+        yield* (yield* vhosts.get("/a")).lobby.register(broken)
+        yield* (yield* vhosts.get("/b")).lobby.register(worker("b", log))
         broken.heartbeatUnsafe = () => {
           throw new Error("no heart")
         }

@@ -99,7 +99,7 @@ describe("A list", () => {
       for (let n = 0; n < 2990; n++) yield* channels.close(`c${n}`)
       expect(names(0)).toEqual(Array.from({ length: 10 }, (_, n) => `c${2990 + n}`))
       expect(names(next!)).toEqual(names(0))
-      expect(names(items.at(-1)!.place)).toEqual(names(0))
+      expect(names(items.at(-1)!.cursor)).toEqual(names(0))
       for (let n = 2990; n < 3000; n++) yield* channels.close(`c${n}`)
       expect(names(0)).toEqual([])
       yield* channels.open("new")
@@ -116,7 +116,7 @@ describe("A list", () => {
       expect(first.next).toBeUndefined()
       for (let n = 1500; n < 2000; n++) yield* join(channels, "room", `s${n}`)
       const part = yield* channels.subscribersAfter("room", 0)
-      expect([part.items.length, part.next]).toEqual([1000, part.items.at(-1)!.place])
+      expect([part.items.length, part.next]).toEqual([1000, part.items.at(-1)!.cursor])
       const rest = yield* channels.subscribersAfter("room", part.next!)
       expect(rest.items.map(({ value }) => value.browser.sid)).toEqual(
         Array.from({ length: 500 }, (_, n) => `s${1500 + n}`)

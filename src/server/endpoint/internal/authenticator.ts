@@ -1,8 +1,7 @@
 /**
- * Who the backends are: what is known of each connection whose identity was authorized.
+ * The backends whose identity was authorized, by their connections.
  *
- * A connection is authorized once, and again if its vhost has been removed since. What is known of it is forgotten when it
- * ends.
+ * A connection is authorized once, and once more if its vhost was removed since. Its backend is removed when it ends.
  */
 
 import * as Effect from "effect/Effect"
@@ -10,34 +9,34 @@ import * as Option from "effect/Option"
 import * as Identity from "../../../protocol/Identity.ts"
 import { UnauthorizedError } from "../../../protocol/KosmonautError.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
-import type * as Idempotency from "../../engine/Idempotency.ts"
+import type * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost, Vhosts } from "../../engine/Vhosts.ts"
 
-/** A backend that was authorized, and where. */
+/** A backend that was authorized. */
 export interface Backend {
   readonly kind: Identity.Kind
   readonly vhost: Vhost
   /** The id of its connection. */
   readonly id: string
-  /** The responses that are recorded for it, once there are any. */
-  answers: Idempotency.Connection | undefined
-  /** Whether it is a worker that has said something of itself, and so knows what was added to WebRocket 0.3. */
-  knowsAdditions: boolean
+  /** Its cached responses, once there are any. */
+  responses: ResponseCache.Connection | undefined
+  /** Whether it is a worker that sent options with `RD`, and so supports our extensions of WebRocket 0.3. */
+  supportsExtensions: boolean
 }
 
 /** The backends of one endpoint. */
 export interface Authenticator {
-  /** The backend of a connection, if it was authorized and its vhost is still there. */
+  /** The backend of a connection, if it was authorized and its vhost was not removed. */
   readonly find: (peer: Peer) => Backend | undefined
   /** Authorizes a connection by its identity. */
   readonly authorize: (peer: Peer) => Effect.Effect<Backend, UnauthorizedError>
-  /** Whether a connection is one of this endpoint. */
+  /** Whether a connection is one of this endpoint's. */
   readonly has: (connection: unknown) => boolean
-  /** Forgets a connection, and gives what was known of it. */
-  readonly forget: (peer: Peer) => Backend | undefined
+  /** Removes the backend of a connection, and returns it. */
+  readonly remove: (peer: Peer) => Backend | undefined
 }
 
-/** Makes an authenticator that knows nobody. */
+/** Makes an authenticator without backends. */
 export const make = (vhosts: Vhosts["Service"]): Authenticator => {
   const backends = new Map<unknown, Backend>()
   return {
@@ -49,12 +48,12 @@ export const make = (vhosts: Vhosts["Service"]): Authenticator => {
       Effect.flatMap(decode(identity), (decoded) =>
         Effect.map(vhosts.authorize(decoded), (vhost) => {
           const { id, kind } = decoded
-          const backend: Backend = { kind, vhost, id, answers: undefined, knowsAdditions: false }
+          const backend: Backend = { kind, vhost, id, responses: undefined, supportsExtensions: false }
           backends.set(connection, backend)
           return backend
         })),
     has: (connection) => backends.has(connection),
-    forget: ({ connection }) => {
+    remove: ({ connection }) => {
       const backend = backends.get(connection)
       backends.delete(connection)
       return backend

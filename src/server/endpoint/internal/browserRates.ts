@@ -1,6 +1,6 @@
 /**
- * How much one browser may send: messages, bytes, and wrong single access tokens. Beyond it a message is refused, and a
- * browser that sends as many refused messages as a burst has is to be disconnected.
+ * How much one browser may send: messages, bytes, and wrong single access tokens. Beyond it messages are rejected, and a
+ * browser that sends as many rejected messages as a burst has is disconnected.
  */
 
 import type * as BrokerConfig from "../../BrokerConfig.ts"
@@ -10,18 +10,18 @@ import * as TokenBucket from "./tokenBucket.ts"
 export interface Rates {
   readonly messages: TokenBucket.Rate
   readonly bytes: TokenBucket.Rate
-  /** How many messages may be refused. */
+  /** How many messages may be rejected. */
   readonly refusals: TokenBucket.Rate
 }
 
-/** What one browser has left. */
+/** The rest of one browser's rates. */
 export interface Allowance {
   readonly messages: TokenBucket.Bucket
   readonly bytes: TokenBucket.Bucket
   readonly refusals: TokenBucket.Bucket
 }
 
-/** How many single access tokens may be wrong: these are 512 random bits, so nobody guesses by mistake. */
+/** How many invalid single access tokens it may send. A token has 512 random bits, so nobody guesses one. */
 export const guesses: TokenBucket.Rate = { perSecond: 1, burst: 10 }
 
 /** Bursts are five seconds' worth, and at least one message, of the largest size. `undefined` says that nothing is limited. */
@@ -37,14 +37,14 @@ export const make = (
   }
 }
 
-/** What a browser has that has sent nothing yet. */
+/** The full rates of a browser that has sent nothing yet. */
 export const allowance = (rates: Rates, now: number): Allowance => ({
   messages: TokenBucket.make(rates.messages, now),
   bytes: TokenBucket.make(rates.bytes, now),
   refusals: TokenBucket.make(rates.refusals, now)
 })
 
-/** Counts a message of so many bytes, and gives the reason if it is refused. */
+/** Counts a message of so many bytes, and returns the reason if it is rejected. */
 export const refusal = (rates: Rates, left: Allowance, now: number, bytes: number): string | undefined => {
   if (!TokenBucket.take(left.messages, rates.messages, now, 1)) {
     return `a browser sends at most ${rates.messages.perSecond} messages a second`
@@ -54,6 +54,6 @@ export const refusal = (rates: Rates, left: Allowance, now: number, bytes: numbe
     : `a browser sends at most ${rates.bytes.perSecond} bytes a second`
 }
 
-/** Counts a message beyond the rates, and tells whether the browser may stay connected. */
+/** Counts a message beyond the rates, and returns whether the browser may stay connected. */
 export const mayStay = (rates: Rates, left: Allowance, now: number): boolean =>
   TokenBucket.take(left.refusals, rates.refusals, now, 1)

@@ -1,8 +1,8 @@
 /**
- * What a Client requests: carried out, counted, traced and responded to, each once.
+ * The requests of Clients: each is executed, counted, traced and responded to once.
  *
- * Most of it is done at once where it was read, without a step of a fiber. Responses to what is to outlast the broker wait
- * until it is persisted; requests behind them on the same connection do not.
+ * Most requests are executed synchronously when they are read, without a step of a fiber. The response to a durable change
+ * waits until the change is persisted; later requests on the same connection do not.
  */
 
 import type * as Context from "effect/Context"
@@ -13,33 +13,33 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import {
   argumentsOf,
-  decodeFromClient,
   type FromClient,
   type FromServer,
+  isIdempotent,
   isPersisted,
-  nameOf,
-  traceparentOf
+  nameOf
 } from "../../../protocol/Command.ts"
+import { decodeFromClient, traceparentOf } from "../../../protocol/CommandCodec.ts"
 import type { Frames } from "../../../protocol/Frame.ts"
 import type { StatusError } from "../../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../../protocol/MetricFamily.ts"
-import * as Repetition from "../../../protocol/Repetition.ts"
+import * as Retry from "../../../protocol/Retry.ts"
 import * as Trace from "../../../protocol/Trace.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
-import * as Idempotency from "../../engine/Idempotency.ts"
+import * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
-import { answer } from "./answer.ts"
 import type { Backend } from "./authenticator.ts"
-import { refuse, respond, respondUnsafe } from "./response.ts"
+import { execute } from "./execution.ts"
+import { reject, respond, respondUnsafe } from "./response.ts"
 
-/** How many responses of an endpoint may wait for the store while its Clients go on; beyond it they wait, too. */
+/** How many responses of an endpoint may wait for the store. Beyond it later requests wait, too. */
 const maxUnpersisted = 1024
 
-/** Handles a request; gives what is left to do, if anything. */
+/** Handles a request, and returns the rest of the work, if any. */
 export type Handle = (backend: Backend, peer: Peer, frames: Frames) => Effect.Effect<void, StatusError> | undefined
 
-/** Makes it, for one endpoint. `scope` is where responses wait for the store. */
+/** Makes the handler of one endpoint. Responses wait for the store in `scope`. */
 export const make = ({ context, maxMessageSize, scope }: {
   readonly maxMessageSize: number
   readonly context: Context.Context<never>
@@ -48,8 +48,8 @@ export const make = ({ context, maxMessageSize, scope }: {
   let unpersisted = 0
 
   const respondWhenPersisted = ({ journal }: Vhost, peer: Peer, response: FromServer) => {
-    const responding = Effect.matchEffect(journal.kept, {
-      onFailure: (error) => refuse(peer, error),
+    const responding = Effect.matchEffect(journal.persisted, {
+      onFailure: (error) => reject(peer, error),
       onSuccess: () => respond(peer, response)
     })
     if (peer.close !== Effect.void || unpersisted >= maxUnpersisted) return responding
@@ -61,18 +61,18 @@ export const make = ({ context, maxMessageSize, scope }: {
   }
 
   return (backend, peer, frames) => {
-    const isRepeated = Repetition.isRepeated(frames)
-    const said = isRepeated ? Repetition.firstOf(frames) : frames
-    const decoded = decodeFromClient(said)
+    const isRetry = Retry.isRetry(frames)
+    const own = isRetry ? Retry.requestOf(frames) : frames
+    const decoded = decodeFromClient(own)
     if (Result.isFailure(decoded)) return Effect.fail(decoded.failure)
-    const request: Request = { backend, frames: said, command: decoded.success, maxMessageSize, context }
-    const answered = isRepeated ? repeated(request, Repetition.nameOf(frames)) : recorded(request, peer.message)
+    const request: Request = { backend, frames: own, command: decoded.success, maxMessageSize, context }
+    const executed = isRetry ? retried(request, Retry.keyOf(frames)) : cached(request, peer.message)
     if (isPersisted(request.command)) {
-      return Effect.flatMap(answered, (response) => respondWhenPersisted(backend.vhost, peer, response))
+      return Effect.flatMap(executed, (response) => respondWhenPersisted(backend.vhost, peer, response))
     }
-    if (!isDone(answered)) return Effect.flatMap(answered, (response) => respond(peer, response))
-    if (Exit.isFailure(answered)) return Effect.failCause(answered.cause)
-    return respondUnsafe(peer, answered.value)
+    if (!isDone(executed)) return Effect.flatMap(executed, (response) => respond(peer, response))
+    if (Exit.isFailure(executed)) return Effect.failCause(executed.cause)
+    return respondUnsafe(peer, executed.value)
   }
 }
 
@@ -82,55 +82,55 @@ interface Request {
   readonly frames: Frames
   readonly command: FromClient
   readonly maxMessageSize: number
-  /** Where it is counted and traced. */
+  /** Has the metrics and the tracer. */
   readonly context: Context.Context<never>
 }
 
-const carryOut = (
+const executed = (
   { backend: { vhost }, command, context, frames, maxMessageSize }: Request,
-  answers: Idempotency.Connection | undefined,
+  cache: ResponseCache.Connection | undefined,
   message: string
 ): Effect.Effect<FromServer, StatusError> => {
   const end = (exit: Exit.Exit<FromServer, StatusError>) => {
-    answers?.endUnsafe(message, exit)
+    cache?.endUnsafe(message, exit)
     count(command, exit, context)
   }
-  const answered = Trace.isTraced({ context })
-    ? traced(command, vhost, frames, Effect.suspend(() => answer(vhost, command, maxMessageSize)))
-    : Result.getOrElse(Result.try(() => answer(vhost, command, maxMessageSize)), Exit.die)
-  if (isDone(answered)) {
-    end(answered)
-    return answered
+  const execution = Trace.isTraced({ context })
+    ? traced(command, vhost, frames, Effect.suspend(() => execute(vhost, command, maxMessageSize)))
+    : Result.getOrElse(Result.try(() => execute(vhost, command, maxMessageSize)), Exit.die)
+  if (isDone(execution)) {
+    end(execution)
+    return execution
   }
-  return Effect.onExit(answered, (exit) => Effect.sync(() => end(exit)))
+  return Effect.onExit(execution, (exit) => Effect.sync(() => end(exit)))
 }
 
 const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)
 
-const fingerprint = ({ command, frames }: Request): number => Repetition.fingerprint(frames, 1 + argumentsOf(command))
+const fingerprint = ({ command, frames }: Request): number => Retry.fingerprint(frames, 1 + argumentsOf(command))
 
-// Where the transport gives names, so that the Client can retry.
-const recorded = (request: Request, message: string | undefined): Effect.Effect<FromServer, StatusError> => {
-  if (message === undefined || !Idempotency.isName(message)) return carryOut(request, undefined, "")
+// The response is cached if the transport has message ids, so that the Client can retry.
+const cached = (request: Request, message: string | undefined): Effect.Effect<FromServer, StatusError> => {
+  if (message === undefined || !ResponseCache.isMessageId(message)) return executed(request, undefined, "")
   const { backend, command } = request
-  if (backend.answers === undefined || backend.answers.isForgotten()) {
-    backend.answers = backend.vhost.idempotency.connection(backend.id)
+  if (backend.responses === undefined || backend.responses.isEvicted()) {
+    backend.responses = backend.vhost.responseCache.connection(backend.id)
   }
-  if (Repetition.isHarmless(command)) {
-    backend.answers.meetUnsafe(message)
-    return carryOut(request, undefined, "")
+  if (isIdempotent(command)) {
+    backend.responses.skipUnsafe(message)
+    return executed(request, undefined, "")
   }
-  return backend.answers.beginUnsafe(message, fingerprint(request)) ?? carryOut(request, backend.answers, message)
+  return backend.responses.beginUnsafe(message, fingerprint(request)) ?? executed(request, backend.responses, message)
 }
 
-const repeated = (request: Request, name: Repetition.Name): Effect.Effect<FromServer, StatusError> =>
-  Repetition.isName(name)
-    ? request.backend.vhost.idempotency.again(
-      name,
+const retried = (request: Request, key: Retry.Key): Effect.Effect<FromServer, StatusError> =>
+  Retry.isKey(key)
+    ? request.backend.vhost.responseCache.retry(
+      key,
       fingerprint(request),
-      Effect.suspend(() => carryOut(request, undefined, ""))
+      Effect.suspend(() => executed(request, undefined, ""))
     )
-    : Idempotency.unknown
+    : ResponseCache.unknown
 
 const count = (
   command: FromClient,
@@ -146,12 +146,12 @@ const count = (
 
 const requestsBy = MetricFamily.make(BrokerMetrics.requests, "command", "outcome")
 
-// The span goes on from the Client's.
+// The Client's span is the parent.
 const traced = <A, E>(
   command: FromClient,
   vhost: Vhost,
   frames: Frames,
-  carryOut: Effect.Effect<A, E>
+  execution: Effect.Effect<A, E>
 ): Effect.Effect<A, E> =>
   Trace.span(`Broker.${nameOf(command)}`, () => ({
     kind: "server",
@@ -163,4 +163,4 @@ const traced = <A, E>(
       ..."channel" in command && { "messaging.destination.name": command.channel },
       ..."event" in command && { "kosmonaut.event": command.event }
     }
-  }), () => carryOut)
+  }), () => execution)

@@ -1,10 +1,9 @@
 /**
- * What each message of a browser does.
+ * Executes the messages of a browser.
  */
 
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type { FromBrowser, Id } from "../../../protocol/BrowserMessage.ts"
 import type { ObjectText } from "../../../protocol/JsonText.ts"
@@ -19,7 +18,7 @@ import * as Trace from "../../../protocol/Trace.ts"
 import { encodeOrigin } from "../../../protocol/Trigger.ts"
 import type { Browser } from "../../domain/Browser.ts"
 import type { Permission } from "../../domain/Permission.ts"
-import { notKept } from "../../engine/Journal.ts"
+import { notPersisted } from "../../engine/Journal.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import * as BrowserRates from "./browserRates.ts"
 import * as TokenBucket from "./tokenBucket.ts"
@@ -29,16 +28,16 @@ export interface State {
   readonly vhost: Vhost
   readonly browser: Browser
   permission: Permission | undefined
-  /** Most events of a browser have the same origin: one text, however many of them are queued. */
+  /** The origin of its events, as one text that all its queued events share. */
   origin: string
-  /** How many more single access tokens may be wrong, once one was presented. */
+  /** How many more invalid single access tokens it may send; `undefined` before the first token. */
   guesses: TokenBucket.Bucket | undefined
-  /** Nothing is carried out any more. */
+  /** Nothing is executed any more. */
   hasEnded: boolean
 }
 
-/** Carries out a message; `false` says that the browser asked to be closed. */
-export const carryOut = (state: State, message: FromBrowser): Effect.Effect<boolean, StatusError> => {
+/** Executes a message; `false` if the browser wants to be closed. */
+export const execute = (state: State, message: FromBrowser): Effect.Effect<boolean, StatusError> => {
   const { browser, vhost: { channels } } = state
   switch (message._tag) {
     case "Authenticate":
@@ -77,12 +76,12 @@ const authenticate = Effect.fnUntraced(function*(state: State, { id, token }: Me
     accessTokens.redeem(token),
     () => Effect.sync(() => TokenBucket.take(guesses, BrowserRates.guesses, now, 1))
   )
-  // A token that is used is used in the next broker, too.
-  yield* journal.kept
+  // A token must stay used after a restart of the broker.
+  yield* journal.persisted
   yield* identify(state, permission, id)
 })
 
-// Only a second good token drops what was subscribed before, as with the original. The browser may have gone meanwhile.
+// As in the original, only a second valid token ends the subscriptions. The browser may have disconnected meanwhile.
 const identify = (state: State, permission: Permission, id: Id | undefined): Effect.Effect<void> => {
   const { browser, vhost: { channels, browsers } } = state
   const leave = state.permission === undefined ? Effect.void : channels.leave(browser)
@@ -109,7 +108,7 @@ const trigger = (
   }
   const { uid } = permission
   return traced(event, vhost.path, (traceparent) =>
-    vhost.lobby.trigger(
+    vhost.lobby.enqueue(
       BrokerMessage.triggered(event, data, browser.sid, channel),
       channel === undefined && traceparent === undefined
         ? origin
@@ -117,7 +116,7 @@ const trigger = (
     ))
 }
 
-// The event for the worker first: if it is refused, nobody receives the broadcast either.
+// The event is enqueued first: if that fails, the broadcast is not sent either.
 const broadcast = Effect.fnUntraced(function*(state: State, message: Message<"Broadcast">) {
   const { browser, vhost: { channels, config } } = state
   const { channel, data, event } = message
@@ -133,21 +132,21 @@ const onlyBackends = new ForbiddenError({
     "or start the broker with browsersBroadcast (--browsers-broadcast)"
 })
 
-// Not waited for: the browser goes on, and the id says what the response is to.
+// The browser does not wait for this; the id tells it which message was persisted.
 const confirm = (
   { browser, vhost: { journal } }: State,
   event: "broadcast" | "trigger",
   id: Id | undefined
 ): Effect.Effect<boolean> =>
-  id === undefined ? goesOn : Effect.sync(() => {
-    const refused = () => BrokerMessage.error(new InternalError({ detail: notKept }), { event, id })
-    journal.whenKeptUnsafe((kept) => browser.sendUnsafe(kept ? BrokerMessage.confirmed(id) : refused()))
+  id === undefined ? staysOpen : Effect.sync(() => {
+    const rejected = () => BrokerMessage.error(new InternalError({ detail: notPersisted }), { event, id })
+    journal.whenPersistedUnsafe((persisted) => browser.sendUnsafe(persisted ? BrokerMessage.confirmed(id) : rejected()))
     return true
   })
 
-const goesOn = Effect.succeed(true)
+const staysOpen = Effect.succeed(true)
 
-// A trace begins here: what a browser says of one does not count.
+// A trace starts here, because a browser is not trusted to choose the parent.
 const traced = <A, E>(
   event: string,
   vhost: string,

@@ -1,5 +1,5 @@
 /**
- * Registers the metrics of the event loop, which are measured all the time and read when somebody looks.
+ * Registers the metrics of the event loop, which are measured continuously and read on demand.
  *
  * A process has one event loop, so that all endpoints of it that share a registry share these metrics, too.
  */
@@ -12,11 +12,11 @@ import { monitorEventLoopDelay } from "node:perf_hooks"
 import * as EventLoop from "../../../transport/EventLoop.ts"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
 
-/** How often the delay is measured, in milliseconds, and for how long its maximum is kept. */
+/** How often the delay is measured, in milliseconds, and the window of its maximum. */
 const resolution = 20
 const window = 60_000
 
-/** Who has registered them, for each registry, and what ends that. */
+/** How many endpoints have registered them in each registry, and how to remove them. */
 const registered = new WeakMap<object, { count: number; readonly end: () => void }>()
 
 /** Registers them for the scope. */

@@ -1,16 +1,16 @@
 /**
- * Token buckets: what may happen so often a second, with bursts. A bucket is two numbers, and no fiber fills it.
+ * Token buckets limit a rate, with bursts. A bucket is two numbers; it is filled when it is read.
  *
  * Time is in milliseconds of a monotonic clock.
  */
 
-/** How fast a bucket is filled, in tokens a second, and how many it holds. A rate of `Infinity` limits nothing. */
+/** How fast a bucket is filled, in tokens per second, and its capacity. A rate of `Infinity` limits nothing. */
 export interface Rate {
   readonly perSecond: number
   readonly burst: number
 }
 
-/** A bucket: the tokens that it had at a time. */
+/** A bucket: the tokens that it had at the time `at`. */
 export interface Bucket {
   tokens: number
   at: number
@@ -28,7 +28,7 @@ export const available = (bucket: Bucket, { burst, perSecond }: Rate, now: numbe
   return bucket.tokens
 }
 
-/** Takes tokens if it has as many, and tells whether it had. */
+/** Takes tokens if it has enough, and returns whether it had. */
 export const take = (bucket: Bucket, rate: Rate, now: number, tokens: number): boolean => {
   if (available(bucket, rate, now) < tokens) return false
   bucket.tokens -= tokens

@@ -1,39 +1,34 @@
 /**
- * What a Worker says, and what it is sent: its part in the vhost's lobby.
+ * The commands of Workers, which register them in the vhost's lobby, and the messages to them.
  */
 
 import * as Effect from "effect/Effect"
-import {
-  encodeFromServer,
-  encodeTrigger,
-  type FromClient,
-  FromServer,
-  type ReadyOptions
-} from "../../../protocol/Command.ts"
+import { type FromClient, FromServer, type ReadyOptions } from "../../../protocol/Command.ts"
+import { encodeFromServer, encodeTrigger } from "../../../protocol/CommandCodec.ts"
 import { BadRequestError, type StatusError } from "../../../protocol/KosmonautError.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
 import type { Worker } from "../../engine/Lobby.ts"
 import type { Backend } from "./authenticator.ts"
 import { dismiss } from "./response.ts"
 
-/** Handles what a worker says. Acks and nacks count only for what this connection holds. */
+/** Handles a command of a worker. Acks and nacks for deliveries that this connection does not hold are ignored. */
 export const handle = (backend: Backend, peer: Peer, command: FromClient): Effect.Effect<void, StatusError> => {
   const { lobby } = backend.vhost
   switch (command._tag) {
     case "Ready":
-      backend.knowsAdditions ||= command.options !== undefined
-      // The original's Go worker discards what arrives together.
+      backend.supportsExtensions ||= command.options !== undefined
+      // The original's Go worker discards messages that arrive together with others.
       if (command.options === undefined) peer.separateUnsafe()
-      return lobby.join(workerOf(peer, command.options))
+      return lobby.register(workerOf(peer, command.options))
     case "Heartbeat":
       return Effect.flatMap(
-        lobby.heard(peer.identity, peer.connection),
+        lobby.heartbeat(peer.identity, peer.connection),
         (isKnown) => isKnown ? Effect.void : dismiss(peer)
       )
-    case "Acknowledge":
-      return lobby.acknowledge(peer.identity, peer.connection, command.deliveries)
-    case "Return":
-      return lobby.giveBack(peer.identity, peer.connection, command.delivery, command.reason)
+    case "Ack":
+      return lobby.ack(peer.identity, peer.connection, command.deliveries)
+    case "Nack":
+      return lobby.nack(peer.identity, peer.connection, command.delivery, command.reason)
     case "Quit":
       return Effect.andThen(
         lobby.leave(peer.identity, peer.connection),
@@ -44,7 +39,7 @@ export const handle = (backend: Backend, peer: Peer, command: FromClient): Effec
   }
 }
 
-// A worker that says nothing of itself is sent events as the original sends them.
+// A worker without options is sent events as the original broker sends them.
 const workerOf = (peer: Peer, options: ReadyOptions | undefined): Worker => ({
   id: peer.identity,
   connection: peer.connection,

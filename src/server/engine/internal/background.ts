@@ -1,6 +1,6 @@
 /**
- * What a broker does by itself: heartbeats to workers and the end of silent ones at every interval, and redeliveries when
- * their backoff ends. Nothing runs while no vhost has anything to do.
+ * The background work of a broker: it sends heartbeats and expires workers at every interval, and redelivers events when their
+ * backoff ends. Nothing runs while no vhost has anything to do.
  */
 
 import type * as Clock from "effect/Clock"
@@ -12,21 +12,21 @@ import { supervised } from "./supervised.ts"
 import * as Timeline from "./timeline.ts"
 import type { Warnings } from "./warnings.ts"
 
-/** What is looked after of a vhost. */
+/** A vhost and its warnings. */
 interface Watched {
   readonly vhost: { readonly path: string; readonly lobby: Lobby }
   readonly warnings: Warnings
 }
 
-/** The work, each to be run in a fiber of its own. */
+/** The work; run `heartbeats` and `redeliveries` in a fiber each. */
 export interface Background {
-  /** There may be something to do. */
+  /** Call this when there may be something to do. */
   readonly wake: () => void
   readonly heartbeats: Effect.Effect<never>
   readonly redeliveries: Effect.Effect<never>
 }
 
-/** Describes the work for vhosts that come and go. */
+/** Makes the background work for vhosts that are added and removed. */
 export const make = (interval: Duration.Duration, clock: Clock.Clock, vhosts: () => Iterable<Watched>): Background => {
   const isActive = Latch.makeUnsafe(false)
   const isEarlier = Latch.makeUnsafe(false)
@@ -48,7 +48,7 @@ export const make = (interval: Duration.Duration, clock: Clock.Clock, vhosts: ()
   )
 
   const nextDue = () => Math.min(...Array.from(vhosts(), ({ vhost }) => vhost.lobby.nextDue() ?? Infinity))
-  // What is still due after a defect is tried again at once.
+  // After a defect the same events are still due, so pause before retrying them.
   const redeliver = forAll(({ vhost }) => vhost.lobby.redeliver, Effect.sleep("1 second"))
   const redeliveries = Effect.suspend(() => {
     isEarlier.closeUnsafe()
@@ -68,7 +68,7 @@ export const make = (interval: Duration.Duration, clock: Clock.Clock, vhosts: ()
   }
 }
 
-// A defect of one vhost is not the others'.
+// A defect in one vhost must not stop the others.
 const guarded = (
   watched: Watched,
   work: (watched: Watched) => Effect.Effect<void>,

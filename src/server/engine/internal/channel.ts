@@ -1,11 +1,11 @@
 /**
- * One channel: its subscribers, delivery to them, and the parts in which they are listed.
+ * One channel: its subscribers, delivery to them, and lists of them in parts.
  */
 
 import type { MemberList } from "../../../protocol/BrokerMessage.ts"
 import type * as ChannelName from "../../../protocol/ChannelName.ts"
 import type { Browser, Subscription } from "../../domain/Browser.ts"
-import type { Part, Placed } from "../../domain/Listing.ts"
+import type { Listed, Part } from "../../domain/Listing.ts"
 import * as OrderedList from "./orderedList.ts"
 
 /** An open channel. */
@@ -28,7 +28,7 @@ export const make = (name: string, kind: ChannelName.Kind): Channel => ({
   membersOf: new Map()
 })
 
-/** Sends a message to all subscribers but one, and gives to how many. */
+/** Sends a message to all subscribers except one, and returns to how many. */
 export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?: string): number => {
   let delivered = 0
   for (const browser of subscriptions.keys()) {
@@ -40,8 +40,8 @@ export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?:
 }
 
 /**
- * The members of a presence channel after a cursor, without those of `except`: as many as have room in `maxBytes`, and at
- * least as many as `least`. Their texts were made when they joined.
+ * The members of a presence channel after a cursor, without `except`: as many as fit into `maxBytes`, and at least
+ * `least`. Their texts were made when they subscribed.
  */
 export const membersAfter = (
   { kind, subscriptions, visible }: Channel,
@@ -55,12 +55,12 @@ export const membersAfter = (
   const members: Array<string> = []
   let size = 0
   let next = cursor
-  const isAll = OrderedList.everyAfter(visible, cursor, ({ member, browser }, place) => {
+  const isAll = OrderedList.everyAfter(visible, cursor, ({ member, browser }, entryCursor) => {
     if (browser === except || member === undefined) return true
     size += member.size + 1
     if (size > maxBytes && members.length >= least) return false
     members.push(member.text)
-    next = place
+    next = entryCursor
     return true
   })
   return { members, next: isAll ? undefined : next, count }
@@ -68,24 +68,24 @@ export const membersAfter = (
 
 const noMembers: MemberList = { members: [], next: undefined, count: 0 }
 
-/** How many entries a part of a list has at most, and for how many it looks at most. */
+/** How many entries a part of a list has at most, and how many it examines at most. */
 const limits = { items: 1000, examined: 10_000 }
 
-/** The part of a list that comes after a cursor, of the entries for which `use` gives something. */
+/** The part of a list that comes after a cursor, of the entries for which `use` does not return `undefined`. */
 export const partAfter = <A, B>(
   list: OrderedList.OrderedList<A>,
   cursor: number,
   use: (value: A) => B | undefined
 ): Part<B> => {
-  const items: Array<Placed<B>> = []
+  const items: Array<Listed<B>> = []
   let examined = 0
   let last = cursor
-  const isAll = OrderedList.everyAfter(list, cursor, (value, place) => {
+  const isAll = OrderedList.everyAfter(list, cursor, (value, entryCursor) => {
     if (items.length === limits.items || examined === limits.examined) return false
     const used = use(value)
-    if (used !== undefined) items.push({ place, value: used })
+    if (used !== undefined) items.push({ cursor: entryCursor, value: used })
     examined++
-    last = place
+    last = entryCursor
     return true
   })
   return { items, next: isAll ? undefined : last }

@@ -1,6 +1,6 @@
 /**
- * What brings a vhost's events and its workers together: each function changes both in one synchronous step, and then
- * delivers what can be delivered.
+ * Dispatches a vhost's events to its workers. Each function changes the queue and the registry of workers in one synchronous
+ * step, and then delivers as many events as the workers have credit for.
  */
 
 import type * as Clock from "effect/Clock"
@@ -28,7 +28,7 @@ import * as LocalQueue from "./localQueue.ts"
 import * as Timeline from "./timeline.ts"
 import * as Workers from "./workers.ts"
 
-/** What a lobby is made with. */
+/** The options of a lobby. */
 export interface Options {
   readonly queueCapacity: number
   readonly queueSize: number
@@ -37,22 +37,22 @@ export interface Options {
   readonly heartbeatInterval: Duration.Duration
   readonly missedHeartbeats: number
   readonly lifecycleRetention: Duration.Duration
-  /** What a worker's connection carries, in bytes. */
+  /** The largest message of a worker's connection, in bytes. */
   readonly maxMessageSize: number
-  /** Where events go that failed for good. */
+  /** Gets the events that failed too often. */
   readonly deadLetters: DeadLetters
   readonly clock: Clock.Clock
-  /** Where it is recorded what becomes of events, default nowhere. */
+  /** Records the changes of events, default nowhere. */
   readonly journal?: Journal.Journal | undefined
-  /** What the journal has recorded earlier, the oldest first. */
+  /** The events to restore, the oldest first. */
   readonly events?: ReadonlyArray<StoredEvent> | undefined
-  /** Called when there may be more to do later: `isActive` is true, `nextDue` is earlier, an event was refused. */
+  /** Called when `isActive` becomes true, when `nextDue` is earlier than before, and when an event is rejected. */
   readonly wake?: (() => void) | undefined
-  /** Called with what a worker's `deliverUnsafe` has thrown; the event was not sent then. */
+  /** Called with what a worker's `deliverUnsafe` threw; the event then counts as not sent. */
   readonly onDefect?: ((defect: unknown) => void) | undefined
 }
 
-/** The queue and the workers of a lobby, and what is counted of both. */
+/** The queue, the workers and the counters of a lobby. */
 export interface State {
   readonly options: Options
   readonly queue: EventQueue
@@ -65,18 +65,18 @@ export interface State {
   readonly interval: number
 }
 
-/** The worker has handled it. */
+/** The worker has handled the event. */
 export const acked = Outcome.Acked()
-/** The worker returns it unhandled. */
+/** The worker returns the event unhandled. */
 export const released = Outcome.Released()
-/** The worker is gone, and nobody knows what it did with the event. */
+/** The worker is gone, and it is unknown whether it handled the event. */
 export const lost = Outcome.Lost({ isCounted: true })
-/** The broker itself has ended the delivery: that is no fault of the event. */
+/** The broker itself ended the delivery, so the loss does not count against the event. */
 export const dismissed = Outcome.Lost({ isCounted: false })
 const unsent = Outcome.Unsent()
 
 /** Makes the queue and the registry of workers. */
-export const begin = (options: Options): State => {
+export const make = (options: Options): State => {
   const interval = Duration.toMillis(options.heartbeatInterval)
   const timeline = Timeline.make(options.clock, interval)
   const state: State = {
@@ -98,7 +98,7 @@ export const begin = (options: Options): State => {
 const deliver = (state: State, event: Queued): void => {
   const { options, queue, workers } = state
   const member = workers.next(event.lane)
-  // Not within the capacity, which does not happen.
+  // The queue delivers within the capacity only, so there is always a worker.
   if (member === undefined) return queue.settle([event], unsent)
   const { worker } = member
   const { attempts, id, json, origin } = event
@@ -112,7 +112,7 @@ const deliver = (state: State, event: Queued): void => {
       state.counted.delivered++
       return
     }
-    if (acks) returnUnsent(state, member, event, attempts)
+    if (acks) requeueUnsent(state, member, event, attempts)
     else queue.settle([event], delivered ? acked : unsent)
     member.unsettled--
     if (delivered) state.counted.delivered++
@@ -128,8 +128,8 @@ const deliver = (state: State, event: Queued): void => {
   settled(false)
 }
 
-// If it is not held in this attempt any more, it has been requeued already.
-const returnUnsent = (
+// If the worker no longer holds it in this attempt, it was already requeued.
+const requeueUnsent = (
   { queue, workers }: State,
   member: Workers.Member,
   event: Queued,
@@ -140,7 +140,7 @@ const returnUnsent = (
   queue.settle([event], unsent)
 }
 
-/** Ends deliveries that a worker held until now. */
+/** Ends deliveries of a worker. */
 export const settle = (
   { queue, workers }: State,
   member: Workers.Member,
@@ -152,75 +152,75 @@ export const settle = (
   queue.grant(workers.capacity)
 }
 
-/** Removes workers, all at once: what one of them held is not for the next. */
+/** Removes workers at once, so that an event of one of them is not redelivered to another that leaves, too. */
 export const remove = ({ queue, workers }: State, leaving: ReadonlyArray<Workers.Member>, outcome: Outcome): void => {
   queue.settle(workers.remove(leaving), outcome)
   queue.grant(workers.capacity)
 }
 
-/** Registers a worker, or changes what is known of it. */
-export const join = (state: State, worker: Worker): void => {
+/** Registers a worker, or updates it. */
+export const register = (state: State, worker: Worker): void => {
   const { options, queue, timeline, workers } = state
   const known = workers.find(worker.id, worker.connection)
   if (known !== undefined) {
     known.worker = worker
-    known.lastHeard = timeline.lived()
+    known.heartbeatReceivedAt = timeline.lived()
     known.isReady = known.isReady || !known.isNew || worker.prefetch !== undefined
-    greet(state, known)
+    sendHeartbeat(state, known)
     workers.refresh(known)
   } else {
-    // Where nobody was there, nothing has ticked.
+    // Without workers there were no ticks.
     if (workers.size === 0) timeline.tick()
     const { member, replaced } = workers.add(worker, timeline.lived())
     if (replaced !== undefined) queue.settle(workers.remove([replaced]), lost)
-    greet(state, member)
+    sendHeartbeat(state, member)
     options.wake?.()
   }
   queue.grant(workers.capacity)
 }
 
 /** A worker has sent a heartbeat. */
-export const hear = (state: State, member: Workers.Member): void => {
+export const receiveHeartbeat = (state: State, member: Workers.Member): void => {
   const { queue, timeline, workers } = state
-  member.lastHeard = timeline.lived()
-  // The first has been answered before, when the worker joined.
-  if (!isWaitingForFirst(member)) greet(state, member)
-  ready(state, member)
+  member.heartbeatReceivedAt = timeline.lived()
+  // The first one was answered when the worker registered.
+  if (!awaitsFirstHeartbeat(member)) sendHeartbeat(state, member)
+  setReady(state, member)
   queue.grant(workers.capacity)
 }
 
-const greet = ({ timeline }: State, member: Workers.Member): void => {
-  member.lastGreeted = timeline.lived()
+const sendHeartbeat = ({ timeline }: State, member: Workers.Member): void => {
+  member.heartbeatSentAt = timeline.lived()
   member.worker.heartbeatUnsafe()
 }
 
-/** Enqueues an event of a browser, or one that was a dead letter. */
-export const trigger = (
+/** Enqueues an event of a browser, or a dead letter that is replayed. */
+export const enqueue = (
   { largest, queue, workers }: State,
   json: string,
   origin: string | undefined
 ): Effect.Effect<void, InternalError> => {
   const size = sizeOf(json, origin)
   if (size > largest) {
-    return Exit.fail(new InternalError({ detail: `the event has ${size} bytes, the most is ${largest}` }))
+    return Exit.fail(new InternalError({ detail: `the event has ${size} bytes, the limit is ${largest}` }))
   }
   const lane = Lifecycle.isIn(json) ? "lifecycle" : "events"
-  if (lane === "lifecycle" && workers.capacity.lifecycle.workers === 0) return Exit.fail(noTaker)
+  if (lane === "lifecycle" && workers.capacity.lifecycle.workers === 0) return Exit.fail(noLifecycleWorker)
   const enqueued = queue.enqueue({ lane, json, origin })
   return Exit.isExit(enqueued) && Exit.isSuccess(enqueued)
     ? Exit.void
-    : Effect.mapError(Effect.asVoid(enqueued), asStatus)
+    : Effect.mapError(Effect.asVoid(enqueued), toStatusError)
 }
 
-const noTaker = new InternalError({ detail: "no worker is there that takes lifecycle events" })
+const noLifecycleWorker = new InternalError({ detail: "no worker takes lifecycle events" })
 
-const asStatus = (error: QueueFullError | NoWorkerError): InternalError =>
-  error._tag === "NoWorkerError" ? noTaker : new InternalError({
-    detail: `the queue is full: ${error.queued} events wait for a worker, and ${error.unacked} are unacknowledged`
+const toStatusError = (error: QueueFullError | NoWorkerError): InternalError =>
+  error._tag === "NoWorkerError" ? noLifecycleWorker : new InternalError({
+    detail: `the queue is full: ${error.queued} events are queued, and ${error.unacked} are unacknowledged`
   })
 
-/** Enqueues a lifecycle event if anybody takes them, and says whether. */
-export const announce = ({ counted, largest, queue }: State, { data, event }: Event): boolean => {
+/** Enqueues a lifecycle event if workers take them, and returns whether it did. */
+export const emit = ({ counted, largest, queue }: State, { data, event }: Event): boolean => {
   if (!queue.isAttended()) return false
   const json = JSON.stringify({ [event]: data })
   if (sizeOf(json, undefined) > largest) {
@@ -231,7 +231,7 @@ export const announce = ({ counted, largest, queue }: State, { data, event }: Ev
   return Exit.isExit(enqueued) && Exit.isSuccess(enqueued)
 }
 
-// Does what is due, and gives the workers that have timed out.
+// Requeues due events, sends heartbeats, and returns the workers that have timed out.
 const tick = (state: State): ReadonlyArray<Workers.Member> => {
   const { interval, options, queue, timeline, workers } = state
   timeline.tick()
@@ -240,27 +240,27 @@ const tick = (state: State): ReadonlyArray<Workers.Member> => {
   const now = timeline.lived()
   const dead: Array<Workers.Member> = []
   for (const member of workers.all()) {
-    if (now - member.lastHeard > interval * options.missedHeartbeats) dead.push(member)
-    // One that sends heartbeats itself has been answered, and needs nothing more.
-    else if (now - member.lastGreeted < interval / 2) continue
-    else if (isWaitingForFirst(member)) ready(state, member)
-    else greet(state, member)
+    if (now - member.heartbeatReceivedAt > interval * options.missedHeartbeats) dead.push(member)
+    // A worker that sent a heartbeat has already got one.
+    else if (now - member.heartbeatSentAt < interval / 2) continue
+    else if (awaitsFirstHeartbeat(member)) setReady(state, member)
+    else sendHeartbeat(state, member)
   }
   queue.grant(workers.capacity)
   return dead
 }
 
-// The original's worker reads what comes together with a heartbeat as part of it. Its first one, or a pause, says that it has
-// read the broker's.
-const isWaitingForFirst = ({ isNew, worker }: Workers.Member): boolean => isNew && worker.prefetch === undefined
+// The original's worker takes what arrives together with the broker's first heartbeat for a part of it. After its own first
+// heartbeat, or after a tick, it must have read that heartbeat.
+const awaitsFirstHeartbeat = ({ isNew, worker }: Workers.Member): boolean => isNew && worker.prefetch === undefined
 
-const ready = ({ workers }: State, member: Workers.Member): void => {
+const setReady = ({ workers }: State, member: Workers.Member): void => {
   member.isNew = false
   member.isReady = true
   workers.refresh(member)
 }
 
-/** Removes workers and tells them so: all at once, and none is kept waiting by another. */
+/** Removes workers and sends `QT` to them, concurrently, so that no worker waits for another. */
 export const dismiss = (
   state: State,
   leaving: ReadonlyArray<Workers.Member>,
@@ -274,7 +274,7 @@ export const dismiss = (
 const guarded = (dismiss: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.catchDefect(dismiss, (defect) => Effect.logError("A worker could not be dismissed", defect))
 
-/** Dismisses those that have timed out. They may not read any more, and are waited for no longer than until the next tick. */
+/** Dismisses workers that timed out. They may not read any more, so this takes no longer than until the next tick. */
 export const expire = (state: State): Effect.Effect<void> => {
   const dead = tick(state)
   return dead.length === 0
@@ -282,5 +282,5 @@ export const expire = (state: State): Effect.Effect<void> => {
     : Effect.asVoid(Effect.timeoutOption(dismiss(state, dead, lost), state.options.heartbeatInterval))
 }
 
-/** The end of an identity, its uuid: what stands before it holds the token. */
+/** The uuid at the end of an identity. The part before it contains the token. */
 export const publicName = (id: string): string => id.slice(-36)

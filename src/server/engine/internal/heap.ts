@@ -1,23 +1,23 @@
 /**
- * A binary heap: the least of its entries is found at once, and each change takes logarithmic time. An entry may be removed
- * or moved wherever it stands.
+ * A binary heap: its least entry is found in constant time, and each change takes logarithmic time. Any entry may be removed
+ * or moved.
  */
 
-/** One place in a heap for an item. The same item may have an entry in each of several heaps. */
+/** The entry of an item in a heap. An item may have entries in several heaps. */
 export interface Entry<A> {
   readonly item: A
-  /** Where it stands; -1 outside of the heap. */
+  /** Its index in the heap, -1 outside of it. */
   index: number
 }
 
-/** Entries, of which the least is known. */
+/** A heap. */
 export interface Heap<A> {
   readonly size: number
   /** The least item. */
   readonly peek: () => A | undefined
   /** Removes the least item. */
   readonly take: () => A | undefined
-  /** Adds an entry; moves one that is in it and whose item has changed. */
+  /** Adds an entry, or moves it if its item has changed. */
   readonly put: (entry: Entry<A>) => void
   /** Removes an entry if it is in it. */
   readonly remove: (entry: Entry<A>) => void

@@ -1,6 +1,6 @@
 /**
- * Queued events in the order of their numbers. One that was taken and is requeued goes back to its old place, however many
- * were requeued before it.
+ * Queued events in the order of their numbers. An event that is requeued returns to its old position, whatever was requeued
+ * before it.
  */
 
 import * as Heap from "./heap.ts"
@@ -14,7 +14,7 @@ export interface Lane<A extends Numbered> {
   readonly append: (event: A) => void
   /** Takes the event with the least number. */
   readonly take: () => A | undefined
-  /** Puts an event back that was taken. */
+  /** Returns an event that was taken. */
   readonly requeue: (event: A) => void
   /** Removes an event wherever it is; `false` if it is not there. */
   readonly remove: (event: A) => boolean
@@ -24,7 +24,7 @@ interface Numbered {
   readonly number: number
 }
 
-/** How many taken places may stay at the front before the rest moves up. */
+/** How many empty slots may be at the front before the array is compacted. */
 const slack = 1024
 
 /** Makes an empty lane. */
@@ -33,7 +33,7 @@ export const make = <A extends Numbered>(): Lane<A> => {
   let appended: Array<A | undefined> = []
   let head = 0
   const requeued = Heap.make<A>((one, other) => one.number < other.number)
-  // Only for those that were requeued, so that they can be found.
+  // The heap entries of requeued events, to find them.
   const entries = new Map<A, Heap.Entry<A>>()
 
   const nextAppended = () => head < appended.length ? appended[head] : undefined

@@ -1,5 +1,5 @@
 /**
- * The queue of a broker that has its events for itself: in memory, with a journal, each operation one synchronous step.
+ * The event queue of a single broker: in memory, with a journal, each operation one synchronous step.
  */
 
 import * as SecureRandom from "effect/crypto/SecureRandom"
@@ -29,17 +29,17 @@ interface Event extends Queued {
   releases: number
   losses: number
   isDelivered: boolean
-  /** When it can be delivered, if it waits. */
+  /** When its delay ends, if it is delayed. */
   dueAt: number
-  /** Its entry among those that wait. */
+  /** Its entry in `State.delayed`. */
   delayed: Heap.Entry<Event> | undefined
 }
 
-interface Line {
-  readonly lane: Lane
+interface LaneState {
+  readonly name: Lane
   readonly journal: Journal.Journal
   readonly queued: InOrder.Lane<Event>
-  /** All that have not ended. */
+  /** Queued, delayed and unacked events. */
   readonly total: { count: number; size: number }
   readonly unacked: { count: number; size: number }
 }
@@ -47,31 +47,31 @@ interface Line {
 /** The state of a queue. */
 interface State {
   readonly options: Options
-  readonly lines: Readonly<Record<Lane, Line>>
-  /** The same, to look through. */
-  readonly all: ReadonlyArray<Line>
+  readonly lanes: Readonly<Record<Lane, LaneState>>
+  /** The lanes again, for iteration. */
+  readonly all: ReadonlyArray<LaneState>
   readonly delayed: Heap.Heap<Event>
   readonly dedupe: Map<string, Event>
   readonly counters: { accepted: number; refused: number; dropped: number; redelivered: number }
   readonly idPrefix: string
   number: number
   capacity: Readonly<Record<Lane, Capacity>>
-  /** Until when lifecycle events are queued, in lived time; `undefined` while nobody takes any. */
+  /** Until when lifecycle events are queued, in lived time; `undefined` while noCapacity takes any. */
   attendedUntil: number | undefined
-  isDraining: boolean
+  isDelivering: boolean
 }
 
-/** Makes a vhost's queue, with the events in it that an earlier broker stored. */
+/** Makes a vhost's queue, with the restored events in it. */
 export const make = (options: Options): EventQueue => {
-  const state = begin(options)
-  const { counters, delayed, lines } = state
-  const waitingIn = (lane: Lane) => lines[lane].total.count - lines[lane].unacked.count
+  const state = restore(options)
+  const { counters, delayed, lanes } = state
+  const queuedIn = (lane: Lane) => lanes[lane].total.count - lanes[lane].unacked.count
   return {
     enqueue: (event) => enqueue(state, event),
     grant: (capacity) => {
       state.capacity = capacity
       attend(state, capacity.lifecycle.workers > 0)
-      drain(state)
+      deliverAll(state)
     },
     settle: (events, outcome) => {
       for (const event of events) settle(state, event as Event, outcome)
@@ -80,17 +80,17 @@ export const make = (options: Options): EventQueue => {
     requeueDue: () => {
       const now = options.timeline.now()
       for (let event = delayed.peek(); event !== undefined && event.dueAt <= now; event = delayed.peek()) {
-        undelay(state, event)
-        lines[event.lane].queued.requeue(event)
+        removeDelay(state, event)
+        lanes[event.lane].queued.requeue(event)
       }
-      drain(state)
+      deliverAll(state)
     },
     nextDue: () => delayed.peek()?.dueAt,
     dropUnattended: () => {
       if (state.attendedUntil !== undefined && options.timeline.lived() > state.attendedUntil) {
         state.attendedUntil = undefined
       }
-      if (state.attendedUntil === undefined) { while (dropOldest(state, lines.lifecycle)); }
+      if (state.attendedUntil === undefined) { while (dropOldest(state, lanes.lifecycle)); }
     },
     isAttended: () => state.attendedUntil !== undefined,
     counters: {
@@ -106,47 +106,47 @@ export const make = (options: Options): EventQueue => {
       get redelivered() {
         return counters.redelivered
       },
-      get waiting() {
-        return waitingIn("events") + waitingIn("requests") + waitingIn("lifecycle")
+      get queued() {
+        return queuedIn("events") + queuedIn("requests") + queuedIn("lifecycle")
       }
     },
-    waitingIn
+    queuedIn
   }
 }
 
-const begin = (options: Options): State => {
-  const lineOf = (lane: Lane): Line => ({
-    lane,
-    // Requests end with their browser, and lifecycle events tell of browsers that the next broker does not have.
-    journal: lane === "events" ? options.journal ?? Journal.none : Journal.none,
+const restore = (options: Options): State => {
+  const laneOf = (name: Lane): LaneState => ({
+    name,
+    // Requests and lifecycle events are about browsers of this process, so they are not persisted.
+    journal: name === "events" ? options.journal ?? Journal.none : Journal.none,
     queued: InOrder.make(),
     total: { count: 0, size: 0 },
     unacked: { count: 0, size: 0 }
   })
-  const lines = { events: lineOf("events"), requests: lineOf("requests"), lifecycle: lineOf("lifecycle") }
+  const lanes = { events: laneOf("events"), requests: laneOf("requests"), lifecycle: laneOf("lifecycle") }
   const state: State = {
     options,
-    lines,
-    all: Object.values(lines),
+    lanes,
+    all: Object.values(lanes),
     delayed: Heap.make((one, other) =>
       one.dueAt < other.dueAt || (one.dueAt === other.dueAt && one.number < other.number)
     ),
     dedupe: new Map(),
     counters: { accepted: 0, refused: 0, dropped: 0, redelivered: 0 },
-    // Tells its events from those of every other queue, also of an earlier one.
+    // Keeps ids unique across all queues, also those of earlier brokers.
     idPrefix: Hex.encode(SecureRandom.randomBytesUnsafe(6)),
     number: 0,
-    capacity: nobody,
+    capacity: noCapacity,
     attendedUntil: undefined,
-    isDraining: false
+    isDelivering: false
   }
   for (const stored of options.events ?? []) {
-    add(state, lines.events, eventOf(state, { lane: "events", json: stored.json, origin: stored.origin }, stored))
+    add(state, lanes.events, eventOf(state, { lane: "events", json: stored.json, origin: stored.origin }, stored))
   }
   return state
 }
 
-const nobody: Readonly<Record<Lane, Capacity>> = {
+const noCapacity: Readonly<Record<Lane, Capacity>> = {
   events: { workers: 0, credits: 0, idle: 0 },
   requests: { workers: 0, credits: 0, idle: 0 },
   lifecycle: { workers: 0, credits: 0, idle: 0 }
@@ -174,45 +174,45 @@ const eventOf = (state: State, event: Enqueue, stored?: StoredEvent): Event => {
   }
 }
 
-const add = (state: State, line: Line, event: Event, delay = 0) => {
-  line.total.count++
-  line.total.size += event.size
+const add = (state: State, lane: LaneState, event: Event, delay = 0) => {
+  lane.total.count++
+  lane.total.size += event.size
   if (event.dedupeKey !== undefined) state.dedupe.set(event.dedupeKey, event)
-  if (delay > 0) waitFor(state, event, delay)
-  else line.queued.append(event)
+  if (delay > 0) delayBy(state, event, delay)
+  else lane.queued.append(event)
 }
 
 const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate", QueueFullError | NoWorkerError> => {
-  const { capacity, counters, lines } = state
-  const line = lines[event.lane]
+  const { capacity, counters, lanes } = state
+  const lane = lanes[event.lane]
   if (event.dedupeKey !== undefined && state.dedupe.has(event.dedupeKey)) return duplicate
   if (!isTaken(state, event.lane)) return Exit.fail(new NoWorkerError({ lane: event.lane }))
   const queued = eventOf(state, event)
   const delay = event.delay === undefined ? 0 : Duration.toMillis(event.delay)
-  if (event.lane === "lifecycle") makeRoom(state, line, queued.size)
-  // One that a worker takes at once needs no room.
-  else if (isFull(state, line, queued.size) && (delay > 0 || !canPlace(state, line, capacity[event.lane]))) {
+  if (event.lane === "lifecycle") makeRoom(state, lane, queued.size)
+  // An event that is delivered immediately needs no room.
+  else if (isFull(state, lane, queued.size) && (delay > 0 || !canPlace(state, lane, capacity[event.lane]))) {
     counters.refused++
     state.options.wake?.()
     return Exit.fail(
-      new QueueFullError({ queued: line.total.count - line.unacked.count, unacked: line.unacked.count })
+      new QueueFullError({ queued: lane.total.count - lane.unacked.count, unacked: lane.unacked.count })
     )
   }
   counters.accepted++
-  add(state, line, queued, delay)
-  line.journal.noteNew(noted(queued))
-  drain(state)
+  add(state, lane, queued, delay)
+  lane.journal.created(entryOf(queued))
+  deliverAll(state)
   return accepted
 }
 
 const accepted = Exit.succeed("Queued" as const)
 const duplicate = Exit.succeed("Duplicate" as const)
 
-// Whether events of a lane are queued at all.
+// Whether events of a lane are accepted at all.
 const isTaken = ({ attendedUntil, capacity }: State, lane: Lane): boolean =>
   lane === "events" || (lane === "requests" ? capacity.requests.workers > 0 : attendedUntil !== undefined)
 
-// The clock is only read when the last of them leaves.
+// The clock is read only when the last worker of the lane leaves.
 const attend = (state: State, isAttended: boolean): void => {
   if (isAttended) state.attendedUntil = Infinity
   else if (state.attendedUntil === Infinity) {
@@ -220,37 +220,37 @@ const attend = (state: State, isAttended: boolean): void => {
   }
 }
 
-const isFull = ({ options }: State, { total }: Line, size: number): boolean =>
+const isFull = ({ options }: State, { total }: LaneState, size: number): boolean =>
   total.count >= options.queueCapacity || total.size + size > options.queueSize
 
-// A worker can always have one event whatever the others hold, more only within the limits.
-const canPlace = ({ options }: State, { unacked }: Line, { credits, idle }: Capacity): boolean =>
+// A worker that holds no event can always get one; beyond the limits no worker gets more than that.
+const canPlace = ({ options }: State, { unacked }: LaneState, { credits, idle }: Capacity): boolean =>
   credits > 0 && (idle > 0 || (unacked.count < options.queueCapacity && unacked.size < options.queueSize))
 
-// The oldest event that somebody takes, as long as there is one.
-const drain = (state: State): void => {
-  // Not within itself: a delivery may end, and so grant, before it returns.
-  if (state.isDraining) return
-  state.isDraining = true
-  for (let line = nextLine(state); line !== undefined; line = nextLine(state)) {
-    const event = line.queued.take()!
+// Delivers the oldest event that a worker can take, until there is none.
+const deliverAll = (state: State): void => {
+  // Not recursively: a delivery may end, and so grant capacity, before `deliver` returns.
+  if (state.isDelivering) return
+  state.isDelivering = true
+  for (let lane = nextLane(state); lane !== undefined; lane = nextLane(state)) {
+    const event = lane.queued.take()!
     event.isDelivered = true
     event.attempts++
-    line.unacked.count++
-    line.unacked.size += event.size
-    line.journal.noteChanged(noted(event))
+    lane.unacked.count++
+    lane.unacked.size += event.size
+    lane.journal.updated(entryOf(event))
     state.options.deliver(event)
   }
-  state.isDraining = false
+  state.isDelivering = false
 }
 
-const nextLine = (state: State): Line | undefined => {
-  let next: Line | undefined
+const nextLane = (state: State): LaneState | undefined => {
+  let next: LaneState | undefined
   let least = Infinity
-  for (const line of state.all) {
-    const first = line.queued.first()
-    if (first === undefined || first.number > least || !canPlace(state, line, state.capacity[line.lane])) continue
-    next = line
+  for (const lane of state.all) {
+    const first = lane.queued.first()
+    if (first === undefined || first.number > least || !canPlace(state, lane, state.capacity[lane.name])) continue
+    next = lane
     least = first.number
   }
   return next
@@ -258,30 +258,30 @@ const nextLine = (state: State): Line | undefined => {
 
 const settle = (state: State, event: Event, outcome: Outcome): void => {
   if (!event.isDelivered) return
-  const line = state.lines[event.lane]
+  const lane = state.lanes[event.lane]
   event.isDelivered = false
-  line.unacked.count--
-  line.unacked.size -= event.size
+  lane.unacked.count--
+  lane.unacked.size -= event.size
   switch (outcome._tag) {
     case "Acked":
-      return end(state, line, event)
+      return end(state, lane, event)
     case "Responded":
-      end(state, line, event)
+      end(state, lane, event)
       return state.options.respond?.(event.replyTo, outcome.response)
     case "Nacked":
-      if (++event.failures >= outcome.maxAttempts) return bury(state, line, event, outcome.reason)
-      return redeliver(state, line, event, backoff(state, event.failures))
+      if (++event.failures >= outcome.maxAttempts) return toDeadLetter(state, lane, event, outcome.reason)
+      return redeliver(state, lane, event, backoff(state, event.failures))
     case "Released":
-      return redeliver(state, line, event, backoff(state, event.releases++))
+      return redeliver(state, lane, event, backoff(state, event.releases++))
     case "Unsent":
       event.attempts--
-      line.journal.noteChanged(noted(event))
-      return line.queued.requeue(event)
+      lane.journal.updated(entryOf(event))
+      return lane.queued.requeue(event)
     case "Lost":
       if (outcome.isCounted && ++event.losses >= state.options.maxDeliveries) {
-        return bury(state, line, event, lostTooOften(event.losses))
+        return toDeadLetter(state, lane, event, lostTooOften(event.losses))
       }
-      return redeliver(state, line, event, 0)
+      return redeliver(state, lane, event, 0)
   }
 }
 
@@ -294,18 +294,18 @@ const lostTooOften = (losses: number): string =>
 /** How often a backoff doubles at most. */
 const mostDoublings = 6
 
-// None before the first time.
+// The first time there is none.
 const backoff = ({ options }: State, times: number): number =>
   times === 0 ? 0 : Duration.toMillis(options.redeliveryBackoff) * 2 ** Math.min(times - 1, mostDoublings)
 
-const redeliver = (state: State, line: Line, event: Event, delay: number): void => {
+const redeliver = (state: State, lane: LaneState, event: Event, delay: number): void => {
   state.counters.redelivered++
-  line.journal.noteChanged(noted(event))
-  if (delay > 0) waitFor(state, event, delay)
-  else line.queued.requeue(event)
+  lane.journal.updated(entryOf(event))
+  if (delay > 0) delayBy(state, event, delay)
+  else lane.queued.requeue(event)
 }
 
-const waitFor = (state: State, event: Event, delay: number): void => {
+const delayBy = (state: State, event: Event, delay: number): void => {
   const earliest = state.delayed.peek()?.dueAt ?? Infinity
   event.dueAt = state.options.timeline.now() + delay
   event.delayed = Heap.entryOf(event)
@@ -313,46 +313,46 @@ const waitFor = (state: State, event: Event, delay: number): void => {
   if (event.dueAt < earliest) state.options.wake?.()
 }
 
-const undelay = (state: State, event: Event): void => {
+const removeDelay = (state: State, event: Event): void => {
   if (event.delayed !== undefined) state.delayed.remove(event.delayed)
   event.delayed = undefined
 }
 
-// In this order: whatever happens in between, it is one of both.
-const bury = (state: State, line: Line, event: Event, reason: string): void => {
+// Added before it is removed, so that no event is lost if this is interrupted by a defect.
+const toDeadLetter = (state: State, lane: LaneState, event: Event, reason: string): void => {
   const { attempts, id, json, origin } = event
   state.options.deadLetters.addUnsafe({ id, json, origin, attempts, reason })
-  end(state, line, event)
+  end(state, lane, event)
 }
 
-const end = ({ dedupe }: State, line: Line, event: Event): void => {
-  line.total.count--
-  line.total.size -= event.size
+const end = ({ dedupe }: State, lane: LaneState, event: Event): void => {
+  lane.total.count--
+  lane.total.size -= event.size
   if (event.dedupeKey !== undefined) dedupe.delete(event.dedupeKey)
-  line.journal.forget("Event", event.id)
+  lane.journal.deleted("Event", event.id)
 }
 
 const cancel = (state: State, key: string): boolean => {
   const event = state.dedupe.get(key)
   if (event === undefined || event.isDelivered) return false
-  const line = state.lines[event.lane]
-  if (event.delayed === undefined) line.queued.remove(event)
-  else undelay(state, event)
-  end(state, line, event)
+  const lane = state.lanes[event.lane]
+  if (event.delayed === undefined) lane.queued.remove(event)
+  else removeDelay(state, event)
+  end(state, lane, event)
   return true
 }
 
-const makeRoom = (state: State, line: Line, size: number): void => {
-  while (isFull(state, line, size) && dropOldest(state, line));
+const makeRoom = (state: State, lane: LaneState, size: number): void => {
+  while (isFull(state, lane, size) && dropOldest(state, lane));
 }
 
-const dropOldest = (state: State, line: Line): boolean => {
-  const oldest = line.queued.take()
+const dropOldest = (state: State, lane: LaneState): boolean => {
+  const oldest = lane.queued.take()
   if (oldest === undefined) return false
   state.counters.dropped++
-  end(state, line, oldest)
+  end(state, lane, oldest)
   return true
 }
 
-const noted = ({ attempts, failures, id, json, losses, origin }: Event) =>
+const entryOf = ({ attempts, failures, id, json, losses, origin }: Event) =>
   ({ _tag: "Event", id, json, origin: origin ?? null, attempts, failures, losses }) as const

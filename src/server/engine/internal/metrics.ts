@@ -1,5 +1,5 @@
 /**
- * The metrics that are read from the engine when somebody looks. Several brokers of one process add up.
+ * The metrics that are read from the engine on demand. Several brokers in one process add up.
  */
 
 import * as Effect from "effect/Effect"
@@ -12,7 +12,7 @@ import type { Channels } from "../Channels.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
 import type { Lobby } from "../Lobby.ts"
 
-/** What of a vhost is looked at. */
+/** The parts of a vhost that have metrics. */
 interface Vhost {
   readonly channels: Channels
   readonly lobby: Lobby
@@ -20,15 +20,15 @@ interface Vhost {
   readonly browsers: Browsers
 }
 
-/** What becomes of events, in the words of the metric. */
+/** The outcomes of events, as the metric names them. */
 const outcomes = ["accepted", "delivered", "acknowledged", "redelivered", "refused", "dropped"] as const
 
-/** What is counted in a vhost, and goes on counting for the broker when the vhost is removed. */
+/** The counters of a vhost, which the broker still includes when the vhost is removed. */
 export type Totals = {
   readonly [Count in "broadcasts" | "deliveries" | "deadLettersDropped" | (typeof outcomes)[number]]: number
 }
 
-/** Nothing yet. */
+/** All counters at 0. */
 export const nothing: Totals = {
   broadcasts: 0,
   deliveries: 0,
@@ -41,7 +41,7 @@ export const nothing: Totals = {
   dropped: 0
 }
 
-/** The totals with those of one vhost more. */
+/** The totals plus the counters of a vhost. */
 export const add = (totals: Totals, { channels, deadLetters, lobby }: Vhost): Totals => ({
   broadcasts: totals.broadcasts + channels.counters.broadcasts,
   deliveries: totals.deliveries + channels.counters.deliveries,
@@ -54,7 +54,7 @@ export const add = (totals: Totals, { channels, deadLetters, lobby }: Vhost): To
   dropped: totals.dropped + lobby.counters.dropped
 })
 
-/** Registers them until the scope ends. `removed` are the totals of vhosts that are no more. */
+/** Registers them until the scope ends. `removed` returns the totals of removed vhosts. */
 export const register = Effect.fnUntraced(function*(
   vhosts: () => Iterable<Vhost>,
   removed: () => Totals

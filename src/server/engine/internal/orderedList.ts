@@ -1,14 +1,14 @@
 /**
- * A list in the order of coming, in which going on after a cursor costs the logarithm of its length.
+ * A list in the order of insertion, which can be read from a cursor on in logarithmic time.
  *
- * An entry that is removed leaves a gap; once there are more gaps than entries the gaps are closed. There is no closure for
- * each list, since a broker may have a list for each of 100 000 channels.
+ * An entry that is removed leaves a gap; once there are more gaps than entries the gaps are closed. There are no closures
+ * for each list, since a broker may have 100 000 channels, each with a list.
  */
 
 /** An entry; `value` is `undefined` once it is removed. */
 export interface Entry<A> {
-  /** Its cursor, larger than those of all that came before. */
-  readonly place: number
+  /** Its cursor, larger than those of all earlier entries. */
+  readonly cursor: number
   value: A | undefined
 }
 
@@ -38,11 +38,11 @@ export const remove = <A>(list: OrderedList<A>, entry: Entry<A>): void => {
 export const everyAfter = <A>(
   { entries }: OrderedList<A>,
   cursor: number,
-  visit: (value: A, place: number) => boolean
+  visit: (value: A, cursor: number) => boolean
 ): boolean => {
   for (let index = firstAfter(entries, cursor); index < entries.length; index++) {
-    const { place, value } = entries[index]!
-    if (value !== undefined && !visit(value, place)) return false
+    const { cursor: entryCursor, value } = entries[index]!
+    if (value !== undefined && !visit(value, entryCursor)) return false
   }
   return true
 }
@@ -52,7 +52,7 @@ const firstAfter = (entries: ReadonlyArray<Entry<unknown>>, cursor: number): num
   let high = entries.length
   while (low < high) {
     const middle = (low + high) >>> 1
-    if (entries[middle]!.place > cursor) high = middle
+    if (entries[middle]!.cursor > cursor) high = middle
     else low = middle + 1
   }
   return low

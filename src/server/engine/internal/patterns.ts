@@ -1,16 +1,16 @@
 /**
- * Compiled permission patterns of a broker: each is compiled once, however many browsers have it. The least recently used
- * are forgotten when all together are too large, and compiled anew when they are needed.
+ * The cache of compiled permission patterns of a broker. Each is compiled once, however many browsers have it. Beyond the
+ * capacity the least recently used patterns are evicted, and compiled again when they are needed.
  */
 
 import * as Result from "effect/Result"
 import type { InternalError } from "../../../protocol/KosmonautError.ts"
 import * as Permission from "../../domain/Permission.ts"
 
-/** Compiles a pattern, or gives what it was compiled to before. */
+/** Compiles a pattern, or returns it from the cache. */
 export type Patterns = (pattern: string) => Result.Result<Permission.Pattern, InternalError>
 
-/** How large all compiled patterns may be together, in instructions; a pattern counts for some more than it has. */
+/** The capacity, in instructions and `overhead` of all patterns together. */
 const defaultCapacity = 100_000
 
 /** What a pattern costs beside its instructions. */
@@ -22,7 +22,7 @@ export const make = (capacity = defaultCapacity): Patterns => {
   const compiled = new Map<string, Permission.Pattern>()
   let size = 0
 
-  const forgetOldest = () => {
+  const evictOldest = () => {
     for (const [pattern, one] of compiled) {
       if (size <= capacity) return
       compiled.delete(pattern)
@@ -40,7 +40,7 @@ export const make = (capacity = defaultCapacity): Patterns => {
     if (Result.isSuccess(result)) {
       compiled.set(pattern, result.success)
       size += result.success.size + overhead
-      forgetOldest()
+      evictOldest()
     }
     return result
   }

@@ -1,8 +1,8 @@
 /**
- * Who is subscribed to which channel of a vhost, within the limits of each browser, and what others are told of it.
+ * The subscriptions of a vhost, within the limits of each browser, and the messages that others receive about them.
  *
- * Each change is one step. Only a browser that leaves many channels with many subscribers does so channel by channel, and
- * others have their turn in between.
+ * Each change is one synchronous step. Only a browser that leaves many channels with many subscribers does so channel by
+ * channel, and yields in between.
  */
 
 import * as Effect from "effect/Effect"
@@ -34,24 +34,24 @@ export interface Limits {
 
 /** The subscriptions of a vhost. */
 export interface Subscriptions {
-  /** Subscribes a browser and tells who needs to know; for one that is subscribed see `Channels`. */
+  /** Subscribes a browser, and notifies the members and the backend. See `Channels` for a browser that is subscribed already. */
   readonly subscribe: (
     channel: Channel.Channel,
     browser: Browser,
     options: SubscribeOptions
   ) => Exit.Exit<void, ForbiddenError | BadRequestError | TooManyRequestsError>
-  /** Unsubscribes a browser, which `farewell` is the last word of, and tells it and the others. */
+  /** Unsubscribes a browser, and notifies it and the others, who receive `farewell`. */
   readonly unsubscribe: (
     channel: Channel.Channel,
     browser: Browser,
     farewell: JsonText.Input,
     id: SubscribeOptions["id"]
   ) => Exit.Exit<void, BadRequestError | NotSubscribedError>
-  /** Unsubscribes all, and tells each of them. */
+  /** Unsubscribes all browsers, and notifies each of them. */
   readonly unsubscribeAll: (channel: Channel.Channel) => void
-  /** Unsubscribes a browser from all its channels, and tells the others. */
+  /** Unsubscribes a browser from all its channels, and notifies the others. */
   readonly leave: (browser: Browser) => Effect.Effect<void>
-  /** A part of a channel's members, bounded so that it has room in any browser's outbound queue. */
+  /** A part of a channel's members that fits into any browser's outbound queue. */
   readonly members: (
     channel: Channel.Channel,
     cursor: number,
@@ -60,45 +60,45 @@ export interface Subscriptions {
   ) => BrokerMessage.MemberList
 }
 
-/** What one browser has. */
+/** The subscriptions of one browser. */
 interface Joined {
   readonly channels: Set<Channel.Channel>
   dataSize: number
 }
 
-/** After how many deliveries the others have their turn. */
+/** After how many deliveries to yield. */
 const turn = 10_000
 
-/** Makes them, none. `counters` are changed with them, `announce` is called with the lifecycle events. */
-export const make = ({ announce, counters, limits }: {
+/** Makes an empty registry of subscriptions. It updates `counters`, and calls `emit` with lifecycle events. */
+export const make = ({ emit, counters, limits }: {
   readonly limits: Limits
   readonly counters: { subscriptions: number }
-  readonly announce: (event: Event) => void
+  readonly emit: (event: Event) => void
 }): Subscriptions => {
   const joinedBy = new Map<Browser, Joined>()
-  let places = 0
+  let lastCursor = 0
   const maxBytes = Math.min(limits.presenceListSize, limits.outboxSize / 4)
   const members: Subscriptions["members"] = (channel, cursor, least, except) =>
     Channel.membersAfter(channel, cursor, { except, least, maxBytes })
 
-  // Takes a browser off and tells the backend; the browsers are told elsewhere.
+  // Removes a subscription and notifies the backend. The caller notifies the browsers.
   const remove = (channel: Channel.Channel, browser: Browser): Subscription | undefined => {
     const entry = channel.subscriptions.get(browser)
     const subscription = entry?.value
     if (entry === undefined || subscription === undefined) return undefined
-    forget(joinedBy, channel, subscription)
+    removeJoined(joinedBy, channel, subscription)
     channel.subscriptions.delete(browser)
     if (!subscription.hidden) OrderedList.remove(channel.visible, entry)
     counters.subscriptions--
     const { member } = subscription
     if (member !== undefined && count(channel, member, -1) === 0) {
-      announce(Lifecycle.memberLeft(channel.name, member.uid, valueOf(subscription)))
+      emit(Lifecycle.memberLeft(channel.name, member.uid, valueOf(subscription)))
     }
-    if (channel.subscriptions.size === 0) announce(Lifecycle.channelVacated(channel.name))
+    if (channel.subscriptions.size === 0) emit(Lifecycle.channelVacated(channel.name))
     return subscription
   }
 
-  // Gives how much work it was, in deliveries.
+  // Returns how much work it was, in deliveries.
   const detach = (channel: Channel.Channel, browser: Browser, farewell: JsonText.ObjectText): number => {
     const subscription = remove(channel, browser)
     if (subscription?.member === undefined) return 1
@@ -108,16 +108,16 @@ export const make = ({ announce, counters, limits }: {
   const attach = (channel: Channel.Channel, subscription: Subscription, id: SubscribeOptions["id"]) => {
     const { hidden, member, browser } = subscription
     const list = channel.kind === "presence" ? members(channel, 0, 0) : undefined
-    const entry = { place: ++places, value: subscription }
+    const entry = { cursor: ++lastCursor, value: subscription }
     channel.subscriptions.set(browser, entry)
     if (!hidden) OrderedList.append(channel.visible, entry)
     counters.subscriptions++
-    remember(joinedBy, channel, subscription)
-    if (channel.subscriptions.size === 1) announce(Lifecycle.channelOccupied(channel.name))
+    addJoined(joinedBy, channel, subscription)
+    if (channel.subscriptions.size === 1) emit(Lifecycle.channelOccupied(channel.name))
     browser.sendUnsafe(BrokerMessage.subscribed(channel.name, subscription.uid, list, id))
     if (member === undefined) return
     if (count(channel, member, 1) === 1) {
-      announce(Lifecycle.memberJoined(channel.name, member.uid, valueOf(subscription)))
+      emit(Lifecycle.memberJoined(channel.name, member.uid, valueOf(subscription)))
     }
     Channel.deliver(channel, BrokerMessage.memberJoined(member.text))
   }
@@ -152,7 +152,7 @@ export const make = ({ announce, counters, limits }: {
       }
       const error = exceeds(limits, joinedBy.get(browser), size)
       if (error !== undefined) return Exit.fail(error)
-      // What stays must not keep the message in memory that it came with.
+      // A copy, because the text of the data is a slice that would keep the whole message in memory.
       const own = JsonText.copy(data)
       const member = kind === "presence" && !hidden && uid !== undefined ? memberOf(name, uid, own) : undefined
       attach(channel, { browser, uid, hidden, data: own, member }, id)
@@ -178,7 +178,7 @@ export const make = ({ announce, counters, limits }: {
   }
 }
 
-const remember = (joinedBy: Map<Browser, Joined>, channel: Channel.Channel, { data, browser }: Subscription): void => {
+const addJoined = (joinedBy: Map<Browser, Joined>, channel: Channel.Channel, { data, browser }: Subscription): void => {
   const joined = joinedBy.get(browser)
   if (joined === undefined) joinedBy.set(browser, { channels: new Set([channel]), dataSize: sizeOf(data) })
   else {
@@ -187,7 +187,11 @@ const remember = (joinedBy: Map<Browser, Joined>, channel: Channel.Channel, { da
   }
 }
 
-const forget = (joinedBy: Map<Browser, Joined>, channel: Channel.Channel, { data, browser }: Subscription): void => {
+const removeJoined = (
+  joinedBy: Map<Browser, Joined>,
+  channel: Channel.Channel,
+  { data, browser }: Subscription
+): void => {
   const joined = joinedBy.get(browser)
   if (joined === undefined) return
   joined.channels.delete(channel)
@@ -195,7 +199,7 @@ const forget = (joinedBy: Map<Browser, Joined>, channel: Channel.Channel, { data
   if (joined.channels.size === 0) joinedBy.delete(browser)
 }
 
-// One more connection of a user is a member, or one fewer; gives how many are now.
+// Changes how many connections of a user are members, and returns the new number.
 const count = ({ membersOf }: Channel.Channel, { uid }: Member, change: 1 | -1): number => {
   const now = (membersOf.get(uid) ?? 0) + change
   if (now === 0) membersOf.delete(uid)
@@ -206,7 +210,7 @@ const count = ({ membersOf }: Channel.Channel, { uid }: Member, change: 1 | -1):
 const exceeds = (limits: Limits, joined: Joined | undefined, size: number): TooManyRequestsError | undefined => {
   const { channels, dataSize } = joined ?? { channels: { size: 0 }, dataSize: 0 }
   if (channels.size >= limits.maxSubscriptions) {
-    return new TooManyRequestsError({ detail: `a browser is on at most ${limits.maxSubscriptions} channels` })
+    return new TooManyRequestsError({ detail: `a browser has at most ${limits.maxSubscriptions} subscriptions` })
   }
   return dataSize + size > limits.browserDataSize
     ? new TooManyRequestsError({

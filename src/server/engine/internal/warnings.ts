@@ -1,7 +1,6 @@
 /**
- * What an operator has to know of a vhost and would not see otherwise, as warnings in the log: triggers that are refused,
- * events that become dead letters, and dead letters that are dropped. Each is logged at once, and then with its number for
- * the time that has passed, at most every ten seconds.
+ * Warnings in the log about a vhost: rejected triggers, new dead letters, and dropped dead letters. The first of a kind is
+ * logged immediately, later ones as a count at most every ten seconds.
  */
 
 import type * as Clock from "effect/Clock"
@@ -12,21 +11,21 @@ import * as Timeline from "./timeline.ts"
 
 /** The warnings of one vhost. */
 export interface Warnings {
-  /** Logs what there is to log. To be run again and again while `isPending`. */
+  /** Logs what is due. Run this regularly while `isPending`. */
   readonly log: Effect.Effect<void>
-  /** Whether something has happened that is not logged yet. */
+  /** Whether there is something that is not logged yet. */
   readonly isPending: () => boolean
 }
 
-/** How long nothing more is logged of the same, in milliseconds. */
+/** The minimum time between two warnings of a kind, in milliseconds. */
 const pause = 10_000
 
-/** Begins to watch a vhost. */
+/** Makes the warnings of a vhost. */
 export const make = (path: string, lobby: Lobby, deadLetters: DeadLetters, clock: Clock.Clock): Warnings => {
   const watches = [
     watch(
       () => lobby.counters.refused,
-      (more) => `The vhost ${path} has refused ${some(more, "trigger")}: too many events wait for its workers`
+      (more) => `The vhost ${path} has rejected ${some(more, "trigger")}: its queue is full`
     ),
     watch(
       () => deadLetters.counters.added,
@@ -34,30 +33,30 @@ export const make = (path: string, lobby: Lobby, deadLetters: DeadLetters, clock
     ),
     watch(
       () => deadLetters.counters.dropped,
-      (more) => `The vhost ${path} has dropped ${some(more, "dead letter")}, the oldest: there is no room for more`
+      (more) => `The vhost ${path} has dropped ${some(more, "dead letter")}, the oldest: there are too many`
     )
   ]
   return {
     log: Effect.suspend(() => {
       const now = Timeline.nowOf(clock)
-      return Effect.forEach(watches, ({ tell }) => tell(now), { discard: true })
+      return Effect.forEach(watches, ({ log }) => log(now), { discard: true })
     }),
     isPending: () => watches.some(({ more }) => more() > 0)
   }
 }
 
 const watch = (count: () => number, sentence: (more: number) => string) => {
-  let told = 0
-  let next = -Infinity
-  const more = () => count() - told
-  const tell = (now: number): Effect.Effect<void> => {
-    const untold = more()
-    if (untold === 0 || now < next) return Effect.void
-    told += untold
+  let logged = 0
+  let next: number | undefined
+  const more = () => count() - logged
+  const log = (now: number): Effect.Effect<void> => {
+    const pending = more()
+    if (pending === 0 || next !== undefined && now < next) return Effect.void
+    logged += pending
     next = now + pause
-    return Effect.logWarning(sentence(untold))
+    return Effect.logWarning(sentence(pending))
   }
-  return { more, tell }
+  return { more, log }
 }
 
 const some = (count: number, what: string): string => count === 1 ? `1 ${what}` : `${count} ${what}s`

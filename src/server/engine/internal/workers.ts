@@ -1,8 +1,8 @@
 /**
- * The workers of one vhost: which are alive, what each holds unacked, and which is the next to have an event.
+ * The registry of a vhost's workers: their heartbeats, their unacked events, and which of them gets the next event.
  *
- * The next is the least loaded with credit left, round robin over equals. It is found without looking at the others, and a
- * heartbeat looks at nobody but its worker. What all of them can take together is in `capacity`, which is always current.
+ * The next event goes to the least loaded worker with credit left, round robin among equals. It is found in logarithmic time,
+ * and a heartbeat takes constant time. `capacity` is the sum over all workers and always current.
  */
 
 import type { Worker } from "../../domain/Worker.ts"
@@ -12,50 +12,51 @@ import * as Heap from "./heap.ts"
 /** A worker on one connection, as long as it is registered. */
 export interface Member {
   worker: Worker
-  /** When the last heartbeat came, and when the last one was sent, in lived time. */
-  lastHeard: number
-  lastGreeted: number
-  /** Deliveries handed to the transport whose outcome is not known yet. */
+  /** When the last heartbeat was received, and when the last one was sent, in lived time. */
+  heartbeatReceivedAt: number
+  heartbeatSentAt: number
+  /** Deliveries that the transport has accepted and whose outcome is not known yet. */
   unsettled: number
-  /** Not after a failed delivery, until its next heartbeat; one that does not ack, not before its first one. */
+  /** `false` after a failed send, until the next heartbeat; and in a worker that does not ack, until its first heartbeat. */
   isReady: boolean
-  /** Whether no heartbeat of it was received yet. */
+  /** Whether no heartbeat was received yet. */
   isNew: boolean
-  /** What it has not acked, by the events' ids, in the order of delivery. */
+  /** Its unacked events, by their ids, in the order of delivery. */
   readonly unacked: Map<string, Queued>
 }
 
 /** The workers of one vhost. */
 export interface Workers {
-  /** What they can take, for each lane. The same object always, with current numbers. */
+  /** How many events they can take, for each lane. Always the same object, with current numbers. */
   readonly capacity: Readonly<Record<Lane, Capacity>>
   readonly size: number
-  /** How many events they hold unacked. */
+  /** How many unacked events they hold. */
   readonly unacked: number
-  /** All of them, in the order of their joining. */
+  /** All workers, in the order of their registration. */
   readonly all: () => Iterable<Member>
-  /** The one of this id; if `connection` is given, only if it is on that one. */
+  /** The worker with this id; if `connection` is given, only if it is on that one. */
   readonly find: (id: string, connection?: unknown) => Member | undefined
-  /** Registers a worker. One of the same id is replaced, and returned. */
+  /** Registers a worker. Another one with the same id is replaced and returned. */
   readonly add: (worker: Worker, now: number) => { readonly member: Member; readonly replaced: Member | undefined }
-  /** Takes them out of the registry. What they hold is returned, and they hold nothing then. */
+  /** Removes workers, and returns their unacked events. */
   readonly remove: (leaving: ReadonlyArray<Member>) => Array<Queued>
-  /** The next for an event of this lane, if `capacity` says that there is one; its turn is over then. */
+  /** The worker for the next event of this lane, if `capacity` has one. Its round robin turn is then over. */
   readonly next: (lane: Lane) => Member | undefined
-  /** It holds an event; or no longer: then `false` if it did not. */
+  /** Adds an unacked event to a worker. */
   readonly hold: (member: Member, event: Queued) => void
+  /** Removes an unacked event from a worker; `undefined` if it does not hold it. */
   readonly release: (member: Member, id: string) => Queued | undefined
-  /** To be called when anything else of a member has changed. */
+  /** Call this when anything else of a member has changed. */
   readonly refresh: (member: Member) => void
 }
 
-/** How many deliveries may be on their way to a worker that does not ack. */
+/** How many deliveries to a worker that does not ack may be unsettled. */
 const window = 64
 
 interface Registered extends Member {
-  /** Its place in the round robin: those with lower numbers come first. */
+  /** Its turn in the round robin: lower numbers come first. */
   turn: number
-  /** What of it is counted in the capacity now. */
+  /** The share of this worker in the capacity. */
   isPresent: boolean
   credits: number
   idle: 0 | 1
@@ -64,11 +65,11 @@ interface Registered extends Member {
   readonly inLifecycle: Heap.Entry<Registered>
 }
 
-/** Makes the registry, without a worker. */
+/** Makes an empty registry. */
 export const make = (): Workers => {
   const members = new Map<string, Registered>()
   const empty = () => ({ workers: 0, credits: 0, idle: 0 })
-  // Workers that take requests do not exist yet.
+  // No worker takes requests yet.
   const capacity = { events: empty(), requests: empty(), lifecycle: empty() }
   const heaps = { events: Heap.make(isBefore), lifecycle: Heap.make(isBefore) }
   let turn = 0
@@ -80,11 +81,11 @@ export const make = (): Workers => {
     own.idle += idle
     own.workers += present
   }
-  const place = (heap: Heap.Heap<Registered>, entry: Heap.Entry<Registered>, isTaker: boolean) => {
+  const update = (heap: Heap.Heap<Registered>, entry: Heap.Entry<Registered>, isTaker: boolean) => {
     if (isTaker) heap.put(entry)
     else heap.remove(entry)
   }
-  // It is counted no longer.
+  // Removes its share from the capacity.
   const withdraw = (member: Registered) => {
     const present = member.isPresent ? 1 : 0
     count("events", -member.credits, -member.idle, -present)
@@ -114,8 +115,8 @@ export const make = (): Workers => {
     if (member.takesLifecycle) count("lifecycle", credits - member.credits, idle - member.idle, 0)
     member.credits = credits
     member.idle = idle
-    place(heaps.events, member.inEvents, credits > 0)
-    if (member.takesLifecycle) place(heaps.lifecycle, member.inLifecycle, credits > 0)
+    update(heaps.events, member.inEvents, credits > 0)
+    if (member.takesLifecycle) update(heaps.lifecycle, member.inLifecycle, credits > 0)
   }
   const takeAll = (member: Member) => {
     const events = [...member.unacked.values()]
@@ -175,8 +176,8 @@ export const make = (): Workers => {
 const makeMember = (worker: Worker, now: number, turn: number): Registered => {
   const member: Omit<Registered, "inEvents" | "inLifecycle"> = {
     worker,
-    lastHeard: now,
-    lastGreeted: now,
+    heartbeatReceivedAt: now,
+    heartbeatSentAt: now,
     unsettled: 0,
     isReady: worker.prefetch !== undefined,
     isNew: true,
@@ -197,10 +198,10 @@ const creditsOf = ({ isReady, unacked, unsettled, worker }: Member): number => {
   return Math.max(0, Math.min(worker.prefetch, mostCredits) - unacked.size)
 }
 
-// A sum with Infinity in it does not come back from there.
+// A sum that was once `Infinity` stays it.
 const mostCredits = 1e9
 
-// One that does not ack is done with an event when it is delivered.
+// A worker that does not ack is done with an event once it is sent.
 const loadOf = ({ unacked, worker }: Member): number => worker.prefetch === undefined ? 0 : unacked.size
 
 const isBefore = (one: Registered, other: Registered): boolean => {

@@ -1,18 +1,18 @@
 /**
- * Where a browser connects from, as far as it can be known: the other end of its connection, or what a trusted reverse
- * proxy says that it is. An IPv6 address stands for its /64 network, of which everybody has a whole one.
+ * The address of a browser: the remote address of its connection, or the one that a trusted reverse proxy reports. An IPv6
+ * address counts as its /64 network, because a client usually has a whole one.
  */
 
 import * as Result from "effect/Result"
 import * as Net from "node:net"
 import { InvalidOptionError } from "../../../BrokerError.ts"
 
-/** The address to count by; `undefined` if a trusted proxy does not say. */
+/** The address to count by; `undefined` if a trusted proxy does not report it. */
 export type AddressOf = (remote: string | undefined, forwardedFor: string | undefined) => string | undefined
 
 /**
- * Reads the option `trustedProxies`. The last hop of `X-Forwarded-For` that is no trusted proxy is where the browser
- * connects from: what stands before it was sent by the browser, and may be anything.
+ * Reads the option `trustedProxies`. The last hop of `X-Forwarded-For` that is not a trusted proxy is the browser;
+ * earlier hops were sent by the browser and cannot be trusted.
  */
 export const make = (trustedProxies: ReadonlyArray<string>): Result.Result<AddressOf, InvalidOptionError> => {
   const trusted = new Net.BlockList()
@@ -68,7 +68,7 @@ const numbersOf = (text: string): ReadonlyArray<number> =>
     return [a! << 8 | b!, c! << 8 | d!]
   })
 
-// Some proxies say `192.0.2.1:80` or `[2001:db8::1]:80`.
+// Some proxies send `192.0.2.1:80` or `[2001:db8::1]:80`.
 const withoutPort = (hop: string): string =>
   /^\[([^\]]*)\](:\d+)?$/.exec(hop)?.[1] ?? /^([\d.]+):\d+$/.exec(hop)?.[1] ?? hop
 

@@ -1,6 +1,6 @@
 /**
- * Who may open a connection, and how many: the limits of browsers. A refused browser costs no session, is told why, and
- * is counted by the reason; a limit that is met is a warning in the log, at most every ten seconds.
+ * The limits of browsers: which may connect, and how many. A rejected browser gets no session; it receives the reason, and is
+ * counted by it. A reached limit is logged as a warning, at most every ten seconds.
  */
 
 import type * as Context from "effect/Context"
@@ -17,7 +17,7 @@ import * as Address from "./address.ts"
 import * as Origin from "./origin.ts"
 import * as Warning from "./warning.ts"
 
-/** Why a browser is refused, and how it is told: by an HTTP status, or by the close code of an accepted WebSocket. */
+/** Why a browser is rejected, with the HTTP status or the close code that it receives. */
 export interface Refusal {
   readonly reason: Reason
   readonly status: number
@@ -28,7 +28,7 @@ export interface Refusal {
 
 type Reason = "version" | "vhost" | "origin" | "browsers" | "vhost_browsers" | "address"
 
-/** The refusals. */
+/** All reasons. */
 export const refusals = {
   version: {
     reason: "version",
@@ -38,27 +38,27 @@ export const refusals = {
   },
   vhost: { reason: "vhost", status: 404, code: 4404, text: "There is no vhost at this path." },
   origin: { reason: "origin", status: 403, code: 4405, text: "Browsers of this origin may not connect." },
-  browsers: { reason: "browsers", status: 503, code: 1013, text: "The broker has as many browsers as it may have." },
+  browsers: { reason: "browsers", status: 503, code: 1013, text: "The broker has reached its limit of browsers." },
   vhostBrowsers: {
     reason: "vhost_browsers",
     status: 503,
     code: 1013,
-    text: "The vhost has as many browsers as it may have."
+    text: "The vhost has reached its limit of browsers."
   },
   address: { reason: "address", status: 429, code: 1013, text: "Too many browsers connect from this address." }
 } as const satisfies Record<string, Refusal>
 
-/** Who is connected, in numbers. */
+/** The counts of connected browsers. */
 export interface Admission {
-  /** Counts a browser and gives what has to be called when it has gone, or says why it is refused. */
+  /** Counts a browser, and returns the function to call when it disconnects; or why it is rejected. */
   readonly admit: (request: IncomingMessage, vhost: Vhost) => Result.Result<() => void, Refusal>
-  /** Counts a refusal, and warns if a limit is the reason. */
+  /** Counts a rejected browser, and warns if a limit was reached. */
   readonly refuse: (refusal: Refusal, request: IncomingMessage) => Effect.Effect<void>
   /** Counts a connection that was closed without a request, since there are no more descriptors, and warns. */
   readonly drop: Effect.Effect<void>
 }
 
-/** Begins to count; `most` is how many browsers the process has descriptors for. */
+/** Makes the counts. `most` is the number of browsers for which the process has file descriptors. */
 export const make = (
   config: BrokerConfig["Service"],
   most: number,
@@ -118,7 +118,7 @@ const makeWarnings = (config: BrokerConfig["Service"], most: number) => {
   const { browsers } = Warning
   return {
     origin: Warning.make((count, last) =>
-      `Refused ${browsers(count)}, the last with Origin ${last}: if it may connect, add it to the option origins`
+      `Rejected ${browsers(count)}, the last with Origin ${last}: if it may connect, add it to the option origins`
     ),
     browsers: Warning.make((count) =>
       `Refused ${browsers(count)}: there are ${
@@ -129,10 +129,10 @@ const makeWarnings = (config: BrokerConfig["Service"], most: number) => {
     ),
     descriptors: Warning.make((count) => `Closed ${count} connections without a request. ${Strangers.advice}`),
     vhost_browsers: Warning.make((count) =>
-      `Refused ${browsers(count)}: a vhost has ${config.maxBrowsersPerVhost}, see the option maxBrowsersPerVhost`
+      `Rejected ${browsers(count)}: a vhost has ${config.maxBrowsersPerVhost}, see the option maxBrowsersPerVhost`
     ),
     address: Warning.make((count, last) =>
-      `Refused ${
+      `Rejected ${
         browsers(count)
       }, the last from ${last}: ${config.maxBrowsersPerAddress} are connected from there, see the option maxBrowsersPerAddress. If that is a reverse proxy, add it to trustedProxies`
     )
@@ -151,7 +151,7 @@ const refused = {
   descriptors: counter("descriptors")
 }
 
-// Numbers by name, of which only those above 0 take memory.
+// Counts by key. A count of 0 takes no memory.
 const makeCounts = <Key>() => {
   const counts = new Map<Key, number>()
   const of = (key: Key) => counts.get(key) ?? 0

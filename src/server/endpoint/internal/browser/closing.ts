@@ -1,23 +1,22 @@
 /**
- * Connections that have been answered and are to end: each has a deadline, whatever its peer does, and there are never
- * many of them.
+ * Connections that are being closed. Each has a deadline, whatever its peer does, and their number is bounded.
  */
 
 import { constVoid } from "effect/Function"
 import type { Socket } from "node:net"
 import { closeTimeout } from "./connection.ts"
 
-/** Connections that are to end. */
+/** The connections that are being closed. */
 export interface Closing {
-  /** Ends a connection within `closeTimeout`; what its peer still sends is dropped meanwhile. */
+  /** Ends a connection within `closeTimeout`. Input is dropped meanwhile. */
   readonly add: (socket: Socket) => void
   readonly destroyAll: () => void
 }
 
-/** How many may wait for their end. Beyond it the one that has waited for longest is destroyed. */
+/** The limit of these connections. Beyond it the oldest is destroyed. */
 const most = 256
 
-/** Nobody yet. */
+/** Makes an empty set. */
 export const make = (): Closing => {
   const sockets = new Set<Socket>()
   return {

@@ -1,13 +1,12 @@
 /**
- * One browser's connection: its messages are handled in their order, one at a time, and what is sent to it waits in a
- * bounded queue.
+ * One browser's connection: its messages are handled in order, one at a time, and messages to it are in a bounded queue.
  *
- * It has no fiber and no timer: most browsers send nothing most of the time, and what one sends is handled in the step of
- * the event loop that reads it. However much one sends at once, the others have their turn. What it may send beside
- * messages is limited, too: bytes of any kind, and pings and pongs.
+ * It has no fiber and no timer, because most browsers send nothing most of the time: a message is handled in the step of the
+ * event loop that reads it. A browser that sends many messages at once yields to the others. Bytes of any kind, pings and
+ * pongs are rate limited, too.
  *
- * A connection that the broker ends goes on reading, and drops what it reads, until the browser has answered the close or
- * `closeTimeout` has passed: were it destroyed with unread input, the browser would never see the code.
+ * A connection that the broker closes is read on, without handling the input, until the browser has answered the close or
+ * `closeTimeout` has passed: if it were destroyed with unread input, the browser would not receive the close code.
  */
 
 import { WebSocket } from "@effect/platform-node/NodeWS"
@@ -24,37 +23,37 @@ import * as TokenBucket from "../tokenBucket.ts"
 import * as Frame from "./frame.ts"
 import * as Outbox from "./outbox.ts"
 
-/** A browser that has been let in, on an open connection. */
+/** An admitted browser on an open connection. */
 export interface Entered {
   readonly vhost: Vhost
   readonly version: 0 | 1
   readonly ws: WebSocket
   readonly socket: Socket
-  /** To be called when it has gone. */
+  /** Call this when it has disconnected. */
   readonly release: () => void
 }
 
-/** A browser that is connected. Its fields are this module's own; a record and functions take less memory than closures. */
+/** A connected browser. Its fields are private to this module; a record with functions takes less memory than closures. */
 export interface Connection extends Entered {
   readonly options: Options
   readonly outbox: Outbox.Outbox
   readonly session: BrowserSession.BrowserSession
   readonly bytes: TokenBucket.Bucket
   readonly controls: TokenBucket.Bucket
-  /** It has been sent a close: nothing more is sent or handled. */
+  /** A close was sent: nothing more is sent or handled. */
   isClosing: boolean
   /** Its session has ended. */
   hasEnded: boolean
   /** How many bytes had been received at the last ping. */
   readBeforePing: number | undefined
-  /** Messages that were read while another is handled or others have their turn; meanwhile nothing is read. */
+  /** Messages that were read while another is being handled; meanwhile the socket is paused. */
   waiting: Array<string | Uint8Array> | undefined
-  /** Called when no message waits. */
+  /** Called when all messages are handled. */
   onHandled: (() => void) | undefined
   handled: number
 }
 
-/** What all connections of an endpoint have in common. */
+/** The options of all connections of an endpoint. */
 export interface Options {
   readonly outboxes: Outbox.Outboxes
   /** How many bytes of any kind a browser may send in a second. */
@@ -67,16 +66,16 @@ export interface Options {
   readonly run: <A>(effect: Effect.Effect<A>) => Fiber.Fiber<A>
 }
 
-/** How many milliseconds a browser that is disconnected has to read what waits for it and to answer the close. */
+/** How many milliseconds a browser has to read the last messages and to answer the close. */
 export const closeTimeout = 1000
 
 /** How many messages of one browser are handled before the others have their turn, unless that ends earlier by time. */
 const turn = 64
 
-/** How many pings and pongs a browser may send in a second, with bursts of five seconds' worth. Programs send few. */
+/** The rate limit of a browser's pings and pongs, with bursts of five seconds. */
 const controlRate: TokenBucket.Rate = { perSecond: 20, burst: 100 }
 
-/** Begins a browser's session on its connection. */
+/** Starts a browser's session on its connection. */
 export const make = (entered: Entered, options: Options): Connection => {
   const { socket, vhost } = entered
   const onSlow = () => disconnect(connection, "slow", "the browser does not read what is sent to it")
@@ -109,21 +108,21 @@ export const make = (entered: Entered, options: Options): Connection => {
 export const isSilent = ({ isClosing, readBeforePing, socket }: Connection): boolean =>
   socket.bytesRead === readBeforePing && !socket.isPaused() && !isClosing
 
-/** Pings the browser, past what waits for it. */
+/** Pings the browser, ahead of its outbound queue. */
 export const ping = (connection: Connection): void => {
   const { socket } = connection
   connection.readBeforePing = socket.bytesRead
   if (socket.writable) socket.write(Frame.ping)
 }
 
-/** Sends a close code and its reason, after what was sent; nothing is sent or handled any more. The session ends soon. */
+/** Flushes, and sends a close code with its reason. Nothing is sent or handled afterwards, and the session ends soon. */
 export const close = (connection: Connection, code: number, reason?: string): void => {
   if (connection.isClosing) return
   connection.isClosing = true
   connection.ws.close(code, reason)
   connection.ws.resume()
   destroySoon(connection.socket)
-  // Not now: whoever sends to a channel does not expect one of its subscribers to leave meanwhile.
+  // Later, because this may be called within a broadcast, whose subscribers must not change.
   setImmediate(end, connection)
 }
 
@@ -147,7 +146,7 @@ const disconnect = (connection: Connection, reason: "slow" | "flood", text: stri
 
 const listen = (connection: Connection): void => {
   const { options: { onClose }, outbox, socket, ws } = connection
-  // The ws package closes by itself, too, when it reads a close or what is no frame. What was sent goes first.
+  // The ws package also closes by itself, after a close frame or a malformed one. Our queue is flushed first.
   ws.close = (code, reason) => {
     Outbox.close(outbox)
     WebSocket.prototype.close.call(ws, code, reason)
@@ -188,13 +187,13 @@ const handle = (connection: Connection, message: string | Uint8Array): boolean =
   if (exit === undefined) {
     fiber.addObserver((exit) => {
       settle(connection, exit)
-      goOn(connection)
+      resume(connection)
     })
     return false
   }
   settle(connection, exit)
   if (++connection.handled % turn !== 0 && !EventLoop.isOver()) return true
-  EventLoop.enqueue(() => goOn(connection))
+  EventLoop.enqueue(() => resume(connection))
   return false
 }
 
@@ -204,7 +203,7 @@ const settle = (connection: Connection, exit: Exit.Exit<boolean>): void => {
   else if (!exit.value) close(connection, 1000)
 }
 
-const goOn = (connection: Connection): void => {
+const resume = (connection: Connection): void => {
   const messages = connection.waiting ?? []
   for (let index = 0; index < messages.length; index++) {
     if (!handle(connection, messages[index]!)) {
@@ -217,13 +216,13 @@ const goOn = (connection: Connection): void => {
   connection.onHandled?.()
 }
 
-// The browser has ended the connection: what it has sent before that counts.
+// The browser has ended the connection. Messages that it sent before are still handled.
 const whenHandled = (connection: Connection): void => {
   if (connection.waiting === undefined) end(connection)
   else connection.onHandled = () => end(connection)
 }
 
-// Of what the rates of messages do not count: frames that are no message, and what frames cost beside their messages.
+// Limits what the message rates do not count: control frames, and the overhead of frames.
 const mayControl = (connection: Connection): boolean => {
   const may = TokenBucket.take(connection.controls, controlRate, performance.now(), 1)
   if (!may) disconnect(connection, "flood", "the browser sends too many pings and pongs")

@@ -1,5 +1,5 @@
 /**
- * The fibers of an endpoint: children of its scope, which waits for them at its end.
+ * The fibers of an endpoint. Its scope waits for them when it ends.
  */
 
 import * as Cause from "effect/Cause"
@@ -10,11 +10,12 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
 
-/** Runs an effect in a fiber. What is done at once costs no more than that. */
+/** Runs an effect in a fiber. A synchronous effect is done when this returns. */
 export type Run = <A>(effect: Effect.Effect<A>) => Fiber.Fiber<A>
 
 /**
- * Fibers that the scope waits for, `timeout` long, before it interrupts them. A defect is logged as an error.
+ * Makes a runner of fibers. When the scope ends, it waits for them for up to `timeout`, and then interrupts them. Defects are
+ * logged as errors.
  */
 export const make = Effect.fnUntraced(function*(
   timeout: Duration.Duration

@@ -13,9 +13,9 @@ export interface Flushable {
   isScheduled: boolean
 }
 
-/** Flushes what it is told of. */
+/** A flusher. */
 export interface Flusher<A> {
-  /** Has something flushed at the end of the turn; without it, `onEnd` is called then all the same. */
+  /** Schedules a flush at the end of the turn. Without an item only `onEnd` is called then. */
   readonly schedule: (item?: A) => void
   /** Ends this turn, and lets nobody have one before all that is scheduled is flushed. */
   readonly press: () => void

@@ -1,12 +1,12 @@
 /**
- * WebSocket frames made by hand, so that a broadcast is framed once and not once for every subscriber.
+ * WebSocket frames, so that a broadcast is framed once and not for every subscriber.
  * (Source: RFC 6455, section 5.2; what a server sends is not masked.)
  */
 
 /** Bytes that are ready to be written: one frame or more, shared by all browsers that they are sent to. */
 export interface Frame {
   readonly bytes: Uint8Array
-  /** In how many outbound queues it waits for a browser that does not read. */
+  /** In how many blocked outbound queues it is. */
   waiting: number
 }
 
@@ -14,7 +14,7 @@ export interface Frame {
 export const text = (message: string): Frame => {
   const length = Buffer.byteLength(message)
   const header = length < 126 ? 2 : length < 65_536 ? 4 : 10
-  // Not from Node.js' pool: a small frame that waits would keep the whole pool in memory.
+  // Not from Node.js' pool: a small queued frame would keep the whole pool in memory.
   const bytes = Buffer.allocUnsafeSlow(header + length)
   bytes[0] = 0x81
   if (header === 2) bytes[1] = length

@@ -12,7 +12,7 @@ import type { Socket } from "node:net"
 import * as Strangers from "../../../../transport/Strangers.ts"
 import { checkPort, ListenError } from "../../../../transport/TransportServer.ts"
 
-/** What a server has to know. */
+/** The options of a server. */
 export interface Options {
   readonly host: string
   readonly port: number
@@ -22,7 +22,7 @@ export interface Options {
   readonly upgraded: () => number
   /** Called when a connection was closed to make room, or one could not be accepted. */
   readonly onDrop: () => void
-  /** How long its end may take. */
+  /** How long the shutdown may take. */
   readonly closeTimeout: Duration.Duration
   /** Ends upgraded connections. */
   readonly close: Effect.Effect<void>
@@ -30,7 +30,7 @@ export interface Options {
   readonly destroy: () => void
 }
 
-/** A server that is bound until the scope ends, and whose end waits for the end of all connections. */
+/** Binds a server until the scope ends, which waits for the end of all connections. */
 export const listen = Effect.fnUntraced(function*(
   { host, onDrop, port, ...options }: Options
 ): Effect.fn.Return<Http.Server, ListenError, Scope.Scope> {
@@ -48,14 +48,14 @@ export const listen = Effect.fnUntraced(function*(
     http.once("error", failed)
     http.listen({ host, port }, () => {
       http.off("error", failed)
-      // What fails from now on is an accept.
+      // Later errors are failed accepts.
       http.on("error", onDrop)
       resume(Effect.void)
     })
   })
   const closed = Effect.callback<void>((resume) => {
     http.close(() => resume(Effect.void))
-    // Those that are no WebSocket (yet) would be waited for as well.
+    // Otherwise `close` would also wait for connections that are not (yet) WebSockets.
     http.closeAllConnections()
   })
   const close = Effect.all([closed, options.close], { concurrency: "unbounded", discard: true })
@@ -108,12 +108,12 @@ export const portOf = (http: Http.Server): number => {
   return typeof address === "object" && address !== null ? address.port : 0
 }
 
-/** Answers a request with a status and a sentence. Its connection ends: nobody holds one by not reading many answers. */
+/** Answers a request with a status and a sentence. The connection is closed, so that a peer that does not read cannot hold it. */
 export const respond = (response: Http.ServerResponse, status: number, sentence: string): void => {
   response.writeHead(status, headersOf(status)).end(`${sentence}\n`)
 }
 
-/** Answers a request for an upgrade, which Node.js leaves to whoever is told of it. */
+/** Answers an upgrade request, for which Node.js has no response object. */
 export const respondTo = (socket: Socket, status: number, sentence: string): void => {
   const headers = { ...headersOf(status), "content-length": sentence.length + 1 }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)

@@ -1,6 +1,6 @@
 /**
- * Whether browsers are there: a browser that has gone without a close is found by its silence, one that does not
- * authenticate in time by a second look. One fiber looks after all of them, by a monotonic clock.
+ * The liveness of browsers: disconnects browsers from which nothing is received, and those that do not authenticate in time.
+ * One fiber checks all of them, by a monotonic clock.
  */
 
 import * as Clock from "effect/Clock"
@@ -11,12 +11,12 @@ import type * as Scope from "effect/Scope"
 import { type Connection, isSilent, ping } from "./connection.ts"
 import * as Turns from "./turns.ts"
 
-/** A look that is later than this, in milliseconds or by half the interval, shows that the broker itself stood still. */
+/** A check that is later than this, in milliseconds or by half the interval, shows that the broker itself was paused. */
 const tolerance = 1000
 
 /**
  * Pings all browsers in every `interval`, and calls `onSilent` with those from which nothing has been received since the
- * last ping. What has arrived is read before that. If the broker stood still, and maybe the browsers with it, they get another interval.
+ * last ping. Input that has arrived is read first. If the broker was paused, browsers get another interval.
  */
 export const watch = Effect.fnUntraced(function*(
   connections: Iterable<Connection>,
@@ -26,7 +26,7 @@ export const watch = Effect.fnUntraced(function*(
   const millis = Duration.toMillis(interval)
   const most = millis + Math.min(tolerance, millis / 2)
   let last = yield* now
-  const look = Effect.gen(function*() {
+  const check = Effect.gen(function*() {
     const isLate = (yield* now) - last > most
     yield* Turns.next
     last = yield* now
@@ -35,13 +35,13 @@ export const watch = Effect.fnUntraced(function*(
       else ping(connection)
     })
   })
-  yield* repeat(look, interval)
+  yield* repeat(check, interval)
 })
 
-/** The browsers that have to authenticate. */
+/** Browsers that must authenticate. */
 export interface Newcomers {
   readonly add: (connection: Connection) => void
-  /** It has gone. */
+  /** A browser has disconnected. */
   readonly remove: (connection: Connection) => void
 }
 
@@ -54,7 +54,7 @@ export const watchAuthentication = Effect.fnUntraced(function*(
   const millis = Duration.toMillis(timeout)
   // In the order in which they have connected.
   const since = new Map<Connection, number>()
-  const look = Effect.gen(function*() {
+  const check = Effect.gen(function*() {
     const late = (yield* now) - millis
     yield* Turns.next
     for (const [connection, at] of since) {
@@ -64,7 +64,7 @@ export const watchAuthentication = Effect.fnUntraced(function*(
     }
   })
   if (millis === Infinity) return { add: constVoid, remove: constVoid }
-  yield* repeat(look, Duration.millis(Math.min(Math.max(millis / 4, 10), 5000)))
+  yield* repeat(check, Duration.millis(Math.min(Math.max(millis / 4, 10), 5000)))
   return {
     add: (connection) => void since.set(connection, millisOf(clock.monotonicTimeNanosUnsafe())),
     remove: (connection) => void since.delete(connection)
@@ -75,10 +75,10 @@ const millisOf = (nanos: bigint): number => Number(nanos) / 1_000_000
 
 const now = Effect.map(Clock.monotonicTimeNanos, millisOf)
 
-// A defect is logged, and the next look is taken nevertheless.
-const repeat = (look: Effect.Effect<void>, interval: Duration.Duration) =>
-  look.pipe(
-    Effect.catchCause((cause) => Effect.logError("Browsers were not looked after", cause)),
+// A defect is logged, and the next check is done nevertheless.
+const repeat = (check: Effect.Effect<void>, interval: Duration.Duration) =>
+  check.pipe(
+    Effect.catchCause((cause) => Effect.logError("The liveness of browsers was not checked", cause)),
     Effect.delay(interval),
     Effect.forever,
     Effect.forkScoped

@@ -1,6 +1,6 @@
 /**
- * Which pages may connect, by the `Origin` that their browser sends. A page cannot choose it, a program can: programs are
- * not what this is for.
+ * Which web pages may connect, by the `Origin` that their browser sends. A page cannot forge it; other programs can, and this does
+ * not protect against them.
  */
 
 import * as Result from "effect/Result"

@@ -1,9 +1,9 @@
 /**
- * The outbound queues of browsers: what is sent to a browser in one turn of the event loop is one write, and what waits
- * for a browser that does not read is bounded by what it costs.
+ * The outbound queues of browsers: messages of one turn of the event loop are one write, and the queue of a
+ * browser that does not read is bounded in bytes of memory.
  *
  * A frame is made once and shared by all queues. Queues whose content is the same, those of the subscribers of one
- * channel, share the joined bytes of a write, too. Small frames that wait are joined, so that they cost little more than
+ * channel, share the joined bytes of a write, too. Small queued frames are joined, so that they take little more than
  * their bytes. A queue never counts as one that is not read while the system takes what is written: a browser with
  * nothing waiting can be sent a message of any size.
  */
@@ -14,11 +14,11 @@ import * as Flusher from "./flusher.ts"
 import type { Frame } from "./frame.ts"
 import * as SharedFrames from "./sharedFrames.ts"
 
-/** What waits for one browser. */
+/** The outbound queue of one browser. */
 export interface Outbox {
   readonly outboxes: Outboxes
   readonly socket: Socket
-  /** Called when the browser does not read what waits for it, and has to be disconnected. */
+  /** Called when the browser does not read and must be disconnected. */
   readonly onSlow: () => void
   frames: Array<Frame>
   /** How many of the first frames are not joined any further. */
@@ -27,9 +27,9 @@ export interface Outbox {
   size: number
   /** Whether it is flushed at the end of the turn. */
   isScheduled: boolean
-  /** Whether the system did not take the last write, and what waits counts as waiting. */
+  /** Whether the system has not accepted the last write; then the queue counts towards the limits. */
   isBlocked: boolean
-  /** The last write of a blocked queue. Until the system has taken it nothing more is written. */
+  /** The last write of a blocked queue. Nothing more is written until the system has accepted it. */
   blockedBy: Frame | undefined
   /** Nothing more is sent. */
   isClosed: boolean
@@ -42,7 +42,7 @@ export interface Outboxes {
   readonly flusher: Flusher.Flusher<Outbox>
   /** Those whose browsers do not read, the first for longest. */
   readonly blocked: Set<Outbox>
-  /** How many bytes of memory wait for browsers that do not read, shared bytes once. */
+  /** The bytes of memory of all blocked queues, shared bytes counted once. */
   waiting: number
 }
 
@@ -50,14 +50,14 @@ export interface Outboxes {
 export interface Limits {
   /** For one browser, beside one write. */
   readonly outboxSize: number
-  /** For all browsers together. Beyond it the browser that has not read for longest is disconnected. */
+  /** For all browsers together. Beyond it the browser that was blocked for longest is disconnected. */
   readonly totalOutboxSize: number
 }
 
-/** What a frame in memory costs beside its bytes: an array buffer, its view, the frame and a place in a queue. */
+/** The memory of a frame beside its bytes: an array buffer, its view, the frame and a slot in a queue. */
 const overhead = 320
 
-/** How many frames that wait become one, if they are small. */
+/** How many small queued frames are joined into one. */
 const joinCount = 64
 const joinSize = 16_384
 
@@ -111,16 +111,16 @@ export const sendFrame = (outbox: Outbox, frame: Frame): void => {
   else flush(outbox)
 }
 
-/** Hands all that waits to the connection now, as its last messages; later ones are dropped. */
+/** Writes all queued messages now, as the last ones; later messages are dropped. */
 export const close = (outbox: Outbox): void => {
   if (outbox.isClosed) return
   outbox.isClosed = true
   for (const { bytes } of outbox.frames) outbox.socket.write(bytes)
-  // What the connection of a browser that does not read was handed is in memory until its end.
+  // The bytes of a blocked connection stay in memory until it ends, so they still count.
   if (!outbox.isBlocked) outbox.frames = []
 }
 
-/** The connection has ended: nothing waits any more. */
+/** The connection has ended: frees the queue. */
 export const release = (outbox: Outbox): void => {
   const { frames, isBlocked, outboxes } = outbox
   outbox.isClosed = true
@@ -145,7 +145,7 @@ const flush = (outbox: Outbox): void => {
   }
 }
 
-// As much as one write has. What stays in the queue counts as waiting as long as the queue is blocked.
+// Dequeues as much as fits into one write. The rest counts towards the limits as long as the queue is blocked.
 const take = (outbox: Outbox): ReadonlyArray<Frame> => {
   const { frames, isBlocked, outboxes } = outbox
   const count = countToWrite(frames)
@@ -166,7 +166,7 @@ const countToWrite = (frames: ReadonlyArray<Frame>): number => {
   return count
 }
 
-// The system has not taken the write before: it tells when it has taken this one.
+// The system has not accepted the previous write. The callback is called when it has accepted this one.
 const block = (outbox: Outbox, frame: Frame): void => {
   const { outboxes, socket } = outbox
   if (!outbox.isBlocked) {
@@ -209,7 +209,7 @@ const joinLast = (outbox: Outbox): void => {
   }
 }
 
-// What waited for it is lost: with that much in memory there is no time to wait until it reads.
+// Its queue is dropped: at the limit of memory the broker cannot wait until it reads.
 const dropSlowest = (outboxes: Outboxes): void => {
   for (const outbox of outboxes.blocked) {
     if (outbox.isClosed) continue
@@ -220,7 +220,7 @@ const dropSlowest = (outboxes: Outboxes): void => {
   }
 }
 
-// The memory of frames that wait counts once, in however many queues they are.
+// A frame counts once, in however many queues it is.
 const addWaiting = (outboxes: Outboxes, frame: Frame): void => {
   if (frame.waiting++ === 0) outboxes.waiting += frame.bytes.length + overhead
 }

@@ -1,6 +1,6 @@
 /**
- * What the system lets this process have: file descriptors, of which each connection takes one, and memory. To be looked
- * up once, it takes some milliseconds on some systems.
+ * The limits of this process: file descriptors, of which each connection takes one, and memory. Read them once; on some
+ * systems that takes milliseconds.
  */
 
 import * as Result from "effect/Result"
@@ -8,14 +8,14 @@ import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as V8 from "node:v8"
 
-/** How many bytes of memory it may have: those of the machine, the container or the heap, whichever are fewest. */
+/** The memory in bytes: that of the machine, the container or the heap, whichever is least. */
 export const memory = (): number => {
   const container = process.constrainedMemory()
   const limits = [Os.totalmem(), V8.getHeapStatistics().heap_size_limit, container > 0 ? container : Infinity]
   return Math.min(...limits)
 }
 
-/** How many file descriptors it may open beside those that it has open now; `Infinity` where that is not known. */
+/** How many more file descriptors it may open; `Infinity` if that is unknown. */
 export const descriptors = (): number => {
   const limit = limitOfLinux() ?? limitOfReport() ?? Infinity
   const open = Result.getOrElse(Result.try(() => Fs.readdirSync("/proc/self/fd").length), () => 0)
@@ -28,7 +28,7 @@ const limitOfLinux = (): number | undefined => {
   return soft === undefined ? undefined : soft === "unlimited" ? Infinity : Number(soft)
 }
 
-// Elsewhere only Node.js' diagnostic report says it. It need not look up the names of all peers for that.
+// On other systems only Node.js' diagnostic report has it. Without its network part it is much faster.
 const limitOfReport = (): number | undefined => {
   const settings: typeof process.report & { excludeNetwork?: boolean } = process.report
   const { excludeNetwork = false } = settings

@@ -1,21 +1,21 @@
 /**
- * Frames that many browsers are sent: the last message and the last write, for as long as a turn takes. What one browser
- * is sent, the next is most likely sent, too.
+ * Shares frames between browsers: the frames of the last message and of the last write of a turn are reused, since the next
+ * browser mostly gets the same.
  */
 
 import * as Frame from "./frame.ts"
 
-/** Makes frames, or gives the last one again. */
+/** A cache of the last frames. */
 export interface SharedFrames {
-  /** The frame of a text; `onNew` is called if it had to be made. */
+  /** The frame of a text; `onNew` is called if it was not cached. */
   readonly text: (text: string, onNew: () => void) => Frame.Frame
   /** Several frames as one; `onNew` as above. */
   readonly join: (frames: ReadonlyArray<Frame.Frame>, onNew: () => void) => Frame.Frame
-  /** Keeps nothing any more. */
+  /** Clears the cache. */
   readonly clear: () => void
 }
 
-/** No frames yet. */
+/** Makes an empty cache. */
 export const make = (): SharedFrames => {
   let message = ""
   let frame: Frame.Frame | undefined

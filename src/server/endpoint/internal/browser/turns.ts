@@ -1,19 +1,19 @@
 /**
- * Work that goes on over many turns of the event loop, so that nobody waits for its end.
+ * Work that is spread over many turns of the event loop.
  */
 
 import * as Effect from "effect/Effect"
 
-/** How long the work goes on in one turn, in milliseconds. */
+/** How long the work may take in one turn, in milliseconds. */
 const slice = 8
 
-/** The next turn of the event loop: by then all that has arrived on connections has been read. */
+/** Waits for the next turn of the event loop. By then all input that has arrived is read. */
 export const next: Effect.Effect<void> = Effect.callback((resume) => {
   // Input is read between the two, not before the first.
   setImmediate(() => setImmediate(() => resume(Effect.void)))
 })
 
-/** Does something for each, those that are added meanwhile included. */
+/** Calls `use` with each item, those that are added meanwhile included. */
 export const forEach = Effect.fnUntraced(function*<A>(items: Iterable<A>, use: (item: A) => void) {
   let end = performance.now() + slice
   let done = 0

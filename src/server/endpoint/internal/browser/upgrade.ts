@@ -1,6 +1,6 @@
 /**
- * What becomes of a request on the browsers' port: a WebSocket, or an answer that says why not. An answered connection
- * ends within a bound.
+ * Handles the requests on the browsers' port: upgrades them to WebSockets, or rejects them with a reason. A rejected connection
+ * is closed within a deadline.
  */
 
 import * as NodeWS from "@effect/platform-node/NodeWS"
@@ -14,7 +14,7 @@ import type { Closing } from "./closing.ts"
 import { closeTimeout, type Entered } from "./connection.ts"
 import * as HttpServer from "./httpServer.ts"
 
-/** What decides, and what is decided. */
+/** The options of the handlers. */
 export interface Options {
   readonly vhosts: Vhosts["Service"]
   readonly admission: Admission
@@ -23,16 +23,16 @@ export interface Options {
   readonly onEnter: (entered: Entered) => void
 }
 
-/** Handles requests, by how Node.js tells of them. */
+/** The handlers of the HTTP server's events. */
 export interface Upgrade {
   readonly onRequest: (request: Http.IncomingMessage, response: Http.ServerResponse) => Effect.Effect<void>
   readonly onUpgrade: (request: Http.IncomingMessage, head: Buffer) => Effect.Effect<void>
 }
 
-/** Handles the requests of one endpoint. */
+/** Makes the handlers of one endpoint. */
 export const make = ({ admission, closing, maxMessageSize, onEnter, vhosts }: Options): Upgrade => {
   const websockets = makeServer(maxMessageSize)
-  // A refused browser has nothing to say.
+  // The input of a rejected browser is not read.
   const refusing = makeServer(1024)
 
   const refuse = (refusal: Refusal, request: Http.IncomingMessage, head: Buffer): Effect.Effect<void> => {
@@ -58,7 +58,7 @@ export const make = ({ admission, closing, maxMessageSize, onEnter, vhosts }: Op
       onEnter({ vhost, version: versionOf(request) === null ? 0 : 1, ws, socket, release: admitted.success })
     })
     if (hasEntered) return Effect.void
-    // The ws package has said what is wrong with the request.
+    // The ws package has already responded with what is wrong with the request.
     closing.add(socket)
     return Effect.sync(admitted.success)
   }

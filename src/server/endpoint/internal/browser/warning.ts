@@ -1,16 +1,16 @@
 /**
- * Warnings that strangers can cause: the first is logged at once, further ones are counted, and their number is logged at
- * most every ten seconds, so that nobody can fill the log.
+ * Throttled warnings about things that strangers can cause: the first is logged immediately, later ones as a count at most every
+ * ten seconds.
  */
 
 import * as Effect from "effect/Effect"
 
-/** How long nothing more is logged of the same, in milliseconds. */
+/** The minimum time between two warnings of a kind, in milliseconds. */
 const pause = 10_000
 
 /**
- * A warning of one kind. What it gives is to be run each time there is reason for it, with what is known of the last; the
- * sentence is made of the number since the last one was logged.
+ * Makes a warning of one kind. Run the result each time it happens, with its details; the sentence has the number of times since
+ * the last one was logged.
  */
 export const make = (
   sentence: (count: number, last: string) => string

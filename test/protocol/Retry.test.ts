@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Repetition from "../../src/protocol/Repetition.ts"
+import * as Retry from "../../src/protocol/Retry.ts"
 
 const connection = "7b5d2a5e-18c8-4b0a-9a65-9f7d1d9f1c11"
 
@@ -13,23 +13,23 @@ describe("an idempotency key", () => {
     ["a connection too long", "a", `${connection}0`, false],
     ["a connection that is no uuid", "a", ":".repeat(36), false]
   ])("is one of ours or not: %s", (_, message, connection, isOurs) => {
-    assert.strictEqual(Repetition.isName({ connection, message }), isOurs)
+    assert.strictEqual(Retry.isKey({ connection, message }), isOurs)
   })
 
   it("goes before the request, which is the same after it", () => {
-    const frames = Repetition.encode({ connection, message: "a" }, ["OC", "room"])
-    assert.isTrue(Repetition.isRepeated(frames))
-    assert.deepStrictEqual(Repetition.nameOf(frames), { connection, message: "a" })
-    assert.deepStrictEqual(Repetition.firstOf(frames), ["OC", "room"])
-    assert.isFalse(Repetition.isRepeated(["OC", "room"]))
+    const frames = Retry.encode({ connection, message: "a" }, ["OC", "room"])
+    assert.isTrue(Retry.isRetry(frames))
+    assert.deepStrictEqual(Retry.keyOf(frames), { connection, message: "a" })
+    assert.deepStrictEqual(Retry.requestOf(frames), ["OC", "room"])
+    assert.isFalse(Retry.isRetry(["OC", "room"]))
   })
 })
 
 describe("a fingerprint", () => {
-  const print = Repetition.fingerprint(["BC", "room", "said", `{"n":1}`], 4)
+  const print = Retry.fingerprint(["BC", "room", "said", `{"n":1}`], 4)
 
   it("does not depend on what follows the arguments", () => {
-    assert.strictEqual(Repetition.fingerprint(["BC", "room", "said", `{"n":1}`, "a span"], 4), print)
+    assert.strictEqual(Retry.fingerprint(["BC", "room", "said", `{"n":1}`, "a span"], 4), print)
   })
 
   it.each([
@@ -40,6 +40,6 @@ describe("a fingerprint", () => {
     ["an argument less", ["BC", "room", "said"]],
     ["the same characters in other frames", ["BC", "rooms", "aid", `{"n":1}`]]
   ])("is another of a request with %s", (_, frames) => {
-    assert.notStrictEqual(Repetition.fingerprint(frames, 4), print)
+    assert.notStrictEqual(Retry.fingerprint(frames, 4), print)
   })
 })

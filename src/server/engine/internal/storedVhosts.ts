@@ -1,5 +1,5 @@
 /**
- * What an earlier broker stored, vhost by vhost, as its successors restore it.
+ * What an earlier broker stored of its vhosts, for the broker that restores them.
  */
 
 import * as Effect from "effect/Effect"
@@ -11,7 +11,7 @@ import { sizeOf, type StoredEvent } from "../EventQueue.ts"
 import type { Journal } from "../Journal.ts"
 
 /** What is stored of one vhost. */
-export interface Stored {
+export interface StoredVhost {
   readonly token: Redacted.Redacted
   readonly opened: ReadonlyArray<string>
   readonly issued: ReadonlyArray<Issued>
@@ -19,14 +19,14 @@ export interface Stored {
   readonly letters: ReadonlyArray<DeadLetter>
 }
 
-/** Reads a store: the vhosts in the order of their making, by their paths. */
-export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string, Stored>, StoreError> =>
+/** Reads the vhosts of a store, by their paths, in the order of their creation. */
+export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string, StoredVhost>, StoreError> =>
   Effect.map(store.load, (entries) => {
     const ofVhosts = Map.groupBy(entries, ({ vhost }) => vhost)
     return new Map(
       pick(entries, "Vhost").map(({ token, vhost }) => {
         const own = ofVhosts.get(vhost) ?? []
-        const stored: Stored = {
+        const stored: StoredVhost = {
           token,
           opened: pick(own, "Channel").map(({ name }) => name),
           issued: pick(own, "AccessToken"),
@@ -41,27 +41,27 @@ export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string,
     )
   })
 
-/** Makes dead letters of events that have become too large for a worker's connection. */
-export const bury = (
-  stored: Stored,
+/** Turns events that no longer fit on a worker's connection into dead letters. */
+export const withoutTooLarge = (
+  stored: StoredVhost,
   { journal, largest, now }: { readonly journal: Journal; readonly largest: number; readonly now: number }
-): Stored => {
+): StoredVhost => {
   const { fit = [], tooLarge = [] } = Object.groupBy(
     stored.events,
     ({ json, origin }) => sizeOf(json, origin) > largest ? "tooLarge" : "fit"
   )
-  const buried = tooLarge.map(({ attempts, id, json, origin }): DeadLetter => {
-    const reason = `the event has ${sizeOf(json, origin)} bytes, the most is ${largest}`
+  const added = tooLarge.map(({ attempts, id, json, origin }): DeadLetter => {
+    const reason = `the event has ${sizeOf(json, origin)} bytes, the limit is ${largest}`
     const letter = { id, json, origin, attempts, reason, failedAt: now }
-    journal.forget("Event", id)
-    journal.noteNew({ _tag: "DeadLetter", ...letter, origin: origin ?? null })
+    journal.deleted("Event", id)
+    journal.created({ _tag: "DeadLetter", ...letter, origin: origin ?? null })
     return letter
   })
-  return { ...stored, events: fit, letters: [...stored.letters, ...buried] }
+  return { ...stored, events: fit, letters: [...stored.letters, ...added] }
 }
 
-/** What is stored, in numbers, for a person. */
-export const describe = ({ events, issued, letters, opened }: Stored): string =>
+/** The numbers of what is stored, for a log line. */
+export const describe = ({ events, issued, letters, opened }: StoredVhost): string =>
   `${opened.length} channels, ${events.length} unhandled events, ${letters.length} dead letters and ` +
   `${issued.length} unused single access tokens`
 

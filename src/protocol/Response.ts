@@ -1,8 +1,8 @@
 /**
- * What the broker tells in its answers to the commands that ask for something, as JSON values.
+ * The responses to the commands that have more to return than `OK`, as JSON values.
  *
- * Lists come in browsers, so that an answer is never larger than a message may be: `next` is the place to go on from, `null`
- * after the last. (Source: our own; the original knows none of these commands.)
+ * A list is sent in parts, so that no response is larger than a message may be: `next` is the cursor where the list continues,
+ * `null` at its end. (Source: our own; the original knows none of these commands.)
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Json from "./Json.ts"
 
 /**
- * How deeply an answer may be nested: in a list of objects stand data that may be nested as deeply as what is read.
+ * How deeply a response may be nested: in its lists are objects whose data may be nested `Json.maxDepth` levels deep.
  *
  * @since 0.1.0
  */
@@ -25,7 +25,7 @@ export const maxDepth = Json.maxDepth + 3
 export const Broadcasts = Schema.Array(Schema.Int)
 
 /**
- * To `DC`: a channel and how many browsers are on it.
+ * To `DC`: a channel and its number of subscribers, hidden ones included.
  *
  * @since 0.1.0
  */
@@ -39,8 +39,8 @@ export const Channel = Schema.Struct({ name: Schema.String, subscribers: Schema.
 export const Channels = Schema.Struct({ channels: Schema.Array(Channel), next: Schema.NullOr(Schema.Int) })
 
 /**
- * One who is on a channel and not hidden: the browser, the user on private and presence channels, and what the browser tells
- * the others of itself.
+ * A subscriber that is not hidden: the browser, the user on private and presence channels, and the data that the browser
+ * subscribed with.
  *
  * @since 0.1.0
  */
@@ -51,22 +51,22 @@ export const Subscriber = Schema.Struct({
 })
 
 /**
- * To `LS`: who is on a channel, in the order of their coming.
+ * To `LS`: the subscribers of a channel, in the order of their subscriptions.
  *
  * @since 0.1.0
  */
 export const Subscribers = Schema.Struct({ subscribers: Schema.Array(Subscriber), next: Schema.NullOr(Schema.Int) })
 
 /**
- * To `DB`: how many connections were ended.
+ * To `DB`: how many browsers were disconnected.
  *
  * @since 0.1.0
  */
 export const Disconnected = Schema.Struct({ disconnected: Schema.Int })
 
 /**
- * One dead letter. `data` are `null` where the letter has no room in an answer otherwise, and then `event` is at most the
- * first 200 characters and a `…`; `size` are the bytes of both as they travel to a worker. `failedAt` is in milliseconds
+ * One dead letter. If a dead letter is too large for a response, its `data` are `null` and its `event` is cut to 200
+ * characters and a `…`; `size` is the number of bytes of both as they are sent to a worker. `failedAt` is in milliseconds
  * since 1970.
  *
  * @since 0.1.0
@@ -94,14 +94,14 @@ export const DeadLetter = Schema.Struct({
 export const DeadLetters = Schema.Struct({ deadLetters: Schema.Array(DeadLetter), next: Schema.NullOr(Schema.Int) })
 
 /**
- * To `RL` for all: how many are events again, the oldest, and how many are not for want of room.
+ * To `RL` for all: how many were replayed, the oldest first, and how many were not, because the queue is full.
  *
  * @since 0.1.0
  */
 export const Replayed = Schema.Struct({ replayed: Schema.Int, left: Schema.Int })
 
 /**
- * To `DL` for all: how many there were.
+ * To `DL` for all: how many were discarded.
  *
  * @since 0.1.0
  */

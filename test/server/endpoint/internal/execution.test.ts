@@ -1,32 +1,33 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Result } from "effect"
-import { decodeFromClient, FromClient, FromServer } from "../../../../src/protocol/Command.ts"
+import { FromClient, FromServer } from "../../../../src/protocol/Command.ts"
+import { decodeFromClient } from "../../../../src/protocol/CommandCodec.ts"
 import { envelopeSize, type Frames } from "../../../../src/protocol/Frame.ts"
 import type { JsonObject } from "../../../../src/protocol/Json.ts"
 import * as BrokerConfig from "../../../../src/server/BrokerConfig.ts"
 import * as Permission from "../../../../src/server/domain/Permission.ts"
-import { answer } from "../../../../src/server/endpoint/internal/answer.ts"
+import { execute } from "../../../../src/server/endpoint/internal/execution.ts"
 import * as Vhosts from "../../../../src/server/engine/Vhosts.ts"
 import * as FakeBrowser from "../../../harness/FakeBrowser.ts"
 import { int, jsonObject, pick } from "../../../protocol/arbitraries.ts"
 
-/** A vhost with these channels, and a way to ask it. */
+/** A vhost with these channels, and a way to run it. */
 const makeVhost = Effect.fnUntraced(function*(...channels: ReadonlyArray<string>) {
   const vhosts = yield* Effect.provide(Vhosts.make, BrokerConfig.layer())
   const vhost = yield* vhosts.add({ path: "/test", channels })
-  const ask = (command: FromClient, maxMessageSize = 1_048_576) => answer(vhost, command, maxMessageSize)
+  const run = (command: FromClient, maxMessageSize = 1_048_576) => execute(vhost, command, maxMessageSize)
   return {
     vhost,
-    ask,
-    /** The answer's JSON. */
+    run,
+    /** The value of the response. */
     query: (command: FromClient, maxMessageSize?: number) =>
-      Effect.map(ask(command, maxMessageSize), (answer) => {
-        expect(answer._tag).toBe("Answer")
-        return JSON.parse(answer._tag === "Answer" ? answer.json : "") as unknown
+      Effect.map(run(command, maxMessageSize), (response) => {
+        expect(response._tag).toBe("Response")
+        return JSON.parse(response._tag === "Response" ? response.json : "") as unknown
       }),
     codeOf: (...frames: Frames) =>
       Effect.fromResult(decodeFromClient(frames)).pipe(
-        Effect.flatMap((command) => ask(command)),
+        Effect.flatMap((command) => run(command)),
         Effect.match({ onFailure: ({ code }) => code, onSuccess: ({ _tag }) => _tag })
       )
   }
@@ -76,16 +77,16 @@ describe("answer", () => {
     Effect.gen(function*() {
       const world = yield* makeVhost("room")
       const page = yield* enter(world, "a", ["room"])
-      expect(yield* world.ask(FromClient.OpenChannel({ channel: "new" }))).toEqual(FromServer.Ok())
-      expect(yield* world.ask(FromClient.Broadcast({ channel: "room", event: "e", data: `{"n":1}` }))).toEqual(
+      expect(yield* world.run(FromClient.OpenChannel({ channel: "new" }))).toEqual(FromServer.Ok())
+      expect(yield* world.run(FromClient.Broadcast({ channel: "room", event: "e", data: `{"n":1}` }))).toEqual(
         FromServer.Ok()
       )
       expect(page.heard()).toEqual([{ e: { n: 1, channel: "room" } }])
-      expect(yield* world.ask(FromClient.AccessToken({ uid: "joe", pattern: ".*" }))).toEqual({
+      expect(yield* world.run(FromClient.AccessToken({ uid: "joe", pattern: ".*" }))).toEqual({
         _tag: "AccessTokenIssued",
         token: expect.stringMatching(/^[0-9a-f]{128}$/) as string
       })
-      expect(yield* world.ask(FromClient.CloseChannel({ channel: "room" }))).toEqual(FromServer.Ok())
+      expect(yield* world.run(FromClient.CloseChannel({ channel: "room" }))).toEqual(FromServer.Ok())
       expect(page.heard()).toEqual([{ ":unsubscribed": { channel: "room" } }])
     }))
 
@@ -93,7 +94,7 @@ describe("answer", () => {
     Effect.gen(function*() {
       const world = yield* makeVhost("room")
       const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
-      yield* world.ask(FromClient.Broadcast({ channel: "room", event: "e", data: "{}", exceptSid: "a" }))
+      yield* world.run(FromClient.Broadcast({ channel: "room", event: "e", data: "{}", exceptSid: "a" }))
       expect([a.heard(), b.heard()]).toEqual([[], [{ e: { channel: "room" } }]])
     }))
 
@@ -190,7 +191,7 @@ describe("answer", () => {
         const world = yield* makeVhost("room")
         const page = yield* enter(world, "a", ["room"])
         const both = bad.startsWith("[[") ? `[["room","first",{}],${bad.slice(1)}` : bad
-        expect((yield* Effect.flip(world.ask(BroadcastAll({ broadcasts: both })))).code).toBe(400)
+        expect((yield* Effect.flip(world.run(BroadcastAll({ broadcasts: both })))).code).toBe(400)
         expect(page.heard()).toEqual([])
       }))
   })
@@ -199,8 +200,8 @@ describe("answer", () => {
     Effect.gen(function*() {
       const world = yield* makeVhost("room")
       const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
-      expect(yield* world.ask(SendTo({ sid: "a", event: "e", data: `{"sid":"x"}` }))).toEqual(FromServer.Ok())
-      for (const data of ["", "[1]", "no json", "null"]) yield* world.ask(SendTo({ sid: "a", event: "f", data }))
+      expect(yield* world.run(SendTo({ sid: "a", event: "e", data: `{"sid":"x"}` }))).toEqual(FromServer.Ok())
+      for (const data of ["", "[1]", "no json", "null"]) yield* world.run(SendTo({ sid: "a", event: "f", data }))
       expect(a.heard()).toEqual([{ e: { sid: "x" } }, { f: {} }, { f: {} }, { f: {} }, { f: {} }])
       expect(b.heard()).toEqual([])
     }))
@@ -249,15 +250,15 @@ describe("answer", () => {
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* die(world, ...["a", "b", "c"].map((id) => ({ id })))
-        expect(yield* world.ask(ReplayDeadLetter({ id: "b" }))).toEqual(FromServer.Ok())
-        expect((yield* Effect.flip(world.ask(ReplayDeadLetter({ id: "b" })))).code).toBe(456)
+        expect(yield* world.run(ReplayDeadLetter({ id: "b" }))).toEqual(FromServer.Ok())
+        expect((yield* Effect.flip(world.run(ReplayDeadLetter({ id: "b" })))).code).toBe(456)
         expect(yield* world.query(ReplayDeadLetters())).toEqual({ replayed: 2, left: 0 })
         expect((yield* world.vhost.lobby.info).waiting).toBe(3)
         // As many as can wait.
-        yield* Effect.forEach(Array.from({ length: 9_996 }), () => world.vhost.lobby.trigger("{}"), { discard: true })
+        yield* Effect.forEach(Array.from({ length: 9_996 }), () => world.vhost.lobby.enqueue("{}"), { discard: true })
         yield* die(world, { id: "d" }, { id: "e" }, { id: "f" })
         expect(yield* world.query(ReplayDeadLetters())).toEqual({ replayed: 1, left: 2 })
-        expect((yield* Effect.flip(world.ask(ReplayDeadLetter({ id: "e" })))).code).toBe(597)
+        expect((yield* Effect.flip(world.run(ReplayDeadLetter({ id: "e" })))).code).toBe(597)
         expect((yield* world.vhost.deadLetters.list).map(({ id }) => id)).toEqual(["e", "f"])
       }))
 
@@ -265,8 +266,8 @@ describe("answer", () => {
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* die(world, ...["a", "b", "c"].map((id) => ({ id })))
-        expect(yield* world.ask(DiscardDeadLetter({ id: "b" }))).toEqual(FromServer.Ok())
-        expect((yield* Effect.flip(world.ask(DiscardDeadLetter({ id: "b" })))).code).toBe(456)
+        expect(yield* world.run(DiscardDeadLetter({ id: "b" }))).toEqual(FromServer.Ok())
+        expect((yield* Effect.flip(world.run(DiscardDeadLetter({ id: "b" })))).code).toBe(456)
         expect((yield* world.vhost.deadLetters.list).map(({ id }) => id)).toEqual(["a", "c"])
         expect(yield* world.query(DiscardDeadLetters())).toEqual({ discarded: 2 })
         expect(yield* world.query(DiscardDeadLetters())).toEqual({ discarded: 0 })
@@ -285,8 +286,8 @@ describe("answer", () => {
     ) {
       const parts: Array<Part> = []
       for (let after: number | null = 0; after !== null;) {
-        const answered: FromServer = yield* world.ask(list(after), maxMessageSize)
-        const json: string = answered._tag === "Answer" ? answered.json : expect.fail(answered._tag)
+        const answered: FromServer = yield* world.run(list(after), maxMessageSize)
+        const json: string = answered._tag === "Response" ? answered.json : expect.fail(answered._tag)
         expect(Buffer.byteLength(json)).toBeLessThanOrEqual(maxMessageSize - envelopeSize)
         const part = JSON.parse(json) as Part
         parts.push(part)
@@ -379,7 +380,7 @@ describe("answer", () => {
         const json = (text: string) => JSON.stringify({ e: { text } })
         const largest = json("x".repeat(maxMessageSize - envelopeSize - json("").length))
         // The vhost takes it.
-        yield* world.vhost.lobby.trigger(largest)
+        yield* world.vhost.lobby.enqueue(largest)
         const named = JSON.stringify({ ["é".repeat(400_000)]: {} })
         yield* die(world, { id: "a" }, { id: "b", json: largest }, { id: "c", json: named }, { id: "d" })
         const parts = yield* partsOf(world, ListLetters, maxMessageSize)
@@ -423,7 +424,7 @@ describe("answer", () => {
         const first = yield* list(0)
         const got = first.channels!.map((channel) => (channel as { readonly name: string }).name)
         expect(got).toEqual(names.slice(0, got.length))
-        for (const name of got) yield* world.ask(FromClient.CloseChannel({ channel: name }))
+        for (const name of got) yield* world.run(FromClient.CloseChannel({ channel: name }))
         const second = yield* list(first.next!)
         expect(second.channels![0]).toEqual({ name: names[got.length], subscribers: 0 })
       }))

@@ -1,0 +1,135 @@
+/**
+ * Executes the requests of Clients in their vhost.
+ */
+
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import { type FromClient, FromServer } from "../../../protocol/Command.ts"
+import { envelopeSize } from "../../../protocol/Frame.ts"
+import * as Json from "../../../protocol/Json.ts"
+import { BadRequestError, DeadLetterNotFoundError, type StatusError } from "../../../protocol/KosmonautError.ts"
+import type * as Response from "../../../protocol/Response.ts"
+import * as EventLoop from "../../../transport/EventLoop.ts"
+import type { Vhost } from "../../engine/Vhosts.ts"
+import * as Listing from "./listing.ts"
+
+/**
+ * Executes a command and returns its response, which is at most `maxMessageSize` bytes large. A broadcast is executed
+ * synchronously, and its response is an `Exit`.
+ */
+export const execute = (
+  vhost: Vhost,
+  command: FromClient,
+  maxMessageSize: number
+): Effect.Effect<FromServer, StatusError> => {
+  const { accessTokens, browsers, channels } = vhost
+  switch (command._tag) {
+    case "Broadcast":
+      return broadcastUnsafe(vhost, command)
+    case "OpenChannel":
+      return Effect.as(channels.open(command.channel), FromServer.Ok())
+    case "CloseChannel":
+      return Effect.as(channels.close(command.channel), FromServer.Ok())
+    case "AccessToken":
+      return Effect.map(
+        accessTokens.issue(command.uid, command.pattern),
+        (token) => FromServer.AccessTokenIssued({ token: Redacted.value(token) })
+      )
+    case "BroadcastAll":
+      return Effect.flatMap(
+        Effect.fromResult(decodeBroadcasts(command.broadcasts)),
+        (broadcasts) => broadcastAll(vhost, broadcasts)
+      )
+    case "SendTo":
+      return Effect.as(browsers.sendTo(command.sid, command.event, command.data), FromServer.Ok())
+    case "Disconnect":
+      return Effect.map(
+        browsers.disconnect(command.by, command.who),
+        (disconnected) => responseOf({ disconnected } satisfies typeof Response.Disconnected.Type)
+      )
+    default:
+      return executeOther(vhost, command, maxMessageSize - envelopeSize)
+  }
+}
+
+// Lists and dead letters.
+const executeOther = (
+  vhost: Vhost,
+  command: FromClient,
+  maxSize: number
+): Effect.Effect<FromServer, StatusError> => {
+  const { channels, deadLetters } = vhost
+  switch (command._tag) {
+    case "ListChannels":
+      return Effect.sync(() => Listing.channels(channels.listAfter(command.prefix, command.after), maxSize))
+    case "DescribeChannel":
+      return Effect.map(channels.describe(command.channel), (info) => responseOf(Listing.channel(info)))
+    case "ListSubscribers":
+      return Effect.map(
+        channels.subscribersAfter(command.channel, command.after),
+        (subscribers) => Listing.subscribers(subscribers, maxSize)
+      )
+    case "ListDeadLetters":
+      return Effect.map(vhost.deadLettersAfter(command.after), (items) => Listing.deadLetters(items, maxSize))
+    case "ReplayDeadLetter":
+      return Effect.flatMap(vhost.replay(command.id), (found) => found ? ok : noLetter(command.id))
+    case "ReplayDeadLetters":
+      return Effect.map(vhost.replayAll, (replayed) => responseOf(replayed satisfies typeof Response.Replayed.Type))
+    case "DiscardDeadLetter":
+      return Effect.flatMap(
+        deadLetters.take(command.id),
+        (letter) => letter === undefined ? noLetter(command.id) : ok
+      )
+    case "DiscardDeadLetters":
+      return Effect.map(
+        deadLetters.takeAll,
+        ({ length }) => responseOf({ discarded: length } satisfies typeof Response.Discarded.Type)
+      )
+    default:
+      return Effect.fail(new BadRequestError({ detail: "only a worker sends this command" }))
+  }
+}
+
+// The shape that `FromClient.BroadcastAll` describes.
+type Broadcast = readonly [channel: string, event: string, data: Json.JsonObject, exceptSid?: string]
+
+// By hand: a Schema takes fifty times as long, and there may be tens of thousands. What was parsed is JSON.
+const isBroadcast = (value: unknown): value is Broadcast =>
+  Array.isArray(value) && (value.length === 3 || value.length === 4 && typeof value[3] === "string") &&
+  typeof value[0] === "string" && typeof value[1] === "string" && value[1] !== "" && Json.isObject(value[2])
+
+const decodeBroadcasts = (json: string): Result.Result<ReadonlyArray<Broadcast>, BadRequestError> => {
+  const value = Result.getOrUndefined(Json.parse(json))
+  return Array.isArray(value) && value.every(isBroadcast)
+    ? Result.succeed(value)
+    : Result.fail(new BadRequestError({ detail: "BA needs an array of broadcasts" }))
+}
+
+const broadcastUnsafe = (
+  { channels }: Vhost,
+  command: Extract<FromClient, { readonly _tag: "Broadcast" }>
+): Exit.Exit<FromServer, StatusError> => {
+  const { channel, data, event } = command
+  const exit = channels.broadcastUnsafe(channel, event, data, command)
+  return Exit.isSuccess(exit) ? ok : Exit.failCause(exit.cause)
+}
+
+// It yields to the event loop in between, since each of them may go to thousands of browsers.
+const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts: ReadonlyArray<Broadcast>) {
+  const codes: Array<number> = []
+  for (const [channel, event, data, exceptSid] of broadcasts) {
+    EventLoop.begin()
+    const exit = channels.broadcastUnsafe(channel, event, data, { exceptSid })
+    codes.push(yield* Effect.match(exit, { onSuccess: () => 204, onFailure: ({ code }) => code }))
+    if (EventLoop.isOver()) yield* EventLoop.next
+  }
+  return responseOf(codes satisfies typeof Response.Broadcasts.Type)
+})
+
+const responseOf = (value: unknown): FromServer => FromServer.Response({ json: JSON.stringify(value) })
+
+const ok: Exit.Exit<FromServer> = Exit.succeed(FromServer.Ok())
+
+const noLetter = (id: string) => Effect.fail(new DeadLetterNotFoundError({ id }))

@@ -1,0 +1,247 @@
+/**
+ * The response cache of one vhost: a retried request is not executed again, and gets the response of its first attempt.
+ *
+ * The last 4096 responses of each connection are cached, at most 1 MiB of them: these are all that can be in flight when a
+ * connection is lost. They are cached for `idempotencyRetention` after the connection's last request, within limits for all
+ * connections together: `idempotencyCapacity` responses and 64 MiB. Beyond them the connection that has been idle for longest
+ * loses its responses. Retries of requests that are no longer cached, and of unknown connections, are rejected, because the
+ * broker cannot know whether they were executed.
+ *
+ * @since 0.1.0
+ */
+
+import type * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import { FromServer } from "../../protocol/Command.ts"
+import { BadRequestError, type StatusError } from "../../protocol/KosmonautError.ts"
+import type * as Retry from "../../protocol/Retry.ts"
+import * as Responses from "./internal/responses.ts"
+
+/**
+ * The cached responses of one vhost.
+ *
+ * @since 0.1.0
+ */
+export interface ResponseCache {
+  /** The cached responses of the connection with this id. */
+  readonly connection: (id: string) => Connection
+  /**
+   * Returns the cached response to a retry, an error as a `Failure`; waits for it while the request is being executed.
+   * Executes a request that never arrived. Fails with 400 if the key belongs to another request, by its `fingerprint`.
+   */
+  readonly retry: (
+    key: Retry.Key,
+    fingerprint: number,
+    execute: Effect.Effect<FromServer, StatusError>
+  ) => Effect.Effect<FromServer, StatusError>
+  /** How many responses are cached now, and since the start: how many retries were answered, how many responses evicted. */
+  readonly counters: { readonly cached: number; readonly retried: number; readonly evicted: number }
+}
+
+/**
+ * The cached responses of one connection. Its messages arrive in the order of their ids, which count up from 1 in base 36.
+ *
+ * @since 0.1.0
+ */
+export interface Connection {
+  /** Whether the connection was evicted; then `ResponseCache.connection` makes a new one. */
+  readonly isEvicted: () => boolean
+  /** A request has arrived whose response is not cached: later messages are known not to have arrived before it. */
+  readonly skipUnsafe: (message: string) => void
+  /**
+   * Records that a request has arrived. `undefined` if it is to be executed; otherwise this is its response, because a retry
+   * of it has arrived before.
+   */
+  readonly beginUnsafe: (message: string, fingerprint: number) => Effect.Effect<FromServer, StatusError> | undefined
+  /** Caches the response to a request. */
+  readonly endUnsafe: (message: string, exit: Exit.Exit<FromServer, StatusError>) => void
+}
+
+/**
+ * Whether a message id can be cached.
+ *
+ * @since 0.1.0
+ */
+export const isMessageId = (message: string): boolean => message !== "" && message.length <= 16
+
+/** How many connections are known. Beyond it the half of them that has been idle for longest is evicted. */
+const maxConnections = 10_000
+
+/** How many characters the responses of all connections may have together. */
+const maxLength = 64 * 1_048_576
+
+/**
+ * Makes an empty response cache for a vhost.
+ *
+ * @since 0.1.0
+ */
+export const make = ({ clock, ...options }: {
+  readonly idempotencyCapacity: number
+  readonly idempotencyRetention: Duration.Duration
+  readonly clock: Clock.Clock
+}): ResponseCache => {
+  const counters = { cached: 0, retried: 0, evicted: 0 }
+  const total = { length: 0 }
+  const connections = makeConnections(clock, Duration.toMillis(options.idempotencyRetention), counters, total)
+
+  const makeRoom = () => {
+    while (counters.cached > options.idempotencyCapacity || total.length > maxLength) {
+      const idlest = connections.idlest()
+      if (idlest === undefined) return
+      counters.evicted += idlest.size()
+      connections.clear(idlest)
+    }
+  }
+  const grow = () => {
+    if (++counters.cached > options.idempotencyCapacity) makeRoom()
+  }
+  const settle = (responses: Responses.Responses, message: string, exit: Exit.Exit<FromServer, StatusError>) => {
+    responses.settle(message, responseOf(exit))
+    if (total.length > maxLength) makeRoom()
+  }
+  const recall = (
+    responses: Responses.Responses,
+    message: string,
+    fingerprint: number,
+    cached: Responses.Cached
+  ): Effect.Effect<FromServer, BadRequestError> => {
+    if (!responses.matches(message, fingerprint)) {
+      return Effect.fail(new BadRequestError({ detail: "the idempotency key is that of another request" }))
+    }
+    counters.retried++
+    if (cached._tag !== "Running") return Effect.succeed(cached)
+    const waiting = cached.waiting ?? Deferred.makeUnsafe<FromServer>()
+    responses.replace(message, { _tag: "Running", waiting })
+    return Deferred.await(waiting)
+  }
+
+  return {
+    connection: (id) => {
+      const responses = connections.get(id)
+      return {
+        isEvicted: () => responses.isEvicted,
+        skipUnsafe: responses.skip,
+        beginUnsafe: (message, fingerprint) => {
+          connections.use(responses)
+          const early = responses.findEarly(message)
+          if (early !== undefined) return recall(responses, message, fingerprint, early)
+          if (responses.grows()) grow()
+          responses.add(message, fingerprint)
+          return undefined
+        },
+        endUnsafe: (message, exit) => settle(responses, message, exit)
+      }
+    },
+    retry: ({ connection, message }, fingerprint, execute) =>
+      Effect.suspend(() => {
+        const responses = connections.find(connection)
+        const cached = responses?.find(message)
+        if (responses !== undefined && cached !== undefined) return recall(responses, message, fingerprint, cached)
+        if (responses === undefined || !isMessageId(message) || !responses.neverArrived(message)) return unknown
+        connections.use(responses)
+        if (responses.addEarly(message, fingerprint)) grow()
+        return Effect.onExit(execute, (exit) => {
+          settle(responses, message, exit)
+          return Effect.void
+        })
+      }),
+    counters
+  }
+}
+
+// The connections, and which of them has been idle for longest.
+const makeConnections = (
+  clock: Clock.Clock,
+  retention: number,
+  counters: { cached: number },
+  total: { length: number }
+) => {
+  const connections = new Map<string, Responses.Responses>()
+  let sequence = 0
+  let nextSweep = 0
+
+  const clear = (responses: Responses.Responses) => {
+    counters.cached -= responses.clear()
+  }
+  // Clears idle connections. The id of a connection's last message is known for longer than its responses, so that a retry
+  // of a later message is known never to have arrived.
+  const sweep = () => {
+    const now = Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+    if (now < nextSweep && connections.size < maxConnections) return
+    nextSweep = now + Math.min(retention, 1000)
+    for (const responses of connections.values()) {
+      if (responses.lastUsed !== responses.lastUsedAtSweep) {
+        responses.lastUsedAtSweep = responses.lastUsed
+        responses.idleSince = now
+      } else if (now - responses.idleSince >= retention) clear(responses)
+    }
+    if (connections.size < maxConnections) return
+    const byLastUse = [...connections].sort(([, one], [, other]) => one.lastUsed - other.lastUsed)
+    for (const [id, responses] of byLastUse.slice(0, maxConnections / 2)) {
+      clear(responses)
+      responses.isEvicted = true
+      connections.delete(id)
+    }
+  }
+  // The list is sorted once and serves many times; connections that were used since then are skipped.
+  const byLastUse: Array<{ readonly responses: Responses.Responses; readonly lastUsed: number }> = []
+  const idlest = (): Responses.Responses | undefined => {
+    for (let isSorted = false;; isSorted = true) {
+      for (let next = byLastUse.pop(); next !== undefined; next = byLastUse.pop()) {
+        if (next.responses.lastUsed === next.lastUsed && next.responses.size() > 0) return next.responses
+      }
+      if (isSorted) return undefined
+      for (const responses of connections.values()) {
+        if (responses.size() > 0) byLastUse.push({ responses, lastUsed: responses.lastUsed })
+      }
+      byLastUse.sort((one, other) => other.lastUsed - one.lastUsed)
+    }
+  }
+  return {
+    find: (id: string) => connections.get(id),
+    get: (id: string): Responses.Responses => {
+      const known = connections.get(id)
+      if (known !== undefined) return known
+      sweep()
+      const responses = Responses.make(total)
+      connections.set(id, responses)
+      return responses
+    },
+    use: (responses: Responses.Responses) => {
+      responses.lastUsed = ++sequence
+    },
+    idlest,
+    clear
+  }
+}
+
+const responseOf = (exit: Exit.Exit<FromServer, StatusError>): FromServer =>
+  Exit.isSuccess(exit) ? exit.value._tag === "Ok" ? ok : exit.value : Option.match(Exit.findErrorOption(exit), {
+    // A request that was interrupted or died may have been executed in part.
+    onNone: () => Responses.unknown,
+    onSome: failureOf
+  })
+
+/**
+ * An error as a response. It has a reason if that says more than the code.
+ *
+ * @since 0.1.0
+ */
+export const failureOf = (error: StatusError): FromServer =>
+  "detail" in error
+    ? FromServer.Failure({ code: error.code, reason: error.detail })
+    : FromServer.Failure({ code: error.code })
+
+/**
+ * The response to a retry if it cannot be known whether the request was executed.
+ *
+ * @since 0.1.0
+ */
+export const unknown: Effect.Effect<FromServer> = Effect.succeed(Responses.unknown)
+
+// One object for all, since many are cached.
+const ok = FromServer.Ok()
