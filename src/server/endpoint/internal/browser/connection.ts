@@ -193,7 +193,8 @@ const handle = (connection: Connection, message: string | Uint8Array): boolean =
   }
   settle(connection, exit)
   if (++connection.handled % turn !== 0 && !EventLoop.isOver()) return true
-  EventLoop.enqueue(() => resume(connection))
+  // Not in the queue of turns: there each browser that sends much would keep backends waiting.
+  setImmediate(resume, connection)
   return false
 }
 
