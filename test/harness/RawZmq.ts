@@ -36,8 +36,9 @@ export const bytesDealer = Effect.fnUntraced(function*(port: number, identity: s
     socket.receive().then((frames) => {
       Queue.offerUnsafe(inbox, frames)
       return receive()
-    }, () => void Queue.endUnsafe(inbox))
-  void receive()
+    })
+  // It may also be closed between two messages.
+  void receive().catch(() => void Queue.endUnsafe(inbox))
   const self: Dealer<Buffer> = {
     send: (...frames) => Effect.promise(() => socket.send([...frames])),
     next: Queue.take(inbox),
