@@ -76,7 +76,7 @@ describe("a broker at a TCP port", () => {
       const url = yield* server(() => undefined)
       assert.match(
         (yield* failure(url)).message,
-        /accepts connections and says nothing\. Is this the port for wr\+tcp:\/\//
+        /accepts connections and sends nothing\. Is this the port for wr\+tcp:\/\//
       )
     }))
 

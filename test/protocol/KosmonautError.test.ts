@@ -19,6 +19,7 @@ const {
   MessageDecodeError,
   MessageEncodeError,
   NotSubscribedError,
+  ProtocolError,
   RequestTimeoutError,
   UnauthorizedError,
   UndefinedHandlerError,
@@ -92,6 +93,10 @@ const errors = [
     "no event",
     "(the cause of it)"
   ]],
+  [new ProtocolError({ reason: new BadRequestError({ detail: "no channel" }) }), "ProtocolError", undefined, [
+    "Bad request (400)",
+    "no channel"
+  ]],
   [new UndefinedHandlerError({ event: "chat/sey", groups: ["game"] }), "UndefinedHandlerError", undefined, [
     `"chat/sey"`,
     `handlers of "game" only`
@@ -108,6 +113,14 @@ const classes = { ...KosmonautError }
 const codeOf = (error: object) => "code" in error ? error.code : undefined
 
 describe("KosmonautError", () => {
+  it("says of a lost connection whether the request may have been executed, and whether to try again", () => {
+    const error = (reason: "Refused" | "Closed" | "Silent" | "Malformed") =>
+      new ConnectionError({ address: "h:1", reason })
+    const reasons = ["Refused", "Closed", "Silent", "Malformed"] as const
+    expect(reasons.map((reason) => error(reason).wasSent)).toEqual(["no", "maybe", "maybe", "maybe"])
+    expect(reasons.map((reason) => error(reason).isRetryable)).toEqual([true, true, true, false])
+  })
+
   it.each(errors)("has a tag, a code and a message that tells what is wrong: %s", (error, tag, code, told) => {
     expect(error).toBeInstanceOf(Error)
     expect(error).toBeInstanceOf(classes[tag])

@@ -473,7 +473,10 @@ describe("who has to know that something is kept", () => {
       yield* Effect.gen(function*() {
         const client = yield* Client.Client
         const opening = yield* Effect.forkScoped(
-          Effect.match(client.openChannel("hall"), { onFailure: ({ _tag }) => _tag, onSuccess: () => true })
+          Effect.match(client.openChannel("hall"), {
+            onFailure: (error) => error._tag === "ProtocolError" ? error.reason._tag : error._tag,
+            onSuccess: () => true
+          })
         )
         // Others are not kept waiting.
         yield* client.broadcast("room", "hello", {})

@@ -45,7 +45,7 @@ describe("liveness", () => {
       Object.assign(connection.socket, { isPaused })
       yield* Liveness.watch([connection], Duration.millis(20), () => {})
       yield* eventually(Effect.sync(pings), (pings) => pings > 1)
-      assert.deepStrictEqual(lines, ["ERROR Browsers were not looked after"])
+      assert.deepStrictEqual(lines, ["ERROR The liveness of browsers was not checked"])
     }).pipe(Effect.provide(layer))
   })
 })
