@@ -31,6 +31,8 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
     ],
   project: ["src/**/*.ts!", "test/**/*.ts", "docs/**/*.ts"],
   treatConfigHintsAsErrors: true,
+  // The reference names the types of what is exported, whoever imports them.
+  ignoreExportsUsedInFile: { interface: true, type: true },
   ignoreDependencies: [
     // The plugins of dprint, which names them by their paths.
     ...dprint.plugins.map((plugin) => plugin.split("/").slice(2, 4).join("/")),

@@ -139,7 +139,9 @@ type Exactly<E extends Events, Handlers> =
  * @since 0.1.0
  */
 export interface Implemented {
+  /** Handles an event, with its data decoded. */
   readonly handler: (data: unknown, message: Message<unknown>) => Effect.Effect<unknown, unknown, never>
+  /** The services that it needs. */
   readonly context: Context.Context<never>
 }
 

@@ -19,10 +19,8 @@ import * as MessageSize from "./internal/messageSize.ts"
 /**
  * The close code for a browser that a backend disconnects. The browser should not reconnect by itself. (Codes from 4000 on are
  * for applications; RFC 6455, section 7.4.2.)
- *
- * @since 0.1.0
  */
-export const disconnectedCode = 4403
+const disconnectedCode = 4403
 
 /**
  * The connected browsers of one vhost.

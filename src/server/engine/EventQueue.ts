@@ -176,6 +176,7 @@ export interface EventQueue {
     readonly redelivered: number
     readonly queued: number
   }
+  /** How many events of a lane are queued now. */
   readonly queuedIn: (lane: Lane) => number
 }
 
