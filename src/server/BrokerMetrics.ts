@@ -157,8 +157,19 @@ export const refusedBrowsers = Metric.counter("kosmonaut_broker_refused_browsers
 })
 
 /**
+ * Messages of browsers that were answered with 429, because a limit was reached: a rate, wrong single access tokens, or
+ * subscriptions and their data.
+ *
+ * @since 0.1.0
+ */
+export const rejectedMessages = Metric.counter("kosmonaut_broker_rejected_messages", {
+  description: "Messages of browsers that were rejected because a limit was reached",
+  incremental: true
+})
+
+/**
  * Browsers that the broker has disconnected, by `reason`: `silent` if nothing was received since the last ping,
- * `unauthenticated` if they have not authenticated in time, `flood` if they have sent too many bytes, pings or pongs.
+ * `unauthenticated` if they have not authenticated in time, `flood` if they have gone on sending too many messages, bytes, pings or pongs.
  *
  * @since 0.1.0
  */

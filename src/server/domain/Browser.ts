@@ -21,7 +21,7 @@ export interface Browser {
   /** Hands a message to the outbound queue. Never waits; a browser that does not read is disconnected by its endpoint. */
   readonly sendUnsafe: (message: string) => void
   /** Ends the connection with this close code, once what was sent has left. */
-  readonly closeUnsafe: (code: number) => void
+  readonly closeUnsafe: (code: number, reason?: string) => void
 }
 
 /**

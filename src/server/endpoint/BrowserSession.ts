@@ -99,7 +99,7 @@ const makeAdmission = (state: Commands.State): Admit | undefined => {
       const rejected = handleBeyond(state, message, new TooManyRequestsError({ detail: reason }))
       return mayStay
         ? rejected
-        : Effect.tap(rejected, () => Effect.sync(() => state.browser.closeUnsafe(tryAgainLater)))
+        : Effect.tap(rejected, () => Effect.sync(() => state.browser.closeUnsafe(tryAgainLater, reason)))
     }))
 }
 
@@ -146,13 +146,14 @@ const handleBeyond = (
 
 // The original's `:error` has only a code and its text. The reason is for version 1 and for messages with an id.
 const reject = (
-  { browser }: Commands.State,
+  { browser, vhost }: Commands.State,
   error: StatusError,
   envelope?: BrowserMessage.Envelope
 ): Effect.Effect<boolean> =>
   Effect.sync(() => {
     const hasReason = browser.version === 1 || envelope?.payload.id !== undefined
     const about = hasReason ? (envelope ? BrowserMessage.aboutOf(envelope) : {}) : undefined
+    if (error.code === 429) vhost.browsers.rejectedUnsafe()
     browser.sendUnsafe(BrokerMessage.error(error, about))
     return true
   })

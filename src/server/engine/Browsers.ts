@@ -47,6 +47,10 @@ export interface Browsers {
   readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number>
   /** How many are connected. */
   readonly count: () => number
+  /** A message of a browser was rejected, because a limit was reached (429). */
+  readonly rejectedUnsafe: () => void
+  /** How many messages were rejected so, since the start. */
+  readonly counters: { readonly rejected: number }
 }
 
 /**
@@ -59,6 +63,7 @@ export const make = (emit: (event: Event) => void, options: { readonly maxMessag
   const browsers = new Map<string, Browser>()
   const users = new Map<Browser, string>()
   const browsersOf = new Map<string, Set<Browser>>()
+  const counters = { rejected: 0 }
 
   const removeUser = (browser: Browser): string | undefined => {
     const uid = users.get(browser)
@@ -115,6 +120,11 @@ export const make = (emit: (event: Event) => void, options: { readonly maxMessag
         return found.length
       }),
 
-    count: () => browsers.size
+    count: () => browsers.size,
+
+    rejectedUnsafe: () => {
+      counters.rejected++
+    },
+    counters
   }
 }

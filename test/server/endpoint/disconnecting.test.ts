@@ -3,9 +3,10 @@
  * says so; and what they see of it.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { Effect, Metric, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import * as Net from "node:net"
+import { BrokerMetrics } from "../../../src/server/index.ts"
 import * as BrokerSide from "../../harness/brokerSide.ts"
 import { eventually, turn } from "../../harness/eventually.ts"
 import * as RawWebSocket from "../../harness/RawWebSocket.ts"
@@ -208,6 +209,21 @@ describe("a browser that sends without end", () => {
       for (let n = 0; n < 6; n++) yield* raw.sendBytes(piece)
       assert.strictEqual(yield* closed(raw), "1013 the browser sends too many bytes")
     }).pipe(withBroker({ browserByteRate: 1000, maxMessageSize: 1000 })))
+
+  it.live("messages is told why, and counted", () =>
+    Effect.gen(function*() {
+      const disconnected = Effect.map(
+        Metric.value(Metric.withAttributes(BrokerMetrics.disconnectedBrowsers, { reason: "flood" })),
+        ({ count }) => count
+      )
+      const before = yield* disconnected
+      const raw = yield* subscriber
+      for (let n = 0; n < 30; n++) yield* raw.sendBytes(frame(1, `{"ping":{}}`))
+      assert.strictEqual(yield* closed(raw), "1013 a browser sends at most 2 messages a second")
+      assert.strictEqual((yield* disconnected) - before, 1)
+      const { vhost } = yield* TestBroker
+      assert.isAtLeast(vhost.browsers.counters.rejected, 10)
+    }).pipe(withBroker({ browserMessageRate: 2 })))
 
   it.live("few pings is answered", () =>
     Effect.gen(function*() {

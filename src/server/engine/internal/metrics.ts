@@ -25,13 +25,15 @@ const outcomes = ["accepted", "delivered", "acknowledged", "redelivered", "refus
 
 /** The counters of a vhost, which the broker still includes when the vhost is removed. */
 export type Totals = {
-  readonly [Count in "broadcasts" | "deliveries" | "deadLettersDropped" | (typeof outcomes)[number]]: number
+  readonly [Count in "broadcasts" | "deliveries" | "rejected" | "deadLettersDropped" | (typeof outcomes)[number]]:
+    number
 }
 
 /** All counters at 0. */
 export const nothing: Totals = {
   broadcasts: 0,
   deliveries: 0,
+  rejected: 0,
   deadLettersDropped: 0,
   accepted: 0,
   delivered: 0,
@@ -42,9 +44,10 @@ export const nothing: Totals = {
 }
 
 /** The totals plus the counters of a vhost. */
-export const add = (totals: Totals, { channels, deadLetters, lobby }: Vhost): Totals => ({
+export const add = (totals: Totals, { browsers, channels, deadLetters, lobby }: Vhost): Totals => ({
   broadcasts: totals.broadcasts + channels.counters.broadcasts,
   deliveries: totals.deliveries + channels.counters.deliveries,
+  rejected: totals.rejected + browsers.counters.rejected,
   deadLettersDropped: totals.deadLettersDropped + deadLetters.counters.dropped,
   accepted: totals.accepted + lobby.counters.accepted,
   delivered: totals.delivered + lobby.counters.delivered,
@@ -77,6 +80,7 @@ export const register = Effect.fnUntraced(function*(
   yield* gauge(BrokerMetrics.waitingEvents, ({ lobby }) => lobby.counters.waiting)
   yield* counter(BrokerMetrics.broadcasts, ({ broadcasts }) => broadcasts)
   yield* counter(BrokerMetrics.deliveries, ({ deliveries }) => deliveries)
+  yield* counter(BrokerMetrics.rejectedMessages, ({ rejected }) => rejected)
   yield* gauge(BrokerMetrics.unacknowledgedEvents, ({ lobby }) => lobby.counters.unacknowledged)
   yield* gauge(BrokerMetrics.deadLetters, ({ deadLetters }) => deadLetters.counters.kept)
   yield* counter(BrokerMetrics.droppedDeadLetters, ({ deadLettersDropped }) => deadLettersDropped)

@@ -84,7 +84,9 @@ export const make = (entered: Entered, options: Options): Connection => {
     sid: SecureRandom.uuidV4Unsafe(),
     version: entered.version,
     sendUnsafe: (message) => Outbox.send(outbox, message),
-    closeUnsafe: (code) => close(connection, code)
+    // The session itself closes with 1013 only a browser that sends too much.
+    closeUnsafe: (code, reason = "") =>
+      code === 1013 ? disconnect(connection, "flood", reason) : close(connection, code, reason)
   }
   const connection: Connection = {
     ...entered,
