@@ -210,6 +210,16 @@ describe("a browser that sends without end", () => {
       assert.strictEqual(yield* closed(raw), "1013 the browser sends too many bytes")
     }).pipe(withBroker({ browserByteRate: 1000, maxMessageSize: 1000 })))
 
+  it.live("a message in too many fragments is disconnected, 1008", () =>
+    Effect.gen(function*() {
+      const raw = yield* subscriber
+      const more = (count: number) => Buffer.concat(Array.from({ length: count }, () => frame(0, " ", false)))
+      yield* raw.sendBytes(Buffer.concat([frame(1, `{"ping":`, false), more(1000), frame(0, "{}}")]))
+      assert.strictEqual((yield* raw.next).payload.toString(), `{":pong":{}}`)
+      yield* raw.sendBytes(Buffer.concat([frame(1, "{", false), more(1100)]))
+      assert.match(yield* closed(raw), /^1008/)
+    }).pipe(withBroker()))
+
   it.live("messages is told why, and counted", () =>
     Effect.gen(function*() {
       const disconnected = Effect.map(

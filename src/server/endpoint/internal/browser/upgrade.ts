@@ -87,8 +87,22 @@ export const make = ({ admission, closing, maxMessageSize, onEnter, vhosts }: Op
 const noWebSocket = "This is a WebSocket endpoint."
 
 // `closeTimeout` is not in the types of ws. Pongs go through the outbound queue.
+/** How many fragments a message may have: each costs a hundred times its byte. Browsers send few. */
+const maxFragments = 1024
+
+/** How many pieces of one frame may be buffered, as the system gives them, for the same reason. */
+const maxBufferedChunks = 8192
+
 const makeServer = (maxPayload: number) => {
-  const options = { noServer: true, clientTracking: false, autoPong: false, maxPayload, closeTimeout }
+  const options = {
+    noServer: true,
+    clientTracking: false,
+    autoPong: false,
+    maxPayload,
+    maxFragments,
+    maxBufferedChunks,
+    closeTimeout
+  }
   return new NodeWS.WebSocketServer(options)
 }
 
