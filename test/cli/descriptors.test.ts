@@ -6,22 +6,13 @@ import { identity } from "../harness/identity.ts"
 import * as RawTcp from "../harness/RawTcp.ts"
 import * as RawWebSocket from "../harness/RawWebSocket.ts"
 import { token } from "../harness/TestBroker.ts"
-import { freePorts, startNode } from "./program.ts"
+import { freePorts, startProgram } from "./program.ts"
 
 const main = new URL("../../src/cli/Main.ts", import.meta.url).pathname
 
-/** Runs `sh -c` with Node.js between, which forwards its end. */
-const limited = (descriptors: number, args: ReadonlyArray<string>) => {
-  const command = `ulimit -n ${descriptors}; exec "$0" "$@"`
-  return startNode([
-    "-e",
-    `const child = require("node:child_process").spawn("sh", ["-c", ${JSON.stringify(command)}, process.execPath, ...${
-      JSON.stringify([main, ...args])
-    }], { stdio: ["ignore", "inherit", "inherit"] })
-    process.on("SIGTERM", () => child.kill("SIGTERM"))
-    child.on("exit", (status) => process.exit(status))`
-  ])
-}
+/** Starts `kosmonaut` with so many file descriptors. The shell becomes the program, so that it is the one that is killed. */
+const limited = (descriptors: number, args: ReadonlyArray<string>) =>
+  startProgram("sh", ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, process.execPath, main, ...args])
 
 describe("kosmonaut serve with few file descriptors", () => {
   it.live("refuses who is too many, says so in few words, and goes on when some have gone", () =>

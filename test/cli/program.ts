@@ -49,11 +49,19 @@ const patience = "50 seconds"
 export const start = (args: ReadonlyArray<string>, options?: Options) => startNode([main, ...args], options)
 
 /** Starts Node.js with these arguments. */
-export const startNode = Effect.fnUntraced(function*(args: ReadonlyArray<string>, options: Options = {}) {
+export const startNode = (args: ReadonlyArray<string>, options?: Options) =>
+  startProgram(process.execPath, args, options)
+
+/** Starts a program, which is killed at the end of the scope. */
+export const startProgram = Effect.fnUntraced(function*(
+  command: string,
+  args: ReadonlyArray<string>,
+  options: Options = {}
+) {
   const { FORCE_COLOR: _, KOSMONAUT_URL: __, KOSMONAUT_TOKEN: ___, ...env } = process.env
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, args, {
+      spawn(command, args, {
         env: { ...env, ...cache, ...options.env },
         stdio: [options.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"]
       })
