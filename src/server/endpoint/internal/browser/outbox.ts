@@ -133,7 +133,14 @@ export const release = (outbox: Outbox): void => {
 }
 
 const flush = (outbox: Outbox): void => {
-  const { outboxes, socket } = outbox
+  const { frames, outboxes, socket } = outbox
+  // Mostly one frame was sent in the turn, and the system has accepted the previous ones: there is nothing to join.
+  if (frames.length === 1 && !outbox.isBlocked && !outbox.isClosed && socket.writable && socket.writableLength === 0) {
+    const { bytes } = frames.pop()!
+    outbox.size -= bytes.length
+    socket.write(bytes)
+    return
+  }
   while (outbox.frames.length > 0 && outbox.blockedBy === undefined && !outbox.isClosed && socket.writable) {
     const frame = outboxes.frames.join(take(outbox), outboxes.flusher.schedule)
     if (socket.writableLength === 0) socket.write(frame.bytes)
