@@ -37,6 +37,9 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
     // The plugins of dprint, which names them by their paths.
     ...dprint.plugins.map((plugin) => plugin.split("/").slice(2, 4).join("/")),
     // No package here, but the name in tsconfig.json that @effect/tsgo goes by.
-    "@effect/language-service"
+    "@effect/language-service",
+    "esbuild",
+    "playwright-core",
+    "vite"
   ]
 })
