@@ -68,3 +68,10 @@ export const make = (_tag: FailureTag, message: string, code?: number): Failure 
 
 /** The failure that the broker's `:error` means. */
 export const fromStatus = (code: number, message: string): Failure => make(tags[code] ?? "InternalError", message, code)
+
+/** What can no longer happen on a closed connection. */
+export const closed = ({ code, reason }: { readonly code: number; readonly reason: string }): Failure =>
+  make("ConnectionClosedError", reason || "the connection is closed", code)
+
+/** There is nobody to ask for a token. */
+export const noToken: Failure = make("UnauthorizedError", "this needs a user: give the connection a token")
