@@ -9,7 +9,6 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as FiberHandle from "effect/FiberHandle"
 import { identity } from "effect/Function"
 import * as Random from "effect/Random"

@@ -7,7 +7,10 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
+import type * as Result from "effect/Result"
+import type * as Event from "../../../events/Event.ts"
 import type { JsonObject } from "../../../protocol/Json.ts"
+import type { MessageDecodeError } from "../../../protocol/KosmonautError.ts"
 
 /** An event as it was received. Consumers share it. */
 export interface Received {
@@ -16,8 +19,8 @@ export interface Received {
   readonly data: JsonObject
   /** What it takes in memory, about. */
   readonly bytes: number
-  /** What its Schema made of it: set by the first consumer that decodes it, `null` if it does not fit. */
-  decoded?: unknown
+  /** What a declaration made of it, set by the first consumer that decodes it. */
+  decoded?: { readonly by: Event.Any; readonly data: Result.Result<unknown, MessageDecodeError> }
 }
 
 /** The events that wait for a consumer. */

@@ -17,6 +17,8 @@ export interface Latest<A> {
   /** No more values: its streams end after the last one. With a cause they die of it. */
   readonly endUnsafe: (exit?: Exit.Exit<never>) => void
   readonly get: Effect.Effect<A>
+  /** Waits until the value satisfies this. */
+  readonly until: <B extends A>(isWanted: (value: A) => value is B) => Effect.Effect<B>
   readonly changes: Stream.Stream<A>
 }
 
@@ -39,8 +41,16 @@ export const make = <A>(initial: A): Latest<A> => {
     })
     return pull
   }))
+  const until = <B extends A>(isWanted: (value: A) => value is B): Effect.Effect<B> =>
+    Effect.suspend(() => {
+      if (isWanted(value)) return Effect.succeed(value)
+      // Nothing will come any more.
+      if (end !== undefined) return Effect.catch(end, () => Effect.interrupt)
+      return Effect.andThen(changed.await, until(isWanted))
+    })
   return {
     getUnsafe: () => value,
+    until,
     setUnsafe: (next) => {
       value = next
       version++
