@@ -8,6 +8,7 @@ import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type { FromBrowser, Id } from "../../../protocol/BrowserMessage.ts"
 import type { ObjectText } from "../../../protocol/JsonText.ts"
 import {
+  BadRequestError,
   ForbiddenError,
   InternalError,
   NotSubscribedError,
@@ -52,6 +53,9 @@ export const execute = (state: State, message: FromBrowser): Effect.Effect<boole
       return Effect.andThen(broadcast(state, message), confirm(state, "broadcast", message.id))
     case "Trigger":
       return Effect.andThen(trigger(state, message.event, message.data), confirm(state, "trigger", message.id))
+    case "Request":
+    case "Cancel":
+      return Effect.fail(new BadRequestError({ detail: "the event is unknown" }))
     case "Ping":
       return send(state, BrokerMessage.pong(message.id))
     case "Close":
