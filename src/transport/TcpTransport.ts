@@ -31,15 +31,17 @@ import {
   ConnectionError,
   ConnectionRefusedError,
   ConnectionTimeoutError,
+  type InvalidOptionError,
   MalformedMessageError
 } from "../protocol/KosmonautError.ts"
+import { integer } from "../protocol/Options.ts"
 import * as Batch from "./internal/batch.ts"
 import type { Mailbox } from "./internal/exchange.ts"
 import * as Hints from "./internal/hints.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Sender from "./internal/sender.ts"
 import * as SingleRequests from "./internal/singleRequests.ts"
-import { defaultLimits, type Options as TransportOptions, type Session, Transport } from "./Transport.ts"
+import { check, defaultLimits, type Options as TransportOptions, type Session, Transport } from "./Transport.ts"
 
 /**
  * What this driver can be told.
@@ -59,7 +61,7 @@ export interface Options extends TransportOptions {
 export const make = (options: Options = {}): Transport["Service"] => {
   const maxMessageSize = options.maxMessageSize ?? Frame.defaultMaxMessageSize
   const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
-  const maxConnections = options.maxConnections ?? 64
+  const maxConnections = options.maxConnections ?? defaultMaxConnections
   const bound = { maxMessageSize: maxMessageSize - Frame.envelopeSize, lines: true }
   const dial = (endpoint: Endpoint) => open({ endpoint, openTimeout, maxMessageSize })
 
@@ -128,7 +130,15 @@ export const make = (options: Options = {}): Transport["Service"] => {
  *
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<Transport> => Layer.sync(Transport, () => make(options))
+export const layer = (options: Options = {}): Layer.Layer<Transport, InvalidOptionError> =>
+  Layer.effect(
+    Transport,
+    Effect.fromResult(
+      Result.andThen(check(options), () => integer("maxConnections", options.maxConnections ?? defaultMaxConnections))
+    ).pipe(Effect.map(() => make(options)))
+  )
+
+const defaultMaxConnections = 64
 
 const envelopeOf = (
   kind: Identity.Kind,

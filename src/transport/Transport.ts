@@ -12,10 +12,17 @@ import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Endpoint, Scheme } from "../protocol/Endpoint.ts"
-import type { Frames } from "../protocol/Frame.ts"
-import type { ConnectionError, MessageEncodeError, RequestTimeoutError } from "../protocol/KosmonautError.ts"
+import { defaultMaxMessageSize, type Frames } from "../protocol/Frame.ts"
+import type {
+  ConnectionError,
+  InvalidOptionError,
+  MessageEncodeError,
+  RequestTimeoutError
+} from "../protocol/KosmonautError.ts"
+import { duration, integer } from "../protocol/Options.ts"
 
 /**
  * Where a request was sent: the id of its connection, and its message id there. Filled in when the request is sent.
@@ -150,12 +157,22 @@ export class Transport extends Context.Service<Transport, {
 }>()("kosmonaut/transport/Transport") {}
 
 /**
+ * Checks the options of every driver.
+ *
+ * @internal
+ */
+export const check = (
+  { maxMessageSize = defaultMaxMessageSize, openTimeout = "5 seconds" }: Options
+): Result.Result<unknown, InvalidOptionError> =>
+  Result.andThen(integer("maxMessageSize", maxMessageSize, 512), () => duration("openTimeout", openTimeout))
+
+/**
  * The options of every driver.
  *
  * @since 0.1.0
  */
 export interface Options {
-  /** The largest message in bytes, sent or read, default 1 MiB. */
+  /** The largest message in bytes, sent or read, from 512, default 1 MiB. */
   readonly maxMessageSize?: number | undefined
   /** How long opening a connection may take, default 5 seconds. */
   readonly openTimeout?: Duration.Input | undefined

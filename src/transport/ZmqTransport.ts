@@ -23,13 +23,18 @@ import type * as Scope from "effect/Scope"
 import type { Endpoint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
 import * as Identity from "../protocol/Identity.ts"
-import { ConnectionClosedError, ConnectionError, ConnectionRefusedError } from "../protocol/KosmonautError.ts"
+import {
+  ConnectionClosedError,
+  ConnectionError,
+  ConnectionRefusedError,
+  type InvalidOptionError
+} from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
 import type { Mailbox } from "./internal/exchange.ts"
 import * as Hints from "./internal/hints.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Zmq from "./internal/zmqSocket.ts"
-import { type Options, type Session, Transport } from "./Transport.ts"
+import { check, type Options, type Session, Transport } from "./Transport.ts"
 
 /**
  * Makes the transport. It opens nothing by itself.
@@ -98,7 +103,8 @@ export const make = (options: Options = {}): Transport["Service"] => {
  *
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<Transport> => Layer.sync(Transport, () => make(options))
+export const layer = (options: Options = {}): Layer.Layer<Transport, InvalidOptionError> =>
+  Layer.effect(Transport, Effect.map(Effect.fromResult(check(options)), () => make(options)))
 
 // Many items at a time, once it is known that the broker reads batches, as none but ours does.
 const makeMailbox = ({ name, onBatches, socket }: {

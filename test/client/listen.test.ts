@@ -287,7 +287,7 @@ describe("Worker.listen, to a broker that waits for acknowledgements", () => {
       const { next, nextOf, worker } = yield* withFake()
       const received = yield* Deferred.make<void>()
       const streaming = yield* Effect.forkScoped(
-        Stream.runForEach(worker.messages, ({ event }) =>
+        Stream.runForEach(worker.messages(), ({ event }) =>
           event === "b" ? Deferred.succeed(received, undefined) : Effect.void)
       )
       const { peer } = yield* nextOf("RD")
@@ -321,7 +321,7 @@ describe("Worker.listen, to a broker that waits for acknowledgements", () => {
       })
       const received = yield* Deferred.make<void>()
       const streaming = yield* Effect.forkScoped(
-        Stream.runForEach(worker.messages, () => Deferred.succeed(received, undefined))
+        Stream.runForEach(worker.messages(), () => Deferred.succeed(received, undefined))
       )
       const { peer } = yield* nextOf("RD")
       peer.sendUnsafe(["TR", `{"e":{}}`, "a", "1"])

@@ -95,7 +95,7 @@ const checkLiveness = (machine: Machine): void => {
     liveness.isExtended = true
   } else if (liveness.respondBy === Infinity && receivedAt + interval <= now) {
     ping(machine, now + interval / 2)
-  } else wake(machine, Math.min(liveness.respondBy, receivedAt + interval))
+  } else wake(machine, liveness.respondBy === Infinity ? receivedAt + interval : liveness.respondBy)
 }
 
 const ping = (machine: Machine, by: number): void => {

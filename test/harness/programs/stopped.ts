@@ -38,9 +38,7 @@ void Effect.runPromise(Effect.provide(
   program,
   Kosmonaut.layer({
     url,
-    retry: "none",
-    requestTimeout: "600 millis",
-    silenceTimeout: "600 millis",
-    heartbeatInterval: "100 millis"
+    client: { retry: "none", requestTimeout: "600 millis" },
+    worker: { silenceTimeout: "600 millis", heartbeatInterval: "100 millis" }
   })
 )).then((noticed) => process.stdout.write(JSON.stringify(noticed)))
