@@ -12,7 +12,7 @@ const Test = Layer.provideMerge(Chat.Router, TestBroker.layerBackend({ channels:
 
 it.effect("the room receives what a browser says", () =>
   Effect.gen(function*() {
-    const { browser } = yield* TestBroker.TestBroker
+    const { rawBrowser: browser } = yield* TestBroker.TestBroker
     const ann = yield* browser()
     yield* ann.subscribe("room")
     const joe = yield* browser({ uid: "joe" })
@@ -23,7 +23,7 @@ it.effect("the room receives what a browser says", () =>
 
 it.effect("a browser that joins later receives what was said, and no other does", () =>
   Effect.gen(function*() {
-    const { browser } = yield* TestBroker.TestBroker
+    const { rawBrowser: browser } = yield* TestBroker.TestBroker
     const ann = yield* browser({ uid: "ann" })
     yield* ann.subscribe("room")
     yield* ann.trigger("chat/say", { text: "hello" })
@@ -38,7 +38,7 @@ it.effect("a browser that joins later receives what was said, and no other does"
 
 it.effect("what is said while the network is cut is handled when the worker is back", () =>
   Effect.gen(function*() {
-    const { browser, cut, restore } = yield* TestBroker.TestBroker
+    const { rawBrowser: browser, cut, restore } = yield* TestBroker.TestBroker
     const ann = yield* browser({ uid: "ann" })
     yield* ann.subscribe("room")
     yield* cut
@@ -53,7 +53,7 @@ it.effect("what is said while the network is cut is handled when the worker is b
 
 it.effect("a broadcast that was not sent is retried until the broker is back", () =>
   Effect.gen(function*() {
-    const { browser, cut, restore } = yield* TestBroker.TestBroker
+    const { rawBrowser: browser, cut, restore } = yield* TestBroker.TestBroker
     const ann = yield* browser()
     yield* ann.subscribe("room")
     yield* cut

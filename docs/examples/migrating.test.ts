@@ -12,7 +12,7 @@ it.effect.each([
   { name: "after", worker: Migrating.after }
 ])("$name", ({ worker }) =>
   Effect.gen(function*() {
-    const { browser } = yield* TestBroker.TestBroker
+    const { rawBrowser: browser } = yield* TestBroker.TestBroker
     const joe = yield* browser({ uid: "joe" })
     yield* joe.subscribe("room")
     yield* joe.subscribe("board")

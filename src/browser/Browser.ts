@@ -123,6 +123,13 @@ export class Browser extends Context.Service<Browser, {
 }>()("kosmonaut/browser/Browser") {}
 
 /**
+ * What opens WebSockets: the service of `effect/socket/Socket`. Provide it to `make` and `layerWithWebSocket`.
+ *
+ * @since 0.1.0
+ */
+export const WebSocketConstructor = Socket.WebSocketConstructor
+
+/**
  * How a channel is subscribed to.
  *
  * @since 0.1.0

@@ -126,7 +126,7 @@ const clientOf = Effect.fnUntraced(function*(fates: ReadonlyArray<Fate>, options
   readonly supportsExtensions?: boolean
   readonly retry?: Client.Options["retry"]
 }) {
-  const { browser, url, vhost } = yield* TestBroker.TestBroker
+  const { rawBrowser: browser, url, vhost } = yield* TestBroker.TestBroker
   const { asked, transport } = yield* unlucky(fates, options?.supportsExtensions)
   const client = yield* Effect.provideService(
     Client.make({ url, retry: options?.retry }),

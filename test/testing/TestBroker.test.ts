@@ -35,7 +35,7 @@ const mute = Effect.gen(function*() {
 describe("TestBroker", () => {
   it.effect("carries an event from a browser to a handler, and its broadcast to a browser", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const client = yield* Client.Client
       const worker = yield* Worker.Worker
       yield* Effect.forkScoped(
@@ -54,7 +54,7 @@ describe("TestBroker", () => {
 
   it.effect("keeps healthy workers through any adjustment of the clock", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser, vhost } = yield* TestBroker.TestBroker
       const worker = yield* Worker.Worker
       const states = yield* Queue.unbounded<string>()
       yield* worker.changes.pipe(Stream.runForEach(({ _tag }) => Queue.offer(states, _tag)), Effect.forkScoped)
@@ -78,7 +78,7 @@ describe("TestBroker", () => {
 
   it.effect("moves its clock by days at little cost, with a worker that stays connected", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser, vhost } = yield* TestBroker.TestBroker
       const worker = yield* Worker.Worker
       const handled = yield* listen(worker)
       yield* becomes(worker, "Connected")
@@ -97,7 +97,7 @@ describe("TestBroker", () => {
     Effect.gen(function*() {
       const send = (options: TestBroker.Options) =>
         Effect.gen(function*() {
-          const { browser } = yield* TestBroker.TestBroker
+          const { rawBrowser: browser } = yield* TestBroker.TestBroker
           const joe = yield* browser()
           for (let n = 0; n < 1500; n++) yield* joe.send({ ping: {} })
           return (yield* joe.heard).filter(({ event }) => event === ":pong").length
@@ -112,7 +112,7 @@ describe("TestBroker", () => {
 
   it.effect("takes a worker for dead that says nothing, and gives its events to another", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser, vhost } = yield* TestBroker.TestBroker
       const joe = yield* browser({ uid: "joe" })
       const silent = yield* mute
       yield* joe.trigger("first")
@@ -130,7 +130,7 @@ describe("TestBroker", () => {
 
   it.effect("cuts the network and restores it: the worker comes back by its schedule", () =>
     Effect.gen(function*() {
-      const { browser, cut, restore, vhost } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser, cut, restore, vhost } = yield* TestBroker.TestBroker
       const client = yield* Client.Client
       const worker = yield* Worker.Worker
       const handled = yield* listen(worker)
@@ -159,7 +159,7 @@ describe("TestBroker", () => {
     "expires the heartbeats of its workers, which come back when the network is restored: %o",
     (options) =>
       Effect.gen(function*() {
-        const { browser, expireWorkers, restore, vhost } = yield* TestBroker.TestBroker
+        const { rawBrowser: browser, expireWorkers, restore, vhost } = yield* TestBroker.TestBroker
         const worker = yield* Worker.Worker
         const handled = yield* listen(worker)
         yield* becomes(worker, "Connected")
@@ -176,7 +176,7 @@ describe("TestBroker", () => {
 
   it.effect("holds what is said in silence until the network is restored", () =>
     Effect.gen(function*() {
-      const { browser, restore, silence, vhost } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser, restore, silence, vhost } = yield* TestBroker.TestBroker
       const worker = yield* Worker.Worker
       const client = yield* Client.Client
       const handled = yield* listen(worker)
@@ -219,7 +219,7 @@ describe("TestBroker", () => {
 
   it.effect("has the vhost that it is told, and the broker's other options", () =>
     Effect.gen(function*() {
-      const { browser, url, vhost } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser, url, vhost } = yield* TestBroker.TestBroker
       assert.strictEqual(vhost.path, "/eu/chat")
       assert.match(Redacted.value(url), /^wr:\/\/f{40}@[\w.]+:\d+\/eu\/chat$/)
       const joe = yield* browser({ uid: "joe" })
@@ -281,7 +281,7 @@ describe("TestBroker", () => {
 
   it.effect("finishes what a worker has in hand when it is stopped, and has the rest back at once", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser, vhost } = yield* TestBroker.TestBroker
       const worker = yield* Worker.Worker
       const started = yield* Deferred.make<void>()
       const gate = yield* Deferred.make<void>()

@@ -10,7 +10,7 @@ const within = Effect.provide(TestBroker.layerBackend({ channels, maxMessageSize
 describe("TestBrowser", () => {
   it.effect("connects, subscribes and hears what is broadcast, in order", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser, vhost } = yield* TestBroker.TestBroker
       const ann = yield* browser()
       assert.deepStrictEqual(yield* ann.subscribe("room"), { channel: "room" })
       const client = yield* Client.Client
@@ -31,7 +31,7 @@ describe("TestBrowser", () => {
 
   it.effect("waits for what it has not heard yet, each waiter for one event", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser, vhost } = yield* TestBroker.TestBroker
       const ann = yield* browser()
       yield* ann.subscribe("room")
       const interrupted = yield* Effect.forkChild(ann.received("hello"), { startImmediately: true })
@@ -47,7 +47,7 @@ describe("TestBrowser", () => {
 
   it.effect("says what it has received instead of what it waits for, after a while of real time", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const ann = yield* browser()
       yield* ann.subscribe("room")
       yield* ann.send({ subscribe: { channel: "nowhere" } })
@@ -65,7 +65,7 @@ describe("TestBrowser", () => {
 
   it.effect("is a user where it is asked to be, within a pattern", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const joe = yield* browser({ uid: "joe" })
       const ann = yield* browser({ uid: "ann", pattern: "presence-.*" })
       assert.deepStrictEqual(yield* joe.subscribe("presence-room", { data: { age: 7 } }), {
@@ -93,7 +93,7 @@ describe("TestBrowser", () => {
 
   it.effect("authenticates once with a token that a Client asked for", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const client = yield* Client.Client
       const issued = yield* client.requestSingleAccessToken("joe", ".*")
       const joe = yield* browser()
@@ -107,7 +107,7 @@ describe("TestBrowser", () => {
 
   it.effect("fails with the error of the protocol, and keeps its answers to itself", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const joe = yield* browser({ uid: "joe" })
       const failures = {
         "a channel that is not open": [joe.subscribe("nowhere"), "ChannelNotFoundError"],
@@ -137,7 +137,7 @@ describe("TestBrowser", () => {
 
   it.effect("takes no answer for another's", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const joe = yield* browser({ uid: "joe" })
       yield* joe.send("{")
       yield* joe.send({ subscribe: { channel: "room" } })
@@ -148,7 +148,7 @@ describe("TestBrowser", () => {
 
   it.effect("says one thing after the other, however many fibers speak", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const joe = yield* browser()
       const tag = Effect.match({ onFailure: ({ _tag }: TestBrowser.SayError) => _tag, onSuccess: () => "said" })
       const said = Effect.all([
@@ -168,7 +168,7 @@ describe("TestBrowser", () => {
 
   it.effect("gives the channel where it is on it already", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const joe = yield* browser()
       yield* joe.subscribe("room")
       assert.deepStrictEqual(yield* joe.subscribe("room"), { channel: "room" })
@@ -176,7 +176,7 @@ describe("TestBrowser", () => {
 
   it.effect("broadcasts, with an event for a worker", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser, vhost } = yield* TestBroker.TestBroker
       const joe = yield* browser({ uid: "joe" })
       yield* joe.subscribe("room")
       yield* joe.broadcast("room", "hello", { n: 1 })
@@ -188,7 +188,7 @@ describe("TestBrowser", () => {
 
   it.effect("says goodbye, and is gone then", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser, vhost } = yield* TestBroker.TestBroker
       const ann = yield* browser({ uid: "ann" })
       const joe = yield* browser({ uid: "joe" })
       yield* ann.subscribe("presence-room")
@@ -207,7 +207,7 @@ describe("TestBrowser", () => {
 
   it.effect("is reached by a handler's direct reply, and disconnected by a backend", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser, vhost } = yield* TestBroker.TestBroker
       const client = yield* Client.Client
       const worker = yield* Worker.Worker
       yield* Effect.forkScoped(
@@ -230,7 +230,7 @@ describe("TestBrowser", () => {
 
   it.effect("hears nothing after it was disconnected", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser, vhost } = yield* TestBroker.TestBroker
       const joe = yield* browser()
       yield* joe.subscribe("room")
       // All at once, as a broker's own code could.
@@ -240,7 +240,7 @@ describe("TestBrowser", () => {
 
   it.effect("goes without a word at the end of its scope", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const ann = yield* browser({ uid: "ann" })
       yield* ann.subscribe("presence-room")
       const scope = yield* Scope.make()
@@ -256,7 +256,7 @@ describe("TestBrowser", () => {
 
   it.effect("is disconnected when its vhost is removed, and for a message that is too large", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const vhosts = yield* Vhosts.Vhosts
       const ann = yield* browser()
       const joe = yield* browser()

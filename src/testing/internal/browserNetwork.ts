@@ -49,10 +49,13 @@ export const make = Effect.fnUntraced(function*(
   const run = yield* FiberSet.makeRuntime<never>()
   const connections = new Set<Connection>()
   let state: "good" | "cut" | "silent" = "good"
+  const audible = Latch.makeUnsafe(true)
   const isSilent = () => state === "silent"
   const become = (next: typeof state) =>
     Effect.sync(() => {
       state = next
+      if (isSilent()) audible.closeUnsafe()
+      else audible.openUnsafe()
       for (const { toBroker, toBrowser } of connections) {
         for (const direction of [toBroker, toBrowser]) {
           if (next === "cut") direction.breakUnsafe()
@@ -75,7 +78,7 @@ export const make = Effect.fnUntraced(function*(
         toBrowser.breakUnsafe()
       }
       const version = new URL(url).searchParams.get("v") === "1" ? 1 : 0
-      const serve = state === "cut" ? Effect.void : serveBrowser(vhost, connection, version)
+      const serve = state === "cut" ? Effect.void : serveBrowser(vhost, connection, version, audible.await)
       run(Effect.ensuring(Effect.all([serve, deliver(socket, toBrowser)], { concurrency: 2 }), Effect.sync(() => {
         connections.delete(connection)
       })))
@@ -104,8 +107,10 @@ const deliver = (socket: MemoryWebSocket.Owned, { next }: Direction): Effect.Eff
 const serveBrowser = Effect.fnUntraced(function*(
   vhost: Vhost,
   { toBroker, toBrowser }: Connection,
-  version: 0 | 1
+  version: 0 | 1,
+  audible: Effect.Effect<unknown>
 ) {
+  yield* audible
   const close = (code: number, reason = "") => {
     toBrowser.endUnsafe({ code, reason })
     toBroker.endUnsafe({ code, reason })
@@ -124,8 +129,8 @@ const serveBrowser = Effect.fnUntraced(function*(
     Effect.catch(({ code, reason }) => Effect.sync(() => close(code, reason))),
     Effect.catchDefect(() => Effect.sync(() => close(1011)))
   )
-  const removed = Effect.andThen(vhost.removed, Effect.sync(() => close(1001)))
-  yield* Effect.ensuring(Effect.raceFirst(handleAll, Effect.andThen(removed, handleAll)), session.end)
+  yield* Effect.forkChild(Effect.andThen(vhost.removed, Effect.sync(() => close(1001))))
+  yield* Effect.ensuring(handleAll, session.end)
 })
 
 const makeDirection = (isSilent: () => boolean): Direction => {
@@ -140,6 +145,8 @@ const makeDirection = (isSilent: () => boolean): Direction => {
     sendUnsafe: (text) => {
       if (end !== undefined) return
       messages.push(text)
+      // As a browser or a broker that does not read.
+      if (messages.length > limit) end = { code: 1013, reason: "too much is unread" }
       update()
     },
     endUnsafe: (given) => {
@@ -164,5 +171,8 @@ const makeDirection = (isSilent: () => boolean): Direction => {
     )
   }
 }
+
+/** How many messages may be on their way in one direction. */
+const limit = 10_000
 
 const encoder = new TextEncoder()
