@@ -130,6 +130,13 @@ export class Browser extends Context.Service<Browser, {
 export const WebSocketConstructor = Socket.WebSocketConstructor
 
 /**
+ * Opens a WebSocket.
+ *
+ * @since 0.1.0
+ */
+export type WebSocketConstructor = Socket.WebSocketConstructor["Service"]
+
+/**
  * How a channel is subscribed to.
  *
  * @since 0.1.0
@@ -156,8 +163,7 @@ export interface CallOptions {
  *
  * @since 0.1.0
  */
-export type Args<E extends Event.Any> = {} extends Event.Payload<E>
-  ? [data?: Event.Payload<E>, options?: CallOptions]
+export type Args<E extends Event.Any> = {} extends Event.Payload<E> ? [data?: Event.Payload<E>, options?: CallOptions]
   : [data: Event.Payload<E>, options?: CallOptions]
 
 /**
@@ -212,7 +218,12 @@ export const make = Effect.fnUntraced(function*<E = never, R = never>(
   const runtime = yield* Runtime.make<R>(settings, options.token ?? Effect.undefined, report)
   const { calls, channels, close, connect, direct, state } = runtime
 
-  const outgoing = (kind: Outgoing.Outgoing["kind"], event: Event.Any, args: ReadonlyArray<unknown>, channel?: string) =>
+  const outgoing = (
+    kind: Outgoing.Outgoing["kind"],
+    event: Event.Any,
+    args: ReadonlyArray<unknown>,
+    channel?: string
+  ) =>
     Effect.map(
       timeoutOf(args[1] as CallOptions | undefined, settings.callTimeout),
       (timeout): Outgoing.Outgoing => ({ kind, event, data: args[0] ?? {}, channel, timeout })
@@ -222,13 +233,13 @@ export const make = Effect.fnUntraced(function*<E = never, R = never>(
     state: state.get,
     changes: state.changes,
     subscribe: (channel, options) =>
-      Effect.flatMap(dataOf(options?.data), (data) =>
-        channels.subscribe(channel, { data, hidden: options?.hidden })),
+      Effect.flatMap(dataOf(options?.data), (data) => channels.subscribe(channel, { data, hidden: options?.hidden })),
     events: (group) => Consumers.stream(direct, group.events, undefined, report),
     on: ((group: EventGroup.Any, handlers: { readonly [name: string]: Consumers.Handler }) =>
       Consumers.handle(direct, group.events, handlers, undefined, report)) as Browser["Service"]["on"],
     trigger: (event, ...args) =>
-      Effect.flatMap(outgoing("trigger", event, args), (outgoing) => Outgoing.trigger(calls, outgoing)),
+      Effect.flatMap(outgoing("trigger", event, args), (outgoing) =>
+        Outgoing.trigger(calls, outgoing)),
     request: <E extends Event.Any>(event: E, ...args: Args<E>) =>
       Effect.flatMap(outgoing("request", event, args), (outgoing) => Outgoing.request(calls, event, outgoing)),
     broadcast: (channel, event, ...args) =>
@@ -264,7 +275,9 @@ const dataOf = (data: object | undefined): Effect.Effect<string | undefined, Pro
   if (Result.isSuccess(text) && text.success.startsWith("{")) return Effect.succeed(text.success)
   const cause = Result.isFailure(text) ? text.failure : undefined
   const detail = "they are not an object in JSON"
-  return Effect.fail(Errors.notEncoded(new MessageEncodeError({ argument: "the data of a subscription", detail, cause })))
+  return Effect.fail(
+    Errors.notEncoded(new MessageEncodeError({ argument: "the data of a subscription", detail, cause }))
+  )
 }
 
 const timeoutOf = (options: CallOptions | undefined, callTimeout: number): Effect.Effect<number> =>

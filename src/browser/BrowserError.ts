@@ -11,10 +11,9 @@ import type {
   ChannelNotFoundError,
   ForbiddenError,
   HandlerFailedError,
-  InvalidChannelNameError,
   MessageDecodeError,
-  NoWorkerError,
   NotSubscribedError,
+  NoWorkerError,
   ProtocolError,
   RequestTimeoutError,
   UnauthorizedError
@@ -157,7 +156,6 @@ export type BroadcastError = CallError | NotSubscribedError | ChannelNotFoundErr
  * - `UnauthorizedError`: it needs a user, and there is no token, none could be fetched, or the broker rejected it.
  * - `ForbiddenError`: the user may not join it.
  * - `ChannelNotFoundError`: it is not open.
- * - `InvalidChannelNameError`: no channel can have this name.
  * - `ConnectionClosedError`: the connection is closed and does not reconnect.
  * - `RequestTimeoutError`: the broker did not respond in time.
  * - `ProtocolError`: anything else, and `reason` says what; for example `MessageEncodeError`: `data` is not an object in JSON.
@@ -168,7 +166,6 @@ export type SubscribeError =
   | UnauthorizedError
   | ForbiddenError
   | ChannelNotFoundError
-  | InvalidChannelNameError
   | ConnectionClosedError
   | RequestTimeoutError
   | ProtocolError

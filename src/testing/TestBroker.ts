@@ -113,7 +113,9 @@ export interface User {
  *
  * @since 0.1.0
  */
-export interface BrowserOptions<out E = unknown, out R = never> extends Partial<User>, Omit<Browser.Options<E, R>, "url"> {}
+export interface BrowserOptions<out E = unknown, out R = never>
+  extends Partial<User>, Omit<Browser.Options<E, R>, "url">
+{}
 
 /**
  * What a broker under test can be told: its vhost, and everything of `BrokerConfig.Options` that is not about sockets.

@@ -79,9 +79,12 @@ export const make = Effect.fnUntraced(function*(
       }
       const version = new URL(url).searchParams.get("v") === "1" ? 1 : 0
       const serve = state === "cut" ? Effect.void : serveBrowser(vhost, connection, version, audible.await)
-      run(Effect.ensuring(Effect.all([serve, deliver(socket, toBrowser)], { concurrency: 2 }), Effect.sync(() => {
-        connections.delete(connection)
-      })))
+      run(Effect.ensuring(
+        Effect.all([serve, deliver(socket, toBrowser)], { concurrency: 2 }),
+        Effect.sync(() => {
+          connections.delete(connection)
+        })
+      ))
       return socket.like
     },
     cut: become("cut"),

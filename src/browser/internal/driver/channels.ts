@@ -135,14 +135,15 @@ const subscription = <E extends Events>(
   channel,
   events: Consumers.stream(hub, events, channel, report),
   // The types are those of the interface.
-  on: ((handlers: string | { readonly [name: string]: Consumers.Handler }, handler?: Consumers.Handler) =>
-    Consumers.handle(
-      hub,
-      events,
-      typeof handlers === "string" ? { [handlers]: handler } : handlers,
-      channel,
-      report
-    )) as Subscription<E>["on"],
+  on:
+    ((handlers: string | { readonly [name: string]: Consumers.Handler }, handler?: Consumers.Handler) =>
+      Consumers.handle(
+        hub,
+        events,
+        typeof handlers === "string" ? { [handlers]: handler } : handlers,
+        channel,
+        report
+      )) as Subscription<E>["on"],
   members,
   state
 })

@@ -9,7 +9,6 @@ import {
   ForbiddenError,
   HandlerFailedError,
   InternalError,
-  InvalidChannelNameError,
   MessageEncodeError,
   NotSubscribedError,
   NoWorkerError,
@@ -43,7 +42,6 @@ export const callError = (failure: Failure, subject: Subject): BrowserError.Call
     case "HandlerFailedError":
     case "NotSubscribedError":
     case "ChannelNotFoundError":
-    case "InvalidChannelNameError":
       return unexpected(failure)
     default:
       return error
@@ -63,9 +61,6 @@ export const broadcastError = (failure: Failure, subject: Subject): BrowserError
     case "NotSubscribedError":
     case "ChannelNotFoundError":
       return error
-    // Its subscription was rejected.
-    case "InvalidChannelNameError":
-      return new NotSubscribedError({ channel: subject.channel })
     default:
       return callError(failure, subject)
   }
@@ -75,9 +70,6 @@ export const broadcastError = (failure: Failure, subject: Subject): BrowserError
 export const subscribeError = (failure: Failure, subject: Subject): BrowserError.SubscribeError => {
   const error = fromFailure(failure, subject)
   switch (error._tag) {
-    case "ChannelNotFoundError":
-    case "InvalidChannelNameError":
-      return error
     case "NoWorkerError":
     case "HandlerFailedError":
     case "NotSubscribedError":
@@ -109,7 +101,8 @@ const errors: { readonly [Tag in FailureTag]: (failure: Failure, subject: Subjec
     UnauthorizedError: ({ message: detail }) => new UnauthorizedError({ detail }),
     ForbiddenError: ({ message: detail }) => new ForbiddenError({ detail }),
     TooManyRequestsError: ({ message: detail }) => new ProtocolError({ reason: new TooManyRequestsError({ detail }) }),
-    InvalidChannelNameError: (_, { channel }) => new InvalidChannelNameError({ channel }),
+    // No broker says this to a browser: it does not find such a channel.
+    InvalidChannelNameError: (_, { channel }) => new ChannelNotFoundError({ channel }),
     NotSubscribedError: (_, { channel }) => new NotSubscribedError({ channel }),
     ChannelNotFoundError: (_, { channel }) => new ChannelNotFoundError({ channel }),
     NoWorkerError: (_, { event }) => new NoWorkerError({ event }),
@@ -117,7 +110,8 @@ const errors: { readonly [Tag in FailureTag]: (failure: Failure, subject: Subjec
     RequestTimeoutError: timeout,
     InternalError: ({ message: detail }) => new ProtocolError({ reason: new InternalError({ detail }) }),
     ConnectionLostError: (_, { channel, event }) => new BrowserError.ConnectionLostError({ subject: event || channel }),
-    ConnectionClosedError: ({ code = 1000, message: reason }) => new BrowserError.ConnectionClosedError({ code, reason }),
+    ConnectionClosedError: ({ code = 1000, message: reason }) =>
+      new BrowserError.ConnectionClosedError({ code, reason }),
     TooManyCallsError: (_, { event }) => new BrowserError.TooManyCallsError({ event }),
     MessageTooLargeError: ({ message: detail }, { event }) =>
       new ProtocolError({ reason: new MessageEncodeError({ argument: event || "a message", detail }) }),

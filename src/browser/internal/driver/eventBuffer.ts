@@ -44,6 +44,9 @@ export const make = (limit: number, onDrop: (first: Received) => void): EventBuf
   let end: Exit.Exit<never, Cause.Done> | undefined
   const readable = Latch.makeUnsafe()
 
+  // In a turn of its own: all that was received at once is taken together.
+  const next = Effect.andThen(readable.await, Effect.yieldNow)
+
   const replace = (rest: Array<Received>) => {
     events = rest
     head = 0
@@ -64,7 +67,7 @@ export const make = (limit: number, onDrop: (first: Received) => void): EventBuf
   }
   const pull: EventBuffer["pull"] = Effect.suspend(() => {
     const batch = head === 0 ? events : events.slice(head)
-    if (!Arr.isArrayNonEmpty(batch)) return end ?? Effect.andThen(readable.await, pull)
+    if (!Arr.isArrayNonEmpty(batch)) return end ?? Effect.andThen(next, pull)
     replace([])
     return Effect.succeed(batch)
   })

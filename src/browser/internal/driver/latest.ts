@@ -28,6 +28,8 @@ export const make = <A>(initial: A): Latest<A> => {
   let version = 0
   let end: Exit.Exit<never, Cause.Done> | undefined
   const changed = Latch.makeUnsafe()
+  // Whoever waits goes on in a turn of its own, when all that happened at once is seen.
+  const next = Effect.andThen(changed.await, Effect.yieldNow)
   const wake = () => {
     changed.openUnsafe()
     changed.closeUnsafe()
@@ -35,7 +37,7 @@ export const make = <A>(initial: A): Latest<A> => {
   const changes = Stream.fromPull(Effect.sync(() => {
     let seen = -1
     const pull: Effect.Effect<Arr.NonEmptyReadonlyArray<A>, Cause.Done> = Effect.suspend(() => {
-      if (seen === version) return end ?? Effect.andThen(changed.await, pull)
+      if (seen === version) return end ?? Effect.andThen(next, pull)
       seen = version
       return Effect.succeed(Arr.of(value))
     })
@@ -46,7 +48,7 @@ export const make = <A>(initial: A): Latest<A> => {
       if (isWanted(value)) return Effect.succeed(value)
       // Nothing will come any more.
       if (end !== undefined) return Effect.catch(end, () => Effect.interrupt)
-      return Effect.andThen(changed.await, until(isWanted))
+      return Effect.andThen(next, until(isWanted))
     })
   return {
     getUnsafe: () => value,

@@ -58,8 +58,11 @@ const confirmed = <E>(
   outgoing: Outgoing,
   toError: (failure: Failure, subject: Errors.Subject) => E
 ): Effect.Effect<void, E | ProtocolError> =>
-  execute(calls, outgoing, (result) =>
-    result._tag === "Failure" ? Effect.fail(toError(result.failure, subjectOf(outgoing))) : Effect.void)
+  execute(
+    calls,
+    outgoing,
+    (result) => result._tag === "Failure" ? Effect.fail(toError(result.failure, subjectOf(outgoing))) : Effect.void
+  )
 
 const execute = <A, E>(
   calls: Calls,

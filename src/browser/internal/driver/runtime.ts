@@ -99,7 +99,9 @@ const connecting = { operation: "connect", event: "", channel: "" }
 const clientId = Effect.map(
   Random.Random,
   (random) =>
-    Array.from({ length: 4 }, () => Math.floor(random.nextDoubleUnsafe() * 2 ** 32).toString(16).padStart(8, "0")).join("")
+    Array.from({ length: 4 }, () => Math.floor(random.nextDoubleUnsafe() * 2 ** 32).toString(16).padStart(8, "0")).join(
+      ""
+    )
 )
 
 const toState = (state: Output.ConnectionState, now: number): ConnectionState => {

@@ -63,4 +63,9 @@ export const urlOf = (url: string): string | undefined => {
   return parsed.href
 }
 
-const schemes: { readonly [scheme: string]: string } = { "ws:": "ws:", "wss:": "wss:", "http:": "ws:", "https:": "wss:" }
+const schemes: { readonly [scheme: string]: string } = {
+  "ws:": "ws:",
+  "wss:": "wss:",
+  "http:": "ws:",
+  "https:": "wss:"
+}
