@@ -3,10 +3,10 @@
  */
 
 import * as Duration from "effect/Duration"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { InvalidOptionError } from "../../../protocol/KosmonautError.ts"
-import type { Options } from "../../Browser.ts"
+import * as Check from "../../../protocol/Options.ts"
+import type { Options } from "../../BrowserOptions.ts"
 import type * as MachineOptions from "../options.ts"
 import { urlOf } from "./webSocket.ts"
 
@@ -24,34 +24,22 @@ export const resolve = (options: Options<unknown, unknown>): Result.Result<Setti
   Result.gen(function*() {
     const url = urlOf(options.url)
     if (url === undefined) {
-      return yield* invalid("url", options.url, "the URL of a vhost, ws://<host>:<port>/<vhost> or wss://…")
+      const allowed = "the URL of a vhost, ws://<host>:<port>/<vhost> or wss://<host>:<port>/<vhost>"
+      return yield* Result.fail(new InvalidOptionError({ option: "url", value: options.url.slice(0, 100), allowed }))
     }
     const callTimeout = yield* millis("callTimeout", options.callTimeout ?? "10 seconds")
     const connectTimeout = yield* millis("connectTimeout", options.connectTimeout ?? "10 seconds")
     const minBackoff = yield* millis("minBackoff", options.minBackoff ?? "500 millis")
     const maxBackoff = yield* millis("maxBackoff", options.maxBackoff ?? "20 seconds")
     const pingInterval = yield* millis("pingInterval", options.pingInterval ?? "25 seconds")
-    const maxCalls = yield* count("maxCalls", options.maxCalls ?? 1000)
-    const maxCallBytes = yield* count("maxCallBytes", options.maxCallBytes ?? 8 << 20)
-    const eventBuffer = yield* count("eventBuffer", options.eventBuffer ?? 1 << 20)
+    const maxCalls = yield* Check.integer("maxCalls", options.maxCalls ?? 1000)
+    const maxCallBytes = yield* Check.integer("maxCallBytes", options.maxCallBytes ?? 8 << 20)
+    const eventBuffer = yield* Check.integer("eventBuffer", options.eventBuffer ?? 1 << 20)
     const hasToken = options.token !== undefined
     const times = { callTimeout, connectTimeout, minBackoff, maxBackoff, pingInterval }
     return { url, machine: { hasToken, maxCalls, maxCallBytes, ...times }, callTimeout, connectTimeout, eventBuffer }
   })
 
 /** A duration of the user's in milliseconds. */
-export const millis = (option: string, input: Duration.Input): Result.Result<number, InvalidOptionError> => {
-  const duration = Duration.fromInput(input)
-  const value = Option.isSome(duration) ? Duration.toMillis(duration.value) : NaN
-  return value > 0 && Number.isFinite(value)
-    ? Result.succeed(value)
-    : invalid(option, String(input), "a finite duration above zero")
-}
-
-const count = (option: string, value: number): Result.Result<number, InvalidOptionError> =>
-  Number.isSafeInteger(value) && value > 0
-    ? Result.succeed(value)
-    : invalid(option, String(value), "a whole number above zero")
-
-const invalid = (option: string, value: string, allowed: string): Result.Result<never, InvalidOptionError> =>
-  Result.fail(new InvalidOptionError({ option, value, allowed }))
+export const millis = (option: string, input: Duration.Input): Result.Result<number, InvalidOptionError> =>
+  Result.map(Check.duration(option, input), Duration.toMillis)
