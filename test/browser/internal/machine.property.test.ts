@@ -38,7 +38,10 @@ const happening = Arbitrary.all({
       "channel",
       "late",
       "garbage",
-      "settle"
+      "settle",
+      "reconnect",
+      "reconnect",
+      "reconnect"
     ] as const
   ),
   which: int(0, 9),
@@ -109,6 +112,20 @@ const happen = (world: World, wanted: Wanted, { does, random, which }: Happening
       return garbage(world, which)
     case "settle":
       return world.settle()
+    case "reconnect":
+      return reconnect(world, which)
+  }
+}
+
+// The broker has read what it does not respond to.
+const reconnect = (world: World, which: number): void => {
+  if (which < 7) { while (world.process()); }
+  world.drop(1006)
+  world.pass(1000)
+  world.accept(which === 0 ? 0 : 1)
+  if (which < 5) {
+    world.deliver()
+    world.token("good")
   }
 }
 
@@ -157,7 +174,7 @@ const heal = (world: World, stays: boolean): void => {
   for (let turn = 0; turn < 20; turn++) {
     world.accept(1)
     world.settle()
-    world.pass(20_000)
+    world.pass(turn < 5 ? 1000 : 20_000)
   }
   world.settle()
 }
