@@ -138,6 +138,13 @@ export interface Options {
   readonly browserByteRate?: number | undefined
   /** How many subscriptions a browser may have, default 1000. Beyond it subscribing is rejected, 429. */
   readonly maxSubscriptions?: number | undefined
+  /** How many requests of a browser may be without a response, default 100. Beyond it they are rejected, 429. */
+  readonly maxRequests?: number | undefined
+  /**
+   * How many bytes these may have together, with 1 KiB for each; default 4 MiB. Beyond it they are rejected, 429. One request
+   * is always accepted.
+   */
+  readonly browserRequestSize?: number | undefined
   /** How many dead letters a vhost has at most, default 1000. Beyond it the oldest are dropped, and counted. */
   readonly deadLetterCapacity?: number | undefined
   /** How many bytes of memory these may have together, default 16 MiB. Beyond it the oldest are dropped, and counted. */
@@ -229,6 +236,8 @@ export const defaults: Resolved = {
   browserMessageRate: 200,
   browserByteRate: 1_048_576,
   maxSubscriptions: 1000,
+  maxRequests: 100,
+  browserRequestSize: 4 * 1_048_576,
   deadLetterCapacity: 1000,
   deadLetterSize: 16 * 1_048_576,
   lifecycleRetention: Duration.minutes(1),
@@ -289,6 +298,8 @@ export const make = (options: Options = {}): BrokerConfig["Service"] => ({
   browserMessageRate: options.browserMessageRate ?? defaults.browserMessageRate,
   browserByteRate: options.browserByteRate ?? defaults.browserByteRate,
   maxSubscriptions: options.maxSubscriptions ?? defaults.maxSubscriptions,
+  maxRequests: options.maxRequests ?? defaults.maxRequests,
+  browserRequestSize: options.browserRequestSize ?? defaults.browserRequestSize,
   deadLetterCapacity: options.deadLetterCapacity ?? defaults.deadLetterCapacity,
   deadLetterSize: options.deadLetterSize ?? defaults.deadLetterSize,
   lifecycleRetention: Duration.fromInputUnsafe(options.lifecycleRetention ?? defaults.lifecycleRetention),
@@ -369,6 +380,8 @@ const rules = Object.entries(
     maxBrowsersPerVhost: bound,
     maxBrowsersPerAddress: bound,
     maxSubscriptions: bound,
+    maxRequests: bound,
+    browserRequestSize: bound,
     browserDataSize: bound,
     presenceListSize: bound,
     backendOutboxSize: bound,

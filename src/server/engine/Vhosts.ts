@@ -35,6 +35,7 @@ import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../Brok
 import { Store } from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Browsers from "./Browsers.ts"
+import * as Calls from "./Calls.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Background from "./internal/background.ts"
@@ -76,6 +77,8 @@ export interface Vhost {
   readonly deadLettersAfter: (cursor: number) => Effect.Effect<Iterable<Channels.Listed<DeadLetters.DeadLetter>>>
   /** The browsers that are connected. */
   readonly browsers: Browsers.Browsers
+  /** The triggers and requests that browsers may send again. */
+  readonly calls: Calls.Calls
   /** The responses to requests that Clients may retry. */
   readonly responseCache: ResponseCache.ResponseCache
   /** Waits until the vhost is removed. */
@@ -209,6 +212,7 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
       deadLetters,
       journal,
       browsers: Browsers.make(lobby.emitUnsafe, config),
+      calls: Calls.make({ ...config, clock }),
       responseCache: ResponseCache.make({ ...config, clock }),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
