@@ -144,7 +144,7 @@ describe("BackendEndpoint", () => {
   for (const { connect, name } of transports) {
     const ask = askWith(connect)
 
-    layer(testBroker({ maxChannels: 50, maxAccessTokens: 50 }), { excludeTestServices: true })(
+    layer(testBroker({ maxChannels: 50, tokens: { capacity: 50 } }), { excludeTestServices: true })(
       `a Client over ${name}`,
       (it) => {
         it.effect("opens and closes channels", () =>
@@ -481,7 +481,7 @@ describe("BackendEndpoint", () => {
           expect(heard).toEqual(["QT"])
           expect(heartbeats).toBeGreaterThanOrEqual(1)
           expect(performance.now() - start).toBeGreaterThan(150)
-        }).pipe(withBroker({ heartbeatInterval: "50 millis" })))
+        }).pipe(withBroker({ heartbeat: { interval: "50 millis" } })))
 
       it.effect("that says HB and is not known hears QT", () =>
         Effect.gen(function*() {
@@ -527,7 +527,7 @@ describe("BackendEndpoint", () => {
           }
           yield* page.send({ trigger: { event: "again" } })
           expect(yield* self.next).toEqual(["TR", JSON.stringify({ again: { sid: page.sid } })])
-        }).pipe(withBroker({ queueCapacity: 5 })))
+        }).pipe(withBroker({ queue: { capacity: 5 } })))
 
       it.effect("is told where an event comes from if it says anything of itself, and else what the original says", () =>
         Effect.gen(function*() {
@@ -1090,7 +1090,7 @@ describe("BackendEndpoint", () => {
         // From some point on, all of them: what the other could not take was not lost.
         const first = given.findIndex((n, index) => n + given.length - index === count)
         expect(given.length - first).toBeGreaterThan(1000)
-      }).pipe(withBroker({ backendOutboxSize: 1_048_576 })))
+      }).pipe(withBroker({ backends: { outboxSize: 1_048_576 } })))
 
     it.effect("a worker that says QT hears QT, all that it can see of the end", () =>
       Effect.gen(function*() {
@@ -1400,7 +1400,7 @@ describe("BackendEndpoint", () => {
         yield* eventually(Effect.sync(() => given.at(-1)), (last) => last === 80)
         expect(given.length - before).toBeGreaterThan(4 * 1_048_576 / text.length)
         expect(new Set(given).size).toBe(given.length)
-      }).pipe(withBroker({ backendOutboxSize: 4 * 1_048_576 })))
+      }).pipe(withBroker({ backends: { outboxSize: 4 * 1_048_576 } })))
 
     it.effect("a worker that is sent away gets what was sent to it before, if it reads", () =>
       Effect.gen(function*() {
