@@ -150,7 +150,7 @@ const browserOf = (vhost: Vhosts.Vhost) => {
     sid,
     version: 0,
     sendUnsafe: (message) => void received.push(JSON.parse(message)),
-    closeUnsafe: (code) => void Effect.runSync(end(code))
+    closeUnsafe: (code) => Effect.runSync(Effect.asVoid(end(code)))
   })
   const next = taken("a browser", received)
   const nextOf = (event: string): Effect.Effect<unknown> =>
