@@ -232,7 +232,7 @@ describe("a request of a browser", () => {
 
   it.effect("counts towards the limits of its browser until it has a response", () =>
     Effect.gen(function*() {
-      const world = yield* makeVhost({ maxRequests: 2, browserRequestSize: 3000 })
+      const world = yield* makeVhost({ browsers: { maxRequests: 2, requestSize: 3000 } })
       const worker = yield* attend(world, { prefetch: 1 })
       const browser = yield* enterAs(world, "s")
       const large = { data: { text: "x".repeat(5000) } }
@@ -254,7 +254,7 @@ describe("a request of a browser", () => {
 
   it.effect("counts towards the limits of its vhost, whose queue of events has others", () =>
     Effect.gen(function*() {
-      const world = yield* makeVhost({ queueCapacity: 2 })
+      const world = yield* makeVhost({ queue: { capacity: 2 } })
       yield* attend(world, { prefetch: 0 })
       const browser = yield* enterAs(world, "s")
       for (const id of [1, 2]) expect(yield* browser.says("request", rename(id))).toEqual([])
@@ -375,7 +375,7 @@ describe("a trigger of a browser", () => {
 
   it.effect("that was refused is not remembered", () =>
     Effect.gen(function*() {
-      const world = yield* makeVhost({ queueCapacity: 1 })
+      const world = yield* makeVhost({ queue: { capacity: 1 } })
       const browser = yield* enterAs(world, "s", { client: "c" })
       yield* browser.says("trigger", { event: "chat/say" })
       const say = { event: "chat/say", id: 1 }

@@ -109,14 +109,14 @@ const callOf = (call: Pick<Call, "id" | "uid" | "fingerprint" | "size" | "caller
 const otherCall = Effect.fail(new BadRequestError({ detail: "the id is that of another trigger or request" }))
 
 const refusal = (
-  { config: { browserRequestSize, maxRequests } }: Vhost,
+  { config: { browsers: { maxRequests, requestSize } } }: Vhost,
   { running, size }: Caller,
   more: number
 ): TooManyRequestsError | undefined =>
   running.size >= maxRequests
     ? new TooManyRequestsError({ detail: `a browser has at most ${maxRequests} requests without a response` })
-    : running.size > 0 && size + more > browserRequestSize
-    ? new TooManyRequestsError({ detail: `the requests of a browser have at most ${browserRequestSize} bytes` })
+    : running.size > 0 && size + more > requestSize
+    ? new TooManyRequestsError({ detail: `the requests of a browser have at most ${requestSize} bytes` })
     : undefined
 
 // The last one to send a request gets the response.
