@@ -13,6 +13,9 @@ import { withBroker } from "../../harness/withBroker.ts"
 
 type Frames = ReadonlyArray<string>
 
+/** A broker that does not expire these workers, which send no heartbeats. */
+const withPatience = withBroker({ heartbeat: { maxMissed: 1000 } })
+
 const framesOf = (message: string): Frames => message.slice(0, -"\n\r\n\r\n".length).split("\n")
 
 /** A Client over TCP that keeps its connection. Responses have the frame with which their request began. */
@@ -77,7 +80,7 @@ describe("a request of a Client", () => {
       expect(yield* client.next).toEqual(["2", "OK", `{"error":{"_tag":\t"NotAllowed"}}`])
       expect(yield* client.next).toEqual(["1", "OK", `{"data":["a",1.0]}`])
       yield* until(0, 0)
-    }).pipe(withBroker()))
+    }).pipe(withPatience))
 
   it.live("works over ZeroMQ and on a connection for one request", () =>
     Effect.gen(function*() {
@@ -93,7 +96,7 @@ describe("a request of a Client", () => {
       yield* single.send(RawTcp.message(identity("req"), "", "RQ", "chat/history", "{}", "{}"))
       yield* worker.send("RP", (yield* worker.next)[2]!, "ok", "2")
       expect(yield* single.rest).toBe(RawTcp.message("OK", `{"data":2}`))
-    }).pipe(withBroker()))
+    }).pipe(withPatience))
 
   it.live("fails with a status of its own: no worker, a failed handler, a deadline that has passed, a reserved name", () =>
     Effect.gen(function*() {
@@ -113,7 +116,7 @@ describe("a request of a Client", () => {
       expect((yield* worker.next).slice(0, 2)).toEqual(["ER", "400"])
       yield* client.send("5", "RQ", "chat/rename", "{}", `{"timeout":1}`)
       expect(errorOf(yield* client.next)).toMatchObject(["ER", "459", undefined])
-    }).pipe(withBroker()))
+    }).pipe(withPatience))
 
   it.live("is not for workers that did not say that they respond, or do not ack", () =>
     Effect.gen(function*() {
@@ -125,7 +128,7 @@ describe("a request of a Client", () => {
       const client = yield* connect()
       yield* client.send("1", "RQ", "chat/rename", "{}", "{}")
       expect(errorOf(yield* client.next)).toMatchObject(["ER", "457", undefined])
-    }).pipe(withBroker()))
+    }).pipe(withPatience))
 
   it.live("is cancelled if its Client goes before a worker has begun, and executed when it is retried", () =>
     Effect.gen(function*() {
@@ -152,7 +155,7 @@ describe("a request of a Client", () => {
       expect(yield* again.next).toEqual(["1", "OK", `{"data":2}`])
       yield* again.send("4", "AG", client.id, "2", "RQ", "chat/second", "{}", "{}")
       expect(yield* again.next).toEqual(["4", "OK", `{"data":2}`])
-    }).pipe(withBroker()))
+    }).pipe(withPatience))
 
   it.live("is one of at most 4096 on its connection", () =>
     Effect.gen(function*() {
@@ -165,7 +168,7 @@ describe("a request of a Client", () => {
       yield* until(4096, 0)
       yield* client.close
       yield* until(0, 0)
-    }).pipe(withBroker()))
+    }).pipe(withPatience))
 })
 
 describe("a trigger of a Client", () => {
@@ -189,7 +192,7 @@ describe("a trigger of a Client", () => {
       yield* client.next
       yield* client.send("3", "TG", ":lifecycle/channelOccupied", "{}", "{}")
       expect(errorOf(yield* client.next)).toMatchObject(["ER", "400", expect.stringContaining(":")])
-    }).pipe(withBroker()))
+    }).pipe(withPatience))
 
   it.live("may be delayed, and is enqueued once for its key", () =>
     Effect.gen(function*() {
@@ -203,7 +206,7 @@ describe("a trigger of a Client", () => {
       expect((yield* worker.next)[1]).toBe(`{"chat/later":{}}`)
       expect(performance.now() - started).toBeGreaterThanOrEqual(60)
       expect(yield* counters).toEqual([0, 2])
-    }).pipe(withBroker()))
+    }).pipe(withPatience))
 
   it.live("is persisted before its response, with its delay and its key", () =>
     Effect.gen(function*() {
@@ -218,7 +221,8 @@ describe("a trigger of a Client", () => {
             websocketPort: 0,
             backendPort: 0,
             tcpPort: 0,
-            vhosts: [{ path: "/test", token }]
+            vhosts: [{ path: "/test", token }],
+            heartbeat: { maxMissed: 1000 }
           }))
         )
       const twice = ["TG", "chat/later", "{}", `{"delay":3600000,"dedupeKey":"k"}`]
@@ -258,5 +262,5 @@ describe("a request of a browser", () => {
       ])
       yield* worker.send("RP", delivery!, "ok", "[]")
       expect(yield* browser.next).toEqual({ ":response": { id: 2, data: [] } })
-    }).pipe(withBroker()))
+    }).pipe(withPatience))
 })
