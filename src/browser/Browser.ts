@@ -110,7 +110,7 @@ export class Browser extends Context.Service<Browser, {
   ) => Effect.Effect<Event.Success<E>, Event.Error<E> | RequestError>
   /**
    * Broadcasts an event of a channel to the browsers on it; to this one, too. It needs a subscription of this browser, and a
-   * broker that allows browsers to broadcast (`browsersBroadcast`). It is never sent twice: if the connection is lost
+   * broker that allows browsers to broadcast (`browsers.broadcast`). It is never sent twice: if the connection is lost
    * meanwhile it fails with `ConnectionLostError`.
    */
   readonly broadcast: <E extends Events, Name extends keyof E & string>(

@@ -24,7 +24,7 @@ const room = Room({ id: "1" })
 
 const within = (options?: TestBroker.BackendOptions) =>
   Effect.provide(
-    TestBroker.layerBackend({ channels: ["news", "presence-room-1"], browsersBroadcast: true, ...options })
+    TestBroker.layerBackend({ channels: ["news", "presence-room-1"], browsers: { broadcast: true }, ...options })
   )
 
 /** Queues what a stream gives. */

@@ -23,7 +23,7 @@ class Talk extends EventGroup.make("talk", Event.make("said", { payload: { text:
 const News = Channel.make("news", { events: Talk })
 
 const within = (options?: TestBroker.BackendOptions) =>
-  Effect.provide(TestBroker.layerBackend({ channels: ["news"], browsersBroadcast: true, ...options }))
+  Effect.provide(TestBroker.layerBackend({ channels: ["news"], browsers: { broadcast: true }, ...options }))
 
 const at = DateTime.makeUnsafe("2020-01-01T00:00:00Z")
 
@@ -233,7 +233,7 @@ describe("a broadcast", () => {
       assert.strictEqual((yield* error)._tag, "NotSubscribedError")
       yield* joe.subscribe(News)
       assert.strictEqual((yield* error)._tag, "ForbiddenError")
-    }).pipe(within({ browsersBroadcast: false })))
+    }).pipe(within({ browsers: { broadcast: false } })))
 
   it.effect("in flight at a cut fails, since it may have happened", () =>
     Effect.gen(function*() {
