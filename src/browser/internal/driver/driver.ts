@@ -60,9 +60,6 @@ export const make = Effect.fnUntraced(function*<R>(
   const runFetch = yield* FiberHandle.makeRuntime<R>()
   const machine = Machine.make(options)
   const nowUnsafe = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
-  const inputs: Array<Input> = []
-  let isStepping = false
-  let isBroken = false
   let socket: WebSocket.Connection | undefined
   // What an event of the current message takes.
   let bytes = 0
@@ -72,8 +69,8 @@ export const make = Effect.fnUntraced(function*<R>(
   const connect = (connection: number) => {
     const opened = WebSocket.open(construct, url, {
       onMessage: (text) => {
-        const message = text === undefined ? undefined : Result.getOrUndefined(Result.try(() => JSON.parse(text)))
-        bytes = 256 + 2 * (text?.length ?? 0) / (Array.isArray(message) ? message.length || 1 : 1)
+        const message = parse(text)
+        bytes = sizeOf(text, message)
         giveUnsafe({ _tag: "Message", connection, message })
       },
       onClosed: (code, reason) => closed(connection, code, reason)
@@ -81,16 +78,14 @@ export const make = Effect.fnUntraced(function*<R>(
     socket = Result.getOrUndefined(opened)
     if (Result.isFailure(opened)) closed(connection, 1006, textOf(opened.failure))
   }
-  const fetchToken = (fetch: number) =>
-    runFetch(Effect.matchCause(token, {
-      onSuccess: (token) =>
-        giveUnsafe({ _tag: "TokenFetched", fetch, token: Redacted.isRedacted(token) ? Redacted.value(token) : token }),
-      onFailure: (cause) => {
-        if (!Cause.hasInterruptsOnly(cause)) {
-          giveUnsafe({ _tag: "TokenFailed", fetch, message: textOf(Cause.squash(cause)) })
-        }
-      }
-    }))
+  // A timer may be early by a part of a millisecond.
+  const timer = (at: number): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const left = at - nowUnsafe()
+      if (left > 0) return Effect.andThen(Effect.sleep(Math.ceil(left)), timer(at))
+      giveUnsafe({ _tag: "Timer" })
+      return Effect.void
+    })
   const perform = (output: Output) => {
     switch (output._tag) {
       case "Connect":
@@ -104,46 +99,72 @@ export const make = Effect.fnUntraced(function*<R>(
       case "SetTimer":
         return void runTimer(timer(output.at))
       case "ClearTimer":
+        // What runs next ends what has run.
         return void runTimer(Effect.void)
       case "FetchToken":
-        return void fetchToken(output.fetch)
+        return void runFetch(Effect.map(fetched(token, output.fetch), giveUnsafe))
       default:
         return onNotice(output, bytes)
     }
   }
-  // A timer may be early by a part of a millisecond.
-  const timer = (at: number): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const left = at - nowUnsafe()
-      if (left > 0) return Effect.andThen(Effect.sleep(Math.ceil(left)), timer(at))
-      giveUnsafe({ _tag: "Timer" })
-      return Effect.void
-    })
-  const drain = () => {
-    for (let input = inputs.shift(); input !== undefined; input = inputs.shift()) {
+  const giveUnsafe = oneByOne<Input>(
+    (input) => {
       for (const output of Machine.step(machine, input, nowUnsafe(), random.nextDoubleUnsafe())) perform(output)
+    },
+    (defect) => {
+      socket?.closeUnsafe(1000)
+      runTimer(Effect.void)
+      onDefect(Cause.die(defect))
     }
-  }
-  const giveUnsafe = (input: Input) => {
-    if (isBroken) return
-    inputs.push(input)
-    if (isStepping) return
-    isStepping = true
-    const stepped = Result.try({ try: drain, catch: identity })
-    isStepping = false
-    if (Result.isFailure(stepped)) fail(stepped.failure)
-  }
-  const fail = (defect: unknown) => {
-    isBroken = true
-    socket?.closeUnsafe(1000)
-    runTimer(Effect.void)
-    onDefect(Cause.die(defect))
-  }
+  )
 
   yield* Effect.addFinalizer(() => Effect.sync(() => giveUnsafe({ _tag: "Close" })))
   yield* Hints.listen((hint) => giveUnsafe({ _tag: "Hint", hint }))
   return { machine, giveUnsafe, nowUnsafe }
 })
+
+// What comes while one is handled is handled after it. After a defect nothing is.
+const oneByOne = <A>(handle: (value: A) => void, onDefect: (defect: unknown) => void) => {
+  const values: Array<A> = []
+  let isHandling = false
+  let isBroken = false
+  const handleAll = () => {
+    for (let value = values.shift(); value !== undefined; value = values.shift()) handle(value)
+  }
+  return (value: A): void => {
+    if (isBroken) return
+    values.push(value)
+    if (isHandling) return
+    isHandling = true
+    const handled = Result.try({ try: handleAll, catch: identity })
+    isHandling = false
+    if (Result.isSuccess(handled)) return
+    isBroken = true
+    onDefect(handled.failure)
+  }
+}
+
+// An interruption ends the driver, or another fetch has begun.
+const fetched = <R>(token: Effect.Effect<Token, unknown, R>, fetch: number): Effect.Effect<Input, never, R> =>
+  Effect.matchCauseEffect(token, {
+    onSuccess: (token) =>
+      Effect.succeed<Input>({
+        _tag: "TokenFetched",
+        fetch,
+        token: Redacted.isRedacted(token) ? Redacted.value(token) : token
+      }),
+    onFailure: (cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.interrupt
+        : Effect.succeed<Input>({ _tag: "TokenFailed", fetch, message: textOf(Cause.squash(cause)) })
+  })
+
+const parse = (text: string | undefined): unknown =>
+  text === undefined ? undefined : Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))
+
+// Of the messages of a batch each takes its part.
+const sizeOf = (text: string = "", message: unknown): number =>
+  256 + 2 * text.length / (Array.isArray(message) ? Math.max(1, message.length) : 1)
 
 const textOf = (error: unknown): string => {
   const text = error instanceof Error ? error.message || error.name : typeof error === "string" ? error : ""
