@@ -217,7 +217,7 @@ export class World {
     }
   }
 
-  #execute(socket: Socket, message: Json): void {
+  #execute(socket: Socket, message: Json): unknown {
     const [[event, payload]] = Object.entries(message) as [[string, Json]]
     const { channel, id } = payload
     const respond = (name: string, fields: Json) =>
@@ -238,7 +238,7 @@ export class World {
       case "subscribe":
         if (channel === "private-x" || (!isUser && /^p/.test(channel))) return fail(403)
         if (!this.open.has(channel)) return fail(454)
-        if (socket.subscriptions.has(channel) && id === undefined) return
+        if (socket.subscriptions.has(channel) && id === undefined) return undefined
         socket.subscriptions.add(channel)
         return respond(":subscribed", {
           channel,
@@ -251,7 +251,7 @@ export class World {
       case "ping":
         return respond(":pong", {})
       case "cancel":
-        return
+        return undefined
       case "broadcast":
         if (!socket.subscriptions.has(channel)) return fail(453)
         this.#count(socket, id, false)
