@@ -37,7 +37,9 @@ import * as Machine from "./internal/machine.ts"
 import type { ConnectionState, Output, SubscriptionState } from "./internal/output.ts"
 import type { Member } from "./internal/presence.ts"
 
-export type { ConnectionState, Failure, Member, SubscriptionState }
+export type { Failure } from "./internal/failure.ts"
+export type { ConnectionState, SubscriptionState } from "./internal/output.ts"
+export type { Member } from "./internal/presence.ts"
 
 /**
  * A value as it is in JSON: dates and big integers are strings.
