@@ -4,10 +4,13 @@ import { TestClock } from "effect/testing"
 import { randomBytes, randomUUID } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { maxAcknowledged } from "../../../src/protocol/Command.ts"
-import { BackendEndpoint, BrokerConfig, Vhosts } from "../../../src/server/index.ts"
+import * as BackendEndpoint from "../../../src/server/endpoint/BackendEndpoint.ts"
+import * as Engine from "../../../src/server/engine/Vhosts.ts"
+import { BrokerConfig, Vhosts } from "../../../src/server/index.ts"
 import type { Handlers, Peer } from "../../../src/transport/TransportServer.ts"
 import * as BrokerSide from "../../harness/brokerSide.ts"
 import * as Browser from "../../harness/Browser.ts"
+import { engineOf, settings } from "../../harness/engine.ts"
 import { eventually, turn } from "../../harness/eventually.ts"
 import { identity } from "../../harness/identity.ts"
 import * as RawTcp from "../../harness/RawTcp.ts"
@@ -777,7 +780,7 @@ describe("BackendEndpoint", () => {
           const again = yield* connect(identity("dlr"))
           yield* again.say("RD")
           expect(yield* again.next).toEqual(["ER", "402"])
-          yield* other.lobby.enqueue(event(1))
+          yield* engineOf(other).lobby.enqueue(event(1))
           expect(yield* elsewhere.next).toEqual(["TR", event(1)])
         }).pipe(withBroker()))
     })
@@ -802,18 +805,23 @@ describe("BackendEndpoint", () => {
       expect(yield* a.next).toEqual(["TR", event(6)])
     }).pipe(withBroker()))
 
+  const engine = Layer.provide(
+    Engine.layer,
+    settings({ vhosts: [{ path: "/test", token }] })
+  )
+
   it.effect("a fault of the broker's own is answered with ER 597, and is one message's alone", () =>
     Effect.gen(function*() {
       const listening = yield* Deferred.make<Handlers>()
-      const vhosts = yield* Vhosts.Vhosts
-      const faulty = Vhosts.Vhosts.of({
+      const vhosts = yield* Engine.Vhosts
+      const faulty = Engine.Vhosts.of({
         ...vhosts,
         authorize: (who) => who.vhost === "/test" ? vhosts.authorize(who) : Effect.die(new Error("a fault"))
       })
       yield* BackendEndpoint.make(
         () => Effect.succeed({ port: 1, run: (handlers) => Deferred.succeed(listening, handlers) }),
         1
-      ).pipe(Effect.provideService(Vhosts.Vhosts, faulty), Effect.provide(BrokerConfig.layer()))
+      ).pipe(Effect.provideService(Engine.Vhosts, faulty), Effect.provide(BrokerConfig.layer()))
       const { onMessage } = yield* Deferred.await(listening)
       const said: Array<unknown> = []
       const peer = (vhost: string): Peer => ({
@@ -828,14 +836,14 @@ describe("BackendEndpoint", () => {
       yield* onMessage(peer("/faulty"), ["OC", "fresh"]) ?? Effect.void
       yield* onMessage(peer("/test"), ["OC", "fresh"]) ?? Effect.void
       expect(said).toEqual([["ER", "597"], "closed", ["OK"], "closed"])
-    }).pipe(Effect.scoped, Effect.provide(Layer.merge(testBroker(), Logger.layer([])))))
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(engine, Logger.layer([])))))
 
   it.effect("a fault in what is done at once is one message's alone, too, and every message is counted", () =>
     Effect.gen(function*() {
       const listening = yield* Deferred.make<Handlers>()
-      const vhosts = yield* Vhosts.Vhosts
+      const vhosts = yield* Engine.Vhosts
       let isFaulty = true
-      const faulty = Vhosts.Vhosts.of({
+      const faulty = Engine.Vhosts.of({
         ...vhosts,
         authorize: (who) =>
           Effect.map(vhosts.authorize(who), (vhost) => ({
@@ -852,7 +860,7 @@ describe("BackendEndpoint", () => {
       yield* BackendEndpoint.make(
         () => Effect.succeed({ port: 1, run: (handlers) => Deferred.succeed(listening, handlers) }),
         1
-      ).pipe(Effect.provideService(Vhosts.Vhosts, faulty), Effect.provide(BrokerConfig.layer()))
+      ).pipe(Effect.provideService(Engine.Vhosts, faulty), Effect.provide(BrokerConfig.layer()))
       const { onMessage } = yield* Deferred.await(listening)
       const said: Array<unknown> = []
       let isBroken = false
@@ -894,7 +902,7 @@ describe("BackendEndpoint", () => {
       )).toEqual({ "openChannel ok": 1, "broadcast defect": 1, "broadcast ok": 2, "broadcast 454": 1 })
     }).pipe(
       Effect.scoped,
-      Effect.provide(Layer.merge(testBroker(), Logger.layer([]))),
+      Effect.provide(Layer.merge(engine, Logger.layer([]))),
       Effect.provideService(Metric.MetricRegistry, new Map())
     ))
 
