@@ -9,6 +9,7 @@ import * as ClientMetrics from "../../src/client/ClientMetrics.ts"
 import * as Deliveries from "../../src/client/internal/deliveries.ts"
 import { type Message, Transport, Worker } from "../../src/index.ts"
 import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
+import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 
 type WorkerOptions = TestBroker.BackendOptions["worker"]
@@ -18,14 +19,16 @@ const within = (options?: WorkerOptions) =>
 
 /** Puts events into the vhost, as an authenticated browser would. */
 const trigger = (...events: ReadonlyArray<string>) =>
-  TestBroker.TestBroker.use(({ vhost }) =>
-    Effect.forEach(events, (event) => vhost.lobby.enqueue(JSON.stringify({ [event]: {} })), { discard: true })
+  Effect.flatMap(
+    testBroker,
+    ({ vhost }) =>
+      Effect.forEach(events, (event) => vhost.lobby.enqueue(JSON.stringify({ [event]: {} })), { discard: true })
   )
 
 /** Another worker of the same vhost. */
 const another = (options?: WorkerOptions) => TestBroker.TestBroker.use(({ url }) => Worker.make({ url, ...options }))
 
-const counters = TestBroker.TestBroker.use(({ vhost }) => Effect.succeed(vhost.lobby.counters))
+const counters = Effect.flatMap(testBroker, ({ vhost }) => Effect.succeed(vhost.lobby.counters))
 
 /** Waits until so many were acknowledged. */
 const acknowledged = (count: number) =>
@@ -121,7 +124,7 @@ describe("an event", () => {
     "is a dead letter when its handler has failed %s times",
     (maxAttempts) =>
       Effect.gen(function*() {
-        const { vhost } = yield* TestBroker.TestBroker
+        const { vhost } = yield* testBroker
         const heard = yield* Queue.unbounded<Cause.Cause<string>>()
         const seen: Array<Message.Message> = []
         yield* Effect.forkScoped((yield* Worker.Worker).listen({
@@ -161,7 +164,7 @@ describe("an event", () => {
     ] as const
   )("is a dead letter that says why, whatever that was: %#", ([failure, reason]) =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* Effect.forkScoped(
         (yield* Worker.Worker).listen({ onMessage: () => failure, onException: () => Effect.void })
       )
@@ -172,7 +175,7 @@ describe("an event", () => {
 
   it.effect("is tried again here first, as retry says, and that is one delivery", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const causes: Array<unknown> = []
       const runs: Array<string> = []
       const retriesBefore = (yield* Metric.value(ClientMetrics.retries)).count
@@ -204,7 +207,7 @@ describe("an event", () => {
 
   it.effect("goes back where its handler interrupts itself, which is no failure, at the next heartbeat and not before", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const seen = yield* Queue.unbounded<string>()
       yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: ({ event, attempt }) =>
@@ -236,7 +239,7 @@ describe("an event", () => {
 describe("a worker that ends", () => {
   it.effect("with a handler's failure finishes what is in hand, and has begun nothing else", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { handled, next, onMessage } = yield* gated
       const listening = yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: (message) => message.event === "bad" ? Effect.fail("no luck" as const) : onMessage(message)
@@ -254,7 +257,7 @@ describe("a worker that ends", () => {
 
   it.effect("begins nothing new, and the rest is another's at once while it finishes what is in hand", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const mine = yield* gated
       const others = yield* Queue.unbounded<string>()
       const listening = yield* mine.listen(yield* Worker.Worker)
@@ -283,7 +286,7 @@ describe("a worker that ends", () => {
 
   it.effect("begins nothing new of what had no room in its buffer, either", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { handled, listen, next, started } = yield* gated
       const listening = yield* listen(yield* Worker.Worker)
       yield* trigger("a", "b", "c", "d", "e")
@@ -300,7 +303,7 @@ describe("a worker that ends", () => {
 
   it.effect("gives back what it cannot finish within drainTimeout", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { listen, next } = yield* gated
       const listening = yield* listen(yield* Worker.Worker)
       yield* trigger("endless")
@@ -318,7 +321,7 @@ describe("a worker that ends", () => {
 
   it.effect("gives back at once what it was to give back later", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { next, onMessage } = yield* gated
       const listening = yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: (message) =>
@@ -343,7 +346,7 @@ describe("a worker that ends", () => {
 
   it.effect("releases, as a stream, what the consumer has not acked, and what it has not begun", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const worker = yield* Worker.Worker
       yield* trigger("a", "b", "c", "d", "e")
       const { next, onMessage } = yield* gated
@@ -380,7 +383,7 @@ describe("a consumer of messages", () => {
 
   it.effect("acks each event when it wants, in any order, and has up to prefetch unacknowledged ones", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* trigger("a", "b", "c", "d")
       const { deliveries, next } = yield* consuming
       const [a, b] = [yield* next, yield* next]
@@ -397,7 +400,7 @@ describe("a consumer of messages", () => {
 
   it.effect("nacks an event with a reason, which is redelivered, and then is a dead letter with it", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* trigger("a")
       const { next } = yield* consuming
       const first = yield* next
@@ -416,7 +419,7 @@ describe("a consumer of messages", () => {
 
   it.effect("settles an event once: the first ack or nack counts, and none after the end of the stream", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* trigger("acked", "nacked", "late")
       const { consumer, next } = yield* consuming
       const [acked, nacked, late] = [yield* next, yield* next, yield* next]
@@ -442,7 +445,7 @@ describe("a consumer of messages", () => {
 describe("a worker that is lost", () => {
   /** Cuts the network, and mends it: at once, or when `meanwhile` is done. */
   const interrupted = Effect.fnUntraced(function*(waiting: number, meanwhile: Effect.Effect<unknown> = Effect.void) {
-    const { cut, restore, vhost } = yield* TestBroker.TestBroker
+    const { cut, restore, vhost } = yield* testBroker
     yield* cut
     yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (seen) => seen === waiting)
     yield* meanwhile
@@ -452,7 +455,7 @@ describe("a worker that is lost", () => {
 
   it.effect("finishes what it has in hand, and that counts when it is back", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { handled, listen, next, started } = yield* gated
       yield* listen(yield* Worker.Worker)
       yield* trigger("a")
@@ -471,7 +474,7 @@ describe("a worker that is lost", () => {
 
   it.effect("fails what it has in hand, and that counts when it is back", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { next, onMessage } = yield* gated
       yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: (message) => Effect.andThen(onMessage(message), Effect.fail("no luck")),
@@ -487,7 +490,7 @@ describe("a worker that is lost", () => {
 
   it.effect("does not handle again what it has finished while it was away", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { handled, listen, next, started } = yield* gated
       yield* listen(yield* Worker.Worker)
       yield* trigger("a", "b")
@@ -507,7 +510,7 @@ describe("a worker that is lost", () => {
 
   it.effect("does not handle again what it has acknowledged and the broker has not heard", () =>
     Effect.gen(function*() {
-      const { silence, vhost } = yield* TestBroker.TestBroker
+      const { silence, vhost } = yield* testBroker
       const { handled, listen, next } = yield* gated
       yield* listen(yield* Worker.Worker)
       yield* trigger("a", "b", "c")
@@ -536,7 +539,7 @@ describe("a worker that is lost", () => {
 
   it.effect("begins nothing of what it had received, which is another's now", () =>
     Effect.gen(function*() {
-      const { cut, restore, vhost } = yield* TestBroker.TestBroker
+      const { cut, restore, vhost } = yield* testBroker
       const mine = yield* gated
       const others = yield* gated
       yield* mine.listen(yield* Worker.Worker)
@@ -578,7 +581,7 @@ describe("a worker that is lost", () => {
 
   it.effect("leaves its events to another", () =>
     Effect.gen(function*() {
-      const { expireWorkers, restore, vhost } = yield* TestBroker.TestBroker
+      const { expireWorkers, restore, vhost } = yield* testBroker
       const { handled, listen, next } = yield* gated
       yield* listen(yield* Worker.Worker)
       yield* trigger("a", "b")
@@ -614,16 +617,15 @@ describe("a worker of ours where acknowledgements are not known", () => {
     })
 
   /** A worker that does not ack is given events after it. */
-  const firstHeartbeat = TestBroker.TestBroker.use(({ vhost }) =>
+  const firstHeartbeat = Effect.flatMap(testBroker, ({ vhost }) =>
     Effect.andThen(
       eventually(vhost.lobby.info, ({ workers }) => workers.length === 1),
       TestClock.adjust("500 millis")
-    )
-  )
+    ))
 
   it.effect("handles every event once, and at its end all that it has received", () =>
     Effect.gen(function*() {
-      const { url, vhost } = yield* TestBroker.TestBroker
+      const { url, vhost } = yield* testBroker
       const network = yield* MemoryNetwork.MemoryNetwork
       const worker = yield* Effect.provideService(
         Worker.make({ url }),
@@ -650,7 +652,7 @@ describe("a worker of ours where acknowledgements are not known", () => {
 
   it.effect("handles also what it received on a connection that has gone", () =>
     Effect.gen(function*() {
-      const { cut, url, vhost } = yield* TestBroker.TestBroker
+      const { cut, url, vhost } = yield* testBroker
       const network = yield* MemoryNetwork.MemoryNetwork
       const worker = yield* Effect.provideService(
         Worker.make({ url, reconnect: Schedule.spaced("1 hour") }),

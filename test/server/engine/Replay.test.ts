@@ -2,13 +2,14 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
-import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
+import type * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import type { Worker } from "../../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
+import { settings } from "../../harness/engine.ts"
 
 /** A vhost with so many dead letters, whose ids are their numbers. */
 const vhostWith = Effect.fnUntraced(function*(letters: number, options?: BrokerConfig.Options) {
-  const vhosts = yield* Effect.provide(Vhosts.make, BrokerConfig.layer(options))
+  const vhosts = yield* Effect.provide(Vhosts.make, settings(options))
   const vhost = yield* vhosts.add({ path: "/test" })
   const add = (...ids: ReadonlyArray<number>) =>
     Effect.forEach(

@@ -8,13 +8,14 @@ import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../../../src/server/BrokerError.ts"
 import type { Worker } from "../../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
-import { layerMemory } from "../../../src/server/store/Store.ts"
+import { layerMemory, layerNoop } from "../../../src/server/store/Store.ts"
+import { settings } from "../../harness/engine.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 
 const token = "0123456789abcdef0123456789abcdef01234567"
 const otherToken = "76543210fedcba9876543210fedcba9876543210"
 
-const make = (options?: BrokerConfig.Options) => Effect.provide(Vhosts.make, BrokerConfig.layer(options))
+const make = (options?: BrokerConfig.Options) => Effect.provide(Vhosts.make, settings(options))
 
 const identity = (vhost: string, text: string, kind: Identity["kind"] = "req"): Identity => ({
   kind,
@@ -67,7 +68,7 @@ describe("Vhosts", () => {
     ["one path twice", [{ path: "/chat" }, { path: "/chat" }], VhostExistsError]
   ])("fails to begin with %s", ([_, vhosts, expected]) =>
     Effect.gen(function*() {
-      const failure = yield* Effect.flip(Layer.build(Layer.provide(Vhosts.layer, BrokerConfig.layer({ vhosts }))))
+      const failure = yield* Effect.flip(Layer.build(Layer.provide(Vhosts.layer, settings({ vhosts }))))
       expect(failure).toBeInstanceOf(expected)
     }))
 
@@ -503,11 +504,12 @@ describe("Vhosts", () => {
       const defaultVhost = { path: "/app", token, channels: ["room"] }
       const pathsWith = (options: BrokerConfig.Options) =>
         Effect.scoped(Effect.gen(function*() {
-          const vhosts = yield* make(options)
+          const vhosts = yield* Effect.provide(Vhosts.make, BrokerConfig.layer(options))
           return (yield* vhosts.list).map(({ path }) => path)
         }))
-      expect(yield* pathsWith({ defaultVhost })).toEqual(["/app"])
-      expect(yield* pathsWith({ defaultVhost, vhosts: [{ path: "/a" }] })).toEqual(["/a"])
+      const withoutStore = (options: BrokerConfig.Options) => Effect.provide(pathsWith(options), layerNoop)
+      expect(yield* withoutStore({ defaultVhost })).toEqual(["/app"])
+      expect(yield* withoutStore({ defaultVhost, vhosts: [{ path: "/a" }] })).toEqual(["/a"])
       yield* Effect.gen(function*() {
         expect(yield* pathsWith({ vhosts: [{ path: "/b" }] })).toEqual(["/b"])
         expect(yield* pathsWith({ defaultVhost })).toEqual(["/b"])
