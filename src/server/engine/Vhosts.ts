@@ -38,9 +38,11 @@ import * as Browsers from "./Browsers.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Background from "./internal/background.ts"
+import * as LocalLog from "./internal/localLog.ts"
 import * as Metrics from "./internal/metrics.ts"
 import * as Patterns from "./internal/patterns.ts"
 import * as StoredVhosts from "./internal/storedVhosts.ts"
+import * as VhostState from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
@@ -197,18 +199,20 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
     const onDefect = (defect: unknown) => void run(Effect.logError("An event could not be sent to a worker", defect))
     const deadLetters = DeadLetters.make(own)
     const lobby = Lobby.make({ ...own, deadLetters, onDefect })
+    const state = VhostState.make(own)
+    const log = LocalLog.make({ state, journal, emit: lobby.emitUnsafe })
     const removed = Deferred.makeUnsafe<void>()
     const vhost: Vhost = {
       path,
       token,
-      channels: Channels.make({ ...own, emit: lobby.emitUnsafe }),
+      channels: Channels.make(state, log),
       accessTokens: AccessTokens.make(own),
       lobby,
       ...Replay.make(deadLetters, lobby),
       config: limitsOnly,
       deadLetters,
       journal,
-      browsers: Browsers.make(lobby.emitUnsafe, config),
+      browsers: Browsers.make(state, log, lobby.emitUnsafe),
       responseCache: ResponseCache.make({ ...config, clock }),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost

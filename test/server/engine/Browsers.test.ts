@@ -4,14 +4,14 @@ import type { JsonObject } from "../../../src/protocol/Json.ts"
 import { BrowserNotFoundError } from "../../../src/protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
 import type { Event } from "../../../src/protocol/Trigger.ts"
-import * as Browsers from "../../../src/server/engine/Browsers.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import * as Vhost from "../../harness/vhost.ts"
 import { pick } from "../../protocol/arbitraries.ts"
 
 /** A register, what it announces, and browsers on it. */
 const make = <const Sids extends ReadonlyArray<string>>(...sids: Sids) => {
   const announced: Array<Event> = []
-  const pages = Browsers.make((event) => announced.push(event), { maxMessageSize: 1000 })
+  const pages = Vhost.make({ emit: (event) => announced.push(event), maxMessageSize: 1000 }).browsers
   const all = sids.map((sid) => FakeBrowser.make(sid)) as { readonly [Index in keyof Sids]: FakeBrowser.FakeBrowser }
   all.forEach(pages.enterUnsafe)
   announced.length = 0

@@ -14,11 +14,11 @@ import {
 } from "../../../src/protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
 import type { Event } from "../../../src/protocol/Trigger.ts"
-import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import type { Subscription } from "../../../src/server/domain/Browser.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
-import * as Channels from "../../../src/server/engine/Channels.ts"
+import type * as Channels from "../../../src/server/engine/Channels.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import * as Vhost from "../../harness/vhost.ts"
 import { int, pick } from "../../protocol/arbitraries.ts"
 
 const permit = (uid: string, pattern = ".*") => Result.getOrThrow(Permission.make(uid, pattern))
@@ -27,7 +27,7 @@ const joe = permit("joe")
 const ann = permit("ann")
 
 /** Channels with the limits of a broker, or others. */
-const makeWith = (options: Partial<Channels.Options> = {}) => Channels.make({ ...BrokerConfig.defaults, ...options })
+const makeWith = (options?: Vhost.Options) => Vhost.make(options).channels
 
 /** Channels with `names` open. */
 const make = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {

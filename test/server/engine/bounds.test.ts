@@ -7,14 +7,13 @@ import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import * as BrowserMessage from "../../../src/protocol/BrowserMessage.ts"
 import type { JsonObject } from "../../../src/protocol/Json.ts"
-import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
-import * as Browsers from "../../../src/server/engine/Browsers.ts"
-import * as Channels from "../../../src/server/engine/Channels.ts"
+import type * as Channels from "../../../src/server/engine/Channels.ts"
 import { enter, makeVhost } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import * as Vhost from "../../harness/vhost.ts"
 
-const make = (options: Partial<Channels.Options> = {}) => Channels.make({ ...BrokerConfig.defaults, ...options })
+const make = (options?: Vhost.Options) => Vhost.make(options).channels
 
 const permit = (uid: string) => Result.getOrThrow(Permission.make(uid, ".*"))
 
@@ -220,7 +219,7 @@ describe("A message of the broker", () => {
       yield* grows(50)
       expect(last.count).toBe(2)
 
-      const pages = Browsers.make(() => {}, { maxMessageSize: 1000 })
+      const pages = Vhost.make({ maxMessageSize: 1000 }).browsers
       pages.enterUnsafe(page)
       expect(yield* Effect.flip(pages.sendTo("a", "e", { a: "x".repeat(1300) }))).toMatchObject({ code: 400 })
       expect(last.count).toBe(2)
