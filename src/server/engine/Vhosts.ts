@@ -194,11 +194,12 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
 
   const enter = (path: string, token: Redacted.Redacted, stored?: StoredVhosts.StoredVhost): Vhost => {
     const journal = journalOf(path)
-    const limits = { journal, largest: config.maxMessageSize - envelopeSize, now: clock.currentTimeMillisUnsafe() }
-    const own = { ...config, ...stored && StoredVhosts.withoutTooLarge(stored, limits), journal, clock, patterns, wake }
+    const own = { ...config, ...stored, journal, clock, patterns, wake }
     const onDefect = (defect: unknown) => void run(Effect.logError("An event could not be sent to a worker", defect))
     const deadLetters = DeadLetters.make(own)
-    const lobby = Lobby.make({ ...own, deadLetters, onDefect })
+    const largest = config.maxMessageSize - envelopeSize
+    const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal, largest })
+    const lobby = Lobby.make({ ...own, events, deadLetters, onDefect })
     const state = VhostState.make(own)
     const log = LocalLog.make({ state, journal, emit: lobby.emitUnsafe })
     const removed = Deferred.makeUnsafe<void>()
