@@ -51,7 +51,7 @@ export interface DeadLetters {
   /** Removes and returns all, the oldest first. */
   readonly takeAll: Effect.Effect<ReadonlyArray<DeadLetter>>
   /** How many there are now, and how many were added and dropped since the start. */
-  readonly counters: { readonly kept: number; readonly added: number; readonly dropped: number }
+  readonly counters: { readonly count: number; readonly added: number; readonly dropped: number }
 }
 
 /**
@@ -133,7 +133,7 @@ export const make = (options: {
     takeAll: Effect.sync(() => Array.from(letters.entries.values(), remove)),
 
     counters: {
-      get kept() {
+      get count() {
         return letters.entries.size
       },
       get added() {

@@ -20,13 +20,13 @@ export interface LocalLog extends Log {
 /** Makes the log of a vhost in this state. */
 export const make = (options: {
   readonly state: VhostState
-  /** Gets the lifecycle events, default nobody. */
+  /** Gets the lifecycle events, by default they are ignored. */
   readonly emit?: ((event: Event) => void) | undefined
   /** Records which channels are open, default nowhere. */
   readonly journal?: Journal.Journal | undefined
 }): LocalLog => {
   const { emit = constVoid, journal = Journal.none, state } = options
-  // What others learn of a change, beside the browsers.
+  // Who learns of a change, beside browsers: workers and the store.
   const publish = (change: Change): void => {
     switch (change._tag) {
       case "ChannelOpened":

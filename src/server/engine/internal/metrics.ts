@@ -77,7 +77,7 @@ export const register = Effect.fnUntraced(function*(
   yield* counter(BrokerMetrics.deliveries, "deliveries")
   yield* counter(BrokerMetrics.rejectedMessages, "rejected")
   yield* gauge(BrokerMetrics.unacknowledgedEvents, ({ lobby }) => lobby.counters.unacknowledged)
-  yield* gauge(BrokerMetrics.deadLetters, ({ deadLetters }) => deadLetters.counters.kept)
+  yield* gauge(BrokerMetrics.deadLetters, ({ deadLetters }) => deadLetters.counters.count)
   yield* counter(BrokerMetrics.droppedDeadLetters, "deadLettersDropped")
   yield* Effect.forEach(
     outcomes,

@@ -1,5 +1,5 @@
 /**
- * What the changes of a vhost have made of it: its open channels, and who is subscribed to them.
+ * The state of a vhost that follows from its changes: its open channels, and who is subscribed to them.
  *
  * Decisions read it, and only changes write it. Beside it are the browsers that are connected to this broker, which enter and
  * leave by themselves.
