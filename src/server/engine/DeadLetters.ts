@@ -85,31 +85,32 @@ export const make = (options: {
   const letters = SizedMap.make(sizeOf)
   // The unhandled ones, which are dropped first.
   const unhandled = SizedMap.make<DeadLetter>(() => 0)
-  let added = 0
-  let dropped = 0
+  const counters = { count: 0, added: 0, dropped: 0 }
 
   const insert = (letter: DeadLetter) => {
     letters.set(letter.id, letter)
+    counters.count = letters.entries.size
     if (isUnhandled(letter)) unhandled.set(letter.id, letter)
   }
   const remove = (letter: DeadLetter) => {
     letters.remove(letter.id)
     unhandled.remove(letter.id)
+    counters.count = letters.entries.size
     journal.deleted("DeadLetter", letter.id)
     return letter
   }
   const dropOldest = () => {
-    while (letters.entries.size > options.deadLetterCapacity || letters.size() > options.deadLetterSize) {
+    while (counters.count > options.deadLetterCapacity || letters.size() > options.deadLetterSize) {
       const [, oldest] = unhandled.removeOldest() ?? letters.removeOldest()!
       remove(oldest)
-      dropped++
+      counters.dropped++
     }
   }
   const addUnsafe: DeadLetters["addUnsafe"] = (letter) => {
     const failedAt = Math.floor(options.clock.currentTimeMillisUnsafe())
     const dead = { ...letter, reason: letter.reason.slice(0, 500), failedAt }
     insert(dead)
-    added++
+    counters.added++
     journal.created({ _tag: "DeadLetter", ...dead, origin: dead.origin ?? null })
     dropOldest()
     options.wake?.()
@@ -132,17 +133,7 @@ export const make = (options: {
 
     takeAll: Effect.sync(() => Array.from(letters.entries.values(), remove)),
 
-    counters: {
-      get count() {
-        return letters.entries.size
-      },
-      get added() {
-        return added
-      },
-      get dropped() {
-        return dropped
-      }
-    }
+    counters
   }
 }
 

@@ -62,20 +62,6 @@ export const make = (
       connections.delete(id)
     }
   }
-  // The list is sorted once and serves many times; connections that were used since then are skipped.
-  const byLastUse: Array<{ readonly responses: Responses.Responses; readonly lastUsed: number }> = []
-  const idlest = (): Responses.Responses | undefined => {
-    for (let isSorted = false;; isSorted = true) {
-      for (let next = byLastUse.pop(); next !== undefined; next = byLastUse.pop()) {
-        if (next.responses.lastUsed === next.lastUsed && Responses.sizeOf(next.responses) > 0) return next.responses
-      }
-      if (isSorted) return undefined
-      for (const responses of connections.values()) {
-        if (Responses.sizeOf(responses) > 0) byLastUse.push({ responses, lastUsed: responses.lastUsed })
-      }
-      byLastUse.sort((one, other) => other.lastUsed - one.lastUsed)
-    }
-  }
   return {
     find: (id) => connections.get(id),
     get: (id) => {
@@ -89,7 +75,24 @@ export const make = (
     use: (responses) => {
       responses.lastUsed = ++sequence
     },
-    idlest,
+    idlest: makeIdlest(connections),
     clear
+  }
+}
+
+// The list is sorted once and serves many times; connections that were used since then are skipped.
+const makeIdlest = (connections: ReadonlyMap<string, Responses.Responses>): CachedConnections["idlest"] => {
+  const byLastUse: Array<{ readonly responses: Responses.Responses; readonly lastUsed: number }> = []
+  return () => {
+    for (let isSorted = false;; isSorted = true) {
+      for (let next = byLastUse.pop(); next !== undefined; next = byLastUse.pop()) {
+        if (next.responses.lastUsed === next.lastUsed && Responses.sizeOf(next.responses) > 0) return next.responses
+      }
+      if (isSorted) return undefined
+      for (const responses of connections.values()) {
+        if (Responses.sizeOf(responses) > 0) byLastUse.push({ responses, lastUsed: responses.lastUsed })
+      }
+      byLastUse.sort((one, other) => other.lastUsed - one.lastUsed)
+    }
   }
 }
