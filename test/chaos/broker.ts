@@ -39,7 +39,7 @@ const program = Effect.gen(function*() {
     waiting: counters.waiting,
     unacknowledged: counters.unacknowledged,
     workers: counters.workers,
-    deadLetters: vhost.deadLetters.counters.kept,
+    deadLetters: vhost.deadLetters.counters.count,
     deadLettersDropped: vhost.deadLetters.counters.dropped
   })
   const letters = Effect.map(vhost.deadLetters.list, (letters): Letters => ({

@@ -201,7 +201,7 @@ describe("an event", () => {
       assert.deepStrictEqual(runs, ["bad 1", "bad 1", "bad 1", "bad 1"])
       assert.deepStrictEqual(causes, [Cause.fail("no luck")])
       assert.deepInclude(vhost.lobby.counters, { delivered: 2, acknowledged: 1, redelivered: 0, unacknowledged: 0 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      assert.strictEqual(vhost.deadLetters.counters.count, 1)
       assert.strictEqual((yield* Metric.value(ClientMetrics.retries)).count - retriesBefore, 5)
     }).pipe(within()))
 
@@ -232,7 +232,7 @@ describe("an event", () => {
       assert.deepStrictEqual(yield* Queue.takeN(seen, 2), ["a 3", "b 3"])
       yield* TestClock.adjust("2 seconds")
       yield* acknowledged(3)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
     }).pipe(within({ heartbeatInterval: "400 millis", prefetch: 2 })))
 })
 
@@ -247,7 +247,7 @@ describe("a worker that ends", () => {
       yield* trigger("slow", "bad", "c", "d")
       const { open } = yield* next
       yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 2)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      assert.strictEqual(vhost.deadLetters.counters.count, 1)
       assert.isUndefined(listening.pollUnsafe())
       yield* open
       assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("no luck" as const))
@@ -316,7 +316,7 @@ describe("a worker that ends", () => {
       yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
       yield* listen(yield* another())
       assert.deepInclude(yield* next, { event: "endless", attempt: 2 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
     }).pipe(within({ drainTimeout: "10 seconds" })))
 
   it.effect("gives back at once what it was to give back later", () =>
@@ -365,7 +365,7 @@ describe("a worker that ends", () => {
       yield* Fiber.join(streaming)
       yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 0)
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 2, unacknowledged: 0, waiting: 3 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
       const again = yield* worker.messages.pipe(Stream.take(3), Stream.runCollect)
       assert.deepStrictEqual(again.map(({ event }) => event).sort(), ["b", "d", "e"])
       assert.deepInclude(again.find(({ event }) => event === "b"), { attempt: 2 })
@@ -395,7 +395,7 @@ describe("a consumer of messages", () => {
       yield* a.ack
       assert.deepInclude(yield* next, { event: "d", attempt: 1 })
       yield* acknowledged(2)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
     }).pipe(within({ prefetch: 2 })))
 
   it.effect("nacks an event with a reason, which is redelivered, and then is a dead letter with it", () =>
@@ -406,7 +406,7 @@ describe("a consumer of messages", () => {
       const first = yield* next
       yield* first.nack("no luck")
       yield* eventually(Effect.sync(() => vhost.lobby.counters.unacknowledged), (count) => count === 0)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
       // After the broker's backoff.
       yield* TestClock.adjust("10 seconds")
       const second = yield* next
@@ -436,7 +436,7 @@ describe("a consumer of messages", () => {
       yield* late.nack("too late")
       yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      assert.strictEqual(vhost.deadLetters.counters.count, 1)
       const { next: again } = yield* consuming
       assert.deepInclude(yield* again, { event: "late", attempt: 2, id: late.id })
     }).pipe(within()))

@@ -263,7 +263,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
         Effect.gen(function*() {
           const { deadLetters } = yield* vhosts.get("/test")
           expect(names(yield* deadLetters.list)).toEqual(["b", "c"])
-          expect(deadLetters.counters).toMatchObject({ kept: 2, dropped: 1 })
+          expect(deadLetters.counters).toMatchObject({ count: 2, dropped: 1 })
         }), { deadLetters: { capacity: 2 } })
       expect(names(yield* inTest((vhost) => vhost.deadLetters.list)(live))).toEqual(["b", "c"])
     }))

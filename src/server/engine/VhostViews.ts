@@ -55,7 +55,7 @@ const countsOf = ({ browsers, channels, deadLetters, lobby }: Engine.Vhost): Cou
   subscriptions: channels.counters.subscriptions,
   queued: lobby.counters.waiting,
   unacked: lobby.counters.unacknowledged,
-  deadLetters: deadLetters.counters.kept
+  deadLetters: deadLetters.counters.count
 })
 
 /**
