@@ -45,7 +45,7 @@ const portOf = (server: Net.Server) => (server.address() as Net.AddressInfo).por
 
 describe("Broker", () => {
   describe("starting", () => {
-    it.live("says where it is, on this machine alone unless told otherwise", () =>
+    it.live("returns its ports, on this machine alone by default", () =>
       Effect.gen(function*() {
         const { broker, urls, vhost } = yield* TestBroker
         expect(broker.host).toBe("127.0.0.1")
@@ -72,7 +72,7 @@ describe("Broker", () => {
       }).pipe(withBroker()))
 
     it.live.each([["0.0.0.0", "127.0.0.1"], ["::1", "[::1]"], ["::", "[::1]"], ["127.0.0.2", "127.0.0.2"]])(
-      "bound to %s it can be reached at %s",
+      "bound to %s can be reached at %s",
       ([host, reachable]) =>
         Effect.gen(function*() {
           const { broker, urls } = yield* TestBroker
@@ -88,7 +88,7 @@ describe("Broker", () => {
       ["websocketPort", "browsers"],
       ["backendPort", "backends over ZeroMQ"],
       ["tcpPort", "backends over TCP"]
-    ])("fails where the %s is in use, and says which", ([option, endpoint]) =>
+    ])("fails if the %s is in use, with which one", ([option, endpoint]) =>
       Effect.gen(function*() {
         const taken = portOf(yield* occupy(0))
         const failure = yield* Effect.flip(Effect.scoped(Layer.build(testBroker({ [option]: taken }))))
@@ -100,7 +100,7 @@ describe("Broker", () => {
       }))
 
     it.live.each(ports.flatMap((option) => [-1, 65_536, 1.5, NaN].map((port) => [option, port] as const)))(
-      "fails where the %s is %d",
+      "fails if the %s is %d",
       ([option, port]) =>
         Effect.gen(function*() {
           const failure = yield* Effect.flip(Effect.scoped(Layer.build(testBroker({ [option]: port }))))
@@ -140,14 +140,14 @@ describe("Broker", () => {
         }
       }))
 
-    it.live("fails for an address that this machine has not", () =>
+    it.live("fails for an address that this machine does not have", () =>
       Effect.gen(function*() {
         const failure = yield* Effect.flip(Effect.scoped(Layer.build(testBroker({ host: "192.0.2.1" }))))
         expect(failure).toBeInstanceOf(ListenError)
         expect(failure.message).toContain("192.0.2.1")
       }))
 
-    it.live("fails for a vhost that cannot be, and binds nothing", () =>
+    it.live("fails for an invalid vhost, and binds nothing", () =>
       Effect.gen(function*() {
         const port = yield* Effect.scoped(Effect.map(occupy(0), portOf))
         const options = { websocketPort: port, backendPort: 0, tcpPort: 0, vhosts: [{ path: "no path" }] }
@@ -158,7 +158,7 @@ describe("Broker", () => {
   })
 
   describe("stopping", () => {
-    it.live("says QT to workers and 1001 to browsers, and frees its ports at once", () =>
+    it.live("sends QT to workers, closes browsers with 1001, and frees its ports at once", () =>
       Effect.gen(function*() {
         const self = yield* start()
         const { broker, urls } = self
@@ -184,7 +184,7 @@ describe("Broker", () => {
         yield* stopsInTime(again)
       }))
 
-    it.live("reaches every one of many workers and browsers", () =>
+    it.live("notifies each of many workers and browsers", () =>
       Effect.gen(function*() {
         const self = yield* start({ heartbeatInterval: "1 hour" })
         const { broker, urls, vhost } = self
@@ -206,7 +206,7 @@ describe("Broker", () => {
         }
       }))
 
-    it.live("hands over to workers what was triggered just before", () =>
+    it.live("sends workers what was triggered just before", () =>
       Effect.gen(function*() {
         const self = yield* start()
         const overTcp = yield* RawTcp.connect(self.broker.tcpPort)
@@ -281,7 +281,7 @@ describe("Broker", () => {
         }))]
     ]
     it.live.each(holders)(
-      "takes less than two seconds and leaves no connection where %s",
+      "takes less than two seconds and leaves no connection if %s",
       ([_, hold]) =>
         Effect.gen(function*() {
           const { open } = yield* BrokerSide.watch
@@ -299,7 +299,7 @@ describe("Broker", () => {
       { concurrent: true }
     )
 
-    it.live("takes less than two seconds where a TCP worker has stopped reading", () =>
+    it.live("takes less than two seconds if a TCP worker has stopped reading", () =>
       Effect.gen(function*() {
         const { of } = yield* BrokerSide.watch
         const self = yield* start()
@@ -317,7 +317,7 @@ describe("Broker", () => {
         yield* stopsInTime(self)
       }), { concurrent: true })
 
-    it.live("takes less than two seconds where a browser has just been given up", () =>
+    it.live("takes less than two seconds if a browser is being disconnected", () =>
       Effect.gen(function*() {
         const { of } = yield* BrokerSide.watch
         const self = yield* start({ outboxSize: 65_536 })
@@ -338,7 +338,7 @@ describe("Broker", () => {
   })
 
   it.live(
-    "keeps nothing of six hundred browsers and as many Clients that came and went",
+    "keeps nothing of six hundred browsers and as many Clients that have disconnected",
     () =>
       Effect.gen(function*() {
         const { open } = yield* BrokerSide.watch
@@ -380,7 +380,7 @@ describe("Broker", () => {
 
   // Meanwhile, since it takes as long as Node.js wants.
   it.live(
-    "closes peers of the WebSocket port that say nothing, or nothing whole, and no browser",
+    "closes connections to the WebSocket port that send nothing, or nothing whole, and no browser",
     () =>
       Effect.gen(function*() {
         const { broker } = yield* TestBroker

@@ -21,7 +21,7 @@ describe("BrokerConfig", () => {
     expect(Duration.toMillis(BrokerConfig.make().lifecycleRetention)).toBe(60_000)
   })
 
-  it.effect("takes every option that is given, zeros too, and no `undefined`", () =>
+  it.effect("uses every option that is given, also 0, and not `undefined`", () =>
     Effect.gen(function*() {
       const given = {
         host: "::1",
@@ -75,14 +75,14 @@ describe("BrokerConfig", () => {
     [{ accessTokenTimeToLive: null as unknown as number }, "accessTokenTimeToLive cannot be null"],
     [{ host: "" }, "host cannot be \"\": it is a text that is not empty"],
     [{ storageDir: "" }, "storageDir cannot be \"\""]
-  ])("says what is wrong with %j", ([options, sentence]) =>
+  ])("describes what is wrong with %j", ([options, sentence]) =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Layer.build(BrokerConfig.layer(options)))
       expect(error._tag).toBe("InvalidOptionError")
       expect(error.message).toContain(`The option ${sentence}`)
     }))
 
-  it.effect("takes no bound for a bound", () =>
+  it.effect("accepts Infinity as no limit", () =>
     Effect.gen(function*() {
       const endless = { queueCapacity: Infinity, outboxSize: Infinity, accessTokenTimeToLive: Infinity }
       yield* Layer.build(BrokerConfig.layer(endless))

@@ -86,7 +86,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
   const inTest = <A, E>(use: (vhost: Vhosts.Vhost) => Effect.Effect<A, E, Scope.Scope>) => (live: Live) =>
     live((vhosts) => Effect.flatMap(vhosts.get("/test"), use))
 
-  it.effect("keeps its token, and its channels in the order of their opening", () =>
+  it.effect("restores its token, and its channels in the order of their opening", () =>
     Effect.gen(function*() {
       const live = yield* make
       const before = yield* live((vhosts) =>
@@ -107,7 +107,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
-  it.effect("keeps unused single access tokens, until they are used or over", () =>
+  it.effect("restores single access tokens until they are used or expire", () =>
     Effect.gen(function*() {
       const live = yield* make
       const [used, unused, late] = yield* inTest(({ accessTokens }) =>
@@ -138,7 +138,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
-  it.effect("keeps events that wait and that are in hand, in their order, with their names and attempts", () =>
+  it.effect("restores queued and unacked events in order, with their ids and attempts", () =>
     Effect.gen(function*() {
       const live = yield* make
       const first = yield* inTest((vhost) =>
@@ -168,7 +168,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       expect(new Set([...first, ...second].map(({ id }) => id)).size).toBe(7)
     }))
 
-  it.effect("has nothing left of events that were handled or handed over for good", () =>
+  it.effect("stores nothing of events that were acked or sent to workers that do not ack", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* inTest((vhost) =>
@@ -185,7 +185,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       yield* inTest((vhost) => Effect.map(vhost.lobby.info, ({ waiting }) => expect(waiting).toBe(0)))(live)
     }))
 
-  it.effect("keeps dead letters, until they are taken", () =>
+  it.effect("restores dead letters until they are taken", () =>
     Effect.gen(function*() {
       const live = yield* make
       const letters = yield* inTest((vhost) =>
@@ -214,7 +214,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
-  it.effect("forgets dead letters that are thrown away all at once", () =>
+  it.effect("deletes dead letters that are discarded all at once", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* inTest((vhost) =>
@@ -230,7 +230,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       expect(yield* inTest((vhost) => vhost.deadLetters.list)(live)).toEqual([])
     }))
 
-  it.effect("makes dead letters of events that are too large for the next broker's workers", () =>
+  it.effect("makes dead letters of events that are too large for the restarted broker's workers", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* inTest((vhost) => trigger(vhost, "a", "b".repeat(2000), "c"))(live)
@@ -247,7 +247,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       }
     }))
 
-  it.effect("drops the oldest dead letters where the next broker may keep fewer", () =>
+  it.effect("drops the oldest dead letters if the restarted broker has a lower limit", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* inTest((vhost) =>
@@ -266,7 +266,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       expect(names(yield* inTest((vhost) => vhost.deadLetters.list)(live))).toEqual(["b", "c"])
     }))
 
-  it.effect("does not come back once it is removed, and begins anew if it is made again", () =>
+  it.effect("is not restored once it is removed, and starts empty if it is added again", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* live((vhosts) =>
@@ -292,7 +292,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )
     }))
 
-  it.effect("comes back with what the configuration says beside it", () =>
+  it.effect("is restored beside the configured vhosts", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* live((vhosts) =>
@@ -318,7 +318,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       }
     }))
 
-  it.effect("is left alone by an attempt to make it again", () =>
+  it.effect("is not changed by an attempt to add it again", () =>
     Effect.gen(function*() {
       const live = yield* make
       const [first, second] = yield* live((vhosts) =>
@@ -350,20 +350,20 @@ describe("a whole broker", () => {
     return Redacted.value(vhost.token)
   })
 
-  it.live("takes the store that it is provided with", () =>
+  it.live("uses the store that it is provided with", () =>
     Effect.gen(function*() {
       const store = yield* Layer.build(layerMemory)
       const run = Effect.provide(tokenIn, Layer.provide(Broker.layer(options), Layer.succeedContext(store)))
       expect(yield* run).toBe(yield* run)
     }).pipe(Effect.scoped))
 
-  it.live("keeps nothing where it is told of none", () =>
+  it.live("stores nothing without a store", () =>
     Effect.gen(function*() {
       const run = Effect.provide(tokenIn, Broker.layer(options))
       expect(yield* run).not.toBe(yield* run)
     }))
 
-  it.live("has a folder of its own where it is told of one, whatever it is provided with", () =>
+  it.live("uses the configured folder, whatever store it is provided with", () =>
     Effect.gen(function*() {
       const storageDir = yield* temporaryFolder
       const run = Effect.provide(tokenIn, Layer.provide(Broker.layer({ ...options, storageDir }), layerMemory))
@@ -371,7 +371,7 @@ describe("a whole broker", () => {
     }).pipe(Effect.scoped))
 })
 
-describe("who has to know that something is kept", () => {
+describe("responses that depend on storage", () => {
   const failure = new StoreError({ place: "nowhere", detail: "the disk is full" })
 
   /** A broker that is up already when its store begins to hesitate. */
@@ -447,7 +447,7 @@ describe("who has to know that something is kept", () => {
       })
   )
 
-  it.effect("a browser that shows its token is authenticated when that is used for good", () =>
+  it.effect("a browser is authenticated when the use of its token is persisted", () =>
     Effect.gen(function*() {
       const { context, gate, token } = yield* hesitating
       yield* Effect.gen(function*() {

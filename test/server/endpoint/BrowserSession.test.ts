@@ -9,14 +9,14 @@ import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import { anyText, bytes, garbage, jsonObject, oddKeys, oneOf, pick } from "../../protocol/arbitraries.ts"
 
 describe("BrowserSession", () => {
-  it.effect("greets a browser with its sid", () =>
+  it.effect("sends `:connected` with the sid", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       expect(enter(world, "s1").greeting).toEqual([{ ":connected": { sid: "s1" } }])
     }))
 
   describe("auth", () => {
-    it.effect("authenticates with a single access token, once for each", () =>
+    it.effect("accepts each single access token once", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
@@ -48,7 +48,7 @@ describe("BrowserSession", () => {
         })
     )
 
-    it.effect("answers 402 to a token whose time is over", () =>
+    it.effect("answers 402 to an expired token", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost({ accessTokenTimeToLive: "10 minutes" })
         const a = enter(world, "a")
@@ -58,7 +58,7 @@ describe("BrowserSession", () => {
         expect(yield* a.says("subscribe", { channel: "private-room" })).toEqual([error(403)])
       }))
 
-    it.effect("leaves a browser what it had when its token is no good", () =>
+    it.effect("changes nothing if the token is invalid", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
@@ -77,7 +77,7 @@ describe("BrowserSession", () => {
         ])
       }))
 
-    it.effect("keeps at the first good token what a browser had subscribed to before", () =>
+    it.effect("keeps earlier subscriptions at the first valid token", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const a = enter(world, "a")
@@ -90,7 +90,7 @@ describe("BrowserSession", () => {
         expect(yield* a.says("broadcast", { channel: "room", event: "hello" })).toEqual([error(453)])
       }))
 
-    it.effect("registers nobody who has gone while the token was recorded as used", () =>
+    it.effect("registers no user for a browser that has disconnected while the token was being persisted", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const gate = yield* Deferred.make<void>()
@@ -113,7 +113,7 @@ describe("BrowserSession", () => {
         expect(world.vhost.channels.counters.subscriptions).toBe(0)
       }))
 
-    it.effect("leaves a browser as it was that is interrupted while the token is recorded as used", () =>
+    it.effect("changes nothing if it is interrupted while the token is being persisted", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const session = BrowserSession.make(
@@ -131,7 +131,7 @@ describe("BrowserSession", () => {
         expect(world.vhost.channels.counters.subscriptions).toBe(1)
       }))
 
-    it.effect("slows down who presents wrong tokens, and no one else", () =>
+    it.effect("limits the rate of a browser with wrong tokens, and of no other", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
@@ -146,7 +146,7 @@ describe("BrowserSession", () => {
         for (let n = 0; n < 20; n++) expect(yield* b.authenticate("ann")).toEqual([{ ":authenticated": {} }])
       }))
 
-    it.effect("drops all subscriptions at a second good token, and the first user is gone", () =>
+    it.effect("drops all subscriptions at a second valid token, and the first user leaves", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
@@ -169,7 +169,7 @@ describe("BrowserSession", () => {
   })
 
   describe("subscribe and unsubscribe", () => {
-    it.effect("say what happened on each kind of channel", () =>
+    it.effect("notify as each kind of channel requires", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const a = enter(world, "a")
@@ -188,7 +188,7 @@ describe("BrowserSession", () => {
         expect(yield* a.says("unsubscribe", { channel: "room" })).toEqual([{ ":unsubscribed": { channel: "room" } }])
       }))
 
-    it.effect("say nothing the second time, and 453 where there is nothing to leave", () =>
+    it.effect("do nothing the second time, and answer 453 without a subscription", () =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")
         yield* a.says("subscribe", { channel: "room" })
@@ -197,7 +197,7 @@ describe("BrowserSession", () => {
         expect(yield* a.says("unsubscribe", { channel: "room" })).toEqual([error(453)])
       }))
 
-    it.effect("merge data of both into what the others are told", () =>
+    it.effect("merge the data of both for the others", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
@@ -212,7 +212,7 @@ describe("BrowserSession", () => {
         ])
       }))
 
-    it.effect("hide who asks for it with true, and with nothing else", () =>
+    it.effect("hide a browser with `hidden: true`, and with nothing else", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const a = enter(world, "a")
@@ -257,7 +257,7 @@ describe("BrowserSession", () => {
         expect(yield* a.says(event, payload)).toEqual([error(code)])
       }))
 
-    it.effect("take no more of a browser about itself than the bound, 400", () =>
+    it.effect("answer 400 to data beyond the limit", () =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")
         yield* a.authenticate("joe")
@@ -266,7 +266,7 @@ describe("BrowserSession", () => {
         expect(yield* a.says("subscribe", { channel: "room", data })).toEqual([error(400)])
       }))
 
-    it.effect("are forbidden where the permission is for other channels", () =>
+    it.effect("are forbidden without a permission for the channel", () =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")
         yield* a.authenticate("joe", "private")
@@ -276,7 +276,7 @@ describe("BrowserSession", () => {
   })
 
   describe("broadcast", () => {
-    it.effect("reaches all on the channel, the sender too", () =>
+    it.effect("is delivered to all subscribers, the sender too", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b, c] = [enter(world, "a"), enter(world, "b"), enter(world, "c")]
@@ -292,7 +292,7 @@ describe("BrowserSession", () => {
       }))
 
     it.effect.each<[unknown]>([[null], [undefined]])(
-      "takes data that is %j for {}",
+      "takes data %j as {}",
       ([data]) =>
         Effect.gen(function*() {
           const a = enter(yield* makeVhost(), "a")
@@ -303,7 +303,7 @@ describe("BrowserSession", () => {
         })
     )
 
-    it.effect("delivers data as the text that came, and the system's keys win", () =>
+    it.effect("delivers data as the text that was sent, and the protocol's keys win", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const told: Array<string> = []
@@ -322,7 +322,7 @@ describe("BrowserSession", () => {
         }
       }))
 
-    it.effect("delivers a message as large as any may be, whatever numbers it has", () =>
+    it.effect("delivers a message of the largest size, whatever numbers it has", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost({ maxMessageSize: 100_000, browserMessageRate: Infinity })
         const sizes: Array<number> = []
@@ -360,7 +360,7 @@ describe("BrowserSession", () => {
   })
 
   describe("trigger", () => {
-    it.effect("reaches a worker with the browser's sid", () =>
+    it.effect("is sent to a worker with the browser's sid", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* world.attend
@@ -383,7 +383,7 @@ describe("BrowserSession", () => {
       [{ event: {} }, 400],
       [{ data: {} }, 400],
       [{ event: "chat/save" }, 403]
-    ])("of %j by a stranger is answered with %i", ([payload, code]) =>
+    ])("of %j without authentication is answered with %i", ([payload, code]) =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* world.attend
@@ -392,7 +392,7 @@ describe("BrowserSession", () => {
         expect(world.triggered).toEqual([])
       }))
 
-    it.effect("is confirmed where it has an id, once it is accepted, and its error says the id", () =>
+    it.effect("is confirmed if it has an id, and its error has the id", () =>
       Effect.gen(function*() {
         const { authenticate, says } = enter(yield* makeVhost({ queueCapacity: 2 }), "browser")
         const refused = { code: 597, status: "Internal error" }
@@ -419,7 +419,7 @@ describe("BrowserSession", () => {
         }
       }))
 
-    it.effect("is refused with 597 when too many events wait, and works again afterwards", () =>
+    it.effect("is rejected with 597 while the queue is full", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost({ queueCapacity: 2 })
         const a = enter(world, "a")
@@ -434,7 +434,7 @@ describe("BrowserSession", () => {
   })
 
   describe("broadcast with trigger", () => {
-    it.effect("reaches the channel and one worker, who learns the channel as well", () =>
+    it.effect("is delivered to the channel and to one worker, with the channel", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* world.attend
@@ -446,7 +446,7 @@ describe("BrowserSession", () => {
         expect(world.triggered).toEqual([{ "chat/hello": { n: 1, channel: "room", sid: "a" } }])
       }))
 
-    it.effect("is confirmed where it has an id, also without a trigger", () =>
+    it.effect("is confirmed if it has an id, also without a trigger", () =>
       Effect.gen(function*() {
         const { says } = enter(yield* makeVhost(), "browser")
         yield* says("subscribe", { channel: "room" })
@@ -456,7 +456,7 @@ describe("BrowserSession", () => {
         ])
       }))
 
-    it.effect("is forbidden to all browsers where only backends broadcast", () =>
+    it.effect("is forbidden to all browsers if only backends may broadcast", () =>
       Effect.gen(function*() {
         const { says } = enter(yield* makeVhost({ browsersBroadcast: false }), "browser")
         yield* says("subscribe", { channel: "room" })
@@ -465,7 +465,7 @@ describe("BrowserSession", () => {
         ])
       }))
 
-    it.effect("is forbidden to a stranger, and nobody hears of it", () =>
+    it.effect("is forbidden without authentication, and nothing is delivered", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* world.attend
@@ -477,7 +477,7 @@ describe("BrowserSession", () => {
         expect([b.page.heard(), world.triggered]).toEqual([[], []])
       }))
 
-    it.effect("is refused with 597 when too many events wait, and nobody hears of it", () =>
+    it.effect("is rejected with 597 while the queue is full, and nothing is delivered", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost({ queueCapacity: 1 })
         const [a, b] = [enter(world, "a"), enter(world, "b")]
@@ -496,7 +496,7 @@ describe("BrowserSession", () => {
       }))
 
     it.effect.each<[unknown]>([[7], [0], [null], [false], [""]])(
-      "with the trigger %j is a broadcast alone",
+      "with the trigger %j is a broadcast only",
       ([trigger]) =>
         Effect.gen(function*() {
           const world = yield* makeVhost()
@@ -526,7 +526,7 @@ describe("BrowserSession", () => {
   })
 
   describe("close", () => {
-    it.effect("says goodbye and that the connection is to end", () =>
+    it.effect("sends `:closed` and ends the connection", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const a = enter(world, "a")
@@ -537,7 +537,7 @@ describe("BrowserSession", () => {
         expect(a.page.heard()).toEqual([{ ":closed": { sid: "a" } }])
       }))
 
-    it.effect("takes the browser off its channels at the session's end, and tells the others", () =>
+    it.effect("unsubscribes the browser when the session ends, and notifies the others", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
@@ -555,8 +555,8 @@ describe("BrowserSession", () => {
       }))
   })
 
-  describe("being reached by a backend", () => {
-    it.effect("begins before the greeting and ends with the session", () =>
+  describe("messages from a backend", () => {
+    it.effect("are possible from before `:connected` to the end of the session", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const { browsers } = world.vhost
@@ -573,7 +573,7 @@ describe("BrowserSession", () => {
         expect(early.heard()).toEqual([{ ":connected": { sid: "early" } }])
       }))
 
-    it.effect("is as the user of its last good token", () =>
+    it.effect("address the user of the last valid token", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const { browsers } = world.vhost
@@ -591,7 +591,7 @@ describe("BrowserSession", () => {
       }))
   })
 
-  it.effect("says of every event who triggered it, whatever its data say", () =>
+  it.effect("sends every event with its origin, whatever its data are", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       yield* world.attend
@@ -609,7 +609,7 @@ describe("BrowserSession", () => {
       }])
     }))
 
-  it.effect("begins a trace with every event where somebody traces, whatever the browser says of one", () =>
+  it.effect("starts a trace with every event if there is a tracer, whatever the browser sends", () =>
     Effect.gen(function*() {
       const spans: Array<Tracer.Span> = []
       const tracer = Tracer.make({
@@ -635,7 +635,7 @@ describe("BrowserSession", () => {
       expect(world.triggered).toEqual([{ e: { traceparent, sid: "a" } }])
     }))
 
-  it.effect("happens to be told of to workers that take it, each thing once and in order", () =>
+  it.effect("emits lifecycle events to workers that take them, each once and in order", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       yield* world.attendAs(true)
@@ -678,7 +678,7 @@ describe("BrowserSession", () => {
       expect(world.origins.filter((origin) => origin !== undefined)).toEqual([{ sid: "a", uid: "joe" }])
     }))
 
-  describe("what is no message", () => {
+  describe("an invalid message", () => {
     it.effect.each<[string | Uint8Array]>([
       [""],
       ["not json"],
@@ -718,7 +718,7 @@ describe("BrowserSession", () => {
       }))
   })
 
-  it.effect("carries odd names and keys as they are, and pollutes nothing", () =>
+  it.effect("carries unusual names and keys unchanged, and pollutes no prototype", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       yield* world.attend
@@ -759,7 +759,7 @@ describe("BrowserSession", () => {
     })
 
     it.effect.prop(
-      "any text or bytes are answered with 400 or with what they legally say",
+      "answers any text or bytes with 400 or with a valid response",
       [
         Arbitrary.array(oneOf<string | Uint8Array>(garbage, anyText, bytes), { maxLength: 5 }),
         pick([true, false])
@@ -769,7 +769,7 @@ describe("BrowserSession", () => {
     )
 
     it.effect.prop(
-      "any JSON in a batch is answered as it is alone",
+      "answers any JSON in a batch as it does alone",
       [Arbitrary.array(oneOf<string>(nearlyMessage, pick(["7", "[]", "{}", `"{"`])), { maxLength: 8 })],
       ([messages]) =>
         Effect.gen(function*() {
@@ -788,7 +788,7 @@ describe("BrowserSession", () => {
     )
 
     it.effect.prop(
-      "any JSON that comes close to the protocol is answered legally",
+      "answers any JSON that is close to the protocol with a valid response",
       [
         Arbitrary.array(nearlyMessage, { maxLength: 30 }),
         pick([true, false])

@@ -51,14 +51,14 @@ const stillServes = Effect.scoped(Effect.gen(function*() {
 
 describe("WebSocketEndpoint", () => {
   layer(testBroker(), { excludeTestServices: true })("connecting", (it) => {
-    it.effect("greets every browser with a sid of its own", () =>
+    it.effect("sends every browser a sid of its own", () =>
       Effect.gen(function*() {
         const pages = yield* Effect.replicateEffect(browser, 5)
         for (const { sid } of pages) expect(sid).toMatch(uuid)
         expect(new Set(pages.map(({ sid }) => sid)).size).toBe(5)
       }))
 
-    it.effect("minds the path and not the query", () =>
+    it.effect("uses the path and not the query", () =>
       Effect.gen(function*() {
         const { urls } = yield* TestBroker
         const page = yield* Browser.connect(`${urls.websocket}?a=1&b=/x?y`)
@@ -77,7 +77,7 @@ describe("WebSocketEndpoint", () => {
       "/__proto__",
       "*"
     ])(
-      "answers 404 to a vhost that is not there: %s",
+      "answers 404 to an unknown vhost: %s",
       (path) =>
         Effect.gen(function*() {
           const { broker } = yield* TestBroker
@@ -112,7 +112,7 @@ describe("WebSocketEndpoint", () => {
       ["a bad key", { headers: { "Sec-WebSocket-Key": "short" } }],
       ["another version", { headers: { "Sec-WebSocket-Version": "7" } }],
       ["another method", { method: "POST" }]
-    ])("refuses a handshake with %s, and goes on", ([_, options]) =>
+    ])("rejects a handshake with %s, and goes on", ([_, options]) =>
       Effect.gen(function*() {
         const { broker } = yield* TestBroker
         const refused = yield* RawWebSocket.connect(broker.websocketPort, "/test", options)
@@ -154,7 +154,7 @@ describe("WebSocketEndpoint", () => {
         yield* a.nextOf(":unsubscribed")
       }))
 
-    it.effect("lets the others have their turn, however much one browser sends at once", () =>
+    it.effect("gives other browsers their turn, however much one sends at once", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
         const raw = yield* rawBrowser
@@ -185,7 +185,7 @@ describe("WebSocketEndpoint", () => {
       ["sends a close", Buffer.concat([RawWebSocket.header(8, 2), Buffer.from([0x03, 0xe8])])],
       ["sends what is no frame", RawWebSocket.header(3, 0)],
       ["goes without a word", new Uint8Array(0)]
-    ])("carries out all that a browser has sent before it %s", ([_, last]) =>
+    ])("handles everything that a browser has sent before it %s", ([_, last]) =>
       Effect.gen(function*() {
         const [stays, goes] = [yield* browser, yield* rawBrowser]
         yield* subscribe(stays, "room")
@@ -226,7 +226,7 @@ describe("WebSocketEndpoint", () => {
         yield* subscribe(page, "room")
       }))
 
-    it.effect("puts a message in pieces together, and answers pings in between", () =>
+    it.effect("joins the fragments of a message, and answers pings in between", () =>
       Effect.gen(function*() {
         const raw = yield* rawBrowser
         yield* raw.send(1, `{"subscribe":`, { fin: false })
@@ -238,7 +238,7 @@ describe("WebSocketEndpoint", () => {
         expect((yield* raw.next).payload.toString()).toBe(`{":subscribed":{"channel":"room"}}`)
       }))
 
-    it.effect("says goodbye, and closes with 1000", () =>
+    it.effect("sends `:closed`, and closes with 1000", () =>
       Effect.gen(function*() {
         const page = yield* browser
         yield* page.send({ close: {} })
@@ -246,7 +246,7 @@ describe("WebSocketEndpoint", () => {
         expect(yield* page.closed).toBe(1000)
       }))
 
-    it.effect("carries out nothing that comes after close", () =>
+    it.effect("handles nothing after `close`", () =>
       Effect.gen(function*() {
         const [a, b] = [yield* browser, yield* browser]
         yield* subscribe(a, "room")
@@ -258,7 +258,7 @@ describe("WebSocketEndpoint", () => {
         expect(yield* b.next).toEqual({ mine: { channel: "room", sid: b.sid } })
       }))
 
-    it.effect("receives :closed and 4403, do not come back, when a backend disconnects it", () =>
+    it.effect("sends `:closed` and closes with 4403 when a backend disconnects it", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
         const [a, b] = [yield* browser, yield* browser]
@@ -278,7 +278,7 @@ describe("WebSocketEndpoint", () => {
       }))
 
     it.effect.each(["close", "cut"])(
-      "takes a browser that ends its connection off its channels: %s",
+      "unsubscribes a browser whose connection ends: %s",
       (how) =>
         Effect.gen(function*() {
           const [stays, goes] = [yield* browser, yield* rawBrowser]
@@ -295,7 +295,7 @@ describe("WebSocketEndpoint", () => {
         })
     )
 
-    it.effect("answers as the original did, message for message", () =>
+    it.effect("answers like the original, message for message", () =>
       Effect.gen(function*() {
         const exchange = readFileSync(
           new URL("../../fixtures/original-browser-exchange.jsonl", import.meta.url),
@@ -335,7 +335,7 @@ describe("WebSocketEndpoint", () => {
       return JSON.stringify({ trigger: { event: "x".repeat(length - empty) } })
     }
 
-    it.effect("reads messages up to the bound, and closes with 1009 beyond", () =>
+    it.effect("reads messages up to the limit, and closes with 1009 beyond", () =>
       Effect.gen(function*() {
         const [page, other] = [yield* browser, yield* browser]
         yield* subscribe(page, "room")
@@ -354,7 +354,7 @@ describe("WebSocketEndpoint", () => {
         expect(yield* page.closed).toBe(1009)
       }))
 
-    it.effect("does not wait for the rest of what is too long", () =>
+    it.effect("does not wait for the rest of a message that is too long", () =>
       Effect.gen(function*() {
         for (const length of [1001, 70_000, 2 ** 31, 2 ** 40]) {
           const raw = yield* rawBrowser
@@ -365,7 +365,7 @@ describe("WebSocketEndpoint", () => {
         yield* stillServes
       }))
 
-    it.effect("counts the pieces of a message together", () =>
+    it.effect("counts the fragments of a message together", () =>
       Effect.gen(function*() {
         const raw = yield* rawBrowser
         yield* raw.send(1, "x".repeat(600), { fin: false })
@@ -392,7 +392,7 @@ describe("WebSocketEndpoint", () => {
         yield* subscribe(other, "room")
       }))
 
-    it.effect("ends connections that speak no HTTP, and goes on", () =>
+    it.effect("ends connections that are not HTTP, and goes on", () =>
       Effect.gen(function*() {
         const { broker } = yield* TestBroker
         for (
@@ -406,7 +406,7 @@ describe("WebSocketEndpoint", () => {
         yield* stillServes
       }))
 
-    it.effect("forgets a browser that goes in the middle of a frame or of the handshake", () =>
+    it.effect("forgets a browser that disconnects in the middle of a frame or of the handshake", () =>
       Effect.gen(function*() {
         const { broker } = yield* TestBroker
         const raw = yield* rawBrowser
@@ -443,7 +443,7 @@ describe("WebSocketEndpoint", () => {
       }
     }).pipe(withBroker()))
 
-  it.live("closes the browsers of a vhost that is removed, and no others", () =>
+  it.live("closes the browsers of a removed vhost, and no others", () =>
     Effect.gen(function*() {
       const vhosts = yield* Vhosts.Vhosts
       const { broker } = yield* TestBroker
@@ -488,7 +488,7 @@ describe("WebSocketEndpoint", () => {
       return sent
     })
 
-    it.live("is disconnected, costs no more than its outbox, and delays nobody", () =>
+    it.live("is disconnected, costs no more than its outbound queue, and delays nobody", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
         const healthy = yield* browser
@@ -505,7 +505,7 @@ describe("WebSocketEndpoint", () => {
         expect(yield* healthy.next).toEqual({ n: { channel: "room" } })
       }).pipe(withBroker({ outboxSize })))
 
-    it.live("gets what was queued and the reason, 1013, if it reads after all", () =>
+    it.live("receives what was queued and 1013 if it reads after all", () =>
       Effect.gen(function*() {
         const { kept, slow } = yield* slowBrowser
         const sent = yield* fill(kept)
@@ -523,7 +523,7 @@ describe("WebSocketEndpoint", () => {
         yield* eventually(subscribers("room"), (count) => count === 0)
       }).pipe(withBroker({ outboxSize })))
 
-    it.live("is disconnected if all that it does not read is its own", () =>
+    it.live("is disconnected even if only its own messages are queued", () =>
       Effect.gen(function*() {
         const { slow } = yield* slowBrowser
         const message = JSON.stringify({ broadcast: { channel: "room", event: "n", data: { text } } })
@@ -532,7 +532,7 @@ describe("WebSocketEndpoint", () => {
         yield* stillServes
       }).pipe(withBroker({ outboxSize, browserByteRate: Infinity })))
 
-    it.live("is disconnected even though it goes on sending", () =>
+    it.live("is disconnected even if it keeps sending", () =>
       Effect.gen(function*() {
         const { kept, slow } = yield* slowBrowser
         yield* fill(kept)
@@ -545,7 +545,7 @@ describe("WebSocketEndpoint", () => {
         expect(yield* isDestroyed).toBe(true)
       }).pipe(withBroker({ outboxSize })))
 
-    it.live("sends nothing to others once it is disconnected, though it has a moment to read", () =>
+    it.live("sends nothing to others once it is being disconnected", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
         const healthy = yield* browser
@@ -567,7 +567,7 @@ describe("WebSocketEndpoint", () => {
       }).pipe(withBroker({ outboxSize: 4 * text.length })))
 
     it.live(
-      "costs little beside what waits, though messages are small and browsers many",
+      "costs little beside its queued bytes, even if messages are small and browsers many",
       () =>
         Effect.gen(function*() {
           const { vhost } = yield* TestBroker
@@ -594,7 +594,7 @@ describe("WebSocketEndpoint", () => {
         }).pipe(withBroker({ outboxSize: 4 * 1_048_576 }))
     )
 
-    it.live("may be behind by less than its outbox", () =>
+    it.live("may be behind by less than its outbound queue", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
         const { slow } = yield* slowBrowser

@@ -47,7 +47,7 @@ describe("a worker over ZeroMQ", () => {
       }).pipe(withBroker())
   )
 
-  it.effect("that comes back with its identity gets its events again, and alone can acknowledge them", () =>
+  it.effect("that reconnects with its identity has its events redelivered, and alone can ack them", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker
       const who = identity("dlr")
@@ -62,7 +62,7 @@ describe("a worker over ZeroMQ", () => {
       yield* eventually(Effect.sync(() => vhost.lobby.counters.acknowledged), (count) => count === 1)
     }).pipe(withBroker()))
 
-  it.effect("cannot be driven out by a stranger with its identity and another token", () =>
+  it.effect("cannot be replaced by a stranger with its identity and another token", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const id = crypto.randomUUID()
@@ -105,7 +105,7 @@ describe("the original's worker", () => {
 describe("the reason of an error", () => {
   const reason = (code: string, detail: string) => ["ER", code, JSON.stringify({ reason: detail })]
 
-  it.effect("goes to Clients that keep their connection and to Workers that say something of themselves", () =>
+  it.effect("is sent to Clients that keep their connection and to Workers that sent options", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const kept = yield* RawTcp.connect(broker.tcpPort)
@@ -124,7 +124,7 @@ describe("the reason of an error", () => {
       assert.strictEqual(yield* worker.next, RawTcp.message(...reason("400", "the command is unknown")))
     }).pipe(withBroker()))
 
-  it.effect("is not for others", () =>
+  it.effect("is not sent to others", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const classic = yield* RawTcp.connect(broker.tcpPort)
@@ -140,7 +140,7 @@ describe("the reason of an error", () => {
 })
 
 describe("an idempotency key", () => {
-  it.effect("is good for its own request on a connection that there was", () =>
+  it.effect("is valid for its own request on a known connection", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const id = crypto.randomUUID()
@@ -196,7 +196,7 @@ describe("the end of one endpoint", () => {
 })
 
 describe("a Client that does not read its responses", () => {
-  it.effect("is disconnected, since it would wait for one that was dropped", () =>
+  it.effect("is disconnected, so that it does not wait for a dropped one", () =>
     Effect.gen(function*() {
       const { broker, vhost } = yield* TestBroker
       for (let n = 0; n < 500; n++) yield* vhost.channels.open(`channel-${n}-${"x".repeat(200)}`)
@@ -211,7 +211,7 @@ describe("a Client that does not read its responses", () => {
 })
 
 describe("many broadcasts at once", () => {
-  it.effect("let others have their turn in between", () =>
+  it.effect("give others their turn in between", () =>
     Effect.gen(function*() {
       const { broker, urls, vhost } = yield* TestBroker
       const page = yield* Browser.connect(urls.websocket)

@@ -8,14 +8,14 @@ import { enter, error, makeVhost } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 
 describe("A browser of version 1", () => {
-  it.effect("is told so, and how often it is pinged", () =>
+  it.effect("receives its version and the ping interval", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost({ pingInterval: "7 seconds" })
       expect(enter(world, "a", 1).greeting).toEqual([{ ":connected": { sid: "a", v: 1, pingInterval: 7000 } }])
       expect(enter(world, "b").greeting).toEqual([{ ":connected": { sid: "b" } }])
     }))
 
-  it.effect("is told why its message was refused", () =>
+  it.effect("receives the reason of an error", () =>
     Effect.gen(function*() {
       const a = enter(yield* makeVhost({ browsersBroadcast: false }), "a", 1)
       const refused = (message: string) => Effect.map(a.hear(message), ([answer]) => (answer as Refused)[":error"])
@@ -43,7 +43,7 @@ describe("A browser of version 1", () => {
       expect(JSON.stringify(yield* refused(JSON.stringify({ auth: { token } })))).not.toContain("secret")
     }))
 
-  it.effect("sends many messages as one, which are handled in their order", () =>
+  it.effect("may send many messages as one, which are handled in order", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       const a = enter(world, "a", 1)
@@ -72,14 +72,14 @@ describe("A browser of version 1", () => {
 })
 
 describe("A browser of any version", () => {
-  it.effect("may look whether the broker is there", () =>
+  it.effect("may ping the broker", () =>
     Effect.gen(function*() {
       const a = enter(yield* makeVhost(), "a")
       expect(yield* a.says("ping", {})).toEqual([{ ":pong": {} }])
       expect(yield* a.says("ping", { id: "x" })).toEqual([{ ":pong": { id: "x" } }])
     }))
 
-  it.effect("is told why only where its message has an id", () =>
+  it.effect("receives a reason only if its message has an id", () =>
     Effect.gen(function*() {
       const a = enter(yield* makeVhost(), "a")
       expect(yield* a.says("subscribe", { channel: "nope" })).toEqual([error(454)])
@@ -88,7 +88,7 @@ describe("A browser of any version", () => {
       ])
     }))
 
-  it.effect("gets a response to every message that has an id, also when it is subscribed already", () =>
+  it.effect("gets a response to every message with an id, also if it is subscribed already", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       const [a, b] = [enter(world, "a"), enter(world, "b")]
@@ -128,7 +128,7 @@ describe("A browser of any version", () => {
       expect(yield* a.says("members", { channel: "nope" })).toEqual([error(454)])
     }))
 
-  it.effect("does nothing more once its session has ended, also within a batch", () =>
+  it.effect("has nothing more handled once its session has ended, also within a batch", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       const page = FakeBrowser.make("a", (message) => {

@@ -19,7 +19,7 @@ const make = <const Sids extends ReadonlyArray<string>>(...sids: Sids) => {
 }
 
 describe("Browsers", () => {
-  it("counts those that are there, and announces their coming and going, each once", () => {
+  it("counts connected browsers, and emits their connecting and disconnecting once each", () => {
     const { announced, pages } = make()
     const [a, b] = [FakeBrowser.make("a"), FakeBrowser.make("b")]
     expect(pages.count()).toBe(0)
@@ -37,14 +37,14 @@ describe("Browsers", () => {
     ])
   })
 
-  it("says nothing to a browser by itself", () => {
+  it("sends nothing to a browser by itself", () => {
     const { all: [a], pages } = make("a")
     pages.identifyUnsafe(a, "joe")
     pages.leaveUnsafe(a)
     expect(a.heard()).toEqual([])
   })
 
-  it.effect("forgets one that has gone, whoever it turns out to be", () =>
+  it.effect("forgets a browser that has disconnected, even if it authenticates afterwards", () =>
     Effect.gen(function*() {
       const { all: [a], pages } = make("a")
       pages.leaveUnsafe(a)
@@ -53,7 +53,7 @@ describe("Browsers", () => {
     }))
 
   describe("sendTo", () => {
-    it.effect("reaches one browser, with its data as they are", () =>
+    it.effect("sends the event to one browser, with its data unchanged", () =>
       Effect.gen(function*() {
         const { all: [a, b], pages } = make("a", "b")
         const data = JSON.parse(`{"sid":"s","channel":"c","__proto__":{"x":1}}`) as JsonObject
@@ -62,7 +62,7 @@ describe("Browsers", () => {
       }))
 
     it.effect.each(["gone", "nobody", "", "__proto__", "constructor", "joe"])(
-      "fails where there is no browser %j",
+      "fails if there is no browser %j",
       (sid) =>
         Effect.gen(function*() {
           const { all: [a, gone], pages } = make("a", "gone")
@@ -77,7 +77,7 @@ describe("Browsers", () => {
   })
 
   describe("disconnect", () => {
-    it.effect("ends the connection of one browser, and says so first", () =>
+    it.effect("closes one browser's connection, and sends `:closed` before", () =>
       Effect.gen(function*() {
         const { all: [a, b], pages } = make("a", "b")
         const order: Array<unknown> = []
@@ -90,7 +90,7 @@ describe("Browsers", () => {
         expect(order).toEqual([`{":closed":{"sid":"c"}}`, 4403])
       }))
 
-    it.effect("ends the connections of all browsers of a user, and of no one else", () =>
+    it.effect("closes the connections of all browsers of a user, and no others", () =>
       Effect.gen(function*() {
         const { all: [a, b, c, stranger], pages } = make("a", "b", "c", "stranger")
         pages.identifyUnsafe(a, "joe")
@@ -101,7 +101,7 @@ describe("Browsers", () => {
         expect(c.heard()).toEqual([{ ":closed": { sid: "c" } }])
       }))
 
-    it.effect("finds nobody by the name of the other kind, nor who has gone", () =>
+    it.effect("finds no user by a sid, no browser by a uid, and none that has disconnected", () =>
       Effect.gen(function*() {
         const { all: [a, gone], pages } = make("a", "gone")
         pages.identifyUnsafe(a, "joe")
@@ -113,7 +113,7 @@ describe("Browsers", () => {
         expect(gone.closedWith()).toBe(undefined)
       }))
 
-    it.effect("finds a browser that has authenticated again as whom it is now", () =>
+    it.effect("finds a browser that has authenticated again by its current user", () =>
       Effect.gen(function*() {
         const { all: [a], announced, pages } = make("a")
         pages.identifyUnsafe(a, "joe")
@@ -127,7 +127,7 @@ describe("Browsers", () => {
       }))
   })
 
-  it.effect.prop("finds exactly who is there, by either name, after any sequence", [
+  it.effect.prop("finds exactly the connected browsers, by sid and by uid, after any sequence", [
     Arbitrary.array(
       Arbitrary.all({
         does: pick(["enter", "enter", "identify", "identify", "leave"]),

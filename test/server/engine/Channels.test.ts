@@ -54,7 +54,7 @@ const pages = <const Sids extends ReadonlyArray<string>>(...sids: Sids) =>
 
 describe("Channels", () => {
   describe("opening and closing", () => {
-    it.effect("opens a channel once, and says whether it was new", () =>
+    it.effect("opens a channel once, and returns whether it was new", () =>
       Effect.gen(function*() {
         const channels = yield* make()
         expect(yield* channels.open("room")).toBe(true)
@@ -62,7 +62,7 @@ describe("Channels", () => {
         expect(yield* channels.list).toEqual([{ name: "room", kind: "normal", subscribers: 0 }])
       }))
 
-    it.effect("reads the kind off the name, and lists hidden subscribers too", () =>
+    it.effect("takes the kind from the name, and counts hidden subscribers", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-a", "presence-a", "presence", "privately-a")
         const [a] = pages("a")
@@ -77,7 +77,7 @@ describe("Channels", () => {
       }))
 
     it.effect.each(["", "%%%", "-room", ".room", "a room", "room\n", "pokój", "a".repeat(256)])(
-      "opens no channel %j",
+      "does not open a channel %j",
       (name) =>
         Effect.gen(function*() {
           const channels = yield* make()
@@ -88,7 +88,7 @@ describe("Channels", () => {
         })
     )
 
-    it.effect("opens so many channels and no more, until one is closed", () =>
+    it.effect("opens channels up to the limit, and again when one was closed", () =>
       Effect.gen(function*() {
         const channels = makeWith({ maxChannels: 2, memberDataSize: 4096 })
         yield* channels.open("a")
@@ -104,7 +104,7 @@ describe("Channels", () => {
       }))
 
     it.effect.each(["nope", "", "%%%", "__proto__", "constructor"])(
-      "has no channel %j until it is opened",
+      "does not know %j until it is opened",
       (name) =>
         Effect.gen(function*() {
           const channels = yield* make("room")
@@ -126,7 +126,7 @@ describe("Channels", () => {
         })
     )
 
-    it.effect("tells those on a channel that it was closed, once each, and nobody else", () =>
+    it.effect("notifies each subscriber of a closed channel once, and no other browser", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "presence-a", "other")
         const [a, b, c] = pages("a", "b", "c")
@@ -141,7 +141,7 @@ describe("Channels", () => {
         expect((yield* channels.list).map(({ name }) => name)).toEqual(["room", "other"])
       }))
 
-    it.effect("begins empty when it is opened again", () =>
+    it.effect("opens a closed channel again without subscribers", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b] = pages("a", "b")
@@ -161,7 +161,7 @@ describe("Channels", () => {
         ])
       }))
 
-    it.live("forgets browsers that were on a closed channel and have left", () =>
+    it.live("keeps no reference to browsers that were on a closed channel and have disconnected", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "other")
         const forgotten = yield* Effect.forEach(["closed", "unsubscribed", "left"], (how) =>
@@ -185,7 +185,7 @@ describe("Channels", () => {
   })
 
   describe("subscribing", () => {
-    it.effect("says so to the browser alone on a normal channel, without a uid", () =>
+    it.effect("notifies the browser alone on a normal channel, without a uid", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const [a, b] = pages("a", "b")
@@ -198,7 +198,7 @@ describe("Channels", () => {
         expect(a.heard()).toEqual([])
       }))
 
-    it.effect("adds the uid on a private channel, and tells the others nothing", () =>
+    it.effect("adds the uid on a private channel, and does not notify the others", () =>
       Effect.gen(function*() {
         const channels = yield* make("private-a")
         const [a, b] = pages("a", "b")
@@ -209,7 +209,7 @@ describe("Channels", () => {
         expect(a.heard()).toEqual([])
       }))
 
-    it.effect("lists those already there, and tells all of the new one, itself too", () =>
+    it.effect("lists the members of a presence channel, and notifies all of the new one, itself too", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b] = pages("a", "b")
@@ -228,7 +228,7 @@ describe("Channels", () => {
         expect(a.heard()).toEqual([joined])
       }))
 
-    it.effect("never announces or lists a hidden one, who hears everything", () =>
+    it.effect("never announces or lists a hidden browser, which receives everything", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b, hidden] = pages("a", "b", "hidden")
@@ -260,7 +260,7 @@ describe("Channels", () => {
         expect(b.heard()).toEqual([])
       }))
 
-    it.effect("does nothing the second time, and keeps what the first said", () =>
+    it.effect("does nothing the second time, and keeps the data of the first", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b] = pages("a", "b")
@@ -275,7 +275,7 @@ describe("Channels", () => {
         expect(a.heard()).toEqual([{ hello: { channel: "presence-a" } }])
       }))
 
-    it.effect("lists one user on two browsers twice", () =>
+    it.effect("lists a user with two browsers twice", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b, c] = pages("a", "b", "c")
@@ -286,7 +286,7 @@ describe("Channels", () => {
         expect(c.heard()[0]).toMatchObject({ ":subscribed": { subscribers: [member, member] } })
       }))
 
-    it.effect("is forbidden on private and presence channels without a permission that matches", () =>
+    it.effect("is forbidden on private and presence channels without a matching permission", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-a", "presence-a")
         const [a] = pages("a")
@@ -305,7 +305,7 @@ describe("Channels", () => {
         expect((yield* channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 0, 0])
       }))
 
-    it.effect("takes so many bytes of data and no more, whatever the kind of the channel", () =>
+    it.effect("accepts data up to the limit in bytes, on channels of every kind", () =>
       Effect.gen(function*() {
         const channels = makeWith({ maxChannels: 10, memberDataSize: 20 })
         yield* Effect.forEach(["room", "private-a", "presence-a"], channels.open)
@@ -331,7 +331,7 @@ describe("Channels", () => {
         }
       }))
 
-    it.effect("keeps the system's words from being forged by data", () =>
+    it.effect("does not let data forge keys of the protocol", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b] = pages("a", "b")
@@ -347,8 +347,8 @@ describe("Channels", () => {
       }))
   })
 
-  describe("leaving", () => {
-    it.effect("merges what is said at the end into what was said at the beginning", () =>
+  describe("unsubscribing", () => {
+    it.effect("merges the data of the unsubscription into those of the subscription", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b] = pages("a", "b")
@@ -362,7 +362,7 @@ describe("Channels", () => {
         ])
       }))
 
-    it.effect("fails for a browser that is not on the channel", () =>
+    it.effect("fails for a browser that is not subscribed", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "presence-a")
         const [a, b] = pages("a", "b")
@@ -376,7 +376,7 @@ describe("Channels", () => {
         expect(b.heard()).toEqual([])
       }))
 
-    it.effect("takes a browser off everything without telling it, and tells those who remain", () =>
+    it.effect("unsubscribes a browser that has disconnected from everything, and notifies the others", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-a", "presence-a", "presence-b")
         const [a, b] = pages("a", "b")
@@ -399,7 +399,7 @@ describe("Channels", () => {
   })
 
   describe("broadcasting", () => {
-    it.effect("reaches every subscriber once, the sender too, and names it", () =>
+    it.effect("delivers to every subscriber once, the sender too, with the sender's sid", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "other")
         const [a, b, c] = pages("a", "b", "c")
@@ -413,7 +413,7 @@ describe("Channels", () => {
         expect(b.heard()).toEqual([{ hello: { what: "world", channel: "room" } }])
       }))
 
-    it.effect("is refused to a browser that is not on the channel", () =>
+    it.effect("is rejected for a browser that is not subscribed", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const [a, b] = pages("a", "b")
@@ -423,7 +423,7 @@ describe("Channels", () => {
         expect(a.heard()).toEqual([])
       }))
 
-    it.effect("carries any name and any data as they are", () =>
+    it.effect("carries any name and any data unchanged", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const told: Array<string> = []
@@ -435,7 +435,7 @@ describe("Channels", () => {
         expect(told).toEqual([`{"__proto__":{"__proto__":{"x":1},"constructor":2,"toJSON":3,"":4,"channel":"room"}}`])
       }))
 
-    it.effect("reaches everybody who is there even where one browser leaves while it is told", () =>
+    it.effect("delivers to all others if one browser leaves during the delivery", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const gone = FakeBrowser.make("gone", (message) => {
@@ -449,7 +449,7 @@ describe("Channels", () => {
         expect(all.map((page) => page.heard().length)).toEqual([1, 1, 0, 1, 1])
       }))
 
-    it.effect("reaches exactly those subscribed at that moment, in order, while many come and go", () =>
+    it.effect("delivers to exactly the current subscribers, in order, while many come and go", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const log: Array<string> = []
@@ -496,8 +496,8 @@ describe("Channels", () => {
       }))
   })
 
-  describe("keeping somebody out of a broadcast", () => {
-    it.effect("reaches everybody but that browser, whoever sends", () =>
+  describe("excluding a browser from a broadcast", () => {
+    it.effect("delivers to all others, whoever sends", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const [a, b, c] = pages("a", "b", "c")
@@ -509,7 +509,7 @@ describe("Channels", () => {
         expect(channels.counters).toMatchObject({ broadcasts: 2, deliveries: 4 })
       }))
 
-    it.effect("reaches everybody where that browser is not on the channel", () =>
+    it.effect("delivers to all if that browser is not subscribed", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const [a, b] = pages("a", "b")
@@ -530,7 +530,7 @@ describe("Channels", () => {
     const namesAfter = (channels: Channels.Channels, prefix: string, cursor: number) =>
       channels.listAfter(prefix, cursor).items.map(({ value }) => value.name)
 
-    it.effect("describes a channel, hidden browsers too", () =>
+    it.effect("describes a channel, and counts hidden browsers", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "presence-a")
         const [a, b] = pages("a", "b")
@@ -543,7 +543,7 @@ describe("Channels", () => {
         }
       }))
 
-    it.effect("gives channels in the order of their opening, those whose name begins with a prefix", () =>
+    it.effect("lists channels in the order of their opening, those with a prefix", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-b", "room2", "private-a", "x-room")
         expect(namesAfter(channels, "", 0)).toEqual(["room", "private-b", "room2", "private-a", "x-room"])
@@ -594,7 +594,7 @@ describe("Channels", () => {
       }))
   })
 
-  describe("announcing", () => {
+  describe("emitting lifecycle events", () => {
     /** Channels with `names` open, and what they announce since the last look. */
     const announcing = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {
       const announced: Array<Event> = []
@@ -608,7 +608,7 @@ describe("Channels", () => {
     })
     const { channelOccupied, channelVacated, memberJoined, memberLeft } = Lifecycle
 
-    it.effect("tells of a channel's first and last browser, hidden ones count", () =>
+    it.effect("emits `channelOccupied` and `channelVacated` for the first and the last browser, hidden ones too", () =>
       Effect.gen(function*() {
         for (const name of ["room", "private-a"]) {
           const { announced, channels } = yield* announcing(name)
@@ -629,7 +629,7 @@ describe("Channels", () => {
         }
       }))
 
-    it.effect("tells of a user's first and last browser that is not hidden, with that browser's data", () =>
+    it.effect("emits `memberJoined` and `memberLeft` for a user's first and last visible browser, with its data", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("presence-a")
         const [a, b, c, d] = pages("a", "b", "c", "d")
@@ -650,7 +650,7 @@ describe("Channels", () => {
         expect(announced()).toEqual([memberLeft("presence-a", "ann", {}), channelVacated("presence-a")])
       }))
 
-    it.effect("tells of everybody who was on a channel that is closed, each once, and of the channel last", () =>
+    it.effect("emits `memberLeft` for each member of a closed channel, and `channelVacated` last", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("presence-a", "presence-b")
         const [a, b, c, hidden] = pages("a", "b", "c", "hidden")
@@ -671,7 +671,7 @@ describe("Channels", () => {
         expect(announced()).toEqual([memberLeft("presence-b", "joe", {}), channelVacated("presence-b")])
       }))
 
-    it.effect("tells of all channels that a browser leaves at once", () =>
+    it.effect("emits events for all channels that a browser leaves at once", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("room", "presence-a", "private-a")
         const [a, b] = pages("a", "b")
@@ -687,7 +687,7 @@ describe("Channels", () => {
         ])
       }))
 
-    it.effect("tells of nothing that was refused", () =>
+    it.effect("emits nothing for what was rejected", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("presence-a")
         const [a] = pages("a")
@@ -703,7 +703,7 @@ describe("Channels", () => {
   })
 
   describe("property", () => {
-    it.effect.prop("who is told what equals a model, after any sequence", [
+    it.effect.prop("sends what its model sends, after any sequence", [
       Arbitrary.array(step, { maxLength: 60 })
     ], ([steps]) =>
       Effect.gen(function*() {

@@ -53,7 +53,7 @@ const join = (vhost: Vhosts.Vhost, worker: Worker) =>
 const event = (n: number) => `{"e":{"n":${n}}} {"uid":"u${n}"}`
 
 describe("Replay", () => {
-  it.effect("makes events of all dead letters, in the order of their deaths, as they were", () =>
+  it.effect("replays all dead letters unchanged, in their order", () =>
     Effect.gen(function*() {
       const { ids, vhost } = yield* vhostWith(20)
       const { got, worker: everything } = worker()
@@ -64,7 +64,7 @@ describe("Replay", () => {
       expect(yield* vhost.replayAll).toEqual({ replayed: 0, left: 0 })
     }))
 
-  it.effect("stops where there is no room, and leaves the rest as it is", () =>
+  it.effect("stops when the queue is full, and leaves the rest unchanged", () =>
     Effect.gen(function*() {
       const { ids, vhost } = yield* vhostWith(5, { queueCapacity: 3 })
       const before = yield* vhost.deadLetters.list
@@ -79,7 +79,7 @@ describe("Replay", () => {
       expect(got).toEqual([0, 1, 2, 3, 4].map(event))
     }))
 
-  it.effect("gives lifecycle events to workers that take them, and keeps them until there is one", () =>
+  it.effect("replays lifecycle events if a worker takes them, and keeps them until then", () =>
     Effect.gen(function*() {
       const { add, ids, vhost } = yield* vhostWith(1)
       const { data, event: name } = Lifecycle.channelOccupied("room")
@@ -98,7 +98,7 @@ describe("Replay", () => {
       expect([ordinary.got.length, taking.got]).toEqual([2, [`${json} undefined`]])
     }))
 
-  it.effect("makes one event of each letter, whatever others do with them meanwhile", () =>
+  it.effect("replays each dead letter once, even if others take some meanwhile", () =>
     Effect.gen(function*() {
       const count = 5000
       const { vhost } = yield* vhostWith(count, { deadLetterCapacity: count })

@@ -38,7 +38,7 @@ const worker = (id: string, log: Array<string>): Worker => ({
 })
 
 describe("Vhosts", () => {
-  it.effect("begins with those of the configuration, in their order, with their channels", () =>
+  it.effect("starts with the configured vhosts, in order, with their channels", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({
         vhosts: [
@@ -54,7 +54,7 @@ describe("Vhosts", () => {
       expect(channels.map((list) => list.map(({ name }) => name))).toEqual([["room", "presence-room"], [], []])
     }))
 
-  it.effect("begins with none where none are configured", () =>
+  it.effect("starts without vhosts if none are configured", () =>
     Effect.gen(function*() {
       const vhosts = yield* make()
       expect(yield* vhosts.list).toEqual([])
@@ -72,7 +72,7 @@ describe("Vhosts", () => {
     }))
 
   describe("adding", () => {
-    it.effect("makes up a token of 40 hexadecimal digits, another one each time", () =>
+    it.effect("generates a token of 40 hexadecimal digits, a different one each time", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const tokens = yield* Effect.forEach(
@@ -83,7 +83,7 @@ describe("Vhosts", () => {
         expect(new Set(tokens).size).toBe(3)
       }))
 
-    it.effect("gives what `get` and `list` give", () =>
+    it.effect("returns the vhost that `get` and `list` return", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const vhost = yield* vhosts.add({ path: "/a" })
@@ -91,7 +91,7 @@ describe("Vhosts", () => {
         expect(yield* vhosts.list).toEqual([vhost])
       }))
 
-    it.effect("never shows a token that it is not asked for", () =>
+    it.effect("never shows a token in logs and errors", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const vhost = yield* vhosts.add({ path: "/a", token })
@@ -122,7 +122,7 @@ describe("Vhosts", () => {
       }))
 
     it.effect.each(["", "short", token.slice(1), `${token}0`, token.replace("0", "!"), `${token}\n`])(
-      "refuses the token %j",
+      "rejects the token %j",
       (token) =>
         Effect.gen(function*() {
           const vhosts = yield* make()
@@ -132,7 +132,7 @@ describe("Vhosts", () => {
         })
     )
 
-    it.effect("refuses a path that is there, and leaves that as it is", () =>
+    it.effect("rejects a path that exists, and does not change that vhost", () =>
       Effect.gen(function*() {
         const vhosts = yield* make({ vhosts: [{ path: "/test", token, channels: ["room"] }] })
         const failure = yield* Effect.flip(vhosts.add({ path: "/test", token: otherToken }))
@@ -142,7 +142,7 @@ describe("Vhosts", () => {
         expect(yield* vhost.channels.list).toMatchObject([{ name: "room" }])
       }))
 
-    it.effect("adds nothing where a channel cannot be opened", () =>
+    it.effect("adds nothing if a channel cannot be opened", () =>
       Effect.gen(function*() {
         const vhosts = yield* make({ maxChannels: 2 })
         const badName = yield* Effect.flip(vhosts.add({ path: "/a", channels: ["room", "%%%"] }))
@@ -154,7 +154,7 @@ describe("Vhosts", () => {
         yield* vhosts.add({ path: "/a", channels: ["a", "a", "b"] })
       }))
 
-    it.effect("lets one of two have a path that they want at the same moment", () =>
+    it.effect("adds one of two vhosts with the same path at the same moment", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const channels = Array.from({ length: 5000 }, (_, index) => `c${index}`)
@@ -171,7 +171,7 @@ describe("Vhosts", () => {
   })
 
   describe("removing", () => {
-    it.effect("tells its workers and its browsers, and no others", () =>
+    it.effect("dismisses its workers and closes its browsers, and no others", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const log: Array<string> = []
@@ -189,7 +189,7 @@ describe("Vhosts", () => {
         expect((yield* other.lobby.info).workers).toEqual(["other"])
       }))
 
-    it.effect("lets nobody in any more", () =>
+    it.effect("authorizes nobody any more", () =>
       Effect.gen(function*() {
         const vhosts = yield* make({ vhosts: [{ path: "/test", token }] })
         yield* vhosts.remove("/test")
@@ -198,7 +198,7 @@ describe("Vhosts", () => {
         expect(yield* Effect.flip(vhosts.authorize(identity("/test", token)))).toBeInstanceOf(UnauthorizedError)
       }))
 
-    it.effect("leaves nothing behind for the next vhost of that path", () =>
+    it.effect("leaves nothing for the next vhost of that path", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const old = yield* vhosts.add({ path: "/a", token, channels: ["room"] })
@@ -215,7 +215,7 @@ describe("Vhosts", () => {
       }))
 
     it.effect.each(["/nope", "", "__proto__", "/test/"])(
-      "fails for %j, which is not there",
+      "fails for %j, which does not exist",
       (path) =>
         Effect.gen(function*() {
           const vhosts = yield* make({ vhosts: [{ path: "/test" }] })
@@ -225,7 +225,7 @@ describe("Vhosts", () => {
         })
     )
 
-    it.effect("is over at once for who waits for it afterwards", () =>
+    it.effect("is known at once to those that wait for it afterwards", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const vhost = yield* vhosts.add({ path: "/a" })
@@ -236,7 +236,7 @@ describe("Vhosts", () => {
   })
 
   describe("authorizing", () => {
-    it.effect("gives the vhost that a token opens, to Clients and to Workers", () =>
+    it.effect("returns the vhost of a valid token, for Clients and Workers", () =>
       Effect.gen(function*() {
         const vhosts = yield* make({
           vhosts: [{ path: "/a", token }, { path: "/b", token: otherToken }, { path: "/a/b", token }]
@@ -248,7 +248,7 @@ describe("Vhosts", () => {
         }
       }))
 
-    it.effect("says the same of an unknown vhost, a wrong token and another vhost's token", () =>
+    it.effect("fails with the same error for an unknown vhost, a wrong token and another vhost's token", () =>
       Effect.gen(function*() {
         const vhosts = yield* make({ vhosts: [{ path: "/a", token }, { path: "/b", token: otherToken }] })
         const failures = yield* Effect.forEach([
@@ -269,7 +269,7 @@ describe("Vhosts", () => {
       }))
   })
 
-  it.effect("keeps vhosts apart: channels, single access tokens and events of one are not of another", () =>
+  it.effect("separates vhosts: their channels, single access tokens and events", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({ maxAccessTokens: 1, maxChannels: 1, queueCapacity: 1 })
       const [a, b] = [yield* vhosts.add({ path: "/a", token }), yield* vhosts.add({ path: "/b", token })]
@@ -292,7 +292,7 @@ describe("Vhosts", () => {
       expect(page.heard()).toEqual([])
     }))
 
-  it.effect("has a dead letter handled again, and keeps it where there is no room", () =>
+  it.effect("replays a dead letter, and keeps it if the queue is full", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({ queueCapacity: 1 })
       const vhost = yield* vhosts.add({ path: "/a", token })
@@ -312,7 +312,7 @@ describe("Vhosts", () => {
       expect(yield* vhost.deadLetters.list).toEqual([])
     }))
 
-  it.effect("tells an operator at once what goes wrong, and then how often, from time to time", () =>
+  it.effect("logs at once what goes wrong, and then how often, from time to time", () =>
     Effect.gen(function*() {
       const said: Array<unknown> = []
       const logger = Logger.layer([Logger.make(({ message }) => void said.push(message))])
@@ -346,7 +346,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
-  it.effect("expires no worker for a silence that was its own, and one that is silent all the same", () =>
+  it.effect("expires no worker after the broker itself stood still, and one that stays silent", () =>
     Effect.gen(function*() {
       const clock = yield* lateClock
       yield* Effect.gen(function*() {
@@ -406,7 +406,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.provideService(Clock.Clock, clock), Effect.scoped)
     }))
 
-  it.effect("redelivers when the backoff of the first of all vhosts ends, however it came", () =>
+  it.effect("redelivers when the first backoff in all vhosts ends", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({ vhosts: [{ path: "/a" }, { path: "/b" }], redeliveryBackoff: "100 millis" })
       const given: Array<string> = []
@@ -448,7 +448,7 @@ describe("Vhosts", () => {
       expect(given).toEqual(["b", "a"])
     }).pipe(Effect.scoped))
 
-  it.effect("does nothing while there is nothing to do", () =>
+  it.effect("sets no timer while there is nothing to do", () =>
     Effect.gen(function*() {
       const usual = yield* Clock.Clock
       let sleeps = 0
@@ -472,7 +472,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.provideService(Clock.Clock, clock), Effect.scoped)
     }))
 
-  it.effect("logs a defect in the background as an error, and goes on, for the other vhosts at once", () =>
+  it.effect("logs a defect in the background as an error, and goes on, with the other vhosts at once", () =>
     Effect.gen(function*() {
       const said: Array<unknown> = []
       const logger = Logger.layer([Logger.make(({ logLevel, message }) => void said.push([logLevel, message]))])
@@ -491,7 +491,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
-  it.effect("has a vhost by default only if there is none", () =>
+  it.effect("adds the default vhost only if there is none", () =>
     Effect.gen(function*() {
       const defaultVhost = { path: "/app", token, channels: ["room"] }
       const pathsWith = (options: BrokerConfig.Options) =>

@@ -66,7 +66,7 @@ const fastest = (run: () => void): number => {
 }
 
 describe("A list", () => {
-  it.effect("of 100 000 channels costs little wherever it continues, and comes to its end", () =>
+  it.effect("of 100 000 channels costs little from any cursor, and ends", () =>
     Effect.gen(function*() {
       const channels = make({ maxChannels: Infinity })
       for (let n = 0; n < 100_000; n++) yield* channels.open(n % 1000 === 0 ? `rare-${n}` : `c${n}`)
@@ -90,7 +90,7 @@ describe("A list", () => {
       expect(channels.listAfter("c", 0).items.length).toBe(1000)
     }))
 
-  it.effect("goes on after what was removed meanwhile, whatever that was", () =>
+  it.effect("continues after entries that were removed meanwhile", () =>
     Effect.gen(function*() {
       const channels = make({ maxChannels: Infinity })
       const names = (after: number) => channels.listAfter("", after).items.map(({ value }) => value.name)
@@ -106,7 +106,7 @@ describe("A list", () => {
       expect(names(next!)).toEqual(["new"])
     }))
 
-  it.effect("of subscribers has at most 1000, and no hidden ones", () =>
+  it.effect("of subscribers has at most 1000 in a part, and no hidden ones", () =>
     Effect.gen(function*() {
       const channels = make()
       yield* channels.open("room")
@@ -125,7 +125,7 @@ describe("A list", () => {
 })
 
 describe("The members of a presence channel", () => {
-  it.effect("come in parts where they are too many for one message", () =>
+  it.effect("are listed in parts if they are too many for one message", () =>
     Effect.gen(function*() {
       const channels = make({ presenceListSize: 2000 })
       yield* channels.open("presence-a")
@@ -147,7 +147,7 @@ describe("The members of a presence channel", () => {
       expect(found).toEqual(visible)
     }))
 
-  it.effect("are all in one message where they have room, and then it says no more than the original's", () =>
+  it.effect("are one message if they fit, the same as the original's", () =>
     Effect.gen(function*() {
       const channels = make()
       yield* channels.open("presence-a")
@@ -159,7 +159,7 @@ describe("The members of a presence channel", () => {
       expect([subscribed![":subscribed"].subscribers.length, more.length]).toEqual([100, 1])
     }))
 
-  it.effect("never come in a message that the outbound queue of a browser has no room for", () =>
+  it.effect("never are a message that is too large for a browser's outbound queue", () =>
     Effect.gen(function*() {
       const channels = make({ outboxSize: 8000, presenceListSize: Infinity, memberDataSize: 4000 })
       yield* channels.open("presence-a")
@@ -172,7 +172,7 @@ describe("The members of a presence channel", () => {
       expect(payloadOf(last.message)).toMatchObject({ subscribers: [{ uid: "large" }], next: null })
     }))
 
-  it.effect("of a channel of another kind are none, which costs nothing to find out", () =>
+  it.effect("of a channel of another kind are none", () =>
     Effect.gen(function*() {
       const channels = make()
       yield* channels.open("room")
@@ -185,7 +185,7 @@ describe("The members of a presence channel", () => {
       expect(JSON.parse(last.message)).toEqual({ ":members": { channel: "room", next: null, subscribers: [] } })
     }))
 
-  it.effect("are listed for each who joins without being written anew", () =>
+  it.effect("are not encoded anew for each browser that joins", () =>
     Effect.gen(function*() {
       const channels = make({ maxSubscriptions: Infinity })
       yield* channels.open("presence-a")
@@ -204,7 +204,7 @@ describe("The members of a presence channel", () => {
 })
 
 describe("A message of the broker", () => {
-  it.effect("that would be too large is refused, and nobody is sent anything", () =>
+  it.effect("that would be too large is rejected, and nothing is sent", () =>
     Effect.gen(function*() {
       const channels = make({ maxMessageSize: 1000 })
       yield* channels.open("room")
@@ -226,7 +226,7 @@ describe("A message of the broker", () => {
       expect(last.count).toBe(2)
     }))
 
-  it.effect("about a browser that leaves is bounded as one about a browser that joins", () =>
+  it.effect("about a browser that leaves has the same limit as one about a browser that joins", () =>
     Effect.gen(function*() {
       const channels = make({ memberDataSize: 100 })
       yield* channels.open("presence-a")
@@ -241,7 +241,7 @@ describe("A message of the broker", () => {
 })
 
 describe("A browser", () => {
-  it.effect("that leaves many channels with many members does so in several turns, and the others have theirs", () =>
+  it.effect("leaves many channels with many members in several turns", () =>
     Effect.gen(function*() {
       const channels = make()
       const { page } = quietPage("a")
@@ -270,7 +270,7 @@ describe("A browser", () => {
       expect(turns).toBe(before)
     }))
 
-  it.live("keeps nothing in memory of what it triggered but the event", () =>
+  it.live("keeps nothing of a trigger in memory but the event", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost({ browserByteRate: Infinity })
       const a = enter(world, "a")
@@ -285,7 +285,7 @@ describe("A browser", () => {
       expect((yield* world.vhost.lobby.info).waiting).toBe(100)
     }))
 
-  it.live("keeps nothing in memory of what it sent but what counts", () =>
+  it.live("keeps nothing of its messages in memory but what counts towards limits", () =>
     Effect.gen(function*() {
       const channels = make({ browserDataSize: Infinity })
       const count = 100

@@ -73,7 +73,7 @@ const { DiscardDeadLetter, DiscardDeadLetters, ListDeadLetters, ReplayDeadLetter
 const broadcastAll = (...broadcasts: ReadonlyArray<unknown>) => BroadcastAll({ broadcasts: JSON.stringify(broadcasts) })
 
 describe("answer", () => {
-  it.effect("carries out what the original knows", () =>
+  it.effect("executes the original's commands", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost("room")
       const page = yield* enter(world, "a", ["room"])
@@ -90,7 +90,7 @@ describe("answer", () => {
       expect(page.heard()).toEqual([{ ":unsubscribed": { channel: "room" } }])
     }))
 
-  it.effect("has one browser not hear a broadcast", () =>
+  it.effect("excludes one browser from a broadcast", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost("room")
       const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
@@ -124,7 +124,7 @@ describe("answer", () => {
     }))
 
   describe("to many broadcasts", () => {
-    it.effect("has a status for each, in their order, and one that fails does not keep the others", () =>
+    it.effect("has a status for each, in order, and executes the others if one fails", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost("room", "other")
         const page = yield* enter(world, "a", ["room", "other"])
@@ -145,7 +145,7 @@ describe("answer", () => {
         expect(yield* world.query(broadcastAll())).toEqual([])
       }))
 
-    it.effect("has each keep its own browser from hearing it", () =>
+    it.effect("excludes its own browser from each", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost("room")
         const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
@@ -154,7 +154,7 @@ describe("answer", () => {
         expect([a.heard(), b.heard()]).toEqual([[e2, e3], [e1, e3]])
       }))
 
-    it.effect("carries data as they are", () =>
+    it.effect("carries data unchanged", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost("room")
         const told: Array<string> = []
@@ -186,7 +186,7 @@ describe("answer", () => {
       `[["room","e",{},"s","more"]]`,
       `[{"channel":"room","event":"e","data":{}}]`,
       `[["room","e",{"a":${"[".repeat(300)}${"]".repeat(300)}}]]`
-    ])("is 400 where they are not what they must be, and nothing is broadcast: %.60s", (bad) =>
+    ])("is 400 if they are invalid, and nothing is broadcast: %.60s", (bad) =>
       Effect.gen(function*() {
         const world = yield* makeVhost("room")
         const page = yield* enter(world, "a", ["room"])
@@ -196,7 +196,7 @@ describe("answer", () => {
       }))
   })
 
-  it.effect("to an event for one browser is OK where that is there", () =>
+  it.effect("to an event for one browser is OK if that is connected", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost("room")
       const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
@@ -206,7 +206,7 @@ describe("answer", () => {
       expect(b.heard()).toEqual([])
     }))
 
-  it.effect("to whom to disconnect is how many were", () =>
+  it.effect("to a disconnect is the number of browsers", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       const a = yield* enter(world, "a", [], { uid: "joe" })
@@ -218,7 +218,7 @@ describe("answer", () => {
       expect([a, b, c].map((page) => page.closedWith())).toEqual([4403, 4403, 4403])
     }))
 
-  it.effect("describes channels and who is on them", () =>
+  it.effect("describes channels and their subscribers", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost("room", "presence-a", "private-a")
       yield* enter(world, "a", ["room", "presence-a", "private-a"], { uid: "joe", data: { name: "Joe" } })
@@ -245,8 +245,8 @@ describe("answer", () => {
       }
     }))
 
-  describe("to what becomes of dead letters", () => {
-    it.effect("makes events of one and of all, and says how many are left where there is no room", () =>
+  describe("to commands for dead letters", () => {
+    it.effect("replays one and all, with the number that is left if the queue is full", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* die(world, ...["a", "b", "c"].map((id) => ({ id })))
@@ -262,7 +262,7 @@ describe("answer", () => {
         expect((yield* world.vhost.deadLetters.list).map(({ id }) => id)).toEqual(["e", "f"])
       }))
 
-    it.effect("throws one and all away", () =>
+    it.effect("discards one and all", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* die(world, ...["a", "b", "c"].map((id) => ({ id })))
@@ -297,7 +297,7 @@ describe("answer", () => {
       return parts
     })
 
-    it.effect.prop("comes in parts that fit, with everything once and in its order", [
+    it.effect.prop("has parts that fit, with everything once and in order", [
       Arbitrary.array(
         Arbitrary.all({ letter: pick(["a", "ż", "😀", "\""]), length: int(0, 40), hidden: pick([true, false, false]) }),
         { maxLength: 20 }
@@ -337,7 +337,7 @@ describe("answer", () => {
 
     const ListLetters = (after: number) => ListDeadLetters({ after })
 
-    it.effect.prop("of dead letters comes in parts that fit, with everything once and in its order", [
+    it.effect.prop("of dead letters has parts that fit, with everything once and in order", [
       Arbitrary.array(Arbitrary.all([jsonObject, pick([0, 10, 300, 2000])]), { maxLength: 12 }),
       int(1000, 2500)
     ], ([letters, maxMessageSize]) =>
@@ -361,7 +361,7 @@ describe("answer", () => {
         }))
       }), { arbitrary: { runs: 100 } })
 
-    it.effect("of dead letters has a thousand, over several parts", () =>
+    it.effect("of dead letters has up to a thousand in a part", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const ids = Array.from({ length: 1000 }, (_, n) => `a-${n}`)
@@ -373,7 +373,7 @@ describe("answer", () => {
         )
       }))
 
-    it.effect("of dead letters has one that is as large as a message, without its data", () =>
+    it.effect("of dead letters has one as large as a message without its data", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const maxMessageSize = 1_048_576
@@ -397,7 +397,7 @@ describe("answer", () => {
         })
       }))
 
-    it.effect("of dead letters tells where they come from, and nothing of what is no event", () =>
+    it.effect("of dead letters has their origins, and no data of what is not an event", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* die(
@@ -416,7 +416,7 @@ describe("answer", () => {
         })
       }))
 
-    it.effect("goes on though the last of a part has gone", () =>
+    it.effect("continues if the last entry of a part was removed", () =>
       Effect.gen(function*() {
         const names = Array.from({ length: 20 }, (_, n) => `channel-${n}`)
         const world = yield* makeVhost(...names)
@@ -429,7 +429,7 @@ describe("answer", () => {
         expect(second.channels![0]).toEqual({ name: names[got.length], subscribers: 0 })
       }))
 
-    it.effect("gives what is larger than may be alone rather than never", () =>
+    it.effect("has an entry that is larger than the limit alone", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost("presence-a")
         for (const sid of ["a", "b"]) {

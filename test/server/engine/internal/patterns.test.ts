@@ -23,7 +23,7 @@ describe("patterns", () => {
     expect(compiled(pattern("b"))).not.toBe(b)
   })
 
-  it("fails each time with what is no pattern", () => {
+  it("fails each time for an invalid pattern", () => {
     const patterns = Patterns.make()
     for (let n = 0; n < 2; n++) expect(Result.isFailure(patterns("("))).toBe(true)
   })
