@@ -18,7 +18,7 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import type { Endpoint } from "../protocol/Endpoint.ts"
 import * as Identity from "../protocol/Identity.ts"
-import { ConnectionError } from "../protocol/KosmonautError.ts"
+import { ConnectionError, ConnectionRefusedError } from "../protocol/KosmonautError.ts"
 import { type Options, Transport } from "../transport/Transport.ts"
 import { checkPort, type Listen, ListenError } from "../transport/TransportServer.ts"
 import type { Connection } from "./internal/connection.ts"
@@ -126,7 +126,7 @@ export const layer = (options?: Options): Layer.Layer<MemoryNetwork | Transport>
 const endpoint = "backends in memory"
 
 const refused = (address: string, why: string): ConnectionError =>
-  new ConnectionError({ address, reason: "Refused", cause: new Error(why) })
+  new ConnectionError({ reason: new ConnectionRefusedError({ address, cause: new Error(why) }) })
 
 // In a URL an IPv6 address has brackets, where it is listened on it has none.
 const addressOf = (host: string, port: number): string => `${host.replace(/^\[|\]$/g, "")}:${port}`

@@ -26,7 +26,13 @@ import type { Endpoint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
 import * as FrameParser from "../protocol/FrameParser.ts"
 import * as Identity from "../protocol/Identity.ts"
-import { ConnectionError } from "../protocol/KosmonautError.ts"
+import {
+  ConnectionClosedError,
+  ConnectionError,
+  ConnectionRefusedError,
+  ConnectionTimeoutError,
+  MalformedMessageError
+} from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
 import type { Mailbox } from "./internal/exchange.ts"
 import * as Hints from "./internal/hints.ts"
@@ -167,7 +173,10 @@ const converse = Effect.fnUntraced(function*(
   yield* write(Frame.encode([envelopeOf("req", endpoint, name)[0]!, Batch.marker]))
   const [answer] = yield* Effect.timeoutOrElse(pull, {
     duration: openTimeout,
-    orElse: () => Effect.fail(new ConnectionError({ address: endpoint.address, reason: "Silent", cause: Hints.silent }))
+    orElse: () =>
+      Effect.fail(
+        new ConnectionError({ reason: new ConnectionTimeoutError({ address: endpoint.address, cause: Hints.silent }) })
+      )
   })
   if (answer[0] !== Batch.marker) return yield* new ClassicBroker()
 
@@ -197,8 +206,11 @@ const open = Effect.fnUntraced(function*(options: {
   readonly maxMessageSize: number
 }): Effect.fn.Return<Connection, ConnectionError, Scope.Scope> {
   const { address, host, port } = options.endpoint
-  const error = (reason: ConnectionError["reason"]) => (cause: unknown) =>
-    new ConnectionError({ address, reason, cause: Socket.isSocketError(cause) ? systemError(cause) : cause })
+  const error = (Reason: typeof ConnectionRefusedError | typeof ConnectionClosedError) => (cause: unknown) =>
+    new ConnectionError({
+      reason: new Reason({ address, cause: Socket.isSocketError(cause) ? systemError(cause) : cause })
+    })
+  const malformed = (cause: unknown) => new ConnectionError({ reason: new MalformedMessageError({ address, cause }) })
   const socket = yield* NodeSocket.makeNet({
     host: host.replace(/^\[|\]$/g, ""),
     port,
@@ -206,20 +218,20 @@ const open = Effect.fnUntraced(function*(options: {
     openTimeout: options.openTimeout
   })
   const writer = yield* socket.writer
-  const reader = yield* Effect.mapError(socket.reader, error("Refused"))
+  const reader = yield* Effect.mapError(socket.reader, error(ConnectionRefusedError))
   const parser = FrameParser.make(options.maxMessageSize)
 
   let isFirst = true
   const pull: Session["pull"] = Effect.gen(function*() {
     for (;;) {
       const messages: Array<Frame.Frames> = []
-      for (const chunk of yield* Effect.mapError(reader.pull, error("Closed"))) {
+      for (const chunk of yield* Effect.mapError(reader.pull, error(ConnectionClosedError))) {
         const bytes = typeof chunk === "string" ? encoder.encode(chunk) : chunk
         const stranger = isFirst ? Hints.stranger(bytes) : undefined
         isFirst = false
-        if (stranger !== undefined) return yield* error("Malformed")(stranger)
+        if (stranger !== undefined) return yield* malformed(stranger)
         const parsed = parser.push(bytes)
-        if (Result.isFailure(parsed)) return yield* error("Malformed")(parsed.failure)
+        if (Result.isFailure(parsed)) return yield* malformed(parsed.failure)
         messages.push(...parsed.success)
       }
       if (Arr.isArrayNonEmpty(messages)) return messages
@@ -227,15 +239,17 @@ const open = Effect.fnUntraced(function*(options: {
   })
   return {
     pull,
-    write: (bytes) => Effect.mapError(writer.write(bytes), error("Closed"))
+    write: (bytes) => Effect.mapError(writer.write(bytes), error(ConnectionClosedError))
   }
 })
 
 // Until a connection is agreed upon no request is sent.
 const unsent = (error: ConnectionError): ConnectionError =>
-  error.reason === "Malformed"
+  error.reason._tag === "MalformedMessageError"
     ? error
-    : new ConnectionError({ address: error.address, reason: "Refused", cause: error.cause ?? error })
+    : new ConnectionError({
+      reason: new ConnectionRefusedError({ address: error.address, cause: error.reason.cause ?? error })
+    })
 
 // What the system said, which says more than that reading failed.
 const systemError = ({ reason }: Socket.SocketError): unknown => {

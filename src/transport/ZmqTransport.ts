@@ -23,7 +23,7 @@ import type * as Scope from "effect/Scope"
 import type { Endpoint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
 import * as Identity from "../protocol/Identity.ts"
-import { ConnectionError } from "../protocol/KosmonautError.ts"
+import { ConnectionClosedError, ConnectionError, ConnectionRefusedError } from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
 import type { Mailbox } from "./internal/exchange.ts"
 import * as Hints from "./internal/hints.ts"
@@ -47,7 +47,9 @@ export const make = (options: Options = {}): Transport["Service"] => {
     const { host, port } = endpoint
     const socket = yield* Zmq.dealer({ host, port, routingId, maxMessageSize, openTimeout }).pipe(
       Effect.mapError(({ code }) =>
-        new ConnectionError({ address: endpoint.address, reason: "Refused", cause: Hints.ofCode(code) })
+        new ConnectionError({
+          reason: new ConnectionRefusedError({ address: endpoint.address, cause: Hints.ofCode(code) })
+        })
       )
     )
     return makeMailbox({ name, socket, onBatches })
@@ -59,7 +61,8 @@ export const make = (options: Options = {}): Transport["Service"] => {
     Scope.Scope
   > {
     const mailbox = yield* dial("dlr", endpoint)
-    const closed = (cause: unknown) => new ConnectionError({ address: endpoint.address, reason: "Closed", cause })
+    const closed = (cause: unknown) =>
+      new ConnectionError({ reason: new ConnectionClosedError({ address: endpoint.address, cause }) })
     return {
       send: (frames) =>
         Effect.callback((resume) =>

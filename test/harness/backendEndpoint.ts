@@ -51,9 +51,7 @@ export const handlersOf = Effect.fnUntraced(
 )
 
 const defaults: BrokerConfig.Options = {
-  browsersBroadcast: true,
-  browserMessageRate: Infinity,
-  browserByteRate: Infinity,
+  browsers: { broadcast: true, messageRate: Infinity, byteRate: Infinity },
   vhosts: [{ path: "/test", token, channels: ["room", "presence-room", "private-room"] }]
 }
 

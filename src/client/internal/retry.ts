@@ -19,7 +19,7 @@ import { type FromClient, isIdempotent, nameOf } from "../../protocol/Command.ts
 import type { Frames } from "../../protocol/Frame.ts"
 import {
   type ConnectionError,
-  mayPass,
+  isRetryable,
   type MessageEncodeError,
   type RequestTimeoutError,
   wasNotSent
@@ -59,7 +59,7 @@ export const make = Effect.fnUntraced(function*(
     const canRepeat = isIdempotent(command)
     const canRetry = (error: SendError): error is Failed =>
       !Deferred.isDoneUnsafe(closed) && (wasNotSent(error) || (
-        isTransient(error) && requester.supportsExtensions?.() === true && (canRepeat || sent.connection !== undefined)
+        isRetryable(error) && requester.supportsExtensions?.() === true && (canRepeat || sent.connection !== undefined)
       ))
     if (!canRetry(error)) return yield* error
     const next = yield* Schedule.toStepWithSleep(schedule)
@@ -95,10 +95,6 @@ const keyOf = ({ connection, message }: Sent): Retry.Key | undefined =>
   connection === undefined ? undefined : { connection, message }
 
 type Failed = ConnectionError | RequestTimeoutError
-
-// A response that could not be read will not be readable the next time.
-const isTransient = (error: SendError): boolean =>
-  mayPass(error) && !(error._tag === "ConnectionError" && error.reason === "Malformed")
 
 // The broker does not know `AG`, has no cached response, or no longer accepts the access token.
 const isOutcomeUnknown = ([command, code]: Frames): boolean =>

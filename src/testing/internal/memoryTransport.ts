@@ -12,7 +12,12 @@ import type * as Scope from "effect/Scope"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import * as Frame from "../../protocol/Frame.ts"
 import type * as Identity from "../../protocol/Identity.ts"
-import { ConnectionError, RequestTimeoutError } from "../../protocol/KosmonautError.ts"
+import {
+  ConnectionClosedError,
+  ConnectionError,
+  MalformedMessageError,
+  RequestTimeoutError
+} from "../../protocol/KosmonautError.ts"
 import { type Options, type Requester, type Sent, type Session, Transport } from "../../transport/Transport.ts"
 import type { End } from "./connection.ts"
 
@@ -44,19 +49,20 @@ export const make = (dial: Dial, options: Options = {}): Transport["Service"] =>
 }
 
 const sessionOf = (end: End, address: string, maxMessageSize: number): Session => {
-  const error = (reason: ConnectionError["reason"]) => new ConnectionError({ address, reason })
+  const closed = new ConnectionError({ reason: new ConnectionClosedError({ address }) })
+  const tooLarge = new ConnectionError({ reason: new MalformedMessageError({ address }) })
   let malformed = false
   return {
-    send: (frames) => Effect.flatMap(end.send(frames), (sent) => sent ? Effect.void : Effect.fail(error("Closed"))),
+    send: (frames) => Effect.flatMap(end.send(frames), (sent) => sent ? Effect.void : Effect.fail(closed)),
     pull: Effect.gen(function*() {
-      if (malformed) return yield* error("Malformed")
-      const batch = yield* Effect.mapError(end.pull, () => error("Closed"))
+      if (malformed) return yield* tooLarge
+      const batch = yield* Effect.mapError(end.pull, () => closed)
       const readable = Arr.takeWhile(batch, fits(maxMessageSize))
       if (readable.length === batch.length) return batch
       // What is too large ends the connection, after all that came before it.
       malformed = true
       end.closeUnsafe()
-      return Arr.isReadonlyArrayNonEmpty(readable) ? readable : yield* error("Malformed")
+      return Arr.isReadonlyArrayNonEmpty(readable) ? readable : yield* tooLarge
     })
   }
 }
@@ -77,7 +83,7 @@ const makeRequester = Effect.fnUntraced(function*(options: {
   yield* Effect.addFinalizer(() =>
     Deferred.fail(
       ended,
-      new ConnectionError({ address, reason: "Closed", cause: new Error("the client was closed") })
+      new ConnectionError({ reason: new ConnectionClosedError({ address, cause: new Error("the client was closed") }) })
     )
   )
   // Who has lost one connection is somebody else on the next, as over every transport.
@@ -92,7 +98,7 @@ const makeRequester = Effect.fnUntraced(function*(options: {
     Object.assign(sent ?? {}, name)
     const answers = yield* Effect.andThen(send(frames), pull).pipe(Effect.timeoutOrElse({
       duration: after,
-      orElse: () => Effect.fail(new RequestTimeoutError({ command: frames[0]!, after }))
+      orElse: () => Effect.fail(new RequestTimeoutError({ command: frames[0]!, after, wasSent: "maybe" }))
     }))
     return answers[0]
   }, Effect.scoped)

@@ -8,7 +8,7 @@ import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Frames } from "../../protocol/Frame.ts"
-import { ConnectionError } from "../../protocol/KosmonautError.ts"
+import { ConnectionClosedError, ConnectionError } from "../../protocol/KosmonautError.ts"
 import type { ResponseHandler, Room } from "../Transport.ts"
 import type { Item } from "./batch.ts"
 import * as OutboundQueue from "./outboundQueue.ts"
@@ -70,7 +70,10 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     onFailed: ({ envelope }, cause) => {
       const request = pending.takeUnsafe(envelope)
       if (request !== undefined) {
-        pending.failUnsafe(request, Cause.fail(new ConnectionError({ address, reason: "Closed", cause })))
+        pending.failUnsafe(
+          request,
+          Cause.fail(new ConnectionError({ reason: new ConnectionClosedError({ address, cause }) }))
+        )
       }
     },
     onSent: room.admitUnsafe

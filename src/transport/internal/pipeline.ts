@@ -13,7 +13,14 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Frame from "../../protocol/Frame.ts"
-import { ConnectionError, type MessageEncodeError, type RequestTimeoutError } from "../../protocol/KosmonautError.ts"
+import {
+  ConnectionClosedError,
+  ConnectionError,
+  ConnectionRefusedError,
+  ConnectionTimeoutError,
+  type MessageEncodeError,
+  type RequestTimeoutError
+} from "../../protocol/KosmonautError.ts"
 import {
   defaultLimits,
   type Direct,
@@ -90,9 +97,9 @@ export const make = Effect.fnUntraced(function*<E = never>(
 // The connection that there is, and the making of one.
 const makeConnection = Effect.fnUntraced(function*<E>(options: Options<E>) {
   const scope = yield* Effect.scope
-  const failure = (reason: ConnectionError["reason"], cause?: unknown) =>
-    new ConnectionError({ address: options.address, reason, cause })
-  const closed = failure("Closed", new Error("the client was closed"))
+  const failure = (Reason: Reason, cause?: unknown) =>
+    new ConnectionError({ reason: new Reason({ address: options.address, cause }) })
+  const closed = failure(ConnectionClosedError, new Error("the client was closed"))
   let hasEnded = false
   let current: { readonly mailbox: Exchange.Mailbox; readonly scope: Scope.Closeable } | undefined
   let dialing: Deferred.Deferred<Exchange.Mailbox, ConnectionError | E> | undefined
@@ -106,7 +113,7 @@ const makeConnection = Effect.fnUntraced(function*<E>(options: Options<E>) {
     // The connection is of no use any more, whoever is there.
     onSilence: Effect.suspend(() => {
       const silent = current
-      end(Cause.fail(failure("Silent")))
+      end(Cause.fail(failure(ConnectionTimeoutError)))
       return silent === undefined ? Effect.void : Effect.forkIn(Scope.close(silent.scope, Exit.void), scope)
     })
   })
@@ -114,7 +121,7 @@ const makeConnection = Effect.fnUntraced(function*<E>(options: Options<E>) {
   const end = (cause: Cause.Cause<ConnectionError>) => {
     current = undefined
     const isFinal = hasEnded || Cause.hasDies(cause)
-    exchange.endUnsafe(cause, isFinal ? cause : Cause.fail(failure("Refused", lostBefore)))
+    exchange.endUnsafe(cause, isFinal ? cause : Cause.fail(failure(ConnectionRefusedError, lostBefore)))
   }
 
   const dial = Effect.gen(function*() {
@@ -160,15 +167,18 @@ const makeConnection = Effect.fnUntraced(function*<E>(options: Options<E>) {
   return { exchange, connect, current: () => current?.mailbox }
 })
 
+/** Why there is no connection. */
+type Reason = typeof ConnectionClosedError | typeof ConnectionRefusedError | typeof ConnectionTimeoutError
+
 const lostBefore = new Error("the connection was lost before the request was sent")
 
 // Why a connection has ended; a defect stays one.
 const causeOf = (
   cause: Cause.Cause<unknown>,
-  failure: (reason: "Closed", cause: unknown) => ConnectionError
+  failure: (Reason: Reason, cause: unknown) => ConnectionError
 ): Cause.Cause<ConnectionError> => {
   const defect = cause.reasons.find(Cause.isDieReason)
   if (defect !== undefined) return Cause.die(defect.defect)
   const error = Cause.squash(cause)
-  return Cause.fail(error instanceof ConnectionError ? error : failure("Closed", error))
+  return Cause.fail(error instanceof ConnectionError ? error : failure(ConnectionClosedError, error))
 }

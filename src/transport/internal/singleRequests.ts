@@ -45,23 +45,22 @@ export const make = (options: {
       wait: (command) =>
         Effect.timeoutOrElse(room.await, {
           duration: after,
-          orElse: () => Effect.fail(new RequestTimeoutError({ command, after, isUnsent: true }))
+          orElse: () => Effect.fail(new RequestTimeoutError({ command, after, wasSent: "no" }))
         })
     },
     request: (frames) =>
       Effect.suspend(() => {
         const size = bytesOf(frames)
-        let isUnsent = true
+        let wasSent: "no" | "maybe" = "no"
         take(1, size)
         const exchange = Effect.suspend(() => {
-          isUnsent = false
+          wasSent = "maybe"
           return options.exchange(frames)
         })
         return connections.withPermits(1)(exchange).pipe(
           Effect.timeoutOrElse({
             duration: after,
-            orElse: () =>
-              Effect.fail(new RequestTimeoutError({ command: frames[0]!, after, ...isUnsent && { isUnsent } }))
+            orElse: () => Effect.fail(new RequestTimeoutError({ command: frames[0]!, after, wasSent }))
           }),
           Effect.ensuring(Effect.sync(() => take(-1, -size)))
         )

@@ -290,5 +290,5 @@ describe("BackendEndpoint, a Client", () => {
       expect(yield* request("OC", "room")).toEqual(["OK"])
       yield* Effect.ignore(Effect.forever(vhost.accessTokens.issue("joe", ".*")))
       expect(yield* request("AT", "joe", ".*")).toEqual(["ER", "597"])
-    }).pipe(withEndpoint({ maxChannels: 50, maxAccessTokens: 50 })))
+    }).pipe(withEndpoint({ maxChannels: 50, tokens: { capacity: 50 } })))
 })

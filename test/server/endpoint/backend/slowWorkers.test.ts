@@ -47,7 +47,7 @@ describe("BackendEndpoint, a worker that does not read", () => {
       // From some point on it receives all of them: what the other had no room for was not lost.
       const first = received.findIndex((n, index) => n + received.length - index === count)
       expect(received.length - first).toBeGreaterThan(1000)
-    }).pipe(withBroker({ backendOutboxSize: 1_048_576 })))
+    }).pipe(withBroker({ backends: { outboxSize: 1_048_576 } })))
 
   it.effect("over TCP costs no more than its outbound queue, and delays nobody", () =>
     Effect.gen(function*() {
@@ -77,7 +77,7 @@ describe("BackendEndpoint, a worker that does not read", () => {
       yield* eventually(Effect.sync(() => received.at(-1)), (last) => last === 80)
       expect(received.length - before).toBeGreaterThan(4 * 1_048_576 / text.length)
       expect(new Set(received).size).toBe(received.length)
-    }).pipe(withBroker({ backendOutboxSize: 4 * 1_048_576 })))
+    }).pipe(withBroker({ backends: { outboxSize: 4 * 1_048_576 } })))
 
   it.effect("for a while receives what was sent to it before it was dismissed", () =>
     Effect.gen(function*() {

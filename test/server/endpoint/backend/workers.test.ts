@@ -103,7 +103,7 @@ describe("BackendEndpoint, a Worker", () => {
       }
       yield* browser.send({ trigger: { event: "again" } })
       expect(yield* self.next).toEqual(["TR", JSON.stringify({ again: { sid: browser.sid } })])
-    }).pipe(withEndpoint({ queueCapacity: 5 })))
+    }).pipe(withEndpoint({ queue: { capacity: 5 } })))
 
   it.effect("receives the origin of an event if it sent options, and the original's words if not", () =>
     Effect.gen(function*() {
