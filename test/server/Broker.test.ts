@@ -77,8 +77,8 @@ describe("Broker", () => {
         Effect.gen(function*() {
           const { broker, urls } = yield* TestBroker
           expect(urls.websocket).toBe(`ws://${reachable}:${broker.websocketPort}/test`)
-          const page = yield* Browser.connect(urls.websocket)
-          expect(page.sid).not.toBe("")
+          const browser = yield* Browser.connect(urls.websocket)
+          expect(browser.sid).not.toBe("")
           expect(Redacted.value(urls.backend)).toContain(`@${reachable}:`)
           expect(broker.addresses.backendTcp).toBe(`wr+tcp://${reachable}:${broker.tcpPort}`)
         }).pipe(withBroker({ host }))
@@ -161,9 +161,9 @@ describe("Broker", () => {
       Effect.gen(function*() {
         const self = yield* start()
         const { broker, urls } = self
-        const page = yield* Browser.connect(urls.websocket)
-        yield* page.send({ subscribe: { channel: "room" } })
-        yield* page.nextOf(":subscribed")
+        const browser = yield* Browser.connect(urls.websocket)
+        yield* browser.send({ subscribe: { channel: "room" } })
+        yield* browser.nextOf(":subscribed")
         const overTcp = yield* RawTcp.connect(broker.tcpPort)
         yield* overTcp.send(RawTcp.message(identity("dlr"), "", "RD"))
         yield* overTcp.next
@@ -172,7 +172,7 @@ describe("Broker", () => {
         yield* overZmq.next
 
         yield* stopsInTime(self)
-        expect(yield* page.closed).toBe(1001)
+        expect(yield* browser.closed).toBe(1001)
         expect(yield* overTcp.rest).toBe("QT\n\n\r\n\r\n")
         expect(yield* overZmq.next).toEqual(["", "QT"])
 
@@ -194,10 +194,10 @@ describe("Broker", () => {
         for (const dealer of dealers) yield* dealer.send("", "RD")
         const peers = yield* Effect.replicateEffect(RawTcp.connect(broker.tcpPort), 50)
         for (const peer of peers) yield* peer.send(RawTcp.message(identity("dlr"), "", "RD"))
-        const pages = yield* Effect.replicateEffect(Browser.connect(urls.websocket), 50)
+        const browsers = yield* Effect.replicateEffect(Browser.connect(urls.websocket), 50)
         yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 100)
         yield* stopsInTime(self)
-        for (const page of pages) expect(yield* page.closed).toBe(1001)
+        for (const browser of browsers) expect(yield* browser.closed).toBe(1001)
         for (const peer of peers) expect(yield* peer.rest).toMatch(/QT\n\n\r\n\r\n$/)
         for (const dealer of dealers) {
           const words = yield* Effect.replicateEffect(dealer.next, 2)
@@ -287,9 +287,9 @@ describe("Broker", () => {
           const self = yield* start()
           yield* hold(self.broker)
           // Whatever they hold, by now the broker has it.
-          const page = yield* Browser.connect(self.urls.websocket)
-          yield* page.send({ subscribe: { channel: "room" } })
-          yield* page.nextOf(":subscribed")
+          const browser = yield* Browser.connect(self.urls.websocket)
+          yield* browser.send({ subscribe: { channel: "room" } })
+          yield* browser.nextOf(":subscribed")
           const connections = Effect.sync(() => open(self.broker.websocketPort) + open(self.broker.tcpPort))
           expect(yield* connections).toBeGreaterThan(0)
           yield* stopsInTime(self)
@@ -345,14 +345,14 @@ describe("Broker", () => {
         const granted = yield* Effect.replicateEffect(vhost.accessTokens.issue("joe", ".*"), 100)
         const cycle = (n: number) =>
           Effect.scoped(Effect.gen(function*() {
-            const page = yield* Browser.connect(urls.websocket)
+            const browser = yield* Browser.connect(urls.websocket)
             const single = granted[n]
             if (single !== undefined) {
-              yield* page.send({ auth: { token: Redacted.value(single) } })
-              yield* page.send({ subscribe: { channel: "presence-room" } })
+              yield* browser.send({ auth: { token: Redacted.value(single) } })
+              yield* browser.send({ subscribe: { channel: "presence-room" } })
             }
-            yield* page.send({ subscribe: { channel: "room" } })
-            if (n % 3 === 0) yield* page.nextOf(":subscribed")
+            yield* browser.send({ subscribe: { channel: "room" } })
+            if (n % 3 === 0) yield* browser.nextOf(":subscribed")
             const backend = yield* RawTcp.connect(broker.tcpPort)
             if (n % 4 === 0) {
               yield* backend.send(RawTcp.message(identity("dlr"), "", "RD"))
@@ -383,8 +383,8 @@ describe("Broker", () => {
     () =>
       Effect.gen(function*() {
         const { broker } = yield* TestBroker
-        const page = yield* RawWebSocket.connect(broker.websocketPort, "/test")
-        yield* page.next
+        const browser = yield* RawWebSocket.connect(broker.websocketPort, "/test")
+        yield* browser.next
         const body = yield* RawTcp.connect(broker.websocketPort)
         yield* body.send("POST /test HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
         const [silent, slow] = [
@@ -397,9 +397,9 @@ describe("Broker", () => {
         expect(yield* slow.rest).toMatch(/^HTTP\/1\.1 408 /)
         expect(yield* body.rest).toMatch(/^HTTP\/1\.1 4(08|26) /)
         expect(performance.now() - start).toBeLessThan(20_000)
-        expect(yield* page.hasEnded).toBe(false)
-        yield* page.send(1, `{"subscribe":{"channel":"room"}}`)
-        expect((yield* page.next).payload.toString()).toBe(`{":subscribed":{"channel":"room"}}`)
+        expect(yield* browser.hasEnded).toBe(false)
+        yield* browser.send(1, `{"subscribe":{"channel":"room"}}`)
+        expect((yield* browser.next).payload.toString()).toBe(`{":subscribed":{"channel":"room"}}`)
       }).pipe(withBroker()),
     { concurrent: true }
   )

@@ -429,18 +429,18 @@ describe("responses that depend on storage", () => {
         yield* Effect.gen(function*() {
           const { vhost } = yield* TestBroker.TestBroker
           const answered = yield* Deferred.make<unknown>()
-          const page = FakeBrowser.make("joe", (message) => {
+          const browser = FakeBrowser.make("joe", (message) => {
             if (message.includes(Object.keys(answer)[0]!)) {
               Deferred.doneUnsafe(answered, Effect.succeed(JSON.parse(message)))
             }
           })
-          const session = BrowserSession.make(vhost, page)
+          const session = BrowserSession.make(vhost, browser)
           yield* session.handle(JSON.stringify({ auth: { token: Redacted.value(yield* issue(vhost)) } }))
-          page.heard()
+          browser.received()
           yield* session.handle(JSON.stringify({ trigger: { event: "say", data: {}, id: 7 } }))
           // It goes on in the meantime.
           yield* session.handle(JSON.stringify({ subscribe: { channel: "room" } }))
-          expect(page.heard()).toEqual([{ ":subscribed": { channel: "room" } }])
+          expect(browser.received()).toEqual([{ ":subscribed": { channel: "room" } }])
           yield* Deferred.done(gate, yield* Effect.exit(exit))
           expect(yield* Deferred.await(answered)).toEqual(answer)
         }).pipe(Effect.provide(context))
@@ -452,18 +452,18 @@ describe("responses that depend on storage", () => {
       const { context, gate, token } = yield* hesitating
       yield* Effect.gen(function*() {
         const { vhost } = yield* TestBroker.TestBroker
-        const page = FakeBrowser.make("joe")
-        const session = BrowserSession.make(vhost, page)
-        page.heard()
+        const browser = FakeBrowser.make("joe")
+        const session = BrowserSession.make(vhost, browser)
+        browser.received()
         const showing = yield* Effect.forkScoped(
           session.handle(JSON.stringify({ auth: { token: Redacted.value(token) } })),
           { startImmediately: true }
         )
         yield* Effect.yieldNow
-        expect(page.heard()).toEqual([])
+        expect(browser.received()).toEqual([])
         yield* Deferred.succeed(gate, undefined)
         yield* Fiber.join(showing)
-        expect(page.heard()).toEqual([{ ":authenticated": {} }])
+        expect(browser.received()).toEqual([{ ":authenticated": {} }])
       }).pipe(Effect.provide(context))
     }))
 

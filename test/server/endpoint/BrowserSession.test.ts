@@ -12,7 +12,7 @@ describe("BrowserSession", () => {
   it.effect("sends `:connected` with the sid", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
-      expect(enter(world, "s1").greeting).toEqual([{ ":connected": { sid: "s1" } }])
+      expect(enter(world, "s1").connected).toEqual([{ ":connected": { sid: "s1" } }])
     }))
 
   describe("auth", () => {
@@ -21,9 +21,9 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         const token = yield* world.grant("joe")
-        expect(yield* a.says("auth", { token })).toEqual([{ ":authenticated": {} }])
-        expect(yield* a.says("auth", { token })).toEqual([error(402)])
-        expect(yield* b.says("auth", { token })).toEqual([error(402)])
+        expect(yield* a.send("auth", { token })).toEqual([{ ":authenticated": {} }])
+        expect(yield* a.send("auth", { token })).toEqual([error(402)])
+        expect(yield* b.send("auth", { token })).toEqual([error(402)])
       }))
 
     it.effect.each<[string, unknown]>([
@@ -36,7 +36,7 @@ describe("BrowserSession", () => {
     ])("answers 400 to a token that is %s", ([_, payload]) =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")
-        expect(yield* a.says("auth", payload)).toEqual([error(400)])
+        expect(yield* a.send("auth", payload)).toEqual([error(400)])
       }))
 
     it.effect.each(["nope", "__proto__", "constructor"])(
@@ -44,7 +44,7 @@ describe("BrowserSession", () => {
       (token) =>
         Effect.gen(function*() {
           const a = enter(yield* makeVhost(), "a")
-          expect(yield* a.says("auth", { token })).toEqual([error(402)])
+          expect(yield* a.send("auth", { token })).toEqual([error(402)])
         })
     )
 
@@ -54,24 +54,24 @@ describe("BrowserSession", () => {
         const a = enter(world, "a")
         const token = yield* world.grant("joe")
         yield* TestClock.adjust("10 minutes")
-        expect(yield* a.says("auth", { token })).toEqual([error(402)])
-        expect(yield* a.says("subscribe", { channel: "private-room" })).toEqual([error(403)])
+        expect(yield* a.send("auth", { token })).toEqual([error(402)])
+        expect(yield* a.send("subscribe", { channel: "private-room" })).toEqual([error(403)])
       }))
 
     it.effect("changes nothing if the token is invalid", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
-        yield* b.says("subscribe", { channel: "room" })
+        yield* b.send("subscribe", { channel: "room" })
         yield* a.authenticate("joe")
-        yield* a.says("subscribe", { channel: "room" })
-        yield* a.says("subscribe", { channel: "private-room" })
-        expect(yield* a.says("auth", { token: "nope" })).toEqual([error(402)])
-        expect(yield* a.says("auth", {})).toEqual([error(400)])
-        expect(yield* a.says("broadcast", { channel: "private-room", event: "hello" })).toEqual([
+        yield* a.send("subscribe", { channel: "room" })
+        yield* a.send("subscribe", { channel: "private-room" })
+        expect(yield* a.send("auth", { token: "nope" })).toEqual([error(402)])
+        expect(yield* a.send("auth", {})).toEqual([error(400)])
+        expect(yield* a.send("broadcast", { channel: "private-room", event: "hello" })).toEqual([
           { hello: { channel: "private-room", sid: "a" } }
         ])
-        expect(yield* a.says("subscribe", { channel: "presence-room" })).toMatchObject([
+        expect(yield* a.send("subscribe", { channel: "presence-room" })).toMatchObject([
           { ":subscribed": { uid: "joe" } },
           { ":memberJoined": { uid: "joe" } }
         ])
@@ -81,13 +81,13 @@ describe("BrowserSession", () => {
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const a = enter(world, "a")
-        yield* a.says("subscribe", { channel: "room", data: { n: 1 } })
+        yield* a.send("subscribe", { channel: "room", data: { n: 1 } })
         expect(yield* a.authenticate("joe")).toEqual([{ ":authenticated": {} }])
-        expect(yield* a.says("broadcast", { channel: "room", event: "hello" })).toEqual([
+        expect(yield* a.send("broadcast", { channel: "room", event: "hello" })).toEqual([
           { hello: { channel: "room", sid: "a" } }
         ])
         expect(yield* a.authenticate("joe")).toEqual([{ ":authenticated": {} }])
-        expect(yield* a.says("broadcast", { channel: "room", event: "hello" })).toEqual([error(453)])
+        expect(yield* a.send("broadcast", { channel: "room", event: "hello" })).toEqual([error(453)])
       }))
 
     it.effect("registers no user for a browser that has disconnected while the token was being persisted", () =>
@@ -95,18 +95,18 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost()
         const gate = yield* Deferred.make<void>()
         const journal = { ...world.vhost.journal, persisted: Deferred.await(gate) }
-        const page = FakeBrowser.make("a")
-        const session = BrowserSession.make({ ...world.vhost, journal }, page)
+        const browser = FakeBrowser.make("a")
+        const session = BrowserSession.make({ ...world.vhost, journal }, browser)
         yield* session.handle(`{"subscribe":{"channel":"room"}}`)
         const token = yield* world.grant("joe")
         const handling = yield* Effect.forkChild(session.handle(JSON.stringify({ auth: { token } })), {
           startImmediately: true
         })
-        page.heard()
+        browser.received()
         yield* session.end
         yield* Deferred.succeed(gate, undefined)
         yield* Fiber.join(handling)
-        expect([page.heard(), session.isAuthenticated()]).toEqual([[], false])
+        expect([browser.received(), session.isAuthenticated()]).toEqual([[], false])
         expect(yield* world.vhost.browsers.disconnect("uid", "joe")).toBe(0)
         // Nothing more is carried out either.
         expect(yield* session.handle(`{"subscribe":{"channel":"room"}}`)).toBe(false)
@@ -135,13 +135,13 @@ describe("BrowserSession", () => {
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
-        for (let n = 0; n < 10; n++) expect(yield* a.says("auth", { token: "nope" })).toEqual([error(402)])
+        for (let n = 0; n < 10; n++) expect(yield* a.send("auth", { token: "nope" })).toEqual([error(402)])
         const good = yield* world.grant("joe")
-        expect(yield* a.says("auth", { token: "nope" })).toEqual([error(429)])
-        expect(yield* a.says("auth", { token: good })).toEqual([error(429)])
-        expect(yield* b.says("auth", { token: "nope" })).toEqual([error(402)])
+        expect(yield* a.send("auth", { token: "nope" })).toEqual([error(429)])
+        expect(yield* a.send("auth", { token: good })).toEqual([error(429)])
+        expect(yield* b.send("auth", { token: "nope" })).toEqual([error(402)])
         yield* TestClock.adjust("1 second")
-        expect(yield* a.says("auth", { token: good })).toEqual([{ ":authenticated": {} }])
+        expect(yield* a.send("auth", { token: good })).toEqual([{ ":authenticated": {} }])
         // A good one costs nothing.
         for (let n = 0; n < 20; n++) expect(yield* b.authenticate("ann")).toEqual([{ ":authenticated": {} }])
       }))
@@ -151,17 +151,17 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         yield* b.authenticate("bob")
-        yield* b.says("subscribe", { channel: "presence-room" })
+        yield* b.send("subscribe", { channel: "presence-room" })
         yield* a.authenticate("joe")
-        for (const channel of ["room", "private-room", "presence-room"]) yield* a.says("subscribe", { channel })
-        b.page.heard()
+        for (const channel of ["room", "private-room", "presence-room"]) yield* a.send("subscribe", { channel })
+        b.browser.received()
         expect(yield* a.authenticate("ann", "presence-.*")).toEqual([{ ":authenticated": {} }])
-        expect(b.page.heard()).toEqual([{ ":memberLeft": { channel: "presence-room", uid: "joe" } }])
+        expect(b.browser.received()).toEqual([{ ":memberLeft": { channel: "presence-room", uid: "joe" } }])
         for (const channel of ["room", "private-room", "presence-room"]) {
-          expect(yield* a.says("broadcast", { channel, event: "hello" })).toEqual([error(453)])
+          expect(yield* a.send("broadcast", { channel, event: "hello" })).toEqual([error(453)])
         }
-        expect(yield* a.says("subscribe", { channel: "private-room" })).toEqual([error(403)])
-        expect(yield* a.says("subscribe", { channel: "presence-room" })).toMatchObject([
+        expect(yield* a.send("subscribe", { channel: "private-room" })).toEqual([error(403)])
+        expect(yield* a.send("subscribe", { channel: "presence-room" })).toMatchObject([
           { ":subscribed": { uid: "ann" } },
           { ":memberJoined": { uid: "ann" } }
         ])
@@ -174,27 +174,27 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost()
         const a = enter(world, "a")
         yield* a.authenticate("joe")
-        expect(yield* a.says("subscribe", { channel: "room" })).toEqual([{ ":subscribed": { channel: "room" } }])
-        expect(yield* a.says("subscribe", { channel: "private-room" })).toEqual([
+        expect(yield* a.send("subscribe", { channel: "room" })).toEqual([{ ":subscribed": { channel: "room" } }])
+        expect(yield* a.send("subscribe", { channel: "private-room" })).toEqual([
           { ":subscribed": { channel: "private-room", uid: "joe" } }
         ])
-        expect(yield* a.says("subscribe", { channel: "presence-room", data: { name: "Joe" } })).toEqual([
+        expect(yield* a.send("subscribe", { channel: "presence-room", data: { name: "Joe" } })).toEqual([
           { ":subscribed": { channel: "presence-room", uid: "joe", subscribers: [] } },
           { ":memberJoined": { channel: "presence-room", uid: "joe", name: "Joe" } }
         ])
-        expect(yield* a.says("unsubscribe", { channel: "presence-room", data: { bye: 1 } })).toEqual([
+        expect(yield* a.send("unsubscribe", { channel: "presence-room", data: { bye: 1 } })).toEqual([
           { ":unsubscribed": { channel: "presence-room" } }
         ])
-        expect(yield* a.says("unsubscribe", { channel: "room" })).toEqual([{ ":unsubscribed": { channel: "room" } }])
+        expect(yield* a.send("unsubscribe", { channel: "room" })).toEqual([{ ":unsubscribed": { channel: "room" } }])
       }))
 
     it.effect("do nothing the second time, and answer 453 without a subscription", () =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")
-        yield* a.says("subscribe", { channel: "room" })
-        expect(yield* a.says("subscribe", { channel: "room" })).toEqual([])
-        yield* a.says("unsubscribe", { channel: "room" })
-        expect(yield* a.says("unsubscribe", { channel: "room" })).toEqual([error(453)])
+        yield* a.send("subscribe", { channel: "room" })
+        expect(yield* a.send("subscribe", { channel: "room" })).toEqual([])
+        yield* a.send("unsubscribe", { channel: "room" })
+        expect(yield* a.send("unsubscribe", { channel: "room" })).toEqual([error(453)])
       }))
 
     it.effect("merge the data of both for the others", () =>
@@ -202,12 +202,12 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         yield* a.authenticate("joe")
-        yield* a.says("subscribe", { channel: "presence-room" })
+        yield* a.send("subscribe", { channel: "presence-room" })
         yield* b.authenticate("ann")
-        yield* b.says("subscribe", { channel: "presence-room", data: { name: "Ann", n: 1 } })
-        a.page.heard()
-        yield* b.says("unsubscribe", { channel: "presence-room", data: { n: 2, bye: true } })
-        expect(a.page.heard()).toEqual([
+        yield* b.send("subscribe", { channel: "presence-room", data: { name: "Ann", n: 1 } })
+        a.browser.received()
+        yield* b.send("unsubscribe", { channel: "presence-room", data: { n: 2, bye: true } })
+        expect(a.browser.received()).toEqual([
           { ":memberLeft": { channel: "presence-room", uid: "ann", name: "Ann", n: 2, bye: true } }
         ])
       }))
@@ -217,14 +217,14 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost()
         const a = enter(world, "a")
         yield* a.authenticate("joe")
-        yield* a.says("subscribe", { channel: "presence-room" })
+        yield* a.send("subscribe", { channel: "presence-room" })
         for (const [hidden, count] of [[true, 0], ["true", 1], [1, 1], [null, 1], [false, 1]] as const) {
           const b = enter(world, "b")
           yield* b.authenticate("ann")
-          yield* b.says("subscribe", { channel: "presence-room", hidden })
-          expect(a.page.heard().length).toBe(count)
+          yield* b.send("subscribe", { channel: "presence-room", hidden })
+          expect(a.browser.received().length).toBe(count)
           yield* b.session.end
-          expect(a.page.heard().length).toBe(count)
+          expect(a.browser.received().length).toBe(count)
         }
       }))
 
@@ -254,7 +254,7 @@ describe("BrowserSession", () => {
     ])("%s %j is answered with %i", ([event, payload, code]) =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")
-        expect(yield* a.says(event, payload)).toEqual([error(code)])
+        expect(yield* a.send(event, payload)).toEqual([error(code)])
       }))
 
     it.effect("answer 400 to data beyond the limit", () =>
@@ -262,16 +262,16 @@ describe("BrowserSession", () => {
         const a = enter(yield* makeVhost(), "a")
         yield* a.authenticate("joe")
         const data = { text: "x".repeat(4096) }
-        expect(yield* a.says("subscribe", { channel: "presence-room", data })).toEqual([error(400)])
-        expect(yield* a.says("subscribe", { channel: "room", data })).toEqual([error(400)])
+        expect(yield* a.send("subscribe", { channel: "presence-room", data })).toEqual([error(400)])
+        expect(yield* a.send("subscribe", { channel: "room", data })).toEqual([error(400)])
       }))
 
     it.effect("are forbidden without a permission for the channel", () =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")
         yield* a.authenticate("joe", "private")
-        expect(yield* a.says("subscribe", { channel: "private-room" })).toEqual([error(403)])
-        expect(yield* a.says("subscribe", { channel: "room" })).toEqual([{ ":subscribed": { channel: "room" } }])
+        expect(yield* a.send("subscribe", { channel: "private-room" })).toEqual([error(403)])
+        expect(yield* a.send("subscribe", { channel: "room" })).toEqual([{ ":subscribed": { channel: "room" } }])
       }))
   })
 
@@ -280,15 +280,15 @@ describe("BrowserSession", () => {
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b, c] = [enter(world, "a"), enter(world, "b"), enter(world, "c")]
-        yield* a.says("subscribe", { channel: "room" })
-        yield* b.says("subscribe", { channel: "room" })
-        yield* c.says("subscribe", { channel: "other" })
-        c.page.heard()
-        b.page.heard()
+        yield* a.send("subscribe", { channel: "room" })
+        yield* b.send("subscribe", { channel: "room" })
+        yield* c.send("subscribe", { channel: "other" })
+        c.browser.received()
+        b.browser.received()
         const told = [{ hello: { what: "world", channel: "room", sid: "a" } }]
-        expect(yield* a.says("broadcast", { channel: "room", event: "hello", data: { what: "world" } })).toEqual(told)
-        expect(b.page.heard()).toEqual(told)
-        expect(c.page.heard()).toEqual([])
+        expect(yield* a.send("broadcast", { channel: "room", event: "hello", data: { what: "world" } })).toEqual(told)
+        expect(b.browser.received()).toEqual(told)
+        expect(c.browser.received()).toEqual([])
       }))
 
     it.effect.each<[unknown]>([[null], [undefined]])(
@@ -296,8 +296,8 @@ describe("BrowserSession", () => {
       ([data]) =>
         Effect.gen(function*() {
           const a = enter(yield* makeVhost(), "a")
-          yield* a.says("subscribe", { channel: "room" })
-          expect(yield* a.says("broadcast", { channel: "room", event: "hello", data })).toEqual([
+          yield* a.send("subscribe", { channel: "room" })
+          expect(yield* a.send("broadcast", { channel: "room", event: "hello", data })).toEqual([
             { hello: { channel: "room", sid: "a" } }
           ])
         })
@@ -353,9 +353,9 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         yield* world.attend
-        yield* b.says("subscribe", { channel: "room" })
-        expect(yield* a.says("broadcast", payload)).toEqual([error(code)])
-        expect([b.page.heard(), world.triggered]).toEqual([[], []])
+        yield* b.send("subscribe", { channel: "room" })
+        expect(yield* a.send("broadcast", payload)).toEqual([error(code)])
+        expect([b.browser.received(), world.triggered]).toEqual([[], []])
       }))
   })
 
@@ -366,9 +366,9 @@ describe("BrowserSession", () => {
         yield* world.attend
         const a = enter(world, "a")
         yield* a.authenticate("joe", "")
-        expect(yield* a.says("trigger", { event: "chat/save", data: { n: 1 } })).toEqual([])
-        expect(yield* a.says("trigger", { event: "chat/save" })).toEqual([])
-        expect(yield* a.says("trigger", { event: "x", data: { sid: "forged", channel: "c" } })).toEqual([])
+        expect(yield* a.send("trigger", { event: "chat/save", data: { n: 1 } })).toEqual([])
+        expect(yield* a.send("trigger", { event: "chat/save" })).toEqual([])
+        expect(yield* a.send("trigger", { event: "x", data: { sid: "forged", channel: "c" } })).toEqual([])
         expect(world.triggered).toEqual([
           { "chat/save": { n: 1, sid: "a" } },
           { "chat/save": { sid: "a" } },
@@ -388,25 +388,25 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost()
         yield* world.attend
         const a = enter(world, "a")
-        expect(yield* a.says("trigger", payload)).toEqual([error(code)])
+        expect(yield* a.send("trigger", payload)).toEqual([error(code)])
         expect(world.triggered).toEqual([])
       }))
 
     it.effect("is confirmed if it has an id, and its error has the id", () =>
       Effect.gen(function*() {
-        const { authenticate, says } = enter(yield* makeVhost({ queue: { capacity: 2 } }), "browser")
+        const { authenticate, send } = enter(yield* makeVhost({ queue: { capacity: 2 } }), "browser")
         const refused = { code: 597, status: "Internal error" }
-        expect(yield* says("trigger", { event: "save", id: 1 })).toMatchObject([
+        expect(yield* send("trigger", { event: "save", id: 1 })).toMatchObject([
           { ":error": { code: 403, status: "Forbidden", id: 1, event: "trigger" } }
         ])
         yield* authenticate("joe")
-        expect(yield* says("trigger", { event: "save", id: "first" })).toEqual([{ ":triggered": { id: "first" } }])
-        expect(yield* says("trigger", { event: "save" })).toEqual([])
-        expect(yield* says("trigger", { event: "save", id: 2 })).toMatchObject([
+        expect(yield* send("trigger", { event: "save", id: "first" })).toEqual([{ ":triggered": { id: "first" } }])
+        expect(yield* send("trigger", { event: "save" })).toEqual([])
+        expect(yield* send("trigger", { event: "save", id: 2 })).toMatchObject([
           { ":error": { ...refused, id: 2, event: "trigger" } }
         ])
         for (const id of [{}, "x".repeat(101), null, 1.5, 2 ** 53]) {
-          expect(yield* says("trigger", { event: "save", id })).toEqual([
+          expect(yield* send("trigger", { event: "save", id })).toEqual([
             {
               ":error": {
                 code: 400,
@@ -424,11 +424,11 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost({ queue: { capacity: 2 } })
         const a = enter(world, "a")
         yield* a.authenticate("joe")
-        yield* a.says("trigger", { event: "e1" })
-        yield* a.says("trigger", { event: "e2" })
-        expect(yield* a.says("trigger", { event: "e3" })).toEqual([error(597)])
+        yield* a.send("trigger", { event: "e1" })
+        yield* a.send("trigger", { event: "e2" })
+        expect(yield* a.send("trigger", { event: "e3" })).toEqual([error(597)])
         yield* world.attend
-        expect(yield* a.says("trigger", { event: "e4" })).toEqual([])
+        expect(yield* a.send("trigger", { event: "e4" })).toEqual([])
         expect(world.triggered.flatMap((event) => Object.keys(event as object))).toEqual(["e1", "e2", "e4"])
       }))
   })
@@ -440,17 +440,17 @@ describe("BrowserSession", () => {
         yield* world.attend
         const a = enter(world, "a")
         yield* a.authenticate("joe")
-        yield* a.says("subscribe", { channel: "room" })
+        yield* a.send("subscribe", { channel: "room" })
         const message = { channel: "room", event: "hello", data: { n: 1, channel: "forged" }, trigger: "chat/hello" }
-        expect(yield* a.says("broadcast", message)).toEqual([{ hello: { n: 1, channel: "room", sid: "a" } }])
+        expect(yield* a.send("broadcast", message)).toEqual([{ hello: { n: 1, channel: "room", sid: "a" } }])
         expect(world.triggered).toEqual([{ "chat/hello": { n: 1, channel: "room", sid: "a" } }])
       }))
 
     it.effect("is confirmed if it has an id, also without a trigger", () =>
       Effect.gen(function*() {
-        const { says } = enter(yield* makeVhost(), "browser")
-        yield* says("subscribe", { channel: "room" })
-        expect(yield* says("broadcast", { channel: "room", event: "hello", id: 7 })).toEqual([
+        const { send } = enter(yield* makeVhost(), "browser")
+        yield* send("subscribe", { channel: "room" })
+        expect(yield* send("broadcast", { channel: "room", event: "hello", id: 7 })).toEqual([
           { hello: { channel: "room", sid: "browser" } },
           { ":triggered": { id: 7 } }
         ])
@@ -458,9 +458,9 @@ describe("BrowserSession", () => {
 
     it.effect("is forbidden to all browsers if only backends may broadcast", () =>
       Effect.gen(function*() {
-        const { says } = enter(yield* makeVhost({ browsers: { broadcast: false } }), "browser")
-        yield* says("subscribe", { channel: "room" })
-        expect(yield* says("broadcast", { channel: "room", event: "hello" })).toEqual([
+        const { send } = enter(yield* makeVhost({ browsers: { broadcast: false } }), "browser")
+        yield* send("subscribe", { channel: "room" })
+        expect(yield* send("broadcast", { channel: "room", event: "hello" })).toEqual([
           { ":error": { code: 403, status: "Forbidden" } }
         ])
       }))
@@ -470,11 +470,11 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost()
         yield* world.attend
         const [a, b] = [enter(world, "a"), enter(world, "b")]
-        yield* a.says("subscribe", { channel: "room" })
-        yield* b.says("subscribe", { channel: "room" })
-        b.page.heard()
-        expect(yield* a.says("broadcast", { channel: "room", event: "hello", trigger: "x" })).toEqual([error(403)])
-        expect([b.page.heard(), world.triggered]).toEqual([[], []])
+        yield* a.send("subscribe", { channel: "room" })
+        yield* b.send("subscribe", { channel: "room" })
+        b.browser.received()
+        expect(yield* a.send("broadcast", { channel: "room", event: "hello", trigger: "x" })).toEqual([error(403)])
+        expect([b.browser.received(), world.triggered]).toEqual([[], []])
       }))
 
     it.effect("is rejected with 597 while the queue is full, and nothing is delivered", () =>
@@ -482,13 +482,13 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost({ queue: { capacity: 1 } })
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         yield* a.authenticate("joe")
-        yield* a.says("subscribe", { channel: "room" })
-        yield* b.says("subscribe", { channel: "room" })
-        yield* a.says("trigger", { event: "e1" })
-        b.page.heard()
-        expect(yield* a.says("broadcast", { channel: "room", event: "hello", trigger: "x" })).toEqual([error(597)])
-        expect(b.page.heard()).toEqual([])
-        expect(yield* a.says("broadcast", { channel: "room", event: "hello" })).toEqual([
+        yield* a.send("subscribe", { channel: "room" })
+        yield* b.send("subscribe", { channel: "room" })
+        yield* a.send("trigger", { event: "e1" })
+        b.browser.received()
+        expect(yield* a.send("broadcast", { channel: "room", event: "hello", trigger: "x" })).toEqual([error(597)])
+        expect(b.browser.received()).toEqual([])
+        expect(yield* a.send("broadcast", { channel: "room", event: "hello" })).toEqual([
           { hello: { channel: "room", sid: "a" } }
         ])
         yield* world.attend
@@ -502,8 +502,8 @@ describe("BrowserSession", () => {
           const world = yield* makeVhost()
           yield* world.attend
           const a = enter(world, "a")
-          yield* a.says("subscribe", { channel: "room" })
-          expect(yield* a.says("broadcast", { channel: "room", event: "hello", trigger })).toEqual([
+          yield* a.send("subscribe", { channel: "room" })
+          expect(yield* a.send("broadcast", { channel: "room", event: "hello", trigger })).toEqual([
             { hello: { channel: "room", sid: "a" } }
           ])
           expect(world.triggered).toEqual([])
@@ -518,8 +518,8 @@ describe("BrowserSession", () => {
           yield* world.attend
           const a = enter(world, "a")
           yield* a.authenticate("joe")
-          yield* a.says("subscribe", { channel: "room" })
-          expect(yield* a.says("broadcast", { channel: "room", event: "hello", trigger })).toEqual([error(400)])
+          yield* a.send("subscribe", { channel: "room" })
+          expect(yield* a.send("broadcast", { channel: "room", event: "hello", trigger })).toEqual([error(400)])
           expect(world.triggered).toEqual([])
         })
     )
@@ -532,9 +532,9 @@ describe("BrowserSession", () => {
         const a = enter(world, "a")
         expect(yield* a.session.handle(`{"subscribe":{"channel":"room"}}`)).toBe(true)
         expect(yield* a.session.handle(`{"nonsense":{}}`)).toBe(true)
-        a.page.heard()
+        a.browser.received()
         expect(yield* a.session.handle(`{"close":{}}`)).toBe(false)
-        expect(a.page.heard()).toEqual([{ ":closed": { sid: "a" } }])
+        expect(a.browser.received()).toEqual([{ ":closed": { sid: "a" } }])
       }))
 
     it.effect("unsubscribes the browser when the session ends, and notifies the others", () =>
@@ -544,13 +544,13 @@ describe("BrowserSession", () => {
         yield* a.authenticate("joe")
         yield* b.authenticate("ann")
         for (const channel of ["room", "presence-room"]) {
-          yield* a.says("subscribe", { channel, data: { name: "Joe" } })
-          yield* b.says("subscribe", { channel })
+          yield* a.send("subscribe", { channel, data: { name: "Joe" } })
+          yield* b.send("subscribe", { channel })
         }
-        a.page.heard()
+        a.browser.received()
         yield* a.session.end
-        expect(b.page.heard()).toEqual([{ ":memberLeft": { channel: "presence-room", uid: "joe", name: "Joe" } }])
-        expect(a.page.heard()).toEqual([])
+        expect(b.browser.received()).toEqual([{ ":memberLeft": { channel: "presence-room", uid: "joe", name: "Joe" } }])
+        expect(a.browser.received()).toEqual([])
         expect((yield* world.vhost.channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 0, 0, 1])
       }))
   })
@@ -563,14 +563,14 @@ describe("BrowserSession", () => {
         const a = enter(world, "a")
         expect(browsers.count()).toBe(1)
         yield* browsers.sendTo("a", "hello", { n: 1 })
-        expect(a.page.heard()).toEqual([{ hello: { n: 1 } }])
+        expect(a.browser.received()).toEqual([{ hello: { n: 1 } }])
         yield* a.session.end
         yield* a.session.end
         expect(browsers.count()).toBe(0)
         expect((yield* Effect.flip(browsers.sendTo("a", "hello", {}))).code).toBe(455)
         const early = FakeBrowser.make("early", () => expect(browsers.count()).toBe(1))
         BrowserSession.make(world.vhost, early)
-        expect(early.heard()).toEqual([{ ":connected": { sid: "early" } }])
+        expect(early.received()).toEqual([{ ":connected": { sid: "early" } }])
       }))
 
     it.effect("address the user of the last valid token", () =>
@@ -580,14 +580,14 @@ describe("BrowserSession", () => {
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         yield* b.authenticate("joe")
         yield* a.authenticate("joe")
-        yield* a.says("auth", { token: "nope" })
+        yield* a.send("auth", { token: "nope" })
         expect(yield* browsers.disconnect("uid", "joe")).toBe(2)
         yield* a.authenticate("ann")
         expect(yield* browsers.disconnect("uid", "joe")).toBe(1)
         expect(yield* browsers.disconnect("uid", "ann")).toBe(1)
         yield* a.session.end
         expect(yield* browsers.disconnect("uid", "ann")).toBe(0)
-        expect(a.page.closedWith()).toBe(4403)
+        expect(a.browser.closedWith()).toBe(4403)
       }))
   })
 
@@ -598,11 +598,11 @@ describe("BrowserSession", () => {
       const a = enter(world, "a")
       const forged = { uid: "root", sid: "forged", channel: "forged", traceparent: "forged" }
       yield* a.authenticate("joe")
-      yield* a.says("trigger", { event: "e", data: forged })
-      yield* a.says("subscribe", { channel: "room" })
-      yield* a.says("broadcast", { channel: "room", event: "b", trigger: "t", data: forged })
+      yield* a.send("trigger", { event: "e", data: forged })
+      yield* a.send("subscribe", { channel: "room" })
+      yield* a.send("broadcast", { channel: "room", event: "b", trigger: "t", data: forged })
       yield* a.authenticate("ann")
-      yield* a.says("trigger", { event: "e", data: forged })
+      yield* a.send("trigger", { event: "e", data: forged })
       expect(world.origins).toEqual([{ sid: "a", uid: "joe" }, { sid: "a", uid: "joe", channel: "room" }, {
         sid: "a",
         uid: "ann"
@@ -624,7 +624,7 @@ describe("BrowserSession", () => {
       const a = enter(world, "a")
       yield* a.authenticate("joe")
       const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-      yield* Effect.withSpan(a.says("trigger", { event: "e", data: { traceparent } }), "around").pipe(
+      yield* Effect.withSpan(a.send("trigger", { event: "e", data: { traceparent } }), "around").pipe(
         Effect.provideService(Tracer.Tracer, tracer)
       )
       const [, span] = spans
@@ -645,9 +645,9 @@ describe("BrowserSession", () => {
         Lifecycle
       const a = enter(world, "a")
       yield* a.authenticate("joe")
-      yield* a.says("subscribe", { channel: "presence-room", data: { name: "Joe" } })
-      yield* a.says("subscribe", { channel: "presence-room", data: { name: "Joe" } })
-      yield* a.says("trigger", { event: "e" })
+      yield* a.send("subscribe", { channel: "presence-room", data: { name: "Joe" } })
+      yield* a.send("subscribe", { channel: "presence-room", data: { name: "Joe" } })
+      yield* a.send("trigger", { event: "e" })
       expect(told()).toEqual([
         event(browserConnected("a")),
         event(channelOccupied("presence-room")),
@@ -656,7 +656,7 @@ describe("BrowserSession", () => {
       ])
       // Authenticating again drops what was subscribed.
       yield* a.authenticate("ann")
-      yield* a.says("subscribe", { channel: "presence-room" })
+      yield* a.send("subscribe", { channel: "presence-room" })
       expect(told()).toEqual([
         event(memberLeft("presence-room", "joe", { name: "Joe" })),
         event(channelVacated("presence-room")),
@@ -664,7 +664,7 @@ describe("BrowserSession", () => {
         event(memberJoined("presence-room", "ann", {}))
       ])
       const b = enter(world, "b")
-      yield* b.says("subscribe", { channel: "presence-room" })
+      yield* b.send("subscribe", { channel: "presence-room" })
       yield* b.session.end
       yield* a.session.end
       yield* a.session.end
@@ -710,11 +710,11 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost()
         const a = enter(world, "a")
         yield* a.authenticate("joe")
-        expect(yield* a.hear(message)).toEqual([error(400)])
+        expect(yield* a.sendText(message)).toEqual([error(400)])
         // Nothing has changed.
         expect((yield* world.vhost.channels.list).every(({ subscribers }) => subscribers === 0)).toBe(true)
         expect((yield* world.vhost.lobby.info).waiting).toBe(0)
-        expect(yield* a.says("subscribe", { channel: "private-room" })).toMatchObject([{ ":subscribed": {} }])
+        expect(yield* a.send("subscribe", { channel: "private-room" })).toMatchObject([{ ":subscribed": {} }])
       }))
   })
 
@@ -723,8 +723,8 @@ describe("BrowserSession", () => {
       const world = yield* makeVhost()
       yield* world.attend
       const said: Array<string> = []
-      const page = FakeBrowser.make("a", (message) => said.push(message))
-      const session = BrowserSession.make(world.vhost, page)
+      const browser = FakeBrowser.make("a", (message) => said.push(message))
+      const session = BrowserSession.make(world.vhost, browser)
       yield* session.handle(JSON.stringify({ auth: { token: yield* world.grant("__proto__") } }))
       yield* session.handle(`{"subscribe":{"channel":"presence-room","data":{"__proto__":{"polluted":1},"toJSON":1}}}`)
       said.length = 0
@@ -748,7 +748,7 @@ describe("BrowserSession", () => {
       if (authenticated) yield* a.authenticate("joe", "room|pr.*")
       for (const message of messages) {
         const goesOn = yield* a.session.handle(message)
-        const heard = a.page.heard()
+        const heard = a.browser.received()
         const [legal, ...more] = legalAnswers(message).filter((answer) => matches(answer, heard))
         expect({ message, heard, legal }).toMatchObject({ legal: expect.any(Array) as unknown })
         expect(more).toEqual([])
@@ -781,8 +781,8 @@ describe("BrowserSession", () => {
           for (const message of messages) {
             if (!(yield* a.session.handle(message.startsWith("[") ? `[${message}]` : message))) break
           }
-          answers.push(...a.page.heard())
-          expect(yield* b.hear(`[${messages.join(" , ")}]`)).toEqual(answers)
+          answers.push(...a.browser.received())
+          expect(yield* b.sendText(`[${messages.join(" , ")}]`)).toEqual(answers)
         }),
       { arbitrary: { runs: 100 } }
     )

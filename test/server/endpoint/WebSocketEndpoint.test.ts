@@ -16,7 +16,7 @@ import { withBroker } from "../../harness/withBroker.ts"
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 
-const browser = Effect.flatMap(TestBroker, ({ urls }) => Browser.connect(urls.websocket))
+const connectBrowser = Effect.flatMap(TestBroker, ({ urls }) => Browser.connect(urls.websocket))
 
 /** A browser made by hand, past its greeting. */
 const rawBrowser = Effect.gen(function*() {
@@ -29,9 +29,9 @@ const rawBrowser = Effect.gen(function*() {
 const grant = (uid: string, pattern = ".*") =>
   Effect.flatMap(TestBroker, ({ vhost }) => Effect.map(vhost.accessTokens.issue(uid, pattern), Redacted.value))
 
-const subscribe = Effect.fnUntraced(function*(page: Browser.Browser, channel: string) {
-  yield* page.send({ subscribe: { channel } })
-  yield* page.nextOf(":subscribed")
+const subscribe = Effect.fnUntraced(function*(browser: Browser.Browser, channel: string) {
+  yield* browser.send({ subscribe: { channel } })
+  yield* browser.nextOf(":subscribed")
 })
 
 /** How many browsers are on a channel. */
@@ -43,26 +43,26 @@ const subscribers = (name: string) =>
 
 /** That the broker still serves: a fresh browser can join and speak. */
 const stillServes = Effect.scoped(Effect.gen(function*() {
-  const page = yield* browser
-  yield* subscribe(page, "room")
-  yield* page.send({ broadcast: { channel: "room", event: "still", data: {} } })
-  expect(yield* page.nextOf("still")).toEqual({ channel: "room", sid: page.sid })
+  const browser = yield* connectBrowser
+  yield* subscribe(browser, "room")
+  yield* browser.send({ broadcast: { channel: "room", event: "still", data: {} } })
+  expect(yield* browser.nextOf("still")).toEqual({ channel: "room", sid: browser.sid })
 }))
 
 describe("WebSocketEndpoint", () => {
   layer(testBroker(), { excludeTestServices: true })("connecting", (it) => {
     it.effect("sends every browser a sid of its own", () =>
       Effect.gen(function*() {
-        const pages = yield* Effect.replicateEffect(browser, 5)
-        for (const { sid } of pages) expect(sid).toMatch(uuid)
-        expect(new Set(pages.map(({ sid }) => sid)).size).toBe(5)
+        const browsers = yield* Effect.replicateEffect(connectBrowser, 5)
+        for (const { sid } of browsers) expect(sid).toMatch(uuid)
+        expect(new Set(browsers.map(({ sid }) => sid)).size).toBe(5)
       }))
 
     it.effect("uses the path and not the query", () =>
       Effect.gen(function*() {
         const { urls } = yield* TestBroker
-        const page = yield* Browser.connect(`${urls.websocket}?a=1&b=/x?y`)
-        expect(page.sid).toMatch(uuid)
+        const browser = yield* Browser.connect(`${urls.websocket}?a=1&b=/x?y`)
+        expect(browser.sid).toMatch(uuid)
       }))
 
     it.effect.each([
@@ -125,7 +125,7 @@ describe("WebSocketEndpoint", () => {
   layer(testBroker(), { excludeTestServices: true })("messages", (it) => {
     it.effect("carries messages of any length, each once and whole", () =>
       Effect.gen(function*() {
-        const [a, b] = [yield* browser, yield* browser]
+        const [a, b] = [yield* connectBrowser, yield* connectBrowser]
         yield* subscribe(a, "room")
         yield* subscribe(b, "room")
         // The frame's length is written in three ways; these are at their borders.
@@ -133,7 +133,9 @@ describe("WebSocketEndpoint", () => {
         for (const length of [124, 125, 126, 127, 65_534, 65_535, 65_536, 65_537, 500_000]) {
           const text = "x".repeat(length - empty)
           yield* a.send({ broadcast: { channel: "room", event: "e", data: { text } } })
-          for (const page of [a, b]) expect(yield* page.next).toEqual({ e: { text, channel: "room", sid: a.sid } })
+          for (const browser of [a, b]) {
+            expect(yield* browser.next).toEqual({ e: { text, channel: "room", sid: a.sid } })
+          }
         }
         const text = "zażółć \u{1F680} \u2028\0\n"
         yield* a.send({ broadcast: { channel: "room", event: "ż", data: { text } } })
@@ -142,7 +144,7 @@ describe("WebSocketEndpoint", () => {
 
     it.effect("handles one browser's messages in their order, however many at once", () =>
       Effect.gen(function*() {
-        const [a, b] = [yield* browser, yield* browser]
+        const [a, b] = [yield* connectBrowser, yield* connectBrowser]
         yield* subscribe(b, "room")
         yield* a.send({ subscribe: { channel: "room" } })
         for (let n = 0; n < 1000; n++) yield* a.send({ broadcast: { channel: "room", event: "n", data: { n } } })
@@ -187,7 +189,7 @@ describe("WebSocketEndpoint", () => {
       ["goes without a word", new Uint8Array(0)]
     ])("handles everything that a browser has sent before it %s", ([_, last]) =>
       Effect.gen(function*() {
-        const [stays, goes] = [yield* browser, yield* rawBrowser]
+        const [stays, goes] = [yield* connectBrowser, yield* rawBrowser]
         yield* subscribe(stays, "room")
         yield* goes.send(1, `{"subscribe":{"channel":"room"}}`)
         yield* goes.next
@@ -204,13 +206,13 @@ describe("WebSocketEndpoint", () => {
     it.effect("closes with 1011 if the broker itself fails, and serves the others", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
-        const page = yield* browser
-        yield* page.send({ subscribe: { channel: "room" } })
-        yield* page.nextOf(":subscribed")
+        const browser = yield* connectBrowser
+        yield* browser.send({ subscribe: { channel: "room" } })
+        yield* browser.nextOf(":subscribed")
         const { has } = vhost.channels
         Object.assign(vhost.channels, { has: () => Effect.die("a fault") })
-        yield* page.send({ broadcast: { channel: "room", event: "e", data: {} } })
-        expect(yield* page.closed).toBe(1011)
+        yield* browser.send({ broadcast: { channel: "room", event: "e", data: {} } })
+        expect(yield* browser.closed).toBe(1011)
         Object.assign(vhost.channels, { has })
         yield* eventually(subscribers("room"), (count) => count === 0)
         yield* stillServes
@@ -218,12 +220,12 @@ describe("WebSocketEndpoint", () => {
 
     it.effect("answers binary messages with 400 and goes on", () =>
       Effect.gen(function*() {
-        const page = yield* browser
+        const browser = yield* connectBrowser
         for (const bytes of [new TextEncoder().encode(`{"close":{}}`), new Uint8Array(0), randomBytes(1000)]) {
-          yield* page.send(bytes)
-          expect(yield* page.next).toEqual({ ":error": { code: 400, status: "Bad request" } })
+          yield* browser.send(bytes)
+          expect(yield* browser.next).toEqual({ ":error": { code: 400, status: "Bad request" } })
         }
-        yield* subscribe(page, "room")
+        yield* subscribe(browser, "room")
       }))
 
     it.effect("joins the fragments of a message, and answers pings in between", () =>
@@ -240,15 +242,15 @@ describe("WebSocketEndpoint", () => {
 
     it.effect("sends `:closed`, and closes with 1000", () =>
       Effect.gen(function*() {
-        const page = yield* browser
-        yield* page.send({ close: {} })
-        expect(yield* page.next).toEqual({ ":closed": { sid: page.sid } })
-        expect(yield* page.closed).toBe(1000)
+        const browser = yield* connectBrowser
+        yield* browser.send({ close: {} })
+        expect(yield* browser.next).toEqual({ ":closed": { sid: browser.sid } })
+        expect(yield* browser.closed).toBe(1000)
       }))
 
     it.effect("handles nothing after `close`", () =>
       Effect.gen(function*() {
-        const [a, b] = [yield* browser, yield* browser]
+        const [a, b] = [yield* connectBrowser, yield* connectBrowser]
         yield* subscribe(a, "room")
         yield* subscribe(b, "room")
         yield* a.send({ close: {} })
@@ -261,7 +263,7 @@ describe("WebSocketEndpoint", () => {
     it.effect("sends `:closed` and closes with 4403 when a backend disconnects it", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
-        const [a, b] = [yield* browser, yield* browser]
+        const [a, b] = [yield* connectBrowser, yield* connectBrowser]
         yield* subscribe(a, "room")
         yield* vhost.channels.broadcast("room", "before", {})
         expect(yield* vhost.browsers.disconnect("sid", a.sid)).toBe(1)
@@ -281,7 +283,7 @@ describe("WebSocketEndpoint", () => {
       "unsubscribes a browser whose connection ends: %s",
       (how) =>
         Effect.gen(function*() {
-          const [stays, goes] = [yield* browser, yield* rawBrowser]
+          const [stays, goes] = [yield* connectBrowser, yield* rawBrowser]
           yield* stays.send({ auth: { token: yield* grant("joe") } })
           yield* stays.nextOf(":authenticated")
           yield* subscribe(stays, "presence-room")
@@ -302,26 +304,26 @@ describe("WebSocketEndpoint", () => {
           "utf8"
         )
           .trim().split("\n").map((line) => JSON.parse(line) as Recorded)
-        const pages = { a: yield* browser, b: yield* browser }
+        const browsers = { a: yield* connectBrowser, b: yield* connectBrowser }
         // What was random then, and what it is now.
         const now = new Map<string, string>()
         const granted = [yield* grant("joe"), yield* grant("ann", "presence-.*")]
         const translated = (text: string) => [...now].reduce((text, [then, now]) => text.replaceAll(then, now), text)
         let checked = 0
-        for (const { browser, closed, from, text } of exchange) {
-          const page = pages[browser]
+        for (const { browser: name, closed, from, text } of exchange) {
+          const browser = browsers[name]
           if (closed !== undefined) {
             // The original closes without the `:closed` that its own documents describe.
-            expect(yield* page.next).toEqual({ ":closed": { sid: page.sid } })
-            expect(yield* page.closed).toBe(closed)
+            expect(yield* browser.next).toEqual({ ":closed": { sid: browser.sid } })
+            expect(yield* browser.closed).toBe(closed)
           } else if (from === "browser") {
             const [token] = /[0-9a-f]{128}/.exec(text) ?? []
             if (token !== undefined) now.set(token, granted.shift()!)
-            yield* page.send(translated(text))
+            yield* browser.send(translated(text))
           } else if (text.startsWith(`{":connected"`)) {
-            now.set((JSON.parse(text) as { ":connected": { sid: string } })[":connected"].sid, page.sid)
+            now.set((JSON.parse(text) as { ":connected": { sid: string } })[":connected"].sid, browser.sid)
           } else {
-            expect(yield* page.next).toEqual(JSON.parse(translated(text)))
+            expect(yield* browser.next).toEqual(JSON.parse(translated(text)))
             checked++
           }
         }
@@ -337,21 +339,21 @@ describe("WebSocketEndpoint", () => {
 
     it.effect("reads messages up to the limit, and closes with 1009 beyond", () =>
       Effect.gen(function*() {
-        const [page, other] = [yield* browser, yield* browser]
-        yield* subscribe(page, "room")
-        yield* page.send(message(1000))
-        expect(yield* page.next).toEqual({ ":error": { code: 403, status: "Forbidden" } })
-        yield* page.send(message(1001))
-        expect(yield* page.closed).toBe(1009)
+        const [browser, other] = [yield* connectBrowser, yield* connectBrowser]
+        yield* subscribe(browser, "room")
+        yield* browser.send(message(1000))
+        expect(yield* browser.next).toEqual({ ":error": { code: 403, status: "Forbidden" } })
+        yield* browser.send(message(1001))
+        expect(yield* browser.closed).toBe(1009)
         yield* subscribe(other, "room")
         expect(yield* eventually(subscribers("room"), (count) => count === 1)).toBe(1)
       }))
 
     it.effect("counts bytes and not characters", () =>
       Effect.gen(function*() {
-        const page = yield* browser
-        yield* page.send(JSON.stringify({ trigger: { event: "ż".repeat(500) } }))
-        expect(yield* page.closed).toBe(1009)
+        const browser = yield* connectBrowser
+        yield* browser.send(JSON.stringify({ trigger: { event: "ż".repeat(500) } }))
+        expect(yield* browser.closed).toBe(1009)
       }))
 
     it.effect("does not wait for the rest of a message that is too long", () =>
@@ -384,7 +386,7 @@ describe("WebSocketEndpoint", () => {
       ["a close code that is none", 1002, Buffer.concat([RawWebSocket.header(8, 2), Buffer.from([0, 1])])]
     ])("closes for %s with %i", ([_, code, bytes]) =>
       Effect.gen(function*() {
-        const [raw, other] = [yield* rawBrowser, yield* browser]
+        const [raw, other] = [yield* rawBrowser, yield* connectBrowser]
         yield* raw.send(1, `{"subscribe":{"channel":"room"}}`)
         yield* raw.sendBytes(bytes)
         expect(yield* raw.closeCode).toBe(code)
@@ -448,7 +450,7 @@ describe("WebSocketEndpoint", () => {
       const vhosts = yield* Vhosts.Vhosts
       const { broker } = yield* TestBroker
       const other = yield* vhosts.add({ path: "/other", channels: ["room"] })
-      const [gone, stays] = [yield* browser, yield* Browser.connect(broker.urls(other).websocket)]
+      const [gone, stays] = [yield* connectBrowser, yield* Browser.connect(broker.urls(other).websocket)]
       yield* subscribe(gone, "room")
       yield* vhosts.remove("/test")
       expect(yield* gone.closed).toBe(1001)
@@ -491,7 +493,7 @@ describe("WebSocketEndpoint", () => {
     it.live("is disconnected, costs no more than its outbound queue, and delays nobody", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
-        const healthy = yield* browser
+        const healthy = yield* connectBrowser
         yield* subscribe(healthy, "room")
         const { kept } = yield* slowBrowser
         for (let n = 0; n < 100; n++) {
@@ -548,7 +550,7 @@ describe("WebSocketEndpoint", () => {
     it.live("sends nothing to others once it is being disconnected", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
-        const healthy = yield* browser
+        const healthy = yield* connectBrowser
         yield* subscribe(healthy, "room")
         const { kept, slow } = yield* slowBrowser
         for (let sent = 0; sent < 400 && kept.writableLength < text.length; sent++) {

@@ -214,9 +214,9 @@ describe("many broadcasts at once", () => {
   it.effect("give others their turn in between", () =>
     Effect.gen(function*() {
       const { broker, urls, vhost } = yield* TestBroker
-      const page = yield* Browser.connect(urls.websocket)
-      yield* page.send({ subscribe: { channel: "room" } })
-      yield* page.nextOf(":subscribed")
+      const browser = yield* Browser.connect(urls.websocket)
+      yield* browser.send({ subscribe: { channel: "room" } })
+      yield* browser.nextOf(":subscribed")
       const client = yield* RawZmq.req(broker.backendPort, identity("req"))
       const other = yield* RawZmq.req(broker.backendPort, identity("req"))
       const broadcasts = Array.from({ length: 15_000 }, (_, n) => ["room", "e", { n }])

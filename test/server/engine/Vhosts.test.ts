@@ -285,11 +285,11 @@ describe("Vhosts", () => {
       yield* Effect.flip(b.channels.open("another"))
       yield* Effect.flip(b.accessTokens.issue("joe", ".*"))
       yield* Effect.flip(b.lobby.enqueue("{}"))
-      const page = FakeBrowser.make("browser")
-      yield* a.channels.subscribe("room", page, { permission: undefined, hidden: false, data: {} })
-      page.heard()
+      const browser = FakeBrowser.make("browser")
+      yield* a.channels.subscribe("room", browser, { permission: undefined, hidden: false, data: {} })
+      browser.received()
       yield* b.channels.broadcast("room", "hello", {})
-      expect(page.heard()).toEqual([])
+      expect(browser.received()).toEqual([])
     }))
 
   it.effect("replays a dead letter, and keeps it if the queue is full", () =>

@@ -23,19 +23,19 @@ const permit = (uid: string) => Result.getOrThrow(Permission.make(uid, ".*"))
 /** A browser that forgets what it receives, but for the last message. */
 const quietPage = (sid: string) => {
   const last = { message: "", count: 0 }
-  const page = {
+  const browser = {
     ...FakeBrowser.make(sid),
     sendUnsafe: (message: string) => {
       last.message = message
       last.count++
     }
   }
-  return { page, last }
+  return { browser, last }
 }
 
 const join = (channels: Channels.Channels, name: string, sid: string, data: JsonObject = {}, hidden = false) => {
   const one = quietPage(sid)
-  return Effect.as(channels.subscribe(name, one.page, { permission: permit(sid), hidden, data }), one)
+  return Effect.as(channels.subscribe(name, one.browser, { permission: permit(sid), hidden, data }), one)
 }
 
 interface List {
@@ -132,13 +132,13 @@ describe("The members of a presence channel", () => {
       const channels = make({ presenceListSize: 2000 })
       yield* channels.open("presence-a")
       for (let n = 0; n < 100; n++) yield* join(channels, "presence-a", `u${n}`, { text: "ż".repeat(50) }, n % 10 === 9)
-      const { last, page } = yield* join(channels, "presence-a", "me", {}, true)
+      const { last, browser } = yield* join(channels, "presence-a", "me", {}, true)
       const list = payloadOf(last.message)
       expect(list).toMatchObject({ truncated: true, count: 90, next: expect.any(Number) })
       expect(Buffer.byteLength(last.message)).toBeLessThan(2200)
       const found = list.subscribers.map(({ uid }) => uid)
       for (let after = list.next; typeof after === "number";) {
-        yield* channels.members("presence-a", page, after)
+        yield* channels.members("presence-a", browser, after)
         const part = payloadOf(last.message)
         expect(Object.keys(part).toSorted()).toEqual(["channel", "next", "subscribers"])
         expect(Buffer.byteLength(last.message)).toBeLessThan(2200)
@@ -154,9 +154,9 @@ describe("The members of a presence channel", () => {
       const channels = make()
       yield* channels.open("presence-a")
       for (let n = 0; n < 100; n++) yield* join(channels, "presence-a", `u${n}`)
-      const page = FakeBrowser.make("me")
-      yield* channels.subscribe("presence-a", page, { permission: permit("me"), hidden: false, data: {} })
-      const [subscribed, ...more] = page.heard() as ReadonlyArray<{ readonly ":subscribed": List }>
+      const browser = FakeBrowser.make("me")
+      yield* channels.subscribe("presence-a", browser, { permission: permit("me"), hidden: false, data: {} })
+      const [subscribed, ...more] = browser.received() as ReadonlyArray<{ readonly ":subscribed": List }>
       expect(Object.keys(subscribed![":subscribed"]).toSorted()).toEqual(["channel", "subscribers", "uid"])
       expect([subscribed![":subscribed"].subscribers.length, more.length]).toEqual([100, 1])
     }))
@@ -166,11 +166,11 @@ describe("The members of a presence channel", () => {
       const channels = make({ outboxSize: 8000, presenceListSize: Infinity, memberDataSize: 4000 })
       yield* channels.open("presence-a")
       for (let n = 0; n < 20; n++) yield* join(channels, "presence-a", `u${n}`, { text: "x".repeat(900) })
-      const { last, page } = yield* join(channels, "presence-a", "me", {}, true)
+      const { last, browser } = yield* join(channels, "presence-a", "me", {}, true)
       expect(last.message.length).toBeLessThan(2200)
       // A part has one member at least, however large it is.
       yield* join(channels, "presence-a", "large", { text: "x".repeat(3000) })
-      yield* channels.members("presence-a", page, 21)
+      yield* channels.members("presence-a", browser, 21)
       expect(payloadOf(last.message)).toMatchObject({ subscribers: [{ uid: "large" }], next: null })
     }))
 
@@ -179,8 +179,8 @@ describe("The members of a presence channel", () => {
       const channels = make()
       yield* channels.open("room")
       for (let n = 0; n < 20_000; n++) yield* join(channels, "room", `u${n}`)
-      const { last, page } = yield* join(channels, "room", "me")
-      const members = channels.members("room", page, 0)
+      const { last, browser } = yield* join(channels, "room", "me")
+      const members = channels.members("room", browser, 0)
       expect(fastest(() => {
         for (let n = 0; n < 200; n++) Effect.runSync(members)
       })).toBeLessThan(50)
@@ -194,12 +194,12 @@ describe("The members of a presence channel", () => {
       for (let n = 0; n < 1000; n++) {
         yield* join(channels, "presence-a", `u${n}`, { name: `User ${n}`, tags: [1, 2, 3] })
       }
-      const { page } = quietPage("me")
+      const { browser } = quietPage("me")
       const options = { permission: permit("me"), hidden: true, data: {} }
       expect(fastest(() => {
         for (let n = 0; n < 20; n++) {
-          Effect.runSync(channels.subscribe("presence-a", page, options))
-          Effect.runSync(channels.unsubscribe("presence-a", page, {}))
+          Effect.runSync(channels.subscribe("presence-a", browser, options))
+          Effect.runSync(channels.unsubscribe("presence-a", browser, {}))
         }
       })).toBeLessThan(100)
     }))
@@ -210,7 +210,7 @@ describe("A message of the broker", () => {
     Effect.gen(function*() {
       const channels = make({ maxMessageSize: 1000 })
       yield* channels.open("room")
-      const { last, page } = yield* join(channels, "room", "a")
+      const { last, browser } = yield* join(channels, "room", "a")
       last.count = 0
       const grows = (size: number) => channels.broadcast("room", "e", { a: Array.from({ length: size }, () => 1e20) })
       expect(yield* Effect.flip(grows(100))).toMatchObject({ code: 400, detail: expect.stringContaining("1256 bytes") })
@@ -218,13 +218,13 @@ describe("A message of the broker", () => {
       expect(yield* Effect.flip(channels.broadcast("room", control, {}))).toMatchObject({ code: 400 })
       expect(yield* Effect.flip(channels.broadcast("room", "e", { a: "ż".repeat(650) }))).toMatchObject({ code: 400 })
       expect(last.count).toBe(0)
-      yield* channels.broadcast("room", "e", { a: "x".repeat(1000) }, { from: page })
+      yield* channels.broadcast("room", "e", { a: "x".repeat(1000) }, { from: browser })
       yield* grows(50)
       expect(last.count).toBe(2)
 
-      const pages = Browsers.make(() => {}, { maxMessageSize: 1000 })
-      pages.enterUnsafe(page)
-      expect(yield* Effect.flip(pages.sendTo("a", "e", { a: "x".repeat(1300) }))).toMatchObject({ code: 400 })
+      const browsers = Browsers.make(() => {}, { maxMessageSize: 1000 })
+      browsers.enterUnsafe(browser)
+      expect(yield* Effect.flip(browsers.sendTo("a", "e", { a: "x".repeat(1300) }))).toMatchObject({ code: 400 })
       expect(last.count).toBe(2)
     }))
 
@@ -233,11 +233,11 @@ describe("A message of the broker", () => {
       const channels = make({ memberDataSize: 100 })
       yield* channels.open("presence-a")
       const { last } = yield* join(channels, "presence-a", "a")
-      const { page } = yield* join(channels, "presence-a", "b")
-      const large = channels.unsubscribe("presence-a", page, { text: "x".repeat(100) })
+      const { browser } = yield* join(channels, "presence-a", "b")
+      const large = channels.unsubscribe("presence-a", browser, { text: "x".repeat(100) })
       expect(yield* Effect.flip(large)).toMatchObject({ code: 400 })
-      expect(yield* channels.has("presence-a", page)).toBe(true)
-      yield* channels.unsubscribe("presence-a", page, { text: "x".repeat(50) })
+      expect(yield* channels.has("presence-a", browser)).toBe(true)
+      yield* channels.unsubscribe("presence-a", browser, { text: "x".repeat(50) })
       expect(last.message.length).toBeLessThan(200)
     }))
 })
@@ -246,14 +246,14 @@ describe("A browser", () => {
   it.effect("leaves many channels with many members in several turns", () =>
     Effect.gen(function*() {
       const channels = make()
-      const { page } = quietPage("a")
+      const { browser } = quietPage("a")
       const names = Array.from({ length: 30 }, (_, n) => `presence-${n}`)
-      const crowd = Array.from({ length: 1000 }, (_, n) => quietPage(`u${n}`).page)
+      const crowd = Array.from({ length: 1000 }, (_, n) => quietPage(`u${n}`).browser)
       const options = { permission: permit("a"), hidden: true, data: {} }
       for (const name of names) {
         yield* channels.open(name)
         for (const other of crowd) yield* channels.subscribe(name, other, options)
-        yield* channels.subscribe(name, page, { ...options, hidden: false })
+        yield* channels.subscribe(name, browser, { ...options, hidden: false })
       }
       let turns = 0
       const others = yield* Effect.forkChild(
@@ -262,13 +262,13 @@ describe("A browser", () => {
           startImmediately: true
         }
       )
-      yield* Effect.uninterruptible(channels.leave(page))
+      yield* Effect.uninterruptible(channels.leave(browser))
       expect(turns).toBeGreaterThanOrEqual(2)
       yield* Fiber.interrupt(others)
-      expect(yield* Effect.forEach(names, (name) => channels.has(name, page))).not.toContain(true)
+      expect(yield* Effect.forEach(names, (name) => channels.has(name, browser))).not.toContain(true)
       // A small leave is one step.
       const before = turns
-      yield* channels.leave(page)
+      yield* channels.leave(browser)
       expect(turns).toBe(before)
     }))
 
@@ -281,7 +281,7 @@ describe("A browser", () => {
       for (let n = 0; n < 100; n++) {
         const junk = String.fromCharCode(97 + n % 26).repeat(500_000) + n
         const text = `{"trigger":{"event":"an event of some length","data":{"name":"some name"},"junk":"${junk}"}}`
-        expect(yield* a.hear(Buffer.from(text).toString())).toEqual([])
+        expect(yield* a.sendText(Buffer.from(text).toString())).toEqual([])
       }
       expect(used() - before).toBeLessThan(10_000_000)
       expect((yield* world.vhost.lobby.info).waiting).toBe(100)
@@ -295,7 +295,7 @@ describe("A browser", () => {
         yield* channels.open(`room-${n}`)
         yield* channels.open(`presence-${n}`)
       }
-      const { page } = quietPage("a")
+      const { browser } = quietPage("a")
       const before = used()
       for (let n = 0; n < count; n++) {
         for (const name of [`room-${n}`, `presence-${n}`]) {
@@ -303,7 +303,7 @@ describe("A browser", () => {
           const text = `{"subscribe":{"channel":"${name}","data":{"name":"a name of some length"},"junk":"${junk}"}}`
           const message = Result.getOrThrow(BrowserMessage.decode(Buffer.from(text).toString()))
           if (message._tag !== "Subscribe") return expect.unreachable()
-          yield* channels.subscribe(name, page, { ...message, permission: permit("a") })
+          yield* channels.subscribe(name, browser, { ...message, permission: permit("a") })
         }
       }
       expect(used() - before).toBeLessThan(10_000_000)

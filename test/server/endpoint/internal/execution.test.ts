@@ -42,14 +42,14 @@ const enter = Effect.fnUntraced(function*(
   channels: ReadonlyArray<string>,
   options: { readonly uid?: string; readonly hidden?: boolean; readonly data?: JsonObject } = {}
 ) {
-  const page = FakeBrowser.make(sid)
+  const browser = FakeBrowser.make(sid)
   const { data = {}, hidden = false, uid } = options
-  vhost.browsers.enterUnsafe(page)
-  if (uid !== undefined) vhost.browsers.identifyUnsafe(page, uid)
+  vhost.browsers.enterUnsafe(browser)
+  if (uid !== undefined) vhost.browsers.identifyUnsafe(browser, uid)
   const permission = uid === undefined ? undefined : Result.getOrThrow(Permission.make(uid, ".*"))
-  for (const channel of channels) yield* vhost.channels.subscribe(channel, page, { permission, hidden, data })
-  page.heard()
-  return page
+  for (const channel of channels) yield* vhost.channels.subscribe(channel, browser, { permission, hidden, data })
+  browser.received()
+  return browser
 })
 
 /** Dead letters, each with what it is told to be. */
@@ -76,18 +76,18 @@ describe("answer", () => {
   it.effect("executes the original's commands", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost("room")
-      const page = yield* enter(world, "a", ["room"])
+      const browser = yield* enter(world, "a", ["room"])
       expect(yield* world.run(FromClient.OpenChannel({ channel: "new" }))).toEqual(FromServer.Ok())
       expect(yield* world.run(FromClient.Broadcast({ channel: "room", event: "e", data: `{"n":1}` }))).toEqual(
         FromServer.Ok()
       )
-      expect(page.heard()).toEqual([{ e: { n: 1, channel: "room" } }])
+      expect(browser.received()).toEqual([{ e: { n: 1, channel: "room" } }])
       expect(yield* world.run(FromClient.AccessToken({ uid: "joe", pattern: ".*" }))).toEqual({
         _tag: "AccessTokenIssued",
         token: expect.stringMatching(/^[0-9a-f]{128}$/) as string
       })
       expect(yield* world.run(FromClient.CloseChannel({ channel: "room" }))).toEqual(FromServer.Ok())
-      expect(page.heard()).toEqual([{ ":unsubscribed": { channel: "room" } }])
+      expect(browser.received()).toEqual([{ ":unsubscribed": { channel: "room" } }])
     }))
 
   it.effect("excludes one browser from a broadcast", () =>
@@ -95,7 +95,7 @@ describe("answer", () => {
       const world = yield* makeVhost("room")
       const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
       yield* world.run(FromClient.Broadcast({ channel: "room", event: "e", data: "{}", exceptSid: "a" }))
-      expect([a.heard(), b.heard()]).toEqual([[], [{ e: { channel: "room" } }]])
+      expect([a.received(), b.received()]).toEqual([[], [{ e: { channel: "room" } }]])
     }))
 
   it.effect.each<[Frames, number]>([
@@ -127,7 +127,7 @@ describe("answer", () => {
     it.effect("has a status for each, in order, and executes the others if one fails", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost("room", "other")
-        const page = yield* enter(world, "a", ["room", "other"])
+        const browser = yield* enter(world, "a", ["room", "other"])
         expect(
           yield* world.query(broadcastAll(
             ["room", "e1", { n: 1 }],
@@ -137,7 +137,7 @@ describe("answer", () => {
             ["room", "e5", {}]
           ))
         ).toEqual([204, 454, 204, 454, 204])
-        expect(page.heard()).toEqual([
+        expect(browser.received()).toEqual([
           { e1: { n: 1, channel: "room" } },
           { e3: { channel: "other" } },
           { e5: { channel: "room" } }
@@ -151,15 +151,15 @@ describe("answer", () => {
         const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
         yield* world.query(broadcastAll(["room", "e1", {}, "a"], ["room", "e2", {}, "b"], ["room", "e3", {}]))
         const [e1, e2, e3] = ["e1", "e2", "e3"].map((event) => ({ [event]: { channel: "room" } }))
-        expect([a.heard(), b.heard()]).toEqual([[e2, e3], [e1, e3]])
+        expect([a.received(), b.received()]).toEqual([[e2, e3], [e1, e3]])
       }))
 
     it.effect("carries data unchanged", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost("room")
         const told: Array<string> = []
-        const page = FakeBrowser.make("a", (message) => told.push(message))
-        yield* world.vhost.channels.subscribe("room", page, { permission: undefined, hidden: false, data: {} })
+        const browser = FakeBrowser.make("a", (message) => told.push(message))
+        yield* world.vhost.channels.subscribe("room", browser, { permission: undefined, hidden: false, data: {} })
         told.length = 0
         const data = `"__proto__":{"x":1},"constructor":{"__proto__":[{"__proto__":null}]},"toJSON":3,"":"\\ud800"`
         yield* world.query(BroadcastAll({ broadcasts: `[["room","__proto__",{${data}}]]` }))
@@ -189,10 +189,10 @@ describe("answer", () => {
     ])("is 400 if they are invalid, and nothing is broadcast: %.60s", (bad) =>
       Effect.gen(function*() {
         const world = yield* makeVhost("room")
-        const page = yield* enter(world, "a", ["room"])
+        const browser = yield* enter(world, "a", ["room"])
         const both = bad.startsWith("[[") ? `[["room","first",{}],${bad.slice(1)}` : bad
         expect((yield* Effect.flip(world.run(BroadcastAll({ broadcasts: both })))).code).toBe(400)
-        expect(page.heard()).toEqual([])
+        expect(browser.received()).toEqual([])
       }))
   })
 
@@ -202,8 +202,8 @@ describe("answer", () => {
       const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
       expect(yield* world.run(SendTo({ sid: "a", event: "e", data: `{"sid":"x"}` }))).toEqual(FromServer.Ok())
       for (const data of ["", "[1]", "no json", "null"]) yield* world.run(SendTo({ sid: "a", event: "f", data }))
-      expect(a.heard()).toEqual([{ e: { sid: "x" } }, { f: {} }, { f: {} }, { f: {} }, { f: {} }])
-      expect(b.heard()).toEqual([])
+      expect(a.received()).toEqual([{ e: { sid: "x" } }, { f: {} }, { f: {} }, { f: {} }, { f: {} }])
+      expect(b.received()).toEqual([])
     }))
 
   it.effect("to a disconnect is the number of browsers", () =>
@@ -215,7 +215,7 @@ describe("answer", () => {
       expect(yield* world.query(Disconnect({ by: "uid", who: "joe" }))).toEqual({ disconnected: 2 })
       expect(yield* world.query(Disconnect({ by: "sid", who: "c" }))).toEqual({ disconnected: 1 })
       expect(yield* world.query(Disconnect({ by: "sid", who: "joe" }))).toEqual({ disconnected: 0 })
-      expect([a, b, c].map((page) => page.closedWith())).toEqual([4403, 4403, 4403])
+      expect([a, b, c].map((browser) => browser.closedWith())).toEqual([4403, 4403, 4403])
     }))
 
   it.effect("describes channels and their subscribers", () =>
