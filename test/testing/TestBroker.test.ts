@@ -97,7 +97,7 @@ describe("TestBroker", () => {
           const { browser } = yield* TestBroker.TestBroker
           const joe = yield* browser()
           for (let n = 0; n < 1500; n++) yield* joe.send({ ping: {} })
-          return (yield* joe.heard).filter(({ event }) => event === ":pong").length
+          return (yield* joe.allReceived).filter(({ event }) => event === ":pong").length
         }).pipe(Effect.provide(TestBroker.layer(options)))
       assert.strictEqual(yield* send({}), 1500)
       assert.strictEqual(

@@ -22,7 +22,7 @@ describe("TestBrowser", () => {
       assert.deepStrictEqual(yield* ann.received("hello"), { n: 1, channel: "room" })
       assert.deepStrictEqual(yield* ann.received("hello"), { n: 2, channel: "room" })
       assert.deepStrictEqual(yield* ann.received("other"), { channel: "room" }, "what came between is still there")
-      assert.deepStrictEqual(yield* ann.heard, [
+      assert.deepStrictEqual(yield* ann.allReceived, [
         { event: ":connected", data: { sid: ann.sid } },
         { event: ":subscribed", data: { channel: "room" } },
         { event: "hello", data: { n: 1, channel: "room" } },
@@ -152,7 +152,7 @@ describe("TestBrowser", () => {
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
       const joe = yield* browser()
-      const tag = Effect.match({ onFailure: ({ _tag }: TestBrowser.SayError) => _tag, onSuccess: () => "said" })
+      const tag = Effect.match({ onFailure: ({ _tag }: TestBrowser.SendError) => _tag, onSuccess: () => "said" })
       const said = Effect.all([
         tag(joe.subscribe("nowhere")),
         tag(joe.subscribe("room")),
@@ -204,7 +204,7 @@ describe("TestBrowser", () => {
       assert.deepStrictEqual(yield* joe.received(":closed"), { sid: joe.sid }, "what came before can be received")
       assert.strictEqual((yield* ann.received(":memberLeft"))["uid"], "joe")
       yield* vhost.channels.broadcast("presence-room", "late", {})
-      assert.notInclude((yield* joe.heard).map(({ event }) => event), "late")
+      assert.notInclude((yield* joe.allReceived).map(({ event }) => event), "late")
     }).pipe(within))
 
   it.effect("receives a handler's direct reply, and is disconnected by a backend", () =>
@@ -237,7 +237,7 @@ describe("TestBrowser", () => {
       yield* joe.subscribe("room")
       // All at once, as a broker's own code could.
       yield* Effect.andThen(vhost.browsers.disconnect("sid", joe.sid), vhost.channels.broadcast("room", "late", {}))
-      assert.strictEqual((yield* joe.heard).at(-1)?.event, ":closed")
+      assert.strictEqual((yield* joe.allReceived).at(-1)?.event, ":closed")
     }).pipe(within))
 
   it.effect("disconnects without `close` at the end of its scope", () =>
@@ -252,7 +252,7 @@ describe("TestBrowser", () => {
       yield* kim.close
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual((yield* ann.received(":memberLeft"))["uid"], "joe")
-      assert.strictEqual((yield* joe.heard).at(-1)?.event, ":memberJoined")
+      assert.strictEqual((yield* joe.allReceived).at(-1)?.event, ":memberJoined")
       assert.deepStrictEqual([yield* joe.closed, yield* kim.closed], [1001, 1000])
     }).pipe(within))
 
