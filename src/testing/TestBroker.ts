@@ -51,7 +51,7 @@ export class TestBroker extends Context.Service<TestBroker, {
    */
   readonly browser: (
     options?: BrowserOptions
-  ) => Effect.Effect<TestBrowser.TestBrowser, InternalError | TestBrowser.SayError, Scope.Scope>
+  ) => Effect.Effect<TestBrowser.TestBrowser, InternalError | TestBrowser.SendError, Scope.Scope>
   /**
    * Cuts the network: all connections of backends end, and new ones are refused. A Client tries again as its `retry` says,
    * by the test's clock.

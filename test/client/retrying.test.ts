@@ -144,8 +144,8 @@ const within = <A, E>(
   options?: TestBroker.Options
 ) => test.pipe(Effect.scoped, Effect.provide(TestBroker.layer({ channels: ["room"], ...options })))
 
-const heardBy = (joe: { readonly heard: Effect.Effect<ReadonlyArray<{ readonly event: string }>> }) =>
-  Effect.map(joe.heard, (events) => events.map(({ event }) => event).filter((event) => !event.startsWith(":")))
+const heardBy = (joe: { readonly allReceived: Effect.Effect<ReadonlyArray<{ readonly event: string }>> }) =>
+  Effect.map(joe.allReceived, (events) => events.map(({ event }) => event).filter((event) => !event.startsWith(":")))
 
 /** Runs until it has ended, by the test's clock. */
 const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
