@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import type { Endpoint } from "../protocol/Endpoint.ts"
-import { ConnectionError } from "../protocol/KosmonautError.ts"
+import { ConnectionError, ConnectionRefusedError } from "../protocol/KosmonautError.ts"
 import { type Options, Transport } from "../transport/Transport.ts"
 import { checkPort, type Listen, ListenError } from "../transport/TransportServer.ts"
 import type { Connection } from "./internal/connection.ts"
@@ -122,7 +122,7 @@ export const layer = (options?: Options): Layer.Layer<MemoryNetwork | Transport>
 const endpoint = "backends in memory"
 
 const refused = (address: string, why: string): ConnectionError =>
-  new ConnectionError({ address, reason: "Refused", cause: new Error(why) })
+  new ConnectionError({ reason: new ConnectionRefusedError({ address, cause: new Error(why) }) })
 
 // An IPv6 address has brackets in a URL, and none in the options of a server.
 const addressOf = (host: string, port: number): string => `${host.replace(/^\[|\]$/g, "")}:${port}`

@@ -24,7 +24,13 @@ import type { Endpoint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
 import * as FrameParser from "../protocol/FrameParser.ts"
 import * as Identity from "../protocol/Identity.ts"
-import { ConnectionError } from "../protocol/KosmonautError.ts"
+import {
+  ConnectionClosedError,
+  ConnectionError,
+  ConnectionRefusedError,
+  ConnectionTimeoutError,
+  MalformedMessageError
+} from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
 import * as Hints from "./internal/hints.ts"
 import {
@@ -128,14 +134,15 @@ const offer = Effect.fnUntraced(
     )
     const [answer] = yield* Effect.timeoutOrElse(pull, {
       duration: openTimeout,
-      orElse: () => Effect.fail(new ConnectionError({ address, reason: "Silent", cause: Hints.silent }))
+      orElse: () =>
+        Effect.fail(new ConnectionError({ reason: new ConnectionTimeoutError({ address, cause: Hints.silent }) }))
     })
     return answer[0] === Batch.marker
   },
   Effect.mapError((error) =>
-    error.reason === "Malformed"
-      ? error
-      : new ConnectionError({ address: error.address, reason: "Refused", cause: error.cause ?? error })
+    error.reason._tag === "MalformedMessageError" ? error : new ConnectionError({
+      reason: new ConnectionRefusedError({ address: error.address, cause: error.reason.cause ?? error })
+    })
   )
 )
 
@@ -146,8 +153,10 @@ const open = Effect.fnUntraced(function*(options: {
   readonly maxMessageSize: number
 }): Effect.fn.Return<FrameStream, ConnectionError, Scope.Scope> {
   const { address, host, port } = options.endpoint
-  const error = (reason: ConnectionError["reason"]) => (cause: unknown) =>
-    new ConnectionError({ address, reason, cause: Socket.isSocketError(cause) ? systemError(cause) : cause })
+  const error = (Reason: typeof ConnectionRefusedError | typeof ConnectionClosedError) => (cause: unknown) =>
+    new ConnectionError({
+      reason: new Reason({ address, cause: Socket.isSocketError(cause) ? systemError(cause) : cause })
+    })
   const socket = yield* NodeSocket.makeNet({
     host: host.replace(/^\[|\]$/g, ""),
     port,
@@ -155,15 +164,17 @@ const open = Effect.fnUntraced(function*(options: {
     openTimeout: options.openTimeout
   })
   const writer = yield* socket.writer
-  const reader = yield* Effect.mapError(socket.reader, error("Refused"))
+  const reader = yield* Effect.mapError(socket.reader, error(ConnectionRefusedError))
   const scope = yield* Effect.scope
   const run = Effect.runForkWith(yield* Effect.context<never>())
   const parse = makeParser(options.maxMessageSize)
 
   const pull: FrameStream["pull"] = Effect.gen(function*() {
     for (;;) {
-      const parsed = parse(yield* Effect.mapError(reader.pull, error("Closed")))
-      if (Result.isFailure(parsed)) return yield* error("Malformed")(parsed.failure)
+      const parsed = parse(yield* Effect.mapError(reader.pull, error(ConnectionClosedError)))
+      if (Result.isFailure(parsed)) {
+        return yield* new ConnectionError({ reason: new MalformedMessageError({ address, cause: parsed.failure }) })
+      }
       if (Arr.isReadonlyArrayNonEmpty(parsed.success)) return parsed.success
     }
   })
@@ -171,7 +182,7 @@ const open = Effect.fnUntraced(function*(options: {
     pull,
     writeUnsafe: (bytes, settled) => {
       const written = Effect.matchCause(writer.write(bytes), {
-        onFailure: (cause) => settled(error("Closed")(Cause.squash(cause))),
+        onFailure: (cause) => settled(error(ConnectionClosedError)(Cause.squash(cause))),
         onSuccess: () => settled()
       })
       Fiber.runIn(run(written), scope)

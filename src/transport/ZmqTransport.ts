@@ -19,7 +19,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Frame from "../protocol/Frame.ts"
 import * as Identity from "../protocol/Identity.ts"
-import { ConnectionError } from "../protocol/KosmonautError.ts"
+import { ConnectionClosedError, ConnectionError, ConnectionRefusedError } from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
 import * as Hints from "./internal/hints.ts"
 import * as Zmq from "./internal/zmqSocket.ts"
@@ -42,7 +42,9 @@ export const make = (options: Options = {}): Transport["Service"] => {
       const routingId = Identity.encode(Identity.make(kind, endpoint, id))
       const { address, host, port } = endpoint
       const socket = yield* Zmq.dealer({ host, port, routingId, maxMessageSize, openTimeout }).pipe(
-        Effect.mapError(({ code }) => new ConnectionError({ address, reason: "Refused", cause: Hints.ofCode(code) }))
+        Effect.mapError(({ code }) =>
+          new ConnectionError({ reason: new ConnectionRefusedError({ address, cause: Hints.ofCode(code) }) })
+        )
       )
       return makeConnection(id, address, socket)
     })
@@ -58,7 +60,7 @@ export const layer = (options?: Options): Layer.Layer<Transport> => Layer.sync(T
 
 // Only a Kosmonaut broker sends batches, and it reads them, too.
 const makeConnection = (id: string, address: string, socket: Zmq.ZmqSocket): Connection => {
-  const closed = (cause: unknown) => new ConnectionError({ address, reason: "Closed", cause })
+  const closed = (cause: unknown) => new ConnectionError({ reason: new ConnectionClosedError({ address, cause }) })
   let isKosmonaut = false
   const messagesOf = (raw: Zmq.RawFrames): ReadonlyArray<Message> => {
     if (raw.length > 1 || !Batch.isBatch(raw[0]!)) return [plain(raw)]

@@ -35,7 +35,7 @@ const subscribed = Effect.fnUntraced(function*(channel: string, options?: { read
 
 /** The tags of failures, and of successes nothing. */
 const tagsOf = (results: ReadonlyArray<Result.Result<void, Client.BroadcastError>>) =>
-  results.map((result) => Result.isFailure(result) ? result.failure._tag : undefined)
+  results.map((result) => Result.isFailure(result) ? tagOf(result.failure) : undefined)
 
 interface AnyError {
   readonly _tag: string
@@ -258,9 +258,9 @@ describe.each(transports)("Client over $name", ({ url }) => {
         "ChannelNotFoundError",
         undefined,
         "ChannelNotFoundError",
-        "BadRequestError",
-        "MessageEncodeError",
-        "MessageEncodeError",
+        "ProtocolError/BadRequestError",
+        "ProtocolError/MessageEncodeError",
+        "ProtocolError/MessageEncodeError",
         undefined,
         "ChannelNotFoundError",
         undefined
@@ -513,7 +513,11 @@ describe("Client", () => {
         { channel: "room", event: "" },
         { channel: "room", event: "e", data: () => 1 }
       ])
-      assert.deepStrictEqual(tagsOf(results), ["ChannelNotFoundError", "BadRequestError", "MessageEncodeError"])
+      assert.deepStrictEqual(tagsOf(results), [
+        "ChannelNotFoundError",
+        "ProtocolError/BadRequestError",
+        "ProtocolError/MessageEncodeError"
+      ])
       assert.strictEqual(yield* client.disconnect({ sid: "" }), 0)
       assert.strictEqual(yield* client.disconnect({ uid: "" }), 0)
       assert.strictEqual((yield* Effect.flip(client.sendTo("", "e")))._tag, "BrowserNotFoundError")
@@ -559,11 +563,11 @@ describe("Client", () => {
       )
       assert.deepStrictEqual(tagsOf(results), [
         undefined,
-        "BadRequestError",
+        "ProtocolError/BadRequestError",
         "ChannelNotFoundError",
-        "UnknownServerError",
-        "UnknownServerError",
-        "UnknownServerError"
+        "ProtocolError/InternalError",
+        "ProtocolError/UnknownServerError",
+        "ProtocolError/UnknownServerError"
       ])
       assert.deepInclude(Result.getOrThrow(Result.flip(results[2]!)), { channel: "room2" })
     }))

@@ -260,7 +260,9 @@ describe("Worker", () => {
     Effect.gen(function*() {
       const lost = yield* Deferred.make<void>()
       const got = yield* Queue.unbounded<string>()
-      const closed = new KosmonautError.ConnectionError({ address: "nowhere", reason: "Closed" })
+      const closed = new KosmonautError.ConnectionError({
+        reason: new KosmonautError.ConnectionClosedError({ address: "nowhere" })
+      })
       const batch = [["HB"], ...["a", "b", "c", "d", "e"].map((event) => ["TR", `{"${event}":{}}`])]
       let pulls = 0
       let beats = 0

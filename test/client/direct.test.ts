@@ -6,7 +6,7 @@ import { Cause, Effect, Fiber, Layer, Metric, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { Client, Transport } from "../../src/index.ts"
 import type { Frames } from "../../src/protocol/Frame.ts"
-import { ConnectionError } from "../../src/protocol/KosmonautError.ts"
+import { ConnectionClosedError, ConnectionError } from "../../src/protocol/KosmonautError.ts"
 import type { ResponseHandler, Sent } from "../../src/transport/Transport.ts"
 import { tagOf } from "../harness/tagOf.ts"
 import { token } from "../harness/TestBroker.ts"
@@ -76,7 +76,7 @@ const counted = Effect.map(Metric.snapshot, (all) => {
   return { outcomes, seconds, times }
 })
 
-const broken = new ConnectionError({ address: "127.0.0.1", reason: "Closed" })
+const broken = new ConnectionError({ reason: new ConnectionClosedError({ address: "127.0.0.1" }) })
 
 describe("a Client that asks directly", () => {
   it.effect("is done with OK, and has counted it then, with its time", () =>

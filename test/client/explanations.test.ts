@@ -160,7 +160,7 @@ describe("a request for which there is no room", () => {
       const waits: Array<string> = []
       let encoded = 0
       let isFull = true
-      const error = new RequestTimeoutError({ command: "BC", after: Duration.seconds(5), isUnsent: true })
+      const error = new RequestTimeoutError({ command: "BC", after: Duration.seconds(5), wasSent: "no" })
       const client = Client.layer({ url: `wr://${token}@broker/test`, retry: "none" }).pipe(Layer.provide(Layer.succeed(
         Transport.Transport,
         Transport.Transport.of({

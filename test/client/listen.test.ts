@@ -196,7 +196,7 @@ describe("Worker.listen", () => {
       const states = yield* Queue.unbounded<string>()
       yield* worker.changes.pipe(
         Stream.runForEach((state) =>
-          Queue.offer(states, state._tag === "Disconnected" ? `Disconnected: ${state.reason.reason}` : state._tag)
+          Queue.offer(states, state._tag === "Disconnected" ? `Disconnected: ${state.reason.reason._tag}` : state._tag)
         ),
         Effect.forkScoped
       )
@@ -208,7 +208,7 @@ describe("Worker.listen", () => {
       first.peer.sendUnsafe(["HB"])
       assert.strictEqual(yield* Queue.take(states), "Connected")
       first.peer.sendUnsafe(["QT"])
-      assert.strictEqual(yield* Queue.take(states), "Disconnected: Closed")
+      assert.strictEqual(yield* Queue.take(states), "Disconnected: ConnectionClosedError")
       yield* TestClock.adjust("2999 millis")
       assert.strictEqual(yield* Queue.size(states), 0)
       yield* TestClock.adjust("1 millis")
@@ -217,7 +217,7 @@ describe("Worker.listen", () => {
       second.peer.sendUnsafe(["HB"])
       assert.strictEqual(yield* Queue.take(states), "Connected")
       yield* TestClock.adjust("2 seconds")
-      assert.strictEqual(yield* Queue.take(states), "Disconnected: Silent")
+      assert.strictEqual(yield* Queue.take(states), "Disconnected: ConnectionTimeoutError")
       yield* Fiber.interrupt(listening)
       assert.strictEqual(yield* Queue.take(states), "Idle")
     }))

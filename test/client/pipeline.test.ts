@@ -105,7 +105,7 @@ describe("unsent requests", () => {
       yield* TestClock.adjust("1 second")
       const error = yield* Fiber.join(late)
       assert.strictEqual(error._tag, "RequestTimeoutError")
-      assert.isTrue((error as RequestTimeoutError).isUnsent)
+      assert.strictEqual((error as RequestTimeoutError).wasSent, "no")
       assert.isTrue(wasNotSent(error))
       assert.include(error.message, "BC was not sent")
       yield* settle
@@ -122,7 +122,10 @@ describe("unsent requests", () => {
       yield* settled
       yield* Queue.fail(incoming, new Error("gone"))
       const errors = [yield* Effect.flip(Fiber.join(first)), yield* Fiber.join(unsent)]
-      assert.deepStrictEqual(errors.map((error) => (error as ConnectionError).reason), ["Closed", "Refused"])
+      assert.deepStrictEqual(errors.map((error) => (error as ConnectionError).reason._tag), [
+        "ConnectionClosedError",
+        "ConnectionRefusedError"
+      ])
       assert.deepStrictEqual(errors.map(wasNotSent), [false, true])
     }))
 
@@ -163,7 +166,7 @@ describe("unsent requests", () => {
       yield* respond({ envelope: "1", frames: ["OK"] })
       yield* Effect.forkChild(Effect.exit(pipeline.request(bc("b"))))
       yield* TestClock.adjust("4 seconds")
-      assert.isTrue((yield* Fiber.join(waiting)).isUnsent)
+      assert.strictEqual((yield* Fiber.join(waiting)).wasSent, "no")
       // As it times out there is room.
       const admitted = yield* Effect.forkChild(pipeline.room.wait("BC"), { startImmediately: true })
       yield* respond({ envelope: "1", frames: ["OK"] })
@@ -288,7 +291,7 @@ describe("a defect of the transport", () => {
       const fake = yield* connection
       const pipeline = yield* pipelineOf(Effect.succeed({ ...fake.mailbox, sendUnsafe: () => JSON.parse("{") }))
       const error = yield* Effect.flip(pipeline.request(bc("a")))
-      assert.strictEqual((error as ConnectionError).reason, "Closed")
+      assert.strictEqual((error as ConnectionError).reason._tag, "ConnectionClosedError")
     }))
 })
 

@@ -9,15 +9,17 @@ import { Client, Event, EventGroup, EventRouter } from "../../src/index.ts"
 import {
   BrowserNotFoundError,
   ChannelNotFoundError,
+  ConnectionClosedError,
   ConnectionError,
+  MalformedMessageError,
   RequestTimeoutError
 } from "../../src/protocol/KosmonautError.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { turn } from "../harness/eventually.ts"
 import * as FakeNetwork from "../harness/fakeNetwork.ts"
 
-const lost = new ConnectionError({ address: "broker:8081", reason: "Closed" })
-const late = new RequestTimeoutError({ command: "BC", after: Duration.seconds(5) })
+const lost = new ConnectionError({ reason: new ConnectionClosedError({ address: "broker:8081" }) })
+const late = new RequestTimeoutError({ command: "BC", after: Duration.seconds(5), wasSent: "maybe" })
 const gone = (sid: string) => new BrowserNotFoundError({ sid })
 
 /** What a handler's failure is settled with, and what onException received. */
@@ -61,7 +63,7 @@ describe("an event whose handler has failed", () => {
     ["another failure", Effect.fail(new ChannelNotFoundError({ channel: "c" })), /^ChannelNotFoundError: /],
     [
       "an unreadable response",
-      Effect.fail(new ConnectionError({ address: "b", reason: "Malformed" })),
+      Effect.fail(new ConnectionError({ reason: new MalformedMessageError({ address: "b" }) })),
       /^ConnectionError: /
     ],
     ["a defect", Effect.die(lost), /^ConnectionError: /],

@@ -119,7 +119,7 @@ describe("TestBroker", () => {
       yield* TestClock.adjust("500 millis")
       assert.strictEqual((yield* vhost.lobby.info).workers.length, 0)
       assert.deepStrictEqual((yield* silent.pull).at(-1), ["QT"])
-      assert.strictEqual((yield* Effect.flip(silent.pull)).reason, "Closed")
+      assert.strictEqual((yield* Effect.flip(silent.pull)).reason._tag, "ConnectionClosedError")
       yield* joe.trigger("second")
       const handled = yield* listen(yield* Worker.Worker)
       assert.strictEqual(yield* Queue.take(handled), "second")
@@ -141,7 +141,7 @@ describe("TestBroker", () => {
       yield* joe.trigger("kept")
       yield* TestClock.adjust("10 seconds")
       const error = yield* Fiber.join(asking)
-      assert.strictEqual(error._tag === "ConnectionError" ? error.reason : error._tag, "Refused")
+      assert.strictEqual(error._tag === "ConnectionError" ? error.reason._tag : error._tag, "ConnectionRefusedError")
       assert.strictEqual((yield* vhost.lobby.info).waiting, 1)
 
       yield* restore
@@ -209,7 +209,7 @@ describe("TestBroker", () => {
       assert.isUndefined(asking.pollUnsafe())
       yield* TestClock.adjust("1 millis")
       const error = yield* Fiber.join(asking)
-      assert.strictEqual(error._tag === "ConnectionError" ? error.reason : error._tag, "Refused")
+      assert.strictEqual(error._tag === "ConnectionError" ? error.reason._tag : error._tag, "ConnectionRefusedError")
       yield* restore
       yield* client.openChannel("new")
     }).pipe(within({ client: { retry: "none" } })))
@@ -260,7 +260,7 @@ describe("TestBroker", () => {
       const session = yield* Effect.provideContext(mute, context)
       yield* Scope.close(scope, Exit.void)
       assert.deepStrictEqual(yield* session.pull, [["QT"]])
-      assert.strictEqual((yield* Effect.flip(session.pull)).reason, "Closed")
+      assert.strictEqual((yield* Effect.flip(session.pull)).reason._tag, "ConnectionClosedError")
     }))
 
   it.effect("does so in silence, too", () =>

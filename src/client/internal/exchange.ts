@@ -7,7 +7,7 @@ import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Frames } from "../../protocol/Frame.ts"
-import { ConnectionError, type RequestTimeoutError } from "../../protocol/KosmonautError.ts"
+import { ConnectionClosedError, ConnectionError, type RequestTimeoutError } from "../../protocol/KosmonautError.ts"
 import * as EventLoop from "../../transport/EventLoop.ts"
 import type { Message } from "../../transport/Transport.ts"
 import * as PendingRequests from "./pendingRequests.ts"
@@ -144,4 +144,4 @@ const respondAll = (
 }
 
 const closed = (address: string, cause: unknown): ConnectionError =>
-  cause instanceof ConnectionError ? cause : new ConnectionError({ address, reason: "Closed", cause })
+  cause instanceof ConnectionError ? cause : new ConnectionError({ reason: new ConnectionClosedError({ address, cause }) })

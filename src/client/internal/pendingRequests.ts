@@ -89,8 +89,8 @@ export const make = Effect.fnUntraced(function*(options: {
     const { command, deadline } = request
     pending.take(number)
     if (lastReceived < deadline - timeout) yield* Effect.catchDefect(options.onSilence, logDefect)
-    const isUnsent = request.frames !== undefined
-    const error = new RequestTimeoutError({ command, after: options.timeout, ...isUnsent && { isUnsent } })
+    const wasSent = request.frames === undefined ? "maybe" : "no"
+    const error = new RequestTimeoutError({ command, after: options.timeout, wasSent })
     options.onTimeout(request)
     failUnsafe(request, Cause.fail(error))
   })

@@ -16,7 +16,14 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import * as Frame from "../../protocol/Frame.ts"
-import { ConnectionError, type MessageEncodeError, type RequestTimeoutError } from "../../protocol/KosmonautError.ts"
+import {
+  ConnectionClosedError,
+  ConnectionError,
+  ConnectionRefusedError,
+  ConnectionTimeoutError,
+  type MessageEncodeError,
+  type RequestTimeoutError
+} from "../../protocol/KosmonautError.ts"
 import type { Key } from "../../protocol/Retry.ts"
 import type { Connection, Transport } from "../../transport/Transport.ts"
 import * as Exchange from "./exchange.ts"
@@ -120,9 +127,9 @@ const unanswered = (error: SendError): Unanswered => ({ error, key: undefined })
 const makeConnections = Effect.fnUntraced(function*(options: Options, maxMessageSize: number) {
   const { endpoint, transport } = options
   const scope = yield* Effect.scope
-  const failure = (reason: ConnectionError["reason"], cause?: unknown) =>
-    new ConnectionError({ address: endpoint.address, reason, cause })
-  const closed = failure("Closed", new Error("the client was closed"))
+  const failure = (Reason: Reason, cause?: unknown) =>
+    new ConnectionError({ reason: new Reason({ address: endpoint.address, cause }) })
+  const closed = failure(ConnectionClosedError, new Error("the client was closed"))
   let hasEnded = false
   let current: { readonly outlet: Exchange.Outlet; readonly scope: Scope.Closeable | undefined } | undefined
   let opening: Deferred.Deferred<Exchange.Outlet, ConnectionError> | undefined
@@ -138,7 +145,7 @@ const makeConnections = Effect.fnUntraced(function*(options: Options, maxMessage
     onSilence: Effect.suspend(() => {
       const silent = current?.scope
       if (silent === undefined) return Effect.void
-      end(Cause.fail(failure("Silent")))
+      end(Cause.fail(failure(ConnectionTimeoutError)))
       return Effect.forkIn(Scope.close(silent, Exit.void), scope)
     })
   })
@@ -147,7 +154,7 @@ const makeConnections = Effect.fnUntraced(function*(options: Options, maxMessage
     isKosmonaut ||= current?.outlet.isKosmonaut() === true
     current = undefined
     const isFinal = hasEnded || Cause.hasDies(cause)
-    exchange.endUnsafe(cause, isFinal ? cause : Cause.fail(failure("Refused", lostBefore)))
+    exchange.endUnsafe(cause, isFinal ? cause : Cause.fail(failure(ConnectionRefusedError, lostBefore)))
   }
   const attach = (outlet: Exchange.Outlet, own: Scope.Closeable | undefined) => {
     current = { outlet, scope: own }
@@ -218,15 +225,18 @@ const makeConnections = Effect.fnUntraced(function*(options: Options, maxMessage
   }
 })
 
+/** Why there is no connection. */
+type Reason = typeof ConnectionClosedError | typeof ConnectionRefusedError | typeof ConnectionTimeoutError
+
 const lostBefore = new Error("the connection was lost before the request was sent")
 
 // Why a connection has ended; a defect stays one.
 const causeOf = (
   cause: Cause.Cause<unknown>,
-  failure: (reason: "Closed", cause: unknown) => ConnectionError
+  failure: (Reason: Reason, cause: unknown) => ConnectionError
 ): Cause.Cause<ConnectionError> => {
   const defect = cause.reasons.find(Cause.isDieReason)
   if (defect !== undefined) return Cause.die(defect.defect)
   const error = Cause.squash(cause)
-  return Cause.fail(error instanceof ConnectionError ? error : failure("Closed", error))
+  return Cause.fail(error instanceof ConnectionError ? error : failure(ConnectionClosedError, error))
 }

@@ -17,7 +17,7 @@ import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import { type FromClient, isIdempotent, nameOf } from "../../protocol/Command.ts"
 import type { Frames } from "../../protocol/Frame.ts"
-import { type ConnectionError, mayPass, type RequestTimeoutError, wasNotSent } from "../../protocol/KosmonautError.ts"
+import { type ConnectionError, isRetryable, type RequestTimeoutError, wasNotSent } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Retry from "../../protocol/Retry.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
@@ -53,7 +53,7 @@ export const make = Effect.fnUntraced(function*(
     let key = firstKey
     const canRetry = (error: SendError): error is Failed =>
       !Deferred.isDoneUnsafe(closed) && (wasNotSent(error) || (
-        isTransient(error) && pipeline.isKosmonaut() && (canRepeat || key !== undefined)
+        isRetryable(error) && pipeline.isKosmonaut() && (canRepeat || key !== undefined)
       ))
     if (!canRetry(error)) return yield* error
     const step = yield* Schedule.toStepWithSleep(schedule)
@@ -84,10 +84,6 @@ export const make = Effect.fnUntraced(function*(
 })
 
 type Failed = ConnectionError | RequestTimeoutError
-
-// A response that could not be read will not be readable the next time.
-const isTransient = (error: SendError): boolean =>
-  mayPass(error) && !(error._tag === "ConnectionError" && error.reason === "Malformed")
 
 // The broker does not know `AG`, has no cached response, or no longer accepts the access token.
 const isOutcomeUnknown = ([command, code]: Frames): boolean =>

@@ -19,7 +19,13 @@ import { FromClient, type FromServer, type ReadyOptions } from "../../protocol/C
 import { decodeFromServer, encodeFromClient } from "../../protocol/CommandCodec.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import type { Frames } from "../../protocol/Frame.ts"
-import { ConnectionError, MessageDecodeError, type UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import {
+  ConnectionClosedError,
+  ConnectionError,
+  ConnectionTimeoutError,
+  MessageDecodeError,
+  type UnauthorizedError
+} from "../../protocol/KosmonautError.ts"
 import { decodeEvent, decodeOrigin } from "../../protocol/Trigger.ts"
 import * as AwakeClock from "../../transport/AwakeClock.ts"
 import * as Transport from "../../transport/Transport.ts"
@@ -129,7 +135,9 @@ const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }
     watch: Effect.gen(function*() {
       for (;;) {
         const left = silentSince === undefined ? timeout : silentSince + timeout - clock.nowUnsafe()
-        if (left <= aMicrosecond) return yield* new ConnectionError({ address: endpoint.address, reason: "Silent" })
+        if (left <= aMicrosecond) {
+          return yield* new ConnectionError({ reason: new ConnectionTimeoutError({ address: endpoint.address }) })
+        }
         yield* clock.sleep(left)
       }
     })
@@ -187,7 +195,9 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound) => {
         return options.onHeartbeat
       case "Quit":
         return Effect.fail(
-          new ConnectionError({ address, reason: "Closed", cause: new Error("the broker said goodbye") })
+          new ConnectionError({
+            reason: new ConnectionClosedError({ address, cause: new Error("the broker said goodbye") })
+          })
         )
       case "Failure": {
         const error = statusError(command, "the worker", endpoint)

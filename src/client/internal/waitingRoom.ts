@@ -35,7 +35,7 @@ export const make = (options: {
           onResponse: () => resume(Effect.void),
           onFailure: () => {
             waiting.delete(envelope)
-            resume(Effect.fail(new RequestTimeoutError({ command, after, isUnsent: true })))
+            resume(Effect.fail(new RequestTimeoutError({ command, after, wasSent: "no" })))
           }
         })
         waiting.add(envelope)

@@ -13,7 +13,7 @@ import * as Semaphore from "effect/Semaphore"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import * as Frame from "../../protocol/Frame.ts"
 import * as Identity from "../../protocol/Identity.ts"
-import { ConnectionError } from "../../protocol/KosmonautError.ts"
+import { ConnectionClosedError, ConnectionError, MalformedMessageError } from "../../protocol/KosmonautError.ts"
 import {
   type Connection,
   defaultMaxConnections,
@@ -59,7 +59,7 @@ export const make = (dial: Dial, options: Options = {}): Transport["Service"] =>
 const makeSender = Effect.fnUntraced(function*(end: End, address: string) {
   const scope = yield* Effect.scope
   const run = Effect.runForkWith(yield* Effect.context<never>())
-  const closed = new ConnectionError({ address, reason: "Closed" })
+  const closed = new ConnectionError({ reason: new ConnectionClosedError({ address }) })
   const order = Semaphore.makeUnsafe(1)
   let waiting = 0
   const send: Connection["sendUnsafe"] = (messages, settled) => {
@@ -78,16 +78,19 @@ const makeSender = Effect.fnUntraced(function*(end: End, address: string) {
 
 // A message that is too large ends the connection, after all that came before it.
 const pullOf = (end: End, address: string, maxMessageSize: number): Connection["pull"] => {
-  const error = (reason: ConnectionError["reason"]) => new ConnectionError({ address, reason })
+  const malformed = new ConnectionError({ reason: new MalformedMessageError({ address }) })
   let isMalformed = false
   return Effect.gen(function*() {
-    if (isMalformed) return yield* error("Malformed")
-    const batch = yield* Effect.mapError(end.pull, () => error("Closed"))
+    if (isMalformed) return yield* malformed
+    const batch = yield* Effect.mapError(
+      end.pull,
+      () => new ConnectionError({ reason: new ConnectionClosedError({ address }) })
+    )
     const readable = Arr.takeWhile(batch, fits(maxMessageSize))
     if (readable.length === batch.length) return batch
     isMalformed = true
     end.closeUnsafe()
-    return Arr.isReadonlyArrayNonEmpty(readable) ? readable : yield* error("Malformed")
+    return Arr.isReadonlyArrayNonEmpty(readable) ? readable : yield* malformed
   })
 }
 
