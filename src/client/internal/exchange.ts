@@ -144,4 +144,6 @@ const respondAll = (
 }
 
 const closed = (address: string, cause: unknown): ConnectionError =>
-  cause instanceof ConnectionError ? cause : new ConnectionError({ reason: new ConnectionClosedError({ address, cause }) })
+  cause instanceof ConnectionError
+    ? cause
+    : new ConnectionError({ reason: new ConnectionClosedError({ address, cause }) })

@@ -17,7 +17,12 @@ import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import { type FromClient, isIdempotent, nameOf } from "../../protocol/Command.ts"
 import type { Frames } from "../../protocol/Frame.ts"
-import { type ConnectionError, isRetryable, type RequestTimeoutError, wasNotSent } from "../../protocol/KosmonautError.ts"
+import {
+  type ConnectionError,
+  isRetryable,
+  type RequestTimeoutError,
+  wasNotSent
+} from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Retry from "../../protocol/Retry.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
