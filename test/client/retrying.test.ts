@@ -181,6 +181,8 @@ const heardBy = (joe: { readonly heard: Effect.Effect<ReadonlyArray<{ readonly e
 const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const fiber = yield* Effect.forkChild(effect)
+    // It is sent before time moves.
+    yield* Effect.repeat(Effect.yieldNow, { times: 50 })
     yield* TestClock.adjust("1 minute")
     return yield* Fiber.join(fiber)
   })
@@ -283,7 +285,9 @@ describe("a request without an answer", () => {
       const interrupted = yield* Effect.forkChild(client.broadcast("room", "one"))
       const closing = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
         const { client } = yield* clientOf([], { retry: Schedule.spaced("1 minute") })
-        const orphan = yield* Effect.forkDetach(Effect.flip(client.broadcast("room", "two")), { startImmediately: true })
+        const orphan = yield* Effect.forkDetach(Effect.flip(client.broadcast("room", "two")), {
+          startImmediately: true
+        })
         yield* Effect.sleep("20 millis")
         return orphan
       })))
