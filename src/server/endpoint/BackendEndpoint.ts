@@ -63,8 +63,8 @@ export const make = Effect.fnUntraced(function*(
     host: config.host,
     port,
     maxMessageSize: config.maxMessageSize,
-    outboxSize: config.backendOutboxSize,
-    maxConnections: config.maxBackends,
+    outboxSize: config.backends.outboxSize,
+    maxConnections: config.backends.max,
     shutdownTimeout: config.shutdownTimeout
   })
   yield* EventLoopMetrics.register

@@ -54,7 +54,7 @@ export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
   browser.sendUnsafe(BrokerMessage.connected(
     browser.sid,
     browser.version === 0 ? undefined : {
-      pingInterval: Duration.toMillis(vhost.config.pingInterval)
+      pingInterval: Duration.toMillis(vhost.config.browsers.pingInterval)
     }
   ))
   const admit = makeAdmission(state)

@@ -122,14 +122,14 @@ const broadcast = Effect.fnUntraced(function*(state: State, message: Message<"Br
   const { channel, data, event } = message
   const subscribed = yield* channels.has(channel, browser)
   if (!subscribed) return yield* new NotSubscribedError({ channel })
-  if (!config.browsersBroadcast) return yield* onlyBackends
+  if (!config.browsers.broadcast) return yield* onlyBackends
   if (message.trigger !== undefined) yield* trigger(state, message.trigger, data, channel)
   yield* channels.broadcast(channel, event, data, { from: browser })
 })
 
 const onlyBackends = new ForbiddenError({
   detail: "browsers may not broadcast here: trigger an event and let a backend broadcast, " +
-    "or start the broker with browsersBroadcast (--browsers-broadcast)"
+    "or start the broker with browsers.broadcast (--browsers-broadcast)"
 })
 
 // The browser does not wait for this; the id tells it which message was persisted.
