@@ -25,7 +25,7 @@ const make = Effect.fnUntraced(function*(options?: Partial<Parameters<typeof Loc
   const deadLetters = DeadLetters.make({ deadLetterCapacity: 10, deadLetterSize: 10_000, clock })
   const queue: EventQueue = LocalQueue.make({
     queueCapacity: 3,
-    queueSize: 1000,
+    queueSize: 10_000,
     maxDeliveries: 2,
     redeliveryBackoff: Duration.millis(100),
     lifecycleRetention: Duration.seconds(10),
