@@ -50,7 +50,13 @@ export const demo = Command.make("demo", {
       return Kosmonaut.layer({ url: broker.urls(vhost).backend })
     })).pipe(
       Layer.provideMerge(
-        Broker.layer({ websocketPort: 0, backendPort: 0, tcpPort: 0, browsersBroadcast: true, vhosts: [{ path }] })
+        Broker.layer({
+          websocketPort: 0,
+          backendPort: 0,
+          tcpPort: 0,
+          browsers: { broadcast: true },
+          vhosts: [{ path }]
+        })
       )
     )
   ),

@@ -99,7 +99,7 @@ export interface Options extends Omit<BrokerConfig.Options, SocketOptions> {
   readonly receiveTimeout?: Duration.Input | undefined
 }
 
-type SocketOptions = "host" | "websocketPort" | "backendPort" | "tcpPort" | "outboxSize" | "pingInterval" | "vhosts"
+type SocketOptions = "host" | "websocketPort" | "backendPort" | "tcpPort" | "vhosts"
 
 /**
  * What a broker under test, a Client and a Worker of it can be told. The URL is the broker's.
@@ -144,7 +144,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     expireWorkers: Effect.andThen(
       network.silence,
       // At the latest the last heartbeat came now, and the broker looks once in every interval.
-      adjust(Duration.times(config.heartbeatInterval, config.missedHeartbeats + 1))
+      adjust(Duration.times(config.heartbeat.interval, config.heartbeat.maxMissed + 1))
     )
   })
 })
@@ -160,7 +160,7 @@ export const layer = (
   Layer.effect(TestBroker, make(options)).pipe(
     // Its own, also where several brokers are built at once.
     Layer.provideMerge(Layer.fresh(Vhosts.layer)),
-    Layer.provide(BrokerConfig.layer({ ...options, ...forTests(options), host: "memory", vhosts: [] })),
+    Layer.provide(BrokerConfig.layer(forTests(options))),
     Layer.provideMerge(MemoryNetwork.layer(options))
   )
 
@@ -202,10 +202,10 @@ export const layerBackend = (options: BackendOptions = {}): Layer.Layer<
   StartError | InvalidEndpointError
 > =>
   Layer.unwrap(
-    Effect.map(TestBroker, ({ url, vhost: { config: { heartbeatInterval, missedHeartbeats } } }) => {
+    Effect.map(TestBroker, ({ url, vhost: { config: { heartbeat } } }) => {
       // The broker is the first to give up, as it is with the defaults of both.
-      const silenceTimeout = Duration.times(heartbeatInterval, missedHeartbeats + 2)
-      const worker = { heartbeatInterval, silenceTimeout, ...options.worker, url }
+      const silenceTimeout = Duration.times(heartbeat.interval, heartbeat.maxMissed + 2)
+      const worker = { heartbeatInterval: heartbeat.interval, silenceTimeout, ...options.worker, url }
       return Layer.mergeAll(Client.layer({ ...options.client, url }), Worker.layer(worker))
     })
   ).pipe(
@@ -214,10 +214,14 @@ export const layerBackend = (options: BackendOptions = {}): Layer.Layer<
 
 // A test that moves its clock by a day would otherwise have 172 800 heartbeats, and one whose clock stands still would soon
 // have sent too much in that moment.
-const forTests = (options: Options) => ({
-  heartbeatInterval: options.heartbeatInterval ?? "1 minute",
-  browserMessageRate: options.browserMessageRate ?? Infinity,
-  browserByteRate: options.browserByteRate ?? Infinity
+const forTests = (
+  { channels: _, client: _client, path: _path, receiveTimeout: _timeout, token: _token, worker: _worker, ...options }:
+    BackendOptions
+): BrokerConfig.Options => ({
+  ...options,
+  heartbeat: { interval: "1 minute", ...options.heartbeat },
+  browsers: { messageRate: Infinity, byteRate: Infinity, ...options.browsers },
+  host: "memory"
 })
 
 // A clock that cannot be moved would have to be waited for.

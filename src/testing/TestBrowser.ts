@@ -104,7 +104,7 @@ export interface TestBrowser {
   }
   /**
    * Broadcasts to a channel that it is on, and triggers the event `trigger` with the same data if that is given. Forbidden
-   * unless the broker has `browsersBroadcast`.
+   * unless the broker has `browsers.broadcast`.
    */
   readonly broadcast: (
     channel: string,

@@ -15,7 +15,7 @@ import * as FakeTransport from "../harness/fakeTransport.ts"
 type WorkerOptions = TestBroker.BackendOptions["worker"]
 
 const within = (options?: WorkerOptions) =>
-  Effect.provide(TestBroker.layerBackend({ heartbeatInterval: "500 millis", worker: options }))
+  Effect.provide(TestBroker.layerBackend({ heartbeat: { interval: "500 millis" }, worker: options }))
 
 /** Puts events into the vhost, as an authenticated browser would. */
 const trigger = (...events: ReadonlyArray<string>) =>

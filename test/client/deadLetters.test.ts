@@ -81,7 +81,7 @@ describe("a Client's dead letters", () => {
       assert.include(error.message, "the queue is full")
       assert.notInclude(error.message, "may not know")
       assert.deepStrictEqual(yield* ids, ["a-1", "a-2"])
-    }).pipe(within({ queueCapacity: 1 })))
+    }).pipe(within({ queue: { capacity: 1 } })))
 
   it.effect("are discarded, one or all", () =>
     Effect.gen(function*() {

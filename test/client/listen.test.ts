@@ -12,7 +12,7 @@ import * as FakeNetwork from "../harness/fakeNetwork.ts"
 import { tagOf } from "../harness/tagOf.ts"
 
 const within = (options?: TestBroker.BackendOptions["worker"]) =>
-  Effect.provide(TestBroker.layerBackend({ heartbeatInterval: "500 millis", worker: options }))
+  Effect.provide(TestBroker.layerBackend({ heartbeat: { interval: "500 millis" }, worker: options }))
 
 /** Puts an event into the vhost, as an authenticated browser would. */
 const trigger = (event: string, data: object = {}) =>

@@ -3,7 +3,7 @@
  */
 import { Context, Effect, Layer, Logger, type Redacted } from "effect"
 import { Kosmonaut } from "../../src/index.ts"
-import { Broker, type BrokerConfig, Vhosts } from "../../src/server/index.ts"
+import { Broker, BrokerConfig, Vhosts } from "../../src/server/index.ts"
 
 /** The vhost `/test` of a running broker, and how to reach it. */
 export class TestBroker extends Context.Service<TestBroker, {
@@ -15,7 +15,7 @@ export class TestBroker extends Context.Service<TestBroker, {
 export const token = "0123456789abcdef0123456789abcdef01234567"
 
 /** A broker with `/test`, its channels `room`, `presence-room` and `private-room`, and `options` over that. */
-export const layer = (options?: BrokerConfig.Options) =>
+export const layer = (options: BrokerConfig.Options = {}) =>
   Layer.effect(
     TestBroker,
     Effect.gen(function*() {
@@ -25,17 +25,14 @@ export const layer = (options?: BrokerConfig.Options) =>
       return { broker, vhost, urls: broker.urls(vhost) }
     })
   ).pipe(
-    Layer.provideMerge(Broker.layer({
+    Layer.provideMerge(Broker.layer(BrokerConfig.merge({
       websocketPort: 0,
       backendPort: 0,
       tcpPort: 0,
-      browsersBroadcast: true,
       // Tests send much at once.
-      browserMessageRate: Infinity,
-      browserByteRate: Infinity,
-      vhosts: [{ path: "/test", token, channels: ["room", "presence-room", "private-room"] }],
-      ...options
-    })),
+      browsers: { broadcast: true, messageRate: Infinity, byteRate: Infinity },
+      vhosts: [{ path: "/test", token, channels: ["room", "presence-room", "private-room"] }]
+    }, options))),
     Layer.merge(Logger.layer([]))
   )
 

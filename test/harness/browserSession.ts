@@ -23,8 +23,11 @@ export const text = {
 export const error = (code: keyof typeof text) => ({ ":error": { code, status: text[code] } })
 
 /** A vhost, and everything that a worker there is given. */
-export const makeVhost = Effect.fnUntraced(function*(options?: BrokerConfig.Options) {
-  const vhosts = yield* Effect.provide(Vhosts.make, BrokerConfig.layer({ browsersBroadcast: true, ...options }))
+export const makeVhost = Effect.fnUntraced(function*(options: BrokerConfig.Options = {}) {
+  const vhosts = yield* Effect.provide(
+    Vhosts.make,
+    BrokerConfig.layer(BrokerConfig.merge({ browsers: { broadcast: true } }, options))
+  )
   const vhost = yield* vhosts.add({
     path: "/test",
     channels: ["room", "other", "private-room", "presence-room"]

@@ -262,7 +262,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
           const { deadLetters } = yield* vhosts.get("/test")
           expect(names(yield* deadLetters.list)).toEqual(["b", "c"])
           expect(deadLetters.counters).toMatchObject({ kept: 2, dropped: 1 })
-        }), { deadLetterCapacity: 2 })
+        }), { deadLetters: { capacity: 2 } })
       expect(names(yield* inTest((vhost) => vhost.deadLetters.list)(live))).toEqual(["b", "c"])
     }))
 

@@ -75,7 +75,7 @@ describe("TestBroker", () => {
       const joe = yield* browser({ uid: "joe" })
       yield* joe.trigger("say")
       assert.strictEqual(yield* Queue.take(handled), "say")
-    }).pipe(within({ heartbeatInterval: "500 millis" })))
+    }).pipe(within({ heartbeat: { interval: "500 millis" } })))
 
   it.effect("moves its clock by days at little cost, with a worker that stays connected", () =>
     Effect.gen(function*() {
@@ -105,10 +105,10 @@ describe("TestBroker", () => {
         }).pipe(Effect.provide(TestBroker.layer(options)))
       assert.strictEqual(yield* send({}), 1500)
       assert.strictEqual(
-        yield* Effect.flip(send({ browserMessageRate: 100 })).pipe(Effect.map(({ _tag }) => _tag)),
+        yield* Effect.flip(send({ browsers: { messageRate: 100 } })).pipe(Effect.map(({ _tag }) => _tag)),
         "BrowserClosedError"
       )
-      assert.strictEqual(yield* send({ browserMessageRate: 200 }), 1000)
+      assert.strictEqual(yield* send({ browsers: { messageRate: 200 } }), 1000)
     }))
 
   it.effect("takes a worker for dead that says nothing, and gives its events to another", () =>
@@ -127,7 +127,7 @@ describe("TestBroker", () => {
       yield* joe.trigger("second")
       const handled = yield* listen(yield* Worker.Worker)
       assert.strictEqual(yield* Queue.take(handled), "second")
-    }).pipe(within({ heartbeatInterval: "500 millis" })))
+    }).pipe(within({ heartbeat: { interval: "500 millis" } })))
 
   it.effect("cuts the network and restores it: the worker comes back by its schedule", () =>
     Effect.gen(function*() {
@@ -156,7 +156,7 @@ describe("TestBroker", () => {
       assert.notDeepEqual(yield* vhost.lobby.info, before)
     }).pipe(within({ worker: { reconnect: Schedule.spaced("3 seconds") } })))
 
-  it.effect.each([{}, { heartbeatInterval: "100 millis", missedHeartbeats: 5 }] as const)(
+  it.effect.each([{}, { heartbeat: { interval: "100 millis", maxMissed: 5 } }] as const)(
     "expires the heartbeats of its workers, which come back when the network is restored: %o",
     (options) =>
       Effect.gen(function*() {
@@ -233,7 +233,7 @@ describe("TestBroker", () => {
       assert.include(refused, "channels")
       yield* client.broadcast("first", "hello")
     }).pipe(
-      within({ path: "/eu/chat", token: "f".repeat(40), channels: ["first"], queueCapacity: 1, maxChannels: 1 })
+      within({ path: "/eu/chat", token: "f".repeat(40), channels: ["first"], queue: { capacity: 1 }, maxChannels: 1 })
     ))
 
   it.effect("says what is wrong with its options", () =>
@@ -306,7 +306,7 @@ describe("TestBroker", () => {
       assert.deepStrictEqual(handled, ["a"])
       assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 3, workers: [] })
       assert.strictEqual(vhost.lobby.counters.acknowledged, 1)
-    }).pipe(within({ heartbeatInterval: "500 millis" })))
+    }).pipe(within({ heartbeat: { interval: "500 millis" } })))
 })
 
 it.layer(TestBroker.layerBackend({ channels: ["room"] }))("a TestBroker that tests share", (it) => {

@@ -5,7 +5,9 @@ import { Vhosts } from "../../src/server/index.ts"
 import { TestBroker, type TestBrowser } from "../../src/testing/index.ts"
 
 const channels = ["room", "presence-room", "private-room"]
-const within = Effect.provide(TestBroker.layerBackend({ channels, maxMessageSize: 5000, browsersBroadcast: true }))
+const within = Effect.provide(
+  TestBroker.layerBackend({ channels, maxMessageSize: 5000, browsers: { broadcast: true } })
+)
 
 describe("TestBrowser", () => {
   it.effect("connects, subscribes and hears what is broadcast, in order", () =>

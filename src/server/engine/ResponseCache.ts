@@ -5,7 +5,8 @@
  * connection is lost. They are cached for `idempotencyRetention` after the connection's last request, within limits for all
  * connections together: `idempotencyCapacity` responses and 64 MiB. Beyond them the connection that has been idle for longest
  * loses its responses. Retries of requests that are no longer cached, and of unknown connections, are rejected, because the
- * broker cannot know whether they were executed.
+ * broker cannot know whether they were executed. A request that was cancelled since its connection ended is executed when it
+ * is retried.
  *
  * @since 0.1.0
  */
@@ -119,6 +120,28 @@ export const make = ({ clock, ...options }: {
     return Deferred.await(waiting)
   }
 
+  const retry: ResponseCache["retry"] = (key, fingerprint, execute) =>
+    Effect.suspend(() => {
+      const { connection, message } = key
+      const responses = connections.find(connection)
+      const cached = responses?.find(message)
+      if (responses !== undefined && cached !== undefined && cached !== Responses.cancelled) {
+        return Effect.flatMap(
+          recall(responses, message, fingerprint, cached),
+          (response) => response === Responses.cancelled ? retry(key, fingerprint, execute) : Effect.succeed(response)
+        )
+      }
+      if (responses === undefined || !isMessageId(message)) return unknown
+      if (cached === undefined && !responses.neverArrived(message)) return unknown
+      connections.use(responses)
+      if (cached !== undefined) responses.restart(message)
+      else if (responses.addEarly(message, fingerprint)) grow()
+      return Effect.onExit(execute, (exit) => {
+        settle(responses, message, exit)
+        return Effect.void
+      })
+    })
+
   return {
     connection: (id) => {
       const responses = connections.get(id)
@@ -136,19 +159,7 @@ export const make = ({ clock, ...options }: {
         endUnsafe: (message, exit) => settle(responses, message, exit)
       }
     },
-    retry: ({ connection, message }, fingerprint, execute) =>
-      Effect.suspend(() => {
-        const responses = connections.find(connection)
-        const cached = responses?.find(message)
-        if (responses !== undefined && cached !== undefined) return recall(responses, message, fingerprint, cached)
-        if (responses === undefined || !isMessageId(message) || !responses.neverArrived(message)) return unknown
-        connections.use(responses)
-        if (responses.addEarly(message, fingerprint)) grow()
-        return Effect.onExit(execute, (exit) => {
-          settle(responses, message, exit)
-          return Effect.void
-        })
-      }),
+    retry,
     counters
   }
 }
@@ -235,6 +246,13 @@ export const failureOf = (error: StatusError): FromServer =>
   "detail" in error
     ? FromServer.Failure({ code: error.code, reason: error.detail })
     : FromServer.Failure({ code: error.code })
+
+/**
+ * The response to a request that was cancelled before it was executed, since its connection has ended: a retry executes it.
+ *
+ * @since 0.1.0
+ */
+export const cancelled: FromServer = Responses.cancelled
 
 /**
  * The response to a retry if it cannot be known whether the request was executed.

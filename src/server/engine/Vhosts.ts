@@ -35,9 +35,11 @@ import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../Brok
 import { Store } from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Browsers from "./Browsers.ts"
+import * as Calls from "./Calls.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Background from "./internal/background.ts"
+import * as Limits from "./internal/limits.ts"
 import * as Metrics from "./internal/metrics.ts"
 import * as Patterns from "./internal/patterns.ts"
 import * as StoredVhosts from "./internal/storedVhosts.ts"
@@ -76,6 +78,8 @@ export interface Vhost {
   readonly deadLettersAfter: (cursor: number) => Effect.Effect<Iterable<Channels.Listed<DeadLetters.DeadLetter>>>
   /** The browsers that are connected. */
   readonly browsers: Browsers.Browsers
+  /** The triggers and requests that browsers may send again. */
+  readonly calls: Calls.Calls
   /** The responses to requests that Clients may retry. */
   readonly responseCache: ResponseCache.ResponseCache
   /** Waits until the vhost is removed. */
@@ -187,13 +191,15 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
   const patterns = Patterns.make()
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
+  const limits = Limits.fromConfig(config)
   let totalsOfRemoved = Metrics.nothing
-  const { wake, ...work } = Background.make(config.heartbeatInterval, clock, () => vhosts.values())
+  const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 
   const enter = (path: string, token: Redacted.Redacted, stored?: StoredVhosts.StoredVhost): Vhost => {
     const journal = journalOf(path)
-    const limits = { journal, largest: config.maxMessageSize - envelopeSize, now: clock.currentTimeMillisUnsafe() }
-    const own = { ...config, ...stored && StoredVhosts.withoutTooLarge(stored, limits), journal, clock, patterns, wake }
+    const loading = { journal, largest: config.maxMessageSize - envelopeSize, now: clock.currentTimeMillisUnsafe() }
+    const restored = stored && StoredVhosts.withoutTooLarge(stored, loading)
+    const own = { ...limits, ...restored, journal, clock, patterns, wake }
     const onDefect = (defect: unknown) => void run(Effect.logError("An event could not be sent to a worker", defect))
     const deadLetters = DeadLetters.make(own)
     const lobby = Lobby.make({ ...own, deadLetters, onDefect })
@@ -209,7 +215,8 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
       deadLetters,
       journal,
       browsers: Browsers.make(lobby.emitUnsafe, config),
-      responseCache: ResponseCache.make({ ...config, clock }),
+      calls: Calls.make(own),
+      responseCache: ResponseCache.make(own),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }

@@ -9,10 +9,7 @@ import * as Role from "../harness/role.ts"
 
 /** The browsers of a benchmark are all from here, say much at once and answer no ping. */
 const unlimited: BrokerConfig.Options = {
-  maxBrowsersPerAddress: Infinity,
-  browserMessageRate: Infinity,
-  browserByteRate: Infinity,
-  pingInterval: "1 day"
+  browsers: { maxPerAddress: Infinity, messageRate: Infinity, byteRate: Infinity, pingInterval: "1 day" }
 }
 
 let pace: Pace.Pace | undefined

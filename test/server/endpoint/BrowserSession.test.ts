@@ -50,7 +50,7 @@ describe("BrowserSession", () => {
 
     it.effect("answers 402 to a token whose time is over", () =>
       Effect.gen(function*() {
-        const world = yield* makeVhost({ accessTokenTimeToLive: "10 minutes" })
+        const world = yield* makeVhost({ tokens: { timeToLive: "10 minutes" } })
         const a = enter(world, "a")
         const token = yield* world.grant("joe")
         yield* TestClock.adjust("10 minutes")
@@ -324,7 +324,7 @@ describe("BrowserSession", () => {
 
     it.effect("delivers a message as large as any may be, whatever numbers it has", () =>
       Effect.gen(function*() {
-        const world = yield* makeVhost({ maxMessageSize: 100_000, browserMessageRate: Infinity })
+        const world = yield* makeVhost({ maxMessageSize: 100_000, browsers: { messageRate: Infinity } })
         const sizes: Array<number> = []
         const session = BrowserSession.make(world.vhost, FakeBrowser.make("a", ({ length }) => sizes.push(length)))
         yield* session.handle(`{"subscribe":{"channel":"room"}}`)
@@ -394,7 +394,7 @@ describe("BrowserSession", () => {
 
     it.effect("is confirmed where it has an id, once it is accepted, and its error says the id", () =>
       Effect.gen(function*() {
-        const { authenticate, says } = enter(yield* makeVhost({ queueCapacity: 2 }), "browser")
+        const { authenticate, says } = enter(yield* makeVhost({ queue: { capacity: 2 } }), "browser")
         const refused = { code: 597, status: "Internal error" }
         expect(yield* says("trigger", { event: "save", id: 1 })).toMatchObject([
           { ":error": { code: 403, status: "Forbidden", id: 1, event: "trigger" } }
@@ -421,7 +421,7 @@ describe("BrowserSession", () => {
 
     it.effect("is refused with 597 when too many events wait, and works again afterwards", () =>
       Effect.gen(function*() {
-        const world = yield* makeVhost({ queueCapacity: 2 })
+        const world = yield* makeVhost({ queue: { capacity: 2 } })
         const a = enter(world, "a")
         yield* a.authenticate("joe")
         yield* a.says("trigger", { event: "e1" })
@@ -458,7 +458,7 @@ describe("BrowserSession", () => {
 
     it.effect("is forbidden to all browsers where only backends broadcast", () =>
       Effect.gen(function*() {
-        const { says } = enter(yield* makeVhost({ browsersBroadcast: false }), "browser")
+        const { says } = enter(yield* makeVhost({ browsers: { broadcast: false } }), "browser")
         yield* says("subscribe", { channel: "room" })
         expect(yield* says("broadcast", { channel: "room", event: "hello" })).toEqual([
           { ":error": { code: 403, status: "Forbidden" } }
@@ -479,7 +479,7 @@ describe("BrowserSession", () => {
 
     it.effect("is refused with 597 when too many events wait, and nobody hears of it", () =>
       Effect.gen(function*() {
-        const world = yield* makeVhost({ queueCapacity: 1 })
+        const world = yield* makeVhost({ queue: { capacity: 1 } })
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         yield* a.authenticate("joe")
         yield* a.says("subscribe", { channel: "room" })
@@ -743,7 +743,7 @@ describe("BrowserSession", () => {
 
   describe("property", () => {
     const handle = Effect.fnUntraced(function*(messages: ReadonlyArray<string | Uint8Array>, authenticated: boolean) {
-      const world = yield* makeVhost({ queueCapacity: 3 })
+      const world = yield* makeVhost({ queue: { capacity: 3 } })
       const a = enter(world, "a")
       if (authenticated) yield* a.authenticate("joe", "room|pr.*")
       for (const message of messages) {

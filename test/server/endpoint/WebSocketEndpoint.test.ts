@@ -503,7 +503,7 @@ describe("WebSocketEndpoint", () => {
         yield* eventually(Effect.sync(() => kept.destroyed), (destroyed) => destroyed)
         yield* vhost.channels.broadcast("room", "n", {})
         expect(yield* healthy.next).toEqual({ n: { channel: "room" } })
-      }).pipe(withBroker({ outboxSize })))
+      }).pipe(withBroker({ browsers: { outboxSize } })))
 
     it.live("gets what was queued and the reason, 1013, if it reads after all", () =>
       Effect.gen(function*() {
@@ -521,7 +521,7 @@ describe("WebSocketEndpoint", () => {
         expect(read).toBe(sent - 1)
         yield* slow.ended
         yield* eventually(subscribers("room"), (count) => count === 0)
-      }).pipe(withBroker({ outboxSize })))
+      }).pipe(withBroker({ browsers: { outboxSize } })))
 
     it.live("is disconnected if all that it does not read is its own", () =>
       Effect.gen(function*() {
@@ -530,7 +530,7 @@ describe("WebSocketEndpoint", () => {
         for (let sent = 0; sent < 400 && (yield* subscribers("room")) === 1; sent++) yield* slow.send(1, message)
         yield* eventually(subscribers("room"), (count) => count === 0)
         yield* stillServes
-      }).pipe(withBroker({ outboxSize, browserByteRate: Infinity })))
+      }).pipe(withBroker({ browsers: { outboxSize, byteRate: Infinity } })))
 
     it.live("is disconnected even though it goes on sending", () =>
       Effect.gen(function*() {
@@ -543,7 +543,7 @@ describe("WebSocketEndpoint", () => {
           (destroyed) => destroyed || performance.now() - start > 2500
         )
         expect(yield* isDestroyed).toBe(true)
-      }).pipe(withBroker({ outboxSize })))
+      }).pipe(withBroker({ browsers: { outboxSize } })))
 
     it.live("sends nothing to others once it is disconnected, though it has a moment to read", () =>
       Effect.gen(function*() {
@@ -564,7 +564,7 @@ describe("WebSocketEndpoint", () => {
         yield* eventually(subscribers("room"), (count) => count === 1)
         yield* vhost.channels.broadcast("room", "last", {})
         expect(yield* healthy.next).toEqual({ last: { channel: "room" } })
-      }).pipe(withBroker({ outboxSize: 4 * text.length })))
+      }).pipe(withBroker({ browsers: { outboxSize: 4 * text.length } })))
 
     it.live(
       "costs little beside what waits, though messages are small and browsers many",
@@ -591,7 +591,7 @@ describe("WebSocketEndpoint", () => {
           expect(sent * 35).toBeGreaterThan(2_000_000)
           // 20 queues of 4 MiB, each message an object of its own in each, would be five times as much.
           expect(most).toBeLessThan(100_000_000)
-        }).pipe(withBroker({ outboxSize: 4 * 1_048_576 }))
+        }).pipe(withBroker({ browsers: { outboxSize: 4 * 1_048_576 } }))
     )
 
     it.live("may be behind by less than its outbox", () =>
@@ -605,7 +605,7 @@ describe("WebSocketEndpoint", () => {
           const { payload } = yield* slow.next
           expect(JSON.parse(payload.toString())).toEqual({ n: { n, text, channel: "room" } })
         }
-      }).pipe(withBroker({ outboxSize: 64 * 2 * text.length })))
+      }).pipe(withBroker({ browsers: { outboxSize: 64 * 2 * text.length } })))
   })
 })
 

@@ -207,7 +207,7 @@ describe("a Client that does not read its responses", () => {
       yield* turn
       deaf.socket.resume()
       yield* deaf.ended
-    }).pipe(withBroker({ backendOutboxSize: 1_000_000 })))
+    }).pipe(withBroker({ backends: { outboxSize: 1_000_000 } })))
 })
 
 describe("many broadcasts at once", () => {
@@ -237,7 +237,7 @@ describe("many broadcasts at once", () => {
       assert.isAbove(turns!, 0.004)
       assert.isAtLeast(delay!, 0)
     }).pipe(
-      withBroker({ outboxSize: 100_000_000 }),
+      withBroker({ browsers: { outboxSize: 100_000_000 } }),
       Effect.provideService(Metric.MetricRegistry, new Map())
     ))
 })

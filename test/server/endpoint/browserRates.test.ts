@@ -14,7 +14,7 @@ const pong = [{ ":pong": {} }]
 describe("A browser", () => {
   it.effect("may send a burst of messages, and then as many as its rate", () =>
     Effect.gen(function*() {
-      const world = yield* makeVhost({ browserMessageRate: 2 })
+      const world = yield* makeVhost({ browsers: { messageRate: 2 } })
       const a = enter(world, "a")
       for (let n = 0; n < 10; n++) expect(yield* a.hear(ping)).toEqual(pong)
       expect(yield* a.hear(ping)).toEqual([error(429)])
@@ -30,7 +30,7 @@ describe("A browser", () => {
 
   it.effect("has nothing carried out beyond it but unsubscribe and close, and is told the id and why", () =>
     Effect.gen(function*() {
-      const world = yield* makeVhost({ browserMessageRate: 1 })
+      const world = yield* makeVhost({ browsers: { messageRate: 1 } })
       yield* world.attend
       const a = enter(world, "a")
       yield* a.authenticate("joe")
@@ -55,7 +55,7 @@ describe("A browser", () => {
 
   it.effect("is closed with 1013 when it goes on and on, whatever it sends", () =>
     Effect.gen(function*() {
-      const world = yield* makeVhost({ browserMessageRate: 2 })
+      const world = yield* makeVhost({ browsers: { messageRate: 2 } })
       for (const message of [ping, "not json", `{"unsubscribe":{"channel":"room"}}`, "x".repeat(5000)]) {
         const a = enter(world, "a")
         for (let n = 0; n < 20; n++) yield* a.hear(message)
@@ -75,7 +75,7 @@ describe("A browser", () => {
 
   it.effect("may send so many bytes, one message of the largest size at least", () =>
     Effect.gen(function*() {
-      const world = yield* makeVhost({ browserByteRate: 100, maxMessageSize: 2000 })
+      const world = yield* makeVhost({ browsers: { byteRate: 100 }, maxMessageSize: 2000 })
       const a = enter(world, "a")
       // Of two bytes each.
       const message = `{"ping":{"a":"${"ż".repeat(900)}"}}`
@@ -88,18 +88,18 @@ describe("A browser", () => {
 
   it.effect("may send anything where nothing is limited", () =>
     Effect.gen(function*() {
-      const world = yield* makeVhost({ browserMessageRate: Infinity, browserByteRate: Infinity })
+      const world = yield* makeVhost({ browsers: { messageRate: Infinity, byteRate: Infinity } })
       const a = enter(world, "a")
       for (let n = 0; n < 5000; n++) expect(yield* a.hear(ping)).toEqual(pong)
       // One limit of the two is enough to count.
-      const b = enter(yield* makeVhost({ browserMessageRate: Infinity, browserByteRate: 1, maxMessageSize: 20 }), "b")
+      const b = enter(yield* makeVhost({ browsers: { messageRate: Infinity, byteRate: 1 }, maxMessageSize: 20 }), "b")
       expect(yield* b.hear(ping)).toEqual(pong)
       expect(yield* b.hear(ping)).toEqual([error(429)])
     }))
 
   it.effect("has each message of a batch counted", () =>
     Effect.gen(function*() {
-      const world = yield* makeVhost({ browserMessageRate: 1 })
+      const world = yield* makeVhost({ browsers: { messageRate: 1 } })
       const a = enter(world, "a", 1)
       const answers = yield* a.hear(`[${Array.from({ length: 7 }, (_, id) => `{"ping":{"id":${id}}}`).join()}]`)
       expect(answers.slice(0, 5)).toEqual([0, 1, 2, 3, 4].map((id) => ({ ":pong": { id } })))
@@ -108,7 +108,7 @@ describe("A browser", () => {
 
   it.effect("is subscribed to so many channels, and tells so much of itself", () =>
     Effect.gen(function*() {
-      const world = yield* makeVhost({ maxSubscriptions: 2, browserDataSize: 30 })
+      const world = yield* makeVhost({ browsers: { maxSubscriptions: 2, totalDataSize: 30 } })
       const a = enter(world, "a", 1)
       yield* a.authenticate("joe")
       yield* a.says("subscribe", { channel: "room", data: { n: "x".repeat(10) } })

@@ -82,7 +82,7 @@ describe("a browser that is silent", () => {
       }
       yield* eventually(Effect.sync(() => pings), (pings) => pings >= 20 * 4)
       assert.strictEqual(yield* subscribers, 20)
-    }).pipe(withBroker({ pingInterval: "400 millis" })))
+    }).pipe(withBroker({ browsers: { pingInterval: "400 millis" } })))
 
   it.live("is destroyed soon, though it never answers the close", () =>
     Effect.gen(function*() {
@@ -92,7 +92,7 @@ describe("a browser that is silent", () => {
       const kept = of(raw.socket)
       yield* eventually(subscribers, (count) => count === 0)
       yield* eventually(Effect.sync(() => kept.destroyed), (destroyed) => destroyed)
-    }).pipe(withBroker({ pingInterval: "100 millis" })))
+    }).pipe(withBroker({ browsers: { pingInterval: "100 millis" } })))
 })
 
 describe("a browser that ends its side of the connection", () => {
@@ -143,7 +143,7 @@ describe("a browser that has to authenticate", () => {
       yield* oneLeft
       assert.strictEqual(yield* closed(later), reason)
       assert.isFalse(yield* joe.hasEnded)
-    }).pipe(withBroker({ authenticationTimeout: "10 seconds", pingInterval: "1 hour" })))
+    }).pipe(withBroker({ browsers: { authenticationTimeout: "10 seconds", pingInterval: "1 hour" } })))
 })
 
 describe("a browser that sends without end", () => {
@@ -182,7 +182,7 @@ describe("a browser that sends without end", () => {
         yield* raw.ended
       }))
       yield* Effect.replicateEffect(one, 50, { discard: true })
-    }).pipe(withBroker({ browserByteRate: Infinity, browserMessageRate: Infinity })))
+    }).pipe(withBroker({ browsers: { byteRate: Infinity, messageRate: Infinity } })))
 
   it.live.each<[string, Buffer, string]>([
     ["pings", frame(9, "x"), "pings and pongs"],
@@ -208,7 +208,7 @@ describe("a browser that sends without end", () => {
       const piece = Buffer.concat(Array.from({ length: 1000 }, () => frame(0, "", false)))
       for (let n = 0; n < 6; n++) yield* raw.sendBytes(piece)
       assert.strictEqual(yield* closed(raw), "1013 the browser sends too many bytes")
-    }).pipe(withBroker({ browserByteRate: 1000, maxMessageSize: 1000 })))
+    }).pipe(withBroker({ browsers: { byteRate: 1000 }, maxMessageSize: 1000 })))
 
   it.live("a message in too many fragments is disconnected, 1008", () =>
     Effect.gen(function*() {
@@ -233,7 +233,7 @@ describe("a browser that sends without end", () => {
       assert.strictEqual((yield* disconnected) - before, 1)
       const { vhost } = yield* TestBroker
       assert.isAtLeast(vhost.browsers.counters.rejected, 10)
-    }).pipe(withBroker({ browserMessageRate: 2 })))
+    }).pipe(withBroker({ browsers: { messageRate: 2 } })))
 
   it.live("few pings is answered", () =>
     Effect.gen(function*() {

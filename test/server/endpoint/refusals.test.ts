@@ -99,7 +99,7 @@ describe("a browser that is refused", { concurrent: true }, () => {
       assert.match(text, /^HTTP\/1\.1 503 Service Unavailable\r\n/)
       assert.match(text, /\r\nretry-after: 5\r\n/)
       assert.match(text, /\r\n\r\nThe broker has reached its limit of browsers\.\n$/)
-    }).pipe(withBroker({ maxBrowsers: 1 })))
+    }).pipe(withBroker({ browsers: { max: 1 } })))
 
   it.live.each(answered)("is closed within a bound, whatever it does: %s", ([_, bytes]) =>
     Effect.gen(function*() {
@@ -139,11 +139,11 @@ describe("limits of browsers", { concurrent: true }, () => {
   const from = (address: string) => ({ "X-Forwarded-For": address })
 
   it.live.each<[string, BrokerConfig.Options, string, string]>([
-    ["of the broker", { maxBrowsers: 2 }, "503", "1013 The broker has reached its limit of browsers."],
-    ["of a vhost", { maxBrowsersPerVhost: 2 }, "503", "1013 The vhost has reached its limit of browsers."],
+    ["of the broker", { browsers: { max: 2 } }, "503", "1013 The broker has reached its limit of browsers."],
+    ["of a vhost", { browsers: { maxPerVhost: 2 } }, "503", "1013 The vhost has reached its limit of browsers."],
     [
       "of an address",
-      { maxBrowsersPerAddress: 2, trustedProxies: [] },
+      { browsers: { maxPerAddress: 2, trustedProxies: [] } },
       "429",
       "1013 Too many browsers connect from this address."
     ]
@@ -174,7 +174,7 @@ describe("limits of browsers", { concurrent: true }, () => {
       assert.strictEqual(yield* outcome("/test", from("2001:db8::1")), "open")
       assert.strictEqual(yield* outcome("/test", from("2001:db8::2")), "429")
       for (let n = 0; n < 3; n++) assert.strictEqual(yield* outcome("/test"), "open")
-    }).pipe(withBroker({ maxBrowsersPerAddress: 1 })))
+    }).pipe(withBroker({ browsers: { maxPerAddress: 1 } })))
 
   it.live("are counted by the reason, and logged once for many", () => {
     const { layer, lines } = logged()
@@ -197,19 +197,19 @@ describe("limits of browsers", { concurrent: true }, () => {
       assert.deepInclude(counts, { address: 20, origin: 5, vhost: 1, version: 1 })
       const warnings = lines.filter((line) => line.startsWith("WARN"))
       assert.deepStrictEqual(warnings, [
-        "WARN Rejected 1 browser, the last from 192.0.2.1: 1 are connected from there, see the option maxBrowsersPerAddress. If that is a reverse proxy, add it to trustedProxies",
-        `WARN Rejected 1 browser, the last with Origin "https://evil.example": if it may connect, add it to the option origins`
+        "WARN Rejected 1 browser, the last from 192.0.2.1: 1 are connected from there, see the option browsers.maxPerAddress. If that is a reverse proxy, add it to browsers.trustedProxies",
+        `WARN Rejected 1 browser, the last with Origin "https://evil.example": if it may connect, add it to the option browsers.origins`
       ])
     }).pipe(
       Effect.scoped,
-      Effect.provide(Layer.provideMerge(testBroker({ maxBrowsersPerAddress: 1 }), layer)),
+      Effect.provide(Layer.provideMerge(testBroker({ browsers: { maxPerAddress: 1 } }), layer)),
       Effect.provideService(Metric.MetricRegistry, new Map())
     )
   })
 
   it.live.each<[BrokerConfig.Options, string]>([
-    [{ origins: ["example.com"] }, "origins"],
-    [{ trustedProxies: ["10.0.0.0/99"] }, "trustedProxies"]
+    [{ browsers: { origins: ["example.com"] } }, "browsers.origins"],
+    [{ browsers: { trustedProxies: ["10.0.0.0/99"] } }, "browsers.trustedProxies"]
   ])("cannot be nonsense: %o", ([options, option]) =>
     Effect.gen(function*() {
       const failure = yield* Effect.flip(Effect.scoped(Layer.build(testBroker(options))))

@@ -10,14 +10,14 @@ import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 describe("A browser of version 1", () => {
   it.effect("is told so, and how often it is pinged", () =>
     Effect.gen(function*() {
-      const world = yield* makeVhost({ pingInterval: "7 seconds" })
+      const world = yield* makeVhost({ browsers: { pingInterval: "7 seconds" } })
       expect(enter(world, "a", 1).greeting).toEqual([{ ":connected": { sid: "a", v: 1, pingInterval: 7000 } }])
       expect(enter(world, "b").greeting).toEqual([{ ":connected": { sid: "b" } }])
     }))
 
   it.effect("is told why its message was refused", () =>
     Effect.gen(function*() {
-      const a = enter(yield* makeVhost({ browsersBroadcast: false }), "a", 1)
+      const a = enter(yield* makeVhost({ browsers: { broadcast: false } }), "a", 1)
       const refused = (message: string) => Effect.map(a.hear(message), ([answer]) => (answer as Refused)[":error"])
       interface Refused {
         readonly ":error": { readonly reason: string; readonly event?: string; readonly channel?: string }

@@ -18,6 +18,7 @@ import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import type { Subscription } from "../../../src/server/domain/Browser.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
 import * as Channels from "../../../src/server/engine/Channels.ts"
+import * as Limits from "../../../src/server/engine/internal/limits.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import { int, pick } from "../../protocol/arbitraries.ts"
 
@@ -27,7 +28,8 @@ const joe = permit("joe")
 const ann = permit("ann")
 
 /** Channels with the limits of a broker, or others. */
-const makeWith = (options: Partial<Channels.Options> = {}) => Channels.make({ ...BrokerConfig.defaults, ...options })
+const makeWith = (options: Partial<Channels.Options> = {}) =>
+  Channels.make({ ...Limits.fromConfig(BrokerConfig.defaults), ...options })
 
 /** Channels with `names` open. */
 const make = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {

@@ -66,7 +66,7 @@ describe("Replay", () => {
 
   it.effect("stops where there is no room, and leaves the rest as it is", () =>
     Effect.gen(function*() {
-      const { ids, vhost } = yield* vhostWith(5, { queueCapacity: 3 })
+      const { ids, vhost } = yield* vhostWith(5, { queue: { capacity: 3 } })
       const before = yield* vhost.deadLetters.list
       expect(yield* vhost.replayAll).toEqual({ replayed: 3, left: 2 })
       expect(yield* vhost.deadLetters.list).toEqual(before.slice(3))
@@ -101,7 +101,7 @@ describe("Replay", () => {
   it.effect("makes one event of each letter, whatever others do with them meanwhile", () =>
     Effect.gen(function*() {
       const count = 5000
-      const { vhost } = yield* vhostWith(count, { deadLetterCapacity: count })
+      const { vhost } = yield* vhostWith(count, { deadLetters: { capacity: count } })
       const { got, worker: everything } = worker()
       yield* join(vhost, everything)
       const discarding = yield* Effect.forkChild(Effect.map(vhost.deadLetters.takeAll, ({ length }) => length))
@@ -116,7 +116,7 @@ describe("Replay", () => {
 
   it.effect("lists dead letters from a cursor on while others are added and removed", () =>
     Effect.gen(function*() {
-      const { add, vhost } = yield* vhostWith(6, { deadLetterCapacity: 6 })
+      const { add, vhost } = yield* vhostWith(6, { deadLetters: { capacity: 6 } })
       const after = (cursor: number) =>
         Effect.map(vhost.deadLettersAfter(cursor), (letters) =>
           Array.from(letters, ({ cursor, value }) => [value.id, cursor] as const))

@@ -271,7 +271,7 @@ describe("Vhosts", () => {
 
   it.effect("keeps vhosts apart: channels, single access tokens and events of one are not of another", () =>
     Effect.gen(function*() {
-      const vhosts = yield* make({ maxAccessTokens: 1, maxChannels: 1, queueCapacity: 1 })
+      const vhosts = yield* make({ tokens: { capacity: 1 }, maxChannels: 1, queue: { capacity: 1 } })
       const [a, b] = [yield* vhosts.add({ path: "/a", token }), yield* vhosts.add({ path: "/b", token })]
       yield* a.channels.open("room")
       expect(yield* b.channels.list).toEqual([])
@@ -294,7 +294,7 @@ describe("Vhosts", () => {
 
   it.effect("has a dead letter handled again, and keeps it where there is no room", () =>
     Effect.gen(function*() {
-      const vhosts = yield* make({ queueCapacity: 1 })
+      const vhosts = yield* make({ queue: { capacity: 1 } })
       const vhost = yield* vhosts.add({ path: "/a", token })
       const letter = { json: `{"save":{}}`, origin: undefined, attempts: 1, reason: "no" }
       yield* vhost.deadLetters.add({ ...letter, id: "a" })
@@ -317,7 +317,11 @@ describe("Vhosts", () => {
       const said: Array<unknown> = []
       const logger = Logger.layer([Logger.make(({ message }) => void said.push(message))])
       yield* Effect.gen(function*() {
-        const vhosts = yield* make({ vhosts: [{ path: "/test" }], queueCapacity: 2, deadLetterCapacity: 1 })
+        const vhosts = yield* make({
+          vhosts: [{ path: "/test" }],
+          queue: { capacity: 2 },
+          deadLetters: { capacity: 1 }
+        })
         const { deadLetters, lobby } = yield* vhosts.get("/test")
         const trigger = (times: number) => Effect.replicateEffect(Effect.ignore(lobby.enqueue("{}")), times)
         const die = (id: string) => deadLetters.add({ id, json: "{}", origin: undefined, attempts: 1, reason: "" })
@@ -380,7 +384,7 @@ describe("Vhosts", () => {
         currentTimeMillis: Effect.sync(millis)
       })
       yield* Effect.gen(function*() {
-        const vhosts = yield* make({ vhosts: [{ path: "/test", token }], redeliveryBackoff: "1 second" })
+        const vhosts = yield* make({ vhosts: [{ path: "/test", token }], queue: { redeliveryBackoff: "1 second" } })
         const { lobby } = yield* vhosts.get("/test")
         const log: Array<string> = []
         yield* lobby.register(worker("silent", log))
@@ -408,7 +412,10 @@ describe("Vhosts", () => {
 
   it.effect("redelivers when the backoff of the first of all vhosts ends, however it came", () =>
     Effect.gen(function*() {
-      const vhosts = yield* make({ vhosts: [{ path: "/a" }, { path: "/b" }], redeliveryBackoff: "100 millis" })
+      const vhosts = yield* make({
+        vhosts: [{ path: "/a" }, { path: "/b" }],
+        queue: { redeliveryBackoff: "100 millis" }
+      })
       const given: Array<string> = []
       const failing = (id: string) => {
         const deliveries: Array<string> = []
@@ -456,7 +463,7 @@ describe("Vhosts", () => {
         sleep: (duration: Duration.Duration) => Effect.suspend(() => (sleeps++, usual.sleep(duration)))
       })
       yield* Effect.gen(function*() {
-        const vhosts = yield* make({ vhosts: [{ path: "/test", token }], lifecycleRetention: "10 seconds" })
+        const vhosts = yield* make({ vhosts: [{ path: "/test", token }], queue: { lifecycleRetention: "10 seconds" } })
         const { lobby } = yield* vhosts.get("/test")
         yield* TestClock.adjust("1 day")
         expect(sleeps).toBe(0)

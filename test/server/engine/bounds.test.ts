@@ -11,10 +11,12 @@ import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
 import * as Browsers from "../../../src/server/engine/Browsers.ts"
 import * as Channels from "../../../src/server/engine/Channels.ts"
+import * as Limits from "../../../src/server/engine/internal/limits.ts"
 import { enter, makeVhost } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 
-const make = (options: Partial<Channels.Options> = {}) => Channels.make({ ...BrokerConfig.defaults, ...options })
+const make = (options: Partial<Channels.Options> = {}) =>
+  Channels.make({ ...Limits.fromConfig(BrokerConfig.defaults), ...options })
 
 const permit = (uid: string) => Result.getOrThrow(Permission.make(uid, ".*"))
 
@@ -272,7 +274,7 @@ describe("A browser", () => {
 
   it.live("keeps nothing in memory of what it triggered but the event", () =>
     Effect.gen(function*() {
-      const world = yield* makeVhost({ browserByteRate: Infinity })
+      const world = yield* makeVhost({ browsers: { byteRate: Infinity } })
       const a = enter(world, "a")
       yield* a.authenticate("joe")
       const before = used()

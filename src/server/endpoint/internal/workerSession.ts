@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import { type FromClient, FromServer, type ReadyOptions } from "../../../protocol/Command.ts"
 import { encodeFromServer, encodeTrigger } from "../../../protocol/CommandCodec.ts"
+import * as JsonText from "../../../protocol/JsonText.ts"
 import { BadRequestError, type StatusError } from "../../../protocol/KosmonautError.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
 import type { Worker } from "../../engine/Lobby.ts"
@@ -29,6 +30,16 @@ export const handle = (backend: Backend, peer: Peer, command: FromClient): Effec
       return lobby.ack(peer.identity, peer.connection, command.deliveries)
     case "Nack":
       return lobby.nack(peer.identity, peer.connection, command.delivery, command.reason)
+    case "Respond": {
+      const { delivery, outcome } = command
+      const json = JsonText.value(command.json)
+      return json === undefined
+        ? Effect.andThen(
+          lobby.nack(peer.identity, peer.connection, delivery, notJson.message),
+          Effect.fail(notJson)
+        )
+        : lobby.respond(peer.identity, peer.connection, delivery, outcome, json)
+    }
     case "Quit":
       return Effect.andThen(
         lobby.leave(peer.identity, peer.connection),
@@ -39,11 +50,14 @@ export const handle = (backend: Backend, peer: Peer, command: FromClient): Effec
   }
 }
 
+const notJson = new BadRequestError({ detail: "the response of a worker is not JSON" })
+
 // A worker without options is sent events as the original broker sends them.
 const workerOf = (peer: Peer, options: ReadyOptions | undefined): Worker => ({
   id: peer.identity,
   connection: peer.connection,
   lifecycle: options?.lifecycle === true,
+  responses: options?.responses,
   prefetch: options?.prefetch,
   maxAttempts: options?.maxAttempts ?? 1,
   deliverUnsafe: (json, origin, settled, delivery) => {

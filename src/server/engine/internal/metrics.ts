@@ -11,6 +11,7 @@ import type { Browsers } from "../Browsers.ts"
 import type { Channels } from "../Channels.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
 import type { Lobby } from "../Lobby.ts"
+import * as Requests from "./requests.ts"
 
 /** The parts of a vhost that have metrics. */
 interface Vhost {
@@ -24,13 +25,16 @@ interface Vhost {
 const outcomes = ["accepted", "delivered", "acknowledged", "redelivered", "refused", "dropped"] as const
 
 /** The counters of a vhost, which the broker still includes when the vhost is removed. */
-export type Totals = {
-  readonly [Count in "broadcasts" | "deliveries" | "rejected" | "deadLettersDropped" | (typeof outcomes)[number]]:
-    number
-}
+export type Totals =
+  & {
+    readonly [Count in "broadcasts" | "deliveries" | "rejected" | "deadLettersDropped" | (typeof outcomes)[number]]:
+      number
+  }
+  & { readonly requests: Requests.Outcomes }
 
 /** All counters at 0. */
 export const nothing: Totals = {
+  requests: Requests.none,
   broadcasts: 0,
   deliveries: 0,
   rejected: 0,
@@ -52,6 +56,7 @@ export const add = (totals: Totals, { browsers, channels, deadLetters, lobby }: 
   accepted: totals.accepted + lobby.counters.accepted,
   delivered: totals.delivered + lobby.counters.delivered,
   acknowledged: totals.acknowledged + lobby.counters.acknowledged,
+  requests: Requests.add(totals.requests, lobby.requests.counted),
   redelivered: totals.redelivered + lobby.counters.redelivered,
   refused: totals.refused + lobby.counters.refused,
   dropped: totals.dropped + lobby.counters.dropped
@@ -84,6 +89,11 @@ export const register = Effect.fnUntraced(function*(
   yield* gauge(BrokerMetrics.unacknowledgedEvents, ({ lobby }) => lobby.counters.unacknowledged)
   yield* gauge(BrokerMetrics.deadLetters, ({ deadLetters }) => deadLetters.counters.kept)
   yield* counter(BrokerMetrics.droppedDeadLetters, ({ deadLettersDropped }) => deadLettersDropped)
+  yield* Effect.forEach(
+    Requests.outcomes,
+    (outcome) => counter(BrokerMetrics.handledRequests, ({ requests }) => requests[outcome], { outcome }),
+    { discard: true }
+  )
   yield* Effect.forEach(
     outcomes,
     (outcome) => counter(BrokerMetrics.events, (totals) => totals[outcome], { outcome }),

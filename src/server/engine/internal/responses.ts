@@ -48,6 +48,8 @@ export interface Responses {
   /** Whether a message that is not cached never arrived. */
   readonly neverArrived: (message: string) => boolean
   readonly replace: (message: string, cached: Cached) => void
+  /** A retry is being executed, since the first attempt was cancelled. */
+  readonly restart: (message: string) => void
   /** Sets the response to a message, and resumes the retries that wait for it. */
   readonly settle: (message: string, response: FromServer) => void
   /** Removes all responses, and returns how many entries were freed. */
@@ -152,6 +154,7 @@ export const make = (total: { length: number }): Responses => {
     findEarly: (message) => early.size === 0 ? undefined : early.get(message),
     neverArrived: (message) => isAfter(message, lost),
     replace,
+    restart: (message) => replace(message, running),
     settle: (message, response) => {
       const last = (next - 1) % maxResponses
       // Usually it is the last message that arrived, and no retry waits for it.
@@ -179,6 +182,9 @@ export const make = (total: { length: number }): Responses => {
 
 /** The response if it cannot be known whether a request was executed. */
 export const unknown = FromServer.Failure({ code: Retry.outcomeUnknown })
+
+/** What is cached of a request that was cancelled before it was executed: a retry executes it. */
+export const cancelled = FromServer.Failure({ code: Retry.outcomeUnknown })
 
 const isAfter = (one: string, other: string): boolean =>
   one.length === other.length ? one > other : one.length > other.length

@@ -48,7 +48,7 @@ describe("the address that a browser is counted by", () => {
     (network) => {
       const made = Address.make([network])
       assert.isTrue(Result.isFailure(made))
-      if (Result.isFailure(made)) assert.strictEqual(made.failure.option, "trustedProxies")
+      if (Result.isFailure(made)) assert.strictEqual(made.failure.option, "browsers.trustedProxies")
     }
   )
 })
