@@ -51,7 +51,8 @@ export interface Connection {
   readonly enough: number
   /**
    * Sends messages, in order and after those before. They are encoded before this returns. `settled` is called once, now or
-   * later: without an error when the system has accepted them. More than one message needs `isKosmonaut`.
+   * later: without an error when the system has accepted them. No pull ends within this call. More than one message needs
+   * `isKosmonaut`.
    */
   readonly sendUnsafe: (
     messages: Arr.NonEmptyReadonlyArray<Message>,

@@ -5,7 +5,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as net from "node:net"
-import { Client, Kosmonaut, type KosmonautError, Transport } from "../../src/index.ts"
+import { Client, Kosmonaut, Transport } from "../../src/index.ts"
+import { RequestTimeoutError } from "../../src/protocol/KosmonautError.ts"
 import * as FakeTransport from "../harness/fakeTransport.ts"
 import { layer, TestBroker, token } from "../harness/TestBroker.ts"
 
@@ -185,10 +186,7 @@ describe("a request for which there is no room", () => {
       for (const name of ["b", "c"]) yield* start(client.openChannel(name))
       const waiting = yield* Effect.forEach(
         [client.broadcast("room", "e", data), client.sendTo("s", "e", data), client.openChannel("room")],
-        (request) =>
-          start<void, KosmonautError.BrowserNotFoundError | KosmonautError.ChannelNotFoundError | Client.RequestError>(
-            request
-          )
+        (request) => start<void, unknown>(request)
       )
       yield* TestClock.adjust("1 second")
       // The broker is alive, it just does not read.
@@ -196,7 +194,7 @@ describe("a request for which there is no room", () => {
       yield* TestClock.adjust("4 seconds")
       const errors = yield* Effect.forEach(waiting, (fiber) => Fiber.join(fiber))
       assert.deepStrictEqual(
-        errors.map((error) => error._tag === "RequestTimeoutError" && [error.command, error.wasSent]),
+        errors.map((error) => error instanceof RequestTimeoutError && [error.command, error.wasSent]),
         [["BC", "no"], ["ST", "no"], ["OC", "no"]]
       )
       assert.strictEqual(encoded, 0)

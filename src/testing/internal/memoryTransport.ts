@@ -63,11 +63,13 @@ const makeSender = Effect.fnUntraced(function*(end: End, address: string) {
   const order = Semaphore.makeUnsafe(1)
   let waiting = 0
   const send: Connection["sendUnsafe"] = (messages, settled) => {
+    // The caller may change them later.
+    const copies = messages.map(({ envelope, frames }): Message => ({ envelope, frames }))
     let next = 0
-    while (waiting === 0 && next < messages.length && end.sendUnsafe(messages[next]!)) next++
-    if (next === messages.length) return settled()
+    while (waiting === 0 && next < copies.length && end.sendUnsafe(copies[next]!)) next++
+    if (next === copies.length) return settled()
     waiting++
-    const sent = order.withPermits(1)(Effect.forEach(messages.slice(next), end.send)).pipe(
+    const sent = order.withPermits(1)(Effect.forEach(copies.slice(next), end.send)).pipe(
       Effect.map((sent) => settled(sent.every(Boolean) ? undefined : closed)),
       Effect.ensuring(Effect.sync(() => waiting--))
     )
