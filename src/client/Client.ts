@@ -7,8 +7,8 @@
  *
  * A request that was never sent is retried, as `retry` says. A request that may have been executed is retried only with our
  * own broker, which deduplicates requests; not with the original or another, nor before the first response has shown whose
- * the broker is. What still fails with `RequestTimeoutError` (unless it `isUnsent`) or `ConnectionError` (unless its reason
- * is `Refused`) may or may not have been executed. What the broker has answered is never retried.
+ * the broker is. What still fails with `RequestTimeoutError` or `ConnectionError` says by `wasSent` whether it may have been
+ * executed. What the broker has answered is never retried.
  *
  * Where the application has a tracer, each request has a span, `Client.<command>`, which goes on in the broker. The commands
  * are those of the metric `ClientMetrics.requests`.
@@ -44,8 +44,7 @@ import {
   type MessageEncodeError,
   ProtocolError,
   type RequestTimeoutError,
-  type UnauthorizedError,
-  type UnknownServerError
+  type UnauthorizedError
 } from "../protocol/KosmonautError.ts"
 import * as Response from "../protocol/Response.ts"
 import type { Transport } from "../transport/Transport.ts"
@@ -53,9 +52,10 @@ import type { DeadLetter, Replayed } from "./DeadLetter.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
 import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoingEvent.ts"
 import * as Pages from "./internal/pages.ts"
+import * as Pipeline from "./internal/pipeline.ts"
 import * as Requests from "./internal/request.ts"
 import * as Retry from "./internal/retry.ts"
-import { resolve } from "./internal/target.ts"
+import { expecting, resolve } from "./internal/target.ts"
 
 /**
  * What can happen to every request: the access token is rejected (`UnauthorizedError`), the broker cannot be reached or the
@@ -93,7 +93,7 @@ export interface Broadcast extends BroadcastOptions {
  *
  * @since 0.1.0
  */
-export type BroadcastError = ChannelNotFoundError | BadRequestError | MessageEncodeError | UnknownServerError
+export type BroadcastError = ChannelNotFoundError | ProtocolError
 
 /**
  * An open channel.
@@ -288,14 +288,16 @@ export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Client["Service"], InvalidEndpointError, Transport | Scope.Scope> {
   const { endpoint, transport } = yield* resolve(options.url)
-  const requester = yield* transport.requester(endpoint, {
+  const pipeline = yield* Pipeline.make({
+    transport,
+    endpoint,
     requestTimeout: Duration.fromInputUnsafe(options.requestTimeout ?? "5 seconds"),
     maxQueuedRequests: options.maxQueuedRequests,
     maxQueuedBytes: options.maxQueuedBytes
   })
 
-  const again = yield* Retry.make(requester, options.retry ?? defaultRetry)
-  const requests = Requests.make(endpoint, requester, again)
+  const retry = yield* Retry.make(pipeline, options.retry ?? defaultRetry)
+  const requests = Requests.make(endpoint, pipeline, retry)
   const { ask, inRoom, query, tell, tellIn } = requests
 
   const broadcast = (channel: ChannelLike, event: Named, data?: unknown, options?: BroadcastOptions) =>
@@ -345,7 +347,7 @@ export const make = Effect.fnUntraced(function*(
     broadcastAll: Effect.fnUntraced(function*(broadcasts) {
       yield* inRoom(FromClient.BroadcastAll({ broadcasts: "" }), () => Effect.void)
       const encoded = broadcasts.map(({ channel, data, event, exceptSid }) =>
-        encodeBroadcast(channel, event, data, exceptSid)
+        Result.mapError(encodeBroadcast(channel, event, data, exceptSid), refusal)
       )
       const sent = Arr.getSuccesses(encoded)
       const codes = sent.length === 0
@@ -368,7 +370,7 @@ export const make = Effect.fnUntraced(function*(
             (encoded) =>
               tell(
                 FromClient.SendTo({ sid, ...encoded }),
-                ({ code }) => code === 455 ? new BrowserNotFoundError({ sid }) : undefined
+                expecting(455)
               )
           )),
 
@@ -450,14 +452,9 @@ const nothing = "$a"
 
 const emptyBroadcast = FromClient.Broadcast({ channel: "", event: "", data: "" })
 
-/** A command that names a channel. */
-type Channelled = { readonly channel: string }
+const invalidName = expecting(451)
 
-const invalidName = ({ code }: Requests.Failed, { channel }: Channelled) =>
-  code === 451 ? new InvalidChannelNameError({ channel }) : undefined
-
-const notFound = ({ code }: Requests.Failed, { channel }: Channelled) =>
-  code === 454 ? new ChannelNotFoundError({ channel }) : undefined
+const notFound = expecting(454)
 
 const channelInfo = ({ name, subscribers }: typeof Response.Channel.Type): ChannelInfo => ({
   name,

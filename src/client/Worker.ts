@@ -12,7 +12,7 @@
  * `attempt` one higher; so a handler may run twice for one event. After a lost connection this worker begins nothing that
  * it had only received, and no second handler for an event that is in flight or that it has finished. A handler that
  * interrupts itself releases its event, at the next heartbeat. So does one that fails because the broker was not there: if
- * all its failures are `ConnectionError` (but for `Malformed`) or `RequestTimeoutError`, as a Client's are. A reply to the
+ * all its failures are `ConnectionError` (but for `MalformedMessageError`) or `RequestTimeoutError`, as a Client's are. A reply to the
  * event's own browser that fails with `BrowserNotFoundError` is no failure: the browser has gone. Any other event whose
  * handler fails is a dead letter of its vhost, with a reason that begins with the error's tag, unless `retry` or
  * `maxAttempts` say to try again. A broker that knows no acknowledgements, as the original, delivers each event once: then

@@ -16,6 +16,7 @@ import { Client, Kosmonaut, TcpTransport, Transport, ZmqTransport } from "../../
 import * as Browser from "../harness/Browser.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
+import * as FakeTransport from "../harness/fakeTransport.ts"
 import { tagOf } from "../harness/tagOf.ts"
 import { backend, layer, TestBroker, token, transports } from "../harness/TestBroker.ts"
 import { anyText, channel, jsonObject, oneOf, pick } from "../protocol/arbitraries.ts"
@@ -35,7 +36,7 @@ const subscribed = Effect.fnUntraced(function*(channel: string, options?: { read
 
 /** The tags of failures, and of successes nothing. */
 const tagsOf = (results: ReadonlyArray<Result.Result<void, Client.BroadcastError>>) =>
-  results.map((result) => Result.isFailure(result) ? result.failure._tag : undefined)
+  results.map((result) => Result.isFailure(result) ? tagOf(result.failure) : undefined)
 
 interface AnyError {
   readonly _tag: string
@@ -258,9 +259,9 @@ describe.each(transports)("Client over $name", ({ url }) => {
         "ChannelNotFoundError",
         undefined,
         "ChannelNotFoundError",
-        "BadRequestError",
-        "MessageEncodeError",
-        "MessageEncodeError",
+        "ProtocolError/BadRequestError",
+        "ProtocolError/MessageEncodeError",
+        "ProtocolError/MessageEncodeError",
         undefined,
         "ChannelNotFoundError",
         undefined
@@ -487,17 +488,9 @@ const answeredBy = Effect.fnUntraced(function*(answer: (frames: ReadonlyArray<st
   const client = yield* Effect.provideService(
     Client.make({ url: `wr://${token}@127.0.0.1/test` }),
     Transport.Transport,
-    Transport.Transport.of({
-      schemes: ["wr"],
-      session: () => Effect.die("no Worker here"),
-      requester: () =>
-        Effect.succeed({
-          request: (frames) =>
-            Effect.sync(() => {
-              asked.push(frames)
-              return answer(frames)
-            })
-        })
+    FakeTransport.respondWith((frames) => {
+      asked.push(frames)
+      return answer(frames)
     })
   )
   return { client, asked }
@@ -513,7 +506,11 @@ describe("Client", () => {
         { channel: "room", event: "" },
         { channel: "room", event: "e", data: () => 1 }
       ])
-      assert.deepStrictEqual(tagsOf(results), ["ChannelNotFoundError", "BadRequestError", "MessageEncodeError"])
+      assert.deepStrictEqual(tagsOf(results), [
+        "ChannelNotFoundError",
+        "ProtocolError/BadRequestError",
+        "ProtocolError/MessageEncodeError"
+      ])
       assert.strictEqual(yield* client.disconnect({ sid: "" }), 0)
       assert.strictEqual(yield* client.disconnect({ uid: "" }), 0)
       assert.strictEqual((yield* Effect.flip(client.sendTo("", "e")))._tag, "BrowserNotFoundError")
@@ -559,11 +556,11 @@ describe("Client", () => {
       )
       assert.deepStrictEqual(tagsOf(results), [
         undefined,
-        "BadRequestError",
+        "ProtocolError/BadRequestError",
         "ChannelNotFoundError",
-        "UnknownServerError",
-        "UnknownServerError",
-        "UnknownServerError"
+        "ProtocolError/InternalError",
+        "ProtocolError/UnknownServerError",
+        "ProtocolError/UnknownServerError"
       ])
       assert.deepInclude(Result.getOrThrow(Result.flip(results[2]!)), { channel: "room2" })
     }))

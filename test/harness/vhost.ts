@@ -5,6 +5,7 @@ import type { Event } from "../../src/protocol/Trigger.ts"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
 import * as Browsers from "../../src/server/engine/Browsers.ts"
 import * as Channels from "../../src/server/engine/Channels.ts"
+import * as Limits from "../../src/server/engine/internal/limits.ts"
 import * as LocalLog from "../../src/server/engine/internal/localLog.ts"
 import * as VhostState from "../../src/server/engine/internal/vhostState.ts"
 import type * as Journal from "../../src/server/engine/Journal.ts"
@@ -20,7 +21,7 @@ export interface Options extends Partial<VhostState.Limits> {
 
 /** Makes a vhost with the limits of a broker, or others. */
 export const make = ({ emit = () => {}, journal, wrap = (log) => log, ...options }: Options = {}) => {
-  const state = VhostState.make({ ...BrokerConfig.defaults, ...options })
+  const state = VhostState.make({ ...Limits.fromConfig(BrokerConfig.defaults), ...options })
   const log = wrap(LocalLog.make({ state, emit, journal }))
   return { state, log, channels: Channels.make(state, log), browsers: Browsers.make(state, log, emit) }
 }

@@ -62,9 +62,11 @@ export const begin = Effect.fnUntraced(function*(target: Target) {
   const fibers = [yield* Effect.forkScoped(counting(broadcast)), yield* Effect.forkScoped(counting(trigger))]
   const isDone = () =>
     !browser.isOpen() ||
-    [broadcasts, triggers].every(({ received, sent }) =>
-      [...sent.values()].every(({ outcome }) => outcome !== "unknown") && received.length >= sent.size
-    )
+    [broadcasts, triggers].every(({ received, sent }) => {
+      const outcomes = [...sent.values()].map(({ outcome }) => outcome)
+      return !outcomes.includes("unknown") &&
+        received.length >= outcomes.filter((outcome) => outcome === "confirmed").length
+    })
   return {
     end: Effect.gen(function*() {
       enough = true

@@ -41,7 +41,7 @@ describe("Browsers", () => {
     const { all: [a], registry } = make("a")
     registry.identifyUnsafe(a, "joe")
     registry.leaveUnsafe(a)
-    expect(a.heard()).toEqual([])
+    expect(a.received()).toEqual([])
   })
 
   it.effect("ignores the user of a browser that has disconnected", () =>
@@ -53,12 +53,12 @@ describe("Browsers", () => {
     }))
 
   describe("sendTo", () => {
-    it.effect("reaches one browser, with its data as they are", () =>
+    it.effect("sends the event to one browser, with its data unchanged", () =>
       Effect.gen(function*() {
         const { all: [a, b], registry } = make("a", "b")
         const data = JSON.parse(`{"sid":"s","channel":"c","__proto__":{"x":1}}`) as JsonObject
         yield* registry.sendTo("b", "hello", data)
-        expect([a.heard(), JSON.stringify(b.heard())]).toEqual([[], `[{"hello":${JSON.stringify(data)}}]`])
+        expect([a.received(), JSON.stringify(b.received())]).toEqual([[], `[{"hello":${JSON.stringify(data)}}]`])
       }))
 
     it.effect.each(["gone", "nobody", "", "__proto__", "constructor", "joe"])(
@@ -71,7 +71,7 @@ describe("Browsers", () => {
           const failure = yield* Effect.flip(registry.sendTo(sid, "hello", {}))
           expect(failure).toBeInstanceOf(BrowserNotFoundError)
           expect(failure).toMatchObject({ code: 455, sid })
-          expect([a.heard(), gone.heard()]).toEqual([[], []])
+          expect([a.received(), gone.received()]).toEqual([[], []])
         })
     )
   })
@@ -84,8 +84,8 @@ describe("Browsers", () => {
         const c = FakeBrowser.make("c", (message) => order.push(message))
         registry.enterUnsafe({ ...c, closeUnsafe: (code) => order.push(code) })
         expect(yield* registry.disconnect("sid", "b")).toBe(1)
-        expect([b.heard(), b.closedWith()]).toEqual([[{ ":closed": { sid: "b" } }], 4403])
-        expect([a.heard(), a.closedWith()]).toEqual([[], undefined])
+        expect([b.received(), b.closedWith()]).toEqual([[{ ":closed": { sid: "b" } }], 4403])
+        expect([a.received(), a.closedWith()]).toEqual([[], undefined])
         expect(yield* registry.disconnect("sid", "c")).toBe(1)
         expect(order).toEqual([`{":closed":{"sid":"c"}}`, 4403])
       }))
@@ -98,7 +98,7 @@ describe("Browsers", () => {
         registry.identifyUnsafe(c, "joe")
         expect(yield* registry.disconnect("uid", "joe")).toBe(2)
         expect([a, b, c, stranger].map((browser) => browser.closedWith())).toEqual([4403, undefined, 4403, undefined])
-        expect(c.heard()).toEqual([{ ":closed": { sid: "c" } }])
+        expect(c.received()).toEqual([{ ":closed": { sid: "c" } }])
       }))
 
     it.effect("does not mix up sids and uids, and finds no browser that has disconnected", () =>
@@ -163,11 +163,11 @@ describe("Browsers", () => {
         for (const uid of ["joe", "ann"]) {
           const theirs = [...model].flatMap(([sid, who]) => who === uid ? [sid] : [])
           expect(yield* registry.disconnect("uid", uid)).toBe(theirs.length)
-          const told = [...all].flatMap(([sid, browser]) => browser.heard().length === 1 ? [sid] : [])
+          const told = [...all].flatMap(([sid, browser]) => browser.received().length === 1 ? [sid] : [])
           expect(told.toSorted()).toEqual(theirs.toSorted())
         }
         for (const sid of all.keys()) expect(yield* registry.disconnect("sid", sid)).toBe(model.has(sid) ? 1 : 0)
-        for (const browser of all.values()) browser.heard()
+        for (const browser of all.values()) browser.received()
       }
       expect(announced).toEqual(expected)
     }))

@@ -46,7 +46,7 @@ const join = (
 ) =>
   Effect.map(
     channels.subscribe(name, browser, { permission, hidden: false, data: {}, ...options }),
-    () => void browser.heard()
+    () => void browser.received()
   )
 
 const browsers = <const Sids extends ReadonlyArray<string>>(...sids: Sids) =>
@@ -122,7 +122,7 @@ describe("Channels", () => {
             expect(failure).toBeInstanceOf(ChannelNotFoundError)
             expect(failure).toMatchObject({ code: 454, channel: name })
           }
-          expect(a.heard()).toEqual([])
+          expect(a.received()).toEqual([])
         })
     )
 
@@ -133,11 +133,11 @@ describe("Channels", () => {
         yield* join(channels, "presence-a", a, joe)
         yield* join(channels, "presence-a", b, ann, { hidden: true })
         yield* join(channels, "other", c)
-        a.heard()
+        a.received()
         yield* channels.close("presence-a")
-        expect(a.heard()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
-        expect(b.heard()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
-        expect(c.heard()).toEqual([])
+        expect(a.received()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
+        expect(b.received()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
+        expect(c.received()).toEqual([])
         expect((yield* channels.list).map(({ name }) => name)).toEqual(["room", "other"])
       }))
 
@@ -148,13 +148,13 @@ describe("Channels", () => {
         yield* join(channels, "presence-a", a, joe)
         yield* channels.close("presence-a")
         yield* channels.open("presence-a")
-        a.heard()
+        a.received()
         expect(yield* channels.has("presence-a", a)).toBe(false)
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: {} })
         yield* channels.broadcast("presence-a", "hello", {})
         yield* channels.leave(a)
-        expect(a.heard()).toEqual([])
-        expect(b.heard()).toEqual([
+        expect(a.received()).toEqual([])
+        expect(b.received()).toEqual([
           { ":subscribed": { channel: "presence-a", uid: "ann", subscribers: [] } },
           { ":memberJoined": { channel: "presence-a", uid: "ann" } },
           { hello: { channel: "presence-a" } }
@@ -191,11 +191,11 @@ describe("Channels", () => {
         const [a, b] = browsers("a", "b")
         yield* join(channels, "room", a)
         yield* channels.subscribe("room", b, { permission: joe, hidden: false, data: { name: "Joe" } })
-        expect(b.heard()).toEqual([{ ":subscribed": { channel: "room" } }])
-        expect(a.heard()).toEqual([])
+        expect(b.received()).toEqual([{ ":subscribed": { channel: "room" } }])
+        expect(a.received()).toEqual([])
         yield* channels.unsubscribe("room", b, {})
-        expect(b.heard()).toEqual([{ ":unsubscribed": { channel: "room" } }])
-        expect(a.heard()).toEqual([])
+        expect(b.received()).toEqual([{ ":unsubscribed": { channel: "room" } }])
+        expect(a.received()).toEqual([])
       }))
 
     it.effect("adds the uid on a private channel, and sends nothing to other subscribers", () =>
@@ -204,9 +204,9 @@ describe("Channels", () => {
         const [a, b] = browsers("a", "b")
         yield* join(channels, "private-a", a, joe)
         yield* channels.subscribe("private-a", b, { permission: ann, hidden: false, data: { name: "Ann" } })
-        expect(b.heard()).toEqual([{ ":subscribed": { channel: "private-a", uid: "ann" } }])
+        expect(b.received()).toEqual([{ ":subscribed": { channel: "private-a", uid: "ann" } }])
         yield* channels.leave(b)
-        expect(a.heard()).toEqual([])
+        expect(a.received()).toEqual([])
       }))
 
     it.effect("lists the earlier members, and announces the new one to all, itself too", () =>
@@ -214,18 +214,18 @@ describe("Channels", () => {
         const channels = yield* make("presence-a")
         const [a, b] = browsers("a", "b")
         yield* channels.subscribe("presence-a", a, { permission: joe, hidden: false, data: { name: "Joe" } })
-        expect(a.heard()).toEqual([
+        expect(a.received()).toEqual([
           { ":subscribed": { channel: "presence-a", uid: "joe", subscribers: [] } },
           { ":memberJoined": { channel: "presence-a", uid: "joe", name: "Joe" } }
         ])
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: { name: "Ann" } })
         const joined = { ":memberJoined": { channel: "presence-a", uid: "ann", name: "Ann" } }
         const listed = { channel: "presence-a", uid: "joe", name: "Joe" }
-        expect(b.heard()).toEqual([
+        expect(b.received()).toEqual([
           { ":subscribed": { channel: "presence-a", uid: "ann", subscribers: [listed] } },
           joined
         ])
-        expect(a.heard()).toEqual([joined])
+        expect(a.received()).toEqual([joined])
       }))
 
     it.effect("never announces or lists a hidden subscriber, which receives everything", () =>
@@ -234,30 +234,30 @@ describe("Channels", () => {
         const [a, b, hidden] = browsers("a", "b", "hidden")
         yield* join(channels, "presence-a", a, joe)
         yield* channels.subscribe("presence-a", hidden, { permission: permit("spy"), hidden: true, data: { s: 1 } })
-        expect(hidden.heard()).toEqual([{
+        expect(hidden.received()).toEqual([{
           ":subscribed": {
             channel: "presence-a",
             uid: "spy",
             subscribers: [{ channel: "presence-a", uid: "joe" }]
           }
         }])
-        expect(a.heard()).toEqual([])
+        expect(a.received()).toEqual([])
 
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: {} })
-        expect(b.heard()[0]).toMatchObject({ ":subscribed": { subscribers: [{ uid: "joe" }] } })
-        expect(hidden.heard()).toEqual([{ ":memberJoined": { channel: "presence-a", uid: "ann" } }])
+        expect(b.received()[0]).toMatchObject({ ":subscribed": { subscribers: [{ uid: "joe" }] } })
+        expect(hidden.received()).toEqual([{ ":memberJoined": { channel: "presence-a", uid: "ann" } }])
 
         yield* channels.broadcast("presence-a", "hello", {}, { from: a })
         yield* channels.unsubscribe("presence-a", a, {})
-        expect(hidden.heard()).toEqual([
+        expect(hidden.received()).toEqual([
           { hello: { channel: "presence-a", sid: "a" } },
           { ":memberLeft": { channel: "presence-a", uid: "joe" } }
         ])
-        b.heard()
+        b.received()
 
         yield* channels.unsubscribe("presence-a", hidden, { bye: true })
-        expect(hidden.heard()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
-        expect(b.heard()).toEqual([])
+        expect(hidden.received()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
+        expect(b.received()).toEqual([])
       }))
 
     it.effect("changes nothing the second time, and keeps the data of the first", () =>
@@ -266,16 +266,16 @@ describe("Channels", () => {
         const [a, b] = browsers("a", "b")
         yield* join(channels, "presence-a", a, joe, { data: { n: 1 } })
         yield* channels.subscribe("presence-a", a, { permission: ann, hidden: true, data: { n: 2 } })
-        expect(a.heard()).toEqual([])
+        expect(a.received()).toEqual([])
         expect(yield* channels.list).toMatchObject([{ subscribers: 1 }])
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: {} })
-        expect(b.heard()[0]).toMatchObject({ ":subscribed": { subscribers: [{ uid: "joe", n: 1 }] } })
-        a.heard()
+        expect(b.received()[0]).toMatchObject({ ":subscribed": { subscribers: [{ uid: "joe", n: 1 }] } })
+        a.received()
         yield* channels.broadcast("presence-a", "hello", {})
-        expect(a.heard()).toEqual([{ hello: { channel: "presence-a" } }])
+        expect(a.received()).toEqual([{ hello: { channel: "presence-a" } }])
       }))
 
-    it.effect("lists one user on two browsers twice", () =>
+    it.effect("lists a user with two browsers twice", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b, c] = browsers("a", "b", "c")
@@ -283,10 +283,10 @@ describe("Channels", () => {
         yield* join(channels, "presence-a", b, joe)
         yield* channels.subscribe("presence-a", c, { permission: joe, hidden: false, data: {} })
         const member = { channel: "presence-a", uid: "joe" }
-        expect(c.heard()[0]).toMatchObject({ ":subscribed": { subscribers: [member, member] } })
+        expect(c.received()[0]).toMatchObject({ ":subscribed": { subscribers: [member, member] } })
       }))
 
-    it.effect("is forbidden on private and presence channels without a permission that matches", () =>
+    it.effect("is forbidden on private and presence channels without a matching permission", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-a", "presence-a")
         const [a] = browsers("a")
@@ -301,7 +301,7 @@ describe("Channels", () => {
         }
         // A normal channel needs none, and minds none that does not match.
         yield* channels.subscribe("room", a, { permission: permit("joe", "other"), hidden: false, data: {} })
-        expect(a.heard()).toEqual([{ ":subscribed": { channel: "room" } }])
+        expect(a.received()).toEqual([{ ":subscribed": { channel: "room" } }])
         expect((yield* channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 0, 0])
       }))
 
@@ -319,9 +319,9 @@ describe("Channels", () => {
           )
           expect(failure).toMatchObject({ _tag: "BadRequestError", code: 400 })
         }
-        expect([a.heard(), b.heard(), yield* channels.has("presence-a", b)]).toEqual([[], [], false])
+        expect([a.received(), b.received(), yield* channels.has("presence-a", b)]).toEqual([[], [], false])
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: fits })
-        expect(a.heard()).toEqual([{ ":memberJoined": { ...fits, channel: "presence-a", uid: "ann" } }])
+        expect(a.received()).toEqual([{ ":memberJoined": { ...fits, channel: "presence-a", uid: "ann" } }])
         // Elsewhere a backend can ask for them.
         for (const name of ["room", "private-a"]) {
           const failure = yield* Effect.flip(join(channels, name, b, ann, { data: doesNot }))
@@ -339,11 +339,11 @@ describe("Channels", () => {
         yield* join(channels, "presence-a", a, joe)
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: forged })
         const told = { uid: "ann", channel: "presence-a", sid: "forged", subscribers: "forged" }
-        expect(a.heard()).toEqual([{ ":memberJoined": told }])
+        expect(a.received()).toEqual([{ ":memberJoined": told }])
         yield* channels.broadcast("presence-a", "hello", forged, { from: b })
-        expect(a.heard()).toEqual([{ hello: { ...forged, channel: "presence-a", sid: "b" } }])
+        expect(a.received()).toEqual([{ hello: { ...forged, channel: "presence-a", sid: "b" } }])
         yield* channels.unsubscribe("presence-a", b, { uid: "nobody", channel: "x" })
-        expect(a.heard()).toEqual([{ ":memberLeft": told }])
+        expect(a.received()).toEqual([{ ":memberLeft": told }])
       }))
   })
 
@@ -354,10 +354,10 @@ describe("Channels", () => {
         const [a, b] = browsers("a", "b")
         yield* join(channels, "presence-a", a, joe)
         yield* join(channels, "presence-a", b, ann, { data: { name: "Ann", mood: "good" } })
-        a.heard()
+        a.received()
         yield* channels.unsubscribe("presence-a", b, { mood: "bad", bye: true })
-        expect(b.heard()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
-        expect(a.heard()).toEqual([
+        expect(b.received()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
+        expect(a.received()).toEqual([
           { ":memberLeft": { channel: "presence-a", uid: "ann", name: "Ann", mood: "bad", bye: true } }
         ])
       }))
@@ -373,7 +373,7 @@ describe("Channels", () => {
         expect(failure.code).toBe(453)
         yield* channels.unsubscribe("room", a, {})
         expect(yield* Effect.flip(channels.unsubscribe("room", a, {}))).toBeInstanceOf(NotSubscribedError)
-        expect(b.heard()).toEqual([])
+        expect(b.received()).toEqual([])
       }))
 
     it.effect("leaves all channels without a message to the browser, and announces it to the others", () =>
@@ -384,17 +384,17 @@ describe("Channels", () => {
           yield* join(channels, name, a, joe)
           yield* join(channels, name, b, ann, { data: { name: "Ann" } })
         }
-        a.heard()
-        b.heard()
+        a.received()
+        b.received()
         yield* channels.leave(b)
-        expect(b.heard()).toEqual([])
-        expect(a.heard()).toEqual([
+        expect(b.received()).toEqual([])
+        expect(a.received()).toEqual([
           { ":memberLeft": { channel: "presence-a", uid: "ann", name: "Ann" } },
           { ":memberLeft": { channel: "presence-b", uid: "ann", name: "Ann" } }
         ])
         expect((yield* channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 1, 1, 1])
         yield* channels.leave(b)
-        expect(a.heard()).toEqual([])
+        expect(a.received()).toEqual([])
       }))
   })
 
@@ -408,9 +408,9 @@ describe("Channels", () => {
         yield* join(channels, "other", c)
         yield* channels.broadcast("room", "hello", { what: "world" }, { from: a })
         const told = [{ hello: { what: "world", channel: "room", sid: "a" } }]
-        expect([a.heard(), b.heard(), c.heard()]).toEqual([told, told, []])
+        expect([a.received(), b.received(), c.received()]).toEqual([told, told, []])
         yield* channels.broadcast("room", "hello", { what: "world" })
-        expect(b.heard()).toEqual([{ hello: { what: "world", channel: "room" } }])
+        expect(b.received()).toEqual([{ hello: { what: "world", channel: "room" } }])
       }))
 
     it.effect("is rejected for a browser that is not subscribed", () =>
@@ -420,10 +420,10 @@ describe("Channels", () => {
         yield* join(channels, "room", a)
         const failure = yield* Effect.flip(channels.broadcast("room", "hello", {}, { from: b }))
         expect(failure).toBeInstanceOf(NotSubscribedError)
-        expect(a.heard()).toEqual([])
+        expect(a.received()).toEqual([])
       }))
 
-    it.effect("carries any name and any data as they are", () =>
+    it.effect("carries any name and any data unchanged", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const told: Array<string> = []
@@ -444,9 +444,9 @@ describe("Channels", () => {
         const all = [...browsers("a", "b"), gone, ...browsers("c", "d")]
         for (const browser of all) yield* join(channels, "room", browser)
         yield* channels.broadcast("room", "hello", {})
-        for (const browser of all) expect(browser.heard()).toEqual([{ hello: { channel: "room" } }])
+        for (const browser of all) expect(browser.received()).toEqual([{ hello: { channel: "room" } }])
         yield* channels.broadcast("room", "hello", {})
-        expect(all.map((browser) => browser.heard().length)).toEqual([1, 1, 0, 1, 1])
+        expect(all.map((browser) => browser.received().length)).toEqual([1, 1, 0, 1, 1])
       }))
 
     it.effect("reaches exactly the current subscribers, in order, while many subscribe and leave", () =>
@@ -485,7 +485,7 @@ describe("Channels", () => {
         ], { concurrency: "unbounded" })
         expect(log.length).toBe(80)
         for (const browser of everybody) {
-          const heard = browser.heard().flatMap((message) => {
+          const heard = browser.received().flatMap((message) => {
             const { n } = message as { readonly n?: { readonly number: number } }
             return n === undefined ? [] : [n.number]
           })
@@ -505,7 +505,7 @@ describe("Channels", () => {
         yield* channels.broadcast("room", "hello", {}, { exceptSid: "b" })
         yield* channels.broadcast("room", "hi", {}, { from: a, exceptSid: "a" })
         const [hello, hi] = [{ hello: { channel: "room" } }, { hi: { channel: "room", sid: "a" } }]
-        expect([a.heard(), b.heard(), c.heard()]).toEqual([[hello], [hi], [hello, hi]])
+        expect([a.received(), b.received(), c.received()]).toEqual([[hello], [hi], [hello, hi]])
         expect(channels.counters).toMatchObject({ broadcasts: 2, deliveries: 4 })
       }))
 
@@ -516,9 +516,9 @@ describe("Channels", () => {
         yield* join(channels, "room", a)
         for (const exceptSid of ["b", "nobody", "", "__proto__"]) {
           yield* channels.broadcast("room", "hello", {}, { exceptSid })
-          expect(a.heard().length).toBe(1)
+          expect(a.received().length).toBe(1)
         }
-        expect(b.heard()).toEqual([])
+        expect(b.received()).toEqual([])
         expect(yield* Effect.flip(channels.broadcast("nope", "hello", {}, { exceptSid: "a" }))).toMatchObject({
           code: 454
         })
@@ -725,7 +725,7 @@ describe("Channels", () => {
             ...after.filter((one) => !before.includes(one)).map((one) => `came: ${one}`),
             ...before.filter((one) => !after.includes(one)).map((one) => `went: ${one}`)
           ].toSorted())
-          for (const [sid, { heard }] of real) expect(heard()).toEqual(model.heard(sid))
+          for (const [sid, { received }] of real) expect(received()).toEqual(model.heard(sid))
           const list = yield* channels.list
           expect(list.map(({ name, subscribers }) => [name, subscribers])).toEqual(model.list())
           expect(channels.counters).toEqual(model.counters())

@@ -142,12 +142,12 @@ describe("Log", () => {
       const decision = decide(state, intent)
       expect(decide(state, intent)).toEqual(decision)
       expect(contentOf(state)).toEqual(before)
-      for (const browser of Object.values(browsers)) expect(browser.heard()).toEqual([])
+      for (const browser of Object.values(browsers)) expect(browser.received()).toEqual([])
       if (!isChange(decision)) continue
       Changes.apply(state, decision, index)
       Changes.apply(replica, decision, index)
       for (const browser of Object.values(browsers)) {
-        const all = browser.heard()
+        const all = browser.received()
         expect(all.slice(0, all.length / 2)).toEqual(all.slice(all.length / 2))
       }
       expect(contentOf(replica)).toEqual(contentOf(state))
@@ -236,7 +236,7 @@ describe("With a log that applies changes later", () => {
         registry.disconnect("uid", "joe")
       ]
       const fibers = yield* Effect.forEach(calls, (call) => Effect.forkChild(call, { startImmediately: true }))
-      expect([state.head, a.heard(), fibers.map((fiber) => fiber.pollUnsafe())]).toEqual([
+      expect([state.head, a.received(), fibers.map((fiber) => fiber.pollUnsafe())]).toEqual([
         0,
         [],
         calls.map(() => undefined)
@@ -244,7 +244,7 @@ describe("With a log that applies changes later", () => {
       yield* release
       const results = yield* Effect.forEach(fibers, Fiber.join)
       expect([results[0], results[8]]).toEqual([true, 1])
-      expect(a.heard().map((message) => Object.keys(message as object)[0])).toEqual([
+      expect(a.received().map((message) => Object.keys(message as object)[0])).toEqual([
         ":subscribed",
         ":memberJoined",
         ":subscribed",

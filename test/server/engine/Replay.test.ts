@@ -2,13 +2,14 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
-import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
+import type * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import type { Worker } from "../../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
+import { settings } from "../../harness/engine.ts"
 
 /** A vhost with so many dead letters, whose ids are their numbers. */
 const vhostWith = Effect.fnUntraced(function*(letters: number, options?: BrokerConfig.Options) {
-  const vhosts = yield* Effect.provide(Vhosts.make, BrokerConfig.layer(options))
+  const vhosts = yield* Effect.provide(Vhosts.make, settings(options))
   const vhost = yield* vhosts.add({ path: "/test" })
   const add = (...ids: ReadonlyArray<number>) =>
     Effect.forEach(
@@ -66,7 +67,7 @@ describe("Replay", () => {
 
   it.effect("stops if the queue is full, and leaves the rest unchanged", () =>
     Effect.gen(function*() {
-      const { ids, vhost } = yield* vhostWith(5, { queueCapacity: 3 })
+      const { ids, vhost } = yield* vhostWith(5, { queue: { capacity: 3 } })
       const before = yield* vhost.deadLetters.list
       expect(yield* vhost.replayAll).toEqual({ replayed: 3, left: 2 })
       expect(yield* vhost.deadLetters.list).toEqual(before.slice(3))
@@ -101,7 +102,7 @@ describe("Replay", () => {
   it.effect("enqueues each dead letter once, also if others replay and discard meanwhile", () =>
     Effect.gen(function*() {
       const count = 5000
-      const { vhost } = yield* vhostWith(count, { deadLetterCapacity: count })
+      const { vhost } = yield* vhostWith(count, { deadLetters: { capacity: count } })
       const { got, worker: everything } = worker()
       yield* join(vhost, everything)
       const discarding = yield* Effect.forkChild(Effect.map(vhost.deadLetters.takeAll, ({ length }) => length))
@@ -116,7 +117,7 @@ describe("Replay", () => {
 
   it.effect("lists dead letters from a cursor on while others are added and removed", () =>
     Effect.gen(function*() {
-      const { add, vhost } = yield* vhostWith(6, { deadLetterCapacity: 6 })
+      const { add, vhost } = yield* vhostWith(6, { deadLetters: { capacity: 6 } })
       const after = (cursor: number) =>
         Effect.map(vhost.deadLettersAfter(cursor), (letters) =>
           Array.from(letters, ({ cursor, value }) => [value.id, cursor] as const))

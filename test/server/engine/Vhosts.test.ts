@@ -8,13 +8,14 @@ import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../../../src/server/BrokerError.ts"
 import type { Worker } from "../../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
-import { layerMemory } from "../../../src/server/store/Store.ts"
+import { layerMemory, layerNoop } from "../../../src/server/store/Store.ts"
+import { settings } from "../../harness/engine.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 
 const token = "0123456789abcdef0123456789abcdef01234567"
 const otherToken = "76543210fedcba9876543210fedcba9876543210"
 
-const make = (options?: BrokerConfig.Options) => Effect.provide(Vhosts.make, BrokerConfig.layer(options))
+const make = (options?: BrokerConfig.Options) => Effect.provide(Vhosts.make, settings(options))
 
 const identity = (vhost: string, text: string, kind: Identity["kind"] = "req"): Identity => ({
   kind,
@@ -67,7 +68,7 @@ describe("Vhosts", () => {
     ["one path twice", [{ path: "/chat" }, { path: "/chat" }], VhostExistsError]
   ])("fails to begin with %s", ([_, vhosts, expected]) =>
     Effect.gen(function*() {
-      const failure = yield* Effect.flip(Layer.build(Layer.provide(Vhosts.layer, BrokerConfig.layer({ vhosts }))))
+      const failure = yield* Effect.flip(Layer.build(Layer.provide(Vhosts.layer, settings({ vhosts }))))
       expect(failure).toBeInstanceOf(expected)
     }))
 
@@ -271,7 +272,7 @@ describe("Vhosts", () => {
 
   it.effect("isolates channels, single access tokens and events of vhosts", () =>
     Effect.gen(function*() {
-      const vhosts = yield* make({ maxAccessTokens: 1, maxChannels: 1, queueCapacity: 1 })
+      const vhosts = yield* make({ tokens: { capacity: 1 }, maxChannels: 1, queue: { capacity: 1 } })
       const [a, b] = [yield* vhosts.add({ path: "/a", token }), yield* vhosts.add({ path: "/b", token })]
       yield* a.channels.open("room")
       expect(yield* b.channels.list).toEqual([])
@@ -285,16 +286,16 @@ describe("Vhosts", () => {
       yield* Effect.flip(b.channels.open("another"))
       yield* Effect.flip(b.accessTokens.issue("joe", ".*"))
       yield* Effect.flip(b.lobby.enqueue("{}"))
-      const page = FakeBrowser.make("browser")
-      yield* a.channels.subscribe("room", page, { permission: undefined, hidden: false, data: {} })
-      page.heard()
+      const browser = FakeBrowser.make("browser")
+      yield* a.channels.subscribe("room", browser, { permission: undefined, hidden: false, data: {} })
+      browser.received()
       yield* b.channels.broadcast("room", "hello", {})
-      expect(page.heard()).toEqual([])
+      expect(browser.received()).toEqual([])
     }))
 
   it.effect("replays a dead letter, and leaves it if the queue is full", () =>
     Effect.gen(function*() {
-      const vhosts = yield* make({ queueCapacity: 1 })
+      const vhosts = yield* make({ queue: { capacity: 1 } })
       const vhost = yield* vhosts.add({ path: "/a", token })
       const letter = { json: `{"save":{}}`, origin: undefined, attempts: 1, reason: "no" }
       yield* vhost.deadLetters.add({ ...letter, id: "a" })
@@ -317,7 +318,11 @@ describe("Vhosts", () => {
       const said: Array<unknown> = []
       const logger = Logger.layer([Logger.make(({ message }) => void said.push(message))])
       yield* Effect.gen(function*() {
-        const vhosts = yield* make({ vhosts: [{ path: "/test" }], queueCapacity: 2, deadLetterCapacity: 1 })
+        const vhosts = yield* make({
+          vhosts: [{ path: "/test" }],
+          queue: { capacity: 2 },
+          deadLetters: { capacity: 1 }
+        })
         const { deadLetters, lobby } = yield* vhosts.get("/test")
         const trigger = (times: number) => Effect.replicateEffect(Effect.ignore(lobby.enqueue("{}")), times)
         const die = (id: string) => deadLetters.add({ id, json: "{}", origin: undefined, attempts: 1, reason: "" })
@@ -380,7 +385,7 @@ describe("Vhosts", () => {
         currentTimeMillis: Effect.sync(millis)
       })
       yield* Effect.gen(function*() {
-        const vhosts = yield* make({ vhosts: [{ path: "/test", token }], redeliveryBackoff: "1 second" })
+        const vhosts = yield* make({ vhosts: [{ path: "/test", token }], queue: { redeliveryBackoff: "1 second" } })
         const { lobby } = yield* vhosts.get("/test")
         const log: Array<string> = []
         yield* lobby.register(worker("silent", log))
@@ -408,7 +413,10 @@ describe("Vhosts", () => {
 
   it.effect("redelivers when the earliest backoff of all vhosts ends", () =>
     Effect.gen(function*() {
-      const vhosts = yield* make({ vhosts: [{ path: "/a" }, { path: "/b" }], redeliveryBackoff: "100 millis" })
+      const vhosts = yield* make({
+        vhosts: [{ path: "/a" }, { path: "/b" }],
+        queue: { redeliveryBackoff: "100 millis" }
+      })
       const given: Array<string> = []
       const failing = (id: string) => {
         const deliveries: Array<string> = []
@@ -448,7 +456,7 @@ describe("Vhosts", () => {
       expect(given).toEqual(["b", "a"])
     }).pipe(Effect.scoped))
 
-  it.effect("does nothing while there is nothing to do", () =>
+  it.effect("sets no timer while there is nothing to do", () =>
     Effect.gen(function*() {
       const usual = yield* Clock.Clock
       let sleeps = 0
@@ -456,7 +464,7 @@ describe("Vhosts", () => {
         sleep: (duration: Duration.Duration) => Effect.suspend(() => (sleeps++, usual.sleep(duration)))
       })
       yield* Effect.gen(function*() {
-        const vhosts = yield* make({ vhosts: [{ path: "/test", token }], lifecycleRetention: "10 seconds" })
+        const vhosts = yield* make({ vhosts: [{ path: "/test", token }], queue: { lifecycleRetention: "10 seconds" } })
         const { lobby } = yield* vhosts.get("/test")
         yield* TestClock.adjust("1 day")
         expect(sleeps).toBe(0)
@@ -472,7 +480,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.provideService(Clock.Clock, clock), Effect.scoped)
     }))
 
-  it.effect("logs a defect in the background as an error, and goes on, for the other vhosts at once", () =>
+  it.effect("logs a defect in the background as an error, and goes on, with the other vhosts at once", () =>
     Effect.gen(function*() {
       const said: Array<unknown> = []
       const logger = Logger.layer([Logger.make(({ logLevel, message }) => void said.push([logLevel, message]))])
@@ -491,16 +499,17 @@ describe("Vhosts", () => {
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
-  it.effect("has a vhost by default only if there is none", () =>
+  it.effect("adds the default vhost only if there is none", () =>
     Effect.gen(function*() {
       const defaultVhost = { path: "/app", token, channels: ["room"] }
       const pathsWith = (options: BrokerConfig.Options) =>
         Effect.scoped(Effect.gen(function*() {
-          const vhosts = yield* make(options)
+          const vhosts = yield* Effect.provide(Vhosts.make, BrokerConfig.layer(options))
           return (yield* vhosts.list).map(({ path }) => path)
         }))
-      expect(yield* pathsWith({ defaultVhost })).toEqual(["/app"])
-      expect(yield* pathsWith({ defaultVhost, vhosts: [{ path: "/a" }] })).toEqual(["/a"])
+      const withoutStore = (options: BrokerConfig.Options) => Effect.provide(pathsWith(options), layerNoop)
+      expect(yield* withoutStore({ defaultVhost })).toEqual(["/app"])
+      expect(yield* withoutStore({ defaultVhost, vhosts: [{ path: "/a" }] })).toEqual(["/a"])
       yield* Effect.gen(function*() {
         expect(yield* pathsWith({ vhosts: [{ path: "/b" }] })).toEqual(["/b"])
         expect(yield* pathsWith({ defaultVhost })).toEqual(["/b"])

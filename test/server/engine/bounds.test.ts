@@ -153,7 +153,7 @@ describe("The members of a presence channel", () => {
       for (let n = 0; n < 100; n++) yield* join(channels, "presence-a", `u${n}`)
       const browser = FakeBrowser.make("me")
       yield* channels.subscribe("presence-a", browser, { permission: permit("me"), hidden: false, data: {} })
-      const [subscribed, ...more] = browser.heard() as ReadonlyArray<{ readonly ":subscribed": List }>
+      const [subscribed, ...more] = browser.received() as ReadonlyArray<{ readonly ":subscribed": List }>
       expect(Object.keys(subscribed![":subscribed"]).toSorted()).toEqual(["channel", "subscribers", "uid"])
       expect([subscribed![":subscribed"].subscribers.length, more.length]).toEqual([100, 1])
     }))
@@ -271,14 +271,14 @@ describe("A browser", () => {
 
   it.live("that triggers an event leaves only the event in memory", () =>
     Effect.gen(function*() {
-      const world = yield* makeVhost({ browserByteRate: Infinity })
+      const world = yield* makeVhost({ browsers: { byteRate: Infinity } })
       const a = enter(world, "a")
       yield* a.authenticate("joe")
       const before = used()
       for (let n = 0; n < 100; n++) {
         const junk = String.fromCharCode(97 + n % 26).repeat(500_000) + n
         const text = `{"trigger":{"event":"an event of some length","data":{"name":"some name"},"junk":"${junk}"}}`
-        expect(yield* a.hear(Buffer.from(text).toString())).toEqual([])
+        expect(yield* a.sendText(Buffer.from(text).toString())).toEqual([])
       }
       expect(used() - before).toBeLessThan(10_000_000)
       expect((yield* world.vhost.lobby.info).waiting).toBe(100)
