@@ -5,8 +5,8 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "vitest"
-import { limits } from "../src/cli/LimitFlags.ts"
-import { defaults } from "../src/server/BrokerConfig.ts"
+import { optionFlags } from "../src/cli/OptionFlags.ts"
+import { textOptions } from "../src/server/BrokerConfig.ts"
 
 const root = path.resolve(import.meta.dirname, "..")
 const read = (file: string) => fs.readFileSync(path.join(root, file), "utf8")
@@ -53,24 +53,34 @@ it("docs/README.md has all guides, in their order", () => {
 
 /** Where a broker is, what it is made of, and how often it sends heartbeats: no limits. */
 const others = [
-  ...["host", "websocketPort", "backendPort", "tcpPort", "vhosts", "defaultVhost", "storageDir", "fsync"],
-  ...["heartbeatInterval", "missedHeartbeats", "browsersBroadcast", "origins", "trustedProxies", "redeliveryBackoff"]
+  ...["host", "websocketPort", "backendPort", "tcpPort", "storageDir", "fsync", "heartbeat.interval"],
+  ...[
+    "heartbeat.maxMissed",
+    "browsers.broadcast",
+    "browsers.origins",
+    "browsers.trustedProxies",
+    "queue.redeliveryBackoff"
+  ]
 ]
 
-it("docs/protocol.md has every limit that is an option", () => {
+it("docs/protocol.md has every limit that is an option, and no other option", () => {
   const [, text] = read("docs/protocol.md").split("## Limits")
-  const options = Object.keys(defaults).filter((option) => !others.includes(option))
-  assert.deepStrictEqual(options.filter((option) => !text!.includes(`\`${option}\``)), [])
+  const limits = textOptions.map(({ path }) => path).filter((path) => !others.includes(path))
+  const named = Array.from(
+    text!.matchAll(/`((?:browsers|backends|queue|deadLetters|tokens|idempotency)\.\w+)`/g),
+    ([, path]) => path!
+  )
+  assert.deepStrictEqual(limits.filter((path) => !text!.includes(`\`${path}\``)), [])
+  assert.deepStrictEqual(named.filter((path) => !limits.includes(path)), [])
 })
 
 it("docs/guide/11-on-the-open-internet.md has every flag that limits browsers, beside its option", () => {
   const text = read("docs/guide/11-on-the-open-internet.md")
-  const flagOf = (option: string) =>
-    option === "origins"
-      ? "--origin"
-      : option === "trustedProxies"
-      ? "--trusted-proxy"
-      : `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
-  const missing = Object.keys(limits).filter((option) => !text.includes(option) || !text.includes(flagOf(option)))
-  assert.deepStrictEqual(missing, [])
+  const names: Record<string, string> = { "browsers.origins": "origin", "browsers.trustedProxies": "trusted-proxy" }
+  const missing = textOptions.filter(({ flag, path }) => {
+    const isLimit = path in optionFlags &&
+      (path.includes(".") || path === "maxMessageSize" || path === "shutdownTimeout")
+    return isLimit && !(text.includes(`${path}`) && text.includes(`--${names[path] ?? flag}`))
+  })
+  assert.deepStrictEqual(missing.map(({ path }) => path), [])
 })

@@ -133,8 +133,9 @@ const formatter = (): CliOutput.Formatter => {
 
 /** Where a group of flags begins, and its heading. */
 const headings: Readonly<Record<string, string>> = {
+  "--host": "Addresses:",
   "--storage-dir": "What outlasts the broker:",
-  "--browsers-broadcast": "What browsers may do:",
+  "--origin": "What browsers may do:",
   "--queue-capacity": "Events:",
   "--max-message-size": "All connections:"
 }

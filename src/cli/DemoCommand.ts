@@ -20,7 +20,7 @@ import * as Kosmonaut from "../client/Kosmonaut.ts"
 import * as Worker from "../client/Worker.ts"
 import type { JsonObject } from "../protocol/Json.ts"
 import * as Broker from "../server/Broker.ts"
-import * as Vhosts from "../server/engine/Vhosts.ts"
+import * as Vhosts from "../server/Vhosts.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as DemoBrowser from "./DemoBrowser.ts"
 import * as Transcript from "./DemoTranscript.ts"
@@ -50,7 +50,13 @@ export const demo = Command.make("demo", {
       return Kosmonaut.layer({ url: broker.urls(vhost).backend })
     })).pipe(
       Layer.provideMerge(
-        Broker.layer({ websocketPort: 0, backendPort: 0, tcpPort: 0, browsersBroadcast: true, vhosts: [{ path }] })
+        Broker.layer({
+          websocketPort: 0,
+          backendPort: 0,
+          tcpPort: 0,
+          browsers: { broadcast: true },
+          vhosts: [{ path }]
+        })
       )
     )
   ),

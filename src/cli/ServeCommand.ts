@@ -18,21 +18,13 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Broker from "../server/Broker.ts"
-import { defaults, type Options, type VhostOptions } from "../server/BrokerConfig.ts"
-import * as Vhosts from "../server/engine/Vhosts.ts"
+import * as BrokerConfig from "../server/BrokerConfig.ts"
+import * as Vhosts from "../server/Vhosts.ts"
 import * as CommandLine from "./CommandLine.ts"
-import { limits } from "./LimitFlags.ts"
+import { optionFlags } from "./OptionFlags.ts"
 import * as Shutdown from "./Shutdown.ts"
 
 const defaultVhost = "/app"
-
-const port = (name: string, standard: number, what: string) =>
-  Flag.Int(name).pipe(
-    Flag.withMetavar("<port>"),
-    Flag.filter((port) => port >= 0 && port <= 65_535, () => "a port is 0 to 65535"),
-    Flag.withDefault(standard),
-    Flag.withDescription(`${what}; default ${standard}, 0 picks a free one`)
-  )
 
 /**
  * `kosmonaut serve`.
@@ -40,22 +32,6 @@ const port = (name: string, standard: number, what: string) =>
  * @since 0.1.0
  */
 export const serve = Command.make("serve", {
-  host: Flag.String("host").pipe(
-    Flag.withMetavar("<address>"),
-    Flag.withDefault(defaults.host),
-    Flag.withDescription(`The address to bind; default ${defaults.host}, this machine alone. 0.0.0.0 is every address`)
-  ),
-  websocketPort: port("websocket-port", defaults.websocketPort, "Where browsers connect"),
-  backendPort: port(
-    "backend-port",
-    defaults.backendPort,
-    "Where backends connect, over ZeroMQ (wr://) or TCP (wr+tcp://)"
-  ),
-  tcpPort: port(
-    "tcp-port",
-    defaults.tcpPort,
-    "A second port for backends, the one of wr+tcp:// URLs without a port; both speak both"
-  ),
   paths: Flag.String("vhost").pipe(
     Flag.withMetavar("<path>"),
     Flag.withDescription(
@@ -75,35 +51,18 @@ export const serve = Command.make("serve", {
     Flag.withDescription("A channel that is open from the start, in every vhost; may be repeated, default none"),
     Flag.atLeast(0)
   ),
-  storageDir: Flag.Directory("storage-dir").pipe(
-    Flag.withMetavar("<folder>"),
-    Flag.optional,
-    Flag.withDescription(
-      "The folder in which vhosts, tokens, channels, unhandled events and dead letters are stored, so that they outlast the broker; default none: all is in memory"
-    )
-  ),
-  fsync: Flag.Boolean("fsync").pipe(
-    Flag.withDefault(false),
-    Flag.withDescription(
-      "With --storage-dir: wait for the disk before anything counts as stored, which outlasts a loss of power, too"
-    )
-  ),
-  ...limits
+  options: optionFlags
 }, (input) =>
-  CommandLine.untilInterrupted(Effect.andThen(announce(input), Effect.never)).pipe(
-    Shutdown.within(input.shutdownTimeout)
-  )).pipe(
-    Command.provide(({ channels, paths, storageDir, tokens, ...options }) =>
-      checkFsync(options.fsync, storageDir).pipe(
-        Effect.andThen(tokensOrEnvironment(tokens)),
-        Effect.flatMap((tokens) => vhosts(paths, tokens, channels)),
-        Effect.map((vhosts) => Broker.layer({ ...options, storageDir: Option.getOrUndefined(storageDir), ...vhosts })),
-        Layer.unwrap,
-        Layer.provide(Shutdown.layer)
-      )
-    ),
+  Effect.gen(function*() {
+    const options = yield* optionsOf(input)
+    const { shutdownTimeout } = yield* BrokerConfig.make(options)
+    return yield* CommandLine.untilInterrupted(Effect.andThen(announce(input), Effect.never)).pipe(
+      Shutdown.within(shutdownTimeout),
+      Effect.provide(Layer.provide(Broker.layer(options), Shutdown.layer))
+    )
+  })).pipe(
     Command.withDescription(
-      "Run a broker until interrupted, in memory unless there is --storage-dir. Once it is up it prints one line on standard output, ready {…}, with the addresses, the vhosts and the access tokens that you did not give. Sizes are written 4MiB, durations 25s"
+      "Run a broker until interrupted, in memory unless there is --storage-dir. Once it is up it prints one line on standard output, ready {…}, with the addresses, the vhosts and the access tokens that you did not give. Sizes are written 4MiB, durations 25s, no limit unlimited. Options of the broker can also be set in the environment: KOSMONAUT_QUEUE_CAPACITY is --queue-capacity"
     ),
     Command.withShortDescription("Run a broker until interrupted"),
     Command.withExamples([
@@ -117,21 +76,20 @@ export const serve = Command.make("serve", {
         description: "On free ports, for tests; the ready line says which"
       },
       {
-        command: "kosmonaut serve --host 0.0.0.0 --origin https://example.com --max-browsers-per-address 100",
+        command: "kosmonaut serve --host 0.0.0.0 --origin https://example.com --browsers-max-per-address 100",
         description: "For browsers from elsewhere; put a proxy with TLS in front"
       }
     ])
   )
 
-const checkFsync = (
-  fsync: boolean,
-  storageDir: Option.Option<string>
-): Effect.Effect<void, CliError.ValidationError> =>
-  fsync && Option.isNone(storageDir)
-    ? Effect.fail(
-      CommandLine.wrongUse("--fsync needs --storage-dir: without it nothing is stored")
-    )
-    : Effect.void
+// Flags win over the environment.
+const optionsOf = Effect.fnUntraced(function*({ channels, options, paths, tokens }: Input) {
+  const given = BrokerConfig.merge(yield* BrokerConfig.environment, BrokerConfig.fromTexts(options))
+  if (given.fsync === true && given.storageDir === undefined) {
+    return yield* CommandLine.wrongUse("--fsync needs --storage-dir: without it nothing is stored")
+  }
+  return { ...given, ...yield* vhosts(paths, yield* tokensOrEnvironment(tokens), channels) }
+})
 
 const tokensOrEnvironment = (
   tokens: ReadonlyArray<Redacted.Redacted>
@@ -144,20 +102,22 @@ const vhosts = (
   paths: ReadonlyArray<string>,
   tokens: ReadonlyArray<Redacted.Redacted>,
   channels: ReadonlyArray<string>
-): Effect.Effect<Pick<Options, "vhosts" | "defaultVhost">, CliError.ValidationError> => {
+): Effect.Effect<Pick<BrokerConfig.Options, "vhosts" | "defaultVhost">, CliError.ValidationError> => {
   const all = paths.length === 0 ? [defaultVhost] : paths
   if (tokens.length > all.length) {
     return Effect.fail(CommandLine.wrongUse(
       `There are more tokens (${tokens.length}) than vhosts (${all.length}): give each vhost at most one, in their order`
     ))
   }
-  const options = all.map((path, index): VhostOptions => ({ path, token: tokens[index], channels }))
+  const options = all.map((path, index): BrokerConfig.VhostOptions => ({ path, token: tokens[index], channels }))
   return Effect.succeed(paths.length === 0 ? { defaultVhost: options[0] } : { vhosts: options })
 }
 
 interface Input {
+  readonly paths: ReadonlyArray<string>
   readonly tokens: ReadonlyArray<Redacted.Redacted>
   readonly channels: ReadonlyArray<string>
+  readonly options: Readonly<Record<string, string | undefined>>
 }
 
 const announce = Effect.fnUntraced(function*({ channels, tokens }: Input) {

@@ -1,247 +1,263 @@
 /**
- * The options of a broker, and their defaults.
+ * The options of a broker: one Schema, from which their types, defaults and checks, their environment variables and the flags
+ * of `kosmonaut serve` follow.
+ *
+ * The option `queue.capacity` is the environment variable `KOSMONAUT_QUEUE_CAPACITY` and the flag `--queue-capacity`.
  *
  * @since 0.1.0
  */
 
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as SchemaParser from "effect/SchemaParser"
+import * as Str from "effect/String"
 import { defaultMaxMessageSize } from "../protocol/Frame.ts"
 import { InvalidOptionError } from "./BrokerError.ts"
+import * as Option from "./internal/option.ts"
+
+const MiB = 1_048_576
+
+const Vhost = Schema.Struct({
+  /** Its path, `/` and words: `/chat`, `/eu/chat`. */
+  path: Schema.String,
+  /** Its access token, 40 letters, digits or `_`; a random one by default. */
+  token: Option.secret,
+  /** Channels that are open from the start, default none. */
+  channels: Option.texts([])
+})
+
+// A group that is not given has its defaults.
+const group = <const Fields extends Schema.Struct.Fields>(fields: Fields) =>
+  Schema.Struct(fields).pipe(
+    Schema.withDecodingDefault(Effect.succeed({} as Schema.Struct<Fields>["Encoded"]))
+  )
+
+type Group = ReturnType<typeof group>
+
+const isGroup = (schema: Schema.Top): schema is Group =>
+  schema !== undefined && "to" in schema && "fields" in (schema as Group).to
+
+const fields = {
+  /** The address to bind, default `127.0.0.1`: this machine alone. */
+  host: Option.textOr("127.0.0.1"),
+  /** Where browsers connect, default 8080; 0 picks a free port. */
+  websocketPort: Option.port(8080),
+  /** Where backends connect, over ZeroMQ or TCP, default 8081; 0 picks a free port. */
+  backendPort: Option.port(8081),
+  /** A second port for backends, the one of `wr+tcp://` URLs without a port, default 8083; 0 picks a free port. */
+  tcpPort: Option.port(8083),
+  /** The vhosts to begin with, default none. */
+  vhosts: Schema.Array(Vhost).pipe(Schema.withDecodingDefault(Effect.succeed([]))),
+  /** The vhost to begin with if there is no other: neither one in `vhosts` nor a restored one. Default none. */
+  defaultVhost: Schema.optional(Vhost),
+  /**
+   * The folder of the broker's persistent storage, see `SqliteStore`; it is created if it does not exist. Default none:
+   * everything is in memory and lost when the broker ends.
+   */
+  storageDir: Option.text,
+  /**
+   * Whether what counts as stored is on the disk, default no: it outlasts the broker's process, however that ends, but the
+   * last moments may be lost with the machine's power.
+   */
+  fsync: Option.isOn(false),
+  /** The largest message in bytes, of a browser or a backend, default 1 MiB. A larger one ends its connection. */
+  maxMessageSize: Option.largest(defaultMaxMessageSize),
+  /** How many channels a vhost may have, default 100 000. Beyond it opening fails with 597. */
+  maxChannels: Option.limit(100_000),
+  /**
+   * How long the end of the broker may take, default 5 seconds. What browsers and backends have not read by then is lost to
+   * them, and their connections are destroyed.
+   */
+  shutdownTimeout: Option.duration("5 seconds"),
+
+  /** Browsers: which may connect, how many, and how much each may send. */
+  browsers: group({
+    /**
+     * The web sites whose pages may connect, by their `Origin`: `https://example.com`, `null` for pages without one, `*` for
+     * all. Default none: then a browser may connect if its page comes from the same host name as the broker, whatever the
+     * port. Programs that send no `Origin` may always connect.
+     */
+    origins: Option.texts([]),
+    /**
+     * Addresses or networks (`10.0.0.0/8`) of reverse proxies whose `X-Forwarded-For` says where a browser connects from.
+     * Default this machine: `127.0.0.0/8` and `::1/128`.
+     */
+    trustedProxies: Option.texts(["127.0.0.0/8", "::1/128"]),
+    /**
+     * Whether browsers may broadcast on the channels that they are subscribed to, default no: they are answered 403, and
+     * whatever a browser receives was sent by a backend. The original lets every browser broadcast.
+     */
+    broadcast: Option.isOn(false),
+    /**
+     * How many may be connected, default no limit but the file descriptors that the process may have, of which a tenth is
+     * left for everything else. Beyond it browsers are refused, 1013 or HTTP 503.
+     */
+    max: Option.limit(Infinity),
+    /** How many a vhost may have, default no limit of its own. Beyond it browsers are refused, 1013 or HTTP 503. */
+    maxPerVhost: Option.limit(Infinity),
+    /**
+     * How many may be connected from one address (of IPv6 one /64 network), default 1000. Beyond it browsers are refused,
+     * 1013 or HTTP 429. Those of a trusted proxy that does not say where they come from do not count.
+     */
+    maxPerAddress: Option.limit(1000),
+    /**
+     * How long one may stay connected before it has authenticated, default `Infinity`: browsers on normal channels need no
+     * token. Beyond it the browser is disconnected, 1008.
+     */
+    authenticationTimeout: Option.duration("Infinity"),
+    /**
+     * How often each is pinged, default 25 seconds. One that has sent nothing since the last ping, not even the answer to
+     * it, is gone: its connection is closed, and it leaves its channels.
+     */
+    pingInterval: Option.interval("25 seconds"),
+    /**
+     * How many messages a second one may send, default 200, with bursts of five seconds' worth. Beyond it messages are
+     * answered 429 and not carried out, and a browser that goes on is disconnected, 1013. `unsubscribe` and `close` always
+     * pass.
+     */
+    messageRate: Option.rate(200),
+    /** How many bytes a second one may send, default 1 MiB, with bursts of five seconds' worth. Beyond it as above. */
+    byteRate: Option.byteRate(MiB),
+    /** How many subscriptions one may have, default 1000. Beyond it subscribing is rejected, 429. */
+    maxSubscriptions: Option.limit(1000),
+    /** How many requests one may have without a response, default 100. Beyond it they are rejected, 429. */
+    maxRequests: Option.limit(100),
+    /**
+     * How many bytes these may have together, with 1 KiB of overhead each, default 4 MiB. Beyond it they are rejected, 429;
+     * one is always accepted.
+     */
+    requestSize: Option.size(4 * MiB),
+    /** How many bytes of JSON the `data` of a `subscribe` may have, default 4 KiB. Beyond it 400. */
+    dataSize: Option.size(4096),
+    /** How many bytes the `data` of all subscriptions of one may have together, default 64 KiB. Beyond it 429. */
+    totalDataSize: Option.size(65_536),
+    /**
+     * How many bytes the list of subscribers in a presence channel's `:subscribed` may have, default 256 KiB. A longer list
+     * is truncated, and says so.
+     */
+    presenceListSize: Option.size(262_144),
+    /**
+     * How many bytes may be queued for one that does not read, including the overhead of each message, default 4 MiB. Beyond
+     * it the browser is disconnected, 1013.
+     */
+    outboxSize: Option.size(4 * MiB),
+    /**
+     * How many bytes may be queued for all that do not read together, those of a broadcast counted once; default and at most
+     * a quarter of the memory that the process may have. Beyond it the browser that has not read for longest is
+     * disconnected, 1013.
+     */
+    totalOutboxSize: Option.size(Infinity)
+  }),
+
+  /** Connections of Clients and Workers. */
+  backends: group({
+    /** How many there may be at each port, default 4096. Beyond it new ones are closed at once. */
+    max: Option.limit(4096),
+    /** How many bytes may be queued for one that does not read, default 16 MiB. Beyond it nothing is sent to it. */
+    outboxSize: Option.size(16 * MiB)
+  }),
+
+  /** The heartbeats of workers. */
+  heartbeat: group({
+    /** How often they are sent to workers and expected from them, default 500 milliseconds, at least 10. */
+    interval: Option.interval("500 millis"),
+    /** After how many intervals without one a worker times out, default 3. */
+    maxMissed: Option.someTimes(3)
+  }),
+
+  /** The events of each vhost that wait for a worker, or for its ack. */
+  queue: group({
+    /** How many there may be, default 10 000. Beyond it triggers are rejected, 597. */
+    capacity: Option.limit(10_000),
+    /** How many bytes they may have together, default 64 MiB. Beyond it triggers are rejected, 597. */
+    size: Option.size(64 * MiB),
+    /**
+     * How often the delivery of an event may end without ack, nack or release, because its worker crashed or expired;
+     * default 10. Then the event becomes a dead letter, so that one that kills its workers does not kill them all.
+     */
+    maxDeliveries: Option.times(10),
+    /**
+     * How long an event waits before it is redelivered after its handler failed, default 200 milliseconds; the pause doubles
+     * with each further failure, up to 64 times this. Other events pass it meanwhile.
+     */
+    redeliveryBackoff: Option.duration("200 millis"),
+    /** How long lifecycle events are queued while no worker takes them, default 1 minute; then they are dropped. */
+    lifecycleRetention: Option.duration("1 minute")
+  }),
+
+  /** The events of each vhost that failed for good. */
+  deadLetters: group({
+    /** How many there may be, default 1000. Beyond it the oldest are dropped, and counted. */
+    capacity: Option.limit(1000),
+    /** How many bytes of memory they may have together, default 16 MiB. Beyond it the oldest are dropped, and counted. */
+    size: Option.size(16 * MiB)
+  }),
+
+  /** The unused single access tokens of each vhost. */
+  tokens: group({
+    /** How many there may be, default 100 000. Beyond it requests fail with 597. */
+    capacity: Option.limit(100_000),
+    /** How long one is valid, default 1 hour. */
+    timeToLive: Option.duration("1 hour")
+  }),
+
+  /** What each vhost remembers for retries: the responses to Clients, and the triggers and requests of browsers. */
+  idempotency: group({
+    /**
+     * How many responses to Clients there may be, default 100 000: the last 4096 of each connection or 1 MiB of them, and
+     * 64 MiB in all. Beyond it the connection that was idle for longest loses its responses; its retries are then rejected,
+     * and not executed twice. Also how many triggers and requests of browsers there may be: the last 1000 of each user or
+     * 4 MiB of them, and 64 MiB in all. Beyond it the oldest are forgotten; sent again, they are new.
+     */
+    capacity: Option.limit(100_000),
+    /**
+     * How long they are remembered, default 5 minutes: responses after the last request of a connection, and triggers and
+     * requests of browsers after they have ended.
+     */
+    retention: Option.duration("5 minutes")
+  })
+}
+
+/**
+ * The Schema of a broker's options: its encoded side is what an application writes, its type has all defaults.
+ *
+ * @since 0.1.0
+ */
+export const schema = Schema.Struct(fields)
+
+/**
+ * The options. Each has a default.
+ *
+ * @since 0.1.0
+ */
+export interface Options extends Schema.Codec.Encoded<typeof schema> {}
 
 /**
  * A vhost that a broker has from its start.
  *
  * @since 0.1.0
  */
-export interface VhostOptions {
-  /** Its path, `/` and words: `/chat`, `/eu/chat`. */
-  readonly path: string
-  /** Its access token, 40 letters, digits or `_`; a random one where absent. */
-  readonly token?: string | Redacted.Redacted | undefined
-  /** Channels that are open from the start. */
-  readonly channels?: ReadonlyArray<string> | undefined
-}
-
-/**
- * The options. Each has a default, see `defaults`.
- *
- * @since 0.1.0
- */
-export interface Options {
-  /** The address to bind, default `127.0.0.1`: this machine alone. */
-  readonly host?: string | undefined
-  /** Where browsers connect, default 8080; 0 picks a free port. */
-  readonly websocketPort?: number | undefined
-  /** Where backends connect over ZeroMQ, default 8081; 0 picks a free port. */
-  readonly backendPort?: number | undefined
-  /** Where backends connect over classic TCP, default 8083; 0 picks a free port. */
-  readonly tcpPort?: number | undefined
-  /** The vhosts to begin with, default none. */
-  readonly vhosts?: ReadonlyArray<VhostOptions> | undefined
-  /** The vhost to begin with if there is no other: neither one in `vhosts` nor a restored one. Default none. */
-  readonly defaultVhost?: VhostOptions | undefined
-  /**
-   * The folder of the broker's persistent storage, see `SqliteStore`; it is created if it does not exist. Default none:
-   * everything is in memory and lost when the broker ends.
-   */
-  readonly storageDir?: string | undefined
-  /**
-   * Whether what counts as stored is on the disk, default no: it outlasts the broker's process, however that ends, but the
-   * last moments may be lost with the machine's power.
-   */
-  readonly fsync?: boolean | undefined
-  /** The largest message in bytes, of a browser or a backend, default 1 MiB. A larger one ends its connection. */
-  readonly maxMessageSize?: number | undefined
-  /**
-   * How many bytes may be queued for a browser that does not read, including the overhead of each message, default
-   * 4 MiB. Beyond it the browser is disconnected, 1013.
-   */
-  readonly outboxSize?: number | undefined
-  /**
-   * How many bytes may be queued for all browsers that do not read together, those of a broadcast counted once; default and at
-   * most a quarter of the memory that the process may have. Beyond it the browser that has not read for longest is
-   * disconnected, 1013.
-   */
-  readonly totalOutboxSize?: number | undefined
-  /** How many bytes may be queued for a backend that does not read, default 16 MiB. Beyond it nothing is sent to it. */
-  readonly backendOutboxSize?: number | undefined
-  /** How many connections of backends there may be, default 4096. Beyond it new ones are closed at once. */
-  readonly maxBackends?: number | undefined
-  /**
-   * How often a browser is pinged, default 25 seconds. One that has sent nothing since the last ping, not even the answer to
-   * it, is gone: its connection is closed, and it leaves its channels.
-   */
-  readonly pingInterval?: Duration.Input | undefined
-  /** How often heartbeats are sent to workers and expected from them, default 500 milliseconds, at least 10. */
-  readonly heartbeatInterval?: Duration.Input | undefined
-  /** After how many intervals without a heartbeat a worker times out, default 3. */
-  readonly missedHeartbeats?: number | undefined
-  /** How many events of a vhost may be queued or unacked, default 10 000. Beyond it triggers are rejected, 597. */
-  readonly queueCapacity?: number | undefined
-  /** How many bytes these events may have together, default 64 MiB. Beyond it triggers are rejected, 597. */
-  readonly queueSize?: number | undefined
-  /**
-   * How often the delivery of an event may end without ack, nack or release, because its worker crashed or expired; default
-   * 10. Then the event becomes a dead letter, so that one that kills its workers does not kill them all.
-   */
-  readonly maxDeliveries?: number | undefined
-  /**
-   * How long an event waits before it is redelivered after its handler failed, default 200 milliseconds; the pause doubles
-   * with each further failure, up to 64 times this. Other events pass it meanwhile.
-   */
-  readonly redeliveryBackoff?: Duration.Input | undefined
-  /**
-   * Whether browsers may broadcast on the channels that they are on, default no: they are answered 403, and whatever a
-   * browser receives was sent by a backend. The original lets every browser broadcast.
-   */
-  readonly browsersBroadcast?: boolean | undefined
-  /**
-   * The pages that may connect, by their `Origin`: `https://example.com`, `null` for pages without one, `*` for all. Default
-   * none: then a browser may connect if its page comes from the same host name as the broker, whatever the port. Programs
-   * that send no `Origin` may always connect.
-   */
-  readonly origins?: ReadonlyArray<string> | undefined
-  /**
-   * Addresses or networks (`10.0.0.0/8`) of reverse proxies whose `X-Forwarded-For` says where a browser connects from.
-   * Default this machine: `127.0.0.0/8` and `::1/128`.
-   */
-  readonly trustedProxies?: ReadonlyArray<string> | undefined
-  /**
-   * How many browsers may be connected, default no limit but the file descriptors that the process may have, of which a
-   * tenth is kept for everything else. Beyond it browsers are refused, 1013 or HTTP 503.
-   */
-  readonly maxBrowsers?: number | undefined
-  /** How many browsers a vhost may have, default no limit of its own. Beyond it browsers are refused, 1013 or HTTP 503. */
-  readonly maxBrowsersPerVhost?: number | undefined
-  /**
-   * How many browsers may be connected from one address (of IPv6 one /64 network), default 1000. Beyond it browsers are
-   * refused, 1013 or HTTP 429. Those of a trusted proxy that does not say where they come from do not count.
-   */
-  readonly maxBrowsersPerAddress?: number | undefined
-  /**
-   * How long a browser may stay connected before it has authenticated, default `Infinity`: browsers on normal channels need
-   * no token. Beyond it the browser is disconnected, 1008.
-   */
-  readonly authenticationTimeout?: Duration.Input | undefined
-  /**
-   * How many messages a second a browser may send, default 200, with bursts of five seconds' worth. Beyond it messages are
-   * answered 429 and not carried out, and a browser that goes on is disconnected, 1013. `unsubscribe` and `close` always
-   * pass.
-   */
-  readonly browserMessageRate?: number | undefined
-  /** How many bytes a second a browser may send, default 1 MiB, with bursts of five seconds' worth. Beyond it as above. */
-  readonly browserByteRate?: number | undefined
-  /** How many subscriptions a browser may have, default 1000. Beyond it subscribing is rejected, 429. */
-  readonly maxSubscriptions?: number | undefined
-  /** How many dead letters a vhost has at most, default 1000. Beyond it the oldest are dropped, and counted. */
-  readonly deadLetterCapacity?: number | undefined
-  /** How many bytes of memory these may have together, default 16 MiB. Beyond it the oldest are dropped, and counted. */
-  readonly deadLetterSize?: number | undefined
-  /** How long lifecycle events are queued while no worker takes them, default 1 minute; then they are dropped. */
-  readonly lifecycleRetention?: Duration.Input | undefined
-  /** How many bytes of JSON the `data` of a `subscribe` may have, default 4096. Beyond it 400. */
-  readonly memberDataSize?: number | undefined
-  /** How many bytes the `data` of all subscriptions of one browser may have together, default 64 KiB. Beyond it 429. */
-  readonly browserDataSize?: number | undefined
-  /**
-   * How many bytes the list of subscribers in a presence channel's `:subscribed` may have, default 256 KiB. A longer list is
-   * truncated, and says so.
-   */
-  readonly presenceListSize?: number | undefined
-  /** How many channels a vhost can have, default 100 000. Beyond it opening fails with 597. */
-  readonly maxChannels?: number | undefined
-  /** How many unused single access tokens a vhost may have, default 100 000. Beyond it requests fail with 597. */
-  readonly maxAccessTokens?: number | undefined
-  /** How long an unused single access token is valid, default 1 hour. */
-  readonly accessTokenTimeToLive?: Duration.Input | undefined
-  /**
-   * How many responses of a vhost are cached for retries, default 100 000: the last 4096 of each connection or 1 MiB of them,
-   * and 64 MiB in all. Beyond it the connection that was idle for longest loses its responses; its retries are then rejected,
-   * and not executed twice.
-   */
-  readonly idempotencyCapacity?: number | undefined
-  /** How long they are cached after the last request of a connection, default 5 minutes. */
-  readonly idempotencyRetention?: Duration.Input | undefined
-  /**
-   * How long the end of the broker may take, default 5 seconds. What browsers and backends have not read by then is lost to
-   * them, and their connections are destroyed.
-   */
-  readonly shutdownTimeout?: Duration.Input | undefined
-}
+export interface VhostOptions extends Schema.Codec.Encoded<typeof Vhost> {}
 
 /**
  * The options, complete.
  *
  * @since 0.1.0
  */
-export type Resolved = {
-  readonly [Key in keyof Options]-?: Key extends
-    | "pingInterval"
-    | "heartbeatInterval"
-    | "lifecycleRetention"
-    | "accessTokenTimeToLive"
-    | "redeliveryBackoff"
-    | "authenticationTimeout"
-    | "shutdownTimeout"
-    | "idempotencyRetention" ? Duration.Duration
-    : Key extends "storageDir" | "defaultVhost" ? Options[Key]
-    : NonNullable<Options[Key]>
-}
+export interface Resolved extends Schema.Schema.Type<typeof schema> {}
 
 /**
  * The defaults.
  *
  * @since 0.1.0
  */
-export const defaults: Resolved = {
-  host: "127.0.0.1",
-  websocketPort: 8080,
-  backendPort: 8081,
-  tcpPort: 8083,
-  vhosts: [],
-  defaultVhost: undefined,
-  storageDir: undefined,
-  fsync: false,
-  maxMessageSize: defaultMaxMessageSize,
-  outboxSize: 4 * 1_048_576,
-  totalOutboxSize: Infinity,
-  backendOutboxSize: 16 * 1_048_576,
-  maxBackends: 4096,
-  pingInterval: Duration.seconds(25),
-  heartbeatInterval: Duration.millis(500),
-  missedHeartbeats: 3,
-  queueCapacity: 10_000,
-  queueSize: 64 * 1_048_576,
-  maxDeliveries: 10,
-  redeliveryBackoff: Duration.millis(200),
-  browsersBroadcast: false,
-  origins: [],
-  trustedProxies: ["127.0.0.0/8", "::1/128"],
-  maxBrowsers: Infinity,
-  maxBrowsersPerVhost: Infinity,
-  maxBrowsersPerAddress: 1000,
-  authenticationTimeout: Duration.infinity,
-  browserMessageRate: 200,
-  browserByteRate: 1_048_576,
-  maxSubscriptions: 1000,
-  deadLetterCapacity: 1000,
-  deadLetterSize: 16 * 1_048_576,
-  lifecycleRetention: Duration.minutes(1),
-  memberDataSize: 4096,
-  browserDataSize: 65_536,
-  presenceListSize: 262_144,
-  maxChannels: 100_000,
-  maxAccessTokens: 100_000,
-  accessTokenTimeToLive: Duration.hours(1),
-  idempotencyCapacity: 100_000,
-  idempotencyRetention: Duration.minutes(5),
-  shutdownTimeout: Duration.seconds(5)
-}
+export const defaults: Resolved = Schema.decodeUnknownSync(schema)({})
 
 /**
  * A broker's configuration, complete.
@@ -251,140 +267,145 @@ export const defaults: Resolved = {
 export class BrokerConfig extends Context.Service<BrokerConfig, Resolved>()("kosmonaut/server/BrokerConfig") {}
 
 /**
- * Completes options with the defaults.
+ * Checks options, and completes them with the defaults. What is no option is an error, too.
  *
  * @since 0.1.0
  */
-export const make = (options: Options = {}): BrokerConfig["Service"] => ({
-  host: options.host ?? defaults.host,
-  websocketPort: options.websocketPort ?? defaults.websocketPort,
-  backendPort: options.backendPort ?? defaults.backendPort,
-  tcpPort: options.tcpPort ?? defaults.tcpPort,
-  // Whoever prints a vhost, and its configuration with it, prints no token.
-  vhosts: (options.vhosts ?? defaults.vhosts).map((vhost) =>
-    typeof vhost.token === "string" ? { ...vhost, token: Redacted.make(vhost.token) } : vhost
-  ),
-  defaultVhost: options.defaultVhost ?? defaults.defaultVhost,
-  storageDir: options.storageDir ?? defaults.storageDir,
-  fsync: options.fsync ?? defaults.fsync,
-  maxMessageSize: options.maxMessageSize ?? defaults.maxMessageSize,
-  outboxSize: options.outboxSize ?? defaults.outboxSize,
-  totalOutboxSize: options.totalOutboxSize ?? defaults.totalOutboxSize,
-  backendOutboxSize: options.backendOutboxSize ?? defaults.backendOutboxSize,
-  maxBackends: options.maxBackends ?? defaults.maxBackends,
-  pingInterval: interval(options.pingInterval ?? defaults.pingInterval),
-  heartbeatInterval: interval(options.heartbeatInterval ?? defaults.heartbeatInterval),
-  missedHeartbeats: options.missedHeartbeats ?? defaults.missedHeartbeats,
-  queueCapacity: options.queueCapacity ?? defaults.queueCapacity,
-  queueSize: options.queueSize ?? defaults.queueSize,
-  maxDeliveries: options.maxDeliveries ?? defaults.maxDeliveries,
-  redeliveryBackoff: Duration.fromInputUnsafe(options.redeliveryBackoff ?? defaults.redeliveryBackoff),
-  browsersBroadcast: options.browsersBroadcast ?? defaults.browsersBroadcast,
-  origins: options.origins ?? defaults.origins,
-  trustedProxies: options.trustedProxies ?? defaults.trustedProxies,
-  maxBrowsers: options.maxBrowsers ?? defaults.maxBrowsers,
-  maxBrowsersPerVhost: options.maxBrowsersPerVhost ?? defaults.maxBrowsersPerVhost,
-  maxBrowsersPerAddress: options.maxBrowsersPerAddress ?? defaults.maxBrowsersPerAddress,
-  authenticationTimeout: Duration.fromInputUnsafe(options.authenticationTimeout ?? defaults.authenticationTimeout),
-  browserMessageRate: options.browserMessageRate ?? defaults.browserMessageRate,
-  browserByteRate: options.browserByteRate ?? defaults.browserByteRate,
-  maxSubscriptions: options.maxSubscriptions ?? defaults.maxSubscriptions,
-  deadLetterCapacity: options.deadLetterCapacity ?? defaults.deadLetterCapacity,
-  deadLetterSize: options.deadLetterSize ?? defaults.deadLetterSize,
-  lifecycleRetention: Duration.fromInputUnsafe(options.lifecycleRetention ?? defaults.lifecycleRetention),
-  memberDataSize: options.memberDataSize ?? defaults.memberDataSize,
-  browserDataSize: options.browserDataSize ?? defaults.browserDataSize,
-  presenceListSize: options.presenceListSize ?? defaults.presenceListSize,
-  maxChannels: options.maxChannels ?? defaults.maxChannels,
-  maxAccessTokens: options.maxAccessTokens ?? defaults.maxAccessTokens,
-  accessTokenTimeToLive: Duration.fromInputUnsafe(options.accessTokenTimeToLive ?? defaults.accessTokenTimeToLive),
-  idempotencyCapacity: options.idempotencyCapacity ?? defaults.idempotencyCapacity,
-  idempotencyRetention: Duration.fromInputUnsafe(options.idempotencyRetention ?? defaults.idempotencyRetention),
-  shutdownTimeout: Duration.fromInputUnsafe(options.shutdownTimeout ?? defaults.shutdownTimeout)
-})
+export const make = (options: Options = {}): Effect.Effect<Resolved, InvalidOptionError> =>
+  Effect.mapError(Effect.fromResult(decode(options)), (issue) => errorOf(issue, options))
 
-// An interval of 0 would tick without a pause.
-const interval = (input: Duration.Input): Duration.Duration =>
-  Duration.max(Duration.fromInputUnsafe(input), Duration.millis(10))
+const decode = SchemaParser.decodeUnknownResult(schema, { onExcessProperty: "error" })
 
-/**
- * The configuration as a layer. It fails if an option is invalid; ports and vhosts are checked where they are used.
- *
- * @since 0.1.0
- */
-export const layer = (options: Options = {}): Layer.Layer<BrokerConfig, InvalidOptionError> =>
-  Layer.effect(BrokerConfig, Effect.map(check(options), () => make(options)))
-
-const check = (options: Options): Effect.Effect<void, InvalidOptionError> =>
-  Effect.forEach(rules, ([option, { allowed, allows }]) => {
-    const value: unknown = options[option]
-    return value === undefined || allows(value)
-      ? Effect.void
-      : Effect.fail(new InvalidOptionError({ option, value: textOf(value), allowed }))
-  }, { discard: true })
-
-/** The values of an option that its type does not describe. */
-interface Rule {
-  readonly allows: (value: unknown) => boolean
-  readonly allowed: string
+const errorOf = (issue: SchemaIssue.Issue, options: Options): InvalidOptionError => {
+  const { issues: [first] } = formatIssue(issue)
+  const path = first?.path?.map(String) ?? []
+  const value = path.reduce<unknown>((value, key) => (value as Readonly<Record<string, unknown>>)[key], options)
+  // Of a secret nothing is told, whatever it is.
+  const text = path.at(-1) === "token" ? "what it is" : textOf(value)
+  const isOfGroup = path.length === 1 && isGroup(fields[path[0] as keyof typeof fields])
+  const allowed = isOfGroup && Object(value) !== value ? "an object with options" : first?.message ?? ""
+  return new InvalidOptionError({ option: path.join("."), value: text, allowed })
 }
 
-const text: Rule = { allows: (value) => value !== "", allowed: "a text that is not empty" }
-const number = (allows: (value: number) => boolean, allowed: string): Rule => ({
-  allows: (value) => typeof value === "number" && allows(value),
-  allowed
+const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1({
+  leafHook: (issue) =>
+    issue._tag === "InvalidType"
+      ? SchemaAST.resolve(issue.ast)?.["expected"] as string | undefined ?? "an object"
+      : issue._tag === "UnexpectedKey"
+      ? "no option of a broker"
+      : SchemaIssue.defaultLeafHook(issue)
 })
-const bound = number((value) => value >= 0, "a number, 0 or more; Infinity is no bound")
-const rate = number((value) => value > 0, "a number above 0; Infinity is no bound")
-const duration = (most: number, allowed: string): Rule => ({
-  allows: (value) => {
-    const millis = Number.isNaN(value) ? -1 : Option.match(Duration.fromInput(value as Duration.Input), {
-      onNone: () => -1,
-      onSome: Duration.toMillis
-    })
-    return millis >= 0 && millis <= most
-  },
-  allowed
-})
-const time = duration(Infinity, "a duration that is not negative")
-
-const rules = Object.entries(
-  {
-    host: text,
-    storageDir: text,
-    maxMessageSize: number((value) => Number.isSafeInteger(value) && value > 0, "a whole number, 1 or more"),
-    missedHeartbeats: number((value) => value >= 1 && Number.isFinite(value), "a number, 1 or more"),
-    heartbeatInterval: duration(86_400_000, "a duration of at most a day"),
-    pingInterval: time,
-    lifecycleRetention: time,
-    accessTokenTimeToLive: time,
-    idempotencyRetention: time,
-    redeliveryBackoff: time,
-    authenticationTimeout: time,
-    shutdownTimeout: time,
-    maxDeliveries: number((value) => value >= 1, "a number, 1 or more; Infinity is no bound"),
-    browserMessageRate: rate,
-    browserByteRate: rate,
-    maxBrowsers: bound,
-    maxBrowsersPerVhost: bound,
-    maxBrowsersPerAddress: bound,
-    maxSubscriptions: bound,
-    browserDataSize: bound,
-    presenceListSize: bound,
-    backendOutboxSize: bound,
-    maxBackends: bound,
-    outboxSize: bound,
-    totalOutboxSize: bound,
-    queueCapacity: bound,
-    queueSize: bound,
-    deadLetterCapacity: bound,
-    deadLetterSize: bound,
-    memberDataSize: bound,
-    maxChannels: bound,
-    maxAccessTokens: bound,
-    idempotencyCapacity: bound
-  } satisfies { readonly [Key in keyof Options]?: Rule }
-) as ReadonlyArray<[keyof Options, Rule]>
 
 const textOf = (value: unknown): string =>
   (typeof value === "string" || Object(value) === value ? JSON.stringify(value) : String(value)).slice(0, 100)
+
+/**
+ * The configuration as a layer.
+ *
+ * @since 0.1.0
+ */
+export const layer = (options?: Options): Layer.Layer<BrokerConfig, InvalidOptionError> =>
+  Layer.effect(BrokerConfig, make(options))
+
+/**
+ * Options with those of `that` over them, group by group.
+ *
+ * @since 0.1.0
+ */
+export const merge = (self: Options, that: Options): Options => nest([...entriesOf(self), ...entriesOf(that)])
+
+/**
+ * An option that can be written as text: all but vhosts.
+ *
+ * @since 0.1.0
+ */
+export interface TextOption {
+  /** Its path in `Options`, as `queue.capacity`. */
+  readonly path: string
+  /** The environment variable, as `KOSMONAUT_QUEUE_CAPACITY`. */
+  readonly variable: string
+  /** The flag of the command line, as `queue-capacity`. */
+  readonly flag: string
+  /** How it is written, for error messages. */
+  readonly written: string
+  /** Stands for the value in the help of the command line, as `<number>`. */
+  readonly metavar: string
+  /** The default as text; `undefined` if there is none. */
+  readonly standard: string | undefined
+  /** Reads a text; `undefined` if it is not allowed. */
+  readonly parse: (text: string) => unknown
+}
+
+/**
+ * All options that can be written as text. A size is a number of bytes, `512KiB` or `4MiB`, a duration has its unit, as `25s`,
+ * and what may be without a limit is `unlimited`.
+ *
+ * @since 0.1.0
+ */
+export const textOptions: ReadonlyArray<TextOption> = Object.entries<Schema.Top>(fields).flatMap(([name, schema]) =>
+  isGroup(schema)
+    ? Object.entries(schema.to.fields).flatMap(([key, schema]) => describe(`${name}.${key}`, schema as Schema.Top))
+    : describe(name, schema)
+)
+
+/**
+ * Options from texts by their paths. A text that is not allowed is an `InvalidOptionError` where the options are used.
+ *
+ * @since 0.1.0
+ */
+export const fromTexts = (texts: Readonly<Record<string, string | undefined>>): Options =>
+  nest(textOptions.map(({ parse, path }) => {
+    const text = texts[path]
+    return [path, text === undefined ? undefined : parse(text) ?? text]
+  }))
+
+/**
+ * The options that are set in the environment, as `KOSMONAUT_QUEUE_CAPACITY=500` or `KOSMONAUT_BROWSERS_OUTBOX_SIZE=1MiB`.
+ *
+ * @since 0.1.0
+ */
+export const environment: Config.Config<Options> = Config.map(
+  Config.all(Object.fromEntries(textOptions.map(({ path, variable }) => [
+    path,
+    Config.withDefault(Config.String(variable), undefined)
+  ]))),
+  fromTexts
+)
+
+function describe(path: string, schema: Schema.Top): ReadonlyArray<TextOption> {
+  const found = Option.annotationOf(schema)
+  if (found === undefined) return []
+  const { kind, standard } = found
+  const name = path.replaceAll(".", "-")
+  const decode = SchemaParser.decodeUnknownResult(schema as Schema.Codec<unknown>)
+  return [{
+    path,
+    variable: `KOSMONAUT_${Str.constantCase(name)}`,
+    flag: Str.kebabCase(name),
+    written: kind.written,
+    metavar: kind.metavar,
+    standard: standard === undefined ? undefined : kind.format(standard),
+    parse: (text) => {
+      const value = kind.parse(text)
+      return Result.isSuccess(decode(value)) ? value : undefined
+    }
+  }]
+}
+
+// Options by their paths, and back. A group is a plain object.
+function* entriesOf(options: Options): Generator<readonly [path: string, value: unknown]> {
+  for (const [name, value] of Object.entries(options)) {
+    if (!isGroup(fields[name as keyof typeof fields])) yield [name, value]
+    else for (const [key, inner] of Object.entries(value ?? {})) yield [`${name}.${key}`, inner]
+  }
+}
+
+function nest(entries: Iterable<readonly [path: string, value: unknown]>): Options {
+  const options: Record<string, unknown> = {}
+  for (const [path, value] of entries) {
+    const [name, key] = path.split(".")
+    if (value === undefined) continue
+    options[name!] = key === undefined ? value : { ...options[name!] as object, [key]: value }
+  }
+  return options
+}

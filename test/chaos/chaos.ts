@@ -155,15 +155,12 @@ const makeWorld = Effect.fnUntraced(function*(folder: string, options: Options) 
   const broker = yield* startBroker({
     ...ports,
     vhosts: [{ path: "/test", token, channels }],
-    heartbeatInterval: Duration.toMillis(expiry) / 5,
-    missedHeartbeats: 4,
-    queueCapacity: 100,
-    deadLetterCapacity: 1_000_000,
-    deadLetterSize: 1_000_000_000,
+    heartbeat: { interval: Duration.toMillis(expiry) / 5, maxMissed: 4 },
+    queue: { capacity: 100, redeliveryBackoff: 5 },
+    deadLetters: { capacity: 1_000_000, size: 1_000_000_000 },
     // Its browsers trigger more than a person does, and handlers that fail are to fail again at once.
     browserMessageRate: 1_000_000,
-    browserByteRate: 1_000_000_000,
-    redeliveryBackoff: 5,
+    browsers: { byteRate: 1_000_000_000 },
     ...persists && { storageDir: join(folder, "storage") }
   })
   const proxies = {

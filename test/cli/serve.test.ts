@@ -34,7 +34,7 @@ describe("kosmonaut serve", () => {
 
   it.live("gives the broker the limits that it was started with", () =>
     Effect.gen(function*() {
-      const { ready } = yield* serve("--channel", "room", "--outbox-size", "4KiB", "--browsers-broadcast")
+      const { ready } = yield* serve("--channel", "room", "--browsers-outbox-size", "4KiB", "--browsers-broadcast")
       const ann = yield* Browser.connect(`${ready.websocket}/app`)
       yield* ann.send({ subscribe: { channel: "room" } })
       yield* ann.nextOf(":subscribed")
@@ -87,11 +87,11 @@ describe("kosmonaut serve", () => {
     [["--channel", "a b"], `"a b"`],
     [["--tcp-port", "70000"], `"70000"`],
     [["--tcp-port", "http"], `"http"`],
-    [["--max-browsers", "many"], `"many"`, "unlimited"],
-    [["--browser-message-rate", "0"], "1 or more"],
-    [["--outbox-size", "4MB"], `"4MB"`, "4MiB"],
-    [["--ping-interval", "25"], `"25"`, "25s"],
-    [["--ping-interval", "unlimited"], `"unlimited"`]
+    [["--browsers-max", "many"], `"many"`, "unlimited"],
+    [["--browsers-message-rate", "0"], `"0"`, "unlimited"],
+    [["--browsers-outbox-size", "4MB"], `"4MB"`, "4MiB"],
+    [["--browsers-ping-interval", "25"], `"25"`, "25s"],
+    [["--browsers-ping-interval", "unlimited"], `"unlimited"`]
   ] as ReadonlyArray<readonly [ReadonlyArray<string>, ...ReadonlyArray<string>]>)(
     "refuses what no broker can be made of: %j",
     ([args, ...parts]) =>

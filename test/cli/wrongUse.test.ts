@@ -33,7 +33,7 @@ const misuses: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...parts: Ar
   [["dead-letters", "discard", "a", "--all", "--url", nowhere], "id", "--all", "both"],
   [["dead-letters", "discard", "", "--url", nowhere], "456"],
   [["serve", "--fsync"], "--storage-dir"],
-  [["serve", "--host", ""], "host cannot be"],
+  [["serve", "--host", ""], "--host", "needs a value"],
   [["token", "", ".*", "--url", nowhere], "400", "user id"]
 ]
 

@@ -6,13 +6,14 @@ import { DateTime, Effect, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Client, Worker } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import { tagOf } from "../harness/tagOf.ts"
 import { backend, layer, TestBroker as SocketBroker } from "../harness/TestBroker.ts"
 
 const within = (options?: TestBroker.BackendOptions) => Effect.provide(TestBroker.layerBackend(options))
 
-const vhost = TestBroker.TestBroker.use(({ vhost }) => Effect.succeed(vhost))
+const vhost = Effect.flatMap(testBroker, ({ vhost }) => Effect.succeed(vhost))
 
 /** Dead letters with these texts, named `a-0` and so on. */
 const die = (...texts: ReadonlyArray<string>) =>
@@ -66,7 +67,7 @@ describe("a Client's dead letters", () => {
       assert.deepStrictEqual(yield* ids, ["a-0", "a-2"])
       assert.deepStrictEqual(yield* client.deadLetters.replayAll, { replayed: 2, left: 0 })
       assert.deepStrictEqual(yield* client.deadLetters.replayAll, { replayed: 0, left: 0 })
-      const messages = yield* (yield* Worker.Worker).messages.pipe(Stream.take(3), Stream.runCollect)
+      const messages = yield* (yield* Worker.Worker).messages().pipe(Stream.take(3), Stream.runCollect)
       assert.deepStrictEqual(messages.map(({ attempt, event }) => [event, attempt]), Array(3).fill(["save", 1]))
       assert.isFalse(messages.some(({ id }) => id?.startsWith("a-")))
     }).pipe(within()))
@@ -81,7 +82,7 @@ describe("a Client's dead letters", () => {
       assert.include(error.message, "the queue is full")
       assert.notInclude(error.message, "may not know")
       assert.deepStrictEqual(yield* ids, ["a-1", "a-2"])
-    }).pipe(within({ queueCapacity: 1 })))
+    }).pipe(within({ queue: { capacity: 1 } })))
 
   it.effect("are discarded, one or all", () =>
     Effect.gen(function*() {
@@ -134,7 +135,7 @@ describe("a Client's dead letters", () => {
         { id: "a-2", event: "save", data: { n: 1 }, size: event.length }
       ])
       yield* client.deadLetters.replay("a-1")
-      const [message] = yield* (yield* Worker.Worker).messages.pipe(Stream.take(1), Stream.runCollect)
+      const [message] = yield* (yield* Worker.Worker).messages().pipe(Stream.take(1), Stream.runCollect)
       assert.strictEqual(JSON.stringify({ e: message!.data }), large)
     }).pipe(within()))
 

@@ -3,11 +3,13 @@
  */
 import { Context, Effect, Layer, Logger, type Redacted } from "effect"
 import { Kosmonaut } from "../../src/index.ts"
-import { Broker, type BrokerConfig, Vhosts } from "../../src/server/index.ts"
+import type * as Engine from "../../src/server/engine/Vhosts.ts"
+import { Broker, BrokerConfig, Vhosts } from "../../src/server/index.ts"
+import { engineOf } from "./engine.ts"
 
 /** The vhost `/test` of a running broker, and how to reach it. */
 export class TestBroker extends Context.Service<TestBroker, {
-  readonly vhost: Vhosts.Vhost
+  readonly vhost: Engine.Vhost
   readonly broker: Broker.Broker["Service"]
   readonly urls: ReturnType<Broker.Broker["Service"]["urls"]>
 }>()("test/TestBroker") {}
@@ -15,27 +17,24 @@ export class TestBroker extends Context.Service<TestBroker, {
 export const token = "0123456789abcdef0123456789abcdef01234567"
 
 /** A broker with `/test`, its channels `room`, `presence-room` and `private-room`, and `options` over that. */
-export const layer = (options?: BrokerConfig.Options) =>
+export const layer = (options: BrokerConfig.Options = {}) =>
   Layer.effect(
     TestBroker,
     Effect.gen(function*() {
       const broker = yield* Broker.Broker
       const vhosts = yield* Vhosts.Vhosts
-      const vhost = yield* vhosts.get("/test")
+      const vhost = engineOf(yield* vhosts.get("/test"))
       return { broker, vhost, urls: broker.urls(vhost) }
     })
   ).pipe(
-    Layer.provideMerge(Broker.layer({
+    Layer.provideMerge(Broker.layer(BrokerConfig.merge({
       websocketPort: 0,
       backendPort: 0,
       tcpPort: 0,
-      browsersBroadcast: true,
       // Tests send much at once.
-      browserMessageRate: Infinity,
-      browserByteRate: Infinity,
-      vhosts: [{ path: "/test", token, channels: ["room", "presence-room", "private-room"] }],
-      ...options
-    })),
+      browsers: { broadcast: true, messageRate: Infinity, byteRate: Infinity },
+      vhosts: [{ path: "/test", token, channels: ["room", "presence-room", "private-room"] }]
+    }, options))),
     Layer.merge(Logger.layer([]))
   )
 

@@ -58,9 +58,9 @@ const args = (flags: ReadonlyArray<string>) => [
   ...["serve", "--vhost", "/test", "--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0"],
   // Strangers come from other addresses of this machine than the canary, and those count.
   ...["--trusted-proxy", "127.0.0.1"],
-  ...["--ping-interval", "1s", "--shutdown-timeout", `${shutdownTimeout}ms`],
+  ...["--browsers-ping-interval", "1s", "--shutdown-timeout", `${shutdownTimeout}ms`],
   ...["room", "canary", ...halls].flatMap((channel) => ["--channel", channel]),
-  ...flags.includes("--outbox-size") ? [] : ["--outbox-size", "1MiB"],
+  ...flags.includes("--browsers-outbox-size") ? [] : ["--browsers-outbox-size", "1MiB"],
   ...flags
 ]
 

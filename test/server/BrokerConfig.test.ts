@@ -1,90 +1,144 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Layer } from "effect"
+import { ConfigProvider, Duration, Effect, Layer, Redacted } from "effect"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
 
-describe("BrokerConfig", () => {
-  it("has a default for everything, and binds this machine alone", () => {
-    expect(BrokerConfig.make()).toEqual(BrokerConfig.defaults)
-    expect(BrokerConfig.make({})).toMatchObject({
-      host: "127.0.0.1",
-      websocketPort: 8080,
-      backendPort: 8081,
-      tcpPort: 8083,
-      vhosts: [],
-      maxMessageSize: 1024 * 1024,
-      missedHeartbeats: 3,
-      queueCapacity: 10_000,
-      queueSize: 64 * 1024 * 1024
-    })
-    expect(Duration.toMillis(BrokerConfig.make().heartbeatInterval)).toBe(500)
-    expect(Duration.toMillis(BrokerConfig.make().accessTokenTimeToLive)).toBe(3_600_000)
-    expect(Duration.toMillis(BrokerConfig.make().lifecycleRetention)).toBe(60_000)
-  })
+const inEnvironment = (env: Record<string, string>) =>
+  Effect.provideService(BrokerConfig.environment, ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env }))
 
-  it.effect("takes every option that is given, zeros too, and no `undefined`", () =>
+describe("BrokerConfig", () => {
+  it.effect("has a default for everything, and binds this machine alone", () =>
+    Effect.gen(function*() {
+      expect(yield* BrokerConfig.make()).toEqual(BrokerConfig.defaults)
+      expect(yield* BrokerConfig.make({ queue: {}, tokens: undefined, host: undefined })).toEqual(BrokerConfig.defaults)
+      expect(BrokerConfig.defaults).toMatchObject({
+        host: "127.0.0.1",
+        websocketPort: 8080,
+        backendPort: 8081,
+        tcpPort: 8083,
+        vhosts: [],
+        maxMessageSize: 1024 * 1024,
+        browsers: { broadcast: false, origins: [], max: Infinity, authenticationTimeout: Duration.infinity },
+        heartbeat: { maxMissed: 3, interval: Duration.millis(500) },
+        queue: { capacity: 10_000, size: 64 * 1024 * 1024, lifecycleRetention: Duration.minutes(1) },
+        tokens: { timeToLive: Duration.hours(1) }
+      })
+    }))
+
+  it.effect("uses every option that is given, also 0, and the defaults of the others in its group", () =>
     Effect.gen(function*() {
       const given = {
         host: "::1",
         websocketPort: 0,
-        backendPort: 0,
-        tcpPort: 0,
-        vhosts: [{ path: "/a" }],
         maxMessageSize: 1,
-        outboxSize: 0,
-        missedHeartbeats: 1,
-        queueCapacity: 0,
-        queueSize: 0,
-        memberDataSize: 0,
         maxChannels: 0,
-        maxAccessTokens: 0
+        browsers: { outboxSize: 0, dataSize: 0 },
+        heartbeat: { maxMissed: 1 },
+        queue: { capacity: 0 },
+        tokens: { capacity: 0 }
       }
-      const config = yield* Effect.provide(
-        BrokerConfig.BrokerConfig,
-        BrokerConfig.layer({
-          ...given,
-          pingInterval: "1 minute",
-          heartbeatInterval: 20,
-          lifecycleRetention: 0,
-          accessTokenTimeToLive: Duration.seconds(2)
-        })
-      )
+      const config = yield* BrokerConfig.make({
+        ...given,
+        browsers: { ...given.browsers, pingInterval: "1 minute" },
+        heartbeat: { ...given.heartbeat, interval: 2 },
+        queue: { ...given.queue, lifecycleRetention: 0, size: undefined },
+        tokens: { ...given.tokens, timeToLive: { seconds: 2 } }
+      })
       expect(config).toMatchObject(given)
-      const { accessTokenTimeToLive, heartbeatInterval, lifecycleRetention, pingInterval } = config
-      expect([pingInterval, heartbeatInterval, lifecycleRetention, accessTokenTimeToLive].map(Duration.toMillis))
-        .toEqual([60_000, 20, 0, 2000])
-      const nothing = Object.fromEntries(Object.keys(BrokerConfig.defaults).map((key) => [key, undefined]))
-      expect(BrokerConfig.make(nothing)).toEqual(BrokerConfig.defaults)
+      const { browsers: { pingInterval }, heartbeat: { interval }, queue, tokens: { timeToLive } } = config
+      expect(queue.size).toBe(64 * 1024 * 1024)
+      expect([pingInterval, interval, queue.lifecycleRetention, timeToLive].map(Duration.toMillis))
+        .toEqual([60_000, 10, 0, 2000])
+    }))
+
+  it.effect("redacts tokens, and prints none", () =>
+    Effect.gen(function*() {
+      const token = "0123456789abcdef0123456789abcdef01234567"
+      const { vhosts } = yield* BrokerConfig.make({
+        vhosts: [{ path: "/a", token }, { path: "/b", token: Redacted.make(token) }, { path: "/c", channels: ["room"] }]
+      })
+      expect(vhosts.map(({ token }) => token && Redacted.value(token))).toEqual([token, token, undefined])
+      expect(vhosts[2]!.channels).toEqual(["room"])
+      expect(JSON.stringify(vhosts)).not.toContain(token)
+      const error = yield* Effect.flip(BrokerConfig.make({ vhosts: [{ path: "/a", token: [token] as never }] }))
+      expect(error.message).not.toContain(token)
+      expect(error.option).toBe("vhosts.0.token")
     }))
 
   it.effect.each<[BrokerConfig.Options, string]>([
-    [{ queueCapacity: -1 }, "queueCapacity cannot be -1: it is a number, 0 or more; Infinity is no bound"],
-    [{ queueSize: NaN }, "queueSize cannot be NaN"],
-    [{ maxChannels: "7" as unknown as number }, "maxChannels cannot be \"7\""],
-    [{ maxMessageSize: NaN }, "maxMessageSize cannot be NaN: it is a whole number, 1 or more"],
+    [{ queue: { capacity: -1 } }, "queue.capacity cannot be -1: it is a number, 0 or more; Infinity is no limit"],
+    [{ queue: { size: NaN } }, "queue.size cannot be NaN"],
+    [{ queue: { maxDeliveries: 0 } }, "queue.maxDeliveries cannot be 0: it is a number, 1 or more"],
+    [{ queue: 7 as never }, "queue cannot be 7: it is an object with options"],
+    [{ maxChannels: "7" as never }, "maxChannels cannot be \"7\""],
+    [{ maxMessageSize: NaN }, "maxMessageSize cannot be NaN: it is a whole number of bytes, 1 or more"],
     [{ maxMessageSize: 0 }, "maxMessageSize cannot be 0"],
     [{ maxMessageSize: Infinity }, "maxMessageSize cannot be Infinity"],
-    [{ missedHeartbeats: 0 }, "missedHeartbeats cannot be 0: it is a number, 1 or more"],
-    [{ missedHeartbeats: Infinity }, "missedHeartbeats cannot be Infinity"],
-    [{ heartbeatInterval: Infinity }, "heartbeatInterval cannot be Infinity: it is a duration of at most a day"],
-    [{ heartbeatInterval: NaN }, "heartbeatInterval cannot be NaN"],
+    [{ browsers: { messageRate: 0 } }, "browsers.messageRate cannot be 0: it is a number above 0"],
+    [{ browsers: { broadcast: 1 as never } }, "browsers.broadcast cannot be 1: it is true or false"],
+    [{ browsers: { origins: "https://example.com" as never } }, "browsers.origins cannot be \"https://example.com\""],
+    [{ heartbeat: { maxMissed: Infinity } }, "heartbeat.maxMissed cannot be Infinity: it is a number, 1 or more"],
+    [{ heartbeat: { interval: Infinity } }, "heartbeat.interval cannot be Infinity: it is a duration of at most a day"],
+    [{ heartbeat: { interval: NaN } }, "heartbeat.interval cannot be NaN"],
     [
-      { pingInterval: { seconds: -1 } },
-      "pingInterval cannot be {\"seconds\":-1}: it is a duration that is not negative"
+      { browsers: { pingInterval: { seconds: -1 } } },
+      "browsers.pingInterval cannot be {\"seconds\":-1}: it is a duration of at most a day"
     ],
-    [{ lifecycleRetention: "soon" as "1 hour" }, "lifecycleRetention cannot be \"soon\""],
-    [{ accessTokenTimeToLive: null as unknown as number }, "accessTokenTimeToLive cannot be null"],
+    [{ queue: { lifecycleRetention: "soon" as "1 hour" } }, "queue.lifecycleRetention cannot be \"soon\""],
+    [{ tokens: { timeToLive: null as never } }, "tokens.timeToLive cannot be null"],
     [{ host: "" }, "host cannot be \"\": it is a text that is not empty"],
-    [{ storageDir: "" }, "storageDir cannot be \"\""]
-  ])("says what is wrong with %j", ([options, sentence]) =>
+    [{ storageDir: "" }, "storageDir cannot be \"\""],
+    [{ backendPort: 65_536 }, "backendPort cannot be 65536: it is a port, 0 to 65535"],
+    [{ queueCapacity: 7 } as never, "queueCapacity cannot be 7: it is no option of a broker"],
+    [{ queue: { length: 7 } as never }, "queue.length cannot be 7: it is no option of a broker"]
+  ])("describes what is wrong with %j", ([options, sentence]) =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Layer.build(BrokerConfig.layer(options)))
       expect(error._tag).toBe("InvalidOptionError")
       expect(error.message).toContain(`The option ${sentence}`)
     }))
 
-  it.effect("takes no bound for a bound", () =>
+  it.effect("accepts Infinity as no limit", () =>
+    BrokerConfig.make({
+      queue: { capacity: Infinity },
+      browsers: { outboxSize: Infinity },
+      tokens: { timeToLive: "Infinity" }
+    }))
+
+  it.effect("reads the environment, and options of the application go over it", () =>
     Effect.gen(function*() {
-      const endless = { queueCapacity: Infinity, outboxSize: Infinity, accessTokenTimeToLive: Infinity }
-      yield* Layer.build(BrokerConfig.layer(endless))
+      const found = yield* inEnvironment({
+        KOSMONAUT_HOST: "0.0.0.0",
+        KOSMONAUT_FSYNC: "true",
+        KOSMONAUT_QUEUE_CAPACITY: "500",
+        KOSMONAUT_QUEUE_SIZE: "4MiB",
+        KOSMONAUT_BROWSERS_MAX_PER_ADDRESS: "unlimited",
+        KOSMONAUT_BROWSERS_PING_INTERVAL: "10s",
+        KOSMONAUT_BROWSERS_ORIGINS: "https://a.example, https://b.example",
+        KOSMONAUT_DEAD_LETTERS_SIZE: "512 KiB",
+        KOSMONAUT_TOKENS_TIME_TO_LIVE: "2 hours"
+      })
+      expect(yield* BrokerConfig.make(BrokerConfig.merge(found, { queue: { capacity: 7 } }))).toMatchObject({
+        host: "0.0.0.0",
+        fsync: true,
+        queue: { capacity: 7, size: 4 * 1_048_576 },
+        browsers: {
+          maxPerAddress: Infinity,
+          pingInterval: Duration.seconds(10),
+          origins: ["https://a.example", "https://b.example"],
+          byteRate: 1_048_576
+        },
+        deadLetters: { size: 524_288 },
+        tokens: { timeToLive: Duration.hours(2) }
+      })
+      expect(yield* inEnvironment({})).toEqual({})
+      const wrong = yield* inEnvironment({ KOSMONAUT_QUEUE_CAPACITY: "many" })
+      expect((yield* Effect.flip(BrokerConfig.make(wrong))).message).toContain("queue.capacity cannot be \"many\"")
+    }))
+
+  it.effect("reads each option as the text that its default is", () =>
+    Effect.gen(function*() {
+      const texts = Object.fromEntries(BrokerConfig.textOptions.map(({ path, standard }) => [path, standard]))
+      const { "browsers.origins": _, ...others } = texts
+      expect(yield* BrokerConfig.make(BrokerConfig.fromTexts(others))).toEqual(BrokerConfig.defaults)
     }))
 })

@@ -2,8 +2,8 @@
  * The endpoint of browsers: WebSocket connections at a vhost's path.
  *
  * A connection is one session, whose messages are handled in order. Messages of a browser are bounded by `maxMessageSize`, its
- * outbound queue by `outboxSize`: a browser that does not read is disconnected with 1013. A browser is also disconnected if
- * nothing was received from it for a `pingInterval`, not even a pong, or if it does not authenticate in time.
+ * outbound queue by `browsers.outboxSize`: a browser that does not read is disconnected with 1013. A browser is also disconnected if
+ * nothing was received from it for a `browsers.pingInterval`, not even a pong, or if it does not authenticate in time.
  *
  * A browser that is refused is told why: by an HTTP status (404 for an unknown vhost, 403 for its origin, 429 or 503 for a
  * limit), or, if it has asked for a version of the protocol (`?v=1`), by the close code of a WebSocket (4400 for an
@@ -75,14 +75,17 @@ export const make = Effect.gen(function*() {
     counter.updateUnsafe(1, context)
     Connection.close(connection, code, text)
   }
-  yield* Liveness.watch(open, config.pingInterval, disconnect("silent"))
-  const newcomers = yield* Liveness.watchAuthentication(config.authenticationTimeout, disconnect("unauthenticated"))
+  yield* Liveness.watch(open, config.browsers.pingInterval, disconnect("silent"))
+  const newcomers = yield* Liveness.watchAuthentication(
+    config.browsers.authenticationTimeout,
+    disconnect("unauthenticated")
+  )
   const watchVhost = yield* makeVhostWatch(open)
-  const rawByteRate = Math.max(4 * config.browserByteRate, config.maxMessageSize)
+  const rawByteRate = Math.max(4 * config.browsers.byteRate, config.maxMessageSize)
   const connections: Connection.Options = {
     outboxes: Outbox.make({
-      outboxSize: config.outboxSize,
-      totalOutboxSize: Math.min(config.totalOutboxSize, Resources.memory() / 4)
+      outboxSize: config.browsers.outboxSize,
+      totalOutboxSize: Math.min(config.browsers.totalOutboxSize, Resources.memory() / 4)
     }),
     // More than the session allows, and never less than a message.
     byteRate: { perSecond: rawByteRate, burst: 5 * rawByteRate },

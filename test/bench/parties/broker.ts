@@ -3,20 +3,19 @@
  */
 import { Effect, ManagedRuntime, Redacted } from "effect"
 import { setTimeout as pause } from "node:timers/promises"
+import type * as Engine from "../../../src/server/engine/Vhosts.ts"
+import * as VhostViews from "../../../src/server/engine/VhostViews.ts"
 import { Broker, type BrokerConfig, Vhosts } from "../../../src/server/index.ts"
 import * as Pace from "../harness/pace.ts"
 import * as Role from "../harness/role.ts"
 
 /** The browsers of a benchmark are all from here, say much at once and answer no ping. */
 const unlimited: BrokerConfig.Options = {
-  maxBrowsersPerAddress: Infinity,
-  browserMessageRate: Infinity,
-  browserByteRate: Infinity,
-  pingInterval: "1 day"
+  browsers: { maxPerAddress: Infinity, messageRate: Infinity, byteRate: Infinity, pingInterval: "1 day" }
 }
 
 let pace: Pace.Pace | undefined
-let vhost: Vhosts.Vhost | undefined
+let vhost: Engine.Vhost | undefined
 
 const functions = {
   /** Binds free ports and gives its URLs. */
@@ -30,7 +29,9 @@ const functions = {
       ...options
     }))
     const broker = await runtime.runPromise(Broker.Broker)
-    vhost = await runtime.runPromise(Effect.flatMap(Vhosts.Vhosts, (vhosts) => vhosts.get("/bench")))
+    vhost = await runtime.runPromise(
+      Effect.flatMap(Vhosts.Vhosts, (vhosts) => Effect.map(vhosts.get("/bench"), VhostViews.ofView))
+    )
     const urls = broker.urls(vhost)
     return {
       browsers: { port: broker.websocketPort, path: "/bench" },

@@ -49,7 +49,7 @@ interface World {
 
 const makeWorld = async (browsers: World["browsers"], client: World["client"]): Promise<World> => {
   const broker = await start<BrokerParty.Functions>("broker")
-  const urls = await broker.call("start", ["room", "crowd"], { queueCapacity: 10_000_000, queueSize: 2 ** 30 })
+  const urls = await broker.call("start", ["room", "crowd"], { queue: { capacity: 10_000_000, size: 2 ** 30 } })
   await client.call("connect", urls.zmq)
   const connect = (count: number) => browsers.call("connect", urls.browsers, count, `{":connected"`)
   const group = await connect(actors)

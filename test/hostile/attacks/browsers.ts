@@ -23,7 +23,7 @@ export const withClient = (
 export const deaf: Attack = {
   name: "deaf browsers",
   sentence: "subscribe and never read, while a backend broadcasts messages of 35 bytes",
-  flags: ["--outbox-size", "16MiB"],
+  flags: ["--browsers-outbox-size", "16MiB"],
   run: async (target) => {
     await many(16, async (n) => alive((await browser(target, [subscribe("room")], address(n))).pause()))
     // Large ones first, until the system's own buffers are full, so that the small ones have to wait in the broker.

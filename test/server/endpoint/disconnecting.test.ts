@@ -42,7 +42,7 @@ const frame = (opcode: number, text: string, fin = true) =>
   Buffer.concat([RawWebSocket.header(opcode, Buffer.byteLength(text), fin), Buffer.from(text)])
 
 describe("a browser that is silent", () => {
-  it.effect("is disconnected and leaves its channels; one that sends anything is not", () =>
+  it.effect("is disconnected and unsubscribed, and not if it sends anything", () =>
     Effect.gen(function*() {
       const { of } = yield* BrokerSide.watch
       const [silent, answers, speaks] = [yield* subscriber, yield* subscriber, yield* subscriber]
@@ -65,7 +65,7 @@ describe("a browser that is silent", () => {
       assert.strictEqual(yield* closed(silent), "1001 nothing was received since the last ping")
     }).pipe(withBroker()))
 
-  it.live("is not one that had no chance, since the broker, or both, stood still", () =>
+  it.live("is not disconnected if the broker, or both, stood still", () =>
     Effect.gen(function*() {
       const raws = yield* Effect.replicateEffect(subscriber, 20)
       let pings = 0
@@ -82,9 +82,9 @@ describe("a browser that is silent", () => {
       }
       yield* eventually(Effect.sync(() => pings), (pings) => pings >= 20 * 4)
       assert.strictEqual(yield* subscribers, 20)
-    }).pipe(withBroker({ pingInterval: "400 millis" })))
+    }).pipe(withBroker({ browsers: { pingInterval: "400 millis" } })))
 
-  it.live("is destroyed soon, though it never answers the close", () =>
+  it.live("is destroyed soon if it never answers the close frame", () =>
     Effect.gen(function*() {
       const { of } = yield* BrokerSide.watch
       const raw = yield* subscriber
@@ -92,11 +92,11 @@ describe("a browser that is silent", () => {
       const kept = of(raw.socket)
       yield* eventually(subscribers, (count) => count === 0)
       yield* eventually(Effect.sync(() => kept.destroyed), (destroyed) => destroyed)
-    }).pipe(withBroker({ pingInterval: "100 millis" })))
+    }).pipe(withBroker({ browsers: { pingInterval: "100 millis" } })))
 })
 
 describe("a browser that ends its side of the connection", () => {
-  it.live("is destroyed soon, though it does not read what waits for it", () =>
+  it.live("is destroyed soon even if it does not read what is queued", () =>
     Effect.gen(function*() {
       const { broker, vhost } = yield* TestBroker
       const { of } = yield* BrokerSide.watch
@@ -122,7 +122,7 @@ describe("a browser that ends its side of the connection", () => {
 })
 
 describe("a browser that has to authenticate", () => {
-  it.effect("has some time for it, and is disconnected then, 1008", () =>
+  it.effect("is disconnected with 1008 if it does not in time", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker
       const reason = "1008 the browser has not authenticated in time"
@@ -143,11 +143,11 @@ describe("a browser that has to authenticate", () => {
       yield* oneLeft
       assert.strictEqual(yield* closed(later), reason)
       assert.isFalse(yield* joe.hasEnded)
-    }).pipe(withBroker({ authenticationTimeout: "10 seconds", pingInterval: "1 hour" })))
+    }).pipe(withBroker({ browsers: { authenticationTimeout: "10 seconds", pingInterval: "1 hour" } })))
 })
 
 describe("a browser that sends without end", () => {
-  it.live("sees the code when it is disconnected, however much it sends, every time", () =>
+  it.live("receives the close code, however much it sends", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker
       const flood = Buffer.concat(
@@ -182,7 +182,7 @@ describe("a browser that sends without end", () => {
         yield* raw.ended
       }))
       yield* Effect.replicateEffect(one, 50, { discard: true })
-    }).pipe(withBroker({ browserByteRate: Infinity, browserMessageRate: Infinity })))
+    }).pipe(withBroker({ browsers: { byteRate: Infinity, messageRate: Infinity } })))
 
   it.live.each<[string, Buffer, string]>([
     ["pings", frame(9, "x"), "pings and pongs"],
@@ -208,7 +208,7 @@ describe("a browser that sends without end", () => {
       const piece = Buffer.concat(Array.from({ length: 1000 }, () => frame(0, "", false)))
       for (let n = 0; n < 6; n++) yield* raw.sendBytes(piece)
       assert.strictEqual(yield* closed(raw), "1013 the browser sends too many bytes")
-    }).pipe(withBroker({ browserByteRate: 1000, maxMessageSize: 1000 })))
+    }).pipe(withBroker({ browsers: { byteRate: 1000 }, maxMessageSize: 1000 })))
 
   it.live("a message in too many fragments is disconnected, 1008", () =>
     Effect.gen(function*() {
@@ -220,7 +220,7 @@ describe("a browser that sends without end", () => {
       assert.match(yield* closed(raw), /^1008/)
     }).pipe(withBroker()))
 
-  it.live("messages is told why, and counted", () =>
+  it.live("messages receives the reason, and is counted", () =>
     Effect.gen(function*() {
       const disconnected = Effect.map(
         Metric.value(Metric.withAttributes(BrokerMetrics.disconnectedBrowsers, { reason: "flood" })),
@@ -233,7 +233,7 @@ describe("a browser that sends without end", () => {
       assert.strictEqual((yield* disconnected) - before, 1)
       const { vhost } = yield* TestBroker
       assert.isAtLeast(vhost.browsers.counters.rejected, 10)
-    }).pipe(withBroker({ browserMessageRate: 2 })))
+    }).pipe(withBroker({ browsers: { messageRate: 2 } })))
 
   it.live("few pings is answered", () =>
     Effect.gen(function*() {

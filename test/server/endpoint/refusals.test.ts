@@ -67,7 +67,7 @@ const answered: ReadonlyArray<readonly [string, string]> = [
   ["many requests, and then an upgrade", `${"GET /test HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5000)}${upgrade("/nope")}`]
 ]
 
-describe("a browser that is refused", { concurrent: true }, () => {
+describe("a browser that is rejected", { concurrent: true }, () => {
   it.live.each<[string, Headers, string]>([
     ["/test", {}, "open"],
     ["/test?v=1", {}, "open"],
@@ -81,12 +81,12 @@ describe("a browser that is refused", { concurrent: true }, () => {
     ["/test?v=1", { Origin: "https://evil.example" }, "4405 Browsers of this origin may not connect."],
     ["/test", { Origin: "null" }, "403"],
     ["/test", { Origin: "http://127.0.0.1:3000" }, "open"]
-  ])("is told why: %s %o %s", ([path, headers, expected]) =>
+  ])("gets the reason: %s %o %s", ([path, headers, expected]) =>
     Effect.gen(function*() {
       assert.strictEqual(yield* outcome(path, headers), expected)
     }).pipe(withBroker()))
 
-  it.live("is told in a sentence, and to come back where that may help", () =>
+  it.live("gets a sentence, and `Retry-After` if a retry may help", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       yield* connect("/test")
@@ -99,9 +99,9 @@ describe("a browser that is refused", { concurrent: true }, () => {
       assert.match(text, /^HTTP\/1\.1 503 Service Unavailable\r\n/)
       assert.match(text, /\r\nretry-after: 5\r\n/)
       assert.match(text, /\r\n\r\nThe broker has reached its limit of browsers\.\n$/)
-    }).pipe(withBroker({ maxBrowsers: 1 })))
+    }).pipe(withBroker({ browsers: { max: 1 } })))
 
-  it.live.each(answered)("is closed within a bound, whatever it does: %s", ([_, bytes]) =>
+  it.live.each(answered)("is closed in time, whatever it does: %s", ([_, bytes]) =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const { open } = yield* BrokerSide.watch
@@ -126,7 +126,7 @@ describe("a browser that is refused", { concurrent: true }, () => {
       yield* eventually(Effect.sync(() => open(broker.websocketPort)), (count) => count === 0)
     }))
 
-  it.live("is never one of many that wait for their end", () =>
+  it.live("never waits for its end together with many others", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const { open } = yield* BrokerSide.watch
@@ -139,11 +139,11 @@ describe("limits of browsers", { concurrent: true }, () => {
   const from = (address: string) => ({ "X-Forwarded-For": address })
 
   it.live.each<[string, BrokerConfig.Options, string, string]>([
-    ["of the broker", { maxBrowsers: 2 }, "503", "1013 The broker has reached its limit of browsers."],
-    ["of a vhost", { maxBrowsersPerVhost: 2 }, "503", "1013 The vhost has reached its limit of browsers."],
+    ["of the broker", { browsers: { max: 2 } }, "503", "1013 The broker has reached its limit of browsers."],
+    ["of a vhost", { browsers: { maxPerVhost: 2 } }, "503", "1013 The vhost has reached its limit of browsers."],
     [
       "of an address",
-      { maxBrowsersPerAddress: 2, trustedProxies: [] },
+      { browsers: { maxPerAddress: 2, trustedProxies: [] } },
       "429",
       "1013 Too many browsers connect from this address."
     ]
@@ -174,7 +174,7 @@ describe("limits of browsers", { concurrent: true }, () => {
       assert.strictEqual(yield* outcome("/test", from("2001:db8::1")), "open")
       assert.strictEqual(yield* outcome("/test", from("2001:db8::2")), "429")
       for (let n = 0; n < 3; n++) assert.strictEqual(yield* outcome("/test"), "open")
-    }).pipe(withBroker({ maxBrowsersPerAddress: 1 })))
+    }).pipe(withBroker({ browsers: { maxPerAddress: 1 } })))
 
   it.live("are counted by the reason, and logged once for many", () => {
     const { layer, lines } = logged()
@@ -197,20 +197,20 @@ describe("limits of browsers", { concurrent: true }, () => {
       assert.deepInclude(counts, { address: 20, origin: 5, vhost: 1, version: 1 })
       const warnings = lines.filter((line) => line.startsWith("WARN"))
       assert.deepStrictEqual(warnings, [
-        "WARN Rejected 1 browser, the last from 192.0.2.1: 1 are connected from there, see the option maxBrowsersPerAddress. If that is a reverse proxy, add it to trustedProxies",
-        `WARN Rejected 1 browser, the last with Origin "https://evil.example": if it may connect, add it to the option origins`
+        "WARN Rejected 1 browser, the last from 192.0.2.1: 1 are connected from there, see the option browsers.maxPerAddress. If that is a reverse proxy, add it to browsers.trustedProxies",
+        `WARN Rejected 1 browser, the last with Origin "https://evil.example": if it may connect, add it to the option browsers.origins`
       ])
     }).pipe(
       Effect.scoped,
-      Effect.provide(Layer.provideMerge(testBroker({ maxBrowsersPerAddress: 1 }), layer)),
+      Effect.provide(Layer.provideMerge(testBroker({ browsers: { maxPerAddress: 1 } }), layer)),
       Effect.provideService(Metric.MetricRegistry, new Map())
     )
   })
 
   it.live.each<[BrokerConfig.Options, string]>([
-    [{ origins: ["example.com"] }, "origins"],
-    [{ trustedProxies: ["10.0.0.0/99"] }, "trustedProxies"]
-  ])("cannot be nonsense: %o", ([options, option]) =>
+    [{ browsers: { origins: ["example.com"] } }, "browsers.origins"],
+    [{ browsers: { trustedProxies: ["10.0.0.0/99"] } }, "browsers.trustedProxies"]
+  ])("cannot be invalid: %o", ([options, option]) =>
     Effect.gen(function*() {
       const failure = yield* Effect.flip(Effect.scoped(Layer.build(testBroker(options))))
       assert.strictEqual(failure._tag, "InvalidOptionError")

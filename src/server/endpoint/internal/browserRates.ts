@@ -26,14 +26,14 @@ export const guesses: TokenBucket.Rate = { perSecond: 1, burst: 10 }
 
 /** Bursts are five seconds' worth, and at least one message, of the largest size. `undefined` says that nothing is limited. */
 export const make = (
-  { browserByteRate, browserMessageRate, maxMessageSize }: BrokerConfig.Resolved
+  { browsers: { byteRate, messageRate }, maxMessageSize }: BrokerConfig.Resolved
 ): Rates | undefined => {
-  if (browserMessageRate === Infinity && browserByteRate === Infinity) return undefined
-  const messages = { perSecond: browserMessageRate, burst: Math.max(1, 5 * browserMessageRate) }
+  if (messageRate === Infinity && byteRate === Infinity) return undefined
+  const messages = { perSecond: messageRate, burst: Math.max(1, 5 * messageRate) }
   return {
     messages,
-    bytes: { perSecond: browserByteRate, burst: Math.max(maxMessageSize, 5 * browserByteRate) },
-    refusals: browserMessageRate === Infinity ? { perSecond: 200, burst: 1000 } : messages
+    bytes: { perSecond: byteRate, burst: Math.max(maxMessageSize, 5 * byteRate) },
+    refusals: messageRate === Infinity ? { perSecond: 200, burst: 1000 } : messages
   }
 }
 

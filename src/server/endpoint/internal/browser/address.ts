@@ -11,7 +11,7 @@ import { InvalidOptionError } from "../../../BrokerError.ts"
 export type AddressOf = (remote: string | undefined, forwardedFor: string | undefined) => string | undefined
 
 /**
- * Reads the option `trustedProxies`. The last hop of `X-Forwarded-For` that is not a trusted proxy is the browser;
+ * Reads the option `browsers.trustedProxies`. The last hop of `X-Forwarded-For` that is not a trusted proxy is the browser;
  * earlier hops were sent by the browser and cannot be trusted.
  */
 export const make = (trustedProxies: ReadonlyArray<string>): Result.Result<AddressOf, InvalidOptionError> => {
@@ -84,7 +84,7 @@ const addNetwork = (networks: Net.BlockList, network: string): boolean => {
 
 const invalid = (network: string): InvalidOptionError =>
   new InvalidOptionError({
-    option: "trustedProxies",
+    option: "browsers.trustedProxies",
     value: JSON.stringify(network.slice(0, 100)),
     allowed: "an address or a network, such as 10.0.0.1 or 10.0.0.0/8"
   })

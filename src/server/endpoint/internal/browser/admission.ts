@@ -65,12 +65,12 @@ export const make = (
   context: Context.Context<never>
 ): Result.Result<Admission, InvalidOptionError> =>
   Result.gen(function*() {
-    const isAllowed = yield* Origin.make(config.origins)
-    const addressOf = yield* Address.make(config.trustedProxies)
+    const isAllowed = yield* Origin.make(config.browsers.origins)
+    const addressOf = yield* Address.make(config.browsers.trustedProxies)
     const where = ({ headers, socket }: IncomingMessage) =>
       addressOf(socket.remoteAddress, headers["x-forwarded-for"]?.toString())
     const warn = makeWarnings(config, most)
-    const maxBrowsers = Math.min(config.maxBrowsers, most)
+    const maxBrowsers = Math.min(config.browsers.max, most)
     const vhosts = makeCounts<Vhost>()
     const addresses = makeCounts<string>()
     let browsers = 0
@@ -78,9 +78,9 @@ export const make = (
     const admit: Admission["admit"] = (request, vhost) => {
       if (!isAllowed(request.headers.origin, request.headers.host)) return Result.fail(refusals.origin)
       if (browsers >= maxBrowsers) return Result.fail(refusals.browsers)
-      if (vhosts.of(vhost) >= config.maxBrowsersPerVhost) return Result.fail(refusals.vhostBrowsers)
+      if (vhosts.of(vhost) >= config.browsers.maxPerVhost) return Result.fail(refusals.vhostBrowsers)
       const address = where(request)
-      if (address !== undefined && addresses.of(address) >= config.maxBrowsersPerAddress) {
+      if (address !== undefined && addresses.of(address) >= config.browsers.maxPerAddress) {
         return Result.fail(refusals.address)
       }
       browsers++
@@ -118,23 +118,25 @@ const makeWarnings = (config: BrokerConfig["Service"], most: number) => {
   const { browsers } = Warning
   return {
     origin: Warning.make((count, last) =>
-      `Rejected ${browsers(count)}, the last with Origin ${last}: if it may connect, add it to the option origins`
+      `Rejected ${
+        browsers(count)
+      }, the last with Origin ${last}: if it may connect, add it to the option browsers.origins`
     ),
     browsers: Warning.make((count) =>
-      `Refused ${browsers(count)}: there are ${
-        most < config.maxBrowsers
+      `Rejected ${browsers(count)}: there are ${
+        most < config.browsers.max
           ? `${most}. ${Strangers.advice}`
-          : `${config.maxBrowsers}, see the option maxBrowsers`
+          : `${config.browsers.max}, see the option browsers.max`
       }`
     ),
     descriptors: Warning.make((count) => `Closed ${count} connections without a request. ${Strangers.advice}`),
     vhost_browsers: Warning.make((count) =>
-      `Rejected ${browsers(count)}: a vhost has ${config.maxBrowsersPerVhost}, see the option maxBrowsersPerVhost`
+      `Rejected ${browsers(count)}: a vhost has ${config.browsers.maxPerVhost}, see the option browsers.maxPerVhost`
     ),
     address: Warning.make((count, last) =>
       `Rejected ${
         browsers(count)
-      }, the last from ${last}: ${config.maxBrowsersPerAddress} are connected from there, see the option maxBrowsersPerAddress. If that is a reverse proxy, add it to trustedProxies`
+      }, the last from ${last}: ${config.browsers.maxPerAddress} are connected from there, see the option browsers.maxPerAddress. If that is a reverse proxy, add it to browsers.trustedProxies`
     )
   }
 }

@@ -10,7 +10,7 @@ import { InvalidOptionError } from "../../../BrokerError.ts"
 export type IsAllowed = (origin: string | undefined, host: string | undefined) => boolean
 
 /**
- * Reads the option `origins`. Without entries a page is allowed if it comes from the host name that it connects to,
+ * Reads the option `browsers.origins`. Without entries a page is allowed if it comes from the host name that it connects to,
  * whatever the port, where all names of this machine itself are one; with entries, if it is one of them. `*` allows all, `null` pages without an origin. Connections
  * without the header are allowed.
  */
@@ -44,7 +44,7 @@ const normalized = (origin: string): string | undefined => {
 
 const invalid = (origin: string): InvalidOptionError =>
   new InvalidOptionError({
-    option: "origins",
+    option: "browsers.origins",
     value: JSON.stringify(origin.slice(0, 100)),
     allowed: "an origin such as https://example.com, without a path; null; or *"
   })

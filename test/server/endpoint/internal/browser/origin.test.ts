@@ -71,7 +71,7 @@ describe("origins", () => {
       assert.isTrue(Result.isFailure(made))
       if (Result.isFailure(made)) {
         assert.strictEqual(made.failure._tag, "InvalidOptionError")
-        assert.strictEqual(made.failure.option, "origins")
+        assert.strictEqual(made.failure.option, "browsers.origins")
       }
     }
   )

@@ -1,0 +1,124 @@
+/**
+ * The flags of `kosmonaut serve` that are options of the broker. A flag has the name, the default and the checks of its
+ * option: `--queue-capacity` is `queue.capacity`. Options without a flag can be set in the environment.
+ *
+ * @since 0.1.0
+ */
+
+import * as Flag from "effect/cli/Flag"
+import * as Option from "effect/Option"
+import { type TextOption, textOptions } from "../server/BrokerConfig.ts"
+
+/** What a flag gives: the text of an option, if it was given. */
+type TextFlag = Flag.Flag<string | undefined>
+
+const option = (path: string): TextOption => textOptions.find((option) => option.path === path)!
+
+const withDefault = (what: string, { standard }: TextOption): string =>
+  standard === undefined || standard === "" ? what : `${what}; default ${standard}`
+
+const text = (path: string, what: string, metavar?: string): TextFlag => {
+  const found = option(path)
+  return Flag.String(found.flag).pipe(
+    Flag.withMetavar(metavar ?? found.metavar),
+    Flag.filter((text) => found.parse(text) !== undefined, () => `it is ${found.written}`),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined),
+    Flag.withDescription(withDefault(what, found))
+  )
+}
+
+const isOn = (path: string, what: string): TextFlag =>
+  Flag.Boolean(option(path).flag).pipe(
+    Flag.optional,
+    Flag.map((value) => Option.getOrUndefined(Option.map(value, String))),
+    Flag.withDescription(what)
+  )
+
+// A list is given by repeating its flag.
+const repeated = (name: string, path: string, metavar: string, what: string): TextFlag =>
+  Flag.String(name).pipe(
+    Flag.withMetavar(metavar),
+    Flag.atLeast(0),
+    Flag.map((values) => values.length === 0 ? undefined : values.join(",")),
+    Flag.withDescription(withDefault(`${what}; may be repeated`, option(path)))
+  )
+
+/**
+ * The flags, by the paths of the options.
+ *
+ * @since 0.1.0
+ */
+export const optionFlags = {
+  "host": text("host", "The address to bind; 0.0.0.0 is every address", "<address>"),
+  "websocketPort": text("websocketPort", "Where browsers connect; 0 picks a free port"),
+  "backendPort": text("backendPort", "Where backends connect, over ZeroMQ (wr://) or TCP (wr+tcp://)"),
+  "tcpPort": text("tcpPort", "A second port for backends, the one of wr+tcp:// URLs without a port; both speak both"),
+  "storageDir": text(
+    "storageDir",
+    "The folder in which vhosts, tokens, channels, unhandled events and dead letters are stored, so that they outlast the broker; default none: all is in memory",
+    "<folder>"
+  ),
+  "fsync": isOn(
+    "fsync",
+    "With --storage-dir: wait for the disk before anything counts as stored, which outlasts a loss of power, too"
+  ),
+  "browsers.origins": repeated(
+    "origin",
+    "browsers.origins",
+    "<origin>",
+    "A web site whose browsers may connect, as https://example.com; * is every site, none is the broker's own host name"
+  ),
+  "browsers.trustedProxies": repeated(
+    "trusted-proxy",
+    "browsers.trustedProxies",
+    "<address>",
+    "A reverse proxy, as 10.0.0.7 or 10.0.0.0/8, whose X-Forwarded-For header tells the browser's address"
+  ),
+  "browsers.broadcast": isOn(
+    "browsers.broadcast",
+    "Let browsers broadcast on the channels they are subscribed to, as WebRocket does; default no: only backends may"
+  ),
+  "browsers.max": text(
+    "browsers.max",
+    "How many browsers may be connected; at most nine tenths of the file descriptors that are free at the start"
+  ),
+  "browsers.maxPerVhost": text("browsers.maxPerVhost", "How many browsers may be connected to one vhost"),
+  "browsers.maxPerAddress": text("browsers.maxPerAddress", "How many browsers may be connected from one address"),
+  "browsers.authenticationTimeout": text(
+    "browsers.authenticationTimeout",
+    "Disconnect browsers that have not authenticated after this time"
+  ),
+  "browsers.pingInterval": text(
+    "browsers.pingInterval",
+    "How often browsers are pinged; one from which nothing was received until the next ping is disconnected"
+  ),
+  "browsers.messageRate": text(
+    "browsers.messageRate",
+    "How many messages a second a browser may send, in bursts five times as many"
+  ),
+  "browsers.byteRate": text(
+    "browsers.byteRate",
+    "How many bytes a second a browser may send, in bursts five times as many"
+  ),
+  "browsers.outboxSize": text(
+    "browsers.outboxSize",
+    "How many bytes may be queued for a browser that does not read; beyond it the browser is disconnected"
+  ),
+  "queue.capacity": text(
+    "queue.capacity",
+    "How many events of a vhost may be queued or in flight; beyond it triggers are rejected"
+  ),
+  "queue.maxDeliveries": text(
+    "queue.maxDeliveries",
+    "How many workers may crash or disappear with an event before it becomes a dead letter"
+  ),
+  "maxMessageSize": text(
+    "maxMessageSize",
+    "The largest message of a browser or a backend; a larger one ends the connection"
+  ),
+  "shutdownTimeout": text(
+    "shutdownTimeout",
+    "How long stopping may take; connections that are still open then are cut"
+  )
+}
