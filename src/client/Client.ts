@@ -49,12 +49,13 @@ import {
 } from "../protocol/KosmonautError.ts"
 import { duration, integer } from "../protocol/Options.ts"
 import * as Response from "../protocol/Response.ts"
-import { defaultLimits, type Transport } from "../transport/Transport.ts"
+import type { Transport } from "../transport/Transport.ts"
 import type { DeadLetter, Replayed } from "./DeadLetter.ts"
 import { type Configured, unwrap } from "./internal/configured.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
 import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoingEvent.ts"
 import * as Pages from "./internal/pages.ts"
+import * as Pipeline from "./internal/pipeline.ts"
 import * as Requests from "./internal/request.ts"
 import * as Retry from "./internal/retry.ts"
 import { expecting, resolve } from "./internal/target.ts"
@@ -297,18 +298,16 @@ export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Client["Service"], InvalidEndpointError | InvalidOptionError, Transport | Scope.Scope> {
   const { endpoint, transport } = yield* resolve(options.url)
-  const requester = yield* transport.requester(endpoint, {
+  const pipeline = yield* Pipeline.make({
+    transport,
+    endpoint,
     requestTimeout: yield* Effect.fromResult(duration("requestTimeout", options.requestTimeout ?? "5 seconds")),
-    maxQueuedRequests: yield* Effect.fromResult(
-      integer("maxQueuedRequests", options.maxQueuedRequests ?? defaultLimits.maxQueuedRequests)
-    ),
-    maxQueuedBytes: yield* Effect.fromResult(
-      integer("maxQueuedBytes", options.maxQueuedBytes ?? defaultLimits.maxQueuedBytes)
-    )
+    maxQueuedRequests: yield* Effect.fromResult(integer("maxQueuedRequests", options.maxQueuedRequests ?? 10_000)),
+    maxQueuedBytes: yield* Effect.fromResult(integer("maxQueuedBytes", options.maxQueuedBytes ?? 16 * 1_048_576))
   })
 
-  const again = yield* Retry.make(requester, options.retry ?? defaultRetry)
-  const requests = Requests.make(endpoint, requester, again)
+  const retry = yield* Retry.make(pipeline, options.retry ?? defaultRetry)
+  const requests = Requests.make(endpoint, pipeline, retry)
   const { ask, inRoom, query, tell, tellIn } = requests
 
   const broadcast = (channel: ChannelLike, event: Named, data?: unknown, options?: BroadcastOptions) =>

@@ -164,6 +164,7 @@ const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routes.Routes, op
   )
   const listening = worker.listen({
     lifecycle: options.lifecycle ?? Array.from(routes.keys()).some((name) => name.startsWith(":")),
+    responses: Routes.hasRequests(routes),
     state,
     onError,
     onMessage,

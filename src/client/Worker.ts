@@ -39,6 +39,7 @@ import * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Message } from "../events/Message.ts"
 import type { Endpoint } from "../protocol/Endpoint.ts"
+import { envelopeSize } from "../protocol/Frame.ts"
 import {
   type ConnectionError,
   type InvalidEndpointError,
@@ -49,6 +50,7 @@ import {
 import * as Rules from "../protocol/Options.ts"
 import type { Transport } from "../transport/Transport.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
+import { Reply, replyUntyped, withinDeadline } from "./internal/call.ts"
 import { type Configured, unwrap } from "./internal/configured.ts"
 import * as Consumers from "./internal/consumers.ts"
 import type { Delivered } from "./internal/deliveries.ts"
@@ -84,6 +86,13 @@ export interface Handlers<E, R, E2, R2, E3, R3> {
    * first failure ends `listen` with it.
    */
   readonly onException?: ((cause: Cause.Cause<E | E2>) => Effect.Effect<unknown, E3, R3>) | undefined
+  /**
+   * Whether to take requests, too. Default no: they go to other workers. For a message that `isRequest` the value of
+   * `onMessage` is the response, as JSON; a value that has no JSON is a defect. If `onMessage` fails, the requester receives
+   * 458 without the cause. It is interrupted when the deadline of the request has passed. An `EventRouter` has typed responses
+   * and errors.
+   */
+  readonly responses?: boolean | undefined
   /** Where this listening keeps its state; `ConnectionState.make` makes one. */
   readonly state?: SubscriptionRef.SubscriptionRef<ConnectionState> | undefined
 }
@@ -208,21 +217,25 @@ export const defaultReconnect: Schedule.Schedule<unknown> = Schedule.min([
 export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Worker["Service"], InvalidEndpointError | InvalidOptionError, Transport | Scope.Scope> {
-  const { concurrency, drainTimeout, ...settings } = yield* settingsOf(options)
+  const { concurrency, drainTimeout, maxResponseSize, ...settings } = yield* settingsOf(options)
   const { changes, open, state } = yield* Listenings.make(settings)
 
   return Worker.of({
     listen: (handlers) =>
       Effect.scoped(
         Consumers.run({
-          open: open({ lifecycle: handlers.lifecycle === true, state: handlers.state }),
+          open: open({
+            lifecycle: handlers.lifecycle === true,
+            responses: handlers.responses === true,
+            state: handlers.state
+          }),
           drainTimeout,
           concurrency
-        }, handlerOf(handlers, settings.endpoint))
+        }, handlerOf(handlers, { endpoint: settings.endpoint, maxResponseSize }))
       ),
     messages: ({ lifecycle = false, state } = {}) =>
       Stream.unwrap(Effect.gen(function*() {
-        const { connection, inbox } = yield* open({ lifecycle, state })
+        const { connection, inbox } = yield* open({ lifecycle, responses: false, state })
         const unacked = new Set<Delivered>()
         yield* Effect.addFinalizer(() => Consumers.release({ connection, inbox, unacked }, drainTimeout))
         return Stream.flattenIterable(Stream.mapEffect(Stream.fromQueue(inbox), (item) => deliver(item, unacked)))
@@ -231,6 +244,16 @@ export const make = Effect.fnUntraced(function*(
     changes
   })
 })
+
+// The responses of a router are encoded already.
+const responding = <A, E, R>(event: string, handler: Effect.Effect<A, E, R>) =>
+  withinDeadline(
+    event,
+    Effect.flatMap(
+      handler,
+      (value) => value instanceof Reply ? Effect.succeed(value) : Effect.orDie(replyUntyped(event, value))
+    )
+  )
 
 const settingsOf = Effect.fnUntraced(function*(options: Options) {
   const integer = (option: "concurrency" | "bufferSize" | "prefetch" | "maxAttempts", fallback: number) =>
@@ -243,8 +266,11 @@ const settingsOf = Effect.fnUntraced(function*(options: Options) {
 
   const concurrency = yield* integer("concurrency", 1)
   const prefetch = yield* integer("prefetch", Math.max(defaultPrefetch, 2 * concurrency))
+  const target = yield* resolve(options.url)
   return {
-    ...yield* resolve(options.url),
+    ...target,
+    // What of a message is left for a response.
+    maxResponseSize: target.transport.maxMessageSize - 2 * envelopeSize,
     concurrency,
     prefetch,
     mostPrefetch: options.prefetch ?? Math.max(largestPrefetch, prefetch),
@@ -258,7 +284,10 @@ const settingsOf = Effect.fnUntraced(function*(options: Options) {
 })
 
 // What is done with each item of the inbox.
-const handlerOf = <E, R, E2, R2, E3, R3>(handlers: Handlers<E, R, E2, R2, E3, R3>, endpoint: Endpoint) => {
+const handlerOf = <E, R, E2, R2, E3, R3>(
+  handlers: Handlers<E, R, E2, R2, E3, R3>,
+  settings: { readonly endpoint: Endpoint; readonly maxResponseSize: number }
+) => {
   const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ?? logProtocolError
   const { onException, onMessage, retry } = handlers
   return (item: Item): Effect.Effect<unknown, E3, R | R2 | R3> => {
@@ -266,11 +295,16 @@ const handlerOf = <E, R, E2, R2, E3, R3>(handlers: Handlers<E, R, E2, R2, E3, R3
     const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> => {
       if (Result.isFailure(item)) return onError(new ProtocolError({ reason: item.failure }))
       const message = makeMessage(item.success)
-      const handler = Handler.forgiving(
-        message,
-        Effect.suspend(() => Handler.checked(message.event, onMessage(message)))
+      const handler = Handler.retried(
+        Handler.forgiving(message, Effect.suspend(() => Handler.checked(message.event, onMessage(message)))),
+        retry
       )
-      return Handler.run(item.success, message, endpoint, Handler.retried(handler, retry))
+      return Handler.run(
+        item.success,
+        message,
+        settings,
+        message.isRequest ? responding(message.event, handler) : handler
+      )
     })
     // Without `onException` the failures are those of the others, which is what the default of its type says.
     const caught = onException === undefined

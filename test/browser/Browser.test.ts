@@ -44,10 +44,10 @@ describe("a connection", () => {
         const states = yield* queued(joe.changes)
         assert.deepStrictEqual(yield* joe.state, { _tag: "Connecting", attempt: 0 } as never)
         yield* untilState(joe, "Connected")
-        assert.strictEqual(vhost.browsers.count(), 1)
+        assert.strictEqual((yield* vhost.counts).browsers, 1)
         return states
       }))
-      yield* eventually(Effect.sync(() => vhost.browsers.count()), (count) => count === 0)
+      yield* eventually(vhost.counts, ({ browsers }) => browsers === 0)
       assert.strictEqual(Option.getOrThrow(yield* Queue.poll(states))._tag, "Connecting")
     }).pipe(within()))
 
@@ -174,7 +174,7 @@ describe("a token", () => {
       const fetched = yield* Ref.make(0)
       const token = Effect.gen(function*() {
         const isFirst = (yield* Ref.updateAndGet(fetched, (n) => n + 1)) === 1
-        return isFirst ? "refused" : yield* vhost.accessTokens.issue("joe", ".*")
+        return isFirst ? "refused" : yield* vhost.issueToken("joe", ".*")
       })
       const joe = yield* browser({ token })
       const { state } = yield* joe.subscribe(room)
@@ -199,7 +199,7 @@ describe("a token", () => {
       const isLoggedIn = yield* Ref.make(false)
       const token = Effect.gen(function*() {
         if (!(yield* Ref.get(isLoggedIn))) return yield* Effect.fail(new Error("log in first"))
-        return yield* vhost.accessTokens.issue("joe", ".*")
+        return yield* vhost.issueToken("joe", ".*")
       })
       const joe = yield* browser({ token })
       const failing = yield* Effect.forkChild(Effect.flip(joe.trigger(Chat.events.ping)))

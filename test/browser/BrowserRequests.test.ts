@@ -3,6 +3,7 @@ import { Effect, Fiber, Result, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { Endpoint, Event, EventGroup, Transport } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import * as Exchanges from "../harness/exchanges.ts"
 import { untilState } from "./untilState.ts"
 
 class Chat extends EventGroup.make(
@@ -21,7 +22,7 @@ const within = Effect.provide(TestBroker.layer())
 const responder = Effect.gen(function*() {
   const { url } = yield* TestBroker.TestBroker
   const transport = yield* Transport.Transport
-  const session = yield* transport.session(Result.getOrThrow(Endpoint.fromUrl(url)))
+  const session = yield* Exchanges.session(transport, Result.getOrThrow(Endpoint.fromUrl(url)))
   yield* session.send(["RD", "ack", "10", `{"responses":true}`])
   const inbox: Array<ReadonlyArray<string>> = []
   const next: Effect.Effect<{ readonly json: string; readonly id: string }, unknown> = Effect.gen(function*() {
@@ -126,7 +127,7 @@ describe("a trigger", () => {
       yield* joe.trigger(Chat.events.ping)
       const trigger = yield* Effect.forkChild(joe.trigger(Chat.events.ping))
       yield* Effect.repeat(Effect.yieldNow, {
-        until: () => Effect.map(vhost.lobby.info, ({ waiting }) => waiting === 2)
+        until: () => Effect.map(vhost.counts, ({ queued }) => queued === 2)
       })
       yield* browserNetwork.cut
       yield* untilState(joe, "Disconnected")
@@ -134,6 +135,6 @@ describe("a trigger", () => {
       yield* browserNetwork.restore
       yield* TestClock.adjust("5 seconds")
       yield* Fiber.join(trigger)
-      assert.strictEqual((yield* vhost.lobby.info).waiting, 2)
+      assert.strictEqual((yield* vhost.counts).queued, 2)
     }).pipe(Effect.scoped, within))
 })

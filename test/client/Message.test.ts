@@ -55,6 +55,7 @@ describe("Message", () => {
       sid: "s",
       uid: "joe",
       channel: "room",
+      isRequest: false,
       attempt: 1
     })
   })

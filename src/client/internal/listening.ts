@@ -40,6 +40,8 @@ export interface Settings {
 export interface Options {
   /** Whether it takes lifecycle events, too. */
   readonly lifecycle: boolean
+  /** Whether it responds to requests. */
+  readonly responses: boolean
   /** Where its state is written; it makes one if it is `undefined`. */
   readonly state: State | undefined
 }
@@ -67,7 +69,7 @@ export const make = Effect.fnUntraced(
     const states = yield* SubscriptionRef.make<ReadonlySet<State>>(new Set())
     yield* InboxGauge.register(inboxes, settings.endpoint)
 
-    const open: Listenings["open"] = Effect.fnUntraced(function*({ lifecycle, state: given }) {
+    const open: Listenings["open"] = Effect.fnUntraced(function*({ lifecycle, responses, state: given }) {
       const state = given ?? (yield* ConnectionStates.make)
       const inbox = yield* Queue.bounded<Item, UnauthorizedError | Cause.Done>(bufferSize)
       yield* Effect.acquireRelease(
@@ -84,7 +86,7 @@ export const make = Effect.fnUntraced(
         ...target,
         inbox,
         state,
-        ready: { lifecycle, maxAttempts },
+        ready: { lifecycle, maxAttempts, ...responses && { responses } },
         prefetch: Prefetch.make(prefetch, mostPrefetch)
       })
       return { inbox, connection }

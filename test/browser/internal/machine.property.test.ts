@@ -197,7 +197,7 @@ describe("machine", () => {
     heal(world, stays)
     expect(Machine.connectionState(world.machine)._tag).toBe("Connected")
     const all = [...wanted].filter(([, count]) => count > 0).map(([channel]) => channel)
-    const can = all.filter((channel) => channel !== "private-x" && (hasToken || !/^p/.test(channel)))
+    const can = all.filter((channel) => channel !== "private-x" && (hasToken || !channel.startsWith("p")))
     expect([...world.socket!.subscriptions].toSorted()).toEqual(can.toSorted())
     for (const channel of channels) {
       const state = Machine.subscriptionState(world.machine, channel)._tag
@@ -208,7 +208,7 @@ describe("machine", () => {
     }
     expect(world.machine.subscriptions.size).toBe(all.length)
 
-    expect([...world.results.keys()].toSorted()).toEqual([...world.deadlines.keys()].toSorted())
+    expect(new Set(world.results.keys())).toEqual(new Set(world.deadlines.keys()))
     expect([world.machine.calls.size, world.machine.callBytes]).toEqual([0, 0])
     for (const [call, times] of world.executed) expect([call, times]).toEqual([call, 1])
 

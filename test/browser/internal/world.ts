@@ -217,7 +217,7 @@ export class World {
     }
   }
 
-  #execute(socket: Socket, message: Json): void {
+  #execute(socket: Socket, message: Json): unknown {
     const [[event, payload]] = Object.entries(message) as [[string, Json]]
     const { channel, id } = payload
     const respond = (name: string, fields: Json) =>
@@ -236,9 +236,9 @@ export class World {
         socket.client = payload.client
         return respond(":authenticated", socket.version === 1 ? { uid: "joe" } : {})
       case "subscribe":
-        if (channel === "private-x" || (!isUser && /^p/.test(channel))) return fail(403)
+        if (channel === "private-x" || (!isUser && channel.startsWith("p"))) return fail(403)
         if (!this.open.has(channel)) return fail(454)
-        if (socket.subscriptions.has(channel) && id === undefined) return
+        if (socket.subscriptions.has(channel) && id === undefined) return undefined
         socket.subscriptions.add(channel)
         return respond(":subscribed", {
           channel,
@@ -251,7 +251,7 @@ export class World {
       case "ping":
         return respond(":pong", {})
       case "cancel":
-        return
+        return undefined
       case "broadcast":
         if (!socket.subscriptions.has(channel)) return fail(453)
         this.#count(socket, id, false)
@@ -274,7 +274,7 @@ export class World {
 
   #count({ client, uid }: Socket, id: unknown, isRemembered: boolean): void {
     if (id === undefined) return
-    const key = `${client}/${id}`
+    const key = JSON.stringify([client, id])
     const before = this.executed.get(key) ?? 0
     // The broker knows the calls of a user by the client and the id.
     if (isRemembered && uid !== undefined && before > 0) return
