@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto"
 import { Broker, Vhosts } from "../../../src/server/index.ts"
 import * as Store from "../../../src/server/store/Store.ts"
 import * as Browser from "../../harness/Browser.ts"
+import { engineOf } from "../../harness/engine.ts"
 import { eventually } from "../../harness/eventually.ts"
 import { identity } from "../../harness/identity.ts"
 import * as RawTcp from "../../harness/RawTcp.ts"
@@ -212,7 +213,7 @@ describe("a trigger of a Client", () => {
       const run = <A, E>(use: Effect.Effect<A, E, TestBroker | Scope.Scope>) =>
         Effect.gen(function*() {
           const broker = yield* Broker.Broker
-          const vhost = yield* Effect.flatMap(Vhosts.Vhosts, ({ get }) => get("/test"))
+          const vhost = engineOf(yield* Effect.flatMap(Vhosts.Vhosts, ({ get }) => get("/test")))
           return yield* Effect.provideService(use, TestBroker, { broker, vhost, urls: broker.urls(vhost) })
         }).pipe(
           Effect.scoped,
