@@ -36,10 +36,10 @@ const program = Effect.gen(function*() {
   const state = (): State => ({
     refused: counters.refused,
     redelivered: counters.redelivered,
-    waiting: counters.waiting,
+    waiting: counters.queued,
     unacknowledged: counters.unacknowledged,
     workers: counters.workers,
-    deadLetters: vhost.deadLetters.counters.kept,
+    deadLetters: vhost.deadLetters.counters.count,
     deadLettersDropped: vhost.deadLetters.counters.dropped
   })
   const letters = Effect.map(vhost.deadLetters.list, (letters): Letters => ({

@@ -66,7 +66,7 @@ describe("an event", () => {
       assert.deepInclude(counted, { acknowledged: 0, unacknowledged: 1, redelivered: 0 })
       yield* open
       yield* acknowledged(1)
-      assert.deepInclude(counted, { unacknowledged: 0, redelivered: 0, waiting: 0 })
+      assert.deepInclude(counted, { unacknowledged: 0, redelivered: 0, queued: 0 })
     }).pipe(within()))
 
   it.effect("has its own name on what its handler logs", () =>
@@ -89,9 +89,9 @@ describe("an event", () => {
       yield* trigger("a", "b", "c", "d", "e")
       const { open } = yield* next
       yield* TestClock.adjust("1 minute")
-      assert.deepInclude(counted, { unacknowledged: 3, waiting: 2 })
+      assert.deepInclude(counted, { unacknowledged: 3, queued: 2 })
       yield* open
-      yield* eventually(Effect.sync(() => counted.waiting), (waiting) => waiting === 1)
+      yield* eventually(Effect.sync(() => counted.queued), (waiting) => waiting === 1)
       assert.deepInclude(counted, { acknowledged: 1, unacknowledged: 3 })
     }).pipe(within({ prefetch: 3 })))
 
@@ -106,7 +106,7 @@ describe("an event", () => {
       )
       yield* trigger(...Array.from({ length: 1200 }, () => "a"))
       yield* eventually(Effect.sync(() => counted.unacknowledged), (count) => count === 256)
-      assert.deepInclude(counted, { acknowledged: 512, waiting: 1200 - 512 - 256 })
+      assert.deepInclude(counted, { acknowledged: 512, queued: 1200 - 512 - 256 })
       // It has handled enough for the first heartbeat, and nothing for the second.
       yield* TestClock.adjust("500 millis")
       yield* Queue.offer(gate, undefined)
@@ -115,7 +115,7 @@ describe("an event", () => {
       yield* TestClock.adjust("500 millis")
       yield* Queue.offer(gate, undefined)
       yield* acknowledged(514)
-      assert.deepInclude(counted, { unacknowledged: 255, waiting: 1200 - 513 - 256 })
+      assert.deepInclude(counted, { unacknowledged: 255, queued: 1200 - 513 - 256 })
       yield* Queue.offerAll(gate, Array.from({ length: 1200 }))
       yield* acknowledged(1200)
     }).pipe(within()))
@@ -148,7 +148,7 @@ describe("an event", () => {
         assert.deepInclude(letter, { json: `{"a":{}}`, attempts: times, reason: "no luck" })
         assert.deepStrictEqual(seen.map(({ attempt }) => attempt), Array.from({ length: times }, (_, n) => n + 1))
         assert.deepStrictEqual([...new Set(seen.map(({ id }) => id))], [letter!.id])
-        assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 0, waiting: 0 })
+        assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 0, queued: 0 })
       }).pipe(within({ maxAttempts }))
   )
 
@@ -201,7 +201,7 @@ describe("an event", () => {
       assert.deepStrictEqual(runs, ["bad 1", "bad 1", "bad 1", "bad 1"])
       assert.deepStrictEqual(causes, [Cause.fail("no luck")])
       assert.deepInclude(vhost.lobby.counters, { delivered: 2, acknowledged: 1, redelivered: 0, unacknowledged: 0 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      assert.strictEqual(vhost.deadLetters.counters.count, 1)
       assert.strictEqual((yield* Metric.value(ClientMetrics.retries)).count - retriesBefore, 5)
     }).pipe(within()))
 
@@ -220,7 +220,7 @@ describe("an event", () => {
       assert.strictEqual(yield* Queue.take(seen), "b 1")
       yield* TestClock.adjust("399 millis")
       assert.strictEqual(yield* Queue.size(seen), 0)
-      assert.deepInclude(vhost.lobby.counters, { redelivered: 0, unacknowledged: 2, waiting: 1 })
+      assert.deepInclude(vhost.lobby.counters, { redelivered: 0, unacknowledged: 2, queued: 1 })
       yield* TestClock.adjust("1 millis")
       assert.deepStrictEqual(yield* Queue.takeN(seen, 2), ["a 2", "b 2"])
       yield* TestClock.adjust("400 millis")
@@ -232,7 +232,7 @@ describe("an event", () => {
       assert.deepStrictEqual(yield* Queue.takeN(seen, 2), ["a 3", "b 3"])
       yield* TestClock.adjust("2 seconds")
       yield* acknowledged(3)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
     }).pipe(within({ heartbeatInterval: "400 millis", prefetch: 2 })))
 })
 
@@ -246,13 +246,13 @@ describe("a worker that ends", () => {
       }))
       yield* trigger("slow", "bad", "c", "d")
       const { open } = yield* next
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 2)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting === 2)
+      assert.strictEqual(vhost.deadLetters.counters.count, 1)
       assert.isUndefined(listening.pollUnsafe())
       yield* open
       assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("no luck" as const))
       assert.deepStrictEqual(handled, ["slow 1"])
-      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, waiting: 2, workers: 0 })
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, queued: 2, workers: 0 })
     }).pipe(within({ concurrency: 2 })))
 
   it.effect("begins nothing new, and the rest is another's at once while it finishes what is in hand", () =>
@@ -293,12 +293,12 @@ describe("a worker that ends", () => {
       const { open } = yield* next
       yield* TestClock.adjust("1 second")
       const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting > 0)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting > 0)
       yield* open
       yield* Effect.forkScoped(Effect.forever(Effect.flatMap(Queue.take(started), ({ open }) => open)))
       yield* Fiber.join(stopping)
       assert.deepStrictEqual(handled, ["a 1"])
-      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, waiting: 4 })
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, queued: 4 })
     }).pipe(within({ bufferSize: 1 })))
 
   it.effect("gives back what it cannot finish within drainTimeout", () =>
@@ -310,13 +310,13 @@ describe("a worker that ends", () => {
       yield* next
       const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
       yield* TestClock.adjust("9999 millis")
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, waiting: 0, workers: 1 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, queued: 0, workers: 1 })
       yield* TestClock.adjust("1 millis")
       yield* Fiber.join(stopping)
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting === 1)
       yield* listen(yield* another())
       assert.deepInclude(yield* next, { event: "endless", attempt: 2 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
     }).pipe(within({ drainTimeout: "10 seconds" })))
 
   it.effect("gives back at once what it was to give back later", () =>
@@ -333,11 +333,11 @@ describe("a worker that ends", () => {
       const good = yield* next
       yield* before.open
       yield* TestClock.adjust("1 second")
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 3, waiting: 0 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 3, queued: 0 })
       const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting === 1)
       yield* after.open
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 2)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting === 2)
       assert.isUndefined(stopping.pollUnsafe())
       yield* good.open
       yield* Fiber.join(stopping)
@@ -364,8 +364,8 @@ describe("a worker that ends", () => {
       for (const _ of ["b", "c"]) yield* Effect.flatMap(next, ({ open }) => open)
       yield* Fiber.join(streaming)
       yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 0)
-      assert.deepInclude(vhost.lobby.counters, { acknowledged: 2, unacknowledged: 0, waiting: 3 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 2, unacknowledged: 0, queued: 3 })
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
       const again = yield* worker.messages.pipe(Stream.take(3), Stream.runCollect)
       assert.deepStrictEqual(again.map(({ event }) => event).sort(), ["b", "d", "e"])
       assert.deepInclude(again.find(({ event }) => event === "b"), { attempt: 2 })
@@ -389,13 +389,13 @@ describe("a consumer of messages", () => {
       const [a, b] = [yield* next, yield* next]
       yield* TestClock.adjust("10 seconds")
       assert.strictEqual(yield* Queue.size(deliveries), 0)
-      assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 2, waiting: 2 })
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 2, queued: 2 })
       yield* b.ack
       assert.deepInclude(yield* next, { event: "c", attempt: 1 })
       yield* a.ack
       assert.deepInclude(yield* next, { event: "d", attempt: 1 })
       yield* acknowledged(2)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
     }).pipe(within({ prefetch: 2 })))
 
   it.effect("nacks an event with a reason, which is redelivered, and then is a dead letter with it", () =>
@@ -406,7 +406,7 @@ describe("a consumer of messages", () => {
       const first = yield* next
       yield* first.nack("no luck")
       yield* eventually(Effect.sync(() => vhost.lobby.counters.unacknowledged), (count) => count === 0)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
       // After the broker's backoff.
       yield* TestClock.adjust("10 seconds")
       const second = yield* next
@@ -414,7 +414,7 @@ describe("a consumer of messages", () => {
       yield* second.nack("no luck")
       const [letter] = yield* eventually(vhost.deadLetters.list, ({ length }) => length === 1)
       assert.deepInclude(letter, { attempts: 2, reason: "no luck" })
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 0, waiting: 0 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 0, queued: 0 })
     }).pipe(within({ maxAttempts: 2 })))
 
   it.effect("settles an event once: the first ack or nack counts, and none after the end of the stream", () =>
@@ -434,9 +434,9 @@ describe("a consumer of messages", () => {
       yield* Fiber.interrupt(consumer)
       yield* late.ack
       yield* late.nack("too late")
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting === 1)
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      assert.strictEqual(vhost.deadLetters.counters.count, 1)
       const { next: again } = yield* consuming
       assert.deepInclude(yield* again, { event: "late", attempt: 2, id: late.id })
     }).pipe(within()))
@@ -447,7 +447,7 @@ describe("a worker that is lost", () => {
   const interrupted = Effect.fnUntraced(function*(waiting: number, meanwhile: Effect.Effect<unknown> = Effect.void) {
     const { cut, restore, vhost } = yield* testBroker
     yield* cut
-    yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (seen) => seen === waiting)
+    yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (seen) => seen === waiting)
     yield* meanwhile
     yield* restore
     yield* TestClock.adjust("1 second")
@@ -462,7 +462,7 @@ describe("a worker that is lost", () => {
       const { open } = yield* next
       yield* interrupted(1)
       yield* interrupted(1)
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 2, waiting: 0 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 2, queued: 0 })
       yield* open
       yield* acknowledged(1)
       yield* trigger("b")
@@ -501,7 +501,7 @@ describe("a worker that is lost", () => {
         Effect.andThen(a.open, eventually(Effect.sync(() => handled), ({ length }) => length === 1))
       )
       yield* acknowledged(1)
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 2, waiting: 0 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 2, queued: 0 })
       yield* b.open
       yield* acknowledged(2)
       assert.strictEqual(yield* Queue.size(started), 0)
@@ -521,7 +521,7 @@ describe("a worker that is lost", () => {
       const c = yield* next
       yield* interrupted(3)
       yield* acknowledged(2)
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 3, waiting: 0 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 3, queued: 0 })
       yield* c.open
       yield* acknowledged(3)
       assert.deepStrictEqual(handled, ["a 1", "b 1", "c 1"])
@@ -546,7 +546,7 @@ describe("a worker that is lost", () => {
       yield* trigger("a", "b", "c")
       const { open } = yield* mine.next
       yield* cut
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 3)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting === 3)
       yield* restore
       yield* others.listen(yield* another({ concurrency: 3 }))
       const again = [yield* others.next, yield* others.next, yield* others.next]
@@ -587,7 +587,7 @@ describe("a worker that is lost", () => {
       yield* trigger("a", "b")
       const first = yield* next
       yield* expireWorkers
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 0, waiting: 2, redelivered: 2 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 0, queued: 2, redelivered: 2 })
       yield* restore
       yield* listen(yield* another())
       const again = yield* next
@@ -647,7 +647,7 @@ describe("a worker of ours where acknowledgements are not known", () => {
       yield* b.open
       yield* Fiber.join(stopping)
       assert.deepStrictEqual(handled, ["a 1", "b 1"])
-      assert.deepInclude(vhost.lobby.counters, { waiting: 1, acknowledged: 0, redelivered: 0, unacknowledged: 0 })
+      assert.deepInclude(vhost.lobby.counters, { queued: 1, acknowledged: 0, redelivered: 0, unacknowledged: 0 })
     }).pipe(within()))
 
   it.effect("handles also what it received on a connection that has gone", () =>

@@ -50,7 +50,7 @@ export interface DeadLetters {
   /** Removes and returns all, the oldest first. */
   readonly takeAll: Effect.Effect<ReadonlyArray<DeadLetter>>
   /** How many there are now, and how many were added and dropped since the start. */
-  readonly counters: { readonly kept: number; readonly added: number; readonly dropped: number }
+  readonly counters: { readonly count: number; readonly added: number; readonly dropped: number }
 }
 
 /**
@@ -141,7 +141,7 @@ export const make = (options: {
     }),
 
     counters: {
-      get kept() {
+      get count() {
         return letters.size
       },
       get added() {

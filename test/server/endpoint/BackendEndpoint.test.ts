@@ -442,7 +442,7 @@ describe("BackendEndpoint", () => {
           yield* self.say("QT")
           yield* eventually(lobby, ({ workers }) => workers.length === 0)
           yield* trigger(event(2))
-          expect((yield* lobby).waiting).toBe(1)
+          expect((yield* lobby).queued).toBe(1)
         }).pipe(withBroker()))
 
       it.effect("hears a heartbeat every interval, and QT after three that it has missed", () =>
@@ -459,7 +459,7 @@ describe("BackendEndpoint", () => {
           expect(yield* self.next).toEqual(["QT"])
           expect((yield* lobby).workers).toEqual([])
           yield* trigger(event(1))
-          expect((yield* lobby).waiting).toBe(1)
+          expect((yield* lobby).queued).toBe(1)
         }).pipe(withBroker()))
 
       it.effect("stays for as long as it is heard", () =>
@@ -523,7 +523,7 @@ describe("BackendEndpoint", () => {
           yield* page.send({ trigger: { event: "too-much" } })
           yield* page.nextOf(":authenticated")
           expect(yield* page.next).toEqual({ ":error": { code: 597, status: "Internal error" } })
-          expect((yield* vhost.lobby.info).waiting).toBe(5)
+          expect((yield* vhost.lobby.info).queued).toBe(5)
           const self = yield* worker(connect)
           for (let n = 0; n < 5; n++) {
             expect(yield* self.next).toEqual(["TR", JSON.stringify({ "chat/save": { n, sid: page.sid } })])
@@ -571,7 +571,7 @@ describe("BackendEndpoint", () => {
           const self = yield* acknowledging(connect, 2)
           for (const n of [1, 2, 3, 4]) yield* trigger(event(n))
           const [one, two] = [yield* delivery(self, event(1), 1), yield* delivery(self, event(2), 1)]
-          expect((yield* lobby).waiting).toBe(2)
+          expect((yield* lobby).queued).toBe(2)
           yield* self.say("AK", one, two)
           const three = yield* delivery(self, event(3), 1)
           const four = yield* delivery(self, event(4), 1)
@@ -585,7 +585,7 @@ describe("BackendEndpoint", () => {
           yield* self.say("NK", four, "Error: again")
           yield* self.say("AK", three)
           yield* eventually(Effect.sync(() => vhost.lobby.counters), ({ unacknowledged }) => unacknowledged === 0)
-          expect(vhost.lobby.counters).toMatchObject({ acknowledged: 3, redelivered: 2, waiting: 0 })
+          expect(vhost.lobby.counters).toMatchObject({ acknowledged: 3, redelivered: 2, queued: 0 })
           expect(yield* vhost.deadLetters.list).toMatchObject([
             { id: four, json: event(4), attempts: 2, reason: "Error: again" }
           ])
@@ -633,7 +633,7 @@ describe("BackendEndpoint", () => {
           yield* self.say("AK", one)
           yield* self.say("HB")
           expect(yield* self.next).toEqual(["HB"])
-          expect((yield* lobby).waiting).toBe(2)
+          expect((yield* lobby).queued).toBe(2)
         }).pipe(withBroker()))
 
       it.effect.each<["leaves" | "expires"]>([["leaves"], ["expires"]])(
@@ -656,7 +656,7 @@ describe("BackendEndpoint", () => {
             yield* self.say("AK", ids[1]!)
             yield* delivery(self, event(4), 1)
             yield* go(self)
-            expect((yield* lobby).waiting).toBe(3)
+            expect((yield* lobby).queued).toBe(3)
             // What one says that has gone is nothing.
             if (name === "ZeroMQ") yield* self.say("AK", ids[0]!)
             const next = yield* acknowledging(connect, 1)
@@ -673,7 +673,7 @@ describe("BackendEndpoint", () => {
             expect(yield* saysOptions.next).toEqual(["TR", event(4)])
             yield* go(saysOptions)
             // To these it was handed over once and for all.
-            expect(vhost.lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 0, acknowledged: 1 })
+            expect(vhost.lobby.counters).toMatchObject({ queued: 0, unacknowledged: 0, acknowledged: 1 })
             const bare = yield* worker(connect)
             yield* trigger(event(5))
             expect(yield* bare.next).toEqual(["TR", event(5)])
@@ -1077,7 +1077,7 @@ describe("BackendEndpoint", () => {
         for (let later = 1000; later < 1010; later++) yield* trigger(event(later))
         yield* eventually(Effect.sync(() => given.at(-1)), (last) => last === 1009)
         expect(given.slice(-10)).toEqual(Array.from({ length: 10 }, (_, index) => 1000 + index))
-        expect((yield* lobby).waiting).toBe(0)
+        expect((yield* lobby).queued).toBe(0)
       }).pipe(withBroker()))
 
     it.effect("gives events past a worker that does not read, once what may wait for it is there", () =>
@@ -1399,7 +1399,7 @@ describe("BackendEndpoint", () => {
         // At first every second one is its, in the end none.
         yield* eventually(Effect.sync(() => given.at(-1)), (last) => last === 79)
         expect(given.slice(-20)).toEqual(Array.from({ length: 20 }, (_, index) => 60 + index))
-        expect((yield* lobby).waiting).toBe(0)
+        expect((yield* lobby).queued).toBe(0)
         // What the broker still has of the rest is given to the other when the connection ends.
         const before = given.length
         deaf.connection.socket.resetAndDestroy()
@@ -1459,7 +1459,7 @@ describe("BackendEndpoint", () => {
           (destroyed) => destroyed || performance.now() - start > 2000
         )
         expect(kept.destroyed).toBe(true)
-        yield* eventually(lobby, (info) => info.waiting >= waiting)
+        yield* eventually(lobby, (info) => info.queued >= waiting)
       }).pipe(withBroker()))
 
     describe("where two connections have one identity", () => {

@@ -36,7 +36,7 @@ describe("DeadLetters", () => {
       yield* TestClock.adjust(5)
       yield* letters.add(letter("a"))
       expect(yield* letters.list).toEqual([{ ...first, failedAt: 7 }, { ...letter("a"), failedAt: 12 }])
-      expect(letters.counters).toMatchObject({ kept: 2, dropped: 0 })
+      expect(letters.counters).toMatchObject({ count: 2, dropped: 0 })
     }))
 
   it.effect("gives one out, once, and leaves the others in their order", () =>
@@ -48,7 +48,7 @@ describe("DeadLetters", () => {
       expect(yield* letters.take("__proto__")).toBe(undefined)
       expect(idsOf(yield* letters.list)).toEqual(["a", "c"])
       // One that is given out is not dropped.
-      expect(letters.counters).toMatchObject({ kept: 2, dropped: 0 })
+      expect(letters.counters).toMatchObject({ count: 2, dropped: 0 })
     }))
 
   it.effect("gives all out, the oldest first", () =>
@@ -57,7 +57,7 @@ describe("DeadLetters", () => {
       yield* addAll(letters, "b", "a", "c")
       expect(idsOf(yield* letters.takeAll)).toEqual(["b", "a", "c"])
       expect([yield* letters.takeAll, yield* letters.list]).toEqual([[], []])
-      expect(letters.counters).toMatchObject({ kept: 0, dropped: 0 })
+      expect(letters.counters).toMatchObject({ count: 0, dropped: 0 })
     }))
 
   it.effect("what is listed does not change any more", () =>
@@ -77,7 +77,7 @@ describe("DeadLetters", () => {
       expect(letters.counters.dropped).toBe(0)
       yield* addAll(letters, "c", "d", "e")
       expect(idsOf(yield* letters.list)).toEqual(["d", "e"])
-      expect(letters.counters).toMatchObject({ kept: 2, dropped: 3 })
+      expect(letters.counters).toMatchObject({ count: 2, dropped: 3 })
       // What is given out makes room.
       yield* letters.take("d")
       yield* addAll(letters, "f")
@@ -105,7 +105,7 @@ describe("DeadLetters", () => {
       expect([idsOf(yield* letters.list), letters.counters.dropped]).toEqual([["g"], 3])
       // One that is larger than all the room is dropped with all that was there.
       yield* letters.add(letter("h", { json: "1".repeat(11) }))
-      expect([idsOf(yield* letters.list), letters.counters]).toMatchObject([[], { kept: 0, dropped: 5 }])
+      expect([idsOf(yield* letters.list), letters.counters]).toMatchObject([[], { count: 0, dropped: 5 }])
     }))
 
   it.effect("drops what no worker could read or had a handler for before all others, and never for it", () =>
@@ -131,7 +131,7 @@ describe("DeadLetters", () => {
       expect(idsOf(yield* letters.list)).toEqual(["b", "c", "y"])
       yield* addAll(letters, "d", "e")
       expect(idsOf(yield* letters.list)).toEqual(["c", "d", "e"])
-      expect(letters.counters).toMatchObject({ kept: 3, dropped: 7, added: 11 })
+      expect(letters.counters).toMatchObject({ count: 3, dropped: 7, added: 11 })
     }))
 
   it.effect("restores which of them are dropped first", () =>
@@ -157,7 +157,7 @@ describe("DeadLetters", () => {
     Effect.gen(function*() {
       const letters = yield* make({ deadLetterCapacity: 0 })
       yield* addAll(letters, "a", "b")
-      expect([yield* letters.list, letters.counters]).toMatchObject([[], { kept: 0, dropped: 2 }])
+      expect([yield* letters.list, letters.counters]).toMatchObject([[], { count: 0, dropped: 2 }])
     }))
 
   it.effect("keeps 500 characters of a reason, and counts no more", () =>
@@ -203,7 +203,7 @@ describe("DeadLetters", () => {
           }
         }
         expect(idsOf(yield* letters.list)).toEqual(model.map(({ id }) => id))
-        expect(letters.counters).toMatchObject({ kept: model.length, dropped })
+        expect(letters.counters).toMatchObject({ count: model.length, dropped })
       }
     }))
 })

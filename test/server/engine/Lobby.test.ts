@@ -118,11 +118,11 @@ describe("Lobby", () => {
       Effect.gen(function*() {
         const lobby = yield* make()
         yield* trigger(lobby, ...numbers(0, 10))
-        expect(yield* lobby.info).toEqual({ waiting: 10, workers: [] })
+        expect(yield* lobby.info).toEqual({ queued: 10, workers: [] })
         const a = worker("a")
         yield* lobby.register(a)
         expect(a.given).toEqual(numbers(0, 10))
-        expect(yield* lobby.info).toEqual({ waiting: 0, workers: ["a"] })
+        expect(yield* lobby.info).toEqual({ queued: 0, workers: ["a"] })
       }))
 
     it.effect("gives a worker that does not ack events after its own first heartbeat, which is not answered again", () =>
@@ -208,7 +208,7 @@ describe("Lobby", () => {
         yield* lobby.register(slow)
         yield* trigger(lobby, ...numbers(0, 70))
         expect(slow.given).toEqual(numbers(0, 64))
-        expect((yield* lobby.info).waiting).toBe(6)
+        expect((yield* lobby.info).queued).toBe(6)
         const quick = worker("quick", { settles: true })
         yield* lobby.register(quick)
         expect(quick.given).toEqual(numbers(64, 70))
@@ -238,7 +238,7 @@ describe("Lobby", () => {
         const a = worker("a", { settles: true })
         yield* lobby.register(a)
         expect(a.given).toEqual(numbers(0, 10_000))
-        expect((yield* lobby.info).waiting).toBe(0)
+        expect((yield* lobby.info).queued).toBe(0)
       }))
 
     it.effect("refuses what is beyond the bound in bytes, or too large for any worker", () =>
@@ -249,7 +249,7 @@ describe("Lobby", () => {
         yield* lobby.enqueue("x".repeat(40))
         const a = worker("a", { settles: true })
         yield* lobby.register(a)
-        expect((yield* lobby.info).waiting).toBe(0)
+        expect((yield* lobby.info).queued).toBe(0)
         expect((yield* Effect.flip(lobby.enqueue("é".repeat(51)))).code).toBe(597)
         yield* lobby.enqueue("x".repeat(100))
         expect(a.given.length).toBe(3)
@@ -262,7 +262,7 @@ describe("Lobby", () => {
         const failure = yield* Effect.flip(lobby.enqueue("refused"))
         expect(failure).toBeInstanceOf(InternalError)
         expect(failure.code).toBe(597)
-        expect((yield* lobby.info).waiting).toBe(3)
+        expect((yield* lobby.info).queued).toBe(3)
         const a = worker("a")
         yield* lobby.register(a)
         yield* trigger(lobby, "e3")
@@ -285,7 +285,7 @@ describe("Lobby", () => {
       // They may come back.
       yield* Effect.flip(lobby.enqueue("1"))
       for (const { settle } of [...a.unsettled]) settle(false)
-      expect((yield* lobby.info).waiting).toBe(3)
+      expect((yield* lobby.info).queued).toBe(3)
       yield* Effect.flip(lobby.enqueue("1"))
       yield* lobby.register(b)
       expect(b.given).toEqual(["12345678", "żżżż", "1234"])
@@ -357,7 +357,7 @@ describe("Lobby", () => {
         // The line goes on behind them.
         yield* trigger(lobby, "e4", "e5")
         for (const index of order.slice(1)) unsettled[index]!.settle(false)
-        expect((yield* lobby.info).waiting).toBe(6)
+        expect((yield* lobby.info).queued).toBe(6)
         const b = worker("b")
         yield* lobby.register(b)
         expect(b.given).toEqual(numbers(0, 6))
@@ -374,7 +374,7 @@ describe("Lobby", () => {
         expect(a.given).toEqual(["e0", "e1"])
         yield* lobby.heartbeat("a")
         expect(a.given).toEqual(["e0", "e1", "e0", "e1"])
-        expect((yield* lobby.info).waiting).toBe(0)
+        expect((yield* lobby.info).queued).toBe(0)
       }))
 
     it.effect("is given to the others where it fails at once", () =>
@@ -383,7 +383,7 @@ describe("Lobby", () => {
         const broken = Array.from({ length: 5 }, (_, index) => worker(`broken${index}`, { settles: false }))
         yield* Effect.forEach(broken, lobby.register)
         yield* trigger(lobby, "e0", "e1")
-        expect((yield* lobby.info).waiting).toBe(2)
+        expect((yield* lobby.info).queued).toBe(2)
         const a = worker("a")
         yield* lobby.register(a)
         expect(a.given).toEqual(["e0", "e1"])
@@ -407,7 +407,7 @@ describe("Lobby", () => {
           second!.settle(true)
           first!.settle(false)
           expect([...again.given, ...b.given]).toEqual(["e0"])
-          expect((yield* lobby.info).waiting).toBe(0)
+          expect((yield* lobby.info).queued).toBe(0)
         }
       }))
   })
@@ -426,7 +426,7 @@ describe("Lobby", () => {
       const a = worker("a", { prefetch: 10, settles: true })
       yield* lobby.register(broken)
       yield* trigger(lobby, "e0", "e1")
-      expect([defects, (yield* lobby.info).waiting]).toEqual([[defect], 2])
+      expect([defects, (yield* lobby.info).queued]).toEqual([[defect], 2])
       yield* lobby.register(a)
       expect(a.deliveries.map((delivery) => delivery!.attempt)).toEqual([1, 1])
     }))
@@ -486,11 +486,11 @@ describe("Lobby", () => {
         yield* lobby.register(a)
         yield* trigger(lobby, ...numbers(0, 5))
         expect(all(a)).toEqual(firstTry(0, 5))
-        expect(lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 5, acknowledged: 0 })
+        expect(lobby.counters).toMatchObject({ queued: 0, unacknowledged: 5, acknowledged: 0 })
         yield* acknowledge(lobby, a, "e3", "e1")
-        expect(lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 3, acknowledged: 2 })
+        expect(lobby.counters).toMatchObject({ queued: 0, unacknowledged: 3, acknowledged: 2 })
         yield* lobby.leave("a")
-        expect(lobby.counters).toMatchObject({ waiting: 3, unacknowledged: 0, redelivered: 3 })
+        expect(lobby.counters).toMatchObject({ queued: 3, unacknowledged: 0, redelivered: 3 })
         yield* lobby.register(b)
         expect(all(b)).toEqual([["e0", 2], ["e2", 2], ["e4", 2]])
         yield* acknowledge(lobby, b, "e0", "e2", "e4")
@@ -502,7 +502,7 @@ describe("Lobby", () => {
           acknowledged: 5,
           redelivered: 3,
           unacknowledged: 0,
-          waiting: 0,
+          queued: 0,
           workers: 1
         })
       }))
@@ -528,12 +528,12 @@ describe("Lobby", () => {
             yield* lobby.register(worker("a", { prefetch: 0, connection }))
             for (const event of ["e1", "e0", "e2"]) yield* release(lobby, a, event)
           }
-          if (how !== "is replaced") expect((yield* lobby.info).waiting).toBe(5)
+          if (how !== "is replaced") expect((yield* lobby.info).queued).toBe(5)
           yield* lobby.register(next)
           expect(all(next)).toEqual([["e0", 2], ["e1", 2], ["e2", 2], ["e3", 1], ["e4", 1]])
           expect(next.deliveries.slice(0, 3).map((delivery) => delivery!.id)).toEqual(ids)
           expect(a.given.length).toBe(3)
-          expect(lobby.counters).toMatchObject({ redelivered: 3, unacknowledged: 5, waiting: 0 })
+          expect(lobby.counters).toMatchObject({ redelivered: 3, unacknowledged: 5, queued: 0 })
         })
     )
 
@@ -545,7 +545,7 @@ describe("Lobby", () => {
         yield* trigger(lobby, ...numbers(0, 4))
         yield* lobby.leave("a")
         expect(all(b)).toEqual([["e1", 1], ["e3", 1], ["e0", 2], ["e2", 2]])
-        expect((yield* lobby.info).waiting).toBe(0)
+        expect((yield* lobby.info).queued).toBe(0)
       }))
 
     it.effect("has as many as it wants at a time, none where it wants none", () =>
@@ -564,13 +564,13 @@ describe("Lobby", () => {
         yield* release(lobby, a, "e2")
         yield* lobby.heartbeat("a")
         expect(a.given).toEqual(numbers(0, 3))
-        expect((yield* lobby.info).waiting).toBe(4)
+        expect((yield* lobby.info).queued).toBe(4)
         yield* wants(1)
         yield* wants(1)
         expect(all(a).slice(3)).toEqual([["e2", 2]])
         yield* wants(3)
         expect(all(a).slice(4)).toEqual([["e3", 1], ["e4", 1]])
-        expect(lobby.counters).toMatchObject({ unacknowledged: 3, waiting: 1 })
+        expect(lobby.counters).toMatchObject({ unacknowledged: 3, queued: 1 })
       }))
 
     it.effect("gets the next event before one that has more in hand, and in its turn among equals", () =>
@@ -598,13 +598,13 @@ describe("Lobby", () => {
         yield* lobby.register(a)
         yield* trigger(lobby, "e0", "e1", "e2")
         expect((yield* Effect.flip(lobby.enqueue("refused"))).code).toBe(597)
-        expect(lobby.counters).toMatchObject({ waiting: 1, unacknowledged: 2, refused: 1 })
+        expect(lobby.counters).toMatchObject({ queued: 1, unacknowledged: 2, refused: 1 })
         yield* acknowledge(lobby, a, "e0")
         yield* lobby.enqueue("e3")
         yield* Effect.flip(lobby.enqueue("refused"))
         // What comes back has its place.
         yield* lobby.leave("a")
-        expect((yield* lobby.info).waiting).toBe(3)
+        expect((yield* lobby.info).queued).toBe(3)
         yield* Effect.flip(lobby.enqueue("refused"))
       }))
 
@@ -649,7 +649,7 @@ describe("Lobby", () => {
         const taker = worker("taker", { prefetch: 2, settles: true, lifecycle: true })
         yield* lobby.register(taker)
         yield* announce(lobby, "l0", "l1", "l2")
-        expect(lobby.counters).toMatchObject({ unacknowledged: 2, waiting: 1, dropped: 0 })
+        expect(lobby.counters).toMatchObject({ unacknowledged: 2, queued: 1, dropped: 0 })
         yield* trigger(lobby, "e0", "e1")
         yield* Effect.flip(lobby.enqueue("refused"))
         yield* announce(lobby, "l3")
@@ -658,7 +658,7 @@ describe("Lobby", () => {
         expect(taker.given).toEqual([...texts("l0", "l1"), "e0", "e1"])
         // Two others in hand: two lifecycle events have their room all the same.
         yield* announce(lobby, "l4")
-        expect(lobby.counters).toMatchObject({ unacknowledged: 2, waiting: 2, dropped: 1 })
+        expect(lobby.counters).toMatchObject({ unacknowledged: 2, queued: 2, dropped: 1 })
       }))
 
     it.effect("has had no attempt where the event could not be handed over", () =>
@@ -687,7 +687,7 @@ describe("Lobby", () => {
         const a = worker("a", { prefetch: 10, settles: true })
         yield* lobby.register(broken)
         yield* trigger(lobby, "e0", "e1")
-        expect(lobby.counters).toMatchObject({ unacknowledged: 0, waiting: 2, redelivered: 0 })
+        expect(lobby.counters).toMatchObject({ unacknowledged: 0, queued: 2, redelivered: 0 })
         yield* lobby.register(a)
         expect([all(broken), all(a)]).toEqual([[["e0", 1]], firstTry(0, 2)])
       }))
@@ -708,7 +708,7 @@ describe("Lobby", () => {
           if (go === "give back") yield* release(lobby, a, "e0")
           yield* lobby.register(next)
           settle(false)
-          if (go === "acknowledge") expect([all(next), (yield* lobby.info).waiting]).toEqual([[], 0])
+          if (go === "acknowledge") expect([all(next), (yield* lobby.info).queued]).toEqual([[], 0])
           else if (go === "give back") expect([all(a), all(next)]).toEqual([[["e0", 1], ["e0", 2]], []])
           else expect(all(next)).toEqual([["e0", 2]])
           expect(lobby.counters.unacknowledged).toBe(go === "acknowledge" ? 0 : 1)
@@ -779,9 +779,9 @@ describe("Lobby", () => {
         ])
         // It has left its place to the next.
         expect(all(a)).toEqual([["e0", 1], ["e0", 2], ["e0", 3], ["e1", 1]])
-        expect(lobby.counters).toMatchObject({ redelivered: 2, acknowledged: 0, unacknowledged: 1, waiting: 0 })
+        expect(lobby.counters).toMatchObject({ redelivered: 2, acknowledged: 0, unacknowledged: 1, queued: 0 })
         yield* lobby.leave("a")
-        expect((yield* lobby.info).waiting).toBe(1)
+        expect((yield* lobby.info).queued).toBe(1)
       }))
 
     it.effect("that has it fail once and for all leaves a dead letter at once", () =>
@@ -851,7 +851,7 @@ describe("Lobby", () => {
           yield* trigger(lobby, "e1")
           yield* release(lobby, a, "e0", "it failed")
           expect(a.given.at(-1)).toBe("e1")
-          expect(lobby.counters).toMatchObject({ waiting: 1, unacknowledged: 1 })
+          expect(lobby.counters).toMatchObject({ queued: 1, unacknowledged: 1 })
           yield* acknowledge(lobby, a, "e1")
           expect(lobby.nextDue()).toBeGreaterThan(0)
           yield* lobby.redeliver
@@ -879,7 +879,7 @@ describe("Lobby", () => {
           yield* release(lobby, a, "e1", "it failed")
           yield* release(lobby, a, "e0", "it failed")
           yield* lobby.register({ ...a, prefetch: 0 })
-          expect((yield* lobby.info).waiting).toBe(2)
+          expect((yield* lobby.info).queued).toBe(2)
           expect((yield* Effect.flip(lobby.enqueue("e2"))).detail).toContain("2 events are queued")
           yield* TestClock.adjust("100 millis")
           // A tick finds them, too.
@@ -919,7 +919,7 @@ describe("Lobby", () => {
             json: "e0",
             reason: "delivered 4 times without an acknowledgement: its worker crashed, timed out or lost its connection"
           }])
-          expect((yield* lobby.info).waiting).toBe(1)
+          expect((yield* lobby.info).queued).toBe(1)
         }))
     })
 
@@ -940,12 +940,12 @@ describe("Lobby", () => {
         plain.unsettled[0]!.settle(false)
         expect(all(a)).toEqual([["e1", 1], ["e0", 1]])
         yield* lobby.leave("a")
-        expect((yield* lobby.info).waiting).toBe(2)
+        expect((yield* lobby.info).queued).toBe(2)
         yield* lobby.heartbeat("plain")
         expect([plain.given, plain.deliveries]).toEqual([["e0", "e0", "e1"], [undefined, undefined, undefined]])
         for (const { settle } of [...plain.unsettled]) settle(true)
         yield* lobby.leave("plain")
-        expect(lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 0, redelivered: 2, delivered: 4 })
+        expect(lobby.counters).toMatchObject({ queued: 0, unacknowledged: 0, redelivered: 2, delivered: 4 })
       }))
 
     it.effect("knows events by names that are of this lobby and of each alone", () =>
@@ -1032,7 +1032,7 @@ describe("Lobby", () => {
         yield* announce(lobby, "l0", "l1")
         yield* trigger(lobby, "e1", "e2")
         yield* announce(lobby, "l2")
-        expect((yield* lobby.info).waiting).toBe(3)
+        expect((yield* lobby.info).queued).toBe(3)
         yield* lobby.register(next)
         expect(next.given).toEqual(["e0", ...texts("l0", "l1"), "e1", "e2", ...texts("l2")])
         expect(lobby.counters).toMatchObject({ accepted: 6, delivered: 0, refused: 0, dropped: 0 })
@@ -1111,7 +1111,7 @@ describe("Lobby", () => {
         const unsettled = [...a.unsettled]
         for (const index of [3, 0, 5, 2, 1, 4]) unsettled[index]!.settle(false)
         yield* announce(lobby, "l3")
-        expect((yield* lobby.info).waiting).toBe(3)
+        expect((yield* lobby.info).queued).toBe(3)
         yield* lobby.register(b)
         expect(b.given).toEqual(["e0", ...texts("l0"), "e1", ...texts("l1"), "e2", ...texts("l2", "l3")])
         expect(lobby.counters).toMatchObject({ accepted: 7, delivered: 0, refused: 0, dropped: 0 })
@@ -1327,7 +1327,7 @@ describe("Lobby", () => {
         expect(all.map(({ log }) => log)).toEqual([["heartbeat", "dismissed"], ["heartbeat", "dismissed"]])
         expect((yield* lobby.info).workers).toEqual([])
         yield* trigger(lobby, "e0")
-        expect((yield* lobby.info).waiting).toBe(1)
+        expect((yield* lobby.info).queued).toBe(1)
         yield* lobby.dismissAll
         expect(all[0]!.log.length).toBe(2)
       }))
@@ -2010,10 +2010,10 @@ const makeModel = (
     counters: () => ({
       ...counters,
       unacknowledged: held().length,
-      waiting: events.length + lifecycle.length + delayed.length,
+      queued: events.length + lifecycle.length + delayed.length,
       workers: turns.length
     }),
-    info: () => ({ waiting: events.length + waitingLonger(false).length, workers: turns.map(({ id }) => id) }),
+    info: () => ({ queued: events.length + waitingLonger(false).length, workers: turns.map(({ id }) => id) }),
     seen: () => {
       const seen = log
       log = []

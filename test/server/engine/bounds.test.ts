@@ -284,7 +284,7 @@ describe("A browser", () => {
         expect(yield* a.hear(Buffer.from(text).toString())).toEqual([])
       }
       expect(used() - before).toBeLessThan(10_000_000)
-      expect((yield* world.vhost.lobby.info).waiting).toBe(100)
+      expect((yield* world.vhost.lobby.info).queued).toBe(100)
     }))
 
   it.live("keeps nothing in memory of what it sent but what counts", () =>

@@ -77,12 +77,12 @@ export const register = Effect.fnUntraced(function*(
   yield* gauge(BrokerMetrics.workers, ({ lobby }) => lobby.counters.workers)
   yield* gauge(BrokerMetrics.channels, ({ channels }) => channels.counters.channels)
   yield* gauge(BrokerMetrics.subscriptions, ({ channels }) => channels.counters.subscriptions)
-  yield* gauge(BrokerMetrics.waitingEvents, ({ lobby }) => lobby.counters.waiting)
+  yield* gauge(BrokerMetrics.queuedEvents, ({ lobby }) => lobby.counters.queued)
   yield* counter(BrokerMetrics.broadcasts, ({ broadcasts }) => broadcasts)
   yield* counter(BrokerMetrics.deliveries, ({ deliveries }) => deliveries)
   yield* counter(BrokerMetrics.rejectedMessages, ({ rejected }) => rejected)
   yield* gauge(BrokerMetrics.unacknowledgedEvents, ({ lobby }) => lobby.counters.unacknowledged)
-  yield* gauge(BrokerMetrics.deadLetters, ({ deadLetters }) => deadLetters.counters.kept)
+  yield* gauge(BrokerMetrics.deadLetters, ({ deadLetters }) => deadLetters.counters.count)
   yield* counter(BrokerMetrics.droppedDeadLetters, ({ deadLettersDropped }) => deadLettersDropped)
   yield* Effect.forEach(
     outcomes,
