@@ -19,6 +19,8 @@ export interface Worker {
   readonly connection: unknown
   /** Whether it receives lifecycle events. */
   readonly lifecycle: boolean
+  /** Whether it takes requests, default no. Only if it acks. */
+  readonly responses?: boolean | undefined
   /** How many unacked events it wants at most; `undefined` for one that does not ack, as the original's. */
   readonly prefetch: number | undefined
   /** After how many failures of its handler an event becomes a dead letter. */

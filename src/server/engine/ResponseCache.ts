@@ -5,7 +5,8 @@
  * connection is lost. They are cached for `idempotencyRetention` after the connection's last request, within limits for all
  * connections together: `idempotencyCapacity` responses and 64 MiB. Beyond them the connection that has been idle for longest
  * loses its responses. Retries of requests that are no longer cached, and of unknown connections, are rejected, because the
- * broker cannot know whether they were executed.
+ * broker cannot know whether they were executed. A request that was cancelled since its connection ended is executed when it
+ * is retried.
  *
  * @since 0.1.0
  */
@@ -87,6 +88,26 @@ export const make = ({ clock, idempotencyCapacity, idempotencyRetention }: {
   const connections = CachedConnections.make(clock, Duration.toMillis(idempotencyRetention), counters, total)
   const state: State = { capacity: idempotencyCapacity, connections, counters, total }
 
+  const retry: ResponseCache["retry"] = (key, fingerprint, execute) =>
+    Effect.suspend(() => {
+      const { connection, message } = key
+      const responses = connections.find(connection)
+      if (responses === undefined) return unknown
+      const cached = Responses.find(responses, message)
+      if (cached !== undefined && cached !== Responses.cancelled) {
+        return Effect.flatMap(
+          recall(state, responses, message, fingerprint, cached),
+          (response) => response === Responses.cancelled ? retry(key, fingerprint, execute) : Effect.succeed(response)
+        )
+      }
+      if (!isMessageId(message)) return unknown
+      if (cached === undefined && !Responses.neverArrived(responses, message)) return unknown
+      connections.use(responses)
+      if (cached !== undefined) Responses.restart(responses, message)
+      else if (Responses.addEarly(responses, message, fingerprint)) grow(state)
+      return Effect.onExit(execute, (exit) => Effect.sync(() => settle(state, responses, message, exit)))
+    })
+
   return {
     connection: (id) => {
       const responses = connections.get(id)
@@ -104,17 +125,7 @@ export const make = ({ clock, idempotencyCapacity, idempotencyRetention }: {
         endUnsafe: (message, exit) => settle(state, responses, message, exit)
       }
     },
-    retry: ({ connection, message }, fingerprint, execute) =>
-      Effect.suspend(() => {
-        const responses = connections.find(connection)
-        if (responses === undefined) return unknown
-        const cached = Responses.find(responses, message)
-        if (cached !== undefined) return recall(state, responses, message, fingerprint, cached)
-        if (!isMessageId(message) || !Responses.neverArrived(responses, message)) return unknown
-        connections.use(responses)
-        if (Responses.addEarly(responses, message, fingerprint)) grow(state)
-        return Effect.onExit(execute, (exit) => Effect.sync(() => settle(state, responses, message, exit)))
-      }),
+    retry,
     counters
   }
 }
@@ -182,6 +193,13 @@ export const failureOf = (error: StatusError): FromServer =>
   "detail" in error
     ? FromServer.Failure({ code: error.code, reason: error.detail })
     : FromServer.Failure({ code: error.code })
+
+/**
+ * The response to a request that was cancelled before it was executed, since its connection has ended: a retry executes it.
+ *
+ * @since 0.1.0
+ */
+export const cancelled: FromServer = Responses.cancelled
 
 /**
  * The response to a retry if it cannot be known whether the request was executed.

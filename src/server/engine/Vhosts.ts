@@ -33,6 +33,7 @@ import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../Brok
 import * as Store from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Browsers from "./Browsers.ts"
+import * as Calls from "./Calls.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Background from "./internal/background.ts"
@@ -77,6 +78,8 @@ export interface Vhost {
   readonly deadLettersAfter: (cursor: number) => Effect.Effect<Iterable<Channels.Listed<DeadLetters.DeadLetter>>>
   /** The browsers that are connected. */
   readonly browsers: Browsers.Browsers
+  /** The triggers and requests that browsers may send again. */
+  readonly calls: Calls.Calls
   /** The responses to requests that Clients may retry. */
   readonly responseCache: ResponseCache.ResponseCache
   /** Waits until the vhost is removed. */
@@ -214,6 +217,7 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
       deadLetters,
       journal,
       browsers: Browsers.make(state, log, lobby.emitUnsafe),
+      calls: Calls.make(own),
       responseCache: ResponseCache.make({ ...limits, clock }),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost

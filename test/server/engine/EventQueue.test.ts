@@ -25,11 +25,12 @@ const make = Effect.fnUntraced(function*(options?: Partial<Parameters<typeof Loc
   const deadLetters = DeadLetters.make({ deadLetterCapacity: 10, deadLetterSize: 10_000, clock })
   const queue: EventQueue = LocalQueue.make({
     queueCapacity: 3,
-    queueSize: 1000,
+    queueSize: 10_000,
     maxDeliveries: 2,
     redeliveryBackoff: Duration.millis(100),
     lifecycleRetention: Duration.seconds(10),
     deadLetters,
+    clock,
     timeline: Timeline.make(clock, 500),
     deliver: (event) => {
       delivered.push(event)
@@ -129,12 +130,13 @@ describe("EventQueue", () => {
       grant("requests", 0)
       const lane = "requests"
       for (const json of ["a", "b", "c"]) yield* enqueue(queue, json, { lane, dedupeKey: json })
-      expect([queue.cancel("b"), queue.cancel("b"), queue.cancel("x")]).toEqual([true, false, false])
+      const cancel = (key: string) => queue.cancel(lane, key)
+      expect([cancel("b"), cancel("b"), cancel("x"), queue.cancel("events", "a")]).toEqual([true, false, false, false])
       yield* enqueue(queue, "d", { lane, dedupeKey: "d", delay: Duration.seconds(1) })
-      expect([queue.cancel("d"), queue.nextDue()]).toEqual([true, undefined])
+      expect([cancel("d"), queue.nextDue()]).toEqual([true, undefined])
       grant("requests", 10)
       expect(texts()).toEqual(["a", "c"])
-      expect(queue.cancel("a")).toBe(false)
+      expect(cancel("a")).toBe(false)
       expect(queue.queuedIn(lane)).toBe(0)
     }))
 
@@ -145,9 +147,9 @@ describe("EventQueue", () => {
       yield* enqueue(queue, "a", { lane: "requests", replyTo: "browser", deadline: 7 })
       const [event] = delivered()
       expect(event).toMatchObject({ deadline: 7, replyTo: "browser", attempts: 1 })
-      queue.settle([event!], Outcome.Responded({ response: "yes" }))
-      queue.settle([event!], Outcome.Responded({ response: "no" }))
-      expect(responses).toEqual([["browser", "yes"]])
+      queue.settle([event!], Outcome.Responded({ outcome: "ok", json: "1" }))
+      queue.settle([event!], Outcome.Responded({ outcome: "ok", json: "2" }))
+      expect(responses).toEqual([["browser", { _tag: "Responded", outcome: "ok", json: "1" }]])
     }))
 
   it.effect("requeues several events at their old positions, and ends no delivery twice", () =>

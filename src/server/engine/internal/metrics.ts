@@ -12,6 +12,7 @@ import type { Browsers } from "../Browsers.ts"
 import type { Channels } from "../Channels.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
 import type { Lobby } from "../Lobby.ts"
+import * as Requests from "./requests.ts"
 
 /** The parts of a vhost that have metrics. */
 interface Vhost {
@@ -19,6 +20,10 @@ interface Vhost {
   readonly lobby: Lobby
   readonly deadLetters: DeadLetters
   readonly browsers: Browsers
+}
+
+type RequestCounters = {
+  readonly [Outcome in keyof Requests.Outcomes as `request ${Outcome}`]: (vhost: Vhost) => number
 }
 
 const counters = {
@@ -31,7 +36,11 @@ const counters = {
   acknowledged: ({ lobby }: Vhost) => lobby.counters.acknowledged,
   redelivered: ({ lobby }: Vhost) => lobby.counters.redelivered,
   refused: ({ lobby }: Vhost) => lobby.counters.refused,
-  dropped: ({ lobby }: Vhost) => lobby.counters.dropped
+  dropped: ({ lobby }: Vhost) => lobby.counters.dropped,
+  ...Record.fromIterableWith(Requests.outcomes, (outcome) => [
+    `request ${outcome}`,
+    ({ lobby }: Vhost) => lobby.requests.counted[outcome]
+  ]) as RequestCounters
 }
 
 /** The outcomes of events, as the metric names them. */
@@ -79,6 +88,11 @@ export const register = Effect.fnUntraced(function*(
   yield* gauge(BrokerMetrics.unacknowledgedEvents, ({ lobby }) => lobby.counters.unacknowledged)
   yield* gauge(BrokerMetrics.deadLetters, ({ deadLetters }) => deadLetters.counters.count)
   yield* counter(BrokerMetrics.droppedDeadLetters, "deadLettersDropped")
+  yield* Effect.forEach(
+    Requests.outcomes,
+    (outcome) => counter(BrokerMetrics.handledRequests, `request ${outcome}`, { outcome }),
+    { discard: true }
+  )
   yield* Effect.forEach(
     outcomes,
     (outcome) => counter(BrokerMetrics.events, outcome, { outcome }),

@@ -138,6 +138,9 @@ export const replace = (self: Responses, message: string, cached: Cached): void 
   }
 }
 
+/** A retry is being executed, since the first attempt was cancelled. */
+export const restart = (self: Responses, message: string): void => replace(self, message, running)
+
 /** Sets the response to a message, and resumes the retries that wait for it. */
 export const settle = (self: Responses, message: string, response: FromServer): void => {
   const last = (self.next - 1) % maxResponses
@@ -200,6 +203,9 @@ const slotOf = ({ first, messages, next }: Responses, message: string): number |
 
 /** The response if it cannot be known whether a request was executed. */
 export const unknown = FromServer.Failure({ code: Retry.outcomeUnknown })
+
+/** What is cached of a request that was cancelled before it was executed: a retry executes it. */
+export const cancelled = FromServer.Failure({ code: Retry.outcomeUnknown })
 
 const isAfter = (one: string, other: string): boolean =>
   one.length === other.length ? one > other : one.length > other.length

@@ -1,5 +1,5 @@
 /**
- * Warnings in the log about a vhost: rejected triggers, new dead letters, and dropped dead letters. The first of a kind is
+ * Warnings in the log about a vhost: rejected triggers, failed requests, new dead letters, and dropped dead letters. The first of a kind is
  * logged immediately, later ones as a count at most every ten seconds.
  */
 
@@ -18,12 +18,21 @@ export interface Warnings {
   readonly isPending: () => boolean
 }
 
+/** How many characters of the reason of a failure are logged. */
+const maxReason = 500
+
 /** Makes the warnings of a vhost. */
 export const make = (path: string, lobby: Lobby, deadLetters: DeadLetters, clock: Clock.Clock): Warnings => {
   const watches = [
     watch(
       () => lobby.counters.refused,
       (more) => `The vhost ${path} has rejected ${some(more, "trigger")}: its queue is full`
+    ),
+    watch(
+      () => lobby.requests.counted.failed,
+      (more) =>
+        `The vhost ${path} has failed ${some(more, "request")}, the last because: ` +
+        lobby.requests.lastFailure().slice(0, maxReason)
     ),
     watch(
       () => deadLetters.counters.added,
