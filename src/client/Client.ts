@@ -17,9 +17,9 @@
  */
 
 import * as Arr from "effect/Array"
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -40,15 +40,18 @@ import {
   type DeadLetterNotFoundError,
   InvalidChannelNameError,
   type InvalidEndpointError,
+  type InvalidOptionError,
   MessageDecodeError,
   type MessageEncodeError,
   ProtocolError,
   type RequestTimeoutError,
   type UnauthorizedError
 } from "../protocol/KosmonautError.ts"
+import { duration, integer } from "../protocol/Options.ts"
 import * as Response from "../protocol/Response.ts"
 import type { Transport } from "../transport/Transport.ts"
 import type { DeadLetter, Replayed } from "./DeadLetter.ts"
+import { type Configured, unwrap } from "./internal/configured.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
 import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoingEvent.ts"
 import * as Pages from "./internal/pages.ts"
@@ -269,6 +272,13 @@ export interface Options {
 }
 
 /**
+ * The same options, each from configuration; `retry` is given as it is.
+ *
+ * @since 0.1.0
+ */
+export type ConfigOptions = Configured<Options, "retry">
+
+/**
  * Five times at most, after pauses that double from 100 milliseconds, each with jitter, and none once the first failure is
  * 5 seconds ago: over after 3.1 seconds where nobody is there.
  *
@@ -286,14 +296,14 @@ export const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("10
  */
 export const make = Effect.fnUntraced(function*(
   options: Options
-): Effect.fn.Return<Client["Service"], InvalidEndpointError, Transport | Scope.Scope> {
+): Effect.fn.Return<Client["Service"], InvalidEndpointError | InvalidOptionError, Transport | Scope.Scope> {
   const { endpoint, transport } = yield* resolve(options.url)
   const pipeline = yield* Pipeline.make({
     transport,
     endpoint,
-    requestTimeout: Duration.fromInputUnsafe(options.requestTimeout ?? "5 seconds"),
-    maxQueuedRequests: options.maxQueuedRequests,
-    maxQueuedBytes: options.maxQueuedBytes
+    requestTimeout: yield* Effect.fromResult(duration("requestTimeout", options.requestTimeout ?? "5 seconds")),
+    maxQueuedRequests: yield* Effect.fromResult(integer("maxQueuedRequests", options.maxQueuedRequests ?? 10_000)),
+    maxQueuedBytes: yield* Effect.fromResult(integer("maxQueuedBytes", options.maxQueuedBytes ?? 16 * 1_048_576))
   })
 
   const retry = yield* Retry.make(pipeline, options.retry ?? defaultRetry)
@@ -413,7 +423,7 @@ export const make = Effect.fnUntraced(function*(
  *
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<Client, InvalidEndpointError, Transport> =>
+export const layer = (options: Options): Layer.Layer<Client, InvalidEndpointError | InvalidOptionError, Transport> =>
   Layer.effect(Client, make(options))
 
 /**
@@ -422,9 +432,9 @@ export const layer = (options: Options): Layer.Layer<Client, InvalidEndpointErro
  * @since 0.1.0
  */
 export const layerConfig = (
-  options: Config.Wrap<Options>
-): Layer.Layer<Client, InvalidEndpointError | Config.ConfigError, Transport> =>
-  Layer.effect(Client, Effect.flatMap(Config.unwrap(options), make))
+  options: ConfigOptions
+): Layer.Layer<Client, InvalidEndpointError | InvalidOptionError | Config.ConfigError, Transport> =>
+  Layer.effect(Client, Effect.flatMap(unwrap<Options, "retry">(options, "retry"), make))
 
 const nameOf = (channel: ChannelLike): string => typeof channel === "string" ? channel : channel.name
 

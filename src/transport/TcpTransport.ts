@@ -29,11 +29,14 @@ import {
   ConnectionError,
   ConnectionRefusedError,
   ConnectionTimeoutError,
+  type InvalidOptionError,
   MalformedMessageError
 } from "../protocol/KosmonautError.ts"
+import { integer } from "../protocol/Options.ts"
 import * as Batch from "./internal/batch.ts"
 import * as Hints from "./internal/hints.ts"
 import {
+  check,
   type Connection,
   defaultMaxConnections,
   type Message,
@@ -80,7 +83,13 @@ export const make = (options: Options = {}): Transport["Service"] => {
  *
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<Transport> => Layer.sync(Transport, () => make(options))
+export const layer = (options: Options = {}): Layer.Layer<Transport, InvalidOptionError> =>
+  Layer.effect(
+    Transport,
+    Effect.fromResult(
+      Result.andThen(check(options), () => integer("maxConnections", options.maxConnections ?? defaultMaxConnections))
+    ).pipe(Effect.map(() => make(options)))
+  )
 
 /** A TCP connection that carries lists of frames. */
 interface FrameStream {

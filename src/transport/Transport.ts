@@ -11,11 +11,13 @@ import type * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Endpoint, Scheme } from "../protocol/Endpoint.ts"
-import type { Frames } from "../protocol/Frame.ts"
+import { defaultMaxMessageSize, type Frames } from "../protocol/Frame.ts"
 import type { Kind } from "../protocol/Identity.ts"
-import type { ConnectionError } from "../protocol/KosmonautError.ts"
+import type { ConnectionError, InvalidOptionError } from "../protocol/KosmonautError.ts"
+import { duration, integer } from "../protocol/Options.ts"
 
 /**
  * A message: a command or a response with its arguments.
@@ -113,12 +115,22 @@ export const send = (connection: Connection, frames: Frames): Effect.Effect<void
   )
 
 /**
+ * Checks the options of every driver.
+ *
+ * @internal
+ */
+export const check = (
+  { maxMessageSize = defaultMaxMessageSize, openTimeout = "5 seconds" }: Options
+): Result.Result<unknown, InvalidOptionError> =>
+  Result.andThen(integer("maxMessageSize", maxMessageSize, 512), () => duration("openTimeout", openTimeout))
+
+/**
  * The options of every driver.
  *
  * @since 0.1.0
  */
 export interface Options {
-  /** The largest message in bytes, sent or read, default 1 MiB. */
+  /** The largest message in bytes, sent or read, from 512, default 1 MiB. */
   readonly maxMessageSize?: number | undefined
   /** How long opening a connection may take, default 5 seconds. */
   readonly openTimeout?: Duration.Input | undefined

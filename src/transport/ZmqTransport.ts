@@ -19,11 +19,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Frame from "../protocol/Frame.ts"
 import * as Identity from "../protocol/Identity.ts"
-import { ConnectionClosedError, ConnectionError, ConnectionRefusedError } from "../protocol/KosmonautError.ts"
+import {
+  ConnectionClosedError,
+  ConnectionError,
+  ConnectionRefusedError,
+  type InvalidOptionError
+} from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
 import * as Hints from "./internal/hints.ts"
 import * as Zmq from "./internal/zmqSocket.ts"
-import { type Connection, defaultMaxConnections, type Message, type Options, Transport } from "./Transport.ts"
+import { check, type Connection, defaultMaxConnections, type Message, type Options, Transport } from "./Transport.ts"
 
 /**
  * Makes the transport. It opens nothing by itself.
@@ -56,7 +61,8 @@ export const make = (options: Options = {}): Transport["Service"] => {
  *
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<Transport> => Layer.sync(Transport, () => make(options))
+export const layer = (options: Options = {}): Layer.Layer<Transport, InvalidOptionError> =>
+  Layer.effect(Transport, Effect.map(Effect.fromResult(check(options)), () => make(options)))
 
 // Only a Kosmonaut broker sends batches, and it reads them, too.
 const makeConnection = (id: string, address: string, socket: Zmq.ZmqSocket): Connection => {

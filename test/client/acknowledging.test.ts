@@ -352,7 +352,7 @@ describe("a worker that stops", () => {
       const worker = yield* Worker.Worker
       yield* trigger("a", "b", "c", "d", "e")
       const { next, onMessage } = yield* gated
-      const streaming = yield* worker.messages.pipe(
+      const streaming = yield* worker.messages().pipe(
         Stream.take(3),
         Stream.runForEach((message) =>
           Effect.andThen(onMessage(message), message.event === "b" ? Effect.void : message.ack)
@@ -368,7 +368,7 @@ describe("a worker that stops", () => {
       yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 0)
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 2, unacknowledged: 0, waiting: 3 })
       assert.strictEqual(vhost.deadLetters.counters.count, 0)
-      const again = yield* worker.messages.pipe(Stream.take(3), Stream.runCollect)
+      const again = yield* worker.messages().pipe(Stream.take(3), Stream.runCollect)
       assert.deepStrictEqual(again.map(({ event }) => event).sort(), ["b", "d", "e"])
       assert.deepInclude(again.find(({ event }) => event === "b"), { attempt: 2 })
     }).pipe(within()))
@@ -379,7 +379,7 @@ describe("a consumer of messages", () => {
   const consuming = Effect.gen(function*() {
     const deliveries = yield* Queue.unbounded<Worker.Delivery>()
     const { messages } = yield* Worker.Worker
-    const consumer = yield* Effect.forkScoped(Stream.runForEach(messages, (_) => Queue.offer(deliveries, _)))
+    const consumer = yield* Effect.forkScoped(Stream.runForEach(messages(), (_) => Queue.offer(deliveries, _)))
     return { consumer, deliveries, next: Queue.take(deliveries) }
   })
 
@@ -580,7 +580,7 @@ describe("a worker that loses its connection", () => {
     Effect.gen(function*() {
       const { next, onMessage } = yield* gated
       yield* trigger("a", "b", "c")
-      yield* (yield* Worker.Worker).messages.pipe(
+      yield* (yield* Worker.Worker).messages().pipe(
         Stream.runForEach((message) => Effect.andThen(onMessage(message), message.ack)),
         Effect.forkScoped
       )

@@ -17,7 +17,11 @@ const failure = (
     Stream.runCollect(client.channels())
 ) =>
   Effect.flip(Client.Client.use(request)).pipe(
-    Effect.provide(Kosmonaut.layer({ url, retry: "none", openTimeout: "500 millis", requestTimeout: "2 seconds" }))
+    Effect.provide(Kosmonaut.layer({
+      url,
+      client: { retry: "none", requestTimeout: "2 seconds" },
+      transport: { openTimeout: "500 millis" }
+    }))
   )
 
 const portOf = (url: string | Redacted.Redacted) => new URL(Redacted.isRedacted(url) ? Redacted.value(url) : url).port

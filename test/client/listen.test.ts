@@ -288,7 +288,7 @@ describe("Worker.listen, at a broker with acks", () => {
       const { next, nextOf, worker } = yield* withFake()
       const received = yield* Deferred.make<void>()
       const streaming = yield* Effect.forkScoped(
-        Stream.runForEach(worker.messages, ({ event }) =>
+        Stream.runForEach(worker.messages(), ({ event }) =>
           event === "b" ? Deferred.succeed(received, undefined) : Effect.void)
       )
       const { peer } = yield* nextOf("RD")
@@ -322,7 +322,7 @@ describe("Worker.listen, at a broker with acks", () => {
       })
       const received = yield* Deferred.make<void>()
       const streaming = yield* Effect.forkScoped(
-        Stream.runForEach(worker.messages, () => Deferred.succeed(received, undefined))
+        Stream.runForEach(worker.messages(), () => Deferred.succeed(received, undefined))
       )
       const { peer } = yield* nextOf("RD")
       peer.sendUnsafe(["TR", `{"e":{}}`, "a", "1"])

@@ -3,9 +3,9 @@
  * for ever.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Logger, Metric, Queue, Schedule, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Logger, Metric, Queue, Schedule, Stream, SubscriptionRef } from "effect"
 import { TestClock } from "effect/testing"
-import { Transport, Worker } from "../../src/index.ts"
+import { ConnectionState, Transport, Worker } from "../../src/index.ts"
 import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
 import * as AdjustableClock from "../harness/AdjustableClock.ts"
 import { testBroker } from "../harness/engine.ts"
@@ -129,7 +129,7 @@ describe("a defect", () => {
       const { network, worker } = yield* FakeNetwork.make({ reconnect: throwing })
       yield* network.cut
       assert.include(defectOf(yield* Effect.exit(worker.listen({ onMessage: () => Effect.void }))), "a broken schedule")
-      assert.include(defectOf(yield* Effect.exit(Stream.runDrain(worker.messages))), "a broken schedule")
+      assert.include(defectOf(yield* Effect.exit(Stream.runDrain(worker.messages()))), "a broken schedule")
       assert.strictEqual((yield* worker.state)._tag, "Idle")
     }))
 
@@ -161,7 +161,7 @@ describe("a defect", () => {
           yield* TestClock.adjust("500 millis")
         }
         assert.include(defectOf(yield* Fiber.join(listening)), "a broken transport")
-        const streaming = yield* Effect.forkChild(Effect.exit(Stream.runDrain(worker.messages)))
+        const streaming = yield* Effect.forkChild(Effect.exit(Stream.runDrain(worker.messages())))
         if (where === "send") {
           yield* nextOf("RD")
           yield* TestClock.adjust("500 millis")
@@ -171,27 +171,68 @@ describe("a defect", () => {
   )
 })
 
-describe("two listeners on one Worker", () => {
-  it.effect("are a defect with what to do, and the first goes on", () =>
+describe("two listenings of one Worker", () => {
+  it.effect("are two connections, each with a state of its own", () =>
     Effect.gen(function*() {
       const worker = yield* Worker.Worker
+      const { vhost } = yield* testBroker
       const handled = yield* Queue.unbounded<string>()
-      const first = yield* Effect.forkScoped(
-        worker.listen({ onMessage: ({ event }) => Queue.offer(handled, event) }),
+      const states = { listen: yield* ConnectionState.make, messages: yield* ConnectionState.make }
+      const connected = (state: typeof states.listen) =>
+        Stream.runDrain(Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Connected"))
+      const listening = yield* Effect.forkScoped(worker.listen({
+        onMessage: ({ event }) => Queue.offer(handled, `listen ${event}`),
+        state: states.listen
+      }))
+      yield* connected(states.listen)
+      assert.strictEqual(SubscriptionRef.getUnsafe(states.messages)._tag, "Idle")
+      const streaming = yield* Effect.forkScoped(Stream.runForEach(
+        worker.messages({ state: states.messages }),
+        ({ ack, event }) => Effect.andThen(Queue.offer(handled, `messages ${event}`), ack)
+      ))
+      yield* connected(states.messages)
+      assert.strictEqual((yield* worker.state)._tag, "Connected")
+      yield* vhost.lobby.enqueue(`{"a":{}}`)
+      yield* vhost.lobby.enqueue(`{"b":{}}`)
+      const both = [yield* Queue.take(handled), yield* Queue.take(handled)]
+      assert.sameMembers(both.map((text) => text.split(" ")[0]), ["listen", "messages"])
+
+      yield* Fiber.interrupt(listening)
+      assert.deepStrictEqual(
+        [states.listen, states.messages].map((state) => SubscriptionRef.getUnsafe(state)._tag),
+        ["Idle", "Connected"]
+      )
+      yield* vhost.lobby.enqueue(`{"c":{}}`)
+      assert.strictEqual(yield* Queue.take(handled), "messages c")
+      yield* Fiber.interrupt(streaming)
+      assert.strictEqual((yield* worker.state)._tag, "Idle")
+    }).pipe(Effect.provide(TestBroker.layerBackend())))
+
+  it.effect("are together as the worst of them is", () =>
+    Effect.gen(function*() {
+      const { nextOf, worker } = yield* FakeNetwork.make()
+      const seen: Array<string> = []
+      yield* Effect.forkScoped(
+        Stream.runForEach(worker.changes, ({ _tag }) => Effect.sync(() => seen.push(_tag))),
         { startImmediately: true }
       )
-      for (const second of [worker.listen({ onMessage: () => Effect.void }), Stream.runDrain(worker.messages)]) {
-        assert.include(defectOf(yield* Effect.exit(second)), "This Worker listens already")
-      }
-      const { vhost } = yield* testBroker
-      yield* vhost.lobby.enqueue(`{"e":{}}`)
-      assert.strictEqual(yield* Queue.take(handled), "e")
-      yield* Fiber.interrupt(first)
-      const again = yield* Effect.forkScoped(worker.listen({ onMessage: ({ event }) => Queue.offer(handled, event) }))
-      yield* vhost.lobby.enqueue(`{"f":{}}`)
-      assert.strictEqual(yield* Queue.take(handled), "f")
-      yield* Fiber.interrupt(again)
-    }).pipe(Effect.provide(TestBroker.layerBackend())))
+      const until = (state: string) => eventually(Effect.sync(() => seen.at(-1)), (last) => last === state)
+      const listen = Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
+      yield* until("Idle")
+      yield* listen
+      const { peer: first } = yield* nextOf("RD")
+      yield* until("Connecting")
+      first.sendUnsafe(["HB"])
+      yield* until("Connected")
+      yield* listen
+      const { peer: second } = yield* nextOf("RD")
+      yield* until("Connecting")
+      second.sendUnsafe(["HB"])
+      yield* until("Connected")
+      yield* first.close
+      yield* until("Disconnected")
+      assert.strictEqual((yield* worker.state)._tag, "Disconnected")
+    }))
 })
 
 describe("two Workers of one vhost in one process", () => {

@@ -24,8 +24,8 @@ interface Report {
 /** Begins, and goes on until its end is run, which gives what it has to report. */
 export const begin = Effect.fnUntraced(function*(target: Target) {
   const url = (base: string) => `${base.replace("://", `://${target.token}@`)}/test`
-  const { client } = yield* backend(url(target.backend), { requestTimeout: patience })
-  const { worker } = yield* backend(url(target.backendTcp), { concurrency: 1 })
+  const { client } = yield* backend(url(target.backend), { client: { requestTimeout: patience } })
+  const { worker } = yield* backend(url(target.backendTcp), { worker: { concurrency: 1 } })
   const broadcasts = record()
   const triggers = record()
   let enough = false

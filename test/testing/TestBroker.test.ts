@@ -69,7 +69,10 @@ describe("TestBroker", () => {
         yield* TestClock.adjust(time)
       }
       assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 0, workers }, "it is the same connection")
-      assert.deepStrictEqual(yield* Queue.clear(states), ["Idle", "Connecting", "Connected"])
+      assert.deepStrictEqual((yield* Queue.clear(states)).filter((state) => state !== "Idle"), [
+        "Connecting",
+        "Connected"
+      ])
       const joe = yield* browser({ uid: "joe" })
       yield* joe.trigger("say")
       assert.strictEqual(yield* Queue.take(handled), "say")

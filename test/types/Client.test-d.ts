@@ -144,8 +144,8 @@ expectTypeOf(worker.listen({
 })).toEqualTypeOf<Effect.Effect<never, KosmonautError.UnauthorizedError, Client.Client>>()
 
 // Whoever reads the stream acks and nacks.
-expectTypeOf(worker.messages).toEqualTypeOf<Stream.Stream<Worker.Delivery, KosmonautError.UnauthorizedError>>()
-void Stream.runForEach(worker.messages, ({ ack, event, nack }) => event === "" ? nack("no name") : ack)
+expectTypeOf(worker.messages()).toEqualTypeOf<Stream.Stream<Worker.Delivery, KosmonautError.UnauthorizedError>>()
+void Stream.runForEach(worker.messages(), ({ ack, event, nack }) => event === "" ? nack("no name") : ack)
 
 // --- What is refused -------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ import { decodeEvent, decodeOrigin } from "../../protocol/Trigger.ts"
 import * as AwakeClock from "../../transport/AwakeClock.ts"
 import * as Transport from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
+import * as Call from "./call.ts"
 import * as Deliveries from "./deliveries.ts"
 import type { Inbox, Item, ProtocolError } from "./inbox.ts"
 import * as Outbound from "./outbound.ts"
@@ -79,7 +80,7 @@ export const open = Effect.fnUntraced(function*(
   const outbound = yield* Outbound.make
   yield* Effect.addFinalizer(() => Effect.sync(outbound.endUnsafe))
   yield* send(ready(options))
-  const intake = makeIntake(options, outbound)
+  const intake = makeIntake(options, outbound, clock)
   const liveness = makeLiveness(AwakeClock.make(clock), options)
 
   // Not after `QT`, which it would undo.
@@ -147,7 +148,7 @@ const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }
 const aMicrosecond = 0.001
 
 // Handles the broker's messages; events and errors go into the inbox.
-const makeIntake = (options: Options, outbound: Outbound.Outbound) => {
+const makeIntake = (options: Options, outbound: Outbound.Outbound, clock: Clock.Clock) => {
   const { deliveries, endpoint, inbox, mode } = options
   const { address } = endpoint
   let acknowledges = false
@@ -173,10 +174,12 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound) => {
       delivered.releaseUnsafe()
       return undefined
     }
+    const decoded = origin === undefined ? undefined : decodeOrigin(origin)
     const item: Item = Result.succeed({
       id: delivery?.id ?? `${name}-${(++count).toString(36)}`,
       event: event.success,
-      origin: origin === undefined ? undefined : decodeOrigin(origin),
+      origin: decoded,
+      deadline: decoded?.request === undefined ? undefined : Call.now(clock) + decoded.request,
       delivery: delivered
     })
     // If there is no room it waits for some, and nothing is read meanwhile.

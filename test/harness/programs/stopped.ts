@@ -37,10 +37,8 @@ const begin = Effect.gen(function*() {
 const backend = (url: string) =>
   Kosmonaut.layer({
     url,
-    retry: "none",
-    requestTimeout: "600 millis",
-    silenceTimeout: "600 millis",
-    heartbeatInterval: "100 millis"
+    client: { retry: "none", requestTimeout: "600 millis" },
+    worker: { silenceTimeout: "600 millis", heartbeatInterval: "100 millis" }
   })
 
 const program = Effect.gen(function*() {

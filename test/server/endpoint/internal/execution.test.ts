@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Effect, Result } from "effect"
+import { Arbitrary, Deferred, Effect, Exit, Fiber, Result } from "effect"
 import { FromClient, FromServer } from "../../../../src/protocol/Command.ts"
 import { decodeFromClient } from "../../../../src/protocol/CommandCodec.ts"
 import { envelopeSize, type Frames } from "../../../../src/protocol/Frame.ts"
@@ -71,6 +71,35 @@ const { BroadcastAll, DescribeChannel, Disconnect, ListChannels, ListSubscribers
 const { DiscardDeadLetter, DiscardDeadLetters, ListDeadLetters, ReplayDeadLetter, ReplayDeadLetters } = FromClient
 
 const broadcastAll = (...broadcasts: ReadonlyArray<unknown>) => BroadcastAll({ broadcasts: JSON.stringify(broadcasts) })
+
+describe("broadcast", () => {
+  it.effect("is answered when it is applied, in the same step or later", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost("room")
+      const { channels } = world.vhost
+      const commands = ["room", "nowhere"].map((channel) =>
+        FromClient.Broadcast({ channel, event: "hello", data: "{}", exceptSid: undefined })
+      )
+      const now = commands.map((command) => world.run(command))
+      expect(now).toMatchObject([Exit.succeed(FromServer.Ok()), { _tag: "Failure" }])
+
+      const isApplied = yield* Deferred.make<void>()
+      const broadcastUnsafe: typeof channels.broadcastUnsafe = (broadcast) =>
+        Effect.andThen(Deferred.await(isApplied), Effect.suspend(() => channels.broadcastUnsafe(broadcast)))
+      const late = { ...world.vhost, channels: { ...channels, broadcastUnsafe } }
+      const fibers = yield* Effect.forEach(
+        [...commands, broadcastAll(["room", "e", {}], ["nowhere", "e", {}])],
+        (command) => Effect.forkChild(Effect.exit(execute(late, command, 1000)), { startImmediately: true })
+      )
+      expect(fibers.map((fiber) => fiber.pollUnsafe())).toEqual([undefined, undefined, undefined])
+      yield* Deferred.succeed(isApplied, undefined)
+      expect(yield* Effect.forEach(fibers, Fiber.join)).toMatchObject([
+        Exit.succeed(FromServer.Ok()),
+        { _tag: "Failure" },
+        Exit.succeed(FromServer.Response({ json: "[204,454]" }))
+      ])
+    }))
+})
 
 describe("answer", () => {
   it.effect("executes the original's commands", () =>
