@@ -17,6 +17,8 @@
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as HttpRouter from "effect/http/HttpRouter"
+import type * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { Endpoint, toUrl } from "../protocol/Endpoint.ts"
@@ -68,25 +70,26 @@ export type StartError =
 
 const make = Effect.gen(function*() {
   const { host } = yield* BrokerConfig.BrokerConfig
-  const { port: websocketPort } = yield* WebSocketEndpoint.WebSocketEndpoint
+  const { port: websocketPort, prefix } = yield* WebSocketEndpoint.WebSocketEndpoint
   const { port: backendPort } = yield* BackendEndpoint.ZmqBackendEndpoint
   const { port: tcpPort } = yield* BackendEndpoint.TcpBackendEndpoint
   // Nobody can connect to an address that stands for all addresses.
   const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host
+  const websocket = `ws://${reachable}:${websocketPort}${prefix}`
   return Broker.of({
     host,
     websocketPort,
     backendPort,
     tcpPort,
     addresses: {
-      websocket: `ws://${reachable}:${websocketPort}`,
+      websocket,
       backend: `wr://${reachable}:${backendPort}`,
       backendTcp: `wr+tcp://${reachable}:${tcpPort}`
     },
     urls: ({ path, token }) => {
       const backend = { host: reachable, vhost: path, token }
       return {
-        websocket: `ws://${reachable}:${websocketPort}${path}`,
+        websocket: `${websocket}${path}`,
         backend: toUrl(new Endpoint({ ...backend, scheme: "wr", port: backendPort })),
         backendTcp: toUrl(new Endpoint({ ...backend, scheme: "wr+tcp", port: tcpPort }))
       }
@@ -100,26 +103,41 @@ const make = Effect.gen(function*() {
  *
  * @since 0.1.0
  */
-export const layer = (options: BrokerConfig.Options = {}): Layer.Layer<Broker | Vhosts.Vhosts, StartError> => {
-  const { fsync, storageDir, ...others } = options
-  return Layer.provide(
-    layerNoStore(others),
-    storageDir === undefined ? Store.layerNoop : SqliteStore.layer({ directory: storageDir, fsync })
-  )
-}
+export const layer = (options: BrokerConfig.Options = {}): Layer.Layer<Broker | Vhosts.Vhosts, StartError> =>
+  Layer.provide(layerNoStore(options), storeOf(options))
 
 /**
- * The broker with the `Store` that you provide.
+ * The broker with the `Store` that you provide; `storageDir` and `fsync` say nothing then.
  *
  * @since 0.1.0
  */
 export const layerNoStore = (
-  options?: Omit<BrokerConfig.Options, "storageDir" | "fsync">
-): Layer.Layer<Broker | Vhosts.Vhosts, StartError, Store.Store> =>
+  options?: BrokerConfig.Options
+): Layer.Layer<Broker | Vhosts.Vhosts, StartError, Store.Store> => layerWith(WebSocketEndpoint.layer, options)
+
+/**
+ * The broker on the HTTP server of your application, which must be one of Node.js: browsers come in beside your routes, and
+ * `websocketPort` says nothing. The vhost `/chat` is at `/chat`, or with the `prefix` `/live` at `/live/chat`, and the script for
+ * browsers at `/kosmonaut.js` or `/live/kosmonaut.js`. Backends have their ports as always.
+ *
+ * @since 0.1.0
+ */
+export const layerHttp = (
+  { prefix, ...options }: BrokerConfig.Options & { readonly prefix?: `/${string}` | undefined } = {}
+): Layer.Layer<Broker | Vhosts.Vhosts, StartError, HttpRouter.HttpRouter | HttpServer.HttpServer> =>
+  Layer.provide(layerWith(WebSocketEndpoint.layerHttp({ prefix }), options), storeOf(options))
+
+const storeOf = ({ fsync, storageDir }: BrokerConfig.Options) =>
+  storageDir === undefined ? Store.layerNoop : SqliteStore.layer({ directory: storageDir, fsync })
+
+const layerWith = <R>(
+  browsers: Layer.Layer<WebSocketEndpoint.WebSocketEndpoint, ListenError | InvalidOptionError, R>,
+  options?: BrokerConfig.Options
+) =>
   Layer.effect(Broker, make).pipe(
     // Fresh parts: another broker in the same application has its own.
     Layer.provide([
-      Layer.fresh(WebSocketEndpoint.layer),
+      Layer.fresh(browsers),
       Layer.fresh(BackendEndpoint.layerZmq),
       Layer.fresh(BackendEndpoint.layerTcp)
     ]),

@@ -461,13 +461,13 @@ describe("EventRouter", () => {
         yield* Deferred.await(started)
         const closing = yield* Effect.forkScoped(Scope.close(scope, Exit.void))
         const { vhost } = yield* TestBroker
-        yield* eventually(vhost.lobby.info, ({ waiting }) => waiting === 2)
+        yield* eventually(vhost.lobby.info, ({ queued }) => queued === 2)
         yield* trigger("game/move", { x: 4 })
         yield* Deferred.succeed(gate, undefined)
         yield* Fiber.join(closing)
         assert.deepStrictEqual(yield* Queue.takeAll(got), [1, "released"])
         yield* workers(0)
-        assert.strictEqual((yield* vhost.lobby.info).waiting, 3)
+        assert.strictEqual((yield* vhost.lobby.info).queued, 3)
       })))
 
     it.live("passes no interruption by drainTimeout to onException", () =>

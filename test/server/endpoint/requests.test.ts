@@ -68,7 +68,7 @@ const enterAs = Effect.fnUntraced(function*(
   return { ...entered, authenticateAs: authenticate }
 })
 
-const waiting = ({ counters }: Lobby) => [counters.waiting, counters.unacknowledged]
+const waiting = ({ counters }: Lobby) => [counters.queued, counters.unacknowledged]
 
 describe("a request of a browser", () => {
   it.effect("gets the response of the worker that handled it", () =>

@@ -208,7 +208,7 @@ describe("Vhosts", () => {
         yield* vhosts.remove("/a")
         const fresh = yield* vhosts.add({ path: "/a" })
         expect(yield* fresh.channels.list).toEqual([])
-        expect(yield* fresh.lobby.info).toEqual({ waiting: 0, workers: [] })
+        expect(yield* fresh.lobby.info).toEqual({ queued: 0, workers: [] })
         yield* Effect.flip(fresh.accessTokens.redeem(Redacted.value(single)))
         yield* Effect.flip(vhosts.authorize(identity("/a", token)))
         const removed = yield* Effect.forkChild(fresh.removed, { startImmediately: true })

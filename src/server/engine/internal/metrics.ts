@@ -77,7 +77,7 @@ export const register = Effect.fnUntraced(function*(
   yield* gauge(BrokerMetrics.workers, ({ lobby }) => lobby.counters.workers)
   yield* gauge(BrokerMetrics.channels, ({ channels }) => channels.counters.channels)
   yield* gauge(BrokerMetrics.subscriptions, ({ channels }) => channels.counters.subscriptions)
-  yield* gauge(BrokerMetrics.waitingEvents, ({ lobby }) => lobby.counters.waiting)
+  yield* gauge(BrokerMetrics.queuedEvents, ({ lobby }) => lobby.counters.queued)
   yield* counter(BrokerMetrics.broadcasts, "broadcasts")
   yield* counter(BrokerMetrics.deliveries, "deliveries")
   yield* counter(BrokerMetrics.rejectedMessages, "rejected")
