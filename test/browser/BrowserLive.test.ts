@@ -32,7 +32,7 @@ describe("a browser", () => {
       assert.deepStrictEqual(yield* Queue.take(handled), [{ text: "hello" }, sid])
       assert.deepStrictEqual((yield* room.members.get).map(({ uid }) => uid), ["joe"])
       yield* browser.trigger(Talk.events.said, { text: "queued" })
-      assert.strictEqual((yield* vhost.lobby.info).waiting, 1)
+      assert.strictEqual((yield* vhost.lobby.info).queued, 1)
     }).pipe(withBroker()))
 
   it.live("is back when the broker is", () =>
