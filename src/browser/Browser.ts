@@ -9,7 +9,7 @@
  *
  * ```ts
  * import { Effect, Schema } from "effect"
- * import { Channel, Event, EventGroup } from "kosmonaut"
+ * import { Channel, Event, EventGroup } from "kosmonaut/events"
  * import { Browser } from "kosmonaut/browser"
  *
  * class Chat extends EventGroup.make("chat", Event.make("say", { payload: { text: Schema.String } })) {}
