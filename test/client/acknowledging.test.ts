@@ -8,6 +8,7 @@ import { TestClock } from "effect/testing"
 import * as ClientMetrics from "../../src/client/ClientMetrics.ts"
 import * as Deliveries from "../../src/client/internal/deliveries.ts"
 import { type Message, Transport, Worker } from "../../src/index.ts"
+import { FromClient } from "../../src/protocol/Command.ts"
 import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeTransport from "../harness/fakeTransport.ts"
@@ -533,6 +534,26 @@ describe("a worker that is lost", () => {
     const again = ["a", "b", "c"].map((id) => deliveries.arrivedUnsafe({ id, attempt: 2 }, way) !== undefined)
     assert.deepStrictEqual(again, [true, false, false])
     assert.strictEqual(said.length, 5)
+  })
+
+  it("sends a lost response again, and keeps no more than 1 MiB of responses for that", () => {
+    const sent: Array<FromClient> = []
+    const way = { sendUnsafe: (command: FromClient) => void sent.push(command), hasEnded: () => false }
+    const deliveries = Deliveries.make(100)
+    const arrive = (id: string, attempt = 1) => deliveries.arrivedUnsafe({ id, attempt }, way)
+    arrive("a")!.respondUnsafe("ok", `"a"`)
+    arrive("b")!.respondUnsafe("error", `"b"`)
+    arrive("c")!.acknowledgeUnsafe()
+    for (const id of ["a", "b", "c"]) assert.isUndefined(arrive(id, 2))
+    const [a, b, c] = [
+      FromClient.Respond({ delivery: "a", outcome: "ok", json: `"a"` }),
+      FromClient.Respond({ delivery: "b", outcome: "error", json: `"b"` }),
+      FromClient.Ack({ deliveries: ["c"] })
+    ]
+    assert.deepStrictEqual(sent, [a, b, c, a, b, c])
+    arrive("d")!.respondUnsafe("ok", JSON.stringify("x".repeat(1_048_570)))
+    const known = ["a", "b", "c", "d"].map((id) => arrive(id, 3) === undefined)
+    assert.deepStrictEqual(known, [false, true, true, true])
   })
 
   it.effect("begins nothing of what it had received, which is another's now", () =>

@@ -7,13 +7,13 @@ import { allLetters, FromClient } from "../../protocol/Command.ts"
 import { DeadLetterNotFoundError, InternalError, ProtocolError } from "../../protocol/KosmonautError.ts"
 import * as Response from "../../protocol/Response.ts"
 import type { DeadLetter } from "../DeadLetter.ts"
-import * as Pages from "./pages.ts"
+import * as Parts from "./parts.ts"
 import type { Requests } from "./request.ts"
 import { expecting } from "./target.ts"
 
 /** `Client.deadLetters`. */
 export const make = ({ query, tell }: Requests) => ({
-  list: Pages.stream((after) =>
+  list: Parts.stream((after) =>
     Effect.map(
       query(FromClient.ListDeadLetters({ after }), Response.DeadLetters),
       ({ deadLetters, next }) => ({ items: deadLetters.map(deadLetter), next })

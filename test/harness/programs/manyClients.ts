@@ -10,7 +10,7 @@ const count = Number(process.argv[3])
 const openTimeout = process.argv[4] as Duration.Input | undefined
 
 const program = Effect.gen(function*() {
-  const transport = yield* Layer.build(Kosmonaut.layerTransport({ url, openTimeout }))
+  const transport = yield* Layer.build(Kosmonaut.layerTransport({ url, transport: { openTimeout } }))
   const exits = yield* Effect.forEach(Array.from({ length: count }), () =>
     Client.make({ url, retry: "none" }).pipe(
       Effect.flatMap((client) => Stream.runCollect(client.channels())),
