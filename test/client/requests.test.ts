@@ -44,13 +44,13 @@ const routed = <A, E>(
     readonly client: Client.Client["Service"]
     readonly record: Queue.Queue<string>
   }) => Effect.Effect<A, E, TestBroker.TestBroker | Scope.Scope>,
-  options?: { readonly retry?: Schedule.Schedule<unknown>; readonly worker?: TestBroker.BackendOptions["worker"] }
+  options: { readonly retry?: Schedule.Schedule<unknown>; readonly broker?: TestBroker.BackendOptions } = {}
 ) =>
   Effect.gen(function*() {
     const record = yield* Queue.unbounded<string>()
     const note = (text: string) => Queue.offer(record, text)
     const router = EventRouter.layer(Chat, {
-      retry: options?.retry,
+      retry: options.retry,
       onException: (cause) => note(`exception ${nameOf(cause)}`)
     }).pipe(Layer.provide(Chat.toLayer({
       rename: ({ to }, { isRequest }) =>
@@ -63,7 +63,7 @@ const routed = <A, E>(
     })))
     yield* Layer.build(router)
     return yield* test({ client: yield* Client.Client, record })
-  }).pipe(Effect.provide(TestBroker.layerBackend({ worker: options?.worker })))
+  }).pipe(Effect.provide(TestBroker.layerBackend(options.broker)))
 
 describe("a request", () => {
   it.effect("succeeds with what its handler returned, by its Schema", () =>
@@ -158,6 +158,26 @@ describe("a request", () => {
           })
       )
     }))
+
+  it.effect("times out if the broker does not respond long after the deadline", () =>
+    routed(
+      { rename: () => Effect.never },
+      ({ client, record }) =>
+        Effect.gen(function*() {
+          const { silence } = yield* TestBroker.TestBroker
+          const asking = yield* Effect.forkChild(
+            Effect.flip(client.request(rename, { to: "ann" }, { timeout: "10 seconds" }))
+          )
+          yield* Queue.take(record)
+          yield* silence
+          yield* TestClock.adjust("14900 millis")
+          assert.isUndefined(asking.pollUnsafe())
+          yield* TestClock.adjust("1 second")
+          const error = yield* Fiber.join(asking)
+          assert.deepInclude(error, { _tag: "RequestTimeoutError", wasSent: "maybe" })
+        }),
+      { broker: { client: { retry: "none" }, worker: { drainTimeout: 0 } } }
+    ))
 
   it.effect("is not begun after its deadline, and does not keep others waiting", () =>
     Effect.gen(function*() {

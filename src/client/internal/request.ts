@@ -280,7 +280,8 @@ const secondsBy = MetricFamily.make(ClientMetrics.requestSeconds, "command")
 
 // (Source: OpenTelemetry's semantic conventions for messaging.)
 const spanOptions = (command: FromClient, endpoint: Endpoint): Tracer.SpanOptionsNoTrace => ({
-  kind: command._tag === "Broadcast" || command._tag === "BroadcastAll" || command._tag === "SendTo"
+  kind: command._tag === "Broadcast" || command._tag === "BroadcastAll" || command._tag === "SendTo" ||
+      command._tag === "Trigger"
     ? "producer"
     : "client",
   attributes: {
