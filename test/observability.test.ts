@@ -39,10 +39,10 @@ const joe = Effect.gen(function*() {
   const client = yield* Client.Client
   const { urls } = yield* TestBroker
   const secret = yield* client.requestSingleAccessToken("joe", ".*")
-  const page = yield* connect(urls.websocket)
-  yield* page.send({ auth: { token: Redacted.value(secret) } })
-  yield* page.nextOf(":authenticated")
-  return { page, secret: Redacted.value(secret) }
+  const browser = yield* connect(urls.websocket)
+  yield* browser.send({ auth: { token: Redacted.value(secret) } })
+  yield* browser.nextOf(":authenticated")
+  return { browser, secret: Redacted.value(secret) }
 })
 
 describe.each(transports)("over $name", ({ url }) => {
@@ -78,13 +78,13 @@ describe.each(transports)("over $name", ({ url }) => {
       yield* Effect.forkScoped(worker.listen({
         onMessage: (message) => Message.broadcastReply(message, "room", "said")
       }))
-      const { page } = yield* joe
-      yield* page.send({ subscribe: { channel: "room" } })
-      yield* page.nextOf(":subscribed")
-      yield* page.send({
+      const { browser } = yield* joe
+      yield* browser.send({ subscribe: { channel: "room" } })
+      yield* browser.nextOf(":subscribed")
+      yield* browser.send({
         trigger: { event: "say", data: { traceparent: `00-${"1".repeat(32)}-${"1".repeat(16)}-01` } }
       })
-      yield* page.nextOf("said")
+      yield* browser.nextOf("said")
       const triggered = yield* find("Broker.trigger")
       const handled = yield* find("Worker.handle")
       const replied = yield* find("Client.broadcast")
@@ -125,15 +125,15 @@ describe.each(transports)("over $name", ({ url }) => {
           ),
         onException: (cause) => Effect.andThen(Effect.logError("failed", cause), Deferred.succeed(failed, undefined))
       }))
-      const { page, secret } = yield* joe
-      yield* page.send({ subscribe: { channel: "presence-room" } })
-      yield* page.nextOf(":subscribed")
-      yield* page.send({ trigger: { event: "good" } })
-      yield* page.send({ trigger: { event: "bad" } })
+      const { browser, secret } = yield* joe
+      yield* browser.send({ subscribe: { channel: "presence-room" } })
+      yield* browser.nextOf(":subscribed")
+      yield* browser.send({ trigger: { event: "good" } })
+      yield* browser.send({ trigger: { event: "bad" } })
       yield* Deferred.await(failed)
       yield* client.broadcast("presence-room", "hello")
       yield* Effect.flip(client.broadcast("nowhere", "hello"))
-      yield* page.nextOf("hello")
+      yield* browser.nextOf("hello")
 
       const seen = yield* Metric.snapshot
       const value = (id: string, attributes: Record<string, string> = {}) => {

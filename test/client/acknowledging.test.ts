@@ -10,6 +10,7 @@ import * as Deliveries from "../../src/client/internal/deliveries.ts"
 import { type Message, Transport, Worker } from "../../src/index.ts"
 import { FromClient } from "../../src/protocol/Command.ts"
 import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
+import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeTransport from "../harness/fakeTransport.ts"
 
@@ -20,14 +21,16 @@ const within = (options?: WorkerOptions) =>
 
 /** Puts events into the vhost, as an authenticated browser would. */
 const trigger = (...events: ReadonlyArray<string>) =>
-  TestBroker.TestBroker.use(({ vhost }) =>
-    Effect.forEach(events, (event) => vhost.lobby.enqueue(JSON.stringify({ [event]: {} })), { discard: true })
+  Effect.flatMap(
+    testBroker,
+    ({ vhost }) =>
+      Effect.forEach(events, (event) => vhost.lobby.enqueue(JSON.stringify({ [event]: {} })), { discard: true })
   )
 
 /** Another worker of the same vhost. */
 const another = (options?: WorkerOptions) => TestBroker.TestBroker.use(({ url }) => Worker.make({ url, ...options }))
 
-const counters = TestBroker.TestBroker.use(({ vhost }) => Effect.succeed(vhost.lobby.counters))
+const counters = Effect.flatMap(testBroker, ({ vhost }) => Effect.succeed(vhost.lobby.counters))
 
 /** Waits until so many were acknowledged. */
 const acknowledged = (count: number) =>
@@ -54,7 +57,7 @@ const gated = Effect.gen(function*() {
 })
 
 describe("an event", () => {
-  it.effect("is acknowledged when its handler has ended, and not before", () =>
+  it.effect("is acked when its handler has ended, and not before", () =>
     Effect.gen(function*() {
       const { listen, next } = yield* gated
       const counted = yield* counters
@@ -68,7 +71,7 @@ describe("an event", () => {
       assert.deepInclude(counted, { unacknowledged: 0, redelivered: 0, waiting: 0 })
     }).pipe(within()))
 
-  it.effect("has its own name on what its handler logs", () =>
+  it.effect("annotates what its handler logs with its name", () =>
     Effect.gen(function*() {
       const annotations = yield* Queue.unbounded<unknown>()
       const onMessage = () => Effect.flatMap(References.CurrentLogAnnotations, (all) => Queue.offer(annotations, all))
@@ -80,7 +83,7 @@ describe("an event", () => {
       }
     }).pipe(within()))
 
-  it.effect("waits at the broker beyond the worker's prefetch", () =>
+  it.effect("is queued at the broker beyond the worker's prefetch", () =>
     Effect.gen(function*() {
       const { listen, next } = yield* gated
       const counted = yield* counters
@@ -94,7 +97,7 @@ describe("an event", () => {
       assert.deepInclude(counted, { acknowledged: 1, unacknowledged: 3 })
     }).pipe(within({ prefetch: 3 })))
 
-  it.effect("is one of more that a worker wants who handles many in no time, and of fewer when it takes its time", () =>
+  it.effect("raises the prefetch of a fast worker, and lowers that of a slow one", () =>
     Effect.gen(function*() {
       const gate = yield* Queue.unbounded<void>()
       const counted = yield* counters
@@ -123,7 +126,7 @@ describe("an event", () => {
     "is a dead letter when its handler has failed %s times",
     (maxAttempts) =>
       Effect.gen(function*() {
-        const { vhost } = yield* TestBroker.TestBroker
+        const { vhost } = yield* testBroker
         const heard = yield* Queue.unbounded<Cause.Cause<string>>()
         const seen: Array<Message.Message> = []
         yield* Effect.forkScoped((yield* Worker.Worker).listen({
@@ -161,9 +164,9 @@ describe("an event", () => {
       [Effect.die(new RangeError("too\nfar")), "RangeError: too far"],
       [Effect.fail("x".repeat(499) + "🚀"), "x".repeat(499) + "\ufffd"]
     ] as const
-  )("is a dead letter that says why, whatever that was: %#", ([failure, reason]) =>
+  )("is a dead letter with the reason, whatever that was: %#", ([failure, reason]) =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* Effect.forkScoped(
         (yield* Worker.Worker).listen({ onMessage: () => failure, onException: () => Effect.void })
       )
@@ -172,9 +175,9 @@ describe("an event", () => {
       assert.strictEqual(letter!.reason, reason)
     }).pipe(within()))
 
-  it.effect("is tried again here first, as retry says, and that is one delivery", () =>
+  it.effect("is retried in the worker first, which is one delivery", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const causes: Array<unknown> = []
       const runs: Array<string> = []
       const retriesBefore = (yield* Metric.value(ClientMetrics.retries)).count
@@ -200,13 +203,13 @@ describe("an event", () => {
       assert.deepStrictEqual(runs, ["bad 1", "bad 1", "bad 1", "bad 1"])
       assert.deepStrictEqual(causes, [Cause.fail("no luck")])
       assert.deepInclude(vhost.lobby.counters, { delivered: 2, acknowledged: 1, redelivered: 0, unacknowledged: 0 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      assert.strictEqual(vhost.deadLetters.counters.count, 1)
       assert.strictEqual((yield* Metric.value(ClientMetrics.retries)).count - retriesBefore, 5)
     }).pipe(within()))
 
-  it.effect("goes back where its handler interrupts itself, which is no failure, at the next heartbeat and not before", () =>
+  it.effect("is released at the next heartbeat if its handler interrupts itself, which is not a failure", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const seen = yield* Queue.unbounded<string>()
       yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: ({ event, attempt }) =>
@@ -231,14 +234,14 @@ describe("an event", () => {
       assert.deepStrictEqual(yield* Queue.takeN(seen, 2), ["a 3", "b 3"])
       yield* TestClock.adjust("2 seconds")
       yield* acknowledged(3)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
     }).pipe(within({ heartbeatInterval: "400 millis", prefetch: 2 })))
 })
 
-describe("a worker that ends", () => {
-  it.effect("with a handler's failure finishes what is in hand, and has begun nothing else", () =>
+describe("a worker that stops", () => {
+  it.effect("after a handler's failure finishes what is running, and begins nothing else", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { handled, next, onMessage } = yield* gated
       const listening = yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: (message) => message.event === "bad" ? Effect.fail("no luck" as const) : onMessage(message)
@@ -246,7 +249,7 @@ describe("a worker that ends", () => {
       yield* trigger("slow", "bad", "c", "d")
       const { open } = yield* next
       yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 2)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      assert.strictEqual(vhost.deadLetters.counters.count, 1)
       assert.isUndefined(listening.pollUnsafe())
       yield* open
       assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("no luck" as const))
@@ -254,9 +257,9 @@ describe("a worker that ends", () => {
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, waiting: 2, workers: 0 })
     }).pipe(within({ concurrency: 2 })))
 
-  it.effect("begins nothing new, and the rest is another's at once while it finishes what is in hand", () =>
+  it.effect("begins nothing new, and the rest is redelivered at once while it finishes what is running", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const mine = yield* gated
       const others = yield* Queue.unbounded<string>()
       const listening = yield* mine.listen(yield* Worker.Worker)
@@ -283,9 +286,9 @@ describe("a worker that ends", () => {
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 5, unacknowledged: 0, redelivered: 2, workers: 1 })
     }).pipe(within({ concurrency: 2, drainTimeout: "1 minute" })))
 
-  it.effect("begins nothing new of what had no room in its buffer, either", () =>
+  it.effect("begins nothing that had no room in its inbox, either", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { handled, listen, next, started } = yield* gated
       const listening = yield* listen(yield* Worker.Worker)
       yield* trigger("a", "b", "c", "d", "e")
@@ -300,9 +303,9 @@ describe("a worker that ends", () => {
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, waiting: 4 })
     }).pipe(within({ bufferSize: 1 })))
 
-  it.effect("gives back what it cannot finish within drainTimeout", () =>
+  it.effect("releases what it cannot finish within drainTimeout", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { listen, next } = yield* gated
       const listening = yield* listen(yield* Worker.Worker)
       yield* trigger("endless")
@@ -315,12 +318,12 @@ describe("a worker that ends", () => {
       yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
       yield* listen(yield* another())
       assert.deepInclude(yield* next, { event: "endless", attempt: 2 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
     }).pipe(within({ drainTimeout: "10 seconds" })))
 
-  it.effect("gives back at once what it was to give back later", () =>
+  it.effect("releases at once what it was to release later", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { next, onMessage } = yield* gated
       const listening = yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: (message) =>
@@ -345,7 +348,7 @@ describe("a worker that ends", () => {
 
   it.effect("releases, as a stream, what the consumer has not acked, and what it has not begun", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const worker = yield* Worker.Worker
       yield* trigger("a", "b", "c", "d", "e")
       const { next, onMessage } = yield* gated
@@ -364,7 +367,7 @@ describe("a worker that ends", () => {
       yield* Fiber.join(streaming)
       yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 0)
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 2, unacknowledged: 0, waiting: 3 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
       const again = yield* worker.messages().pipe(Stream.take(3), Stream.runCollect)
       assert.deepStrictEqual(again.map(({ event }) => event).sort(), ["b", "d", "e"])
       assert.deepInclude(again.find(({ event }) => event === "b"), { attempt: 2 })
@@ -380,9 +383,9 @@ describe("a consumer of messages", () => {
     return { consumer, deliveries, next: Queue.take(deliveries) }
   })
 
-  it.effect("acks each event when it wants, in any order, and has up to prefetch unacknowledged ones", () =>
+  it.effect("acks each event when it wants, in any order, and has up to prefetch unacked ones", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* trigger("a", "b", "c", "d")
       const { deliveries, next } = yield* consuming
       const [a, b] = [yield* next, yield* next]
@@ -394,18 +397,18 @@ describe("a consumer of messages", () => {
       yield* a.ack
       assert.deepInclude(yield* next, { event: "d", attempt: 1 })
       yield* acknowledged(2)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
     }).pipe(within({ prefetch: 2 })))
 
   it.effect("nacks an event with a reason, which is redelivered, and then is a dead letter with it", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* trigger("a")
       const { next } = yield* consuming
       const first = yield* next
       yield* first.nack("no luck")
       yield* eventually(Effect.sync(() => vhost.lobby.counters.unacknowledged), (count) => count === 0)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
       // After the broker's backoff.
       yield* TestClock.adjust("10 seconds")
       const second = yield* next
@@ -418,7 +421,7 @@ describe("a consumer of messages", () => {
 
   it.effect("settles an event once: the first ack or nack counts, and none after the end of the stream", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* trigger("acked", "nacked", "late")
       const { consumer, next } = yield* consuming
       const [acked, nacked, late] = [yield* next, yield* next, yield* next]
@@ -435,16 +438,16 @@ describe("a consumer of messages", () => {
       yield* late.nack("too late")
       yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      assert.strictEqual(vhost.deadLetters.counters.count, 1)
       const { next: again } = yield* consuming
       assert.deepInclude(yield* again, { event: "late", attempt: 2, id: late.id })
     }).pipe(within()))
 })
 
-describe("a worker that is lost", () => {
+describe("a worker that loses its connection", () => {
   /** Cuts the network, and mends it: at once, or when `meanwhile` is done. */
   const interrupted = Effect.fnUntraced(function*(waiting: number, meanwhile: Effect.Effect<unknown> = Effect.void) {
-    const { cut, restore, vhost } = yield* TestBroker.TestBroker
+    const { cut, restore, vhost } = yield* testBroker
     yield* cut
     yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (seen) => seen === waiting)
     yield* meanwhile
@@ -452,9 +455,9 @@ describe("a worker that is lost", () => {
     yield* TestClock.adjust("1 second")
   })
 
-  it.effect("finishes what it has in hand, and that counts when it is back", () =>
+  it.effect("finishes what is running, and acks it when it has reconnected", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { handled, listen, next, started } = yield* gated
       yield* listen(yield* Worker.Worker)
       yield* trigger("a")
@@ -471,9 +474,9 @@ describe("a worker that is lost", () => {
       assert.deepStrictEqual(handled, ["a 1", "b 1"])
     }).pipe(within({ concurrency: 2, reconnect: Schedule.spaced("1 second") })))
 
-  it.effect("fails what it has in hand, and that counts when it is back", () =>
+  it.effect("nacks what has failed meanwhile when it has reconnected", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { next, onMessage } = yield* gated
       yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: (message) => Effect.andThen(onMessage(message), Effect.fail("no luck")),
@@ -487,9 +490,9 @@ describe("a worker that is lost", () => {
       assert.deepInclude(letter, { id: id!, attempts: 2, reason: "no luck" })
     }).pipe(within({ concurrency: 2, maxAttempts: 1, reconnect: Schedule.spaced("1 second") })))
 
-  it.effect("does not handle again what it has finished while it was away", () =>
+  it.effect("does not handle again what it has finished while it was disconnected", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { handled, listen, next, started } = yield* gated
       yield* listen(yield* Worker.Worker)
       yield* trigger("a", "b")
@@ -507,9 +510,9 @@ describe("a worker that is lost", () => {
       assert.deepStrictEqual(handled, ["a 1", "b 1"])
     }).pipe(within({ concurrency: 2, reconnect: Schedule.spaced("1 second") })))
 
-  it.effect("does not handle again what it has acknowledged and the broker has not heard", () =>
+  it.effect("does not handle again what it has acked if the ack was lost", () =>
     Effect.gen(function*() {
-      const { silence, vhost } = yield* TestBroker.TestBroker
+      const { silence, vhost } = yield* testBroker
       const { handled, listen, next } = yield* gated
       yield* listen(yield* Worker.Worker)
       yield* trigger("a", "b", "c")
@@ -526,7 +529,21 @@ describe("a worker that is lost", () => {
       assert.deepStrictEqual(handled, ["a 1", "b 1", "c 1"])
     }).pipe(within({ prefetch: 3, reconnect: Schedule.spaced("1 second") })))
 
-  it("remembers no more of what it has handled than the broker may not have heard of", () => {
+  it("sends nothing more of events that it has released because it stops", () => {
+    const sent: Array<unknown> = []
+    const way = { sendUnsafe: (command: unknown) => sent.push(command), hasEnded: () => false }
+    const deliveries = Deliveries.make(4)
+    const [a, b, c] = ["a", "b", "c"].map((id) => deliveries.arrivedUnsafe({ id, attempt: 1 }, way)!)
+    for (const delivered of [a, b, c]) delivered!.beginUnsafe()
+    deliveries.abandonUnsafe()
+    assert.deepStrictEqual(sent, ["a", "b", "c"].map((id) => FromClient.Nack({ delivery: id, reason: "" })))
+    a!.acknowledgeUnsafe()
+    b!.nackUnsafe("it failed")
+    c!.releaseUnsafe()
+    assert.strictEqual(sent.length, 3)
+  })
+
+  it("remembers no more handled events than acks can be lost", () => {
     const said: Array<unknown> = []
     const way = { sendUnsafe: (command: unknown) => said.push(command), hasEnded: () => false }
     const deliveries = Deliveries.make(2)
@@ -556,9 +573,9 @@ describe("a worker that is lost", () => {
     assert.deepStrictEqual(known, [false, true, true, true])
   })
 
-  it.effect("begins nothing of what it had received, which is another's now", () =>
+  it.effect("begins nothing that it had received, which is redelivered to others", () =>
     Effect.gen(function*() {
-      const { cut, restore, vhost } = yield* TestBroker.TestBroker
+      const { cut, restore, vhost } = yield* testBroker
       const mine = yield* gated
       const others = yield* gated
       yield* mine.listen(yield* Worker.Worker)
@@ -579,7 +596,7 @@ describe("a worker that is lost", () => {
       assert.deepInclude(vhost.lobby.counters, { redelivered: 3, unacknowledged: 0 })
     }).pipe(within({ reconnect: Schedule.spaced("1 hour") })))
 
-  it.effect("gives, as a stream, nothing more of what it had received, but has it again", () =>
+  it.effect("emits, as a stream, nothing more that it had received, until it is redelivered", () =>
     Effect.gen(function*() {
       const { next, onMessage } = yield* gated
       yield* trigger("a", "b", "c")
@@ -598,9 +615,9 @@ describe("a worker that is lost", () => {
       yield* acknowledged(3)
     }).pipe(within({ reconnect: Schedule.spaced("1 second") })))
 
-  it.effect("leaves its events to another", () =>
+  it.effect("leaves its events to another worker", () =>
     Effect.gen(function*() {
-      const { expireWorkers, restore, vhost } = yield* TestBroker.TestBroker
+      const { expireWorkers, restore, vhost } = yield* testBroker
       const { handled, listen, next } = yield* gated
       yield* listen(yield* Worker.Worker)
       yield* trigger("a", "b")
@@ -620,7 +637,7 @@ describe("a worker that is lost", () => {
     }).pipe(within({ reconnect: Schedule.spaced("1 hour") })))
 })
 
-describe("a worker of ours where acknowledgements are not known", () => {
+describe("a worker at a broker without acks", () => {
   /** The network of a broker that ignores what follows `RD`, and to whose workers events come as the original sends them. */
   const old = (transport: Transport.Transport["Service"]) =>
     FakeTransport.mapSent(transport, (frames) => {
@@ -629,16 +646,15 @@ describe("a worker of ours where acknowledgements are not known", () => {
     })
 
   /** A worker that does not ack is given events after it. */
-  const firstHeartbeat = TestBroker.TestBroker.use(({ vhost }) =>
+  const firstHeartbeat = Effect.flatMap(testBroker, ({ vhost }) =>
     Effect.andThen(
       eventually(vhost.lobby.info, ({ workers }) => workers.length === 1),
       TestClock.adjust("500 millis")
-    )
-  )
+    ))
 
-  it.effect("handles every event once, and at its end all that it has received", () =>
+  it.effect("handles every event once, and everything that it has received before it stops", () =>
     Effect.gen(function*() {
-      const { url, vhost } = yield* TestBroker.TestBroker
+      const { url, vhost } = yield* testBroker
       const network = yield* MemoryNetwork.MemoryNetwork
       const worker = yield* Effect.provideService(
         Worker.make({ url }),
@@ -663,9 +679,9 @@ describe("a worker of ours where acknowledgements are not known", () => {
       assert.deepInclude(vhost.lobby.counters, { waiting: 1, acknowledged: 0, redelivered: 0, unacknowledged: 0 })
     }).pipe(within()))
 
-  it.effect("handles also what it received on a connection that has gone", () =>
+  it.effect("handles also what it received on a lost connection", () =>
     Effect.gen(function*() {
-      const { cut, url, vhost } = yield* TestBroker.TestBroker
+      const { cut, url, vhost } = yield* testBroker
       const network = yield* MemoryNetwork.MemoryNetwork
       const worker = yield* Effect.provideService(
         Worker.make({ url, reconnect: Schedule.spaced("1 hour") }),

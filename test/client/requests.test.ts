@@ -6,6 +6,7 @@ import { Cause, Deferred, Effect, Fiber, Layer, Queue, Schedule, Schema, type Sc
 import { TestClock } from "effect/testing"
 import { Client, Event, EventGroup, EventRouter, type KosmonautError, Lifecycle, Worker } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import { tagOf } from "../harness/tagOf.ts"
 
@@ -191,7 +192,7 @@ describe("a request", () => {
             const asking = yield* Effect.forkChild(
               Effect.flip(client.request(rename, { to: "late" }, { timeout: "1 second" }))
             )
-            const { vhost } = yield* TestBroker.TestBroker
+            const { vhost } = yield* testBroker
             yield* eventually(Effect.sync(() => vhost.lobby.counters.unacknowledged), (count) => count === 2)
             yield* TestClock.adjust("1 second")
             assert.strictEqual((yield* Fiber.join(asking))._tag, "DeadlineExceededError")
@@ -293,7 +294,7 @@ describe("an event that a backend triggers", () => {
   it.effect("is queued once for each key: its own, or the primary key of its data", () =>
     Effect.gen(function*() {
       const client = yield* Client.Client
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* client.trigger(say, { room: "a", text: "1" })
       yield* client.trigger(say, { room: "a", text: "2" })
       assert.strictEqual(vhost.lobby.counters.waiting, 1)
@@ -308,7 +309,7 @@ describe("an event that a backend triggers", () => {
       Effect.gen(function*() {
         yield* client.trigger(rename, { to: "ann" })
         assert.strictEqual(yield* Queue.take(record), "rename ann false")
-        const { vhost } = yield* TestBroker.TestBroker
+        const { vhost } = yield* testBroker
         yield* eventually(Effect.sync(() => vhost.lobby.counters.unacknowledged), (count) => count === 0)
         assert.deepStrictEqual(yield* Queue.clear(record), [])
         assert.deepStrictEqual(yield* Stream.runCollect(client.deadLetters.list), [])

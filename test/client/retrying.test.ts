@@ -21,6 +21,7 @@ import * as net from "node:net"
 import { Client, Kosmonaut, KosmonautError, Transport } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import * as Browser from "../harness/Browser.ts"
+import { testBroker } from "../harness/engine.ts"
 import * as FakeTransport from "../harness/fakeTransport.ts"
 import { tagOf } from "../harness/tagOf.ts"
 import * as TcpProxy from "../harness/TcpProxy.ts"
@@ -157,7 +158,7 @@ const clientOf = Effect.fnUntraced(function*(fates: ReadonlyArray<Fate>, options
   readonly isKosmonaut?: boolean
   readonly retry?: Client.Options["retry"]
 }) {
-  const { browser, url, vhost } = yield* TestBroker.TestBroker
+  const { browser, url, vhost } = yield* testBroker
   const { attempts, sent, transport } = yield* unlucky(fates, options?.isKosmonaut)
   const client = yield* Effect.provideService(
     Client.make({ url, retry: options?.retry, requestTimeout: "1 second" }),
@@ -174,8 +175,8 @@ const within = <A, E>(
   options?: TestBroker.Options
 ) => test.pipe(Effect.scoped, Effect.provide(TestBroker.layer({ channels: ["room"], ...options })))
 
-const heardBy = (joe: { readonly heard: Effect.Effect<ReadonlyArray<{ readonly event: string }>> }) =>
-  Effect.map(joe.heard, (events) => events.map(({ event }) => event).filter((event) => !event.startsWith(":")))
+const heardBy = (joe: { readonly allReceived: Effect.Effect<ReadonlyArray<{ readonly event: string }>> }) =>
+  Effect.map(joe.allReceived, (events) => events.map(({ event }) => event).filter((event) => !event.startsWith(":")))
 
 /** Runs until it has ended, by the test's clock. */
 const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>) =>

@@ -15,6 +15,7 @@ import {
   RequestTimeoutError
 } from "../../src/protocol/KosmonautError.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { testBroker } from "../harness/engine.ts"
 import { turn } from "../harness/eventually.ts"
 import * as FakeNetwork from "../harness/fakeNetwork.ts"
 
@@ -78,7 +79,7 @@ describe("an event whose handler has failed", () => {
       assert.match(frames?.[2] ?? "", reason)
     }))
 
-  it.effect("since the browser that it replied to has gone counts as handled", () =>
+  it.effect("because the browser that it replied to has disconnected counts as handled", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* settlement(Effect.fail(gone("s"))), { frames: ["AK", "a"], atOnce: true, told: 0 })
     }))
@@ -100,7 +101,7 @@ describe("a router", () => {
 
   it.effect("nacks what it cannot handle with the tag of the error", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const client = yield* Client.Client
       for (const json of [`{"game/move":{}}`, `{"nothing":{}}`, `{"chat/say":{"text":1}}`]) {
         yield* vhost.lobby.enqueue(json)
@@ -115,7 +116,7 @@ describe("a router", () => {
       ])
     }).pipe(Effect.provide(routed(() => Effect.void, Logger.make(() => undefined)))))
 
-  it.effect("logs in one line that the broker was not there, and runs the handler again", () => {
+  it.effect("logs in one line that the broker was unreachable, and runs the handler again", () => {
     const logged: Array<{ readonly message: string; readonly level: string; readonly reasons: number }> = []
     const logger = Logger.make<unknown, void>(({ cause, logLevel, message }) => {
       logged.push({ message: String(message), level: logLevel, reasons: cause.reasons.length })
@@ -124,7 +125,7 @@ describe("a router", () => {
     let attempts = 0
     const handle = () => attempts++ === 0 ? Effect.fail(lost) : Effect.asVoid(Deferred.succeed(handled, undefined))
     return Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* vhost.lobby.enqueue(`{"chat/say":{"text":"hi"}}`)
       yield* TestClock.adjust("1 minute")
       yield* Deferred.await(handled)
@@ -142,8 +143,8 @@ describe("a router", () => {
 const collected = (client: Client.Client["Service"]) =>
   Effect.map(Effect.result(Stream.runCollect(client.deadLetters.list)), Result.getOrElse(() => []))
 
-describe("an event of a broker that has no ids", () => {
-  it.effect("has one of its own, and the same user sees none twice", () =>
+describe("an event of a broker without ids", () => {
+  it.effect("gets one of its own, each a different one", () =>
     Effect.gen(function*() {
       const { nextOf, worker } = yield* FakeNetwork.make()
       const ids = yield* Queue.unbounded<string>()

@@ -8,6 +8,7 @@ import { TestClock } from "effect/testing"
 import { ConnectionState, Transport, Worker } from "../../src/index.ts"
 import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
 import * as AdjustableClock from "../harness/AdjustableClock.ts"
+import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeNetwork from "../harness/fakeNetwork.ts"
 import * as FakeTransport from "../harness/fakeTransport.ts"
@@ -21,7 +22,7 @@ const defectOf = <A, E>(exit: Exit.Exit<A, E>): string =>
   Exit.isFailure(exit) && Cause.hasDies(exit.cause) ? Cause.pretty(exit.cause) : "no defect"
 
 describe("a handler that cannot be interrupted", () => {
-  it.effect("keeps nobody waiting: its event is released, the goodbye said and the rest logged before", () => {
+  it.effect("delays nothing: its event is released, QT sent and the rest logged before", () => {
     const { layer, logged } = logger()
     return Effect.gen(function*() {
       const { next, nextOf, worker } = yield* FakeNetwork.make({
@@ -83,8 +84,8 @@ describe("a handler that cannot be interrupted", () => {
     }))
 })
 
-describe("a broker that does not answer a goodbye, as the original", () => {
-  it.effect("is not waited for if nothing is in flight", () =>
+describe("a broker that does not answer QT, as the original", () => {
+  it.effect("is not awaited if nothing is in flight", () =>
     Effect.gen(function*() {
       const { nextOf, worker } = yield* FakeNetwork.make({ drainTimeout: "1 hour" }, { answersQuit: false })
       const listening = yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
@@ -92,11 +93,13 @@ describe("a broker that does not answer a goodbye, as the original", () => {
       peer.sendUnsafe(["HB"])
       const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
       yield* nextOf("QT")
-      yield* TestClock.adjust("250 millis")
+      yield* TestClock.adjust("249 millis")
+      assert.isUndefined(stopping.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
       yield* Fiber.join(stopping)
     }))
 
-  it.effect("has what was on its way handled, and what comes after that", () =>
+  it.effect("has its events in flight handled, and those that arrive after them", () =>
     Effect.gen(function*() {
       const { nextOf, worker } = yield* FakeNetwork.make({ drainTimeout: "1 hour" }, { answersQuit: false })
       const gate = yield* Deferred.make<void>()
@@ -172,7 +175,7 @@ describe("two listenings of one Worker", () => {
   it.effect("are two connections, each with a state of its own", () =>
     Effect.gen(function*() {
       const worker = yield* Worker.Worker
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const handled = yield* Queue.unbounded<string>()
       const states = { listen: yield* ConnectionState.make, messages: yield* ConnectionState.make }
       const connected = (state: typeof states.listen) =>
@@ -233,9 +236,9 @@ describe("two listenings of one Worker", () => {
 })
 
 describe("two Workers of one vhost in one process", () => {
-  it.effect("count together what waits for their handlers, and what one leaves the other still counts", () =>
+  it.effect("count their queued events together, and not those of one that has stopped", () =>
     Effect.gen(function*() {
-      const { url, vhost } = yield* TestBroker.TestBroker
+      const { url, vhost } = yield* testBroker
       const network = yield* MemoryNetwork.MemoryNetwork
       const waiting = Effect.map(
         Metric.snapshot,
@@ -287,7 +290,7 @@ describe("time", () => {
       }).pipe(provide)
     }))
 
-  it.effect("goes on for a silent broker when the wall clock is set back an hour", () =>
+  it.effect("in which the broker is silent counts even if the wall clock is set back an hour", () =>
     Effect.gen(function*() {
       const { provide, setBack } = yield* AdjustableClock.make
       yield* Effect.gen(function*() {

@@ -141,11 +141,12 @@ export const makeModel = (
       session.unsettled++
       const held = session.prefetch === undefined ? undefined : { event }
       unsettled.push({ event, session, held })
+      event.attempts++
       if (held === undefined) log.push(`event ${event.text} to ${nameOf(session)}, final`)
       else {
         session.held.push(held)
         delivered.push({ id: session.id, connection: session.connection, text: event.text })
-        log.push(`event ${event.text} to ${nameOf(session)}, ${++event.attempts}`)
+        log.push(`event ${event.text} to ${nameOf(session)}, ${event.attempts}`)
       }
     }
   }
@@ -173,8 +174,10 @@ export const makeModel = (
     if (delivered && one.held === undefined) settled.push(one.event.text)
     if (!delivered) {
       one.session.isReady = false
-      if (one.held === undefined) requeue(one.event)
-      else if (one.session.held.includes(one.held)) {
+      if (one.held === undefined) {
+        one.event.attempts--
+        requeue(one.event)
+      } else if (one.session.held.includes(one.held)) {
         one.session.held = one.session.held.filter((other) => other !== one.held)
         one.event.attempts--
         requeue(one.event)
@@ -303,6 +306,12 @@ export const makeModel = (
     run,
     accepted: () => [...accepted].toSorted(),
     acknowledged: () => acknowledged,
+    /** What a store should have of the events that are not handled yet, in the order of their creation. */
+    recorded: () =>
+      [...events, ...delayed.map(({ event }) => event), ...unacked(false)]
+        .filter(({ isLifecycle }) => !isLifecycle)
+        .toSorted((a, b) => a.position - b.position)
+        .map(({ attempts, failures, losses, text }) => ({ json: text, attempts, failures, losses })),
     dead: () => dead,
     locations: () =>
       [

@@ -11,7 +11,9 @@ import type { Worker } from "../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../src/server/engine/Vhosts.ts"
 import * as SqliteStore from "../../src/server/store/SqliteStore.ts"
 import { layerMemory, Store, StoreError } from "../../src/server/store/Store.ts"
+import * as Admin from "../../src/server/Vhosts.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { testBroker } from "../harness/engine.ts"
 import * as FakeBrowser from "../harness/FakeBrowser.ts"
 import { temporaryFolder } from "../harness/temporaryFolder.ts"
 
@@ -86,7 +88,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
   const inTest = <A, E>(use: (vhost: Vhosts.Vhost) => Effect.Effect<A, E, Scope.Scope>) => (live: Live) =>
     live((vhosts) => Effect.flatMap(vhosts.get("/test"), use))
 
-  it.effect("keeps its token, and its channels in the order of their opening", () =>
+  it.effect("restores its token, and its channels in the order of their opening", () =>
     Effect.gen(function*() {
       const live = yield* make
       const before = yield* live((vhosts) =>
@@ -107,7 +109,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
-  it.effect("keeps unused single access tokens, until they are used or over", () =>
+  it.effect("restores single access tokens until they are used or expire", () =>
     Effect.gen(function*() {
       const live = yield* make
       const [used, unused, late] = yield* inTest(({ accessTokens }) =>
@@ -138,7 +140,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
-  it.effect("keeps events that wait and that are in hand, in their order, with their names and attempts", () =>
+  it.effect("restores queued and unacked events in order, with their ids and attempts", () =>
     Effect.gen(function*() {
       const live = yield* make
       const first = yield* inTest((vhost) =>
@@ -168,7 +170,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       expect(new Set([...first, ...second].map(({ id }) => id)).size).toBe(7)
     }))
 
-  it.effect("has nothing left of events that were handled or handed over for good", () =>
+  it.effect("stores nothing of events that were acked or sent to workers that do not ack", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* inTest((vhost) =>
@@ -185,7 +187,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       yield* inTest((vhost) => Effect.map(vhost.lobby.info, ({ waiting }) => expect(waiting).toBe(0)))(live)
     }))
 
-  it.effect("keeps dead letters, until they are taken", () =>
+  it.effect("restores dead letters until they are taken", () =>
     Effect.gen(function*() {
       const live = yield* make
       const letters = yield* inTest((vhost) =>
@@ -214,7 +216,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
-  it.effect("forgets dead letters that are thrown away all at once", () =>
+  it.effect("deletes dead letters that are discarded all at once", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* inTest((vhost) =>
@@ -230,7 +232,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       expect(yield* inTest((vhost) => vhost.deadLetters.list)(live)).toEqual([])
     }))
 
-  it.effect("makes dead letters of events that are too large for the next broker's workers", () =>
+  it.effect("makes dead letters of events that are too large for the restarted broker's workers", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* inTest((vhost) => trigger(vhost, "a", "b".repeat(2000), "c"))(live)
@@ -247,7 +249,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       }
     }))
 
-  it.effect("drops the oldest dead letters where the next broker may keep fewer", () =>
+  it.effect("drops the oldest dead letters if the restarted broker has a lower limit", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* inTest((vhost) =>
@@ -261,12 +263,12 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
         Effect.gen(function*() {
           const { deadLetters } = yield* vhosts.get("/test")
           expect(names(yield* deadLetters.list)).toEqual(["b", "c"])
-          expect(deadLetters.counters).toMatchObject({ kept: 2, dropped: 1 })
+          expect(deadLetters.counters).toMatchObject({ count: 2, dropped: 1 })
         }), { deadLetters: { capacity: 2 } })
       expect(names(yield* inTest((vhost) => vhost.deadLetters.list)(live))).toEqual(["b", "c"])
     }))
 
-  it.effect("does not come back once it is removed, and begins anew if it is made again", () =>
+  it.effect("is not restored once it is removed, and starts empty if it is added again", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* live((vhosts) =>
@@ -292,7 +294,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )
     }))
 
-  it.effect("comes back with what the configuration says beside it", () =>
+  it.effect("is restored beside the configured vhosts", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* live((vhosts) =>
@@ -318,7 +320,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       }
     }))
 
-  it.effect("is left alone by an attempt to make it again", () =>
+  it.effect("is not changed by an attempt to add it again", () =>
     Effect.gen(function*() {
       const live = yield* make
       const [first, second] = yield* live((vhosts) =>
@@ -345,33 +347,33 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
 describe("a whole broker", () => {
   const options = { websocketPort: 0, backendPort: 0, tcpPort: 0, vhosts: [{ path: "/test" }] }
   const tokenIn = Effect.gen(function*() {
-    const vhosts = yield* Vhosts.Vhosts
+    const vhosts = yield* Admin.Vhosts
     const vhost = yield* vhosts.get("/test")
     return Redacted.value(vhost.token)
   })
 
-  it.live("takes the store that it is provided with", () =>
+  it.live("requires a store, if it is not to choose one itself", () =>
     Effect.gen(function*() {
       const store = yield* Layer.build(layerMemory)
-      const run = Effect.provide(tokenIn, Layer.provide(Broker.layer(options), Layer.succeedContext(store)))
+      const run = Effect.provide(tokenIn, Layer.provide(Broker.layerNoStore(options), Layer.succeedContext(store)))
       expect(yield* run).toBe(yield* run)
     }).pipe(Effect.scoped))
 
-  it.live("keeps nothing where it is told of none", () =>
+  it.live("is in memory alone without a folder", () =>
     Effect.gen(function*() {
       const run = Effect.provide(tokenIn, Broker.layer(options))
       expect(yield* run).not.toBe(yield* run)
     }))
 
-  it.live("has a folder of its own where it is told of one, whatever it is provided with", () =>
+  it.live("is persisted in the folder that it is given", () =>
     Effect.gen(function*() {
       const storageDir = yield* temporaryFolder
-      const run = Effect.provide(tokenIn, Layer.provide(Broker.layer({ ...options, storageDir }), layerMemory))
+      const run = Effect.provide(tokenIn, Broker.layer({ ...options, storageDir }))
       expect(yield* run).toBe(yield* run)
     }).pipe(Effect.scoped))
 })
 
-describe("who has to know that something is kept", () => {
+describe("responses that depend on storage", () => {
   const failure = new StoreError({ place: "nowhere", detail: "the disk is full" })
 
   /** A broker that is up already when its store begins to hesitate. */
@@ -383,13 +385,12 @@ describe("who has to know that something is kept", () => {
       write: () => Effect.suspend(() => hesitates ? Deferred.await(gate) : Effect.void)
     })
     const context = yield* Layer.build(
-      TestBroker.layerBackend({ channels: ["room"] }).pipe(
-        Layer.provide(Layer.succeed(Store, store)),
+      TestBroker.layerBackend({ channels: ["room"], store: Layer.succeed(Store, store) }).pipe(
         Layer.provideMerge(Logger.layer([]))
       )
     )
     const token = yield* Effect.provide(
-      Effect.flatMap(TestBroker.TestBroker, ({ vhost }) => Effect.tap(issue(vhost), vhost.journal.persisted)),
+      Effect.flatMap(testBroker, ({ vhost }) => Effect.tap(issue(vhost), vhost.journal.persisted)),
       context
     )
     hesitates = true
@@ -427,43 +428,43 @@ describe("who has to know that something is kept", () => {
       Effect.gen(function*() {
         const { context, gate } = yield* hesitating
         yield* Effect.gen(function*() {
-          const { vhost } = yield* TestBroker.TestBroker
+          const { vhost } = yield* testBroker
           const answered = yield* Deferred.make<unknown>()
-          const page = FakeBrowser.make("joe", (message) => {
+          const browser = FakeBrowser.make("joe", (message) => {
             if (message.includes(Object.keys(answer)[0]!)) {
               Deferred.doneUnsafe(answered, Effect.succeed(JSON.parse(message)))
             }
           })
-          const session = BrowserSession.make(vhost, page)
+          const session = BrowserSession.make(vhost, browser)
           yield* session.handle(JSON.stringify({ auth: { token: Redacted.value(yield* issue(vhost)) } }))
-          page.heard()
+          browser.received()
           yield* session.handle(JSON.stringify({ trigger: { event: "say", data: {}, id: 7 } }))
           // It goes on in the meantime.
           yield* session.handle(JSON.stringify({ subscribe: { channel: "room" } }))
-          expect(page.heard()).toEqual([{ ":subscribed": { channel: "room" } }])
+          expect(browser.received()).toEqual([{ ":subscribed": { channel: "room" } }])
           yield* Deferred.done(gate, yield* Effect.exit(exit))
           expect(yield* Deferred.await(answered)).toEqual(answer)
         }).pipe(Effect.provide(context))
       })
   )
 
-  it.effect("a browser that shows its token is authenticated when that is used for good", () =>
+  it.effect("a browser is authenticated when the use of its token is persisted", () =>
     Effect.gen(function*() {
       const { context, gate, token } = yield* hesitating
       yield* Effect.gen(function*() {
-        const { vhost } = yield* TestBroker.TestBroker
-        const page = FakeBrowser.make("joe")
-        const session = BrowserSession.make(vhost, page)
-        page.heard()
+        const { vhost } = yield* testBroker
+        const browser = FakeBrowser.make("joe")
+        const session = BrowserSession.make(vhost, browser)
+        browser.received()
         const showing = yield* Effect.forkScoped(
           session.handle(JSON.stringify({ auth: { token: Redacted.value(token) } })),
           { startImmediately: true }
         )
         yield* Effect.yieldNow
-        expect(page.heard()).toEqual([])
+        expect(browser.received()).toEqual([])
         yield* Deferred.succeed(gate, undefined)
         yield* Fiber.join(showing)
-        expect(page.heard()).toEqual([{ ":authenticated": {} }])
+        expect(browser.received()).toEqual([{ ":authenticated": {} }])
       }).pipe(Effect.provide(context))
     }))
 

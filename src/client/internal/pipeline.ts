@@ -8,27 +8,18 @@
  */
 
 import * as Cause from "effect/Cause"
-import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import * as Frame from "../../protocol/Frame.ts"
-import {
-  ConnectionClosedError,
-  ConnectionError,
-  ConnectionRefusedError,
-  ConnectionTimeoutError,
-  type MessageEncodeError,
-  type RequestTimeoutError
-} from "../../protocol/KosmonautError.ts"
+import type { ConnectionError, MessageEncodeError, RequestTimeoutError } from "../../protocol/KosmonautError.ts"
 import type { Key } from "../../protocol/Retry.ts"
-import type { Connection, Transport } from "../../transport/Transport.ts"
-import * as Exchange from "./exchange.ts"
+import type { Transport } from "../../transport/Transport.ts"
+import * as Connections from "./connections.ts"
+import type * as Exchange from "./exchange.ts"
 import type { Pending, ResponseHandler } from "./pendingRequests.ts"
-import * as SingleConnections from "./singleConnections.ts"
 
 /** Why a request has no response. */
 export type SendError = ConnectionError | RequestTimeoutError | MessageEncodeError
@@ -90,7 +81,15 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     maxMessageSize: transport.maxMessageSize - Frame.envelopeSize,
     lines: endpoint.scheme.endsWith("+tcp")
   }
-  const { connect, exchange, isKosmonaut, outlet } = yield* makeConnections(options, bound.maxMessageSize)
+  const { connect, exchange, isKosmonaut, outlet } = yield* Connections.make({
+    transport,
+    endpoint,
+    requestTimeout: options.requestTimeout,
+    extraTime: options.extraTime ?? (() => 0),
+    maxQueuedRequests: options.maxQueuedRequests ?? 10_000,
+    maxQueuedBytes: options.maxQueuedBytes ?? 16 * 1_048_576,
+    maxMessageSize: bound.maxMessageSize
+  })
 
   const request = (outlet: Exchange.Outlet, frames: Frame.Frames) =>
     Effect.callback<Frame.Frames, Unanswered>((resume) => {
@@ -124,122 +123,3 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 })
 
 const unanswered = (error: SendError): Unanswered => ({ error, key: undefined })
-
-// The present connection, and the opening of one.
-const makeConnections = Effect.fnUntraced(function*(options: Options, maxMessageSize: number) {
-  const { endpoint, transport } = options
-  const scope = yield* Effect.scope
-  const failure = (Reason: Reason, cause?: unknown) =>
-    new ConnectionError({ reason: new Reason({ address: endpoint.address, cause }) })
-  const closed = failure(ConnectionClosedError, new Error("the client was closed"))
-  let hasEnded = false
-  let current: { readonly outlet: Exchange.Outlet; readonly scope: Scope.Closeable | undefined } | undefined
-  let opening: Deferred.Deferred<Exchange.Outlet, ConnectionError> | undefined
-  let isKosmonaut = false
-
-  const exchange = yield* Exchange.make({
-    address: endpoint.address,
-    requestTimeout: options.requestTimeout,
-    extraTime: options.extraTime ?? (() => 0),
-    maxQueuedRequests: options.maxQueuedRequests ?? 10_000,
-    maxQueuedBytes: options.maxQueuedBytes ?? 16 * 1_048_576,
-    maxMessageSize,
-    // The connection is of no use any more, even if somebody is there. Connections of one request time out with it.
-    onSilence: Effect.suspend(() => {
-      const silent = current?.scope
-      if (silent === undefined) return Effect.void
-      end(Cause.fail(failure(ConnectionTimeoutError)))
-      return Effect.forkIn(Scope.close(silent, Exit.void), scope)
-    })
-  })
-  // A defect fails all; otherwise what was not sent fails as such.
-  const end = (cause: Cause.Cause<ConnectionError>) => {
-    isKosmonaut ||= current?.outlet.isKosmonaut() === true
-    current = undefined
-    const isFinal = hasEnded || Cause.hasDies(cause)
-    exchange.endUnsafe(cause, isFinal ? cause : Cause.fail(failure(ConnectionRefusedError, lostBefore)))
-  }
-  const attach = (outlet: Exchange.Outlet, own: Scope.Closeable | undefined) => {
-    current = { outlet, scope: own }
-    exchange.attachUnsafe(outlet)
-    return outlet
-  }
-
-  const receive = ({ pull }: Connection) =>
-    Effect.forever(Effect.flatMap(pull, exchange.respond), { disableYield: true })
-  const singly = Effect.map(
-    SingleConnections.make({
-      connect: transport.connect(endpoint, { kind: "req", pipelines: false }),
-      maxConnections: transport.maxConnections,
-      onResponse: (envelope, frames) => exchange.respond([{ envelope, frames }]),
-      onFailure: exchange.failUnsafe
-    }),
-    (outlet) => attach(outlet, undefined)
-  )
-  const open = Effect.gen(function*() {
-    const own = yield* Scope.fork(scope)
-    const connection = yield* Scope.provide(transport.connect(endpoint, { kind: "req" }), own).pipe(
-      Effect.onError((cause) => Scope.close(own, Exit.failCause(cause)))
-    )
-    if (!connection.pipelines) {
-      isKosmonaut = false
-      yield* Scope.close(own, Exit.void)
-      return yield* singly
-    }
-    attach(connection, own)
-    yield* receive(connection).pipe(
-      Effect.catchCause((cause) =>
-        Effect.sync(() => current?.outlet === connection ? end(causeOf(cause, failure)) : undefined)
-      ),
-      Effect.ensuring(Scope.close(own, Exit.void)),
-      Effect.forkIn(scope)
-    )
-    return connection
-  })
-  // Callers that come while one is connecting share its outcome, and may leave without harm to the others.
-  const connect = Effect.suspend(() => {
-    if (hasEnded) return Effect.fail(closed)
-    if (opening !== undefined) return Deferred.await(opening)
-    const outcome = Deferred.makeUnsafe<Exchange.Outlet, ConnectionError>()
-    opening = outcome
-    return Effect.exit(Effect.provideService(open, Scope.Scope, scope)).pipe(
-      Effect.map((exit) => {
-        opening = undefined
-        Deferred.doneUnsafe(outcome, exit)
-      }),
-      Effect.forkIn(scope),
-      Effect.andThen(Deferred.await(outcome))
-    )
-  })
-
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      hasEnded = true
-      end(Cause.fail(closed))
-      // Callers that wait for a connection that will not be.
-      if (opening !== undefined) Deferred.doneUnsafe(opening, Effect.fail(closed))
-    })
-  )
-  return {
-    exchange,
-    connect,
-    outlet: () => current?.outlet,
-    isKosmonaut: () => isKosmonaut ||= current?.outlet.isKosmonaut() === true
-  }
-})
-
-/** Why there is no connection. */
-type Reason = typeof ConnectionClosedError | typeof ConnectionRefusedError | typeof ConnectionTimeoutError
-
-const lostBefore = new Error("the connection was lost before the request was sent")
-
-// Why a connection has ended; a defect stays one.
-const causeOf = (
-  cause: Cause.Cause<unknown>,
-  failure: (Reason: Reason, cause: unknown) => ConnectionError
-): Cause.Cause<ConnectionError> => {
-  const defect = cause.reasons.find(Cause.isDieReason)
-  if (defect !== undefined) return Cause.die(defect.defect)
-  const error = Cause.squash(cause)
-  return Cause.fail(error instanceof ConnectionError ? error : failure(ConnectionClosedError, error))
-}

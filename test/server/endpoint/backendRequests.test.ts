@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto"
 import { Broker, Vhosts } from "../../../src/server/index.ts"
 import * as Store from "../../../src/server/store/Store.ts"
 import * as Browser from "../../harness/Browser.ts"
+import { engineOf } from "../../harness/engine.ts"
 import { eventually } from "../../harness/eventually.ts"
 import { identity } from "../../harness/identity.ts"
 import * as RawTcp from "../../harness/RawTcp.ts"
@@ -113,7 +114,6 @@ describe("a request of a Client", () => {
       yield* client.send("4", "RQ", "chat/rename", "{}", "{}")
       yield* worker.send("RP", (yield* worker.next)[2]!, "ok", `1},"more":{`)
       expect(errorOf(yield* client.next)).toMatchObject(["ER", "458", expect.any(String)])
-      expect((yield* worker.next).slice(0, 2)).toEqual(["ER", "400"])
       yield* client.send("5", "RQ", "chat/rename", "{}", `{"timeout":1}`)
       expect(errorOf(yield* client.next)).toMatchObject(["ER", "459", undefined])
     }).pipe(withPatience))
@@ -213,7 +213,7 @@ describe("a trigger of a Client", () => {
       const run = <A, E>(use: Effect.Effect<A, E, TestBroker | Scope.Scope>) =>
         Effect.gen(function*() {
           const broker = yield* Broker.Broker
-          const vhost = yield* Effect.flatMap(Vhosts.Vhosts, ({ get }) => get("/test"))
+          const vhost = engineOf(yield* Effect.flatMap(Vhosts.Vhosts, ({ get }) => get("/test")))
           return yield* Effect.provideService(use, TestBroker, { broker, vhost, urls: broker.urls(vhost) })
         }).pipe(
           Effect.scoped,

@@ -63,7 +63,7 @@ const enterAs = Effect.fnUntraced(function*(
 ) {
   const entered = enter(world, sid, 1)
   const authenticate = (uid: string) =>
-    Effect.flatMap(world.grant(uid), (token) => entered.says("auth", { token, ...client && { client } }))
+    Effect.flatMap(world.grant(uid), (token) => entered.send("auth", { token, ...client && { client } }))
   expect(yield* authenticate(uid)).toMatchObject([{ ":authenticated": {} }])
   return { ...entered, authenticateAs: authenticate }
 })
@@ -76,7 +76,7 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost()
       const worker = yield* attend(world)
       const browser = yield* enterAs(world, "s")
-      expect(yield* browser.says("request", rename(1, { timeout: 2000 }))).toEqual([])
+      expect(yield* browser.send("request", rename(1, { timeout: 2000 }))).toEqual([])
       const [one] = worker.given()
       expect(one).toMatchObject({
         event: "chat/rename",
@@ -87,13 +87,13 @@ describe("a request of a browser", () => {
       // The data are those of the browser alone.
       expect(one!.data).toStrictEqual({ to: "b" })
       yield* worker.respond(one!.id, `{"was":"a"}`)
-      expect(browser.page.heard()).toEqual([{ ":response": { id: 1, data: { was: "a" } } }])
-      yield* browser.says("request", rename("two"))
+      expect(browser.browser.received()).toEqual([{ ":response": { id: 1, data: { was: "a" } } }])
+      yield* browser.send("request", rename("two"))
       yield* worker.respond(worker.given()[0]!.id, `{"_tag":"NotAllowed"}`, "error")
-      expect(browser.page.heard()).toEqual([{ ":response": { id: "two", error: { _tag: "NotAllowed" } } }])
+      expect(browser.browser.received()).toEqual([{ ":response": { id: "two", error: { _tag: "NotAllowed" } } }])
       // A second response is nobody's.
       yield* worker.respond(one!.id, "2")
-      expect([browser.page.heard(), waiting(world.vhost.lobby)]).toEqual([[], [0, 0]])
+      expect([browser.browser.received(), waiting(world.vhost.lobby)]).toEqual([[], [0, 0]])
       expect(world.vhost.lobby.requests.counted).toMatchObject({ ok: 1, error: 1 })
     }))
 
@@ -102,7 +102,7 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost()
       const browser = yield* enterAs(world, "s")
       yield* attend(world, { responses: false })
-      expect(yield* browser.says("request", rename(1))).toMatchObject([{
+      expect(yield* browser.send("request", rename(1))).toMatchObject([{
         ":error": {
           code: 457,
           status: "No worker",
@@ -114,7 +114,7 @@ describe("a request of a browser", () => {
       expect(waiting(world.vhost.lobby)).toEqual([0, 0])
       // It may be sent again.
       const worker = yield* attend(world, { id: "other" })
-      yield* browser.says("request", rename(1))
+      yield* browser.send("request", rename(1))
       expect(worker.given()).toHaveLength(1)
     }))
 
@@ -124,9 +124,9 @@ describe("a request of a browser", () => {
       yield* attend(world)
       const original = enter(world, "a")
       yield* original.authenticate("joe")
-      expect(yield* original.says("request", rename(1))).toMatchObject([{ ":error": { code: 400, id: 1 } }])
-      expect(yield* original.says("cancel", { id: 1 })).toMatchObject([{ ":error": { code: 400, id: 1 } }])
-      expect(yield* enter(world, "b", 1).says("request", rename(1))).toMatchObject([error(403, 1)])
+      expect(yield* original.send("request", rename(1))).toMatchObject([{ ":error": { code: 400, id: 1 } }])
+      expect(yield* original.send("cancel", { id: 1 })).toMatchObject([{ ":error": { code: 400, id: 1 } }])
+      expect(yield* enter(world, "b", 1).send("request", rename(1))).toMatchObject([error(403, 1)])
     }))
 
   it.effect("fails without its reason if its handler does, and is neither retried nor a dead letter", () =>
@@ -134,17 +134,17 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost()
       const worker = yield* attend(world, { maxAttempts: 5 })
       const browser = yield* enterAs(world, "s")
-      yield* browser.says("request", rename(1))
+      yield* browser.send("request", rename(1))
       yield* worker.nack(worker.given()[0]!.id, "Error: the password is secret")
-      const heard = browser.page.heard()
+      const heard = browser.browser.received()
       expect(heard).toMatchObject([error(458, 1)])
       expect(JSON.stringify(heard)).not.toContain("secret")
       expect(world.vhost.lobby.requests.lastFailure()).toContain("secret")
       expect([worker.given(), yield* world.vhost.deadLetters.list]).toEqual([[], []])
       // An ack is no response.
-      yield* browser.says("request", rename(2))
+      yield* browser.send("request", rename(2))
       yield* worker.ack(worker.given()[0]!.id)
-      expect(browser.page.heard()).toMatchObject([error(458, 2)])
+      expect(browser.browser.received()).toMatchObject([error(458, 2)])
     }))
 
   it.effect("fails when its deadline passes, whether queued or in flight, and a late response is dropped", () =>
@@ -152,20 +152,20 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost()
       const worker = yield* attend(world, { prefetch: 1 })
       const browser = yield* enterAs(world, "s")
-      yield* browser.says("request", rename(1, { timeout: 1000 }))
-      yield* browser.says("request", rename(2, { timeout: 700 }))
+      yield* browser.send("request", rename(1, { timeout: 1000 }))
+      yield* browser.send("request", rename(2, { timeout: 700 }))
       expect(waiting(world.vhost.lobby)).toEqual([1, 1])
       yield* TestClock.adjust(699)
-      expect(browser.page.heard()).toEqual([])
+      expect(browser.browser.received()).toEqual([])
       yield* TestClock.adjust(1)
       yield* world.vhost.lobby.redeliver
-      expect([browser.page.heard(), waiting(world.vhost.lobby)]).toMatchObject([[error(459, 2)], [0, 1]])
+      expect([browser.browser.received(), waiting(world.vhost.lobby)]).toMatchObject([[error(459, 2)], [0, 1]])
       yield* TestClock.adjust(300)
       yield* world.vhost.lobby.redeliver
-      expect([browser.page.heard(), waiting(world.vhost.lobby)]).toMatchObject([[error(459, 1)], [0, 1]])
+      expect([browser.browser.received(), waiting(world.vhost.lobby)]).toMatchObject([[error(459, 1)], [0, 1]])
       const [late] = worker.given()
       yield* worker.respond(late!.id, "1")
-      expect([browser.page.heard(), waiting(world.vhost.lobby)]).toEqual([[], [0, 0]])
+      expect([browser.browser.received(), waiting(world.vhost.lobby)]).toEqual([[], [0, 0]])
       expect(world.vhost.lobby.requests.counted).toMatchObject({ ok: 0, expired: 2 })
     }))
 
@@ -174,7 +174,7 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost()
       const first = yield* attend(world, { id: "first" })
       const browser = yield* enterAs(world, "s")
-      yield* browser.says("request", rename(1, { timeout: 1000 }))
+      yield* browser.send("request", rename(1, { timeout: 1000 }))
       const [one] = first.given()
       yield* TestClock.adjust(400)
       yield* first.leave
@@ -184,7 +184,7 @@ describe("a request of a browser", () => {
       // Nobody waits for it any more when it is lost again.
       yield* TestClock.adjust(600)
       yield* world.vhost.lobby.redeliver
-      expect(browser.page.heard()).toMatchObject([error(459, 1)])
+      expect(browser.browser.received()).toMatchObject([error(459, 1)])
       yield* second.leave
       const third = yield* attend(world, { id: "third" })
       expect([third.given(), waiting(world.vhost.lobby)]).toEqual([[], [0, 0]])
@@ -195,12 +195,12 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost()
       const worker = yield* attend(world)
       const browser = yield* enterAs(world, "s")
-      yield* browser.says("request", rename(1))
+      yield* browser.send("request", rename(1))
       yield* worker.nack(worker.given()[0]!.id, "")
       const [again] = worker.given()
       expect(again).toMatchObject({ attempt: 2 })
       yield* worker.respond(again!.id, "null")
-      expect(browser.page.heard()).toEqual([{ ":response": { id: 1, data: null } }])
+      expect(browser.browser.received()).toEqual([{ ":response": { id: 1, data: null } }])
     }))
 
   it.effect("is cancelled if no worker has begun, and has no response then", () =>
@@ -208,12 +208,12 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost()
       const worker = yield* attend(world, { prefetch: 1 })
       const browser = yield* enterAs(world, "s")
-      for (const id of [1, 2, 3]) yield* browser.says("request", rename(id))
-      for (const id of [1, 2, 7]) expect(yield* browser.says("cancel", { id })).toEqual([])
+      for (const id of [1, 2, 3]) yield* browser.send("request", rename(id))
+      for (const id of [1, 2, 7]) expect(yield* browser.send("cancel", { id })).toEqual([])
       expect(waiting(world.vhost.lobby)).toEqual([1, 1])
       yield* worker.respond(worker.given()[0]!.id, "1")
       yield* worker.respond(worker.given()[0]!.id, "3")
-      expect(browser.page.heard()).toEqual([{ ":response": { id: 3, data: 3 } }])
+      expect(browser.browser.received()).toEqual([{ ":response": { id: 3, data: 3 } }])
       expect([worker.given(), world.vhost.lobby.requests.counted]).toMatchObject([[], { ok: 2, cancelled: 1 }])
     }))
 
@@ -222,10 +222,10 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost()
       const slow = yield* attend(world, { prefetch: 1 })
       const browser = yield* enterAs(world, "s")
-      yield* browser.says("request", rename(1))
-      yield* browser.says("request", rename(2))
+      yield* browser.send("request", rename(1))
+      yield* browser.send("request", rename(2))
       const other = yield* attend(world, { id: "events", responses: false })
-      yield* browser.says("trigger", { event: "chat/say" })
+      yield* browser.send("trigger", { event: "chat/say" })
       expect(other.given()).toMatchObject([{ event: "chat/say" }])
       expect(slow.given()).toHaveLength(1)
     }))
@@ -237,19 +237,19 @@ describe("a request of a browser", () => {
       const browser = yield* enterAs(world, "s")
       const large = { data: { text: "x".repeat(5000) } }
       // One is always accepted.
-      expect(yield* browser.says("request", rename(1, large))).toEqual([])
-      expect(yield* browser.says("request", rename(2, { data: {} }))).toMatchObject([error(429, 2)])
+      expect(yield* browser.send("request", rename(1, large))).toEqual([])
+      expect(yield* browser.send("request", rename(2, { data: {} }))).toMatchObject([error(429, 2)])
       yield* worker.respond(worker.given()[0]!.id, "1")
-      browser.page.heard()
-      for (const id of [3, 4]) expect(yield* browser.says("request", rename(id))).toEqual([])
-      expect(yield* browser.says("request", rename(5))).toMatchObject([error(429, 5)])
+      browser.browser.received()
+      for (const id of [3, 4]) expect(yield* browser.send("request", rename(id))).toEqual([])
+      expect(yield* browser.send("request", rename(5))).toMatchObject([error(429, 5)])
       // A worker has it, so that a cancelled one counts.
-      yield* browser.says("cancel", { id: 3 })
-      expect(yield* browser.says("request", rename(5))).toMatchObject([error(429, 5)])
-      yield* browser.says("cancel", { id: 4 })
-      expect(yield* browser.says("request", rename(5))).toEqual([])
+      yield* browser.send("cancel", { id: 3 })
+      expect(yield* browser.send("request", rename(5))).toMatchObject([error(429, 5)])
+      yield* browser.send("cancel", { id: 4 })
+      expect(yield* browser.send("request", rename(5))).toEqual([])
       // Another browser has limits of its own.
-      expect(yield* (yield* enterAs(world, "t")).says("request", rename(1))).toEqual([])
+      expect(yield* (yield* enterAs(world, "t")).send("request", rename(1))).toEqual([])
     }))
 
   it.effect("counts towards the limits of its vhost, whose queue of events has others", () =>
@@ -257,9 +257,9 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost({ queue: { capacity: 2 } })
       yield* attend(world, { prefetch: 0 })
       const browser = yield* enterAs(world, "s")
-      for (const id of [1, 2]) expect(yield* browser.says("request", rename(id))).toEqual([])
-      expect(yield* browser.says("request", rename(3))).toMatchObject([error(597, 3)])
-      expect(yield* browser.says("trigger", { event: "chat/say", id: 4 })).toEqual([{ ":triggered": { id: 4 } }])
+      for (const id of [1, 2]) expect(yield* browser.send("request", rename(id))).toEqual([])
+      expect(yield* browser.send("request", rename(3))).toMatchObject([error(597, 3)])
+      expect(yield* browser.send("trigger", { event: "chat/say", id: 4 })).toEqual([{ ":triggered": { id: 4 } }])
       expect(world.vhost.lobby.requests.counted.refused).toBe(1)
     }))
 
@@ -268,12 +268,12 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost({ maxMessageSize: 2000 })
       const worker = yield* attend(world)
       const browser = yield* enterAs(world, "s")
-      expect(yield* browser.says("request", rename(1, { data: { text: "x".repeat(1700) } }))).toMatchObject([
+      expect(yield* browser.send("request", rename(1, { data: { text: "x".repeat(1700) } }))).toMatchObject([
         error(597, 1)
       ])
-      yield* browser.says("request", rename(2))
+      yield* browser.send("request", rename(2))
       yield* worker.respond(worker.given()[0]!.id, JSON.stringify("x".repeat(2300)))
-      expect(browser.page.heard()).toMatchObject([error(458, 2)])
+      expect(browser.browser.received()).toMatchObject([error(458, 2)])
     }))
 
   it.effect("is not queued twice with the same id, and no other one has it meanwhile", () =>
@@ -281,14 +281,14 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost()
       const worker = yield* attend(world)
       const browser = yield* enterAs(world, "s")
-      for (let times = 0; times < 3; times++) expect(yield* browser.says("request", rename(1))).toEqual([])
-      expect(yield* browser.says("request", rename(1, { data: {} }))).toMatchObject([error(400, 1)])
+      for (let times = 0; times < 3; times++) expect(yield* browser.send("request", rename(1))).toEqual([])
+      expect(yield* browser.send("request", rename(1, { data: {} }))).toMatchObject([error(400, 1)])
       const [one, ...more] = worker.given()
       expect(more).toEqual([])
       yield* worker.respond(one!.id, "1")
-      expect(browser.page.heard()).toEqual([{ ":response": { id: 1, data: 1 } }])
+      expect(browser.browser.received()).toEqual([{ ":response": { id: 1, data: 1 } }])
       // Nothing is remembered of a browser that has not named its client.
-      yield* browser.says("request", rename(1))
+      yield* browser.send("request", rename(1))
       expect(worker.given()).toHaveLength(1)
     }))
 
@@ -297,15 +297,15 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost()
       const worker = yield* attend(world, { prefetch: 1 })
       const browser = yield* enterAs(world, "s", { client: "c" })
-      for (const id of [1, 2]) yield* browser.says("request", rename(id))
+      for (const id of [1, 2]) yield* browser.send("request", rename(id))
       yield* browser.session.end
       expect(waiting(world.vhost.lobby)).toEqual([0, 1])
       yield* worker.respond(worker.given()[0]!.id, "1")
-      expect(browser.page.heard()).toEqual([])
+      expect(browser.browser.received()).toEqual([])
       // The first was handled, the second was not.
       const again = yield* enterAs(world, "t", { client: "c" })
-      expect(yield* again.says("request", rename(1))).toEqual([{ ":response": { id: 1, data: 1 } }])
-      expect(yield* again.says("request", rename(2))).toEqual([])
+      expect(yield* again.send("request", rename(1))).toEqual([{ ":response": { id: 1, data: 1 } }])
+      expect(yield* again.send("request", rename(2))).toEqual([])
       expect(worker.given()).toMatchObject([{ attempt: 1, origin: { sid: "t" } }])
     }))
 
@@ -314,26 +314,26 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost()
       const worker = yield* attend(world)
       const first = yield* enterAs(world, "s", { client: "c" })
-      yield* first.says("request", rename(1))
+      yield* first.send("request", rename(1))
       // The first connection has not ended yet as far as the broker knows.
       const second = yield* enterAs(world, "t", { client: "c" })
-      expect(yield* second.says("request", rename(1))).toEqual([])
+      expect(yield* second.send("request", rename(1))).toEqual([])
       yield* first.session.end
       const [one, ...more] = worker.given()
       expect(more).toEqual([])
       yield* worker.respond(one!.id, "1")
-      expect([first.page.heard(), second.page.heard()]).toEqual([[], [{ ":response": { id: 1, data: 1 } }]])
-      expect(yield* second.says("request", rename(1))).toEqual([{ ":response": { id: 1, data: 1 } }])
-      expect(yield* second.says("request", rename(1, { event: "chat/other" }))).toMatchObject([error(400, 1)])
+      expect([first.browser.received(), second.browser.received()]).toEqual([[], [{ ":response": { id: 1, data: 1 } }]])
+      expect(yield* second.send("request", rename(1))).toEqual([{ ":response": { id: 1, data: 1 } }])
+      expect(yield* second.send("request", rename(1, { event: "chat/other" }))).toMatchObject([error(400, 1)])
       // Ids of others are their own.
       for (const other of [{ client: "d" }, { client: "c", uid: "ann" }, {}]) {
-        yield* (yield* enterAs(world, "u", other)).says("request", rename(1))
+        yield* (yield* enterAs(world, "u", other)).send("request", rename(1))
       }
       expect(worker.given()).toHaveLength(3)
       // And for how long that is remembered is limited.
       yield* TestClock.adjust("5 minutes")
       yield* worker.register(100)
-      expect(yield* second.says("request", rename(1))).toEqual([])
+      expect(yield* second.send("request", rename(1))).toEqual([])
       expect(worker.given()).toHaveLength(1)
     }))
 
@@ -342,11 +342,11 @@ describe("a request of a browser", () => {
       const world = yield* makeVhost()
       const worker = yield* attend(world)
       const browser = yield* enterAs(world, "s")
-      yield* browser.says("request", rename(1))
+      yield* browser.send("request", rename(1))
       yield* browser.authenticateAs("ann")
-      expect(yield* browser.says("request", rename(1))).toMatchObject([error(400, 1)])
+      expect(yield* browser.send("request", rename(1))).toMatchObject([error(400, 1)])
       yield* worker.respond(worker.given()[0]!.id, "1")
-      expect(browser.page.heard()).toEqual([])
+      expect(browser.browser.received()).toEqual([])
     }))
 })
 
@@ -357,19 +357,19 @@ describe("a trigger of a browser", () => {
       const first = yield* enterAs(world, "s", { client: "c" })
       const say = { event: "chat/say", data: { text: "hi" }, id: "x" }
       const confirmed = [{ ":triggered": { id: "x" } }]
-      expect(yield* first.says("trigger", say)).toEqual(confirmed)
+      expect(yield* first.send("trigger", say)).toEqual(confirmed)
       yield* first.session.end
       const second = yield* enterAs(world, "t", { client: "c" })
-      expect(yield* second.says("trigger", say)).toEqual(confirmed)
+      expect(yield* second.send("trigger", say)).toEqual(confirmed)
       expect(waiting(world.vhost.lobby)).toEqual([1, 0])
-      expect(yield* second.says("trigger", { ...say, data: {} })).toMatchObject([{ ":error": { code: 400, id: "x" } }])
-      expect(yield* second.says("request", { ...say })).toMatchObject([error(400, "x")])
+      expect(yield* second.send("trigger", { ...say, data: {} })).toMatchObject([{ ":error": { code: 400, id: "x" } }])
+      expect(yield* second.send("request", { ...say })).toMatchObject([error(400, "x")])
       // Others, and triggers without an id, are new.
-      yield* (yield* enterAs(world, "u")).says("trigger", say)
-      for (let times = 0; times < 2; times++) yield* second.says("trigger", { event: "chat/say" })
+      yield* (yield* enterAs(world, "u")).send("trigger", say)
+      for (let times = 0; times < 2; times++) yield* second.send("trigger", { event: "chat/say" })
       expect(waiting(world.vhost.lobby)).toEqual([4, 0])
       yield* TestClock.adjust("5 minutes")
-      expect(yield* second.says("trigger", say)).toEqual(confirmed)
+      expect(yield* second.send("trigger", say)).toEqual(confirmed)
       expect(waiting(world.vhost.lobby)).toEqual([5, 0])
     }))
 
@@ -377,20 +377,20 @@ describe("a trigger of a browser", () => {
     Effect.gen(function*() {
       const world = yield* makeVhost({ queue: { capacity: 1 } })
       const browser = yield* enterAs(world, "s", { client: "c" })
-      yield* browser.says("trigger", { event: "chat/say" })
+      yield* browser.send("trigger", { event: "chat/say" })
       const say = { event: "chat/say", id: 1 }
-      expect(yield* browser.says("trigger", say)).toMatchObject([{ ":error": { code: 597 } }])
-      expect(yield* browser.says("trigger", say)).toMatchObject([{ ":error": { code: 597 } }])
+      expect(yield* browser.send("trigger", say)).toMatchObject([{ ":error": { code: 597 } }])
+      expect(yield* browser.send("trigger", say)).toMatchObject([{ ":error": { code: 597 } }])
       yield* world.attend
-      expect(yield* browser.says("trigger", say)).toEqual([{ ":triggered": { id: 1 } }])
+      expect(yield* browser.send("trigger", say)).toEqual([{ ":triggered": { id: 1 } }])
     }))
 
   it.effect("of the original's protocol has no memory", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       const browser = enter(world, "s")
-      yield* Effect.flatMap(world.grant("joe"), (token) => browser.says("auth", { token, client: "c" }))
-      for (let times = 0; times < 2; times++) yield* browser.says("trigger", { event: "chat/say", id: 1 })
+      yield* Effect.flatMap(world.grant("joe"), (token) => browser.send("auth", { token, client: "c" }))
+      for (let times = 0; times < 2; times++) yield* browser.send("trigger", { event: "chat/say", id: 1 })
       expect(waiting(world.vhost.lobby)).toEqual([2, 0])
     }))
 })

@@ -33,7 +33,7 @@ import * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import type { Backend } from "./authenticator.ts"
 import * as BackendEvents from "./backendEvents.ts"
-import { execute } from "./execution.ts"
+import { execute, isDone } from "./execution.ts"
 import { reject, respond, respondUnsafe } from "./response.ts"
 
 /** How many responses of an endpoint may wait for the store. Beyond it later requests wait, too. */
@@ -127,8 +127,6 @@ const executeOnce = (
   backend.running ??= new Set()
   return BackendEvents.request(vhost, backend.running, command, traceparent, maxMessageSize)
 }
-
-const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)
 
 const fingerprint = ({ command, frames }: Request): number => Retry.fingerprint(frames, 1 + argumentsOf(command))
 

@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import { type FromClient, FromServer, type ReadyOptions } from "../../../protocol/Command.ts"
 import { encodeFromServer, encodeTrigger } from "../../../protocol/CommandCodec.ts"
+import * as Json from "../../../protocol/Json.ts"
 import * as JsonText from "../../../protocol/JsonText.ts"
 import { BadRequestError, type StatusError } from "../../../protocol/KosmonautError.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
@@ -34,10 +35,7 @@ export const handle = (backend: Backend, peer: Peer, command: FromClient): Effec
       const { delivery, outcome } = command
       const json = JsonText.value(command.json)
       return json === undefined
-        ? Effect.andThen(
-          lobby.nack(peer.identity, peer.connection, delivery, notJson.message),
-          Effect.fail(notJson)
-        )
+        ? lobby.nack(peer.identity, peer.connection, delivery, notJson)
         : lobby.respond(peer.identity, peer.connection, delivery, outcome, json)
     }
     case "Quit":
@@ -50,7 +48,7 @@ export const handle = (backend: Backend, peer: Peer, command: FromClient): Effec
   }
 }
 
-const notJson = new BadRequestError({ detail: "the response of a worker is not JSON" })
+const notJson = `its worker has sent a response that is not JSON, or nested deeper than ${Json.maxDepth} levels`
 
 // A worker without options is sent events as the original broker sends them.
 const workerOf = (peer: Peer, options: ReadyOptions | undefined): Worker => ({

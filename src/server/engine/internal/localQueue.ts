@@ -177,6 +177,9 @@ const noCapacity: Readonly<Record<Lane, Capacity>> = {
   lifecycle: { workers: 0, credits: 0, idle: 0 }
 }
 
+/** What a request takes beside its text, in bytes. */
+const overhead = 512
+
 const eventOf = (state: State, event: Enqueue, delay: number, stored?: StoredEvent): Event => {
   const number = state.number++
   return {
@@ -185,7 +188,7 @@ const eventOf = (state: State, event: Enqueue, delay: number, stored?: StoredEve
     lane: event.lane,
     json: event.json,
     origin: event.origin,
-    size: sizeOf(event.json, event.origin),
+    size: sizeOf(event.json, event.origin) + (event.lane === "requests" ? overhead : 0),
     deadline: event.deadline,
     dedupeKey: event.dedupeKey,
     replyTo: event.replyTo,

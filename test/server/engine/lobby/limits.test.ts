@@ -18,6 +18,16 @@ describe("Lobby, limits of the queue", () => {
       expect(a.received).toEqual(["e0", "e1", "e2", "e3"])
     }))
 
+  it.effect("calls `wake` for a rejected event, so that it is logged soon", () =>
+    Effect.gen(function*() {
+      let woken = 0
+      const lobby = yield* make({ queueCapacity: 1, wake: () => void woken++ })
+      yield* lobby.enqueue("e0")
+      expect(woken).toBe(0)
+      yield* Effect.flip(lobby.enqueue("rejected"))
+      expect(woken).toBe(1)
+    }))
+
   it.effect("rejects events beyond queueSize with 597, in bytes and with those that are being sent", () =>
     Effect.gen(function*() {
       const lobby = yield* make({ queueSize: 20 })

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type * as Lobby from "../../../../src/server/engine/Lobby.ts"
+import * as FakeJournal from "../../../harness/FakeJournal.ts"
 import {
   ack,
   deliveriesOf,
@@ -147,6 +148,18 @@ describe("Lobby, an event that could not be sent", () => {
       expect(lobby.counters).toMatchObject({ unacknowledged: 0, waiting: 2, redelivered: 0 })
       yield* lobby.register(a)
       expect([deliveriesOf(broken), deliveriesOf(a)]).toEqual([[["e0", 1]], firstAttempts(0, 2)])
+    }))
+
+  it.effect("is recorded without that attempt", () =>
+    Effect.gen(function*() {
+      const journal = FakeJournal.make()
+      const lobby = yield* make({ journal })
+      const a = worker("a", { prefetch: 10 })
+      yield* lobby.register(a)
+      yield* enqueue(lobby, `{"e0":{}}`)
+      expect(journal.entries()).toMatchObject([{ attempts: 1 }])
+      a.pending[0]!.sent(false)
+      expect(journal.entries()).toMatchObject([{ attempts: 0 }])
     }))
 
   it.effect("is redelivered once if its worker is gone, and never if it was acked", () =>
