@@ -50,6 +50,7 @@ const nodeOnly = [
   "transport/internal/backendConnection.ts",
   "transport/Strangers.ts",
   "transport/internal/backendServer.ts",
+  "transport/internal/reader.ts",
   "transport/internal/writer.ts",
   "transport/internal/addresses.ts",
   "transport/internal/zeromqModule.ts",

@@ -25,7 +25,7 @@ export interface Peer {
   /** The same for all messages of one connection, and different for those of another. */
   readonly connection: unknown
   /**
-   * The id of the message that this peer sent, if its side has message ids: they count up from 1 in base 36, see `Sent`. Only
+   * The id of the message that this peer sent, if its side has message ids: they count up from 1 in base 36. Only
    * our own Clients and Workers have message ids. Empty for messages without a response.
    */
   readonly message?: string | undefined

@@ -350,3 +350,78 @@ describe("time", () => {
       assert.strictEqual(clock.nowUnsafe() - before, 300)
     }))
 })
+
+describe("a broker that needs a connection for each request", () => {
+  /** A pipeline to it, with at most two connections; `open` are the messages and the ends of those that are open. */
+  const singly = Effect.gen(function*() {
+    const open = new Map<string, (frames: Frames) => void>()
+    let offers = 0
+    const connect = (pipelines = true) =>
+      Effect.gen(function*() {
+        if (pipelines) offers++
+        const response = yield* Deferred.make<Frames>()
+        let sent = ""
+        yield* Effect.addFinalizer(() => Effect.sync(() => open.delete(sent)))
+        return {
+          id: "c",
+          pipelines: false,
+          enough: 1,
+          isKosmonaut: () => false,
+          pull: Effect.map(Deferred.await(response), (frames): [Message] => [{ envelope: "", frames }]),
+          sendUnsafe: ([{ frames }], settled) => {
+            sent = frames[1]!
+            open.set(sent, (answer) => Deferred.doneUnsafe(response, Effect.succeed(answer)))
+            settled()
+          }
+        } satisfies Connection
+      })
+    const transport = {
+      ...FakeTransport.make((_, { pipelines }) => connect(pipelines)),
+      maxConnections: 2
+    }
+    const pipeline = yield* Exchanges.requester(transport, endpoint)
+    return { open, offers: () => offers, pipeline }
+  })
+
+  it.effect("is offered one for many once, and has as many at a time as are allowed", () =>
+    Effect.gen(function*() {
+      const { offers, open, pipeline } = yield* singly
+      const fibers = yield* Effect.forEach(["a", "b", "c"], (what) => Effect.forkChild(pipeline.request(bc(what))))
+      yield* settled
+      assert.deepStrictEqual([...open.keys()], ["a", "b"])
+      open.get("b")!(["OK", "b"])
+      assert.deepStrictEqual(yield* Fiber.join(fibers[1]!), ["OK", "b"])
+      yield* settled
+      assert.deepStrictEqual([...open.keys()], ["a", "c"])
+      for (const what of ["c", "a"]) open.get(what)!(["OK", what])
+      assert.deepStrictEqual(yield* Fiber.join(fibers[0]!), ["OK", "a"])
+      assert.deepStrictEqual(yield* Fiber.join(fibers[2]!), ["OK", "c"])
+      yield* settled
+      assert.deepStrictEqual([open.size, offers(), pipeline.isKosmonaut()], [0, 1, false])
+    }))
+
+  it.effect("loses the connection of a request that was interrupted or timed out, and no other", () =>
+    Effect.gen(function*() {
+      const { open, pipeline } = yield* singly
+      const interrupted = yield* Effect.forkChild(pipeline.request(bc("a")))
+      const late = yield* Effect.forkChild(Effect.flip(pipeline.request(bc("b"))))
+      const unsent = yield* Effect.forkChild(Effect.flip(pipeline.request(bc("c"))))
+      yield* settled
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(interrupted)
+      yield* settled
+      assert.deepStrictEqual([...open.keys()], ["b", "c"])
+      const waiting = yield* Effect.forkChild(Effect.flip(pipeline.request(bc("d"))))
+      yield* settled
+      yield* TestClock.adjust("4 seconds")
+      for (const fiber of [late, unsent]) {
+        assert.deepInclude(yield* Fiber.join(fiber), { _tag: "RequestTimeoutError", wasSent: "maybe" })
+      }
+      yield* settled
+      assert.deepStrictEqual([...open.keys()], ["d"])
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Fiber.join(waiting))._tag, "RequestTimeoutError")
+      yield* settled
+      assert.strictEqual(open.size, 0)
+    }))
+})

@@ -215,6 +215,8 @@ describe("a stranger", () => {
   it.effect("fills no log: its warnings are counted", () =>
     Effect.gen(function*() {
       const { layer, lines } = logged("Warn")
+      // From now on the test's clock does not warn that it stands.
+      yield* TestClock.adjust(0)
       yield* Effect.gen(function*() {
         const { port } = yield* serve()
         for (let n = 0; n < 50; n++) {

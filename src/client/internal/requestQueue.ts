@@ -99,7 +99,7 @@ const clearFrames = (request: Queued) => {
 const isUnsent = <A extends Queued>(request: A): request is A & Unsent => request.frames !== undefined
 
 /** How much memory a request takes at most: two bytes a character, and some hundreds for what else belongs to it. */
-export const bytesOf = (frames: Frames): number => {
+const bytesOf = (frames: Frames): number => {
   let units = 0
   for (const frame of frames) units += frame.length
   return 2 * units + 256

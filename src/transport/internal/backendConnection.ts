@@ -5,17 +5,14 @@
  * them is not done, or the turn is over, nothing more is read. At the end queued messages are flushed, within a second.
  */
 
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as Result from "effect/Result"
 import type { Socket } from "node:net"
 import type { Frames } from "../../protocol/Frame.ts"
-import * as EventLoop from "../EventLoop.ts"
 import type { Handlers, Peer } from "../TransportServer.ts"
 import * as Classic from "./classic.ts"
-import type { Link, Protocol, Step } from "./link.ts"
+import type { Link, Protocol } from "./link.ts"
+import * as Reader from "./reader.ts"
 import type { WarnUnsafe } from "./warnings.ts"
 import * as Writer from "./writer.ts"
 import * as Zmtp from "./zmtp.ts"
@@ -55,71 +52,28 @@ export interface BackendConnection {
 /** Serves a connection that was accepted. */
 export const serve = (socket: Socket, host: Host): BackendConnection => {
   let protocol: Protocol | undefined
-  let isClosing = false
-  let isGone = false
   let discarded = 0
-  let linger: ReturnType<typeof setTimeout> | undefined
-  // Who was asked whether it may go on, and is told once that it has ended.
-  let authorized: Peer | undefined
-  let identity: string | undefined
-
+  let encode = Classic.encode
   const onDefect = (defect: unknown) => {
     host.fork(Effect.logError("A backend's connection has failed", defect))
     socket.destroy()
   }
-  const leave = () => {
-    const peer = authorized
-    authorized = undefined
-    if (peer !== undefined) host.fork(host.handlers.onClose(peer))
-  }
-  const closeUnsafe = () => {
-    if (isClosing) return
-    isClosing = true
-    leave()
-    writer.endUnsafe()
-    linger = setTimeout(() => socket.destroy(), lingerTime)
-    // What it still says is not read, but has to be taken: with unread input the last words would be lost.
-    if (!isGone) socket.resume()
-  }
-  const writer = Writer.make({
-    socket,
-    limit: strangersOutbox,
-    encode: (sendings) => encode(sendings),
-    onDefect
-  })
-  let encode = Classic.encode
-  const link: Link = {
-    handlers: host.handlers,
-    maxMessageSize: host.maxMessageSize,
-    writer,
-    writeUnsafe: (bytes) => {
-      if (socket.writable && socket.writableLength < strangersOutbox) socket.write(bytes)
-    },
-    authorize: (peer) => {
-      authorized = peer
-      identity = peer.identity
-      return Effect.map(host.handlers.authorize?.(peer) ?? Effect.succeed(undefined), (frames: Frames | undefined) => {
-        if (frames === undefined) writer.limitUnsafe(host.outboxSize)
-        return frames
-      })
-    },
-    establishedUnsafe: () => host.onEstablished(self),
-    takeOverUnsafe: (identity) => host.takeOver(identity, self)?.destroyUnsafe(),
-    closeUnsafe,
-    close: Effect.sync(closeUnsafe),
-    warnUnsafe: host.warnUnsafe
-  }
-
-  const reader = makeReader({
+  const writer = Writer.make({ socket, limit: strangersOutbox, encode: (sendings) => encode(sendings), onDefect })
+  const authorized = makeAuthorized(host, writer)
+  const ending = makeEnding(socket, writer, authorized.leave)
+  const self: BackendConnection = { closeUnsafe: ending.closeUnsafe, destroyUnsafe: () => void socket.destroy() }
+  const link = makeLink({ self, socket, host, writer, authorize: authorized.authorize })
+  const reader = Reader.make({
     socket,
     writer,
-    step: () => isClosing ? "needs more" : protocol!.step(),
+    step: () => ending.isClosing() ? "needs more" : protocol!.step(),
     fork: host.fork,
     onDefect,
-    onRest: () => isGone && leave()
+    onRest: () => ending.isGone() && authorized.leave()
   })
-  const onData = (chunk: Buffer): void => {
-    if (isClosing) {
+
+  socket.on("data", (chunk) => {
+    if (ending.isClosing()) {
       discarded += chunk.length
       if (discarded > lingerSize) socket.destroy()
       return
@@ -131,87 +85,84 @@ export const serve = (socket: Socket, host: Host): BackendConnection => {
     }
     protocol.feed(chunk)
     reader.readUnsafe()
-  }
-
-  const self: BackendConnection = { closeUnsafe, destroyUnsafe: () => void socket.destroy() }
-  socket.on("data", onData)
-  socket.on("end", closeUnsafe)
-  // What went wrong is followed by the end.
+  })
+  socket.on("end", ending.closeUnsafe)
+  // An error is followed by the end.
   socket.on("error", () => undefined)
   socket.on("close", () => {
-    isGone = true
-    clearTimeout(linger)
-    if (!reader.isBusy()) leave()
-    host.onEnd(self, identity)
+    ending.goneUnsafe()
+    if (!reader.isBusy()) authorized.leave()
+    host.onEnd(self, authorized.identity())
   })
   return self
 }
 
-// Handles the messages that were fed, one after the other, and pauses the socket while one is not done or the turn is over.
-const makeReader = (options: {
-  readonly socket: Socket
-  readonly writer: Writer.Writer
-  readonly step: () => Step
-  readonly fork: Host["fork"]
-  readonly onDefect: (defect: unknown) => void
-  /** Called when the reader was busy and is idle again. */
-  readonly onRest: () => void
-}) => {
-  const { fork, onDefect, socket, step, writer } = options
-  let isBusy = false
-
-  const wait = (): void => {
-    isBusy = true
-    socket.pause()
-  }
-  const goOn = (): void => {
-    isBusy = false
-    read()
-    if (isBusy) return
-    options.onRest()
-    if (!socket.destroyed) socket.resume()
-  }
-  const onExit = (exit: Exit.Exit<void>): void => {
-    if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause)) onDefect(exit.cause)
-  }
-  // Returns whether there is nothing more to do for now.
-  const readNext = (): boolean => {
-    if (EventLoop.isOver()) {
-      wait()
-      EventLoop.enqueue(goOn)
-      return true
-    }
-    const next = step()
-    if (next === "needs more" || next === "done") return next === "needs more"
-    const fiber = fork(next)
-    const exit = fiber.pollUnsafe()
-    if (exit !== undefined) {
-      onExit(exit)
-      return false
-    }
-    wait()
-    fiber.addObserver((exit) => {
-      onExit(exit)
-      goOn()
-    })
-    return true
-  }
-  const read = (): void => {
-    EventLoop.begin()
-    writer.handlingUnsafe(true)
-    const handled = Result.try(() => {
-      while (!readNext());
-    })
-    if (Result.isFailure(handled)) onDefect(handled.failure)
-    EventLoop.rest()
-    writer.flushUnsafe()
-    writer.handlingUnsafe(false)
-  }
+// The peer that the handlers were asked to authorize. They are told once when it has ended.
+const makeAuthorized = (host: Host, writer: Writer.Writer) => {
+  let peer: Peer | undefined
+  let identity: string | undefined
   return {
-    /** Handles what was fed, now or when the reader is no longer busy. */
-    readUnsafe: () => {
-      if (!isBusy) read()
+    identity: () => identity,
+    authorize: (asking: Peer): Effect.Effect<Frames | undefined> => {
+      peer = asking
+      identity = asking.identity
+      return Effect.map(
+        host.handlers.authorize?.(asking) ?? Effect.succeed(undefined),
+        (frames: Frames | undefined) => {
+          if (frames === undefined) writer.limitUnsafe(host.outboxSize)
+          return frames
+        }
+      )
     },
-    isBusy: () => isBusy
+    leave: (): void => {
+      const left = peer
+      peer = undefined
+      if (left !== undefined) host.fork(host.handlers.onClose(left))
+    }
   }
 }
+
+// The end of a connection: queued messages are flushed, and the peer has a moment to read them.
+const makeEnding = (socket: Socket, writer: Writer.Writer, onClosing: () => void) => {
+  let isClosing = false
+  let isGone = false
+  let linger: ReturnType<typeof setTimeout> | undefined
+  return {
+    isClosing: () => isClosing,
+    isGone: () => isGone,
+    closeUnsafe: (): void => {
+      if (isClosing) return
+      isClosing = true
+      onClosing()
+      writer.endUnsafe()
+      linger = setTimeout(() => socket.destroy(), lingerTime)
+      // What the peer still sends is discarded: with unread input the last messages to it would be lost.
+      if (!isGone) socket.resume()
+    },
+    goneUnsafe: (): void => {
+      isGone = true
+      clearTimeout(linger)
+    }
+  }
+}
+
+const makeLink = ({ authorize, host, self, socket, writer }: {
+  readonly self: BackendConnection
+  readonly socket: Socket
+  readonly host: Host
+  readonly writer: Writer.Writer
+  readonly authorize: Link["authorize"]
+}): Link => ({
+  handlers: host.handlers,
+  maxMessageSize: host.maxMessageSize,
+  writer,
+  writeUnsafe: (bytes) => {
+    if (socket.writable && socket.writableLength < strangersOutbox) socket.write(bytes)
+  },
+  authorize,
+  establishedUnsafe: () => host.onEstablished(self),
+  takeOverUnsafe: (identity) => host.takeOver(identity, self)?.destroyUnsafe(),
+  closeUnsafe: self.closeUnsafe,
+  close: Effect.sync(self.closeUnsafe),
+  warnUnsafe: host.warnUnsafe
+})

@@ -88,9 +88,7 @@ const makeConnections = Effect.fnUntraced(function*(options: {
   const warnUnsafe = Warnings.make(clock, fork)
   const open = new Set<BackendConnection>()
   const byIdentity = new Map<string, BackendConnection>()
-  // The connections that are not established yet, and since when, the oldest first.
-  const pending = new Map<BackendConnection, bigint>()
-  const hasPending = Latch.makeUnsafe()
+  const pending = makePending(clock)
   const isEmpty = Latch.makeUnsafe(true)
 
   const host: Host = {
@@ -99,7 +97,7 @@ const makeConnections = Effect.fnUntraced(function*(options: {
     outboxSize: options.outboxSize ?? 16 * 1_048_576,
     fork,
     warnUnsafe,
-    onEstablished: (connection) => forget(connection),
+    onEstablished: pending.remove,
     takeOver: (identity, connection) => {
       const earlier = byIdentity.get(identity)
       byIdentity.set(identity, connection)
@@ -107,43 +105,27 @@ const makeConnections = Effect.fnUntraced(function*(options: {
     },
     onEnd: (connection, identity) => {
       open.delete(connection)
-      forget(connection)
+      pending.remove(connection)
       if (identity !== undefined && byIdentity.get(identity) === connection) byIdentity.delete(identity)
       if (open.size === 0) isEmpty.openUnsafe()
     }
   }
-  const forget = (connection: BackendConnection): void => {
-    if (pending.delete(connection)) Strangers.remove(connection)
-  }
   const accept = (socket: net.Socket): void => {
     if (open.size >= options.maxConnections) {
-      const [oldest] = pending.keys()
+      const oldest = pending.oldest()
       warnUnsafe(`There are ${open.size} connections for ${options.endpoint}, which is the limit`)
       if (oldest === undefined) return void socket.destroy()
-      forget(oldest)
+      pending.remove(oldest)
       oldest.destroyUnsafe()
     }
     const connection = serve(socket, host)
     open.add(connection)
     isEmpty.closeUnsafe()
-    pending.set(connection, clock.monotonicTimeNanosUnsafe())
-    hasPending.openUnsafe()
-    Strangers.add(connection, connection.destroyUnsafe)
+    pending.add(connection)
     if (Strangers.makeRoom()) {
       warnUnsafe(`A connection was closed to make room for one for ${options.endpoint}. ${Strangers.advice}`)
     }
   }
-  const sweep = Effect.suspend((): Effect.Effect<void> => {
-    for (const [connection, since] of pending) {
-      const left = since + handshakeTimeout - clock.monotonicTimeNanosUnsafe()
-      if (left > 0n) return Effect.sleep(Duration.nanos(left))
-      forget(connection)
-      connection.destroyUnsafe()
-    }
-    hasPending.closeUnsafe()
-    return hasPending.await
-  }).pipe(Effect.forever)
-
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       for (const connection of open) connection.closeUnsafe()
@@ -157,10 +139,42 @@ const makeConnections = Effect.fnUntraced(function*(options: {
   )
   return {
     accept,
-    sweep,
+    sweep: pending.sweep,
     onError: ({ message }: Error) => warnUnsafe(`Connections for ${options.endpoint} cannot be accepted: ${message}`)
   }
 })
+
+// The connections that are not established yet, and since when, the oldest first.
+const makePending = (clock: Clock.Clock) => {
+  const pending = new Map<BackendConnection, bigint>()
+  const hasPending = Latch.makeUnsafe()
+  const remove = (connection: BackendConnection): void => {
+    if (pending.delete(connection)) Strangers.remove(connection)
+  }
+  return {
+    add: (connection: BackendConnection): void => {
+      pending.set(connection, clock.monotonicTimeNanosUnsafe())
+      hasPending.openUnsafe()
+      Strangers.add(connection, connection.destroyUnsafe)
+    },
+    remove,
+    oldest: (): BackendConnection | undefined => {
+      const [oldest] = pending.keys()
+      return oldest
+    },
+    /** Closes those that take too long. */
+    sweep: Effect.suspend((): Effect.Effect<void> => {
+      for (const [connection, since] of pending) {
+        const left = since + handshakeTimeout - clock.monotonicTimeNanosUnsafe()
+        if (left > 0n) return Effect.sleep(Duration.nanos(left))
+        remove(connection)
+        connection.destroyUnsafe()
+      }
+      hasPending.closeUnsafe()
+      return hasPending.await
+    }).pipe(Effect.forever)
+  }
+}
 
 // Forks effects; their fibers are interrupted when the scope ends.
 const makeFork = Effect.gen(function*() {

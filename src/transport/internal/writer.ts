@@ -42,19 +42,22 @@ const enoughUnits = 65_536
 /** The overhead of a queued message beside its text, in bytes. */
 const overhead = 256
 
-/** Makes the outbound queue of a socket. `limit` is in bytes; an empty queue accepts a message of any size. */
-export const make = (options: {
+/** The options of an outbound queue. */
+export interface Options {
   readonly socket: Socket
   readonly encode: (sendings: ReadonlyArray<Sending>) => Uint8Array
+  /** In bytes; an empty queue accepts a message of any size. */
   readonly limit: number
   /** Called with a defect of a `settled` callback. */
   readonly onDefect: (defect: unknown) => void
-}): Writer => {
-  const { encode, socket } = options
+}
+
+/** Makes the outbound queue of a socket. */
+export const make = (options: Options): Writer => {
+  const { socket } = options
+  const unsettled = makeUnsettled(options)
   let waiting: Array<Sending> = []
   let units = 0
-  // The bytes of messages that are not settled, with their overhead.
-  let size = 0
   let most = enough
   let isHandling = false
   let isScheduled = false
@@ -62,15 +65,6 @@ export const make = (options: {
   let isEnded = false
   let limit = options.limit
 
-  const write = (sendings: ReadonlyArray<Sending>, estimate: number) => {
-    const bytes = encode(sendings)
-    const actual = Math.max(estimate, bytes.length + overhead * sendings.length)
-    size += actual - estimate
-    socket.write(bytes, (error) => {
-      size -= actual
-      settle(sendings, error == null, options.onDefect)
-    })
-  }
   const flushUnsafe = () => {
     most = enough
     if (waiting.length === 0) return
@@ -79,13 +73,13 @@ export const make = (options: {
     const estimate = units
     waiting = []
     units = 0
-    write(sendings, estimate)
+    unsettled.write(sendings, estimate)
   }
   const writeNext = () => {
     const [next] = waiting.splice(0, 1)
     const estimate = estimateOf(next!)
     units -= estimate
-    write([next!], estimate)
+    unsettled.write([next!], estimate)
     if (waiting.length > 0) schedule()
   }
   const schedule = () => {
@@ -100,11 +94,10 @@ export const make = (options: {
   return {
     sendUnsafe: (sending) => {
       const estimate = estimateOf(sending)
-      if (isEnded || !socket.writable || size > 0 && size + estimate > limit) {
+      if (isEnded || !socket.writable || !unsettled.add(estimate, limit)) {
         sending.settled?.(false)
         return false
       }
-      size += estimate
       units += estimate
       const length = waiting.push(sending)
       if (!isSeparate && (length >= most || units > enoughUnits + overhead * length)) {
@@ -132,6 +125,29 @@ export const make = (options: {
       isEnded = true
       flushUnsafe()
       socket.end()
+    }
+  }
+}
+
+// The bytes of messages that are not settled, with their overhead.
+const makeUnsettled = ({ encode, onDefect, socket }: Options) => {
+  let size = 0
+  return {
+    /** Adds a message, unless that would exceed the limit. */
+    add: (estimate: number, limit: number): boolean => {
+      if (size > 0 && size + estimate > limit) return false
+      size += estimate
+      return true
+    },
+    /** Writes messages that were added. */
+    write: (sendings: ReadonlyArray<Sending>, estimate: number): void => {
+      const bytes = encode(sendings)
+      const actual = Math.max(estimate, bytes.length + overhead * sendings.length)
+      size += actual - estimate
+      socket.write(bytes, (error) => {
+        size -= actual
+        settle(sendings, error == null, onDefect)
+      })
     }
   }
 }

@@ -1,8 +1,8 @@
 /**
  * ZeroMQ sockets as this library needs them.
  *
- * A socket here is scoped, gives its messages in batches with backpressure (at most `inboxLimit` wait in memory, the rest
- * in ZeroMQ and then at the peer) and sends in order, one at a time. A pull may be interrupted without losing a message.
+ * A socket is scoped, returns its messages in batches with backpressure (at most `inboxLimit` are in memory, the rest in
+ * ZeroMQ and then at the peer) and sends in order, one at a time. A pull may be interrupted without losing a message.
  *
  * zeromq.js has rules that shape this file: there is one pending `receive` for a socket's whole life, ended by `close`
  * alone; overlapping sends fail; a socket that is never closed keeps the process alive.
@@ -19,28 +19,28 @@ import * as Addresses from "./addresses.ts"
 import * as ZeroMqModule from "./zeromqModule.ts"
 import { ZmqError } from "./zmqError.ts"
 
-/** A message as ZeroMQ gives it: at least one frame. */
+/** A message as ZeroMQ returns it: at least one frame. */
 export type RawFrames = ReadonlyArray<Uint8Array>
 
 /** An open socket; closed with its scope. */
 export interface ZmqSocket {
-  /** The next messages. Fails once the connection has ended and all that arrived before has been given. */
+  /** The next messages. Fails once the connection has ended, after all messages that arrived before. */
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<RawFrames>, ZmqError>
-  /** Sends when those before have been sent. `settled` hears, later, whether this message was: `undefined` says so. */
+  /** Sends a message after those before. `settled` is called later, without an error if ZeroMQ has accepted the message. */
   readonly sendUnsafe: (frames: Array<string | Uint8Array>, settled?: Settled) => void
 }
 
-/** Hears whether something was sent: `undefined` says so. */
+/** Called when a message was sent, or with the error if it was not. */
 export type Settled = (error: ZmqError | undefined) => void
 
-/** How many messages are read ahead of the reader. */
+/** How many messages are received before they are pulled. */
 const inboxLimit = 1000
 
-// Long enough to hand a last word to the system, short enough not to be noticed at exit.
+// Long enough to pass the last messages to the system, short enough not to be noticed at exit.
 const linger = 250
 
 /**
- * How a peer that is gone without a word is noticed: by the system. ZeroMQ has heartbeats of its own, but it aborts the
+ * The system notices if a peer is gone that did not close its connection. ZeroMQ has heartbeats of its own, but it aborts the
  * process when one is due on a connection that is lost while its reader is behind (libzmq 4.3.5).
  */
 const keepAlive = { tcpKeepalive: 1, tcpKeepaliveIdle: 10, tcpKeepaliveInterval: 5, tcpKeepaliveCount: 3 }
@@ -49,12 +49,12 @@ const keepAlive = { tcpKeepalive: 1, tcpKeepaliveIdle: 10, tcpKeepaliveInterval:
 const handshakeInterval = 5000
 
 /**
- * How many messages ZeroMQ takes from us before the broker has read any of them. Further ones wait with their sender, who
- * can still withdraw them; so a broker that stops reading costs little here.
+ * How many messages ZeroMQ accepts before the broker has read any of them. Further ones stay unsent, where they can be
+ * cancelled.
  */
 const sendHighWaterMark = 16
 
-/** What a DEALER socket needs to know. */
+/** The options of a DEALER socket. */
 interface DealerOptions {
   readonly host: string
   readonly port: number
@@ -136,11 +136,11 @@ interface Opened extends ZmqSocket {
   readonly socket: Zmq.Dealer
   /** Ends the pulls with this code, after what ZeroMQ has already received. */
   readonly endUnsafe: (code: string) => void
-  /** Waits until all that was to be sent has been. */
+  /** Waits until all messages were sent. */
   readonly flushed: Effect.Effect<void>
 }
 
-// At its end a socket hands what is unsent to ZeroMQ, within the time of `linger`.
+// When its scope ends, a socket passes unsent messages to ZeroMQ, within the time of `linger`.
 const acquire = (make: (zmq: ZeroMqModule.ZeroMq) => Zmq.Dealer) =>
   Effect.acquireRelease(
     Effect.gen(function*(): Effect.fn.Return<Opened, ZmqError> {
@@ -167,7 +167,7 @@ const monitored = (socket: Zmq.Dealer): Zmq.Dealer => {
   return Result.getOrThrow(Result.fail(events.failure))
 }
 
-// ZeroMQ closes sockets in a thread of its own, some time after it was asked to: wait until it says so.
+// ZeroMQ closes sockets later, in a thread of its own, and emits `end` then.
 const close = (socket: Zmq.Dealer): Effect.Effect<void> =>
   Effect.callback((resume) => {
     socket.events.on("end", () => resume(Effect.void))
@@ -199,7 +199,7 @@ const makeInbox = (socket: Zmq.Dealer) => {
     error ??= cause
     deliver()
   }
-  // What there is goes first, and often sends: to look for more meanwhile would be to look twice.
+  // Received messages are delivered first, which often sends; only then the next are received.
   const received = (frames: RawFrames) => {
     receiving = false
     inbox.push(frames)

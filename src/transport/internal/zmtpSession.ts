@@ -24,16 +24,13 @@ const strangersLimit = 1024
 /** Speaks ZMTP on a connection. */
 export const make = (link: Link): Protocol => {
   const parser = Zmtp.makeParser(strangersLimit)
+  const messages = makeMessages(link)
   let identity: string | undefined
-  let refusal: Frame.Frames | undefined
-  // The messages of a batch, and the index of the next one.
-  let items: ReadonlyArray<Item> = []
-  let item = 0
   link.writeUnsafe(Zmtp.greeting)
 
-  const decide = (frames: Frame.Frames | undefined): void => {
-    refusal = frames
-    if (frames !== undefined) return link.warnUnsafe(unauthorized)
+  const decide = (refusal: Frame.Frames | undefined): void => {
+    messages.begin(identity!, refusal)
+    if (refusal !== undefined) return link.warnUnsafe(unauthorized)
     parser.limit = link.maxMessageSize
     link.takeOverUnsafe(identity!)
     // A Client may connect long before it sends a request. A worker must send `RD` in time.
@@ -42,28 +39,57 @@ export const make = (link: Link): Protocol => {
   const handshake = (body: Buffer): Step => {
     const properties = Zmtp.propertiesOf(body)
     const type = String(properties?.get("socket-type") ?? "")
-    if (!peerTypes.has(type)) return fail("a backend's socket is a DEALER or a REQ")
+    if (!peerTypes.has(type)) return fail(link, "a backend's socket is a DEALER or a REQ")
     identity = String(properties?.get("identity") ?? "")
     link.writeUnsafe(Zmtp.encodeCommand("READY", Zmtp.encodeProperties({ "Socket-Type": "ROUTER", "Identity": "" })))
     return Effect.map(link.authorize(new PlainPeer(link, identity, none)), decide)
   }
-  const fail = (problem: string): Step => {
-    link.warnUnsafe(`A connection was closed that is not a backend's over ZeroMQ: ${problem}`)
-    const reason = Buffer.from(problem)
-    link.writeUnsafe(Zmtp.encodeCommand("ERROR", Buffer.concat([Buffer.from([reason.length]), reason])))
-    link.closeUnsafe()
-    return "done"
-  }
   const execute = (name: string, body: Buffer): Step => {
-    if (identity === undefined) return name === "READY" ? handshake(body) : fail("the handshake has no READY")
+    if (identity === undefined) return name === "READY" ? handshake(body) : fail(link, withoutReady)
     // After the time to live in the first two bytes comes what is to be echoed.
     if (name === "PING") link.writeUnsafe(Zmtp.encodeCommand("PONG", body.subarray(2, 18)))
     return "done"
   }
+  const read = (part: Zmtp.Part): Step => {
+    if (part._tag === "Greeting") return "done"
+    if (part._tag === "Malformed") return fail(link, part.problem)
+    if (part._tag === "Command") return execute(part.name, part.body)
+    if (identity === undefined) return fail(link, withoutReady)
+    return part._tag === "Message" ? messages.handle(part.frames) : messages.reject(part.frames, part.isFrame)
+  }
+  return {
+    feed: parser.feed,
+    step: () => {
+      const next = messages.step()
+      if (next !== undefined) return next
+      const part = parser.next()
+      return part === undefined ? "needs more" : read(part)
+    }
+  }
+}
+
+const withoutReady = "the handshake has no READY"
+
+const fail = (link: Link, problem: string): Step => {
+  link.warnUnsafe(`A connection was closed that is not a backend's over ZeroMQ: ${problem}`)
+  const reason = Buffer.from(problem)
+  link.writeUnsafe(Zmtp.encodeCommand("ERROR", Buffer.concat([Buffer.from([reason.length]), reason])))
+  link.closeUnsafe()
+  return "done"
+}
+
+// The messages after the handshake. If the peer was rejected, its messages are not read.
+const makeMessages = (link: Link) => {
+  let identity = ""
+  let refusal: Frame.Frames | undefined
+  // The messages of a batch, and the index of the next one.
+  let items: ReadonlyArray<Item> = []
+  let item = 0
+
   const handle = (frames: ReadonlyArray<Buffer>): Step => {
     const [envelope, delimiter] = envelopeOf(frames)
     if (refusal !== undefined) {
-      if (!new PlainPeer(link, identity!, envelope).sendUnsafe(refusal)) link.closeUnsafe()
+      if (!new PlainPeer(link, identity, envelope).sendUnsafe(refusal)) link.closeUnsafe()
       return "done"
     }
     link.establishedUnsafe()
@@ -74,35 +100,34 @@ export const make = (link: Link): Protocol => {
     }
     const isMarked = envelope.length > 0 && envelope.length < 3 && String(envelope.at(-1)) === Batch.marker
     const peer = isMarked
-      ? new BatchPeer(link, identity!, envelope.length === 2 ? String(envelope[0]) : "")
-      : new PlainPeer(link, identity!, envelope)
+      ? new BatchPeer(link, identity, envelope.length === 2 ? String(envelope[0]) : "")
+      : new PlainPeer(link, identity, envelope)
     const content = delimiter === -1 ? undefined : frames.slice(delimiter + 1).map(String)
     return link.handlers.onMessage(peer, content) ?? "done"
   }
-  const reject = (frames: ReadonlyArray<Buffer>, isFrame: boolean): Step => {
-    if (refusal !== undefined) return handle(frames)
-    link.establishedUnsafe()
-    const rest = link.handlers.onMessage(new PlainPeer(link, identity!, none), undefined) ?? Effect.void
-    return isFrame ? Effect.andThen(rest, link.close) : rest
-  }
-  const read = (part: Zmtp.Part): Step => {
-    if (part._tag === "Greeting") return "done"
-    if (part._tag === "Malformed") return fail(part.problem)
-    if (part._tag === "Command") return execute(part.name, part.body)
-    if (identity === undefined) return fail("the handshake has no READY")
-    return part._tag === "Message" ? handle(part.frames) : reject(part.frames, part.isFrame)
-  }
   return {
-    feed: parser.feed,
-    step: () => {
+    /** The peer was authorized, or is rejected with these frames. */
+    begin: (who: string, frames: Frame.Frames | undefined): void => {
+      identity = who
+      refusal = frames
+    },
+    handle,
+    /** Rejects a message that is too large. */
+    reject: (frames: ReadonlyArray<Buffer>, isFrame: boolean): Step => {
+      if (refusal !== undefined) return handle(frames)
+      link.establishedUnsafe()
+      const rest = link.handlers.onMessage(new PlainPeer(link, identity, none), undefined) ?? Effect.void
+      return isFrame ? Effect.andThen(rest, link.close) : rest
+    },
+    /** Handles the next message of a batch, if there is one. */
+    step: (): Step | undefined => {
       const next = items[item]
       if (next !== undefined) {
         item++
-        return link.handlers.onMessage(new BatchPeer(link, identity!, next.envelope), next.frames) ?? "done"
+        return link.handlers.onMessage(new BatchPeer(link, identity, next.envelope), next.frames) ?? "done"
       }
       items = []
-      const part = parser.next()
-      return part === undefined ? "needs more" : read(part)
+      return undefined
     }
   }
 }

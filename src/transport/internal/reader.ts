@@ -1,0 +1,89 @@
+/**
+ * Handles the messages of one connection that were fed to its protocol, one after the other. While one of them is not done, or
+ * the turn is over, the socket is paused.
+ */
+
+import * as Cause from "effect/Cause"
+import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import type { Socket } from "node:net"
+import * as EventLoop from "../EventLoop.ts"
+import type { Step } from "./link.ts"
+import type { Writer } from "./writer.ts"
+
+/** The reader of one connection. */
+export interface Reader {
+  /** Handles what was fed, now or when the reader is no longer busy. */
+  readonly readUnsafe: () => void
+  readonly isBusy: () => boolean
+}
+
+/** Makes it. */
+export const make = (options: {
+  readonly socket: Socket
+  readonly writer: Writer
+  readonly step: () => Step
+  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  readonly onDefect: (defect: unknown) => void
+  /** Called when the reader was busy and is idle again. */
+  readonly onRest: () => void
+}): Reader => {
+  const { fork, onDefect, socket, step, writer } = options
+  let isBusy = false
+
+  const wait = (): void => {
+    isBusy = true
+    socket.pause()
+  }
+  const goOn = (): void => {
+    isBusy = false
+    read()
+    if (isBusy) return
+    options.onRest()
+    if (!socket.destroyed) socket.resume()
+  }
+  const onExit = (exit: Exit.Exit<void>): void => {
+    if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause)) onDefect(exit.cause)
+  }
+  // Returns whether there is nothing more to do for now.
+  const readNext = (): boolean => {
+    if (EventLoop.isOver()) {
+      wait()
+      EventLoop.enqueue(goOn)
+      return true
+    }
+    const next = step()
+    if (next === "needs more" || next === "done") return next === "needs more"
+    const fiber = fork(next)
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) {
+      onExit(exit)
+      return false
+    }
+    wait()
+    fiber.addObserver((exit) => {
+      onExit(exit)
+      goOn()
+    })
+    return true
+  }
+  const read = (): void => {
+    EventLoop.begin()
+    writer.handlingUnsafe(true)
+    const handled = Result.try(() => {
+      while (!readNext());
+    })
+    if (Result.isFailure(handled)) onDefect(handled.failure)
+    EventLoop.rest()
+    writer.flushUnsafe()
+    writer.handlingUnsafe(false)
+  }
+  return {
+    readUnsafe: () => {
+      if (!isBusy) read()
+    },
+    isBusy: () => isBusy
+  }
+}
