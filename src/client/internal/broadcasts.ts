@@ -23,7 +23,7 @@ import { type Requests, toProtocolError } from "./request.ts"
 import { expecting } from "./target.ts"
 
 /** `Client.broadcast`, `Client.broadcastAll` and `Client.sendTo`. */
-export const make = ({ inRoom, query, tell, tellIn }: Requests) => ({
+export const make = ({ inRoom, query, execute, executeIn }: Requests) => ({
   broadcast: (channel: ChannelLike, event: Named, data?: unknown, options?: BroadcastOptions) =>
     Effect.withFiber((fiber) =>
       inRoom(emptyBroadcast, (): Effect.Effect<void, RequestError | ChannelNotFoundError> => {
@@ -34,7 +34,7 @@ export const make = ({ inRoom, query, tell, tellIn }: Requests) => ({
             (event) => encodeBroadcast(channel.name, event, data, options?.exceptSid)
           )
         return Result.isSuccess(encoded)
-          ? tellIn(fiber, encoded.success, notFound)
+          ? executeIn(fiber, encoded.success, notFound)
           : Effect.fail(refusal(encoded.failure))
       })
     ),
@@ -54,8 +54,8 @@ export const make = ({ inRoom, query, tell, tellIn }: Requests) => ({
       const detail = `${sent.length} broadcasts were answered with ${codes.length}`
       return yield* new ProtocolError({ reason: new MessageDecodeError({ detail }) })
     }
-    let answered = 0
-    return encoded.map(Result.flatMap(({ channel }) => broadcastResult(channel, codes[answered++]!)))
+    let next = 0
+    return encoded.map(Result.flatMap(({ channel }) => broadcastResult(channel, codes[next++]!)))
   }),
 
   sendTo: (sid: string, event: Named, data?: unknown) =>
@@ -65,7 +65,7 @@ export const make = ({ inRoom, query, tell, tellIn }: Requests) => ({
         Effect.flatMap(
           Effect.fromResult(Result.mapError(encodeEvent(event, data), toProtocolError)),
           (encoded) =>
-            tell(
+            execute(
               FromClient.SendTo({ sid, ...encoded }),
               expecting(455)
             )

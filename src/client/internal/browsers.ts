@@ -13,7 +13,7 @@ import { nameOf } from "./channels.ts"
 import type { Requests } from "./request.ts"
 
 /** `Client.requestSingleAccessToken` and `Client.disconnect`. */
-export const make = ({ ask, query }: Requests) => ({
+export const make = ({ responseTo, query }: Requests) => ({
   requestSingleAccessToken: Effect.fnUntraced(function*(
     who: string | { readonly uid: string; readonly channels: ReadonlyArray<ChannelLike> },
     pattern: string = ""
@@ -25,7 +25,7 @@ export const make = ({ ask, query }: Requests) => ({
       const detail = `the ${uid === "" ? "user id" : "pattern"} is empty`
       return yield* new ProtocolError({ reason: new BadRequestError({ detail }) })
     }
-    const { token } = yield* ask(FromClient.AccessToken({ uid, pattern: wanted }), "AccessTokenIssued")
+    const { token } = yield* responseTo(FromClient.AccessToken({ uid, pattern: wanted }), "AccessTokenIssued")
     return Redacted.make(token)
   }),
 

@@ -27,7 +27,7 @@ import { type Requests, toProtocolError } from "./request.ts"
 import { expecting } from "./target.ts"
 
 /** `Client.request` and `Client.trigger`. */
-export const make = ({ inRoom, query, tell }: Requests) => {
+export const make = ({ inRoom, query, execute }: Requests) => {
   const request = (event: Named, data?: unknown, { timeout = defaultTimeout }: RequestOptions = {}) =>
     inRoom(emptyRequest, () =>
       Effect.gen(function*() {
@@ -48,7 +48,7 @@ export const make = ({ inRoom, query, tell }: Requests) => {
         const delay = options.delay === undefined
           ? undefined
           : yield* asEffect(millis("delay", options.delay, 0, maxDelay))
-        yield* tell(FromClient.Trigger({ ...encoded, options: { delay, dedupeKey } }))
+        yield* execute(FromClient.Trigger({ ...encoded, options: { delay, dedupeKey } }))
       }))
 
   return { request, trigger }

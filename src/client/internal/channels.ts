@@ -13,16 +13,16 @@ import type { Requests } from "./request.ts"
 import { expecting } from "./target.ts"
 
 /** `Client.openChannel`, `closeChannel`, `channels`, `channel` and `subscribers`. */
-export const make = ({ query, tell }: Requests) => ({
+export const make = ({ query, execute }: Requests) => ({
   openChannel: (channel: ChannelLike) => {
     const name = nameOf(channel)
     return ChannelName.isValid(name)
-      ? tell(FromClient.OpenChannel({ channel: name }), invalidName)
+      ? execute(FromClient.OpenChannel({ channel: name }), invalidName)
       : Effect.fail(new InvalidChannelNameError({ channel: name }))
   },
 
   closeChannel: (channel: ChannelLike) =>
-    found(channel, (channel) => tell(FromClient.CloseChannel({ channel }), notFound)),
+    found(channel, (channel) => execute(FromClient.CloseChannel({ channel }), notFound)),
 
   channels: ({ prefix = "" }: { readonly prefix?: string | undefined } = {}) =>
     Parts.stream((after) =>
