@@ -240,7 +240,7 @@ const dataOf = (data: object | undefined): Effect.Effect<string | undefined, Pro
   const cause = Result.isFailure(text) ? text.failure : undefined
   const detail = "they are not an object in JSON"
   return Effect.fail(
-    Errors.notEncoded(new MessageEncodeError({ argument: "the data of a subscription", detail, cause }))
+    Errors.protocolError(new MessageEncodeError({ argument: "the data of a subscription", detail, cause }))
   )
 }
 
