@@ -26,9 +26,11 @@ import * as BrokerConfig from "./BrokerConfig.ts"
 import type { InvalidOptionError, InvalidVhostError, VhostExistsError } from "./BrokerError.ts"
 import * as BackendEndpoint from "./endpoint/BackendEndpoint.ts"
 import * as WebSocketEndpoint from "./endpoint/WebSocketEndpoint.ts"
-import * as Vhosts from "./engine/Vhosts.ts"
+import * as Engine from "./engine/Vhosts.ts"
+import * as VhostViews from "./engine/VhostViews.ts"
 import * as SqliteStore from "./store/SqliteStore.ts"
-import type { StoreError } from "./store/Store.ts"
+import * as Store from "./store/Store.ts"
+import type * as Vhosts from "./Vhosts.ts"
 
 /**
  * A running broker: where it can be reached.
@@ -43,7 +45,7 @@ export class Broker extends Context.Service<Broker, {
   /** Its base addresses, without vhost and token: `ws://…`, `wr://…`, `wr+tcp://…`. */
   readonly addresses: { readonly websocket: string; readonly backend: string; readonly backendTcp: string }
   /** The URLs of a vhost, for browsers, for backends over ZeroMQ and over TCP. The last two hold the access token. */
-  readonly urls: (vhost: Vhosts.Vhost) => {
+  readonly urls: (vhost: Pick<Vhosts.Vhost, "path" | "token">) => {
     readonly websocket: string
     readonly backend: Redacted.Redacted
     readonly backendTcp: Redacted.Redacted
@@ -57,7 +59,7 @@ export class Broker extends Context.Service<Broker, {
  */
 export type StartError =
   | ListenError
-  | StoreError
+  | Store.StoreError
   | InvalidOptionError
   | InvalidVhostError
   | VhostExistsError
@@ -92,35 +94,46 @@ const make = Effect.gen(function*() {
   })
 })
 
-// Fresh parts: another broker in the same application has its own.
 /**
- * The broker. Next to its addresses the layer provides `Vhosts`, the service to administer it with. Without `storageDir`
- * it uses the `Store` that you provide, if any.
+ * The broker, and `Vhosts`, the service to administer it with. With `storageDir` it is persisted in that folder
+ * (`SqliteStore`), and otherwise in memory alone (`Store.layerNoop`).
  *
  * @since 0.1.0
  */
-export const layer = (options?: BrokerConfig.Options): Layer.Layer<Broker | Vhosts.Vhosts, StartError> =>
+export const layer = (options: BrokerConfig.Options = {}): Layer.Layer<Broker | Vhosts.Vhosts, StartError> => {
+  const { fsync, storageDir, ...others } = options
+  return Layer.provide(
+    layerNoStore(others),
+    storageDir === undefined ? Store.layerNoop : SqliteStore.layer({ directory: storageDir, fsync })
+  )
+}
+
+/**
+ * The broker with the `Store` that you provide.
+ *
+ * @since 0.1.0
+ */
+export const layerNoStore = (
+  options?: Omit<BrokerConfig.Options, "storageDir" | "fsync">
+): Layer.Layer<Broker | Vhosts.Vhosts, StartError, Store.Store> =>
   Layer.effect(Broker, make).pipe(
+    // Fresh parts: another broker in the same application has its own.
     Layer.provide([
       Layer.fresh(WebSocketEndpoint.layer),
       Layer.fresh(BackendEndpoint.layerZmq),
       Layer.fresh(BackendEndpoint.layerTcp)
     ]),
-    Layer.provideMerge(Layer.fresh(Vhosts.layer)),
-    Layer.provide(storage(options)),
+    Layer.merge(Layer.fresh(VhostViews.layer)),
+    Layer.provide(Layer.fresh(Engine.layer)),
     Layer.provide(BrokerConfig.layer(options))
   )
 
-// Without a folder the caller may provide a store.
-const storage = ({ fsync, storageDir }: BrokerConfig.Options = {}): Layer.Layer<never, StoreError> =>
-  storageDir === undefined ? Layer.empty : SqliteStore.layer({ directory: storageDir, fsync })
-
 /**
- * The broker, with options from configuration.
+ * The broker, with options from configuration; by default all from the environment, see `BrokerConfig.environment`.
  *
  * @since 0.1.0
  */
 export const layerConfig = (
-  options: Config.Wrap<BrokerConfig.Options>
+  options: Config.Wrap<BrokerConfig.Options> = BrokerConfig.environment
 ): Layer.Layer<Broker | Vhosts.Vhosts, StartError | Config.ConfigError> =>
   Layer.unwrap(Effect.map(Config.unwrap(options), layer))

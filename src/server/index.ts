@@ -12,9 +12,9 @@ export * as BrokerConfig from "./BrokerConfig.ts"
 export * as BrokerMetrics from "./BrokerMetrics.ts"
 /** What can go wrong in administering it. */
 export * as BrokerError from "./BrokerError.ts"
-/** Where backends enter. */
-export * as BackendEndpoint from "./endpoint/BackendEndpoint.ts"
-/** Where browsers enter. */
-export * as WebSocketEndpoint from "./endpoint/WebSocketEndpoint.ts"
-/** The vhosts of a running broker, and through them its channels. */
-export * as Vhosts from "./engine/Vhosts.ts"
+/** Its persistent storage in a folder of this machine. */
+export * as SqliteStore from "./store/SqliteStore.ts"
+/** Its persistent storage, whatever that is. */
+export * as Store from "./store/Store.ts"
+/** Its vhosts, and through them their channels and dead letters. */
+export * as Vhosts from "./Vhosts.ts"

@@ -27,7 +27,10 @@ import type { InternalError, InvalidEndpointError } from "../protocol/KosmonautE
 import type { StartError } from "../server/Broker.ts"
 import * as BrokerConfig from "../server/BrokerConfig.ts"
 import * as BackendEndpoint from "../server/endpoint/BackendEndpoint.ts"
-import * as Vhosts from "../server/engine/Vhosts.ts"
+import * as Engine from "../server/engine/Vhosts.ts"
+import * as VhostViews from "../server/engine/VhostViews.ts"
+import * as Store from "../server/store/Store.ts"
+import * as Vhosts from "../server/Vhosts.ts"
 import type { Transport } from "../transport/Transport.ts"
 import * as MemoryNetwork from "./MemoryNetwork.ts"
 import * as TestBrowser from "./TestBrowser.ts"
@@ -95,11 +98,13 @@ export interface Options extends Omit<BrokerConfig.Options, SocketOptions> {
   readonly token?: string | Redacted.Redacted | undefined
   /** Channels that are open from the start, default none. */
   readonly channels?: ReadonlyArray<string> | undefined
+  /** What the broker persists in, default nothing. With `Store.layerMemory` the next broker of the layer goes on with it. */
+  readonly store?: Layer.Layer<Store.Store, Store.StoreError> | undefined
   /** How long `received` of a browser waits, in real time, default 3 seconds. */
   readonly receiveTimeout?: Duration.Input | undefined
 }
 
-type SocketOptions = "host" | "websocketPort" | "backendPort" | "tcpPort" | "vhosts"
+type SocketOptions = "host" | "websocketPort" | "backendPort" | "tcpPort" | "vhosts" | "storageDir" | "fsync"
 
 /**
  * What a broker under test, a Client and a Worker of it can be told. The URL is the broker's.
@@ -133,7 +138,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     browser: Effect.fnUntraced(function*(options) {
       const browser = yield* TestBrowser.make(vhost, { receiveTimeout })
       if (options !== undefined) {
-        const issued = yield* vhost.accessTokens.issue(options.uid, options.pattern ?? ".*")
+        const issued = yield* vhost.issueToken(options.uid, options.pattern ?? ".*")
         yield* browser.authenticate(issued)
       }
       return browser
@@ -159,7 +164,9 @@ export const layer = (
 ): Layer.Layer<TestBroker | Transport | MemoryNetwork.MemoryNetwork | Vhosts.Vhosts, StartError> =>
   Layer.effect(TestBroker, make(options)).pipe(
     // Its own, also where several brokers are built at once.
-    Layer.provideMerge(Layer.fresh(Vhosts.layer)),
+    Layer.provideMerge(Layer.fresh(VhostViews.layer)),
+    Layer.provide(Layer.fresh(Engine.layer)),
+    Layer.provide(options.store ?? Store.layerNoop),
     Layer.provide(BrokerConfig.layer(forTests(options))),
     Layer.provideMerge(MemoryNetwork.layer(options))
   )
@@ -202,7 +209,8 @@ export const layerBackend = (options: BackendOptions = {}): Layer.Layer<
   StartError | InvalidEndpointError
 > =>
   Layer.unwrap(
-    Effect.map(TestBroker, ({ url, vhost: { config: { heartbeat } } }) => {
+    Effect.map(TestBroker, ({ url, vhost }) => {
+      const { heartbeat } = VhostViews.ofView(vhost).config
       // The broker is the first to give up, as it is with the defaults of both.
       const silenceTimeout = Duration.times(heartbeat.interval, heartbeat.maxMissed + 2)
       const worker = { heartbeatInterval: heartbeat.interval, silenceTimeout, ...options.worker, url }
@@ -215,8 +223,16 @@ export const layerBackend = (options: BackendOptions = {}): Layer.Layer<
 // A test that moves its clock by a day would otherwise have 172 800 heartbeats, and one whose clock stands still would soon
 // have sent too much in that moment.
 const forTests = (
-  { channels: _, client: _client, path: _path, receiveTimeout: _timeout, token: _token, worker: _worker, ...options }:
-    BackendOptions
+  {
+    channels: _,
+    client: _client,
+    path: _path,
+    receiveTimeout: _timeout,
+    store: _store,
+    token: _token,
+    worker: _worker,
+    ...options
+  }: BackendOptions
 ): BrokerConfig.Options => ({
   ...options,
   heartbeat: { interval: "1 minute", ...options.heartbeat },

@@ -22,7 +22,9 @@ import { type MessageDecodeError, MessageEncodeError, type StatusError } from ".
 import type { Event } from "../protocol/Trigger.ts"
 import type { Browser } from "../server/domain/Browser.ts"
 import * as BrowserSession from "../server/endpoint/BrowserSession.ts"
-import type { Vhost } from "../server/engine/Vhosts.ts"
+import type * as Engine from "../server/engine/Vhosts.ts"
+import * as VhostViews from "../server/engine/VhostViews.ts"
+import type { Vhost } from "../server/Vhosts.ts"
 import * as Inbox from "./internal/inbox.ts"
 import { refusal } from "./internal/refusal.ts"
 
@@ -151,13 +153,14 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
   /** How long `received` waits, in real time. Default 3 seconds. */
   readonly receiveTimeout?: Duration.Input | undefined
 } = {}): Effect.fn.Return<TestBrowser, never, Scope.Scope> {
-  const { end, inbox, browser, session } = yield* connect(vhost)
+  const engine = VhostViews.ofView(vhost)
+  const { end, inbox, browser, session } = yield* connect(engine)
   const timeout = Duration.fromInputUnsafe(options.receiveTimeout ?? defaultReceiveTimeout)
   // A browser's messages are handled in order, one at a time.
   const turns = yield* Semaphore.make(1)
 
   const handle = Effect.fnUntraced(function*(text: string) {
-    if (encoder.encode(text).length > vhost.config.maxMessageSize) yield* end(1009)
+    if (encoder.encode(text).length > engine.config.maxMessageSize) yield* end(1009)
     if (inbox.hasEnded()) return yield* new BrowserClosedError({ sid: browser.sid })
     const goesOn = yield* session.handle(text)
     if (!goesOn) yield* end(1000)
@@ -245,7 +248,7 @@ const makeNext = (inbox: Inbox.Inbox, sid: string, timeout: Duration.Duration) =
 const shortly = ({ data, event }: Event): string =>
   event === ":error" ? `:error ${JSON.stringify(data)}` : event.slice(0, 100)
 
-const connect = Effect.fnUntraced(function*(vhost: Vhost) {
+const connect = Effect.fnUntraced(function*(vhost: Engine.Vhost) {
   const inbox = Inbox.make()
   const browser: Browser = {
     sid: SecureRandom.uuidV4Unsafe(),

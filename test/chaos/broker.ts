@@ -7,6 +7,7 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer, Logger } from "effect"
 import { createInterface } from "node:readline"
+import * as VhostViews from "../../src/server/engine/VhostViews.ts"
 import { Broker, type BrokerConfig, Vhosts } from "../../src/server/index.ts"
 
 /** What it answers to `state`. */
@@ -30,7 +31,7 @@ const options = JSON.parse(process.argv[2] ?? "{}") as BrokerConfig.Options
 const say = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`)
 
 const program = Effect.gen(function*() {
-  const vhost = yield* Vhosts.Vhosts.use(({ get }) => get("/test"))
+  const vhost = VhostViews.ofView(yield* Vhosts.Vhosts.use(({ get }) => get("/test")))
   const { counters } = vhost.lobby
   const state = (): State => ({
     refused: counters.refused,
@@ -38,7 +39,7 @@ const program = Effect.gen(function*() {
     waiting: counters.waiting,
     unacknowledged: counters.unacknowledged,
     workers: counters.workers,
-    deadLetters: vhost.deadLetters.counters.kept,
+    deadLetters: vhost.deadLetters.counters.count,
     deadLettersDropped: vhost.deadLetters.counters.dropped
   })
   const letters = Effect.map(vhost.deadLetters.list, (letters): Letters => ({

@@ -18,14 +18,15 @@ import {
 } from "effect"
 import { TestClock } from "effect/testing"
 import { Client, Event, EventGroup, EventRouter, Kosmonaut, Message, Transport, Worker } from "../../src/index.ts"
-import { type MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
+import type { MemoryNetwork } from "../../src/testing/index.ts"
 import * as Browser from "../harness/Browser.ts"
+import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
 import * as FakeNetwork from "../harness/fakeNetwork.ts"
 import { memoryBackend, withMemoryBroker } from "../harness/memoryBroker.ts"
 import { tagOf } from "../harness/tagOf.ts"
-import { backend, TestBroker as RealBroker, token, transports } from "../harness/TestBroker.ts"
+import { backend, TestBroker, token, transports } from "../harness/TestBroker.ts"
 import { withBroker } from "../harness/withBroker.ts"
 
 class Chat extends EventGroup.make(
@@ -37,10 +38,10 @@ class Game extends EventGroup.make("game", Event.make("move", { payload: { x: Sc
 
 /** Puts an event into the vhost, as an authenticated browser would. */
 const trigger = (event: string, data: object = {}) =>
-  TestBroker.TestBroker.use(({ vhost }) => vhost.lobby.enqueue(JSON.stringify({ [event]: data })))
+  Effect.flatMap(testBroker, ({ vhost }) => vhost.lobby.enqueue(JSON.stringify({ [event]: data })))
 
 const workers = (count: number) =>
-  eventually(TestBroker.TestBroker.use(({ vhost }) => vhost.lobby.info), (info) => info.workers.length === count)
+  eventually(Effect.flatMap(testBroker, ({ vhost }) => vhost.lobby.info), (info) => info.workers.length === count)
 
 /** What is logged from warnings on: the level, the text and the causes. */
 const logged = (into: Queue.Queue<string>) =>
@@ -76,7 +77,7 @@ describe("EventRouter", () => {
       "receive what a browser triggers, with its data decoded, and can reply, over $name",
       ({ url }) =>
         withBroker()(Effect.gen(function*() {
-          const { urls } = yield* RealBroker
+          const { urls } = yield* TestBroker
           const { next, record } = yield* recorder
           const context = yield* Layer.build(Layer.provideMerge(
             Layer.provide(
@@ -377,7 +378,7 @@ describe("EventRouter", () => {
 
     it.effect("may be a lifecycle event, if the router takes these", () =>
       withMemoryBroker()(Effect.gen(function*() {
-        const { browser } = yield* TestBroker.TestBroker
+        const { browser } = yield* testBroker
         const { next, record } = yield* recorder
         yield* run(
           game({ lifecycle: true, fallback: ({ data, event }) => record(event, data["sid"]) })
@@ -422,7 +423,7 @@ describe("EventRouter", () => {
 
     it.effect("fails if the token is rejected", () =>
       withMemoryBroker()(Effect.gen(function*() {
-        const { url } = yield* TestBroker.TestBroker
+        const { url } = yield* testBroker
         const wrong = Redacted.make(Redacted.value(url).replace(token, "f".repeat(40)))
         const backends = Layer.mergeAll(Client.layer({ url: wrong }), Worker.layer({ url: wrong }))
         const error = yield* Effect.flip(Layer.build(Layer.provide(router, backends)))
@@ -478,7 +479,7 @@ describe("EventRouter", () => {
         for (const x of [1, 2, 3]) yield* trigger("game/move", { x })
         yield* Deferred.await(started)
         const closing = yield* Effect.forkScoped(Scope.close(scope, Exit.void))
-        const { vhost } = yield* TestBroker.TestBroker
+        const { vhost } = yield* testBroker
         yield* eventually(vhost.lobby.info, ({ waiting }) => waiting === 2)
         yield* trigger("game/move", { x: 4 })
         yield* Deferred.succeed(gate, undefined)

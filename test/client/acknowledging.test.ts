@@ -10,6 +10,7 @@ import * as Deliveries from "../../src/client/internal/deliveries.ts"
 import { type Message, Transport, Worker } from "../../src/index.ts"
 import { FromClient } from "../../src/protocol/Command.ts"
 import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
+import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 
 type WorkerOptions = TestBroker.BackendOptions["worker"]
@@ -19,14 +20,16 @@ const within = (options?: WorkerOptions) =>
 
 /** Puts events into the vhost, as an authenticated browser would. */
 const trigger = (...events: ReadonlyArray<string>) =>
-  TestBroker.TestBroker.use(({ vhost }) =>
-    Effect.forEach(events, (event) => vhost.lobby.enqueue(JSON.stringify({ [event]: {} })), { discard: true })
+  Effect.flatMap(
+    testBroker,
+    ({ vhost }) =>
+      Effect.forEach(events, (event) => vhost.lobby.enqueue(JSON.stringify({ [event]: {} })), { discard: true })
   )
 
 /** Another worker of the same vhost. */
 const another = (options?: WorkerOptions) => TestBroker.TestBroker.use(({ url }) => Worker.make({ url, ...options }))
 
-const counters = TestBroker.TestBroker.use(({ vhost }) => Effect.succeed(vhost.lobby.counters))
+const counters = Effect.flatMap(testBroker, ({ vhost }) => Effect.succeed(vhost.lobby.counters))
 
 /** Waits until so many were acknowledged. */
 const acknowledged = (count: number) =>
@@ -122,7 +125,7 @@ describe("an event", () => {
     "is a dead letter when its handler has failed %s times",
     (maxAttempts) =>
       Effect.gen(function*() {
-        const { vhost } = yield* TestBroker.TestBroker
+        const { vhost } = yield* testBroker
         const heard = yield* Queue.unbounded<Cause.Cause<string>>()
         const seen: Array<Message.Message> = []
         yield* Effect.forkScoped((yield* Worker.Worker).listen({
@@ -162,7 +165,7 @@ describe("an event", () => {
     ] as const
   )("is a dead letter with the reason, whatever that was: %#", ([failure, reason]) =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* Effect.forkScoped(
         (yield* Worker.Worker).listen({ onMessage: () => failure, onException: () => Effect.void })
       )
@@ -173,7 +176,7 @@ describe("an event", () => {
 
   it.effect("is retried in the worker first, which is one delivery", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const causes: Array<unknown> = []
       const runs: Array<string> = []
       const retriesBefore = (yield* Metric.value(ClientMetrics.retries)).count
@@ -199,13 +202,13 @@ describe("an event", () => {
       assert.deepStrictEqual(runs, ["bad 1", "bad 1", "bad 1", "bad 1"])
       assert.deepStrictEqual(causes, [Cause.fail("no luck")])
       assert.deepInclude(vhost.lobby.counters, { delivered: 2, acknowledged: 1, redelivered: 0, unacknowledged: 0 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      assert.strictEqual(vhost.deadLetters.counters.count, 1)
       assert.strictEqual((yield* Metric.value(ClientMetrics.retries)).count - retriesBefore, 5)
     }).pipe(within()))
 
   it.effect("is released at the next heartbeat if its handler interrupts itself, which is not a failure", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const seen = yield* Queue.unbounded<string>()
       yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: ({ event, attempt }) =>
@@ -230,14 +233,14 @@ describe("an event", () => {
       assert.deepStrictEqual(yield* Queue.takeN(seen, 2), ["a 3", "b 3"])
       yield* TestClock.adjust("2 seconds")
       yield* acknowledged(3)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
     }).pipe(within({ heartbeatInterval: "400 millis", prefetch: 2 })))
 })
 
 describe("a worker that stops", () => {
   it.effect("after a handler's failure finishes what is running, and begins nothing else", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { handled, next, onMessage } = yield* gated
       const listening = yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: (message) => message.event === "bad" ? Effect.fail("no luck" as const) : onMessage(message)
@@ -245,7 +248,7 @@ describe("a worker that stops", () => {
       yield* trigger("slow", "bad", "c", "d")
       const { open } = yield* next
       yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 2)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      assert.strictEqual(vhost.deadLetters.counters.count, 1)
       assert.isUndefined(listening.pollUnsafe())
       yield* open
       assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("no luck" as const))
@@ -255,7 +258,7 @@ describe("a worker that stops", () => {
 
   it.effect("begins nothing new, and the rest is redelivered at once while it finishes what is running", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const mine = yield* gated
       const others = yield* Queue.unbounded<string>()
       const listening = yield* mine.listen(yield* Worker.Worker)
@@ -284,7 +287,7 @@ describe("a worker that stops", () => {
 
   it.effect("begins nothing that had no room in its inbox, either", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { handled, listen, next, started } = yield* gated
       const listening = yield* listen(yield* Worker.Worker)
       yield* trigger("a", "b", "c", "d", "e")
@@ -301,7 +304,7 @@ describe("a worker that stops", () => {
 
   it.effect("releases what it cannot finish within drainTimeout", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { listen, next } = yield* gated
       const listening = yield* listen(yield* Worker.Worker)
       yield* trigger("endless")
@@ -314,12 +317,12 @@ describe("a worker that stops", () => {
       yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
       yield* listen(yield* another())
       assert.deepInclude(yield* next, { event: "endless", attempt: 2 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
     }).pipe(within({ drainTimeout: "10 seconds" })))
 
   it.effect("releases at once what it was to release later", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { next, onMessage } = yield* gated
       const listening = yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: (message) =>
@@ -344,7 +347,7 @@ describe("a worker that stops", () => {
 
   it.effect("releases, as a stream, what the consumer has not acked, and what it has not begun", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const worker = yield* Worker.Worker
       yield* trigger("a", "b", "c", "d", "e")
       const { next, onMessage } = yield* gated
@@ -363,7 +366,7 @@ describe("a worker that stops", () => {
       yield* Fiber.join(streaming)
       yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 0)
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 2, unacknowledged: 0, waiting: 3 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
       const again = yield* worker.messages.pipe(Stream.take(3), Stream.runCollect)
       assert.deepStrictEqual(again.map(({ event }) => event).sort(), ["b", "d", "e"])
       assert.deepInclude(again.find(({ event }) => event === "b"), { attempt: 2 })
@@ -381,7 +384,7 @@ describe("a consumer of messages", () => {
 
   it.effect("acks each event when it wants, in any order, and has up to prefetch unacked ones", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* trigger("a", "b", "c", "d")
       const { deliveries, next } = yield* consuming
       const [a, b] = [yield* next, yield* next]
@@ -393,18 +396,18 @@ describe("a consumer of messages", () => {
       yield* a.ack
       assert.deepInclude(yield* next, { event: "d", attempt: 1 })
       yield* acknowledged(2)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
     }).pipe(within({ prefetch: 2 })))
 
   it.effect("nacks an event with a reason, which is redelivered, and then is a dead letter with it", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* trigger("a")
       const { next } = yield* consuming
       const first = yield* next
       yield* first.nack("no luck")
       yield* eventually(Effect.sync(() => vhost.lobby.counters.unacknowledged), (count) => count === 0)
-      assert.strictEqual(vhost.deadLetters.counters.kept, 0)
+      assert.strictEqual(vhost.deadLetters.counters.count, 0)
       // After the broker's backoff.
       yield* TestClock.adjust("10 seconds")
       const second = yield* next
@@ -417,7 +420,7 @@ describe("a consumer of messages", () => {
 
   it.effect("settles an event once: the first ack or nack counts, and none after the end of the stream", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* trigger("acked", "nacked", "late")
       const { consumer, next } = yield* consuming
       const [acked, nacked, late] = [yield* next, yield* next, yield* next]
@@ -434,7 +437,7 @@ describe("a consumer of messages", () => {
       yield* late.nack("too late")
       yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0 })
-      assert.strictEqual(vhost.deadLetters.counters.kept, 1)
+      assert.strictEqual(vhost.deadLetters.counters.count, 1)
       const { next: again } = yield* consuming
       assert.deepInclude(yield* again, { event: "late", attempt: 2, id: late.id })
     }).pipe(within()))
@@ -443,7 +446,7 @@ describe("a consumer of messages", () => {
 describe("a worker that loses its connection", () => {
   /** Cuts the network, and mends it: at once, or when `meanwhile` is done. */
   const interrupted = Effect.fnUntraced(function*(waiting: number, meanwhile: Effect.Effect<unknown> = Effect.void) {
-    const { cut, restore, vhost } = yield* TestBroker.TestBroker
+    const { cut, restore, vhost } = yield* testBroker
     yield* cut
     yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (seen) => seen === waiting)
     yield* meanwhile
@@ -453,7 +456,7 @@ describe("a worker that loses its connection", () => {
 
   it.effect("finishes what is running, and acks it when it has reconnected", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { handled, listen, next, started } = yield* gated
       yield* listen(yield* Worker.Worker)
       yield* trigger("a")
@@ -472,7 +475,7 @@ describe("a worker that loses its connection", () => {
 
   it.effect("nacks what has failed meanwhile when it has reconnected", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { next, onMessage } = yield* gated
       yield* Effect.forkScoped((yield* Worker.Worker).listen({
         onMessage: (message) => Effect.andThen(onMessage(message), Effect.fail("no luck")),
@@ -488,7 +491,7 @@ describe("a worker that loses its connection", () => {
 
   it.effect("does not handle again what it has finished while it was disconnected", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const { handled, listen, next, started } = yield* gated
       yield* listen(yield* Worker.Worker)
       yield* trigger("a", "b")
@@ -508,7 +511,7 @@ describe("a worker that loses its connection", () => {
 
   it.effect("does not handle again what it has acked if the ack was lost", () =>
     Effect.gen(function*() {
-      const { silence, vhost } = yield* TestBroker.TestBroker
+      const { silence, vhost } = yield* testBroker
       const { handled, listen, next } = yield* gated
       yield* listen(yield* Worker.Worker)
       yield* trigger("a", "b", "c")
@@ -551,7 +554,7 @@ describe("a worker that loses its connection", () => {
 
   it.effect("begins nothing that it had received, which is redelivered to others", () =>
     Effect.gen(function*() {
-      const { cut, restore, vhost } = yield* TestBroker.TestBroker
+      const { cut, restore, vhost } = yield* testBroker
       const mine = yield* gated
       const others = yield* gated
       yield* mine.listen(yield* Worker.Worker)
@@ -593,7 +596,7 @@ describe("a worker that loses its connection", () => {
 
   it.effect("leaves its events to another worker", () =>
     Effect.gen(function*() {
-      const { expireWorkers, restore, vhost } = yield* TestBroker.TestBroker
+      const { expireWorkers, restore, vhost } = yield* testBroker
       const { handled, listen, next } = yield* gated
       yield* listen(yield* Worker.Worker)
       yield* trigger("a", "b")
@@ -629,16 +632,15 @@ describe("a worker at a broker without acks", () => {
     })
 
   /** A worker that does not ack is given events after it. */
-  const firstHeartbeat = TestBroker.TestBroker.use(({ vhost }) =>
+  const firstHeartbeat = Effect.flatMap(testBroker, ({ vhost }) =>
     Effect.andThen(
       eventually(vhost.lobby.info, ({ workers }) => workers.length === 1),
       TestClock.adjust("500 millis")
-    )
-  )
+    ))
 
   it.effect("handles every event once, and everything that it has received before it stops", () =>
     Effect.gen(function*() {
-      const { url, vhost } = yield* TestBroker.TestBroker
+      const { url, vhost } = yield* testBroker
       const network = yield* MemoryNetwork.MemoryNetwork
       const worker = yield* Effect.provideService(
         Worker.make({ url }),
@@ -665,7 +667,7 @@ describe("a worker at a broker without acks", () => {
 
   it.effect("handles also what it received on a lost connection", () =>
     Effect.gen(function*() {
-      const { cut, url, vhost } = yield* TestBroker.TestBroker
+      const { cut, url, vhost } = yield* testBroker
       const network = yield* MemoryNetwork.MemoryNetwork
       const worker = yield* Effect.provideService(
         Worker.make({ url, reconnect: Schedule.spaced("1 hour") }),

@@ -6,13 +6,14 @@ import { DateTime, Effect, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Client, Worker } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import { tagOf } from "../harness/tagOf.ts"
 import { backend, layer, TestBroker as SocketBroker } from "../harness/TestBroker.ts"
 
 const within = (options?: TestBroker.BackendOptions) => Effect.provide(TestBroker.layerBackend(options))
 
-const vhost = TestBroker.TestBroker.use(({ vhost }) => Effect.succeed(vhost))
+const vhost = Effect.flatMap(testBroker, ({ vhost }) => Effect.succeed(vhost))
 
 /** Dead letters with these texts, named `a-0` and so on. */
 const die = (...texts: ReadonlyArray<string>) =>

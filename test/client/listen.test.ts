@@ -7,6 +7,7 @@ import { TestClock } from "effect/testing"
 import { Worker } from "../../src/index.ts"
 import type { Frames } from "../../src/protocol/Frame.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeNetwork from "../harness/fakeNetwork.ts"
 import { tagOf } from "../harness/tagOf.ts"
@@ -16,7 +17,7 @@ const within = (options?: TestBroker.BackendOptions["worker"]) =>
 
 /** Puts an event into the vhost, as an authenticated browser would. */
 const trigger = (event: string, data: object = {}) =>
-  TestBroker.TestBroker.use(({ vhost }) => vhost.lobby.enqueue(JSON.stringify({ [event]: data })))
+  Effect.flatMap(testBroker, ({ vhost }) => vhost.lobby.enqueue(JSON.stringify({ [event]: data })))
 
 const withFake = FakeNetwork.make
 
@@ -46,7 +47,7 @@ describe("Worker.listen", () => {
   it.effect("ends with the failure of a handler without onException, and leaves", () =>
     Effect.gen(function*() {
       const worker = yield* Worker.Worker
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const listening = yield* Effect.forkScoped(
         worker.listen({ onMessage: ({ event }) => Effect.fail(`no ${event}`) })
       )
@@ -138,7 +139,7 @@ describe("Worker.listen", () => {
   it.effect("handles up to `concurrency` events at a time", () =>
     Effect.gen(function*() {
       const worker = yield* Worker.Worker
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const started = yield* Queue.unbounded<string>()
       const gate = yield* Deferred.make<void>()
       yield* Effect.forkScoped(

@@ -6,6 +6,7 @@ import { Cause, Deferred, Effect, Exit, Layer, Metric, Schema } from "effect"
 import { Channel, Client, Event, EventGroup, EventRouter, Kosmonaut, Worker } from "../../src/index.ts"
 import { Broker, Vhosts } from "../../src/server/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { engineOf } from "../harness/engine.ts"
 import { tagOf } from "../harness/tagOf.ts"
 
 class Chat extends EventGroup.make("chat", Event.make("say", { payload: { text: Schema.String } })) {}
@@ -176,7 +177,7 @@ describe("two brokers in one application", () => {
         (seen) => seen.find(({ id }) => id === "kosmonaut_broker_broadcasts")?.state
       )
       const once = Effect.gen(function*() {
-        const vhost = yield* Effect.flatMap(Vhosts.Vhosts, ({ get }) => get("/a"))
+        const vhost = engineOf(yield* Effect.flatMap(Vhosts.Vhosts, ({ get }) => get("/a")))
         yield* vhost.channels.broadcast("room", "hello", {})
       }).pipe(Effect.provide(Broker.layer({ ...ports, vhosts: [{ path: "/a", channels: ["room"] }] })))
       yield* once

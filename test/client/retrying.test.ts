@@ -8,6 +8,7 @@ import * as net from "node:net"
 import { Client, Kosmonaut, KosmonautError, Transport } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import * as Browser from "../harness/Browser.ts"
+import { testBroker } from "../harness/engine.ts"
 import { tagOf } from "../harness/tagOf.ts"
 import * as TcpProxy from "../harness/TcpProxy.ts"
 import * as Sockets from "../harness/TestBroker.ts"
@@ -126,7 +127,7 @@ const clientOf = Effect.fnUntraced(function*(fates: ReadonlyArray<Fate>, options
   readonly supportsExtensions?: boolean
   readonly retry?: Client.Options["retry"]
 }) {
-  const { browser, url, vhost } = yield* TestBroker.TestBroker
+  const { browser, url, vhost } = yield* testBroker
   const { asked, transport } = yield* unlucky(fates, options?.supportsExtensions)
   const client = yield* Effect.provideService(
     Client.make({ url, retry: options?.retry }),

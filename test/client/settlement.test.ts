@@ -15,6 +15,7 @@ import {
   RequestTimeoutError
 } from "../../src/protocol/KosmonautError.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { testBroker } from "../harness/engine.ts"
 import { turn } from "../harness/eventually.ts"
 import * as FakeNetwork from "../harness/fakeNetwork.ts"
 
@@ -100,7 +101,7 @@ describe("a router", () => {
 
   it.effect("nacks what it cannot handle with the tag of the error", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       const client = yield* Client.Client
       for (const json of [`{"game/move":{}}`, `{"nothing":{}}`, `{"chat/say":{"text":1}}`]) {
         yield* vhost.lobby.enqueue(json)
@@ -124,7 +125,7 @@ describe("a router", () => {
     let attempts = 0
     const handle = () => attempts++ === 0 ? Effect.fail(lost) : Effect.asVoid(Deferred.succeed(handled, undefined))
     return Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* vhost.lobby.enqueue(`{"chat/say":{"text":"hi"}}`)
       yield* TestClock.adjust("1 minute")
       yield* Deferred.await(handled)

@@ -8,6 +8,7 @@ import { TestClock } from "effect/testing"
 import { Transport, Worker } from "../../src/index.ts"
 import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
 import * as AdjustableClock from "../harness/AdjustableClock.ts"
+import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeNetwork from "../harness/fakeNetwork.ts"
 
@@ -180,7 +181,7 @@ describe("two listeners on one Worker", () => {
       for (const second of [worker.listen({ onMessage: () => Effect.void }), Stream.runDrain(worker.messages)]) {
         assert.include(defectOf(yield* Effect.exit(second)), "This Worker listens already")
       }
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* vhost.lobby.enqueue(`{"e":{}}`)
       assert.strictEqual(yield* Queue.take(handled), "e")
       yield* Fiber.interrupt(first)
@@ -194,7 +195,7 @@ describe("two listeners on one Worker", () => {
 describe("two Workers of one vhost in one process", () => {
   it.effect("count their queued events together, and not those of one that has stopped", () =>
     Effect.gen(function*() {
-      const { url, vhost } = yield* TestBroker.TestBroker
+      const { url, vhost } = yield* testBroker
       const network = yield* MemoryNetwork.MemoryNetwork
       const waiting = Effect.map(
         Metric.snapshot,

@@ -3,11 +3,13 @@
  */
 import { Context, Effect, Layer, Logger, type Redacted } from "effect"
 import { Kosmonaut } from "../../src/index.ts"
+import type * as Engine from "../../src/server/engine/Vhosts.ts"
 import { Broker, BrokerConfig, Vhosts } from "../../src/server/index.ts"
+import { engineOf } from "./engine.ts"
 
 /** The vhost `/test` of a running broker, and how to reach it. */
 export class TestBroker extends Context.Service<TestBroker, {
-  readonly vhost: Vhosts.Vhost
+  readonly vhost: Engine.Vhost
   readonly broker: Broker.Broker["Service"]
   readonly urls: ReturnType<Broker.Broker["Service"]["urls"]>
 }>()("test/TestBroker") {}
@@ -21,7 +23,7 @@ export const layer = (options: BrokerConfig.Options = {}) =>
     Effect.gen(function*() {
       const broker = yield* Broker.Broker
       const vhosts = yield* Vhosts.Vhosts
-      const vhost = yield* vhosts.get("/test")
+      const vhost = engineOf(yield* vhosts.get("/test"))
       return { broker, vhost, urls: broker.urls(vhost) }
     })
   ).pipe(

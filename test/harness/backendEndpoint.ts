@@ -4,10 +4,13 @@
  */
 import { Context, Deferred, Effect, Logger, type Scope } from "effect"
 import { expect } from "vitest"
+import * as BackendEndpoint from "../../src/server/endpoint/BackendEndpoint.ts"
 import * as BrowserSession from "../../src/server/endpoint/BrowserSession.ts"
-import { BackendEndpoint, BrokerConfig, Vhosts } from "../../src/server/index.ts"
+import * as Vhosts from "../../src/server/engine/Vhosts.ts"
+import { BrokerConfig } from "../../src/server/index.ts"
 import type { Handlers, Peer } from "../../src/transport/TransportServer.ts"
 import type { Browser } from "./Browser.ts"
+import { settings } from "./engine.ts"
 import { identity } from "./identity.ts"
 import { token } from "./TestBroker.ts"
 
@@ -57,7 +60,7 @@ const defaults: BrokerConfig.Options = {
 
 /** The vhost `/test` with its channels `room`, `presence-room` and `private-room`. */
 export const makeVhosts = (options?: BrokerConfig.Options) =>
-  Effect.provide(Vhosts.make, BrokerConfig.layer({ ...defaults, ...options }))
+  Effect.provide(Vhosts.make, settings({ ...defaults, ...options }))
 
 const make = Effect.fnUntraced(function*(options?: BrokerConfig.Options) {
   const vhosts = yield* makeVhosts(options)

@@ -6,6 +6,7 @@ import { decodeOrigin } from "../../src/protocol/Trigger.ts"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
 import * as BrowserSession from "../../src/server/endpoint/BrowserSession.ts"
 import * as Vhosts from "../../src/server/engine/Vhosts.ts"
+import { settings } from "./engine.ts"
 import * as FakeBrowser from "./FakeBrowser.ts"
 
 /** The texts of status codes. */
@@ -26,7 +27,7 @@ export const error = (code: keyof typeof text) => ({ ":error": { code, status: t
 export const makeVhost = Effect.fnUntraced(function*(options: BrokerConfig.Options = {}) {
   const vhosts = yield* Effect.provide(
     Vhosts.make,
-    BrokerConfig.layer(BrokerConfig.merge({ browsers: { broadcast: true } }, options))
+    settings(BrokerConfig.merge({ browsers: { broadcast: true } }, options))
   )
   const vhost = yield* vhosts.add({
     path: "/test",

@@ -5,6 +5,7 @@ import { Duration, Effect, Layer, Logger, References, type Scope } from "effect"
 import { expect } from "vitest"
 import { Client, type Transport, Worker } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { testBroker } from "./engine.ts"
 
 /** Runs a test with a broker in memory. A defect in it is logged, and fails the test. */
 export const withMemoryBroker =
@@ -30,7 +31,7 @@ export const withMemoryBroker =
 
 /** A Client and a Worker of that broker. */
 export const memoryBackend = (options?: Omit<Worker.Options, "url">) =>
-  Layer.unwrap(Effect.map(TestBroker.TestBroker, ({ url, vhost: { config: { heartbeat } } }) =>
+  Layer.unwrap(Effect.map(testBroker, ({ url, vhost: { config: { heartbeat } } }) =>
     Layer.mergeAll(
       Client.layer({ url }),
       Worker.layer({

@@ -11,7 +11,9 @@ import type { Worker } from "../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../src/server/engine/Vhosts.ts"
 import * as SqliteStore from "../../src/server/store/SqliteStore.ts"
 import { layerMemory, Store, StoreError } from "../../src/server/store/Store.ts"
+import * as Admin from "../../src/server/Vhosts.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { testBroker } from "../harness/engine.ts"
 import * as FakeBrowser from "../harness/FakeBrowser.ts"
 import { temporaryFolder } from "../harness/temporaryFolder.ts"
 
@@ -261,7 +263,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
         Effect.gen(function*() {
           const { deadLetters } = yield* vhosts.get("/test")
           expect(names(yield* deadLetters.list)).toEqual(["b", "c"])
-          expect(deadLetters.counters).toMatchObject({ kept: 2, dropped: 1 })
+          expect(deadLetters.counters).toMatchObject({ count: 2, dropped: 1 })
         }), { deadLetters: { capacity: 2 } })
       expect(names(yield* inTest((vhost) => vhost.deadLetters.list)(live))).toEqual(["b", "c"])
     }))
@@ -345,28 +347,28 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
 describe("a whole broker", () => {
   const options = { websocketPort: 0, backendPort: 0, tcpPort: 0, vhosts: [{ path: "/test" }] }
   const tokenIn = Effect.gen(function*() {
-    const vhosts = yield* Vhosts.Vhosts
+    const vhosts = yield* Admin.Vhosts
     const vhost = yield* vhosts.get("/test")
     return Redacted.value(vhost.token)
   })
 
-  it.live("uses the store that it is provided with", () =>
+  it.live("requires a store, if it is not to choose one itself", () =>
     Effect.gen(function*() {
       const store = yield* Layer.build(layerMemory)
-      const run = Effect.provide(tokenIn, Layer.provide(Broker.layer(options), Layer.succeedContext(store)))
+      const run = Effect.provide(tokenIn, Layer.provide(Broker.layerNoStore(options), Layer.succeedContext(store)))
       expect(yield* run).toBe(yield* run)
     }).pipe(Effect.scoped))
 
-  it.live("stores nothing without a store", () =>
+  it.live("is in memory alone without a folder", () =>
     Effect.gen(function*() {
       const run = Effect.provide(tokenIn, Broker.layer(options))
       expect(yield* run).not.toBe(yield* run)
     }))
 
-  it.live("uses the configured folder, whatever store it is provided with", () =>
+  it.live("is persisted in the folder that it is given", () =>
     Effect.gen(function*() {
       const storageDir = yield* temporaryFolder
-      const run = Effect.provide(tokenIn, Layer.provide(Broker.layer({ ...options, storageDir }), layerMemory))
+      const run = Effect.provide(tokenIn, Broker.layer({ ...options, storageDir }))
       expect(yield* run).toBe(yield* run)
     }).pipe(Effect.scoped))
 })
@@ -383,13 +385,12 @@ describe("responses that depend on storage", () => {
       write: () => Effect.suspend(() => hesitates ? Deferred.await(gate) : Effect.void)
     })
     const context = yield* Layer.build(
-      TestBroker.layerBackend({ channels: ["room"] }).pipe(
-        Layer.provide(Layer.succeed(Store, store)),
+      TestBroker.layerBackend({ channels: ["room"], store: Layer.succeed(Store, store) }).pipe(
         Layer.provideMerge(Logger.layer([]))
       )
     )
     const token = yield* Effect.provide(
-      Effect.flatMap(TestBroker.TestBroker, ({ vhost }) => Effect.tap(issue(vhost), vhost.journal.persisted)),
+      Effect.flatMap(testBroker, ({ vhost }) => Effect.tap(issue(vhost), vhost.journal.persisted)),
       context
     )
     hesitates = true
@@ -427,7 +428,7 @@ describe("responses that depend on storage", () => {
       Effect.gen(function*() {
         const { context, gate } = yield* hesitating
         yield* Effect.gen(function*() {
-          const { vhost } = yield* TestBroker.TestBroker
+          const { vhost } = yield* testBroker
           const answered = yield* Deferred.make<unknown>()
           const browser = FakeBrowser.make("joe", (message) => {
             if (message.includes(Object.keys(answer)[0]!)) {
@@ -451,7 +452,7 @@ describe("responses that depend on storage", () => {
     Effect.gen(function*() {
       const { context, gate, token } = yield* hesitating
       yield* Effect.gen(function*() {
-        const { vhost } = yield* TestBroker.TestBroker
+        const { vhost } = yield* testBroker
         const browser = FakeBrowser.make("joe")
         const session = BrowserSession.make(vhost, browser)
         browser.received()

@@ -5,6 +5,7 @@ import { Client, Endpoint, Transport, Worker } from "../../src/index.ts"
 import { Vhosts } from "../../src/server/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { cpuTime } from "../harness/cpuTime.ts"
+import { testBroker } from "../harness/engine.ts"
 
 const within = (options?: TestBroker.BackendOptions) =>
   Effect.provide(TestBroker.layerBackend({ channels: ["room"], ...options }))
@@ -54,7 +55,7 @@ describe("TestBroker", () => {
 
   it.effect("keeps workers connected through any adjustment of the clock", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { browser, vhost } = yield* testBroker
       const worker = yield* Worker.Worker
       const states = yield* Queue.unbounded<string>()
       yield* worker.changes.pipe(Stream.runForEach(({ _tag }) => Queue.offer(states, _tag)), Effect.forkScoped)
@@ -75,7 +76,7 @@ describe("TestBroker", () => {
 
   it.effect("moves its clock by days at little cost, with a worker that stays connected", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { browser, vhost } = yield* testBroker
       const worker = yield* Worker.Worker
       const handled = yield* listen(worker)
       yield* becomes(worker, "Connected")
@@ -109,7 +110,7 @@ describe("TestBroker", () => {
 
   it.effect("expires a worker that sends nothing, and redelivers its events to another", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { browser, vhost } = yield* testBroker
       const joe = yield* browser({ uid: "joe" })
       const silent = yield* mute
       yield* joe.trigger("first")
@@ -127,7 +128,7 @@ describe("TestBroker", () => {
 
   it.effect("cuts and restores the network: the worker reconnects by its schedule", () =>
     Effect.gen(function*() {
-      const { browser, cut, restore, vhost } = yield* TestBroker.TestBroker
+      const { browser, cut, restore, vhost } = yield* testBroker
       const client = yield* Client.Client
       const worker = yield* Worker.Worker
       const handled = yield* listen(worker)
@@ -156,7 +157,7 @@ describe("TestBroker", () => {
     "expires its workers, which reconnect when the network is restored: %o",
     (options) =>
       Effect.gen(function*() {
-        const { browser, expireWorkers, restore, vhost } = yield* TestBroker.TestBroker
+        const { browser, expireWorkers, restore, vhost } = yield* testBroker
         const worker = yield* Worker.Worker
         const handled = yield* listen(worker)
         yield* becomes(worker, "Connected")
@@ -173,7 +174,7 @@ describe("TestBroker", () => {
 
   it.effect("holds what is sent while the network is silent until it is restored", () =>
     Effect.gen(function*() {
-      const { browser, restore, silence, vhost } = yield* TestBroker.TestBroker
+      const { browser, restore, silence, vhost } = yield* testBroker
       const worker = yield* Worker.Worker
       const client = yield* Client.Client
       const handled = yield* listen(worker)
@@ -216,7 +217,7 @@ describe("TestBroker", () => {
 
   it.effect("has the configured vhost, and the broker's other options", () =>
     Effect.gen(function*() {
-      const { browser, url, vhost } = yield* TestBroker.TestBroker
+      const { browser, url, vhost } = yield* testBroker
       assert.strictEqual(vhost.path, "/eu/chat")
       assert.match(Redacted.value(url), /^wr:\/\/f{40}@[\w.]+:\d+\/eu\/chat$/)
       const joe = yield* browser({ uid: "joe" })
@@ -278,7 +279,7 @@ describe("TestBroker", () => {
 
   it.effect("lets a worker that stops finish what is running, and gets the rest back at once", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { browser, vhost } = yield* testBroker
       const worker = yield* Worker.Worker
       const started = yield* Deferred.make<void>()
       const gate = yield* Deferred.make<void>()
@@ -308,7 +309,7 @@ describe("TestBroker", () => {
 it.layer(TestBroker.layerBackend({ channels: ["room"] }))("a TestBroker that tests share", (it) => {
   it.effect("uses their clock", () =>
     Effect.gen(function*() {
-      const { vhost } = yield* TestBroker.TestBroker
+      const { vhost } = yield* testBroker
       yield* listen(yield* Worker.Worker)
       yield* TestClock.adjust("10 minutes")
       assert.strictEqual((yield* vhost.lobby.info).workers.length, 1)

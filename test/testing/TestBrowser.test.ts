@@ -3,6 +3,7 @@ import { Effect, Exit, Fiber, Redacted, Scheduler, Scope } from "effect"
 import { Client, Message, Worker } from "../../src/index.ts"
 import { Vhosts } from "../../src/server/index.ts"
 import { TestBroker, type TestBrowser } from "../../src/testing/index.ts"
+import { testBroker } from "../harness/engine.ts"
 
 const channels = ["room", "presence-room", "private-room"]
 const within = Effect.provide(
@@ -12,7 +13,7 @@ const within = Effect.provide(
 describe("TestBrowser", () => {
   it.effect("connects, subscribes and receives broadcasts, in order", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { browser, vhost } = yield* testBroker
       const ann = yield* browser()
       assert.deepStrictEqual(yield* ann.subscribe("room"), { channel: "room" })
       const client = yield* Client.Client
@@ -33,7 +34,7 @@ describe("TestBrowser", () => {
 
   it.effect("waits for events that have not arrived yet, each waiter for one", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { browser, vhost } = yield* testBroker
       const ann = yield* browser()
       yield* ann.subscribe("room")
       const interrupted = yield* Effect.forkChild(ann.received("hello"), { startImmediately: true })
@@ -178,7 +179,7 @@ describe("TestBrowser", () => {
 
   it.effect("broadcasts, with an event for a worker", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { browser, vhost } = yield* testBroker
       const joe = yield* browser({ uid: "joe" })
       yield* joe.subscribe("room")
       yield* joe.broadcast("room", "hello", { n: 1 })
@@ -190,7 +191,7 @@ describe("TestBrowser", () => {
 
   it.effect("closes, and is disconnected then", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { browser, vhost } = yield* testBroker
       const ann = yield* browser({ uid: "ann" })
       const joe = yield* browser({ uid: "joe" })
       yield* ann.subscribe("presence-room")
@@ -209,7 +210,7 @@ describe("TestBrowser", () => {
 
   it.effect("receives a handler's direct reply, and is disconnected by a backend", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { browser, vhost } = yield* testBroker
       const client = yield* Client.Client
       const worker = yield* Worker.Worker
       yield* Effect.forkScoped(
@@ -232,7 +233,7 @@ describe("TestBrowser", () => {
 
   it.effect("receives nothing after it was disconnected", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* TestBroker.TestBroker
+      const { browser, vhost } = yield* testBroker
       const joe = yield* browser()
       yield* joe.subscribe("room")
       // All at once, as a broker's own code could.

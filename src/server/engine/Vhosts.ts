@@ -2,10 +2,9 @@
  * The vhosts of a broker. They are isolated from each other, each with its access token, channels, workers and single access
  * tokens.
  *
- * Use this service to administer a running broker: add and remove vhosts, and open and close the channels of a vhost.
- * Endpoints use it to authorize backends.
+ * This is the engine's own view of them; what applications see is in `server/Vhosts.ts`.
  *
- * With a `Store`, the vhosts are the restored ones and those of the configuration. A vhost that is in both keeps its restored
+ * The vhosts are the restored ones and those of the configuration. A vhost that is in both keeps its restored
  * token unless the configuration has one, and has the channels of both. If there is no vhost at all, `defaultVhost` is added.
  *
  * Two background fibers send heartbeats to workers and redeliver events. They sleep while there is nothing to do. A defect in
@@ -24,7 +23,6 @@ import * as Hex from "effect/encoding/Hex"
 import * as Exit from "effect/Exit"
 import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
 import { envelopeSize } from "../../protocol/Frame.ts"
@@ -32,16 +30,18 @@ import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
-import { Store } from "../store/Store.ts"
+import * as Store from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Browsers from "./Browsers.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Background from "./internal/background.ts"
 import * as Limits from "./internal/limits.ts"
+import * as LocalLog from "./internal/localLog.ts"
 import * as Metrics from "./internal/metrics.ts"
 import * as Patterns from "./internal/patterns.ts"
 import * as StoredVhosts from "./internal/storedVhosts.ts"
+import * as VhostState from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
@@ -194,25 +194,27 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
 
   const enter = (path: string, token: Redacted.Redacted, stored?: StoredVhosts.StoredVhost): Vhost => {
     const journal = journalOf(path)
-    const loading = { journal, largest: config.maxMessageSize - envelopeSize, now: clock.currentTimeMillisUnsafe() }
-    const restored = stored && StoredVhosts.withoutTooLarge(stored, loading)
-    const own = { ...limits, ...restored, journal, clock, patterns, wake }
+    const own = { ...limits, ...stored, journal, clock, patterns, wake }
     const onDefect = (defect: unknown) => void run(Effect.logError("An event could not be sent to a worker", defect))
     const deadLetters = DeadLetters.make(own)
-    const lobby = Lobby.make({ ...own, deadLetters, onDefect })
+    const largest = config.maxMessageSize - envelopeSize
+    const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal, largest })
+    const lobby = Lobby.make({ ...own, events, deadLetters, onDefect })
+    const state = VhostState.make(own)
+    const log = LocalLog.make({ state, journal, emit: lobby.emitUnsafe })
     const removed = Deferred.makeUnsafe<void>()
     const vhost: Vhost = {
       path,
       token,
-      channels: Channels.make({ ...own, emit: lobby.emitUnsafe }),
+      channels: Channels.make(state, log),
       accessTokens: AccessTokens.make(own),
       lobby,
       ...Replay.make(deadLetters, lobby),
       config: limitsOnly,
       deadLetters,
       journal,
-      browsers: Browsers.make(lobby.emitUnsafe, config),
-      responseCache: ResponseCache.make(own),
+      browsers: Browsers.make(state, log, lobby.emitUnsafe),
+      responseCache: ResponseCache.make({ ...limits, clock }),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
@@ -237,13 +239,13 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
   return { vhosts, enter, leave, remove }
 })
 
-// Without a store nothing is restored and nothing is recorded.
+// If nothing is stored, nothing is recorded either.
 const openStore = Effect.gen(function*() {
-  const store = yield* Effect.serviceOption(Store)
-  if (Option.isNone(store)) {
-    return { journalOf: () => Journal.none, restored: new Map<string, StoredVhosts.StoredVhost>() }
+  const store = yield* Store.Store
+  return {
+    restored: yield* StoredVhosts.load(store),
+    journalOf: store === Store.noop ? () => Journal.none : yield* Journal.make(store)
   }
-  return { restored: yield* StoredVhosts.load(store.value), journalOf: yield* Journal.make(store.value) }
 })
 
 // The default vhost applies if there is no other one, or if it was restored: its token may have changed.

@@ -5,7 +5,7 @@
  * A store has entries and no rules. One broker at a time writes to it, in batches: all changes of a batch are persisted when
  * `write` ends, and none of them if it fails.
  *
- * A broker without a store has everything in memory only.
+ * `layerNoop` stores nothing: the broker has everything in memory only.
  *
  * @since 0.1.0
  */
@@ -139,6 +139,20 @@ export class StoreError extends Schema.TaggedError<StoreError>("kosmonaut/server
     return `Cannot use the storage ${this.place}: ${this.detail}`
   }
 }
+
+/**
+ * A store that stores nothing.
+ *
+ * @since 0.1.0
+ */
+export const noop: Store["Service"] = Store.of({ load: Effect.succeed([]), write: () => Effect.void })
+
+/**
+ * `noop` as a layer. The broker knows it, and does not even record its changes.
+ *
+ * @since 0.1.0
+ */
+export const layerNoop: Layer.Layer<Store> = Layer.succeed(Store, noop)
 
 /**
  * A store in memory, for tests. The next broker restores from it as long as the layer lives.

@@ -3,6 +3,8 @@
  */
 import { Effect, ManagedRuntime, Redacted } from "effect"
 import { setTimeout as pause } from "node:timers/promises"
+import type * as Engine from "../../../src/server/engine/Vhosts.ts"
+import * as VhostViews from "../../../src/server/engine/VhostViews.ts"
 import { Broker, type BrokerConfig, Vhosts } from "../../../src/server/index.ts"
 import * as Pace from "../harness/pace.ts"
 import * as Role from "../harness/role.ts"
@@ -13,7 +15,7 @@ const unlimited: BrokerConfig.Options = {
 }
 
 let pace: Pace.Pace | undefined
-let vhost: Vhosts.Vhost | undefined
+let vhost: Engine.Vhost | undefined
 
 const functions = {
   /** Binds free ports and gives its URLs. */
@@ -27,7 +29,9 @@ const functions = {
       ...options
     }))
     const broker = await runtime.runPromise(Broker.Broker)
-    vhost = await runtime.runPromise(Effect.flatMap(Vhosts.Vhosts, (vhosts) => vhosts.get("/bench")))
+    vhost = await runtime.runPromise(
+      Effect.flatMap(Vhosts.Vhosts, (vhosts) => Effect.map(vhosts.get("/bench"), VhostViews.ofView))
+    )
     const urls = broker.urls(vhost)
     return {
       browsers: { port: broker.websocketPort, path: "/bench" },

@@ -553,6 +553,23 @@ describe("BrowserSession", () => {
         expect(a.browser.received()).toEqual([])
         expect((yield* world.vhost.channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 0, 0, 1])
       }))
+
+    it.effect("leaves no subscription that is applied after the session's end", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        const isApplied = yield* Deferred.make<void>()
+        const { channels } = world.vhost
+        const subscribe: typeof channels.subscribe = (...subscription) =>
+          Effect.andThen(Deferred.await(isApplied), channels.subscribe(...subscription))
+        const a = enter({ ...world, vhost: { ...world.vhost, channels: { ...channels, subscribe } } }, "a")
+        const subscribing = yield* Effect.forkChild(a.send("subscribe", { channel: "room" }), {
+          startImmediately: true
+        })
+        yield* a.session.end
+        yield* Deferred.succeed(isApplied, undefined)
+        yield* Fiber.join(subscribing)
+        expect(channels.counters.subscriptions).toBe(0)
+      }))
   })
 
   describe("messages from a backend", () => {

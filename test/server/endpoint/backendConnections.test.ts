@@ -3,7 +3,9 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Logger, Metric, Scope } from "effect"
-import { BackendEndpoint, BrokerConfig } from "../../../src/server/index.ts"
+import * as BackendEndpoint from "../../../src/server/endpoint/BackendEndpoint.ts"
+import * as Engine from "../../../src/server/engine/Vhosts.ts"
+import { BrokerConfig } from "../../../src/server/index.ts"
 import type { Handlers, Peer } from "../../../src/transport/TransportServer.ts"
 import * as BrokerSide from "../../harness/brokerSide.ts"
 import * as Browser from "../../harness/Browser.ts"
@@ -173,7 +175,14 @@ describe("the end of one endpoint", () => {
       yield* BackendEndpoint.make(
         () => Effect.succeed({ port: 1, run: (handlers) => Deferred.succeed(listening, handlers) }),
         1
-      ).pipe(Effect.provide(BrokerConfig.layer()), Scope.provide(scope))
+      ).pipe(
+        Effect.provideService(Engine.Vhosts, {
+          authorize: () => Effect.succeed(vhost),
+          list: Effect.succeed([vhost])
+        } as never),
+        Effect.provide(BrokerConfig.layer()),
+        Scope.provide(scope)
+      )
       const said: Array<unknown> = []
       const peer: Peer = {
         identity: identity("dlr"),

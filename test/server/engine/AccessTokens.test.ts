@@ -27,7 +27,7 @@ const step: Arbitrary.Arbitrary<Step> = oneOf<Step>(
 )
 
 describe("AccessTokens", () => {
-  it.effect("issues tokens of 128 hexadecimal digits, each a different one", () =>
+  it.effect("issues different tokens of 128 hexadecimal digits", () =>
     Effect.gen(function*() {
       const tokens = yield* make()
       const issued = yield* Effect.replicateEffect(issue(tokens), 50)
@@ -46,7 +46,7 @@ describe("AccessTokens", () => {
       expect([annMay.uid, annMay.allows("private-a"), annMay.allows("presence-a")]).toEqual(["ann", false, true])
     }))
 
-  it.effect("accepts each token once", () =>
+  it.effect("redeems each token once", () =>
     Effect.gen(function*() {
       const tokens = yield* make()
       const token = yield* issue(tokens)
@@ -55,7 +55,7 @@ describe("AccessTokens", () => {
       expect(failure).toBeInstanceOf(UnauthorizedError)
     }))
 
-  it.effect("accepts one of many uses of a token at the same time", () =>
+  it.effect("redeems a token once if many browsers send it at the same time", () =>
     Effect.gen(function*() {
       const tokens = yield* make()
       const token = yield* issue(tokens)
@@ -81,7 +81,7 @@ describe("AccessTokens", () => {
       })
   )
 
-  it.effect("restores tokens, none for longer than a new one, whatever the wall clock was", () =>
+  it.effect("restores tokens, none of them for longer than a new one, whatever the wall clock was then", () =>
     Effect.gen(function*() {
       const stored = (n: number, expiresAt: number) => ({
         token: Redacted.make(String(n).repeat(128)),
@@ -130,7 +130,7 @@ describe("AccessTokens", () => {
       expect(permissions[0]!.allows).toBe(permissions[1]!.allows)
     }))
 
-  it.effect("accepts a token for its lifetime and not a millisecond longer", () =>
+  it.effect("expires a token exactly after its time to live", () =>
     Effect.gen(function*() {
       const tokens = yield* make()
       const early = yield* issue(tokens)
@@ -141,7 +141,7 @@ describe("AccessTokens", () => {
       expect(yield* Effect.flip(tokens.redeem(late))).toBeInstanceOf(UnauthorizedError)
     }))
 
-  it.effect("fails with the same error for unknown, used and expired tokens", () =>
+  it.effect("fails alike for unknown, used and expired tokens", () =>
     Effect.gen(function*() {
       const tokens = yield* make()
       const expired = yield* issue(tokens)
@@ -157,7 +157,7 @@ describe("AccessTokens", () => {
       ).toBe(1)
     }))
 
-  it.effect("rejects a pattern that does not compile, which does not count towards the limit", () =>
+  it.effect("rejects a pattern that does not compile, and counts no token for it", () =>
     Effect.gen(function*() {
       const tokens = yield* make({ maxAccessTokens: 1 })
       const failure = yield* Effect.flip(issue(tokens, "joe", "..*{34}"))
@@ -165,7 +165,7 @@ describe("AccessTokens", () => {
       yield* issue(tokens)
     }))
 
-  it.effect("issues tokens up to the limit, and again when one was used or has expired", () =>
+  it.effect("issues at most maxAccessTokens tokens, until one is used or expires", () =>
     Effect.gen(function*() {
       const tokens = yield* make({ maxAccessTokens: 2 })
       const first = yield* issue(tokens)
@@ -184,7 +184,7 @@ describe("AccessTokens", () => {
       yield* Effect.flip(issue(tokens))
     }))
 
-  it.effect.prop("accepts a token exactly while it is unused and younger than its lifetime", [
+  it.effect.prop("a token is valid exactly while it is unused and younger than its time to live", [
     Arbitrary.array(step, { maxLength: 40 })
   ], ([steps]) =>
     Effect.gen(function*() {
@@ -216,7 +216,7 @@ describe("AccessTokens", () => {
       }
     }))
 
-  it.effect.prop("rejects everything that was not issued", [garbage], ([text]) =>
+  it.effect.prop("rejects every token that was not issued", [garbage], ([text]) =>
     Effect.gen(function*() {
       const tokens = yield* make()
       yield* issue(tokens)

@@ -4,31 +4,31 @@ import type { JsonObject } from "../../../src/protocol/Json.ts"
 import { BrowserNotFoundError } from "../../../src/protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
 import type { Event } from "../../../src/protocol/Trigger.ts"
-import * as Browsers from "../../../src/server/engine/Browsers.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import * as Vhost from "../../harness/vhost.ts"
 import { pick } from "../../protocol/arbitraries.ts"
 
-/** A register, what it announces, and browsers on it. */
+/** A registry, the lifecycle events that it emits, and browsers in it. */
 const make = <const Sids extends ReadonlyArray<string>>(...sids: Sids) => {
   const announced: Array<Event> = []
-  const browsers = Browsers.make((event) => announced.push(event), { maxMessageSize: 1000 })
+  const registry = Vhost.make({ emit: (event) => announced.push(event), maxMessageSize: 1000 }).browsers
   const all = sids.map((sid) => FakeBrowser.make(sid)) as { readonly [Index in keyof Sids]: FakeBrowser.FakeBrowser }
-  all.forEach(browsers.enterUnsafe)
+  all.forEach(registry.enterUnsafe)
   announced.length = 0
-  return { announced, browsers, all }
+  return { announced, registry, all }
 }
 
 describe("Browsers", () => {
-  it("counts connected browsers, and emits their connecting and disconnecting once each", () => {
-    const { announced, browsers } = make()
+  it("counts connected browsers, and emits an event when one connects and disconnects", () => {
+    const { announced, registry } = make()
     const [a, b] = [FakeBrowser.make("a"), FakeBrowser.make("b")]
-    expect(browsers.count()).toBe(0)
-    browsers.enterUnsafe(a)
-    browsers.enterUnsafe(b)
-    browsers.identifyUnsafe(b, "joe")
-    expect(browsers.count()).toBe(2)
-    for (const browser of [a, b, b, a]) browsers.leaveUnsafe(browser)
-    expect(browsers.count()).toBe(0)
+    expect(registry.count()).toBe(0)
+    registry.enterUnsafe(a)
+    registry.enterUnsafe(b)
+    registry.identifyUnsafe(b, "joe")
+    expect(registry.count()).toBe(2)
+    for (const browser of [a, b, b, a]) registry.leaveUnsafe(browser)
+    expect(registry.count()).toBe(0)
     expect(announced).toStrictEqual([
       Lifecycle.browserConnected("a"),
       Lifecycle.browserConnected("b"),
@@ -38,37 +38,37 @@ describe("Browsers", () => {
   })
 
   it("sends nothing to a browser by itself", () => {
-    const { all: [a], browsers } = make("a")
-    browsers.identifyUnsafe(a, "joe")
-    browsers.leaveUnsafe(a)
+    const { all: [a], registry } = make("a")
+    registry.identifyUnsafe(a, "joe")
+    registry.leaveUnsafe(a)
     expect(a.received()).toEqual([])
   })
 
-  it.effect("forgets a browser that has disconnected, even if it authenticates afterwards", () =>
+  it.effect("ignores the user of a browser that has disconnected", () =>
     Effect.gen(function*() {
-      const { all: [a], browsers } = make("a")
-      browsers.leaveUnsafe(a)
-      browsers.identifyUnsafe(a, "joe")
-      expect(yield* browsers.disconnect("uid", "joe")).toBe(0)
+      const { all: [a], registry } = make("a")
+      registry.leaveUnsafe(a)
+      registry.identifyUnsafe(a, "joe")
+      expect(yield* registry.disconnect("uid", "joe")).toBe(0)
     }))
 
   describe("sendTo", () => {
-    it.effect("sends the event to one browser, with its data unchanged", () =>
+    it.effect("reaches one browser, with its data as they are", () =>
       Effect.gen(function*() {
-        const { all: [a, b], browsers } = make("a", "b")
+        const { all: [a, b], registry } = make("a", "b")
         const data = JSON.parse(`{"sid":"s","channel":"c","__proto__":{"x":1}}`) as JsonObject
-        yield* browsers.sendTo("b", "hello", data)
+        yield* registry.sendTo("b", "hello", data)
         expect([a.received(), JSON.stringify(b.received())]).toEqual([[], `[{"hello":${JSON.stringify(data)}}]`])
       }))
 
     it.effect.each(["gone", "nobody", "", "__proto__", "constructor", "joe"])(
-      "fails if there is no browser %j",
+      "fails for %j, which is not connected",
       (sid) =>
         Effect.gen(function*() {
-          const { all: [a, gone], browsers } = make("a", "gone")
-          browsers.identifyUnsafe(a, "joe")
-          browsers.leaveUnsafe(gone)
-          const failure = yield* Effect.flip(browsers.sendTo(sid, "hello", {}))
+          const { all: [a, gone], registry } = make("a", "gone")
+          registry.identifyUnsafe(a, "joe")
+          registry.leaveUnsafe(gone)
+          const failure = yield* Effect.flip(registry.sendTo(sid, "hello", {}))
           expect(failure).toBeInstanceOf(BrowserNotFoundError)
           expect(failure).toMatchObject({ code: 455, sid })
           expect([a.received(), gone.received()]).toEqual([[], []])
@@ -77,53 +77,53 @@ describe("Browsers", () => {
   })
 
   describe("disconnect", () => {
-    it.effect("closes one browser's connection, and sends `:closed` before", () =>
+    it.effect("sends :closed to one browser, and closes it", () =>
       Effect.gen(function*() {
-        const { all: [a, b], browsers } = make("a", "b")
+        const { all: [a, b], registry } = make("a", "b")
         const order: Array<unknown> = []
         const c = FakeBrowser.make("c", (message) => order.push(message))
-        browsers.enterUnsafe({ ...c, closeUnsafe: (code) => order.push(code) })
-        expect(yield* browsers.disconnect("sid", "b")).toBe(1)
+        registry.enterUnsafe({ ...c, closeUnsafe: (code) => order.push(code) })
+        expect(yield* registry.disconnect("sid", "b")).toBe(1)
         expect([b.received(), b.closedWith()]).toEqual([[{ ":closed": { sid: "b" } }], 4403])
         expect([a.received(), a.closedWith()]).toEqual([[], undefined])
-        expect(yield* browsers.disconnect("sid", "c")).toBe(1)
+        expect(yield* registry.disconnect("sid", "c")).toBe(1)
         expect(order).toEqual([`{":closed":{"sid":"c"}}`, 4403])
       }))
 
-    it.effect("closes the connections of all browsers of a user, and no others", () =>
+    it.effect("closes all browsers of a user, and no others", () =>
       Effect.gen(function*() {
-        const { all: [a, b, c, stranger], browsers } = make("a", "b", "c", "stranger")
-        browsers.identifyUnsafe(a, "joe")
-        browsers.identifyUnsafe(b, "ann")
-        browsers.identifyUnsafe(c, "joe")
-        expect(yield* browsers.disconnect("uid", "joe")).toBe(2)
+        const { all: [a, b, c, stranger], registry } = make("a", "b", "c", "stranger")
+        registry.identifyUnsafe(a, "joe")
+        registry.identifyUnsafe(b, "ann")
+        registry.identifyUnsafe(c, "joe")
+        expect(yield* registry.disconnect("uid", "joe")).toBe(2)
         expect([a, b, c, stranger].map((browser) => browser.closedWith())).toEqual([4403, undefined, 4403, undefined])
         expect(c.received()).toEqual([{ ":closed": { sid: "c" } }])
       }))
 
-    it.effect("finds no user by a sid, no browser by a uid, and none that has disconnected", () =>
+    it.effect("does not mix up sids and uids, and finds no browser that has disconnected", () =>
       Effect.gen(function*() {
-        const { all: [a, gone], browsers } = make("a", "gone")
-        browsers.identifyUnsafe(a, "joe")
-        browsers.identifyUnsafe(gone, "joe")
-        browsers.leaveUnsafe(gone)
+        const { all: [a, gone], registry } = make("a", "gone")
+        registry.identifyUnsafe(a, "joe")
+        registry.identifyUnsafe(gone, "joe")
+        registry.leaveUnsafe(gone)
         const asked = [["sid", "joe"], ["uid", "a"], ["sid", "gone"], ["uid", ""], ["uid", "__proto__"]] as const
-        for (const [by, who] of asked) expect(yield* browsers.disconnect(by, who)).toBe(0)
-        expect(yield* browsers.disconnect("uid", "joe")).toBe(1)
+        for (const [by, who] of asked) expect(yield* registry.disconnect(by, who)).toBe(0)
+        expect(yield* registry.disconnect("uid", "joe")).toBe(1)
         expect(gone.closedWith()).toBe(undefined)
       }))
 
-    it.effect("finds a browser that has authenticated again by its current user", () =>
+    it.effect("finds a browser by the user that it authenticated as last", () =>
       Effect.gen(function*() {
-        const { all: [a], announced, browsers } = make("a")
-        browsers.identifyUnsafe(a, "joe")
-        browsers.identifyUnsafe(a, "joe")
-        browsers.identifyUnsafe(a, "ann")
-        expect(yield* browsers.disconnect("uid", "joe")).toBe(0)
-        expect(yield* browsers.disconnect("uid", "ann")).toBe(1)
-        browsers.leaveUnsafe(a)
+        const { all: [a], announced, registry } = make("a")
+        registry.identifyUnsafe(a, "joe")
+        registry.identifyUnsafe(a, "joe")
+        registry.identifyUnsafe(a, "ann")
+        expect(yield* registry.disconnect("uid", "joe")).toBe(0)
+        expect(yield* registry.disconnect("uid", "ann")).toBe(1)
+        registry.leaveUnsafe(a)
         expect(announced).toEqual([Lifecycle.browserDisconnected("a", "ann")])
-        expect(yield* browsers.disconnect("uid", "ann")).toBe(0)
+        expect(yield* registry.disconnect("uid", "ann")).toBe(0)
       }))
   })
 
@@ -138,7 +138,7 @@ describe("Browsers", () => {
     )
   ], ([steps]) =>
     Effect.gen(function*() {
-      const { announced, browsers } = make()
+      const { announced, registry } = make()
       const all = new Map(["a", "b", "c"].map((sid) => [sid, FakeBrowser.make(sid)]))
       // The sids of those that are there, and who they are.
       const model = new Map<string, string | undefined>()
@@ -146,27 +146,27 @@ describe("Browsers", () => {
       for (const { does, sid, uid } of steps) {
         const browser = all.get(sid)!
         if (does === "enter" && !model.has(sid)) {
-          browsers.enterUnsafe(browser)
+          registry.enterUnsafe(browser)
           model.set(sid, undefined)
           expected.push(Lifecycle.browserConnected(sid))
         }
         if (does === "identify" && model.has(sid)) {
-          browsers.identifyUnsafe(browser, uid)
+          registry.identifyUnsafe(browser, uid)
           model.set(sid, uid)
         }
         if (does === "leave") {
-          browsers.leaveUnsafe(browser)
+          registry.leaveUnsafe(browser)
           if (model.has(sid)) expected.push(Lifecycle.browserDisconnected(sid, model.get(sid)))
           model.delete(sid)
         }
-        expect(browsers.count()).toBe(model.size)
+        expect(registry.count()).toBe(model.size)
         for (const uid of ["joe", "ann"]) {
           const theirs = [...model].flatMap(([sid, who]) => who === uid ? [sid] : [])
-          expect(yield* browsers.disconnect("uid", uid)).toBe(theirs.length)
+          expect(yield* registry.disconnect("uid", uid)).toBe(theirs.length)
           const told = [...all].flatMap(([sid, browser]) => browser.received().length === 1 ? [sid] : [])
           expect(told.toSorted()).toEqual(theirs.toSorted())
         }
-        for (const sid of all.keys()) expect(yield* browsers.disconnect("sid", sid)).toBe(model.has(sid) ? 1 : 0)
+        for (const sid of all.keys()) expect(yield* registry.disconnect("sid", sid)).toBe(model.has(sid) ? 1 : 0)
         for (const browser of all.values()) browser.received()
       }
       expect(announced).toEqual(expected)

@@ -14,12 +14,11 @@ import {
 } from "../../../src/protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
 import type { Event } from "../../../src/protocol/Trigger.ts"
-import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import type { Subscription } from "../../../src/server/domain/Browser.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
-import * as Channels from "../../../src/server/engine/Channels.ts"
-import * as Limits from "../../../src/server/engine/internal/limits.ts"
+import type * as Channels from "../../../src/server/engine/Channels.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import * as Vhost from "../../harness/vhost.ts"
 import { int, pick } from "../../protocol/arbitraries.ts"
 
 const permit = (uid: string, pattern = ".*") => Result.getOrThrow(Permission.make(uid, pattern))
@@ -28,8 +27,7 @@ const joe = permit("joe")
 const ann = permit("ann")
 
 /** Channels with the limits of a broker, or others. */
-const makeWith = (options: Partial<Channels.Options> = {}) =>
-  Channels.make({ ...Limits.fromConfig(BrokerConfig.defaults), ...options })
+const makeWith = (options?: Vhost.Options) => Vhost.make(options).channels
 
 /** Channels with `names` open. */
 const make = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {
@@ -38,7 +36,7 @@ const make = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {
   return channels
 })
 
-/** Subscribes and forgets what that said. */
+/** Subscribes, and drops the messages about it. */
 const join = (
   channels: Channels.Channels,
   name: string,
@@ -64,7 +62,7 @@ describe("Channels", () => {
         expect(yield* channels.list).toEqual([{ name: "room", kind: "normal", subscribers: 0 }])
       }))
 
-    it.effect("takes the kind from the name, and counts hidden subscribers", () =>
+    it.effect("derives the kind from the name, and counts hidden subscribers", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-a", "presence-a", "presence", "privately-a")
         const [a] = browsers("a")
@@ -79,7 +77,7 @@ describe("Channels", () => {
       }))
 
     it.effect.each(["", "%%%", "-room", ".room", "a room", "room\n", "pokój", "a".repeat(256)])(
-      "does not open a channel %j",
+      "rejects the channel name %j",
       (name) =>
         Effect.gen(function*() {
           const channels = yield* make()
@@ -90,7 +88,7 @@ describe("Channels", () => {
         })
     )
 
-    it.effect("opens channels up to the limit, and again when one was closed", () =>
+    it.effect("opens at most maxChannels channels", () =>
       Effect.gen(function*() {
         const channels = makeWith({ maxChannels: 2, memberDataSize: 4096 })
         yield* channels.open("a")
@@ -106,7 +104,7 @@ describe("Channels", () => {
       }))
 
     it.effect.each(["nope", "", "%%%", "__proto__", "constructor"])(
-      "does not know %j until it is opened",
+      "fails for the channel %j, which is not open",
       (name) =>
         Effect.gen(function*() {
           const channels = yield* make("room")
@@ -128,7 +126,7 @@ describe("Channels", () => {
         })
     )
 
-    it.effect("notifies each subscriber of a closed channel once, and no other browser", () =>
+    it.effect("sends :unsubscribed to each subscriber of a closed channel, once, and to no other browser", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "presence-a", "other")
         const [a, b, c] = browsers("a", "b", "c")
@@ -143,7 +141,7 @@ describe("Channels", () => {
         expect((yield* channels.list).map(({ name }) => name)).toEqual(["room", "other"])
       }))
 
-    it.effect("opens a closed channel again without subscribers", () =>
+    it.effect("has no subscribers when it is opened again", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b] = browsers("a", "b")
@@ -163,7 +161,7 @@ describe("Channels", () => {
         ])
       }))
 
-    it.live("keeps no reference to browsers that were on a closed channel and have disconnected", () =>
+    it.live("keeps no reference to browsers that are not subscribed any more", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "other")
         const forgotten = yield* Effect.forEach(["closed", "unsubscribed", "left"], (how) =>
@@ -187,7 +185,7 @@ describe("Channels", () => {
   })
 
   describe("subscribing", () => {
-    it.effect("notifies the browser alone on a normal channel, without a uid", () =>
+    it.effect("sends a message only to the browser on a normal channel, without a uid", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const [a, b] = browsers("a", "b")
@@ -200,7 +198,7 @@ describe("Channels", () => {
         expect(a.received()).toEqual([])
       }))
 
-    it.effect("adds the uid on a private channel, and does not notify the others", () =>
+    it.effect("adds the uid on a private channel, and sends nothing to other subscribers", () =>
       Effect.gen(function*() {
         const channels = yield* make("private-a")
         const [a, b] = browsers("a", "b")
@@ -211,7 +209,7 @@ describe("Channels", () => {
         expect(a.received()).toEqual([])
       }))
 
-    it.effect("lists the members of a presence channel, and notifies all of the new one, itself too", () =>
+    it.effect("lists the earlier members, and announces the new one to all, itself too", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b] = browsers("a", "b")
@@ -230,7 +228,7 @@ describe("Channels", () => {
         expect(a.received()).toEqual([joined])
       }))
 
-    it.effect("never announces or lists a hidden browser, which receives everything", () =>
+    it.effect("never announces or lists a hidden subscriber, which receives everything", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b, hidden] = browsers("a", "b", "hidden")
@@ -262,7 +260,7 @@ describe("Channels", () => {
         expect(b.received()).toEqual([])
       }))
 
-    it.effect("does nothing the second time, and keeps the data of the first", () =>
+    it.effect("changes nothing the second time, and keeps the data of the first", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b] = browsers("a", "b")
@@ -277,7 +275,7 @@ describe("Channels", () => {
         expect(a.received()).toEqual([{ hello: { channel: "presence-a" } }])
       }))
 
-    it.effect("lists a user with two browsers twice", () =>
+    it.effect("lists one user on two browsers twice", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b, c] = browsers("a", "b", "c")
@@ -288,7 +286,7 @@ describe("Channels", () => {
         expect(c.received()[0]).toMatchObject({ ":subscribed": { subscribers: [member, member] } })
       }))
 
-    it.effect("is forbidden on private and presence channels without a matching permission", () =>
+    it.effect("is forbidden on private and presence channels without a permission that matches", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-a", "presence-a")
         const [a] = browsers("a")
@@ -307,7 +305,7 @@ describe("Channels", () => {
         expect((yield* channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 0, 0])
       }))
 
-    it.effect("accepts data up to the limit in bytes, on channels of every kind", () =>
+    it.effect("accepts at most memberDataSize bytes of data on channels of every kind", () =>
       Effect.gen(function*() {
         const channels = makeWith({ maxChannels: 10, memberDataSize: 20 })
         yield* Effect.forEach(["room", "private-a", "presence-a"], channels.open)
@@ -333,7 +331,7 @@ describe("Channels", () => {
         }
       }))
 
-    it.effect("does not let data forge keys of the protocol", () =>
+    it.effect("does not let data replace the system's keys", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b] = browsers("a", "b")
@@ -349,8 +347,8 @@ describe("Channels", () => {
       }))
   })
 
-  describe("unsubscribing", () => {
-    it.effect("merges the data of the unsubscription into those of the subscription", () =>
+  describe("leaving", () => {
+    it.effect("merges the data of unsubscribe into those of subscribe", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b] = browsers("a", "b")
@@ -378,7 +376,7 @@ describe("Channels", () => {
         expect(b.received()).toEqual([])
       }))
 
-    it.effect("unsubscribes a browser that has disconnected from everything, and notifies the others", () =>
+    it.effect("leaves all channels without a message to the browser, and announces it to the others", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-a", "presence-a", "presence-b")
         const [a, b] = browsers("a", "b")
@@ -401,7 +399,7 @@ describe("Channels", () => {
   })
 
   describe("broadcasting", () => {
-    it.effect("delivers to every subscriber once, the sender too, with the sender's sid", () =>
+    it.effect("reaches every subscriber once, the sender too, with the sender's sid", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "other")
         const [a, b, c] = browsers("a", "b", "c")
@@ -425,7 +423,7 @@ describe("Channels", () => {
         expect(a.received()).toEqual([])
       }))
 
-    it.effect("carries any name and any data unchanged", () =>
+    it.effect("carries any name and any data as they are", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const told: Array<string> = []
@@ -437,7 +435,7 @@ describe("Channels", () => {
         expect(told).toEqual([`{"__proto__":{"__proto__":{"x":1},"constructor":2,"toJSON":3,"":4,"channel":"room"}}`])
       }))
 
-    it.effect("delivers to all others if one browser leaves during the delivery", () =>
+    it.effect("reaches all other subscribers if one leaves while it receives the message", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const gone = FakeBrowser.make("gone", (message) => {
@@ -451,7 +449,7 @@ describe("Channels", () => {
         expect(all.map((browser) => browser.received().length)).toEqual([1, 1, 0, 1, 1])
       }))
 
-    it.effect("delivers to exactly the current subscribers, in order, while many come and go", () =>
+    it.effect("reaches exactly the current subscribers, in order, while many subscribe and leave", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const log: Array<string> = []
@@ -498,8 +496,8 @@ describe("Channels", () => {
       }))
   })
 
-  describe("excluding a browser from a broadcast", () => {
-    it.effect("delivers to all others, whoever sends", () =>
+  describe("broadcasting with exceptSid", () => {
+    it.effect("reaches all subscribers but that browser, whoever sends", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const [a, b, c] = browsers("a", "b", "c")
@@ -511,7 +509,7 @@ describe("Channels", () => {
         expect(channels.counters).toMatchObject({ broadcasts: 2, deliveries: 4 })
       }))
 
-    it.effect("delivers to all if that browser is not subscribed", () =>
+    it.effect("reaches all subscribers if that browser is not subscribed", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const [a, b] = browsers("a", "b")
@@ -545,7 +543,7 @@ describe("Channels", () => {
         }
       }))
 
-    it.effect("lists channels in the order of their opening, those with a prefix", () =>
+    it.effect("lists the channels with a prefix in the order of their opening", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-b", "room2", "private-a", "x-room")
         expect(namesAfter(channels, "", 0)).toEqual(["room", "private-b", "room2", "private-a", "x-room"])
@@ -610,7 +608,7 @@ describe("Channels", () => {
     })
     const { channelOccupied, channelVacated, memberJoined, memberLeft } = Lifecycle
 
-    it.effect("emits `channelOccupied` and `channelVacated` for the first and the last browser, hidden ones too", () =>
+    it.effect("emits them for a channel's first and last browser, hidden ones included", () =>
       Effect.gen(function*() {
         for (const name of ["room", "private-a"]) {
           const { announced, channels } = yield* announcing(name)
@@ -631,7 +629,7 @@ describe("Channels", () => {
         }
       }))
 
-    it.effect("emits `memberJoined` and `memberLeft` for a user's first and last visible browser, with its data", () =>
+    it.effect("emits them for a user's first and last browser that is not hidden, with that browser's data", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("presence-a")
         const [a, b, c, d] = browsers("a", "b", "c", "d")
@@ -652,7 +650,7 @@ describe("Channels", () => {
         expect(announced()).toEqual([memberLeft("presence-a", "ann", {}), channelVacated("presence-a")])
       }))
 
-    it.effect("emits `memberLeft` for each member of a closed channel, and `channelVacated` last", () =>
+    it.effect("emits them for each member of a closed channel, once, and last for the channel", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("presence-a", "presence-b")
         const [a, b, c, hidden] = browsers("a", "b", "c", "hidden")
@@ -673,7 +671,7 @@ describe("Channels", () => {
         expect(announced()).toEqual([memberLeft("presence-b", "joe", {}), channelVacated("presence-b")])
       }))
 
-    it.effect("emits events for all channels that a browser leaves at once", () =>
+    it.effect("emits them for all channels that a browser leaves at once", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("room", "presence-a", "private-a")
         const [a, b] = browsers("a", "b")
@@ -689,7 +687,7 @@ describe("Channels", () => {
         ])
       }))
 
-    it.effect("emits nothing for what was rejected", () =>
+    it.effect("emits none for what was rejected", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("presence-a")
         const [a] = browsers("a")
@@ -705,7 +703,7 @@ describe("Channels", () => {
   })
 
   describe("property", () => {
-    it.effect.prop("sends what its model sends, after any sequence", [
+    it.effect.prop("what each browser receives equals a model, after any sequence", [
       Arbitrary.array(step, { maxLength: 60 })
     ], ([steps]) =>
       Effect.gen(function*() {
@@ -750,7 +748,7 @@ describe("Channels", () => {
   })
 })
 
-// --- The model: who is told what, written down as the protocol says it --------------------------------------------------
+// --- The model: what each browser receives, as the protocol describes it --------------------------------------------------
 
 const names = ["room", "private-a", "presence-a", "presence-b", "other"] as const
 const sids = ["a", "b", "c"] as const
@@ -777,7 +775,7 @@ type Step =
 
 const anyData = pick<JsonObject>([{}, { n: 1 }, { n: 2, m: 3 }, { uid: "forged", channel: "forged", sid: "forged" }])
 
-/** Opening and subscribing are more frequent than the rest, so that there is somebody to tell. */
+/** Opening and subscribing are more frequent than the rest, so that there are subscribers. */
 const step: Arbitrary.Arbitrary<Step> = Arbitrary.map(
   Arbitrary.all({
     kind: pick(
@@ -938,7 +936,7 @@ const makeModel = (maxChannels: number) => {
 
   return {
     carryOut,
-    /** The channels that somebody is on, and the users that are seen on presence channels. */
+    /** The channels with subscribers, and the members of presence channels. */
     present: () => [
       ...open.flatMap(({ members, name }) => members.length > 0 ? [name] : []),
       ...new Set(

@@ -26,7 +26,7 @@ const addAll = (letters: DeadLetters.DeadLetters, ...ids: ReadonlyArray<string>)
 const idsOf = (letters: ReadonlyArray<DeadLetters.DeadLetter>) => letters.map(({ id }) => id)
 
 describe("DeadLetters", () => {
-  it.effect("lists dead letters with their times, the oldest first", () =>
+  it.effect("lists dead letters with the time of their failure, the oldest first", () =>
     Effect.gen(function*() {
       const letters = yield* make()
       expect(yield* letters.list).toEqual([])
@@ -36,10 +36,10 @@ describe("DeadLetters", () => {
       yield* TestClock.adjust(5)
       yield* letters.add(letter("a"))
       expect(yield* letters.list).toEqual([{ ...first, failedAt: 7 }, { ...letter("a"), failedAt: 12 }])
-      expect(letters.counters).toMatchObject({ kept: 2, dropped: 0 })
+      expect(letters.counters).toMatchObject({ count: 2, dropped: 0 })
     }))
 
-  it.effect("takes one dead letter once, and leaves the others in order", () =>
+  it.effect("takes one, once, and leaves the others in their order", () =>
     Effect.gen(function*() {
       const letters = yield* make()
       yield* addAll(letters, "a", "b", "c")
@@ -48,7 +48,7 @@ describe("DeadLetters", () => {
       expect(yield* letters.take("__proto__")).toBe(undefined)
       expect(idsOf(yield* letters.list)).toEqual(["a", "c"])
       // One that is given out is not dropped.
-      expect(letters.counters).toMatchObject({ kept: 2, dropped: 0 })
+      expect(letters.counters).toMatchObject({ count: 2, dropped: 0 })
     }))
 
   it.effect("takes all, the oldest first", () =>
@@ -57,10 +57,10 @@ describe("DeadLetters", () => {
       yield* addAll(letters, "b", "a", "c")
       expect(idsOf(yield* letters.takeAll)).toEqual(["b", "a", "c"])
       expect([yield* letters.takeAll, yield* letters.list]).toEqual([[], []])
-      expect(letters.counters).toMatchObject({ kept: 0, dropped: 0 })
+      expect(letters.counters).toMatchObject({ count: 0, dropped: 0 })
     }))
 
-  it.effect("returns a list that does not change any more", () =>
+  it.effect("does not change a list that it has returned", () =>
     Effect.gen(function*() {
       const letters = yield* make()
       yield* addAll(letters, "a")
@@ -70,14 +70,14 @@ describe("DeadLetters", () => {
       expect(idsOf(listed)).toEqual(["a"])
     }))
 
-  it.effect("drops and counts the oldest beyond deadLetterCapacity", () =>
+  it.effect("drops the oldest beyond deadLetterCapacity, and counts them", () =>
     Effect.gen(function*() {
       const letters = yield* make({ deadLetterCapacity: 2 })
       yield* addAll(letters, "a", "b")
       expect(letters.counters.dropped).toBe(0)
       yield* addAll(letters, "c", "d", "e")
       expect(idsOf(yield* letters.list)).toEqual(["d", "e"])
-      expect(letters.counters).toMatchObject({ kept: 2, dropped: 3 })
+      expect(letters.counters).toMatchObject({ count: 2, dropped: 3 })
       // What is given out makes room.
       yield* letters.take("d")
       yield* addAll(letters, "f")
@@ -85,7 +85,7 @@ describe("DeadLetters", () => {
       expect(letters.counters.dropped).toBe(3)
     }))
 
-  it.effect("drops the oldest beyond deadLetterSize, two bytes for a character of text, origin and reason", () =>
+  it.effect("drops the oldest beyond deadLetterSize, two bytes for each character of text, origin and reason", () =>
     Effect.gen(function*() {
       const letters = yield* make({ deadLetterSize: 20 })
       yield* letters.add(letter("a", { json: "12", origin: "1", reason: "1" }))
@@ -105,10 +105,10 @@ describe("DeadLetters", () => {
       expect([idsOf(yield* letters.list), letters.counters.dropped]).toEqual([["g"], 3])
       // One that is larger than all the room is dropped with all that was there.
       yield* letters.add(letter("h", { json: "1".repeat(11) }))
-      expect([idsOf(yield* letters.list), letters.counters]).toMatchObject([[], { kept: 0, dropped: 5 }])
+      expect([idsOf(yield* letters.list), letters.counters]).toMatchObject([[], { count: 0, dropped: 5 }])
     }))
 
-  it.effect("drops events without a handler and unreadable ones before all others", () =>
+  it.effect("drops unhandled ones first, and never others for them", () =>
     Effect.gen(function*() {
       const letters = yield* make({ deadLetterCapacity: 3 })
       const reasons = [
@@ -131,10 +131,10 @@ describe("DeadLetters", () => {
       expect(idsOf(yield* letters.list)).toEqual(["b", "c", "y"])
       yield* addAll(letters, "d", "e")
       expect(idsOf(yield* letters.list)).toEqual(["c", "d", "e"])
-      expect(letters.counters).toMatchObject({ kept: 3, dropped: 7, added: 11 })
+      expect(letters.counters).toMatchObject({ count: 3, dropped: 7, added: 11 })
     }))
 
-  it.effect("drops them first also after a restart", () =>
+  it.effect("drops restored unhandled ones first", () =>
     Effect.gen(function*() {
       const restored = ["a", "u"].map((id) => ({
         ...letter(id, id === "u" ? { reason: "UndefinedHandlerError: no" } : {}),
@@ -145,7 +145,7 @@ describe("DeadLetters", () => {
       expect(idsOf(yield* letters.list)).toEqual(["a", "b"])
     }))
 
-  it.effect("records the time in whole milliseconds, however exact the clock is", () =>
+  it.effect("has the time of the failure in whole milliseconds", () =>
     Effect.gen(function*() {
       const letters = yield* make()
       yield* TestClock.adjust("1500 micros")
@@ -153,14 +153,14 @@ describe("DeadLetters", () => {
       expect((yield* letters.take("a"))!.failedAt).toBe(1)
     }))
 
-  it.effect("drops everything if the capacity is 0", () =>
+  it.effect("has none if its capacity is 0", () =>
     Effect.gen(function*() {
       const letters = yield* make({ deadLetterCapacity: 0 })
       yield* addAll(letters, "a", "b")
-      expect([yield* letters.list, letters.counters]).toMatchObject([[], { kept: 0, dropped: 2 }])
+      expect([yield* letters.list, letters.counters]).toMatchObject([[], { count: 0, dropped: 2 }])
     }))
 
-  it.effect("stores and counts 500 characters of a reason", () =>
+  it.effect("truncates a reason to 500 characters, and counts only these", () =>
     Effect.gen(function*() {
       const letters = yield* make({ deadLetterSize: 1000 })
       yield* letters.add(letter("a", { reason: "x".repeat(500) }))
@@ -179,7 +179,7 @@ describe("DeadLetters", () => {
     Arbitrary.map(int(0, 9), (n): Step => n === 0 ? "takeAll" : { add: n })
   )
 
-  it.effect.prop("is a list that drops from its beginning beyond the limits", [
+  it.effect.prop("equals a list whose first entries are dropped beyond the limits", [
     Arbitrary.array(step, { maxLength: 60 })
   ], ([steps]) =>
     Effect.gen(function*() {
@@ -203,7 +203,7 @@ describe("DeadLetters", () => {
           }
         }
         expect(idsOf(yield* letters.list)).toEqual(model.map(({ id }) => id))
-        expect(letters.counters).toMatchObject({ kept: model.length, dropped })
+        expect(letters.counters).toMatchObject({ count: model.length, dropped })
       }
     }))
 })

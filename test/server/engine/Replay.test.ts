@@ -2,13 +2,14 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
-import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
+import type * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import type { Worker } from "../../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
+import { settings } from "../../harness/engine.ts"
 
 /** A vhost with so many dead letters, whose ids are their numbers. */
 const vhostWith = Effect.fnUntraced(function*(letters: number, options?: BrokerConfig.Options) {
-  const vhosts = yield* Effect.provide(Vhosts.make, BrokerConfig.layer(options))
+  const vhosts = yield* Effect.provide(Vhosts.make, settings(options))
   const vhost = yield* vhosts.add({ path: "/test" })
   const add = (...ids: ReadonlyArray<number>) =>
     Effect.forEach(
@@ -53,7 +54,7 @@ const join = (vhost: Vhosts.Vhost, worker: Worker) =>
 const event = (n: number) => `{"e":{"n":${n}}} {"uid":"u${n}"}`
 
 describe("Replay", () => {
-  it.effect("replays all dead letters unchanged, in their order", () =>
+  it.effect("enqueues all dead letters unchanged, the oldest first", () =>
     Effect.gen(function*() {
       const { ids, vhost } = yield* vhostWith(20)
       const { got, worker: everything } = worker()
@@ -64,7 +65,7 @@ describe("Replay", () => {
       expect(yield* vhost.replayAll).toEqual({ replayed: 0, left: 0 })
     }))
 
-  it.effect("stops when the queue is full, and leaves the rest unchanged", () =>
+  it.effect("stops if the queue is full, and leaves the rest unchanged", () =>
     Effect.gen(function*() {
       const { ids, vhost } = yield* vhostWith(5, { queue: { capacity: 3 } })
       const before = yield* vhost.deadLetters.list
@@ -79,7 +80,7 @@ describe("Replay", () => {
       expect(got).toEqual([0, 1, 2, 3, 4].map(event))
     }))
 
-  it.effect("replays lifecycle events if a worker takes them, and keeps them until then", () =>
+  it.effect("delivers lifecycle events to workers that take them, and leaves them dead letters without one", () =>
     Effect.gen(function*() {
       const { add, ids, vhost } = yield* vhostWith(1)
       const { data, event: name } = Lifecycle.channelOccupied("room")
@@ -98,7 +99,7 @@ describe("Replay", () => {
       expect([ordinary.got.length, taking.got]).toEqual([2, [`${json} undefined`]])
     }))
 
-  it.effect("replays each dead letter once, even if others take some meanwhile", () =>
+  it.effect("enqueues each dead letter once, also if others replay and discard meanwhile", () =>
     Effect.gen(function*() {
       const count = 5000
       const { vhost } = yield* vhostWith(count, { deadLetters: { capacity: count } })

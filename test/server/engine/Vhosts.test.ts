@@ -8,13 +8,14 @@ import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../../../src/server/BrokerError.ts"
 import type { Worker } from "../../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
-import { layerMemory } from "../../../src/server/store/Store.ts"
+import { layerMemory, layerNoop } from "../../../src/server/store/Store.ts"
+import { settings } from "../../harness/engine.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 
 const token = "0123456789abcdef0123456789abcdef01234567"
 const otherToken = "76543210fedcba9876543210fedcba9876543210"
 
-const make = (options?: BrokerConfig.Options) => Effect.provide(Vhosts.make, BrokerConfig.layer(options))
+const make = (options?: BrokerConfig.Options) => Effect.provide(Vhosts.make, settings(options))
 
 const identity = (vhost: string, text: string, kind: Identity["kind"] = "req"): Identity => ({
   kind,
@@ -38,7 +39,7 @@ const worker = (id: string, log: Array<string>): Worker => ({
 })
 
 describe("Vhosts", () => {
-  it.effect("starts with the configured vhosts, in order, with their channels", () =>
+  it.effect("starts with those of the configuration, in their order, with their channels", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({
         vhosts: [
@@ -54,7 +55,7 @@ describe("Vhosts", () => {
       expect(channels.map((list) => list.map(({ name }) => name))).toEqual([["room", "presence-room"], [], []])
     }))
 
-  it.effect("starts without vhosts if none are configured", () =>
+  it.effect("starts with none if none is configured", () =>
     Effect.gen(function*() {
       const vhosts = yield* make()
       expect(yield* vhosts.list).toEqual([])
@@ -67,12 +68,12 @@ describe("Vhosts", () => {
     ["one path twice", [{ path: "/chat" }, { path: "/chat" }], VhostExistsError]
   ])("fails to begin with %s", ([_, vhosts, expected]) =>
     Effect.gen(function*() {
-      const failure = yield* Effect.flip(Layer.build(Layer.provide(Vhosts.layer, BrokerConfig.layer({ vhosts }))))
+      const failure = yield* Effect.flip(Layer.build(Layer.provide(Vhosts.layer, settings({ vhosts }))))
       expect(failure).toBeInstanceOf(expected)
     }))
 
   describe("adding", () => {
-    it.effect("generates a token of 40 hexadecimal digits, a different one each time", () =>
+    it.effect("creates a random token of 40 hexadecimal digits", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const tokens = yield* Effect.forEach(
@@ -83,7 +84,7 @@ describe("Vhosts", () => {
         expect(new Set(tokens).size).toBe(3)
       }))
 
-    it.effect("returns the vhost that `get` and `list` return", () =>
+    it.effect("returns the same vhost as `get` and `list`", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const vhost = yield* vhosts.add({ path: "/a" })
@@ -91,7 +92,7 @@ describe("Vhosts", () => {
         expect(yield* vhosts.list).toEqual([vhost])
       }))
 
-    it.effect("never shows a token in logs and errors", () =>
+    it.effect("never shows a token", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const vhost = yield* vhosts.add({ path: "/a", token })
@@ -142,7 +143,7 @@ describe("Vhosts", () => {
         expect(yield* vhost.channels.list).toMatchObject([{ name: "room" }])
       }))
 
-    it.effect("adds nothing if a channel cannot be opened", () =>
+    it.effect("adds no vhost if one of its channels cannot be opened", () =>
       Effect.gen(function*() {
         const vhosts = yield* make({ maxChannels: 2 })
         const badName = yield* Effect.flip(vhosts.add({ path: "/a", channels: ["room", "%%%"] }))
@@ -154,7 +155,7 @@ describe("Vhosts", () => {
         yield* vhosts.add({ path: "/a", channels: ["a", "a", "b"] })
       }))
 
-    it.effect("adds one of two vhosts with the same path at the same moment", () =>
+    it.effect("adds one of two vhosts with the same path at the same time", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const channels = Array.from({ length: 5000 }, (_, index) => `c${index}`)
@@ -171,7 +172,7 @@ describe("Vhosts", () => {
   })
 
   describe("removing", () => {
-    it.effect("dismisses its workers and closes its browsers, and no others", () =>
+    it.effect("dismisses its workers and disconnects its browsers, and no others", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const log: Array<string> = []
@@ -189,7 +190,7 @@ describe("Vhosts", () => {
         expect((yield* other.lobby.info).workers).toEqual(["other"])
       }))
 
-    it.effect("authorizes nobody any more", () =>
+    it.effect("authorizes no backend any more", () =>
       Effect.gen(function*() {
         const vhosts = yield* make({ vhosts: [{ path: "/test", token }] })
         yield* vhosts.remove("/test")
@@ -198,7 +199,7 @@ describe("Vhosts", () => {
         expect(yield* Effect.flip(vhosts.authorize(identity("/test", token)))).toBeInstanceOf(UnauthorizedError)
       }))
 
-    it.effect("leaves nothing for the next vhost of that path", () =>
+    it.effect("leaves nothing to the next vhost with that path", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const old = yield* vhosts.add({ path: "/a", token, channels: ["room"] })
@@ -225,7 +226,7 @@ describe("Vhosts", () => {
         })
     )
 
-    it.effect("is known at once to those that wait for it afterwards", () =>
+    it.effect("ends at once for whoever waits for it afterwards", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const vhost = yield* vhosts.add({ path: "/a" })
@@ -248,7 +249,7 @@ describe("Vhosts", () => {
         }
       }))
 
-    it.effect("fails with the same error for an unknown vhost, a wrong token and another vhost's token", () =>
+    it.effect("fails alike for an unknown vhost, a wrong token and another vhost's token", () =>
       Effect.gen(function*() {
         const vhosts = yield* make({ vhosts: [{ path: "/a", token }, { path: "/b", token: otherToken }] })
         const failures = yield* Effect.forEach([
@@ -269,7 +270,7 @@ describe("Vhosts", () => {
       }))
   })
 
-  it.effect("separates vhosts: their channels, single access tokens and events", () =>
+  it.effect("isolates channels, single access tokens and events of vhosts", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({ tokens: { capacity: 1 }, maxChannels: 1, queue: { capacity: 1 } })
       const [a, b] = [yield* vhosts.add({ path: "/a", token }), yield* vhosts.add({ path: "/b", token })]
@@ -292,7 +293,7 @@ describe("Vhosts", () => {
       expect(browser.received()).toEqual([])
     }))
 
-  it.effect("replays a dead letter, and keeps it if the queue is full", () =>
+  it.effect("replays a dead letter, and leaves it if the queue is full", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({ queue: { capacity: 1 } })
       const vhost = yield* vhosts.add({ path: "/a", token })
@@ -312,7 +313,7 @@ describe("Vhosts", () => {
       expect(yield* vhost.deadLetters.list).toEqual([])
     }))
 
-  it.effect("logs at once what goes wrong, and then how often, from time to time", () =>
+  it.effect("logs the first problem of a kind at once, and later ones as a count", () =>
     Effect.gen(function*() {
       const said: Array<unknown> = []
       const logger = Logger.layer([Logger.make(({ message }) => void said.push(message))])
@@ -350,7 +351,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
-  it.effect("expires no worker after the broker itself stood still, and one that stays silent", () =>
+  it.effect("expires no worker because the broker was paused, but one that sends no heartbeats", () =>
     Effect.gen(function*() {
       const clock = yield* lateClock
       yield* Effect.gen(function*() {
@@ -410,7 +411,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.provideService(Clock.Clock, clock), Effect.scoped)
     }))
 
-  it.effect("redelivers when the first backoff in all vhosts ends", () =>
+  it.effect("redelivers when the earliest backoff of all vhosts ends", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({
         vhosts: [{ path: "/a" }, { path: "/b" }],
@@ -455,7 +456,7 @@ describe("Vhosts", () => {
       expect(given).toEqual(["b", "a"])
     }).pipe(Effect.scoped))
 
-  it.effect("sets no timer while there is nothing to do", () =>
+  it.effect("does nothing while there is nothing to do", () =>
     Effect.gen(function*() {
       const usual = yield* Clock.Clock
       let sleeps = 0
@@ -479,7 +480,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.provideService(Clock.Clock, clock), Effect.scoped)
     }))
 
-  it.effect("logs a defect in the background as an error, and goes on, with the other vhosts at once", () =>
+  it.effect("logs a defect in the background as an error, and goes on, for the other vhosts at once", () =>
     Effect.gen(function*() {
       const said: Array<unknown> = []
       const logger = Logger.layer([Logger.make(({ logLevel, message }) => void said.push([logLevel, message]))])
@@ -498,16 +499,17 @@ describe("Vhosts", () => {
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
-  it.effect("adds the default vhost only if there is none", () =>
+  it.effect("has a vhost by default only if there is none", () =>
     Effect.gen(function*() {
       const defaultVhost = { path: "/app", token, channels: ["room"] }
       const pathsWith = (options: BrokerConfig.Options) =>
         Effect.scoped(Effect.gen(function*() {
-          const vhosts = yield* make(options)
+          const vhosts = yield* Effect.provide(Vhosts.make, BrokerConfig.layer(options))
           return (yield* vhosts.list).map(({ path }) => path)
         }))
-      expect(yield* pathsWith({ defaultVhost })).toEqual(["/app"])
-      expect(yield* pathsWith({ defaultVhost, vhosts: [{ path: "/a" }] })).toEqual(["/a"])
+      const withoutStore = (options: BrokerConfig.Options) => Effect.provide(pathsWith(options), layerNoop)
+      expect(yield* withoutStore({ defaultVhost })).toEqual(["/app"])
+      expect(yield* withoutStore({ defaultVhost, vhosts: [{ path: "/a" }] })).toEqual(["/a"])
       yield* Effect.gen(function*() {
         expect(yield* pathsWith({ vhosts: [{ path: "/b" }] })).toEqual(["/b"])
         expect(yield* pathsWith({ defaultVhost })).toEqual(["/b"])

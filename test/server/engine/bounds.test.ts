@@ -7,21 +7,18 @@ import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import * as BrowserMessage from "../../../src/protocol/BrowserMessage.ts"
 import type { JsonObject } from "../../../src/protocol/Json.ts"
-import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
-import * as Browsers from "../../../src/server/engine/Browsers.ts"
-import * as Channels from "../../../src/server/engine/Channels.ts"
-import * as Limits from "../../../src/server/engine/internal/limits.ts"
+import type * as Channels from "../../../src/server/engine/Channels.ts"
 import { enter, makeVhost } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import * as Vhost from "../../harness/vhost.ts"
 
-const make = (options: Partial<Channels.Options> = {}) =>
-  Channels.make({ ...Limits.fromConfig(BrokerConfig.defaults), ...options })
+const make = (options?: Vhost.Options) => Vhost.make(options).channels
 
 const permit = (uid: string) => Result.getOrThrow(Permission.make(uid, ".*"))
 
-/** A browser that forgets what it receives, but for the last message. */
-const quietPage = (sid: string) => {
+/** A browser that remembers only the last message. */
+const quietBrowser = (sid: string) => {
   const last = { message: "", count: 0 }
   const browser = {
     ...FakeBrowser.make(sid),
@@ -34,7 +31,7 @@ const quietPage = (sid: string) => {
 }
 
 const join = (channels: Channels.Channels, name: string, sid: string, data: JsonObject = {}, hidden = false) => {
-  const one = quietPage(sid)
+  const one = quietBrowser(sid)
   return Effect.as(channels.subscribe(name, one.browser, { permission: permit(sid), hidden, data }), one)
 }
 
@@ -68,7 +65,7 @@ const fastest = (run: () => void): number => {
 }
 
 describe("A list", () => {
-  it.effect("of 100 000 channels costs little from any cursor, and ends", () =>
+  it.effect("of 100 000 channels is cheap from every cursor, and ends", () =>
     Effect.gen(function*() {
       const channels = make({ maxChannels: Infinity })
       for (let n = 0; n < 100_000; n++) yield* channels.open(n % 1000 === 0 ? `rare-${n}` : `c${n}`)
@@ -108,7 +105,7 @@ describe("A list", () => {
       expect(names(next!)).toEqual(["new"])
     }))
 
-  it.effect("of subscribers has at most 1000 in a part, and no hidden ones", () =>
+  it.effect("of subscribers has at most 1000 entries, and no hidden ones", () =>
     Effect.gen(function*() {
       const channels = make()
       yield* channels.open("room")
@@ -127,7 +124,7 @@ describe("A list", () => {
 })
 
 describe("The members of a presence channel", () => {
-  it.effect("are listed in parts if they are too many for one message", () =>
+  it.effect("come in parts if they are too many for one message", () =>
     Effect.gen(function*() {
       const channels = make({ presenceListSize: 2000 })
       yield* channels.open("presence-a")
@@ -149,7 +146,7 @@ describe("The members of a presence channel", () => {
       expect(found).toEqual(visible)
     }))
 
-  it.effect("are one message if they fit, the same as the original's", () =>
+  it.effect("are all in one message if they fit, which then equals the original's", () =>
     Effect.gen(function*() {
       const channels = make()
       yield* channels.open("presence-a")
@@ -161,7 +158,7 @@ describe("The members of a presence channel", () => {
       expect([subscribed![":subscribed"].subscribers.length, more.length]).toEqual([100, 1])
     }))
 
-  it.effect("never are a message that is too large for a browser's outbound queue", () =>
+  it.effect("never come in a message that does not fit into a browser's outbound queue", () =>
     Effect.gen(function*() {
       const channels = make({ outboxSize: 8000, presenceListSize: Infinity, memberDataSize: 4000 })
       yield* channels.open("presence-a")
@@ -174,7 +171,7 @@ describe("The members of a presence channel", () => {
       expect(payloadOf(last.message)).toMatchObject({ subscribers: [{ uid: "large" }], next: null })
     }))
 
-  it.effect("of a channel of another kind are none", () =>
+  it.effect("are not looked for on channels of other kinds", () =>
     Effect.gen(function*() {
       const channels = make()
       yield* channels.open("room")
@@ -187,14 +184,14 @@ describe("The members of a presence channel", () => {
       expect(JSON.parse(last.message)).toEqual({ ":members": { channel: "room", next: null, subscribers: [] } })
     }))
 
-  it.effect("are not encoded anew for each browser that joins", () =>
+  it.effect("are listed for each new subscriber without being encoded again", () =>
     Effect.gen(function*() {
       const channels = make({ maxSubscriptions: Infinity })
       yield* channels.open("presence-a")
       for (let n = 0; n < 1000; n++) {
         yield* join(channels, "presence-a", `u${n}`, { name: `User ${n}`, tags: [1, 2, 3] })
       }
-      const { browser } = quietPage("me")
+      const { browser } = quietBrowser("me")
       const options = { permission: permit("me"), hidden: true, data: {} }
       expect(fastest(() => {
         for (let n = 0; n < 20; n++) {
@@ -206,7 +203,7 @@ describe("The members of a presence channel", () => {
 })
 
 describe("A message of the broker", () => {
-  it.effect("that would be too large is rejected, and nothing is sent", () =>
+  it.effect("that would be too large is rejected, and no browser receives anything", () =>
     Effect.gen(function*() {
       const channels = make({ maxMessageSize: 1000 })
       yield* channels.open("room")
@@ -222,13 +219,13 @@ describe("A message of the broker", () => {
       yield* grows(50)
       expect(last.count).toBe(2)
 
-      const browsers = Browsers.make(() => {}, { maxMessageSize: 1000 })
-      browsers.enterUnsafe(browser)
-      expect(yield* Effect.flip(browsers.sendTo("a", "e", { a: "x".repeat(1300) }))).toMatchObject({ code: 400 })
+      const registry = Vhost.make({ maxMessageSize: 1000 }).browsers
+      registry.enterUnsafe(browser)
+      expect(yield* Effect.flip(registry.sendTo("a", "e", { a: "x".repeat(1300) }))).toMatchObject({ code: 400 })
       expect(last.count).toBe(2)
     }))
 
-  it.effect("about a browser that leaves has the same limit as one about a browser that joins", () =>
+  it.effect("about a browser that leaves is limited like one about a browser that joins", () =>
     Effect.gen(function*() {
       const channels = make({ memberDataSize: 100 })
       yield* channels.open("presence-a")
@@ -243,12 +240,12 @@ describe("A message of the broker", () => {
 })
 
 describe("A browser", () => {
-  it.effect("leaves many channels with many members in several turns", () =>
+  it.effect("that leaves many channels with many members yields to other fibers", () =>
     Effect.gen(function*() {
       const channels = make()
-      const { browser } = quietPage("a")
+      const { browser } = quietBrowser("a")
       const names = Array.from({ length: 30 }, (_, n) => `presence-${n}`)
-      const crowd = Array.from({ length: 1000 }, (_, n) => quietPage(`u${n}`).browser)
+      const crowd = Array.from({ length: 1000 }, (_, n) => quietBrowser(`u${n}`).browser)
       const options = { permission: permit("a"), hidden: true, data: {} }
       for (const name of names) {
         yield* channels.open(name)
@@ -272,7 +269,7 @@ describe("A browser", () => {
       expect(turns).toBe(before)
     }))
 
-  it.live("keeps nothing of a trigger in memory but the event", () =>
+  it.live("that triggers an event leaves only the event in memory", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost({ browsers: { byteRate: Infinity } })
       const a = enter(world, "a")
@@ -287,7 +284,7 @@ describe("A browser", () => {
       expect((yield* world.vhost.lobby.info).waiting).toBe(100)
     }))
 
-  it.live("keeps nothing of its messages in memory but what counts towards limits", () =>
+  it.live("that subscribes leaves only its data in memory", () =>
     Effect.gen(function*() {
       const channels = make({ browserDataSize: Infinity })
       const count = 100
@@ -295,7 +292,7 @@ describe("A browser", () => {
         yield* channels.open(`room-${n}`)
         yield* channels.open(`presence-${n}`)
       }
-      const { browser } = quietPage("a")
+      const { browser } = quietBrowser("a")
       const before = used()
       for (let n = 0; n < count; n++) {
         for (const name of [`room-${n}`, `presence-${n}`]) {

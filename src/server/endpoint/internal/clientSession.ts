@@ -30,7 +30,7 @@ import * as BrokerMetrics from "../../BrokerMetrics.ts"
 import * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import type { Backend } from "./authenticator.ts"
-import { execute } from "./execution.ts"
+import { execute, isDone } from "./execution.ts"
 import { reject, respond, respondUnsafe } from "./response.ts"
 
 /** How many responses of an endpoint may wait for the store. Beyond it later requests wait, too. */
@@ -104,8 +104,6 @@ const executed = (
   }
   return Effect.onExit(execution, (exit) => Effect.sync(() => end(exit)))
 }
-
-const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)
 
 const fingerprint = ({ command, frames }: Request): number => Retry.fingerprint(frames, 1 + argumentsOf(command))
 

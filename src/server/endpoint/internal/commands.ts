@@ -43,7 +43,7 @@ export const execute = (state: State, message: FromBrowser): Effect.Effect<boole
     case "Authenticate":
       return Effect.as(authenticate(state, message), true)
     case "Subscribe":
-      return Effect.as(channels.subscribe(message.channel, browser, { ...message, permission: state.permission }), true)
+      return Effect.as(subscribe(state, message), true)
     case "Unsubscribe":
       return Effect.as(channels.unsubscribe(message.channel, browser, message.data, message.id), true)
     case "Members":
@@ -57,6 +57,15 @@ export const execute = (state: State, message: FromBrowser): Effect.Effect<boole
     case "Close":
       return Effect.as(send(state, BrokerMessage.closed(browser.sid)), false)
   }
+}
+
+// A browser may disconnect before its subscription is applied.
+const subscribe = (state: State, message: Message<"Subscribe">) => {
+  const { browser, permission, vhost: { channels } } = state
+  return Effect.uninterruptible(Effect.andThen(
+    channels.subscribe(message.channel, browser, { ...message, permission }),
+    Effect.suspend(() => state.hasEnded ? channels.leave(browser) : Effect.void)
+  ))
 }
 
 const send = ({ browser }: State, message: string): Effect.Effect<boolean> =>

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Logger, Metric } from "effect"
 import { randomUUID } from "node:crypto"
-import type { Vhosts } from "../../../../src/server/index.ts"
+import type * as Vhosts from "../../../../src/server/engine/Vhosts.ts"
 import type { Peer } from "../../../../src/transport/TransportServer.ts"
 import { type Frames, handlersOf, makeVhosts } from "../../../harness/backendEndpoint.ts"
 import { identity } from "../../../harness/identity.ts"

@@ -4,16 +4,16 @@ import { FromClient, FromServer } from "../../../../src/protocol/Command.ts"
 import { decodeFromClient } from "../../../../src/protocol/CommandCodec.ts"
 import { envelopeSize, type Frames } from "../../../../src/protocol/Frame.ts"
 import type { JsonObject } from "../../../../src/protocol/Json.ts"
-import * as BrokerConfig from "../../../../src/server/BrokerConfig.ts"
 import * as Permission from "../../../../src/server/domain/Permission.ts"
 import { execute } from "../../../../src/server/endpoint/internal/execution.ts"
 import * as Vhosts from "../../../../src/server/engine/Vhosts.ts"
+import { settings } from "../../../harness/engine.ts"
 import * as FakeBrowser from "../../../harness/FakeBrowser.ts"
 import { int, jsonObject, pick } from "../../../protocol/arbitraries.ts"
 
 /** A vhost with these channels, and a way to run it. */
 const makeVhost = Effect.fnUntraced(function*(...channels: ReadonlyArray<string>) {
-  const vhosts = yield* Effect.provide(Vhosts.make, BrokerConfig.layer())
+  const vhosts = yield* Effect.provide(Vhosts.make, settings())
   const vhost = yield* vhosts.add({ path: "/test", channels })
   const run = (command: FromClient, maxMessageSize = 1_048_576) => execute(vhost, command, maxMessageSize)
   return {

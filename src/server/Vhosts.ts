@@ -1,0 +1,128 @@
+/**
+ * The vhosts of a running broker, to administer it from within: add and remove vhosts, open and close their channels, issue
+ * tokens, and look at what is queued and what has failed.
+ *
+ * A change is persisted when its effect succeeds; it fails with `InternalError` if that is not possible, and may have happened
+ * all the same. Clients can do the same from elsewhere, with the access token of a vhost.
+ *
+ * @since 0.1.0
+ */
+
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
+import type * as ChannelName from "../protocol/ChannelName.ts"
+import type { ChannelNotFoundError, InternalError, InvalidChannelNameError } from "../protocol/KosmonautError.ts"
+import type { VhostOptions } from "./BrokerConfig.ts"
+import type { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "./BrokerError.ts"
+
+/**
+ * An open channel.
+ *
+ * @since 0.1.0
+ */
+export interface Channel {
+  readonly name: string
+  readonly kind: ChannelName.Kind
+  /** How many browsers are subscribed to it, hidden ones too. */
+  readonly subscribers: number
+}
+
+/**
+ * An event that failed too often.
+ *
+ * @since 0.1.0
+ */
+export interface DeadLetter {
+  /** The id of the event in its vhost, the same that its handlers had. */
+  readonly id: string
+  /** The text of `{"<event>": {…}}`. */
+  readonly json: string
+  /** How often it was delivered. */
+  readonly attempts: number
+  /** Why it failed, as the worker or the broker reported it, at most 500 characters. */
+  readonly reason: string
+  /** When it became a dead letter, in whole milliseconds since 1970. */
+  readonly failedAt: number
+}
+
+/**
+ * How many of each there are now in a vhost.
+ *
+ * @since 0.1.0
+ */
+export interface Counts {
+  /** Browsers that are connected. */
+  readonly browsers: number
+  /** Workers that are connected. */
+  readonly workers: number
+  /** Channels that are open. */
+  readonly channels: number
+  /** Subscriptions of browsers to channels. */
+  readonly subscriptions: number
+  /** Events that are queued, lifecycle events included. */
+  readonly queued: number
+  /** Events that are delivered and not acked. */
+  readonly unacked: number
+  /** Dead letters. */
+  readonly deadLetters: number
+}
+
+/**
+ * One vhost, which exists until it is removed.
+ *
+ * @since 0.1.0
+ */
+export interface Vhost {
+  readonly path: string
+  /** The access token that its backends authenticate with. */
+  readonly token: Redacted.Redacted
+  /** What there is now. */
+  readonly counts: Effect.Effect<Counts>
+  /**
+   * Issues a single access token for `uid`, for channels whose whole name matches `pattern`. Fails if the pattern is invalid or
+   * too large, or if too many tokens are unused.
+   */
+  readonly issueToken: (uid: string, pattern: string) => Effect.Effect<Redacted.Redacted, InternalError>
+  readonly channels: {
+    /** Opens a channel; `false` says that it was open already. */
+    readonly open: (name: string) => Effect.Effect<boolean, InvalidChannelNameError | InternalError>
+    /** Closes a channel; its subscribers receive `:unsubscribed`. */
+    readonly close: (name: string) => Effect.Effect<void, ChannelNotFoundError | InternalError>
+    /** The open channels, in the order of their opening. */
+    readonly list: Effect.Effect<ReadonlyArray<Channel>>
+  }
+  readonly deadLetters: {
+    /** All of them, the oldest first. */
+    readonly list: Effect.Effect<ReadonlyArray<DeadLetter>>
+    /**
+     * Replays one as a new event without attempts; `false` if none has this id. If the queue is full it fails, and the dead
+     * letter stays.
+     */
+    readonly replay: (id: string) => Effect.Effect<boolean, InternalError>
+    /** Replays all, the oldest first, until the queue is full: how many were replayed, and how many are left. */
+    readonly replayAll: Effect.Effect<{ readonly replayed: number; readonly left: number }, InternalError>
+    /** Deletes one; `false` if none has this id. */
+    readonly discard: (id: string) => Effect.Effect<boolean, InternalError>
+    /** Deletes all, and returns how many. */
+    readonly discardAll: Effect.Effect<number, InternalError>
+  }
+}
+
+/**
+ * The vhosts of a running broker.
+ *
+ * @since 0.1.0
+ */
+export class Vhosts extends Context.Service<Vhosts, {
+  /** Adds a vhost, with a random access token unless one is given. It also fails if the vhost cannot be persisted yet. */
+  readonly add: (
+    options: VhostOptions
+  ) => Effect.Effect<Vhost, InvalidVhostError | VhostExistsError | InvalidChannelNameError | InternalError>
+  /** Removes a vhost: dismisses its workers, disconnects its browsers, and deletes its events. */
+  readonly remove: (path: string) => Effect.Effect<void, VhostNotFoundError | InternalError>
+  /** The vhost with this path. */
+  readonly get: (path: string) => Effect.Effect<Vhost, VhostNotFoundError>
+  /** All vhosts, in the order of their creation. */
+  readonly list: Effect.Effect<ReadonlyArray<Vhost>>
+}>()("kosmonaut/server/Vhosts") {}

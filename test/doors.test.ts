@@ -1,0 +1,40 @@
+/**
+ * What applications can import shows nothing of the broker's engine, not even by its types: whatever a declaration that they
+ * can reach refers to is public itself.
+ */
+import { execFileSync } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join, relative, resolve } from "node:path"
+import { afterAll, assert, it } from "vitest"
+
+const root = resolve(import.meta.dirname, "..")
+const folder = mkdtempSync(join(tmpdir(), "kosmonaut-declarations-"))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+/** The files that the declarations of a file refer to, and those that these refer to. */
+const reach = (file: string, from: string, reached: Map<string, string>) => {
+  if (reached.has(file)) return
+  reached.set(file, from)
+  const text = readFileSync(file, "utf8").replace(/\/\*[^]*?\*\//g, "")
+  for (const [, target] of text.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g)) {
+    reach(resolve(dirname(file), target!).replace(/\.[jt]s$/, ".d.ts"), file, reached)
+  }
+}
+
+it("the types of the public modules refer to no closed folder", { timeout: 120_000 }, () => {
+  execFileSync("tsc", ["-p", "src/tsconfig.json", "--emitDeclarationOnly", "--outDir", folder], { cwd: root })
+  const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+    readonly exports: Record<string, { readonly types?: string } | string | null>
+  }
+  const closed = Object.keys(exports).filter((path) => exports[path] === null).map((path) => path.slice(2, -1))
+  const reached = new Map<string, string>()
+  for (const door of Object.values(exports)) {
+    const types = typeof door === "object" ? door?.types : undefined
+    if (types !== undefined && !types.includes("*")) reach(join(folder, types.replace("./dist/", "")), "", reached)
+  }
+  const leaks = Array.from(reached, ([file, from]) => [relative(folder, file), relative(folder, from)] as const)
+    .filter(([file]) => closed.some((path) => file.startsWith(path)))
+  assert.isAbove(reached.size, 30)
+  assert.deepStrictEqual(leaks, [])
+})
