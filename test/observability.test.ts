@@ -7,6 +7,7 @@ import { Client, Message, Transport, Worker } from "../src/index.ts"
 import type { Frames } from "../src/protocol/Frame.ts"
 import { connect } from "./harness/Browser.ts"
 import { eventually } from "./harness/eventually.ts"
+import * as FakeTransport from "./harness/fakeTransport.ts"
 import { backend, layer, TestBroker, token, transports } from "./harness/TestBroker.ts"
 
 /** A tracer that keeps every span it has made. */
@@ -205,17 +206,13 @@ describe.each(transports)("over $name", ({ url }) => {
 
 /** A transport that keeps what is asked and says OK to all. */
 const asked = (requests: Array<Frames>) =>
-  Layer.succeed(Transport.Transport, {
-    schemes: ["wr"],
-    requester: () =>
-      Effect.succeed({
-        request: (frames) => {
-          requests.push(frames)
-          return Effect.succeed(["OK"])
-        }
-      }),
-    session: () => Effect.die("no worker here")
-  })
+  Layer.succeed(
+    Transport.Transport,
+    FakeTransport.respondWith((frames) => {
+      requests.push(frames)
+      return ["OK"]
+    })
+  )
 
 describe("on the wire", () => {
   const broadcast = (requests: Array<Frames>) =>

@@ -52,6 +52,7 @@ import type { DeadLetter, Replayed } from "./DeadLetter.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
 import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoingEvent.ts"
 import * as Pages from "./internal/pages.ts"
+import * as Pipeline from "./internal/pipeline.ts"
 import * as Requests from "./internal/request.ts"
 import * as Retry from "./internal/retry.ts"
 import { expecting, resolve } from "./internal/target.ts"
@@ -287,14 +288,16 @@ export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Client["Service"], InvalidEndpointError, Transport | Scope.Scope> {
   const { endpoint, transport } = yield* resolve(options.url)
-  const requester = yield* transport.requester(endpoint, {
+  const pipeline = yield* Pipeline.make({
+    transport,
+    endpoint,
     requestTimeout: Duration.fromInputUnsafe(options.requestTimeout ?? "5 seconds"),
     maxQueuedRequests: options.maxQueuedRequests,
     maxQueuedBytes: options.maxQueuedBytes
   })
 
-  const again = yield* Retry.make(requester, options.retry ?? defaultRetry)
-  const requests = Requests.make(endpoint, requester, again)
+  const retry = yield* Retry.make(pipeline, options.retry ?? defaultRetry)
+  const requests = Requests.make(endpoint, pipeline, retry)
   const { ask, inRoom, query, tell, tellIn } = requests
 
   const broadcast = (channel: ChannelLike, event: Named, data?: unknown, options?: BroadcastOptions) =>

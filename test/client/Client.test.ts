@@ -16,6 +16,7 @@ import { Client, Kosmonaut, TcpTransport, Transport, ZmqTransport } from "../../
 import * as Browser from "../harness/Browser.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
+import * as FakeTransport from "../harness/fakeTransport.ts"
 import { tagOf } from "../harness/tagOf.ts"
 import { backend, layer, TestBroker, token, transports } from "../harness/TestBroker.ts"
 import { anyText, channel, jsonObject, oneOf, pick } from "../protocol/arbitraries.ts"
@@ -487,17 +488,9 @@ const answeredBy = Effect.fnUntraced(function*(answer: (frames: ReadonlyArray<st
   const client = yield* Effect.provideService(
     Client.make({ url: `wr://${token}@127.0.0.1/test` }),
     Transport.Transport,
-    Transport.Transport.of({
-      schemes: ["wr"],
-      session: () => Effect.die("no Worker here"),
-      requester: () =>
-        Effect.succeed({
-          request: (frames) =>
-            Effect.sync(() => {
-              asked.push(frames)
-              return answer(frames)
-            })
-        })
+    FakeTransport.respondWith((frames) => {
+      asked.push(frames)
+      return answer(frames)
     })
   )
   return { client, asked }

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
+  Array as Arr,
   Cause,
   Context,
   Deferred,
@@ -18,6 +19,7 @@ import { Client, Kosmonaut, KosmonautError, type Message, Transport, Worker } fr
 import * as Browser from "../harness/Browser.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
+import * as FakeTransport from "../harness/fakeTransport.ts"
 import { backend, layer, TestBroker, token, transports } from "../harness/TestBroker.ts"
 
 /** Puts an event into the vhost, as an authenticated browser would. */
@@ -263,25 +265,23 @@ describe("Worker", () => {
       const closed = new KosmonautError.ConnectionError({
         reason: new KosmonautError.ConnectionClosedError({ address: "nowhere" })
       })
-      const batch = [["HB"], ...["a", "b", "c", "d", "e"].map((event) => ["TR", `{"${event}":{}}`])]
+      const batch = [["HB"], ...["a", "b", "c", "d", "e"].map((event) => ["TR", `{"${event}":{}}`])].map((frames) => ({
+        envelope: "",
+        frames
+      }))
       let pulls = 0
-      let beats = 0
-      const transport = Transport.Transport.of({
-        schemes: ["wr"],
-        requester: () => Effect.succeed({ request: () => Effect.die("nobody asks here") }),
-        session: () =>
-          Effect.succeed({
-            send: ([command]) =>
-              Effect.suspend(() => {
-                if (command !== "HB") return Effect.void
-                return Effect.andThen(
-                  ++beats === 3 ? Deferred.succeed(lost, undefined) : Effect.void,
-                  Effect.fail(closed)
-                )
-              }),
-            pull: Effect.suspend(() => pulls++ === 0 ? Effect.succeed(batch as [Array<string>]) : Effect.never)
-          })
-      })
+      let heartbeats = 0
+      const transport = FakeTransport.make(() =>
+        Effect.map(FakeTransport.connection, ({ connection }) => ({
+          ...connection,
+          sendUnsafe: ([{ frames: [command] }], settled) => {
+            if (command !== "HB") return settled()
+            if (++heartbeats === 3) Deferred.doneUnsafe(lost, Effect.void)
+            settled(closed)
+          },
+          pull: Effect.suspend(() => Arr.isArrayNonEmpty(batch) && pulls++ === 0 ? Effect.succeed(batch) : Effect.never)
+        }))
+      )
       const worker = yield* Effect.provideService(
         Worker.make({ url: `wr://${token}@127.0.0.1/test`, bufferSize: 1, heartbeatInterval: "10 millis" }),
         Transport.Transport,

@@ -12,6 +12,7 @@ import { FromClient } from "../../src/protocol/Command.ts"
 import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
 import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
+import * as FakeTransport from "../harness/fakeTransport.ts"
 
 type WorkerOptions = TestBroker.BackendOptions["worker"]
 
@@ -619,16 +620,9 @@ describe("a worker that loses its connection", () => {
 describe("a worker at a broker without acks", () => {
   /** The network of a broker that ignores what follows `RD`, and to whose workers events come as the original sends them. */
   const old = (transport: Transport.Transport["Service"]) =>
-    Transport.Transport.of({
-      ...transport,
-      session: (endpoint) =>
-        Effect.map(transport.session(endpoint), (session) => ({
-          ...session,
-          send: (frames) => {
-            assert.notInclude(["AK", "NK"], frames[0])
-            return session.send(frames[0] === "RD" ? ["RD"] : frames)
-          }
-        }))
+    FakeTransport.mapSent(transport, (frames) => {
+      assert.notInclude(["AK", "NK"], frames[0])
+      return frames[0] === "RD" ? ["RD"] : frames
     })
 
   /** A worker that does not ack is given events after it. */

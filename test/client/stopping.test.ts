@@ -11,6 +11,7 @@ import * as AdjustableClock from "../harness/AdjustableClock.ts"
 import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeNetwork from "../harness/fakeNetwork.ts"
+import * as FakeTransport from "../harness/fakeTransport.ts"
 
 const logger = () => {
   const logged: Array<string> = []
@@ -132,7 +133,7 @@ describe("a defect", () => {
       assert.strictEqual((yield* worker.state)._tag, "Idle")
     }))
 
-  it.effect.each(["session", "pull", "send"] as const)(
+  it.effect.each(["connect", "pull", "send"] as const)(
     "of the transport (%s) ends listen and messages with it",
     (where) =>
       Effect.gen(function*() {
@@ -142,16 +143,17 @@ describe("a defect", () => {
         const worker = yield* Effect.provideService(
           Worker.make({ url }),
           Transport.Transport,
-          Transport.Transport.of({
-            ...transport,
-            session: (endpoint) =>
-              where === "session" ? broken : Effect.map(transport.session(endpoint), (session) => ({
-                ...session,
-                ...where === "pull"
-                  ? { pull: broken }
-                  : { send: (frames: ReadonlyArray<string>) => frames[0] === "HB" ? broken : session.send(frames) }
-              }))
-          })
+          where === "connect" ? FakeTransport.make(() => broken) : FakeTransport.mapConnections(
+            transport,
+            (connection) => ({
+              ...connection,
+              ...where === "pull" && { pull: broken },
+              sendUnsafe: (messages, settled) =>
+                messages[0].frames[0] === "HB"
+                  ? JSON.parse("a broken transport")
+                  : connection.sendUnsafe(messages, settled)
+            })
+          )
         )
         const listening = yield* Effect.forkChild(Effect.exit(worker.listen({ onMessage: () => Effect.void })))
         if (where === "send") {

@@ -6,6 +6,7 @@ import { Vhosts } from "../../src/server/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { cpuTime } from "../harness/cpuTime.ts"
 import { testBroker } from "../harness/engine.ts"
+import * as Exchanges from "../harness/exchanges.ts"
 
 const within = (options?: TestBroker.BackendOptions) =>
   Effect.provide(TestBroker.layerBackend({ channels: ["room"], ...options }))
@@ -25,7 +26,7 @@ const becomes = (worker: Worker.Worker["Service"], state: string) =>
 const mute = Effect.gen(function*() {
   const { url } = yield* TestBroker.TestBroker
   const transport = yield* Transport.Transport
-  const session = yield* transport.session(Result.getOrThrow(Endpoint.fromUrl(url)))
+  const session = yield* Exchanges.session(transport, Result.getOrThrow(Endpoint.fromUrl(url)))
   yield* session.send(["RD"])
   assert.deepStrictEqual(yield* session.pull, [["HB"]])
   // It is given events from now on.

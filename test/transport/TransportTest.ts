@@ -8,8 +8,9 @@ import { Endpoint } from "../../src/index.ts"
 import type { Frames } from "../../src/protocol/Frame.ts"
 import * as Identity from "../../src/protocol/Identity.ts"
 import type { ConnectionError, RequestTimeoutError } from "../../src/protocol/KosmonautError.ts"
-import type { Requester, Session, Transport } from "../../src/transport/Transport.ts"
+import type { Transport } from "../../src/transport/Transport.ts"
 import type { Listen, Peer } from "../../src/transport/TransportServer.ts"
+import * as Exchanges from "../harness/exchanges.ts"
 import { token } from "../harness/TestBroker.ts"
 
 export interface Driver {
@@ -20,8 +21,6 @@ export interface Driver {
   ) => Transport["Service"]
   /** Whether a frame may hold line breaks. */
   readonly carriesLines: boolean
-  /** Whether requests end with their requester. Otherwise each ends with whoever waits for it. */
-  readonly endsRequests: boolean
   /** Whether it uses sockets and addresses of the system, where there can be others than ours. */
   readonly hasSockets: boolean
 }
@@ -86,13 +85,12 @@ export const suite = (name: string, driver: Driver) => {
   const requester = (
     endpoint: Endpoint.Endpoint,
     options?: { readonly maxMessageSize?: number; readonly requestTimeout?: Duration.Input }
-  ): Effect.Effect<Requester, never, Scope.Scope> =>
-    driver.make({ maxMessageSize: options?.maxMessageSize ?? 10_000 }).requester(endpoint, {
-      requestTimeout: Duration.fromInputUnsafe(options?.requestTimeout ?? "5 seconds")
+  ) =>
+    Exchanges.requester(driver.make({ maxMessageSize: options?.maxMessageSize ?? 10_000 }), endpoint, {
+      requestTimeout: options?.requestTimeout
     })
 
-  const session = (endpoint: Endpoint.Endpoint): Effect.Effect<Session, ConnectionError, Scope.Scope> =>
-    driver.make().session(endpoint)
+  const session = (endpoint: Endpoint.Endpoint) => Exchanges.session(driver.make(), endpoint)
 
   describe(`Transport over ${name}`, () => {
     describe("a requester", () => {
@@ -222,14 +220,9 @@ export const suite = (name: string, driver: Driver) => {
           const { request } = yield* Scope.provide(requester(endpoint), scope)
           const inFlight = yield* Effect.forkChild(Effect.exit(request(["OC", "a"])))
           yield* Queue.take(heard)
-          if (driver.endsRequests) {
-            yield* Scope.close(scope, Exit.void)
-            const exit = yield* Fiber.join(inFlight)
-            assert.isTrue(Exit.isFailure(exit) && Cause.hasFails(exit.cause))
-          } else {
-            // A connection for each request belongs to whoever waits for it.
-            yield* Fiber.interrupt(inFlight)
-          }
+          yield* Scope.close(scope, Exit.void)
+          const exit = yield* Fiber.join(inFlight)
+          assert.isTrue(Exit.isFailure(exit) && Cause.hasFails(exit.cause))
         }))
     })
 
@@ -253,10 +246,10 @@ export const suite = (name: string, driver: Driver) => {
               const port = yield* impostor(act)
               const endpoint = Result.getOrThrow(Endpoint.fromUrl(`${driver.scheme}://${token}@127.0.0.1:${port}/test`))
               const transport = driver.make({ maxMessageSize: 10_000, openTimeout: "200 millis" })
-              const { request } = yield* transport.requester(endpoint, { requestTimeout: Duration.millis(200) })
+              const { request } = yield* Exchanges.requester(transport, endpoint, { requestTimeout: "200 millis" })
               const error = yield* Effect.flip(request(["OC", "room"]))
               assert.strictEqual("reason" in error ? error.reason._tag : error._tag, expected)
-              const conversation = transport.session(endpoint).pipe(
+              const conversation = Exchanges.session(transport, endpoint).pipe(
                 Effect.flatMap(({ pull, send }) => Effect.andThen(send(["RD"]), pull)),
                 Effect.timeout("300 millis"),
                 Effect.scoped

@@ -5,6 +5,7 @@ import * as Zmq from "zeromq"
 import { Endpoint, type KosmonautError } from "../../src/index.ts"
 import * as ZmqTransport from "../../src/transport/ZmqTransport.ts"
 import * as ZmqTransportServer from "../../src/transport/ZmqTransportServer.ts"
+import * as Exchanges from "../harness/exchanges.ts"
 import { token } from "../harness/TestBroker.ts"
 import { suite } from "./TransportTest.ts"
 
@@ -13,7 +14,6 @@ suite("ZeroMQ", {
   listen: ZmqTransportServer.listen,
   make: ZmqTransport.make,
   carriesLines: true,
-  endsRequests: true,
   hasSockets: true
 })
 
@@ -31,7 +31,7 @@ describe("ZmqTransport", () => {
       )
       const scope = yield* Scope.make()
       const { request } = yield* Scope.provide(
-        ZmqTransport.make().requester(endpointOf(Number(router.lastEndpoint!.split(":").at(-1))), {
+        Exchanges.requester(ZmqTransport.make(), endpointOf(Number(router.lastEndpoint!.split(":").at(-1))), {
           requestTimeout: Duration.millis(500)
         }),
         scope
@@ -69,7 +69,7 @@ describe("ZmqTransport", () => {
       )
       const scope = yield* Scope.make()
       const { request } = yield* Scope.provide(
-        ZmqTransport.make().requester(endpointOf((server.address() as net.AddressInfo).port), {
+        Exchanges.requester(ZmqTransport.make(), endpointOf((server.address() as net.AddressInfo).port), {
           requestTimeout: Duration.seconds(60)
         }),
         scope
@@ -97,7 +97,8 @@ describe("ZmqTransport", () => {
             accepted.forEach((socket) => socket.destroy())
           })
       )
-      const { request } = yield* ZmqTransport.make({ openTimeout: "200 millis" }).requester(
+      const { request } = yield* Exchanges.requester(
+        ZmqTransport.make({ openTimeout: "200 millis" }),
         endpointOf((server.address() as net.AddressInfo).port),
         { requestTimeout: Duration.seconds(5) }
       )

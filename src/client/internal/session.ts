@@ -28,7 +28,7 @@ import {
 } from "../../protocol/KosmonautError.ts"
 import { decodeEvent, decodeOrigin } from "../../protocol/Trigger.ts"
 import * as AwakeClock from "../../transport/AwakeClock.ts"
-import type * as Transport from "../../transport/Transport.ts"
+import * as Transport from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import * as Deliveries from "./deliveries.ts"
 import type { Inbox, Item, ProtocolError } from "./inbox.ts"
@@ -73,22 +73,23 @@ export const ready = ({ mode, prefetch, ready }: Options): FromClient =>
 export const open = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Session, ConnectionError, Scope.Scope> {
-  const opened = yield* options.transport.session(options.endpoint)
+  const connection = yield* options.transport.connect(options.endpoint, { kind: "dlr" })
+  const send = (command: FromClient) => Transport.send(connection, encodeFromClient(command))
   const clock = yield* Clock.Clock
   const outbound = yield* Outbound.make
   yield* Effect.addFinalizer(() => Effect.sync(outbound.endUnsafe))
-  yield* opened.send(encodeFromClient(ready(options)))
+  yield* send(ready(options))
   const intake = makeIntake(options, outbound)
   const liveness = makeLiveness(AwakeClock.make(clock), options)
 
   // Not after `QT`, which it would undo.
   const readyAgain = Effect.suspend(() =>
-    options.mode() === "quitting" ? Effect.void : Effect.ignore(opened.send(encodeFromClient(ready(options))))
+    options.mode() === "quitting" ? Effect.void : Effect.ignore(send(ready(options)))
   )
   const read = Effect.gen(function*() {
-    const messages = yield* liveness.reading(opened.pull)
-    for (const message of messages) {
-      const rest = intake.receive(message)
+    const messages = yield* liveness.reading(connection.pull)
+    for (const { frames } of messages) {
+      const rest = intake.receive(frames)
       if (rest !== undefined) yield* rest
     }
   })
@@ -98,11 +99,11 @@ export const open = Effect.fnUntraced(function*(
       options.deliveries.releaseUnsafe()
       return options.prefetch.heartbeatUnsafe() && options.mode() !== "quitting"
         ? readyAgain
-        : Effect.ignore(opened.send(encodeFromClient(FromClient.Heartbeat())))
+        : Effect.ignore(send(FromClient.Heartbeat()))
     }),
     options.heartbeatInterval
   )
-  const flush = Effect.flatMap(outbound.flush(opened), (acknowledged) => {
+  const flush = Effect.flatMap(outbound.flush(send), (acknowledged) => {
     const now = Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     return options.prefetch.acknowledgedUnsafe(acknowledged, now) ? readyAgain : Effect.void
   })

@@ -28,7 +28,7 @@ export const silent = new Error(
 export const largeForTheOriginal = 3500
 
 /** A connection that ended instead of a response to a message that was large. */
-export const maybeTooLarge = (size: number) => (error: ConnectionError): ConnectionError =>
+export const maybeTooLarge = (error: ConnectionError, size: number): ConnectionError =>
   error.reason._tag !== "ConnectionClosedError" ? error : new ConnectionError({
     reason: new ConnectionClosedError({
       address: error.address,

@@ -5,6 +5,7 @@
 
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Throttle from "../../../protocol/Throttle.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
 import type { Lobby } from "../Lobby.ts"
 import * as Timeline from "./timeline.ts"
@@ -16,9 +17,6 @@ export interface Warnings {
   /** Whether there is something that is not logged yet. */
   readonly isPending: () => boolean
 }
-
-/** The minimum time between two warnings of a kind, in milliseconds. */
-const pause = 10_000
 
 /** Makes the warnings of a vhost. */
 export const make = (path: string, lobby: Lobby, deadLetters: DeadLetters, clock: Clock.Clock): Warnings => {
@@ -46,15 +44,17 @@ export const make = (path: string, lobby: Lobby, deadLetters: DeadLetters, clock
 }
 
 const watch = (count: () => number, sentence: (more: number) => string) => {
-  let logged = 0
-  let next: number | undefined
-  const more = () => count() - logged
+  const throttle = Throttle.make()
+  let seen = 0
+  const more = () => {
+    throttle.add(count() - seen)
+    seen = count()
+    return throttle.pending()
+  }
   const log = (now: number): Effect.Effect<void> => {
-    const pending = more()
-    if (pending === 0 || next !== undefined && now < next) return Effect.void
-    logged += pending
-    next = now + pause
-    return Effect.logWarning(sentence(pending))
+    more()
+    const due = throttle.take(now)
+    return due === 0 ? Effect.void : Effect.logWarning(sentence(due))
   }
   return { more, log }
 }

@@ -14,12 +14,22 @@ import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type { Frames } from "../../protocol/Frame.ts"
 import { type ConnectionError, RequestTimeoutError } from "../../protocol/KosmonautError.ts"
-import * as AwakeClock from "../AwakeClock.ts"
-import type { ResponseHandler } from "../Transport.ts"
+import * as AwakeClock from "../../transport/AwakeClock.ts"
 import * as Flight from "./flight.ts"
 
-/** A request without a response. Its envelope counts up from 1 in base 36. */
+/** Handles the outcome of a request. Exactly one of the two functions is called, once. */
+export interface ResponseHandler {
+  /** The response has come. */
+  readonly onResponse: (frames: Frames) => void
+  /** There will be no response. A defect is the transport's. */
+  readonly onFailure: (cause: Cause.Cause<ConnectionError | RequestTimeoutError>, request: Pending) => void
+}
+
+/** A request without a response. */
 export interface Pending {
+  /** The id of the connection on which it is sent. */
+  readonly connection: string
+  /** Its id there. It counts up from 1 in base 36. */
   envelope: string
   readonly command: string
   readonly handler: ResponseHandler
@@ -28,10 +38,15 @@ export interface Pending {
   readonly deadline: number
 }
 
-/** The requests in flight on one connection at a time. */
+/** The requests without a response, those of one connection at a time. */
 export interface PendingRequests {
   /** Adds a request that is about to be sent. */
-  readonly addUnsafe: (command: string, frames: Frames | undefined, handler: ResponseHandler) => Pending
+  readonly addUnsafe: (
+    connection: string,
+    command: string,
+    frames: Frames | undefined,
+    handler: ResponseHandler
+  ) => Pending
   /** Passes a response to its request; ignored if that was cancelled. */
   readonly respondUnsafe: (envelope: string, frames: Frames) => void
   /** Fails a request that was taken out. */
@@ -65,8 +80,8 @@ export const make = Effect.fnUntraced(function*(options: {
   const run = (effect: Effect.Effect<void>) => {
     Fiber.runIn(Effect.runForkWith(services)(effect), scope)
   }
-  const failUnsafe: PendingRequests["failUnsafe"] = ({ handler }, cause) => {
-    const outcome = Result.try(() => handler.onFailure(cause))
+  const failUnsafe: PendingRequests["failUnsafe"] = (request, cause) => {
+    const outcome = Result.try(() => request.handler.onFailure(cause, request))
     if (Result.isFailure(outcome)) run(logDefect(outcome.failure))
   }
 
@@ -96,8 +111,9 @@ export const make = Effect.fnUntraced(function*(options: {
 
   const takeUnsafe = (envelope: string): Pending | undefined => pending.take(numberOf(envelope))
   const table: PendingRequests = {
-    addUnsafe: (command, frames, handler) => {
-      const request: Pending = { envelope: "", command, handler, frames, deadline: clock.nowUnsafe() + timeout }
+    addUnsafe: (connection, command, frames, handler) => {
+      const deadline = clock.nowUnsafe() + timeout
+      const request: Pending = { connection, envelope: "", command, handler, frames, deadline }
       request.envelope = pending.add(request).toString(36)
       if (!watching) {
         watching = true

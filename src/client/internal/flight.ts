@@ -2,8 +2,9 @@
  * Requests in flight, by numbers that count up from 1.
  *
  * Responses mostly arrive in the order of their requests, so each request has a slot by its number, which is cleared with its
- * response. Requests that take long move to a map, and there are at most twice as many slots as requests were ever in flight. (A `Map` leaves its old tables to the garbage collector with all that was in them, which lives on until those
- * are collected: with a thousand in flight that was most of what a request cost.)
+ * response. Requests that take long move to a map, and there are at most twice as many slots as requests were ever in flight.
+ * (A `Map` leaves its old tables to the garbage collector with all that was in them, which lives on until those are
+ * collected: with a thousand in flight that was most of what a request cost.)
  */
 
 /** Values in the order of their numbers. */

@@ -2,27 +2,35 @@
  * Requests on a connection that the test plays: what is sent, what is not sent any more, and when each request ends.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Logger, Queue, Schedule, type Scope } from "effect"
+import { Cause, Clock, Deferred, Effect, Exit, Fiber, Logger, Queue, Result, Schedule, type Scope } from "effect"
 import { TestClock } from "effect/testing"
+import type { ResponseHandler } from "../../src/client/internal/pendingRequests.ts"
+import * as RequestQueue from "../../src/client/internal/requestQueue.ts"
+import { Endpoint } from "../../src/index.ts"
 import type { Frames } from "../../src/protocol/Frame.ts"
-import { ConnectionError, type RequestTimeoutError, wasNotSent } from "../../src/protocol/KosmonautError.ts"
+import {
+  ConnectionClosedError,
+  ConnectionError,
+  type RequestTimeoutError,
+  wasNotSent
+} from "../../src/protocol/KosmonautError.ts"
 import * as AwakeClock from "../../src/transport/AwakeClock.ts"
-import type { Item } from "../../src/transport/internal/batch.ts"
-import type { Mailbox } from "../../src/transport/internal/exchange.ts"
-import * as OutboundQueue from "../../src/transport/internal/outboundQueue.ts"
-import * as Pipeline from "../../src/transport/internal/pipeline.ts"
-import type { ResponseHandler } from "../../src/transport/Transport.ts"
+import type { Connection, Message } from "../../src/transport/Transport.ts"
 import * as AdjustableClock from "../harness/AdjustableClock.ts"
+import * as Exchanges from "../harness/exchanges.ts"
+import * as FakeTransport from "../harness/fakeTransport.ts"
+import { token } from "../harness/TestBroker.ts"
 
 /** A connection whose messages leave when the test says so. */
 const connection = Effect.gen(function*() {
-  const sent: Array<ReadonlyArray<Item>> = []
-  const settling: Array<(error?: unknown) => void> = []
-  const incoming = yield* Queue.unbounded<Item, Cause.Done | Error>()
-  const mailbox: Mailbox = {
-    name: "c",
+  const sent: Array<ReadonlyArray<Message>> = []
+  const settling: Array<(error?: ConnectionError) => void> = []
+  const incoming = yield* Queue.unbounded<Message, ConnectionError>()
+  const opened: Connection = {
+    id: "c",
+    pipelines: true,
     enough: 1024,
-    readsBatches: () => true,
+    isKosmonaut: () => true,
     pull: Queue.takeAll(incoming),
     sendUnsafe: (items, settled) => {
       sent.push(items.map((item) => ({ ...item })))
@@ -30,28 +38,23 @@ const connection = Effect.gen(function*() {
     }
   }
   return {
-    mailbox,
+    opened,
     incoming,
     /** The arguments of all requests that have left. */
     sent: () => sent.flat().map(({ frames }) => frames[1]),
     items: () => sent.flat(),
     /** The message on its way has left. */
     settle: Effect.sync(() => settling.shift()?.()),
-    respond: (...items: ReadonlyArray<Item>) => Queue.offerAll(incoming, items)
+    respond: (...items: ReadonlyArray<Message>) => Queue.offerAll(incoming, items)
   }
 })
 
+const endpoint = Result.getOrThrow(Endpoint.fromUrl(`wr://${token}@fake:1/test`))
+
 const pipelineOf = (
-  dial: Effect.Effect<Mailbox, ConnectionError, Scope.Scope>,
-  options?: { readonly maxQueuedRequests?: number; readonly maxQueuedBytes?: number }
-) =>
-  Pipeline.make({
-    address: "fake:1",
-    requestTimeout: Duration.seconds(5),
-    bound: { maxMessageSize: 100_000, lines: false },
-    dial,
-    ...options
-  })
+  connect: Effect.Effect<Connection, ConnectionError, Scope.Scope>,
+  options?: Exchanges.Options
+) => Exchanges.requester({ ...FakeTransport.make(() => connect), maxMessageSize: 100_256 }, endpoint, options)
 
 /** All that was asked for in this moment has happened. */
 const settled = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void))).pipe(
@@ -59,12 +62,14 @@ const settled = Effect.callback<void>((resume) => void setImmediate(() => resume
   Effect.asVoid
 )
 
+const gone = new ConnectionError({ reason: new ConnectionClosedError({ address: "fake:1" }) })
+
 const bc = (what: string): Frames => ["BC", what]
 
 /** A pipeline whose first message, "first", is on its way. */
 const stalled = Effect.fnUntraced(function*(options?: Parameters<typeof pipelineOf>[1]) {
   const fake = yield* connection
-  const pipeline = yield* pipelineOf(Effect.succeed(fake.mailbox), options)
+  const pipeline = yield* pipelineOf(Effect.succeed(fake.opened), options)
   const first = yield* Effect.forkChild(pipeline.request(bc("first")))
   yield* settled
   assert.deepStrictEqual(fake.sent(), ["first"])
@@ -120,7 +125,7 @@ describe("unsent requests", () => {
       const { first, incoming, pipeline } = yield* stalled()
       const unsent = yield* Effect.forkChild(Effect.flip(pipeline.request(bc("a"))))
       yield* settled
-      yield* Queue.fail(incoming, new Error("gone"))
+      yield* Queue.fail(incoming, gone)
       const errors = [yield* Effect.flip(Fiber.join(first)), yield* Fiber.join(unsent)]
       assert.deepStrictEqual(errors.map((error) => (error as ConnectionError).reason._tag), [
         "ConnectionClosedError",
@@ -133,15 +138,15 @@ describe("unsent requests", () => {
     Effect.gen(function*() {
       const { pipeline, sent, settle } = yield* stalled({ maxQueuedRequests: 2 })
       const request = (what: string): Effect.Effect<unknown, unknown> =>
-        pipeline.room.isFull()
-          ? Effect.andThen(pipeline.room.wait("BC"), Effect.suspend(() => request(what)))
+        pipeline.isFull()
+          ? Effect.andThen(pipeline.waitForRoom("BC"), Effect.suspend(() => request(what)))
           : pipeline.request(bc(what))
       const fibers = yield* Effect.forEach(
         ["a", "b", "c", "d", "e", "f"],
         (what) => Effect.forkChild(Effect.suspend(() => request(what)), { startImmediately: true })
       )
       yield* settled
-      assert.isTrue(pipeline.room.isFull())
+      assert.isTrue(pipeline.isFull())
       yield* Fiber.interrupt(fibers[3]!)
       yield* settle
       yield* settled
@@ -151,7 +156,7 @@ describe("unsent requests", () => {
       yield* settle
       yield* settled
       assert.deepStrictEqual(sent(), ["first", "a", "b", "c", "e", "f"])
-      assert.isFalse(pipeline.room.isFull())
+      assert.isFalse(pipeline.isFull())
     }))
 
   it.effect("wait for room no longer than a request may take", () =>
@@ -159,8 +164,8 @@ describe("unsent requests", () => {
       const { pipeline, respond } = yield* stalled({ maxQueuedRequests: 1 })
       yield* Effect.forkChild(Effect.exit(pipeline.request(bc("a"))))
       yield* settled
-      assert.isTrue(pipeline.room.isFull())
-      const waiting = yield* Effect.forkChild(Effect.flip(pipeline.room.wait("BC")), { startImmediately: true })
+      assert.isTrue(pipeline.isFull())
+      const waiting = yield* Effect.forkChild(Effect.flip(pipeline.waitForRoom("BC")), { startImmediately: true })
       // The broker lives, and another that is unsent takes the place of the first.
       yield* TestClock.adjust("1 second")
       yield* respond({ envelope: "1", frames: ["OK"] })
@@ -168,7 +173,7 @@ describe("unsent requests", () => {
       yield* TestClock.adjust("4 seconds")
       assert.strictEqual((yield* Fiber.join(waiting)).wasSent, "no")
       // As it times out there is room.
-      const admitted = yield* Effect.forkChild(pipeline.room.wait("BC"), { startImmediately: true })
+      const admitted = yield* Effect.forkChild(pipeline.waitForRoom("BC"), { startImmediately: true })
       yield* respond({ envelope: "1", frames: ["OK"] })
       yield* TestClock.adjust("1 second")
       yield* Fiber.join(admitted)
@@ -179,13 +184,13 @@ describe("unsent requests", () => {
       const { incoming, pipeline } = yield* stalled({ maxQueuedRequests: 1 })
       yield* Effect.forkChild(Effect.exit(pipeline.request(bc("a"))))
       yield* settled
-      const waiting = yield* Effect.forkChild(pipeline.room.wait("BC"), { startImmediately: true })
-      yield* Queue.fail(incoming, new Error("gone"))
+      const waiting = yield* Effect.forkChild(pipeline.waitForRoom("BC"), { startImmediately: true })
+      yield* Queue.fail(incoming, gone)
       yield* Fiber.join(waiting)
     }))
 
   it("are counted in bytes of memory, with their overhead, and forgotten as they leave", () => {
-    const queue = OutboundQueue.make<OutboundQueue.Outgoing>({ maxRequests: 1000, maxBytes: 10_000 })
+    const queue = RequestQueue.make<RequestQueue.Queued>({ maxRequests: 1000, maxBytes: 10_000 })
     const small = Array.from({ length: 38 }, (_, n) => ({ envelope: `${n}`, frames: bc("x") as Frames | undefined }))
     small.forEach(queue.enqueue)
     assert.isFalse(queue.isFull())
@@ -206,7 +211,7 @@ describe("unsent requests", () => {
   })
 
   it("leave no trace when they are removed, however many", () => {
-    const queue = OutboundQueue.make<OutboundQueue.Outgoing>({ maxRequests: 10, maxBytes: 10_000 })
+    const queue = RequestQueue.make<RequestQueue.Queued>({ maxRequests: 10, maxBytes: 10_000 })
     const kept = { envelope: "kept", frames: bc("kept") as Frames | undefined }
     queue.enqueue(kept)
     for (let n = 0; n < 100_000; n++) {
@@ -230,16 +235,14 @@ describe("a caller's callback that throws", () => {
     const logged: Array<unknown> = []
     return Effect.gen(function*() {
       const { first, pipeline, respond, settle } = yield* stalled()
-      const { requestUnsafe } = pipeline.direct
-      const sent = { connection: undefined, message: "" }
-      assert.isTrue(requestUnsafe(bc("a"), sent, thrower))
+      const sent = pipeline.requestUnsafe(bc("a"), thrower)
       yield* settle
       yield* settled
-      yield* respond({ envelope: sent.message, frames: ["OK"] }, { envelope: "1", frames: ["OK", "first"] })
+      yield* respond({ envelope: sent!.envelope, frames: ["OK"] }, { envelope: "1", frames: ["OK", "first"] })
       assert.deepStrictEqual(yield* Fiber.join(first), ["OK", "first"])
       assert.strictEqual(logged.length, 1)
 
-      requestUnsafe(bc("b"), sent, thrower)
+      pipeline.requestUnsafe(bc("b"), thrower)
       const other = yield* Effect.forkChild(Effect.flip(pipeline.request(bc("c"))))
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual((yield* Fiber.join(other))._tag, "RequestTimeoutError")
@@ -257,7 +260,7 @@ describe("a defect of the transport", () => {
       const fake = yield* connection
       let attempts = 0
       const pipeline = yield* pipelineOf(
-        Effect.suspend(() => attempts++ === 0 ? Effect.die(new Error("boom")) : Effect.succeed(fake.mailbox))
+        Effect.suspend(() => attempts++ === 0 ? Effect.die(new Error("boom")) : Effect.succeed(fake.opened))
       )
       const exit = yield* Effect.exit(pipeline.request(bc("a")))
       assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
@@ -273,7 +276,7 @@ describe("a defect of the transport", () => {
       const gate = yield* Deferred.make<never>()
       let connections = 0
       const pipeline = yield* pipelineOf(
-        Effect.sync(() => connections++ === 0 ? { ...fake.mailbox, pull: Deferred.await(gate) } : fake.mailbox)
+        Effect.sync(() => connections++ === 0 ? { ...fake.opened, pull: Deferred.await(gate) } : fake.opened)
       )
       const inFlight = yield* Effect.forkChild(pipeline.request(bc("a")))
       yield* settled
@@ -289,7 +292,7 @@ describe("a defect of the transport", () => {
   it.effect("while sending fails what was to be sent", () =>
     Effect.gen(function*() {
       const fake = yield* connection
-      const pipeline = yield* pipelineOf(Effect.succeed({ ...fake.mailbox, sendUnsafe: () => JSON.parse("{") }))
+      const pipeline = yield* pipelineOf(Effect.succeed({ ...fake.opened, sendUnsafe: () => JSON.parse("{") }))
       const error = yield* Effect.flip(pipeline.request(bc("a")))
       assert.strictEqual((error as ConnectionError).reason._tag, "ConnectionClosedError")
     }))

@@ -1,5 +1,5 @@
 /**
- * What all connections of a network in memory run over: it is good, cut or silent, for all of them alike.
+ * The state of a network in memory, which all its connections share: connected, cut or silent.
  */
 
 import * as Effect from "effect/Effect"
@@ -7,25 +7,23 @@ import * as Latch from "effect/Latch"
 import * as Connection from "./connection.ts"
 import { turn } from "./pipe.ts"
 
-/** The line of a network, and the connections on it. */
-export interface Line {
+/** The state of a network, and the connections on it. */
+export interface NetworkState {
   readonly isCut: () => boolean
   /** Waits while it is silent. */
   readonly audible: Effect.Effect<void>
-  /** Makes a connection from `identity` to the server at `address`, for one message of this name where it has one. */
-  readonly connectUnsafe: (identity: string, message: string, address: string) => Connection.Connection
+  /** Makes a connection with this identity to the server at `address`. */
+  readonly connectUnsafe: (identity: string, address: string) => Connection.Connection
   /** Closes the server's ends of all connections to `address`. */
-  readonly hangUpUnsafe: (address: string) => void
-  /** Makes it good, cut or silent. */
-  readonly become: (state: State) => Effect.Effect<void>
+  readonly disconnectUnsafe: (address: string) => void
+  readonly set: (state: State) => Effect.Effect<void>
 }
 
-/** How a line can be. */
-type State = "good" | "cut" | "silent"
+type State = "connected" | "cut" | "silent"
 
-/** Makes a good line. */
-export const make = (): Line => {
-  let state: State = "good"
+/** Makes it, connected. */
+export const make = (): NetworkState => {
+  let state: State = "connected"
   const audible = Latch.makeUnsafe(true)
   const connections = new Set<Connection.Connection>()
   const isSilent = () => state === "silent"
@@ -33,10 +31,9 @@ export const make = (): Line => {
   return {
     isCut: () => state === "cut",
     audible: Effect.suspend(() => isSilent() ? turn(audible) : Effect.void),
-    connectUnsafe: (identity, message, address) => {
+    connectUnsafe: (identity, address) => {
       const connection = Connection.make({
         identity,
-        message,
         address,
         isSilent,
         onClosed: (connection) => connections.delete(connection)
@@ -44,20 +41,20 @@ export const make = (): Line => {
       connections.add(connection)
       return connection
     },
-    hangUpUnsafe: (address) => {
+    disconnectUnsafe: (address) => {
       for (const connection of [...connections]) {
         if (connection.address === address) connection.server.closeUnsafe()
       }
     },
-    become: (next) =>
+    set: (next) =>
       Effect.sync(() => {
-        const losing = isSilent()
+        const isLosing = isSilent()
         state = next
         if (isSilent()) audible.closeUnsafe()
         else audible.openUnsafe()
         for (const connection of connections) {
-          if (next === "cut") connection.breakUnsafe(losing)
-          else connection.lineChangedUnsafe()
+          if (next === "cut") connection.cutUnsafe(isLosing)
+          else connection.updateUnsafe()
         }
       })
   }

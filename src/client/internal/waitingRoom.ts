@@ -1,15 +1,19 @@
 /**
- * Callers that wait for room in the outbound queue. They are admitted in order as soon as there is room.
+ * Callers that wait until fewer requests are unsent. They are admitted in order as soon as there is room.
  */
 
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { RequestTimeoutError } from "../../protocol/KosmonautError.ts"
-import type { Room } from "../Transport.ts"
 import type { PendingRequests } from "./pendingRequests.ts"
 
 /** Room with waiting callers. */
-export interface WaitingRoom extends Room {
+export interface WaitingRoom {
+  /**
+   * Waits for room, for a request of this command. Fails with `RequestTimeoutError` if there is none for the whole
+   * `requestTimeout`.
+   */
+  readonly wait: (command: string) => Effect.Effect<void, RequestTimeoutError>
   /** Admits callers while there is room. */
   readonly admitUnsafe: () => void
   /** Removes all callers, and returns the functions that admit them. */
@@ -25,10 +29,9 @@ export const make = (options: {
   const { isFull, pending, timeout: after } = options
   const waiting = new Set<string>()
   return {
-    isFull,
     wait: (command) =>
       Effect.callback((resume) => {
-        const { envelope } = pending.addUnsafe(command, undefined, {
+        const { envelope } = pending.addUnsafe("", command, undefined, {
           onResponse: () => resume(Effect.void),
           onFailure: () => {
             waiting.delete(envelope)

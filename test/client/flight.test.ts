@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
-import * as Flight from "../../src/transport/internal/flight.ts"
+import * as Flight from "../../src/client/internal/flight.ts"
 import { int } from "../protocol/arbitraries.ts"
 
 describe("what is in flight", () => {

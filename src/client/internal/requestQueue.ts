@@ -7,7 +7,7 @@
 import type { Frames } from "../../protocol/Frame.ts"
 
 /** A request that can be queued. Its frames are `undefined` once it is sent or removed. */
-export interface Outgoing {
+export interface Queued {
   readonly envelope: string
   frames: Frames | undefined
 }
@@ -19,7 +19,7 @@ export interface Unsent {
 }
 
 /** Unsent requests. */
-export interface OutboundQueue<A extends Outgoing> {
+export interface RequestQueue<A extends Queued> {
   readonly size: () => number
   readonly isFull: () => boolean
   readonly enqueue: (request: A) => void
@@ -32,10 +32,10 @@ export interface OutboundQueue<A extends Outgoing> {
 }
 
 /** Makes a queue, empty. */
-export const make = <A extends Outgoing>(limits: {
+export const make = <A extends Queued>(limits: {
   readonly maxRequests: number
   readonly maxBytes: number
-}): OutboundQueue<A> => {
+}): RequestQueue<A> => {
   // Requests before `first` were dequeued. Removed ones have no frames, and stay until they are reached or compacted.
   let queue: Array<A> = []
   let first = 0
@@ -92,11 +92,11 @@ export const make = <A extends Outgoing>(limits: {
   }
 }
 
-const clearFrames = (request: Outgoing) => {
+const clearFrames = (request: Queued) => {
   request.frames = undefined
 }
 
-const isUnsent = <A extends Outgoing>(request: A): request is A & Unsent => request.frames !== undefined
+const isUnsent = <A extends Queued>(request: A): request is A & Unsent => request.frames !== undefined
 
 /** How much memory a request takes at most: two bytes a character, and some hundreds for what else belongs to it. */
 export const bytesOf = (frames: Frames): number => {
