@@ -16,120 +16,58 @@
  * @since 0.1.0
  */
 
-import * as Arr from "effect/Array"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
+import type * as Redacted from "effect/Redacted"
+import type * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import * as Channel from "../events/Channel.ts"
+import type * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
-import * as ChannelName from "../protocol/ChannelName.ts"
-import { FromClient } from "../protocol/Command.ts"
-import type * as Json from "../protocol/Json.ts"
-import {
-  BadRequestError,
+import type {
   BrowserNotFoundError,
   ChannelNotFoundError,
-  type ConnectionError,
-  type DeadLetterNotFoundError,
+  ConnectionError,
+  DeadLetterNotFoundError,
   InvalidChannelNameError,
-  type InvalidEndpointError,
-  type InvalidOptionError,
-  MessageDecodeError,
-  type MessageEncodeError,
-  ProtocolError,
-  type RequestTimeoutError,
-  type UnauthorizedError
+  InvalidEndpointError,
+  InvalidOptionError,
+  RequestTimeoutError,
+  ResponseError
 } from "../protocol/KosmonautError.ts"
 import { duration, integer } from "../protocol/Options.ts"
-import * as Response from "../protocol/Response.ts"
 import type { Transport } from "../transport/Transport.ts"
+import type {
+  Broadcast,
+  BroadcastError,
+  BroadcastOptions,
+  CallError,
+  ChannelInfo,
+  ChannelLike,
+  Requestable,
+  RequestError,
+  RequestOptions,
+  Subscriber,
+  TriggerOptions
+} from "./ClientRequest.ts"
 import type { DeadLetter, Replayed } from "./DeadLetter.ts"
+import * as Broadcasts from "./internal/broadcasts.ts"
+import * as Browsers from "./internal/browsers.ts"
+import * as Calls from "./internal/calls.ts"
+import * as Channels from "./internal/channels.ts"
 import { type Configured, unwrap } from "./internal/configured.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
-import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoingEvent.ts"
-import * as Pages from "./internal/pages.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Requests from "./internal/request.ts"
 import * as Retry from "./internal/retry.ts"
-import { expecting, resolve } from "./internal/target.ts"
+import { resolve } from "./internal/target.ts"
 
-/**
- * What can happen to every request: the access token is rejected (`UnauthorizedError`), the broker cannot be reached or the
- * connection is lost (`ConnectionError`), no response comes in time (`RequestTimeoutError`), or anything else
- * (`ProtocolError`, whose `reason` says what).
- *
- * @since 0.1.0
- */
-export type RequestError = UnauthorizedError | ConnectionError | RequestTimeoutError | ProtocolError
-
-/**
- * Who is not to hear a broadcast.
- *
- * @since 0.1.0
- */
-export interface BroadcastOptions {
-  /** The `sid` of one browser on the channel that does not hear it, as a rule the one that caused it. */
-  readonly exceptSid?: string | undefined
-}
-
-/**
- * One broadcast of many.
- *
- * @since 0.1.0
- */
-export interface Broadcast extends BroadcastOptions {
-  readonly channel: string
-  readonly event: string
-  /** Anything whose JSON is an object, default `{}`. */
-  readonly data?: object | undefined
-}
-
-/**
- * What can happen to one broadcast of many.
- *
- * @since 0.1.0
- */
-export type BroadcastError = ChannelNotFoundError | ProtocolError
-
-/**
- * An open channel.
- *
- * @since 0.1.0
- */
-export interface ChannelInfo {
-  readonly name: string
-  readonly kind: ChannelName.Kind
-  /** How many browsers are on it, hidden ones too. */
-  readonly subscribers: number
-}
-
-/**
- * A browser on a channel.
- *
- * @since 0.1.0
- */
-export interface Subscriber {
-  /** The browser's connection. */
-  readonly sid: string
-  /** The user, on private and presence channels. A user with two browsers is there twice. */
-  readonly uid: string | undefined
-  /** What the browser told the others of itself when it subscribed, as it said it. The broker vouches for the `uid` alone. */
-  readonly data: Json.JsonObject
-}
-
-/**
- * A channel by its name, or as it is declared.
- *
- * @since 0.1.0
- */
-export type ChannelLike = string | Channel.Any
+export * from "./ClientRequest.ts"
 
 /**
  * A broker's client.
@@ -206,6 +144,36 @@ export class Client extends Context.Service<Client, {
       event: E,
       data: Event.Payload<E>
     ): Effect.Effect<void, RequestError | BrowserNotFoundError>
+  }
+  /**
+   * Requests something of a worker, and succeeds with the response of its handler. Of a declared event the response and the
+   * error that it declares are what the handler gave; of an event by its name they are JSON, and a declared error is a
+   * `ResponseError`. Fails at once if no worker takes requests. The handler is interrupted when `timeout` has passed. After a
+   * worker's crash it runs again, if there is time.
+   */
+  readonly request: {
+    (
+      event: string,
+      data?: object,
+      options?: RequestOptions
+    ): Effect.Effect<Schema.Json, ResponseError | CallError>
+    <E extends Event.Any>(
+      event: E & Requestable<E>,
+      data: Event.Payload<E>,
+      options?: RequestOptions
+    ): Effect.Effect<Event.Success<E>, Event.Error<E> | CallError>
+  }
+  /**
+   * Queues an event for a worker, as if a browser had triggered it, but without a `sid` and a `uid`. Success says that it is
+   * queued, and persisted if the broker has storage. Nobody receives the response of a request that is triggered.
+   */
+  readonly trigger: {
+    (event: string, data?: object, options?: TriggerOptions): Effect.Effect<void, RequestError>
+    <E extends Event.Any>(
+      event: E,
+      data: Event.Payload<E>,
+      options?: TriggerOptions
+    ): Effect.Effect<void, RequestError>
   }
   /**
    * The open channels, in the order of their opening, requested as they are wanted; with `prefix` those whose name begins
@@ -301,6 +269,7 @@ export const make = Effect.fnUntraced(function*(
   const pipeline = yield* Pipeline.make({
     transport,
     endpoint,
+    extraTime: Calls.extraTime,
     requestTimeout: yield* Effect.fromResult(duration("requestTimeout", options.requestTimeout ?? "5 seconds")),
     maxQueuedRequests: yield* Effect.fromResult(integer("maxQueuedRequests", options.maxQueuedRequests ?? 10_000)),
     maxQueuedBytes: yield* Effect.fromResult(integer("maxQueuedBytes", options.maxQueuedBytes ?? 16 * 1_048_576))
@@ -308,112 +277,14 @@ export const make = Effect.fnUntraced(function*(
 
   const retry = yield* Retry.make(pipeline, options.retry ?? defaultRetry)
   const requests = Requests.make(endpoint, pipeline, retry)
-  const { ask, inRoom, query, tell, tellIn } = requests
-
-  const broadcast = (channel: ChannelLike, event: Named, data?: unknown, options?: BroadcastOptions) =>
-    Effect.withFiber((fiber) =>
-      inRoom(emptyBroadcast, (): Effect.Effect<void, RequestError | ChannelNotFoundError> => {
-        const encoded = typeof channel === "string"
-          ? encodeBroadcast(channel, event, data, options?.exceptSid)
-          : Result.flatMap(
-            declaredOn(channel, event),
-            (event) => encodeBroadcast(channel.name, event, data, options?.exceptSid)
-          )
-        return Result.isSuccess(encoded)
-          ? tellIn(fiber, encoded.success, notFound)
-          : Effect.fail(refusal(encoded.failure))
-      })
-    )
-
-  const requestSingleAccessToken = Effect.fnUntraced(function*(
-    who: string | { readonly uid: string; readonly channels: ReadonlyArray<ChannelLike> },
-    pattern: string = ""
-  ) {
-    const [uid, wanted] = typeof who === "string"
-      ? [who, pattern]
-      : [who.uid, who.channels.map((channel) => Channel.quote(nameOf(channel))).join("|") || nothing]
-    if (uid === "" || wanted === "") {
-      const detail = `the ${uid === "" ? "user id" : "pattern"} is empty`
-      return yield* new ProtocolError({ reason: new BadRequestError({ detail }) })
-    }
-    const { token } = yield* ask(FromClient.AccessToken({ uid, pattern: wanted }), "AccessTokenIssued")
-    return Redacted.make(token)
-  })
-
+  const { request, trigger } = Calls.make(requests)
   return Client.of({
-    openChannel: (channel) => {
-      const name = nameOf(channel)
-      return ChannelName.isValid(name)
-        ? tell(FromClient.OpenChannel({ channel: name }), invalidName)
-        : Effect.fail(new InvalidChannelNameError({ channel: name }))
-    },
-
-    closeChannel: (channel) => found(channel, (channel) => tell(FromClient.CloseChannel({ channel }), notFound)),
-
-    broadcast,
-
-    requestSingleAccessToken,
-
-    broadcastAll: Effect.fnUntraced(function*(broadcasts) {
-      yield* inRoom(FromClient.BroadcastAll({ broadcasts: "" }), () => Effect.void)
-      const encoded = broadcasts.map(({ channel, data, event, exceptSid }) =>
-        Result.mapError(encodeBroadcast(channel, event, data, exceptSid), refusal)
-      )
-      const sent = Arr.getSuccesses(encoded)
-      const codes = sent.length === 0
-        ? []
-        : yield* query(FromClient.BroadcastAll({ broadcasts: listOf(sent) }), Response.Broadcasts)
-      if (codes.length !== sent.length) {
-        const detail = `${sent.length} broadcasts were answered with ${codes.length}`
-        return yield* new ProtocolError({ reason: new MessageDecodeError({ detail }) })
-      }
-      let answered = 0
-      return encoded.map(Result.flatMap(({ channel }) => broadcastResult(channel, codes[answered++]!)))
-    }),
-
-    sendTo: (sid: string, event: Named, data?: unknown) =>
-      sid === ""
-        ? Effect.fail(new BrowserNotFoundError({ sid }))
-        : inRoom(FromClient.SendTo({ sid, event: "", data: "" }), () =>
-          Effect.flatMap(
-            Effect.fromResult(Result.mapError(encodeEvent(event, data), Requests.toProtocolError)),
-            (encoded) =>
-              tell(
-                FromClient.SendTo({ sid, ...encoded }),
-                expecting(455)
-              )
-          )),
-
-    channels: ({ prefix = "" } = {}) =>
-      Pages.stream((after) =>
-        Effect.map(
-          query(FromClient.ListChannels({ prefix, after }), Response.Channels),
-          ({ channels, next }) => ({ items: channels.map(channelInfo), next })
-        )
-      ),
-
-    channel: (channel) =>
-      found(
-        channel,
-        (channel) => Effect.map(query(FromClient.DescribeChannel({ channel }), Response.Channel, notFound), channelInfo)
-      ),
-
-    subscribers: (channel) =>
-      Pages.stream((after) =>
-        found(channel, (channel) =>
-          Effect.map(
-            query(FromClient.ListSubscribers({ channel, after }), Response.Subscribers, notFound),
-            ({ next, subscribers }) => ({ items: subscribers.map(subscriber), next })
-          ))
-      ),
-
-    disconnect: (by) => {
-      const command = "sid" in by ? { by: "sid", who: by.sid } as const : { by: "uid", who: by.uid } as const
-      return command.who === ""
-        ? Effect.succeed(0)
-        : Effect.map(query(FromClient.Disconnect(command), Response.Disconnected), ({ disconnected }) => disconnected)
-    },
-
+    ...Channels.make(requests),
+    ...Broadcasts.make(requests),
+    ...Browsers.make(requests),
+    // It tells names and declarations apart, which the compiler cannot follow.
+    request: request as Client["Service"]["request"],
+    trigger,
     deadLetters: DeadLetters.make(requests)
   })
 })
@@ -435,41 +306,3 @@ export const layerConfig = (
   options: ConfigOptions
 ): Layer.Layer<Client, InvalidEndpointError | InvalidOptionError | Config.ConfigError, Transport> =>
   Layer.effect(Client, Effect.flatMap(unwrap<Options, "retry">(options, "retry"), make))
-
-const nameOf = (channel: ChannelLike): string => typeof channel === "string" ? channel : channel.name
-
-// A name that no channel can have is that of none.
-const found = <A, E>(channel: ChannelLike, use: (name: string) => Effect.Effect<A, E>) => {
-  const name = nameOf(channel)
-  return ChannelName.isValid(name) ? use(name) : Effect.fail(new ChannelNotFoundError({ channel: name }))
-}
-
-// Another name has no Schema on this channel: its data would be sent unchecked.
-const declaredOn = (channel: Channel.Any, event: Named): Result.Result<Event.Any, BadRequestError> => {
-  if (typeof event !== "string") return Result.succeed(event)
-  return Object.hasOwn(channel.events, event)
-    ? Result.succeed(channel.events[event]!)
-    : Result.fail(
-      new BadRequestError({ detail: `the channel ${channel.name} has no event ${JSON.stringify(event.slice(0, 100))}` })
-    )
-}
-
-const refusal = (error: ChannelNotFoundError | BadRequestError | MessageEncodeError) =>
-  error._tag === "ChannelNotFoundError" ? error : Requests.toProtocolError(error)
-
-// A pattern that matches no channel.
-const nothing = "$a"
-
-const emptyBroadcast = FromClient.Broadcast({ channel: "", event: "", data: "" })
-
-const invalidName = expecting(451)
-
-const notFound = expecting(454)
-
-const channelInfo = ({ name, subscribers }: typeof Response.Channel.Type): ChannelInfo => ({
-  name,
-  kind: ChannelName.kind(name),
-  subscribers
-})
-
-const subscriber = ({ data, sid, uid }: typeof Response.Subscriber.Type): Subscriber => ({ sid, uid, data })

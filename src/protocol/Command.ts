@@ -258,13 +258,13 @@ export const descriptions: { readonly [Tag in FromClient["_tag"]]: Description }
     after: cursor
   }, idempotent),
   Disconnect: regular<"Disconnect">("DB", "disconnect", { by: oneOf("sid", "uid"), who: text("which") }),
-  ListDeadLetters: regular<"ListDeadLetters">("LD", "deadLetters", { after: cursor }, idempotent),
-  ReplayDeadLetters: all(regular<"ReplayDeadLetters">("RL", "replayDeadLetters", {}, persisted)),
-  ReplayDeadLetter: regular<"ReplayDeadLetter">("RL", "replayDeadLetter", {
+  ListDeadLetters: regular<"ListDeadLetters">("LD", "deadLetters.list", { after: cursor }, idempotent),
+  ReplayDeadLetters: all(regular<"ReplayDeadLetters">("RL", "deadLetters.replayAll", {}, persisted)),
+  ReplayDeadLetter: regular<"ReplayDeadLetter">("RL", "deadLetters.replay", {
     id: text(`an id, or ${allLetters} for all`)
   }, persisted),
-  DiscardDeadLetters: all(regular<"DiscardDeadLetters">("DL", "discardDeadLetters", {}, persisted)),
-  DiscardDeadLetter: regular<"DiscardDeadLetter">("DL", "discardDeadLetter", {
+  DiscardDeadLetters: all(regular<"DiscardDeadLetters">("DL", "deadLetters.discardAll", {}, persisted)),
+  DiscardDeadLetter: regular<"DiscardDeadLetter">("DL", "deadLetters.discard", {
     id: text(`an id, or ${allLetters} for all`)
   }, persisted),
   Request: regular<"Request">("RQ", "request", { event: text("an event"), data, options: requestOptions }),

@@ -208,6 +208,21 @@ export class RequestTimeoutError
 }
 
 /**
+ * The handler of a request responded with an error that it declares. A request by the name of its event fails with this;
+ * one by its declaration fails with the declared error itself. `error` is its JSON.
+ *
+ * @since 0.1.0
+ */
+export class ResponseError extends Schema.TaggedError<ResponseError>(id("ResponseError"))("ResponseError", {
+  event: Schema.String,
+  error: Schema.Json
+}) {
+  override get message(): string {
+    return `The response to ${quote(this.event)} is the error ${quote(JSON.stringify(this.error))}`
+  }
+}
+
+/**
  * Something cannot travel on the wire; nothing was sent. `argument` names what, `detail` says why.
  *
  * @since 0.1.0

@@ -22,6 +22,8 @@ const makeClient = () => {
     requestSingleAccessToken: no,
     broadcastAll: no,
     sendTo: record("sendTo"),
+    request: no,
+    trigger: no,
     channels: no,
     channel: no,
     subscribers: no,

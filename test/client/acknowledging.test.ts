@@ -553,6 +553,26 @@ describe("a worker that loses its connection", () => {
     assert.strictEqual(said.length, 5)
   })
 
+  it("sends a lost response again, and keeps no more than 1 MiB of responses for that", () => {
+    const sent: Array<FromClient> = []
+    const way = { sendUnsafe: (command: FromClient) => void sent.push(command), hasEnded: () => false }
+    const deliveries = Deliveries.make(100)
+    const arrive = (id: string, attempt = 1) => deliveries.arrivedUnsafe({ id, attempt }, way)
+    arrive("a")!.respondUnsafe("ok", `"a"`)
+    arrive("b")!.respondUnsafe("error", `"b"`)
+    arrive("c")!.acknowledgeUnsafe()
+    for (const id of ["a", "b", "c"]) assert.isUndefined(arrive(id, 2))
+    const [a, b, c] = [
+      FromClient.Respond({ delivery: "a", outcome: "ok", json: `"a"` }),
+      FromClient.Respond({ delivery: "b", outcome: "error", json: `"b"` }),
+      FromClient.Ack({ deliveries: ["c"] })
+    ]
+    assert.deepStrictEqual(sent, [a, b, c, a, b, c])
+    arrive("d")!.respondUnsafe("ok", JSON.stringify("x".repeat(1_048_570)))
+    const known = ["a", "b", "c", "d"].map((id) => arrive(id, 3) === undefined)
+    assert.deepStrictEqual(known, [false, true, true, true])
+  })
+
   it.effect("begins nothing that it had received, which is redelivered to others", () =>
     Effect.gen(function*() {
       const { cut, restore, vhost } = yield* testBroker

@@ -79,6 +79,36 @@ describe("Event", () => {
     expect(rename.prefix("v2.").primaryKey).toBe(rename.primaryKey)
   })
 
+  it("has a response and an error as JSON, if it is a request", () => {
+    const { find, ping } = EventGroup.make(
+      "a",
+      Event.make("find", { success: Schema.Option(Schema.Date), error: Schema.Literals(["gone", "secret"]) }),
+      Event.make("ping")
+    ).events
+    expect([Event.isRequest(find), Event.isRequest(ping)]).toEqual([true, false])
+    expect(
+      [Event.make("e", { success: Schema.String }), Event.make("e", { error: Schema.String })].map(Event.isRequest)
+    )
+      .toEqual([true, true])
+    expect(Event.encodeSuccess(find, Option.some(new Date(0)))).toEqual(
+      Result.succeed(`{"_tag":"Some","value":"1970-01-01T00:00:00.000Z"}`)
+    )
+    expect(Event.decodeSuccess(find, { _tag: "None" })).toEqual(Result.succeed(Option.none()))
+    expect(Event.encodeError(find, "gone")).toEqual(Result.succeed(`"gone"`))
+    expect(Event.decodeError(find, "gone")).toEqual(Result.succeed("gone"))
+    expect(Event.encodeSuccess(ping, undefined)).toEqual(Result.succeed("null"))
+    expect(Event.decodeSuccess(ping, null)).toEqual(Result.succeed(undefined))
+    const wrong: ReadonlyArray<Result.Result<unknown, unknown>> = [
+      Event.encodeSuccess(find, "gone" as never),
+      Event.encodeError(find, new Error("gone")),
+      Event.encodeError(ping, undefined),
+      Event.decodeSuccess(find, 1),
+      Event.decodeError(find, "lost"),
+      Event.decodeError(ping, null)
+    ]
+    expect(wrong.map(Result.isFailure)).toEqual(wrong.map(() => true))
+  })
+
   it("travels as plain JSON, without what is not in its Schema", () => {
     const { meet } = EventGroup.make(
       "a",

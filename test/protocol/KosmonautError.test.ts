@@ -29,6 +29,7 @@ const {
   NoWorkerError,
   ProtocolError,
   RequestTimeoutError,
+  ResponseError,
   UnauthorizedError,
   UndefinedHandlerError,
   UnknownServerError
@@ -71,6 +72,10 @@ const errors = [
   [new InternalError({ detail: "no pattern" }), "InternalError", 597, ["Internal error (597)", "no pattern"]],
   [new EndOfFileError(), "EndOfFileError", 598, ["End of file (598)"]],
   [new UnknownServerError({ code: 499 }), "UnknownServerError", 499, ["499"]],
+  [new ResponseError({ event: "chat/rename", error: "taken" }), "ResponseError", undefined, [
+    `"chat/rename"`,
+    "taken"
+  ]],
   [new InvalidOptionError({ option: "prefetch", value: "0", allowed: "from 1" }), "InvalidOptionError", undefined, [
     "prefetch",
     "0",

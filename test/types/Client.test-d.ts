@@ -104,6 +104,34 @@ expectTypeOf(client.broadcastAll([])).toEqualTypeOf<
   >
 >()
 
+// A request has the response and the error of its declaration, and what can happen to every request of a worker.
+class Taken extends Schema.TaggedError<Taken>("test/types/Taken")("Taken", {}) {}
+class Requests extends EventGroup.make(
+  "requests",
+  Event.make("rename", { payload: { to: Schema.String }, success: Schema.Date, error: Taken }),
+  Event.make("count", { success: Schema.Int }),
+  Event.make("touch", { error: Taken })
+) {}
+expectTypeOf<Client.CallError>().toEqualTypeOf<
+  | Client.RequestError
+  | KosmonautError.NoWorkerError
+  | KosmonautError.HandlerFailedError
+  | KosmonautError.DeadlineExceededError
+>()
+expectTypeOf(client.request(Requests.events.rename, { to: "ann" }, { timeout: "1 second" })).toEqualTypeOf<
+  Effect.Effect<Date, Taken | Client.CallError>
+>()
+expectTypeOf(client.request(Requests.events.count, {})).toEqualTypeOf<Effect.Effect<number, Client.CallError>>()
+expectTypeOf(client.request(Requests.events.touch, {})).toEqualTypeOf<Effect.Effect<void, Taken | Client.CallError>>()
+expectTypeOf(client.request("rename", { to: "ann" })).toEqualTypeOf<
+  Effect.Effect<Schema.Json, KosmonautError.ResponseError | Client.CallError>
+>()
+expectTypeOf(client.trigger(Chat.events.said, data, { delay: "1 minute", dedupeKey: "a" })).toEqualTypeOf<
+  Effect.Effect<void, Client.RequestError>
+>()
+expectTypeOf(client.trigger(Requests.events.count, {})).toEqualTypeOf<Effect.Effect<void, Client.RequestError>>()
+expectTypeOf(client.trigger("said", data)).toEqualTypeOf<Effect.Effect<void, Client.RequestError>>()
+
 // Names stay as easy.
 void client.broadcast("room", "hello")
 void client.broadcast("room", "hello", { what: "world" }, { exceptSid: "sid" })
@@ -144,7 +172,9 @@ expectTypeOf(worker.listen({
 })).toEqualTypeOf<Effect.Effect<never, KosmonautError.UnauthorizedError, Client.Client>>()
 
 // Whoever reads the stream acks and nacks.
-expectTypeOf(worker.messages()).toEqualTypeOf<Stream.Stream<Worker.Delivery, KosmonautError.UnauthorizedError>>()
+expectTypeOf(worker.messages({ lifecycle: true })).toEqualTypeOf<
+  Stream.Stream<Worker.Delivery, KosmonautError.UnauthorizedError>
+>()
 void Stream.runForEach(worker.messages(), ({ ack, event, nack }) => event === "" ? nack("no name") : ack)
 
 // --- What is refused -------------------------------------------------------------------------------------------------
@@ -176,6 +206,19 @@ void Message.directReply(message, Chat.events.said, { text: "hello" })
 void Message.broadcastReply(message, "room", Chat.events.said, { text: "hello" })
 // @ts-expect-error the channel has no such event
 void Message.broadcastReply(message, Lobby, "siad", data)
+
+// @ts-expect-error the event has no response
+void client.request(Chat.events.left, {})
+// @ts-expect-error the data do not fit the request's Schema
+void client.request(Requests.events.rename, { to: 1 })
+// @ts-expect-error the data of a request are missing
+void client.request(Requests.events.rename)
+// @ts-expect-error a timeout is a duration
+void client.request("rename", {}, { timeout: "soon" })
+// @ts-expect-error the data do not fit the event's Schema
+void client.trigger(Chat.events.said, { text: 1 })
+// @ts-expect-error a request has no delay
+void client.request("rename", {}, { delay: "1 second" })
 
 // @ts-expect-error a worker's handler receives one message
 void worker.listen({ onMessage: (_event: string, _data: object) => Effect.void })

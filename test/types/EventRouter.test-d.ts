@@ -159,3 +159,22 @@ EventRouter.layer(Chat).pipe(Layer.provide(ChatLive)) satisfies Layer.Layer<
 EventRouter.layer(Game, { onError: (error) => Effect.fail(error) })
 // @ts-expect-error onException does not fail
 EventRouter.layer(Game, { onException: (cause) => Effect.failCause(cause) })
+
+// --- Requests ----------------------------------------------------------------------------------------------------------
+
+class Asked extends EventGroup.make(
+  "asked",
+  Event.make("count", { success: Schema.Int, error: Schema.Literal("empty") })
+) {}
+
+expectTypeOf(Asked.toLayer({ count: () => Effect.fail("empty") })).toEqualTypeOf<
+  Layer.Layer<Event.Handler<"asked/count">>
+>()
+void Asked.toLayer({ count: (_data, { isRequest }) => Effect.succeed(isRequest ? 1 : 2) })
+
+// @ts-expect-error the response is another
+Asked.toLayer({ count: () => Effect.succeed("one") })
+// @ts-expect-error the response is missing
+Asked.toLayer({ count: () => Effect.void })
+// @ts-expect-error the error is not declared
+Asked.toLayer({ count: () => Effect.fail("full") })

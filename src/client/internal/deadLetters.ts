@@ -7,13 +7,13 @@ import { allLetters, FromClient } from "../../protocol/Command.ts"
 import { DeadLetterNotFoundError, InternalError, ProtocolError } from "../../protocol/KosmonautError.ts"
 import * as Response from "../../protocol/Response.ts"
 import type { DeadLetter } from "../DeadLetter.ts"
-import * as Pages from "./pages.ts"
+import * as Parts from "./parts.ts"
 import type { Requests } from "./request.ts"
 import { expecting } from "./target.ts"
 
 /** `Client.deadLetters`. */
-export const make = ({ query, tell }: Requests) => ({
-  list: Pages.stream((after) =>
+export const make = ({ query, execute }: Requests) => ({
+  list: Parts.stream((after) =>
     Effect.map(
       query(FromClient.ListDeadLetters({ after }), Response.DeadLetters),
       ({ deadLetters, next }) => ({ items: deadLetters.map(deadLetter), next })
@@ -24,7 +24,7 @@ export const make = ({ query, tell }: Requests) => ({
     named(
       id,
       () =>
-        tell(
+        execute(
           FromClient.ReplayDeadLetter({ id }),
           (failed, command) =>
             failed.code === 597 && failed.reason === undefined
@@ -35,7 +35,7 @@ export const make = ({ query, tell }: Requests) => ({
 
   replayAll: query(FromClient.ReplayDeadLetters(), Response.Replayed),
 
-  discard: (id: string) => named(id, () => tell(FromClient.DiscardDeadLetter({ id }), notFound)),
+  discard: (id: string) => named(id, () => execute(FromClient.DiscardDeadLetter({ id }), notFound)),
 
   discardAll: Effect.map(query(FromClient.DiscardDeadLetters(), Response.Discarded), ({ discarded }) => discarded)
 })
@@ -47,8 +47,8 @@ const deadLetter = ({ data, origin, ...letter }: typeof Response.DeadLetter.Type
 })
 
 // No dead letter has these ids, and on the wire they mean something else.
-const named = <A, E>(id: string, ask: () => Effect.Effect<A, E>) =>
-  id === "" || id === allLetters ? Effect.fail(new DeadLetterNotFoundError({ id })) : ask()
+const named = <A, E>(id: string, request: () => Effect.Effect<A, E>) =>
+  id === "" || id === allLetters ? Effect.fail(new DeadLetterNotFoundError({ id })) : request()
 
 const notFound = expecting(456)
 

@@ -50,6 +50,8 @@ export interface Exchange {
 export interface Options {
   readonly address: string
   readonly requestTimeout: Duration.Duration
+  /** How much longer the response to these frames may take, in milliseconds. */
+  readonly extraTime: (frames: Frames) => number
   readonly maxMessageSize: number
   readonly maxQueuedRequests: number
   readonly maxQueuedBytes: number
@@ -67,6 +69,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   let current: Outlet | undefined
   const pending = yield* PendingRequests.make({
     timeout,
+    extraTime: options.extraTime,
     onTimeout: (request) => withdraw(request),
     onSilence: options.onSilence
   })

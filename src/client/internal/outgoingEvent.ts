@@ -48,15 +48,14 @@ export const encodeEvent = (
   event: Named,
   data: unknown = {}
 ): Result.Result<{ readonly event: string; readonly data: string }, BadRequestError | MessageEncodeError> => {
-  if (event === "") return Result.fail(new BadRequestError({ detail: "an event needs a name" }))
-  if (typeof event === "string" && event.startsWith(":")) {
+  const name = typeof event === "string" ? event : event._tag
+  if (name === "") return Result.fail(new BadRequestError({ detail: "an event needs a name" }))
+  if (name.startsWith(":")) {
     return Result.fail(
-      new BadRequestError({ detail: `${event.slice(0, 100)}: names that begin with : are the system's` })
+      new BadRequestError({ detail: `${name.slice(0, 100)}: names that begin with : are the system's` })
     )
   }
-  const [name, encoded] = typeof event === "string"
-    ? [event, encodeData(data)]
-    : [event._tag, Event.encode(event, data)]
+  const encoded = typeof event === "string" ? encodeData(data) : Event.encode(event, data)
   return Result.isFailure(encoded)
     ? Result.fail(encoded.failure)
     : Result.succeed({ event: name, data: encoded.success })

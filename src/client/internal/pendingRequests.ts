@@ -36,6 +36,8 @@ export interface Pending {
   /** What is to be sent, until it is sent. */
   frames: Frames | undefined
   readonly deadline: number
+  /** How much later than that its response may come, in milliseconds. */
+  readonly extraTime: number
 }
 
 /** The requests without a response, those of one connection at a time. */
@@ -65,6 +67,8 @@ export interface PendingRequests {
  */
 export const make = Effect.fnUntraced(function*(options: {
   readonly timeout: Duration.Duration
+  /** How much longer the response to these frames may take, in milliseconds. */
+  readonly extraTime: (frames: Frames) => number
   readonly onTimeout: (request: Pending) => void
   readonly onSilence: Effect.Effect<void>
 }) {
@@ -74,8 +78,11 @@ export const make = Effect.fnUntraced(function*(options: {
   const timeout = Duration.toMillis(options.timeout)
   // In the order of their deadlines, since all have the same time.
   const pending = Flight.make<Pending>()
+  // Those that wait longer, since a worker has to respond.
+  const slow = new Map<number, Pending>()
   let lastReceived = 0
   let watching = false
+  let watchingSlow = false
 
   const run = (effect: Effect.Effect<void>) => {
     Fiber.runIn(Effect.runForkWith(services)(effect), scope)
@@ -86,11 +93,17 @@ export const make = Effect.fnUntraced(function*(options: {
   }
 
   const expire = Effect.fnUntraced(function*(number: number, request: Pending) {
-    const { command, deadline } = request
-    pending.take(number)
+    const { command, deadline, extraTime } = request
+    if (pending.take(number) !== undefined && extraTime > 0 && request.frames === undefined) {
+      slow.set(number, request)
+      if (!watchingSlow) run(watchSlow)
+      watchingSlow = true
+      return
+    }
+    slow.delete(number)
     if (lastReceived < deadline - timeout) yield* Effect.catchDefect(options.onSilence, logDefect)
     const wasSent = request.frames === undefined ? "maybe" : "no"
-    const error = new RequestTimeoutError({ command, after: options.timeout, wasSent })
+    const error = new RequestTimeoutError({ command, after: Duration.millis(timeout + extraTime), wasSent })
     options.onTimeout(request)
     failUnsafe(request, Cause.fail(error))
   })
@@ -109,11 +122,31 @@ export const make = Effect.fnUntraced(function*(options: {
     }))
   )
 
-  const takeUnsafe = (envelope: string): Pending | undefined => pending.take(numberOf(envelope))
+  const watchSlow = Effect.gen(function*() {
+    while (slow.size > 0) {
+      yield* clock.sleep(slowStep)
+      for (const [number, request] of slow) {
+        if (request.deadline + request.extraTime <= clock.nowUnsafe()) yield* expire(number, request)
+      }
+    }
+  }).pipe(
+    Effect.catchDefect(logDefect),
+    Effect.ensuring(Effect.sync(() => {
+      watchingSlow = false
+    }))
+  )
+
+  const takeUnsafe = (envelope: string): Pending | undefined => {
+    const number = numberOf(envelope)
+    const request = pending.take(number) ?? slow.get(number)
+    if (slow.size > 0) slow.delete(number)
+    return request
+  }
   const table: PendingRequests = {
     addUnsafe: (connection, command, frames, handler) => {
       const deadline = clock.nowUnsafe() + timeout
-      const request: Pending = { connection, envelope: "", command, handler, frames, deadline }
+      const extraTime = frames === undefined ? 0 : options.extraTime(frames)
+      const request: Pending = { connection, envelope: "", command, handler, frames, deadline, extraTime }
       request.envelope = pending.add(request).toString(36)
       if (!watching) {
         watching = true
@@ -124,7 +157,11 @@ export const make = Effect.fnUntraced(function*(options: {
     respondUnsafe: (envelope, frames) => takeUnsafe(envelope)?.handler.onResponse(frames),
     failUnsafe,
     takeUnsafe,
-    takeAllUnsafe: pending.takeAll,
+    takeAllUnsafe: () => {
+      const all = [...slow.values(), ...pending.takeAll()]
+      slow.clear()
+      return all
+    },
     receivedUnsafe: () => {
       lastReceived = clock.nowUnsafe()
     }
@@ -137,6 +174,9 @@ export const logDefect = (defect: unknown): Effect.Effect<void> =>
   Effect.logError("A callback of a request has failed", Cause.die(defect))
 
 const aMicrosecond = 0.001
+
+/** How often to look for slow requests that have timed out, in milliseconds. */
+const slowStep = 500
 
 // Text that is no id gives 0, which no request has.
 const numberOf = (id: string): number => {

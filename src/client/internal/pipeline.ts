@@ -62,6 +62,8 @@ export interface Options {
   readonly endpoint: Endpoint
   /** How long to wait for a response, from the moment the request is made on an open connection. */
   readonly requestTimeout: Duration.Duration
+  /** How much longer the response to these frames may take, in milliseconds. Default 0. */
+  readonly extraTime?: ((frames: Frame.Frames) => number) | undefined
   /** How many requests may be unsent before it is full, default 10 000. */
   readonly maxQueuedRequests?: number | undefined
   /** How many bytes of memory they may take, default 16 MiB. */
@@ -83,6 +85,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     transport,
     endpoint,
     requestTimeout: options.requestTimeout,
+    extraTime: options.extraTime ?? (() => 0),
     maxQueuedRequests: options.maxQueuedRequests ?? 10_000,
     maxQueuedBytes: options.maxQueuedBytes ?? 16 * 1_048_576,
     maxMessageSize: bound.maxMessageSize

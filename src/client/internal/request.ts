@@ -47,18 +47,18 @@ export interface Requests {
     make: () => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | RequestTimeoutError>
   /** Sends a request whose response is `OK`. */
-  readonly tell: <Command extends FromClient, E = never>(
+  readonly execute: <Command extends FromClient, E = never>(
     command: Command,
     expected?: Expected<Command, E>
   ) => Effect.Effect<void, E | RequestError>
   /** The same in a known fiber, which must run it immediately. */
-  readonly tellIn: <Command extends FromClient, E = never>(
+  readonly executeIn: <Command extends FromClient, E = never>(
     fiber: Fiber.Fiber<unknown, unknown>,
     command: Command,
     expected?: Expected<Command, E>
   ) => Effect.Effect<void, E | RequestError>
   /** Sends a request whose response has this tag. */
-  readonly ask: <Command extends FromClient, Tag extends FromServer["_tag"], E = never>(
+  readonly responseTo: <Command extends FromClient, Tag extends FromServer["_tag"], E = never>(
     command: Command,
     tag: Tag,
     expected?: Expected<Command, E>
@@ -75,7 +75,7 @@ export interface Requests {
 interface Request<A, E> {
   readonly fiber: Fiber.Fiber<unknown, unknown>
   readonly command: FromClient
-  readonly read: (answer: FromServer) => Effect.Effect<A, E>
+  readonly read: (response: FromServer) => Effect.Effect<A, E>
   /** The result of a bare `OK`, for requests that expect it. */
   readonly done: Effect.Effect<A> | undefined
 }
@@ -85,25 +85,27 @@ const makeExchange = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier) =>
     { read }: Request<A, E>,
     frames: Frame.Frames
   ): Effect.Effect<A, E | ProtocolError> => {
-    const answer = decodeFromServer(frames)
-    return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(new ProtocolError({ reason: answer.failure }))
+    const response = decodeFromServer(frames)
+    return Result.isSuccess(response)
+      ? read(response.success)
+      : Effect.fail(new ProtocolError({ reason: response.failure }))
   }
 
   const traced = <A, E>(request: Request<A, E>): Effect.Effect<A, E | RequestError> => {
     const { command } = request
-    const answer = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
+    const response = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
       const frames = encodeFromClient(command, span && Trace.toTraceparent(span))
       return Effect.mapError(
         Effect.catch(pipeline.request(frames), (failed) => retry({ command, frames, span }, failed)),
         toProtocolError
       )
     })
-    return Effect.flatMap(answer, (frames) => readResponse(request, frames))
+    return Effect.flatMap(response, (frames) => readResponse(request, frames))
   }
   const untraced = <A, E>(request: Request<A, E>, frames: Frame.Frames): Effect.Effect<A, E | RequestError> =>
     Effect.matchCauseEffect(pipeline.request(frames), {
       onFailure: (cause) => retried(request, frames, cause),
-      onSuccess: (answer) => readResponse(request, answer)
+      onSuccess: (response) => readResponse(request, response)
     })
   // A defect stays one.
   const retried = <A, E>(
@@ -118,7 +120,7 @@ const makeExchange = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier) =>
         retry({ command: request.command, frames, span: undefined }, failed.success),
         toProtocolError
       ),
-      (answer) => readResponse(request, answer)
+      (response) => readResponse(request, response)
     )
   }
 
@@ -134,9 +136,9 @@ const makeExchange = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier) =>
     const frames = encodeFromClient(command)
     return Effect.callback((resume) => {
       const pending = pipeline.requestUnsafe(frames, {
-        onResponse: (answer) => {
-          if (done === undefined || answer[0] !== "OK" || answer[1]) {
-            return resume(measured(request, started, readResponse(request, answer)))
+        onResponse: (response) => {
+          if (done === undefined || response[0] !== "OK" || response[1]) {
+            return resume(measured(request, started, readResponse(request, response)))
           }
           count(request, started, "ok")
           resume(done)
@@ -169,59 +171,60 @@ export const make = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier): Re
   const exchange = makeExchange(endpoint, pipeline, retry)
 
   // The original reads at most about 4000 bytes of a message, and takes the rest for another one.
-  const explained = (answer: Failed, command: FromClient): Failed => {
-    if (answer.code !== 402 || endpoint.scheme !== "wr+tcp" || pipeline.isKosmonaut()) return answer
+  const explained = (response: Failed, command: FromClient): Failed => {
+    if (response.code !== 402 || endpoint.scheme !== "wr+tcp" || pipeline.isKosmonaut()) return response
     const size = sizeOf(encodeFromClient(command))
-    return size < largeForTheOriginal ? answer : { ...answer, reason: tooLargeForTheOriginal(size, endpoint) }
+    return size < largeForTheOriginal ? response : { ...response, reason: tooLargeForTheOriginal(size, endpoint) }
   }
   const refused = <Command extends FromClient, E>(
     command: Command,
-    answer: FromServer,
+    response: FromServer,
     expected: Expected<Command, E> | undefined
   ): Effect.Effect<never, E | UnauthorizedError | ProtocolError> => {
-    if (answer._tag !== "Failure") {
-      const detail = `the broker answered ${command._tag} with ${answer._tag}`
+    if (response._tag !== "Failure") {
+      const detail = `the broker answered ${command._tag} with ${response._tag}`
       return Effect.fail(new ProtocolError({ reason: new MessageDecodeError({ detail }) }))
     }
-    const meant = expected?.(answer, command)
+    const own = expected?.(response, command)
     return Effect.fail(
-      meant ?? toProtocolError(statusError(explained(answer, command), describe(command), endpoint))
+      own ?? toProtocolError(statusError(explained(response, command), describe(command), endpoint))
     )
   }
 
-  const tellIn: Requests["tellIn"] = (fiber, command, expected) =>
+  const executeIn: Requests["executeIn"] = (fiber, command, expected) =>
     exchange({
       fiber,
       command,
-      read: (answer) => answer._tag === "Ok" ? Effect.void : refused(command, answer, expected),
+      read: (response) => response._tag === "Ok" ? Effect.void : refused(command, response, expected),
       done: Effect.void
     })
 
   const inRoom: Requests["inRoom"] = (command, make) => {
     if (!pipeline.isFull()) return make()
-    const again = Effect.suspend(() => inRoom(command, make))
-    return Effect.withFiber((fiber) => Effect.andThen(waitForRoom(pipeline, { command, fiber }), again))
+    const next = Effect.suspend(() => inRoom(command, make))
+    return Effect.withFiber((fiber) => Effect.andThen(waitForRoom(pipeline, { command, fiber }), next))
   }
 
   return {
     inRoom,
-    tell: (command, expected) => Effect.withFiber((fiber) => tellIn(fiber, command, expected)),
-    tellIn,
-    ask: (command, tag, expected) =>
+    execute: (command, expected) => Effect.withFiber((fiber) => executeIn(fiber, command, expected)),
+    executeIn,
+    responseTo: (command, tag, expected) =>
       Effect.withFiber((fiber) =>
         exchange({
           fiber,
           command,
-          read: (answer) => FromServer.$is(tag)(answer) ? Effect.succeed(answer) : refused(command, answer, expected),
+          read: (response) =>
+            FromServer.$is(tag)(response) ? Effect.succeed(response) : refused(command, response, expected),
           done: undefined
         })
       ),
     query: (command, shape, expected) => {
       const decode = Schema.decodeUnknownResult(shape)
-      const read = (answer: FromServer) =>
-        answer._tag !== "Response" ? refused(command, answer, expected) : Effect.fromResult(
+      const read = (response: FromServer) =>
+        response._tag !== "Response" ? refused(command, response, expected) : Effect.fromResult(
           Result.mapError(
-            Result.flatMap(Json.parse(answer.json, Response.maxDepth), decode),
+            Result.flatMap(Json.parse(response.json, Response.maxDepth), decode),
             (cause) =>
               new ProtocolError({
                 reason: new MessageDecodeError({
@@ -280,7 +283,8 @@ const secondsBy = MetricFamily.make(ClientMetrics.requestSeconds, "command")
 
 // (Source: OpenTelemetry's semantic conventions for messaging.)
 const spanOptions = (command: FromClient, endpoint: Endpoint): Tracer.SpanOptionsNoTrace => ({
-  kind: command._tag === "Broadcast" || command._tag === "BroadcastAll" || command._tag === "SendTo"
+  kind: command._tag === "Broadcast" || command._tag === "BroadcastAll" || command._tag === "SendTo" ||
+      command._tag === "Trigger"
     ? "producer"
     : "client",
   attributes: {

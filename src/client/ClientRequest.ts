@@ -1,0 +1,134 @@
+/**
+ * What the requests of a Client take, give and fail with. Part of `Client`.
+ *
+ * @since 0.1.0
+ */
+
+import type * as Duration from "effect/Duration"
+import type * as Channel from "../events/Channel.ts"
+import type * as Event from "../events/Event.ts"
+import type * as ChannelName from "../protocol/ChannelName.ts"
+import type * as Json from "../protocol/Json.ts"
+import type {
+  ChannelNotFoundError,
+  ConnectionError,
+  DeadlineExceededError,
+  HandlerFailedError,
+  NoWorkerError,
+  ProtocolError,
+  RequestTimeoutError,
+  UnauthorizedError
+} from "../protocol/KosmonautError.ts"
+
+/**
+ * What can happen to every request: the access token is rejected (`UnauthorizedError`), the broker cannot be reached or the
+ * connection is lost (`ConnectionError`), no response comes in time (`RequestTimeoutError`), or anything else
+ * (`ProtocolError`, whose `reason` says what).
+ *
+ * @since 0.1.0
+ */
+export type RequestError = UnauthorizedError | ConnectionError | RequestTimeoutError | ProtocolError
+
+/**
+ * Who is not to hear a broadcast.
+ *
+ * @since 0.1.0
+ */
+export interface BroadcastOptions {
+  /** The `sid` of one browser on the channel that does not hear it, as a rule the one that caused it. */
+  readonly exceptSid?: string | undefined
+}
+
+/**
+ * What can happen to a request to a worker: no worker takes it (`NoWorkerError`), its handler failed with something that it
+ * does not declare (`HandlerFailedError`), no worker responded in time (`DeadlineExceededError`), or what can happen to every
+ * request of a Client.
+ *
+ * @since 0.1.0
+ */
+export type CallError = RequestError | NoWorkerError | HandlerFailedError | DeadlineExceededError
+
+/**
+ * The options of a request to a worker.
+ *
+ * @since 0.1.0
+ */
+export interface RequestOptions {
+  /** How long a worker may take to respond, from 1 millisecond to one hour, default 5 seconds. */
+  readonly timeout?: Duration.Input | undefined
+}
+
+/**
+ * The options of an event for workers.
+ *
+ * @since 0.1.0
+ */
+export interface TriggerOptions {
+  /** When it is delivered for the first time, default at once, at most 30 days from now. */
+  readonly delay?: Duration.Input | undefined
+  /**
+   * While an event with this key is queued or in flight, another one is not enqueued; at most 255 characters. Default for a
+   * declared event: its name and its `primaryKey`, if it has one.
+   */
+  readonly dedupeKey?: string | undefined
+}
+
+/**
+ * One broadcast of many.
+ *
+ * @since 0.1.0
+ */
+export interface Broadcast extends BroadcastOptions {
+  readonly channel: string
+  readonly event: string
+  /** Anything whose JSON is an object, default `{}`. */
+  readonly data?: object | undefined
+}
+
+/**
+ * What can happen to one broadcast of many.
+ *
+ * @since 0.1.0
+ */
+export type BroadcastError = ChannelNotFoundError | ProtocolError
+
+/**
+ * An open channel.
+ *
+ * @since 0.1.0
+ */
+export interface ChannelInfo {
+  readonly name: string
+  readonly kind: ChannelName.Kind
+  /** How many browsers are on it, hidden ones too. */
+  readonly subscribers: number
+}
+
+/**
+ * A browser on a channel.
+ *
+ * @since 0.1.0
+ */
+export interface Subscriber {
+  /** The browser's connection. */
+  readonly sid: string
+  /** The user, on private and presence channels. A user with two browsers is there twice. */
+  readonly uid: string | undefined
+  /** What the browser told the others of itself when it subscribed, as it said it. The broker vouches for the `uid` alone. */
+  readonly data: Json.JsonObject
+}
+
+/**
+ * A channel by its name, or as it is declared.
+ *
+ * @since 0.1.0
+ */
+export type ChannelLike = string | Channel.Any
+
+/**
+ * Events that have a response.
+ *
+ * @since 0.1.0
+ */
+export type Requestable<E extends Event.Any> = Event.IsRequest<E> extends true ? unknown
+  : "This event has no response: use trigger"
