@@ -1,6 +1,6 @@
 /**
- * What can go wrong when a broker is set up or administered. What its clients get to see is in `KosmonautError`, a port
- * that cannot be bound is a `ListenError`.
+ * The errors of setting up and administering a broker. Those of Clients are in `KosmonautError`; a port that cannot be bound is
+ * a `ListenError`.
  *
  * @since 0.1.0
  */
@@ -10,17 +10,18 @@ import * as Schema from "effect/Schema"
 const id = <Tag extends string>(tag: Tag) => `kosmonaut/server/BrokerError/${tag}` as const
 
 /**
- * A broker cannot be told this.
+ * An option has a value that is not allowed, or is no option.
  *
  * @since 0.1.0
  */
 export class InvalidOptionError extends Schema.TaggedError<InvalidOptionError>(id("InvalidOptionError"))(
   "InvalidOptionError",
   {
+    /** Its path, as `queue.capacity`. */
     option: Schema.String,
-    /** What was given, as text. */
+    /** The value, as text. */
     value: Schema.String,
-    /** What it can be. */
+    /** Which values are allowed. */
     allowed: Schema.String
   }
 ) {

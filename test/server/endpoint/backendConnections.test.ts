@@ -176,7 +176,10 @@ describe("the end of one endpoint", () => {
         () => Effect.succeed({ port: 1, run: (handlers) => Deferred.succeed(listening, handlers) }),
         1
       ).pipe(
-        Effect.provideService(Engine.Vhosts, { authorize: () => Effect.succeed(vhost) } as never),
+        Effect.provideService(Engine.Vhosts, {
+          authorize: () => Effect.succeed(vhost),
+          list: Effect.succeed([vhost])
+        } as never),
         Effect.provide(BrokerConfig.layer()),
         Scope.provide(scope)
       )
