@@ -29,7 +29,7 @@ const ann = permit("ann")
 
 /** Channels with the limits of a broker, or others. */
 const makeWith = (options: Partial<Channels.Options> = {}) =>
-  Channels.make({ ...Limits.fromConfig(BrokerConfig.defaults), ...options })
+  Channels.make({ ...Limits.fromConfig(Effect.runSync(BrokerConfig.make())), ...options })
 
 /** Channels with `names` open. */
 const make = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {

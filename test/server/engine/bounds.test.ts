@@ -16,7 +16,7 @@ import { enter, makeVhost } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 
 const make = (options: Partial<Channels.Options> = {}) =>
-  Channels.make({ ...Limits.fromConfig(BrokerConfig.defaults), ...options })
+  Channels.make({ ...Limits.fromConfig(Effect.runSync(BrokerConfig.make())), ...options })
 
 const permit = (uid: string) => Result.getOrThrow(Permission.make(uid, ".*"))
 
