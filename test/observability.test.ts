@@ -7,6 +7,7 @@ import { Client, Message, Transport, Worker } from "../src/index.ts"
 import type { Frames } from "../src/protocol/Frame.ts"
 import { connect } from "./harness/Browser.ts"
 import { eventually } from "./harness/eventually.ts"
+import * as FakeTransport from "./harness/fakeTransport.ts"
 import { backend, layer, TestBroker, token, transports } from "./harness/TestBroker.ts"
 
 /** A tracer that keeps every span it has made. */
@@ -38,10 +39,10 @@ const joe = Effect.gen(function*() {
   const client = yield* Client.Client
   const { urls } = yield* TestBroker
   const secret = yield* client.requestSingleAccessToken("joe", ".*")
-  const page = yield* connect(urls.websocket)
-  yield* page.send({ auth: { token: Redacted.value(secret) } })
-  yield* page.nextOf(":authenticated")
-  return { page, secret: Redacted.value(secret) }
+  const browser = yield* connect(urls.websocket)
+  yield* browser.send({ auth: { token: Redacted.value(secret) } })
+  yield* browser.nextOf(":authenticated")
+  return { browser, secret: Redacted.value(secret) }
 })
 
 describe.each(transports)("over $name", ({ url }) => {
@@ -77,13 +78,13 @@ describe.each(transports)("over $name", ({ url }) => {
       yield* Effect.forkScoped(worker.listen({
         onMessage: (message) => Message.broadcastReply(message, "room", "said")
       }))
-      const { page } = yield* joe
-      yield* page.send({ subscribe: { channel: "room" } })
-      yield* page.nextOf(":subscribed")
-      yield* page.send({
+      const { browser } = yield* joe
+      yield* browser.send({ subscribe: { channel: "room" } })
+      yield* browser.nextOf(":subscribed")
+      yield* browser.send({
         trigger: { event: "say", data: { traceparent: `00-${"1".repeat(32)}-${"1".repeat(16)}-01` } }
       })
-      yield* page.nextOf("said")
+      yield* browser.nextOf("said")
       const triggered = yield* find("Broker.trigger")
       const handled = yield* find("Worker.handle")
       const replied = yield* find("Client.broadcast")
@@ -124,15 +125,15 @@ describe.each(transports)("over $name", ({ url }) => {
           ),
         onException: (cause) => Effect.andThen(Effect.logError("failed", cause), Deferred.succeed(failed, undefined))
       }))
-      const { page, secret } = yield* joe
-      yield* page.send({ subscribe: { channel: "presence-room" } })
-      yield* page.nextOf(":subscribed")
-      yield* page.send({ trigger: { event: "good" } })
-      yield* page.send({ trigger: { event: "bad" } })
+      const { browser, secret } = yield* joe
+      yield* browser.send({ subscribe: { channel: "presence-room" } })
+      yield* browser.nextOf(":subscribed")
+      yield* browser.send({ trigger: { event: "good" } })
+      yield* browser.send({ trigger: { event: "bad" } })
       yield* Deferred.await(failed)
       yield* client.broadcast("presence-room", "hello")
       yield* Effect.flip(client.broadcast("nowhere", "hello"))
-      yield* page.nextOf("hello")
+      yield* browser.nextOf("hello")
 
       const seen = yield* Metric.snapshot
       const value = (id: string, attributes: Record<string, string> = {}) => {
@@ -205,17 +206,13 @@ describe.each(transports)("over $name", ({ url }) => {
 
 /** A transport that keeps what is asked and says OK to all. */
 const asked = (requests: Array<Frames>) =>
-  Layer.succeed(Transport.Transport, {
-    schemes: ["wr"],
-    requester: () =>
-      Effect.succeed({
-        request: (frames) => {
-          requests.push(frames)
-          return Effect.succeed(["OK"])
-        }
-      }),
-    session: () => Effect.die("no worker here")
-  })
+  Layer.succeed(
+    Transport.Transport,
+    FakeTransport.respondWith((frames) => {
+      requests.push(frames)
+      return ["OK"]
+    })
+  )
 
 describe("on the wire", () => {
   const broadcast = (requests: Array<Frames>) =>

@@ -14,7 +14,7 @@ const patiently = Schedule.min([Schedule.exponential("100 millis"), Schedule.spa
 export const openRoom = Effect.gen(function*() {
   const client = yield* Client.Client
   yield* client.openChannel("room")
-}).pipe(Effect.retry({ while: KosmonautError.mayPass, schedule: patiently }))
+}).pipe(Effect.retry({ while: KosmonautError.isRetryable, schedule: patiently }))
 
 /** If twice is worse than never. */
 export const atMostOnce = Effect.fnUntraced(function*(text: string) {
@@ -28,7 +28,7 @@ export const atMostOnce = Effect.fnUntraced(function*(text: string) {
 export const atLeastOnce = Effect.fnUntraced(function*(id: string, text: string) {
   const client = yield* Client.Client
   yield* client.broadcast("room", "said", { id, text }).pipe(
-    Effect.retry({ while: KosmonautError.mayPass, schedule: patiently })
+    Effect.retry({ while: KosmonautError.isRetryable, schedule: patiently })
   )
 })
 
@@ -46,7 +46,7 @@ export const closeRoom = Effect.gen(function*() {
   const client = yield* Client.Client
   yield* client.closeChannel("room")
 }).pipe(
-  Effect.retry({ while: KosmonautError.mayPass, schedule: patiently }),
+  Effect.retry({ while: KosmonautError.isRetryable, schedule: patiently }),
   Effect.catchTag("ChannelNotFoundError", () => Effect.void)
 )
 

@@ -15,7 +15,7 @@ class Jobs extends EventGroup.make(
 const worker = (name: string, url: Redacted.Redacted, done: Queue.Enqueue<readonly [string, number]>) =>
   EventRouter.layer(Jobs).pipe(
     Layer.provide(Jobs.toLayer({ resize: ({ picture }) => Effect.asVoid(Queue.offer(done, [name, picture])) })),
-    Layer.provide(Kosmonaut.layer({ url, concurrency: 1, bufferSize: 10, drainTimeout: "10 seconds" }))
+    Layer.provide(Kosmonaut.layer({ url, worker: { concurrency: 1, bufferSize: 10, drainTimeout: "10 seconds" } }))
   )
 
 const program = Effect.gen(function*() {

@@ -63,7 +63,7 @@ export const broadcast = Command.make(
     yield* input.stdin ? broadcastLines(input) : broadcastOne(input)
   })
 ).pipe(
-  Command.provide(({ url }) => Kosmonaut.layer({ url, retry: "none" })),
+  Command.provide(({ url }) => Kosmonaut.layerClient({ url, client: { retry: "none" } })),
   Command.withDescription(
     "Broadcast an event to every browser on a channel, or with --stdin one for each line of input"
   ),

@@ -34,7 +34,7 @@ export const open = Command.make(
       Effect.andThen(Console.log(`${channel} is open`))
     )
 ).pipe(
-  Command.provide(({ url }) => Kosmonaut.layer({ url, retry: "none" })),
+  Command.provide(({ url }) => Kosmonaut.layerClient({ url, client: { retry: "none" } })),
   Command.withDescription("Open a channel, so that browsers may subscribe to it. One that is open stays open"),
   Command.withExamples([{ command: "kosmonaut open presence-room" }])
 )
@@ -52,7 +52,7 @@ export const close = Command.make(
       Effect.andThen(Console.log(`${channel} is closed`))
     )
 ).pipe(
-  Command.provide(({ url }) => Kosmonaut.layer({ url, retry: "none" })),
+  Command.provide(({ url }) => Kosmonaut.layerClient({ url, client: { retry: "none" } })),
   Command.withDescription("Close a channel. Its subscribers receive :unsubscribed"),
   Command.withExamples([{ command: "kosmonaut close presence-room" }])
 )
@@ -72,7 +72,7 @@ export const token = Command.make("token", {
   Client.Client.use((client) => client.requestSingleAccessToken(uid, pattern)).pipe(
     Effect.flatMap((token) => Console.log(Redacted.value(token)))
   )).pipe(
-    Command.provide(({ url }) => Kosmonaut.layer({ url, retry: "none" })),
+    Command.provide(({ url }) => Kosmonaut.layerClient({ url, client: { retry: "none" } })),
     Command.withDescription("Print a token with which one browser may authenticate once, within an hour"),
     Command.withExamples([
       { command: "kosmonaut token joe '.*'", description: "Any channel" },
@@ -101,7 +101,7 @@ export const listen = Command.make("listen", { url: CommandLine.url }, () =>
     CommandLine.untilInterrupted,
     Effect.provide(Logger.layer([logger]))
   )).pipe(
-    Command.provide(({ url }) => Kosmonaut.layer({ url, retry: "none" })),
+    Command.provide(({ url }) => Kosmonaut.layer({ url })),
     Command.withDescription(
       "Print each event that browsers trigger as a line {\"event\",\"data\",\"uid\",\"id\",\"attempt\"}, until interrupted. An event goes to one worker: what is printed here no other worker gets. attempt is above 1 if it was delivered before"
     ),

@@ -47,7 +47,7 @@ const list = Command.make(
       Effect.catchTag("PlatformError", () => Effect.void)
     )
 ).pipe(
-  Command.provide(({ url }) => Kosmonaut.layer({ url })),
+  Command.provide(({ url }) => Kosmonaut.layerClient({ url })),
   Command.withDescription(
     `Print each dead letter as a line ${form}, the oldest first. "data" is null if it is too large to be sent; the broker still has it`
   ),
@@ -80,7 +80,7 @@ const replay = Command.make("replay", which("Replay"), (input) =>
       return yield* new CommandLine.Reported()
     }
   }).pipe(Effect.catchReason("ProtocolError", "BadRequestError", unknown))).pipe(
-    Command.provide(({ url }) => Kosmonaut.layer({ url })),
+    Command.provide(({ url }) => Kosmonaut.layerClient({ url })),
     Command.withDescription(
       "Replay a dead letter, or all of them, the oldest first, as new events with new attempts. Those for which the broker has no room stay dead letters"
     ),
@@ -102,7 +102,7 @@ const discard = Command.make("discard", which("Discard"), (input) =>
     const discarded = yield* client.deadLetters.discardAll
     yield* Console.log(`${count(discarded)} ${discarded === 1 ? "is" : "are"} discarded`)
   }).pipe(Effect.catchReason("ProtocolError", "BadRequestError", unknown))).pipe(
-    Command.provide(({ url }) => Kosmonaut.layer({ url })),
+    Command.provide(({ url }) => Kosmonaut.layerClient({ url })),
     Command.withDescription("Throw a dead letter away, or all of them. They cannot be restored"),
     Command.withExamples([
       { command: "kosmonaut dead-letters discard 5f0c1a9be27d-1k" },

@@ -7,8 +7,8 @@
  *
  * A request that was never sent is retried, as `retry` says. A request that may have been executed is retried only with our
  * own broker, which deduplicates requests; not with the original or another, nor before the first response has shown whose
- * the broker is. What still fails with `RequestTimeoutError` (unless it `isUnsent`) or `ConnectionError` (unless its reason
- * is `Refused`) may or may not have been executed. What the broker has answered is never retried.
+ * the broker is. What still fails with `RequestTimeoutError` or `ConnectionError` says by `wasSent` whether it may have been
+ * executed. What the broker has answered is never retried.
  *
  * Where the application has a tracer, each request has a span, `Client.<command>`, which goes on in the broker. The commands
  * are those of the metric `ClientMetrics.requests`.
@@ -17,9 +17,9 @@
  */
 
 import * as Arr from "effect/Array"
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -40,22 +40,25 @@ import {
   type DeadLetterNotFoundError,
   InvalidChannelNameError,
   type InvalidEndpointError,
+  type InvalidOptionError,
   MessageDecodeError,
   type MessageEncodeError,
   ProtocolError,
   type RequestTimeoutError,
-  type UnauthorizedError,
-  type UnknownServerError
+  type UnauthorizedError
 } from "../protocol/KosmonautError.ts"
+import { duration, integer } from "../protocol/Options.ts"
 import * as Response from "../protocol/Response.ts"
 import type { Transport } from "../transport/Transport.ts"
 import type { DeadLetter, Replayed } from "./DeadLetter.ts"
+import { type Configured, unwrap } from "./internal/configured.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
 import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./internal/outgoingEvent.ts"
 import * as Pages from "./internal/pages.ts"
+import * as Pipeline from "./internal/pipeline.ts"
 import * as Requests from "./internal/request.ts"
 import * as Retry from "./internal/retry.ts"
-import { resolve } from "./internal/target.ts"
+import { expecting, resolve } from "./internal/target.ts"
 
 /**
  * What can happen to every request: the access token is rejected (`UnauthorizedError`), the broker cannot be reached or the
@@ -93,7 +96,7 @@ export interface Broadcast extends BroadcastOptions {
  *
  * @since 0.1.0
  */
-export type BroadcastError = ChannelNotFoundError | BadRequestError | MessageEncodeError | UnknownServerError
+export type BroadcastError = ChannelNotFoundError | ProtocolError
 
 /**
  * An open channel.
@@ -269,6 +272,13 @@ export interface Options {
 }
 
 /**
+ * The same options, each from configuration; `retry` is given as it is.
+ *
+ * @since 0.1.0
+ */
+export type ConfigOptions = Configured<Options, "retry">
+
+/**
  * Five times at most, after pauses that double from 100 milliseconds, each with jitter, and none once the first failure is
  * 5 seconds ago: over after 3.1 seconds where nobody is there.
  *
@@ -286,16 +296,18 @@ export const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("10
  */
 export const make = Effect.fnUntraced(function*(
   options: Options
-): Effect.fn.Return<Client["Service"], InvalidEndpointError, Transport | Scope.Scope> {
+): Effect.fn.Return<Client["Service"], InvalidEndpointError | InvalidOptionError, Transport | Scope.Scope> {
   const { endpoint, transport } = yield* resolve(options.url)
-  const requester = yield* transport.requester(endpoint, {
-    requestTimeout: Duration.fromInputUnsafe(options.requestTimeout ?? "5 seconds"),
-    maxQueuedRequests: options.maxQueuedRequests,
-    maxQueuedBytes: options.maxQueuedBytes
+  const pipeline = yield* Pipeline.make({
+    transport,
+    endpoint,
+    requestTimeout: yield* Effect.fromResult(duration("requestTimeout", options.requestTimeout ?? "5 seconds")),
+    maxQueuedRequests: yield* Effect.fromResult(integer("maxQueuedRequests", options.maxQueuedRequests ?? 10_000)),
+    maxQueuedBytes: yield* Effect.fromResult(integer("maxQueuedBytes", options.maxQueuedBytes ?? 16 * 1_048_576))
   })
 
-  const again = yield* Retry.make(requester, options.retry ?? defaultRetry)
-  const requests = Requests.make(endpoint, requester, again)
+  const retry = yield* Retry.make(pipeline, options.retry ?? defaultRetry)
+  const requests = Requests.make(endpoint, pipeline, retry)
   const { ask, inRoom, query, tell, tellIn } = requests
 
   const broadcast = (channel: ChannelLike, event: Named, data?: unknown, options?: BroadcastOptions) =>
@@ -345,7 +357,7 @@ export const make = Effect.fnUntraced(function*(
     broadcastAll: Effect.fnUntraced(function*(broadcasts) {
       yield* inRoom(FromClient.BroadcastAll({ broadcasts: "" }), () => Effect.void)
       const encoded = broadcasts.map(({ channel, data, event, exceptSid }) =>
-        encodeBroadcast(channel, event, data, exceptSid)
+        Result.mapError(encodeBroadcast(channel, event, data, exceptSid), refusal)
       )
       const sent = Arr.getSuccesses(encoded)
       const codes = sent.length === 0
@@ -368,7 +380,7 @@ export const make = Effect.fnUntraced(function*(
             (encoded) =>
               tell(
                 FromClient.SendTo({ sid, ...encoded }),
-                ({ code }) => code === 455 ? new BrowserNotFoundError({ sid }) : undefined
+                expecting(455)
               )
           )),
 
@@ -411,7 +423,7 @@ export const make = Effect.fnUntraced(function*(
  *
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<Client, InvalidEndpointError, Transport> =>
+export const layer = (options: Options): Layer.Layer<Client, InvalidEndpointError | InvalidOptionError, Transport> =>
   Layer.effect(Client, make(options))
 
 /**
@@ -420,9 +432,9 @@ export const layer = (options: Options): Layer.Layer<Client, InvalidEndpointErro
  * @since 0.1.0
  */
 export const layerConfig = (
-  options: Config.Wrap<Options>
-): Layer.Layer<Client, InvalidEndpointError | Config.ConfigError, Transport> =>
-  Layer.effect(Client, Effect.flatMap(Config.unwrap(options), make))
+  options: ConfigOptions
+): Layer.Layer<Client, InvalidEndpointError | InvalidOptionError | Config.ConfigError, Transport> =>
+  Layer.effect(Client, Effect.flatMap(unwrap<Options, "retry">(options, "retry"), make))
 
 const nameOf = (channel: ChannelLike): string => typeof channel === "string" ? channel : channel.name
 
@@ -450,14 +462,9 @@ const nothing = "$a"
 
 const emptyBroadcast = FromClient.Broadcast({ channel: "", event: "", data: "" })
 
-/** A command that names a channel. */
-type Channelled = { readonly channel: string }
+const invalidName = expecting(451)
 
-const invalidName = ({ code }: Requests.Failed, { channel }: Channelled) =>
-  code === 451 ? new InvalidChannelNameError({ channel }) : undefined
-
-const notFound = ({ code }: Requests.Failed, { channel }: Channelled) =>
-  code === 454 ? new ChannelNotFoundError({ channel }) : undefined
+const notFound = expecting(454)
 
 const channelInfo = ({ name, subscribers }: typeof Response.Channel.Type): ChannelInfo => ({
   name,

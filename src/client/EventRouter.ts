@@ -46,6 +46,7 @@ import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
 import type { Message } from "../events/Message.ts"
@@ -56,6 +57,7 @@ import type {
   UnauthorizedError,
   UndefinedHandlerError
 } from "../protocol/KosmonautError.ts"
+import * as ConnectionStates from "./ConnectionState.ts"
 import * as Routes from "./internal/routes.ts"
 import { Worker } from "./Worker.ts"
 
@@ -94,6 +96,8 @@ export interface Options<out R1 = never, out R2 = never, out R3 = never> {
    * a handler go to `fallback`, and are ignored where it is absent.
    */
   readonly lifecycle?: boolean | undefined
+  /** Where the router keeps the state of its connection; `ConnectionState.make` makes one. */
+  readonly state?: SubscriptionRef.SubscriptionRef<ConnectionStates.ConnectionState> | undefined
 }
 
 /**
@@ -151,7 +155,8 @@ const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routes.Routes, op
   yield* alone(worker)
   const { onError, onMessage } = Routes.dispatcher(routes, options)
   const started = yield* Deferred.make<void, UnauthorizedError>()
-  yield* worker.changes.pipe(
+  const state = options.state ?? (yield* ConnectionStates.make)
+  yield* SubscriptionRef.changes(state).pipe(
     Stream.filter(({ _tag }) => _tag === "Connected" || _tag === "Disconnected"),
     Stream.take(1),
     Stream.runForEach(() => Deferred.succeed(started, undefined)),
@@ -159,6 +164,8 @@ const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routes.Routes, op
   )
   const listening = worker.listen({
     lifecycle: options.lifecycle ?? Array.from(routes.keys()).some((name) => name.startsWith(":")),
+    responses: Routes.hasRequests(routes),
+    state,
     onError,
     onMessage,
     // Those who hear of it have.

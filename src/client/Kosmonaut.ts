@@ -1,35 +1,111 @@
 /**
  * The usual assembly: a Client and a Worker for one vhost, from one URL, over the transport that its scheme names.
  *
+ * **Example** (A Client and a Worker)
+ *
+ * ```ts
+ * import { Config } from "effect"
+ * import { Kosmonaut } from "kosmonaut"
+ *
+ * export const KosmonautLive = Kosmonaut.layer({
+ *   url: "wr://token@localhost:8081/shop",
+ *   client: { requestTimeout: "2 seconds" },
+ *   worker: { concurrency: 10 }
+ * })
+ *
+ * // The same from configuration.
+ * export const FromEnvironment = Kosmonaut.layerConfig({ url: Config.Redacted("KOSMONAUT_URL") })
+ * ```
+ *
  * @since 0.1.0
  */
 
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Endpoint from "../protocol/Endpoint.ts"
-import { InvalidEndpointError } from "../protocol/KosmonautError.ts"
+import { InvalidEndpointError, type InvalidOptionError } from "../protocol/KosmonautError.ts"
 import * as TcpTransport from "../transport/TcpTransport.ts"
 import type { Transport } from "../transport/Transport.ts"
 import * as ZmqTransport from "../transport/ZmqTransport.ts"
 import * as Client from "./Client.ts"
+import { type Configured, unwrap } from "./internal/configured.ts"
 import * as Worker from "./Worker.ts"
 
 /**
- * What a Client, a Worker and either transport can be told, see there; the URL is for all.
+ * The URL of a vhost, and the options of the transport.
  *
  * @since 0.1.0
  */
-export interface Options extends Client.Options, Worker.Options, TcpTransport.Options {}
+export interface TransportOptions {
+  /** The vhost's URL, `wr://<access token>@<host>:<port>/<vhost>`. */
+  readonly url: string | Redacted.Redacted
+  /** The options of the transport. `maxConnections` is for `wr+tcp` alone. */
+  readonly transport?: TcpTransport.Options | undefined
+}
 
 /**
- * A Client and a Worker. Nothing is connected before one of them is used.
+ * The options of a Client and its transport.
  *
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<Client.Client | Worker.Worker, InvalidEndpointError> =>
-  Layer.mergeAll(Client.layer(options), Worker.layer(options)).pipe(Layer.provide(layerTransport(options)))
+export interface ClientOptions extends TransportOptions {
+  /** The options of the Client. */
+  readonly client?: Omit<Client.Options, "url"> | undefined
+}
+
+/**
+ * The options of a Client, a Worker and their transport.
+ *
+ * @since 0.1.0
+ */
+export interface Options extends ClientOptions {
+  /** The options of the Worker. */
+  readonly worker?: Omit<Worker.Options, "url"> | undefined
+}
+
+/**
+ * The options of a Client and its transport, from configuration. `retry` is given as it is.
+ *
+ * @since 0.1.0
+ */
+export interface ClientConfigOptions {
+  readonly url: Config.Config<string | Redacted.Redacted>
+  readonly transport?: Configured<TcpTransport.Options, never>
+  readonly client?: Omit<Client.ConfigOptions, "url">
+}
+
+/**
+ * The options of a Client, a Worker and their transport, from configuration. `retry` and `reconnect` are given as they are.
+ *
+ * @since 0.1.0
+ */
+export interface ConfigOptions extends ClientConfigOptions {
+  readonly worker?: Omit<Worker.ConfigOptions, "url">
+}
+
+type WrongOption = InvalidEndpointError | InvalidOptionError
+
+/**
+ * A Client and a Worker. Nothing is connected before one of them is used. Fails if the URL or an option is wrong.
+ *
+ * @since 0.1.0
+ */
+export const layer = (options: Options): Layer.Layer<Client.Client | Worker.Worker, WrongOption> =>
+  Layer.mergeAll(
+    Client.layer({ ...options.client, url: options.url }),
+    Worker.layer({ ...options.worker, url: options.url })
+  ).pipe(Layer.provide(layerTransport(options)))
+
+/**
+ * A Client without a Worker. Nothing is connected before it is used. Fails if the URL or an option is wrong.
+ *
+ * @since 0.1.0
+ */
+export const layerClient = (options: ClientOptions): Layer.Layer<Client.Client, WrongOption> =>
+  Client.layer({ ...options.client, url: options.url }).pipe(Layer.provide(layerTransport(options)))
 
 /**
  * A Client and a Worker, with options from configuration.
@@ -37,22 +113,45 @@ export const layer = (options: Options): Layer.Layer<Client.Client | Worker.Work
  * @since 0.1.0
  */
 export const layerConfig = (
-  options: Config.Wrap<Options>
-): Layer.Layer<Client.Client | Worker.Worker, InvalidEndpointError | Config.ConfigError> =>
-  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+  options: ConfigOptions
+): Layer.Layer<Client.Client | Worker.Worker, WrongOption | Config.ConfigError> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const worker = yield* unwrap<Omit<Worker.Options, "url">, "reconnect">(options.worker ?? {}, "reconnect")
+    return layer({ ...yield* clientOptions(options), worker })
+  }))
+
+/**
+ * A Client without a Worker, with options from configuration.
+ *
+ * @since 0.1.0
+ */
+export const layerClientConfig = (
+  options: ClientConfigOptions
+): Layer.Layer<Client.Client, WrongOption | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(clientOptions(options), layerClient))
+
+const clientOptions = Effect.fnUntraced(
+  function*(options: ClientConfigOptions): Effect.fn.Return<ClientOptions, Config.ConfigError> {
+    return {
+      url: yield* options.url,
+      transport: yield* unwrap<TcpTransport.Options, never>(options.transport ?? {}),
+      client: yield* unwrap<Omit<Client.Options, "url">, "retry">(options.client ?? {}, "retry")
+    }
+  }
+)
 
 /**
  * The transport that a URL's scheme names: `wr` ZeroMQ, `wr+tcp` classic TCP.
  *
  * @since 0.1.0
  */
-export const layerTransport = (options: Options): Layer.Layer<Transport, InvalidEndpointError> =>
-  Layer.unwrap(Effect.fromResult(Result.flatMap(Endpoint.fromUrl(options.url), (endpoint) => {
+export const layerTransport = ({ transport, url }: TransportOptions): Layer.Layer<Transport, WrongOption> =>
+  Layer.unwrap(Effect.fromResult(Result.flatMap(Endpoint.fromUrl(url), (endpoint) => {
     switch (endpoint.scheme) {
       case "wr":
-        return Result.succeed(ZmqTransport.layer(options))
+        return Result.succeed(ZmqTransport.layer(transport))
       case "wr+tcp":
-        return Result.succeed(TcpTransport.layer(options))
+        return Result.succeed(TcpTransport.layer(transport))
       default:
         return Result.fail(
           new InvalidEndpointError({

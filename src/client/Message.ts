@@ -112,6 +112,8 @@ export interface Arrived {
   readonly event: Triggered
   readonly origin: Origin | undefined
   readonly delivery: Delivery | undefined
+  /** The deadline of a request; `undefined` for an event. */
+  readonly deadline?: number | undefined
 }
 
 /**
@@ -120,7 +122,9 @@ export interface Arrived {
  *
  * @since 0.1.0
  */
-export const make = ({ delivery, event: { data, event }, id, origin = originIn(data) }: Arrived): Message => ({
+export const make = (
+  { deadline, delivery, event: { data, event }, id, origin = originIn(data) }: Arrived
+): Message => ({
   event,
   data,
   raw: data,
@@ -128,7 +132,8 @@ export const make = ({ delivery, event: { data, event }, id, origin = originIn(d
   sid: origin.sid,
   uid: origin.uid,
   id,
-  attempt: delivery?.attempt ?? 1
+  attempt: delivery?.attempt ?? 1,
+  isRequest: deadline !== undefined
 })
 
 const originIn = ({ channel, sid }: JsonObject): Origin => ({

@@ -12,7 +12,7 @@
  * `attempt` one higher; so a handler may run twice for one event. After a lost connection this worker begins nothing that
  * it had only received, and no second handler for an event that is in flight or that it has finished. A handler that
  * interrupts itself releases its event, at the next heartbeat. So does one that fails because the broker was not there: if
- * all its failures are `ConnectionError` (but for `Malformed`) or `RequestTimeoutError`, as a Client's are. A reply to the
+ * all its failures are `ConnectionError` (but for `MalformedMessageError`) or `RequestTimeoutError`, as a Client's are. A reply to the
  * event's own browser that fails with `BrowserNotFoundError` is no failure: the browser has gone. Any other event whose
  * handler fails is a dead letter of its vhost, with a reason that begins with the error's tag, unless `retry` or
  * `maxAttempts` say to try again. A broker that knows no acknowledgements, as the original, delivers each event once: then
@@ -26,34 +26,37 @@
  */
 
 import * as Cause from "effect/Cause"
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
+import type * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Message } from "../events/Message.ts"
+import type { Endpoint } from "../protocol/Endpoint.ts"
+import { envelopeSize } from "../protocol/Frame.ts"
 import {
   type ConnectionError,
   type InvalidEndpointError,
+  type InvalidOptionError,
   ProtocolError,
   type UnauthorizedError
 } from "../protocol/KosmonautError.ts"
+import * as Rules from "../protocol/Options.ts"
 import type { Transport } from "../transport/Transport.ts"
-import { ConnectionState } from "./ConnectionState.ts"
-import * as Connection from "./internal/connection.ts"
+import type { ConnectionState } from "./ConnectionState.ts"
+import { Reply, replyUntyped, withinDeadline } from "./internal/call.ts"
+import { type Configured, unwrap } from "./internal/configured.ts"
 import * as Consumers from "./internal/consumers.ts"
 import type { Delivered } from "./internal/deliveries.ts"
 import * as Handler from "./internal/handler.ts"
-import type { Inbox, Item } from "./internal/inbox.ts"
-import * as InboxGauge from "./internal/inboxGauge.ts"
-import * as Prefetch from "./internal/prefetch.ts"
+import type { Item } from "./internal/inbox.ts"
+import * as Listenings from "./internal/listening.ts"
 import { resolve } from "./internal/target.ts"
 import { make as makeMessage } from "./Message.ts"
 
@@ -83,6 +86,27 @@ export interface Handlers<E, R, E2, R2, E3, R3> {
    * first failure ends `listen` with it.
    */
   readonly onException?: ((cause: Cause.Cause<E | E2>) => Effect.Effect<unknown, E3, R3>) | undefined
+  /**
+   * Whether to take requests, too. Default no: they go to other workers. For a message that `isRequest` the value of
+   * `onMessage` is the response, as JSON; a value that has no JSON is a defect. If `onMessage` fails, the requester receives
+   * 458 without the cause. It is interrupted when the deadline of the request has passed. An `EventRouter` has typed responses
+   * and errors.
+   */
+  readonly responses?: boolean | undefined
+  /** Where this listening keeps its state; `ConnectionState.make` makes one. */
+  readonly state?: SubscriptionRef.SubscriptionRef<ConnectionState> | undefined
+}
+
+/**
+ * The options of `Worker.messages`.
+ *
+ * @since 0.1.0
+ */
+export interface MessagesOptions {
+  /** Whether to take lifecycle events, too. Default no. */
+  readonly lifecycle?: boolean | undefined
+  /** Where this listening keeps its state; `ConnectionState.make` makes one. */
+  readonly state?: SubscriptionRef.SubscriptionRef<ConnectionState> | undefined
 }
 
 /**
@@ -104,8 +128,8 @@ export interface Delivery extends Message {
  */
 export class Worker extends Context.Service<Worker, {
   /**
-   * Takes events and handles them, `concurrency` at a time, until interrupted. One Worker is one listener: to listen a
-   * second time while it does, here or by `messages`, is a defect.
+   * Takes events and handles them, `concurrency` at a time, until interrupted. Each listening has a connection of its own,
+   * and counts as another worker for the broker, which gives each event to one of them.
    *
    * Without `onException` the first failure of a handler ends it; other handlers in flight are finished. Interruption
    * finishes what is in flight, in at most `drainTimeout`, and releases the rest at once; with a broker that does not know
@@ -118,10 +142,13 @@ export class Worker extends Context.Service<Worker, {
    * The events as a stream, in order, up to `prefetch` unacknowledged ones. The consumer acks or nacks each one; those that
    * are unacknowledged when the stream ends are released, and redelivered. Protocol errors are logged as warnings.
    */
-  readonly messages: Stream.Stream<Delivery, UnauthorizedError>
-  /** How the worker stands with its broker, now. */
+  readonly messages: (options?: MessagesOptions) => Stream.Stream<Delivery, UnauthorizedError>
+  /**
+   * How the worker stands with its broker, now; `Idle` if nobody listens. Of several listenings, the worst: `Disconnected`
+   * if one of them is, or else `Connecting`. `listen` and `messages` take a `state` of their own.
+   */
   readonly state: Effect.Effect<ConnectionState>
-  /** How the worker stands with its broker, now and from now on. */
+  /** The same, now and from now on. */
   readonly changes: Stream.Stream<ConnectionState>
 }>()("kosmonaut/client/Worker") {}
 
@@ -166,6 +193,13 @@ export interface Options {
 }
 
 /**
+ * The same options, each from configuration; `reconnect` is given as it is.
+ *
+ * @since 0.1.0
+ */
+export type ConfigOptions = Configured<Options, "reconnect">
+
+/**
  * Doubling from 100 milliseconds to 5 seconds, each with jitter, for ever.
  *
  * @since 0.1.0
@@ -182,93 +216,111 @@ export const defaultReconnect: Schedule.Schedule<unknown> = Schedule.min([
  */
 export const make = Effect.fnUntraced(function*(
   options: Options
-): Effect.fn.Return<Worker["Service"], InvalidEndpointError, Transport | Scope.Scope> {
-  const target = yield* resolve(options.url)
-  const { endpoint } = target
-  const state = yield* SubscriptionRef.make<ConnectionState>(ConnectionState.Idle())
-  const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "5 seconds")
-  const concurrency = yield* atLeastOne("concurrency", options.concurrency ?? 1)
-  const bufferSize = yield* atLeastOne("bufferSize", options.bufferSize ?? 1000)
-  const prefetch = yield* atLeastOne("prefetch", options.prefetch ?? Math.max(defaultPrefetch, 2 * concurrency))
-  const mostPrefetch = options.prefetch ?? Math.max(largestPrefetch, prefetch)
-  const maxAttempts = yield* atLeastOne("maxAttempts", options.maxAttempts ?? 1)
-
-  const open = Effect.fnUntraced(function*(lifecycle: boolean) {
-    yield* alone
-    const inbox = yield* Queue.bounded<Item, UnauthorizedError | Cause.Done>(bufferSize)
-    yield* Effect.acquireRelease(Effect.sync(() => inboxes.add(inbox)), () => Effect.sync(() => inboxes.delete(inbox)))
-    const connection = yield* Connection.make({
-      ...target,
-      inbox,
-      state,
-      ready: { lifecycle, maxAttempts },
-      prefetch: Prefetch.make(prefetch, mostPrefetch),
-      reconnect: options.reconnect ?? defaultReconnect,
-      heartbeatInterval: Duration.fromInputUnsafe(options.heartbeatInterval ?? "500 millis"),
-      silenceTimeout: Duration.fromInputUnsafe(options.silenceTimeout ?? "2 seconds")
-    })
-    return { inbox, connection }
-  })
-
-  // Both would be one in what `state` says.
-  let isListening = false
-  const alone = Effect.acquireRelease(
-    Effect.suspend(() => {
-      if (isListening) return Effect.die(new Error(twoListeners))
-      isListening = true
-      return Effect.void
-    }),
-    () =>
-      Effect.sync(() => {
-        isListening = false
-      })
-  )
-  const inboxes = new Set<Inbox>()
-  yield* InboxGauge.register(inboxes, endpoint)
+): Effect.fn.Return<Worker["Service"], InvalidEndpointError | InvalidOptionError, Transport | Scope.Scope> {
+  const { concurrency, drainTimeout, maxResponseSize, ...settings } = yield* settingsOf(options)
+  const { changes, open, state } = yield* Listenings.make(settings)
 
   return Worker.of({
-    listen: <E, R, E2 = never, R2 = never, E3 = E | E2, R3 = never>(handlers: Handlers<E, R, E2, R2, E3, R3>) => {
-      const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ?? logProtocolError
-      const { onException, onMessage, retry } = handlers
-      // Suspended, so that what a handler throws is a defect like any other.
-      const handle = (item: Item): Effect.Effect<unknown, E3, R | R2 | R3> => {
-        const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> => {
-          if (Result.isFailure(item)) return onError(new ProtocolError({ reason: item.failure }))
-          const message = makeMessage(item.success)
-          const handler = Handler.forgiving(
-            message,
-            Effect.suspend(() => Handler.checked(message.event, onMessage(message)))
-          )
-          return Handler.run(item.success, message, endpoint, Handler.retried(handler, retry))
-        })
-        // Without `onException` the failures are those of the others, which is what the default of its type says.
-        const caught = onException === undefined
-          ? handled as Effect.Effect<unknown, E3, R | R2 | R3>
-          : Effect.catchCause(handled, onException)
-        // A handler that interrupts itself has given its event back, and that is all.
-        return Effect.catchCauseIf(caught, Cause.hasInterruptsOnly, () => Effect.void)
-      }
-      return Effect.scoped(
-        Consumers.run({ open: open(handlers.lifecycle === true), drainTimeout, concurrency }, handle)
-      )
-    },
-    messages: Stream.unwrap(Effect.gen(function*() {
-      const { connection, inbox } = yield* open(false)
-      const unacked = new Set<Delivered>()
-      yield* Effect.addFinalizer(() => Consumers.release({ connection, inbox, unacked }, drainTimeout))
-      return Stream.flattenIterable(Stream.mapEffect(Stream.fromQueue(inbox), (item) => deliver(item, unacked)))
-    })),
-    state: SubscriptionRef.get(state),
-    changes: SubscriptionRef.changes(state)
+    listen: (handlers) =>
+      Effect.scoped(
+        Consumers.run({
+          open: open({
+            lifecycle: handlers.lifecycle === true,
+            responses: handlers.responses === true,
+            state: handlers.state
+          }),
+          drainTimeout,
+          concurrency
+        }, handlerOf(handlers, { endpoint: settings.endpoint, maxResponseSize }))
+      ),
+    messages: ({ lifecycle = false, state } = {}) =>
+      Stream.unwrap(Effect.gen(function*() {
+        const { connection, inbox } = yield* open({ lifecycle, responses: false, state })
+        const unacked = new Set<Delivered>()
+        yield* Effect.addFinalizer(() => Consumers.release({ connection, inbox, unacked }, drainTimeout))
+        return Stream.flattenIterable(Stream.mapEffect(Stream.fromQueue(inbox), (item) => deliver(item, unacked)))
+      })),
+    state,
+    changes
   })
 })
+
+// The responses of a router are encoded already.
+const responding = <A, E, R>(event: string, handler: Effect.Effect<A, E, R>) =>
+  withinDeadline(
+    event,
+    Effect.flatMap(
+      handler,
+      (value) => value instanceof Reply ? Effect.succeed(value) : Effect.orDie(replyUntyped(event, value))
+    )
+  )
+
+const settingsOf = Effect.fnUntraced(function*(options: Options) {
+  const integer = (option: "concurrency" | "bufferSize" | "prefetch" | "maxAttempts", fallback: number) =>
+    Effect.fromResult(Rules.integer(option, options[option] ?? fallback))
+  const duration = (
+    option: "drainTimeout" | "heartbeatInterval" | "silenceTimeout",
+    fallback: Duration.Input,
+    minimum?: number
+  ) => Effect.fromResult(Rules.duration(option, options[option] ?? fallback, minimum))
+
+  const concurrency = yield* integer("concurrency", 1)
+  const prefetch = yield* integer("prefetch", Math.max(defaultPrefetch, 2 * concurrency))
+  const target = yield* resolve(options.url)
+  return {
+    ...target,
+    // What of a message is left for a response.
+    maxResponseSize: target.transport.maxMessageSize - 2 * envelopeSize,
+    concurrency,
+    prefetch,
+    mostPrefetch: options.prefetch ?? Math.max(largestPrefetch, prefetch),
+    bufferSize: yield* integer("bufferSize", 1000),
+    maxAttempts: yield* integer("maxAttempts", 1),
+    drainTimeout: yield* duration("drainTimeout", "5 seconds", 0),
+    heartbeatInterval: yield* duration("heartbeatInterval", "500 millis"),
+    silenceTimeout: yield* duration("silenceTimeout", "2 seconds"),
+    reconnect: options.reconnect ?? defaultReconnect
+  }
+})
+
+// What is done with each item of the inbox.
+const handlerOf = <E, R, E2, R2, E3, R3>(
+  handlers: Handlers<E, R, E2, R2, E3, R3>,
+  settings: { readonly endpoint: Endpoint; readonly maxResponseSize: number }
+) => {
+  const onError: (error: ProtocolError) => Effect.Effect<unknown, E2, R2> = handlers.onError ?? logProtocolError
+  const { onException, onMessage, retry } = handlers
+  return (item: Item): Effect.Effect<unknown, E3, R | R2 | R3> => {
+    // Suspended, so that what a handler throws is a defect like any other.
+    const handled = Effect.suspend((): Effect.Effect<unknown, E | E2, R | R2> => {
+      if (Result.isFailure(item)) return onError(new ProtocolError({ reason: item.failure }))
+      const message = makeMessage(item.success)
+      const handler = Handler.retried(
+        Handler.forgiving(message, Effect.suspend(() => Handler.checked(message.event, onMessage(message)))),
+        retry
+      )
+      return Handler.run(
+        item.success,
+        message,
+        settings,
+        message.isRequest ? responding(message.event, handler) : handler
+      )
+    })
+    // Without `onException` the failures are those of the others, which is what the default of its type says.
+    const caught = onException === undefined
+      ? handled as Effect.Effect<unknown, E3, R | R2 | R3>
+      : Effect.catchCause(handled, onException)
+    // A handler that interrupts itself has released its event, which is no failure.
+    return Effect.catchCauseIf(caught, Cause.hasInterruptsOnly, () => Effect.void)
+  }
+}
 
 /**
  * A worker as a layer, over whatever `Transport` is provided.
  *
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<Worker, InvalidEndpointError, Transport> =>
+export const layer = (options: Options): Layer.Layer<Worker, InvalidEndpointError | InvalidOptionError, Transport> =>
   Layer.effect(Worker, make(options))
 
 /**
@@ -277,22 +329,12 @@ export const layer = (options: Options): Layer.Layer<Worker, InvalidEndpointErro
  * @since 0.1.0
  */
 export const layerConfig = (
-  options: Config.Wrap<Options>
-): Layer.Layer<Worker, InvalidEndpointError | Config.ConfigError, Transport> =>
-  Layer.effect(Worker, Effect.flatMap(Config.unwrap(options), make))
-
-const twoListeners =
-  "This Worker listens already: one Worker is one listener. Use `concurrency` to handle more events " +
-  "at a time, or make another Worker"
+  options: ConfigOptions
+): Layer.Layer<Worker, InvalidEndpointError | InvalidOptionError | Config.ConfigError, Transport> =>
+  Layer.effect(Worker, Effect.flatMap(unwrap<Options, "reconnect">(options, "reconnect"), make))
 
 const defaultPrefetch = 128
 const largestPrefetch = 512
-
-// With none nothing would ever be handled, and every event lost: better to stop at once.
-const atLeastOne = (option: string, value: number): Effect.Effect<number> =>
-  Number.isSafeInteger(value) && value >= 1
-    ? Effect.succeed(value)
-    : Effect.die(new Error(`A worker's ${option} is a whole number from 1, and not ${value}`))
 
 // Begins an event, unless its connection has ended: then it is redelivered, here or elsewhere.
 const deliver = (item: Item, unacked: Set<Delivered>): Effect.Effect<ReadonlyArray<Delivery>> => {

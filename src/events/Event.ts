@@ -23,12 +23,11 @@
  */
 
 import type * as Effect from "effect/Effect"
-import { identity } from "effect/Function"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type * as SchemaAST from "effect/SchemaAST"
-import * as Json from "../protocol/Json.ts"
-import { MessageDecodeError, MessageEncodeError } from "../protocol/KosmonautError.ts"
+import type * as Json from "../protocol/Json.ts"
+import type { MessageDecodeError, MessageEncodeError } from "../protocol/KosmonautError.ts"
+import * as Codec from "./internal/codec.ts"
 import type { Message } from "./Message.ts"
 
 const TypeId = "~kosmonaut/events/Event"
@@ -65,7 +64,7 @@ export interface Event<
   out Success extends ResponseSchema = Schema.Void,
   out Error extends ResponseSchema = Schema.Never
 > {
-  readonly [TypeId]: Codec
+  readonly [TypeId]: Codecs
   /** Its name; in a group its name on the wire, `chat/say`. */
   readonly _tag: Tag
   /** The key of its handler in a Context. */
@@ -194,7 +193,7 @@ export const make = <
     primaryKey
   }
   return Result.getOrThrow(
-    canBeObject(Schema.toEncoded(Schema.toCodecJson(payloadSchema)).ast)
+    Codec.canBeObject(payloadSchema)
       ? Result.succeed(named(tag, declared))
       : Result.fail(new TypeError(`The payload of the event "${tag}" is not an object in JSON: put it into a field`))
   )
@@ -206,7 +205,7 @@ export const make = <
  * @since 0.1.0
  */
 export const encode = <E extends Any>(event: E, data: Payload<E>): Result.Result<string, MessageEncodeError> =>
-  event[TypeId].encode(data)
+  event[TypeId].payload.encode(data)
 
 /**
  * Decodes an event's data. Fails for data that do not fit its Schema. Keys that the Schema does not have, as the `sid` and
@@ -217,7 +216,54 @@ export const encode = <E extends Any>(event: E, data: Payload<E>): Result.Result
 export const decode = <E extends Any>(
   event: E,
   data: Json.JsonObject
-): Result.Result<Payload<E>, MessageDecodeError> => event[TypeId].decode(data)
+): Result.Result<Payload<E>, MessageDecodeError> => event[TypeId].payload.decode(data)
+
+/**
+ * Whether an event is a request: it declares a response or an error.
+ *
+ * @since 0.1.0
+ */
+export const isRequest = ({ errorSchema, successSchema }: Any): boolean =>
+  successSchema.ast !== Schema.Void.ast || errorSchema.ast !== Schema.Never.ast
+
+/**
+ * Encodes the response of a request as JSON text, `null` if it is `Schema.Void`. Fails for a value that does not fit its
+ * Schema.
+ *
+ * @since 0.1.0
+ */
+export const encodeSuccess = <E extends Any>(
+  event: E,
+  value: Success<E>
+): Result.Result<string, MessageEncodeError> => event[TypeId].success.encode(value)
+
+/**
+ * Decodes the response of a request from parsed JSON.
+ *
+ * @since 0.1.0
+ */
+export const decodeSuccess = <E extends Any>(
+  event: E,
+  json: unknown
+): Result.Result<Success<E>, MessageDecodeError> => event[TypeId].success.decode(json)
+
+/**
+ * Encodes the declared error of a request as JSON text. Fails for a value that is not one, always if none is declared.
+ *
+ * @since 0.1.0
+ */
+export const encodeError = <E extends Any>(event: E, error: unknown): Result.Result<string, MessageEncodeError> =>
+  event[TypeId].error.encode(error)
+
+/**
+ * Decodes the declared error of a request from parsed JSON.
+ *
+ * @since 0.1.0
+ */
+export const decodeError = <E extends Any>(
+  event: E,
+  json: unknown
+): Result.Result<Error<E>, MessageDecodeError> => event[TypeId].error.decode(json)
 
 /** What stays the same whatever an event's name. */
 interface Declared<Payload, Success, Error> {
@@ -233,61 +279,19 @@ const named = <
   Success extends ResponseSchema,
   Error extends ResponseSchema
 >(tag: Tag, declared: Declared<Payload, Success, Error>): Event<Tag, Payload, Success, Error> => ({
-  [TypeId]: codec(tag, declared.payloadSchema),
+  [TypeId]: {
+    payload: Codec.ofObject(`the data of ${tag}`, declared.payloadSchema),
+    success: Codec.lazy(() => Codec.make(`the values of the response to ${tag}`, declared.successSchema)),
+    error: Codec.lazy(() => Codec.make(`the values of the error of ${tag}`, declared.errorSchema))
+  },
   _tag: tag,
   key: `kosmonaut/events/Event/${tag}`,
   ...declared,
   prefix: (prefix) => named(`${prefix}${tag}`, declared)
 })
 
-interface Codec {
-  readonly encode: (data: unknown) => Result.Result<string, MessageEncodeError>
-  readonly decode: (data: unknown) => Result.Result<unknown, MessageDecodeError>
-}
-
-const codec = (tag: string, payload: PayloadSchema): Codec => {
-  // To a Schema `{}` is anything that is not null, and would pass as it is.
-  if (isEmpty(payload.ast)) return { encode: () => Result.succeed("{}"), decode: () => Result.succeed({}) }
-  const json = Schema.toCodecJson(payload)
-  const encoding = Schema.encodeUnknownResult(json)
-  const decoding = Schema.decodeUnknownResult(json)
-  const argument = `the data of ${tag}`
-  return {
-    encode: (data) =>
-      guarded(() => Result.flatMap(encoding(data), Json.stringify)).pipe(
-        Result.mapError((cause) => new MessageEncodeError({ argument, detail: "they do not fit its schema", cause })),
-        Result.filterOrFail(
-          (text) => text.startsWith("{"),
-          () => new MessageEncodeError({ argument, detail: "their JSON is not an object" })
-        )
-      ),
-    decode: (data) =>
-      Result.mapError(
-        guarded(() => decoding(data)),
-        (cause) => new MessageDecodeError({ detail: `${argument} do not fit its schema`, cause })
-      )
-  }
-}
-
-// Getters, transformations and deep nesting may throw within a Schema, and one that is not synchronous does.
-const guarded = <A>(run: () => Result.Result<A, unknown>): Result.Result<A, unknown> =>
-  Result.flatMap(Result.try(run), identity)
-
-const isEmpty = (ast: SchemaAST.AST): boolean =>
-  ast._tag === "Objects" && ast.propertySignatures.length === 0 && ast.indexSignatures.length === 0
-
-const canBeObject = (ast: SchemaAST.AST): boolean => {
-  switch (ast._tag) {
-    case "Objects":
-    case "Suspend":
-    case "Declaration":
-    case "Unknown":
-    case "Any":
-    case "ObjectKeyword":
-      return true
-    case "Union":
-      return ast.types.some(canBeObject)
-    default:
-      return false
-  }
+interface Codecs {
+  readonly payload: Codec.Codec
+  readonly success: Codec.Codec
+  readonly error: Codec.Codec
 }

@@ -32,4 +32,6 @@ export interface Message<out Data = JsonObject> {
   readonly id: string
   /** How often the event was delivered, this time included. More than 1 after a redelivery. */
   readonly attempt: number
+  /** Whether it is a request, whose response is awaited. */
+  readonly isRequest: boolean
 }

@@ -11,6 +11,7 @@
 import type { About, Id } from "./BrowserMessage.ts"
 import * as JsonText from "./JsonText.ts"
 import type { StatusError } from "./KosmonautError.ts"
+import { requested } from "./Response.ts"
 import * as Status from "./Status.ts"
 
 /**
@@ -129,6 +130,15 @@ export const error = (failure: StatusError, about?: About): string =>
 export const confirmed = (id: Id): string => write(":triggered", { id })
 
 /**
+ * `:response {id, data}` or, for a declared error, `:response {id, error}`: the response to a request, from the text of its
+ * JSON.
+ *
+ * @since 0.1.0
+ */
+export const response = (id: Id, outcome: "ok" | "error", json: string): string =>
+  `{":response":{"id":${JSON.stringify(id)},${requested(outcome, json).slice(1)}}`
+
+/**
  * A broadcast event, `{…data, channel, sid?}`; `sid` is the browser that sent it, absent if a backend did. `data` may be
  * the text of an object, which is checked and not written anew; any other text counts as `{}`.
  *
@@ -138,7 +148,7 @@ export const broadcast = (event: string, data: JsonText.Input, channel: string, 
   writeText(event, JsonText.extend(JsonText.from(data), sid === undefined ? { channel } : { channel, sid }))
 
 /**
- * An event that a backend sends to one browser, with its data as they are.
+ * An event with its data as they are: that a backend sends to one browser or triggers for a worker, or a request.
  *
  * @since 0.1.0
  */

@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import * as Json from "./Json.ts"
 import * as JsonText from "./JsonText.ts"
 import { BadRequestError } from "./KosmonautError.ts"
+import { defaultTimeout, maxTimeout } from "./Trigger.ts"
 
 /**
  * What a browser sends. `data` that are missing or null have become `{}`. Every message may have an `id`, which the
@@ -21,8 +22,11 @@ import { BadRequestError } from "./KosmonautError.ts"
  * @since 0.1.0
  */
 export type FromBrowser = Data.TaggedEnum<{
-  /** Presents a single access token. */
-  Authenticate: { readonly token: string; readonly id?: Id | undefined }
+  /**
+   * Presents a single access token. `client` is what the browser's library calls itself on all its connections, so that a
+   * trigger or a request that it sends again is recognized.
+   */
+  Authenticate: { readonly token: string; readonly client?: string | undefined; readonly id?: Id | undefined }
   Subscribe: {
     readonly channel: string
     readonly hidden: boolean
@@ -41,6 +45,15 @@ export type FromBrowser = Data.TaggedEnum<{
     readonly id?: Id | undefined
   }
   Trigger: { readonly event: string; readonly data: JsonText.ObjectText; readonly id?: Id | undefined }
+  /** An event whose handler's result is the response, which is no longer useful after `timeout` milliseconds. */
+  Request: {
+    readonly event: string
+    readonly data: JsonText.ObjectText
+    readonly timeout: number
+    readonly id: Id
+  }
+  /** The browser no longer needs the response to the request with this id. */
+  Cancel: { readonly id: Id }
   Ping: { readonly id?: Id | undefined }
   Close: {}
 }>
@@ -52,6 +65,13 @@ export type FromBrowser = Data.TaggedEnum<{
  * @since 0.1.0
  */
 export type Id = string | number
+
+/**
+ * How many characters the `client` of an `auth` may have.
+ *
+ * @since 0.1.0
+ */
+export const maxClient = 100
 
 /**
  * Constructors and matchers of `FromBrowser`.
@@ -137,9 +157,12 @@ type Reader = (envelope: Envelope, id: { readonly id?: Id }) => Result.Result<Fr
 const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ["auth", ({ payload }, id) => {
     const token = text(payload.token)
-    return token === undefined
-      ? malformed("auth needs a token")
-      : Result.succeed(FromBrowser.Authenticate({ token, ...id }))
+    if (token === undefined) return malformed("auth needs a token")
+    const { client } = payload
+    if (client === undefined) return Result.succeed(FromBrowser.Authenticate({ token, ...id }))
+    return typeof client === "string" && client !== "" && client.length <= maxClient
+      ? Result.succeed(FromBrowser.Authenticate({ token, client, ...id }))
+      : malformed(`a client is a text of at most ${maxClient} characters`)
   }],
   ["subscribe", (envelope, id) => {
     const channel = text(envelope.payload.channel)
@@ -181,6 +204,22 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
     const data = dataOf(envelope)
     return data === undefined ? noObject : Result.succeed(FromBrowser.Trigger({ event, data, ...id }))
   }],
+  ["request", (envelope, { id }) => {
+    const { timeout = defaultTimeout, ...payload } = envelope.payload
+    const event = text(payload.event)
+    if (isReserved(event)) return malformed(reserved)
+    if (event === undefined || id === undefined) return malformed("request needs an event and an id")
+    if (typeof timeout !== "number" || !(timeout >= 1 && timeout <= maxTimeout)) {
+      return malformed(`a timeout is 1 to ${maxTimeout} milliseconds`)
+    }
+    const data = dataOf(envelope)
+    return data === undefined ? noObject : Result.succeed(FromBrowser.Request({ event, data, timeout, id }))
+  }],
+  [
+    "cancel",
+    (_envelope, { id }) =>
+      id === undefined ? malformed("cancel needs the id of a request") : Result.succeed(FromBrowser.Cancel({ id }))
+  ],
   ["ping", (_envelope, id) => Result.succeed(FromBrowser.Ping(id))],
   ["close", () => Result.succeed(FromBrowser.Close())]
 ])

@@ -1,5 +1,6 @@
 /**
- * The commands between backends and brokers, as values. `CommandCodec` has their frames.
+ * The commands between backends and brokers, as values. Each command of a backend is described once, in one table: its word,
+ * its arguments, and what the broker and the Client must know of it. `CommandCodec` reads and writes them by that table.
  *
  * `FromClient` are the commands of Clients and Workers, `FromServer` those of the broker. (Source: WebRocket 0.3, backend
  * protocol.)
@@ -8,10 +9,11 @@
  */
 
 import * as Data from "effect/Data"
-import type { Delivery } from "./Trigger.ts"
+import * as Json from "./Json.ts"
+import { type Delivery, maxDedupeKey, maxDelay, maxTimeout } from "./Trigger.ts"
 
 /**
- * A request of a Client (all but the last five) or a command of a Worker (the last five). The original broker knows the first
+ * A request of a Client (all but the last six) or a command of a Worker (the last six). The original broker knows the first
  * four; it responds to the other requests with 400.
  *
  * @since 0.1.0
@@ -51,6 +53,13 @@ export type FromClient = Data.TaggedEnum<{
   /** Removes a dead letter. */
   DiscardDeadLetter: { readonly id: string }
   DiscardDeadLetters: {}
+  /**
+   * An event whose handler's result is the response. `data` is the text of a JSON object; any other text counts as `{}`. The
+   * broker responds with `Response.Requested`.
+   */
+  Request: { readonly event: string; readonly data: string; readonly options: RequestOptions }
+  /** An event for a worker. `data` is the text of a JSON object; any other text counts as `{}`. */
+  Trigger: { readonly event: string; readonly data: string; readonly options: TriggerOptions }
   /** A worker is ready for events. The original's workers have no `options`. */
   Ready: { readonly options?: ReadyOptions | undefined }
   /** A worker has handled the events of these deliveries, at most `maxAcknowledged` at once. */
@@ -60,56 +69,216 @@ export type FromClient = Data.TaggedEnum<{
    * event unhandled, for the next worker.
    */
   Nack: { readonly delivery: string; readonly reason: string }
+  /**
+   * A worker has handled the request of this delivery, which acks it. `json` is the JSON of what the handler returned (`ok`)
+   * or of its declared error.
+   */
+  Respond: { readonly delivery: string; readonly outcome: "ok" | "error"; readonly json: string }
   Heartbeat: {}
   /** A worker leaves. */
   Quit: {}
 }>
 
-/** What is known of a command beside its frames. */
-interface Description {
+/**
+ * The options of a request.
+ *
+ * @since 0.1.0
+ */
+export interface RequestOptions {
+  /** After how many milliseconds the broker responds with 459; default `defaultTimeout`, at most `maxTimeout`. */
+  readonly timeout?: number | undefined
+}
+
+/**
+ * The options of an event that a backend triggers.
+ *
+ * @since 0.1.0
+ */
+export interface TriggerOptions {
+  /** After how many milliseconds the event is delivered for the first time; default 0, at most `maxDelay`. */
+  readonly delay?: number | undefined
+  /** While an event with this key is queued or in flight, another one with it is not enqueued; at most 255 characters. */
+  readonly dedupeKey?: string | undefined
+}
+
+/**
+ * One argument of a command, a frame.
+ *
+ * @since 0.1.0
+ */
+export interface Argument<A> {
+  /** What an error calls it. */
+  readonly needed: string
+  /** `undefined` if the frame is missing or wrong. */
+  readonly read: (frame: string | undefined) => A | undefined
+  readonly write: (value: A) => string
+}
+
+/** The arguments of a command by their fields, in the order of their frames. */
+type Arguments<Tag extends FromClient["_tag"]> = {
+  readonly [Field in Exclude<keyof Tagged<Tag>, "_tag">]: Argument<Tagged<Tag>[Field]>
+}
+type Tagged<Tag extends FromClient["_tag"]> = Extract<FromClient, { readonly _tag: Tag }>
+
+/** The commands whose frames are not one for each field. */
+type Irregular = "Broadcast" | "Ready" | "Ack"
+
+/**
+ * What is known of a command.
+ *
+ * @since 0.1.0
+ */
+export interface Description {
   /** The word on the wire. */
   readonly word: string
   /** Its name in spans and metrics: that of the method of `Client` that sends it. */
   readonly name: string
   /** How many arguments it has, before optional frames such as a span. */
-  readonly arguments: number
+  readonly count: number
+  /** Its arguments, or those that it always has; `undefined` if `CommandCodec` reads and writes it in its own way. */
+  readonly arguments: Readonly<Record<string, Argument<unknown>>> | ReadonlyArray<string> | undefined
   /** Whether it is safe to execute twice, so that its response need not be cached for retries. */
   readonly isIdempotent: boolean
   /** Whether its effect must survive a restart of the broker, so that its response waits until it is persisted. */
   readonly isPersisted: boolean
 }
 
-const describe = (
+interface Traits {
+  readonly isIdempotent?: boolean
+  readonly isPersisted?: boolean
+}
+
+const regular = <const Tag extends Exclude<FromClient["_tag"], Irregular>>(
   word: string,
   name: string,
-  count: number,
-  { isIdempotent = false, isPersisted = false }: {
-    readonly isIdempotent?: boolean
-    readonly isPersisted?: boolean
-  } = {}
-): Description => ({ word, name, arguments: count, isIdempotent, isPersisted })
+  fields: Arguments<Tag>,
+  traits?: Traits
+): Description => ({
+  word,
+  name,
+  count: Object.keys(fields).length,
+  arguments: fields as Readonly<Record<string, Argument<unknown>>>,
+  isIdempotent: traits?.isIdempotent === true,
+  isPersisted: traits?.isPersisted === true
+})
 
-const descriptions: { readonly [Tag in FromClient["_tag"]]: Description } = {
-  OpenChannel: describe("OC", "openChannel", 1, { isIdempotent: true, isPersisted: true }),
-  CloseChannel: describe("CC", "closeChannel", 1, { isPersisted: true }),
-  Broadcast: describe("BC", "broadcast", 3),
-  AccessToken: describe("AT", "requestSingleAccessToken", 2, { isPersisted: true }),
-  BroadcastAll: describe("BA", "broadcastAll", 1),
-  SendTo: describe("ST", "sendTo", 3),
-  ListChannels: describe("LC", "channels", 2, { isIdempotent: true }),
-  DescribeChannel: describe("DC", "channel", 1, { isIdempotent: true }),
-  ListSubscribers: describe("LS", "subscribers", 2, { isIdempotent: true }),
-  Disconnect: describe("DB", "disconnect", 2),
-  ListDeadLetters: describe("LD", "deadLetters", 1, { isIdempotent: true }),
-  ReplayDeadLetter: describe("RL", "replayDeadLetter", 1, { isPersisted: true }),
-  ReplayDeadLetters: describe("RL", "replayDeadLetters", 1, { isPersisted: true }),
-  DiscardDeadLetter: describe("DL", "discardDeadLetter", 1, { isPersisted: true }),
-  DiscardDeadLetters: describe("DL", "discardDeadLetters", 1, { isPersisted: true }),
-  Ready: describe("RD", "ready", 0),
-  Ack: describe("AK", "ack", 0),
-  Nack: describe("NK", "nack", 2),
-  Heartbeat: describe("HB", "heartbeat", 0),
-  Quit: describe("QT", "quit", 0)
+const irregular = (word: string, name: string, count: number): Description => ({
+  word,
+  name,
+  count,
+  arguments: undefined,
+  isIdempotent: false,
+  isPersisted: false
+})
+
+/**
+ * The integer that a frame has; 0 if it has none.
+ *
+ * @since 0.1.0
+ */
+export const integer = (frame: string | undefined): number => {
+  const number = Number(frame)
+  return Number.isSafeInteger(number) ? number : 0
+}
+
+const text = (needed: string): Argument<string> => ({ needed, read: (frame) => frame || undefined, write: String })
+
+// Data may be empty, but not be missing.
+const data: Argument<string> = { needed: "data", read: (frame) => frame, write: String }
+
+const optionalText: Argument<string> = { needed: "a text", read: (frame = "") => frame, write: String }
+
+const cursor: Argument<number> = { needed: "a cursor", read: integer, write: String }
+
+const oneOf = <const A extends string>(one: A, other: A): Argument<A> => ({
+  needed: `${one} or ${other}`,
+  read: (frame) => frame === one || frame === other ? frame as A : undefined,
+  write: String
+})
+
+const requestOptions: Argument<RequestOptions> = {
+  needed: `a timeout of 1 to ${maxTimeout} milliseconds`,
+  read: (frame = "") => {
+    const { timeout } = Json.parseObjectOrEmpty(frame)
+    return timeout === undefined ? {} : isWithin(timeout, 1, maxTimeout) ? { timeout } : undefined
+  },
+  write: (options) => JSON.stringify(options)
+}
+
+const triggerOptions: Argument<TriggerOptions> = {
+  needed: `a delay of 0 to ${maxDelay} milliseconds and a dedupeKey of 1 to ${maxDedupeKey} characters, if any`,
+  read: (frame = "") => {
+    const { dedupeKey, delay } = Json.parseObjectOrEmpty(frame)
+    if (delay !== undefined && !isWithin(delay, 0, maxDelay)) return undefined
+    if (dedupeKey === undefined) return delay === undefined ? {} : { delay }
+    return typeof dedupeKey === "string" && isWithin(dedupeKey.length, 1, maxDedupeKey)
+      ? { ...delay !== undefined && { delay }, dedupeKey }
+      : undefined
+  },
+  write: (options) => JSON.stringify(options)
+}
+
+const isWithin = (value: unknown, least: number, most: number): value is number =>
+  typeof value === "number" && value >= least && value <= most
+
+const idempotent = { isIdempotent: true }
+const persisted = { isPersisted: true }
+
+/**
+ * Stands for all dead letters where an id is expected. A word of its own, so that a forgotten id does not mean all of them.
+ *
+ * @since 0.1.0
+ */
+export const allLetters = "*"
+
+const all = (description: Description): Description => ({ ...description, count: 1, arguments: [allLetters] })
+
+/**
+ * The commands of backends. Where two have the same word, the one without fields is read first.
+ *
+ * @since 0.1.0
+ */
+export const descriptions: { readonly [Tag in FromClient["_tag"]]: Description } = {
+  OpenChannel: regular<"OpenChannel">("OC", "openChannel", { channel: text("a channel") }, {
+    isIdempotent: true,
+    isPersisted: true
+  }),
+  CloseChannel: regular<"CloseChannel">("CC", "closeChannel", { channel: text("a channel") }, persisted),
+  Broadcast: irregular("BC", "broadcast", 3),
+  AccessToken: regular<"AccessToken">("AT", "requestSingleAccessToken", {
+    uid: text("a user id"),
+    pattern: text("a pattern")
+  }, persisted),
+  BroadcastAll: regular<"BroadcastAll">("BA", "broadcastAll", { broadcasts: text("broadcasts") }),
+  SendTo: regular<"SendTo">("ST", "sendTo", { sid: text("the sid of a browser"), event: text("an event"), data }),
+  ListChannels: regular<"ListChannels">("LC", "channels", { prefix: optionalText, after: cursor }, idempotent),
+  DescribeChannel: regular<"DescribeChannel">("DC", "channel", { channel: text("a channel") }, idempotent),
+  ListSubscribers: regular<"ListSubscribers">("LS", "subscribers", {
+    channel: text("a channel"),
+    after: cursor
+  }, idempotent),
+  Disconnect: regular<"Disconnect">("DB", "disconnect", { by: oneOf("sid", "uid"), who: text("which") }),
+  ListDeadLetters: regular<"ListDeadLetters">("LD", "deadLetters", { after: cursor }, idempotent),
+  ReplayDeadLetters: all(regular<"ReplayDeadLetters">("RL", "replayDeadLetters", {}, persisted)),
+  ReplayDeadLetter: regular<"ReplayDeadLetter">("RL", "replayDeadLetter", {
+    id: text(`an id, or ${allLetters} for all`)
+  }, persisted),
+  DiscardDeadLetters: all(regular<"DiscardDeadLetters">("DL", "discardDeadLetters", {}, persisted)),
+  DiscardDeadLetter: regular<"DiscardDeadLetter">("DL", "discardDeadLetter", {
+    id: text(`an id, or ${allLetters} for all`)
+  }, persisted),
+  Request: regular<"Request">("RQ", "request", { event: text("an event"), data, options: requestOptions }),
+  Trigger: regular<"Trigger">("TG", "trigger", { event: text("an event"), data, options: triggerOptions }, persisted),
+  Ready: irregular("RD", "ready", 0),
+  Ack: irregular("AK", "ack", 0),
+  Nack: regular<"Nack">("NK", "nack", { delivery: text("a delivery"), reason: optionalText }),
+  Respond: regular<"Respond">("RP", "respond", {
+    delivery: text("a delivery"),
+    outcome: oneOf("ok", "error"),
+    json: text("a response")
+  }),
+  Heartbeat: regular<"Heartbeat">("HB", "heartbeat", {}),
+  Quit: regular<"Quit">("QT", "quit", {})
 }
 
 /**
@@ -121,15 +290,8 @@ export const argumentsOfWord = (word: string | undefined): number => counts.get(
 
 const counts: ReadonlyMap<string, number> = new Map([
   ["BX", 4],
-  ...Object.values(descriptions).map((description) => [description.word, description.arguments] as const)
+  ...Object.values(descriptions).map(({ count, word }) => [word, count] as const)
 ])
-
-/**
- * Stands for all dead letters where an id is expected. A word of its own, so that a forgotten id does not mean all of them.
- *
- * @since 0.1.0
- */
-export const allLetters = "*"
 
 /**
  * The name of a command in spans and metrics: that of the method of `Client` that sends it.
@@ -144,7 +306,7 @@ export const nameOf = ({ _tag }: FromClient): string => descriptions[_tag].name
  * @since 0.1.0
  */
 export const argumentsOf = (command: FromClient): number =>
-  command._tag === "Broadcast" && command.exceptSid !== undefined ? 4 : descriptions[command._tag].arguments
+  command._tag === "Broadcast" && command.exceptSid !== undefined ? 4 : descriptions[command._tag].count
 
 /**
  * Whether a command is safe to execute twice, so that its response need not be cached for retries.
@@ -168,6 +330,8 @@ export const isPersisted = ({ _tag }: FromClient): boolean => descriptions[_tag]
 export interface ReadyOptions {
   /** Whether it takes lifecycle events, too. */
   readonly lifecycle: boolean
+  /** Whether it responds to requests. Only a worker that acks gets them. */
+  readonly responses?: boolean | undefined
   /**
    * The worker acks events, and wants at most this many unacked ones; 0 for none. Absent in workers that do not ack: an event
    * sent to them counts as handled.

@@ -7,7 +7,15 @@
  */
 
 import * as Result from "effect/Result"
-import { allLetters, argumentsOfWord, FromClient, FromServer, type ReadyOptions } from "./Command.ts"
+import {
+  argumentsOfWord,
+  type Description,
+  descriptions,
+  FromClient,
+  FromServer,
+  integer,
+  type ReadyOptions
+} from "./Command.ts"
 import type { Frames } from "./Frame.ts"
 import * as Json from "./Json.ts"
 import { BadRequestError, MessageDecodeError } from "./KosmonautError.ts"
@@ -22,29 +30,31 @@ import type { Delivery } from "./Trigger.ts"
 export const encodeFromClient = (command: FromClient, traceparent?: string): Frames =>
   traceparent === undefined ? frames(command) : [...frames(command), JSON.stringify({ traceparent })]
 
-const frames: (command: FromClient) => Frames = FromClient.$match({
-  OpenChannel: ({ channel }) => ["OC", channel],
-  CloseChannel: ({ channel }) => ["CC", channel],
-  Broadcast: ({ channel, data, event, exceptSid }) =>
-    exceptSid === undefined ? ["BC", channel, event, data] : ["BX", channel, event, data, exceptSid],
-  AccessToken: ({ pattern, uid }) => ["AT", uid, pattern],
-  BroadcastAll: ({ broadcasts }) => ["BA", broadcasts],
-  SendTo: ({ data, event, sid }) => ["ST", sid, event, data],
-  ListChannels: ({ after, prefix }) => ["LC", prefix, String(after)],
-  DescribeChannel: ({ channel }) => ["DC", channel],
-  ListSubscribers: ({ after, channel }) => ["LS", channel, String(after)],
-  Disconnect: ({ by, who }) => ["DB", by, who],
-  ListDeadLetters: ({ after }) => ["LD", String(after)],
-  ReplayDeadLetter: ({ id }) => ["RL", id],
-  ReplayDeadLetters: () => ["RL", allLetters],
-  DiscardDeadLetter: ({ id }) => ["DL", id],
-  DiscardDeadLetters: () => ["DL", allLetters],
-  Ready: ({ options }) => options === undefined ? ["RD"] : ready(options),
-  Ack: ({ deliveries }) => ["AK", ...deliveries],
-  Nack: ({ delivery, reason }) => ["NK", delivery, reason],
-  Heartbeat: () => ["HB"],
-  Quit: () => ["QT"]
-})
+const frames = (command: FromClient): Frames => {
+  switch (command._tag) {
+    case "Broadcast": {
+      const { channel, data, event, exceptSid } = command
+      return exceptSid === undefined ? ["BC", channel, event, data] : ["BX", channel, event, data, exceptSid]
+    }
+    case "Ready":
+      return command.options === undefined ? ["RD"] : ready(command.options)
+    case "Ack":
+      return ["AK", ...command.deliveries]
+    default:
+      return regular(descriptions[command._tag], command)
+  }
+}
+
+const regular = ({ arguments: fields, word }: Description, command: object): Frames => {
+  const frames = [word]
+  if (Array.isArray(fields)) frames.push(...fields)
+  else {
+    for (const [field, { write }] of Object.entries(fields ?? {})) {
+      frames.push(write((command as Readonly<Record<string, unknown>>)[field]))
+    }
+  }
+  return frames
+}
 
 const ready = ({ prefetch, ...options }: ReadyOptions): Frames =>
   prefetch === undefined
@@ -62,82 +72,61 @@ export const decodeFromClient = (frames: Frames): Result.Result<FromClient, BadR
 
 type Reader = (frames: Frames) => Result.Result<FromClient, BadRequestError>
 
-const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
-  // Written without the constructor: this is the hot path of every Client.
-  ["BC", ([word, channel, event, data]) =>
-    channel && event && data !== undefined
-      ? Result.succeed({ _tag: "Broadcast", channel, event, data })
-      : missing(word, "a channel, an event and data")],
-  ["BX", ([word, channel, event, data, exceptSid]) =>
-    channel && event && data && exceptSid
-      ? Result.succeed(FromClient.Broadcast({ channel, event, data, exceptSid }))
-      : missing(word, "a channel, an event, data and the sid of a browser")],
-  [
-    "BA",
-    ([word, broadcasts]) =>
-      broadcasts ? Result.succeed(FromClient.BroadcastAll({ broadcasts })) : missing(word, "broadcasts")
-  ],
-  [
-    "OC",
-    ([word, channel]) => channel ? Result.succeed(FromClient.OpenChannel({ channel })) : missing(word, "a channel")
-  ],
-  [
-    "CC",
-    ([word, channel]) => channel ? Result.succeed(FromClient.CloseChannel({ channel })) : missing(word, "a channel")
-  ],
-  ["AT", ([word, uid, pattern]) =>
-    uid && pattern
-      ? Result.succeed(FromClient.AccessToken({ uid, pattern }))
-      : missing(word, "a user id and a pattern")],
-  ["ST", ([word, sid, event, data]) =>
-    sid && event && data !== undefined
-      ? Result.succeed(FromClient.SendTo({ sid, event, data }))
-      : missing(word, "the sid of a browser, an event and data")],
-  ["LC", ([_, prefix = "", after]) => Result.succeed(FromClient.ListChannels({ prefix, after: integer(after) }))],
-  [
-    "DC",
-    ([word, channel]) => channel ? Result.succeed(FromClient.DescribeChannel({ channel })) : missing(word, "a channel")
-  ],
-  ["LS", ([word, channel, after]) =>
-    channel
-      ? Result.succeed(FromClient.ListSubscribers({ channel, after: integer(after) }))
-      : missing(word, "a channel")],
-  ["DB", ([word, by, who]) =>
-    (by === "sid" || by === "uid") && who
-      ? Result.succeed(FromClient.Disconnect({ by, who }))
-      : missing(word, "sid or uid and which")],
-  ["LD", ([_, after]) => Result.succeed(FromClient.ListDeadLetters({ after: integer(after) }))],
-  ["RL", ([word, id]) =>
-    id === allLetters
-      ? Result.succeed(FromClient.ReplayDeadLetters())
-      : id
-      ? Result.succeed(FromClient.ReplayDeadLetter({ id }))
-      : missing(word, "an id, or * for all")],
-  ["DL", ([word, id]) =>
-    id === allLetters
-      ? Result.succeed(FromClient.DiscardDeadLetters())
-      : id
-      ? Result.succeed(FromClient.DiscardDeadLetter({ id }))
-      : missing(word, "an id, or * for all")],
-  ["RD", (frames) => Result.succeed(FromClient.Ready({ options: readyOptions(frames) }))],
-  [
-    "AK",
-    ([word, ...deliveries]) =>
-      deliveries[0] ? Result.succeed(FromClient.Ack({ deliveries })) : missing(word, "a delivery")
-  ],
-  [
-    "NK",
-    ([word, delivery, reason = ""]) =>
-      delivery ? Result.succeed(FromClient.Nack({ delivery, reason })) : missing(word, "a delivery")
-  ],
-  ["HB", () => Result.succeed(FromClient.Heartbeat())],
-  ["QT", () => Result.succeed(FromClient.Quit())]
-])
+const readerOf = (_tag: string, { arguments: fields, word }: Description, earlier: Reader | undefined): Reader => {
+  if (Array.isArray(fields)) {
+    return (frames) => fields.every((field, index) => frames[index + 1] === field) ? succeed({ _tag }) : unknown
+  }
+  const all = Object.entries(fields ?? {})
+  const needed = missing(word, all.map(([_, { needed }]) => needed))
+  return (frames) => {
+    const read = earlier?.(frames)
+    if (read !== undefined && Result.isSuccess(read)) return read
+    const command: Record<string, unknown> = { _tag }
+    for (let index = 0; index < all.length; index++) {
+      const [field, { read }] = all[index]!
+      const value = read(frames[index + 1])
+      if (value === undefined) return needed
+      command[field] = value
+    }
+    return succeed(command)
+  }
+}
 
-const missing = (word: string | undefined, what: string) =>
-  Result.fail(new BadRequestError({ detail: `${word} needs ${what}` }))
+// Its fields were read by the table, whose type has the fields of every command.
+const succeed = (command: object) => Result.succeed(command as FromClient)
+
+const missing = (word: string, needed: ReadonlyArray<string>) =>
+  Result.fail(
+    new BadRequestError({
+      detail: `${word} needs ${
+        needed.length > 1 ? `${needed.slice(0, -1).join(", ")} and ${needed.at(-1)}` : needed[0]
+      }`
+    })
+  )
 
 const unknown = Result.fail(new BadRequestError({ detail: "the command is unknown" }))
+
+const readers: Map<string, Reader> = new Map()
+for (const [tag, description] of Object.entries(descriptions)) {
+  readers.set(description.word, readerOf(tag, description, readers.get(description.word)))
+}
+// Written without the table: this is the hot path of every Client.
+const needsBroadcast = missing("BC", ["a channel", "an event", "data"])
+readers.set("BC", ([_, channel, event, data]) =>
+  channel && event && data !== undefined
+    ? Result.succeed({ _tag: "Broadcast", channel, event, data })
+    : needsBroadcast)
+const needsExcept = missing("BX", ["a channel", "an event", "data", "the sid of a browser"])
+readers.set("BX", ([_, channel, event, data, exceptSid]) =>
+  channel && event && data && exceptSid
+    ? Result.succeed({ _tag: "Broadcast", channel, event, data, exceptSid })
+    : needsExcept)
+readers.set("RD", (frames) => Result.succeed(FromClient.Ready({ options: readyOptions(frames) })))
+const needsDelivery = missing("AK", ["a delivery"])
+readers.set(
+  "AK",
+  ([_, ...deliveries]) => deliveries[0] ? Result.succeed(FromClient.Ack({ deliveries })) : needsDelivery
+)
 
 /**
  * The span of a Client's request, if it sent one.
@@ -157,17 +146,13 @@ const readyOptions = (frames: Frames): ReadyOptions | undefined => {
   const options = extra(frames, 0)
   const acknowledges = frames[1] === "ack"
   if (options === undefined && !acknowledges) return undefined
-  const { lifecycle, maxAttempts } = Json.parseObjectOrEmpty(options ?? "")
+  const { lifecycle, maxAttempts, responses } = Json.parseObjectOrEmpty(options ?? "")
   return {
     lifecycle: lifecycle === true,
+    ...responses === true && { responses },
     ...acknowledges && { prefetch: Math.max(0, integer(frames[2])) },
     ...typeof maxAttempts === "number" && { maxAttempts }
   }
-}
-
-const integer = (text: string | undefined): number => {
-  const number = Number(text)
-  return Number.isSafeInteger(number) ? number : 0
 }
 
 const text = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined

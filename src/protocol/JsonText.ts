@@ -3,8 +3,8 @@
  * written, also a number that JavaScript cannot hold.
  *
  * Where a name occurs more than once in an object the last one counts, as it does for `JSON.parse`. Except for
- * `objectOrEmpty` the functions expect valid JSON; for any other text they end, in linear time, with a result without
- * meaning.
+ * `objectOrEmpty` and `value` the functions expect valid JSON; for any other text they end, in linear time, with a result
+ * without meaning.
  *
  * @since 0.1.0
  */
@@ -48,6 +48,14 @@ export const fromObject = (object: Json.JsonObject): ObjectText => new ObjectTex
  */
 export const objectOrEmpty = (text: string): ObjectText =>
   Json.parseObjectOrEmpty(text) === Json.empty ? empty : new ObjectText(inOneLine(text.trim()))
+
+/**
+ * The text of a JSON value, checked and in one line; `undefined` if it is not JSON, or nested too deeply.
+ *
+ * @since 0.1.0
+ */
+export const value = (text: string): string | undefined =>
+  Result.isSuccess(Json.parse(text)) ? inOneLine(text.trim()) : undefined
 
 /**
  * Data of an event: an object, its text that was checked, or a text that was not.

@@ -2,214 +2,50 @@
  * What can go wrong, one class per cause, so that `Effect.catchTag` tells causes apart and an operation's type lists
  * exactly those that can happen to it.
  *
- * The first group are the protocol's own status codes: they carry `code`, the broker raises them and the library raises
- * the same class for the same code. The second group are the library's: what happens before a request leaves or when no
- * answer comes. No error ever carries a token.
+ * The errors of `StatusError` are those of the protocol's status codes: they carry `code`, and the broker and the library
+ * have the same class for the same code. The others are the library's: a request that was not sent, or had no response. No
+ * error carries a token.
  *
  * @since 0.1.0
  */
 
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
-import type * as Status from "./Status.ts"
+import { causeText, quote } from "./ErrorText.ts"
+import {
+  BadRequestError,
+  EndOfFileError,
+  InternalError,
+  TooManyRequestsError,
+  UnknownServerError
+} from "./StatusError.ts"
+
+export * from "./StatusError.ts"
 
 const id = <Tag extends string>(tag: Tag) => `kosmonaut/protocol/KosmonautError/${tag}` as const
 
-/**
- * 400: the broker could not understand a request, or an argument is missing or empty. Also what a broker answers to a
- * command that it does not know. `detail` says what was wrong, as far as this side can tell.
- *
- * @since 0.1.0
- */
-export class BadRequestError extends Schema.TaggedError<BadRequestError>(id("BadRequestError"))("BadRequestError", {
-  detail: Schema.String
-}) {
-  /** The status code on the wire. */
-  readonly code = 400 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Bad request (400): ${this.detail}`
-  }
+const connection = {
+  /** The broker's address, `host:port`. */
+  address: Schema.String,
+  cause: Schema.optional(Schema.Defect())
 }
 
 /**
- * 402: the access token does not open this vhost, the vhost does not exist, or a browser's single access token is
- * unknown, used or expired. Trying again with the same token cannot help.
+ * An option has a value that it cannot have. The layer or constructor that takes it fails with this.
  *
  * @since 0.1.0
  */
-export class UnauthorizedError
-  extends Schema.TaggedError<UnauthorizedError>(id("UnauthorizedError"))("UnauthorizedError", { detail: Schema.String })
-{
-  /** The status code on the wire. */
-  readonly code = 402 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Unauthorized (402): ${this.detail}`
-  }
-}
-
-/**
- * 403: the sender is known but not permitted to do this.
- *
- * @since 0.1.0
- */
-export class ForbiddenError extends Schema.TaggedError<ForbiddenError>(id("ForbiddenError"))("ForbiddenError", {
-  detail: Schema.String
-}) {
-  /** The status code on the wire. */
-  readonly code = 403 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Forbidden (403): ${this.detail}`
-  }
-}
-
-/**
- * 429: a limit of the broker is reached. `detail` says which.
- *
- * @since 0.1.0
- */
-export class TooManyRequestsError
-  extends Schema.TaggedError<TooManyRequestsError>(id("TooManyRequestsError"))("TooManyRequestsError", {
-    detail: Schema.String
+export class InvalidOptionError
+  extends Schema.TaggedError<InvalidOptionError>(id("InvalidOptionError"))("InvalidOptionError", {
+    option: Schema.String,
+    /** What was given, as text. */
+    value: Schema.String,
+    /** What it can be. */
+    allowed: Schema.String
   })
 {
-  /** The status code on the wire. */
-  readonly code = 429 as const satisfies Status.ErrorCode
   override get message(): string {
-    return `Too many requests (429): ${this.detail}`
-  }
-}
-
-/**
- * 451: a channel cannot have this name.
- *
- * @since 0.1.0
- */
-export class InvalidChannelNameError
-  extends Schema.TaggedError<InvalidChannelNameError>(id("InvalidChannelNameError"))("InvalidChannelNameError", {
-    channel: Schema.String
-  })
-{
-  /** The status code on the wire. */
-  readonly code = 451 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Invalid channel name (451): ${
-      quote(this.channel)
-    }. A name begins with a letter, a digit or "_", goes on with these or "-" and ".", and has at most 255 characters`
-  }
-}
-
-/**
- * 453: a browser asked something of a channel that it has not subscribed to. Browsers alone get this one.
- *
- * @since 0.1.0
- */
-export class NotSubscribedError
-  extends Schema.TaggedError<NotSubscribedError>(id("NotSubscribedError"))("NotSubscribedError", {
-    channel: Schema.String
-  })
-{
-  /** The status code on the wire. */
-  readonly code = 453 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Not subscribed (453): subscribe to ${quote(this.channel)} first`
-  }
-}
-
-/**
- * 454: the vhost has no open channel of this name.
- *
- * @since 0.1.0
- */
-export class ChannelNotFoundError
-  extends Schema.TaggedError<ChannelNotFoundError>(id("ChannelNotFoundError"))("ChannelNotFoundError", {
-    channel: Schema.String
-  })
-{
-  /** The status code on the wire. */
-  readonly code = 454 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Channel not found (454): ${
-      quote(this.channel)
-    } is not open. A backend opens a channel before anybody can use it`
-  }
-}
-
-/**
- * 455: no browser of this `sid` is connected (any more). An addition of ours; the original has no command that could answer
- * it.
- *
- * @since 0.1.0
- */
-export class BrowserNotFoundError
-  extends Schema.TaggedError<BrowserNotFoundError>(id("BrowserNotFoundError"))("BrowserNotFoundError", {
-    sid: Schema.String
-  })
-{
-  /** The status code on the wire. */
-  readonly code = 455 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Browser not found (455): no browser with the sid ${quote(this.sid)} is connected; it may have gone`
-  }
-}
-
-/**
- * 456: the vhost has no dead letter of this id (any more). An addition of ours; the original keeps no dead letters.
- *
- * @since 0.1.0
- */
-export class DeadLetterNotFoundError
-  extends Schema.TaggedError<DeadLetterNotFoundError>(id("DeadLetterNotFoundError"))("DeadLetterNotFoundError", {
-    id: Schema.String
-  })
-{
-  /** The status code on the wire. */
-  readonly code = 456 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Dead letter not found (456): there is none with the id ${
-      quote(this.id)
-    }; it may be an event again, be discarded, or have been dropped`
-  }
-}
-
-/**
- * 597: the broker could not do what was asked: a permission pattern that does not compile, or one of the broker's
- * bounds reached.
- *
- * @since 0.1.0
- */
-export class InternalError extends Schema.TaggedError<InternalError>(id("InternalError"))("InternalError", {
-  detail: Schema.String
-}) {
-  /** The status code on the wire. */
-  readonly code = 597 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Internal error (597): ${this.detail}`
-  }
-}
-
-/**
- * 598: the broker met the end of its input in the middle of a request.
- *
- * @since 0.1.0
- */
-export class EndOfFileError extends Schema.TaggedError<EndOfFileError>(id("EndOfFileError"))("EndOfFileError", {}) {
-  /** The status code on the wire. */
-  readonly code = 598 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return "End of file (598): the broker's input ended in the middle of the request"
-  }
-}
-
-/**
- * A status code that the protocol does not define for this operation.
- *
- * @since 0.1.0
- */
-export class UnknownServerError
-  extends Schema.TaggedError<UnknownServerError>(id("UnknownServerError"))("UnknownServerError", { code: Schema.Int })
-{
-  override get message(): string {
-    return `The broker answered with status ${this.code}, which the protocol does not define for this request`
+    return `The option ${this.option} cannot be ${this.value}: it is ${this.allowed}`
   }
 }
 
@@ -230,45 +66,124 @@ export class InvalidEndpointError
 }
 
 /**
- * The connection to the broker could not be made or was lost.
+ * A reason of `ConnectionError`: no connection could be made, or it was lost before the request was sent. The broker never
+ * received the request.
  *
- * - `Refused`: nobody answered at the address, so nothing was sent.
- * - `Closed`: an open connection ended. A request in flight may or may not have been carried out.
- * - `Silent`: the broker said nothing for too long: a worker's for its `silenceTimeout`, or a Client's for the whole time of
- *   an earlier request. The one that waited longest fails with `RequestTimeoutError`, the others in flight with this; they,
- *   too, may or may not have been carried out.
- * - `Malformed`: what came back is not this protocol, or is larger than the bound. The same.
+ * @since 0.1.0
+ */
+export class ConnectionRefusedError
+  extends Schema.TaggedError<ConnectionRefusedError>(id("ConnectionRefusedError"))("ConnectionRefusedError", connection)
+{
+  /** The request was never sent. */
+  get wasSent(): "no" {
+    return "no"
+  }
+  /** The broker may be there later. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `Could not connect to the broker at ${this.address}${causeText(this.cause)}`
+  }
+}
+
+/**
+ * A reason of `ConnectionError`: an open connection ended. Requests in flight may or may not have been executed.
+ *
+ * @since 0.1.0
+ */
+export class ConnectionClosedError
+  extends Schema.TaggedError<ConnectionClosedError>(id("ConnectionClosedError"))("ConnectionClosedError", connection)
+{
+  /** The request may or may not have been executed. */
+  get wasSent(): "maybe" {
+    return "maybe"
+  }
+  /** The broker may be there later. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `Lost the connection to the broker at ${this.address}${causeText(this.cause)}`
+  }
+}
+
+/**
+ * A reason of `ConnectionError`: the broker sent nothing for too long, to a Worker for its `silenceTimeout`, to a Client for
+ * the whole time of an earlier request. The request that waited longest fails with `RequestTimeoutError`, the others in
+ * flight with this; they, too, may or may not have been executed.
+ *
+ * @since 0.1.0
+ */
+export class ConnectionTimeoutError
+  extends Schema.TaggedError<ConnectionTimeoutError>(id("ConnectionTimeoutError"))("ConnectionTimeoutError", connection)
+{
+  /** The request may or may not have been executed. */
+  get wasSent(): "maybe" {
+    return "maybe"
+  }
+  /** The broker may respond later. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `Received nothing for too long from the broker at ${this.address}${causeText(this.cause)}`
+  }
+}
+
+/**
+ * A reason of `ConnectionError`: what was received is not this protocol, or is larger than `maxMessageSize`. Requests in
+ * flight may or may not have been executed.
+ *
+ * @since 0.1.0
+ */
+export class MalformedMessageError
+  extends Schema.TaggedError<MalformedMessageError>(id("MalformedMessageError"))("MalformedMessageError", connection)
+{
+  /** The request may or may not have been executed. */
+  get wasSent(): "maybe" {
+    return "maybe"
+  }
+  /** What listens there will not be understood the next time either. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `Could not understand the broker at ${this.address}${causeText(this.cause)}`
+  }
+}
+
+/**
+ * The connection to the broker could not be made or was lost. `reason` is the cause: `ConnectionRefusedError`,
+ * `ConnectionClosedError`, `ConnectionTimeoutError` or `MalformedMessageError`.
+ *
+ * `Effect.catchReason("ConnectionError", "ConnectionRefusedError", …)` handles one of them.
  *
  * @since 0.1.0
  */
 export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("ConnectionError"))("ConnectionError", {
-  /** Where to, `host:port`. */
-  address: Schema.String,
-  reason: Schema.Literals(["Refused", "Closed", "Silent", "Malformed"]),
-  cause: Schema.optional(Schema.Defect())
+  reason: Schema.Union([ConnectionRefusedError, ConnectionClosedError, ConnectionTimeoutError, MalformedMessageError])
 }) {
+  /** The broker's address, `host:port`. */
+  get address(): string {
+    return this.reason.address
+  }
   /** Whether a request that failed with this may have been executed: `no` if it was never sent. */
   get wasSent(): "no" | "maybe" {
-    return this.reason === "Refused" ? "no" : "maybe"
+    return this.reason.wasSent
   }
-  /** Whether the same may succeed later: not if what answers at the address speaks something else. */
+  /** Whether the same may succeed later: not if what listens at the address does not speak this protocol. */
   get isRetryable(): boolean {
-    return this.reason !== "Malformed"
+    return this.reason.isRetryable
   }
   override get message(): string {
-    return `${connectionText[this.reason]} ${this.address}${causeText(this.cause)}`
+    return this.reason.message
   }
-}
-
-const connectionText = {
-  Refused: "Could not connect to the broker at",
-  Closed: "Lost the connection to the broker at",
-  Silent: "Received nothing for too long from the broker at",
-  Malformed: "Could not understand the broker at"
 }
 
 /**
- * No response came in time. The request may or may not have been executed, unless `isUnsent` says that it was not sent.
+ * No response came in time. `wasSent` says whether the request may have been executed: `no` if it was never sent, because
+ * the broker did not read the requests before it.
  *
  * @since 0.1.0
  */
@@ -277,13 +192,16 @@ export class RequestTimeoutError
     /** The command on the wire, e.g. `BC`. */
     command: Schema.String,
     after: Schema.Duration,
-    /** `true` if the request was never sent, since the broker did not read those before it. */
-    isUnsent: Schema.optional(Schema.Boolean)
+    wasSent: Schema.Literals(["no", "maybe"])
   })
 {
+  /** The broker may respond the next time. */
+  get isRetryable(): boolean {
+    return true
+  }
   override get message(): string {
     const after = Duration.format(this.after)
-    return this.isUnsent === true
+    return this.wasSent === "no"
       ? `The broker did not read requests for ${after}, so ${this.command} was not sent`
       : `The broker did not respond to ${this.command} within ${after}`
   }
@@ -387,47 +305,19 @@ export class InvalidEventNameError
 }
 
 /**
- * The errors that have a status code, as a broker raises them.
+ * Whether a request that failed was never sent, so that it is safe to make it again, whatever it does.
  *
  * @since 0.1.0
  */
-export type StatusError =
-  | BadRequestError
-  | UnauthorizedError
-  | ForbiddenError
-  | TooManyRequestsError
-  | InvalidChannelNameError
-  | NotSubscribedError
-  | ChannelNotFoundError
-  | BrowserNotFoundError
-  | DeadLetterNotFoundError
-  | InternalError
-  | EndOfFileError
+export const wasNotSent = (error: unknown): boolean => isSendError(error) && error.wasSent === "no"
 
 /**
- * Whether a request that failed was surely not sent, since nobody answered at the address: it may be repeated, whatever it
- * asks, and may then succeed.
+ * Whether a request that failed may succeed if it is made again: the broker could not be reached, or did not respond. It may
+ * have been executed, so use this for requests that are safe to repeat.
  *
  * @since 0.1.0
  */
-export const wasNotSent = (error: unknown): boolean =>
-  error instanceof ConnectionError
-    ? error.reason === "Refused"
-    : error instanceof RequestTimeoutError && error.isUnsent === true
+export const isRetryable = (error: unknown): boolean => isSendError(error) && error.isRetryable
 
-/**
- * Whether a request that failed may succeed when it is repeated: the broker was not there, or did not say. What it was asked
- * may have been done, so this is for what may be done twice.
- *
- * @since 0.1.0
- */
-export const mayPass = (error: unknown): boolean =>
+const isSendError = (error: unknown): error is ConnectionError | RequestTimeoutError =>
   error instanceof ConnectionError || error instanceof RequestTimeoutError
-
-// Values from outside are shown, but never at full length; a cause may show some, too.
-const quote = (value: string): string => JSON.stringify(shortened(value, 100))
-
-const shortened = (text: string, length: number): string => text.length > length ? `${text.slice(0, length)}…` : text
-
-const causeText = (cause: unknown): string =>
-  cause instanceof Error && cause.message !== "" ? ` (${shortened(cause.message, 500)})` : ""

@@ -106,3 +106,18 @@ export const Replayed = Schema.Struct({ replayed: Schema.Int, left: Schema.Int }
  * @since 0.1.0
  */
 export const Discarded = Schema.Struct({ discarded: Schema.Int })
+
+/**
+ * To `RQ`: what the handler returned, or its declared error.
+ *
+ * @since 0.1.0
+ */
+export const Requested = Schema.Union([Schema.Struct({ data: Schema.Json }), Schema.Struct({ error: Schema.Json })])
+
+/**
+ * The text of a response to a request, from the text of its JSON.
+ *
+ * @since 0.1.0
+ */
+export const requested = (outcome: "ok" | "error", json: string): string =>
+  `{"${outcome === "ok" ? "data" : "error"}":${json}}`

@@ -9,7 +9,7 @@
  */
 
 /**
- * Every code with its text, as the original broker spells it; 429, 455 and 456 are ours.
+ * Every code with its text, as the original broker spells it; 429 and 455 to 459 are ours.
  *
  * @since 0.1.0
  */
@@ -38,6 +38,9 @@ export const text = {
   454: "Channel not found",
   455: "Browser not found",
   456: "Dead letter not found",
+  457: "No worker",
+  458: "Handler failed",
+  459: "Deadline exceeded",
   597: "Internal error",
   598: "End of file"
 } as const
@@ -50,8 +53,8 @@ export const text = {
 export type Code = keyof typeof text
 
 /**
- * The codes that are errors, each the `code` of one class in `KosmonautError`.
+ * The codes that are errors, each the `code` of one class, by the table in `StatusError`.
  *
  * @since 0.1.0
  */
-export type ErrorCode = 400 | 402 | 403 | 429 | 451 | 453 | 454 | 455 | 456 | 597 | 598
+export type ErrorCode = 400 | 402 | 403 | 429 | 451 | 453 | 454 | 455 | 456 | 457 | 458 | 459 | 597 | 598

@@ -48,7 +48,37 @@ export interface Origin {
   readonly channel?: string | undefined
   /** The span it belongs to, as W3C trace context has it. */
   readonly traceparent?: string | undefined
+  /** If it is a request: in how many milliseconds from now its response is no longer useful. */
+  readonly request?: number | undefined
 }
+
+/**
+ * How long a request waits for its response unless it has a `timeout`, and at most, in milliseconds: 5 seconds and one hour.
+ *
+ * @since 0.1.0
+ */
+export const defaultTimeout = 5000
+
+/**
+ * See `defaultTimeout`.
+ *
+ * @since 0.1.0
+ */
+export const maxTimeout = 3_600_000
+
+/**
+ * How long the first delivery of an event may be delayed, in milliseconds: 30 days.
+ *
+ * @since 0.1.0
+ */
+export const maxDelay = 2_592_000_000
+
+/**
+ * How many characters a `dedupeKey` may have.
+ *
+ * @since 0.1.0
+ */
+export const maxDedupeKey = 255
 
 /**
  * Writes an origin.
@@ -58,13 +88,27 @@ export interface Origin {
 export const encodeOrigin = (origin: Origin): string => JSON.stringify(origin)
 
 /**
+ * The origin of a request, with the milliseconds that are left until its deadline.
+ *
+ * @since 0.1.0
+ */
+export const withRequest = (origin: string | undefined, left: number): string =>
+  origin === undefined || origin === "{}" ? `{"request":${left}}` : `${origin.slice(0, -1)},"request":${left}}`
+
+/**
  * Reads an origin; what cannot be read is absent.
  *
  * @since 0.1.0
  */
 export const decodeOrigin = (json: string): Origin => {
-  const { channel, sid, traceparent, uid } = Json.parseObjectOrEmpty(json)
-  return { sid: text(sid), uid: text(uid), channel: text(channel), traceparent: text(traceparent) }
+  const { channel, request, sid, traceparent, uid } = Json.parseObjectOrEmpty(json)
+  return {
+    sid: text(sid),
+    uid: text(uid),
+    channel: text(channel),
+    traceparent: text(traceparent),
+    request: typeof request === "number" && request >= 0 ? request : undefined
+  }
 }
 
 /**

@@ -126,6 +126,13 @@ const fields = {
     byteRate: Option.byteRate(MiB),
     /** How many subscriptions one may have, default 1000. Beyond it subscribing is rejected, 429. */
     maxSubscriptions: Option.limit(1000),
+    /** How many requests one may have without a response, default 100. Beyond it they are rejected, 429. */
+    maxRequests: Option.limit(100),
+    /**
+     * How many bytes these may have together, with 1 KiB of overhead each, default 4 MiB. Beyond it they are rejected, 429;
+     * one is always accepted.
+     */
+    requestSize: Option.size(4 * MiB),
     /** How many bytes of JSON the `data` of a `subscribe` may have, default 4 KiB. Beyond it 400. */
     dataSize: Option.size(4096),
     /** How many bytes the `data` of all subscriptions of one may have together, default 64 KiB. Beyond it 429. */
@@ -200,15 +207,19 @@ const fields = {
     timeToLive: Option.duration("1 hour")
   }),
 
-  /** The responses of each vhost that are cached for retries. */
+  /** What each vhost remembers for retries: the responses to Clients, and the triggers and requests of browsers. */
   idempotency: group({
     /**
-     * How many there may be, default 100 000: the last 4096 of each connection or 1 MiB of them, and 64 MiB in all. Beyond
-     * it the connection that was idle for longest loses its responses; its retries are then rejected, and not executed
-     * twice.
+     * How many responses to Clients there may be, default 100 000: the last 4096 of each connection or 1 MiB of them, and
+     * 64 MiB in all. Beyond it the connection that was idle for longest loses its responses; its retries are then rejected,
+     * and not executed twice. Also how many triggers and requests of browsers there may be: the last 1000 of each user or
+     * 4 MiB of them, and 64 MiB in all. Beyond it the oldest are forgotten; sent again, they are new.
      */
     capacity: Option.limit(100_000),
-    /** How long they are cached after the last request of a connection, default 5 minutes. */
+    /**
+     * How long they are remembered, default 5 minutes: responses after the last request of a connection, and triggers and
+     * requests of browsers after they have ended.
+     */
     retention: Option.duration("5 minutes")
   })
 }

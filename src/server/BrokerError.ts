@@ -10,25 +10,11 @@ import * as Schema from "effect/Schema"
 const id = <Tag extends string>(tag: Tag) => `kosmonaut/server/BrokerError/${tag}` as const
 
 /**
- * An option has a value that is not allowed, or is no option.
+ * An option of the broker has a value that it cannot have.
  *
  * @since 0.1.0
  */
-export class InvalidOptionError extends Schema.TaggedError<InvalidOptionError>(id("InvalidOptionError"))(
-  "InvalidOptionError",
-  {
-    /** Its path, as `queue.capacity`. */
-    option: Schema.String,
-    /** The value, as text. */
-    value: Schema.String,
-    /** Which values are allowed. */
-    allowed: Schema.String
-  }
-) {
-  override get message(): string {
-    return `The option ${this.option} cannot be ${this.value}: it is ${this.allowed}`
-  }
-}
+export { InvalidOptionError } from "../protocol/KosmonautError.ts"
 
 /**
  * A vhost cannot be made this way: its path or its token is not of the form the protocol needs.

@@ -106,6 +106,17 @@ export const events = Metric.counter("kosmonaut_broker_events", {
 })
 
 /**
+ * Requests for workers, of browsers and of Clients, by `outcome`: `ok` and `error` (a declared one) if a worker responded,
+ * `failed` if its handler did not, `expired`, `cancelled`, `no_worker`, `refused` because the queue was full.
+ *
+ * @since 0.1.0
+ */
+export const handledRequests = Metric.counter("kosmonaut_broker_handled_requests", {
+  description: "Requests for workers, by outcome",
+  incremental: true
+})
+
+/**
  * Requests of Clients, by `command` and `outcome`, which is `ok` or the status code of an error.
  *
  * @since 0.1.0

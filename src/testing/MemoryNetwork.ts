@@ -1,30 +1,27 @@
 /**
- * A network in memory, with both sides on it: a `Transport` for backends and a `Listen` for the broker. No sockets, and no
- * clock but Effect's.
+ * A network in memory, with both sides on it: a `Transport` for backends and a `Listen` for the broker. It has no sockets, and
+ * no clock but Effect's.
  *
- * It keeps the promises of the two contracts, bounds and typed errors as well. Whoever waits for a message goes on in the
- * scheduler's next turn, so that `TestClock.adjust` moves time only when all that was said has been heard. Any host name
- * will do; two networks know nothing of each other. The broker sees a Client as over classic TCP, one connection for each
- * request. The network can be cut and can fall silent, to see how an application bears it.
+ * It keeps the promises of the two contracts, with their limits and typed errors. Whoever waits for a message continues in the
+ * scheduler's next turn, so that `TestClock.adjust` moves time only when all that was sent has been received. Any host name
+ * will do; two networks are independent. The network can be cut and silenced, to test how an application handles that.
  *
  * @since 0.1.0
  */
 
 import * as Context from "effect/Context"
-import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import type { Endpoint } from "../protocol/Endpoint.ts"
-import * as Identity from "../protocol/Identity.ts"
-import { ConnectionError } from "../protocol/KosmonautError.ts"
+import { ConnectionError, ConnectionRefusedError } from "../protocol/KosmonautError.ts"
 import { type Options, Transport } from "../transport/Transport.ts"
 import { checkPort, type Listen, ListenError } from "../transport/TransportServer.ts"
 import type { Connection } from "./internal/connection.ts"
-import * as Line from "./internal/line.ts"
 import * as MemoryTransport from "./internal/memoryTransport.ts"
 import * as MemoryTransportServer from "./internal/memoryTransportServer.ts"
+import * as NetworkState from "./internal/networkState.ts"
 
 /**
  * A network in memory.
@@ -33,55 +30,54 @@ import * as MemoryTransportServer from "./internal/memoryTransportServer.ts"
  */
 export class MemoryNetwork extends Context.Service<MemoryNetwork, {
   /**
-   * A backend's way into the network, for URLs of all schemes. As over classic TCP, a request with a line break in it
-   * cannot travel where the scheme ends with `+tcp`.
+   * A backend's transport on the network, for URLs of all schemes. As over classic TCP, a request with a line break cannot
+   * be sent if the scheme ends with `+tcp`.
    */
   readonly transport: (options?: Options) => Transport["Service"]
-  /** The broker's way into it. Port 0 picks one that no server of the network has had lately. */
+  /** Binds a broker's server on the network. Port 0 picks one that no server of the network has had lately. */
   readonly listen: Listen
   /**
-   * Cuts the network: all connections end on both sides, after what has arrived, and new ones are refused. What a silent
-   * network held is lost.
+   * Cuts the network: all connections end on both sides, after what has arrived, and new ones are refused. Messages that a
+   * silent network holds are lost.
    */
   readonly cut: Effect.Effect<void>
   /**
-   * Silences the network: connections stand, but nothing passes in either direction, not even that one has ended. What is
-   * sent is held, up to 10 000 messages a connection and direction, and passes when the network is restored; to the
+   * Silences the network: connections stay open, but nothing arrives in either direction, not even that one has ended. What
+   * is sent is held, up to 10 000 messages per connection and direction, and arrives when the network is restored; to the
    * sender it looks sent. A new connection waits, and is refused after `openTimeout`.
    */
   readonly silence: Effect.Effect<void>
-  /** Makes the network good again, whatever it was. Connections that were cut do not come back. */
+  /** Ends a cut or a silence. Connections that were cut stay closed. */
   readonly restore: Effect.Effect<void>
 }>()("kosmonaut/testing/MemoryNetwork") {}
 
 /**
- * Makes a network with nobody on it.
+ * Makes a network without servers and connections.
  *
  * @since 0.1.0
  */
 export const make = (): MemoryNetwork["Service"] => {
-  const line = Line.make()
+  const state = NetworkState.make()
   const accept = new Map<string, (connection: Connection) => void>()
   const pickPort = makePortPicker()
 
-  const connect = (identity: string, message: string, { address, host, port }: Endpoint) =>
+  const connect = (identity: string, { address, host, port }: Endpoint) =>
     Effect.suspend(() => {
       const server = addressOf(host, port)
       const accepts = accept.get(server)
-      if (line.isCut()) return Effect.fail(refused(address, "the network is cut"))
-      if (accepts === undefined) return Effect.fail(refused(address, "nobody listens there"))
-      const connection = line.connectUnsafe(identity, message, server)
+      if (state.isCut()) return Effect.fail(refused(address, "the network is cut"))
+      if (accepts === undefined) return Effect.fail(refused(address, "nothing listens there"))
+      const connection = state.connectUnsafe(identity, server)
       accepts(connection)
       return Effect.succeed(connection.client)
     })
 
-  const dial: MemoryTransport.Dial = Effect.fnUntraced(function*(kind, endpoint, openTimeout, { connection, message }) {
-    yield* Effect.timeoutOrElse(line.audible, {
+  const dial: MemoryTransport.Dial = Effect.fnUntraced(function*(identity, endpoint, openTimeout) {
+    yield* Effect.timeoutOrElse(state.audible, {
       duration: openTimeout,
       orElse: () => Effect.fail(refused(endpoint.address, `no answer within ${Duration.format(openTimeout)}`))
     })
-    const identity = Identity.encode(Identity.make(kind, endpoint, connection ?? SecureRandom.uuidV4Unsafe()))
-    return yield* Effect.acquireRelease(connect(identity, message, endpoint), (end) => Effect.sync(end.closeUnsafe))
+    return yield* Effect.acquireRelease(connect(identity, endpoint), (end) => Effect.sync(end.closeUnsafe))
   })
 
   const listen: Listen = Effect.fnUntraced(function*({ host, maxMessageSize, port: wanted }) {
@@ -98,7 +94,7 @@ export const make = (): MemoryNetwork["Service"] => {
       () =>
         Effect.sync(() => {
           accept.delete(address)
-          line.hangUpUnsafe(address)
+          state.disconnectUnsafe(address)
         })
     )
     return { port, run: MemoryTransportServer.run(backlog, maxMessageSize) }
@@ -107,14 +103,14 @@ export const make = (): MemoryNetwork["Service"] => {
   return MemoryNetwork.of({
     transport: (options) => MemoryTransport.make(dial, options),
     listen,
-    cut: line.become("cut"),
-    silence: line.become("silent"),
-    restore: line.become("good")
+    cut: state.set("cut"),
+    silence: state.set("silent"),
+    restore: state.set("connected")
   })
 }
 
 /**
- * A network as a layer, with the `Transport` of those who are on it.
+ * A network as a layer, with a `Transport` on it.
  *
  * @since 0.1.0
  */
@@ -126,12 +122,12 @@ export const layer = (options?: Options): Layer.Layer<MemoryNetwork | Transport>
 const endpoint = "backends in memory"
 
 const refused = (address: string, why: string): ConnectionError =>
-  new ConnectionError({ address, reason: "Refused", cause: new Error(why) })
+  new ConnectionError({ reason: new ConnectionRefusedError({ address, cause: new Error(why) }) })
 
-// In a URL an IPv6 address has brackets, where it is listened on it has none.
+// An IPv6 address has brackets in a URL, and none in the options of a server.
 const addressOf = (host: string, port: number): string => `${host.replace(/^\[|\]$/g, "")}:${port}`
 
-// Those that a system picks from, round and round: a port that was just given up is not given to the next.
+// The ports that systems pick from, in turn: a port that was just freed is not picked next.
 const makePortPicker = () => {
   let given = 0
   return (isTaken: (port: number) => boolean): number => {

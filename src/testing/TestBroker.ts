@@ -51,7 +51,7 @@ export class TestBroker extends Context.Service<TestBroker, {
    */
   readonly browser: (
     options?: BrowserOptions
-  ) => Effect.Effect<TestBrowser.TestBrowser, InternalError | TestBrowser.SayError, Scope.Scope>
+  ) => Effect.Effect<TestBrowser.TestBrowser, InternalError | TestBrowser.SendError, Scope.Scope>
   /**
    * Cuts the network: all connections of backends end, and new ones are refused. A Client retries as its `retry` says,
    * by the test's clock.
@@ -60,7 +60,7 @@ export class TestBroker extends Context.Service<TestBroker, {
   /**
    * Silences the network: connections stand, but nothing passes. What is sent is held until `restore`; `cut` loses it.
    * A Client's request makes a new connection, which nobody answers: after 5 seconds, the `openTimeout`, it fails with
-   * `ConnectionError`, `Refused`, and the Client retries as its `retry` says.
+   * `ConnectionError`, `ConnectionRefusedError`, and the Client tries again as its `retry` says.
    * A worker that is stopped in silence waits for the broker's answer to its goodbye, for its `drainTimeout`.
    */
   readonly silence: Effect.Effect<void>

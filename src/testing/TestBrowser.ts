@@ -1,8 +1,8 @@
 /**
  * A browser of a broker under test, in memory: it sends what browsers send and records what they receive.
  *
- * Behind it is the broker's own session of a browser; only the WebSocket between is missing. What it sends is carried out
- * and answered when the effect that sends it ends. What it receives is there at once and in order; nothing is dropped.
+ * It uses the broker's own session of a browser, without a WebSocket. What it sends is handled and answered when the effect
+ * that sends it ends. What it receives arrives at once and in order; nothing is dropped.
  *
  * @since 0.1.0
  */
@@ -29,7 +29,7 @@ import * as Inbox from "./internal/inbox.ts"
 import { refusal } from "./internal/refusal.ts"
 
 /**
- * The browser's connection has ended: by itself, by a backend, beyond a limit, or because its vhost was removed.
+ * The browser's connection has ended: it was closed, disconnected by a backend or beyond a limit, or its vhost was removed.
  *
  * @since 0.1.0
  */
@@ -45,7 +45,7 @@ export class BrowserClosedError
 }
 
 /**
- * The browser has not received an event in time. `heard` is what it has received so far, in order.
+ * The browser has not received an event in time. `received` has all events that it has received so far, in order.
  *
  * @since 0.1.0
  */
@@ -54,58 +54,58 @@ export class NotReceivedError
     sid: Schema.String,
     event: Schema.String,
     after: Schema.Duration,
-    heard: Schema.Array(Schema.Struct({ event: Schema.String, data: Schema.JsonObject }))
+    received: Schema.Array(Schema.Struct({ event: Schema.String, data: Schema.JsonObject }))
   })
 {
   override get message(): string {
     return `The browser ${this.sid} has not received "${this.event}" within ${Duration.format(this.after)}. ` +
-      `It has received ${this.heard.slice(-20).map(shortly).join(", ")}`
+      `It has received ${this.received.slice(-20).map(shortly).join(", ")}`
   }
 }
 
 /**
- * Why something that a browser sent was not done: the broker answered `:error`, which becomes the error of its status code;
- * the browser is no longer connected; or what it was to send cannot be written as JSON, and nothing was sent.
+ * Why a message of a browser failed: the broker answered `:error`, which becomes the error of its status code; the browser is
+ * no longer connected; or the data cannot be encoded as JSON, and nothing was sent.
  *
  * @since 0.1.0
  */
-export type SayError = StatusError | BrowserClosedError | MessageEncodeError
+export type SendError = StatusError | BrowserClosedError | MessageEncodeError
 
 /**
  * A browser, connected until it is closed, its vhost is removed or its scope ends.
  *
- * The response to what is sent here belongs to the effect that sent it, and `received` does not give it again.
+ * The response to a message belongs to the effect that sent it; `received` does not return it.
  *
  * @since 0.1.0
  */
 export interface TestBrowser {
-  /** The connection's public name, as handlers see it in `data.sid`. */
+  /** The id of its connection, as handlers see it in `data.sid`. */
   readonly sid: string
-  /** Presents a single access token, as a Client's `requestSingleAccessToken` gives it. It is used up then. */
-  readonly authenticate: (token: string | Redacted.Redacted) => Effect.Effect<void, SayError>
+  /** Authenticates with a single access token of a Client's `requestSingleAccessToken`, which can be used once. */
+  readonly authenticate: (token: string | Redacted.Redacted) => Effect.Effect<void, SendError>
   /**
-   * Subscribes, and gives what `:subscribed` says: the `channel`, the `uid` on private and presence channels, and on
-   * presence channels the `subscribers` that were there. For a browser that is subscribed already it is the channel alone,
-   * since the broker does not answer that.
+   * Subscribes, and returns the data of `:subscribed`: the `channel`, the `uid` on private and presence channels, and on
+   * presence channels the `subscribers`. For a browser that is subscribed already it is the channel alone, because the
+   * broker does not answer then.
    */
   readonly subscribe: (channel: string, options?: {
     /** Whether the others do not see this browser, default no. */
     readonly hidden?: boolean | undefined
-    /** What the others on a presence channel are told of this browser, default `{}`. */
+    /** The data of this browser for the others on a presence channel, default `{}`. */
     readonly data?: object | undefined
-  }) => Effect.Effect<Json.JsonObject, SayError>
-  /** Leaves a channel; `data` is what the others on a presence channel are told then, default `{}`. */
-  readonly unsubscribe: (channel: string, data?: object) => Effect.Effect<void, SayError>
+  }) => Effect.Effect<Json.JsonObject, SendError>
+  /** Unsubscribes; `data` is sent to the others on a presence channel, default `{}`. */
+  readonly unsubscribe: (channel: string, data?: object) => Effect.Effect<void, SendError>
   /**
-   * Triggers an event for a worker, which only an authenticated browser may: by its name, and `data` is `{}` where absent, or
-   * one that is defined, with the data that its Schema says.
+   * Triggers an event for a worker, which only an authenticated browser may: by its name, with `data` default `{}`, or a
+   * declared event with the data of its Schema.
    */
   readonly trigger: {
-    (event: string, data?: object): Effect.Effect<void, SayError>
-    <E extends TypedEvent.Any>(event: E, data: TypedEvent.Payload<E>): Effect.Effect<void, SayError>
+    (event: string, data?: object): Effect.Effect<void, SendError>
+    <E extends TypedEvent.Any>(event: E, data: TypedEvent.Payload<E>): Effect.Effect<void, SendError>
   }
   /**
-   * Broadcasts to a channel that it is on, and triggers the event `trigger` with the same data if that is given. Forbidden
+   * Broadcasts to a channel that it is subscribed to, and triggers the event `trigger` with the same data if that is given. Forbidden
    * unless the broker has `browsers.broadcast`.
    */
   readonly broadcast: (
@@ -113,17 +113,17 @@ export interface TestBrowser {
     event: string,
     data?: object,
     trigger?: string
-  ) => Effect.Effect<void, SayError>
+  ) => Effect.Effect<void, SendError>
   /** Sends anything: text as it is, anything else as JSON. Responses, errors too, are for `received`. */
   readonly send: (message: unknown) => Effect.Effect<void, BrowserClosedError | MessageEncodeError>
   /**
-   * Waits for the next event of this name, and gives its data. Each event is given once, in order for each name; those
-   * of other names stay to be received by theirs, also those that came before. Names that begin with `:` are the
-   * broker's. An event that is defined is waited for by its name on the wire, and its data are read by its Schema.
+   * Waits for the next event of this name, and returns its data. Each event is returned once, in order for each name; events
+   * of other names can still be received, also those that arrived before. Names that begin with `:` are the broker's. The data
+   * of a declared event are decoded by its Schema.
    *
    * Fails with `BrowserClosedError` when the connection has ended and no such event is left, and with `NotReceivedError`,
-   * which lists what was received instead, after the broker's `receiveTimeout`: default 3 seconds, of real time also under
-   * `TestClock`, so that a test that waits in vain says why.
+   * which lists what was received instead, after the broker's `receiveTimeout`: default 3 seconds, in real time also with
+   * `TestClock`, so that a test that waits in vain fails with the reason.
    */
   readonly received: {
     (event: string): Effect.Effect<Json.JsonObject, BrowserClosedError | NotReceivedError>
@@ -131,20 +131,21 @@ export interface TestBrowser {
       event: E
     ): Effect.Effect<TypedEvent.Payload<E>, BrowserClosedError | NotReceivedError | MessageDecodeError>
   }
-  /** All that has arrived so far, in order, whether or not `received` has given it. `:connected` is the first. */
-  readonly heard: Effect.Effect<ReadonlyArray<Event>>
-  /** Sends `close`, receives `:closed`, and the connection ends. If it has ended already this does nothing. */
+  /** All events that have arrived so far, in order, whether or not `received` has returned them. `:connected` is the first. */
+  readonly allReceived: Effect.Effect<ReadonlyArray<Event>>
+  /** Sends `close`, receives `:closed`, and the connection ends. Does nothing if it has ended already. */
   readonly close: Effect.Effect<void>
   /**
-   * Waits until the connection has ended, and gives the code of it: 1000 after `close`, 1009 after a message that was too
-   * large, 1001 when its vhost or itself has gone, 1013 beyond its rates, 4403 when a backend has disconnected it.
+   * Waits until the connection has ended, and returns the close code: 1000 after `close`, 1009 after a message that was too
+   * large, 1001 when its vhost was removed or its scope has ended, 1013 beyond its rates, 4403 when a backend has
+   * disconnected it.
    */
   readonly closed: Effect.Effect<number>
 }
 
 /**
- * Connects a browser to a vhost, whose limits are those of its broker. At the end of its scope it goes without a word, as
- * when a window is closed.
+ * Connects a browser to a vhost, with the limits of its broker. At the end of its scope it disconnects without `close`, as when
+ * a window is closed.
  *
  * @since 0.1.0
  */
@@ -169,7 +170,7 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
     yield* turns.withPermits(1)(handle(text))
   })
   // The session has answered when it has handled a message.
-  const say = Effect.fnUntraced(function*(name: string, payload: object, answer?: string) {
+  const call = Effect.fnUntraced(function*(name: string, payload: object, answer?: string) {
     const text = yield* encode({ [name]: payload })
     return yield* turns.withPermits(1)(Effect.gen(function*() {
       const before = inbox.size()
@@ -195,22 +196,22 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
     sid: browser.sid,
     authenticate: (token) =>
       Effect.asVoid(
-        say("auth", { token: Redacted.isRedacted(token) ? Redacted.value(token) : token }, ":authenticated")
+        call("auth", { token: Redacted.isRedacted(token) ? Redacted.value(token) : token }, ":authenticated")
       ),
     subscribe: (channel, options) =>
-      Effect.map(say("subscribe", { channel, ...options }, ":subscribed"), (answer) => answer ?? { channel }),
-    unsubscribe: (channel, data) => Effect.asVoid(say("unsubscribe", { channel, data }, ":unsubscribed")),
+      Effect.map(call("subscribe", { channel, ...options }, ":subscribed"), (answer) => answer ?? { channel }),
+    unsubscribe: (channel, data) => Effect.asVoid(call("unsubscribe", { channel, data }, ":unsubscribed")),
     trigger: (event: string | TypedEvent.Any, data?: unknown) =>
       typeof event === "string"
-        ? Effect.asVoid(say("trigger", { event, data }))
+        ? Effect.asVoid(call("trigger", { event, data }))
         : Effect.flatMap(
           Effect.fromResult(TypedEvent.encode(event, data)),
-          (json) => Effect.asVoid(say("trigger", { event: event._tag, data: Json.parseObjectOrEmpty(json) }))
+          (json) => Effect.asVoid(call("trigger", { event: event._tag, data: Json.parseObjectOrEmpty(json) }))
         ),
-    broadcast: (channel, event, data, trigger) => Effect.asVoid(say("broadcast", { channel, event, data, trigger })),
+    broadcast: (channel, event, data, trigger) => Effect.asVoid(call("broadcast", { channel, event, data, trigger })),
     send,
     received,
-    heard: inbox.heard,
+    allReceived: inbox.received,
     close: Effect.ignore(send({ close: {} })),
     closed: inbox.ended
   }
@@ -219,19 +220,19 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
 type NextError = BrowserClosedError | NotReceivedError
 
 /**
- * How long `received` waits, unless told otherwise: less than vitest waits for a test.
+ * The default of `receiveTimeout`: less than vitest waits for a test.
  *
  * @since 0.1.0
  */
 export const defaultReceiveTimeout: Duration.Input = "3 seconds"
 
-// Waits no longer than `timeout` of real time: a test's clock stands still where nobody moves it.
+// Waits no longer than `timeout` in real time, because a test's clock may stand still.
 const makeNext = (inbox: Inbox.Inbox, sid: string, timeout: Duration.Duration) => {
   const late = (event: string) =>
     Effect.sleep(timeout).pipe(
       Effect.provideService(Clock.Clock, Clock.Clock.defaultValue()),
-      Effect.andThen(inbox.heard),
-      Effect.flatMap((heard) => Effect.fail(new NotReceivedError({ sid, event, after: timeout, heard })))
+      Effect.andThen(inbox.received),
+      Effect.flatMap((received) => Effect.fail(new NotReceivedError({ sid, event, after: timeout, received })))
     )
   return (event: string): Effect.Effect<Json.JsonObject, NextError> =>
     Effect.suspend(() => {
@@ -243,7 +244,7 @@ const makeNext = (inbox: Inbox.Inbox, sid: string, timeout: Duration.Duration) =
     })
 }
 
-// What an error says is of interest; other data may be long.
+// The data of errors are of interest; other data may be long.
 const shortly = ({ data, event }: Event): string =>
   event === ":error" ? `:error ${JSON.stringify(data)}` : event.slice(0, 100)
 
@@ -253,7 +254,7 @@ const connect = Effect.fnUntraced(function*(vhost: Engine.Vhost) {
   const browser: Browser = {
     sid: SecureRandom.uuidV4Unsafe(),
     version: 0,
-    sendUnsafe: inbox.hearUnsafe,
+    sendUnsafe: inbox.receiveUnsafe,
     closeUnsafe: inbox.endUnsafe
   }
   const session = BrowserSession.make(vhost, browser)
@@ -275,7 +276,7 @@ const encode = (message: unknown): Effect.Effect<string, MessageEncodeError> =>
   Effect.fromResult(Result.mapError(
     Json.stringify(message),
     (cause) =>
-      new MessageEncodeError({ argument: "what a browser sends", detail: "it cannot be written as JSON", cause })
+      new MessageEncodeError({ argument: "the message of a browser", detail: "it cannot be encoded as JSON", cause })
   ))
 
 const encoder = new TextEncoder()

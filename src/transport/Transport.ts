@@ -1,138 +1,83 @@
 /**
  * How a backend reaches a broker: the contract that `Client` and `Worker` know, with drivers beside it.
  *
- * A transport carries messages and does not know their meaning. It sends nothing twice; a request that it accepted and that
- * gets no response fails with a typed error; and closing a scope closes everything that was opened in it.
+ * A transport opens connections and carries messages on them, without knowing their meaning. It never reconnects, sends
+ * nothing twice and waits for no response: all that is above the contract, and the same for every driver.
  *
  * @since 0.1.0
  */
 
 import type * as Arr from "effect/Array"
-import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Endpoint, Scheme } from "../protocol/Endpoint.ts"
-import type { Frames } from "../protocol/Frame.ts"
-import type { ConnectionError, MessageEncodeError, RequestTimeoutError } from "../protocol/KosmonautError.ts"
+import { defaultMaxMessageSize, type Frames } from "../protocol/Frame.ts"
+import type { Kind } from "../protocol/Identity.ts"
+import type { ConnectionError, InvalidOptionError } from "../protocol/KosmonautError.ts"
+import { duration, integer } from "../protocol/Options.ts"
 
 /**
- * Where a request was sent: the id of its connection, and its message id there. Filled in when the request is sent.
+ * A message: a command or a response with its arguments.
  *
  * @since 0.1.0
  */
-export interface Sent {
-  connection: string | undefined
-  message: string
+export interface Message {
+  /** The id of a request, which its response has too; empty for messages without a response. */
+  readonly envelope: string
+  readonly frames: Frames
 }
 
 /**
- * Sends requests: any number at once, with responses in any order.
+ * One connection, from its opening to its end. A new connection has a new identity.
  *
  * @since 0.1.0
  */
-export interface Requester {
+export interface Connection {
+  /** The id of the connection, a uuid, which its identity has too. */
+  readonly id: string
   /**
-   * Sends a command and waits for its response, both without identity or envelope.
-   *
-   * Connects first if there is no connection. Fails with `MessageEncodeError` if the message cannot travel (nothing was
-   * sent), with `ConnectionError` if there is no connection or it is lost, with `RequestTimeoutError` if no response came
-   * in time. A request that fails or is interrupted before it was sent is never sent. A response that arrives after an
-   * interruption is dropped. `sent` is filled in when the request is sent.
+   * Whether it carries any number of requests, and responses have the envelope of their request. If not, it is for one
+   * request, and its response has no envelope.
    */
-  readonly request: (
-    frames: Frames,
-    sent?: Sent
-  ) => Effect.Effect<Frames, MessageEncodeError | ConnectionError | RequestTimeoutError>
+  readonly pipelines: boolean
+  /** Whether the broker has shown so far that it is a Kosmonaut broker. */
+  readonly isKosmonaut: () => boolean
   /**
-   * Whether the broker has shown so far that it is one of ours and supports our extensions. Absent in a transport that cannot
-   * tell.
+   * How many messages are sent without waiting for more of the same turn, so that the broker begins with them meanwhile.
    */
-  readonly supportsExtensions?: (() => boolean) | undefined
-  /** A faster way for callers that make many requests, without the steps of a fiber. Absent in transports without one. */
-  readonly direct?: Direct | undefined
-  /** The limit of unsent requests. Absent in a transport that sends each request at once. */
-  readonly room?: Room | undefined
-}
-
-/**
- * The limits of a `Requester`.
- *
- * @since 0.1.0
- */
-export interface RequesterOptions {
-  /** How long to wait for a response, from the moment the request is made on an open connection. */
-  readonly requestTimeout: Duration.Duration
-  /** How many requests may be unsent before `room` is full, default 10 000. */
-  readonly maxQueuedRequests?: number | undefined
-  /** How many bytes of memory they may take, default 16 MiB. */
-  readonly maxQueuedBytes?: number | undefined
-}
-
-/**
- * The default limits of unsent requests.
- *
- * @since 0.1.0
- */
-export const defaultLimits = { maxQueuedRequests: 10_000, maxQueuedBytes: 16 * 1_048_576 } as const
-
-/**
- * The limit of unsent requests. A request is accepted even beyond it; the caller waits for room first.
- *
- * @since 0.1.0
- */
-export interface Room {
-  /** Whether the limit of requests or of bytes is reached. */
-  readonly isFull: () => boolean
+  readonly enough: number
   /**
-   * Waits for room, for a request of this command. Fails with `RequestTimeoutError` if there is none for the whole
-   * `requestTimeout`.
+   * Sends messages, in order and after those before. They are encoded before this returns. `settled` is called once, now or
+   * later: without an error when the system has accepted them. No pull ends within this call. More than one message needs
+   * `isKosmonaut`.
    */
-  readonly wait: (command: string) => Effect.Effect<void, RequestTimeoutError>
-}
-
-/**
- * Sends requests on a connection that is open.
- *
- * @since 0.1.0
- */
-export interface Direct {
-  /**
-   * Sends a command at once, if there is a connection and the message can travel; `handler` is called later with the outcome.
-   * `false` says that nothing was sent and `handler` will not be called: use `request` then.
-   */
-  readonly requestUnsafe: (frames: Frames, sent: Sent, handler: ResponseHandler) => boolean
-  /** Cancels a request: its handler is not called any more, and if it is unsent, it is never sent. */
-  readonly cancelUnsafe: (sent: Sent) => void
-}
-
-/**
- * Handles the outcome of a request. Exactly one of the two functions is called, once.
- *
- * @since 0.1.0
- */
-export interface ResponseHandler {
-  /** The response has come. */
-  readonly onResponse: (frames: Frames) => void
-  /** There will be no response. A defect is the transport's. */
-  readonly onFailure: (cause: Cause.Cause<ConnectionError | RequestTimeoutError>) => void
-}
-
-/**
- * One worker's connection, from its opening to its end. There is no reconnecting: a new session is a new connection with
- * a new identity.
- *
- * @since 0.1.0
- */
-export interface Session {
-  /** Sends a command, in order, and ends when the system has accepted it. */
-  readonly send: (frames: Frames) => Effect.Effect<void, ConnectionError>
+  readonly sendUnsafe: (
+    messages: Arr.NonEmptyReadonlyArray<Message>,
+    settled: (error?: ConnectionError) => void
+  ) => void
   /**
    * The next messages, in order. Fails once the connection has ended, after all messages that arrived before. Safe to
    * interrupt: the next pull returns the messages of the interrupted one. Without a pull only a bounded amount is read.
    */
-  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Frames>, ConnectionError>
+  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Message>, ConnectionError>
+}
+
+/**
+ * The options of a connection.
+ *
+ * @since 0.1.0
+ */
+export interface ConnectOptions {
+  /** `req` for a Client, `dlr` for a Worker. */
+  readonly kind: Kind
+  /**
+   * Whether to offer the broker a connection for many requests, default `true`. The result says whether it accepts. If it
+   * does not, the connection is spent, and each request needs one that was opened with `false`.
+   */
+  readonly pipelines?: boolean | undefined
 }
 
 /**
@@ -141,13 +86,43 @@ export interface Session {
  * @since 0.1.0
  */
 export class Transport extends Context.Service<Transport, {
-  /** The URL schemes it supports. */
+  /** The URL schemes it supports. Messages of those that end with `+tcp` cannot have line breaks. */
   readonly schemes: ReadonlyArray<Scheme>
-  /** A requester for `endpoint`. It connects with the first request. When its scope ends, requests in flight fail. */
-  readonly requester: (endpoint: Endpoint, options: RequesterOptions) => Effect.Effect<Requester, never, Scope.Scope>
-  /** Opens a worker's session. When its scope ends, messages that were sent are flushed first. */
-  readonly session: (endpoint: Endpoint) => Effect.Effect<Session, ConnectionError, Scope.Scope>
+  /** The largest message in bytes, sent or read, with its identity or envelope. */
+  readonly maxMessageSize: number
+  /** How many connections a Client opens at a time to a broker that needs one for each request. */
+  readonly maxConnections: number
+  /**
+   * Opens a connection. If that fails, no message was sent. When its scope ends, messages that were sent are flushed first.
+   */
+  readonly connect: (
+    endpoint: Endpoint,
+    options: ConnectOptions
+  ) => Effect.Effect<Connection, ConnectionError, Scope.Scope>
 }>()("kosmonaut/transport/Transport") {}
+
+/**
+ * Sends one message without an envelope, and waits until the system has accepted it.
+ *
+ * @since 0.1.0
+ */
+export const send = (connection: Connection, frames: Frames): Effect.Effect<void, ConnectionError> =>
+  Effect.callback((resume) =>
+    connection.sendUnsafe(
+      [{ envelope: "", frames }],
+      (error) => resume(error === undefined ? Effect.void : Effect.fail(error))
+    )
+  )
+
+/**
+ * Checks the options of every driver.
+ *
+ * @internal
+ */
+export const check = (
+  { maxMessageSize = defaultMaxMessageSize, openTimeout = "5 seconds" }: Options
+): Result.Result<unknown, InvalidOptionError> =>
+  Result.andThen(integer("maxMessageSize", maxMessageSize, 512), () => duration("openTimeout", openTimeout))
 
 /**
  * The options of every driver.
@@ -155,8 +130,15 @@ export class Transport extends Context.Service<Transport, {
  * @since 0.1.0
  */
 export interface Options {
-  /** The largest message in bytes, sent or read, default 1 MiB. */
+  /** The largest message in bytes, sent or read, from 512, default 1 MiB. */
   readonly maxMessageSize?: number | undefined
   /** How long opening a connection may take, default 5 seconds. */
   readonly openTimeout?: Duration.Input | undefined
 }
+
+/**
+ * How many connections a Client opens at a time to a broker that needs one for each request, by default.
+ *
+ * @since 0.1.0
+ */
+export const defaultMaxConnections = 64

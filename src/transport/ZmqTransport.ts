@@ -1,10 +1,9 @@
 /**
  * The default way to a broker: ZeroMQ DEALER sockets (`wr://`).
  *
- * A Client keeps one connection and has any number of requests in flight on it, each under a correlation frame that the
- * broker echoes. Requests that are made at the same moment travel together, if the broker reads batches. When the connection
- * is lost, or has been silent for the whole time of a request, everything in flight fails with `ConnectionError`, and the
- * next request connects again with a fresh identity. A host name with several addresses is tried at each of them.
+ * A Client keeps one connection and has any number of requests in flight on it, each with a correlation frame that the
+ * broker echoes. Requests of the same turn are sent as one message, if the broker reads batches. Each address of a host name
+ * is tried.
  *
  * The package `zeromq` is loaded with the first connection; if it cannot be, that fails with `ConnectionError`. In a thread
  * of `node:worker_threads` the sockets are closed when the thread exits. `Worker.terminate()` gives no chance for that, and
@@ -17,19 +16,19 @@ import * as Arr from "effect/Array"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { constVoid } from "effect/Function"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
-import type { Endpoint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
 import * as Identity from "../protocol/Identity.ts"
-import { ConnectionError } from "../protocol/KosmonautError.ts"
+import {
+  ConnectionClosedError,
+  ConnectionError,
+  ConnectionRefusedError,
+  type InvalidOptionError
+} from "../protocol/KosmonautError.ts"
 import * as Batch from "./internal/batch.ts"
-import type { Mailbox } from "./internal/exchange.ts"
 import * as Hints from "./internal/hints.ts"
-import * as Pipeline from "./internal/pipeline.ts"
 import * as Zmq from "./internal/zmqSocket.ts"
-import { type Options, type Session, Transport } from "./Transport.ts"
+import { check, type Connection, defaultMaxConnections, type Message, type Options, Transport } from "./Transport.ts"
 
 /**
  * Makes the transport. It opens nothing by itself.
@@ -39,53 +38,20 @@ import { type Options, type Session, Transport } from "./Transport.ts"
 export const make = (options: Options = {}): Transport["Service"] => {
   const maxMessageSize = options.maxMessageSize ?? Frame.defaultMaxMessageSize
   const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
-  const bound = { maxMessageSize: maxMessageSize - Frame.envelopeSize, lines: false }
-
-  const dial = Effect.fnUntraced(function*(kind: Identity.Kind, endpoint: Endpoint, onBatches: () => void = constVoid) {
-    const name = SecureRandom.uuidV4Unsafe()
-    const routingId = Identity.encode(Identity.make(kind, endpoint, name))
-    const { host, port } = endpoint
-    const socket = yield* Zmq.dealer({ host, port, routingId, maxMessageSize, openTimeout }).pipe(
-      Effect.mapError(({ code }) =>
-        new ConnectionError({ address: endpoint.address, reason: "Refused", cause: Hints.ofCode(code) })
-      )
-    )
-    return makeMailbox({ name, socket, onBatches })
-  })
-
-  const session = Effect.fnUntraced(function*(endpoint: Endpoint): Effect.fn.Return<
-    Session,
-    ConnectionError,
-    Scope.Scope
-  > {
-    const mailbox = yield* dial("dlr", endpoint)
-    const closed = (cause: unknown) => new ConnectionError({ address: endpoint.address, reason: "Closed", cause })
-    return {
-      send: (frames) =>
-        Effect.callback((resume) =>
-          mailbox.sendUnsafe(
-            [{ envelope: "", frames }],
-            (error) => resume(error === undefined ? Effect.void : Effect.fail(closed(error)))
-          )
-        ),
-      pull: Effect.map(mailbox.pull, Arr.map(({ frames }) => frames)).pipe(Effect.mapError(closed))
-    }
-  })
-
   return Transport.of({
     schemes: ["wr"],
-    session,
-    requester: Effect.fnUntraced(function*(endpoint, limits) {
-      let isOurs = false
-      const pipeline = yield* Pipeline.make({
-        ...limits,
-        address: endpoint.address,
-        bound,
-        dial: dial("req", endpoint, () => {
-          isOurs = true
-        })
-      })
-      return { ...pipeline, supportsExtensions: () => isOurs }
+    maxMessageSize,
+    maxConnections: defaultMaxConnections,
+    connect: Effect.fnUntraced(function*(endpoint, { kind }) {
+      const id = SecureRandom.uuidV4Unsafe()
+      const routingId = Identity.encode(Identity.make(kind, endpoint, id))
+      const { address, host, port } = endpoint
+      const socket = yield* Zmq.dealer({ host, port, routingId, maxMessageSize, openTimeout }).pipe(
+        Effect.mapError(({ code }) =>
+          new ConnectionError({ reason: new ConnectionRefusedError({ address, cause: Hints.ofCode(code) }) })
+        )
+      )
+      return makeConnection(id, address, socket)
     })
   })
 }
@@ -95,43 +61,43 @@ export const make = (options: Options = {}): Transport["Service"] => {
  *
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<Transport> => Layer.sync(Transport, () => make(options))
+export const layer = (options: Options = {}): Layer.Layer<Transport, InvalidOptionError> =>
+  Layer.effect(Transport, Effect.map(Effect.fromResult(check(options)), () => make(options)))
 
-// Many items at a time, once it is known that the broker reads batches, as none but ours does.
-const makeMailbox = ({ name, onBatches, socket }: {
-  readonly name: string
-  readonly socket: Zmq.ZmqSocket
-  readonly onBatches: () => void
-}): Mailbox => {
-  let brokerReadsBatches = false
-
-  const itemsOf = (raw: Zmq.RawFrames): ReadonlyArray<Batch.Item> => {
+// Only a Kosmonaut broker sends batches, and it reads them, too.
+const makeConnection = (id: string, address: string, socket: Zmq.ZmqSocket): Connection => {
+  const closed = (cause: unknown) => new ConnectionError({ reason: new ConnectionClosedError({ address, cause }) })
+  let isKosmonaut = false
+  const messagesOf = (raw: Zmq.RawFrames): ReadonlyArray<Message> => {
     if (raw.length > 1 || !Batch.isBatch(raw[0]!)) return [plain(raw)]
-    if (!brokerReadsBatches) onBatches()
-    brokerReadsBatches = true
+    isKosmonaut = true
     return Batch.decode(String(raw[0])) ?? []
   }
-  const pull: Mailbox["pull"] = Effect.flatMap(socket.pull, (raws) => {
-    const items = raws.flatMap(itemsOf)
-    return Arr.isArrayNonEmpty(items) ? Effect.succeed(items) : pull
+  const pull: Connection["pull"] = Effect.matchEffect(socket.pull, {
+    onFailure: (error) => Effect.fail(closed(error)),
+    onSuccess: (raws) => {
+      const messages = raws.flatMap(messagesOf)
+      return Arr.isArrayNonEmpty(messages) ? Effect.succeed(messages) : pull
+    }
   })
   return {
-    name,
-    pull,
-    readsBatches: () => brokerReadsBatches,
+    id,
+    pipelines: true,
+    isKosmonaut: () => isKosmonaut,
     enough: 32,
-    sendUnsafe: (items, settled) => {
-      const [{ envelope, frames }] = items as Arr.NonEmptyReadonlyArray<Batch.Item>
-      const raw = brokerReadsBatches
-        ? [Batch.encode(items)]
+    pull,
+    sendUnsafe: (messages, settled) => {
+      const [{ envelope, frames }] = messages
+      const raw = isKosmonaut
+        ? [Batch.encode(messages)]
         : [...envelope === "" ? [] : [envelope], Batch.marker, "", ...frames]
-      socket.sendUnsafe(raw, settled)
+      socket.sendUnsafe(raw, (error) => settled(error && closed(error)))
     }
   }
 }
 
-// What stands before the empty delimiter is the envelope: our one correlation frame, or nothing.
-const plain = (raw: Zmq.RawFrames): Batch.Item => {
+// The frames before the empty delimiter are the envelope: one correlation frame, or nothing.
+const plain = (raw: Zmq.RawFrames): Message => {
   const delimiter = raw.findIndex((frame) => frame.length === 0)
   return { envelope: delimiter > 0 ? String(raw[0]) : "", frames: raw.slice(delimiter + 1).map(String) }
 }

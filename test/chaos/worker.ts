@@ -8,6 +8,7 @@ import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer, Logger, Schedule } from "effect"
 import * as Fs from "node:fs"
 import { Transport, Worker } from "../../src/index.ts"
+import * as FakeTransport from "../harness/fakeTransport.ts"
 import type { Handling } from "./checker.ts"
 import { transportOf } from "./senders.ts"
 
@@ -39,14 +40,7 @@ const writeDown = (handling: Handling) => {
 }
 
 const bare = (transport: Transport.Transport["Service"]) =>
-  Transport.Transport.of({
-    ...transport,
-    session: (endpoint) =>
-      Effect.map(transport.session(endpoint), (session) => ({
-        ...session,
-        send: (frames) => session.send(frames[0] === "RD" ? ["RD"] : frames)
-      }))
-  })
+  FakeTransport.mapSent(transport, (frames) => frames[0] === "RD" ? ["RD"] : frames)
 
 const driver = transportOf(url)
 const transport = acknowledges

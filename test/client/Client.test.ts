@@ -12,10 +12,11 @@ import {
   Stream,
   Tracer
 } from "effect"
-import { Client, Kosmonaut, TcpTransport, Transport, ZmqTransport } from "../../src/index.ts"
+import { Client, Kosmonaut, TcpTransport, Transport, Worker, ZmqTransport } from "../../src/index.ts"
 import * as Browser from "../harness/Browser.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
+import * as FakeTransport from "../harness/fakeTransport.ts"
 import { tagOf } from "../harness/tagOf.ts"
 import { backend, layer, TestBroker, token, transports } from "../harness/TestBroker.ts"
 import { anyText, channel, jsonObject, oneOf, pick } from "../protocol/arbitraries.ts"
@@ -35,7 +36,7 @@ const subscribed = Effect.fnUntraced(function*(channel: string, options?: { read
 
 /** The tags of failures, and of successes nothing. */
 const tagsOf = (results: ReadonlyArray<Result.Result<void, Client.BroadcastError>>) =>
-  results.map((result) => Result.isFailure(result) ? result.failure._tag : undefined)
+  results.map((result) => Result.isFailure(result) ? tagOf(result.failure) : undefined)
 
 interface AnyError {
   readonly _tag: string
@@ -68,7 +69,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
   const within = <A, E>(
     effect: Effect.Effect<A, E, Client.Client | TestBroker | Scope.Scope>,
     options?: { readonly maxMessageSize: number }
-  ) => effect.pipe(Effect.provide(Layer.provideMerge(backend(url, options), layer(options))))
+  ) => effect.pipe(Effect.provide(Layer.provideMerge(backend(url, { transport: options }), layer(options))))
 
   /** What a request fails with if the broker responds with these frames. */
   const answered = Effect.fnUntraced(function*(frames: ReadonlyArray<string>) {
@@ -258,9 +259,9 @@ describe.each(transports)("Client over $name", ({ url }) => {
         "ChannelNotFoundError",
         undefined,
         "ChannelNotFoundError",
-        "BadRequestError",
-        "MessageEncodeError",
-        "MessageEncodeError",
+        "ProtocolError/BadRequestError",
+        "ProtocolError/MessageEncodeError",
+        "ProtocolError/MessageEncodeError",
         undefined,
         "ChannelNotFoundError",
         undefined
@@ -487,17 +488,9 @@ const answeredBy = Effect.fnUntraced(function*(answer: (frames: ReadonlyArray<st
   const client = yield* Effect.provideService(
     Client.make({ url: `wr://${token}@127.0.0.1/test` }),
     Transport.Transport,
-    Transport.Transport.of({
-      schemes: ["wr"],
-      session: () => Effect.die("no Worker here"),
-      requester: () =>
-        Effect.succeed({
-          request: (frames) =>
-            Effect.sync(() => {
-              asked.push(frames)
-              return answer(frames)
-            })
-        })
+    FakeTransport.respondWith((frames) => {
+      asked.push(frames)
+      return answer(frames)
     })
   )
   return { client, asked }
@@ -513,7 +506,11 @@ describe("Client", () => {
         { channel: "room", event: "" },
         { channel: "room", event: "e", data: () => 1 }
       ])
-      assert.deepStrictEqual(tagsOf(results), ["ChannelNotFoundError", "BadRequestError", "MessageEncodeError"])
+      assert.deepStrictEqual(tagsOf(results), [
+        "ChannelNotFoundError",
+        "ProtocolError/BadRequestError",
+        "ProtocolError/MessageEncodeError"
+      ])
       assert.strictEqual(yield* client.disconnect({ sid: "" }), 0)
       assert.strictEqual(yield* client.disconnect({ uid: "" }), 0)
       assert.strictEqual((yield* Effect.flip(client.sendTo("", "e")))._tag, "BrowserNotFoundError")
@@ -559,11 +556,11 @@ describe("Client", () => {
       )
       assert.deepStrictEqual(tagsOf(results), [
         undefined,
-        "BadRequestError",
+        "ProtocolError/BadRequestError",
         "ChannelNotFoundError",
-        "UnknownServerError",
-        "UnknownServerError",
-        "UnknownServerError"
+        "ProtocolError/InternalError",
+        "ProtocolError/UnknownServerError",
+        "ProtocolError/UnknownServerError"
       ])
       assert.deepInclude(Result.getOrThrow(Result.flip(results[2]!)), { channel: "room2" })
     }))
@@ -711,13 +708,56 @@ describe("Client", () => {
       }
     }))
 
-  it.live("takes its options from configuration", () =>
+  it.effect.each<Omit<Kosmonaut.ClientOptions, "url">>([
+    { client: { requestTimeout: 0 } },
+    { client: { requestTimeout: NaN } },
+    { client: { requestTimeout: "a while" as "1 second" } },
+    { client: { maxQueuedRequests: 0 } },
+    { client: { maxQueuedBytes: 0.5 } },
+    { transport: { maxMessageSize: 511 } },
+    { transport: { openTimeout: -1 } },
+    { transport: { maxConnections: 0 } }
+  ])("fails with an option that is wrong: %o", (options) =>
+    Effect.gen(function*() {
+      const url = `wr+tcp://${token}@127.0.0.1/test`
+      const [option] = Object.keys(options.client ?? options.transport!)
+      for (const live of [Kosmonaut.layerClient({ ...options, url }), Kosmonaut.layer({ ...options, url })]) {
+        const error = yield* Effect.flip(Effect.provide(Client.Client, live))
+        assert.deepInclude(error, { _tag: "InvalidOptionError", option })
+      }
+    }))
+
+  it.live("takes its options from configuration, and Schedules as they are", () =>
     Effect.gen(function*() {
       const { urls } = yield* TestBroker
-      const provider = ConfigProvider.fromUnknown({ KOSMONAUT_URL: Redacted.value(urls.backend) })
-      yield* Client.Client.use((client) => client.openChannel("from-config")).pipe(
-        Effect.provide(Kosmonaut.layerConfig({ url: Config.Redacted("KOSMONAUT_URL") })),
-        Effect.provideService(ConfigProvider.ConfigProvider, provider)
+      const provider = ConfigProvider.fromUnknown({ KOSMONAUT_URL: Redacted.value(urls.backend), TIMEOUT: "2 seconds" })
+      const options: Kosmonaut.ConfigOptions = {
+        url: Config.Redacted("KOSMONAUT_URL"),
+        client: { requestTimeout: Config.Duration("TIMEOUT"), retry: Client.defaultRetry },
+        worker: {
+          concurrency: Config.Int("CONCURRENCY").pipe(Config.withDefault(2)),
+          reconnect: Worker.defaultReconnect
+        }
+      }
+      for (const live of [Kosmonaut.layerConfig(options), Kosmonaut.layerClientConfig(options)]) {
+        yield* Client.Client.use((client) => client.openChannel("from-config")).pipe(
+          Effect.provide(live),
+          Effect.provideService(ConfigProvider.ConfigProvider, provider)
+        )
+      }
+      const missing = yield* Effect.flip(
+        Effect.provide(Client.Client, Kosmonaut.layerClientConfig({ url: Config.Redacted("KOSMONAUT_URL") }))
       )
+      assert.strictEqual(missing._tag, "ConfigError")
+      const wrong = yield* Effect.flip(
+        Effect.provide(
+          Client.Client,
+          Kosmonaut.layerConfig({ ...options, transport: { maxMessageSize: Config.Int("SIZE") } })
+        )
+      ).pipe(Effect.provideService(
+        ConfigProvider.ConfigProvider,
+        ConfigProvider.fromUnknown({ KOSMONAUT_URL: Redacted.value(urls.backend), TIMEOUT: "2 seconds", SIZE: 1 })
+      ))
+      assert.strictEqual(wrong._tag, "InvalidOptionError")
     }).pipe(Effect.provide(layer())))
 })

@@ -54,8 +54,8 @@ const routing = <RX, R1 = never, R2 = never, R3 = never>(
 /** Builds a router over the test's broker; its scope is the test's. */
 const run = <E>(
   router: Layer.Layer<never, E, Worker.Worker | Client.Client>,
-  options?: Partial<Kosmonaut.Options>
-) => Layer.build(Layer.provideMerge(router, backend("backend", options)))
+  worker?: Kosmonaut.Options["worker"]
+) => Layer.build(Layer.provideMerge(router, backend("backend", { worker })))
 
 /** A queue, and handlers that record in it what they received. */
 const recorder = Effect.gen(function*() {
@@ -380,9 +380,9 @@ describe("EventRouter", () => {
   describe("its layer", () => {
     const router = routing(() => Effect.void)
     // A FakeBroker does not respond to a goodbye, and need not be waited for.
-    const quick = { reconnect: Schedule.spaced("10 millis"), drainTimeout: "50 millis" } as const
-    const over = (url: Redacted.Redacted, options?: Partial<Kosmonaut.Options>) =>
-      Layer.build(Layer.provide(router, Kosmonaut.layer({ url, ...quick, ...options })))
+    const quick: Kosmonaut.Options["worker"] = { reconnect: Schedule.spaced("10 millis"), drainTimeout: "50 millis" }
+    const over = (url: Redacted.Redacted, options?: Kosmonaut.Options["worker"]) =>
+      Layer.build(Layer.provide(router, Kosmonaut.layer({ url, worker: { ...quick, ...options } })))
 
     it.live("is built when the broker has sent its first heartbeat", () =>
       Effect.gen(function*() {
@@ -428,7 +428,7 @@ describe("EventRouter", () => {
         const { next, record } = yield* recorder
         const broker = yield* FakeBroker.make("backend")
         const layer = routing((x) => record(x), { onError: (error) => record(tagOf(error)) })
-        yield* Effect.forkScoped(Layer.build(Layer.provide(layer, Kosmonaut.layer({ url: broker.url, ...quick }))))
+        yield* Effect.forkScoped(Layer.build(Layer.provide(layer, Kosmonaut.layer({ url: broker.url, worker: quick }))))
         const { peer } = yield* broker.nextOf("RD")
         for (const frames of [["HB"], ["ER", "597"], ["TR", "{"], ["TR", `{"game/move":{"x":1}}`]]) {
           peer.sendUnsafe(frames)

@@ -55,6 +55,7 @@ describe("Message", () => {
       sid: "s",
       uid: "joe",
       channel: "room",
+      isRequest: false,
       attempt: 1
     })
   })
@@ -207,7 +208,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
       const worker = yield* Worker.Worker
       const joe = yield* enter("joe")
       yield* joe.send({ trigger: { event: "say", data: { n: 1 } } })
-      const message = yield* worker.messages.pipe(
+      const message = yield* worker.messages().pipe(
         Stream.tap(({ ack }) => ack),
         Stream.runHead,
         Effect.flatMap(Effect.fromOption)
@@ -240,7 +241,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
         // One that says something unreadable of the origin has said something.
         ready.peer.sendUnsafe(["TR", `{"say":{"sid":"s","channel":"room"}}`, "{nonsense"])
         assert.deepInclude(yield* Queue.take(messages), { sid: undefined, channel: undefined, uid: undefined })
-      }).pipe(Effect.provide(Kosmonaut.layer({ url: broker.url, drainTimeout: "50 millis" })))
+      }).pipe(Effect.provide(Kosmonaut.layer({ url: broker.url, worker: { drainTimeout: "50 millis" } })))
     }))
 
   it.live("is a lifecycle event for a worker that takes these, and for no other", () =>

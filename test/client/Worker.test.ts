@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
-  Cause,
+  Array as Arr,
   Context,
   Deferred,
   Effect,
@@ -18,6 +18,7 @@ import { Client, Kosmonaut, KosmonautError, type Message, Transport, Worker } fr
 import * as Browser from "../harness/Browser.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
+import * as FakeTransport from "../harness/fakeTransport.ts"
 import { backend, layer, TestBroker, token, transports } from "../harness/TestBroker.ts"
 
 /** Puts an event into the vhost, as an authenticated browser would. */
@@ -33,15 +34,15 @@ const once = (workers: number) => lobbyIs((info) => info.workers.length === work
 describe.each(transports)("Worker over $name", ({ url }) => {
   const within = <A, E>(
     effect: Effect.Effect<A, E, Client.Client | Worker.Worker | TestBroker | Scope.Scope>,
-    options?: Partial<Kosmonaut.Options>
-  ) => effect.pipe(Effect.provide(Layer.provideMerge(backend(url, options), layer())))
+    worker?: Kosmonaut.Options["worker"]
+  ) => effect.pipe(Effect.provide(Layer.provideMerge(backend(url, { worker }), layer())))
 
   /** A worker of a broker under the test's control, and a queue of the handled events. */
-  const withFake = Effect.fnUntraced(function*(options?: Partial<Kosmonaut.Options>) {
+  const withFake = Effect.fnUntraced(function*(options?: Kosmonaut.Options["worker"]) {
     const broker = yield* FakeBroker.make(url)
     const worker = yield* Effect.provide(
       Worker.Worker,
-      Kosmonaut.layer({ url: broker.url, reconnect: Schedule.spaced("10 millis"), ...options })
+      Kosmonaut.layer({ url: broker.url, worker: { reconnect: Schedule.spaced("10 millis"), ...options } })
     )
     return { broker, worker }
   })
@@ -68,7 +69,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         const worker = yield* Effect.provide(Worker.Worker, Kosmonaut.layer({ url: wrong }))
         const error = yield* Effect.flip(worker.listen({ onMessage: () => Effect.void }))
         assert.strictEqual(error._tag, "UnauthorizedError")
-        const same = yield* Effect.flip(Stream.runDrain(worker.messages))
+        const same = yield* Effect.flip(Stream.runDrain(worker.messages()))
         assert.strictEqual(same._tag, "UnauthorizedError")
         assert.strictEqual((yield* worker.state)._tag, "Idle")
       }).pipe(Effect.provide(layer())))
@@ -88,7 +89,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
           }
           yield* Fiber.interrupt(listening)
         }
-        yield* Effect.forkScoped(Stream.runDrain(worker.messages))
+        yield* Effect.forkScoped(Stream.runDrain(worker.messages()))
         // What was left of the last listener may come before.
         const { frames } = yield* broker.nextOf("RD")
         assert.deepStrictEqual(frames, ["RD", "ack", "128", `{"lifecycle":false,"maxAttempts":1}`])
@@ -187,7 +188,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
           yield* worker.changes.pipe(Stream.filter((state) => state._tag === "Disconnected"), Stream.runHead)
           yield* Fiber.interrupt(listening)
           assert.strictEqual((yield* worker.state)._tag, "Idle")
-        }).pipe(Effect.provide(Kosmonaut.layer({ url: free, reconnect: Schedule.spaced("1 hour") })))
+        }).pipe(Effect.provide(Kosmonaut.layer({ url: free, worker: { reconnect: Schedule.spaced("1 hour") } })))
       }))
   })
 
@@ -246,7 +247,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
     within(Effect.gen(function*() {
       const worker = yield* Worker.Worker
       for (let n = 0; n < 5; n++) yield* trigger("chat/say", { n })
-      const events = yield* worker.messages.pipe(Stream.take(5), Stream.runCollect)
+      const events = yield* worker.messages().pipe(Stream.take(5), Stream.runCollect)
       assert.deepStrictEqual(
         events.map(({ data, event }) => [event, data.n]),
         [0, 1, 2, 3, 4].map((n) => ["chat/say", n])
@@ -260,26 +261,26 @@ describe("Worker", () => {
     Effect.gen(function*() {
       const lost = yield* Deferred.make<void>()
       const got = yield* Queue.unbounded<string>()
-      const closed = new KosmonautError.ConnectionError({ address: "nowhere", reason: "Closed" })
-      const batch = [["HB"], ...["a", "b", "c", "d", "e"].map((event) => ["TR", `{"${event}":{}}`])]
-      let pulls = 0
-      let beats = 0
-      const transport = Transport.Transport.of({
-        schemes: ["wr"],
-        requester: () => Effect.succeed({ request: () => Effect.die("nobody asks here") }),
-        session: () =>
-          Effect.succeed({
-            send: ([command]) =>
-              Effect.suspend(() => {
-                if (command !== "HB") return Effect.void
-                return Effect.andThen(
-                  ++beats === 3 ? Deferred.succeed(lost, undefined) : Effect.void,
-                  Effect.fail(closed)
-                )
-              }),
-            pull: Effect.suspend(() => pulls++ === 0 ? Effect.succeed(batch as [Array<string>]) : Effect.never)
-          })
+      const closed = new KosmonautError.ConnectionError({
+        reason: new KosmonautError.ConnectionClosedError({ address: "nowhere" })
       })
+      const batch = [["HB"], ...["a", "b", "c", "d", "e"].map((event) => ["TR", `{"${event}":{}}`])].map((frames) => ({
+        envelope: "",
+        frames
+      }))
+      let pulls = 0
+      let heartbeats = 0
+      const transport = FakeTransport.make(() =>
+        Effect.map(FakeTransport.connection, ({ connection }) => ({
+          ...connection,
+          sendUnsafe: ([{ frames: [command] }], settled) => {
+            if (command !== "HB") return settled()
+            if (++heartbeats === 3) Deferred.doneUnsafe(lost, Effect.void)
+            settled(closed)
+          },
+          pull: Effect.suspend(() => Arr.isArrayNonEmpty(batch) && pulls++ === 0 ? Effect.succeed(batch) : Effect.never)
+        }))
+      )
       const worker = yield* Effect.provideService(
         Worker.make({ url: `wr://${token}@127.0.0.1/test`, bufferSize: 1, heartbeatInterval: "10 millis" }),
         Transport.Transport,
@@ -291,16 +292,23 @@ describe("Worker", () => {
       for (const event of ["a", "b", "c", "d", "e"]) assert.strictEqual(yield* Queue.take(got), event)
     }))
 
-  it.effect.each([{ concurrency: 0 }, { concurrency: NaN }, { concurrency: 1.5 }, { bufferSize: 0 }, { prefetch: 0 }, {
-    maxAttempts: 0
-  }])(
-    "does not begin with options that would lose every event: %o",
+  it.effect.each<NonNullable<Kosmonaut.Options["worker"]>>([
+    { concurrency: 0 },
+    { concurrency: NaN },
+    { concurrency: 1.5 },
+    { bufferSize: 0 },
+    { prefetch: 0 },
+    { maxAttempts: 0 },
+    { drainTimeout: -1 },
+    { heartbeatInterval: 0 },
+    { silenceTimeout: "soon" as "1 second" }
+  ])(
+    "fails with an option that is wrong: %o",
     (options) =>
       Effect.gen(function*() {
         const url = `wr://${token}@127.0.0.1/test`
-        const exit = yield* Effect.exit(Effect.provide(Worker.Worker, Kosmonaut.layer({ url, ...options })))
-        assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
-        assert.include(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "", "is a whole number from 1")
+        const error = yield* Effect.flip(Effect.provide(Worker.Worker, Kosmonaut.layer({ url, worker: options })))
+        assert.deepInclude(error, { _tag: "InvalidOptionError", option: Object.keys(options)[0] })
       })
   )
 })

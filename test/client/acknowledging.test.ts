@@ -8,9 +8,11 @@ import { TestClock } from "effect/testing"
 import * as ClientMetrics from "../../src/client/ClientMetrics.ts"
 import * as Deliveries from "../../src/client/internal/deliveries.ts"
 import { type Message, Transport, Worker } from "../../src/index.ts"
+import { FromClient } from "../../src/protocol/Command.ts"
 import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
 import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
+import * as FakeTransport from "../harness/fakeTransport.ts"
 
 type WorkerOptions = TestBroker.BackendOptions["worker"]
 
@@ -55,7 +57,7 @@ const gated = Effect.gen(function*() {
 })
 
 describe("an event", () => {
-  it.effect("is acknowledged when its handler has ended, and not before", () =>
+  it.effect("is acked when its handler has ended, and not before", () =>
     Effect.gen(function*() {
       const { listen, next } = yield* gated
       const counted = yield* counters
@@ -69,7 +71,7 @@ describe("an event", () => {
       assert.deepInclude(counted, { unacknowledged: 0, redelivered: 0, queued: 0 })
     }).pipe(within()))
 
-  it.effect("has its own name on what its handler logs", () =>
+  it.effect("annotates what its handler logs with its name", () =>
     Effect.gen(function*() {
       const annotations = yield* Queue.unbounded<unknown>()
       const onMessage = () => Effect.flatMap(References.CurrentLogAnnotations, (all) => Queue.offer(annotations, all))
@@ -81,7 +83,7 @@ describe("an event", () => {
       }
     }).pipe(within()))
 
-  it.effect("waits at the broker beyond the worker's prefetch", () =>
+  it.effect("is queued at the broker beyond the worker's prefetch", () =>
     Effect.gen(function*() {
       const { listen, next } = yield* gated
       const counted = yield* counters
@@ -95,7 +97,7 @@ describe("an event", () => {
       assert.deepInclude(counted, { acknowledged: 1, unacknowledged: 3 })
     }).pipe(within({ prefetch: 3 })))
 
-  it.effect("is one of more that a worker wants who handles many in no time, and of fewer when it takes its time", () =>
+  it.effect("raises the prefetch of a fast worker, and lowers that of a slow one", () =>
     Effect.gen(function*() {
       const gate = yield* Queue.unbounded<void>()
       const counted = yield* counters
@@ -162,7 +164,7 @@ describe("an event", () => {
       [Effect.die(new RangeError("too\nfar")), "RangeError: too far"],
       [Effect.fail("x".repeat(499) + "🚀"), "x".repeat(499) + "\ufffd"]
     ] as const
-  )("is a dead letter that says why, whatever that was: %#", ([failure, reason]) =>
+  )("is a dead letter with the reason, whatever that was: %#", ([failure, reason]) =>
     Effect.gen(function*() {
       const { vhost } = yield* testBroker
       yield* Effect.forkScoped(
@@ -173,7 +175,7 @@ describe("an event", () => {
       assert.strictEqual(letter!.reason, reason)
     }).pipe(within()))
 
-  it.effect("is tried again here first, as retry says, and that is one delivery", () =>
+  it.effect("is retried in the worker first, which is one delivery", () =>
     Effect.gen(function*() {
       const { vhost } = yield* testBroker
       const causes: Array<unknown> = []
@@ -205,7 +207,7 @@ describe("an event", () => {
       assert.strictEqual((yield* Metric.value(ClientMetrics.retries)).count - retriesBefore, 5)
     }).pipe(within()))
 
-  it.effect("goes back where its handler interrupts itself, which is no failure, at the next heartbeat and not before", () =>
+  it.effect("is released at the next heartbeat if its handler interrupts itself, which is not a failure", () =>
     Effect.gen(function*() {
       const { vhost } = yield* testBroker
       const seen = yield* Queue.unbounded<string>()
@@ -236,8 +238,8 @@ describe("an event", () => {
     }).pipe(within({ heartbeatInterval: "400 millis", prefetch: 2 })))
 })
 
-describe("a worker that ends", () => {
-  it.effect("with a handler's failure finishes what is in hand, and has begun nothing else", () =>
+describe("a worker that stops", () => {
+  it.effect("after a handler's failure finishes what is running, and begins nothing else", () =>
     Effect.gen(function*() {
       const { vhost } = yield* testBroker
       const { handled, next, onMessage } = yield* gated
@@ -255,7 +257,7 @@ describe("a worker that ends", () => {
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, queued: 2, workers: 0 })
     }).pipe(within({ concurrency: 2 })))
 
-  it.effect("begins nothing new, and the rest is another's at once while it finishes what is in hand", () =>
+  it.effect("begins nothing new, and the rest is redelivered at once while it finishes what is running", () =>
     Effect.gen(function*() {
       const { vhost } = yield* testBroker
       const mine = yield* gated
@@ -284,7 +286,7 @@ describe("a worker that ends", () => {
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 5, unacknowledged: 0, redelivered: 2, workers: 1 })
     }).pipe(within({ concurrency: 2, drainTimeout: "1 minute" })))
 
-  it.effect("begins nothing new of what had no room in its buffer, either", () =>
+  it.effect("begins nothing that had no room in its inbox, either", () =>
     Effect.gen(function*() {
       const { vhost } = yield* testBroker
       const { handled, listen, next, started } = yield* gated
@@ -301,7 +303,7 @@ describe("a worker that ends", () => {
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, queued: 4 })
     }).pipe(within({ bufferSize: 1 })))
 
-  it.effect("gives back what it cannot finish within drainTimeout", () =>
+  it.effect("releases what it cannot finish within drainTimeout", () =>
     Effect.gen(function*() {
       const { vhost } = yield* testBroker
       const { listen, next } = yield* gated
@@ -319,7 +321,7 @@ describe("a worker that ends", () => {
       assert.strictEqual(vhost.deadLetters.counters.count, 0)
     }).pipe(within({ drainTimeout: "10 seconds" })))
 
-  it.effect("gives back at once what it was to give back later", () =>
+  it.effect("releases at once what it was to release later", () =>
     Effect.gen(function*() {
       const { vhost } = yield* testBroker
       const { next, onMessage } = yield* gated
@@ -350,7 +352,7 @@ describe("a worker that ends", () => {
       const worker = yield* Worker.Worker
       yield* trigger("a", "b", "c", "d", "e")
       const { next, onMessage } = yield* gated
-      const streaming = yield* worker.messages.pipe(
+      const streaming = yield* worker.messages().pipe(
         Stream.take(3),
         Stream.runForEach((message) =>
           Effect.andThen(onMessage(message), message.event === "b" ? Effect.void : message.ack)
@@ -366,7 +368,7 @@ describe("a worker that ends", () => {
       yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 0)
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 2, unacknowledged: 0, queued: 3 })
       assert.strictEqual(vhost.deadLetters.counters.count, 0)
-      const again = yield* worker.messages.pipe(Stream.take(3), Stream.runCollect)
+      const again = yield* worker.messages().pipe(Stream.take(3), Stream.runCollect)
       assert.deepStrictEqual(again.map(({ event }) => event).sort(), ["b", "d", "e"])
       assert.deepInclude(again.find(({ event }) => event === "b"), { attempt: 2 })
     }).pipe(within()))
@@ -377,11 +379,11 @@ describe("a consumer of messages", () => {
   const consuming = Effect.gen(function*() {
     const deliveries = yield* Queue.unbounded<Worker.Delivery>()
     const { messages } = yield* Worker.Worker
-    const consumer = yield* Effect.forkScoped(Stream.runForEach(messages, (_) => Queue.offer(deliveries, _)))
+    const consumer = yield* Effect.forkScoped(Stream.runForEach(messages(), (_) => Queue.offer(deliveries, _)))
     return { consumer, deliveries, next: Queue.take(deliveries) }
   })
 
-  it.effect("acks each event when it wants, in any order, and has up to prefetch unacknowledged ones", () =>
+  it.effect("acks each event when it wants, in any order, and has up to prefetch unacked ones", () =>
     Effect.gen(function*() {
       const { vhost } = yield* testBroker
       yield* trigger("a", "b", "c", "d")
@@ -442,7 +444,7 @@ describe("a consumer of messages", () => {
     }).pipe(within()))
 })
 
-describe("a worker that is lost", () => {
+describe("a worker that loses its connection", () => {
   /** Cuts the network, and mends it: at once, or when `meanwhile` is done. */
   const interrupted = Effect.fnUntraced(function*(waiting: number, meanwhile: Effect.Effect<unknown> = Effect.void) {
     const { cut, restore, vhost } = yield* testBroker
@@ -453,7 +455,7 @@ describe("a worker that is lost", () => {
     yield* TestClock.adjust("1 second")
   })
 
-  it.effect("finishes what it has in hand, and that counts when it is back", () =>
+  it.effect("finishes what is running, and acks it when it has reconnected", () =>
     Effect.gen(function*() {
       const { vhost } = yield* testBroker
       const { handled, listen, next, started } = yield* gated
@@ -472,7 +474,7 @@ describe("a worker that is lost", () => {
       assert.deepStrictEqual(handled, ["a 1", "b 1"])
     }).pipe(within({ concurrency: 2, reconnect: Schedule.spaced("1 second") })))
 
-  it.effect("fails what it has in hand, and that counts when it is back", () =>
+  it.effect("nacks what has failed meanwhile when it has reconnected", () =>
     Effect.gen(function*() {
       const { vhost } = yield* testBroker
       const { next, onMessage } = yield* gated
@@ -488,7 +490,7 @@ describe("a worker that is lost", () => {
       assert.deepInclude(letter, { id: id!, attempts: 2, reason: "no luck" })
     }).pipe(within({ concurrency: 2, maxAttempts: 1, reconnect: Schedule.spaced("1 second") })))
 
-  it.effect("does not handle again what it has finished while it was away", () =>
+  it.effect("does not handle again what it has finished while it was disconnected", () =>
     Effect.gen(function*() {
       const { vhost } = yield* testBroker
       const { handled, listen, next, started } = yield* gated
@@ -508,7 +510,7 @@ describe("a worker that is lost", () => {
       assert.deepStrictEqual(handled, ["a 1", "b 1"])
     }).pipe(within({ concurrency: 2, reconnect: Schedule.spaced("1 second") })))
 
-  it.effect("does not handle again what it has acknowledged and the broker has not heard", () =>
+  it.effect("does not handle again what it has acked if the ack was lost", () =>
     Effect.gen(function*() {
       const { silence, vhost } = yield* testBroker
       const { handled, listen, next } = yield* gated
@@ -527,7 +529,21 @@ describe("a worker that is lost", () => {
       assert.deepStrictEqual(handled, ["a 1", "b 1", "c 1"])
     }).pipe(within({ prefetch: 3, reconnect: Schedule.spaced("1 second") })))
 
-  it("remembers no more of what it has handled than the broker may not have heard of", () => {
+  it("sends nothing more of events that it has released because it stops", () => {
+    const sent: Array<unknown> = []
+    const way = { sendUnsafe: (command: unknown) => sent.push(command), hasEnded: () => false }
+    const deliveries = Deliveries.make(4)
+    const [a, b, c] = ["a", "b", "c"].map((id) => deliveries.arrivedUnsafe({ id, attempt: 1 }, way)!)
+    for (const delivered of [a, b, c]) delivered!.beginUnsafe()
+    deliveries.abandonUnsafe()
+    assert.deepStrictEqual(sent, ["a", "b", "c"].map((id) => FromClient.Nack({ delivery: id, reason: "" })))
+    a!.acknowledgeUnsafe()
+    b!.nackUnsafe("it failed")
+    c!.releaseUnsafe()
+    assert.strictEqual(sent.length, 3)
+  })
+
+  it("remembers no more handled events than acks can be lost", () => {
     const said: Array<unknown> = []
     const way = { sendUnsafe: (command: unknown) => said.push(command), hasEnded: () => false }
     const deliveries = Deliveries.make(2)
@@ -537,7 +553,7 @@ describe("a worker that is lost", () => {
     assert.strictEqual(said.length, 5)
   })
 
-  it.effect("begins nothing of what it had received, which is another's now", () =>
+  it.effect("begins nothing that it had received, which is redelivered to others", () =>
     Effect.gen(function*() {
       const { cut, restore, vhost } = yield* testBroker
       const mine = yield* gated
@@ -560,11 +576,11 @@ describe("a worker that is lost", () => {
       assert.deepInclude(vhost.lobby.counters, { redelivered: 3, unacknowledged: 0 })
     }).pipe(within({ reconnect: Schedule.spaced("1 hour") })))
 
-  it.effect("gives, as a stream, nothing more of what it had received, but has it again", () =>
+  it.effect("emits, as a stream, nothing more that it had received, until it is redelivered", () =>
     Effect.gen(function*() {
       const { next, onMessage } = yield* gated
       yield* trigger("a", "b", "c")
-      yield* (yield* Worker.Worker).messages.pipe(
+      yield* (yield* Worker.Worker).messages().pipe(
         Stream.runForEach((message) => Effect.andThen(onMessage(message), message.ack)),
         Effect.forkScoped
       )
@@ -579,7 +595,7 @@ describe("a worker that is lost", () => {
       yield* acknowledged(3)
     }).pipe(within({ reconnect: Schedule.spaced("1 second") })))
 
-  it.effect("leaves its events to another", () =>
+  it.effect("leaves its events to another worker", () =>
     Effect.gen(function*() {
       const { expireWorkers, restore, vhost } = yield* testBroker
       const { handled, listen, next } = yield* gated
@@ -601,19 +617,12 @@ describe("a worker that is lost", () => {
     }).pipe(within({ reconnect: Schedule.spaced("1 hour") })))
 })
 
-describe("a worker of ours where acknowledgements are not known", () => {
+describe("a worker at a broker without acks", () => {
   /** The network of a broker that ignores what follows `RD`, and to whose workers events come as the original sends them. */
   const old = (transport: Transport.Transport["Service"]) =>
-    Transport.Transport.of({
-      ...transport,
-      session: (endpoint) =>
-        Effect.map(transport.session(endpoint), (session) => ({
-          ...session,
-          send: (frames) => {
-            assert.notInclude(["AK", "NK"], frames[0])
-            return session.send(frames[0] === "RD" ? ["RD"] : frames)
-          }
-        }))
+    FakeTransport.mapSent(transport, (frames) => {
+      assert.notInclude(["AK", "NK"], frames[0])
+      return frames[0] === "RD" ? ["RD"] : frames
     })
 
   /** A worker that does not ack is given events after it. */
@@ -623,7 +632,7 @@ describe("a worker of ours where acknowledgements are not known", () => {
       TestClock.adjust("500 millis")
     ))
 
-  it.effect("handles every event once, and at its end all that it has received", () =>
+  it.effect("handles every event once, and everything that it has received before it stops", () =>
     Effect.gen(function*() {
       const { url, vhost } = yield* testBroker
       const network = yield* MemoryNetwork.MemoryNetwork
@@ -650,7 +659,7 @@ describe("a worker of ours where acknowledgements are not known", () => {
       assert.deepInclude(vhost.lobby.counters, { queued: 1, acknowledged: 0, redelivered: 0, unacknowledged: 0 })
     }).pipe(within()))
 
-  it.effect("handles also what it received on a connection that has gone", () =>
+  it.effect("handles also what it received on a lost connection", () =>
     Effect.gen(function*() {
       const { cut, url, vhost } = yield* testBroker
       const network = yield* MemoryNetwork.MemoryNetwork

@@ -67,7 +67,7 @@ describe("a Client's dead letters", () => {
       assert.deepStrictEqual(yield* ids, ["a-0", "a-2"])
       assert.deepStrictEqual(yield* client.deadLetters.replayAll, { replayed: 2, left: 0 })
       assert.deepStrictEqual(yield* client.deadLetters.replayAll, { replayed: 0, left: 0 })
-      const messages = yield* (yield* Worker.Worker).messages.pipe(Stream.take(3), Stream.runCollect)
+      const messages = yield* (yield* Worker.Worker).messages().pipe(Stream.take(3), Stream.runCollect)
       assert.deepStrictEqual(messages.map(({ attempt, event }) => [event, attempt]), Array(3).fill(["save", 1]))
       assert.isFalse(messages.some(({ id }) => id?.startsWith("a-")))
     }).pipe(within()))
@@ -135,7 +135,7 @@ describe("a Client's dead letters", () => {
         { id: "a-2", event: "save", data: { n: 1 }, size: event.length }
       ])
       yield* client.deadLetters.replay("a-1")
-      const [message] = yield* (yield* Worker.Worker).messages.pipe(Stream.take(1), Stream.runCollect)
+      const [message] = yield* (yield* Worker.Worker).messages().pipe(Stream.take(1), Stream.runCollect)
       assert.strictEqual(JSON.stringify({ e: message!.data }), large)
     }).pipe(within()))
 

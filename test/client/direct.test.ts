@@ -1,62 +1,35 @@
 /**
- * A Client over a transport that asks directly: what it makes of each end of a request, and that it counts each once.
+ * A Client with a connection: what it makes of each outcome of a request, and that it counts each once.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Fiber, Layer, Metric, Tracer } from "effect"
+import { Effect, Fiber, Metric, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { Client, Transport } from "../../src/index.ts"
-import type { Frames } from "../../src/protocol/Frame.ts"
-import { ConnectionError } from "../../src/protocol/KosmonautError.ts"
-import type { ResponseHandler, Sent } from "../../src/transport/Transport.ts"
+import { ConnectionClosedError, ConnectionError } from "../../src/protocol/KosmonautError.ts"
+import * as FakeTransport from "../harness/fakeTransport.ts"
 import { tagOf } from "../harness/tagOf.ts"
 import { token } from "../harness/TestBroker.ts"
 
-/** A transport of which the test plays the broker. */
-const stub = () => {
-  const asked: Array<{ readonly frames: Frames; readonly sent: Sent; readonly handler: ResponseHandler }> = []
-  const forgotten: Array<Sent> = []
-  const requested: Array<Frames> = []
-  const state = { isConnected: true }
-  const transport = Transport.Transport.of({
-    schemes: ["wr"],
-    session: () => Effect.never,
-    requester: () =>
-      Effect.succeed({
-        supportsExtensions: () => true,
-        request: (frames) => {
-          requested.push(frames)
-          return Effect.succeed(["OK"])
-        },
-        direct: {
-          requestUnsafe: (frames, sent, handler) => {
-            if (!state.isConnected) return false
-            sent.connection = "c"
-            sent.message = `${asked.push({ frames, sent, handler })}`
-            return true
-          },
-          cancelUnsafe: (sent) => forgotten.push(sent)
-        }
-      })
-  })
-  return { asked, forgotten, requested, state, transport }
-}
+type Played = Effect.Success<typeof FakeTransport.connection>
 
-type Stub = ReturnType<typeof stub>
-
-/** Runs with a Client over such a transport, and metrics of its own. */
+/** Runs with a Client that has a connection, of which the test plays the broker, and metrics of its own. */
 const withClient = <A, E>(
-  use: (client: Client.Client["Service"], stub: Stub) => Effect.Effect<A, E>,
+  use: (client: Client.Client["Service"], broker: Played) => Effect.Effect<A, E>,
   options?: Partial<Client.Options>
-) => {
-  const { transport, ...rest } = stub()
-  const client = Client.layer({ url: `wr://${token}@127.0.0.1/test`, ...options }).pipe(
-    Layer.provide(Layer.succeed(Transport.Transport, transport))
-  )
-  return Effect.flatMap(Client.Client, (client) => use(client, { transport, ...rest })).pipe(
-    Effect.provide(client),
-    Effect.provideService(Metric.MetricRegistry, new Map())
-  )
-}
+) =>
+  Effect.gen(function*() {
+    const played = yield* FakeTransport.connection
+    const client = yield* Effect.provideService(
+      Client.make({ url: `wr://${token}@127.0.0.1/test`, ...options }),
+      Transport.Transport,
+      FakeTransport.make(() => Effect.succeed(played.connection))
+    )
+    const opening = yield* Effect.forkChild(client.openChannel("room"))
+    yield* TestClock.adjust(0)
+    played.respond(played.sent.shift()!.envelope, ["OK"])
+    yield* Fiber.join(opening)
+    return yield* use(client, played)
+  }).pipe(Effect.scoped, Effect.provideService(Metric.MetricRegistry, new Map()))
 
 /** How many broadcasts ended how, and for how long they took together, in seconds. */
 const counted = Effect.map(Metric.snapshot, (all) => {
@@ -64,6 +37,7 @@ const counted = Effect.map(Metric.snapshot, (all) => {
   let seconds = 0
   let times = 0
   for (const metric of all) {
+    if (metric.attributes?.["command"] !== "broadcast") continue
     if (metric.id === "kosmonaut_client_requests") {
       outcomes[String(metric.attributes?.["outcome"])] = Number((metric.state as { count: number }).count)
     }
@@ -76,19 +50,18 @@ const counted = Effect.map(Metric.snapshot, (all) => {
   return { outcomes, seconds, times }
 })
 
-const broken = new ConnectionError({ address: "127.0.0.1", reason: "Closed" })
+const broken = new ConnectionError({ reason: new ConnectionClosedError({ address: "127.0.0.1" }) })
 
-describe("a Client that asks directly", () => {
+describe("a Client with a connection", () => {
   it.effect("is done with OK, and has counted it then, with its time", () =>
-    withClient((client, { asked, requested }) =>
+    withClient((client, { respond, sent }) =>
       Effect.gen(function*() {
         const seen = yield* Effect.forkChild(Effect.andThen(client.broadcast("room", "hello", { a: 1 }), counted))
         yield* Effect.yieldNow
-        assert.deepStrictEqual(asked.map(({ frames }) => frames), [["BC", "room", "hello", `{"a":1}`]])
+        assert.deepStrictEqual(sent, [{ envelope: "2", frames: ["BC", "room", "hello", `{"a":1}`] }])
         yield* TestClock.adjust("250 millis")
-        asked[0]!.handler.onResponse(["OK"])
+        respond("2", ["OK"])
         assert.deepStrictEqual(yield* Fiber.join(seen), { outcomes: { ok: 1 }, seconds: 0.25, times: 1 })
-        assert.deepStrictEqual(requested, [])
       })
     ))
 
@@ -104,7 +77,7 @@ describe("a Client that asks directly", () => {
   )(
     "makes of $answer what it means: $tag",
     ({ answer, tag }) =>
-      withClient((client, { asked }) =>
+      withClient((client, { respond }) =>
         Effect.gen(function*() {
           const outcome = yield* Effect.forkChild(
             Effect.flip(client.broadcast("room", "hello")).pipe(
@@ -112,60 +85,49 @@ describe("a Client that asks directly", () => {
             )
           )
           yield* Effect.yieldNow
-          asked[0]!.handler.onResponse(answer)
+          respond("2", answer)
           assert.strictEqual(yield* Fiber.join(outcome), tag)
           assert.deepStrictEqual((yield* counted).outcomes, { [tag?.split("/").at(-1) ?? "ok"]: 1 })
         })
       )
   )
 
-  it.effect("fails with what was lost, counted once", () =>
-    withClient((client, { asked, requested }) =>
+  it.effect("fails with the reason why the connection was lost, counted once", () =>
+    withClient((client, { fail, sent }) =>
       Effect.gen(function*() {
         const failed = yield* Effect.forkChild(Effect.flip(client.broadcast("room", "hello")))
         yield* Effect.yieldNow
-        asked[0]!.handler.onFailure(Cause.fail(broken))
+        yield* fail(broken)
         assert.strictEqual(yield* Fiber.join(failed), broken)
         assert.deepStrictEqual(yield* counted, { outcomes: { ConnectionError: 1 }, seconds: 0, times: 1 })
-        assert.deepStrictEqual(requested, [])
+        assert.strictEqual(sent.length, 1)
       }), { retry: "none" }))
 
-  it.effect("makes what was lost again by the name it was sent under", () =>
-    withClient((client, { asked, requested }) =>
-      Effect.gen(function*() {
-        const told = yield* Effect.forkChild(client.broadcast("room", "hello"))
-        yield* Effect.yieldNow
-        asked[0]!.handler.onFailure(Cause.fail(broken))
-        yield* TestClock.adjust("1 second")
-        yield* Fiber.join(told)
-        assert.deepStrictEqual(requested, [["AG", "c", "1", "BC", "room", "hello", "{}"]])
-        assert.deepStrictEqual((yield* counted).outcomes, { ok: 1 })
-      })
-    ))
-
-  it.effect("forgets what nobody waits for any more", () =>
-    withClient((client, { asked, forgotten }) =>
+  it.effect("drops the response to a request that was interrupted", () =>
+    withClient((client, { respond, sent }) =>
       Effect.gen(function*() {
         const left = yield* Effect.forkChild(client.broadcast("room", "hello"))
         yield* Effect.yieldNow
         yield* Fiber.interrupt(left)
-        assert.deepStrictEqual(forgotten, [asked[0]!.sent])
+        respond("2", ["ER", "454"])
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual(sent.length, 1)
         assert.deepStrictEqual((yield* counted).outcomes, { interrupted: 1 })
       })
     ))
 
-  it.effect("asks in the other way where there is no connection, and where somebody traces", () =>
-    withClient((client, { asked, requested, state }) =>
+  it.effect("makes the same of a response when its requests are traced", () =>
+    withClient((client, { respond, sent }) =>
       Effect.gen(function*() {
-        state.isConnected = false
-        yield* client.broadcast("room", "hello")
-        assert.deepStrictEqual(requested, [["BC", "room", "hello", "{}"]])
-        state.isConnected = true
         const tracer = Tracer.make({ span: (options) => new Tracer.NativeSpan(options) })
-        yield* Effect.provideService(client.broadcast("room", "hello"), Tracer.Tracer, tracer)
-        assert.strictEqual(requested.length, 2)
-        assert.deepStrictEqual(asked, [])
-        assert.deepStrictEqual((yield* counted).outcomes, { ok: 2 })
+        const traced = yield* Effect.forkChild(
+          Effect.provideService(Effect.flip(client.broadcast("room", "hello")), Tracer.Tracer, tracer)
+        )
+        yield* Effect.yieldNow
+        assert.deepStrictEqual(sent[0]?.frames.slice(0, 4), ["BC", "room", "hello", "{}"])
+        respond("2", ["ER", "454"])
+        assert.strictEqual((yield* Fiber.join(traced))._tag, "ChannelNotFoundError")
+        assert.deepStrictEqual((yield* counted).outcomes, { ChannelNotFoundError: 1 })
       })
     ))
 })

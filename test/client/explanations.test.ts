@@ -2,10 +2,12 @@
  * What a person reads when something is wrong: what it is, and what to do.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Redacted, Stream } from "effect"
+import { Effect, Fiber, Layer, Redacted, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import * as net from "node:net"
 import { Client, Kosmonaut, Transport } from "../../src/index.ts"
 import { RequestTimeoutError } from "../../src/protocol/KosmonautError.ts"
+import * as FakeTransport from "../harness/fakeTransport.ts"
 import { layer, TestBroker, token } from "../harness/TestBroker.ts"
 
 /** What a request to this URL fails with. */
@@ -15,7 +17,11 @@ const failure = (
     Stream.runCollect(client.channels())
 ) =>
   Effect.flip(Client.Client.use(request)).pipe(
-    Effect.provide(Kosmonaut.layer({ url, retry: "none", openTimeout: "500 millis", requestTimeout: "2 seconds" }))
+    Effect.provide(Kosmonaut.layer({
+      url,
+      client: { retry: "none", requestTimeout: "2 seconds" },
+      transport: { openTimeout: "500 millis" }
+    }))
   )
 
 const portOf = (url: string | Redacted.Redacted) => new URL(Redacted.isRedacted(url) ? Redacted.value(url) : url).port
@@ -114,11 +120,7 @@ const withAnswer = <A, E>(
   Client.Client.use(request).pipe(Effect.provide(
     Client.layer({ url: `wr://${token}@broker/test` }).pipe(Layer.provide(Layer.succeed(
       Transport.Transport,
-      Transport.Transport.of({
-        schemes: ["wr"],
-        session: () => Effect.never,
-        requester: () => Effect.succeed({ request: () => Effect.succeed(frames) })
-      })
+      FakeTransport.respondWith(() => frames)
     )))
   ))
 
@@ -157,50 +159,45 @@ describe("a broker's reason", () => {
 describe("a request for which there is no room", () => {
   it.effect("waits before its data is encoded, and fails as one that was not sent", () =>
     Effect.gen(function*() {
-      const waits: Array<string> = []
+      const fake = yield* FakeTransport.connection
+      const settling: Array<() => void> = []
+      const connection: Transport.Connection = {
+        ...fake.connection,
+        sendUnsafe: (messages, settled) => fake.connection.sendUnsafe(messages, () => settling.push(settled))
+      }
       let encoded = 0
-      let isFull = true
-      const error = new RequestTimeoutError({ command: "BC", after: Duration.seconds(5), isUnsent: true })
-      const client = Client.layer({ url: `wr://${token}@broker/test`, retry: "none" }).pipe(Layer.provide(Layer.succeed(
-        Transport.Transport,
-        Transport.Transport.of({
-          schemes: ["wr"],
-          session: () => Effect.never,
-          requester: () =>
-            Effect.succeed({
-              request: () => Effect.succeed(["OK"]),
-              room: {
-                isFull: () => isFull,
-                wait: (command) => {
-                  waits.push(command)
-                  if (waits.length === 1) return Effect.fail(error)
-                  return Effect.sync(() => {
-                    assert.strictEqual(encoded, 0)
-                    isFull = false
-                  })
-                }
-              }
-            })
-        })
-      )))
       const data = {
         toJSON: () => {
           encoded++
           return {}
         }
       }
-      yield* Client.Client.use((client) =>
-        Effect.gen(function*() {
-          assert.strictEqual(yield* Effect.flip(client.broadcast("room", "e", data)), error)
-          yield* client.broadcast("room", "e", data)
-          isFull = true
-          encoded = 0
-          yield* client.sendTo("s", "e", data)
-          isFull = true
-          encoded = 0
-          yield* client.openChannel("room")
-          assert.deepStrictEqual(waits, ["BC", "BC", "ST", "OC"])
-        })
-      ).pipe(Effect.provide(client))
+      const client = yield* Client.make({
+        url: `wr://${token}@broker/test`,
+        retry: "none",
+        maxQueuedRequests: 1
+      }).pipe(Effect.provideService(Transport.Transport, FakeTransport.make(() => Effect.succeed(connection))))
+      const start = <A, E>(request: Effect.Effect<A, E>) =>
+        Effect.forkChild(Effect.flip(request), { startImmediately: true })
+
+      // In flight, unsent, and the one that is admitted when that times out.
+      yield* start(client.openChannel("a"))
+      yield* Effect.yieldNow
+      for (const name of ["b", "c"]) yield* start(client.openChannel(name))
+      const waiting = yield* Effect.forEach(
+        [client.broadcast("room", "e", data), client.sendTo("s", "e", data), client.openChannel("room")],
+        (request) => start<void, unknown>(request)
+      )
+      yield* TestClock.adjust("1 second")
+      // The broker is alive, it just does not read.
+      fake.respond("1", ["OK"])
+      yield* TestClock.adjust("4 seconds")
+      const errors = yield* Effect.forEach(waiting, (fiber) => Fiber.join(fiber))
+      assert.deepStrictEqual(
+        errors.map((error) => error instanceof RequestTimeoutError && [error.command, error.wasSent]),
+        [["BC", "no"], ["ST", "no"], ["OC", "no"]]
+      )
+      assert.strictEqual(encoded, 0)
+      assert.deepStrictEqual(fake.sent.map(({ frames }) => frames), [["OC", "a"]])
     }))
 })

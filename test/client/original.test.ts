@@ -127,7 +127,7 @@ describe("the original broker", () => {
       const listening = yield* Worker.Worker.use((worker) =>
         worker.listen({ onMessage: ({ data, event }) => Queue.offer(events, [event, data]) })
       ).pipe(
-        Effect.provide(Kosmonaut.layer({ url: url(accessToken), heartbeatInterval: "20 millis" })),
+        Effect.provide(Kosmonaut.layer({ url: url(accessToken), worker: { heartbeatInterval: "20 millis" } })),
         Effect.forkChild
       )
       const connection = yield* Queue.take(connections)

@@ -9,7 +9,9 @@ import { Client, Event, EventGroup, EventRouter } from "../../src/index.ts"
 import {
   BrowserNotFoundError,
   ChannelNotFoundError,
+  ConnectionClosedError,
   ConnectionError,
+  MalformedMessageError,
   RequestTimeoutError
 } from "../../src/protocol/KosmonautError.ts"
 import { TestBroker } from "../../src/testing/index.ts"
@@ -17,8 +19,8 @@ import { testBroker } from "../harness/engine.ts"
 import { turn } from "../harness/eventually.ts"
 import * as FakeNetwork from "../harness/fakeNetwork.ts"
 
-const lost = new ConnectionError({ address: "broker:8081", reason: "Closed" })
-const late = new RequestTimeoutError({ command: "BC", after: Duration.seconds(5) })
+const lost = new ConnectionError({ reason: new ConnectionClosedError({ address: "broker:8081" }) })
+const late = new RequestTimeoutError({ command: "BC", after: Duration.seconds(5), wasSent: "maybe" })
 const gone = (sid: string) => new BrowserNotFoundError({ sid })
 
 /** What a handler's failure is settled with, and what onException received. */
@@ -62,7 +64,7 @@ describe("an event whose handler has failed", () => {
     ["another failure", Effect.fail(new ChannelNotFoundError({ channel: "c" })), /^ChannelNotFoundError: /],
     [
       "an unreadable response",
-      Effect.fail(new ConnectionError({ address: "b", reason: "Malformed" })),
+      Effect.fail(new ConnectionError({ reason: new MalformedMessageError({ address: "b" }) })),
       /^ConnectionError: /
     ],
     ["a defect", Effect.die(lost), /^ConnectionError: /],
@@ -77,7 +79,7 @@ describe("an event whose handler has failed", () => {
       assert.match(frames?.[2] ?? "", reason)
     }))
 
-  it.effect("since the browser that it replied to has gone counts as handled", () =>
+  it.effect("because the browser that it replied to has disconnected counts as handled", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* settlement(Effect.fail(gone("s"))), { frames: ["AK", "a"], atOnce: true, told: 0 })
     }))
@@ -114,7 +116,7 @@ describe("a router", () => {
       ])
     }).pipe(Effect.provide(routed(() => Effect.void, Logger.make(() => undefined)))))
 
-  it.effect("logs in one line that the broker was not there, and runs the handler again", () => {
+  it.effect("logs in one line that the broker was unreachable, and runs the handler again", () => {
     const logged: Array<{ readonly message: string; readonly level: string; readonly reasons: number }> = []
     const logger = Logger.make<unknown, void>(({ cause, logLevel, message }) => {
       logged.push({ message: String(message), level: logLevel, reasons: cause.reasons.length })
@@ -141,8 +143,8 @@ describe("a router", () => {
 const collected = (client: Client.Client["Service"]) =>
   Effect.map(Effect.result(Stream.runCollect(client.deadLetters.list)), Result.getOrElse(() => []))
 
-describe("an event of a broker that has no ids", () => {
-  it.effect("has one of its own, and the same user sees none twice", () =>
+describe("an event of a broker without ids", () => {
+  it.effect("gets one of its own, each a different one", () =>
     Effect.gen(function*() {
       const { nextOf, worker } = yield* FakeNetwork.make()
       const ids = yield* Queue.unbounded<string>()

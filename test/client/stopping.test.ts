@@ -3,14 +3,15 @@
  * for ever.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Logger, Metric, Queue, Schedule, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Logger, Metric, Queue, Schedule, Stream, SubscriptionRef } from "effect"
 import { TestClock } from "effect/testing"
-import { Transport, Worker } from "../../src/index.ts"
+import { ConnectionState, Transport, Worker } from "../../src/index.ts"
 import { MemoryNetwork, TestBroker } from "../../src/testing/index.ts"
 import * as AdjustableClock from "../harness/AdjustableClock.ts"
 import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeNetwork from "../harness/fakeNetwork.ts"
+import * as FakeTransport from "../harness/fakeTransport.ts"
 
 const logger = () => {
   const logged: Array<string> = []
@@ -21,7 +22,7 @@ const defectOf = <A, E>(exit: Exit.Exit<A, E>): string =>
   Exit.isFailure(exit) && Cause.hasDies(exit.cause) ? Cause.pretty(exit.cause) : "no defect"
 
 describe("a handler that cannot be interrupted", () => {
-  it.effect("keeps nobody waiting: its event is released, the goodbye said and the rest logged before", () => {
+  it.effect("delays nothing: its event is released, QT sent and the rest logged before", () => {
     const { layer, logged } = logger()
     return Effect.gen(function*() {
       const { next, nextOf, worker } = yield* FakeNetwork.make({
@@ -83,8 +84,8 @@ describe("a handler that cannot be interrupted", () => {
     }))
 })
 
-describe("a broker that does not answer a goodbye, as the original", () => {
-  it.effect("is not waited for if nothing is in flight", () =>
+describe("a broker that does not answer QT, as the original", () => {
+  it.effect("is not awaited if nothing is in flight", () =>
     Effect.gen(function*() {
       const { nextOf, worker } = yield* FakeNetwork.make({ drainTimeout: "1 hour" }, { answersQuit: false })
       const listening = yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
@@ -92,11 +93,13 @@ describe("a broker that does not answer a goodbye, as the original", () => {
       peer.sendUnsafe(["HB"])
       const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
       yield* nextOf("QT")
-      yield* TestClock.adjust("250 millis")
+      yield* TestClock.adjust("249 millis")
+      assert.isUndefined(stopping.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
       yield* Fiber.join(stopping)
     }))
 
-  it.effect("has what was on its way handled, and what comes after that", () =>
+  it.effect("has its events in flight handled, and those that arrive after them", () =>
     Effect.gen(function*() {
       const { nextOf, worker } = yield* FakeNetwork.make({ drainTimeout: "1 hour" }, { answersQuit: false })
       const gate = yield* Deferred.make<void>()
@@ -126,11 +129,11 @@ describe("a defect", () => {
       const { network, worker } = yield* FakeNetwork.make({ reconnect: throwing })
       yield* network.cut
       assert.include(defectOf(yield* Effect.exit(worker.listen({ onMessage: () => Effect.void }))), "a broken schedule")
-      assert.include(defectOf(yield* Effect.exit(Stream.runDrain(worker.messages))), "a broken schedule")
+      assert.include(defectOf(yield* Effect.exit(Stream.runDrain(worker.messages()))), "a broken schedule")
       assert.strictEqual((yield* worker.state)._tag, "Idle")
     }))
 
-  it.effect.each(["session", "pull", "send"] as const)(
+  it.effect.each(["connect", "pull", "send"] as const)(
     "of the transport (%s) ends listen and messages with it",
     (where) =>
       Effect.gen(function*() {
@@ -140,16 +143,17 @@ describe("a defect", () => {
         const worker = yield* Effect.provideService(
           Worker.make({ url }),
           Transport.Transport,
-          Transport.Transport.of({
-            ...transport,
-            session: (endpoint) =>
-              where === "session" ? broken : Effect.map(transport.session(endpoint), (session) => ({
-                ...session,
-                ...where === "pull"
-                  ? { pull: broken }
-                  : { send: (frames: ReadonlyArray<string>) => frames[0] === "HB" ? broken : session.send(frames) }
-              }))
-          })
+          where === "connect" ? FakeTransport.make(() => broken) : FakeTransport.mapConnections(
+            transport,
+            (connection) => ({
+              ...connection,
+              ...where === "pull" && { pull: broken },
+              sendUnsafe: (messages, settled) =>
+                messages[0].frames[0] === "HB"
+                  ? JSON.parse("a broken transport")
+                  : connection.sendUnsafe(messages, settled)
+            })
+          )
         )
         const listening = yield* Effect.forkChild(Effect.exit(worker.listen({ onMessage: () => Effect.void })))
         if (where === "send") {
@@ -157,7 +161,7 @@ describe("a defect", () => {
           yield* TestClock.adjust("500 millis")
         }
         assert.include(defectOf(yield* Fiber.join(listening)), "a broken transport")
-        const streaming = yield* Effect.forkChild(Effect.exit(Stream.runDrain(worker.messages)))
+        const streaming = yield* Effect.forkChild(Effect.exit(Stream.runDrain(worker.messages())))
         if (where === "send") {
           yield* nextOf("RD")
           yield* TestClock.adjust("500 millis")
@@ -167,31 +171,72 @@ describe("a defect", () => {
   )
 })
 
-describe("two listeners on one Worker", () => {
-  it.effect("are a defect that says what to do, and the first goes on", () =>
+describe("two listenings of one Worker", () => {
+  it.effect("are two connections, each with a state of its own", () =>
     Effect.gen(function*() {
       const worker = yield* Worker.Worker
+      const { vhost } = yield* testBroker
       const handled = yield* Queue.unbounded<string>()
-      const first = yield* Effect.forkScoped(
-        worker.listen({ onMessage: ({ event }) => Queue.offer(handled, event) }),
+      const states = { listen: yield* ConnectionState.make, messages: yield* ConnectionState.make }
+      const connected = (state: typeof states.listen) =>
+        Stream.runDrain(Stream.takeUntil(SubscriptionRef.changes(state), ({ _tag }) => _tag === "Connected"))
+      const listening = yield* Effect.forkScoped(worker.listen({
+        onMessage: ({ event }) => Queue.offer(handled, `listen ${event}`),
+        state: states.listen
+      }))
+      yield* connected(states.listen)
+      assert.strictEqual(SubscriptionRef.getUnsafe(states.messages)._tag, "Idle")
+      const streaming = yield* Effect.forkScoped(Stream.runForEach(
+        worker.messages({ state: states.messages }),
+        ({ ack, event }) => Effect.andThen(Queue.offer(handled, `messages ${event}`), ack)
+      ))
+      yield* connected(states.messages)
+      assert.strictEqual((yield* worker.state)._tag, "Connected")
+      yield* vhost.lobby.enqueue(`{"a":{}}`)
+      yield* vhost.lobby.enqueue(`{"b":{}}`)
+      const both = [yield* Queue.take(handled), yield* Queue.take(handled)]
+      assert.sameMembers(both.map((text) => text.split(" ")[0]), ["listen", "messages"])
+
+      yield* Fiber.interrupt(listening)
+      assert.deepStrictEqual(
+        [states.listen, states.messages].map((state) => SubscriptionRef.getUnsafe(state)._tag),
+        ["Idle", "Connected"]
+      )
+      yield* vhost.lobby.enqueue(`{"c":{}}`)
+      assert.strictEqual(yield* Queue.take(handled), "messages c")
+      yield* Fiber.interrupt(streaming)
+      assert.strictEqual((yield* worker.state)._tag, "Idle")
+    }).pipe(Effect.provide(TestBroker.layerBackend())))
+
+  it.effect("are together as the worst of them is", () =>
+    Effect.gen(function*() {
+      const { nextOf, worker } = yield* FakeNetwork.make()
+      const seen: Array<string> = []
+      yield* Effect.forkScoped(
+        Stream.runForEach(worker.changes, ({ _tag }) => Effect.sync(() => seen.push(_tag))),
         { startImmediately: true }
       )
-      for (const second of [worker.listen({ onMessage: () => Effect.void }), Stream.runDrain(worker.messages)]) {
-        assert.include(defectOf(yield* Effect.exit(second)), "This Worker listens already")
-      }
-      const { vhost } = yield* testBroker
-      yield* vhost.lobby.enqueue(`{"e":{}}`)
-      assert.strictEqual(yield* Queue.take(handled), "e")
-      yield* Fiber.interrupt(first)
-      const again = yield* Effect.forkScoped(worker.listen({ onMessage: ({ event }) => Queue.offer(handled, event) }))
-      yield* vhost.lobby.enqueue(`{"f":{}}`)
-      assert.strictEqual(yield* Queue.take(handled), "f")
-      yield* Fiber.interrupt(again)
-    }).pipe(Effect.provide(TestBroker.layerBackend())))
+      const until = (state: string) => eventually(Effect.sync(() => seen.at(-1)), (last) => last === state)
+      const listen = Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
+      yield* until("Idle")
+      yield* listen
+      const { peer: first } = yield* nextOf("RD")
+      yield* until("Connecting")
+      first.sendUnsafe(["HB"])
+      yield* until("Connected")
+      yield* listen
+      const { peer: second } = yield* nextOf("RD")
+      yield* until("Connecting")
+      second.sendUnsafe(["HB"])
+      yield* until("Connected")
+      yield* first.close
+      yield* until("Disconnected")
+      assert.strictEqual((yield* worker.state)._tag, "Disconnected")
+    }))
 })
 
 describe("two Workers of one vhost in one process", () => {
-  it.effect("count together what waits for their handlers, and what one leaves the other still counts", () =>
+  it.effect("count their queued events together, and not those of one that has stopped", () =>
     Effect.gen(function*() {
       const { url, vhost } = yield* testBroker
       const network = yield* MemoryNetwork.MemoryNetwork
@@ -245,7 +290,7 @@ describe("time", () => {
       }).pipe(provide)
     }))
 
-  it.effect("goes on for a silent broker when the wall clock is set back an hour", () =>
+  it.effect("in which the broker is silent counts even if the wall clock is set back an hour", () =>
     Effect.gen(function*() {
       const { provide, setBack } = yield* AdjustableClock.make
       yield* Effect.gen(function*() {

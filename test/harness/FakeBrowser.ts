@@ -1,16 +1,16 @@
 /**
- * A browser without a socket: it keeps what it is told.
+ * A browser without a socket, which records what it receives.
  */
 import type { Browser } from "../../src/server/domain/Browser.ts"
 
 export interface FakeBrowser extends Browser {
-  /** What it has been told since the last look, parsed. */
-  readonly heard: () => ReadonlyArray<unknown>
+  /** The messages that it has received since the last call, parsed. */
+  readonly received: () => ReadonlyArray<unknown>
   /** The code it was closed with. */
   readonly closedWith: () => number | undefined
 }
 
-/** Makes a browser; `onSend` is called with every message, before it is kept. */
+/** Makes a browser; `onSend` is called with every message, before it is recorded. */
 export const make = (sid: string, onSend?: (message: string) => void, version: 0 | 1 = 0): FakeBrowser => {
   let closedWith: number | undefined
   let messages: Array<unknown> = []
@@ -25,10 +25,10 @@ export const make = (sid: string, onSend?: (message: string) => void, version: 0
       closedWith = code
     },
     closedWith: () => closedWith,
-    heard: () => {
-      const heard = messages
+    received: () => {
+      const received = messages
       messages = []
-      return heard
+      return received
     }
   }
 }

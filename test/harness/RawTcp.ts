@@ -5,7 +5,7 @@
 import { Cause, Deferred, Effect, Queue } from "effect"
 import * as Net from "node:net"
 
-interface RawTcp {
+export interface RawTcp {
   /** Sends bytes, or text as UTF-8, and waits until the system has them. */
   readonly send: (bytes: string | Uint8Array) => Effect.Effect<void>
   /** The next message of classic TCP, its end included. Fails when the connection ends first. */

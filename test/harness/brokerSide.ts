@@ -1,22 +1,18 @@
 /**
- * The broker's own end of a connection, to see what it keeps for it. Node.js tells of every connection that a server of
+ * The broker's own end of a connection, to see what the broker holds for it. Node.js reports every connection that a server of
  * this process accepts.
  */
 import { Effect } from "effect"
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import type { Socket } from "node:net"
 
-/** Begins to listen. `of` gives the other end of a connection made since; `open` how many of them a port still has. */
+/** Watches from now on. `of` returns the other end of a connection made since; `open` the number of them that a port still has. */
 export const watch = Effect.acquireRelease(
   Effect.sync(() => {
     const accepted = new Map<number | undefined, Socket>()
     const onSocket = (message: unknown) => {
       const { socket } = message as { readonly socket: Socket }
-      const port = socket.remotePort
-      accepted.set(port, socket)
-      socket.on("close", () => {
-        if (accepted.get(port) === socket) accepted.delete(port)
-      })
+      accepted.set(socket.remotePort, socket)
     }
     subscribe("net.server.socket", onSocket)
     return {
@@ -25,7 +21,8 @@ export const watch = Effect.acquireRelease(
         if (found === undefined) throw new Error("no server of this process has accepted that connection")
         return found
       },
-      open: (port: number) => [...accepted.values()].filter(({ localPort }) => localPort === port).length,
+      open: (port: number) =>
+        [...accepted.values()].filter(({ closed, localPort }) => !closed && localPort === port).length,
       stop: () => unsubscribe("net.server.socket", onSocket)
     }
   }),

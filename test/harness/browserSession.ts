@@ -23,7 +23,7 @@ export const text = {
 /** `:error` as the original has it. */
 export const error = (code: keyof typeof text) => ({ ":error": { code, status: text[code] } })
 
-/** A vhost, and everything that a worker there is given. */
+/** A vhost, and everything that a worker there receives. */
 export const makeVhost = Effect.fnUntraced(function*(options: BrokerConfig.Options = {}) {
   const vhosts = yield* Effect.provide(
     Vhosts.make,
@@ -61,19 +61,19 @@ export const makeVhost = Effect.fnUntraced(function*(options: BrokerConfig.Optio
 
 export type World = Effect.Success<ReturnType<typeof makeVhost>>
 
-/** A browser in a session, past its greeting. `says` gives what the browser is told. */
+/** A browser in a session, after `:connected`. Whatever it sends returns what it receives then. */
 export const enter = (world: World, sid: string, version: 0 | 1 = 0) => {
-  const page = FakeBrowser.make(sid, undefined, version)
-  const session = BrowserSession.make(world.vhost, page)
-  const greeting = page.heard()
-  const hear = (message: string | Uint8Array) => Effect.map(session.handle(message), () => page.heard())
+  const browser = FakeBrowser.make(sid, undefined, version)
+  const session = BrowserSession.make(world.vhost, browser)
+  const connected = browser.received()
+  const sendText = (message: string | Uint8Array) => Effect.map(session.handle(message), () => browser.received())
   return {
-    page,
+    browser,
     session,
-    greeting,
-    hear,
-    says: (event: string, payload: unknown) => hear(JSON.stringify({ [event]: payload })),
+    connected,
+    sendText,
+    send: (event: string, payload: unknown) => sendText(JSON.stringify({ [event]: payload })),
     authenticate: (uid: string, pattern?: string) =>
-      Effect.flatMap(world.grant(uid, pattern), (token) => hear(JSON.stringify({ auth: { token } })))
+      Effect.flatMap(world.grant(uid, pattern), (token) => sendText(JSON.stringify({ auth: { token } })))
   }
 }

@@ -24,8 +24,8 @@ interface Report {
 /** Begins, and goes on until its end is run, which gives what it has to report. */
 export const begin = Effect.fnUntraced(function*(target: Target) {
   const url = (base: string) => `${base.replace("://", `://${target.token}@`)}/test`
-  const { client } = yield* backend(url(target.backend), { requestTimeout: patience })
-  const { worker } = yield* backend(url(target.backendTcp), { concurrency: 1 })
+  const { client } = yield* backend(url(target.backend), { client: { requestTimeout: patience } })
+  const { worker } = yield* backend(url(target.backendTcp), { worker: { concurrency: 1 } })
   const broadcasts = record()
   const triggers = record()
   let enough = false
@@ -62,9 +62,11 @@ export const begin = Effect.fnUntraced(function*(target: Target) {
   const fibers = [yield* Effect.forkScoped(counting(broadcast)), yield* Effect.forkScoped(counting(trigger))]
   const isDone = () =>
     !browser.isOpen() ||
-    [broadcasts, triggers].every(({ received, sent }) =>
-      [...sent.values()].every(({ outcome }) => outcome !== "unknown") && received.length >= sent.size
-    )
+    [broadcasts, triggers].every(({ received, sent }) => {
+      const outcomes = [...sent.values()].map(({ outcome }) => outcome)
+      return !outcomes.includes("unknown") &&
+        received.length >= outcomes.filter((outcome) => outcome === "confirmed").length
+    })
   return {
     end: Effect.gen(function*() {
       enough = true

@@ -100,6 +100,10 @@ describe("BrokerMessage", () => {
     ["an event for one browser", BrokerMessage.direct("e", { channel: "c", sid: "s" }), {
       e: { channel: "c", sid: "s" }
     }],
+    ["a response", BrokerMessage.response(7, "ok", `[1,null]`), { ":response": { id: 7, data: [1, null] } }],
+    ["a declared error", BrokerMessage.response(`"`, "error", `{"_tag":"NotAllowed"}`), {
+      ":response": { id: `"`, error: { _tag: "NotAllowed" } }
+    }],
     ["a trigger", BrokerMessage.triggered("e", { a: 1 }, "s"), { e: { a: 1, sid: "s" } }],
     ["a broadcast's trigger", BrokerMessage.triggered("e", { a: 1 }, "s", "c"), { e: { a: 1, sid: "s", channel: "c" } }]
   ])("of the broker is written: %s", (_, message, expected) => {

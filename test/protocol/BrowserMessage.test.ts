@@ -147,6 +147,22 @@ describe("BrowserMessage", () => {
     [`{"members":{}}`, "members"],
     [`{"members":{"channel":"presence-room","after":"1"}}`, "after"],
     [`{"members":{"channel":"presence-room","after":0.5}}`, "after"],
+    [`{"auth":{"token":"a","client":7}}`, "client"],
+    [`{"auth":{"token":"a","client":""}}`, "client"],
+    [`{"auth":{"token":"a","client":"${"x".repeat(101)}"}}`, "client"],
+    [`{"request":{}}`, "request"],
+    [`{"request":{"event":"x"}}`, "id"],
+    [`{"request":{"id":1}}`, "event"],
+    [`{"request":{"event":"","id":1}}`, "event"],
+    [`{"request":{"event":":x","id":1}}`, "system"],
+    [`{"request":{"event":"x","id":1,"timeout":0}}`, "timeout"],
+    [`{"request":{"event":"x","id":1,"timeout":"5"}}`, "timeout"],
+    [`{"request":{"event":"x","id":1,"timeout":null}}`, "timeout"],
+    [`{"request":{"event":"x","id":1,"timeout":1e999}}`, "timeout"],
+    [`{"request":{"event":"x","id":1,"timeout":3600001}}`, "timeout"],
+    [`{"request":{"event":"x","id":1,"data":[]}}`, "data is a JSON object"],
+    [`{"request":{"event":"x","id":{}}}`, "an id is"],
+    [`{"cancel":{}}`, "cancel"],
     [`{"trigger":{}}`, "trigger"],
     [`{"trigger":{"event":""}}`, "trigger"],
     [`{"trigger":{"event":null}}`, "trigger"],
@@ -168,7 +184,7 @@ describe("BrowserMessage", () => {
 
   it.prop("of a browser is read from anything without throwing", [
     garbage,
-    pick(["auth", "subscribe", "unsubscribe", "broadcast", "trigger", "close"]),
+    pick(["auth", "subscribe", "unsubscribe", "broadcast", "trigger", "request", "cancel", "close"]),
     jsonObject
   ], ([text, event, payload]) => {
     BrowserMessage.decode(text)
@@ -197,6 +213,24 @@ describe("BrowserMessage", () => {
     ],
     [`{"ping":{}}`, FromBrowser.Ping({})],
     [`{"ping":{"id":"a"}}`, FromBrowser.Ping({ id: "a" })],
+    [
+      `{"auth":{"token":"abc","client":"${"x".repeat(100)}","id":1}}`,
+      FromBrowser.Authenticate({ token: "abc", client: "x".repeat(100), id: 1 })
+    ],
+    [
+      `{"request":{"event":"chat/rename","data":{"n":1.0},"id":"a","timeout":250}}`,
+      FromBrowser.Request({
+        event: "chat/rename",
+        data: new JsonText.ObjectText(`{"n":1.0}`),
+        timeout: 250,
+        id: "a"
+      })
+    ],
+    [
+      `{"request":{"event":"chat/rename","id":7}}`,
+      FromBrowser.Request({ event: "chat/rename", data: data(), timeout: 5000, id: 7 })
+    ],
+    [`{"cancel":{"id":7}}`, FromBrowser.Cancel({ id: 7 })],
     [`{"auth":{"token":"abc","id":-1}}`, FromBrowser.Authenticate({ token: "abc", id: -1 })],
     [
       `{"subscribe":{"channel":"room","id":"${"x".repeat(100)}"}}`,

@@ -51,7 +51,23 @@ describe("Command", () => {
     [FromClient.ReplayDeadLetters(), ["RL", "*"]],
     [FromClient.DiscardDeadLetter({ id: "a-1" }), ["DL", "a-1"]],
     [FromClient.DiscardDeadLetters(), ["DL", "*"]],
+    [
+      FromClient.Request({ event: "chat/rename", data: `{"a":1}`, options: { timeout: 5000 } }),
+      ["RQ", "chat/rename", `{"a":1}`, `{"timeout":5000}`]
+    ],
+    [FromClient.Request({ event: "chat/rename", data: "", options: {} }), ["RQ", "chat/rename", "", "{}"]],
+    [FromClient.Trigger({ event: "chat/save", data: "{}", options: {} }), ["TG", "chat/save", "{}", "{}"]],
+    [
+      FromClient.Trigger({ event: "chat/save", data: "{}", options: { delay: 1500, dedupeKey: "a" } }),
+      ["TG", "chat/save", "{}", `{"delay":1500,"dedupeKey":"a"}`]
+    ],
     [FromClient.Ready({}), ["RD"]],
+    [
+      FromClient.Ready({ options: { lifecycle: false, responses: true, prefetch: 4 } }),
+      ["RD", "ack", "4", `{"lifecycle":false,"responses":true}`]
+    ],
+    [FromClient.Respond({ delivery: "a-1", outcome: "ok", json: "null" }), ["RP", "a-1", "ok", "null"]],
+    [FromClient.Respond({ delivery: "a-1", outcome: "error", json: `{"a":1}` }), ["RP", "a-1", "error", `{"a":1}`]],
     [FromClient.Ready({ options: { lifecycle: false } }), ["RD", `{"lifecycle":false}`]],
     [FromClient.Ready({ options: { lifecycle: true } }), ["RD", `{"lifecycle":true}`]],
     [FromClient.Ready({ options: { lifecycle: true, prefetch: 128 } }), ["RD", "ack", "128", `{"lifecycle":true}`]],
@@ -131,7 +147,7 @@ describe("Command", () => {
     const frames = CommandCodec.encodeFromClient(command, traceparent)
     expect(frames.slice(0, -1)).toEqual(CommandCodec.encodeFromClient(command))
     // What a Worker says belongs to no span, and has its own use for the frame.
-    if (["Ready", "Ack", "Nack", "Heartbeat", "Quit"].includes(command._tag)) return
+    if (["Ready", "Ack", "Nack", "Respond", "Heartbeat", "Quit"].includes(command._tag)) return
     expect(CommandCodec.decodeFromClient(frames)).toEqual(Result.succeed(command))
     expect(CommandCodec.traceparentOf(frames)).toBe(traceparent)
     expect(CommandCodec.traceparentOf(CommandCodec.encodeFromClient(command))).toBe(undefined)
@@ -148,6 +164,9 @@ describe("Command", () => {
     ["the cursor among dead letters is", ["LD", `{"traceparent":"x"}`]],
     ["the id of a dead letter is", ["RL", `{"traceparent":"x"}`]],
     ["the id of one to discard is", ["DL", `{"traceparent":"x"}`]],
+    ["the data of a request are", ["RQ", "x", `{"traceparent":"x"}`]],
+    ["the options of a request have it", ["RQ", "x", "{}", `{"traceparent":"x"}`]],
+    ["the options of a trigger have it", ["TG", "x", "{}", `{"traceparent":"x"}`]],
     ["another broadcast's data are", ["BX", "room", "hello", "{}", `{"traceparent":"x"}`]],
     ["what follows says something else", ["OC", "room", `{"later":1}`]],
     ["what follows is no object", ["OC", "room", `"traceparent"`, "[]"]],
@@ -173,6 +192,8 @@ describe("Command", () => {
     ["no truth value", ["RD", `{"lifecycle":"true"}`], { lifecycle: false }],
     ["what is known among others", ["RD", `{"later":1,"lifecycle":true}`], { lifecycle: true }],
     ["it later", ["RD", "", `{"lifecycle":true}`], { lifecycle: true }],
+    ["that it responds", ["RD", "ack", "5", `{"responses":true}`], { lifecycle: false, responses: true, prefetch: 5 }],
+    ["that it responds, and no truth value", ["RD", "ack", "5", `{"responses":1}`], { lifecycle: false, prefetch: 5 }],
     ["how many it wants", ["RD", "ack", "5", "{}"], { lifecycle: false, prefetch: 5 }],
     ["that alone", ["RD", "ack", "5"], { lifecycle: false, prefetch: 5 }],
     ["that it acknowledges, in another case", ["RD", "ACK", "5", "{}"], { lifecycle: false }],
@@ -225,7 +246,16 @@ describe("Command", () => {
     )
   })
 
-  it.each(["", "not json", "[]", "null", "{", `{"sid":7,"uid":null,"channel":{},"traceparent":[]}`, `{"sid":""}`])(
+  it.each([
+    "",
+    "not json",
+    "[]",
+    "null",
+    "{",
+    `{"sid":7,"uid":null,"channel":{},"traceparent":[],"request":"5"}`,
+    `{"request":-1}`,
+    `{"sid":""}`
+  ])(
     "tells nothing of an origin that cannot be read: %s",
     (json) => {
       expect(Trigger.decodeOrigin(json)).toEqual({})
@@ -313,12 +343,58 @@ describe("Command", () => {
     [["AK", "", "a-1"]],
     [["NK"]],
     [["NK", ""]],
-    [["NK", "", "it failed"]]
+    [["NK", "", "it failed"]],
+    [["RQ"]],
+    [["RQ", "", "{}"]],
+    [["RQ", "x"]],
+    [["RQ", "x", "{}", `{"timeout":0}`]],
+    [["RQ", "x", "{}", `{"timeout":"5"}`]],
+    [["RQ", "x", "{}", `{"timeout":3600001}`]],
+    [["RQ", "x", "{}", `{"timeout":1e999}`]],
+    [["RQ", "x", "{}", `{"timeout":null}`]],
+    [["TG"]],
+    [["TG", "", "{}"]],
+    [["TG", "x"]],
+    [["TG", "x", "{}", `{"delay":-1}`]],
+    [["TG", "x", "{}", `{"delay":"5"}`]],
+    [["TG", "x", "{}", `{"delay":2592000001}`]],
+    [["TG", "x", "{}", `{"dedupeKey":""}`]],
+    [["TG", "x", "{}", `{"dedupeKey":7}`]],
+    [["TG", "x", "{}", `{"dedupeKey":"${"x".repeat(256)}"}`]],
+    [["RP"]],
+    [["RP", "", "ok", "{}"]],
+    [["RP", "a-1"]],
+    [["RP", "a-1", "ok"]],
+    [["RP", "a-1", "ok", ""]],
+    [["RP", "a-1", "OK", "{}"]]
   ])("of a backend with a missing or empty argument is a bad request: %j", (frames) => {
     const failure = failureOf(CommandCodec.decodeFromClient(frames))
     expect(failure).toBeInstanceOf(BadRequestError)
     expect(failure.code).toBe(400)
     expect(failure.message).toContain(`${frames[0]} needs`)
+  })
+
+  it.each([[["RQ", "x", "{}"]], [["RQ", "x", "{}", ""]], [["RQ", "x", "{}", "[]", "{}"]]])(
+    "of a backend without options has none: %j",
+    (frames) => {
+      expect(CommandCodec.decodeFromClient(frames)).toStrictEqual(
+        Result.succeed(FromClient.Request({ event: "x", data: "{}", options: {} }))
+      )
+    }
+  )
+
+  it.prop("of a worker that gets a request has the time that is left in its origin", [
+    origin(anyText),
+    pick([0, 1, 4999])
+  ], (
+    [origin, left]
+  ) => {
+    const written = Trigger.withRequest(Trigger.encodeOrigin(origin), left)
+    expect(Trigger.decodeOrigin(written)).toEqual({
+      ...Trigger.decodeOrigin(Trigger.encodeOrigin(origin)),
+      request: left
+    })
+    expect(Trigger.decodeOrigin(Trigger.withRequest(undefined, left))).toEqual({ request: left })
   })
 
   it("gives an event back for no reason where none is said", () => {
@@ -373,7 +449,7 @@ describe("Command", () => {
 
   it.prop("is read from anything without throwing", [
     Arbitrary.array(garbage, { maxLength: 4 }),
-    pick(["OC", "CC", "BC", "AT", "RD", "AK", "NK", "HB", "QT", "OK", "ER", "TR"])
+    pick(["OC", "CC", "BC", "AT", "RD", "AK", "NK", "RP", "RQ", "TG", "HB", "QT", "OK", "ER", "TR"])
   ], ([frames, command]) => {
     for (const some of [frames, [command, ...frames]]) {
       CommandCodec.decodeFromClient(some)

@@ -7,18 +7,26 @@ const {
   BadRequestError,
   BrowserNotFoundError,
   ChannelNotFoundError,
+  ConnectionClosedError,
   ConnectionError,
+  ConnectionRefusedError,
+  ConnectionTimeoutError,
+  DeadlineExceededError,
   DeadLetterNotFoundError,
   EndOfFileError,
   ForbiddenError,
+  HandlerFailedError,
   TooManyRequestsError,
   InternalError,
   InvalidChannelNameError,
   InvalidEndpointError,
   InvalidEventNameError,
+  InvalidOptionError,
+  MalformedMessageError,
   MessageDecodeError,
   MessageEncodeError,
   NotSubscribedError,
+  NoWorkerError,
   ProtocolError,
   RequestTimeoutError,
   UnauthorizedError,
@@ -50,36 +58,66 @@ const errors = [
     "Dead letter not found (456)",
     `"a-1"`
   ]],
+  [new NoWorkerError({ event: "chat/say" }), "NoWorkerError", 457, ["No worker (457)", `"chat/say"`]],
+  [new HandlerFailedError({ event: "chat/say", detail: "its handler failed" }), "HandlerFailedError", 458, [
+    "Handler failed (458)",
+    `"chat/say"`,
+    "its handler failed"
+  ]],
+  [new DeadlineExceededError({ event: "chat/say" }), "DeadlineExceededError", 459, [
+    "Deadline exceeded (459)",
+    `"chat/say"`
+  ]],
   [new InternalError({ detail: "no pattern" }), "InternalError", 597, ["Internal error (597)", "no pattern"]],
   [new EndOfFileError(), "EndOfFileError", 598, ["End of file (598)"]],
   [new UnknownServerError({ code: 499 }), "UnknownServerError", 499, ["499"]],
+  [new InvalidOptionError({ option: "prefetch", value: "0", allowed: "from 1" }), "InvalidOptionError", undefined, [
+    "prefetch",
+    "0",
+    "from 1"
+  ]],
   [new InvalidEndpointError({ url: "ws://h", detail: "no scheme" }), "InvalidEndpointError", undefined, [
     `"ws://h"`,
     "no scheme",
     "wr://"
   ]],
-  [new ConnectionError({ address: "h:1", reason: "Refused" }), "ConnectionError", undefined, [
+  [new ConnectionRefusedError({ address: "h:1" }), "ConnectionRefusedError", undefined, [
     "Could not connect",
     "h:1"
   ]],
-  [new ConnectionError({ address: "h:1", reason: "Closed", cause }), "ConnectionError", undefined, [
-    "Lost",
-    "h:1",
-    "(the cause of it)"
-  ]],
-  [new ConnectionError({ address: "h:1", reason: "Silent" }), "ConnectionError", undefined, [
+  [
+    new ConnectionClosedError({ address: "h:1", cause }),
+    "ConnectionClosedError",
+    undefined,
+    [
+      "Lost",
+      "h:1",
+      "(the cause of it)"
+    ]
+  ],
+  [new ConnectionTimeoutError({ address: "h:1" }), "ConnectionTimeoutError", undefined, [
     "Received nothing",
     "h:1"
   ]],
-  [new ConnectionError({ address: "h:1", reason: "Malformed" }), "ConnectionError", undefined, [
+  [new MalformedMessageError({ address: "h:1" }), "MalformedMessageError", undefined, [
     "Could not understand",
     "h:1"
   ]],
-  [new RequestTimeoutError({ command: "BC", after }), "RequestTimeoutError", undefined, [
+  [
+    new ConnectionError({ reason: new ConnectionClosedError({ address: "h:1", cause }) }),
+    "ConnectionError",
+    undefined,
+    [
+      "Lost",
+      "h:1",
+      "(the cause of it)"
+    ]
+  ],
+  [new RequestTimeoutError({ command: "BC", after, wasSent: "maybe" }), "RequestTimeoutError", undefined, [
     "did not respond to BC",
     "5s"
   ]],
-  [new RequestTimeoutError({ command: "BC", after, isUnsent: true }), "RequestTimeoutError", undefined, [
+  [new RequestTimeoutError({ command: "BC", after, wasSent: "no" }), "RequestTimeoutError", undefined, [
     "BC was not sent",
     "5s"
   ]],
@@ -107,6 +145,14 @@ const errors = [
   [new InvalidEventNameError({ event: "sey" }), "InvalidEventNameError", undefined, [`"sey"`, "group/event"]]
 ] as const
 
+/** Why there is no connection. */
+const reasons = [
+  ConnectionRefusedError,
+  ConnectionClosedError,
+  ConnectionTimeoutError,
+  MalformedMessageError
+]
+
 /** The exported classes by their tags, which are their names. */
 const classes = { ...KosmonautError }
 
@@ -114,11 +160,10 @@ const codeOf = (error: object) => "code" in error ? error.code : undefined
 
 describe("KosmonautError", () => {
   it("says of a lost connection whether the request may have been executed, and whether to try again", () => {
-    const error = (reason: "Refused" | "Closed" | "Silent" | "Malformed") =>
-      new ConnectionError({ address: "h:1", reason })
-    const reasons = ["Refused", "Closed", "Silent", "Malformed"] as const
-    expect(reasons.map((reason) => error(reason).wasSent)).toEqual(["no", "maybe", "maybe", "maybe"])
-    expect(reasons.map((reason) => error(reason).isRetryable)).toEqual([true, true, true, false])
+    const errors = reasons.map((Reason) => new ConnectionError({ reason: new Reason({ address: "h:1" }) }))
+    expect(errors.map(({ address }) => address)).toEqual(["h:1", "h:1", "h:1", "h:1"])
+    expect(errors.map(({ wasSent }) => wasSent)).toEqual(["no", "maybe", "maybe", "maybe"])
+    expect(errors.map(({ isRetryable }) => isRetryable)).toEqual([true, true, true, false])
   })
 
   it.each(errors)("has a tag, a code and a message that tells what is wrong: %s", (error, tag, code, told) => {
@@ -201,7 +246,7 @@ describe("KosmonautError", () => {
   })
 
   it("keeps its cause", () => {
-    expect(new ConnectionError({ address: "h:1", reason: "Closed", cause }).cause).toBe(cause)
+    expect(new ConnectionClosedError({ address: "h:1", cause }).cause).toBe(cause)
   })
 
   it.each(errors)("survives being written as data and read again: %s", (error, tag) => {
@@ -218,7 +263,7 @@ describe("KosmonautError", () => {
     expect(codes.filter((code) => code !== undefined)).toEqual(expected)
   })
 
-  it("names the codes of WebRocket 0.3 as it does, and has three of its own", () => {
+  it("names the codes of WebRocket 0.3 as it does, and has some of its own", () => {
     expect(Status.text).toEqual({
       201: "Authenticated",
       202: "Subscribed",
@@ -244,27 +289,57 @@ describe("KosmonautError", () => {
       454: "Channel not found",
       455: "Browser not found",
       456: "Dead letter not found",
+      457: "No worker",
+      458: "Handler failed",
+      459: "Deadline exceeded",
       597: "Internal error",
       598: "End of file"
     })
   })
 
+  it("makes the error of each status code by one table, with what is known of the request", () => {
+    const about = { detail: "why", channel: "room", sid: "s1", id: "a-1", event: "chat/say" }
+    for (const code of Object.keys(Status.text).map(Number).filter((code) => code >= 400 && code !== 408)) {
+      const error = KosmonautError.fromCode(code, about)
+      expect(codeOf(error)).toBe(code)
+      expect(error).not.toBeInstanceOf(UnknownServerError)
+      if ("detail" in error) expect(error.detail).toBe("why")
+      if ("channel" in error) expect(error.channel).toBe("room")
+      if ("sid" in error) expect(error.sid).toBe("s1")
+      if ("id" in error) expect(error.id).toBe("a-1")
+      if ("event" in error) expect(error.event).toBe("chat/say")
+    }
+    for (const code of [0, 204, 408, 499, 1e9]) {
+      expect(KosmonautError.fromCode(code, about)).toEqual(new UnknownServerError({ code }))
+    }
+  })
+
+  it.effect("is caught by its reason", () =>
+    Effect.gen(function*() {
+      const lost: Effect.Effect<string, InstanceType<typeof ConnectionError>> = Effect.fail(
+        new ConnectionError({ reason: new ConnectionRefusedError({ address: "h:1" }) })
+      )
+      expect(
+        yield* Effect.catchReason(lost, "ConnectionError", "ConnectionRefusedError", (reason) =>
+          Effect.succeed(reason.address))
+      ).toBe("h:1")
+      const missed = Effect.catchReason(lost, "ConnectionError", "ConnectionClosedError", () =>
+        Effect.succeed("caught"))
+      expect((yield* Effect.flip(missed)).reason._tag).toBe("ConnectionRefusedError")
+    }))
+
   it("says what may be repeated, and what was surely not sent", () => {
-    const error = (reason: "Refused" | "Closed" | "Silent" | "Malformed") =>
-      new classes.ConnectionError({ address: "h:1", reason })
-    const timeout = new classes.RequestTimeoutError({ command: "BC", after: Duration.seconds(5) })
+    const timeout = new classes.RequestTimeoutError({ command: "BC", after: Duration.seconds(5), wasSent: "maybe" })
     const other = new classes.UnauthorizedError({ detail: "no" })
     const all = [
-      error("Refused"),
-      error("Closed"),
-      error("Silent"),
-      error("Malformed"),
+      ...reasons.map((Reason) => new ConnectionError({ reason: new Reason({ address: "h:1" }) })),
       timeout,
+      new RequestTimeoutError({ command: "BC", after, wasSent: "no" }),
       other,
       "text",
       undefined
     ]
-    expect(all.map(classes.wasNotSent)).toEqual([true, false, false, false, false, false, false, false])
-    expect(all.map(classes.mayPass)).toEqual([true, true, true, true, true, false, false, false])
+    expect(all.map(classes.wasNotSent)).toEqual([true, false, false, false, false, true, false, false, false])
+    expect(all.map(classes.isRetryable)).toEqual([true, true, true, false, true, true, false, false, false])
   })
 })

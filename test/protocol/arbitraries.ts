@@ -150,6 +150,30 @@ export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
     Arbitrary.map(letterId(needed), (id) => FromClient.ReplayDeadLetter({ id })),
     Arbitrary.map(letterId(needed), (id) => FromClient.DiscardDeadLetter({ id })),
     Arbitrary.map(
+      Arbitrary.all({ event: needed, data: argument, timeout: pick([undefined, 1, 1.5, 5000, 3_600_000]) }),
+      ({ timeout, ...request }) => FromClient.Request({ ...request, options: timeout === undefined ? {} : { timeout } })
+    ),
+    Arbitrary.map(
+      Arbitrary.all({
+        event: needed,
+        data: argument,
+        delay: pick([undefined, 0, 1500, 2_592_000_000]),
+        dedupeKey: oneOf(pick([undefined]), needed)
+      }),
+      ({ dedupeKey, delay, ...trigger }) =>
+        FromClient.Trigger({
+          ...trigger,
+          options: {
+            ...delay !== undefined && { delay },
+            ...dedupeKey !== undefined && { dedupeKey: dedupeKey.slice(0, 255) }
+          }
+        })
+    ),
+    Arbitrary.map(
+      Arbitrary.all({ delivery: needed, outcome: pick(["ok", "error"]), json: needed }),
+      FromClient.Respond
+    ),
+    Arbitrary.map(
       Arbitrary.all({ lifecycle: pick([true, false]), prefetch: cursor, maxAttempts: pick([1, 2, 1000]) }),
       (options) => FromClient.Ready({ options })
     ),

@@ -45,7 +45,7 @@ const portOf = (server: Net.Server) => (server.address() as Net.AddressInfo).por
 
 describe("Broker", () => {
   describe("starting", () => {
-    it.live("says where it is, on this machine alone unless told otherwise", () =>
+    it.live("returns its ports, on this machine alone by default", () =>
       Effect.gen(function*() {
         const { broker, urls, vhost } = yield* TestBroker
         expect(broker.host).toBe("127.0.0.1")
@@ -72,13 +72,13 @@ describe("Broker", () => {
       }).pipe(withBroker()))
 
     it.live.each([["0.0.0.0", "127.0.0.1"], ["::1", "[::1]"], ["::", "[::1]"], ["127.0.0.2", "127.0.0.2"]])(
-      "bound to %s it can be reached at %s",
+      "bound to %s can be reached at %s",
       ([host, reachable]) =>
         Effect.gen(function*() {
           const { broker, urls } = yield* TestBroker
           expect(urls.websocket).toBe(`ws://${reachable}:${broker.websocketPort}/test`)
-          const page = yield* Browser.connect(urls.websocket)
-          expect(page.sid).not.toBe("")
+          const browser = yield* Browser.connect(urls.websocket)
+          expect(browser.sid).not.toBe("")
           expect(Redacted.value(urls.backend)).toContain(`@${reachable}:`)
           expect(broker.addresses.backendTcp).toBe(`wr+tcp://${reachable}:${broker.tcpPort}`)
         }).pipe(withBroker({ host }))
@@ -88,7 +88,7 @@ describe("Broker", () => {
       ["websocketPort", "browsers"],
       ["backendPort", "backends over ZeroMQ"],
       ["tcpPort", "backends over TCP"]
-    ])("fails where the %s is in use, and says which", ([option, endpoint]) =>
+    ])("fails if the %s is in use, with which one", ([option, endpoint]) =>
       Effect.gen(function*() {
         const taken = portOf(yield* occupy(0))
         const failure = yield* Effect.flip(Effect.scoped(Layer.build(testBroker({ [option]: taken }))))
@@ -100,7 +100,7 @@ describe("Broker", () => {
       }))
 
     it.live.each(ports.flatMap((option) => [-1, 65_536, 1.5, NaN].map((port) => [option, port] as const)))(
-      "fails where the %s is %d",
+      "fails if the %s is %d",
       ([option, port]) =>
         Effect.gen(function*() {
           const failure = yield* Effect.flip(Effect.scoped(Layer.build(testBroker({ [option]: port }))))
@@ -139,14 +139,14 @@ describe("Broker", () => {
         }
       }))
 
-    it.live("fails for an address that this machine has not", () =>
+    it.live("fails for an address that this machine does not have", () =>
       Effect.gen(function*() {
         const failure = yield* Effect.flip(Effect.scoped(Layer.build(testBroker({ host: "192.0.2.1" }))))
         expect(failure).toBeInstanceOf(ListenError)
         expect(failure.message).toContain("192.0.2.1")
       }))
 
-    it.live("fails for a vhost that cannot be, and binds nothing", () =>
+    it.live("fails for an invalid vhost, and binds nothing", () =>
       Effect.gen(function*() {
         const port = yield* Effect.scoped(Effect.map(occupy(0), portOf))
         const options = { websocketPort: port, backendPort: 0, tcpPort: 0, vhosts: [{ path: "no path" }] }
@@ -157,13 +157,13 @@ describe("Broker", () => {
   })
 
   describe("stopping", () => {
-    it.live("says QT to workers and 1001 to browsers, and frees its ports at once", () =>
+    it.live("sends QT to workers, closes browsers with 1001, and frees its ports at once", () =>
       Effect.gen(function*() {
         const self = yield* start()
         const { broker, urls } = self
-        const page = yield* Browser.connect(urls.websocket)
-        yield* page.send({ subscribe: { channel: "room" } })
-        yield* page.nextOf(":subscribed")
+        const browser = yield* Browser.connect(urls.websocket)
+        yield* browser.send({ subscribe: { channel: "room" } })
+        yield* browser.nextOf(":subscribed")
         const overTcp = yield* RawTcp.connect(broker.tcpPort)
         yield* overTcp.send(RawTcp.message(identity("dlr"), "", "RD"))
         yield* overTcp.next
@@ -172,7 +172,7 @@ describe("Broker", () => {
         yield* overZmq.next
 
         yield* stopsInTime(self)
-        expect(yield* page.closed).toBe(1001)
+        expect(yield* browser.closed).toBe(1001)
         expect(yield* overTcp.rest).toBe("QT\n\n\r\n\r\n")
         expect(yield* overZmq.next).toEqual(["", "QT"])
 
@@ -183,7 +183,7 @@ describe("Broker", () => {
         yield* stopsInTime(again)
       }))
 
-    it.live("reaches every one of many workers and browsers", () =>
+    it.live("notifies each of many workers and browsers", () =>
       Effect.gen(function*() {
         const self = yield* start({ heartbeat: { interval: "1 hour" } })
         const { broker, urls, vhost } = self
@@ -194,10 +194,10 @@ describe("Broker", () => {
         for (const dealer of dealers) yield* dealer.send("", "RD")
         const peers = yield* Effect.replicateEffect(RawTcp.connect(broker.tcpPort), 50)
         for (const peer of peers) yield* peer.send(RawTcp.message(identity("dlr"), "", "RD"))
-        const pages = yield* Effect.replicateEffect(Browser.connect(urls.websocket), 50)
+        const browsers = yield* Effect.replicateEffect(Browser.connect(urls.websocket), 50)
         yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 100)
         yield* stopsInTime(self)
-        for (const page of pages) expect(yield* page.closed).toBe(1001)
+        for (const browser of browsers) expect(yield* browser.closed).toBe(1001)
         for (const peer of peers) expect(yield* peer.rest).toMatch(/QT\n\n\r\n\r\n$/)
         for (const dealer of dealers) {
           const words = yield* Effect.replicateEffect(dealer.next, 2)
@@ -205,7 +205,7 @@ describe("Broker", () => {
         }
       }))
 
-    it.live("hands over to workers what was triggered just before", () =>
+    it.live("sends workers what was triggered just before", () =>
       Effect.gen(function*() {
         const self = yield* start()
         const overTcp = yield* RawTcp.connect(self.broker.tcpPort)
@@ -280,16 +280,16 @@ describe("Broker", () => {
         }))]
     ]
     it.live.each(holders)(
-      "takes less than two seconds and leaves no connection where %s",
+      "takes less than two seconds and leaves no connection if %s",
       ([_, hold]) =>
         Effect.gen(function*() {
           const { open } = yield* BrokerSide.watch
           const self = yield* start()
           yield* hold(self.broker)
           // Whatever they hold, by now the broker has it.
-          const page = yield* Browser.connect(self.urls.websocket)
-          yield* page.send({ subscribe: { channel: "room" } })
-          yield* page.nextOf(":subscribed")
+          const browser = yield* Browser.connect(self.urls.websocket)
+          yield* browser.send({ subscribe: { channel: "room" } })
+          yield* browser.nextOf(":subscribed")
           const connections = Effect.sync(() => open(self.broker.websocketPort) + open(self.broker.tcpPort))
           expect(yield* connections).toBeGreaterThan(0)
           yield* stopsInTime(self)
@@ -298,7 +298,7 @@ describe("Broker", () => {
       { concurrent: true }
     )
 
-    it.live("takes less than two seconds where a TCP worker has stopped reading", () =>
+    it.live("takes less than two seconds if a TCP worker has stopped reading", () =>
       Effect.gen(function*() {
         const { of } = yield* BrokerSide.watch
         const self = yield* start()
@@ -316,7 +316,7 @@ describe("Broker", () => {
         yield* stopsInTime(self)
       }), { concurrent: true })
 
-    it.live("takes less than two seconds where a browser has just been given up", () =>
+    it.live("takes less than two seconds if a browser is being disconnected", () =>
       Effect.gen(function*() {
         const { of } = yield* BrokerSide.watch
         const self = yield* start({ browsers: { outboxSize: 65_536 } })
@@ -337,7 +337,7 @@ describe("Broker", () => {
   })
 
   it.live(
-    "keeps nothing of six hundred browsers and as many Clients that came and went",
+    "keeps nothing of six hundred browsers and as many Clients that have disconnected",
     () =>
       Effect.gen(function*() {
         const { open } = yield* BrokerSide.watch
@@ -345,14 +345,14 @@ describe("Broker", () => {
         const granted = yield* Effect.replicateEffect(vhost.accessTokens.issue("joe", ".*"), 100)
         const cycle = (n: number) =>
           Effect.scoped(Effect.gen(function*() {
-            const page = yield* Browser.connect(urls.websocket)
+            const browser = yield* Browser.connect(urls.websocket)
             const single = granted[n]
             if (single !== undefined) {
-              yield* page.send({ auth: { token: Redacted.value(single) } })
-              yield* page.send({ subscribe: { channel: "presence-room" } })
+              yield* browser.send({ auth: { token: Redacted.value(single) } })
+              yield* browser.send({ subscribe: { channel: "presence-room" } })
             }
-            yield* page.send({ subscribe: { channel: "room" } })
-            if (n % 3 === 0) yield* page.nextOf(":subscribed")
+            yield* browser.send({ subscribe: { channel: "room" } })
+            if (n % 3 === 0) yield* browser.nextOf(":subscribed")
             const backend = yield* RawTcp.connect(broker.tcpPort)
             if (n % 4 === 0) {
               yield* backend.send(RawTcp.message(identity("dlr"), "", "RD"))
@@ -379,12 +379,12 @@ describe("Broker", () => {
 
   // Meanwhile, since it takes as long as Node.js wants.
   it.live(
-    "closes peers of the WebSocket port that say nothing, or nothing whole, and no browser",
+    "closes connections to the WebSocket port that send nothing, or nothing whole, and no browser",
     () =>
       Effect.gen(function*() {
         const { broker } = yield* TestBroker
-        const page = yield* RawWebSocket.connect(broker.websocketPort, "/test")
-        yield* page.next
+        const browser = yield* RawWebSocket.connect(broker.websocketPort, "/test")
+        yield* browser.next
         const body = yield* RawTcp.connect(broker.websocketPort)
         yield* body.send("POST /test HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
         const [silent, slow] = [
@@ -397,9 +397,9 @@ describe("Broker", () => {
         expect(yield* slow.rest).toMatch(/^HTTP\/1\.1 408 /)
         expect(yield* body.rest).toMatch(/^HTTP\/1\.1 4(08|26) /)
         expect(performance.now() - start).toBeLessThan(20_000)
-        expect(yield* page.hasEnded).toBe(false)
-        yield* page.send(1, `{"subscribe":{"channel":"room"}}`)
-        expect((yield* page.next).payload.toString()).toBe(`{":subscribed":{"channel":"room"}}`)
+        expect(yield* browser.hasEnded).toBe(false)
+        yield* browser.send(1, `{"subscribe":{"channel":"room"}}`)
+        expect((yield* browser.next).payload.toString()).toBe(`{":subscribed":{"channel":"room"}}`)
       }).pipe(withBroker()),
     { concurrent: true }
   )

@@ -25,7 +25,7 @@ describe("BrokerConfig", () => {
       })
     }))
 
-  it.effect("has every option that is given, zeros too, and the defaults of the others in its group", () =>
+  it.effect("uses every option that is given, also 0, and the defaults of the others in its group", () =>
     Effect.gen(function*() {
       const given = {
         host: "::1",
@@ -91,14 +91,14 @@ describe("BrokerConfig", () => {
     [{ backendPort: 65_536 }, "backendPort cannot be 65536: it is a port, 0 to 65535"],
     [{ queueCapacity: 7 } as never, "queueCapacity cannot be 7: it is no option of a broker"],
     [{ queue: { length: 7 } as never }, "queue.length cannot be 7: it is no option of a broker"]
-  ])("says what is wrong with %j", ([options, sentence]) =>
+  ])("describes what is wrong with %j", ([options, sentence]) =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Layer.build(BrokerConfig.layer(options)))
       expect(error._tag).toBe("InvalidOptionError")
       expect(error.message).toContain(`The option ${sentence}`)
     }))
 
-  it.effect("takes Infinity for no limit", () =>
+  it.effect("accepts Infinity as no limit", () =>
     BrokerConfig.make({
       queue: { capacity: Infinity },
       browsers: { outboxSize: Infinity },

@@ -88,7 +88,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
   const inTest = <A, E>(use: (vhost: Vhosts.Vhost) => Effect.Effect<A, E, Scope.Scope>) => (live: Live) =>
     live((vhosts) => Effect.flatMap(vhosts.get("/test"), use))
 
-  it.effect("keeps its token, and its channels in the order of their opening", () =>
+  it.effect("restores its token, and its channels in the order of their opening", () =>
     Effect.gen(function*() {
       const live = yield* make
       const before = yield* live((vhosts) =>
@@ -109,7 +109,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
-  it.effect("keeps unused single access tokens, until they are used or over", () =>
+  it.effect("restores single access tokens until they are used or expire", () =>
     Effect.gen(function*() {
       const live = yield* make
       const [used, unused, late] = yield* inTest(({ accessTokens }) =>
@@ -140,7 +140,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
-  it.effect("keeps events that wait and that are in hand, in their order, with their names and attempts", () =>
+  it.effect("restores queued and unacked events in order, with their ids and attempts", () =>
     Effect.gen(function*() {
       const live = yield* make
       const first = yield* inTest((vhost) =>
@@ -170,7 +170,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       expect(new Set([...first, ...second].map(({ id }) => id)).size).toBe(7)
     }))
 
-  it.effect("has nothing left of events that were handled or handed over for good", () =>
+  it.effect("stores nothing of events that were acked or sent to workers that do not ack", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* inTest((vhost) =>
@@ -187,7 +187,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       yield* inTest((vhost) => Effect.map(vhost.lobby.info, ({ queued }) => expect(queued).toBe(0)))(live)
     }))
 
-  it.effect("keeps dead letters, until they are taken", () =>
+  it.effect("restores dead letters until they are taken", () =>
     Effect.gen(function*() {
       const live = yield* make
       const letters = yield* inTest((vhost) =>
@@ -216,7 +216,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
-  it.effect("forgets dead letters that are thrown away all at once", () =>
+  it.effect("deletes dead letters that are discarded all at once", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* inTest((vhost) =>
@@ -232,7 +232,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       expect(yield* inTest((vhost) => vhost.deadLetters.list)(live)).toEqual([])
     }))
 
-  it.effect("makes dead letters of events that are too large for the next broker's workers", () =>
+  it.effect("makes dead letters of events that are too large for the restarted broker's workers", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* inTest((vhost) => trigger(vhost, "a", "b".repeat(2000), "c"))(live)
@@ -249,7 +249,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       }
     }))
 
-  it.effect("drops the oldest dead letters where the next broker may keep fewer", () =>
+  it.effect("drops the oldest dead letters if the restarted broker has a lower limit", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* inTest((vhost) =>
@@ -268,7 +268,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       expect(names(yield* inTest((vhost) => vhost.deadLetters.list)(live))).toEqual(["b", "c"])
     }))
 
-  it.effect("does not come back once it is removed, and begins anew if it is made again", () =>
+  it.effect("is not restored once it is removed, and starts empty if it is added again", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* live((vhosts) =>
@@ -294,7 +294,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )
     }))
 
-  it.effect("comes back with what the configuration says beside it", () =>
+  it.effect("is restored beside the configured vhosts", () =>
     Effect.gen(function*() {
       const live = yield* make
       yield* live((vhosts) =>
@@ -320,7 +320,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       }
     }))
 
-  it.effect("is left alone by an attempt to make it again", () =>
+  it.effect("is not changed by an attempt to add it again", () =>
     Effect.gen(function*() {
       const live = yield* make
       const [first, second] = yield* live((vhosts) =>
@@ -373,7 +373,7 @@ describe("a whole broker", () => {
     }).pipe(Effect.scoped))
 })
 
-describe("who has to know that something is kept", () => {
+describe("responses that depend on storage", () => {
   const failure = new StoreError({ place: "nowhere", detail: "the disk is full" })
 
   /** A broker that is up already when its store begins to hesitate. */
@@ -430,41 +430,41 @@ describe("who has to know that something is kept", () => {
         yield* Effect.gen(function*() {
           const { vhost } = yield* testBroker
           const answered = yield* Deferred.make<unknown>()
-          const page = FakeBrowser.make("joe", (message) => {
+          const browser = FakeBrowser.make("joe", (message) => {
             if (message.includes(Object.keys(answer)[0]!)) {
               Deferred.doneUnsafe(answered, Effect.succeed(JSON.parse(message)))
             }
           })
-          const session = BrowserSession.make(vhost, page)
+          const session = BrowserSession.make(vhost, browser)
           yield* session.handle(JSON.stringify({ auth: { token: Redacted.value(yield* issue(vhost)) } }))
-          page.heard()
+          browser.received()
           yield* session.handle(JSON.stringify({ trigger: { event: "say", data: {}, id: 7 } }))
           // It goes on in the meantime.
           yield* session.handle(JSON.stringify({ subscribe: { channel: "room" } }))
-          expect(page.heard()).toEqual([{ ":subscribed": { channel: "room" } }])
+          expect(browser.received()).toEqual([{ ":subscribed": { channel: "room" } }])
           yield* Deferred.done(gate, yield* Effect.exit(exit))
           expect(yield* Deferred.await(answered)).toEqual(answer)
         }).pipe(Effect.provide(context))
       })
   )
 
-  it.effect("a browser that shows its token is authenticated when that is used for good", () =>
+  it.effect("a browser is authenticated when the use of its token is persisted", () =>
     Effect.gen(function*() {
       const { context, gate, token } = yield* hesitating
       yield* Effect.gen(function*() {
         const { vhost } = yield* testBroker
-        const page = FakeBrowser.make("joe")
-        const session = BrowserSession.make(vhost, page)
-        page.heard()
+        const browser = FakeBrowser.make("joe")
+        const session = BrowserSession.make(vhost, browser)
+        browser.received()
         const showing = yield* Effect.forkScoped(
           session.handle(JSON.stringify({ auth: { token: Redacted.value(token) } })),
           { startImmediately: true }
         )
         yield* Effect.yieldNow
-        expect(page.heard()).toEqual([])
+        expect(browser.received()).toEqual([])
         yield* Deferred.succeed(gate, undefined)
         yield* Fiber.join(showing)
-        expect(page.heard()).toEqual([{ ":authenticated": {} }])
+        expect(browser.received()).toEqual([{ ":authenticated": {} }])
       }).pipe(Effect.provide(context))
     }))
 

@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Queue, Result, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Queue, Result, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Endpoint, type Transport } from "../../src/index.ts"
 import type { Frames } from "../../src/protocol/Frame.ts"
 import { MemoryNetwork } from "../../src/testing/index.ts"
 import type { Handlers, Peer } from "../../src/transport/TransportServer.ts"
+import * as Exchanges from "../harness/exchanges.ts"
 import { token } from "../harness/TestBroker.ts"
 import { suite } from "../transport/TransportTest.ts"
 
@@ -15,7 +16,6 @@ for (const scheme of ["wr", "wr+tcp"] as const) {
     listen: network.listen,
     make: network.transport,
     carriesLines: scheme === "wr",
-    endsRequests: true,
     hasSockets: false
   })
 }
@@ -48,7 +48,7 @@ const begin = Effect.fnUntraced(function*(options?: Transport.Options) {
   const network = MemoryNetwork.make()
   const server = yield* serve(network)
   const transport = network.transport(options)
-  const session = yield* transport.session(server.endpoint)
+  const session = yield* Exchanges.session(transport, server.endpoint)
   yield* session.send(["RD"])
   const peer = yield* Queue.take(server.peers)
   yield* Queue.take(server.heard)
@@ -56,12 +56,12 @@ const begin = Effect.fnUntraced(function*(options?: Transport.Options) {
 })
 
 /** All that is sent back until the connection ends, and why it ended. */
-const rest = Effect.fnUntraced(function*(session: Transport.Session) {
+const rest = Effect.fnUntraced(function*(session: Exchanges.Session) {
   const got: Array<string> = []
   const { reason } = yield* Effect.flip(
     Effect.forever(Effect.map(session.pull, (batch) => got.push(...batch.map((frames) => frames.join()))))
   )
-  return { got, reason }
+  return { got, reason: reason._tag }
 })
 
 /** Lets everybody go on who can, some way. */
@@ -94,7 +94,7 @@ describe("MemoryNetwork", () => {
       Effect.gen(function*() {
         const { closed, heard, network, peer, transport, endpoint } = yield* begin()
         const scope = yield* Scope.make()
-        const leaving = yield* Scope.provide(transport.session(endpoint), scope)
+        const leaving = yield* Scope.provide(Exchanges.session(transport, endpoint), scope)
         yield* leaving.send(["RD"])
         yield* Queue.take(heard)
         yield* network.silence
@@ -113,7 +113,7 @@ describe("MemoryNetwork", () => {
       Effect.gen(function*() {
         const { endpoint, network, peers, transport } = yield* begin()
         const scope = yield* Scope.make()
-        const leaving = yield* Scope.provide(transport.session(endpoint), scope)
+        const leaving = yield* Scope.provide(Exchanges.session(transport, endpoint), scope)
         yield* leaving.send(["RD"])
         const peer = yield* Queue.take(peers)
         const settled: Array<boolean> = []
@@ -129,11 +129,11 @@ describe("MemoryNetwork", () => {
       Effect.gen(function*() {
         const { endpoint, network, transport } = yield* begin({ openTimeout: "3 seconds" })
         yield* network.silence
-        const late = yield* Effect.forkScoped(Effect.flip(transport.session(endpoint)))
+        const late = yield* Effect.forkScoped(Effect.flip(Exchanges.session(transport, endpoint)))
         yield* TestClock.adjust("2 seconds")
-        const early = yield* Effect.forkScoped(transport.session(endpoint))
+        const early = yield* Effect.forkScoped(Exchanges.session(transport, endpoint))
         yield* TestClock.adjust("1 second")
-        assert.strictEqual((yield* Fiber.join(late)).reason, "Refused")
+        assert.strictEqual((yield* Fiber.join(late)).reason._tag, "ConnectionRefusedError")
         assert.isUndefined(early.pollUnsafe())
         yield* network.restore
         yield* Fiber.join(early)
@@ -144,7 +144,7 @@ describe("MemoryNetwork", () => {
     it.effect("ends all connections on both sides, after what has arrived, and refuses new ones", () =>
       Effect.gen(function*() {
         const { closed, endpoint, heard, network, peer, session, transport } = yield* begin()
-        const { request } = yield* transport.requester(endpoint, { requestTimeout: Duration.seconds(5) })
+        const { request } = yield* Exchanges.requester(transport, endpoint)
         const asking = yield* Effect.forkChild(Effect.flip(request(["OC", "room"])))
         yield* Queue.take(heard)
         peer.sendUnsafe(["TR", "arrived"])
@@ -153,18 +153,28 @@ describe("MemoryNetwork", () => {
         const settled: Array<boolean> = []
         peer.sendUnsafe(["TR", "late"], (delivered) => settled.push(delivered))
         assert.deepStrictEqual(settled, [false])
-        assert.strictEqual((yield* Effect.flip(session.send(["HB"]))).reason, "Closed")
-        assert.deepStrictEqual(yield* rest(session), { got: ["TR,arrived"], reason: "Closed" })
+        assert.strictEqual((yield* Effect.flip(session.send(["HB"]))).reason._tag, "ConnectionClosedError")
+        assert.deepStrictEqual(yield* rest(session), { got: ["TR,arrived"], reason: "ConnectionClosedError" })
         const failure = yield* Fiber.join(asking)
-        assert.strictEqual(failure._tag === "ConnectionError" ? failure.reason : failure._tag, "Closed")
+        assert.strictEqual(
+          failure._tag === "ConnectionError" ? failure.reason._tag : failure._tag,
+          "ConnectionClosedError"
+        )
         yield* settle
         assert.deepStrictEqual(yield* Queue.clear(heard), [["HB"]])
         assert.strictEqual(closed.length, 2)
-        assert.strictEqual((yield* Effect.flip(transport.session(endpoint))).reason, "Refused")
+        assert.strictEqual(
+          (yield* Effect.flip(Exchanges.session(transport, endpoint))).reason._tag,
+          "ConnectionRefusedError"
+        )
 
         yield* network.restore
-        assert.strictEqual((yield* Effect.flip(session.pull)).reason, "Closed", "it does not come back")
-        yield* transport.session(endpoint)
+        assert.strictEqual(
+          (yield* Effect.flip(session.pull)).reason._tag,
+          "ConnectionClosedError",
+          "it does not come back"
+        )
+        yield* Exchanges.session(transport, endpoint)
       }))
 
     it.effect("loses what silence held", () =>
@@ -174,7 +184,7 @@ describe("MemoryNetwork", () => {
         peer.sendUnsafe(["TR", "held"])
         yield* session.send(["HB"])
         yield* network.cut
-        assert.deepStrictEqual(yield* rest(session), { got: [], reason: "Closed" })
+        assert.deepStrictEqual(yield* rest(session), { got: [], reason: "ConnectionClosedError" })
         yield* settle
         assert.strictEqual(yield* Queue.size(heard), 0)
       }))
@@ -183,7 +193,7 @@ describe("MemoryNetwork", () => {
       Effect.gen(function*() {
         const { endpoint, network, transport } = yield* begin()
         yield* network.silence
-        const connecting = yield* Effect.forkScoped(Effect.flip(transport.session(endpoint)))
+        const connecting = yield* Effect.forkScoped(Effect.flip(Exchanges.session(transport, endpoint)))
         yield* settle
         yield* network.cut
         assert.include((yield* Fiber.join(connecting)).message, "cut")
@@ -208,7 +218,7 @@ describe("MemoryNetwork", () => {
         const network = MemoryNetwork.make()
         const gate = yield* Deferred.make<void>()
         const { endpoint, peers } = yield* serve(network, { onMessage: () => Deferred.await(gate) })
-        const { send } = yield* network.transport().session(endpoint)
+        const { send } = yield* Exchanges.session(network.transport(), endpoint)
         yield* send(["RD"])
         yield* Queue.take(peers)
         for (let n = 0; n < 10_000; n++) yield* send(["HB"])
@@ -223,13 +233,13 @@ describe("MemoryNetwork", () => {
       Effect.gen(function*() {
         const network = MemoryNetwork.make()
         const { endpoint, peers } = yield* serve(network, { onMessage: () => Effect.never })
-        const { send } = yield* network.transport().session(endpoint)
+        const { send } = yield* Exchanges.session(network.transport(), endpoint)
         yield* send(["RD"])
         yield* Queue.take(peers)
         for (let n = 0; n < 10_000; n++) yield* send(["HB"])
         const waiting = yield* Effect.forkChild(Effect.flip(send(["HB"])), { startImmediately: true })
         yield* network.cut
-        assert.strictEqual((yield* Fiber.join(waiting)).reason, "Closed")
+        assert.strictEqual((yield* Fiber.join(waiting)).reason._tag, "ConnectionClosedError")
       }))
 
     it.effect("runs nobody while something is sent", () =>
@@ -253,11 +263,11 @@ describe("MemoryNetwork", () => {
           maxMessageSize: 100,
           onMessage: (peer, frames) => Effect.sync(() => frames === undefined && peer.sendUnsafe(["ER", "400"]))
         })
-        const session = yield* network.transport().session(endpoint)
+        const session = yield* Exchanges.session(network.transport(), endpoint)
         yield* session.send(["HB", "x".repeat(90)])
         yield* session.send(["HB", "x".repeat(100)])
         yield* session.send(["HB"])
-        assert.deepStrictEqual(yield* rest(session), { got: ["ER,400"], reason: "Closed" })
+        assert.deepStrictEqual(yield* rest(session), { got: ["ER,400"], reason: "ConnectionClosedError" })
         assert.deepStrictEqual(yield* Queue.clear(heard), [["HB", "x".repeat(90)], undefined])
         assert.strictEqual(closed.length, 1)
       }))
@@ -268,7 +278,7 @@ describe("MemoryNetwork", () => {
         for (const size of [1, 90, 100, 1]) peer.sendUnsafe(["TR", "x".repeat(size)])
         const { got, reason } = yield* rest(session)
         assert.deepStrictEqual(got.map(({ length }) => length), [4, 93])
-        assert.strictEqual(reason, "Malformed")
+        assert.strictEqual(reason, "MalformedMessageError")
         yield* settle
         assert.strictEqual(closed.length, 1)
       }))
@@ -280,7 +290,7 @@ describe("MemoryNetwork", () => {
         yield* peer.close
         peer.sendUnsafe(["TR", "late"])
         yield* Effect.flip(session.send(["HB"]))
-        assert.deepStrictEqual(yield* rest(session), { got: ["ER,402"], reason: "Closed" })
+        assert.deepStrictEqual(yield* rest(session), { got: ["ER,402"], reason: "ConnectionClosedError" })
         yield* settle
         assert.strictEqual(yield* Queue.size(heard), 0)
         assert.strictEqual(closed.length, 1)
@@ -290,19 +300,19 @@ describe("MemoryNetwork", () => {
       Effect.gen(function*() {
         const { endpoint, peers, transport } = yield* begin()
         const scope = yield* Scope.make()
-        const session = yield* Scope.provide(transport.session(endpoint), scope)
+        const session = yield* Scope.provide(Exchanges.session(transport, endpoint), scope)
         yield* session.send(["RD"])
         const peer = yield* Queue.take(peers)
         peer.sendUnsafe(["TR"])
         yield* Scope.close(scope, Exit.void)
-        assert.deepStrictEqual(yield* rest(session), { got: [], reason: "Closed" })
-        assert.strictEqual((yield* Effect.flip(session.send(["HB"]))).reason, "Closed")
+        assert.deepStrictEqual(yield* rest(session), { got: [], reason: "ConnectionClosedError" })
+        assert.strictEqual((yield* Effect.flip(session.send(["HB"]))).reason._tag, "ConnectionClosedError")
       }))
 
     it.effect("that says nothing is no peer", () =>
       Effect.gen(function*() {
         const { closed, endpoint, transport } = yield* begin()
-        yield* Effect.scoped(transport.session(endpoint))
+        yield* Effect.scoped(Exchanges.session(transport, endpoint))
         yield* settle
         assert.deepStrictEqual(closed, [])
       }))
@@ -316,11 +326,11 @@ describe("MemoryNetwork", () => {
         const running = yield* Effect.forkChild(
           server.run({ onMessage: (peer) => Effect.sync(() => peer.sendUnsafe(["HB"])), onClose: () => Effect.void })
         )
-        const session = yield* network.transport().session(endpointOf("host", server.port))
+        const session = yield* Exchanges.session(network.transport(), endpointOf("host", server.port))
         yield* session.send(["RD"])
         assert.deepStrictEqual(yield* session.pull, [["HB"]])
         yield* Fiber.interrupt(running)
-        assert.strictEqual((yield* Effect.flip(session.pull)).reason, "Closed")
+        assert.strictEqual((yield* Effect.flip(session.pull)).reason._tag, "ConnectionClosedError")
       }))
 
     it.effect("that ends takes its connections with it, those it has not handled too, and no others", () =>
@@ -328,9 +338,9 @@ describe("MemoryNetwork", () => {
         const { network, peer, session, transport } = yield* begin()
         const scope = yield* Scope.make()
         const { port } = yield* Scope.provide(network.listen({ host: "host", port: 0, maxMessageSize: 1000 }), scope)
-        const other = yield* transport.session(endpointOf("host", port))
+        const other = yield* Exchanges.session(transport, endpointOf("host", port))
         yield* Scope.close(scope, Exit.void)
-        assert.strictEqual((yield* Effect.flip(other.pull)).reason, "Closed")
+        assert.strictEqual((yield* Effect.flip(other.pull)).reason._tag, "ConnectionClosedError")
         peer.sendUnsafe(["TR"])
         assert.deepStrictEqual(yield* session.pull, [["TR"]])
       }))
@@ -340,10 +350,10 @@ describe("MemoryNetwork", () => {
     Effect.gen(function*() {
       const { endpoint, heard, transport } = yield* begin()
       const { request } = yield* Effect.scoped(
-        transport.requester(endpoint, { requestTimeout: Duration.seconds(5) })
+        Exchanges.requester(transport, endpoint)
       )
       const error = yield* Effect.flip(request(["OC", "room"]))
-      assert.strictEqual(error._tag === "ConnectionError" ? error.reason : error._tag, "Closed")
+      assert.strictEqual(error._tag === "ConnectionError" ? error.reason._tag : error._tag, "ConnectionClosedError")
       yield* settle
       assert.strictEqual(yield* Queue.size(heard), 0)
     }))
@@ -351,7 +361,7 @@ describe("MemoryNetwork", () => {
   it.effect("times requests out by the test's clock", () =>
     Effect.gen(function*() {
       const { endpoint, heard, transport } = yield* begin()
-      const { request } = yield* transport.requester(endpoint, { requestTimeout: Duration.minutes(5) })
+      const { request } = yield* Exchanges.requester(transport, endpoint, { requestTimeout: "5 minutes" })
       const asking = yield* Effect.forkChild(Effect.flip(request(["OC", "room"])))
       yield* Queue.take(heard)
       yield* TestClock.adjust("5 minutes")
@@ -370,11 +380,17 @@ describe("MemoryNetwork", () => {
       assert.notStrictEqual((yield* listen("a", 0)).port, next)
       yield* listen("::1", 8081)
       const transport = network.transport()
-      yield* transport.session(endpointOf("[::1]", 8081))
-      assert.strictEqual((yield* Effect.flip(transport.session(endpointOf("b", ports[0]!)))).reason, "Refused")
+      yield* Exchanges.session(transport, endpointOf("[::1]", 8081))
+      assert.strictEqual(
+        (yield* Effect.flip(Exchanges.session(transport, endpointOf("b", ports[0]!)))).reason._tag,
+        "ConnectionRefusedError"
+      )
       assert.strictEqual((yield* Effect.flip(listen("a", 65_536)))._tag, "ListenError")
       const other = MemoryNetwork.make().transport()
-      assert.strictEqual((yield* Effect.flip(other.session(endpointOf("[::1]", 8081)))).reason, "Refused")
+      assert.strictEqual(
+        (yield* Effect.flip(Exchanges.session(other, endpointOf("[::1]", 8081)))).reason._tag,
+        "ConnectionRefusedError"
+      )
     }))
 
   it.effect("speaks all schemes", () =>
@@ -382,17 +398,15 @@ describe("MemoryNetwork", () => {
       const { endpoint, heard, transport } = yield* begin()
       for (const scheme of ["wr", "wrs", "wr+tcp", "wrs+tcp"] as const) {
         assert.include(transport.schemes, scheme)
-        const { request } = yield* transport.requester(
+        const { request } = yield* Exchanges.requester(
+          transport,
           new Endpoint.Endpoint({
             scheme,
             host: endpoint.host,
             port: endpoint.port,
             vhost: endpoint.vhost,
             token: endpoint.token
-          }),
-          {
-            requestTimeout: Duration.seconds(5)
-          }
+          })
         )
         const asking = yield* Effect.forkScoped(Effect.exit(request(["AT", "a\nb", ".*"])))
         if (!scheme.endsWith("+tcp")) assert.deepStrictEqual(yield* Queue.take(heard), ["AT", "a\nb", ".*"])

@@ -11,7 +11,7 @@ const within = Effect.provide(
 )
 
 describe("TestBrowser", () => {
-  it.effect("connects, subscribes and hears what is broadcast, in order", () =>
+  it.effect("connects, subscribes and receives broadcasts, in order", () =>
     Effect.gen(function*() {
       const { browser, vhost } = yield* testBroker
       const ann = yield* browser()
@@ -23,7 +23,7 @@ describe("TestBrowser", () => {
       assert.deepStrictEqual(yield* ann.received("hello"), { n: 1, channel: "room" })
       assert.deepStrictEqual(yield* ann.received("hello"), { n: 2, channel: "room" })
       assert.deepStrictEqual(yield* ann.received("other"), { channel: "room" }, "what came between is still there")
-      assert.deepStrictEqual(yield* ann.heard, [
+      assert.deepStrictEqual(yield* ann.allReceived, [
         { event: ":connected", data: { sid: ann.sid } },
         { event: ":subscribed", data: { channel: "room" } },
         { event: "hello", data: { n: 1, channel: "room" } },
@@ -32,7 +32,7 @@ describe("TestBrowser", () => {
       ])
     }).pipe(within))
 
-  it.effect("waits for what it has not heard yet, each waiter for one event", () =>
+  it.effect("waits for events that have not arrived yet, each waiter for one", () =>
     Effect.gen(function*() {
       const { browser, vhost } = yield* testBroker
       const ann = yield* browser()
@@ -48,7 +48,7 @@ describe("TestBrowser", () => {
       assert.deepStrictEqual(yield* Fiber.join(second), { n: 2, channel: "room" })
     }).pipe(within))
 
-  it.effect("says what it has received instead of what it waits for, after a while of real time", () =>
+  it.effect("fails with what it has received instead, after a while of real time", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
       const ann = yield* browser()
@@ -66,7 +66,7 @@ describe("TestBrowser", () => {
       assert.deepStrictEqual(yield* ann.received(":pong"), {})
     }).pipe(Effect.provide(TestBroker.layer({ channels: ["room"], receiveTimeout: "20 millis" }))))
 
-  it.effect("is a user where it is asked to be, within a pattern", () =>
+  it.effect("is a user, within a pattern, if that is asked for", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
       const joe = yield* browser({ uid: "joe" })
@@ -94,7 +94,7 @@ describe("TestBrowser", () => {
       assert.strictEqual(error._tag, "InternalError")
     }).pipe(within))
 
-  it.effect("authenticates once with a token that a Client asked for", () =>
+  it.effect("authenticates once with a token that a Client requested", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
       const client = yield* Client.Client
@@ -108,16 +108,16 @@ describe("TestBrowser", () => {
       assert.notInclude(again.message, Redacted.value(issued))
     }).pipe(within))
 
-  it.effect("fails with the error of the protocol, and keeps its answers to itself", () =>
+  it.effect("fails with the error of the protocol, which `received` does not return", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
       const joe = yield* browser({ uid: "joe" })
       const failures = {
-        "a channel that is not open": [joe.subscribe("nowhere"), "ChannelNotFoundError"],
-        "leaving what it is not on": [joe.unsubscribe("room"), "NotSubscribedError"],
-        "broadcasting where it is not": [joe.broadcast("room", "hello"), "NotSubscribedError"],
-        "a name of the system's": [joe.trigger(":connected"), "BadRequestError"],
-        "too much of itself": [joe.subscribe("presence-room", { data: { x: "x".repeat(4100) } }), "BadRequestError"],
+        "a channel that does not exist": [joe.subscribe("nowhere"), "ChannelNotFoundError"],
+        "unsubscribing without a subscription": [joe.unsubscribe("room"), "NotSubscribedError"],
+        "broadcasting without a subscription": [joe.broadcast("room", "hello"), "NotSubscribedError"],
+        "a reserved name": [joe.trigger(":connected"), "BadRequestError"],
+        "too much data": [joe.subscribe("presence-room", { data: { x: "x".repeat(4100) } }), "BadRequestError"],
         "a cycle": [joe.trigger("say", cycle), "MessageEncodeError"],
         "a big integer": [joe.send({ n: 1n }), "MessageEncodeError"]
       } as const
@@ -138,7 +138,7 @@ describe("TestBrowser", () => {
       assert.strictEqual((yield* Effect.flip(joe.received(":error")))._tag, "BrowserClosedError")
     }).pipe(within))
 
-  it.effect("takes no answer for another's", () =>
+  it.effect("assigns each response to its own message", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
       const joe = yield* browser({ uid: "joe" })
@@ -149,11 +149,11 @@ describe("TestBrowser", () => {
       assert.strictEqual((yield* joe.received(":error"))["code"], 400)
     }).pipe(within))
 
-  it.effect("says one thing after the other, however many fibers speak", () =>
+  it.effect("sends one message after the other, however many fibers send", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
       const joe = yield* browser()
-      const tag = Effect.match({ onFailure: ({ _tag }: TestBrowser.SayError) => _tag, onSuccess: () => "said" })
+      const tag = Effect.match({ onFailure: ({ _tag }: TestBrowser.SendError) => _tag, onSuccess: () => "said" })
       const said = Effect.all([
         tag(joe.subscribe("nowhere")),
         tag(joe.subscribe("room")),
@@ -169,7 +169,7 @@ describe("TestBrowser", () => {
       }
     }).pipe(within))
 
-  it.effect("gives the channel where it is on it already", () =>
+  it.effect("returns the channel if it is subscribed already", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
       const joe = yield* browser()
@@ -189,7 +189,7 @@ describe("TestBrowser", () => {
       assert.strictEqual((yield* vhost.lobby.info).queued, 1)
     }).pipe(within))
 
-  it.effect("says goodbye, and is gone then", () =>
+  it.effect("closes, and is disconnected then", () =>
     Effect.gen(function*() {
       const { browser, vhost } = yield* testBroker
       const ann = yield* browser({ uid: "ann" })
@@ -205,10 +205,10 @@ describe("TestBrowser", () => {
       assert.deepStrictEqual(yield* joe.received(":closed"), { sid: joe.sid }, "what came before can be received")
       assert.strictEqual((yield* ann.received(":memberLeft"))["uid"], "joe")
       yield* vhost.channels.broadcast("presence-room", "late", {})
-      assert.notInclude((yield* joe.heard).map(({ event }) => event), "late")
+      assert.notInclude((yield* joe.allReceived).map(({ event }) => event), "late")
     }).pipe(within))
 
-  it.effect("is reached by a handler's direct reply, and disconnected by a backend", () =>
+  it.effect("receives a handler's direct reply, and is disconnected by a backend", () =>
     Effect.gen(function*() {
       const { browser, vhost } = yield* testBroker
       const client = yield* Client.Client
@@ -231,17 +231,17 @@ describe("TestBrowser", () => {
       assert.strictEqual(vhost.browsers.count(), 0)
     }).pipe(within))
 
-  it.effect("hears nothing after it was disconnected", () =>
+  it.effect("receives nothing after it was disconnected", () =>
     Effect.gen(function*() {
       const { browser, vhost } = yield* testBroker
       const joe = yield* browser()
       yield* joe.subscribe("room")
       // All at once, as a broker's own code could.
       yield* Effect.andThen(vhost.browsers.disconnect("sid", joe.sid), vhost.channels.broadcast("room", "late", {}))
-      assert.strictEqual((yield* joe.heard).at(-1)?.event, ":closed")
+      assert.strictEqual((yield* joe.allReceived).at(-1)?.event, ":closed")
     }).pipe(within))
 
-  it.effect("goes without a word at the end of its scope", () =>
+  it.effect("disconnects without `close` at the end of its scope", () =>
     Effect.gen(function*() {
       const { browser } = yield* TestBroker.TestBroker
       const ann = yield* browser({ uid: "ann" })
@@ -253,7 +253,7 @@ describe("TestBrowser", () => {
       yield* kim.close
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual((yield* ann.received(":memberLeft"))["uid"], "joe")
-      assert.strictEqual((yield* joe.heard).at(-1)?.event, ":memberJoined")
+      assert.strictEqual((yield* joe.allReceived).at(-1)?.event, ":memberJoined")
       assert.deepStrictEqual([yield* joe.closed, yield* kim.closed], [1001, 1000])
     }).pipe(within))
 

@@ -16,7 +16,7 @@ const ChatLive = Chat.toLayer({
 
 const backend = TestBroker.layerBackend({ channels: ["room"] })
 
-it.effect("a browser triggers and receives what its Schemas say", () =>
+it.effect("a browser triggers and receives typed events", () =>
   Effect.gen(function*() {
     const { browser } = yield* TestBroker.TestBroker
     const joe = yield* browser({ uid: "joe" })
@@ -27,7 +27,7 @@ it.effect("a browser triggers and receives what its Schemas say", () =>
     EventRouter.layer(Chat).pipe(Layer.provide(ChatLive), Layer.provideMerge(backend))
   )))
 
-it.effect("data that do not fit fail, going out and coming in", () =>
+it.effect("data that do not match the Schema fail, sent and received", () =>
   Effect.gen(function*() {
     const { browser } = yield* TestBroker.TestBroker
     const client = yield* Client.Client

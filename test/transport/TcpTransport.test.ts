@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Result } from "effect"
+import { Effect, Result } from "effect"
 import * as net from "node:net"
 import { Endpoint } from "../../src/index.ts"
 import * as TcpTransport from "../../src/transport/TcpTransport.ts"
 import * as TcpTransportServer from "../../src/transport/TcpTransportServer.ts"
+import * as Exchanges from "../harness/exchanges.ts"
 import { identity } from "../harness/identity.ts"
 import * as RawTcp from "../harness/RawTcp.ts"
 import { token } from "../harness/TestBroker.ts"
@@ -14,7 +15,6 @@ suite("TCP", {
   listen: TcpTransportServer.listen,
   make: TcpTransport.make,
   carriesLines: false,
-  endsRequests: true,
   hasSockets: true
 })
 
@@ -35,9 +35,9 @@ const ours = Effect.gen(function*() {
 })
 
 const requester = (port: number) =>
-  TcpTransport.make().requester(
-    Result.getOrThrow(Endpoint.fromUrl(`wr+tcp://${token}@127.0.0.1:${port}/test`)),
-    { requestTimeout: Duration.seconds(5) }
+  Exchanges.requester(
+    TcpTransport.make(),
+    Result.getOrThrow(Endpoint.fromUrl(`wr+tcp://${token}@127.0.0.1:${port}/test`))
   )
 
 describe("a connection that is kept", () => {

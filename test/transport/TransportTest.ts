@@ -8,8 +8,9 @@ import { Endpoint } from "../../src/index.ts"
 import type { Frames } from "../../src/protocol/Frame.ts"
 import * as Identity from "../../src/protocol/Identity.ts"
 import type { ConnectionError, RequestTimeoutError } from "../../src/protocol/KosmonautError.ts"
-import type { Requester, Session, Transport } from "../../src/transport/Transport.ts"
+import type { Transport } from "../../src/transport/Transport.ts"
 import type { Listen, Peer } from "../../src/transport/TransportServer.ts"
+import * as Exchanges from "../harness/exchanges.ts"
 import { token } from "../harness/TestBroker.ts"
 
 export interface Driver {
@@ -20,8 +21,6 @@ export interface Driver {
   ) => Transport["Service"]
   /** Whether a frame may hold line breaks. */
   readonly carriesLines: boolean
-  /** Whether requests end with their requester. Otherwise each ends with whoever waits for it. */
-  readonly endsRequests: boolean
   /** Whether it uses sockets and addresses of the system, where there can be others than ours. */
   readonly hasSockets: boolean
 }
@@ -86,13 +85,12 @@ export const suite = (name: string, driver: Driver) => {
   const requester = (
     endpoint: Endpoint.Endpoint,
     options?: { readonly maxMessageSize?: number; readonly requestTimeout?: Duration.Input }
-  ): Effect.Effect<Requester, never, Scope.Scope> =>
-    driver.make({ maxMessageSize: options?.maxMessageSize ?? 10_000 }).requester(endpoint, {
-      requestTimeout: Duration.fromInputUnsafe(options?.requestTimeout ?? "5 seconds")
+  ) =>
+    Exchanges.requester(driver.make({ maxMessageSize: options?.maxMessageSize ?? 10_000 }), endpoint, {
+      requestTimeout: options?.requestTimeout
     })
 
-  const session = (endpoint: Endpoint.Endpoint): Effect.Effect<Session, ConnectionError, Scope.Scope> =>
-    driver.make().session(endpoint)
+  const session = (endpoint: Endpoint.Endpoint) => Exchanges.session(driver.make(), endpoint)
 
   describe(`Transport over ${name}`, () => {
     describe("a requester", () => {
@@ -132,7 +130,7 @@ export const suite = (name: string, driver: Driver) => {
           const { request } = yield* requester(free)
           const error = yield* Effect.flip(request(["OC", "room"]))
           assert.strictEqual(error._tag, "ConnectionError")
-          assert.strictEqual((error as ConnectionError).reason, "Refused")
+          assert.strictEqual((error as ConnectionError).reason._tag, "ConnectionRefusedError")
           assert.include(error.message, free.address)
         }))
 
@@ -146,7 +144,7 @@ export const suite = (name: string, driver: Driver) => {
           yield* Scope.close(first, Exit.void)
           const error = yield* Fiber.join(inFlight)
           assert.strictEqual(error._tag, "ConnectionError")
-          assert.strictEqual((error as ConnectionError).reason, "Closed")
+          assert.strictEqual((error as ConnectionError).reason._tag, "ConnectionClosedError")
 
           const again = yield* serve(driver, { port, answer: echo })
           assert.deepStrictEqual(yield* request(["OC", "b"]), ["OK", "OC", "b"])
@@ -222,29 +220,24 @@ export const suite = (name: string, driver: Driver) => {
           const { request } = yield* Scope.provide(requester(endpoint), scope)
           const inFlight = yield* Effect.forkChild(Effect.exit(request(["OC", "a"])))
           yield* Queue.take(heard)
-          if (driver.endsRequests) {
-            yield* Scope.close(scope, Exit.void)
-            const exit = yield* Fiber.join(inFlight)
-            assert.isTrue(Exit.isFailure(exit) && Cause.hasFails(exit.cause))
-          } else {
-            // A connection for each request belongs to whoever waits for it.
-            yield* Fiber.interrupt(inFlight)
-          }
+          yield* Scope.close(scope, Exit.void)
+          const exit = yield* Fiber.join(inFlight)
+          assert.isTrue(Exit.isFailure(exit) && Cause.hasFails(exit.cause))
         }))
     })
 
     if (driver.hasSockets) {
       describe("something else at the broker's address", () => {
         const impostors: Record<string, { readonly act: (socket: net.Socket) => void; readonly request: string }> = {
-          "that says nothing": { act: () => undefined, request: "Refused" },
-          "that hangs up": { act: (socket) => socket.destroy(), request: "Refused" },
+          "that says nothing": { act: () => undefined, request: "ConnectionRefusedError" },
+          "that hangs up": { act: (socket) => socket.destroy(), request: "ConnectionRefusedError" },
           "that is a web server": {
             act: (socket) => socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
-            request: driver.carriesLines ? "Refused" : "Malformed"
+            request: driver.carriesLines ? "ConnectionRefusedError" : "MalformedMessageError"
           },
           "that never stops talking": {
             act: (socket) => socket.write("x".repeat(100_000)),
-            request: driver.carriesLines ? "Refused" : "Malformed"
+            request: driver.carriesLines ? "ConnectionRefusedError" : "MalformedMessageError"
           }
         }
         for (const [what, { act, request: expected }] of Object.entries(impostors)) {
@@ -253,10 +246,10 @@ export const suite = (name: string, driver: Driver) => {
               const port = yield* impostor(act)
               const endpoint = Result.getOrThrow(Endpoint.fromUrl(`${driver.scheme}://${token}@127.0.0.1:${port}/test`))
               const transport = driver.make({ maxMessageSize: 10_000, openTimeout: "200 millis" })
-              const { request } = yield* transport.requester(endpoint, { requestTimeout: Duration.millis(200) })
+              const { request } = yield* Exchanges.requester(transport, endpoint, { requestTimeout: "200 millis" })
               const error = yield* Effect.flip(request(["OC", "room"]))
-              assert.strictEqual("reason" in error ? error.reason : error._tag, expected)
-              const conversation = transport.session(endpoint).pipe(
+              assert.strictEqual("reason" in error ? error.reason._tag : error._tag, expected)
+              const conversation = Exchanges.session(transport, endpoint).pipe(
                 Effect.flatMap(({ pull, send }) => Effect.andThen(send(["RD"]), pull)),
                 Effect.timeout("300 millis"),
                 Effect.scoped
@@ -320,7 +313,7 @@ export const suite = (name: string, driver: Driver) => {
           )
           assert.strictEqual(got.length, 201)
           assert.strictEqual(got.at(-1), "QT")
-          assert.strictEqual(end.reason, "Closed")
+          assert.strictEqual(end.reason._tag, "ConnectionClosedError")
         }))
 
       it.live("hands on what was said last before its scope ended", () =>
@@ -350,7 +343,7 @@ export const suite = (name: string, driver: Driver) => {
         Effect.gen(function*() {
           const free = yield* Effect.scoped(Effect.map(serve(driver), ({ endpoint }) => endpoint))
           const error = yield* Effect.flip(session(free))
-          assert.strictEqual(error.reason, "Refused")
+          assert.strictEqual(error.reason._tag, "ConnectionRefusedError")
         }))
     })
 

@@ -2,9 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Result, Scope } from "effect"
 import * as net from "node:net"
 import * as Zmq from "zeromq"
-import { Endpoint } from "../../src/index.ts"
+import { Endpoint, type KosmonautError } from "../../src/index.ts"
 import * as ZmqTransport from "../../src/transport/ZmqTransport.ts"
 import * as ZmqTransportServer from "../../src/transport/ZmqTransportServer.ts"
+import * as Exchanges from "../harness/exchanges.ts"
 import { token } from "../harness/TestBroker.ts"
 import { suite } from "./TransportTest.ts"
 
@@ -13,7 +14,6 @@ suite("ZeroMQ", {
   listen: ZmqTransportServer.listen,
   make: ZmqTransport.make,
   carriesLines: true,
-  endsRequests: true,
   hasSockets: true
 })
 
@@ -31,7 +31,7 @@ describe("ZmqTransport", () => {
       )
       const scope = yield* Scope.make()
       const { request } = yield* Scope.provide(
-        ZmqTransport.make().requester(endpointOf(Number(router.lastEndpoint!.split(":").at(-1))), {
+        Exchanges.requester(ZmqTransport.make(), endpointOf(Number(router.lastEndpoint!.split(":").at(-1))), {
           requestTimeout: Duration.millis(500)
         }),
         scope
@@ -69,7 +69,7 @@ describe("ZmqTransport", () => {
       )
       const scope = yield* Scope.make()
       const { request } = yield* Scope.provide(
-        ZmqTransport.make().requester(endpointOf((server.address() as net.AddressInfo).port), {
+        Exchanges.requester(ZmqTransport.make(), endpointOf((server.address() as net.AddressInfo).port), {
           requestTimeout: Duration.seconds(60)
         }),
         scope
@@ -78,7 +78,9 @@ describe("ZmqTransport", () => {
       yield* Deferred.await(accepted)
       yield* Scope.close(scope, Exit.void)
       const errors = [yield* Fiber.join(waiting), yield* Effect.flip(request(["OC", "room"]))]
-      for (const error of errors) assert.deepInclude(error, { _tag: "ConnectionError", reason: "Closed" })
+      for (const error of errors) {
+        assert.strictEqual((error as KosmonautError.ConnectionError).reason._tag, "ConnectionClosedError")
+      }
     }))
 
   it.live("connects once for all who wait for it", () =>
@@ -95,7 +97,8 @@ describe("ZmqTransport", () => {
             accepted.forEach((socket) => socket.destroy())
           })
       )
-      const { request } = yield* ZmqTransport.make({ openTimeout: "200 millis" }).requester(
+      const { request } = yield* Exchanges.requester(
+        ZmqTransport.make({ openTimeout: "200 millis" }),
         endpointOf((server.address() as net.AddressInfo).port),
         { requestTimeout: Duration.seconds(5) }
       )
@@ -104,7 +107,9 @@ describe("ZmqTransport", () => {
         () => Effect.flip(request(["OC", "room"])),
         { concurrency: "unbounded" }
       )
-      assert.isTrue(errors.every((error) => error._tag === "ConnectionError" && error.reason === "Refused"))
+      assert.isTrue(
+        errors.every((error) => error._tag === "ConnectionError" && error.reason._tag === "ConnectionRefusedError")
+      )
       assert.strictEqual(accepted.length, 1)
     }))
 })

@@ -3,12 +3,14 @@
  * whom.
  */
 import { assert, describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Deferred, Duration, Effect, Fiber, Queue, Result } from "effect"
+import { Arbitrary, Deferred, Effect, Fiber, Queue, Result } from "effect"
 import * as Zmq from "zeromq"
 import { Endpoint } from "../../src/index.ts"
 import * as Batch from "../../src/transport/internal/batch.ts"
+import type { Message } from "../../src/transport/Transport.ts"
 import * as ZmqTransport from "../../src/transport/ZmqTransport.ts"
 import * as ZmqTransportServer from "../../src/transport/ZmqTransportServer.ts"
+import * as Exchanges from "../harness/exchanges.ts"
 import { identity } from "../harness/identity.ts"
 import * as RawZmq from "../harness/RawZmq.ts"
 import { token } from "../harness/TestBroker.ts"
@@ -16,7 +18,7 @@ import { anyText, int } from "../protocol/arbitraries.ts"
 
 const item = Arbitrary.map(
   Arbitrary.all([anyText, Arbitrary.array(anyText, { maxLength: 6 })]),
-  ([envelope, frames]): Batch.Item => ({ envelope, frames })
+  ([envelope, frames]): Message => ({ envelope, frames })
 )
 const items = Arbitrary.array(item, { minLength: 1, maxLength: 40 })
 
@@ -121,7 +123,7 @@ describe("who sends batches to whom", () => {
   it.live("a Client sends plain messages to a broker that answers with such", () =>
     Effect.gen(function*() {
       const { endpoint, heard } = yield* foreign
-      const { request } = yield* ZmqTransport.make().requester(endpoint, { requestTimeout: Duration.seconds(5) })
+      const { request } = yield* Exchanges.requester(ZmqTransport.make(), endpoint)
       for (const channel of ["a", "b"]) {
         assert.deepStrictEqual(yield* request(["OC", channel]), ["OK"])
         const [id, ...rest] = yield* Queue.take(heard)
@@ -133,9 +135,7 @@ describe("who sends batches to whom", () => {
   it.live("a Client and a broker of ours send batches once each has said that it reads them", () =>
     Effect.gen(function*() {
       const port = yield* ours
-      const { request } = yield* ZmqTransport.make({ maxMessageSize: 10_000 }).requester(endpointOf(port), {
-        requestTimeout: Duration.seconds(5)
-      })
+      const { request } = yield* Exchanges.requester(ZmqTransport.make({ maxMessageSize: 10_000 }), endpointOf(port))
       const asked = Array.from({ length: 500 }, (_, index) => ["BC", "room", "event", `${index} ü`.repeat(index % 50)])
       for (let round = 0; round < 3; round++) {
         const answers = yield* Effect.forEach(asked, (frames) => request(frames), { concurrency: "unbounded" })
@@ -180,7 +180,7 @@ describe("who sends batches to whom", () => {
           ),
         onClose: () => Effect.void
       }))
-      const session = yield* ZmqTransport.make().session(endpointOf(server.port))
+      const session = yield* Exchanges.session(ZmqTransport.make(), endpointOf(server.port))
       yield* session.send(["RD"])
       yield* Deferred.await(ready)
       const heard: Array<string> = []

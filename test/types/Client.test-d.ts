@@ -2,7 +2,7 @@
  * What the compiler promises of Clients and Workers. `tsc` checks this file; nothing runs it.
  */
 // @effect-diagnostics missingEffectError:off missingEffectContext:off
-import { Effect, type Redacted, Schema, Stream } from "effect"
+import { Effect, type Redacted, type Result, Schema, Stream } from "effect"
 import { expectTypeOf } from "vitest"
 import {
   Channel,
@@ -81,9 +81,28 @@ expectTypeOf<KosmonautError.ProtocolError["reason"]["_tag"]>().toEqualTypeOf<
   | "MessageDecodeError"
   | "MessageEncodeError"
 >()
+void client.broadcast("room", "hello").pipe(
+  Effect.catchReason("ConnectionError", "ConnectionRefusedError", (reason) => {
+    expectTypeOf(reason.wasSent).toEqualTypeOf<"no">()
+    return Effect.void
+  })
+)
+expectTypeOf<KosmonautError.ConnectionError["reason"]["_tag"]>().toEqualTypeOf<
+  "ConnectionRefusedError" | "ConnectionClosedError" | "ConnectionTimeoutError" | "MalformedMessageError"
+>()
+declare const late: KosmonautError.RequestTimeoutError
+expectTypeOf(late.wasSent).toEqualTypeOf<"no" | "maybe">()
+expectTypeOf(late.isRetryable).toEqualTypeOf<boolean>()
 declare const lost: KosmonautError.ConnectionError
 expectTypeOf(lost.wasSent).toEqualTypeOf<"no" | "maybe">()
 expectTypeOf(lost.isRetryable).toEqualTypeOf<boolean>()
+
+expectTypeOf(client.broadcastAll([])).toEqualTypeOf<
+  Effect.Effect<
+    ReadonlyArray<Result.Result<void, KosmonautError.ChannelNotFoundError | KosmonautError.ProtocolError>>,
+    Client.RequestError
+  >
+>()
 
 // Names stay as easy.
 void client.broadcast("room", "hello")
@@ -125,8 +144,8 @@ expectTypeOf(worker.listen({
 })).toEqualTypeOf<Effect.Effect<never, KosmonautError.UnauthorizedError, Client.Client>>()
 
 // Whoever reads the stream acks and nacks.
-expectTypeOf(worker.messages).toEqualTypeOf<Stream.Stream<Worker.Delivery, KosmonautError.UnauthorizedError>>()
-void Stream.runForEach(worker.messages, ({ ack, event, nack }) => event === "" ? nack("no name") : ack)
+expectTypeOf(worker.messages()).toEqualTypeOf<Stream.Stream<Worker.Delivery, KosmonautError.UnauthorizedError>>()
+void Stream.runForEach(worker.messages(), ({ ack, event, nack }) => event === "" ? nack("no name") : ack)
 
 // --- What is refused -------------------------------------------------------------------------------------------------
 

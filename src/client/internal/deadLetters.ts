@@ -8,7 +8,8 @@ import { DeadLetterNotFoundError, InternalError, ProtocolError } from "../../pro
 import * as Response from "../../protocol/Response.ts"
 import type { DeadLetter } from "../DeadLetter.ts"
 import * as Pages from "./pages.ts"
-import type { Failed, Requests } from "./request.ts"
+import type { Requests } from "./request.ts"
+import { expecting } from "./target.ts"
 
 /** `Client.deadLetters`. */
 export const make = ({ query, tell }: Requests) => ({
@@ -23,15 +24,18 @@ export const make = ({ query, tell }: Requests) => ({
     named(
       id,
       () =>
-        tell(FromClient.ReplayDeadLetter({ id }), ({ code, reason }) =>
-          code === 597
-            ? new ProtocolError({ reason: new InternalError({ detail: reason ?? noRoom(id) }) })
-            : notFound(id)({ code }))
+        tell(
+          FromClient.ReplayDeadLetter({ id }),
+          (failed, command) =>
+            failed.code === 597 && failed.reason === undefined
+              ? new ProtocolError({ reason: new InternalError({ detail: noRoom(id) }) })
+              : notFound(failed, command)
+        )
     ),
 
   replayAll: query(FromClient.ReplayDeadLetters(), Response.Replayed),
 
-  discard: (id: string) => named(id, () => tell(FromClient.DiscardDeadLetter({ id }), notFound(id))),
+  discard: (id: string) => named(id, () => tell(FromClient.DiscardDeadLetter({ id }), notFound)),
 
   discardAll: Effect.map(query(FromClient.DiscardDeadLetters(), Response.Discarded), ({ discarded }) => discarded)
 })
@@ -46,8 +50,7 @@ const deadLetter = ({ data, origin, ...letter }: typeof Response.DeadLetter.Type
 const named = <A, E>(id: string, ask: () => Effect.Effect<A, E>) =>
   id === "" || id === allLetters ? Effect.fail(new DeadLetterNotFoundError({ id })) : ask()
 
-const notFound = (id: string) => ({ code }: Pick<Failed, "code">) =>
-  code === 456 ? new DeadLetterNotFoundError({ id }) : undefined
+const notFound = expecting(456)
 
 const noRoom = (id: string) =>
   `the queue is full, or no worker takes this event, so the dead letter ${

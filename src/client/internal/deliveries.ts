@@ -3,7 +3,8 @@
  *
  * When a connection ends, the broker redelivers its unacknowledged events, here or elsewhere, so events that no handler has begun
  * are dropped. If an event is redelivered whose handler is still running, that handler settles it on the new connection. If its
- * handler has succeeded and the ack was lost, it is acknowledged again.
+ * handler has succeeded and the ack or the response was lost, that is sent again. Responses of more than 1 MiB together are not
+ * kept for that: the oldest are dropped, and their handlers run again.
  */
 
 import { format } from "effect/Formatter"
@@ -16,6 +17,8 @@ export interface Delivered extends Delivery {
   /** Begins to handle it; `false` if it must not be handled, because its connection has ended. */
   readonly beginUnsafe: () => boolean
   readonly acknowledgeUnsafe: () => void
+  /** Responds to a request, which acknowledges it. */
+  readonly respondUnsafe: (outcome: "ok" | "error", json: string) => void
   /** Its handler has failed with this error. The reason that the broker receives begins with the error's tag. */
   readonly nackUnsafe: (error: unknown) => void
   /** Returns it unhandled. */
@@ -48,17 +51,20 @@ export interface Deliveries {
  */
 export const make = (prefetch: number): Deliveries => {
   const begun = new Map<string, { way: Way }>()
-  const handled = new Set<string>()
+  // By id what was sent, which is sent again if the event is redelivered since that was lost.
+  const handled = new Map<string, FromClient>()
+  let size = 0
   let later: Array<() => void> = []
   let paused = false
   let abandoned = false
 
-  const addHandled = (id: string) => {
-    handled.add(id)
-    if (handled.size <= prefetch) return
-    for (const oldest of handled) {
+  const addHandled = (id: string, command: FromClient) => {
+    handled.set(id, command)
+    size += sizeOf(command)
+    for (const [oldest, sent] of handled) {
+      if (handled.size <= prefetch && size <= maxSize) return
       handled.delete(oldest)
-      return
+      size -= sizeOf(sent)
     }
   }
   const releaseDueUnsafe = () => {
@@ -85,14 +91,19 @@ export const make = (prefetch: number): Deliveries => {
         running.way = way
         return undefined
       }
-      if (handled.has(id)) {
-        way.sendUnsafe(ackOf(id))
+      const sent = handled.get(id)
+      if (sent !== undefined) {
+        way.sendUnsafe(sent)
         return undefined
       }
       const mine = { way }
       const end = (command: FromClient) => {
         begun.delete(id)
         if (!abandoned) mine.way.sendUnsafe(command)
+      }
+      const succeed = (command: FromClient) => {
+        addHandled(id, command)
+        end(command)
       }
       const release = () => end(nackOf(id, ""))
       return {
@@ -102,10 +113,8 @@ export const make = (prefetch: number): Deliveries => {
           begun.set(id, mine)
           return true
         },
-        acknowledgeUnsafe: () => {
-          addHandled(id)
-          end(ackOf(id))
-        },
+        acknowledgeUnsafe: () => succeed(ackOf(id)),
+        respondUnsafe: (outcome, json) => succeed(FromClient.Respond({ delivery: id, outcome, json })),
         nackUnsafe: (error) => end(nackOf(id, reasonOf(error))),
         releaseUnsafe: release,
         releaseLaterUnsafe: () => {
@@ -116,6 +125,11 @@ export const make = (prefetch: number): Deliveries => {
     }
   }
 }
+
+/** How many characters the responses that may be sent again may have together. */
+const maxSize = 1_048_576
+
+const sizeOf = (command: FromClient): number => command._tag === "Respond" ? command.json.length : 0
 
 const ackOf = (id: string): FromClient => FromClient.Ack({ deliveries: [id] })
 

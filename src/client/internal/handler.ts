@@ -12,24 +12,28 @@ import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
 import type * as Tracer from "effect/Tracer"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
-import { BrowserNotFoundError, ConnectionError, mayPass } from "../../protocol/KosmonautError.ts"
+import { BrowserNotFoundError, isRetryable } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import type { Message } from "../Message.ts"
+import { Call, Expired, Reply } from "./call.ts"
 import type { Delivered } from "./deliveries.ts"
 import type { Arrived } from "./inbox.ts"
 
-/** Runs a handler on an event, and settles its delivery. */
+/** Runs a handler on an event, and settles its delivery; a `Reply` is the response to a request. */
 export const run = <A, E, R>(
-  { delivery, origin }: Arrived,
+  { deadline, delivery, origin }: Arrived,
   message: Message,
-  endpoint: Endpoint,
+  { endpoint, maxResponseSize }: { readonly endpoint: Endpoint; readonly maxResponseSize: number },
   handler: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   measured(
     Effect.updateContext(
-      Trace.span("Worker.handle", () => spanOptions(message, origin?.traceparent, endpoint), () => handler),
+      Trace.span("Worker.handle", () => spanOptions(message, origin?.traceparent, endpoint), () =>
+        deadline === undefined
+          ? handler
+          : Effect.provideService(handler, Call, { deadline, maxSize: maxResponseSize })),
       (context: Context.Context<R>) => annotated(context, message.event)
     ),
     delivery
@@ -102,7 +106,7 @@ const measured = <A, E, R>(
     const started = clock.monotonicTimeNanosUnsafe()
     return Effect.onExit(handler, (exit) => {
       if (delivery !== undefined) settleUnsafe(delivery, exit)
-      const outcome = Exit.isSuccess(exit) ? "handled" : Exit.hasInterrupts(exit) ? "interrupted" : "failed"
+      const outcome = outcomeOf(exit)
       eventsBy(outcome).updateUnsafe(1, fiber.context)
       const seconds = Number(clock.monotonicTimeNanosUnsafe() - started) / 1e9
       ClientMetrics.eventSeconds.updateUnsafe(seconds, fiber.context)
@@ -110,23 +114,30 @@ const measured = <A, E, R>(
     })
   })
 
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>) =>
+  Exit.isSuccess(exit)
+    ? exit.value instanceof Expired ? "interrupted" : "handled"
+    : Exit.hasInterrupts(exit)
+    ? "interrupted"
+    : "failed"
+
 // If the broker was unreachable, no worker could have handled the event: it is released and does not become a dead letter.
 const settleUnsafe = (delivery: Delivered, exit: Exit.Exit<unknown, unknown>): void => {
-  if (Exit.isSuccess(exit)) delivery.acknowledgeUnsafe()
-  else if (Exit.hasInterrupts(exit) || brokerWasAway(exit.cause)) delivery.releaseLaterUnsafe()
+  if (Exit.isSuccess(exit)) {
+    if (exit.value instanceof Reply) delivery.respondUnsafe(exit.value.outcome, exit.value.json)
+    else if (exit.value instanceof Expired) delivery.nackUnsafe(exit.value.error)
+    else delivery.acknowledgeUnsafe()
+  } else if (Exit.hasInterrupts(exit) || brokerWasAway(exit.cause)) delivery.releaseLaterUnsafe()
   else delivery.nackUnsafe(Cause.squash(exit.cause))
 }
 
 /**
  * Whether a handler failed only because the broker was unreachable or did not respond: every failure is a
  * `ConnectionError` or a `RequestTimeoutError`, as those of a Client are, and none is a defect. A response that could not be
- * read (`Malformed`) would not be readable the next time either.
+ * read (`MalformedMessageError`) would not be readable the next time either.
  */
 export const brokerWasAway = ({ reasons }: Cause.Cause<unknown>): boolean =>
-  reasons.length > 0 && reasons.every((reason) =>
-    Cause.isFailReason(reason) && mayPass(reason.error) &&
-    !(reason.error instanceof ConnectionError && reason.error.reason === "Malformed")
-  )
+  reasons.length > 0 && reasons.every((reason) => Cause.isFailReason(reason) && isRetryable(reason.error))
 
 /** Ignores the failure to reply to the browser of the event if it has disconnected. */
 export const forgiving = <A, E, R>(

@@ -19,6 +19,8 @@ export interface Arrived {
   readonly id: string
   readonly event: Event
   readonly origin: Origin | undefined
+  /** If it is a request: when its response is no longer useful, in milliseconds of the monotonic clock. */
+  readonly deadline: number | undefined
   /** Settles it, if the broker waits for an ack. */
   readonly delivery: Deliveries.Delivered | undefined
 }

@@ -6,8 +6,6 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import { FromClient, maxAcknowledged } from "../../protocol/Command.ts"
-import { encodeFromClient } from "../../protocol/CommandCodec.ts"
-import type { Session } from "../../transport/Transport.ts"
 
 /** The outbound commands of one connection. Commands after its end are dropped. */
 export interface Outbound {
@@ -20,7 +18,7 @@ export interface Outbound {
    * Waits for commands, sends all queued ones, and returns the number of acks among them. A command that cannot be sent is not a
    * failure, because reading will fail with the reason.
    */
-  readonly flush: (to: Session) => Effect.Effect<number>
+  readonly flush: <E>(send: (command: FromClient) => Effect.Effect<void, E>) => Effect.Effect<number>
 }
 
 interface Waiting {
@@ -43,12 +41,12 @@ export const make = Effect.gen(function*() {
       }),
     hasEnded: () => Deferred.isDoneUnsafe(ended),
     endUnsafe: () => void Deferred.doneUnsafe(ended, Effect.void),
-    flush: (to) =>
+    flush: (send) =>
       Effect.flatMap(Queue.takeAll(queue), (waiting) =>
         Effect.as(
           Effect.forEach(coalesce(waiting), ({ command, sent }) =>
             Effect.andThen(
-              Effect.ignore(to.send(encodeFromClient(command))),
+              Effect.ignore(send(command)),
               sent === undefined ? Effect.void : Deferred.succeed(sent, undefined)
             ), { discard: true }),
           waiting.filter(({ command }) => command._tag === "Ack").length

@@ -10,9 +10,12 @@ import * as Json from "../../protocol/Json.ts"
 import {
   BadRequestError,
   ChannelNotFoundError,
+  fromCode,
   MessageEncodeError,
+  ProtocolError,
   UnknownServerError
 } from "../../protocol/KosmonautError.ts"
+import { isReason } from "./target.ts"
 
 /** A broadcast as a command. */
 type EncodedBroadcast = Extract<FromClient, { readonly _tag: "Broadcast" }>
@@ -82,19 +85,13 @@ export const listOf = (broadcasts: ReadonlyArray<EncodedBroadcast>): string => {
   return `[${items.join(",")}]`
 }
 
-/** What a status code says of one broadcast of many. */
-export const broadcastResult = (channel: string, code: number): Result.Result<
-  void,
-  BadRequestError | ChannelNotFoundError | UnknownServerError
-> => {
-  switch (code) {
-    case 204:
-      return Result.void
-    case 400:
-      return Result.fail(new BadRequestError({ detail: `the broker did not understand a broadcast on ${channel}` }))
-    case 454:
-      return Result.fail(new ChannelNotFoundError({ channel }))
-    default:
-      return Result.fail(new UnknownServerError({ code }))
-  }
+/** The outcome of one broadcast of many, by its status code. */
+export const broadcastResult = (
+  channel: string,
+  code: number
+): Result.Result<void, ChannelNotFoundError | ProtocolError> => {
+  if (code === 204) return Result.void
+  const error = fromCode(code, { channel, detail: `the broker did not broadcast on ${channel}` })
+  if (error._tag === "ChannelNotFoundError") return Result.fail(error)
+  return Result.fail(new ProtocolError({ reason: isReason(error) ? error : new UnknownServerError({ code }) }))
 }

@@ -25,9 +25,9 @@ import {
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Response from "../../protocol/Response.ts"
 import * as Trace from "../../protocol/Trace.ts"
-import type { Requester, Room, Sent } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
-import type { Retrier, SendError } from "./retry.ts"
+import { keyOf, type Pipeline, type Unanswered } from "./pipeline.ts"
+import type { Retrier } from "./retry.ts"
 import { statusError } from "./target.ts"
 
 /** What can happen to every request. */
@@ -80,7 +80,7 @@ interface Request<A, E> {
   readonly done: Effect.Effect<A> | undefined
 }
 
-const makeExchange = (endpoint: Endpoint, requester: Requester, retry: Retrier) => {
+const makeExchange = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier) => {
   const readResponse = <A, E>(
     { read }: Request<A, E>,
     frames: Frame.Frames
@@ -89,39 +89,33 @@ const makeExchange = (endpoint: Endpoint, requester: Requester, retry: Retrier) 
     return Result.isSuccess(answer) ? read(answer.success) : Effect.fail(new ProtocolError({ reason: answer.failure }))
   }
 
-  const traced = <A, E>(request: Request<A, E>, sent: Sent): Effect.Effect<A, E | RequestError> => {
+  const traced = <A, E>(request: Request<A, E>): Effect.Effect<A, E | RequestError> => {
     const { command } = request
     const answer = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
       const frames = encodeFromClient(command, span && Trace.toTraceparent(span))
-      const asked = requester.request(frames, sent)
       return Effect.mapError(
-        Effect.catch(asked, (error) => retry({ command, frames, sent, error, span })),
+        Effect.catch(pipeline.request(frames), (failed) => retry({ command, frames, span }, failed)),
         toProtocolError
       )
     })
     return Effect.flatMap(answer, (frames) => readResponse(request, frames))
   }
-  const untraced = <A, E>(
-    request: Request<A, E>,
-    frames: Frame.Frames,
-    sent: Sent
-  ): Effect.Effect<A, E | RequestError> =>
-    Effect.matchCauseEffect(requester.request(frames, sent), {
-      onFailure: (cause) => retried(request, frames, sent, cause),
+  const untraced = <A, E>(request: Request<A, E>, frames: Frame.Frames): Effect.Effect<A, E | RequestError> =>
+    Effect.matchCauseEffect(pipeline.request(frames), {
+      onFailure: (cause) => retried(request, frames, cause),
       onSuccess: (answer) => readResponse(request, answer)
     })
   // A defect stays one.
   const retried = <A, E>(
     request: Request<A, E>,
     frames: Frame.Frames,
-    sent: Sent,
-    cause: Cause.Cause<SendError>
+    cause: Cause.Cause<Unanswered>
   ): Effect.Effect<A, E | RequestError> => {
-    const error = Cause.findError(cause)
-    if (Result.isFailure(error)) return Effect.failCause(error.failure)
+    const failed = Cause.findError(cause)
+    if (Result.isFailure(failed)) return Effect.failCause(failed.failure)
     return Effect.flatMap(
       Effect.mapError(
-        retry({ command: request.command, frames, sent, error: error.success, span: undefined }),
+        retry({ command: request.command, frames, span: undefined }, failed.success),
         toProtocolError
       ),
       (answer) => readResponse(request, answer)
@@ -132,17 +126,14 @@ const makeExchange = (endpoint: Endpoint, requester: Requester, retry: Retrier) 
   // the response.
   const exchange = <A, E>(request: Request<A, E>): Effect.Effect<A, E | RequestError> => {
     const { command, done, fiber } = request
-    if (requester.room?.isFull() === true) {
-      return Effect.andThen(waitForRoom(requester.room, request), Effect.suspend(() => exchange(request)))
+    if (pipeline.isFull()) {
+      return Effect.andThen(waitForRoom(pipeline, request), Effect.suspend(() => exchange(request)))
     }
     const started = now(fiber)
-    const sent: Sent = { connection: undefined, message: "" }
-    if (Trace.isTraced(fiber)) return measured(request, started, traced(request, sent))
-    const { direct } = requester
+    if (Trace.isTraced(fiber)) return measured(request, started, traced(request))
     const frames = encodeFromClient(command)
-    if (direct === undefined) return measured(request, started, untraced(request, frames, sent))
     return Effect.callback((resume) => {
-      const isSent = direct.requestUnsafe(frames, sent, {
+      const pending = pipeline.requestUnsafe(frames, {
         onResponse: (answer) => {
           if (done === undefined || answer[0] !== "OK" || answer[1]) {
             return resume(measured(request, started, readResponse(request, answer)))
@@ -150,11 +141,14 @@ const makeExchange = (endpoint: Endpoint, requester: Requester, retry: Retrier) 
           count(request, started, "ok")
           resume(done)
         },
-        onFailure: (cause) => resume(measured(request, started, retried(request, frames, sent, cause)))
+        onFailure: (cause, failed) => {
+          const unanswered = Cause.map(cause, (error): Unanswered => ({ error, key: keyOf(failed) }))
+          resume(measured(request, started, retried(request, frames, unanswered)))
+        }
       })
-      if (!isSent) return resume(measured(request, started, untraced(request, frames, sent)))
+      if (pending === undefined) return resume(measured(request, started, untraced(request, frames)))
       return Effect.sync(() => {
-        direct.cancelUnsafe(sent)
+        pipeline.cancelUnsafe(pending)
         count(request, started, "interrupted")
       })
     })
@@ -162,21 +156,21 @@ const makeExchange = (endpoint: Endpoint, requester: Requester, retry: Retrier) 
   return exchange
 }
 
-const waitForRoom = (room: Room, request: Pick<Request<never, never>, "command" | "fiber">) => {
+const waitForRoom = (pipeline: Pipeline, request: Pick<Request<never, never>, "command" | "fiber">) => {
   const started = now(request.fiber)
-  return Effect.onExit(room.wait(encodeFromClient(request.command)[0]!), (exit) => {
+  return Effect.onExit(pipeline.waitForRoom(encodeFromClient(request.command)[0]!), (exit) => {
     if (Exit.isFailure(exit)) count(request, started, outcomeOf(exit))
     return Effect.void
   })
 }
 
-/** Sends requests with this requester. */
-export const make = (endpoint: Endpoint, requester: Requester, retry: Retrier): Requests => {
-  const exchange = makeExchange(endpoint, requester, retry)
+/** Sends requests on this pipeline. */
+export const make = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier): Requests => {
+  const exchange = makeExchange(endpoint, pipeline, retry)
 
   // The original reads at most about 4000 bytes of a message, and takes the rest for another one.
   const explained = (answer: Failed, command: FromClient): Failed => {
-    if (answer.code !== 402 || endpoint.scheme !== "wr+tcp" || requester.supportsExtensions?.() === true) return answer
+    if (answer.code !== 402 || endpoint.scheme !== "wr+tcp" || pipeline.isKosmonaut()) return answer
     const size = sizeOf(encodeFromClient(command))
     return size < largeForTheOriginal ? answer : { ...answer, reason: tooLargeForTheOriginal(size, endpoint) }
   }
@@ -204,10 +198,9 @@ export const make = (endpoint: Endpoint, requester: Requester, retry: Retrier): 
     })
 
   const inRoom: Requests["inRoom"] = (command, make) => {
-    const { room } = requester
-    if (room?.isFull() !== true) return make()
+    if (!pipeline.isFull()) return make()
     const again = Effect.suspend(() => inRoom(command, make))
-    return Effect.withFiber((fiber) => Effect.andThen(waitForRoom(room, { command, fiber }), again))
+    return Effect.withFiber((fiber) => Effect.andThen(waitForRoom(pipeline, { command, fiber }), again))
   }
 
   return {

@@ -19,53 +19,52 @@ import { type FromClient, isIdempotent, nameOf } from "../../protocol/Command.ts
 import type { Frames } from "../../protocol/Frame.ts"
 import {
   type ConnectionError,
-  mayPass,
-  type MessageEncodeError,
+  isRetryable,
   type RequestTimeoutError,
   wasNotSent
 } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Retry from "../../protocol/Retry.ts"
-import type { Requester, Sent } from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
-
-/** Why a request has no response. */
-export type SendError = ConnectionError | RequestTimeoutError | MessageEncodeError
+import type { Pipeline, SendError, Unanswered } from "./pipeline.ts"
 
 /** When to retry. */
 export type RetrySchedule = Schedule.Schedule<unknown, ConnectionError | RequestTimeoutError> | "none"
 
 /** Retries a request that failed, if that is safe; otherwise fails with its error. */
-export type Retrier = (failed: {
-  readonly command: FromClient
-  readonly frames: Frames
-  readonly sent: Sent
-  readonly error: SendError
-  readonly span: Tracer.Span | undefined
-}) => Effect.Effect<Frames, SendError>
+export type Retrier = (
+  request: {
+    readonly command: FromClient
+    readonly frames: Frames
+    readonly span: Tracer.Span | undefined
+  },
+  failed: Unanswered
+) => Effect.Effect<Frames, SendError>
 
 const retriesBy = MetricFamily.make(ClientMetrics.requestRetries, "command")
 
-/** Retries with this requester until the scope ends. */
+/** Retries with this pipeline until the scope ends. */
 export const make = Effect.fnUntraced(function*(
-  requester: Requester,
+  pipeline: Pipeline,
   schedule: RetrySchedule
 ): Effect.fn.Return<Retrier, never, Scope.Scope> {
-  if (schedule === "none") return ({ error }) => Effect.fail(error)
+  if (schedule === "none") return (_, { error }) => Effect.fail(error)
   const closed = yield* Deferred.make<void>()
   yield* Effect.addFinalizer(() => Deferred.succeed(closed, undefined))
 
-  return Effect.fnUntraced(function*({ command, error, frames, sent, span }) {
+  return Effect.fnUntraced(function*({ command, frames, span }, { error, key: firstKey }) {
     const canRepeat = isIdempotent(command)
+    // That of the last attempt as if for the first time.
+    let key = firstKey
     const canRetry = (error: SendError): error is Failed =>
       !Deferred.isDoneUnsafe(closed) && (wasNotSent(error) || (
-        isTransient(error) && requester.supportsExtensions?.() === true && (canRepeat || sent.connection !== undefined)
+        isRetryable(error) && pipeline.isKosmonaut() && (canRepeat || key !== undefined)
       ))
     if (!canRetry(error)) return yield* error
-    const next = yield* Schedule.toStepWithSleep(schedule)
+    const step = yield* Schedule.toStepWithSleep(schedule)
     const pause = (failed: Failed) =>
       Effect.raceFirst(
-        Pull.catchDone(Effect.as(next(failed), true), () => Effect.succeed(false)),
+        Pull.catchDone(Effect.as(step(failed), true), () => Effect.succeed(false)),
         Effect.as(Deferred.await(closed), false)
       )
     let failed: Failed = error
@@ -73,32 +72,23 @@ export const make = Effect.fnUntraced(function*(
     for (let retries = 1; yield* pause(failed); retries++) {
       span?.attribute("kosmonaut.retries", retries)
       yield* Metric.update(retriesBy(nameOf(command)), 1)
-      const key = wasNotSent(reported) || canRepeat ? undefined : keyOf(sent)
-      const response = yield* Effect.result(
-        key === undefined
-          ? requester.request(frames, sent)
-          : requester.request(Retry.encode(key, frames))
-      )
+      const isNamed = key !== undefined && !canRepeat && !wasNotSent(reported)
+      const response = yield* Effect.result(pipeline.request(isNamed ? Retry.encode(key!, frames) : frames))
       if (Result.isSuccess(response)) {
-        if (key !== undefined && isOutcomeUnknown(response.success)) break
+        if (isNamed && isOutcomeUnknown(response.success)) break
         return response.success
       }
-      if (response.failure._tag !== "MessageEncodeError" && wasNotSent(reported)) reported = response.failure
-      if (!canRetry(response.failure)) break
-      failed = response.failure
+      const next = response.failure
+      if (!isNamed) key = next.key ?? key
+      if (next.error._tag !== "MessageEncodeError" && wasNotSent(reported)) reported = next.error
+      if (!canRetry(next.error)) break
+      failed = next.error
     }
     return yield* reported
   })
 })
 
-const keyOf = ({ connection, message }: Sent): Retry.Key | undefined =>
-  connection === undefined ? undefined : { connection, message }
-
 type Failed = ConnectionError | RequestTimeoutError
-
-// A response that could not be read will not be readable the next time.
-const isTransient = (error: SendError): boolean =>
-  mayPass(error) && !(error._tag === "ConnectionError" && error.reason === "Malformed")
 
 // The broker does not know `AG`, has no cached response, or no longer accepts the access token.
 const isOutcomeUnknown = ([command, code]: Frames): boolean =>

@@ -20,6 +20,7 @@ import {
   type ProtocolError,
   UndefinedHandlerError
 } from "../../protocol/KosmonautError.ts"
+import { reply } from "./call.ts"
 import { brokerWasAway, checked, forgiving, retried } from "./handler.ts"
 
 /** An event and its handler. */
@@ -50,6 +51,10 @@ export const make = (group: EventGroup.Any, context: Context.Context<never>): Ro
     })
   )
 
+/** Whether one of the events is a request. */
+export const hasRequests = (routes: Routes): boolean =>
+  Array.from(routes.values()).some(({ event }) => Event.isRequest(event))
+
 /** Why an event was not handled. */
 export type RouterError = UndefinedHandlerError | InvalidEventNameError | MessageDecodeError | ProtocolError
 
@@ -71,18 +76,22 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, hearers: Hearers<R1, R2, 
   const hear = (error: RouterError) => survived("onError", () => onError(error))
   const refuse = (error: RouterError, message: Message) =>
     Effect.andThen(Effect.annotateLogs(hear(error), about(message)), Effect.fail(error))
-  const attempt = <R>(message: Message, handle: () => Effect.Effect<unknown, unknown, R>) =>
-    Effect.tapCause(
-      retried(forgiving(message, Effect.scoped(Effect.suspend(handle))), hearers.retry),
+  const attempt = <R>(message: Message, handle: () => Effect.Effect<unknown, unknown, R>, event?: Event.Any) => {
+    const once = Effect.scoped(Effect.suspend(handle))
+    const guarded = event !== undefined && Event.isRequest(event) ? declaring(event, once) : forgiving(message, once)
+    const outcome = retried(guarded, hearers.retry)
+    return Effect.tapCause(
+      event !== undefined && message.isRequest ? Effect.flatMap(outcome, (value) => replyOf(event, value)) : outcome,
       (cause) => survived("onException", () => onException(cause, message))
     )
+  }
 
   const onMessage = (message: Message): Effect.Effect<unknown, unknown, Exclude<R1 | R2 | R3, Scope.Scope>> => {
     const route = routes.get(message.event)
     if (route !== undefined) {
       const data = Event.decode(route.event, message.data)
       return Result.isSuccess(data)
-        ? attempt(message, () => route.handle(data.success, { ...message, data: data.success }))
+        ? attempt(message, () => route.handle(data.success, { ...message, data: data.success }), route.event)
         : refuse(data.failure, message)
     }
     if (fallback !== undefined) return attempt(message, () => fallback(message))
@@ -96,6 +105,26 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, hearers: Hearers<R1, R2, 
   }
   return { onMessage, onError: hear }
 }
+
+/** The declared error of a request, encoded: no failure of its handler, so that it is not retried. */
+class Declared {
+  readonly json: string
+  constructor(json: string) {
+    this.json = json
+  }
+}
+
+// If the request was triggered as an event, nobody waits for its outcome.
+const declaring = <A, E, R>(event: Event.Any, handler: Effect.Effect<A, E, R>): Effect.Effect<A | Declared, E, R> =>
+  Effect.catch(handler, (error) => {
+    const encoded = Event.encodeError(event, error)
+    return Result.isSuccess(encoded) ? Effect.succeed(new Declared(encoded.success)) : Effect.fail(error)
+  })
+
+const replyOf = (event: Event.Any, value: unknown) =>
+  value instanceof Declared
+    ? reply(event._tag, "error", Result.succeed(value.json))
+    : reply(event._tag, "ok", Event.encodeSuccess(event, value))
 
 const groupOf = (event: string): string => event.slice(0, Math.max(0, event.indexOf("/")))
 

@@ -19,11 +19,18 @@ import { FromClient, type FromServer, type ReadyOptions } from "../../protocol/C
 import { decodeFromServer, encodeFromClient } from "../../protocol/CommandCodec.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import type { Frames } from "../../protocol/Frame.ts"
-import { ConnectionError, MessageDecodeError, type UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import {
+  ConnectionClosedError,
+  ConnectionError,
+  ConnectionTimeoutError,
+  MessageDecodeError,
+  type UnauthorizedError
+} from "../../protocol/KosmonautError.ts"
 import { decodeEvent, decodeOrigin } from "../../protocol/Trigger.ts"
 import * as AwakeClock from "../../transport/AwakeClock.ts"
-import type * as Transport from "../../transport/Transport.ts"
+import * as Transport from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
+import * as Call from "./call.ts"
 import * as Deliveries from "./deliveries.ts"
 import type { Inbox, Item, ProtocolError } from "./inbox.ts"
 import * as Outbound from "./outbound.ts"
@@ -67,22 +74,23 @@ export const ready = ({ mode, prefetch, ready }: Options): FromClient =>
 export const open = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Session, ConnectionError, Scope.Scope> {
-  const opened = yield* options.transport.session(options.endpoint)
+  const connection = yield* options.transport.connect(options.endpoint, { kind: "dlr" })
+  const send = (command: FromClient) => Transport.send(connection, encodeFromClient(command))
   const clock = yield* Clock.Clock
   const outbound = yield* Outbound.make
   yield* Effect.addFinalizer(() => Effect.sync(outbound.endUnsafe))
-  yield* opened.send(encodeFromClient(ready(options)))
-  const intake = makeIntake(options, outbound)
+  yield* send(ready(options))
+  const intake = makeIntake(options, outbound, clock)
   const liveness = makeLiveness(AwakeClock.make(clock), options)
 
   // Not after `QT`, which it would undo.
   const readyAgain = Effect.suspend(() =>
-    options.mode() === "quitting" ? Effect.void : Effect.ignore(opened.send(encodeFromClient(ready(options))))
+    options.mode() === "quitting" ? Effect.void : Effect.ignore(send(ready(options)))
   )
   const read = Effect.gen(function*() {
-    const messages = yield* liveness.reading(opened.pull)
-    for (const message of messages) {
-      const rest = intake.receive(message)
+    const messages = yield* liveness.reading(connection.pull)
+    for (const { frames } of messages) {
+      const rest = intake.receive(frames)
       if (rest !== undefined) yield* rest
     }
   })
@@ -92,11 +100,11 @@ export const open = Effect.fnUntraced(function*(
       options.deliveries.releaseUnsafe()
       return options.prefetch.heartbeatUnsafe() && options.mode() !== "quitting"
         ? readyAgain
-        : Effect.ignore(opened.send(encodeFromClient(FromClient.Heartbeat())))
+        : Effect.ignore(send(FromClient.Heartbeat()))
     }),
     options.heartbeatInterval
   )
-  const flush = Effect.flatMap(outbound.flush(opened), (acknowledged) => {
+  const flush = Effect.flatMap(outbound.flush(send), (acknowledged) => {
     const now = Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     return options.prefetch.acknowledgedUnsafe(acknowledged, now) ? readyAgain : Effect.void
   })
@@ -128,7 +136,9 @@ const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }
     watch: Effect.gen(function*() {
       for (;;) {
         const left = silentSince === undefined ? timeout : silentSince + timeout - clock.nowUnsafe()
-        if (left <= aMicrosecond) return yield* new ConnectionError({ address: endpoint.address, reason: "Silent" })
+        if (left <= aMicrosecond) {
+          return yield* new ConnectionError({ reason: new ConnectionTimeoutError({ address: endpoint.address }) })
+        }
         yield* clock.sleep(left)
       }
     })
@@ -138,7 +148,7 @@ const makeLiveness = (clock: AwakeClock.AwakeClock, { endpoint, silenceTimeout }
 const aMicrosecond = 0.001
 
 // Handles the broker's messages; events and errors go into the inbox.
-const makeIntake = (options: Options, outbound: Outbound.Outbound) => {
+const makeIntake = (options: Options, outbound: Outbound.Outbound, clock: Clock.Clock) => {
   const { deliveries, endpoint, inbox, mode } = options
   const { address } = endpoint
   let acknowledges = false
@@ -164,10 +174,12 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound) => {
       delivered.releaseUnsafe()
       return undefined
     }
+    const decoded = origin === undefined ? undefined : decodeOrigin(origin)
     const item: Item = Result.succeed({
       id: delivery?.id ?? `${name}-${(++count).toString(36)}`,
       event: event.success,
-      origin: origin === undefined ? undefined : decodeOrigin(origin),
+      origin: decoded,
+      deadline: decoded?.request === undefined ? undefined : Call.now(clock) + decoded.request,
       delivery: delivered
     })
     // If there is no room it waits for some, and nothing is read meanwhile.
@@ -186,7 +198,9 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound) => {
         return options.onHeartbeat
       case "Quit":
         return Effect.fail(
-          new ConnectionError({ address, reason: "Closed", cause: new Error("the broker said goodbye") })
+          new ConnectionError({
+            reason: new ConnectionClosedError({ address, cause: new Error("the broker said goodbye") })
+          })
         )
       case "Failure": {
         const error = statusError(command, "the worker", endpoint)

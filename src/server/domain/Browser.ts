@@ -1,5 +1,5 @@
 /**
- * A browser's connection as the engine sees it: somebody to whom messages can be sent.
+ * A browser's connection as the engine sees it: messages can be sent to it, and it can be closed.
  *
  * @since 0.1.0
  */
@@ -18,7 +18,10 @@ export interface Browser {
   readonly sid: string
   /** Which version of the browsers' protocol it asked for: 1 by `?v=1`, else 0, that of the original. */
   readonly version: 0 | 1
-  /** Hands a message to the outbound queue. Never waits; a browser that does not read is disconnected by its endpoint. */
+  /**
+   * Puts a message into the outbound queue. Never waits, and never calls the engine in the same step; a browser that does not
+   * read is disconnected by its endpoint.
+   */
   readonly sendUnsafe: (message: string) => void
   /** Ends the connection with this close code, once what was sent has left. */
   readonly closeUnsafe: (code: number, reason?: string) => void
@@ -48,14 +51,14 @@ export interface Subscription {
   readonly uid: string | undefined
   /** A hidden subscriber receives everything and is never announced or listed. */
   readonly hidden: boolean
-  /** What the browser tells the others of itself. */
+  /** What the browser has sent about itself, for the other subscribers. */
   readonly data: ObjectText
   /** Only of a member, which is a subscriber of a presence channel that is not hidden. */
   readonly member: Member | undefined
 }
 
 /**
- * A user on a presence channel, as the others see it.
+ * A user on a presence channel, as the other subscribers see it.
  *
  * @since 0.1.0
  */

@@ -1,8 +1,8 @@
 /**
  * Which channels a user may join: a user id and a pattern over whole channel names, RE2 syntax.
  *
- * RE2 matches in time linear in the name, whatever the pattern, so that a pattern from outside can do no harm; a
- * backtracking engine would not promise that.
+ * RE2 matches in time linear in the name, whatever the pattern. A backtracking engine could be stopped by one pattern from
+ * outside.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ import * as Result from "effect/Result"
 import { RE2JS } from "re2js"
 import { InternalError } from "../../protocol/KosmonautError.ts"
 
-/** How long a pattern and a user id may be; others are told the id. */
+/** How many characters a pattern and a user id have at most; the id is sent to other browsers. */
 const maxLength = 1000
 
 /**
@@ -32,7 +32,7 @@ export interface Permission {
 }
 
 /**
- * A compiled pattern. It is the same for every user, and dear: compile it once.
+ * A compiled pattern. It is the same for every user, and compiling is slow: compile it once.
  *
  * @since 0.1.0
  */
@@ -54,19 +54,19 @@ export const make = (
   compileIt: (pattern: string) => Result.Result<Pattern, InternalError> = compile
 ): Result.Result<Permission, InternalError> =>
   uid.length > maxLength
-    ? refuse(`a user id has at most ${maxLength} characters`)
+    ? reject(`a user id has at most ${maxLength} characters`)
     : Result.map(compileIt(pattern), ({ allows }) => ({ uid, allows }))
 
 /**
- * Compiles a pattern. Fails with the protocol's 597 if it is none, or is too large: it has at most 1000 characters, and 1100
+ * Compiles a pattern. Fails with the protocol's 597 if it is invalid or too large: it has at most 1000 characters, and 1100
  * instructions once counted repetitions such as `a{100}` are written out.
  *
  * @since 0.1.0
  */
 export const compile = (pattern: string): Result.Result<Pattern, InternalError> => {
-  if (pattern.length > maxLength) return refuse(`a permission pattern has at most ${maxLength} characters`)
+  if (pattern.length > maxLength) return reject(`a permission pattern has at most ${maxLength} characters`)
   // To compile one that is far too large takes a second.
-  if (writtenOut(pattern) > maxSize) return refuse(tooLarge)
+  if (writtenOut(pattern) > maxSize) return reject(tooLarge)
   return Result.flatMap(
     Result.try({
       try: () => RE2JS.compile(pattern),
@@ -75,19 +75,19 @@ export const compile = (pattern: string): Result.Result<Pattern, InternalError> 
     (compiled) => {
       const size = compiled.programSize()
       return size > maxSize
-        ? refuse(tooLarge)
+        ? reject(tooLarge)
         : Result.succeed({ allows: (channel) => compiled.matches(channel), size })
     }
   )
 }
 
-const refuse = (detail: string): Result.Result<never, InternalError> => Result.fail(new InternalError({ detail }))
+const reject = (detail: string): Result.Result<never, InternalError> => Result.fail(new InternalError({ detail }))
 
 const tooLarge =
   `the permission pattern is too large: with its counted repetitions it has more than ${maxSize} instructions`
 
-// About how many characters and classes a pattern has when its counted repetitions are written out. What is no pattern has
-// some number, too.
+// About how many characters and classes a pattern has when its counted repetitions are written out. An invalid
+// pattern gets some number, too.
 const writtenOut = (pattern: string): number => {
   const sums = [0]
   // What a repetition that follows would repeat.

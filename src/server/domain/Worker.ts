@@ -1,5 +1,5 @@
 /**
- * A worker's connection, as the engine sees it: it takes events.
+ * A worker's connection, as the engine sees it: it receives events.
  *
  * @since 0.1.0
  */
@@ -17,8 +17,10 @@ export interface Worker {
   readonly id: string
   /** Identifies its connection among those with the same identity. */
   readonly connection: unknown
-  /** Whether it takes lifecycle events. */
+  /** Whether it receives lifecycle events. */
   readonly lifecycle: boolean
+  /** Whether it takes requests, default no. Only if it acks. */
+  readonly responses?: boolean | undefined
   /** How many unacked events it wants at most; `undefined` for one that does not ack, as the original's. */
   readonly prefetch: number | undefined
   /** After how many failures of its handler an event becomes a dead letter. */

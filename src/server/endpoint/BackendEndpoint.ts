@@ -23,6 +23,7 @@ import * as ZmqTransportServer from "../../transport/ZmqTransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import { Vhosts } from "../engine/Vhosts.ts"
 import * as Authenticator from "./internal/authenticator.ts"
+import * as BackendEvents from "./internal/backendEvents.ts"
 import * as ClientSession from "./internal/clientSession.ts"
 import * as EventLoopMetrics from "./internal/eventLoopMetrics.ts"
 import { encode, reject, supportsExtensions } from "./internal/response.ts"
@@ -69,12 +70,14 @@ export const make = Effect.fnUntraced(function*(
   })
   yield* EventLoopMetrics.register
   const authenticator = Authenticator.make(vhosts)
+  const guarded = guardedBy(authenticator)
   const request = ClientSession.make({
+    guarded,
     maxMessageSize: config.maxMessageSize,
     context: yield* Effect.context<never>(),
     scope: yield* Effect.scope
   })
-  const handlers = handlersOf(authenticator, request)
+  const handlers = handlersOf(authenticator, guarded, request)
   yield* server.run(handlers).pipe(
     Effect.catchDefect((defect) =>
       Effect.logFatal("The endpoint of backends has failed and no longer serves anybody", defect)
@@ -92,7 +95,25 @@ export const make = Effect.fnUntraced(function*(
   return { port: server.port }
 })
 
-const handlersOf = (authenticator: Authenticator.Authenticator, request: ClientSession.Handle): Handlers => {
+/** Sends the error with which a message fails. */
+type Guarded = (peer: Peer, rest: Effect.Effect<void, StatusError>) => Effect.Effect<void>
+
+// A defect fails one message, not the endpoint.
+const guardedBy = (authenticator: Authenticator.Authenticator): Guarded => {
+  const failed = (peer: Peer, error: StatusError): Effect.Effect<void> =>
+    reject(peer, error, supportsExtensions(peer) || authenticator.find(peer)?.supportsExtensions === true)
+  return (peer, rest) =>
+    rest.pipe(
+      Effect.catch((error) => failed(peer, error)),
+      Effect.catchDefect((defect) => Effect.andThen(logDefect(defect), failed(peer, brokerFailed)))
+    )
+}
+
+const handlersOf = (
+  authenticator: Authenticator.Authenticator,
+  guarded: Guarded,
+  request: ClientSession.Handle
+): Handlers => {
   const handle = (
     backend: Authenticator.Backend,
     peer: Peer,
@@ -111,14 +132,6 @@ const handlersOf = (authenticator: Authenticator.Authenticator, request: ClientS
       ? Effect.flatMap(authenticator.authorize(peer), (backend) => handle(backend, peer, frames) ?? Effect.void)
       : handle(backend, peer, frames)
   }
-  const failed = (peer: Peer, error: StatusError): Effect.Effect<void> =>
-    reject(peer, error, supportsExtensions(peer) || authenticator.find(peer)?.supportsExtensions === true)
-  // A defect fails one message, not the endpoint.
-  const guarded = (peer: Peer, rest: Effect.Effect<void, StatusError>): Effect.Effect<void> =>
-    rest.pipe(
-      Effect.catch((error) => failed(peer, error)),
-      Effect.catchDefect((defect) => Effect.andThen(logDefect(defect), failed(peer, brokerFailed)))
-    )
   return {
     authorize: (peer) =>
       authenticator.authorize(peer).pipe(
@@ -134,6 +147,7 @@ const handlersOf = (authenticator: Authenticator.Authenticator, request: ClientS
     onClose: (peer) =>
       Effect.suspend(() => {
         const backend = authenticator.remove(peer)
+        BackendEvents.cancelAll(backend?.running)
         return backend?.kind === "dlr" ? backend.vhost.lobby.leave(peer.identity, peer.connection) : Effect.void
       })
   }

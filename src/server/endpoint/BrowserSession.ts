@@ -17,6 +17,7 @@ import { type StatusError, TooManyRequestsError } from "../../protocol/Kosmonaut
 import type { Browser } from "../domain/Browser.ts"
 import type { Vhost } from "../engine/Vhosts.ts"
 import * as BrowserRates from "./internal/browserRates.ts"
+import * as Calls from "./internal/calls.ts"
 import * as Commands from "./internal/commands.ts"
 
 /**
@@ -47,6 +48,8 @@ export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
     browser,
     permission: undefined,
     origin: "",
+    client: undefined,
+    caller: Calls.makeCaller(browser),
     guesses: undefined,
     hasEnded: false
   }
@@ -72,6 +75,7 @@ export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
     isAuthenticated: () => state.permission !== undefined,
     end: Effect.uninterruptible(Effect.suspend(() => {
       state.hasEnded = true
+      Calls.end(state)
       return Effect.andThen(vhost.channels.leave(browser), Effect.sync(() => vhost.browsers.leaveUnsafe(browser)))
     }))
   }

@@ -7,20 +7,12 @@
  */
 
 import * as Effect from "effect/Effect"
-import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
-import { envelopeSize } from "../../protocol/Frame.ts"
 import type * as JsonText from "../../protocol/JsonText.ts"
-import { type BadRequestError, BrowserNotFoundError } from "../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../protocol/Lifecycle.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import type { Browser } from "../domain/Browser.ts"
-import * as MessageSize from "./internal/messageSize.ts"
-
-/**
- * The close code for a browser that a backend disconnects. The browser should not reconnect by itself. (Codes from 4000 on are
- * for applications; RFC 6455, section 7.4.2.)
- */
-const disconnectedCode = 4403
+import type { VhostState } from "./internal/vhostState.ts"
+import type { Log, Rejections } from "./Log.ts"
 
 /**
  * The connected browsers of one vhost.
@@ -42,7 +34,7 @@ export interface Browsers {
     sid: string,
     event: string,
     data: JsonText.Input
-  ) => Effect.Effect<void, BrowserNotFoundError | BadRequestError>
+  ) => Effect.Effect<void, Rejections["SendTo"]>
   /** Disconnects one browser, or all browsers of a user, and returns how many. */
   readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number>
   /** How many are connected. */
@@ -54,74 +46,29 @@ export interface Browsers {
 }
 
 /**
- * Makes an empty registry of browsers for a vhost. `emit` gets the lifecycle events.
+ * Makes the browsers of a vhost. `emit` gets the lifecycle events of their connections.
  *
  * @since 0.1.0
  */
-export const make = (emit: (event: Event) => void, options: { readonly maxMessageSize: number }): Browsers => {
-  const largest = options.maxMessageSize + envelopeSize
-  const browsers = new Map<string, Browser>()
-  const users = new Map<Browser, string>()
-  const browsersOf = new Map<string, Set<Browser>>()
+export const make = ({ browsers }: VhostState, log: Log, emit: (event: Event) => void): Browsers => {
   const counters = { rejected: 0 }
-
-  const removeUser = (browser: Browser): string | undefined => {
-    const uid = users.get(browser)
-    if (uid === undefined) return undefined
-    users.delete(browser)
-    const theirs = browsersOf.get(uid)
-    if (theirs?.delete(browser) === true && theirs.size === 0) browsersOf.delete(uid)
-    return uid
-  }
-
-  const find = (by: "sid" | "uid", who: string): ReadonlyArray<Browser> => {
-    if (by === "uid") return [...browsersOf.get(who) ?? []]
-    const browser = browsers.get(who)
-    return browser === undefined ? [] : [browser]
-  }
-
   return {
     enterUnsafe: (browser) => {
-      browsers.set(browser.sid, browser)
+      browsers.add(browser)
       emit(Lifecycle.browserConnected(browser.sid))
     },
-
-    identifyUnsafe: (browser, uid) => {
-      if (!browsers.has(browser.sid)) return
-      removeUser(browser)
-      users.set(browser, uid)
-      const theirs = browsersOf.get(uid)
-      if (theirs === undefined) browsersOf.set(uid, new Set([browser]))
-      else theirs.add(browser)
-    },
-
+    identifyUnsafe: browsers.identify,
     leaveUnsafe: (browser) => {
-      if (!browsers.delete(browser.sid)) return
-      emit(Lifecycle.browserDisconnected(browser.sid, removeUser(browser)))
+      const removed = browsers.remove(browser)
+      if (removed !== undefined) emit(Lifecycle.browserDisconnected(browser.sid, removed.uid))
     },
-
-    sendTo: (sid, event, data) =>
-      Effect.suspend((): Effect.Effect<void, BrowserNotFoundError | BadRequestError> => {
-        const browser = browsers.get(sid)
-        if (browser === undefined) return Effect.fail(new BrowserNotFoundError({ sid }))
-        const message = BrokerMessage.direct(event, data)
-        if (MessageSize.isLarger(message, largest)) return Effect.fail(MessageSize.tooLarge(largest))
-        browser.sendUnsafe(message)
-        return Effect.void
-      }),
-
+    sendTo: (sid, event, data) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "SendTo", sid, event, data }))),
     disconnect: (by, who) =>
-      Effect.sync(() => {
-        const found = find(by, who)
-        for (const browser of found) {
-          browser.sendUnsafe(BrokerMessage.closed(browser.sid))
-          browser.closeUnsafe(disconnectedCode)
-        }
-        return found.length
+      Effect.suspend(() => {
+        const { length } = browsers.find(by, who)
+        return Effect.as(log.commit({ _tag: "Disconnect", by, who }), length)
       }),
-
-    count: () => browsers.size,
-
+    count: browsers.size,
     rejectedUnsafe: () => {
       counters.rejected++
     },

@@ -1,38 +1,26 @@
 /**
  * The channels of one vhost, their subscribers, and broadcasts to them.
  *
- * Each operation is one step of the event loop: no other fiber sees a channel half changed, and a broadcast reaches exactly
- * those who are subscribed at that moment, each once, in the order of the broadcasts. Delivery is to outbound queues and
- * never waits. Only `leave` may take several steps, one for each channel.
+ * Each change is one step of the vhost's `Log`: nobody sees a channel half changed, and a broadcast reaches exactly those who
+ * are subscribed at its position, each once, in the order of the broadcasts. Delivery is to outbound queues and never waits.
+ * Only `leave` may take several steps, one for each channel.
  *
  * @since 0.1.0
  */
 
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { constVoid } from "effect/Function"
 import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
 import type { Id } from "../../protocol/BrowserMessage.ts"
-import * as ChannelName from "../../protocol/ChannelName.ts"
-import { envelopeSize } from "../../protocol/Frame.ts"
-import type * as JsonText from "../../protocol/JsonText.ts"
-import {
-  type BadRequestError,
-  ChannelNotFoundError,
-  type ForbiddenError,
-  InternalError,
-  InvalidChannelNameError,
-  NotSubscribedError,
-  type TooManyRequestsError
-} from "../../protocol/KosmonautError.ts"
-import type { Event } from "../../protocol/Trigger.ts"
+import type * as ChannelName from "../../protocol/ChannelName.ts"
+import * as JsonText from "../../protocol/JsonText.ts"
+import { ChannelNotFoundError, NotSubscribedError } from "../../protocol/KosmonautError.ts"
 import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
 import type { Part } from "../domain/Listing.ts"
+import { listOf } from "./internal/changes.ts"
 import * as Channel from "./internal/channel.ts"
-import * as MessageSize from "./internal/messageSize.ts"
-import * as OrderedList from "./internal/orderedList.ts"
-import * as Subscriptions from "./internal/subscriptions.ts"
-import * as Journal from "./Journal.ts"
+import * as VhostState from "./internal/vhostState.ts"
+import type { Intent, Log, Rejections } from "./Log.ts"
 
 export type { Listed, Part } from "../domain/Listing.ts"
 
@@ -67,9 +55,9 @@ export interface BroadcastOptions {
  */
 export interface Channels {
   /** Opens a channel; `false` says that it was open already. */
-  readonly open: (name: string) => Effect.Effect<boolean, InvalidChannelNameError | InternalError>
+  readonly open: (name: string) => Effect.Effect<boolean, Rejections["OpenChannel"]>
   /** Closes a channel; its subscribers receive `:unsubscribed`. */
-  readonly close: (name: string) => Effect.Effect<void, ChannelNotFoundError>
+  readonly close: (name: string) => Effect.Effect<void, Rejections["CloseChannel"]>
   /** The open channels. */
   readonly list: Effect.Effect<ReadonlyArray<ChannelInfo>>
   /** An open channel. */
@@ -91,13 +79,10 @@ export interface Channels {
     data: JsonText.Input,
     options?: BroadcastOptions
   ) => Effect.Effect<void, BroadcastError>
-  /** The same, executed when it is called. */
+  /** The same, committed when it is called; an `Exit` if it is done then. */
   readonly broadcastUnsafe: (
-    name: string,
-    event: string,
-    data: JsonText.Input,
-    options?: BroadcastOptions
-  ) => Exit.Exit<void, BroadcastError>
+    broadcast: Intent<"Broadcast">
+  ) => Effect.Effect<unknown, BroadcastError>
   /**
    * Subscribes a browser, and notifies the members and the backend. For a browser that is already subscribed nothing changes;
    * it gets a response only if its message had an id.
@@ -106,14 +91,14 @@ export interface Channels {
     name: string,
     browser: Browser,
     options: SubscribeOptions
-  ) => Effect.Effect<void, ChannelNotFoundError | ForbiddenError | BadRequestError | TooManyRequestsError>
+  ) => Effect.Effect<void, Rejections["Join"]>
   /** Unsubscribes a browser; on a presence channel the others receive `farewell` with `:memberLeft`. */
   readonly unsubscribe: (
     name: string,
     browser: Browser,
     farewell: JsonText.Input,
     id?: Id
-  ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError | BadRequestError>
+  ) => Effect.Effect<void, Rejections["Leave"]>
   /** Sends a subscriber the members of a presence channel after a cursor, as many as one message may have. */
   readonly members: (
     name: string,
@@ -137,7 +122,7 @@ export interface Channels {
  *
  * @since 0.1.0
  */
-export type BroadcastError = ChannelNotFoundError | NotSubscribedError | BadRequestError
+export type BroadcastError = Rejections["Broadcast"]
 
 /**
  * Counters of the channels of a vhost.
@@ -156,138 +141,103 @@ export interface ChannelCounters {
 }
 
 /**
- * The options of a vhost's channels; for the limits see `BrokerConfig`.
+ * Makes the channels of a vhost. They read its state, and change it through its log.
  *
  * @since 0.1.0
  */
-export interface Options extends Subscriptions.Limits {
-  readonly maxChannels: number
-  readonly maxMessageSize: number
-  /** Gets the lifecycle events of the channels; by default they are ignored. */
-  readonly emit?: ((event: Event) => void) | undefined
-  /** Records which channels are open, default nowhere. */
-  readonly journal?: Journal.Journal | undefined
-  /** The channels to restore, in the order of their opening. */
-  readonly opened?: ReadonlyArray<string> | undefined
-}
-
-/**
- * Makes a vhost's channels, with the restored ones open. Beyond `maxChannels` opening fails with 597.
- *
- * @since 0.1.0
- */
-export const make = (options: Options): Channels => {
-  const counters = { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 }
-  const registry = makeRegistry(options, counters)
-  const { find } = registry
-  const subscriptions = Subscriptions.make({ limits: options, counters, emit: options.emit ?? constVoid })
-  const broadcastUnsafe = makeBroadcast(registry.get, counters, options.maxMessageSize + envelopeSize)
+export const make = (state: VhostState.VhostState, log: Log): Channels => {
+  const get = (name: string) => VhostState.channelOf(state, name)
+  const find = makeFind(get, log)
+  const broadcastUnsafe: Channels["broadcastUnsafe"] = (broadcast) => log.commit(broadcast)
 
   return {
-    open: registry.open,
-    close: (name) =>
-      Effect.map(find(name), (channel) => {
-        registry.remove(channel)
-        subscriptions.unsubscribeAll(channel)
-      }),
+    open: (channel) => Effect.suspend(() => log.commit({ _tag: "OpenChannel", channel })),
+    close: (channel) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "CloseChannel", channel }))),
 
-    list: Effect.sync(registry.list),
+    list: Effect.sync(() =>
+      Array.from(state.channels.values()).flatMap(({ value }) => value === undefined ? [] : [infoOf(value)])
+    ),
     describe: (name) => Effect.map(find(name), infoOf),
     listAfter: (prefix, cursor) =>
       Channel.partAfter(
-        registry.all,
+        state.ordered,
         cursor,
         (channel) => channel.name.startsWith(prefix) ? infoOf(channel) : undefined
       ),
     subscribersAfter: (name, cursor) =>
       Effect.map(find(name), ({ visible }) => Channel.partAfter(visible, cursor, (subscription) => subscription)),
 
-    broadcast: (...broadcast) => Effect.suspend(() => broadcastUnsafe(...broadcast)),
+    broadcast: (channel, event, data, options) =>
+      Effect.asVoid(
+        Effect.suspend(() => broadcastUnsafe({ ...options, _tag: "Broadcast", channel, event, data }))
+      ),
     broadcastUnsafe,
 
-    subscribe: (name, browser, options) =>
-      Effect.flatMap(find(name), (channel) => subscriptions.subscribe(channel, browser, options)),
-    unsubscribe: (name, browser, farewell, id) =>
-      Effect.flatMap(find(name), (channel) => subscriptions.unsubscribe(channel, browser, farewell, id)),
+    subscribe: (channel, browser, options) =>
+      Effect.map(
+        Effect.suspend(() => log.commit({ ...options, _tag: "Join", channel, browser })),
+        (isNew) => {
+          if (!isNew && options.id !== undefined) respondAgain(state, channel, browser, options.id)
+        }
+      ),
+    unsubscribe: (channel, browser, farewell, id) =>
+      Effect.asVoid(
+        Effect.suspend(() => log.commit({ _tag: "Leave", channel, browser, farewell, request: { id } }))
+      ),
     members: (name, browser, cursor, id) =>
       Effect.flatMap(find(name), (channel) => {
         if (!channel.subscriptions.has(browser)) return Exit.fail(new NotSubscribedError({ channel: name }))
-        browser.sendUnsafe(BrokerMessage.members(name, subscriptions.members(channel, cursor, 1), id))
+        const list = VhostState.membersAfter(state, channel, cursor, { least: 1, except: undefined })
+        browser.sendUnsafe(BrokerMessage.members(name, list, id))
         return Exit.void
       }),
     has: (name, browser) => Effect.map(find(name), (channel) => channel.subscriptions.has(browser)),
-    leave: subscriptions.leave,
-    counters
+    leave: (browser) => leave(state, log, browser),
+    counters: state.counters
   }
 }
 
-// The open channels, by their names and in the order of their opening.
-const makeRegistry = (options: Options, counters: { channels: number }) => {
-  const journal = options.journal ?? Journal.none
-  const channels = new Map<string, OrderedList.Entry<Channel.Channel>>()
-  const all = OrderedList.make<Channel.Channel>()
-  let lastCursor = 0
+// This broker may not have applied yet that a channel was opened.
+const makeFind = (get: (name: string) => Channel.Channel | undefined, log: Log) => (name: string) =>
+  Effect.suspend((): Effect.Effect<Channel.Channel, ChannelNotFoundError> => {
+    const channel = get(name)
+    return channel !== undefined ? Exit.succeed(channel) : Effect.flatMap(log.barrier, () => {
+      const channel = get(name)
+      return channel !== undefined ? Exit.succeed(channel) : Exit.fail(new ChannelNotFoundError({ channel: name }))
+    })
+  })
 
-  const add = (name: string) => {
-    const entry = { cursor: ++lastCursor, value: Channel.make(name, ChannelName.kind(name)) }
-    channels.set(name, entry)
-    OrderedList.append(all, entry)
-    counters.channels++
-  }
-  options.opened?.forEach(add)
+// A browser that subscribes again gets the list of the others.
+const respondAgain = (state: VhostState.VhostState, name: string, browser: Browser, id: Id): void => {
+  const channel = VhostState.channelOf(state, name)
+  const subscription = channel?.subscriptions.get(browser)?.value
+  if (channel === undefined || subscription === undefined) return
+  browser.sendUnsafe(BrokerMessage.subscribed(name, subscription.uid, listOf(state, channel, browser), id))
+}
 
-  const get = (name: string): Channel.Channel | undefined => channels.get(name)?.value
-  return {
-    all,
-    get,
-    list: (): ReadonlyArray<ChannelInfo> =>
-      Array.from(channels.values()).flatMap(({ value }) => value === undefined ? [] : [infoOf(value)]),
-    find: (name: string): Effect.Effect<Channel.Channel, ChannelNotFoundError> =>
-      Effect.suspend(() => {
-        const channel = get(name)
-        return channel === undefined ? Exit.fail(new ChannelNotFoundError({ channel: name })) : Exit.succeed(channel)
-      }),
-    open: (name: string) =>
-      Effect.suspend((): Exit.Exit<boolean, InvalidChannelNameError | InternalError> => {
-        if (!ChannelName.isValid(name)) return Exit.fail(new InvalidChannelNameError({ channel: name }))
-        if (channels.has(name)) return Exit.succeed(false)
-        if (channels.size >= options.maxChannels) {
-          return Exit.fail(new InternalError({ detail: `the vhost has ${channels.size} channels, the limit` }))
-        }
-        add(name)
-        journal.created({ _tag: "Channel", name })
-        return Exit.succeed(true)
-      }),
-    remove: ({ name }: Channel.Channel) => {
-      const entry = channels.get(name)
-      if (entry === undefined) return
-      channels.delete(name)
-      OrderedList.remove(all, entry)
-      counters.channels--
-      journal.deleted("Channel", name)
+/** After how many deliveries to yield. */
+const turn = 10_000
+
+const leave = Effect.fnUntraced(function*(state: VhostState.VhostState, log: Log, browser: Browser) {
+  let work = 0
+  for (const channel of [...state.subscriptions.get(browser)?.channels ?? []]) {
+    if (work > turn) {
+      work = 0
+      yield* Effect.yieldNow
     }
+    const isMember = channel.subscriptions.get(browser)?.value?.member !== undefined
+    work += isMember ? channel.subscriptions.size : 1
+    const intent = {
+      _tag: "Leave",
+      channel: channel.name,
+      browser,
+      farewell: JsonText.empty,
+      request: undefined
+    } as const
+    // It is rejected if the channel was closed meanwhile.
+    yield* Effect.ignore(log.commit(intent))
   }
-}
-
-const makeBroadcast = (
-  get: (name: string) => Channel.Channel | undefined,
-  counters: { broadcasts: number; deliveries: number },
-  largest: number
-): Channels["broadcastUnsafe"] =>
-(name, event, data, { exceptSid, from } = {}) => {
-  const channel = get(name)
-  if (channel === undefined) return Exit.fail(new ChannelNotFoundError({ channel: name }))
-  if (from !== undefined && !channel.subscriptions.has(from)) {
-    return Exit.fail(new NotSubscribedError({ channel: name }))
-  }
-  if (channel.subscriptions.size > 0) {
-    const message = BrokerMessage.broadcast(event, data, name, from?.sid)
-    if (MessageSize.isLarger(message, largest)) return Exit.fail(MessageSize.tooLarge(largest))
-    counters.deliveries += Channel.deliver(channel, message, exceptSid)
-  }
-  counters.broadcasts++
-  return Exit.void
-}
+})
 
 const infoOf = ({ kind, name, subscriptions }: Channel.Channel): ChannelInfo => ({
   name,

@@ -11,6 +11,7 @@
 
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as SizedMap from "./internal/sizedMap.ts"
 import * as Journal from "./Journal.ts"
 
 /**
@@ -59,9 +60,9 @@ export interface DeadLetters {
  *
  * @since 0.1.0
  */
-export const isUnhandled = ({ reason }: Pick<DeadLetter, "reason">): boolean => unhandled.test(reason)
+export const isUnhandled = ({ reason }: Pick<DeadLetter, "reason">): boolean => reasonIfUnhandled.test(reason)
 
-const unhandled =
+const reasonIfUnhandled =
   /^(?:kosmonaut\/protocol\/KosmonautError\/)?(?:UndefinedHandlerError|InvalidEventNameError|MessageDecodeError):/
 
 /**
@@ -81,38 +82,35 @@ export const make = (options: {
   readonly letters?: ReadonlyArray<DeadLetter> | undefined
 }): DeadLetters => {
   const journal = options.journal ?? Journal.none
-  const letters = new Map<string, DeadLetter>()
+  const letters = SizedMap.make(sizeOf)
   // The unhandled ones, which are dropped first.
-  const leastImportant = new Map<string, DeadLetter>()
-  let size = 0
-  let added = 0
-  let dropped = 0
+  const unhandled = SizedMap.make<DeadLetter>(() => 0)
+  const counters = { count: 0, added: 0, dropped: 0 }
 
   const insert = (letter: DeadLetter) => {
     letters.set(letter.id, letter)
-    if (isUnhandled(letter)) leastImportant.set(letter.id, letter)
-    size += sizeOf(letter)
+    counters.count = letters.entries.size
+    if (isUnhandled(letter)) unhandled.set(letter.id, letter)
   }
   const remove = (letter: DeadLetter) => {
-    letters.delete(letter.id)
-    leastImportant.delete(letter.id)
-    size -= sizeOf(letter)
+    letters.remove(letter.id)
+    unhandled.remove(letter.id)
+    counters.count = letters.entries.size
     journal.deleted("DeadLetter", letter.id)
+    return letter
   }
   const dropOldest = () => {
-    for (const some of [leastImportant, letters]) {
-      for (const oldest of some.values()) {
-        if (letters.size <= options.deadLetterCapacity && size <= options.deadLetterSize) return
-        remove(oldest)
-        dropped++
-      }
+    while (counters.count > options.deadLetterCapacity || letters.size() > options.deadLetterSize) {
+      const [, oldest] = unhandled.removeOldest() ?? letters.removeOldest()!
+      remove(oldest)
+      counters.dropped++
     }
   }
   const addUnsafe: DeadLetters["addUnsafe"] = (letter) => {
     const failedAt = Math.floor(options.clock.currentTimeMillisUnsafe())
     const dead = { ...letter, reason: letter.reason.slice(0, 500), failedAt }
     insert(dead)
-    added++
+    counters.added++
     journal.created({ _tag: "DeadLetter", ...dead, origin: dead.origin ?? null })
     dropOldest()
     options.wake?.()
@@ -125,32 +123,17 @@ export const make = (options: {
     add: (letter) => Effect.sync(() => addUnsafe(letter)),
     addUnsafe,
 
-    list: Effect.sync(() => [...letters.values()]),
+    list: Effect.sync(() => [...letters.entries.values()]),
 
     take: (id) =>
       Effect.sync(() => {
-        const letter = letters.get(id)
-        if (letter !== undefined) remove(letter)
-        return letter
+        const letter = letters.entries.get(id)
+        return letter && remove(letter)
       }),
 
-    takeAll: Effect.sync(() => {
-      const all = [...letters.values()]
-      all.forEach(remove)
-      return all
-    }),
+    takeAll: Effect.sync(() => Array.from(letters.entries.values(), remove)),
 
-    counters: {
-      get count() {
-        return letters.size
-      },
-      get added() {
-        return added
-      },
-      get dropped() {
-        return dropped
-      }
-    }
+    counters
   }
 }
 

@@ -6,6 +6,9 @@
  * other events pass it meanwhile. An event whose handler failed too often, or that was lost too often, becomes a dead letter
  * in the same step, so that it is always in exactly one place.
  *
+ * A request ends with one result for the one who sent it: the response of a worker, a failure, or that its deadline has
+ * passed. It is never persisted and never a dead letter.
+ *
  * Queued, delayed and unacked events all count towards the limits of their lane. Beyond the limits an event is rejected; in
  * the lifecycle lane the oldest event is dropped instead. If the unacked events alone exceed the limits, events are delivered
  * only to workers that hold none.
@@ -15,6 +18,7 @@
  * @since 0.1.0
  */
 
+import type * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
@@ -57,13 +61,36 @@ export interface Enqueue {
   readonly origin?: string | undefined
   /** How long to wait before the first delivery, default not at all. */
   readonly delay?: Duration.Duration | undefined
-  /** When a response is no longer useful, in monotonic milliseconds. Not used by the queue. */
+  /** When the response to a request is no longer useful, in monotonic milliseconds. */
   readonly deadline?: number | undefined
-  /** While an event is in the queue, another one with the same key is a duplicate. */
+  /** While an event is in its lane, another one with the same key is a duplicate. */
   readonly dedupeKey?: string | undefined
-  /** Where to send the response. Not used by the queue. */
+  /** Where to send the result of a request. */
   readonly replyTo?: unknown
 }
+
+/**
+ * How a request ended.
+ *
+ * @since 0.1.0
+ */
+export type RequestResult = Data.TaggedEnum<{
+  /** Its handler has returned, or has failed with its declared error: the JSON of either. */
+  Responded: { readonly outcome: "ok" | "error"; readonly json: string }
+  /** Its handler failed otherwise, or it was lost too often. */
+  Failed: { readonly reason: string }
+  /** Its deadline has passed. */
+  Expired: {}
+  /** It was cancelled before a worker has begun. */
+  Cancelled: {}
+}>
+
+/**
+ * Constructors and matchers of `RequestResult`.
+ *
+ * @since 0.1.0
+ */
+export const RequestResult = Data.taggedEnum<RequestResult>()
 
 /**
  * An event in the queue. Every delivery has the same object.
@@ -76,7 +103,7 @@ export interface Queued extends Omit<Enqueue, "delay"> {
   /** Its position among all events of the vhost. */
   readonly number: number
   readonly origin: string | undefined
-  /** How many bytes `json` and `origin` have together. */
+  /** How many bytes `json` and `origin` have together; of a request 512 more. */
   readonly size: number
   /** How often it was delivered, without deliveries that could not be sent. */
   readonly attempts: number
@@ -90,9 +117,9 @@ export interface Queued extends Omit<Enqueue, "delay"> {
 export type Outcome = Data.TaggedEnum<{
   /** It was handled, or sent to a worker that does not ack. */
   Acked: {}
-  /** It was handled, and this is the response. */
-  Responded: { readonly response: unknown }
-  /** Its handler failed. After `maxAttempts` failures the event is a dead letter; until then it is redelivered after a backoff. */
+  /** It was handled, and this is the JSON of what the handler returned (`ok`) or of its declared error. */
+  Responded: { readonly outcome: "ok" | "error"; readonly json: string }
+  /** Its handler failed. A request then ends. After `maxAttempts` failures the event is a dead letter; until then it is redelivered after a backoff. */
   Nacked: { readonly reason: string; readonly maxAttempts: number }
   /** It was returned unhandled. The first time it is redelivered immediately, from the second time on after a backoff. */
   Released: {}
@@ -144,6 +171,10 @@ export interface StoredEvent {
   readonly failures: number
   /** How often it was lost. */
   readonly losses: number
+  /** How long its first delivery was delayed, and until when, in milliseconds since 1970. */
+  readonly delay?: number | undefined
+  readonly dueAt?: number | undefined
+  readonly dedupeKey?: string | undefined
 }
 
 /**
@@ -158,11 +189,14 @@ export interface EventQueue {
   readonly grant: (capacity: Readonly<Record<Lane, Capacity>>) => void
   /** Ends deliveries; ignored for events that are not delivered. Requeued events are delivered with the next `grant`. */
   readonly settle: (events: ReadonlyArray<Queued>, outcome: Outcome) => void
-  /** Removes the event with this `dedupeKey`; `false` if it is already delivered, or if there is none. */
-  readonly cancel: (dedupeKey: string) => boolean
-  /** Requeues events whose backoff or delay has ended, and delivers them. */
+  /** Removes the event of a lane with this `dedupeKey`; `false` if it was ever delivered, or if there is none. */
+  readonly cancel: (lane: Lane, dedupeKey: string) => boolean
+  /** Requeues events whose backoff or delay has ended, delivers them, and ends requests whose deadline has passed. */
   readonly requeueDue: () => void
-  /** When the next backoff or delay ends, in monotonic milliseconds. */
+  /**
+   * When the next backoff, delay or deadline ends, in monotonic milliseconds: the caller then calls `requeueDue`. `wake` tells
+   * it of earlier ones.
+   */
   readonly nextDue: () => number | undefined
   /** Drops lifecycle events if no worker has taken them for `lifecycleRetention` of lived time. */
   readonly dropUnattended: () => void
@@ -194,6 +228,7 @@ export interface Options {
   readonly redeliveryBackoff: Duration.Duration
   readonly lifecycleRetention: Duration.Duration
   readonly deadLetters: DeadLetters
+  readonly clock: Clock.Clock
   /** Where the lane of events is recorded, default nowhere. */
   readonly journal?: Journal.Journal | undefined
   /** What the journal has recorded earlier, the oldest first. */
@@ -201,9 +236,9 @@ export interface Options {
   readonly timeline: Timeline
   /** Delivers an event to a worker. Only called within the capacity; does not throw. */
   readonly deliver: (event: Queued) => void
-  /** Passes a response on. */
-  readonly respond?: ((replyTo: unknown, response: unknown) => void) | undefined
-  /** Called when `nextDue` is earlier than before, and when an event is refused. */
+  /** Passes the result of a request on, once for each. Does not throw. */
+  readonly respond?: ((replyTo: unknown, result: RequestResult) => void) | undefined
+  /** Called when `nextDue` is earlier than it was the last time, and when an event is refused. */
   readonly wake?: (() => void) | undefined
 }
 

@@ -8,6 +8,9 @@
  * out, reconnects or releases it. An event whose handler failed is redelivered after a backoff, until it becomes a dead
  * letter. To a worker that does not ack, as the original's, an event is delivered once.
  *
+ * A request is an event with a response, for workers that respond. It fails immediately if there is none, waits no longer than
+ * its deadline, and has one result. It is redelivered as other events are if its worker leaves, and fails if its handler does.
+ *
  * Changes of events are recorded in the journal. If the broker has a store, the next broker restores the events that were not
  * acked, with their order and their ids.
  *
@@ -19,13 +22,15 @@
  */
 
 import * as Effect from "effect/Effect"
-import type { InternalError } from "../../protocol/KosmonautError.ts"
+import type { InternalError, NoWorkerError } from "../../protocol/KosmonautError.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import type { Worker } from "../domain/Worker.ts"
-import { Outcome, type Queued } from "./EventQueue.ts"
+import { type Enqueue, Outcome, type Queued } from "./EventQueue.ts"
 import * as Dispatcher from "./internal/dispatcher.ts"
+import type { Cancel, Outcomes, Request } from "./internal/requests.ts"
 
 export type { Worker } from "../domain/Worker.ts"
+export type { Cancel, Outcomes, Request } from "./internal/requests.ts"
 
 /**
  * The lobby of one vhost.
@@ -45,13 +50,31 @@ export interface Lobby {
   readonly ack: (id: string, connection: unknown, deliveries: ReadonlyArray<string>) => Effect.Effect<void>
   /** A worker nacks an event for a reason, or releases it if `reason` is empty. Ignored in the same cases. */
   readonly nack: (id: string, connection: unknown, delivery: string, reason: string) => Effect.Effect<void>
+  /**
+   * A worker has handled a request, and this is the JSON of what the handler returned (`ok`) or of its declared error. Acks an
+   * event that is no request. Ignored in the same cases.
+   */
+  readonly respond: (
+    id: string,
+    connection: unknown,
+    delivery: string,
+    outcome: "ok" | "error",
+    json: string
+  ) => Effect.Effect<void>
   /** Removes a worker; if `connection` is given, only if it is registered on that one. */
   readonly leave: (id: string, connection?: unknown) => Effect.Effect<void>
   /**
    * Delivers or queues an event, the text of `{"<event>": {…}}`. `origin` is the text of its origin. Fails if the queue is
-   * full, if the event is too large for a worker, or if it is a lifecycle event and no worker takes them.
+   * full, if the event is too large for a worker, or if it is a lifecycle event and no worker takes them. Does nothing if an
+   * event with the same `dedupeKey` is queued or in flight.
    */
-  readonly enqueue: (json: string, origin?: string) => Effect.Effect<void, InternalError>
+  readonly enqueue: (
+    json: string,
+    origin?: string,
+    options?: Pick<Enqueue, "delay" | "dedupeKey">
+  ) => Effect.Effect<void, InternalError>
+  /** Delivers or queues a request. Fails if no worker takes requests, or as `enqueue` does. */
+  readonly request: (request: Request) => Effect.Effect<Cancel, NoWorkerError | InternalError>
   /** Delivers or queues a lifecycle event; ignored if no worker takes them. */
   readonly emitUnsafe: (event: Event) => void
   /**
@@ -61,9 +84,12 @@ export interface Lobby {
   readonly tick: Effect.Effect<void>
   /** Whether ticks are needed: workers are registered, or lifecycle events are queued. */
   readonly isActive: () => boolean
-  /** Redelivers events whose backoff has ended. Call this at `nextDue`; every tick does it, too. */
+  /**
+   * Redelivers events whose backoff has ended, and ends requests whose deadline has passed. Call this at `nextDue`; every tick
+   * does it, too.
+   */
   readonly redeliver: Effect.Effect<void>
-  /** When the next backoff ends, in monotonic milliseconds. */
+  /** When the next backoff, delay or deadline ends, in monotonic milliseconds. */
   readonly nextDue: () => number | undefined
   /** Dismisses all workers. */
   readonly dismissAll: Effect.Effect<void>
@@ -73,6 +99,8 @@ export interface Lobby {
   readonly info: Effect.Effect<LobbyInfo>
   /** Counters since the start, and current numbers. */
   readonly counters: LobbyCounters
+  /** How requests have ended since the start, and why the last one failed whose handler failed or that was lost too often. */
+  readonly requests: { readonly counted: Outcomes; readonly lastFailure: () => string }
 }
 
 /**
@@ -153,12 +181,21 @@ export const make = (options: Dispatcher.Options): Lobby => {
           reason === "" ? Dispatcher.released : Outcome.Nacked({ reason, maxAttempts })
         )
       }),
+    respond: (id, connection, delivery, outcome, json) =>
+      Effect.sync(() => {
+        const member = find(id, connection)
+        const event = member && workers.release(member, delivery)
+        if (event === undefined) return
+        state.counted.acknowledged++
+        Dispatcher.settle(state, member!, [event], Outcome.Responded({ outcome, json }))
+      }),
     leave: (id, connection) =>
       Effect.sync(() => {
         const member = find(id, connection)
         if (member !== undefined) Dispatcher.remove(state, [member], Dispatcher.lost)
       }),
-    enqueue: (json, origin) => Effect.suspend(() => Dispatcher.enqueue(state, json, origin)),
+    enqueue: (json, origin, options) => Effect.suspend(() => Dispatcher.enqueue(state, json, origin, options)),
+    request: state.requests.enqueue,
     emitUnsafe: (event) => Dispatcher.emit(state, event),
     tick: Effect.suspend(() => Dispatcher.expire(state)),
     isActive: () => workers.size > 0 || queue.isAttended() || queue.queuedIn("lifecycle") > 0,
@@ -173,7 +210,8 @@ export const make = (options: Dispatcher.Options): Lobby => {
       queued: queue.queuedIn("events"),
       workers: Array.from(workers.all(), ({ worker }) => Dispatcher.publicName(worker.id))
     })),
-    counters: countersOf(state)
+    counters: countersOf(state),
+    requests: state.requests
   }
 }
 

@@ -5,7 +5,8 @@
  * connection is lost. They are cached for `idempotencyRetention` after the connection's last request, within limits for all
  * connections together: `idempotencyCapacity` responses and 64 MiB. Beyond them the connection that has been idle for longest
  * loses its responses. Retries of requests that are no longer cached, and of unknown connections, are rejected, because the
- * broker cannot know whether they were executed.
+ * broker cannot know whether they were executed. A request that was cancelled since its connection ended is executed when it
+ * is retried.
  *
  * @since 0.1.0
  */
@@ -19,6 +20,7 @@ import * as Option from "effect/Option"
 import { FromServer } from "../../protocol/Command.ts"
 import { BadRequestError, type StatusError } from "../../protocol/KosmonautError.ts"
 import type * as Retry from "../../protocol/Retry.ts"
+import * as CachedConnections from "./internal/cachedConnections.ts"
 import * as Responses from "./internal/responses.ts"
 
 /**
@@ -68,9 +70,6 @@ export interface Connection {
  */
 export const isMessageId = (message: string): boolean => message !== "" && message.length <= 16
 
-/** How many connections are known. Beyond it the half of them that has been idle for longest is evicted. */
-const maxConnections = 10_000
-
 /** How many characters the responses of all connections may have together. */
 const maxLength = 64 * 1_048_576
 
@@ -79,144 +78,103 @@ const maxLength = 64 * 1_048_576
  *
  * @since 0.1.0
  */
-export const make = ({ clock, ...options }: {
+export const make = ({ clock, idempotencyCapacity, idempotencyRetention }: {
   readonly idempotencyCapacity: number
   readonly idempotencyRetention: Duration.Duration
   readonly clock: Clock.Clock
 }): ResponseCache => {
   const counters = { cached: 0, retried: 0, evicted: 0 }
   const total = { length: 0 }
-  const connections = makeConnections(clock, Duration.toMillis(options.idempotencyRetention), counters, total)
+  const connections = CachedConnections.make(clock, Duration.toMillis(idempotencyRetention), counters, total)
+  const state: State = { capacity: idempotencyCapacity, connections, counters, total }
 
-  const makeRoom = () => {
-    while (counters.cached > options.idempotencyCapacity || total.length > maxLength) {
-      const idlest = connections.idlest()
-      if (idlest === undefined) return
-      counters.evicted += idlest.size()
-      connections.clear(idlest)
-    }
-  }
-  const grow = () => {
-    if (++counters.cached > options.idempotencyCapacity) makeRoom()
-  }
-  const settle = (responses: Responses.Responses, message: string, exit: Exit.Exit<FromServer, StatusError>) => {
-    responses.settle(message, responseOf(exit))
-    if (total.length > maxLength) makeRoom()
-  }
-  const recall = (
-    responses: Responses.Responses,
-    message: string,
-    fingerprint: number,
-    cached: Responses.Cached
-  ): Effect.Effect<FromServer, BadRequestError> => {
-    if (!responses.matches(message, fingerprint)) {
-      return Effect.fail(new BadRequestError({ detail: "the idempotency key is that of another request" }))
-    }
-    counters.retried++
-    if (cached._tag !== "Running") return Effect.succeed(cached)
-    const waiting = cached.waiting ?? Deferred.makeUnsafe<FromServer>()
-    responses.replace(message, { _tag: "Running", waiting })
-    return Deferred.await(waiting)
-  }
+  const retry: ResponseCache["retry"] = (key, fingerprint, execute) =>
+    Effect.suspend(() => {
+      const { connection, message } = key
+      const responses = connections.find(connection)
+      if (responses === undefined) return unknown
+      const cached = Responses.find(responses, message)
+      if (cached !== undefined && cached !== Responses.cancelled) {
+        return Effect.flatMap(
+          recall(state, responses, message, fingerprint, cached),
+          (response) => response === Responses.cancelled ? retry(key, fingerprint, execute) : Effect.succeed(response)
+        )
+      }
+      if (!isMessageId(message)) return unknown
+      if (cached === undefined && !Responses.neverArrived(responses, message)) return unknown
+      connections.use(responses)
+      if (cached !== undefined) Responses.restart(responses, message)
+      else if (Responses.addEarly(responses, message, fingerprint)) grow(state)
+      return Effect.onExit(execute, (exit) => Effect.sync(() => settle(state, responses, message, exit)))
+    })
 
   return {
     connection: (id) => {
       const responses = connections.get(id)
       return {
         isEvicted: () => responses.isEvicted,
-        skipUnsafe: responses.skip,
+        skipUnsafe: (message) => Responses.skip(responses, message),
         beginUnsafe: (message, fingerprint) => {
           connections.use(responses)
-          const early = responses.findEarly(message)
-          if (early !== undefined) return recall(responses, message, fingerprint, early)
-          if (responses.grows()) grow()
-          responses.add(message, fingerprint)
+          const early = Responses.findEarly(responses, message)
+          if (early !== undefined) return recall(state, responses, message, fingerprint, early)
+          if (Responses.canGrow(responses)) grow(state)
+          Responses.add(responses, message, fingerprint)
           return undefined
         },
-        endUnsafe: (message, exit) => settle(responses, message, exit)
+        endUnsafe: (message, exit) => settle(state, responses, message, exit)
       }
     },
-    retry: ({ connection, message }, fingerprint, execute) =>
-      Effect.suspend(() => {
-        const responses = connections.find(connection)
-        const cached = responses?.find(message)
-        if (responses !== undefined && cached !== undefined) return recall(responses, message, fingerprint, cached)
-        if (responses === undefined || !isMessageId(message) || !responses.neverArrived(message)) return unknown
-        connections.use(responses)
-        if (responses.addEarly(message, fingerprint)) grow()
-        return Effect.onExit(execute, (exit) => {
-          settle(responses, message, exit)
-          return Effect.void
-        })
-      }),
+    retry,
     counters
   }
 }
 
-// The connections, and which of them has been idle for longest.
-const makeConnections = (
-  clock: Clock.Clock,
-  retention: number,
-  counters: { cached: number },
-  total: { length: number }
-) => {
-  const connections = new Map<string, Responses.Responses>()
-  let sequence = 0
-  let nextSweep = 0
+interface State {
+  readonly capacity: number
+  readonly connections: CachedConnections.CachedConnections
+  readonly counters: { cached: number; retried: number; evicted: number }
+  readonly total: { readonly length: number }
+}
 
-  const clear = (responses: Responses.Responses) => {
-    counters.cached -= responses.clear()
+const makeRoom = ({ capacity, connections, counters, total }: State): void => {
+  while (counters.cached > capacity || total.length > maxLength) {
+    const idlest = connections.idlest()
+    if (idlest === undefined) return
+    counters.evicted += Responses.sizeOf(idlest)
+    connections.clear(idlest)
   }
-  // Clears idle connections. The id of a connection's last message is known for longer than its responses, so that a retry
-  // of a later message is known never to have arrived.
-  const sweep = () => {
-    const now = Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
-    if (now < nextSweep && connections.size < maxConnections) return
-    nextSweep = now + Math.min(retention, 1000)
-    for (const responses of connections.values()) {
-      if (responses.lastUsed !== responses.lastUsedAtSweep) {
-        responses.lastUsedAtSweep = responses.lastUsed
-        responses.idleSince = now
-      } else if (now - responses.idleSince >= retention) clear(responses)
-    }
-    if (connections.size < maxConnections) return
-    const byLastUse = [...connections].sort(([, one], [, other]) => one.lastUsed - other.lastUsed)
-    for (const [id, responses] of byLastUse.slice(0, maxConnections / 2)) {
-      clear(responses)
-      responses.isEvicted = true
-      connections.delete(id)
-    }
+}
+
+const grow = (state: State): void => {
+  if (++state.counters.cached > state.capacity) makeRoom(state)
+}
+
+const settle = (
+  state: State,
+  responses: Responses.Responses,
+  message: string,
+  exit: Exit.Exit<FromServer, StatusError>
+): void => {
+  Responses.settle(responses, message, responseOf(exit))
+  if (state.total.length > maxLength) makeRoom(state)
+}
+
+const recall = (
+  { counters }: State,
+  responses: Responses.Responses,
+  message: string,
+  fingerprint: number,
+  cached: Responses.Cached
+): Effect.Effect<FromServer, BadRequestError> => {
+  if (!Responses.matches(responses, message, fingerprint)) {
+    return Effect.fail(new BadRequestError({ detail: "the idempotency key is that of another request" }))
   }
-  // The list is sorted once and serves many times; connections that were used since then are skipped.
-  const byLastUse: Array<{ readonly responses: Responses.Responses; readonly lastUsed: number }> = []
-  const idlest = (): Responses.Responses | undefined => {
-    for (let isSorted = false;; isSorted = true) {
-      for (let next = byLastUse.pop(); next !== undefined; next = byLastUse.pop()) {
-        if (next.responses.lastUsed === next.lastUsed && next.responses.size() > 0) return next.responses
-      }
-      if (isSorted) return undefined
-      for (const responses of connections.values()) {
-        if (responses.size() > 0) byLastUse.push({ responses, lastUsed: responses.lastUsed })
-      }
-      byLastUse.sort((one, other) => other.lastUsed - one.lastUsed)
-    }
-  }
-  return {
-    find: (id: string) => connections.get(id),
-    get: (id: string): Responses.Responses => {
-      const known = connections.get(id)
-      if (known !== undefined) return known
-      sweep()
-      const responses = Responses.make(total)
-      connections.set(id, responses)
-      return responses
-    },
-    use: (responses: Responses.Responses) => {
-      responses.lastUsed = ++sequence
-    },
-    idlest,
-    clear
-  }
+  counters.retried++
+  if (cached._tag !== "Running") return Effect.succeed(cached)
+  const waiting = cached.waiting ?? Deferred.makeUnsafe<FromServer>()
+  Responses.replace(responses, message, { _tag: "Running", waiting })
+  return Deferred.await(waiting)
 }
 
 const responseOf = (exit: Exit.Exit<FromServer, StatusError>): FromServer =>
@@ -235,6 +193,13 @@ export const failureOf = (error: StatusError): FromServer =>
   "detail" in error
     ? FromServer.Failure({ code: error.code, reason: error.detail })
     : FromServer.Failure({ code: error.code })
+
+/**
+ * The response to a request that was cancelled before it was executed, since its connection has ended: a retry executes it.
+ *
+ * @since 0.1.0
+ */
+export const cancelled: FromServer = Responses.cancelled
 
 /**
  * The response to a retry if it cannot be known whether the request was executed.

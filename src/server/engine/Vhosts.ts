@@ -33,13 +33,16 @@ import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../Brok
 import * as Store from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Browsers from "./Browsers.ts"
+import * as Calls from "./Calls.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Background from "./internal/background.ts"
 import * as Limits from "./internal/limits.ts"
+import * as LocalLog from "./internal/localLog.ts"
 import * as Metrics from "./internal/metrics.ts"
 import * as Patterns from "./internal/patterns.ts"
 import * as StoredVhosts from "./internal/storedVhosts.ts"
+import * as VhostState from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
@@ -75,6 +78,8 @@ export interface Vhost {
   readonly deadLettersAfter: (cursor: number) => Effect.Effect<Iterable<Channels.Listed<DeadLetters.DeadLetter>>>
   /** The browsers that are connected. */
   readonly browsers: Browsers.Browsers
+  /** The triggers and requests that browsers may send again. */
+  readonly calls: Calls.Calls
   /** The responses to requests that Clients may retry. */
   readonly responseCache: ResponseCache.ResponseCache
   /** Waits until the vhost is removed. */
@@ -192,25 +197,28 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
 
   const enter = (path: string, token: Redacted.Redacted, stored?: StoredVhosts.StoredVhost): Vhost => {
     const journal = journalOf(path)
-    const loading = { journal, largest: config.maxMessageSize - envelopeSize, now: clock.currentTimeMillisUnsafe() }
-    const restored = stored && StoredVhosts.withoutTooLarge(stored, loading)
-    const own = { ...limits, ...restored, journal, clock, patterns, wake }
+    const own = { ...limits, ...stored, journal, clock, patterns, wake }
     const onDefect = (defect: unknown) => void run(Effect.logError("An event could not be sent to a worker", defect))
     const deadLetters = DeadLetters.make(own)
-    const lobby = Lobby.make({ ...own, deadLetters, onDefect })
+    const largest = config.maxMessageSize - envelopeSize
+    const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal, largest })
+    const lobby = Lobby.make({ ...own, events, deadLetters, onDefect })
+    const state = VhostState.make(own)
+    const log = LocalLog.make({ state, journal, emit: lobby.emitUnsafe })
     const removed = Deferred.makeUnsafe<void>()
     const vhost: Vhost = {
       path,
       token,
-      channels: Channels.make({ ...own, emit: lobby.emitUnsafe }),
+      channels: Channels.make(state, log),
       accessTokens: AccessTokens.make(own),
       lobby,
       ...Replay.make(deadLetters, lobby),
       config: limitsOnly,
       deadLetters,
       journal,
-      browsers: Browsers.make(lobby.emitUnsafe, config),
-      responseCache: ResponseCache.make(own),
+      browsers: Browsers.make(state, log, lobby.emitUnsafe),
+      calls: Calls.make(own),
+      responseCache: ResponseCache.make({ ...limits, clock }),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }

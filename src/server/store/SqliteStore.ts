@@ -36,14 +36,19 @@ export interface Options {
   readonly fsync?: boolean | undefined
 }
 
-/** The version of the tables. Tables of earlier versions get the columns that were `added` since. */
-const version = 2
+/** What the tables are like: earlier ones are given what was `added` since. */
+const version = 3
 
 /** Marks a database as a broker's: "Kosm". */
 const applicationId = 0x4b_6f_73_6d
 
-/** Columns that earlier versions did not have, and their values in existing rows. */
-const added = [{ table: "Event", column: "losses", initially: 0 }] as const
+/** Columns that earlier versions did not have, and what their rows have in them. */
+const added = [
+  { table: "Event", column: "losses", initially: 0 },
+  { table: "Event", column: "delay", initially: null },
+  { table: "Event", column: "dueAt", initially: null },
+  { table: "Event", column: "dedupeKey", initially: null }
+] as const
 
 type Table = (typeof kinds)[Kind]
 
@@ -175,8 +180,13 @@ export const layer = (options: Options): Layer.Layer<Store, StoreError> => Layer
 
 const Entries = Schema.Array(Schema.Union(tables.map(([_, { schema }]) => schema)))
 
-const rowsOf = (database: DatabaseSync, kind: Kind): ReadonlyArray<object> =>
-  database.prepare(`select * from ${kind} order by place`).all().map((row) => ({ ...row, _tag: kind }))
+const rowsOf = (database: DatabaseSync, kind: Kind): ReadonlyArray<object> => {
+  const optional = added.filter(({ initially, table }) => table === kind && initially === null)
+  return database.prepare(`select * from ${kind} order by place`).all().map((row) => {
+    for (const { column } of optional) if (row[column] === null) delete row[column]
+    return { ...row, _tag: kind }
+  })
+}
 
 const applyTo = (database: DatabaseSync): (change: Change) => void => {
   const statements = new Map(tables.map(([kind, table]) => [kind, statementsOf(database, kind, table)]))
@@ -205,8 +215,8 @@ const statementsOf = (database: DatabaseSync, kind: Kind, table: (typeof kinds)[
   }
 }
 
-const valueOf = (value: SQLInputValue | Redacted.Redacted): SQLInputValue =>
-  Redacted.isRedacted(value) ? Redacted.value(value as Redacted.Redacted) : value as SQLInputValue
+const valueOf = (value: SQLInputValue | Redacted.Redacted | undefined): SQLInputValue =>
+  Redacted.isRedacted(value) ? Redacted.value(value as Redacted.Redacted) : value as SQLInputValue | undefined ?? null
 
 const foreign =
   "it holds something that is no database of a broker, or a broken one. Move it away, or restore a copy of it"

@@ -48,7 +48,8 @@ export const kinds = {
     key: "id",
     /**
      * `json` is the text of `{"<event>": {…}}`, `origin` that of its origin, `attempts` how often it was delivered,
-     * `failures` how often its handler failed, `losses` how often a delivery was lost.
+     * `failures` how often its handler failed, `losses` how often a delivery was lost. Until its first delivery `delay` is how
+     * long that is delayed, and `dueAt` until when, in milliseconds since 1970.
      */
     schema: Schema.TaggedStruct("Event", {
       vhost: Schema.String,
@@ -57,7 +58,10 @@ export const kinds = {
       origin: Schema.NullOr(Schema.String),
       attempts: Schema.Number,
       failures: Schema.Number,
-      losses: Schema.Number
+      losses: Schema.Number,
+      delay: Schema.optionalKey(Schema.Number),
+      dueAt: Schema.optionalKey(Schema.Number),
+      dedupeKey: Schema.optionalKey(Schema.String)
     })
   },
   DeadLetter: {

@@ -1,21 +1,21 @@
 /**
- * A connection in memory: two pipes, and who has which end of each.
+ * A connection in memory: two pipes, and the two ends that they connect.
  */
 
 import type * as Arr from "effect/Array"
 import type * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
-import type { Frames } from "../../protocol/Frame.ts"
+import type { Message } from "../../transport/Transport.ts"
 import * as Pipe from "./pipe.ts"
 
-/** What one side has of a connection. */
+/** One side of a connection. */
 export interface End {
-  /** Hands over a message, or not at all. */
-  readonly sendUnsafe: (frames: Frames) => boolean
-  /** Hands over a message, waiting for room; `false` says that the connection has ended. */
-  readonly send: (frames: Frames) => Effect.Effect<boolean>
-  /** What the other side has sent. Fails after the last, or once this side has closed. */
-  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Frames>, Cause.Done>
+  /** Sends a message if there is room, and returns whether there was. */
+  readonly sendUnsafe: (message: Message) => boolean
+  /** Sends a message, waiting for room; `false` if the connection has ended. */
+  readonly send: (message: Message) => Effect.Effect<boolean>
+  /** The messages of the other side. Fails after the last, or once this side has closed. */
+  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Message>, Cause.Done>
   /** Ends the connection: the other side still gets what was sent. */
   readonly closeUnsafe: () => void
   readonly isClosed: () => boolean
@@ -23,24 +23,21 @@ export interface End {
 
 /** A connection, from its opening to the close of both ends. */
 export interface Connection {
-  /** Who the client says it is. */
+  /** The identity of the client. */
   readonly identity: string
-  /** The name of the one message on it, empty where there are more. */
-  readonly message: string
-  /** Where the server listens. */
+  /** The address of the server. */
   readonly address: string
   readonly client: End
   readonly server: End
-  /** The network has broken; where `losing`, with all that was on its way. */
-  readonly breakUnsafe: (losing: boolean) => void
-  /** The network may have become silent, or audible. */
-  readonly lineChangedUnsafe: () => void
+  /** The network was cut; if `isLosing`, messages that are not yet read are lost. */
+  readonly cutUnsafe: (isLosing: boolean) => void
+  /** The network may have become silent, or was restored. */
+  readonly updateUnsafe: () => void
 }
 
-/** Makes a connection on a line that can be silent. `onClosed` is called when both ends are closed. */
+/** Makes a connection on a network that can be silent. `onClosed` is called when both ends are closed. */
 export const make = (options: {
   readonly identity: string
-  readonly message: string
   readonly address: string
   readonly isSilent: () => boolean
   readonly onClosed: (connection: Connection) => void
@@ -49,34 +46,33 @@ export const make = (options: {
   const toClient = Pipe.make(options.isSilent)
   let open = 2
   const endOf = (incoming: Pipe.Pipe, outgoing: Pipe.Pipe): End => {
-    let closed = false
+    let isClosed = false
     return {
       sendUnsafe: outgoing.offerUnsafe,
       send: outgoing.offer,
       pull: incoming.pull,
       closeUnsafe: () => {
-        if (closed) return
-        closed = true
+        if (isClosed) return
+        isClosed = true
         outgoing.endUnsafe()
         incoming.abandonUnsafe()
         if (--open === 0) options.onClosed(connection)
       },
-      isClosed: () => closed
+      isClosed: () => isClosed
     }
   }
   const connection: Connection = {
     identity: options.identity,
-    message: options.message,
     address: options.address,
     client: endOf(toClient, toServer),
     server: endOf(toServer, toClient),
-    breakUnsafe: (losing) => {
-      toServer.breakUnsafe(losing)
-      toClient.breakUnsafe(losing)
+    cutUnsafe: (isLosing) => {
+      toServer.cutUnsafe(isLosing)
+      toClient.cutUnsafe(isLosing)
     },
-    lineChangedUnsafe: () => {
-      toServer.lineChangedUnsafe()
-      toClient.lineChangedUnsafe()
+    updateUnsafe: () => {
+      toServer.updateUnsafe()
+      toClient.updateUnsafe()
     }
   }
   return connection

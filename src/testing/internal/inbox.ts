@@ -1,5 +1,5 @@
 /**
- * What a browser has received, in order, and what of it a test has taken.
+ * The events that a browser has received, in order, and which of them a test has taken.
  */
 
 import * as Effect from "effect/Effect"
@@ -9,32 +9,33 @@ import * as Json from "../../protocol/Json.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import { turn } from "./pipe.ts"
 
-/** All that one browser has received. */
+/** The events of one browser. */
 export interface Inbox {
   /** Receives a message of the broker; ignored once the connection has ended. */
-  readonly hearUnsafe: (message: string) => void
+  readonly receiveUnsafe: (message: string) => void
   /** Ends the connection; the first close code counts. */
   readonly endUnsafe: (code: number) => void
   readonly hasEnded: () => boolean
   /** How many events were received. */
   readonly size: () => number
-  /** Takes the first event of this name that nobody has taken, from `from` on, and gives its data. */
+  /** Takes the first event of this name that was not taken yet, from `from` on, and returns its data. */
   readonly take: (event: string, from?: number) => Json.JsonObject | undefined
-  /** The same, waiting for it. Fails when the connection has ended. */
+  /** Waits for it and takes it. Fails when the connection has ended. */
   readonly next: (event: string) => Effect.Effect<Json.JsonObject, void>
-  readonly heard: Effect.Effect<ReadonlyArray<Event>>
-  /** Waits until the connection has ended, and gives the close code. */
+  /** All events, taken or not. */
+  readonly received: Effect.Effect<ReadonlyArray<Event>>
+  /** Waits until the connection has ended, and returns the close code. */
   readonly ended: Effect.Effect<number>
 }
 
-/** Makes an inbox, empty. */
+/** Makes an empty inbox. */
 export const make = (): Inbox => {
   const events: Array<Event> = []
   const taken = new Set<Event>()
   const ended = Latch.makeUnsafe()
   const changed = Latch.makeUnsafe()
   let closeCode = 0
-  // Those who wait look again, each in a turn of its own.
+  // All that wait look again, each in a turn of its own.
   const announce = () => {
     changed.openUnsafe()
     changed.closeUnsafe()
@@ -52,7 +53,7 @@ export const make = (): Inbox => {
     })
 
   return {
-    hearUnsafe: (message) => {
+    receiveUnsafe: (message) => {
       const entry = Json.single(Result.getOrUndefined(Result.try(() => JSON.parse(message) as unknown)))
       if (entry === undefined || ended.isOpen()) return
       events.push({ event: entry[0], data: entry[1] })
@@ -68,7 +69,7 @@ export const make = (): Inbox => {
     size: () => events.length,
     take,
     next,
-    heard: Effect.sync(() => [...events]),
+    received: Effect.sync(() => [...events]),
     ended: Effect.map(turn(ended), () => closeCode)
   }
 }

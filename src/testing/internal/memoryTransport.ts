@@ -4,106 +4,98 @@
 
 import * as Arr from "effect/Array"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import * as Frame from "../../protocol/Frame.ts"
-import type * as Identity from "../../protocol/Identity.ts"
-import { ConnectionError, RequestTimeoutError } from "../../protocol/KosmonautError.ts"
-import { type Options, type Requester, type Sent, type Session, Transport } from "../../transport/Transport.ts"
+import * as Identity from "../../protocol/Identity.ts"
+import { ConnectionClosedError, ConnectionError, MalformedMessageError } from "../../protocol/KosmonautError.ts"
+import {
+  type Connection,
+  defaultMaxConnections,
+  type Message,
+  type Options,
+  Transport
+} from "../../transport/Transport.ts"
 import type { End } from "./connection.ts"
 
-/** Opens a connection, which is closed with its scope. */
+/** Opens a connection with this identity, which is closed with its scope. */
 export type Dial = (
-  kind: Identity.Kind,
+  identity: string,
   endpoint: Endpoint,
-  openTimeout: Duration.Duration,
-  name: Sent
+  openTimeout: Duration.Duration
 ) => Effect.Effect<End, ConnectionError, Scope.Scope>
 
 /** Makes the transport. It opens nothing by itself. */
 export const make = (dial: Dial, options: Options = {}): Transport["Service"] => {
   const maxMessageSize = options.maxMessageSize ?? Frame.defaultMaxMessageSize
   const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
-  const open = (kind: Identity.Kind, endpoint: Endpoint, name: Sent = { connection: undefined, message: "" }) =>
-    Effect.map(dial(kind, endpoint, openTimeout, name), (end) => sessionOf(end, endpoint.address, maxMessageSize))
   return Transport.of({
     schemes: ["wr", "wrs", "wr+tcp", "wrs+tcp"],
-    session: (endpoint) => open("dlr", endpoint),
-    requester: (endpoint, { requestTimeout }) =>
-      makeRequester({
-        open: (name) => open("req", endpoint, name),
-        address: endpoint.address,
-        requestTimeout,
-        bound: { maxMessageSize: maxMessageSize - Frame.envelopeSize, lines: endpoint.scheme.endsWith("+tcp") }
-      })
+    maxMessageSize,
+    maxConnections: defaultMaxConnections,
+    connect: Effect.fnUntraced(function*(endpoint, { kind }) {
+      const id = SecureRandom.uuidV4Unsafe()
+      const end = yield* dial(Identity.encode(Identity.make(kind, endpoint, id)), endpoint, openTimeout)
+      return {
+        id,
+        pipelines: true,
+        // There is no other broker on such a network.
+        isKosmonaut: () => true,
+        // At once, so that a test's clock stands until it is handled.
+        enough: 1,
+        sendUnsafe: yield* makeSender(end, endpoint.address),
+        pull: pullOf(end, endpoint.address, maxMessageSize)
+      }
+    })
   })
 }
 
-const sessionOf = (end: End, address: string, maxMessageSize: number): Session => {
-  const error = (reason: ConnectionError["reason"]) => new ConnectionError({ address, reason })
-  let malformed = false
-  return {
-    send: (frames) => Effect.flatMap(end.send(frames), (sent) => sent ? Effect.void : Effect.fail(error("Closed"))),
-    pull: Effect.gen(function*() {
-      if (malformed) return yield* error("Malformed")
-      const batch = yield* Effect.mapError(end.pull, () => error("Closed"))
-      const readable = Arr.takeWhile(batch, fits(maxMessageSize))
-      if (readable.length === batch.length) return batch
-      // What is too large ends the connection, after all that came before it.
-      malformed = true
-      end.closeUnsafe()
-      return Arr.isReadonlyArrayNonEmpty(readable) ? readable : yield* error("Malformed")
-    })
-  }
-}
-
-/** Whether a message can be read: it is text, within the bound. */
-export const fits = (maxMessageSize: number) => (frames: Frame.Frames): boolean =>
-  Result.isSuccess(Frame.check(frames, { maxMessageSize, lines: false }))
-
-// A connection for each request, as over classic TCP, but the broker knows them by one name.
-const makeRequester = Effect.fnUntraced(function*(options: {
-  readonly open: (name: Sent) => Effect.Effect<Session, ConnectionError, Scope.Scope>
-  readonly address: string
-  readonly requestTimeout: Duration.Duration
-  readonly bound: { readonly maxMessageSize: number; readonly lines: boolean }
-}): Effect.fn.Return<Requester, never, Scope.Scope> {
-  const { address, bound, open, requestTimeout: after } = options
-  const ended = yield* Deferred.make<never, ConnectionError>()
-  yield* Effect.addFinalizer(() =>
-    Deferred.fail(
-      ended,
-      new ConnectionError({ address, reason: "Closed", cause: new Error("the client was closed") })
+// Sends at once if there is room, and nothing waits for some.
+const makeSender = Effect.fnUntraced(function*(end: End, address: string) {
+  const scope = yield* Effect.scope
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const closed = new ConnectionError({ reason: new ConnectionClosedError({ address }) })
+  const order = Semaphore.makeUnsafe(1)
+  let waiting = 0
+  const send: Connection["sendUnsafe"] = (messages, settled) => {
+    // The caller may change them later.
+    const copies = messages.map(({ envelope, frames }): Message => ({ envelope, frames }))
+    let next = 0
+    while (waiting === 0 && next < copies.length && end.sendUnsafe(copies[next]!)) next++
+    if (next === copies.length) return settled()
+    waiting++
+    const sent = order.withPermits(1)(Effect.forEach(copies.slice(next), end.send)).pipe(
+      Effect.map((sent) => settled(sent.every(Boolean) ? undefined : closed)),
+      Effect.ensuring(Effect.sync(() => waiting--))
     )
-  )
-  // Who has lost one connection is somebody else on the next, as over every transport.
-  let connection = SecureRandom.uuidV4Unsafe()
-  let last = 0
-  const rename = Effect.sync(() => {
-    connection = SecureRandom.uuidV4Unsafe()
-  })
-  const exchange = Effect.fnUntraced(function*(frames: Frame.Frames, sent: Sent | undefined) {
-    const name: Sent = { connection, message: (++last).toString(36) }
-    const { pull, send } = yield* open(name)
-    Object.assign(sent ?? {}, name)
-    const answers = yield* Effect.andThen(send(frames), pull).pipe(Effect.timeoutOrElse({
-      duration: after,
-      orElse: () => Effect.fail(new RequestTimeoutError({ command: frames[0]!, after }))
-    }))
-    return answers[0]
-  }, Effect.scoped)
-  return {
-    // There is no other broker on such a network.
-    supportsExtensions: () => true,
-    request: Effect.fnUntraced(function*(frames, sent) {
-      yield* Effect.fromResult(Frame.check(frames, bound))
-      return yield* Effect.raceFirst(Deferred.await(ended), exchange(frames, sent)).pipe(
-        Effect.tapErrorTag("ConnectionError", () => rename)
-      )
-    })
+    Fiber.runIn(run(sent), scope)
   }
+  return send
 })
+
+// A message that is too large ends the connection, after all that came before it.
+const pullOf = (end: End, address: string, maxMessageSize: number): Connection["pull"] => {
+  const malformed = new ConnectionError({ reason: new MalformedMessageError({ address }) })
+  let isMalformed = false
+  return Effect.gen(function*() {
+    if (isMalformed) return yield* malformed
+    const batch = yield* Effect.mapError(
+      end.pull,
+      () => new ConnectionError({ reason: new ConnectionClosedError({ address }) })
+    )
+    const readable = Arr.takeWhile(batch, fits(maxMessageSize))
+    if (readable.length === batch.length) return batch
+    isMalformed = true
+    end.closeUnsafe()
+    return Arr.isReadonlyArrayNonEmpty(readable) ? readable : yield* malformed
+  })
+}
+
+/** Whether a message can be read: it is text, within the limit. */
+export const fits = (maxMessageSize: number) => ({ frames }: Message): boolean =>
+  Result.isSuccess(Frame.check(frames, { maxMessageSize, lines: false }))

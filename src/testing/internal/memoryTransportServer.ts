@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
 import * as Queue from "effect/Queue"
-import type { Frames } from "../../protocol/Frame.ts"
+import type { Message } from "../../transport/Transport.ts"
 import type { Handlers, Peer, TransportServer } from "../../transport/TransportServer.ts"
 import type { Connection } from "./connection.ts"
 import { fits } from "./memoryTransport.ts"
@@ -18,40 +18,42 @@ export const run = (backlog: Queue.Dequeue<Connection>, maxMessageSize: number):
     Effect.scoped
   )
 
-// One connection, from accept to close.
+// One connection, from its acceptance to its end.
 const serve = (connection: Connection, handlers: Handlers, maxMessageSize: number): Effect.Effect<void> => {
-  const { identity, server } = connection
+  const { server } = connection
   const isReadable = fits(maxMessageSize)
-  let hasSpoken = false
-  const peer: Peer = {
-    identity,
+  const disconnect = Effect.sync(server.closeUnsafe)
+  let lastPeer: Peer | undefined
+  const peerOf = (envelope: string): Peer => ({
+    identity: connection.identity,
     connection,
-    ...connection.message !== "" && { message: connection.message },
+    ...envelope !== "" && { message: envelope },
     seesClose: true,
     sendUnsafe: (frames, settled) => {
-      const sent = server.sendUnsafe(frames)
+      const sent = server.sendUnsafe({ envelope, frames })
       settled?.(sent)
       return sent
     },
     // Messages in memory arrive one by one.
     separateUnsafe: constVoid,
-    close: Effect.sync(server.closeUnsafe),
-    disconnect: Effect.sync(server.closeUnsafe)
-  }
-  const handle = (frames: Frames) =>
+    close: envelope === "" ? disconnect : Effect.void,
+    disconnect
+  })
+  const handle = (message: Message) =>
     Effect.suspend(() => {
       if (server.isClosed()) return Effect.void
-      hasSpoken = true
-      return isReadable(frames)
-        ? handlers.onMessage(peer, frames) ?? Effect.void
-        : Effect.andThen(handlers.onMessage(peer, undefined) ?? Effect.void, peer.close)
+      const peer = peerOf(message.envelope)
+      lastPeer = peer
+      return isReadable(message)
+        ? handlers.onMessage(peer, message.frames) ?? Effect.void
+        : Effect.andThen(handlers.onMessage(peer, undefined) ?? Effect.void, disconnect)
     })
   return server.pull.pipe(
     Effect.flatMap(Effect.forEach(handle, { discard: true })),
     Effect.forever,
     Effect.ensuring(Effect.suspend(() => {
       server.closeUnsafe()
-      return hasSpoken ? handlers.onClose(peer) : Effect.void
+      return lastPeer === undefined ? Effect.void : handlers.onClose(lastPeer)
     })),
     Effect.ignore
   )

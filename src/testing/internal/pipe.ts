@@ -1,67 +1,67 @@
 /**
- * One direction of a connection in memory: what was sent and not yet read, in order, bounded.
+ * One direction of a connection in memory: messages that were sent and not yet read, in order, bounded.
  *
- * Nobody is run by what another does: who waits goes on in a turn of its own, so that an operation of the broker is never
- * entered from within. While the line is silent nothing comes out, and what goes in is held.
+ * Nobody is run by what another does: readers and writers that wait continue in a turn of their own, so that an operation of
+ * the broker is never entered from within. While the network is silent nothing can be read, and what is sent is held.
  */
 
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
-import type { Frames } from "../../protocol/Frame.ts"
+import type { Message } from "../../transport/Transport.ts"
 
-/** How many messages may be on their way. */
+/** How many messages may be sent and not yet read. */
 const limit = 10_000
 
 /** One direction, from its writer to its reader. */
 export interface Pipe {
-  /** Takes a message where there is room. `false` where there is none, or the other end is known to have gone. */
-  readonly offerUnsafe: (frames: Frames) => boolean
-  /** Takes a message once there is room. `false` where the other end is known to have gone. */
-  readonly offer: (frames: Frames) => Effect.Effect<boolean>
+  /** Accepts a message if there is room. `false` if there is none, or the reader is known to be gone. */
+  readonly offerUnsafe: (message: Message) => boolean
+  /** Accepts a message once there is room. `false` if the reader is known to be gone. */
+  readonly offer: (message: Message) => Effect.Effect<boolean>
   /** The next messages. Fails after the last. */
-  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Frames>, Cause.Done>
+  readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Message>, Cause.Done>
   /** The writer writes no more. */
   readonly endUnsafe: () => void
   /** The reader reads no more. */
   readonly abandonUnsafe: () => void
-  /** The line is broken; where `losing`, with all that was on its way. */
-  readonly breakUnsafe: (losing: boolean) => void
-  /** The line may have become silent, or audible. */
-  readonly lineChangedUnsafe: () => void
+  /** The network was cut; if `isLosing`, messages that are not yet read are lost. */
+  readonly cutUnsafe: (isLosing: boolean) => void
+  /** The network may have become silent, or was restored. */
+  readonly updateUnsafe: () => void
 }
 
-/** Makes a pipe on a line that can be silent. */
+/** Makes a pipe on a network that can be silent. */
 export const make = (isSilent: () => boolean): Pipe => {
-  let waiting: Array<Frames> = []
-  let ended = false
-  let abandoned = false
+  let messages: Array<Message> = []
+  let hasEnded = false
+  let isAbandoned = false
   const readable = Latch.makeUnsafe()
   const writable = Latch.makeUnsafe(true)
 
-  const update = () => {
-    set(readable, abandoned || (!isSilent() && (ended || waiting.length > 0)))
-    set(writable, ended || abandoned || waiting.length < limit)
+  const updateUnsafe = () => {
+    set(readable, isAbandoned || (!isSilent() && (hasEnded || messages.length > 0)))
+    set(writable, hasEnded || isAbandoned || messages.length < limit)
   }
-  const offerUnsafe = (frames: Frames): boolean => {
-    if (ended) return false
+  const offerUnsafe = (message: Message): boolean => {
+    if (hasEnded) return false
     // Silence hides that nobody reads any more.
-    if (abandoned) return isSilent()
-    if (waiting.length >= limit) return false
-    waiting.push(frames)
-    update()
+    if (isAbandoned) return isSilent()
+    if (messages.length >= limit) return false
+    messages.push(message)
+    updateUnsafe()
     return true
   }
-  const offer = (frames: Frames): Effect.Effect<boolean> =>
+  const offer = (message: Message): Effect.Effect<boolean> =>
     Effect.suspend(() =>
-      writable.isOpen() ? Effect.succeed(offerUnsafe(frames)) : Effect.andThen(turn(writable), offer(frames))
+      writable.isOpen() ? Effect.succeed(offerUnsafe(message)) : Effect.andThen(turn(writable), offer(message))
     )
   const pull: Pipe["pull"] = Effect.suspend(() => {
     if (!readable.isOpen()) return Effect.andThen(turn(readable), pull)
-    const batch = waiting
-    waiting = []
-    update()
+    const batch = messages
+    messages = []
+    updateUnsafe()
     return Arr.isArrayNonEmpty(batch) ? Effect.succeed(batch) : Effect.fail(Cause.Done())
   })
 
@@ -70,24 +70,24 @@ export const make = (isSilent: () => boolean): Pipe => {
     offer,
     pull,
     endUnsafe: () => {
-      ended = true
-      update()
+      hasEnded = true
+      updateUnsafe()
     },
     abandonUnsafe: () => {
-      abandoned = true
-      waiting = []
-      update()
+      isAbandoned = true
+      messages = []
+      updateUnsafe()
     },
-    breakUnsafe: (losing) => {
-      ended = true
-      if (losing) waiting = []
-      update()
+    cutUnsafe: (isLosing) => {
+      hasEnded = true
+      if (isLosing) messages = []
+      updateUnsafe()
     },
-    lineChangedUnsafe: update
+    updateUnsafe
   }
 }
 
-/** Waits until a latch is open, and goes on in a turn of its own. */
+/** Waits until a latch is open, and continues in a turn of its own. */
 export const turn = (latch: Latch.Latch): Effect.Effect<void> => Effect.andThen(latch.await, Effect.yieldNow)
 
-const set = (latch: Latch.Latch, open: boolean) => open ? latch.openUnsafe() : latch.closeUnsafe()
+const set = (latch: Latch.Latch, isOpen: boolean) => isOpen ? latch.openUnsafe() : latch.closeUnsafe()

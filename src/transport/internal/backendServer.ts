@@ -85,7 +85,7 @@ const makeConnections = Effect.fnUntraced(function*(options: {
 }) {
   const clock = yield* Clock.Clock
   const fork = yield* makeFork
-  const warnUnsafe = Warnings.make(fork)
+  const warnUnsafe = Warnings.make(clock, fork)
   const open = new Set<BackendConnection>()
   const byIdentity = new Map<string, BackendConnection>()
   // The connections that are not established yet, and since when, the oldest first.

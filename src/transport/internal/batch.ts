@@ -8,13 +8,7 @@
  * `marker` at the end of a plain message's envelope says that it reads batches, and whoever has sent one reads them too.
  */
 
-import type { Frames } from "../../protocol/Frame.ts"
-
-/** A message and what of its envelope is echoed. */
-export interface Item {
-  readonly envelope: string
-  readonly frames: Frames
-}
+import type { Message } from "../Transport.ts"
 
 /** The last frame of a plain message's envelope, where its sender reads batches. */
 export const marker = "K1"
@@ -30,7 +24,7 @@ export const isBatch = (frame: Uint8Array): boolean =>
   frame.length > 3 && frame[0] === 0x4b && frame[1] === 0x31 && frame[2] === 0x20
 
 /** Writes a batch. */
-export const encode = (items: ReadonlyArray<Item>): string => {
+export const encode = (items: ReadonlyArray<Message>): string => {
   let lengths = magic
   let body = "\n"
   for (const { envelope, frames } of items) {
@@ -46,8 +40,8 @@ export const encode = (items: ReadonlyArray<Item>): string => {
 }
 
 /** Reads a batch. `undefined` for one whose lengths are not those of its frames, and for one that has too many. */
-export const decode = (text: string): ReadonlyArray<Item> | undefined => {
-  const items: Array<Item> = []
+export const decode = (text: string): ReadonlyArray<Message> | undefined => {
+  const items: Array<Message> = []
   const end = text.indexOf("\n")
   let at = end + 1
   let envelope: string | undefined
@@ -75,7 +69,7 @@ export const decode = (text: string): ReadonlyArray<Item> | undefined => {
 }
 
 /** The items in as few batches as their number and `maxMessageSize`, in bytes, allow. */
-export const split = <A extends Item>(
+export const split = <A extends Message>(
   items: ReadonlyArray<A>,
   maxMessageSize: number
 ): ReadonlyArray<ReadonlyArray<A>> => {
@@ -96,7 +90,7 @@ export const split = <A extends Item>(
 }
 
 // A code unit has at most three bytes, and a length has a few digits.
-const largestSize = ({ envelope, frames }: Item): number => {
+const largestSize = ({ envelope, frames }: Message): number => {
   let units = envelope.length + 8
   for (const frame of frames) units += frame.length + 8
   return units * 3

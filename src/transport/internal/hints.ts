@@ -3,7 +3,7 @@
  * another of the broker's ports.
  */
 
-import { ConnectionError } from "../../protocol/KosmonautError.ts"
+import { ConnectionClosedError, ConnectionError } from "../../protocol/KosmonautError.ts"
 
 /** What the first bytes of a `wr+tcp://` connection reveal about a peer that is no broker. */
 export const stranger = (bytes: Uint8Array): Error | undefined =>
@@ -28,13 +28,14 @@ export const silent = new Error(
 export const largeForTheOriginal = 3500
 
 /** A connection that ended instead of a response to a message that was large. */
-export const maybeTooLarge = (size: number) => (error: ConnectionError): ConnectionError =>
-  new ConnectionError({
-    address: error.address,
-    reason: error.reason,
-    cause: new Error(
-      `the message has ${size} bytes, and the original broker refuses messages of about 4000 bytes and more`
-    )
+export const maybeTooLarge = (error: ConnectionError, size: number): ConnectionError =>
+  error.reason._tag !== "ConnectionClosedError" ? error : new ConnectionError({
+    reason: new ConnectionClosedError({
+      address: error.address,
+      cause: new Error(
+        `the message has ${size} bytes, and the original broker refuses messages of about 4000 bytes and more`
+      )
+    })
   })
 
 /** What a code of ZeroMQ or the system means for a `wr://` connection that could not be opened. */

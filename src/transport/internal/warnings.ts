@@ -1,32 +1,38 @@
 /**
- * Throttled warnings about things that strangers can cause: the first of a kind is logged immediately, later ones as a count at
- * most every ten seconds.
+ * Warnings about what strangers can cause, throttled by their text. What was not logged at once is counted and logged later.
  */
 
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-
-/** The minimum time between two warnings of a kind. */
-const interval = "10 seconds"
+import * as Throttle from "../../protocol/Throttle.ts"
 
 /** Logs a warning, throttled by its text. */
 export type WarnUnsafe = (what: string) => void
 
 /** Makes the warnings. `fork` runs an effect for as long as there is something to log. */
-export const make = (fork: (effect: Effect.Effect<void>) => unknown): WarnUnsafe => {
-  const counts = new Map<string, number>()
-  const summarize = (what: string): Effect.Effect<void> =>
-    Effect.flatMap(Effect.sleep(interval), () => {
-      const count = counts.get(what) ?? 0
-      counts.set(what, 0)
-      if (count > 0) {
-        return Effect.andThen(Effect.logWarning(`${what} (${count} times in the last ${interval})`), summarize(what))
+export const make = (clock: Clock.Clock, fork: (effect: Effect.Effect<void>) => unknown): WarnUnsafe => {
+  const throttles = new Map<string, Throttle.Throttle>()
+  const log = (what: string, throttle: Throttle.Throttle, isFirst: boolean): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (throttle.pending() === 0) {
+        throttles.delete(what)
+        return Effect.void
       }
-      counts.delete(what)
-      return Effect.void
+      const count = throttle.take(Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
+      // A timer may fire a little early.
+      if (count === 0) return Effect.andThen(Effect.sleep("10 millis"), log(what, throttle, isFirst))
+      const times = isFirst ? "" : ` (${count} times in the last ${Throttle.interval / 1000} seconds)`
+      return Effect.andThen(
+        Effect.logWarning(`${what}${times}`),
+        Effect.andThen(Effect.sleep(Throttle.interval), log(what, throttle, false))
+      )
     })
   return (what) => {
-    const count = counts.get(what)
-    counts.set(what, count === undefined ? 0 : count + 1)
-    if (count === undefined) fork(Effect.andThen(Effect.logWarning(what), summarize(what)))
+    const running = throttles.get(what)
+    const throttle = running ?? Throttle.make()
+    throttle.add()
+    if (running !== undefined) return
+    throttles.set(what, throttle)
+    fork(log(what, throttle, true))
   }
 }

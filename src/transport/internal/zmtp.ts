@@ -6,6 +6,8 @@
  * Nothing throws. (Source: ZeroMQ RFC 23 and 37.)
  */
 
+import * as Input from "./input.ts"
+
 /** The first byte of every ZMTP connection; no other protocol that a backend may speak begins with it. */
 export const signature = 0xff
 
@@ -51,33 +53,11 @@ const command = 4
 
 /** Makes a parser. */
 export const makeParser = (limit: number): Parser => {
-  const input = makeInput()
+  const input = Input.make()
+  const frames = makeFrameReader(input)
   let hasGreeting = false
   let isMalformed = false
-  let frames: Array<Buffer> = []
-  let size = 0
-  // Of the message that is being skipped, and of the frame in it.
-  let isSkipping = false
-  let toSkip = 0
-  let isLastSkipped = false
 
-  const malformed = (problem: string): Part => {
-    isMalformed = true
-    return { _tag: "Malformed", problem }
-  }
-  const tooLarge = (isFrame: boolean): Part => {
-    const part: Part = { _tag: "TooLarge", frames, isFrame }
-    isSkipping = true
-    frames = []
-    size = 0
-    return part
-  }
-  const skip = (): boolean => {
-    toSkip -= input.drop(toSkip)
-    if (toSkip > 0) return false
-    if (isLastSkipped) isSkipping = isLastSkipped = false
-    return true
-  }
   const readGreeting = (): Part | undefined => {
     const problem = greetingProblem(input)
     if (problem !== undefined) return malformed(problem)
@@ -86,49 +66,12 @@ export const makeParser = (limit: number): Parser => {
     hasGreeting = true
     return { _tag: "Greeting" }
   }
-  const readFrame = (flags: number, header: number, length: number): Part | undefined => {
-    if ((flags & command) !== 0) {
-      if (length > maxCommand) return malformed("a command is too large")
-      return input.length() < header + length ? undefined : commandOf(input.take(header, length))
-    }
-    const isLast = (flags & more) === 0
-    const isTooLarge = length + frameOverhead > self.limit
-    if (isSkipping || isTooLarge || size + length + frameOverhead > self.limit || frames.length === maxFrames) {
-      input.drop(header)
-      toSkip = length
-      isLastSkipped = isLast
-      return isSkipping ? undefined : tooLarge(isTooLarge)
-    }
-    if (input.length() < header + length) return undefined
-    frames.push(input.take(header, length))
-    size += length + frameOverhead
-    if (!isLast) return undefined
-    const part: Part = { _tag: "Message", frames }
-    frames = []
-    size = 0
-    return part
-  }
-  const next = (): Part | undefined => {
-    if (isMalformed) return undefined
-    if (!hasGreeting) return readGreeting()
-    for (;;) {
-      if ((toSkip > 0 || isLastSkipped) && !skip()) return undefined
-      const available = input.length()
-      if (available < 2) return undefined
-      const flags = input.byte(0)
-      if (flags > 7 || (flags & command) !== 0 && (flags & more) !== 0) return malformed("a frame has unknown flags")
-      const header = (flags & long) === 0 ? 2 : 9
-      if (available < header) return undefined
-      const part = readFrame(flags, header, header === 2 ? input.byte(1) : input.long(1))
-      // Nothing was consumed, so the rest has not arrived yet.
-      if (part !== undefined || input.length() === available) return part
-    }
-  }
   const self: Parser = {
     feed: input.feed,
     next: () => {
-      const part = next()
+      const part = isMalformed ? undefined : hasGreeting ? frames.next(self.limit) : readGreeting()
       if (part === undefined) input.compact()
+      isMalformed ||= part?._tag === "Malformed"
       return part
     },
     limit
@@ -136,7 +79,83 @@ export const makeParser = (limit: number): Parser => {
   return self
 }
 
-const greetingProblem = (input: Input): string | undefined => {
+const malformed = (problem: string): Part => ({ _tag: "Malformed", problem })
+
+// Reads commands and messages. Of a message that is too large nothing is kept after it was reported.
+const makeFrameReader = (input: Input.Input) => {
+  let message: Array<Buffer> = []
+  let size = 0
+  const skipped = makeSkipped(input)
+
+  const end = (): ReadonlyArray<Buffer> => {
+    const frames = message
+    message = []
+    size = 0
+    return frames
+  }
+  const readFrame = (flags: number, header: number, length: number, limit: number): Part | undefined => {
+    const isLast = (flags & more) === 0
+    const isTooLarge = length + frameOverhead > limit
+    if (skipped.isSkipping() || isTooLarge || size + length + frameOverhead > limit || message.length === maxFrames) {
+      input.drop(header)
+      return skipped.begin(length, isLast) ? { _tag: "TooLarge", frames: end(), isFrame: isTooLarge } : undefined
+    }
+    if (input.length() < header + length) return undefined
+    message.push(input.take(header, length))
+    size += length + frameOverhead
+    return isLast ? { _tag: "Message", frames: end() } : undefined
+  }
+  const next = (limit: number): Part | undefined => {
+    for (;;) {
+      if (!skipped.skip()) return undefined
+      const available = input.length()
+      if (available < 2) return undefined
+      const flags = input.byte(0)
+      const isCommand = (flags & command) !== 0
+      if (flags > 7 || isCommand && (flags & more) !== 0) return malformed("a frame has unknown flags")
+      const header = (flags & long) === 0 ? 2 : 9
+      if (available < header) return undefined
+      const length = header === 2 ? input.byte(1) : input.long(1)
+      const part = isCommand ? readCommand(input, header, length) : readFrame(flags, header, length, limit)
+      // Nothing was consumed, so the rest has not arrived yet.
+      if (part !== undefined || input.length() === available) return part
+    }
+  }
+  return { next }
+}
+
+// The rest of a message that is too large.
+const makeSkipped = (input: Input.Input) => {
+  let isSkipping = false
+  // Of the frame that is being skipped.
+  let left = 0
+  let isLast = false
+  return {
+    isSkipping: () => isSkipping,
+    /** Skips a frame, and returns whether it is the first of the message that is skipped. */
+    begin: (length: number, isLastFrame: boolean): boolean => {
+      const isFirst = !isSkipping
+      isSkipping = true
+      left = length
+      isLast = isLastFrame
+      return isFirst
+    },
+    /** Drops what has arrived of the frame, and returns whether that was all. */
+    skip: (): boolean => {
+      if (left > 0) left -= input.drop(left)
+      if (left > 0) return false
+      if (isLast) isSkipping = isLast = false
+      return true
+    }
+  }
+}
+
+const readCommand = (input: Input.Input, header: number, length: number): Part | undefined => {
+  if (length > maxCommand) return malformed("a command is too large")
+  return input.length() < header + length ? undefined : commandOf(input.take(header, length))
+}
+
+const greetingProblem = (input: Input.Input): string | undefined => {
   const length = input.length()
   if (length > 9 && (input.byte(9) & 1) === 0) return "the greeting is not that of ZeroMQ"
   if (length > 10 && input.byte(10) < 3) return "it speaks an older ZeroMQ, before version 4.0"
@@ -211,72 +230,3 @@ export const write = (buffer: Buffer, at: number, frames: ReadonlyArray<string |
   }
   return at
 }
-
-/** Bytes that have arrived and are not read yet. */
-interface Input {
-  readonly feed: (chunk: Buffer) => void
-  readonly length: () => number
-  readonly byte: (at: number) => number
-  readonly long: (at: number) => number
-  readonly peek: (at: number, length: number) => Buffer
-  /** Takes `length` bytes from `at` on, and drops those before. */
-  readonly take: (at: number, length: number) => Buffer
-  /** Drops up to this many bytes, and returns how many. */
-  readonly drop: (length: number) => number
-  /** Frees the bytes that were read. */
-  readonly compact: () => void
-}
-
-// Mostly a chunk is read before the next comes, and never copied. What spans chunks grows in a buffer of its own.
-const makeInput = (): Input => {
-  let buffer = none
-  let start = 0
-  let end = 0
-  let isOwn = false
-
-  const feed = (chunk: Buffer) => {
-    if (start === end) {
-      buffer = chunk
-      start = 0
-      end = chunk.length
-      isOwn = false
-      return
-    }
-    if (!isOwn || buffer.length < end + chunk.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(end - start + chunk.length, 2 * (end - start)))
-      buffer.copy(larger, 0, start, end)
-      end -= start
-      start = 0
-      buffer = larger
-      isOwn = true
-    }
-    chunk.copy(buffer, end)
-    end += chunk.length
-  }
-  return {
-    feed,
-    length: () => end - start,
-    byte: (at) => buffer[start + at]!,
-    long: (at) => buffer.readUInt32BE(start + at) * 2 ** 32 + buffer.readUInt32BE(start + at + 4),
-    peek: (at, length) => buffer.subarray(start + at, start + at + length),
-    take: (at, length) => {
-      const taken = buffer.subarray(start + at, start + at + length)
-      start += at + length
-      return taken
-    },
-    drop: (length) => {
-      const dropped = Math.min(length, end - start)
-      start += dropped
-      return dropped
-    },
-    compact: () => {
-      if (start === 0 && isOwn) return
-      isOwn = start < end
-      buffer = isOwn ? Buffer.from(buffer.subarray(start, end)) : none
-      end -= start
-      start = 0
-    }
-  }
-}
-
-const none: Buffer = Buffer.alloc(0)

@@ -12,7 +12,7 @@ let listening: Fiber.Fiber<unknown, unknown> | undefined
 const functions = {
   /** Listens, and returns when it is connected. */
   listen: (url: string, concurrency: number) =>
-    ManagedRuntime.make(Kosmonaut.layer({ url, concurrency })).runPromise(Effect.gen(function*() {
+    ManagedRuntime.make(Kosmonaut.layer({ url, worker: { concurrency } })).runPromise(Effect.gen(function*() {
       const worker = yield* Worker.Worker
       listening = yield* Effect.forkDetach(worker.listen({ onMessage: () => Effect.sync(() => counter.add(1)) }))
       yield* worker.changes.pipe(Stream.filter(({ _tag }) => _tag === "Connected"), Stream.take(1), Stream.runDrain)

@@ -1,15 +1,16 @@
 /**
- * Makes as many Clients as it is told, each with a connection of its own, and writes how many got a response and how the
- * others have failed.
+ * Makes as many Clients as its second argument says, each with a connection of its own that may take as long to open as the
+ * third argument says, and writes how many got a response and how the others have failed.
  */
-import { Effect, Layer, Stream } from "effect"
+import { type Duration, Effect, Layer, Stream } from "effect"
 import { Client, Kosmonaut } from "../../../src/index.ts"
 
 const url = process.argv[2]!
 const count = Number(process.argv[3])
+const openTimeout = process.argv[4] as Duration.Input | undefined
 
 const program = Effect.gen(function*() {
-  const transport = yield* Layer.build(Kosmonaut.layerTransport({ url }))
+  const transport = yield* Layer.build(Kosmonaut.layerTransport({ url, transport: { openTimeout } }))
   const exits = yield* Effect.forEach(Array.from({ length: count }), () =>
     Client.make({ url, retry: "none" }).pipe(
       Effect.flatMap((client) => Stream.runCollect(client.channels())),

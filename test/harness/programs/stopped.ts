@@ -1,8 +1,9 @@
 /**
- * A backend that is stopped for a moment, as by a laptop's sleep, while it listens and makes requests. Writes what it has
- * noticed: how its worker's state changed once it was connected, and how many requests have failed.
+ * Two backends in a process that is stopped for a moment, as by a laptop's sleep, while they listen and make requests: one for
+ * each URL that is an argument. Writes what each has noticed: how its worker's state changed once it was connected, and how
+ * many requests have failed.
  */
-import { Effect, Fiber, Stream } from "effect"
+import { Effect, Fiber, Layer, Stream } from "effect"
 import { spawn } from "node:child_process"
 import { Client, Kosmonaut, Worker } from "../../../src/index.ts"
 
@@ -11,36 +12,44 @@ const stop = Effect.callback<void>((resume) => {
   spawn("sh", ["-c", script]).on("exit", () => resume(Effect.void))
 })
 
-const program = Effect.gen(function*() {
+/** Begins to listen and to make requests, and returns how to end. */
+const begin = Effect.gen(function*() {
   const worker = yield* Worker.Worker
   const client = yield* Client.Client
-  const listening = yield* Effect.forkChild(worker.listen({ onMessage: () => Effect.void }))
+  const listening = yield* Effect.forkScoped(worker.listen({ onMessage: () => Effect.void }))
   yield* Stream.runDrain(Stream.takeUntil(worker.changes, ({ _tag }) => _tag === "Connected"))
   const changes: Array<string> = []
-  const watching = yield* Effect.forkChild(
+  const watching = yield* Effect.forkScoped(
     Stream.runForEach(Stream.drop(worker.changes, 1), ({ _tag }) => Effect.sync(() => changes.push(_tag)))
   )
   let failed = 0
-  const asking = yield* Effect.forkChild(
+  const requesting = yield* Effect.forkScoped(
     Effect.forever(Effect.catch(Stream.runDrain(client.channels()), () => Effect.sync(() => failed++)))
+  )
+  return Effect.gen(function*() {
+    yield* Fiber.interruptAll([requesting, watching])
+    const noticed = { changes: [...changes], failed }
+    yield* Fiber.interrupt(listening)
+    return noticed
+  })
+})
+
+const backend = (url: string) =>
+  Kosmonaut.layer({
+    url,
+    client: { retry: "none", requestTimeout: "600 millis" },
+    worker: { silenceTimeout: "600 millis", heartbeatInterval: "100 millis" }
+  })
+
+const program = Effect.gen(function*() {
+  const ends = yield* Effect.forEach(
+    process.argv.slice(2),
+    (url) => Effect.flatMap(Layer.build(Layer.fresh(backend(url))), (context) => Effect.provideContext(begin, context))
   )
   yield* stop
   // As long as it takes to find the broker silent, and to time out.
   yield* Effect.sleep("1 second")
-  yield* Fiber.interruptAll([asking, watching])
-  const seen = [...changes]
-  yield* Fiber.interrupt(listening)
-  return { changes: seen, failed }
+  return yield* Effect.forEach(ends, (end) => end)
 })
 
-const url = process.argv[2]!
-void Effect.runPromise(Effect.provide(
-  program,
-  Kosmonaut.layer({
-    url,
-    retry: "none",
-    requestTimeout: "600 millis",
-    silenceTimeout: "600 millis",
-    heartbeatInterval: "100 millis"
-  })
-)).then((noticed) => process.stdout.write(JSON.stringify(noticed)))
+void Effect.runPromise(Effect.scoped(program)).then((noticed) => process.stdout.write(JSON.stringify(noticed)))

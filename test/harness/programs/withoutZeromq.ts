@@ -12,6 +12,6 @@ registerHooks({
 
 void Effect.runPromise(
   Client.Client.use((client) => Effect.flip(client.openChannel("room"))).pipe(
-    Effect.provide(Kosmonaut.layer({ url: process.argv[2]!, retry: "none" }))
+    Effect.provide(Kosmonaut.layer({ url: process.argv[2]!, client: { retry: "none" } }))
   )
 ).then((error) => process.stdout.write(`${error._tag} ${error.message}`))

@@ -25,7 +25,7 @@ const simplePattern = Arbitrary.map(
 )
 
 describe("Permission", () => {
-  it("keeps the user's id as it is", () => {
+  it("keeps the user's id unchanged", () => {
     expect(Result.getOrThrow(Permission.make(" ż:é 1", ".*")).uid).toBe(" ż:é 1")
   })
 
@@ -72,17 +72,17 @@ describe("Permission", () => {
     ["a long text, repeated at least so often", `(${"[)]a".repeat(200)}){1000,}`],
     ["optional ones, each followed by as many others", "(a?){1000}a{0,900}b"],
     ["classes that are large", `[^${"a-z0-9".repeat(10)}]{600}{2}`]
-  ])("refuses %s", (_, pattern) => {
+  ])("rejects %s", (_, pattern) => {
     const failure = failureOf(pattern)
     expect(failure).toBeInstanceOf(InternalError)
     expect(failure.code).toBe(597)
   })
 
-  it("takes a pattern of 1000 characters", () => {
+  it("accepts a pattern of 1000 characters", () => {
     expect(allows("a".repeat(1000), "a")).toBe(false)
   })
 
-  it("refuses a pattern that is too large without compiling it, and says so", () => {
+  it("rejects a pattern that is too large without compiling it, with the reason", () => {
     const start = cpuTime()
     for (let n = 0; n < 100; n++) expect(failureOf(`(${"a".repeat(990)}){1000}`).detail).toContain("too large")
     // To compile one alone would take longer.
@@ -96,11 +96,11 @@ describe("Permission", () => {
     ["a named class", "[[:alpha:](]{500}"],
     ["an escaped brace", "a\\{1000}\\{1000}"],
     ["a letter class", "\\pL{1000}"]
-  ])("takes %s", (_, pattern) => {
+  ])("accepts %s", (_, pattern) => {
     expect(Result.isSuccess(Permission.make("joe", pattern))).toBe(true)
   })
 
-  it("refuses a user id longer than 1000 characters", () => {
+  it("rejects a user id longer than 1000 characters", () => {
     const failure = Result.getOrThrow(Result.flip(Permission.make("u".repeat(1001), ".*")))
     expect(failure).toBeInstanceOf(InternalError)
     expect(failure.code).toBe(597)
@@ -121,7 +121,7 @@ describe("Permission", () => {
     expect(cpuTime() - start).toBeLessThan(1000)
   })
 
-  it.prop("a name's own text, quoted, allows that name alone", [channel, channel], ([name, other]) => {
+  it.prop("a quoted name allows that name alone", [channel, channel], ([name, other]) => {
     const pattern = name.replaceAll(/[.-]/g, "\\$&")
     expect(allows(pattern, name)).toBe(true)
     expect(allows(pattern, other)).toBe(name === other)

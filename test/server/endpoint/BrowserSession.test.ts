@@ -9,21 +9,21 @@ import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import { anyText, bytes, garbage, jsonObject, oddKeys, oneOf, pick } from "../../protocol/arbitraries.ts"
 
 describe("BrowserSession", () => {
-  it.effect("greets a browser with its sid", () =>
+  it.effect("sends `:connected` with the sid", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
-      expect(enter(world, "s1").greeting).toEqual([{ ":connected": { sid: "s1" } }])
+      expect(enter(world, "s1").connected).toEqual([{ ":connected": { sid: "s1" } }])
     }))
 
   describe("auth", () => {
-    it.effect("authenticates with a single access token, once for each", () =>
+    it.effect("accepts each single access token once", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         const token = yield* world.grant("joe")
-        expect(yield* a.says("auth", { token })).toEqual([{ ":authenticated": {} }])
-        expect(yield* a.says("auth", { token })).toEqual([error(402)])
-        expect(yield* b.says("auth", { token })).toEqual([error(402)])
+        expect(yield* a.send("auth", { token })).toEqual([{ ":authenticated": {} }])
+        expect(yield* a.send("auth", { token })).toEqual([error(402)])
+        expect(yield* b.send("auth", { token })).toEqual([error(402)])
       }))
 
     it.effect.each<[string, unknown]>([
@@ -36,7 +36,7 @@ describe("BrowserSession", () => {
     ])("answers 400 to a token that is %s", ([_, payload]) =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")
-        expect(yield* a.says("auth", payload)).toEqual([error(400)])
+        expect(yield* a.send("auth", payload)).toEqual([error(400)])
       }))
 
     it.effect.each(["nope", "__proto__", "constructor"])(
@@ -44,76 +44,76 @@ describe("BrowserSession", () => {
       (token) =>
         Effect.gen(function*() {
           const a = enter(yield* makeVhost(), "a")
-          expect(yield* a.says("auth", { token })).toEqual([error(402)])
+          expect(yield* a.send("auth", { token })).toEqual([error(402)])
         })
     )
 
-    it.effect("answers 402 to a token whose time is over", () =>
+    it.effect("answers 402 to an expired token", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost({ tokens: { timeToLive: "10 minutes" } })
         const a = enter(world, "a")
         const token = yield* world.grant("joe")
         yield* TestClock.adjust("10 minutes")
-        expect(yield* a.says("auth", { token })).toEqual([error(402)])
-        expect(yield* a.says("subscribe", { channel: "private-room" })).toEqual([error(403)])
+        expect(yield* a.send("auth", { token })).toEqual([error(402)])
+        expect(yield* a.send("subscribe", { channel: "private-room" })).toEqual([error(403)])
       }))
 
-    it.effect("leaves a browser what it had when its token is no good", () =>
+    it.effect("changes nothing if the token is invalid", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
-        yield* b.says("subscribe", { channel: "room" })
+        yield* b.send("subscribe", { channel: "room" })
         yield* a.authenticate("joe")
-        yield* a.says("subscribe", { channel: "room" })
-        yield* a.says("subscribe", { channel: "private-room" })
-        expect(yield* a.says("auth", { token: "nope" })).toEqual([error(402)])
-        expect(yield* a.says("auth", {})).toEqual([error(400)])
-        expect(yield* a.says("broadcast", { channel: "private-room", event: "hello" })).toEqual([
+        yield* a.send("subscribe", { channel: "room" })
+        yield* a.send("subscribe", { channel: "private-room" })
+        expect(yield* a.send("auth", { token: "nope" })).toEqual([error(402)])
+        expect(yield* a.send("auth", {})).toEqual([error(400)])
+        expect(yield* a.send("broadcast", { channel: "private-room", event: "hello" })).toEqual([
           { hello: { channel: "private-room", sid: "a" } }
         ])
-        expect(yield* a.says("subscribe", { channel: "presence-room" })).toMatchObject([
+        expect(yield* a.send("subscribe", { channel: "presence-room" })).toMatchObject([
           { ":subscribed": { uid: "joe" } },
           { ":memberJoined": { uid: "joe" } }
         ])
       }))
 
-    it.effect("keeps at the first good token what a browser had subscribed to before", () =>
+    it.effect("keeps earlier subscriptions at the first valid token", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const a = enter(world, "a")
-        yield* a.says("subscribe", { channel: "room", data: { n: 1 } })
+        yield* a.send("subscribe", { channel: "room", data: { n: 1 } })
         expect(yield* a.authenticate("joe")).toEqual([{ ":authenticated": {} }])
-        expect(yield* a.says("broadcast", { channel: "room", event: "hello" })).toEqual([
+        expect(yield* a.send("broadcast", { channel: "room", event: "hello" })).toEqual([
           { hello: { channel: "room", sid: "a" } }
         ])
         expect(yield* a.authenticate("joe")).toEqual([{ ":authenticated": {} }])
-        expect(yield* a.says("broadcast", { channel: "room", event: "hello" })).toEqual([error(453)])
+        expect(yield* a.send("broadcast", { channel: "room", event: "hello" })).toEqual([error(453)])
       }))
 
-    it.effect("registers nobody who has gone while the token was recorded as used", () =>
+    it.effect("registers no user for a browser that has disconnected while the token was being persisted", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const gate = yield* Deferred.make<void>()
         const journal = { ...world.vhost.journal, persisted: Deferred.await(gate) }
-        const page = FakeBrowser.make("a")
-        const session = BrowserSession.make({ ...world.vhost, journal }, page)
+        const browser = FakeBrowser.make("a")
+        const session = BrowserSession.make({ ...world.vhost, journal }, browser)
         yield* session.handle(`{"subscribe":{"channel":"room"}}`)
         const token = yield* world.grant("joe")
         const handling = yield* Effect.forkChild(session.handle(JSON.stringify({ auth: { token } })), {
           startImmediately: true
         })
-        page.heard()
+        browser.received()
         yield* session.end
         yield* Deferred.succeed(gate, undefined)
         yield* Fiber.join(handling)
-        expect([page.heard(), session.isAuthenticated()]).toEqual([[], false])
+        expect([browser.received(), session.isAuthenticated()]).toEqual([[], false])
         expect(yield* world.vhost.browsers.disconnect("uid", "joe")).toBe(0)
         // Nothing more is carried out either.
         expect(yield* session.handle(`{"subscribe":{"channel":"room"}}`)).toBe(false)
         expect(world.vhost.channels.counters.subscriptions).toBe(0)
       }))
 
-    it.effect("leaves a browser as it was that is interrupted while the token is recorded as used", () =>
+    it.effect("changes nothing if it is interrupted while the token is being persisted", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const session = BrowserSession.make(
@@ -131,37 +131,37 @@ describe("BrowserSession", () => {
         expect(world.vhost.channels.counters.subscriptions).toBe(1)
       }))
 
-    it.effect("slows down who presents wrong tokens, and no one else", () =>
+    it.effect("limits the rate of a browser with wrong tokens, and of no other", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
-        for (let n = 0; n < 10; n++) expect(yield* a.says("auth", { token: "nope" })).toEqual([error(402)])
+        for (let n = 0; n < 10; n++) expect(yield* a.send("auth", { token: "nope" })).toEqual([error(402)])
         const good = yield* world.grant("joe")
-        expect(yield* a.says("auth", { token: "nope" })).toEqual([error(429)])
-        expect(yield* a.says("auth", { token: good })).toEqual([error(429)])
-        expect(yield* b.says("auth", { token: "nope" })).toEqual([error(402)])
+        expect(yield* a.send("auth", { token: "nope" })).toEqual([error(429)])
+        expect(yield* a.send("auth", { token: good })).toEqual([error(429)])
+        expect(yield* b.send("auth", { token: "nope" })).toEqual([error(402)])
         yield* TestClock.adjust("1 second")
-        expect(yield* a.says("auth", { token: good })).toEqual([{ ":authenticated": {} }])
+        expect(yield* a.send("auth", { token: good })).toEqual([{ ":authenticated": {} }])
         // A good one costs nothing.
         for (let n = 0; n < 20; n++) expect(yield* b.authenticate("ann")).toEqual([{ ":authenticated": {} }])
       }))
 
-    it.effect("drops all subscriptions at a second good token, and the first user is gone", () =>
+    it.effect("drops all subscriptions at a second valid token, and the first user leaves", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         yield* b.authenticate("bob")
-        yield* b.says("subscribe", { channel: "presence-room" })
+        yield* b.send("subscribe", { channel: "presence-room" })
         yield* a.authenticate("joe")
-        for (const channel of ["room", "private-room", "presence-room"]) yield* a.says("subscribe", { channel })
-        b.page.heard()
+        for (const channel of ["room", "private-room", "presence-room"]) yield* a.send("subscribe", { channel })
+        b.browser.received()
         expect(yield* a.authenticate("ann", "presence-.*")).toEqual([{ ":authenticated": {} }])
-        expect(b.page.heard()).toEqual([{ ":memberLeft": { channel: "presence-room", uid: "joe" } }])
+        expect(b.browser.received()).toEqual([{ ":memberLeft": { channel: "presence-room", uid: "joe" } }])
         for (const channel of ["room", "private-room", "presence-room"]) {
-          expect(yield* a.says("broadcast", { channel, event: "hello" })).toEqual([error(453)])
+          expect(yield* a.send("broadcast", { channel, event: "hello" })).toEqual([error(453)])
         }
-        expect(yield* a.says("subscribe", { channel: "private-room" })).toEqual([error(403)])
-        expect(yield* a.says("subscribe", { channel: "presence-room" })).toMatchObject([
+        expect(yield* a.send("subscribe", { channel: "private-room" })).toEqual([error(403)])
+        expect(yield* a.send("subscribe", { channel: "presence-room" })).toMatchObject([
           { ":subscribed": { uid: "ann" } },
           { ":memberJoined": { uid: "ann" } }
         ])
@@ -169,62 +169,62 @@ describe("BrowserSession", () => {
   })
 
   describe("subscribe and unsubscribe", () => {
-    it.effect("say what happened on each kind of channel", () =>
+    it.effect("notify as each kind of channel requires", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const a = enter(world, "a")
         yield* a.authenticate("joe")
-        expect(yield* a.says("subscribe", { channel: "room" })).toEqual([{ ":subscribed": { channel: "room" } }])
-        expect(yield* a.says("subscribe", { channel: "private-room" })).toEqual([
+        expect(yield* a.send("subscribe", { channel: "room" })).toEqual([{ ":subscribed": { channel: "room" } }])
+        expect(yield* a.send("subscribe", { channel: "private-room" })).toEqual([
           { ":subscribed": { channel: "private-room", uid: "joe" } }
         ])
-        expect(yield* a.says("subscribe", { channel: "presence-room", data: { name: "Joe" } })).toEqual([
+        expect(yield* a.send("subscribe", { channel: "presence-room", data: { name: "Joe" } })).toEqual([
           { ":subscribed": { channel: "presence-room", uid: "joe", subscribers: [] } },
           { ":memberJoined": { channel: "presence-room", uid: "joe", name: "Joe" } }
         ])
-        expect(yield* a.says("unsubscribe", { channel: "presence-room", data: { bye: 1 } })).toEqual([
+        expect(yield* a.send("unsubscribe", { channel: "presence-room", data: { bye: 1 } })).toEqual([
           { ":unsubscribed": { channel: "presence-room" } }
         ])
-        expect(yield* a.says("unsubscribe", { channel: "room" })).toEqual([{ ":unsubscribed": { channel: "room" } }])
+        expect(yield* a.send("unsubscribe", { channel: "room" })).toEqual([{ ":unsubscribed": { channel: "room" } }])
       }))
 
-    it.effect("say nothing the second time, and 453 where there is nothing to leave", () =>
+    it.effect("do nothing the second time, and answer 453 without a subscription", () =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")
-        yield* a.says("subscribe", { channel: "room" })
-        expect(yield* a.says("subscribe", { channel: "room" })).toEqual([])
-        yield* a.says("unsubscribe", { channel: "room" })
-        expect(yield* a.says("unsubscribe", { channel: "room" })).toEqual([error(453)])
+        yield* a.send("subscribe", { channel: "room" })
+        expect(yield* a.send("subscribe", { channel: "room" })).toEqual([])
+        yield* a.send("unsubscribe", { channel: "room" })
+        expect(yield* a.send("unsubscribe", { channel: "room" })).toEqual([error(453)])
       }))
 
-    it.effect("merge data of both into what the others are told", () =>
+    it.effect("merge the data of both for the others", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         yield* a.authenticate("joe")
-        yield* a.says("subscribe", { channel: "presence-room" })
+        yield* a.send("subscribe", { channel: "presence-room" })
         yield* b.authenticate("ann")
-        yield* b.says("subscribe", { channel: "presence-room", data: { name: "Ann", n: 1 } })
-        a.page.heard()
-        yield* b.says("unsubscribe", { channel: "presence-room", data: { n: 2, bye: true } })
-        expect(a.page.heard()).toEqual([
+        yield* b.send("subscribe", { channel: "presence-room", data: { name: "Ann", n: 1 } })
+        a.browser.received()
+        yield* b.send("unsubscribe", { channel: "presence-room", data: { n: 2, bye: true } })
+        expect(a.browser.received()).toEqual([
           { ":memberLeft": { channel: "presence-room", uid: "ann", name: "Ann", n: 2, bye: true } }
         ])
       }))
 
-    it.effect("hide who asks for it with true, and with nothing else", () =>
+    it.effect("hide a browser with `hidden: true`, and with nothing else", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const a = enter(world, "a")
         yield* a.authenticate("joe")
-        yield* a.says("subscribe", { channel: "presence-room" })
+        yield* a.send("subscribe", { channel: "presence-room" })
         for (const [hidden, count] of [[true, 0], ["true", 1], [1, 1], [null, 1], [false, 1]] as const) {
           const b = enter(world, "b")
           yield* b.authenticate("ann")
-          yield* b.says("subscribe", { channel: "presence-room", hidden })
-          expect(a.page.heard().length).toBe(count)
+          yield* b.send("subscribe", { channel: "presence-room", hidden })
+          expect(a.browser.received().length).toBe(count)
           yield* b.session.end
-          expect(a.page.heard().length).toBe(count)
+          expect(a.browser.received().length).toBe(count)
         }
       }))
 
@@ -254,56 +254,56 @@ describe("BrowserSession", () => {
     ])("%s %j is answered with %i", ([event, payload, code]) =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")
-        expect(yield* a.says(event, payload)).toEqual([error(code)])
+        expect(yield* a.send(event, payload)).toEqual([error(code)])
       }))
 
-    it.effect("take no more of a browser about itself than the bound, 400", () =>
+    it.effect("answer 400 to data beyond the limit", () =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")
         yield* a.authenticate("joe")
         const data = { text: "x".repeat(4096) }
-        expect(yield* a.says("subscribe", { channel: "presence-room", data })).toEqual([error(400)])
-        expect(yield* a.says("subscribe", { channel: "room", data })).toEqual([error(400)])
+        expect(yield* a.send("subscribe", { channel: "presence-room", data })).toEqual([error(400)])
+        expect(yield* a.send("subscribe", { channel: "room", data })).toEqual([error(400)])
       }))
 
-    it.effect("are forbidden where the permission is for other channels", () =>
+    it.effect("are forbidden without a permission for the channel", () =>
       Effect.gen(function*() {
         const a = enter(yield* makeVhost(), "a")
         yield* a.authenticate("joe", "private")
-        expect(yield* a.says("subscribe", { channel: "private-room" })).toEqual([error(403)])
-        expect(yield* a.says("subscribe", { channel: "room" })).toEqual([{ ":subscribed": { channel: "room" } }])
+        expect(yield* a.send("subscribe", { channel: "private-room" })).toEqual([error(403)])
+        expect(yield* a.send("subscribe", { channel: "room" })).toEqual([{ ":subscribed": { channel: "room" } }])
       }))
   })
 
   describe("broadcast", () => {
-    it.effect("reaches all on the channel, the sender too", () =>
+    it.effect("is delivered to all subscribers, the sender too", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b, c] = [enter(world, "a"), enter(world, "b"), enter(world, "c")]
-        yield* a.says("subscribe", { channel: "room" })
-        yield* b.says("subscribe", { channel: "room" })
-        yield* c.says("subscribe", { channel: "other" })
-        c.page.heard()
-        b.page.heard()
+        yield* a.send("subscribe", { channel: "room" })
+        yield* b.send("subscribe", { channel: "room" })
+        yield* c.send("subscribe", { channel: "other" })
+        c.browser.received()
+        b.browser.received()
         const told = [{ hello: { what: "world", channel: "room", sid: "a" } }]
-        expect(yield* a.says("broadcast", { channel: "room", event: "hello", data: { what: "world" } })).toEqual(told)
-        expect(b.page.heard()).toEqual(told)
-        expect(c.page.heard()).toEqual([])
+        expect(yield* a.send("broadcast", { channel: "room", event: "hello", data: { what: "world" } })).toEqual(told)
+        expect(b.browser.received()).toEqual(told)
+        expect(c.browser.received()).toEqual([])
       }))
 
     it.effect.each<[unknown]>([[null], [undefined]])(
-      "takes data that is %j for {}",
+      "takes data %j as {}",
       ([data]) =>
         Effect.gen(function*() {
           const a = enter(yield* makeVhost(), "a")
-          yield* a.says("subscribe", { channel: "room" })
-          expect(yield* a.says("broadcast", { channel: "room", event: "hello", data })).toEqual([
+          yield* a.send("subscribe", { channel: "room" })
+          expect(yield* a.send("broadcast", { channel: "room", event: "hello", data })).toEqual([
             { hello: { channel: "room", sid: "a" } }
           ])
         })
     )
 
-    it.effect("delivers data as the text that came, and the system's keys win", () =>
+    it.effect("delivers data as the text that was sent, and the protocol's keys win", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const told: Array<string> = []
@@ -322,7 +322,7 @@ describe("BrowserSession", () => {
         }
       }))
 
-    it.effect("delivers a message as large as any may be, whatever numbers it has", () =>
+    it.effect("delivers a message of the largest size, whatever numbers it has", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost({ maxMessageSize: 100_000, browsers: { messageRate: Infinity } })
         const sizes: Array<number> = []
@@ -353,22 +353,22 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         yield* world.attend
-        yield* b.says("subscribe", { channel: "room" })
-        expect(yield* a.says("broadcast", payload)).toEqual([error(code)])
-        expect([b.page.heard(), world.triggered]).toEqual([[], []])
+        yield* b.send("subscribe", { channel: "room" })
+        expect(yield* a.send("broadcast", payload)).toEqual([error(code)])
+        expect([b.browser.received(), world.triggered]).toEqual([[], []])
       }))
   })
 
   describe("trigger", () => {
-    it.effect("reaches a worker with the browser's sid", () =>
+    it.effect("is sent to a worker with the browser's sid", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* world.attend
         const a = enter(world, "a")
         yield* a.authenticate("joe", "")
-        expect(yield* a.says("trigger", { event: "chat/save", data: { n: 1 } })).toEqual([])
-        expect(yield* a.says("trigger", { event: "chat/save" })).toEqual([])
-        expect(yield* a.says("trigger", { event: "x", data: { sid: "forged", channel: "c" } })).toEqual([])
+        expect(yield* a.send("trigger", { event: "chat/save", data: { n: 1 } })).toEqual([])
+        expect(yield* a.send("trigger", { event: "chat/save" })).toEqual([])
+        expect(yield* a.send("trigger", { event: "x", data: { sid: "forged", channel: "c" } })).toEqual([])
         expect(world.triggered).toEqual([
           { "chat/save": { n: 1, sid: "a" } },
           { "chat/save": { sid: "a" } },
@@ -383,30 +383,30 @@ describe("BrowserSession", () => {
       [{ event: {} }, 400],
       [{ data: {} }, 400],
       [{ event: "chat/save" }, 403]
-    ])("of %j by a stranger is answered with %i", ([payload, code]) =>
+    ])("of %j without authentication is answered with %i", ([payload, code]) =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* world.attend
         const a = enter(world, "a")
-        expect(yield* a.says("trigger", payload)).toEqual([error(code)])
+        expect(yield* a.send("trigger", payload)).toEqual([error(code)])
         expect(world.triggered).toEqual([])
       }))
 
-    it.effect("is confirmed where it has an id, once it is accepted, and its error says the id", () =>
+    it.effect("is confirmed if it has an id, and its error has the id", () =>
       Effect.gen(function*() {
-        const { authenticate, says } = enter(yield* makeVhost({ queue: { capacity: 2 } }), "browser")
+        const { authenticate, send } = enter(yield* makeVhost({ queue: { capacity: 2 } }), "browser")
         const refused = { code: 597, status: "Internal error" }
-        expect(yield* says("trigger", { event: "save", id: 1 })).toMatchObject([
+        expect(yield* send("trigger", { event: "save", id: 1 })).toMatchObject([
           { ":error": { code: 403, status: "Forbidden", id: 1, event: "trigger" } }
         ])
         yield* authenticate("joe")
-        expect(yield* says("trigger", { event: "save", id: "first" })).toEqual([{ ":triggered": { id: "first" } }])
-        expect(yield* says("trigger", { event: "save" })).toEqual([])
-        expect(yield* says("trigger", { event: "save", id: 2 })).toMatchObject([
+        expect(yield* send("trigger", { event: "save", id: "first" })).toEqual([{ ":triggered": { id: "first" } }])
+        expect(yield* send("trigger", { event: "save" })).toEqual([])
+        expect(yield* send("trigger", { event: "save", id: 2 })).toMatchObject([
           { ":error": { ...refused, id: 2, event: "trigger" } }
         ])
         for (const id of [{}, "x".repeat(101), null, 1.5, 2 ** 53]) {
-          expect(yield* says("trigger", { event: "save", id })).toEqual([
+          expect(yield* send("trigger", { event: "save", id })).toEqual([
             {
               ":error": {
                 code: 400,
@@ -419,76 +419,76 @@ describe("BrowserSession", () => {
         }
       }))
 
-    it.effect("is refused with 597 when too many events wait, and works again afterwards", () =>
+    it.effect("is rejected with 597 while the queue is full", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost({ queue: { capacity: 2 } })
         const a = enter(world, "a")
         yield* a.authenticate("joe")
-        yield* a.says("trigger", { event: "e1" })
-        yield* a.says("trigger", { event: "e2" })
-        expect(yield* a.says("trigger", { event: "e3" })).toEqual([error(597)])
+        yield* a.send("trigger", { event: "e1" })
+        yield* a.send("trigger", { event: "e2" })
+        expect(yield* a.send("trigger", { event: "e3" })).toEqual([error(597)])
         yield* world.attend
-        expect(yield* a.says("trigger", { event: "e4" })).toEqual([])
+        expect(yield* a.send("trigger", { event: "e4" })).toEqual([])
         expect(world.triggered.flatMap((event) => Object.keys(event as object))).toEqual(["e1", "e2", "e4"])
       }))
   })
 
   describe("broadcast with trigger", () => {
-    it.effect("reaches the channel and one worker, who learns the channel as well", () =>
+    it.effect("is delivered to the channel and to one worker, with the channel", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* world.attend
         const a = enter(world, "a")
         yield* a.authenticate("joe")
-        yield* a.says("subscribe", { channel: "room" })
+        yield* a.send("subscribe", { channel: "room" })
         const message = { channel: "room", event: "hello", data: { n: 1, channel: "forged" }, trigger: "chat/hello" }
-        expect(yield* a.says("broadcast", message)).toEqual([{ hello: { n: 1, channel: "room", sid: "a" } }])
+        expect(yield* a.send("broadcast", message)).toEqual([{ hello: { n: 1, channel: "room", sid: "a" } }])
         expect(world.triggered).toEqual([{ "chat/hello": { n: 1, channel: "room", sid: "a" } }])
       }))
 
-    it.effect("is confirmed where it has an id, also without a trigger", () =>
+    it.effect("is confirmed if it has an id, also without a trigger", () =>
       Effect.gen(function*() {
-        const { says } = enter(yield* makeVhost(), "browser")
-        yield* says("subscribe", { channel: "room" })
-        expect(yield* says("broadcast", { channel: "room", event: "hello", id: 7 })).toEqual([
+        const { send } = enter(yield* makeVhost(), "browser")
+        yield* send("subscribe", { channel: "room" })
+        expect(yield* send("broadcast", { channel: "room", event: "hello", id: 7 })).toEqual([
           { hello: { channel: "room", sid: "browser" } },
           { ":triggered": { id: 7 } }
         ])
       }))
 
-    it.effect("is forbidden to all browsers where only backends broadcast", () =>
+    it.effect("is forbidden to all browsers if only backends may broadcast", () =>
       Effect.gen(function*() {
-        const { says } = enter(yield* makeVhost({ browsers: { broadcast: false } }), "browser")
-        yield* says("subscribe", { channel: "room" })
-        expect(yield* says("broadcast", { channel: "room", event: "hello" })).toEqual([
+        const { send } = enter(yield* makeVhost({ browsers: { broadcast: false } }), "browser")
+        yield* send("subscribe", { channel: "room" })
+        expect(yield* send("broadcast", { channel: "room", event: "hello" })).toEqual([
           { ":error": { code: 403, status: "Forbidden" } }
         ])
       }))
 
-    it.effect("is forbidden to a stranger, and nobody hears of it", () =>
+    it.effect("is forbidden without authentication, and nothing is delivered", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* world.attend
         const [a, b] = [enter(world, "a"), enter(world, "b")]
-        yield* a.says("subscribe", { channel: "room" })
-        yield* b.says("subscribe", { channel: "room" })
-        b.page.heard()
-        expect(yield* a.says("broadcast", { channel: "room", event: "hello", trigger: "x" })).toEqual([error(403)])
-        expect([b.page.heard(), world.triggered]).toEqual([[], []])
+        yield* a.send("subscribe", { channel: "room" })
+        yield* b.send("subscribe", { channel: "room" })
+        b.browser.received()
+        expect(yield* a.send("broadcast", { channel: "room", event: "hello", trigger: "x" })).toEqual([error(403)])
+        expect([b.browser.received(), world.triggered]).toEqual([[], []])
       }))
 
-    it.effect("is refused with 597 when too many events wait, and nobody hears of it", () =>
+    it.effect("is rejected with 597 while the queue is full, and nothing is delivered", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost({ queue: { capacity: 1 } })
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         yield* a.authenticate("joe")
-        yield* a.says("subscribe", { channel: "room" })
-        yield* b.says("subscribe", { channel: "room" })
-        yield* a.says("trigger", { event: "e1" })
-        b.page.heard()
-        expect(yield* a.says("broadcast", { channel: "room", event: "hello", trigger: "x" })).toEqual([error(597)])
-        expect(b.page.heard()).toEqual([])
-        expect(yield* a.says("broadcast", { channel: "room", event: "hello" })).toEqual([
+        yield* a.send("subscribe", { channel: "room" })
+        yield* b.send("subscribe", { channel: "room" })
+        yield* a.send("trigger", { event: "e1" })
+        b.browser.received()
+        expect(yield* a.send("broadcast", { channel: "room", event: "hello", trigger: "x" })).toEqual([error(597)])
+        expect(b.browser.received()).toEqual([])
+        expect(yield* a.send("broadcast", { channel: "room", event: "hello" })).toEqual([
           { hello: { channel: "room", sid: "a" } }
         ])
         yield* world.attend
@@ -496,14 +496,14 @@ describe("BrowserSession", () => {
       }))
 
     it.effect.each<[unknown]>([[7], [0], [null], [false], [""]])(
-      "with the trigger %j is a broadcast alone",
+      "with the trigger %j is a broadcast only",
       ([trigger]) =>
         Effect.gen(function*() {
           const world = yield* makeVhost()
           yield* world.attend
           const a = enter(world, "a")
-          yield* a.says("subscribe", { channel: "room" })
-          expect(yield* a.says("broadcast", { channel: "room", event: "hello", trigger })).toEqual([
+          yield* a.send("subscribe", { channel: "room" })
+          expect(yield* a.send("broadcast", { channel: "room", event: "hello", trigger })).toEqual([
             { hello: { channel: "room", sid: "a" } }
           ])
           expect(world.triggered).toEqual([])
@@ -518,98 +518,115 @@ describe("BrowserSession", () => {
           yield* world.attend
           const a = enter(world, "a")
           yield* a.authenticate("joe")
-          yield* a.says("subscribe", { channel: "room" })
-          expect(yield* a.says("broadcast", { channel: "room", event: "hello", trigger })).toEqual([error(400)])
+          yield* a.send("subscribe", { channel: "room" })
+          expect(yield* a.send("broadcast", { channel: "room", event: "hello", trigger })).toEqual([error(400)])
           expect(world.triggered).toEqual([])
         })
     )
   })
 
   describe("close", () => {
-    it.effect("says goodbye and that the connection is to end", () =>
+    it.effect("sends `:closed` and ends the connection", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const a = enter(world, "a")
         expect(yield* a.session.handle(`{"subscribe":{"channel":"room"}}`)).toBe(true)
         expect(yield* a.session.handle(`{"nonsense":{}}`)).toBe(true)
-        a.page.heard()
+        a.browser.received()
         expect(yield* a.session.handle(`{"close":{}}`)).toBe(false)
-        expect(a.page.heard()).toEqual([{ ":closed": { sid: "a" } }])
+        expect(a.browser.received()).toEqual([{ ":closed": { sid: "a" } }])
       }))
 
-    it.effect("takes the browser off its channels at the session's end, and tells the others", () =>
+    it.effect("unsubscribes the browser when the session ends, and notifies the others", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         yield* a.authenticate("joe")
         yield* b.authenticate("ann")
         for (const channel of ["room", "presence-room"]) {
-          yield* a.says("subscribe", { channel, data: { name: "Joe" } })
-          yield* b.says("subscribe", { channel })
+          yield* a.send("subscribe", { channel, data: { name: "Joe" } })
+          yield* b.send("subscribe", { channel })
         }
-        a.page.heard()
+        a.browser.received()
         yield* a.session.end
-        expect(b.page.heard()).toEqual([{ ":memberLeft": { channel: "presence-room", uid: "joe", name: "Joe" } }])
-        expect(a.page.heard()).toEqual([])
+        expect(b.browser.received()).toEqual([{ ":memberLeft": { channel: "presence-room", uid: "joe", name: "Joe" } }])
+        expect(a.browser.received()).toEqual([])
         expect((yield* world.vhost.channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 0, 0, 1])
+      }))
+
+    it.effect("leaves no subscription that is applied after the session's end", () =>
+      Effect.gen(function*() {
+        const world = yield* makeVhost()
+        const isApplied = yield* Deferred.make<void>()
+        const { channels } = world.vhost
+        const subscribe: typeof channels.subscribe = (...subscription) =>
+          Effect.andThen(Deferred.await(isApplied), channels.subscribe(...subscription))
+        const a = enter({ ...world, vhost: { ...world.vhost, channels: { ...channels, subscribe } } }, "a")
+        const subscribing = yield* Effect.forkChild(a.send("subscribe", { channel: "room" }), {
+          startImmediately: true
+        })
+        yield* a.session.end
+        yield* Deferred.succeed(isApplied, undefined)
+        yield* Fiber.join(subscribing)
+        expect(channels.counters.subscriptions).toBe(0)
       }))
   })
 
-  describe("being reached by a backend", () => {
-    it.effect("begins before the greeting and ends with the session", () =>
+  describe("messages from a backend", () => {
+    it.effect("are possible from before `:connected` to the end of the session", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const { browsers } = world.vhost
         const a = enter(world, "a")
         expect(browsers.count()).toBe(1)
         yield* browsers.sendTo("a", "hello", { n: 1 })
-        expect(a.page.heard()).toEqual([{ hello: { n: 1 } }])
+        expect(a.browser.received()).toEqual([{ hello: { n: 1 } }])
         yield* a.session.end
         yield* a.session.end
         expect(browsers.count()).toBe(0)
         expect((yield* Effect.flip(browsers.sendTo("a", "hello", {}))).code).toBe(455)
         const early = FakeBrowser.make("early", () => expect(browsers.count()).toBe(1))
         BrowserSession.make(world.vhost, early)
-        expect(early.heard()).toEqual([{ ":connected": { sid: "early" } }])
+        expect(early.received()).toEqual([{ ":connected": { sid: "early" } }])
       }))
 
-    it.effect("is as the user of its last good token", () =>
+    it.effect("address the user of the last valid token", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const { browsers } = world.vhost
         const [a, b] = [enter(world, "a"), enter(world, "b")]
         yield* b.authenticate("joe")
         yield* a.authenticate("joe")
-        yield* a.says("auth", { token: "nope" })
+        yield* a.send("auth", { token: "nope" })
         expect(yield* browsers.disconnect("uid", "joe")).toBe(2)
         yield* a.authenticate("ann")
         expect(yield* browsers.disconnect("uid", "joe")).toBe(1)
         expect(yield* browsers.disconnect("uid", "ann")).toBe(1)
         yield* a.session.end
         expect(yield* browsers.disconnect("uid", "ann")).toBe(0)
-        expect(a.page.closedWith()).toBe(4403)
+        expect(a.browser.closedWith()).toBe(4403)
       }))
   })
 
-  it.effect("says of every event who triggered it, whatever its data say", () =>
+  it.effect("sends every event with its origin, whatever its data are", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       yield* world.attend
       const a = enter(world, "a")
       const forged = { uid: "root", sid: "forged", channel: "forged", traceparent: "forged" }
       yield* a.authenticate("joe")
-      yield* a.says("trigger", { event: "e", data: forged })
-      yield* a.says("subscribe", { channel: "room" })
-      yield* a.says("broadcast", { channel: "room", event: "b", trigger: "t", data: forged })
+      yield* a.send("trigger", { event: "e", data: forged })
+      yield* a.send("subscribe", { channel: "room" })
+      yield* a.send("broadcast", { channel: "room", event: "b", trigger: "t", data: forged })
       yield* a.authenticate("ann")
-      yield* a.says("trigger", { event: "e", data: forged })
+      yield* a.send("trigger", { event: "e", data: forged })
       expect(world.origins).toEqual([{ sid: "a", uid: "joe" }, { sid: "a", uid: "joe", channel: "room" }, {
         sid: "a",
         uid: "ann"
       }])
     }))
 
-  it.effect("begins a trace with every event where somebody traces, whatever the browser says of one", () =>
+  it.effect("starts a trace with every event if there is a tracer, whatever the browser sends", () =>
     Effect.gen(function*() {
       const spans: Array<Tracer.Span> = []
       const tracer = Tracer.make({
@@ -624,7 +641,7 @@ describe("BrowserSession", () => {
       const a = enter(world, "a")
       yield* a.authenticate("joe")
       const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-      yield* Effect.withSpan(a.says("trigger", { event: "e", data: { traceparent } }), "around").pipe(
+      yield* Effect.withSpan(a.send("trigger", { event: "e", data: { traceparent } }), "around").pipe(
         Effect.provideService(Tracer.Tracer, tracer)
       )
       const [, span] = spans
@@ -635,7 +652,7 @@ describe("BrowserSession", () => {
       expect(world.triggered).toEqual([{ e: { traceparent, sid: "a" } }])
     }))
 
-  it.effect("happens to be told of to workers that take it, each thing once and in order", () =>
+  it.effect("emits lifecycle events to workers that take them, each once and in order", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       yield* world.attendAs(true)
@@ -645,9 +662,9 @@ describe("BrowserSession", () => {
         Lifecycle
       const a = enter(world, "a")
       yield* a.authenticate("joe")
-      yield* a.says("subscribe", { channel: "presence-room", data: { name: "Joe" } })
-      yield* a.says("subscribe", { channel: "presence-room", data: { name: "Joe" } })
-      yield* a.says("trigger", { event: "e" })
+      yield* a.send("subscribe", { channel: "presence-room", data: { name: "Joe" } })
+      yield* a.send("subscribe", { channel: "presence-room", data: { name: "Joe" } })
+      yield* a.send("trigger", { event: "e" })
       expect(told()).toEqual([
         event(browserConnected("a")),
         event(channelOccupied("presence-room")),
@@ -656,7 +673,7 @@ describe("BrowserSession", () => {
       ])
       // Authenticating again drops what was subscribed.
       yield* a.authenticate("ann")
-      yield* a.says("subscribe", { channel: "presence-room" })
+      yield* a.send("subscribe", { channel: "presence-room" })
       expect(told()).toEqual([
         event(memberLeft("presence-room", "joe", { name: "Joe" })),
         event(channelVacated("presence-room")),
@@ -664,7 +681,7 @@ describe("BrowserSession", () => {
         event(memberJoined("presence-room", "ann", {}))
       ])
       const b = enter(world, "b")
-      yield* b.says("subscribe", { channel: "presence-room" })
+      yield* b.send("subscribe", { channel: "presence-room" })
       yield* b.session.end
       yield* a.session.end
       yield* a.session.end
@@ -678,7 +695,7 @@ describe("BrowserSession", () => {
       expect(world.origins.filter((origin) => origin !== undefined)).toEqual([{ sid: "a", uid: "joe" }])
     }))
 
-  describe("what is no message", () => {
+  describe("an invalid message", () => {
     it.effect.each<[string | Uint8Array]>([
       [""],
       ["not json"],
@@ -710,21 +727,21 @@ describe("BrowserSession", () => {
         const world = yield* makeVhost()
         const a = enter(world, "a")
         yield* a.authenticate("joe")
-        expect(yield* a.hear(message)).toEqual([error(400)])
+        expect(yield* a.sendText(message)).toEqual([error(400)])
         // Nothing has changed.
         expect((yield* world.vhost.channels.list).every(({ subscribers }) => subscribers === 0)).toBe(true)
         expect((yield* world.vhost.lobby.info).queued).toBe(0)
-        expect(yield* a.says("subscribe", { channel: "private-room" })).toMatchObject([{ ":subscribed": {} }])
+        expect(yield* a.send("subscribe", { channel: "private-room" })).toMatchObject([{ ":subscribed": {} }])
       }))
   })
 
-  it.effect("carries odd names and keys as they are, and pollutes nothing", () =>
+  it.effect("carries unusual names and keys unchanged, and pollutes no prototype", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       yield* world.attend
       const said: Array<string> = []
-      const page = FakeBrowser.make("a", (message) => said.push(message))
-      const session = BrowserSession.make(world.vhost, page)
+      const browser = FakeBrowser.make("a", (message) => said.push(message))
+      const session = BrowserSession.make(world.vhost, browser)
       yield* session.handle(JSON.stringify({ auth: { token: yield* world.grant("__proto__") } }))
       yield* session.handle(`{"subscribe":{"channel":"presence-room","data":{"__proto__":{"polluted":1},"toJSON":1}}}`)
       said.length = 0
@@ -748,7 +765,7 @@ describe("BrowserSession", () => {
       if (authenticated) yield* a.authenticate("joe", "room|pr.*")
       for (const message of messages) {
         const goesOn = yield* a.session.handle(message)
-        const heard = a.page.heard()
+        const heard = a.browser.received()
         const [legal, ...more] = legalAnswers(message).filter((answer) => matches(answer, heard))
         expect({ message, heard, legal }).toMatchObject({ legal: expect.any(Array) as unknown })
         expect(more).toEqual([])
@@ -759,7 +776,7 @@ describe("BrowserSession", () => {
     })
 
     it.effect.prop(
-      "any text or bytes are answered with 400 or with what they legally say",
+      "answers any text or bytes with 400 or with a valid response",
       [
         Arbitrary.array(oneOf<string | Uint8Array>(garbage, anyText, bytes), { maxLength: 5 }),
         pick([true, false])
@@ -769,7 +786,7 @@ describe("BrowserSession", () => {
     )
 
     it.effect.prop(
-      "any JSON in a batch is answered as it is alone",
+      "answers any JSON in a batch as it does alone",
       [Arbitrary.array(oneOf<string>(nearlyMessage, pick(["7", "[]", "{}", `"{"`])), { maxLength: 8 })],
       ([messages]) =>
         Effect.gen(function*() {
@@ -781,14 +798,14 @@ describe("BrowserSession", () => {
           for (const message of messages) {
             if (!(yield* a.session.handle(message.startsWith("[") ? `[${message}]` : message))) break
           }
-          answers.push(...a.page.heard())
-          expect(yield* b.hear(`[${messages.join(" , ")}]`)).toEqual(answers)
+          answers.push(...a.browser.received())
+          expect(yield* b.sendText(`[${messages.join(" , ")}]`)).toEqual(answers)
         }),
       { arbitrary: { runs: 100 } }
     )
 
     it.effect.prop(
-      "any JSON that comes close to the protocol is answered legally",
+      "answers any JSON that is close to the protocol with a valid response",
       [
         Arbitrary.array(nearlyMessage, { maxLength: 30 }),
         pick([true, false])

@@ -16,7 +16,7 @@ import { withBroker } from "../../harness/withBroker.ts"
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 
-const browser = Effect.flatMap(TestBroker, ({ urls }) => Browser.connect(urls.websocket))
+const connectBrowser = Effect.flatMap(TestBroker, ({ urls }) => Browser.connect(urls.websocket))
 
 /** A browser made by hand, past its greeting. */
 const rawBrowser = Effect.gen(function*() {
@@ -29,9 +29,9 @@ const rawBrowser = Effect.gen(function*() {
 const grant = (uid: string, pattern = ".*") =>
   Effect.flatMap(TestBroker, ({ vhost }) => Effect.map(vhost.accessTokens.issue(uid, pattern), Redacted.value))
 
-const subscribe = Effect.fnUntraced(function*(page: Browser.Browser, channel: string) {
-  yield* page.send({ subscribe: { channel } })
-  yield* page.nextOf(":subscribed")
+const subscribe = Effect.fnUntraced(function*(browser: Browser.Browser, channel: string) {
+  yield* browser.send({ subscribe: { channel } })
+  yield* browser.nextOf(":subscribed")
 })
 
 /** How many browsers are on a channel. */
@@ -43,26 +43,26 @@ const subscribers = (name: string) =>
 
 /** That the broker still serves: a fresh browser can join and speak. */
 const stillServes = Effect.scoped(Effect.gen(function*() {
-  const page = yield* browser
-  yield* subscribe(page, "room")
-  yield* page.send({ broadcast: { channel: "room", event: "still", data: {} } })
-  expect(yield* page.nextOf("still")).toEqual({ channel: "room", sid: page.sid })
+  const browser = yield* connectBrowser
+  yield* subscribe(browser, "room")
+  yield* browser.send({ broadcast: { channel: "room", event: "still", data: {} } })
+  expect(yield* browser.nextOf("still")).toEqual({ channel: "room", sid: browser.sid })
 }))
 
 describe("WebSocketEndpoint", () => {
   layer(testBroker(), { excludeTestServices: true })("connecting", (it) => {
-    it.effect("greets every browser with a sid of its own", () =>
+    it.effect("sends every browser a sid of its own", () =>
       Effect.gen(function*() {
-        const pages = yield* Effect.replicateEffect(browser, 5)
-        for (const { sid } of pages) expect(sid).toMatch(uuid)
-        expect(new Set(pages.map(({ sid }) => sid)).size).toBe(5)
+        const browsers = yield* Effect.replicateEffect(connectBrowser, 5)
+        for (const { sid } of browsers) expect(sid).toMatch(uuid)
+        expect(new Set(browsers.map(({ sid }) => sid)).size).toBe(5)
       }))
 
-    it.effect("minds the path and not the query", () =>
+    it.effect("uses the path and not the query", () =>
       Effect.gen(function*() {
         const { urls } = yield* TestBroker
-        const page = yield* Browser.connect(`${urls.websocket}?a=1&b=/x?y`)
-        expect(page.sid).toMatch(uuid)
+        const browser = yield* Browser.connect(`${urls.websocket}?a=1&b=/x?y`)
+        expect(browser.sid).toMatch(uuid)
       }))
 
     it.effect.each([
@@ -77,7 +77,7 @@ describe("WebSocketEndpoint", () => {
       "/__proto__",
       "*"
     ])(
-      "answers 404 to a vhost that is not there: %s",
+      "answers 404 to an unknown vhost: %s",
       (path) =>
         Effect.gen(function*() {
           const { broker } = yield* TestBroker
@@ -112,7 +112,7 @@ describe("WebSocketEndpoint", () => {
       ["a bad key", { headers: { "Sec-WebSocket-Key": "short" } }],
       ["another version", { headers: { "Sec-WebSocket-Version": "7" } }],
       ["another method", { method: "POST" }]
-    ])("refuses a handshake with %s, and goes on", ([_, options]) =>
+    ])("rejects a handshake with %s, and goes on", ([_, options]) =>
       Effect.gen(function*() {
         const { broker } = yield* TestBroker
         const refused = yield* RawWebSocket.connect(broker.websocketPort, "/test", options)
@@ -125,7 +125,7 @@ describe("WebSocketEndpoint", () => {
   layer(testBroker(), { excludeTestServices: true })("messages", (it) => {
     it.effect("carries messages of any length, each once and whole", () =>
       Effect.gen(function*() {
-        const [a, b] = [yield* browser, yield* browser]
+        const [a, b] = [yield* connectBrowser, yield* connectBrowser]
         yield* subscribe(a, "room")
         yield* subscribe(b, "room")
         // The frame's length is written in three ways; these are at their borders.
@@ -133,7 +133,9 @@ describe("WebSocketEndpoint", () => {
         for (const length of [124, 125, 126, 127, 65_534, 65_535, 65_536, 65_537, 500_000]) {
           const text = "x".repeat(length - empty)
           yield* a.send({ broadcast: { channel: "room", event: "e", data: { text } } })
-          for (const page of [a, b]) expect(yield* page.next).toEqual({ e: { text, channel: "room", sid: a.sid } })
+          for (const browser of [a, b]) {
+            expect(yield* browser.next).toEqual({ e: { text, channel: "room", sid: a.sid } })
+          }
         }
         const text = "zażółć \u{1F680} \u2028\0\n"
         yield* a.send({ broadcast: { channel: "room", event: "ż", data: { text } } })
@@ -142,7 +144,7 @@ describe("WebSocketEndpoint", () => {
 
     it.effect("handles one browser's messages in their order, however many at once", () =>
       Effect.gen(function*() {
-        const [a, b] = [yield* browser, yield* browser]
+        const [a, b] = [yield* connectBrowser, yield* connectBrowser]
         yield* subscribe(b, "room")
         yield* a.send({ subscribe: { channel: "room" } })
         for (let n = 0; n < 1000; n++) yield* a.send({ broadcast: { channel: "room", event: "n", data: { n } } })
@@ -154,7 +156,7 @@ describe("WebSocketEndpoint", () => {
         yield* a.nextOf(":unsubscribed")
       }))
 
-    it.effect("lets the others have their turn, however much one browser sends at once", () =>
+    it.effect("gives other browsers their turn, however much one sends at once", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
         const raw = yield* rawBrowser
@@ -185,9 +187,9 @@ describe("WebSocketEndpoint", () => {
       ["sends a close", Buffer.concat([RawWebSocket.header(8, 2), Buffer.from([0x03, 0xe8])])],
       ["sends what is no frame", RawWebSocket.header(3, 0)],
       ["goes without a word", new Uint8Array(0)]
-    ])("carries out all that a browser has sent before it %s", ([_, last]) =>
+    ])("handles everything that a browser has sent before it %s", ([_, last]) =>
       Effect.gen(function*() {
-        const [stays, goes] = [yield* browser, yield* rawBrowser]
+        const [stays, goes] = [yield* connectBrowser, yield* rawBrowser]
         yield* subscribe(stays, "room")
         yield* goes.send(1, `{"subscribe":{"channel":"room"}}`)
         yield* goes.next
@@ -204,13 +206,13 @@ describe("WebSocketEndpoint", () => {
     it.effect("closes with 1011 if the broker itself fails, and serves the others", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
-        const page = yield* browser
-        yield* page.send({ subscribe: { channel: "room" } })
-        yield* page.nextOf(":subscribed")
+        const browser = yield* connectBrowser
+        yield* browser.send({ subscribe: { channel: "room" } })
+        yield* browser.nextOf(":subscribed")
         const { has } = vhost.channels
         Object.assign(vhost.channels, { has: () => Effect.die("a fault") })
-        yield* page.send({ broadcast: { channel: "room", event: "e", data: {} } })
-        expect(yield* page.closed).toBe(1011)
+        yield* browser.send({ broadcast: { channel: "room", event: "e", data: {} } })
+        expect(yield* browser.closed).toBe(1011)
         Object.assign(vhost.channels, { has })
         yield* eventually(subscribers("room"), (count) => count === 0)
         yield* stillServes
@@ -218,15 +220,15 @@ describe("WebSocketEndpoint", () => {
 
     it.effect("answers binary messages with 400 and goes on", () =>
       Effect.gen(function*() {
-        const page = yield* browser
+        const browser = yield* connectBrowser
         for (const bytes of [new TextEncoder().encode(`{"close":{}}`), new Uint8Array(0), randomBytes(1000)]) {
-          yield* page.send(bytes)
-          expect(yield* page.next).toEqual({ ":error": { code: 400, status: "Bad request" } })
+          yield* browser.send(bytes)
+          expect(yield* browser.next).toEqual({ ":error": { code: 400, status: "Bad request" } })
         }
-        yield* subscribe(page, "room")
+        yield* subscribe(browser, "room")
       }))
 
-    it.effect("puts a message in pieces together, and answers pings in between", () =>
+    it.effect("joins the fragments of a message, and answers pings in between", () =>
       Effect.gen(function*() {
         const raw = yield* rawBrowser
         yield* raw.send(1, `{"subscribe":`, { fin: false })
@@ -238,17 +240,17 @@ describe("WebSocketEndpoint", () => {
         expect((yield* raw.next).payload.toString()).toBe(`{":subscribed":{"channel":"room"}}`)
       }))
 
-    it.effect("says goodbye, and closes with 1000", () =>
+    it.effect("sends `:closed`, and closes with 1000", () =>
       Effect.gen(function*() {
-        const page = yield* browser
-        yield* page.send({ close: {} })
-        expect(yield* page.next).toEqual({ ":closed": { sid: page.sid } })
-        expect(yield* page.closed).toBe(1000)
+        const browser = yield* connectBrowser
+        yield* browser.send({ close: {} })
+        expect(yield* browser.next).toEqual({ ":closed": { sid: browser.sid } })
+        expect(yield* browser.closed).toBe(1000)
       }))
 
-    it.effect("carries out nothing that comes after close", () =>
+    it.effect("handles nothing after `close`", () =>
       Effect.gen(function*() {
-        const [a, b] = [yield* browser, yield* browser]
+        const [a, b] = [yield* connectBrowser, yield* connectBrowser]
         yield* subscribe(a, "room")
         yield* subscribe(b, "room")
         yield* a.send({ close: {} })
@@ -258,10 +260,10 @@ describe("WebSocketEndpoint", () => {
         expect(yield* b.next).toEqual({ mine: { channel: "room", sid: b.sid } })
       }))
 
-    it.effect("receives :closed and 4403, do not come back, when a backend disconnects it", () =>
+    it.effect("sends `:closed` and closes with 4403 when a backend disconnects it", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
-        const [a, b] = [yield* browser, yield* browser]
+        const [a, b] = [yield* connectBrowser, yield* connectBrowser]
         yield* subscribe(a, "room")
         yield* vhost.channels.broadcast("room", "before", {})
         expect(yield* vhost.browsers.disconnect("sid", a.sid)).toBe(1)
@@ -278,10 +280,10 @@ describe("WebSocketEndpoint", () => {
       }))
 
     it.effect.each(["close", "cut"])(
-      "takes a browser that ends its connection off its channels: %s",
+      "unsubscribes a browser whose connection ends: %s",
       (how) =>
         Effect.gen(function*() {
-          const [stays, goes] = [yield* browser, yield* rawBrowser]
+          const [stays, goes] = [yield* connectBrowser, yield* rawBrowser]
           yield* stays.send({ auth: { token: yield* grant("joe") } })
           yield* stays.nextOf(":authenticated")
           yield* subscribe(stays, "presence-room")
@@ -295,33 +297,33 @@ describe("WebSocketEndpoint", () => {
         })
     )
 
-    it.effect("answers as the original did, message for message", () =>
+    it.effect("answers like the original, message for message", () =>
       Effect.gen(function*() {
         const exchange = readFileSync(
           new URL("../../fixtures/original-browser-exchange.jsonl", import.meta.url),
           "utf8"
         )
           .trim().split("\n").map((line) => JSON.parse(line) as Recorded)
-        const pages = { a: yield* browser, b: yield* browser }
+        const browsers = { a: yield* connectBrowser, b: yield* connectBrowser }
         // What was random then, and what it is now.
         const now = new Map<string, string>()
         const granted = [yield* grant("joe"), yield* grant("ann", "presence-.*")]
         const translated = (text: string) => [...now].reduce((text, [then, now]) => text.replaceAll(then, now), text)
         let checked = 0
-        for (const { browser, closed, from, text } of exchange) {
-          const page = pages[browser]
+        for (const { browser: name, closed, from, text } of exchange) {
+          const browser = browsers[name]
           if (closed !== undefined) {
             // The original closes without the `:closed` that its own documents describe.
-            expect(yield* page.next).toEqual({ ":closed": { sid: page.sid } })
-            expect(yield* page.closed).toBe(closed)
+            expect(yield* browser.next).toEqual({ ":closed": { sid: browser.sid } })
+            expect(yield* browser.closed).toBe(closed)
           } else if (from === "browser") {
             const [token] = /[0-9a-f]{128}/.exec(text) ?? []
             if (token !== undefined) now.set(token, granted.shift()!)
-            yield* page.send(translated(text))
+            yield* browser.send(translated(text))
           } else if (text.startsWith(`{":connected"`)) {
-            now.set((JSON.parse(text) as { ":connected": { sid: string } })[":connected"].sid, page.sid)
+            now.set((JSON.parse(text) as { ":connected": { sid: string } })[":connected"].sid, browser.sid)
           } else {
-            expect(yield* page.next).toEqual(JSON.parse(translated(text)))
+            expect(yield* browser.next).toEqual(JSON.parse(translated(text)))
             checked++
           }
         }
@@ -335,26 +337,26 @@ describe("WebSocketEndpoint", () => {
       return JSON.stringify({ trigger: { event: "x".repeat(length - empty) } })
     }
 
-    it.effect("reads messages up to the bound, and closes with 1009 beyond", () =>
+    it.effect("reads messages up to the limit, and closes with 1009 beyond", () =>
       Effect.gen(function*() {
-        const [page, other] = [yield* browser, yield* browser]
-        yield* subscribe(page, "room")
-        yield* page.send(message(1000))
-        expect(yield* page.next).toEqual({ ":error": { code: 403, status: "Forbidden" } })
-        yield* page.send(message(1001))
-        expect(yield* page.closed).toBe(1009)
+        const [browser, other] = [yield* connectBrowser, yield* connectBrowser]
+        yield* subscribe(browser, "room")
+        yield* browser.send(message(1000))
+        expect(yield* browser.next).toEqual({ ":error": { code: 403, status: "Forbidden" } })
+        yield* browser.send(message(1001))
+        expect(yield* browser.closed).toBe(1009)
         yield* subscribe(other, "room")
         expect(yield* eventually(subscribers("room"), (count) => count === 1)).toBe(1)
       }))
 
     it.effect("counts bytes and not characters", () =>
       Effect.gen(function*() {
-        const page = yield* browser
-        yield* page.send(JSON.stringify({ trigger: { event: "ż".repeat(500) } }))
-        expect(yield* page.closed).toBe(1009)
+        const browser = yield* connectBrowser
+        yield* browser.send(JSON.stringify({ trigger: { event: "ż".repeat(500) } }))
+        expect(yield* browser.closed).toBe(1009)
       }))
 
-    it.effect("does not wait for the rest of what is too long", () =>
+    it.effect("does not wait for the rest of a message that is too long", () =>
       Effect.gen(function*() {
         for (const length of [1001, 70_000, 2 ** 31, 2 ** 40]) {
           const raw = yield* rawBrowser
@@ -365,7 +367,7 @@ describe("WebSocketEndpoint", () => {
         yield* stillServes
       }))
 
-    it.effect("counts the pieces of a message together", () =>
+    it.effect("counts the fragments of a message together", () =>
       Effect.gen(function*() {
         const raw = yield* rawBrowser
         yield* raw.send(1, "x".repeat(600), { fin: false })
@@ -384,7 +386,7 @@ describe("WebSocketEndpoint", () => {
       ["a close code that is none", 1002, Buffer.concat([RawWebSocket.header(8, 2), Buffer.from([0, 1])])]
     ])("closes for %s with %i", ([_, code, bytes]) =>
       Effect.gen(function*() {
-        const [raw, other] = [yield* rawBrowser, yield* browser]
+        const [raw, other] = [yield* rawBrowser, yield* connectBrowser]
         yield* raw.send(1, `{"subscribe":{"channel":"room"}}`)
         yield* raw.sendBytes(bytes)
         expect(yield* raw.closeCode).toBe(code)
@@ -392,7 +394,7 @@ describe("WebSocketEndpoint", () => {
         yield* subscribe(other, "room")
       }))
 
-    it.effect("ends connections that speak no HTTP, and goes on", () =>
+    it.effect("ends connections that are not HTTP, and goes on", () =>
       Effect.gen(function*() {
         const { broker } = yield* TestBroker
         for (
@@ -406,7 +408,7 @@ describe("WebSocketEndpoint", () => {
         yield* stillServes
       }))
 
-    it.effect("forgets a browser that goes in the middle of a frame or of the handshake", () =>
+    it.effect("forgets a browser that disconnects in the middle of a frame or of the handshake", () =>
       Effect.gen(function*() {
         const { broker } = yield* TestBroker
         const raw = yield* rawBrowser
@@ -443,12 +445,12 @@ describe("WebSocketEndpoint", () => {
       }
     }).pipe(withBroker()))
 
-  it.live("closes the browsers of a vhost that is removed, and no others", () =>
+  it.live("closes the browsers of a removed vhost, and no others", () =>
     Effect.gen(function*() {
       const vhosts = yield* Vhosts.Vhosts
       const { broker } = yield* TestBroker
       const other = yield* vhosts.add({ path: "/other", channels: ["room"] })
-      const [gone, stays] = [yield* browser, yield* Browser.connect(broker.urls(other).websocket)]
+      const [gone, stays] = [yield* connectBrowser, yield* Browser.connect(broker.urls(other).websocket)]
       yield* subscribe(gone, "room")
       yield* vhosts.remove("/test")
       expect(yield* gone.closed).toBe(1001)
@@ -488,10 +490,10 @@ describe("WebSocketEndpoint", () => {
       return sent
     })
 
-    it.live("is disconnected, costs no more than its outbox, and delays nobody", () =>
+    it.live("is disconnected, costs no more than its outbound queue, and delays nobody", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
-        const healthy = yield* browser
+        const healthy = yield* connectBrowser
         yield* subscribe(healthy, "room")
         const { kept } = yield* slowBrowser
         for (let n = 0; n < 100; n++) {
@@ -505,7 +507,7 @@ describe("WebSocketEndpoint", () => {
         expect(yield* healthy.next).toEqual({ n: { channel: "room" } })
       }).pipe(withBroker({ browsers: { outboxSize } })))
 
-    it.live("gets what was queued and the reason, 1013, if it reads after all", () =>
+    it.live("receives what was queued and 1013 if it reads after all", () =>
       Effect.gen(function*() {
         const { kept, slow } = yield* slowBrowser
         const sent = yield* fill(kept)
@@ -523,7 +525,7 @@ describe("WebSocketEndpoint", () => {
         yield* eventually(subscribers("room"), (count) => count === 0)
       }).pipe(withBroker({ browsers: { outboxSize } })))
 
-    it.live("is disconnected if all that it does not read is its own", () =>
+    it.live("is disconnected even if only its own messages are queued", () =>
       Effect.gen(function*() {
         const { slow } = yield* slowBrowser
         const message = JSON.stringify({ broadcast: { channel: "room", event: "n", data: { text } } })
@@ -532,7 +534,7 @@ describe("WebSocketEndpoint", () => {
         yield* stillServes
       }).pipe(withBroker({ browsers: { outboxSize, byteRate: Infinity } })))
 
-    it.live("is disconnected even though it goes on sending", () =>
+    it.live("is disconnected even if it keeps sending", () =>
       Effect.gen(function*() {
         const { kept, slow } = yield* slowBrowser
         yield* fill(kept)
@@ -545,10 +547,10 @@ describe("WebSocketEndpoint", () => {
         expect(yield* isDestroyed).toBe(true)
       }).pipe(withBroker({ browsers: { outboxSize } })))
 
-    it.live("sends nothing to others once it is disconnected, though it has a moment to read", () =>
+    it.live("sends nothing to others once it is being disconnected", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
-        const healthy = yield* browser
+        const healthy = yield* connectBrowser
         yield* subscribe(healthy, "room")
         const { kept, slow } = yield* slowBrowser
         for (let sent = 0; sent < 400 && kept.writableLength < text.length; sent++) {
@@ -567,7 +569,7 @@ describe("WebSocketEndpoint", () => {
       }).pipe(withBroker({ browsers: { outboxSize: 4 * text.length } })))
 
     it.live(
-      "costs little beside what waits, though messages are small and browsers many",
+      "costs little beside its queued bytes, even if messages are small and browsers many",
       () =>
         Effect.gen(function*() {
           const { vhost } = yield* TestBroker
@@ -594,7 +596,7 @@ describe("WebSocketEndpoint", () => {
         }).pipe(withBroker({ browsers: { outboxSize: 4 * 1_048_576 } }))
     )
 
-    it.live("may be behind by less than its outbox", () =>
+    it.live("may be behind by less than its outbound queue", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
         const { slow } = yield* slowBrowser

@@ -49,7 +49,7 @@ describe("a worker over ZeroMQ", () => {
       }).pipe(withBroker())
   )
 
-  it.effect("that comes back with its identity gets its events again, and alone can acknowledge them", () =>
+  it.effect("that reconnects with its identity has its events redelivered, and alone can ack them", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker
       const who = identity("dlr")
@@ -64,7 +64,7 @@ describe("a worker over ZeroMQ", () => {
       yield* eventually(Effect.sync(() => vhost.lobby.counters.acknowledged), (count) => count === 1)
     }).pipe(withBroker()))
 
-  it.effect("cannot be driven out by a stranger with its identity and another token", () =>
+  it.effect("cannot be replaced by a stranger with its identity and another token", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const id = crypto.randomUUID()
@@ -107,7 +107,7 @@ describe("the original's worker", () => {
 describe("the reason of an error", () => {
   const reason = (code: string, detail: string) => ["ER", code, JSON.stringify({ reason: detail })]
 
-  it.effect("goes to Clients that keep their connection and to Workers that say something of themselves", () =>
+  it.effect("is sent to Clients that keep their connection and to Workers that sent options", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const kept = yield* RawTcp.connect(broker.tcpPort)
@@ -126,7 +126,7 @@ describe("the reason of an error", () => {
       assert.strictEqual(yield* worker.next, RawTcp.message(...reason("400", "the command is unknown")))
     }).pipe(withBroker()))
 
-  it.effect("is not for others", () =>
+  it.effect("is not sent to others", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const classic = yield* RawTcp.connect(broker.tcpPort)
@@ -142,7 +142,7 @@ describe("the reason of an error", () => {
 })
 
 describe("an idempotency key", () => {
-  it.effect("is good for its own request on a connection that there was", () =>
+  it.effect("is valid for its own request on a known connection", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const id = crypto.randomUUID()
@@ -205,7 +205,7 @@ describe("the end of one endpoint", () => {
 })
 
 describe("a Client that does not read its responses", () => {
-  it.effect("is disconnected, since it would wait for one that was dropped", () =>
+  it.effect("is disconnected, so that it does not wait for a dropped one", () =>
     Effect.gen(function*() {
       const { broker, vhost } = yield* TestBroker
       for (let n = 0; n < 500; n++) yield* vhost.channels.open(`channel-${n}-${"x".repeat(200)}`)
@@ -220,12 +220,12 @@ describe("a Client that does not read its responses", () => {
 })
 
 describe("many broadcasts at once", () => {
-  it.effect("let others have their turn in between", () =>
+  it.effect("give others their turn in between", () =>
     Effect.gen(function*() {
       const { broker, urls, vhost } = yield* TestBroker
-      const page = yield* Browser.connect(urls.websocket)
-      yield* page.send({ subscribe: { channel: "room" } })
-      yield* page.nextOf(":subscribed")
+      const browser = yield* Browser.connect(urls.websocket)
+      yield* browser.send({ subscribe: { channel: "room" } })
+      yield* browser.nextOf(":subscribed")
       const client = yield* RawZmq.req(broker.backendPort, identity("req"))
       const other = yield* RawZmq.req(broker.backendPort, identity("req"))
       const broadcasts = Array.from({ length: 15_000 }, (_, n) => ["room", "e", { n }])

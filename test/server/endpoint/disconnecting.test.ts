@@ -42,7 +42,7 @@ const frame = (opcode: number, text: string, fin = true) =>
   Buffer.concat([RawWebSocket.header(opcode, Buffer.byteLength(text), fin), Buffer.from(text)])
 
 describe("a browser that is silent", () => {
-  it.effect("is disconnected and leaves its channels; one that sends anything is not", () =>
+  it.effect("is disconnected and unsubscribed, and not if it sends anything", () =>
     Effect.gen(function*() {
       const { of } = yield* BrokerSide.watch
       const [silent, answers, speaks] = [yield* subscriber, yield* subscriber, yield* subscriber]
@@ -65,7 +65,7 @@ describe("a browser that is silent", () => {
       assert.strictEqual(yield* closed(silent), "1001 nothing was received since the last ping")
     }).pipe(withBroker()))
 
-  it.live("is not one that had no chance, since the broker, or both, stood still", () =>
+  it.live("is not disconnected if the broker, or both, stood still", () =>
     Effect.gen(function*() {
       const raws = yield* Effect.replicateEffect(subscriber, 20)
       let pings = 0
@@ -84,7 +84,7 @@ describe("a browser that is silent", () => {
       assert.strictEqual(yield* subscribers, 20)
     }).pipe(withBroker({ browsers: { pingInterval: "400 millis" } })))
 
-  it.live("is destroyed soon, though it never answers the close", () =>
+  it.live("is destroyed soon if it never answers the close frame", () =>
     Effect.gen(function*() {
       const { of } = yield* BrokerSide.watch
       const raw = yield* subscriber
@@ -96,7 +96,7 @@ describe("a browser that is silent", () => {
 })
 
 describe("a browser that ends its side of the connection", () => {
-  it.live("is destroyed soon, though it does not read what waits for it", () =>
+  it.live("is destroyed soon even if it does not read what is queued", () =>
     Effect.gen(function*() {
       const { broker, vhost } = yield* TestBroker
       const { of } = yield* BrokerSide.watch
@@ -122,7 +122,7 @@ describe("a browser that ends its side of the connection", () => {
 })
 
 describe("a browser that has to authenticate", () => {
-  it.effect("has some time for it, and is disconnected then, 1008", () =>
+  it.effect("is disconnected with 1008 if it does not in time", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker
       const reason = "1008 the browser has not authenticated in time"
@@ -147,7 +147,7 @@ describe("a browser that has to authenticate", () => {
 })
 
 describe("a browser that sends without end", () => {
-  it.live("sees the code when it is disconnected, however much it sends, every time", () =>
+  it.live("receives the close code, however much it sends", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker
       const flood = Buffer.concat(
@@ -220,7 +220,7 @@ describe("a browser that sends without end", () => {
       assert.match(yield* closed(raw), /^1008/)
     }).pipe(withBroker()))
 
-  it.live("messages is told why, and counted", () =>
+  it.live("messages receives the reason, and is counted", () =>
     Effect.gen(function*() {
       const disconnected = Effect.map(
         Metric.value(Metric.withAttributes(BrokerMetrics.disconnectedBrowsers, { reason: "flood" })),

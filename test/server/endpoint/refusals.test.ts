@@ -67,7 +67,7 @@ const answered: ReadonlyArray<readonly [string, string]> = [
   ["many requests, and then an upgrade", `${"GET /test HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5000)}${upgrade("/nope")}`]
 ]
 
-describe("a browser that is refused", { concurrent: true }, () => {
+describe("a browser that is rejected", { concurrent: true }, () => {
   it.live.each<[string, Headers, string]>([
     ["/test", {}, "open"],
     ["/test?v=1", {}, "open"],
@@ -81,12 +81,12 @@ describe("a browser that is refused", { concurrent: true }, () => {
     ["/test?v=1", { Origin: "https://evil.example" }, "4405 Browsers of this origin may not connect."],
     ["/test", { Origin: "null" }, "403"],
     ["/test", { Origin: "http://127.0.0.1:3000" }, "open"]
-  ])("is told why: %s %o %s", ([path, headers, expected]) =>
+  ])("gets the reason: %s %o %s", ([path, headers, expected]) =>
     Effect.gen(function*() {
       assert.strictEqual(yield* outcome(path, headers), expected)
     }).pipe(withBroker()))
 
-  it.live("is told in a sentence, and to come back where that may help", () =>
+  it.live("gets a sentence, and `Retry-After` if a retry may help", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       yield* connect("/test")
@@ -101,7 +101,7 @@ describe("a browser that is refused", { concurrent: true }, () => {
       assert.match(text, /\r\n\r\nThe broker has reached its limit of browsers\.\n$/)
     }).pipe(withBroker({ browsers: { max: 1 } })))
 
-  it.live.each(answered)("is closed within a bound, whatever it does: %s", ([_, bytes]) =>
+  it.live.each(answered)("is closed in time, whatever it does: %s", ([_, bytes]) =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const { open } = yield* BrokerSide.watch
@@ -126,7 +126,7 @@ describe("a browser that is refused", { concurrent: true }, () => {
       yield* eventually(Effect.sync(() => open(broker.websocketPort)), (count) => count === 0)
     }))
 
-  it.live("is never one of many that wait for their end", () =>
+  it.live("never waits for its end together with many others", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const { open } = yield* BrokerSide.watch
@@ -210,7 +210,7 @@ describe("limits of browsers", { concurrent: true }, () => {
   it.live.each<[BrokerConfig.Options, string]>([
     [{ browsers: { origins: ["example.com"] } }, "browsers.origins"],
     [{ browsers: { trustedProxies: ["10.0.0.0/99"] } }, "browsers.trustedProxies"]
-  ])("cannot be nonsense: %o", ([options, option]) =>
+  ])("cannot be invalid: %o", ([options, option]) =>
     Effect.gen(function*() {
       const failure = yield* Effect.flip(Effect.scoped(Layer.build(testBroker(options))))
       assert.strictEqual(failure._tag, "InvalidOptionError")

@@ -8,17 +8,17 @@ import { enter, error, makeVhost } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 
 describe("A browser of version 1", () => {
-  it.effect("is told so, and how often it is pinged", () =>
+  it.effect("receives its version and the ping interval", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost({ browsers: { pingInterval: "7 seconds" } })
-      expect(enter(world, "a", 1).greeting).toEqual([{ ":connected": { sid: "a", v: 1, pingInterval: 7000 } }])
-      expect(enter(world, "b").greeting).toEqual([{ ":connected": { sid: "b" } }])
+      expect(enter(world, "a", 1).connected).toEqual([{ ":connected": { sid: "a", v: 1, pingInterval: 7000 } }])
+      expect(enter(world, "b").connected).toEqual([{ ":connected": { sid: "b" } }])
     }))
 
-  it.effect("is told why its message was refused", () =>
+  it.effect("receives the reason of an error", () =>
     Effect.gen(function*() {
       const a = enter(yield* makeVhost({ browsers: { broadcast: false } }), "a", 1)
-      const refused = (message: string) => Effect.map(a.hear(message), ([answer]) => (answer as Refused)[":error"])
+      const refused = (message: string) => Effect.map(a.sendText(message), ([answer]) => (answer as Refused)[":error"])
       interface Refused {
         readonly ":error": { readonly reason: string; readonly event?: string; readonly channel?: string }
       }
@@ -36,19 +36,19 @@ describe("A browser of version 1", () => {
         event: "trigger",
         reason: "data is a JSON object; put any other value into a field of one"
       })
-      yield* a.hear(`{"subscribe":{"channel":"room"}}`)
+      yield* a.sendText(`{"subscribe":{"channel":"room"}}`)
       const forbidden = yield* refused(`{"broadcast":{"channel":"room","event":"e"}}`)
       expect(forbidden.reason).toContain("--browsers-broadcast")
       const token = "secret".repeat(20)
       expect(JSON.stringify(yield* refused(JSON.stringify({ auth: { token } })))).not.toContain("secret")
     }))
 
-  it.effect("sends many messages as one, which are handled in their order", () =>
+  it.effect("may send many messages as one, which are handled in order", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       const a = enter(world, "a", 1)
       expect(
-        yield* a.hear(` [{"subscribe":{"channel":"room"}},{"nonsense":{"id":1}},7,
+        yield* a.sendText(` [{"subscribe":{"channel":"room"}},{"nonsense":{"id":1}},7,
           {"broadcast":{"channel":"room","event":"e","data":{"one":1.0}}},[],{"ping":{}}]`)
       ).toMatchObject([
         { ":subscribed": { channel: "room" } },
@@ -58,43 +58,43 @@ describe("A browser of version 1", () => {
         { ":error": { code: 400 } },
         { ":pong": {} }
       ])
-      expect(yield* a.hear("[]")).toEqual([])
-      expect(yield* a.hear(`[{"ping":{}}`)).toMatchObject([{ ":error": { code: 400 } }])
-      expect(yield* a.hear(`[${Array.from({ length: 257 }, () => `{"ping":{}}`).join()}]`)).toMatchObject([
+      expect(yield* a.sendText("[]")).toEqual([])
+      expect(yield* a.sendText(`[{"ping":{}}`)).toMatchObject([{ ":error": { code: 400 } }])
+      expect(yield* a.sendText(`[${Array.from({ length: 257 }, () => `{"ping":{}}`).join()}]`)).toMatchObject([
         { ":error": { code: 400, reason: "a batch has at most 256 messages" } }
       ])
-      expect((yield* a.hear(`[${Array.from({ length: 256 }, () => `{"ping":{}}`).join()}]`)).length).toBe(256)
+      expect((yield* a.sendText(`[${Array.from({ length: 256 }, () => `{"ping":{}}`).join()}]`)).length).toBe(256)
       // What comes after its goodbye is not carried out.
       expect(yield* a.session.handle(`[{"close":{}},{"ping":{}}]`)).toBe(false)
-      expect(a.page.heard()).toEqual([{ ":closed": { sid: "a" } }])
-      expect(yield* enter(world, "b").hear(`[{"ping":{}}]`)).toEqual([error(400)])
+      expect(a.browser.received()).toEqual([{ ":closed": { sid: "a" } }])
+      expect(yield* enter(world, "b").sendText(`[{"ping":{}}]`)).toEqual([error(400)])
     }))
 })
 
 describe("A browser of any version", () => {
-  it.effect("may look whether the broker is there", () =>
+  it.effect("may ping the broker", () =>
     Effect.gen(function*() {
       const a = enter(yield* makeVhost(), "a")
-      expect(yield* a.says("ping", {})).toEqual([{ ":pong": {} }])
-      expect(yield* a.says("ping", { id: "x" })).toEqual([{ ":pong": { id: "x" } }])
+      expect(yield* a.send("ping", {})).toEqual([{ ":pong": {} }])
+      expect(yield* a.send("ping", { id: "x" })).toEqual([{ ":pong": { id: "x" } }])
     }))
 
-  it.effect("is told why only where its message has an id", () =>
+  it.effect("receives a reason only if its message has an id", () =>
     Effect.gen(function*() {
       const a = enter(yield* makeVhost(), "a")
-      expect(yield* a.says("subscribe", { channel: "nope" })).toEqual([error(454)])
-      expect(yield* a.says("subscribe", { channel: "nope", id: 1 })).toMatchObject([
+      expect(yield* a.send("subscribe", { channel: "nope" })).toEqual([error(454)])
+      expect(yield* a.send("subscribe", { channel: "nope", id: 1 })).toMatchObject([
         { ":error": { code: 454, id: 1, event: "subscribe", channel: "nope", reason: expect.any(String) } }
       ])
     }))
 
-  it.effect("gets a response to every message that has an id, also when it is subscribed already", () =>
+  it.effect("gets a response to every message with an id, also if it is subscribed already", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       const [a, b] = [enter(world, "a"), enter(world, "b")]
       yield* b.authenticate("bob")
-      yield* b.says("subscribe", { channel: "presence-room" })
-      expect(yield* a.says("auth", { token: yield* world.grant("joe"), id: 1 })).toEqual([{
+      yield* b.send("subscribe", { channel: "presence-room" })
+      expect(yield* a.send("auth", { token: yield* world.grant("joe"), id: 1 })).toEqual([{
         ":authenticated": { id: 1 }
       }])
       const subscribed = {
@@ -105,15 +105,15 @@ describe("A browser of any version", () => {
           subscribers: [{ channel: "presence-room", uid: "bob" }]
         }
       }
-      expect(yield* a.says("subscribe", { channel: "presence-room", id: 2 })).toMatchObject([
+      expect(yield* a.send("subscribe", { channel: "presence-room", id: 2 })).toMatchObject([
         subscribed,
         { ":memberJoined": {} }
       ])
-      b.page.heard()
-      expect(yield* a.says("subscribe", { channel: "presence-room", id: 2 })).toEqual([subscribed])
-      expect(yield* a.says("subscribe", { channel: "presence-room" })).toEqual([])
-      expect(b.page.heard()).toEqual([])
-      expect(yield* a.says("members", { channel: "presence-room", id: 3 })).toEqual([{
+      b.browser.received()
+      expect(yield* a.send("subscribe", { channel: "presence-room", id: 2 })).toEqual([subscribed])
+      expect(yield* a.send("subscribe", { channel: "presence-room" })).toEqual([])
+      expect(b.browser.received()).toEqual([])
+      expect(yield* a.send("members", { channel: "presence-room", id: 3 })).toEqual([{
         ":members": {
           channel: "presence-room",
           id: 3,
@@ -121,23 +121,23 @@ describe("A browser of any version", () => {
           subscribers: [{ channel: "presence-room", uid: "bob" }, { channel: "presence-room", uid: "joe" }]
         }
       }])
-      expect(yield* a.says("unsubscribe", { channel: "presence-room", id: 4 })).toEqual([
+      expect(yield* a.send("unsubscribe", { channel: "presence-room", id: 4 })).toEqual([
         { ":unsubscribed": { channel: "presence-room", id: 4 } }
       ])
-      expect(yield* a.says("members", { channel: "presence-room" })).toEqual([error(453)])
-      expect(yield* a.says("members", { channel: "nope" })).toEqual([error(454)])
+      expect(yield* a.send("members", { channel: "presence-room" })).toEqual([error(453)])
+      expect(yield* a.send("members", { channel: "nope" })).toEqual([error(454)])
     }))
 
-  it.effect("does nothing more once its session has ended, also within a batch", () =>
+  it.effect("has nothing more handled once its session has ended, also within a batch", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
-      const page = FakeBrowser.make("a", (message) => {
+      const browser = FakeBrowser.make("a", (message) => {
         if (message.includes("first")) Effect.runSync(session.end)
       }, 1)
-      const session = BrowserSession.make(world.vhost, page)
-      page.heard()
+      const session = BrowserSession.make(world.vhost, browser)
+      browser.received()
       expect(yield* session.handle(`[{"ping":{"id":"first"}},{"subscribe":{"channel":"room"}}]`)).toBe(false)
-      expect(page.heard()).toEqual([{ ":pong": { id: "first" } }])
+      expect(browser.received()).toEqual([{ ":pong": { id: "first" } }])
       expect(world.vhost.channels.counters.subscriptions).toBe(0)
     }))
 })

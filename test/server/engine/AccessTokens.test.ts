@@ -27,7 +27,7 @@ const step: Arbitrary.Arbitrary<Step> = oneOf<Step>(
 )
 
 describe("AccessTokens", () => {
-  it.effect("issues tokens of 128 hexadecimal digits, each another one", () =>
+  it.effect("issues different tokens of 128 hexadecimal digits", () =>
     Effect.gen(function*() {
       const tokens = yield* make()
       const issued = yield* Effect.replicateEffect(issue(tokens), 50)
@@ -35,7 +35,7 @@ describe("AccessTokens", () => {
       expect(new Set(issued).size).toBe(50)
     }))
 
-  it.effect("gives the permission that a token was issued for", () =>
+  it.effect("returns the permission that a token was issued for", () =>
     Effect.gen(function*() {
       const tokens = yield* make()
       const joe = yield* issue(tokens, "joe", "private-a")
@@ -46,7 +46,7 @@ describe("AccessTokens", () => {
       expect([annMay.uid, annMay.allows("private-a"), annMay.allows("presence-a")]).toEqual(["ann", false, true])
     }))
 
-  it.effect("lets each token be used once", () =>
+  it.effect("redeems each token once", () =>
     Effect.gen(function*() {
       const tokens = yield* make()
       const token = yield* issue(tokens)
@@ -55,7 +55,7 @@ describe("AccessTokens", () => {
       expect(failure).toBeInstanceOf(UnauthorizedError)
     }))
 
-  it.effect("lets one of many that use a token at once have it", () =>
+  it.effect("redeems a token once if many browsers send it at the same time", () =>
     Effect.gen(function*() {
       const tokens = yield* make()
       const token = yield* issue(tokens)
@@ -70,7 +70,7 @@ describe("AccessTokens", () => {
     }))
 
   it.effect.each(["", "nope", "__proto__", "constructor", "0".repeat(128)])(
-    "does not know %j",
+    "rejects %j",
     (token) =>
       Effect.gen(function*() {
         const tokens = yield* make()
@@ -81,7 +81,7 @@ describe("AccessTokens", () => {
       })
   )
 
-  it.effect("restores tokens, none of them for longer than a new one, whatever the wall clock was then", () =>
+  it.effect("restores tokens, none for longer than a new one, whatever the wall clock was", () =>
     Effect.gen(function*() {
       const stored = (n: number, expiresAt: number) => ({
         token: Redacted.make(String(n).repeat(128)),
@@ -130,7 +130,7 @@ describe("AccessTokens", () => {
       expect(permissions[0]!.allows).toBe(permissions[1]!.allows)
     }))
 
-  it.effect("keeps a token for its time and not a millisecond longer", () =>
+  it.effect("expires a token exactly after its time to live", () =>
     Effect.gen(function*() {
       const tokens = yield* make()
       const early = yield* issue(tokens)
@@ -141,7 +141,7 @@ describe("AccessTokens", () => {
       expect(yield* Effect.flip(tokens.redeem(late))).toBeInstanceOf(UnauthorizedError)
     }))
 
-  it.effect("says the same of unknown, used and expired tokens", () =>
+  it.effect("fails alike for unknown, used and expired tokens", () =>
     Effect.gen(function*() {
       const tokens = yield* make()
       const expired = yield* issue(tokens)
@@ -157,7 +157,7 @@ describe("AccessTokens", () => {
       ).toBe(1)
     }))
 
-  it.effect("refuses a pattern that does not compile, which takes no room", () =>
+  it.effect("rejects a pattern that does not compile, and counts no token for it", () =>
     Effect.gen(function*() {
       const tokens = yield* make({ maxAccessTokens: 1 })
       const failure = yield* Effect.flip(issue(tokens, "joe", "..*{34}"))
@@ -165,7 +165,7 @@ describe("AccessTokens", () => {
       yield* issue(tokens)
     }))
 
-  it.effect("keeps at most so many, and has room again when one is used or expires", () =>
+  it.effect("issues at most maxAccessTokens tokens, until one is used or expires", () =>
     Effect.gen(function*() {
       const tokens = yield* make({ maxAccessTokens: 2 })
       const first = yield* issue(tokens)
@@ -184,7 +184,7 @@ describe("AccessTokens", () => {
       yield* Effect.flip(issue(tokens))
     }))
 
-  it.effect.prop("a token is good exactly while it is unused and younger than its time", [
+  it.effect.prop("a token is valid exactly while it is unused and younger than its time to live", [
     Arbitrary.array(step, { maxLength: 40 })
   ], ([steps]) =>
     Effect.gen(function*() {
@@ -216,7 +216,7 @@ describe("AccessTokens", () => {
       }
     }))
 
-  it.effect.prop("nothing that was not issued opens anything", [garbage], ([text]) =>
+  it.effect.prop("rejects every token that was not issued", [garbage], ([text]) =>
     Effect.gen(function*() {
       const tokens = yield* make()
       yield* issue(tokens)

@@ -4,31 +4,31 @@ import type { JsonObject } from "../../../src/protocol/Json.ts"
 import { BrowserNotFoundError } from "../../../src/protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
 import type { Event } from "../../../src/protocol/Trigger.ts"
-import * as Browsers from "../../../src/server/engine/Browsers.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import * as Vhost from "../../harness/vhost.ts"
 import { pick } from "../../protocol/arbitraries.ts"
 
-/** A register, what it announces, and browsers on it. */
+/** A registry, the lifecycle events that it emits, and browsers in it. */
 const make = <const Sids extends ReadonlyArray<string>>(...sids: Sids) => {
   const announced: Array<Event> = []
-  const pages = Browsers.make((event) => announced.push(event), { maxMessageSize: 1000 })
+  const registry = Vhost.make({ emit: (event) => announced.push(event), maxMessageSize: 1000 }).browsers
   const all = sids.map((sid) => FakeBrowser.make(sid)) as { readonly [Index in keyof Sids]: FakeBrowser.FakeBrowser }
-  all.forEach(pages.enterUnsafe)
+  all.forEach(registry.enterUnsafe)
   announced.length = 0
-  return { announced, pages, all }
+  return { announced, registry, all }
 }
 
 describe("Browsers", () => {
-  it("counts those that are there, and announces their coming and going, each once", () => {
-    const { announced, pages } = make()
+  it("counts connected browsers, and emits an event when one connects and disconnects", () => {
+    const { announced, registry } = make()
     const [a, b] = [FakeBrowser.make("a"), FakeBrowser.make("b")]
-    expect(pages.count()).toBe(0)
-    pages.enterUnsafe(a)
-    pages.enterUnsafe(b)
-    pages.identifyUnsafe(b, "joe")
-    expect(pages.count()).toBe(2)
-    for (const page of [a, b, b, a]) pages.leaveUnsafe(page)
-    expect(pages.count()).toBe(0)
+    expect(registry.count()).toBe(0)
+    registry.enterUnsafe(a)
+    registry.enterUnsafe(b)
+    registry.identifyUnsafe(b, "joe")
+    expect(registry.count()).toBe(2)
+    for (const browser of [a, b, b, a]) registry.leaveUnsafe(browser)
+    expect(registry.count()).toBe(0)
     expect(announced).toStrictEqual([
       Lifecycle.browserConnected("a"),
       Lifecycle.browserConnected("b"),
@@ -37,97 +37,97 @@ describe("Browsers", () => {
     ])
   })
 
-  it("says nothing to a browser by itself", () => {
-    const { all: [a], pages } = make("a")
-    pages.identifyUnsafe(a, "joe")
-    pages.leaveUnsafe(a)
-    expect(a.heard()).toEqual([])
+  it("sends nothing to a browser by itself", () => {
+    const { all: [a], registry } = make("a")
+    registry.identifyUnsafe(a, "joe")
+    registry.leaveUnsafe(a)
+    expect(a.received()).toEqual([])
   })
 
-  it.effect("forgets one that has gone, whoever it turns out to be", () =>
+  it.effect("ignores the user of a browser that has disconnected", () =>
     Effect.gen(function*() {
-      const { all: [a], pages } = make("a")
-      pages.leaveUnsafe(a)
-      pages.identifyUnsafe(a, "joe")
-      expect(yield* pages.disconnect("uid", "joe")).toBe(0)
+      const { all: [a], registry } = make("a")
+      registry.leaveUnsafe(a)
+      registry.identifyUnsafe(a, "joe")
+      expect(yield* registry.disconnect("uid", "joe")).toBe(0)
     }))
 
   describe("sendTo", () => {
-    it.effect("reaches one browser, with its data as they are", () =>
+    it.effect("sends the event to one browser, with its data unchanged", () =>
       Effect.gen(function*() {
-        const { all: [a, b], pages } = make("a", "b")
+        const { all: [a, b], registry } = make("a", "b")
         const data = JSON.parse(`{"sid":"s","channel":"c","__proto__":{"x":1}}`) as JsonObject
-        yield* pages.sendTo("b", "hello", data)
-        expect([a.heard(), JSON.stringify(b.heard())]).toEqual([[], `[{"hello":${JSON.stringify(data)}}]`])
+        yield* registry.sendTo("b", "hello", data)
+        expect([a.received(), JSON.stringify(b.received())]).toEqual([[], `[{"hello":${JSON.stringify(data)}}]`])
       }))
 
     it.effect.each(["gone", "nobody", "", "__proto__", "constructor", "joe"])(
-      "fails where there is no browser %j",
+      "fails for %j, which is not connected",
       (sid) =>
         Effect.gen(function*() {
-          const { all: [a, gone], pages } = make("a", "gone")
-          pages.identifyUnsafe(a, "joe")
-          pages.leaveUnsafe(gone)
-          const failure = yield* Effect.flip(pages.sendTo(sid, "hello", {}))
+          const { all: [a, gone], registry } = make("a", "gone")
+          registry.identifyUnsafe(a, "joe")
+          registry.leaveUnsafe(gone)
+          const failure = yield* Effect.flip(registry.sendTo(sid, "hello", {}))
           expect(failure).toBeInstanceOf(BrowserNotFoundError)
           expect(failure).toMatchObject({ code: 455, sid })
-          expect([a.heard(), gone.heard()]).toEqual([[], []])
+          expect([a.received(), gone.received()]).toEqual([[], []])
         })
     )
   })
 
   describe("disconnect", () => {
-    it.effect("ends the connection of one browser, and says so first", () =>
+    it.effect("sends :closed to one browser, and closes it", () =>
       Effect.gen(function*() {
-        const { all: [a, b], pages } = make("a", "b")
+        const { all: [a, b], registry } = make("a", "b")
         const order: Array<unknown> = []
         const c = FakeBrowser.make("c", (message) => order.push(message))
-        pages.enterUnsafe({ ...c, closeUnsafe: (code) => order.push(code) })
-        expect(yield* pages.disconnect("sid", "b")).toBe(1)
-        expect([b.heard(), b.closedWith()]).toEqual([[{ ":closed": { sid: "b" } }], 4403])
-        expect([a.heard(), a.closedWith()]).toEqual([[], undefined])
-        expect(yield* pages.disconnect("sid", "c")).toBe(1)
+        registry.enterUnsafe({ ...c, closeUnsafe: (code) => order.push(code) })
+        expect(yield* registry.disconnect("sid", "b")).toBe(1)
+        expect([b.received(), b.closedWith()]).toEqual([[{ ":closed": { sid: "b" } }], 4403])
+        expect([a.received(), a.closedWith()]).toEqual([[], undefined])
+        expect(yield* registry.disconnect("sid", "c")).toBe(1)
         expect(order).toEqual([`{":closed":{"sid":"c"}}`, 4403])
       }))
 
-    it.effect("ends the connections of all browsers of a user, and of no one else", () =>
+    it.effect("closes all browsers of a user, and no others", () =>
       Effect.gen(function*() {
-        const { all: [a, b, c, stranger], pages } = make("a", "b", "c", "stranger")
-        pages.identifyUnsafe(a, "joe")
-        pages.identifyUnsafe(b, "ann")
-        pages.identifyUnsafe(c, "joe")
-        expect(yield* pages.disconnect("uid", "joe")).toBe(2)
-        expect([a, b, c, stranger].map((page) => page.closedWith())).toEqual([4403, undefined, 4403, undefined])
-        expect(c.heard()).toEqual([{ ":closed": { sid: "c" } }])
+        const { all: [a, b, c, stranger], registry } = make("a", "b", "c", "stranger")
+        registry.identifyUnsafe(a, "joe")
+        registry.identifyUnsafe(b, "ann")
+        registry.identifyUnsafe(c, "joe")
+        expect(yield* registry.disconnect("uid", "joe")).toBe(2)
+        expect([a, b, c, stranger].map((browser) => browser.closedWith())).toEqual([4403, undefined, 4403, undefined])
+        expect(c.received()).toEqual([{ ":closed": { sid: "c" } }])
       }))
 
-    it.effect("finds nobody by the name of the other kind, nor who has gone", () =>
+    it.effect("does not mix up sids and uids, and finds no browser that has disconnected", () =>
       Effect.gen(function*() {
-        const { all: [a, gone], pages } = make("a", "gone")
-        pages.identifyUnsafe(a, "joe")
-        pages.identifyUnsafe(gone, "joe")
-        pages.leaveUnsafe(gone)
+        const { all: [a, gone], registry } = make("a", "gone")
+        registry.identifyUnsafe(a, "joe")
+        registry.identifyUnsafe(gone, "joe")
+        registry.leaveUnsafe(gone)
         const asked = [["sid", "joe"], ["uid", "a"], ["sid", "gone"], ["uid", ""], ["uid", "__proto__"]] as const
-        for (const [by, who] of asked) expect(yield* pages.disconnect(by, who)).toBe(0)
-        expect(yield* pages.disconnect("uid", "joe")).toBe(1)
+        for (const [by, who] of asked) expect(yield* registry.disconnect(by, who)).toBe(0)
+        expect(yield* registry.disconnect("uid", "joe")).toBe(1)
         expect(gone.closedWith()).toBe(undefined)
       }))
 
-    it.effect("finds a browser that has authenticated again as whom it is now", () =>
+    it.effect("finds a browser by the user that it authenticated as last", () =>
       Effect.gen(function*() {
-        const { all: [a], announced, pages } = make("a")
-        pages.identifyUnsafe(a, "joe")
-        pages.identifyUnsafe(a, "joe")
-        pages.identifyUnsafe(a, "ann")
-        expect(yield* pages.disconnect("uid", "joe")).toBe(0)
-        expect(yield* pages.disconnect("uid", "ann")).toBe(1)
-        pages.leaveUnsafe(a)
+        const { all: [a], announced, registry } = make("a")
+        registry.identifyUnsafe(a, "joe")
+        registry.identifyUnsafe(a, "joe")
+        registry.identifyUnsafe(a, "ann")
+        expect(yield* registry.disconnect("uid", "joe")).toBe(0)
+        expect(yield* registry.disconnect("uid", "ann")).toBe(1)
+        registry.leaveUnsafe(a)
         expect(announced).toEqual([Lifecycle.browserDisconnected("a", "ann")])
-        expect(yield* pages.disconnect("uid", "ann")).toBe(0)
+        expect(yield* registry.disconnect("uid", "ann")).toBe(0)
       }))
   })
 
-  it.effect.prop("finds exactly who is there, by either name, after any sequence", [
+  it.effect.prop("finds exactly the connected browsers, by sid and by uid, after any sequence", [
     Arbitrary.array(
       Arbitrary.all({
         does: pick(["enter", "enter", "identify", "identify", "leave"]),
@@ -138,36 +138,36 @@ describe("Browsers", () => {
     )
   ], ([steps]) =>
     Effect.gen(function*() {
-      const { announced, pages } = make()
+      const { announced, registry } = make()
       const all = new Map(["a", "b", "c"].map((sid) => [sid, FakeBrowser.make(sid)]))
       // The sids of those that are there, and who they are.
       const model = new Map<string, string | undefined>()
       const expected: Array<Event> = []
       for (const { does, sid, uid } of steps) {
-        const page = all.get(sid)!
+        const browser = all.get(sid)!
         if (does === "enter" && !model.has(sid)) {
-          pages.enterUnsafe(page)
+          registry.enterUnsafe(browser)
           model.set(sid, undefined)
           expected.push(Lifecycle.browserConnected(sid))
         }
         if (does === "identify" && model.has(sid)) {
-          pages.identifyUnsafe(page, uid)
+          registry.identifyUnsafe(browser, uid)
           model.set(sid, uid)
         }
         if (does === "leave") {
-          pages.leaveUnsafe(page)
+          registry.leaveUnsafe(browser)
           if (model.has(sid)) expected.push(Lifecycle.browserDisconnected(sid, model.get(sid)))
           model.delete(sid)
         }
-        expect(pages.count()).toBe(model.size)
+        expect(registry.count()).toBe(model.size)
         for (const uid of ["joe", "ann"]) {
           const theirs = [...model].flatMap(([sid, who]) => who === uid ? [sid] : [])
-          expect(yield* pages.disconnect("uid", uid)).toBe(theirs.length)
-          const told = [...all].flatMap(([sid, page]) => page.heard().length === 1 ? [sid] : [])
+          expect(yield* registry.disconnect("uid", uid)).toBe(theirs.length)
+          const told = [...all].flatMap(([sid, browser]) => browser.received().length === 1 ? [sid] : [])
           expect(told.toSorted()).toEqual(theirs.toSorted())
         }
-        for (const sid of all.keys()) expect(yield* pages.disconnect("sid", sid)).toBe(model.has(sid) ? 1 : 0)
-        for (const page of all.values()) page.heard()
+        for (const sid of all.keys()) expect(yield* registry.disconnect("sid", sid)).toBe(model.has(sid) ? 1 : 0)
+        for (const browser of all.values()) browser.received()
       }
       expect(announced).toEqual(expected)
     }))

@@ -14,12 +14,11 @@ import {
 } from "../../../src/protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
 import type { Event } from "../../../src/protocol/Trigger.ts"
-import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import type { Subscription } from "../../../src/server/domain/Browser.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
-import * as Channels from "../../../src/server/engine/Channels.ts"
-import * as Limits from "../../../src/server/engine/internal/limits.ts"
+import type * as Channels from "../../../src/server/engine/Channels.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import * as Vhost from "../../harness/vhost.ts"
 import { int, pick } from "../../protocol/arbitraries.ts"
 
 const permit = (uid: string, pattern = ".*") => Result.getOrThrow(Permission.make(uid, pattern))
@@ -28,8 +27,7 @@ const joe = permit("joe")
 const ann = permit("ann")
 
 /** Channels with the limits of a broker, or others. */
-const makeWith = (options: Partial<Channels.Options> = {}) =>
-  Channels.make({ ...Limits.fromConfig(Effect.runSync(BrokerConfig.make())), ...options })
+const makeWith = (options?: Vhost.Options) => Vhost.make(options).channels
 
 /** Channels with `names` open. */
 const make = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {
@@ -38,25 +36,25 @@ const make = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {
   return channels
 })
 
-/** Subscribes and forgets what that said. */
+/** Subscribes, and drops the messages about it. */
 const join = (
   channels: Channels.Channels,
   name: string,
-  page: FakeBrowser.FakeBrowser,
+  browser: FakeBrowser.FakeBrowser,
   permission?: Permission.Permission,
   options?: { readonly hidden?: boolean; readonly data?: JsonObject }
 ) =>
   Effect.map(
-    channels.subscribe(name, page, { permission, hidden: false, data: {}, ...options }),
-    () => void page.heard()
+    channels.subscribe(name, browser, { permission, hidden: false, data: {}, ...options }),
+    () => void browser.received()
   )
 
-const pages = <const Sids extends ReadonlyArray<string>>(...sids: Sids) =>
+const browsers = <const Sids extends ReadonlyArray<string>>(...sids: Sids) =>
   sids.map((sid) => FakeBrowser.make(sid)) as { readonly [Index in keyof Sids]: FakeBrowser.FakeBrowser }
 
 describe("Channels", () => {
   describe("opening and closing", () => {
-    it.effect("opens a channel once, and says whether it was new", () =>
+    it.effect("opens a channel once, and returns whether it was new", () =>
       Effect.gen(function*() {
         const channels = yield* make()
         expect(yield* channels.open("room")).toBe(true)
@@ -64,10 +62,10 @@ describe("Channels", () => {
         expect(yield* channels.list).toEqual([{ name: "room", kind: "normal", subscribers: 0 }])
       }))
 
-    it.effect("reads the kind off the name, and lists hidden subscribers too", () =>
+    it.effect("derives the kind from the name, and counts hidden subscribers", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-a", "presence-a", "presence", "privately-a")
-        const [a] = pages("a")
+        const [a] = browsers("a")
         yield* join(channels, "presence-a", a, joe, { hidden: true })
         expect(yield* channels.list).toEqual([
           { name: "room", kind: "normal", subscribers: 0 },
@@ -79,7 +77,7 @@ describe("Channels", () => {
       }))
 
     it.effect.each(["", "%%%", "-room", ".room", "a room", "room\n", "pokój", "a".repeat(256)])(
-      "opens no channel %j",
+      "rejects the channel name %j",
       (name) =>
         Effect.gen(function*() {
           const channels = yield* make()
@@ -90,7 +88,7 @@ describe("Channels", () => {
         })
     )
 
-    it.effect("opens so many channels and no more, until one is closed", () =>
+    it.effect("opens at most maxChannels channels", () =>
       Effect.gen(function*() {
         const channels = makeWith({ maxChannels: 2, memberDataSize: 4096 })
         yield* channels.open("a")
@@ -106,11 +104,11 @@ describe("Channels", () => {
       }))
 
     it.effect.each(["nope", "", "%%%", "__proto__", "constructor"])(
-      "has no channel %j until it is opened",
+      "fails for the channel %j, which is not open",
       (name) =>
         Effect.gen(function*() {
           const channels = yield* make("room")
-          const [a] = pages("a")
+          const [a] = browsers("a")
           const options = { permission: joe, hidden: false, data: {} }
           const failures = yield* Effect.forEach([
             channels.close(name),
@@ -124,174 +122,174 @@ describe("Channels", () => {
             expect(failure).toBeInstanceOf(ChannelNotFoundError)
             expect(failure).toMatchObject({ code: 454, channel: name })
           }
-          expect(a.heard()).toEqual([])
+          expect(a.received()).toEqual([])
         })
     )
 
-    it.effect("tells those on a channel that it was closed, once each, and nobody else", () =>
+    it.effect("sends :unsubscribed to each subscriber of a closed channel, once, and to no other browser", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "presence-a", "other")
-        const [a, b, c] = pages("a", "b", "c")
+        const [a, b, c] = browsers("a", "b", "c")
         yield* join(channels, "presence-a", a, joe)
         yield* join(channels, "presence-a", b, ann, { hidden: true })
         yield* join(channels, "other", c)
-        a.heard()
+        a.received()
         yield* channels.close("presence-a")
-        expect(a.heard()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
-        expect(b.heard()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
-        expect(c.heard()).toEqual([])
+        expect(a.received()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
+        expect(b.received()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
+        expect(c.received()).toEqual([])
         expect((yield* channels.list).map(({ name }) => name)).toEqual(["room", "other"])
       }))
 
-    it.effect("begins empty when it is opened again", () =>
+    it.effect("has no subscribers when it is opened again", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         yield* join(channels, "presence-a", a, joe)
         yield* channels.close("presence-a")
         yield* channels.open("presence-a")
-        a.heard()
+        a.received()
         expect(yield* channels.has("presence-a", a)).toBe(false)
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: {} })
         yield* channels.broadcast("presence-a", "hello", {})
         yield* channels.leave(a)
-        expect(a.heard()).toEqual([])
-        expect(b.heard()).toEqual([
+        expect(a.received()).toEqual([])
+        expect(b.received()).toEqual([
           { ":subscribed": { channel: "presence-a", uid: "ann", subscribers: [] } },
           { ":memberJoined": { channel: "presence-a", uid: "ann" } },
           { hello: { channel: "presence-a" } }
         ])
       }))
 
-    it.live("forgets browsers that were on a closed channel and have left", () =>
+    it.live("keeps no reference to browsers that are not subscribed any more", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "other")
         const forgotten = yield* Effect.forEach(["closed", "unsubscribed", "left"], (how) =>
           Effect.gen(function*() {
-            const page = FakeBrowser.make(how)
+            const browser = FakeBrowser.make(how)
             yield* channels.open("room")
-            yield* join(channels, "room", page)
+            yield* join(channels, "room", browser)
             if (how === "closed") yield* channels.close("room")
-            if (how === "unsubscribed") yield* channels.unsubscribe("room", page, {})
-            yield* channels.leave(page)
-            return new WeakRef(page)
+            if (how === "unsubscribed") yield* channels.unsubscribe("room", browser, {})
+            yield* channels.leave(browser)
+            return new WeakRef(browser)
           }))
         setFlagsFromString("--expose-gc")
         const collectGarbage = runInNewContext("gc") as () => void
         // A weak reference is kept until the task that made it is over.
         yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
         collectGarbage()
-        expect(forgotten.map((page) => page.deref()?.sid)).toEqual([undefined, undefined, undefined])
+        expect(forgotten.map((browser) => browser.deref()?.sid)).toEqual([undefined, undefined, undefined])
         expect((yield* channels.list).length).toBe(2)
       }))
   })
 
   describe("subscribing", () => {
-    it.effect("says so to the browser alone on a normal channel, without a uid", () =>
+    it.effect("sends a message only to the browser on a normal channel, without a uid", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         yield* join(channels, "room", a)
         yield* channels.subscribe("room", b, { permission: joe, hidden: false, data: { name: "Joe" } })
-        expect(b.heard()).toEqual([{ ":subscribed": { channel: "room" } }])
-        expect(a.heard()).toEqual([])
+        expect(b.received()).toEqual([{ ":subscribed": { channel: "room" } }])
+        expect(a.received()).toEqual([])
         yield* channels.unsubscribe("room", b, {})
-        expect(b.heard()).toEqual([{ ":unsubscribed": { channel: "room" } }])
-        expect(a.heard()).toEqual([])
+        expect(b.received()).toEqual([{ ":unsubscribed": { channel: "room" } }])
+        expect(a.received()).toEqual([])
       }))
 
-    it.effect("adds the uid on a private channel, and tells the others nothing", () =>
+    it.effect("adds the uid on a private channel, and sends nothing to other subscribers", () =>
       Effect.gen(function*() {
         const channels = yield* make("private-a")
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         yield* join(channels, "private-a", a, joe)
         yield* channels.subscribe("private-a", b, { permission: ann, hidden: false, data: { name: "Ann" } })
-        expect(b.heard()).toEqual([{ ":subscribed": { channel: "private-a", uid: "ann" } }])
+        expect(b.received()).toEqual([{ ":subscribed": { channel: "private-a", uid: "ann" } }])
         yield* channels.leave(b)
-        expect(a.heard()).toEqual([])
+        expect(a.received()).toEqual([])
       }))
 
-    it.effect("lists those already there, and tells all of the new one, itself too", () =>
+    it.effect("lists the earlier members, and announces the new one to all, itself too", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         yield* channels.subscribe("presence-a", a, { permission: joe, hidden: false, data: { name: "Joe" } })
-        expect(a.heard()).toEqual([
+        expect(a.received()).toEqual([
           { ":subscribed": { channel: "presence-a", uid: "joe", subscribers: [] } },
           { ":memberJoined": { channel: "presence-a", uid: "joe", name: "Joe" } }
         ])
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: { name: "Ann" } })
         const joined = { ":memberJoined": { channel: "presence-a", uid: "ann", name: "Ann" } }
         const listed = { channel: "presence-a", uid: "joe", name: "Joe" }
-        expect(b.heard()).toEqual([
+        expect(b.received()).toEqual([
           { ":subscribed": { channel: "presence-a", uid: "ann", subscribers: [listed] } },
           joined
         ])
-        expect(a.heard()).toEqual([joined])
+        expect(a.received()).toEqual([joined])
       }))
 
-    it.effect("never announces or lists a hidden one, who hears everything", () =>
+    it.effect("never announces or lists a hidden subscriber, which receives everything", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
-        const [a, b, hidden] = pages("a", "b", "hidden")
+        const [a, b, hidden] = browsers("a", "b", "hidden")
         yield* join(channels, "presence-a", a, joe)
         yield* channels.subscribe("presence-a", hidden, { permission: permit("spy"), hidden: true, data: { s: 1 } })
-        expect(hidden.heard()).toEqual([{
+        expect(hidden.received()).toEqual([{
           ":subscribed": {
             channel: "presence-a",
             uid: "spy",
             subscribers: [{ channel: "presence-a", uid: "joe" }]
           }
         }])
-        expect(a.heard()).toEqual([])
+        expect(a.received()).toEqual([])
 
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: {} })
-        expect(b.heard()[0]).toMatchObject({ ":subscribed": { subscribers: [{ uid: "joe" }] } })
-        expect(hidden.heard()).toEqual([{ ":memberJoined": { channel: "presence-a", uid: "ann" } }])
+        expect(b.received()[0]).toMatchObject({ ":subscribed": { subscribers: [{ uid: "joe" }] } })
+        expect(hidden.received()).toEqual([{ ":memberJoined": { channel: "presence-a", uid: "ann" } }])
 
         yield* channels.broadcast("presence-a", "hello", {}, { from: a })
         yield* channels.unsubscribe("presence-a", a, {})
-        expect(hidden.heard()).toEqual([
+        expect(hidden.received()).toEqual([
           { hello: { channel: "presence-a", sid: "a" } },
           { ":memberLeft": { channel: "presence-a", uid: "joe" } }
         ])
-        b.heard()
+        b.received()
 
         yield* channels.unsubscribe("presence-a", hidden, { bye: true })
-        expect(hidden.heard()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
-        expect(b.heard()).toEqual([])
+        expect(hidden.received()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
+        expect(b.received()).toEqual([])
       }))
 
-    it.effect("does nothing the second time, and keeps what the first said", () =>
+    it.effect("changes nothing the second time, and keeps the data of the first", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         yield* join(channels, "presence-a", a, joe, { data: { n: 1 } })
         yield* channels.subscribe("presence-a", a, { permission: ann, hidden: true, data: { n: 2 } })
-        expect(a.heard()).toEqual([])
+        expect(a.received()).toEqual([])
         expect(yield* channels.list).toMatchObject([{ subscribers: 1 }])
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: {} })
-        expect(b.heard()[0]).toMatchObject({ ":subscribed": { subscribers: [{ uid: "joe", n: 1 }] } })
-        a.heard()
+        expect(b.received()[0]).toMatchObject({ ":subscribed": { subscribers: [{ uid: "joe", n: 1 }] } })
+        a.received()
         yield* channels.broadcast("presence-a", "hello", {})
-        expect(a.heard()).toEqual([{ hello: { channel: "presence-a" } }])
+        expect(a.received()).toEqual([{ hello: { channel: "presence-a" } }])
       }))
 
-    it.effect("lists one user on two browsers twice", () =>
+    it.effect("lists a user with two browsers twice", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
-        const [a, b, c] = pages("a", "b", "c")
+        const [a, b, c] = browsers("a", "b", "c")
         yield* join(channels, "presence-a", a, joe)
         yield* join(channels, "presence-a", b, joe)
         yield* channels.subscribe("presence-a", c, { permission: joe, hidden: false, data: {} })
         const member = { channel: "presence-a", uid: "joe" }
-        expect(c.heard()[0]).toMatchObject({ ":subscribed": { subscribers: [member, member] } })
+        expect(c.received()[0]).toMatchObject({ ":subscribed": { subscribers: [member, member] } })
       }))
 
-    it.effect("is forbidden on private and presence channels without a permission that matches", () =>
+    it.effect("is forbidden on private and presence channels without a matching permission", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-a", "presence-a")
-        const [a] = pages("a")
+        const [a] = browsers("a")
         for (const name of ["private-a", "presence-a"]) {
           for (const permission of [undefined, permit("joe", "private|presence|-a|.*-b"), permit("joe", "")]) {
             const failure = yield* Effect.flip(
@@ -303,15 +301,15 @@ describe("Channels", () => {
         }
         // A normal channel needs none, and minds none that does not match.
         yield* channels.subscribe("room", a, { permission: permit("joe", "other"), hidden: false, data: {} })
-        expect(a.heard()).toEqual([{ ":subscribed": { channel: "room" } }])
+        expect(a.received()).toEqual([{ ":subscribed": { channel: "room" } }])
         expect((yield* channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 0, 0])
       }))
 
-    it.effect("takes so many bytes of data and no more, whatever the kind of the channel", () =>
+    it.effect("accepts at most memberDataSize bytes of data on channels of every kind", () =>
       Effect.gen(function*() {
         const channels = makeWith({ maxChannels: 10, memberDataSize: 20 })
         yield* Effect.forEach(["room", "private-a", "presence-a"], channels.open)
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         yield* join(channels, "presence-a", a, joe)
         // {"n":"żżżżżż"} has 14 characters and 20 bytes.
         const [fits, doesNot] = [{ n: "żżżżżż" }, { n: "żżżżżżx" }]
@@ -321,9 +319,9 @@ describe("Channels", () => {
           )
           expect(failure).toMatchObject({ _tag: "BadRequestError", code: 400 })
         }
-        expect([a.heard(), b.heard(), yield* channels.has("presence-a", b)]).toEqual([[], [], false])
+        expect([a.received(), b.received(), yield* channels.has("presence-a", b)]).toEqual([[], [], false])
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: fits })
-        expect(a.heard()).toEqual([{ ":memberJoined": { ...fits, channel: "presence-a", uid: "ann" } }])
+        expect(a.received()).toEqual([{ ":memberJoined": { ...fits, channel: "presence-a", uid: "ann" } }])
         // Elsewhere a backend can ask for them.
         for (const name of ["room", "private-a"]) {
           const failure = yield* Effect.flip(join(channels, name, b, ann, { data: doesNot }))
@@ -333,41 +331,41 @@ describe("Channels", () => {
         }
       }))
 
-    it.effect("keeps the system's words from being forged by data", () =>
+    it.effect("does not let data replace the system's keys", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         const forged = { uid: "root", channel: "other", sid: "forged", subscribers: "forged" }
         yield* join(channels, "presence-a", a, joe)
         yield* channels.subscribe("presence-a", b, { permission: ann, hidden: false, data: forged })
         const told = { uid: "ann", channel: "presence-a", sid: "forged", subscribers: "forged" }
-        expect(a.heard()).toEqual([{ ":memberJoined": told }])
+        expect(a.received()).toEqual([{ ":memberJoined": told }])
         yield* channels.broadcast("presence-a", "hello", forged, { from: b })
-        expect(a.heard()).toEqual([{ hello: { ...forged, channel: "presence-a", sid: "b" } }])
+        expect(a.received()).toEqual([{ hello: { ...forged, channel: "presence-a", sid: "b" } }])
         yield* channels.unsubscribe("presence-a", b, { uid: "nobody", channel: "x" })
-        expect(a.heard()).toEqual([{ ":memberLeft": told }])
+        expect(a.received()).toEqual([{ ":memberLeft": told }])
       }))
   })
 
   describe("leaving", () => {
-    it.effect("merges what is said at the end into what was said at the beginning", () =>
+    it.effect("merges the data of unsubscribe into those of subscribe", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         yield* join(channels, "presence-a", a, joe)
         yield* join(channels, "presence-a", b, ann, { data: { name: "Ann", mood: "good" } })
-        a.heard()
+        a.received()
         yield* channels.unsubscribe("presence-a", b, { mood: "bad", bye: true })
-        expect(b.heard()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
-        expect(a.heard()).toEqual([
+        expect(b.received()).toEqual([{ ":unsubscribed": { channel: "presence-a" } }])
+        expect(a.received()).toEqual([
           { ":memberLeft": { channel: "presence-a", uid: "ann", name: "Ann", mood: "bad", bye: true } }
         ])
       }))
 
-    it.effect("fails for a browser that is not on the channel", () =>
+    it.effect("fails for a browser that is not subscribed", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "presence-a")
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         yield* join(channels, "room", a)
         yield* join(channels, "presence-a", b, joe)
         const failure = yield* Effect.flip(channels.unsubscribe("presence-a", a, {}))
@@ -375,152 +373,152 @@ describe("Channels", () => {
         expect(failure.code).toBe(453)
         yield* channels.unsubscribe("room", a, {})
         expect(yield* Effect.flip(channels.unsubscribe("room", a, {}))).toBeInstanceOf(NotSubscribedError)
-        expect(b.heard()).toEqual([])
+        expect(b.received()).toEqual([])
       }))
 
-    it.effect("takes a browser off everything without telling it, and tells those who remain", () =>
+    it.effect("leaves all channels without a message to the browser, and announces it to the others", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-a", "presence-a", "presence-b")
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         for (const name of ["room", "private-a", "presence-a", "presence-b"]) {
           yield* join(channels, name, a, joe)
           yield* join(channels, name, b, ann, { data: { name: "Ann" } })
         }
-        a.heard()
-        b.heard()
+        a.received()
+        b.received()
         yield* channels.leave(b)
-        expect(b.heard()).toEqual([])
-        expect(a.heard()).toEqual([
+        expect(b.received()).toEqual([])
+        expect(a.received()).toEqual([
           { ":memberLeft": { channel: "presence-a", uid: "ann", name: "Ann" } },
           { ":memberLeft": { channel: "presence-b", uid: "ann", name: "Ann" } }
         ])
         expect((yield* channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 1, 1, 1])
         yield* channels.leave(b)
-        expect(a.heard()).toEqual([])
+        expect(a.received()).toEqual([])
       }))
   })
 
   describe("broadcasting", () => {
-    it.effect("reaches every subscriber once, the sender too, and names it", () =>
+    it.effect("reaches every subscriber once, the sender too, with the sender's sid", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "other")
-        const [a, b, c] = pages("a", "b", "c")
+        const [a, b, c] = browsers("a", "b", "c")
         yield* join(channels, "room", a)
         yield* join(channels, "room", b)
         yield* join(channels, "other", c)
         yield* channels.broadcast("room", "hello", { what: "world" }, { from: a })
         const told = [{ hello: { what: "world", channel: "room", sid: "a" } }]
-        expect([a.heard(), b.heard(), c.heard()]).toEqual([told, told, []])
+        expect([a.received(), b.received(), c.received()]).toEqual([told, told, []])
         yield* channels.broadcast("room", "hello", { what: "world" })
-        expect(b.heard()).toEqual([{ hello: { what: "world", channel: "room" } }])
+        expect(b.received()).toEqual([{ hello: { what: "world", channel: "room" } }])
       }))
 
-    it.effect("is refused to a browser that is not on the channel", () =>
+    it.effect("is rejected for a browser that is not subscribed", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         yield* join(channels, "room", a)
         const failure = yield* Effect.flip(channels.broadcast("room", "hello", {}, { from: b }))
         expect(failure).toBeInstanceOf(NotSubscribedError)
-        expect(a.heard()).toEqual([])
+        expect(a.received()).toEqual([])
       }))
 
-    it.effect("carries any name and any data as they are", () =>
+    it.effect("carries any name and any data unchanged", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const told: Array<string> = []
-        const page = FakeBrowser.make("a", (message) => told.push(message))
-        yield* join(channels, "room", page)
+        const browser = FakeBrowser.make("a", (message) => told.push(message))
+        yield* join(channels, "room", browser)
         told.length = 0
         const data = JSON.parse(`{"__proto__":{"x":1},"constructor":2,"toJSON":3,"":4}`) as JsonObject
         yield* channels.broadcast("room", "__proto__", data)
         expect(told).toEqual([`{"__proto__":{"__proto__":{"x":1},"constructor":2,"toJSON":3,"":4,"channel":"room"}}`])
       }))
 
-    it.effect("reaches everybody who is there even where one browser leaves while it is told", () =>
+    it.effect("reaches all other subscribers if one leaves while it receives the message", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const gone = FakeBrowser.make("gone", (message) => {
           if (message.startsWith(`{"hello"`)) Effect.runSync(channels.leave(gone))
         })
-        const all = [...pages("a", "b"), gone, ...pages("c", "d")]
-        for (const page of all) yield* join(channels, "room", page)
+        const all = [...browsers("a", "b"), gone, ...browsers("c", "d")]
+        for (const browser of all) yield* join(channels, "room", browser)
         yield* channels.broadcast("room", "hello", {})
-        for (const page of all) expect(page.heard()).toEqual([{ hello: { channel: "room" } }])
+        for (const browser of all) expect(browser.received()).toEqual([{ hello: { channel: "room" } }])
         yield* channels.broadcast("room", "hello", {})
-        expect(all.map((page) => page.heard().length)).toEqual([1, 1, 0, 1, 1])
+        expect(all.map((browser) => browser.received().length)).toEqual([1, 1, 0, 1, 1])
       }))
 
-    it.effect("reaches exactly those subscribed at that moment, in order, while many come and go", () =>
+    it.effect("reaches exactly the current subscribers, in order, while many subscribe and leave", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const log: Array<string> = []
-        const everybody = pages(...Array.from({ length: 20 }, (_, index) => `p${index}`))
+        const everybody = browsers(...Array.from({ length: 20 }, (_, index) => `p${index}`))
         const present = new Set<FakeBrowser.FakeBrowser>()
-        const expected = new Map(everybody.map((page) => [page, [] as Array<number>]))
+        const expected = new Map(everybody.map((browser) => [browser, [] as Array<number>]))
         let sent = 0
-        const comeAndGo = (page: FakeBrowser.FakeBrowser, turns: number) =>
+        const comeAndGo = (browser: FakeBrowser.FakeBrowser, turns: number) =>
           Effect.gen(function*() {
             for (let turn = 0; turn < turns; turn++) {
               yield* Effect.yieldNow
-              yield* channels.subscribe("room", page, { permission: undefined, hidden: false, data: {} })
-              present.add(page)
+              yield* channels.subscribe("room", browser, { permission: undefined, hidden: false, data: {} })
+              present.add(browser)
               for (let i = 0; i < turn % 3; i++) yield* Effect.yieldNow
-              if (turn % 2 === 0) yield* channels.unsubscribe("room", page, {})
-              else yield* channels.leave(page)
-              present.delete(page)
+              if (turn % 2 === 0) yield* channels.unsubscribe("room", browser, {})
+              else yield* channels.leave(browser)
+              present.delete(browser)
             }
           })
         const speak = Effect.gen(function*() {
           for (let i = 0; i < 40; i++) {
             const number = sent++
-            for (const page of present) expected.get(page)!.push(number)
+            for (const browser of present) expected.get(browser)!.push(number)
             yield* channels.broadcast("room", "n", { number })
             log.push("sent")
             yield* Effect.yieldNow
           }
         })
         yield* Effect.all([
-          ...everybody.map((page, index) => comeAndGo(page, 10 + index % 7)),
+          ...everybody.map((browser, index) => comeAndGo(browser, 10 + index % 7)),
           speak,
           speak
         ], { concurrency: "unbounded" })
         expect(log.length).toBe(80)
-        for (const page of everybody) {
-          const heard = page.heard().flatMap((message) => {
+        for (const browser of everybody) {
+          const heard = browser.received().flatMap((message) => {
             const { n } = message as { readonly n?: { readonly number: number } }
             return n === undefined ? [] : [n.number]
           })
-          expect(heard).toEqual(expected.get(page))
+          expect(heard).toEqual(expected.get(browser))
         }
         expect([...expected.values()].flat().length).toBeGreaterThan(0)
         expect(yield* channels.list).toMatchObject([{ subscribers: 0 }])
       }))
   })
 
-  describe("keeping somebody out of a broadcast", () => {
-    it.effect("reaches everybody but that browser, whoever sends", () =>
+  describe("broadcasting with exceptSid", () => {
+    it.effect("reaches all subscribers but that browser, whoever sends", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
-        const [a, b, c] = pages("a", "b", "c")
-        for (const page of [a, b, c]) yield* join(channels, "room", page)
+        const [a, b, c] = browsers("a", "b", "c")
+        for (const browser of [a, b, c]) yield* join(channels, "room", browser)
         yield* channels.broadcast("room", "hello", {}, { exceptSid: "b" })
         yield* channels.broadcast("room", "hi", {}, { from: a, exceptSid: "a" })
         const [hello, hi] = [{ hello: { channel: "room" } }, { hi: { channel: "room", sid: "a" } }]
-        expect([a.heard(), b.heard(), c.heard()]).toEqual([[hello], [hi], [hello, hi]])
+        expect([a.received(), b.received(), c.received()]).toEqual([[hello], [hi], [hello, hi]])
         expect(channels.counters).toMatchObject({ broadcasts: 2, deliveries: 4 })
       }))
 
-    it.effect("reaches everybody where that browser is not on the channel", () =>
+    it.effect("reaches all subscribers if that browser is not subscribed", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         yield* join(channels, "room", a)
         for (const exceptSid of ["b", "nobody", "", "__proto__"]) {
           yield* channels.broadcast("room", "hello", {}, { exceptSid })
-          expect(a.heard().length).toBe(1)
+          expect(a.received().length).toBe(1)
         }
-        expect(b.heard()).toEqual([])
+        expect(b.received()).toEqual([])
         expect(yield* Effect.flip(channels.broadcast("nope", "hello", {}, { exceptSid: "a" }))).toMatchObject({
           code: 454
         })
@@ -532,10 +530,10 @@ describe("Channels", () => {
     const namesAfter = (channels: Channels.Channels, prefix: string, cursor: number) =>
       channels.listAfter(prefix, cursor).items.map(({ value }) => value.name)
 
-    it.effect("describes a channel, hidden browsers too", () =>
+    it.effect("describes a channel, and counts hidden browsers", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "presence-a")
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         yield* join(channels, "presence-a", a, joe)
         yield* join(channels, "presence-a", b, joe, { hidden: true })
         expect(yield* channels.describe("presence-a")).toEqual({ name: "presence-a", kind: "presence", subscribers: 2 })
@@ -545,7 +543,7 @@ describe("Channels", () => {
         }
       }))
 
-    it.effect("gives channels in the order of their opening, those whose name begins with a prefix", () =>
+    it.effect("lists the channels with a prefix in the order of their opening", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-b", "room2", "private-a", "x-room")
         expect(namesAfter(channels, "", 0)).toEqual(["room", "private-b", "room2", "private-a", "x-room"])
@@ -573,7 +571,7 @@ describe("Channels", () => {
     it.effect("lists visible subscribers in the order of their subscriptions, from a cursor on", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "presence-a")
-        const [a, b, c, d] = pages("a", "b", "c", "d")
+        const [a, b, c, d] = browsers("a", "b", "c", "d")
         yield* join(channels, "presence-a", a, joe, { data: { n: 1 } })
         yield* join(channels, "presence-a", b, ann, { hidden: true })
         yield* join(channels, "presence-a", c, joe)
@@ -596,7 +594,7 @@ describe("Channels", () => {
       }))
   })
 
-  describe("announcing", () => {
+  describe("emitting lifecycle events", () => {
     /** Channels with `names` open, and what they announce since the last look. */
     const announcing = Effect.fnUntraced(function*(...names: ReadonlyArray<string>) {
       const announced: Array<Event> = []
@@ -610,11 +608,11 @@ describe("Channels", () => {
     })
     const { channelOccupied, channelVacated, memberJoined, memberLeft } = Lifecycle
 
-    it.effect("tells of a channel's first and last browser, hidden ones count", () =>
+    it.effect("emits them for a channel's first and last browser, hidden ones included", () =>
       Effect.gen(function*() {
         for (const name of ["room", "private-a"]) {
           const { announced, channels } = yield* announcing(name)
-          const [a, b] = pages("a", "b")
+          const [a, b] = browsers("a", "b")
           expect(announced()).toEqual([])
           yield* join(channels, name, a, joe, { hidden: true })
           expect(announced()).toEqual([channelOccupied(name)])
@@ -631,10 +629,10 @@ describe("Channels", () => {
         }
       }))
 
-    it.effect("tells of a user's first and last browser that is not hidden, with that browser's data", () =>
+    it.effect("emits them for a user's first and last browser that is not hidden, with that browser's data", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("presence-a")
-        const [a, b, c, d] = pages("a", "b", "c", "d")
+        const [a, b, c, d] = browsers("a", "b", "c", "d")
         yield* join(channels, "presence-a", a, joe, { hidden: true, data: { n: 1 } })
         expect(announced()).toEqual([channelOccupied("presence-a")])
         yield* join(channels, "presence-a", b, joe, { data: { n: 2 } })
@@ -652,12 +650,12 @@ describe("Channels", () => {
         expect(announced()).toEqual([memberLeft("presence-a", "ann", {}), channelVacated("presence-a")])
       }))
 
-    it.effect("tells of everybody who was on a channel that is closed, each once, and of the channel last", () =>
+    it.effect("emits them for each member of a closed channel, once, and last for the channel", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("presence-a", "presence-b")
-        const [a, b, c, hidden] = pages("a", "b", "c", "hidden")
-        for (const [page, who] of [[a, joe], [b, ann], [c, joe]] as const) {
-          yield* join(channels, "presence-a", page, who, { data: { sid: page.sid } })
+        const [a, b, c, hidden] = browsers("a", "b", "c", "hidden")
+        for (const [browser, who] of [[a, joe], [b, ann], [c, joe]] as const) {
+          yield* join(channels, "presence-a", browser, who, { data: { sid: browser.sid } })
         }
         yield* join(channels, "presence-a", hidden, permit("spy"), { hidden: true })
         yield* join(channels, "presence-b", a, joe)
@@ -669,14 +667,14 @@ describe("Channels", () => {
           channelVacated("presence-a")
         ])
         // They are not told of again when they go.
-        for (const page of [a, b, c, hidden]) yield* channels.leave(page)
+        for (const browser of [a, b, c, hidden]) yield* channels.leave(browser)
         expect(announced()).toEqual([memberLeft("presence-b", "joe", {}), channelVacated("presence-b")])
       }))
 
-    it.effect("tells of all channels that a browser leaves at once", () =>
+    it.effect("emits them for all channels that a browser leaves at once", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("room", "presence-a", "private-a")
-        const [a, b] = pages("a", "b")
+        const [a, b] = browsers("a", "b")
         for (const name of ["room", "presence-a", "private-a"]) yield* join(channels, name, a, joe)
         yield* join(channels, "private-a", b, joe)
         announced()
@@ -689,10 +687,10 @@ describe("Channels", () => {
         ])
       }))
 
-    it.effect("tells of nothing that was refused", () =>
+    it.effect("emits none for what was rejected", () =>
       Effect.gen(function*() {
         const { announced, channels } = yield* announcing("presence-a")
-        const [a] = pages("a")
+        const [a] = browsers("a")
         const options = { hidden: false, data: {} }
         yield* Effect.flip(channels.subscribe("presence-a", a, { permission: undefined, ...options }))
         yield* Effect.flip(channels.subscribe("nope", a, { permission: joe, ...options }))
@@ -705,7 +703,7 @@ describe("Channels", () => {
   })
 
   describe("property", () => {
-    it.effect.prop("who is told what equals a model, after any sequence", [
+    it.effect.prop("what each browser receives equals a model, after any sequence", [
       Arbitrary.array(step, { maxLength: 60 })
     ], ([steps]) =>
       Effect.gen(function*() {
@@ -718,8 +716,8 @@ describe("Channels", () => {
         const model = makeModel(4)
         const real = new Map<string, FakeBrowser.FakeBrowser>(sids.map((sid) => [sid, FakeBrowser.make(sid)]))
         for (const step of steps) {
-          const page = "sid" in step && step.sid !== undefined ? real.get(step.sid)! : undefined
-          const failure = yield* carryOut(channels, step, page)
+          const browser = "sid" in step && step.sid !== undefined ? real.get(step.sid)! : undefined
+          const failure = yield* carryOut(channels, step, browser)
           const before = model.present()
           expect(failure).toBe(model.carryOut(step))
           const after = model.present()
@@ -727,7 +725,7 @@ describe("Channels", () => {
             ...after.filter((one) => !before.includes(one)).map((one) => `came: ${one}`),
             ...before.filter((one) => !after.includes(one)).map((one) => `went: ${one}`)
           ].toSorted())
-          for (const [sid, { heard }] of real) expect(heard()).toEqual(model.heard(sid))
+          for (const [sid, { received }] of real) expect(received()).toEqual(model.heard(sid))
           const list = yield* channels.list
           expect(list.map(({ name, subscribers }) => [name, subscribers])).toEqual(model.list())
           expect(channels.counters).toEqual(model.counters())
@@ -750,7 +748,7 @@ describe("Channels", () => {
   })
 })
 
-// --- The model: who is told what, written down as the protocol says it --------------------------------------------------
+// --- The model: what each browser receives, as the protocol describes it --------------------------------------------------
 
 const names = ["room", "private-a", "presence-a", "presence-b", "other"] as const
 const sids = ["a", "b", "c"] as const
@@ -777,7 +775,7 @@ type Step =
 
 const anyData = pick<JsonObject>([{}, { n: 1 }, { n: 2, m: 3 }, { uid: "forged", channel: "forged", sid: "forged" }])
 
-/** Opening and subscribing are more frequent than the rest, so that there is somebody to tell. */
+/** Opening and subscribing are more frequent than the rest, so that there are subscribers. */
 const step: Arbitrary.Arbitrary<Step> = Arbitrary.map(
   Arbitrary.all({
     kind: pick(
@@ -812,7 +810,7 @@ const step: Arbitrary.Arbitrary<Step> = Arbitrary.map(
 const patterns: Record<string, string> = { joe: ".*", ann: ".*a" }
 
 /** Gives the error's code, if there is one. */
-const carryOut = (channels: Channels.Channels, step: Step, page: FakeBrowser.FakeBrowser | undefined) => {
+const carryOut = (channels: Channels.Channels, step: Step, browser: FakeBrowser.FakeBrowser | undefined) => {
   const effect = (): Effect.Effect<
     unknown,
     | BadRequestError
@@ -830,14 +828,14 @@ const carryOut = (channels: Channels.Channels, step: Step, page: FakeBrowser.Fak
         return channels.close(step.name)
       case "subscribe": {
         const permission = step.uid === undefined ? undefined : permit(step.uid, patterns[step.uid])
-        return channels.subscribe(step.name, page!, { permission, hidden: step.hidden, data: step.data })
+        return channels.subscribe(step.name, browser!, { permission, hidden: step.hidden, data: step.data })
       }
       case "unsubscribe":
-        return channels.unsubscribe(step.name, page!, step.data)
+        return channels.unsubscribe(step.name, browser!, step.data)
       case "broadcast":
-        return channels.broadcast(step.name, "event", step.data, { from: page, exceptSid: step.exceptSid })
+        return channels.broadcast(step.name, "event", step.data, { from: browser, exceptSid: step.exceptSid })
       case "leave":
-        return channels.leave(page!)
+        return channels.leave(browser!)
     }
   }
   return Effect.match(effect(), { onFailure: (error) => error.code, onSuccess: () => undefined })
@@ -938,7 +936,7 @@ const makeModel = (maxChannels: number) => {
 
   return {
     carryOut,
-    /** The channels that somebody is on, and the users that are seen on presence channels. */
+    /** The channels with subscribers, and the members of presence channels. */
     present: () => [
       ...open.flatMap(({ members, name }) => members.length > 0 ? [name] : []),
       ...new Set(

@@ -26,7 +26,7 @@ const addAll = (letters: DeadLetters.DeadLetters, ...ids: ReadonlyArray<string>)
 const idsOf = (letters: ReadonlyArray<DeadLetters.DeadLetter>) => letters.map(({ id }) => id)
 
 describe("DeadLetters", () => {
-  it.effect("keeps what it is given and when that was, the oldest first", () =>
+  it.effect("lists dead letters with the time of their failure, the oldest first", () =>
     Effect.gen(function*() {
       const letters = yield* make()
       expect(yield* letters.list).toEqual([])
@@ -39,7 +39,7 @@ describe("DeadLetters", () => {
       expect(letters.counters).toMatchObject({ count: 2, dropped: 0 })
     }))
 
-  it.effect("gives one out, once, and leaves the others in their order", () =>
+  it.effect("takes one, once, and leaves the others in their order", () =>
     Effect.gen(function*() {
       const letters = yield* make()
       yield* addAll(letters, "a", "b", "c")
@@ -51,7 +51,7 @@ describe("DeadLetters", () => {
       expect(letters.counters).toMatchObject({ count: 2, dropped: 0 })
     }))
 
-  it.effect("gives all out, the oldest first", () =>
+  it.effect("takes all, the oldest first", () =>
     Effect.gen(function*() {
       const letters = yield* make()
       yield* addAll(letters, "b", "a", "c")
@@ -60,7 +60,7 @@ describe("DeadLetters", () => {
       expect(letters.counters).toMatchObject({ count: 0, dropped: 0 })
     }))
 
-  it.effect("what is listed does not change any more", () =>
+  it.effect("does not change a list that it has returned", () =>
     Effect.gen(function*() {
       const letters = yield* make()
       yield* addAll(letters, "a")
@@ -70,7 +70,7 @@ describe("DeadLetters", () => {
       expect(idsOf(listed)).toEqual(["a"])
     }))
 
-  it.effect("drops the oldest beyond so many, and counts them", () =>
+  it.effect("drops the oldest beyond deadLetterCapacity, and counts them", () =>
     Effect.gen(function*() {
       const letters = yield* make({ deadLetterCapacity: 2 })
       yield* addAll(letters, "a", "b")
@@ -85,7 +85,7 @@ describe("DeadLetters", () => {
       expect(letters.counters.dropped).toBe(3)
     }))
 
-  it.effect("drops the oldest beyond so many bytes, two for a letter of text, origin and reason", () =>
+  it.effect("drops the oldest beyond deadLetterSize, two bytes for each character of text, origin and reason", () =>
     Effect.gen(function*() {
       const letters = yield* make({ deadLetterSize: 20 })
       yield* letters.add(letter("a", { json: "12", origin: "1", reason: "1" }))
@@ -108,7 +108,7 @@ describe("DeadLetters", () => {
       expect([idsOf(yield* letters.list), letters.counters]).toMatchObject([[], { count: 0, dropped: 5 }])
     }))
 
-  it.effect("drops what no worker could read or had a handler for before all others, and never for it", () =>
+  it.effect("drops unhandled ones first, and never others for them", () =>
     Effect.gen(function*() {
       const letters = yield* make({ deadLetterCapacity: 3 })
       const reasons = [
@@ -134,7 +134,7 @@ describe("DeadLetters", () => {
       expect(letters.counters).toMatchObject({ count: 3, dropped: 7, added: 11 })
     }))
 
-  it.effect("restores which of them are dropped first", () =>
+  it.effect("drops restored unhandled ones first", () =>
     Effect.gen(function*() {
       const restored = ["a", "u"].map((id) => ({
         ...letter(id, id === "u" ? { reason: "UndefinedHandlerError: no" } : {}),
@@ -145,7 +145,7 @@ describe("DeadLetters", () => {
       expect(idsOf(yield* letters.list)).toEqual(["a", "b"])
     }))
 
-  it.effect("says when in whole milliseconds, however exact the clock is", () =>
+  it.effect("has the time of the failure in whole milliseconds", () =>
     Effect.gen(function*() {
       const letters = yield* make()
       yield* TestClock.adjust("1500 micros")
@@ -153,14 +153,14 @@ describe("DeadLetters", () => {
       expect((yield* letters.take("a"))!.failedAt).toBe(1)
     }))
 
-  it.effect("keeps nothing where nothing may be kept", () =>
+  it.effect("has none if its capacity is 0", () =>
     Effect.gen(function*() {
       const letters = yield* make({ deadLetterCapacity: 0 })
       yield* addAll(letters, "a", "b")
       expect([yield* letters.list, letters.counters]).toMatchObject([[], { count: 0, dropped: 2 }])
     }))
 
-  it.effect("keeps 500 characters of a reason, and counts no more", () =>
+  it.effect("truncates a reason to 500 characters, and counts only these", () =>
     Effect.gen(function*() {
       const letters = yield* make({ deadLetterSize: 1000 })
       yield* letters.add(letter("a", { reason: "x".repeat(500) }))
@@ -179,7 +179,7 @@ describe("DeadLetters", () => {
     Arbitrary.map(int(0, 9), (n): Step => n === 0 ? "takeAll" : { add: n })
   )
 
-  it.effect.prop("is a list from whose beginning is dropped what is too much", [
+  it.effect.prop("equals a list whose first entries are dropped beyond the limits", [
     Arbitrary.array(step, { maxLength: 60 })
   ], ([steps]) =>
     Effect.gen(function*() {

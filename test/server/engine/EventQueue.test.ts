@@ -25,11 +25,12 @@ const make = Effect.fnUntraced(function*(options?: Partial<Parameters<typeof Loc
   const deadLetters = DeadLetters.make({ deadLetterCapacity: 10, deadLetterSize: 10_000, clock })
   const queue: EventQueue = LocalQueue.make({
     queueCapacity: 3,
-    queueSize: 1000,
+    queueSize: 10_000,
     maxDeliveries: 2,
     redeliveryBackoff: Duration.millis(100),
     lifecycleRetention: Duration.seconds(10),
     deadLetters,
+    clock,
     timeline: Timeline.make(clock, 500),
     deliver: (event) => {
       delivered.push(event)
@@ -55,7 +56,7 @@ const enqueue = (queue: EventQueue, json: string, more?: Partial<Enqueue>) =>
   queue.enqueue({ lane: "events", json, ...more })
 
 describe("EventQueue", () => {
-  it.effect("is one synchronous step: what is granted is delivered within the call, in order over the lanes", () =>
+  it.effect("delivers within `grant` and `enqueue`, in order over all lanes", () =>
     Effect.gen(function*() {
       const { grant, queue, texts } = yield* make()
       grant("requests", 0)
@@ -73,7 +74,7 @@ describe("EventQueue", () => {
       expect(texts()).toEqual(["d"])
     }))
 
-  it.effect("refuses requests and lifecycle events that no worker takes, and events beyond the limit", () =>
+  it.effect("rejects requests and lifecycle events that no worker takes, and events beyond the limit", () =>
     Effect.gen(function*() {
       const { grant, queue } = yield* make()
       for (const lane of ["requests", "lifecycle"] as const) {
@@ -88,7 +89,7 @@ describe("EventQueue", () => {
       expect(yield* enqueue(queue, "e", { lane: "requests" })).toBe("Queued")
     }))
 
-  it.effect("delays an event, which counts for the limits, and says when the next is due", () =>
+  it.effect("delays an event, which counts towards the limits, and returns when the next is due", () =>
     Effect.gen(function*() {
       const wakes: Array<number | undefined> = []
       const { grant, queue, texts } = yield* make({ wake: () => void wakes.push(queue.nextDue()) })
@@ -110,7 +111,7 @@ describe("EventQueue", () => {
       expect([texts(), queue.nextDue()]).toEqual([["late", "later"], undefined])
     }))
 
-  it.effect("takes an event once for its key, until that has ended", () =>
+  it.effect("accepts one event for a dedupe key until that event has ended", () =>
     Effect.gen(function*() {
       const { delivered, grant, queue } = yield* make()
       const twice = { dedupeKey: "k" }
@@ -123,34 +124,35 @@ describe("EventQueue", () => {
       expect(yield* enqueue(queue, "b", twice)).toBe("Queued")
     }))
 
-  it.effect("cancels what is queued or waits, and not what is delivered", () =>
+  it.effect("cancels an event that is queued or delayed, and not one that was delivered", () =>
     Effect.gen(function*() {
       const { grant, queue, texts } = yield* make()
       grant("requests", 0)
       const lane = "requests"
       for (const json of ["a", "b", "c"]) yield* enqueue(queue, json, { lane, dedupeKey: json })
-      expect([queue.cancel("b"), queue.cancel("b"), queue.cancel("x")]).toEqual([true, false, false])
+      const cancel = (key: string) => queue.cancel(lane, key)
+      expect([cancel("b"), cancel("b"), cancel("x"), queue.cancel("events", "a")]).toEqual([true, false, false, false])
       yield* enqueue(queue, "d", { lane, dedupeKey: "d", delay: Duration.seconds(1) })
-      expect([queue.cancel("d"), queue.nextDue()]).toEqual([true, undefined])
+      expect([cancel("d"), queue.nextDue()]).toEqual([true, undefined])
       grant("requests", 10)
       expect(texts()).toEqual(["a", "c"])
-      expect(queue.cancel("a")).toBe(false)
+      expect(cancel("a")).toBe(false)
       expect(queue.queuedIn(lane)).toBe(0)
     }))
 
-  it.effect("passes a response on, to whom it was asked for", () =>
+  it.effect("passes a response to the sender of its request", () =>
     Effect.gen(function*() {
       const { delivered, grant, queue, responses } = yield* make()
       grant("requests", 1)
       yield* enqueue(queue, "a", { lane: "requests", replyTo: "browser", deadline: 7 })
       const [event] = delivered()
       expect(event).toMatchObject({ deadline: 7, replyTo: "browser", attempts: 1 })
-      queue.settle([event!], Outcome.Responded({ response: "yes" }))
-      queue.settle([event!], Outcome.Responded({ response: "no" }))
-      expect(responses).toEqual([["browser", "yes"]])
+      queue.settle([event!], Outcome.Responded({ outcome: "ok", json: "1" }))
+      queue.settle([event!], Outcome.Responded({ outcome: "ok", json: "2" }))
+      expect(responses).toEqual([["browser", { _tag: "Responded", outcome: "ok", json: "1" }]])
     }))
 
-  it.effect("puts several back to their old places, and ends no delivery twice", () =>
+  it.effect("requeues several events at their old positions, and ends no delivery twice", () =>
     Effect.gen(function*() {
       const { deadLetters, delivered, grant, queue, texts } = yield* make({ queueCapacity: 10 })
       for (const json of ["a", "b", "c", "d"]) yield* enqueue(queue, json)

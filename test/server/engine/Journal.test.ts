@@ -96,7 +96,7 @@ describe("Journal", () => {
       expect(yield* names).toEqual(["Channel /a one", "Channel /b two", "Event /a 1"])
     }))
 
-  it.effect("writes a change only as it is in the end, and nothing of what came and went between", () =>
+  it.effect("writes only the last of several changes of an entry, and none of an entry that was created and deleted", () =>
     Effect.gen(function*() {
       const { batches, store } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
@@ -127,7 +127,7 @@ describe("Journal", () => {
       expect(yield* names).toEqual([])
     }))
 
-  it.effect("gives what was deleted and created again in one turn its new place, and writes nothing twice", () =>
+  it.effect("writes an entry that was deleted and created again in one turn once, in its new position", () =>
     Effect.gen(function*() {
       const { batches, names, store } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
@@ -149,7 +149,7 @@ describe("Journal", () => {
       expect(yield* names).toEqual(["Channel /a one", "Channel /a two"])
     }))
 
-  it.effect("keeps the place of what was deleted and created again through a write that fails", () =>
+  it.effect("keeps the position of an entry that was deleted and created again if a write fails", () =>
     Effect.gen(function*() {
       const { fail, names, store } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
@@ -164,7 +164,7 @@ describe("Journal", () => {
       expect(yield* names).toEqual(["Channel /a two", "Channel /a one"])
     }).pipe(quiet))
 
-  it.effect("calls nobody who no longer waits, and everybody else whatever one of them does", () =>
+  it.effect("calls back all that wait, also if one of them throws, and none that was cancelled", () =>
     Effect.gen(function*() {
       const { store, waitFor } = yield* fakeStore
       const said: Array<unknown> = []
@@ -197,7 +197,7 @@ describe("Journal", () => {
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
-  it.effect("has those wait whose change is being written, and nobody where there is nothing to write", () =>
+  it.effect("calls back after the write that is under way, and at once if there is nothing to write", () =>
     Effect.gen(function*() {
       const { store, waitFor } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
@@ -219,7 +219,7 @@ describe("Journal", () => {
       expect(after).toEqual([true])
     }))
 
-  it.effect("tells those who wait when it fails, goes on, and tries again every second", () =>
+  it.effect("fails waiting callers if a write fails, and retries every second", () =>
     Effect.gen(function*() {
       const { batches, fail, names, store } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
@@ -244,7 +244,7 @@ describe("Journal", () => {
       expect(yield* store.load).toMatchObject([{ attempts: 1 }, { attempts: 0 }])
     }).pipe(quiet))
 
-  it.effect("lets changes recorded during a failed write win", () =>
+  it.effect("keeps newer changes that were recorded during a failed write", () =>
     Effect.gen(function*() {
       const { fail, store, waitFor } = yield* fakeStore
       const journal = (yield* Journal.make(store))("/a")
@@ -264,7 +264,7 @@ describe("Journal", () => {
       expect(yield* store.load).toMatchObject([{ id: "1", attempts: 1 }, { id: "3", attempts: 0 }])
     }).pipe(quiet))
 
-  it.effect("says so once when it fails, and when that has been over for a while", () =>
+  it.effect("logs once that it fails, and once that it has recovered", () =>
     Effect.gen(function*() {
       const { fail, store } = yield* fakeStore
       const said: Array<unknown> = []
@@ -297,7 +297,7 @@ describe("Journal", () => {
       ])
     }))
 
-  it.effect("writes what is left when it ends, and says what it cannot", () =>
+  it.effect("writes all pending changes when it ends, and logs how many could not be written", () =>
     Effect.gen(function*() {
       const { fail, names, store } = yield* fakeStore
       yield* Effect.scoped(Effect.map(Journal.make(store), (of) => of("/a").created(channel("one"))))
@@ -323,7 +323,7 @@ describe("Journal", () => {
       expect(unpersisted.changes).toBe(3)
     }).pipe(quiet))
 
-  it.effect("goes on after a defect of its store, and logs it", () =>
+  it.effect("logs a defect of its store, and goes on", () =>
     Effect.gen(function*() {
       const memory = yield* Effect.provide(Store, layerMemory)
       let isBroken = true
@@ -348,7 +348,7 @@ describe("Journal", () => {
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
-  it.effect("deletes a vhost with everything in it, and records nothing of it afterwards", () =>
+  it.effect("deletes a vhost with all its entries, and records nothing of it afterwards", () =>
     Effect.gen(function*() {
       const { names, store } = yield* fakeStore
       const of = yield* Journal.make(store)
@@ -367,7 +367,7 @@ describe("Journal", () => {
       expect((yield* names).toSorted()).toEqual(["Channel /a four", "Vhost /a /a", "Vhost /b /b"])
     }))
 
-  it.effect.prop("persists every recorded change, whatever fails meanwhile", [
+  it.effect.prop("persists every recorded change, whatever fails", [
     Arbitrary.array(step, { maxLength: 40 })
   ], ([steps]) =>
     Effect.gen(function*() {

@@ -54,7 +54,7 @@ const join = (vhost: Vhosts.Vhost, worker: Worker) =>
 const event = (n: number) => `{"e":{"n":${n}}} {"uid":"u${n}"}`
 
 describe("Replay", () => {
-  it.effect("makes events of all dead letters, in the order of their deaths, as they were", () =>
+  it.effect("enqueues all dead letters unchanged, the oldest first", () =>
     Effect.gen(function*() {
       const { ids, vhost } = yield* vhostWith(20)
       const { got, worker: everything } = worker()
@@ -65,7 +65,7 @@ describe("Replay", () => {
       expect(yield* vhost.replayAll).toEqual({ replayed: 0, left: 0 })
     }))
 
-  it.effect("stops where there is no room, and leaves the rest as it is", () =>
+  it.effect("stops if the queue is full, and leaves the rest unchanged", () =>
     Effect.gen(function*() {
       const { ids, vhost } = yield* vhostWith(5, { queue: { capacity: 3 } })
       const before = yield* vhost.deadLetters.list
@@ -80,7 +80,7 @@ describe("Replay", () => {
       expect(got).toEqual([0, 1, 2, 3, 4].map(event))
     }))
 
-  it.effect("gives lifecycle events to workers that take them, and keeps them until there is one", () =>
+  it.effect("delivers lifecycle events to workers that take them, and leaves them dead letters without one", () =>
     Effect.gen(function*() {
       const { add, ids, vhost } = yield* vhostWith(1)
       const { data, event: name } = Lifecycle.channelOccupied("room")
@@ -99,7 +99,7 @@ describe("Replay", () => {
       expect([ordinary.got.length, taking.got]).toEqual([2, [`${json} undefined`]])
     }))
 
-  it.effect("makes one event of each letter, whatever others do with them meanwhile", () =>
+  it.effect("enqueues each dead letter once, also if others replay and discard meanwhile", () =>
     Effect.gen(function*() {
       const count = 5000
       const { vhost } = yield* vhostWith(count, { deadLetters: { capacity: count } })

@@ -165,6 +165,18 @@ describe("ResponseCache", () => {
       assert.deepStrictEqual(yield* retry(cache, 4), large)
     }))
 
+  it.effect.each([0, 1])(
+    "caches exactly 1 MiB of a connection's responses, and not %i more",
+    (more) =>
+      Effect.gen(function*() {
+        const cache = yield* make()
+        const half = (length: number) => FromServer.Response({ json: "x".repeat(length) })
+        answered(cache, 1, Exit.succeed(half(524_288)))
+        answered(cache, 2, Exit.succeed(half(524_288 + more)))
+        assert.deepStrictEqual(yield* retry(cache, 1), more === 0 ? half(524_288) : unknown)
+      })
+  )
+
   it.effect("evicts the connection that has been idle for longest beyond its capacity", () =>
     Effect.gen(function*() {
       const cache = yield* make({ idempotencyCapacity: 10 })

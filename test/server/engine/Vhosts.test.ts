@@ -39,7 +39,7 @@ const worker = (id: string, log: Array<string>): Worker => ({
 })
 
 describe("Vhosts", () => {
-  it.effect("begins with those of the configuration, in their order, with their channels", () =>
+  it.effect("starts with those of the configuration, in their order, with their channels", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({
         vhosts: [
@@ -55,7 +55,7 @@ describe("Vhosts", () => {
       expect(channels.map((list) => list.map(({ name }) => name))).toEqual([["room", "presence-room"], [], []])
     }))
 
-  it.effect("begins with none where none are configured", () =>
+  it.effect("starts with none if none is configured", () =>
     Effect.gen(function*() {
       const vhosts = yield* make()
       expect(yield* vhosts.list).toEqual([])
@@ -73,7 +73,7 @@ describe("Vhosts", () => {
     }))
 
   describe("adding", () => {
-    it.effect("makes up a token of 40 hexadecimal digits, another one each time", () =>
+    it.effect("creates a random token of 40 hexadecimal digits", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const tokens = yield* Effect.forEach(
@@ -84,7 +84,7 @@ describe("Vhosts", () => {
         expect(new Set(tokens).size).toBe(3)
       }))
 
-    it.effect("gives what `get` and `list` give", () =>
+    it.effect("returns the same vhost as `get` and `list`", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const vhost = yield* vhosts.add({ path: "/a" })
@@ -92,7 +92,7 @@ describe("Vhosts", () => {
         expect(yield* vhosts.list).toEqual([vhost])
       }))
 
-    it.effect("never shows a token that it is not asked for", () =>
+    it.effect("never shows a token", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const vhost = yield* vhosts.add({ path: "/a", token })
@@ -123,7 +123,7 @@ describe("Vhosts", () => {
       }))
 
     it.effect.each(["", "short", token.slice(1), `${token}0`, token.replace("0", "!"), `${token}\n`])(
-      "refuses the token %j",
+      "rejects the token %j",
       (token) =>
         Effect.gen(function*() {
           const vhosts = yield* make()
@@ -133,7 +133,7 @@ describe("Vhosts", () => {
         })
     )
 
-    it.effect("refuses a path that is there, and leaves that as it is", () =>
+    it.effect("rejects a path that exists, and does not change that vhost", () =>
       Effect.gen(function*() {
         const vhosts = yield* make({ vhosts: [{ path: "/test", token, channels: ["room"] }] })
         const failure = yield* Effect.flip(vhosts.add({ path: "/test", token: otherToken }))
@@ -143,7 +143,7 @@ describe("Vhosts", () => {
         expect(yield* vhost.channels.list).toMatchObject([{ name: "room" }])
       }))
 
-    it.effect("adds nothing where a channel cannot be opened", () =>
+    it.effect("adds no vhost if one of its channels cannot be opened", () =>
       Effect.gen(function*() {
         const vhosts = yield* make({ maxChannels: 2 })
         const badName = yield* Effect.flip(vhosts.add({ path: "/a", channels: ["room", "%%%"] }))
@@ -155,7 +155,7 @@ describe("Vhosts", () => {
         yield* vhosts.add({ path: "/a", channels: ["a", "a", "b"] })
       }))
 
-    it.effect("lets one of two have a path that they want at the same moment", () =>
+    it.effect("adds one of two vhosts with the same path at the same time", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const channels = Array.from({ length: 5000 }, (_, index) => `c${index}`)
@@ -172,7 +172,7 @@ describe("Vhosts", () => {
   })
 
   describe("removing", () => {
-    it.effect("tells its workers and its browsers, and no others", () =>
+    it.effect("dismisses its workers and disconnects its browsers, and no others", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const log: Array<string> = []
@@ -190,7 +190,7 @@ describe("Vhosts", () => {
         expect((yield* other.lobby.info).workers).toEqual(["other"])
       }))
 
-    it.effect("lets nobody in any more", () =>
+    it.effect("authorizes no backend any more", () =>
       Effect.gen(function*() {
         const vhosts = yield* make({ vhosts: [{ path: "/test", token }] })
         yield* vhosts.remove("/test")
@@ -199,7 +199,7 @@ describe("Vhosts", () => {
         expect(yield* Effect.flip(vhosts.authorize(identity("/test", token)))).toBeInstanceOf(UnauthorizedError)
       }))
 
-    it.effect("leaves nothing behind for the next vhost of that path", () =>
+    it.effect("leaves nothing to the next vhost with that path", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const old = yield* vhosts.add({ path: "/a", token, channels: ["room"] })
@@ -216,7 +216,7 @@ describe("Vhosts", () => {
       }))
 
     it.effect.each(["/nope", "", "__proto__", "/test/"])(
-      "fails for %j, which is not there",
+      "fails for %j, which does not exist",
       (path) =>
         Effect.gen(function*() {
           const vhosts = yield* make({ vhosts: [{ path: "/test" }] })
@@ -226,7 +226,7 @@ describe("Vhosts", () => {
         })
     )
 
-    it.effect("is over at once for who waits for it afterwards", () =>
+    it.effect("ends at once for whoever waits for it afterwards", () =>
       Effect.gen(function*() {
         const vhosts = yield* make()
         const vhost = yield* vhosts.add({ path: "/a" })
@@ -237,7 +237,7 @@ describe("Vhosts", () => {
   })
 
   describe("authorizing", () => {
-    it.effect("gives the vhost that a token opens, to Clients and to Workers", () =>
+    it.effect("returns the vhost of a valid token, for Clients and Workers", () =>
       Effect.gen(function*() {
         const vhosts = yield* make({
           vhosts: [{ path: "/a", token }, { path: "/b", token: otherToken }, { path: "/a/b", token }]
@@ -249,7 +249,7 @@ describe("Vhosts", () => {
         }
       }))
 
-    it.effect("says the same of an unknown vhost, a wrong token and another vhost's token", () =>
+    it.effect("fails alike for an unknown vhost, a wrong token and another vhost's token", () =>
       Effect.gen(function*() {
         const vhosts = yield* make({ vhosts: [{ path: "/a", token }, { path: "/b", token: otherToken }] })
         const failures = yield* Effect.forEach([
@@ -270,7 +270,7 @@ describe("Vhosts", () => {
       }))
   })
 
-  it.effect("keeps vhosts apart: channels, single access tokens and events of one are not of another", () =>
+  it.effect("isolates channels, single access tokens and events of vhosts", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({ tokens: { capacity: 1 }, maxChannels: 1, queue: { capacity: 1 } })
       const [a, b] = [yield* vhosts.add({ path: "/a", token }), yield* vhosts.add({ path: "/b", token })]
@@ -286,14 +286,14 @@ describe("Vhosts", () => {
       yield* Effect.flip(b.channels.open("another"))
       yield* Effect.flip(b.accessTokens.issue("joe", ".*"))
       yield* Effect.flip(b.lobby.enqueue("{}"))
-      const page = FakeBrowser.make("browser")
-      yield* a.channels.subscribe("room", page, { permission: undefined, hidden: false, data: {} })
-      page.heard()
+      const browser = FakeBrowser.make("browser")
+      yield* a.channels.subscribe("room", browser, { permission: undefined, hidden: false, data: {} })
+      browser.received()
       yield* b.channels.broadcast("room", "hello", {})
-      expect(page.heard()).toEqual([])
+      expect(browser.received()).toEqual([])
     }))
 
-  it.effect("has a dead letter handled again, and keeps it where there is no room", () =>
+  it.effect("replays a dead letter, and leaves it if the queue is full", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({ queue: { capacity: 1 } })
       const vhost = yield* vhosts.add({ path: "/a", token })
@@ -313,7 +313,7 @@ describe("Vhosts", () => {
       expect(yield* vhost.deadLetters.list).toEqual([])
     }))
 
-  it.effect("tells an operator at once what goes wrong, and then how often, from time to time", () =>
+  it.effect("logs the first problem of a kind at once, and later ones as a count", () =>
     Effect.gen(function*() {
       const said: Array<unknown> = []
       const logger = Logger.layer([Logger.make(({ message }) => void said.push(message))])
@@ -351,7 +351,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
-  it.effect("expires no worker for a silence that was its own, and one that is silent all the same", () =>
+  it.effect("expires no worker because the broker was paused, but one that sends no heartbeats", () =>
     Effect.gen(function*() {
       const clock = yield* lateClock
       yield* Effect.gen(function*() {
@@ -411,7 +411,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.provideService(Clock.Clock, clock), Effect.scoped)
     }))
 
-  it.effect("redelivers when the backoff of the first of all vhosts ends, however it came", () =>
+  it.effect("redelivers when the earliest backoff of all vhosts ends", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({
         vhosts: [{ path: "/a" }, { path: "/b" }],
@@ -456,7 +456,7 @@ describe("Vhosts", () => {
       expect(given).toEqual(["b", "a"])
     }).pipe(Effect.scoped))
 
-  it.effect("does nothing while there is nothing to do", () =>
+  it.effect("sets no timer while there is nothing to do", () =>
     Effect.gen(function*() {
       const usual = yield* Clock.Clock
       let sleeps = 0
@@ -480,7 +480,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.provideService(Clock.Clock, clock), Effect.scoped)
     }))
 
-  it.effect("logs a defect in the background as an error, and goes on, for the other vhosts at once", () =>
+  it.effect("logs a defect in the background as an error, and goes on, with the other vhosts at once", () =>
     Effect.gen(function*() {
       const said: Array<unknown> = []
       const logger = Logger.layer([Logger.make(({ logLevel, message }) => void said.push([logLevel, message]))])
@@ -499,7 +499,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
-  it.effect("has a vhost by default only if there is none", () =>
+  it.effect("adds the default vhost only if there is none", () =>
     Effect.gen(function*() {
       const defaultVhost = { path: "/app", token, channels: ["room"] }
       const pathsWith = (options: BrokerConfig.Options) =>

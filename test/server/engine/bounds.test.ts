@@ -7,35 +7,32 @@ import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import * as BrowserMessage from "../../../src/protocol/BrowserMessage.ts"
 import type { JsonObject } from "../../../src/protocol/Json.ts"
-import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
-import * as Browsers from "../../../src/server/engine/Browsers.ts"
-import * as Channels from "../../../src/server/engine/Channels.ts"
-import * as Limits from "../../../src/server/engine/internal/limits.ts"
+import type * as Channels from "../../../src/server/engine/Channels.ts"
 import { enter, makeVhost } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import * as Vhost from "../../harness/vhost.ts"
 
-const make = (options: Partial<Channels.Options> = {}) =>
-  Channels.make({ ...Limits.fromConfig(Effect.runSync(BrokerConfig.make())), ...options })
+const make = (options?: Vhost.Options) => Vhost.make(options).channels
 
 const permit = (uid: string) => Result.getOrThrow(Permission.make(uid, ".*"))
 
-/** A browser that forgets what it receives, but for the last message. */
-const quietPage = (sid: string) => {
+/** A browser that remembers only the last message. */
+const quietBrowser = (sid: string) => {
   const last = { message: "", count: 0 }
-  const page = {
+  const browser = {
     ...FakeBrowser.make(sid),
     sendUnsafe: (message: string) => {
       last.message = message
       last.count++
     }
   }
-  return { page, last }
+  return { browser, last }
 }
 
 const join = (channels: Channels.Channels, name: string, sid: string, data: JsonObject = {}, hidden = false) => {
-  const one = quietPage(sid)
-  return Effect.as(channels.subscribe(name, one.page, { permission: permit(sid), hidden, data }), one)
+  const one = quietBrowser(sid)
+  return Effect.as(channels.subscribe(name, one.browser, { permission: permit(sid), hidden, data }), one)
 }
 
 interface List {
@@ -68,7 +65,7 @@ const fastest = (run: () => void): number => {
 }
 
 describe("A list", () => {
-  it.effect("of 100 000 channels costs little wherever it continues, and comes to its end", () =>
+  it.effect("of 100 000 channels is cheap from every cursor, and ends", () =>
     Effect.gen(function*() {
       const channels = make({ maxChannels: Infinity })
       for (let n = 0; n < 100_000; n++) yield* channels.open(n % 1000 === 0 ? `rare-${n}` : `c${n}`)
@@ -92,7 +89,7 @@ describe("A list", () => {
       expect(channels.listAfter("c", 0).items.length).toBe(1000)
     }))
 
-  it.effect("goes on after what was removed meanwhile, whatever that was", () =>
+  it.effect("continues after entries that were removed meanwhile", () =>
     Effect.gen(function*() {
       const channels = make({ maxChannels: Infinity })
       const names = (after: number) => channels.listAfter("", after).items.map(({ value }) => value.name)
@@ -108,7 +105,7 @@ describe("A list", () => {
       expect(names(next!)).toEqual(["new"])
     }))
 
-  it.effect("of subscribers has at most 1000, and no hidden ones", () =>
+  it.effect("of subscribers has at most 1000 entries, and no hidden ones", () =>
     Effect.gen(function*() {
       const channels = make()
       yield* channels.open("room")
@@ -127,18 +124,18 @@ describe("A list", () => {
 })
 
 describe("The members of a presence channel", () => {
-  it.effect("come in parts where they are too many for one message", () =>
+  it.effect("come in parts if they are too many for one message", () =>
     Effect.gen(function*() {
       const channels = make({ presenceListSize: 2000 })
       yield* channels.open("presence-a")
       for (let n = 0; n < 100; n++) yield* join(channels, "presence-a", `u${n}`, { text: "ż".repeat(50) }, n % 10 === 9)
-      const { last, page } = yield* join(channels, "presence-a", "me", {}, true)
+      const { last, browser } = yield* join(channels, "presence-a", "me", {}, true)
       const list = payloadOf(last.message)
       expect(list).toMatchObject({ truncated: true, count: 90, next: expect.any(Number) })
       expect(Buffer.byteLength(last.message)).toBeLessThan(2200)
       const found = list.subscribers.map(({ uid }) => uid)
       for (let after = list.next; typeof after === "number";) {
-        yield* channels.members("presence-a", page, after)
+        yield* channels.members("presence-a", browser, after)
         const part = payloadOf(last.message)
         expect(Object.keys(part).toSorted()).toEqual(["channel", "next", "subscribers"])
         expect(Buffer.byteLength(last.message)).toBeLessThan(2200)
@@ -149,68 +146,68 @@ describe("The members of a presence channel", () => {
       expect(found).toEqual(visible)
     }))
 
-  it.effect("are all in one message where they have room, and then it says no more than the original's", () =>
+  it.effect("are all in one message if they fit, which then equals the original's", () =>
     Effect.gen(function*() {
       const channels = make()
       yield* channels.open("presence-a")
       for (let n = 0; n < 100; n++) yield* join(channels, "presence-a", `u${n}`)
-      const page = FakeBrowser.make("me")
-      yield* channels.subscribe("presence-a", page, { permission: permit("me"), hidden: false, data: {} })
-      const [subscribed, ...more] = page.heard() as ReadonlyArray<{ readonly ":subscribed": List }>
+      const browser = FakeBrowser.make("me")
+      yield* channels.subscribe("presence-a", browser, { permission: permit("me"), hidden: false, data: {} })
+      const [subscribed, ...more] = browser.received() as ReadonlyArray<{ readonly ":subscribed": List }>
       expect(Object.keys(subscribed![":subscribed"]).toSorted()).toEqual(["channel", "subscribers", "uid"])
       expect([subscribed![":subscribed"].subscribers.length, more.length]).toEqual([100, 1])
     }))
 
-  it.effect("never come in a message that the outbound queue of a browser has no room for", () =>
+  it.effect("never come in a message that does not fit into a browser's outbound queue", () =>
     Effect.gen(function*() {
       const channels = make({ outboxSize: 8000, presenceListSize: Infinity, memberDataSize: 4000 })
       yield* channels.open("presence-a")
       for (let n = 0; n < 20; n++) yield* join(channels, "presence-a", `u${n}`, { text: "x".repeat(900) })
-      const { last, page } = yield* join(channels, "presence-a", "me", {}, true)
+      const { last, browser } = yield* join(channels, "presence-a", "me", {}, true)
       expect(last.message.length).toBeLessThan(2200)
       // A part has one member at least, however large it is.
       yield* join(channels, "presence-a", "large", { text: "x".repeat(3000) })
-      yield* channels.members("presence-a", page, 21)
+      yield* channels.members("presence-a", browser, 21)
       expect(payloadOf(last.message)).toMatchObject({ subscribers: [{ uid: "large" }], next: null })
     }))
 
-  it.effect("of a channel of another kind are none, which costs nothing to find out", () =>
+  it.effect("are not looked for on channels of other kinds", () =>
     Effect.gen(function*() {
       const channels = make()
       yield* channels.open("room")
       for (let n = 0; n < 20_000; n++) yield* join(channels, "room", `u${n}`)
-      const { last, page } = yield* join(channels, "room", "me")
-      const members = channels.members("room", page, 0)
+      const { last, browser } = yield* join(channels, "room", "me")
+      const members = channels.members("room", browser, 0)
       expect(fastest(() => {
         for (let n = 0; n < 200; n++) Effect.runSync(members)
       })).toBeLessThan(50)
       expect(JSON.parse(last.message)).toEqual({ ":members": { channel: "room", next: null, subscribers: [] } })
     }))
 
-  it.effect("are listed for each who joins without being written anew", () =>
+  it.effect("are listed for each new subscriber without being encoded again", () =>
     Effect.gen(function*() {
       const channels = make({ maxSubscriptions: Infinity })
       yield* channels.open("presence-a")
       for (let n = 0; n < 1000; n++) {
         yield* join(channels, "presence-a", `u${n}`, { name: `User ${n}`, tags: [1, 2, 3] })
       }
-      const { page } = quietPage("me")
+      const { browser } = quietBrowser("me")
       const options = { permission: permit("me"), hidden: true, data: {} }
       expect(fastest(() => {
         for (let n = 0; n < 20; n++) {
-          Effect.runSync(channels.subscribe("presence-a", page, options))
-          Effect.runSync(channels.unsubscribe("presence-a", page, {}))
+          Effect.runSync(channels.subscribe("presence-a", browser, options))
+          Effect.runSync(channels.unsubscribe("presence-a", browser, {}))
         }
       })).toBeLessThan(100)
     }))
 })
 
 describe("A message of the broker", () => {
-  it.effect("that would be too large is refused, and nobody is sent anything", () =>
+  it.effect("that would be too large is rejected, and no browser receives anything", () =>
     Effect.gen(function*() {
       const channels = make({ maxMessageSize: 1000 })
       yield* channels.open("room")
-      const { last, page } = yield* join(channels, "room", "a")
+      const { last, browser } = yield* join(channels, "room", "a")
       last.count = 0
       const grows = (size: number) => channels.broadcast("room", "e", { a: Array.from({ length: size }, () => 1e20) })
       expect(yield* Effect.flip(grows(100))).toMatchObject({ code: 400, detail: expect.stringContaining("1256 bytes") })
@@ -218,42 +215,42 @@ describe("A message of the broker", () => {
       expect(yield* Effect.flip(channels.broadcast("room", control, {}))).toMatchObject({ code: 400 })
       expect(yield* Effect.flip(channels.broadcast("room", "e", { a: "ż".repeat(650) }))).toMatchObject({ code: 400 })
       expect(last.count).toBe(0)
-      yield* channels.broadcast("room", "e", { a: "x".repeat(1000) }, { from: page })
+      yield* channels.broadcast("room", "e", { a: "x".repeat(1000) }, { from: browser })
       yield* grows(50)
       expect(last.count).toBe(2)
 
-      const pages = Browsers.make(() => {}, { maxMessageSize: 1000 })
-      pages.enterUnsafe(page)
-      expect(yield* Effect.flip(pages.sendTo("a", "e", { a: "x".repeat(1300) }))).toMatchObject({ code: 400 })
+      const registry = Vhost.make({ maxMessageSize: 1000 }).browsers
+      registry.enterUnsafe(browser)
+      expect(yield* Effect.flip(registry.sendTo("a", "e", { a: "x".repeat(1300) }))).toMatchObject({ code: 400 })
       expect(last.count).toBe(2)
     }))
 
-  it.effect("about a browser that leaves is bounded as one about a browser that joins", () =>
+  it.effect("about a browser that leaves is limited like one about a browser that joins", () =>
     Effect.gen(function*() {
       const channels = make({ memberDataSize: 100 })
       yield* channels.open("presence-a")
       const { last } = yield* join(channels, "presence-a", "a")
-      const { page } = yield* join(channels, "presence-a", "b")
-      const large = channels.unsubscribe("presence-a", page, { text: "x".repeat(100) })
+      const { browser } = yield* join(channels, "presence-a", "b")
+      const large = channels.unsubscribe("presence-a", browser, { text: "x".repeat(100) })
       expect(yield* Effect.flip(large)).toMatchObject({ code: 400 })
-      expect(yield* channels.has("presence-a", page)).toBe(true)
-      yield* channels.unsubscribe("presence-a", page, { text: "x".repeat(50) })
+      expect(yield* channels.has("presence-a", browser)).toBe(true)
+      yield* channels.unsubscribe("presence-a", browser, { text: "x".repeat(50) })
       expect(last.message.length).toBeLessThan(200)
     }))
 })
 
 describe("A browser", () => {
-  it.effect("that leaves many channels with many members does so in several turns, and the others have theirs", () =>
+  it.effect("that leaves many channels with many members yields to other fibers", () =>
     Effect.gen(function*() {
       const channels = make()
-      const { page } = quietPage("a")
+      const { browser } = quietBrowser("a")
       const names = Array.from({ length: 30 }, (_, n) => `presence-${n}`)
-      const crowd = Array.from({ length: 1000 }, (_, n) => quietPage(`u${n}`).page)
+      const crowd = Array.from({ length: 1000 }, (_, n) => quietBrowser(`u${n}`).browser)
       const options = { permission: permit("a"), hidden: true, data: {} }
       for (const name of names) {
         yield* channels.open(name)
         for (const other of crowd) yield* channels.subscribe(name, other, options)
-        yield* channels.subscribe(name, page, { ...options, hidden: false })
+        yield* channels.subscribe(name, browser, { ...options, hidden: false })
       }
       let turns = 0
       const others = yield* Effect.forkChild(
@@ -262,17 +259,17 @@ describe("A browser", () => {
           startImmediately: true
         }
       )
-      yield* Effect.uninterruptible(channels.leave(page))
+      yield* Effect.uninterruptible(channels.leave(browser))
       expect(turns).toBeGreaterThanOrEqual(2)
       yield* Fiber.interrupt(others)
-      expect(yield* Effect.forEach(names, (name) => channels.has(name, page))).not.toContain(true)
+      expect(yield* Effect.forEach(names, (name) => channels.has(name, browser))).not.toContain(true)
       // A small leave is one step.
       const before = turns
-      yield* channels.leave(page)
+      yield* channels.leave(browser)
       expect(turns).toBe(before)
     }))
 
-  it.live("keeps nothing in memory of what it triggered but the event", () =>
+  it.live("that triggers an event leaves only the event in memory", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost({ browsers: { byteRate: Infinity } })
       const a = enter(world, "a")
@@ -281,13 +278,13 @@ describe("A browser", () => {
       for (let n = 0; n < 100; n++) {
         const junk = String.fromCharCode(97 + n % 26).repeat(500_000) + n
         const text = `{"trigger":{"event":"an event of some length","data":{"name":"some name"},"junk":"${junk}"}}`
-        expect(yield* a.hear(Buffer.from(text).toString())).toEqual([])
+        expect(yield* a.sendText(Buffer.from(text).toString())).toEqual([])
       }
       expect(used() - before).toBeLessThan(10_000_000)
       expect((yield* world.vhost.lobby.info).queued).toBe(100)
     }))
 
-  it.live("keeps nothing in memory of what it sent but what counts", () =>
+  it.live("that subscribes leaves only its data in memory", () =>
     Effect.gen(function*() {
       const channels = make({ browserDataSize: Infinity })
       const count = 100
@@ -295,7 +292,7 @@ describe("A browser", () => {
         yield* channels.open(`room-${n}`)
         yield* channels.open(`presence-${n}`)
       }
-      const { page } = quietPage("a")
+      const { browser } = quietBrowser("a")
       const before = used()
       for (let n = 0; n < count; n++) {
         for (const name of [`room-${n}`, `presence-${n}`]) {
@@ -303,7 +300,7 @@ describe("A browser", () => {
           const text = `{"subscribe":{"channel":"${name}","data":{"name":"a name of some length"},"junk":"${junk}"}}`
           const message = Result.getOrThrow(BrowserMessage.decode(Buffer.from(text).toString()))
           if (message._tag !== "Subscribe") return expect.unreachable()
-          yield* channels.subscribe(name, page, { ...message, permission: permit("a") })
+          yield* channels.subscribe(name, browser, { ...message, permission: permit("a") })
         }
       }
       expect(used() - before).toBeLessThan(10_000_000)

@@ -105,13 +105,13 @@ const change = oneOf<Change>(Arbitrary.map(entry, put), Arbitrary.map(entry, put
 const batches = Arbitrary.array(Arbitrary.array(change, { maxLength: 20 }), { maxLength: 4 })
 
 describe.each(stores)("$name", ({ open }) => {
-  it.effect("begins empty", () =>
+  it.effect("starts empty", () =>
     Effect.gen(function*() {
       const store = yield* Effect.flatten(open)
       expect(yield* store.load).toEqual([])
     }))
 
-  it.effect("gives back what was put, of every kind, also after it was left", () =>
+  it.effect("returns entries of every kind, also after it was closed", () =>
     Effect.gen(function*() {
       const opened = yield* open
       const all = [vhost("/a"), channel("/a", "room"), accessToken("/a", "t"), event("/a", "1", 2), letter("/a", "2")]
@@ -120,7 +120,7 @@ describe.each(stores)("$name", ({ open }) => {
       expect(byKind(yield* store.load)).toEqual(byKind(all))
     }))
 
-  it.effect("keeps the order of the first putting", () =>
+  it.effect("keeps the order of creation", () =>
     Effect.gen(function*() {
       const store = yield* Effect.flatten(open)
       const events = ["c", "a", "b"].map((id) => event("/a", id))
@@ -129,7 +129,7 @@ describe.each(stores)("$name", ({ open }) => {
       expect(yield* store.load).toEqual([events[0], event("/a", "a", 7), events[2]])
     }))
 
-  it.effect("has a vhost go with all that is in it, and nothing else", () =>
+  it.effect("deletes a vhost with all its entries, and nothing else", () =>
     Effect.gen(function*() {
       const store = yield* Effect.flatten(open)
       const others = [vhost("/b"), channel("/b", "room"), event("/b", "1")]
@@ -139,7 +139,7 @@ describe.each(stores)("$name", ({ open }) => {
       expect(byKind(yield* store.load)).toEqual(byKind(others))
     }))
 
-  it.effect.prop("holds what the changes leave", [batches], ([batches]) =>
+  it.effect.prop("holds what is left after any changes", [batches], ([batches]) =>
     Effect.gen(function*() {
       const opened = yield* open
       for (const batch of batches) yield* Effect.scoped(Effect.flatMap(opened, (store) => store.write(batch)))
@@ -149,7 +149,7 @@ describe.each(stores)("$name", ({ open }) => {
 })
 
 describe("SqliteStore", () => {
-  it.effect("is one broker's alone, as long as that has it", () =>
+  it.effect("is locked by one broker as long as that runs", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryFolder
       yield* Effect.scoped(Effect.gen(function*() {
@@ -162,7 +162,7 @@ describe("SqliteStore", () => {
       yield* SqliteStore.make({ directory })
     }))
 
-  it.effect("is its owner's alone", () =>
+  it.effect("can be read by its owner alone", () =>
     Effect.gen(function*() {
       const parent = yield* temporaryFolder
       const directory = join(parent, "storage")
@@ -172,7 +172,7 @@ describe("SqliteStore", () => {
       for (const file of Fs.readdirSync(directory)) expect(Fs.statSync(join(directory, file)).mode & 0o777).toBe(0o600)
     }))
 
-  it.effect("is its owner's alone where a copy is brought back that is not", () =>
+  it.effect("can be read by its owner alone, also if a copy that others can read is restored", () =>
     Effect.gen(function*() {
       const [directory, copy] = [yield* temporaryFolder, yield* temporaryFolder]
       yield* Effect.scoped(Effect.gen(function*() {
@@ -189,7 +189,7 @@ describe("SqliteStore", () => {
       for (const file of Fs.readdirSync(copy)) expect(Fs.statSync(join(copy, file)).mode & 0o777).toBe(0o600)
     }))
 
-  it.effect("waits a moment for one that looks into it at the same time", () =>
+  it.effect("waits a moment for a program that reads it at the same time", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryFolder
       const other = yield* Effect.acquireRelease(
@@ -210,7 +210,7 @@ describe("SqliteStore", () => {
       yield* SqliteStore.make({ directory })
     }))
 
-  it.effect("does not write where nobody will look for it", () =>
+  it.effect("does not write into a folder that was replaced", () =>
     Effect.gen(function*() {
       const directory = join(yield* temporaryFolder, "storage")
       const moved = `${directory}-moved`
@@ -236,7 +236,7 @@ describe("SqliteStore", () => {
       expect(yield* store.load).toEqual([event("/a", "3")])
     }))
 
-  it.effect("says what is wrong with a folder", () =>
+  it.effect("describes what is wrong with a folder", () =>
     Effect.gen(function*() {
       const parent = yield* temporaryFolder
       const inFile = join(parent, "file")
@@ -257,7 +257,7 @@ describe("SqliteStore", () => {
     ["with another table of the name of ours", "create table Event (other)"],
     ["that says whose it is", "create table Vhost (place, vhost, token); pragma application_id = 7"],
     ["in write-ahead mode", "pragma journal_mode = wal; create table Orders (id)"]
-  ])("refuses a database %s before anything is written to it", ([_, content]) =>
+  ])("rejects a database %s before it writes anything", ([_, content]) =>
     Effect.gen(function*() {
       const directory = yield* temporaryFolder
       const file = join(directory, "kosmonaut.db")
@@ -272,7 +272,7 @@ describe("SqliteStore", () => {
       expect(look()).toEqual(before)
     }))
 
-  it.effect("goes on with what the first version has written, whole or not, and knows it again", () =>
+  it.effect("restores what the first version has written, complete or not", () =>
     Effect.gen(function*() {
       for (const isWhole of [true, false]) {
         const directory = yield* temporaryFolder
@@ -296,17 +296,17 @@ describe("SqliteStore", () => {
       }
     }))
 
-  it.effect("leaves alone what a newer version has written", () =>
+  it.effect("does not change what a newer version has written", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryFolder
       const database = new DatabaseSync(join(directory, "kosmonaut.db"))
       database.exec("pragma user_version = 7")
       database.close()
       const error = yield* Effect.flip(SqliteStore.make({ directory }))
-      expect(error.message).toContain("a newer Kosmonaut has written it (version 7, this one reads 2)")
+      expect(error.message).toContain("a newer Kosmonaut has written it (version 7, this one reads 3)")
     }))
 
-  it.effect("fails to read what is not as it writes it", () =>
+  it.effect("fails to read what it has not written", () =>
     Effect.gen(function*() {
       const directory = yield* temporaryFolder
       yield* Effect.scoped(SqliteStore.make({ directory }))

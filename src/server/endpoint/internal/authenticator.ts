@@ -11,6 +11,7 @@ import { UnauthorizedError } from "../../../protocol/KosmonautError.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
 import type * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost, Vhosts } from "../../engine/Vhosts.ts"
+import type * as BackendEvents from "./backendEvents.ts"
 
 /** A backend that was authorized. */
 export interface Backend {
@@ -20,6 +21,8 @@ export interface Backend {
   readonly id: string
   /** Its cached responses, once there are any. */
   responses: ResponseCache.Connection | undefined
+  /** Its requests for workers without a response, once there are any. */
+  running: BackendEvents.Running | undefined
   /** Whether it is a worker that sent options with `RD`, and so supports our extensions of WebRocket 0.3. */
   supportsExtensions: boolean
 }
@@ -48,7 +51,14 @@ export const make = (vhosts: Vhosts["Service"]): Authenticator => {
       Effect.flatMap(decode(identity), (decoded) =>
         Effect.map(vhosts.authorize(decoded), (vhost) => {
           const { id, kind } = decoded
-          const backend: Backend = { kind, vhost, id, responses: undefined, supportsExtensions: false }
+          const backend: Backend = {
+            kind,
+            vhost,
+            id,
+            responses: undefined,
+            running: undefined,
+            supportsExtensions: false
+          }
           backends.set(connection, backend)
           return backend
         })),

@@ -2,7 +2,8 @@
  * The requests of Clients: each is executed, counted, traced and responded to once.
  *
  * Most requests are executed synchronously when they are read, without a step of a fiber. The response to a durable change
- * waits until the change is persisted; later requests on the same connection do not.
+ * waits until the change is persisted, that to a request for a worker until the worker responds; later requests on the same
+ * connection do not.
  */
 
 import type * as Context from "effect/Context"
@@ -11,6 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import type * as Tracer from "effect/Tracer"
 import {
   argumentsOf,
   type FromClient,
@@ -30,7 +32,8 @@ import * as BrokerMetrics from "../../BrokerMetrics.ts"
 import * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import type { Backend } from "./authenticator.ts"
-import { execute } from "./execution.ts"
+import * as BackendEvents from "./backendEvents.ts"
+import { execute, isDone } from "./execution.ts"
 import { reject, respond, respondUnsafe } from "./response.ts"
 
 /** How many responses of an endpoint may wait for the store. Beyond it later requests wait, too. */
@@ -39,11 +42,13 @@ const maxUnpersisted = 1024
 /** Handles a request, and returns the rest of the work, if any. */
 export type Handle = (backend: Backend, peer: Peer, frames: Frames) => Effect.Effect<void, StatusError> | undefined
 
-/** Makes the handler of one endpoint. Responses wait for the store in `scope`. */
-export const make = ({ context, maxMessageSize, scope }: {
+/** Makes the handler of one endpoint. Responses wait for the store and for workers in `scope`. */
+export const make = ({ context, guarded, maxMessageSize, scope }: {
   readonly maxMessageSize: number
   readonly context: Context.Context<never>
   readonly scope: Scope.Scope
+  /** Sends the error with which a request fails. */
+  readonly guarded: (peer: Peer, rest: Effect.Effect<void, StatusError>) => Effect.Effect<void>
 }): Handle => {
   let unpersisted = 0
 
@@ -70,7 +75,12 @@ export const make = ({ context, maxMessageSize, scope }: {
     if (isPersisted(request.command)) {
       return Effect.flatMap(executed, (response) => respondWhenPersisted(backend.vhost, peer, response))
     }
-    if (!isDone(executed)) return Effect.flatMap(executed, (response) => respond(peer, response))
+    if (!isDone(executed)) {
+      const responding = Effect.flatMap(executed, (response) => respond(peer, response))
+      return request.command._tag === "Request" && peer.close === Effect.void
+        ? Effect.forkIn(guarded(peer, responding), scope, { startImmediately: true })
+        : responding
+    }
     if (Exit.isFailure(executed)) return Effect.failCause(executed.cause)
     return respondUnsafe(peer, executed.value)
   }
@@ -87,17 +97,18 @@ interface Request {
 }
 
 const executed = (
-  { backend: { vhost }, command, context, frames, maxMessageSize }: Request,
+  request: Request,
   cache: ResponseCache.Connection | undefined,
   message: string
 ): Effect.Effect<FromServer, StatusError> => {
+  const { command, context } = request
   const end = (exit: Exit.Exit<FromServer, StatusError>) => {
     cache?.endUnsafe(message, exit)
     count(command, exit, context)
   }
   const execution = Trace.isTraced({ context })
-    ? traced(command, vhost, frames, Effect.suspend(() => execute(vhost, command, maxMessageSize)))
-    : Result.getOrElse(Result.try(() => execute(vhost, command, maxMessageSize)), Exit.die)
+    ? traced(request, (span) => executeOnce(request, span))
+    : Result.getOrElse(Result.try(() => executeOnce(request, undefined)), Exit.die)
   if (isDone(execution)) {
     end(execution)
     return execution
@@ -105,7 +116,17 @@ const executed = (
   return Effect.onExit(execution, (exit) => Effect.sync(() => end(exit)))
 }
 
-const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)
+const executeOnce = (
+  { backend, command, frames, maxMessageSize }: Request,
+  span: Tracer.Span | undefined
+): Effect.Effect<FromServer, StatusError> => {
+  const { vhost } = backend
+  if (command._tag !== "Request" && command._tag !== "Trigger") return execute(vhost, command, maxMessageSize)
+  const traceparent = span === undefined ? traceparentOf(frames) : Trace.toTraceparent(span)
+  if (command._tag === "Trigger") return BackendEvents.trigger(vhost, command, traceparent)
+  backend.running ??= new Set()
+  return BackendEvents.request(vhost, backend.running, command, traceparent, maxMessageSize)
+}
 
 const fingerprint = ({ command, frames }: Request): number => Retry.fingerprint(frames, 1 + argumentsOf(command))
 
@@ -137,10 +158,12 @@ const count = (
   exit: Exit.Exit<FromServer, StatusError>,
   context: Context.Context<never>
 ): void => {
-  const outcome = Exit.isSuccess(exit) ? "ok" : Option.match(Exit.findErrorOption(exit), {
-    onNone: () => "defect",
-    onSome: (error) => String(error.code)
-  })
+  const outcome = Exit.isSuccess(exit) ?
+    exit.value._tag === "Failure" ? String(exit.value.code) : "ok" :
+    Option.match(Exit.findErrorOption(exit), {
+      onNone: () => "defect",
+      onSome: (error) => String(error.code)
+    })
   requestsBy(nameOf(command), outcome).updateUnsafe(1, context)
 }
 
@@ -148,10 +171,8 @@ const requestsBy = MetricFamily.make(BrokerMetrics.requests, "command", "outcome
 
 // The Client's span is the parent.
 const traced = <A, E>(
-  command: FromClient,
-  vhost: Vhost,
-  frames: Frames,
-  execution: Effect.Effect<A, E>
+  { backend: { vhost }, command, frames }: Request,
+  execution: (span: Tracer.Span | undefined) => Effect.Effect<A, E>
 ): Effect.Effect<A, E> =>
   Trace.span(`Broker.${nameOf(command)}`, () => ({
     kind: "server",
@@ -163,4 +184,4 @@ const traced = <A, E>(
       ..."channel" in command && { "messaging.destination.name": command.channel },
       ..."event" in command && { "kosmonaut.event": command.event }
     }
-  }), () => execution)
+  }), execution)

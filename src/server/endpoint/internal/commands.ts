@@ -8,6 +8,7 @@ import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type { FromBrowser, Id } from "../../../protocol/BrowserMessage.ts"
 import type { ObjectText } from "../../../protocol/JsonText.ts"
 import {
+  BadRequestError,
   ForbiddenError,
   InternalError,
   NotSubscribedError,
@@ -18,9 +19,11 @@ import * as Trace from "../../../protocol/Trace.ts"
 import { encodeOrigin } from "../../../protocol/Trigger.ts"
 import type { Browser } from "../../domain/Browser.ts"
 import type { Permission } from "../../domain/Permission.ts"
+import type { Caller } from "../../engine/Calls.ts"
 import { notPersisted } from "../../engine/Journal.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import * as BrowserRates from "./browserRates.ts"
+import * as Calls from "./calls.ts"
 import * as TokenBucket from "./tokenBucket.ts"
 
 /** A session's state. */
@@ -30,6 +33,10 @@ export interface State {
   permission: Permission | undefined
   /** The origin of its events, as one text that all its queued events share. */
   origin: string
+  /** What the browser calls its client, if it has authenticated with that. */
+  client: string | undefined
+  /** Its requests without a response. */
+  readonly caller: Caller
   /** How many more invalid single access tokens it may send; `undefined` before the first token. */
   guesses: TokenBucket.Bucket | undefined
   /** Nothing is executed any more. */
@@ -43,7 +50,7 @@ export const execute = (state: State, message: FromBrowser): Effect.Effect<boole
     case "Authenticate":
       return Effect.as(authenticate(state, message), true)
     case "Subscribe":
-      return Effect.as(channels.subscribe(message.channel, browser, { ...message, permission: state.permission }), true)
+      return Effect.as(subscribe(state, message), true)
     case "Unsubscribe":
       return Effect.as(channels.unsubscribe(message.channel, browser, message.data, message.id), true)
     case "Members":
@@ -51,12 +58,28 @@ export const execute = (state: State, message: FromBrowser): Effect.Effect<boole
     case "Broadcast":
       return Effect.andThen(broadcast(state, message), confirm(state, "broadcast", message.id))
     case "Trigger":
-      return Effect.andThen(trigger(state, message.event, message.data), confirm(state, "trigger", message.id))
+      return Effect.andThen(triggerOnce(state, message), confirm(state, "trigger", message.id))
+    case "Request":
+      return Effect.as(request(state, message), true)
+    case "Cancel":
+      return browser.version === 0 ? needsVersion : Effect.sync(() => {
+        Calls.cancel(state, message.id)
+        return true
+      })
     case "Ping":
       return send(state, BrokerMessage.pong(message.id))
     case "Close":
       return Effect.as(send(state, BrokerMessage.closed(browser.sid)), false)
   }
+}
+
+// A browser may disconnect before its subscription is applied.
+const subscribe = (state: State, message: Message<"Subscribe">) => {
+  const { browser, permission, vhost: { channels } } = state
+  return Effect.uninterruptible(Effect.andThen(
+    channels.subscribe(message.channel, browser, { ...message, permission }),
+    Effect.suspend(() => state.hasEnded ? channels.leave(browser) : Effect.void)
+  ))
 }
 
 const send = ({ browser }: State, message: string): Effect.Effect<boolean> =>
@@ -65,7 +88,7 @@ const send = ({ browser }: State, message: string): Effect.Effect<boolean> =>
     return true
   })
 
-const authenticate = Effect.fnUntraced(function*(state: State, { id, token }: Message<"Authenticate">) {
+const authenticate = Effect.fnUntraced(function*(state: State, message: Message<"Authenticate">) {
   const { accessTokens, journal } = state.vhost
   const now = yield* monotonicMillis
   const guesses = state.guesses ??= TokenBucket.make(BrowserRates.guesses, now)
@@ -73,29 +96,60 @@ const authenticate = Effect.fnUntraced(function*(state: State, { id, token }: Me
     return yield* new TooManyRequestsError({ detail: "too many single access tokens were wrong; wait a second" })
   }
   const permission = yield* Effect.tapError(
-    accessTokens.redeem(token),
+    accessTokens.redeem(message.token),
     () => Effect.sync(() => TokenBucket.take(guesses, BrowserRates.guesses, now, 1))
   )
   // A token must stay used after a restart of the broker.
   yield* journal.persisted
-  yield* identify(state, permission, id)
+  yield* identify(state, permission, message)
 })
 
 // As in the original, only a second valid token ends the subscriptions. The browser may have disconnected meanwhile.
-const identify = (state: State, permission: Permission, id: Id | undefined): Effect.Effect<void> => {
+const identify = (
+  state: State,
+  permission: Permission,
+  { client, id }: Message<"Authenticate">
+): Effect.Effect<void> => {
   const { browser, vhost: { channels, browsers } } = state
   const leave = state.permission === undefined ? Effect.void : channels.leave(browser)
   return Effect.uninterruptible(Effect.andThen(
     leave,
     Effect.sync(() => {
       if (state.hasEnded) return
+      // Responses are for the user who sent the request.
+      if (state.permission !== undefined && state.permission.uid !== permission.uid) Calls.end(state)
       state.permission = permission
+      state.client = browser.version === 1 ? client : undefined
       state.origin = encodeOrigin({ sid: browser.sid, uid: permission.uid })
       browsers.identifyUnsafe(browser, permission.uid)
       browser.sendUnsafe(BrokerMessage.authenticated(id))
     })
   ))
 }
+
+const triggerOnce = (
+  state: State,
+  message: Message<"Trigger">
+): Effect.Effect<void, BadRequestError | ForbiddenError | InternalError> => {
+  const enqueue = trigger(state, message.event, message.data)
+  return state.permission === undefined ? enqueue : Calls.once(state, state.permission.uid, message, enqueue)
+}
+
+const request = (state: State, message: Message<"Request">): Effect.Effect<void, StatusError> => {
+  const { browser: { sid, version }, permission } = state
+  if (version === 0) return needsVersion
+  if (permission === undefined) return Effect.fail(unauthenticated)
+  const { uid } = permission
+  const origin = (traceparent: string | undefined) =>
+    traceparent === undefined ? state.origin : encodeOrigin({ sid, uid, traceparent })
+  return Calls.request(state, { uid, origin }, message)
+}
+
+const needsVersion = Effect.fail(new BadRequestError({ detail: "the event is unknown without ?v=1" }))
+
+const unauthenticated = new ForbiddenError({
+  detail: "only an authenticated browser triggers events; send auth first"
+})
 
 const trigger = (
   { origin, browser, permission, vhost }: State,
@@ -104,7 +158,7 @@ const trigger = (
   channel?: string
 ): Effect.Effect<void, ForbiddenError | InternalError> => {
   if (permission === undefined) {
-    return Effect.fail(new ForbiddenError({ detail: "only an authenticated browser triggers events; send auth first" }))
+    return Effect.fail(unauthenticated)
   }
   const { uid } = permission
   return traced(event, vhost.path, (traceparent) =>

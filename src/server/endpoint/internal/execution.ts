@@ -16,8 +16,8 @@ import type { Vhost } from "../../engine/Vhosts.ts"
 import * as Listing from "./listing.ts"
 
 /**
- * Executes a command and returns its response, which is at most `maxMessageSize` bytes large. A broadcast is executed
- * synchronously, and its response is an `Exit`.
+ * Executes a command and returns its response, which is at most `maxMessageSize` bytes large. A broadcast is committed
+ * when this is called, and its response is an `Exit` if it is done then.
  */
 export const execute = (
   vhost: Vhost,
@@ -27,7 +27,7 @@ export const execute = (
   const { accessTokens, browsers, channels } = vhost
   switch (command._tag) {
     case "Broadcast":
-      return broadcastUnsafe(vhost, command)
+      return broadcast(vhost, command)
     case "OpenChannel":
       return Effect.as(channels.open(command.channel), FromServer.Ok())
     case "CloseChannel":
@@ -107,22 +107,25 @@ const decodeBroadcasts = (json: string): Result.Result<ReadonlyArray<Broadcast>,
     : Result.fail(new BadRequestError({ detail: "BA needs an array of broadcasts" }))
 }
 
-const broadcastUnsafe = (
+const broadcast = (
   { channels }: Vhost,
   command: Extract<FromClient, { readonly _tag: "Broadcast" }>
-): Exit.Exit<FromServer, StatusError> => {
-  const { channel, data, event } = command
-  const exit = channels.broadcastUnsafe(channel, event, data, command)
-  return Exit.isSuccess(exit) ? ok : Exit.failCause(exit.cause)
+): Effect.Effect<FromServer, StatusError> => {
+  const committed = channels.broadcastUnsafe(command)
+  if (!isDone(committed)) return Effect.as(committed, FromServer.Ok())
+  return Exit.isSuccess(committed) ? ok : Exit.failCause(committed.cause)
 }
+
+/** Whether an effect is done, so that its `Exit` can be read. */
+export const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)
 
 // It yields to the event loop in between, since each of them may go to thousands of browsers.
 const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts: ReadonlyArray<Broadcast>) {
   const codes: Array<number> = []
   for (const [channel, event, data, exceptSid] of broadcasts) {
     EventLoop.begin()
-    const exit = channels.broadcastUnsafe(channel, event, data, { exceptSid })
-    codes.push(yield* Effect.match(exit, { onSuccess: () => 204, onFailure: ({ code }) => code }))
+    const committed = channels.broadcastUnsafe({ _tag: "Broadcast", channel, event, data, exceptSid })
+    codes.push(yield* Effect.match(committed, { onSuccess: () => 204, onFailure: ({ code }) => code }))
     if (EventLoop.isOver()) yield* EventLoop.next
   }
   return responseOf(codes satisfies typeof Response.Broadcasts.Type)

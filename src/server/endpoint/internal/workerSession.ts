@@ -5,6 +5,8 @@
 import * as Effect from "effect/Effect"
 import { type FromClient, FromServer, type ReadyOptions } from "../../../protocol/Command.ts"
 import { encodeFromServer, encodeTrigger } from "../../../protocol/CommandCodec.ts"
+import * as Json from "../../../protocol/Json.ts"
+import * as JsonText from "../../../protocol/JsonText.ts"
 import { BadRequestError, type StatusError } from "../../../protocol/KosmonautError.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
 import type { Worker } from "../../engine/Lobby.ts"
@@ -29,6 +31,13 @@ export const handle = (backend: Backend, peer: Peer, command: FromClient): Effec
       return lobby.ack(peer.identity, peer.connection, command.deliveries)
     case "Nack":
       return lobby.nack(peer.identity, peer.connection, command.delivery, command.reason)
+    case "Respond": {
+      const { delivery, outcome } = command
+      const json = JsonText.value(command.json)
+      return json === undefined
+        ? lobby.nack(peer.identity, peer.connection, delivery, notJson)
+        : lobby.respond(peer.identity, peer.connection, delivery, outcome, json)
+    }
     case "Quit":
       return Effect.andThen(
         lobby.leave(peer.identity, peer.connection),
@@ -39,11 +48,14 @@ export const handle = (backend: Backend, peer: Peer, command: FromClient): Effec
   }
 }
 
+const notJson = `its worker has sent a response that is not JSON, or nested deeper than ${Json.maxDepth} levels`
+
 // A worker without options is sent events as the original broker sends them.
 const workerOf = (peer: Peer, options: ReadyOptions | undefined): Worker => ({
   id: peer.identity,
   connection: peer.connection,
   lifecycle: options?.lifecycle === true,
+  responses: options?.responses,
   prefetch: options?.prefetch,
   maxAttempts: options?.maxAttempts ?? 1,
   deliverUnsafe: (json, origin, settled, delivery) => {

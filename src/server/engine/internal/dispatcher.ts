@@ -9,12 +9,13 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import { envelopeSize } from "../../../protocol/Frame.ts"
-import { InternalError } from "../../../protocol/KosmonautError.ts"
+import type { InternalError } from "../../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../protocol/Lifecycle.ts"
-import type { Event } from "../../../protocol/Trigger.ts"
+import { type Event, withRequest } from "../../../protocol/Trigger.ts"
 import type { Worker } from "../../domain/Worker.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
 import {
+  type Enqueue,
   type EventQueue,
   type NoWorkerError,
   Outcome,
@@ -25,6 +26,8 @@ import {
 } from "../EventQueue.ts"
 import type * as Journal from "../Journal.ts"
 import * as LocalQueue from "./localQueue.ts"
+import { noLifecycleWorker, queueFull, tooLarge } from "./refusal.ts"
+import * as Requests from "./requests.ts"
 import * as Timeline from "./timeline.ts"
 import * as Workers from "./workers.ts"
 
@@ -59,6 +62,7 @@ export interface State {
   readonly workers: Workers.Workers
   readonly timeline: Timeline.Timeline
   readonly counted: { delivered: number; acknowledged: number; tooLarge: number }
+  readonly requests: Requests.Requests
   /** The largest event that a worker's connection carries. */
   readonly largest: number
   /** In milliseconds. */
@@ -86,10 +90,12 @@ export const make = (options: Options): State => {
     largest: options.maxMessageSize - envelopeSize,
     workers: Workers.make(),
     counted: { delivered: 0, acknowledged: 0, tooLarge: 0 },
+    requests: Requests.make(() => state.queue, timeline, options.maxMessageSize - envelopeSize),
     queue: LocalQueue.make({
       ...options,
       timeline,
-      deliver: (event) => deliver(state, event)
+      deliver: (event) => deliver(state, event),
+      respond: (replyTo, result) => state.requests.respondUnsafe(replyTo, result)
     })
   }
   return state
@@ -101,7 +107,10 @@ const deliver = (state: State, event: Queued): void => {
   // The queue delivers within the capacity only, so there is always a worker.
   if (member === undefined) return queue.settle([event], unsent)
   const { worker } = member
-  const { attempts, id, json, origin } = event
+  const { attempts, id, json } = event
+  const origin = event.deadline === undefined
+    ? event.origin
+    : withRequest(event.origin, timeLeft(state, event.deadline))
   const acks = worker.prefetch !== undefined
   if (acks) workers.hold(member, event)
   member.unsettled++
@@ -127,6 +136,8 @@ const deliver = (state: State, event: Queued): void => {
   options.onDefect?.(sent.failure)
   settled(false)
 }
+
+const timeLeft = ({ timeline }: State, deadline: number): number => Math.max(0, Math.floor(deadline - timeline.now()))
 
 // If the worker no longer holds it in this attempt, it was already requeued.
 const requeueUnsent = (
@@ -194,30 +205,25 @@ const sendHeartbeat = ({ timeline }: State, member: Workers.Member): void => {
   member.worker.heartbeatUnsafe()
 }
 
-/** Enqueues an event of a browser, or a dead letter that is replayed. */
+/** Enqueues an event of a browser or a backend, or a dead letter that is replayed. */
 export const enqueue = (
   { largest, queue, workers }: State,
   json: string,
-  origin: string | undefined
+  origin: string | undefined,
+  options: Pick<Enqueue, "delay" | "dedupeKey"> | undefined
 ): Effect.Effect<void, InternalError> => {
-  const size = sizeOf(json, origin)
-  if (size > largest) {
-    return Exit.fail(new InternalError({ detail: `the event has ${size} bytes, the limit is ${largest}` }))
-  }
+  const error = tooLarge(sizeOf(json, origin), largest)
+  if (error !== undefined) return Exit.fail(error)
   const lane = Lifecycle.isIn(json) ? "lifecycle" : "events"
   if (lane === "lifecycle" && workers.capacity.lifecycle.workers === 0) return Exit.fail(noLifecycleWorker)
-  const enqueued = queue.enqueue({ lane, json, origin })
+  const enqueued = queue.enqueue(options === undefined ? { lane, json, origin } : { lane, json, origin, ...options })
   return Exit.isExit(enqueued) && Exit.isSuccess(enqueued)
     ? Exit.void
     : Effect.mapError(Effect.asVoid(enqueued), toStatusError)
 }
 
-const noLifecycleWorker = new InternalError({ detail: "no worker takes lifecycle events" })
-
 const toStatusError = (error: QueueFullError | NoWorkerError): InternalError =>
-  error._tag === "NoWorkerError" ? noLifecycleWorker : new InternalError({
-    detail: `the queue is full: ${error.queued} events are queued, and ${error.unacked} are unacknowledged`
-  })
+  error._tag === "NoWorkerError" ? noLifecycleWorker : queueFull(error)
 
 /** Enqueues a lifecycle event if workers take them, and returns whether it did. */
 export const emit = ({ counted, largest, queue }: State, { data, event }: Event): boolean => {

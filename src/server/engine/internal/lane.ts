@@ -16,7 +16,7 @@ export interface Lane<A extends Numbered> {
   readonly take: () => A | undefined
   /** Returns an event that was taken. */
   readonly requeue: (event: A) => void
-  /** Removes an event wherever it is; `false` if it is not there. */
+  /** Removes an event wherever it is, in logarithmic time; `false` if it is not there. */
   readonly remove: (event: A) => boolean
 }
 
@@ -24,14 +24,16 @@ interface Numbered {
   readonly number: number
 }
 
-/** How many empty slots may be at the front before the array is compacted. */
+/** How many slots may be empty, at the front or between events, before the arrays are compacted. */
 const slack = 1024
 
 /** Makes an empty lane. */
 export const make = <A extends Numbered>(): Lane<A> => {
-  // New events come in order and need no heap.
+  // New events come in order and need no heap. A removed one leaves an empty slot, and its number.
   let appended: Array<A | undefined> = []
+  let numbers: Array<number> = []
   let head = 0
+  let holes = 0
   const requeued = Heap.make<A>((one, other) => one.number < other.number)
   // The heap entries of requeued events, to find them.
   const entries = new Map<A, Heap.Entry<A>>()
@@ -42,23 +44,50 @@ export const make = <A extends Numbered>(): Lane<A> => {
     const fresh = nextAppended()
     return old !== undefined && (fresh === undefined || old.number < fresh.number)
   }
+  // The slot at the head is never empty.
+  const advance = () => {
+    appended[head++] = undefined
+    while (holes > 0 && head < appended.length && appended[head] === undefined) {
+      head++
+      holes--
+    }
+    if (head < slack || head * 2 < appended.length) return
+    appended = appended.slice(head)
+    numbers = numbers.slice(head)
+    head = 0
+  }
   const takeAppended = (): A | undefined => {
     const event = nextAppended()
-    if (event === undefined) return undefined
-    appended[head++] = undefined
-    if (head >= slack && head * 2 >= appended.length) {
-      appended = appended.slice(head)
-      head = 0
-    }
+    if (event !== undefined) advance()
     return event
+  }
+  const removeAppended = (event: A): boolean => {
+    const slot = slotOf(numbers, head, event.number)
+    if (appended[slot] !== event) return false
+    if (slot === head) {
+      advance()
+      return true
+    }
+    appended[slot] = undefined
+    holes++
+    if (holes >= slack && holes * 2 >= appended.length - head) {
+      appended = appended.slice(head).filter((some) => some !== undefined)
+      numbers = appended.map((some) => some!.number)
+      head = 0
+      holes = 0
+    }
+    return true
   }
 
   return {
     get length() {
-      return appended.length - head + requeued.size
+      return appended.length - head - holes + requeued.size
     },
     first: () => requeued.size > 0 && isRequeuedNext() ? requeued.peek() : nextAppended(),
-    append: (event) => void appended.push(event),
+    append: (event) => {
+      appended.push(event)
+      numbers.push(event.number)
+    },
     take: () => {
       if (requeued.size === 0 || !isRequeuedNext()) return takeAppended()
       const event = requeued.take()!
@@ -76,10 +105,19 @@ export const make = <A extends Numbered>(): Lane<A> => {
         requeued.remove(entry)
         return entries.delete(event)
       }
-      const index = appended.indexOf(event, head)
-      if (index < 0) return false
-      appended.splice(index, 1)
-      return true
+      return removeAppended(event)
     }
   }
+}
+
+// Where this number is among ascending ones.
+const slotOf = (numbers: ReadonlyArray<number>, from: number, number: number): number => {
+  let low = from
+  let high = numbers.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (numbers[middle]! < number) low = middle + 1
+    else high = middle
+  }
+  return low
 }

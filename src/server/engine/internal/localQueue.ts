@@ -16,6 +16,7 @@ import {
   type Outcome,
   type Queued,
   QueueFullError,
+  RequestResult,
   sizeOf,
   type StoredEvent
 } from "../EventQueue.ts"
@@ -33,11 +34,18 @@ interface Event extends Queued {
   dueAt: number
   /** Its entry in `State.delayed`. */
   delayed: Heap.Entry<Event> | undefined
+  /** Its entry in `State.deadlines`, if it is a request without a result. */
+  expiring: Heap.Entry<Expiring> | undefined
+  /** Until its first delivery: how long that is delayed, and until when in milliseconds since 1970. */
+  readonly stored: { readonly delay: number; readonly dueAt: number } | undefined
 }
+
+type Expiring = Event & { readonly deadline: number }
 
 interface LaneState {
   readonly name: Lane
   readonly journal: Journal.Journal
+  readonly dedupe: Map<string, Event>
   readonly queued: InOrder.Lane<Event>
   /** Queued, delayed and unacked events. */
   readonly total: { count: number; size: number }
@@ -51,7 +59,8 @@ interface State {
   /** The lanes again, for iteration. */
   readonly all: ReadonlyArray<LaneState>
   readonly delayed: Heap.Heap<Event>
-  readonly dedupe: Map<string, Event>
+  /** Requests without a result. */
+  readonly deadlines: Heap.Heap<Expiring>
   readonly counters: { accepted: number; refused: number; dropped: number; redelivered: number }
   readonly idPrefix: string
   number: number
@@ -59,6 +68,8 @@ interface State {
   /** Until when lifecycle events are queued, in lived time; `undefined` while noCapacity takes any. */
   attendedUntil: number | undefined
   isDelivering: boolean
+  /** What `nextDue` returned last. */
+  nextDue: number
 }
 
 /** Makes a vhost's queue, with the restored events in it. */
@@ -76,16 +87,21 @@ export const make = (options: Options): EventQueue => {
     settle: (events, outcome) => {
       for (const event of events) settle(state, event as Event, outcome)
     },
-    cancel: (key) => cancel(state, key),
+    cancel: (lane, key) => cancel(state, lanes[lane], key),
     requeueDue: () => {
       const now = options.timeline.now()
+      expire(state, now)
       for (let event = delayed.peek(); event !== undefined && event.dueAt <= now; event = delayed.peek()) {
         removeDelay(state, event)
         lanes[event.lane].queued.requeue(event)
       }
       deliverAll(state)
     },
-    nextDue: () => delayed.peek()?.dueAt,
+    nextDue: () => {
+      const due = Math.min(delayed.peek()?.dueAt ?? Infinity, state.deadlines.peek()?.deadline ?? Infinity)
+      state.nextDue = due
+      return due === Infinity ? undefined : due
+    },
     dropUnattended: () => {
       if (state.attendedUntil !== undefined && options.timeline.lived() > state.attendedUntil) {
         state.attendedUntil = undefined
@@ -119,6 +135,7 @@ const restore = (options: Options): State => {
     name,
     // Requests and lifecycle events are about browsers of this process, so they are not persisted.
     journal: name === "events" ? options.journal ?? Journal.none : Journal.none,
+    dedupe: new Map(),
     queued: InOrder.make(),
     total: { count: 0, size: 0 },
     unacked: { count: 0, size: 0 }
@@ -131,19 +148,27 @@ const restore = (options: Options): State => {
     delayed: Heap.make((one, other) =>
       one.dueAt < other.dueAt || (one.dueAt === other.dueAt && one.number < other.number)
     ),
-    dedupe: new Map(),
+    deadlines: Heap.make((one, other) => one.deadline < other.deadline),
     counters: { accepted: 0, refused: 0, dropped: 0, redelivered: 0 },
     // Keeps ids unique across all queues, also those of earlier brokers.
     idPrefix: Hex.encode(SecureRandom.randomBytesUnsafe(6)),
     number: 0,
     capacity: noCapacity,
     attendedUntil: undefined,
-    isDelivering: false
+    isDelivering: false,
+    nextDue: Infinity
   }
-  for (const stored of options.events ?? []) {
-    add(state, lanes.events, eventOf(state, { lane: "events", json: stored.json, origin: stored.origin }, stored))
-  }
+  for (const stored of options.events ?? []) restoreEvent(state, lanes.events, stored)
   return state
+}
+
+// The clock may have been set since, but no delay becomes longer.
+const restoreEvent = (state: State, lane: LaneState, stored: StoredEvent): void => {
+  const { dedupeKey, delay, dueAt, json, origin } = stored
+  const left = delay === undefined || dueAt === undefined
+    ? 0
+    : Math.max(0, Math.min(delay, dueAt - state.options.clock.currentTimeMillisUnsafe()))
+  add(state, lane, eventOf(state, { lane: "events", json, origin, dedupeKey }, left, stored), left)
 }
 
 const noCapacity: Readonly<Record<Lane, Capacity>> = {
@@ -152,7 +177,10 @@ const noCapacity: Readonly<Record<Lane, Capacity>> = {
   lifecycle: { workers: 0, credits: 0, idle: 0 }
 }
 
-const eventOf = (state: State, event: Enqueue, stored?: StoredEvent): Event => {
+/** What a request takes beside its text, in bytes. */
+const overhead = 512
+
+const eventOf = (state: State, event: Enqueue, delay: number, stored?: StoredEvent): Event => {
   const number = state.number++
   return {
     id: stored === undefined ? `${state.idPrefix}-${number.toString(36)}` : stored.id,
@@ -160,7 +188,7 @@ const eventOf = (state: State, event: Enqueue, stored?: StoredEvent): Event => {
     lane: event.lane,
     json: event.json,
     origin: event.origin,
-    size: sizeOf(event.json, event.origin),
+    size: sizeOf(event.json, event.origin) + (event.lane === "requests" ? overhead : 0),
     deadline: event.deadline,
     dedupeKey: event.dedupeKey,
     replyTo: event.replyTo,
@@ -170,14 +198,22 @@ const eventOf = (state: State, event: Enqueue, stored?: StoredEvent): Event => {
     releases: 0,
     isDelivered: false,
     dueAt: 0,
-    delayed: undefined
+    delayed: undefined,
+    expiring: undefined,
+    stored: delay > 0 ? { delay, dueAt: Math.ceil(state.options.clock.currentTimeMillisUnsafe() + delay) } : undefined
   }
 }
 
-const add = (state: State, lane: LaneState, event: Event, delay = 0) => {
+const add = (state: State, lane: LaneState, event: Event, delay: number) => {
   lane.total.count++
   lane.total.size += event.size
-  if (event.dedupeKey !== undefined) state.dedupe.set(event.dedupeKey, event)
+  if (event.dedupeKey !== undefined) lane.dedupe.set(event.dedupeKey, event)
+  if (event.deadline !== undefined) {
+    const entry = Heap.entryOf(event as Expiring)
+    event.expiring = entry
+    state.deadlines.put(entry)
+    wakeAt(state, event.deadline)
+  }
   if (delay > 0) delayBy(state, event, delay)
   else lane.queued.append(event)
 }
@@ -185,10 +221,10 @@ const add = (state: State, lane: LaneState, event: Event, delay = 0) => {
 const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate", QueueFullError | NoWorkerError> => {
   const { capacity, counters, lanes } = state
   const lane = lanes[event.lane]
-  if (event.dedupeKey !== undefined && state.dedupe.has(event.dedupeKey)) return duplicate
+  if (event.dedupeKey !== undefined && lane.dedupe.has(event.dedupeKey)) return duplicate
   if (!isTaken(state, event.lane)) return Exit.fail(new NoWorkerError({ lane: event.lane }))
-  const queued = eventOf(state, event)
   const delay = event.delay === undefined ? 0 : Duration.toMillis(event.delay)
+  const queued = eventOf(state, event, delay)
   if (event.lane === "lifecycle") makeRoom(state, lane, queued.size)
   // An event that is delivered immediately needs no room.
   else if (isFull(state, lane, queued.size) && (delay > 0 || !canPlace(state, lane, capacity[event.lane]))) {
@@ -234,6 +270,11 @@ const deliverAll = (state: State): void => {
   state.isDelivering = true
   for (let lane = nextLane(state); lane !== undefined; lane = nextLane(state)) {
     const event = lane.queued.take()!
+    if (event.deadline !== undefined && event.deadline <= state.options.timeline.now()) {
+      end(lane, event)
+      respond(state, event, expired)
+      continue
+    }
     event.isDelivered = true
     event.attempts++
     lane.unacked.count++
@@ -264,22 +305,24 @@ const settle = (state: State, event: Event, outcome: Outcome): void => {
   lane.unacked.size -= event.size
   switch (outcome._tag) {
     case "Acked":
-      return end(state, lane, event)
+      end(lane, event)
+      return respond(state, event, withoutResponse)
     case "Responded":
-      end(state, lane, event)
-      return state.options.respond?.(event.replyTo, outcome.response)
+      end(lane, event)
+      return respond(state, event, outcome)
     case "Nacked":
-      if (++event.failures >= outcome.maxAttempts) return toDeadLetter(state, lane, event, outcome.reason)
+      if (++event.failures >= outcome.maxAttempts || lane.name === "requests") {
+        return fail(state, lane, event, outcome.reason)
+      }
       return redeliver(state, lane, event, backoff(state, event.failures))
     case "Released":
       return redeliver(state, lane, event, backoff(state, event.releases++))
     case "Unsent":
       event.attempts--
-      lane.journal.updated(entryOf(event))
-      return lane.queued.requeue(event)
+      return requeue(state, lane, event, 0)
     case "Lost":
       if (outcome.isCounted && ++event.losses >= state.options.maxDeliveries) {
-        return toDeadLetter(state, lane, event, lostTooOften(event.losses))
+        return fail(state, lane, event, lostTooOften(event.losses))
       }
       return redeliver(state, lane, event, 0)
   }
@@ -300,17 +343,26 @@ const backoff = ({ options }: State, times: number): number =>
 
 const redeliver = (state: State, lane: LaneState, event: Event, delay: number): void => {
   state.counters.redelivered++
+  requeue(state, lane, event, delay)
+}
+
+// Nobody waits for a request whose deadline has passed.
+const requeue = (state: State, lane: LaneState, event: Event, delay: number): void => {
+  if (event.deadline !== undefined && event.expiring === undefined) return end(lane, event)
   lane.journal.updated(entryOf(event))
   if (delay > 0) delayBy(state, event, delay)
   else lane.queued.requeue(event)
 }
 
 const delayBy = (state: State, event: Event, delay: number): void => {
-  const earliest = state.delayed.peek()?.dueAt ?? Infinity
   event.dueAt = state.options.timeline.now() + delay
   event.delayed = Heap.entryOf(event)
   state.delayed.put(event.delayed)
-  if (event.dueAt < earliest) state.options.wake?.()
+  wakeAt(state, event.dueAt)
+}
+
+const wakeAt = ({ nextDue, options }: State, due: number): void => {
+  if (due < nextDue) options.wake?.()
 }
 
 const removeDelay = (state: State, event: Event): void => {
@@ -318,28 +370,55 @@ const removeDelay = (state: State, event: Event): void => {
   event.delayed = undefined
 }
 
-// Added before it is removed, so that no event is lost if this is interrupted by a defect.
-const toDeadLetter = (state: State, lane: LaneState, event: Event, reason: string): void => {
+// Becomes a dead letter unless it is a request. Added before it is removed, so that no event is lost if this is interrupted by
+// a defect.
+const fail = (state: State, lane: LaneState, event: Event, reason: string): void => {
   const { attempts, id, json, origin } = event
-  state.options.deadLetters.addUnsafe({ id, json, origin, attempts, reason })
-  end(state, lane, event)
+  if (lane.name !== "requests") state.options.deadLetters.addUnsafe({ id, json, origin, attempts, reason })
+  end(lane, event)
+  respond(state, event, RequestResult.Failed({ reason }))
 }
 
-const end = ({ dedupe }: State, lane: LaneState, event: Event): void => {
+const end = (lane: LaneState, event: Event): void => {
   lane.total.count--
   lane.total.size -= event.size
-  if (event.dedupeKey !== undefined) dedupe.delete(event.dedupeKey)
+  if (event.dedupeKey !== undefined) lane.dedupe.delete(event.dedupeKey)
   lane.journal.deleted("Event", event.id)
 }
 
-const cancel = (state: State, key: string): boolean => {
-  const event = state.dedupe.get(key)
-  if (event === undefined || event.isDelivered) return false
-  const lane = state.lanes[event.lane]
+const expired = RequestResult.Expired()
+const cancelled = RequestResult.Cancelled()
+const withoutResponse = RequestResult.Failed({ reason: "its worker has acked it without a response" })
+
+// A request has one result.
+const respond = (state: State, event: Event, result: RequestResult): void => {
+  if (event.expiring === undefined) return
+  state.deadlines.remove(event.expiring)
+  event.expiring = undefined
+  state.options.respond?.(event.replyTo, result)
+}
+
+// A request that a worker has stays unacked until the worker is done with it.
+const expire = (state: State, now: number): void => {
+  const { deadlines, lanes } = state
+  for (let event = deadlines.peek(); event !== undefined && event.deadline <= now; event = deadlines.peek()) {
+    if (!event.isDelivered) removeQueued(state, lanes[event.lane], event)
+    respond(state, event, expired)
+  }
+}
+
+const cancel = (state: State, lane: LaneState, key: string): boolean => {
+  const event = lane.dedupe.get(key)
+  if (event === undefined || event.attempts > 0) return false
+  removeQueued(state, lane, event)
+  respond(state, event, cancelled)
+  return true
+}
+
+const removeQueued = (state: State, lane: LaneState, event: Event): void => {
   if (event.delayed === undefined) lane.queued.remove(event)
   else removeDelay(state, event)
-  end(state, lane, event)
-  return true
+  end(lane, event)
 }
 
 const makeRoom = (state: State, lane: LaneState, size: number): void => {
@@ -350,9 +429,16 @@ const dropOldest = (state: State, lane: LaneState): boolean => {
   const oldest = lane.queued.take()
   if (oldest === undefined) return false
   state.counters.dropped++
-  end(state, lane, oldest)
+  end(lane, oldest)
   return true
 }
 
-const entryOf = ({ attempts, failures, id, json, losses, origin }: Event) =>
-  ({ _tag: "Event", id, json, origin: origin ?? null, attempts, failures, losses }) as const
+const entryOf = ({ attempts, dedupeKey, failures, id, json, losses, origin, stored }: Event) => {
+  const entry = { _tag: "Event", id, json, origin: origin ?? null, attempts, failures, losses } as const
+  // Few events have more.
+  return dedupeKey === undefined && stored === undefined ? entry : {
+    ...entry,
+    ...dedupeKey !== undefined && { dedupeKey },
+    ...attempts === 0 && stored
+  }
+}

@@ -4,6 +4,7 @@
 
 import * as Effect from "effect/Effect"
 import type * as Metric from "effect/Metric"
+import * as Record from "effect/Record"
 import type * as Scope from "effect/Scope"
 import * as MetricSources from "../../../protocol/MetricSources.ts"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
@@ -11,6 +12,7 @@ import type { Browsers } from "../Browsers.ts"
 import type { Channels } from "../Channels.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
 import type { Lobby } from "../Lobby.ts"
+import * as Requests from "./requests.ts"
 
 /** The parts of a vhost that have metrics. */
 interface Vhost {
@@ -20,42 +22,39 @@ interface Vhost {
   readonly browsers: Browsers
 }
 
+type RequestCounters = {
+  readonly [Outcome in keyof Requests.Outcomes as `request ${Outcome}`]: (vhost: Vhost) => number
+}
+
+const counters = {
+  broadcasts: ({ channels }: Vhost) => channels.counters.broadcasts,
+  deliveries: ({ channels }: Vhost) => channels.counters.deliveries,
+  rejected: ({ browsers }: Vhost) => browsers.counters.rejected,
+  deadLettersDropped: ({ deadLetters }: Vhost) => deadLetters.counters.dropped,
+  accepted: ({ lobby }: Vhost) => lobby.counters.accepted,
+  delivered: ({ lobby }: Vhost) => lobby.counters.delivered,
+  acknowledged: ({ lobby }: Vhost) => lobby.counters.acknowledged,
+  redelivered: ({ lobby }: Vhost) => lobby.counters.redelivered,
+  refused: ({ lobby }: Vhost) => lobby.counters.refused,
+  dropped: ({ lobby }: Vhost) => lobby.counters.dropped,
+  ...Record.fromIterableWith(Requests.outcomes, (outcome) => [
+    `request ${outcome}`,
+    ({ lobby }: Vhost) => lobby.requests.counted[outcome]
+  ]) as RequestCounters
+}
+
 /** The outcomes of events, as the metric names them. */
 const outcomes = ["accepted", "delivered", "acknowledged", "redelivered", "refused", "dropped"] as const
 
 /** The counters of a vhost, which the broker still includes when the vhost is removed. */
-export type Totals = {
-  readonly [Count in "broadcasts" | "deliveries" | "rejected" | "deadLettersDropped" | (typeof outcomes)[number]]:
-    number
-}
+export type Totals = { readonly [Name in keyof typeof counters]: number }
 
 /** All counters at 0. */
-export const nothing: Totals = {
-  broadcasts: 0,
-  deliveries: 0,
-  rejected: 0,
-  deadLettersDropped: 0,
-  accepted: 0,
-  delivered: 0,
-  acknowledged: 0,
-  redelivered: 0,
-  refused: 0,
-  dropped: 0
-}
+export const nothing: Totals = Record.map(counters, () => 0)
 
 /** The totals plus the counters of a vhost. */
-export const add = (totals: Totals, { browsers, channels, deadLetters, lobby }: Vhost): Totals => ({
-  broadcasts: totals.broadcasts + channels.counters.broadcasts,
-  deliveries: totals.deliveries + channels.counters.deliveries,
-  rejected: totals.rejected + browsers.counters.rejected,
-  deadLettersDropped: totals.deadLettersDropped + deadLetters.counters.dropped,
-  accepted: totals.accepted + lobby.counters.accepted,
-  delivered: totals.delivered + lobby.counters.delivered,
-  acknowledged: totals.acknowledged + lobby.counters.acknowledged,
-  redelivered: totals.redelivered + lobby.counters.redelivered,
-  refused: totals.refused + lobby.counters.refused,
-  dropped: totals.dropped + lobby.counters.dropped
-})
+export const add = (totals: Totals, vhost: Vhost): Totals =>
+  Record.map(counters, (countOf, name) => totals[name] + countOf(vhost))
 
 /** Registers them until the scope ends. `removed` returns the totals of removed vhosts. */
 export const register = Effect.fnUntraced(function*(
@@ -68,9 +67,14 @@ export const register = Effect.fnUntraced(function*(
     scoped(() =>
       MetricSources.gauge(metric, {}, context, () => Array.from(vhosts(), of).reduce((sum, value) => sum + value, 0))
     )
-  const counter = (metric: Metric.Counter<number>, of: (totals: Totals) => number, attributes = {}) =>
+  const counter = (metric: Metric.Counter<number>, name: keyof Totals, attributes = {}) =>
     scoped(() =>
-      MetricSources.counter(metric, attributes, context, () => of(Array.from(vhosts()).reduce(add, removed())))
+      MetricSources.counter(
+        metric,
+        attributes,
+        context,
+        () => Array.from(vhosts(), counters[name]).reduce((sum, value) => sum + value, removed()[name])
+      )
     )
 
   yield* gauge(BrokerMetrics.browsers, ({ browsers }) => browsers.count())
@@ -78,15 +82,20 @@ export const register = Effect.fnUntraced(function*(
   yield* gauge(BrokerMetrics.channels, ({ channels }) => channels.counters.channels)
   yield* gauge(BrokerMetrics.subscriptions, ({ channels }) => channels.counters.subscriptions)
   yield* gauge(BrokerMetrics.queuedEvents, ({ lobby }) => lobby.counters.queued)
-  yield* counter(BrokerMetrics.broadcasts, ({ broadcasts }) => broadcasts)
-  yield* counter(BrokerMetrics.deliveries, ({ deliveries }) => deliveries)
-  yield* counter(BrokerMetrics.rejectedMessages, ({ rejected }) => rejected)
+  yield* counter(BrokerMetrics.broadcasts, "broadcasts")
+  yield* counter(BrokerMetrics.deliveries, "deliveries")
+  yield* counter(BrokerMetrics.rejectedMessages, "rejected")
   yield* gauge(BrokerMetrics.unacknowledgedEvents, ({ lobby }) => lobby.counters.unacknowledged)
   yield* gauge(BrokerMetrics.deadLetters, ({ deadLetters }) => deadLetters.counters.count)
-  yield* counter(BrokerMetrics.droppedDeadLetters, ({ deadLettersDropped }) => deadLettersDropped)
+  yield* counter(BrokerMetrics.droppedDeadLetters, "deadLettersDropped")
+  yield* Effect.forEach(
+    Requests.outcomes,
+    (outcome) => counter(BrokerMetrics.handledRequests, `request ${outcome}`, { outcome }),
+    { discard: true }
+  )
   yield* Effect.forEach(
     outcomes,
-    (outcome) => counter(BrokerMetrics.events, (totals) => totals[outcome], { outcome }),
+    (outcome) => counter(BrokerMetrics.events, outcome, { outcome }),
     { discard: true }
   )
 })

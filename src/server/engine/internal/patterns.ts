@@ -6,6 +6,7 @@
 import * as Result from "effect/Result"
 import type { InternalError } from "../../../protocol/KosmonautError.ts"
 import * as Permission from "../../domain/Permission.ts"
+import * as SizedMap from "./sizedMap.ts"
 
 /** Compiles a pattern, or returns it from the cache. */
 export type Patterns = (pattern: string) => Result.Result<Permission.Pattern, InternalError>
@@ -18,29 +19,15 @@ const overhead = 50
 
 /** Makes an empty cache. */
 export const make = (capacity = defaultCapacity): Patterns => {
-  // The least recently used is the first.
-  const compiled = new Map<string, Permission.Pattern>()
-  let size = 0
-
-  const evictOldest = () => {
-    for (const [pattern, one] of compiled) {
-      if (size <= capacity) return
-      compiled.delete(pattern)
-      size -= one.size + overhead
-    }
-  }
+  // The least recently used is the oldest.
+  const compiled = SizedMap.make<Permission.Pattern>(({ size }) => size + overhead)
   return (pattern) => {
-    const known = compiled.get(pattern)
-    if (known !== undefined) {
-      compiled.delete(pattern)
-      compiled.set(pattern, known)
-      return Result.succeed(known)
-    }
+    const known = compiled.renew(pattern)
+    if (known !== undefined) return Result.succeed(known)
     const result = Permission.compile(pattern)
     if (Result.isSuccess(result)) {
       compiled.set(pattern, result.success)
-      size += result.success.size + overhead
-      evictOldest()
+      while (compiled.size() > capacity) compiled.removeOldest()
     }
     return result
   }

@@ -9,6 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { FromServer } from "../../../protocol/Command.ts"
 import * as Retry from "../../../protocol/Retry.ts"
+import * as SizedMap from "./sizedMap.ts"
 
 /** A request that is being executed, and the retries that wait for its response. */
 interface Running {
@@ -19,7 +20,7 @@ interface Running {
 /** What is known of a request. */
 export type Cached = FromServer | Running
 
-/** The responses of one connection. */
+/** The responses of one connection. Its fields are private to this module, but for those of its use. */
 export interface Responses {
   /** When its last request arrived, in the order of the requests of all connections. */
   lastUsed: number
@@ -28,30 +29,25 @@ export interface Responses {
   idleSince: number
   /** Whether the connection was evicted: nothing of it is cached any more. */
   isEvicted: boolean
-  /** How many entries it takes of the capacity. */
-  readonly size: () => number
-  /** Whether the next response takes one more entry. */
-  readonly grows: () => boolean
-  /** A message has arrived, in order, whose response is not cached. */
-  readonly skip: (message: string) => void
-  /** A message has arrived, in order, and is being executed. */
-  readonly add: (message: string, fingerprint: number) => void
-  /**
-   * A retry has arrived before its first attempt and is being executed. Returns whether it takes one more entry.
-   */
-  readonly addEarly: (message: string, fingerprint: number) => boolean
-  readonly find: (message: string) => Cached | undefined
-  /** Whether a cached message was this request. */
-  readonly matches: (message: string, fingerprint: number) => boolean
-  /** The response to a retry that arrived before its first attempt. */
-  readonly findEarly: (message: string) => Cached | undefined
-  /** Whether a message that is not cached never arrived. */
-  readonly neverArrived: (message: string) => boolean
-  readonly replace: (message: string, cached: Cached) => void
-  /** Sets the response to a message, and resumes the retries that wait for it. */
-  readonly settle: (message: string, response: FromServer) => void
-  /** Removes all responses, and returns how many entries were freed. */
-  readonly clear: () => number
+  messages: Array<string>
+  responses: Array<Cached>
+  fingerprints: Array<number>
+  /** The numbers of the first cached message and of the next one. The slot of a message is its number modulo the size. */
+  first: number
+  next: number
+  /** Retries that arrived before their first attempts; `undefined` before the first one. */
+  early: SizedMap.SizedMap<Early> | undefined
+  /** How many characters its responses have. */
+  length: number
+  /** It is unknown whether this message and those before it arrived, unless they are cached. */
+  lost: string
+  /** The characters of the responses of all connections. */
+  readonly total: { length: number }
+}
+
+interface Early {
+  readonly cached: Cached
+  readonly fingerprint: number
 }
 
 /** How many responses of a connection are cached, a power of two, and how many characters they may have together. */
@@ -59,126 +55,157 @@ const maxResponses = 4096
 const maxLength = 1_048_576
 
 /** Makes an empty cache for one connection. `total` counts the characters of the responses of all connections. */
-export const make = (total: { length: number }): Responses => {
-  let messages: Array<string> = []
-  let responses: Array<Cached> = []
-  let fingerprints: Array<number> = []
-  const early = new Map<string, Cached>()
-  const earlyFingerprints = new Map<string, number>()
-  // The numbers of the first cached message and of the next one. The slot of a message is its number modulo the size.
-  let first = 0
-  let next = 0
-  let length = 0
-  // It is unknown whether this message and those before it arrived, unless they are cached.
-  let lost = ""
+export const make = (total: { length: number }): Responses => ({
+  lastUsed: 0,
+  lastUsedAtSweep: 0,
+  idleSince: 0,
+  isEvicted: false,
+  messages: [],
+  responses: [],
+  fingerprints: [],
+  first: 0,
+  next: 0,
+  early: undefined,
+  length: 0,
+  lost: "",
+  total
+})
 
-  const grow = (by: number) => {
-    length += by
-    total.length += by
+/** How many entries it takes of the capacity. */
+export const sizeOf = ({ early, responses }: Responses): number => responses.length + (early?.entries.size ?? 0)
+
+/** Whether the next response takes one more entry. */
+export const canGrow = ({ responses }: Responses): boolean => responses.length < maxResponses
+
+/** A message has arrived, in order, whose response is not cached. */
+export const skip = (self: Responses, message: string): void => {
+  if (self.lost === "") self.lost = message
+}
+
+/** A message has arrived, in order, and is being executed. */
+export const add = (self: Responses, message: string, fingerprint: number): void => {
+  if (self.next - self.first === maxResponses) dropFirst(self)
+  const slot = self.next++ % maxResponses
+  self.messages[slot] = message
+  self.responses[slot] = running
+  self.fingerprints[slot] = fingerprint
+  if (self.lost === "") self.lost = message
+}
+
+/** A retry has arrived before its first attempt and is being executed. Returns whether it takes one more entry. */
+export const addEarly = (self: Responses, message: string, fingerprint: number): boolean => {
+  const early = self.early ??= SizedMap.make(({ cached }) => lengthOf(cached))
+  early.set(message, { cached: running, fingerprint })
+  if (early.entries.size <= maxResponses) return true
+  dropFirstEarly(self)
+  return false
+}
+
+/** What is known of a request; `undefined` if it is not cached. */
+export const find = (self: Responses, message: string): Cached | undefined => {
+  const slot = slotOf(self, message)
+  return slot === undefined ? findEarly(self, message) : self.responses[slot]
+}
+
+/** The response to a retry that arrived before its first attempt. */
+export const findEarly = ({ early }: Responses, message: string): Cached | undefined =>
+  early?.entries.get(message)?.cached
+
+/** Whether a cached message was this request. */
+export const matches = (self: Responses, message: string, fingerprint: number): boolean => {
+  const slot = slotOf(self, message)
+  const known = slot === undefined ? self.early?.entries.get(message)?.fingerprint : self.fingerprints[slot]
+  return known === fingerprint
+}
+
+/** Whether a message that is not cached never arrived. */
+export const neverArrived = ({ lost }: Responses, message: string): boolean => isAfter(message, lost)
+
+/** Replaces what is known of a request that is cached. */
+export const replace = (self: Responses, message: string, cached: Cached): void => {
+  const slot = slotOf(self, message)
+  const early = self.early?.entries.get(message)
+  if (slot !== undefined) {
+    grow(self, lengthOf(cached) - lengthOf(self.responses[slot]!))
+    self.responses[slot] = cached
+  } else if (early !== undefined) {
+    grow(self, lengthOf(cached) - lengthOf(early.cached))
+    self.early!.set(message, { ...early, cached })
   }
-  const lose = (message: string, cached: Cached) => {
-    if (isAfter(message, lost)) lost = message
-    if (cached._tag === "Running" && cached.waiting !== undefined) {
-      Deferred.doneUnsafe(cached.waiting, Effect.succeed(unknown))
-    }
+  while (self.length > maxLength) {
+    if (self.first < self.next) dropFirst(self)
+    else dropFirstEarly(self)
   }
-  const dropFirst = () => {
-    const slot = first++ % maxResponses
-    lose(messages[slot]!, responses[slot]!)
-    grow(-lengthOf(responses[slot]!))
-    responses[slot] = running
-    messages[slot] = ""
+}
+
+/** A retry is being executed, since the first attempt was cancelled. */
+export const restart = (self: Responses, message: string): void => replace(self, message, running)
+
+/** Sets the response to a message, and resumes the retries that wait for it. */
+export const settle = (self: Responses, message: string, response: FromServer): void => {
+  const last = (self.next - 1) % maxResponses
+  // Usually it is the last message that arrived, and no retry waits for it.
+  if (self.messages[last] === message && self.responses[last] === running && lengthOf(response) === 0) {
+    self.responses[last] = response
+    return
   }
-  const dropFirstEarly = () => {
-    const [message, cached] = early.entries().next().value!
-    early.delete(message)
-    earlyFingerprints.delete(message)
-    lose(message, cached)
-    grow(-lengthOf(cached))
+  const before = find(self, message)
+  if (before?._tag !== "Running") return
+  replace(self, message, response)
+  if (before.waiting !== undefined) Deferred.doneUnsafe(before.waiting, Effect.succeed(response))
+}
+
+/** Removes all responses, and returns how many entries were freed. */
+export const clear = (self: Responses): number => {
+  const size = sizeOf(self)
+  while (dropFirstEarly(self));
+  while (self.first < self.next) dropFirst(self)
+  self.messages = []
+  self.responses = []
+  self.fingerprints = []
+  self.first = self.next = 0
+  return size
+}
+
+const grow = (self: Responses, by: number): void => {
+  self.length += by
+  self.total.length += by
+}
+
+const lose = (self: Responses, message: string, cached: Cached): void => {
+  grow(self, -lengthOf(cached))
+  if (isAfter(message, self.lost)) self.lost = message
+  if (cached._tag === "Running" && cached.waiting !== undefined) {
+    Deferred.doneUnsafe(cached.waiting, Effect.succeed(unknown))
   }
-  // From the end, since the message has usually just arrived.
-  const slotOf = (message: string): number | undefined => {
-    for (let number = next - 1; number >= first; number--) {
-      if (messages[number % maxResponses] === message) return number % maxResponses
-    }
-    return undefined
+}
+
+const dropFirst = (self: Responses): void => {
+  const slot = self.first++ % maxResponses
+  lose(self, self.messages[slot]!, self.responses[slot]!)
+  self.responses[slot] = running
+  self.messages[slot] = ""
+}
+
+const dropFirstEarly = (self: Responses): boolean => {
+  const oldest = self.early?.removeOldest()
+  if (oldest !== undefined) lose(self, oldest[0], oldest[1].cached)
+  return oldest !== undefined
+}
+
+// From the end, since the message has usually just arrived.
+const slotOf = ({ first, messages, next }: Responses, message: string): number | undefined => {
+  for (let number = next - 1; number >= first; number--) {
+    if (messages[number % maxResponses] === message) return number % maxResponses
   }
-  const find = (message: string): Cached | undefined => {
-    const slot = slotOf(message)
-    return slot === undefined ? early.get(message) : responses[slot]
-  }
-  const replace = (message: string, cached: Cached) => {
-    const slot = slotOf(message)
-    const before = slot === undefined ? early.get(message) : responses[slot]
-    if (before === undefined) return
-    if (slot === undefined) early.set(message, cached)
-    else responses[slot] = cached
-    grow(lengthOf(cached) - lengthOf(before))
-    while (length > maxLength) {
-      if (first < next) dropFirst()
-      else dropFirstEarly()
-    }
-  }
-  return {
-    lastUsed: 0,
-    lastUsedAtSweep: 0,
-    idleSince: 0,
-    isEvicted: false,
-    size: () => responses.length + early.size,
-    grows: () => responses.length < maxResponses,
-    skip: (message) => {
-      if (lost === "") lost = message
-    },
-    add: (message, fingerprint) => {
-      if (next - first === maxResponses) dropFirst()
-      const slot = next++ % maxResponses
-      messages[slot] = message
-      responses[slot] = running
-      fingerprints[slot] = fingerprint
-      if (lost === "") lost = message
-    },
-    addEarly: (message, fingerprint) => {
-      early.set(message, running)
-      earlyFingerprints.set(message, fingerprint)
-      if (early.size <= maxResponses) return true
-      dropFirstEarly()
-      return false
-    },
-    find,
-    matches: (message, fingerprint) => {
-      const slot = slotOf(message)
-      return (slot === undefined ? earlyFingerprints.get(message) : fingerprints[slot]) === fingerprint
-    },
-    findEarly: (message) => early.size === 0 ? undefined : early.get(message),
-    neverArrived: (message) => isAfter(message, lost),
-    replace,
-    settle: (message, response) => {
-      const last = (next - 1) % maxResponses
-      // Usually it is the last message that arrived, and no retry waits for it.
-      if (messages[last] === message && responses[last] === running && lengthOf(response) === 0) {
-        responses[last] = response
-        return
-      }
-      const before = find(message)
-      if (before?._tag !== "Running") return
-      replace(message, response)
-      if (before.waiting !== undefined) Deferred.doneUnsafe(before.waiting, Effect.succeed(response))
-    },
-    clear: () => {
-      const size = responses.length + early.size
-      while (early.size > 0) dropFirstEarly()
-      while (first < next) dropFirst()
-      messages = []
-      responses = []
-      fingerprints = []
-      first = next = 0
-      return size
-    }
-  }
+  return undefined
 }
 
 /** The response if it cannot be known whether a request was executed. */
 export const unknown = FromServer.Failure({ code: Retry.outcomeUnknown })
+
+/** What is cached of a request that was cancelled before it was executed: a retry executes it. */
+export const cancelled = FromServer.Failure({ code: Retry.outcomeUnknown })
 
 const isAfter = (one: string, other: string): boolean =>
   one.length === other.length ? one > other : one.length > other.length

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type { Entry, Kind, Store, StoreError } from "../../store/Store.ts"
 import type { Issued } from "../AccessTokens.ts"
-import type { DeadLetter } from "../DeadLetters.ts"
+import type { DeadLetter, DeadLetters } from "../DeadLetters.ts"
 import { sizeOf, type StoredEvent } from "../EventQueue.ts"
 import type { Journal } from "../Journal.ts"
 
@@ -41,24 +41,28 @@ export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string,
     )
   })
 
-/** Turns events that no longer fit on a worker's connection into dead letters. */
-export const withoutTooLarge = (
-  stored: StoredVhost,
-  { journal, largest, now }: { readonly journal: Journal; readonly largest: number; readonly now: number }
-): StoredVhost => {
-  const { fit = [], tooLarge = [] } = Object.groupBy(
-    stored.events,
-    ({ json, origin }) => sizeOf(json, origin) > largest ? "tooLarge" : "fit"
-  )
-  const added = tooLarge.map(({ attempts, id, json, origin }): DeadLetter => {
-    const reason = `the event has ${sizeOf(json, origin)} bytes, the limit is ${largest}`
-    const letter = { id, json, origin, attempts, reason, failedAt: now }
+/** Moves events that no longer fit on a worker's connection to the dead letters. */
+export const moveTooLarge = (
+  events: ReadonlyArray<StoredEvent>,
+  { deadLetters, journal, largest }: {
+    readonly deadLetters: DeadLetters
+    readonly journal: Journal
+    readonly largest: number
+  }
+): ReadonlyArray<StoredEvent> =>
+  events.filter(({ attempts, id, json, origin }) => {
+    const size = sizeOf(json, origin)
+    if (size <= largest) return true
+    deadLetters.addUnsafe({
+      id,
+      json,
+      origin,
+      attempts,
+      reason: `the event has ${size} bytes, the limit is ${largest}`
+    })
     journal.deleted("Event", id)
-    journal.created({ _tag: "DeadLetter", ...letter, origin: origin ?? null })
-    return letter
+    return false
   })
-  return { ...stored, events: fit, letters: [...stored.letters, ...added] }
-}
 
 /** The numbers of what is stored, for a log line. */
 export const describe = ({ events, issued, letters, opened }: StoredVhost): string =>

@@ -1,10 +1,11 @@
 /**
- * Warnings in the log about a vhost: rejected triggers, new dead letters, and dropped dead letters. The first of a kind is
+ * Warnings in the log about a vhost: rejected triggers, failed requests, new dead letters, and dropped dead letters. The first of a kind is
  * logged immediately, later ones as a count at most every ten seconds.
  */
 
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Throttle from "../../../protocol/Throttle.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
 import type { Lobby } from "../Lobby.ts"
 import * as Timeline from "./timeline.ts"
@@ -17,8 +18,8 @@ export interface Warnings {
   readonly isPending: () => boolean
 }
 
-/** The minimum time between two warnings of a kind, in milliseconds. */
-const pause = 10_000
+/** How many characters of the reason of a failure are logged. */
+const maxReason = 500
 
 /** Makes the warnings of a vhost. */
 export const make = (path: string, lobby: Lobby, deadLetters: DeadLetters, clock: Clock.Clock): Warnings => {
@@ -26,6 +27,12 @@ export const make = (path: string, lobby: Lobby, deadLetters: DeadLetters, clock
     watch(
       () => lobby.counters.refused,
       (more) => `The vhost ${path} has rejected ${some(more, "trigger")}: its queue is full`
+    ),
+    watch(
+      () => lobby.requests.counted.failed,
+      (more) =>
+        `The vhost ${path} has failed ${some(more, "request")}, the last because: ` +
+        lobby.requests.lastFailure().slice(0, maxReason)
     ),
     watch(
       () => deadLetters.counters.added,
@@ -46,15 +53,17 @@ export const make = (path: string, lobby: Lobby, deadLetters: DeadLetters, clock
 }
 
 const watch = (count: () => number, sentence: (more: number) => string) => {
-  let logged = 0
-  let next: number | undefined
-  const more = () => count() - logged
+  const throttle = Throttle.make()
+  let seen = 0
+  const more = () => {
+    throttle.add(count() - seen)
+    seen = count()
+    return throttle.pending()
+  }
   const log = (now: number): Effect.Effect<void> => {
-    const pending = more()
-    if (pending === 0 || next !== undefined && now < next) return Effect.void
-    logged += pending
-    next = now + pause
-    return Effect.logWarning(sentence(pending))
+    more()
+    const due = throttle.take(now)
+    return due === 0 ? Effect.void : Effect.logWarning(sentence(due))
   }
   return { more, log }
 }

@@ -56,67 +56,78 @@ const window = 64
 interface Registered extends Member {
   /** Its turn in the round robin: lower numbers come first. */
   turn: number
-  /** The share of this worker in the capacity. */
+  /** The share of this worker in the capacity of each of its lanes. */
   isPresent: boolean
   credits: number
   idle: 0 | 1
-  takesLifecycle: boolean
-  readonly inEvents: Heap.Entry<Registered>
-  readonly inLifecycle: Heap.Entry<Registered>
+  /** The lanes that it takes. */
+  lanes: ReadonlyArray<LaneState>
+  /** Its entries in the heaps of all lanes. */
+  readonly entries: ReadonlyArray<Heap.Entry<Registered>>
+}
+
+/** The workers of one lane. */
+interface LaneState {
+  /** Which entry of a worker is that of this lane. */
+  readonly index: number
+  readonly capacity: Capacity
+  /** Those with credit. */
+  readonly heap: Heap.Heap<Registered>
 }
 
 /** Makes an empty registry. */
 export const make = (): Workers => {
   const members = new Map<string, Registered>()
-  const empty = () => ({ workers: 0, credits: 0, idle: 0 })
-  // No worker takes requests yet.
-  const capacity = { events: empty(), requests: empty(), lifecycle: empty() }
-  const heaps = { events: Heap.make(isBefore), lifecycle: Heap.make(isBefore) }
+  const laneOf = (index: number): LaneState => ({
+    index,
+    capacity: { workers: 0, credits: 0, idle: 0 },
+    heap: Heap.make(isBefore)
+  })
+  const events = laneOf(0)
+  const requests = laneOf(1)
+  const lifecycle = laneOf(2)
+  const lanes = { events, requests, lifecycle }
+  const lanesBy = [[events], [events, requests], [events, lifecycle], [events, requests, lifecycle]] as const
+  const lanesOf = (worker: Worker): ReadonlyArray<LaneState> =>
+    lanesBy[(takesRequests(worker) ? 1 : 0) + (worker.lifecycle ? 2 : 0)]!
   let turn = 0
   let unacked = 0
 
-  const count = (lane: "events" | "lifecycle", credits: number, idle: number, present: number) => {
-    const own = capacity[lane]
-    own.credits += credits
-    own.idle += idle
-    own.workers += present
-  }
-  const update = (heap: Heap.Heap<Registered>, entry: Heap.Entry<Registered>, isTaker: boolean) => {
-    if (isTaker) heap.put(entry)
-    else heap.remove(entry)
+  const register = (member: Registered) => {
+    member.isPresent = true
+    member.lanes = lanesOf(member.worker)
+    for (const { capacity } of member.lanes) capacity.workers++
+    refresh(member)
   }
   // Removes its share from the capacity.
   const withdraw = (member: Registered) => {
-    const present = member.isPresent ? 1 : 0
-    count("events", -member.credits, -member.idle, -present)
-    if (member.takesLifecycle) count("lifecycle", -member.credits, -member.idle, -present)
+    if (!member.isPresent) return
+    for (const { capacity, heap, index } of member.lanes) {
+      capacity.workers--
+      capacity.credits -= member.credits
+      capacity.idle -= member.idle
+      heap.remove(member.entries[index]!)
+    }
     member.credits = 0
     member.idle = 0
     member.isPresent = false
-    heaps.events.remove(member.inEvents)
-    heaps.lifecycle.remove(member.inLifecycle)
-  }
-  const register = (member: Registered) => {
-    member.isPresent = true
-    member.takesLifecycle = member.worker.lifecycle
-    count("events", 0, 0, 1)
-    if (member.takesLifecycle) count("lifecycle", 0, 0, 1)
-    refresh(member)
   }
   const refresh = (member: Registered) => {
     if (!member.isPresent) return
-    if (member.takesLifecycle !== member.worker.lifecycle) {
+    if (member.lanes !== lanesOf(member.worker)) {
       withdraw(member)
       return register(member)
     }
     const credits = creditsOf(member)
     const idle = credits > 0 && loadOf(member) === 0 ? 1 : 0
-    count("events", credits - member.credits, idle - member.idle, 0)
-    if (member.takesLifecycle) count("lifecycle", credits - member.credits, idle - member.idle, 0)
+    for (const { capacity, heap, index } of member.lanes) {
+      capacity.credits += credits - member.credits
+      capacity.idle += idle - member.idle
+      if (credits > 0) heap.put(member.entries[index]!)
+      else heap.remove(member.entries[index]!)
+    }
     member.credits = credits
     member.idle = idle
-    update(heaps.events, member.inEvents, credits > 0)
-    if (member.takesLifecycle) update(heaps.lifecycle, member.inLifecycle, credits > 0)
   }
   const takeAll = (member: Member) => {
     const events = [...member.unacked.values()]
@@ -126,7 +137,7 @@ export const make = (): Workers => {
   }
 
   return {
-    capacity,
+    capacity: { events: events.capacity, requests: requests.capacity, lifecycle: lifecycle.capacity },
     get size() {
       return members.size
     },
@@ -154,7 +165,7 @@ export const make = (): Workers => {
       return leaving.flatMap(takeAll)
     },
     next: (lane) => {
-      const member = heaps[lane === "lifecycle" ? "lifecycle" : "events"].peek()
+      const member = lanes[lane].heap.peek()
       if (member !== undefined) member.turn = ++turn
       return member
     },
@@ -174,7 +185,7 @@ export const make = (): Workers => {
 }
 
 const makeMember = (worker: Worker, now: number, turn: number): Registered => {
-  const member: Omit<Registered, "inEvents" | "inLifecycle"> = {
+  const member: Omit<Registered, "entries"> = {
     worker,
     heartbeatReceivedAt: now,
     heartbeatSentAt: now,
@@ -186,11 +197,15 @@ const makeMember = (worker: Worker, now: number, turn: number): Registered => {
     isPresent: false,
     credits: 0,
     idle: 0,
-    takesLifecycle: worker.lifecycle
+    lanes: []
   }
   const registered = member as Registered
-  return Object.assign(registered, { inEvents: Heap.entryOf(registered), inLifecycle: Heap.entryOf(registered) })
+  return Object.assign(registered, {
+    entries: [Heap.entryOf(registered), Heap.entryOf(registered), Heap.entryOf(registered)]
+  })
 }
+
+const takesRequests = ({ prefetch, responses }: Worker): boolean => responses === true && prefetch !== undefined
 
 const creditsOf = ({ isReady, unacked, unsettled, worker }: Member): number => {
   if (!isReady) return 0

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Effect, Result } from "effect"
+import { Arbitrary, Deferred, Effect, Exit, Fiber, Result } from "effect"
 import { FromClient, FromServer } from "../../../../src/protocol/Command.ts"
 import { decodeFromClient } from "../../../../src/protocol/CommandCodec.ts"
 import { envelopeSize, type Frames } from "../../../../src/protocol/Frame.ts"
@@ -42,14 +42,14 @@ const enter = Effect.fnUntraced(function*(
   channels: ReadonlyArray<string>,
   options: { readonly uid?: string; readonly hidden?: boolean; readonly data?: JsonObject } = {}
 ) {
-  const page = FakeBrowser.make(sid)
+  const browser = FakeBrowser.make(sid)
   const { data = {}, hidden = false, uid } = options
-  vhost.browsers.enterUnsafe(page)
-  if (uid !== undefined) vhost.browsers.identifyUnsafe(page, uid)
+  vhost.browsers.enterUnsafe(browser)
+  if (uid !== undefined) vhost.browsers.identifyUnsafe(browser, uid)
   const permission = uid === undefined ? undefined : Result.getOrThrow(Permission.make(uid, ".*"))
-  for (const channel of channels) yield* vhost.channels.subscribe(channel, page, { permission, hidden, data })
-  page.heard()
-  return page
+  for (const channel of channels) yield* vhost.channels.subscribe(channel, browser, { permission, hidden, data })
+  browser.received()
+  return browser
 })
 
 /** Dead letters, each with what it is told to be. */
@@ -72,30 +72,59 @@ const { DiscardDeadLetter, DiscardDeadLetters, ListDeadLetters, ReplayDeadLetter
 
 const broadcastAll = (...broadcasts: ReadonlyArray<unknown>) => BroadcastAll({ broadcasts: JSON.stringify(broadcasts) })
 
-describe("answer", () => {
-  it.effect("carries out what the original knows", () =>
+describe("broadcast", () => {
+  it.effect("is answered when it is applied, in the same step or later", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost("room")
-      const page = yield* enter(world, "a", ["room"])
+      const { channels } = world.vhost
+      const commands = ["room", "nowhere"].map((channel) =>
+        FromClient.Broadcast({ channel, event: "hello", data: "{}", exceptSid: undefined })
+      )
+      const now = commands.map((command) => world.run(command))
+      expect(now).toMatchObject([Exit.succeed(FromServer.Ok()), { _tag: "Failure" }])
+
+      const isApplied = yield* Deferred.make<void>()
+      const broadcastUnsafe: typeof channels.broadcastUnsafe = (broadcast) =>
+        Effect.andThen(Deferred.await(isApplied), Effect.suspend(() => channels.broadcastUnsafe(broadcast)))
+      const late = { ...world.vhost, channels: { ...channels, broadcastUnsafe } }
+      const fibers = yield* Effect.forEach(
+        [...commands, broadcastAll(["room", "e", {}], ["nowhere", "e", {}])],
+        (command) => Effect.forkChild(Effect.exit(execute(late, command, 1000)), { startImmediately: true })
+      )
+      expect(fibers.map((fiber) => fiber.pollUnsafe())).toEqual([undefined, undefined, undefined])
+      yield* Deferred.succeed(isApplied, undefined)
+      expect(yield* Effect.forEach(fibers, Fiber.join)).toMatchObject([
+        Exit.succeed(FromServer.Ok()),
+        { _tag: "Failure" },
+        Exit.succeed(FromServer.Response({ json: "[204,454]" }))
+      ])
+    }))
+})
+
+describe("answer", () => {
+  it.effect("executes the original's commands", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost("room")
+      const browser = yield* enter(world, "a", ["room"])
       expect(yield* world.run(FromClient.OpenChannel({ channel: "new" }))).toEqual(FromServer.Ok())
       expect(yield* world.run(FromClient.Broadcast({ channel: "room", event: "e", data: `{"n":1}` }))).toEqual(
         FromServer.Ok()
       )
-      expect(page.heard()).toEqual([{ e: { n: 1, channel: "room" } }])
+      expect(browser.received()).toEqual([{ e: { n: 1, channel: "room" } }])
       expect(yield* world.run(FromClient.AccessToken({ uid: "joe", pattern: ".*" }))).toEqual({
         _tag: "AccessTokenIssued",
         token: expect.stringMatching(/^[0-9a-f]{128}$/) as string
       })
       expect(yield* world.run(FromClient.CloseChannel({ channel: "room" }))).toEqual(FromServer.Ok())
-      expect(page.heard()).toEqual([{ ":unsubscribed": { channel: "room" } }])
+      expect(browser.received()).toEqual([{ ":unsubscribed": { channel: "room" } }])
     }))
 
-  it.effect("has one browser not hear a broadcast", () =>
+  it.effect("excludes one browser from a broadcast", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost("room")
       const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
       yield* world.run(FromClient.Broadcast({ channel: "room", event: "e", data: "{}", exceptSid: "a" }))
-      expect([a.heard(), b.heard()]).toEqual([[], [{ e: { channel: "room" } }]])
+      expect([a.received(), b.received()]).toEqual([[], [{ e: { channel: "room" } }]])
     }))
 
   it.effect.each<[Frames, number]>([
@@ -124,10 +153,10 @@ describe("answer", () => {
     }))
 
   describe("to many broadcasts", () => {
-    it.effect("has a status for each, in their order, and one that fails does not keep the others", () =>
+    it.effect("has a status for each, in order, and executes the others if one fails", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost("room", "other")
-        const page = yield* enter(world, "a", ["room", "other"])
+        const browser = yield* enter(world, "a", ["room", "other"])
         expect(
           yield* world.query(broadcastAll(
             ["room", "e1", { n: 1 }],
@@ -137,7 +166,7 @@ describe("answer", () => {
             ["room", "e5", {}]
           ))
         ).toEqual([204, 454, 204, 454, 204])
-        expect(page.heard()).toEqual([
+        expect(browser.received()).toEqual([
           { e1: { n: 1, channel: "room" } },
           { e3: { channel: "other" } },
           { e5: { channel: "room" } }
@@ -145,21 +174,21 @@ describe("answer", () => {
         expect(yield* world.query(broadcastAll())).toEqual([])
       }))
 
-    it.effect("has each keep its own browser from hearing it", () =>
+    it.effect("excludes its own browser from each", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost("room")
         const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
         yield* world.query(broadcastAll(["room", "e1", {}, "a"], ["room", "e2", {}, "b"], ["room", "e3", {}]))
         const [e1, e2, e3] = ["e1", "e2", "e3"].map((event) => ({ [event]: { channel: "room" } }))
-        expect([a.heard(), b.heard()]).toEqual([[e2, e3], [e1, e3]])
+        expect([a.received(), b.received()]).toEqual([[e2, e3], [e1, e3]])
       }))
 
-    it.effect("carries data as they are", () =>
+    it.effect("carries data unchanged", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost("room")
         const told: Array<string> = []
-        const page = FakeBrowser.make("a", (message) => told.push(message))
-        yield* world.vhost.channels.subscribe("room", page, { permission: undefined, hidden: false, data: {} })
+        const browser = FakeBrowser.make("a", (message) => told.push(message))
+        yield* world.vhost.channels.subscribe("room", browser, { permission: undefined, hidden: false, data: {} })
         told.length = 0
         const data = `"__proto__":{"x":1},"constructor":{"__proto__":[{"__proto__":null}]},"toJSON":3,"":"\\ud800"`
         yield* world.query(BroadcastAll({ broadcasts: `[["room","__proto__",{${data}}]]` }))
@@ -186,27 +215,27 @@ describe("answer", () => {
       `[["room","e",{},"s","more"]]`,
       `[{"channel":"room","event":"e","data":{}}]`,
       `[["room","e",{"a":${"[".repeat(300)}${"]".repeat(300)}}]]`
-    ])("is 400 where they are not what they must be, and nothing is broadcast: %.60s", (bad) =>
+    ])("is 400 if they are invalid, and nothing is broadcast: %.60s", (bad) =>
       Effect.gen(function*() {
         const world = yield* makeVhost("room")
-        const page = yield* enter(world, "a", ["room"])
+        const browser = yield* enter(world, "a", ["room"])
         const both = bad.startsWith("[[") ? `[["room","first",{}],${bad.slice(1)}` : bad
         expect((yield* Effect.flip(world.run(BroadcastAll({ broadcasts: both })))).code).toBe(400)
-        expect(page.heard()).toEqual([])
+        expect(browser.received()).toEqual([])
       }))
   })
 
-  it.effect("to an event for one browser is OK where that is there", () =>
+  it.effect("to an event for one browser is OK if that is connected", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost("room")
       const [a, b] = [yield* enter(world, "a", ["room"]), yield* enter(world, "b", ["room"])]
       expect(yield* world.run(SendTo({ sid: "a", event: "e", data: `{"sid":"x"}` }))).toEqual(FromServer.Ok())
       for (const data of ["", "[1]", "no json", "null"]) yield* world.run(SendTo({ sid: "a", event: "f", data }))
-      expect(a.heard()).toEqual([{ e: { sid: "x" } }, { f: {} }, { f: {} }, { f: {} }, { f: {} }])
-      expect(b.heard()).toEqual([])
+      expect(a.received()).toEqual([{ e: { sid: "x" } }, { f: {} }, { f: {} }, { f: {} }, { f: {} }])
+      expect(b.received()).toEqual([])
     }))
 
-  it.effect("to whom to disconnect is how many were", () =>
+  it.effect("to a disconnect is the number of browsers", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost()
       const a = yield* enter(world, "a", [], { uid: "joe" })
@@ -215,10 +244,10 @@ describe("answer", () => {
       expect(yield* world.query(Disconnect({ by: "uid", who: "joe" }))).toEqual({ disconnected: 2 })
       expect(yield* world.query(Disconnect({ by: "sid", who: "c" }))).toEqual({ disconnected: 1 })
       expect(yield* world.query(Disconnect({ by: "sid", who: "joe" }))).toEqual({ disconnected: 0 })
-      expect([a, b, c].map((page) => page.closedWith())).toEqual([4403, 4403, 4403])
+      expect([a, b, c].map((browser) => browser.closedWith())).toEqual([4403, 4403, 4403])
     }))
 
-  it.effect("describes channels and who is on them", () =>
+  it.effect("describes channels and their subscribers", () =>
     Effect.gen(function*() {
       const world = yield* makeVhost("room", "presence-a", "private-a")
       yield* enter(world, "a", ["room", "presence-a", "private-a"], { uid: "joe", data: { name: "Joe" } })
@@ -245,8 +274,8 @@ describe("answer", () => {
       }
     }))
 
-  describe("to what becomes of dead letters", () => {
-    it.effect("makes events of one and of all, and says how many are left where there is no room", () =>
+  describe("to commands for dead letters", () => {
+    it.effect("replays one and all, with the number that is left if the queue is full", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* die(world, ...["a", "b", "c"].map((id) => ({ id })))
@@ -262,7 +291,7 @@ describe("answer", () => {
         expect((yield* world.vhost.deadLetters.list).map(({ id }) => id)).toEqual(["e", "f"])
       }))
 
-    it.effect("throws one and all away", () =>
+    it.effect("discards one and all", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* die(world, ...["a", "b", "c"].map((id) => ({ id })))
@@ -297,7 +326,7 @@ describe("answer", () => {
       return parts
     })
 
-    it.effect.prop("comes in parts that fit, with everything once and in its order", [
+    it.effect.prop("has parts that fit, with everything once and in order", [
       Arbitrary.array(
         Arbitrary.all({ letter: pick(["a", "ż", "😀", "\""]), length: int(0, 40), hidden: pick([true, false, false]) }),
         { maxLength: 20 }
@@ -337,7 +366,7 @@ describe("answer", () => {
 
     const ListLetters = (after: number) => ListDeadLetters({ after })
 
-    it.effect.prop("of dead letters comes in parts that fit, with everything once and in its order", [
+    it.effect.prop("of dead letters has parts that fit, with everything once and in order", [
       Arbitrary.array(Arbitrary.all([jsonObject, pick([0, 10, 300, 2000])]), { maxLength: 12 }),
       int(1000, 2500)
     ], ([letters, maxMessageSize]) =>
@@ -361,7 +390,7 @@ describe("answer", () => {
         }))
       }), { arbitrary: { runs: 100 } })
 
-    it.effect("of dead letters has a thousand, over several parts", () =>
+    it.effect("of dead letters has up to a thousand in a part", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const ids = Array.from({ length: 1000 }, (_, n) => `a-${n}`)
@@ -373,7 +402,7 @@ describe("answer", () => {
         )
       }))
 
-    it.effect("of dead letters has one that is as large as a message, without its data", () =>
+    it.effect("of dead letters has one as large as a message without its data", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const maxMessageSize = 1_048_576
@@ -397,7 +426,7 @@ describe("answer", () => {
         })
       }))
 
-    it.effect("of dead letters tells where they come from, and nothing of what is no event", () =>
+    it.effect("of dead letters has their origins, and no data of what is not an event", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
         yield* die(
@@ -416,7 +445,7 @@ describe("answer", () => {
         })
       }))
 
-    it.effect("goes on though the last of a part has gone", () =>
+    it.effect("continues if the last entry of a part was removed", () =>
       Effect.gen(function*() {
         const names = Array.from({ length: 20 }, (_, n) => `channel-${n}`)
         const world = yield* makeVhost(...names)
@@ -429,7 +458,7 @@ describe("answer", () => {
         expect(second.channels![0]).toEqual({ name: names[got.length], subscribers: 0 })
       }))
 
-    it.effect("gives what is larger than may be alone rather than never", () =>
+    it.effect("has an entry that is larger than the limit alone", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost("presence-a")
         for (const sid of ["a", "b"]) {

@@ -4,7 +4,7 @@ import * as Heap from "../../../../src/server/engine/internal/heap.ts"
 import { int, pick } from "../../../protocol/arbitraries.ts"
 
 describe("heap", () => {
-  it.prop("has the least of its items first, whatever is put in, moved, removed and taken", [
+  it.prop("returns the least of its items first, after any steps", [
     Arbitrary.array(
       Arbitrary.all({ does: pick(["put", "put", "move", "remove", "take"]), which: int(0, 9), value: int(0, 30) }),
       { maxLength: 80 }

@@ -17,7 +17,7 @@ const takeAll = (lane: Lane.Lane<Numbered>) => {
 }
 
 describe("lane", () => {
-  it("is empty at first, and again when all were taken", () => {
+  it("is empty at first, and when all events were taken", () => {
     const lane = Lane.make<Numbered>()
     expect([lane.length, lane.first(), lane.take()]).toEqual([0, undefined, undefined])
     lane.append(event(5))
@@ -28,7 +28,7 @@ describe("lane", () => {
     expect([takeAll(lane), lane.length]).toEqual([[5], 0])
   })
 
-  it("keeps the order of many, which are taken while others come", () => {
+  it("keeps the order of many events that are taken while others are appended", () => {
     const lane = Lane.make<Numbered>()
     const taken: Array<number> = []
     for (let number = 0; number < 10_000; number++) {
@@ -38,7 +38,7 @@ describe("lane", () => {
     expect([...taken, ...takeAll(lane)]).toEqual(Array.from({ length: 10_000 }, (_, number) => number))
   })
 
-  it("takes back many out of order in a moment", () => {
+  it("requeues many events out of order in a moment", () => {
     const lane = Lane.make<Numbered>()
     const count = 20_000
     for (let number = 0; number < count; number++) lane.append(event(number))
@@ -51,7 +51,7 @@ describe("lane", () => {
     expect(cpuTime() - start).toBeLessThan(1000)
   })
 
-  it.prop("gives its events in the order of their numbers, however often they are requeued", [
+  it.prop("returns its events in the order of their numbers, however often they are requeued", [
     Arbitrary.array(
       Arbitrary.all({
         does: pick(["append", "append", "take", "take", "requeue", "remove"]),

@@ -12,7 +12,7 @@ describe("patterns", () => {
     expect([compiled("a.*").allows("ab"), compiled("b.*").allows("ab")]).toEqual([true, false])
   })
 
-  it("forgets the least recently used beyond its capacity, in instructions", () => {
+  it("evicts the least recently used beyond its capacity, in instructions", () => {
     const compiled = compiledBy(Patterns.make(3 * (500 + 60)))
     const pattern = (letter: string) => `${letter}{500}`
     const [a, b, c] = ["a", "b", "c"].map((letter) => compiled(pattern(letter)))
@@ -23,7 +23,7 @@ describe("patterns", () => {
     expect(compiled(pattern("b"))).not.toBe(b)
   })
 
-  it("fails each time with what is no pattern", () => {
+  it("fails each time for an invalid pattern", () => {
     const patterns = Patterns.make()
     for (let n = 0; n < 2; n++) expect(Result.isFailure(patterns("("))).toBe(true)
   })

@@ -1,12 +1,9 @@
 /**
- * Throttled warnings about things that strangers can cause: the first is logged immediately, later ones as a count at most every
- * ten seconds.
+ * Throttled warnings about things that strangers can cause.
  */
 
 import * as Effect from "effect/Effect"
-
-/** The minimum time between two warnings of a kind, in milliseconds. */
-const pause = 10_000
+import * as Throttle from "../../../../protocol/Throttle.ts"
 
 /**
  * Makes a warning of one kind. Run the result each time it happens, with its details; the sentence has the number of times since
@@ -15,17 +12,12 @@ const pause = 10_000
 export const make = (
   sentence: (count: number, last: string) => string
 ): (last: string) => Effect.Effect<void> => {
-  let count = 0
-  let next: number | undefined
+  const throttle = Throttle.make()
   return (last) =>
     Effect.suspend(() => {
-      count++
-      const now = performance.now()
-      if (next !== undefined && now < next) return Effect.void
-      const warning = Effect.logWarning(sentence(count, last))
-      next = now + pause
-      count = 0
-      return warning
+      throttle.add()
+      const count = throttle.take(performance.now())
+      return count === 0 ? Effect.void : Effect.logWarning(sentence(count, last))
     })
 }
 

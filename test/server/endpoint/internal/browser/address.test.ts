@@ -35,11 +35,11 @@ describe("the address that a browser is counted by", () => {
     ["127.0.0.1", "10.1.1.1, 10.2.2.2", "10.1.1.1"],
     ["127.0.0.1", "198.51.100.7:4711", "198.51.100.7"],
     ["127.0.0.1", "[2001:db8::1]:4711", "2001:db8:0:0::/64"]
-  ])("is what a trusted proxy says, and nobody else: %s, %s", (remote, forwardedFor, expected) => {
+  ])("is what a trusted proxy sends, and no other: %s, %s", (remote, forwardedFor, expected) => {
     assert.strictEqual(addressOf(remote, forwardedFor), expected)
   })
 
-  it("is not known without a connection", () => {
+  it("is unknown without a connection", () => {
     assert.isUndefined(addressOf(undefined, "198.51.100.7"))
   })
 

@@ -12,7 +12,7 @@ const begin = (timeout: Duration.Duration) =>
   })
 
 describe("fibers of an endpoint", () => {
-  it.live("are waited for at its end", () =>
+  it.live("are awaited when it ends", () =>
     Effect.gen(function*() {
       const { end, run } = yield* begin(Duration.seconds(10))
       const goOn = yield* Deferred.make<void>()
@@ -25,7 +25,7 @@ describe("fibers of an endpoint", () => {
       assert.isTrue(done)
     }))
 
-  it.live("are interrupted then, if they take too long", () =>
+  it.live("are interrupted if they take too long", () =>
     Effect.gen(function*() {
       const { end, run } = yield* begin(Duration.millis(50))
       let interrupted = false
@@ -34,7 +34,7 @@ describe("fibers of an endpoint", () => {
       assert.isTrue(interrupted)
     }))
 
-  it.live("log their defects, at once or later, and nothing else", () => {
+  it.live("log their defects, and nothing else", () => {
     const { layer, lines } = logged()
     return Effect.gen(function*() {
       const { end, run } = yield* begin(Duration.millis(50))

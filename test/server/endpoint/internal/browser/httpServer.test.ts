@@ -5,7 +5,7 @@ import * as HttpServer from "../../../../../src/server/endpoint/internal/browser
 import * as RawTcp from "../../../../harness/RawTcp.ts"
 
 describe("the server of the browsers' port", () => {
-  it.live("goes on when a connection cannot be accepted, and tells", () =>
+  it.live("logs that a connection cannot be accepted, and goes on", () =>
     Effect.gen(function*() {
       let dropped = 0
       const http = yield* HttpServer.listen({
@@ -25,7 +25,7 @@ describe("the server of the browsers' port", () => {
       assert.strictEqual(status, 404)
     }))
 
-  it.live("keeps nobody out for those who send no request: the one that has waited longest makes room", () =>
+  it.live("closes the connection that has waited longest without a request to make room", () =>
     Effect.gen(function*() {
       let dropped = 0
       let upgraded = 1

@@ -20,7 +20,7 @@ const standStill = (millis: number) => {
 }
 
 describe("liveness", () => {
-  it.live("judges nobody after the broker stood still", () =>
+  it.live("disconnects no browser after the broker stood still", () =>
     Effect.gen(function*() {
       const { connection, pings } = makeSilent()
       let silent = 0

@@ -83,7 +83,7 @@ const block = (outbox: Outbox.Outbox) =>
   })
 
 describe("outboxes", () => {
-  it.live("writes once what is sent in a turn, in order, and the same bytes to all", () =>
+  it.live("writes all messages of a turn once, in order, and the same bytes to all", () =>
     Effect.gen(function*() {
       const outboxes = Outbox.make(unlimited)
       const ends = [yield* connection, yield* connection, yield* connection]
@@ -99,7 +99,7 @@ describe("outboxes", () => {
       assert.strictEqual(written[0]![0], written[2]![0])
     }))
 
-  it.live("does not wait for the end of a turn with more than a write", () =>
+  it.live("writes before the end of a turn if there is more than one write", () =>
     Effect.gen(function*() {
       const outboxes = Outbox.make(unlimited)
       const { socket, texts } = yield* connection
@@ -112,7 +112,7 @@ describe("outboxes", () => {
       yield* eventually(texts, ({ length }) => length === 100)
     }))
 
-  it.live("writes nothing more in a turn that is over, and lets nobody have one before all is written", () =>
+  it.live("writes nothing more in a turn that is over, and ends the turns of others until all is written", () =>
     Effect.gen(function*() {
       const outboxes = Outbox.make(unlimited)
       const ends = [yield* connection, yield* connection, yield* connection]
@@ -139,7 +139,7 @@ describe("outboxes", () => {
       for (const { texts } of ends) yield* eventually(texts, ({ length }) => length === 1)
     }))
 
-  it.live("writes at once what is sent without end by those who have no turns", () =>
+  it.live("writes messages of senders without turns at once if there are many", () =>
     Effect.gen(function*() {
       const outboxes = Outbox.make(unlimited)
       const { socket, texts } = yield* connection
@@ -156,7 +156,7 @@ describe("outboxes", () => {
       yield* eventually(texts, ({ length }) => length === 3000)
     }))
 
-  it.live("sends messages of any size to a browser for which nothing waits", () =>
+  it.live("sends messages of any size to a browser with an empty queue", () =>
     Effect.gen(function*() {
       const outboxes = Outbox.make({ outboxSize: 1000, totalOutboxSize: Infinity })
       const { socket, texts } = yield* connection
@@ -171,7 +171,7 @@ describe("outboxes", () => {
       assert.strictEqual(outboxes.waiting, 0)
     }))
 
-  it.live("tells that a browser is slow as soon as what waits is more than its limit, each message with its overhead", () =>
+  it.live("reports a slow browser as soon as its queue exceeds the limit, each message with its overhead", () =>
     Effect.gen(function*() {
       const limit = 3_000_000
       const outboxes = Outbox.make({ outboxSize: limit, totalOutboxSize: Infinity })
@@ -189,7 +189,7 @@ describe("outboxes", () => {
       assert.isAtMost(outbox.size, limit + 2 * text.length)
     }))
 
-  it.live("keeps the order of all that waits, whatever its size, and counts nothing when it has been read", () =>
+  it.live("keeps the order of queued messages, whatever their size, and counts none that was read", () =>
     Effect.gen(function*() {
       const outboxes = Outbox.make(unlimited)
       const { peer, socket, texts } = yield* connection
@@ -208,7 +208,7 @@ describe("outboxes", () => {
       yield* eventually(Effect.sync(() => outboxes.waiting), (bytes) => bytes === 0)
     }))
 
-  it.live("counts what waits with what it costs, and joins small messages", () =>
+  it.live("counts queued messages with their overhead, and joins small ones", () =>
     Effect.gen(function*() {
       let slow = 0
       const outboxSize = 3_000_000
@@ -226,7 +226,7 @@ describe("outboxes", () => {
       assert.isBelow(outbox.size + outbox.frames.length * 320, outboxSize + 1000)
     }))
 
-  it.live("counts what waits for many only once", () =>
+  it.live("counts a message that is queued for many browsers once", () =>
     Effect.gen(function*() {
       const outboxes = Outbox.make(unlimited)
       const ends = yield* Effect.replicateEffect(connection, 10)
@@ -240,7 +240,7 @@ describe("outboxes", () => {
       assert.strictEqual(outboxes.waiting, 0)
     }))
 
-  it.live("disconnects those that have not read for longest when all have too much waiting", () =>
+  it.live("disconnects the browser that was blocked for longest if all queues exceed the limit", () =>
     Effect.gen(function*() {
       const total = 20_000_000
       const outboxes = Outbox.make({ outboxSize: 8_000_000, totalOutboxSize: total })
@@ -263,7 +263,7 @@ describe("outboxes", () => {
       assert.isAtMost(slow.length, 6)
     }))
 
-  it.live("goes on in the next turn where there is much to write", () =>
+  it.live("continues in the next turn if there is much to write", () =>
     Effect.gen(function*() {
       const outboxes = Outbox.make(unlimited)
       // A connection whose writes take 2 ms.

@@ -1,0 +1,88 @@
+/**
+ * The request that a handler responds to: the deadline of its response, and how large that may be.
+ */
+
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { byteLength } from "../../protocol/Frame.ts"
+import * as Json from "../../protocol/Json.ts"
+import { DeadlineExceededError, MessageEncodeError } from "../../protocol/KosmonautError.ts"
+
+/** What is known of the request that a handler runs for. Without one, nothing is limited. */
+export class Call extends Context.Reference<{
+  /** When the response is no longer useful, in milliseconds of the monotonic clock. */
+  readonly deadline: number
+  /** How many bytes a response may have. */
+  readonly maxSize: number
+}>("kosmonaut/client/internal/Call", { defaultValue: () => ({ deadline: Infinity, maxSize: Infinity }) }) {}
+
+/** What a handler responds: the JSON of what it returned, or of its declared error. */
+export class Reply {
+  readonly outcome: "ok" | "error"
+  readonly json: string
+  constructor(outcome: "ok" | "error", json: string) {
+    this.outcome = outcome
+    this.json = json
+  }
+}
+
+/** The reply of this JSON. Fails if it could not be encoded, or is larger than a message may be. */
+export const reply = (
+  event: string,
+  outcome: "ok" | "error",
+  encoded: Result.Result<string, MessageEncodeError>
+): Effect.Effect<Reply, MessageEncodeError> =>
+  Effect.flatMap(Call, ({ maxSize }) => {
+    if (Result.isFailure(encoded)) return Effect.fail(encoded.failure)
+    const size = byteLength(encoded.success)
+    return size <= maxSize
+      ? Effect.succeed(new Reply(outcome, encoded.success))
+      : Effect.fail(
+        new MessageEncodeError({
+          argument: `the response to ${event}`,
+          detail: `it has ${size} bytes, and may have ${maxSize}`
+        })
+      )
+  })
+
+/** The reply of a handler without a Schema: its value as JSON, `null` if it returned nothing. */
+export const replyUntyped = (event: string, value: unknown): Effect.Effect<Reply, MessageEncodeError> =>
+  reply(
+    event,
+    "ok",
+    Result.mapError(
+      Json.stringify(value ?? null),
+      (cause) =>
+        new MessageEncodeError({ argument: `the response to ${event}`, detail: "it cannot be written as JSON", cause })
+    )
+  )
+
+/** A handler that was interrupted, or not begun, because the deadline of its request had passed. */
+export class Expired {
+  readonly error: DeadlineExceededError
+  constructor(event: string) {
+    this.error = new DeadlineExceededError({ event })
+  }
+}
+
+/** Interrupts a handler when the deadline of its request has passed. The broker has failed the request then. */
+export const withinDeadline = <A, E, R>(
+  event: string,
+  handler: Effect.Effect<A, E, R>
+): Effect.Effect<A | Expired, E, R> =>
+  Effect.flatMap(Effect.zip(Call, Clock.Clock), ([{ deadline }, clock]) => {
+    const left = deadline - now(clock)
+    const expired = Effect.suspend(() => {
+      const expired = new Expired(event)
+      return Effect.as(Effect.logDebug(expired.error.message), expired)
+    })
+    return left <= 0
+      ? expired
+      : Effect.timeoutOrElse(handler, { duration: Duration.millis(left), orElse: () => expired })
+  })
+
+/** The time of the deadlines, in milliseconds of the monotonic clock. */
+export const now = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6

@@ -1,0 +1,151 @@
+/**
+ * The requests that wait for their response, and their deadlines.
+ *
+ * One fiber watches all deadlines, and only while there are any: a timer for each request costs more than the request.
+ * Deadlines use a monotonic clock. If a timer is overdue, responses that have arrived are read before requests time out. If a
+ * callback throws, the defect is logged and other requests are not affected.
+ */
+
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import type { Frames } from "../../protocol/Frame.ts"
+import { type ConnectionError, RequestTimeoutError } from "../../protocol/KosmonautError.ts"
+import * as AwakeClock from "../../transport/AwakeClock.ts"
+import * as Flight from "./flight.ts"
+
+/** Handles the outcome of a request. Exactly one of the two functions is called, once. */
+export interface ResponseHandler {
+  /** The response has come. */
+  readonly onResponse: (frames: Frames) => void
+  /** There will be no response. A defect is the transport's. */
+  readonly onFailure: (cause: Cause.Cause<ConnectionError | RequestTimeoutError>, request: Pending) => void
+}
+
+/** A request without a response. */
+export interface Pending {
+  /** The id of the connection on which it is sent. */
+  readonly connection: string
+  /** Its id there. It counts up from 1 in base 36. */
+  envelope: string
+  readonly command: string
+  readonly handler: ResponseHandler
+  /** What is to be sent, until it is sent. */
+  frames: Frames | undefined
+  readonly deadline: number
+}
+
+/** The requests without a response, those of one connection at a time. */
+export interface PendingRequests {
+  /** Adds a request that is about to be sent. */
+  readonly addUnsafe: (
+    connection: string,
+    command: string,
+    frames: Frames | undefined,
+    handler: ResponseHandler
+  ) => Pending
+  /** Passes a response to its request; ignored if that was cancelled. */
+  readonly respondUnsafe: (envelope: string, frames: Frames) => void
+  /** Fails a request that was taken out. */
+  readonly failUnsafe: (request: Pending, cause: Cause.Cause<ConnectionError | RequestTimeoutError>) => void
+  /** Takes out the request of this envelope. */
+  readonly takeUnsafe: (envelope: string) => Pending | undefined
+  /** Something was received, so the connection is alive. */
+  readonly receivedUnsafe: () => void
+  /** Takes out all requests, in order. */
+  readonly takeAllUnsafe: () => ReadonlyArray<Pending>
+}
+
+/**
+ * Makes the table. `onTimeout` is called with a request that times out, before its caller. `onSilence` runs before that
+ * if nothing was received since the request was made.
+ */
+export const make = Effect.fnUntraced(function*(options: {
+  readonly timeout: Duration.Duration
+  readonly onTimeout: (request: Pending) => void
+  readonly onSilence: Effect.Effect<void>
+}) {
+  const scope = yield* Effect.scope
+  const services = yield* Effect.context()
+  const clock = AwakeClock.make(yield* Clock.Clock)
+  const timeout = Duration.toMillis(options.timeout)
+  // In the order of their deadlines, since all have the same time.
+  const pending = Flight.make<Pending>()
+  let lastReceived = 0
+  let watching = false
+
+  const run = (effect: Effect.Effect<void>) => {
+    Fiber.runIn(Effect.runForkWith(services)(effect), scope)
+  }
+  const failUnsafe: PendingRequests["failUnsafe"] = (request, cause) => {
+    const outcome = Result.try(() => request.handler.onFailure(cause, request))
+    if (Result.isFailure(outcome)) run(logDefect(outcome.failure))
+  }
+
+  const expire = Effect.fnUntraced(function*(number: number, request: Pending) {
+    const { command, deadline } = request
+    pending.take(number)
+    if (lastReceived < deadline - timeout) yield* Effect.catchDefect(options.onSilence, logDefect)
+    const wasSent = request.frames === undefined ? "maybe" : "no"
+    const error = new RequestTimeoutError({ command, after: options.timeout, wasSent })
+    options.onTimeout(request)
+    failUnsafe(request, Cause.fail(error))
+  })
+  const watch = Effect.gen(function*() {
+    for (;;) {
+      const next = pending.first()
+      if (next === undefined) break
+      const left = next.value.deadline - clock.nowUnsafe()
+      if (left > aMicrosecond) yield* clock.sleep(left)
+      else yield* expire(next.number, next.value)
+    }
+  }).pipe(
+    Effect.catchDefect(logDefect),
+    Effect.ensuring(Effect.sync(() => {
+      watching = false
+    }))
+  )
+
+  const takeUnsafe = (envelope: string): Pending | undefined => pending.take(numberOf(envelope))
+  const table: PendingRequests = {
+    addUnsafe: (connection, command, frames, handler) => {
+      const deadline = clock.nowUnsafe() + timeout
+      const request: Pending = { connection, envelope: "", command, handler, frames, deadline }
+      request.envelope = pending.add(request).toString(36)
+      if (!watching) {
+        watching = true
+        run(watch)
+      }
+      return request
+    },
+    respondUnsafe: (envelope, frames) => takeUnsafe(envelope)?.handler.onResponse(frames),
+    failUnsafe,
+    takeUnsafe,
+    takeAllUnsafe: pending.takeAll,
+    receivedUnsafe: () => {
+      lastReceived = clock.nowUnsafe()
+    }
+  }
+  return table
+})
+
+/** Logs what a callback threw. */
+export const logDefect = (defect: unknown): Effect.Effect<void> =>
+  Effect.logError("A callback of a request has failed", Cause.die(defect))
+
+const aMicrosecond = 0.001
+
+// Text that is no id gives 0, which no request has.
+const numberOf = (id: string): number => {
+  let number = 0
+  for (let index = 0; index < id.length; index++) {
+    const char = id.charCodeAt(index)
+    const digit = char <= 0x39 /* 9 */ ? char - 0x30 : char >= 0x61 /* a */ ? char - 0x57 : -1
+    if (digit < 0 || digit > 35) return 0
+    number = number * 36 + digit
+  }
+  return number
+}

@@ -1,0 +1,95 @@
+/**
+ * Sends queued requests on a connection, one batch at a time.
+ *
+ * Requests of the same turn are sent together, if the broker reads batches. The next batch is made when the one before has been
+ * accepted: unsent requests stay in the queue, where they can be cancelled.
+ */
+
+import * as Arr from "effect/Array"
+import * as Result from "effect/Result"
+import type { ConnectionError } from "../../protocol/KosmonautError.ts"
+import type { Connection } from "../../transport/Transport.ts"
+import type { Queued, RequestQueue, Unsent } from "./requestQueue.ts"
+
+/** The sending side of a connection. */
+export type Outlet = Pick<Connection, "isKosmonaut" | "enough" | "sendUnsafe">
+
+/** Sends what is queued. */
+export interface Sender<A extends Queued> {
+  /** Queues a request, which is sent with those of the same turn. */
+  readonly sendUnsafe: (request: A) => void
+  /** Sets the connection, or none. */
+  readonly attachUnsafe: (outlet: Outlet | undefined) => void
+}
+
+/** How many requests are a batch at most, and how many bytes. A request that is larger is a batch of its own. */
+const maxItems = 1024
+const maxBatchSize = 131_072
+
+/** Makes one. `onFailed` is called with each request that could not be sent, `onSent` after some were. */
+export const make = <A extends Queued>(options: {
+  readonly queue: RequestQueue<A>
+  readonly maxMessageSize: number
+  readonly onFailed: (request: A, error: unknown) => void
+  readonly onSent: () => void
+}): Sender<A> => {
+  const { onFailed, onSent, queue } = options
+  const batchSize = Math.min(maxBatchSize, options.maxMessageSize)
+  let current: Outlet | undefined
+  let limit = maxItems
+  let isSending = false
+  let isScheduled = false
+
+  const schedule = () => {
+    isScheduled = true
+    queueMicrotask(() => {
+      isScheduled = false
+      flush()
+    })
+  }
+  const flush = () => {
+    if (current === undefined || isSending) return
+    const outlet = current
+    const batch = queue.dequeue(outlet.isKosmonaut() ? limit : 1, batchSize)
+    if (!Arr.isReadonlyArrayNonEmpty(batch)) return
+    isSending = true
+    // The broker is busy now, so the next batch may be twice as large, and so on while requests keep coming.
+    limit = Math.min(2 * limit, maxItems)
+    send(outlet, batch)
+  }
+  const send = (outlet: Outlet, batch: Arr.NonEmptyReadonlyArray<A & Unsent>) => {
+    let isEncoded = false
+    let outcome: { readonly error: unknown } | undefined
+    const settle = (error: unknown) => {
+      if (error !== undefined) { for (const request of batch) onFailed(request, error) }
+      if (current !== outlet) return
+      isSending = false
+      if (queue.size() === 0) limit = Math.min(outlet.enough, maxItems)
+      else if (!isScheduled) schedule()
+      onSent()
+    }
+    const settled = (error?: ConnectionError) => {
+      if (isEncoded) settle(error)
+      else outcome = { error }
+    }
+    const sent = Result.try(() => outlet.sendUnsafe(batch, settled))
+    isEncoded = true
+    for (const request of batch as ReadonlyArray<Queued>) request.frames = undefined
+    if (Result.isFailure(sent)) settle(sent.failure)
+    else if (outcome !== undefined) settle(outcome.error)
+  }
+
+  return {
+    sendUnsafe: (request) => {
+      queue.enqueue(request)
+      if (isSending) return
+      if (queue.size() >= limit) flush()
+      else if (!isScheduled) schedule()
+    },
+    attachUnsafe: (outlet) => {
+      current = outlet
+      limit = Math.min(outlet?.enough ?? maxItems, maxItems)
+      isSending = false
+    }
+  }
+}

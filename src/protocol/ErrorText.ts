@@ -1,0 +1,22 @@
+/**
+ * How errors show values from outside: quoted, and never at full length.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * A value from outside, quoted, at most its first 100 characters.
+ *
+ * @since 0.1.0
+ */
+export const quote = (value: string): string => JSON.stringify(shortened(value, 100))
+
+/**
+ * The message of a cause, in parentheses, at most its first 500 characters; empty if the cause has none.
+ *
+ * @since 0.1.0
+ */
+export const causeText = (cause: unknown): string =>
+  cause instanceof Error && cause.message !== "" ? ` (${shortened(cause.message, 500)})` : ""
+
+const shortened = (text: string, length: number): string => text.length > length ? `${text.slice(0, length)}…` : text

@@ -1,0 +1,50 @@
+/**
+ * How often a warning is logged that strangers can cause: the first time immediately, later times as a count at most every ten
+ * seconds. A throttle decides over a monotonic time; it logs nothing itself.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * The minimum time between two warnings of a kind, in milliseconds.
+ *
+ * @since 0.1.0
+ */
+export const interval = 10_000
+
+/**
+ * Counts the occurrences of one kind.
+ *
+ * @since 0.1.0
+ */
+export interface Throttle {
+  /** Adds occurrences, one by default. */
+  readonly add: (count?: number) => void
+  /** How many are not logged yet. */
+  readonly pending: () => number
+  /** How many to log now, at this time in milliseconds; 0 for none. They are no longer pending. */
+  readonly take: (now: number) => number
+}
+
+/**
+ * Makes a throttle.
+ *
+ * @since 0.1.0
+ */
+export const make = (): Throttle => {
+  let pending = 0
+  let next: number | undefined
+  return {
+    add: (count = 1) => {
+      pending += count
+    },
+    pending: () => pending,
+    take: (now) => {
+      if (pending === 0 || next !== undefined && now < next) return 0
+      const count = pending
+      pending = 0
+      next = now + interval
+      return count
+    }
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * The events that Clients send to workers: requests, which end with their response, and triggers.
+ */
+
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
+import { type FromClient, FromServer } from "../../../protocol/Command.ts"
+import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
+import { BadRequestError, type StatusError, TooManyRequestsError } from "../../../protocol/KosmonautError.ts"
+import { requested } from "../../../protocol/Response.ts"
+import { defaultTimeout, encodeOrigin } from "../../../protocol/Trigger.ts"
+import type { RequestResult } from "../../engine/EventQueue.ts"
+import type { Cancel } from "../../engine/Lobby.ts"
+import * as ResponseCache from "../../engine/ResponseCache.ts"
+import type { Vhost } from "../../engine/Vhosts.ts"
+import { errorOf, responseTooLarge } from "./requestResult.ts"
+
+/** The requests of one connection without a response, by how they are cancelled. */
+export type Running = Set<Cancel>
+
+/** How many requests of a connection may be without a response. */
+export const maxRunning = 4096
+
+/** Cancels the requests of a connection that has ended, those that no worker has begun. */
+export const cancelAll = (running: Running | undefined): void => running?.forEach((cancel) => cancel())
+
+/** Enqueues a request, and waits for its response, which is at most `maxMessageSize` bytes large with its envelope. */
+export const request = (
+  vhost: Vhost,
+  running: Running,
+  { data, event, options: { timeout = defaultTimeout } }: Command<"Request">,
+  traceparent: string | undefined,
+  maxMessageSize: number
+): Effect.Effect<FromServer, StatusError> =>
+  Effect.uninterruptibleMask((restore) => {
+    if (event.startsWith(":")) return reserved
+    if (running.size >= maxRunning) return tooMany
+    const result = Deferred.makeUnsafe<RequestResult>()
+    const enqueued = vhost.lobby.request({
+      event,
+      json: BrokerMessage.direct(event, data),
+      origin: originOf(traceparent),
+      timeout,
+      respondUnsafe: (response) => void Deferred.doneUnsafe(result, Effect.succeed(response))
+    })
+    return Effect.flatMap(enqueued, (cancel) => {
+      running.add(cancel)
+      return restore(Deferred.await(result)).pipe(
+        Effect.onInterrupt(() => Effect.sync(cancel)),
+        Effect.ensuring(Effect.sync(() => running.delete(cancel))),
+        Effect.flatMap((result) => responseOf(event, result, maxMessageSize - envelopeSize))
+      )
+    })
+  })
+
+/** Enqueues an event. */
+export const trigger = (
+  { lobby }: Vhost,
+  { data, event, options: { dedupeKey, delay = 0 } }: Command<"Trigger">,
+  traceparent: string | undefined
+): Effect.Effect<FromServer, StatusError> => {
+  if (event.startsWith(":")) return reserved
+  const options = delay === 0 && dedupeKey === undefined ? undefined : { delay: Duration.millis(delay), dedupeKey }
+  return Effect.as(
+    lobby.enqueue(BrokerMessage.direct(event, data), originOf(traceparent), options),
+    FromServer.Ok()
+  )
+}
+
+const originOf = (traceparent: string | undefined): string | undefined =>
+  traceparent === undefined ? undefined : encodeOrigin({ traceparent })
+
+const responseOf = (
+  event: string,
+  result: RequestResult,
+  largest: number
+): Effect.Effect<FromServer, StatusError> => {
+  if (result._tag === "Cancelled") return Effect.succeed(ResponseCache.cancelled)
+  if (result._tag !== "Responded") return Effect.fail(errorOf(event, result)!)
+  const json = requested(result.outcome, result.json)
+  return byteLength(json) > largest
+    ? Effect.fail(responseTooLarge(event, largest))
+    : Effect.succeed(FromServer.Response({ json }))
+}
+
+const reserved = Effect.fail(new BadRequestError({ detail: "names that begin with : are the system's" }))
+
+const tooMany = Effect.fail(
+  new TooManyRequestsError({ detail: `a connection has at most ${maxRunning} requests without a response` })
+)
+
+type Command<Tag extends FromClient["_tag"]> = Extract<FromClient, { readonly _tag: Tag }>

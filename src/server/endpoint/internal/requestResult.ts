@@ -1,0 +1,21 @@
+/**
+ * The error of a request that ended without a response. Why its handler failed is in the log only.
+ */
+
+import { DeadlineExceededError, HandlerFailedError } from "../../../protocol/KosmonautError.ts"
+import type { RequestResult } from "../../engine/EventQueue.ts"
+
+/** The error of a request for this event; `undefined` if it has a response, or was cancelled. */
+export const errorOf = (
+  event: string,
+  { _tag }: RequestResult
+): HandlerFailedError | DeadlineExceededError | undefined =>
+  _tag === "Failed"
+    ? new HandlerFailedError({ event, detail: "its handler failed; the broker's log has the reason" })
+    : _tag === "Expired"
+    ? new DeadlineExceededError({ event })
+    : undefined
+
+/** The error of a response that is larger than a message may be. */
+export const responseTooLarge = (event: string, largest: number): HandlerFailedError =>
+  new HandlerFailedError({ event, detail: `its response is larger than a message may be, ${largest} bytes` })

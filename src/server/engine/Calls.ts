@@ -1,0 +1,209 @@
+/**
+ * The triggers and requests that a vhost's browsers may send again after a reconnect, by user, client and id: none is enqueued
+ * twice.
+ *
+ * A call is known while it runs, and for `idempotencyRetention` after it has ended: at most 1000 of each user with 4 MiB, and
+ * `idempotencyCapacity` of all users with 64 MiB. Beyond that the oldest are forgotten; sent again, they are new. A call that
+ * has not been enqueued, or was cancelled before a worker has begun, is not remembered.
+ *
+ * @since 0.1.0
+ */
+
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import { constFalse, constVoid } from "effect/Function"
+import type { Id } from "../../protocol/BrowserMessage.ts"
+import * as Timeline from "./internal/timeline.ts"
+import type { Cancel } from "./Lobby.ts"
+
+/**
+ * Who has sent a call: the session of a browser.
+ *
+ * @since 0.1.0
+ */
+export interface Caller {
+  /** Its requests without a response, by their ids. */
+  readonly running: Map<Id, Call>
+  /** How many bytes they have together. */
+  size: number
+  /** Sends a message to the browser. */
+  readonly sendUnsafe: (message: string) => void
+}
+
+/**
+ * A trigger or a request.
+ *
+ * @since 0.1.0
+ */
+export interface Call {
+  readonly id: Id
+  readonly uid: string
+  /** Differs for different calls with the same id. */
+  readonly fingerprint: number
+  /** How many bytes it has. */
+  readonly size: number
+  /** The session that sent it last. */
+  caller: Caller
+  /** Whether the browser still needs the response. */
+  isWanted: boolean
+  /** Cancels a request. */
+  cancel: Cancel
+  /** The message that a request was answered with. */
+  response: string | undefined
+  /** Where it is remembered, if its browser has named its client. */
+  readonly key: Key | undefined
+}
+
+/**
+ * Under which key a call is remembered.
+ *
+ * @since 0.1.0
+ */
+export interface Key {
+  readonly uid: string
+  /** The client and the id as one text. */
+  readonly name: string
+}
+
+/**
+ * The calls of one vhost.
+ *
+ * @since 0.1.0
+ */
+export interface Calls {
+  readonly find: (key: Key) => Call | undefined
+  /** Adds a call that runs. */
+  readonly addUnsafe: (call: Call) => void
+  /** A call has ended, and is remembered from now on. */
+  readonly endUnsafe: (call: Call) => void
+  /** Forgets a call. */
+  readonly removeUnsafe: (call: Call) => void
+  /** How many calls are known now, those that run included. */
+  readonly size: () => number
+}
+
+/**
+ * The key of a call.
+ *
+ * @since 0.1.0
+ */
+export const keyOf = (uid: string, client: string, id: Id): Key => ({ uid, name: JSON.stringify([client, id]) })
+
+/** How many calls of a user are remembered, and how many bytes they may have. */
+const maxOfUser = 1000
+const maxSizeOfUser = 4 * 1_048_576
+
+/** How many bytes the calls of all users may have. */
+const maxSize = 64 * 1_048_576
+
+/** What a call takes beside its texts, in bytes. */
+const overhead = 512
+
+const nobody: Caller = { running: new Map(), size: 0, sendUnsafe: constVoid }
+
+/** A call that is remembered. */
+interface Ended {
+  readonly call: Call
+  readonly key: Key
+  readonly user: User
+  readonly size: number
+  readonly expiresAt: number
+}
+
+/** The calls of one user. */
+interface User {
+  /** All that are known, by their names. */
+  readonly calls: Map<string, Call>
+  /** Those that have ended, the oldest first. */
+  readonly ended: Set<Ended>
+  size: number
+}
+
+/**
+ * Makes the calls of a vhost, none yet.
+ *
+ * @since 0.1.0
+ */
+export const make = (options: {
+  readonly idempotencyCapacity: number
+  readonly idempotencyRetention: Duration.Duration
+  readonly clock: Clock.Clock
+}): Calls => {
+  const retention = Duration.toMillis(options.idempotencyRetention)
+  const users = new Map<string, User>()
+  // Of all users, the oldest first.
+  const ended = new Set<Ended>()
+  let count = 0
+  let size = 0
+
+  const remove = (call: Call, { name, uid }: Key) => {
+    const user = users.get(uid)
+    // Another call may have the key by now.
+    if (user?.calls.get(name) !== call) return
+    count--
+    user.calls.delete(name)
+    if (user.calls.size === 0) users.delete(uid)
+  }
+  const forget = (oldest: Ended) => {
+    const { user } = oldest
+    ended.delete(oldest)
+    user.ended.delete(oldest)
+    user.size -= oldest.size
+    size -= oldest.size
+    remove(oldest.call, oldest.key)
+  }
+  const forgetOldest = (some: Set<Ended>, isBeyond: (oldest: Ended) => boolean) => {
+    for (const oldest of some) {
+      if (!isBeyond(oldest)) return
+      forget(oldest)
+    }
+  }
+  const forgetExpired = () => {
+    if (ended.size === 0) return
+    const now = Timeline.nowOf(options.clock)
+    forgetOldest(ended, ({ expiresAt }) => expiresAt <= now)
+  }
+  const add = (call: Call, { name, uid }: Key): User => {
+    const user = users.get(uid) ?? { calls: new Map(), ended: new Set(), size: 0 }
+    users.set(uid, user)
+    if (!user.calls.has(name)) count++
+    user.calls.set(name, call)
+    return user
+  }
+
+  return {
+    find: ({ name, uid }) => {
+      forgetExpired()
+      return users.get(uid)?.calls.get(name)
+    },
+    addUnsafe: (call) => {
+      if (call.key !== undefined) add(call, call.key)
+    },
+    endUnsafe: (call) => {
+      const { key, response } = call
+      if (key === undefined) return
+      forgetExpired()
+      // Nothing of the browser's session is held for longer than the session.
+      call.caller = nobody
+      call.cancel = constFalse
+      const user = add(call, key)
+      const own: Ended = {
+        call,
+        key,
+        user,
+        size: overhead + 2 * (key.uid.length + key.name.length + (response?.length ?? 0)),
+        expiresAt: Timeline.nowOf(options.clock) + retention
+      }
+      user.ended.add(own)
+      ended.add(own)
+      user.size += own.size
+      size += own.size
+      forgetOldest(user.ended, () => user.ended.size > maxOfUser || user.size > maxSizeOfUser)
+      forgetOldest(ended, () => ended.size > options.idempotencyCapacity || size > maxSize)
+    },
+    removeUnsafe: (call) => {
+      if (call.key !== undefined) remove(call, call.key)
+    },
+    size: () => count
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * The log of one vhost: it decides what may change, puts the changes into one order, and applies them.
+ *
+ * Everything that browsers and backends do to the channels of a vhost is an intent. An intent is rejected, changes nothing, or
+ * becomes one change with a position. A broker applies all changes of a vhost in the order of their positions, each once, so
+ * that its channels always are what these changes make of them.
+ *
+ * Whoever commits may act on a change only when the effect of `commit` has ended. The log of a single broker decides and
+ * applies within the call and returns an `Exit`; callers that must be fast test for it.
+ *
+ * @since 0.1.0
+ */
+
+import type * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
+import type { Id } from "../../protocol/BrowserMessage.ts"
+import type * as JsonText from "../../protocol/JsonText.ts"
+import type {
+  BadRequestError,
+  BrowserNotFoundError,
+  ChannelNotFoundError,
+  ForbiddenError,
+  InternalError,
+  InvalidChannelNameError,
+  NotSubscribedError,
+  TooManyRequestsError
+} from "../../protocol/KosmonautError.ts"
+import type { Event } from "../../protocol/Trigger.ts"
+import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
+
+/**
+ * What somebody may want to change, by its tag. The first five are commands of Clients as they come from the wire.
+ *
+ * @since 0.1.0
+ */
+export interface Intents {
+  /** Opens a channel. Changes nothing if it is open. */
+  readonly OpenChannel: { readonly channel: string }
+  /** Closes a channel and ends its subscriptions. */
+  readonly CloseChannel: { readonly channel: string }
+  /** Sends an event to the subscribers of a channel. */
+  readonly Broadcast: {
+    readonly channel: string
+    readonly event: string
+    readonly data: JsonText.Input
+    /** The browser that sends it, absent for a backend; that browser receives it, too. */
+    readonly from?: Browser | undefined
+    /** The sid of a browser that does not receive it. */
+    readonly exceptSid?: string | undefined
+  }
+  /** Sends an event to one browser. */
+  readonly SendTo: { readonly sid: string; readonly event: string; readonly data: JsonText.Input }
+  /** Disconnects one browser, or all browsers of a user. Changes nothing if there is none. */
+  readonly Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
+  /** Subscribes a browser. Changes nothing if it is subscribed. */
+  readonly Join: SubscribeOptions & { readonly channel: string; readonly browser: Browser }
+  /** Unsubscribes a browser. `request` is the message that it is to receive a response to, if there is one. */
+  readonly Leave: {
+    readonly channel: string
+    readonly browser: Browser
+    readonly farewell: JsonText.Input
+    readonly request: { readonly id: Id | undefined } | undefined
+  }
+}
+
+/**
+ * What somebody wants to change.
+ *
+ * @since 0.1.0
+ */
+export type Intent<Tag extends keyof Intents = keyof Intents> = {
+  readonly [One in Tag]: { readonly _tag: One } & Intents[One]
+}[Tag]
+
+/**
+ * Why an intent may be rejected.
+ *
+ * @since 0.1.0
+ */
+export interface Rejections {
+  readonly OpenChannel: InvalidChannelNameError | InternalError
+  readonly CloseChannel: ChannelNotFoundError
+  readonly Broadcast: ChannelNotFoundError | NotSubscribedError | BadRequestError
+  readonly SendTo: BrowserNotFoundError | BadRequestError
+  readonly Disconnect: never
+  readonly Join: ChannelNotFoundError | ForbiddenError | BadRequestError | TooManyRequestsError
+  readonly Leave: ChannelNotFoundError | NotSubscribedError | BadRequestError
+}
+
+/**
+ * What has changed. Messages are written when the change is decided, once for all who receive them. `lifecycle` are the
+ * lifecycle events of a change, which the log emits: a channel's first and last subscriber, a user's first and last connection.
+ *
+ * @since 0.1.0
+ */
+export type Change = Data.TaggedEnum<{
+  ChannelOpened: { readonly channel: string }
+  ChannelClosed: { readonly channel: string; readonly lifecycle: ReadonlyArray<Event> }
+  Broadcast: { readonly channel: string; readonly message: string; readonly exceptSid: string | undefined }
+  /** A broadcast to a channel without subscribers. Its data were not read. */
+  BroadcastToNobody: {}
+  Sent: { readonly sid: string; readonly message: string }
+  Disconnected: { readonly by: "sid" | "uid"; readonly who: string }
+  Joined: {
+    readonly channel: string
+    readonly subscription: Subscription
+    readonly id: Id | undefined
+    readonly lifecycle: ReadonlyArray<Event>
+  }
+  Left: {
+    readonly channel: string
+    readonly browser: Browser
+    /** The response to the browser, if it has asked to leave. */
+    readonly response: string | undefined
+    /** The message to the other subscribers, if it was a member. */
+    readonly memberLeft: string | undefined
+    readonly lifecycle: ReadonlyArray<Event>
+  }
+}>
+
+/**
+ * The log of one vhost.
+ *
+ * @since 0.1.0
+ */
+export interface Log {
+  /** The position of the last change that this broker has applied. Each change has the next one. */
+  readonly head: () => number
+  /** Commits an intent. Ends when this broker has applied the change; `false` if nothing has changed. */
+  readonly commit: <Tag extends keyof Intents>(intent: Intent<Tag>) => Effect.Effect<boolean, Rejections[Tag]>
+  /** Ends when this broker has applied all that was committed anywhere before. Only then is a channel known not to exist. */
+  readonly barrier: Effect.Effect<void>
+}

@@ -1,0 +1,54 @@
+/**
+ * The browsers that are connected, by their sid and by the user they have authenticated as.
+ */
+
+import type { Browser } from "../../domain/Browser.ts"
+
+/** The connected browsers of one vhost. */
+export interface BrowserRegistry {
+  readonly add: (browser: Browser) => void
+  /** A browser has authenticated, maybe as another user than before. Ignored for a browser that is not connected. */
+  readonly identify: (browser: Browser, uid: string) => void
+  /** Removes a browser, and returns its user; `undefined` if it is not connected. */
+  readonly remove: (browser: Browser) => { readonly uid: string | undefined } | undefined
+  readonly get: (sid: string) => Browser | undefined
+  /** One browser, or all browsers of a user. */
+  readonly find: (by: "sid" | "uid", who: string) => ReadonlyArray<Browser>
+  readonly size: () => number
+}
+
+/** Makes an empty registry. */
+export const make = (): BrowserRegistry => {
+  const browsers = new Map<string, Browser>()
+  const users = new Map<Browser, string>()
+  const browsersOf = new Map<string, Set<Browser>>()
+
+  const removeUser = (browser: Browser): string | undefined => {
+    const uid = users.get(browser)
+    if (uid === undefined) return undefined
+    users.delete(browser)
+    const theirs = browsersOf.get(uid)
+    if (theirs?.delete(browser) === true && theirs.size === 0) browsersOf.delete(uid)
+    return uid
+  }
+
+  return {
+    add: (browser) => void browsers.set(browser.sid, browser),
+    identify: (browser, uid) => {
+      if (!browsers.has(browser.sid)) return
+      removeUser(browser)
+      users.set(browser, uid)
+      const theirs = browsersOf.get(uid)
+      if (theirs === undefined) browsersOf.set(uid, new Set([browser]))
+      else theirs.add(browser)
+    },
+    remove: (browser) => browsers.delete(browser.sid) ? { uid: removeUser(browser) } : undefined,
+    get: (sid) => browsers.get(sid),
+    find: (by, who) => {
+      if (by === "uid") return [...browsersOf.get(who) ?? []]
+      const browser = browsers.get(who)
+      return browser === undefined ? [] : [browser]
+    },
+    size: () => browsers.size
+  }
+}

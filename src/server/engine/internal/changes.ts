@@ -1,0 +1,94 @@
+/**
+ * What a change does: to the state of the vhost, and to the browsers that receive messages about it.
+ *
+ * Any change can be applied to any state, in one synchronous step. A change of something that does not exist does nothing.
+ */
+
+import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
+import type { Browser } from "../../domain/Browser.ts"
+import type { Change } from "../Log.ts"
+import * as Channel from "./channel.ts"
+import * as VhostState from "./vhostState.ts"
+
+/**
+ * The close code for a browser that a backend disconnects. The browser should not reconnect by itself. (Codes from 4000 on are
+ * for applications; RFC 6455, section 7.4.2.)
+ */
+const disconnectedCode = 4403
+
+/** Applies the change at a position, the next one. */
+export const apply = (state: VhostState.VhostState, change: Change, position: number): void => {
+  state.head = position
+  switch (change._tag) {
+    case "Broadcast":
+      return broadcast(state, change)
+    case "BroadcastToNobody":
+      state.counters.broadcasts++
+      return
+    case "ChannelOpened":
+      if (!state.channels.has(change.channel)) VhostState.addChannel(state, change.channel)
+      return
+    case "ChannelClosed":
+      return close(state, change)
+    case "Joined":
+      return join(state, change)
+    case "Left":
+      return leave(state, change)
+    case "Sent":
+      return state.browsers.get(change.sid)?.sendUnsafe(change.message)
+    case "Disconnected":
+      return state.browsers.find(change.by, change.who).forEach(disconnect)
+  }
+}
+
+const broadcast = (state: VhostState.VhostState, { channel: name, exceptSid, message }: Of<"Broadcast">): void => {
+  const channel = VhostState.channelOf(state, name)
+  state.counters.broadcasts++
+  if (channel !== undefined) state.counters.deliveries += Channel.deliver(channel, message, exceptSid)
+}
+
+const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClosed">): void => {
+  const channel = VhostState.channelOf(state, name)
+  if (channel === undefined) return
+  const message = BrokerMessage.unsubscribed(name)
+  const browsers = [...channel.subscriptions.keys()]
+  for (const browser of browsers) VhostState.removeSubscription(state, channel, browser)
+  VhostState.removeChannel(state, name)
+  for (const browser of browsers) browser.sendUnsafe(message)
+}
+
+const join = (state: VhostState.VhostState, { channel: name, id, subscription }: Of<"Joined">): void => {
+  const channel = VhostState.channelOf(state, name)
+  const { browser, member, uid } = subscription
+  if (channel === undefined || channel.subscriptions.has(browser)) return
+  // As the original's: those who were there before.
+  const list = listOf(state, channel)
+  VhostState.addSubscription(state, channel, subscription)
+  browser.sendUnsafe(BrokerMessage.subscribed(name, uid, list, id))
+  if (member !== undefined) Channel.deliver(channel, BrokerMessage.memberJoined(member.text))
+}
+
+/** The members of a presence channel for a `:subscribed`, without the browser itself. */
+export const listOf = (
+  state: VhostState.VhostState,
+  channel: Channel.Channel,
+  except?: Browser
+): BrokerMessage.MemberList | undefined =>
+  channel.kind === "presence" ? VhostState.membersAfter(state, channel, 0, { least: 0, except }) : undefined
+
+const leave = (
+  state: VhostState.VhostState,
+  { browser, channel: name, memberLeft, response }: Of<"Left">
+): void => {
+  const channel = VhostState.channelOf(state, name)
+  if (channel === undefined || !VhostState.removeSubscription(state, channel, browser)) return
+  if (response !== undefined) browser.sendUnsafe(response)
+  if (memberLeft !== undefined) Channel.deliver(channel, memberLeft)
+}
+
+const disconnect = (browser: Browser): void => {
+  browser.sendUnsafe(BrokerMessage.closed(browser.sid))
+  browser.closeUnsafe(disconnectedCode)
+}
+
+type Of<Tag extends Change["_tag"]> = Extract<Change, { readonly _tag: Tag }>

@@ -1,0 +1,57 @@
+/**
+ * The log of a single broker: an intent is decided and its change is applied in one synchronous step. Which channels are open
+ * is recorded in the journal.
+ */
+
+import * as Exit from "effect/Exit"
+import { constVoid } from "effect/Function"
+import type { Event } from "../../../protocol/Trigger.ts"
+import * as Journal from "../Journal.ts"
+import type { Change, Intent, Intents, Log, Rejections } from "../Log.ts"
+import * as Changes from "./changes.ts"
+import { decide } from "./decisions.ts"
+import type { VhostState } from "./vhostState.ts"
+
+/** The log of one broker, whose effects are done when they are made. */
+export interface LocalLog extends Log {
+  readonly commit: <Tag extends keyof Intents>(intent: Intent<Tag>) => Exit.Exit<boolean, Rejections[Tag]>
+}
+
+/** Makes the log of a vhost in this state. */
+export const make = (options: {
+  readonly state: VhostState
+  /** Gets the lifecycle events, by default they are ignored. */
+  readonly emit?: ((event: Event) => void) | undefined
+  /** Records which channels are open, default nowhere. */
+  readonly journal?: Journal.Journal | undefined
+}): LocalLog => {
+  const { emit = constVoid, journal = Journal.none, state } = options
+  // Who learns of a change, beside browsers: workers and the store.
+  const publish = (change: Change): void => {
+    switch (change._tag) {
+      case "ChannelOpened":
+        return journal.created({ _tag: "Channel", name: change.channel })
+      case "ChannelClosed":
+        journal.deleted("Channel", change.channel)
+        return change.lifecycle.forEach(emit)
+      case "Joined":
+      case "Left":
+        return change.lifecycle.forEach(emit)
+    }
+  }
+  return {
+    head: () => state.head,
+    commit: (intent) => {
+      const decision = decide(state, intent)
+      if (decision._tag === "Rejected") return Exit.fail(decision.error)
+      if (decision._tag === "Unchanged") return unchanged
+      publish(decision)
+      Changes.apply(state, decision, state.head + 1)
+      return changed
+    },
+    barrier: Exit.void
+  }
+}
+
+const changed = Exit.succeed(true)
+const unchanged = Exit.succeed(false)

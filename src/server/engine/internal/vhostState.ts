@@ -1,0 +1,143 @@
+/**
+ * The state of a vhost that follows from its changes: its open channels, and who is subscribed to them.
+ *
+ * Decisions read it, and only changes write it. Beside it are the browsers that are connected to this broker, which enter and
+ * leave by themselves.
+ */
+
+import * as ChannelName from "../../../protocol/ChannelName.ts"
+import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
+import * as JsonText from "../../../protocol/JsonText.ts"
+import type { Browser, Subscription } from "../../domain/Browser.ts"
+import * as BrowserRegistry from "./browserRegistry.ts"
+import * as Channel from "./channel.ts"
+import * as OrderedList from "./orderedList.ts"
+
+/** The limits, see `BrokerConfig`. */
+export interface Limits {
+  readonly maxChannels: number
+  readonly maxMessageSize: number
+  readonly maxSubscriptions: number
+  readonly memberDataSize: number
+  readonly browserDataSize: number
+  readonly presenceListSize: number
+  readonly outboxSize: number
+}
+
+/** The state of one vhost. */
+export interface VhostState {
+  readonly limits: Limits
+  /** How many bytes a message to browsers has at most. */
+  readonly largest: number
+  readonly channels: Map<string, OrderedList.Entry<Channel.Channel>>
+  /** The open channels in the order of their opening. */
+  readonly ordered: OrderedList.OrderedList<Channel.Channel>
+  readonly subscriptions: Map<Browser, BrowserSubscriptions>
+  readonly browsers: BrowserRegistry.BrowserRegistry
+  readonly counters: { channels: number; subscriptions: number; broadcasts: number; deliveries: number }
+  /** The position of the last change. It is the cursor of what that change has added to a list. */
+  head: number
+}
+
+/** The subscriptions of one browser. */
+export interface BrowserSubscriptions {
+  readonly channels: Set<Channel.Channel>
+  /** How many bytes their data have together. */
+  dataSize: number
+}
+
+/** Makes a state in which these channels are open, one change for each. */
+export const make = (
+  options: Limits & { readonly opened?: ReadonlyArray<string> | undefined }
+): VhostState => {
+  const state: VhostState = {
+    limits: options,
+    largest: options.maxMessageSize + envelopeSize,
+    channels: new Map(),
+    ordered: OrderedList.make(),
+    subscriptions: new Map(),
+    browsers: BrowserRegistry.make(),
+    counters: { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 },
+    head: 0
+  }
+  for (const name of options.opened ?? []) {
+    state.head++
+    addChannel(state, name)
+  }
+  return state
+}
+
+/** An open channel. */
+export const channelOf = ({ channels }: VhostState, name: string): Channel.Channel | undefined =>
+  channels.get(name)?.value
+
+/** Opens a channel. */
+export const addChannel = ({ channels, counters, head, ordered }: VhostState, name: string): void => {
+  const entry = { cursor: head, value: Channel.make(name, ChannelName.kind(name)) }
+  channels.set(name, entry)
+  OrderedList.append(ordered, entry)
+  counters.channels++
+}
+
+/** Closes a channel that has no subscribers any more. */
+export const removeChannel = ({ channels, counters, ordered }: VhostState, name: string): void => {
+  const entry = channels.get(name)
+  if (entry === undefined) return
+  channels.delete(name)
+  OrderedList.remove(ordered, entry)
+  counters.channels--
+}
+
+/** Adds a subscription of a browser that is not subscribed. */
+export const addSubscription = (state: VhostState, channel: Channel.Channel, subscription: Subscription): void => {
+  const { browser, data, hidden, member } = subscription
+  const entry = { cursor: state.head, value: subscription }
+  channel.subscriptions.set(browser, entry)
+  if (!hidden) OrderedList.append(channel.visible, entry)
+  if (member !== undefined) channel.membersOf.set(member.uid, (channel.membersOf.get(member.uid) ?? 0) + 1)
+  state.counters.subscriptions++
+  const own = state.subscriptions.get(browser)
+  if (own === undefined) state.subscriptions.set(browser, { channels: new Set([channel]), dataSize: sizeOf(data) })
+  else {
+    own.channels.add(channel)
+    own.dataSize += sizeOf(data)
+  }
+}
+
+/** Removes the subscription of a browser, and returns whether there was one. */
+export const removeSubscription = (state: VhostState, channel: Channel.Channel, browser: Browser): boolean => {
+  const entry = channel.subscriptions.get(browser)
+  const own = state.subscriptions.get(browser)
+  if (entry?.value === undefined || own === undefined) return false
+  const { data, hidden, member } = entry.value
+  channel.subscriptions.delete(browser)
+  if (!hidden) OrderedList.remove(channel.visible, entry)
+  if (member !== undefined) {
+    const others = channel.membersOf.get(member.uid)! - 1
+    if (others === 0) channel.membersOf.delete(member.uid)
+    else channel.membersOf.set(member.uid, others)
+  }
+  state.counters.subscriptions--
+  own.channels.delete(channel)
+  own.dataSize -= sizeOf(data)
+  if (own.channels.size === 0) state.subscriptions.delete(browser)
+  return true
+}
+
+/** A part of a channel's members that fits into any browser's outbound queue, and at least `least`. */
+export const membersAfter = (
+  { limits }: VhostState,
+  channel: Channel.Channel,
+  cursor: number,
+  options: { readonly least: number; readonly except: Browser | undefined }
+) =>
+  Channel.membersAfter(channel, cursor, {
+    ...options,
+    maxBytes: Math.min(limits.presenceListSize, limits.outboxSize / 4)
+  })
+
+/** How many bytes data count. Data without members cost nothing. */
+export const sizeOf = (data: JsonText.ObjectText): number => isEmpty(data) ? 0 : byteLength(data.text)
+
+/** Whether data have no members. */
+export const isEmpty = ({ text }: JsonText.ObjectText): boolean => text === JsonText.empty.text

@@ -1,0 +1,61 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary } from "effect"
+import * as SizedMap from "../../../../src/server/engine/internal/sizedMap.ts"
+import { cpuTime } from "../../../harness/cpuTime.ts"
+import { int, pick } from "../../../protocol/arbitraries.ts"
+
+describe("sizedMap", () => {
+  it.prop("equals a list of entries, after any sequence", [
+    Arbitrary.array(
+      Arbitrary.all({
+        does: pick(["set", "set", "set", "renew", "remove", "removeOldest", "removeOldest"]),
+        key: pick(["a", "b", "c", "d", "e"]),
+        value: int(1, 9)
+      }),
+      { maxLength: 60 }
+    )
+  ], ([steps]) => {
+    const map = SizedMap.make<number>((value) => value)
+    let model: ReadonlyArray<readonly [string, number]> = []
+    for (const { does, key, value } of steps) {
+      const known = model.find(([one]) => one === key)
+      const others = model.filter((one) => one !== known)
+      switch (does) {
+        case "set":
+          map.set(key, value)
+          model = known ? model.map((one) => one === known ? [key, value] : one) : [...model, [key, value]]
+          break
+        case "renew":
+          expect(map.renew(key)).toBe(known?.[1])
+          if (known) model = [...others, known]
+          break
+        case "remove":
+          expect(map.remove(key)).toBe(known?.[1])
+          model = others
+          break
+        case "removeOldest":
+          expect(map.removeOldest()).toEqual(model[0])
+          model = model.slice(1)
+          break
+      }
+      expect([...map.entries]).toEqual(model)
+      expect(map.size()).toBe(model.reduce((sum, [, size]) => sum + size, 0))
+    }
+  }, { arbitrary: { runs: 200, size: 60 } })
+
+  it("finds the oldest of many in constant time", () => {
+    const map = SizedMap.make<number>(() => 1)
+    const count = 100_000
+    for (let n = 0; n < count; n++) map.set(String(n), n)
+    const start = cpuTime()
+    // As a cache at its limit: one is added, the oldest is removed.
+    for (let n = 0; n < count; n++) {
+      map.set(String(count + n), n)
+      map.removeOldest()
+    }
+    while (map.removeOldest() !== undefined);
+    expect([...map.entries]).toEqual([])
+    // Quadratic time would be many seconds.
+    expect(cpuTime() - start).toBeLessThan(1000)
+  })
+})
