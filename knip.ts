@@ -26,7 +26,8 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
       "docs/examples/*.ts",
       "test/harness/programs/*.ts",
       "test/types/*.ts",
-      ...opened.map((file) => file.replace("*", "**/*")),
+      // The build names the script.
+      ...opened.filter((file) => file !== "src/browser/script.ts").map((file) => file.replace("*", "**/*")),
       ...closed
     ],
   project: ["src/**/*.ts!", "test/**/*.ts", "docs/**/*.ts"],
@@ -38,8 +39,6 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
     ...dprint.plugins.map((plugin) => plugin.split("/").slice(2, 4).join("/")),
     // No package here, but the name in tsconfig.json that @effect/tsgo goes by.
     "@effect/language-service",
-    "esbuild",
-    "playwright-core",
-    "vite"
+    "playwright-core"
   ]
 })

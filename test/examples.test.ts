@@ -62,6 +62,7 @@ const others = [
   "local.ts",
   "migrating.ts",
   "otlp.ts",
+  "own-http-server.ts",
   "retries.ts"
 ]
 

@@ -1,12 +1,11 @@
 /**
  * A whole broker in one layer: vhosts, and the endpoints for browsers and backends.
  *
- * It is up when the layer is built: all ports are bound. It ends with its scope: workers are told to go (`QT`), browsers
- * get a close code that means come back (1001), and all ports are free again. Whatever browsers do, their endpoint ends
- * within `shutdownTimeout`.
+ * When the layer is built, all ports are bound. When its scope ends, workers are dismissed (`QT`), browsers are closed with 1001,
+ * which means reconnect, and all ports are free again. Whatever browsers do, that takes `shutdownTimeout` at most.
  *
- * With `storageDir` it goes on where the last broker has ended, also if that crashed. What is persisted, and when, is in
- * `docs/protocol.md`.
+ * With `storageDir` the broker restores what the last one has persisted, also if that one crashed. What is persisted, and when,
+ * is in `docs/guide/10-running-the-broker.md`.
  *
  * If there is a tracer when the layer is built, each request of a Client has a span, `Broker.<command>`, below the
  * Client's, and each trigger of a browser begins a trace, `Broker.trigger`. Metrics are in `BrokerMetrics`.
@@ -17,6 +16,8 @@
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as HttpRouter from "effect/http/HttpRouter"
+import type * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { Endpoint, toUrl } from "../protocol/Endpoint.ts"
@@ -68,25 +69,26 @@ export type StartError =
 
 const make = Effect.gen(function*() {
   const { host } = yield* BrokerConfig.BrokerConfig
-  const { port: websocketPort } = yield* WebSocketEndpoint.WebSocketEndpoint
+  const { port: websocketPort, prefix } = yield* WebSocketEndpoint.WebSocketEndpoint
   const { port: backendPort } = yield* BackendEndpoint.ZmqBackendEndpoint
   const { port: tcpPort } = yield* BackendEndpoint.TcpBackendEndpoint
   // Nobody can connect to an address that stands for all addresses.
   const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host
+  const websocket = `ws://${reachable}:${websocketPort}${prefix}`
   return Broker.of({
     host,
     websocketPort,
     backendPort,
     tcpPort,
     addresses: {
-      websocket: `ws://${reachable}:${websocketPort}`,
+      websocket,
       backend: `wr://${reachable}:${backendPort}`,
       backendTcp: `wr+tcp://${reachable}:${tcpPort}`
     },
     urls: ({ path, token }) => {
       const backend = { host: reachable, vhost: path, token }
       return {
-        websocket: `ws://${reachable}:${websocketPort}${path}`,
+        websocket: `${websocket}${path}`,
         backend: toUrl(new Endpoint({ ...backend, scheme: "wr", port: backendPort })),
         backendTcp: toUrl(new Endpoint({ ...backend, scheme: "wr+tcp", port: tcpPort }))
       }
@@ -100,26 +102,41 @@ const make = Effect.gen(function*() {
  *
  * @since 0.1.0
  */
-export const layer = (options: BrokerConfig.Options = {}): Layer.Layer<Broker | Vhosts.Vhosts, StartError> => {
-  const { fsync, storageDir, ...others } = options
-  return Layer.provide(
-    layerNoStore(others),
-    storageDir === undefined ? Store.layerNoop : SqliteStore.layer({ directory: storageDir, fsync })
-  )
-}
+export const layer = (options: BrokerConfig.Options = {}): Layer.Layer<Broker | Vhosts.Vhosts, StartError> =>
+  Layer.provide(layerNoStore(options), storeOf(options))
 
 /**
- * The broker with the `Store` that you provide.
+ * The broker with the `Store` that you provide; `storageDir` and `fsync` are ignored.
  *
  * @since 0.1.0
  */
 export const layerNoStore = (
-  options?: Omit<BrokerConfig.Options, "storageDir" | "fsync">
-): Layer.Layer<Broker | Vhosts.Vhosts, StartError, Store.Store> =>
+  options?: BrokerConfig.Options
+): Layer.Layer<Broker | Vhosts.Vhosts, StartError, Store.Store> => layerWith(WebSocketEndpoint.layer, options)
+
+/**
+ * The broker on the HTTP server of your application, which must be one of Node.js: browsers come in beside your routes, and
+ * `websocketPort` is ignored. The vhost `/chat` is at `/chat`, or with the `prefix` `/live` at `/live/chat`, and the script for
+ * browsers at `/kosmonaut.js` or `/live/kosmonaut.js`. Backends have their ports as always.
+ *
+ * @since 0.1.0
+ */
+export const layerHttp = (
+  { prefix, ...options }: BrokerConfig.Options & { readonly prefix?: `/${string}` | undefined } = {}
+): Layer.Layer<Broker | Vhosts.Vhosts, StartError, HttpRouter.HttpRouter | HttpServer.HttpServer> =>
+  Layer.provide(layerWith(WebSocketEndpoint.layerHttp({ prefix }), options), storeOf(options))
+
+const storeOf = ({ fsync, storageDir }: BrokerConfig.Options) =>
+  storageDir === undefined ? Store.layerNoop : SqliteStore.layer({ directory: storageDir, fsync })
+
+const layerWith = <R>(
+  browsers: Layer.Layer<WebSocketEndpoint.WebSocketEndpoint, ListenError | InvalidOptionError, R>,
+  options?: BrokerConfig.Options
+) =>
   Layer.effect(Broker, make).pipe(
     // Fresh parts: another broker in the same application has its own.
     Layer.provide([
-      Layer.fresh(WebSocketEndpoint.layer),
+      Layer.fresh(browsers),
       Layer.fresh(BackendEndpoint.layerZmq),
       Layer.fresh(BackendEndpoint.layerTcp)
     ]),

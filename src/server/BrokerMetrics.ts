@@ -43,7 +43,7 @@ export const subscriptions = Metric.gauge("kosmonaut_broker_subscriptions", {
  *
  * @since 0.1.0
  */
-export const waitingEvents = Metric.gauge("kosmonaut_broker_waiting_events", {
+export const queuedEvents = Metric.gauge("kosmonaut_broker_queued_events", {
   description: "Events that are queued"
 })
 

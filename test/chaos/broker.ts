@@ -36,7 +36,7 @@ const program = Effect.gen(function*() {
   const state = (): State => ({
     refused: counters.refused,
     redelivered: counters.redelivered,
-    waiting: counters.waiting,
+    waiting: counters.queued,
     unacknowledged: counters.unacknowledged,
     workers: counters.workers,
     deadLetters: vhost.deadLetters.counters.count,

@@ -26,7 +26,7 @@ const trigger = (event: string, data: object = {}) =>
   TestBroker.use(({ vhost }) => vhost.lobby.enqueue(JSON.stringify({ [event]: data })))
 
 /** Waits until the lobby looks like this: there is no event to wait for. */
-const lobbyIs = (test: (info: { readonly waiting: number; readonly workers: ReadonlyArray<string> }) => boolean) =>
+const lobbyIs = (test: (info: { readonly queued: number; readonly workers: ReadonlyArray<string> }) => boolean) =>
   TestBroker.use(({ vhost }) => eventually(vhost.lobby.info, test))
 
 const once = (workers: number) => lobbyIs((info) => info.workers.length === workers)
@@ -156,7 +156,7 @@ describe.each(transports)("Worker over $name", ({ url }) => {
         yield* once(1)
         assert.deepStrictEqual(handled, ["a"])
         yield* eventually(Effect.sync(() => vhost.lobby.counters.acknowledged), (count) => count === 4)
-        assert.deepInclude(vhost.lobby.counters, { accepted: 4, redelivered: 2, unacknowledged: 0, waiting: 0 })
+        assert.deepInclude(vhost.lobby.counters, { accepted: 4, redelivered: 2, unacknowledged: 0, queued: 0 })
       })))
 
     it.live("says goodbye and finishes what was received from a broker that knows no acknowledgements", () =>

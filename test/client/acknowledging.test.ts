@@ -68,7 +68,7 @@ describe("an event", () => {
       assert.deepInclude(counted, { acknowledged: 0, unacknowledged: 1, redelivered: 0 })
       yield* open
       yield* acknowledged(1)
-      assert.deepInclude(counted, { unacknowledged: 0, redelivered: 0, waiting: 0 })
+      assert.deepInclude(counted, { unacknowledged: 0, redelivered: 0, queued: 0 })
     }).pipe(within()))
 
   it.effect("annotates what its handler logs with its name", () =>
@@ -91,9 +91,9 @@ describe("an event", () => {
       yield* trigger("a", "b", "c", "d", "e")
       const { open } = yield* next
       yield* TestClock.adjust("1 minute")
-      assert.deepInclude(counted, { unacknowledged: 3, waiting: 2 })
+      assert.deepInclude(counted, { unacknowledged: 3, queued: 2 })
       yield* open
-      yield* eventually(Effect.sync(() => counted.waiting), (waiting) => waiting === 1)
+      yield* eventually(Effect.sync(() => counted.queued), (waiting) => waiting === 1)
       assert.deepInclude(counted, { acknowledged: 1, unacknowledged: 3 })
     }).pipe(within({ prefetch: 3 })))
 
@@ -108,7 +108,7 @@ describe("an event", () => {
       )
       yield* trigger(...Array.from({ length: 1200 }, () => "a"))
       yield* eventually(Effect.sync(() => counted.unacknowledged), (count) => count === 256)
-      assert.deepInclude(counted, { acknowledged: 512, waiting: 1200 - 512 - 256 })
+      assert.deepInclude(counted, { acknowledged: 512, queued: 1200 - 512 - 256 })
       // It has handled enough for the first heartbeat, and nothing for the second.
       yield* TestClock.adjust("500 millis")
       yield* Queue.offer(gate, undefined)
@@ -117,7 +117,7 @@ describe("an event", () => {
       yield* TestClock.adjust("500 millis")
       yield* Queue.offer(gate, undefined)
       yield* acknowledged(514)
-      assert.deepInclude(counted, { unacknowledged: 255, waiting: 1200 - 513 - 256 })
+      assert.deepInclude(counted, { unacknowledged: 255, queued: 1200 - 513 - 256 })
       yield* Queue.offerAll(gate, Array.from({ length: 1200 }))
       yield* acknowledged(1200)
     }).pipe(within()))
@@ -150,7 +150,7 @@ describe("an event", () => {
         assert.deepInclude(letter, { json: `{"a":{}}`, attempts: times, reason: "no luck" })
         assert.deepStrictEqual(seen.map(({ attempt }) => attempt), Array.from({ length: times }, (_, n) => n + 1))
         assert.deepStrictEqual([...new Set(seen.map(({ id }) => id))], [letter!.id])
-        assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 0, waiting: 0 })
+        assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 0, queued: 0 })
       }).pipe(within({ maxAttempts }))
   )
 
@@ -222,7 +222,7 @@ describe("an event", () => {
       assert.strictEqual(yield* Queue.take(seen), "b 1")
       yield* TestClock.adjust("399 millis")
       assert.strictEqual(yield* Queue.size(seen), 0)
-      assert.deepInclude(vhost.lobby.counters, { redelivered: 0, unacknowledged: 2, waiting: 1 })
+      assert.deepInclude(vhost.lobby.counters, { redelivered: 0, unacknowledged: 2, queued: 1 })
       yield* TestClock.adjust("1 millis")
       assert.deepStrictEqual(yield* Queue.takeN(seen, 2), ["a 2", "b 2"])
       yield* TestClock.adjust("400 millis")
@@ -248,13 +248,13 @@ describe("a worker that stops", () => {
       }))
       yield* trigger("slow", "bad", "c", "d")
       const { open } = yield* next
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 2)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting === 2)
       assert.strictEqual(vhost.deadLetters.counters.count, 1)
       assert.isUndefined(listening.pollUnsafe())
       yield* open
       assert.deepStrictEqual(yield* Fiber.await(listening), Exit.fail("no luck" as const))
       assert.deepStrictEqual(handled, ["slow 1"])
-      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, waiting: 2, workers: 0 })
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, queued: 2, workers: 0 })
     }).pipe(within({ concurrency: 2 })))
 
   it.effect("begins nothing new, and the rest is redelivered at once while it finishes what is running", () =>
@@ -295,12 +295,12 @@ describe("a worker that stops", () => {
       const { open } = yield* next
       yield* TestClock.adjust("1 second")
       const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting > 0)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting > 0)
       yield* open
       yield* Effect.forkScoped(Effect.forever(Effect.flatMap(Queue.take(started), ({ open }) => open)))
       yield* Fiber.join(stopping)
       assert.deepStrictEqual(handled, ["a 1"])
-      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, waiting: 4 })
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0, queued: 4 })
     }).pipe(within({ bufferSize: 1 })))
 
   it.effect("releases what it cannot finish within drainTimeout", () =>
@@ -312,10 +312,10 @@ describe("a worker that stops", () => {
       yield* next
       const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
       yield* TestClock.adjust("9999 millis")
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, waiting: 0, workers: 1 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, queued: 0, workers: 1 })
       yield* TestClock.adjust("1 millis")
       yield* Fiber.join(stopping)
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting === 1)
       yield* listen(yield* another())
       assert.deepInclude(yield* next, { event: "endless", attempt: 2 })
       assert.strictEqual(vhost.deadLetters.counters.count, 0)
@@ -335,11 +335,11 @@ describe("a worker that stops", () => {
       const good = yield* next
       yield* before.open
       yield* TestClock.adjust("1 second")
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 3, waiting: 0 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 3, queued: 0 })
       const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting === 1)
       yield* after.open
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 2)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting === 2)
       assert.isUndefined(stopping.pollUnsafe())
       yield* good.open
       yield* Fiber.join(stopping)
@@ -366,7 +366,7 @@ describe("a worker that stops", () => {
       for (const _ of ["b", "c"]) yield* Effect.flatMap(next, ({ open }) => open)
       yield* Fiber.join(streaming)
       yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 0)
-      assert.deepInclude(vhost.lobby.counters, { acknowledged: 2, unacknowledged: 0, waiting: 3 })
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 2, unacknowledged: 0, queued: 3 })
       assert.strictEqual(vhost.deadLetters.counters.count, 0)
       const again = yield* worker.messages().pipe(Stream.take(3), Stream.runCollect)
       assert.deepStrictEqual(again.map(({ event }) => event).sort(), ["b", "d", "e"])
@@ -391,7 +391,7 @@ describe("a consumer of messages", () => {
       const [a, b] = [yield* next, yield* next]
       yield* TestClock.adjust("10 seconds")
       assert.strictEqual(yield* Queue.size(deliveries), 0)
-      assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 2, waiting: 2 })
+      assert.deepInclude(vhost.lobby.counters, { acknowledged: 0, unacknowledged: 2, queued: 2 })
       yield* b.ack
       assert.deepInclude(yield* next, { event: "c", attempt: 1 })
       yield* a.ack
@@ -416,7 +416,7 @@ describe("a consumer of messages", () => {
       yield* second.nack("no luck")
       const [letter] = yield* eventually(vhost.deadLetters.list, ({ length }) => length === 1)
       assert.deepInclude(letter, { attempts: 2, reason: "no luck" })
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 0, waiting: 0 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 0, queued: 0 })
     }).pipe(within({ maxAttempts: 2 })))
 
   it.effect("settles an event once: the first ack or nack counts, and none after the end of the stream", () =>
@@ -436,7 +436,7 @@ describe("a consumer of messages", () => {
       yield* Fiber.interrupt(consumer)
       yield* late.ack
       yield* late.nack("too late")
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 1)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting === 1)
       assert.deepInclude(vhost.lobby.counters, { acknowledged: 1, unacknowledged: 0 })
       assert.strictEqual(vhost.deadLetters.counters.count, 1)
       const { next: again } = yield* consuming
@@ -446,10 +446,10 @@ describe("a consumer of messages", () => {
 
 describe("a worker that loses its connection", () => {
   /** Cuts the network, and mends it: at once, or when `meanwhile` is done. */
-  const interrupted = Effect.fnUntraced(function*(waiting: number, meanwhile: Effect.Effect<unknown> = Effect.void) {
+  const interrupted = Effect.fnUntraced(function*(queued: number, meanwhile: Effect.Effect<unknown> = Effect.void) {
     const { cut, restore, vhost } = yield* testBroker
     yield* cut
-    yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (seen) => seen === waiting)
+    yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (seen) => seen === queued)
     yield* meanwhile
     yield* restore
     yield* TestClock.adjust("1 second")
@@ -464,7 +464,7 @@ describe("a worker that loses its connection", () => {
       const { open } = yield* next
       yield* interrupted(1)
       yield* interrupted(1)
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 2, waiting: 0 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 2, queued: 0 })
       yield* open
       yield* acknowledged(1)
       yield* trigger("b")
@@ -503,7 +503,7 @@ describe("a worker that loses its connection", () => {
         Effect.andThen(a.open, eventually(Effect.sync(() => handled), ({ length }) => length === 1))
       )
       yield* acknowledged(1)
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 2, waiting: 0 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 2, queued: 0 })
       yield* b.open
       yield* acknowledged(2)
       assert.strictEqual(yield* Queue.size(started), 0)
@@ -523,7 +523,7 @@ describe("a worker that loses its connection", () => {
       const c = yield* next
       yield* interrupted(3)
       yield* acknowledged(2)
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 3, waiting: 0 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 1, redelivered: 3, queued: 0 })
       yield* c.open
       yield* acknowledged(3)
       assert.deepStrictEqual(handled, ["a 1", "b 1", "c 1"])
@@ -582,7 +582,7 @@ describe("a worker that loses its connection", () => {
       yield* trigger("a", "b", "c")
       const { open } = yield* mine.next
       yield* cut
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.waiting), (waiting) => waiting === 3)
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.queued), (waiting) => waiting === 3)
       yield* restore
       yield* others.listen(yield* another({ concurrency: 3 }))
       const again = [yield* others.next, yield* others.next, yield* others.next]
@@ -623,7 +623,7 @@ describe("a worker that loses its connection", () => {
       yield* trigger("a", "b")
       const first = yield* next
       yield* expireWorkers
-      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 0, waiting: 2, redelivered: 2 })
+      assert.deepInclude(vhost.lobby.counters, { unacknowledged: 0, queued: 2, redelivered: 2 })
       yield* restore
       yield* listen(yield* another())
       const again = yield* next
@@ -676,7 +676,7 @@ describe("a worker at a broker without acks", () => {
       yield* b.open
       yield* Fiber.join(stopping)
       assert.deepStrictEqual(handled, ["a 1", "b 1"])
-      assert.deepInclude(vhost.lobby.counters, { waiting: 1, acknowledged: 0, redelivered: 0, unacknowledged: 0 })
+      assert.deepInclude(vhost.lobby.counters, { queued: 1, acknowledged: 0, redelivered: 0, unacknowledged: 0 })
     }).pipe(within()))
 
   it.effect("handles also what it received on a lost connection", () =>

@@ -147,7 +147,7 @@ describe("Worker.listen", () => {
       )
       for (const event of ["a", "b", "c", "d", "e"]) yield* trigger(event)
       yield* TestClock.adjust("1 minute")
-      assert.strictEqual((yield* vhost.lobby.info).waiting, 0)
+      assert.strictEqual((yield* vhost.lobby.info).queued, 0)
       assert.deepStrictEqual(yield* Queue.clear(started), ["a", "b", "c"])
       yield* Deferred.succeed(gate, undefined)
       for (const event of ["d", "e"]) assert.strictEqual(yield* Queue.take(started), event)

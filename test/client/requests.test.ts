@@ -297,11 +297,11 @@ describe("an event that a backend triggers", () => {
       const { vhost } = yield* testBroker
       yield* client.trigger(say, { room: "a", text: "1" })
       yield* client.trigger(say, { room: "a", text: "2" })
-      assert.strictEqual(vhost.lobby.counters.waiting, 1)
+      assert.strictEqual(vhost.lobby.counters.queued, 1)
       yield* client.trigger(say, { room: "b", text: "3" })
       yield* client.trigger(say, { room: "a", text: "4" }, { dedupeKey: "other" })
       yield* client.trigger("anything", {}, { dedupeKey: "other" })
-      assert.strictEqual(vhost.lobby.counters.waiting, 3)
+      assert.strictEqual(vhost.lobby.counters.queued, 3)
     }).pipe(Effect.provide(TestBroker.layerBackend())))
 
   it.effect("is handled if it is a request whose handler gives a declared error", () =>

@@ -324,10 +324,10 @@ export const makeModel = (
     counters: () => ({
       ...counters,
       unacknowledged: held().length,
-      waiting: events.length + lifecycle.length + delayed.length,
+      queued: events.length + lifecycle.length + delayed.length,
       workers: turns.length
     }),
-    info: () => ({ waiting: events.length + waitingForBackoff(false).length, workers: turns.map(({ id }) => id) }),
+    info: () => ({ queued: events.length + waitingForBackoff(false).length, workers: turns.map(({ id }) => id) }),
     takeLog: () => {
       const taken = log
       log = []

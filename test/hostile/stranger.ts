@@ -74,11 +74,12 @@ export const settled = (socket: Net.Socket): Promise<void> =>
 export const browser = async (
   target: Target,
   messages: ReadonlyArray<Buffer> = [],
-  from?: string
+  from?: string,
+  path = "/test"
 ): Promise<Net.Socket> => {
   const socket = tcp(portOf(target.websocket), from)
   await settled(socket)
-  socket.write(upgrade("/test"))
+  socket.write(upgrade(path))
   for (const message of messages) socket.write(message)
   return socket
 }

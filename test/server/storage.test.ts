@@ -157,7 +157,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       expect(names(first)).toEqual(["a", "b", "c", "d", "e"])
       const second = yield* inTest((vhost) =>
         Effect.gen(function*() {
-          expect((yield* vhost.lobby.info).waiting).toBe(4)
+          expect((yield* vhost.lobby.info).queued).toBe(4)
           const worker = yield* join(vhost)
           yield* trigger(vhost, "g")
           return worker.given
@@ -184,7 +184,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
           yield* vhost.lobby.heartbeat("worker")
         })
       )(live)
-      yield* inTest((vhost) => Effect.map(vhost.lobby.info, ({ waiting }) => expect(waiting).toBe(0)))(live)
+      yield* inTest((vhost) => Effect.map(vhost.lobby.info, ({ queued }) => expect(queued).toBe(0)))(live)
     }))
 
   it.effect("restores dead letters until they are taken", () =>
@@ -203,7 +203,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       yield* inTest((vhost) =>
         Effect.gen(function*() {
           expect(yield* vhost.deadLetters.list).toMatchObject(letters)
-          expect((yield* vhost.lobby.info).waiting).toBe(0)
+          expect((yield* vhost.lobby.info).queued).toBe(0)
           expect(yield* vhost.replay(letters[0]!.id)).toBe(true)
         })
       )(live)
@@ -289,7 +289,7 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       yield* live((vhosts) =>
         Effect.gen(function*() {
           const vhost = yield* vhosts.get("/gone")
-          expect([yield* vhost.channels.list, (yield* vhost.lobby.info).waiting]).toEqual([[], 0])
+          expect([yield* vhost.channels.list, (yield* vhost.lobby.info).queued]).toEqual([[], 0])
         })
       )
     }))

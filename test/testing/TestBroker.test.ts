@@ -68,7 +68,7 @@ describe("TestBroker", () => {
       for (const time of ["10 seconds", "499 millis", "1 millis", "3 minutes", "1501 millis"] as const) {
         yield* TestClock.adjust(time)
       }
-      assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 0, workers }, "it is the same connection")
+      assert.deepStrictEqual(yield* vhost.lobby.info, { queued: 0, workers }, "it is the same connection")
       assert.deepStrictEqual((yield* Queue.clear(states)).filter((state) => state !== "Idle"), [
         "Connecting",
         "Connected"
@@ -147,7 +147,7 @@ describe("TestBroker", () => {
       yield* TestClock.adjust("10 seconds")
       const error = yield* Fiber.join(asking)
       assert.strictEqual(error._tag === "ConnectionError" ? error.reason._tag : error._tag, "ConnectionRefusedError")
-      assert.strictEqual((yield* vhost.lobby.info).waiting, 1)
+      assert.strictEqual((yield* vhost.lobby.info).queued, 1)
 
       yield* restore
       yield* client.broadcast("room", "hello")
@@ -168,7 +168,7 @@ describe("TestBroker", () => {
         yield* expireWorkers
         const joe = yield* browser({ uid: "joe" })
         yield* joe.trigger("kept")
-        assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 1, workers: [] })
+        assert.deepStrictEqual(yield* vhost.lobby.info, { queued: 1, workers: [] })
         yield* restore
         yield* TestClock.adjust("1 second")
         assert.strictEqual(yield* Queue.take(handled), "kept")
@@ -189,7 +189,7 @@ describe("TestBroker", () => {
       const asking = yield* Effect.forkChild(client.openChannel("late"))
       yield* TestClock.adjust("1 second")
       assert.strictEqual(yield* Queue.size(handled), 0)
-      assert.strictEqual((yield* vhost.lobby.info).waiting, 0, "it is on its way")
+      assert.strictEqual((yield* vhost.lobby.info).queued, 0, "it is on its way")
       yield* restore
       assert.strictEqual(yield* Queue.take(handled), "held")
       yield* Fiber.join(asking)
@@ -300,12 +300,12 @@ describe("TestBroker", () => {
       yield* Deferred.await(started)
       const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
       yield* TestClock.adjust("1 second")
-      assert.strictEqual((yield* vhost.lobby.info).waiting, 2)
+      assert.strictEqual((yield* vhost.lobby.info).queued, 2)
       yield* joe.trigger("later")
       yield* Deferred.succeed(gate, undefined)
       yield* Fiber.join(stopping)
       assert.deepStrictEqual(handled, ["a"])
-      assert.deepStrictEqual(yield* vhost.lobby.info, { waiting: 3, workers: [] })
+      assert.deepStrictEqual(yield* vhost.lobby.info, { queued: 3, workers: [] })
       assert.strictEqual(vhost.lobby.counters.acknowledged, 1)
     }).pipe(within({ heartbeat: { interval: "500 millis" } })))
 })

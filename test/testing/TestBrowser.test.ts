@@ -184,9 +184,9 @@ describe("TestBrowser", () => {
       yield* joe.subscribe("room")
       yield* joe.broadcast("room", "hello", { n: 1 })
       assert.deepStrictEqual(yield* joe.received("hello"), { n: 1, channel: "room", sid: joe.sid })
-      assert.strictEqual((yield* vhost.lobby.info).waiting, 0)
+      assert.strictEqual((yield* vhost.lobby.info).queued, 0)
       yield* joe.broadcast("room", "hello", { n: 2 }, "log")
-      assert.strictEqual((yield* vhost.lobby.info).waiting, 1)
+      assert.strictEqual((yield* vhost.lobby.info).queued, 1)
     }).pipe(within))
 
   it.effect("closes, and is disconnected then", () =>

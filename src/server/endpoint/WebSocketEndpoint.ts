@@ -1,9 +1,10 @@
 /**
- * The endpoint of browsers: WebSocket connections at a vhost's path.
+ * The endpoint of browsers: WebSocket connections at a vhost's path, and the script for browsers at `/kosmonaut.js`.
  *
  * A connection is one session, whose messages are handled in order. Messages of a browser are bounded by `maxMessageSize`, its
- * outbound queue by `browsers.outboxSize`: a browser that does not read is disconnected with 1013. A browser is also disconnected if
- * nothing was received from it for a `browsers.pingInterval`, not even a pong, or if it does not authenticate in time.
+ * outbound queue by `browsers.outboxSize`: a browser that does not read is disconnected with 1013. A browser is also
+ * disconnected if nothing was received from it for a `browsers.pingInterval`, not even a pong, or if it does not authenticate
+ * in time.
  *
  * A browser that is refused is told why: by an HTTP status (404 for an unknown vhost, 403 for its origin, 429 or 503 for a
  * limit), or, if it has asked for a version of the protocol (`?v=1`), by the close code of a WebSocket (4400 for an
@@ -13,25 +14,24 @@
  * @since 0.1.0
  */
 
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as EffectHttpServer from "effect/http/HttpServer"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
-import * as Metric from "effect/Metric"
+import type * as Http from "node:http"
+import type { Socket } from "node:net"
 import type { ListenError } from "../../transport/TransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import type { InvalidOptionError } from "../BrokerError.ts"
-import * as BrokerMetrics from "../BrokerMetrics.ts"
-import { type Vhost, Vhosts } from "../engine/Vhosts.ts"
-import * as Admission from "./internal/browser/admission.ts"
-import * as Closing from "./internal/browser/closing.ts"
-import * as Connection from "./internal/browser/connection.ts"
-import * as Fibers from "./internal/browser/fibers.ts"
+import type { Vhosts } from "../engine/Vhosts.ts"
+import * as Connections from "./internal/browser/connections.ts"
 import * as HttpServer from "./internal/browser/httpServer.ts"
-import * as Liveness from "./internal/browser/liveness.ts"
-import * as Outbox from "./internal/browser/outbox.ts"
-import * as Resources from "./internal/browser/resources.ts"
-import * as Turns from "./internal/browser/turns.ts"
-import * as Upgrade from "./internal/browser/upgrade.ts"
+import { pathOf } from "./internal/browser/upgrade.ts"
 
 /**
  * The WebSocket endpoint.
@@ -41,77 +41,32 @@ import * as Upgrade from "./internal/browser/upgrade.ts"
 export class WebSocketEndpoint extends Context.Service<WebSocketEndpoint, {
   /** The port it is bound to. */
   readonly port: number
+  /** Its path, below which the vhosts are. */
+  readonly prefix: string
 }>()("kosmonaut/server/endpoint/WebSocketEndpoint") {}
 
-/**
- * Binds the endpoint and serves it until the scope ends.
- *
- * @since 0.1.0
- */
-export const make = Effect.gen(function*() {
+// Binds the endpoint and serves it until the scope ends.
+const make = Effect.gen(function*() {
   const config = yield* BrokerConfig
-  const context = yield* Effect.context<never>()
-  const descriptors = Resources.descriptors()
-  const admission = yield* Effect.fromResult(Admission.make(config, Math.floor(0.9 * descriptors), context))
-  const open = new Set<Connection.Connection>()
-  const closing = Closing.make()
-  const run = yield* Fibers.make(config.shutdownTimeout)
+  const connections = yield* Connections.make
+  const { answer, run, upgrade } = connections
   const http = yield* HttpServer.listen({
     host: config.host,
     port: config.websocketPort,
-    maxConnections: Math.floor(0.95 * descriptors),
-    upgraded: () => open.size,
-    onDrop: () => run(admission.drop),
+    maxConnections: Math.floor(0.95 * connections.descriptors),
+    upgraded: connections.count,
+    onDrop: () => run(connections.drop),
     closeTimeout: config.shutdownTimeout,
-    close: Turns.forEach(open, (connection) => Connection.close(connection, 1001)),
-    destroy: () => {
-      for (const { socket } of open) socket.destroy()
-      closing.destroyAll()
-    }
+    close: connections.close,
+    destroy: connections.destroy
   })
-
-  const disconnect = (reason: "silent" | "unauthenticated") => (connection: Connection.Connection) => {
-    const { code, counter, text } = disconnected[reason]
-    counter.updateUnsafe(1, context)
-    Connection.close(connection, code, text)
-  }
-  yield* Liveness.watch(open, config.browsers.pingInterval, disconnect("silent"))
-  const newcomers = yield* Liveness.watchAuthentication(
-    config.browsers.authenticationTimeout,
-    disconnect("unauthenticated")
-  )
-  const watchVhost = yield* makeVhostWatch(open)
-  const rawByteRate = Math.max(4 * config.browsers.byteRate, config.maxMessageSize)
-  const connections: Connection.Options = {
-    outboxes: Outbox.make({
-      outboxSize: config.browsers.outboxSize,
-      totalOutboxSize: Math.min(config.browsers.totalOutboxSize, Resources.memory() / 4)
-    }),
-    // More than the session allows, and never less than a message.
-    byteRate: { perSecond: rawByteRate, burst: 5 * rawByteRate },
-    onDisconnect: (reason) => disconnected[reason].counter.updateUnsafe(1, context),
-    onClose: (connection) => {
-      open.delete(connection)
-      newcomers.remove(connection)
-      connection.release()
-    },
-    run
-  }
-  const { onRequest, onUpgrade } = Upgrade.make({
-    vhosts: yield* Vhosts,
-    admission,
-    closing,
-    maxMessageSize: config.maxMessageSize,
-    onEnter: (entered) => {
-      const connection = Connection.make(entered, connections)
-      open.add(connection)
-      watchVhost(entered.vhost)
-      newcomers.add(connection)
-    }
-  })
-  http.on("request", (request, response) => run(onRequest(request, response)))
-  http.on("upgrade", (request, _, head) => run(onUpgrade(request, head)))
-  return { port: HttpServer.portOf(http) }
+  http.on("request", (request, response) =>
+    run(Effect.map(
+      answer(request, pathOf(request)),
+      (answer) => HttpServer.respond(request, response, answer)
+    )))
+  http.on("upgrade", (request, _, head) => run(upgrade(request, pathOf(request), head)))
+  return { port: HttpServer.portOf(http), prefix: "" }
 })
 
 /**
@@ -122,37 +77,77 @@ export const make = Effect.gen(function*() {
 export const layer: Layer.Layer<WebSocketEndpoint, ListenError | InvalidOptionError, BrokerConfig | Vhosts> = Layer
   .effect(WebSocketEndpoint, make)
 
-/** Why a browser is disconnected: the close code, its text, and the counter. */
-const disconnected = {
-  slow: { counter: BrokerMetrics.slowBrowsers },
-  flood: { counter: Metric.withAttributes(BrokerMetrics.disconnectedBrowsers, { reason: "flood" }) },
-  silent: {
-    counter: Metric.withAttributes(BrokerMetrics.disconnectedBrowsers, { reason: "silent" }),
-    code: 1001,
-    text: "nothing was received since the last ping"
-  },
-  unauthenticated: {
-    counter: Metric.withAttributes(BrokerMetrics.disconnectedBrowsers, { reason: "unauthenticated" }),
-    code: 1008,
-    text: "the browser has not authenticated in time"
-  }
+/**
+ * The endpoint on the HTTP server of an application, below `prefix`: the vhost `/chat` is at `/chat`, or with the prefix `/live`
+ * at `/live/chat`. Routes of the application come first.
+ *
+ * The server must be one of Node.js; browsers have its sockets directly, as on a port of the broker's own. How many
+ * connections without a request it accepts, and for how long, is up to that server.
+ *
+ * @since 0.1.0
+ */
+export const layerHttp = (
+  { prefix = "" }: { readonly prefix?: `/${string}` | "" | undefined } = {}
+): Layer.Layer<
+  WebSocketEndpoint,
+  InvalidOptionError,
+  HttpRouter.HttpRouter | EffectHttpServer.HttpServer | BrokerConfig | Vhosts
+> =>
+  Layer.effect(WebSocketEndpoint)(Effect.gen(function*() {
+    const router = yield* HttpRouter.HttpRouter
+    const { address } = yield* EffectHttpServer.HttpServer
+    const { shutdownTimeout } = yield* BrokerConfig
+    const connections = yield* Connections.make
+    const servers = new Set<Http.Server>()
+    const close = Effect.timeoutOption(
+      Effect.interruptible(Effect.andThen(connections.close, connections.closed)),
+      shutdownTimeout
+    )
+    yield* Effect.addFinalizer(() => Effect.andThen(close, Effect.sync(connections.destroy)))
+    yield* Effect.forkScoped(whenOneCloses(servers, connections.close))
+    yield* router.add("*", `${prefix}/*`, (request) => handle(connections, servers, prefix, request))
+    return { port: "port" in address ? address.port : 0, prefix }
+  }))
+
+const handle = (
+  { answer, upgrade }: Connections.Connections,
+  servers: Set<Http.Server>,
+  prefix: string,
+  request: HttpServerRequest
+): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+  Effect.suspend(() => {
+    const incoming = NodeHttpServerRequest.toIncomingMessage(request) as Http.IncomingMessage
+    const path = pathOf(incoming).slice(prefix.length)
+    if (incoming.headers.upgrade?.toLowerCase() !== "websocket") {
+      return Effect.map(answer(incoming, path), ({ body, headers, status }) =>
+        HttpServerResponse.text(body, { status, headers, contentType: headers["content-type"] }))
+    }
+    const { server } = incoming.socket as Socket & { readonly server?: Http.Server }
+    if (server !== undefined) {
+      servers.add(server)
+    }
+    takeSocket(request, incoming.socket)
+    // What a browser sends before it is answered is lost, but no browser does.
+    return Effect.as(upgrade(incoming, path, Buffer.alloc(0)), HttpServerResponse.empty({ status: 101 }))
+  })
+
+// The server would write a response to the socket, which is a WebSocket's from here on.
+const takeSocket = (request: HttpServerRequest, socket: Socket): void => {
+  const response = NodeHttpServerRequest.toServerResponse(request) as Http.ServerResponse
+  response.detachSocket(socket)
+  response.end()
 }
 
-// Closes the browsers of a vhost that is removed. One fiber for each vhost, and none for its browsers.
-const makeVhostWatch = Effect.fnUntraced(function*(open: Iterable<Connection.Connection>) {
-  const scope = yield* Effect.scope
-  const watched = new Set<Vhost>()
-  const run = Effect.runForkWith(yield* Effect.context<never>())
-  return (vhost: Vhost): void => {
-    if (watched.has(vhost)) return
-    watched.add(vhost)
-    const removed = Effect.flatMap(vhost.removed, () => {
-      watched.delete(vhost)
-      return Turns.forEach(open, (connection) => {
-        if (connection.vhost === vhost) Connection.close(connection, 1001)
-      })
-    })
-    const logged = Effect.catchCause(removed, (cause) => Effect.logError("A vhost's browsers were not closed", cause))
-    run(Effect.forkIn(logged, scope))
-  }
-})
+/** How soon it is noticed that a server does not listen any more. */
+const noticed = Duration.millis(200)
+
+// A server that closes waits for its connections, and does not tell them.
+const whenOneCloses = (servers: Set<Http.Server>, close: Effect.Effect<void>): Effect.Effect<never> =>
+  Effect.suspend(() => {
+    for (const server of servers) {
+      if (server.listening) continue
+      servers.delete(server)
+      return close
+    }
+    return Effect.void
+  }).pipe(Effect.delay(noticed), Effect.forever)

@@ -109,7 +109,7 @@ export interface Lobby {
  * @since 0.1.0
  */
 export interface LobbyInfo {
-  readonly waiting: number
+  readonly queued: number
   readonly workers: ReadonlyArray<string>
 }
 
@@ -134,7 +134,7 @@ export interface LobbyCounters {
   /** Events that are delivered and not acked now. */
   readonly unacknowledged: number
   /** Events that are queued now, lifecycle events included. */
-  readonly waiting: number
+  readonly queued: number
   /** Workers that are registered now. */
   readonly workers: number
 }
@@ -207,7 +207,7 @@ export const make = (options: Dispatcher.Options): Lobby => {
         Dispatcher.dismiss(state, [...workers.all()].filter(({ worker }) => isMine(worker)), Dispatcher.dismissed)
       ),
     info: Effect.sync(() => ({
-      waiting: queue.queuedIn("events"),
+      queued: queue.queuedIn("events"),
       workers: Array.from(workers.all(), ({ worker }) => Dispatcher.publicName(worker.id))
     })),
     counters: countersOf(state),
@@ -237,7 +237,7 @@ const countersOf = ({ counted, queue, workers }: Dispatcher.State): LobbyCounter
   get unacknowledged() {
     return workers.unacked
   },
-  get waiting() {
+  get queued() {
     return queue.counters.queued
   },
   get workers() {

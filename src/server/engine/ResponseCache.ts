@@ -88,26 +88,6 @@ export const make = ({ clock, idempotencyCapacity, idempotencyRetention }: {
   const connections = CachedConnections.make(clock, Duration.toMillis(idempotencyRetention), counters, total)
   const state: State = { capacity: idempotencyCapacity, connections, counters, total }
 
-  const retry: ResponseCache["retry"] = (key, fingerprint, execute) =>
-    Effect.suspend(() => {
-      const { connection, message } = key
-      const responses = connections.find(connection)
-      if (responses === undefined) return unknown
-      const cached = Responses.find(responses, message)
-      if (cached !== undefined && cached !== Responses.cancelled) {
-        return Effect.flatMap(
-          recall(state, responses, message, fingerprint, cached),
-          (response) => response === Responses.cancelled ? retry(key, fingerprint, execute) : Effect.succeed(response)
-        )
-      }
-      if (!isMessageId(message)) return unknown
-      if (cached === undefined && !Responses.neverArrived(responses, message)) return unknown
-      connections.use(responses)
-      if (cached !== undefined) Responses.restart(responses, message)
-      else if (Responses.addEarly(responses, message, fingerprint)) grow(state)
-      return Effect.onExit(execute, (exit) => Effect.sync(() => settle(state, responses, message, exit)))
-    })
-
   return {
     connection: (id) => {
       const responses = connections.get(id)
@@ -125,7 +105,7 @@ export const make = ({ clock, idempotencyCapacity, idempotencyRetention }: {
         endUnsafe: (message, exit) => settle(state, responses, message, exit)
       }
     },
-    retry,
+    retry: (key, fingerprint, execute) => retry(state, key, fingerprint, execute),
     counters
   }
 }
@@ -159,6 +139,32 @@ const settle = (
   Responses.settle(responses, message, responseOf(exit))
   if (state.total.length > maxLength) makeRoom(state)
 }
+
+const retry = (
+  state: State,
+  key: Retry.Key,
+  fingerprint: number,
+  execute: Effect.Effect<FromServer, StatusError>
+): Effect.Effect<FromServer, StatusError> =>
+  Effect.suspend(() => {
+    const { connections } = state
+    const { message } = key
+    const responses = connections.find(key.connection)
+    if (responses === undefined) return unknown
+    const cached = Responses.find(responses, message)
+    if (cached !== undefined && cached !== Responses.cancelled) {
+      return Effect.flatMap(
+        recall(state, responses, message, fingerprint, cached),
+        (response) =>
+          response === Responses.cancelled ? retry(state, key, fingerprint, execute) : Effect.succeed(response)
+      )
+    }
+    if (cached === undefined && (!isMessageId(message) || !Responses.neverArrived(responses, message))) return unknown
+    connections.use(responses)
+    if (cached !== undefined) Responses.restart(responses, message)
+    else if (Responses.addEarly(responses, message, fingerprint)) grow(state)
+    return Effect.onExit(execute, (exit) => Effect.sync(() => settle(state, responses, message, exit)))
+  })
 
 const recall = (
   { counters }: State,

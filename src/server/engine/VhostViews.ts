@@ -53,7 +53,7 @@ const countsOf = ({ browsers, channels, deadLetters, lobby }: Engine.Vhost): Cou
   workers: lobby.counters.workers,
   channels: channels.counters.channels,
   subscriptions: channels.counters.subscriptions,
-  queued: lobby.counters.waiting,
+  queued: lobby.counters.queued,
   unacked: lobby.counters.unacknowledged,
   deadLetters: deadLetters.counters.count
 })

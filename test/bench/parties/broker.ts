@@ -51,10 +51,10 @@ const functions = {
   },
   arrived: (more: number): void => pace!.arrived(more),
   /** How many events wait for a worker. */
-  waiting: (): number => vhost!.lobby.counters.waiting,
+  waiting: (): number => vhost!.lobby.counters.queued,
   /** Waits until so many events do. */
   wait: async (count: number): Promise<void> => {
-    while (vhost!.lobby.counters.waiting < count) await pause(1)
+    while (vhost!.lobby.counters.queued < count) await pause(1)
   }
 }
 

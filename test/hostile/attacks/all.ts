@@ -5,11 +5,14 @@ import type { Attack } from "../stranger.ts"
 import * as Backends from "./backends.ts"
 import * as Browsers from "./browsers.ts"
 import * as Http from "./http.ts"
+import * as Requests from "./requests.ts"
 import * as Work from "./work.ts"
 
 const isAttack = (value: unknown): value is Attack => typeof value === "object"
 
-const single = [Http, Browsers, Backends, Work].flatMap((module) => Object.values<unknown>(module).filter(isAttack))
+const single = [Http, Browsers, Backends, Requests, Work].flatMap((module) =>
+  Object.values<unknown>(module).filter(isAttack)
+)
 
 /** Strangers of many kinds at the same time; the broker is told to end while they are all connected. */
 const together: Attack = {

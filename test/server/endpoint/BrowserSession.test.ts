@@ -730,7 +730,7 @@ describe("BrowserSession", () => {
         expect(yield* a.sendText(message)).toEqual([error(400)])
         // Nothing has changed.
         expect((yield* world.vhost.channels.list).every(({ subscribers }) => subscribers === 0)).toBe(true)
-        expect((yield* world.vhost.lobby.info).waiting).toBe(0)
+        expect((yield* world.vhost.lobby.info).queued).toBe(0)
         expect(yield* a.send("subscribe", { channel: "private-room" })).toMatchObject([{ ":subscribed": {} }])
       }))
   })

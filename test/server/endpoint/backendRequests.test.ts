@@ -51,13 +51,13 @@ const work = Effect.fnUntraced(function*(prefetch = 100, options: object = { res
 })
 
 const counters = Effect.map(TestBroker, ({ vhost: { lobby } }) => [
-  lobby.counters.waiting,
+  lobby.counters.queued,
   lobby.counters.unacknowledged
 ])
 
 /** Waits until so many events are queued and in flight. */
-const until = (waiting: number, unacked: number) =>
-  eventually(counters, ([queued, inFlight]) => queued === waiting && inFlight === unacked)
+const until = (queued: number, unacked: number) =>
+  eventually(counters, (seen) => seen[0] === queued && seen[1] === unacked)
 
 const errorOf = ([_, word, code, reason]: Frames) => [word, code, JSON.parse(reason ?? "{}").reason]
 

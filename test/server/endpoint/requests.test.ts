@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Logger, Metric, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { decodeOrigin, type Delivery } from "../../../src/protocol/Trigger.ts"
 import type { Lobby } from "../../../src/server/engine/Lobby.ts"
@@ -68,7 +68,7 @@ const enterAs = Effect.fnUntraced(function*(
   return { ...entered, authenticateAs: authenticate }
 })
 
-const waiting = ({ counters }: Lobby) => [counters.waiting, counters.unacknowledged]
+const waiting = ({ counters }: Lobby) => [counters.queued, counters.unacknowledged]
 
 describe("a request of a browser", () => {
   it.effect("gets the response of the worker that handled it", () =>
@@ -136,9 +136,9 @@ describe("a request of a browser", () => {
       const browser = yield* enterAs(world, "s")
       yield* browser.send("request", rename(1))
       yield* worker.nack(worker.given()[0]!.id, "Error: the password is secret")
-      const heard = browser.browser.received()
-      expect(heard).toMatchObject([error(458, 1)])
-      expect(JSON.stringify(heard)).not.toContain("secret")
+      const received = browser.browser.received()
+      expect(received).toMatchObject([error(458, 1)])
+      expect(JSON.stringify(received)).not.toContain("secret")
       expect(world.vhost.lobby.requests.lastFailure()).toContain("secret")
       expect([worker.given(), yield* world.vhost.deadLetters.list]).toEqual([[], []])
       // An ack is no response.
@@ -336,6 +336,69 @@ describe("a request of a browser", () => {
       expect(yield* second.send("request", rename(1))).toEqual([])
       expect(worker.given()).toHaveLength(1)
     }))
+
+  it.effect("is one span until its response, and is counted by its outcome", () => {
+    const spans: Array<Tracer.NativeSpan> = []
+    const tracer = Tracer.make({
+      span: (options) => {
+        const span = new Tracer.NativeSpan(options)
+        spans.push(span)
+        return span
+      }
+    })
+    return Effect.gen(function*() {
+      const world = yield* makeVhost()
+      const browser = yield* enterAs(world, "s")
+      yield* browser.send("request", rename(1))
+      const worker = yield* attend(world)
+      yield* browser.send("request", rename(2))
+      yield* browser.send("request", rename(3))
+      const [two, three] = worker.given()
+      const own = spans.filter(({ name }) => name === "Broker.request")
+      expect(own.map(({ kind, parent, status }) => [kind, parent._tag, status._tag])).toEqual([
+        ["producer", "None", "Ended"],
+        ["producer", "None", "Started"],
+        ["producer", "None", "Started"]
+      ])
+      expect([two, three].map((given) => given!.origin.traceparent)).toEqual(
+        own.slice(1).map(({ spanId, traceId }) => `00-${traceId}-${spanId}-01`)
+      )
+      expect(two!.origin).toMatchObject({ sid: "s", uid: "joe", request: 5000 })
+      yield* worker.respond(two!.id, "1")
+      yield* worker.nack(three!.id, "Error: no")
+      expect(own.map(({ status }) => status._tag === "Ended" && status.exit._tag)).toEqual([
+        "Failure",
+        "Success",
+        "Failure"
+      ])
+      expect(Object.fromEntries(own[1]!.attributes)).toMatchObject({
+        "messaging.operation.name": "request",
+        "kosmonaut.event": "chat/rename",
+        "kosmonaut.vhost": "/test"
+      })
+      const counted = (yield* Metric.snapshot).filter(({ id }) => id === "kosmonaut_broker_handled_requests")
+      expect(Object.fromEntries(counted.map(({ attributes, state }) => [
+        attributes?.["outcome"],
+        Number((state as { count: number }).count)
+      ]))).toEqual({ ok: 1, error: 0, failed: 1, expired: 0, cancelled: 0, no_worker: 1, refused: 0 })
+    }).pipe(
+      Effect.provideService(Tracer.Tracer, tracer),
+      Effect.provideService(Metric.MetricRegistry, new Map())
+    )
+  })
+
+  it.effect("that fails is in the log, with its reason", () => {
+    const lines: Array<unknown> = []
+    return Effect.gen(function*() {
+      const world = yield* makeVhost()
+      const worker = yield* attend(world)
+      const browser = yield* enterAs(world, "s")
+      for (const id of [1, 2]) yield* browser.send("request", rename(id))
+      for (const [n, { id }] of worker.given().entries()) yield* worker.nack(id, `Error: number ${n}`)
+      yield* TestClock.adjust("1 second")
+      expect(lines).toEqual([["The vhost /test has failed 2 requests, the last because: Error: number 1"]])
+    }).pipe(Effect.provide(Logger.layer([Logger.make(({ message }) => void lines.push(message))])))
+  })
 
   it.effect("of a user has no response when the browser authenticates as another", () =>
     Effect.gen(function*() {

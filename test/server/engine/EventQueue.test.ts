@@ -14,6 +14,7 @@ import {
 } from "../../../src/server/engine/EventQueue.ts"
 import * as LocalQueue from "../../../src/server/engine/internal/localQueue.ts"
 import * as Timeline from "../../../src/server/engine/internal/timeline.ts"
+import * as Journal from "../../../src/server/engine/Journal.ts"
 
 /** A queue, with what it has delivered and responded. `credits` are used up by deliveries. */
 const make = Effect.fnUntraced(function*(options?: Partial<Parameters<typeof LocalQueue.make>[0]>) {
@@ -51,6 +52,11 @@ const make = Effect.fnUntraced(function*(options?: Partial<Parameters<typeof Loc
     texts: () => delivered.splice(0).map(({ json }) => json)
   }
 })
+
+const entryOf = (stored: unknown): object => {
+  const { delay: _, dueAt: __, ...entry } = stored as { readonly delay: unknown; readonly dueAt: unknown }
+  return entry
+}
 
 const enqueue = (queue: EventQueue, json: string, more?: Partial<Enqueue>) =>
   queue.enqueue({ lane: "events", json, ...more })
@@ -109,6 +115,32 @@ describe("EventQueue", () => {
       yield* TestClock.adjust("2 seconds")
       queue.requeueDue()
       expect([texts(), queue.nextDue()]).toEqual([["late", "later"], undefined])
+    }))
+
+  it.effect("restores a delay and a key, and no delay becomes longer because the clock was set", () =>
+    Effect.gen(function*() {
+      const changes: Array<unknown> = []
+      const journal = {
+        ...Journal.none,
+        created: (entry: object) => void changes.push(entry),
+        updated: (entry: object) => void changes.push(entry)
+      }
+      yield* TestClock.adjust("1 hour")
+      const hour = 3_600_000
+      const first = yield* make({ journal })
+      yield* enqueue(first.queue, "a", { delay: Duration.seconds(1), dedupeKey: "k" })
+      const [stored] = changes
+      expect(stored).toMatchObject({ json: "a", delay: 1000, dueAt: hour + 1000, dedupeKey: "k" })
+      const entry = { id: "1", json: "a", origin: undefined, attempts: 0, failures: 0, losses: 0, delay: 1000 }
+      for (const [dueAt, due] of [[hour + 400, hour + 400], [hour * 9, hour + 1000], [0, undefined]] as const) {
+        const { queue } = yield* make({ events: [{ ...entry, dueAt, dedupeKey: "k" }] })
+        expect([queue.nextDue(), yield* enqueue(queue, "b", { dedupeKey: "k" })]).toEqual([due, "Duplicate"])
+      }
+      // Once it was delivered it has no delay.
+      first.grant("events", 1)
+      yield* TestClock.adjust("1 second")
+      first.queue.requeueDue()
+      expect(changes.at(-1)).toEqual({ ...entryOf(stored), attempts: 1 })
     }))
 
   it.effect("accepts one event for a dedupe key until that event has ended", () =>

@@ -281,7 +281,7 @@ describe("A browser", () => {
         expect(yield* a.sendText(Buffer.from(text).toString())).toEqual([])
       }
       expect(used() - before).toBeLessThan(10_000_000)
-      expect((yield* world.vhost.lobby.info).waiting).toBe(100)
+      expect((yield* world.vhost.lobby.info).queued).toBe(100)
     }))
 
   it.live("that subscribes leaves only its data in memory", () =>

@@ -14,33 +14,17 @@ import {
   NoWorkerError,
   type Options,
   type Outcome,
-  type Queued,
   QueueFullError,
   RequestResult,
-  sizeOf,
   type StoredEvent
 } from "../EventQueue.ts"
 import * as Journal from "../Journal.ts"
 import * as Heap from "./heap.ts"
 import * as InOrder from "./lane.ts"
+import * as QueuedEvent from "./queuedEvent.ts"
 
-interface Event extends Queued {
-  attempts: number
-  failures: number
-  releases: number
-  losses: number
-  isDelivered: boolean
-  /** When its delay ends, if it is delayed. */
-  dueAt: number
-  /** Its entry in `State.delayed`. */
-  delayed: Heap.Entry<Event> | undefined
-  /** Its entry in `State.deadlines`, if it is a request without a result. */
-  expiring: Heap.Entry<Expiring> | undefined
-  /** Until its first delivery: how long that is delayed, and until when in milliseconds since 1970. */
-  readonly stored: { readonly delay: number; readonly dueAt: number } | undefined
-}
-
-type Expiring = Event & { readonly deadline: number }
+type Event = QueuedEvent.Event
+type Expiring = QueuedEvent.Expiring
 
 interface LaneState {
   readonly name: Lane
@@ -177,31 +161,13 @@ const noCapacity: Readonly<Record<Lane, Capacity>> = {
   lifecycle: { workers: 0, credits: 0, idle: 0 }
 }
 
-/** What a request takes beside its text, in bytes. */
-const overhead = 512
-
 const eventOf = (state: State, event: Enqueue, delay: number, stored?: StoredEvent): Event => {
   const number = state.number++
-  return {
-    id: stored === undefined ? `${state.idPrefix}-${number.toString(36)}` : stored.id,
-    number,
-    lane: event.lane,
-    json: event.json,
-    origin: event.origin,
-    size: sizeOf(event.json, event.origin) + (event.lane === "requests" ? overhead : 0),
-    deadline: event.deadline,
-    dedupeKey: event.dedupeKey,
-    replyTo: event.replyTo,
-    attempts: stored === undefined ? 0 : stored.attempts,
-    failures: stored === undefined ? 0 : stored.failures,
-    losses: stored === undefined ? 0 : stored.losses,
-    releases: 0,
-    isDelivered: false,
-    dueAt: 0,
-    delayed: undefined,
-    expiring: undefined,
-    stored: delay > 0 ? { delay, dueAt: Math.ceil(state.options.clock.currentTimeMillisUnsafe() + delay) } : undefined
-  }
+  const id = stored === undefined ? `${state.idPrefix}-${number.toString(36)}` : stored.id
+  const delayed = delay > 0
+    ? { delay, dueAt: Math.ceil(state.options.clock.currentTimeMillisUnsafe() + delay) }
+    : undefined
+  return QueuedEvent.make(event, { id, number }, delayed, stored)
 }
 
 const add = (state: State, lane: LaneState, event: Event, delay: number) => {
@@ -236,7 +202,7 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
   }
   counters.accepted++
   add(state, lane, queued, delay)
-  lane.journal.created(entryOf(queued))
+  lane.journal.created(QueuedEvent.entryOf(queued))
   deliverAll(state)
   return accepted
 }
@@ -279,7 +245,7 @@ const deliverAll = (state: State): void => {
     event.attempts++
     lane.unacked.count++
     lane.unacked.size += event.size
-    lane.journal.updated(entryOf(event))
+    lane.journal.updated(QueuedEvent.entryOf(event))
     state.options.deliver(event)
   }
   state.isDelivering = false
@@ -322,17 +288,11 @@ const settle = (state: State, event: Event, outcome: Outcome): void => {
       return requeue(state, lane, event, 0)
     case "Lost":
       if (outcome.isCounted && ++event.losses >= state.options.maxDeliveries) {
-        return fail(state, lane, event, lostTooOften(event.losses))
+        return fail(state, lane, event, QueuedEvent.lostTooOften(event))
       }
       return redeliver(state, lane, event, 0)
   }
 }
-
-const lostTooOften = (losses: number): string =>
-  `delivered ${losses} ${
-    losses === 1 ? "time" : "times"
-  } without an acknowledgement: its worker crashed, timed out or lost ` +
-  "its connection"
 
 /** How often a backoff doubles at most. */
 const mostDoublings = 6
@@ -349,7 +309,7 @@ const redeliver = (state: State, lane: LaneState, event: Event, delay: number): 
 // Nobody waits for a request whose deadline has passed.
 const requeue = (state: State, lane: LaneState, event: Event, delay: number): void => {
   if (event.deadline !== undefined && event.expiring === undefined) return end(lane, event)
-  lane.journal.updated(entryOf(event))
+  lane.journal.updated(QueuedEvent.entryOf(event))
   if (delay > 0) delayBy(state, event, delay)
   else lane.queued.requeue(event)
 }
@@ -431,14 +391,4 @@ const dropOldest = (state: State, lane: LaneState): boolean => {
   state.counters.dropped++
   end(lane, oldest)
   return true
-}
-
-const entryOf = ({ attempts, dedupeKey, failures, id, json, losses, origin, stored }: Event) => {
-  const entry = { _tag: "Event", id, json, origin: origin ?? null, attempts, failures, losses } as const
-  // Few events have more.
-  return dedupeKey === undefined && stored === undefined ? entry : {
-    ...entry,
-    ...dedupeKey !== undefined && { dedupeKey },
-    ...attempts === 0 && stored
-  }
 }

@@ -22,10 +22,6 @@ interface Vhost {
   readonly browsers: Browsers
 }
 
-type RequestCounters = {
-  readonly [Outcome in keyof Requests.Outcomes as `request ${Outcome}`]: (vhost: Vhost) => number
-}
-
 const counters = {
   broadcasts: ({ channels }: Vhost) => channels.counters.broadcasts,
   deliveries: ({ channels }: Vhost) => channels.counters.deliveries,
@@ -37,10 +33,10 @@ const counters = {
   redelivered: ({ lobby }: Vhost) => lobby.counters.redelivered,
   refused: ({ lobby }: Vhost) => lobby.counters.refused,
   dropped: ({ lobby }: Vhost) => lobby.counters.dropped,
-  ...Record.fromIterableWith(Requests.outcomes, (outcome) => [
-    `request ${outcome}`,
+  ...Record.mapEntries(Requests.none, (_, outcome) => [
+    `request_${outcome}` as const,
     ({ lobby }: Vhost) => lobby.requests.counted[outcome]
-  ]) as RequestCounters
+  ])
 }
 
 /** The outcomes of events, as the metric names them. */
@@ -81,7 +77,7 @@ export const register = Effect.fnUntraced(function*(
   yield* gauge(BrokerMetrics.workers, ({ lobby }) => lobby.counters.workers)
   yield* gauge(BrokerMetrics.channels, ({ channels }) => channels.counters.channels)
   yield* gauge(BrokerMetrics.subscriptions, ({ channels }) => channels.counters.subscriptions)
-  yield* gauge(BrokerMetrics.waitingEvents, ({ lobby }) => lobby.counters.waiting)
+  yield* gauge(BrokerMetrics.queuedEvents, ({ lobby }) => lobby.counters.queued)
   yield* counter(BrokerMetrics.broadcasts, "broadcasts")
   yield* counter(BrokerMetrics.deliveries, "deliveries")
   yield* counter(BrokerMetrics.rejectedMessages, "rejected")
@@ -90,7 +86,7 @@ export const register = Effect.fnUntraced(function*(
   yield* counter(BrokerMetrics.droppedDeadLetters, "deadLettersDropped")
   yield* Effect.forEach(
     Requests.outcomes,
-    (outcome) => counter(BrokerMetrics.handledRequests, `request ${outcome}`, { outcome }),
+    (outcome) => counter(BrokerMetrics.handledRequests, `request_${outcome}`, { outcome }),
     { discard: true }
   )
   yield* Effect.forEach(

@@ -31,7 +31,8 @@ export const outcomes = ["ok", "error", "failed", "expired", "cancelled", "no_wo
 /** How many requests have ended in each way. */
 export type Outcomes = { readonly [Outcome in (typeof outcomes)[number]]: number }
 
-const none: Outcomes = { ok: 0, error: 0, failed: 0, expired: 0, cancelled: 0, no_worker: 0, refused: 0 }
+/** All counts at 0. */
+export const none: Outcomes = { ok: 0, error: 0, failed: 0, expired: 0, cancelled: 0, no_worker: 0, refused: 0 }
 
 /** The requests of one vhost. */
 export interface Requests {

@@ -24,7 +24,7 @@ describe("BackendEndpoint, a Worker that acks", () => {
       const self = yield* ackingWorker(2)
       for (const n of [1, 2, 3, 4]) yield* enqueue(event(n))
       const [one, two] = [yield* delivery(self, event(1), 1), yield* delivery(self, event(2), 1)]
-      expect((yield* lobby).waiting).toBe(2)
+      expect((yield* lobby).queued).toBe(2)
       yield* self.send("AK", one, two)
       const three = yield* delivery(self, event(3), 1)
       const four = yield* delivery(self, event(4), 1)
@@ -38,7 +38,7 @@ describe("BackendEndpoint, a Worker that acks", () => {
       yield* self.send("NK", four, "Error: again")
       yield* self.send("AK", three)
       expect(vhost.lobby.counters.unacknowledged).toBe(0)
-      expect(vhost.lobby.counters).toMatchObject({ acknowledged: 3, redelivered: 2, waiting: 0 })
+      expect(vhost.lobby.counters).toMatchObject({ acknowledged: 3, redelivered: 2, queued: 0 })
       expect(yield* vhost.deadLetters.list).toMatchObject([
         { id: four, json: event(4), attempts: 2, reason: "Error: again" }
       ])
@@ -86,7 +86,7 @@ describe("BackendEndpoint, a Worker that acks", () => {
       yield* self.send("AK", one)
       yield* self.send("HB")
       expect(yield* self.next).toEqual(["HB"])
-      expect((yield* lobby).waiting).toBe(2)
+      expect((yield* lobby).queued).toBe(2)
     }).pipe(withEndpoint()))
 
   it.effect.each<["leaves" | "expires"]>([["leaves"], ["expires"]])(
@@ -105,7 +105,7 @@ describe("BackendEndpoint, a Worker that acks", () => {
         yield* self.send("AK", ids[1]!)
         yield* delivery(self, event(4), 1)
         yield* go(self)
-        expect((yield* lobby).waiting).toBe(3)
+        expect((yield* lobby).queued).toBe(3)
         const next = yield* ackingWorker(1)
         expect(yield* delivery(next, event(1), 2)).toBe(ids[0])
         yield* next.send("NK", ids[0]!, "")
@@ -120,7 +120,7 @@ describe("BackendEndpoint, a Worker that acks", () => {
         expect(yield* plain.next).toEqual(["TR", event(4)])
         yield* go(plain)
         // What a worker received that does not ack is handled.
-        expect(vhost.lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 0, acknowledged: 1 })
+        expect(vhost.lobby.counters).toMatchObject({ queued: 0, unacknowledged: 0, acknowledged: 1 })
         const bare = yield* worker()
         yield* enqueue(event(5))
         expect(yield* bare.next).toEqual(["TR", event(5)])

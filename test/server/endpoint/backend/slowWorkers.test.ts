@@ -26,7 +26,7 @@ describe("BackendEndpoint, a worker that does not read", () => {
       for (let later = 1000; later < 1010; later++) yield* enqueue(event(later))
       yield* eventually(Effect.sync(() => received.at(-1)), (last) => last === 1009)
       expect(received.slice(-10)).toEqual(Array.from({ length: 10 }, (_, index) => 1000 + index))
-      expect((yield* lobby).waiting).toBe(0)
+      expect((yield* lobby).queued).toBe(0)
     }).pipe(withBroker()))
 
   it.effect("over ZeroMQ receives nothing more when its outbound queue is full", () =>
@@ -68,7 +68,7 @@ describe("BackendEndpoint, a worker that does not read", () => {
       // At first it is sent every second event, in the end none.
       yield* eventually(Effect.sync(() => received.at(-1)), (last) => last === 79)
       expect(received.slice(-20)).toEqual(Array.from({ length: 20 }, (_, index) => 60 + index))
-      expect((yield* lobby).waiting).toBe(0)
+      expect((yield* lobby).queued).toBe(0)
       // What is left in its outbound queue is sent to the other when the connection ends.
       const before = received.length
       deaf.connection.socket.resetAndDestroy()
@@ -128,6 +128,6 @@ describe("BackendEndpoint, a worker that does not read", () => {
         (destroyed) => destroyed || performance.now() - start > 2000
       )
       expect(kept.destroyed).toBe(true)
-      yield* eventually(lobby, (info) => info.waiting >= waiting)
+      yield* eventually(lobby, (info) => info.queued >= waiting)
     }).pipe(withBroker()))
 })

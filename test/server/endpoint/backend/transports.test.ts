@@ -51,7 +51,7 @@ describe("BackendEndpoint", () => {
         yield* delivery(self, event(1), 1)
         yield* self.send("QT")
         yield* eventually(lobby, ({ workers }) => workers.length === 0)
-        expect(vhost.lobby.counters).toMatchObject({ waiting: 1, redelivered: 2 })
+        expect(vhost.lobby.counters).toMatchObject({ queued: 1, redelivered: 2 })
       }).pipe(withBroker()))
 
     it.effect("delivers many events in order, none twice and none lost", () =>

@@ -29,7 +29,7 @@ describe("BackendEndpoint, a Worker", () => {
       yield* self.send("QT")
       expect((yield* lobby).workers.length).toBe(0)
       yield* enqueue(event(2))
-      expect((yield* lobby).waiting).toBe(1)
+      expect((yield* lobby).queued).toBe(1)
     }).pipe(withEndpoint()))
 
   it.effect("receives a heartbeat every interval, and QT after three that it missed", () =>
@@ -45,7 +45,7 @@ describe("BackendEndpoint, a Worker", () => {
       expect(yield* self.next).toEqual(["QT"])
       expect((yield* lobby).workers).toEqual([])
       yield* enqueue(event(1))
-      expect((yield* lobby).waiting).toBe(1)
+      expect((yield* lobby).queued).toBe(1)
     }).pipe(withEndpoint()))
 
   it.effect("stays registered as long as it sends heartbeats", () =>
@@ -96,7 +96,7 @@ describe("BackendEndpoint, a Worker", () => {
       yield* browser.send({ trigger: { event: "too-much" } })
       yield* browser.nextOf(":authenticated")
       expect(yield* browser.next).toEqual({ ":error": { code: 597, status: "Internal error" } })
-      expect((yield* vhost.lobby.info).waiting).toBe(5)
+      expect((yield* vhost.lobby.info).queued).toBe(5)
       const self = yield* worker()
       for (let n = 0; n < 5; n++) {
         expect(yield* self.next).toEqual(["TR", JSON.stringify({ "chat/save": { n, sid: browser.sid } })])

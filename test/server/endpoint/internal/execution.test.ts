@@ -282,7 +282,7 @@ describe("answer", () => {
         expect(yield* world.run(ReplayDeadLetter({ id: "b" }))).toEqual(FromServer.Ok())
         expect((yield* Effect.flip(world.run(ReplayDeadLetter({ id: "b" })))).code).toBe(456)
         expect(yield* world.query(ReplayDeadLetters())).toEqual({ replayed: 2, left: 0 })
-        expect((yield* world.vhost.lobby.info).waiting).toBe(3)
+        expect((yield* world.vhost.lobby.info).queued).toBe(3)
         // As many as can wait.
         yield* Effect.forEach(Array.from({ length: 9_996 }), () => world.vhost.lobby.enqueue("{}"), { discard: true })
         yield* die(world, { id: "d" }, { id: "e" }, { id: "f" })
@@ -300,7 +300,7 @@ describe("answer", () => {
         expect((yield* world.vhost.deadLetters.list).map(({ id }) => id)).toEqual(["a", "c"])
         expect(yield* world.query(DiscardDeadLetters())).toEqual({ discarded: 2 })
         expect(yield* world.query(DiscardDeadLetters())).toEqual({ discarded: 0 })
-        expect((yield* world.vhost.lobby.info).waiting).toBe(0)
+        expect((yield* world.vhost.lobby.info).queued).toBe(0)
       }))
   })
 

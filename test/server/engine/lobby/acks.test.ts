@@ -20,11 +20,11 @@ describe("Lobby, acks", () => {
       yield* lobby.register(a)
       yield* enqueue(lobby, ...numbers(0, 5))
       expect(deliveriesOf(a)).toEqual(firstAttempts(0, 5))
-      expect(lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 5, acknowledged: 0 })
+      expect(lobby.counters).toMatchObject({ queued: 0, unacknowledged: 5, acknowledged: 0 })
       yield* ack(lobby, a, "e3", "e1")
-      expect(lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 3, acknowledged: 2 })
+      expect(lobby.counters).toMatchObject({ queued: 0, unacknowledged: 3, acknowledged: 2 })
       yield* lobby.leave("a")
-      expect(lobby.counters).toMatchObject({ waiting: 3, unacknowledged: 0, redelivered: 3 })
+      expect(lobby.counters).toMatchObject({ queued: 3, unacknowledged: 0, redelivered: 3 })
       yield* lobby.register(b)
       expect(deliveriesOf(b)).toEqual([["e0", 2], ["e2", 2], ["e4", 2]])
       yield* ack(lobby, b, "e0", "e2", "e4")
@@ -36,7 +36,7 @@ describe("Lobby, acks", () => {
         acknowledged: 5,
         redelivered: 3,
         unacknowledged: 0,
-        waiting: 0,
+        queued: 0,
         workers: 1
       })
     }))

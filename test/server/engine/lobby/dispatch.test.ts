@@ -7,11 +7,11 @@ describe("Lobby, dispatching events", () => {
     Effect.gen(function*() {
       const lobby = yield* make()
       yield* enqueue(lobby, ...numbers(0, 10))
-      expect(yield* lobby.info).toEqual({ waiting: 10, workers: [] })
+      expect(yield* lobby.info).toEqual({ queued: 10, workers: [] })
       const a = worker("a")
       yield* lobby.register(a)
       expect(a.received).toEqual(numbers(0, 10))
-      expect(yield* lobby.info).toEqual({ waiting: 0, workers: ["a"] })
+      expect(yield* lobby.info).toEqual({ queued: 0, workers: ["a"] })
     }))
 
   it.effect("sends a long queue to one worker", () =>
@@ -21,7 +21,7 @@ describe("Lobby, dispatching events", () => {
       const a = worker("a", { isSent: true })
       yield* lobby.register(a)
       expect(a.received).toEqual(numbers(0, 10_000))
-      expect((yield* lobby.info).waiting).toBe(0)
+      expect((yield* lobby.info).queued).toBe(0)
     }))
 
   it.effect("chooses workers round robin", () =>
@@ -58,7 +58,7 @@ describe("Lobby, dispatching events", () => {
       yield* lobby.register(slow)
       yield* enqueue(lobby, ...numbers(0, 70))
       expect(slow.received).toEqual(numbers(0, 64))
-      expect((yield* lobby.info).waiting).toBe(6)
+      expect((yield* lobby.info).queued).toBe(6)
       const quick = worker("quick", { isSent: true })
       yield* lobby.register(quick)
       expect(quick.received).toEqual(numbers(64, 70))
@@ -115,13 +115,13 @@ describe("Lobby, dispatching events", () => {
       yield* release(lobby, a, "e2")
       yield* lobby.heartbeat("a")
       expect(a.received).toEqual(numbers(0, 3))
-      expect((yield* lobby.info).waiting).toBe(4)
+      expect((yield* lobby.info).queued).toBe(4)
       yield* wants(1)
       yield* wants(1)
       expect(deliveriesOf(a).slice(3)).toEqual([["e2", 2]])
       yield* wants(3)
       expect(deliveriesOf(a).slice(4)).toEqual([["e3", 1], ["e4", 1]])
-      expect(lobby.counters).toMatchObject({ unacknowledged: 3, waiting: 1 })
+      expect(lobby.counters).toMatchObject({ unacknowledged: 3, queued: 1 })
     }))
 
   it.effect("sends events to workers that ack and to workers that do not", () =>
@@ -141,12 +141,12 @@ describe("Lobby, dispatching events", () => {
       plain.pending[0]!.sent(false)
       expect(deliveriesOf(a)).toEqual([["e1", 1], ["e0", 1]])
       yield* lobby.leave("a")
-      expect((yield* lobby.info).waiting).toBe(2)
+      expect((yield* lobby.info).queued).toBe(2)
       yield* lobby.heartbeat("plain")
       expect([plain.received, plain.deliveries]).toEqual([["e0", "e0", "e1"], [undefined, undefined, undefined]])
       for (const { sent } of [...plain.pending]) sent(true)
       yield* lobby.leave("plain")
-      expect(lobby.counters).toMatchObject({ waiting: 0, unacknowledged: 0, redelivered: 2, delivered: 4 })
+      expect(lobby.counters).toMatchObject({ queued: 0, unacknowledged: 0, redelivered: 2, delivered: 4 })
     }))
 
   it.effect("chooses among many workers without looking at each", () =>

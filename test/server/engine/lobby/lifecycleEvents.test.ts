@@ -44,7 +44,7 @@ describe("Lobby, lifecycle events", () => {
       yield* emit(lobby, "l0", "l1")
       yield* enqueue(lobby, "e1", "e2")
       yield* emit(lobby, "l2")
-      expect((yield* lobby.info).waiting).toBe(3)
+      expect((yield* lobby.info).queued).toBe(3)
       yield* lobby.register(next)
       expect(next.received).toEqual(["e0", ...texts("l0", "l1"), "e1", "e2", ...texts("l2")])
       expect(lobby.counters).toMatchObject({ accepted: 6, delivered: 0, refused: 0, dropped: 0 })
@@ -123,7 +123,7 @@ describe("Lobby, lifecycle events", () => {
       const pending = [...a.pending]
       for (const index of [3, 0, 5, 2, 1, 4]) pending[index]!.sent(false)
       yield* emit(lobby, "l3")
-      expect((yield* lobby.info).waiting).toBe(3)
+      expect((yield* lobby.info).queued).toBe(3)
       yield* lobby.register(b)
       expect(b.received).toEqual(["e0", ...texts("l0"), "e1", ...texts("l1"), "e2", ...texts("l2", "l3")])
       expect(lobby.counters).toMatchObject({ accepted: 7, delivered: 0, refused: 0, dropped: 0 })

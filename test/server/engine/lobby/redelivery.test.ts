@@ -63,12 +63,12 @@ describe("Lobby, redelivery", () => {
           yield* lobby.register(worker("a", { prefetch: 0, connection }))
           for (const event of ["e1", "e0", "e2"]) yield* release(lobby, a, event)
         }
-        if (how !== "is replaced") expect((yield* lobby.info).waiting).toBe(5)
+        if (how !== "is replaced") expect((yield* lobby.info).queued).toBe(5)
         yield* lobby.register(next)
         expect(deliveriesOf(next)).toEqual([["e0", 2], ["e1", 2], ["e2", 2], ["e3", 1], ["e4", 1]])
         expect(next.deliveries.slice(0, 3).map((delivery) => delivery!.id)).toEqual(ids)
         expect(a.received.length).toBe(3)
-        expect(lobby.counters).toMatchObject({ redelivered: 3, unacknowledged: 5, waiting: 0 })
+        expect(lobby.counters).toMatchObject({ redelivered: 3, unacknowledged: 5, queued: 0 })
       })
   )
 
@@ -80,7 +80,7 @@ describe("Lobby, redelivery", () => {
       yield* enqueue(lobby, ...numbers(0, 4))
       yield* lobby.leave("a")
       expect(deliveriesOf(b)).toEqual([["e1", 1], ["e3", 1], ["e0", 2], ["e2", 2]])
-      expect((yield* lobby.info).waiting).toBe(0)
+      expect((yield* lobby.info).queued).toBe(0)
     }))
 
   it.effect("sends the events of workers that expire together to none of them", () =>
@@ -127,9 +127,9 @@ describe("Lobby, redelivery", () => {
       ])
       // The next event was sent in its place.
       expect(deliveriesOf(a)).toEqual([["e0", 1], ["e0", 2], ["e0", 3], ["e1", 1]])
-      expect(lobby.counters).toMatchObject({ redelivered: 2, acknowledged: 0, unacknowledged: 1, waiting: 0 })
+      expect(lobby.counters).toMatchObject({ redelivered: 2, acknowledged: 0, unacknowledged: 1, queued: 0 })
       yield* lobby.leave("a")
-      expect((yield* lobby.info).waiting).toBe(1)
+      expect((yield* lobby.info).queued).toBe(1)
     }))
 
   it.effect("makes an event a dead letter at its first failure if maxAttempts is at most 1", () =>
@@ -177,7 +177,7 @@ describe("Lobby, redelivery", () => {
       yield* enqueue(lobby, "e1")
       yield* nack(lobby, a, "e0", "it failed")
       expect(a.received.at(-1)).toBe("e1")
-      expect(lobby.counters).toMatchObject({ waiting: 1, unacknowledged: 1 })
+      expect(lobby.counters).toMatchObject({ queued: 1, unacknowledged: 1 })
       yield* ack(lobby, a, "e1")
       expect(lobby.nextDue()).toBeGreaterThan(0)
       yield* lobby.redeliver
@@ -205,7 +205,7 @@ describe("Lobby, redelivery", () => {
       yield* nack(lobby, a, "e1", "it failed")
       yield* nack(lobby, a, "e0", "it failed")
       yield* lobby.register({ ...a, prefetch: 0 })
-      expect((yield* lobby.info).waiting).toBe(2)
+      expect((yield* lobby.info).queued).toBe(2)
       expect((yield* Effect.flip(lobby.enqueue("e2"))).detail).toContain("2 events are queued")
       yield* TestClock.adjust("100 millis")
       // A tick requeues them, too.
@@ -245,6 +245,17 @@ describe("Lobby, redelivery", () => {
         json: "e0",
         reason: "delivered 4 times without an acknowledgement: its worker crashed, timed out or lost its connection"
       }])
-      expect((yield* lobby.info).waiting).toBe(1)
+      expect((yield* lobby.info).queued).toBe(1)
+    }))
+
+  it.effect("makes the events of a lost worker dead letters in their order", () =>
+    Effect.gen(function*() {
+      const deadLetters = yield* makeDeadLetters
+      const lobby = yield* make({ maxDeliveries: 1, deadLetters })
+      const a = worker("a", { prefetch: 3, isSent: true })
+      yield* lobby.register(a)
+      yield* enqueue(lobby, "e0", "e1", "e2")
+      yield* lobby.leave("a")
+      expect((yield* deadLetters.list).map(({ json }) => json)).toEqual(["e0", "e1", "e2"])
     }))
 })

@@ -46,7 +46,7 @@ describe("Lobby, an event that could not be sent", () => {
       // Later events are queued behind them.
       yield* enqueue(lobby, "e4", "e5")
       for (const index of order.slice(1)) pending[index]!.sent(false)
-      expect((yield* lobby.info).waiting).toBe(6)
+      expect((yield* lobby.info).queued).toBe(6)
       const b = worker("b")
       yield* lobby.register(b)
       expect(b.received).toEqual(numbers(0, 6))
@@ -63,7 +63,7 @@ describe("Lobby, an event that could not be sent", () => {
       expect(a.received).toEqual(["e0", "e1"])
       yield* lobby.heartbeat("a")
       expect(a.received).toEqual(["e0", "e1", "e0", "e1"])
-      expect((yield* lobby.info).waiting).toBe(0)
+      expect((yield* lobby.info).queued).toBe(0)
     }))
 
   it.effect("is sent to the next worker if that is known at once", () =>
@@ -72,7 +72,7 @@ describe("Lobby, an event that could not be sent", () => {
       const broken = Array.from({ length: 5 }, (_, index) => worker(`broken${index}`, { isSent: false }))
       yield* Effect.forEach(broken, lobby.register)
       yield* enqueue(lobby, "e0", "e1")
-      expect((yield* lobby.info).waiting).toBe(2)
+      expect((yield* lobby.info).queued).toBe(2)
       const a = worker("a")
       yield* lobby.register(a)
       expect(a.received).toEqual(["e0", "e1"])
@@ -96,7 +96,7 @@ describe("Lobby, an event that could not be sent", () => {
         second!.sent(true)
         first!.sent(false)
         expect([...again.received, ...b.received]).toEqual(["e0"])
-        expect((yield* lobby.info).waiting).toBe(0)
+        expect((yield* lobby.info).queued).toBe(0)
       }
     }))
 
@@ -114,7 +114,7 @@ describe("Lobby, an event that could not be sent", () => {
       const a = worker("a", { prefetch: 10, isSent: true })
       yield* lobby.register(broken)
       yield* enqueue(lobby, "e0", "e1")
-      expect([defects, (yield* lobby.info).waiting]).toEqual([[defect], 2])
+      expect([defects, (yield* lobby.info).queued]).toEqual([[defect], 2])
       yield* lobby.register(a)
       expect(a.deliveries.map((delivery) => delivery!.attempt)).toEqual([1, 1])
     }))
@@ -145,7 +145,7 @@ describe("Lobby, an event that could not be sent", () => {
       const a = worker("a", { prefetch: 10, isSent: true })
       yield* lobby.register(broken)
       yield* enqueue(lobby, "e0", "e1")
-      expect(lobby.counters).toMatchObject({ unacknowledged: 0, waiting: 2, redelivered: 0 })
+      expect(lobby.counters).toMatchObject({ unacknowledged: 0, queued: 2, redelivered: 0 })
       yield* lobby.register(a)
       expect([deliveriesOf(broken), deliveriesOf(a)]).toEqual([[["e0", 1]], firstAttempts(0, 2)])
     }))
@@ -178,7 +178,7 @@ describe("Lobby, an event that could not be sent", () => {
         if (go === "release") yield* release(lobby, a, "e0")
         yield* lobby.register(next)
         sent(false)
-        if (go === "ack") expect([deliveriesOf(next), (yield* lobby.info).waiting]).toEqual([[], 0])
+        if (go === "ack") expect([deliveriesOf(next), (yield* lobby.info).queued]).toEqual([[], 0])
         else if (go === "release") expect([deliveriesOf(a), deliveriesOf(next)]).toEqual([[["e0", 1], ["e0", 2]], []])
         else expect(deliveriesOf(next)).toEqual([["e0", 2]])
         expect(lobby.counters.unacknowledged).toBe(go === "ack" ? 0 : 1)

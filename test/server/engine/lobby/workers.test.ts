@@ -132,7 +132,7 @@ describe("Lobby, workers", () => {
       expect(all.map(({ log }) => log)).toEqual([["heartbeat", "dismissed"], ["heartbeat", "dismissed"]])
       expect((yield* lobby.info).workers).toEqual([])
       yield* enqueue(lobby, "e0")
-      expect((yield* lobby.info).waiting).toBe(1)
+      expect((yield* lobby.info).queued).toBe(1)
       yield* lobby.dismissAll
       expect(all[0]!.log.length).toBe(2)
     }))

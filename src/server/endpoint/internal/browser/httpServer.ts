@@ -11,6 +11,10 @@ import * as Http from "node:http"
 import type { Socket } from "node:net"
 import * as Strangers from "../../../../transport/Strangers.ts"
 import { checkPort, ListenError } from "../../../../transport/TransportServer.ts"
+import type { Answer } from "./answer.ts"
+
+/** How many milliseconds a peer may leave an answer unread. */
+const readTimeout = 5000
 
 /** The options of a server. */
 export interface Options {
@@ -108,21 +112,19 @@ export const portOf = (http: Http.Server): number => {
   return typeof address === "object" && address !== null ? address.port : 0
 }
 
-/** Answers a request with a status and a sentence. The connection is closed, so that a peer that does not read cannot hold it. */
-export const respond = (response: Http.ServerResponse, status: number, sentence: string): void => {
-  response.writeHead(status, headersOf(status)).end(`${sentence}\n`)
+/** Answers a request. */
+export const respond = (request: Http.IncomingMessage, response: Http.ServerResponse, answer: Answer): void => {
+  const { body, headers, status } = answer
+  const length = status === 304 ? undefined : { "content-length": Buffer.byteLength(body) }
+  response.writeHead(status, { ...headers, ...length }).end(request.method === "HEAD" ? undefined : body)
+  // The system takes a short answer at once. A longer one must be read in time.
+  response.setTimeout(readTimeout, () => response.destroy())
 }
 
 /** Answers an upgrade request, for which Node.js has no response object. */
-export const respondTo = (socket: Socket, status: number, sentence: string): void => {
-  const headers = { ...headersOf(status), "content-length": sentence.length + 1 }
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.end(`HTTP/1.1 ${status} ${Http.STATUS_CODES[status]}\r\n${lines.join("")}\r\n${sentence}\n`)
+export const respondTo = (socket: Socket, { body, headers, status }: Answer): void => {
+  const lines = Object.entries({ ...headers, "content-length": Buffer.byteLength(body) }).map(([name, value]) =>
+    `${name}: ${value}\r\n`
+  )
+  socket.end(`HTTP/1.1 ${status} ${Http.STATUS_CODES[status]}\r\n${lines.join("")}\r\n${body}`)
 }
-
-const headersOf = (status: number) => ({
-  "content-type": "text/plain",
-  connection: "close",
-  ...status === 426 && { upgrade: "websocket" },
-  ...(status === 429 || status === 503) && { "retry-after": "5" }
-})

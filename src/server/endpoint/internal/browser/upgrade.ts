@@ -10,9 +10,11 @@ import * as Result from "effect/Result"
 import type * as Http from "node:http"
 import type { Vhost, Vhosts } from "../../../engine/Vhosts.ts"
 import { type Admission, type Refusal, refusals } from "./admission.ts"
+import { type Answer, sentence } from "./answer.ts"
 import type { Closing } from "./closing.ts"
 import { closeTimeout, type Entered } from "./connection.ts"
 import * as HttpServer from "./httpServer.ts"
+import * as Script from "./script.ts"
 
 /** The options of the handlers. */
 export interface Options {
@@ -23,10 +25,12 @@ export interface Options {
   readonly onEnter: (entered: Entered) => void
 }
 
-/** The handlers of the HTTP server's events. */
+/** The handlers of requests, by the path of the vhost. */
 export interface Upgrade {
-  readonly onRequest: (request: Http.IncomingMessage, response: Http.ServerResponse) => Effect.Effect<void>
-  readonly onUpgrade: (request: Http.IncomingMessage, head: Buffer) => Effect.Effect<void>
+  /** Answers a request that is no upgrade. */
+  readonly answer: (request: Http.IncomingMessage, path: string) => Effect.Effect<Answer>
+  /** Upgrades a connection, or rejects it. */
+  readonly upgrade: (request: Http.IncomingMessage, path: string, head: Buffer) => Effect.Effect<void>
 }
 
 /** Makes the handlers of one endpoint. */
@@ -34,10 +38,11 @@ export const make = ({ admission, closing, maxMessageSize, onEnter, vhosts }: Op
   const websockets = makeServer(maxMessageSize)
   // The input of a rejected browser is not read.
   const refusing = makeServer(1024)
+  const script = Script.make()
 
   const refuse = (refusal: Refusal, request: Http.IncomingMessage, head: Buffer): Effect.Effect<void> => {
     const { code, status, text } = refusal
-    if (versionOf(request) === null) HttpServer.respondTo(request.socket, status, text)
+    if (versionOf(request) === null) HttpServer.respondTo(request.socket, sentence(status, text))
     else {
       refusing.handleUpgrade(request, request.socket, head, (ws) => {
         ws.on("error", constVoid)
@@ -64,16 +69,18 @@ export const make = ({ admission, closing, maxMessageSize, onEnter, vhosts }: Op
   }
 
   return {
-    onRequest: (request, response) =>
-      Effect.match(vhosts.get(pathOf(request)), {
-        onFailure: () => HttpServer.respond(response, refusals.vhost.status, refusals.vhost.text),
-        onSuccess: () => HttpServer.respond(response, 426, noWebSocket)
-      }),
-    onUpgrade: (request, head) =>
-      Effect.flatMap(Effect.result(vhosts.get(pathOf(request))), (vhost) => {
+    answer: (request, path) =>
+      path === Script.path
+        ? Effect.sync(() => script(request))
+        : Effect.match(vhosts.get(path), {
+          onFailure: () => sentence(refusals.vhost.status, refusals.vhost.text),
+          onSuccess: () => noWebSocket
+        }),
+    upgrade: (request, path, head) =>
+      Effect.flatMap(Effect.result(vhosts.get(path)), (vhost) => {
         const version = versionOf(request)
         if (request.headers.upgrade?.toLowerCase() !== "websocket") {
-          HttpServer.respondTo(request.socket, 426, noWebSocket)
+          HttpServer.respondTo(request.socket, noWebSocket)
           closing.add(request.socket)
           return Effect.void
         }
@@ -84,15 +91,15 @@ export const make = ({ admission, closing, maxMessageSize, onEnter, vhosts }: Op
   }
 }
 
-const noWebSocket = "This is a WebSocket endpoint."
+const noWebSocket = sentence(426, "This is a WebSocket endpoint.")
 
-// `closeTimeout` is not in the types of ws. Pongs go through the outbound queue.
 /** How many fragments a message may have: each costs a hundred times its byte. Browsers send few. */
 const maxFragments = 1024
 
 /** How many pieces of one frame may be buffered, as the system gives them, for the same reason. */
 const maxBufferedChunks = 8192
 
+// `closeTimeout` is not in the types of ws. Pongs go through the outbound queue.
 const makeServer = (maxPayload: number) => {
   const options = {
     noServer: true,
@@ -106,7 +113,8 @@ const makeServer = (maxPayload: number) => {
   return new NodeWS.WebSocketServer(options)
 }
 
-const pathOf = ({ url = "" }: Http.IncomingMessage): string => url.split("?", 1)[0]!
+/** The path that a request is for. */
+export const pathOf = ({ url = "" }: Http.IncomingMessage): string => url.split("?", 1)[0]!
 
 /** The version of the protocol that the browser asks for; `null` if it does not. */
 const versionOf = ({ url = "" }: Http.IncomingMessage): string | null => {

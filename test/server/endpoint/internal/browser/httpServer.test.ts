@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
+import { sentence } from "../../../../../src/server/endpoint/internal/browser/answer.ts"
 import * as HttpServer from "../../../../../src/server/endpoint/internal/browser/httpServer.ts"
 import * as RawTcp from "../../../../harness/RawTcp.ts"
 
@@ -17,7 +18,7 @@ describe("the server of the browsers' port", () => {
         close: Effect.void,
         destroy: () => {}
       })
-      http.on("request", (_, response) => HttpServer.respond(response, 404, "Nothing."))
+      http.on("request", (request, response) => HttpServer.respond(request, response, sentence(404, "Nothing.")))
       http.emit("error", Object.assign(new Error("accept EMFILE"), { code: "EMFILE" }))
       assert.strictEqual(dropped, 1)
       const { status } = yield* Effect.promise(() => fetch(`http://127.0.0.1:${HttpServer.portOf(http)}`))
@@ -38,7 +39,7 @@ describe("the server of the browsers' port", () => {
         close: Effect.void,
         destroy: () => {}
       })
-      http.on("request", (_, response) => HttpServer.respond(response, 404, "Nothing."))
+      http.on("request", (request, response) => HttpServer.respond(request, response, sentence(404, "Nothing.")))
       const port = HttpServer.portOf(http)
       const silent = yield* Effect.replicateEffect(RawTcp.connect(port), 3)
       const request = Effect.map(Effect.promise(() => fetch(`http://127.0.0.1:${port}`)), ({ status }) => status)

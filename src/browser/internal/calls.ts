@@ -1,0 +1,180 @@
+/**
+ * What the user sends and wants to be confirmed: triggers, requests and broadcasts. Each ends exactly once, within its timeout.
+ *
+ * A call waits until it may be sent. If the connection is lost after that, a trigger or a request of an authenticated browser is
+ * sent again with its number, by which the broker knows it; any other call may have happened, and fails.
+ */
+
+import * as Failure from "./failure.ts"
+import type { Call } from "./input.ts"
+import type { CallResult } from "./output.ts"
+import { emit, type Machine, type Pending, send, type Subscription, version, wake } from "./state.ts"
+
+/** Takes a call, and sends it if it may be sent. */
+export const make = (machine: Machine, call: Call): void => {
+  const { options: { callTimeout, maxCallBytes, maxCalls }, state } = machine
+  if (machine.calls.has(call.call)) return
+  const { channel = "", data, event, timeout = callTimeout } = call
+  const bytes = overhead + 2 * (data.length + event.length + channel.length)
+  const pending: Pending = {
+    ...call,
+    bytes,
+    deadline: machine.now + (timeout >= 0 ? Math.min(timeout, maxTimeout) : 0),
+    isSent: false,
+    sent: undefined
+  }
+  if (state._tag === "Closed") return fail(machine, pending, Failure.closed(state))
+  if (machine.calls.size >= maxCalls || machine.callBytes + bytes > maxCallBytes) {
+    return fail(machine, pending, Failure.make("TooManyCallsError", "too many calls are pending"))
+  }
+  machine.calls.set(call.call, pending)
+  machine.callBytes += bytes
+  wake(machine, pending.deadline)
+  trySend(machine, pending)
+}
+
+/** Ends a call that the user no longer wants. */
+export const cancel = (machine: Machine, number: number): void => {
+  const call = machine.calls.get(number)
+  if (call === undefined) return
+  if (call.isSent && call.kind === "request") send(machine, "cancel", JSON.stringify({ id: number }))
+  end(machine, call, { _tag: "Cancelled" })
+}
+
+/** `:triggered` and `:response`: a call has succeeded, or a request's handler has failed as it declared. */
+export const respond = (machine: Machine, id: unknown, { data = null, error }: CallResponse): void => {
+  const call = machine.calls.get(id as number)
+  if (call === undefined) return
+  end(machine, call, error === undefined ? { _tag: "Success", data } : { _tag: "Declared", error })
+}
+
+/** What `:response` has. */
+export interface CallResponse {
+  readonly data?: unknown
+  readonly error?: unknown
+}
+
+/** `:error` with an id. `false` if it belongs to no call. */
+export const reject = (machine: Machine, id: unknown, failure: Failure.Failure): boolean => {
+  const call = machine.calls.get(id as number)
+  if (call !== undefined) fail(machine, call, failure)
+  return call !== undefined
+}
+
+/** Sends all that may be sent now, in order, and fails what never can. */
+export const sendAll = (machine: Machine): void => {
+  for (const call of machine.calls.values()) {
+    if (!call.isSent) trySend(machine, call)
+  }
+}
+
+/** The connection is lost. `isTooLarge`: because of a message of ours, which was the largest in flight. */
+export const lose = (machine: Machine, isTooLarge: boolean): void => {
+  const inFlight = [...machine.calls.values()].filter(({ isSent }) => isSent)
+  const largest = isTooLarge && inFlight.length > 0 ? inFlight.reduce((a, b) => b.bytes > a.bytes ? b : a) : undefined
+  if (largest) {
+    fail(machine, largest, Failure.make("MessageTooLargeError", "the message is larger than the broker accepts", 1009))
+  }
+  const isRemembered = version(machine) === 1 && machine.authentication.phase === "done"
+  for (const call of inFlight) {
+    if (call === largest) continue
+    call.isSent = false
+    if (call.kind === "broadcast" || !isRemembered) fail(machine, call, connectionLost)
+  }
+}
+
+/** Ends all calls: the connection is closed. */
+export const failAll = (machine: Machine, failure: Failure.Failure): void => {
+  for (const call of machine.calls.values()) fail(machine, call, failure)
+}
+
+/** Ends the calls whose time is over. */
+export const expire = (machine: Machine): void => {
+  for (const call of machine.calls.values()) {
+    if (call.deadline > machine.now) {
+      wake(machine, call.deadline)
+      continue
+    }
+    const may = call.sent ? "it was sent, and may have happened" : "it was not sent"
+    fail(machine, call, Failure.make("RequestTimeoutError", `there was no response in time; ${may}`))
+  }
+}
+
+const trySend = (machine: Machine, call: Pending): void => {
+  const known = version(machine)
+  if (known === undefined) return
+  const obstacle = known === 0 && call.kind === "request"
+    ? Failure.make("UnsupportedError", "the broker is too old for requests")
+    : isStale(machine, call, known)
+    ? connectionLost
+    : call.kind === "broadcast"
+    ? subscriptionOf(machine, call)
+    : userOf(machine)
+  if (obstacle === "wait") return
+  if (obstacle) fail(machine, call, obstacle)
+  else transmit(machine, call, known)
+}
+
+// The broker would take it for a new one: it remembers nothing, or the calls of another user, or not for so long.
+const isStale = ({ authentication, now }: Machine, { sent }: Pending, version: 0 | 1): boolean =>
+  sent !== undefined &&
+  (version === 0 || now - sent.at > retention ||
+    (authentication.phase === "done" && sent.uid !== authentication.uid))
+
+const userOf = ({ authentication: { failure, phase }, options }: Machine): Failure.Failure | "wait" | undefined =>
+  phase === "done"
+    ? undefined
+    : options.hasToken
+    ? phase === "failed" ? failure : "wait"
+    : Failure.noToken
+
+const subscriptionOf = (
+  { subscriptions }: Machine,
+  { channel = "" }: Pending
+): Failure.Failure | "wait" | undefined => {
+  const { count, phase, state }: Partial<Subscription> = subscriptions.get(channel) ?? {}
+  return !count
+    ? Failure.make("NotSubscribedError", `a broadcast needs a subscription: subscribe to ${channel} first`)
+    : phase === "on" || phase === "sent"
+    ? undefined
+    : state?._tag === "Failed"
+    ? state.failure
+    : "wait"
+}
+
+const transmit = (machine: Machine, call: Pending, version: 0 | 1): void => {
+  const { call: id, channel, data, deadline, event, kind } = call
+  const head = JSON.stringify({
+    channel,
+    event,
+    id: version === 1 ? id : undefined,
+    timeout: kind === "request" ? Math.max(1, Math.ceil(deadline - machine.now)) : undefined
+  })
+  send(machine, kind, `${head.slice(0, -1)},"data":${data}}`)
+  call.isSent = true
+  call.sent = { at: machine.now, uid: machine.authentication.uid }
+  // Such a broker confirms nothing.
+  if (version === 0) end(machine, call, { _tag: "Success", data: null })
+}
+
+const fail = (machine: Machine, call: Pending, failure: Failure.Failure): void =>
+  end(machine, call, { _tag: "Failure", failure })
+
+const end = (machine: Machine, call: Pending, result: CallResult): void => {
+  if (machine.calls.delete(call.call)) machine.callBytes -= call.bytes
+  emit(machine, { _tag: "Settle", call: call.call, result })
+}
+
+const connectionLost = Failure.make(
+  "ConnectionLostError",
+  "the connection was lost; it was sent, and may have happened"
+)
+
+/** What a pending call takes beside its texts. */
+const overhead = 256
+
+/** No call may last longer, in milliseconds: the broker takes no request that does. */
+const maxTimeout = 3_600_000
+
+/** For how long a broker surely remembers a call, in milliseconds. */
+const retention = 240_000

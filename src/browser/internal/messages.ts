@@ -1,0 +1,89 @@
+/**
+ * What the broker sends, and whom it concerns.
+ *
+ * Keys and names with `:` that are not known here are ignored: the protocol grows by them.
+ */
+
+import type { JsonObject } from "../../protocol/Json.ts"
+import * as Authentication from "./authentication.ts"
+import * as Calls from "./calls.ts"
+import * as Connection from "./connection.ts"
+import * as Failure from "./failure.ts"
+import * as Presence from "./presence.ts"
+import { emit, type Machine, version } from "./state.ts"
+import * as Subscriptions from "./subscriptions.ts"
+
+/** Handles a message, or a batch of them. */
+export const receive = (machine: Machine, message: unknown): void => {
+  if (Array.isArray(message)) return message.forEach((one) => receiveOne(machine, one))
+  receiveOne(machine, message)
+}
+
+const receiveOne = (machine: Machine, message: unknown): void => {
+  const names = isObject(message) ? Object.keys(message) : []
+  // What the system says of an event stands beside it.
+  const name = names.find((name) => !name.startsWith(":")) ?? names[0]
+  const payload = isObject(message) && name !== undefined ? message[name] : undefined
+  if (name === undefined || !isObject(payload)) {
+    return emit(machine, { _tag: "Error", failure: malformed })
+  }
+  if (name === ":connected") return Connection.connected(machine, payload)
+  if (version(machine) === undefined) return
+  if (name.startsWith(":")) system(machine, name, payload)
+  else event(machine, name, payload)
+}
+
+// Data of an event for this browser alone may have a `channel`, too: then it is one that this browser is not subscribed to.
+const event = (machine: Machine, event: string, data: JsonObject): void => {
+  const channel = data.channel as string
+  const subscription = machine.subscriptions.get(channel)
+  if (subscription === undefined) emit(machine, { _tag: "Direct", event, data })
+  else if (subscription.count > 0) emit(machine, { _tag: "Event", channel, event, data })
+}
+
+const system = (machine: Machine, name: string, payload: JsonObject): void => {
+  const channel = payload.channel as string
+  switch (name) {
+    case ":authenticated":
+      return Authentication.authenticated(machine, payload.uid)
+    case ":subscribed":
+      return Subscriptions.subscribed(machine, channel, payload)
+    case ":unsubscribed":
+      return Subscriptions.unsubscribed(machine, channel)
+    case ":members":
+      return Subscriptions.receiveMembers(machine, channel, payload)
+    case ":memberJoined":
+      return Subscriptions.memberChanged(machine, channel, Presence.joined, payload)
+    case ":memberLeft":
+      return Subscriptions.memberChanged(machine, channel, Presence.left, payload)
+    case ":triggered":
+      return Calls.respond(machine, payload.id, {})
+    case ":response":
+      return Calls.respond(machine, payload.id, payload)
+    case ":error":
+      return error(machine, payload)
+  }
+}
+
+const error = (machine: Machine, { channel, code, event, id, reason, status }: JsonObject): void => {
+  const sentence = [reason, status, "the broker failed"].find((value) => typeof value === "string") as string
+  const failure = Failure.fromStatus(typeof code === "number" ? code : 597, sentence)
+  if (Calls.reject(machine, id, failure)) return
+  const isAbout = version(machine) === 0
+    ? aboutWhat(machine, failure)
+    : { event, channel: channel as string }
+  if (isAbout.event === "auth" && Authentication.rejected(machine, failure)) return
+  if (Subscriptions.rejected(machine, isAbout.event, isAbout.channel, failure)) return
+  emit(machine, { _tag: "Error", failure })
+}
+
+// A broker without versions does not say what an error is about. It responds in order.
+const aboutWhat = (machine: Machine, { code }: Failure.Failure): { event: unknown; channel: string } =>
+  code === 402
+    ? { event: "auth", channel: "" }
+    : { event: "subscribe", channel: Subscriptions.oldestSent(machine) ?? "" }
+
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+const malformed = Failure.make("InternalError", "the broker sent what is no message")

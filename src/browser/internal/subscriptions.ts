@@ -1,0 +1,274 @@
+/**
+ * The channels that the user wants. Each converges by itself: one message of it is in flight at a time, and what comes next follows from
+ * what is wanted and what the broker has said last. Every wait for the broker is bounded.
+ */
+
+import type { JsonObject } from "../../protocol/Json.ts"
+import * as Backoff from "./backoff.ts"
+import * as Calls from "./calls.ts"
+import * as Failure from "./failure.ts"
+import type { Subscribe } from "./input.ts"
+import type { SubscriptionState } from "./output.ts"
+import * as Presence from "./presence.ts"
+import { emit, type Machine, send, type Subscription, version, wake } from "./state.ts"
+
+/** Whether a channel needs a user: `private` and `presence` channels do. */
+export const needsUser = (channel: string): boolean => /^(private|presence)-/.test(channel)
+
+/** Wants a channel, once more. */
+export const subscribe = (machine: Machine, wanted: Subscribe): void => {
+  const { state, subscriptions } = machine
+  const known = subscriptions.get(wanted.channel)
+  if (known !== undefined && known.count++ > 0) return
+  const subscription: Subscription = {
+    ...(known ?? { phase: "idle", by: Infinity, presence: undefined, state: subscribing }),
+    channel: wanted.channel,
+    hidden: wanted.hidden,
+    data: wanted.data,
+    count: 1,
+    failures: 0,
+    isRejected: false,
+    // With other options than were sent it is left, and subscribed anew.
+    isOutdated: known !== undefined && known.phase === "sent" &&
+      (known.isOutdated || known.data !== wanted.data || known.hidden !== wanted.hidden)
+  }
+  subscriptions.set(wanted.channel, subscription)
+  setState(
+    machine,
+    subscription,
+    state._tag === "Closed" ? failed(Failure.closed(state), false) : subscribing,
+    true
+  )
+  converge(machine, subscription)
+}
+
+/** Wants a channel once less. */
+export const unsubscribe = (machine: Machine, channel: string): void => {
+  const subscription = machine.subscriptions.get(channel)
+  if (subscription === undefined || subscription.count === 0 || --subscription.count > 0) return
+  setState(machine, subscription, { _tag: "Unsubscribed" })
+  converge(machine, subscription)
+}
+
+/** Sends for all channels what may be sent now: after connecting and authenticating. */
+export const convergeAll = (machine: Machine): void => {
+  for (const subscription of machine.subscriptions.values()) converge(machine, subscription)
+}
+
+/** Does what was to be done by now: retries, and gives up waiting. */
+export const expire = (machine: Machine): void => {
+  for (const subscription of machine.subscriptions.values()) {
+    if (subscription.by > machine.now) {
+      wake(machine, subscription.by)
+      continue
+    }
+    subscription.by = Infinity
+    switch (subscription.phase) {
+      case "sent":
+        reject(machine, subscription, Failure.make("RequestTimeoutError", "the broker has not responded in time"))
+        break
+      case "on":
+        requestMembers(machine, subscription)
+        break
+      case "leaving":
+        left(machine, subscription)
+        break
+      case "idle":
+        converge(machine, subscription)
+    }
+  }
+}
+
+/** `:subscribed`. */
+export const subscribed = (machine: Machine, channel: string, payload: JsonObject): void => {
+  const subscription = machine.subscriptions.get(channel)
+  if (subscription === undefined) {
+    // Given up here, and not there.
+    if (typeof channel === "string") send(machine, "unsubscribe", JSON.stringify({ channel }))
+    return
+  }
+  const { count, isOutdated, phase } = subscription
+  if (phase === "on" || phase === "leaving") return
+  subscription.phase = "on"
+  subscription.failures = 0
+  subscription.isRejected = false
+  subscription.by = Infinity
+  if (count === 0 || isOutdated) return converge(machine, subscription)
+  setState(
+    machine,
+    subscription,
+    typeof payload.uid === "string" ? { _tag: "Subscribed", uid: payload.uid } : { _tag: "Subscribed" }
+  )
+  if (payload.subscribers !== undefined) {
+    subscription.presence = Presence.make()
+    addMembers(machine, subscription, payload)
+  }
+}
+
+/** `:unsubscribed`: it has left, or the channel was closed. */
+export const unsubscribed = (machine: Machine, channel: string): void => {
+  const subscription = machine.subscriptions.get(channel)
+  if (subscription === undefined) return
+  if (subscription.phase === "on") {
+    reject(machine, subscription, Failure.make("ChannelNotFoundError", "the channel was closed"))
+  } else if (subscription.phase === "leaving") left(machine, subscription)
+}
+
+/** `:error` of a message that names its channel. `false` if it is not about a subscription. */
+export const rejected = (machine: Machine, event: unknown, channel: string, failure: Failure.Failure): boolean => {
+  const subscription = machine.subscriptions.get(channel)
+  if (event === "members" && subscription?.phase === "on") retryLater(machine, subscription)
+  else if (event === "subscribe" && subscription?.phase === "sent") reject(machine, subscription, failure)
+  else if (event === "unsubscribe" && subscription?.phase === "leaving") left(machine, subscription)
+  return event === "subscribe" || event === "unsubscribe"
+}
+
+/** The channel whose `subscribe` has waited for longest, to which a broker without versions most likely responds. */
+export const oldestSent = ({ subscriptions }: Machine): string | undefined => {
+  const sent = [...subscriptions.values()].filter(({ phase }) => phase === "sent")
+  return sent.length === 0 ? undefined : sent.reduce((a, b) => b.by < a.by ? b : a).channel
+}
+
+/** `:members`, the response to a request that had the cursor as its id. */
+export const receiveMembers = (machine: Machine, channel: string, payload: JsonObject): void => {
+  const subscription = machine.subscriptions.get(channel)
+  const next = subscription?.presence?.next
+  if (subscription?.phase === "on" && next !== undefined && payload.id === next) {
+    addMembers(machine, subscription, payload)
+  }
+}
+
+/** `:memberJoined` and `:memberLeft`. */
+export const memberChanged = (
+  machine: Machine,
+  channel: string,
+  reduce: typeof Presence.joined,
+  payload: JsonObject
+): void => {
+  const { count = 0, presence } = machine.subscriptions.get(channel) ?? {}
+  const change = presence && reduce(presence, payload)
+  if (change && count > 0) emit(machine, { _tag: "Members", channel, change })
+}
+
+/** The connection is lost, or closed. What is wanted stays so, and the members stay until they are known anew. */
+export const lose = (machine: Machine, closed?: Failure.Failure): void => {
+  for (const subscription of machine.subscriptions.values()) {
+    subscription.phase = "idle"
+    subscription.failures = 0
+    subscription.isRejected = false
+    subscription.isOutdated = false
+    subscription.by = Infinity
+    if (subscription.presence?.next !== undefined) subscription.presence = undefined
+    if (subscription.count === 0) machine.subscriptions.delete(subscription.channel)
+    else setState(machine, subscription, closed ? failed(closed, false) : subscribing)
+  }
+}
+
+const converge = (machine: Machine, subscription: Subscription): void => {
+  const { channel, count, isOutdated, isRejected, phase } = subscription
+  if (phase === "on" && (count === 0 || isOutdated)) {
+    subscription.phase = "leaving"
+    subscription.isOutdated = false
+    sendOf(machine, subscription, "unsubscribe")
+  } else if (phase === "idle" && count === 0) {
+    machine.subscriptions.delete(channel)
+    Calls.sendAll(machine)
+  } else if (phase === "idle" && subscription.by === Infinity && !isRejected && version(machine) !== undefined) {
+    if (!needsUser(channel) || machine.authentication.phase === "done") {
+      subscription.phase = "sent"
+      sendOf(machine, subscription, "subscribe")
+      Calls.sendAll(machine)
+    } else withoutUser(machine, subscription)
+  }
+}
+
+// It waits for the authentication, unless that has failed.
+const withoutUser = (machine: Machine, subscription: Subscription): void => {
+  const { authentication: { failure, isRetried, phase }, options } = machine
+  if (options.hasToken && phase !== "failed") return
+  setState(machine, subscription, failed(options.hasToken && failure || Failure.noToken, isRetried))
+  Calls.sendAll(machine)
+}
+
+// With an id there is a response also if nothing changes.
+const sendOf = (machine: Machine, subscription: Subscription, event: "subscribe" | "unsubscribe"): void => {
+  const { channel, data, hidden } = subscription
+  const head = JSON.stringify({
+    channel,
+    id: version(machine) === 1 ? 0 : undefined,
+    hidden: event === "subscribe" && hidden ? true : undefined
+  })
+  send(machine, event, event === "subscribe" && data ? `${head.slice(0, -1)},"data":${data}}` : head)
+  waitForResponse(machine, subscription)
+}
+
+const waitForResponse = (machine: Machine, subscription: Subscription): void => {
+  subscription.by = machine.now + machine.options.connectTimeout
+  wake(machine, subscription.by)
+}
+
+const reject = (machine: Machine, subscription: Subscription, failure: Failure.Failure): void => {
+  subscription.phase = "idle"
+  subscription.isOutdated = false
+  subscription.isRejected = isPermanent(failure)
+  subscription.by = Infinity
+  if (subscription.count > 0) {
+    setState(machine, subscription, failed(failure, !subscription.isRejected))
+    if (subscription.presence) {
+      subscription.presence = undefined
+      emit(machine, { _tag: "Members", channel: subscription.channel, change: { _tag: "Reset" } })
+    }
+    if (!subscription.isRejected) retryLater(machine, subscription)
+  }
+  converge(machine, subscription)
+  Calls.sendAll(machine)
+}
+
+const retryLater = (machine: Machine, subscription: Subscription): void => {
+  subscription.by = machine.now + Backoff.delay(machine.options, subscription.failures++, machine.random)
+  wake(machine, subscription.by)
+}
+
+const left = (machine: Machine, subscription: Subscription): void => {
+  subscription.phase = "idle"
+  subscription.by = Infinity
+  subscription.presence = undefined
+  converge(machine, subscription)
+}
+
+const addMembers = (machine: Machine, subscription: Subscription, payload: JsonObject): void => {
+  const { channel, count, presence } = subscription
+  Presence.append(presence!, payload.subscribers, payload.next)
+  if (presence!.next !== undefined) requestMembers(machine, subscription)
+  else {
+    subscription.by = Infinity
+    if (count > 0) emit(machine, { _tag: "Members", channel, change: { _tag: "Reset" } })
+  }
+}
+
+const requestMembers = (machine: Machine, subscription: Subscription): void => {
+  const after = subscription.presence?.next
+  if (after === undefined) return
+  send(machine, "members", JSON.stringify({ channel: subscription.channel, after, id: after }))
+  waitForResponse(machine, subscription)
+}
+
+// On this connection; with another token it may succeed.
+const isPermanent = ({ code = 0 }: Failure.Failure): boolean => [400, 402, 403, 451].includes(code)
+
+const subscribing: SubscriptionState = { _tag: "Subscribing" }
+
+const failed = (failure: Failure.Failure, isRetried: boolean): SubscriptionState => ({
+  _tag: "Failed",
+  failure,
+  isRetried
+})
+
+const setState = (machine: Machine, subscription: Subscription, state: SubscriptionState, isNew = false): void => {
+  const { channel, count, state: before } = subscription
+  subscription.state = state
+  if (count === 0 && state._tag !== "Unsubscribed") return
+  if (isNew || JSON.stringify(before) !== JSON.stringify(state)) {
+    emit(machine, { _tag: "Subscription", channel, state })
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * An event of the local queue, from its enqueuing to its end, and what is recorded of it.
+ */
+
+import { type Enqueue, type Queued, sizeOf, type StoredEvent } from "../EventQueue.ts"
+import type * as Heap from "./heap.ts"
+
+/** An event in the queue. */
+export interface Event extends Queued {
+  attempts: number
+  failures: number
+  releases: number
+  losses: number
+  isDelivered: boolean
+  /** When its delay ends, if it is delayed. */
+  dueAt: number
+  /** Its entry among the delayed events. */
+  delayed: Heap.Entry<Event> | undefined
+  /** Its entry among the deadlines, if it is a request without a result. */
+  expiring: Heap.Entry<Expiring> | undefined
+  /** Until its first delivery: how long that is delayed, and until when in milliseconds since 1970. */
+  readonly stored: { readonly delay: number; readonly dueAt: number } | undefined
+}
+
+/** A request without a result. */
+export type Expiring = Event & { readonly deadline: number }
+
+/** What a request takes beside its text, in bytes. */
+const overhead = 512
+
+/** Makes an event that is to be enqueued, or restored. `dueAt` is when its `delay` ends, in milliseconds since 1970. */
+export const make = (
+  event: Enqueue,
+  identity: { readonly id: string; readonly number: number },
+  delayed: { readonly delay: number; readonly dueAt: number } | undefined,
+  stored?: StoredEvent
+): Event => ({
+  id: identity.id,
+  number: identity.number,
+  lane: event.lane,
+  json: event.json,
+  origin: event.origin,
+  size: sizeOf(event.json, event.origin) + (event.lane === "requests" ? overhead : 0),
+  deadline: event.deadline,
+  dedupeKey: event.dedupeKey,
+  replyTo: event.replyTo,
+  attempts: stored === undefined ? 0 : stored.attempts,
+  failures: stored === undefined ? 0 : stored.failures,
+  losses: stored === undefined ? 0 : stored.losses,
+  releases: 0,
+  isDelivered: false,
+  dueAt: 0,
+  delayed: undefined,
+  expiring: undefined,
+  stored: delayed
+})
+
+/** What the journal records of an event. */
+export const entryOf = ({ attempts, dedupeKey, failures, id, json, losses, origin, stored }: Event) => {
+  const entry = { _tag: "Event", id, json, origin: origin ?? null, attempts, failures, losses } as const
+  // Few events have more.
+  return dedupeKey === undefined && stored === undefined ? entry : {
+    ...entry,
+    ...dedupeKey !== undefined && { dedupeKey },
+    ...attempts === 0 && stored
+  }
+}
+
+/** Why an event failed that was lost so often. */
+export const lostTooOften = ({ losses }: Event): string =>
+  `delivered ${losses} ${
+    losses === 1 ? "time" : "times"
+  } without an acknowledgement: its worker crashed, timed out or ` +
+  "lost its connection"

@@ -1,0 +1,84 @@
+/**
+ * What a browser loads: the script, and bundles of what browsers and backends share. Their sizes are limits that the
+ * documentation states.
+ */
+import * as esbuild from "esbuild"
+import { globSync, readFileSync } from "node:fs"
+import { gzipSync } from "node:zlib"
+import * as vite from "vite"
+import { describe, expect, it } from "vitest"
+
+const kilobytes = (code: string) => gzipSync(code, { level: 9 }).length / 1000
+
+const bundled = (options: esbuild.BuildOptions) =>
+  esbuild.buildSync({ bundle: true, minify: true, write: false, platform: "browser", target: "es2022", ...options })
+    .outputFiles![0]!.text
+
+describe("the script", () => {
+  const command: string = JSON.parse(readFileSync("package.json", "utf8")).scripts["build-script"]
+
+  it.each(["esm", "iife"] as const)("has at most 10 KB compressed as %s", (format) => {
+    expect(command).toContain("src/browser/script.ts --bundle --minify --target=es2020")
+    const code = bundled({ entryPoints: ["src/browser/script.ts"], format, globalName: "Kosmonaut", target: "es2020" })
+    expect(kilobytes(code)).toBeLessThan(10)
+  })
+
+  it("takes types alone from Effect and from the protocol", () => {
+    const { metafile } = esbuild.buildSync({
+      entryPoints: ["src/browser/script.ts"],
+      bundle: true,
+      write: false,
+      metafile: true
+    })
+    const inputs = Object.keys(metafile!.inputs)
+    expect(inputs.filter((file) => !/^src\/browser\/(script|internal\/\w+)\.ts$/.test(file))).toEqual([])
+  })
+})
+
+// A group of events and a channel, as an application shares them. The doors that a browser may import are those that there are.
+const doors = ["events", "browser"].filter((door) => globSync(`src/${door}/index.ts`).length > 0)
+const program = (door: string) => `
+  import * as Schema from "effect/Schema"
+  import { Channel, Event, EventGroup } from "./src/events/index.ts"
+  import * as Door from "./src/${door}/index.ts"
+  class Chat extends EventGroup.make("chat", Event.make("say", { payload: { text: Schema.String } })) {}
+  export const Room = Channel.make("room", { params: { id: Schema.String }, events: Chat })
+  export const used = [Event.encode(Chat.events.say, { text: "hello" }), ${door === "events" ? "1" : "Door"}]
+`
+
+describe.each(doors)("a bundle of kosmonaut/%s", (door) => {
+  // What Effect itself looks up at run time, where there is Node.js, is no import.
+  const nodeModule = /(from|import|require)\s*\(?\s*["'](node:|fs|net|tls|http|crypto|stream)|vite-browser-external/
+
+  it("needs no Node.js, and has at most 115 KB compressed with one group, by esbuild", () => {
+    const code = bundled({ stdin: { contents: program(door), resolveDir: ".", loader: "ts" }, format: "esm" })
+    expect(code).not.toMatch(nodeModule)
+    if (door === "events") expect(kilobytes(code)).toBeLessThan(115)
+  })
+
+  it("needs no Node.js, by vite", async () => {
+    const warnings: Array<string> = []
+    const built = await vite.build({
+      configFile: false,
+      logLevel: "silent",
+      plugins: [{
+        name: "program",
+        resolveId: (id) => id === "/program.ts" ? `${process.cwd()}/program.ts` : undefined,
+        load: (id) => id.endsWith("/program.ts") ? program(door) : undefined
+      }],
+      build: {
+        write: false,
+        lib: { entry: "/program.ts", formats: ["es"] },
+        rolldownOptions: { onwarn: ({ message }) => warnings.push(message) }
+      }
+    })
+    const [{ output }] = [built].flat() as unknown as [
+      { readonly output: ReadonlyArray<{ readonly code?: string; readonly imports?: ReadonlyArray<string> }> }
+    ]
+    expect(warnings.filter((warning) => /externalized/.test(warning))).toEqual([])
+    for (const { code = "", imports = [] } of output) {
+      expect(imports).toEqual([])
+      expect(code).not.toMatch(nodeModule)
+    }
+  })
+})

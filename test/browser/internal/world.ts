@@ -1,0 +1,283 @@
+/**
+ * The state machine in a world of its own: a clock, a network and a model of the broker, all in the hands of a test. The world
+ * checks at every step what must always hold.
+ */
+import { expect } from "vitest"
+import type { Call, Input } from "../../../src/browser/internal/input.ts"
+import * as Machine from "../../../src/browser/internal/machine.ts"
+import type { Options } from "../../../src/browser/internal/options.ts"
+import type { CallResult, Output } from "../../../src/browser/internal/output.ts"
+
+type Json = Record<string, any>
+
+/** A connection between the machine and the broker. */
+export interface Socket {
+  readonly connection: number
+  /** `undefined` until the broker has accepted it. */
+  version: 0 | 1 | undefined
+  /** The machine has received `:connected`, `:authenticated`. */
+  isConnected: boolean
+  isAuthenticated: boolean
+  /** What the broker has not read yet, and what the machine has not received yet. */
+  readonly toBroker: Array<string>
+  readonly toBrowser: Array<Json>
+  readonly subscriptions: Set<string>
+  uid: string | undefined
+  client: string | undefined
+}
+
+/** The outputs of one kind. */
+export type OutputOf<Tag extends Output["_tag"]> = Extract<Output, { readonly _tag: Tag }>
+
+/** A machine and all around it. */
+export class World {
+  readonly machine: Machine.Machine
+  readonly outputs: Array<Output> = []
+  readonly results = new Map<number, CallResult>()
+  readonly deadlines = new Map<number, number>()
+  /** The channels that are open at the broker. */
+  readonly open = new Set(["room", "private-a", "presence-b"])
+  /** How often the broker has executed each call, by the client and the id. */
+  readonly executed = new Map<string, number>()
+  /** The fetches of tokens that have no response yet. */
+  readonly fetches: Array<number> = []
+  now = 1000
+  random = 0.5
+  timer = Infinity
+  socket: Socket | undefined
+  #lastCall = 0
+
+  constructor(options: Partial<Options> = {}) {
+    this.machine = Machine.make({ client: "client", hasToken: true, ...options })
+  }
+
+  give(input: Input): ReadonlyArray<Output> {
+    if (input._tag === "Timer") this.timer = Infinity
+    const outputs = Machine.step(this.machine, input, this.now, this.random)
+    for (const output of outputs) this.#perform(output)
+    this.outputs.push(...outputs)
+    const { callBytes, calls, options } = this.machine
+    expect(calls.size).toBeLessThanOrEqual(options.maxCalls)
+    expect(callBytes).toBeLessThanOrEqual(options.maxCallBytes)
+    expect(callBytes).toBe([...calls.values()].reduce((sum, { bytes }) => sum + bytes, 0))
+    for (const [call, deadline] of this.deadlines) {
+      if (!this.results.has(call)) expect(this.timer, "a pending call has a timer").toBeLessThanOrEqual(deadline)
+    }
+    return outputs
+  }
+
+  /** All outputs of a kind, and forgets them. */
+  taken<Tag extends Output["_tag"]>(tag: Tag): ReadonlyArray<OutputOf<Tag>> {
+    return this.outputs.splice(0).filter((output): output is OutputOf<Tag> => output._tag === tag)
+  }
+
+  call(call: Partial<Call> & Pick<Call, "kind">): number {
+    const number = ++this.#lastCall
+    const { callTimeout } = this.machine.options
+    this.deadlines.set(number, this.now + (call.timeout ?? callTimeout))
+    this.give({ _tag: "Call", call: number, event: "chat/say", data: "{}", ...call })
+    return number
+  }
+
+  /** The browser is connected, and authenticated if it has tokens. */
+  connected(version: 0 | 1 = 1): this {
+    this.give({ _tag: "Connect" })
+    this.accept(version)
+    this.settle()
+    return this
+  }
+
+  accept(version: 0 | 1 = 1): void {
+    if (this.socket === undefined || this.socket.version !== undefined) return
+    this.socket.version = version
+    this.socket.toBrowser.push({
+      ":connected": { sid: `sid-${this.socket.connection}`, ...(version === 1 && { v: 1, pingInterval: 20_000 }) }
+    })
+  }
+
+  /** The connection ends; what was on its way to either side is lost. */
+  drop(code: number, reason = ""): void {
+    if (this.socket === undefined) return
+    const { connection } = this.socket
+    this.socket = undefined
+    this.give({ _tag: "Closed", connection, code, reason })
+  }
+
+  token(token: string | undefined | { readonly failure: string }): void {
+    const fetch = this.fetches.shift()
+    if (fetch === undefined) return
+    this.give(
+      typeof token === "object"
+        ? { _tag: "TokenFailed", fetch, message: token.failure }
+        : { _tag: "TokenFetched", fetch, token }
+    )
+  }
+
+  /** Time passes, and the timer comes whenever it should. */
+  pass(milliseconds: number): void {
+    const end = this.now + milliseconds
+    for (let turns = 0; this.timer <= end; turns++) {
+      expect(turns, "the timer does not come without an end").toBeLessThan(10_000)
+      this.now = Math.max(this.now, this.timer)
+      this.give({ _tag: "Timer" })
+    }
+    this.now = end
+  }
+
+  /** The broker reads one message. */
+  process(): boolean {
+    const text = this.socket?.toBroker.shift()
+    if (text === undefined) return false
+    const message = JSON.parse(text)
+    if (Array.isArray(message)) {
+      expect(message.length).toBeLessThanOrEqual(256)
+      for (const one of message) this.#execute(this.socket!, one)
+    } else this.#execute(this.socket!, message)
+    return true
+  }
+
+  /** The machine receives one message. */
+  deliver(): boolean {
+    const { socket } = this
+    const message = socket?.toBrowser.shift()
+    if (socket === undefined || message === undefined) return false
+    if (":connected" in message) socket.isConnected = true
+    if (":authenticated" in message) socket.isAuthenticated = true
+    this.give({ _tag: "Message", connection: socket.connection, message })
+    return true
+  }
+
+  /** Everything that is on its way arrives, and tokens are good. */
+  settle(): void {
+    let turns = 0
+    for (let goesOn = true; goesOn;) {
+      expect(turns++, "messages do not go to and fro without an end").toBeLessThan(1000)
+      goesOn = this.fetches.length > 0
+      if (goesOn) this.token("good")
+      if (this.process() || this.deliver()) goesOn = true
+    }
+  }
+
+  #perform(output: Output): void {
+    switch (output._tag) {
+      case "Connect":
+        expect(this.socket, "one connection at a time").toBeUndefined()
+        this.socket = {
+          connection: output.connection,
+          version: undefined,
+          isConnected: false,
+          isAuthenticated: false,
+          toBroker: [],
+          toBrowser: [],
+          subscriptions: new Set(),
+          uid: undefined,
+          client: undefined
+        }
+        break
+      case "Disconnect":
+        expect(this.socket, "there is a connection to close").toBeDefined()
+        this.socket = undefined
+        break
+      case "Send":
+        expect(this.socket?.isConnected, "nothing is sent before :connected").toBe(true)
+        this.socket!.toBroker.push(output.text)
+        this.#mayBeSent(this.socket!, output.text)
+        break
+      case "SetTimer":
+        expect(output.at).not.toBe(this.timer)
+        expect(output.at).toBeLessThan(Infinity)
+        this.timer = output.at
+        break
+      case "ClearTimer":
+        expect(this.timer).toBeLessThan(Infinity)
+        this.timer = Infinity
+        break
+      case "FetchToken":
+        this.fetches.push(output.fetch)
+        break
+      case "Settle":
+        expect(this.results.has(output.call), "a call ends once").toBe(false)
+        expect(this.deadlines.has(output.call)).toBe(true)
+        this.results.set(output.call, output.result)
+    }
+  }
+
+  #mayBeSent(socket: Socket, text: string): void {
+    const parsed = JSON.parse(text)
+    if (Array.isArray(parsed)) expect(socket.version).toBe(1)
+    for (const message of [parsed].flat() as ReadonlyArray<Json>) {
+      const [[event, payload]] = Object.entries(message) as [[string, Json]]
+      const needsUser = ["trigger", "request"].includes(event) ||
+        (event === "subscribe" && payload.channel !== "room" && payload.channel !== "lobby")
+      if (needsUser) expect(socket.isAuthenticated, `${event} is sent by a user`).toBe(true)
+      if (socket.version === 0) {
+        expect(["auth", "subscribe", "unsubscribe", "trigger", "broadcast", "members"]).toContain(event)
+        if (event !== "members") expect(payload.id ?? payload.client).toBeUndefined()
+      }
+    }
+  }
+
+  #execute(socket: Socket, message: Json): unknown {
+    const [[event, payload]] = Object.entries(message) as [[string, Json]]
+    const { channel, id } = payload
+    const respond = (name: string, fields: Json) =>
+      socket.toBrowser.push({ [name]: { ...fields, ...(id !== undefined && { id }) } })
+    const fail = (code: number) =>
+      respond(":error", {
+        code,
+        status: `status ${code}`,
+        ...(socket.version === 1 && { event, channel, reason: `reason ${code}` })
+      })
+    const isUser = socket.uid !== undefined
+    switch (event) {
+      case "auth":
+        if (payload.token !== "good") return fail(402)
+        socket.uid = "joe"
+        socket.client = payload.client
+        return respond(":authenticated", socket.version === 1 ? { uid: "joe" } : {})
+      case "subscribe":
+        if (channel === "private-x" || (!isUser && channel.startsWith("p"))) return fail(403)
+        if (!this.open.has(channel)) return fail(454)
+        if (socket.subscriptions.has(channel) && id === undefined) return undefined
+        socket.subscriptions.add(channel)
+        return respond(":subscribed", {
+          channel,
+          ...(isUser && { uid: socket.uid }),
+          ...(channel.startsWith("presence") && { subscribers: [] })
+        })
+      case "unsubscribe":
+        if (!socket.subscriptions.delete(channel)) return fail(453)
+        return respond(":unsubscribed", { channel })
+      case "ping":
+        return respond(":pong", {})
+      case "cancel":
+        return undefined
+      case "broadcast":
+        if (!socket.subscriptions.has(channel)) return fail(453)
+        this.#count(socket, id, false)
+        return id !== undefined && respond(":triggered", {})
+      case "trigger":
+        if (!isUser) return fail(403)
+        this.#count(socket, id, true)
+        return id !== undefined && respond(":triggered", {})
+      case "request":
+        if (!isUser) return fail(403)
+        expect(payload.timeout).toBeGreaterThan(0)
+        this.#count(socket, id, true)
+        return payload.event === "chat/fail"
+          ? respond(":response", { error: "no" })
+          : respond(":response", { data: { n: 1 } })
+      default:
+        return fail(400)
+    }
+  }
+
+  #count({ client, uid }: Socket, id: unknown, isRemembered: boolean): void {
+    if (id === undefined) return
+    const key = JSON.stringify([client, id])
+    const before = this.executed.get(key) ?? 0
+    // The broker knows the calls of a user by the client and the id.
+    if (isRemembered && uid !== undefined && before > 0) return
+    this.executed.set(key, before + 1)
+  }
+}
