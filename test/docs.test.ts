@@ -74,6 +74,23 @@ it("docs/protocol.md has every limit that is an option, and no other option", ()
   assert.deepStrictEqual(named.filter((path) => !limits.includes(path)), [])
 })
 
+/** Numbers as the options have them: `10 000` is `10000`, `4 KiB` is `4KiB`, `1 minute` is `60s`. */
+const compact = (text: string) =>
+  text.replace(/(\d) (?=\d{3}\b)/g, "$1").replace(/(\d) (?=[KM]iB)/g, "$1").replace(
+    /(\d+) (second|minute|hour)s?\b/g,
+    (_, number, unit) => `${Number(number) * { second: 1, minute: 60, hour: 3600 }[unit as "hour"]}s`
+  )
+
+it("docs/protocol.md has the defaults of the limits", () => {
+  const rows = compact(read("docs/protocol.md").split("## Limits")[1]!).split("\n")
+  const wrong = textOptions.filter(({ path, standard }) => {
+    const isNumber = standard !== undefined && /^\d/.test(standard)
+    const isTold = new RegExp(`\\b${standard}\\b.*\`${path.replace(".", "\\.")}\``)
+    return !others.includes(path) && isNumber && !rows.some((row) => isTold.test(row))
+  })
+  assert.deepStrictEqual(wrong.map(({ path, standard }) => `${path} is ${standard}`), [])
+})
+
 it("docs/guide/11-on-the-open-internet.md has every flag that limits browsers, beside its option", () => {
   const text = read("docs/guide/11-on-the-open-internet.md")
   const names: Record<string, string> = { "browsers.origins": "origin", "browsers.trustedProxies": "trusted-proxy" }

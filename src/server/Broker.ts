@@ -1,12 +1,11 @@
 /**
  * A whole broker in one layer: vhosts, and the endpoints for browsers and backends.
  *
- * It is up when the layer is built: all ports are bound. It ends with its scope: workers are told to go (`QT`), browsers
- * get a close code that means come back (1001), and all ports are free again. Whatever browsers do, their endpoint ends
- * within `shutdownTimeout`.
+ * When the layer is built, all ports are bound. When its scope ends, workers are dismissed (`QT`), browsers are closed with 1001,
+ * which means reconnect, and all ports are free again. Whatever browsers do, that takes `shutdownTimeout` at most.
  *
- * With `storageDir` it goes on where the last broker has ended, also if that crashed. What is persisted, and when, is in
- * `docs/protocol.md`.
+ * With `storageDir` the broker restores what the last one has persisted, also if that one crashed. What is persisted, and when,
+ * is in `docs/guide/10-running-the-broker.md`.
  *
  * If there is a tracer when the layer is built, each request of a Client has a span, `Broker.<command>`, below the
  * Client's, and each trigger of a browser begins a trace, `Broker.trigger`. Metrics are in `BrokerMetrics`.
@@ -107,7 +106,7 @@ export const layer = (options: BrokerConfig.Options = {}): Layer.Layer<Broker | 
   Layer.provide(layerNoStore(options), storeOf(options))
 
 /**
- * The broker with the `Store` that you provide; `storageDir` and `fsync` say nothing then.
+ * The broker with the `Store` that you provide; `storageDir` and `fsync` are ignored.
  *
  * @since 0.1.0
  */
@@ -117,7 +116,7 @@ export const layerNoStore = (
 
 /**
  * The broker on the HTTP server of your application, which must be one of Node.js: browsers come in beside your routes, and
- * `websocketPort` says nothing. The vhost `/chat` is at `/chat`, or with the `prefix` `/live` at `/live/chat`, and the script for
+ * `websocketPort` is ignored. The vhost `/chat` is at `/chat`, or with the `prefix` `/live` at `/live/chat`, and the script for
  * browsers at `/kosmonaut.js` or `/live/kosmonaut.js`. Backends have their ports as always.
  *
  * @since 0.1.0

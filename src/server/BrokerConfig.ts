@@ -253,13 +253,6 @@ export interface VhostOptions extends Schema.Codec.Encoded<typeof Vhost> {}
 export interface Resolved extends Schema.Schema.Type<typeof schema> {}
 
 /**
- * The defaults.
- *
- * @since 0.1.0
- */
-export const defaults: Resolved = Schema.decodeUnknownSync(schema)({})
-
-/**
  * A broker's configuration, complete.
  *
  * @since 0.1.0

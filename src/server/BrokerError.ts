@@ -1,6 +1,6 @@
 /**
- * What can go wrong when a broker is set up or administered. What its clients get to see is in `KosmonautError`, a port
- * that cannot be bound is a `ListenError`.
+ * The errors of setting up and administering a broker. Those of Clients are in `KosmonautError`; a port that cannot be bound is
+ * a `ListenError`.
  *
  * @since 0.1.0
  */

@@ -78,7 +78,7 @@ export class TestBroker extends Context.Service<TestBroker, {
     options?: User
   ) => Effect.Effect<TestBrowser.TestBrowser, InternalError | TestBrowser.SendError, Scope.Scope>
   /**
-   * Cuts the network: all connections of backends end, and new ones are refused. A Client tries again as its `retry` says,
+   * Cuts the network: all connections of backends end, and new ones are refused. A Client retries as its `retry` says,
    * by the test's clock.
    */
   readonly cut: Effect.Effect<void>
@@ -121,7 +121,7 @@ export interface BrowserOptions<out E = unknown, out R = never>
 {}
 
 /**
- * What a broker under test can be told: its vhost, and everything of `BrokerConfig.Options` that is not about sockets.
+ * The options of a broker under test: its vhost, and everything of `BrokerConfig.Options` that is not about sockets.
  *
  * @since 0.1.0
  */
@@ -141,7 +141,7 @@ export interface Options extends Omit<BrokerConfig.Options, SocketOptions> {
 type SocketOptions = "host" | "websocketPort" | "backendPort" | "tcpPort" | "vhosts" | "storageDir" | "fsync"
 
 /**
- * What a broker under test, a Client and a Worker of it can be told. The URL is the broker's.
+ * The options of a broker under test, and of its Client and Worker. The URL is the broker's.
  *
  * @since 0.1.0
  */
@@ -151,7 +151,7 @@ export interface BackendOptions extends Options {
 }
 
 /**
- * The access token of the vhost, unless told otherwise. It is no secret.
+ * The access token of the vhost, unless the options have another. It is no secret.
  *
  * @since 0.1.0
  */

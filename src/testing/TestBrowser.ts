@@ -248,7 +248,6 @@ const makeNext = (inbox: Inbox.Inbox, sid: string, timeout: Duration.Duration) =
 const shortly = ({ data, event }: Event): string =>
   event === ":error" ? `:error ${JSON.stringify(data)}` : event.slice(0, 100)
 
-// The one place where a browser is made.
 const connect = Effect.fnUntraced(function*(vhost: Engine.Vhost) {
   const inbox = Inbox.make()
   const browser: Browser = {

@@ -16,12 +16,17 @@ import {
   Scope,
   Tracer
 } from "effect"
-import { Client, Event, EventGroup, EventRouter, Kosmonaut, Message, type Worker } from "../../src/index.ts"
+import { TestClock } from "effect/testing"
+import { Client, Event, EventGroup, EventRouter, Kosmonaut, Message, Transport, Worker } from "../../src/index.ts"
+import type { MemoryNetwork } from "../../src/testing/index.ts"
 import * as Browser from "../harness/Browser.ts"
+import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
+import * as FakeNetwork from "../harness/fakeNetwork.ts"
+import { memoryBackend, withMemoryBroker } from "../harness/memoryBroker.ts"
 import { tagOf } from "../harness/tagOf.ts"
-import { backend, TestBroker, token } from "../harness/TestBroker.ts"
+import { backend, TestBroker, token, transports } from "../harness/TestBroker.ts"
 import { withBroker } from "../harness/withBroker.ts"
 
 class Chat extends EventGroup.make(
@@ -33,10 +38,10 @@ class Game extends EventGroup.make("game", Event.make("move", { payload: { x: Sc
 
 /** Puts an event into the vhost, as an authenticated browser would. */
 const trigger = (event: string, data: object = {}) =>
-  TestBroker.use(({ vhost }) => vhost.lobby.enqueue(JSON.stringify({ [event]: data })))
+  Effect.flatMap(testBroker, ({ vhost }) => vhost.lobby.enqueue(JSON.stringify({ [event]: data })))
 
 const workers = (count: number) =>
-  eventually(TestBroker.use(({ vhost }) => vhost.lobby.info), (info) => info.workers.length === count)
+  eventually(Effect.flatMap(testBroker, ({ vhost }) => vhost.lobby.info), (info) => info.workers.length === count)
 
 /** What is logged from warnings on: the level, the text and the causes. */
 const logged = (into: Queue.Queue<string>) =>
@@ -51,11 +56,11 @@ const routing = <RX, R1 = never, R2 = never, R3 = never>(
   options?: EventRouter.Options<R1, R2, R3>
 ) => Layer.provide(EventRouter.layer(Game, options), Game.toLayer({ move: ({ x }) => move(x) }))
 
-/** Builds a router over the test's broker; its scope is the test's. */
+/** Builds a router at the test's broker; its scope is the test's. */
 const run = <E>(
   router: Layer.Layer<never, E, Worker.Worker | Client.Client>,
-  worker?: Kosmonaut.Options["worker"]
-) => Layer.build(Layer.provideMerge(router, backend("backend", { worker })))
+  options?: Omit<Worker.Options, "url">
+) => Layer.build(Layer.provideMerge(router, memoryBackend(options)))
 
 /** A queue, and handlers that record in it what they received. */
 const recorder = Effect.gen(function*() {
@@ -68,45 +73,51 @@ const recorder = Effect.gen(function*() {
 
 describe("EventRouter", () => {
   describe("handlers", () => {
-    it.live("receive what a browser triggers, with its data decoded, and can reply", () =>
-      withBroker()(Effect.gen(function*() {
-        const { urls } = yield* TestBroker
-        const { next, record } = yield* recorder
-        const context = yield* run(Layer.provide(
-          EventRouter.layer(Chat),
-          Chat.toLayer({
-            say: (data, message) => {
-              const { event, raw, sid } = message
-              assert.strictEqual(message.data, data)
-              return Effect.andThen(
-                record(event, data, raw["more"], sid),
-                Message.broadcastReply(message, "room", "chat/said", data)
-              )
-            },
-            left: () => record("left")
+    it.live.each(transports)(
+      "receive what a browser triggers, with its data decoded, and can reply, over $name",
+      ({ url }) =>
+        withBroker()(Effect.gen(function*() {
+          const { urls } = yield* TestBroker
+          const { next, record } = yield* recorder
+          const context = yield* Layer.build(Layer.provideMerge(
+            Layer.provide(
+              EventRouter.layer(Chat),
+              Chat.toLayer({
+                say: (data, message) => {
+                  const { event, raw, sid } = message
+                  assert.strictEqual(message.data, data)
+                  return Effect.andThen(
+                    record(event, data, raw["more"], sid),
+                    Message.broadcastReply(message, "room", "chat/said", data)
+                  )
+                },
+                left: () => record("left")
+              })
+            ),
+            backend(url)
+          ))
+          const client = Context.get(context, Client.Client)
+          const issued = yield* client.requestSingleAccessToken("joe", ".*")
+          const joe = yield* Browser.connect(urls.websocket)
+          yield* joe.send({ auth: { token: Redacted.value(issued) } })
+          yield* joe.send({ subscribe: { channel: "room" } })
+          yield* joe.nextOf(":subscribed")
+          yield* joe.send({
+            trigger: { event: "chat/say", data: { text: "hi", at: "1970-01-01T00:00:00.000Z", more: 1 } }
           })
-        ))
-        const client = Context.get(context, Client.Client)
-        const issued = yield* client.requestSingleAccessToken("joe", ".*")
-        const joe = yield* Browser.connect(urls.websocket)
-        yield* joe.send({ auth: { token: Redacted.value(issued) } })
-        yield* joe.send({ subscribe: { channel: "room" } })
-        yield* joe.nextOf(":subscribed")
-        yield* joe.send({
-          trigger: { event: "chat/say", data: { text: "hi", at: "1970-01-01T00:00:00.000Z", more: 1 } }
-        })
-        assert.deepStrictEqual(yield* next, ["chat/say", { text: "hi", at: new Date(0) }, 1, joe.sid])
-        assert.deepStrictEqual(yield* joe.nextOf("chat/said"), {
-          text: "hi",
-          at: "1970-01-01T00:00:00.000Z",
-          channel: "room"
-        })
-        yield* joe.send({ trigger: { event: "chat/left" } })
-        assert.strictEqual(yield* next, "left")
-      })))
+          assert.deepStrictEqual(yield* next, ["chat/say", { text: "hi", at: new Date(0) }, 1, joe.sid])
+          assert.deepStrictEqual(yield* joe.nextOf("chat/said"), {
+            text: "hi",
+            at: "1970-01-01T00:00:00.000Z",
+            channel: "room"
+          })
+          yield* joe.send({ trigger: { event: "chat/left" } })
+          assert.strictEqual(yield* next, "left")
+        }))
+    )
 
-    it.live("have the services that their layer was built with, and share what it acquires until the end", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("have the services that their layer was built with, and share what it acquires until the end", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         class Name extends Context.Service<Name, string>()("test/Name") {}
         const { got, next, record } = yield* recorder
         const scope = yield* Scope.make()
@@ -118,7 +129,7 @@ describe("EventRouter", () => {
           EventRouter.layer(Chat).pipe(
             Layer.provide(Layer.provide(ChatLive, Layer.succeed(Name, "inner"))),
             Layer.provide(Layer.succeed(Name, "outer")),
-            Layer.provide(backend("backend"))
+            Layer.provide(memoryBackend())
           )
         ).pipe(Scope.provide(scope))
         assert.strictEqual(yield* next, "acquired")
@@ -131,8 +142,8 @@ describe("EventRouter", () => {
         assert.strictEqual(yield* next, "released")
       })))
 
-    it.live("have a scope for each event", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("have a scope for each event", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const { record, take } = yield* recorder
         yield* run(routing((x) =>
           Effect.andThen(
@@ -146,8 +157,8 @@ describe("EventRouter", () => {
         }
       })))
 
-    it.live("fail, die, throw and are interrupted, and the router goes on", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("fail, die, throw and are interrupted, and the router goes on", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const { next, record } = yield* recorder
         const log = yield* Queue.unbounded<string>()
         const ChatLive = Chat.toLayer({
@@ -177,8 +188,8 @@ describe("EventRouter", () => {
         assert.strictEqual(yield* next, "left")
       })))
 
-    it.live("that fail are retried as the schedule says, and only then have failed", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("that fail are retried as the schedule says, and only then have failed", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const { next, record } = yield* recorder
         let scopes = 0
         const ChatLive = Chat.toLayer({
@@ -201,8 +212,8 @@ describe("EventRouter", () => {
         assert.strictEqual(yield* next, "left")
       })))
 
-    it.live("that fail are logged by the event's name, without its data", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("that fail are logged by the event's name, without its data", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const log = yield* Queue.unbounded<string>()
         const ChatLive = Chat.toLayer({ say: () => Effect.die(new Error("full")), left: () => Effect.void })
         yield* run(Layer.provide(EventRouter.layer(Chat), ChatLive)).pipe(Effect.provide(logged(log)))
@@ -213,7 +224,7 @@ describe("EventRouter", () => {
       })))
   })
 
-  it.live("leaves each event its own span and name in the log, and a failed one is seen as failed", () => {
+  it.effect("leaves each event its own span and name in the log, and a failed one is seen as failed", () => {
     const spans: Array<Tracer.NativeSpan> = []
     const tracer = Tracer.make({
       span: (options) => {
@@ -222,7 +233,7 @@ describe("EventRouter", () => {
         return span
       }
     })
-    return withBroker()(Effect.gen(function*() {
+    return withMemoryBroker()(Effect.gen(function*() {
       const { next, record } = yield* recorder
       const failing = Effect.gen(function*() {
         yield* record((yield* Effect.currentSpan).name, yield* References.CurrentLogAnnotations)
@@ -244,8 +255,8 @@ describe("EventRouter", () => {
   })
 
   describe("groups", () => {
-    it.live("are routed together if they are merged, also those with one name", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("are routed together if they are merged, also those with one name", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const { record, take } = yield* recorder
         class More extends EventGroup.make("chat", Event.make("typing")) {}
         yield* run(Layer.provide(EventRouter.layer(Chat.merge(Game, More)), [
@@ -260,8 +271,8 @@ describe("EventRouter", () => {
         yield* workers(1)
       })))
 
-    it.live("are routed by the names that they have on the wire, also with a prefix", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("are routed by the names that they have on the wire, also with a prefix", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const { record, take } = yield* recorder
         const NewGame = Game.prefix("v2.")
         yield* run(Layer.provide(EventRouter.layer(Game.merge(NewGame)), [
@@ -273,21 +284,21 @@ describe("EventRouter", () => {
         assert.deepStrictEqual(yield* take(2), [["new", 2], ["old", 1]])
       })))
 
-    it.live("can be routed by several routers with the same handlers", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("can be routed by several routers with the same handlers", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const { record, take } = yield* recorder
         const GameLive = Game.toLayer({ move: ({ x }) => record(x) })
         const onError = (error: EventRouter.RouterError) => record(error.message)
         const router = Layer.provide(EventRouter.layer(Game, { onError }), GameLive)
         yield* run(router)
-        yield* Layer.build(Layer.fresh(Layer.provide(router, backend("backend"))))
+        yield* Layer.build(Layer.fresh(Layer.provide(router, memoryBackend())))
         yield* workers(2)
         for (const x of [1, 2, 3, 4]) yield* trigger("game/move", { x })
         assert.sameMembers(yield* take(4), [1, 2, 3, 4])
       })))
 
-    it.live("whose handlers cannot be made fail the layer, and nothing listens", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("whose handlers cannot be made fail the layer, and nothing listens", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const GameLive = Game.toLayer(Effect.as(Effect.fail("no database" as const), { move: () => Effect.void }))
         const error = yield* Effect.flip(run(Layer.provide(EventRouter.layer(Game), GameLive)))
         assert.strictEqual(error, "no database")
@@ -299,8 +310,8 @@ describe("EventRouter", () => {
     const game = <R1, R2, R3>(options?: EventRouter.Options<R1, R2, R3>) => routing(() => Effect.void, options)
     const unknown = ["game/mve", "chat/say", "move", "/", "", "toString", "game/__proto__"]
 
-    it.live("goes to the fallback, as it was received", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("goes to the fallback, as it was received", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const { next, record } = yield* recorder
         yield* run(game({ fallback: ({ data, event }) => record(event, data) }))
         for (const event of unknown) {
@@ -309,8 +320,8 @@ describe("EventRouter", () => {
         }
       })))
 
-    it.live("is an exception if the fallback fails", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("is an exception if the fallback fails", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const { next, record } = yield* recorder
         yield* run(game({
           fallback: ({ event }) => Effect.fail(event),
@@ -320,8 +331,8 @@ describe("EventRouter", () => {
         assert.deepStrictEqual(yield* next, ["chat/say", "chat/say"])
       })))
 
-    it.live("is passed to onError, as are data that do not fit their Schema", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("is passed to onError, as are data that do not fit their Schema", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const { next, record } = yield* recorder
         yield* run(game({ onError: (error) => record(error) }))
         for (const event of unknown) {
@@ -341,8 +352,8 @@ describe("EventRouter", () => {
         assert.notInclude(error.message, "secret")
       })))
 
-    it.live("is a warning by default", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("is a warning by default", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const log = yield* Queue.unbounded<string>()
         yield* run(game()).pipe(Effect.provide(logged(log)))
         yield* trigger("chat/say")
@@ -351,8 +362,8 @@ describe("EventRouter", () => {
         assert.match(yield* Queue.take(log), /^Warn: Invalid event name "say"/)
       })))
 
-    it.live("does not end the router, whatever is done about it", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("does not end the router, whatever is done about it", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const { next, record } = yield* recorder
         const log = yield* Queue.unbounded<string>()
         const onError = (error: EventRouter.RouterError) =>
@@ -365,29 +376,34 @@ describe("EventRouter", () => {
         }
       })))
 
-    it.live("may be a lifecycle event, if the router takes these", () =>
-      withBroker()(Effect.gen(function*() {
-        const { urls } = yield* TestBroker
+    it.effect("may be a lifecycle event, if the router takes these", () =>
+      withMemoryBroker()(Effect.gen(function*() {
+        const { rawBrowser: browser } = yield* testBroker
         const { next, record } = yield* recorder
         yield* run(
           game({ lifecycle: true, fallback: ({ data, event }) => record(event, data["sid"]) })
         )
-        const joe = yield* Browser.connect(urls.websocket)
+        const joe = yield* browser()
         assert.deepStrictEqual(yield* next, [":lifecycle/browserConnected", joe.sid])
       })))
   })
 
   describe("its layer", () => {
     const router = routing(() => Effect.void)
-    // A FakeBroker does not respond to a goodbye, and need not be waited for.
-    const quick: Kosmonaut.Options["worker"] = { reconnect: Schedule.spaced("10 millis"), drainTimeout: "50 millis" }
-    const over = (url: Redacted.Redacted, options?: Kosmonaut.Options["worker"]) =>
-      Layer.build(Layer.provide(router, Kosmonaut.layer({ url, worker: { ...quick, ...options } })))
+    const quick = { reconnect: Schedule.spaced("10 millis"), drainTimeout: "50 millis" } as const
+    const over = <E>(
+      { network, url }: { readonly network: MemoryNetwork.MemoryNetwork["Service"]; readonly url: string },
+      router: Layer.Layer<never, E, Worker.Worker | Client.Client>
+    ) =>
+      Layer.build(router.pipe(
+        Layer.provide(Layer.mergeAll(Client.layer({ url }), Worker.layer({ url, ...quick }))),
+        Layer.provide(Layer.succeed(Transport.Transport, network.transport()))
+      ))
 
-    it.live("is built when the broker has sent its first heartbeat", () =>
+    it.effect("is built when the broker has sent its first heartbeat", () =>
       Effect.gen(function*() {
-        const broker = yield* FakeBroker.make("backend")
-        const building = yield* Effect.forkScoped(over(broker.url))
+        const broker = yield* FakeNetwork.make()
+        const building = yield* Effect.forkScoped(over(broker, router))
         const { peer } = yield* broker.nextOf("RD")
         assert.isUndefined(building.pollUnsafe())
         peer.sendUnsafe(["HB"])
@@ -397,25 +413,28 @@ describe("EventRouter", () => {
     it.live("is built when there is no broker, and connects when there is one", () =>
       Effect.gen(function*() {
         const { port, url } = yield* Effect.scoped(FakeBroker.make("backend"))
-        yield* over(url, { reconnect: Schedule.spaced("1 hour") })
-        yield* over(url)
+        const over = (reconnect: Schedule.Schedule<unknown>) =>
+          Layer.build(Layer.provide(router, Kosmonaut.layer({ url, worker: { ...quick, reconnect } })))
+        yield* over(Schedule.spaced("1 hour"))
+        yield* over(quick.reconnect)
         const broker = yield* FakeBroker.make("backend", port)
         yield* broker.nextOf("RD")
       }).pipe(Effect.provide(Logger.layer([]))))
 
-    it.live("fails if the token is rejected", () =>
-      withBroker()(Effect.gen(function*() {
-        const { urls } = yield* TestBroker
-        const wrong = Redacted.value(urls.backend).replace(token, "f".repeat(40))
-        const error = yield* Effect.flip(over(Redacted.make(wrong)))
+    it.effect("fails if the token is rejected", () =>
+      withMemoryBroker()(Effect.gen(function*() {
+        const { url } = yield* testBroker
+        const wrong = Redacted.make(Redacted.value(url).replace(token, "f".repeat(40)))
+        const backends = Layer.mergeAll(Client.layer({ url: wrong }), Worker.layer({ url: wrong }))
+        const error = yield* Effect.flip(Layer.build(Layer.provide(router, backends)))
         assert.strictEqual(error._tag, "UnauthorizedError")
       })))
 
-    it.live("logs an error if the token is rejected later", () =>
+    it.effect("logs an error if the token is rejected later", () =>
       Effect.gen(function*() {
         const log = yield* Queue.unbounded<string>()
-        const broker = yield* FakeBroker.make("backend")
-        const building = yield* Effect.forkScoped(Effect.provide(over(broker.url), logged(log)))
+        const broker = yield* FakeNetwork.make()
+        const building = yield* Effect.forkScoped(Effect.provide(over(broker, router), logged(log)))
         const { peer } = yield* broker.nextOf("RD")
         peer.sendUnsafe(["HB"])
         yield* Fiber.join(building)
@@ -423,12 +442,12 @@ describe("EventRouter", () => {
         assert.match(yield* Queue.take(log), /^Error: The event router has ended: no more events.*Unauthorized/s)
       }))
 
-    it.live("passes the worker's protocol errors to onError, too", () =>
+    it.effect("passes the worker's protocol errors to onError, too", () =>
       Effect.gen(function*() {
         const { next, record } = yield* recorder
-        const broker = yield* FakeBroker.make("backend")
+        const broker = yield* FakeNetwork.make()
         const layer = routing((x) => record(x), { onError: (error) => record(tagOf(error)) })
-        yield* Effect.forkScoped(Layer.build(Layer.provide(layer, Kosmonaut.layer({ url: broker.url, worker: quick }))))
+        yield* Effect.forkScoped(over(broker, layer))
         const { peer } = yield* broker.nextOf("RD")
         for (const frames of [["HB"], ["ER", "597"], ["TR", "{"], ["TR", `{"game/move":{"x":1}}`]]) {
           peer.sendUnsafe(frames)
@@ -440,8 +459,8 @@ describe("EventRouter", () => {
         ])
       }))
 
-    it.live("finishes what is in flight when it is closed, and releases the rest", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("finishes what is in flight when it is closed, and releases the rest", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const { got, record } = yield* recorder
         const started = yield* Deferred.make<void>()
         const gate = yield* Deferred.make<void>()
@@ -460,7 +479,7 @@ describe("EventRouter", () => {
         for (const x of [1, 2, 3]) yield* trigger("game/move", { x })
         yield* Deferred.await(started)
         const closing = yield* Effect.forkScoped(Scope.close(scope, Exit.void))
-        const { vhost } = yield* TestBroker
+        const { vhost } = yield* testBroker
         yield* eventually(vhost.lobby.info, ({ queued }) => queued === 2)
         yield* trigger("game/move", { x: 4 })
         yield* Deferred.succeed(gate, undefined)
@@ -470,8 +489,8 @@ describe("EventRouter", () => {
         assert.strictEqual((yield* vhost.lobby.info).queued, 3)
       })))
 
-    it.live("passes no interruption by drainTimeout to onException", () =>
-      withBroker()(Effect.gen(function*() {
+    it.effect("passes no interruption by drainTimeout to onException", () =>
+      withMemoryBroker()(Effect.gen(function*() {
         const { got, next, record } = yield* recorder
         const scope = yield* Scope.make()
         const layer = routing(
@@ -481,7 +500,9 @@ describe("EventRouter", () => {
         yield* run(layer, { drainTimeout: "50 millis" }).pipe(Scope.provide(scope))
         yield* trigger("game/move", { x: 1 })
         assert.strictEqual(yield* next, "started")
-        yield* Scope.close(scope, Exit.void)
+        const closing = yield* Effect.forkScoped(Scope.close(scope, Exit.void))
+        yield* TestClock.adjust("50 millis")
+        yield* Fiber.join(closing)
         assert.deepStrictEqual(yield* Queue.takeAll(got), ["interrupted"])
       })))
   })

@@ -1,6 +1,7 @@
 /**
  * The channels and browsers of a vhost without its workers and its store.
  */
+import { Effect } from "effect"
 import type { Event } from "../../src/protocol/Trigger.ts"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
 import * as Browsers from "../../src/server/engine/Browsers.ts"
@@ -10,6 +11,8 @@ import * as LocalLog from "../../src/server/engine/internal/localLog.ts"
 import * as VhostState from "../../src/server/engine/internal/vhostState.ts"
 import type * as Journal from "../../src/server/engine/Journal.ts"
 import type { Log } from "../../src/server/engine/Log.ts"
+
+const limits = Limits.fromConfig(Effect.runSync(BrokerConfig.make()))
 
 export interface Options extends Partial<VhostState.Limits> {
   readonly emit?: ((event: Event) => void) | undefined
@@ -21,7 +24,7 @@ export interface Options extends Partial<VhostState.Limits> {
 
 /** Makes a vhost with the limits of a broker, or others. */
 export const make = ({ emit = () => {}, journal, wrap = (log) => log, ...options }: Options = {}) => {
-  const state = VhostState.make({ ...Limits.fromConfig(BrokerConfig.defaults), ...options })
+  const state = VhostState.make({ ...limits, ...options })
   const log = wrap(LocalLog.make({ state, emit, journal }))
   return { state, log, channels: Channels.make(state, log), browsers: Browsers.make(state, log, emit) }
 }

@@ -45,12 +45,8 @@ export class WebSocketEndpoint extends Context.Service<WebSocketEndpoint, {
   readonly prefix: string
 }>()("kosmonaut/server/endpoint/WebSocketEndpoint") {}
 
-/**
- * Binds the endpoint and serves it until the scope ends.
- *
- * @since 0.1.0
- */
-export const make = Effect.gen(function*() {
+// Binds the endpoint and serves it until the scope ends.
+const make = Effect.gen(function*() {
   const config = yield* BrokerConfig
   const connections = yield* Connections.make
   const { answer, run, upgrade } = connections

@@ -1,15 +1,15 @@
 /**
  * A store in a folder of this machine: one SQLite database, `kosmonaut.db`, in write-ahead mode.
  *
- * A batch that is written outlasts the broker's process however it ends, `kill -9` included. With `fsync` it outlasts the
- * machine, too, and costs a wait for the disk; without, a machine that loses its power may lose the last moments, never
- * more: the database is intact in either case.
+ * A batch that is written outlasts the broker's process, however that ends, `kill -9` included. With `fsync` it also outlasts a
+ * loss of power, and each batch waits for the disk. Without `fsync` a loss of power may lose the last moments; the database is
+ * intact in either case.
  *
- * The database is this broker's alone, by a lock that ends with the process. It holds access tokens, and nobody but its
- * owner can read it. Whoever wants to look at it finds a table for each kind of entry.
+ * One broker uses the database at a time: it has a lock that ends with the process. The database holds access tokens, and only
+ * its owner can read it. It has a table for each kind of entry.
  *
- * SQLite was chosen over files of our own for its lock, its recovery and its years of proof; `docs/performance.md` has
- * what it costs.
+ * SQLite was chosen over files of our own because of its lock, its recovery and its maturity; `docs/performance.md` says what
+ * it costs.
  *
  * @since 0.1.0
  */
@@ -25,21 +25,21 @@ import type { DatabaseSync, DatabaseSyncOptions, SQLInputValue } from "node:sqli
 import { type Change, type Entry, type Kind, kinds, Store, StoreError } from "./Store.ts"
 
 /**
- * Where a store is and how careful.
+ * The options of the store.
  *
  * @since 0.1.0
  */
 export interface Options {
-  /** The folder, which is made where there is none. */
+  /** The folder, which is created if it does not exist. */
   readonly directory: string
-  /** Whether each batch waits until the disk has it, default no. */
+  /** Whether each batch waits until it is on the disk, default `false`. */
   readonly fsync?: boolean | undefined
 }
 
 /** What the tables are like: earlier ones are given what was `added` since. */
 const version = 3
 
-/** Says that a database is ours: "Kosm". */
+/** Marks a database as a broker's: "Kosm". */
 const applicationId = 0x4b_6f_73_6d
 
 /** Columns that earlier versions did not have, and what their rows have in them. */
@@ -59,7 +59,7 @@ const columnsOf = ({ schema }: Table): ReadonlyArray<string> =>
 
 const uniqueOf = ({ key }: Table): string => key === "vhost" ? "vhost" : `vhost, ${key}`
 
-// The place is the order of the first putting, which an update leaves alone.
+// The column `place` is the order in which rows were inserted; an update does not change it.
 const creation = tables.map(([kind, table]) => {
   const columns = columnsOf(table).map((column) => `${column} any`).join(", ")
   return `create table if not exists ${kind} (place integer primary key, ${columns}, unique (${
@@ -68,8 +68,8 @@ const creation = tables.map(([kind, table]) => {
 }).join("\n")
 
 /**
- * Opens a store, and locks it until the scope ends. A database that is not a broker's is refused before anything is written
- * to it; one of an earlier version is brought to this one in a transaction.
+ * Opens a store, and locks it until the scope ends. Fails for a database that is not a broker's, before anything is written to
+ * it. A database of an earlier version is migrated in one transaction.
  *
  * @since 0.1.0
  */
@@ -81,11 +81,11 @@ export const make = Effect.fnUntraced(function*(
   const refuse = (detail: string) => new StoreError({ place: directory, detail })
   const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: fail })
   const file = join(directory, "kosmonaut.db")
-  // Not before it is needed: earlier versions of Node say on import that it is an experiment.
+  // Imported only when it is needed, because earlier versions of Node.js print a warning on import.
   const sqlite = yield* Effect.promise(() => import("node:sqlite"))
   const open = (options: DatabaseSyncOptions) =>
     Effect.acquireRelease(
-      // Of two that come at the same moment one waits, and the other has it.
+      // If two brokers open it at the same moment, one of them waits.
       attempt(() => new sqlite.DatabaseSync(file, { timeout: 500, ...options })),
       (database) => Effect.sync(() => database.close())
     )
@@ -98,14 +98,14 @@ export const make = Effect.fnUntraced(function*(
     if (problem !== undefined) return yield* refuse(problem)
   }
   const { ino } = yield* attempt(() => {
-    // SQLite would let everybody read it, and so does a copy that is brought back.
+    // SQLite would create files that everybody can read, and a restored copy may have any mode.
     Fs.closeSync(Fs.openSync(file, "a", 0o600))
     for (const each of [file, `${file}-wal`, `${file}-shm`].filter(Fs.existsSync)) Fs.chmodSync(each, 0o600)
     return Fs.statSync(file)
   })
   const database = yield* open({})
   const apply = yield* attempt(() => {
-    // Whoever looks into it first has the lock, and exclusive mode keeps it.
+    // The first access takes the lock, and exclusive mode holds it.
     database.exec("pragma locking_mode = exclusive; pragma journal_mode = wal")
     database.exec(`pragma synchronous = ${fsync ? "full" : "normal"}`)
     return prepare(database)
@@ -119,7 +119,7 @@ export const make = Effect.fnUntraced(function*(
       attempt(() => {
         database.exec("begin")
         changes.forEach(apply)
-        // A file that was removed can be written to, and nobody will find it.
+        // Writing to a file that was removed succeeds, but the next broker would not find it.
         return Fs.statSync(file, { throwIfNoEntry: false })?.ino === ino
       }).pipe(
         Effect.filterOrFail((isThere) => isThere, () => refuse(removed)),
@@ -129,7 +129,7 @@ export const make = Effect.fnUntraced(function*(
   }
 })
 
-// What speaks against using a database. One without a table may be of a broker that ended while it began.
+// Why a database cannot be used. One without tables may be of a broker that ended while it started.
 const problemOf = (database: DatabaseSync): string | undefined => {
   const id = pragmaOf(database, "application_id")
   const found = pragmaOf(database, "user_version")
@@ -143,7 +143,7 @@ const problemOf = (database: DatabaseSync): string | undefined => {
     : undefined
 }
 
-// The first version did not say that it was ours.
+// The first version did not mark its databases.
 const isTableOfFirst = (database: DatabaseSync, name: string): boolean => {
   if (!Object.hasOwn(kinds, name)) return false
   const [found, later] = [columnsIn(database, name), added.filter(({ table }) => table === name)]
@@ -158,7 +158,7 @@ const columnsIn = (database: DatabaseSync, table: string): ReadonlyArray<string>
 const pragmaOf = (database: DatabaseSync, pragma: string): number =>
   Number(database.prepare(`pragma ${pragma}`).get()?.[pragma])
 
-// All or nothing, so that what is found is always one version's.
+// One transaction, so that the tables are always those of one version.
 const prepare = (database: DatabaseSync): (change: Change) => void => {
   const steps = added.flatMap(({ column, initially, table }) => {
     const found = columnsIn(database, table)
@@ -172,7 +172,7 @@ const prepare = (database: DatabaseSync): (change: Change) => void => {
 }
 
 /**
- * The store as a layer. It fails where another broker uses the folder, and where it cannot be written to.
+ * The store as a layer. It fails if another broker uses the folder, or if the folder cannot be written to.
  *
  * @since 0.1.0
  */
@@ -228,7 +228,7 @@ const explain = (cause: unknown): string => {
     ? cause as Error & { readonly code?: unknown; readonly errcode?: unknown }
     : undefined
   const { code, errcode } = error ?? {}
-  // What SQLite says beyond the last byte is a variant of it.
+  // The last byte of SQLite's code is the kind of the error, the others are a variant of it.
   switch (typeof errcode === "number" ? errcode & 0xff : code) {
     case 5:
       return "another broker uses it. Stop that one, or give this one a folder of its own"

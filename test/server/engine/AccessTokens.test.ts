@@ -81,7 +81,7 @@ describe("AccessTokens", () => {
       })
   )
 
-  it.effect("restores tokens, none for longer than a new one, whatever the wall clock was", () =>
+  it.effect("restores tokens, none of them for longer than a new one, whatever the wall clock was then", () =>
     Effect.gen(function*() {
       const stored = (n: number, expiresAt: number) => ({
         token: Redacted.make(String(n).repeat(128)),

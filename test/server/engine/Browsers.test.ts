@@ -53,7 +53,7 @@ describe("Browsers", () => {
     }))
 
   describe("sendTo", () => {
-    it.effect("sends the event to one browser, with its data unchanged", () =>
+    it.effect("reaches one browser, with its data as they are", () =>
       Effect.gen(function*() {
         const { all: [a, b], registry } = make("a", "b")
         const data = JSON.parse(`{"sid":"s","channel":"c","__proto__":{"x":1}}`) as JsonObject

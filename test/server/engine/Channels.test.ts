@@ -275,7 +275,7 @@ describe("Channels", () => {
         expect(a.received()).toEqual([{ hello: { channel: "presence-a" } }])
       }))
 
-    it.effect("lists a user with two browsers twice", () =>
+    it.effect("lists one user on two browsers twice", () =>
       Effect.gen(function*() {
         const channels = yield* make("presence-a")
         const [a, b, c] = browsers("a", "b", "c")
@@ -286,7 +286,7 @@ describe("Channels", () => {
         expect(c.received()[0]).toMatchObject({ ":subscribed": { subscribers: [member, member] } })
       }))
 
-    it.effect("is forbidden on private and presence channels without a matching permission", () =>
+    it.effect("is forbidden on private and presence channels without a permission that matches", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "private-a", "presence-a")
         const [a] = browsers("a")
@@ -423,7 +423,7 @@ describe("Channels", () => {
         expect(a.received()).toEqual([])
       }))
 
-    it.effect("carries any name and any data unchanged", () =>
+    it.effect("carries any name and any data as they are", () =>
       Effect.gen(function*() {
         const channels = yield* make("room")
         const told: Array<string> = []

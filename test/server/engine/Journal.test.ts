@@ -323,7 +323,7 @@ describe("Journal", () => {
       expect(unpersisted.changes).toBe(3)
     }).pipe(quiet))
 
-  it.effect("logs a defect of its store, and goes on", () =>
+  it.effect("goes on after a defect of its store, and logs it", () =>
     Effect.gen(function*() {
       const memory = yield* Effect.provide(Store, layerMemory)
       let isBroken = true
@@ -348,7 +348,7 @@ describe("Journal", () => {
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
-  it.effect("deletes a vhost with all its entries, and records nothing of it afterwards", () =>
+  it.effect("deletes a vhost with everything in it, and records nothing of it afterwards", () =>
     Effect.gen(function*() {
       const { names, store } = yield* fakeStore
       const of = yield* Journal.make(store)
@@ -367,7 +367,7 @@ describe("Journal", () => {
       expect((yield* names).toSorted()).toEqual(["Channel /a four", "Vhost /a /a", "Vhost /b /b"])
     }))
 
-  it.effect.prop("persists every recorded change, whatever fails", [
+  it.effect.prop("persists every recorded change, whatever fails meanwhile", [
     Arbitrary.array(step, { maxLength: 40 })
   ], ([steps]) =>
     Effect.gen(function*() {

@@ -456,7 +456,7 @@ describe("Vhosts", () => {
       expect(given).toEqual(["b", "a"])
     }).pipe(Effect.scoped))
 
-  it.effect("sets no timer while there is nothing to do", () =>
+  it.effect("does nothing while there is nothing to do", () =>
     Effect.gen(function*() {
       const usual = yield* Clock.Clock
       let sleeps = 0
@@ -480,7 +480,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.provideService(Clock.Clock, clock), Effect.scoped)
     }))
 
-  it.effect("logs a defect in the background as an error, and goes on, with the other vhosts at once", () =>
+  it.effect("logs a defect in the background as an error, and goes on, for the other vhosts at once", () =>
     Effect.gen(function*() {
       const said: Array<unknown> = []
       const logger = Logger.layer([Logger.make(({ logLevel, message }) => void said.push([logLevel, message]))])
@@ -499,7 +499,7 @@ describe("Vhosts", () => {
       }).pipe(Effect.scoped, Effect.provide(logger))
     }))
 
-  it.effect("adds the default vhost only if there is none", () =>
+  it.effect("has a vhost by default only if there is none", () =>
     Effect.gen(function*() {
       const defaultVhost = { path: "/app", token, channels: ["room"] }
       const pathsWith = (options: BrokerConfig.Options) =>

@@ -247,4 +247,15 @@ describe("Lobby, redelivery", () => {
       }])
       expect((yield* lobby.info).queued).toBe(1)
     }))
+
+  it.effect("makes the events of a lost worker dead letters in their order", () =>
+    Effect.gen(function*() {
+      const deadLetters = yield* makeDeadLetters
+      const lobby = yield* make({ maxDeliveries: 1, deadLetters })
+      const a = worker("a", { prefetch: 3, isSent: true })
+      yield* lobby.register(a)
+      yield* enqueue(lobby, "e0", "e1", "e2")
+      yield* lobby.leave("a")
+      expect((yield* deadLetters.list).map(({ json }) => json)).toEqual(["e0", "e1", "e2"])
+    }))
 })

@@ -19,7 +19,7 @@ interface Script {
 }
 
 // In the package it is beside the compiled modules; beside the sources it is where they are compiled to.
-const places = ["../../../../script/kosmonaut.js", "../../../../../dist/script/kosmonaut.js"].map((place) =>
+const places = ["../../../../kosmonaut.js", "../../../../../dist/kosmonaut.js"].map((place) =>
   new URL(place, import.meta.url)
 )
 
