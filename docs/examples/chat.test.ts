@@ -2,7 +2,7 @@
  * The chat of `chat.ts` is tested without a socket and without waiting.
  */
 import { assert, it } from "@effect/vitest"
-import { Effect, Fiber, Layer } from "effect"
+import { DateTime, Effect, Fiber, Layer, Option, Queue, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { TestBroker } from "kosmonaut/testing"
 import * as Chat from "./chat.ts"
@@ -14,47 +14,62 @@ it.effect("the room receives what a browser says", () =>
   Effect.gen(function*() {
     const { browser } = yield* TestBroker.TestBroker
     const ann = yield* browser()
-    yield* ann.subscribe("room")
+    const room = yield* ann.subscribe(Chat.Room)
     const joe = yield* browser({ uid: "joe" })
-    yield* joe.trigger("chat/say", { text: "hello" })
-    const received = yield* ann.received("talk/said")
-    assert.deepInclude(received, { by: "joe", text: "hello", at: "1970-01-01T00:00:00.000Z" })
+    yield* joe.trigger(Chat.Chat.events.say, { text: "hello" })
+    const received = yield* Stream.runHead(room.events)
+    const line = new Chat.Line({ by: "joe", text: "hello", at: DateTime.makeUnsafe(0) })
+    assert.deepInclude(Option.getOrThrow(received), { event: "said", data: line })
   }).pipe(Effect.provide(Test)))
 
 it.effect("a browser that joins later receives what was said, and no other does", () =>
   Effect.gen(function*() {
     const { browser } = yield* TestBroker.TestBroker
     const ann = yield* browser({ uid: "ann" })
-    yield* ann.subscribe("room")
-    yield* ann.trigger("chat/say", { text: "hello" })
-    yield* ann.received("talk/said")
     const joe = yield* browser({ uid: "joe" })
-    yield* joe.trigger("chat/join")
-    const { lines } = yield* joe.received("talk/history")
-    assert.deepStrictEqual(lines, [{ by: "ann", text: "hello", at: "1970-01-01T00:00:00.000Z" }])
-    const received = yield* ann.allReceived
-    assert.isFalse(received.some(({ event }) => event === "talk/history"))
+    const histories = yield* Queue.unbounded<string>()
+    for (const [name, { on }] of Object.entries({ ann, joe })) {
+      yield* on(Chat.Talk, { history: ({ lines }) => Queue.offer(histories, `${name}: ${lines[0]?.text}`) })
+    }
+    yield* ann.trigger(Chat.Chat.events.say, { text: "hello" })
+    yield* joe.trigger(Chat.Chat.events.join)
+    assert.strictEqual(yield* Queue.take(histories), "joe: hello")
+    assert.deepStrictEqual(yield* Queue.clear(histories), [])
   }).pipe(Effect.provide(Test)))
 
 it.effect("what is said while the network is cut is handled when the worker is back", () =>
   Effect.gen(function*() {
     const { browser, cut, restore } = yield* TestBroker.TestBroker
     const ann = yield* browser({ uid: "ann" })
-    yield* ann.subscribe("room")
+    const room = yield* ann.subscribe(Chat.Room)
+    const received = yield* Effect.forkChild(Stream.runHead(room.events))
     yield* cut
-    yield* ann.trigger("chat/say", { text: "hello" })
+    yield* ann.trigger(Chat.Chat.events.say, { text: "hello" })
     yield* TestClock.adjust("1 minute")
-    const before = yield* ann.allReceived
-    assert.isFalse(before.some(({ event }) => event === "talk/said"))
+    assert.isUndefined(received.pollUnsafe())
     yield* restore
     yield* TestClock.adjust("10 seconds")
-    assert.strictEqual((yield* ann.received("talk/said"))["text"], "hello")
+    assert.strictEqual(Option.getOrThrow(yield* Fiber.join(received)).event, "said")
+  }).pipe(Effect.provide(Test)))
+
+it.effect("what a browser says while it is not connected is said when it is back", () =>
+  Effect.gen(function*() {
+    const { browser, browserNetwork } = yield* TestBroker.TestBroker
+    const ann = yield* browser({ uid: "ann" })
+    const room = yield* ann.subscribe(Chat.Room)
+    yield* browserNetwork.cut
+    const saying = yield* Effect.forkChild(ann.trigger(Chat.Chat.events.say, { text: "hello" }))
+    yield* TestClock.adjust("1 second")
+    yield* browserNetwork.restore
+    yield* TestClock.adjust("5 seconds")
+    yield* Fiber.join(saying)
+    assert.strictEqual(Option.getOrThrow(yield* Stream.runHead(room.events)).event, "said")
   }).pipe(Effect.provide(Test)))
 
 it.effect("a broadcast that was not sent is retried until the broker is back", () =>
   Effect.gen(function*() {
-    const { browser, cut, restore } = yield* TestBroker.TestBroker
-    const ann = yield* browser()
+    const { cut, rawBrowser, restore } = yield* TestBroker.TestBroker
+    const ann = yield* rawBrowser()
     yield* ann.subscribe("room")
     yield* cut
     const saying = yield* Effect.forkChild(Retries.atMostOnce("hello"))

@@ -12,8 +12,8 @@ it.effect.each([
   { name: "after", worker: Migrating.after }
 ])("$name", ({ worker }) =>
   Effect.gen(function*() {
-    const { browser } = yield* TestBroker.TestBroker
-    const joe = yield* browser({ uid: "joe" })
+    const { rawBrowser } = yield* TestBroker.TestBroker
+    const joe = yield* rawBrowser({ uid: "joe" })
     yield* joe.subscribe("room")
     yield* joe.subscribe("board")
     yield* joe.trigger("chat/say", { text: "hello" })

@@ -2,8 +2,8 @@
  * A broker with one vhost for tests: the real engine and the real rules, with a network in memory where sockets would be.
  *
  * A test of handlers runs on it in milliseconds, and under `TestClock` no real time passes: heartbeats, timeouts and
- * reconnecting go by the test's clock. Browsers are `TestBrowser`s. Every layer is a broker of its own, so tests do not see
- * each other. The faults are of the network between backends and broker; browsers do not notice them.
+ * reconnecting go by the test's clock. Browsers are those of `kosmonaut/browser`, over memory. Every layer is a broker of its
+ * own, so tests do not see each other. The network between backends and broker and that of the browsers have faults.
  *
  * The limits are those of a broker, but for two defaults: browsers may send as much as they like, since in a test whose
  * clock stands still all is sent in the same moment, and heartbeats are sent every minute, so that a clock that is
@@ -20,10 +20,11 @@ import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
+import * as Browser from "../browser/Browser.ts"
 import * as Client from "../client/Client.ts"
 import * as Worker from "../client/Worker.ts"
 import { Endpoint, toUrl } from "../protocol/Endpoint.ts"
-import type { InternalError, InvalidEndpointError } from "../protocol/KosmonautError.ts"
+import type { InternalError, InvalidEndpointError, InvalidOptionError } from "../protocol/KosmonautError.ts"
 import type { StartError } from "../server/Broker.ts"
 import * as BrokerConfig from "../server/BrokerConfig.ts"
 import * as BackendEndpoint from "../server/endpoint/BackendEndpoint.ts"
@@ -32,6 +33,7 @@ import * as VhostViews from "../server/engine/VhostViews.ts"
 import * as Store from "../server/store/Store.ts"
 import * as Vhosts from "../server/Vhosts.ts"
 import type { Transport } from "../transport/Transport.ts"
+import * as BrowserNetwork from "./internal/browserNetwork.ts"
 import * as MemoryNetwork from "./MemoryNetwork.ts"
 import * as TestBrowser from "./TestBrowser.ts"
 
@@ -46,11 +48,34 @@ export class TestBroker extends Context.Service<TestBroker, {
   /** The vhost itself: what it has and who is there. */
   readonly vhost: Vhosts.Vhost
   /**
-   * Connects a browser, until the scope ends. With a `uid` it is authenticated at once, with a single access token
-   * that the vhost issues; a pattern that does not compile fails with `InternalError`.
+   * A browser as pages have it, the service of `kosmonaut/browser`, until the scope ends: its WebSocket is in memory, and its
+   * timeouts and reconnecting go by the test's clock. With a `uid` it gets its tokens from the vhost. It does not wait for
+   * the connection.
    */
-  readonly browser: (
-    options?: BrowserOptions
+  readonly browser: <E = never, R = never>(
+    options?: BrowserOptions<E, R>
+  ) => Effect.Effect<Browser.Browser["Service"], InvalidOptionError, R | Scope.Scope>
+  /** The network between browsers and the broker, that of `browser`. */
+  readonly browserNetwork: {
+    /** Cuts it: all connections end (1006), what is on its way is lost, and new connections are refused until `restore`. */
+    readonly cut: Effect.Effect<void>
+    /**
+     * Silences it: connections stand, but nothing passes until `restore`, up to 10 000 messages a connection and direction. A
+     * browser notices when the broker has not responded to its ping, by the test's clock.
+     */
+    readonly silence: Effect.Effect<void>
+    /** Restores it. Browsers are back when their backoff, and so the clock, has come to it. */
+    readonly restore: Effect.Effect<void>
+    /** Ends all connections by this close code, default 1006. New ones are accepted. */
+    readonly disconnect: (code?: number) => Effect.Effect<void>
+  }
+  /**
+   * A browser without the library, until the scope ends: it sends and receives messages of the protocol, one by one. With a
+   * `uid` it is authenticated at once, with a single access token that the vhost issues; a pattern that does not compile
+   * fails with `InternalError`.
+   */
+  readonly rawBrowser: (
+    options?: User
   ) => Effect.Effect<TestBrowser.TestBrowser, InternalError | TestBrowser.SendError, Scope.Scope>
   /**
    * Cuts the network: all connections of backends end, and new ones are refused. A Client retries as its `retry` says,
@@ -79,12 +104,21 @@ export class TestBroker extends Context.Service<TestBroker, {
  *
  * @since 0.1.0
  */
-export interface BrowserOptions {
+export interface User {
   /** The user that it authenticates as. */
   readonly uid: string
   /** The private and presence channels it may join, RE2 syntax over whole names, default `.*`: all. */
   readonly pattern?: string | undefined
 }
+
+/**
+ * Who a browser is, and its options. A `token` of your own is used instead of the vhost's.
+ *
+ * @since 0.1.0
+ */
+export interface BrowserOptions<out E = unknown, out R = never>
+  extends Partial<User>, Omit<Browser.Options<E, R>, "url">
+{}
 
 /**
  * The options of a broker under test: its vhost, and everything of `BrokerConfig.Options` that is not about sockets.
@@ -130,12 +164,20 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const { channels, path = "/test", receiveTimeout, token = defaultToken } = options
   const vhost = yield* vhosts.add({ path, token, channels })
   const { port } = yield* BackendEndpoint.make(network.listen, config.backendPort)
+  const browsers = yield* BrowserNetwork.make(VhostViews.ofView(vhost))
   // However a test has left the network, everybody hears that the broker goes.
   yield* Effect.addFinalizer(() => network.restore)
   return TestBroker.of({
     url: toUrl(new Endpoint({ scheme: "wr", host: config.host, port, vhost: path, token: vhost.token })),
     vhost,
-    browser: Effect.fnUntraced(function*(options) {
+    browser: <E = never, R = never>({ pattern = ".*", token, uid, ...rest }: BrowserOptions<E, R> = {}) => {
+      const issued = uid === undefined ? undefined : vhost.issueToken(uid, pattern)
+      return Browser.make<E | InternalError, R>({ ...rest, token: token ?? issued, url: `ws://memory${path}` }).pipe(
+        Effect.provideService(Browser.WebSocketConstructor, browsers.open)
+      )
+    },
+    browserNetwork: { ...browsers, disconnect: (code = 1006) => browsers.disconnect(code) },
+    rawBrowser: Effect.fnUntraced(function*(options) {
       const browser = yield* TestBrowser.make(vhost, { receiveTimeout })
       if (options !== undefined) {
         const issued = yield* vhost.issueToken(options.uid, options.pattern ?? ".*")

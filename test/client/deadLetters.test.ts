@@ -33,7 +33,7 @@ const event = `{"save":{"n":1}}`
 describe("a Client's dead letters", () => {
   it.effect("are events whose handlers failed: what they were, who triggered them, why and when they failed", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const joe = yield* browser({ uid: "joe" })
       const seen: Array<string | undefined> = []
       yield* TestClock.adjust("1 hour")
@@ -141,7 +141,7 @@ describe("a Client's dead letters", () => {
 
   it.effect("are read however deeply a browser has nested its data, as are the data of browsers on a channel", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const client = yield* Client.Client
       const joe = yield* browser({ uid: "joe" })
       // With the words of the browser around it as deep as may be.

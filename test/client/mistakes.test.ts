@@ -17,7 +17,7 @@ const chat = (say: () => Effect.Effect<void>, options?: EventRouter.Options) =>
   Layer.provide(EventRouter.layer(Chat, options), Chat.toLayer({ say }))
 
 /** A browser that has authenticated as joe. */
-const joe = Effect.flatMap(TestBroker.TestBroker, ({ browser }) => browser({ uid: "joe" }))
+const joe = Effect.flatMap(TestBroker.TestBroker, ({ rawBrowser: browser }) => browser({ uid: "joe" }))
 
 const asEffect = (given: unknown): Effect.Effect<void> => given as Effect.Effect<void>
 

@@ -158,7 +158,7 @@ const clientOf = Effect.fnUntraced(function*(fates: ReadonlyArray<Fate>, options
   readonly isKosmonaut?: boolean
   readonly retry?: Client.Options["retry"]
 }) {
-  const { browser, url, vhost } = yield* testBroker
+  const { rawBrowser: browser, url, vhost } = yield* testBroker
   const { attempts, sent, transport } = yield* unlucky(fates, options?.isKosmonaut)
   const client = yield* Effect.provideService(
     Client.make({ url, retry: options?.retry, requestTimeout: "1 second" }),

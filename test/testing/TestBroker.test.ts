@@ -37,7 +37,7 @@ const mute = Effect.gen(function*() {
 describe("TestBroker", () => {
   it.effect("delivers an event of a browser to a handler, and its broadcast to a browser", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const client = yield* Client.Client
       const worker = yield* Worker.Worker
       yield* Effect.forkScoped(
@@ -56,7 +56,7 @@ describe("TestBroker", () => {
 
   it.effect("keeps workers connected through any adjustment of the clock", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* testBroker
+      const { rawBrowser: browser, vhost } = yield* testBroker
       const worker = yield* Worker.Worker
       const states = yield* Queue.unbounded<string>()
       yield* worker.changes.pipe(Stream.runForEach(({ _tag }) => Queue.offer(states, _tag)), Effect.forkScoped)
@@ -80,7 +80,7 @@ describe("TestBroker", () => {
 
   it.effect("moves its clock by days at little cost, with a worker that stays connected", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* testBroker
+      const { rawBrowser: browser, vhost } = yield* testBroker
       const worker = yield* Worker.Worker
       const handled = yield* listen(worker)
       yield* becomes(worker, "Connected")
@@ -99,7 +99,7 @@ describe("TestBroker", () => {
     Effect.gen(function*() {
       const send = (options: TestBroker.Options) =>
         Effect.gen(function*() {
-          const { browser } = yield* TestBroker.TestBroker
+          const { rawBrowser: browser } = yield* TestBroker.TestBroker
           const joe = yield* browser()
           for (let n = 0; n < 1500; n++) yield* joe.send({ ping: {} })
           return (yield* joe.allReceived).filter(({ event }) => event === ":pong").length
@@ -114,7 +114,7 @@ describe("TestBroker", () => {
 
   it.effect("expires a worker that sends nothing, and redelivers its events to another", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* testBroker
+      const { rawBrowser: browser, vhost } = yield* testBroker
       const joe = yield* browser({ uid: "joe" })
       const silent = yield* mute
       yield* joe.trigger("first")
@@ -132,7 +132,7 @@ describe("TestBroker", () => {
 
   it.effect("cuts and restores the network: the worker reconnects by its schedule", () =>
     Effect.gen(function*() {
-      const { browser, cut, restore, vhost } = yield* testBroker
+      const { rawBrowser: browser, cut, restore, vhost } = yield* testBroker
       const client = yield* Client.Client
       const worker = yield* Worker.Worker
       const handled = yield* listen(worker)
@@ -161,7 +161,7 @@ describe("TestBroker", () => {
     "expires its workers, which reconnect when the network is restored: %o",
     (options) =>
       Effect.gen(function*() {
-        const { browser, expireWorkers, restore, vhost } = yield* testBroker
+        const { rawBrowser: browser, expireWorkers, restore, vhost } = yield* testBroker
         const worker = yield* Worker.Worker
         const handled = yield* listen(worker)
         yield* becomes(worker, "Connected")
@@ -178,7 +178,7 @@ describe("TestBroker", () => {
 
   it.effect("holds what is sent while the network is silent until it is restored", () =>
     Effect.gen(function*() {
-      const { browser, restore, silence, vhost } = yield* testBroker
+      const { rawBrowser: browser, restore, silence, vhost } = yield* testBroker
       const worker = yield* Worker.Worker
       const client = yield* Client.Client
       const handled = yield* listen(worker)
@@ -221,7 +221,7 @@ describe("TestBroker", () => {
 
   it.effect("has the configured vhost, and the broker's other options", () =>
     Effect.gen(function*() {
-      const { browser, url, vhost } = yield* testBroker
+      const { rawBrowser: browser, url, vhost } = yield* testBroker
       assert.strictEqual(vhost.path, "/eu/chat")
       assert.match(Redacted.value(url), /^wr:\/\/f{40}@[\w.]+:\d+\/eu\/chat$/)
       const joe = yield* browser({ uid: "joe" })
@@ -283,7 +283,7 @@ describe("TestBroker", () => {
 
   it.effect("lets a worker that stops finish what is running, and gets the rest back at once", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* testBroker
+      const { rawBrowser: browser, vhost } = yield* testBroker
       const worker = yield* Worker.Worker
       const started = yield* Deferred.make<void>()
       const gate = yield* Deferred.make<void>()

@@ -13,7 +13,7 @@ const within = Effect.provide(
 describe("TestBrowser", () => {
   it.effect("connects, subscribes and receives broadcasts, in order", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* testBroker
+      const { rawBrowser: browser, vhost } = yield* testBroker
       const ann = yield* browser()
       assert.deepStrictEqual(yield* ann.subscribe("room"), { channel: "room" })
       const client = yield* Client.Client
@@ -34,7 +34,7 @@ describe("TestBrowser", () => {
 
   it.effect("waits for events that have not arrived yet, each waiter for one", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* testBroker
+      const { rawBrowser: browser, vhost } = yield* testBroker
       const ann = yield* browser()
       yield* ann.subscribe("room")
       const interrupted = yield* Effect.forkChild(ann.received("hello"), { startImmediately: true })
@@ -50,7 +50,7 @@ describe("TestBrowser", () => {
 
   it.effect("fails with what it has received instead, after a while of real time", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const ann = yield* browser()
       yield* ann.subscribe("room")
       yield* ann.send({ subscribe: { channel: "nowhere" } })
@@ -68,7 +68,7 @@ describe("TestBrowser", () => {
 
   it.effect("is a user, within a pattern, if that is asked for", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const joe = yield* browser({ uid: "joe" })
       const ann = yield* browser({ uid: "ann", pattern: "presence-.*" })
       assert.deepStrictEqual(yield* joe.subscribe("presence-room", { data: { age: 7 } }), {
@@ -96,7 +96,7 @@ describe("TestBrowser", () => {
 
   it.effect("authenticates once with a token that a Client requested", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const client = yield* Client.Client
       const issued = yield* client.requestSingleAccessToken("joe", ".*")
       const joe = yield* browser()
@@ -110,7 +110,7 @@ describe("TestBrowser", () => {
 
   it.effect("fails with the error of the protocol, which `received` does not return", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const joe = yield* browser({ uid: "joe" })
       const failures = {
         "a channel that does not exist": [joe.subscribe("nowhere"), "ChannelNotFoundError"],
@@ -140,7 +140,7 @@ describe("TestBrowser", () => {
 
   it.effect("assigns each response to its own message", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const joe = yield* browser({ uid: "joe" })
       yield* joe.send("{")
       yield* joe.send({ subscribe: { channel: "room" } })
@@ -151,7 +151,7 @@ describe("TestBrowser", () => {
 
   it.effect("sends one message after the other, however many fibers send", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const joe = yield* browser()
       const tag = Effect.match({ onFailure: ({ _tag }: TestBrowser.SendError) => _tag, onSuccess: () => "said" })
       const said = Effect.all([
@@ -171,7 +171,7 @@ describe("TestBrowser", () => {
 
   it.effect("returns the channel if it is subscribed already", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const joe = yield* browser()
       yield* joe.subscribe("room")
       assert.deepStrictEqual(yield* joe.subscribe("room"), { channel: "room" })
@@ -179,7 +179,7 @@ describe("TestBrowser", () => {
 
   it.effect("broadcasts, with an event for a worker", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* testBroker
+      const { rawBrowser: browser, vhost } = yield* testBroker
       const joe = yield* browser({ uid: "joe" })
       yield* joe.subscribe("room")
       yield* joe.broadcast("room", "hello", { n: 1 })
@@ -191,7 +191,7 @@ describe("TestBrowser", () => {
 
   it.effect("closes, and is disconnected then", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* testBroker
+      const { rawBrowser: browser, vhost } = yield* testBroker
       const ann = yield* browser({ uid: "ann" })
       const joe = yield* browser({ uid: "joe" })
       yield* ann.subscribe("presence-room")
@@ -210,7 +210,7 @@ describe("TestBrowser", () => {
 
   it.effect("receives a handler's direct reply, and is disconnected by a backend", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* testBroker
+      const { rawBrowser: browser, vhost } = yield* testBroker
       const client = yield* Client.Client
       const worker = yield* Worker.Worker
       yield* Effect.forkScoped(
@@ -233,7 +233,7 @@ describe("TestBrowser", () => {
 
   it.effect("receives nothing after it was disconnected", () =>
     Effect.gen(function*() {
-      const { browser, vhost } = yield* testBroker
+      const { rawBrowser: browser, vhost } = yield* testBroker
       const joe = yield* browser()
       yield* joe.subscribe("room")
       // All at once, as a broker's own code could.
@@ -243,7 +243,7 @@ describe("TestBrowser", () => {
 
   it.effect("disconnects without `close` at the end of its scope", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const ann = yield* browser({ uid: "ann" })
       yield* ann.subscribe("presence-room")
       const scope = yield* Scope.make()
@@ -259,7 +259,7 @@ describe("TestBrowser", () => {
 
   it.effect("is disconnected when its vhost is removed, and for a message that is too large", () =>
     Effect.gen(function*() {
-      const { browser } = yield* TestBroker.TestBroker
+      const { rawBrowser: browser } = yield* TestBroker.TestBroker
       const vhosts = yield* Vhosts.Vhosts
       const ann = yield* browser()
       const joe = yield* browser()

@@ -18,7 +18,7 @@ const backend = TestBroker.layerBackend({ channels: ["room"] })
 
 it.effect("a browser triggers and receives typed events", () =>
   Effect.gen(function*() {
-    const { browser } = yield* TestBroker.TestBroker
+    const { rawBrowser: browser } = yield* TestBroker.TestBroker
     const joe = yield* browser({ uid: "joe" })
     const at = new Date("2026-11-22T12:00:00Z")
     yield* joe.trigger(Chat.events.say, { text: "hello", at })
@@ -29,7 +29,7 @@ it.effect("a browser triggers and receives typed events", () =>
 
 it.effect("data that do not match the Schema fail, sent and received", () =>
   Effect.gen(function*() {
-    const { browser } = yield* TestBroker.TestBroker
+    const { rawBrowser: browser } = yield* TestBroker.TestBroker
     const client = yield* Client.Client
     const joe = yield* browser({ uid: "joe" })
     const wrong = { text: 7 } as unknown as { readonly text: string; readonly at: Date }

@@ -95,8 +95,10 @@ export const expire = (machine: Machine): void => {
       wake(machine, call.deadline)
       continue
     }
-    const may = call.sent ? "it was sent, and may have happened" : "it was not sent"
-    fail(machine, call, Failure.make("RequestTimeoutError", `there was no response in time; ${may}`))
+    const wasSent = call.sent !== undefined
+    const may = wasSent ? "it was sent, and may have happened" : "it was not sent"
+    const failure = Failure.make("RequestTimeoutError", `there was no response in time; ${may}`)
+    fail(machine, call, { ...failure, wasSent })
   }
 }
 

@@ -47,6 +47,8 @@ export interface Failure {
   readonly message: string
   /** The broker's status code, or the close code; absent if neither is the reason. */
   readonly code?: number
+  /** Whether it may have been sent; only of what timed out here. */
+  readonly wasSent?: boolean
 }
 
 const tags: { readonly [code: number]: FailureTag } = {

@@ -1,0 +1,167 @@
+/**
+ * A subscription to a channel as a program has it: its events, its members and its state.
+ *
+ * @since 0.1.0
+ */
+
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type * as Event from "../events/Event.ts"
+import type { JsonObject } from "../protocol/Json.ts"
+import type { SubscribeError } from "./BrowserError.ts"
+
+/**
+ * Declared events, by their names in their groups.
+ *
+ * @since 0.1.0
+ */
+export type Events = { readonly [name: string]: Event.Any }
+
+/**
+ * An event as a browser receives it.
+ *
+ * @since 0.1.0
+ */
+export interface BrowserEvent<out Name extends string = string, out Payload = unknown> {
+  /** Its name in its group. */
+  readonly event: Name
+  /** Its data, decoded by its Schema. */
+  readonly data: Payload
+  /** The data as they were received, with the keys of the broker. */
+  readonly raw: JsonObject
+  /** The channel that it was broadcast on; `undefined` for an event that was sent to this browser alone. */
+  readonly channel: string | undefined
+  /** The connection of the browser that broadcast it; `undefined` for an event of a backend. */
+  readonly sid: string | undefined
+}
+
+/**
+ * Any of these events, a union that `event` discriminates.
+ *
+ * @since 0.1.0
+ */
+export type AnyOf<E extends Events> = {
+  readonly [Name in keyof E & string]: BrowserEvent<Name, Event.Payload<E[Name]>>
+}[keyof E & string]
+
+/**
+ * Handlers of some of these events. A handler may fail: that is reported to `onError`, and the next event is handled.
+ *
+ * @since 0.1.0
+ */
+export type Handlers<E extends Events> = {
+  readonly [Name in keyof E & string]?: (
+    data: Event.Payload<E[Name]>,
+    event: BrowserEvent<Name, Event.Payload<E[Name]>>
+  ) => Effect.Effect<unknown, unknown, unknown>
+}
+
+/**
+ * Handlers, with an advice in place of one whose event does not exist.
+ *
+ * @since 0.1.0
+ */
+export type Checked<E extends Events, H> = {
+  readonly [Name in keyof H]: Name extends keyof E ? H[Name] : "There is no such event"
+}
+
+/**
+ * The services that handlers need.
+ *
+ * @since 0.1.0
+ */
+export type Services<H> = H[keyof H] extends infer Handler
+  ? Handler extends (...args: never) => Effect.Effect<unknown, unknown, infer R> ? R : never
+  : never
+
+/**
+ * A user on a presence channel.
+ *
+ * @since 0.1.0
+ */
+export interface Member {
+  readonly uid: string
+  /** What the user's latest connection said of itself when it subscribed, with the broker's keys `channel` and `uid`. */
+  readonly data: JsonObject
+  /** How many connections of the user have subscribed, hidden ones not counted. */
+  readonly connections: number
+}
+
+/**
+ * The state of a subscription.
+ *
+ * - `Subscribing`: it waits for the connection, for the authentication or for the broker's response.
+ * - `Subscribed`: events arrive. `uid` is the own user's, on private and presence channels.
+ * - `Failed`: the broker rejected it, for this reason. With `isRetried` it is tried again after a backoff, and otherwise with the
+ *   next connection.
+ * - `Unsubscribed`: its scope has ended.
+ *
+ * @since 0.1.0
+ */
+export type State = Data.TaggedEnum<{
+  Subscribing: {}
+  Subscribed: { readonly uid: string | undefined }
+  Failed: { readonly error: SubscribeError; readonly isRetried: boolean }
+  Unsubscribed: {}
+}>
+
+/**
+ * Constructors and matchers of `State`.
+ *
+ * @since 0.1.0
+ */
+export const State = Data.taggedEnum<State>()
+
+/**
+ * A value that changes.
+ *
+ * @since 0.1.0
+ */
+export interface Latest<out A> {
+  /** The value now. */
+  readonly get: Effect.Effect<A>
+  /** The value now, and each change. A slow reader skips values and gets the latest one. It ends with the subscription. */
+  readonly changes: Stream.Stream<A>
+}
+
+/**
+ * A subscription, until its scope ends. It outlasts reconnecting: the browser subscribes again by itself. What was broadcast
+ * while it was not connected is missing.
+ *
+ * @since 0.1.0
+ */
+export interface Subscription<E extends Events> {
+  /** The channel's name. */
+  readonly channel: string
+  /**
+   * The events of the channel that are declared, in order. Each run of the stream has a buffer of its own, of `eventBuffer`
+   * bytes; if it is full, the oldest events are dropped, and `onError` is called with `EventsDroppedError`. An event that does
+   * not fit its Schema is left out, and `onError` is called with `MessageDecodeError`.
+   *
+   * Events that arrived since the subscription began are kept, within the same limit, for the first stream or handler that wants
+   * them.
+   */
+  readonly events: Stream.Stream<AnyOf<E>>
+  /**
+   * Handles events, one after the other, until the scope ends; by handlers, or by the name of an event and its handler.
+   */
+  readonly on: {
+    <const Name extends keyof E & string, R>(
+      event: Name,
+      handler: (
+        data: Event.Payload<E[Name]>,
+        event: BrowserEvent<Name, Event.Payload<E[Name]>>
+      ) => Effect.Effect<unknown, unknown, R>
+    ): Effect.Effect<void, never, R | Scope.Scope>
+    <const H extends Handlers<E>>(handlers: H & Checked<E, H>): Effect.Effect<void, never, Services<H> | Scope.Scope>
+  }
+  /**
+   * The members of a presence channel, in the order in which they joined; empty for other channels, and until the list is
+   * complete. While the browser reconnects they stay as they were.
+   */
+  readonly members: Latest<ReadonlyArray<Member>>
+  /** Whether events arrive. */
+  readonly state: Latest<State>
+}
