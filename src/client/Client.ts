@@ -213,7 +213,7 @@ export class Client extends Context.Service<Client, {
 }>()("kosmonaut/client/Client") {}
 
 /**
- * What a Client can be told.
+ * The options of a Client.
  *
  * @since 0.1.0
  */

@@ -63,21 +63,21 @@ import { Worker } from "./Worker.ts"
 
 /**
  * Why an event was not handled: nobody has a handler for it (`UndefinedHandlerError`), its name has no group
- * (`InvalidEventNameError`), or its data do not fit their Schema (`MessageDecodeError`); or what the Worker tells.
+ * (`InvalidEventNameError`), or its data do not fit their Schema (`MessageDecodeError`); or an error of the Worker.
  *
  * @since 0.1.0
  */
 export type RouterError = UndefinedHandlerError | InvalidEventNameError | MessageDecodeError | ProtocolError
 
 /**
- * What a router can be told.
+ * The options of a router.
  *
  * @since 0.1.0
  */
 export interface Options<out R1 = never, out R2 = never, out R3 = never> {
-  /** Gets the events that no group has a handler for, whatever their names. Where it is absent, `onError` hears of them. */
+  /** Handles the events that no group has a handler for, whatever their names. Default: `onError` is called with them. */
   readonly fallback?: ((message: Message) => Effect.Effect<void, unknown, R1>) | undefined
-  /** Hears of what could not be handled. Default: a warning in the log. */
+  /** Called with what could not be handled. Default: a warning in the log. */
   readonly onError?: ((error: RouterError) => Effect.Effect<unknown, never, R2>) | undefined
   /**
    * When to run a handler again that has failed, before its event counts as failed; each time with a `Scope` of its own.
@@ -85,7 +85,7 @@ export interface Options<out R1 = never, out R2 = never, out R3 = never> {
    */
   readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
   /**
-   * Hears of the failures and defects of handlers and of `fallback`; the router goes on, whatever it does. Default: an
+   * Called with the failures and defects of handlers and of `fallback`; the router goes on, whatever it does. Default: an
    * error in the log, with the event's name and the cause.
    */
   readonly onException?:
@@ -168,7 +168,7 @@ const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routes.Routes, op
     state,
     onError,
     onMessage,
-    // Those who hear of it have.
+    // The router has called its own.
     onException: () => Effect.void
   })
   yield* listening.pipe(

@@ -153,7 +153,7 @@ export class Worker extends Context.Service<Worker, {
 }>()("kosmonaut/client/Worker") {}
 
 /**
- * What a Worker can be told.
+ * The options of a Worker.
  *
  * @since 0.1.0
  */
@@ -163,7 +163,7 @@ export interface Options {
   /** How many events are handled at a time, from 1, default 1, which keeps their order. */
   readonly concurrency?: number | undefined
   /**
-   * How many events the worker has at a time that it has not acknowledged, in hand or waiting for their turn here; from 1,
+   * How many unacknowledged events the worker has at a time, those included that wait here for their handler; from 1,
    * default 128, or twice `concurrency` where that is more; and as long as it handles 128 in 50 milliseconds more, up to
    * 512. The others wait at the broker, for whoever is free first.
    */
@@ -186,9 +186,9 @@ export interface Options {
   readonly drainTimeout?: Duration.Input | undefined
   /** When to try again, default `defaultReconnect`. A schedule that ends begins again, 100 milliseconds later. */
   readonly reconnect?: Schedule.Schedule<unknown, ConnectionError> | undefined
-  /** How often the broker hears from this worker, default 500 milliseconds. */
+  /** How often the worker sends a heartbeat, default 500 milliseconds. */
   readonly heartbeatInterval?: Duration.Input | undefined
-  /** After how long without a word the broker is taken for lost, default 2 seconds. */
+  /** After how long without a message from the broker the connection counts as lost, default 2 seconds. */
   readonly silenceTimeout?: Duration.Input | undefined
 }
 

@@ -1,6 +1,6 @@
 /**
- * The handlers of events by their names on the wire, and what becomes of an event: it is handled, or somebody hears why
- * not. It fails then as well, so that the worker counts and traces it as what it is, and somebody there must go on.
+ * The handlers of events by their names on the wire. An event is handled, or a callback is called with the reason why not; then
+ * it fails as well, so that the worker counts and traces it as a failure.
  */
 
 import * as Cause from "effect/Cause"
@@ -58,8 +58,8 @@ export const hasRequests = (routes: Routes): boolean =>
 /** Why an event was not handled. */
 export type RouterError = UndefinedHandlerError | InvalidEventNameError | MessageDecodeError | ProtocolError
 
-/** Who gets what has no handler, and who hears of what goes wrong. */
-export interface Hearers<R1, R2, R3> {
+/** What is called for events without a handler, and for errors. */
+export interface Callbacks<R1, R2, R3> {
   readonly fallback?: ((message: Message) => Effect.Effect<void, unknown, R1>) | undefined
   readonly onError?: ((error: RouterError) => Effect.Effect<unknown, never, R2>) | undefined
   readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
@@ -69,17 +69,17 @@ export interface Hearers<R1, R2, R3> {
 }
 
 /** What becomes of events and of errors. */
-export const dispatcher = <R1, R2, R3>(routes: Routes, hearers: Hearers<R1, R2, R3>) => {
-  const { fallback, onError = logError, onException = logException } = hearers
+export const dispatcher = <R1, R2, R3>(routes: Routes, callbacks: Callbacks<R1, R2, R3>) => {
+  const { fallback, onError = logError, onException = logException } = callbacks
   const groups = [...new Set(Array.from(routes.keys(), groupOf))]
 
-  const hear = (error: RouterError) => survived("onError", () => onError(error))
+  const report = (error: RouterError) => survived("onError", () => onError(error))
   const refuse = (error: RouterError, message: Message) =>
-    Effect.andThen(Effect.annotateLogs(hear(error), about(message)), Effect.fail(error))
+    Effect.andThen(Effect.annotateLogs(report(error), about(message)), Effect.fail(error))
   const attempt = <R>(message: Message, handle: () => Effect.Effect<unknown, unknown, R>, event?: Event.Any) => {
     const once = Effect.scoped(Effect.suspend(handle))
     const guarded = event !== undefined && Event.isRequest(event) ? declaring(event, once) : forgiving(message, once)
-    const outcome = retried(guarded, hearers.retry)
+    const outcome = retried(guarded, callbacks.retry)
     return Effect.tapCause(
       event !== undefined && message.isRequest ? Effect.flatMap(outcome, (value) => replyOf(event, value)) : outcome,
       (cause) => survived("onException", () => onException(cause, message))
@@ -103,7 +103,7 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, hearers: Hearers<R1, R2, 
       message
     )
   }
-  return { onMessage, onError: hear }
+  return { onMessage, onError: report }
 }
 
 /** The declared error of a request, encoded: no failure of its handler, so that it is not retried. */
@@ -128,7 +128,7 @@ const replyOf = (event: Event.Any, value: unknown) =>
 
 const groupOf = (event: string): string => event.slice(0, Math.max(0, event.indexOf("/")))
 
-// Who hears of errors cannot fail by its type, but can by a fault.
+// The callbacks cannot fail by their types, but can with a defect.
 const survived = <R>(who: string, hear: () => Effect.Effect<unknown, never, R>) =>
   Effect.scoped(Effect.suspend(hear)).pipe(
     Effect.catchCause((cause) => Effect.logError(`${who} failed`, cause)),
