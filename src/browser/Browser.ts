@@ -9,7 +9,7 @@
  *
  * ```ts
  * import { Effect, Schema } from "effect"
- * import { Channel, Event, EventGroup } from "kosmonaut"
+ * import { Channel, Event, EventGroup } from "kosmonaut/events"
  * import { Browser } from "kosmonaut/browser"
  *
  * class Chat extends EventGroup.make("chat", Event.make("say", { payload: { text: Schema.String } })) {}
@@ -240,7 +240,7 @@ const dataOf = (data: object | undefined): Effect.Effect<string | undefined, Pro
   const cause = Result.isFailure(text) ? text.failure : undefined
   const detail = "they are not an object in JSON"
   return Effect.fail(
-    Errors.notEncoded(new MessageEncodeError({ argument: "the data of a subscription", detail, cause }))
+    Errors.protocolError(new MessageEncodeError({ argument: "the data of a subscription", detail, cause }))
   )
 }
 

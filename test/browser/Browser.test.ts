@@ -198,7 +198,7 @@ describe("a token", () => {
       const { browser, vhost } = yield* TestBroker.TestBroker
       const isLoggedIn = yield* Ref.make(false)
       const token = Effect.gen(function*() {
-        if (!(yield* Ref.get(isLoggedIn))) return yield* Effect.fail(new Error("log in first"))
+        if (!(yield* Ref.get(isLoggedIn))) return yield* Effect.fail("log in first")
         return yield* vhost.issueToken("joe", ".*")
       })
       const joe = yield* browser({ token })

@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Result, Schema } from "effect"
+import { DateTime, Effect, Fiber, Layer, Result, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import { Endpoint, Event, EventGroup, Transport } from "../../src/index.ts"
+import { Endpoint, Event, EventGroup, EventRouter, Transport } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import { eventually } from "../harness/eventually.ts"
 import * as Exchanges from "../harness/exchanges.ts"
 import { untilState } from "./untilState.ts"
 
@@ -117,6 +118,31 @@ describe("a request", () => {
       for (let index = 0; index < 10; index++) yield* worker.respond((yield* worker.next).id, "error", `"taken"`)
       assert.include((yield* worker.next).json, "chat/ping")
     }).pipe(Effect.scoped, within))
+})
+
+describe("a router", () => {
+  const ChatLive = Chat.toLayer({
+    ping: () => Effect.void,
+    rename: ({ to }) =>
+      to === "ann"
+        ? Effect.fail("taken" as const)
+        : to === ""
+        ? Effect.die(new Error("a secret"))
+        : Effect.succeed({ at: DateTime.makeUnsafe(0) })
+  })
+  const Backend = EventRouter.layer(Chat).pipe(Layer.provide(ChatLive), Layer.provideMerge(TestBroker.layerBackend()))
+
+  it.effect("responds to a browser: with its result, its declared error, or that it failed", () =>
+    Effect.gen(function*() {
+      const { browser, vhost } = yield* TestBroker.TestBroker
+      const joe = yield* browser({ uid: "joe" })
+      yield* eventually(vhost.counts, ({ workers }) => workers === 1)
+      assert.strictEqual((yield* joe.request(Chat.events.rename, { to: "bob" })).at.epochMilliseconds, 0)
+      assert.strictEqual(yield* Effect.flip(joe.request(Chat.events.rename, { to: "ann" })), "taken")
+      const error = yield* Effect.flip(joe.request(Chat.events.rename, { to: "" }))
+      assert(typeof error !== "string" && error._tag === "HandlerFailedError")
+      assert.notInclude(error.message, "secret")
+    }).pipe(Effect.scoped, Effect.provide(Backend)))
 })
 
 describe("a trigger", () => {

@@ -115,26 +115,26 @@ expectTypeOf(Browser.make({ url: "ws://localhost/chat", token })).toEqualTypeOf<
 // --- What is an error ------------------------------------------------------------------------------------------------
 
 // @ts-expect-error "This event is a request: use `request`"
-browser.trigger(Chat.events.rename, { to: "ann" })
+void browser.trigger(Chat.events.rename, { to: "ann" })
 // @ts-expect-error "This event has no response: use `trigger`"
-browser.request(Chat.events.say, said)
+void browser.request(Chat.events.say, said)
 // @ts-expect-error data are required
-browser.trigger(Chat.events.say)
+void browser.trigger(Chat.events.say)
 // @ts-expect-error data have the Schema of the event
-browser.trigger(Chat.events.say, { text: "hello", at: "today" })
+void browser.trigger(Chat.events.say, { text: "hello", at: "today" })
 // @ts-expect-error the channel has no such event
-browser.broadcast(News, "sayd", said)
+void browser.broadcast(News, "sayd", said)
 // @ts-expect-error data have the Schema of the event
-browser.broadcast(News, "said", { text: 1, at: new Date(0) })
+void browser.broadcast(News, "said", { text: 1, at: new Date(0) })
 // @ts-expect-error a channel with parameters needs their values
-browser.subscribe(Room)
+void browser.subscribe(Room)
 // @ts-expect-error the channel has no such event
-room.on("sayd", () => Effect.void)
+void room.on("sayd", () => Effect.void)
 // @ts-expect-error "There is no such event"
-room.on({ said: () => Effect.void, sayd: () => Effect.void })
+void room.on({ said: () => Effect.void, sayd: () => Effect.void })
 // @ts-expect-error "There is no such event"
-browser.on(Talk, { sayd: () => Effect.void })
+void browser.on(Talk, { sayd: () => Effect.void })
 // @ts-expect-error a handler gives an Effect
-room.on("said", () => 1)
+void room.on("said", () => 1)
 // @ts-expect-error a token is text
-Browser.layer({ url: "ws://localhost/chat", token: Effect.succeed(1) })
+void Browser.layer({ url: "ws://localhost/chat", token: Effect.succeed(1) })

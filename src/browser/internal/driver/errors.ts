@@ -81,12 +81,10 @@ export const subscribeError = (failure: Failure, subject: Subject): BrowserError
   }
 }
 
-/** Something cannot be sent as it is. */
-export const notEncoded = (error: MessageEncodeError | BadRequestError): ProtocolError =>
-  new ProtocolError({ reason: error })
+/** Something cannot be sent as it is, or cannot be decoded. */
+export const protocolError = (reason: ProtocolError["reason"]): ProtocolError => new ProtocolError({ reason })
 
-const unexpected = ({ message }: Failure): ProtocolError =>
-  new ProtocolError({ reason: new InternalError({ detail: message }) })
+const unexpected = ({ message }: Failure): ProtocolError => protocolError(new InternalError({ detail: message }))
 
 const timeout = ({ code, wasSent }: Failure, { operation, timeout }: Subject): RequestTimeoutError =>
   new RequestTimeoutError({
@@ -97,10 +95,10 @@ const timeout = ({ code, wasSent }: Failure, { operation, timeout }: Subject): R
 
 const errors: { readonly [Tag in FailureTag]: (failure: Failure, subject: Subject) => BrowserError.ConnectionFailure } =
   {
-    BadRequestError: ({ message: detail }) => new ProtocolError({ reason: new BadRequestError({ detail }) }),
+    BadRequestError: ({ message: detail }) => protocolError(new BadRequestError({ detail })),
     UnauthorizedError: ({ message: detail }) => new UnauthorizedError({ detail }),
     ForbiddenError: ({ message: detail }) => new ForbiddenError({ detail }),
-    TooManyRequestsError: ({ message: detail }) => new ProtocolError({ reason: new TooManyRequestsError({ detail }) }),
+    TooManyRequestsError: ({ message: detail }) => protocolError(new TooManyRequestsError({ detail })),
     // No broker says this to a browser: it does not find such a channel.
     InvalidChannelNameError: (_, { channel }) => new ChannelNotFoundError({ channel }),
     NotSubscribedError: (_, { channel }) => new NotSubscribedError({ channel }),
@@ -108,12 +106,12 @@ const errors: { readonly [Tag in FailureTag]: (failure: Failure, subject: Subjec
     NoWorkerError: (_, { event }) => new NoWorkerError({ event }),
     HandlerFailedError: ({ message: detail }, { event }) => new HandlerFailedError({ event, detail }),
     RequestTimeoutError: timeout,
-    InternalError: ({ message: detail }) => new ProtocolError({ reason: new InternalError({ detail }) }),
+    InternalError: ({ message: detail }) => protocolError(new InternalError({ detail })),
     ConnectionLostError: (_, { channel, event }) => new BrowserError.ConnectionLostError({ subject: event || channel }),
     ConnectionClosedError: ({ code = 1000, message: reason }) =>
       new BrowserError.ConnectionClosedError({ code, reason }),
     TooManyCallsError: (_, { event }) => new BrowserError.TooManyCallsError({ event }),
     MessageTooLargeError: ({ message: detail }, { event }) =>
-      new ProtocolError({ reason: new MessageEncodeError({ argument: event || "a message", detail }) }),
-    UnsupportedError: ({ message: detail }) => new ProtocolError({ reason: new BadRequestError({ detail }) })
+      protocolError(new MessageEncodeError({ argument: event || "a message", detail })),
+    UnsupportedError: ({ message: detail }) => protocolError(new BadRequestError({ detail }))
   }

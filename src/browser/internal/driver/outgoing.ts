@@ -14,7 +14,6 @@ import type { Call } from "../input.ts"
 import type { CallResult } from "../output.ts"
 import type { Calls } from "./calls.ts"
 import * as Errors from "./errors.ts"
-import * as Responses from "./responses.ts"
 
 /** A call before it is encoded. */
 export interface Outgoing {
@@ -43,9 +42,12 @@ export const request = <E extends Event.Any>(
   execute(calls, outgoing, (result): Effect.Effect<Event.Success<E>, Event.Error<E> | RequestError> => {
     switch (result._tag) {
       case "Success":
-        return Responses.success(event, result.data)
+        return Effect.mapError(Effect.fromResult(Event.decodeSuccess(event, result.data)), Errors.protocolError)
       case "Declared":
-        return Responses.error(event, result.error)
+        return Effect.flatMap(
+          Effect.mapError(Effect.fromResult(Event.decodeError(event, result.error)), Errors.protocolError),
+          Effect.fail
+        )
       case "Failure":
         return Effect.fail(Errors.requestError(result.failure, subjectOf(outgoing)))
       case "Cancelled":
@@ -72,7 +74,7 @@ const execute = <A, E>(
   Effect.suspend((): Effect.Effect<A, E | ProtocolError> => {
     const { channel, data, event, kind, timeout } = outgoing
     const encoded = Event.encode(event, data)
-    if (Result.isFailure(encoded)) return Effect.fail(Errors.notEncoded(encoded.failure))
+    if (Result.isFailure(encoded)) return Effect.fail(Errors.protocolError(encoded.failure))
     const call = { kind, event: event._tag, data: encoded.success, channel, timeout }
     return Trace.span(`Browser.${kind}`, () => spanOptions(outgoing), () => Effect.flatMap(calls.call(call), read))
   })
