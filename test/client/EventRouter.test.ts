@@ -378,12 +378,12 @@ describe("EventRouter", () => {
 
     it.effect("may be a lifecycle event, if the router takes these", () =>
       withMemoryBroker()(Effect.gen(function*() {
-        const { rawBrowser: browser } = yield* testBroker
+        const { rawBrowser } = yield* testBroker
         const { next, record } = yield* recorder
         yield* run(
           game({ lifecycle: true, fallback: ({ data, event }) => record(event, data["sid"]) })
         )
-        const joe = yield* browser()
+        const joe = yield* rawBrowser()
         assert.deepStrictEqual(yield* next, [":lifecycle/browserConnected", joe.sid])
       })))
   })
