@@ -49,9 +49,11 @@ import type {
   CallError,
   ChannelInfo,
   ChannelLike,
+  HistoryOptions,
   Requestable,
   RequestError,
   RequestOptions,
+  Retained,
   Subscriber,
   TriggerOptions
 } from "./ClientRequest.ts"
@@ -184,6 +186,14 @@ export class Client extends Context.Service<Client, {
   readonly channel: (channel: ChannelLike) => Effect.Effect<ChannelInfo, RequestError | ChannelNotFoundError>
   /** The subscribers of a channel that are not hidden, in the order of their subscribing, requested as they are wanted. */
   readonly subscribers: (channel: ChannelLike) => Stream.Stream<Subscriber, RequestError | ChannelNotFoundError>
+  /**
+   * The last broadcasts of a channel with history (`history` of the broker), the oldest first, requested as they are wanted.
+   * Those of a channel without history are none.
+   */
+  readonly history: (
+    channel: ChannelLike,
+    options?: HistoryOptions
+  ) => Stream.Stream<Retained, RequestError | ChannelNotFoundError>
   /**
    * Ends the connection of one browser, or all of a user's, with a close code that says not to come back (4403). Gives how
    * many were ended, 0 where there was none. Single access tokens that were handed out stay good.
