@@ -130,7 +130,7 @@ export const layer = <Group extends EventGroup.Any, R1 = never, R2 = never, R3 =
     )
   )
 
-// Two routers on one worker would get each other's events, which nobody wants: better to say so at once.
+// A broker cannot route by the names of events: two routers on one Worker would receive each other's events.
 const alone = (worker: Worker["Service"]) =>
   Effect.acquireRelease(
     Effect.suspend(() => {

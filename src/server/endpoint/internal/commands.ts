@@ -122,7 +122,7 @@ const identify = (
       state.client = browser.version === 1 ? client : undefined
       state.origin = encodeOrigin({ sid: browser.sid, uid: permission.uid })
       browsers.identifyUnsafe(browser, permission.uid)
-      browser.sendUnsafe(BrokerMessage.authenticated(id))
+      browser.sendUnsafe(BrokerMessage.authenticated(browser.version === 1 ? permission.uid : undefined, id))
     })
   ))
 }

@@ -129,9 +129,7 @@ const restore = (options: Options): State => {
     options,
     lanes,
     all: Object.values(lanes),
-    delayed: Heap.make((one, other) =>
-      one.dueAt < other.dueAt || (one.dueAt === other.dueAt && one.number < other.number)
-    ),
+    delayed: Heap.make((one, other) => one.dueAt < other.dueAt),
     deadlines: Heap.make((one, other) => one.deadline < other.deadline),
     counters: { accepted: 0, refused: 0, dropped: 0, redelivered: 0 },
     // Keeps ids unique across all queues, also those of earlier brokers.
