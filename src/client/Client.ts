@@ -60,7 +60,7 @@ import * as Broadcasts from "./internal/broadcasts.ts"
 import * as Browsers from "./internal/browsers.ts"
 import * as Calls from "./internal/calls.ts"
 import * as Channels from "./internal/channels.ts"
-import { type Configured, unwrap } from "./internal/configured.ts"
+import { unwrap } from "./internal/configured.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Requests from "./internal/request.ts"
@@ -244,7 +244,9 @@ export interface Options {
  *
  * @since 0.1.0
  */
-export type ConfigOptions = Configured<Options, "retry">
+export type ConfigOptions =
+  & { readonly [Key in keyof Omit<Options, "retry">]: Config.Wrap<Options[Key]> }
+  & Pick<Options, "retry">
 
 /**
  * Five times at most, after pauses that double from 100 milliseconds, each with jitter, and none once the first failure is

@@ -51,7 +51,7 @@ import * as Rules from "../protocol/Options.ts"
 import type { Transport } from "../transport/Transport.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
 import { Reply, replyUntyped, withinDeadline } from "./internal/call.ts"
-import { type Configured, unwrap } from "./internal/configured.ts"
+import { unwrap } from "./internal/configured.ts"
 import * as Consumers from "./internal/consumers.ts"
 import type { Delivered } from "./internal/deliveries.ts"
 import * as Handler from "./internal/handler.ts"
@@ -197,7 +197,9 @@ export interface Options {
  *
  * @since 0.1.0
  */
-export type ConfigOptions = Configured<Options, "reconnect">
+export type ConfigOptions =
+  & { readonly [Key in keyof Omit<Options, "reconnect">]: Config.Wrap<Options[Key]> }
+  & Pick<Options, "reconnect">
 
 /**
  * Doubling from 100 milliseconds to 5 seconds, each with jitter, for ever.

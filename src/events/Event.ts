@@ -291,7 +291,13 @@ const named = <
 })
 
 interface Codecs {
-  readonly payload: Codec.Codec
-  readonly success: Codec.Codec
-  readonly error: Codec.Codec
+  readonly payload: JsonCodec
+  readonly success: JsonCodec
+  readonly error: JsonCodec
+}
+
+// Values as the text of their JSON, and back from parsed JSON.
+interface JsonCodec {
+  readonly encode: (value: unknown) => Result.Result<string, MessageEncodeError>
+  readonly decode: (json: unknown) => Result.Result<unknown, MessageDecodeError>
 }
