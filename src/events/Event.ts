@@ -75,7 +75,7 @@ export interface Event<
   readonly successSchema: Success
   /** The Schema of the error that a request can be answered with, `Schema.Never` for none. */
   readonly errorSchema: Error
-  /** What tells two events with the same meaning from others: events with equal keys are queued once. */
+  /** The key of its meaning: events with equal keys are queued once. */
   readonly primaryKey: ((payload: never) => string) | undefined
   /** The same event with a prefix to its name. */
   readonly prefix: <const Prefix extends string>(prefix: Prefix) => Event<`${Prefix}${Tag}`, Payload, Success, Error>

@@ -49,7 +49,7 @@ export interface MemberList {
 
 /**
  * `:subscribed {channel, id?}`, with `uid` on private and presence channels, and the visible `subscribers` on presence
- * channels. Where the list is not complete it says so: `truncated`, the `count` of all, and `next` for `members`.
+ * channels. If the list is not complete, it has `truncated`, the `count` of all, and `next` for `members`.
  *
  * @since 0.1.0
  */

@@ -3,8 +3,8 @@
  *
  * When a connection ends, the broker redelivers its unacknowledged events, here or elsewhere, so events that no handler has begun
  * are dropped. If an event is redelivered whose handler is still running, that handler settles it on the new connection. If its
- * handler has succeeded and the ack or the response was lost, that is sent again. Responses of more than 1 MiB together are not
- * kept for that: the oldest are dropped, and their handlers run again.
+ * handler has succeeded and the ack or the response was lost, that is sent again. At most 1 MiB of responses is
+ * cached for that: the oldest are dropped, and their handlers run again.
  */
 
 import { format } from "effect/Formatter"

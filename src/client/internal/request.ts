@@ -124,7 +124,7 @@ const makeExchange = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier) =>
     )
   }
 
-  // The hot path of every Client: if nobody traces and a connection is open, a request is one step of its fiber, and so is
+  // The hot path of every Client: if nothing is traced and a connection is open, a request is one step of its fiber, and so is
   // the response.
   const exchange = <A, E>(request: Request<A, E>): Effect.Effect<A, E | RequestError> => {
     const { command, done, fiber } = request

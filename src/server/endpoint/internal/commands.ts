@@ -186,7 +186,7 @@ const onlyBackends = new ForbiddenError({
     "or start the broker with browsers.broadcast (--browsers-broadcast)"
 })
 
-// The browser does not wait for this; the id tells it which message was persisted.
+// The browser does not wait for this; the id in the response names the message that was persisted.
 const confirm = (
   { browser, vhost: { journal } }: State,
   event: "broadcast" | "trigger",

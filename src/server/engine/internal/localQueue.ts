@@ -49,7 +49,7 @@ interface State {
   readonly idPrefix: string
   number: number
   capacity: Readonly<Record<Lane, Capacity>>
-  /** Until when lifecycle events are queued, in lived time; `undefined` while noCapacity takes any. */
+  /** Until when lifecycle events are queued, in lived time; `undefined` while no worker takes any. */
   attendedUntil: number | undefined
   isDelivering: boolean
   /** What `nextDue` returned last. */
@@ -304,7 +304,7 @@ const redeliver = (state: State, lane: LaneState, event: Event, delay: number): 
   requeue(state, lane, event, delay)
 }
 
-// Nobody waits for a request whose deadline has passed.
+// A request whose deadline has passed already has its result.
 const requeue = (state: State, lane: LaneState, event: Event, delay: number): void => {
   if (event.deadline !== undefined && event.expiring === undefined) return end(lane, event)
   lane.journal.updated(QueuedEvent.entryOf(event))
