@@ -58,7 +58,7 @@ export const finish = (): void => {
 }
 
 /**
- * Notes that there is nothing more to do in this turn, so that the longest turn is measured to here.
+ * Ends the measurement of this turn, because there is nothing more to do in it.
  *
  * @since 0.1.0
  */

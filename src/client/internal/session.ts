@@ -50,11 +50,11 @@ export interface Options {
   readonly silenceTimeout: Duration.Duration
   /** Run at each heartbeat of the broker. */
   readonly onHeartbeat: Effect.Effect<void>
-  /** Whether it asks for events, and whether `QT` was sent. */
+  /** Whether it wants events, and whether `QT` was sent. */
   readonly mode: () => Mode
 }
 
-/** `running`: it asks for events. `paused`: it does not. `quitting`: `QT` was sent, too. */
+/** `running`: it wants events. `paused`: it does not. `quitting`: `QT` was sent, too. */
 export type Mode = "running" | "paused" | "quitting"
 
 /** An open session. */
@@ -199,7 +199,7 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound, clock: Clock.
       case "Quit":
         return Effect.fail(
           new ConnectionError({
-            reason: new ConnectionClosedError({ address, cause: new Error("the broker said goodbye") })
+            reason: new ConnectionClosedError({ address, cause: new Error("the broker dismissed this worker") })
           })
         )
       case "Failure": {

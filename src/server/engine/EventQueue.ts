@@ -194,8 +194,8 @@ export interface EventQueue {
   /** Requeues events whose backoff or delay has ended, delivers them, and ends requests whose deadline has passed. */
   readonly requeueDue: () => void
   /**
-   * When the next backoff, delay or deadline ends, in monotonic milliseconds: the caller then calls `requeueDue`. `wake` tells
-   * it of earlier ones.
+   * When the next backoff, delay or deadline ends, in monotonic milliseconds: the caller then calls `requeueDue`. `wake` is
+   * called for earlier ones.
    */
   readonly nextDue: () => number | undefined
   /** Drops lifecycle events if no worker has taken them for `lifecycleRetention` of lived time. */

@@ -15,6 +15,12 @@ describe("A browser of version 1", () => {
       expect(enter(world, "b").connected).toEqual([{ ":connected": { sid: "b" } }])
     }))
 
+  it.effect("is told which user its token is of", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      expect(yield* enter(world, "a", 1).authenticate("joe")).toEqual([{ ":authenticated": { uid: "joe" } }])
+    }))
+
   it.effect("receives the reason of an error", () =>
     Effect.gen(function*() {
       const a = enter(yield* makeVhost({ browsers: { broadcast: false } }), "a", 1)
@@ -77,6 +83,12 @@ describe("A browser of any version", () => {
       const a = enter(yield* makeVhost(), "a")
       expect(yield* a.send("ping", {})).toEqual([{ ":pong": {} }])
       expect(yield* a.send("ping", { id: "x" })).toEqual([{ ":pong": { id: "x" } }])
+    }))
+
+  it.effect("is not told which user a token is of", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      expect(yield* enter(world, "a").authenticate("joe")).toEqual([{ ":authenticated": {} }])
     }))
 
   it.effect("receives a reason only if its message has an id", () =>

@@ -21,7 +21,7 @@ import { errorOf, responseTooLarge } from "./requestResult.ts"
 export type Running = Set<Cancel>
 
 /** How many requests of a connection may be without a response. */
-export const maxRunning = 4096
+const maxRunning = 4096
 
 /** Cancels the requests of a connection that has ended, those that no worker has begun. */
 export const cancelAll = (running: Running | undefined): void => running?.forEach((cancel) => cancel())

@@ -49,7 +49,7 @@ interface State {
   readonly idPrefix: string
   number: number
   capacity: Readonly<Record<Lane, Capacity>>
-  /** Until when lifecycle events are queued, in lived time; `undefined` while noCapacity takes any. */
+  /** Until when lifecycle events are queued, in lived time; `undefined` while no worker takes any. */
   attendedUntil: number | undefined
   isDelivering: boolean
   /** What `nextDue` returned last. */
@@ -129,9 +129,7 @@ const restore = (options: Options): State => {
     options,
     lanes,
     all: Object.values(lanes),
-    delayed: Heap.make((one, other) =>
-      one.dueAt < other.dueAt || (one.dueAt === other.dueAt && one.number < other.number)
-    ),
+    delayed: Heap.make((one, other) => one.dueAt < other.dueAt),
     deadlines: Heap.make((one, other) => one.deadline < other.deadline),
     counters: { accepted: 0, refused: 0, dropped: 0, redelivered: 0 },
     // Keeps ids unique across all queues, also those of earlier brokers.
@@ -306,7 +304,7 @@ const redeliver = (state: State, lane: LaneState, event: Event, delay: number): 
   requeue(state, lane, event, delay)
 }
 
-// Nobody waits for a request whose deadline has passed.
+// A request whose deadline has passed already has its result.
 const requeue = (state: State, lane: LaneState, event: Event, delay: number): void => {
   if (event.deadline !== undefined && event.expiring === undefined) return end(lane, event)
   lane.journal.updated(QueuedEvent.entryOf(event))
