@@ -193,6 +193,8 @@ export interface EventQueue {
   readonly cancel: (lane: Lane, dedupeKey: string) => boolean
   /** Requeues events whose backoff or delay has ended, delivers them, and ends requests whose deadline has passed. */
   readonly requeueDue: () => void
+  /** Ends all requests as failed for this reason, and takes none from now on. */
+  readonly endRequests: (reason: string) => void
   /**
    * When the next backoff, delay or deadline ends, in monotonic milliseconds: the caller then calls `requeueDue`. `wake` is
    * called for earlier ones.

@@ -54,7 +54,7 @@ export const once = <E>(
   const key = keyOf(uid, session.client, id)
   return Effect.suspend((): Effect.Effect<void, E | BadRequestError> => {
     const { calls } = session.vhost
-    const fingerprint = Retry.fingerprint(["trigger", event, data.text], 3)
+    const fingerprint = Retry.digest(["trigger", event, data.text])
     const known = calls.find(key)
     if (known !== undefined) return known.fingerprint === fingerprint ? Effect.void : otherCall
     return Effect.andThen(
@@ -74,7 +74,7 @@ export const request = (
     const { caller, client, vhost } = session
     const { data, event, id } = message
     const key = client === undefined ? undefined : keyOf(uid, client, id)
-    const fingerprint = Retry.fingerprint(["request", event, data.text], 3)
+    const fingerprint = Retry.digest(["request", event, data.text])
     const own = caller.running.get(id)
     const known = (key && vhost.calls.find(key)) ?? own
     if (known !== undefined) {

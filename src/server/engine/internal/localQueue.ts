@@ -52,6 +52,8 @@ interface State {
   /** Until when lifecycle events are queued, in lived time; `undefined` while no worker takes any. */
   attendedUntil: number | undefined
   isDelivering: boolean
+  /** Whether requests are accepted. */
+  takesRequests: boolean
   /** What `nextDue` returned last. */
   nextDue: number
 }
@@ -80,6 +82,10 @@ export const make = (options: Options): EventQueue => {
         lanes[event.lane].queued.requeue(event)
       }
       deliverAll(state)
+    },
+    endRequests: (reason) => {
+      state.takesRequests = false
+      endWhile(state, () => true, RequestResult.Failed({ reason }))
     },
     nextDue: () => {
       const due = Math.min(delayed.peek()?.dueAt ?? Infinity, state.deadlines.peek()?.deadline ?? Infinity)
@@ -138,6 +144,7 @@ const restore = (options: Options): State => {
     capacity: noCapacity,
     attendedUntil: undefined,
     isDelivering: false,
+    takesRequests: true,
     nextDue: Infinity
   }
   for (const stored of options.events ?? []) restoreEvent(state, lanes.events, stored)
@@ -209,8 +216,9 @@ const accepted = Exit.succeed("Queued" as const)
 const duplicate = Exit.succeed("Duplicate" as const)
 
 // Whether events of a lane are accepted at all.
-const isTaken = ({ attendedUntil, capacity }: State, lane: Lane): boolean =>
-  lane === "events" || (lane === "requests" ? capacity.requests.workers > 0 : attendedUntil !== undefined)
+const isTaken = ({ attendedUntil, capacity, takesRequests }: State, lane: Lane): boolean =>
+  lane === "events" ||
+  (lane === "requests" ? takesRequests && capacity.requests.workers > 0 : attendedUntil !== undefined)
 
 // The clock is read only when the last worker of the lane leaves.
 const attend = (state: State, isAttended: boolean): void => {
@@ -356,12 +364,14 @@ const respond = (state: State, event: Event, result: RequestResult): void => {
   state.options.respond?.(event.replyTo, result)
 }
 
-// A request that a worker has stays unacked until the worker is done with it.
-const expire = (state: State, now: number): void => {
+const expire = (state: State, now: number): void => endWhile(state, ({ deadline }) => deadline <= now, expired)
+
+// Ends requests, the earliest deadline first. One that a worker has stays unacked until the worker is done with it.
+const endWhile = (state: State, isOver: (event: Expiring) => boolean, result: RequestResult): void => {
   const { deadlines, lanes } = state
-  for (let event = deadlines.peek(); event !== undefined && event.deadline <= now; event = deadlines.peek()) {
+  for (let event = deadlines.peek(); event !== undefined && isOver(event); event = deadlines.peek()) {
     if (!event.isDelivered) removeQueued(state, lanes[event.lane], event)
-    respond(state, event, expired)
+    respond(state, event, result)
   }
 }
 

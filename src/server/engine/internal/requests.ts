@@ -18,7 +18,7 @@ export interface Request {
   readonly origin?: string | undefined
   /** After how many milliseconds its response is no longer useful. */
   readonly timeout: number
-  /** Called once with its result if it was enqueued. Does not throw. */
+  /** Called once with its result if it was enqueued. */
   readonly respondUnsafe: (result: RequestResult) => void
 }
 
