@@ -188,7 +188,7 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
   const { capacity, counters, lanes } = state
   const lane = lanes[event.lane]
   if (event.dedupeKey !== undefined && lane.dedupe.has(event.dedupeKey)) return duplicate
-  if (!isTaken(state, event.lane)) return Exit.fail(new NoWorkerError({ lane: event.lane }))
+  if (!isTaken(state, event.lane)) return noWorker[event.lane]
   const delay = event.delay === undefined ? 0 : Duration.toMillis(event.delay)
   const queued = eventOf(state, event, delay)
   if (event.lane === "lifecycle") makeRoom(state, lane, queued.size)
@@ -209,6 +209,13 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
 
 const accepted = Exit.succeed("Queued" as const)
 const duplicate = Exit.succeed("Duplicate" as const)
+
+// Made once: anybody can cause many, and an error's stack trace is dear.
+const noWorker: Readonly<Record<Lane, Exit.Exit<never, NoWorkerError>>> = {
+  events: Exit.fail(new NoWorkerError({ lane: "events" })),
+  requests: Exit.fail(new NoWorkerError({ lane: "requests" })),
+  lifecycle: Exit.fail(new NoWorkerError({ lane: "lifecycle" }))
+}
 
 // Whether events of a lane are accepted at all.
 const isTaken = ({ attendedUntil, capacity }: State, lane: Lane): boolean =>
@@ -358,10 +365,15 @@ const respond = (state: State, event: Event, result: RequestResult): void => {
   state.options.respond?.(event.replyTo, result)
 }
 
+/** How many requests expire in one step; the others are due in the next. */
+const maxExpiring = 256
+
 // A request that a worker has stays unacked until the worker is done with it.
 const expire = (state: State, now: number): void => {
   const { deadlines, lanes } = state
-  for (let event = deadlines.peek(); event !== undefined && event.deadline <= now; event = deadlines.peek()) {
+  for (let count = 0; count < maxExpiring; count++) {
+    const event = deadlines.peek()
+    if (event === undefined || event.deadline > now) return
     if (!event.isDelivered) removeQueued(state, lanes[event.lane], event)
     respond(state, event, expired)
   }
