@@ -58,13 +58,15 @@ export const make = (prefetch: number): Deliveries => {
   let paused = false
   let abandoned = false
 
+  const isBeyond = () => handled.size > prefetch || size > maxSize
   const addHandled = (id: string, command: FromClient) => {
     handled.set(id, command)
     size += sizeOf(command)
+    if (!isBeyond()) return
     for (const [oldest, sent] of handled) {
-      if (handled.size <= prefetch && size <= maxSize) return
       handled.delete(oldest)
       size -= sizeOf(sent)
+      if (!isBeyond()) return
     }
   }
   const releaseDueUnsafe = () => {
