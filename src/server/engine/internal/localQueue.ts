@@ -193,7 +193,7 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
   const { capacity, counters, lanes } = state
   const lane = lanes[event.lane]
   if (event.dedupeKey !== undefined && lane.dedupe.has(event.dedupeKey)) return duplicate
-  if (!isTaken(state, event.lane)) return Exit.fail(new NoWorkerError({ lane: event.lane }))
+  if (!isTaken(state, event.lane)) return noWorker[event.lane]
   const delay = event.delay === undefined ? 0 : Duration.toMillis(event.delay)
   const queued = eventOf(state, event, delay)
   if (event.lane === "lifecycle") makeRoom(state, lane, queued.size)
@@ -214,6 +214,13 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
 
 const accepted = Exit.succeed("Queued" as const)
 const duplicate = Exit.succeed("Duplicate" as const)
+
+// Made once: anybody can cause many, and an error's stack trace is dear.
+const noWorker: Readonly<Record<Lane, Exit.Exit<never, NoWorkerError>>> = {
+  events: Exit.fail(new NoWorkerError({ lane: "events" })),
+  requests: Exit.fail(new NoWorkerError({ lane: "requests" })),
+  lifecycle: Exit.fail(new NoWorkerError({ lane: "lifecycle" }))
+}
 
 // Whether events of a lane are accepted at all.
 const isTaken = ({ attendedUntil, capacity, takesRequests }: State, lane: Lane): boolean =>
@@ -364,7 +371,13 @@ const respond = (state: State, event: Event, result: RequestResult): void => {
   state.options.respond?.(event.replyTo, result)
 }
 
-const expire = (state: State, now: number): void => endWhile(state, ({ deadline }) => deadline <= now, expired)
+/** How many requests expire in one step; the others are due in the next. */
+const maxExpiring = 256
+
+const expire = (state: State, now: number): void => {
+  let left = maxExpiring
+  endWhile(state, ({ deadline }) => deadline <= now && left-- > 0, expired)
+}
 
 // Ends requests, the earliest deadline first. One that a worker has stays unacked until the worker is done with it.
 const endWhile = (state: State, isOver: (event: Expiring) => boolean, result: RequestResult): void => {
