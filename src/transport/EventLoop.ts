@@ -15,6 +15,9 @@ import * as Effect from "effect/Effect"
 /** How long a turn may take, in milliseconds. */
 const budget = 8
 
+/** How long one connection may go on if the turn is over, in milliseconds. */
+const share = 0.25
+
 /** The window of `longestTurn` in milliseconds; it covers one to two of these. */
 const window = 60_000
 
@@ -46,6 +49,21 @@ export const isOver = (): boolean => {
   state.isOver = state.seenAt - state.startedAt >= budget
   return state.isOver
 }
+
+/**
+ * When the share of a connection ends that continues now. Many connections with much to do take longer than one turn; each
+ * has its share then, so that what few or small messages need is done at once.
+ *
+ * @since 0.1.0
+ */
+export const shareFromNow = (): number => performance.now() + share
+
+/**
+ * Whether the turn is over, and the share of a connection, too.
+ *
+ * @since 0.1.0
+ */
+export const isOverFor = (share: number): boolean => isOver() && performance.now() >= share
 
 /**
  * Ends the turn for all, whatever its time.

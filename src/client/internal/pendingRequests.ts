@@ -156,44 +156,46 @@ const makeWatch = (
     options.onTimeout(request)
     failUnsafe(request, Cause.fail(error))
   })
-  const watchSlow = makeOnce(
+  const watchSlow = makeWatcher(
     run,
+    () => slow.size === 0,
     Effect.gen(function*() {
-      while (slow.size > 0) {
-        yield* clock.sleep(slowStep)
-        for (const [number, request] of slow) {
-          if (request.deadline + request.extraTime <= clock.nowUnsafe()) yield* expire(number, request)
-        }
+      yield* clock.sleep(slowStep)
+      for (const [number, request] of slow) {
+        if (request.deadline + request.extraTime <= clock.nowUnsafe()) yield* expire(number, request)
       }
     })
   )
-  return makeOnce(
+  return makeWatcher(
     run,
-    Effect.gen(function*() {
-      for (;;) {
-        const next = pending.first()
-        if (next === undefined) break
-        const left = next.value.deadline - clock.nowUnsafe()
-        if (left > aMicrosecond) yield* clock.sleep(left)
-        else yield* expire(next.number, next.value)
-      }
+    () => pending.first() === undefined,
+    Effect.suspend(() => {
+      const { number, value } = pending.first()!
+      const left = value.deadline - clock.nowUnsafe()
+      return left > aMicrosecond ? clock.sleep(left) : expire(number, value)
     })
   )
 }
 
-// Runs an effect unless it is running.
-const makeOnce = (run: (effect: Effect.Effect<void>) => void, effect: Effect.Effect<void>) => {
+// Repeats `step` in a fiber, which is started unless it runs. The fiber ends in the same step in which it finds nothing left: a
+// request may be made before the next one.
+const makeWatcher = (
+  run: (effect: Effect.Effect<void>) => void,
+  isEmpty: () => boolean,
+  step: Effect.Effect<void>
+) => {
   let isRunning = false
-  const once = effect.pipe(
-    Effect.catchDefect(logDefect),
-    Effect.ensuring(Effect.sync(() => {
-      isRunning = false
-    }))
-  )
+  const watch = Effect.gen(function*() {
+    while (!isEmpty()) yield* step
+    isRunning = false
+  }).pipe(Effect.catchDefect((defect) => {
+    isRunning = false
+    return logDefect(defect)
+  }))
   return () => {
     if (isRunning) return
     isRunning = true
-    run(once)
+    run(watch)
   }
 }
 

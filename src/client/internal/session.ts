@@ -77,7 +77,7 @@ export const open = Effect.fnUntraced(function*(
   const connection = yield* options.transport.connect(options.endpoint, { kind: "dlr" })
   const send = (command: FromClient) => Transport.send(connection, encodeFromClient(command))
   const clock = yield* Clock.Clock
-  const outbound = yield* Outbound.make
+  const outbound = yield* Outbound.make(options.transport.maxMessageSize)
   yield* Effect.addFinalizer(() => Effect.sync(outbound.endUnsafe))
   yield* send(ready(options))
   const intake = makeIntake(options, outbound, clock)
@@ -98,7 +98,7 @@ export const open = Effect.fnUntraced(function*(
     }),
     options.heartbeatInterval
   )
-  const flush = Effect.flatMap(outbound.flush(send), (acknowledged) => {
+  const flush = Effect.flatMap(outbound.flush(connection), (acknowledged) => {
     const now = Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     return options.prefetch.acknowledgedUnsafe(acknowledged, now) ? readyAgain : Effect.void
   })

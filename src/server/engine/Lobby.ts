@@ -91,6 +91,8 @@ export interface Lobby {
   readonly redeliver: Effect.Effect<void>
   /** When the next backoff, delay or deadline ends, in monotonic milliseconds. */
   readonly nextDue: () => number | undefined
+  /** Ends all requests as failed for this reason, and takes none from now on. */
+  readonly endRequestsUnsafe: (reason: string) => void
   /** Dismisses all workers. */
   readonly dismissAll: Effect.Effect<void>
   /** Dismisses the workers for which this holds. */
@@ -179,6 +181,7 @@ export const make = (options: Dispatcher.Options): Lobby => {
     isActive: () => workers.size > 0 || queue.isAttended() || queue.queuedIn("lifecycle") > 0,
     redeliver: Effect.sync(queue.requeueDue),
     nextDue: queue.nextDue,
+    endRequestsUnsafe: queue.endRequests,
     dismissAll: Effect.suspend(() => Dispatcher.dismiss(state, [...workers.all()], Dispatcher.dismissed)),
     dismissWhere: (isMine) =>
       Effect.suspend(() =>
