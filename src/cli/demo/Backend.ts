@@ -19,8 +19,7 @@ const ChatLive = Chat.toLayer(Effect.gen(function*() {
   return Chat.of({
     say: Effect.fnUntraced(function*({ id, text }, { uid = "" }) {
       const { [uid]: name = "Somebody" } = yield* crew.names
-      const line = { id, text, uid, name, at: yield* Clock.currentTimeMillis }
-      yield* crew.say(line)
+      const line = yield* crew.say({ id, text, uid, name, at: yield* Clock.currentTimeMillis })
       yield* client.broadcast(Station, "said", line)
     }),
     rename: Effect.fnUntraced(function*({ to }, { uid = "" }) {

@@ -63,7 +63,7 @@ export class Chat extends EventGroup.make(
   "chat",
   Event.make("say", { payload: line, primaryKey: ({ id }) => id }),
   Event.make("rename", {
-    payload: { to: Schema.NonEmptyString },
+    payload: { to: Schema.String.check(Schema.isPattern(/\S/)) },
     success: Schema.Struct({ name: Schema.String }),
     error: Schema.Union([NameTaken, NameTooLong])
   }),

@@ -24,8 +24,8 @@ export class Crew extends Context.Service<Crew, {
   readonly rename: (uid: string, to: string) => Effect.Effect<string, NameTaken | NameTooLong>
   /** The name of everybody who has been here, by their uid. */
   readonly names: Effect.Effect<Readonly<Record<string, string>>>
-  /** Adds a line. One that is there already is not added again: an event is handled at least once. */
-  readonly say: (line: Line) => Effect.Effect<void>
+  /** Adds a line, and gives the one with this id that was there already: an event is handled at least once. */
+  readonly say: (line: Line) => Effect.Effect<Line>
   /** The last lines, the oldest first. */
   readonly lines: Effect.Effect<ReadonlyArray<Line>>
 }>()("kosmonaut/cli/demo/Crew") {}
@@ -80,7 +80,9 @@ const make = (): Crew["Service"] => {
     names: Effect.sync(() => Object.fromEntries(Array.from(people, ([uid, { name }]) => [uid, name]))),
     say: (line) =>
       Effect.sync(() => {
-        if (!lines.has(line.id)) put(lines, line.id, line, maxLines)
+        const said = lines.get(line.id)
+        if (said === undefined) put(lines, line.id, line, maxLines)
+        return said ?? line
       }),
     lines: Effect.sync(() => Array.from(lines.values()))
   }
