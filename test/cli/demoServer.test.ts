@@ -1,7 +1,9 @@
 /** The server of `kosmonaut demo --open`: its routes, and the names of people. */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Layer } from "effect"
+import { Deferred, Effect, Exit, Layer, Scope } from "effect"
+import { once } from "node:events"
+import { connect } from "node:net"
 import { Crew, layer as crewLayer } from "../../src/cli/demo/Crew.ts"
 import * as Server from "../../src/cli/demo/Server.ts"
 import { temporaryFolder } from "../harness/temporaryFolder.ts"
@@ -39,6 +41,38 @@ describe("the server of kosmonaut demo --open", () => {
       assert.isFalse(yield* Deferred.isDone(restarted))
       assert.strictEqual((yield* get(`${url}/restart`, { method: "POST" })).status, 202)
       yield* Deferred.await(restarted)
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(crewLayer, NodeServices.layer))))
+
+  it.live("lets nobody wait who comes before it is up", () =>
+    Effect.gen(function*() {
+      const options = { storageDir: yield* temporaryFolder, restart: Effect.void }
+      const port = yield* Effect.scoped(Server.start({ ...options, port: 0 }))
+      const isUp = yield* Effect.forkScoped(Server.start({ ...options, port }))
+      const outcomes = new Set<string>()
+      while (isUp.pollUnsafe() === undefined) {
+        outcomes.add(
+          yield* Effect.promise(() =>
+            fetch(`http://127.0.0.1:${port}/`, { signal: AbortSignal.timeout(10_000) }).then(
+              ({ status }) => String(status),
+              ({ name }: Error) => name
+            )
+          )
+        )
+      }
+      outcomes.delete("200")
+      assert.deepStrictEqual([...outcomes], ["TypeError"], "refused")
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(crewLayer, NodeServices.layer))))
+
+  it.live("ends at once, whoever is connected and says nothing", () =>
+    Effect.gen(function*() {
+      const storageDir = yield* temporaryFolder
+      const scope = yield* Scope.make()
+      const port = yield* Scope.provide(Server.start({ port: 0, storageDir, restart: Effect.void }), scope)
+      const silent = connect(port, "127.0.0.1")
+      yield* Effect.promise(() => once(silent, "connect"))
+      assert.strictEqual((yield* get(`http://127.0.0.1:${port}/`)).status, 200)
+      const closed = Effect.promise(() => once(silent, "close"))
+      yield* Effect.timeout(Effect.all([Scope.close(scope, Exit.void), closed], { concurrency: 2 }), "20 seconds")
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(crewLayer, NodeServices.layer))))
 })
 

@@ -77,7 +77,7 @@ export class Chat extends EventGroup.make(
  *
  * @since 0.1.0
  */
-export class Talk extends EventGroup.make(
+class Talk extends EventGroup.make(
   "talk",
   Event.make("said", { payload: Line }),
   Event.make("named", { payload: { uid: Schema.String, name: Schema.String } })
