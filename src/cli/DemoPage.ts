@@ -50,16 +50,26 @@ export const serve = Effect.gen(function*() {
 const announce = Effect.fnUntraced(function*(url: string) {
   const stdio = yield* Stdio.Stdio
   yield* Console.log(`${url}\nA chat. Open it in two tabs: they are two people. Ctrl+C ends it.`)
-  if (yield* stdio.stdoutIsTerminal) yield* Effect.forkScoped(Effect.ignore(openInBrowser(url)))
+  if (hasDesktop() && (yield* stdio.stdoutIsTerminal)) yield* Effect.forkScoped(Effect.ignore(openInBrowser(url)))
 })
 
-const openInBrowser = (url: string) => {
-  const [command, ...args] = process.platform === "darwin"
-    ? ["open"] as const
-    : process.platform === "win32"
-    ? ["cmd", "/c", "start"] as const
-    : ["xdg-open"] as const
-  return ChildProcessSpawner.ChildProcessSpawner.use((spawner) =>
-    spawner.exitCode(ChildProcess.make(command, [...args, url], { stdin: "ignore" }))
-  )
+const openInBrowser = (url: string) =>
+  ChildProcessSpawner.ChildProcessSpawner.use((spawner) => spawner.exitCode(opener(url)))
+
+const opener = (url: string): ChildProcess.Command => {
+  switch (process.platform) {
+    case "darwin":
+      return ChildProcess.make("open", [url], quiet)
+    case "win32":
+      return ChildProcess.make("cmd", ["/c", "start", url], quiet)
+    default:
+      return ChildProcess.make("xdg-open", [url], quiet)
+  }
 }
+
+const quiet = { stdin: "ignore", stdout: "ignore", stderr: "ignore" } as const
+
+// Without a desktop `xdg-open` starts a browser in the terminal, which is in use.
+const hasDesktop = (): boolean =>
+  process.platform === "darwin" || process.platform === "win32" ||
+  ["DISPLAY", "WAYLAND_DISPLAY"].some((name) => Boolean(process.env[name]))
