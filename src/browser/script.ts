@@ -8,7 +8,7 @@
  * **Example** (A chat)
  *
  * ```ts
- * import type { Channel, Event, EventGroup } from "kosmonaut"
+ * import type { Event, EventGroup } from "kosmonaut/events"
  * import { Schema } from "effect"
  * import * as Kosmonaut from "kosmonaut/script"
  *
@@ -28,6 +28,9 @@
  * @since 0.1.0
  */
 
+import type { BigDecimal } from "effect/BigDecimal"
+import type { DateTime } from "effect/DateTime"
+import type { Pipeable } from "effect/Pipeable"
 import type * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
@@ -37,17 +40,19 @@ import * as Machine from "./internal/machine.ts"
 import type { ConnectionState, Output, SubscriptionState } from "./internal/output.ts"
 import type { Member } from "./internal/presence.ts"
 
-export type { Failure } from "./internal/failure.ts"
+export type { Failure, FailureTag } from "./internal/failure.ts"
 export type { ConnectionState, SubscriptionState } from "./internal/output.ts"
 export type { Member } from "./internal/presence.ts"
 
 /**
- * A value as it is in JSON: dates and big integers are strings.
+ * A value as it is in JSON: dates, big numbers, URLs and bytes are strings. Other values that are no plain data, as an `Option` or a
+ * `Map`, are `unknown`.
  *
  * @since 0.1.0
  */
 export type Json<A> = A extends string | number | boolean | null | undefined ? A
-  : A extends Date | bigint ? string
+  : A extends Date | DateTime | bigint | BigDecimal | URL | Uint8Array ? string
+  : A extends Pipeable | ReadonlyMap<never, unknown> | ReadonlySet<unknown> | RegExp ? unknown
   : A extends ReadonlyArray<unknown> ? { readonly [Index in keyof A]: Json<A[Index]> }
   : A extends object ? { readonly [Key in keyof A]: Json<A[Key]> }
   : A
