@@ -91,8 +91,8 @@ it("docs/protocol.md has the defaults of the limits", () => {
   assert.deepStrictEqual(wrong.map(({ path, standard }) => `${path} is ${standard}`), [])
 })
 
-it("docs/guide/11-on-the-open-internet.md has every flag that limits browsers, beside its option", () => {
-  const text = read("docs/guide/11-on-the-open-internet.md")
+it("docs/guide/13-on-the-open-internet.md has every flag that limits browsers, beside its option", () => {
+  const text = read("docs/guide/13-on-the-open-internet.md")
   const names: Record<string, string> = { "browsers.origins": "origin", "browsers.trustedProxies": "trusted-proxy" }
   const missing = textOptions.filter(({ flag, path }) => {
     const isLimit = path in optionFlags &&
