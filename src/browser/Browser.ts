@@ -156,7 +156,10 @@ export interface SubscribeOptions {
  * @since 0.1.0
  */
 export interface CallOptions {
-  /** After how long it fails with `RequestTimeoutError`, at most an hour. Default `callTimeout` of the browser. */
+  /**
+   * After how long it fails with `RequestTimeoutError`, at most an hour, default `callTimeout` of the browser. It is above zero;
+   * anything else is a defect.
+   */
   readonly timeout?: Duration.Input | undefined
 }
 

@@ -48,7 +48,7 @@ export class TestBroker extends Context.Service<TestBroker, {
   /** The vhost itself: what it has and who is there. */
   readonly vhost: Vhosts.Vhost
   /**
-   * A browser as pages have it, the service of `kosmonaut/browser`, until the scope ends: its WebSocket is in memory, and its
+   * A browser as front ends have it, the service of `kosmonaut/browser`, until the scope ends: its WebSocket is in memory, and its
    * timeouts and reconnecting go by the test's clock. With a `uid` it gets its tokens from the vhost. It does not wait for
    * the connection.
    */

@@ -1,5 +1,5 @@
 /**
- * What a page loads for `kosmonaut/browser`: nothing of Node.js, and not more than is known.
+ * What a browser loads for `kosmonaut/browser`: nothing of Node.js, and not more than is known.
  */
 import { build } from "esbuild"
 import { gzipSync } from "node:zlib"

@@ -63,24 +63,8 @@ export const make = Effect.fnUntraced(function*<R>(
     url,
     options: { ...machine, client: yield* clientId },
     token,
-    onNotice: (notice, bytes) => {
-      switch (notice._tag) {
-        case "Settle":
-          return calls.settleUnsafe(notice.call, notice.result)
-        case "State":
-          return state.setUnsafe(toState(notice.state, driver.nowUnsafe()))
-        case "Subscription":
-          return channels.stateChangedUnsafe(notice.channel, notice.state)
-        case "Members":
-          return channels.membersChangedUnsafe(notice.channel)
-        case "Event":
-          return channels.receivedUnsafe(notice.channel, { event: notice.event, data: notice.data, bytes })
-        case "Direct":
-          return direct.emitUnsafe({ event: notice.event, data: notice.data, bytes })
-        case "Error":
-          return report(Errors.fromFailure(notice.failure, { ...connecting, timeout: connectTimeout }))
-      }
-    },
+    onNotice: (notice, bytes) =>
+      dispatch({ calls, channels, connectTimeout, direct, driver, report, state }, notice, bytes),
     onDefect: (cause) => {
       const exit = Exit.failCause(cause)
       calls.endUnsafe(exit)
@@ -92,6 +76,32 @@ export const make = Effect.fnUntraced(function*<R>(
   yield* connect
   return { state, channels, calls, direct, connect, close: Effect.sync(() => driver.giveUnsafe({ _tag: "Close" })) }
 })
+
+// Passes what has happened to whoever waits for it.
+const dispatch = (
+  { calls, channels, connectTimeout, direct, driver, report, state }:
+    & Pick<Runtime, "calls" | "channels" | "direct" | "state">
+    & { readonly driver: Driver.Driver; readonly report: Report; readonly connectTimeout: number },
+  notice: Driver.Notice,
+  bytes: number
+): void => {
+  switch (notice._tag) {
+    case "Settle":
+      return calls.settleUnsafe(notice.call, notice.result)
+    case "State":
+      return state.setUnsafe(toState(notice.state, driver.nowUnsafe()))
+    case "Subscription":
+      return channels.stateChangedUnsafe(notice.channel, notice.state)
+    case "Members":
+      return channels.membersChangedUnsafe(notice.channel)
+    case "Event":
+      return channels.receivedUnsafe(notice.channel, { event: notice.event, data: notice.data, bytes })
+    case "Direct":
+      return direct.emitUnsafe({ event: notice.event, data: notice.data, bytes })
+    case "Error":
+      return report(Errors.fromFailure(notice.failure, { ...connecting, timeout: connectTimeout }))
+  }
+}
 
 const connecting = { operation: "connect", event: "", channel: "" }
 
