@@ -4,10 +4,12 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
+import * as esbuild from "esbuild"
 import * as fs from "node:fs"
 import { fileURLToPath } from "node:url"
 import { startNode } from "./cli/program.ts"
 import { connect } from "./harness/Browser.ts"
+import { Chromium, describeInChromium, faultsOf } from "./harness/chromium.ts"
 import { layer, TestBroker } from "./harness/TestBroker.ts"
 
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
@@ -26,17 +28,24 @@ const programs: Record<string, ReadonlyArray<string>> = {
   "presence.ts": [
     `ann has joined presence-room: {"name":"Ann"}`,
     `joe has joined presence-room: {"name":"Joe"}`,
-    `Joe's browser found [{"name":"Ann","channel":"presence-room","uid":"ann"}]`,
-    `Ann's browser received {"name":"Joe","channel":"presence-room","uid":"joe"}`,
+    "Joe sees ann (Ann) and joe (Joe)",
+    "Ann sees ann (Ann) and joe (Joe)",
     "There are ann and joe",
     "joe has left presence-room"
   ],
   "scaling-workers.ts": ["Done: 1 2 3 4 5 6", "By: a b c", "Done: 7 8 9", "By: b c"],
   "channels.ts": [
-    `Ann received {"text":"hello","channel":"private-room-42"}`,
-    "Ann may not join room 43: 403"
+    "Ann received hello on private-room-42",
+    "Ann may not join room 43: Forbidden (403): private-room-43 needs a token whose pattern matches it"
   ],
   "typed-chat.ts": ["ann: hello", "ann: anybody there?", "Joe has missed: hello anybody there?"],
+  "requests.ts": [
+    "Try again later",
+    "You are Ann now",
+    "root has this name",
+    "The backend got Joe",
+    "a reminder for 42"
+  ],
   "tracing.ts": [
     "Broker.trigger (producer)",
     "  Worker.handle (consumer)",
@@ -55,15 +64,23 @@ const programs: Record<string, ReadonlyArray<string>> = {
 const others = [
   "backend.ts",
   "broker.ts",
+  "chat-browser.ts",
+  "chat-events.ts",
   "chat-worker.ts",
   "chat.ts",
   "coming-from-ruby.ts",
   "dead-letters.ts",
+  "frameworks.d.ts",
   "local.ts",
   "migrating.ts",
   "otlp.ts",
   "own-http-server.ts",
-  "retries.ts"
+  "page.html",
+  "page.ts",
+  "react.ts",
+  "retries.ts",
+  "script.ts",
+  "vue.ts"
 ]
 
 describe("docs/examples", () => {
@@ -113,4 +130,44 @@ describe("docs/examples", () => {
         assert.deepStrictEqual((yield* vhost.lobby.info).workers, [])
       }).pipe(Effect.scoped, Effect.provide(layer())))
   })
+})
+
+/** The script as the build makes it. */
+const script = () =>
+  esbuild.buildSync({
+    entryPoints: ["src/browser/script.ts"],
+    bundle: true,
+    write: false,
+    format: "iife",
+    globalName: "Kosmonaut",
+    target: "es2020"
+  }).outputFiles[0]!.text
+
+describeInChromium("docs/examples/page.html", (it) => {
+  it.effect("is a chat between two tabs", () =>
+    Effect.gen(function*() {
+      const program = yield* start("page.ts", { PORT: "0" })
+      const [, port] = yield* program.says("stdout", /Listening on .*:(\d+)/)
+      const { profile } = yield* Chromium
+      const context = yield* profile
+      // From the sources there is no built one.
+      yield* Effect.promise(() =>
+        context.route("**/kosmonaut.js", (route) => route.fulfill({ contentType: "text/javascript", body: script() }))
+      )
+      const open = Effect.promise(async () => {
+        const tab = await context.newPage()
+        const faults = faultsOf(tab)
+        await tab.goto(`http://localhost:${port}/`)
+        await tab.getByText("Connected").waitFor()
+        return { tab, faults }
+      })
+      const [ann, joe] = [yield* open, yield* open]
+      yield* Effect.promise(async () => {
+        await ann.tab.fill("#text", "hello")
+        await ann.tab.press("#text", "Enter")
+        for (const { tab } of [ann, joe]) await tab.getByText("hello").waitFor()
+      })
+      assert.deepStrictEqual([...ann.faults, ...joe.faults], [])
+      assert.strictEqual(yield* Effect.promise(() => ann.tab.inputValue("#text")), "")
+    }).pipe(Effect.scoped))
 })

@@ -38,7 +38,7 @@ const Token = HttpRouter.use(Effect.fnUntraced(function*(router) {
 }))
 
 const ServerLive = Layer.unwrap(Effect.gen(function*() {
-  const port = yield* Config.Port("PORT").pipe(Config.withDefault(3000))
+  const port = yield* Config.Int("PORT").pipe(Config.withDefault(3000))
   return NodeHttpServer.layer(createServer, { port })
 }))
 
