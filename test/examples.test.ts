@@ -3,14 +3,17 @@
  * guides say that it says.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { Effect, Layer, Redacted } from "effect"
 import * as esbuild from "esbuild"
 import * as fs from "node:fs"
+import { createServer, type Server } from "node:http"
+import type { AddressInfo } from "node:net"
 import { fileURLToPath } from "node:url"
+import { Client } from "../src/index.ts"
 import { startNode } from "./cli/program.ts"
 import { connect } from "./harness/Browser.ts"
 import { Chromium, describeInChromium, faultsOf } from "./harness/chromium.ts"
-import { layer, TestBroker } from "./harness/TestBroker.ts"
+import { backend, layer, TestBroker } from "./harness/TestBroker.ts"
 
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
@@ -71,6 +74,7 @@ const others = [
   "coming-from-ruby.ts",
   "dead-letters.ts",
   "frameworks.d.ts",
+  "hello.html",
   "local.ts",
   "migrating.ts",
   "otlp.ts",
@@ -132,6 +136,8 @@ describe("docs/examples", () => {
   })
 })
 
+const contentType = "text/javascript"
+
 /** The script as the build makes it. */
 const script = () =>
   esbuild.buildSync({
@@ -143,8 +149,43 @@ const script = () =>
     target: "es2020"
   }).outputFiles[0]!.text
 
-describeInChromium("docs/examples/page.html", (it) => {
-  it.effect("is a chat between two tabs", () =>
+/** Serves a page on this machine, and gives the port. */
+const served = (html: string) =>
+  Effect.acquireRelease(
+    Effect.callback<Server>((resume) => {
+      const server = createServer((_request, response) => {
+        response.setHeader("content-type", "text/html").end(html)
+      }).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+    }),
+    (server) => Effect.sync(() => server.close())
+  ).pipe(Effect.map((server) => (server.address() as AddressInfo).port))
+
+describeInChromium("docs/examples", (it) => {
+  it.effect("hello.html shows what is broadcast", () =>
+    Effect.gen(function*() {
+      const { urls } = yield* TestBroker
+      const client = yield* Client.Client
+      const html = fs.readFileSync(path("../docs/examples/hello.html"), "utf8")
+        .replace("ws://127.0.0.1:8080/app", urls.websocket)
+      const port = yield* served(html)
+      const context = yield* (yield* Chromium).profile
+      const subscribed = yield* Effect.promise(async () => {
+        await context.route("**/kosmonaut.js", (route) => route.fulfill({ contentType, body: script() }))
+        const tab = await context.newPage()
+        await tab.goto(`http://127.0.0.1:${port}/`)
+        await tab.evaluate(
+          "new Promise((resolve) => room.onState(({ _tag }) => _tag === 'Subscribed' && resolve()))"
+        )
+        return tab
+      })
+      yield* client.broadcast("room", "hello", { what: "world" })
+      yield* Effect.promise(() => subscribed.getByText("hello world").waitFor())
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.provideMerge(Layer.fresh(backend("backend")), layer({ host: "127.0.0.1" })))
+    ))
+
+  it.effect("page.html is a chat between two tabs", () =>
     Effect.gen(function*() {
       const program = yield* start("page.ts", { PORT: "0" })
       const [, port] = yield* program.says("stdout", /Listening on .*:(\d+)/)
@@ -152,7 +193,7 @@ describeInChromium("docs/examples/page.html", (it) => {
       const context = yield* profile
       // From the sources there is no built one.
       yield* Effect.promise(() =>
-        context.route("**/kosmonaut.js", (route) => route.fulfill({ contentType: "text/javascript", body: script() }))
+        context.route("**/kosmonaut.js", (route) => route.fulfill({ contentType, body: script() }))
       )
       const open = Effect.promise(async () => {
         const tab = await context.newPage()
