@@ -31,8 +31,8 @@ const programs: Record<string, ReadonlyArray<string>> = {
   "presence.ts": [
     `ann has joined presence-room: {"name":"Ann"}`,
     `joe has joined presence-room: {"name":"Joe"}`,
-    "Joe sees ann (Ann) and joe (Joe)",
-    "Ann sees ann (Ann) and joe (Joe)",
+    "Joe sees ann and joe",
+    "Ann sees ann and joe",
     "There are ann and joe",
     "joe has left presence-room"
   ],

@@ -10,7 +10,7 @@ import * as Local from "./local.ts"
 
 const Room = Channel.make("room", { kind: "presence", events: [] })
 
-/** Tells what happens on presence channels. */
+/** Reports what happens on presence channels. */
 const watching = (news: Queue.Enqueue<string>) =>
   EventRouter.layer(Lifecycle.Members).pipe(
     Layer.provide(Lifecycle.Members.toLayer({
@@ -39,7 +39,7 @@ const whoIsThere = Effect.gen(function*() {
 const join = Effect.fnUntraced(function*(browser: Browser.Browser["Service"], name: string) {
   const room = yield* browser.subscribe(Room, { data: { name } })
   return room.members.changes.pipe(
-    Stream.map((members) => members.map(({ data, uid }) => `${uid} (${data["name"]})`).join(" and "))
+    Stream.map((members) => members.map(({ uid }) => uid).join(" and "))
   )
 })
 
