@@ -7,11 +7,11 @@
 
 /** The data of an event. */
 export type { JsonObject } from "./protocol/Json.ts"
-/** Asks a broker to do things. */
+/** Sends requests to a broker: broadcasts, channels, tokens. */
 export * as Client from "./client/Client.ts"
 /** The state of a Worker's connection. */
 export * as ConnectionState from "./client/ConnectionState.ts"
-/** An event that nobody will handle any more. */
+/** An event that failed too often and is not redelivered. */
 export * as DeadLetter from "./client/DeadLetter.ts"
 /** Gives each event to its handler, with its data decoded. */
 export * as EventRouter from "./client/EventRouter.ts"

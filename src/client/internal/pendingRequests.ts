@@ -107,20 +107,18 @@ export const make = Effect.fnUntraced(function*(options: {
     options.onTimeout(request)
     failUnsafe(request, Cause.fail(error))
   })
+  // Both fibers say that they end in the step in which they find nothing left: a request may be made before the next step.
   const watch = Effect.gen(function*() {
-    for (;;) {
-      const next = pending.first()
-      if (next === undefined) break
+    for (let next = pending.first(); next !== undefined; next = pending.first()) {
       const left = next.value.deadline - clock.nowUnsafe()
       if (left > aMicrosecond) yield* clock.sleep(left)
       else yield* expire(next.number, next.value)
     }
-  }).pipe(
-    Effect.catchDefect(logDefect),
-    Effect.ensuring(Effect.sync(() => {
-      watching = false
-    }))
-  )
+    watching = false
+  }).pipe(Effect.catchDefect((defect) => {
+    watching = false
+    return logDefect(defect)
+  }))
 
   const watchSlow = Effect.gen(function*() {
     while (slow.size > 0) {
@@ -129,12 +127,11 @@ export const make = Effect.fnUntraced(function*(options: {
         if (request.deadline + request.extraTime <= clock.nowUnsafe()) yield* expire(number, request)
       }
     }
-  }).pipe(
-    Effect.catchDefect(logDefect),
-    Effect.ensuring(Effect.sync(() => {
-      watchingSlow = false
-    }))
-  )
+    watchingSlow = false
+  }).pipe(Effect.catchDefect((defect) => {
+    watchingSlow = false
+    return logDefect(defect)
+  }))
 
   const takeUnsafe = (envelope: string): Pending | undefined => {
     const number = numberOf(envelope)

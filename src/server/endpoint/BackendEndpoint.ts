@@ -147,7 +147,7 @@ const handlersOf = (
     onClose: (peer) =>
       Effect.suspend(() => {
         const backend = authenticator.remove(peer)
-        BackendEvents.cancelAll(backend?.running)
+        BackendEvents.end(backend?.running)
         return backend?.kind === "dlr" ? backend.vhost.lobby.leave(peer.identity, peer.connection) : Effect.void
       })
   }

@@ -49,9 +49,11 @@ interface State {
   readonly idPrefix: string
   number: number
   capacity: Readonly<Record<Lane, Capacity>>
-  /** Until when lifecycle events are queued, in lived time; `undefined` while noCapacity takes any. */
+  /** Until when lifecycle events are queued, in lived time; `undefined` while no worker takes any. */
   attendedUntil: number | undefined
   isDelivering: boolean
+  /** Whether requests are accepted. */
+  takesRequests: boolean
   /** What `nextDue` returned last. */
   nextDue: number
 }
@@ -80,6 +82,10 @@ export const make = (options: Options): EventQueue => {
         lanes[event.lane].queued.requeue(event)
       }
       deliverAll(state)
+    },
+    endRequests: (reason) => {
+      state.takesRequests = false
+      endWhile(state, () => true, RequestResult.Failed({ reason }))
     },
     nextDue: () => {
       const due = Math.min(delayed.peek()?.dueAt ?? Infinity, state.deadlines.peek()?.deadline ?? Infinity)
@@ -129,9 +135,7 @@ const restore = (options: Options): State => {
     options,
     lanes,
     all: Object.values(lanes),
-    delayed: Heap.make((one, other) =>
-      one.dueAt < other.dueAt || (one.dueAt === other.dueAt && one.number < other.number)
-    ),
+    delayed: Heap.make((one, other) => one.dueAt < other.dueAt),
     deadlines: Heap.make((one, other) => one.deadline < other.deadline),
     counters: { accepted: 0, refused: 0, dropped: 0, redelivered: 0 },
     // Keeps ids unique across all queues, also those of earlier brokers.
@@ -140,6 +144,7 @@ const restore = (options: Options): State => {
     capacity: noCapacity,
     attendedUntil: undefined,
     isDelivering: false,
+    takesRequests: true,
     nextDue: Infinity
   }
   for (const stored of options.events ?? []) restoreEvent(state, lanes.events, stored)
@@ -188,7 +193,7 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
   const { capacity, counters, lanes } = state
   const lane = lanes[event.lane]
   if (event.dedupeKey !== undefined && lane.dedupe.has(event.dedupeKey)) return duplicate
-  if (!isTaken(state, event.lane)) return Exit.fail(new NoWorkerError({ lane: event.lane }))
+  if (!isTaken(state, event.lane)) return noWorker[event.lane]
   const delay = event.delay === undefined ? 0 : Duration.toMillis(event.delay)
   const queued = eventOf(state, event, delay)
   if (event.lane === "lifecycle") makeRoom(state, lane, queued.size)
@@ -210,9 +215,17 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
 const accepted = Exit.succeed("Queued" as const)
 const duplicate = Exit.succeed("Duplicate" as const)
 
+// Made once: anybody can cause many, and an error's stack trace is dear.
+const noWorker: Readonly<Record<Lane, Exit.Exit<never, NoWorkerError>>> = {
+  events: Exit.fail(new NoWorkerError({ lane: "events" })),
+  requests: Exit.fail(new NoWorkerError({ lane: "requests" })),
+  lifecycle: Exit.fail(new NoWorkerError({ lane: "lifecycle" }))
+}
+
 // Whether events of a lane are accepted at all.
-const isTaken = ({ attendedUntil, capacity }: State, lane: Lane): boolean =>
-  lane === "events" || (lane === "requests" ? capacity.requests.workers > 0 : attendedUntil !== undefined)
+const isTaken = ({ attendedUntil, capacity, takesRequests }: State, lane: Lane): boolean =>
+  lane === "events" ||
+  (lane === "requests" ? takesRequests && capacity.requests.workers > 0 : attendedUntil !== undefined)
 
 // The clock is read only when the last worker of the lane leaves.
 const attend = (state: State, isAttended: boolean): void => {
@@ -306,7 +319,7 @@ const redeliver = (state: State, lane: LaneState, event: Event, delay: number): 
   requeue(state, lane, event, delay)
 }
 
-// Nobody waits for a request whose deadline has passed.
+// A request whose deadline has passed already has its result.
 const requeue = (state: State, lane: LaneState, event: Event, delay: number): void => {
   if (event.deadline !== undefined && event.expiring === undefined) return end(lane, event)
   lane.journal.updated(QueuedEvent.entryOf(event))
@@ -358,12 +371,20 @@ const respond = (state: State, event: Event, result: RequestResult): void => {
   state.options.respond?.(event.replyTo, result)
 }
 
-// A request that a worker has stays unacked until the worker is done with it.
+/** How many requests expire in one step; the others are due in the next. */
+const maxExpiring = 256
+
 const expire = (state: State, now: number): void => {
+  let left = maxExpiring
+  endWhile(state, ({ deadline }) => deadline <= now && left-- > 0, expired)
+}
+
+// Ends requests, the earliest deadline first. One that a worker has stays unacked until the worker is done with it.
+const endWhile = (state: State, isOver: (event: Expiring) => boolean, result: RequestResult): void => {
   const { deadlines, lanes } = state
-  for (let event = deadlines.peek(); event !== undefined && event.deadline <= now; event = deadlines.peek()) {
+  for (let event = deadlines.peek(); event !== undefined && isOver(event); event = deadlines.peek()) {
     if (!event.isDelivered) removeQueued(state, lanes[event.lane], event)
-    respond(state, event, expired)
+    respond(state, event, result)
   }
 }
 
