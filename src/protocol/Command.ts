@@ -116,6 +116,7 @@ export interface Argument<A> {
   readonly needed: string
   /** `undefined` if the frame is missing or wrong. */
   readonly read: (frame: string | undefined) => A | undefined
+  /** The frame of a value. */
   readonly write: (value: A) => string
 }
 
@@ -230,7 +231,7 @@ const idempotent = { isIdempotent: true }
 const persisted = { isPersisted: true }
 
 /**
- * Stands for all dead letters where an id is expected. A word of its own, so that a forgotten id does not mean all of them.
+ * Stands for all dead letters where an id is expected. A word of its own, so that a missing id does not mean all of them.
  *
  * @since 0.1.0
  */

@@ -86,4 +86,19 @@ export const fingerprint = (frames: Frames, count: number): number => {
   return print
 }
 
+/**
+ * A number that differs for different texts in this order, but for one in four billion. It reads every character.
+ *
+ * @since 0.1.0
+ */
+export const digest = (texts: ReadonlyArray<string>): number => {
+  // (FNV-1a.)
+  let digest = 0x811c9dc5
+  for (const text of texts) {
+    for (let at = 0; at < text.length; at++) digest = Math.imul(digest ^ text.charCodeAt(at), 0x01000193)
+    digest = Math.imul(digest ^ text.length, 0x01000193)
+  }
+  return digest
+}
+
 const word = "AG"

@@ -23,7 +23,7 @@ import * as Session from "./session.ts"
 /** A worker's connection over all its sessions. */
 export interface Connection {
   /**
-   * Asks for no more events, and releases those that still arrive. `false` if the broker does not support that; then nothing
+   * Accepts no more events, and releases those that still arrive. `false` if the broker does not support that; then nothing
    * has changed.
    */
   readonly pause: Effect.Effect<boolean>
@@ -59,9 +59,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     return yield* session.run
   }).pipe(
     Effect.scoped,
-    Effect.ensuring(Effect.sync(() => {
-      session = undefined
-    })),
+    Effect.ensuring(Effect.sync(() => void (session = undefined))),
     Effect.catchTag(
       "ConnectionError",
       (reason) => mode === "quitting" ? Effect.succeed(reason) : health.disconnected(reason)
@@ -81,7 +79,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       Effect.catchTag("ConnectionError", () => Effect.as(Effect.sleep("100 millis"), undefined))
     )
   }
-  const keep = Effect.gen(function*() {
+  const fiber = yield* Effect.gen(function*() {
     let before: ConnectionError | undefined
     while (mode !== "quitting") {
       const ended: ConnectionError | UnauthorizedError | undefined = yield* series(before)
@@ -90,10 +88,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     }
   }).pipe(
     Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.void : Queue.failCause(inbox, cause)),
-    Effect.ensuring(SubscriptionRef.set(state, ConnectionState.Idle()))
+    Effect.ensuring(SubscriptionRef.set(state, ConnectionState.Idle())),
+    Effect.forkScoped
   )
-
-  const fiber = yield* Effect.forkScoped(keep)
   return {
     pause: Effect.suspend(() => {
       if (last?.acknowledges() !== true) return Effect.succeed(false)

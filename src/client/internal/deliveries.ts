@@ -3,13 +3,14 @@
  *
  * When a connection ends, the broker redelivers its unacknowledged events, here or elsewhere, so events that no handler has begun
  * are dropped. If an event is redelivered whose handler is still running, that handler settles it on the new connection. If its
- * handler has succeeded and the ack or the response was lost, that is sent again. Responses of more than 1 MiB together are not
- * kept for that: the oldest are dropped, and their handlers run again.
+ * handler has succeeded and the ack or the response was lost, that is sent again. At most 1 MiB of responses is
+ * cached for that: the oldest are dropped, and their handlers run again.
  */
 
 import { format } from "effect/Formatter"
 import * as Predicate from "effect/Predicate"
 import { FromClient } from "../../protocol/Command.ts"
+import * as SizedMap from "../../protocol/SizedMap.ts"
 import type { Delivery } from "../../protocol/Trigger.ts"
 
 /** An event that must be acknowledged. */
@@ -52,35 +53,15 @@ export interface Deliveries {
 export const make = (prefetch: number): Deliveries => {
   const begun = new Map<string, { way: Way }>()
   // By id what was sent, which is sent again if the event is redelivered since that was lost.
-  const handled = new Map<string, FromClient>()
-  let size = 0
-  let later: Array<() => void> = []
-  let paused = false
+  const handled = SizedMap.make(sizeOf)
+  const later = makeLater()
   let abandoned = false
 
-  const addHandled = (id: string, command: FromClient) => {
-    handled.set(id, command)
-    size += sizeOf(command)
-    for (const [oldest, sent] of handled) {
-      if (handled.size <= prefetch && size <= maxSize) return
-      handled.delete(oldest)
-      size -= sizeOf(sent)
-    }
-  }
-  const releaseDueUnsafe = () => {
-    const due = later
-    later = []
-    for (const release of due) release()
-  }
-
   return {
-    releaseUnsafe: releaseDueUnsafe,
-    pauseUnsafe: () => {
-      paused = true
-      releaseDueUnsafe()
-    },
+    releaseUnsafe: later.releaseUnsafe,
+    pauseUnsafe: later.pauseUnsafe,
     abandonUnsafe: () => {
-      releaseDueUnsafe()
+      later.releaseUnsafe()
       for (const [id, { way }] of begun) way.sendUnsafe(nackOf(id, ""))
       abandoned = true
     },
@@ -91,7 +72,7 @@ export const make = (prefetch: number): Deliveries => {
         running.way = way
         return undefined
       }
-      const sent = handled.get(id)
+      const sent = handled.entries.get(id)
       if (sent !== undefined) {
         way.sendUnsafe(sent)
         return undefined
@@ -102,7 +83,8 @@ export const make = (prefetch: number): Deliveries => {
         if (!abandoned) mine.way.sendUnsafe(command)
       }
       const succeed = (command: FromClient) => {
-        addHandled(id, command)
+        handled.set(id, command)
+        while (handled.entries.size > prefetch || handled.size() > maxSize) handled.removeOldest()
         end(command)
       }
       const release = () => end(nackOf(id, ""))
@@ -117,11 +99,30 @@ export const make = (prefetch: number): Deliveries => {
         respondUnsafe: (outcome, json) => succeed(FromClient.Respond({ delivery: id, outcome, json })),
         nackUnsafe: (error) => end(nackOf(id, reasonOf(error))),
         releaseUnsafe: release,
-        releaseLaterUnsafe: () => {
-          if (paused) release()
-          else later.push(release)
-        }
+        releaseLaterUnsafe: () => later.addUnsafe(release)
       }
+    }
+  }
+}
+
+// Releases that wait for the next heartbeat.
+const makeLater = () => {
+  let waiting: Array<() => void> = []
+  let isPaused = false
+  const releaseUnsafe = () => {
+    const due = waiting
+    waiting = []
+    for (const release of due) release()
+  }
+  return {
+    addUnsafe: (release: () => void) => {
+      if (isPaused) release()
+      else waiting.push(release)
+    },
+    releaseUnsafe,
+    pauseUnsafe: () => {
+      isPaused = true
+      releaseUnsafe()
     }
   }
 }

@@ -50,11 +50,11 @@ export interface Options {
   readonly silenceTimeout: Duration.Duration
   /** Run at each heartbeat of the broker. */
   readonly onHeartbeat: Effect.Effect<void>
-  /** Whether it asks for events, and whether `QT` was sent. */
+  /** Whether it wants events, and whether `QT` was sent. */
   readonly mode: () => Mode
 }
 
-/** `running`: it asks for events. `paused`: it does not. `quitting`: `QT` was sent, too. */
+/** `running`: it wants events. `paused`: it does not. `quitting`: `QT` was sent, too. */
 export type Mode = "running" | "paused" | "quitting"
 
 /** An open session. */
@@ -77,7 +77,7 @@ export const open = Effect.fnUntraced(function*(
   const connection = yield* options.transport.connect(options.endpoint, { kind: "dlr" })
   const send = (command: FromClient) => Transport.send(connection, encodeFromClient(command))
   const clock = yield* Clock.Clock
-  const outbound = yield* Outbound.make
+  const outbound = yield* Outbound.make(options.transport.maxMessageSize)
   yield* Effect.addFinalizer(() => Effect.sync(outbound.endUnsafe))
   yield* send(ready(options))
   const intake = makeIntake(options, outbound, clock)
@@ -87,13 +87,7 @@ export const open = Effect.fnUntraced(function*(
   const readyAgain = Effect.suspend(() =>
     options.mode() === "quitting" ? Effect.void : Effect.ignore(send(ready(options)))
   )
-  const read = Effect.gen(function*() {
-    const messages = yield* liveness.reading(connection.pull)
-    for (const { frames } of messages) {
-      const rest = intake.receive(frames)
-      if (rest !== undefined) yield* rest
-    }
-  })
+  const read = Effect.flatMap(liveness.reading(connection.pull), (messages) => receiveAll(intake, messages))
   // A heartbeat that cannot be sent does not end the session: received messages are still read, and then reading fails.
   const heartbeat = Effect.delay(
     Effect.suspend(() => {
@@ -104,7 +98,7 @@ export const open = Effect.fnUntraced(function*(
     }),
     options.heartbeatInterval
   )
-  const flush = Effect.flatMap(outbound.flush(send), (acknowledged) => {
+  const flush = Effect.flatMap(outbound.flush(connection), (acknowledged) => {
     const now = Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     return options.prefetch.acknowledgedUnsafe(acknowledged, now) ? readyAgain : Effect.void
   })
@@ -117,6 +111,16 @@ export const open = Effect.fnUntraced(function*(
       Effect.forever(flush),
       liveness.watch
     ])
+  }
+})
+
+const receiveAll = Effect.fnUntraced(function*(
+  intake: ReturnType<typeof makeIntake>,
+  messages: ReadonlyArray<Transport.Message>
+) {
+  for (const { frames } of messages) {
+    const rest = intake.receive(frames)
+    if (rest !== undefined) yield* rest
   }
 })
 
@@ -199,7 +203,7 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound, clock: Clock.
       case "Quit":
         return Effect.fail(
           new ConnectionError({
-            reason: new ConnectionClosedError({ address, cause: new Error("the broker said goodbye") })
+            reason: new ConnectionClosedError({ address, cause: new Error("the broker dismissed this worker") })
           })
         )
       case "Failure": {

@@ -91,6 +91,8 @@ export interface Lobby {
   readonly redeliver: Effect.Effect<void>
   /** When the next backoff, delay or deadline ends, in monotonic milliseconds. */
   readonly nextDue: () => number | undefined
+  /** Ends all requests as failed for this reason, and takes none from now on. */
+  readonly endRequestsUnsafe: (reason: string) => void
   /** Dismisses all workers. */
   readonly dismissAll: Effect.Effect<void>
   /** Dismisses the workers for which this holds. */
@@ -148,6 +150,7 @@ export const make = (options: Dispatcher.Options): Lobby => {
   const state = Dispatcher.make(options)
   const { queue, workers } = state
   const { find } = workers
+  const settle: Settle = (...delivery) => Effect.sync(() => settleUnsafe(state, ...delivery))
   return {
     register: (worker) => Effect.sync(() => Dispatcher.register(state, worker)),
     heartbeat: (id, connection) =>
@@ -156,39 +159,16 @@ export const make = (options: Dispatcher.Options): Lobby => {
         if (member !== undefined) Dispatcher.receiveHeartbeat(state, member)
         return member !== undefined
       }),
-    ack: (id, connection, deliveries) =>
-      Effect.sync(() => {
-        const member = find(id, connection)
-        if (member === undefined) return
-        const events: Array<Queued> = []
-        for (const delivery of deliveries) {
-          const event = workers.release(member, delivery)
-          if (event !== undefined) events.push(event)
-        }
-        state.counted.acknowledged += events.length
-        Dispatcher.settle(state, member, events, Dispatcher.acked)
-      }),
+    ack: (id, connection, deliveries) => settle(id, connection, deliveries, () => Dispatcher.acked),
     nack: (id, connection, delivery, reason) =>
-      Effect.sync(() => {
-        const member = find(id, connection)
-        const event = member && workers.release(member, delivery)
-        if (event === undefined) return
-        const { maxAttempts } = member!.worker
-        Dispatcher.settle(
-          state,
-          member!,
-          [event],
-          reason === "" ? Dispatcher.released : Outcome.Nacked({ reason, maxAttempts })
-        )
-      }),
+      settle(
+        id,
+        connection,
+        [delivery],
+        ({ maxAttempts }) => reason === "" ? Dispatcher.released : Outcome.Nacked({ reason, maxAttempts })
+      ),
     respond: (id, connection, delivery, outcome, json) =>
-      Effect.sync(() => {
-        const member = find(id, connection)
-        const event = member && workers.release(member, delivery)
-        if (event === undefined) return
-        state.counted.acknowledged++
-        Dispatcher.settle(state, member!, [event], Outcome.Responded({ outcome, json }))
-      }),
+      settle(id, connection, [delivery], () => Outcome.Responded({ outcome, json })),
     leave: (id, connection) =>
       Effect.sync(() => {
         const member = find(id, connection)
@@ -201,6 +181,7 @@ export const make = (options: Dispatcher.Options): Lobby => {
     isActive: () => workers.size > 0 || queue.isAttended() || queue.queuedIn("lifecycle") > 0,
     redeliver: Effect.sync(queue.requeueDue),
     nextDue: queue.nextDue,
+    endRequestsUnsafe: queue.endRequests,
     dismissAll: Effect.suspend(() => Dispatcher.dismiss(state, [...workers.all()], Dispatcher.dismissed)),
     dismissWhere: (isMine) =>
       Effect.suspend(() =>
@@ -213,6 +194,30 @@ export const make = (options: Dispatcher.Options): Lobby => {
     counters: countersOf(state),
     requests: state.requests
   }
+}
+
+type Settle = (
+  id: string,
+  connection: unknown,
+  deliveries: ReadonlyArray<string>,
+  outcomeOf: (worker: Worker) => Outcome
+) => Effect.Effect<void>
+
+const settleUnsafe = (
+  state: Dispatcher.State,
+  ...[id, connection, deliveries, outcomeOf]: Parameters<Settle>
+): void => {
+  const { counted, workers } = state
+  const member = workers.find(id, connection)
+  if (member === undefined) return
+  const events: Array<Queued> = []
+  for (const delivery of deliveries) {
+    const event = workers.release(member, delivery)
+    if (event !== undefined) events.push(event)
+  }
+  const outcome = outcomeOf(member.worker)
+  if (outcome._tag === "Acked" || outcome._tag === "Responded") counted.acknowledged += events.length
+  Dispatcher.settle(state, member, events, outcome)
 }
 
 const countersOf = ({ counted, queue, workers }: Dispatcher.State): LobbyCounters => ({

@@ -33,12 +33,14 @@ export interface ResponseCache {
   readonly connection: (id: string) => Connection
   /**
    * Returns the cached response to a retry, an error as a `Failure`; waits for it while the request is being executed.
-   * Executes a request that never arrived. Fails with 400 if the key belongs to another request, by its `fingerprint`.
+   * Executes a request that never arrived. Fails with 400 if the key belongs to another request, by its `fingerprint`. Waits
+   * no longer than until `ended`.
    */
   readonly retry: (
     key: Retry.Key,
     fingerprint: number,
-    execute: Effect.Effect<FromServer, StatusError>
+    execute: Effect.Effect<FromServer, StatusError>,
+    ended?: Deferred.Deferred<FromServer>
   ) => Effect.Effect<FromServer, StatusError>
   /** How many responses are cached now, and since the start: how many retries were answered, how many responses evicted. */
   readonly counters: { readonly cached: number; readonly retried: number; readonly evicted: number }
@@ -105,7 +107,7 @@ export const make = ({ clock, idempotencyCapacity, idempotencyRetention }: {
         endUnsafe: (message, exit) => settle(state, responses, message, exit)
       }
     },
-    retry: (key, fingerprint, execute) => retry(state, key, fingerprint, execute),
+    retry: (key, fingerprint, execute, ended) => retry(state, key, fingerprint, execute, ended),
     counters
   }
 }
@@ -144,7 +146,8 @@ const retry = (
   state: State,
   key: Retry.Key,
   fingerprint: number,
-  execute: Effect.Effect<FromServer, StatusError>
+  execute: Effect.Effect<FromServer, StatusError>,
+  ended?: Deferred.Deferred<FromServer>
 ): Effect.Effect<FromServer, StatusError> =>
   Effect.suspend(() => {
     const { connections } = state
@@ -154,9 +157,11 @@ const retry = (
     const cached = Responses.find(responses, message)
     if (cached !== undefined && cached !== Responses.cancelled) {
       return Effect.flatMap(
-        recall(state, responses, message, fingerprint, cached),
+        recall(state, responses, message, fingerprint, cached, ended),
         (response) =>
-          response === Responses.cancelled ? retry(state, key, fingerprint, execute) : Effect.succeed(response)
+          response === Responses.cancelled && (ended === undefined || !Deferred.isDoneUnsafe(ended))
+            ? retry(state, key, fingerprint, execute, ended)
+            : Effect.succeed(response)
       )
     }
     if (cached === undefined && (!isMessageId(message) || !Responses.neverArrived(responses, message))) return unknown
@@ -171,7 +176,8 @@ const recall = (
   responses: Responses.Responses,
   message: string,
   fingerprint: number,
-  cached: Responses.Cached
+  cached: Responses.Cached,
+  ended?: Deferred.Deferred<FromServer>
 ): Effect.Effect<FromServer, BadRequestError> => {
   if (!Responses.matches(responses, message, fingerprint)) {
     return Effect.fail(new BadRequestError({ detail: "the idempotency key is that of another request" }))
@@ -180,7 +186,8 @@ const recall = (
   if (cached._tag !== "Running") return Effect.succeed(cached)
   const waiting = cached.waiting ?? Deferred.makeUnsafe<FromServer>()
   Responses.replace(responses, message, { _tag: "Running", waiting })
-  return Deferred.await(waiting)
+  const response = Deferred.await(waiting)
+  return ended === undefined ? response : Effect.raceFirst(response, Deferred.await(ended))
 }
 
 const responseOf = (exit: Exit.Exit<FromServer, StatusError>): FromServer =>

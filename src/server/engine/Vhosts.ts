@@ -202,7 +202,8 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
   const enter = (path: string, token: Redacted.Redacted, stored?: StoredVhosts.StoredVhost): Vhost => {
     const journal = journalOf(path)
     const own = { ...limits, ...stored, journal, clock, patterns, wake }
-    const onDefect = (defect: unknown) => void run(Effect.logError("An event could not be sent to a worker", defect))
+    const onDefect = (defect: unknown) =>
+      void run(Effect.logError("An event or the result of a request was not sent", defect))
     const deadLetters = DeadLetters.make(own)
     const largest = config.maxMessageSize - envelopeSize
     const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal, largest })
@@ -240,6 +241,8 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
   // One synchronous step, so that an interruption cannot leave the vhost half removed.
   const remove = ({ removed, vhost }: Entered) => {
     leave(vhost)
+    // From now on nobody watches their deadlines.
+    vhost.lobby.endRequestsUnsafe("its vhost was removed")
     totalsOfRemoved = Metrics.add(totalsOfRemoved, vhost)
     Deferred.doneUnsafe(removed, Exit.void)
   }

@@ -2,10 +2,10 @@
  * The server of backends' connections, for every protocol: it accepts connections, limits their number, and closes those that
  * do not authenticate in time.
  *
- * A connection has five seconds to show a good access token and, unless it is a Client's that stays open, to send a first
+ * A connection has five seconds to show a valid access token and, unless it is a Client's that stays open, to send a first
  * whole message. The time counts while it is waited for, not while a message is handled. If there are as many connections
  * as there may be, or no file descriptor is left, the one that has waited longest without a token makes room for the next,
- * so that strangers keep nobody out.
+ * so that strangers cannot lock others out.
  */
 
 import * as Clock from "effect/Clock"
@@ -126,23 +126,24 @@ const makeConnections = Effect.fnUntraced(function*(options: {
       warnUnsafe(`A connection was closed to make room for one for ${options.endpoint}. ${Strangers.advice}`)
     }
   }
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
-      for (const connection of open) connection.closeUnsafe()
-      return isEmpty.await
-    }).pipe(
-      Effect.timeoutOption(options.shutdownTimeout ?? "5 seconds"),
-      Effect.andThen(Effect.sync(() => {
-        for (const connection of open) connection.destroyUnsafe()
-      }))
-    )
-  )
+  yield* Effect.addFinalizer(() => closeAll(open, isEmpty, options.shutdownTimeout ?? "5 seconds"))
   return {
     accept,
     sweep: pending.sweep,
     onError: ({ message }: Error) => warnUnsafe(`Connections for ${options.endpoint} cannot be accepted: ${message}`)
   }
 })
+
+const closeAll = (open: ReadonlySet<BackendConnection>, isEmpty: Latch.Latch, timeout: Duration.Input) =>
+  Effect.suspend(() => {
+    for (const connection of open) connection.closeUnsafe()
+    return isEmpty.await
+  }).pipe(
+    Effect.timeoutOption(timeout),
+    Effect.andThen(Effect.sync(() => {
+      for (const connection of open) connection.destroyUnsafe()
+    }))
+  )
 
 // The connections that are not established yet, and since when, the oldest first.
 const makePending = (clock: Clock.Clock) => {

@@ -169,6 +169,25 @@ describe("a request of a Client", () => {
       yield* client.close
       yield* until(0, 0)
     }).pipe(withPatience))
+
+  it.live("counts towards that limit as a retry, too, until its connection has ended", () =>
+    Effect.gen(function*() {
+      const worker = yield* work(1)
+      const first = yield* connect()
+      yield* first.send("1", "RQ", "chat/rename", "{}", "{}")
+      const [, , delivery] = yield* worker.next
+      const client = yield* connect()
+      for (let message = 1; message <= 4097; message++) {
+        yield* client.send(message.toString(36), "AG", first.id, "1", "RQ", "chat/rename", "{}", "{}")
+      }
+      expect(errorOf(yield* client.next)).toMatchObject(["ER", "429", expect.stringContaining("4096")])
+      const other = yield* connect()
+      yield* other.send("1", "AG", first.id, "1", "RQ", "chat/rename", "{}", "{}")
+      yield* client.close
+      yield* worker.send("RP", delivery!, "ok", "1")
+      expect(yield* other.next).toEqual(["1", "OK", `{"data":1}`])
+      yield* until(0, 0)
+    }).pipe(withPatience))
 })
 
 describe("a trigger of a Client", () => {

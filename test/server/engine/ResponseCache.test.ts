@@ -124,6 +124,25 @@ describe("ResponseCache", () => {
       assert.strictEqual(cache.counters.cached, 1)
     }))
 
+  it.effect("keeps no retry waiting whose connection has ended", () =>
+    Effect.gen(function*() {
+      const cache = yield* make()
+      const connection = cache.connection("c")
+      connection.beginUnsafe(nameOf(1), fingerprint)
+      const ended = yield* Deferred.make<FromServer>()
+      const execute = Effect.die(new Error("executed"))
+      const fiber = yield* Effect.forkChild(
+        cache.retry({ connection: "c", message: nameOf(1) }, fingerprint, execute, ended),
+        { startImmediately: true }
+      )
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* Deferred.succeed(ended, ResponseCache.cancelled)
+      assert.strictEqual(yield* Fiber.join(fiber), ResponseCache.cancelled)
+      // The request itself goes on.
+      connection.endUnsafe(nameOf(1), Exit.succeed(token(1)))
+      assert.deepStrictEqual(yield* retry(cache, 1), token(1))
+    }))
+
   it.effect("makes retries wait while the request is being executed", () =>
     Effect.gen(function*() {
       const cache = yield* make()

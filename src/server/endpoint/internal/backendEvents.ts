@@ -17,26 +17,43 @@ import * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import { errorOf, responseTooLarge } from "./requestResult.ts"
 
-/** The requests of one connection without a response, by how they are cancelled. */
-export type Running = Set<Cancel>
+/** The requests of one connection without a response. */
+export interface Running {
+  /** How many there are, retries that wait for the response to an earlier attempt included. */
+  count: number
+  /** How those that were enqueued are cancelled. */
+  readonly cancels: Set<Cancel>
+  /** Done when the connection has ended, with a response that nobody reads. */
+  readonly ended: Deferred.Deferred<FromServer>
+}
+
+/** Makes it without requests. */
+export const makeRunning = (): Running => ({ count: 0, cancels: new Set(), ended: Deferred.makeUnsafe() })
 
 /** How many requests of a connection may be without a response. */
-export const maxRunning = 4096
+const maxRunning = 4096
 
-/** Cancels the requests of a connection that has ended, those that no worker has begun. */
-export const cancelAll = (running: Running | undefined): void => running?.forEach((cancel) => cancel())
+/** The error of one more request on a connection that has as many as it may. */
+export const refusal = ({ count }: Running): TooManyRequestsError | undefined =>
+  count < maxRunning ? undefined : tooMany
+
+/** The connection has ended: cancels the requests that no worker has begun, and ends the retries that wait. */
+export const end = (running: Running | undefined): void => {
+  if (running === undefined) return
+  Deferred.doneUnsafe(running.ended, Effect.succeed(ResponseCache.cancelled))
+  for (const cancel of running.cancels) cancel()
+}
 
 /** Enqueues a request, and waits for its response, which is at most `maxMessageSize` bytes large with its envelope. */
 export const request = (
   vhost: Vhost,
-  running: Running,
+  { cancels }: Running,
   { data, event, options: { timeout = defaultTimeout } }: Command<"Request">,
   traceparent: string | undefined,
   maxMessageSize: number
 ): Effect.Effect<FromServer, StatusError> =>
   Effect.uninterruptibleMask((restore) => {
     if (event.startsWith(":")) return reserved
-    if (running.size >= maxRunning) return tooMany
     const result = Deferred.makeUnsafe<RequestResult>()
     const enqueued = vhost.lobby.request({
       event,
@@ -46,10 +63,10 @@ export const request = (
       respondUnsafe: (response) => void Deferred.doneUnsafe(result, Effect.succeed(response))
     })
     return Effect.flatMap(enqueued, (cancel) => {
-      running.add(cancel)
+      cancels.add(cancel)
       return restore(Deferred.await(result)).pipe(
         Effect.onInterrupt(() => Effect.sync(cancel)),
-        Effect.ensuring(Effect.sync(() => running.delete(cancel))),
+        Effect.ensuring(Effect.sync(() => cancels.delete(cancel))),
         Effect.flatMap((result) => responseOf(event, result, maxMessageSize - envelopeSize))
       )
     })
@@ -87,8 +104,8 @@ const responseOf = (
 
 const reserved = Effect.fail(new BadRequestError({ detail: "names that begin with : are the system's" }))
 
-const tooMany = Effect.fail(
-  new TooManyRequestsError({ detail: `a connection has at most ${maxRunning} requests without a response` })
-)
+const tooMany = new TooManyRequestsError({
+  detail: `a connection has at most ${maxRunning} requests without a response`
+})
 
 type Command<Tag extends FromClient["_tag"]> = Extract<FromClient, { readonly _tag: Tag }>

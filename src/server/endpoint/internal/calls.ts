@@ -15,7 +15,7 @@ import type * as Tracer from "effect/Tracer"
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type { FromBrowser, Id } from "../../../protocol/BrowserMessage.ts"
 import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
-import { BadRequestError, type StatusError, TooManyRequestsError } from "../../../protocol/KosmonautError.ts"
+import { BadRequestError, type StatusError, type TooManyRequestsError } from "../../../protocol/KosmonautError.ts"
 import * as Retry from "../../../protocol/Retry.ts"
 import * as Trace from "../../../protocol/Trace.ts"
 import type { Browser } from "../../domain/Browser.ts"
@@ -23,12 +23,14 @@ import { type Call, type Caller, keyOf } from "../../engine/Calls.ts"
 import type { RequestResult } from "../../engine/EventQueue.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import { errorOf, responseTooLarge } from "./requestResult.ts"
+import { tooMany } from "./tooMany.ts"
 
 /** A session as its calls know it. */
 export interface Session {
   readonly vhost: Vhost
   readonly browser: Browser
-  readonly caller: Caller
+  /** `undefined` before its first call with an id: most browsers make none, and each connection counts. */
+  caller: Caller | undefined
   /** What the browser calls its client, if it has authenticated with that. */
   readonly client: string | undefined
 }
@@ -36,12 +38,8 @@ export interface Session {
 /** What a request takes beside its data, in bytes. */
 const overhead = 1024
 
-/** Makes the caller of a session, without requests. */
-export const makeCaller = (browser: Browser): Caller => ({
-  running: new Map(),
-  size: 0,
-  sendUnsafe: browser.sendUnsafe
-})
+const callerOf = (session: Session): Caller =>
+  session.caller ??= { running: new Map(), size: 0, sendUnsafe: session.browser.sendUnsafe }
 
 /** Runs `enqueue` unless this trigger of the user was enqueued before. */
 export const once = <E>(
@@ -54,12 +52,12 @@ export const once = <E>(
   const key = keyOf(uid, session.client, id)
   return Effect.suspend((): Effect.Effect<void, E | BadRequestError> => {
     const { calls } = session.vhost
-    const fingerprint = Retry.fingerprint(["trigger", event, data.text], 3)
+    const fingerprint = Retry.digest(["trigger", event, data.text])
     const known = calls.find(key)
     if (known !== undefined) return known.fingerprint === fingerprint ? Effect.void : otherCall
     return Effect.andThen(
       enqueue,
-      Effect.sync(() => calls.endUnsafe(callOf({ id, uid, fingerprint, size: 0, caller: session.caller, key })))
+      Effect.sync(() => calls.endUnsafe(callOf({ id, uid, fingerprint, size: 0, caller: callerOf(session), key })))
     )
   })
 }
@@ -71,10 +69,11 @@ export const request = (
   message: Message<"Request">
 ): Effect.Effect<void, StatusError> =>
   Effect.suspend(() => {
-    const { caller, client, vhost } = session
+    const { client, vhost } = session
+    const caller = callerOf(session)
     const { data, event, id } = message
     const key = client === undefined ? undefined : keyOf(uid, client, id)
-    const fingerprint = Retry.fingerprint(["request", event, data.text], 3)
+    const fingerprint = Retry.digest(["request", event, data.text])
     const own = caller.running.get(id)
     const known = (key && vhost.calls.find(key)) ?? own
     if (known !== undefined) {
@@ -88,7 +87,7 @@ export const request = (
 
 /** The browser no longer needs the response to a request. */
 export const cancel = ({ caller }: Session, id: Id): void => {
-  const call = caller.running.get(id)
+  const call = caller?.running.get(id)
   if (call === undefined) return
   call.isWanted = false
   call.cancel()
@@ -96,6 +95,7 @@ export const cancel = ({ caller }: Session, id: Id): void => {
 
 /** The browser has left. */
 export const end = (session: Session): void => {
+  if (session.caller === undefined) return
   for (const id of [...session.caller.running.keys()]) cancel(session, id)
 }
 
@@ -114,9 +114,9 @@ const refusal = (
   more: number
 ): TooManyRequestsError | undefined =>
   running.size >= maxRequests
-    ? new TooManyRequestsError({ detail: `a browser has at most ${maxRequests} requests without a response` })
+    ? tooMany(`a browser has at most ${maxRequests} requests without a response`)
     : running.size > 0 && size + more > requestSize
-    ? new TooManyRequestsError({ detail: `the requests of a browser have at most ${requestSize} bytes` })
+    ? tooMany(`the requests of a browser have at most ${requestSize} bytes`)
     : undefined
 
 // The last one to send a request gets the response.
@@ -154,7 +154,7 @@ const enqueue =
         timeout,
         respondUnsafe: (result) => {
           respond(vhost, call, event, result)
-          end(exitOf(event, result))
+          if (span !== undefined) end(exitOf(event, result))
         }
       }),
       {

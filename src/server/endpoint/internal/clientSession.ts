@@ -65,21 +65,40 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
     )
   }
 
+  // One that waits for a worker. Later requests on the same connection do not wait for it.
+  const handleRequest = (request: Request, peer: Peer, key: Retry.Key | undefined) => {
+    const running = request.backend.running ??= BackendEvents.makeRunning()
+    const tooMany = BackendEvents.refusal(running)
+    if (tooMany !== undefined) {
+      count(request.command, Exit.fail(tooMany), context)
+      return Effect.fail(tooMany)
+    }
+    running.count++
+    const executed = key === undefined ? cached(request, peer.message) : retried(request, key)
+    const responding = Effect.ensuring(
+      Effect.flatMap(executed, (response) => respond(peer, response)),
+      Effect.sync(() => running.count--)
+    )
+    return peer.close === Effect.void
+      ? Effect.forkIn(guarded(peer, responding), scope, { startImmediately: true })
+      : responding
+  }
+
   return (backend, peer, frames) => {
     const isRetry = Retry.isRetry(frames)
     const own = isRetry ? Retry.requestOf(frames) : frames
     const decoded = decodeFromClient(own)
     if (Result.isFailure(decoded)) return Effect.fail(decoded.failure)
     const request: Request = { backend, frames: own, command: decoded.success, maxMessageSize, context }
+    if (request.command._tag === "Request") {
+      return handleRequest(request, peer, isRetry ? Retry.keyOf(frames) : undefined)
+    }
     const executed = isRetry ? retried(request, Retry.keyOf(frames)) : cached(request, peer.message)
     if (isPersisted(request.command)) {
       return Effect.flatMap(executed, (response) => respondWhenPersisted(backend.vhost, peer, response))
     }
     if (!isDone(executed)) {
-      const responding = Effect.flatMap(executed, (response) => respond(peer, response))
-      return request.command._tag === "Request" && peer.close === Effect.void
-        ? Effect.forkIn(guarded(peer, responding), scope, { startImmediately: true })
-        : responding
+      return Effect.flatMap(executed, (response) => respond(peer, response))
     }
     if (Exit.isFailure(executed)) return Effect.failCause(executed.cause)
     return respondUnsafe(peer, executed.value)
@@ -124,8 +143,7 @@ const executeOnce = (
   if (command._tag !== "Request" && command._tag !== "Trigger") return execute(vhost, command, maxMessageSize)
   const traceparent = span === undefined ? traceparentOf(frames) : Trace.toTraceparent(span)
   if (command._tag === "Trigger") return BackendEvents.trigger(vhost, command, traceparent)
-  backend.running ??= new Set()
-  return BackendEvents.request(vhost, backend.running, command, traceparent, maxMessageSize)
+  return BackendEvents.request(vhost, backend.running!, command, traceparent, maxMessageSize)
 }
 
 const fingerprint = ({ command, frames }: Request): number => Retry.fingerprint(frames, 1 + argumentsOf(command))
@@ -149,7 +167,8 @@ const retried = (request: Request, key: Retry.Key): Effect.Effect<FromServer, St
     ? request.backend.vhost.responseCache.retry(
       key,
       fingerprint(request),
-      Effect.suspend(() => executed(request, undefined, ""))
+      Effect.suspend(() => executed(request, undefined, "")),
+      request.backend.running?.ended
     )
     : ResponseCache.unknown
 

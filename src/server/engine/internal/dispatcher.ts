@@ -51,7 +51,10 @@ export interface Options {
   readonly events?: ReadonlyArray<StoredEvent> | undefined
   /** Called when `isActive` becomes true, when `nextDue` is earlier than before, and when an event is rejected. */
   readonly wake?: (() => void) | undefined
-  /** Called with what a worker's `deliverUnsafe` threw; the event then counts as not sent. */
+  /**
+   * Called with what a worker's `deliverUnsafe` threw, whose event then counts as not sent, and with what a request's
+   * `respondUnsafe` threw.
+   */
   readonly onDefect?: ((defect: unknown) => void) | undefined
 }
 
@@ -95,7 +98,10 @@ export const make = (options: Options): State => {
       ...options,
       timeline,
       deliver: (event) => deliver(state, event),
-      respond: (replyTo, result) => state.requests.respondUnsafe(replyTo, result)
+      respond: (replyTo, result) => {
+        const passed = Result.try(() => state.requests.respondUnsafe(replyTo, result))
+        if (Result.isFailure(passed)) options.onDefect?.(passed.failure)
+      }
     })
   }
   return state

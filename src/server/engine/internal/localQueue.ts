@@ -18,23 +18,13 @@ import {
   RequestResult,
   type StoredEvent
 } from "../EventQueue.ts"
-import * as Journal from "../Journal.ts"
 import * as Heap from "./heap.ts"
-import * as InOrder from "./lane.ts"
+import * as LaneStates from "./laneState.ts"
 import * as QueuedEvent from "./queuedEvent.ts"
 
 type Event = QueuedEvent.Event
 type Expiring = QueuedEvent.Expiring
-
-interface LaneState {
-  readonly name: Lane
-  readonly journal: Journal.Journal
-  readonly dedupe: Map<string, Event>
-  readonly queued: InOrder.Lane<Event>
-  /** Queued, delayed and unacked events. */
-  readonly total: { count: number; size: number }
-  readonly unacked: { count: number; size: number }
-}
+type LaneState = LaneStates.LaneState
 
 /** The state of a queue. */
 interface State {
@@ -49,9 +39,11 @@ interface State {
   readonly idPrefix: string
   number: number
   capacity: Readonly<Record<Lane, Capacity>>
-  /** Until when lifecycle events are queued, in lived time; `undefined` while noCapacity takes any. */
+  /** Until when lifecycle events are queued, in lived time; `undefined` while no worker takes any. */
   attendedUntil: number | undefined
   isDelivering: boolean
+  /** Whether requests are accepted. */
+  takesRequests: boolean
   /** What `nextDue` returned last. */
   nextDue: number
 }
@@ -80,6 +72,10 @@ export const make = (options: Options): EventQueue => {
         lanes[event.lane].queued.requeue(event)
       }
       deliverAll(state)
+    },
+    endRequests: (reason) => {
+      state.takesRequests = false
+      endWhile(state, () => true, RequestResult.Failed({ reason }))
     },
     nextDue: () => {
       const due = Math.min(delayed.peek()?.dueAt ?? Infinity, state.deadlines.peek()?.deadline ?? Infinity)
@@ -115,31 +111,22 @@ export const make = (options: Options): EventQueue => {
 }
 
 const restore = (options: Options): State => {
-  const laneOf = (name: Lane): LaneState => ({
-    name,
-    // Requests and lifecycle events are about browsers of this process, so they are not persisted.
-    journal: name === "events" ? options.journal ?? Journal.none : Journal.none,
-    dedupe: new Map(),
-    queued: InOrder.make(),
-    total: { count: 0, size: 0 },
-    unacked: { count: 0, size: 0 }
-  })
+  const laneOf = (name: Lane) => LaneStates.make(name, options.journal)
   const lanes = { events: laneOf("events"), requests: laneOf("requests"), lifecycle: laneOf("lifecycle") }
   const state: State = {
     options,
     lanes,
     all: Object.values(lanes),
-    delayed: Heap.make((one, other) =>
-      one.dueAt < other.dueAt || (one.dueAt === other.dueAt && one.number < other.number)
-    ),
+    delayed: Heap.make((one, other) => one.dueAt < other.dueAt),
     deadlines: Heap.make((one, other) => one.deadline < other.deadline),
     counters: { accepted: 0, refused: 0, dropped: 0, redelivered: 0 },
     // Keeps ids unique across all queues, also those of earlier brokers.
     idPrefix: Hex.encode(SecureRandom.randomBytesUnsafe(6)),
     number: 0,
-    capacity: noCapacity,
+    capacity: LaneStates.noCapacity,
     attendedUntil: undefined,
     isDelivering: false,
+    takesRequests: true,
     nextDue: Infinity
   }
   for (const stored of options.events ?? []) restoreEvent(state, lanes.events, stored)
@@ -153,12 +140,6 @@ const restoreEvent = (state: State, lane: LaneState, stored: StoredEvent): void 
     ? 0
     : Math.max(0, Math.min(delay, dueAt - state.options.clock.currentTimeMillisUnsafe()))
   add(state, lane, eventOf(state, { lane: "events", json, origin, dedupeKey }, left, stored), left)
-}
-
-const noCapacity: Readonly<Record<Lane, Capacity>> = {
-  events: { workers: 0, credits: 0, idle: 0 },
-  requests: { workers: 0, credits: 0, idle: 0 },
-  lifecycle: { workers: 0, credits: 0, idle: 0 }
 }
 
 const eventOf = (state: State, event: Enqueue, delay: number, stored?: StoredEvent): Event => {
@@ -188,12 +169,15 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
   const { capacity, counters, lanes } = state
   const lane = lanes[event.lane]
   if (event.dedupeKey !== undefined && lane.dedupe.has(event.dedupeKey)) return duplicate
-  if (!isTaken(state, event.lane)) return Exit.fail(new NoWorkerError({ lane: event.lane }))
+  if (!isTaken(state, event.lane)) return noWorker[event.lane]
   const delay = event.delay === undefined ? 0 : Duration.toMillis(event.delay)
   const queued = eventOf(state, event, delay)
   if (event.lane === "lifecycle") makeRoom(state, lane, queued.size)
   // An event that is delivered immediately needs no room.
-  else if (isFull(state, lane, queued.size) && (delay > 0 || !canPlace(state, lane, capacity[event.lane]))) {
+  else if (
+    LaneStates.isFull(lane, state.options, queued.size) &&
+    (delay > 0 || !LaneStates.canDeliver(lane, state.options, capacity[event.lane]))
+  ) {
     counters.refused++
     state.options.wake?.()
     return Exit.fail(
@@ -210,9 +194,17 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
 const accepted = Exit.succeed("Queued" as const)
 const duplicate = Exit.succeed("Duplicate" as const)
 
+// Made once: anybody can cause many, and an error's stack trace is dear.
+const noWorker: Readonly<Record<Lane, Exit.Exit<never, NoWorkerError>>> = {
+  events: Exit.fail(new NoWorkerError({ lane: "events" })),
+  requests: Exit.fail(new NoWorkerError({ lane: "requests" })),
+  lifecycle: Exit.fail(new NoWorkerError({ lane: "lifecycle" }))
+}
+
 // Whether events of a lane are accepted at all.
-const isTaken = ({ attendedUntil, capacity }: State, lane: Lane): boolean =>
-  lane === "events" || (lane === "requests" ? capacity.requests.workers > 0 : attendedUntil !== undefined)
+const isTaken = ({ attendedUntil, capacity, takesRequests }: State, lane: Lane): boolean =>
+  lane === "events" ||
+  (lane === "requests" ? takesRequests && capacity.requests.workers > 0 : attendedUntil !== undefined)
 
 // The clock is read only when the last worker of the lane leaves.
 const attend = (state: State, isAttended: boolean): void => {
@@ -222,13 +214,6 @@ const attend = (state: State, isAttended: boolean): void => {
   }
 }
 
-const isFull = ({ options }: State, { total }: LaneState, size: number): boolean =>
-  total.count >= options.queueCapacity || total.size + size > options.queueSize
-
-// A worker that holds no event can always get one; beyond the limits no worker gets more than that.
-const canPlace = ({ options }: State, { unacked }: LaneState, { credits, idle }: Capacity): boolean =>
-  credits > 0 && (idle > 0 || (unacked.count < options.queueCapacity && unacked.size < options.queueSize))
-
 // Delivers the oldest event that a worker can take, until there is none.
 const deliverAll = (state: State): void => {
   // Not recursively: a delivery may end, and so grant capacity, before `deliver` returns.
@@ -237,7 +222,7 @@ const deliverAll = (state: State): void => {
   for (let lane = nextLane(state); lane !== undefined; lane = nextLane(state)) {
     const event = lane.queued.take()!
     if (event.deadline !== undefined && event.deadline <= state.options.timeline.now()) {
-      end(lane, event)
+      LaneStates.end(lane, event)
       respond(state, event, expired)
       continue
     }
@@ -251,17 +236,7 @@ const deliverAll = (state: State): void => {
   state.isDelivering = false
 }
 
-const nextLane = (state: State): LaneState | undefined => {
-  let next: LaneState | undefined
-  let least = Infinity
-  for (const lane of state.all) {
-    const first = lane.queued.first()
-    if (first === undefined || first.number > least || !canPlace(state, lane, state.capacity[lane.name])) continue
-    next = lane
-    least = first.number
-  }
-  return next
-}
+const nextLane = ({ all, capacity, options }: State) => LaneStates.next(all, options, capacity)
 
 const settle = (state: State, event: Event, outcome: Outcome): void => {
   if (!event.isDelivered) return
@@ -271,10 +246,10 @@ const settle = (state: State, event: Event, outcome: Outcome): void => {
   lane.unacked.size -= event.size
   switch (outcome._tag) {
     case "Acked":
-      end(lane, event)
+      LaneStates.end(lane, event)
       return respond(state, event, withoutResponse)
     case "Responded":
-      end(lane, event)
+      LaneStates.end(lane, event)
       return respond(state, event, outcome)
     case "Nacked":
       if (++event.failures >= outcome.maxAttempts || lane.name === "requests") {
@@ -306,9 +281,9 @@ const redeliver = (state: State, lane: LaneState, event: Event, delay: number): 
   requeue(state, lane, event, delay)
 }
 
-// Nobody waits for a request whose deadline has passed.
+// A request whose deadline has passed already has its result.
 const requeue = (state: State, lane: LaneState, event: Event, delay: number): void => {
-  if (event.deadline !== undefined && event.expiring === undefined) return end(lane, event)
+  if (event.deadline !== undefined && event.expiring === undefined) return LaneStates.end(lane, event)
   lane.journal.updated(QueuedEvent.entryOf(event))
   if (delay > 0) delayBy(state, event, delay)
   else lane.queued.requeue(event)
@@ -335,15 +310,8 @@ const removeDelay = (state: State, event: Event): void => {
 const fail = (state: State, lane: LaneState, event: Event, reason: string): void => {
   const { attempts, id, json, origin } = event
   if (lane.name !== "requests") state.options.deadLetters.addUnsafe({ id, json, origin, attempts, reason })
-  end(lane, event)
+  LaneStates.end(lane, event)
   respond(state, event, RequestResult.Failed({ reason }))
-}
-
-const end = (lane: LaneState, event: Event): void => {
-  lane.total.count--
-  lane.total.size -= event.size
-  if (event.dedupeKey !== undefined) lane.dedupe.delete(event.dedupeKey)
-  lane.journal.deleted("Event", event.id)
 }
 
 const expired = RequestResult.Expired()
@@ -358,12 +326,20 @@ const respond = (state: State, event: Event, result: RequestResult): void => {
   state.options.respond?.(event.replyTo, result)
 }
 
-// A request that a worker has stays unacked until the worker is done with it.
+/** How many requests expire in one step; the others are due in the next. */
+const maxExpiring = 256
+
 const expire = (state: State, now: number): void => {
+  let left = maxExpiring
+  endWhile(state, ({ deadline }) => deadline <= now && left-- > 0, expired)
+}
+
+// Ends requests, the earliest deadline first. One that a worker has stays unacked until the worker is done with it.
+const endWhile = (state: State, isOver: (event: Expiring) => boolean, result: RequestResult): void => {
   const { deadlines, lanes } = state
-  for (let event = deadlines.peek(); event !== undefined && event.deadline <= now; event = deadlines.peek()) {
+  for (let event = deadlines.peek(); event !== undefined && isOver(event); event = deadlines.peek()) {
     if (!event.isDelivered) removeQueued(state, lanes[event.lane], event)
-    respond(state, event, expired)
+    respond(state, event, result)
   }
 }
 
@@ -378,17 +354,17 @@ const cancel = (state: State, lane: LaneState, key: string): boolean => {
 const removeQueued = (state: State, lane: LaneState, event: Event): void => {
   if (event.delayed === undefined) lane.queued.remove(event)
   else removeDelay(state, event)
-  end(lane, event)
+  LaneStates.end(lane, event)
 }
 
 const makeRoom = (state: State, lane: LaneState, size: number): void => {
-  while (isFull(state, lane, size) && dropOldest(state, lane));
+  while (LaneStates.isFull(lane, state.options, size) && dropOldest(state, lane));
 }
 
 const dropOldest = (state: State, lane: LaneState): boolean => {
   const oldest = lane.queued.take()
   if (oldest === undefined) return false
   state.counters.dropped++
-  end(lane, oldest)
+  LaneStates.end(lane, oldest)
   return true
 }

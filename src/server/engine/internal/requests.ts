@@ -4,6 +4,7 @@
 
 import * as Effect from "effect/Effect"
 import { type InternalError, NoWorkerError } from "../../../protocol/KosmonautError.ts"
+import { shared } from "../../domain/sharedError.ts"
 import { type EventQueue, type RequestResult, sizeOf } from "../EventQueue.ts"
 import { queueFull, tooLarge } from "./refusal.ts"
 import type { Timeline } from "./timeline.ts"
@@ -18,7 +19,7 @@ export interface Request {
   readonly origin?: string | undefined
   /** After how many milliseconds its response is no longer useful. */
   readonly timeout: number
-  /** Called once with its result if it was enqueued. Does not throw. */
+  /** Called once with its result if it was enqueued. */
   readonly respondUnsafe: (result: RequestResult) => void
 }
 
@@ -43,6 +44,8 @@ export interface Requests {
   /** Why the last one failed. */
   readonly lastFailure: () => string
 }
+
+const noWorker = shared((event) => new NoWorkerError({ event }))
 
 /** How many bytes the time that is left takes in the origin at most. */
 const timeSize = 32
@@ -69,7 +72,7 @@ export const make = (queue: () => EventQueue, timeline: Timeline, largest: numbe
           onSuccess: () => () => queue().cancel("requests", dedupeKey),
           onFailure: (error) => {
             counted[error._tag === "NoWorkerError" ? "no_worker" : "refused"]++
-            return error._tag === "NoWorkerError" ? new NoWorkerError({ event }) : queueFull(error)
+            return error._tag === "NoWorkerError" ? noWorker(event) : queueFull(error)
           }
         })
       }),

@@ -1,7 +1,7 @@
 /**
  * The HTTP server that browsers come in by. Requests have a deadline, and so has its end, whatever peers do. If there are
  * as many connections as there may be, or no file descriptor is left, the one that has waited longest without a request
- * makes room for the next, so that those who send none keep nobody out.
+ * makes room for the next, so that those who send none cannot lock others out.
  */
 
 import type * as Duration from "effect/Duration"
@@ -79,19 +79,19 @@ const makeRoom = (
 ): void => {
   // Those without a request, the oldest first.
   const pending = new Set<Socket>()
-  const forget = (socket: Socket): void => {
+  const remove = (socket: Socket): void => {
     pending.delete(socket)
     Strangers.remove(socket)
   }
   const onClose = function(this: Socket) {
-    forget(this)
+    remove(this)
   }
   const onRequest = ({ socket }: Http.IncomingMessage) => {
     socket.off("close", onClose)
-    forget(socket)
+    remove(socket)
   }
   const drop = (socket: Socket): void => {
-    forget(socket)
+    remove(socket)
     socket.destroy()
     onDrop()
   }
