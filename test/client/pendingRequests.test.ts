@@ -36,10 +36,15 @@ const timesOut = (extraTime: number, turns: number) =>
   )
 
 describe("a request that is made when the last deadline has passed", () => {
-  it.live.each([["a Client's", 0], ["one for a worker", 1]])("times out: %s", ([_, extraTime]) =>
-    Effect.gen(function*() {
-      const turns = Array.from({ length: 40 }, (_, index) => index)
-      const outcomes = yield* Effect.forEach(turns, (turns) => timesOut(extraTime, turns), { concurrency: "unbounded" })
-      assert.deepStrictEqual(turns.filter((turns) => !outcomes[turns]), [])
-    }))
+  it.live.each<[string, number]>([["a Client's", 0], ["one for a worker", 1]])(
+    "times out: %s",
+    ([_, extraTime]) =>
+      Effect.gen(function*() {
+        const turns = Array.from({ length: 40 }, (_, index) => index)
+        const outcomes = yield* Effect.forEach(turns, (turns) => timesOut(extraTime, turns), {
+          concurrency: "unbounded"
+        })
+        assert.deepStrictEqual(turns.filter((turns) => !outcomes[turns]), [])
+      })
+  )
 })

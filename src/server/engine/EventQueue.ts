@@ -191,7 +191,10 @@ export interface EventQueue {
   readonly settle: (events: ReadonlyArray<Queued>, outcome: Outcome) => void
   /** Removes the event of a lane with this `dedupeKey`; `false` if it was ever delivered, or if there is none. */
   readonly cancel: (lane: Lane, dedupeKey: string) => boolean
-  /** Requeues events whose backoff or delay has ended, delivers them, and ends requests whose deadline has passed. */
+  /**
+   * Requeues events whose backoff or delay has ended, delivers them, and ends requests whose deadline has passed: a number of
+   * them at a time, so that `nextDue` may be in the past still.
+   */
   readonly requeueDue: () => void
   /** Ends all requests as failed for this reason, and takes none from now on. */
   readonly endRequests: (reason: string) => void

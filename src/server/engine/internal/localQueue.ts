@@ -85,7 +85,10 @@ export const make = (options: Options): EventQueue => {
     },
     endRequests: (reason) => {
       state.takesRequests = false
-      endWhile(state, () => true, RequestResult.Failed({ reason }))
+      const failed = RequestResult.Failed({ reason })
+      for (let event = state.deadlines.peek(); event !== undefined; event = state.deadlines.peek()) {
+        endRequest(state, event, failed)
+      }
     },
     nextDue: () => {
       const due = Math.min(delayed.peek()?.dueAt ?? Infinity, state.deadlines.peek()?.deadline ?? Infinity)
@@ -242,13 +245,16 @@ const deliverAll = (state: State): void => {
   // Not recursively: a delivery may end, and so grant capacity, before `deliver` returns.
   if (state.isDelivering) return
   state.isDelivering = true
+  let ended = 0
   for (let lane = nextLane(state); lane !== undefined; lane = nextLane(state)) {
-    const event = lane.queued.take()!
+    const event = lane.queued.first()!
     if (event.deadline !== undefined && event.deadline <= state.options.timeline.now()) {
-      end(lane, event)
-      respond(state, event, expired)
+      // The rest is ended by `requeueDue`, which is due, and delivers then.
+      if (++ended > maxExpired) break
+      endRequest(state, event as Expiring, expired)
       continue
     }
+    lane.queued.take()
     event.isDelivered = true
     event.attempts++
     lane.unacked.count++
@@ -366,15 +372,22 @@ const respond = (state: State, event: Event, result: RequestResult): void => {
   state.options.respond?.(event.replyTo, result)
 }
 
-const expire = (state: State, now: number): void => endWhile(state, ({ deadline }) => deadline <= now, expired)
+/** How many requests expire in one step: each makes an error for the one who sent it. */
+const maxExpired = 128
 
-// Ends requests, the earliest deadline first. One that a worker has stays unacked until the worker is done with it.
-const endWhile = (state: State, isOver: (event: Expiring) => boolean, result: RequestResult): void => {
-  const { deadlines, lanes } = state
-  for (let event = deadlines.peek(); event !== undefined && isOver(event); event = deadlines.peek()) {
-    if (!event.isDelivered) removeQueued(state, lanes[event.lane], event)
-    respond(state, event, result)
+// Those that are left are still due.
+const expire = (state: State, now: number): void => {
+  for (let count = 0; count < maxExpired; count++) {
+    const event = state.deadlines.peek()
+    if (event === undefined || event.deadline > now) return
+    endRequest(state, event, expired)
   }
+}
+
+// One that a worker has stays unacked until the worker is done with it.
+const endRequest = (state: State, event: Expiring, result: RequestResult): void => {
+  if (!event.isDelivered) removeQueued(state, state.lanes[event.lane], event)
+  respond(state, event, result)
 }
 
 const cancel = (state: State, lane: LaneState, key: string): boolean => {
