@@ -6,11 +6,11 @@
 
 /** The data of an event. */
 export type { JsonObject } from "./protocol/Json.ts"
-/** Asks a broker to do things. */
+/** Sends requests to a broker: broadcasts, channels, tokens. */
 export * as Client from "./client/Client.ts"
 /** How a Worker stands with its broker. */
 export * as ConnectionState from "./client/ConnectionState.ts"
-/** An event that nobody will handle any more. */
+/** An event that failed too often and is not redelivered. */
 export * as DeadLetter from "./client/DeadLetter.ts"
 /** Handles events by their groups, each with its data read. */
 export * as EventRouter from "./client/EventRouter.ts"

@@ -129,6 +129,12 @@ const bans: Record<string, Record<string, readonly [Finder, string]>> = {
   }
 }
 
+/** How many lines a file may have, and how many lines of code a function; one whose name begins with `make` builds something. */
+const limits = { file: 400, make: 60, function: 40 }
+
+/** What is larger, and how large. A new entry needs a reason; none may grow, and one that shrinks lowers its number. */
+const large: Record<string, number> = {}
+
 /** What no file of the repository may tell. */
 const secrets: Record<string, RegExp> = {
   "an absolute path of somebody's machine": /(?<![\w.-])(\/work\/|\/root\/|\/home\/\w|\/Users\/\w)/,
@@ -146,7 +152,8 @@ interface Node {
   readonly name?: string
   readonly async?: boolean
   readonly value?: unknown
-  readonly id?: Node
+  readonly id?: Node | null
+  readonly key?: Node
   readonly body?: ReadonlyArray<Node>
   readonly source?: Node | null
   readonly object?: Node
@@ -309,6 +316,45 @@ const areDocumented: Rule = function*(modules) {
   }
 }
 
+const areSmall: Rule = function*(modules) {
+  for (const { file, program, text } of modules) {
+    const sizes = [[file, text.split("\n").length - 1, limits.file, 1] as readonly [string, number, number, number]]
+    const visit = (value: unknown, name: string): void => {
+      if (typeof value !== "object" || value === null) return
+      const node = value as Partial<Node>
+      const own = node.type === undefined ? name : (node.id ?? node.key)?.name ?? name
+      if (/^(ArrowFunctionExpression|FunctionExpression|FunctionDeclaration)$/.test(node.type ?? "")) {
+        const lines = linesOfCode(text.slice(node.start, node.end))
+        const limit = own.startsWith("make") ? limits.make : limits.function
+        sizes.push([`${file} ${own}`, lines, limit, lineOf(text, node as Node)])
+      }
+      for (const child of Object.values(value)) visit(child, own)
+    }
+    visit(program, "")
+    for (const [what, lines, limit, line] of sizes) {
+      const allowed = large[what] ?? limit
+      if (lines > allowed) {
+        yield violation(
+          file,
+          line,
+          `${what} has ${lines} lines, allowed are ${allowed}`,
+          "give its parts names of their own"
+        )
+      } else if (lines < allowed && allowed > limit && lines > limit) {
+        yield violation(file, line, `${what} has ${lines} lines, allowed are ${allowed}`, "lower its number in `large`")
+      }
+    }
+    const seen = new Set(sizes.filter(([, lines, limit]) => lines > limit).map(([what]) => what))
+    for (const what of Object.keys(large)) {
+      if (what.split(" ")[0] === file && !seen.has(what)) {
+        yield violation(file, 1, `${what} is small`, "delete it from `large`")
+      }
+    }
+  }
+}
+
+const linesOfCode = (text: string): number => text.split("\n").filter((line) => !/^\s*($|\/\/|\/?\*)/.test(line)).length
+
 /** The names that a statement declares, or exports after all. What comes `from` elsewhere has its comment there. */
 const namesOf = (statement: Node): ReadonlyArray<string> => {
   const { declarations = [], id } = statement.declaration ?? statement
@@ -323,7 +369,8 @@ const rules: Record<string, Rule> = {
   "imports of foreign modules use their doors": useTheDoors,
   "imports form no cycle": formNoCycle,
   "modules contain nothing banned": containNothingBanned,
-  "modules and their exports are documented": areDocumented
+  "modules and their exports are documented": areDocumented,
+  "files and functions are small": areSmall
 }
 
 const secretsIn = (file: string, text: string): ReadonlyArray<Violation> =>

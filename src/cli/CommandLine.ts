@@ -1,5 +1,5 @@
 /**
- * What the commands have in common: how they speak, how they end, where their broker is, and lines from standard input.
+ * What the commands have in common: what they print, how they end, where their broker is, and lines from standard input.
  *
  * Standard output carries results and nothing else; sentences for a person go to standard error, one a
  * line, and never hold a token. Wrong use ends with such a sentence and exit status 1.
@@ -26,12 +26,12 @@ import * as Stream from "effect/Stream"
  * @since 0.1.0
  */
 export class Reported extends Schema.TaggedError<Reported>("kosmonaut/cli/CommandLine/Reported")("Reported", {}) {
-  /** Tells the runtime that there is nothing left to report. */
+  /** Marks it as reported for the runtime. */
   override readonly [Runtime.errorReported] = false
 }
 
 /**
- * The failure of a command that was used in a wrong way; `message` says in which, and what to do.
+ * The failure of a command that was used in a wrong way; `message` is what was wrong, and what to do.
  *
  * @since 0.1.0
  */
@@ -196,7 +196,7 @@ export interface Line {
 export const maxLineLength = 1_048_576
 
 /**
- * The lines of a text. However long a line is, no more than `maxLineLength` of it is kept in memory.
+ * The lines of a text. However long a line is, at most `maxLineLength` of it is in memory.
  *
  * @since 0.1.0
  */

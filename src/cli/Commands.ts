@@ -11,8 +11,9 @@ import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Client from "../client/Client.ts"
-import type { ConnectionState } from "../client/ConnectionState.ts"
+import * as ConnectionStates from "../client/ConnectionState.ts"
 import * as Kosmonaut from "../client/Kosmonaut.ts"
 import * as Worker from "../client/Worker.ts"
 import * as CommandLine from "./CommandLine.ts"
@@ -88,8 +89,10 @@ export const token = Command.make("token", {
 export const listen = Command.make("listen", { url: CommandLine.url }, () =>
   Effect.gen(function*() {
     const worker = yield* Worker.Worker
-    yield* Effect.forkScoped(reportChanges(worker.changes))
+    const state = yield* ConnectionStates.make
+    yield* Effect.forkScoped(reportChanges(SubscriptionRef.changes(state)), { startImmediately: true })
     return yield* worker.listen({
+      state,
       onMessage: ({ attempt, data, event, id, uid }) =>
         CommandLine.write(`${JSON.stringify({ event, data, uid, id, attempt })}\n`),
       onError: (error) => CommandLine.report(error.message)
@@ -117,7 +120,7 @@ const logger = Logger.withConsoleError(
   Logger.make(({ message }) => CommandLine.conceal(`kosmonaut: ${[message].flat().map(String).join(" ")}`))
 )
 
-// The library logs why a good connection was lost; why one could not be made is in the state alone.
+// The library logs why a connection was lost; why one could not be made is in the state alone.
 const reportChanges = (changes: Stream.Stream<ConnectionState>): Effect.Effect<void> =>
   changes.pipe(
     Stream.mapAccum(
@@ -127,6 +130,8 @@ const reportChanges = (changes: Stream.Stream<ConnectionState>): Effect.Effect<v
     Stream.changes,
     Stream.runForEach(CommandLine.report)
   )
+
+type ConnectionState = ConnectionStates.ConnectionState
 
 const sentence = (previous: ConnectionState["_tag"], state: ConnectionState): ReadonlyArray<string> => {
   switch (state._tag) {

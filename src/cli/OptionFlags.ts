@@ -73,7 +73,7 @@ export const optionFlags = {
     "trusted-proxy",
     "browsers.trustedProxies",
     "<address>",
-    "A reverse proxy, as 10.0.0.7 or 10.0.0.0/8, whose X-Forwarded-For header tells the browser's address"
+    "A reverse proxy, as 10.0.0.7 or 10.0.0.0/8, whose X-Forwarded-For header has the browser's address"
   ),
   "browsers.broadcast": isOn(
     "browsers.broadcast",

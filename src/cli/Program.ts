@@ -24,14 +24,14 @@ import { demo } from "./DemoCommand.ts"
 import { serve } from "./ServeCommand.ts"
 
 const kosmonaut = Command.make("kosmonaut").pipe(
-  Command.withDescription("Realtime browsers: run a broker, and talk to one from the shell"),
+  Command.withDescription("Realtime browsers: run a broker, and send commands to one from the shell"),
   Command.withSubcommands([demo, serve, open, close, broadcast, token, listen, deadLetters]),
   Command.withExamples([
     { command: "kosmonaut demo", description: "See what it is about" },
     { command: "kosmonaut serve --vhost /chat --channel room", description: "Run a broker" },
     {
       command: "export KOSMONAUT_URL=wr://<access token>@127.0.0.1:8081/chat",
-      description: "Say once which vhost the other commands are for; serve has printed its token"
+      description: "Set once which vhost the other commands are for; serve has printed its token"
     },
     { command: `kosmonaut broadcast room said '{"text":"hello"}'`, description: "Broadcast to its browsers" },
     { command: "kosmonaut listen", description: "Watch what they trigger" }

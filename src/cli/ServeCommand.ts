@@ -73,7 +73,7 @@ export const serve = Command.make("serve", {
       },
       {
         command: "kosmonaut serve --websocket-port 0 --backend-port 0 --tcp-port 0",
-        description: "On free ports, for tests; the ready line says which"
+        description: "On free ports, for tests; the ready line has them"
       },
       {
         command: "kosmonaut serve --host 0.0.0.0 --origin https://example.com --browsers-max-per-address 100",
@@ -130,7 +130,7 @@ const announce = Effect.fnUntraced(function*({ channels, tokens }: Input) {
     return yield* CommandLine.wrongUse(
       `A token was given, but the storage has the vhosts ${
         vhosts.map(({ path }) => path).join(", ")
-      }: say with --vhost which one it is for`
+      }: choose one with --vhost`
     )
   }
   // Vhosts that were restored and not named are open to the same channels.

@@ -5,9 +5,9 @@
  * before anything is sent. Requests that are not sent yet are limited, in number and in bytes: if the broker stops reading,
  * further requests wait for room. One that times out or is interrupted before it was sent is never sent.
  *
- * A request that was never sent is retried, as `retry` says. A request that may have been executed is retried only with our
+ * A request that was never sent is retried, see the option `retry`. A request that may have been executed is retried only with our
  * own broker, which deduplicates requests; not with the original or another, nor before the first response has shown whose
- * the broker is. What still fails with `RequestTimeoutError` or `ConnectionError` says by `wasSent` whether it may have been
+ * the broker is. What still fails with `RequestTimeoutError` or `ConnectionError` has in `wasSent` whether it may have been
  * executed. What the broker has answered is never retried.
  *
  * Where the application has a tracer, each request has a span, `Client.<command>`, which goes on in the broker. The commands
@@ -60,7 +60,7 @@ import * as Broadcasts from "./internal/broadcasts.ts"
 import * as Browsers from "./internal/browsers.ts"
 import * as Calls from "./internal/calls.ts"
 import * as Channels from "./internal/channels.ts"
-import { type Configured, unwrap } from "./internal/configured.ts"
+import { unwrap } from "./internal/configured.ts"
 import * as DeadLetters from "./internal/deadLetters.ts"
 import * as Pipeline from "./internal/pipeline.ts"
 import * as Requests from "./internal/request.ts"
@@ -83,10 +83,10 @@ export class Client extends Context.Service<Client, {
    * The name decides the kind: `presence-…`, `private-…`, or normal.
    */
   readonly openChannel: (channel: ChannelLike) => Effect.Effect<void, RequestError | InvalidChannelNameError>
-  /** Closes a channel; its subscribers are told that they no longer are. */
+  /** Closes a channel; its subscribers receive `:unsubscribed`. */
   readonly closeChannel: (channel: ChannelLike) => Effect.Effect<void, RequestError | ChannelNotFoundError>
   /**
-   * Delivers `event` with `data` to every browser on `channel`. Success says that the broker has put it into the outbound
+   * Delivers `event` with `data` to every browser on `channel`. Success means that the broker has put it into the outbound
    * queues of all of them, not that they have received it.
    *
    * On a channel that is declared (`Channel.make`) `event` is the name of one of its events, and `data` has its Schema. On a
@@ -115,7 +115,7 @@ export class Client extends Context.Service<Client, {
   }
   /**
    * Requests a token with which one browser may authenticate once, as the user `uid`. It is valid for an hour, unless the
-   * broker was told otherwise.
+   * broker is configured otherwise.
    *
    * `channels` are the private and presence channels that the user may join: names, and channels that are declared; they are
    * quoted for you. In the other form `pattern` is RE2 syntax and has to match the whole name of a channel; quote names in it
@@ -164,8 +164,8 @@ export class Client extends Context.Service<Client, {
     ): Effect.Effect<Event.Success<E>, Event.Error<E> | CallError>
   }
   /**
-   * Queues an event for a worker, as if a browser had triggered it, but without a `sid` and a `uid`. Success says that it is
-   * queued, and persisted if the broker has storage. Nobody receives the response of a request that is triggered.
+   * Queues an event for a worker, as if a browser had triggered it, but without a `sid` and a `uid`. Success means that it is
+   * queued, and persisted if the broker has storage. If a request is triggered, its response is dropped.
    */
   readonly trigger: {
     (event: string, data?: object, options?: TriggerOptions): Effect.Effect<void, RequestError>
@@ -185,13 +185,14 @@ export class Client extends Context.Service<Client, {
   /** The subscribers of a channel that are not hidden, in the order of their subscribing, requested as they are wanted. */
   readonly subscribers: (channel: ChannelLike) => Stream.Stream<Subscriber, RequestError | ChannelNotFoundError>
   /**
-   * Ends the connection of one browser, or all of a user's, with a close code that says not to come back (4403). Gives how
-   * many were ended, 0 where there was none. Single access tokens that were handed out stay good.
+   * Ends the connection of one browser, or all of a user's, with a close code after which browsers do not reconnect (4403).
+   * Returns how
+   * many were ended, 0 if there was none. Single access tokens that were issued stay valid.
    */
   readonly disconnect: (
     who: { readonly sid: string } | { readonly uid: string }
   ) => Effect.Effect<number, RequestError>
-  /** The dead letters of the vhost: events that failed for good. */
+  /** The dead letters of the vhost: events that failed too often. */
   readonly deadLetters: {
     /**
      * The dead letters, the oldest first, requested as they are wanted. One that is added meanwhile may be among them, and
@@ -244,11 +245,13 @@ export interface Options {
  *
  * @since 0.1.0
  */
-export type ConfigOptions = Configured<Options, "retry">
+export type ConfigOptions =
+  & { readonly [Key in keyof Omit<Options, "retry">]: Config.Wrap<Options[Key]> }
+  & Pick<Options, "retry">
 
 /**
  * Five times at most, after pauses that double from 100 milliseconds, each with jitter, and none once the first failure is
- * 5 seconds ago: over after 3.1 seconds where nobody is there.
+ * 5 seconds ago: 3.1 seconds in all if no broker can be reached.
  *
  * @since 0.1.0
  */
@@ -282,7 +285,7 @@ export const make = Effect.fnUntraced(function*(
     ...Channels.make(requests),
     ...Broadcasts.make(requests),
     ...Browsers.make(requests),
-    // It tells names and declarations apart, which the compiler cannot follow.
+    // It distinguishes names and declarations, which the compiler cannot follow.
     request: request as Client["Service"]["request"],
     trigger,
     deadLetters: DeadLetters.make(requests)

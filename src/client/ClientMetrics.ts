@@ -31,7 +31,7 @@ export const requestSeconds = Metric.histogram("kosmonaut_client_request_seconds
 })
 
 /**
- * Requests that Clients sent again, by `command`, as `retry` says.
+ * Requests that Clients retried, by `command`; see the option `retry`.
  *
  * @since 0.1.0
  */
@@ -51,7 +51,7 @@ export const events = Metric.counter("kosmonaut_worker_events", {
 })
 
 /**
- * Runs of a handler after one that failed, as `retry` says.
+ * Retries of handlers that failed; see `retry` of `Worker.Handlers`.
  *
  * @since 0.1.0
  */

@@ -23,19 +23,19 @@ import type {
 /**
  * What can happen to every request: the access token is rejected (`UnauthorizedError`), the broker cannot be reached or the
  * connection is lost (`ConnectionError`), no response comes in time (`RequestTimeoutError`), or anything else
- * (`ProtocolError`, whose `reason` says what).
+ * (`ProtocolError`, by its `reason`).
  *
  * @since 0.1.0
  */
 export type RequestError = UnauthorizedError | ConnectionError | RequestTimeoutError | ProtocolError
 
 /**
- * Who is not to hear a broadcast.
+ * Which browsers do not receive a broadcast.
  *
  * @since 0.1.0
  */
 export interface BroadcastOptions {
-  /** The `sid` of one browser on the channel that does not hear it, as a rule the one that caused it. */
+  /** The `sid` of one browser on the channel that does not receive it, usually the one that caused it. */
   readonly exceptSid?: string | undefined
 }
 
@@ -114,7 +114,7 @@ export interface Subscriber {
   readonly sid: string
   /** The user, on private and presence channels. A user with two browsers is there twice. */
   readonly uid: string | undefined
-  /** What the browser told the others of itself when it subscribed, as it said it. The broker vouches for the `uid` alone. */
+  /** The `data` that the browser sent with its subscription, for the other members. The broker vouches for the `uid` alone. */
   readonly data: Json.JsonObject
 }
 

@@ -1,5 +1,5 @@
 /**
- * Dead letters: events that nobody will handle any more, since their handlers failed as often as they may. The broker keeps
+ * Dead letters: events that are not redelivered, because their handlers failed `maxAttempts` times. The broker keeps
  * them, up to a bound, for a person to look at; a `Client` lists, replays and discards them.
  *
  * @since 0.1.0
@@ -9,7 +9,7 @@ import type * as DateTime from "effect/DateTime"
 import type { JsonObject } from "../protocol/Json.ts"
 
 /**
- * An event that nobody will handle any more.
+ * An event that failed too often and is not redelivered.
  *
  * @since 0.1.0
  */
@@ -36,7 +36,7 @@ export interface DeadLetter {
   }
   /** How often it was handed out. */
   readonly attempts: number
-  /** What the last worker said of the failure, at most 500 characters. */
+  /** The reason of the last failure, as its worker sent it, at most 500 characters. */
   readonly reason: string
   /** When that was, by the broker's clock. */
   readonly failedAt: DateTime.Utc

@@ -1,7 +1,7 @@
 /**
  * Listens on a Worker and gives each event to its handler, with its data decoded by their Schema.
  *
- * The handlers are those of the group's `toLayer`: the router requires them by their types, so that a forgotten one is a
+ * The handlers are those of the group's `toLayer`: the router requires them by their types, so that a missing one is a
  * compile error. It is built once the worker is connected, or once its first attempt to connect has failed; it then goes on
  * trying. A token that is refused at the start fails the layer with `UnauthorizedError`; one that is refused later, when the
  * worker reconnects, ends the router, which is logged as an error. Nothing else ends it but the closing of its scope, which
@@ -62,7 +62,7 @@ import * as Routes from "./internal/routes.ts"
 import { Worker } from "./Worker.ts"
 
 /**
- * Why an event was not handled: nobody has a handler for it (`UndefinedHandlerError`), its name has no group
+ * Why an event was not handled: it has no handler (`UndefinedHandlerError`), its name has no group
  * (`InvalidEventNameError`), or its data do not fit their Schema (`MessageDecodeError`); or an error of the Worker.
  *
  * @since 0.1.0
@@ -96,12 +96,12 @@ export interface Options<out R1 = never, out R2 = never, out R3 = never> {
    * a handler go to `fallback`, and are ignored where it is absent.
    */
   readonly lifecycle?: boolean | undefined
-  /** Where the router keeps the state of its connection; `ConnectionState.make` makes one. */
+  /** The state of its connection, which the router updates; `ConnectionState.make` makes one. */
   readonly state?: SubscriptionRef.SubscriptionRef<ConnectionStates.ConnectionState> | undefined
 }
 
 /**
- * A router for the events of a group, as a layer. Handlers run `concurrency` at a time, as the Worker's options say, each
+ * A router for the events of a group, as a layer. Handlers run `concurrency` at a time, as the Worker is configured, each
  * with a `Scope` of its own.
  *
  * @since 0.1.0
@@ -130,7 +130,7 @@ export const layer = <Group extends EventGroup.Any, R1 = never, R2 = never, R3 =
     )
   )
 
-// Two routers on one worker would get each other's events, which nobody wants: better to say so at once.
+// A broker cannot route by the names of events: two routers on one Worker would receive each other's events.
 const alone = (worker: Worker["Service"]) =>
   Effect.acquireRelease(
     Effect.suspend(() => {

@@ -31,7 +31,7 @@ import * as TcpTransport from "../transport/TcpTransport.ts"
 import type { Transport } from "../transport/Transport.ts"
 import * as ZmqTransport from "../transport/ZmqTransport.ts"
 import * as Client from "./Client.ts"
-import { type Configured, unwrap } from "./internal/configured.ts"
+import { unwrap } from "./internal/configured.ts"
 import * as Worker from "./Worker.ts"
 
 /**
@@ -73,7 +73,7 @@ export interface Options extends ClientOptions {
  */
 export interface ClientConfigOptions {
   readonly url: Config.Config<string | Redacted.Redacted>
-  readonly transport?: Configured<TcpTransport.Options, never>
+  readonly transport?: { readonly [Key in keyof TcpTransport.Options]: Config.Wrap<TcpTransport.Options[Key]> }
   readonly client?: Omit<Client.ConfigOptions, "url">
 }
 

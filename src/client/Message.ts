@@ -59,7 +59,7 @@ export const broadcastReply: {
   data?: unknown,
   options?: BroadcastOptions
 ) =>
-  // By a name or by a declaration, which the Client tells apart.
+  // By a name or by a declaration, which the Client distinguishes.
   Effect.flatMap(
     Client,
     (client) => client.broadcast(channel as string, event as string, data as object, options)
@@ -98,11 +98,11 @@ export const directReply: {
     data: Event.Payload<E>
   ): Effect.Effect<void, RequestError | BrowserNotFoundError, Client>
 } = (message: Message<unknown>, event: string | Event.Any, data?: unknown) =>
-  // By a name or by a declaration, which the Client tells apart.
+  // By a name or by a declaration, which the Client distinguishes.
   Effect.flatMap(Client, (client) => client.sendTo(message.sid ?? "", event as string, data as object))
 
 /**
- * What a message is made of: an event, and what the broker says of its origin and its delivery, if it says anything.
+ * What a message is made of: an event, and its origin and delivery, if the broker sends them.
  *
  * @since 0.1.0
  */
@@ -117,7 +117,7 @@ export interface Arrived {
 }
 
 /**
- * Makes a message from an event, its origin and its delivery. If the broker does not say where the event comes from, as the
+ * Makes a message from an event, its origin and its delivery. If the broker sends no origin, as the
  * original, the data do.
  *
  * @since 0.1.0

@@ -2,9 +2,9 @@
  * Handles what browsers trigger: every event of a vhost goes to one of its workers.
  *
  * A worker stays connected by itself: it reconnects after every loss, without end. `listen` ends if the access token is not
- * good (`UnauthorizedError`), with the failure of a handler that nobody handles, and with a defect: also one of the
+ * valid (`UnauthorizedError`), with the failure of a handler that `onException` does not handle, and with a defect: also one of the
  * `reconnect` schedule or of the transport. To stop it, interrupt `listen`: it takes no more events, releases those it has
- * not begun, finishes those in flight and says goodbye. That takes at most `drainTimeout` and a second; a handler that
+ * not begun, finishes those in flight and sends `QT`. That takes at most `drainTimeout` and a second; a handler that
  * cannot be interrupted is left behind, its event released.
  *
  * Delivery is at least once: an event is the broker's until the worker has acknowledged it, which it does when the handler
@@ -51,7 +51,7 @@ import * as Rules from "../protocol/Options.ts"
 import type { Transport } from "../transport/Transport.ts"
 import type { ConnectionState } from "./ConnectionState.ts"
 import { Reply, replyUntyped, withinDeadline } from "./internal/call.ts"
-import { type Configured, unwrap } from "./internal/configured.ts"
+import { unwrap } from "./internal/configured.ts"
 import * as Consumers from "./internal/consumers.ts"
 import type { Delivered } from "./internal/deliveries.ts"
 import * as Handler from "./internal/handler.ts"
@@ -93,7 +93,7 @@ export interface Handlers<E, R, E2, R2, E3, R3> {
    * and errors.
    */
   readonly responses?: boolean | undefined
-  /** Where this listening keeps its state; `ConnectionState.make` makes one. */
+  /** The state of this listening, which it updates; `ConnectionState.make` makes one. */
   readonly state?: SubscriptionRef.SubscriptionRef<ConnectionState> | undefined
 }
 
@@ -105,7 +105,7 @@ export interface Handlers<E, R, E2, R2, E3, R3> {
 export interface MessagesOptions {
   /** Whether to take lifecycle events, too. Default no. */
   readonly lifecycle?: boolean | undefined
-  /** Where this listening keeps its state; `ConnectionState.make` makes one. */
+  /** The state of this listening, which it updates; `ConnectionState.make` makes one. */
   readonly state?: SubscriptionRef.SubscriptionRef<ConnectionState> | undefined
 }
 
@@ -117,7 +117,7 @@ export interface MessagesOptions {
 export interface Delivery extends Message {
   /** Acks the event: it was handled. */
   readonly ack: Effect.Effect<void>
-  /** Nacks the event: it could not be handled. It is redelivered or becomes a dead letter, as `maxAttempts` says. */
+  /** Nacks the event: it could not be handled. It is redelivered or becomes a dead letter, depending on `maxAttempts`. */
   readonly nack: (reason: string) => Effect.Effect<void>
 }
 
@@ -197,7 +197,9 @@ export interface Options {
  *
  * @since 0.1.0
  */
-export type ConfigOptions = Configured<Options, "reconnect">
+export type ConfigOptions =
+  & { readonly [Key in keyof Omit<Options, "reconnect">]: Config.Wrap<Options[Key]> }
+  & Pick<Options, "reconnect">
 
 /**
  * Doubling from 100 milliseconds to 5 seconds, each with jitter, for ever.
@@ -306,7 +308,7 @@ const handlerOf = <E, R, E2, R2, E3, R3>(
         message.isRequest ? responding(message.event, handler) : handler
       )
     })
-    // Without `onException` the failures are those of the others, which is what the default of its type says.
+    // Without `onException` the failures are those of the others, as the default of its type declares.
     const caught = onException === undefined
       ? handled as Effect.Effect<unknown, E3, R | R2 | R3>
       : Effect.catchCause(handled, onException)

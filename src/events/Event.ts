@@ -75,7 +75,7 @@ export interface Event<
   readonly successSchema: Success
   /** The Schema of the error that a request can be answered with, `Schema.Never` for none. */
   readonly errorSchema: Error
-  /** What tells two events with the same meaning from others: events with equal keys are queued once. */
+  /** The key of its meaning: events with equal keys are queued once. */
   readonly primaryKey: ((payload: never) => string) | undefined
   /** The same event with a prefix to its name. */
   readonly prefix: <const Prefix extends string>(prefix: Prefix) => Event<`${Prefix}${Tag}`, Payload, Success, Error>
@@ -291,7 +291,13 @@ const named = <
 })
 
 interface Codecs {
-  readonly payload: Codec.Codec
-  readonly success: Codec.Codec
-  readonly error: Codec.Codec
+  readonly payload: JsonCodec
+  readonly success: JsonCodec
+  readonly error: JsonCodec
+}
+
+// Values as the text of their JSON, and back from parsed JSON.
+interface JsonCodec {
+  readonly encode: (value: unknown) => Result.Result<string, MessageEncodeError>
+  readonly decode: (json: unknown) => Result.Result<unknown, MessageDecodeError>
 }

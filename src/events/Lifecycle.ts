@@ -43,7 +43,7 @@ const member = { channel: Schema.String, uid: Schema.String, data: Schema.JsonOb
 
 /**
  * A user is on a presence channel, with the first browser that is not hidden, or the last of them has left. `data` is what
- * that browser said of itself; the broker vouches for the `uid` alone. Browsers, unlike workers, are told of each browser
+ * that browser sent with its subscription; the broker vouches for the `uid` alone. Browsers, unlike workers, see each browser
  * of a user.
  *
  * @since 0.1.0

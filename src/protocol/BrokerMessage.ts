@@ -27,11 +27,12 @@ export const connected = (sid: string, one?: { readonly pingInterval: number }):
   })
 
 /**
- * `:authenticated {id?}`: the single access token was good.
+ * `:authenticated {id?}`: the single access token is valid. For browsers that asked for version 1 also `uid`, the user that
+ * it was issued for.
  *
  * @since 0.1.0
  */
-export const authenticated = (id?: Id): string => write(":authenticated", { id })
+export const authenticated = (uid?: string, id?: Id): string => write(":authenticated", { uid, id })
 
 /**
  * A part of the members of a presence channel, each the text of a `member`.
@@ -48,7 +49,7 @@ export interface MemberList {
 
 /**
  * `:subscribed {channel, id?}`, with `uid` on private and presence channels, and the visible `subscribers` on presence
- * channels. Where the list is not complete it says so: `truncated`, the `count` of all, and `next` for `members`.
+ * channels. If the list is not complete, it has `truncated`, the `count` of all, and `next` for `members`.
  *
  * @since 0.1.0
  */

@@ -2,7 +2,7 @@
  * What browsers send to the broker over WebSocket: JSON objects with exactly one key, the event, whose value is an object.
  * (Source: WebRocket 0.3, frontend protocol.)
  *
- * `read` finds the shape and `interpret` the meaning; both fail with the protocol's 400 and say why. Data of users are not
+ * `read` finds the shape and `interpret` the meaning; both fail with the protocol's 400 and a reason. Data of users are not
  * kept as values: they stay the text that came.
  *
  * @since 0.1.0
@@ -133,7 +133,7 @@ export const batch = (
 }
 
 /**
- * What a message says.
+ * The meaning of a message.
  *
  * @since 0.1.0
  */
@@ -264,7 +264,7 @@ const triggerOf = (value: unknown): string | undefined | typeof noName =>
     ? undefined
     : noName
 
-// A browser could otherwise tell the others who has joined or left.
+// Otherwise a browser could forge who has joined or left.
 const isReserved = (event: string | undefined): boolean => event?.startsWith(":") === true
 const reserved = "names that begin with : are the system's"
 

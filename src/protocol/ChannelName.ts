@@ -1,12 +1,12 @@
 /**
- * The names of channels, and what a name says of its channel.
+ * The names of channels, and the kind that follows from a name.
  *
  * @since 0.1.0
  */
 
 /**
  * What a channel is: anybody may join a `normal` one, a permission is needed for `private` and `presence`, and a
- * `presence` channel also tells its members who comes and goes.
+ * `presence` channel also sends its members who joins and leaves.
  *
  * @since 0.1.0
  */

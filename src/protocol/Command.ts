@@ -225,7 +225,7 @@ const idempotent = { isIdempotent: true }
 const persisted = { isPersisted: true }
 
 /**
- * Stands for all dead letters where an id is expected. A word of its own, so that a forgotten id does not mean all of them.
+ * Stands for all dead letters where an id is expected. A word of its own, so that a missing id does not mean all of them.
  *
  * @since 0.1.0
  */

@@ -18,14 +18,14 @@ import { MessageEncodeError } from "./KosmonautError.ts"
 export type Frames = ReadonlyArray<string>
 
 /**
- * The largest message, in bytes, unless told otherwise: 1 MiB. Either side refuses to send and to read more.
+ * The largest message, in bytes, by default 1 MiB. Either side refuses to send and to read more.
  *
  * @since 0.1.0
  */
 export const defaultMaxMessageSize = 1_048_576
 
 /**
- * What of a message's bound is kept for the envelope that a transport puts around a command: 256 bytes, since an identity
+ * How much of a message's limit is reserved for the envelope that a transport puts around a command: 256 bytes, since an identity
  * has at most 255.
  *
  * @since 0.1.0

@@ -66,7 +66,7 @@ export const make = (maxMessageSize: number = defaultMaxMessageSize): FrameParse
     end += chunk.length
   }
 
-  // Most lines are short, and cheaper to look through than to ask about.
+  // Most lines are short, and cheaper to scan here than by `indexOf`.
   const newlineFrom = (start: number): number => {
     const near = Math.min(start + 64, end)
     for (let at = start; at < near; at++) {

@@ -1,5 +1,5 @@
 /**
- * Who a backend socket says it is: `[type]:[vhost]:[access token]:[id]`.
+ * The identity that a backend socket sends: `[type]:[vhost]:[access token]:[id]`.
  *
  * The id is a fresh uuid for every connection. Over ZeroMQ the identity is the socket's routing id, over TCP the first
  * frame. (Source: WebRocket 0.3, `^(dlr|req):(/[\w\-]+(/[\w\-]+)*):([\w]{40}):([\w\-]{36})$`.)
@@ -12,7 +12,7 @@ import * as Redacted from "effect/Redacted"
 import { type Endpoint, isVhostPath } from "./Endpoint.ts"
 
 /**
- * What a socket is for: `req` asks (a Client), `dlr` receives events (a Worker).
+ * What a socket is for: `req` sends requests (a Client), `dlr` receives events (a Worker).
  *
  * @since 0.1.0
  */

@@ -89,7 +89,7 @@ export const skipSpace = (text: string, start: number): number => {
   return at
 }
 
-// Tells of every bracket and brace that is in no string, 1 for an opening one and -1 for a closing one, until that gives
+// Visits every bracket and brace that is in no string, 1 for an opening one and -1 for a closing one, until that gives
 // true, and gives the position after the last.
 const scan = (text: string, start: number, isLast: (change: 1 | -1) => boolean): number => {
   let plain = 0

@@ -1,5 +1,5 @@
 /**
- * What can go wrong, one class per cause, so that `Effect.catchTag` tells causes apart and an operation's type lists
+ * What can go wrong, one class per cause, so that `Effect.catchTag` selects a cause and an operation's type lists
  * exactly those that can happen to it.
  *
  * The errors of `StatusError` are those of the protocol's status codes: they carry `code`, and the broker and the library
@@ -182,7 +182,7 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("Con
 }
 
 /**
- * No response came in time. `wasSent` says whether the request may have been executed: `no` if it was never sent, because
+ * No response came in time. `wasSent` is whether the request may have been executed: `no` if it was never sent, because
  * the broker did not read the requests before it.
  *
  * @since 0.1.0
@@ -223,7 +223,7 @@ export class ResponseError extends Schema.TaggedError<ResponseError>(id("Respons
 }
 
 /**
- * Something cannot travel on the wire; nothing was sent. `argument` names what, `detail` says why.
+ * Something cannot travel on the wire; nothing was sent. `argument` names what, `detail` is the reason.
  *
  * @since 0.1.0
  */
@@ -240,7 +240,7 @@ export class MessageEncodeError
 }
 
 /**
- * Something arrived that is not what the protocol says; it was not handled.
+ * A message arrived that the protocol does not allow; it was not handled.
  *
  * @since 0.1.0
  */

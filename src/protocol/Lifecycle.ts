@@ -1,5 +1,5 @@
 /**
- * The lifecycle events of a vhost, for workers that asked for them: their names and data on the wire.
+ * The lifecycle events of a vhost, for workers that opted in: their names and data on the wire.
  *
  * The names begin with `:`, so no browser can trigger one. (Source: our own; the original has none of this.)
  *

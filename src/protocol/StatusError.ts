@@ -13,7 +13,7 @@ const id = <Tag extends string>(tag: Tag) => `kosmonaut/protocol/KosmonautError/
 
 /**
  * 400: the broker could not understand a request, or an argument is missing or empty. Also what a broker answers to a
- * command that it does not know. `detail` says what was wrong, as far as this side can tell.
+ * command that it does not know. `detail` is what was wrong, as far as this side knows.
  *
  * @since 0.1.0
  */
@@ -59,7 +59,7 @@ export class ForbiddenError extends Schema.TaggedError<ForbiddenError>(id("Forbi
 }
 
 /**
- * 429: a limit of the broker is reached. `detail` says which.
+ * 429: a limit of the broker is reached. `detail` names it.
  *
  * @since 0.1.0
  */
@@ -95,7 +95,7 @@ export class InvalidChannelNameError
 }
 
 /**
- * 453: a browser asked something of a channel that it has not subscribed to. Browsers alone get this one.
+ * 453: a browser used a channel that it is not subscribed to. Browsers alone get this one.
  *
  * @since 0.1.0
  */
@@ -149,7 +149,7 @@ export class BrowserNotFoundError
 }
 
 /**
- * 456: the vhost has no dead letter of this id (any more). An addition of ours; the original keeps no dead letters.
+ * 456: the vhost has no dead letter of this id (any more). An addition of ours; the original has no dead letters.
  *
  * @since 0.1.0
  */
@@ -184,7 +184,7 @@ export class NoWorkerError extends Schema.TaggedError<NoWorkerError>(id("NoWorke
 
 /**
  * 458: the handler of a request failed with an error that the request does not declare, or with a defect, or its response
- * was too large. `detail` says no more than that: the cause is in the worker's log.
+ * was too large. `detail` has no more than that: the cause is in the worker's log.
  *
  * @since 0.1.0
  */
@@ -219,7 +219,7 @@ export class DeadlineExceededError
 }
 
 /**
- * 597: the broker could not do what was asked: a permission pattern that does not compile, or one of the broker's
+ * 597: the broker could not execute the request: a permission pattern that does not compile, or one of the broker's
  * bounds reached.
  *
  * @since 0.1.0

@@ -13,8 +13,8 @@ import type * as Fiber from "effect/Fiber"
 import * as Tracer from "effect/Tracer"
 
 /**
- * Runs `use` within a span of this name, which it is given; without a span where nobody traces. `options` are asked for
- * only if there will be a span. What `use` succeeds with may be a secret and is not told to the tracer.
+ * Runs `use` within a span of this name, which it receives; without a span if nothing is traced. `options` are called
+ * only if there will be a span. What `use` succeeds with may be a secret, so the tracer does not see it.
  *
  * @since 0.1.0
  */

@@ -103,7 +103,7 @@ const fields = {
     maxPerVhost: Option.limit(Infinity),
     /**
      * How many may be connected from one address (of IPv6 one /64 network), default 1000. Beyond it browsers are refused,
-     * 1013 or HTTP 429. Those of a trusted proxy that does not say where they come from do not count.
+     * 1013 or HTTP 429. Those of a trusted proxy that sends no `X-Forwarded-For` do not count.
      */
     maxPerAddress: Option.limit(1000),
     /**
@@ -139,7 +139,7 @@ const fields = {
     totalDataSize: Option.size(65_536),
     /**
      * How many bytes the list of subscribers in a presence channel's `:subscribed` may have, default 256 KiB. A longer list
-     * is truncated, and says so.
+     * is truncated, and marked as such.
      */
     presenceListSize: Option.size(262_144),
     /**
@@ -191,7 +191,7 @@ const fields = {
     lifecycleRetention: Option.duration("1 minute")
   }),
 
-  /** The events of each vhost that failed for good. */
+  /** The dead letters of each vhost: the events that failed too often. */
   deadLetters: group({
     /** How many there may be, default 1000. Beyond it the oldest are dropped, and counted. */
     capacity: Option.limit(1000),
@@ -213,7 +213,7 @@ const fields = {
      * How many responses to Clients there may be, default 100 000: the last 4096 of each connection or 1 MiB of them, and
      * 64 MiB in all. Beyond it the connection that was idle for longest loses its responses; its retries are then rejected,
      * and not executed twice. Also how many triggers and requests of browsers there may be: the last 1000 of each user or
-     * 4 MiB of them, and 64 MiB in all. Beyond it the oldest are forgotten; sent again, they are new.
+     * 4 MiB of them, and 64 MiB in all. Beyond it the oldest are evicted; sent again, they are new.
      */
     capacity: Option.limit(100_000),
     /**
@@ -260,7 +260,7 @@ export interface Resolved extends Schema.Schema.Type<typeof schema> {}
 export class BrokerConfig extends Context.Service<BrokerConfig, Resolved>()("kosmonaut/server/BrokerConfig") {}
 
 /**
- * Checks options, and completes them with the defaults. What is no option is an error, too.
+ * Checks options, and adds the defaults. Unknown options are an error, too.
  *
  * @since 0.1.0
  */
@@ -273,7 +273,7 @@ const errorOf = (issue: SchemaIssue.Issue, options: Options): InvalidOptionError
   const { issues: [first] } = formatIssue(issue)
   const path = first?.path?.map(String) ?? []
   const value = path.reduce<unknown>((value, key) => (value as Readonly<Record<string, unknown>>)[key], options)
-  // Of a secret nothing is told, whatever it is.
+  // The value of a secret is in no error.
   const text = path.at(-1) === "token" ? "what it is" : textOf(value)
   const isOfGroup = path.length === 1 && isGroup(fields[path[0] as keyof typeof fields])
   const allowed = isOfGroup && Object(value) !== value ? "an object with options" : first?.message ?? ""
@@ -301,7 +301,7 @@ export const layer = (options?: Options): Layer.Layer<BrokerConfig, InvalidOptio
   Layer.effect(BrokerConfig, make(options))
 
 /**
- * Options with those of `that` over them, group by group.
+ * Merges options, group by group. Those of `that` win.
  *
  * @since 0.1.0
  */

@@ -78,18 +78,18 @@ export class TestBroker extends Context.Service<TestBroker, {
     options?: User
   ) => Effect.Effect<TestBrowser.TestBrowser, InternalError | TestBrowser.SendError, Scope.Scope>
   /**
-   * Cuts the network: all connections of backends end, and new ones are refused. A Client retries as its `retry` says,
+   * Cuts the network: all connections of backends end, and new ones are refused. A Client retries, see its option `retry`,
    * by the test's clock.
    */
   readonly cut: Effect.Effect<void>
   /**
    * Silences the network: connections stand, but nothing passes. What is sent is held until `restore`; `cut` loses it.
-   * A Client's request makes a new connection, which nobody answers: after 5 seconds, the `openTimeout`, it fails with
-   * `ConnectionError`, `ConnectionRefusedError`, and the Client tries again as its `retry` says.
-   * A worker that is stopped in silence waits for the broker's answer to its goodbye, for its `drainTimeout`.
+   * A Client's request makes a new connection, which gets no answer: after 5 seconds, the `openTimeout`, it fails with
+   * `ConnectionError`, `ConnectionRefusedError`, and the Client retries, see its option `retry`.
+   * A worker that is stopped meanwhile waits for the broker's response to its `QT`, for its `drainTimeout`.
    */
   readonly silence: Effect.Effect<void>
-  /** Makes the network good again. Workers are back when their reconnecting schedule, and so the clock, has come to it. */
+  /** Restores the network. Workers reconnect when the clock has reached the next attempt of their schedule. */
   readonly restore: Effect.Effect<void>
   /**
    * Lets all workers time out: silences the network, and moves the test's clock until the broker has expired them, by
@@ -165,7 +165,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const vhost = yield* vhosts.add({ path, token, channels })
   const { port } = yield* BackendEndpoint.make(network.listen, config.backendPort)
   const browsers = yield* BrowserNetwork.make(VhostViews.ofView(vhost))
-  // However a test has left the network, everybody hears that the broker goes.
+  // Whatever state the network is in, all connections see the end of the broker.
   yield* Effect.addFinalizer(() => network.restore)
   return TestBroker.of({
     url: toUrl(new Endpoint({ scheme: "wr", host: config.host, port, vhost: path, token: vhost.token })),
@@ -223,7 +223,7 @@ export const layer = (
  * import { Client, Worker } from "kosmonaut"
  * import { TestBroker } from "kosmonaut/testing"
  *
- * // What is to be tested: it tells the room what a browser triggers.
+ * // What is to be tested: it broadcasts to the room what a browser triggers.
  * const chat = Effect.gen(function*() {
  *   const client = yield* Client.Client
  *   const worker = yield* Worker.Worker
@@ -232,7 +232,7 @@ export const layer = (
  *   })
  * })
  *
- * it.effect("tells the room what a browser triggers", () =>
+ * it.effect("broadcasts to the room what a browser triggers", () =>
  *   Effect.gen(function*() {
  *     const broker = yield* TestBroker.TestBroker
  *     yield* Effect.forkScoped(chat)

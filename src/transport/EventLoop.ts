@@ -15,6 +15,9 @@ import * as Effect from "effect/Effect"
 /** How long a turn may take, in milliseconds. */
 const budget = 8
 
+/** How long one connection may go on if the turn is over, in milliseconds. */
+const share = 0.25
+
 /** The window of `longestTurn` in milliseconds; it covers one to two of these. */
 const window = 60_000
 
@@ -48,6 +51,21 @@ export const isOver = (): boolean => {
 }
 
 /**
+ * When the share of a connection ends that continues now. Many connections with much to do take longer than one turn; each
+ * has its share then, so that what few or small messages need is done at once.
+ *
+ * @since 0.1.0
+ */
+export const shareFromNow = (): number => performance.now() + share
+
+/**
+ * Whether the turn is over, and the share of a connection, too.
+ *
+ * @since 0.1.0
+ */
+export const isOverFor = (share: number): boolean => isOver() && performance.now() >= share
+
+/**
  * Ends the turn for all, whatever its time.
  *
  * @since 0.1.0
@@ -58,7 +76,7 @@ export const finish = (): void => {
 }
 
 /**
- * Notes that there is nothing more to do in this turn, so that the longest turn is measured to here.
+ * Ends the measurement of this turn, because there is nothing more to do in it.
  *
  * @since 0.1.0
  */

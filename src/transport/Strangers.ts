@@ -1,9 +1,9 @@
 /**
  * Connections that have not shown yet what they are for, in all servers of this process.
  *
- * Every connection takes a file descriptor. Without a free one the system closes new connections and tells nobody. So
+ * Every connection takes a file descriptor. Without a free one the system closes new connections without an error. So
  * each server looks after a connection was accepted whether it took the last one: then the stranger that has waited
- * longest makes room, whichever server it came to, so that strangers keep nobody out.
+ * longest makes room, whichever server it came to, so that strangers cannot lock others out.
  *
  * @since 0.1.0
  */
@@ -34,7 +34,7 @@ export const remove = (connection: object): void => {
 }
 
 /**
- * Frees a file descriptor if none is left, and says whether it had to. To be called for each new connection once it is
+ * Frees a file descriptor if none is left, and returns whether it had to. To be called for each new connection once it is
  * added. Takes some microseconds: opening one more is tried.
  *
  * @since 0.1.0

@@ -218,7 +218,7 @@ const makeParser = (maxMessageSize: number) => {
   }
 }
 
-// What the system said, which says more than that reading failed.
+// The system's own error, which has more detail than that reading failed.
 const systemError = ({ reason }: Socket.SocketError): unknown => {
   if (!("cause" in reason)) return undefined
   // Of a host with several addresses, each of which has failed.

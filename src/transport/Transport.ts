@@ -74,7 +74,8 @@ export interface ConnectOptions {
   /** `req` for a Client, `dlr` for a Worker. */
   readonly kind: Kind
   /**
-   * Whether to offer the broker a connection for many requests, default `true`. The result says whether it accepts. If it
+   * Whether to offer the broker a connection for many requests, default `true`. `pipelines` of the connection is whether it
+   * accepts. If it
    * does not, the connection is spent, and each request needs one that was opened with `false`.
    */
   readonly pipelines?: boolean | undefined

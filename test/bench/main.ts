@@ -15,12 +15,14 @@ import * as FanOut from "./scenarios/fanout.ts"
 import * as Growth from "./scenarios/growth.ts"
 import * as Latency from "./scenarios/latency.ts"
 import * as Memory from "./scenarios/memory.ts"
+import * as Requests from "./scenarios/requests.ts"
 import * as Startup from "./scenarios/startup.ts"
 
 const scenarios: Record<string, (bench: Bench.Bench) => Promise<void>> = {
   broadcast: Broadcast.run,
   latency: Latency.run,
   events: Events.run,
+  requests: Requests.run,
   fanout: FanOut.run,
   memory: Memory.run,
   startup: Startup.run,

@@ -159,8 +159,7 @@ const makeWorld = Effect.fnUntraced(function*(folder: string, options: Options) 
     queue: { capacity: 100, redeliveryBackoff: 5 },
     deadLetters: { capacity: 1_000_000, size: 1_000_000_000 },
     // Its browsers trigger more than a person does, and handlers that fail are to fail again at once.
-    browserMessageRate: 1_000_000,
-    browsers: { byteRate: 1_000_000_000 },
+    browsers: { messageRate: 1_000_000, byteRate: 1_000_000_000 },
     ...persists && { storageDir: join(folder, "storage") }
   })
   const proxies = {

@@ -208,6 +208,37 @@ describe("a request without an answer", () => {
       assert.deepStrictEqual(yield* heardBy(joe), [])
     })))
 
+  it.effect.each(["400", "402", "408"])(
+    "fails as it did if the broker responds to its retry with %s",
+    (code) =>
+      Effect.gen(function*() {
+        const sent: Array<string> = []
+        const lost = new KosmonautError.ConnectionError({
+          reason: new KosmonautError.ConnectionClosedError({ address: "here" })
+        })
+        const transport = FakeTransport.make(() =>
+          Effect.map(FakeTransport.connection, (fake) => ({
+            ...fake.connection,
+            sendUnsafe: (messages, settled) => {
+              settled()
+              for (const { envelope, frames } of messages) {
+                if (sent.push(frames[0]!) === 1) Effect.runSync(fake.fail(lost))
+                else fake.respond(envelope, ["ER", code])
+              }
+            }
+          }))
+        )
+        const client = yield* Effect.provideService(
+          Client.make({ url: `wr://${Sockets.token}@localhost/test` }),
+          Transport.Transport,
+          transport
+        )
+        const error = yield* inTime(Effect.flip(client.broadcast("room", "maybe")))
+        assert.strictEqual(reasonOf(error), "ConnectionClosedError")
+        assert.deepStrictEqual(sent, ["BC", "AG"])
+      }).pipe(Effect.scoped)
+  )
+
   it.effect("is not made again where the broker is not known to be ours", () =>
     within(Effect.gen(function*() {
       const { sent, client, joe } = yield* clientOf(["lost after", "timed out", "lost after"], {

@@ -64,6 +64,7 @@ describe("BrokerMessage", () => {
   it.each<[string, string, unknown]>([
     ["connected", BrokerMessage.connected("s"), { ":connected": { sid: "s" } }],
     ["authenticated", BrokerMessage.authenticated(), { ":authenticated": {} }],
+    ["authenticated as a user", BrokerMessage.authenticated("joe"), { ":authenticated": { uid: "joe" } }],
     ["subscribed", BrokerMessage.subscribed("c", undefined, undefined), { ":subscribed": { channel: "c" } }],
     ["subscribed with a uid", BrokerMessage.subscribed("c", "joe", undefined), {
       ":subscribed": { channel: "c", uid: "joe" }
@@ -145,7 +146,7 @@ describe("BrokerMessage", () => {
     ["connected without pings", BrokerMessage.connected("s", { pingInterval: Infinity }), {
       ":connected": { sid: "s", v: 1 }
     }],
-    ["authenticated", BrokerMessage.authenticated(0), { ":authenticated": { id: 0 } }],
+    ["authenticated", BrokerMessage.authenticated(undefined, 0), { ":authenticated": { id: 0 } }],
     ["subscribed", BrokerMessage.subscribed("c", undefined, undefined, "a"), {
       ":subscribed": { channel: "c", id: "a" }
     }],

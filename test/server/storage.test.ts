@@ -374,7 +374,7 @@ describe("a whole broker", () => {
 })
 
 describe("responses that depend on storage", () => {
-  const failure = new StoreError({ place: "nowhere", detail: "the disk is full" })
+  const failure = new StoreError({ location: "nowhere", detail: "the disk is full" })
 
   /** A broker that is up already when its store begins to hesitate. */
   const hesitating = Effect.gen(function*() {

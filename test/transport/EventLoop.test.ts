@@ -50,6 +50,21 @@ describe("a turn", () => {
       assert.isBelow(longest, 10)
     }))
 
+  it.live("leaves a share to each connection if it is over", () =>
+    Effect.gen(function*() {
+      yield* immediate
+      EventLoop.finish()
+      const share = EventLoop.shareFromNow()
+      assert.isTrue(EventLoop.isOverFor(0))
+      assert.strictEqual(EventLoop.isOverFor(share), performance.now() >= share)
+      work(1)
+      assert.isTrue(EventLoop.isOverFor(share))
+      yield* immediate
+      yield* immediate
+      EventLoop.begin()
+      assert.isFalse(EventLoop.isOverFor(0), "in a new turn")
+    }))
+
   it.live("comes to those who wait in their order, over as many turns as they need", () =>
     Effect.gen(function*() {
       const order: Array<string> = []

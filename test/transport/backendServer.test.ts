@@ -228,8 +228,8 @@ describe("a stranger", () => {
         yield* TestClock.adjust("10 seconds")
       }).pipe(Effect.provide(layer))
       assert.deepStrictEqual(lines, [
-        "WARN A backend without a good access token was rejected",
-        "WARN A backend without a good access token was rejected (49 times in the last 10 seconds)"
+        "WARN A backend without a valid access token was rejected",
+        "WARN A backend without a valid access token was rejected (49 times in the last 10 seconds)"
       ])
     }))
 })

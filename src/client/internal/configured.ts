@@ -5,8 +5,8 @@
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 
-/** The options `T`, each from configuration, but those in `Plain`, which are given as they are. */
-export type Configured<T, Plain extends keyof T> =
+// The options `T`, each from configuration, but those in `Plain`, which are given as they are.
+type Configured<T, Plain extends keyof T> =
   & { readonly [Key in keyof Omit<T, Plain>]: Config.Wrap<T[Key]> }
   & Pick<T, Plain>
 

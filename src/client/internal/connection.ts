@@ -23,7 +23,7 @@ import * as Session from "./session.ts"
 /** A worker's connection over all its sessions. */
 export interface Connection {
   /**
-   * Asks for no more events, and releases those that still arrive. `false` if the broker does not support that; then nothing
+   * Accepts no more events, and releases those that still arrive. `false` if the broker does not support that; then nothing
    * has changed.
    */
   readonly pause: Effect.Effect<boolean>
@@ -81,7 +81,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       Effect.catchTag("ConnectionError", () => Effect.as(Effect.sleep("100 millis"), undefined))
     )
   }
-  const keep = Effect.gen(function*() {
+  const reconnecting = Effect.gen(function*() {
     let before: ConnectionError | undefined
     while (mode !== "quitting") {
       const ended: ConnectionError | UnauthorizedError | undefined = yield* series(before)
@@ -93,7 +93,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     Effect.ensuring(SubscriptionRef.set(state, ConnectionState.Idle()))
   )
 
-  const fiber = yield* Effect.forkScoped(keep)
+  const fiber = yield* Effect.forkScoped(reconnecting)
   return {
     pause: Effect.suspend(() => {
       if (last?.acknowledges() !== true) return Effect.succeed(false)

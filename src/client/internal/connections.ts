@@ -46,10 +46,10 @@ export const make = Effect.fnUntraced(
       address,
       // The connection is of no use any more, even if somebody is there. Single connections time out with their request.
       onSilence: Effect.suspend(() => {
-        const silent = state.current?.scope
-        if (silent === undefined) return Effect.void
+        const timedOut = state.current?.scope
+        if (timedOut === undefined) return Effect.void
         end(self, Cause.fail(failure(ConnectionTimeoutError, address)))
-        return Effect.forkIn(Scope.close(silent, Exit.void), scope)
+        return Effect.forkIn(Scope.close(timedOut, Exit.void), scope)
       })
     })
     const self: Self = { options, state, exchange, scope }

@@ -1,9 +1,9 @@
 /**
  * Runs handlers on the events of an inbox, and stops gracefully.
  *
- * To stop, it asks for no more events, releases those that no handler has begun, waits for running handlers, and then sends
+ * To stop, it wants no more events, releases those that no handler has begun, waits for running handlers, and then sends
  * `QT`, all within `drainTimeout`. Events that are not finished by then are released, `QT` is sent, and only then are their
- * handlers interrupted, so that an uninterruptible handler delays nobody. To a broker that does not support releases, `QT` is
+ * handlers interrupted, so that an uninterruptible handler delays no other. To a broker that does not support releases, `QT` is
  * sent first; then all received events are handled if it was interrupted, or only running handlers finish if a handler failed.
  */
 
@@ -115,7 +115,7 @@ const drain = Effect.fnUntraced(function*(
   }
   yield* connection.quit
   if (acknowledges) {
-    // The broker's answer says that it has received the acknowledgements, too.
+    // When the broker's response comes, it has received the acks, too.
     yield* connection.ended
     yield* Queue.end(inbox)
   } else if (Exit.hasInterrupts(exit)) {
@@ -143,7 +143,7 @@ export const release = (
     const waiting = yield* Effect.orElseSucceed(Queue.clear(inbox), () => [])
     waiting.forEach(releaseUnsafe)
     yield* connection.quit
-    // The broker's response says that it has received the acks, too.
+    // When the broker's response comes, it has received the acks, too.
     if (acknowledges) yield* connection.ended
   }).pipe(Effect.timeoutOption(drainTimeout), Effect.asVoid)
 

@@ -3,13 +3,14 @@
  *
  * When a connection ends, the broker redelivers its unacknowledged events, here or elsewhere, so events that no handler has begun
  * are dropped. If an event is redelivered whose handler is still running, that handler settles it on the new connection. If its
- * handler has succeeded and the ack or the response was lost, that is sent again. Responses of more than 1 MiB together are not
- * kept for that: the oldest are dropped, and their handlers run again.
+ * handler has succeeded and the ack or the response was lost, that is sent again. At most 1 MiB of responses is
+ * cached for that: the oldest are dropped, and their handlers run again.
  */
 
 import { format } from "effect/Formatter"
 import * as Predicate from "effect/Predicate"
 import { FromClient } from "../../protocol/Command.ts"
+import * as SizedMap from "../../protocol/SizedMap.ts"
 import type { Delivery } from "../../protocol/Trigger.ts"
 
 /** An event that must be acknowledged. */
@@ -52,21 +53,11 @@ export interface Deliveries {
 export const make = (prefetch: number): Deliveries => {
   const begun = new Map<string, { way: Way }>()
   // By id what was sent, which is sent again if the event is redelivered since that was lost.
-  const handled = new Map<string, FromClient>()
-  let size = 0
+  const handled = SizedMap.make(sizeOf)
   let later: Array<() => void> = []
   let paused = false
   let abandoned = false
 
-  const addHandled = (id: string, command: FromClient) => {
-    handled.set(id, command)
-    size += sizeOf(command)
-    for (const [oldest, sent] of handled) {
-      if (handled.size <= prefetch && size <= maxSize) return
-      handled.delete(oldest)
-      size -= sizeOf(sent)
-    }
-  }
   const releaseDueUnsafe = () => {
     const due = later
     later = []
@@ -91,7 +82,7 @@ export const make = (prefetch: number): Deliveries => {
         running.way = way
         return undefined
       }
-      const sent = handled.get(id)
+      const sent = handled.entries.get(id)
       if (sent !== undefined) {
         way.sendUnsafe(sent)
         return undefined
@@ -102,7 +93,8 @@ export const make = (prefetch: number): Deliveries => {
         if (!abandoned) mine.way.sendUnsafe(command)
       }
       const succeed = (command: FromClient) => {
-        addHandled(id, command)
+        handled.set(id, command)
+        while (handled.entries.size > prefetch || handled.size() > maxSize) handled.removeOldest()
         end(command)
       }
       const release = () => end(nackOf(id, ""))

@@ -19,7 +19,7 @@ import * as WaitingRoom from "./waitingRoom.ts"
 export interface Outlet extends Sender.Outlet {
   /** The id of the connection. */
   readonly id: string
-  /** Nobody waits for the response to a request that was sent. */
+  /** The response to a request that was sent is not needed any more. */
   readonly cancelUnsafe?: ((envelope: string) => void) | undefined
 }
 

@@ -13,7 +13,7 @@ import type { AnswerError } from "./target.ts"
 /** Why something that arrived is not an event. */
 export type ProtocolError = Exclude<AnswerError, UnauthorizedError> | MessageDecodeError
 
-/** An event that has arrived, and where it comes from, as far as the broker says. */
+/** An event that has arrived, and its origin, if the broker sends it. */
 export interface Arrived {
   /** The broker's id of the event; one made here if the broker has none. */
   readonly id: string

@@ -1,11 +1,16 @@
 /**
- * The commands that a worker sends on one connection, in order. Queued acks are coalesced.
+ * The commands that a worker sends on one connection, in order. Queued acks are coalesced, and all that is queued is sent
+ * together if the broker reads batches.
  */
 
+import * as Arr from "effect/Array"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import { FromClient, maxAcknowledged } from "../../protocol/Command.ts"
+import { encodeFromClient } from "../../protocol/CommandCodec.ts"
+import type { Connection } from "../../transport/Transport.ts"
+import * as RequestQueue from "./requestQueue.ts"
 
 /** The outbound commands of one connection. Commands after its end are dropped. */
 export interface Outbound {
@@ -15,10 +20,10 @@ export interface Outbound {
   readonly hasEnded: () => boolean
   readonly endUnsafe: () => void
   /**
-   * Waits for commands, sends all queued ones, and returns the number of acks among them. A command that cannot be sent is not a
-   * failure, because reading will fail with the reason.
+   * Waits for commands, sends all queued ones, waits until the system has accepted them, and returns the number of acks among
+   * them. A command that cannot be sent is not a failure, because reading will fail with the reason.
    */
-  readonly flush: <E>(send: (command: FromClient) => Effect.Effect<void, E>) => Effect.Effect<number>
+  readonly flush: (connection: Pick<Connection, "isKosmonaut" | "sendUnsafe">) => Effect.Effect<number>
 }
 
 interface Waiting {
@@ -27,8 +32,13 @@ interface Waiting {
   readonly sent: Deferred.Deferred<void> | undefined
 }
 
-/** The commands of a connection that has just been opened. */
-export const make = Effect.gen(function*() {
+/** How many commands are sent together at most, and how many bytes. A command that is larger is sent alone. */
+const maxItems = 1024
+const maxBatchSize = 131_072
+
+/** The commands of a connection that has just been opened, which carries messages of up to `maxMessageSize` bytes. */
+export const make = Effect.fnUntraced(function*(maxMessageSize: number) {
+  const batchSize = Math.min(maxBatchSize, maxMessageSize)
   const queue = yield* Queue.unbounded<Waiting>()
   const ended = yield* Deferred.make<void>()
   const outbound: Outbound = {
@@ -41,19 +51,40 @@ export const make = Effect.gen(function*() {
       }),
     hasEnded: () => Deferred.isDoneUnsafe(ended),
     endUnsafe: () => void Deferred.doneUnsafe(ended, Effect.void),
-    flush: (send) =>
-      Effect.flatMap(Queue.takeAll(queue), (waiting) =>
-        Effect.as(
-          Effect.forEach(coalesce(waiting), ({ command, sent }) =>
-            Effect.andThen(
-              Effect.ignore(send(command)),
-              sent === undefined ? Effect.void : Deferred.succeed(sent, undefined)
-            ), { discard: true }),
-          waiting.filter(({ command }) => command._tag === "Ack").length
-        ))
+    flush: (connection) =>
+      Effect.flatMap(
+        Queue.takeAll(queue),
+        (waiting) =>
+          Effect.map(sendAll(connection, coalesce(waiting), batchSize), () => {
+            for (const { sent } of waiting) if (sent !== undefined) Deferred.doneUnsafe(sent, Effect.void)
+            return waiting.filter(({ command }) => command._tag === "Ack").length
+          })
+      )
   }
   return outbound
 })
+
+const sendAll = (
+  connection: Pick<Connection, "isKosmonaut" | "sendUnsafe">,
+  commands: ReadonlyArray<Waiting>,
+  batchSize: number
+): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    const queue = RequestQueue.make<RequestQueue.Queued>({ maxRequests: Infinity, maxBytes: Infinity })
+    for (const { command } of commands) queue.enqueue({ envelope: "", frames: encodeFromClient(command) })
+    let unsettled = 1
+    const settled = () => {
+      if (--unsettled === 0) resume(Effect.void)
+    }
+    const most = connection.isKosmonaut() ? maxItems : 1
+    while (queue.size() > 0) {
+      const batch = queue.dequeue(most, batchSize)
+      if (!Arr.isReadonlyArrayNonEmpty(batch)) break
+      unsettled++
+      connection.sendUnsafe(batch, settled)
+    }
+    settled()
+  })
 
 const coalesce = (waiting: ReadonlyArray<Waiting>): ReadonlyArray<Waiting> => {
   const coalesced: Array<Waiting> = []

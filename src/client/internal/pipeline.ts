@@ -46,7 +46,7 @@ export interface Pipeline {
    */
   readonly request: (frames: Frame.Frames) => Effect.Effect<Frame.Frames, Unanswered>
   /**
-   * Sends a command at once, without a fiber, if there is a connection and the message can be sent. `undefined` says that
+   * Sends a command at once, without a fiber, if there is a connection and the message can be sent. `undefined` means that
    * nothing was sent and the handler will not be called: use `request` then.
    */
   readonly requestUnsafe: (frames: Frame.Frames, handler: ResponseHandler) => Pending | undefined

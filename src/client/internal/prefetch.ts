@@ -1,12 +1,12 @@
 /**
- * How many unacknowledged events a worker asks for.
+ * How many unacknowledged events a worker wants.
  *
  * New events arrive only when the broker has received acks, so a fast worker would idle in between. A worker that handles its
- * events in a short time asks for twice as many, up to `most`. A slow one returns to `least`, because other workers may be free
+ * events in a short time wants twice as many, up to `most`. A slow one returns to `least`, because other workers may be free
  * earlier.
  */
 
-/** How many events a worker asks for. */
+/** How many events a worker wants. */
 export interface Prefetch {
   readonly current: () => number
   /** The maximum. */

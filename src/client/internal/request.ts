@@ -80,17 +80,15 @@ interface Request<A, E> {
   readonly done: Effect.Effect<A> | undefined
 }
 
-const makeExchange = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier) => {
-  const readResponse = <A, E>(
-    { read }: Request<A, E>,
-    frames: Frame.Frames
-  ): Effect.Effect<A, E | ProtocolError> => {
-    const response = decodeFromServer(frames)
-    return Result.isSuccess(response)
-      ? read(response.success)
-      : Effect.fail(new ProtocolError({ reason: response.failure }))
-  }
+const readResponse = <A, E>({ read }: Request<A, E>, frames: Frame.Frames): Effect.Effect<A, E | ProtocolError> => {
+  const response = decodeFromServer(frames)
+  return Result.isSuccess(response)
+    ? read(response.success)
+    : Effect.fail(new ProtocolError({ reason: response.failure }))
+}
 
+// How requests are sent that are not one step: traced, without a connection, or retried.
+const makeSlow = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier) => {
   const traced = <A, E>(request: Request<A, E>): Effect.Effect<A, E | RequestError> => {
     const { command } = request
     const response = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
@@ -123,8 +121,13 @@ const makeExchange = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier) =>
       (response) => readResponse(request, response)
     )
   }
+  return { traced, untraced, retried }
+}
 
-  // The hot path of every Client: if nobody traces and a connection is open, a request is one step of its fiber, and so is
+const makeExchange = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier) => {
+  const { retried, traced, untraced } = makeSlow(endpoint, pipeline, retry)
+
+  // The hot path of every Client: if nothing is traced and a connection is open, a request is one step of its fiber, and so is
   // the response.
   const exchange = <A, E>(request: Request<A, E>): Effect.Effect<A, E | RequestError> => {
     const { command, done, fiber } = request
@@ -166,17 +169,15 @@ const waitForRoom = (pipeline: Pipeline, request: Pick<Request<never, never>, "c
   })
 }
 
-/** Sends requests on this pipeline. */
-export const make = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier): Requests => {
-  const exchange = makeExchange(endpoint, pipeline, retry)
-
+// The error of a response that is not the expected one.
+const makeRefused = (endpoint: Endpoint, pipeline: Pipeline) => {
   // The original reads at most about 4000 bytes of a message, and takes the rest for another one.
   const explained = (response: Failed, command: FromClient): Failed => {
     if (response.code !== 402 || endpoint.scheme !== "wr+tcp" || pipeline.isKosmonaut()) return response
     const size = sizeOf(encodeFromClient(command))
     return size < largeForTheOriginal ? response : { ...response, reason: tooLargeForTheOriginal(size, endpoint) }
   }
-  const refused = <Command extends FromClient, E>(
+  return <Command extends FromClient, E>(
     command: Command,
     response: FromServer,
     expected: Expected<Command, E> | undefined
@@ -190,6 +191,13 @@ export const make = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier): Re
       own ?? toProtocolError(statusError(explained(response, command), describe(command), endpoint))
     )
   }
+}
+
+/** Sends requests on this pipeline. */
+export const make = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier): Requests => {
+  const exchange = makeExchange(endpoint, pipeline, retry)
+
+  const refused = makeRefused(endpoint, pipeline)
 
   const executeIn: Requests["executeIn"] = (fiber, command, expected) =>
     exchange({

@@ -114,7 +114,7 @@ class Declared {
   }
 }
 
-// If the request was triggered as an event, nobody waits for its outcome.
+// If the request was triggered as an event, its outcome is dropped.
 const declaring = <A, E, R>(event: Event.Any, handler: Effect.Effect<A, E, R>): Effect.Effect<A | Declared, E, R> =>
   Effect.catch(handler, (error) => {
     const encoded = Event.encodeError(event, error)
@@ -129,8 +129,8 @@ const replyOf = (event: Event.Any, value: unknown) =>
 const groupOf = (event: string): string => event.slice(0, Math.max(0, event.indexOf("/")))
 
 // The callbacks cannot fail by their types, but can with a defect.
-const survived = <R>(who: string, hear: () => Effect.Effect<unknown, never, R>) =>
-  Effect.scoped(Effect.suspend(hear)).pipe(
+const survived = <R>(who: string, handle: () => Effect.Effect<unknown, never, R>) =>
+  Effect.scoped(Effect.suspend(handle)).pipe(
     Effect.catchCause((cause) => Effect.logError(`${who} failed`, cause)),
     Effect.asVoid
   )

@@ -50,11 +50,11 @@ export interface Options {
   readonly silenceTimeout: Duration.Duration
   /** Run at each heartbeat of the broker. */
   readonly onHeartbeat: Effect.Effect<void>
-  /** Whether it asks for events, and whether `QT` was sent. */
+  /** Whether it wants events, and whether `QT` was sent. */
   readonly mode: () => Mode
 }
 
-/** `running`: it asks for events. `paused`: it does not. `quitting`: `QT` was sent, too. */
+/** `running`: it wants events. `paused`: it does not. `quitting`: `QT` was sent, too. */
 export type Mode = "running" | "paused" | "quitting"
 
 /** An open session. */
@@ -77,7 +77,7 @@ export const open = Effect.fnUntraced(function*(
   const connection = yield* options.transport.connect(options.endpoint, { kind: "dlr" })
   const send = (command: FromClient) => Transport.send(connection, encodeFromClient(command))
   const clock = yield* Clock.Clock
-  const outbound = yield* Outbound.make
+  const outbound = yield* Outbound.make(options.transport.maxMessageSize)
   yield* Effect.addFinalizer(() => Effect.sync(outbound.endUnsafe))
   yield* send(ready(options))
   const intake = makeIntake(options, outbound, clock)
@@ -104,7 +104,7 @@ export const open = Effect.fnUntraced(function*(
     }),
     options.heartbeatInterval
   )
-  const flush = Effect.flatMap(outbound.flush(send), (acknowledged) => {
+  const flush = Effect.flatMap(outbound.flush(connection), (acknowledged) => {
     const now = Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     return options.prefetch.acknowledgedUnsafe(acknowledged, now) ? readyAgain : Effect.void
   })
@@ -199,7 +199,7 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound, clock: Clock.
       case "Quit":
         return Effect.fail(
           new ConnectionError({
-            reason: new ConnectionClosedError({ address, cause: new Error("the broker said goodbye") })
+            reason: new ConnectionClosedError({ address, cause: new Error("the broker dismissed this worker") })
           })
         )
       case "Failure": {

@@ -36,7 +36,7 @@ export type AnswerError = WithCode<400 | 402 | 429 | 597 | 598> | UnknownServerE
 /** The broker's response to a request that failed. */
 type Failed = Pick<Extract<FromServer, { readonly _tag: "Failure" }>, "code" | "reason">
 
-/** The error of a status that means the same for every request. The broker's reason, if it gives one, says the most. */
+/** The error of a status that means the same for every request. The broker's reason, if it has one, is the most precise. */
 export const statusError = ({ code, reason }: Failed, what: string, endpoint: Endpoint.Endpoint): AnswerError => {
   const error = fromCode(code, { detail: reason ?? detailOf(code, what, endpoint) })
   return error._tag === "UnauthorizedError" || isReason(error) ? error : new UnknownServerError({ code })

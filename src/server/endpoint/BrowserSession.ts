@@ -13,12 +13,14 @@ import * as Result from "effect/Result"
 import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
 import * as BrowserMessage from "../../protocol/BrowserMessage.ts"
 import { byteLength } from "../../protocol/Frame.ts"
-import { type StatusError, TooManyRequestsError } from "../../protocol/KosmonautError.ts"
+import type { StatusError, TooManyRequestsError } from "../../protocol/KosmonautError.ts"
+import * as EventLoop from "../../transport/EventLoop.ts"
 import type { Browser } from "../domain/Browser.ts"
 import type { Vhost } from "../engine/Vhosts.ts"
 import * as BrowserRates from "./internal/browserRates.ts"
 import * as Calls from "./internal/calls.ts"
 import * as Commands from "./internal/commands.ts"
+import { tooMany } from "./internal/tooMany.ts"
 
 /**
  * One browser's session.
@@ -100,7 +102,7 @@ const makeAdmission = (state: Commands.State): Admit | undefined => {
       if (reason === undefined) return handle
       if (state.hasEnded) return Effect.succeed(false)
       const mayStay = BrowserRates.mayStay(rates, left, now)
-      const rejected = handleBeyond(state, message, new TooManyRequestsError({ detail: reason }))
+      const rejected = handleBeyond(state, message, tooMany(reason))
       return mayStay
         ? rejected
         : Effect.tap(rejected, () => Effect.sync(() => state.browser.closeUnsafe(tryAgainLater, reason)))
@@ -113,9 +115,14 @@ const handleAll = Effect.fnUntraced(function*(
   messages: ReadonlyArray<string>,
   admit: Admit | undefined
 ) {
+  let share = 0
   for (const [index, message] of messages.entries()) {
-    // A browser that sends many messages at once yields to the others.
-    if (index % turn === turn - 1) yield* Effect.yieldNow
+    // A browser that sends many messages at once yields to the others, also if it sends them as one.
+    if (index > 0 && (index % turn === 0 || EventLoop.isOverFor(share))) {
+      yield* Effect.yieldNow
+      EventLoop.begin()
+      share = EventLoop.shareFromNow()
+    }
     if (state.hasEnded) return false
     const handle = Effect.suspend(() => handleOne(state, message))
     const goesOn = yield* admit === undefined || index === 0 ? handle : admit(message, false, handle)
@@ -168,7 +175,7 @@ const sizeOf = (message: string | Uint8Array): number =>
 /** The close code for a browser that may reconnect later. */
 const tryAgainLater = 1013
 
-/** How many messages of a batch are handled in one turn of the event loop. */
+/** How many messages of a batch are handled in one turn of the event loop, unless that ends earlier by time. */
 const turn = 64
 
 /** The longest message that is read beyond the rates. */

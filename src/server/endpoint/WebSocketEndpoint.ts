@@ -6,7 +6,7 @@
  * disconnected if nothing was received from it for a `browsers.pingInterval`, not even a pong, or if it does not authenticate
  * in time.
  *
- * A browser that is refused is told why: by an HTTP status (404 for an unknown vhost, 403 for its origin, 429 or 503 for a
+ * A browser that is refused receives the reason: an HTTP status (404 for an unknown vhost, 403 for its origin, 429 or 503 for a
  * limit), or, if it has asked for a version of the protocol (`?v=1`), by the close code of a WebSocket (4400 for an
  * unknown version, 4404, 4405, 1013), since a script in a browser does not see the status. At the end of the broker browsers get
  * 1001, and the end takes `shutdownTimeout` at most.
@@ -141,7 +141,7 @@ const takeSocket = (request: HttpServerRequest, socket: Socket): void => {
 /** How soon it is noticed that a server does not listen any more. */
 const noticed = Duration.millis(200)
 
-// A server that closes waits for its connections, and does not tell them.
+// A server that closes waits for its connections, and does not close them.
 const whenOneCloses = (servers: Set<Http.Server>, close: Effect.Effect<void>): Effect.Effect<never> =>
   Effect.suspend(() => {
     for (const server of servers) {

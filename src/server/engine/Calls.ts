@@ -3,7 +3,7 @@
  * twice.
  *
  * A call is known while it runs, and for `idempotencyRetention` after it has ended: at most 1000 of each user with 4 MiB, and
- * `idempotencyCapacity` of all users with 64 MiB. Beyond that the oldest are forgotten; sent again, they are new. A call that
+ * `idempotencyCapacity` of all users with 64 MiB. Beyond that the oldest are removed; sent again, they are new. A call that
  * has not been enqueued, or was cancelled before a worker has begun, is not remembered.
  *
  * @since 0.1.0
@@ -13,6 +13,7 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import { constFalse, constVoid } from "effect/Function"
 import type { Id } from "../../protocol/BrowserMessage.ts"
+import * as SizedMap from "../../protocol/SizedMap.ts"
 import * as Timeline from "./internal/timeline.ts"
 import type { Cancel } from "./Lobby.ts"
 
@@ -76,7 +77,7 @@ export interface Calls {
   readonly addUnsafe: (call: Call) => void
   /** A call has ended, and is remembered from now on. */
   readonly endUnsafe: (call: Call) => void
-  /** Forgets a call. */
+  /** Removes a call. */
   readonly removeUnsafe: (call: Call) => void
   /** How many calls are known now, those that run included. */
   readonly size: () => number
@@ -110,13 +111,21 @@ interface Ended {
   readonly expiresAt: number
 }
 
+type EndedCalls = SizedMap.SizedMap<Ended, Call>
+
 /** The calls of one user. */
 interface User {
   /** All that are known, by their names. */
   readonly calls: Map<string, Call>
-  /** Those that have ended, the oldest first. */
-  readonly ended: Set<Ended>
-  size: number
+  readonly ended: EndedCalls
+}
+
+interface State {
+  readonly users: Map<string, User>
+  /** Those of all users that have ended. */
+  readonly ended: EndedCalls
+  /** How many calls are known. */
+  count: number
 }
 
 /**
@@ -129,81 +138,70 @@ export const make = (options: {
   readonly idempotencyRetention: Duration.Duration
   readonly clock: Clock.Clock
 }): Calls => {
+  const { clock, idempotencyCapacity } = options
   const retention = Duration.toMillis(options.idempotencyRetention)
-  const users = new Map<string, User>()
-  // Of all users, the oldest first.
-  const ended = new Set<Ended>()
-  let count = 0
-  let size = 0
+  const state: State = { users: new Map(), ended: SizedMap.make(sizeOf), count: 0 }
+  const { ended, users } = state
 
-  const remove = (call: Call, { name, uid }: Key) => {
-    const user = users.get(uid)
-    // Another call may have the key by now.
-    if (user?.calls.get(name) !== call) return
-    count--
-    user.calls.delete(name)
-    if (user.calls.size === 0) users.delete(uid)
+  const removeExpired = () => {
+    if (ended.entries.size === 0) return
+    const now = Timeline.nowOf(clock)
+    removeOldest(state, ended, ({ expiresAt }) => expiresAt <= now)
   }
-  const forget = (oldest: Ended) => {
-    const { user } = oldest
-    ended.delete(oldest)
-    user.ended.delete(oldest)
-    user.size -= oldest.size
-    size -= oldest.size
-    remove(oldest.call, oldest.key)
-  }
-  const forgetOldest = (some: Set<Ended>, isBeyond: (oldest: Ended) => boolean) => {
-    for (const oldest of some) {
-      if (!isBeyond(oldest)) return
-      forget(oldest)
-    }
-  }
-  const forgetExpired = () => {
-    if (ended.size === 0) return
-    const now = Timeline.nowOf(options.clock)
-    forgetOldest(ended, ({ expiresAt }) => expiresAt <= now)
-  }
-  const add = (call: Call, { name, uid }: Key): User => {
-    const user = users.get(uid) ?? { calls: new Map(), ended: new Set(), size: 0 }
-    users.set(uid, user)
-    if (!user.calls.has(name)) count++
-    user.calls.set(name, call)
-    return user
-  }
-
   return {
     find: ({ name, uid }) => {
-      forgetExpired()
+      removeExpired()
       return users.get(uid)?.calls.get(name)
     },
     addUnsafe: (call) => {
-      if (call.key !== undefined) add(call, call.key)
+      if (call.key !== undefined) add(state, call, call.key)
     },
     endUnsafe: (call) => {
       const { key, response } = call
       if (key === undefined) return
-      forgetExpired()
+      removeExpired()
       // Nothing of the browser's session is held for longer than the session.
       call.caller = nobody
       call.cancel = constFalse
-      const user = add(call, key)
-      const own: Ended = {
-        call,
-        key,
-        user,
-        size: overhead + 2 * (key.uid.length + key.name.length + (response?.length ?? 0)),
-        expiresAt: Timeline.nowOf(options.clock) + retention
-      }
-      user.ended.add(own)
-      ended.add(own)
-      user.size += own.size
-      size += own.size
-      forgetOldest(user.ended, () => user.ended.size > maxOfUser || user.size > maxSizeOfUser)
-      forgetOldest(ended, () => ended.size > options.idempotencyCapacity || size > maxSize)
+      const user = add(state, call, key)
+      const size = overhead + 2 * (key.uid.length + key.name.length + (response?.length ?? 0))
+      const own: Ended = { call, key, user, size, expiresAt: Timeline.nowOf(clock) + retention }
+      user.ended.set(call, own)
+      ended.set(call, own)
+      removeOldest(state, user.ended, () => user.ended.entries.size > maxOfUser || user.ended.size() > maxSizeOfUser)
+      removeOldest(state, ended, () => ended.entries.size > idempotencyCapacity || ended.size() > maxSize)
     },
     removeUnsafe: (call) => {
-      if (call.key !== undefined) remove(call, call.key)
+      if (call.key !== undefined) remove(state, call, call.key)
     },
-    size: () => count
+    size: () => state.count
+  }
+}
+
+const sizeOf = ({ size }: Ended): number => size
+
+const add = (state: State, call: Call, { name, uid }: Key): User => {
+  const user = state.users.get(uid) ?? { calls: new Map(), ended: SizedMap.make(sizeOf) }
+  state.users.set(uid, user)
+  if (!user.calls.has(name)) state.count++
+  user.calls.set(name, call)
+  return user
+}
+
+const remove = (state: State, call: Call, { name, uid }: Key): void => {
+  const user = state.users.get(uid)
+  // Another call may have the key by now.
+  if (user?.calls.get(name) !== call) return
+  state.count--
+  user.calls.delete(name)
+  if (user.calls.size === 0) state.users.delete(uid)
+}
+
+const removeOldest = (state: State, some: EndedCalls, isBeyond: (oldest: Ended) => boolean): void => {
+  for (let oldest = some.oldest(); oldest !== undefined && isBeyond(oldest[1]); oldest = some.oldest()) {
+    const [call, { key, user }] = oldest
+    state.ended.remove(call)
+    user.ended.remove(call)
+    remove(state, call, key)
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The channels of one vhost, their subscribers, and broadcasts to them.
  *
- * Each change is one step of the vhost's `Log`: nobody sees a channel half changed, and a broadcast reaches exactly those who
+ * Each change is one step of the vhost's `Log`: a channel is never seen half changed, and a broadcast reaches exactly those who
  * are subscribed at its position, each once, in the order of the broadcasts. Delivery is to outbound queues and never waits.
  * Only `leave` may take several steps, one for each channel.
  *

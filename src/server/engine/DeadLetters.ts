@@ -11,7 +11,7 @@
 
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as SizedMap from "./internal/sizedMap.ts"
+import * as SizedMap from "../../protocol/SizedMap.ts"
 import * as Journal from "./Journal.ts"
 
 /**

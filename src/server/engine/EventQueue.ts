@@ -192,15 +192,15 @@ export interface EventQueue {
   /** Removes the event of a lane with this `dedupeKey`; `false` if it was ever delivered, or if there is none. */
   readonly cancel: (lane: Lane, dedupeKey: string) => boolean
   /**
-   * Requeues events whose backoff or delay has ended, delivers them, and ends requests whose deadline has passed: a number of
-   * them at a time, so that `nextDue` may be in the past still.
+   * Requeues events whose backoff or delay has ended, delivers them, and ends requests whose deadline has passed: at most 256,
+   * so that many do not hold up the rest. If there are more, `nextDue` has passed and the caller calls again in a later turn.
    */
   readonly requeueDue: () => void
   /** Ends all requests as failed for this reason, and takes none from now on. */
   readonly endRequests: (reason: string) => void
   /**
-   * When the next backoff, delay or deadline ends, in monotonic milliseconds: the caller then calls `requeueDue`. `wake` tells
-   * it of earlier ones.
+   * When the next backoff, delay or deadline ends, in monotonic milliseconds: the caller then calls `requeueDue`. `wake` is
+   * called for earlier ones.
    */
   readonly nextDue: () => number | undefined
   /** Drops lifecycle events if no worker has taken them for `lifecycleRetention` of lived time. */

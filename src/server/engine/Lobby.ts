@@ -150,6 +150,24 @@ export const make = (options: Dispatcher.Options): Lobby => {
   const state = Dispatcher.make(options)
   const { queue, workers } = state
   const { find } = workers
+  const settle = (
+    id: string,
+    connection: unknown,
+    deliveries: ReadonlyArray<string>,
+    outcomeOf: (worker: Worker) => Outcome
+  ) =>
+    Effect.sync(() => {
+      const member = find(id, connection)
+      if (member === undefined) return
+      const events: Array<Queued> = []
+      for (const delivery of deliveries) {
+        const event = workers.release(member, delivery)
+        if (event !== undefined) events.push(event)
+      }
+      const outcome = outcomeOf(member.worker)
+      if (outcome._tag === "Acked" || outcome._tag === "Responded") state.counted.acknowledged += events.length
+      Dispatcher.settle(state, member, events, outcome)
+    })
   return {
     register: (worker) => Effect.sync(() => Dispatcher.register(state, worker)),
     heartbeat: (id, connection) =>
@@ -158,39 +176,16 @@ export const make = (options: Dispatcher.Options): Lobby => {
         if (member !== undefined) Dispatcher.receiveHeartbeat(state, member)
         return member !== undefined
       }),
-    ack: (id, connection, deliveries) =>
-      Effect.sync(() => {
-        const member = find(id, connection)
-        if (member === undefined) return
-        const events: Array<Queued> = []
-        for (const delivery of deliveries) {
-          const event = workers.release(member, delivery)
-          if (event !== undefined) events.push(event)
-        }
-        state.counted.acknowledged += events.length
-        Dispatcher.settle(state, member, events, Dispatcher.acked)
-      }),
+    ack: (id, connection, deliveries) => settle(id, connection, deliveries, () => Dispatcher.acked),
     nack: (id, connection, delivery, reason) =>
-      Effect.sync(() => {
-        const member = find(id, connection)
-        const event = member && workers.release(member, delivery)
-        if (event === undefined) return
-        const { maxAttempts } = member!.worker
-        Dispatcher.settle(
-          state,
-          member!,
-          [event],
-          reason === "" ? Dispatcher.released : Outcome.Nacked({ reason, maxAttempts })
-        )
-      }),
+      settle(
+        id,
+        connection,
+        [delivery],
+        ({ maxAttempts }) => reason === "" ? Dispatcher.released : Outcome.Nacked({ reason, maxAttempts })
+      ),
     respond: (id, connection, delivery, outcome, json) =>
-      Effect.sync(() => {
-        const member = find(id, connection)
-        const event = member && workers.release(member, delivery)
-        if (event === undefined) return
-        state.counted.acknowledged++
-        Dispatcher.settle(state, member!, [event], Outcome.Responded({ outcome, json }))
-      }),
+      settle(id, connection, [delivery], () => Outcome.Responded({ outcome, json })),
     leave: (id, connection) =>
       Effect.sync(() => {
         const member = find(id, connection)

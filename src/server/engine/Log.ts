@@ -110,7 +110,7 @@ export type Change = Data.TaggedEnum<{
   Left: {
     readonly channel: string
     readonly browser: Browser
-    /** The response to the browser, if it has asked to leave. */
+    /** The response to the browser, if it wants to leave. */
     readonly response: string | undefined
     /** The message to the other subscribers, if it was a member. */
     readonly memberLeft: string | undefined

@@ -77,8 +77,8 @@ export const make = Effect.fnUntraced(function*(
   { directory, fsync = false }: Options
 ): Effect.fn.Return<Store["Service"], StoreError, Scope.Scope> {
   const fail = (cause: unknown) =>
-    cause instanceof StoreError ? cause : new StoreError({ place: directory, detail: explain(cause), cause })
-  const refuse = (detail: string) => new StoreError({ place: directory, detail })
+    cause instanceof StoreError ? cause : new StoreError({ location: directory, detail: explain(cause), cause })
+  const refuse = (detail: string) => new StoreError({ location: directory, detail })
   const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: fail })
   const file = join(directory, "kosmonaut.db")
   // Imported only when it is needed, because earlier versions of Node.js print a warning on import.

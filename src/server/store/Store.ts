@@ -18,7 +18,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 
 /**
- * The kinds of entries, each with its fields and the name of the one that tells it from others in its vhost. Of its vhost
+ * The kinds of entries, each with its fields and the name of the one that identifies it in its vhost. Of its vhost
  * itself there is one.
  *
  * @since 0.1.0
@@ -133,14 +133,14 @@ export class StoreError extends Schema.TaggedError<StoreError>("kosmonaut/server
   "StoreError",
   {
     /** Where the store is. */
-    place: Schema.String,
+    location: Schema.String,
     /** What is wrong, and what to do. */
     detail: Schema.String,
     cause: Schema.optional(Schema.Defect())
   }
 ) {
   override get message(): string {
-    return `Cannot use the storage ${this.place}: ${this.detail}`
+    return `Cannot use the storage ${this.location}: ${this.detail}`
   }
 }
 
@@ -183,7 +183,7 @@ export const layerMemory: Layer.Layer<Store> = Layer.sync(Store, () => {
 })
 
 /**
- * What tells an entry from the others of its kind and vhost.
+ * The key of an entry within its kind and vhost.
  *
  * @since 0.1.0
  */

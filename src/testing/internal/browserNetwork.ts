@@ -2,7 +2,7 @@
  * The network between browsers and a broker under test, in memory: a WebSocket at one end, the broker's session of a browser
  * at the other. It can be cut and can fall silent.
  *
- * Nobody is run by what another does: each message is handled in a turn of its own, so that `TestClock.adjust` moves time only
+ * No party runs inside of another: each message is handled in a turn of its own, so that `TestClock.adjust` moves time only
  * when all that was sent has been received.
  */
 
@@ -42,13 +42,13 @@ interface Connection {
   readonly toBrowser: Direction
 }
 
-/** Makes a good network to a vhost. */
+/** Makes a connected network to a vhost. */
 export const make = Effect.fnUntraced(function*(
   vhost: Vhost
 ): Effect.fn.Return<BrowserNetwork, never, Scope.Scope> {
   const run = yield* FiberSet.makeRuntime<never>()
   const connections = new Set<Connection>()
-  let state: "good" | "cut" | "silent" = "good"
+  let state: "connected" | "cut" | "silent" = "connected"
   const audible = Latch.makeUnsafe(true)
   const isSilent = () => state === "silent"
   const become = (next: typeof state) =>
@@ -89,7 +89,7 @@ export const make = Effect.fnUntraced(function*(
     },
     cut: become("cut"),
     silence: become("silent"),
-    restore: become("good"),
+    restore: become("connected"),
     disconnect: (code) =>
       Effect.sync(() => {
         for (const { toBroker, toBrowser } of connections) {

@@ -18,7 +18,7 @@ type EventType = "open" | "message" | "error" | "close"
 
 type Listener = (event: WebSocketEvent) => void
 
-/** What the browser client sees of it: that part of a `WebSocket` that Effect uses. */
+/** What a browser client uses of it: that part of a `WebSocket` that Effect uses. */
 export interface MemoryWebSocket {
   readonly readyState: number
   addEventListener(type: EventType, listener: Listener, options?: { readonly once?: boolean }): void

@@ -1,7 +1,7 @@
 /**
  * One direction of a connection in memory: messages that were sent and not yet read, in order, bounded.
  *
- * Nobody is run by what another does: readers and writers that wait continue in a turn of their own, so that an operation of
+ * No party runs inside of another: readers and writers that wait continue in a turn of their own, so that an operation of
  * the broker is never entered from within. While the network is silent nothing can be read, and what is sent is held.
  */
 
@@ -46,7 +46,7 @@ export const make = (isSilent: () => boolean): Pipe => {
   }
   const offerUnsafe = (message: Message): boolean => {
     if (hasEnded) return false
-    // Silence hides that nobody reads any more.
+    // On a silent network the sender cannot know that nothing is read any more.
     if (isAbandoned) return isSilent()
     if (messages.length >= limit) return false
     messages.push(message)

@@ -1,5 +1,5 @@
 /**
- * The broker's `:error` as the error of its status code, as far as a browser can tell.
+ * The broker's `:error` as the error of its status code, as far as a browser can see.
  */
 
 import type { JsonObject } from "../../protocol/Json.ts"

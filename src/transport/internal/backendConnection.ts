@@ -97,17 +97,17 @@ export const serve = (socket: Socket, host: Host): BackendConnection => {
   return self
 }
 
-// The peer that the handlers were asked to authorize. They are told once when it has ended.
+// The peer that the handlers authorize. `onClose` is called once when it has ended.
 const makeAuthorized = (host: Host, writer: Writer.Writer) => {
   let peer: Peer | undefined
   let identity: string | undefined
   return {
     identity: () => identity,
-    authorize: (asking: Peer): Effect.Effect<Frames | undefined> => {
-      peer = asking
-      identity = asking.identity
+    authorize: (candidate: Peer): Effect.Effect<Frames | undefined> => {
+      peer = candidate
+      identity = candidate.identity
       return Effect.map(
-        host.handlers.authorize?.(asking) ?? Effect.succeed(undefined),
+        host.handlers.authorize?.(candidate) ?? Effect.succeed(undefined),
         (frames: Frames | undefined) => {
           if (frames === undefined) writer.limitUnsafe(host.outboxSize)
           return frames

@@ -2,10 +2,10 @@
  * The server of backends' connections, for every protocol: it accepts connections, limits their number, and closes those that
  * do not authenticate in time.
  *
- * A connection has five seconds to show a good access token and, unless it is a Client's that stays open, to send a first
+ * A connection has five seconds to show a valid access token and, unless it is a Client's that stays open, to send a first
  * whole message. The time counts while it is waited for, not while a message is handled. If there are as many connections
  * as there may be, or no file descriptor is left, the one that has waited longest without a token makes room for the next,
- * so that strangers keep nobody out.
+ * so that strangers cannot lock others out.
  */
 
 import * as Clock from "effect/Clock"

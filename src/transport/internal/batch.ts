@@ -5,7 +5,7 @@
  * A batch is text: `K1 `, then for every message the lengths of its envelope and of its frames, separated by `,` and ended
  * by `;`, then a line break and all of them without anything between. Lengths count UTF-16 code units, as strings do in
  * JavaScript. A plain message never has this shape: it has an empty delimiter, which is a frame of its own. Whoever puts
- * `marker` at the end of a plain message's envelope says that it reads batches, and whoever has sent one reads them too.
+ * `marker` at the end of a plain message's envelope means that the sender reads batches, and so does whoever has sent one.
  */
 
 import type { Message } from "../Transport.ts"

@@ -40,4 +40,4 @@ export interface Protocol {
 }
 
 /** The warning about peers that are rejected. */
-export const unauthorized = "A backend without a good access token was rejected"
+export const unauthorized = "A backend without a valid access token was rejected"

@@ -34,7 +34,7 @@ function notLoaded(cause: unknown): ZmqError {
   return new ZmqError({ code })
 }
 
-/** An open socket is noted here until it is closed. */
+/** The open sockets. */
 export const open = new Set<Zmq.Socket>()
 
 const configure = ({ context }: ZeroMq) => {

@@ -81,7 +81,7 @@ export const makeParser = (limit: number): Parser => {
 
 const malformed = (problem: string): Part => ({ _tag: "Malformed", problem })
 
-// Reads commands and messages. Of a message that is too large nothing is kept after it was reported.
+// Reads commands and messages. After a message that is too large was reported, its bytes are dropped.
 const makeFrameReader = (input: Input.Input) => {
   let message: Array<Buffer> = []
   let size = 0

@@ -19,6 +19,10 @@ export interface WsConnection {
 
 /** The `ws` package. */
 export interface Ws {
+  readonly WebSocket: new(url: string, options: object) => {
+    readonly on: (event: "open" | "message", listener: (data: unknown) => void) => void
+    readonly send: (text: string) => void
+  }
   readonly WebSocketServer: new(options: object) => {
     readonly clients: ReadonlySet<WsConnection>
     readonly on: (event: "listening", listener: () => void) => void
@@ -26,13 +30,25 @@ export interface Ws {
   }
 }
 
+/** One connection of Socket.IO, on either side. */
+export interface SocketIoSocket {
+  readonly join: (room: string) => unknown
+  readonly on: (
+    event: string,
+    listener: (data: { readonly text: string }, respond: (data: object) => void) => void
+  ) => void
+  readonly emitWithAck: (event: string, data: object) => Promise<object>
+}
+
+/** The `socket.io-client` package. */
+export interface SocketIoClient {
+  readonly io: (url: string, options: object) => Pick<SocketIoSocket, "on" | "emitWithAck">
+}
+
 /** The `socket.io` package. */
 export interface SocketIo {
   readonly Server: new(server: Server, options: object) => {
-    readonly on: (
-      event: "connection",
-      listener: (socket: { readonly join: (room: string) => unknown }) => void
-    ) => void
+    readonly on: (event: "connection", listener: (socket: SocketIoSocket) => void) => void
     readonly to: (room: string) => { readonly emit: (event: string, data: object) => unknown }
     readonly socketsJoin: (room: string) => void
   }
@@ -58,7 +74,9 @@ export const install = (): void => {
 
 /** The version of each peer. */
 export const versions = (): Record<string, string> =>
-  Object.fromEntries(["ws", "socket.io", "ioredis"].map((name) => [name, packagesOf("package-lock.json")[name]!]))
+  Object.fromEntries(
+    ["ws", "socket.io", "socket.io-client", "ioredis"].map((name) => [name, packagesOf("package-lock.json")[name]!])
+  )
 
 const isSame = (installed: string) =>
   JSON.stringify(packagesOf(installed)) === JSON.stringify(packagesOf("package-lock.json"))

@@ -3,7 +3,7 @@
  */
 import { createServer } from "node:http"
 import * as Pace from "../harness/pace.ts"
-import { load, type SocketIo } from "../harness/peers.ts"
+import { load, type SocketIo, type SocketIoSocket } from "../harness/peers.ts"
 import * as Role from "../harness/role.ts"
 
 const http = createServer()
@@ -13,7 +13,16 @@ const io = new (load<SocketIo>("socket.io").Server)(http, {
   serveClient: false,
   pingInterval: 3_600_000
 })
-io.on("connection", (socket) => void socket.join("room"))
+let worker: SocketIoSocket | undefined
+io.on("connection", (socket) => {
+  socket.join("room")
+  socket.on("echo", ({ text }, respond) => respond({ text }))
+  socket.on("work", (_data, respond) => {
+    worker = socket
+    respond({})
+  })
+  socket.on("pass", (data, respond) => void worker!.emitWithAck("echo", data).then(respond))
+})
 await new Promise<void>((resolve) => void http.listen(0, "127.0.0.1", resolve))
 let pace: Pace.Pace | undefined
 

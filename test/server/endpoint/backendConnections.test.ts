@@ -9,7 +9,7 @@ import { BrokerConfig } from "../../../src/server/index.ts"
 import type { Handlers, Peer } from "../../../src/transport/TransportServer.ts"
 import * as BrokerSide from "../../harness/brokerSide.ts"
 import * as Browser from "../../harness/Browser.ts"
-import { eventually, turn } from "../../harness/eventually.ts"
+import { eventually } from "../../harness/eventually.ts"
 import { identity } from "../../harness/identity.ts"
 import * as RawTcp from "../../harness/RawTcp.ts"
 import * as RawZmq from "../../harness/RawZmq.ts"
@@ -209,11 +209,12 @@ describe("a Client that does not read its responses", () => {
     Effect.gen(function*() {
       const { broker, vhost } = yield* TestBroker
       for (let n = 0; n < 500; n++) yield* vhost.channels.open(`channel-${n}-${"x".repeat(200)}`)
+      const sides = yield* BrokerSide.watch
       const deaf = yield* RawZmtp.connect(broker.backendPort, identity("req"))
       yield* deaf.nextPart
       deaf.socket.pause()
       for (let n = 0; n < 500 && deaf.socket.writable; n++) yield* deaf.message("1", "", "LC", "", "0")
-      yield* turn
+      yield* eventually(Effect.sync(() => sides.of(deaf.socket).writable), (writable) => !writable)
       deaf.socket.resume()
       yield* deaf.ended
     }).pipe(withBroker({ backends: { outboxSize: 1_000_000 } })))

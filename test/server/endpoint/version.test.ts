@@ -2,8 +2,9 @@
  * What browsers get that ask for version 1, or name their messages, and what the others keep getting.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import * as BrowserSession from "../../../src/server/endpoint/BrowserSession.ts"
+import * as EventLoop from "../../../src/transport/EventLoop.ts"
 import { enter, error, makeVhost } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 
@@ -13,6 +14,12 @@ describe("A browser of version 1", () => {
       const world = yield* makeVhost({ browsers: { pingInterval: "7 seconds" } })
       expect(enter(world, "a", 1).connected).toEqual([{ ":connected": { sid: "a", v: 1, pingInterval: 7000 } }])
       expect(enter(world, "b").connected).toEqual([{ ":connected": { sid: "b" } }])
+    }))
+
+  it.effect("is told which user its token is of", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      expect(yield* enter(world, "a", 1).authenticate("joe")).toEqual([{ ":authenticated": { uid: "joe" } }])
     }))
 
   it.effect("receives the reason of an error", () =>
@@ -79,6 +86,12 @@ describe("A browser of any version", () => {
       expect(yield* a.send("ping", { id: "x" })).toEqual([{ ":pong": { id: "x" } }])
     }))
 
+  it.effect("is not told which user a token is of", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      expect(yield* enter(world, "a").authenticate("joe")).toEqual([{ ":authenticated": {} }])
+    }))
+
   it.effect("receives a reason only if its message has an id", () =>
     Effect.gen(function*() {
       const a = enter(yield* makeVhost(), "a")
@@ -126,6 +139,23 @@ describe("A browser of any version", () => {
       ])
       expect(yield* a.send("members", { channel: "presence-room" })).toEqual([error(453)])
       expect(yield* a.send("members", { channel: "nope" })).toEqual([error(454)])
+    }))
+
+  it.live("does not keep others waiting with a batch if the turn of the event loop is over", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      const a = enter(world, "a", 1)
+      const b = enter(world, "b", 1)
+      const batch = JSON.stringify(Array.from({ length: 60 }, (_, id) => ({ ping: { id } })))
+      EventLoop.finish()
+      const handling = yield* Effect.forkChild(a.session.handle(batch), { startImmediately: true })
+      const early = a.browser.received()
+      expect(early.length).toBeLessThan(60)
+      expect(yield* b.sendText(`{"ping":{"id":"other"}}`)).toEqual([{ ":pong": { id: "other" } }])
+      expect(yield* Fiber.join(handling)).toBe(true)
+      expect([...early, ...a.browser.received()]).toEqual(
+        Array.from({ length: 60 }, (_, id) => ({ ":pong": { id } }))
+      )
     }))
 
   it.effect("has nothing more handled once its session has ended, also within a batch", () =>

@@ -71,7 +71,7 @@ describe("Calls", () => {
       expect([has(calls, 2000), has(calls, 2001), calls.size()]).toEqual([false, false, 2])
     }))
 
-  it.effect("of all users are limited, too: the oldest are forgotten first", () =>
+  it.effect("of all users are limited, too: the oldest are removed first", () =>
     Effect.gen(function*() {
       const calls = yield* make({ idempotencyCapacity: 2 })
       for (const uid of ["a", "b", "c"]) calls.endUnsafe(call(1, { uid }))

@@ -62,6 +62,23 @@ const enqueue = (queue: EventQueue, json: string, more?: Partial<Enqueue>) =>
   queue.enqueue({ lane: "events", json, ...more })
 
 describe("EventQueue", () => {
+  it.effect("ends at most 256 requests in one step whose deadline has passed", () =>
+    Effect.gen(function*() {
+      const { grant, queue, responses } = yield* make({ queueCapacity: 1000, queueSize: 1_000_000 })
+      grant("requests", 0)
+      for (let n = 0; n < 600; n++) {
+        yield* enqueue(queue, `{"n":${n}}`, { lane: "requests", replyTo: n, deadline: 5 })
+      }
+      yield* TestClock.adjust("10 millis")
+      const counts: Array<number> = []
+      while ((queue.nextDue() ?? Infinity) <= 10) {
+        queue.requeueDue()
+        counts.push(responses.length)
+      }
+      expect(counts).toEqual([256, 512, 600])
+      expect(queue.counters.queued).toBe(0)
+    }))
+
   it.effect("delivers within `grant` and `enqueue`, in order over all lanes", () =>
     Effect.gen(function*() {
       const { grant, queue, texts } = yield* make()

@@ -18,7 +18,7 @@ const event = (id: string, attempts: number): Journal.Recorded => ({
 })
 const vhost: Journal.Recorded = { _tag: "Vhost", token: Redacted.make("a token") }
 
-const failure = new StoreError({ place: "nowhere", detail: "the disk is full" })
+const failure = new StoreError({ location: "nowhere", detail: "the disk is full" })
 
 /** A store in memory that remembers its batches, can be made to fail, and to wait. */
 const fakeStore = Effect.gen(function*() {

@@ -15,7 +15,7 @@ import type * as Tracer from "effect/Tracer"
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type { FromBrowser, Id } from "../../../protocol/BrowserMessage.ts"
 import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
-import { BadRequestError, type StatusError, TooManyRequestsError } from "../../../protocol/KosmonautError.ts"
+import { BadRequestError, type StatusError, type TooManyRequestsError } from "../../../protocol/KosmonautError.ts"
 import * as Retry from "../../../protocol/Retry.ts"
 import * as Trace from "../../../protocol/Trace.ts"
 import type { Browser } from "../../domain/Browser.ts"
@@ -23,6 +23,7 @@ import { type Call, type Caller, keyOf } from "../../engine/Calls.ts"
 import type { RequestResult } from "../../engine/EventQueue.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import { errorOf, responseTooLarge } from "./requestResult.ts"
+import { tooMany } from "./tooMany.ts"
 
 /** A session as its calls know it. */
 export interface Session {
@@ -114,9 +115,9 @@ const refusal = (
   more: number
 ): TooManyRequestsError | undefined =>
   running.size >= maxRequests
-    ? new TooManyRequestsError({ detail: `a browser has at most ${maxRequests} requests without a response` })
+    ? tooMany(`a browser has at most ${maxRequests} requests without a response`)
     : running.size > 0 && size + more > requestSize
-    ? new TooManyRequestsError({ detail: `the requests of a browser have at most ${requestSize} bytes` })
+    ? tooMany(`the requests of a browser have at most ${requestSize} bytes`)
     : undefined
 
 // The last one to send a request gets the response.
@@ -154,7 +155,7 @@ const enqueue =
         timeout,
         respondUnsafe: (result) => {
           respond(vhost, call, event, result)
-          end(exitOf(event, result))
+          if (span !== undefined) end(exitOf(event, result))
         }
       }),
       {

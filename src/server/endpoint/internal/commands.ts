@@ -122,7 +122,7 @@ const identify = (
       state.client = browser.version === 1 ? client : undefined
       state.origin = encodeOrigin({ sid: browser.sid, uid: permission.uid })
       browsers.identifyUnsafe(browser, permission.uid)
-      browser.sendUnsafe(BrokerMessage.authenticated(id))
+      browser.sendUnsafe(BrokerMessage.authenticated(browser.version === 1 ? permission.uid : undefined, id))
     })
   ))
 }
@@ -186,7 +186,7 @@ const onlyBackends = new ForbiddenError({
     "or start the broker with browsers.broadcast (--browsers-broadcast)"
 })
 
-// The browser does not wait for this; the id tells it which message was persisted.
+// The browser does not wait for this; the id in the response names the message that was persisted.
 const confirm = (
   { browser, vhost: { journal } }: State,
   event: "broadcast" | "trigger",

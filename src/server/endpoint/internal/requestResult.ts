@@ -3,6 +3,7 @@
  */
 
 import { DeadlineExceededError, HandlerFailedError } from "../../../protocol/KosmonautError.ts"
+import { shared } from "../../domain/sharedError.ts"
 import type { RequestResult } from "../../engine/EventQueue.ts"
 
 /** The error of a request for this event; `undefined` if it has a response, or was cancelled. */
@@ -11,10 +12,15 @@ export const errorOf = (
   { _tag }: RequestResult
 ): HandlerFailedError | DeadlineExceededError | undefined =>
   _tag === "Failed"
-    ? new HandlerFailedError({ event, detail: "its handler failed; the broker's log has the reason" })
+    ? failed(event)
     : _tag === "Expired"
-    ? new DeadlineExceededError({ event })
+    ? expired(event)
     : undefined
+
+const failed = shared((event) =>
+  new HandlerFailedError({ event, detail: "its handler failed; the broker's log has the reason" })
+)
+const expired = shared((event) => new DeadlineExceededError({ event }))
 
 /** The error of a response that is larger than a message may be. */
 export const responseTooLarge = (event: string, largest: number): HandlerFailedError =>

@@ -16,7 +16,7 @@ export const encode = (response: FromServer, supportsExtensions: boolean): Frame
     ? encodeFromServer(FromServer.Failure({ code: response.code }))
     : encodeFromServer(response)
 
-/** Whether a peer supports extensions, as far as its transport can tell. */
+/** Whether a peer supports extensions, as far as its transport knows. */
 export const supportsExtensions = ({ message }: Peer): boolean => message !== undefined
 
 /** Sends a response, and closes a connection that is for one request. */

@@ -30,33 +30,9 @@ export const entryOf = <A>(item: A): Entry<A> => ({ item, index: -1 })
 export const make = <A>(isBefore: (one: A, other: A) => boolean): Heap<A> => {
   const entries: Array<Entry<A>> = []
 
-  const place = (entry: Entry<A>, index: number) => {
-    entries[index] = entry
-    entry.index = index
-  }
-  const rise = (entry: Entry<A>) => {
-    let index = entry.index
-    while (index > 0) {
-      const parent = entries[(index - 1) >> 1]!
-      if (!isBefore(entry.item, parent.item)) break
-      place(parent, index)
-      index = (index - 1) >> 1
-    }
-    place(entry, index)
-  }
-  const sink = (entry: Entry<A>) => {
-    let index = entry.index
-    for (;;) {
-      const left = entries[2 * index + 1]
-      if (left === undefined) break
-      const right = entries[2 * index + 2]
-      const child = right !== undefined && isBefore(right.item, left.item) ? right : left
-      if (!isBefore(child.item, entry.item)) break
-      const below = child.index
-      place(child, index)
-      index = below
-    }
-    place(entry, index)
+  const move = (entry: Entry<A>) => {
+    rise(entries, isBefore, entry)
+    sink(entries, isBefore, entry)
   }
   const remove = (entry: Entry<A>) => {
     const { index } = entry
@@ -64,11 +40,9 @@ export const make = <A>(isBefore: (one: A, other: A) => boolean): Heap<A> => {
     entry.index = -1
     const last = entries.pop()!
     if (last === entry) return
-    place(last, index)
-    rise(last)
-    sink(last)
+    place(entries, last, index)
+    move(last)
   }
-
   return {
     get size() {
       return entries.length
@@ -85,10 +59,39 @@ export const make = <A>(isBefore: (one: A, other: A) => boolean): Heap<A> => {
         entry.index = entries.length
         entries.push(entry)
       }
-      if (entries.length === 1) return
-      rise(entry)
-      sink(entry)
+      if (entries.length > 1) move(entry)
     },
     remove
   }
+}
+
+const place = <A>(entries: Array<Entry<A>>, entry: Entry<A>, index: number): void => {
+  entries[index] = entry
+  entry.index = index
+}
+
+const rise = <A>(entries: Array<Entry<A>>, isBefore: (one: A, other: A) => boolean, entry: Entry<A>): void => {
+  let index = entry.index
+  while (index > 0) {
+    const parent = entries[(index - 1) >> 1]!
+    if (!isBefore(entry.item, parent.item)) break
+    place(entries, parent, index)
+    index = (index - 1) >> 1
+  }
+  place(entries, entry, index)
+}
+
+const sink = <A>(entries: Array<Entry<A>>, isBefore: (one: A, other: A) => boolean, entry: Entry<A>): void => {
+  let index = entry.index
+  for (;;) {
+    const left = entries[2 * index + 1]
+    if (left === undefined) break
+    const right = entries[2 * index + 2]
+    const child = right !== undefined && isBefore(right.item, left.item) ? right : left
+    if (!isBefore(child.item, entry.item)) break
+    const below = child.index
+    place(entries, child, index)
+    index = below
+  }
+  place(entries, entry, index)
 }

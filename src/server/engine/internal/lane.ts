@@ -29,67 +29,25 @@ const slack = 1024
 
 /** Makes an empty lane. */
 export const make = <A extends Numbered>(): Lane<A> => {
-  // New events come in order and need no heap. A removed one leaves an empty slot, and its number.
-  let appended: Array<A | undefined> = []
-  let numbers: Array<number> = []
-  let head = 0
-  let holes = 0
+  // New events come in order and need no heap.
+  const appended = makeAppended<A>()
   const requeued = Heap.make<A>((one, other) => one.number < other.number)
   // The heap entries of requeued events, to find them.
   const entries = new Map<A, Heap.Entry<A>>()
 
-  const nextAppended = () => head < appended.length ? appended[head] : undefined
   const isRequeuedNext = (): boolean => {
     const old = requeued.peek()
-    const fresh = nextAppended()
+    const fresh = appended.first()
     return old !== undefined && (fresh === undefined || old.number < fresh.number)
   }
-  // The slot at the head is never empty.
-  const advance = () => {
-    appended[head++] = undefined
-    while (holes > 0 && head < appended.length && appended[head] === undefined) {
-      head++
-      holes--
-    }
-    if (head < slack || head * 2 < appended.length) return
-    appended = appended.slice(head)
-    numbers = numbers.slice(head)
-    head = 0
-  }
-  const takeAppended = (): A | undefined => {
-    const event = nextAppended()
-    if (event !== undefined) advance()
-    return event
-  }
-  const removeAppended = (event: A): boolean => {
-    const slot = slotOf(numbers, head, event.number)
-    if (appended[slot] !== event) return false
-    if (slot === head) {
-      advance()
-      return true
-    }
-    appended[slot] = undefined
-    holes++
-    if (holes >= slack && holes * 2 >= appended.length - head) {
-      appended = appended.slice(head).filter((some) => some !== undefined)
-      numbers = appended.map((some) => some!.number)
-      head = 0
-      holes = 0
-    }
-    return true
-  }
-
   return {
     get length() {
-      return appended.length - head - holes + requeued.size
+      return appended.length() + requeued.size
     },
-    first: () => requeued.size > 0 && isRequeuedNext() ? requeued.peek() : nextAppended(),
-    append: (event) => {
-      appended.push(event)
-      numbers.push(event.number)
-    },
+    first: () => requeued.size > 0 && isRequeuedNext() ? requeued.peek() : appended.first(),
+    append: appended.append,
     take: () => {
-      if (requeued.size === 0 || !isRequeuedNext()) return takeAppended()
+      if (requeued.size === 0 || !isRequeuedNext()) return appended.take()
       const event = requeued.take()!
       entries.delete(event)
       return event
@@ -101,11 +59,61 @@ export const make = <A extends Numbered>(): Lane<A> => {
     },
     remove: (event) => {
       const entry = entries.get(event)
-      if (entry !== undefined) {
-        requeued.remove(entry)
-        return entries.delete(event)
+      if (entry === undefined) return appended.remove(event)
+      requeued.remove(entry)
+      return entries.delete(event)
+    }
+  }
+}
+
+// Events in the order in which they came. A removed one leaves an empty slot, and its number.
+const makeAppended = <A extends Numbered>() => {
+  let events: Array<A | undefined> = []
+  let numbers: Array<number> = []
+  let head = 0
+  let holes = 0
+
+  const first = () => head < events.length ? events[head] : undefined
+  // The slot at the head is never empty.
+  const advance = () => {
+    events[head++] = undefined
+    while (holes > 0 && head < events.length && events[head] === undefined) {
+      head++
+      holes--
+    }
+    if (head < slack || head * 2 < events.length) return
+    events = events.slice(head)
+    numbers = numbers.slice(head)
+    head = 0
+  }
+  const compact = () => {
+    events = events.slice(head).filter((some) => some !== undefined)
+    numbers = events.map((some) => some!.number)
+    head = 0
+    holes = 0
+  }
+  return {
+    length: () => events.length - head - holes,
+    first,
+    append: (event: A) => {
+      events.push(event)
+      numbers.push(event.number)
+    },
+    take: (): A | undefined => {
+      const event = first()
+      if (event !== undefined) advance()
+      return event
+    },
+    remove: (event: A): boolean => {
+      const slot = slotOf(numbers, head, event.number)
+      if (events[slot] !== event) return false
+      if (slot === head) {
+        advance()
+        return true
       }
-      return removeAppended(event)
+      events[slot] = undefined
+      if (++holes >= slack && holes * 2 >= events.length - head) compact()
+      return true
     }
   }
 }

@@ -49,7 +49,7 @@ interface State {
   readonly idPrefix: string
   number: number
   capacity: Readonly<Record<Lane, Capacity>>
-  /** Until when lifecycle events are queued, in lived time; `undefined` while noCapacity takes any. */
+  /** Until when lifecycle events are queued, in lived time; `undefined` while no worker takes any. */
   attendedUntil: number | undefined
   isDelivering: boolean
   /** Whether requests are accepted. */
@@ -85,10 +85,7 @@ export const make = (options: Options): EventQueue => {
     },
     endRequests: (reason) => {
       state.takesRequests = false
-      const failed = RequestResult.Failed({ reason })
-      for (let event = state.deadlines.peek(); event !== undefined; event = state.deadlines.peek()) {
-        endRequest(state, event, failed)
-      }
+      endWhile(state, () => true, RequestResult.Failed({ reason }))
     },
     nextDue: () => {
       const due = Math.min(delayed.peek()?.dueAt ?? Infinity, state.deadlines.peek()?.deadline ?? Infinity)
@@ -138,9 +135,7 @@ const restore = (options: Options): State => {
     options,
     lanes,
     all: Object.values(lanes),
-    delayed: Heap.make((one, other) =>
-      one.dueAt < other.dueAt || (one.dueAt === other.dueAt && one.number < other.number)
-    ),
+    delayed: Heap.make((one, other) => one.dueAt < other.dueAt),
     deadlines: Heap.make((one, other) => one.deadline < other.deadline),
     counters: { accepted: 0, refused: 0, dropped: 0, redelivered: 0 },
     // Keeps ids unique across all queues, also those of earlier brokers.
@@ -198,7 +193,7 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
   const { capacity, counters, lanes } = state
   const lane = lanes[event.lane]
   if (event.dedupeKey !== undefined && lane.dedupe.has(event.dedupeKey)) return duplicate
-  if (!isTaken(state, event.lane)) return Exit.fail(new NoWorkerError({ lane: event.lane }))
+  if (!isTaken(state, event.lane)) return noWorker[event.lane]
   const delay = event.delay === undefined ? 0 : Duration.toMillis(event.delay)
   const queued = eventOf(state, event, delay)
   if (event.lane === "lifecycle") makeRoom(state, lane, queued.size)
@@ -219,6 +214,13 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
 
 const accepted = Exit.succeed("Queued" as const)
 const duplicate = Exit.succeed("Duplicate" as const)
+
+// Made once: anybody can cause many, and an error's stack trace is dear.
+const noWorker: Readonly<Record<Lane, Exit.Exit<never, NoWorkerError>>> = {
+  events: Exit.fail(new NoWorkerError({ lane: "events" })),
+  requests: Exit.fail(new NoWorkerError({ lane: "requests" })),
+  lifecycle: Exit.fail(new NoWorkerError({ lane: "lifecycle" }))
+}
 
 // Whether events of a lane are accepted at all.
 const isTaken = ({ attendedUntil, capacity, takesRequests }: State, lane: Lane): boolean =>
@@ -248,13 +250,15 @@ const deliverAll = (state: State): void => {
   let ended = 0
   for (let lane = nextLane(state); lane !== undefined; lane = nextLane(state)) {
     const event = lane.queued.first()!
-    if (event.deadline !== undefined && event.deadline <= state.options.timeline.now()) {
-      // The rest is ended by `requeueDue`, which is due, and delivers then.
-      if (++ended > maxExpired) break
-      endRequest(state, event as Expiring, expired)
+    const isExpired = event.deadline !== undefined && event.deadline <= state.options.timeline.now()
+    // The rest is ended by `requeueDue`, which is due, and delivers then.
+    if (isExpired && ++ended > maxExpiring) break
+    lane.queued.take()
+    if (isExpired) {
+      end(lane, event)
+      respond(state, event, expired)
       continue
     }
-    lane.queued.take()
     event.isDelivered = true
     event.attempts++
     lane.unacked.count++
@@ -320,7 +324,7 @@ const redeliver = (state: State, lane: LaneState, event: Event, delay: number): 
   requeue(state, lane, event, delay)
 }
 
-// Nobody waits for a request whose deadline has passed.
+// A request whose deadline has passed already has its result.
 const requeue = (state: State, lane: LaneState, event: Event, delay: number): void => {
   if (event.deadline !== undefined && event.expiring === undefined) return end(lane, event)
   lane.journal.updated(QueuedEvent.entryOf(event))
@@ -372,22 +376,21 @@ const respond = (state: State, event: Event, result: RequestResult): void => {
   state.options.respond?.(event.replyTo, result)
 }
 
-/** How many requests expire in one step: each makes an error for the one who sent it. */
-const maxExpired = 128
+/** How many requests expire in one step; the others are due in the next. */
+const maxExpiring = 256
 
-// Those that are left are still due.
 const expire = (state: State, now: number): void => {
-  for (let count = 0; count < maxExpired; count++) {
-    const event = state.deadlines.peek()
-    if (event === undefined || event.deadline > now) return
-    endRequest(state, event, expired)
-  }
+  let left = maxExpiring
+  endWhile(state, ({ deadline }) => deadline <= now && left-- > 0, expired)
 }
 
-// One that a worker has stays unacked until the worker is done with it.
-const endRequest = (state: State, event: Expiring, result: RequestResult): void => {
-  if (!event.isDelivered) removeQueued(state, state.lanes[event.lane], event)
-  respond(state, event, result)
+// Ends requests, the earliest deadline first. One that a worker has stays unacked until the worker is done with it.
+const endWhile = (state: State, isOver: (event: Expiring) => boolean, result: RequestResult): void => {
+  const { deadlines, lanes } = state
+  for (let event = deadlines.peek(); event !== undefined && isOver(event); event = deadlines.peek()) {
+    if (!event.isDelivered) removeQueued(state, lanes[event.lane], event)
+    respond(state, event, result)
+  }
 }
 
 const cancel = (state: State, lane: LaneState, key: string): boolean => {

@@ -34,7 +34,7 @@ export const remove = <A>(list: OrderedList<A>, entry: Entry<A>): void => {
   if (list.entries.length > 2 * list.size + 32) list.entries = list.entries.filter(({ value }) => value !== undefined)
 }
 
-/** Visits the entries after a cursor, until a visit gives `false`, and tells whether none did. The list must not change. */
+/** Visits the entries after a cursor, until a visit gives `false`, and returns whether none did. The list must not change. */
 export const everyAfter = <A>(
   { entries }: OrderedList<A>,
   cursor: number,

@@ -5,8 +5,8 @@
 
 import * as Result from "effect/Result"
 import type { InternalError } from "../../../protocol/KosmonautError.ts"
+import * as SizedMap from "../../../protocol/SizedMap.ts"
 import * as Permission from "../../domain/Permission.ts"
-import * as SizedMap from "./sizedMap.ts"
 
 /** Compiles a pattern, or returns it from the cache. */
 export type Patterns = (pattern: string) => Result.Result<Permission.Pattern, InternalError>

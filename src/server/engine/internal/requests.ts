@@ -4,6 +4,7 @@
 
 import * as Effect from "effect/Effect"
 import { type InternalError, NoWorkerError } from "../../../protocol/KosmonautError.ts"
+import { shared } from "../../domain/sharedError.ts"
 import { type EventQueue, type RequestResult, sizeOf } from "../EventQueue.ts"
 import { queueFull, tooLarge } from "./refusal.ts"
 import type { Timeline } from "./timeline.ts"
@@ -44,6 +45,8 @@ export interface Requests {
   readonly lastFailure: () => string
 }
 
+const noWorker = shared((event) => new NoWorkerError({ event }))
+
 /** How many bytes the time that is left takes in the origin at most. */
 const timeSize = 32
 
@@ -69,7 +72,7 @@ export const make = (queue: () => EventQueue, timeline: Timeline, largest: numbe
           onSuccess: () => () => queue().cancel("requests", dedupeKey),
           onFailure: (error) => {
             counted[error._tag === "NoWorkerError" ? "no_worker" : "refused"]++
-            return error._tag === "NoWorkerError" ? new NoWorkerError({ event }) : queueFull(error)
+            return error._tag === "NoWorkerError" ? noWorker(event) : queueFull(error)
           }
         })
       }),

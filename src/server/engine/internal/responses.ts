@@ -9,7 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { FromServer } from "../../../protocol/Command.ts"
 import * as Retry from "../../../protocol/Retry.ts"
-import * as SizedMap from "./sizedMap.ts"
+import * as SizedMap from "../../../protocol/SizedMap.ts"
 
 /** A request that is being executed, and the retries that wait for its response. */
 interface Running {

@@ -181,7 +181,7 @@ const receive = (connection: Connection, message: string | Uint8Array): void => 
 }
 
 // Whether the next message may be handled at once.
-const handle = (connection: Connection, message: string | Uint8Array): boolean => {
+const handle = (connection: Connection, message: string | Uint8Array, share = 0): boolean => {
   if (isOver(connection)) return true
   EventLoop.begin()
   const fiber = connection.options.run(connection.session.handle(message))
@@ -194,7 +194,7 @@ const handle = (connection: Connection, message: string | Uint8Array): boolean =
     return false
   }
   settle(connection, exit)
-  if (++connection.handled % turn !== 0 && !EventLoop.isOver()) return true
+  if (++connection.handled % turn !== 0 && !EventLoop.isOverFor(share)) return true
   // Not in the queue of turns: there each browser that sends much would keep backends waiting.
   setImmediate(resume, connection)
   return false
@@ -208,8 +208,9 @@ const settle = (connection: Connection, exit: Exit.Exit<boolean>): void => {
 
 const resume = (connection: Connection): void => {
   const messages = connection.waiting ?? []
+  const share = EventLoop.shareFromNow()
   for (let index = 0; index < messages.length; index++) {
-    if (!handle(connection, messages[index]!)) {
+    if (!handle(connection, messages[index]!, share)) {
       connection.waiting = messages.slice(index + 1)
       return
     }

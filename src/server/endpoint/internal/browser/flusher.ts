@@ -17,7 +17,7 @@ export interface Flushable {
 export interface Flusher<A> {
   /** Schedules a flush at the end of the turn. Without an item only `onEnd` is called then. */
   readonly schedule: (item?: A) => void
-  /** Ends this turn, and lets nobody have one before all that is scheduled is flushed. */
+  /** Ends this turn, and no other turn begins before all that is scheduled is flushed. */
   readonly press: () => void
 }
 

@@ -7,7 +7,7 @@
 export interface Frame {
   readonly bytes: Uint8Array
   /** In how many blocked outbound queues it is. */
-  waiting: number
+  queued: number
 }
 
 /** A whole text message in one frame. */
@@ -27,19 +27,19 @@ export const text = (message: string): Frame => {
     bytes.writeUInt32BE(length, 6)
   }
   bytes.write(message, header)
-  return { bytes, waiting: 0 }
+  return { bytes, queued: 0 }
 }
 
 /** The answer to a ping, whose payload has at most 125 bytes. */
 export const pong = (payload: Uint8Array): Frame => ({
   bytes: Buffer.concat([new Uint8Array([0x8a, payload.length]), payload]),
-  waiting: 0
+  queued: 0
 })
 
 /** Several frames as one. */
 export const join = (frames: ReadonlyArray<Frame>): Frame => ({
   bytes: Buffer.concat(frames.map(({ bytes }) => bytes)),
-  waiting: 0
+  queued: 0
 })
 
 /** An empty ping. */

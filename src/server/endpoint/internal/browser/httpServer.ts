@@ -1,7 +1,7 @@
 /**
  * The HTTP server that browsers come in by. Requests have a deadline, and so has its end, whatever peers do. If there are
  * as many connections as there may be, or no file descriptor is left, the one that has waited longest without a request
- * makes room for the next, so that those who send none keep nobody out.
+ * makes room for the next, so that those who send none cannot lock others out.
  */
 
 import type * as Duration from "effect/Duration"

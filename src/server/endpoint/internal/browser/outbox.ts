@@ -5,7 +5,7 @@
  * A frame is made once and shared by all queues. Queues whose content is the same, those of the subscribers of one
  * channel, share the joined bytes of a write, too. Small queued frames are joined, so that they take little more than
  * their bytes. A queue never counts as one that is not read while the system takes what is written: a browser with
- * nothing waiting can be sent a message of any size.
+ * an empty queue can be sent a message of any size.
  */
 
 import type { Socket } from "node:net"
@@ -43,7 +43,7 @@ export interface Outboxes {
   /** Those whose browsers do not read, the first for longest. */
   readonly blocked: Set<Outbox>
   /** The bytes of memory of all blocked queues, shared bytes counted once. */
-  waiting: number
+  queued: number
 }
 
 /** The limits, in bytes of memory. */
@@ -73,7 +73,7 @@ const mostUnwritten = 16 * writeSize
 /** The queues of one endpoint, none yet. */
 export const make = (limits: Limits): Outboxes => {
   const frames = SharedFrames.make()
-  return { limits, frames, flusher: Flusher.make(flush, frames.clear), blocked: new Set(), waiting: 0 }
+  return { limits, frames, flusher: Flusher.make(flush, frames.clear), blocked: new Set(), queued: 0 }
 }
 
 /** A queue for this connection. */
@@ -100,7 +100,7 @@ export const send = (outbox: Outbox, message: string): void => {
 export const sendFrame = (outbox: Outbox, frame: Frame): void => {
   if (outbox.isClosed || !outbox.socket.writable) return
   if (outbox.size > mostUnwritten && !outbox.isBlocked) flush(outbox)
-  if (outbox.isBlocked) return wait(outbox, frame)
+  if (outbox.isBlocked) return enqueue(outbox, frame)
   const { flusher } = outbox.outboxes
   outbox.frames.push(frame)
   outbox.size += frame.bytes.length
@@ -124,8 +124,8 @@ export const close = (outbox: Outbox): void => {
 export const release = (outbox: Outbox): void => {
   const { frames, isBlocked, outboxes } = outbox
   outbox.isClosed = true
-  if (isBlocked) { for (const frame of frames) removeWaiting(outboxes, frame) }
-  if (outbox.blockedBy !== undefined) removeWaiting(outboxes, outbox.blockedBy)
+  if (isBlocked) { for (const frame of frames) removeQueued(outboxes, frame) }
+  if (outbox.blockedBy !== undefined) removeQueued(outboxes, outbox.blockedBy)
   outbox.isBlocked = false
   outbox.blockedBy = undefined
   outbox.frames = []
@@ -161,7 +161,7 @@ const take = (outbox: Outbox): ReadonlyArray<Frame> => {
   outbox.joined = Math.max(0, outbox.joined - count)
   for (const frame of taken) {
     outbox.size -= frame.bytes.length
-    if (isBlocked) removeWaiting(outboxes, frame)
+    if (isBlocked) removeQueued(outboxes, frame)
   }
   return taken
 }
@@ -178,27 +178,27 @@ const block = (outbox: Outbox, frame: Frame): void => {
   const { outboxes, socket } = outbox
   if (!outbox.isBlocked) {
     outbox.isBlocked = true
-    for (const waiting of outbox.frames) addWaiting(outboxes, waiting)
+    for (const queued of outbox.frames) addQueued(outboxes, queued)
     outboxes.blocked.add(outbox)
   }
-  addWaiting(outboxes, frame)
+  addQueued(outboxes, frame)
   outbox.blockedBy = frame
   socket.write(frame.bytes, () => {
     if (outbox.blockedBy !== frame) return
     outbox.blockedBy = undefined
-    removeWaiting(outboxes, frame)
+    removeQueued(outboxes, frame)
     flush(outbox)
   })
 }
 
-const wait = (outbox: Outbox, frame: Frame): void => {
+const enqueue = (outbox: Outbox, frame: Frame): void => {
   const { outboxes } = outbox
   if (outbox.size + outbox.frames.length * overhead > outboxes.limits.outboxSize) return outbox.onSlow()
   outbox.frames.push(frame)
   outbox.size += frame.bytes.length
-  addWaiting(outboxes, frame)
+  addQueued(outboxes, frame)
   if (outbox.frames.length - outbox.joined >= joinCount) joinLast(outbox)
-  if (outboxes.waiting > outboxes.limits.totalOutboxSize) dropSlowest(outboxes)
+  if (outboxes.queued > outboxes.limits.totalOutboxSize) dropSlowest(outboxes)
 }
 
 const joinLast = (outbox: Outbox): void => {
@@ -211,8 +211,8 @@ const joinLast = (outbox: Outbox): void => {
     const frame = outboxes.frames.join(last, outboxes.flusher.schedule)
     outbox.frames.length = outbox.joined++
     outbox.frames.push(frame)
-    addWaiting(outboxes, frame)
-    for (const frame of last) removeWaiting(outboxes, frame)
+    addQueued(outboxes, frame)
+    for (const frame of last) removeQueued(outboxes, frame)
   }
 }
 
@@ -220,7 +220,7 @@ const joinLast = (outbox: Outbox): void => {
 const dropSlowest = (outboxes: Outboxes): void => {
   for (const outbox of outboxes.blocked) {
     if (outbox.isClosed) continue
-    for (const frame of outbox.frames) removeWaiting(outboxes, frame)
+    for (const frame of outbox.frames) removeQueued(outboxes, frame)
     outbox.frames = []
     outbox.size = 0
     return outbox.onSlow()
@@ -228,10 +228,10 @@ const dropSlowest = (outboxes: Outboxes): void => {
 }
 
 // A frame counts once, in however many queues it is.
-const addWaiting = (outboxes: Outboxes, frame: Frame): void => {
-  if (frame.waiting++ === 0) outboxes.waiting += frame.bytes.length + overhead
+const addQueued = (outboxes: Outboxes, frame: Frame): void => {
+  if (frame.queued++ === 0) outboxes.queued += frame.bytes.length + overhead
 }
 
-const removeWaiting = (outboxes: Outboxes, frame: Frame): void => {
-  if (--frame.waiting === 0) outboxes.waiting -= frame.bytes.length + overhead
+const removeQueued = (outboxes: Outboxes, frame: Frame): void => {
+  if (--frame.queued === 0) outboxes.queued -= frame.bytes.length + overhead
 }

@@ -19,12 +19,12 @@ interface Script {
 }
 
 // In the package it is beside the compiled modules; beside the sources it is where they are compiled to.
-const places = ["../../../../kosmonaut.js", "../../../../../dist/kosmonaut.js"].map((place) =>
-  new URL(place, import.meta.url)
+const candidates = ["../../../../kosmonaut.js", "../../../../../dist/kosmonaut.js"].map((path) =>
+  new URL(path, import.meta.url)
 )
 
 /** Makes the answers to requests for the script, from the first of these files that exists. */
-export const make = (files: ReadonlyArray<URL> = places): (request: Http.IncomingMessage) => Answer => {
+export const make = (files: ReadonlyArray<URL> = candidates): (request: Http.IncomingMessage) => Answer => {
   let found: Script | undefined
   return ({ headers, method }) => {
     if (method !== "GET" && method !== "HEAD") {

@@ -168,7 +168,7 @@ describe("outboxes", () => {
         (yield* eventually(texts, ({ length }) => length === 2)).map(({ length }) => length),
         [8_000_000, 8_000_001]
       )
-      assert.strictEqual(outboxes.waiting, 0)
+      assert.strictEqual(outboxes.queued, 0)
     }))
 
   it.live("reports a slow browser as soon as its queue exceeds the limit, each message with its overhead", () =>
@@ -201,11 +201,11 @@ describe("outboxes", () => {
         Outbox.send(outbox, text)
         if (n % 100 === 0) yield* turn
       }
-      assert.isAbove(outboxes.waiting, 0)
+      assert.isAbove(outboxes.queued, 0)
       peer.resume()
       const read = yield* eventually(texts, (read) => read.at(-1) === expected.at(-1))
       assert.deepStrictEqual(read.slice(-2000), expected)
-      yield* eventually(Effect.sync(() => outboxes.waiting), (bytes) => bytes === 0)
+      yield* eventually(Effect.sync(() => outboxes.queued), (bytes) => bytes === 0)
     }))
 
   it.live("counts queued messages with their overhead, and joins small ones", () =>
@@ -233,11 +233,11 @@ describe("outboxes", () => {
       const boxes = ends.map(({ socket }) => Outbox.open(outboxes, socket, () => assert.fail("slow")))
       for (const { peer } of ends) peer.pause()
       for (const box of boxes) yield* block(box)
-      const before = outboxes.waiting
+      const before = outboxes.queued
       for (let n = 0; n < 1000; n++) for (const box of boxes) Outbox.send(box, `${n}`.padEnd(1000))
-      assert.isBelow(outboxes.waiting - before, 1_500_000)
+      assert.isBelow(outboxes.queued - before, 1_500_000)
       for (const box of boxes) Outbox.release(box)
-      assert.strictEqual(outboxes.waiting, 0)
+      assert.strictEqual(outboxes.queued, 0)
     }))
 
   it.live("disconnects the browser that was blocked for longest if all queues exceed the limit", () =>
@@ -256,7 +256,7 @@ describe("outboxes", () => {
       for (const box of boxes) yield* block(box)
       for (let n = 0; n < 3000; n++) {
         for (const [index, box] of boxes.entries()) Outbox.send(box, `${index} ${n}`.padEnd(1000))
-        assert.isBelow(outboxes.waiting, total + 10_000)
+        assert.isBelow(outboxes.queued, total + 10_000)
       }
       assert.deepStrictEqual(slow, Array.from(slow, (_, index) => index))
       assert.isAtLeast(slow.length, 2)

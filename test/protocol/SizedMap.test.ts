@@ -1,23 +1,24 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
-import * as SizedMap from "../../../../src/server/engine/internal/sizedMap.ts"
-import { cpuTime } from "../../../harness/cpuTime.ts"
-import { int, pick } from "../../../protocol/arbitraries.ts"
+import * as SizedMap from "../../src/protocol/SizedMap.ts"
+import { cpuTime } from "../harness/cpuTime.ts"
+import { int, pick } from "./arbitraries.ts"
 
-describe("sizedMap", () => {
+describe("SizedMap", () => {
   it.prop("equals a list of entries, after any sequence", [
     Arbitrary.array(
       Arbitrary.all({
         does: pick(["set", "set", "set", "renew", "remove", "removeOldest", "removeOldest"]),
         key: pick(["a", "b", "c", "d", "e"]),
-        value: int(1, 9)
+        value: int(1, 9),
+        looks: pick([true, false])
       }),
       { maxLength: 60 }
     )
   ], ([steps]) => {
     const map = SizedMap.make<number>((value) => value)
     let model: ReadonlyArray<readonly [string, number]> = []
-    for (const { does, key, value } of steps) {
+    for (const { does, key, looks, value } of steps) {
       const known = model.find(([one]) => one === key)
       const others = model.filter((one) => one !== known)
       switch (does) {
@@ -39,6 +40,7 @@ describe("sizedMap", () => {
           break
       }
       expect([...map.entries]).toEqual(model)
+      if (looks) expect(map.oldest()).toEqual(model[0])
       expect(map.size()).toBe(model.reduce((sum, [, size]) => sum + size, 0))
     }
   }, { arbitrary: { runs: 200, size: 60 } })

@@ -1,0 +1,84 @@
+/**
+ * A map that knows the total size of its values, and its oldest entry in constant time: for caches and lists that drop their
+ * oldest entries beyond a limit.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * A map whose values have sizes. It iterates from the oldest entry to the newest one.
+ *
+ * @since 0.1.0
+ */
+export interface SizedMap<A, in out K = string> {
+  /** The entries, for reading. */
+  readonly entries: ReadonlyMap<K, A>
+  /** The size of all values together. */
+  readonly size: () => number
+  /** Sets a value. A key that is in the map keeps its age. */
+  readonly set: (key: K, value: A) => void
+  /** Makes an entry the newest one, and returns its value. */
+  readonly renew: (key: K) => A | undefined
+  /** Removes an entry, and returns its value. */
+  readonly remove: (key: K) => A | undefined
+  /** The oldest entry. */
+  readonly oldest: () => readonly [key: K, value: A] | undefined
+  /** Removes the oldest entry, and returns it. */
+  readonly removeOldest: () => readonly [key: K, value: A] | undefined
+}
+
+/**
+ * Makes an empty map. The size of a value must not change.
+ *
+ * @since 0.1.0
+ */
+export const make = <A, K = string>(sizeOf: (value: A) => number): SizedMap<A, K> => {
+  const entries = new Map<K, A>()
+  // All entries before this iterator, but for `first`, are removed. A new one would have to skip the places of removed entries
+  // each time.
+  let rest = entries.keys()
+  let first: IteratorResult<K> | undefined
+  let size = 0
+
+  const remove = (key: K): A | undefined => {
+    const value = entries.get(key)
+    if (value === undefined) return undefined
+    entries.delete(key)
+    size -= sizeOf(value)
+    if (first?.value === key) first = undefined
+    return value
+  }
+  const set = (key: K, value: A) => {
+    const before = entries.get(key)
+    size += sizeOf(value) - (before === undefined ? 0 : sizeOf(before))
+    entries.set(key, value)
+  }
+  const oldest = (): readonly [K, A] | undefined => {
+    first ??= rest.next()
+    // An iterator that was at the end does not go on when entries are added.
+    if (first.done) {
+      rest = entries.keys()
+      first = rest.next()
+    }
+    if (!first.done) return [first.value, entries.get(first.value)!]
+    first = undefined
+    return undefined
+  }
+  return {
+    entries,
+    size: () => size,
+    set,
+    remove,
+    renew: (key) => {
+      const value = remove(key)
+      if (value !== undefined) set(key, value)
+      return value
+    },
+    oldest,
+    removeOldest: () => {
+      const entry = oldest()
+      if (entry !== undefined) remove(entry[0])
+      return entry
+    }
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * Requests a second with a response from a worker, by one browser or one Client. Socket.IO has no workers: there the server
+ * itself responds, or passes the request on to another of its clients.
+ */
+import { type Bench, type Contestant, perSecond, rate } from "../harness/Bench.ts"
+import { type AnyParty, type Party, start } from "../harness/party.ts"
+import type * as BrokerParty from "../parties/broker.ts"
+import type * as CallersParty from "../parties/callers.ts"
+import type * as ClientParty from "../parties/client.ts"
+import type * as SocketIoParty from "../parties/socketIo.ts"
+import type * as WorkerParty from "../parties/worker.ts"
+
+export const run = async (bench: Bench): Promise<void> => {
+  const own = await startOwn()
+  const socketIo = await startSocketIo()
+  for (const width of [1, 64]) {
+    await bench.compare(`${width} in flight`, [rate("requests")], [
+      ...own.contestants(width),
+      ...socketIo.contestants(width)
+    ], {
+      profile: width === 64
+    })
+  }
+  for (const { stop } of [own, socketIo]) await stop()
+}
+
+interface Caller {
+  readonly name: string
+  readonly peer?: boolean
+  readonly callers: Party<CallersParty.Functions>
+  readonly number: number
+}
+
+const contestantsOf = (callers: ReadonlyArray<Caller>, others: Readonly<Record<string, AnyParty>>) => (width: number) =>
+  callers.map(({ callers, name, number, peer = false }): Contestant => ({
+    name,
+    peer,
+    parties: { caller: callers, ...others },
+    run: async (milliseconds) => perSecond(await callers.call("request", number, width, milliseconds))
+  }))
+
+const startOwn = async () => {
+  const broker = await start<BrokerParty.Functions>("broker")
+  const urls = await broker.call("start", [])
+  const client = await start<ClientParty.Functions>("client")
+  await client.call("connect", urls.zmq)
+  const tokens = await client.call("tokens", urls.zmq, 3)
+  await client.stop()
+  const worker = await start<WorkerParty.Functions>("worker")
+  await worker.call("respond", urls.zmq)
+  const url = `ws://127.0.0.1:${urls.browsers.port}${urls.browsers.path}`
+  const callers: Array<Caller> = []
+  const add = async (name: string, connect: (callers: Party<CallersParty.Functions>) => Promise<number>) => {
+    const own = await start<CallersParty.Functions>("callers")
+    callers.push({ name, callers: own, number: await connect(own) })
+  }
+  await add("Kosmonaut, messages over ws", (callers) => callers.call("raw", url, tokens[0]!))
+  await add("Kosmonaut, the script", (callers) => callers.call("script", url, tokens[1]!))
+  await add("Kosmonaut, kosmonaut/browser", (callers) => callers.call("browser", url, tokens[2]!))
+  await add("Kosmonaut, a Client over ZeroMQ", (callers) => callers.call("client", urls.zmq))
+  await add("Kosmonaut, a Client over TCP", (callers) => callers.call("client", urls.tcp))
+  return {
+    contestants: contestantsOf(callers, { broker, worker }),
+    stop: () => stopAll([...callers.map(({ callers }) => callers), worker, broker])
+  }
+}
+
+const startSocketIo = async () => {
+  const server = await start<SocketIoParty.Functions>("socketIo")
+  const { port } = await server.call("address")
+  const url = `http://127.0.0.1:${port}`
+  const worker = await start<CallersParty.Functions>("callers")
+  await worker.call("socketIoWorker", url)
+  const callers = await start<CallersParty.Functions>("callers")
+  const direct = await callers.call("socketIo", url, "echo")
+  const passedOn = await callers.call("socketIo", url, "pass")
+  const peer = (name: string, number: number, others: Readonly<Record<string, AnyParty>>) =>
+    contestantsOf([{ name, peer: true, callers, number }], others)
+  const both = [
+    peer("Socket.IO with a worker", passedOn, { broker: server, worker }),
+    peer("Socket.IO", direct, { broker: server })
+  ]
+  return {
+    contestants: (width: number) => both.flatMap((contestants) => contestants(width)),
+    stop: () => stopAll([callers, worker, server])
+  }
+}
+
+const stopAll = async (parties: ReadonlyArray<AnyParty>) => {
+  for (const party of parties) await party.stop()
+}
