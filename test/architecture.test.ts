@@ -133,7 +133,15 @@ const bans: Record<string, Record<string, readonly [Finder, string]>> = {
 const limits = { file: 400, make: 60, function: 40 }
 
 /** What is larger, and how large. A new entry needs a reason; none may grow, and one that shrinks lowers its number. */
-const large: Record<string, number> = {}
+const large: Record<string, number> = {
+  // One file that bundlers make the script of, whose interface is its documentation.
+  "browser/script.ts": 447,
+  "browser/script.ts subscribe": 43,
+  "browser/internal/driver/driver.ts make": 67,
+  // The hot paths of TCP, over variables that all of their functions share.
+  "protocol/FrameParser.ts make": 80,
+  "transport/internal/writer.ts make": 73
+}
 
 /** What no file of the repository may tell. */
 const secrets: Record<string, RegExp> = {
@@ -478,6 +486,25 @@ describe("the checker", () => {
     ]
     const expected = Object.keys(bans["*"]!).map((what, index) => `${index + 2}: no ${what} in src/*`)
     expect(problems("client/A.ts", "/** A module. */", ...lines)).toEqual(expected)
+  })
+
+  it("objects to what is large, and to exceptions that are not needed any more", () => {
+    const lines = (count: number) => Array.from({ length: count }, () => "  f()")
+    const sizesOf = (file: string, ...text: ReadonlyArray<string>) =>
+      [...areSmall([parse(file, text.join("\n"))])].map(({ problem }) => problem)
+    expect(sizesOf("client/A.ts", "const a = () => {", ...lines(38), "}", "const make = () => {", ...lines(58), "}"))
+      .toEqual([])
+    expect(sizesOf("client/A.ts", "const a = () => {", ...lines(39), "}", "const makeB = () => {", ...lines(59), "}"))
+      .toEqual([
+        "client/A.ts a has 41 lines, allowed are 40",
+        "client/A.ts makeB has 61 lines, allowed are 60"
+      ])
+    expect(sizesOf("client/A.ts", "const a = () => {", ...lines(38), "", "  // Why.", "}")).toEqual([])
+    expect(sizesOf("client/A.ts", ...lines(402))).toEqual(["client/A.ts has 401 lines, allowed are 400"])
+    expect(sizesOf("transport/internal/writer.ts", "const make = () => {", ...lines(60), "}")).toEqual([
+      "transport/internal/writer.ts make has 62 lines, allowed are 73"
+    ])
+    expect(sizesOf("transport/internal/writer.ts", "f()")).toEqual(["transport/internal/writer.ts make is small"])
   })
 
   it("objects to files without a header or a place", () => {

@@ -31,7 +31,7 @@
  * )
  * ```
  *
- * Where the application has a tracer, each call has a span: `Browser.trigger`, `Browser.request`, `Browser.broadcast`.
+ * If the application has a tracer, each call has a span: `Browser.trigger`, `Browser.request`, `Browser.broadcast`.
  *
  * @since 0.1.0
  */

@@ -8,7 +8,7 @@
  * **Example** (A chat)
  *
  * ```ts
- * import type { Channel, Event, EventGroup } from "kosmonaut"
+ * import type { Event, EventGroup } from "kosmonaut/events"
  * import { Schema } from "effect"
  * import * as Kosmonaut from "kosmonaut/script"
  *
@@ -28,6 +28,10 @@
  * @since 0.1.0
  */
 
+import type * as BigDecimal from "effect/BigDecimal"
+import type * as DateTime from "effect/DateTime"
+import type * as Duration from "effect/Duration"
+import type * as Option from "effect/Option"
 import type * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
@@ -37,20 +41,36 @@ import * as Machine from "./internal/machine.ts"
 import type { ConnectionState, Output, SubscriptionState } from "./internal/output.ts"
 import type { Member } from "./internal/presence.ts"
 
-export type { Failure } from "./internal/failure.ts"
+export type { Failure, FailureTag } from "./internal/failure.ts"
 export type { ConnectionState, SubscriptionState } from "./internal/output.ts"
 export type { Member } from "./internal/presence.ts"
 
 /**
- * A value as it is in JSON: dates and big integers are strings.
+ * A value as it is in JSON: dates, times, URLs, bytes and large numbers are strings, sets are arrays, and maps are arrays of
+ * pairs.
  *
  * @since 0.1.0
  */
 export type Json<A> = A extends string | number | boolean | null | undefined ? A
-  : A extends Date | bigint ? string
+  : A extends Text ? string
+  : A extends Duration.Duration ? JsonDuration
+  : A extends Option.Option<infer B> ? { readonly _tag: "Some"; readonly value: Json<B> } | { readonly _tag: "None" }
+  : A extends ReadonlyMap<infer K, infer V> ? ReadonlyArray<readonly [Json<K>, Json<V>]>
+  : A extends ReadonlySet<infer B> ? ReadonlyArray<Json<B>>
   : A extends ReadonlyArray<unknown> ? { readonly [Index in keyof A]: Json<A[Index]> }
   : A extends object ? { readonly [Key in keyof A]: Json<A[Key]> }
   : A
+
+// A URL is not known to every compiler.
+type Text = Date | bigint | Uint8Array | DateTime.DateTime | DateTime.TimeZone | BigDecimal.BigDecimal | {
+  readonly href: string
+  readonly searchParams: object
+}
+
+type JsonDuration =
+  | { readonly _tag: "Millis"; readonly value: number }
+  | { readonly _tag: "Nanos"; readonly value: string }
+  | { readonly _tag: "Infinity" | "NegativeInfinity" }
 
 /**
  * The event of this name on the wire; any event for a name that is not known to the compiler.
@@ -214,8 +234,12 @@ export const connect = <Group extends EventGroup.Any = EventGroup.Any>(
 ): Connection<EventGroup.EventsOf<Group>> => {
   const driver = makeDriver(url, options)
   const { give, machine } = driver
-  const call = (kind: Call["kind"], event: string, data: unknown, options?: CallOptions, channel?: string) =>
-    send(driver, { kind, event, data: JSON.stringify(data ?? {}), channel, timeout: options?.timeout }, options?.signal)
+  const call = (kind: Call["kind"], event: string, data: unknown, options?: CallOptions, channel?: string) => {
+    const timeout = numberOf(options?.timeout)
+    // What has no JSON, as a function, is for the broker to reject.
+    const json: string | undefined = JSON.stringify(data ?? {})
+    return send(driver, { kind, event: String(event), data: json ?? "null", channel, timeout }, options?.signal)
+  }
   give({ _tag: "Connect" })
   return {
     get state() {
@@ -224,7 +248,7 @@ export const connect = <Group extends EventGroup.Any = EventGroup.Any>(
     onState: (handler) => listenNow(driver, "state", handler, () => Machine.connectionState(machine)),
     onError: (handler) => listen(driver, "error", handler),
     on: (event, handler) => listen(driver, `direct ${event}`, handler),
-    subscribe: (channel, options = {}) => subscribe(driver, channel, options, call),
+    subscribe: (channel, options = {}) => subscribe(driver, String(channel), options, call),
     trigger: (event, data, options) => promise(() => call("trigger", event, data, options)) as Promise<never>,
     request: (event, data, options) => promise(() => call("request", event, data, options)) as Promise<never>,
     close: () => give({ _tag: "Close" })
@@ -247,7 +271,8 @@ interface Driver {
 
 const makeDriver = (url: string, { callTimeout, token }: Options): Driver => {
   const address = `${url}${url.includes("?") ? "&" : "?"}v=1`
-  const machine = Machine.make({ client: randomName(), hasToken: token !== undefined, callTimeout })
+  const hasToken = token !== undefined
+  const machine = Machine.make({ client: randomName(), hasToken, callTimeout: numberOf(callTimeout) })
   const give = (input: Input): void => {
     for (const output of Machine.step(machine, input, performance.now(), random())) perform(output)
   }
@@ -266,7 +291,7 @@ const makeDriver = (url: string, { callTimeout, token }: Options): Driver => {
         return socket?.send(output.text)
       case "SetTimer":
         clearTimeout(timer)
-        timer = setTimeout(() => give({ _tag: "Timer" }), output.at - performance.now())
+        timer = setTimeout(() => give({ _tag: "Timer" }), Math.max(0, output.at - performance.now()))
         return
       case "ClearTimer":
         return clearTimeout(timer)
@@ -296,8 +321,9 @@ const open = (address: string, connection: number, give: Driver["give"]): WebSoc
 
 const fetchToken = (token: NonNullable<Options["token"]>, fetch: number, give: Driver["give"]): void => {
   promise(token).then(
-    (token) => give({ _tag: "TokenFetched", fetch, token }),
-    (cause) => give({ _tag: "TokenFailed", fetch, message: `no token could be fetched: ${cause?.message ?? cause}` })
+    (token) => give({ _tag: "TokenFetched", fetch, token: token && String(token) }),
+    (cause) =>
+      give({ _tag: "TokenFailed", fetch, message: `no token could be fetched: ${String(cause?.message ?? cause)}` })
   )
 }
 
@@ -339,6 +365,7 @@ const subscribe = <E extends Event.Any>(
   call: Send
 ): Subscription<E> => {
   const { give, machine } = driver
+  const json = data && JSON.stringify(data)
   const stops = new Set<Stop>()
   const kept = (stop: Stop): Stop => {
     const remove = () => {
@@ -352,7 +379,7 @@ const subscribe = <E extends Event.Any>(
   const membersNow = () => members ??= Machine.members(machine, channel)
   kept(listen(driver, `members ${channel}`, () => members = undefined))
   let isSubscribed = true
-  give({ _tag: "Subscribe", channel, hidden, data: data && JSON.stringify(data) })
+  give({ _tag: "Subscribe", channel, hidden, data: json })
   return {
     channel,
     get state() {
@@ -381,14 +408,17 @@ const send = (driver: Driver, call: Omit<Call, "_tag" | "call">, signal: AbortSi
     const number = ++driver.lastCall
     const cancel = () => driver.give({ _tag: "Cancel", call: number })
     const release = () => signal?.removeEventListener("abort", cancel)
+    signal?.addEventListener("abort", cancel)
     driver.calls.set(number, {
       resolve: (data) => (release(), resolve(data)),
       reject: (error) => (release(), reject(error))
     })
-    signal?.addEventListener("abort", cancel)
     driver.give({ _tag: "Call", call: number, ...call })
     if (signal?.aborted) cancel()
   })
+
+// Pages need no compiler. The machine is given what its types say, so that it cannot throw.
+const numberOf = (value: number | undefined): number | undefined => value === undefined ? undefined : Number(value)
 
 const errorOf = ({ message, ...fields }: Omit<CallError, "name">): CallError =>
   Object.assign(new Error(message), fields)

@@ -23,6 +23,7 @@ import * as Broker from "../server/Broker.ts"
 import * as Vhosts from "../server/Vhosts.ts"
 import * as CommandLine from "./CommandLine.ts"
 import * as DemoBrowser from "./DemoBrowser.ts"
+import * as DemoPage from "./DemoPage.ts"
 import * as Transcript from "./DemoTranscript.ts"
 
 const path = "/demo"
@@ -31,8 +32,25 @@ const room = "presence-station"
 /** How long piped input may be silent before the demo goes on without. */
 const patience = "1 second"
 
+const StoryLive = Layer.unwrap(Effect.gen(function*() {
+  const broker = yield* Broker.Broker
+  const vhosts = yield* Vhosts.Vhosts
+  const vhost = yield* vhosts.get(path)
+  return Kosmonaut.layer({ url: broker.urls(vhost).backend })
+})).pipe(
+  Layer.provideMerge(
+    Broker.layer({
+      websocketPort: 0,
+      backendPort: 0,
+      tcpPort: 0,
+      browsers: { broadcast: true },
+      vhosts: [{ path }]
+    })
+  )
+)
+
 /**
- * `kosmonaut demo [--once]`.
+ * `kosmonaut demo [--once | --open]`.
  *
  * @since 0.1.0
  */
@@ -40,35 +58,31 @@ export const demo = Command.make("demo", {
   once: Flag.Boolean("once").pipe(
     Flag.withDefault(false),
     Flag.withDescription("End after the story, also on a terminal; default no")
-  )
-}, ({ once }) => CommandLine.untilInterrupted(Effect.scoped(tell(once)))).pipe(
-  Command.provide(() =>
-    Layer.unwrap(Effect.gen(function*() {
-      const broker = yield* Broker.Broker
-      const vhosts = yield* Vhosts.Vhosts
-      const vhost = yield* vhosts.get(path)
-      return Kosmonaut.layer({ url: broker.urls(vhost).backend })
-    })).pipe(
-      Layer.provideMerge(
-        Broker.layer({
-          websocketPort: 0,
-          backendPort: 0,
-          tcpPort: 0,
-          browsers: { broadcast: true },
-          vhosts: [{ path }]
-        })
-      )
+  ),
+  open: Flag.Boolean("open").pipe(
+    Flag.withDefault(false),
+    Flag.withDescription(
+      "Serve a chat for your browser instead, print its URL, and open it if standard output is a terminal; default no"
     )
-  ),
-  Command.withDescription(
-    `Watch a broker, a worker and three browsers at work. On a terminal you can then type into the room; what is piped in is broadcast line by line, until its end or ${patience} of silence`
-  ),
-  Command.withShortDescription("Watch a broker, a worker and three browsers at work"),
-  Command.withExamples([
-    { command: "kosmonaut demo" },
-    { command: "echo hello | kosmonaut demo", description: "Broadcast it into the room" }
-  ])
-)
+  )
+}, ({ once, open }) =>
+  Effect.gen(function*() {
+    if (once && open) {
+      return yield* CommandLine.wrongUse("--once and --open are for two different demos: give one of them.")
+    }
+    if (open) return yield* CommandLine.untilInterrupted(DemoPage.serve)
+    return yield* CommandLine.untilInterrupted(Effect.provide(Effect.scoped(tell(once)), StoryLive))
+  })).pipe(
+    Command.withDescription(
+      `Watch a broker, a worker and three browsers at work. On a terminal you can then type into the room; what is piped in is broadcast line by line, until its end or ${patience} of silence. With --open it is a chat in your browser`
+    ),
+    Command.withShortDescription("Watch a broker, a worker and three browsers at work"),
+    Command.withExamples([
+      { command: "kosmonaut demo" },
+      { command: "kosmonaut demo --open", description: "A chat in your browser" },
+      { command: "echo hello | kosmonaut demo", description: "Broadcast it into the room" }
+    ])
+  )
 
 const tell = Effect.fnUntraced(function*(once: boolean) {
   const stdio = yield* Stdio.Stdio

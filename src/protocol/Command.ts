@@ -111,6 +111,7 @@ export interface Argument<A> {
   readonly needed: string
   /** `undefined` if the frame is missing or wrong. */
   readonly read: (frame: string | undefined) => A | undefined
+  /** The frame of a value. */
   readonly write: (value: A) => string
 }
 

@@ -61,19 +61,13 @@ const fields = {
    * everything is in memory and lost when the broker ends.
    */
   storageDir: Option.text,
-  /**
-   * Whether what counts as stored is on the disk, default no: it outlasts the broker's process, however that ends, but the
-   * last moments may be lost with the machine's power.
-   */
+  /** Whether each write waits for the disk, default no: writes outlast the broker's process, but not a power failure. */
   fsync: Option.isOn(false),
   /** The largest message in bytes, of a browser or a backend, default 1 MiB. A larger one ends its connection. */
   maxMessageSize: Option.largest(defaultMaxMessageSize),
   /** How many channels a vhost may have, default 100 000. Beyond it opening fails with 597. */
   maxChannels: Option.limit(100_000),
-  /**
-   * How long the end of the broker may take, default 5 seconds. What browsers and backends have not read by then is lost to
-   * them, and their connections are destroyed.
-   */
+  /** How long the end of the broker may take, default 5 seconds. Then connections are destroyed, whatever they have unread. */
   shutdownTimeout: Option.duration("5 seconds"),
 
   /** Browsers: which may connect, how many, and how much each may send. */

@@ -194,10 +194,7 @@ export const make = Effect.fnUntraced(function*(vhost: Vhost, options: {
 
   return {
     sid: browser.sid,
-    authenticate: (token) =>
-      Effect.asVoid(
-        call("auth", { token: Redacted.isRedacted(token) ? Redacted.value(token) : token }, ":authenticated")
-      ),
+    authenticate: (token) => Effect.asVoid(call("auth", { token: textOf(token) }, ":authenticated")),
     subscribe: (channel, options) =>
       Effect.map(call("subscribe", { channel, ...options }, ":subscribed"), (answer) => answer ?? { channel }),
     unsubscribe: (channel, data) => Effect.asVoid(call("unsubscribe", { channel, data }, ":unsubscribed")),
@@ -277,5 +274,7 @@ const encode = (message: unknown): Effect.Effect<string, MessageEncodeError> =>
     (cause) =>
       new MessageEncodeError({ argument: "the message of a browser", detail: "it cannot be encoded as JSON", cause })
   ))
+
+const textOf = (token: string | Redacted.Redacted): string => Redacted.isRedacted(token) ? Redacted.value(token) : token
 
 const encoder = new TextEncoder()

@@ -155,6 +155,12 @@ const offer = Effect.fnUntraced(
   )
 )
 
+const errorsAt =
+  (address: string) => (Reason: typeof ConnectionRefusedError | typeof ConnectionClosedError) => (cause: unknown) =>
+    new ConnectionError({
+      reason: new Reason({ address, cause: Socket.isSocketError(cause) ? systemError(cause) : cause })
+    })
+
 // It ends with its scope, after all that was written is flushed.
 const open = Effect.fnUntraced(function*(options: {
   readonly endpoint: Endpoint
@@ -162,10 +168,7 @@ const open = Effect.fnUntraced(function*(options: {
   readonly maxMessageSize: number
 }): Effect.fn.Return<FrameStream, ConnectionError, Scope.Scope> {
   const { address, host, port } = options.endpoint
-  const error = (Reason: typeof ConnectionRefusedError | typeof ConnectionClosedError) => (cause: unknown) =>
-    new ConnectionError({
-      reason: new Reason({ address, cause: Socket.isSocketError(cause) ? systemError(cause) : cause })
-    })
+  const error = errorsAt(address)
   const socket = yield* NodeSocket.makeNet({
     host: host.replace(/^\[|\]$/g, ""),
     port,

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { type Output, runProcess, start } from "./program.ts"
+import { assertWrong, type Output, run, runProcess, start } from "./program.ts"
 
 const assertStory = ({ status, stderr, stdout }: Output) => {
   assert.strictEqual(stderr, "")
@@ -43,6 +43,11 @@ describe.concurrent("kosmonaut demo", () => {
       assertStory(output)
       assert.include(output.stdout, "yuri       says: one")
     })))
+
+  it.effect("is one demo or the other", () =>
+    Effect.gen(function*() {
+      assertWrong(yield* run(["demo", "--once", "--open"]), "--once and --open are for two different demos")
+    }))
 
   it.live("ends cleanly when interrupted", () =>
     Effect.scoped(Effect.gen(function*() {

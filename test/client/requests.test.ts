@@ -88,18 +88,6 @@ describe("a request", () => {
       assert.isNull(yield* client.request("plain/other"))
     }).pipe(Effect.provide(TestBroker.layerBackend())))
 
-  it.effect("fails if the router's fallback gives no Effect, and the worker goes on", () =>
-    Effect.gen(function*() {
-      const Plain = EventGroup.make("plain", Event.make("ask", { success: Schema.Number }))
-      const router = EventRouter.layer(Plain, { fallback: () => Promise.resolve() as never }).pipe(
-        Layer.provide(Plain.toLayer({ ask: () => Effect.succeed(1) }))
-      )
-      yield* Layer.build(router)
-      const client = yield* Client.Client
-      assert.strictEqual((yield* Effect.flip(client.request("plain/other")))._tag, "HandlerFailedError")
-      assert.strictEqual(yield* client.request(Plain.events.ask, {}), 1)
-    }).pipe(Effect.provide(TestBroker.layerBackend())))
-
   it.effect("fails with the error that its handler declares, which is neither retried nor an exception", () =>
     routed(
       { rename: () => Effect.fail(new Taken({ by: "joe" })), touch: Effect.fail("never") },

@@ -37,7 +37,8 @@ export const connected = (machine: Machine, { pingInterval, sid, v }: JsonObject
   machine.connectBy = Infinity
   machine.connectedAt = now
   const interval = typeof pingInterval === "number" && pingInterval > 0 ? pingInterval : options.pingInterval
-  machine.liveness = alive(v === 1 ? interval : Infinity, now)
+  const bounded = Math.min(Math.max(interval, minPingInterval), maxPingInterval)
+  machine.liveness = alive(v === 1 ? bounded : Infinity, now)
   wake(machine, now + machine.liveness.interval)
   setState(machine, { _tag: "Connected", sid, version: v === 1 ? 1 : 0, isAuthenticated: false })
   Authentication.start(machine)
@@ -110,6 +111,7 @@ const respondBy = (machine: Machine, by: number): void => {
 
 const connect = (machine: Machine): void => {
   machine.connection++
+  machine.unwanted = 0
   machine.connectBy = machine.now + machine.options.connectTimeout
   wake(machine, machine.connectBy)
   setState(machine, { _tag: "Connecting", attempt: machine.attempts })
@@ -148,6 +150,10 @@ const close = (machine: Machine, code: number, reason: string): void => {
   Calls.failAll(machine, failure)
   Subscriptions.lose(machine, failure)
 }
+
+/** The limits of the ping interval, in milliseconds, whatever the broker says: no timer of a platform may be much longer. */
+const minPingInterval = 100
+const maxPingInterval = 3_600_000
 
 /** How long the broker may take to respond after a hint, in milliseconds. */
 const hintTimeout = 5000

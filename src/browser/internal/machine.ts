@@ -113,7 +113,9 @@ const flush = (machine: Machine): void => {
   let length = 0
   const sendBatch = () => emit(machine, { _tag: "Send", text: batch.length === 1 ? batch[0]! : `[${batch.join(",")}]` })
   for (const message of messages) {
-    if (batch.length > 0 && (!isBatched || batch.length === maxBatch || length + message.length > maxBatchLength)) {
+    if (
+      batch.length > 0 && (!isBatched || batch.length === Messages.maxBatch || length + message.length > maxBatchLength)
+    ) {
       sendBatch()
       batch = []
       length = 0
@@ -133,9 +135,6 @@ const setTimer = (machine: Machine): void => {
   machine.timer = at
   emit(machine, at === Infinity ? { _tag: "ClearTimer" } : { _tag: "SetTimer", at })
 }
-
-/** How many messages the broker takes at once. */
-const maxBatch = 256
 
 /** How many characters of messages are sent at once, so that a batch stays far below the size that a message may have. */
 const maxBatchLength = 65_536

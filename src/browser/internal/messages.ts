@@ -13,10 +13,14 @@ import * as Presence from "./presence.ts"
 import { emit, type Machine, version } from "./state.ts"
 import * as Subscriptions from "./subscriptions.ts"
 
+/** How many messages a batch may have, in either direction. */
+export const maxBatch = 256
+
 /** Handles a message, or a batch of them. */
 export const receive = (machine: Machine, message: unknown): void => {
-  if (Array.isArray(message)) return message.forEach((one) => receiveOne(machine, one))
-  receiveOne(machine, message)
+  if (!Array.isArray(message)) receiveOne(machine, message)
+  else if (message.length > maxBatch) emit(machine, { _tag: "Error", failure: malformed })
+  else message.forEach((one) => receiveOne(machine, one))
 }
 
 const receiveOne = (machine: Machine, message: unknown): void => {

@@ -37,10 +37,14 @@ export interface Presence {
 /** Nobody. */
 export const make = (): Presence => ({ members: new Map(), next: undefined })
 
-/** Adds a part of the list. `next` is the cursor of the following part, anything else than a number at the end. */
+/**
+ * Adds a part of the list. `next` is the cursor of the following part, a number that is larger than the one before; anything else is the
+ * end.
+ */
 export const append = (presence: Presence, part: unknown, next: unknown): void => {
   if (Array.isArray(part)) { for (const data of part) join(presence, data) }
-  presence.next = typeof next === "number" ? next : undefined
+  const { next: before = -Infinity } = presence
+  presence.next = typeof next === "number" && next > before ? next : undefined
 }
 
 /** `:memberJoined`. Gives how the members changed, if they did and the list is complete. */

@@ -14,6 +14,8 @@ export interface Machine {
   state: ConnectionState
   /** The number of the current or last connection. */
   connection: number
+  /** How often the broker has confirmed a subscription that nobody wants, on this connection. */
+  unwanted: number
   /** How often it has been tried to connect since a connection was good. */
   attempts: number
   /** When the current connection is given up, if it is not `Connected` by then. */
@@ -105,6 +107,7 @@ export const make = (options: Options.Options): Machine => ({
   options: Options.complete(options),
   state: { _tag: "Idle" },
   connection: 0,
+  unwanted: 0,
   attempts: 0,
   connectBy: Infinity,
   connectedAt: 0,

@@ -83,8 +83,10 @@ export const expire = (machine: Machine): void => {
 export const subscribed = (machine: Machine, channel: string, payload: JsonObject): void => {
   const subscription = machine.subscriptions.get(channel)
   if (subscription === undefined) {
-    // Given up here, and not there.
-    if (typeof channel === "string") send(machine, "unsubscribe", JSON.stringify({ channel }))
+    // Given up here, and not there. A broker that does not cease is not listened to.
+    if (typeof channel === "string" && machine.unwanted++ < maxUnwanted) {
+      send(machine, "unsubscribe", JSON.stringify({ channel }))
+    }
     return
   }
   const { count, isOutdated, phase } = subscription
@@ -252,6 +254,9 @@ const requestMembers = (machine: Machine, subscription: Subscription): void => {
   send(machine, "members", JSON.stringify({ channel: subscription.channel, after, id: after }))
   waitForResponse(machine, subscription)
 }
+
+/** How many subscriptions that nobody wants are ended on a connection. */
+const maxUnwanted = 1000
 
 // On this connection; with another token it may succeed.
 const isPermanent = ({ code = 0 }: Failure.Failure): boolean => [400, 402, 403, 451].includes(code)

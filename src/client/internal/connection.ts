@@ -59,9 +59,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     return yield* session.run
   }).pipe(
     Effect.scoped,
-    Effect.ensuring(Effect.sync(() => {
-      session = undefined
-    })),
+    Effect.ensuring(Effect.sync(() => void (session = undefined))),
     Effect.catchTag(
       "ConnectionError",
       (reason) => mode === "quitting" ? Effect.succeed(reason) : health.disconnected(reason)
@@ -81,7 +79,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       Effect.catchTag("ConnectionError", () => Effect.as(Effect.sleep("100 millis"), undefined))
     )
   }
-  const reconnecting = Effect.gen(function*() {
+  const fiber = yield* Effect.gen(function*() {
     let before: ConnectionError | undefined
     while (mode !== "quitting") {
       const ended: ConnectionError | UnauthorizedError | undefined = yield* series(before)
@@ -90,10 +88,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     }
   }).pipe(
     Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.void : Queue.failCause(inbox, cause)),
-    Effect.ensuring(SubscriptionRef.set(state, ConnectionState.Idle()))
+    Effect.ensuring(SubscriptionRef.set(state, ConnectionState.Idle())),
+    Effect.forkScoped
   )
-
-  const fiber = yield* Effect.forkScoped(reconnecting)
   return {
     pause: Effect.suspend(() => {
       if (last?.acknowledges() !== true) return Effect.succeed(false)

@@ -54,24 +54,14 @@ export const make = (prefetch: number): Deliveries => {
   const begun = new Map<string, { way: Way }>()
   // By id what was sent, which is sent again if the event is redelivered since that was lost.
   const handled = SizedMap.make(sizeOf)
-  let later: Array<() => void> = []
-  let paused = false
+  const later = makeLater()
   let abandoned = false
 
-  const releaseDueUnsafe = () => {
-    const due = later
-    later = []
-    for (const release of due) release()
-  }
-
   return {
-    releaseUnsafe: releaseDueUnsafe,
-    pauseUnsafe: () => {
-      paused = true
-      releaseDueUnsafe()
-    },
+    releaseUnsafe: later.releaseUnsafe,
+    pauseUnsafe: later.pauseUnsafe,
     abandonUnsafe: () => {
-      releaseDueUnsafe()
+      later.releaseUnsafe()
       for (const [id, { way }] of begun) way.sendUnsafe(nackOf(id, ""))
       abandoned = true
     },
@@ -109,11 +99,30 @@ export const make = (prefetch: number): Deliveries => {
         respondUnsafe: (outcome, json) => succeed(FromClient.Respond({ delivery: id, outcome, json })),
         nackUnsafe: (error) => end(nackOf(id, reasonOf(error))),
         releaseUnsafe: release,
-        releaseLaterUnsafe: () => {
-          if (paused) release()
-          else later.push(release)
-        }
+        releaseLaterUnsafe: () => later.addUnsafe(release)
       }
+    }
+  }
+}
+
+// Releases that wait for the next heartbeat.
+const makeLater = () => {
+  let waiting: Array<() => void> = []
+  let isPaused = false
+  const releaseUnsafe = () => {
+    const due = waiting
+    waiting = []
+    for (const release of due) release()
+  }
+  return {
+    addUnsafe: (release: () => void) => {
+      if (isPaused) release()
+      else waiting.push(release)
+    },
+    releaseUnsafe,
+    pauseUnsafe: () => {
+      isPaused = true
+      releaseUnsafe()
     }
   }
 }

@@ -61,28 +61,39 @@ export interface PendingRequests {
   readonly takeAllUnsafe: () => ReadonlyArray<Pending>
 }
 
-/**
- * Makes the table. `onTimeout` is called with a request that times out, before its caller. `onSilence` runs before that
- * if nothing was received since the request was made.
- */
-export const make = Effect.fnUntraced(function*(options: {
+/** The options of the table. */
+export interface Options {
   readonly timeout: Duration.Duration
   /** How much longer the response to these frames may take, in milliseconds. */
   readonly extraTime: (frames: Frames) => number
+  /** Called with a request that times out, before its caller. */
   readonly onTimeout: (request: Pending) => void
+  /** Runs before that if nothing was received since the request was made. */
   readonly onSilence: Effect.Effect<void>
-}) {
+}
+
+interface State {
+  readonly clock: AwakeClock.AwakeClock
+  readonly timeout: number
+  /** In the order of their deadlines, since all have the same time. */
+  readonly pending: Flight.Flight<Pending>
+  /** Those that wait longer, since a worker has to respond. */
+  readonly slow: Map<number, Pending>
+  lastReceived: number
+}
+
+/** Makes the table. */
+export const make = Effect.fnUntraced(function*(options: Options) {
   const scope = yield* Effect.scope
   const services = yield* Effect.context()
-  const clock = AwakeClock.make(yield* Clock.Clock)
-  const timeout = Duration.toMillis(options.timeout)
-  // In the order of their deadlines, since all have the same time.
-  const pending = Flight.make<Pending>()
-  // Those that wait longer, since a worker has to respond.
-  const slow = new Map<number, Pending>()
-  let lastReceived = 0
-  let watching = false
-  let watchingSlow = false
+  const state: State = {
+    clock: AwakeClock.make(yield* Clock.Clock),
+    timeout: Duration.toMillis(options.timeout),
+    pending: Flight.make(),
+    slow: new Map(),
+    lastReceived: 0
+  }
+  const { clock, pending, slow, timeout } = state
 
   const run = (effect: Effect.Effect<void>) => {
     Fiber.runIn(Effect.runForkWith(services)(effect), scope)
@@ -91,47 +102,7 @@ export const make = Effect.fnUntraced(function*(options: {
     const outcome = Result.try(() => request.handler.onFailure(cause, request))
     if (Result.isFailure(outcome)) run(logDefect(outcome.failure))
   }
-
-  const expire = Effect.fnUntraced(function*(number: number, request: Pending) {
-    const { command, deadline, extraTime } = request
-    if (pending.take(number) !== undefined && extraTime > 0 && request.frames === undefined) {
-      slow.set(number, request)
-      if (!watchingSlow) run(watchSlow)
-      watchingSlow = true
-      return
-    }
-    slow.delete(number)
-    if (lastReceived < deadline - timeout) yield* Effect.catchDefect(options.onSilence, logDefect)
-    const wasSent = request.frames === undefined ? "maybe" : "no"
-    const error = new RequestTimeoutError({ command, after: Duration.millis(timeout + extraTime), wasSent })
-    options.onTimeout(request)
-    failUnsafe(request, Cause.fail(error))
-  })
-  // Both fibers say that they end in the step in which they find nothing left: a request may be made before the next step.
-  const watch = Effect.gen(function*() {
-    for (let next = pending.first(); next !== undefined; next = pending.first()) {
-      const left = next.value.deadline - clock.nowUnsafe()
-      if (left > aMicrosecond) yield* clock.sleep(left)
-      else yield* expire(next.number, next.value)
-    }
-    watching = false
-  }).pipe(Effect.catchDefect((defect) => {
-    watching = false
-    return logDefect(defect)
-  }))
-
-  const watchSlow = Effect.gen(function*() {
-    while (slow.size > 0) {
-      yield* clock.sleep(slowStep)
-      for (const [number, request] of slow) {
-        if (request.deadline + request.extraTime <= clock.nowUnsafe()) yield* expire(number, request)
-      }
-    }
-    watchingSlow = false
-  }).pipe(Effect.catchDefect((defect) => {
-    watchingSlow = false
-    return logDefect(defect)
-  }))
+  const watch = makeWatch(state, options, { run, failUnsafe })
 
   const takeUnsafe = (envelope: string): Pending | undefined => {
     const number = numberOf(envelope)
@@ -145,10 +116,7 @@ export const make = Effect.fnUntraced(function*(options: {
       const extraTime = frames === undefined ? 0 : options.extraTime(frames)
       const request: Pending = { connection, envelope: "", command, handler, frames, deadline, extraTime }
       request.envelope = pending.add(request).toString(36)
-      if (!watching) {
-        watching = true
-        run(watch)
-      }
+      watch()
       return request
     },
     respondUnsafe: (envelope, frames) => takeUnsafe(envelope)?.handler.onResponse(frames),
@@ -160,11 +128,76 @@ export const make = Effect.fnUntraced(function*(options: {
       return all
     },
     receivedUnsafe: () => {
-      lastReceived = clock.nowUnsafe()
+      state.lastReceived = clock.nowUnsafe()
     }
   }
   return table
 })
+
+// Watches the deadlines while there are any.
+const makeWatch = (
+  state: State,
+  options: Options,
+  { failUnsafe, run }: Pick<PendingRequests, "failUnsafe"> & { readonly run: (effect: Effect.Effect<void>) => void }
+) => {
+  const { clock, pending, slow, timeout } = state
+
+  const expire = Effect.fnUntraced(function*(number: number, request: Pending) {
+    const { command, deadline, extraTime } = request
+    if (pending.take(number) !== undefined && extraTime > 0 && request.frames === undefined) {
+      slow.set(number, request)
+      watchSlow()
+      return
+    }
+    slow.delete(number)
+    if (state.lastReceived < deadline - timeout) yield* Effect.catchDefect(options.onSilence, logDefect)
+    const wasSent = request.frames === undefined ? "maybe" : "no"
+    const error = new RequestTimeoutError({ command, after: Duration.millis(timeout + extraTime), wasSent })
+    options.onTimeout(request)
+    failUnsafe(request, Cause.fail(error))
+  })
+  const watchSlow = makeWatcher(
+    run,
+    () => slow.size === 0,
+    Effect.gen(function*() {
+      yield* clock.sleep(slowStep)
+      for (const [number, request] of slow) {
+        if (request.deadline + request.extraTime <= clock.nowUnsafe()) yield* expire(number, request)
+      }
+    })
+  )
+  return makeWatcher(
+    run,
+    () => pending.first() === undefined,
+    Effect.suspend(() => {
+      const { number, value } = pending.first()!
+      const left = value.deadline - clock.nowUnsafe()
+      return left > aMicrosecond ? clock.sleep(left) : expire(number, value)
+    })
+  )
+}
+
+// Repeats `step` in a fiber, which is started unless it runs. The fiber ends in the same step in which it finds nothing left: a
+// request may be made before the next one.
+const makeWatcher = (
+  run: (effect: Effect.Effect<void>) => void,
+  isEmpty: () => boolean,
+  step: Effect.Effect<void>
+) => {
+  let isRunning = false
+  const watch = Effect.gen(function*() {
+    while (!isEmpty()) yield* step
+    isRunning = false
+  }).pipe(Effect.catchDefect((defect) => {
+    isRunning = false
+    return logDefect(defect)
+  }))
+  return () => {
+    if (isRunning) return
+    isRunning = true
+    run(watch)
+  }
+}
 
 /** Logs what a callback threw. */
 export const logDefect = (defect: unknown): Effect.Effect<void> =>

@@ -95,7 +95,7 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, callbacks: Callbacks<R1, 
         : refuse(data.failure, message)
     }
     // What it returns is no response.
-    if (fallback !== undefined) return attempt(message, () => Effect.asVoid(checked(message.event, fallback(message))))
+    if (fallback !== undefined) return attempt(message, () => Effect.asVoid(fallback(message)))
     const { event } = message
     // A router with handlers for some lifecycle events receives all of them; the others are ignored.
     if (event.startsWith(":")) return Effect.void

@@ -57,27 +57,15 @@ export const make = <A extends Queued>(options: {
     limit = Math.min(2 * limit, maxItems)
     send(outlet, batch)
   }
-  const send = (outlet: Outlet, batch: Arr.NonEmptyReadonlyArray<A & Unsent>) => {
-    let isEncoded = false
-    let outcome: { readonly error: unknown } | undefined
-    const settle = (error: unknown) => {
+  const send = (outlet: Outlet, batch: Arr.NonEmptyReadonlyArray<A & Unsent>) =>
+    sendOn(outlet, batch, (error) => {
       if (error !== undefined) { for (const request of batch) onFailed(request, error) }
       if (current !== outlet) return
       isSending = false
       if (queue.size() === 0) limit = Math.min(outlet.enough, maxItems)
       else if (!isScheduled) schedule()
       onSent()
-    }
-    const settled = (error?: ConnectionError) => {
-      if (isEncoded) settle(error)
-      else outcome = { error }
-    }
-    const sent = Result.try(() => outlet.sendUnsafe(batch, settled))
-    isEncoded = true
-    for (const request of batch as ReadonlyArray<Queued>) request.frames = undefined
-    if (Result.isFailure(sent)) settle(sent.failure)
-    else if (outcome !== undefined) settle(outcome.error)
-  }
+    })
 
   return {
     sendUnsafe: (request) => {
@@ -92,4 +80,23 @@ export const make = <A extends Queued>(options: {
       isSending = false
     }
   }
+}
+
+// `settle` is called when the requests were encoded and the transport has accepted them, or has failed.
+const sendOn = (
+  outlet: Outlet,
+  batch: Arr.NonEmptyReadonlyArray<Queued & Unsent>,
+  settle: (error: unknown) => void
+): void => {
+  let isEncoded = false
+  let outcome: { readonly error: unknown } | undefined
+  const settled = (error?: ConnectionError) => {
+    if (isEncoded) settle(error)
+    else outcome = { error }
+  }
+  const sent = Result.try(() => outlet.sendUnsafe(batch, settled))
+  isEncoded = true
+  for (const request of batch as ReadonlyArray<Queued>) request.frames = undefined
+  if (Result.isFailure(sent)) settle(sent.failure)
+  else if (outcome !== undefined) settle(outcome.error)
 }

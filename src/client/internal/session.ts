@@ -87,13 +87,7 @@ export const open = Effect.fnUntraced(function*(
   const readyAgain = Effect.suspend(() =>
     options.mode() === "quitting" ? Effect.void : Effect.ignore(send(ready(options)))
   )
-  const read = Effect.gen(function*() {
-    const messages = yield* liveness.reading(connection.pull)
-    for (const { frames } of messages) {
-      const rest = intake.receive(frames)
-      if (rest !== undefined) yield* rest
-    }
-  })
+  const read = Effect.flatMap(liveness.reading(connection.pull), (messages) => receiveAll(intake, messages))
   // A heartbeat that cannot be sent does not end the session: received messages are still read, and then reading fails.
   const heartbeat = Effect.delay(
     Effect.suspend(() => {
@@ -117,6 +111,16 @@ export const open = Effect.fnUntraced(function*(
       Effect.forever(flush),
       liveness.watch
     ])
+  }
+})
+
+const receiveAll = Effect.fnUntraced(function*(
+  intake: ReturnType<typeof makeIntake>,
+  messages: ReadonlyArray<Transport.Message>
+) {
+  for (const { frames } of messages) {
+    const rest = intake.receive(frames)
+    if (rest !== undefined) yield* rest
   }
 })
 

@@ -109,11 +109,7 @@ const guardedBy = (authenticator: Authenticator.Authenticator): Guarded => {
     )
 }
 
-const handlersOf = (
-  authenticator: Authenticator.Authenticator,
-  guarded: Guarded,
-  request: ClientSession.Handle
-): Handlers => {
+const makeOnMessage = (authenticator: Authenticator.Authenticator, request: ClientSession.Handle) => {
   const handle = (
     backend: Authenticator.Backend,
     peer: Peer,
@@ -125,13 +121,21 @@ const handlersOf = (
       ? Effect.fail(command.failure)
       : WorkerSession.handle(backend, peer, command.success)
   }
-  const onMessage = (peer: Peer, frames: Frames | undefined): Effect.Effect<void, StatusError> | undefined => {
+  return (peer: Peer, frames: Frames | undefined): Effect.Effect<void, StatusError> | undefined => {
     if (frames === undefined) return Effect.fail(new BadRequestError({ detail: "the message cannot be read" }))
     const backend = authenticator.find(peer)
     return backend === undefined
       ? Effect.flatMap(authenticator.authorize(peer), (backend) => handle(backend, peer, frames) ?? Effect.void)
       : handle(backend, peer, frames)
   }
+}
+
+const handlersOf = (
+  authenticator: Authenticator.Authenticator,
+  guarded: Guarded,
+  request: ClientSession.Handle
+): Handlers => {
+  const onMessage = makeOnMessage(authenticator, request)
   return {
     authorize: (peer) =>
       authenticator.authorize(peer).pipe(

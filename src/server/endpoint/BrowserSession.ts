@@ -51,7 +51,7 @@ export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
     permission: undefined,
     origin: "",
     client: undefined,
-    caller: Calls.makeCaller(browser),
+    caller: undefined,
     guesses: undefined,
     hasEnded: false
   }

@@ -150,24 +150,7 @@ export const make = (options: Dispatcher.Options): Lobby => {
   const state = Dispatcher.make(options)
   const { queue, workers } = state
   const { find } = workers
-  const settle = (
-    id: string,
-    connection: unknown,
-    deliveries: ReadonlyArray<string>,
-    outcomeOf: (worker: Worker) => Outcome
-  ) =>
-    Effect.sync(() => {
-      const member = find(id, connection)
-      if (member === undefined) return
-      const events: Array<Queued> = []
-      for (const delivery of deliveries) {
-        const event = workers.release(member, delivery)
-        if (event !== undefined) events.push(event)
-      }
-      const outcome = outcomeOf(member.worker)
-      if (outcome._tag === "Acked" || outcome._tag === "Responded") state.counted.acknowledged += events.length
-      Dispatcher.settle(state, member, events, outcome)
-    })
+  const settle: Settle = (...delivery) => Effect.sync(() => settleUnsafe(state, ...delivery))
   return {
     register: (worker) => Effect.sync(() => Dispatcher.register(state, worker)),
     heartbeat: (id, connection) =>
@@ -211,6 +194,30 @@ export const make = (options: Dispatcher.Options): Lobby => {
     counters: countersOf(state),
     requests: state.requests
   }
+}
+
+type Settle = (
+  id: string,
+  connection: unknown,
+  deliveries: ReadonlyArray<string>,
+  outcomeOf: (worker: Worker) => Outcome
+) => Effect.Effect<void>
+
+const settleUnsafe = (
+  state: Dispatcher.State,
+  ...[id, connection, deliveries, outcomeOf]: Parameters<Settle>
+): void => {
+  const { counted, workers } = state
+  const member = workers.find(id, connection)
+  if (member === undefined) return
+  const events: Array<Queued> = []
+  for (const delivery of deliveries) {
+    const event = workers.release(member, delivery)
+    if (event !== undefined) events.push(event)
+  }
+  const outcome = outcomeOf(member.worker)
+  if (outcome._tag === "Acked" || outcome._tag === "Responded") counted.acknowledged += events.length
+  Dispatcher.settle(state, member, events, outcome)
 }
 
 const countersOf = ({ counted, queue, workers }: Dispatcher.State): LobbyCounters => ({

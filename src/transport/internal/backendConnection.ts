@@ -49,16 +49,28 @@ export interface BackendConnection {
   readonly destroyUnsafe: () => void
 }
 
+interface Detected {
+  readonly protocol: Protocol
+  readonly encode: Encode
+}
+
+type Encode = (sendings: ReadonlyArray<Writer.Sending>) => Uint8Array
+
+const detect = (chunk: Buffer, link: Link, { maxMessageSize }: Host): Detected =>
+  chunk[0] === Zmtp.signature
+    ? { protocol: ZmtpSession.make(link), encode: ZmtpSession.encode(maxMessageSize) }
+    : { protocol: Classic.make(link), encode: Classic.encode }
+
 /** Serves a connection that was accepted. */
 export const serve = (socket: Socket, host: Host): BackendConnection => {
-  let protocol: Protocol | undefined
+  let detected: Detected | undefined
   let discarded = 0
-  let encode = Classic.encode
   const onDefect = (defect: unknown) => {
     host.fork(Effect.logError("A backend's connection has failed", defect))
     socket.destroy()
   }
-  const writer = Writer.make({ socket, limit: strangersOutbox, encode: (sendings) => encode(sendings), onDefect })
+  const encode: Encode = (sendings) => (detected?.encode ?? Classic.encode)(sendings)
+  const writer = Writer.make({ socket, limit: strangersOutbox, encode, onDefect })
   const authorized = makeAuthorized(host, writer)
   const ending = makeEnding(socket, writer, authorized.leave)
   const self: BackendConnection = { closeUnsafe: ending.closeUnsafe, destroyUnsafe: () => void socket.destroy() }
@@ -66,7 +78,7 @@ export const serve = (socket: Socket, host: Host): BackendConnection => {
   const reader = Reader.make({
     socket,
     writer,
-    step: () => ending.isClosing() ? "needs more" : protocol!.step(),
+    step: () => ending.isClosing() ? "needs more" : detected!.protocol.step(),
     fork: host.fork,
     onDefect,
     onRest: () => ending.isGone() && authorized.leave()
@@ -78,12 +90,8 @@ export const serve = (socket: Socket, host: Host): BackendConnection => {
       if (discarded > lingerSize) socket.destroy()
       return
     }
-    if (protocol === undefined) {
-      const isZmtp = chunk[0] === Zmtp.signature
-      if (isZmtp) encode = ZmtpSession.encode(host.maxMessageSize)
-      protocol = isZmtp ? ZmtpSession.make(link) : Classic.make(link)
-    }
-    protocol.feed(chunk)
+    detected ??= detect(chunk, link, host)
+    detected.protocol.feed(chunk)
     reader.readUnsafe()
   })
   socket.on("end", ending.closeUnsafe)

@@ -126,23 +126,24 @@ const makeConnections = Effect.fnUntraced(function*(options: {
       warnUnsafe(`A connection was closed to make room for one for ${options.endpoint}. ${Strangers.advice}`)
     }
   }
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
-      for (const connection of open) connection.closeUnsafe()
-      return isEmpty.await
-    }).pipe(
-      Effect.timeoutOption(options.shutdownTimeout ?? "5 seconds"),
-      Effect.andThen(Effect.sync(() => {
-        for (const connection of open) connection.destroyUnsafe()
-      }))
-    )
-  )
+  yield* Effect.addFinalizer(() => closeAll(open, isEmpty, options.shutdownTimeout ?? "5 seconds"))
   return {
     accept,
     sweep: pending.sweep,
     onError: ({ message }: Error) => warnUnsafe(`Connections for ${options.endpoint} cannot be accepted: ${message}`)
   }
 })
+
+const closeAll = (open: ReadonlySet<BackendConnection>, isEmpty: Latch.Latch, timeout: Duration.Input) =>
+  Effect.suspend(() => {
+    for (const connection of open) connection.closeUnsafe()
+    return isEmpty.await
+  }).pipe(
+    Effect.timeoutOption(timeout),
+    Effect.andThen(Effect.sync(() => {
+      for (const connection of open) connection.destroyUnsafe()
+    }))
+  )
 
 // The connections that are not established yet, and since when, the oldest first.
 const makePending = (clock: Clock.Clock) => {

@@ -43,9 +43,8 @@ export const make = (link: Link): Protocol => {
     link.closeUnsafe()
   }
   const identify = (): Step => {
-    const end = pending.indexOf(0x0a)
-    if (end === -1 && pending.length <= maxIdentity) return "needs more"
-    const identity = end === -1 || end > maxIdentity ? "" : pending.toString("utf8", 0, end)
+    const identity = identityIn(pending)
+    if (identity === undefined) return "needs more"
     peer = new ClassicPeer(link, identity, undefined)
     return Effect.map(link.authorize(peer), decide)
   }
@@ -53,10 +52,8 @@ export const make = (link: Link): Protocol => {
     const { handlers } = link
     const [first] = frames
     if (isPersistent) {
-      return handlers.onMessage(
-        new ClassicPeer(link, self.identity, first ?? ""),
-        frames.length > 0 ? frames.slice(1) : undefined
-      )
+      const sender = new ClassicPeer(link, self.identity, first ?? "")
+      return handlers.onMessage(sender, frames.length > 0 ? frames.slice(1) : undefined)
     }
     if (!hasMessage && frames.length === 2 && frames[1] === Batch.marker) {
       isPersistent = true
@@ -86,6 +83,13 @@ export const make = (link: Link): Protocol => {
     },
     step
   }
+}
+
+// The first line. One that is too long is no identity.
+const identityIn = (bytes: Buffer): string | undefined => {
+  const end = bytes.indexOf(0x0a)
+  if (end === -1 && bytes.length <= maxIdentity) return undefined
+  return end === -1 || end > maxIdentity ? "" : bytes.toString("utf8", 0, end)
 }
 
 /** The bytes of messages. A response without arguments carries one empty frame. */

@@ -44,9 +44,6 @@ export const make = (options: {
     options.onRest()
     if (!socket.destroyed) socket.resume()
   }
-  const onExit = (exit: Exit.Exit<void>): void => {
-    if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause)) onDefect(exit.cause)
-  }
   // Returns whether there is nothing more to do for now.
   const readNext = (): boolean => {
     if (EventLoop.isOver()) {
@@ -59,12 +56,12 @@ export const make = (options: {
     const fiber = fork(next)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) {
-      onExit(exit)
+      report(exit, onDefect)
       return false
     }
     wait()
     fiber.addObserver((exit) => {
-      onExit(exit)
+      report(exit, onDefect)
       goOn()
     })
     return true
@@ -86,4 +83,8 @@ export const make = (options: {
     },
     isBusy: () => isBusy
   }
+}
+
+const report = (exit: Exit.Exit<void>, onDefect: (defect: unknown) => void): void => {
+  if (exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause)) onDefect(exit.cause)
 }

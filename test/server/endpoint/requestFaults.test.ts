@@ -4,6 +4,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Clock, Effect, Tracer } from "effect"
 import { TestClock } from "effect/testing"
+import { envelopeSize } from "../../../src/protocol/Frame.ts"
 import type { Delivery } from "../../../src/protocol/Trigger.ts"
 import type * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import type { RequestResult } from "../../../src/server/engine/EventQueue.ts"
@@ -172,5 +173,37 @@ describe("ten thousand requests whose deadline passes at once", () => {
         expect(Math.max(...steps)).toBeLessThanOrEqual(512)
         expect([results.length, new Set(results), given]).toEqual([9999, new Set(["Expired"]), 1])
       }).pipe(clock.provide)
+    }))
+})
+
+describe("the largest request", () => {
+  it.effect("still fits into a worker's message with the time that is left", () =>
+    Effect.gen(function*() {
+      const maxMessageSize = 2000
+      const lobby = yield* makeLobby({ maxMessageSize })
+      const sizes: Array<number> = []
+      yield* lobby.register({
+        id: "w",
+        connection: {},
+        lifecycle: false,
+        responses: true,
+        prefetch: 100,
+        maxAttempts: 1,
+        deliverUnsafe: (json, origin, settled) => {
+          sizes.push(json.length + (origin?.length ?? 0))
+          settled(true)
+        },
+        heartbeatUnsafe: () => {},
+        dismiss: Effect.void
+      })
+      const origin = `{"uid":"joe"}`
+      for (let size = maxMessageSize - envelopeSize - 100; size <= maxMessageSize; size++) {
+        const json = "x".repeat(size - origin.length)
+        yield* Effect.exit(
+          lobby.request({ event: "e", json, origin, timeout: 3_599_999.5, respondUnsafe: () => {} })
+        )
+      }
+      expect(sizes.length).toBeGreaterThan(50)
+      expect(Math.max(...sizes)).toBeLessThanOrEqual(maxMessageSize - envelopeSize)
     }))
 })

@@ -29,7 +29,8 @@ import { tooMany } from "./tooMany.ts"
 export interface Session {
   readonly vhost: Vhost
   readonly browser: Browser
-  readonly caller: Caller
+  /** `undefined` before its first call with an id: most browsers make none, and each connection counts. */
+  caller: Caller | undefined
   /** What the browser calls its client, if it has authenticated with that. */
   readonly client: string | undefined
 }
@@ -37,12 +38,8 @@ export interface Session {
 /** What a request takes beside its data, in bytes. */
 const overhead = 1024
 
-/** Makes the caller of a session, without requests. */
-export const makeCaller = (browser: Browser): Caller => ({
-  running: new Map(),
-  size: 0,
-  sendUnsafe: browser.sendUnsafe
-})
+const callerOf = (session: Session): Caller =>
+  session.caller ??= { running: new Map(), size: 0, sendUnsafe: session.browser.sendUnsafe }
 
 /** Runs `enqueue` unless this trigger of the user was enqueued before. */
 export const once = <E>(
@@ -60,7 +57,7 @@ export const once = <E>(
     if (known !== undefined) return known.fingerprint === fingerprint ? Effect.void : otherCall
     return Effect.andThen(
       enqueue,
-      Effect.sync(() => calls.endUnsafe(callOf({ id, uid, fingerprint, size: 0, caller: session.caller, key })))
+      Effect.sync(() => calls.endUnsafe(callOf({ id, uid, fingerprint, size: 0, caller: callerOf(session), key })))
     )
   })
 }
@@ -72,7 +69,8 @@ export const request = (
   message: Message<"Request">
 ): Effect.Effect<void, StatusError> =>
   Effect.suspend(() => {
-    const { caller, client, vhost } = session
+    const { client, vhost } = session
+    const caller = callerOf(session)
     const { data, event, id } = message
     const key = client === undefined ? undefined : keyOf(uid, client, id)
     const fingerprint = Retry.digest(["request", event, data.text])
@@ -89,7 +87,7 @@ export const request = (
 
 /** The browser no longer needs the response to a request. */
 export const cancel = ({ caller }: Session, id: Id): void => {
-  const call = caller.running.get(id)
+  const call = caller?.running.get(id)
   if (call === undefined) return
   call.isWanted = false
   call.cancel()
@@ -97,6 +95,7 @@ export const cancel = ({ caller }: Session, id: Id): void => {
 
 /** The browser has left. */
 export const end = (session: Session): void => {
+  if (session.caller === undefined) return
   for (const id of [...session.caller.running.keys()]) cancel(session, id)
 }
 

@@ -35,8 +35,8 @@ export interface State {
   origin: string
   /** What the browser calls its client, if it has authenticated with that. */
   client: string | undefined
-  /** Its requests without a response. */
-  readonly caller: Caller
+  /** Its requests without a response, once there was one. */
+  caller: Caller | undefined
   /** How many more invalid single access tokens it may send; `undefined` before the first token. */
   guesses: TokenBucket.Bucket | undefined
   /** Nothing is executed any more. */

@@ -18,23 +18,13 @@ import {
   RequestResult,
   type StoredEvent
 } from "../EventQueue.ts"
-import * as Journal from "../Journal.ts"
 import * as Heap from "./heap.ts"
-import * as InOrder from "./lane.ts"
+import * as LaneStates from "./laneState.ts"
 import * as QueuedEvent from "./queuedEvent.ts"
 
 type Event = QueuedEvent.Event
 type Expiring = QueuedEvent.Expiring
-
-interface LaneState {
-  readonly name: Lane
-  readonly journal: Journal.Journal
-  readonly dedupe: Map<string, Event>
-  readonly queued: InOrder.Lane<Event>
-  /** Queued, delayed and unacked events. */
-  readonly total: { count: number; size: number }
-  readonly unacked: { count: number; size: number }
-}
+type LaneState = LaneStates.LaneState
 
 /** The state of a queue. */
 interface State {
@@ -121,15 +111,7 @@ export const make = (options: Options): EventQueue => {
 }
 
 const restore = (options: Options): State => {
-  const laneOf = (name: Lane): LaneState => ({
-    name,
-    // Requests and lifecycle events are about browsers of this process, so they are not persisted.
-    journal: name === "events" ? options.journal ?? Journal.none : Journal.none,
-    dedupe: new Map(),
-    queued: InOrder.make(),
-    total: { count: 0, size: 0 },
-    unacked: { count: 0, size: 0 }
-  })
+  const laneOf = (name: Lane) => LaneStates.make(name, options.journal)
   const lanes = { events: laneOf("events"), requests: laneOf("requests"), lifecycle: laneOf("lifecycle") }
   const state: State = {
     options,
@@ -141,7 +123,7 @@ const restore = (options: Options): State => {
     // Keeps ids unique across all queues, also those of earlier brokers.
     idPrefix: Hex.encode(SecureRandom.randomBytesUnsafe(6)),
     number: 0,
-    capacity: noCapacity,
+    capacity: LaneStates.noCapacity,
     attendedUntil: undefined,
     isDelivering: false,
     takesRequests: true,
@@ -158,12 +140,6 @@ const restoreEvent = (state: State, lane: LaneState, stored: StoredEvent): void 
     ? 0
     : Math.max(0, Math.min(delay, dueAt - state.options.clock.currentTimeMillisUnsafe()))
   add(state, lane, eventOf(state, { lane: "events", json, origin, dedupeKey }, left, stored), left)
-}
-
-const noCapacity: Readonly<Record<Lane, Capacity>> = {
-  events: { workers: 0, credits: 0, idle: 0 },
-  requests: { workers: 0, credits: 0, idle: 0 },
-  lifecycle: { workers: 0, credits: 0, idle: 0 }
 }
 
 const eventOf = (state: State, event: Enqueue, delay: number, stored?: StoredEvent): Event => {
@@ -198,7 +174,10 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
   const queued = eventOf(state, event, delay)
   if (event.lane === "lifecycle") makeRoom(state, lane, queued.size)
   // An event that is delivered immediately needs no room.
-  else if (isFull(state, lane, queued.size) && (delay > 0 || !canPlace(state, lane, capacity[event.lane]))) {
+  else if (
+    LaneStates.isFull(lane, state.options, queued.size) &&
+    (delay > 0 || !LaneStates.canDeliver(lane, state.options, capacity[event.lane]))
+  ) {
     counters.refused++
     state.options.wake?.()
     return Exit.fail(
@@ -235,13 +214,6 @@ const attend = (state: State, isAttended: boolean): void => {
   }
 }
 
-const isFull = ({ options }: State, { total }: LaneState, size: number): boolean =>
-  total.count >= options.queueCapacity || total.size + size > options.queueSize
-
-// A worker that holds no event can always get one; beyond the limits no worker gets more than that.
-const canPlace = ({ options }: State, { unacked }: LaneState, { credits, idle }: Capacity): boolean =>
-  credits > 0 && (idle > 0 || (unacked.count < options.queueCapacity && unacked.size < options.queueSize))
-
 // Delivers the oldest event that a worker can take, until there is none.
 const deliverAll = (state: State): void => {
   // Not recursively: a delivery may end, and so grant capacity, before `deliver` returns.
@@ -255,7 +227,7 @@ const deliverAll = (state: State): void => {
     if (isExpired && ++ended > maxExpiring) break
     lane.queued.take()
     if (isExpired) {
-      end(lane, event)
+      LaneStates.end(lane, event)
       respond(state, event, expired)
       continue
     }
@@ -269,17 +241,7 @@ const deliverAll = (state: State): void => {
   state.isDelivering = false
 }
 
-const nextLane = (state: State): LaneState | undefined => {
-  let next: LaneState | undefined
-  let least = Infinity
-  for (const lane of state.all) {
-    const first = lane.queued.first()
-    if (first === undefined || first.number > least || !canPlace(state, lane, state.capacity[lane.name])) continue
-    next = lane
-    least = first.number
-  }
-  return next
-}
+const nextLane = ({ all, capacity, options }: State) => LaneStates.next(all, options, capacity)
 
 const settle = (state: State, event: Event, outcome: Outcome): void => {
   if (!event.isDelivered) return
@@ -289,10 +251,10 @@ const settle = (state: State, event: Event, outcome: Outcome): void => {
   lane.unacked.size -= event.size
   switch (outcome._tag) {
     case "Acked":
-      end(lane, event)
+      LaneStates.end(lane, event)
       return respond(state, event, withoutResponse)
     case "Responded":
-      end(lane, event)
+      LaneStates.end(lane, event)
       return respond(state, event, outcome)
     case "Nacked":
       if (++event.failures >= outcome.maxAttempts || lane.name === "requests") {
@@ -326,7 +288,7 @@ const redeliver = (state: State, lane: LaneState, event: Event, delay: number): 
 
 // A request whose deadline has passed already has its result.
 const requeue = (state: State, lane: LaneState, event: Event, delay: number): void => {
-  if (event.deadline !== undefined && event.expiring === undefined) return end(lane, event)
+  if (event.deadline !== undefined && event.expiring === undefined) return LaneStates.end(lane, event)
   lane.journal.updated(QueuedEvent.entryOf(event))
   if (delay > 0) delayBy(state, event, delay)
   else lane.queued.requeue(event)
@@ -353,15 +315,8 @@ const removeDelay = (state: State, event: Event): void => {
 const fail = (state: State, lane: LaneState, event: Event, reason: string): void => {
   const { attempts, id, json, origin } = event
   if (lane.name !== "requests") state.options.deadLetters.addUnsafe({ id, json, origin, attempts, reason })
-  end(lane, event)
+  LaneStates.end(lane, event)
   respond(state, event, RequestResult.Failed({ reason }))
-}
-
-const end = (lane: LaneState, event: Event): void => {
-  lane.total.count--
-  lane.total.size -= event.size
-  if (event.dedupeKey !== undefined) lane.dedupe.delete(event.dedupeKey)
-  lane.journal.deleted("Event", event.id)
 }
 
 const expired = RequestResult.Expired()
@@ -404,17 +359,17 @@ const cancel = (state: State, lane: LaneState, key: string): boolean => {
 const removeQueued = (state: State, lane: LaneState, event: Event): void => {
   if (event.delayed === undefined) lane.queued.remove(event)
   else removeDelay(state, event)
-  end(lane, event)
+  LaneStates.end(lane, event)
 }
 
 const makeRoom = (state: State, lane: LaneState, size: number): void => {
-  while (isFull(state, lane, size) && dropOldest(state, lane));
+  while (LaneStates.isFull(lane, state.options, size) && dropOldest(state, lane));
 }
 
 const dropOldest = (state: State, lane: LaneState): boolean => {
   const oldest = lane.queued.take()
   if (oldest === undefined) return false
   state.counters.dropped++
-  end(lane, oldest)
+  LaneStates.end(lane, oldest)
   return true
 }

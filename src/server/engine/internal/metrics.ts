@@ -89,9 +89,5 @@ export const register = Effect.fnUntraced(function*(
     (outcome) => counter(BrokerMetrics.handledRequests, `request_${outcome}`, { outcome }),
     { discard: true }
   )
-  yield* Effect.forEach(
-    outcomes,
-    (outcome) => counter(BrokerMetrics.events, outcome, { outcome }),
-    { discard: true }
-  )
+  yield* Effect.forEach(outcomes, (outcome) => counter(BrokerMetrics.events, outcome, { outcome }), { discard: true })
 })

@@ -78,66 +78,18 @@ interface LaneState {
 /** Makes an empty registry. */
 export const make = (): Workers => {
   const members = new Map<string, Registered>()
-  const laneOf = (index: number): LaneState => ({
-    index,
-    capacity: { workers: 0, credits: 0, idle: 0 },
-    heap: Heap.make(isBefore)
-  })
-  const events = laneOf(0)
-  const requests = laneOf(1)
-  const lifecycle = laneOf(2)
-  const lanes = { events, requests, lifecycle }
-  const lanesBy = [[events], [events, requests], [events, lifecycle], [events, requests, lifecycle]] as const
-  const lanesOf = (worker: Worker): ReadonlyArray<LaneState> =>
-    lanesBy[(takesRequests(worker) ? 1 : 0) + (worker.lifecycle ? 2 : 0)]!
+  const lanes = makeLanes()
   let turn = 0
   let unacked = 0
 
-  const register = (member: Registered) => {
-    member.isPresent = true
-    member.lanes = lanesOf(member.worker)
-    for (const { capacity } of member.lanes) capacity.workers++
-    refresh(member)
-  }
-  // Removes its share from the capacity.
-  const withdraw = (member: Registered) => {
-    if (!member.isPresent) return
-    for (const { capacity, heap, index } of member.lanes) {
-      capacity.workers--
-      capacity.credits -= member.credits
-      capacity.idle -= member.idle
-      heap.remove(member.entries[index]!)
-    }
-    member.credits = 0
-    member.idle = 0
-    member.isPresent = false
-  }
-  const refresh = (member: Registered) => {
-    if (!member.isPresent) return
-    if (member.lanes !== lanesOf(member.worker)) {
-      withdraw(member)
-      return register(member)
-    }
-    const credits = creditsOf(member)
-    const idle = credits > 0 && loadOf(member) === 0 ? 1 : 0
-    for (const { capacity, heap, index } of member.lanes) {
-      capacity.credits += credits - member.credits
-      capacity.idle += idle - member.idle
-      if (credits > 0) heap.put(member.entries[index]!)
-      else heap.remove(member.entries[index]!)
-    }
-    member.credits = credits
-    member.idle = idle
-  }
   const takeAll = (member: Member) => {
     const events = [...member.unacked.values()]
     unacked -= events.length
     member.unacked.clear()
     return events
   }
-
   return {
-    capacity: { events: events.capacity, requests: requests.capacity, lifecycle: lifecycle.capacity },
+    capacity: lanes.capacity,
     get size() {
       return members.size
     },
@@ -153,19 +105,19 @@ export const make = (): Workers => {
       const replaced = members.get(worker.id)
       const member = makeMember(worker, now, replaced === undefined ? ++turn : replaced.turn)
       members.set(worker.id, member)
-      if (replaced !== undefined) withdraw(replaced)
-      register(member)
+      if (replaced !== undefined) lanes.remove(replaced)
+      lanes.add(member)
       return { member, replaced }
     },
     remove: (leaving) => {
       for (const member of leaving as ReadonlyArray<Registered>) {
         if (members.get(member.worker.id) === member) members.delete(member.worker.id)
-        withdraw(member)
+        lanes.remove(member)
       }
       return leaving.flatMap(takeAll)
     },
     next: (lane) => {
-      const member = lanes[lane].heap.peek()
+      const member = lanes.peek(lane)
       if (member !== undefined) member.turn = ++turn
       return member
     },
@@ -180,8 +132,70 @@ export const make = (): Workers => {
       unacked--
       return event
     },
-    refresh: (member) => refresh(member as Registered)
+    refresh: (member) => lanes.refresh(member as Registered)
   }
+}
+
+// The lanes, each with the capacity and the order of its workers.
+const makeLanes = () => {
+  const events = laneOf(0)
+  const requests = laneOf(1)
+  const lifecycle = laneOf(2)
+  const lanes = { events, requests, lifecycle }
+  const lanesBy = [[events], [events, requests], [events, lifecycle], [events, requests, lifecycle]] as const
+  const lanesOf = (worker: Worker): ReadonlyArray<LaneState> =>
+    lanesBy[(takesRequests(worker) ? 1 : 0) + (worker.lifecycle ? 2 : 0)]!
+
+  const add = (member: Registered) => {
+    member.isPresent = true
+    member.lanes = lanesOf(member.worker)
+    for (const { capacity } of member.lanes) capacity.workers++
+    refresh(member)
+  }
+  const refresh = (member: Registered) => {
+    if (!member.isPresent) return
+    if (member.lanes !== lanesOf(member.worker)) {
+      withdraw(member)
+      return add(member)
+    }
+    const credits = creditsOf(member)
+    const idle = credits > 0 && loadOf(member) === 0 ? 1 : 0
+    for (const { capacity, heap, index } of member.lanes) {
+      capacity.credits += credits - member.credits
+      capacity.idle += idle - member.idle
+      if (credits > 0) heap.put(member.entries[index]!)
+      else heap.remove(member.entries[index]!)
+    }
+    member.credits = credits
+    member.idle = idle
+  }
+  return {
+    capacity: { events: events.capacity, requests: requests.capacity, lifecycle: lifecycle.capacity },
+    add,
+    remove: withdraw,
+    refresh,
+    peek: (lane: Lane) => lanes[lane].heap.peek()
+  }
+}
+
+const laneOf = (index: number): LaneState => ({
+  index,
+  capacity: { workers: 0, credits: 0, idle: 0 },
+  heap: Heap.make(isBefore)
+})
+
+// Removes its share from the capacity.
+const withdraw = (member: Registered): void => {
+  if (!member.isPresent) return
+  for (const { capacity, heap, index } of member.lanes) {
+    capacity.workers--
+    capacity.credits -= member.credits
+    capacity.idle -= member.idle
+    heap.remove(member.entries[index]!)
+  }
+  member.credits = 0
+  member.idle = 0
+  member.isPresent = false
 }
 
 const makeMember = (worker: Worker, now: number, turn: number): Registered => {

@@ -79,19 +79,19 @@ const makeRoom = (
 ): void => {
   // Those without a request, the oldest first.
   const pending = new Set<Socket>()
-  const forget = (socket: Socket): void => {
+  const remove = (socket: Socket): void => {
     pending.delete(socket)
     Strangers.remove(socket)
   }
   const onClose = function(this: Socket) {
-    forget(this)
+    remove(this)
   }
   const onRequest = ({ socket }: Http.IncomingMessage) => {
     socket.off("close", onClose)
-    forget(socket)
+    remove(socket)
   }
   const drop = (socket: Socket): void => {
-    forget(socket)
+    remove(socket)
     socket.destroy()
     onDrop()
   }

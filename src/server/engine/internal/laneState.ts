@@ -1,0 +1,75 @@
+/**
+ * What a lane of the local queue holds, counted, and its limits: whether it is full, and which lane is next.
+ */
+
+import type { Capacity, Lane, Options } from "../EventQueue.ts"
+import * as Journal from "../Journal.ts"
+import * as InOrder from "./lane.ts"
+import type { Event } from "./queuedEvent.ts"
+
+/** The events of one lane. */
+export interface LaneState {
+  readonly name: Lane
+  readonly journal: Journal.Journal
+  readonly dedupe: Map<string, Event>
+  readonly queued: InOrder.Lane<Event>
+  /** Queued, delayed and unacked events. */
+  readonly total: { count: number; size: number }
+  readonly unacked: { count: number; size: number }
+}
+
+/** The limits of each lane. */
+export type Limits = Pick<Options, "queueCapacity" | "queueSize">
+
+/** Makes an empty lane. Requests and lifecycle events are about browsers of this process, so they are not persisted. */
+export const make = (name: Lane, journal: Journal.Journal | undefined): LaneState => ({
+  name,
+  journal: name === "events" ? journal ?? Journal.none : Journal.none,
+  dedupe: new Map(),
+  queued: InOrder.make(),
+  total: { count: 0, size: 0 },
+  unacked: { count: 0, size: 0 }
+})
+
+/** The capacity without workers. */
+export const noCapacity: Readonly<Record<Lane, Capacity>> = {
+  events: { workers: 0, credits: 0, idle: 0 },
+  requests: { workers: 0, credits: 0, idle: 0 },
+  lifecycle: { workers: 0, credits: 0, idle: 0 }
+}
+
+/** Whether an event of this size would exceed the limits. */
+export const isFull = ({ total }: LaneState, limits: Limits, size: number): boolean =>
+  total.count >= limits.queueCapacity || total.size + size > limits.queueSize
+
+/**
+ * Whether an event can be delivered now. A worker that holds no event can always get one; beyond the limits no worker gets more
+ * than that.
+ */
+export const canDeliver = ({ unacked }: LaneState, limits: Limits, { credits, idle }: Capacity): boolean =>
+  credits > 0 && (idle > 0 || (unacked.count < limits.queueCapacity && unacked.size < limits.queueSize))
+
+/** The lane with the oldest event that can be delivered. */
+export const next = (
+  lanes: ReadonlyArray<LaneState>,
+  limits: Limits,
+  capacity: Readonly<Record<Lane, Capacity>>
+): LaneState | undefined => {
+  let next: LaneState | undefined
+  let least = Infinity
+  for (const lane of lanes) {
+    const first = lane.queued.first()
+    if (first === undefined || first.number > least || !canDeliver(lane, limits, capacity[lane.name])) continue
+    next = lane
+    least = first.number
+  }
+  return next
+}
+
+/** Removes an event that is not queued any more from the lane. */
+export const end = (lane: LaneState, event: Event): void => {
+  lane.total.count--
+  lane.total.size -= event.size
+  if (event.dedupeKey !== undefined) lane.dedupe.delete(event.dedupeKey)
+  lane.journal.deleted("Event", event.id)
+}

@@ -1,0 +1,68 @@
+/**
+ * Real browsers: pages in a chromium of this machine, one for all tests of a file. Where none is found the tests are skipped,
+ * and a line says so.
+ */
+import { describe, it as plain, layer as withLayer, type Vitest } from "@effect/vitest"
+import { Context, Effect, Layer, type Scope } from "effect"
+import * as Fs from "node:fs"
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"
+
+/** A chromium that runs. */
+export class Chromium extends Context.Service<Chromium, {
+  readonly browser: Browser
+  /** A profile of its own, whose tabs share cookies and storage. It ends with the scope. */
+  readonly profile: Effect.Effect<BrowserContext, never, Scope.Scope>
+}>()("test/Chromium") {}
+
+const chosen = process.env["CHROMIUM_PATH"]
+const candidates = chosen ? [chosen] : ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
+
+/** The program, or `undefined` if there is none. `CHROMIUM_PATH` alone decides if it is set. */
+export const executablePath = candidates.find((path) => Fs.existsSync(path))
+
+const args = [
+  "--headless=new",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync"
+]
+
+/** Starts it with an empty profile, and ends it with the scope. */
+export const layer: Layer.Layer<Chromium> = Layer.effect(
+  Chromium,
+  Effect.gen(function*() {
+    const browser = yield* Effect.acquireRelease(
+      Effect.promise(() => chromium.launch({ executablePath: executablePath!, chromiumSandbox: false, args })),
+      (browser) => Effect.promise(() => browser.close())
+    )
+    const profile = Effect.acquireRelease(
+      Effect.promise(() => browser.newContext()),
+      (context) => Effect.promise(() => context.close())
+    )
+    return { browser, profile }
+  })
+)
+
+/** Declares tests that need a chromium. `it.effect` runs in real time there. */
+export const describeInChromium = (
+  name: string,
+  tests: (it: Pick<Vitest.MethodsNonLive<Chromium>, "effect">) => void
+): void => {
+  if (executablePath !== undefined) return withLayer(layer, { excludeTestServices: true, timeout: 60_000 })(name, tests)
+  process.stderr.write(`Skipped "${name}": no chromium was found. Install it, or set CHROMIUM_PATH.\n`)
+  describe.skip(name, () => tests(plain as never))
+}
+
+/** What a page does wrong: exceptions that nobody catches, and errors in its console. */
+export const faultsOf = (page: Page): ReadonlyArray<string> => {
+  const faults: Array<string> = []
+  page.on("pageerror", (error) => faults.push(String(error)))
+  page.on("console", (message) => {
+    // A WebSocket that cannot be opened is one, too, and is expected where a broker is away.
+    if (message.type() === "error" && !/WebSocket connection to|ERR_/.test(message.text())) faults.push(message.text())
+  })
+  return faults
+}
