@@ -39,6 +39,8 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
     ...dprint.plugins.map((plugin) => plugin.split("/").slice(2, 4).join("/")),
     // No package here, but the name in tsconfig.json that @effect/tsgo goes by.
     "@effect/language-service",
-    "playwright-core"
+    // Examples show hooks for them.
+    "react",
+    "vue"
   ]
 })

@@ -1,5 +1,6 @@
 /**
- * Kosmonaut: realtime browsers for applications written with Effect. The broker is in `kosmonaut/server`.
+ * Kosmonaut: realtime browsers for applications written with Effect. This is the library for backends. The broker is in
+ * `kosmonaut/server`, the library for browsers in `kosmonaut/browser`, and what both share in `kosmonaut/events`.
  *
  * @since 0.1.0
  */
@@ -8,27 +9,27 @@
 export type { JsonObject } from "./protocol/Json.ts"
 /** Sends requests to a broker: broadcasts, channels, tokens. */
 export * as Client from "./client/Client.ts"
-/** How a Worker stands with its broker. */
+/** The state of a Worker's connection. */
 export * as ConnectionState from "./client/ConnectionState.ts"
 /** An event that failed too often and is not redelivered. */
 export * as DeadLetter from "./client/DeadLetter.ts"
-/** Handles events by their groups, each with its data read. */
+/** Gives each event to its handler, with its data decoded. */
 export * as EventRouter from "./client/EventRouter.ts"
 /** A Client and a Worker from one URL. */
 export * as Kosmonaut from "./client/Kosmonaut.ts"
-/** An event in a handler's hands. */
+/** An event as a handler receives it, and the functions that reply to it. */
 export * as Message from "./client/Message.ts"
-/** Handles what browsers trigger. */
+/** Receives what browsers trigger, and handles it. */
 export * as Worker from "./client/Worker.ts"
-/** A channel and the events that are broadcast on it. */
+/** Declares a channel: its kind, its parameters and its events. */
 export * as Channel from "./events/Channel.ts"
-/** A definition of an event, and its data as JSON. */
+/** Declares an event: its name, the Schema of its data and, for a request, of its response. */
 export * as Event from "./events/Event.ts"
-/** Events that belong together. */
+/** Declares events that belong together. */
 export * as EventGroup from "./events/EventGroup.ts"
-/** What happens by itself, as groups of events. */
+/** The broker's own events, as groups: channels, members and browsers that come and go. */
 export * as Lifecycle from "./events/Lifecycle.ts"
-/** Where a vhost is and the token that opens it. */
+/** The address of a vhost, and its access token. */
 export * as Endpoint from "./protocol/Endpoint.ts"
 /** What can go wrong, one class per cause. */
 export * as KosmonautError from "./protocol/KosmonautError.ts"

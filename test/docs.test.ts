@@ -1,6 +1,6 @@
 /**
- * Every TypeScript snippet of the documentation stands, word for word, in a program under docs/examples, which `npm run
- * check` compiles. What it links to exists, and comes with the package.
+ * Every snippet of TypeScript and HTML in the documentation stands, word for word, in a program under docs/examples, which
+ * `npm run check` compiles, or in a page there. What it links to exists, and comes with the package.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -28,7 +28,7 @@ const anchorsIn = (text: string) =>
 
 describe.each(markdown)("%s", (file) => {
   it("shows only code that compiles", () => {
-    for (const [, snippet] of read(file).matchAll(/^```ts\n(.*?)^```$/gms)) {
+    for (const [, snippet] of read(file).matchAll(/^```(?:ts|html)\n(.*?)^```$/gms)) {
       assert.isTrue(
         examples.some((example) => example.includes(unindented(snippet!))),
         `not in docs/examples:\n${snippet}`
@@ -91,8 +91,8 @@ it("docs/protocol.md has the defaults of the limits", () => {
   assert.deepStrictEqual(wrong.map(({ path, standard }) => `${path} is ${standard}`), [])
 })
 
-it("docs/guide/11-on-the-open-internet.md has every flag that limits browsers, beside its option", () => {
-  const text = read("docs/guide/11-on-the-open-internet.md")
+it("docs/guide/13-on-the-open-internet.md has every flag that limits browsers, beside its option", () => {
+  const text = read("docs/guide/13-on-the-open-internet.md")
   const names: Record<string, string> = { "browsers.origins": "origin", "browsers.trustedProxies": "trusted-proxy" }
   const missing = textOptions.filter(({ flag, path }) => {
     const isLimit = path in optionFlags &&

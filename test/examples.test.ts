@@ -3,12 +3,17 @@
  * guides say that it says.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { Effect, Layer, Redacted } from "effect"
+import * as esbuild from "esbuild"
 import * as fs from "node:fs"
+import { createServer, type Server } from "node:http"
+import type { AddressInfo } from "node:net"
 import { fileURLToPath } from "node:url"
+import { Client } from "../src/index.ts"
 import { startNode } from "./cli/program.ts"
 import { connect } from "./harness/Browser.ts"
-import { layer, TestBroker } from "./harness/TestBroker.ts"
+import { Chromium, describeInChromium, faultsOf } from "./harness/chromium.ts"
+import { backend, layer, TestBroker } from "./harness/TestBroker.ts"
 
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
@@ -26,17 +31,24 @@ const programs: Record<string, ReadonlyArray<string>> = {
   "presence.ts": [
     `ann has joined presence-room: {"name":"Ann"}`,
     `joe has joined presence-room: {"name":"Joe"}`,
-    `Joe's browser found [{"name":"Ann","channel":"presence-room","uid":"ann"}]`,
-    `Ann's browser received {"name":"Joe","channel":"presence-room","uid":"joe"}`,
+    "Joe sees ann and joe",
+    "Ann sees ann and joe",
     "There are ann and joe",
     "joe has left presence-room"
   ],
   "scaling-workers.ts": ["Done: 1 2 3 4 5 6", "By: a b c", "Done: 7 8 9", "By: b c"],
   "channels.ts": [
-    `Ann received {"text":"hello","channel":"private-room-42"}`,
-    "Ann may not join room 43: 403"
+    "Ann received hello on private-room-42",
+    "Ann may not join room 43: Forbidden (403): private-room-43 needs a token whose pattern matches it"
   ],
   "typed-chat.ts": ["ann: hello", "ann: anybody there?", "Joe has missed: hello anybody there?"],
+  "requests.ts": [
+    "Try again later",
+    "You are Ann now",
+    "root has this name",
+    "The backend got Joe",
+    "a reminder for 42"
+  ],
   "tracing.ts": [
     "Broker.trigger (producer)",
     "  Worker.handle (consumer)",
@@ -55,15 +67,24 @@ const programs: Record<string, ReadonlyArray<string>> = {
 const others = [
   "backend.ts",
   "broker.ts",
+  "chat-browser.ts",
+  "chat-events.ts",
   "chat-worker.ts",
   "chat.ts",
   "coming-from-ruby.ts",
   "dead-letters.ts",
+  "frameworks.d.ts",
+  "hello.html",
   "local.ts",
   "migrating.ts",
   "otlp.ts",
   "own-http-server.ts",
-  "retries.ts"
+  "page.html",
+  "page.ts",
+  "react.ts",
+  "retries.ts",
+  "script.ts",
+  "vue.ts"
 ]
 
 describe("docs/examples", () => {
@@ -113,4 +134,81 @@ describe("docs/examples", () => {
         assert.deepStrictEqual((yield* vhost.lobby.info).workers, [])
       }).pipe(Effect.scoped, Effect.provide(layer())))
   })
+})
+
+const contentType = "text/javascript"
+
+/** The script as the build makes it. */
+const script = () =>
+  esbuild.buildSync({
+    entryPoints: ["src/browser/script.ts"],
+    bundle: true,
+    write: false,
+    format: "iife",
+    globalName: "Kosmonaut",
+    target: "es2020"
+  }).outputFiles[0]!.text
+
+/** Serves a page on this machine, and gives the port. */
+const served = (html: string) =>
+  Effect.acquireRelease(
+    Effect.callback<Server>((resume) => {
+      const server = createServer((_request, response) => {
+        response.setHeader("content-type", "text/html").end(html)
+      }).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+    }),
+    (server) => Effect.sync(() => server.close())
+  ).pipe(Effect.map((server) => (server.address() as AddressInfo).port))
+
+describeInChromium("docs/examples", (it) => {
+  it.effect("hello.html shows what is broadcast", () =>
+    Effect.gen(function*() {
+      const { urls } = yield* TestBroker
+      const client = yield* Client.Client
+      const html = fs.readFileSync(path("../docs/examples/hello.html"), "utf8")
+        .replace("ws://127.0.0.1:8080/app", urls.websocket)
+      const port = yield* served(html)
+      const context = yield* (yield* Chromium).profile
+      const subscribed = yield* Effect.promise(async () => {
+        await context.route("**/kosmonaut.js", (route) => route.fulfill({ contentType, body: script() }))
+        const tab = await context.newPage()
+        await tab.goto(`http://127.0.0.1:${port}/`)
+        await tab.evaluate(
+          "new Promise((resolve) => room.onState(({ _tag }) => _tag === 'Subscribed' && resolve()))"
+        )
+        return tab
+      })
+      yield* client.broadcast("room", "hello", { what: "world" })
+      yield* Effect.promise(() => subscribed.getByText("hello world").waitFor())
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.provideMerge(Layer.fresh(backend("backend")), layer({ host: "127.0.0.1" })))
+    ))
+
+  it.effect("page.html is a chat between two tabs", () =>
+    Effect.gen(function*() {
+      const program = yield* start("page.ts", { PORT: "0" })
+      const [, port] = yield* program.says("stdout", /Listening on .*:(\d+)/)
+      const { profile } = yield* Chromium
+      const context = yield* profile
+      // From the sources there is no built one.
+      yield* Effect.promise(() =>
+        context.route("**/kosmonaut.js", (route) => route.fulfill({ contentType, body: script() }))
+      )
+      const open = Effect.promise(async () => {
+        const tab = await context.newPage()
+        const faults = faultsOf(tab)
+        await tab.goto(`http://localhost:${port}/`)
+        await tab.getByText("Connected").waitFor()
+        return { tab, faults }
+      })
+      const [ann, joe] = [yield* open, yield* open]
+      yield* Effect.promise(async () => {
+        await ann.tab.fill("#text", "hello")
+        await ann.tab.press("#text", "Enter")
+        for (const { tab } of [ann, joe]) await tab.getByText("hello").waitFor()
+      })
+      assert.deepStrictEqual([...ann.faults, ...joe.faults], [])
+      assert.strictEqual(yield* Effect.promise(() => ann.tab.inputValue("#text")), "")
+    }).pipe(Effect.scoped))
 })

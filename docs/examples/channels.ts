@@ -2,8 +2,9 @@
  * A channel for each room, which only the users with a token for that room may join.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, Layer, Schema } from "effect"
-import { Channel, Client, Event, EventGroup } from "kosmonaut"
+import { Console, Effect, Layer, Schema, Stream } from "effect"
+import { Client } from "kosmonaut"
+import { Channel, Event, EventGroup } from "kosmonaut/events"
 import * as Local from "./local.ts"
 
 class Talk extends EventGroup.make(
@@ -24,15 +25,17 @@ const program = Effect.gen(function*() {
   yield* client.openChannel(Room({ id: "42" }))
   yield* client.openChannel(Room({ id: "43" }))
 
-  const ann = yield* Local.browser(yield* tokenFor("ann", "42"))
-  yield* ann.send({ subscribe: { channel: "private-room-42" } })
-  yield* ann.receive(":subscribed")
+  const ann = yield* Local.browser(tokenFor("ann", "42"))
+  const room = yield* ann.subscribe(Room({ id: "42" }))
   yield* client.broadcast(Room({ id: "42" }), "said", { text: "hello" })
-  yield* Console.log(`Ann received ${JSON.stringify(yield* ann.receive("talk/said"))}`)
+  yield* room.events.pipe(
+    Stream.take(1),
+    Stream.runForEach(({ channel, data }) => Console.log(`Ann received ${data.text} on ${channel}`))
+  )
 
-  yield* ann.send({ subscribe: { channel: "private-room-43" } })
-  const { code } = yield* ann.receive(":error")
-  yield* Console.log(`Ann may not join room 43: ${JSON.stringify(code)}`)
+  yield* ann.subscribe(Room({ id: "43" })).pipe(
+    Effect.catchTag("ForbiddenError", (error) => Console.log(`Ann may not join room 43: ${error.message}`))
+  )
 })
 
 program.pipe(

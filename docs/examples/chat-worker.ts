@@ -3,7 +3,8 @@
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Config, Effect, Layer, Schema } from "effect"
-import { Client, Event, EventGroup, EventRouter, Kosmonaut } from "kosmonaut"
+import { Client, EventRouter, Kosmonaut } from "kosmonaut"
+import { Event, EventGroup } from "kosmonaut/events"
 
 class Chat extends EventGroup.make(
   "chat",

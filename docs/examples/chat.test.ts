@@ -2,49 +2,45 @@
  * The chat of `chat.ts` is tested without a socket and without waiting.
  */
 import { assert, it } from "@effect/vitest"
-import { DateTime, Effect, Fiber, Layer, Option, Queue, Stream } from "effect"
+import { DateTime, Effect, Fiber, Layer, Option, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { TestBroker } from "kosmonaut/testing"
-import * as Chat from "./chat.ts"
+import { Chat, Line, Room } from "./chat-events.ts"
+import { Router } from "./chat.ts"
 import * as Retries from "./retries.ts"
 
-const Test = Layer.provideMerge(Chat.Router, TestBroker.layerBackend({ channels: ["room"] }))
+const Test = Layer.provideMerge(Router, TestBroker.layerBackend({ channels: [Room.name, "room"] }))
 
 it.effect("the room receives what a browser says", () =>
   Effect.gen(function*() {
     const { browser } = yield* TestBroker.TestBroker
-    const ann = yield* browser()
-    const room = yield* ann.subscribe(Chat.Room)
+    const ann = yield* browser({ uid: "ann" })
+    const room = yield* ann.subscribe(Room)
     const joe = yield* browser({ uid: "joe" })
-    yield* joe.trigger(Chat.Chat.events.say, { text: "hello" })
+    yield* joe.trigger(Chat.events.say, { text: "hello" })
     const received = yield* Stream.runHead(room.events)
-    const line = new Chat.Line({ by: "joe", text: "hello", at: DateTime.makeUnsafe(0) })
+    const line = new Line({ by: "joe", text: "hello", at: DateTime.makeUnsafe(0) })
     assert.deepInclude(Option.getOrThrow(received), { event: "said", data: line })
   }).pipe(Effect.provide(Test)))
 
-it.effect("a browser that joins later receives what was said, and no other does", () =>
+it.effect("a browser that joins later gets what was said", () =>
   Effect.gen(function*() {
     const { browser } = yield* TestBroker.TestBroker
     const ann = yield* browser({ uid: "ann" })
+    yield* ann.trigger(Chat.events.say, { text: "hello" })
     const joe = yield* browser({ uid: "joe" })
-    const histories = yield* Queue.unbounded<string>()
-    for (const [name, { on }] of Object.entries({ ann, joe })) {
-      yield* on(Chat.Talk, { history: ({ lines }) => Queue.offer(histories, `${name}: ${lines[0]?.text}`) })
-    }
-    yield* ann.trigger(Chat.Chat.events.say, { text: "hello" })
-    yield* joe.trigger(Chat.Chat.events.join)
-    assert.strictEqual(yield* Queue.take(histories), "joe: hello")
-    assert.deepStrictEqual(yield* Queue.clear(histories), [])
+    const lines = yield* joe.request(Chat.events.history)
+    assert.deepStrictEqual(lines.map(({ by, text }) => `${by}: ${text}`), ["ann: hello"])
   }).pipe(Effect.provide(Test)))
 
 it.effect("what is said while the network is cut is handled when the worker is back", () =>
   Effect.gen(function*() {
     const { browser, cut, restore } = yield* TestBroker.TestBroker
     const ann = yield* browser({ uid: "ann" })
-    const room = yield* ann.subscribe(Chat.Room)
+    const room = yield* ann.subscribe(Room)
     const received = yield* Effect.forkChild(Stream.runHead(room.events))
     yield* cut
-    yield* ann.trigger(Chat.Chat.events.say, { text: "hello" })
+    yield* ann.trigger(Chat.events.say, { text: "hello" })
     yield* TestClock.adjust("1 minute")
     assert.isUndefined(received.pollUnsafe())
     yield* restore
@@ -56,9 +52,9 @@ it.effect("what a browser says while it is not connected is said when it is back
   Effect.gen(function*() {
     const { browser, browserNetwork } = yield* TestBroker.TestBroker
     const ann = yield* browser({ uid: "ann" })
-    const room = yield* ann.subscribe(Chat.Room)
+    const room = yield* ann.subscribe(Room)
     yield* browserNetwork.cut
-    const saying = yield* Effect.forkChild(ann.trigger(Chat.Chat.events.say, { text: "hello" }))
+    const saying = yield* Effect.forkChild(ann.trigger(Chat.events.say, { text: "hello" }))
     yield* TestClock.adjust("1 second")
     yield* browserNetwork.restore
     yield* TestClock.adjust("5 seconds")

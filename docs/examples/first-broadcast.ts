@@ -3,25 +3,26 @@
  */
 import { Console, Deferred, Effect } from "effect"
 import { Client, Kosmonaut } from "kosmonaut"
+import { connect } from "kosmonaut/script"
 import { Broker, Vhosts } from "kosmonaut/server"
 
 const program = Effect.gen(function*() {
   const broker = yield* Broker.Broker
   const vhosts = yield* Vhosts.Vhosts
   const urls = broker.urls(yield* vhosts.get("/hello"))
-
-  // What a page does in its browser: it subscribes to a channel and receives what is broadcast there.
   const subscribed = yield* Deferred.make<void>()
-  const received = yield* Deferred.make<string>()
-  const socket = yield* Effect.acquireRelease(
-    Effect.sync(() => new WebSocket(urls.websocket)),
-    (socket) => Effect.sync(() => socket.close())
+  const received = yield* Deferred.make<object>()
+
+  // What a browser does.
+  const connection = yield* Effect.acquireRelease(
+    Effect.sync(() => connect(urls.websocket)),
+    (connection) => Effect.sync(connection.close)
   )
-  socket.onopen = () => socket.send(JSON.stringify({ subscribe: { channel: "room" } }))
-  socket.onmessage = ({ data }) => {
-    if (String(data).startsWith("{\":subscribed\"")) Deferred.doneUnsafe(subscribed, Effect.void)
-    if (String(data).startsWith("{\"hello\"")) Deferred.doneUnsafe(received, Effect.succeed(String(data)))
-  }
+  const room = connection.subscribe("room")
+  room.on("hello", (data) => Deferred.doneUnsafe(received, Effect.succeed(data)))
+  room.onState(({ _tag }) => {
+    if (_tag === "Subscribed") Deferred.doneUnsafe(subscribed, Effect.void)
+  })
 
   // What a backend does.
   const backend = Effect.gen(function*() {
@@ -32,7 +33,7 @@ const program = Effect.gen(function*() {
   })
   yield* Effect.provide(backend, Kosmonaut.layer({ url: urls.backend }))
 
-  yield* Console.log(`The browser received ${yield* Deferred.await(received)}`)
+  yield* Console.log(`The browser received ${JSON.stringify({ hello: yield* Deferred.await(received) })}`)
 }).pipe(Effect.scoped)
 
 const broker = Broker.layer({

@@ -1,8 +1,9 @@
 /**
  * What the examples share: a broker in this process, on free ports, a backend's Client and Worker for it, and browsers.
  */
-import { Deferred, Effect, Exit, Layer, Queue, Redacted } from "effect"
-import { type JsonObject, Kosmonaut } from "kosmonaut"
+import { Context, Effect, Layer, type Redacted } from "effect"
+import { Client, Kosmonaut } from "kosmonaut"
+import { Browser } from "kosmonaut/browser"
 import { Broker, Vhosts } from "kosmonaut/server"
 
 /** The URLs of the broker's one vhost. */
@@ -23,27 +24,14 @@ export const broker = Broker.layer({
 /** A Client and a Worker for it. */
 export const backend = Layer.unwrap(Effect.map(urls, ({ backend }) => Kosmonaut.layer({ url: backend })))
 
-/** A browser that is connected until its scope ends, authenticated if it is given a single access token. */
-export const browser = Effect.fnUntraced(function*(token?: Redacted.Redacted) {
+/** A token with which a user may join every channel. */
+export const tokenFor = Effect.fnUntraced(function*(uid: string) {
+  const client = yield* Client.Client
+  return yield* client.requestSingleAccessToken(uid, ".*")
+})
+
+/** A browser until the scope ends, which gets its tokens like this. */
+export const browser = Effect.fnUntraced(function*<E, R>(token: Effect.Effect<Redacted.Redacted, E, R>) {
   const { websocket } = yield* urls
-  const inbox = yield* Queue.unbounded<readonly [event: string, data: JsonObject]>()
-  const open = yield* Deferred.make<void>()
-  const socket = yield* Effect.acquireRelease(
-    Effect.sync(() => new WebSocket(websocket)),
-    (socket) => Effect.sync(() => socket.close())
-  )
-  socket.onopen = () => Deferred.doneUnsafe(open, Exit.void)
-  socket.onmessage = ({ data }) => Queue.offerAllUnsafe(inbox, Object.entries(JSON.parse(String(data))))
-
-  const send = (message: object) => Effect.sync(() => socket.send(JSON.stringify(message)))
-  /** Waits for the next event of this name; those before it are skipped. */
-  const receive = (event: string): Effect.Effect<JsonObject> =>
-    Effect.flatMap(Queue.take(inbox), ([name, data]) => name === event ? Effect.succeed(data) : receive(event))
-
-  yield* Deferred.await(open)
-  if (token !== undefined) {
-    yield* send({ auth: { token: Redacted.value(token) } })
-    yield* receive(":authenticated")
-  }
-  return { send, receive, close: Effect.sync(() => socket.close()) }
+  return Context.get(yield* Layer.build(Browser.layer({ url: websocket, token })), Browser.Browser)
 })

@@ -2,7 +2,8 @@
  * A worker that goes by the names of events, and the way from there to typed events, one group after the other.
  */
 import { Config, Console, Effect, Layer, Schema } from "effect"
-import { Client, Event, EventGroup, EventRouter, type JsonObject, Kosmonaut, Message, Worker } from "kosmonaut"
+import { Client, EventRouter, type JsonObject, Kosmonaut, Message, Worker } from "kosmonaut"
+import { Event, EventGroup } from "kosmonaut/events"
 
 // What there was: every name in one function, and the data as they came.
 const handle = Effect.fnUntraced(function*(event: string, data: JsonObject) {

@@ -1,12 +1,16 @@
 /**
- * Who is there: browsers join a presence channel, and a backend is told and looks.
+ * Who is there: users join a presence channel, and their browsers and a backend see it.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, Layer, Queue, Stream } from "effect"
 import { Client, EventRouter, Lifecycle } from "kosmonaut"
+import type { Browser } from "kosmonaut/browser"
+import { Channel } from "kosmonaut/events"
 import * as Local from "./local.ts"
 
-/** Tells what happens on presence channels. */
+const Room = Channel.make("room", { kind: "presence", events: [] })
+
+/** Reports what happens on presence channels. */
 const watching = (news: Queue.Enqueue<string>) =>
   EventRouter.layer(Lifecycle.Members).pipe(
     Layer.provide(Lifecycle.Members.toLayer({
@@ -16,43 +20,49 @@ const watching = (news: Queue.Enqueue<string>) =>
     }))
   )
 
-/** Who is there, in the order of their subscribing. */
+/** A token with which a user may join the room. */
+const tokenFor = Effect.fnUntraced(function*(uid: string) {
+  const client = yield* Client.Client
+  return yield* client.requestSingleAccessToken({ uid, channels: [Room] })
+})
+
+/** Who is there, in the order in which they joined. */
 const whoIsThere = Effect.gen(function*() {
   const client = yield* Client.Client
-  return yield* client.subscribers("presence-room").pipe(
+  return yield* client.subscribers(Room).pipe(
     Stream.map(({ uid }) => uid),
     Stream.runCollect
   )
 })
 
-/** A browser of a user, on the channel. */
-const join = Effect.fnUntraced(function*(uid: string, name: string) {
-  const client = yield* Client.Client
-  const token = yield* client.requestSingleAccessToken(uid, "presence-room")
-  const browser = yield* Local.browser(token)
-  yield* browser.send({ subscribe: { channel: "presence-room", data: { name } } })
-  const { subscribers } = yield* browser.receive(":subscribed")
-  return { ...browser, found: subscribers }
+/** Joins the room, and gives what the browser sees of it. */
+const join = Effect.fnUntraced(function*(browser: Browser.Browser["Service"], name: string) {
+  const room = yield* browser.subscribe(Room, { data: { name } })
+  return room.members.changes.pipe(
+    Stream.map((members) => members.map(({ uid }) => uid).join(" and "))
+  )
 })
+
+/** Waits until both are there. */
+const both = (sees: Stream.Stream<string>, show: (text: string) => Effect.Effect<void>) =>
+  sees.pipe(Stream.filter((text) => text.includes(" and ")), Stream.take(1), Stream.runForEach(show))
 
 const program = Effect.gen(function*() {
   const client = yield* Client.Client
-  yield* client.openChannel("presence-room")
+  yield* client.openChannel(Room)
   const news = yield* Queue.unbounded<string>()
   yield* Layer.build(watching(news))
 
-  const ann = yield* join("ann", "Ann")
+  const annSees = yield* join(yield* Local.browser(tokenFor("ann")), "Ann")
   yield* Console.log(yield* Queue.take(news))
-  yield* ann.receive(":memberJoined")
 
-  const joe = yield* join("joe", "Joe")
-  yield* Console.log(yield* Queue.take(news))
-  yield* Console.log(`Joe's browser found ${JSON.stringify(joe.found)}`)
-  yield* Console.log(`Ann's browser received ${JSON.stringify(yield* ann.receive(":memberJoined"))}`)
-
-  yield* Console.log(`There are ${(yield* whoIsThere).join(" and ")}`)
-
-  yield* joe.close
+  yield* Effect.scoped(Effect.gen(function*() {
+    const joeSees = yield* join(yield* Local.browser(tokenFor("joe")), "Joe")
+    yield* Console.log(yield* Queue.take(news))
+    yield* both(joeSees, (text) => Console.log(`Joe sees ${text}`))
+    yield* both(annSees, (text) => Console.log(`Ann sees ${text}`))
+    yield* Console.log(`There are ${(yield* whoIsThere).join(" and ")}`)
+  }))
   yield* Console.log(yield* Queue.take(news))
 })
 

@@ -3,7 +3,8 @@
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Array, Console, Effect, Exit, Layer, Order, Queue, Redacted, Schema, Scope } from "effect"
-import { Client, Event, EventGroup, EventRouter, Kosmonaut } from "kosmonaut"
+import { EventRouter, Kosmonaut } from "kosmonaut"
+import { Event, EventGroup } from "kosmonaut/events"
 import * as Local from "./local.ts"
 
 class Jobs extends EventGroup.make(
@@ -19,13 +20,12 @@ const worker = (name: string, url: Redacted.Redacted, done: Queue.Enqueue<readon
   )
 
 const program = Effect.gen(function*() {
-  const client = yield* Client.Client
   const { backend } = yield* Local.urls
   const results = yield* Queue.unbounded<readonly [worker: string, picture: number]>()
-  const browser = yield* Local.browser(yield* client.requestSingleAccessToken("joe", ".*"))
+  const browser = yield* Local.browser(Local.tokenFor("joe"))
 
   const share = Effect.fnUntraced(function*(pictures: ReadonlyArray<number>) {
-    for (const picture of pictures) yield* browser.send({ trigger: { event: "jobs/resize", data: { picture } } })
+    for (const picture of pictures) yield* browser.trigger(Jobs.events.resize, { picture })
     const jobs = yield* Queue.takeN(results, pictures.length)
     const done = Array.sort(jobs.map(([, picture]) => picture), Order.Number)
     const by = Array.sort(new Set(jobs.map(([worker]) => worker)), Order.String)

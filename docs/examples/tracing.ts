@@ -2,27 +2,30 @@
  * One trace from what a browser triggers to what the browsers receive, and a tracer that prints it.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Array, Console, Effect, Layer, Order, Tracer } from "effect"
-import { Client, Event, EventGroup, EventRouter, Message } from "kosmonaut"
+import { Array, Console, Effect, Layer, Order, Stream, Tracer } from "effect"
+import { Client, EventRouter, Message } from "kosmonaut"
+import { Channel, Event, EventGroup } from "kosmonaut/events"
 import * as Local from "./local.ts"
 
 class Chat extends EventGroup.make("chat", Event.make("say")) {}
+class Talk extends EventGroup.make("talk", Event.make("said")) {}
+const Room = Channel.make("room", { events: Talk })
 
 const ChatLive = Chat.toLayer({
   say: (_data, message) =>
     Effect.withSpan(Effect.void, "look it up").pipe(
-      Effect.andThen(Message.broadcastReply(message, "room", "said"))
+      Effect.andThen(Message.broadcastReply(message, Room, "said", {}))
     )
 })
 
 const program = Effect.gen(function*() {
   const client = yield* Client.Client
-  yield* client.openChannel("room")
+  yield* client.openChannel(Room)
   yield* Layer.build(Layer.provide(EventRouter.layer(Chat), ChatLive))
-  const browser = yield* Local.browser(yield* client.requestSingleAccessToken("joe", ".*"))
-  yield* browser.send({ subscribe: { channel: "room" } })
-  yield* browser.send({ trigger: { event: "chat/say" } })
-  yield* browser.receive("said")
+  const browser = yield* Local.browser(Local.tokenFor("joe"))
+  const room = yield* browser.subscribe(Room)
+  yield* browser.trigger(Chat.events.say)
+  yield* Stream.runHead(room.events)
 })
 
 /** A tracer that keeps all spans. One that exports them is in the guide. */

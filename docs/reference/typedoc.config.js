@@ -1,6 +1,5 @@
 /**
- * The API reference: what package.json opens to users, as its doc comments have it, and what a vhost consists of. A warning
- * ends it.
+ * The API reference: what package.json opens to users, as its doc comments have it. A warning ends it.
  *
  * Every public module is there once: under its name, where a door with a name exports it as a namespace, else under its
  * path. It is introduced by the comment its file begins with.
@@ -26,10 +25,6 @@ const namespaces = named.flatMap((file) =>
   [...read(file).matchAll(/^export \* as \w+ from "(.*)"$/gm)].map(([, from]) => path.resolve(path.dirname(file), from))
 )
 const others = opened.flatMap(modules).filter((file) => ![...closed, ...named, ...namespaces].includes(file))
-// Nobody imports these, but users have them in their hands: the vhosts of a broker, and what is in them.
-const reachable = ["server/domain/*.ts", "server/engine/*.ts"].flatMap(modules).filter((file) =>
-  !namespaces.includes(file)
-)
 
 // --- How it reads ----------------------------------------------------------------------------------------------------
 
@@ -81,7 +76,7 @@ const reading = (app) => {
 /** @type {Partial<import("typedoc").TypeDocOptions>} */
 export default {
   name: "Kosmonaut",
-  entryPoints: [...named, ...others, ...reachable],
+  entryPoints: [...named, ...others],
   tsconfig: path.join(root, "src/tsconfig.json"),
   readme: path.join(root, "README.md"),
   out: "site",
@@ -98,17 +93,17 @@ export default {
   treatWarningsAsErrors: true,
   // What the compiler needs to check a call, and tells in its own words; nobody names it.
   intentionallyNotExported: [
-    "src/events/Event.ts:Codec",
+    "src/browser/script.ts:JsonDuration",
+    "src/browser/script.ts:Text",
+    "src/client/Kosmonaut.ts:WrongOption",
+    "src/events/Event.ts:Codecs",
     "src/events/Event.ts:Handler._",
     "src/events/Event.ts:ToPayload",
     "src/events/EventGroup.ts:ByTag",
     "src/events/EventGroup.ts:Events",
     "src/events/EventGroup.ts:Exactly",
     "src/events/EventGroup.ts:Wrong",
-    // What the parts of a vhost are made with.
-    "src/server/engine/internal/dispatcher.ts:Options",
-    "src/server/engine/internal/patterns.ts:Patterns",
-    "src/server/engine/internal/timeline.ts:Timeline"
+    "src/protocol/StatusError.ts:classes"
   ],
   validation: {
     invalidLink: true,

@@ -5,7 +5,7 @@
  *
  * ```ts
  * import { Schema } from "effect"
- * import { Channel, Event, EventGroup } from "kosmonaut"
+ * import { Channel, Event, EventGroup } from "kosmonaut/events"
  *
  * class Talk extends EventGroup.make("talk", Event.make("said", { payload: { text: Schema.String } })) {}
  *

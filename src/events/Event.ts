@@ -9,7 +9,7 @@
  *
  * ```ts
  * import { Schema } from "effect"
- * import { Event } from "kosmonaut"
+ * import { Event } from "kosmonaut/events"
  *
  * const say = Event.make("say", { payload: { text: Schema.NonEmptyString } })
  * const rename = Event.make("rename", {

@@ -9,7 +9,7 @@
  *
  * ```ts
  * import { Effect, Schema } from "effect"
- * import { Event, EventGroup } from "kosmonaut"
+ * import { Event, EventGroup } from "kosmonaut/events"
  *
  * class Chat extends EventGroup.make(
  *   "chat",

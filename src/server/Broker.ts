@@ -5,7 +5,7 @@
  * which means reconnect, and all ports are free again. Whatever browsers do, that takes `shutdownTimeout` at most.
  *
  * With `storageDir` the broker restores what the last one has persisted, also if that one crashed. What is persisted, and when,
- * is in `docs/guide/10-running-the-broker.md`.
+ * is in `docs/guide/12-running-the-broker.md`.
  *
  * If there is a tracer when the layer is built, each request of a Client has a span, `Broker.<command>`, below the
  * Client's, and each trigger of a browser begins a trace, `Broker.trigger`. Metrics are in `BrokerMetrics`.

@@ -201,6 +201,26 @@ const fields = {
     timeToLive: Option.duration("1 hour")
   }),
 
+  /**
+   * The last broadcasts of channels, which are retained in memory for browsers that were away and for `client.history`. Beyond
+   * a limit the oldest ones are dropped; who has missed dropped ones is told so. A broadcast counts at least 352 bytes and two
+   * for each character.
+   */
+  history: group({
+    /** Patterns (RE2) that the whole names of the channels with history match, default none. `.*` are all channels. */
+    channels: Option.texts([]),
+    /** How many broadcasts of a channel are retained, default 1000. */
+    count: Option.limit(1000),
+    /** How many bytes of a channel, default 1 MiB. */
+    size: Option.size(MiB),
+    /** For how long a broadcast is retained, default 5 minutes. */
+    age: Option.duration("5 minutes"),
+    /** How many bytes of a vhost, default 64 MiB. */
+    vhostSize: Option.size(64 * MiB),
+    /** How many bytes of all vhosts, default 256 MiB. Beyond it those of the vhost that retains most are dropped. */
+    totalSize: Option.size(256 * MiB)
+  }),
+
   /** What each vhost remembers for retries: the responses to Clients, and the triggers and requests of browsers. */
   idempotency: group({
     /**

@@ -7,6 +7,7 @@ import type { Call, Subscribe } from "./input.ts"
 import * as Options from "./options.ts"
 import type { ConnectionState, Output, SubscriptionState } from "./output.ts"
 import type { Presence } from "./presence.ts"
+import type { Recovery } from "./recovery.ts"
 
 /** A machine. What it holds is its own. */
 export interface Machine {
@@ -89,7 +90,8 @@ export interface Subscription extends Omit<Subscribe, "_tag"> {
   isOutdated: boolean
   state: SubscriptionState
   presence: Presence | undefined
-  // The position of the last event of a channel with history will be here: `since` of the next `subscribe`.
+  /** Where the browser is on a channel with history. */
+  recovery: Recovery | undefined
 }
 
 /** A call that has not ended. */

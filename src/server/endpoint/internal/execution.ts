@@ -71,6 +71,11 @@ const executeOther = (
         channels.subscribersAfter(command.channel, command.after),
         (subscribers) => Listing.subscribers(subscribers, maxSize)
       )
+    case "ListHistory": {
+      const { after, channel, limit } = command
+      const options = { after, limit: limit > 0 ? limit : Infinity, maxSize: maxSize - Listing.frameSize }
+      return Effect.map(channels.history(channel, options), Listing.history)
+    }
     case "ListDeadLetters":
       return Effect.map(vhost.deadLettersAfter(command.after), (items) => Listing.deadLetters(items, maxSize))
     case "ReplayDeadLetter":
