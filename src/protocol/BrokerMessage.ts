@@ -85,7 +85,7 @@ export const positioned = (message: string, position: number): string => `${mess
 
 /**
  * `:subscribed {channel, id?}`, with `uid` on private and presence channels, and the visible `subscribers` on presence
- * channels. Where the list is not complete it says so: `truncated`, the `count` of all, and `next` for `members`. With the
+ * channels. If the list is not complete, it has `truncated`, the `count` of all, and `next` for `members`. With the
  * `Recovery` of a channel with history.
  *
  * @since 0.1.0

@@ -8,21 +8,7 @@
 
 import type { JsonObject } from "../../protocol/Json.ts"
 import type { Cursor, GapReason } from "./output.ts"
-import { emit, type Machine, type Subscription } from "./state.ts"
-
-/** Where the browser is on a channel with history. */
-export interface Recovery {
-  readonly epoch: string
-  /** The last position that was received; `undefined` before the first one of a rewind. */
-  position: number | undefined
-  /** The connection that had received everything last. */
-  sid: string
-  /** How many missed broadcasts have not arrived yet of the current part, and where the browser is after them. */
-  missed: number
-  readonly end: number
-  /** Whether another part follows. */
-  readonly hasMore: boolean
-}
+import { emit, type Machine, type Recovery, type Subscription } from "./state.ts"
 
 /** Begins where the application was, for example before its page was reloaded. */
 export const from = ({ epoch, position, sid }: Cursor): Recovery => ({

@@ -7,7 +7,6 @@ import type { Call, Subscribe } from "./input.ts"
 import * as Options from "./options.ts"
 import type { ConnectionState, Output, SubscriptionState } from "./output.ts"
 import type { Presence } from "./presence.ts"
-import type { Recovery } from "./recovery.ts"
 
 /** A machine. What it holds is its own. */
 export interface Machine {
@@ -92,6 +91,20 @@ export interface Subscription extends Omit<Subscribe, "_tag"> {
   presence: Presence | undefined
   /** Where the browser is on a channel with history. */
   recovery: Recovery | undefined
+}
+
+/** Where the browser is on a channel with history. */
+export interface Recovery {
+  readonly epoch: string
+  /** The last position that was received; `undefined` before the first one of a rewind. */
+  position: number | undefined
+  /** The connection that had received everything last. */
+  sid: string
+  /** How many missed broadcasts have not arrived yet of the current part, and where the browser is after them. */
+  missed: number
+  readonly end: number
+  /** Whether another part follows. */
+  readonly hasMore: boolean
 }
 
 /** A call that has not ended. */

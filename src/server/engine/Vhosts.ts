@@ -193,9 +193,8 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
   const patterns = Patterns.make()
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
-  const limits = Limits.fromConfig(config)
-  const history = History.makeTotal(config.history.totalSize)
   const hasHistory = yield* Effect.fromResult(Patterns.anyOf("history.channels", config.history.channels))
+  const limits = { ...Limits.fromConfig(config), hasHistory, history: History.makeTotal(config.history.totalSize) }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 
@@ -208,7 +207,7 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
     const largest = config.maxMessageSize - envelopeSize
     const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal, largest })
     const lobby = Lobby.make({ ...own, events, deadLetters, onDefect })
-    const state = VhostState.make({ ...own, epoch: SecureRandom.uuidV4Unsafe(), history, hasHistory })
+    const state = VhostState.make({ ...own, epoch: SecureRandom.uuidV4Unsafe() })
     const log = LocalLog.make({ state, journal, emit: lobby.emitUnsafe })
     const removed = Deferred.makeUnsafe<void>()
     const vhost: Vhost = {
@@ -233,8 +232,7 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
     return vhost
   }
   const leave = (vhost: Vhost) => {
-    const histories = vhosts.get(vhost.path)?.histories
-    if (histories !== undefined) History.release(histories)
+    History.release(vhosts.get(vhost.path)?.histories)
     vhosts.delete(vhost.path)
     vhost.journal.deleted("Vhost", vhost.path)
   }

@@ -80,8 +80,7 @@ export const make = (driver: () => Driver, { eventBuffer, report, timeout }: Con
     })
     shared.hubs.add(hub)
     channels.set(channel, shared)
-    const { data, hidden, rewind, since } = wanted
-    giveUnsafe({ _tag: "Subscribe", channel, data, hidden, rewind, since })
+    giveUnsafe({ ...wanted, _tag: "Subscribe", channel })
     if (end) endAll(shared, end.exit)
     const close = Effect.sync(() => {
       hub.endUnsafe()

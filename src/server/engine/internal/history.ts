@@ -79,7 +79,8 @@ export const make = (limits: Limits, total: Total, now: () => number): Histories
 }
 
 /** The vhost was removed: frees what it retains. */
-export const release = (histories: Histories): void => {
+export const release = (histories: Histories | undefined): void => {
+  if (histories === undefined) return
   while (histories.oldest !== undefined) drop(histories, histories.oldest.history)
   histories.total.vhosts.delete(histories)
 }
