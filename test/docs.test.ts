@@ -59,6 +59,7 @@ const others = [
     "browsers.broadcast",
     "browsers.origins",
     "browsers.trustedProxies",
+    "history.channels",
     "queue.redeliveryBackoff"
   ]
 ]
@@ -67,7 +68,7 @@ it("docs/protocol.md has every limit that is an option, and no other option", ()
   const [, text] = read("docs/protocol.md").split("## Limits")
   const limits = textOptions.map(({ path }) => path).filter((path) => !others.includes(path))
   const named = Array.from(
-    text!.matchAll(/`((?:browsers|backends|queue|deadLetters|tokens|idempotency)\.\w+)`/g),
+    text!.matchAll(/`((?:browsers|backends|queue|deadLetters|tokens|history|idempotency)\.\w+)`/g),
     ([, path]) => path!
   )
   assert.deepStrictEqual(limits.filter((path) => !text!.includes(`\`${path}\``)), [])

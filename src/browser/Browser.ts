@@ -58,7 +58,7 @@ import * as Outgoing from "./internal/driver/outgoing.ts"
 import * as Reports from "./internal/driver/reports.ts"
 import * as Runtime from "./internal/driver/runtime.ts"
 import * as Settings from "./internal/driver/settings.ts"
-import type { AnyOf, Checked, Events, Handlers, Services, Subscription } from "./Subscription.ts"
+import type { AnyOf, Checked, Cursor, Events, Handlers, Services, Subscription } from "./Subscription.ts"
 
 export type { Options } from "./BrowserOptions.ts"
 
@@ -148,6 +148,13 @@ export interface SubscribeOptions {
   readonly data?: object | undefined
   /** Whether the others on a presence channel do not see this browser, default `false`. */
   readonly hidden?: boolean | undefined
+  /**
+   * Begins after this place, on a channel with history: events since then arrive first. Take it from the last event that was
+   * handled, or from the state `Subscribed` if there was none yet.
+   */
+  readonly since?: Cursor | undefined
+  /** How many of the last events of a channel with history arrive first, default 0. Not with `since`. */
+  readonly rewind?: number | undefined
 }
 
 /**
@@ -200,7 +207,7 @@ export const make = Effect.fnUntraced(function*<E = never, R = never>(
     state: state.get,
     changes: state.changes,
     subscribe: (channel, options) =>
-      Effect.flatMap(dataOf(options?.data), (data) => channels.subscribe(channel, { data, hidden: options?.hidden })),
+      Effect.flatMap(dataOf(options?.data), (data) => channels.subscribe(channel, { ...options, data })),
     events: (group) => Consumers.stream(direct, group.events, undefined, report),
     on: ((group: EventGroup.Any, handlers: { readonly [name: string]: Consumers.Handler }) =>
       Consumers.handle(direct, group.events, handlers, undefined, report)) as Browser["Service"]["on"],

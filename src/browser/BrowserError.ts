@@ -93,6 +93,30 @@ export class EventsDroppedError
 }
 
 /**
+ * While the browser was not subscribed to a channel with history, events were broadcast there that cannot be recovered: the
+ * broker has begun anew (`epoch`), it retains only the last broadcasts (`dropped`), or the channel was closed and opened again
+ * (`closed`). What arrives from now on is after them.
+ *
+ * @since 0.1.0
+ */
+export class EventsMissedError
+  extends Schema.TaggedError<EventsMissedError>(id("EventsMissedError"))("EventsMissedError", {
+    channel: Schema.String,
+    reason: Schema.Literals(["epoch", "dropped", "closed"])
+  })
+{
+  override get message(): string {
+    return `Events on ${quote(this.channel)} may have been missed: ${missed[this.reason]}`
+  }
+}
+
+const missed = {
+  epoch: "the broker has begun anew",
+  dropped: "the broker no longer has all of them",
+  closed: "the channel was closed meanwhile"
+}
+
+/**
  * A handler of an event failed. The events that follow are handled nonetheless.
  *
  * @since 0.1.0
@@ -172,11 +196,16 @@ export type SubscribeError =
 
 /**
  * What `onError` receives, since no call and no subscription fails with it: an event that does not fit its Schema
- * (`MessageDecodeError`), events that were dropped, a handler that failed, and what the connection retries or gives up.
+ * (`MessageDecodeError`), events that were dropped or missed, a handler that failed, and what the connection retries or gives up.
  *
  * @since 0.1.0
  */
-export type ReportedError = MessageDecodeError | EventsDroppedError | EventHandlerError | ConnectionFailure
+export type ReportedError =
+  | MessageDecodeError
+  | EventsDroppedError
+  | EventsMissedError
+  | EventHandlerError
+  | ConnectionFailure
 
 /**
  * An error of the connection itself.

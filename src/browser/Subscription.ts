@@ -35,6 +35,35 @@ export interface BrowserEvent<out Name extends string = string, out Payload = un
   readonly channel: string | undefined
   /** The connection of the browser that broadcast it; `undefined` for an event of a backend. */
   readonly sid: string | undefined
+  /** Where the subscription is with this event; `undefined` on a channel without history. */
+  readonly cursor: Cursor | undefined
+}
+
+/**
+ * A place among the broadcasts of a channel with history. Keep it, as JSON, to subscribe after it later, for example when the page
+ * was reloaded: `browser.subscribe(channel, { since })`.
+ *
+ * @since 0.1.0
+ */
+export interface Cursor {
+  /** The log that the position is of. */
+  readonly epoch: string
+  readonly position: number
+  /** The connection that was there. */
+  readonly sid: string
+}
+
+/**
+ * Broadcasts of a channel with history that were missed, and cannot be recovered.
+ *
+ * @since 0.1.0
+ */
+export interface Gap {
+  /**
+   * Why: the broker has begun anew (`epoch`), it retains only the last broadcasts (`dropped`), or the channel was closed and
+   * opened again (`closed`).
+   */
+  readonly reason: "epoch" | "dropped" | "closed"
 }
 
 /**
@@ -93,7 +122,8 @@ export interface Member {
  * The state of a subscription.
  *
  * - `Subscribing`: it waits for the connection, for the authentication or for the broker's response.
- * - `Subscribed`: events arrive. `uid` is the own user's, on private and presence channels.
+ * - `Subscribed`: events arrive. `uid` is the own user's, on private and presence channels. `cursor` is where they begin, on
+ *   channels with history.
  * - `Failed`: the broker rejected it, for this reason. With `isRetried` it is tried again after a backoff, and otherwise with the
  *   next connection.
  * - `Unsubscribed`: its scope has ended.
@@ -102,7 +132,7 @@ export interface Member {
  */
 export type State = Data.TaggedEnum<{
   Subscribing: {}
-  Subscribed: { readonly uid: string | undefined }
+  Subscribed: { readonly uid: string | undefined; readonly cursor: Cursor | undefined }
   Failed: { readonly error: SubscribeError; readonly isRetried: boolean }
   Unsubscribed: {}
 }>
@@ -127,8 +157,10 @@ export interface Latest<out A> {
 }
 
 /**
- * A subscription, until its scope ends. It outlasts reconnecting: the browser subscribes again by itself. What was broadcast
- * while it was not connected is missing.
+ * A subscription, until its scope ends. It outlasts reconnecting: the browser subscribes again by itself.
+ *
+ * What was broadcast meanwhile on a channel with history (`history` of the broker) arrives first, in order and once; if it cannot,
+ * there is a gap. On other channels it is missing.
  *
  * @since 0.1.0
  */
@@ -164,4 +196,9 @@ export interface Subscription<E extends Events> {
   readonly members: Latest<ReadonlyArray<Member>>
   /** Whether events arrive. */
   readonly state: Latest<State>
+  /**
+   * The last gap, if there was one, and each that follows. A slow reader skips gaps and gets the latest one. `onError` is called
+   * with `EventsMissedError` for each.
+   */
+  readonly gaps: Stream.Stream<Gap>
 }

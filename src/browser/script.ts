@@ -36,13 +36,13 @@ import type * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
 import type { Failure } from "./internal/failure.ts"
-import type { Call, Input } from "./internal/input.ts"
+import type { Call, Input, Subscribe } from "./internal/input.ts"
 import * as Machine from "./internal/machine.ts"
-import type { ConnectionState, Output, SubscriptionState } from "./internal/output.ts"
+import type { ConnectionState, Cursor, GapReason, Output, SubscriptionState } from "./internal/output.ts"
 import type { Member } from "./internal/presence.ts"
 
 export type { Failure, FailureTag } from "./internal/failure.ts"
-export type { ConnectionState, SubscriptionState } from "./internal/output.ts"
+export type { ConnectionState, Cursor, GapReason, SubscriptionState } from "./internal/output.ts"
 export type { Member } from "./internal/presence.ts"
 
 /**
@@ -160,13 +160,18 @@ export interface Subscription<E extends Event.Any> {
   readonly state: SubscriptionState
   /** The users on a presence channel, in the order in which they joined. The same array until they change. */
   readonly members: ReadonlyArray<Member>
-  /** Calls the handler with each event of this name. */
+  /** Calls the handler with each event of this name, and with where the subscription then is on a channel with history. */
   readonly on: <const Name extends E["_tag"]>(
     event: Name,
-    handler: (data: Received<Data<Named<E, Name>>>) => void
+    handler: (data: Received<Data<Named<E, Name>>>, cursor: Cursor | undefined) => void
   ) => Stop
   /** Calls the handler with the state now, and after each change. */
   readonly onState: (handler: (state: SubscriptionState) => void) => Stop
+  /**
+   * Calls the handler when broadcasts of a channel with history were missed and cannot be recovered. On such channels what was
+   * missed arrives otherwise, in order and once.
+   */
+  readonly onGap: (handler: (reason: GapReason) => void) => Stop
   /** Calls the handler with the members now, and after each change. */
   readonly onMembers: (handler: (members: ReadonlyArray<Member>) => void) => Stop
   /** Broadcasts to the channel, if the broker allows that to browsers. Fulfilled once the broker has accepted it. */
@@ -204,6 +209,10 @@ export interface Connection<E extends Event.Any> {
       readonly hidden?: boolean
       /** What others on a presence channel see of this browser, default `{}`. */
       readonly data?: object
+      /** Begins after this place, on a channel with history: take it from the last event that was handled. */
+      readonly since?: Cursor | undefined
+      /** How many of the last events of a channel with history come first, default 0. Not with `since`. */
+      readonly rewind?: number
     }
   ) => Subscription<Of["events"][keyof Of["events"]]>
   /** Triggers an event for a worker. Fulfilled once the broker has accepted it: a worker will get it. */
@@ -346,7 +355,9 @@ const report = ({ calls, ...driver }: Driver, output: Output): void => {
     case "Direct":
       return tell(driver, `direct ${output.event}`, output.data)
     case "Event":
-      return tell(driver, `event ${output.channel} ${output.event}`, output.data)
+      return tell(driver, `event ${output.channel} ${output.event}`, output)
+    case "Gap":
+      return tell(driver, `gap ${output.channel}`, output.reason)
     case "Subscription":
       return tell(driver, `state ${output.channel}`, output.state)
     case "Members":
@@ -361,7 +372,7 @@ type Send = (kind: Call["kind"], event: string, data: unknown, options?: CallOpt
 const subscribe = <E extends Event.Any>(
   driver: Driver,
   channel: string,
-  { data, hidden }: { readonly hidden?: boolean; readonly data?: object },
+  { data, ...options }: Omit<Subscribe, "_tag" | "channel" | "data"> & { readonly data?: object },
   call: Send
 ): Subscription<E> => {
   const { give, machine } = driver
@@ -379,7 +390,7 @@ const subscribe = <E extends Event.Any>(
   const membersNow = () => members ??= Machine.members(machine, channel)
   kept(listen(driver, `members ${channel}`, () => members = undefined))
   let isSubscribed = true
-  give({ _tag: "Subscribe", channel, hidden, data: json })
+  give({ ...options, _tag: "Subscribe", channel, data: json })
   return {
     channel,
     get state() {
@@ -388,7 +399,12 @@ const subscribe = <E extends Event.Any>(
     get members() {
       return membersNow()
     },
-    on: (event, handler) => kept(listen(driver, `event ${channel} ${event}`, handler)),
+    on: (event, handler) =>
+      kept(
+        listen(driver, `event ${channel} ${event}`, ({ cursor, data }: Extract<Output, { readonly _tag: "Event" }>) =>
+          handler(data as never, cursor))
+      ),
+    onGap: (handler) => kept(listen(driver, `gap ${channel}`, handler)),
     onState: (handler) =>
       kept(listenNow(driver, `state ${channel}`, handler, () => Machine.subscriptionState(machine, channel))),
     onMembers: (handler) => kept(listenNow(driver, `members ${channel}`, () => handler(membersNow()), membersNow)),

@@ -49,9 +49,11 @@ import type {
   CallError,
   ChannelInfo,
   ChannelLike,
+  HistoryOptions,
   Requestable,
   RequestError,
   RequestOptions,
+  Retained,
   Subscriber,
   Triggerable,
   TriggerOptions
@@ -186,9 +188,16 @@ export class Client extends Context.Service<Client, {
   /** The subscribers of a channel that are not hidden, in the order of their subscribing, requested as they are wanted. */
   readonly subscribers: (channel: ChannelLike) => Stream.Stream<Subscriber, RequestError | ChannelNotFoundError>
   /**
+   * The last broadcasts of a channel with history (`history` of the broker), the oldest first, requested as they are wanted.
+   * Those of a channel without history are none.
+   */
+  readonly history: (
+    channel: ChannelLike,
+    options?: HistoryOptions
+  ) => Stream.Stream<Retained, RequestError | ChannelNotFoundError>
+  /**
    * Ends the connection of one browser, or all of a user's, with a close code after which browsers do not reconnect (4403).
-   * Returns how
-   * many were ended, 0 if there was none. Single access tokens that were issued stay valid.
+   * Returns how many were ended, 0 if there was none. Single access tokens that were issued stay valid.
    */
   readonly disconnect: (
     who: { readonly sid: string } | { readonly uid: string }

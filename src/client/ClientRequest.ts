@@ -119,6 +119,34 @@ export interface Subscriber {
 }
 
 /**
+ * A broadcast that a channel with history retains.
+ *
+ * @since 0.1.0
+ */
+export interface Retained {
+  /** Where it is in the log of the vhost. Later broadcasts have larger positions. */
+  readonly position: number
+  /** The name of the event. */
+  readonly event: string
+  /** The data as browsers received them, with the broker's keys `channel` and `sid`. */
+  readonly data: Json.JsonObject
+  /** The browser that sent it; `undefined` for a broadcast of a backend. */
+  readonly sid: string | undefined
+}
+
+/**
+ * Which broadcasts of a channel's history are wanted.
+ *
+ * @since 0.1.0
+ */
+export interface HistoryOptions {
+  /** Only those after this position, default 0: all that are retained. */
+  readonly after?: number | undefined
+  /** How many at most, the oldest first; default all. */
+  readonly limit?: number | undefined
+}
+
+/**
  * A channel by its name, or as it is declared.
  *
  * @since 0.1.0

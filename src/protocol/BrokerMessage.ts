@@ -48,14 +48,57 @@ export interface MemberList {
 }
 
 /**
- * `:subscribed {channel, id?}`, with `uid` on private and presence channels, and the visible `subscribers` on presence
- * channels. If the list is not complete, it has `truncated`, the `count` of all, and `next` for `members`.
+ * What `:subscribed` says of the history of a channel; `undefined` for browsers of version 0 and channels without history.
  *
  * @since 0.1.0
  */
-export const subscribed = (channel: string, uid: string | undefined, list?: MemberList, id?: Id): string => {
+export type Recovery = {
+  /** Names the log that the positions are of. Absent if the channel no longer has a history. */
+  readonly epoch?: string | undefined
+  /** Where the browser is once it has received the missed broadcasts. */
+  readonly position?: number | undefined
+  /** Whether all that was broadcast since its last position follows. Only if it has sent one. */
+  readonly recovered?: boolean | undefined
+  /** Why it cannot follow. */
+  readonly reason?: LossReason | undefined
+  /** How many broadcasts follow this message. */
+  readonly missed: number
+  /** There are more: the browser is not subscribed yet, and subscribes again with its position. */
+  readonly more: boolean
+} | undefined
+
+/**
+ * Why a browser cannot receive all that was broadcast since its last position: the broker has another log (`epoch`), it no
+ * longer has all of them (`dropped`), or the channel was closed meanwhile (`closed`).
+ *
+ * @since 0.1.0
+ */
+export type LossReason = "epoch" | "dropped" | "closed"
+
+/**
+ * A broadcast with its position in the log of the vhost, `{"<event>":{…},":at":<position>}`, for browsers of version 1 on
+ * channels with history.
+ *
+ * @since 0.1.0
+ */
+export const positioned = (message: string, position: number): string => `${message.slice(0, -1)},":at":${position}}`
+
+/**
+ * `:subscribed {channel, id?}`, with `uid` on private and presence channels, and the visible `subscribers` on presence
+ * channels. If the list is not complete, it has `truncated`, the `count` of all, and `next` for `members`. With the
+ * `Recovery` of a channel with history.
+ *
+ * @since 0.1.0
+ */
+export const subscribed = (
+  channel: string,
+  uid: string | undefined,
+  list?: MemberList,
+  id?: Id,
+  recovery?: Recovery
+): string => {
   const rest = list?.next === undefined ? undefined : { truncated: true, count: list.count, next: list.next }
-  const message = write(":subscribed", { channel, uid, ...rest, id })
+  const message = write(":subscribed", { channel, uid, ...rest, ...recovery, id })
   return list === undefined ? message : `${message.slice(0, -2)},"subscribers":[${list.members.join(",")}]}}`
 }
 

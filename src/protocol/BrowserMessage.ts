@@ -31,6 +31,10 @@ export type FromBrowser = Data.TaggedEnum<{
     readonly channel: string
     readonly hidden: boolean
     readonly data: JsonText.ObjectText
+    /** Version 1, channels with history: what was broadcast since then is received first. */
+    readonly since?: Since | undefined
+    /** Version 1, channels with history: how many of the last broadcasts are received first. */
+    readonly rewind?: number | undefined
     readonly id?: Id | undefined
   }
   Unsubscribe: { readonly channel: string; readonly data: JsonText.ObjectText; readonly id?: Id | undefined }
@@ -57,6 +61,20 @@ export type FromBrowser = Data.TaggedEnum<{
   Ping: { readonly id?: Id | undefined }
   Close: {}
 }>
+
+/**
+ * Where a browser was on a channel with history when it was subscribed last.
+ *
+ * @since 0.1.0
+ */
+export interface Since {
+  /** As `:subscribed` had it, at most 100 characters. */
+  readonly epoch: string
+  /** The last position that it knows. */
+  readonly position: number
+  /** The name that its connection had. Broadcasts that were not for that connection are left out. */
+  readonly sid?: string | undefined
+}
 
 /**
  * What a browser calls one of its messages by, to learn what has become of it: a text of at most 100 characters, or a safe
@@ -168,8 +186,18 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
     const channel = text(envelope.payload.channel)
     if (channel === undefined) return malformed("subscribe needs a channel")
     const data = dataOf(envelope)
-    const hidden = envelope.payload.hidden === true
-    return data === undefined ? noObject : Result.succeed(FromBrowser.Subscribe({ channel, hidden, data, ...id }))
+    if (data === undefined) return noObject
+    const { hidden, rewind, since } = envelope.payload
+    const subscribe = { channel, hidden: hidden === true, data, ...id }
+    if (since !== undefined) {
+      return isSince(since)
+        ? Result.succeed(FromBrowser.Subscribe({ ...subscribe, since }))
+        : malformed("since has the epoch and the position of the last :subscribed or :at, and maybe the sid")
+    }
+    if (rewind === undefined) return Result.succeed(FromBrowser.Subscribe(subscribe))
+    return isPosition(rewind)
+      ? Result.succeed(FromBrowser.Subscribe({ ...subscribe, rewind }))
+      : malformed("rewind is a whole number, 0 or more")
   }],
   ["unsubscribe", (envelope, id) => {
     const channel = text(envelope.payload.channel)
@@ -273,6 +301,13 @@ const text = (value: unknown): string | undefined => typeof value === "string" &
 
 const isId = (value: unknown): value is Id =>
   Number.isSafeInteger(value) || (typeof value === "string" && value.length <= 100)
+const isPosition = (value: unknown): value is number => Number.isSafeInteger(value) && value as number >= 0
+
+const isSince = (value: unknown): value is Since & Json.JsonObject =>
+  Json.isObject(value) && isShort(value.epoch) && isPosition(value.position) &&
+  (value.sid === undefined || isShort(value.sid))
+
+const isShort = (value: unknown): value is string => typeof value === "string" && value.length <= 100
 const noId = {}
 
 const malformed = (detail: string) => Result.fail(new BadRequestError({ detail }))

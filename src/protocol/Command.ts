@@ -43,6 +43,11 @@ export type FromClient = Data.TaggedEnum<{
   DescribeChannel: { readonly channel: string }
   /** Lists the subscribers of a channel, a part of them: those after the cursor `after`. */
   ListSubscribers: { readonly channel: string; readonly after: number }
+  /**
+   * Lists the broadcasts that a channel retains, a part of them: those after the position `after`, at most `limit`; 0 for as
+   * many as a message has.
+   */
+  ListHistory: { readonly channel: string; readonly after: number; readonly limit: number }
   /** Disconnects one browser, or all browsers of a user. */
   Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
   /** Lists the dead letters, a part of them: those after the cursor `after`. */
@@ -257,6 +262,11 @@ export const descriptions: { readonly [Tag in FromClient["_tag"]]: Description }
   ListSubscribers: regular<"ListSubscribers">("LS", "subscribers", {
     channel: text("a channel"),
     after: cursor
+  }, idempotent),
+  ListHistory: regular<"ListHistory">("LH", "history", {
+    channel: text("a channel"),
+    after: cursor,
+    limit: cursor
   }, idempotent),
   Disconnect: regular<"Disconnect">("DB", "disconnect", { by: oneOf("sid", "uid"), who: text("which") }),
   ListDeadLetters: regular<"ListDeadLetters">("LD", "deadLetters.list", { after: cursor }, idempotent),

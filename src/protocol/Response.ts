@@ -58,6 +58,20 @@ export const Subscriber = Schema.Struct({
 export const Subscribers = Schema.Struct({ subscribers: Schema.Array(Subscriber), next: Schema.NullOr(Schema.Int) })
 
 /**
+ * To `LH`: a part of the broadcasts that a channel retains, each as browsers have received it and with its position. `next` is
+ * the position of the last one if there are later ones.
+ *
+ * @since 0.1.0
+ */
+export const History = Schema.Struct({
+  broadcasts: Schema.Array(Schema.Struct({
+    position: Schema.Int,
+    message: Schema.Record(Schema.String, Schema.Record(Schema.String, Schema.Json))
+  })),
+  next: Schema.NullOr(Schema.Int)
+})
+
+/**
  * To `DB`: how many browsers were disconnected.
  *
  * @since 0.1.0

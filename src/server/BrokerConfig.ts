@@ -20,6 +20,7 @@ import * as Str from "effect/String"
 import { defaultMaxMessageSize } from "../protocol/Frame.ts"
 import { InvalidOptionError } from "./BrokerError.ts"
 import * as Option from "./internal/option.ts"
+import * as Groups from "./internal/optionGroups.ts"
 
 const MiB = 1_048_576
 
@@ -201,21 +202,15 @@ const fields = {
     timeToLive: Option.duration("1 hour")
   }),
 
+  /**
+   * The last broadcasts of channels, which are retained in memory for browsers that were away and for `client.history`. Beyond
+   * a limit the oldest ones are dropped; who has missed dropped ones is told so. A broadcast counts at least 352 bytes and two
+   * for each character.
+   */
+  history: group(Groups.history),
+
   /** What each vhost remembers for retries: the responses to Clients, and the triggers and requests of browsers. */
-  idempotency: group({
-    /**
-     * How many responses to Clients there may be, default 100 000: the last 4096 of each connection or 1 MiB of them, and
-     * 64 MiB in all. Beyond it the connection that was idle for longest loses its responses; its retries are then rejected,
-     * and not executed twice. Also how many triggers and requests of browsers there may be: the last 1000 of each user or
-     * 4 MiB of them, and 64 MiB in all. Beyond it the oldest are evicted; sent again, they are new.
-     */
-    capacity: Option.limit(100_000),
-    /**
-     * How long they are remembered, default 5 minutes: responses after the last request of a connection, and triggers and
-     * requests of browsers after they have ended.
-     */
-    retention: Option.duration("5 minutes")
-  })
+  idempotency: group(Groups.idempotency)
 }
 
 /**

@@ -178,7 +178,7 @@ describe("a token", () => {
       })
       const joe = yield* browser({ token })
       const { state } = yield* joe.subscribe(room)
-      assert.deepStrictEqual(yield* state.get, { _tag: "Subscribed", uid: "joe" } as never)
+      assert.deepStrictEqual(yield* state.get, { _tag: "Subscribed", uid: "joe", cursor: undefined } as never)
       assert.strictEqual(yield* Ref.get(fetched), 2)
     }).pipe(within()))
 

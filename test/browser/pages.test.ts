@@ -112,7 +112,7 @@ describeInChromium("pages", (it) => {
       yield* joe.run("crypto.getRandomValues = (numbers) => numbers.fill(2 ** 32 - 1)")
       site.broker.tell("SIGKILL")
       yield* joe.until(
-        `${waiting} && connection.state.attempt > 3 && connection.state.until - performance.now() > 2000`
+        `${waiting} && connection.state.attempt > 2 && connection.state.until - performance.now() > 1000`
       )
       yield* joe.run(`dispatchEvent(new Event("online"))`)
       expect(yield* joe.run("connection.state.until - performance.now()")).toBeLessThan(501)

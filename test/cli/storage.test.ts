@@ -78,7 +78,7 @@ describe("kosmonaut serve --storage-dir", () => {
       yield* second.program.output
       const output = yield* run(["serve", ...freePorts, ...storage], { env: { KOSMONAUT_TOKEN: token } })
       // Before it the log tells what was restored.
-      assert.match(output.stderr, /\nkosmonaut: [^\n]*\/chat: say with --vhost[^\n]*\n$/)
+      assert.match(output.stderr, /\nkosmonaut: [^\n]*\/chat: choose one with --vhost[^\n]*\n$/)
       assert.strictEqual(output.status, 1)
     }).pipe(Effect.scoped))
 

@@ -27,6 +27,7 @@ const makeClient = () => {
     channels: no,
     channel: no,
     subscribers: no,
+    history: no,
     disconnect: no,
     deadLetters: {
       list: Stream.suspend(no),

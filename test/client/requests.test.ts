@@ -75,6 +75,19 @@ describe("a request", () => {
         assert.deepStrictEqual(yield* Queue.clear(record), ["rename ann true", "touch"])
       })))
 
+  it.effect("for an event that declares no response gets none of what its handler returned", () =>
+    Effect.gen(function*() {
+      const Plain = EventGroup.make("plain", Event.make("say"), Event.make("ask", { success: Schema.Number }))
+      const secret = Effect.succeed({ secret: 1 }) as Effect.Effect<unknown> as Effect.Effect<void>
+      const router = EventRouter.layer(Plain, { fallback: () => secret }).pipe(
+        Layer.provide(Plain.toLayer({ say: () => secret, ask: () => Effect.succeed(1) }))
+      )
+      yield* Layer.build(router)
+      const client = yield* Client.Client
+      assert.isNull(yield* client.request("plain/say"))
+      assert.isNull(yield* client.request("plain/other"))
+    }).pipe(Effect.provide(TestBroker.layerBackend())))
+
   it.effect("fails with the error that its handler declares, which is neither retried nor an exception", () =>
     routed(
       { rename: () => Effect.fail(new Taken({ by: "joe" })), touch: Effect.fail("never") },

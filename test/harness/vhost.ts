@@ -1,30 +1,34 @@
 /**
  * The channels and browsers of a vhost without its workers and its store.
  */
-import { Effect } from "effect"
+import { Clock, Effect } from "effect"
 import type { Event } from "../../src/protocol/Trigger.ts"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
 import * as Browsers from "../../src/server/engine/Browsers.ts"
 import * as Channels from "../../src/server/engine/Channels.ts"
+import * as History from "../../src/server/engine/internal/history.ts"
 import * as Limits from "../../src/server/engine/internal/limits.ts"
 import * as LocalLog from "../../src/server/engine/internal/localLog.ts"
 import * as VhostState from "../../src/server/engine/internal/vhostState.ts"
 import type * as Journal from "../../src/server/engine/Journal.ts"
 import type { Log } from "../../src/server/engine/Log.ts"
 
+const defaults = { epoch: "epoch", hasHistory: () => false, clock: Effect.runSync(Effect.service(Clock.Clock)) }
+
+const historyTotal = 1_000_000
+
 const limits = Limits.fromConfig(Effect.runSync(BrokerConfig.make()))
 
-export interface Options extends Partial<VhostState.Limits> {
+export interface Options extends Partial<VhostState.Options> {
   readonly emit?: ((event: Event) => void) | undefined
   readonly journal?: Journal.Journal | undefined
-  readonly opened?: ReadonlyArray<string> | undefined
   /** Replaces the log. */
   readonly wrap?: ((log: LocalLog.LocalLog) => Log) | undefined
 }
 
 /** Makes a vhost with the limits of a broker, or others. */
 export const make = ({ emit = () => {}, journal, wrap = (log) => log, ...options }: Options = {}) => {
-  const state = VhostState.make({ ...limits, ...options })
+  const state = VhostState.make({ ...limits, ...defaults, history: History.makeTotal(historyTotal), ...options })
   const log = wrap(LocalLog.make({ state, emit, journal }))
   return { state, log, channels: Channels.make(state, log), browsers: Browsers.make(state, log, emit) }
 }

@@ -43,6 +43,7 @@ describe("Command", () => {
     [FromClient.ListChannels({ prefix: "presence-", after: 12 }), ["LC", "presence-", "12"]],
     [FromClient.DescribeChannel({ channel: "room" }), ["DC", "room"]],
     [FromClient.ListSubscribers({ channel: "room", after: 7 }), ["LS", "room", "7"]],
+    [FromClient.ListHistory({ channel: "room", after: 7, limit: 0 }), ["LH", "room", "7", "0"]],
     [FromClient.Disconnect({ by: "sid", who: "s" }), ["DB", "sid", "s"]],
     [FromClient.Disconnect({ by: "uid", who: "joe" }), ["DB", "uid", "joe"]],
     [FromClient.ListDeadLetters({ after: 0 }), ["LD", "0"]],

@@ -145,6 +145,7 @@ export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
     Arbitrary.map(Arbitrary.all({ prefix: argument, after: cursor }), FromClient.ListChannels),
     Arbitrary.map(needed, (channel) => FromClient.DescribeChannel({ channel })),
     Arbitrary.map(Arbitrary.all({ channel: needed, after: cursor }), FromClient.ListSubscribers),
+    Arbitrary.map(Arbitrary.all({ channel: needed, after: cursor, limit: cursor }), FromClient.ListHistory),
     Arbitrary.map(Arbitrary.all({ by: pick(["sid", "uid"]), who: needed }), FromClient.Disconnect),
     Arbitrary.map(cursor, (after) => FromClient.ListDeadLetters({ after })),
     Arbitrary.map(letterId(needed), (id) => FromClient.ReplayDeadLetter({ id })),

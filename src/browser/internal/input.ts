@@ -3,6 +3,8 @@
  * so that what arrives late from an old one is ignored.
  */
 
+import type { Cursor } from "./output.ts"
+
 /**
  * What a driver gives to the state machine, one at a time and in the order in which it happened.
  *
@@ -44,6 +46,10 @@ export interface Subscribe {
   readonly hidden?: boolean | undefined
   /** JSON text of an object that others see on a presence channel, default `{}`. */
   readonly data?: string | undefined
+  /** Begins after this place, on a channel with history. */
+  readonly since?: Cursor | undefined
+  /** How many of the last broadcasts of a channel with history come first, default 0. */
+  readonly rewind?: number | undefined
 }
 
 /**

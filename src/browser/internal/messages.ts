@@ -10,6 +10,7 @@ import * as Calls from "./calls.ts"
 import * as Connection from "./connection.ts"
 import * as Failure from "./failure.ts"
 import * as Presence from "./presence.ts"
+import * as Recovery from "./recovery.ts"
 import { emit, type Machine, version } from "./state.ts"
 import * as Subscriptions from "./subscriptions.ts"
 
@@ -34,15 +35,18 @@ const receiveOne = (machine: Machine, message: unknown): void => {
   if (name === ":connected") return Connection.connected(machine, payload)
   if (version(machine) === undefined) return
   if (name.startsWith(":")) system(machine, name, payload)
-  else event(machine, name, payload)
+  else event(machine, name, payload, (message as JsonObject)[":at"])
 }
 
 // Data of an event for this browser alone may have a `channel`, too: then it is one that this browser is not subscribed to.
-const event = (machine: Machine, event: string, data: JsonObject): void => {
+const event = (machine: Machine, event: string, data: JsonObject, at: unknown): void => {
   const channel = data.channel as string
   const subscription = machine.subscriptions.get(channel)
   if (subscription === undefined) emit(machine, { _tag: "Direct", event, data })
-  else if (subscription.count > 0) emit(machine, { _tag: "Event", channel, event, data })
+  else if (Subscriptions.received(machine, subscription, at)) {
+    const cursor = at === undefined ? undefined : Recovery.cursorOf(subscription)
+    emit(machine, { _tag: "Event", channel, event, data, cursor })
+  }
 }
 
 const system = (machine: Machine, name: string, payload: JsonObject): void => {

@@ -31,13 +31,37 @@ export type Output =
   | { readonly _tag: "Members"; readonly channel: string; readonly change: MembersChange }
   /**
    * An event was broadcast on a subscribed channel. `data` has the broker's keys, too: `channel`, and `sid` if a browser sent
-   * it.
+   * it. `cursor` is where the browser is with it, on a channel with history.
    */
-  | { readonly _tag: "Event"; readonly channel: string; readonly event: string; readonly data: JsonObject }
+  | {
+    readonly _tag: "Event"
+    readonly channel: string
+    readonly event: string
+    readonly data: JsonObject
+    readonly cursor: Cursor | undefined
+  }
+  /** Broadcasts on a channel with history were missed, and cannot be recovered. What comes now is after them. */
+  | { readonly _tag: "Gap"; readonly channel: string; readonly reason: GapReason }
   /** An event was sent to this browser alone. */
   | { readonly _tag: "Direct"; readonly event: string; readonly data: JsonObject }
   /** Something failed that no call and no subscription tells of, or it is retried. For logs. */
   | { readonly _tag: "Error"; readonly failure: Failure }
+
+/**
+ * A place among the broadcasts of a channel with history, after which a subscription can begin. `epoch` names the log that the
+ * position is of, `sid` the connection that was there.
+ */
+export interface Cursor {
+  readonly epoch: string
+  readonly position: number
+  readonly sid: string
+}
+
+/**
+ * Why broadcasts cannot be recovered. `epoch`: the broker has begun anew. `dropped`: it retains only the last ones. `closed`: the
+ * channel was closed and opened again.
+ */
+export type GapReason = "epoch" | "dropped" | "closed"
 
 /** How a call ended. `Declared` is the error that the request's handler failed with, in its JSON form. */
 export type CallResult =
@@ -75,13 +99,14 @@ export type ConnectionState =
 
 /**
  * - `Subscribing`: it waits for the connection, for the authentication or for the broker's response.
- * - `Subscribed`: events arrive. `uid` is the own user's, on private and presence channels.
+ * - `Subscribed`: events arrive. `uid` is the own user's, on private and presence channels. `cursor` is where it began, on a
+ *   channel with history.
  * - `Failed`: the broker rejected it, or there is no token. With `isRetried` it is tried again after a backoff, and otherwise on the next
  *   connection.
  * - `Unsubscribed`: nobody wants it any more. The last state.
  */
 export type SubscriptionState =
   | { readonly _tag: "Subscribing" }
-  | { readonly _tag: "Subscribed"; readonly uid?: string }
+  | { readonly _tag: "Subscribed"; readonly uid?: string; readonly cursor?: Cursor }
   | { readonly _tag: "Failed"; readonly failure: Failure; readonly isRetried: boolean }
   | { readonly _tag: "Unsubscribed" }

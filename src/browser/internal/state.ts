@@ -89,7 +89,22 @@ export interface Subscription extends Omit<Subscribe, "_tag"> {
   isOutdated: boolean
   state: SubscriptionState
   presence: Presence | undefined
-  // The position of the last event of a channel with history will be here: `since` of the next `subscribe`.
+  /** Where the browser is on a channel with history. */
+  recovery: Recovery | undefined
+}
+
+/** Where the browser is on a channel with history. */
+export interface Recovery {
+  readonly epoch: string
+  /** The last position that was received; `undefined` before the first one of a rewind. */
+  position: number | undefined
+  /** The connection that had received everything last. */
+  sid: string
+  /** How many missed broadcasts have not arrived yet of the current part, and where the browser is after them. */
+  missed: number
+  readonly end: number
+  /** Whether another part follows. */
+  readonly hasMore: boolean
 }
 
 /** A call that has not ended. */

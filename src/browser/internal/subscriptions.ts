@@ -10,6 +10,7 @@ import * as Failure from "./failure.ts"
 import type { Subscribe } from "./input.ts"
 import type { SubscriptionState } from "./output.ts"
 import * as Presence from "./presence.ts"
+import * as Recovery from "./recovery.ts"
 import { emit, type Machine, send, type Subscription, version, wake } from "./state.ts"
 
 /** Whether a channel needs a user: `private` and `presence` channels do. */
@@ -25,6 +26,9 @@ export const subscribe = (machine: Machine, wanted: Subscribe): void => {
     channel: wanted.channel,
     hidden: wanted.hidden,
     data: wanted.data,
+    rewind: wanted.rewind,
+    // Parts that are on their way go on.
+    recovery: wanted.since ? Recovery.from(wanted.since) : known?.phase === "sent" ? known.recovery : undefined,
     count: 1,
     failures: 0,
     isRejected: false,
@@ -96,15 +100,32 @@ export const subscribed = (machine: Machine, channel: string, payload: JsonObjec
   subscription.isRejected = false
   subscription.by = Infinity
   if (count === 0 || isOutdated) return converge(machine, subscription)
-  setState(
-    machine,
-    subscription,
-    typeof payload.uid === "string" ? { _tag: "Subscribed", uid: payload.uid } : { _tag: "Subscribed" }
-  )
+  Recovery.begin(machine, subscription, payload)
+  if (payload.more === true) return goOn(machine, subscription)
+  const cursor = Recovery.cursorOf(subscription)
+  setState(machine, subscription, {
+    _tag: "Subscribed",
+    ...typeof payload.uid === "string" && { uid: payload.uid },
+    ...cursor && { cursor }
+  })
   if (payload.subscribers !== undefined) {
     subscription.presence = Presence.make()
     addMembers(machine, subscription, payload)
   }
+}
+
+/** A broadcast on the channel, with its position if it has one. `false` if it is not for the user. */
+export const received = (machine: Machine, subscription: Subscription, at: unknown): boolean => {
+  const isNew = Recovery.receive(machine, subscription, at)
+  if (subscription.phase === "sent" && at !== undefined) goOn(machine, subscription)
+  return isNew && subscription.count > 0
+}
+
+// It has missed more than the broker sends at once: after each part it subscribes again.
+const goOn = (machine: Machine, subscription: Subscription): void => {
+  subscription.phase = "sent"
+  if (Recovery.wantsMore(subscription)) sendOf(machine, subscription, "subscribe")
+  else waitForResponse(machine, subscription)
 }
 
 /** `:unsubscribed`: it has left, or the channel was closed. */
@@ -194,11 +215,14 @@ const withoutUser = (machine: Machine, subscription: Subscription): void => {
 
 // With an id there is a response also if nothing changes.
 const sendOf = (machine: Machine, subscription: Subscription, event: "subscribe" | "unsubscribe"): void => {
-  const { channel, data, hidden } = subscription
+  const { channel, data, hidden, rewind } = subscription
+  const isNew = version(machine) === 1
+  const since = Recovery.cursorOf(subscription)
   const head = JSON.stringify({
     channel,
-    id: version(machine) === 1 ? 0 : undefined,
-    hidden: event === "subscribe" && hidden ? true : undefined
+    id: isNew ? 0 : undefined,
+    ...event === "subscribe" &&
+      { hidden: hidden || undefined, ...isNew && { since, rewind: since ? undefined : rewind } }
   })
   send(machine, event, event === "subscribe" && data ? `${head.slice(0, -1)},"data":${data}}` : head)
   waitForResponse(machine, subscription)

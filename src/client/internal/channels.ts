@@ -3,16 +3,18 @@
  */
 
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import * as ChannelName from "../../protocol/ChannelName.ts"
 import { FromClient } from "../../protocol/Command.ts"
+import * as Json from "../../protocol/Json.ts"
 import { ChannelNotFoundError, InvalidChannelNameError } from "../../protocol/KosmonautError.ts"
 import * as Response from "../../protocol/Response.ts"
-import type { ChannelInfo, ChannelLike, Subscriber } from "../ClientRequest.ts"
+import type { ChannelInfo, ChannelLike, HistoryOptions, Retained, Subscriber } from "../ClientRequest.ts"
 import * as Parts from "./parts.ts"
 import type { Requests } from "./request.ts"
 import { expecting } from "./target.ts"
 
-/** `Client.openChannel`, `closeChannel`, `channels`, `channel` and `subscribers`. */
+/** `Client.openChannel`, `closeChannel`, `channels`, `channel`, `subscribers` and `history`. */
 export const make = ({ query, execute }: Requests) => ({
   openChannel: (channel: ChannelLike) => {
     const name = nameOf(channel)
@@ -45,7 +47,18 @@ export const make = ({ query, execute }: Requests) => ({
           query(FromClient.ListSubscribers({ channel, after }), Response.Subscribers, notFound),
           ({ next, subscribers }) => ({ items: subscribers.map(subscriber), next })
         ))
-    )
+    ),
+
+  history: (channel: ChannelLike, { after = 0, limit = Infinity }: HistoryOptions = {}) => {
+    const most = Number.isFinite(limit) ? limit : 0
+    const parts = Parts.stream((after) =>
+      found(channel, (channel) =>
+        Effect.map(
+          query(FromClient.ListHistory({ channel, after, limit: most }), Response.History, notFound),
+          ({ broadcasts, next }) => ({ items: broadcasts.map(retained), next })
+        )), after)
+    return Stream.take(parts, limit)
+  }
 })
 
 /** The name of a channel. */
@@ -66,5 +79,12 @@ const channelInfo = ({ name, subscribers }: typeof Response.Channel.Type): Chann
   kind: ChannelName.kind(name),
   subscribers
 })
+
+const retained = ({ message, position }: (typeof Response.History.Type)["broadcasts"][number]): Retained => {
+  // A message has one key.
+  const [event, data] = Object.entries(message)[0] ?? ["", Json.empty]
+  const sid = data["sid"]
+  return { position, event, data, sid: typeof sid === "string" ? sid : undefined }
+}
 
 const subscriber = ({ data, sid, uid }: typeof Response.Subscriber.Type): Subscriber => ({ sid, uid, data })

@@ -12,9 +12,12 @@ interface Part<A> {
   readonly next: number | null
 }
 
-/** The list as a stream; each part is requested when it is pulled. */
-export const stream = <A, E>(part: (after: number) => Effect.Effect<Part<A>, E>): Stream.Stream<A, E> =>
-  Stream.paginate(0, (after) =>
+/** The list after a cursor as a stream; each part is requested when it is pulled. */
+export const stream = <A, E>(
+  part: (after: number) => Effect.Effect<Part<A>, E>,
+  after = 0
+): Stream.Stream<A, E> =>
+  Stream.paginate(after, (after) =>
     Effect.map(part(after), ({ items, next }) => [
       items,
       // A cursor that does not advance would never end.

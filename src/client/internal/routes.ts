@@ -94,7 +94,8 @@ export const dispatcher = <R1, R2, R3>(routes: Routes, callbacks: Callbacks<R1, 
         ? attempt(message, () => route.handle(data.success, { ...message, data: data.success }), route.event)
         : refuse(data.failure, message)
     }
-    if (fallback !== undefined) return attempt(message, () => fallback(message))
+    // What it returns is no response.
+    if (fallback !== undefined) return attempt(message, () => Effect.asVoid(fallback(message)))
     const { event } = message
     // A router with handlers for some lifecycle events receives all of them; the others are ignored.
     if (event.startsWith(":")) return Effect.void

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 
-import type { Id } from "../../protocol/BrowserMessage.ts"
+import type { Id, Since } from "../../protocol/BrowserMessage.ts"
 import type { Input, ObjectText } from "../../protocol/JsonText.ts"
 import type { Permission } from "./Permission.ts"
 
@@ -38,6 +38,10 @@ export interface SubscribeOptions {
   readonly data: Input
   /** The id of its message, which the response repeats. */
   readonly id?: Id | undefined
+  /** Of a channel with history: what was broadcast since then is received first. */
+  readonly since?: Since | undefined
+  /** Of a channel with history: how many of the last broadcasts are received first. */
+  readonly rewind?: number | undefined
 }
 
 /**

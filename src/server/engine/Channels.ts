@@ -19,6 +19,8 @@ import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.
 import type { Part } from "../domain/Listing.ts"
 import { listOf } from "./internal/changes.ts"
 import * as Channel from "./internal/channel.ts"
+import * as History from "./internal/history.ts"
+import * as Recovery from "./internal/recovery.ts"
 import * as VhostState from "./internal/vhostState.ts"
 import type { Intent, Log, Rejections } from "./Log.ts"
 
@@ -85,7 +87,8 @@ export interface Channels {
   ) => Effect.Effect<unknown, BroadcastError>
   /**
    * Subscribes a browser, and notifies the members and the backend. For a browser that is already subscribed nothing changes;
-   * it gets a response only if its message had an id.
+   * it gets a response only if its message had an id. A browser that has missed more than it can receive at once gets the first
+   * part of that, and is not subscribed yet.
    */
   readonly subscribe: (
     name: string,
@@ -106,6 +109,8 @@ export interface Channels {
     cursor: number,
     id?: Id
   ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError>
+  /** The broadcasts that a channel with history retains, a part of them, see `Log.history`. */
+  readonly history: Log["history"]
   /** Whether a browser is subscribed. */
   readonly has: (name: string, browser: Browser) => Effect.Effect<boolean, ChannelNotFoundError>
   /**
@@ -173,13 +178,7 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
       ),
     broadcastUnsafe,
 
-    subscribe: (channel, browser, options) =>
-      Effect.map(
-        Effect.suspend(() => log.commit({ ...options, _tag: "Join", channel, browser })),
-        (isNew) => {
-          if (!isNew && options.id !== undefined) respondAgain(state, channel, browser, options.id)
-        }
-      ),
+    subscribe: (channel, browser, options) => subscribe(state, log, { ...options, _tag: "Join", channel, browser }),
     unsubscribe: (channel, browser, farewell, id) =>
       Effect.asVoid(
         Effect.suspend(() => log.commit({ _tag: "Leave", channel, browser, farewell, request: { id } }))
@@ -192,6 +191,7 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
         return Exit.void
       }),
     has: (name, browser) => Effect.map(find(name), (channel) => channel.subscriptions.has(browser)),
+    history: (channel, options) => Effect.flatMap(find(channel), () => log.history(channel, options)),
     leave: (browser) => leave(state, log, browser),
     counters: state.counters
   }
@@ -207,12 +207,41 @@ const makeFind = (get: (name: string) => Channel.Channel | undefined, log: Log) 
     })
   })
 
-// A browser that subscribes again gets the list of the others.
-const respondAgain = (state: VhostState.VhostState, name: string, browser: Browser, id: Id): void => {
+const subscribe = (
+  state: VhostState.VhostState,
+  log: Log,
+  intent: Intent<"Join">
+): Effect.Effect<void, Rejections["Join"]> =>
+  Effect.suspend(() => {
+    if (intent.since !== undefined || intent.rewind !== undefined) History.expire(state.histories)
+    return Effect.flatMap(
+      log.commit(intent),
+      (isNew) => isNew || isAnswered(state, intent) ? Exit.void : subscribe(state, log, intent)
+    )
+  })
+
+// A browser that is subscribed gets the list of the others, one that has missed much a part of that. `false`: it is neither,
+// since the channel has changed meanwhile.
+const isAnswered = (
+  state: VhostState.VhostState,
+  { browser, channel: name, id, ...asked }: Intent<"Join">
+): boolean => {
   const channel = VhostState.channelOf(state, name)
-  const subscription = channel?.subscriptions.get(browser)?.value
-  if (channel === undefined || subscription === undefined) return
-  browser.sendUnsafe(BrokerMessage.subscribed(name, subscription.uid, listOf(state, channel, browser), id))
+  if (channel === undefined) return false
+  const subscription = channel.subscriptions.get(browser)?.value
+  if (subscription !== undefined) {
+    if (id === undefined) return true
+    const recovery = Recovery.again(state, channel, browser, asked)
+    browser.sendUnsafe(
+      BrokerMessage.subscribed(name, subscription.uid, listOf(state, channel, browser), id, recovery)
+    )
+    return true
+  }
+  const { entries, recovery } = Recovery.partOf(state, channel, browser, asked)
+  if (recovery?.more !== true) return false
+  browser.sendUnsafe(BrokerMessage.subscribed(name, undefined, undefined, id, recovery))
+  Channel.deliverMissed(browser, entries)
+  return true
 }
 
 /** After how many deliveries to yield. */

@@ -13,7 +13,7 @@
 
 import type * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
-import type { Id } from "../../protocol/BrowserMessage.ts"
+import type { Id, Since } from "../../protocol/BrowserMessage.ts"
 import type * as JsonText from "../../protocol/JsonText.ts"
 import type {
   BadRequestError,
@@ -52,7 +52,7 @@ export interface Intents {
   readonly SendTo: { readonly sid: string; readonly event: string; readonly data: JsonText.Input }
   /** Disconnects one browser, or all browsers of a user. Changes nothing if there is none. */
   readonly Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
-  /** Subscribes a browser. Changes nothing if it is subscribed. */
+  /** Subscribes a browser. Changes nothing if it is subscribed, or has missed more than it can receive at once. */
   readonly Join: SubscribeOptions & { readonly channel: string; readonly browser: Browser }
   /** Unsubscribes a browser. `request` is the message that it is to receive a response to, if there is one. */
   readonly Leave: {
@@ -105,6 +105,8 @@ export type Change = Data.TaggedEnum<{
     readonly channel: string
     readonly subscription: Subscription
     readonly id: Id | undefined
+    readonly since: Since | undefined
+    readonly rewind: number | undefined
     readonly lifecycle: ReadonlyArray<Event>
   }
   Left: {
@@ -119,15 +121,48 @@ export type Change = Data.TaggedEnum<{
 }>
 
 /**
+ * A part of the broadcasts that a channel with history retains, the oldest first.
+ *
+ * @since 0.1.0
+ */
+export interface HistoryPart {
+  readonly entries: ReadonlyArray<HistoryEntry>
+  /** The position of the last broadcast that was dropped. */
+  readonly floor: number
+  /** Whether there are later ones. */
+  readonly more: boolean
+}
+
+/**
+ * A broadcast that is retained: its position, and the message as browsers have received it.
+ *
+ * @since 0.1.0
+ */
+export interface HistoryEntry {
+  readonly position: number
+  readonly message: string
+}
+
+/**
  * The log of one vhost.
  *
  * @since 0.1.0
  */
 export interface Log {
+  /** Names the positions of this log. Another log has another epoch. */
+  readonly epoch: () => string
   /** The position of the last change that this broker has applied. Each change has the next one. */
   readonly head: () => number
   /** Commits an intent. Ends when this broker has applied the change; `false` if nothing has changed. */
   readonly commit: <Tag extends keyof Intents>(intent: Intent<Tag>) => Effect.Effect<boolean, Rejections[Tag]>
+  /**
+   * The broadcasts of a channel after a position: as many as have `maxSize` bytes as JSON, and at least one if there is one; at
+   * most `limit`. None for a channel without history.
+   */
+  readonly history: (
+    channel: string,
+    options: { readonly after: number; readonly limit: number; readonly maxSize: number }
+  ) => Effect.Effect<HistoryPart, ChannelNotFoundError>
   /** Ends when this broker has applied all that was committed anywhere before. Only then is a channel known not to exist. */
   readonly barrier: Effect.Effect<void>
 }

@@ -37,6 +37,7 @@ import * as Calls from "./Calls.ts"
 import * as Channels from "./Channels.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Background from "./internal/background.ts"
+import * as History from "./internal/history.ts"
 import * as Limits from "./internal/limits.ts"
 import * as LocalLog from "./internal/localLog.ts"
 import * as Metrics from "./internal/metrics.ts"
@@ -180,6 +181,7 @@ interface Entered {
   readonly vhost: Vhost
   readonly removed: Deferred.Deferred<void>
   readonly warnings: Warnings.Warnings
+  readonly histories: History.Histories
 }
 
 // The vhosts by their paths, and their background fibers.
@@ -191,7 +193,8 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
   const patterns = Patterns.make()
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
-  const limits = Limits.fromConfig(config)
+  const hasHistory = yield* Effect.fromResult(Patterns.anyOf("history.channels", config.history.channels))
+  const limits = { ...Limits.fromConfig(config), hasHistory, history: History.makeTotal(config.history.totalSize) }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 
@@ -204,7 +207,7 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
     const largest = config.maxMessageSize - envelopeSize
     const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal, largest })
     const lobby = Lobby.make({ ...own, events, deadLetters, onDefect })
-    const state = VhostState.make(own)
+    const state = VhostState.make({ ...own, epoch: SecureRandom.uuidV4Unsafe() })
     const log = LocalLog.make({ state, journal, emit: lobby.emitUnsafe })
     const removed = Deferred.makeUnsafe<void>()
     const vhost: Vhost = {
@@ -223,11 +226,13 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
-    vhosts.set(path, { vhost, removed, warnings: Warnings.make(path, lobby, deadLetters, clock) })
+    const warnings = Warnings.make(path, lobby, deadLetters, clock)
+    vhosts.set(path, { vhost, removed, warnings, histories: state.histories })
     journal.created({ _tag: "Vhost", token })
     return vhost
   }
   const leave = (vhost: Vhost) => {
+    History.release(vhosts.get(vhost.path)?.histories)
     vhosts.delete(vhost.path)
     vhost.journal.deleted("Vhost", vhost.path)
   }

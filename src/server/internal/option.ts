@@ -189,7 +189,7 @@ const listKind: Kind<ReadonlyArray<string>> = {
   allowed: "a list of texts",
   written: "texts with commas between them",
   metavar: "<text>",
-  parse: (text) => text.split(",").map((item) => item.trim()),
+  parse: (text) => text.split(",").map((item) => item.trim()).filter((item) => item !== ""),
   format: (items) => items.join(", ")
 }
 

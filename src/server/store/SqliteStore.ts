@@ -180,10 +180,14 @@ export const layer = (options: Options): Layer.Layer<Store, StoreError> => Layer
 
 const Entries = Schema.Array(Schema.Union(tables.map(([_, { schema }]) => schema)))
 
+// Columns that are null in most rows, and absent in their entries.
+const optionalOf = (kind: Kind): ReadonlyArray<string> =>
+  added.filter(({ initially, table }) => table === kind && initially === null).map(({ column }) => column)
+
 const rowsOf = (database: DatabaseSync, kind: Kind): ReadonlyArray<object> => {
-  const optional = added.filter(({ initially, table }) => table === kind && initially === null)
+  const optional = optionalOf(kind)
   return database.prepare(`select * from ${kind} order by place`).all().map((row) => {
-    for (const { column } of optional) if (row[column] === null) delete row[column]
+    for (const column of optional) if (row[column] === null) delete row[column]
     return { ...row, _tag: kind }
   })
 }
@@ -198,21 +202,36 @@ const applyTo = (database: DatabaseSync): (change: Change) => void => {
 }
 
 const statementsOf = (database: DatabaseSync, kind: Kind, table: (typeof kinds)[Kind]) => {
-  const columns = columnsOf(table)
-  const values = columns.map(() => "?").join(", ")
-  const updates = columns.map((column) => `${column} = excluded.${column}`).join(", ")
-  const put = database.prepare(
-    `insert into ${kind} (${columns.join(", ")}) values (${values}) on conflict (${
-      uniqueOf(table)
-    }) do update set ${updates}`
-  )
+  const optional = optionalOf(kind)
+  const required = columnsOf(table).filter((column) => !optional.includes(column))
+  const putRequired = putOf(database, kind, table, required, optional)
+  const putAll = putOf(database, kind, table, [...required, ...optional], [])
   const remove = database.prepare(`delete from ${kind} where vhost = ? and ${table.key} = ?`)
   const removeAll = database.prepare(`delete from ${kind} where vhost = ?`)
   return {
-    put: (entry: Entry) => void put.run(...columns.map((column) => valueOf(entry[column as keyof Entry]))),
+    // Values that are bound cost time, also if they are null.
+    put: (entry: Entry) =>
+      optional.every((column) => entry[column as keyof Entry] === undefined) ? putRequired(entry) : putAll(entry),
     remove: (vhost: string, key: string) => void remove.run(vhost, key),
     removeAll: (vhost: string) => void removeAll.run(vhost)
   }
+}
+
+const putOf = (
+  database: DatabaseSync,
+  kind: Kind,
+  table: (typeof kinds)[Kind],
+  columns: ReadonlyArray<string>,
+  empty: ReadonlyArray<string>
+) => {
+  const values = columns.map(() => "?").join(", ")
+  const updates = [...columns.map((column) => `${column} = excluded.${column}`), ...empty.map((_) => `${_} = null`)]
+  const statement = database.prepare(
+    `insert into ${kind} (${columns.join(", ")}) values (${values}) on conflict (${uniqueOf(table)}) do update set ${
+      updates.join(", ")
+    }`
+  )
+  return (entry: Entry) => void statement.run(...columns.map((column) => valueOf(entry[column as keyof Entry])))
 }
 
 const valueOf = (value: SQLInputValue | Redacted.Redacted | undefined): SQLInputValue =>

@@ -26,6 +26,19 @@ export interface Socket {
   client: string | undefined
 }
 
+/** What the broker retains of a channel with history. */
+interface History {
+  readonly opened: number
+  floor: number
+  entries: Array<{ readonly position: number; readonly exceptSid: string | undefined }>
+}
+
+/** How many broadcasts the broker retains of a channel, and how many it sends at once. */
+const retained = 12
+const partSize = 3
+
+const numberOf = (epoch: string, position: number): number => Number(epoch.slice(6)) * 10_000 + position
+
 /** The outputs of one kind. */
 export type OutputOf<Tag extends Output["_tag"]> = Extract<Output, { readonly _tag: Tag }>
 
@@ -41,6 +54,12 @@ export class World {
   readonly executed = new Map<string, number>()
   /** The fetches of tokens that have no response yet. */
   readonly fetches: Array<number> = []
+  /** The channels with history, and the broker's log. */
+  readonly histories = new Map<string, History>()
+  epoch = "epoch 1"
+  head = 100
+  /** Why the broker could not recover, in the order of its responses. */
+  readonly losses: Array<string> = []
   now = 1000
   random = 0.5
   timer = Infinity
@@ -122,6 +141,33 @@ export class World {
       this.give({ _tag: "Timer" })
     }
     this.now = end
+  }
+
+  /** The channel has a history from now on. */
+  retain(channel: string): this {
+    this.histories.set(channel, { opened: this.head, floor: this.head, entries: [] })
+    return this
+  }
+
+  /** A backend broadcasts. Returns what the message says: a number that is larger than those before. */
+  broadcast(channel: string, exceptSid?: string): number {
+    const position = ++this.head
+    const history = this.histories.get(channel)
+    history?.entries.push({ position, exceptSid })
+    while (history !== undefined && history.entries.length > retained) history.floor = history.entries.shift()!.position
+    const { socket } = this
+    if (socket?.subscriptions.has(channel) === true && `sid-${socket.connection}` !== exceptSid) {
+      this.#sendBroadcast(socket, channel, position, history !== undefined)
+    }
+    return numberOf(this.epoch, position)
+  }
+
+  /** The broker has lost its log. */
+  restart(): void {
+    this.epoch = `epoch ${Number(this.epoch.slice(6)) + 1}`
+    this.head = 10
+    for (const channel of this.histories.keys()) this.retain(channel)
+    this.drop(1006)
   }
 
   /** The broker reads one message. */
@@ -239,12 +285,13 @@ export class World {
         if (channel === "private-x" || (!isUser && channel.startsWith("p"))) return fail(403)
         if (!this.open.has(channel)) return fail(454)
         if (socket.subscriptions.has(channel) && id === undefined) return undefined
-        socket.subscriptions.add(channel)
-        return respond(":subscribed", {
-          channel,
-          ...(isUser && { uid: socket.uid }),
-          ...(channel.startsWith("presence") && { subscribers: [] })
-        })
+        return this.#subscribe(socket, payload, (fields) =>
+          respond(":subscribed", {
+            channel,
+            ...fields,
+            ...(isUser && { uid: socket.uid }),
+            ...(fields.more !== true && channel.startsWith("presence") && { subscribers: [] })
+          }))
       case "unsubscribe":
         if (!socket.subscriptions.delete(channel)) return fail(453)
         return respond(":unsubscribed", { channel })
@@ -270,6 +317,56 @@ export class World {
       default:
         return fail(400)
     }
+  }
+
+  #sendBroadcast(socket: Socket, channel: string, position: number, hasHistory: boolean): void {
+    const isPositioned = hasHistory && socket.version === 1
+    socket.toBrowser.push({
+      said: { n: numberOf(this.epoch, position), channel },
+      ...(isPositioned && { ":at": position })
+    })
+  }
+
+  #subscribe(socket: Socket, { channel, rewind, since }: Json, respond: (fields: Json) => unknown): unknown {
+    const history = this.histories.get(channel)
+    const isSubscribed = socket.subscriptions.has(channel)
+    if (history === undefined || socket.version === 0) {
+      socket.subscriptions.add(channel)
+      return respond({})
+    }
+    const reason = since === undefined || isSubscribed
+      ? undefined
+      : since.epoch !== this.epoch
+      ? "epoch"
+      : since.position < history.opened
+      ? "closed"
+      : since.position < history.floor
+      ? "dropped"
+      : undefined
+    if (reason !== undefined) this.losses.push(reason)
+    const isRecovered = since !== undefined && reason === undefined
+    const own = [since?.sid, `sid-${socket.connection}`]
+    const after = isRecovered
+      ? since.position
+      : rewind === undefined
+      ? this.head
+      : history.entries.at(-rewind - 1)?.position ?? 0
+    const all = isSubscribed ?
+      [] :
+      history.entries.filter(({ exceptSid, position }) =>
+        position > after && (exceptSid === undefined || !own.includes(exceptSid))
+      )
+    const part = all.slice(0, partSize)
+    const more = all.length > partSize
+    if (!more) socket.subscriptions.add(channel)
+    respond({
+      epoch: this.epoch,
+      position: more ? part.at(-1)!.position : this.head,
+      ...(since !== undefined && { recovered: isRecovered, ...(reason !== undefined && { reason }) }),
+      missed: part.length,
+      more
+    })
+    for (const { position } of part) this.#sendBroadcast(socket, channel, position, true)
   }
 
   #count({ client, uid }: Socket, id: unknown, isRemembered: boolean): void {

@@ -2,15 +2,18 @@
  * Requests and triggers whose broker, tracer or browser misbehaves: each still ends once, and no other one suffers.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Tracer } from "effect"
+import { Clock, Effect, Tracer } from "effect"
 import { TestClock } from "effect/testing"
+import { envelopeSize } from "../../../src/protocol/Frame.ts"
 import type { Delivery } from "../../../src/protocol/Trigger.ts"
 import type * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import type { RequestResult } from "../../../src/server/engine/EventQueue.ts"
+import * as Timeline from "../../../src/server/engine/internal/timeline.ts"
 import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
 import * as AdjustableClock from "../../harness/AdjustableClock.ts"
 import { enter, makeVhost, type World } from "../../harness/browserSession.ts"
 import { settings } from "../../harness/engine.ts"
+import { makeWithoutHeartbeats as makeLobby } from "../../harness/lobby.ts"
 
 /** A worker that acks and responds, and the ids of what it was given. */
 const attend = Effect.fnUntraced(function*({ lobby }: Vhosts.Vhost, prefetch = 100) {
@@ -125,5 +128,82 @@ describe("a tracer that throws", () => {
           { ":response": { id: 3 } }
         ])
       }).pipe(clock.provide)
+    }))
+})
+
+describe("ten thousand requests whose deadline passes at once", () => {
+  it.effect("end in steps, between which others have their turn, and none of them is delivered", () =>
+    Effect.gen(function*() {
+      const clock = yield* AdjustableClock.make
+      yield* Effect.gen(function*() {
+        const lobby = yield* makeLobby({ missedHeartbeats: 1000 })
+        let given = 0
+        const register = (prefetch: number) =>
+          lobby.register({
+            id: "w",
+            connection: {},
+            lifecycle: false,
+            responses: true,
+            prefetch,
+            maxAttempts: 1,
+            deliverUnsafe: (_json, _origin, settled) => {
+              given++
+              settled(true)
+            },
+            heartbeatUnsafe: () => {},
+            dismiss: Effect.void
+          })
+        yield* register(0)
+        const results: Array<RequestResult["_tag"]> = []
+        const request = (timeout: number) =>
+          lobby.request({ event: "e", json: "{}", timeout, respondUnsafe: ({ _tag }) => void results.push(_tag) })
+        for (let index = 0; index < 9999; index++) yield* request(1000)
+        yield* request(60_000)
+        clock.standStill(1000)
+        const steps: Array<number> = []
+        const step = (work: Effect.Effect<unknown>) =>
+          Effect.suspend(() => {
+            const before = results.length
+            return Effect.tap(work, () => Effect.sync(() => steps.push(results.length - before)))
+          })
+        // A worker with credit is given no request that has expired, however many there are.
+        yield* step(register(1))
+        expect(given).toBe(0)
+        while ((lobby.nextDue() ?? Infinity) <= Timeline.nowOf(yield* Clock.Clock)) yield* step(lobby.redeliver)
+        expect(Math.max(...steps)).toBeLessThanOrEqual(512)
+        expect([results.length, new Set(results), given]).toEqual([9999, new Set(["Expired"]), 1])
+      }).pipe(clock.provide)
+    }))
+})
+
+describe("the largest request", () => {
+  it.effect("still fits into a worker's message with the time that is left", () =>
+    Effect.gen(function*() {
+      const maxMessageSize = 2000
+      const lobby = yield* makeLobby({ maxMessageSize })
+      const sizes: Array<number> = []
+      yield* lobby.register({
+        id: "w",
+        connection: {},
+        lifecycle: false,
+        responses: true,
+        prefetch: 100,
+        maxAttempts: 1,
+        deliverUnsafe: (json, origin, settled) => {
+          sizes.push(json.length + (origin?.length ?? 0))
+          settled(true)
+        },
+        heartbeatUnsafe: () => {},
+        dismiss: Effect.void
+      })
+      const origin = `{"uid":"joe"}`
+      for (let size = maxMessageSize - envelopeSize - 100; size <= maxMessageSize; size++) {
+        const json = "x".repeat(size - origin.length)
+        yield* Effect.exit(
+          lobby.request({ event: "e", json, origin, timeout: 3_599_999.5, respondUnsafe: () => {} })
+        )
+      }
+      expect(sizes.length).toBeGreaterThan(50)
+      expect(Math.max(...sizes)).toBeLessThanOrEqual(maxMessageSize - envelopeSize)
     }))
 })

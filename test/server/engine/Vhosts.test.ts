@@ -55,6 +55,31 @@ describe("Vhosts", () => {
       expect(channels.map((list) => list.map(({ name }) => name))).toEqual([["room", "presence-room"], [], []])
     }))
 
+  it.effect("does not start with a pattern of channels that does not compile", () =>
+    Effect.gen(function*() {
+      expect(yield* Effect.flip(make({ history: { channels: ["room", "a("] } }))).toMatchObject({
+        _tag: "InvalidOptionError",
+        option: "history.channels",
+        value: "\"a(\""
+      })
+    }))
+
+  it.effect("frees the history of a vhost that is removed", () =>
+    Effect.gen(function*() {
+      const one = { path: "/one", channels: ["room"] }
+      // The second broadcast of the broker has no room beside one that is still retained.
+      const vhosts = yield* make({ vhosts: [one], history: { channels: [".*"], totalSize: 500 } })
+      const broadcast = Effect.gen(function*() {
+        const { channels } = yield* vhosts.get("/one")
+        yield* channels.broadcast("room", "e", {})
+        return (yield* channels.history("room", { after: 0, limit: 10, maxSize: 1000 })).entries.length
+      })
+      expect(yield* broadcast).toBe(1)
+      yield* vhosts.remove("/one")
+      yield* vhosts.add(one)
+      expect(yield* broadcast).toBe(1)
+    }))
+
   it.effect("starts with none if none is configured", () =>
     Effect.gen(function*() {
       const vhosts = yield* make()

@@ -6,9 +6,10 @@
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type * as Channel from "../../../events/Channel.ts"
-import { EventsDroppedError, type SubscribeError } from "../../BrowserError.ts"
-import { type Events, type Member, State, type Subscription } from "../../Subscription.ts"
+import { EventsDroppedError, EventsMissedError, type SubscribeError } from "../../BrowserError.ts"
+import { type Cursor, type Events, type Gap, type Member, State, type Subscription } from "../../Subscription.ts"
 import * as Machine from "../machine.ts"
 import type { SubscriptionState } from "../output.ts"
 import * as Consumers from "./consumers.ts"
@@ -22,13 +23,17 @@ import * as Latest from "./latest.ts"
 interface Shared {
   readonly state: Latest.Latest<State>
   readonly members: Latest.Latest<ReadonlyArray<Member>>
+  /** The last gap. */
+  readonly gaps: Latest.Latest<Gap | undefined>
   readonly hubs: Set<EventHub.EventHub>
 }
 
 /** How a subscription is made: its data as the JSON text of an object. */
 export interface Wanted {
   readonly data: string | undefined
-  readonly hidden: boolean | undefined
+  readonly hidden?: boolean | undefined
+  readonly since?: Cursor | undefined
+  readonly rewind?: number | undefined
 }
 
 /** The subscriptions of a browser. */
@@ -40,6 +45,7 @@ export interface Channels {
   ) => Effect.Effect<Subscription<E>, SubscribeError, Scope.Scope>
   readonly stateChangedUnsafe: (channel: string, state: SubscriptionState) => void
   readonly membersChangedUnsafe: (channel: string) => void
+  readonly missedUnsafe: (channel: string, reason: Gap["reason"]) => void
   readonly receivedUnsafe: (channel: string, received: Received) => void
   /** Ends all of them. With a cause whoever waits dies of it. */
   readonly endUnsafe: (exit?: Exit.Exit<never>) => void
@@ -59,11 +65,12 @@ export const make = (driver: () => Driver, { eventBuffer, report, timeout }: Con
   const channels = new Map<string, Shared>()
   let end: { readonly exit: Exit.Exit<never> | undefined } | undefined
 
-  const open = (channel: string, { data, hidden }: Wanted) => {
+  const open = (channel: string, wanted: Wanted) => {
     const { giveUnsafe } = driver()
     const shared = channels.get(channel) ?? {
       state: Latest.make<State>(State.Subscribing()),
       members: Latest.make<ReadonlyArray<Member>>([]),
+      gaps: Latest.make<Gap | undefined>(undefined),
       hubs: new Set()
     }
     const hub = EventHub.make({
@@ -73,7 +80,7 @@ export const make = (driver: () => Driver, { eventBuffer, report, timeout }: Con
     })
     shared.hubs.add(hub)
     channels.set(channel, shared)
-    giveUnsafe({ _tag: "Subscribe", channel, data, hidden })
+    giveUnsafe({ ...wanted, _tag: "Subscribe", channel })
     if (end) endAll(shared, end.exit)
     const close = Effect.sync(() => {
       hub.endUnsafe()
@@ -104,6 +111,10 @@ export const make = (driver: () => Driver, { eventBuffer, report, timeout }: Con
     stateChangedUnsafe: (channel, state) => channels.get(channel)?.state.setUnsafe(toState(state, channel, timeout)),
     membersChangedUnsafe: (channel) =>
       channels.get(channel)?.members.setUnsafe(Machine.members(driver().machine, channel)),
+    missedUnsafe: (channel, reason) => {
+      channels.get(channel)?.gaps.setUnsafe({ reason })
+      report(new EventsMissedError({ channel, reason }))
+    },
     receivedUnsafe: (channel, received) => {
       for (const hub of channels.get(channel)?.hubs ?? []) hub.emitUnsafe(received)
     },
@@ -114,9 +125,10 @@ export const make = (driver: () => Driver, { eventBuffer, report, timeout }: Con
   }
 }
 
-const endAll = ({ hubs, members, state }: Shared, exit?: Exit.Exit<never>): void => {
+const endAll = ({ gaps, hubs, members, state }: Shared, exit?: Exit.Exit<never>): void => {
   for (const hub of hubs) hub.endUnsafe(exit)
   members.endUnsafe(exit)
+  gaps.endUnsafe(exit)
   state.endUnsafe(exit)
 }
 
@@ -128,7 +140,7 @@ const subscribed = ({ state }: Shared): Effect.Effect<void, SubscribeError> =>
 
 const subscription = <E extends Events>(
   { events, name: channel }: Channel.Reference<E>,
-  { members, state }: Shared,
+  { gaps, members, state }: Shared,
   hub: EventHub.EventHub,
   report: Consumers.Report
 ): Subscription<E> => ({
@@ -145,7 +157,8 @@ const subscription = <E extends Events>(
         report
       )) as Subscription<E>["on"],
   members,
-  state
+  state,
+  gaps: Stream.filter(gaps.changes, (gap) => gap !== undefined)
 })
 
 const toState = (state: SubscriptionState, channel: string, timeout: number): State => {
@@ -153,7 +166,7 @@ const toState = (state: SubscriptionState, channel: string, timeout: number): St
     case "Subscribing":
       return State.Subscribing()
     case "Subscribed":
-      return State.Subscribed({ uid: state.uid })
+      return State.Subscribed({ uid: state.uid, cursor: state.cursor })
     case "Unsubscribed":
       return State.Unsubscribed()
     case "Failed": {

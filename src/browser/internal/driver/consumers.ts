@@ -102,6 +102,7 @@ const decode = (
     data: data.success,
     raw,
     channel,
-    sid: channel !== undefined && typeof raw.sid === "string" ? raw.sid : undefined
+    sid: channel !== undefined && typeof raw.sid === "string" ? raw.sid : undefined,
+    cursor: received.cursor
   })
 }

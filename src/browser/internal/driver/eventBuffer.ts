@@ -11,12 +11,15 @@ import type * as Result from "effect/Result"
 import type * as Event from "../../../events/Event.ts"
 import type { JsonObject } from "../../../protocol/Json.ts"
 import type { MessageDecodeError } from "../../../protocol/KosmonautError.ts"
+import type { Cursor } from "../../Subscription.ts"
 
 /** An event as it was received. Consumers share it. */
 export interface Received {
   /** Its name on the wire. */
   readonly event: string
   readonly data: JsonObject
+  /** Where the subscription is with it. */
+  readonly cursor?: Cursor | undefined
   /** What it takes in memory, about. */
   readonly bytes: number
   /** What a declaration made of it, set by the first consumer that decodes it. */

@@ -94,8 +94,15 @@ const dispatch = (
       return channels.stateChangedUnsafe(notice.channel, notice.state)
     case "Members":
       return channels.membersChangedUnsafe(notice.channel)
+    case "Gap":
+      return channels.missedUnsafe(notice.channel, notice.reason)
     case "Event":
-      return channels.receivedUnsafe(notice.channel, { event: notice.event, data: notice.data, bytes })
+      return channels.receivedUnsafe(notice.channel, {
+        event: notice.event,
+        data: notice.data,
+        cursor: notice.cursor,
+        bytes
+      })
     case "Direct":
       return direct.emitUnsafe({ event: notice.event, data: notice.data, bytes })
     case "Error":

@@ -71,6 +71,8 @@ const executeOther = (
         channels.subscribersAfter(command.channel, command.after),
         (subscribers) => Listing.subscribers(subscribers, maxSize)
       )
+    case "ListHistory":
+      return history(vhost, command, maxSize)
     case "ListDeadLetters":
       return Effect.map(vhost.deadLettersAfter(command.after), (items) => Listing.deadLetters(items, maxSize))
     case "ReplayDeadLetter":
@@ -90,6 +92,15 @@ const executeOther = (
     default:
       return Effect.fail(new BadRequestError({ detail: "only a worker sends this command" }))
   }
+}
+
+const history = (
+  { channels }: Vhost,
+  { after, channel, limit }: Extract<FromClient, { readonly _tag: "ListHistory" }>,
+  maxSize: number
+): Effect.Effect<FromServer, StatusError> => {
+  const options = { after, limit: limit > 0 ? limit : Infinity, maxSize: maxSize - Listing.frameSize }
+  return Effect.map(channels.history(channel, options), Listing.history)
 }
 
 // The shape that `FromClient.BroadcastAll` describes.

@@ -10,6 +10,7 @@ import { decodeEvent, decodeOrigin } from "../../../protocol/Trigger.ts"
 import type { Subscription } from "../../domain/Browser.ts"
 import type { ChannelInfo, Listed, Part } from "../../engine/Channels.ts"
 import type { DeadLetter } from "../../engine/DeadLetters.ts"
+import type { HistoryPart } from "../../engine/Log.ts"
 
 /** A part of the open channels, in a response of at most `maxSize` bytes. */
 export const channels = (part: Part<ChannelInfo>, maxSize: number): FromServer =>
@@ -21,6 +22,14 @@ export const channel = ({ name, subscribers }: ChannelInfo): typeof Response.Cha
 /** A part of the subscribers of a channel, in a response of at most `maxSize` bytes. */
 export const subscribers = (part: Part<Subscription>, maxSize: number): FromServer =>
   list("subscribers", part, writeSubscriber, maxSize)
+
+/** A part of the broadcasts that a channel retains. */
+export const history = ({ entries, more }: HistoryPart): FromServer =>
+  responseOf(
+    "broadcasts",
+    entries.map(({ message, position }) => `{"position":${position},"message":${message}}`),
+    more ? entries.at(-1)?.position ?? null : null
+  )
 
 /** Dead letters, in a response of at most `maxSize` bytes. */
 export const deadLetters = (items: Iterable<Listed<DeadLetter>>, maxSize: number): FromServer =>
@@ -44,8 +53,8 @@ const writeDeadLetter = (letter: DeadLetter, maxSize: number): string => {
 
 const shortened = (event: string): string => event.length > 200 ? `${event.slice(0, 200)}…` : event
 
-// The bytes of a list beside its entries.
-const frameSize = 100
+/** The bytes of a list beside its entries. */
+export const frameSize = 100
 
 const entrySize = (entry: string): number => byteLength(entry) + 1
 

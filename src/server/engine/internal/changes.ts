@@ -8,6 +8,8 @@ import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type { Browser } from "../../domain/Browser.ts"
 import type { Change } from "../Log.ts"
 import * as Channel from "./channel.ts"
+import * as History from "./history.ts"
+import * as Recovery from "./recovery.ts"
 import * as VhostState from "./vhostState.ts"
 
 /**
@@ -21,7 +23,7 @@ export const apply = (state: VhostState.VhostState, change: Change, position: nu
   state.head = position
   switch (change._tag) {
     case "Broadcast":
-      return broadcast(state, change)
+      return broadcast(state, change, position)
     case "BroadcastToNobody":
       state.counters.broadcasts++
       return
@@ -41,10 +43,20 @@ export const apply = (state: VhostState.VhostState, change: Change, position: nu
   }
 }
 
-const broadcast = (state: VhostState.VhostState, { channel: name, exceptSid, message }: Of<"Broadcast">): void => {
+const broadcast = (
+  state: VhostState.VhostState,
+  { channel: name, exceptSid, message }: Of<"Broadcast">,
+  position: number
+): void => {
   const channel = VhostState.channelOf(state, name)
   state.counters.broadcasts++
-  if (channel !== undefined) state.counters.deliveries += Channel.deliver(channel, message, exceptSid)
+  if (channel === undefined) return
+  if (channel.history === undefined) {
+    state.counters.deliveries += Channel.deliver(channel, message, exceptSid)
+    return
+  }
+  History.append(state.histories, channel.history, { position, message, exceptSid })
+  state.counters.deliveries += Channel.deliverAt(channel, message, position, exceptSid)
 }
 
 const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClosed">): void => {
@@ -57,14 +69,16 @@ const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClose
   for (const browser of browsers) browser.sendUnsafe(message)
 }
 
-const join = (state: VhostState.VhostState, { channel: name, id, subscription }: Of<"Joined">): void => {
+const join = (state: VhostState.VhostState, { channel: name, id, subscription, ...asked }: Of<"Joined">): void => {
   const channel = VhostState.channelOf(state, name)
   const { browser, member, uid } = subscription
   if (channel === undefined || channel.subscriptions.has(browser)) return
   // As the original's: those who were there before.
   const list = listOf(state, channel)
+  const { entries, recovery } = Recovery.partOf(state, channel, browser, asked)
   VhostState.addSubscription(state, channel, subscription)
-  browser.sendUnsafe(BrokerMessage.subscribed(name, uid, list, id))
+  browser.sendUnsafe(BrokerMessage.subscribed(name, uid, list, id, recovery))
+  Channel.deliverMissed(browser, entries)
   if (member !== undefined) Channel.deliver(channel, BrokerMessage.memberJoined(member.text))
 }
 

@@ -2,10 +2,11 @@
  * One channel: its subscribers, delivery to them, and lists of them in parts.
  */
 
-import type { MemberList } from "../../../protocol/BrokerMessage.ts"
+import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type * as ChannelName from "../../../protocol/ChannelName.ts"
 import type { Browser, Subscription } from "../../domain/Browser.ts"
 import type { Listed, Part } from "../../domain/Listing.ts"
+import type * as History from "./history.ts"
 import * as OrderedList from "./orderedList.ts"
 
 /** An open channel. */
@@ -17,15 +18,18 @@ export interface Channel {
   readonly visible: OrderedList.OrderedList<Subscription>
   /** Of a presence channel: how many connections of each user are members. */
   readonly membersOf: Map<string, number>
+  /** Its last broadcasts, if it has a history. */
+  readonly history: History.History | undefined
 }
 
 /** Makes a channel without subscribers. */
-export const make = (name: string, kind: ChannelName.Kind): Channel => ({
+export const make = (name: string, kind: ChannelName.Kind, history?: History.History): Channel => ({
   name,
   kind,
   subscriptions: new Map(),
   visible: OrderedList.make(),
-  membersOf: new Map()
+  membersOf: new Map(),
+  history
 })
 
 /** Sends a message to all subscribers except one, and returns to how many. */
@@ -39,6 +43,35 @@ export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?:
   return delivered
 }
 
+/** The same with the position of the message for the browsers of version 1. */
+export const deliverAt = (
+  { subscriptions }: Channel,
+  message: string,
+  position: number,
+  exceptSid: string | undefined
+): number => {
+  let delivered = 0
+  let hasPositions = false
+  for (const browser of subscriptions.keys()) {
+    if (browser.sid === exceptSid) continue
+    delivered++
+    if (browser.version === 0) browser.sendUnsafe(message)
+    else hasPositions = true
+  }
+  if (!hasPositions) return delivered
+  // In a second round, since browsers that receive the same text in a row share its frame.
+  const positioned = BrokerMessage.positioned(message, position)
+  for (const browser of subscriptions.keys()) {
+    if (browser.version === 1 && browser.sid !== exceptSid) browser.sendUnsafe(positioned)
+  }
+  return delivered
+}
+
+/** Sends a browser broadcasts that it has missed. */
+export const deliverMissed = (browser: Browser, entries: ReadonlyArray<History.Entry>): void => {
+  for (const { message, position } of entries) browser.sendUnsafe(BrokerMessage.positioned(message, position))
+}
+
 /**
  * The members of a presence channel after a cursor, without `except`: as many as fit into `maxBytes`, and at least
  * `least`. Their texts were made when they subscribed.
@@ -47,7 +80,7 @@ export const membersAfter = (
   { kind, subscriptions, visible }: Channel,
   cursor: number,
   options: { readonly except: Browser | undefined; readonly maxBytes: number; readonly least: number }
-): MemberList => {
+): BrokerMessage.MemberList => {
   const { except, least, maxBytes } = options
   if (kind !== "presence") return noMembers
   const isListed = except === undefined ? undefined : subscriptions.get(except)?.value?.member
@@ -66,7 +99,7 @@ export const membersAfter = (
   return { members, next: isAll ? undefined : next, count }
 }
 
-const noMembers: MemberList = { members: [], next: undefined, count: 0 }
+const noMembers: BrokerMessage.MemberList = { members: [], next: undefined, count: 0 }
 
 /** How many entries a part of a list has at most, and how many it examines at most. */
 const limits = { items: 1000, examined: 10_000 }

@@ -24,6 +24,7 @@ import type { Member, Subscription } from "../../domain/Browser.ts"
 import type { Change, Intent, Intents, Rejections } from "../Log.ts"
 import type { Channel } from "./channel.ts"
 import * as MessageSize from "./messageSize.ts"
+import * as Recovery from "./recovery.ts"
 import { channelOf, isEmpty, sizeOf, type VhostState } from "./vhostState.ts"
 
 /** What becomes of an intent. */
@@ -53,7 +54,7 @@ const decisions: Decisions = {
     const channel = channelOf(state, name)
     if (channel === undefined) return notFound(name)
     if (from !== undefined && !channel.subscriptions.has(from)) return notSubscribed(name)
-    if (channel.subscriptions.size === 0) return broadcastToNobody
+    if (channel.subscriptions.size === 0 && channel.history === undefined) return broadcastToNobody
     const message = BrokerMessage.broadcast(event, data, name, from?.sid)
     return MessageSize.isLarger(message, state.largest)
       ? rejected(MessageSize.tooLarge(state.largest))
@@ -86,7 +87,7 @@ const decisions: Decisions = {
   Disconnect: ({ browsers }, { by, who }) =>
     browsers.find(by, who).length === 0 ? unchanged : { _tag: "Disconnected", by, who },
 
-  Join: (state, { browser, channel: name, hidden, id, permission, ...options }) => {
+  Join: (state, { browser, channel: name, hidden, id, permission, rewind, since, ...options }) => {
     const channel = channelOf(state, name)
     if (channel === undefined) return notFound(name)
     const isNormal = channel.kind === "normal"
@@ -98,12 +99,15 @@ const decisions: Decisions = {
     if (channel.subscriptions.has(browser)) return unchanged
     const error = exceeds(state, browser, sizeOf(data))
     if (error !== undefined) return rejected(error)
+    // It subscribes once it has received all but the last part of what it has missed.
+    if (Recovery.partOf(state, channel, browser, { rewind, since }).recovery?.more === true) return unchanged
     // A copy, because the text of the data is a slice that would keep the whole message in memory.
     const own = JsonText.copy(data)
     const uid = isNormal ? undefined : permission?.uid
     const member = channel.kind === "presence" && !hidden && uid !== undefined ? memberOf(name, uid, own) : undefined
     const subscription = { browser, uid, hidden, data: own, member }
-    return { _tag: "Joined", channel: name, subscription, id, lifecycle: eventsOfJoining(channel, subscription) }
+    const lifecycle = eventsOfJoining(channel, subscription)
+    return { _tag: "Joined", channel: name, subscription, id, rewind, since, lifecycle }
   },
 
   Leave: (state, { browser, channel: name, farewell, request }) => {

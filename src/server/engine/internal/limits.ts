@@ -2,10 +2,13 @@
  * The limits of one vhost, by the names that the parts of the engine have for them.
  */
 
+import * as Duration from "effect/Duration"
 import type { Resolved } from "../../BrokerConfig.ts"
 
 /** The limits in the configuration of a broker. */
-export const fromConfig = ({ browsers, deadLetters, heartbeat, idempotency, queue, tokens, ...config }: Resolved) => ({
+export const fromConfig = (
+  { browsers, deadLetters, heartbeat, history, idempotency, queue, tokens, ...config }: Resolved
+) => ({
   maxMessageSize: config.maxMessageSize,
   maxChannels: config.maxChannels,
   maxSubscriptions: browsers.maxSubscriptions,
@@ -13,6 +16,10 @@ export const fromConfig = ({ browsers, deadLetters, heartbeat, idempotency, queu
   browserDataSize: browsers.totalDataSize,
   presenceListSize: browsers.presenceListSize,
   outboxSize: browsers.outboxSize,
+  historyCount: history.count,
+  historySize: history.size,
+  historyAge: Duration.toMillis(history.age),
+  historyVhostSize: history.vhostSize,
   queueCapacity: queue.capacity,
   queueSize: queue.size,
   maxDeliveries: queue.maxDeliveries,

@@ -5,12 +5,16 @@
 
 import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
+import { byteLength } from "../../../protocol/Frame.ts"
+import { ChannelNotFoundError } from "../../../protocol/KosmonautError.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
 import * as Journal from "../Journal.ts"
-import type { Change, Intent, Intents, Log, Rejections } from "../Log.ts"
+import type { Change, HistoryEntry, HistoryPart, Intent, Intents, Log, Rejections } from "../Log.ts"
 import * as Changes from "./changes.ts"
+import type { Channel } from "./channel.ts"
 import { decide } from "./decisions.ts"
-import type { VhostState } from "./vhostState.ts"
+import * as History from "./history.ts"
+import { channelOf, type VhostState } from "./vhostState.ts"
 
 /** The log of one broker, whose effects are done when they are made. */
 export interface LocalLog extends Log {
@@ -40,7 +44,14 @@ export const make = (options: {
     }
   }
   return {
+    epoch: () => state.epoch,
     head: () => state.head,
+    history: (channel, options) => {
+      const found = channelOf(state, channel)
+      if (found === undefined) return Exit.fail(new ChannelNotFoundError({ channel }))
+      History.expire(state.histories)
+      return Exit.succeed(historyOf(found, options))
+    },
     commit: (intent) => {
       const decision = decide(state, intent)
       if (decision._tag === "Rejected") return Exit.fail(decision.error)
@@ -52,6 +63,26 @@ export const make = (options: {
     barrier: Exit.void
   }
 }
+
+const historyOf = (
+  { history }: Channel,
+  { after, limit, maxSize }: { readonly after: number; readonly limit: number; readonly maxSize: number }
+): HistoryPart => {
+  const entries: Array<HistoryEntry> = []
+  if (history === undefined) return { entries, floor: 0, more: false }
+  let size = 0
+  let more = false
+  History.visitAfter(history, after, ({ message, position }) => {
+    size += byteLength(message) + entrySize
+    more = entries.length === limit || (size > maxSize && entries.length > 0)
+    if (!more) entries.push({ position, message })
+    return !more
+  })
+  return { entries, floor: history.floor, more }
+}
+
+/** What an entry has beside its message, as JSON. */
+const entrySize = 50
 
 const changed = Exit.succeed(true)
 const unchanged = Exit.succeed(false)

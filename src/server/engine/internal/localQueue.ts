@@ -219,9 +219,14 @@ const deliverAll = (state: State): void => {
   // Not recursively: a delivery may end, and so grant capacity, before `deliver` returns.
   if (state.isDelivering) return
   state.isDelivering = true
+  let ended = 0
   for (let lane = nextLane(state); lane !== undefined; lane = nextLane(state)) {
-    const event = lane.queued.take()!
-    if (event.deadline !== undefined && event.deadline <= state.options.timeline.now()) {
+    const event = lane.queued.first()!
+    const isExpired = event.deadline !== undefined && event.deadline <= state.options.timeline.now()
+    // The rest is ended by `requeueDue`, which is due, and delivers then.
+    if (isExpired && ++ended > maxExpiring) break
+    lane.queued.take()
+    if (isExpired) {
       LaneStates.end(lane, event)
       respond(state, event, expired)
       continue

@@ -5,16 +5,19 @@
  * leave by themselves.
  */
 
+import type * as Clock from "effect/Clock"
 import * as ChannelName from "../../../protocol/ChannelName.ts"
 import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
 import * as JsonText from "../../../protocol/JsonText.ts"
 import type { Browser, Subscription } from "../../domain/Browser.ts"
 import * as BrowserRegistry from "./browserRegistry.ts"
 import * as Channel from "./channel.ts"
+import * as History from "./history.ts"
 import * as OrderedList from "./orderedList.ts"
+import * as Timeline from "./timeline.ts"
 
 /** The limits, see `BrokerConfig`. */
-export interface Limits {
+export interface Limits extends History.Limits {
   readonly maxChannels: number
   readonly maxMessageSize: number
   readonly maxSubscriptions: number
@@ -27,6 +30,8 @@ export interface Limits {
 /** The state of one vhost. */
 export interface VhostState {
   readonly limits: Limits
+  /** Names the positions: those of another log have another epoch. */
+  readonly epoch: string
   /** How many bytes a message to browsers has at most. */
   readonly largest: number
   readonly channels: Map<string, OrderedList.Entry<Channel.Channel>>
@@ -34,6 +39,9 @@ export interface VhostState {
   readonly ordered: OrderedList.OrderedList<Channel.Channel>
   readonly subscriptions: Map<Browser, BrowserSubscriptions>
   readonly browsers: BrowserRegistry.BrowserRegistry
+  readonly histories: History.Histories
+  /** Whether a channel with this name has a history. */
+  readonly hasHistory: (channel: string) => boolean
   readonly counters: { channels: number; subscriptions: number; broadcasts: number; deliveries: number }
   /** The position of the last change. It is the cursor of what that change has added to a list. */
   head: number
@@ -46,17 +54,29 @@ export interface BrowserSubscriptions {
   dataSize: number
 }
 
-/** Makes a state in which these channels are open, one change for each. */
-export const make = (
-  options: Limits & { readonly opened?: ReadonlyArray<string> | undefined }
-): VhostState => {
+/** What a state is made of, beside its limits. */
+export interface Options extends Limits {
+  readonly epoch: string
+  /** The histories of all vhosts. */
+  readonly history: History.Total
+  readonly hasHistory: VhostState["hasHistory"]
+  readonly clock: Clock.Clock
+  /** Channels that are open, one change for each. */
+  readonly opened?: ReadonlyArray<string> | undefined
+}
+
+/** Makes a state. */
+export const make = (options: Options): VhostState => {
   const state: VhostState = {
     limits: options,
+    epoch: options.epoch,
     largest: options.maxMessageSize + envelopeSize,
     channels: new Map(),
     ordered: OrderedList.make(),
     subscriptions: new Map(),
     browsers: BrowserRegistry.make(),
+    histories: History.make(options, options.history, () => Timeline.nowOf(options.clock)),
+    hasHistory: options.hasHistory,
     counters: { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 },
     head: 0
   }
@@ -72,17 +92,19 @@ export const channelOf = ({ channels }: VhostState, name: string): Channel.Chann
   channels.get(name)?.value
 
 /** Opens a channel. */
-export const addChannel = ({ channels, counters, head, ordered }: VhostState, name: string): void => {
-  const entry = { cursor: head, value: Channel.make(name, ChannelName.kind(name)) }
+export const addChannel = ({ channels, counters, hasHistory, head, ordered }: VhostState, name: string): void => {
+  const history = hasHistory(name) ? History.open(head) : undefined
+  const entry = { cursor: head, value: Channel.make(name, ChannelName.kind(name), history) }
   channels.set(name, entry)
   OrderedList.append(ordered, entry)
   counters.channels++
 }
 
 /** Closes a channel that has no subscribers any more. */
-export const removeChannel = ({ channels, counters, ordered }: VhostState, name: string): void => {
+export const removeChannel = ({ channels, counters, histories, ordered }: VhostState, name: string): void => {
   const entry = channels.get(name)
   if (entry === undefined) return
+  if (entry.value?.history !== undefined) History.close(histories, entry.value.history)
   channels.delete(name)
   OrderedList.remove(ordered, entry)
   counters.channels--

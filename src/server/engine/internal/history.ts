@@ -1,0 +1,186 @@
+/**
+ * The last broadcasts of channels with history, within the limits of a channel, of a vhost and of the broker.
+ *
+ * Beyond a limit of a channel or of its vhost their oldest broadcasts are dropped; beyond the limit of the broker those of the
+ * vhost that retains most. A channel knows the position of its last dropped broadcast, so that it is always known whether
+ * everything after a position is still there. What is older than `age` is dropped before anything is appended or read.
+ */
+
+import { byteLength } from "../../../protocol/Frame.ts"
+
+/** The limits of each channel, and of the vhost. */
+export interface Limits {
+  /** How many broadcasts a channel retains. */
+  readonly historyCount: number
+  /** How many bytes the broadcasts of a channel take. */
+  readonly historySize: number
+  /** For how many milliseconds a broadcast is retained. */
+  readonly historyAge: number
+  /** How many bytes the broadcasts of all channels take. */
+  readonly historyVhostSize: number
+}
+
+/** A broadcast that is retained. */
+export interface Entry {
+  readonly position: number
+  /** The message to browsers, without its position. */
+  readonly message: string
+  readonly exceptSid: string | undefined
+  /** Its bytes in memory, and at least its bytes in an outbound queue. */
+  readonly size: number
+  /** When it was appended, on the clock of the vhost. */
+  readonly at: number
+  readonly history: History
+  // Its neighbours among all broadcasts of the vhost.
+  older: Entry | undefined
+  newer: Entry | undefined
+}
+
+/** The history of one channel. */
+export interface History {
+  /** The position at which the channel was opened. */
+  readonly opened: number
+  /** The position of the last broadcast that was dropped, or that of the opening. */
+  floor: number
+  /** The broadcasts from `first` on, the oldest first. */
+  entries: Array<Entry | undefined>
+  first: number
+  size: number
+}
+
+/** The histories of one vhost. */
+export interface Histories {
+  readonly limits: Limits
+  readonly total: Total
+  readonly now: () => number
+  oldest: Entry | undefined
+  newest: Entry | undefined
+  size: number
+}
+
+/** The histories of all vhosts of a broker. */
+export interface Total {
+  readonly limit: number
+  readonly vhosts: Set<Histories>
+  size: number
+}
+
+/** What an entry takes beside its text, in memory and in an outbound queue. */
+const overhead = 352
+
+/** No history yet, of a broker that retains at most `limit` bytes. */
+export const makeTotal = (limit: number): Total => ({ limit, vhosts: new Set(), size: 0 })
+
+/** No history yet, of a vhost. `now` are milliseconds of a clock that never goes back. */
+export const make = (limits: Limits, total: Total, now: () => number): Histories => {
+  const histories = { limits, total, now, oldest: undefined, newest: undefined, size: 0 }
+  total.vhosts.add(histories)
+  return histories
+}
+
+/** The vhost was removed: frees what it retains. */
+export const release = (histories: Histories | undefined): void => {
+  if (histories === undefined) return
+  while (histories.oldest !== undefined) drop(histories, histories.oldest.history)
+  histories.total.vhosts.delete(histories)
+}
+
+/** The history of a channel that is opened at this position. */
+export const open = (position: number): History => ({
+  opened: position,
+  floor: position,
+  entries: [],
+  first: 0,
+  size: 0
+})
+
+/** The channel is closed: drops its broadcasts. */
+export const close = (histories: Histories, history: History): void => {
+  while (history.first < history.entries.length) drop(histories, history)
+}
+
+/** Appends a broadcast, and drops what is beyond a limit. One that is larger than a limit is not retained. */
+export const append = (
+  histories: Histories,
+  history: History,
+  { exceptSid, message, position }: Pick<Entry, "position" | "message" | "exceptSid">
+): void => {
+  expire(histories)
+  const { limits, newest, now, total } = histories
+  const own = flat(message)
+  const size = overhead + Math.max(2 * own.length, byteLength(own))
+  const entry = { position, message: own, exceptSid, size, at: now(), history, older: newest, newer: undefined }
+  if (newest === undefined) histories.oldest = entry
+  else newest.newer = entry
+  histories.newest = entry
+  history.entries.push(entry)
+  history.size += size
+  histories.size += size
+  total.size += size
+  while (history.entries.length - history.first > limits.historyCount || history.size > limits.historySize) {
+    drop(histories, history)
+  }
+  while (histories.size > limits.historyVhostSize) drop(histories, histories.oldest!.history)
+  while (total.size > total.limit) dropOfLargest(total)
+}
+
+/** Drops what is too old. */
+export const expire = (histories: Histories): void => {
+  if (histories.oldest === undefined) return
+  const before = histories.now() - histories.limits.historyAge
+  while (histories.oldest !== undefined && histories.oldest.at < before) drop(histories, histories.oldest.history)
+}
+
+/** Visits the broadcasts after a position, the oldest first, until a visit returns `false`. */
+export const visitAfter = (history: History, position: number, visit: (entry: Entry) => boolean): void => {
+  for (let index = firstAfter(history, position); index < history.entries.length; index++) {
+    if (!visit(history.entries[index]!)) return
+  }
+}
+
+/** The position after which there are at most `count` broadcasts. */
+export const positionBefore = ({ entries, first, floor }: History, count: number): number => {
+  if (count === 0) return entries.at(-1)?.position ?? floor
+  const index = entries.length - count - 1
+  return index < first ? floor : entries[index]!.position
+}
+
+const firstAfter = ({ entries, first }: History, position: number): number => {
+  let low = first
+  let high = entries.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (entries[middle]!.position > position) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+// The oldest broadcast of a channel.
+const drop = (histories: Histories, history: History): void => {
+  const { newer, older, position, size } = history.entries[history.first]!
+  history.entries[history.first] = undefined
+  if (older === undefined) histories.oldest = newer
+  else older.newer = newer
+  if (newer === undefined) histories.newest = older
+  else newer.older = older
+  history.floor = position
+  history.size -= size
+  histories.size -= size
+  histories.total.size -= size
+  history.first++
+  // A copy for every so many, not for each.
+  if (history.first * 2 >= history.entries.length) {
+    history.entries = history.entries.slice(history.first)
+    history.first = 0
+  }
+}
+
+const dropOfLargest = ({ vhosts }: Total): void => {
+  let largest: Histories | undefined
+  for (const histories of vhosts) if (histories.size > (largest?.size ?? 0)) largest = histories
+  if (largest?.oldest !== undefined) drop(largest, largest.oldest.history)
+}
+
+// A text that is joined of others keeps all of them in memory, and a part of a text keeps the whole.
+const flat = (text: string): string => ` ${text}`.slice(1)

@@ -1,0 +1,110 @@
+/**
+ * What channels with history retain: the last broadcasts within all limits, and from which position on they are complete.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary } from "effect"
+import * as History from "../../../src/server/engine/internal/history.ts"
+import { int } from "../../protocol/arbitraries.ts"
+
+const limits = { historyCount: 5, historySize: 3000, historyAge: 100, historyVhostSize: 6000 }
+const totalLimit = 9000
+
+/** What a broadcast takes, for texts of ASCII. */
+const sizeOf = (message: string) => 352 + 2 * message.length
+
+interface Broadcast {
+  readonly position: number
+  readonly message: string
+  readonly at: number
+  readonly channel: number
+}
+
+/** The model: two vhosts with two channels each, and lists of what they retain. */
+const makeModel = () => {
+  const retained: [Array<Broadcast>, Array<Broadcast>] = [[], []]
+  const floors = [[0, 0], [0, 0]]
+  const sizeIn = (list: ReadonlyArray<Broadcast>) => list.reduce((sum, { message }) => sum + sizeOf(message), 0)
+  const drop = (vhost: number, broadcast: Broadcast | undefined) => {
+    retained[vhost] = retained[vhost]!.filter((one) => one !== broadcast)
+    floors[vhost]![broadcast!.channel] = broadcast!.position
+  }
+  const append = (vhost: number, broadcast: Broadcast) => {
+    for (const one of retained[vhost]!.filter(({ at }) => at < broadcast.at - limits.historyAge)) drop(vhost, one)
+    retained[vhost]!.push(broadcast)
+    const own = () => retained[vhost]!.filter(({ channel }) => channel === broadcast.channel)
+    while (own().length > limits.historyCount || sizeIn(own()) > limits.historySize) drop(vhost, own()[0])
+    while (sizeIn(retained[vhost]!) > limits.historyVhostSize) drop(vhost, retained[vhost]![0])
+    while (sizeIn(retained.flat()) > totalLimit) {
+      const largest = sizeIn(retained[1]) > sizeIn(retained[0]) ? 1 : 0
+      drop(largest, retained[largest][0])
+    }
+  }
+  const close = (vhost: number, channel: number) => {
+    for (const one of retained[vhost]!.filter((one) => one.channel === channel)) drop(vhost, one)
+  }
+  return { retained, floors, append, close, sizeIn }
+}
+
+const positionsAfter = (history: History.History, position: number) => {
+  const positions: Array<number> = []
+  History.visitAfter(history, position, (entry) => positions.push(entry.position) > 0)
+  return positions
+}
+
+const step = Arbitrary.all({
+  vhost: int(0, 1),
+  channel: int(0, 1),
+  length: Arbitrary.map(int(0, 9), (n) => n === 9 ? 2000 : n * 100),
+  passes: Arbitrary.map(int(0, 9), (n) => n > 7 ? 60 : n),
+  closes: Arbitrary.map(int(0, 30), (n) => n === 0)
+})
+
+describe("History", () => {
+  it.prop("retains what a model retains, within all limits", [Arbitrary.array(step, { maxLength: 120 })], ([steps]) => {
+    let now = 0
+    const total = History.makeTotal(totalLimit)
+    const vhosts = [0, 1].map(() => History.make(limits, total, () => now))
+    const histories = vhosts.map(() => [History.open(0), History.open(0)])
+    const model = makeModel()
+    for (const [index, { channel, closes, length, passes, vhost }] of steps.entries()) {
+      now += passes
+      const position = index + 1
+      const history = histories[vhost]![channel]!
+      if (closes) {
+        History.close(vhosts[vhost]!, history)
+        model.close(vhost, channel)
+      } else {
+        const message = "x".repeat(length)
+        History.append(vhosts[vhost]!, history, { position, message, exceptSid: undefined })
+        model.append(vhost, { position, message, at: now, channel })
+      }
+      for (const [vhost, list] of model.retained.entries()) {
+        expect(vhosts[vhost]!.size).toBe(model.sizeIn(list))
+        for (const [channel, history] of histories[vhost]!.entries()) {
+          const own = list.filter((one) => one.channel === channel)
+          expect(positionsAfter(history, 0)).toEqual(own.map(({ position }) => position))
+          expect(history.floor).toBe(model.floors[vhost]![channel])
+          expect(history.size).toBe(model.sizeIn(own))
+          const after = own[1]?.position ?? 0
+          expect(positionsAfter(history, after)).toEqual(own.slice(own.length > 1 ? 2 : 0).map((one) => one.position))
+          for (const count of [0, 1, 3, 10]) {
+            const last = count === 0 ? [] : own.slice(-count).map((one) => one.position)
+            expect(positionsAfter(history, History.positionBefore(history, count))).toEqual(last)
+          }
+          // What was dropped is no longer in memory.
+          expect(history.entries.filter((entry) => entry !== undefined).length).toBe(own.length)
+        }
+      }
+      expect(total.size).toBe(model.sizeIn(model.retained.flat()))
+    }
+    for (const vhost of vhosts) History.release(vhost)
+    expect([total.size, total.vhosts.size]).toEqual([0, 0])
+  }, { arbitrary: { runs: 40, size: 120 } })
+
+  it("counts a text by its bytes where these are more than two for a character", () => {
+    const total = History.makeTotal(Infinity)
+    const vhost = History.make({ ...limits, historySize: Infinity }, total, () => 0)
+    History.append(vhost, History.open(0), { position: 1, message: "語".repeat(100), exceptSid: undefined })
+    expect(total.size).toBe(352 + 300)
+  })
+})
