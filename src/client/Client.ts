@@ -55,6 +55,7 @@ import type {
   RequestOptions,
   Retained,
   Subscriber,
+  Triggerable,
   TriggerOptions
 } from "./ClientRequest.ts"
 import type { DeadLetter, Replayed } from "./DeadLetter.ts"
@@ -167,12 +168,12 @@ export class Client extends Context.Service<Client, {
   }
   /**
    * Queues an event for a worker, as if a browser had triggered it, but without a `sid` and a `uid`. Success means that it is
-   * queued, and persisted if the broker has storage. If a request is triggered, its response is dropped.
+   * queued, and persisted if the broker has storage. If an event triggered by its name is a request, its response is dropped.
    */
   readonly trigger: {
     (event: string, data?: object, options?: TriggerOptions): Effect.Effect<void, RequestError>
     <E extends Event.Any>(
-      event: E,
+      event: E & Triggerable<E>,
       data: Event.Payload<E>,
       options?: TriggerOptions
     ): Effect.Effect<void, RequestError>

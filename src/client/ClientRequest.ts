@@ -160,3 +160,11 @@ export type ChannelLike = string | Channel.Any
  */
 export type Requestable<E extends Event.Any> = Event.IsRequest<E> extends true ? unknown
   : "This event has no response: use trigger"
+
+/**
+ * Events without a response.
+ *
+ * @since 0.1.0
+ */
+export type Triggerable<E extends Event.Any> = Event.IsRequest<E> extends true ? "This event is a request: use request"
+  : unknown

@@ -124,7 +124,11 @@ export const layerNoStore = (
 export const layerHttp = (
   { prefix, ...options }: BrokerConfig.Options & { readonly prefix?: `/${string}` | undefined } = {}
 ): Layer.Layer<Broker | Vhosts.Vhosts, StartError, HttpRouter.HttpRouter | HttpServer.HttpServer> =>
-  Layer.provide(layerWith(WebSocketEndpoint.layerHttp({ prefix }), options), storeOf(options))
+  layerWith(WebSocketEndpoint.layerHttp({ prefix }), options).pipe(
+    Layer.provide(storeOf(options)),
+    // Built first, since restoring takes time.
+    Layer.provide(WebSocketEndpoint.layerServer)
+  )
 
 const storeOf = ({ fsync, storageDir }: BrokerConfig.Options) =>
   storageDir === undefined ? Store.layerNoop : SqliteStore.layer({ directory: storageDir, fsync })

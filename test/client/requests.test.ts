@@ -200,7 +200,7 @@ describe("a request", () => {
         { touch: Deferred.await(gate) },
         ({ client, record }) =>
           Effect.gen(function*() {
-            yield* client.trigger(touch, {})
+            yield* client.trigger(touch._tag, {})
             assert.strictEqual(yield* Queue.take(record), "touch")
             const asking = yield* Effect.forkChild(
               Effect.flip(client.request(rename, { to: "late" }, { timeout: "1 second" }))
@@ -320,7 +320,7 @@ describe("an event that a backend triggers", () => {
   it.effect("is handled if it is a request whose handler gives a declared error", () =>
     routed({ rename: () => Effect.fail(new Taken({ by: "joe" })) }, ({ client, record }) =>
       Effect.gen(function*() {
-        yield* client.trigger(rename, { to: "ann" })
+        yield* client.trigger(rename._tag, { to: "ann" })
         assert.strictEqual(yield* Queue.take(record), "rename ann false")
         const { vhost } = yield* testBroker
         yield* eventually(Effect.sync(() => vhost.lobby.counters.unacknowledged), (count) => count === 0)

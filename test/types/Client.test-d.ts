@@ -129,7 +129,6 @@ expectTypeOf(client.request("rename", { to: "ann" })).toEqualTypeOf<
 expectTypeOf(client.trigger(Chat.events.said, data, { delay: "1 minute", dedupeKey: "a" })).toEqualTypeOf<
   Effect.Effect<void, Client.RequestError>
 >()
-expectTypeOf(client.trigger(Requests.events.count, {})).toEqualTypeOf<Effect.Effect<void, Client.RequestError>>()
 expectTypeOf(client.trigger("said", data)).toEqualTypeOf<Effect.Effect<void, Client.RequestError>>()
 
 // Names stay as easy.
@@ -217,6 +216,10 @@ void client.request(Requests.events.rename)
 void client.request("rename", {}, { timeout: "soon" })
 // @ts-expect-error the data do not fit the event's Schema
 void client.trigger(Chat.events.said, { text: 1 })
+// @ts-expect-error "This event is a request: use request"
+void client.trigger(Requests.events.count, {})
+// @ts-expect-error the same for a request that declares only an error
+void client.trigger(Requests.events.touch, {})
 // @ts-expect-error a request has no delay
 void client.request("rename", {}, { delay: "1 second" })
 

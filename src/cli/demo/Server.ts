@@ -16,7 +16,6 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Http from "node:http"
-import type { Socket } from "node:net"
 import { fileURLToPath } from "node:url"
 import * as Client from "../../client/Client.ts"
 import * as Kosmonaut from "../../client/Kosmonaut.ts"
@@ -51,31 +50,20 @@ export interface Options {
  * @since 0.1.0
  */
 export const start = Effect.fnUntraced(function*(options: Options) {
-  const server = Http.createServer()
-  // It listens before there is somebody to answer, and who came in then would wait in vain.
-  const refuse = (socket: Socket) => void socket.destroy()
-  server.on("connection", refuse)
-  const context = yield* Layer.build(layer(server, options))
-  server.off("connection", refuse)
+  const context = yield* Layer.build(layer(options))
   return Context.get(context, Broker.Broker).websocketPort
 })
 
-const layer = (server: Http.Server, { port, restart, storageDir }: Options) =>
+const layer = ({ port, restart, storageDir }: Options) =>
   HttpRouter.serve(
-    Layer.merge(Backend.layer, routes(restart)).pipe(
+    Layer.mergeAll(Backend.layer, Page, routes(restart)).pipe(
       Layer.provide(KosmonautLive),
       Layer.provideMerge(
         Broker.layerHttp({ backendPort: 0, tcpPort: 0, storageDir, vhosts: [{ path, channels: [Station.name] }] })
-      ),
-      // Before the broker, whose route for all vhosts matches `/`, too.
-      Layer.provide(Page)
+      )
     ),
     { disableLogger: true, disableListenLog: true }
-  ).pipe(
-    // A browser keeps connections open on which it has asked nothing yet.
-    Layer.provide(Layer.effectDiscard(Effect.addFinalizer(() => Effect.sync(() => server.closeAllConnections())))),
-    Layer.provide(NodeHttpServer.layer(() => server, { port, host, gracefulShutdownTimeout: "500 millis" }))
-  )
+  ).pipe(Layer.provide(NodeHttpServer.layer(Http.createServer, { port, host })))
 
 const KosmonautLive = Layer.unwrap(Effect.gen(function*() {
   const broker = yield* Broker.Broker

@@ -16,9 +16,8 @@
 
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as HttpRouter from "effect/http/HttpRouter"
+import type * as HttpRouter from "effect/http/HttpRouter"
 import * as EffectHttpServer from "effect/http/HttpServer"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -28,9 +27,11 @@ import type { Socket } from "node:net"
 import type { ListenError } from "../../transport/TransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import type { InvalidOptionError } from "../BrokerError.ts"
-import type { Vhosts } from "../engine/Vhosts.ts"
+import { Vhosts } from "../engine/Vhosts.ts"
+import * as ApplicationServer from "./internal/browser/applicationServer.ts"
 import * as Connections from "./internal/browser/connections.ts"
 import * as HttpServer from "./internal/browser/httpServer.ts"
+import * as Routes from "./internal/browser/routes.ts"
 import { pathOf } from "./internal/browser/upgrade.ts"
 
 /**
@@ -79,10 +80,12 @@ export const layer: Layer.Layer<WebSocketEndpoint, ListenError | InvalidOptionEr
 
 /**
  * The endpoint on the HTTP server of an application, below `prefix`: the vhost `/chat` is at `/chat`, or with the prefix `/live`
- * at `/live/chat`. Routes of the application come first.
+ * at `/live/chat`. A vhost wins over a pattern of the application, such as `/*`, and an application's route with the same path
+ * wins over a vhost, whichever layer is built first.
  *
  * The server must be one of Node.js; browsers have its sockets directly, as on a port of the broker's own. How many
- * connections without a request it accepts, and for how long, is up to that server.
+ * connections without a request it accepts, and for how long, is up to that server. When it ends, browsers get 1001, and
+ * connections without a request are closed.
  *
  * @since 0.1.0
  */
@@ -91,40 +94,41 @@ export const layerHttp = (
 ): Layer.Layer<
   WebSocketEndpoint,
   InvalidOptionError,
-  HttpRouter.HttpRouter | EffectHttpServer.HttpServer | BrokerConfig | Vhosts
+  HttpRouter.HttpRouter | EffectHttpServer.HttpServer | ApplicationServer.ApplicationServer | BrokerConfig | Vhosts
 > =>
   Layer.effect(WebSocketEndpoint)(Effect.gen(function*() {
-    const router = yield* HttpRouter.HttpRouter
     const { address } = yield* EffectHttpServer.HttpServer
+    const { stopped } = yield* ApplicationServer.ApplicationServer
     const { shutdownTimeout } = yield* BrokerConfig
     const connections = yield* Connections.make
-    const servers = new Set<Http.Server>()
     const close = Effect.timeoutOption(
       Effect.interruptible(Effect.andThen(connections.close, connections.closed)),
       shutdownTimeout
     )
     yield* Effect.addFinalizer(() => Effect.andThen(close, Effect.sync(connections.destroy)))
-    yield* Effect.forkScoped(whenOneCloses(servers, connections.close))
-    yield* router.add("*", `${prefix}/*`, (request) => handle(connections, servers, prefix, request))
+    yield* Effect.forkScoped(Effect.andThen(stopped, connections.close))
+    yield* Routes.add({ prefix, vhosts: yield* Vhosts, handle: handle(connections) })
     return { port: "port" in address ? address.port : 0, prefix }
   }))
 
-const handle = (
-  { answer, upgrade }: Connections.Connections,
-  servers: Set<Http.Server>,
-  prefix: string,
-  request: HttpServerRequest
-): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+/**
+ * What `layerHttp` needs to know of the server. Until the application has added its routes, requests are answered 503 from here
+ * on.
+ *
+ * @since 0.1.0
+ */
+export const layerServer: Layer.Layer<ApplicationServer.ApplicationServer, never, EffectHttpServer.HttpServer> =
+  ApplicationServer.layer
+
+const handle = ({ answer, upgrade }: Connections.Connections): Routes.Options["handle"] => (request, path) =>
   Effect.suspend(() => {
     const incoming = NodeHttpServerRequest.toIncomingMessage(request) as Http.IncomingMessage
-    const path = pathOf(incoming).slice(prefix.length)
-    if (incoming.headers.upgrade?.toLowerCase() !== "websocket") {
-      return Effect.map(answer(incoming, path), ({ body, headers, status }) =>
-        HttpServerResponse.text(body, { status, headers, contentType: headers["content-type"] }))
-    }
-    const { server } = incoming.socket as Socket & { readonly server?: Http.Server }
-    if (server !== undefined) {
-      servers.add(server)
+    if (!Routes.isUpgrade(request)) {
+      return Effect.map(
+        answer(incoming, path),
+        ({ body, headers, status }) =>
+          HttpServerResponse.text(body, { status, headers, contentType: headers["content-type"] })
+      )
     }
     takeSocket(request, incoming.socket)
     // What a browser sends before it is answered is lost, but no browser does.
@@ -137,17 +141,3 @@ const takeSocket = (request: HttpServerRequest, socket: Socket): void => {
   response.detachSocket(socket)
   response.end()
 }
-
-/** How soon it is noticed that a server does not listen any more. */
-const noticed = Duration.millis(200)
-
-// A server that closes waits for its connections, and does not close them.
-const whenOneCloses = (servers: Set<Http.Server>, close: Effect.Effect<void>): Effect.Effect<never> =>
-  Effect.suspend(() => {
-    for (const server of servers) {
-      if (server.listening) continue
-      servers.delete(server)
-      return close
-    }
-    return Effect.void
-  }).pipe(Effect.delay(noticed), Effect.forever)
