@@ -88,7 +88,7 @@ export type Handlers<E extends Events> = {
 }
 
 /**
- * Handlers, with an advice in place of one whose event does not exist.
+ * Handlers, checked: a handler for an unknown event has a type that explains the error.
  *
  * @since 0.1.0
  */

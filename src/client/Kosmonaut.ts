@@ -31,7 +31,7 @@ import * as TcpTransport from "../transport/TcpTransport.ts"
 import type { Transport } from "../transport/Transport.ts"
 import * as ZmqTransport from "../transport/ZmqTransport.ts"
 import * as Client from "./Client.ts"
-import { unwrap } from "./internal/configured.ts"
+import { unwrap } from "./internal/configuredOptions.ts"
 import * as Worker from "./Worker.ts"
 
 /**

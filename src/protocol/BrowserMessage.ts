@@ -294,7 +294,7 @@ const triggerOf = (value: unknown): string | undefined | typeof noName =>
 
 // Otherwise a browser could forge who has joined or left.
 const isReserved = (event: string | undefined): boolean => event?.startsWith(":") === true
-const reserved = "names that begin with : are the system's"
+const reserved = "event names that begin with : are reserved"
 
 // JSON's text that is not empty.
 const text = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined

@@ -1,9 +1,9 @@
 /**
- * Connections that have not shown yet what they are for, in all servers of this process.
+ * Connections that are not authorized yet, or have sent no request, in all servers of this process.
  *
- * Every connection takes a file descriptor. Without a free one the system closes new connections without an error. So
- * each server looks after a connection was accepted whether it took the last one: then the stranger that has waited
- * longest makes room, whichever server it came to, so that strangers cannot lock others out.
+ * Every connection takes a file descriptor. Without a free one the system closes new connections without an error. So after
+ * each accept the server checks whether a descriptor is left. If none is, the oldest of these connections is closed,
+ * whichever server it belongs to, so that strangers cannot lock others out.
  *
  * @since 0.1.0
  */

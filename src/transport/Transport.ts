@@ -75,8 +75,7 @@ export interface ConnectOptions {
   readonly kind: Kind
   /**
    * Whether to offer the broker a connection for many requests, default `true`. `pipelines` of the connection is whether it
-   * accepts. If it
-   * does not, the connection is spent, and each request needs one that was opened with `false`.
+   * accepts. If it does not, the connection cannot be used: open one with `false` for each request.
    */
   readonly pipelines?: boolean | undefined
 }

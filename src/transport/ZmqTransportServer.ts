@@ -2,8 +2,8 @@
  * The broker's side of ZeroMQ, as a `ROUTER` for `DEALER` and `REQ` sockets.
  *
  * It speaks ZMTP itself, over the same server as `TcpTransportServer`: so every connection is seen, bounded in bytes, and
- * authorized by the identity in its handshake. A connection whose identity comes again on a new one is closed. Encryption
- * and older ZeroMQ than version 4.0 are refused. A peer that speaks classic TCP is served, too.
+ * authorized by the identity in its handshake. If a new connection has the same identity, the older one is closed.
+ * Encryption and older ZeroMQ than version 4.0 are refused. A peer that speaks classic TCP is served, too.
  *
  * @since 0.1.0
  */

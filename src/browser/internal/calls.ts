@@ -119,7 +119,7 @@ const trySend = (machine: Machine, call: Pending): void => {
   else transmit(machine, call, known)
 }
 
-// The broker would take it for a new one: it remembers nothing, or the calls of another user, or not for so long.
+// Whether the broker may have forgotten this call, and would execute it again.
 const isStale = ({ authentication, now }: Machine, { sent }: Pending, version: 0 | 1): boolean =>
   sent !== undefined &&
   (version === 0 || now - sent.at > retention ||

@@ -47,12 +47,12 @@ export interface Deliveries {
 }
 
 /**
- * Makes it without events. At most `prefetch` events are unacknowledged on one connection and acks arrive in order, so the acks
- * that may be lost are among the last `prefetch`.
+ * Makes it without events. At most `prefetch` events are unacknowledged on one connection, and acks arrive in order. So only
+ * the last `prefetch` acks can have been lost.
  */
 export const make = (prefetch: number): Deliveries => {
   const begun = new Map<string, { way: Way }>()
-  // By id what was sent, which is sent again if the event is redelivered since that was lost.
+  // What was sent, by event id. It is sent again if the event is redelivered, because then it was lost.
   const handled = SizedMap.make(sizeOf)
   const later = makeLater()
   let abandoned = false

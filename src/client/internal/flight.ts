@@ -3,15 +3,15 @@
  *
  * Responses mostly arrive in the order of their requests, so each request has a slot by its number, which is cleared with its
  * response. Requests that take long move to a map, and there are at most twice as many slots as requests were ever in flight.
- * (A `Map` leaves its old tables to the garbage collector with all that was in them, which lives on until those are
- * collected: with a thousand in flight that was most of what a request cost.)
+ * A `Map` was much slower with a thousand in flight: it leaves its old tables, and all that was in them, to the garbage
+ * collector.
  */
 
 /** Values in the order of their numbers. */
 export interface Flight<A> {
   /** Adds one, and returns its number. */
   readonly add: (value: A) => number
-  /** Removes and returns the one with this number. */
+  /** Removes and returns the value with this number. */
   readonly take: (number: number) => A | undefined
   /** The first of all. */
   readonly first: () => { readonly number: number; readonly value: A } | undefined

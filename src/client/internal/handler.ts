@@ -17,8 +17,8 @@ import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import type { Message } from "../Message.ts"
-import { Call, Expired, Reply } from "./call.ts"
 import type { Delivered } from "./deliveries.ts"
+import { Call, Expired, Reply } from "./handledRequest.ts"
 import type { Arrived } from "./inbox.ts"
 
 /** Runs a handler on an event, and settles its delivery; a `Reply` is the response to a request. */

@@ -52,7 +52,7 @@ export const encodeEvent = (
   if (name === "") return Result.fail(new BadRequestError({ detail: "an event needs a name" }))
   if (name.startsWith(":")) {
     return Result.fail(
-      new BadRequestError({ detail: `${name.slice(0, 100)}: names that begin with : are the system's` })
+      new BadRequestError({ detail: `${name.slice(0, 100)}: event names that begin with : are reserved` })
     )
   }
   const encoded = typeof event === "string" ? encodeData(data) : Event.encode(event, data)

@@ -20,7 +20,7 @@ import {
   type ProtocolError,
   UndefinedHandlerError
 } from "../../protocol/KosmonautError.ts"
-import { reply } from "./call.ts"
+import { reply } from "./handledRequest.ts"
 import { brokerWasAway, checked, forgiving, retried } from "./handler.ts"
 
 /** An event and its handler. */

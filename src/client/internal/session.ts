@@ -30,8 +30,8 @@ import { decodeEvent, decodeOrigin } from "../../protocol/Trigger.ts"
 import * as AwakeClock from "../../transport/AwakeClock.ts"
 import * as Transport from "../../transport/Transport.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
-import * as Call from "./call.ts"
 import * as Deliveries from "./deliveries.ts"
+import * as HandledRequest from "./handledRequest.ts"
 import type { Inbox, Item, ProtocolError } from "./inbox.ts"
 import * as Outbound from "./outbound.ts"
 import type { Prefetch } from "./prefetch.ts"
@@ -183,7 +183,7 @@ const makeIntake = (options: Options, outbound: Outbound.Outbound, clock: Clock.
       id: delivery?.id ?? `${name}-${(++count).toString(36)}`,
       event: event.success,
       origin: decoded,
-      deadline: decoded?.request === undefined ? undefined : Call.now(clock) + decoded.request,
+      deadline: decoded?.request === undefined ? undefined : HandledRequest.now(clock) + decoded.request,
       delivery: delivered
     })
     // If there is no room it waits for some, and nothing is read meanwhile.

@@ -23,7 +23,7 @@ import * as ZmqTransportServer from "../../transport/ZmqTransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import { Vhosts } from "../engine/Vhosts.ts"
 import * as Authenticator from "./internal/authenticator.ts"
-import * as BackendEvents from "./internal/backendEvents.ts"
+import * as ClientEvents from "./internal/clientEvents.ts"
 import * as ClientSession from "./internal/clientSession.ts"
 import * as EventLoopMetrics from "./internal/eventLoopMetrics.ts"
 import { encode, reject, supportsExtensions } from "./internal/response.ts"
@@ -151,7 +151,7 @@ const handlersOf = (
     onClose: (peer) =>
       Effect.suspend(() => {
         const backend = authenticator.remove(peer)
-        BackendEvents.end(backend?.running)
+        ClientEvents.end(backend?.running)
         return backend?.kind === "dlr" ? backend.vhost.lobby.leave(peer.identity, peer.connection) : Effect.void
       })
   }

@@ -17,9 +17,9 @@ import type { StatusError, TooManyRequestsError } from "../../protocol/Kosmonaut
 import * as EventLoop from "../../transport/EventLoop.ts"
 import type { Browser } from "../domain/Browser.ts"
 import type { Vhost } from "../engine/Vhosts.ts"
+import * as BrowserCalls from "./internal/browserCalls.ts"
+import * as BrowserMessages from "./internal/browserMessages.ts"
 import * as BrowserRates from "./internal/browserRates.ts"
-import * as Calls from "./internal/calls.ts"
-import * as Commands from "./internal/commands.ts"
 import { tooMany } from "./internal/tooMany.ts"
 
 /**
@@ -45,7 +45,7 @@ export interface BrowserSession {
  * @since 0.1.0
  */
 export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
-  const state: Commands.State = {
+  const state: BrowserMessages.State = {
     vhost,
     browser,
     permission: undefined,
@@ -77,7 +77,7 @@ export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
     isAuthenticated: () => state.permission !== undefined,
     end: Effect.uninterruptible(Effect.suspend(() => {
       state.hasEnded = true
-      Calls.end(state)
+      BrowserCalls.end(state)
       return Effect.andThen(vhost.channels.leave(browser), Effect.sync(() => vhost.browsers.leaveUnsafe(browser)))
     }))
   }
@@ -91,12 +91,12 @@ type Admit = (
 ) => Effect.Effect<boolean>
 
 // Without limits nothing is counted.
-const makeAdmission = (state: Commands.State): Admit | undefined => {
+const makeAdmission = (state: BrowserMessages.State): Admit | undefined => {
   const rates = BrowserRates.make(state.vhost.config)
   let left: BrowserRates.Allowance | undefined
   return rates && ((message, isWhole, handle) =>
     Clock.clockWith((clock) => {
-      const now = Commands.monotonicOf(clock)
+      const now = BrowserMessages.monotonicOf(clock)
       left ??= BrowserRates.allowance(rates, now)
       const reason = BrowserRates.refusal(rates, left, now, isWhole ? sizeOf(message) : 0)
       if (reason === undefined) return handle
@@ -111,7 +111,7 @@ const makeAdmission = (state: Commands.State): Admit | undefined => {
 
 // The messages of a batch are counted one by one; their bytes were counted with the first.
 const handleAll = Effect.fnUntraced(function*(
-  state: Commands.State,
+  state: BrowserMessages.State,
   messages: ReadonlyArray<string>,
   admit: Admit | undefined
 ) {
@@ -131,21 +131,21 @@ const handleAll = Effect.fnUntraced(function*(
   return true
 })
 
-const handleOne = (state: Commands.State, message: string | Uint8Array): Effect.Effect<boolean> => {
+const handleOne = (state: BrowserMessages.State, message: string | Uint8Array): Effect.Effect<boolean> => {
   const envelope = BrowserMessage.read(message)
   if (Result.isFailure(envelope)) return reject(state, envelope.failure)
   const interpreted = BrowserMessage.interpret(envelope.success)
   return Result.isFailure(interpreted)
     ? reject(state, interpreted.failure, envelope.success)
     : Effect.catch(
-      Commands.execute(state, interpreted.success),
+      BrowserMessages.execute(state, interpreted.success),
       (error) => reject(state, error, envelope.success)
     )
 }
 
 // Messages that make less work for the broker always pass. Only short messages are read for that.
 const handleBeyond = (
-  state: Commands.State,
+  state: BrowserMessages.State,
   message: string | Uint8Array,
   error: TooManyRequestsError
 ): Effect.Effect<boolean> => {
@@ -157,7 +157,7 @@ const handleBeyond = (
 
 // The original's `:error` has only a code and its text. The reason is for version 1 and for messages with an id.
 const reject = (
-  { browser, vhost }: Commands.State,
+  { browser, vhost }: BrowserMessages.State,
   error: StatusError,
   envelope?: BrowserMessage.Envelope
 ): Effect.Effect<boolean> =>

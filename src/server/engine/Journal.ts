@@ -23,7 +23,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { InternalError } from "../../protocol/KosmonautError.ts"
 import { Change, type Entry, keyOf, type Kind, nameOf, type Store, type StoreError } from "../store/Store.ts"
-import { supervised } from "./internal/supervised.ts"
+import { supervised } from "./internal/supervisor.ts"
 import * as Timeline from "./internal/timeline.ts"
 
 /**

@@ -11,7 +11,7 @@ import { UnauthorizedError } from "../../../protocol/KosmonautError.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
 import type * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost, Vhosts } from "../../engine/Vhosts.ts"
-import type * as BackendEvents from "./backendEvents.ts"
+import type * as ClientEvents from "./clientEvents.ts"
 
 /** A backend that was authorized. */
 export interface Backend {
@@ -22,7 +22,7 @@ export interface Backend {
   /** Its cached responses, once there are any. */
   responses: ResponseCache.Connection | undefined
   /** Its requests for workers without a response, once there are any. */
-  running: BackendEvents.Running | undefined
+  running: ClientEvents.Running | undefined
   /** Whether it is a worker that sent options with `RD`, and so supports our extensions of WebRocket 0.3. */
   supportsExtensions: boolean
 }

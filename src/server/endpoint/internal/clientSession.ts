@@ -32,8 +32,8 @@ import * as BrokerMetrics from "../../BrokerMetrics.ts"
 import * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import type { Backend } from "./authenticator.ts"
-import * as BackendEvents from "./backendEvents.ts"
-import { execute, isDone } from "./execution.ts"
+import { execute, isDone } from "./clientCommands.ts"
+import * as ClientEvents from "./clientEvents.ts"
 import { reject, respond, respondUnsafe } from "./response.ts"
 
 /** How many responses of an endpoint may wait for the store. Beyond it later requests wait, too. */
@@ -67,8 +67,8 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
 
   // One that waits for a worker. Later requests on the same connection do not wait for it.
   const handleRequest = (request: Request, peer: Peer, key: Retry.Key | undefined) => {
-    const running = request.backend.running ??= BackendEvents.makeRunning()
-    const tooMany = BackendEvents.refusal(running)
+    const running = request.backend.running ??= ClientEvents.makeRunning()
+    const tooMany = ClientEvents.refusal(running)
     if (tooMany !== undefined) {
       count(request.command, Exit.fail(tooMany), context)
       return Effect.fail(tooMany)
@@ -142,8 +142,8 @@ const executeOnce = (
   const { vhost } = backend
   if (command._tag !== "Request" && command._tag !== "Trigger") return execute(vhost, command, maxMessageSize)
   const traceparent = span === undefined ? traceparentOf(frames) : Trace.toTraceparent(span)
-  if (command._tag === "Trigger") return BackendEvents.trigger(vhost, command, traceparent)
-  return BackendEvents.request(vhost, backend.running!, command, traceparent, maxMessageSize)
+  if (command._tag === "Trigger") return ClientEvents.trigger(vhost, command, traceparent)
+  return ClientEvents.request(vhost, backend.running!, command, traceparent, maxMessageSize)
 }
 
 const fingerprint = ({ command, frames }: Request): number => Retry.fingerprint(frames, 1 + argumentsOf(command))

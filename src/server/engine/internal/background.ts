@@ -8,7 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type { Lobby } from "../Lobby.ts"
-import { supervised } from "./supervised.ts"
+import { supervised } from "./supervisor.ts"
 import * as Timeline from "./timeline.ts"
 import type { Warnings } from "./warnings.ts"
 

@@ -4,7 +4,7 @@
 
 import type { Capacity, Lane, Options } from "../EventQueue.ts"
 import * as Journal from "../Journal.ts"
-import * as InOrder from "./lane.ts"
+import * as OrderedQueue from "./orderedQueue.ts"
 import type { Event } from "./queuedEvent.ts"
 
 /** The events of one lane. */
@@ -12,7 +12,7 @@ export interface LaneState {
   readonly name: Lane
   readonly journal: Journal.Journal
   readonly dedupe: Map<string, Event>
-  readonly queued: InOrder.Lane<Event>
+  readonly queued: OrderedQueue.OrderedQueue<Event>
   /** Queued, delayed and unacked events. */
   readonly total: { count: number; size: number }
   readonly unacked: { count: number; size: number }
@@ -26,7 +26,7 @@ export const make = (name: Lane, journal: Journal.Journal | undefined): LaneStat
   name,
   journal: name === "events" ? journal ?? Journal.none : Journal.none,
   dedupe: new Map(),
-  queued: InOrder.make(),
+  queued: OrderedQueue.make(),
   total: { count: 0, size: 0 },
   unacked: { count: 0, size: 0 }
 })

@@ -102,7 +102,7 @@ const responseOf = (
     : Effect.succeed(FromServer.Response({ json }))
 }
 
-const reserved = Effect.fail(new BadRequestError({ detail: "names that begin with : are the system's" }))
+const reserved = Effect.fail(new BadRequestError({ detail: "event names that begin with : are reserved" }))
 
 const tooMany = new TooManyRequestsError({
   detail: `a connection has at most ${maxRunning} requests without a response`

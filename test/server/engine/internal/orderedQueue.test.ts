@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
-import * as Lane from "../../../../src/server/engine/internal/lane.ts"
+import * as Lane from "../../../../src/server/engine/internal/orderedQueue.ts"
 import { cpuTime } from "../../../harness/cpuTime.ts"
 import { int, pick } from "../../../protocol/arbitraries.ts"
 
@@ -16,7 +16,7 @@ const takeAll = (lane: Lane.Lane<Numbered>) => {
   return numbers
 }
 
-describe("lane", () => {
+describe("orderedQueue", () => {
   it("is empty at first, and when all events were taken", () => {
     const lane = Lane.make<Numbered>()
     expect([lane.length, lane.first(), lane.take()]).toEqual([0, undefined, undefined])

@@ -6,7 +6,7 @@
 import * as Heap from "./heap.ts"
 
 /** Events in the order of their numbers. */
-export interface Lane<A extends Numbered> {
+export interface OrderedQueue<A extends Numbered> {
   readonly length: number
   /** The event with the least number. */
   readonly first: () => A | undefined
@@ -28,7 +28,7 @@ interface Numbered {
 const slack = 1024
 
 /** Makes an empty lane. */
-export const make = <A extends Numbered>(): Lane<A> => {
+export const make = <A extends Numbered>(): OrderedQueue<A> => {
   // New events come in order and need no heap.
   const appended = makeAppended<A>()
   const requeued = Heap.make<A>((one, other) => one.number < other.number)

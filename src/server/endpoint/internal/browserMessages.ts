@@ -22,8 +22,8 @@ import type { Permission } from "../../domain/Permission.ts"
 import type { Caller } from "../../engine/Calls.ts"
 import { notPersisted } from "../../engine/Journal.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
+import * as BrowserCalls from "./browserCalls.ts"
 import * as BrowserRates from "./browserRates.ts"
-import * as Calls from "./calls.ts"
 import * as TokenBucket from "./tokenBucket.ts"
 
 /** A session's state. */
@@ -63,7 +63,7 @@ export const execute = (state: State, message: FromBrowser): Effect.Effect<boole
       return Effect.as(request(state, message), true)
     case "Cancel":
       return browser.version === 0 ? needsVersion : Effect.sync(() => {
-        Calls.cancel(state, message.id)
+        BrowserCalls.cancel(state, message.id)
         return true
       })
     case "Ping":
@@ -117,7 +117,7 @@ const identify = (
     Effect.sync(() => {
       if (state.hasEnded) return
       // Responses are for the user who sent the request.
-      if (state.permission !== undefined && state.permission.uid !== permission.uid) Calls.end(state)
+      if (state.permission !== undefined && state.permission.uid !== permission.uid) BrowserCalls.end(state)
       state.permission = permission
       state.client = browser.version === 1 ? client : undefined
       state.origin = encodeOrigin({ sid: browser.sid, uid: permission.uid })
@@ -132,7 +132,7 @@ const triggerOnce = (
   message: Message<"Trigger">
 ): Effect.Effect<void, BadRequestError | ForbiddenError | InternalError> => {
   const enqueue = trigger(state, message.event, message.data)
-  return state.permission === undefined ? enqueue : Calls.once(state, state.permission.uid, message, enqueue)
+  return state.permission === undefined ? enqueue : BrowserCalls.once(state, state.permission.uid, message, enqueue)
 }
 
 const request = (state: State, message: Message<"Request">): Effect.Effect<void, StatusError> => {
@@ -142,10 +142,12 @@ const request = (state: State, message: Message<"Request">): Effect.Effect<void,
   const { uid } = permission
   const origin = (traceparent: string | undefined) =>
     traceparent === undefined ? state.origin : encodeOrigin({ sid, uid, traceparent })
-  return Calls.request(state, { uid, origin }, message)
+  return BrowserCalls.request(state, { uid, origin }, message)
 }
 
-const needsVersion = Effect.fail(new BadRequestError({ detail: "the event is unknown without ?v=1" }))
+const needsVersion = Effect.fail(
+  new BadRequestError({ detail: "this message needs version 1 of the protocol: connect with ?v=1" })
+)
 
 const unauthenticated = new ForbiddenError({
   detail: "only an authenticated browser triggers events; send auth first"

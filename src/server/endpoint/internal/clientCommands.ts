@@ -54,13 +54,16 @@ export const execute = (
   }
 }
 
-// Lists and dead letters.
+type Executed = "OpenChannel" | "CloseChannel" | "Broadcast" | "AccessToken" | "BroadcastAll" | "SendTo" | "Disconnect"
+type Listed = "ListChannels" | "DescribeChannel" | "ListSubscribers" | "ListHistory" | "ListDeadLetters"
+
+// Lists, and what is left.
 const executeOther = (
   vhost: Vhost,
-  command: FromClient,
+  command: Exclude<FromClient, { readonly _tag: Executed }>,
   maxSize: number
 ): Effect.Effect<FromServer, StatusError> => {
-  const { channels, deadLetters } = vhost
+  const { channels } = vhost
   switch (command._tag) {
     case "ListChannels":
       return Effect.sync(() => Listing.channels(channels.listAfter(command.prefix, command.after), maxSize))
@@ -75,6 +78,18 @@ const executeOther = (
       return history(vhost, command, maxSize)
     case "ListDeadLetters":
       return Effect.map(vhost.deadLettersAfter(command.after), (items) => Listing.deadLetters(items, maxSize))
+    default:
+      return executeLast(vhost, command)
+  }
+}
+
+// Dead letters, and what other modules execute.
+const executeLast = (
+  vhost: Vhost,
+  command: Exclude<FromClient, { readonly _tag: Executed | Listed }>
+): Effect.Effect<FromServer, StatusError> => {
+  const { deadLetters } = vhost
+  switch (command._tag) {
     case "ReplayDeadLetter":
       return Effect.flatMap(vhost.replay(command.id), (found) => found ? ok : noLetter(command.id))
     case "ReplayDeadLetters":
@@ -89,7 +104,15 @@ const executeOther = (
         deadLetters.takeAll,
         ({ length }) => responseOf({ discarded: length } satisfies typeof Response.Discarded.Type)
       )
-    default:
+    case "Request":
+    case "Trigger":
+      return Effect.die(new Error(`${command._tag} is executed by clientEvents`))
+    case "Ready":
+    case "Ack":
+    case "Nack":
+    case "Respond":
+    case "Heartbeat":
+    case "Quit":
       return Effect.fail(new BadRequestError({ detail: "only a worker sends this command" }))
   }
 }
@@ -106,7 +129,7 @@ const history = (
 // The shape that `FromClient.BroadcastAll` describes.
 type Broadcast = readonly [channel: string, event: string, data: Json.JsonObject, exceptSid?: string]
 
-// By hand: a Schema takes fifty times as long, and there may be tens of thousands. What was parsed is JSON.
+// Checked by hand: a Schema takes fifty times as long, and there may be tens of thousands. What was parsed is JSON.
 const isBroadcast = (value: unknown): value is Broadcast =>
   Array.isArray(value) && (value.length === 3 || value.length === 4 && typeof value[3] === "string") &&
   typeof value[0] === "string" && typeof value[1] === "string" && value[1] !== "" && Json.isObject(value[2])
