@@ -8,6 +8,7 @@
  */
 
 import * as Schema from "effect/Schema"
+import type { FromClient } from "./Command.ts"
 import * as Json from "./Json.ts"
 
 /**
@@ -127,6 +128,31 @@ export const Discarded = Schema.Struct({ discarded: Schema.Int })
  * @since 0.1.0
  */
 export const Requested = Schema.Union([Schema.Struct({ data: Schema.Json }), Schema.Struct({ error: Schema.Json })])
+
+/**
+ * The Schema of the response to each command that has more to return than `OK` and is no token.
+ *
+ * @since 0.1.0
+ */
+export const schemas = {
+  BroadcastAll: Broadcasts,
+  ListChannels: Channels,
+  DescribeChannel: Channel,
+  ListSubscribers: Subscribers,
+  ListHistory: History,
+  Disconnect: Disconnected,
+  ListDeadLetters: DeadLetters,
+  ReplayDeadLetters: Replayed,
+  DiscardDeadLetters: Discarded,
+  Request: Requested
+} satisfies { readonly [Tag in FromClient["_tag"]]?: Schema.Constraint }
+
+/**
+ * The response to a command, by its tag.
+ *
+ * @since 0.1.0
+ */
+export type To<Tag extends keyof typeof schemas> = (typeof schemas)[Tag]["Type"]
 
 /**
  * The text of a response to a request, from the text of its JSON.

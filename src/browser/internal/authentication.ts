@@ -7,7 +7,6 @@
  */
 
 import * as Backoff from "./backoff.ts"
-import * as Calls from "./calls.ts"
 import * as Failure from "./failure.ts"
 import { anonymous, emit, type Machine, send, setState, version, wake } from "./state.ts"
 import * as Subscriptions from "./subscriptions.ts"
@@ -49,7 +48,7 @@ export const authenticated = (machine: Machine, uid: unknown): void => {
   authentication.uid = typeof uid === "string" ? uid : undefined
   setState(machine, { ...state, isAuthenticated: true, ...(typeof uid === "string" && { uid }) })
   Subscriptions.convergeAll(machine)
-  Calls.sendAll(machine)
+  machine.mayCallsGoOn = true
 }
 
 /** `:error` of `auth`: the token was rejected. `false` if none was sent. */
@@ -103,7 +102,7 @@ const fail = (machine: Machine, failure: Failure.Failure, isRetried: boolean): v
   machine.authentication.isRetried = isRetried
   retryLater(machine, "failed")
   Subscriptions.convergeAll(machine)
-  Calls.sendAll(machine)
+  machine.mayCallsGoOn = true
 }
 
 const retryLater = (machine: Machine, phase: "waiting" | "failed"): void => {

@@ -61,8 +61,10 @@ export const reject = (machine: Machine, id: unknown, failure: Failure.Failure):
   return call !== undefined
 }
 
-/** Sends all that may be sent now, in order, and fails what never can. */
+/** At the end of the step: sends all that may be sent now, in order, and fails what never can. */
 export const sendAll = (machine: Machine): void => {
+  if (!machine.mayCallsGoOn) return
+  machine.mayCallsGoOn = false
   for (const call of machine.calls.values()) {
     if (!call.isSent) trySend(machine, call)
   }

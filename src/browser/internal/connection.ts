@@ -43,7 +43,7 @@ export const connected = (machine: Machine, { pingInterval, sid, v }: JsonObject
   setState(machine, { _tag: "Connected", sid, version: v === 1 ? 1 : 0, isAuthenticated: false })
   Authentication.start(machine)
   Subscriptions.convergeAll(machine)
-  Calls.sendAll(machine)
+  machine.mayCallsGoOn = true
 }
 
 /** Something was received. */

@@ -41,6 +41,7 @@ export const step = (machine: Machine, input: Input, now: number, random: number
   machine.random = random
   machine.outputs = []
   take(machine, input)
+  Calls.sendAll(machine)
   flush(machine)
   setTimer(machine)
   return machine.outputs

@@ -30,6 +30,8 @@ export interface Machine {
   readonly calls: Map<number, Pending>
   /** How many bytes the calls take. */
   callBytes: number
+  /** Calls that wait may be sent by now, or never: looked at once, at the end of the step. */
+  mayCallsGoOn: boolean
   /** The time that the driver's timer is set to; `Infinity` for none. */
   timer: number
   /** The earliest time at which something is to be done. It may be too early, and is never too late. */
@@ -131,6 +133,7 @@ export const make = (options: Options.Options): Machine => ({
   subscriptions: new Map(),
   calls: new Map(),
   callBytes: 0,
+  mayCallsGoOn: false,
   timer: Infinity,
   wakeAt: Infinity,
   now: 0,

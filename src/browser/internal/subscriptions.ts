@@ -5,7 +5,6 @@
 
 import type { JsonObject } from "../../protocol/Json.ts"
 import * as Backoff from "./backoff.ts"
-import * as Calls from "./calls.ts"
 import * as Failure from "./failure.ts"
 import type { Subscribe } from "./input.ts"
 import type { SubscriptionState } from "./output.ts"
@@ -195,12 +194,12 @@ const converge = (machine: Machine, subscription: Subscription): void => {
     sendOf(machine, subscription, "unsubscribe")
   } else if (phase === "idle" && count === 0) {
     machine.subscriptions.delete(channel)
-    Calls.sendAll(machine)
+    machine.mayCallsGoOn = true
   } else if (phase === "idle" && subscription.by === Infinity && !isRejected && version(machine) !== undefined) {
     if (!needsUser(channel) || machine.authentication.phase === "done") {
       subscription.phase = "sent"
       sendOf(machine, subscription, "subscribe")
-      Calls.sendAll(machine)
+      machine.mayCallsGoOn = true
     } else withoutUser(machine, subscription)
   }
 }
@@ -210,7 +209,7 @@ const withoutUser = (machine: Machine, subscription: Subscription): void => {
   const { authentication: { failure, isRetried, phase }, options } = machine
   if (options.hasToken && phase !== "failed") return
   setState(machine, subscription, failed(options.hasToken && failure || Failure.noToken, isRetried))
-  Calls.sendAll(machine)
+  machine.mayCallsGoOn = true
 }
 
 // With an id there is a response also if nothing changes.
@@ -247,7 +246,7 @@ const reject = (machine: Machine, subscription: Subscription, failure: Failure.F
     if (!subscription.isRejected) retryLater(machine, subscription)
   }
   converge(machine, subscription)
-  Calls.sendAll(machine)
+  machine.mayCallsGoOn = true
 }
 
 const retryLater = (machine: Machine, subscription: Subscription): void => {

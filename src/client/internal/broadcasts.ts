@@ -16,7 +16,6 @@ import {
   type MessageEncodeError,
   ProtocolError
 } from "../../protocol/KosmonautError.ts"
-import * as Response from "../../protocol/Response.ts"
 import type { Broadcast, BroadcastError, BroadcastOptions, ChannelLike, RequestError } from "../ClientRequest.ts"
 import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } from "./outgoingEvent.ts"
 import { type Requests, toProtocolError } from "./request.ts"
@@ -49,7 +48,7 @@ export const make = ({ inRoom, query, execute, executeIn }: Requests) => ({
     const sent = Arr.getSuccesses(encoded)
     const codes = sent.length === 0
       ? []
-      : yield* query(FromClient.BroadcastAll({ broadcasts: listOf(sent) }), Response.Broadcasts)
+      : yield* query(FromClient.BroadcastAll({ broadcasts: listOf(sent) }))
     if (codes.length !== sent.length) {
       const detail = `${sent.length} broadcasts were answered with ${codes.length}`
       return yield* new ProtocolError({ reason: new MessageDecodeError({ detail }) })

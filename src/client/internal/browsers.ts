@@ -7,7 +7,6 @@ import * as Redacted from "effect/Redacted"
 import * as Channel from "../../events/Channel.ts"
 import { FromClient } from "../../protocol/Command.ts"
 import { BadRequestError, ProtocolError } from "../../protocol/KosmonautError.ts"
-import * as Response from "../../protocol/Response.ts"
 import type { ChannelLike } from "../ClientRequest.ts"
 import { nameOf } from "./channels.ts"
 import type { Requests } from "./request.ts"
@@ -33,7 +32,7 @@ export const make = ({ responseTo, query }: Requests) => ({
     const command = "sid" in by ? { by: "sid", who: by.sid } as const : { by: "uid", who: by.uid } as const
     return command.who === ""
       ? Effect.succeed(0)
-      : Effect.map(query(FromClient.Disconnect(command), Response.Disconnected), ({ disconnected }) => disconnected)
+      : Effect.map(query(FromClient.Disconnect(command)), ({ disconnected }) => disconnected)
   }
 })
 

@@ -33,7 +33,7 @@ export const make = ({ inRoom, query, execute }: Requests) => {
       Effect.gen(function*() {
         const encoded = yield* asEffect(encodeEvent(event, data))
         const options = { timeout: yield* asEffect(millis("timeout", timeout, 1, maxTimeout)) }
-        const response = yield* query(FromClient.Request({ ...encoded, options }), Response.Requested, noResponse)
+        const response = yield* query(FromClient.Request({ ...encoded, options }), noResponse)
         return yield* typeof event === "string" ? untyped(event, response) : typed(event, response)
       }))
 

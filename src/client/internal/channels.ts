@@ -29,7 +29,7 @@ export const make = ({ query, execute }: Requests) => ({
   channels: ({ prefix = "" }: { readonly prefix?: string | undefined } = {}) =>
     Parts.stream((after) =>
       Effect.map(
-        query(FromClient.ListChannels({ prefix, after }), Response.Channels),
+        query(FromClient.ListChannels({ prefix, after })),
         ({ channels, next }) => ({ items: channels.map(channelInfo), next })
       )
     ),
@@ -37,14 +37,14 @@ export const make = ({ query, execute }: Requests) => ({
   channel: (channel: ChannelLike) =>
     found(
       channel,
-      (channel) => Effect.map(query(FromClient.DescribeChannel({ channel }), Response.Channel, notFound), channelInfo)
+      (channel) => Effect.map(query(FromClient.DescribeChannel({ channel }), notFound), channelInfo)
     ),
 
   subscribers: (channel: ChannelLike) =>
     Parts.stream((after) =>
       found(channel, (channel) =>
         Effect.map(
-          query(FromClient.ListSubscribers({ channel, after }), Response.Subscribers, notFound),
+          query(FromClient.ListSubscribers({ channel, after }), notFound),
           ({ next, subscribers }) => ({ items: subscribers.map(subscriber), next })
         ))
     ),
@@ -54,7 +54,7 @@ export const make = ({ query, execute }: Requests) => ({
     const parts = Parts.stream((after) =>
       found(channel, (channel) =>
         Effect.map(
-          query(FromClient.ListHistory({ channel, after, limit: most }), Response.History, notFound),
+          query(FromClient.ListHistory({ channel, after, limit: most }), notFound),
           ({ broadcasts, next }) => ({ items: broadcasts.map(retained), next })
         )), after)
     return Stream.take(parts, limit)

@@ -15,7 +15,7 @@ import { expecting } from "./target.ts"
 export const make = ({ query, execute }: Requests) => ({
   list: Parts.stream((after) =>
     Effect.map(
-      query(FromClient.ListDeadLetters({ after }), Response.DeadLetters),
+      query(FromClient.ListDeadLetters({ after })),
       ({ deadLetters, next }) => ({ items: deadLetters.map(deadLetter), next })
     )
   ),
@@ -33,11 +33,11 @@ export const make = ({ query, execute }: Requests) => ({
         )
     ),
 
-  replayAll: query(FromClient.ReplayDeadLetters(), Response.Replayed),
+  replayAll: query(FromClient.ReplayDeadLetters()),
 
   discard: (id: string) => named(id, () => execute(FromClient.DiscardDeadLetter({ id }), notFound)),
 
-  discardAll: Effect.map(query(FromClient.DiscardDeadLetters(), Response.Discarded), ({ discarded }) => discarded)
+  discardAll: Effect.map(query(FromClient.DiscardDeadLetters()), ({ discarded }) => discarded)
 })
 
 const deadLetter = ({ data, origin, ...letter }: typeof Response.DeadLetter.Type): DeadLetter => ({

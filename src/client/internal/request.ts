@@ -7,6 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Record from "effect/Record"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Tracer from "effect/Tracer"
@@ -63,13 +64,15 @@ export interface Requests {
     tag: Tag,
     expected?: Expected<Command, E>
   ) => Effect.Effect<Extract<FromServer, { _tag: Tag }>, E | RequestError>
-  /** Sends a request whose response is JSON of this shape. */
-  readonly query: <Command extends FromClient, A, I, E = never>(
+  /** Sends a request whose response is JSON, by the command's Schema. */
+  readonly query: <Command extends Query, E = never>(
     command: Command,
-    shape: Schema.Codec<A, I>,
     expected?: Expected<Command, E>
-  ) => Effect.Effect<A, E | RequestError>
+  ) => Effect.Effect<Response.To<Command["_tag"]>, E | RequestError>
 }
+
+/** A command whose response is JSON. */
+type Query = Extract<FromClient, { readonly _tag: keyof typeof Response.schemas }>
 
 /** A request, its fiber, and how to read its response. */
 interface Request<A, E> {
@@ -227,8 +230,8 @@ export const make = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier): Re
           done: undefined
         })
       ),
-    query: (command, shape, expected) => {
-      const decode = Schema.decodeUnknownResult(shape)
+    query: (command, expected) => {
+      const decode = decoderOf(command)
       const read = (response: FromServer) =>
         response._tag !== "Response" ? refused(command, response, expected) : Effect.fromResult(
           Result.mapError(
@@ -246,6 +249,14 @@ export const make = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier): Re
     }
   }
 }
+
+// The compiler cannot see that the decoder of a tag is that of its Schema.
+const decoderOf = <Command extends Query>({ _tag }: Command) =>
+  decoders[_tag] as (response: unknown) => Result.Result<Response.To<Command["_tag"]>, Schema.SchemaError>
+const decoders = Record.map(
+  Response.schemas,
+  (schema: Schema.ConstraintDecoder<unknown>) => Schema.decodeUnknownResult(schema)
+)
 
 /** An error that a request may fail with; those that few handle one by one are reasons of a `ProtocolError`. */
 export const toProtocolError = <E extends Reason | UnauthorizedError | ConnectionError | RequestTimeoutError>(
