@@ -156,6 +156,24 @@ describe("Broker.layerHttp", () => {
       yield* Fiber.join(closed)
     }).pipe(Effect.scoped, Effect.timeout("20 seconds")))
 
+  it.live("does not keep an application open that fails to start", () =>
+    Effect.gen(function*() {
+      const Failing = Layer.effectDiscard(Effect.gen(function*() {
+        const { websocketPort } = yield* Broker.Broker
+        const silent = yield* Effect.promise(async () => {
+          const socket = connect(websocketPort, "127.0.0.1").on("error", () => {})
+          await once(socket, "connect")
+          return socket
+        })
+        // By its response the server has accepted the connection before.
+        yield* get(websocketPort, "/health")
+        assert.isFalse(silent.closed)
+        return yield* Effect.die("no start")
+      }))
+      const build = Effect.scoped(Layer.build(application({}, (broker) => Layer.provideMerge(Failing, broker))))
+      assert.isTrue(Exit.hasDies(yield* Effect.exit(build)))
+    }).pipe(Effect.timeout("15 seconds")), 20_000)
+
   it.live("waits for no connection longer than the server and the broker are given", () =>
     Effect.gen(function*() {
       const { close, port } = yield* started({ gracefulShutdownTimeout: "300 millis" })

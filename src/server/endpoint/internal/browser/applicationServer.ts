@@ -49,6 +49,7 @@ const make = Effect.gen(function*() {
       closing.destroyAll()
       // The application's requests had the time that its server gives them.
       if (server?.listening === false) closable(server)?.closeAllConnections?.()
+      else if (server !== undefined) destroyOnceStopped(server, pending.destroyAll)
     })
   )
   const hasStopped = Effect.delay(Effect.sync(() => server?.listening === false), noticed)
@@ -62,6 +63,19 @@ const make = Effect.gen(function*() {
   yield* Effect.forkScoped(Effect.andThen(Fiber.join(fiber), Effect.forever(closeIdle)))
   return { stopped: Fiber.join(fiber) }
 })
+
+/** How long after the broker its server may end, in milliseconds. */
+const patience = 60_000
+
+// If an application fails to start, its server ends after the broker, and would wait for these connections for ever.
+const destroyOnceStopped = (server: Http.Server, destroyPending: () => void): void => {
+  const timer = setInterval(() => {
+    if (server.listening) return
+    clearInterval(timer)
+    destroyPending()
+  }, Duration.toMillis(noticed)).unref()
+  setTimeout(() => clearInterval(timer), patience).unref()
+}
 
 // A server of HTTP/2 has neither method.
 const closable = (
