@@ -18,7 +18,7 @@ const chosen = process.env["CHROMIUM_PATH"]
 const candidates = chosen ? [chosen] : ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
 
 /** The program, or `undefined` if there is none. `CHROMIUM_PATH` alone decides if it is set. */
-export const executablePath = candidates.find((path) => Fs.existsSync(path))
+const executablePath = candidates.find((path) => Fs.existsSync(path))
 
 const args = [
   "--headless=new",
@@ -31,7 +31,7 @@ const args = [
 ]
 
 /** Starts it with an empty profile, and ends it with the scope. */
-export const layer: Layer.Layer<Chromium> = Layer.effect(
+const layer: Layer.Layer<Chromium> = Layer.effect(
   Chromium,
   Effect.gen(function*() {
     const browser = yield* Effect.acquireRelease(

@@ -27,7 +27,7 @@ interface Numbered {
 /** How many slots may be empty, at the front or between events, before the arrays are compacted. */
 const slack = 1024
 
-/** Makes an empty lane. */
+/** Makes an empty queue. */
 export const make = <A extends Numbered>(): OrderedQueue<A> => {
   // New events come in order and need no heap.
   const appended = makeAppended<A>()

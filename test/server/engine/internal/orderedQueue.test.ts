@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
-import * as Lane from "../../../../src/server/engine/internal/orderedQueue.ts"
+import * as OrderedQueue from "../../../../src/server/engine/internal/orderedQueue.ts"
 import { cpuTime } from "../../../harness/cpuTime.ts"
 import { int, pick } from "../../../protocol/arbitraries.ts"
 
@@ -10,7 +10,7 @@ interface Numbered {
 
 const event = (number: number): Numbered => ({ number })
 
-const takeAll = (lane: Lane.Lane<Numbered>) => {
+const takeAll = (lane: OrderedQueue.OrderedQueue<Numbered>) => {
   const numbers: Array<number> = []
   for (let one = lane.take(); one !== undefined; one = lane.take()) numbers.push(one.number)
   return numbers
@@ -18,7 +18,7 @@ const takeAll = (lane: Lane.Lane<Numbered>) => {
 
 describe("orderedQueue", () => {
   it("is empty at first, and when all events were taken", () => {
-    const lane = Lane.make<Numbered>()
+    const lane = OrderedQueue.make<Numbered>()
     expect([lane.length, lane.first(), lane.take()]).toEqual([0, undefined, undefined])
     lane.append(event(5))
     expect([lane.length, lane.first()]).toEqual([1, event(5)])
@@ -29,7 +29,7 @@ describe("orderedQueue", () => {
   })
 
   it("keeps the order of many events that are taken while others are appended", () => {
-    const lane = Lane.make<Numbered>()
+    const lane = OrderedQueue.make<Numbered>()
     const taken: Array<number> = []
     for (let number = 0; number < 10_000; number++) {
       lane.append(event(number))
@@ -39,7 +39,7 @@ describe("orderedQueue", () => {
   })
 
   it("requeues many events out of order in a moment", () => {
-    const lane = Lane.make<Numbered>()
+    const lane = OrderedQueue.make<Numbered>()
     const count = 20_000
     for (let number = 0; number < count; number++) lane.append(event(number))
     const taken = Array.from({ length: count }, () => lane.take()!)
@@ -60,7 +60,7 @@ describe("orderedQueue", () => {
       { maxLength: 60 }
     )
   ], ([steps]) => {
-    const lane = Lane.make<Numbered>()
+    const lane = OrderedQueue.make<Numbered>()
     let queued: ReadonlyArray<Numbered> = []
     const taken: Array<Numbered> = []
     let last = 0
