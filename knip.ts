@@ -25,6 +25,7 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
     : [
       "docs/examples/*.ts",
       "test/harness/programs/*.ts",
+      "test/browser/page/*.ts",
       "test/types/*.ts",
       // The build names the script.
       ...opened.filter((file) => file !== "src/browser/script.ts").map((file) => file.replace("*", "**/*")),

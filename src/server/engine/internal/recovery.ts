@@ -22,7 +22,7 @@ export interface Part {
 }
 
 /** What a browser of version 0 receives, and any browser on a channel without history. */
-export const nothing: Part = { recovery: undefined, entries: [] }
+const nothing: Part = { recovery: undefined, entries: [] }
 
 /** What a browser receives when it subscribes now. */
 export const partOf = (state: VhostState, { history }: Channel, browser: Browser, asked: Asked): Part => {
