@@ -346,11 +346,7 @@ const report = ({ calls, ...driver }: Driver, output: Output): void => {
         result._tag === "Failure"
           ? errorOf(result.failure)
           : result._tag === "Declared"
-          ? errorOf({
-            _tag: "DeclaredError",
-            message: "the handler failed with a declared error: see `error`",
-            error: result.error
-          })
+          ? errorOf({ _tag: "DeclaredError", message: "the handler failed as it declares", error: result.error })
           : errorOf({ _tag: "CancelledError", message: "the call was cancelled" })
       )
     }

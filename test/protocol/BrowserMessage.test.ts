@@ -154,7 +154,7 @@ describe("BrowserMessage", () => {
     [`{"request":{"event":"x"}}`, "id"],
     [`{"request":{"id":1}}`, "event"],
     [`{"request":{"event":"","id":1}}`, "event"],
-    [`{"request":{"event":":x","id":1}}`, "system"],
+    [`{"request":{"event":":x","id":1}}`, "reserved"],
     [`{"request":{"event":"x","id":1,"timeout":0}}`, "timeout"],
     [`{"request":{"event":"x","id":1,"timeout":"5"}}`, "timeout"],
     [`{"request":{"event":"x","id":1,"timeout":null}}`, "timeout"],
@@ -166,9 +166,9 @@ describe("BrowserMessage", () => {
     [`{"trigger":{}}`, "trigger"],
     [`{"trigger":{"event":""}}`, "trigger"],
     [`{"trigger":{"event":null}}`, "trigger"],
-    [`{"broadcast":{"channel":"room","event":":memberLeft"}}`, "system"],
-    [`{"broadcast":{"channel":"room","event":"hello","trigger":":memberLeft"}}`, "system"],
-    [`{"trigger":{"event":":memberLeft"}}`, "system"]
+    [`{"broadcast":{"channel":"room","event":":memberLeft"}}`, "reserved"],
+    [`{"broadcast":{"channel":"room","event":"hello","trigger":":memberLeft"}}`, "reserved"],
+    [`{"trigger":{"event":":memberLeft"}}`, "reserved"]
   ])("of a browser that is malformed is a bad request: %.60s", (message, detail) => {
     const failure = failureOf(message)
     expect(failure).toBeInstanceOf(BadRequestError)
