@@ -125,6 +125,11 @@ const deliver = (state: State, event: Queued): void => {
     if (acks && delivered) {
       member.unsettled--
       state.counted.delivered++
+      // It has registered again without acks since then, and has credit for what was sent.
+      if (member.worker.prefetch === undefined) {
+        workers.refresh(member)
+        queue.grant(workers.capacity)
+      }
       return
     }
     if (acks) requeueUnsent(state, member, event, attempts)
