@@ -43,7 +43,7 @@ export const serve = Effect.gen(function*() {
 }).pipe(
   Effect.scoped,
   Effect.provide(Crew.layer),
-  // What the broker restores at each start is nothing that this person asks for.
+  // Hides what the broker logs about its storage at each start: it does not concern the user of the demo.
   Effect.provideService(References.MinimumLogLevel, "Warn")
 )
 

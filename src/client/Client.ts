@@ -189,7 +189,7 @@ export class Client extends Context.Service<Client, {
   readonly subscribers: (channel: ChannelLike) => Stream.Stream<Subscriber, RequestError | ChannelNotFoundError>
   /**
    * The last broadcasts of a channel with history (`history` of the broker), the oldest first, requested as they are wanted.
-   * Those of a channel without history are none.
+   * A channel without history has an empty list.
    */
   readonly history: (
     channel: ChannelLike,

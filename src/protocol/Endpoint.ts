@@ -74,7 +74,7 @@ export class Endpoint extends Schema.Class<Endpoint>("kosmonaut/protocol/Endpoin
 export const fromUrl = (input: string | Redacted.Redacted): Result.Result<Endpoint, InvalidEndpointError> => {
   const text = Redacted.isRedacted(input) ? Redacted.value(input) : input
   if (typeof text !== "string") {
-    return Result.fail(new InvalidEndpointError({ url: "", detail: "there is none; is its environment variable set?" }))
+    return Result.fail(new InvalidEndpointError({ url: "", detail: "it is empty; is its environment variable set?" }))
   }
   const invalid = (detail: string) => Result.fail(new InvalidEndpointError({ url: mask(text), detail }))
   const url = URL.parse(text)

@@ -161,7 +161,7 @@ export class DeadLetterNotFoundError
   /** The status code on the wire. */
   readonly code = 456 as const satisfies Status.ErrorCode
   override get message(): string {
-    return `Dead letter not found (456): there is none with the id ${
+    return `Dead letter not found (456): no dead letter has the id ${
       quote(this.id)
     }; it may be an event again, be discarded, or have been dropped`
   }

@@ -18,7 +18,7 @@ export type Input =
   | { readonly _tag: "Closed"; readonly connection: number; readonly code: number; readonly reason: string }
   /** The time of the last `SetTimer` has come. */
   | { readonly _tag: "Timer" }
-  /** The response to `FetchToken`. `undefined` if there is none, because nobody is logged in. */
+  /** The response to `FetchToken`. `undefined` if nobody is logged in. */
   | { readonly _tag: "TokenFetched"; readonly fetch: number; readonly token: string | undefined }
   | { readonly _tag: "TokenFailed"; readonly fetch: number; readonly message: string }
   /** The network, or somebody who looks, has come or gone. Such hints shorten waits and decide nothing. */

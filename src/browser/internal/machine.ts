@@ -16,7 +16,7 @@
  * - Nothing is sent before the broker has sent `:connected`, nothing that needs a user before `:authenticated`.
  * - Every call ends exactly once, and within its timeout.
  * - Subscriptions converge to what the user wants, whatever the broker and the connection do.
- * - There is one timer. When the connection is closed there is none.
+ * - There is one timer, and no timer when the connection is closed.
  * - The same inputs give the same outputs. A step changes the machine in place and nothing else, and never throws.
  */
 

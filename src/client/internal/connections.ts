@@ -1,5 +1,5 @@
 /**
- * The connections of a pipeline, one after the other: each is opened when there is none and a request needs one.
+ * The connections of a pipeline, one after the other: each is opened when a request needs one.
  */
 
 import * as Cause from "effect/Cause"

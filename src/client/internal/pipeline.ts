@@ -35,7 +35,7 @@ export interface Pipeline {
   /** Whether the limit of unsent requests is reached. A request is accepted even beyond it; callers wait for room first. */
   readonly isFull: () => boolean
   /**
-   * Waits for room, for a request of this command. Fails with `RequestTimeoutError` if there is none for the whole
+   * Waits for room, for a request of this command. Fails with `RequestTimeoutError` if no room is made for the whole
    * `requestTimeout`.
    */
   readonly waitForRoom: (command: string) => Effect.Effect<void, RequestTimeoutError>

@@ -10,7 +10,7 @@ import type { PendingRequests } from "./pendingRequests.ts"
 /** Room with waiting callers. */
 export interface WaitingRoom {
   /**
-   * Waits for room, for a request of this command. Fails with `RequestTimeoutError` if there is none for the whole
+   * Waits for room, for a request of this command. Fails with `RequestTimeoutError` if no room is made for the whole
    * `requestTimeout`.
    */
   readonly wait: (command: string) => Effect.Effect<void, RequestTimeoutError>
