@@ -263,6 +263,33 @@ describe("Other rules", () => {
       expect(yield* channels.describe("presence-quiet")).toMatchObject({ kind: "private" })
     }))
 
+  it.effect("name the events of which only the last broadcast matters", () =>
+    Effect.gen(function*() {
+      const { channels } = makeWorld({}, [{ pattern: "price.*", latest: true, openOnDemand: true }, {
+        pattern: "latest-h",
+        latest: true,
+        openOnDemand: true,
+        history: true
+      }])
+      const keys: Array<string | undefined> = []
+      const sendUnsafe = (message: string, key?: string) => {
+        if (!message.includes(":subscribed")) keys.push(key)
+      }
+      for (const version of [0, 1] as const) {
+        const one = { ...FakeBrowser.make(`v${version}`), version, sendUnsafe }
+        for (const channel of ["price", "price-2", "latest-h", "room-h"]) {
+          yield* channels.subscribe(channel, one, { permission: joe, hidden: false, data: JsonText.empty })
+        }
+      }
+      for (const channel of ["price", "price-2", "latest-h", "room-h"]) {
+        yield* channels.broadcast(channel, "changed", {})
+      }
+      yield* channels.broadcast("price", "closed", {})
+      // Both browsers, one after the other.
+      const expected = ["price changed", "price-2 changed", "latest-h changed", undefined, "price closed"]
+      expect(keys).toEqual(expected.flatMap((key) => [key, key]))
+    }))
+
   it.effect("apply to open channels when they are set", () =>
     Effect.gen(function*() {
       const { browser, channels, join, say, state } = makeWorld()
