@@ -371,7 +371,7 @@ function describe(path: string, schema: Schema.Top): ReadonlyArray<TextOption> {
     standard: standard === undefined ? undefined : kind.format(standard),
     parse: (text) => {
       const value = kind.parse(text)
-      return Result.isSuccess(decode(value)) ? value : undefined
+      return kind.isStructured || Result.isSuccess(decode(value)) ? value : undefined
     }
   }]
 }

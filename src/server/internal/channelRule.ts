@@ -29,7 +29,7 @@ const fields = {
    * was opened like this is closed when it has no subscribers and no history any more.
    */
   openOnDemand: Option.isOn(false),
-  /** Whether the last broadcasts are retained for browsers that were away, default no; or how many of them. */
+  /** Whether the last broadcasts are retained for browsers that were away, default no; or how many, and for how long. */
   history: Schema.Union([Schema.Boolean, Schema.Struct(historyFields)]).annotate({
     expected: "true, false or an object with count, size and age"
   }).pipe(
@@ -126,31 +126,26 @@ const words = new Map<
 for (const [name, kind] of kinds) words.set(Str.kebabCase(name), { kind, in: "rule", name })
 for (const [name, kind] of historyKinds) words.set(`history-${name}`, { kind, in: "history", name })
 words.delete("pattern")
+words.set("history", { kind: kinds.get("openOnDemand")!, in: "rule", name: "history" })
 
-/** The words that a rule may have, for messages. */
-const someWords = ["history", ...words.keys()].join(", ")
+/** The words after the pattern. */
+export const settingNames: ReadonlyArray<string> = [...words.keys()]
 
-/** Reads the rule of a flag, or what is wrong with it. */
+/** Reads the rule of a flag, as the JSON that `fromJson` reads, or says what is wrong with it. */
 export const fromText = (text: string): Result.Result<unknown, string> => {
   if (text.trimStart().startsWith("{")) {
-    const value = Result.getOrUndefined(Result.try(() => JSON.parse(text) as unknown))
-    return value === undefined ? Result.fail("it is no JSON") : Result.succeed(fromJson(value))
+    return Result.mapError(Result.try(() => JSON.parse(text) as unknown), () => "it is no JSON")
   }
   const [pattern, ...settings] = text.trim().split(/\s+/)
   const rule: Record<string, unknown> = { pattern }
   const history: Record<string, unknown> = {}
   for (const setting of settings) {
     const [word = "", value = "true"] = setting.split(/=(.*)/s)
-    if (word === "history" && (value === "true" || value === "false")) {
-      rule["history"] = value === "true"
-      continue
-    }
     const found = words.get(word)
-    if (found === undefined) return Result.fail(`${word} is none of ${someWords}`)
-    const parsed = found.kind.parse(value)
-    if (parsed === undefined) return Result.fail(`${word} is ${found.kind.written}`)
-    if (found.in === "rule") rule[found.name] = parsed
-    else history[found.name] = parsed
+    if (found === undefined) return Result.fail(`${word} is none of ${settingNames.join(", ")}`)
+    if (found.kind.parse(value) === undefined) return Result.fail(`${word} is ${found.kind.written}`)
+    if (found.in === "history") history[found.name] = value
+    else rule[found.name] = found.name === "history" ? value === "true" : value
   }
   return Result.succeed(Object.keys(history).length === 0 ? rule : { ...rule, history })
 }

@@ -72,7 +72,7 @@ export const make = (
         new InvalidOptionError({
           option: `channelRules.${index}.pattern`,
           value: JSON.stringify(pattern),
-          allowed: `a pattern (RE2), and ${compiled.failure.detail}`
+          allowed: `a pattern (RE2): ${compiled.failure.detail.replace("permission ", "")}`
         })
       )
     }
