@@ -64,7 +64,7 @@ describe("History", () => {
     let now = 0
     const total = History.makeTotal(totalLimit)
     const vhosts = [0, 1].map(() => History.make(limits, total, () => now))
-    const histories = vhosts.map(() => [History.open(0), History.open(0)])
+    const histories = vhosts.map(() => [History.open("a", 0), History.open("b", 0)])
     const model = makeModel()
     for (const [index, { channel, closes, length, passes, vhost }] of steps.entries()) {
       now += passes
@@ -104,7 +104,7 @@ describe("History", () => {
   it("counts a text by its bytes where these are more than two for a character", () => {
     const total = History.makeTotal(Infinity)
     const vhost = History.make({ ...limits, historySize: Infinity }, total, () => 0)
-    History.append(vhost, History.open(0), { position: 1, message: "語".repeat(100), exceptSid: undefined })
+    History.append(vhost, History.open("a", 0), { position: 1, message: "語".repeat(100), exceptSid: undefined })
     expect(total.size).toBe(352 + 300)
   })
 })

@@ -21,6 +21,7 @@ import {
 import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
 import type { Member, Subscription } from "../../domain/Browser.ts"
+import * as Journal from "../Journal.ts"
 import type { Change, Intent, Intents, Rejections } from "../Log.ts"
 import type { Channel } from "./channel.ts"
 import * as MessageSize from "./messageSize.ts"
@@ -54,7 +55,9 @@ const decisions: Decisions = {
     const channel = channelOf(state, name)
     if (channel === undefined) return notFound(name)
     if (from !== undefined && !channel.subscriptions.has(from)) return notSubscribed(name)
-    if (channel.subscriptions.size === 0 && channel.history === undefined) return broadcastToNobody
+    if (channel.history === undefined) {
+      if (channel.subscriptions.size === 0) return broadcastToNobody
+    } else if (state.head >= state.reserved) return rejected(new InternalError({ detail: Journal.notPersisted }))
     const message = BrokerMessage.broadcast(event, data, name, from?.sid)
     return MessageSize.isLarger(message, state.largest)
       ? rejected(MessageSize.tooLarge(state.largest))

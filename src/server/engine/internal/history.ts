@@ -4,6 +4,8 @@
  * Beyond a limit of a channel or of its vhost their oldest broadcasts are dropped; beyond the limit of the broker those of the
  * vhost that retains most. A channel knows the position of its last dropped broadcast, so that it is always known whether
  * everything after a position is still there. What is older than `age` is dropped before anything is appended or read.
+ *
+ * A recorder learns of each broadcast that is retained or dropped, so that a store can have the same.
  */
 
 import { byteLength } from "../../../protocol/Frame.ts"
@@ -38,6 +40,7 @@ export interface Entry {
 
 /** The history of one channel. */
 export interface History {
+  readonly channel: string
   /** The position at which the channel was opened. */
   readonly opened: number
   /** The position of the last broadcast that was dropped, or that of the opening. */
@@ -48,10 +51,18 @@ export interface History {
   size: number
 }
 
+/** Learns of changes. */
+export interface Recorder {
+  readonly retained: (entry: Entry) => void
+  /** The broadcast is the floor of its history now. */
+  readonly dropped: (entry: Entry) => void
+}
+
 /** The histories of one vhost. */
 export interface Histories {
   readonly limits: Limits
   readonly total: Total
+  readonly recorder: Recorder | undefined
   readonly now: () => number
   oldest: Entry | undefined
   newest: Entry | undefined
@@ -72,8 +83,8 @@ const overhead = 352
 export const makeTotal = (limit: number): Total => ({ limit, vhosts: new Set(), size: 0 })
 
 /** No history yet, of a vhost. `now` are milliseconds of a clock that never goes back. */
-export const make = (limits: Limits, total: Total, now: () => number): Histories => {
-  const histories = { limits, total, now, oldest: undefined, newest: undefined, size: 0 }
+export const make = (limits: Limits, total: Total, now: () => number, recorder?: Recorder): Histories => {
+  const histories = { limits, total, now, recorder, oldest: undefined, newest: undefined, size: 0 }
   total.vhosts.add(histories)
   return histories
 }
@@ -85,10 +96,11 @@ export const release = (histories: Histories | undefined): void => {
   histories.total.vhosts.delete(histories)
 }
 
-/** The history of a channel that is opened at this position. */
-export const open = (position: number): History => ({
-  opened: position,
-  floor: position,
+/** The history of a channel that was opened at a position, with the position of the last dropped broadcast, if there was one. */
+export const open = (channel: string, opened: number, floor = opened): History => ({
+  channel,
+  opened,
+  floor,
   entries: [],
   first: 0,
   size: 0
@@ -99,17 +111,33 @@ export const close = (histories: Histories, history: History): void => {
   while (history.first < history.entries.length) drop(histories, history)
 }
 
+/** What is known of a broadcast when it is appended. */
+export type Broadcast = Pick<Entry, "position" | "message" | "exceptSid">
+
 /** Appends a broadcast, and drops what is beyond a limit. One that is larger than a limit is not retained. */
-export const append = (
+export const append = (histories: Histories, history: History, broadcast: Broadcast): void => {
+  expire(histories)
+  const entry = add(histories, history, broadcast, histories.now())
+  histories.recorder?.retained(entry)
+  dropExcess(histories, history)
+}
+
+/** Appends a broadcast of earlier, which is recorded already. `at` is no earlier than that of the one before. */
+export const restore = (histories: Histories, history: History, broadcast: Broadcast, at: number): void => {
+  add(histories, history, broadcast, at)
+  dropExcess(histories, history)
+}
+
+const add = (
   histories: Histories,
   history: History,
-  { exceptSid, message, position }: Pick<Entry, "position" | "message" | "exceptSid">
-): void => {
-  expire(histories)
-  const { limits, newest, now, total } = histories
+  { exceptSid, message, position }: Broadcast,
+  at: number
+): Entry => {
+  const { newest, total } = histories
   const own = flat(message)
   const size = overhead + Math.max(2 * own.length, byteLength(own))
-  const entry = { position, message: own, exceptSid, size, at: now(), history, older: newest, newer: undefined }
+  const entry = { position, message: own, exceptSid, size, at, history, older: newest, newer: undefined }
   if (newest === undefined) histories.oldest = entry
   else newest.newer = entry
   histories.newest = entry
@@ -117,6 +145,11 @@ export const append = (
   history.size += size
   histories.size += size
   total.size += size
+  return entry
+}
+
+const dropExcess = (histories: Histories, history: History): void => {
+  const { limits, total } = histories
   while (history.entries.length - history.first > limits.historyCount || history.size > limits.historySize) {
     drop(histories, history)
   }
@@ -158,7 +191,8 @@ const firstAfter = ({ entries, first }: History, position: number): number => {
 
 // The oldest broadcast of a channel.
 const drop = (histories: Histories, history: History): void => {
-  const { newer, older, position, size } = history.entries[history.first]!
+  const dropped = history.entries[history.first]!
+  const { newer, older, position, size } = dropped
   history.entries[history.first] = undefined
   if (older === undefined) histories.oldest = newer
   else older.newer = newer
@@ -174,6 +208,7 @@ const drop = (histories: Histories, history: History): void => {
     history.entries = history.entries.slice(history.first)
     history.first = 0
   }
+  histories.recorder?.dropped(dropped)
 }
 
 const dropOfLargest = ({ vhosts }: Total): void => {

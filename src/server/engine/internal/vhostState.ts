@@ -45,6 +45,8 @@ export interface VhostState {
   readonly counters: { channels: number; subscriptions: number; broadcasts: number; deliveries: number }
   /** The position of the last change. It is the cursor of what that change has added to a list. */
   head: number
+  /** The last position that may be used outside: those beyond it are not reserved in the store, see `positions.ts`. */
+  reserved: number
 }
 
 /** The subscriptions of one browser. */
@@ -61,28 +63,42 @@ export interface Options extends Limits {
   readonly history: History.Total
   readonly hasHistory: VhostState["hasHistory"]
   readonly clock: Clock.Clock
+  /** The last position of an earlier log with this epoch, default 0. */
+  readonly head?: number | undefined
   /** Channels that are open, one change for each. */
-  readonly opened?: ReadonlyArray<string> | undefined
+  readonly opened?: ReadonlyArray<StoredChannel> | undefined
+  /** Records the histories, default nowhere. */
+  readonly recorder?: History.Recorder | undefined
+}
+
+/** A channel that is open, and its history, if it had one. */
+export interface StoredChannel {
+  readonly name: string
+  readonly opened?: number | undefined
+  readonly floor?: number | undefined
 }
 
 /** Makes a state. */
-export const make = (options: Options): VhostState => {
+export const make = (
+  { clock, epoch, hasHistory, head = 0, history, opened, recorder, ...limits }: Options
+): VhostState => {
   const state: VhostState = {
-    limits: options,
-    epoch: options.epoch,
-    largest: options.maxMessageSize + envelopeSize,
+    limits,
+    epoch,
+    largest: limits.maxMessageSize + envelopeSize,
     channels: new Map(),
     ordered: OrderedList.make(),
     subscriptions: new Map(),
     browsers: BrowserRegistry.make(),
-    histories: History.make(options, options.history, () => Timeline.nowOf(options.clock)),
-    hasHistory: options.hasHistory,
+    histories: History.make(limits, history, () => Timeline.nowOf(clock), recorder),
+    hasHistory,
     counters: { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 },
-    head: 0
+    head,
+    reserved: recorder === undefined ? Infinity : head
   }
-  for (const name of options.opened ?? []) {
+  for (const channel of opened ?? []) {
     state.head++
-    addChannel(state, name)
+    addChannel(state, channel.name, channel)
   }
   return state
 }
@@ -91,9 +107,13 @@ export const make = (options: Options): VhostState => {
 export const channelOf = ({ channels }: VhostState, name: string): Channel.Channel | undefined =>
   channels.get(name)?.value
 
-/** Opens a channel. */
-export const addChannel = ({ channels, counters, hasHistory, head, ordered }: VhostState, name: string): void => {
-  const history = hasHistory(name) ? History.open(head) : undefined
+/** The last position that browsers may learn of: all that is retained has one up to it. */
+export const positionOf = ({ head, reserved }: VhostState): number => Math.min(head, reserved)
+
+/** Opens a channel, or one that was open in an earlier broker. */
+export const addChannel = (state: VhostState, name: string, stored?: StoredChannel): void => {
+  const { channels, counters, hasHistory, head, ordered } = state
+  const history = hasHistory(name) ? History.open(name, stored?.opened ?? head, stored?.floor) : undefined
   const entry = { cursor: head, value: Channel.make(name, ChannelName.kind(name), history) }
   channels.set(name, entry)
   OrderedList.append(ordered, entry)
