@@ -43,19 +43,19 @@ export const make = (open?: Effect.Effect<Store["Service"], StoreError, Scope.Sc
     const opening = open ?? Effect.provide(Store, memory)
     const killable: Killable = {
       stored: Effect.scoped(Effect.flatMap(opening, ({ load }) => load)),
-      live: (options, use) =>
-        Effect.flatMap(opening, (store) =>
-          Effect.flatMap(Vhosts.make, (vhosts) =>
-            Effect.flatMap(vhosts.get("/test"), use)).pipe(
-              Effect.provideService(Store, wrap(store)),
-              Effect.provide(BrokerConfig.layer({ vhosts: [{ path: "/test" }], ...options })),
-              Effect.provide(Logger.layer([]))
-            )).pipe(
-            Effect.scoped,
-            Effect.ensuring(Effect.sync(() =>
-              void (fails = false)
-            ))
-          ),
+      live: Effect.fnUntraced(
+        function*(options, use) {
+          const layer = Layer.mergeAll(
+            Layer.succeed(Store, wrap(yield* opening)),
+            BrokerConfig.layer({ vhosts: [{ path: "/test" }], ...options }),
+            Logger.layer([])
+          )
+          const live = Effect.flatMap(Vhosts.make, (vhosts) => Effect.flatMap(vhosts.get("/test"), use))
+          return yield* Effect.provide(live, layer)
+        },
+        Effect.scoped,
+        Effect.ensuring(Effect.sync(() => void (fails = false)))
+      ),
       kill: () => void generation++,
       fail: (whether) => void (fails = whether),
       loseLast: () => void (isComplete = false)

@@ -51,7 +51,8 @@ const added = [
   { table: "Event", column: "dueAt", initially: null },
   { table: "Event", column: "dedupeKey", initially: null },
   { table: "Channel", column: "opened", initially: null },
-  { table: "Channel", column: "floor", initially: null }
+  { table: "Channel", column: "floor", initially: null },
+  { table: "AccessToken", column: "grant", initially: null }
 ] as const
 
 type Table = (typeof kinds)[Kind]
