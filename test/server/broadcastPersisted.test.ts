@@ -11,7 +11,7 @@ import { tagOf } from "../harness/tagOf.ts"
 
 const broker = hesitating({
   channels: ["room", "other"],
-  history: { channels: ["room"] },
+  channelRules: [{ pattern: "room", history: true }],
   browsers: { broadcast: true }
 })
 

@@ -12,7 +12,9 @@ import { int, oneOf, pick } from "../protocol/arbitraries.ts"
 
 type Received = { readonly [name: string]: any }
 
-const options: BrokerConfig.Options = { history: { channels: ["room", "hall"] } }
+const options: BrokerConfig.Options = { channelRules: [{ pattern: "room|hall", history: true }] }
+
+const every = [{ pattern: ".*", history: true }]
 
 /** Subscribes a new browser, and gives `:subscribed`, what follows and the browser. */
 const join = (vhost: Vhosts.Vhost, payload: object = {}, channel = "room") =>
@@ -38,6 +40,62 @@ const stores = [
 ]
 
 describe.each(stores)("history on $name", ({ make }) => {
+  it.effect.each([{ kills: true }, { kills: false }])(
+    "is there for channels that are opened on demand, as long as their rules are the same, killed: $kills",
+    ({ kills }) =>
+      Effect.gen(function*() {
+        const { kill, live } = yield* make
+        const onDemand = {
+          channelRules: [{ pattern: ".*", openOnDemand: true, history: { age: "1 minute" } }]
+        } as const
+        const names = ({ channels }: Vhosts.Vhost) => Effect.map(channels.list, (list) => list.map(({ name }) => name))
+        const before = yield* live(onDemand, (vhost) =>
+          Effect.gen(function*() {
+            const since: Record<string, object> = {}
+            for (const channel of ["said", "silent", "gone", "kept"]) {
+              const { browser, subscribed: { epoch, position } } = yield* join(vhost, {}, channel)
+              since[channel] = { epoch, position }
+              if (channel === "gone") yield* say(vhost, 1, channel)
+              yield* vhost.channels.leave(browser)
+            }
+            yield* vhost.channels.open("kept")
+            yield* TestClock.adjust("61 seconds")
+            yield* say(vhost, 2, "said")
+            expect(yield* names(vhost)).toEqual(["kept", "said"])
+            const { subscribed: { epoch, position } } = yield* join(vhost, {}, "late")
+            since["late"] = { epoch, position }
+            yield* vhost.channels.persisted
+            if (kills) kill()
+            return since
+          }))
+        const recovered = (vhost: Vhosts.Vhost, channel: string) =>
+          Effect.map(
+            join(vhost, { since: before[channel] }, channel),
+            ({ rest, subscribed: { reason, recovered } }) => [recovered ? numbers(rest) : reason]
+          )
+        yield* live(onDemand, (vhost) =>
+          Effect.gen(function*() {
+            expect(yield* names(vhost)).toEqual(["kept", "said"])
+            expect(yield* recovered(vhost, "said")).toEqual([[2]])
+            expect(yield* recovered(vhost, "late")).toEqual([[]])
+            expect(yield* recovered(vhost, "gone")).toEqual(["dropped"])
+            // A channel that nobody knows any more shares the gap of another one.
+            expect(yield* recovered(vhost, "silent")).toEqual(["dropped"])
+            expect(yield* recovered(vhost, "kept")).toEqual([[]])
+          }))
+        yield* live({}, (vhost) =>
+          Effect.gen(function*() {
+            expect(yield* names(vhost)).toEqual(["kept"])
+          }))
+        yield* live(onDemand, (vhost) =>
+          Effect.gen(function*() {
+            for (const channel of ["said", "late", "gone"]) {
+              expect(yield* recovered(vhost, channel)).toEqual(["dropped"])
+            }
+          }))
+      })
+  )
+
   it.effect.each([{ kills: true }, { kills: false }])(
     "is there after a restart, with its epoch, positions and what each browser does not receive, killed: $kills",
     ({ kills }) =>
@@ -97,7 +155,7 @@ describe.each(stores)("history on $name", ({ make }) => {
   it.effect("knows what was dropped and closed before", () =>
     Effect.gen(function*() {
       const { live } = yield* make
-      const few = { history: { channels: [".*"], count: 2 } }
+      const few = { channelRules: every, history: { count: 2 } }
       const cursors = yield* live(few, (vhost) =>
         Effect.gen(function*() {
           yield* opened(vhost)
@@ -146,7 +204,7 @@ describe.each(stores)("history on $name", ({ make }) => {
   it.effect("gets no older by a restart, and no younger", () =>
     Effect.gen(function*() {
       const { live } = yield* make
-      const short = { history: { channels: ["room"], age: "1 minute" } } as const
+      const short = { ...options, history: { age: "1 minute" } } as const
       yield* live(short, (vhost) =>
         Effect.gen(function*() {
           yield* opened(vhost)
@@ -176,7 +234,7 @@ describe.each(stores)("history on $name", ({ make }) => {
           yield* Effect.forEach([1, 2, 3, 4], (n) => say(vhost, n))
           return { epoch, position }
         }))
-      const few = { history: { channels: ["room"], count: 2 } }
+      const few = { ...options, history: { count: 2 } }
       yield* live(few, (vhost) =>
         Effect.map(join(vhost, { since }), ({ subscribed }) => expect(subscribed.reason).toBe("dropped")))
       yield* live(options, (vhost) =>
@@ -189,7 +247,7 @@ describe.each(stores)("history on $name", ({ make }) => {
   it.effect("ends where the next broker has none for the channel, and begins anew", () =>
     Effect.gen(function*() {
       const { live } = yield* make
-      const none = { history: { channels: [] } }
+      const none = {}
       const since = yield* live(options, (vhost) =>
         Effect.gen(function*() {
           yield* opened(vhost)
@@ -315,7 +373,7 @@ describe("history over any restarts", () => {
 
         /** Until the next restart. */
         const life = (steps: ReadonlyArray<Step>, next: Step & { readonly do: "restart" } | undefined) =>
-          live({ history: { channels: [".*"], count: limits.count, age: `${limits.age} seconds` } }, (vhost) =>
+          live({ channelRules: every, history: { count: limits.count, age: `${limits.age} seconds` } }, (vhost) =>
             Effect.gen(function*() {
               const first = all.length
               const answer = () =>

@@ -44,6 +44,7 @@ import * as LocalLog from "./internal/localLog.ts"
 import * as Metrics from "./internal/metrics.ts"
 import * as Patterns from "./internal/patterns.ts"
 import * as Positions from "./internal/positions.ts"
+import * as Rules from "./internal/rules.ts"
 import * as StoredHistory from "./internal/storedHistory.ts"
 import * as StoredVhosts from "./internal/storedVhosts.ts"
 import * as VhostState from "./internal/vhostState.ts"
@@ -198,8 +199,8 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
   const patterns = Patterns.make()
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
-  const hasHistory = yield* Effect.fromResult(Patterns.anyOf("history.channels", config.history.channels))
-  const limits = { ...Limits.fromConfig(config), hasHistory, history: History.makeTotal(config.history.totalSize) }
+  const rules = yield* Effect.fromResult(Rules.make(config.channelRules, config))
+  const limits = { ...Limits.fromConfig(config), rules, history: History.makeTotal(config.history.totalSize) }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 
@@ -269,6 +270,8 @@ const makeLog = (
     ...options,
     epoch: isComplete && stored?.log !== undefined ? stored.log.epoch : SecureRandom.uuidV4Unsafe(),
     head: stored?.log?.reserved,
+    // With other rules than these, more may have been broadcast since.
+    floor: isComplete && stored?.log?.rules === options.rules.digest ? stored.log.floor : undefined,
     opened: stored?.channels,
     recorder: isRecorded ? StoredHistory.recorder(journal, clock) : undefined
   })

@@ -52,6 +52,7 @@ const added = [
   { table: "Event", column: "dedupeKey", initially: null },
   { table: "Channel", column: "opened", initially: null },
   { table: "Channel", column: "floor", initially: null },
+  { table: "Channel", column: "onDemand", initially: null },
   { table: "AccessToken", column: "grant", initially: null }
 ] as const
 

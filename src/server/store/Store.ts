@@ -31,17 +31,30 @@ export const kinds = {
   },
   Log: {
     key: "vhost",
-    /** The name of a vhost's positions, and the last one that may be in use. */
-    schema: Schema.TaggedStruct("Log", { vhost: Schema.String, epoch: Schema.String, reserved: Schema.Number })
+    /**
+     * The name of a vhost's positions, and the last one that may be in use. `floor` is the last one of a broadcast on a channel
+     * that was opened on demand and is closed, as long as channels have the rules with this digest.
+     */
+    schema: Schema.TaggedStruct("Log", {
+      vhost: Schema.String,
+      epoch: Schema.String,
+      reserved: Schema.Number,
+      floor: Schema.optionalKey(Schema.Number),
+      rules: Schema.optionalKey(Schema.Number)
+    })
   },
   Channel: {
     key: "name",
-    /** With a history, `opened` is the position of its opening, and `floor` that of the last broadcast that was dropped. */
+    /**
+     * With a history, `opened` is the position of its opening, and `floor` that of the last broadcast that was dropped.
+     * `onDemand` is 1 if it was opened on demand.
+     */
     schema: Schema.TaggedStruct("Channel", {
       vhost: Schema.String,
       name: Schema.String,
       opened: Schema.optionalKey(Schema.Number),
-      floor: Schema.optionalKey(Schema.Number)
+      floor: Schema.optionalKey(Schema.Number),
+      onDemand: Schema.optionalKey(Schema.Number)
     })
   },
   Broadcast: {

@@ -74,11 +74,17 @@ const publish = (change: Change, emit: (event: Event) => void): void => {
 const record = (change: Change, state: VhostState, journal: Journal.Journal): void => {
   switch (change._tag) {
     case "ChannelOpened": {
-      const history = channelOf(state, change.channel)?.history
-      return journal.created(
-        history === undefined ? { _tag: "Channel", name: change.channel } : StoredHistory.entryOf(history)
-      )
+      const channel = channelOf(state, change.channel)
+      if (channel === undefined) return
+      // One that was opened on demand may be recorded already.
+      const isNew = channel.history === undefined || !channel.rule.openOnDemand
+      return (isNew ? journal.created : journal.updated)(StoredHistory.entryOfChannel(channel))
     }
+    case "RulesSet":
+      for (const { value: channel } of state.channels.values()) {
+        if (channel !== undefined && !channel.isOnDemand) journal.updated(StoredHistory.entryOfChannel(channel))
+      }
+      return
     case "ChannelClosed":
       return journal.deleted("Channel", change.channel)
   }

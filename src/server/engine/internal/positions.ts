@@ -25,11 +25,16 @@ const count = 2 ** 24
 /** Reserves the first positions of a log. Until they are stored, there are only those that were reserved before. */
 export const make = (state: VhostState, journal: Journal.Journal): Positions => {
   let renewAt = 0
+  let reserving = 0
+  const record = () => {
+    const { departed, epoch, rules } = state
+    journal.updated({ _tag: "Log", epoch, reserved: reserving, floor: departed.highest, rules: rules.digest })
+  }
+  state.onDeparted = record
   const renew = () => {
-    const { epoch, head } = state
-    const reserved = head + count
+    const reserved = reserving = state.head + count
     renewAt = Infinity
-    journal.updated({ _tag: "Log", epoch, reserved })
+    record()
     const whenPersisted = (persisted: boolean): void => {
       // The write is tried again.
       if (!persisted) return void journal.whenPersistedUnsafe(whenPersisted)

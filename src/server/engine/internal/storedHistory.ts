@@ -9,8 +9,9 @@
 import type * as Clock from "effect/Clock"
 import type { Entry } from "../../store/Store.ts"
 import type * as Journal from "../Journal.ts"
+import type { Channel } from "./channel.ts"
 import * as History from "./history.ts"
-import { channelOf, type VhostState } from "./vhostState.ts"
+import { channelOf, closeIfUnused, type VhostState } from "./vhostState.ts"
 
 /** What is stored of a channel. */
 export type StoredChannel = Omit<Extract<Entry, { _tag: "Channel" }>, "vhost" | "_tag">
@@ -26,7 +27,10 @@ export interface Stored {
 
 /** Records in a journal what is retained and dropped. */
 export const recorder = (journal: Journal.Journal, clock: Clock.Clock): History.Recorder => ({
-  retained: ({ exceptSid, history: { channel }, message, position }) => {
+  retained: ({ exceptSid, history, message, position }) => {
+    const { entries, first, channel: { isOnDemand, name: channel } } = history
+    // Before that there is nothing to restore of it.
+    if (isOnDemand && entries.length - first === 1) journal.updated(entryOf(history))
     const at = clock.currentTimeMillisUnsafe()
     journal.created(
       exceptSid === undefined
@@ -37,12 +41,24 @@ export const recorder = (journal: Journal.Journal, clock: Clock.Clock): History.
   dropped: ({ history, position }) => {
     journal.deleted("Broadcast", position)
     journal.updated(entryOf(history))
-  }
+  },
+  closed: ({ channel: { name } }) => journal.deleted("Channel", name)
 })
 
 /** The entry of a channel that has a history. */
-export const entryOf = ({ channel, floor, opened }: Pick<History.History, "channel" | "floor" | "opened">) =>
-  ({ _tag: "Channel", name: channel, opened, floor }) as const
+export const entryOf = (
+  { channel: { isOnDemand, name }, floor, opened }: Pick<History.History, "channel" | "floor" | "opened">
+): Extract<Journal.Recorded, { _tag: "Channel" }> => ({
+  _tag: "Channel",
+  name,
+  opened,
+  floor,
+  ...isOnDemand && { onDemand: 1 }
+})
+
+/** The entry of a channel that a backend has opened. */
+export const entryOfChannel = ({ history, name }: Channel): Extract<Journal.Recorded, { _tag: "Channel" }> =>
+  history === undefined ? { _tag: "Channel", name } : entryOf(history)
 
 /**
  * Restores the histories of a vhost whose channels are open. Broadcasts of channels that have no history any more are deleted.
@@ -55,7 +71,13 @@ export const restore = (
 ): void => {
   const { histories } = state
   for (const { floor, name, opened } of channels) {
-    const history = channelOf(state, name)?.history
+    const channel = channelOf(state, name)
+    const history = channel?.history
+    // It was opened on demand, and would not be any more.
+    if (channel === undefined) {
+      journal.deleted("Channel", name)
+      continue
+    }
     // A channel had a history before, or has one from now on.
     if (history === undefined && opened !== undefined) journal.updated({ _tag: "Channel", name })
     if (history !== undefined && (opened === undefined || floor === undefined)) journal.updated(entryOf(history))
@@ -71,5 +93,10 @@ export const restore = (
       at = Math.max(at, now - age)
       History.restore(histories, history, { ...broadcast, exceptSid: broadcast.exceptSid }, at)
     }
+  }
+  History.expire(histories)
+  for (const { name } of channels) {
+    const channel = channelOf(state, name)
+    if (channel !== undefined) closeIfUnused(state, channel)
   }
 }

@@ -15,7 +15,7 @@ import type * as StoredHistory from "./storedHistory.ts"
 export interface StoredVhost extends StoredHistory.Stored {
   readonly token: Redacted.Redacted
   /** The name of its positions and the last one that may be in use, if an earlier broker knew that. */
-  readonly log: { readonly epoch: string; readonly reserved: number } | undefined
+  readonly log: Omit<Extract<Entry, { _tag: "Log" }>, "vhost" | "_tag"> | undefined
   readonly issued: ReadonlyArray<Issued>
   readonly events: ReadonlyArray<StoredEvent>
   readonly letters: ReadonlyArray<DeadLetter>
