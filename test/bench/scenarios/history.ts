@@ -115,13 +115,8 @@ const memory = async (bench: Bench) => {
       name: "history in memory",
       run: async () => {
         const { broker, stop } = await openOwn({
-          ...history,
-          history: {
-            count: 2 * count,
-            size: Number.MAX_SAFE_INTEGER,
-            vhostSize: Number.MAX_SAFE_INTEGER,
-            totalSize: Number.MAX_SAFE_INTEGER
-          }
+          history: { count: 2 * count, size: Infinity, vhostSize: Infinity, totalSize: Infinity },
+          channelRules: [{ pattern: "room", history: true }]
         })
         await broker.call("broadcast", "room", 1000)
         const before = await broker.call("memory")
