@@ -45,7 +45,9 @@ const functions = {
   },
   /** Broadcasts so many times. */
   broadcast: (channel: string, count: number): void => {
-    for (let n = 0; n < count; n++) Effect.runSync(vhost!.channels.broadcast(channel, "said", { n, text: "x".repeat(20) }))
+    for (let n = 0; n < count; n++) {
+      Effect.runSync(vhost!.channels.broadcast(channel, "said", { n, text: "x".repeat(20) }))
+    }
   },
   /** Broadcasts to a channel of so many, in this process, for so long. */
   fanOut: (receivers: number, window: number, milliseconds: number) => {

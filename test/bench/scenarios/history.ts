@@ -13,7 +13,7 @@ import type * as ClientParty from "../parties/client.ts"
 
 type Options = Parameters<BrokerParty.Functions["start"]>[1]
 
-const history = { history: { channels: ["room"] } } satisfies Options
+const history = { channelRules: [{ pattern: "room", history: true }] } satisfies Options
 
 export const run = async (bench: Bench): Promise<void> => {
   const directory = mkdtempSync(join(tmpdir(), "kosmonaut-bench-"))
@@ -108,20 +108,26 @@ const recovery = async (bench: Bench) => {
 
 const memory = async (bench: Bench) => {
   const count = 100_000
-  await bench.compare("retained broadcasts", [{ name: "a broadcast of 70 bytes: heap", unit: "bytes", better: "less" }], [{
-    name: "history in memory",
-    run: async () => {
-      const { broker, stop } = await openOwn({
-        history: { channels: ["room"], count: 2 * count, size: "unlimited", vhostSize: "unlimited", totalSize: "unlimited" }
-      })
-      await broker.call("broadcast", "room", 1000)
-      const before = await broker.call("memory")
-      await broker.call("broadcast", "room", count)
-      const after = await broker.call("memory")
-      await stop()
-      return { values: [(after.heap - before.heap) / count], operations: count }
-    }
-  }], { rounds: 2, warmUp: false })
+  await bench.compare(
+    "retained broadcasts",
+    [{ name: "a broadcast of 70 bytes: heap", unit: "bytes", better: "less" }],
+    [{
+      name: "history in memory",
+      run: async () => {
+        const { broker, stop } = await openOwn({
+          channelRules: [{ pattern: "room", history: { count: 2 * count, size: 2 ** 40 } }],
+          history: { vhostSize: 2 ** 40, totalSize: 2 ** 40 }
+        })
+        await broker.call("broadcast", "room", 1000)
+        const before = await broker.call("memory")
+        await broker.call("broadcast", "room", count)
+        const after = await broker.call("memory")
+        await stop()
+        return { values: [(after.heap - before.heap) / count], operations: count }
+      }
+    }],
+    { rounds: 2, warmUp: false }
+  )
 }
 
 interface Setting {
