@@ -74,7 +74,7 @@ export const optionFlags = {
   "tcpPort": text("tcpPort", "A second port for backends, the one of wr+tcp:// URLs without a port; both speak both"),
   "storageDir": text(
     "storageDir",
-    "The folder in which vhosts, tokens, channels, unhandled events and dead letters are stored, so that they outlast the broker; default none: all is in memory",
+    "The folder in which vhosts, tokens, channels and their history, unhandled events and dead letters are stored, so that they outlast the broker; default none: all is in memory",
     "<folder>"
   ),
   "fsync": isOn(
