@@ -106,16 +106,35 @@ export type Services<H> = H[keyof H] extends infer Handler
   : never
 
 /**
- * A user on a presence channel.
+ * A user on a presence channel. `info` and `data` are those of the user's latest connection.
  *
  * @since 0.1.0
  */
 export interface Member {
   readonly uid: string
-  /** What the user's latest connection said of itself when it subscribed, with the broker's keys `channel` and `uid`. */
+  /** What your backend has said of the user in the token: the broker vouches for it. */
+  readonly info: JsonObject | undefined
+  /** What the user's browser has said of itself: a claim. */
   readonly data: JsonObject
-  /** How many connections of the user have subscribed, hidden ones not counted. */
-  readonly connections: number
+  /** The user's connections that are subscribed, hidden ones not counted, in the order in which they joined: at least one. */
+  readonly connections: ReadonlyArray<MemberConnection>
+}
+
+/**
+ * A connection of a user on a presence channel: a tab, a window, a device.
+ *
+ * @since 0.1.0
+ */
+export interface MemberConnection {
+  /** Its name; `undefined` with a broker that is older than this library. */
+  readonly sid: string | undefined
+  /** What your backend has said of the user in the token. */
+  readonly info: JsonObject | undefined
+  /**
+   * What the browser has said of itself, when it subscribed or by `update`. With a broker that is older than this library it has
+   * the keys `channel` and `uid`, too.
+   */
+  readonly data: JsonObject
 }
 
 /**

@@ -209,6 +209,9 @@ const fields = {
    */
   history: group(Groups.history),
 
+  /** The members of presence channels. */
+  presence: group(Groups.presence),
+
   /** What each vhost remembers for retries: the responses to Clients, and the triggers and requests of browsers. */
   idempotency: group(Groups.idempotency)
 }

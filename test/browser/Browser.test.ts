@@ -359,7 +359,7 @@ describe("a subscription", () => {
         const other = yield* browser({ uid: "ann" })
         yield* other.subscribe(room)
         yield* eventually(members.get, (all) =>
-          all.map(({ connections, uid }) => `${uid} ${connections}`).join() === "joe 1,ann 2")
+          all.map(({ connections, uid }) => `${uid} ${connections.length}`).join() === "joe 1,ann 2")
         yield* browserNetwork.cut
         yield* untilState(joe, "Disconnected")
         assert.strictEqual((yield* members.get).length, 2, "they stay while it is not connected")

@@ -78,7 +78,7 @@ describe("script", () => {
       const connection = yield* connected({ token })
       const room = connection.subscribe("presence-room", { data: { name: "Joe" } })
       yield* first(room.onMembers, (members) => members.length === 1)
-      expect(room.members).toMatchObject([{ uid: "joe", connections: 1, data: { name: "Joe" } }])
+      expect(room.members).toMatchObject([{ uid: "joe", connections: [{}], data: { name: "Joe" } }])
       expect(room.members).toBe(room.members)
       expect(room.state).toEqual({ _tag: "Subscribed", uid: "joe" })
       expect(yield* Effect.promise(() => connection.trigger("chat/say", { text: "hello" }))).toBe(null)

@@ -108,7 +108,7 @@ export const subscribed = (machine: Machine, channel: string, payload: JsonObjec
     ...cursor && { cursor }
   })
   if (payload.subscribers !== undefined) {
-    subscription.presence = Presence.make()
+    subscription.presence = Presence.make(version(machine) ?? 0)
     addMembers(machine, subscription, payload)
   }
 }
@@ -160,11 +160,11 @@ export const receiveMembers = (machine: Machine, channel: string, payload: JsonO
   }
 }
 
-/** `:memberJoined` and `:memberLeft`. */
+/** A message about a member. */
 export const memberChanged = (
   machine: Machine,
   channel: string,
-  reduce: typeof Presence.joined,
+  reduce: Presence.Reduce,
   payload: JsonObject
 ): void => {
   const { count = 0, presence } = machine.subscriptions.get(channel) ?? {}

@@ -62,14 +62,24 @@ export interface Subscription {
 }
 
 /**
- * A user on a presence channel, as the other subscribers see it.
+ * A user on a presence channel, by one of its connections.
  *
  * @since 0.1.0
  */
 export interface Member {
   readonly uid: string
-  /** Its JSON in lists and announcements. */
+  /** What the user's backend has said of the user, in the token. */
+  readonly info: ObjectText | undefined
+  /** Its JSON in lists and announcements, and the bytes of that, for each version of the protocol once it is written. */
+  readonly texts: [MemberText | undefined, MemberText | undefined]
+}
+
+/**
+ * The JSON of a member, and its bytes.
+ *
+ * @since 0.1.0
+ */
+export interface MemberText {
   readonly text: string
-  /** The bytes of the JSON. */
   readonly size: number
 }

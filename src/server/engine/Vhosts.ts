@@ -47,6 +47,7 @@ import * as VhostState from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
+import type { Log } from "./Log.ts"
 import * as Replay from "./Replay.ts"
 import * as ResponseCache from "./ResponseCache.ts"
 
@@ -181,6 +182,7 @@ interface Entered {
   readonly vhost: Vhost
   readonly removed: Deferred.Deferred<void>
   readonly warnings: Warnings.Warnings
+  readonly log: Log
   readonly histories: History.Histories
 }
 
@@ -208,7 +210,7 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
     const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal, largest })
     const lobby = Lobby.make({ ...own, events, deadLetters, onDefect })
     const state = VhostState.make({ ...own, epoch: SecureRandom.uuidV4Unsafe() })
-    const log = LocalLog.make({ state, journal, emit: lobby.emitUnsafe })
+    const log = LocalLog.make({ state, journal, emit: lobby.emitUnsafe, wake })
     const removed = Deferred.makeUnsafe<void>()
     const vhost: Vhost = {
       path,
@@ -227,7 +229,7 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
     const warnings = Warnings.make(path, lobby, deadLetters, clock)
-    vhosts.set(path, { vhost, removed, warnings, histories: state.histories })
+    vhosts.set(path, { vhost, removed, warnings, log, histories: state.histories })
     journal.created({ _tag: "Vhost", token })
     return vhost
   }

@@ -1,5 +1,5 @@
 /**
- * The fields of two groups of `BrokerConfig`: of what is retained of broadcasts, and of requests.
+ * The fields of some groups of `BrokerConfig`: of what is retained of broadcasts, of members, and of requests.
  */
 
 import * as Option from "./option.ts"
@@ -18,6 +18,17 @@ export const history = {
   vhostSize: Option.size(64 * 1_048_576),
   /** How many bytes of all vhosts, default 256 MiB. Beyond it those of the vhost that retains most are dropped. */
   totalSize: Option.size(256 * 1_048_576)
+}
+
+/** `presence`. */
+export const presence = {
+  /**
+   * For how long a user whose connection was lost, or whose page is loaded again, stays a member, default 3 seconds; 0 is not at
+   * all. Only for browsers of version 1.
+   */
+  grace: Option.duration("3 seconds"),
+  /** How many bytes such members of a vhost may take, default 16 MiB. Beyond it a user leaves at once. */
+  graceSize: Option.size(16 * 1_048_576)
 }
 
 /** `idempotency`. */

@@ -212,6 +212,8 @@ const makeLate = Effect.gen(function*() {
     epoch: log.epoch,
     head: log.head,
     history: log.history,
+    nextDue: log.nextDue,
+    sweep: log.sweep,
     commit: (intent) => Effect.andThen(Deferred.await(released), Effect.suspend(() => log.commit(intent))),
     barrier: Deferred.await(released)
   })

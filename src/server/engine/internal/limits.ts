@@ -7,7 +7,7 @@ import type { Resolved } from "../../BrokerConfig.ts"
 
 /** The limits in the configuration of a broker. */
 export const fromConfig = (
-  { browsers, deadLetters, heartbeat, history, idempotency, queue, tokens, ...config }: Resolved
+  { browsers, deadLetters, heartbeat, history, idempotency, presence, queue, tokens, ...config }: Resolved
 ) => ({
   maxMessageSize: config.maxMessageSize,
   maxChannels: config.maxChannels,
@@ -16,6 +16,8 @@ export const fromConfig = (
   browserDataSize: browsers.totalDataSize,
   presenceListSize: browsers.presenceListSize,
   outboxSize: browsers.outboxSize,
+  graceOf: () => Duration.toMillis(presence.grace),
+  graceSize: presence.graceSize,
   historyCount: history.count,
   historySize: history.size,
   historyAge: Duration.toMillis(history.age),

@@ -3,6 +3,7 @@
  * is recorded in the journal.
  */
 
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
 import { byteLength } from "../../../protocol/Frame.ts"
@@ -13,6 +14,7 @@ import type { Change, HistoryEntry, HistoryPart, Intent, Intents, Log, Rejection
 import * as Changes from "./changes.ts"
 import type { Channel } from "./channel.ts"
 import { decide } from "./decisions.ts"
+import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
 import { channelOf, type VhostState } from "./vhostState.ts"
 
@@ -28,8 +30,10 @@ export const make = (options: {
   readonly emit?: ((event: Event) => void) | undefined
   /** Records which channels are open, default nowhere. */
   readonly journal?: Journal.Journal | undefined
+  /** Called when `nextDue` may be earlier. */
+  readonly wake?: (() => void) | undefined
 }): LocalLog => {
-  const { emit = constVoid, journal = Journal.none, state } = options
+  const { emit = constVoid, journal = Journal.none, state, wake = constVoid } = options
   // Who learns of a change, beside browsers: workers and the store.
   const publish = (change: Change): void => {
     switch (change._tag) {
@@ -40,10 +44,13 @@ export const make = (options: {
         return change.lifecycle.forEach(emit)
       case "Joined":
       case "Left":
+      case "GraceEnded":
         return change.lifecycle.forEach(emit)
+      case "GraceBegun":
+        return wake()
     }
   }
-  return {
+  const log: LocalLog = {
     epoch: () => state.epoch,
     head: () => state.head,
     history: (channel, options) => {
@@ -60,9 +67,28 @@ export const make = (options: {
       Changes.apply(state, decision, state.head + 1)
       return changed
     },
+    nextDue: () => Graces.nextDue(state.graces),
+    sweep: Effect.suspend(() => sweep(state, log)),
     barrier: Exit.void
   }
+  return log
 }
+
+/** After how many deliveries to yield. */
+const turn = 10_000
+
+const sweep = Effect.fnUntraced(function*(state: VhostState, { commit }: LocalLog) {
+  let work = 0
+  for (let entry = Graces.due(state.graces, state.now()); entry; entry = Graces.due(state.graces, state.now())) {
+    if (work > turn) {
+      work = 0
+      yield* Effect.yieldNow
+    }
+    const { channel, member, uid } = entry
+    work += 1 + channel.subscriptions.size
+    yield* commit({ _tag: "EndGrace", channel: channel.name, uid, sid: member?.value?.browser.sid })
+  }
+})
 
 const historyOf = (
   { history }: Channel,

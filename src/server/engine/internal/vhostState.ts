@@ -7,12 +7,13 @@
 
 import type * as Clock from "effect/Clock"
 import * as ChannelName from "../../../protocol/ChannelName.ts"
-import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
-import * as JsonText from "../../../protocol/JsonText.ts"
+import { envelopeSize } from "../../../protocol/Frame.ts"
 import type { Browser, Subscription } from "../../domain/Browser.ts"
 import * as BrowserRegistry from "./browserRegistry.ts"
 import * as Channel from "./channel.ts"
+import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
+import { sizeOf } from "./member.ts"
 import * as OrderedList from "./orderedList.ts"
 import * as Timeline from "./timeline.ts"
 
@@ -25,6 +26,7 @@ export interface Limits extends History.Limits {
   readonly browserDataSize: number
   readonly presenceListSize: number
   readonly outboxSize: number
+  readonly graceSize: number
 }
 
 /** The state of one vhost. */
@@ -40,6 +42,11 @@ export interface VhostState {
   readonly subscriptions: Map<Browser, BrowserSubscriptions>
   readonly browsers: BrowserRegistry.BrowserRegistry
   readonly histories: History.Histories
+  readonly graces: Graces.Graces
+  /** For how many milliseconds a member of a channel whose connection has ended may come back, 0 for not. */
+  readonly graceOf: (channel: string) => number
+  /** Monotonic milliseconds. */
+  readonly now: () => number
   /** Whether a channel with this name has a history. */
   readonly hasHistory: (channel: string) => boolean
   readonly counters: { channels: number; subscriptions: number; broadcasts: number; deliveries: number }
@@ -60,6 +67,7 @@ export interface Options extends Limits {
   /** The histories of all vhosts. */
   readonly history: History.Total
   readonly hasHistory: VhostState["hasHistory"]
+  readonly graceOf: VhostState["graceOf"]
   readonly clock: Clock.Clock
   /** Channels that are open, one change for each. */
   readonly opened?: ReadonlyArray<string> | undefined
@@ -67,6 +75,7 @@ export interface Options extends Limits {
 
 /** Makes a state. */
 export const make = (options: Options): VhostState => {
+  const now = () => Timeline.nowOf(options.clock)
   const state: VhostState = {
     limits: options,
     epoch: options.epoch,
@@ -75,7 +84,10 @@ export const make = (options: Options): VhostState => {
     ordered: OrderedList.make(),
     subscriptions: new Map(),
     browsers: BrowserRegistry.make(),
-    histories: History.make(options, options.history, () => Timeline.nowOf(options.clock)),
+    histories: History.make(options, options.history, now),
+    graces: Graces.make(options.graceSize),
+    graceOf: options.graceOf,
+    now,
     hasHistory: options.hasHistory,
     counters: { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 },
     head: 0
@@ -101,22 +113,31 @@ export const addChannel = ({ channels, counters, hasHistory, head, ordered }: Vh
 }
 
 /** Closes a channel that has no subscribers any more. */
-export const removeChannel = ({ channels, counters, histories, ordered }: VhostState, name: string): void => {
+export const removeChannel = ({ channels, counters, graces, histories, ordered }: VhostState, name: string): void => {
   const entry = channels.get(name)
-  if (entry === undefined) return
-  if (entry.value?.history !== undefined) History.close(histories, entry.value.history)
+  if (entry?.value === undefined) return
+  if (entry.value.history !== undefined) History.close(histories, entry.value.history)
+  Graces.endAll(graces, entry.value)
   channels.delete(name)
   OrderedList.remove(ordered, entry)
   counters.channels--
 }
 
-/** Adds a subscription of a browser that is not subscribed. */
-export const addSubscription = (state: VhostState, channel: Channel.Channel, subscription: Subscription): void => {
+/** Adds a subscription of a browser that is not subscribed, or gives it the place in the list that another had. */
+export const addSubscription = (
+  state: VhostState,
+  channel: Channel.Channel,
+  subscription: Subscription,
+  place?: OrderedList.Entry<Subscription>
+): void => {
   const { browser, data, hidden, member } = subscription
-  const entry = { cursor: state.head, value: subscription }
+  const entry = place ?? { cursor: state.head, value: subscription }
+  entry.value = subscription
   channel.subscriptions.set(browser, entry)
-  if (!hidden) OrderedList.append(channel.visible, entry)
-  if (member !== undefined) channel.membersOf.set(member.uid, (channel.membersOf.get(member.uid) ?? 0) + 1)
+  if (place === undefined) {
+    if (!hidden) OrderedList.append(channel.visible, entry)
+    if (member !== undefined) channel.membersOf.set(member.uid, (channel.membersOf.get(member.uid) ?? 0) + 1)
+  }
   state.counters.subscriptions++
   const own = state.subscriptions.get(browser)
   if (own === undefined) state.subscriptions.set(browser, { channels: new Set([channel]), dataSize: sizeOf(data) })
@@ -126,24 +147,56 @@ export const addSubscription = (state: VhostState, channel: Channel.Channel, sub
   }
 }
 
+/** Changes the data of a browser's subscription, and returns whether there is one. */
+export const updateSubscription = (
+  state: VhostState,
+  channel: Channel.Channel,
+  subscription: Subscription
+): boolean => {
+  const entry = channel.subscriptions.get(subscription.browser)
+  const own = state.subscriptions.get(subscription.browser)
+  if (entry?.value === undefined || own === undefined) return false
+  own.dataSize += sizeOf(subscription.data) - sizeOf(entry.value.data)
+  entry.value = subscription
+  return true
+}
+
 /** Removes the subscription of a browser, and returns whether there was one. */
 export const removeSubscription = (state: VhostState, channel: Channel.Channel, browser: Browser): boolean => {
+  const entry = detachSubscription(state, channel, browser)
+  if (entry !== undefined) removeFromList(channel, entry)
+  return entry !== undefined
+}
+
+/** Removes the subscription of a browser, but not from the list, and returns its place there. */
+export const detachSubscription = (
+  state: VhostState,
+  channel: Channel.Channel,
+  browser: Browser
+): OrderedList.Entry<Subscription> | undefined => {
   const entry = channel.subscriptions.get(browser)
   const own = state.subscriptions.get(browser)
-  if (entry?.value === undefined || own === undefined) return false
-  const { data, hidden, member } = entry.value
+  if (entry?.value === undefined || own === undefined) return undefined
   channel.subscriptions.delete(browser)
-  if (!hidden) OrderedList.remove(channel.visible, entry)
-  if (member !== undefined) {
-    const others = channel.membersOf.get(member.uid)! - 1
-    if (others === 0) channel.membersOf.delete(member.uid)
-    else channel.membersOf.set(member.uid, others)
-  }
   state.counters.subscriptions--
   own.channels.delete(channel)
-  own.dataSize -= sizeOf(data)
+  own.dataSize -= sizeOf(entry.value.data)
   if (own.channels.size === 0) state.subscriptions.delete(browser)
-  return true
+  return entry
+}
+
+/** Removes a subscription that was detached from the list, and from the members. */
+export const removeFromList = (
+  { membersOf, visible }: Channel.Channel,
+  entry: OrderedList.Entry<Subscription>
+): void => {
+  if (entry.value === undefined) return
+  const { hidden, member } = entry.value
+  if (!hidden) OrderedList.remove(visible, entry)
+  if (member === undefined) return
+  const others = membersOf.get(member.uid)! - 1
+  if (others === 0) membersOf.delete(member.uid)
+  else membersOf.set(member.uid, others)
 }
 
 /** A part of a channel's members that fits into any browser's outbound queue, and at least `least`. */
@@ -151,15 +204,9 @@ export const membersAfter = (
   { limits }: VhostState,
   channel: Channel.Channel,
   cursor: number,
-  options: { readonly least: number; readonly except: Browser | undefined }
+  options: { readonly least: number; readonly except: Browser | undefined; readonly version: Browser["version"] }
 ) =>
   Channel.membersAfter(channel, cursor, {
     ...options,
     maxBytes: Math.min(limits.presenceListSize, limits.outboxSize / 4)
   })
-
-/** How many bytes data count. Data without members cost nothing. */
-export const sizeOf = (data: JsonText.ObjectText): number => isEmpty(data) ? 0 : byteLength(data.text)
-
-/** Whether data have no members. */
-export const isEmpty = ({ text }: JsonText.ObjectText): boolean => text === JsonText.empty.text
