@@ -53,6 +53,8 @@ export interface Subscription {
   readonly browser: Browser
   /** The user, on private and presence channels. */
   readonly uid: string | undefined
+  /** What a backend has said of that user, in the token. */
+  readonly info: ObjectText | undefined
   /** A hidden subscriber receives everything and is never announced or listed. */
   readonly hidden: boolean
   /** What the browser has sent about itself, for the other subscribers. */
@@ -68,8 +70,6 @@ export interface Subscription {
  */
 export interface Member {
   readonly uid: string
-  /** What the user's backend has said of the user, in the token. */
-  readonly info: ObjectText | undefined
   /** Its JSON in lists and announcements, and the bytes of that, for each version of the protocol once it is written. */
   readonly texts: [MemberText | undefined, MemberText | undefined]
 }

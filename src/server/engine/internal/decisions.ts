@@ -106,9 +106,10 @@ const decisions: Decisions = {
     const own = JsonText.copy(data)
     const uid = isNormal ? undefined : permission?.uid
     const member = channel.kind === "presence" && !hidden && uid !== undefined
-      ? Member.make(uid, Member.infoOf(permission))
+      ? Member.make(uid)
       : undefined
-    const subscription = { browser, uid, hidden, data: own, member }
+    const info = isNormal ? undefined : permission?.info
+    const subscription = { browser, uid, info, hidden, data: own, member }
     const from = member && Graces.find(channel, member.uid)?.item.member?.value?.browser.sid
     const lifecycle = eventsOfJoining(channel, subscription)
     return { _tag: "Joined", channel: name, subscription, id, rewind, since, from, lifecycle }
@@ -124,7 +125,7 @@ const decisions: Decisions = {
     if (data.text === before.data.text) return unchanged
     const error = exceedsData(state, browser, Member.sizeOf(data) - Member.sizeOf(before.data))
     if (error !== undefined) return rejected(error)
-    const member = before.member && Member.make(before.member.uid, before.member.info)
+    const member = before.member && Member.make(before.member.uid)
     return { _tag: "Updated", channel: name, subscription: { ...before, data: JsonText.copy(data), member } }
   },
 

@@ -117,4 +117,4 @@ export const due = (graces: Graces, now: number): Grace | undefined => {
 }
 
 const sizeOf = (member: MemberSubscription | undefined): number =>
-  overhead + (member === undefined ? 0 : 2 * (3 * member.data.text.length + (member.member.info?.text.length ?? 0)))
+  overhead + (member === undefined ? 0 : 6 * (member.data.text.length + (member.info?.text.length ?? 0)))

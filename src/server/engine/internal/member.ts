@@ -8,7 +8,6 @@ import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import { byteLength } from "../../../protocol/Frame.ts"
 import * as JsonText from "../../../protocol/JsonText.ts"
 import type { Browser, Member, Subscription } from "../../domain/Browser.ts"
-import type { Permission } from "../../domain/Permission.ts"
 import type { MemberMessages } from "../Log.ts"
 
 /** The subscription of a member. */
@@ -20,17 +19,13 @@ export interface MemberSubscription extends Subscription {
 export const isMember = (subscription: Subscription | undefined): subscription is MemberSubscription =>
   subscription?.member !== undefined
 
-/** What a backend has said of the user of a token. */
-export const infoOf = (permission: Permission & Partial<Pick<Member, "info">> | undefined): Member["info"] =>
-  permission?.info
-
 /** A member whose JSON is not written yet. */
-export const make = (uid: string, info: Member["info"]): Member => ({ uid, info, texts: [undefined, undefined] })
+export const make = (uid: string): Member => ({ uid, texts: [undefined, undefined] })
 
 /** The JSON of a member in lists, and its bytes. */
 export const textOf = (
   channel: string,
-  { browser: { sid }, data, member: { info, texts, uid } }: MemberSubscription,
+  { browser: { sid }, data, info, member: { texts, uid } }: MemberSubscription,
   version: Browser["version"]
 ): { readonly text: string; readonly size: number } => {
   const known = texts[version]
@@ -61,11 +56,10 @@ export const left = (
   subscription: MemberSubscription,
   farewell: JsonText.ObjectText = JsonText.empty
 ): MemberMessages => {
-  const { data, member: { info, uid } } = subscription
   const last = isEmpty(farewell) ? subscription : {
     ...subscription,
-    data: JsonText.merge(data, farewell),
-    member: make(uid, info)
+    data: JsonText.merge(subscription.data, farewell),
+    member: make(subscription.member.uid)
   }
   return [
     BrokerMessage.memberLeft(textOf(channel, last, 0).text),
@@ -75,7 +69,7 @@ export const left = (
 
 /** Whether others see the same of two subscriptions of a user, but for the connection. */
 export const looksLike = (one: MemberSubscription, other: MemberSubscription): boolean =>
-  one.data.text === other.data.text && one.member.info?.text === other.member.info?.text
+  one.data.text === other.data.text && one.info?.text === other.info?.text
 
 /** How many bytes data count. Data without members cost nothing. */
 export const sizeOf = (data: JsonText.ObjectText): number => isEmpty(data) ? 0 : byteLength(data.text)
