@@ -224,6 +224,21 @@ describe("The grace of a member", () => {
       }
     }))
 
+  it.effect("browsers that are no members prolong that of their channel", () =>
+    Effect.gen(function*() {
+      const world = yield* make({ presence: { graceSize: 512 } })
+      const one = yield* join(world, "joe", "a", { channel: "room" })
+      const two = yield* join(world, "joe", "b", { channel: "room" })
+      lifecycleOf(world)
+      yield* one.session.end(true)
+      yield* TestClock.adjust("2 seconds")
+      yield* two.session.end(true)
+      yield* TestClock.adjust("2999 millis")
+      expect(lifecycleOf(world)).toEqual([])
+      yield* TestClock.adjust("1 millis")
+      expect(lifecycleOf(world)).toEqual(["channelVacated"])
+    }))
+
   it.effect("a channel that is closed has left all, those in grace too", () =>
     Effect.gen(function*() {
       const world = yield* make()
