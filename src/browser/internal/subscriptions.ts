@@ -98,6 +98,7 @@ export const subscribed = (machine: Machine, channel: string, payload: JsonObjec
   subscription.failures = 0
   subscription.isRejected = false
   subscription.by = Infinity
+  machine.mayCallsGoOn = true
   if (count === 0 || isOutdated) return converge(machine, subscription)
   Recovery.begin(machine, subscription, payload)
   if (payload.more === true) return goOn(machine, subscription)

@@ -173,7 +173,8 @@ describe("The grace of a member", () => {
     (how) =>
       Effect.gen(function*() {
         const world = yield* make({
-          presence: how === "no grace" ? { grace: 0 } : how === "no room" ? { graceSize: 511 } : {}
+          channelRules: how === "no grace" ? [{ pattern: ".*", grace: 0 }] : [],
+          browsers: { broadcast: true, graceSize: how === "no room" ? 511 : Infinity }
         })
         const ann = yield* join(world, "ann", "b")
         const joe = yield* join(world, "joe", "a", { version: how === "version 0" ? 0 : 1 })
@@ -226,7 +227,7 @@ describe("The grace of a member", () => {
 
   it.effect("browsers that are no members prolong that of their channel", () =>
     Effect.gen(function*() {
-      const world = yield* make({ presence: { graceSize: 512 } })
+      const world = yield* make({ browsers: { graceSize: 512 } })
       const one = yield* join(world, "joe", "a", { channel: "room" })
       const two = yield* join(world, "joe", "b", { channel: "room" })
       lifecycleOf(world)

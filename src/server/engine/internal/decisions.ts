@@ -21,12 +21,13 @@ import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
 import type { Subscription } from "../../domain/Browser.ts"
 import type { Change, Intent, Intents, Rejections } from "../Log.ts"
-import { type Channel, isOccupied } from "./channel.ts"
+import { type Channel, graceOf, isOccupied } from "./channel.ts"
 import * as Graces from "./graces.ts"
 import * as Member from "./member.ts"
 import * as MessageSize from "./messageSize.ts"
 import * as Recovery from "./recovery.ts"
-import { channelOf, type VhostState } from "./vhostState.ts"
+import { ruleOf } from "./rules.ts"
+import { channelOf, newChannel, type VhostState } from "./vhostState.ts"
 
 /** What becomes of an intent. */
 export type Decision<E> = Change | Unchanged | Rejected<E>
@@ -52,22 +53,25 @@ type Decisions = {
 
 const decisions: Decisions = {
   Broadcast: (state, { channel: name, data, event, exceptSid, from }) => {
-    const channel = channelOf(state, name)
+    const open = channelOf(state, name)
+    const channel = open ?? onDemand(state, name)
     if (channel === undefined) return notFound(name)
     if (from !== undefined && !channel.subscriptions.has(from)) return notSubscribed(name)
     if (channel.subscriptions.size === 0 && channel.history === undefined) return broadcastToNobody
+    if (open === undefined && isFull(state)) return rejected(tooManyChannels(state))
     const message = BrokerMessage.broadcast(event, data, name, from?.sid)
-    return MessageSize.isLarger(message, state.largest)
-      ? rejected(MessageSize.tooLarge(state.largest))
-      : { _tag: "Broadcast", channel: name, message, exceptSid }
+    if (MessageSize.isLarger(message, state.largest)) return rejected(MessageSize.tooLarge(state.largest))
+    const key = channel.rule.latest ? `${name} ${event}` : undefined
+    return { _tag: "Broadcast", channel: name, opens: open === undefined, message, exceptSid, key }
   },
 
-  OpenChannel: ({ channels, limits }, { channel }) => {
-    if (!ChannelName.isValid(channel)) return rejected(new InvalidChannelNameError({ channel }))
-    if (channels.has(channel)) return unchanged
-    return channels.size >= limits.maxChannels
-      ? rejected(new InternalError({ detail: `the vhost has ${channels.size} channels, the limit` }))
-      : { _tag: "ChannelOpened", channel }
+  OpenChannel: (state, { channel: name }) => {
+    if (!ChannelName.isValid(name)) return rejected(new InvalidChannelNameError({ channel: name }))
+    const channel = channelOf(state, name)
+    if (channel?.isOnDemand === false) return unchanged
+    return channel === undefined && state.channels.size >= state.limits.maxChannels
+      ? rejected(tooManyChannels(state))
+      : { _tag: "ChannelOpened", channel: name }
   },
 
   CloseChannel: (state, { channel: name }) => {
@@ -89,7 +93,8 @@ const decisions: Decisions = {
     browsers.find(by, who).length === 0 ? unchanged : { _tag: "Disconnected", by, who },
 
   Join: (state, { browser, channel: name, hidden, id, permission, rewind, since, ...options }) => {
-    const channel = channelOf(state, name)
+    const open = channelOf(state, name)
+    const channel = open ?? onDemand(state, name)
     if (channel === undefined) return notFound(name)
     const isNormal = channel.kind === "normal"
     if (!isNormal && permission?.allows(name) !== true) {
@@ -98,8 +103,9 @@ const decisions: Decisions = {
     const data = JsonText.from(options.data)
     if (Member.sizeOf(data) > state.limits.memberDataSize) return tooMuchData(state)
     if (channel.subscriptions.has(browser)) return unchanged
-    const error = exceeds(state, browser, Member.sizeOf(data))
+    const error = exceeds(state, browser, Member.sizeOf(data)) ?? exceedsRule(channel)
     if (error !== undefined) return rejected(error)
+    if (open === undefined && isFull(state)) return rejected(tooManyChannels(state))
     // It subscribes once it has received all but the last part of what it has missed.
     if (Recovery.partOf(state, channel, browser, { rewind, since }).recovery?.more === true) return unchanged
     // A copy, because the text of the data is a slice that would keep the whole message in memory.
@@ -112,7 +118,17 @@ const decisions: Decisions = {
     const subscription = { browser, uid, info, hidden, data: own, member }
     const from = member && Graces.find(channel, member.uid)?.item.member?.value?.browser.sid
     const lifecycle = eventsOfJoining(channel, subscription)
-    return { _tag: "Joined", channel: name, subscription, id, rewind, since, from, lifecycle }
+    return {
+      _tag: "Joined",
+      channel: name,
+      opens: open === undefined,
+      subscription,
+      id,
+      rewind,
+      since,
+      from,
+      lifecycle
+    }
   },
 
   Update: (state, { browser, channel: name, ...options }) => {
@@ -155,18 +171,34 @@ const decisions: Decisions = {
     const subscription = grace.item.member?.value
     const memberLeft = Member.isMember(subscription) ? Member.left(name, subscription) : undefined
     return { _tag: "GraceEnded", channel: name, uid, sid, memberLeft, lifecycle: eventsOfGrace(channel, subscription) }
-  }
+  },
+
+  SetRules: (_, { rules }) => ({ _tag: "RulesSet", rules })
 }
 
 // Only browsers of version 1 know how to come back to where they were.
 const graceUntil = (state: VhostState, channel: Channel, subscription: Subscription): number | undefined => {
   if (subscription.browser.version === 0) return undefined
-  const grace = state.graceOf(channel.name)
+  const grace = graceOf(channel)
   const member = Member.isMember(subscription) ? subscription : undefined
   return grace > 0 && Graces.fits(state.graces, channel, member)
     ? Graces.timeOf(state.graces, state.now()) + grace
     : undefined
 }
+
+// The channel that is opened by who needs it, as it would be. Nobody could close one that has no valid name.
+const onDemand = (state: VhostState, name: string): Channel | undefined =>
+  ChannelName.isValid(name) && ruleOf(state.rules, name).openOnDemand ? newChannel(state, name, true) : undefined
+
+const isFull = ({ channels, limits, onDemand }: VhostState): boolean =>
+  onDemand >= limits.maxChannelsOnDemand || channels.size >= limits.maxChannels
+
+const tooManyChannels = ({ channels, limits, onDemand }: VhostState): InternalError =>
+  new InternalError({
+    detail: channels.size >= limits.maxChannels
+      ? `the vhost has ${channels.size} channels, the limit`
+      : `the vhost has ${onDemand} channels that were opened on demand, the limit`
+  })
 
 const unchanged: Unchanged = { _tag: "Unchanged" }
 
@@ -202,6 +234,11 @@ const exceedsData = (
     ? new TooManyRequestsError({
       detail: `the data of all subscriptions of a browser have at most ${limits.browserDataSize} bytes`
     })
+    : undefined
+
+const exceedsRule = ({ rule, subscriptions }: Channel): TooManyRequestsError | undefined =>
+  subscriptions.size >= rule.maxSubscribers
+    ? new TooManyRequestsError({ detail: `the channel has ${subscriptions.size} subscribers, the limit` })
     : undefined
 
 // A channel's first subscriber, and a user's first connection that is a member.

@@ -2,25 +2,21 @@
  * The limits of one vhost, by the names that the parts of the engine have for them.
  */
 
-import * as Duration from "effect/Duration"
 import type { Resolved } from "../../BrokerConfig.ts"
 
 /** The limits in the configuration of a broker. */
 export const fromConfig = (
-  { browsers, deadLetters, heartbeat, history, idempotency, presence, queue, tokens, ...config }: Resolved
+  { browsers, deadLetters, heartbeat, history, idempotency, queue, tokens, ...config }: Resolved
 ) => ({
   maxMessageSize: config.maxMessageSize,
   maxChannels: config.maxChannels,
+  maxChannelsOnDemand: config.maxChannelsOnDemand,
   maxSubscriptions: browsers.maxSubscriptions,
   memberDataSize: browsers.dataSize,
   browserDataSize: browsers.totalDataSize,
   presenceListSize: browsers.presenceListSize,
   outboxSize: browsers.outboxSize,
-  graceOf: () => Duration.toMillis(presence.grace),
-  graceSize: presence.graceSize,
-  historyCount: history.count,
-  historySize: history.size,
-  historyAge: Duration.toMillis(history.age),
+  graceSize: browsers.graceSize,
   historyVhostSize: history.vhostSize,
   queueCapacity: queue.capacity,
   queueSize: queue.size,
