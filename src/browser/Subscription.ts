@@ -10,7 +10,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as Event from "../events/Event.ts"
 import type { JsonObject } from "../protocol/Json.ts"
-import type { SubscribeError } from "./BrowserError.ts"
+import type { SubscribeError, UpdateError } from "./BrowserError.ts"
 
 /**
  * Declared events, by their names in their groups.
@@ -213,6 +213,11 @@ export interface Subscription<E extends Events> {
    * complete. While the browser reconnects they stay as they were.
    */
   readonly members: Latest<ReadonlyArray<Member>>
+  /**
+   * Replaces the `data` that the others on a presence channel see of this browser, with anything whose JSON is an object. It stays
+   * over reconnecting, and is that of all subscriptions of the channel here. If the connection is lost meanwhile it is sent again.
+   */
+  readonly update: (data: object) => Effect.Effect<void, UpdateError>
   /** Whether events arrive. */
   readonly state: Latest<State>
   /**

@@ -180,6 +180,11 @@ export interface Subscription<E extends Event.Any> {
     data: Data<Named<E, Name>>,
     options?: CallOptions
   ) => Promise<void>
+  /**
+   * Replaces the `data` that others on a presence channel see of this browser, also after a reconnect. Fulfilled once the broker
+   * has accepted it. If the connection is lost meanwhile it is sent again.
+   */
+  readonly update: (data: object, options?: CallOptions) => Promise<void>
   /** Leaves the channel, if no other subscription of it is left. */
   readonly unsubscribe: Stop
 }
@@ -410,6 +415,7 @@ const subscribe = <E extends Event.Any>(
     onMembers: (handler) => kept(listenNow(driver, `members ${channel}`, () => handler(membersNow()), membersNow)),
     broadcast: (event, data, options) =>
       promise(() => call("broadcast", event, data, options, channel)) as Promise<never>,
+    update: (data, options) => promise(() => call("update", "", data, options, channel)) as Promise<never>,
     unsubscribe: () => {
       if (!isSubscribed) return
       isSubscribed = false

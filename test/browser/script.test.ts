@@ -80,6 +80,8 @@ describe("script", () => {
       yield* first(room.onMembers, (members) => members.length === 1)
       expect(room.members).toMatchObject([{ uid: "joe", connections: [{}], data: { name: "Joe" } }])
       expect(room.members).toBe(room.members)
+      expect(yield* Effect.promise(() => room.update({ name: "Joseph" }))).toBe(null)
+      expect(room.members).toMatchObject([{ uid: "joe", connections: [{}], data: { name: "Joseph" } }])
       expect(room.state).toEqual({ _tag: "Subscribed", uid: "joe" })
       expect(yield* Effect.promise(() => connection.trigger("chat/say", { text: "hello" }))).toBe(null)
     }).pipe(Effect.provide(withClient), withBroker()))

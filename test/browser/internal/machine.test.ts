@@ -203,6 +203,55 @@ describe("calls", () => {
     expect([...world.executed.values()]).toEqual([1, 1, 1])
   })
 
+  it("update the data of a subscription, also after a reconnect", () => {
+    world.connected()
+    world.give({ _tag: "Subscribe", channel: "room", data: `{"n":1}` })
+    const update = world.call({ kind: "update", event: "", channel: "room", data: `{"n":2}` })
+    expect(sent()).toMatchObject([{ subscribe: { channel: "room", data: { n: 1 } } }])
+    world.process()
+    world.deliver()
+    expect(sent()).toEqual([{ update: { channel: "room", id: update, data: { n: 2 } } }])
+    // It is sent again, after the subscription with the old data.
+    world.drop(1006)
+    world.pass(1000)
+    world.accept()
+    world.deliver()
+    expect(world.results.size).toBe(0)
+    expect(sent().at(-1)).toMatchObject({ subscribe: { data: { n: 1 } } })
+    world.settle()
+    expect(world.results.get(update)).toEqual({ _tag: "Success", data: null })
+    world.drop(1006)
+    world.pass(1000)
+    world.accept()
+    world.deliver()
+    expect(sent().at(-1)).toMatchObject({ subscribe: { data: { n: 2 } } })
+    world.settle()
+    // One that is rejected changes nothing.
+    const rejected = world.call({ kind: "update", event: "", channel: "room", data: `{"n":3}` })
+    receive({
+      ":error": { code: 429, status: "status", reason: "why", id: rejected, event: "update", channel: "room" }
+    })
+    expect(world.results.get(rejected)).toMatchObject({ failure: { _tag: "TooManyRequestsError" } })
+    expect(subscription("room")._tag).toBe("Subscribed")
+    world.drop(1006)
+    world.pass(1000)
+    world.accept()
+    world.deliver()
+    expect(sent().at(-1)).toMatchObject({ subscribe: { data: { n: 2 } } })
+  })
+
+  it("do not update what is not subscribed, and not with an older broker", () => {
+    world.connected()
+    const without = world.call({ kind: "update", event: "", channel: "room" })
+    expect(world.results.get(without)).toMatchObject({ failure: { _tag: "NotSubscribedError" } })
+    world = new World()
+    world.connected(0)
+    world.give({ _tag: "Subscribe", channel: "room" })
+    world.settle()
+    const old = world.call({ kind: "update", event: "", channel: "room" })
+    expect(world.results.get(old)).toMatchObject({ failure: { _tag: "UnsupportedError" } })
+  })
+
   it.each([
     ["a broker that does not remember them", 0, "joe"],
     ["another user", 1, "ann"]
