@@ -240,6 +240,24 @@ describe("The grace of a member", () => {
       expect(lifecycleOf(world)).toEqual(["channelVacated"])
     }))
 
+  it.effect("is that of the rule of the channel, which stays open if it was opened on demand", () =>
+    Effect.gen(function*() {
+      const world = yield* make({
+        channelRules: [{ pattern: "presence-d.*", openOnDemand: true, grace: "10 seconds" }]
+      })
+      const channel = "presence-demand"
+      const joe = yield* join(world, "joe", "a", { channel })
+      yield* joe.session.end(true)
+      yield* TestClock.adjust("9 seconds")
+      const back = yield* join(world, "joe", "b", { channel })
+      expect(back.joined[1]).toMatchObject({ ":memberMoved": { from: "a", sid: "b" } })
+      yield* back.session.end(true)
+      yield* TestClock.adjust("9 seconds")
+      expect((yield* world.vhost.channels.describe(channel)).subscribers).toBe(0)
+      yield* TestClock.adjust("1 second")
+      expect(yield* Effect.flip(world.vhost.channels.describe(channel))).toMatchObject({ code: 454 })
+    }))
+
   it.effect("a channel that is closed has left all, those in grace too", () =>
     Effect.gen(function*() {
       const world = yield* make()
