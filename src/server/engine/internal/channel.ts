@@ -44,8 +44,9 @@ export interface Grace {
 }
 
 /** Makes a channel without subscribers. */
-export const make = (options: Pick<Channel, "name" | "kind" | "rule" | "history" | "isOnDemand">): Channel => ({
+export const make = (options: Pick<Channel, "name" | "kind" | "rule" | "isOnDemand">): Channel => ({
   ...options,
+  history: undefined,
   subscriptions: new Map(),
   visible: OrderedList.make(),
   membersOf: new Map(),
