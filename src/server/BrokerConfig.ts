@@ -140,6 +140,11 @@ const fields = {
      */
     presenceListSize: Option.size(262_144),
     /**
+     * How many bytes the members of a vhost may take whose connection was lost and may come back (`grace` of a rule), default
+     * 16 MiB. Beyond it a member is gone at once.
+     */
+    graceSize: Option.size(16 * MiB),
+    /**
      * How many bytes may be queued for one that does not read, including the overhead of each message, default 4 MiB. Beyond
      * it the browser is disconnected, 1013.
      */
