@@ -17,6 +17,7 @@ import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
 import { sizeOf } from "./member.ts"
 import * as OrderedList from "./orderedList.ts"
+import { ownText } from "./ownText.ts"
 import * as Rules from "./rules.ts"
 import * as Timeline from "./timeline.ts"
 
@@ -159,8 +160,8 @@ export const newChannel = ({ departed, head, rules }: VhostState, stored: Stored
 /** Opens a channel. */
 export const addChannel = (state: VhostState, stored: StoredChannel): Channel.Channel => {
   const { channels, counters, departed, head, ordered } = state
-  const { name } = stored
-  const channel = newChannel(state, stored)
+  const name = ownText(stored.name)
+  const channel = newChannel(state, { ...stored, name })
   const entry = { cursor: head, value: channel }
   channels.set(name, entry)
   OrderedList.append(ordered, entry)
