@@ -139,7 +139,10 @@ export class Client extends Context.Service<Client, {
   readonly broadcastAll: (
     broadcasts: ReadonlyArray<Broadcast>
   ) => Effect.Effect<ReadonlyArray<Result.Result<void, BroadcastError>>, RequestError>
-  /** Sends `event` with `data` to the one browser of this `sid`, whatever channels it is on. */
+  /**
+   * Sends `event` with `data` to the one browser of this `sid`, whatever channels it is on. If the browser is away it has missed
+   * this: use `sendToUser` for what must arrive.
+   */
   readonly sendTo: {
     (sid: string, event: string, data?: object): Effect.Effect<void, RequestError | BrowserNotFoundError>
     <E extends Event.Any>(
@@ -147,6 +150,15 @@ export class Client extends Context.Service<Client, {
       event: E,
       data: Event.Payload<E>
     ): Effect.Effect<void, RequestError | BrowserNotFoundError>
+  }
+  /**
+   * Sends `event` with `data` to a user: to all its browsers that are connected now, those that are subscribed to its inbox, and
+   * returns how many. If inboxes have a history (`history.channels` of the broker match `:user`), browsers that come later
+   * receive it, too.
+   */
+  readonly sendToUser: {
+    (uid: string, event: string, data?: object): Effect.Effect<number, RequestError>
+    <E extends Event.Any>(uid: string, event: E, data: Event.Payload<E>): Effect.Effect<number, RequestError>
   }
   /**
    * Requests something of a worker, and succeeds with the response of its handler. Of a declared event the response and the

@@ -84,6 +84,14 @@ export type LossReason = "epoch" | "dropped" | "closed"
 export const positioned = (message: string, position: number): string => `${message.slice(0, -1)},":at":${position}}`
 
 /**
+ * An event that was sent to a user, with its position in the log of the vhost, `{"<event>":{…},":user":<position>}`, for
+ * browsers of version 1.
+ *
+ * @since 0.1.0
+ */
+export const toUser = (message: string, position: number): string => `${message.slice(0, -1)},":user":${position}}`
+
+/**
  * `:subscribed {channel, id?}`, with `uid` on private and presence channels, and the visible `subscribers` on presence
  * channels. If the list is not complete, it has `truncated`, the `count` of all, and `next` for `members`. With the
  * `Recovery` of a channel with history.

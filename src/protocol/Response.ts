@@ -80,6 +80,13 @@ export const History = Schema.Struct({
 export const Disconnected = Schema.Struct({ disconnected: Schema.Int })
 
 /**
+ * To `TU`: to how many browsers it was sent.
+ *
+ * @since 0.1.0
+ */
+export const SentToUser = Schema.Struct({ sent: Schema.Int })
+
+/**
  * One dead letter. If a dead letter is too large for a response, its `data` are `null` and its `event` is cut to 200
  * characters and a `…`; `size` is the number of bytes of both as they are sent to a worker. `failedAt` is in milliseconds
  * since 1970.
@@ -141,6 +148,7 @@ export const schemas = {
   ListSubscribers: Subscribers,
   ListHistory: History,
   Disconnect: Disconnected,
+  SendToUser: SentToUser,
   ListDeadLetters: DeadLetters,
   ReplayDeadLetters: Replayed,
   DiscardDeadLetters: Discarded,

@@ -22,6 +22,7 @@ const makeClient = () => {
     requestSingleAccessToken: no,
     broadcastAll: no,
     sendTo: record("sendTo"),
+    sendToUser: no,
     request: no,
     trigger: no,
     channels: no,

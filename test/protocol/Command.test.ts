@@ -39,6 +39,7 @@ describe("Command", () => {
     ],
     [FromClient.BroadcastAll({ broadcasts: `[["room","hello",{}]]` }), ["BA", `[["room","hello",{}]]`]],
     [FromClient.SendTo({ sid: "s", event: "hello", data: "{}" }), ["ST", "s", "hello", "{}"]],
+    [FromClient.SendToUser({ uid: "joe", event: "hello", data: "{}" }), ["TU", "joe", "hello", "{}"]],
     [FromClient.ListChannels({ prefix: "", after: 0 }), ["LC", "", "0"]],
     [FromClient.ListChannels({ prefix: "presence-", after: 12 }), ["LC", "presence-", "12"]],
     [FromClient.DescribeChannel({ channel: "room" }), ["DC", "room"]],

@@ -11,8 +11,12 @@ import * as Result from "effect/Result"
 import { RE2JS } from "re2js"
 import { InternalError } from "../../protocol/KosmonautError.ts"
 
-/** How many characters a pattern and a user id have at most; the id is sent to other browsers. */
-const maxLength = 1000
+/**
+ * How many characters a pattern and a user id have at most; the id is sent to other browsers.
+ *
+ * @since 0.1.0
+ */
+export const maxLength = 1000
 
 /**
  * How large a compiled pattern may be, in instructions of its program: what matching costs, for each character of a name.

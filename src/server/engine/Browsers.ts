@@ -35,6 +35,15 @@ export interface Browsers {
     event: string,
     data: JsonText.Input
   ) => Effect.Effect<void, Rejections["SendTo"]>
+  /**
+   * Sends an event to all browsers of a user, and returns how many there are. If the channel `:user` has a history, it is
+   * retained for those that come later. Fails as `sendTo`, and with 400 for a user id of more than 1000 characters.
+   */
+  readonly sendToUser: (
+    uid: string,
+    event: string,
+    data: JsonText.Input
+  ) => Effect.Effect<number, Rejections["SendToUser"]>
   /** Disconnects one browser, or all browsers of a user, and returns how many. */
   readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number>
   /** How many are connected. */
@@ -50,7 +59,8 @@ export interface Browsers {
  *
  * @since 0.1.0
  */
-export const make = ({ browsers }: VhostState, log: Log, emit: (event: Event) => void): Browsers => {
+export const make = (state: VhostState, log: Log, emit: (event: Event) => void): Browsers => {
+  const { browsers } = state
   const counters = { rejected: 0 }
   return {
     enterUnsafe: (browser) => {
@@ -63,6 +73,12 @@ export const make = ({ browsers }: VhostState, log: Log, emit: (event: Event) =>
       if (removed !== undefined) emit(Lifecycle.browserDisconnected(browser.sid, removed.uid))
     },
     sendTo: (sid, event, data) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "SendTo", sid, event, data }))),
+    sendToUser: (uid, event, data) =>
+      Effect.suspend(() => {
+        const sent = state.browsers.find("uid", uid).filter(({ version }) => version === 0).length +
+          (state.inboxes.attended.get(uid)?.subscriptions.size ?? 0)
+        return Effect.as(log.commit({ _tag: "SendToUser", uid, event, data }), sent)
+      }),
     disconnect: (by, who) =>
       Effect.suspend(() => {
         const { length } = browsers.find(by, who)

@@ -20,6 +20,7 @@ import type { Part } from "../domain/Listing.ts"
 import { listOf } from "./internal/changes.ts"
 import * as Channel from "./internal/channel.ts"
 import * as History from "./internal/history.ts"
+import * as Inboxes from "./internal/inboxes.ts"
 import * as Recovery from "./internal/recovery.ts"
 import * as VhostState from "./internal/vhostState.ts"
 import type { Intent, Log, Rejections } from "./Log.ts"
@@ -224,9 +225,9 @@ const subscribe = (
 // since the channel has changed meanwhile.
 const isAnswered = (
   state: VhostState.VhostState,
-  { browser, channel: name, id, ...asked }: Intent<"Join">
+  { browser, channel: name, id, permission, ...asked }: Intent<"Join">
 ): boolean => {
-  const channel = VhostState.channelOf(state, name)
+  const channel = VhostState.channelFor(state, name, { uid: permission?.uid })
   if (channel === undefined) return false
   const subscription = channel.subscriptions.get(browser)?.value
   if (subscription !== undefined) {
@@ -240,7 +241,7 @@ const isAnswered = (
   const { entries, recovery } = Recovery.partOf(state, channel, browser, asked)
   if (recovery?.more !== true) return false
   browser.sendUnsafe(BrokerMessage.subscribed(name, undefined, undefined, id, recovery))
-  Channel.deliverMissed(browser, entries)
+  Channel.deliverMissed(browser, entries, Inboxes.writeOf(channel))
   return true
 }
 

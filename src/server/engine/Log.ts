@@ -50,6 +50,11 @@ export interface Intents {
   }
   /** Sends an event to one browser. */
   readonly SendTo: { readonly sid: string; readonly event: string; readonly data: JsonText.Input }
+  /**
+   * Sends an event to all browsers of a user, and retains it if inboxes have a history. Changes nothing if there is no browser
+   * and no history.
+   */
+  readonly SendToUser: { readonly uid: string; readonly event: string; readonly data: JsonText.Input }
   /** Disconnects one browser, or all browsers of a user. Changes nothing if there is none. */
   readonly Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
   /** Subscribes a browser. Changes nothing if it is subscribed, or has missed more than it can receive at once. */
@@ -82,6 +87,7 @@ export interface Rejections {
   readonly CloseChannel: ChannelNotFoundError
   readonly Broadcast: ChannelNotFoundError | NotSubscribedError | BadRequestError
   readonly SendTo: BrowserNotFoundError | BadRequestError
+  readonly SendToUser: BadRequestError
   readonly Disconnect: never
   readonly Join: ChannelNotFoundError | ForbiddenError | BadRequestError | TooManyRequestsError
   readonly Leave: ChannelNotFoundError | NotSubscribedError | BadRequestError
@@ -100,6 +106,7 @@ export type Change = Data.TaggedEnum<{
   /** A broadcast to a channel without subscribers. Its data were not read. */
   BroadcastToNobody: {}
   Sent: { readonly sid: string; readonly message: string }
+  SentToUser: { readonly uid: string; readonly message: string }
   Disconnected: { readonly by: "sid" | "uid"; readonly who: string }
   Joined: {
     readonly channel: string

@@ -44,6 +44,11 @@ export const execute = (
       )
     case "SendTo":
       return Effect.as(browsers.sendTo(command.sid, command.event, command.data), FromServer.Ok())
+    case "SendToUser":
+      return Effect.map(
+        browsers.sendToUser(command.uid, command.event, command.data),
+        (sent) => responseOf({ sent } satisfies typeof Response.SentToUser.Type)
+      )
     case "Disconnect":
       return Effect.map(
         browsers.disconnect(command.by, command.who),
@@ -54,7 +59,15 @@ export const execute = (
   }
 }
 
-type Executed = "OpenChannel" | "CloseChannel" | "Broadcast" | "AccessToken" | "BroadcastAll" | "SendTo" | "Disconnect"
+type Executed =
+  | "OpenChannel"
+  | "CloseChannel"
+  | "Broadcast"
+  | "AccessToken"
+  | "BroadcastAll"
+  | "SendTo"
+  | "SendToUser"
+  | "Disconnect"
 type Listed = "ListChannels" | "DescribeChannel" | "ListSubscribers" | "ListHistory" | "ListDeadLetters"
 
 // Lists, and what is left.

@@ -9,6 +9,7 @@ import type { Browser } from "../../domain/Browser.ts"
 import type { Change } from "../Log.ts"
 import * as Channel from "./channel.ts"
 import * as History from "./history.ts"
+import * as Inboxes from "./inboxes.ts"
 import * as Recovery from "./recovery.ts"
 import * as VhostState from "./vhostState.ts"
 
@@ -38,6 +39,8 @@ export const apply = (state: VhostState.VhostState, change: Change, position: nu
       return leave(state, change)
     case "Sent":
       return state.browsers.get(change.sid)?.sendUnsafe(change.message)
+    case "SentToUser":
+      return sendToUser(state, change, position)
     case "Disconnected":
       return state.browsers.find(change.by, change.who).forEach(disconnect)
   }
@@ -59,6 +62,18 @@ const broadcast = (
   state.counters.deliveries += Channel.deliverAt(channel, message, position, exceptSid)
 }
 
+// Its browsers of version 1 receive it as subscribers of the inbox, all others as if it was sent to each of them.
+const sendToUser = (
+  state: VhostState.VhostState,
+  { message, uid }: Of<"SentToUser">,
+  position: number
+): void => {
+  Inboxes.append(state.inboxes, uid, { position, message })
+  const inbox = state.inboxes.attended.get(uid)
+  if (inbox !== undefined) Channel.deliver(inbox, BrokerMessage.toUser(message, position))
+  for (const browser of state.browsers.find("uid", uid)) if (browser.version === 0) browser.sendUnsafe(message)
+}
+
 const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClosed">): void => {
   const channel = VhostState.channelOf(state, name)
   if (channel === undefined) return
@@ -70,7 +85,7 @@ const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClose
 }
 
 const join = (state: VhostState.VhostState, { channel: name, id, subscription, ...asked }: Of<"Joined">): void => {
-  const channel = VhostState.channelOf(state, name)
+  const channel = VhostState.channelFor(state, name, subscription)
   const { browser, member, uid } = subscription
   if (channel === undefined || channel.subscriptions.has(browser)) return
   // As the original's: those who were there before.
@@ -78,7 +93,7 @@ const join = (state: VhostState.VhostState, { channel: name, id, subscription, .
   const { entries, recovery } = Recovery.partOf(state, channel, browser, asked)
   VhostState.addSubscription(state, channel, subscription)
   browser.sendUnsafe(BrokerMessage.subscribed(name, uid, list, id, recovery))
-  Channel.deliverMissed(browser, entries)
+  Channel.deliverMissed(browser, entries, Inboxes.writeOf(channel))
   if (member !== undefined) Channel.deliver(channel, BrokerMessage.memberJoined(member.text))
 }
 
@@ -94,7 +109,7 @@ const leave = (
   state: VhostState.VhostState,
   { browser, channel: name, memberLeft, response }: Of<"Left">
 ): void => {
-  const channel = VhostState.channelOf(state, name)
+  const channel = VhostState.channelFor(state, name, { uid: state.browsers.uidOf(browser) })
   if (channel === undefined || !VhostState.removeSubscription(state, channel, browser)) return
   if (response !== undefined) browser.sendUnsafe(response)
   if (memberLeft !== undefined) Channel.deliver(channel, memberLeft)

@@ -20,12 +20,14 @@ import {
 } from "../../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
-import type { Member, Subscription } from "../../domain/Browser.ts"
+import type { Browser, Member, Subscription } from "../../domain/Browser.ts"
+import * as Permission from "../../domain/Permission.ts"
 import type { Change, Intent, Intents, Rejections } from "../Log.ts"
 import type { Channel } from "./channel.ts"
+import * as Inboxes from "./inboxes.ts"
 import * as MessageSize from "./messageSize.ts"
 import * as Recovery from "./recovery.ts"
-import { channelOf, isEmpty, sizeOf, type VhostState } from "./vhostState.ts"
+import { channelFor, channelOf, isEmpty, sizeOf, type VhostState } from "./vhostState.ts"
 
 /** What becomes of an intent. */
 export type Decision<E> = Change | Unchanged | Rejected<E>
@@ -84,14 +86,26 @@ const decisions: Decisions = {
       : { _tag: "Sent", sid, message }
   },
 
+  SendToUser: (state, { data, event, uid }) => {
+    if (uid.length > Permission.maxLength) return rejected(tooLongUid)
+    const hasBrowsers = state.browsers.find("uid", uid).length > 0
+    if (!hasBrowsers && !state.inboxes.hasHistory) return unchanged
+    const message = BrokerMessage.direct(event, data)
+    return MessageSize.isLarger(message, state.largest)
+      ? rejected(MessageSize.tooLarge(state.largest))
+      : { _tag: "SentToUser", uid, message }
+  },
+
   Disconnect: ({ browsers }, { by, who }) =>
     browsers.find(by, who).length === 0 ? unchanged : { _tag: "Disconnected", by, who },
 
   Join: (state, { browser, channel: name, hidden, id, permission, rewind, since, ...options }) => {
-    const channel = channelOf(state, name)
-    if (channel === undefined) return notFound(name)
+    const channel = channelFor(state, name, { uid: permission?.uid })
+    if (channel === undefined || !isKnown(channel, browser)) {
+      return name === Inboxes.name && browser.version === 1 ? rejected(needsUser) : notFound(name)
+    }
     const isNormal = channel.kind === "normal"
-    if (!isNormal && permission?.allows(name) !== true) {
+    if (!isNormal && !Inboxes.isInbox(channel) && permission?.allows(name) !== true) {
       return rejected(new ForbiddenError({ detail: `${name} needs a token whose pattern matches it` }))
     }
     const data = JsonText.from(options.data)
@@ -111,7 +125,7 @@ const decisions: Decisions = {
   },
 
   Leave: (state, { browser, channel: name, farewell, request }) => {
-    const channel = channelOf(state, name)
+    const channel = channelFor(state, name, { uid: state.browsers.uidOf(browser) })
     if (channel === undefined) return notFound(name)
     const subscription = channel.subscriptions.get(browser)?.value
     if (subscription === undefined) return notSubscribed(name)
@@ -133,11 +147,18 @@ const unchanged: Unchanged = { _tag: "Unchanged" }
 // One object for all, since most channels of some vhosts have no subscribers most of the time.
 const broadcastToNobody: Change = { _tag: "BroadcastToNobody" }
 
+// Browsers of version 0 have no inbox.
+const isKnown = (channel: Channel, { version }: Browser): boolean => version === 1 || !Inboxes.isInbox(channel)
+
 const rejected = <E>(error: E): Rejected<E> => ({ _tag: "Rejected", error })
 
 const notFound = (channel: string) => rejected(new ChannelNotFoundError({ channel }))
 
 const notSubscribed = (channel: string) => rejected(new NotSubscribedError({ channel }))
+
+const needsUser = new ForbiddenError({ detail: "only an authenticated browser has an inbox; send auth first" })
+
+const tooLongUid = new BadRequestError({ detail: `a user id has at most ${Permission.maxLength} characters` })
 
 const tooMuchData = ({ limits }: VhostState) =>
   rejected(new BadRequestError({ detail: `data has at most ${limits.memberDataSize} bytes` }))
@@ -167,7 +188,9 @@ const lastTextOf = (channel: string, { data, member }: Subscription, farewell: J
   isEmpty(farewell) ? member!.text : BrokerMessage.member(channel, member!.uid, JsonText.merge(data, farewell))
 
 // A channel's first subscriber, and a user's first connection that is a member.
-const eventsOfJoining = ({ membersOf, name, subscriptions }: Channel, subscription: Subscription): Array<Event> => {
+const eventsOfJoining = (channel: Channel, subscription: Subscription): Array<Event> => {
+  if (Inboxes.isInbox(channel)) return []
+  const { membersOf, name, subscriptions } = channel
   const { member } = subscription
   const events = subscriptions.size === 0 ? [Lifecycle.channelOccupied(name)] : []
   if (member !== undefined && !membersOf.has(member.uid)) {
@@ -177,7 +200,9 @@ const eventsOfJoining = ({ membersOf, name, subscriptions }: Channel, subscripti
 }
 
 // A user's last connection that is a member, and a channel's last subscriber.
-const eventsOfLeaving = ({ membersOf, name, subscriptions }: Channel, subscription: Subscription): Array<Event> => {
+const eventsOfLeaving = (channel: Channel, subscription: Subscription): Array<Event> => {
+  if (Inboxes.isInbox(channel)) return []
+  const { membersOf, name, subscriptions } = channel
   const { member } = subscription
   const events = member !== undefined && membersOf.get(member.uid) === 1
     ? [Lifecycle.memberLeft(name, member.uid, valueOf(subscription))]

@@ -20,6 +20,7 @@ export const fromConfig = (
   historySize: history.size,
   historyAge: Duration.toMillis(history.age),
   historyVhostSize: history.vhostSize,
+  historyMaxUsers: history.maxUsers,
   queueCapacity: queue.capacity,
   queueSize: queue.size,
   maxDeliveries: queue.maxDeliveries,

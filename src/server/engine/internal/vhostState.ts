@@ -13,6 +13,7 @@ import type { Browser, Subscription } from "../../domain/Browser.ts"
 import * as BrowserRegistry from "./browserRegistry.ts"
 import * as Channel from "./channel.ts"
 import * as History from "./history.ts"
+import * as Inboxes from "./inboxes.ts"
 import * as OrderedList from "./orderedList.ts"
 import * as Timeline from "./timeline.ts"
 
@@ -25,6 +26,7 @@ export interface Limits extends History.Limits {
   readonly browserDataSize: number
   readonly presenceListSize: number
   readonly outboxSize: number
+  readonly historyMaxUsers: number
 }
 
 /** The state of one vhost. */
@@ -40,6 +42,7 @@ export interface VhostState {
   readonly subscriptions: Map<Browser, BrowserSubscriptions>
   readonly browsers: BrowserRegistry.BrowserRegistry
   readonly histories: History.Histories
+  readonly inboxes: Inboxes.Inboxes
   /** Whether a channel with this name has a history. */
   readonly hasHistory: (channel: string) => boolean
   readonly counters: { channels: number; subscriptions: number; broadcasts: number; deliveries: number }
@@ -67,6 +70,8 @@ export interface Options extends Limits {
 
 /** Makes a state. */
 export const make = (options: Options): VhostState => {
+  const histories = History.make(options, options.history, () => Timeline.nowOf(options.clock))
+  const opened = options.opened ?? []
   const state: VhostState = {
     limits: options,
     epoch: options.epoch,
@@ -75,12 +80,18 @@ export const make = (options: Options): VhostState => {
     ordered: OrderedList.make(),
     subscriptions: new Map(),
     browsers: BrowserRegistry.make(),
-    histories: History.make(options, options.history, () => Timeline.nowOf(options.clock)),
+    histories,
+    inboxes: Inboxes.make({
+      limit: options.historyMaxUsers,
+      histories,
+      hasHistory: options.hasHistory(Inboxes.name),
+      floor: opened.length
+    }),
     hasHistory: options.hasHistory,
     counters: { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 },
     head: 0
   }
-  for (const name of options.opened ?? []) {
+  for (const name of opened) {
     state.head++
     addChannel(state, name)
   }
@@ -90,6 +101,10 @@ export const make = (options: Options): VhostState => {
 /** An open channel. */
 export const channelOf = ({ channels }: VhostState, name: string): Channel.Channel | undefined =>
   channels.get(name)?.value
+
+/** The channel that a browser calls by this name: an open one, or the inbox of its user. */
+export const channelFor = (state: VhostState, name: string, { uid }: { readonly uid: string | undefined }) =>
+  name !== Inboxes.name ? channelOf(state, name) : uid === undefined ? undefined : Inboxes.get(state.inboxes, uid)
 
 /** Opens a channel. */
 export const addChannel = ({ channels, counters, hasHistory, head, ordered }: VhostState, name: string): void => {
@@ -112,8 +127,9 @@ export const removeChannel = ({ channels, counters, histories, ordered }: VhostS
 
 /** Adds a subscription of a browser that is not subscribed. */
 export const addSubscription = (state: VhostState, channel: Channel.Channel, subscription: Subscription): void => {
-  const { browser, data, hidden, member } = subscription
+  const { browser, data, hidden, member, uid } = subscription
   const entry = { cursor: state.head, value: subscription }
+  if (Inboxes.isInbox(channel) && channel.subscriptions.size === 0) Inboxes.attend(state.inboxes, uid!, channel)
   channel.subscriptions.set(browser, entry)
   if (!hidden) OrderedList.append(channel.visible, entry)
   if (member !== undefined) channel.membersOf.set(member.uid, (channel.membersOf.get(member.uid) ?? 0) + 1)
@@ -131,8 +147,9 @@ export const removeSubscription = (state: VhostState, channel: Channel.Channel, 
   const entry = channel.subscriptions.get(browser)
   const own = state.subscriptions.get(browser)
   if (entry?.value === undefined || own === undefined) return false
-  const { data, hidden, member } = entry.value
+  const { data, hidden, member, uid } = entry.value
   channel.subscriptions.delete(browser)
+  if (Inboxes.isInbox(channel) && channel.subscriptions.size === 0) Inboxes.leave(state.inboxes, uid!, channel)
   if (!hidden) OrderedList.remove(channel.visible, entry)
   if (member !== undefined) {
     const others = channel.membersOf.get(member.uid)! - 1

@@ -1,0 +1,195 @@
+/**
+ * What is sent to users, as their browsers see it.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { TestClock } from "effect/testing"
+import type * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
+import { enter, error, makeVhost, type World } from "../../harness/browserSession.ts"
+
+const make = (history: BrokerConfig.Options["history"] = {}, more: BrokerConfig.Options = {}) =>
+  makeVhost({ ...more, history: { channels: [":user"], ...history } })
+
+type Received = { readonly [name: string]: any }
+
+/** A browser of a user, and its inbox. */
+const visit = Effect.fnUntraced(function*(world: World, sid: string, uid: string, options: object = {}) {
+  const browser = enter(world, sid, 1)
+  yield* browser.authenticate(uid, "nothing")
+  const [first, ...missed] = (yield* browser.send("subscribe", { channel: ":user", ...options })) as Array<Received>
+  return { ...browser, subscribed: first![":subscribed"], missed: numbers(missed) }
+})
+
+const say = ({ vhost }: World, uid: string, n: number) => vhost.browsers.sendToUser(uid, "news", { n })
+
+const numbers = (messages: ReadonlyArray<unknown>) => (messages as ReadonlyArray<Received>).map(({ news }) => news.n)
+
+describe("Sending to a user", () => {
+  it.effect("reaches all browsers of the user, each by its version, and nobody else", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      const old = enter(world, "old")
+      yield* old.authenticate("joe")
+      const [a, b, other] = yield* Effect.all([
+        visit(world, "a", "joe"),
+        visit(world, "b", "joe"),
+        visit(world, "c", "ann")
+      ])
+      const notSubscribed = enter(world, "d", 1)
+      yield* notSubscribed.authenticate("joe")
+      expect(a.subscribed).toEqual({ channel: ":user", uid: "joe" })
+      expect(yield* say(world, "joe", 1)).toBe(3)
+      expect(old.browser.received()).toEqual([{ news: { n: 1 } }])
+      for (const { browser } of [a, b]) {
+        expect(browser.received()).toEqual([{ news: { n: 1 }, ":user": expect.any(Number) }])
+      }
+      for (const { browser } of [other, notSubscribed]) expect(browser.received()).toEqual([])
+      expect(yield* say(world, "nobody", 2)).toBe(0)
+    }))
+
+  it.effect("is no channel: it cannot be opened, listed, described, broadcast to or joined by others", () =>
+    Effect.gen(function*() {
+      const world = yield* make()
+      const { vhost: { channels } } = world
+      const joe = yield* visit(world, "a", "joe")
+      for (const name of [":user", ":user:joe", "joe"]) {
+        expect((yield* Effect.flip(channels.describe(name))).code).toBe(454)
+        expect((yield* Effect.flip(channels.close(name))).code).toBe(454)
+        expect((yield* Effect.flip(channels.broadcast(name, "news", {}))).code).toBe(454)
+        expect((yield* Effect.flip(channels.subscribersAfter(name, 0))).code).toBe(454)
+      }
+      expect((yield* Effect.flip(channels.open(":user"))).code).toBe(451)
+      expect((yield* channels.list).map(({ name }) => name)).not.toContain(":user")
+      const codes = (messages: ReadonlyArray<unknown>) => (messages as Array<Received>).map((one) => one[":error"].code)
+      expect(codes(yield* joe.send("broadcast", { channel: ":user", event: "news" }))).toEqual([454])
+      expect(codes(yield* joe.send("members", { channel: ":user" }))).toEqual([454])
+      expect(codes(yield* enter(world, "stranger", 1).send("subscribe", { channel: ":user" }))).toEqual([403])
+      const old = enter(world, "old")
+      yield* old.authenticate("joe")
+      expect(yield* old.send("subscribe", { channel: ":user" })).toEqual([error(454)])
+      expect(joe.browser.received()).toEqual([])
+    }))
+
+  it.effect("emits no lifecycle event", () =>
+    Effect.gen(function*() {
+      const world = yield* make()
+      yield* world.attendAs(true)
+      const joe = yield* visit(world, "a", "joe")
+      yield* joe.send("unsubscribe", { channel: ":user" })
+      yield* joe.session.end
+      expect(world.triggered.flatMap((event) => Object.keys(event as object))).toEqual([
+        ":lifecycle/browserConnected",
+        ":lifecycle/browserDisconnected"
+      ])
+    }))
+
+  it.effect("ends with the authentication as another user, and with unsubscribing", () =>
+    Effect.gen(function*() {
+      const world = yield* make()
+      const browser = yield* visit(world, "a", "joe")
+      yield* browser.authenticate("ann")
+      expect(yield* say(world, "joe", 1)).toBe(0)
+      expect(yield* browser.send("subscribe", { channel: ":user" })).toMatchObject([{ ":subscribed": { uid: "ann" } }])
+      expect(yield* browser.send("unsubscribe", { channel: ":user" })).toEqual([
+        { ":unsubscribed": { channel: ":user" } }
+      ])
+      expect(yield* say(world, "ann", 1)).toBe(0)
+      expect(browser.browser.received()).toEqual([])
+    }))
+
+  it.effect("fails if the event is too large, or the user id is longer than that of any token", () =>
+    Effect.gen(function*() {
+      const world = yield* make({}, { maxMessageSize: 2000 })
+      yield* visit(world, "a", "joe")
+      const large = Effect.flip(world.vhost.browsers.sendToUser("joe", "news", { text: "x".repeat(3000) }))
+      expect((yield* large).code).toBe(400)
+      expect((yield* Effect.flip(say(world, "x".repeat(1001), 1))).code).toBe(400)
+      expect(yield* say(world, "x".repeat(1000), 1)).toBe(0)
+    }))
+})
+
+describe("An inbox with history", () => {
+  it.effect("gives what was sent while the user was away, in order, then what comes", () =>
+    Effect.gen(function*() {
+      const world = yield* make()
+      const joe = yield* visit(world, "a", "joe")
+      expect(joe.subscribed).toMatchObject({ position: expect.any(Number), missed: 0, more: false })
+      const { epoch, position } = joe.subscribed
+      yield* joe.session.end
+      for (const n of [1, 2, 3]) yield* Effect.all([say(world, "joe", n), say(world, "ann", n)])
+      const again = yield* visit(world, "b", "joe", { since: { epoch, position, sid: "a" } })
+      expect(again.subscribed).toMatchObject({ recovered: true, missed: 3 })
+      expect(again.missed).toEqual([1, 2, 3])
+      yield* say(world, "joe", 4)
+      expect(numbers(again.browser.received())).toEqual([4])
+      expect((yield* visit(world, "c", "ann", { rewind: 2 })).missed).toEqual([2, 3])
+    }))
+
+  it.effect("has no gap where nothing was sent, also if others have messages that are gone", () =>
+    Effect.gen(function*() {
+      const world = yield* make()
+      const { session, subscribed: { epoch, position } } = yield* visit(world, "a", "joe")
+      yield* session.end
+      yield* say(world, "ann", 1)
+      yield* TestClock.adjust("1 day")
+      yield* say(world, "ann", 2)
+      const since = { epoch, position }
+      expect((yield* visit(world, "b", "joe", { since })).subscribed).toMatchObject({ recovered: true, missed: 0 })
+      expect((yield* visit(world, "c", "ann", { since })).subscribed).toMatchObject({
+        recovered: false,
+        reason: "dropped"
+      })
+    }))
+
+  it.effect("tells of a gap once it was dropped: of too many users the one is that got nothing for longest", () =>
+    Effect.gen(function*() {
+      const world = yield* make({ maxUsers: 3 })
+      const { session, subscribed: { epoch, position } } = yield* visit(world, "a", "joe")
+      yield* session.end
+      const since = { epoch, position }
+      for (const uid of ["b", "c", "d"]) yield* say(world, uid, 1)
+      yield* say(world, "b", 2)
+      yield* say(world, "e", 1)
+      expect((yield* visit(world, "1", "b", { since })).missed).toEqual([1, 2])
+      expect((yield* visit(world, "2", "c", { since })).subscribed).toMatchObject({ reason: "dropped" })
+      // It is not known any more that nothing was sent to this one.
+      expect((yield* visit(world, "3", "joe", { since })).subscribed).toMatchObject({ reason: "dropped" })
+      // One that has browsers does not count.
+      yield* say(world, "f", 1)
+      expect((yield* visit(world, "4", "d", { rewind: 9 })).missed).toEqual([1])
+      expect((yield* visit(world, "5", "b", { rewind: 9 })).missed).toEqual([1, 2])
+    }))
+
+  it.effect("comes in parts, and what is sent meanwhile comes with them", () =>
+    Effect.gen(function*() {
+      const world = yield* make({}, { browsers: { outboxSize: 16_000 } })
+      const first = yield* visit(world, "a", "joe")
+      yield* first.session.end
+      for (let n = 1; n <= 25; n++) yield* say(world, "joe", n)
+      let since = first.subscribed
+      const browser = yield* visit(world, "b", "joe", { since })
+      const all = [...browser.missed]
+      since = browser.subscribed
+      for (let part = 0; since.more; part++) {
+        expect(yield* say(world, "joe", 26 + part)).toBe(0)
+        const [subscribed, ...missed] = (yield* browser.send("subscribe", { channel: ":user", since })) as Array<
+          Received
+        >
+        since = subscribed![":subscribed"]
+        all.push(...numbers(missed))
+      }
+      expect(all.length).toBeGreaterThan(26)
+      expect(all).toEqual(all.map((_, index) => index + 1))
+      expect(yield* say(world, "joe", all.length + 1)).toBe(1)
+    }))
+
+  it.effect("retains nothing of users who got nothing", () =>
+    Effect.gen(function*() {
+      const world = yield* make()
+      for (let n = 0; n < 1000; n++) {
+        const { session } = yield* visit(world, `s${n}`, `u${n}`)
+        yield* session.end
+      }
+      expect(world.vhost.channels.counters).toMatchObject({ channels: 4, subscriptions: 0 })
+    }))
+})
