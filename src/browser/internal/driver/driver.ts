@@ -56,6 +56,7 @@ export const make = Effect.fnUntraced(function*<R>(
   const construct = yield* Socket.WebSocketConstructor
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
+  const nextRandom = () => random.nextDoubleUnsafe()
   const runTimer = yield* FiberHandle.makeRuntime<never>()
   const runFetch = yield* FiberHandle.makeRuntime<R>()
   const machine = Machine.make(options)
@@ -109,7 +110,7 @@ export const make = Effect.fnUntraced(function*<R>(
   }
   const giveUnsafe = oneByOne<Input>(
     (input) => {
-      for (const output of Machine.step(machine, input, nowUnsafe(), random.nextDoubleUnsafe())) perform(output)
+      for (const output of Machine.step(machine, input, nowUnsafe(), nextRandom)) perform(output)
     },
     (defect) => {
       socket?.closeUnsafe(1000)
