@@ -185,6 +185,21 @@ export interface Subscription<E extends Event.Any> {
 }
 
 /**
+ * The inbox of the browser's user, over reconnecting.
+ *
+ * @since 0.1.0
+ */
+export interface Inbox<E extends Event.Any>
+  extends Pick<Subscription<E>, "state" | "onState" | "onGap" | "unsubscribe">
+{
+  /** Calls the handler with each event of this name, and with where the inbox then is if inboxes have a history. */
+  readonly on: <const Name extends E["_tag"]>(
+    event: Name,
+    handler: (data: Data<Named<E, Name>>, cursor: Cursor | undefined) => void
+  ) => Stop
+}
+
+/**
  * A connection to a vhost of a broker, which is kept up until it is closed.
  *
  * @since 0.1.0
@@ -215,6 +230,16 @@ export interface Connection<E extends Event.Any> {
       readonly rewind?: number
     }
   ) => Subscription<Of["events"][keyof Of["events"]]>
+  /**
+   * Subscribes to the inbox of the user: what backends send to the user, typed by a group, `inbox<typeof News>()`. It needs a
+   * token. What was sent while this browser was away arrives first if inboxes have a history, or `onGap` tells of a gap.
+   */
+  readonly inbox: <Group extends EventGroup.Any = EventGroup.Any>(options?: {
+    /** Begins after this place: take it from the last event that was handled. */
+    readonly since?: Cursor | undefined
+    /** How many of the last events come first, default 0. Not with `since`. */
+    readonly rewind?: number | undefined
+  }) => Inbox<EventGroup.EventsOf<Group>>
   /** Triggers an event for a worker. Fulfilled once the broker has accepted it: a worker will get it. */
   readonly trigger: <const Name extends E["_tag"]>(
     event: Name,
@@ -258,6 +283,7 @@ export const connect = <Group extends EventGroup.Any = EventGroup.Any>(
     onError: (handler) => listen(driver, "error", handler),
     on: (event, handler) => listen(driver, `direct ${event}`, handler),
     subscribe: (channel, options = {}) => subscribe(driver, String(channel), options, call),
+    inbox: (options = {}) => subscribe(driver, ":user", options, call) as Inbox<Event.Any> as never,
     trigger: (event, data, options) => promise(() => call("trigger", event, data, options)) as Promise<never>,
     request: (event, data, options) => promise(() => call("request", event, data, options)) as Promise<never>,
     close: () => give({ _tag: "Close" })

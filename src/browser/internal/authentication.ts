@@ -46,6 +46,8 @@ export const authenticated = (machine: Machine, uid: unknown): void => {
   authentication.by = Infinity
   authentication.failures = 0
   authentication.uid = typeof uid === "string" ? uid : undefined
+  if (machine.uid !== undefined && machine.uid !== uid) Subscriptions.forgetInbox(machine)
+  machine.uid = authentication.uid
   setState(machine, { ...state, isAuthenticated: true, ...(typeof uid === "string" && { uid }) })
   Subscriptions.convergeAll(machine)
   machine.mayCallsGoOn = true

@@ -24,6 +24,8 @@ export interface Machine {
   connectedAt: number
   liveness: Liveness
   authentication: Authentication
+  /** Who the browser was last. */
+  uid: string | undefined
   /** What the user wants, and what is not left yet. */
   readonly subscriptions: Map<string, Subscription>
   /** The calls that have not ended, by their numbers, in the order in which they were made. */
@@ -130,6 +132,7 @@ export const make = (options: Options.Options): Machine => ({
   connectedAt: 0,
   liveness: alive(Infinity, 0),
   authentication: anonymous(0),
+  uid: undefined,
   subscriptions: new Map(),
   calls: new Map(),
   callBytes: 0,

@@ -12,8 +12,11 @@ import * as Presence from "./presence.ts"
 import * as Recovery from "./recovery.ts"
 import { emit, type Machine, send, type Subscription, version, wake } from "./state.ts"
 
-/** Whether a channel needs a user: `private` and `presence` channels do. */
-export const needsUser = (channel: string): boolean => /^(private|presence)-/.test(channel)
+/** The channel that is the inbox of the browser's user. */
+export const inbox = ":user"
+
+/** Whether a channel needs a user: `private` and `presence` channels and the inbox do. */
+export const needsUser = (channel: string): boolean => /^(private-|presence-|:user$)/.test(channel)
 
 /** Wants a channel, once more. */
 export const subscribe = (machine: Machine, wanted: Subscribe): void => {
@@ -56,6 +59,12 @@ export const unsubscribe = (machine: Machine, channel: string): void => {
 /** Sends for all channels what may be sent now: after connecting and authenticating. */
 export const convergeAll = (machine: Machine): void => {
   for (const subscription of machine.subscriptions.values()) converge(machine, subscription)
+}
+
+/** The browser has another user than before, of whose inbox nothing was received yet. */
+export const forgetInbox = ({ subscriptions }: Machine): void => {
+  const subscription = subscriptions.get(inbox)
+  if (subscription !== undefined) subscription.recovery = undefined
 }
 
 /** Does what was to be done by now: retries, and gives up waiting. */
@@ -196,7 +205,8 @@ const converge = (machine: Machine, subscription: Subscription): void => {
     machine.subscriptions.delete(channel)
     machine.mayCallsGoOn = true
   } else if (phase === "idle" && subscription.by === Infinity && !isRejected && version(machine) !== undefined) {
-    if (!needsUser(channel) || machine.authentication.phase === "done") {
+    if (channel === inbox && version(machine) === 0) reject(machine, subscription, noInbox)
+    else if (!needsUser(channel) || machine.authentication.phase === "done") {
       subscription.phase = "sent"
       sendOf(machine, subscription, "subscribe")
       machine.mayCallsGoOn = true
@@ -282,7 +292,10 @@ const requestMembers = (machine: Machine, subscription: Subscription): void => {
 const maxUnwanted = 1000
 
 // On this connection; with another token it may succeed.
-const isPermanent = ({ code = 0 }: Failure.Failure): boolean => [400, 402, 403, 451].includes(code)
+const isPermanent = ({ _tag, code = 0 }: Failure.Failure): boolean =>
+  _tag === "UnsupportedError" || [400, 402, 403, 451].includes(code)
+
+const noInbox = Failure.make("UnsupportedError", "the broker is too old for inboxes")
 
 const subscribing: SubscriptionState = { _tag: "Subscribing" }
 

@@ -49,7 +49,9 @@ export class World {
   readonly results = new Map<number, CallResult>()
   readonly deadlines = new Map<number, number>()
   /** The channels that are open at the broker. */
-  readonly open = new Set(["room", "private-a", "presence-b"])
+  readonly open = new Set(["room", "private-a", "presence-b", ":user"])
+  /** Whom a good token is for. */
+  user = "joe"
   /** How often the broker has executed each call, by the client and the id. */
   readonly executed = new Map<string, number>()
   /** The fetches of tokens that have no response yet. */
@@ -278,12 +280,12 @@ export class World {
     switch (event) {
       case "auth":
         if (payload.token !== "good") return fail(402)
-        socket.uid = "joe"
+        socket.uid = this.user
         socket.client = payload.client
-        return respond(":authenticated", socket.version === 1 ? { uid: "joe" } : {})
+        return respond(":authenticated", socket.version === 1 ? { uid: this.user } : {})
       case "subscribe":
-        if (channel === "private-x" || (!isUser && channel.startsWith("p"))) return fail(403)
-        if (!this.open.has(channel)) return fail(454)
+        if (channel === "private-x" || (!isUser && /^[p:]/.test(channel))) return fail(403)
+        if (!this.open.has(channel) || (channel === ":user" && socket.version === 0)) return fail(454)
         if (socket.subscriptions.has(channel) && id === undefined) return undefined
         return this.#subscribe(socket, payload, (fields) =>
           respond(":subscribed", {
@@ -321,10 +323,12 @@ export class World {
 
   #sendBroadcast(socket: Socket, channel: string, position: number, hasHistory: boolean): void {
     const isPositioned = hasHistory && socket.version === 1
-    socket.toBrowser.push({
-      said: { n: numberOf(this.epoch, position), channel },
-      ...(isPositioned && { ":at": position })
-    })
+    const n = numberOf(this.epoch, position)
+    socket.toBrowser.push(
+      channel === ":user"
+        ? { said: { n }, ":user": position }
+        : { said: { n, channel }, ...(isPositioned && { ":at": position }) }
+    )
   }
 
   #subscribe(socket: Socket, { channel, rewind, since }: Json, respond: (fields: Json) => unknown): unknown {
