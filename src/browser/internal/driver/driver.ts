@@ -55,8 +55,7 @@ export const make = Effect.fnUntraced(function*<R>(
 ): Effect.fn.Return<Driver, never, R | Scope.Scope | Socket.WebSocketConstructor> {
   const construct = yield* Socket.WebSocketConstructor
   const clock = yield* Clock.Clock
-  const random = yield* Random.Random
-  const nextRandom = () => random.nextDoubleUnsafe()
+  const nextRandom = yield* Effect.map(Random.Random, (random) => () => random.nextDoubleUnsafe())
   const runTimer = yield* FiberHandle.makeRuntime<never>()
   const runFetch = yield* FiberHandle.makeRuntime<R>()
   const machine = Machine.make(options)

@@ -33,10 +33,9 @@ export const execute = (
     case "CloseChannel":
       return Effect.as(channels.close(command.channel), FromServer.Ok())
     case "AccessToken":
-      return Effect.map(
-        accessTokens.issue(command.uid, command.pattern),
-        (token) => FromServer.AccessTokenIssued({ token: Redacted.value(token) })
-      )
+      return Effect.map(accessTokens.issue(command.uid, command.pattern), tokenIssued)
+    case "AccessTokenWith":
+      return Effect.map(accessTokens.issue(command.grant.uid, command.grant.pattern, command.grant), tokenIssued)
     case "BroadcastAll":
       return Effect.flatMap(
         Effect.fromResult(decodeBroadcasts(command.broadcasts)),
@@ -64,6 +63,7 @@ type Executed =
   | "CloseChannel"
   | "Broadcast"
   | "AccessToken"
+  | "AccessTokenWith"
   | "BroadcastAll"
   | "SendTo"
   | "SendToUser"
@@ -177,6 +177,9 @@ const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts
   }
   return responseOf(codes satisfies typeof Response.Broadcasts.Type)
 })
+
+const tokenIssued = (token: Redacted.Redacted): FromServer =>
+  FromServer.AccessTokenIssued({ token: Redacted.value(token) })
 
 const responseOf = (value: unknown): FromServer => FromServer.Response({ json: JSON.stringify(value) })
 
