@@ -28,79 +28,20 @@
  * @since 0.1.0
  */
 
-import type * as BigDecimal from "effect/BigDecimal"
-import type * as DateTime from "effect/DateTime"
-import type * as Duration from "effect/Duration"
-import type * as Option from "effect/Option"
 import type * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
+import type { Data, Named, Received, Response } from "./internal/eventJson.ts"
 import type { Failure } from "./internal/failure.ts"
 import type { Call, Input, Subscribe } from "./internal/input.ts"
 import * as Machine from "./internal/machine.ts"
 import type { ConnectionState, Cursor, GapReason, Output, SubscriptionState } from "./internal/output.ts"
 import type { Member } from "./internal/presence.ts"
 
+export type { Data, Json, Named, Received, Response } from "./internal/eventJson.ts"
 export type { Failure, FailureTag } from "./internal/failure.ts"
 export type { ConnectionState, Cursor, GapReason, SubscriptionState } from "./internal/output.ts"
 export type { Member } from "./internal/presence.ts"
-
-/**
- * A value as it is in JSON: dates, times, URLs, bytes and large numbers are strings, sets are arrays, and maps are arrays of
- * pairs.
- *
- * @since 0.1.0
- */
-export type Json<A> = A extends string | number | boolean | null | undefined ? A
-  : A extends Text ? string
-  : A extends Duration.Duration ? JsonDuration
-  : A extends Option.Option<infer B> ? { readonly _tag: "Some"; readonly value: Json<B> } | { readonly _tag: "None" }
-  : A extends ReadonlyMap<infer K, infer V> ? ReadonlyArray<readonly [Json<K>, Json<V>]>
-  : A extends ReadonlySet<infer B> ? ReadonlyArray<Json<B>>
-  : A extends ReadonlyArray<unknown> ? { readonly [Index in keyof A]: Json<A[Index]> }
-  : A extends object ? { readonly [Key in keyof A]: Json<A[Key]> }
-  : A
-
-// A URL is not known to every compiler.
-type Text = Date | bigint | Uint8Array | DateTime.DateTime | DateTime.TimeZone | BigDecimal.BigDecimal | {
-  readonly href: string
-  readonly searchParams: object
-}
-
-type JsonDuration =
-  | { readonly _tag: "Millis"; readonly value: number }
-  | { readonly _tag: "Nanos"; readonly value: string }
-  | { readonly _tag: "Infinity" | "NegativeInfinity" }
-
-/**
- * The event of this name on the wire; any event for a name that is not known to the compiler.
- *
- * @since 0.1.0
- */
-export type Named<E extends Event.Any, Name extends string> = string extends E["_tag"] ? E
-  : Extract<E, { readonly _tag: Name }>
-
-/**
- * The data of an event as JSON.
- *
- * @since 0.1.0
- */
-export type Data<E extends Event.Any> = Json<E["payloadSchema"]["Encoded"]>
-
-/**
- * The response of a request as JSON; `null` if it has none.
- *
- * @since 0.1.0
- */
-export type Response<E extends Event.Any> = [E["successSchema"]["Encoded"]] extends [void] ? null
-  : Json<E["successSchema"]["Encoded"]>
-
-/**
- * Data with what the broker adds: the `channel`, and the `sid` of the browser that sent them, absent if a backend did.
- *
- * @since 0.1.0
- */
-export type Received<A> = A & { readonly channel: string; readonly sid?: string }
 
 /**
  * What the promises reject with: an `Error` with a `_tag`, a message for a person and the status code, if that is the reason.
