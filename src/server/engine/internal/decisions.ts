@@ -110,7 +110,7 @@ const decisions: Decisions = {
     return { _tag: "Joined", channel: name, subscription, id, rewind, since, lifecycle }
   },
 
-  Leave: (state, { browser, channel: name, farewell, request }) => {
+  Leave: (state, { browser, channel: name, farewell, reason, request }) => {
     const channel = channelOf(state, name)
     if (channel === undefined) return notFound(name)
     const subscription = channel.subscriptions.get(browser)?.value
@@ -121,7 +121,7 @@ const decisions: Decisions = {
       _tag: "Left",
       channel: name,
       browser,
-      response: request && BrokerMessage.unsubscribed(name, request.id),
+      response: (request || reason) && BrokerMessage.unsubscribed(name, request?.id, reason),
       memberLeft: subscription.member && BrokerMessage.memberLeft(lastTextOf(name, subscription, last)),
       lifecycle: eventsOfLeaving(channel, subscription)
     }
