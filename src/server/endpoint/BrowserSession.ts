@@ -78,6 +78,7 @@ export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
     end: Effect.uninterruptible(Effect.suspend(() => {
       state.hasEnded = true
       BrowserCalls.end(state)
+      vhost.authentications.removeUnsafe(browser)
       return Effect.andThen(vhost.channels.leave(browser), Effect.sync(() => vhost.browsers.leaveUnsafe(browser)))
     }))
   }

@@ -17,6 +17,7 @@ import * as JsonText from "../../protocol/JsonText.ts"
 import { ChannelNotFoundError, NotSubscribedError } from "../../protocol/KosmonautError.ts"
 import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
 import type { Part } from "../domain/Listing.ts"
+import type { Permission } from "../domain/Permission.ts"
 import { listOf } from "./internal/changes.ts"
 import * as Channel from "./internal/channel.ts"
 import * as History from "./internal/history.ts"
@@ -119,6 +120,8 @@ export interface Channels {
    * the next channel; if it is interrupted there, the browser stays subscribed to the rest.
    */
   readonly leave: (browser: Browser) => Effect.Effect<void>
+  /** Unsubscribes a browser from the channels that a permission does not allow, and tells it. Yields as `leave`. */
+  readonly restrict: (browser: Browser, permission: Permission) => Effect.Effect<void>
   /** Counters since the start, and current numbers. */
   readonly counters: ChannelCounters
 }
@@ -194,6 +197,8 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     has: (name, browser) => Effect.map(find(name), (channel) => channel.subscriptions.has(browser)),
     history: (channel, options) => Effect.flatMap(find(channel), () => log.history(channel, options)),
     leave: (browser) => leave(state, log, browser),
+    restrict: (browser, { allows }) =>
+      leave(state, log, browser, { reason: "forbidden", from: ({ kind, name }) => kind !== "normal" && !allows(name) }),
     counters: state.counters
   }
 }
@@ -248,9 +253,18 @@ const isAnswered = (
 /** After how many deliveries to yield. */
 const turn = 10_000
 
-const leave = Effect.fnUntraced(function*(state: VhostState.VhostState, log: Log, browser: Browser) {
+const leave = Effect.fnUntraced(function*(
+  state: VhostState.VhostState,
+  log: Log,
+  browser: Browser,
+  which?: {
+    readonly from: (channel: Channel.Channel) => boolean
+    readonly reason: BrokerMessage.UnsubscribeReason
+  }
+) {
   let work = 0
   for (const channel of [...state.subscriptions.get(browser)?.channels ?? []]) {
+    if (which?.from(channel) === false) continue
     if (work > turn) {
       work = 0
       yield* Effect.yieldNow
@@ -262,7 +276,8 @@ const leave = Effect.fnUntraced(function*(state: VhostState.VhostState, log: Log
       channel: channel.name,
       browser,
       farewell: JsonText.empty,
-      request: undefined
+      request: undefined,
+      reason: which?.reason
     } as const
     // It is rejected if the channel was closed meanwhile.
     yield* Effect.ignore(log.commit(intent))

@@ -13,6 +13,7 @@
 
 import type * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
+import type { UnsubscribeReason } from "../../protocol/BrokerMessage.ts"
 import type { Id, Since } from "../../protocol/BrowserMessage.ts"
 import type * as JsonText from "../../protocol/JsonText.ts"
 import type {
@@ -65,6 +66,8 @@ export interface Intents {
     readonly browser: Browser
     readonly farewell: JsonText.Input
     readonly request: { readonly id: Id | undefined } | undefined
+    /** Why the broker unsubscribes it, which the browser is told. */
+    readonly reason?: UnsubscribeReason | undefined
   }
 }
 

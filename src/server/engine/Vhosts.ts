@@ -32,6 +32,7 @@ import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
 import * as Store from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
+import * as Authentications from "./Authentications.ts"
 import * as Browsers from "./Browsers.ts"
 import * as Calls from "./Calls.ts"
 import * as Channels from "./Channels.ts"
@@ -61,6 +62,8 @@ export interface Vhost {
   readonly token: Redacted.Redacted
   readonly channels: Channels.Channels
   readonly accessTokens: AccessTokens.AccessTokens
+  /** The authentications that end by themselves. */
+  readonly authentications: Authentications.Authentications
   readonly lobby: Lobby.Lobby
   /** The configuration of the broker, without vhosts and their tokens. */
   readonly config: BrokerConfig["Service"]
@@ -188,7 +191,7 @@ interface Entered {
 const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => Journal.Journal) {
   const config = yield* BrokerConfig
   const clock = yield* Clock.Clock
-  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const onDefect = logNotSent(Effect.runForkWith(yield* Effect.context<never>()))
   const vhosts = new Map<string, Entered>()
   const patterns = Patterns.make()
   // The configuration that a vhost exposes must not contain the tokens of others.
@@ -201,8 +204,6 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
   const enter = (path: string, token: Redacted.Redacted, stored?: StoredVhosts.StoredVhost): Vhost => {
     const journal = journalOf(path)
     const own = { ...limits, ...stored, journal, clock, patterns, wake }
-    const onDefect = (defect: unknown) =>
-      void run(Effect.logError("An event or the result of a request was not sent", defect))
     const deadLetters = DeadLetters.make(own)
     const largest = config.maxMessageSize - envelopeSize
     const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal, largest })
@@ -215,6 +216,7 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
       token,
       channels: Channels.make(state, log),
       accessTokens: AccessTokens.make(own),
+      authentications: Authentications.make(clock, wake),
       lobby,
       ...Replay.make(deadLetters, lobby),
       config: limitsOnly,
@@ -250,6 +252,9 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
   yield* Effect.forkScoped(work.redeliveries)
   return { vhosts, enter, leave, remove }
 })
+
+const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: unknown): void =>
+  void run(Effect.logError("An event or the result of a request was not sent", defect))
 
 // If nothing is stored, nothing is recorded either.
 const openStore = Effect.gen(function*() {

@@ -104,27 +104,41 @@ const authenticate = Effect.fnUntraced(function*(state: State, message: Message<
   yield* identify(state, permission, message)
 })
 
-// As in the original, only a second valid token ends the subscriptions. The browser may have disconnected meanwhile.
-const identify = (
+// As in the original, only a second valid token ends the subscriptions. In version 1 that of the same user ends only those that
+// it does not allow. The browser may have disconnected meanwhile.
+const identify = (state: State, permission: Permission, message: Message<"Authenticate">): Effect.Effect<void> => {
+  const { browser, permission: before, vhost: { channels } } = state
+  const identified = Clock.clockWith((clock) =>
+    Effect.sync(() => {
+      if (!state.hasEnded) identifyUnsafe(state, permission, message, monotonicOf(clock))
+    })
+  )
+  return Effect.uninterruptible(
+    before === undefined
+      ? identified
+      : browser.version === 1 && before.uid === permission.uid
+      ? Effect.andThen(identified, channels.restrict(browser, permission))
+      : Effect.andThen(channels.leave(browser), identified)
+  )
+}
+
+const identifyUnsafe = (
   state: State,
   permission: Permission,
-  { client, id }: Message<"Authenticate">
-): Effect.Effect<void> => {
-  const { browser, vhost: { channels, browsers } } = state
-  const leave = state.permission === undefined ? Effect.void : channels.leave(browser)
-  return Effect.uninterruptible(Effect.andThen(
-    leave,
-    Effect.sync(() => {
-      if (state.hasEnded) return
-      // Responses are for the user who sent the request.
-      if (state.permission !== undefined && state.permission.uid !== permission.uid) BrowserCalls.end(state)
-      state.permission = permission
-      state.client = browser.version === 1 ? client : undefined
-      state.origin = encodeOrigin({ sid: browser.sid, uid: permission.uid })
-      browsers.identifyUnsafe(browser, permission.uid)
-      browser.sendUnsafe(BrokerMessage.authenticated(browser.version === 1 ? permission.uid : undefined, id))
-    })
-  ))
+  { client, id }: Message<"Authenticate">,
+  now: number
+): void => {
+  const { browser, vhost: { authentications, browsers } } = state
+  const { channels, expiresAt, uid } = permission
+  // Responses are for the user who sent the request.
+  if (state.permission !== undefined && state.permission.uid !== uid) BrowserCalls.end(state)
+  state.permission = permission
+  state.client = browser.version === 1 ? client : undefined
+  state.origin = encodeOrigin({ sid: browser.sid, uid })
+  browsers.identifyUnsafe(browser, uid)
+  authentications.startUnsafe(browser, expiresAt)
+  const expiresIn = expiresAt === undefined ? undefined : Math.max(1, Math.floor(expiresAt - now))
+  browser.sendUnsafe(BrokerMessage.authenticated(browser.version === 1 ? { uid, expiresIn, channels } : undefined, id))
 }
 
 const triggerOnce = (

@@ -1,12 +1,13 @@
 /**
  * The background work of a broker: it sends heartbeats and expires workers at every interval, and redelivers events when their
- * backoff ends. Nothing runs while no vhost has anything to do.
+ * backoff ends, and disconnects browsers when their authentication ends. Nothing runs while no vhost has anything to do.
  */
 
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import type { Authentications } from "../Authentications.ts"
 import type { Lobby } from "../Lobby.ts"
 import { supervised } from "./supervisor.ts"
 import * as Timeline from "./timeline.ts"
@@ -14,7 +15,7 @@ import type { Warnings } from "./warnings.ts"
 
 /** A vhost and its warnings. */
 interface Watched {
-  readonly vhost: { readonly path: string; readonly lobby: Lobby }
+  readonly vhost: { readonly path: string; readonly lobby: Lobby; readonly authentications: Authentications }
   readonly warnings: Warnings
 }
 
@@ -47,9 +48,16 @@ export const make = (interval: Duration.Duration, clock: Clock.Clock, vhosts: ()
     Effect.forever
   )
 
-  const nextDue = () => Math.min(...Array.from(vhosts(), ({ vhost }) => vhost.lobby.nextDue() ?? Infinity))
+  const nextDue = () =>
+    Math.min(
+      ...Array.from(vhosts(), ({ vhost: { authentications, lobby } }) =>
+        Math.min(lobby.nextDue() ?? Infinity, authentications.nextDue() ?? Infinity))
+    )
   // After a defect the same events are still due, so pause before retrying them.
-  const redeliver = forAll(({ vhost }) => vhost.lobby.redeliver, Effect.sleep("1 second"))
+  const redeliver = forAll(
+    ({ vhost: { authentications, lobby } }) => Effect.andThen(lobby.redeliver, authentications.sweep),
+    Effect.sleep("1 second")
+  )
   const redeliveries = Effect.suspend(() => {
     isEarlier.closeUnsafe()
     const due = nextDue()

@@ -105,7 +105,7 @@ const decisions: Decisions = {
       return name === Inboxes.name && browser.version === 1 ? rejected(needsUser) : notFound(name)
     }
     const isNormal = channel.kind === "normal"
-    if (!isNormal && !Inboxes.isInbox(channel) && permission?.allows(name) !== true) {
+    if (!isNormal && permission?.allows(name) !== true) {
       return rejected(new ForbiddenError({ detail: `${name} needs a token whose pattern matches it` }))
     }
     const data = JsonText.from(options.data)
@@ -117,14 +117,14 @@ const decisions: Decisions = {
     if (Recovery.partOf(state, channel, browser, { rewind, since }).recovery?.more === true) return unchanged
     // A copy, because the text of the data is a slice that would keep the whole message in memory.
     const own = JsonText.copy(data)
-    const uid = isNormal ? undefined : permission?.uid
+    const uid = isNormal && !Inboxes.isInbox(channel) ? undefined : permission?.uid
     const member = channel.kind === "presence" && !hidden && uid !== undefined ? memberOf(name, uid, own) : undefined
     const subscription = { browser, uid, hidden, data: own, member }
     const lifecycle = eventsOfJoining(channel, subscription)
     return { _tag: "Joined", channel: name, subscription, id, rewind, since, lifecycle }
   },
 
-  Leave: (state, { browser, channel: name, farewell, request }) => {
+  Leave: (state, { browser, channel: name, farewell, reason, request }) => {
     const channel = channelFor(state, name, { uid: state.browsers.uidOf(browser) })
     if (channel === undefined) return notFound(name)
     const subscription = channel.subscriptions.get(browser)?.value
@@ -135,7 +135,7 @@ const decisions: Decisions = {
       _tag: "Left",
       channel: name,
       browser,
-      response: request && BrokerMessage.unsubscribed(name, request.id),
+      response: (request || reason) && BrokerMessage.unsubscribed(name, request?.id, reason),
       memberLeft: subscription.member && BrokerMessage.memberLeft(lastTextOf(name, subscription, last)),
       lifecycle: eventsOfLeaving(channel, subscription)
     }

@@ -41,7 +41,7 @@ export const isInbox = (channel: Channel.Channel): boolean => channel.name === n
 
 /** The inbox of a user. One without subscribers is not known before `attend`. */
 export const get = (inboxes: Inboxes, uid: string): Channel.Channel =>
-  inboxes.attended.get(uid) ?? Channel.make(name, "private", historyOf(inboxes, uid))
+  inboxes.attended.get(uid) ?? Channel.make(name, "normal", historyOf(inboxes, uid))
 
 /** Adds its position to a message that was sent on a channel. */
 export const writeOf = (channel: Channel.Channel): typeof BrokerMessage.positioned =>
