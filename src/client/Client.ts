@@ -207,6 +207,21 @@ export class Client extends Context.Service<Client, {
     options?: HistoryOptions
   ) => Stream.Stream<Retained, RequestError | ChannelNotFoundError>
   /**
+   * Subscribes the browsers that a user has now to an open channel, whatever their tokens allow, and returns how many were not
+   * subscribed before. They are told so, and stay subscribed until they disconnect. Browsers that do not use the library or
+   * version 1 of the protocol do not expect this and are left out. For the browsers that come, use the `subscribe` of
+   * `requestSingleAccessToken`.
+   */
+  readonly subscribe: (uid: string, channel: ChannelLike) => Effect.Effect<number, RequestError | ChannelNotFoundError>
+  /**
+   * Unsubscribes the browsers that a user has now from a channel, and returns how many. The library does not subscribe again by
+   * itself before the browser has reconnected.
+   */
+  readonly unsubscribe: (
+    uid: string,
+    channel: ChannelLike
+  ) => Effect.Effect<number, RequestError | ChannelNotFoundError>
+  /**
    * Ends the connection of one browser, or all of a user's, with a close code after which browsers do not reconnect (4403).
    * Returns how many were ended, 0 if there was none. Single access tokens that were issued stay valid.
    */

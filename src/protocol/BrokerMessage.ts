@@ -133,7 +133,8 @@ export const members = (channel: string, { members, next }: MemberList, id?: Id)
 
 /**
  * `:unsubscribed {channel, reason?, id?}`: the browser left the channel, or the channel was closed. With a `reason` the broker has
- * unsubscribed it, for browsers of version 1: `forbidden`, since the last token of the browser does not allow the channel.
+ * unsubscribed it, for browsers of version 1: `forbidden`, since the last token of the browser does not allow the channel, or
+ * `backend`, since a backend wanted it.
  *
  * @since 0.1.0
  */
@@ -145,7 +146,7 @@ export const unsubscribed = (channel: string, id?: Id, reason?: UnsubscribeReaso
  *
  * @since 0.1.0
  */
-export type UnsubscribeReason = "forbidden"
+export type UnsubscribeReason = "forbidden" | "backend"
 
 /**
  * A member of a presence channel as the others see it, `{…data, channel, uid}`.

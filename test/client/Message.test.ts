@@ -27,6 +27,8 @@ const makeClient = () => {
     broadcastAll: no,
     sendTo: record("sendTo"),
     sendToUser: no,
+    subscribe: no,
+    unsubscribe: no,
     request: no,
     trigger: no,
     channels: no,

@@ -60,6 +60,8 @@ describe("Command", () => {
     [FromClient.BroadcastAll({ broadcasts: `[["room","hello",{}]]` }), ["BA", `[["room","hello",{}]]`]],
     [FromClient.SendTo({ sid: "s", event: "hello", data: "{}" }), ["ST", "s", "hello", "{}"]],
     [FromClient.SendToUser({ uid: "joe", event: "hello", data: "{}" }), ["TU", "joe", "hello", "{}"]],
+    [FromClient.SubscribeUser({ uid: "joe", channel: "room" }), ["SU", "joe", "room"]],
+    [FromClient.UnsubscribeUser({ uid: "joe", channel: "room" }), ["UU", "joe", "room"]],
     [FromClient.ListChannels({ prefix: "", after: 0 }), ["LC", "", "0"]],
     [FromClient.ListChannels({ prefix: "presence-", after: 12 }), ["LC", "presence-", "12"]],
     [FromClient.DescribeChannel({ channel: "room" }), ["DC", "room"]],

@@ -163,6 +163,8 @@ export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
     Arbitrary.map(needed, (broadcasts) => FromClient.BroadcastAll({ broadcasts })),
     Arbitrary.map(Arbitrary.all({ sid: needed, event: needed, data: argument }), FromClient.SendTo),
     Arbitrary.map(Arbitrary.all({ uid: needed, event: needed, data: argument }), FromClient.SendToUser),
+    Arbitrary.map(Arbitrary.all({ uid: needed, channel: needed }), FromClient.SubscribeUser),
+    Arbitrary.map(Arbitrary.all({ uid: needed, channel: needed }), FromClient.UnsubscribeUser),
     Arbitrary.map(Arbitrary.all({ prefix: argument, after: cursor }), FromClient.ListChannels),
     Arbitrary.map(needed, (channel) => FromClient.DescribeChannel({ channel })),
     Arbitrary.map(Arbitrary.all({ channel: needed, after: cursor }), FromClient.ListSubscribers),

@@ -32,7 +32,7 @@ const maxSize = 1100
  */
 export interface Permission extends Granted {
   readonly uid: string
-  /** Whether the pattern matches the whole of `channel`. */
+  /** Whether the pattern matches the whole of `channel`, or the broker subscribes to it. */
   readonly allows: (channel: string) => boolean
 }
 
@@ -75,7 +75,11 @@ export const make = (
 ): Result.Result<Permission, InternalError> =>
   uid.length > maxLength
     ? reject(`a user id has at most ${maxLength} characters`)
-    : Result.map(compileIt(pattern), ({ allows }) => ({ ...granted, uid, allows }))
+    : Result.map(compileIt(pattern), ({ allows }) => ({
+      ...granted,
+      uid,
+      allows: (channel) => allows(channel) || granted?.channels?.includes(channel) === true
+    }))
 
 /**
  * Compiles a pattern. Fails with the protocol's 597 if it is invalid or too large: it has at most 1000 characters, and 1100

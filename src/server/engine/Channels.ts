@@ -198,7 +198,11 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     history: (channel, options) => Effect.flatMap(find(channel), () => log.history(channel, options)),
     leave: (browser) => leave(state, log, browser),
     restrict: (browser, { allows }) =>
-      leave(state, log, browser, { reason: "forbidden", from: ({ kind, name }) => kind !== "normal" && !allows(name) }),
+      leave(state, log, browser, {
+        reason: "forbidden",
+        from: ({ kind, name, subscriptions }) =>
+          kind !== "normal" && !allows(name) && subscriptions.get(browser)?.value?.byBackend !== true
+      }),
     counters: state.counters
   }
 }
@@ -226,26 +230,22 @@ const subscribe = (
     )
   })
 
-// A browser that is subscribed gets the list of the others, one that has missed much a part of that. `false`: it is neither,
+// A browser that is subscribed gets the list of the others, and what it has missed; of much a part. `false`: it is neither,
 // since the channel has changed meanwhile.
 const isAnswered = (
   state: VhostState.VhostState,
-  { browser, channel: name, id, permission, ...asked }: Intent<"Join">
+  { browser, channel: name, id, permission, rewind, since }: Intent<"Join">
 ): boolean => {
   const channel = VhostState.channelFor(state, name, { uid: permission?.uid })
   if (channel === undefined) return false
   const subscription = channel.subscriptions.get(browser)?.value
-  if (subscription !== undefined) {
-    if (id === undefined) return true
-    const recovery = Recovery.again(state, channel, browser, asked)
-    browser.sendUnsafe(
-      BrokerMessage.subscribed(name, subscription.uid, listOf(state, channel, browser), id, recovery)
-    )
-    return true
-  }
-  const { entries, recovery } = Recovery.partOf(state, channel, browser, asked)
-  if (recovery?.more !== true) return false
-  browser.sendUnsafe(BrokerMessage.subscribed(name, undefined, undefined, id, recovery))
+  if (subscription !== undefined && id === undefined) return true
+  // To one that is subscribed, too: maybe it has missed something before the broker has subscribed it.
+  const { entries, recovery } = Recovery.partOf(state, channel, browser, { rewind, since })
+  const isPart = recovery?.more === true
+  if (subscription === undefined && !isPart) return false
+  const list = isPart ? undefined : listOf(state, channel, browser)
+  browser.sendUnsafe(BrokerMessage.subscribed(name, isPart ? undefined : subscription?.uid, list, id, recovery))
   Channel.deliverMissed(browser, entries, Inboxes.writeOf(channel))
   return true
 }

@@ -2,7 +2,7 @@
  * What is sent to users, as their browsers see it.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import type * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import { enter, error, makeVhost, type World } from "../../harness/browserSession.ts"
@@ -191,5 +191,169 @@ describe("An inbox with history", () => {
         yield* session.end
       }
       expect(world.vhost.channels.counters).toMatchObject({ channels: 4, subscriptions: 0 })
+    }))
+})
+
+describe("Subscribing a user", () => {
+  const subscribers = ({ vhost: { channels } }: World, channel: string) =>
+    Effect.map(channels.describe(channel), ({ subscribers }) => subscribers)
+
+  it.effect("subscribes the browsers of version 1 that the user has, whatever their tokens allow, and tells them", () =>
+    Effect.gen(function*() {
+      const world = yield* make({ channels: ["private-room"] })
+      const { vhost: { browsers, channels } } = world
+      const [a, b, other] = yield* Effect.all([
+        visit(world, "a", "joe"),
+        visit(world, "b", "joe"),
+        visit(world, "c", "ann")
+      ])
+      const old = enter(world, "old")
+      yield* old.authenticate("joe")
+      expect(yield* browsers.subscribe("joe", "private-room")).toBe(2)
+      for (const { browser } of [a, b]) {
+        expect(browser.received()).toEqual([
+          {
+            ":subscribed": {
+              channel: "private-room",
+              uid: "joe",
+              epoch: expect.any(String),
+              position: expect.any(Number),
+              missed: 0,
+              more: false
+            }
+          }
+        ])
+      }
+      expect(yield* browsers.subscribe("joe", "private-room")).toBe(0)
+      yield* channels.broadcast("private-room", "said", { n: 1 })
+      expect(a.browser.received()).toMatchObject([{ said: { n: 1 } }])
+      for (const { browser } of [old, other]) expect(browser.received()).toEqual([])
+      expect((yield* Effect.flip(browsers.subscribe("joe", "unknown"))).code).toBe(454)
+      expect((yield* Effect.flip(browsers.subscribe("nobody", ":user"))).code).toBe(454)
+      expect(yield* browsers.subscribe("nobody", "room")).toBe(0)
+    }))
+
+  it.effect("lasts until the browser leaves or another user is there, and over another token", () =>
+    Effect.gen(function*() {
+      const world = yield* make()
+      const { vhost: { browsers } } = world
+      const joe = yield* visit(world, "a", "joe")
+      yield* browsers.subscribe("joe", "private-room")
+      joe.browser.received()
+      expect(yield* joe.authenticate("joe", "nothing")).toMatchObject([{ ":authenticated": {} }])
+      expect(yield* subscribers(world, "private-room")).toBe(1)
+      yield* joe.authenticate("ann")
+      expect(yield* subscribers(world, "private-room")).toBe(0)
+      yield* browsers.subscribe("ann", "presence-room")
+      yield* joe.session.end
+      expect(yield* subscribers(world, "presence-room")).toBe(0)
+    }))
+
+  it.effect("unsubscribes all browsers of the user, and says why to those that understand it", () =>
+    Effect.gen(function*() {
+      const world = yield* make()
+      const { vhost: { browsers } } = world
+      const [joe, ann] = [yield* visit(world, "a", "joe"), yield* visit(world, "b", "ann")]
+      const old = enter(world, "old")
+      yield* old.authenticate("joe")
+      for (const { send } of [joe, ann, old]) yield* send("subscribe", { channel: "room" })
+      expect(yield* browsers.unsubscribe("joe", "room")).toBe(2)
+      expect(joe.browser.received()).toEqual([{ ":unsubscribed": { channel: "room", reason: "backend" } }])
+      expect(old.browser.received()).toEqual([{ ":unsubscribed": { channel: "room" } }])
+      expect(ann.browser.received()).toEqual([])
+      expect(yield* browsers.unsubscribe("joe", "room")).toBe(0)
+      expect((yield* Effect.flip(browsers.unsubscribe("joe", "unknown"))).code).toBe(454)
+    }))
+
+  it.effect("leaves out browsers that have reached a limit", () =>
+    Effect.gen(function*() {
+      const world = yield* make({}, { browsers: { maxSubscriptions: 2 } })
+      const [joe] = [yield* visit(world, "a", "joe"), yield* visit(world, "b", "joe")]
+      yield* joe.send("subscribe", { channel: "other" })
+      expect(yield* world.vhost.browsers.subscribe("joe", "room")).toBe(1)
+      expect(joe.browser.received()).toEqual([])
+    }))
+
+  it.effect("announces a member once, with a user's first browser, and the last one's leaving", () =>
+    Effect.gen(function*() {
+      const world = yield* make()
+      yield* world.attendAs(true)
+      const { vhost: { browsers } } = world
+      yield* visit(world, "a", "joe")
+      yield* visit(world, "b", "joe")
+      yield* browsers.subscribe("joe", "presence-room")
+      yield* browsers.unsubscribe("joe", "presence-room")
+      const names = world.triggered.flatMap((event) => Object.keys(event as object))
+      expect(names.filter((name) => !name.includes("browser"))).toEqual([
+        ":lifecycle/channelOccupied",
+        ":lifecycle/memberJoined",
+        ":lifecycle/memberLeft",
+        ":lifecycle/channelVacated"
+      ])
+    }))
+})
+
+describe("A token that subscribes", () => {
+  const authenticate = Effect.fnUntraced(function*(
+    world: World,
+    browser: ReturnType<typeof enter>,
+    channels: ReadonlyArray<string>
+  ) {
+    const token = yield* world.vhost.accessTokens.issue("joe", "nothing", { channels })
+    return (yield* browser.send("auth", { token: Redacted.value(token) })) as ReadonlyArray<Received>
+  })
+
+  it.effect("subscribes a browser of version 1 when it authenticates, and says what failed", () =>
+    Effect.gen(function*() {
+      const world = yield* make()
+      const browser = enter(world, "a", 1)
+      const [authenticated, ...rest] = yield* authenticate(world, browser, ["room", "private-room", "unknown"])
+      expect(authenticated).toMatchObject({ ":authenticated": { channels: ["room", "private-room", "unknown"] } })
+      expect(rest).toEqual([
+        { ":subscribed": { channel: "room" } },
+        { ":subscribed": { channel: "private-room", uid: "joe" } },
+        { ":error": { ...error(454)[":error"], event: "subscribe", channel: "unknown", reason: expect.any(String) } }
+      ])
+      // What it is subscribed to stays, and what the new token does not have ends.
+      expect((yield* authenticate(world, browser, ["private-room", "presence-room"])).slice(1)).toMatchObject([
+        { ":subscribed": { channel: "presence-room" } },
+        { ":memberJoined": { uid: "joe" } }
+      ])
+      expect((yield* authenticate(world, browser, ["presence-room"])).slice(1)).toEqual([
+        { ":unsubscribed": { channel: "private-room", reason: "forbidden" } }
+      ])
+    }))
+
+  it.effect("allows its channels to browsers of version 0, which subscribe by themselves", () =>
+    Effect.gen(function*() {
+      const world = yield* make()
+      const browser = enter(world, "a")
+      expect(yield* authenticate(world, browser, ["private-room"])).toEqual([{ ":authenticated": {} }])
+      expect(yield* browser.send("subscribe", { channel: "private-room" })).toMatchObject([{ ":subscribed": {} }])
+      expect(yield* browser.send("subscribe", { channel: "presence-room" })).toEqual([error(403)])
+    }))
+
+  it.effect("does not hide what a browser has missed that subscribes by itself, too", () =>
+    Effect.gen(function*() {
+      const world = yield* make({ channels: ["room"] }, { browsers: { outboxSize: 16_000 } })
+      const { vhost: { channels } } = world
+      const broadcast = (n: number) => channels.broadcast("room", "news", { n })
+      const first = enter(world, "a", 1)
+      const [, subscribed] = yield* authenticate(world, first, ["room"])
+      yield* first.session.end
+      yield* Effect.forEach(Array.from({ length: 25 }), (_, n) => broadcast(n + 1))
+      const browser = enter(world, "b", 1)
+      yield* authenticate(world, browser, ["room"])
+      yield* broadcast(26)
+      expect(numbers(browser.browser.received())).toEqual([26])
+      const all: Array<number> = []
+      for (let since = subscribed![":subscribed"], isWhole = false; !isWhole;) {
+        const [next, ...part] = (yield* browser.send("subscribe", { channel: "room", since, id: 0 })) as Array<Received>
+        since = next![":subscribed"]
+        expect(since).toMatchObject({ recovered: true, missed: part.length })
+        all.push(...numbers(part))
+        isWhole = !since.more
+      }
+      expect(all).toEqual(Array.from({ length: 26 }, (_, n) => n + 1))
     }))
 })

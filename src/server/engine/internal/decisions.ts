@@ -99,13 +99,13 @@ const decisions: Decisions = {
   Disconnect: ({ browsers }, { by, who }) =>
     browsers.find(by, who).length === 0 ? unchanged : { _tag: "Disconnected", by, who },
 
-  Join: (state, { browser, channel: name, hidden, id, permission, rewind, since, ...options }) => {
+  Join: (state, { browser, byBackend = false, channel: name, hidden, id, permission, rewind, since, ...options }) => {
     const channel = channelFor(state, name, { uid: permission?.uid })
     if (channel === undefined || !isKnown(channel, browser)) {
       return name === Inboxes.name && browser.version === 1 ? rejected(needsUser) : notFound(name)
     }
     const isNormal = channel.kind === "normal"
-    if (!isNormal && permission?.allows(name) !== true) {
+    if (!isNormal && !byBackend && permission?.allows(name) !== true) {
       return rejected(new ForbiddenError({ detail: `${name} needs a token whose pattern matches it` }))
     }
     const data = JsonText.from(options.data)
@@ -119,7 +119,7 @@ const decisions: Decisions = {
     const own = JsonText.copy(data)
     const uid = isNormal && !Inboxes.isInbox(channel) ? undefined : permission?.uid
     const member = channel.kind === "presence" && !hidden && uid !== undefined ? memberOf(name, uid, own) : undefined
-    const subscription = { browser, uid, hidden, data: own, member }
+    const subscription = { browser, uid, hidden, byBackend, data: own, member }
     const lifecycle = eventsOfJoining(channel, subscription)
     return { _tag: "Joined", channel: name, subscription, id, rewind, since, lifecycle }
   },
@@ -135,7 +135,8 @@ const decisions: Decisions = {
       _tag: "Left",
       channel: name,
       browser,
-      response: (request || reason) && BrokerMessage.unsubscribed(name, request?.id, reason),
+      response: (request || reason) &&
+        BrokerMessage.unsubscribed(name, request?.id, browser.version === 1 ? reason : undefined),
       memberLeft: subscription.member && BrokerMessage.memberLeft(lastTextOf(name, subscription, last)),
       lifecycle: eventsOfLeaving(channel, subscription)
     }
