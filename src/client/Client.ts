@@ -152,7 +152,7 @@ export class Client extends Context.Service<Client, {
   }
   /**
    * Sends `event` with `data` to a user: to all its browsers that are connected now, those that are subscribed to its inbox, and
-   * returns how many. If inboxes have a history (`history.channels` of the broker match `:user`), browsers that come later
+   * returns how many. If inboxes have a history (the broker's channel rule of `:user`), browsers that come later
    * receive it, too.
    */
   readonly sendToUser: {

@@ -14,7 +14,9 @@ import { untilState } from "./untilState.ts"
 class News extends EventGroup.make("news", Event.make("item", { payload: { n: Schema.Number } })) {}
 
 const within = (options?: TestBroker.BackendOptions) =>
-  Effect.provide(TestBroker.layerBackend({ channels: [], history: { channels: [":user"] }, ...options }))
+  Effect.provide(
+    TestBroker.layerBackend({ channels: [], channelRules: [{ pattern: ":user", history: true }], ...options })
+  )
 
 const send = (uid: string, n: number) => Client.Client.use((client) => client.sendToUser(uid, News.events.item, { n }))
 
@@ -61,7 +63,7 @@ describe("the inbox of a user", () => {
       assert.deepStrictEqual(yield* Queue.take(handled), [{ n: 1 }, "item", undefined, undefined])
       assert.deepStrictEqual(yield* until(1), [1])
       assert.deepStrictEqual(yield* other.until(2), [2])
-    }).pipe(Effect.scoped, within({ history: {} })))
+    }).pipe(Effect.scoped, within({ channelRules: [] })))
 
   it.effect("goes on after a lost connection as if nothing had happened, also in parts", () =>
     Effect.gen(function*() {
@@ -106,7 +108,7 @@ describe("the inbox of a user", () => {
       const tab = yield* browser({ uid: "joe" })
       const later = yield* listen(yield* tab.inbox(News, { since: JSON.parse(JSON.stringify(cursor)) }))
       assert.deepStrictEqual(yield* later.until(5), [5])
-    }).pipe(Effect.scoped, within({ history: { channels: [":user"], count: 3 } })))
+    }).pipe(Effect.scoped, within({ history: { count: 3 } })))
 
   it.effect("fails without a user", () =>
     Effect.gen(function*() {
@@ -170,7 +172,7 @@ describe("the inbox of a user", () => {
       }
     }).pipe(
       Effect.scoped,
-      within({ history: { channels: [":user"], count, maxUsers }, browsers: { outboxSize: 8000 } })
+      within({ history: { count, maxUsers }, browsers: { outboxSize: 8000 } })
     ), {
     arbitrary: { runs: 60, size: 25 }
   })

@@ -78,8 +78,12 @@ export const make = (
     : Result.map(compileIt(pattern), ({ allows }) => ({
       ...granted,
       uid,
-      allows: (channel) => allows(channel) || granted?.channels?.includes(channel) === true
+      allows: allowing(allows, granted?.channels)
     }))
+
+// One function for all permissions with the same pattern, as most of them grant nothing else.
+const allowing = (allows: Pattern["allows"], channels: ReadonlyArray<string> | undefined): Permission["allows"] =>
+  channels === undefined ? allows : (channel) => allows(channel) || channels.includes(channel)
 
 /**
  * Compiles a pattern. Fails with the protocol's 597 if it is invalid or too large: it has at most 1000 characters, and 1100

@@ -4,11 +4,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import { TestClock } from "effect/testing"
-import type * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
+import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
+import * as Rules from "../../../src/server/engine/internal/rules.ts"
 import { enter, error, makeVhost, type World } from "../../harness/browserSession.ts"
 
-const make = (history: BrokerConfig.Options["history"] = {}, more: BrokerConfig.Options = {}) =>
-  makeVhost({ ...more, history: { channels: [":user"], ...history } })
+const make = (history: BrokerConfig.Options["history"] = {}, more: BrokerConfig.Options = {}, pattern = ":user") =>
+  makeVhost({ ...more, history, channelRules: [{ pattern, history: true }] })
 
 type Received = { readonly [name: string]: any }
 
@@ -183,6 +184,36 @@ describe("An inbox with history", () => {
       expect(yield* say(world, "joe", all.length + 1)).toBe(1)
     }))
 
+  it.effect("follows its rule, also if that changes", () =>
+    Effect.gen(function*() {
+      const world = yield* make()
+      const { vhost: { channels } } = world
+      const rules = (channelRules: BrokerConfig.Options["channelRules"]) =>
+        Effect.flatMap(BrokerConfig.make({ channelRules }), (config) =>
+          Effect.flatMap(Effect.fromResult(Rules.make(config.channelRules, config)), channels.setRules))
+      const joe = yield* visit(world, "a", "joe")
+      const { epoch, position } = joe.subscribed
+      yield* Effect.all([say(world, "joe", 1), say(world, "ann", 1), say(world, "joe", 2), say(world, "ann", 2)])
+      yield* rules([{ pattern: ":user", history: { count: 1 } }])
+      expect((yield* visit(world, "b", "joe", { rewind: 9 })).missed).toEqual([2])
+      expect((yield* visit(world, "c", "ann", { rewind: 9 })).missed).toEqual([2])
+      yield* rules([])
+      expect((yield* visit(world, "d", "joe", { rewind: 9 })).missed).toEqual([])
+      joe.browser.received()
+      yield* say(world, "joe", 3)
+      expect(numbers(joe.browser.received())).toEqual([3])
+      yield* rules([{ pattern: ":user", history: true, maxSubscribers: 5 }])
+      yield* say(world, "joe", 4)
+      expect((yield* visit(world, "e", "joe", { since: { epoch, position } })).subscribed).toMatchObject({
+        recovered: false,
+        reason: "dropped"
+      })
+      expect((yield* visit(world, "f", "joe", { rewind: 9 })).missed).toEqual([4])
+      const one = enter(world, "g", 1)
+      yield* one.authenticate("joe")
+      expect(yield* one.send("subscribe", { channel: ":user" })).toMatchObject([{ ":error": { code: 429 } }])
+    }))
+
   it.effect("retains nothing of users who got nothing", () =>
     Effect.gen(function*() {
       const world = yield* make()
@@ -200,7 +231,7 @@ describe("Subscribing a user", () => {
 
   it.effect("subscribes the browsers of version 1 that the user has, whatever their tokens allow, and tells them", () =>
     Effect.gen(function*() {
-      const world = yield* make({ channels: ["private-room"] })
+      const world = yield* make({}, {}, "private-room")
       const { vhost: { browsers, channels } } = world
       const [a, b, other] = yield* Effect.all([
         visit(world, "a", "joe"),
@@ -335,7 +366,7 @@ describe("A token that subscribes", () => {
 
   it.effect("does not hide what a browser has missed that subscribes by itself, too", () =>
     Effect.gen(function*() {
-      const world = yield* make({ channels: ["room"] }, { browsers: { outboxSize: 16_000 } })
+      const world = yield* make({}, { browsers: { outboxSize: 16_000 } }, "room")
       const { vhost: { channels } } = world
       const broadcast = (n: number) => channels.broadcast("room", "news", { n })
       const first = enter(world, "a", 1)

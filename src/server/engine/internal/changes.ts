@@ -29,14 +29,15 @@ export const apply = (state: VhostState.VhostState, change: Change, position: nu
       state.counters.broadcasts++
       return
     case "ChannelOpened":
-      if (!state.channels.has(change.channel)) VhostState.addChannel(state, change.channel)
-      return
+      return open(state, change)
     case "ChannelClosed":
       return close(state, change)
     case "Joined":
       return join(state, change)
     case "Left":
       return leave(state, change)
+    case "RulesSet":
+      return VhostState.setRules(state, change.rules)
     case "Sent":
       return state.browsers.get(change.sid)?.sendUnsafe(change.message)
     case "SentToUser":
@@ -46,32 +47,42 @@ export const apply = (state: VhostState.VhostState, change: Change, position: nu
   }
 }
 
-const broadcast = (
-  state: VhostState.VhostState,
-  { channel: name, exceptSid, message }: Of<"Broadcast">,
-  position: number
-): void => {
+const open = (state: VhostState.VhostState, { channel: name }: Of<"ChannelOpened">): void => {
   const channel = VhostState.channelOf(state, name)
+  if (channel === undefined) VhostState.addChannel(state, name, false)
+  else VhostState.keepOpen(state, channel)
+}
+
+const openChannel = (
+  state: VhostState.VhostState,
+  { channel, opens }: Of<"Broadcast"> | Of<"Joined">
+): Channel.Channel | undefined =>
+  VhostState.channelOf(state, channel) ?? (opens ? VhostState.addChannel(state, channel, true) : undefined)
+
+const broadcast = (state: VhostState.VhostState, change: Of<"Broadcast">, position: number): void => {
+  const { exceptSid, key, message } = change
+  const channel = openChannel(state, change)
   state.counters.broadcasts++
   if (channel === undefined) return
   if (channel.history === undefined) {
-    state.counters.deliveries += Channel.deliver(channel, message, exceptSid)
+    state.counters.deliveries += Channel.deliver(channel, message, exceptSid, key)
     return
   }
   History.append(state.histories, channel.history, { position, message, exceptSid })
-  state.counters.deliveries += Channel.deliverAt(channel, message, position, exceptSid)
+  state.counters.deliveries += Channel.deliverAt(channel, message, position, exceptSid, key)
+  VhostState.closeIfUnused(state, channel)
 }
 
 // Its browsers of version 1 receive it as subscribers of the inbox, all others as if it was sent to each of them.
 const sendToUser = (
   state: VhostState.VhostState,
-  { message, uid }: Of<"SentToUser">,
+  { key, message, uid }: Of<"SentToUser">,
   position: number
 ): void => {
   Inboxes.append(state.inboxes, uid, { position, message })
   const inbox = state.inboxes.attended.get(uid)
-  if (inbox !== undefined) Channel.deliver(inbox, BrokerMessage.toUser(message, position))
-  for (const browser of state.browsers.find("uid", uid)) if (browser.version === 0) browser.sendUnsafe(message)
+  if (inbox !== undefined) Channel.deliver(inbox, BrokerMessage.toUser(message, position), undefined, key)
+  for (const browser of state.browsers.find("uid", uid)) if (browser.version === 0) browser.sendUnsafe(message, key)
 }
 
 const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClosed">): void => {
@@ -80,12 +91,13 @@ const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClose
   const message = BrokerMessage.unsubscribed(name)
   const browsers = [...channel.subscriptions.keys()]
   for (const browser of browsers) VhostState.removeSubscription(state, channel, browser)
-  VhostState.removeChannel(state, name)
+  VhostState.removeChannel(state, channel)
   for (const browser of browsers) browser.sendUnsafe(message)
 }
 
-const join = (state: VhostState.VhostState, { channel: name, id, subscription, ...asked }: Of<"Joined">): void => {
-  const channel = VhostState.channelFor(state, name, subscription)
+const join = (state: VhostState.VhostState, change: Of<"Joined">): void => {
+  const { channel: name, id, subscription, ...asked } = change
+  const channel = VhostState.channelFor(state, name, subscription) ?? openChannel(state, change)
   const { browser, member, uid } = subscription
   if (channel === undefined || channel.subscriptions.has(browser)) return
   // As the original's: those who were there before.
@@ -113,6 +125,7 @@ const leave = (
   if (channel === undefined || !VhostState.removeSubscription(state, channel, browser)) return
   if (response !== undefined) browser.sendUnsafe(response)
   if (memberLeft !== undefined) Channel.deliver(channel, memberLeft)
+  VhostState.closeIfUnused(state, channel)
 }
 
 const disconnect = (browser: Browser): void => {

@@ -4,12 +4,13 @@
  * An inbox is a channel that only the browsers of its user can subscribe to, by the name `:user`, which no other channel can
  * have. It exists while one of them is subscribed. What it retains outlasts that, for at most `limit` users: beyond it the one
  * is forgotten whose inbox got nothing for longest. Whoever comes back after something was forgotten is told of a gap, if it may
- * have been for them.
+ * have been for them. The rule of `:user` is that of all inboxes.
  */
 
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import * as Channel from "./channel.ts"
 import * as History from "./history.ts"
+import type { Rule } from "./rules.ts"
 
 /** The name of the own inbox, for browsers. */
 export const name = ":user"
@@ -23,13 +24,12 @@ export interface Inboxes {
   /** Of how many other users something is retained at most. */
   readonly limit: number
   readonly histories: History.Histories
-  /** Whether inboxes have a history. */
-  readonly hasHistory: boolean
+  rule: Rule
   /** The position of the last message that was forgotten of any user. */
   floor: number
 }
 
-/** None yet, in a log that is at this position. */
+/** None yet. Nothing is retained of what was sent up to `floor`. */
 export const make = (options: Omit<Inboxes, "attended" | "unattended">): Inboxes => ({
   ...options,
   attended: new Map(),
@@ -41,7 +41,13 @@ export const isInbox = (channel: Channel.Channel): boolean => channel.name === n
 
 /** The inbox of a user. One without subscribers is not known before `attend`. */
 export const get = (inboxes: Inboxes, uid: string): Channel.Channel =>
-  inboxes.attended.get(uid) ?? Channel.make(name, "normal", historyOf(inboxes, uid))
+  inboxes.attended.get(uid) ?? Channel.make({
+    name,
+    kind: "normal",
+    rule: inboxes.rule,
+    history: historyOf(inboxes, uid),
+    isOnDemand: false
+  })
 
 /** Adds its position to a message that was sent on a channel. */
 export const writeOf = (channel: Channel.Channel): typeof BrokerMessage.positioned =>
@@ -57,7 +63,9 @@ export const attend = ({ attended, unattended }: Inboxes, uid: string, inbox: Ch
 export const leave = (inboxes: Inboxes, uid: string, { history }: Channel.Channel): void => {
   inboxes.attended.delete(uid)
   // Without a trace of a message the next one begins where this one is.
-  if (history !== undefined && (history.size > 0 || history.floor > inboxes.floor)) retain(inboxes, uid, history)
+  if (history !== undefined && (!History.isEmpty(history) || history.floor > inboxes.floor)) {
+    retain(inboxes, uid, history)
+  }
 }
 
 /** Retains a message to a user, if inboxes have a history. */
@@ -73,8 +81,33 @@ export const append = (
   if (inbox === undefined) retain(inboxes, uid, history)
 }
 
-const historyOf = ({ floor, hasHistory, unattended }: Inboxes, uid: string): History.History | undefined =>
-  hasHistory ? unattended.get(uid) ?? { ...History.open(floor), opened: 0 } : undefined
+/** Inboxes have another rule now. Without a history before or after it, nothing up to this position is retained. */
+export const setRule = (inboxes: Inboxes, rule: Rule, position: number): void => {
+  const { attended, histories, unattended } = inboxes
+  const isKept = inboxes.rule.history !== undefined && rule.history !== undefined
+  inboxes.rule = rule
+  for (const inbox of attended.values()) inbox.rule = rule
+  if (isKept) return
+  inboxes.floor = position
+  for (const history of unattended.values()) History.close(histories, history)
+  unattended.clear()
+  for (const [uid, inbox] of attended) {
+    if (inbox.history !== undefined) History.close(histories, inbox.history)
+    inbox.history = historyOf(inboxes, uid)
+  }
+}
+
+/** The limits of all that is retained. */
+export const limits = function*(
+  { attended, rule, unattended }: Inboxes
+): Iterable<readonly [History.History, History.ChannelLimits]> {
+  if (rule.history === undefined) return
+  for (const history of unattended.values()) yield [history, rule.history]
+  for (const { history } of attended.values()) if (history !== undefined) yield [history, rule.history]
+}
+
+const historyOf = ({ floor, rule, unattended }: Inboxes, uid: string): History.History | undefined =>
+  rule.history && (unattended.get(uid) ?? History.open(rule.history, 0, floor))
 
 const retain = (inboxes: Inboxes, uid: string, history: History.History): void => {
   const { histories, limit, unattended } = inboxes
