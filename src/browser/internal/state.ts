@@ -57,9 +57,9 @@ export interface Liveness {
 /** Who the browser is on the current connection. */
 export interface Authentication {
   /**
-   * `none`: nothing is tried. `fetching`: a token. `sent`: it was sent. `done`: it is authenticated. `waiting`: it has failed
-   * once, and another token is fetched at `by`. `failed`: it has failed, and so does what needs a user; after `by` it is tried
-   * again.
+   * `none`: nothing is tried. `fetching`: a token. `sent`: it was sent. `done`: the broker has accepted it, and another one is
+   * fetched at `by`. `waiting`: it has failed once, and another token is fetched at `by`. `failed`: it has failed, and so does
+   * what needs a user, if there is none; after `by` it is tried again.
    */
   phase: "none" | "waiting" | "fetching" | "sent" | "done" | "failed"
   /** The number of the last fetch. */
@@ -72,6 +72,10 @@ export interface Authentication {
   failure: Failure | undefined
   /** Whether it is tried again by itself. */
   isRetried: boolean
+  /** The broker has accepted a token on this connection. It stays so while another one is fetched and sent. */
+  isUser: boolean
+  /** How many tokens were sent on this connection to which the broker has not responded. */
+  unanswered: number
   uid: string | undefined
 }
 
@@ -158,6 +162,8 @@ export const anonymous = (fetch: number): Authentication => ({
   by: Infinity,
   failure: undefined,
   isRetried: false,
+  isUser: false,
+  unanswered: 0,
   uid: undefined
 })
 

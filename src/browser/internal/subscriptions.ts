@@ -58,6 +58,14 @@ export const convergeAll = (machine: Machine): void => {
   for (const subscription of machine.subscriptions.values()) converge(machine, subscription)
 }
 
+/** The same after authenticating again: another token may allow what the last one did not. */
+export const convergeAgain = (machine: Machine): void => {
+  for (const subscription of machine.subscriptions.values()) {
+    if (needsUser(subscription.channel)) subscription.isRejected = false
+    converge(machine, subscription)
+  }
+}
+
 /** Does what was to be done by now: retries, and gives up waiting. */
 export const expire = (machine: Machine): void => {
   for (const subscription of machine.subscriptions.values()) {
@@ -127,12 +135,12 @@ const goOn = (machine: Machine, subscription: Subscription): void => {
   else waitForResponse(machine, subscription)
 }
 
-/** `:unsubscribed`: it has left, or the channel was closed. */
-export const unsubscribed = (machine: Machine, channel: string): void => {
+/** `:unsubscribed`: it has left, the channel was closed, or another token does not allow it. */
+export const unsubscribed = (machine: Machine, channel: string, reason: unknown): void => {
   const subscription = machine.subscriptions.get(channel)
   if (subscription === undefined) return
   if (subscription.phase === "on") {
-    reject(machine, subscription, Failure.make("ChannelNotFoundError", "the channel was closed"))
+    reject(machine, subscription, reason === "forbidden" ? forbidden : channelClosed)
   } else if (subscription.phase === "leaving") left(machine, subscription)
 }
 
@@ -196,7 +204,7 @@ const converge = (machine: Machine, subscription: Subscription): void => {
     machine.subscriptions.delete(channel)
     machine.mayCallsGoOn = true
   } else if (phase === "idle" && subscription.by === Infinity && !isRejected && version(machine) !== undefined) {
-    if (!needsUser(channel) || machine.authentication.phase === "done") {
+    if (!needsUser(channel) || machine.authentication.isUser) {
       subscription.phase = "sent"
       sendOf(machine, subscription, "subscribe")
       machine.mayCallsGoOn = true
@@ -283,6 +291,10 @@ const maxUnwanted = 1000
 
 // On this connection; with another token it may succeed.
 const isPermanent = ({ code = 0 }: Failure.Failure): boolean => [400, 402, 403, 451].includes(code)
+
+const forbidden = Failure.make("ForbiddenError", "the user's token no longer allows the channel", 403)
+
+const channelClosed = Failure.make("ChannelNotFoundError", "the channel was closed")
 
 const subscribing: SubscriptionState = { _tag: "Subscribing" }
 

@@ -24,6 +24,16 @@ export interface Socket {
   readonly subscriptions: Set<string>
   uid: string | undefined
   client: string | undefined
+  /** Whether the user may join a channel, and when the authentication ends. */
+  allows: (channel: string) => boolean
+  endsAt: number
+}
+
+/** The tokens that the broker accepts. */
+const tokens: { readonly [token: string]: Pick<Socket, "uid" | "allows"> } = {
+  good: { uid: "joe", allows: () => true },
+  narrow: { uid: "joe", allows: (channel) => channel !== "private-a" },
+  other: { uid: "ann", allows: () => true }
 }
 
 /** What the broker retains of a channel with history. */
@@ -50,8 +60,13 @@ export class World {
   readonly deadlines = new Map<number, number>()
   /** The channels that are open at the broker. */
   readonly open = new Set(["room", "private-a", "presence-b"])
-  /** How often the broker has executed each call, by the client and the id. */
+  /** How often the broker has executed each call, by the client and the id, and which calls it knows of each user. */
   readonly executed = new Map<string, number>()
+  readonly #known = new Set<string>()
+  /** How long an authentication with a broker of version 1 lasts. */
+  expiresIn: number | undefined
+  /** Everything that is on its way arrives at once when time passes. */
+  isPrompt = false
   /** The fetches of tokens that have no response yet. */
   readonly fetches: Array<number> = []
   /** The channels with history, and the broker's log. */
@@ -135,10 +150,16 @@ export class World {
   /** Time passes, and the timer comes whenever it should. */
   pass(milliseconds: number): void {
     const end = this.now + milliseconds
-    for (let turns = 0; this.timer <= end; turns++) {
+    for (let turns = 0; Math.min(this.timer, this.socket?.endsAt ?? Infinity) <= end; turns++) {
       expect(turns, "the timer does not come without an end").toBeLessThan(10_000)
-      this.now = Math.max(this.now, this.timer)
-      this.give({ _tag: "Timer" })
+      const endsAt = this.socket?.endsAt ?? Infinity
+      this.now = Math.max(this.now, Math.min(this.timer, endsAt))
+      if (endsAt <= this.now) this.drop(4501)
+      else this.give({ _tag: "Timer" })
+      if (this.isPrompt) {
+        this.accept(1)
+        this.settle()
+      }
     }
     this.now = end
   }
@@ -217,7 +238,9 @@ export class World {
           toBrowser: [],
           subscriptions: new Set(),
           uid: undefined,
-          client: undefined
+          client: undefined,
+          allows: () => false,
+          endsAt: Infinity
         }
         break
       case "Disconnect":
@@ -277,12 +300,9 @@ export class World {
     const isUser = socket.uid !== undefined
     switch (event) {
       case "auth":
-        if (payload.token !== "good") return fail(402)
-        socket.uid = "joe"
-        socket.client = payload.client
-        return respond(":authenticated", socket.version === 1 ? { uid: "joe" } : {})
+        return Object.hasOwn(tokens, payload.token) ? this.#authenticate(socket, payload) : fail(402)
       case "subscribe":
-        if (channel === "private-x" || (!isUser && channel.startsWith("p"))) return fail(403)
+        if (channel === "private-x" || (channel.startsWith("p") && !socket.allows(channel))) return fail(403)
         if (!this.open.has(channel)) return fail(454)
         if (socket.subscriptions.has(channel) && id === undefined) return undefined
         return this.#subscribe(socket, payload, (fields) =>
@@ -316,6 +336,22 @@ export class World {
           : respond(":response", { data: { n: 1 } })
       default:
         return fail(400)
+    }
+  }
+
+  #authenticate(socket: Socket, { client, token }: Json): void {
+    const { allows, uid } = tokens[token]!
+    const isRenewal = socket.version === 1 && socket.uid === uid
+    if (socket.uid !== undefined && !isRenewal) socket.subscriptions.clear()
+    socket.uid = uid
+    socket.client = client
+    socket.allows = allows
+    socket.endsAt = socket.version === 1 && this.expiresIn !== undefined ? this.now + this.expiresIn : Infinity
+    socket.toBrowser.push({ ":authenticated": socket.version === 1 ? { uid, expiresIn: this.expiresIn } : {} })
+    for (const channel of [...socket.subscriptions]) {
+      if (!channel.startsWith("p") || allows(channel)) continue
+      socket.subscriptions.delete(channel)
+      socket.toBrowser.push({ ":unsubscribed": { channel, reason: "forbidden" } })
     }
   }
 
@@ -371,10 +407,10 @@ export class World {
 
   #count({ client, uid }: Socket, id: unknown, isRemembered: boolean): void {
     if (id === undefined) return
-    const key = JSON.stringify([client, id])
-    const before = this.executed.get(key) ?? 0
+    const [key, ofUser] = [JSON.stringify([client, id]), JSON.stringify([uid, client, id])]
     // The broker knows the calls of a user by the client and the id.
-    if (isRemembered && uid !== undefined && before > 0) return
-    this.executed.set(key, before + 1)
+    if (isRemembered && uid !== undefined && this.#known.has(ofUser)) return
+    this.#known.add(ofUser)
+    this.executed.set(key, (this.executed.get(key) ?? 0) + 1)
   }
 }
