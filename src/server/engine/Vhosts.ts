@@ -43,6 +43,7 @@ import * as Limits from "./internal/limits.ts"
 import * as LocalLog from "./internal/localLog.ts"
 import * as Metrics from "./internal/metrics.ts"
 import * as Patterns from "./internal/patterns.ts"
+import * as Rules from "./internal/rules.ts"
 import * as StoredVhosts from "./internal/storedVhosts.ts"
 import * as VhostState from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
@@ -196,8 +197,8 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
   const patterns = Patterns.make()
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
-  const hasHistory = yield* Effect.fromResult(Patterns.anyOf("history.channels", config.history.channels))
-  const limits = { ...Limits.fromConfig(config), hasHistory, history: History.makeTotal(config.history.totalSize) }
+  const rules = yield* Effect.fromResult(Rules.make(config.channelRules, config))
+  const limits = { ...Limits.fromConfig(config), rules, history: History.makeTotal(config.history.totalSize) }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 

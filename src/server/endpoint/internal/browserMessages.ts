@@ -188,18 +188,18 @@ const trigger = (
 
 // The event is enqueued first: if that fails, the broadcast is not sent either.
 const broadcast = Effect.fnUntraced(function*(state: State, message: Message<"Broadcast">) {
-  const { browser, vhost: { channels, config } } = state
+  const { browser, vhost: { channels } } = state
   const { channel, data, event } = message
   const subscribed = yield* channels.has(channel, browser)
   if (!subscribed) return yield* new NotSubscribedError({ channel })
-  if (!config.browsers.broadcast) return yield* onlyBackends
+  if (!channels.ruleOf(channel).browsersBroadcast) return yield* onlyBackends
   if (message.trigger !== undefined) yield* trigger(state, message.trigger, data, channel)
   yield* channels.broadcast(channel, event, data, { from: browser })
 })
 
 const onlyBackends = new ForbiddenError({
   detail: "browsers may not broadcast here: trigger an event and let a backend broadcast, " +
-    "or start the broker with browsers.broadcast (--browsers-broadcast)"
+    "or start the broker with browsers.broadcast (--browsers-broadcast), or give the channel a rule with browsersBroadcast"
 })
 
 // The browser does not wait for this; the id in the response names the message that was persisted.

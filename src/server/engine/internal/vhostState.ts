@@ -12,13 +12,16 @@ import * as JsonText from "../../../protocol/JsonText.ts"
 import type { Browser, Subscription } from "../../domain/Browser.ts"
 import * as BrowserRegistry from "./browserRegistry.ts"
 import * as Channel from "./channel.ts"
+import * as Departed from "./departed.ts"
 import * as History from "./history.ts"
 import * as OrderedList from "./orderedList.ts"
+import * as Rules from "./rules.ts"
 import * as Timeline from "./timeline.ts"
 
 /** The limits, see `BrokerConfig`. */
 export interface Limits extends History.Limits {
   readonly maxChannels: number
+  readonly maxChannelsOnDemand: number
   readonly maxMessageSize: number
   readonly maxSubscriptions: number
   readonly memberDataSize: number
@@ -40,8 +43,12 @@ export interface VhostState {
   readonly subscriptions: Map<Browser, BrowserSubscriptions>
   readonly browsers: BrowserRegistry.BrowserRegistry
   readonly histories: History.Histories
-  /** Whether a channel with this name has a history. */
-  readonly hasHistory: (channel: string) => boolean
+  /** Of the channels that were opened on demand, those that are closed again. */
+  readonly departed: Departed.Departed
+  /** What channels are like, by their names. */
+  rules: Rules.Rules
+  /** How many channels are open that were opened on demand. */
+  onDemand: number
   readonly counters: { channels: number; subscriptions: number; broadcasts: number; deliveries: number }
   /** The position of the last change. It is the cursor of what that change has added to a list. */
   head: number
@@ -59,7 +66,7 @@ export interface Options extends Limits {
   readonly epoch: string
   /** The histories of all vhosts. */
   readonly history: History.Total
-  readonly hasHistory: VhostState["hasHistory"]
+  readonly rules: Rules.Rules
   readonly clock: Clock.Clock
   /** Channels that are open, one change for each. */
   readonly opened?: ReadonlyArray<string> | undefined
@@ -76,14 +83,17 @@ export const make = (options: Options): VhostState => {
     subscriptions: new Map(),
     browsers: BrowserRegistry.make(),
     histories: History.make(options, options.history, () => Timeline.nowOf(options.clock)),
-    hasHistory: options.hasHistory,
+    departed: Departed.make(0),
+    rules: options.rules,
+    onDemand: 0,
     counters: { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 },
     head: 0
   }
   for (const name of options.opened ?? []) {
     state.head++
-    addChannel(state, name)
+    addChannel(state, name, false)
   }
+  state.departed.floor = state.head
   return state
 }
 
@@ -91,23 +101,94 @@ export const make = (options: Options): VhostState => {
 export const channelOf = ({ channels }: VhostState, name: string): Channel.Channel | undefined =>
   channels.get(name)?.value
 
+/** A channel as it would be opened, on demand or by a backend. */
+export const newChannel = (
+  { departed, head, rules }: VhostState,
+  name: string,
+  isOnDemand: boolean
+): Channel.Channel => {
+  const rule = Rules.ruleOf(rules, name)
+  const kind = ChannelName.kind(name)
+  const { floor, opened } = rule.openOnDemand ? Departed.beginningOf(departed, name) : { floor: head, opened: head }
+  return Channel.make({
+    name,
+    // Without members a presence channel is a private one.
+    kind: kind === "presence" && !rule.presence ? "private" : kind,
+    rule,
+    history: rule.history && History.open(rule.history, opened, floor),
+    isOnDemand
+  })
+}
+
 /** Opens a channel. */
-export const addChannel = ({ channels, counters, hasHistory, head, ordered }: VhostState, name: string): void => {
-  const history = hasHistory(name) ? History.open(head) : undefined
-  const entry = { cursor: head, value: Channel.make(name, ChannelName.kind(name), history) }
+export const addChannel = (state: VhostState, name: string, isOnDemand: boolean): Channel.Channel => {
+  const { channels, counters, departed, head, ordered } = state
+  const channel = newChannel(state, name, isOnDemand)
+  const entry = { cursor: head, value: channel }
   channels.set(name, entry)
   OrderedList.append(ordered, entry)
   counters.channels++
+  if (isOnDemand) state.onDemand++
+  Departed.forget(departed, name)
+  return channel
 }
 
-/** Closes a channel that has no subscribers any more. */
-export const removeChannel = ({ channels, counters, histories, ordered }: VhostState, name: string): void => {
+/** A backend opens a channel that was opened on demand: it stays open. */
+export const keepOpen = (state: VhostState, channel: Channel.Channel): void => {
+  if (!channel.isOnDemand) return
+  channel.isOnDemand = false
+  state.onDemand--
+}
+
+/** Closes a channel that has no subscribers any more, for a backend. Who comes back is told that it was closed. */
+export const removeChannel = (state: VhostState, channel: Channel.Channel): void =>
+  remove(state, channel, { opened: state.head, floor: state.head })
+
+/** Closes a channel that was opened on demand once it has neither subscribers nor retained broadcasts. */
+export const closeIfUnused = (state: VhostState, channel: Channel.Channel): void => {
+  const { history, isOnDemand, subscriptions } = channel
+  if (!isOnDemand || subscriptions.size > 0) return
+  if (history === undefined || History.isEmpty(history)) return remove(state, channel, history)
+  history.onEmptied = () => closeIfUnused(state, channel)
+}
+
+const remove = (
+  state: VhostState,
+  { history, isOnDemand, name, rule }: Channel.Channel,
+  beginning: Departed.Beginning | undefined
+): void => {
+  const { channels, counters, departed, histories, ordered } = state
   const entry = channels.get(name)
   if (entry === undefined) return
-  if (entry.value?.history !== undefined) History.close(histories, entry.value.history)
+  if (history !== undefined) History.close(histories, history)
+  if (beginning !== undefined && rule.openOnDemand) Departed.remember(departed, name, beginning)
   channels.delete(name)
   OrderedList.remove(ordered, entry)
   counters.channels--
+  if (isOnDemand) state.onDemand--
+}
+
+/** Channels have other rules now, those that are open too. Their subscribers stay, and presence channels have members as before. */
+export const setRules = (state: VhostState, rules: Rules.Rules): void => {
+  const limits = new Map<History.History, History.ChannelLimits>()
+  state.rules = rules
+  // What was broadcast on a channel that is not open was not retained, whatever its rule is now.
+  Departed.forgetAll(state.departed, state.head)
+  for (const { value: channel } of state.channels.values()) {
+    if (channel === undefined) continue
+    const rule = channel.rule = Rules.ruleOf(rules, channel.name)
+    if (channel.history !== undefined && rule.history === undefined) {
+      History.close(state.histories, channel.history)
+      channel.history = undefined
+    } else if (channel.history === undefined && rule.history !== undefined) {
+      channel.history = History.open(rule.history, state.head)
+    }
+    if (channel.history !== undefined) limits.set(channel.history, rule.history!)
+  }
+  History.limit(state.histories, limits)
+  for (const { value: channel } of [...state.channels.values()]) {
+    if (channel !== undefined) closeIfUnused(state, channel)
+  }
 }
 
 /** Adds a subscription of a browser that is not subscribed. */
