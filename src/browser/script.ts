@@ -70,8 +70,8 @@ export type Stop = () => void
  */
 export interface Options {
   /**
-   * Gets a single access token from your backend, once for each connection. `undefined` if nobody is logged in. Without it
-   * there are only normal channels, and no triggers and requests.
+   * Gets a single access token from your backend, for each connection and before an authentication ends. `undefined` if nobody
+   * is logged in. Without it there are only normal channels, and no triggers and requests.
    */
   readonly token?: (() => string | undefined | PromiseLike<string | undefined>) | undefined
   /** How many milliseconds a call may take. Default 10 000. */

@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Effect, Queue, Ref, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import type { Browser, BrowserError, Subscription } from "../../src/browser/index.ts"
-import { Client, Event, EventGroup } from "../../src/index.ts"
+import { Channel, Client, Event, EventGroup } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { eventually } from "../harness/eventually.ts"
 import { int, pick } from "../protocol/arbitraries.ts"
@@ -177,3 +177,68 @@ describe("the inbox of a user", () => {
     arbitrary: { runs: 60, size: 25 }
   })
 })
+
+class Talk extends EventGroup.make("talk", Event.make("said", { payload: { n: Schema.Number } })) {}
+const Room = Channel.make("room", { kind: "private", params: { id: Schema.Number }, events: Talk })
+
+describe("a user that a backend subscribes", () => {
+  const withRooms = Effect.provide(TestBroker.layerBackend({
+    channels: ["private-room-1", "private-room-2"],
+    channelRules: [{ pattern: "private-room-.*", history: true }]
+  }))
+
+  it.effect("joins the channel without being allowed to, until it is unsubscribed or reconnects", () =>
+    Effect.gen(function*() {
+      const { browser, browserNetwork } = yield* TestBroker.TestBroker
+      const client = yield* Client.Client
+      const joe = yield* browser({ uid: "joe", pattern: "none" })
+      const { sid } = yield* untilState(joe, "Connected")
+      assert.strictEqual((yield* Effect.flip(joe.subscribe(Room({ id: 1 }))))._tag, "ForbiddenError")
+      yield* eventually(client.subscribe("joe", Room({ id: 1 })), (subscribed) => subscribed === 1)
+      assert.strictEqual(yield* client.subscribe("joe", Room({ id: 1 })), 0)
+      const room = yield* joe.subscribe(Room({ id: 1 }))
+      const heard = yield* Queue.unbounded<number>()
+      yield* room.on("said", ({ n }) => Queue.offer(heard, n))
+      yield* client.broadcast(Room({ id: 1 }), "said", { n: 1 })
+      assert.strictEqual(yield* Queue.take(heard), 1)
+      assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers(Room({ id: 1 }))), [
+        { sid, uid: "joe", data: {} }
+      ])
+      assert.strictEqual(yield* client.unsubscribe("joe", Room({ id: 1 })), 1)
+      assert.match(yield* untilFailed(room), /a backend has unsubscribed this browser/)
+      yield* client.subscribe("joe", Room({ id: 1 }))
+      yield* browserNetwork.disconnect()
+      yield* TestClock.adjust("20 seconds")
+      yield* untilFailed(room)
+      assert.strictEqual((yield* Effect.flip(client.subscribe("joe", "unknown")))._tag, "ChannelNotFoundError")
+      assert.strictEqual((yield* Effect.flip(client.unsubscribe("joe", ":user")))._tag, "ChannelNotFoundError")
+    }).pipe(Effect.scoped, withRooms))
+
+  it.effect("is subscribed by its token on every connection, and misses nothing", () =>
+    Effect.gen(function*() {
+      const { browser, browserNetwork } = yield* TestBroker.TestBroker
+      const client = yield* Client.Client
+      const joe = yield* browser({
+        token: client.requestSingleAccessToken({ uid: "joe", subscribe: [Room({ id: 1 }), Room({ id: 2 })] })
+      })
+      const heard = yield* Queue.unbounded<number>()
+      const room = yield* joe.subscribe(Room({ id: 1 }))
+      yield* room.on("said", ({ n }) => Queue.offer(heard, n))
+      const say = (n: number) => client.broadcast(Room({ id: 1 }), "said", { n })
+      yield* say(1)
+      assert.strictEqual(yield* Queue.take(heard), 1)
+      yield* browserNetwork.cut
+      yield* untilState(joe, "Disconnected")
+      yield* Effect.forEach(range(2, 100), say)
+      yield* reconnect(joe)
+      yield* say(101)
+      assert.deepStrictEqual(yield* Queue.takeN(heard, 100), range(2, 101))
+      assert.strictEqual((yield* client.channel(Room({ id: 2 }))).subscribers, 1)
+    }).pipe(Effect.scoped, withRooms))
+})
+
+const untilFailed = ({ state }: Subscription.Subscription<typeof Talk.events>) =>
+  Effect.map(
+    eventually(Effect.andThen(TestClock.adjust("1 second"), state.get), ({ _tag }) => _tag === "Failed"),
+    (state) => state._tag === "Failed" ? state.error.message : ""
+  )

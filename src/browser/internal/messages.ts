@@ -59,11 +59,11 @@ const system = (machine: Machine, name: string, payload: JsonObject): void => {
   const channel = payload.channel as string
   switch (name) {
     case ":authenticated":
-      return Authentication.authenticated(machine, payload.uid)
+      return Authentication.authenticated(machine, payload)
     case ":subscribed":
       return Subscriptions.subscribed(machine, channel, payload)
     case ":unsubscribed":
-      return Subscriptions.unsubscribed(machine, channel)
+      return Subscriptions.unsubscribed(machine, channel, payload.reason)
     case ":members":
       return Subscriptions.receiveMembers(machine, channel, payload)
     case ":memberJoined":

@@ -231,7 +231,7 @@ describe("the inbox of the user", () => {
     world.drop(1006)
     say(2, ":user")
     heard(":user")
-    world.user = "ann"
+    world.usual = "other"
     reconnect()
     expect(heard(":user")).toEqual([])
     const later = say(1, ":user")
@@ -297,6 +297,8 @@ const happening = Arbitrary.all({
       "token",
       "restart",
       "reopen",
+      "offer",
+      "offer",
       "unsubscribe"
     ] as const
   ),
@@ -307,9 +309,11 @@ describe("a channel with history", () => {
   it.prop("is heard completely, in order and once, or a gap is told, whatever happens", [
     Arbitrary.array(happening, { maxLength: 150 }),
     pick(["room", "presence-b", ":user"] as const),
-    pick([undefined, 4])
-  ], ([steps, channel, rewind]) => {
+    pick([undefined, 4]),
+    pick([true, false])
+  ], ([steps, channel, rewind, isGranted]) => {
     world = new World().retain(channel)
+    if (isGranted && channel !== ":user") world.granted = [channel]
     /** What the user should hear, and who does not. */
     const said: Array<{ readonly n: number; readonly exceptSid: string | undefined }> = []
     const say = (except?: string) => {
@@ -374,6 +378,9 @@ describe("a channel with history", () => {
             world.socket?.toBrowser.push({ ":unsubscribed": { channel } })
             world.retain(channel)
           }
+          break
+        case "offer":
+          if (world.open.has(channel)) world.offer(channel)
           break
         case "unsubscribe":
           // Somebody else on the same page, so that the channel stays wanted.
