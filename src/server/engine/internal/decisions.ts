@@ -22,6 +22,7 @@ import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
 import type { Browser, Member, Subscription } from "../../domain/Browser.ts"
 import * as Permission from "../../domain/Permission.ts"
+import * as Journal from "../Journal.ts"
 import type { Change, Intent, Intents, Rejections } from "../Log.ts"
 import type { Channel } from "./channel.ts"
 import * as Inboxes from "./inboxes.ts"
@@ -58,7 +59,9 @@ const decisions: Decisions = {
     const channel = open ?? onDemand(state, name)
     if (channel === undefined) return notFound(name)
     if (from !== undefined && !channel.subscriptions.has(from)) return notSubscribed(name)
-    if (channel.subscriptions.size === 0 && channel.history === undefined) return broadcastToNobody
+    if (channel.history === undefined) {
+      if (channel.subscriptions.size === 0) return broadcastToNobody
+    } else if (state.head >= state.reserved) return rejected(new InternalError({ detail: Journal.notPersisted }))
     if (open === undefined && isFull(state)) return rejected(tooManyChannels(state))
     const message = BrokerMessage.broadcast(event, data, name, from?.sid)
     if (MessageSize.isLarger(message, state.largest)) return rejected(MessageSize.tooLarge(state.largest))
@@ -93,7 +96,9 @@ const decisions: Decisions = {
   SendToUser: (state, { data, event, uid }) => {
     if (uid.length > Permission.maxLength) return rejected(tooLongUid)
     const hasBrowsers = state.browsers.find("uid", uid).length > 0
-    if (!hasBrowsers && state.inboxes.rule.history === undefined) return unchanged
+    if (state.inboxes.rule.history === undefined) {
+      if (!hasBrowsers) return unchanged
+    } else if (state.head >= state.reserved) return rejected(new InternalError({ detail: Journal.notPersisted }))
     const message = BrokerMessage.direct(event, data)
     if (MessageSize.isLarger(message, state.largest)) return rejected(MessageSize.tooLarge(state.largest))
     const key = state.inboxes.rule.latest ? `${Inboxes.name} ${event}` : undefined
@@ -153,7 +158,9 @@ const decisions: Decisions = {
 
 // The channel that is opened by who needs it, as it would be. Nobody could close one that has no valid name.
 const onDemand = (state: VhostState, name: string): Channel | undefined =>
-  ChannelName.isValid(name) && ruleOf(state.rules, name).openOnDemand ? newChannel(state, name, true) : undefined
+  ChannelName.isValid(name) && ruleOf(state.rules, name).openOnDemand
+    ? newChannel(state, { name, onDemand: 1 })
+    : undefined
 
 const isFull = ({ channels, limits, onDemand }: VhostState): boolean =>
   onDemand >= limits.maxChannelsOnDemand || channels.size >= limits.maxChannels

@@ -24,6 +24,8 @@ export interface Inboxes {
   /** Of how many other users something is retained at most. */
   readonly limit: number
   readonly histories: History.Histories
+  /** Called when `floor` is another one. */
+  readonly onForgotten: () => void
   rule: Rule
   /** The position of the last message that was forgotten of any user. */
   floor: number
@@ -40,14 +42,13 @@ export const make = (options: Omit<Inboxes, "attended" | "unattended">): Inboxes
 export const isInbox = (channel: Channel.Channel): boolean => channel.name === name
 
 /** The inbox of a user. One without subscribers is not known before `attend`. */
-export const get = (inboxes: Inboxes, uid: string): Channel.Channel =>
-  inboxes.attended.get(uid) ?? Channel.make({
-    name,
-    kind: "normal",
-    rule: inboxes.rule,
-    history: historyOf(inboxes, uid),
-    isOnDemand: false
-  })
+export const get = (inboxes: Inboxes, uid: string): Channel.Channel => {
+  const known = inboxes.attended.get(uid)
+  if (known !== undefined) return known
+  const inbox = Channel.make({ name, kind: "normal", rule: inboxes.rule, isOnDemand: false })
+  inbox.history = historyOf(inboxes, uid)
+  return inbox
+}
 
 /** Adds its position to a message that was sent on a channel. */
 export const writeOf = (channel: Channel.Channel): typeof BrokerMessage.positioned =>
@@ -62,10 +63,10 @@ export const attend = ({ attended, unattended }: Inboxes, uid: string, inbox: Ch
 /** The last subscriber of an inbox has left. */
 export const leave = (inboxes: Inboxes, uid: string, { history }: Channel.Channel): void => {
   inboxes.attended.delete(uid)
+  if (history === undefined) return
   // Without a trace of a message the next one begins where this one is.
-  if (history !== undefined && (!History.isEmpty(history) || history.floor > inboxes.floor)) {
-    retain(inboxes, uid, history)
-  }
+  if (!History.isEmpty(history) || history.floor > inboxes.floor) retain(inboxes, uid, history)
+  else forget(inboxes, history)
 }
 
 /** Retains a message to a user, if inboxes have a history. */
@@ -83,16 +84,16 @@ export const append = (
 
 /** Inboxes have another rule now. Without a history before or after it, nothing up to this position is retained. */
 export const setRule = (inboxes: Inboxes, rule: Rule, position: number): void => {
-  const { attended, histories, unattended } = inboxes
+  const { attended, unattended } = inboxes
   const isKept = inboxes.rule.history !== undefined && rule.history !== undefined
   inboxes.rule = rule
   for (const inbox of attended.values()) inbox.rule = rule
   if (isKept) return
-  inboxes.floor = position
-  for (const history of unattended.values()) History.close(histories, history)
+  for (const history of unattended.values()) forget(inboxes, history)
   unattended.clear()
+  inboxes.floor = position
   for (const [uid, inbox] of attended) {
-    if (inbox.history !== undefined) History.close(histories, inbox.history)
+    if (inbox.history !== undefined) forget(inboxes, inbox.history)
     inbox.history = historyOf(inboxes, uid)
   }
 }
@@ -107,16 +108,50 @@ export const limits = function*(
 }
 
 const historyOf = ({ floor, rule, unattended }: Inboxes, uid: string): History.History | undefined =>
-  rule.history && (unattended.get(uid) ?? History.open(rule.history, 0, floor))
+  rule.history && (unattended.get(uid) ?? History.open(ownerOf(uid), rule.history, 0, floor))
 
 const retain = (inboxes: Inboxes, uid: string, history: History.History): void => {
-  const { histories, limit, unattended } = inboxes
+  const { limit, unattended } = inboxes
   unattended.delete(uid)
   unattended.set(uid, history)
   for (const [oldest, history] of unattended) {
     if (unattended.size <= limit) return
     unattended.delete(oldest)
-    History.close(histories, history)
+    forget(inboxes, history)
     inboxes.floor = Math.max(inboxes.floor, history.floor)
+    inboxes.onForgotten()
   }
 }
+
+const forget = ({ histories }: Inboxes, history: History.History): void => {
+  History.close(histories, history)
+  // Only of one that had a message something is stored.
+  if (history.lane !== undefined) histories.recorder?.closed(history)
+}
+
+// What a store calls an inbox. No channel can have such a name.
+const prefix = `${name}:`
+const ownerOf = (uid: string): History.Owner => ({ name: `${prefix}${uid}`, isOnDemand: true })
+
+/** Whether this is what a store calls an inbox. */
+export const isStored = (stored: string): boolean => stored.startsWith(prefix)
+
+/** What is stored of an inbox. */
+interface Stored {
+  readonly name: string
+  readonly opened?: number | undefined
+  readonly floor?: number | undefined
+}
+
+/** Restores the history of an inbox, if inboxes have one. What was retained is restored into it. */
+export const restore = (
+  { rule, unattended }: Inboxes,
+  { floor = 0, name, opened = 0 }: Stored
+): void => {
+  const uid = name.slice(prefix.length)
+  if (rule.history !== undefined) unattended.set(uid, History.open(ownerOf(uid), rule.history, opened, floor))
+}
+
+/** The history that was restored by this name. */
+export const restored = ({ unattended }: Inboxes, stored: string): History.History | undefined =>
+  unattended.get(stored.slice(prefix.length))
