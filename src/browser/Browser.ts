@@ -224,7 +224,17 @@ export const make = Effect.fnUntraced(function*<E = never, R = never>(
     state: state.get,
     changes: state.changes,
     subscribe: (channel, options) =>
-      Effect.flatMap(dataOf(options?.data), (data) => channels.subscribe(channel, { ...options, data })),
+      Effect.map(
+        Effect.flatMap(dataOf(options?.data), (data) => channels.subscribe(channel, { ...options, data })),
+        (subscription) => ({
+          ...subscription,
+          update: (data) =>
+            Effect.flatMap(
+              dataOf(data),
+              (data = "{}") => Outgoing.update(calls, channel.name, data, settings.callTimeout)
+            )
+        })
+      ),
     inbox: ({ events }, options = {}) => channels.subscribe({ name: inbox, events }, { ...options, data: undefined }),
     events: (group) => Consumers.stream(direct, group.events, undefined, report),
     on: ((group: EventGroup.Any, handlers: { readonly [name: string]: Consumers.Handler }) =>

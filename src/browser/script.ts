@@ -38,8 +38,9 @@ import * as Machine from "./internal/machine.ts"
 import type { ConnectionState, Cursor, GapReason, Output, SubscriptionState } from "./internal/output.ts"
 import type { Member } from "./internal/presence.ts"
 
-export type { Data, Json, Named, Received, Response } from "./internal/eventJson.ts"
+export type { Data, Named, Received, Response } from "./internal/eventJson.ts"
 export type { Failure, FailureTag } from "./internal/failure.ts"
+export type { Json } from "./internal/json.ts"
 export type { ConnectionState, Cursor, GapReason, SubscriptionState } from "./internal/output.ts"
 export type { Member } from "./internal/presence.ts"
 
@@ -121,6 +122,11 @@ export interface Subscription<E extends Event.Any> {
     data: Data<Named<E, Name>>,
     options?: CallOptions
   ) => Promise<void>
+  /**
+   * Replaces the `data` that others on a presence channel see of this browser, also after a reconnect. Fulfilled once the broker
+   * has accepted it. If the connection is lost meanwhile it is sent again.
+   */
+  readonly update: (data: object, options?: CallOptions) => Promise<void>
   /** Leaves the channel, if no other subscription of it is left. */
   readonly unsubscribe: Stop
 }
@@ -345,14 +351,7 @@ const subscribe = <E extends Event.Any>(
   const { give, machine } = driver
   const json = data && JSON.stringify(data)
   const stops = new Set<Stop>()
-  const kept = (stop: Stop): Stop => {
-    const remove = () => {
-      stops.delete(remove)
-      stop()
-    }
-    stops.add(remove)
-    return remove
-  }
+  const kept = (stop: Stop): Stop => addTo(stops, stop)
   let members: ReadonlyArray<Member> | undefined
   const membersNow = () => members ??= Machine.members(machine, channel)
   kept(listen(driver, `members ${channel}`, () => members = undefined))
@@ -377,6 +376,7 @@ const subscribe = <E extends Event.Any>(
     onMembers: (handler) => kept(listenNow(driver, `members ${channel}`, () => handler(membersNow()), membersNow)),
     broadcast: (event, data, options) =>
       promise(() => call("broadcast", event, data, options, channel)) as Promise<never>,
+    update: (data, options) => promise(() => call("update", "", data, options, channel)) as Promise<never>,
     unsubscribe: () => {
       if (!isSubscribed) return
       isSubscribed = false
@@ -384,6 +384,15 @@ const subscribe = <E extends Event.Any>(
       stops.forEach((stop) => stop())
     }
   }
+}
+
+const addTo = (stops: Set<Stop>, stop: Stop): Stop => {
+  const remove = () => {
+    stops.delete(remove)
+    stop()
+  }
+  stops.add(remove)
+  return remove
 }
 
 const send = (driver: Driver, call: Omit<Call, "_tag" | "call">, signal: AbortSignal | undefined): Promise<unknown> =>

@@ -202,7 +202,7 @@ describe("a user that a backend subscribes", () => {
       yield* client.broadcast(Room({ id: 1 }), "said", { n: 1 })
       assert.strictEqual(yield* Queue.take(heard), 1)
       assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers(Room({ id: 1 }))), [
-        { sid, uid: "joe", data: {} }
+        { sid, uid: "joe", info: undefined, data: {}, isAway: false }
       ])
       assert.strictEqual(yield* client.unsubscribe("joe", Room({ id: 1 })), 1)
       assert.match(yield* untilFailed(room), /a backend has unsubscribed this browser/)

@@ -58,6 +58,7 @@ export const subscribe = (machine: Machine, wanted: Subscribe): void => {
 
 const idle = (channel: string): Subscription => ({
   channel,
+  data: undefined,
   phase: "idle",
   by: Infinity,
   count: 0,
@@ -148,13 +149,14 @@ export const subscribed = (machine: Machine, channel: string, payload: JsonObjec
   subscription.failures = 0
   subscription.isRejected = false
   subscription.by = Infinity
+  machine.mayCallsGoOn = true
   if (isOutdated || (count === 0 && !subscription.isOffered)) return converge(machine, subscription)
   Recovery.begin(machine, subscription, payload)
   if (payload.more === true) return goOn(machine, subscription)
   subscription.uid = typeof payload.uid === "string" ? payload.uid : undefined
   setSubscribed(machine, subscription)
   if (payload.subscribers !== undefined) {
-    subscription.presence = Presence.make()
+    subscription.presence = Presence.make(version(machine) ?? 0)
     addMembers(machine, subscription, payload)
   }
 }
@@ -237,11 +239,11 @@ export const receiveMembers = (machine: Machine, channel: string, payload: JsonO
   }
 }
 
-/** `:memberJoined` and `:memberLeft`. */
+/** A message about a member. */
 export const memberChanged = (
   machine: Machine,
   channel: string,
-  reduce: typeof Presence.joined,
+  reduce: Presence.Reduce,
   payload: JsonObject
 ): void => {
   const { count = 0, presence } = machine.subscriptions.get(channel) ?? {}

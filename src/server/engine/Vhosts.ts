@@ -52,6 +52,7 @@ import * as VhostState from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
+import type { Log } from "./Log.ts"
 import * as Replay from "./Replay.ts"
 import * as ResponseCache from "./ResponseCache.ts"
 
@@ -190,6 +191,7 @@ interface Entered {
   readonly vhost: Vhost
   readonly removed: Deferred.Deferred<void>
   readonly warnings: Warnings.Warnings
+  readonly log: Log
   readonly histories: History.Histories
 }
 
@@ -234,7 +236,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
     const warnings = Warnings.make(path, lobby, deadLetters, clock)
-    vhosts.set(path, { vhost, removed, warnings, histories: state.histories })
+    vhosts.set(path, { vhost, removed, warnings, log, histories: state.histories })
     journal.created({ _tag: "Vhost", token })
     return vhost
   }
@@ -264,12 +266,12 @@ const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: u
 
 // A store that may lack what an earlier broker has written lacks positions, too: those are of another epoch then.
 const makeLog = (
-  options: Omit<VhostState.Options, "epoch"> & { readonly journal: Journal.Journal },
+  options: Omit<VhostState.Options, "epoch"> & { readonly journal: Journal.Journal; readonly wake: () => void },
   stored: StoredVhosts.StoredVhost | undefined,
   isComplete: boolean,
   emit: (event: Event) => void
 ) => {
-  const { clock, journal } = options
+  const { clock, journal, wake } = options
   const isRecorded = journal !== Journal.none
   const state = VhostState.make({
     ...options,
@@ -282,7 +284,7 @@ const makeLog = (
   })
   if (stored !== undefined) StoredHistory.restore(state, stored, { clock, journal })
   const positions = isRecorded ? Positions.make(state, journal) : undefined
-  return { state, log: LocalLog.make({ state, journal, emit, positions }) }
+  return { state, log: LocalLog.make({ state, journal, emit, positions, wake }) }
 }
 
 /** What the vhosts know of their store. */

@@ -77,7 +77,7 @@ describe("Sending to a user", () => {
       yield* world.attendAs(true)
       const joe = yield* visit(world, "a", "joe")
       yield* joe.send("unsubscribe", { channel: ":user" })
-      yield* joe.session.end
+      yield* joe.session.end(false)
       expect(world.triggered.flatMap((event) => Object.keys(event as object))).toEqual([
         ":lifecycle/browserConnected",
         ":lifecycle/browserDisconnected"
@@ -116,7 +116,7 @@ describe("An inbox with history", () => {
       const joe = yield* visit(world, "a", "joe")
       expect(joe.subscribed).toMatchObject({ position: expect.any(Number), missed: 0, more: false })
       const { epoch, position } = joe.subscribed
-      yield* joe.session.end
+      yield* joe.session.end(false)
       for (const n of [1, 2, 3]) yield* Effect.all([say(world, "joe", n), say(world, "ann", n)])
       const again = yield* visit(world, "b", "joe", { since: { epoch, position, sid: "a" } })
       expect(again.subscribed).toMatchObject({ recovered: true, missed: 3 })
@@ -130,7 +130,7 @@ describe("An inbox with history", () => {
     Effect.gen(function*() {
       const world = yield* make()
       const { session, subscribed: { epoch, position } } = yield* visit(world, "a", "joe")
-      yield* session.end
+      yield* session.end(false)
       yield* say(world, "ann", 1)
       yield* TestClock.adjust("1 day")
       yield* say(world, "ann", 2)
@@ -146,7 +146,7 @@ describe("An inbox with history", () => {
     Effect.gen(function*() {
       const world = yield* make({ maxUsers: 3 })
       const { session, subscribed: { epoch, position } } = yield* visit(world, "a", "joe")
-      yield* session.end
+      yield* session.end(false)
       const since = { epoch, position }
       for (const uid of ["b", "c", "d"]) yield* say(world, uid, 1)
       yield* say(world, "b", 2)
@@ -165,7 +165,7 @@ describe("An inbox with history", () => {
     Effect.gen(function*() {
       const world = yield* make({}, { browsers: { outboxSize: 16_000 } })
       const first = yield* visit(world, "a", "joe")
-      yield* first.session.end
+      yield* first.session.end(false)
       for (let n = 1; n <= 25; n++) yield* say(world, "joe", n)
       let since = first.subscribed
       const browser = yield* visit(world, "b", "joe", { since })
@@ -219,7 +219,7 @@ describe("An inbox with history", () => {
       const world = yield* make()
       for (let n = 0; n < 1000; n++) {
         const { session } = yield* visit(world, `s${n}`, `u${n}`)
-        yield* session.end
+        yield* session.end(false)
       }
       expect(world.vhost.channels.counters).toMatchObject({ channels: 4, subscriptions: 0 })
     }))
@@ -276,7 +276,7 @@ describe("Subscribing a user", () => {
       yield* joe.authenticate("ann")
       expect(yield* subscribers(world, "private-room")).toBe(0)
       yield* browsers.subscribe("ann", "presence-room")
-      yield* joe.session.end
+      yield* joe.session.end(false)
       expect(yield* subscribers(world, "presence-room")).toBe(0)
     }))
 
@@ -371,7 +371,7 @@ describe("A token that subscribes", () => {
       const broadcast = (n: number) => channels.broadcast("room", "news", { n })
       const first = enter(world, "a", 1)
       const [, subscribed] = yield* authenticate(world, first, ["room"])
-      yield* first.session.end
+      yield* first.session.end(false)
       yield* Effect.forEach(Array.from({ length: 25 }), (_, n) => broadcast(n + 1))
       const browser = enter(world, "b", 1)
       yield* authenticate(world, browser, ["room"])

@@ -43,7 +43,7 @@ export interface Channels {
   readonly subscribe: <E extends Events>(
     channel: Pick<Channel.Reference<E>, "name" | "events">,
     wanted: Wanted
-  ) => Effect.Effect<Subscription<E>, SubscribeError, Scope.Scope>
+  ) => Effect.Effect<Omit<Subscription<E>, "update">, SubscribeError, Scope.Scope>
   readonly stateChangedUnsafe: (channel: string, state: SubscriptionState) => void
   readonly membersChangedUnsafe: (channel: string) => void
   readonly missedUnsafe: (channel: string, reason: Gap["reason"]) => void
@@ -144,7 +144,7 @@ const subscription = <E extends Events>(
   { gaps, members, state }: Shared,
   hub: EventHub.EventHub,
   report: Consumers.Report
-): Subscription<E> => ({
+): Omit<Subscription<E>, "update"> => ({
   channel,
   events: Consumers.stream(hub, events, nameOf(channel), report),
   // The types are those of the interface.
