@@ -73,7 +73,7 @@ export const History = Schema.Struct({
 })
 
 /**
- * To `DB`: how many browsers were disconnected.
+ * To `DB` and `DX`: how many browsers were disconnected.
  *
  * @since 0.1.0
  */
@@ -141,6 +141,7 @@ export const schemas = {
   ListSubscribers: Subscribers,
   ListHistory: History,
   Disconnect: Disconnected,
+  DisconnectAndRevoke: Disconnected,
   ListDeadLetters: DeadLetters,
   ReplayDeadLetters: Replayed,
   DiscardDeadLetters: Discarded,

@@ -104,6 +104,10 @@ export interface Vhost {
     pattern: string,
     options?: TokenOptions
   ) => Effect.Effect<Redacted.Redacted, InternalError>
+  /**
+   * Revokes the single access tokens of a user with which no browser has authenticated yet, and returns how many there were.
+   */
+  readonly revokeTokens: (uid: string) => Effect.Effect<number, InternalError>
   readonly channels: {
     /** Opens a channel; `false` says that it was open already. */
     readonly open: (name: string) => Effect.Effect<boolean, InvalidChannelNameError | InternalError>

@@ -26,6 +26,7 @@ describe("Vhosts", () => {
         "deadLetters",
         "issueToken",
         "path",
+        "revokeTokens",
         "token"
       ])
       assert.strictEqual(vhost, (yield* vhosts.list)[0])

@@ -141,6 +141,27 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
+  it.effect("does not restore tokens that were revoked", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const tokens = yield* inTest(({ accessTokens, journal }) =>
+        Effect.gen(function*() {
+          const tokens = [yield* accessTokens.issue("joe", ".*"), yield* accessTokens.issue("ann", ".*")].map(
+            Redacted.value
+          )
+          yield* journal.persisted
+          expect(yield* accessTokens.revoke("joe")).toBe(1)
+          return tokens
+        })
+      )(live)
+      yield* inTest(({ accessTokens }) =>
+        Effect.gen(function*() {
+          expect((yield* Effect.flip(accessTokens.redeem(tokens[0]!)))._tag).toBe("UnauthorizedError")
+          yield* accessTokens.redeem(tokens[1]!)
+        })
+      )(live)
+    }))
+
   it.effect("restores what a single access token grants, and when that ends", () =>
     Effect.gen(function*() {
       const live = yield* make

@@ -38,6 +38,7 @@ const makeView = (vhost: Engine.Vhost): Vhost => {
         ? Effect.fail(new InternalError({ detail: grant.failure }))
         : persisted(accessTokens.issue(uid, pattern, grant.success))
     },
+    revokeTokens: (uid) => persisted(accessTokens.revoke(uid)),
     channels: {
       open: (name) => persisted(channels.open(name)),
       close: (name) => persisted(channels.close(name)),

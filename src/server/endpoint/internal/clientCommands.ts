@@ -44,10 +44,10 @@ export const execute = (
     case "SendTo":
       return Effect.as(browsers.sendTo(command.sid, command.event, command.data), FromServer.Ok())
     case "Disconnect":
-      return Effect.map(
-        browsers.disconnect(command.by, command.who),
-        (disconnected) => responseOf({ disconnected } satisfies typeof Response.Disconnected.Type)
-      )
+      return disconnect(vhost, command.by, command.who)
+    case "DisconnectAndRevoke":
+      // First, so that no browser can authenticate in between.
+      return Effect.andThen(accessTokens.revoke(command.uid), disconnect(vhost, "uid", command.uid))
     default:
       return executeOther(vhost, command, maxMessageSize - envelopeSize)
   }
@@ -62,6 +62,7 @@ type Executed =
   | "BroadcastAll"
   | "SendTo"
   | "Disconnect"
+  | "DisconnectAndRevoke"
 type Listed = "ListChannels" | "DescribeChannel" | "ListSubscribers" | "ListHistory" | "ListDeadLetters"
 
 // Lists, and what is left.
@@ -123,6 +124,12 @@ const executeLast = (
       return Effect.fail(new BadRequestError({ detail: "only a worker sends this command" }))
   }
 }
+
+const disconnect = ({ browsers }: Vhost, by: "sid" | "uid", who: string): Effect.Effect<FromServer> =>
+  Effect.map(
+    browsers.disconnect(by, who),
+    (disconnected) => responseOf({ disconnected } satisfies typeof Response.Disconnected.Type)
+  )
 
 const history = (
   { channels }: Vhost,
