@@ -113,6 +113,10 @@ export interface Channels {
   ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError>
   /** The broadcasts that a channel with history retains, a part of them, see `Log.history`. */
   readonly history: Log["history"]
+  /** Whether broadcasts to a channel are persisted, see `Log.isPersisted`. */
+  readonly isPersisted: Log["isPersisted"]
+  /** Ends when all broadcasts so far are persisted, see `Log.persisted`. */
+  readonly persisted: Log["persisted"]
   /** Whether a browser is subscribed. */
   readonly has: (name: string, browser: Browser) => Effect.Effect<boolean, ChannelNotFoundError>
   /**
@@ -201,6 +205,8 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
       }),
     has: (name, browser) => Effect.map(find(name), (channel) => channel.subscriptions.has(browser)),
     history: (channel, options) => Effect.flatMap(find(channel), () => log.history(channel, options)),
+    isPersisted: log.isPersisted,
+    persisted: log.persisted,
     leave: (browser) => leave(state, log, browser),
     restrict: (browser, { allows }) =>
       leave(state, log, browser, { reason: "forbidden", from: ({ kind, name }) => kind !== "normal" && !allows(name) }),

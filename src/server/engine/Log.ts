@@ -183,4 +183,8 @@ export interface Log {
   ) => Effect.Effect<HistoryPart, ChannelNotFoundError>
   /** Ends when this broker has applied all that was committed anywhere before. Only then is a channel known not to exist. */
   readonly barrier: Effect.Effect<void>
+  /** Whether broadcasts to this channel are persisted: it has a history, and the broker has a store. */
+  readonly isPersisted: (channel: string) => boolean
+  /** Ends when all broadcasts that were committed so far are persisted. Fails if they could not be; the write is then retried. */
+  readonly persisted: Effect.Effect<void, InternalError>
 }

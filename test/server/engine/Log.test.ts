@@ -222,7 +222,7 @@ describe("Log", () => {
   }, { arbitrary: { runs: 50, size: 60 } })
 
   it("begins after the channels that are restored", () => {
-    const { channels, log } = Vhost.make({ opened: ["a", "b"] })
+    const { channels, log } = Vhost.make({ opened: [{ name: "a" }, { name: "b" }] })
     expect(log.head()).toBe(2)
     expect(Exit.isExit(log.commit({ _tag: "OpenChannel", channel: "c" }))).toBe(true)
     expect(channels.listAfter("", 0).items.map(({ cursor, value }) => [cursor, value.name])).toEqual([
@@ -240,6 +240,8 @@ const makeLate = Effect.gen(function*() {
     epoch: log.epoch,
     head: log.head,
     history: log.history,
+    isPersisted: log.isPersisted,
+    persisted: log.persisted,
     commit: (intent) => Effect.andThen(Deferred.await(released), Effect.suspend(() => log.commit(intent))),
     barrier: Deferred.await(released)
   })

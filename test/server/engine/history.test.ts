@@ -7,6 +7,7 @@ import * as History from "../../../src/server/engine/internal/history.ts"
 import { int } from "../../protocol/arbitraries.ts"
 
 const limits = { historyVhostSize: 6000 }
+const owner = { name: "room", isOnDemand: false }
 const channelLimits = [{ count: 5, size: 3000, age: 100 }, { count: 4, size: 2500, age: 40 }] as const
 const totalLimit = 9000
 
@@ -68,7 +69,7 @@ describe("History", () => {
     let now = 0
     const total = History.makeTotal(totalLimit)
     const vhosts = [0, 1].map(() => History.make(limits, total, () => now))
-    const histories = vhosts.map(() => channelLimits.map((own) => History.open(own, 0)))
+    const histories = vhosts.map(() => channelLimits.map((own) => History.open(owner, own, 0)))
     const model = makeModel()
     for (const [index, { channel, closes, length, passes, vhost }] of steps.entries()) {
       now += passes
@@ -108,7 +109,7 @@ describe("History", () => {
   it("counts a text by its bytes where these are more than two for a character", () => {
     const total = History.makeTotal(Infinity)
     const vhost = History.make(limits, total, () => 0)
-    History.append(vhost, History.open(channelLimits[0], 0), {
+    History.append(vhost, History.open(owner, channelLimits[0], 0), {
       position: 1,
       message: "語".repeat(100),
       exceptSid: undefined

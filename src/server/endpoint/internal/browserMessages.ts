@@ -56,7 +56,12 @@ export const execute = (state: State, message: FromBrowser): Effect.Effect<boole
     case "Members":
       return Effect.as(channels.members(message.channel, browser, message.after, message.id), true)
     case "Broadcast":
-      return Effect.andThen(broadcast(state, message), confirm(state, "broadcast", message.id))
+      return Effect.andThen(
+        broadcast(state, message),
+        message.trigger === undefined && !channels.isPersisted(message.channel)
+          ? confirmNow(state, message.id)
+          : confirm(state, "broadcast", message.id)
+      )
     case "Trigger":
       return Effect.andThen(triggerOnce(state, message), confirm(state, "trigger", message.id))
     case "Request":
@@ -212,6 +217,10 @@ const confirm = (
     journal.whenPersistedUnsafe((persisted) => browser.sendUnsafe(persisted ? BrokerMessage.confirmed(id) : rejected()))
     return true
   })
+
+// Nothing of it is persisted.
+const confirmNow = (state: State, id: Id | undefined): Effect.Effect<boolean> =>
+  id === undefined ? staysOpen : send(state, BrokerMessage.confirmed(id))
 
 const staysOpen = Effect.succeed(true)
 

@@ -46,7 +46,7 @@ export const apply = (state: VhostState.VhostState, change: Change, position: nu
 
 const open = (state: VhostState.VhostState, { channel: name }: Of<"ChannelOpened">): void => {
   const channel = VhostState.channelOf(state, name)
-  if (channel === undefined) VhostState.addChannel(state, name, false)
+  if (channel === undefined) VhostState.addChannel(state, { name })
   else VhostState.keepOpen(state, channel)
 }
 
@@ -54,7 +54,8 @@ const channelFor = (
   state: VhostState.VhostState,
   { channel, opens }: Of<"Broadcast"> | Of<"Joined">
 ): Channel.Channel | undefined =>
-  VhostState.channelOf(state, channel) ?? (opens ? VhostState.addChannel(state, channel, true) : undefined)
+  VhostState.channelOf(state, channel) ??
+    (opens ? VhostState.addChannel(state, { name: channel, onDemand: 1 }) : undefined)
 
 const broadcast = (state: VhostState.VhostState, change: Of<"Broadcast">, position: number): void => {
   const { exceptSid, key, message } = change

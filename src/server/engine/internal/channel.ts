@@ -27,8 +27,9 @@ export interface Channel {
 }
 
 /** Makes a channel without subscribers. */
-export const make = (options: Pick<Channel, "name" | "kind" | "rule" | "history" | "isOnDemand">): Channel => ({
+export const make = (options: Pick<Channel, "name" | "kind" | "rule" | "isOnDemand">): Channel => ({
   ...options,
+  history: undefined,
   subscriptions: new Map(),
   visible: OrderedList.make(),
   membersOf: new Map()

@@ -21,6 +21,7 @@ import {
 import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
 import type { Member, Subscription } from "../../domain/Browser.ts"
+import * as Journal from "../Journal.ts"
 import type { Change, Intent, Intents, Rejections } from "../Log.ts"
 import type { Channel } from "./channel.ts"
 import * as MessageSize from "./messageSize.ts"
@@ -56,7 +57,9 @@ const decisions: Decisions = {
     const channel = open ?? onDemand(state, name)
     if (channel === undefined) return notFound(name)
     if (from !== undefined && !channel.subscriptions.has(from)) return notSubscribed(name)
-    if (channel.subscriptions.size === 0 && channel.history === undefined) return broadcastToNobody
+    if (channel.history === undefined) {
+      if (channel.subscriptions.size === 0) return broadcastToNobody
+    } else if (state.head >= state.reserved) return rejected(new InternalError({ detail: Journal.notPersisted }))
     if (open === undefined && isFull(state)) return rejected(tooManyChannels(state))
     const message = BrokerMessage.broadcast(event, data, name, from?.sid)
     if (MessageSize.isLarger(message, state.largest)) return rejected(MessageSize.tooLarge(state.largest))
@@ -138,7 +141,9 @@ const decisions: Decisions = {
 
 // The channel that is opened by who needs it, as it would be. Nobody could close one that has no valid name.
 const onDemand = (state: VhostState, name: string): Channel | undefined =>
-  ChannelName.isValid(name) && ruleOf(state.rules, name).openOnDemand ? newChannel(state, name, true) : undefined
+  ChannelName.isValid(name) && ruleOf(state.rules, name).openOnDemand
+    ? newChannel(state, { name, onDemand: 1 })
+    : undefined
 
 const isFull = ({ channels, limits, onDemand }: VhostState): boolean =>
   onDemand >= limits.maxChannelsOnDemand || channels.size >= limits.maxChannels

@@ -16,21 +16,33 @@ export interface Departed {
   readonly beginnings: Map<string, Beginning>
   /** The beginning of all others. */
   floor: number
+  /** The highest of all. */
+  highest: number
 }
 
 /** How many channels are remembered. */
 const capacity = 10_000
 
 /** Nothing is retained of what was broadcast up to this position. */
-export const make = (floor: number): Departed => ({ beginnings: new Map(), floor })
+export const make = (floor: number): Departed => ({
+  beginnings: new Map(),
+  floor,
+  highest: floor
+})
 
-/** Remembers a channel that is closed. */
-export const remember = (departed: Departed, name: string, { floor, opened }: Beginning): void => {
-  const { beginnings } = departed
+/** Remembers a channel that is closed, and returns whether `highest` has changed. */
+export const remember = (departed: Departed, name: string, { floor, opened }: Beginning): boolean => {
   // What the others have is enough.
-  if (floor <= departed.floor) return
+  if (floor <= departed.floor) return false
+  const { beginnings, highest } = departed
+  departed.highest = Math.max(highest, floor)
   beginnings.set(name, { opened, floor })
-  if (beginnings.size <= capacity) return
+  if (beginnings.size > capacity) forgetOldest(departed)
+  return departed.highest > highest
+}
+
+const forgetOldest = (departed: Departed): void => {
+  const { beginnings } = departed
   const [oldest, beginning] = beginnings.entries().next().value!
   beginnings.delete(oldest)
   departed.floor = Math.max(departed.floor, beginning.floor)
@@ -39,7 +51,7 @@ export const remember = (departed: Departed, name: string, { floor, opened }: Be
 /** Forgets all channels: nothing up to this position is known of any. */
 export const forgetAll = (departed: Departed, position: number): void => {
   departed.beginnings.clear()
-  departed.floor = position
+  departed.floor = departed.highest = position
 }
 
 /** The beginning of a channel that is opened again. */

@@ -5,6 +5,8 @@
  * vhost that retains most. A channel knows the position of its last dropped broadcast, so that it is always known whether
  * everything after a position is still there. What is older than the `age` of its channel is dropped before anything is
  * appended or read.
+ *
+ * A recorder learns of each broadcast that is retained or dropped, so that a store can have the same.
  */
 
 import { byteLength } from "../../../protocol/Frame.ts"
@@ -48,8 +50,15 @@ interface Lane {
   newest: Entry | undefined
 }
 
+/** What a history needs to know of its channel. */
+export interface Owner {
+  readonly name: string
+  readonly isOnDemand: boolean
+}
+
 /** The history of one channel. */
 export interface History {
+  readonly channel: Owner
   limits: ChannelLimits
   /** That of its age, once it had a broadcast. */
   lane: Lane | undefined
@@ -65,10 +74,20 @@ export interface History {
   size: number
 }
 
+/** Learns of changes. */
+export interface Recorder {
+  readonly retained: (entry: Entry) => void
+  /** The broadcast is the floor of its history now. */
+  readonly dropped: (entry: Entry) => void
+  /** The channel was opened on demand, and is closed. */
+  readonly closed: (history: History) => void
+}
+
 /** The histories of one vhost. */
 export interface Histories {
   readonly limits: Limits
   readonly total: Total
+  readonly recorder: Recorder | undefined
   readonly now: () => number
   /** By their ages, of which there are no more than rules. */
   readonly lanes: Map<number, Lane>
@@ -89,8 +108,8 @@ const overhead = 352
 export const makeTotal = (limit: number): Total => ({ limit, vhosts: new Set(), size: 0 })
 
 /** No history yet, of a vhost. `now` are milliseconds of a clock that never goes back. */
-export const make = (limits: Limits, total: Total, now: () => number): Histories => {
-  const histories = { limits, total, now, lanes: new Map(), size: 0 }
+export const make = (limits: Limits, total: Total, now: () => number, recorder?: Recorder): Histories => {
+  const histories = { limits, total, now, recorder, lanes: new Map(), size: 0 }
   total.vhosts.add(histories)
   return histories
 }
@@ -104,12 +123,15 @@ export const release = (histories: Histories | undefined): void => {
   histories.total.vhosts.delete(histories)
 }
 
-/** The history of a channel that is opened at this position, or of one from which all up to `floor` was dropped. */
-export const open = (limits: ChannelLimits, position: number, floor = position): History => ({
+/**
+ * The history of a channel that was opened at a position, with the position of the last dropped broadcast, if there was one.
+ */
+export const open = (channel: Owner, limits: ChannelLimits, opened: number, floor = opened): History => ({
+  channel,
   limits,
   lane: undefined,
   onEmptied: undefined,
-  opened: position,
+  opened,
   floor,
   entries: [],
   first: 0,
@@ -122,31 +144,43 @@ export const close = (histories: Histories, history: History): void => {
   while (history.first < history.entries.length) drop(histories, history)
 }
 
+/** What is known of a broadcast when it is appended. */
+export type Broadcast = Pick<Entry, "position" | "message" | "exceptSid">
+
 /** Appends a broadcast, and drops what is beyond a limit. One that is larger than a limit is not retained. */
-export const append = (
+export const append = (histories: Histories, history: History, broadcast: Broadcast): void => {
+  expire(histories)
+  const entry = add(histories, history, broadcast, histories.now())
+  histories.recorder?.retained(entry)
+  dropExcess(histories, history)
+}
+
+/** Appends a broadcast of earlier, which is recorded already. `at` is no earlier than that of the one before. */
+export const restore = (histories: Histories, history: History, broadcast: Broadcast, at: number): void => {
+  add(histories, history, broadcast, at)
+  dropExcess(histories, history)
+}
+
+const add = (
   histories: Histories,
   history: History,
-  { exceptSid, message, position }: Pick<Entry, "position" | "message" | "exceptSid">
-): void => {
-  expire(histories)
-  const { limits, now, total } = histories
+  { exceptSid, message, position }: Broadcast,
+  at: number
+): Entry => {
+  const { total } = histories
   const own = flat(message)
   const size = overhead + Math.max(2 * own.length, byteLength(own))
-  const entry: Entry = {
-    position,
-    message: own,
-    exceptSid,
-    size,
-    at: now(),
-    history,
-    older: undefined,
-    newer: undefined
-  }
+  const entry: Entry = { position, message: own, exceptSid, size, at, history, older: undefined, newer: undefined }
   link(history.lane ??= laneOf(histories, history.limits.age), entry)
   history.entries.push(entry)
   history.size += size
   histories.size += size
   total.size += size
+  return entry
+}
+
+const dropExcess = (histories: Histories, history: History): void => {
+  const { limits, total } = histories
   trim(histories, history)
   while (histories.size > limits.historyVhostSize) dropOldest(histories)
   while (total.size > total.limit) dropOfLargest(total)
@@ -264,6 +298,7 @@ const drop = (histories: Histories, history: History): void => {
     history.entries = history.entries.slice(history.first)
     history.first = 0
   }
+  histories.recorder?.dropped(entry)
   if (history.entries.length === 0) history.onEmptied?.()
 }
 

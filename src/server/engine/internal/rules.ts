@@ -7,6 +7,7 @@
 
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
+import * as Retry from "../../../protocol/Retry.ts"
 import type { Resolved, ResolvedChannelRule } from "../../BrokerConfig.ts"
 import { InvalidOptionError } from "../../BrokerError.ts"
 import * as Permission from "../../domain/Permission.ts"
@@ -35,6 +36,8 @@ export interface Rules {
   readonly list: ReadonlyArray<{ readonly pattern: Permission.Pattern; readonly rule: Rule }>
   /** The rule of all other names. */
   readonly otherwise: Rule
+  /** The same for the same rules, also in another broker. */
+  readonly digest: number
 }
 
 /** What rules do not say. */
@@ -55,7 +58,8 @@ export const none = ({ browsers }: Defaults): Rules => ({
     grace: 3000,
     maxSubscribers: Infinity,
     latest: false
-  }
+  },
+  digest: 0
 })
 
 /** Puts rules before others. Fails if a pattern does not compile. */
@@ -78,7 +82,12 @@ export const make = (
     }
     list.push({ pattern: compiled.success, rule: complete(rule, defaults) })
   }
-  return Result.succeed({ list: [...list, ...others.list], otherwise: others.otherwise })
+  const digest = Retry.digest([
+    JSON.stringify(rules),
+    JSON.stringify(list.map(({ rule }) => rule)),
+    String(others.digest)
+  ])
+  return Result.succeed({ list: [...list, ...others.list], otherwise: others.otherwise, digest })
 }
 
 const complete = (

@@ -6,6 +6,7 @@
  */
 
 import type * as Clock from "effect/Clock"
+import { constVoid } from "effect/Function"
 import * as ChannelName from "../../../protocol/ChannelName.ts"
 import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
 import * as JsonText from "../../../protocol/JsonText.ts"
@@ -52,6 +53,10 @@ export interface VhostState {
   readonly counters: { channels: number; subscriptions: number; broadcasts: number; deliveries: number }
   /** The position of the last change. It is the cursor of what that change has added to a list. */
   head: number
+  /** The last position that may be used outside: those beyond it are not reserved in the store, see `positions.ts`. */
+  reserved: number
+  /** Called when `departed.highest` or the rules have changed. */
+  onDeparted: () => void
 }
 
 /** The subscriptions of one browser. */
@@ -68,32 +73,51 @@ export interface Options extends Limits {
   readonly history: History.Total
   readonly rules: Rules.Rules
   readonly clock: Clock.Clock
+  /** The last position of an earlier log with this epoch, default 0. */
+  readonly head?: number | undefined
+  /** Of an earlier log, the last position of a channel that was opened on demand and closed again, default `head`. */
+  readonly floor?: number | undefined
   /** Channels that are open, one change for each. */
-  readonly opened?: ReadonlyArray<string> | undefined
+  readonly opened?: ReadonlyArray<StoredChannel> | undefined
+  /** Records the histories, default nowhere. */
+  readonly recorder?: History.Recorder | undefined
+}
+
+/** A channel that is open, and its history, if it had one. */
+export interface StoredChannel {
+  readonly name: string
+  readonly opened?: number | undefined
+  readonly floor?: number | undefined
+  /** 1 if it was opened on demand. */
+  readonly onDemand?: number | undefined
 }
 
 /** Makes a state. */
-export const make = (options: Options): VhostState => {
+export const make = (
+  { clock, epoch, floor, head = 0, history, opened, recorder, rules, ...limits }: Options
+): VhostState => {
   const state: VhostState = {
-    limits: options,
-    epoch: options.epoch,
-    largest: options.maxMessageSize + envelopeSize,
+    limits,
+    epoch,
+    largest: limits.maxMessageSize + envelopeSize,
     channels: new Map(),
     ordered: OrderedList.make(),
     subscriptions: new Map(),
     browsers: BrowserRegistry.make(),
-    histories: History.make(options, options.history, () => Timeline.nowOf(options.clock)),
+    histories: History.make(limits, history, () => Timeline.nowOf(clock), recorder),
     departed: Departed.make(0),
-    rules: options.rules,
+    rules,
     onDemand: 0,
     counters: { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 },
-    head: 0
+    head,
+    reserved: recorder === undefined ? Infinity : head,
+    onDeparted: constVoid
   }
-  for (const name of options.opened ?? []) {
+  for (const channel of opened ?? []) {
     state.head++
-    addChannel(state, name, false)
+    if (channel.onDemand === undefined || Rules.ruleOf(rules, channel.name).openOnDemand) addChannel(state, channel)
   }
-  state.departed.floor = state.head
+  Departed.forgetAll(state.departed, floor ?? state.head)
   return state
 }
 
@@ -101,34 +125,39 @@ export const make = (options: Options): VhostState => {
 export const channelOf = ({ channels }: VhostState, name: string): Channel.Channel | undefined =>
   channels.get(name)?.value
 
-/** A channel as it would be opened, on demand or by a backend. */
-export const newChannel = (
-  { departed, head, rules }: VhostState,
-  name: string,
-  isOnDemand: boolean
-): Channel.Channel => {
+/** The last position that browsers may learn of: all that is retained has one up to it. */
+export const positionOf = ({ head, reserved }: VhostState): number => Math.min(head, reserved)
+
+/** A channel as it would be opened, or as it was open in an earlier broker. */
+export const newChannel = ({ departed, head, rules }: VhostState, stored: StoredChannel): Channel.Channel => {
+  const { name, onDemand } = stored
   const rule = Rules.ruleOf(rules, name)
   const kind = ChannelName.kind(name)
-  const { floor, opened } = rule.openOnDemand ? Departed.beginningOf(departed, name) : { floor: head, opened: head }
-  return Channel.make({
+  const standard = rule.openOnDemand ? Departed.beginningOf(departed, name) : { floor: head, opened: head }
+  const channel = Channel.make({
     name,
     // Without members a presence channel is a private one.
     kind: kind === "presence" && !rule.presence ? "private" : kind,
     rule,
-    history: rule.history && History.open(rule.history, opened, floor),
-    isOnDemand
+    isOnDemand: onDemand !== undefined
   })
+  if (rule.history !== undefined) {
+    const { floor = standard.floor, opened = standard.opened } = stored
+    channel.history = History.open(channel, rule.history, opened, floor)
+  }
+  return channel
 }
 
 /** Opens a channel. */
-export const addChannel = (state: VhostState, name: string, isOnDemand: boolean): Channel.Channel => {
+export const addChannel = (state: VhostState, stored: StoredChannel): Channel.Channel => {
   const { channels, counters, departed, head, ordered } = state
-  const channel = newChannel(state, name, isOnDemand)
+  const { name } = stored
+  const channel = newChannel(state, stored)
   const entry = { cursor: head, value: channel }
   channels.set(name, entry)
   OrderedList.append(ordered, entry)
   counters.channels++
-  if (isOnDemand) state.onDemand++
+  if (channel.isOnDemand) state.onDemand++
   Departed.forget(departed, name)
   return channel
 }
@@ -161,7 +190,8 @@ const remove = (
   const entry = channels.get(name)
   if (entry === undefined) return
   if (history !== undefined) History.close(histories, history)
-  if (beginning !== undefined && rule.openOnDemand) Departed.remember(departed, name, beginning)
+  if (history !== undefined && isOnDemand) histories.recorder?.closed(history)
+  if (beginning !== undefined && rule.openOnDemand && Departed.remember(departed, name, beginning)) state.onDeparted()
   channels.delete(name)
   OrderedList.remove(ordered, entry)
   counters.channels--
@@ -174,6 +204,7 @@ export const setRules = (state: VhostState, rules: Rules.Rules): void => {
   state.rules = rules
   // What was broadcast on a channel that is not open was not retained, whatever its rule is now.
   Departed.forgetAll(state.departed, state.head)
+  state.onDeparted()
   for (const { value: channel } of state.channels.values()) {
     if (channel === undefined) continue
     const rule = channel.rule = Rules.ruleOf(rules, channel.name)
@@ -181,7 +212,7 @@ export const setRules = (state: VhostState, rules: Rules.Rules): void => {
       History.close(state.histories, channel.history)
       channel.history = undefined
     } else if (channel.history === undefined && rule.history !== undefined) {
-      channel.history = History.open(rule.history, state.head)
+      channel.history = History.open(channel, rule.history, state.head)
     }
     if (channel.history !== undefined) limits.set(channel.history, rule.history!)
   }
