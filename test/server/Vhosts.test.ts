@@ -27,7 +27,8 @@ describe("Vhosts", () => {
         "issueToken",
         "path",
         "revokeTokens",
-        "token"
+        "token",
+        "tokens"
       ])
       assert.strictEqual(vhost, (yield* vhosts.list)[0])
       yield* vhost.channels.open("private-room")

@@ -141,6 +141,31 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
+  it.effect("restores its access tokens in their order, without those that were removed", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const added = yield* live((vhosts) =>
+        Effect.gen(function*() {
+          const [one, two] = [yield* vhosts.addToken("/test"), yield* vhosts.addToken("/test", otherToken)]
+          const { token } = yield* vhosts.get("/test")
+          expect(yield* vhosts.removeToken("/test", token)).toBe(true)
+          return [one, two].map(Redacted.value)
+        })
+      )
+      yield* inTest((vhost) =>
+        Effect.sync(() => {
+          expect(vhost.tokens.list().map(Redacted.value)).toEqual(added)
+          expect(Redacted.value(vhost.token)).toBe(added[0])
+        })
+      )(live)
+      yield* live((vhosts) =>
+        Effect.gen(function*() {
+          // What is configured counts.
+          const { tokens } = yield* vhosts.get("/test")
+          expect(tokens.list().map(Redacted.value)).toEqual([token, otherToken])
+        }), { vhosts: [{ path: "/test", token, otherTokens: [otherToken] }] })
+    }))
+
   it.effect("does not restore tokens that were revoked", () =>
     Effect.gen(function*() {
       const live = yield* make

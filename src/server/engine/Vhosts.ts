@@ -15,22 +15,22 @@
 
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Mac from "effect/crypto/Mac"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Hex from "effect/encoding/Hex"
 import * as Exit from "effect/Exit"
 import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
 import { envelopeSize } from "../../protocol/Frame.ts"
 import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
-import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
+import { InvalidVhostError, type InvalidVhostTokenError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
 import * as Store from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Authentications from "./Authentications.ts"
@@ -54,6 +54,7 @@ import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import * as Replay from "./Replay.ts"
 import * as ResponseCache from "./ResponseCache.ts"
+import * as VhostTokens from "./VhostTokens.ts"
 
 /**
  * One vhost, which exists until it is removed.
@@ -62,7 +63,9 @@ import * as ResponseCache from "./ResponseCache.ts"
  */
 export interface Vhost {
   readonly path: string
-  /** The access token that its backends authenticate with. */
+  /** The access tokens that its backends authenticate with. */
+  readonly tokens: VhostTokens.VhostTokens
+  /** The current one of them. */
   readonly token: Redacted.Redacted
   readonly channels: Channels.Channels
   readonly accessTokens: AccessTokens.AccessTokens
@@ -108,6 +111,20 @@ export class Vhosts extends Context.Service<Vhosts, {
   ) => Effect.Effect<Vhost, InvalidVhostError | VhostExistsError | InvalidChannelNameError | InternalError>
   /** Removes a vhost: dismisses its workers, disconnects its browsers, and deletes its events. */
   readonly remove: (path: string) => Effect.Effect<void, VhostNotFoundError | InternalError>
+  /** Adds an access token to a vhost, by default a random one. It also fails if it cannot be persisted yet. */
+  readonly addToken: (
+    path: string,
+    token?: string | Redacted.Redacted
+  ) => Effect.Effect<Redacted.Redacted, VhostNotFoundError | InvalidVhostTokenError | InternalError>
+  /** Removes an access token of a vhost and ends its connections; `false` if the vhost does not have it. */
+  readonly removeToken: (
+    path: string,
+    token: string | Redacted.Redacted
+  ) => Effect.Effect<boolean, VhostNotFoundError | InvalidVhostTokenError | InternalError>
+  /** Calls a listener for each token that is removed, until the scope ends. */
+  readonly onTokenRemoved: (
+    listener: (token: VhostTokens.VhostToken) => Effect.Effect<void>
+  ) => Effect.Effect<void, never, Scope.Scope>
   /** The vhost with this path. */
   readonly get: (path: string) => Effect.Effect<Vhost, VhostNotFoundError>
   /** All vhosts, in the order of their creation. */
@@ -128,19 +145,19 @@ export const make = Effect.gen(function*() {
   const { enter, vhosts } = registry
 
   const add: Vhosts["Service"]["add"] = Effect.fnUntraced(function*(options) {
-    const token = options.token === undefined ? randomToken() : toRedacted(options.token)
-    yield* check(options.path, token)
+    const tokens = tokensOf(options, [VhostTokens.random()])
+    yield* check(options.path, tokens)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
-    const vhost = enter(options.path, token)
+    const vhost = enter(options.path, tokens)
     yield* Effect.onError(openAll(vhost, options), () => Effect.sync(() => registry.leave(vhost)))
     yield* vhost.journal.persisted
     return vhost
   })
   const restore = Effect.fnUntraced(function*(options: VhostOptions, stored: StoredVhosts.StoredVhost) {
-    const token = options.token === undefined ? stored.token : toRedacted(options.token)
-    yield* check(options.path, token)
+    const tokens = tokensOf(options, stored.tokens)
+    yield* check(options.path, tokens)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
-    yield* openAll(enter(options.path, token, stored), options)
+    yield* openAll(enter(options.path, tokens, stored), options)
   })
   const find = (path: string) =>
     Effect.suspend(() => {
@@ -153,7 +170,7 @@ export const make = Effect.gen(function*() {
     return stored === undefined ? add(options) : restore(options, stored)
   }, { discard: true })
   for (const [path, stored] of restored) {
-    if (!vhosts.has(path)) enter(path, stored.token, stored)
+    if (!vhosts.has(path)) enter(path, stored.tokens, stored)
     yield* Effect.logInfo(`The vhost ${path} is restored: ${StoredVhosts.describe(stored)}`)
     // Until then its channels with history have no positions. If the storage fails, the log says so.
     yield* Effect.ignore(vhosts.get(path)?.vhost.journal.persisted ?? Effect.void)
@@ -162,6 +179,7 @@ export const make = Effect.gen(function*() {
     add,
     get: (path) => Effect.map(find(path), ({ vhost }) => vhost),
     list: Effect.sync(() => Array.from(vhosts.values(), ({ vhost }) => vhost)),
+    ...makeTokens(find, config.shutdownTimeout),
     remove: Effect.fnUntraced(function*(path) {
       const entry = yield* find(path)
       registry.remove(entry)
@@ -171,7 +189,7 @@ export const make = Effect.gen(function*() {
     authorize: (identity) =>
       Effect.suspend(() => {
         const vhost = vhosts.get(identity.vhost)?.vhost
-        return vhost !== undefined && isSame(vhost.token, identity.token)
+        return vhost?.tokens.find(identity.token) !== undefined
           ? Effect.succeed(vhost)
           : Effect.fail(new UnauthorizedError({ detail: "the vhost is unknown or the access token does not open it" }))
       })
@@ -207,7 +225,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 
-  const enter = (path: string, token: Redacted.Redacted, stored?: StoredVhosts.StoredVhost): Vhost => {
+  const enter = (path: string, tokens: ReadonlyArray<Redacted.Redacted>, stored?: StoredVhosts.StoredVhost): Vhost => {
     const journal = journalOf(path)
     const own = { ...limits, journal, clock, patterns, wake }
     const deadLetters = DeadLetters.make({ ...own, letters: stored?.letters })
@@ -218,7 +236,10 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
     const removed = Deferred.makeUnsafe<void>()
     const vhost: Vhost = {
       path,
-      token,
+      tokens: VhostTokens.make({ path, tokens, journal }),
+      get token() {
+        return vhost.tokens.list()[0]
+      },
       channels: Channels.make(state, log),
       accessTokens: AccessTokens.make({ ...own, issued: stored?.issued }),
       authentications: Authentications.make(clock, wake),
@@ -235,7 +256,6 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
     }
     const warnings = Warnings.make(path, lobby, deadLetters, clock)
     vhosts.set(path, { vhost, removed, warnings, histories: state.histories })
-    journal.created({ _tag: "Vhost", token })
     return vhost
   }
   const leave = (vhost: Vhost) => {
@@ -258,6 +278,35 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
   yield* Effect.forkScoped(work.redeliveries)
   return { vhosts, enter, leave, remove }
 })
+
+// What is done with the tokens of vhosts while they run.
+const makeTokens = <E>(
+  find: (path: string) => Effect.Effect<Entered, E>,
+  timeout: Duration.Duration
+) => {
+  const listeners = new Set<(token: VhostTokens.VhostToken) => Effect.Effect<void>>()
+  return {
+    addToken: (path: string, token?: string | Redacted.Redacted) =>
+      Effect.flatMap(
+        find(path),
+        ({ vhost: { journal, tokens } }) => Effect.tap(tokens.add(token), () => journal.persisted)
+      ),
+    removeToken: Effect.fnUntraced(function*(path: string, token: string | Redacted.Redacted) {
+      const { vhost } = yield* find(path)
+      const removed = yield* vhost.tokens.remove(token)
+      if (removed === undefined) return false
+      const ends = Effect.forEach(listeners, (listener) => listener(removed), { discard: true })
+      yield* Effect.timeoutOption(ends, timeout)
+      yield* vhost.journal.persisted
+      return true
+    }),
+    onTokenRemoved: (listener: (token: VhostTokens.VhostToken) => Effect.Effect<void>) =>
+      Effect.asVoid(Effect.acquireRelease(
+        Effect.sync(() => listeners.add(listener)),
+        () => Effect.sync(() => listeners.delete(listener))
+      ))
+  }
+}
 
 const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: unknown): void =>
   void run(Effect.logError("An event or the result of a request was not sent", defect))
@@ -310,24 +359,24 @@ const configured = (
     ? [defaultVhost]
     : vhosts
 
-const check = (path: string, token: Redacted.Redacted): Effect.Effect<void, InvalidVhostError> =>
-  !isVhostPath(path)
-    ? Effect.fail(
-      new InvalidVhostError({ path, detail: "a path is / and words of letters, digits, _ and -, up to 128" })
-    )
-    : !isAccessToken(Redacted.value(token))
-    ? Effect.fail(new InvalidVhostError({ path, detail: "an access token has 40 letters, digits or _" }))
-    : Effect.void
+const check = (path: string, tokens: ReadonlyArray<Redacted.Redacted>): Effect.Effect<void, InvalidVhostError> => {
+  const detail = !isVhostPath(path)
+    ? "a path is / and words of letters, digits, _ and -, up to 128"
+    : !tokens.every((token) => isAccessToken(Redacted.value(token)))
+    ? VhostTokens.malformed
+    : tokens.length > VhostTokens.maxTokens
+    ? `a vhost has at most ${VhostTokens.maxTokens} access tokens`
+    : undefined
+  return detail === undefined ? Effect.void : Effect.fail(new InvalidVhostError({ path, detail }))
+}
+
+const tokensOf = (
+  { otherTokens = [], token }: VhostOptions,
+  initially: ReadonlyArray<Redacted.Redacted>
+): ReadonlyArray<Redacted.Redacted> => [
+  ...token === undefined ? initially : [VhostTokens.redacted(token)],
+  ...otherTokens.map(VhostTokens.redacted)
+]
 
 const openAll = ({ channels }: Vhost, options: VhostOptions) =>
   Effect.forEach(options.channels ?? [], channels.open, { discard: true })
-
-const randomToken = (): Redacted.Redacted => Redacted.make(Hex.encode(SecureRandom.randomBytesUnsafe(20)))
-
-const toRedacted = (token: string | Redacted.Redacted): Redacted.Redacted =>
-  Redacted.isRedacted(token) ? token : Redacted.make(token)
-
-const isSame = (one: Redacted.Redacted, other: Redacted.Redacted): boolean =>
-  Mac.timingSafeEqual(encoder.encode(Redacted.value(one)), encoder.encode(Redacted.value(other)))
-
-const encoder = new TextEncoder()

@@ -26,8 +26,12 @@ import * as Schema from "effect/Schema"
 export const kinds = {
   Vhost: {
     key: "vhost",
-    /** `vhost` is its path, `token` what its backends authenticate with. */
-    schema: Schema.TaggedStruct("Vhost", { vhost: Schema.String, token: Schema.RedactedFromValue(Schema.String) })
+    /** `vhost` is its path, `token` what its backends authenticate with, `otherTokens` the others, with a space between. */
+    schema: Schema.TaggedStruct("Vhost", {
+      vhost: Schema.String,
+      token: Schema.RedactedFromValue(Schema.String),
+      otherTokens: Schema.optionalKey(Schema.RedactedFromValue(Schema.String))
+    })
   },
   Log: {
     key: "vhost",
