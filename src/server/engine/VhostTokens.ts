@@ -14,7 +14,6 @@ import * as Hex from "effect/encoding/Hex"
 import * as Redacted from "effect/Redacted"
 import { isAccessToken } from "../../protocol/Endpoint.ts"
 import { InvalidVhostTokenError } from "../BrokerError.ts"
-import type * as Journal from "./Journal.ts"
 
 /**
  * An access token. It is the same object until it is removed.
@@ -40,6 +39,8 @@ export interface VhostTokens {
   readonly add: (token?: string | Redacted.Redacted) => Effect.Effect<Redacted.Redacted, InvalidVhostTokenError>
   /** Removes a token, and returns it; `undefined` if the vhost does not have it. Fails for the last one. */
   readonly remove: (token: string | Redacted.Redacted) => Effect.Effect<VhostToken | undefined, InvalidVhostTokenError>
+  /** What is stored of them. */
+  readonly stored: () => { readonly token: Redacted.Redacted; readonly otherTokens?: Redacted.Redacted }
 }
 
 /**
@@ -50,38 +51,37 @@ export interface VhostTokens {
 export const maxTokens = 10
 
 /**
- * Makes the tokens of a vhost, and records them.
+ * Makes the tokens of a vhost.
  *
  * @since 0.1.0
  */
 export const make = (options: {
   readonly path: string
-  readonly journal: Journal.Journal
+  /** Called when they have changed. */
+  readonly onChange: () => void
   /** At least one. */
   readonly tokens: ReadonlyArray<Redacted.Redacted>
 }): VhostTokens => {
-  const { journal, path } = options
+  const { onChange, path } = options
   const tokens: Array<VhostToken> = []
   const enter = (value: Redacted.Redacted) => {
     const token: VhostToken = { value, isRemoved: () => !tokens.includes(token) }
     tokens.push(token)
   }
   const find = (wanted: Redacted.Redacted) => tokens.filter(({ value }) => isSame(value, wanted))[0]
-  const entry = () => {
-    const [current, ...others] = tokens.map(({ value }) => Redacted.value(value))
-    return {
-      _tag: "Vhost",
-      token: Redacted.make(current!),
-      ...others.length > 0 && { otherTokens: Redacted.make(others.join(" ")) }
-    } as const
-  }
   const reject = (detail: string) => Effect.fail(new InvalidVhostTokenError({ path, detail }))
 
   for (const token of options.tokens) if (find(token) === undefined) enter(token)
-  journal.created(entry())
   return {
     list: () => tokens.map(({ value }) => value) as [Redacted.Redacted, ...Array<Redacted.Redacted>],
     find,
+    stored: () => {
+      const [current, ...others] = tokens.map(({ value }) => Redacted.value(value))
+      return {
+        token: Redacted.make(current!),
+        ...others.length > 0 && { otherTokens: Redacted.make(others.join(" ")) }
+      }
+    },
     add: (given = random()) =>
       Effect.suspend(() => {
         const token = redacted(given)
@@ -89,7 +89,7 @@ export const make = (options: {
         if (find(token) !== undefined) return Effect.succeed(token)
         if (tokens.length >= maxTokens) return reject(`it has ${maxTokens}, the limit; remove one first`)
         enter(token)
-        journal.updated(entry())
+        onChange()
         return Effect.succeed(token)
       }),
     remove: (given) =>
@@ -98,7 +98,7 @@ export const make = (options: {
         if (token === undefined) return Effect.undefined
         if (tokens.length === 1) return reject("it has no other one; add one first")
         tokens.splice(tokens.indexOf(token), 1)
-        journal.updated(entry())
+        onChange()
         return Effect.succeed(token)
       })
   }

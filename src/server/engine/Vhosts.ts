@@ -17,7 +17,6 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Iterable from "effect/Iterable"
@@ -48,10 +47,13 @@ import * as Positions from "./internal/positions.ts"
 import * as Rules from "./internal/rules.ts"
 import * as StoredHistory from "./internal/storedHistory.ts"
 import * as StoredVhosts from "./internal/storedVhosts.ts"
+import * as TokenRotation from "./internal/tokenRotation.ts"
+import * as VhostRules from "./internal/vhostRules.ts"
 import * as VhostState from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
+import type { Log } from "./Log.ts"
 import * as Replay from "./Replay.ts"
 import * as ResponseCache from "./ResponseCache.ts"
 import * as VhostTokens from "./VhostTokens.ts"
@@ -68,6 +70,10 @@ export interface Vhost {
   /** The current one of them. */
   readonly token: Redacted.Redacted
   readonly channels: Channels.Channels
+  /** The rules of its channels, without those of the broker. */
+  readonly channelRules: VhostRules.Settable["channelRules"]
+  /** Sets the rules of its channels, and those of the broker after them. */
+  readonly setChannelRules: VhostRules.Settable["setChannelRules"]
   readonly accessTokens: AccessTokens.AccessTokens
   /** The authentications that end by themselves. */
   readonly authentications: Authentications.Authentications
@@ -143,21 +149,27 @@ export const make = Effect.gen(function*() {
   const { restored, ...storage } = yield* openStore
   const registry = yield* makeRegistry(storage)
   const { enter, vhosts } = registry
+  const rulesOf = ({ channelRules, path }: VhostOptions, stored?: StoredVhosts.StoredVhost) =>
+    Effect.mapError(
+      Effect.fromResult(registry.rulesOf(channelRules, stored?.rules)),
+      ({ message }) => new InvalidVhostError({ path, detail: message })
+    )
 
   const add: Vhosts["Service"]["add"] = Effect.fnUntraced(function*(options) {
-    const tokens = tokensOf(options, [VhostTokens.random()])
+    const tokens = TokenRotation.tokensOf(options, [VhostTokens.random()])
     yield* check(options.path, tokens)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
-    const vhost = enter(options.path, tokens)
+    const vhost = enter({ path: options.path, given: tokens, rules: yield* rulesOf(options) })
     yield* Effect.onError(openAll(vhost, options), () => Effect.sync(() => registry.leave(vhost)))
     yield* vhost.journal.persisted
     return vhost
   })
   const restore = Effect.fnUntraced(function*(options: VhostOptions, stored: StoredVhosts.StoredVhost) {
-    const tokens = tokensOf(options, stored.tokens)
+    const tokens = TokenRotation.tokensOf(options, stored.tokens)
     yield* check(options.path, tokens)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
-    yield* openAll(enter(options.path, tokens, stored), options)
+    const rules = yield* rulesOf(options, stored)
+    yield* openAll(enter({ path: options.path, given: tokens, rules, stored }), options)
   })
   const find = (path: string) =>
     Effect.suspend(() => {
@@ -170,7 +182,7 @@ export const make = Effect.gen(function*() {
     return stored === undefined ? add(options) : restore(options, stored)
   }, { discard: true })
   for (const [path, stored] of restored) {
-    if (!vhosts.has(path)) enter(path, stored.tokens, stored)
+    if (!vhosts.has(path)) enter({ path, given: stored.tokens, rules: yield* rulesOf({ path }, stored), stored })
     yield* Effect.logInfo(`The vhost ${path} is restored: ${StoredVhosts.describe(stored)}`)
     // Until then its channels with history have no positions. If the storage fails, the log says so.
     yield* Effect.ignore(vhosts.get(path)?.vhost.journal.persisted ?? Effect.void)
@@ -179,7 +191,7 @@ export const make = Effect.gen(function*() {
     add,
     get: (path) => Effect.map(find(path), ({ vhost }) => vhost),
     list: Effect.sync(() => Array.from(vhosts.values(), ({ vhost }) => vhost)),
-    ...makeTokens(find, config.shutdownTimeout),
+    ...TokenRotation.make(find, config.shutdownTimeout),
     remove: Effect.fnUntraced(function*(path) {
       const entry = yield* find(path)
       registry.remove(entry)
@@ -208,7 +220,17 @@ interface Entered {
   readonly vhost: Vhost
   readonly removed: Deferred.Deferred<void>
   readonly warnings: Warnings.Warnings
+  readonly log: Log
   readonly histories: History.Histories
+}
+
+/** What a vhost is made of. */
+interface Entering {
+  readonly path: string
+  /** Its access tokens. */
+  readonly given: ReadonlyArray<Redacted.Redacted>
+  readonly rules: VhostRules.VhostRules
+  readonly stored?: StoredVhosts.StoredVhost
 }
 
 // The vhosts by their paths, and their background fibers.
@@ -220,27 +242,26 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
   const patterns = Patterns.make()
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
-  const rules = yield* Effect.fromResult(Rules.make(config.channelRules, config))
-  const limits = { ...Limits.fromConfig(config), rules, history: History.makeTotal(config.history.totalSize) }
+  const rulesOf = VhostRules.make(yield* Effect.fromResult(Rules.make(config.channelRules, config)), config)
+  const limits = { ...Limits.fromConfig(config), history: History.makeTotal(config.history.totalSize) }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 
-  const enter = (path: string, tokens: ReadonlyArray<Redacted.Redacted>, stored?: StoredVhosts.StoredVhost): Vhost => {
+  const enter = (entering: Entering): Vhost => {
+    const { path, rules, stored } = entering
     const journal = journalOf(path)
-    const own = { ...limits, journal, clock, patterns, wake }
-    const deadLetters = DeadLetters.make({ ...own, letters: stored?.letters })
-    const largest = config.maxMessageSize - envelopeSize
-    const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal, largest })
-    const lobby = Lobby.make({ ...own, events, deadLetters, onDefect })
+    const own = { ...limits, rules: rules.all, journal, clock, patterns, wake }
+    const { deadLetters, lobby } = makeLobby({ ...own, onDefect }, stored)
     const { log, state } = makeLog(own, stored, isComplete, lobby.emitUnsafe)
     const removed = Deferred.makeUnsafe<void>()
+    const channels = Channels.make(state, log)
     const vhost: Vhost = {
       path,
-      tokens: VhostTokens.make({ path, tokens, journal }),
+      ...makeSettings(entering, { channels, journal, rulesOf }),
       get token() {
         return vhost.tokens.list()[0]
       },
-      channels: Channels.make(state, log),
+      channels,
       accessTokens: AccessTokens.make({ ...own, issued: stored?.issued }),
       authentications: Authentications.make(clock, wake),
       lobby,
@@ -255,7 +276,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
     const warnings = Warnings.make(path, lobby, deadLetters, clock)
-    vhosts.set(path, { vhost, removed, warnings, histories: state.histories })
+    vhosts.set(path, { vhost, removed, warnings, log, histories: state.histories })
     return vhost
   }
   const leave = (vhost: Vhost) => {
@@ -276,49 +297,49 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
   yield* Metrics.register(() => Iterable.map(vhosts.values(), ({ vhost }) => vhost), () => totalsOfRemoved)
   yield* Effect.forkScoped(work.heartbeats)
   yield* Effect.forkScoped(work.redeliveries)
-  return { vhosts, enter, leave, remove }
+  return { vhosts, rulesOf, enter, leave, remove }
 })
 
-// What is done with the tokens of vhosts while they run.
-const makeTokens = <E>(
-  find: (path: string) => Effect.Effect<Entered, E>,
-  timeout: Duration.Duration
-) => {
-  const listeners = new Set<(token: VhostTokens.VhostToken) => Effect.Effect<void>>()
-  return {
-    addToken: (path: string, token?: string | Redacted.Redacted) =>
-      Effect.flatMap(
-        find(path),
-        ({ vhost: { journal, tokens } }) => Effect.tap(tokens.add(token), () => journal.persisted)
-      ),
-    removeToken: Effect.fnUntraced(function*(path: string, token: string | Redacted.Redacted) {
-      const { vhost } = yield* find(path)
-      const removed = yield* vhost.tokens.remove(token)
-      if (removed === undefined) return false
-      const ends = Effect.forEach(listeners, (listener) => listener(removed), { discard: true })
-      yield* Effect.timeoutOption(ends, timeout)
-      yield* vhost.journal.persisted
-      return true
-    }),
-    onTokenRemoved: (listener: (token: VhostTokens.VhostToken) => Effect.Effect<void>) =>
-      Effect.asVoid(Effect.acquireRelease(
-        Effect.sync(() => listeners.add(listener)),
-        () => Effect.sync(() => listeners.delete(listener))
-      ))
+// Its tokens and rules, which are stored together.
+const makeSettings = (
+  { given, path, rules }: Entering,
+  { channels, journal, rulesOf }: {
+    readonly channels: Channels.Channels
+    readonly journal: Journal.Journal
+    readonly rulesOf: VhostRules.VhostRulesOf
   }
+) => {
+  const onChange = () => journal.updated(entry())
+  const tokens = VhostTokens.make({ path, tokens: given, onChange })
+  const { stored, ...settable } = VhostRules.settable(rulesOf, rules, { channels, onChange })
+  const entry = () => ({ _tag: "Vhost", ...tokens.stored(), ...stored() }) as const
+  journal.created(entry())
+  return { tokens, ...settable }
 }
 
 const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: unknown): void =>
   void run(Effect.logError("An event or the result of a request was not sent", defect))
 
+const makeLobby = (
+  options: Omit<Parameters<typeof Lobby.make>[0], "deadLetters"> & Parameters<typeof DeadLetters.make>[0] & {
+    readonly journal: Journal.Journal
+  },
+  stored: StoredVhosts.StoredVhost | undefined
+) => {
+  const deadLetters = DeadLetters.make({ ...options, letters: stored?.letters })
+  const largest = options.maxMessageSize - envelopeSize
+  const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal: options.journal, largest })
+  return { deadLetters, lobby: Lobby.make({ ...options, events, deadLetters }) }
+}
+
 // A store that may lack what an earlier broker has written lacks positions, too: those are of another epoch then.
 const makeLog = (
-  options: Omit<VhostState.Options, "epoch"> & { readonly journal: Journal.Journal },
+  options: Omit<VhostState.Options, "epoch"> & { readonly journal: Journal.Journal; readonly wake: () => void },
   stored: StoredVhosts.StoredVhost | undefined,
   isComplete: boolean,
   emit: (event: Event) => void
 ) => {
-  const { clock, journal } = options
+  const { clock, journal, wake } = options
   const isRecorded = journal !== Journal.none
   const state = VhostState.make({
     ...options,
@@ -331,7 +352,7 @@ const makeLog = (
   })
   if (stored !== undefined) StoredHistory.restore(state, stored, { clock, journal })
   const positions = isRecorded ? Positions.make(state, journal) : undefined
-  return { state, log: LocalLog.make({ state, journal, emit, positions }) }
+  return { state, log: LocalLog.make({ state, journal, emit, positions, wake }) }
 }
 
 /** What the vhosts know of their store. */
@@ -369,14 +390,6 @@ const check = (path: string, tokens: ReadonlyArray<Redacted.Redacted>): Effect.E
     : undefined
   return detail === undefined ? Effect.void : Effect.fail(new InvalidVhostError({ path, detail }))
 }
-
-const tokensOf = (
-  { otherTokens = [], token }: VhostOptions,
-  initially: ReadonlyArray<Redacted.Redacted>
-): ReadonlyArray<Redacted.Redacted> => [
-  ...token === undefined ? initially : [VhostTokens.redacted(token)],
-  ...otherTokens.map(VhostTokens.redacted)
-]
 
 const openAll = ({ channels }: Vhost, options: VhostOptions) =>
   Effect.forEach(options.channels ?? [], channels.open, { discard: true })

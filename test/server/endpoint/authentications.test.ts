@@ -159,7 +159,7 @@ describe("an authentication", () => {
       const a = enterAs(world, "a")
       yield* a.authenticate("joe", 60_000)
       expect(world.vhost.authentications.nextDue()).toBe(60_000)
-      yield* a.session.end
+      yield* a.session.end(false)
       expect(world.vhost.authentications.nextDue()).toBeUndefined()
       const token = yield* grant(world, "joe", ".*", { expiresIn: 60_000 })
       yield* a.session.handle(JSON.stringify({ auth: { token } }))

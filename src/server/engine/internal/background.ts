@@ -9,13 +9,15 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type { Authentications } from "../Authentications.ts"
 import type { Lobby } from "../Lobby.ts"
+import type { Log } from "../Log.ts"
 import { supervised } from "./supervisor.ts"
 import * as Timeline from "./timeline.ts"
 import type { Warnings } from "./warnings.ts"
 
-/** A vhost and its warnings. */
+/** A vhost, its log and its warnings. */
 interface Watched {
   readonly vhost: { readonly path: string; readonly lobby: Lobby; readonly authentications: Authentications }
+  readonly log: Pick<Log, "nextDue" | "sweep">
   readonly warnings: Warnings
 }
 
@@ -50,12 +52,16 @@ export const make = (interval: Duration.Duration, clock: Clock.Clock, vhosts: ()
 
   const nextDue = () =>
     Math.min(
-      ...Array.from(vhosts(), ({ vhost: { authentications, lobby } }) =>
-        Math.min(lobby.nextDue() ?? Infinity, authentications.nextDue() ?? Infinity))
+      ...Array.from(
+        vhosts(),
+        ({ log, vhost: { authentications, lobby } }) =>
+          Math.min(...[lobby, log, authentications].map((one) => one.nextDue() ?? Infinity))
+      )
     )
   // After a defect the same events are still due, so pause before retrying them.
   const redeliver = forAll(
-    ({ vhost: { authentications, lobby } }) => Effect.andThen(lobby.redeliver, authentications.sweep),
+    ({ log, vhost: { authentications, lobby } }) =>
+      Effect.andThen(Effect.andThen(lobby.redeliver, log.sweep), authentications.sweep),
     Effect.sleep("1 second")
   )
   const redeliveries = Effect.suspend(() => {

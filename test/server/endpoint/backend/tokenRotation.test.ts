@@ -19,7 +19,7 @@ describe.each(transports)("an access token over $name", ({ url }) => {
     const { urls } = yield* TestBroker
     const options = {
       url: Redacted.value(urls[url]).replace(token, own),
-      worker: { prefetch: 10, drainTimeout: "100 millis" }
+      worker: { prefetch: 10, drainTimeout: 100 }
     }
     const context = yield* Layer.build(Kosmonaut.layer(options))
     return {
