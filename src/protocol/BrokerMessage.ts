@@ -97,6 +97,14 @@ export type LossReason = "epoch" | "dropped" | "closed"
 export const positioned = (message: string, position: number): string => `${message.slice(0, -1)},":at":${position}}`
 
 /**
+ * An event that was sent to a user, with its position in the log of the vhost, `{"<event>":{…},":user":<position>}`, for
+ * browsers of version 1.
+ *
+ * @since 0.1.0
+ */
+export const toUser = (message: string, position: number): string => `${message.slice(0, -1)},":user":${position}}`
+
+/**
  * `:subscribed {channel, id?}`, with `uid` on private and presence channels, and the visible `subscribers` on presence
  * channels. If the list is not complete, it has `truncated`, the `count` of all, and `next` for `members`. With the
  * `Recovery` of a channel with history.
@@ -125,7 +133,8 @@ export const members = (channel: string, { members, next }: MemberList, id?: Id)
 
 /**
  * `:unsubscribed {channel, reason?, id?}`: the browser left the channel, or the channel was closed. With a `reason` the broker has
- * unsubscribed it, for browsers of version 1: `forbidden`, since the last token of the browser does not allow the channel.
+ * unsubscribed it, for browsers of version 1: `forbidden`, since the last token of the browser does not allow the channel, or
+ * `backend`, since a backend wanted it.
  *
  * @since 0.1.0
  */
@@ -137,7 +146,7 @@ export const unsubscribed = (channel: string, id?: Id, reason?: UnsubscribeReaso
  *
  * @since 0.1.0
  */
-export type UnsubscribeReason = "forbidden"
+export type UnsubscribeReason = "forbidden" | "backend"
 
 /**
  * A member of a presence channel as the others see it, `{…data, channel, uid}`.

@@ -43,7 +43,7 @@ export const notFetched = (machine: Machine, number: number, message: string): v
 }
 
 /** `:authenticated`. One that comes late is as good. */
-export const authenticated = (machine: Machine, { expiresIn, uid: user }: JsonObject): void => {
+export const authenticated = (machine: Machine, { channels, expiresIn, uid: user }: JsonObject): void => {
   const { authentication, state } = machine
   const { isUser, uid: before } = authentication
   if (!isAnswered(machine) || state._tag !== "Connected") return
@@ -54,6 +54,8 @@ export const authenticated = (machine: Machine, { expiresIn, uid: user }: JsonOb
   authentication.failures = 0
   authentication.isUser = true
   authentication.uid = uid
+  if (machine.uid !== undefined && machine.uid !== uid) Subscriptions.forgetInbox(machine)
+  machine.uid = uid
   if (!isUser || uid !== before) {
     setState(machine, { ...state, isAuthenticated: true, ...uid !== undefined && { uid } })
   }
@@ -61,7 +63,7 @@ export const authenticated = (machine: Machine, { expiresIn, uid: user }: JsonOb
     Calls.loseRequests(machine)
     Subscriptions.lose(machine)
   }
-  Subscriptions.convergeAgain(machine)
+  Subscriptions.convergeAgain(machine, channels)
 }
 
 // Without a timer that is longer or shorter than platforms and backends bear, whatever the broker says.

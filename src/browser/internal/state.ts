@@ -24,6 +24,8 @@ export interface Machine {
   connectedAt: number
   liveness: Liveness
   authentication: Authentication
+  /** Who the browser was last. */
+  uid: string | undefined
   /** What the user wants, and what is not left yet. */
   readonly subscriptions: Map<string, Subscription>
   /** The calls that have not ended, by their numbers, in the order in which they were made. */
@@ -95,6 +97,10 @@ export interface Subscription extends Omit<Subscribe, "_tag" | "data"> {
   isRejected: boolean
   /** Other options were sent than those that count now. */
   isOutdated: boolean
+  /** The broker has subscribed the browser by itself: it stays subscribed if nobody wants it. */
+  isOffered: boolean
+  /** The own user, as the broker has told with the channel. */
+  uid: string | undefined
   state: SubscriptionState
   presence: Presence | undefined
   /** Where the browser is on a channel with history. */
@@ -136,6 +142,7 @@ export const make = (options: Options.Options): Machine => ({
   connectedAt: 0,
   liveness: alive(Infinity, 0),
   authentication: anonymous(0),
+  uid: undefined,
   subscriptions: new Map(),
   calls: new Map(),
   callBytes: 0,

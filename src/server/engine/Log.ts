@@ -52,6 +52,11 @@ export interface Intents {
   }
   /** Sends an event to one browser. */
   readonly SendTo: { readonly sid: string; readonly event: string; readonly data: JsonText.Input }
+  /**
+   * Sends an event to all browsers of a user, and retains it if inboxes have a history. Changes nothing if there is no browser
+   * and no history.
+   */
+  readonly SendToUser: { readonly uid: string; readonly event: string; readonly data: JsonText.Input }
   /** Disconnects one browser, or all browsers of a user. Changes nothing if there is none. */
   readonly Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
   /** Subscribes a browser. Changes nothing if it is subscribed, or has missed more than it can receive at once. */
@@ -67,9 +72,9 @@ export interface Intents {
     readonly browser: Browser
     readonly farewell: JsonText.Input
     readonly request: { readonly id: Id | undefined } | undefined
-    readonly mayReturn?: boolean | undefined
     /** Why the broker unsubscribes it, which the browser is told. */
     readonly reason?: UnsubscribeReason | undefined
+    readonly mayReturn?: boolean | undefined
   }
   /**
    * Ends the grace of a connection of a user, or without a user that of a channel whose browsers are no members. Changes nothing
@@ -105,6 +110,7 @@ export interface Rejections {
   readonly CloseChannel: ChannelNotFoundError
   readonly Broadcast: ChannelNotFoundError | NotSubscribedError | BadRequestError | InternalError
   readonly SendTo: BrowserNotFoundError | BadRequestError
+  readonly SendToUser: BadRequestError | InternalError
   readonly Disconnect: never
   readonly Join: ChannelNotFoundError | ForbiddenError | BadRequestError | TooManyRequestsError | InternalError
   readonly Update: ChannelNotFoundError | NotSubscribedError | BadRequestError | TooManyRequestsError
@@ -141,6 +147,7 @@ export type Change = Data.TaggedEnum<{
   /** A broadcast to a channel without subscribers and history. Its data were not read. */
   BroadcastToNobody: {}
   Sent: { readonly sid: string; readonly message: string }
+  SentToUser: { readonly uid: string; readonly message: string; readonly key: string | undefined }
   Disconnected: { readonly by: "sid" | "uid"; readonly who: string }
   Joined: {
     readonly channel: string

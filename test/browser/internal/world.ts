@@ -59,7 +59,11 @@ export class World {
   readonly results = new Map<number, CallResult>()
   readonly deadlines = new Map<number, number>()
   /** The channels that are open at the broker. */
-  readonly open = new Set(["room", "private-a", "presence-b"])
+  readonly open = new Set(["room", "private-a", "presence-b", ":user"])
+  /** The token that is fetched when everything settles. */
+  usual = "good"
+  /** The channels to which the broker subscribes whoever authenticates. */
+  granted: ReadonlyArray<string> = []
   /** How often the broker has executed each call, by the client and the id, and which calls it knows of each user. */
   readonly executed = new Map<string, number>()
   readonly #known = new Set<string>()
@@ -183,6 +187,24 @@ export class World {
     return numberOf(this.epoch, position)
   }
 
+  /** The broker subscribes the browser by itself. */
+  offer(channel: string): void {
+    const { socket } = this
+    if (socket?.version !== 1 || socket.uid === undefined || socket.subscriptions.has(channel)) return
+    this.#subscribe(
+      socket,
+      { channel },
+      (fields) => socket.toBrowser.push({ ":subscribed": this.#subscribedTo(socket, channel, fields) })
+    )
+  }
+
+  /** A backend unsubscribes the browser. */
+  revoke(channel: string): void {
+    const { socket } = this
+    if (socket?.subscriptions.delete(channel) !== true) return
+    socket.toBrowser.push({ ":unsubscribed": { channel, ...(socket.version === 1 && { reason: "backend" }) } })
+  }
+
   /** The broker has lost its log. */
   restart(): void {
     this.epoch = `epoch ${Number(this.epoch.slice(6)) + 1}`
@@ -220,7 +242,7 @@ export class World {
     for (let goesOn = true; goesOn;) {
       expect(turns++, "messages do not go to and fro without an end").toBeLessThan(1000)
       goesOn = this.fetches.length > 0
-      if (goesOn) this.token("good")
+      if (goesOn) this.token(this.usual)
       if (this.process() || this.deliver()) goesOn = true
     }
   }
@@ -303,15 +325,14 @@ export class World {
         return Object.hasOwn(tokens, payload.token) ? this.#authenticate(socket, payload) : fail(402)
       case "subscribe":
         if (channel === "private-x" || (channel.startsWith("p") && !socket.allows(channel))) return fail(403)
-        if (!this.open.has(channel)) return fail(454)
+        if (channel === ":user" && !isUser) return fail(403)
+        if (!this.open.has(channel) || (channel === ":user" && socket.version === 0)) return fail(454)
         if (socket.subscriptions.has(channel) && id === undefined) return undefined
-        return this.#subscribe(socket, payload, (fields) =>
-          respond(":subscribed", {
-            channel,
-            ...fields,
-            ...(isUser && { uid: socket.uid }),
-            ...(fields.more !== true && channel.startsWith("presence") && { subscribers: [] })
-          }))
+        return this.#subscribe(
+          socket,
+          payload,
+          (fields) => respond(":subscribed", this.#subscribedTo(socket, channel, fields))
+        )
       case "unsubscribe":
         if (!socket.subscriptions.delete(channel)) return fail(453)
         return respond(":unsubscribed", { channel })
@@ -350,30 +371,49 @@ export class World {
     socket.client = client
     socket.allows = allows
     socket.endsAt = socket.version === 1 && this.expiresIn !== undefined ? this.now + this.expiresIn : Infinity
-    socket.toBrowser.push({ ":authenticated": socket.version === 1 ? { uid, expiresIn: this.expiresIn } : {} })
+    const channels = this.granted.length > 0 ? this.granted : undefined
+    socket.toBrowser.push({
+      ":authenticated": socket.version === 1 ? { uid, expiresIn: this.expiresIn, channels } : {}
+    })
     for (const channel of [...socket.subscriptions]) {
       if (!channel.startsWith("p") || allows(channel)) continue
       socket.subscriptions.delete(channel)
       socket.toBrowser.push({ ":unsubscribed": { channel, reason: "forbidden" } })
     }
+    for (const channel of this.granted) {
+      if (this.open.has(channel)) this.offer(channel)
+      else if (socket.version === 1) {
+        socket.toBrowser.push({ ":error": { code: 454, status: "status 454", event: "subscribe", channel } })
+      }
+    }
+  }
+
+  #subscribedTo(socket: Socket, channel: string, fields: Json): Json {
+    return {
+      channel,
+      ...fields,
+      ...(socket.uid !== undefined && { uid: socket.uid }),
+      ...(fields.more !== true && channel.startsWith("presence") && { subscribers: [] })
+    }
   }
 
   #sendBroadcast(socket: Socket, channel: string, position: number, hasHistory: boolean): void {
     const isPositioned = hasHistory && socket.version === 1
-    socket.toBrowser.push({
-      said: { n: numberOf(this.epoch, position), channel },
-      ...(isPositioned && { ":at": position })
-    })
+    const n = numberOf(this.epoch, position)
+    socket.toBrowser.push(
+      channel === ":user"
+        ? { said: { n }, ":user": position }
+        : { said: { n, channel }, ...(isPositioned && { ":at": position }) }
+    )
   }
 
   #subscribe(socket: Socket, { channel, rewind, since }: Json, respond: (fields: Json) => unknown): unknown {
     const history = this.histories.get(channel)
-    const isSubscribed = socket.subscriptions.has(channel)
     if (history === undefined || socket.version === 0) {
       socket.subscriptions.add(channel)
       return respond({})
     }
-    const reason = since === undefined || isSubscribed
+    const reason = since === undefined
       ? undefined
       : since.epoch !== this.epoch
       ? "epoch"
@@ -390,11 +430,9 @@ export class World {
       : rewind === undefined
       ? this.head
       : history.entries.at(-rewind - 1)?.position ?? 0
-    const all = isSubscribed ?
-      [] :
-      history.entries.filter(({ exceptSid, position }) =>
-        position > after && (exceptSid === undefined || !own.includes(exceptSid))
-      )
+    const all = history.entries.filter(({ exceptSid, position }) =>
+      position > after && (exceptSid === undefined || !own.includes(exceptSid))
+    )
     const part = all.slice(0, partSize)
     const more = all.length > partSize
     if (!more) socket.subscriptions.add(channel)

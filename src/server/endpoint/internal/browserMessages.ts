@@ -6,7 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type { FromBrowser, Id } from "../../../protocol/BrowserMessage.ts"
-import type { ObjectText } from "../../../protocol/JsonText.ts"
+import { empty, type ObjectText } from "../../../protocol/JsonText.ts"
 import {
   BadRequestError,
   ForbiddenError,
@@ -81,7 +81,7 @@ export const execute = (state: State, message: FromBrowser): Effect.Effect<boole
 }
 
 // A browser may disconnect before its subscription is applied.
-const subscribe = (state: State, message: Message<"Subscribe">) => {
+const subscribe = (state: State, message: Omit<Message<"Subscribe">, "_tag">) => {
   const { browser, permission, vhost: { channels } } = state
   return Effect.uninterruptible(Effect.andThen(
     channels.subscribe(message.channel, browser, { ...message, permission }),
@@ -128,14 +128,24 @@ const identify = (state: State, permission: Permission, message: Message<"Authen
       if (!state.hasEnded) identifyUnsafe(state, permission, message, monotonicOf(clock))
     })
   )
-  return Effect.uninterruptible(
-    before === undefined
-      ? identified
-      : browser.version === 1 && before.uid === permission.uid
-      ? Effect.andThen(identified, channels.restrict(browser, permission))
-      : Effect.andThen(channels.leave(browser), identified)
-  )
+  const changed = before === undefined
+    ? identified
+    : browser.version === 1 && before.uid === permission.uid
+    ? Effect.andThen(identified, channels.restrict(browser, permission))
+    : Effect.andThen(channels.leave(browser), identified)
+  return Effect.uninterruptible(Effect.andThen(changed, subscribeGranted(state, permission)))
 }
+
+// A browser of version 0 does not expect to be subscribed by the broker.
+const subscribeGranted = (state: State, { channels = [] }: Permission): Effect.Effect<void> =>
+  state.browser.version === 0 ? Effect.void : Effect.forEach(channels, (channel, index) =>
+    Effect.suspend(() => {
+      if (state.hasEnded) return Effect.void
+      const subscribed = subscribe(state, { channel, hidden: false, data: empty })
+      const reported = Effect.catch(subscribed, (error) =>
+        send(state, BrokerMessage.error(error, { event: "subscribe", channel })))
+      return index % turn === turn - 1 ? Effect.andThen(reported, Effect.yieldNow) : Effect.asVoid(reported)
+    }), { discard: true })
 
 const identifyUnsafe = (
   state: State,
@@ -150,7 +160,7 @@ const identifyUnsafe = (
   state.permission = permission
   state.client = browser.version === 1 ? client : undefined
   state.origin = encodeOrigin({ sid: browser.sid, uid })
-  browsers.identifyUnsafe(browser, uid)
+  browsers.identifyUnsafe(browser, uid, permission.info)
   authentications.startUnsafe(browser, expiresAt)
   const expiresIn = expiresAt === undefined ? undefined : Math.max(1, Math.floor(expiresAt - now))
   browser.sendUnsafe(BrokerMessage.authenticated(browser.version === 1 ? { uid, expiresIn, channels } : undefined, id))
@@ -257,5 +267,8 @@ const traced = <A, E>(
 export const monotonicOf = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
 const monotonicMillis = Clock.clockWith((clock) => Effect.sync(() => monotonicOf(clock)))
+
+/** After how many subscriptions of a token to yield. */
+const turn = 16
 
 type Message<Tag extends FromBrowser["_tag"]> = Extract<FromBrowser, { readonly _tag: Tag }>

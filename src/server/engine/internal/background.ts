@@ -52,16 +52,13 @@ export const make = (interval: Duration.Duration, clock: Clock.Clock, vhosts: ()
 
   const nextDue = () =>
     Math.min(
-      ...Array.from(
-        vhosts(),
-        ({ log, vhost: { authentications, lobby } }) =>
-          Math.min(...[lobby, log, authentications].map((one) => one.nextDue() ?? Infinity))
-      )
+      ...Array.from(vhosts(), ({ log, vhost: { authentications, lobby } }) =>
+        Math.min(lobby.nextDue() ?? Infinity, authentications.nextDue() ?? Infinity, log.nextDue() ?? Infinity))
     )
   // After a defect the same events are still due, so pause before retrying them.
   const redeliver = forAll(
     ({ log, vhost: { authentications, lobby } }) =>
-      Effect.andThen(Effect.andThen(lobby.redeliver, log.sweep), authentications.sweep),
+      Effect.andThen(Effect.andThen(lobby.redeliver, authentications.sweep), log.sweep),
     Effect.sleep("1 second")
   )
   const redeliveries = Effect.suspend(() => {
