@@ -252,10 +252,10 @@ const isAnswered = (
     )
     return true
   }
-  const { entries, recovery } = Recovery.partOf(state, channel, browser, asked)
+  const { messages, recovery } = Recovery.partOf(state, channel, browser, asked)
   if (recovery?.more !== true) return false
   browser.sendUnsafe(BrokerMessage.subscribed(name, undefined, undefined, id, recovery))
-  Channel.deliverMissed(browser, entries)
+  Channel.deliverMissed(browser, messages)
   return true
 }
 

@@ -88,10 +88,10 @@ const join = (state: VhostState.VhostState, change: Of<"Joined">): void => {
   if (channel === undefined || channel.subscriptions.has(browser)) return
   // As the original's: those who were there before.
   const list = listOf(state, channel)
-  const { entries, recovery } = Recovery.partOf(state, channel, browser, asked)
+  const { messages, recovery } = Recovery.partOf(state, channel, browser, asked)
   VhostState.addSubscription(state, channel, subscription)
   browser.sendUnsafe(BrokerMessage.subscribed(name, uid, list, id, recovery))
-  Channel.deliverMissed(browser, entries)
+  Channel.deliverMissed(browser, messages)
   if (member !== undefined) Channel.deliver(channel, BrokerMessage.memberJoined(member.text))
 }
 

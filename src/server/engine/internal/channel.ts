@@ -75,8 +75,9 @@ export const deliverAt = (
 }
 
 /** Sends a browser broadcasts that it has missed. */
-export const deliverMissed = (browser: Browser, entries: ReadonlyArray<History.Entry>): void => {
-  for (const { message, position } of entries) browser.sendUnsafe(BrokerMessage.positioned(message, position))
+export const deliverMissed = (browser: Browser, messages: ReadonlyArray<string>): void => {
+  if (browser.sendAllUnsafe !== undefined) browser.sendAllUnsafe(messages)
+  else for (const message of messages) browser.sendUnsafe(message)
 }
 
 /**
