@@ -167,8 +167,9 @@ export type Broadcast = Pick<Entry, "position" | "message" | "exceptSid">
 
 /** Appends a broadcast, and drops what is beyond a limit. One that is larger than a limit is not retained. */
 export const append = (histories: Histories, history: History, broadcast: Broadcast): void => {
-  expire(histories)
-  const entry = add(histories, history, broadcast, histories.now())
+  const now = histories.now()
+  expire(histories, now)
+  const entry = add(histories, history, broadcast, now)
   histories.recorder?.retained(entry)
   dropExcess(histories, history)
 }
@@ -205,9 +206,8 @@ const dropExcess = (histories: Histories, history: History): void => {
 }
 
 /** Drops what is too old. */
-export const expire = (histories: Histories): void => {
+export const expire = (histories: Histories, now = histories.now()): void => {
   if (histories.size === 0) return
-  const now = histories.now()
   for (const lane of histories.lanes.values()) {
     const before = now - lane.age
     while (lane.oldest !== undefined && lane.oldest.at < before) drop(histories, lane.oldest.history)
