@@ -101,7 +101,11 @@ const cannotPersist = new InternalError({ detail: Journal.notPersisted })
 
 // The responses of `broadcastAll` wait where they are made, since each broadcast has a code.
 const waitsForStore = ({ channels }: Vhost, command: FromClient): boolean =>
-  command._tag === "Broadcast" ? channels.isPersisted(command.channel) : isPersisted(command)
+  command._tag === "Broadcast"
+    ? channels.isPersisted(command.channel)
+    : command._tag === "SendToUser"
+    ? channels.isPersisted(":user")
+    : isPersisted(command)
 
 // Responds once everything recorded so far is persisted, without a fiber: there may be a response for each of many broadcasts.
 // Later requests on the same connection do not wait for it, unless too many do.

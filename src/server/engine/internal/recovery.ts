@@ -3,16 +3,18 @@
  *
  * A browser says after which position it continues, or how many of the last broadcasts it wants. It receives all of them in
  * order and then is subscribed, in one step. If they are too many for its outbound queue it receives a part and subscribes
- * again. If they are not all retained it is told so, and receives none.
+ * again. If they are not all retained it is told so, and receives none. A browser that is subscribed and subscribes again
+ * receives again what it has received since then.
  *
  * Many browsers come back at the same moment, after a restart of the broker for instance, and have missed the same. The last part is
  * remembered, so that they share its messages.
  */
 
-import { positioned, type Recovery } from "../../../protocol/BrokerMessage.ts"
+import type { Recovery } from "../../../protocol/BrokerMessage.ts"
 import type { Browser, SubscribeOptions } from "../../domain/Browser.ts"
 import type { Channel } from "./channel.ts"
 import * as History from "./history.ts"
+import * as Inboxes from "./inboxes.ts"
 import { positionOf, type VhostState } from "./vhostState.ts"
 
 /** What a browser asks for. */
@@ -28,14 +30,15 @@ export interface Part {
 const nothing: Part = { recovery: undefined, messages: [] }
 
 /** What a browser receives when it subscribes now. */
-export const partOf = (state: VhostState, { history }: Channel, browser: Browser, asked: Asked): Part => {
+export const partOf = (state: VhostState, channel: Channel, browser: Browser, asked: Asked): Part => {
+  const { history } = channel
   const { rewind, since } = asked
   if (browser.version === 0) return nothing
   if (history === undefined) return since === undefined ? nothing : { recovery: noHistory, messages: [] }
   if (since === undefined) {
     return rewind === undefined
       ? live(state, {})
-      : read(state, history, History.positionBefore(history, rewind), [browser.sid])
+      : read(state, channel, history, History.positionBefore(history, rewind), [browser.sid])
   }
   const reason = since.epoch !== state.epoch || since.position > positionOf(state)
     ? "epoch"
@@ -45,15 +48,9 @@ export const partOf = (state: VhostState, { history }: Channel, browser: Browser
     ? "dropped"
     : undefined
   return reason === undefined
-    ? read(state, history, since.position, [browser.sid, since.sid], true)
+    ? read(state, channel, history, since.position, [browser.sid, since.sid], true)
     : live(state, { recovered: false, reason })
 }
-
-/** What a browser is told that subscribes again: it has received everything since it subscribed. */
-export const again = (state: VhostState, { history }: Channel, browser: Browser, { since }: Asked): Recovery =>
-  browser.version === 0 || history === undefined
-    ? undefined
-    : live(state, since === undefined ? {} : { recovered: true }).recovery
 
 const live = (state: VhostState, outcome: Partial<NonNullable<Recovery>>): Part => ({
   recovery: { epoch: state.epoch, position: positionOf(state), ...outcome, missed: 0, more: false },
@@ -62,6 +59,7 @@ const live = (state: VhostState, outcome: Partial<NonNullable<Recovery>>): Part 
 
 const read = (
   state: VhostState,
+  channel: Channel,
   history: History.History,
   after: number,
   except: ReadonlyArray<string | undefined>,
@@ -70,7 +68,7 @@ const read = (
   const { epoch, histories: { total }, limits } = state
   let missed = total.lastMissed
   if (missed?.history !== history || missed.after !== after || missed.head !== History.headOf(history)) {
-    missed = missedOf(history, after, except, limits.outboxSize / 4)
+    missed = missedOf(channel, history, after, except, limits.outboxSize / 4)
     // Otherwise others have missed more.
     if (missed.isForAll) total.lastMissed = missed
   }
@@ -89,12 +87,14 @@ const read = (
 
 // At least one broadcast, so that every part is a step forward.
 const missedOf = (
+  channel: Channel,
   history: History.History,
   after: number,
   except: ReadonlyArray<string | undefined>,
   maxSize: number
 ): History.Missed => {
   const messages: Array<string> = []
+  const write = Inboxes.writeOf(channel)
   let size = 0
   let position = after
   let more = false
@@ -107,7 +107,7 @@ const missedOf = (
     size += entry.size
     more = size > maxSize && messages.length > 0
     if (more) return false
-    messages.push(positioned(entry.message, entry.position))
+    messages.push(write(entry.message, entry.position))
     position = entry.position
     return true
   })
