@@ -24,6 +24,8 @@ export interface Browser {
    * browser was not sent yet.
    */
   readonly sendUnsafe: (message: string, key?: string) => void
+  /** The same for many messages at once; browsers that are sent the same array share what is made of it. Default one by one. */
+  readonly sendAllUnsafe?: (messages: ReadonlyArray<string>) => void
   /** Ends the connection with this close code, once what was sent has left. */
   readonly closeUnsafe: (code: number, reason?: string) => void
 }

@@ -21,7 +21,6 @@ import type { Permission } from "../domain/Permission.ts"
 import { listOf } from "./internal/changes.ts"
 import * as Channel from "./internal/channel.ts"
 import * as History from "./internal/history.ts"
-import * as Inboxes from "./internal/inboxes.ts"
 import * as Recovery from "./internal/recovery.ts"
 import * as Rules from "./internal/rules.ts"
 import * as VhostState from "./internal/vhostState.ts"
@@ -278,12 +277,12 @@ const isAnswered = (
   const subscription = channel.subscriptions.get(browser)?.value
   if (subscription !== undefined && id === undefined) return true
   // To one that is subscribed, too: maybe it has missed something before the broker has subscribed it.
-  const { entries, recovery } = Recovery.partOf(state, channel, browser, { rewind, since })
+  const { messages, recovery } = Recovery.partOf(state, channel, browser, { rewind, since })
   const isPart = recovery?.more === true
   if (subscription === undefined && !isPart) return false
   const list = isPart ? undefined : listOf(state, channel, browser)
   browser.sendUnsafe(BrokerMessage.subscribed(name, isPart ? undefined : subscription?.uid, list, id, recovery))
-  Channel.deliverMissed(browser, entries, Inboxes.writeOf(channel))
+  Channel.deliverMissed(browser, messages)
   return true
 }
 

@@ -36,9 +36,23 @@ const functions = {
     Pace.openLoop(perSecond, milliseconds, (answered) => {
       Effect.runFork(Effect.andThen(broadcast(url, "room"), Effect.sync(answered)))
     }),
-  /** Broadcasts to a channel of so many browsers, no farther ahead of them than `window` deliveries. */
-  fanOut: (url: string, receivers: number, window: number, fibers: number, milliseconds: number) => {
+  /**
+   * Broadcasts to a channel of so many browsers, no farther ahead of them than `window` deliveries; each time something else, if
+   * that is wanted.
+   */
+  fanOut: (
+    url: string,
+    receivers: number,
+    window: number,
+    fibers: number,
+    milliseconds: number,
+    isVaried: boolean = false
+  ) => {
     const current = pace = Pace.begin(window, milliseconds)
+    let n = 0
+    const next = isVaried
+      ? Effect.suspend(() => clients[url]!.broadcast("room", "hello", { what: "world", n: n++ }))
+      : broadcast(url, "room")
     const opened = Effect.promise(current.opened)
     const one = Effect.gen(function*() {
       while (!current.isOver()) {
@@ -47,7 +61,7 @@ const functions = {
           continue
         }
         current.made(receivers)
-        yield* broadcast(url, "room")
+        yield* next
       }
     })
     return Effect.runPromise(

@@ -62,7 +62,7 @@ const deliveries = async (bench: Bench, settings: ReadonlyArray<Setting>) => {
       ...setting,
       parties: { client, broker, browsers },
       run: async (milliseconds) =>
-        perSecond(await client.call("fanOut", urls.zmq, subscribers, 12_800, 16, milliseconds))
+        perSecond(await client.call("fanOut", urls.zmq, subscribers, 12_800, 16, milliseconds, true))
     })
     stops.push(stop, browsers.stop)
   }

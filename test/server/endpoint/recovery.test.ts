@@ -139,6 +139,32 @@ describe("Recovery", () => {
       expect(numbers(b.browser.received())).toEqual([27])
     }))
 
+  it.effect("gives many browsers that have missed the same what each has missed", () =>
+    Effect.gen(function*() {
+      const world = yield* make({ count: 4 })
+      const { subscribed: { epoch, position: start } } = yield* join(enter(world, "a", 1))
+      yield* sayAll(world, 1, 2)
+      const received = (since: object, sid: string) =>
+        Effect.map(join(enter(world, sid, 1), { since }), ({ rest, subscribed }) => {
+          expect(subscribed.missed).toBe(rest.length)
+          return [numbers(rest), subscribed.position]
+        })
+      const since = { epoch, position: start }
+      const [first, head] = yield* received(since, "b")
+      expect(first).toEqual([1, 2])
+      expect((yield* received(since, "c"))[0]).toEqual([1, 2])
+      expect((yield* received({ epoch, position: head }, "d"))[0]).toEqual([])
+      yield* say(world, 3)
+      expect((yield* received(since, "e"))[0]).toEqual([1, 2, 3])
+      yield* say(world, 4, "f")
+      // Not for f, and for all others.
+      expect((yield* received(since, "f"))[0]).toEqual([1, 2, 3])
+      expect((yield* received(since, "g"))[0]).toEqual([1, 2, 3, 4])
+      yield* say(world, 5)
+      expect((yield* join(enter(world, "h", 1), { since })).subscribed.reason).toBe("dropped")
+      expect(numbers((yield* join(enter(world, "i", 1), { rewind: 9 })).rest)).toEqual([2, 3, 4, 5])
+    }))
+
   it.effect("gives the last broadcasts to a browser that rewinds", () =>
     Effect.gen(function*() {
       const world = yield* make()

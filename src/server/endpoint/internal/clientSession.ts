@@ -23,12 +23,13 @@ import {
 } from "../../../protocol/Command.ts"
 import { decodeFromClient, traceparentOf } from "../../../protocol/CommandCodec.ts"
 import type { Frames } from "../../../protocol/Frame.ts"
-import type { StatusError } from "../../../protocol/KosmonautError.ts"
+import { InternalError, type StatusError } from "../../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../../protocol/MetricFamily.ts"
 import * as Retry from "../../../protocol/Retry.ts"
 import * as Trace from "../../../protocol/Trace.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
+import * as Journal from "../../engine/Journal.ts"
 import * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import type { Backend } from "./authenticator.ts"
@@ -50,20 +51,7 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
   /** Sends the error with which a request fails. */
   readonly guarded: (peer: Peer, rest: Effect.Effect<void, StatusError>) => Effect.Effect<void>
 }): Handle => {
-  let unpersisted = 0
-
-  const respondWhenPersisted = ({ journal }: Vhost, peer: Peer, response: FromServer) => {
-    const responding = Effect.matchEffect(journal.persisted, {
-      onFailure: (error) => reject(peer, error),
-      onSuccess: () => respond(peer, response)
-    })
-    if (peer.close !== Effect.void || unpersisted >= maxUnpersisted) return responding
-    unpersisted++
-    return responding.pipe(
-      Effect.ensuring(Effect.sync(() => unpersisted--)),
-      Effect.forkIn(scope, { startImmediately: true })
-    )
-  }
+  const respondWhenPersisted = makeWaiting(context, scope)
 
   // One that waits for a worker. Later requests on the same connection do not wait for it.
   const handleRequest = (request: Request, peer: Peer, key: Retry.Key | undefined) => {
@@ -94,16 +82,22 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
       return handleRequest(request, peer, isRetry ? Retry.keyOf(frames) : undefined)
     }
     const executed = isRetry ? retried(request, Retry.keyOf(frames)) : cached(request, peer.message)
-    if (waitsForStore(backend.vhost, request.command)) {
-      return Effect.flatMap(executed, (response) => respondWhenPersisted(backend.vhost, peer, response))
-    }
+    const waits = waitsForStore(backend.vhost, request.command)
     if (!isDone(executed)) {
-      return Effect.flatMap(executed, (response) => respond(peer, response))
+      return Effect.flatMap(
+        executed,
+        (response) =>
+          waits ? respondWhenPersisted(backend.vhost, peer, response) ?? Effect.void : respond(peer, response)
+      )
     }
     if (Exit.isFailure(executed)) return Effect.failCause(executed.cause)
-    return respondUnsafe(peer, executed.value)
+    return waits
+      ? respondWhenPersisted(backend.vhost, peer, executed.value)
+      : respondUnsafe(peer, executed.value)
   }
 }
+
+const cannotPersist = new InternalError({ detail: Journal.notPersisted })
 
 // The responses of `broadcastAll` wait where they are made, since each broadcast has a code.
 const waitsForStore = ({ channels }: Vhost, command: FromClient): boolean =>
@@ -112,6 +106,28 @@ const waitsForStore = ({ channels }: Vhost, command: FromClient): boolean =>
     : command._tag === "SendToUser"
     ? channels.isPersisted(":user")
     : isPersisted(command)
+
+// Responds once everything recorded so far is persisted, without a fiber: there may be a response for each of many broadcasts.
+// Later requests on the same connection do not wait for it, unless too many do.
+const makeWaiting = (context: Context.Context<never>, scope: Scope.Scope) => {
+  const run = (rest: Effect.Effect<void>) => void Effect.runForkWith(context)(Effect.forkIn(rest, scope))
+  let waiting = 0
+  return ({ journal }: Vhost, peer: Peer, response: FromServer): Effect.Effect<void> | undefined => {
+    if (peer.close !== Effect.void || waiting >= maxUnpersisted) {
+      return Effect.matchEffect(journal.persisted, {
+        onFailure: (error) => reject(peer, error),
+        onSuccess: () => respond(peer, response)
+      })
+    }
+    waiting++
+    journal.whenPersistedUnsafe((persisted) => {
+      waiting--
+      const rest = persisted ? respondUnsafe(peer, response) : reject(peer, cannotPersist)
+      if (rest !== undefined) run(rest)
+    })
+    return undefined
+  }
+}
 
 /** A Client's request. */
 interface Request {

@@ -111,14 +111,14 @@ const join = (state: VhostState.VhostState, change: Of<"Joined">): void => {
   if (channel === undefined || channel.subscriptions.has(browser)) return
   // As the original's: those who were there before.
   const list = listOf(state, channel, browser)
-  const { entries, recovery } = Recovery.partOf(state, channel, browser, asked)
+  const { messages, recovery } = Recovery.partOf(state, channel, browser, asked)
   const grace = from === undefined ? undefined : Graces.find(channel, uid, from)
   const place = grace?.item.member
   const before = place?.value
   if (grace !== undefined) Graces.end(state.graces, grace)
   VhostState.addSubscription(state, channel, subscription, place)
   browser.sendUnsafe(BrokerMessage.subscribed(name, uid, list, id, recovery))
-  Channel.deliverMissed(browser, entries, Inboxes.writeOf(channel))
+  Channel.deliverMissed(browser, messages)
   if (!Member.isMember(subscription)) return
   if (!Member.isMember(before)) {
     return Channel.deliverByVersion(channel, (version) => Member.joined(name, subscription, version))

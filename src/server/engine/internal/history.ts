@@ -95,18 +95,35 @@ export interface Histories {
   size: number
 }
 
+/** The broadcasts after a position, or the first ones of them, as browsers receive them. */
+export interface Missed {
+  readonly history: History
+  readonly after: number
+  /** The position of the last one that was retained then. */
+  readonly head: number
+  readonly messages: ReadonlyArray<string>
+  /** The position of the last message. */
+  readonly position: number
+  /** Whether there are later ones. */
+  readonly more: boolean
+  /** Whether no browser is excepted from one of them. */
+  readonly isForAll: boolean
+}
+
 /** The histories of all vhosts of a broker. */
 export interface Total {
   readonly limit: number
   readonly vhosts: Set<Histories>
   size: number
+  /** What the last browser that came back has missed, if it is the same for all. */
+  lastMissed: Missed | undefined
 }
 
 /** What an entry takes beside its text, in memory and in an outbound queue. */
 const overhead = 352
 
 /** No history yet, of a broker that retains at most `limit` bytes. */
-export const makeTotal = (limit: number): Total => ({ limit, vhosts: new Set(), size: 0 })
+export const makeTotal = (limit: number): Total => ({ limit, vhosts: new Set(), size: 0, lastMissed: undefined })
 
 /** No history yet, of a vhost. `now` are milliseconds of a clock that never goes back. */
 export const make = (limits: Limits, total: Total, now: () => number, recorder?: Recorder): Histories => {
@@ -118,6 +135,7 @@ export const make = (limits: Limits, total: Total, now: () => number, recorder?:
 /** The vhost was removed: frees what it retains. */
 export const release = (histories: Histories | undefined): void => {
   if (histories === undefined) return
+  histories.total.lastMissed = undefined
   for (const lane of histories.lanes.values()) {
     while (lane.oldest !== undefined) drop(histories, lane.oldest.history)
   }
@@ -150,8 +168,9 @@ export type Broadcast = Pick<Entry, "position" | "message" | "exceptSid">
 
 /** Appends a broadcast, and drops what is beyond a limit. One that is larger than a limit is not retained. */
 export const append = (histories: Histories, history: History, broadcast: Broadcast): void => {
-  expire(histories)
-  const entry = add(histories, history, broadcast, histories.now())
+  const now = histories.now()
+  expire(histories, now)
+  const entry = add(histories, history, broadcast, now)
   histories.recorder?.retained(entry)
   dropExcess(histories, history)
 }
@@ -188,9 +207,8 @@ const dropExcess = (histories: Histories, history: History): void => {
 }
 
 /** Drops what is too old. */
-export const expire = (histories: Histories): void => {
+export const expire = (histories: Histories, now = histories.now()): void => {
   if (histories.size === 0) return
-  const now = histories.now()
   for (const lane of histories.lanes.values()) {
     const before = now - lane.age
     while (lane.oldest !== undefined && lane.oldest.at < before) drop(histories, lane.oldest.history)
@@ -217,6 +235,9 @@ export const limit = (histories: Histories, limits: ReadonlyMap<History, Channel
 /** Whether nothing is retained. */
 export const isEmpty = ({ entries, first }: History): boolean => first === entries.length
 
+/** The position of the last broadcast, or that of the floor. */
+export const headOf = ({ entries, floor }: History): number => entries.at(-1)?.position ?? floor
+
 /** Visits the broadcasts after a position, the oldest first, until a visit returns `false`. */
 export const visitAfter = (history: History, position: number, visit: (entry: Entry) => boolean): void => {
   for (let index = firstAfter(history, position); index < history.entries.length; index++) {
@@ -225,8 +246,9 @@ export const visitAfter = (history: History, position: number, visit: (entry: En
 }
 
 /** The position after which there are at most `count` broadcasts. */
-export const positionBefore = ({ entries, first, floor }: History, count: number): number => {
-  if (count === 0) return entries.at(-1)?.position ?? floor
+export const positionBefore = (history: History, count: number): number => {
+  const { entries, first, floor } = history
+  if (count === 0) return headOf(history)
   const index = entries.length - count - 1
   return index < first ? floor : entries[index]!.position
 }

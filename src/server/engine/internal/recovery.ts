@@ -5,35 +5,40 @@
  * order and then is subscribed, in one step. If they are too many for its outbound queue it receives a part and subscribes
  * again. If they are not all retained it is told so, and receives none. A browser that is subscribed and subscribes again
  * receives again what it has received since then.
+ *
+ * Many browsers come back at the same moment, after a restart of the broker for instance, and have missed the same. The last part is
+ * remembered, so that they share its messages.
  */
 
 import type { Recovery } from "../../../protocol/BrokerMessage.ts"
 import type { Browser, SubscribeOptions } from "../../domain/Browser.ts"
 import type { Channel } from "./channel.ts"
 import * as History from "./history.ts"
+import * as Inboxes from "./inboxes.ts"
 import { positionOf, type VhostState } from "./vhostState.ts"
 
 /** What a browser asks for. */
 export type Asked = Pick<SubscribeOptions, "since" | "rewind">
 
-/** What it receives: the fields of `:subscribed`, and the broadcasts that follow it. */
+/** What it receives: the fields of `:subscribed`, and the broadcasts that follow it, the same array for the same broadcasts. */
 export interface Part {
   readonly recovery: Recovery
-  readonly entries: ReadonlyArray<History.Entry>
+  readonly messages: ReadonlyArray<string>
 }
 
 /** What a browser of version 0 receives, and any browser on a channel without history. */
-const nothing: Part = { recovery: undefined, entries: [] }
+const nothing: Part = { recovery: undefined, messages: [] }
 
 /** What a browser receives when it subscribes now. */
-export const partOf = (state: VhostState, { history }: Channel, browser: Browser, asked: Asked): Part => {
+export const partOf = (state: VhostState, channel: Channel, browser: Browser, asked: Asked): Part => {
+  const { history } = channel
   const { rewind, since } = asked
   if (browser.version === 0) return nothing
-  if (history === undefined) return since === undefined ? nothing : { recovery: noHistory, entries: [] }
+  if (history === undefined) return since === undefined ? nothing : { recovery: noHistory, messages: [] }
   if (since === undefined) {
     return rewind === undefined
       ? live(state, {})
-      : read(state, history, History.positionBefore(history, rewind), [browser.sid])
+      : read(state, channel, history, History.positionBefore(history, rewind), [browser.sid])
   }
   const reason = since.epoch !== state.epoch || since.position > positionOf(state)
     ? "epoch"
@@ -43,44 +48,70 @@ export const partOf = (state: VhostState, { history }: Channel, browser: Browser
     ? "dropped"
     : undefined
   return reason === undefined
-    ? read(state, history, since.position, [browser.sid, since.sid], true)
+    ? read(state, channel, history, since.position, [browser.sid, since.sid], true)
     : live(state, { recovered: false, reason })
 }
 
 const live = (state: VhostState, outcome: Partial<NonNullable<Recovery>>): Part => ({
   recovery: { epoch: state.epoch, position: positionOf(state), ...outcome, missed: 0, more: false },
-  entries: []
+  messages: []
 })
 
-// At least one broadcast, so that every part is a step forward.
 const read = (
   state: VhostState,
+  channel: Channel,
   history: History.History,
   after: number,
   except: ReadonlyArray<string | undefined>,
   recovered?: boolean
 ): Part => {
-  const { epoch, limits } = state
-  const entries: Array<History.Entry> = []
-  const maxSize = limits.outboxSize / 4
+  const { epoch, histories: { total }, limits } = state
+  let missed = total.lastMissed
+  if (missed?.history !== history || missed.after !== after || missed.head !== History.headOf(history)) {
+    missed = missedOf(channel, history, after, except, limits.outboxSize / 4)
+    // Otherwise others have missed more.
+    if (missed.isForAll) total.lastMissed = missed
+  }
+  const { messages, more, position } = missed
+  return {
+    recovery: {
+      epoch,
+      position: more ? position : positionOf(state),
+      recovered,
+      missed: messages.length,
+      more
+    },
+    messages
+  }
+}
+
+// At least one broadcast, so that every part is a step forward.
+const missedOf = (
+  channel: Channel,
+  history: History.History,
+  after: number,
+  except: ReadonlyArray<string | undefined>,
+  maxSize: number
+): History.Missed => {
+  const messages: Array<string> = []
+  const write = Inboxes.writeOf(channel)
   let size = 0
-  let position = positionOf(state)
+  let position = after
   let more = false
+  let isForAll = true
   History.visitAfter(history, after, (entry) => {
-    if (entry.exceptSid !== undefined && except.includes(entry.exceptSid)) return true
-    size += entry.size
-    if (size > maxSize && entries.length > 0) {
-      position = entries.at(-1)!.position
-      more = true
-      return false
+    if (entry.exceptSid !== undefined) {
+      isForAll = false
+      if (except.includes(entry.exceptSid)) return true
     }
-    entries.push(entry)
+    size += entry.size
+    more = size > maxSize && messages.length > 0
+    if (more) return false
+    messages.push(write(entry.message, entry.position))
+    position = entry.position
     return true
   })
-  return {
-    recovery: { epoch, position, recovered, missed: entries.length, more },
-    entries
-  }
+  return { history, after, head: History.headOf(history), messages, position, more, isForAll }
 }
 
 /** The channel has no history any more. */

@@ -86,6 +86,7 @@ export const make = (entered: Entered, options: Options): Connection => {
     sid: SecureRandom.uuidV4Unsafe(),
     version: entered.version,
     sendUnsafe: (message, key) => Outbox.send(outbox, message, key),
+    sendAllUnsafe: (messages) => Outbox.sendAll(outbox, messages),
     // The session itself closes with 1013 only a browser that sends too much.
     closeUnsafe: (code, reason = "") =>
       code === 1013 ? disconnect(connection, "flood", reason) : close(connection, code, reason)

@@ -105,6 +105,13 @@ export const send = (outbox: Outbox, message: string, key?: string): void => {
   else sendFrame(outbox, frame)
 }
 
+/** Sends many text messages, in frames that all browsers share that are sent the same array in this turn. Never waits. */
+export const sendAll = (outbox: Outbox, messages: ReadonlyArray<string>): void => {
+  const { flusher, frames } = outbox.outboxes
+  if (messages.length === 0 || outbox.isClosed || !outbox.socket.writable) return
+  for (const frame of frames.all(messages, writeSize, flusher.schedule)) sendFrame(outbox, frame)
+}
+
 /** Sends a frame. Never waits. */
 export const sendFrame = (outbox: Outbox, frame: Frame): void => {
   if (outbox.isClosed || !outbox.socket.writable) return

@@ -83,6 +83,28 @@ const block = (outbox: Outbox.Outbox) =>
   })
 
 describe("outboxes", () => {
+  it.live("sends many messages to many browsers in frames that they share, in order with others", () =>
+    Effect.gen(function*() {
+      const outboxes = Outbox.make(unlimited)
+      const ends = [yield* connection, yield* connection]
+      const writes = ends.map(({ socket }) => countWrites(socket))
+      const missed = Array.from({ length: 2000 }, (_, n) => `{"said":{"n":${n},"text":"${"ü".repeat(40)}"}}`)
+      for (const { socket } of ends) {
+        const outbox = Outbox.open(outboxes, socket, () => assert.fail("slow"))
+        Outbox.send(outbox, "before")
+        Outbox.sendAll(outbox, missed)
+        Outbox.send(outbox, "after")
+        Outbox.sendAll(outbox, [])
+      }
+      const expected = ["before", ...missed, "after"]
+      for (const { texts } of ends) {
+        assert.deepStrictEqual(yield* eventually(texts, ({ length }) => length >= expected.length), expected)
+      }
+      const shared = writes[0]!.filter((bytes) => writes[1]!.includes(bytes))
+      assert.isAtLeast(shared.reduce((sum, { length }) => sum + length, 0), 100_000)
+      for (const bytes of writes.flat()) assert.isAtMost(bytes.length, 65_536)
+    }).pipe(Effect.scoped))
+
   it.live("writes all messages of a turn once, in order, and the same bytes to all", () =>
     Effect.gen(function*() {
       const outboxes = Outbox.make(unlimited)
