@@ -1,6 +1,6 @@
 /**
- * The background work of a broker: it sends heartbeats and expires workers at every interval, and redelivers events when their
- * backoff ends. Nothing runs while no vhost has anything to do.
+ * The background work of a broker: it sends heartbeats and expires workers at every interval, redelivers events when their
+ * backoff ends, and ends the graces of members. Nothing runs while no vhost has anything to do.
  */
 
 import type * as Clock from "effect/Clock"
