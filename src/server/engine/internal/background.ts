@@ -56,10 +56,11 @@ export const make = (interval: Duration.Duration, clock: Clock.Clock, vhosts: ()
         ({ log, vhost }) => Math.min(vhost.lobby.nextDue() ?? Infinity, log.nextDue() ?? Infinity)
       )
     )
-  // After a defect the same events are still due, so pause before retrying them.
-  const redeliver = forAll(
-    ({ log, vhost }) => Effect.andThen(vhost.lobby.redeliver, log.sweep),
-    Effect.sleep("1 second")
+  // After a defect the same events and graces are still due, so pause before retrying them. Neither stops the other.
+  const pause = Effect.sleep("1 second")
+  const redeliver = Effect.andThen(
+    forAll(({ log }) => log.sweep, pause),
+    forAll(({ vhost }) => vhost.lobby.redeliver, pause)
   )
   const redeliveries = Effect.suspend(() => {
     isEarlier.closeUnsafe()
