@@ -57,7 +57,10 @@ export class TestBroker extends Context.Service<TestBroker, {
   ) => Effect.Effect<Browser.Browser["Service"], InvalidOptionError, R | Scope.Scope>
   /** The network between browsers and the broker, that of `browser`. */
   readonly browserNetwork: {
-    /** Cuts it: all connections end (1006), what is on its way is lost, and new connections are refused until `restore`. */
+    /**
+     * Cuts it: all connections end (1006), what is on its way is lost, and new connections are refused until `restore`. Members of
+     * presence channels are gone when the clock has moved by the `grace` of the channel, 3 seconds by default.
+     */
     readonly cut: Effect.Effect<void>
     /**
      * Silences it: connections stand, but nothing passes until `restore`, up to 10 000 messages a connection and direction. A

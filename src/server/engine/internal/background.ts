@@ -1,6 +1,6 @@
 /**
- * The background work of a broker: it sends heartbeats and expires workers at every interval, and redelivers events when their
- * backoff ends, and disconnects browsers when their authentication ends. Nothing runs while no vhost has anything to do.
+ * The background work of a broker: it sends heartbeats and expires workers at every interval, redelivers events when their
+ * backoff ends, disconnects browsers when their authentication ends, and ends the graces of members. Nothing runs while no vhost has anything to do.
  */
 
 import type * as Clock from "effect/Clock"
@@ -55,12 +55,13 @@ export const make = (interval: Duration.Duration, clock: Clock.Clock, vhosts: ()
       ...Array.from(vhosts(), ({ log, vhost: { authentications, lobby } }) =>
         Math.min(lobby.nextDue() ?? Infinity, authentications.nextDue() ?? Infinity, log.nextDue() ?? Infinity))
     )
-  // After a defect the same events are still due, so pause before retrying them.
-  const redeliver = forAll(
-    ({ log, vhost: { authentications, lobby } }) =>
-      Effect.andThen(Effect.andThen(lobby.redeliver, authentications.sweep), log.sweep),
-    Effect.sleep("1 second")
-  )
+  // After a defect the same is still due, so pause before retrying it. None of these stops the others.
+  const pause = Effect.sleep("1 second")
+  const redeliver = Effect.all([
+    forAll(({ log }) => log.sweep, pause),
+    forAll(({ vhost }) => vhost.authentications.sweep, pause),
+    forAll(({ vhost }) => vhost.lobby.redeliver, pause)
+  ], { discard: true })
   const redeliveries = Effect.suspend(() => {
     isEarlier.closeUnsafe()
     const due = nextDue()
