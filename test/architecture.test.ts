@@ -47,6 +47,7 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
 /** The files that may know Node.js. `*` stands for anything, here and below. */
 const nodeOnly = [
   "transport/Tcp*.ts",
+  "transport/TlsServer.ts",
   "transport/internal/backendConnection.ts",
   "transport/Strangers.ts",
   "transport/internal/backendServer.ts",
@@ -56,6 +57,7 @@ const nodeOnly = [
   "transport/internal/zeromqModule.ts",
   "server/store/SqliteStore.ts",
   "server/endpoint/WebSocketEndpoint.ts",
+  "server/endpoint/Certificate.ts",
   "server/endpoint/internal/eventLoopMetrics.ts",
   "server/endpoint/internal/browser/*",
   "server/Broker.ts",

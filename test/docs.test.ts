@@ -60,7 +60,10 @@ const others = [
     "browsers.origins",
     "browsers.trustedProxies",
     "history.channels",
-    "queue.redeliveryBackoff"
+    "queue.redeliveryBackoff",
+    "tls.cert",
+    "tls.key",
+    "tls.reloadInterval"
   ]
 ]
 

@@ -26,6 +26,7 @@ import type { ListenError } from "../transport/TransportServer.ts"
 import * as BrokerConfig from "./BrokerConfig.ts"
 import type { InvalidOptionError, InvalidVhostError, VhostExistsError } from "./BrokerError.ts"
 import * as BackendEndpoint from "./endpoint/BackendEndpoint.ts"
+import * as Certificate from "./endpoint/Certificate.ts"
 import * as WebSocketEndpoint from "./endpoint/WebSocketEndpoint.ts"
 import * as Engine from "./engine/Vhosts.ts"
 import * as VhostViews from "./engine/VhostViews.ts"
@@ -43,7 +44,7 @@ export class Broker extends Context.Service<Broker, {
   readonly websocketPort: number
   readonly backendPort: number
   readonly tcpPort: number
-  /** Its base addresses, without vhost and token: `ws://…`, `wr://…`, `wr+tcp://…`. */
+  /** Its base addresses, without vhost and token: `ws://…` or `wss://…`, `wr://…`, `wr+tcp://…`. */
   readonly addresses: { readonly websocket: string; readonly backend: string; readonly backendTcp: string }
   /** The URLs of a vhost, for browsers, for backends over ZeroMQ and over TCP. The last two hold the access token. */
   readonly urls: (vhost: Pick<Vhosts.Vhost, "path" | "token">) => {
@@ -69,12 +70,12 @@ export type StartError =
 
 const make = Effect.gen(function*() {
   const { host } = yield* BrokerConfig.BrokerConfig
-  const { port: websocketPort, prefix } = yield* WebSocketEndpoint.WebSocketEndpoint
+  const { port: websocketPort, prefix, scheme } = yield* WebSocketEndpoint.WebSocketEndpoint
   const { port: backendPort } = yield* BackendEndpoint.ZmqBackendEndpoint
   const { port: tcpPort } = yield* BackendEndpoint.TcpBackendEndpoint
   // Nobody can connect to an address that stands for all addresses.
   const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host
-  const websocket = `ws://${reachable}:${websocketPort}${prefix}`
+  const websocket = `${scheme}://${reachable}:${websocketPort}${prefix}`
   return Broker.of({
     host,
     websocketPort,
@@ -134,7 +135,11 @@ const storeOf = ({ fsync, storageDir }: BrokerConfig.Options) =>
   storageDir === undefined ? Store.layerNoop : SqliteStore.layer({ directory: storageDir, fsync })
 
 const layerWith = <R>(
-  browsers: Layer.Layer<WebSocketEndpoint.WebSocketEndpoint, ListenError | InvalidOptionError, R>,
+  browsers: Layer.Layer<
+    WebSocketEndpoint.WebSocketEndpoint,
+    ListenError | InvalidOptionError,
+    R | Certificate.Certificate
+  >,
   options?: BrokerConfig.Options
 ) =>
   Layer.effect(Broker, make).pipe(
@@ -145,7 +150,7 @@ const layerWith = <R>(
       Layer.fresh(BackendEndpoint.layerTcp)
     ]),
     Layer.merge(Layer.fresh(VhostViews.layer)),
-    Layer.provide(Layer.fresh(Engine.layer)),
+    Layer.provide([Layer.fresh(Engine.layer), Layer.fresh(Certificate.layer)]),
     Layer.provide(BrokerConfig.layer(options))
   )
 

@@ -71,6 +71,9 @@ const fields = {
   /** How long the end of the broker may take, default 5 seconds. Then connections are destroyed, whatever they have unread. */
   shutdownTimeout: Option.duration("5 seconds"),
 
+  /** TLS: with `cert` and `key` browsers connect to `wss://` only. */
+  tls: group(Groups.tls),
+
   /** Browsers: which may connect, how many, and how much each may send. */
   browsers: group({
     /**

@@ -1,8 +1,18 @@
 /**
- * The fields of two groups of `BrokerConfig`: of what is retained of broadcasts, and of requests.
+ * The fields of some groups of `BrokerConfig`: of encryption, and of what is retained of broadcasts and of requests.
  */
 
 import * as Option from "./option.ts"
+
+/** `tls`. */
+export const tls = {
+  /** The file of the certificate and those that it was signed with, PEM. Default none: nothing is encrypted by TLS. */
+  cert: Option.text,
+  /** The file of the certificate's private key, PEM. */
+  key: Option.text,
+  /** How often the broker looks whether the files have changed, default 10 seconds, and then uses the new ones. */
+  reloadInterval: Option.interval("10 seconds")
+}
 
 /** `history`. */
 export const history = {
