@@ -42,7 +42,7 @@ import * as Worker from "./Worker.ts"
 export interface TransportOptions {
   /** The vhost's URL, `wr://<access token>@<host>:<port>/<vhost>`. */
   readonly url: string | Redacted.Redacted
-  /** The options of the transport. `maxConnections` is for `wr+tcp` alone. */
+  /** The options of the transport. `maxConnections` is for `wr+tcp` and `wrs+tcp` alone, `tls` for `wrs+tcp`. */
   readonly transport?: TcpTransport.Options | undefined
 }
 
@@ -141,7 +141,7 @@ const clientOptions = Effect.fnUntraced(
 )
 
 /**
- * The transport that a URL's scheme names: `wr` ZeroMQ, `wr+tcp` classic TCP.
+ * The transport that a URL's scheme names: `wr` ZeroMQ, `wr+tcp` classic TCP, `wrs+tcp` the same over TLS.
  *
  * @since 0.1.0
  */
@@ -151,6 +151,7 @@ export const layerTransport = ({ transport, url }: TransportOptions): Layer.Laye
       case "wr":
         return Result.succeed(ZmqTransport.layer(transport))
       case "wr+tcp":
+      case "wrs+tcp":
         return Result.succeed(TcpTransport.layer(transport))
       default:
         return Result.fail(

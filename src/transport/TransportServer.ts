@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Frames } from "../protocol/Frame.ts"
+import type { Decrypt } from "./TlsServer.ts"
 
 /**
  * The sender of a message, to which responses are sent.
@@ -99,6 +100,8 @@ export type Listen = (options: {
   readonly outboxSize?: number | undefined
   /** How many connections there may be, default 4096. Beyond it the oldest unauthorized one is closed. */
   readonly maxConnections?: number | undefined
+  /** Makes the decrypted side of connections that begin with TLS. Without it they are closed. */
+  readonly decrypt?: Decrypt | undefined
   /** How long the end of `run` may take at most, default 5 seconds. */
   readonly shutdownTimeout?: Duration.Duration | undefined
 }) => Effect.Effect<TransportServer, ListenError, Scope.Scope>

@@ -2,6 +2,7 @@
  * The certificates of `test/fixtures/tls`, and TLS connections that trust them.
  */
 import { Effect } from "effect"
+import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import { join } from "node:path"
 import * as Tls from "node:tls"
@@ -23,10 +24,13 @@ export const ca = Fs.readFileSync(join(folder, "ca.pem"), "utf8")
 /** Opens a TLS connection to a port of this machine, and checks its certificate. */
 export const connect = (port: number): Tls.TLSSocket => Tls.connect({ host: "127.0.0.1", port, ca })
 
-/** The serial number of the certificate that a port has. */
+/** The serial number of a certificate. */
+export const serialOf = (name: Name) => new Crypto.X509Certificate(contentOf(name).cert).serialNumber
+
+/** The serial number of the certificate that a port has, whether or not it is valid. */
 export const serialAt = (port: number) =>
   Effect.callback<string>((resume) => {
-    const socket = connect(port)
+    const socket = Tls.connect({ host: "127.0.0.1", port, rejectUnauthorized: false })
     socket.on("secureConnect", () => {
       resume(Effect.succeed(socket.getPeerCertificate().serialNumber))
       socket.destroy()

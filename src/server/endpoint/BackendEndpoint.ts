@@ -22,6 +22,7 @@ import type { Handlers, Listen, ListenError, Peer } from "../../transport/Transp
 import * as ZmqTransportServer from "../../transport/ZmqTransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import { Vhosts } from "../engine/Vhosts.ts"
+import { Certificate } from "./Certificate.ts"
 import * as Authenticator from "./internal/authenticator.ts"
 import * as ClientEvents from "./internal/clientEvents.ts"
 import * as ClientSession from "./internal/clientSession.ts"
@@ -164,14 +165,21 @@ const brokerFailed = new InternalError({ detail: "the broker failed" })
 // It is unknown whether an unauthorized connection supports extensions.
 const framesOf = ({ code }: StatusError): Frames => encode({ _tag: "Failure", code }, false)
 
+// With a certificate either port speaks TLS, too.
+const encrypted = (listen: Listen): Effect.Effect<Listen, never, Certificate> =>
+  Effect.map(Certificate, ({ decrypt }): Listen => (options) => listen({ ...options, decrypt }))
+
 /**
  * The backend endpoint over ZeroMQ as a layer, on the configured `backendPort`.
  *
  * @since 0.1.0
  */
-export const layerZmq: Layer.Layer<ZmqBackendEndpoint, ListenError, BrokerConfig | Vhosts> = Layer.effect(
+export const layerZmq: Layer.Layer<ZmqBackendEndpoint, ListenError, BrokerConfig | Certificate | Vhosts> = Layer.effect(
   ZmqBackendEndpoint,
-  Effect.flatMap(BrokerConfig, ({ backendPort }) => make(ZmqTransportServer.listen, backendPort))
+  Effect.gen(function*() {
+    const { backendPort } = yield* BrokerConfig
+    return yield* make(yield* encrypted(ZmqTransportServer.listen), backendPort)
+  })
 )
 
 /**
@@ -179,7 +187,10 @@ export const layerZmq: Layer.Layer<ZmqBackendEndpoint, ListenError, BrokerConfig
  *
  * @since 0.1.0
  */
-export const layerTcp: Layer.Layer<TcpBackendEndpoint, ListenError, BrokerConfig | Vhosts> = Layer.effect(
+export const layerTcp: Layer.Layer<TcpBackendEndpoint, ListenError, BrokerConfig | Certificate | Vhosts> = Layer.effect(
   TcpBackendEndpoint,
-  Effect.flatMap(BrokerConfig, ({ tcpPort }) => make(TcpTransportServer.listen, tcpPort))
+  Effect.gen(function*() {
+    const { tcpPort } = yield* BrokerConfig
+    return yield* make(yield* encrypted(TcpTransportServer.listen), tcpPort)
+  })
 )

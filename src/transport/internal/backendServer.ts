@@ -15,6 +15,7 @@ import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as net from "node:net"
 import * as Strangers from "../Strangers.ts"
+import type { Decrypt } from "../TlsServer.ts"
 import { checkPort, type Handlers, type Listen, ListenError } from "../TransportServer.ts"
 import { type BackendConnection, type Host, serve } from "./backendConnection.ts"
 import * as Warnings from "./warnings.ts"
@@ -81,6 +82,7 @@ const makeConnections = Effect.fnUntraced(function*(options: {
   readonly maxMessageSize: number
   readonly maxConnections: number
   readonly outboxSize?: number | undefined
+  readonly decrypt?: Decrypt | undefined
   readonly shutdownTimeout?: Duration.Duration | undefined
 }) {
   const clock = yield* Clock.Clock
@@ -95,6 +97,7 @@ const makeConnections = Effect.fnUntraced(function*(options: {
     handlers: options.handlers,
     maxMessageSize: options.maxMessageSize,
     outboxSize: options.outboxSize ?? 16 * 1_048_576,
+    decrypt: options.decrypt,
     fork,
     warnUnsafe,
     onEstablished: pending.remove,

@@ -38,6 +38,14 @@ export const maybeTooLarge = (error: ConnectionError, size: number): ConnectionE
     })
   })
 
+/** Why a `wrs+tcp://` connection could not be opened, with a hint if what listens there does not speak TLS. */
+export const ofTls = (cause: unknown): unknown => {
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : ""
+  return /^(ERR_SSL_|EPROTO|ECONNRESET)/.test(code)
+    ? new Error(`${code}: what listens there does not speak TLS. Does the broker have a certificate (--tls-cert)?`)
+    : cause
+}
+
 /** What a code of ZeroMQ or the system means for a `wr://` connection that could not be opened. */
 export const ofCode = (code: string): Error =>
   new Error(meanings[code] === undefined ? code : `${code}: ${meanings[code]}`)
