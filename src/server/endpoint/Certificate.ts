@@ -2,8 +2,8 @@
  * The broker's certificate for TLS, from the files of the options `tls.cert` and `tls.key`.
  *
  * The files are read at the start, where a mistake is an `InvalidOptionError`, and again every `tls.reloadInterval`. New
- * connections get the new certificate, existing ones stay. New files that cannot be used are logged, and the certificate
- * before is used until they can. The key is never logged.
+ * connections get the new certificate, existing ones stay. New files that cannot be used at two looks are logged, and the
+ * certificate before is used until they can. The key is never logged.
  *
  * @since 0.1.0
  */
@@ -47,27 +47,30 @@ const make = Effect.gen(function*() {
   if (files === undefined) return Certificate.of({ decrypt: undefined })
   let credentials = yield* read(files)
   let decrypt = yield* accept(files, credentials)
-  let problem: string | undefined
   const reload = Effect.gen(function*() {
     const current = yield* read(files)
-    if (current.cert.equals(credentials.cert) && current.key.equals(credentials.key)) {
-      problem = undefined
-      return
-    }
+    if (current.cert.equals(credentials.cert) && current.key.equals(credentials.key)) return
     decrypt = yield* accept(files, current)
     credentials = current
-    problem = undefined
     yield* Effect.logInfo(`Using the new certificate in ${files.cert}`)
-  }).pipe(
-    Effect.catch((error) => {
-      if (error.message === problem) return Effect.void
-      problem = error.message
-      return Effect.logError(`The certificate that is in use stays. ${error.message}`)
-    })
-  )
-  yield* every(tls.reloadInterval, reload)
+  })
+  yield* every(tls.reloadInterval, reported(reload))
   return Certificate.of({ decrypt: (socket) => decrypt(socket) })
 })
+
+// The two files are not replaced in the same moment: what is wrong counts if it still is at the next look.
+const reported = (reload: Effect.Effect<void, InvalidOptionError>): Effect.Effect<void> => {
+  let problem: string | undefined
+  let looks = 0
+  return Effect.matchEffect(reload, {
+    onSuccess: () => Effect.sync(() => void (problem = undefined)),
+    onFailure: ({ message }) => {
+      looks = message === problem ? looks + 1 : 1
+      problem = message
+      return looks === 2 ? Effect.logError(`The certificate that is in use stays. ${message}`) : Effect.void
+    }
+  })
+}
 
 const every = (interval: Duration.Duration, effect: Effect.Effect<void>): Effect.Effect<void, never, Scope.Scope> =>
   Effect.sleep(interval).pipe(Effect.andThen(effect), Effect.forever, Effect.forkScoped, Effect.asVoid)
