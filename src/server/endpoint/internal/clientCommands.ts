@@ -33,10 +33,9 @@ export const execute = (
     case "CloseChannel":
       return Effect.as(channels.close(command.channel), FromServer.Ok())
     case "AccessToken":
-      return Effect.map(
-        accessTokens.issue(command.uid, command.pattern),
-        (token) => FromServer.AccessTokenIssued({ token: Redacted.value(token) })
-      )
+      return Effect.map(accessTokens.issue(command.uid, command.pattern), tokenIssued)
+    case "AccessTokenWith":
+      return Effect.map(accessTokens.issue(command.grant.uid, command.grant.pattern, command.grant), tokenIssued)
     case "BroadcastAll":
       return Effect.flatMap(
         Effect.fromResult(decodeBroadcasts(command.broadcasts)),
@@ -54,7 +53,15 @@ export const execute = (
   }
 }
 
-type Executed = "OpenChannel" | "CloseChannel" | "Broadcast" | "AccessToken" | "BroadcastAll" | "SendTo" | "Disconnect"
+type Executed =
+  | "OpenChannel"
+  | "CloseChannel"
+  | "Broadcast"
+  | "AccessToken"
+  | "AccessTokenWith"
+  | "BroadcastAll"
+  | "SendTo"
+  | "Disconnect"
 type Listed = "ListChannels" | "DescribeChannel" | "ListSubscribers" | "ListHistory" | "ListDeadLetters"
 
 // Lists, and what is left.
@@ -156,14 +163,25 @@ export const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A
 // It yields to the event loop in between, since each of them may go to thousands of browsers.
 const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts: ReadonlyArray<Broadcast>) {
   const codes: Array<number> = []
-  for (const [channel, event, data, exceptSid] of broadcasts) {
+  const persisting: Array<number> = []
+  for (const [index, [channel, event, data, exceptSid]] of broadcasts.entries()) {
     EventLoop.begin()
     const committed = channels.broadcastUnsafe({ _tag: "Broadcast", channel, event, data, exceptSid })
     codes.push(yield* Effect.match(committed, { onSuccess: () => 204, onFailure: ({ code }) => code }))
+    if (codes[index] === 204 && channels.isPersisted(channel)) persisting.push(index)
     if (EventLoop.isOver()) yield* EventLoop.next
+  }
+  if (persisting.length > 0) {
+    yield* Effect.catch(channels.persisted, ({ code }) => {
+      for (const index of persisting) codes[index] = code
+      return Effect.void
+    })
   }
   return responseOf(codes satisfies typeof Response.Broadcasts.Type)
 })
+
+const tokenIssued = (token: Redacted.Redacted): FromServer =>
+  FromServer.AccessTokenIssued({ token: Redacted.value(token) })
 
 const responseOf = (value: unknown): FromServer => FromServer.Response({ json: JSON.stringify(value) })
 
