@@ -48,6 +48,8 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
 const nodeOnly = [
   "transport/Tcp*.ts",
   "transport/TlsServer.ts",
+  "transport/Curve*.ts",
+  "transport/internal/curve.ts",
   "transport/internal/backendConnection.ts",
   "transport/Strangers.ts",
   "transport/internal/backendServer.ts",
@@ -59,6 +61,7 @@ const nodeOnly = [
   "server/store/SqliteStore.ts",
   "server/endpoint/WebSocketEndpoint.ts",
   "server/endpoint/Certificate.ts",
+  "server/endpoint/ServerKey.ts",
   "server/endpoint/internal/eventLoopMetrics.ts",
   "server/endpoint/internal/browser/*",
   "server/Broker.ts",
@@ -68,6 +71,7 @@ const nodeOnly = [
 /** The doors of foreign modules: the first row that fits an import says which files may have it. */
 const doors: Record<string, ReadonlyArray<string>> = {
   "zeromq": ["transport/internal/zmqSocket.ts", "transport/internal/zeromqModule.ts"],
+  "tweetnacl": ["transport/internal/tweetnaclModule.ts"],
   "re2js": ["server/domain/Permission.ts"],
   "node:*": nodeOnly,
   "@effect/platform-node/*": nodeOnly,

@@ -61,6 +61,8 @@ const others = [
     "browsers.trustedProxies",
     "channelRules",
     "queue.redeliveryBackoff",
+    "curve.clientKeys",
+    "curve.secretKeyFile",
     "tls.cert",
     "tls.key",
     "tls.reloadInterval"

@@ -10,4 +10,10 @@ const Backend = Kosmonaut.layerConfig({
   transport: { tls: { ca: Config.String("KOSMONAUT_CA") } }
 })
 
-export { Backend }
+// The broker accepts certain keys only.
+const Known = Kosmonaut.layerConfig({
+  url: Config.Redacted("KOSMONAUT_URL"),
+  transport: { curve: { secretKey: Config.Redacted("KOSMONAUT_SECRET_KEY") } }
+})
+
+export { Backend, Known }

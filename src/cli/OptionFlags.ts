@@ -78,6 +78,17 @@ export const optionFlags = {
     "<file>"
   ),
   "tls.key": text("tls.key", "The file of the certificate's private key, PEM", "<file>"),
+  "curve.secretKeyFile": text(
+    "curve.secretKeyFile",
+    "The file of the broker's secret key for wrs://, which kosmonaut keygen makes",
+    "<file>"
+  ),
+  "curve.clientKeys": repeated(
+    "curve-client-key",
+    "curve.clientKeys",
+    "<key>",
+    "The public key of a backend that may connect; default all that know an access token"
+  ),
   "storageDir": text(
     "storageDir",
     "The folder in which vhosts, tokens, channels, unhandled events and dead letters are stored, so that they outlast the broker; default none: all is in memory",

@@ -75,6 +75,8 @@ const fields = {
 
   /** TLS: with `cert` and `key` browsers connect to `wss://` only. */
   tls: Option.group(Groups.tls),
+  /** CURVE: with `secretKeyFile` backends may connect to `wrs://`. */
+  curve: Option.group(Groups.curve),
 
   /** Browsers: which may connect, how many, and how much each may send. */
   browsers: Option.group({

@@ -732,7 +732,7 @@ describe("Client", () => {
       yield* Effect.provide(Client.Client, Layer.provide(Client.layer({ url }), TcpTransport.layer()))
     }))
 
-  it.effect("says that encryption is not available yet", () =>
+  it.effect("says that encryption needs the broker's key", () =>
     Effect.gen(function*() {
       for (const scheme of ["wrs"]) {
         const error = yield* Effect.flip(

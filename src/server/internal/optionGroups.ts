@@ -15,6 +15,17 @@ export const tls = {
   reloadInterval: Option.interval("10 seconds")
 }
 
+/** `curve`. */
+export const curve = {
+  /** The file of the broker's secret key for `wrs://`, which `kosmonaut keygen` makes. Default none: ZeroMQ is not encrypted. */
+  secretKeyFile: Option.text,
+  /**
+   * The public keys of the backends that may connect. Default none: all may that know an access token. With any, backends
+   * without one of these keys are rejected, 402, also those over `wr://`, `wr+tcp://` and `wrs+tcp://`.
+   */
+  clientKeys: Option.texts([])
+}
+
 /** `backends`. */
 export const backends = {
   /** How many there may be at each port, default 4096. Beyond it new ones are closed at once. */

@@ -10,6 +10,7 @@ import type * as Fiber from "effect/Fiber"
 import { constVoid } from "effect/Function"
 import type { Socket } from "node:net"
 import type { Frames } from "../../protocol/Frame.ts"
+import type { CurveServer } from "../CurveServer.ts"
 import { type Decrypt, firstByte } from "../TlsServer.ts"
 import type { Handlers, Peer } from "../TransportServer.ts"
 import * as Classic from "./classic.ts"
@@ -32,7 +33,8 @@ export interface Host {
   readonly handlers: Handlers
   readonly maxMessageSize: number
   readonly outboxSize: number
-  readonly decrypt: Decrypt | undefined
+  readonly decrypt?: Decrypt | undefined
+  readonly curve?: CurveServer | undefined
   /** Runs an effect for as long as the server runs. */
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   readonly warnUnsafe: WarnUnsafe
@@ -59,10 +61,11 @@ interface Detected {
 
 type Encode = (sendings: ReadonlyArray<Writer.Sending>) => Uint8Array
 
-const detect = (chunk: Buffer, link: Link, { maxMessageSize }: Host): Detected =>
-  chunk[0] === Zmtp.signature
-    ? { protocol: ZmtpSession.make(link), encode: ZmtpSession.encode(maxMessageSize) }
-    : { protocol: Classic.make(link), encode: Classic.encode }
+const detect = (chunk: Buffer, link: Link, { curve }: Host): Detected => {
+  if (chunk[0] !== Zmtp.signature) return { protocol: Classic.make(link), encode: Classic.encode }
+  const session = ZmtpSession.make(link, curve)
+  return { protocol: session, encode: session.encode }
+}
 
 /** Serves a connection that was accepted. */
 export const serve = (socket: Socket, host: Host): BackendConnection => {

@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as net from "node:net"
+import type { CurveServer } from "../CurveServer.ts"
 import * as Strangers from "../Strangers.ts"
 import type { Decrypt } from "../TlsServer.ts"
 import { checkPort, type Handlers, type Listen, ListenError } from "../TransportServer.ts"
@@ -83,6 +84,7 @@ const makeConnections = Effect.fnUntraced(function*(options: {
   readonly maxConnections: number
   readonly outboxSize?: number | undefined
   readonly decrypt?: Decrypt | undefined
+  readonly curve?: CurveServer | undefined
   readonly shutdownTimeout?: Duration.Duration | undefined
 }) {
   const clock = yield* Clock.Clock
@@ -94,10 +96,8 @@ const makeConnections = Effect.fnUntraced(function*(options: {
   const isEmpty = Latch.makeUnsafe(true)
 
   const host: Host = {
-    handlers: options.handlers,
-    maxMessageSize: options.maxMessageSize,
+    ...options,
     outboxSize: options.outboxSize ?? 16 * 1_048_576,
-    decrypt: options.decrypt,
     fork,
     warnUnsafe,
     onEstablished: pending.remove,

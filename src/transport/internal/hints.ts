@@ -3,6 +3,7 @@
  * another of the broker's ports.
  */
 
+import type { Scheme } from "../../protocol/Endpoint.ts"
 import { ConnectionClosedError, ConnectionError } from "../../protocol/KosmonautError.ts"
 
 /** What the first bytes of a `wr+tcp://` connection reveal about a peer that is no broker. */
@@ -46,9 +47,14 @@ export const ofTls = (cause: unknown): unknown => {
     : cause
 }
 
-/** What a code of ZeroMQ or the system means for a `wr://` connection that could not be opened. */
-export const ofCode = (code: string): Error =>
-  new Error(meanings[code] === undefined ? code : `${code}: ${meanings[code]}`)
+/** What a code of ZeroMQ or the system means for a `wr://` or `wrs://` connection that could not be opened. */
+export const ofCode = (code: string, scheme: Scheme = "wr"): Error => {
+  const meaning = scheme === "wrs" && code === "EPROTO" ? withoutKey : meanings[code]
+  return new Error(meaning === undefined ? code : `${code}: ${meaning}`)
+}
+
+const withoutKey =
+  "what listens there does not speak ZeroMQ with CURVE. Does the broker have a key (--curve-secret-key-file)?"
 
 const port = "Use the port for wr://, by default 8081, and not that for wr+tcp:// (8083) or for browsers (8080)"
 

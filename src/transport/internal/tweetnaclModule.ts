@@ -1,0 +1,44 @@
+/**
+ * Loads the package `tweetnacl`, which has the cipher of CURVE, if a broker has a key: Node.js has the same curve, and not the
+ * cipher.
+ */
+
+import * as Effect from "effect/Effect"
+import type TweetNaCl from "tweetnacl"
+
+/** What CURVE needs of it. */
+export interface Cipher {
+  /** Encrypts and authenticates with a nonce of 24 bytes. */
+  readonly seal: (message: Uint8Array, nonce: Uint8Array, key: Uint8Array) => Uint8Array
+  /** The message; `null` if it was not sealed with this key and nonce. */
+  readonly open: (box: Uint8Array, nonce: Uint8Array, key: Uint8Array) => Uint8Array | null
+  /** The key for both directions, from the secret that both sides have computed. */
+  readonly keyOf: (shared: Uint8Array) => Uint8Array
+}
+
+/** Loads it. Fails with the reason if the package is missing. */
+export const load: Effect.Effect<Cipher, Error> = Effect.map(
+  Effect.tryPromise({ try: () => import("tweetnacl"), catch: (cause) => cause as Error }),
+  (loaded) => {
+    const nacl = loaded.default as typeof TweetNaCl & Lowlevel
+    return {
+      seal: nacl.secretbox,
+      open: nacl.secretbox.open,
+      keyOf: (shared) => {
+        const key = new Uint8Array(32)
+        nacl.lowlevel.crypto_core_hsalsa20(key, zeros, shared, sigma)
+        return key
+      }
+    }
+  }
+)
+
+// Not among its types.
+interface Lowlevel {
+  readonly lowlevel: {
+    readonly crypto_core_hsalsa20: (out: Uint8Array, input: Uint8Array, key: Uint8Array, sigma: Uint8Array) => void
+  }
+}
+
+const zeros = new Uint8Array(16)
+const sigma = Buffer.from("expand 32-byte k")
