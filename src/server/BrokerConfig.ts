@@ -13,8 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as SchemaAST from "effect/SchemaAST"
-import * as SchemaIssue from "effect/SchemaIssue"
+import type * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaParser from "effect/SchemaParser"
 import * as Str from "effect/String"
 import { defaultMaxMessageSize } from "../protocol/Frame.ts"
@@ -22,6 +21,7 @@ import { InvalidOptionError } from "./BrokerError.ts"
 import * as ChannelRules from "./internal/channelRule.ts"
 import * as Option from "./internal/option.ts"
 import * as Groups from "./internal/optionGroups.ts"
+import * as Issue from "./internal/optionIssue.ts"
 
 const MiB = 1_048_576
 
@@ -145,6 +145,11 @@ const fields = {
      */
     presenceListSize: Option.size(262_144),
     /**
+     * How many bytes the members of a vhost may take whose connection was lost and may come back (`grace` of a rule), default
+     * 16 MiB. Beyond it a member is gone at once.
+     */
+    graceSize: Option.size(16 * MiB),
+    /**
      * How many bytes may be queued for one that does not read, including the overhead of each message, default 4 MiB. Beyond
      * it the browser is disconnected, 1013.
      */
@@ -242,51 +247,12 @@ export const make = (options: Options = {}): Effect.Effect<Resolved, InvalidOpti
 
 const decode = SchemaParser.decodeUnknownResult(schema, { onExcessProperty: "error" })
 
-/**
- * Checks the rules of a vhost, as `make` does.
- *
- * @since 0.1.0
- */
-export const channelRules = (
-  channelRules: ReadonlyArray<ChannelRule>
-): Result.Result<ReadonlyArray<ResolvedChannelRule>, InvalidOptionError> =>
-  Result.mapBoth(decodeRules({ channelRules }), {
-    onSuccess: ({ channelRules }) => channelRules,
-    onFailure: (issue) => errorOf(issue, { channelRules })
-  })
-
-const decodeRules = SchemaParser.decodeUnknownResult(Schema.Struct({ channelRules: ChannelRules.list }), {
-  onExcessProperty: "error"
-})
-
-const errorOf = (issue: SchemaIssue.Issue, options: object): InvalidOptionError => {
-  const { issues: [first] } = formatIssue(issue)
-  const path = first?.path?.map(String) ?? []
-  const value = path.reduce<unknown>((value, key) => (value as Readonly<Record<string, unknown>>)[key], options)
-  // The value of a secret is in no error.
-  const text = path.at(-1) === "token" ? "what it is" : textOf(value)
-  const isOfGroup = path.length === 1 && Option.isGroup(fields[path[0] as keyof typeof fields])
-  const allowed = isOfGroup && Object(value) !== value ? "an object with options" : expectedBy(first?.message ?? "")
-  return new InvalidOptionError({ option: path.join("."), value: text, allowed })
+const errorOf = (issue: SchemaIssue.Issue, options: Options): InvalidOptionError => {
+  const { allowed, option, value } = Issue.describe(issue, options)
+  const isNoGroup = Option.isGroup(fields[option as keyof typeof fields]) &&
+    Object(options[option as keyof Options]) !== options[option as keyof Options]
+  return new InvalidOptionError({ option, value, allowed: isNoGroup ? "an object with options" : allowed })
 }
-
-// Of what may be absent the message is that of a union.
-const expectedBy = (message: string): string =>
-  message.replace(/^Expected (.*) \| undefined$/, "$1").replace(/^array$/, "a list")
-
-const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1({
-  leafHook: (issue) =>
-    issue._tag === "InvalidType"
-      ? SchemaAST.resolve(issue.ast)?.["expected"] as string | undefined ?? "an object"
-      : issue._tag === "UnexpectedKey"
-      ? "no option of a broker"
-      : issue._tag === "MissingKey"
-      ? "required"
-      : SchemaIssue.defaultLeafHook(issue)
-})
-
-const textOf = (value: unknown): string =>
-  (typeof value === "string" || Object(value) === value ? JSON.stringify(value) : String(value)).slice(0, 100)
 
 /**
  * The configuration as a layer.

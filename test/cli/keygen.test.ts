@@ -60,7 +60,7 @@ describe("kosmonaut keygen", () => {
       Program.assertWrong(wrong, "Could not trust the broker")
     }))
 
-  it.live.each([
+  it.live.each<[ReadonlyArray<string>, string]>([
     [
       ["--curve-secret-key-file", "/nowhere"],
       "curve.secretKeyFile cannot be \"/nowhere\": it is a file that can be read (ENOENT)"
