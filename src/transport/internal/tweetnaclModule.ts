@@ -22,8 +22,8 @@ export const load: Effect.Effect<Cipher, Error> = Effect.map(
   (loaded) => {
     const nacl = loaded.default as typeof TweetNaCl & Lowlevel
     return {
-      seal: nacl.secretbox,
-      open: nacl.secretbox.open,
+      seal: (message, nonce, key) => nacl.secretbox(message, nonce, key),
+      open: (box, nonce, key) => nacl.secretbox.open(box, nonce, key),
       keyOf: (shared) => {
         const key = new Uint8Array(32)
         nacl.lowlevel.crypto_core_hsalsa20(key, zeros, shared, sigma)
