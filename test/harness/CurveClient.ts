@@ -28,7 +28,12 @@ export const make = ({ cipher, publicKey }: Pick<CurveServer, "cipher" | "public
       const box = cipher.seal(new Uint8Array(64), text("CurveZMQHELLO---", nonce), shared(own, publicKey))
       return Buffer.concat([Buffer.from([1, 0]), Buffer.alloc(72), CurveKeys.publicOf(own), nonce, box])
     },
-    initiate: (welcome: Buffer, metadata: Uint8Array): Buffer => {
+    /** `vouchedFor` is what it vouches for with its key, by default its part in this handshake. */
+    initiate: (
+      welcome: Buffer,
+      metadata: Uint8Array,
+      vouchedFor: Uint8Array = Buffer.concat([CurveKeys.publicOf(own), publicKey])
+    ): Buffer => {
       const opened = Buffer.from(
         cipher.open(welcome.subarray(16), text("WELCOME-", welcome.subarray(0, 16)), shared(own, publicKey))!
       )
@@ -36,7 +41,7 @@ export const make = ({ cipher, publicKey }: Pick<CurveServer, "cipher" | "public
       key = shared(own, server)
       const random = Crypto.randomBytes(16)
       const vouch = cipher.seal(
-        Buffer.concat([CurveKeys.publicOf(own), publicKey]),
+        vouchedFor,
         text("VOUCH---", random),
         shared(long, server)
       )

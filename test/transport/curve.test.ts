@@ -192,6 +192,14 @@ describe("a handshake", () => {
     assert.isUndefined(broker.open(Buffer.concat([Buffer.from("\x07MESSAGE"), one, two])))
   })
 
+  it("fails if the Client vouches for another connection, or another broker", () => {
+    for (const vouchedFor of [Buffer.alloc(64), Buffer.concat([Buffer.alloc(32), server.publicKey])]) {
+      const [client, broker] = [CurveClient.make(server), Curve.make(server)]
+      const welcome = Result.getOrThrow(broker.welcome(client.hello()))
+      assert.isTrue(Result.isFailure(broker.initiate(client.initiate(welcome, metadata, vouchedFor))))
+    }
+  })
+
   it("fails with public keys that give the secret away", () => {
     const hello = Buffer.concat([Buffer.from([1, 0]), Buffer.alloc(72 + 32 + 8 + 80)])
     assert.isTrue(Result.isFailure(Curve.make(server).welcome(hello)))
