@@ -10,8 +10,7 @@
 import * as Result from "effect/Result"
 import * as Crypto from "node:crypto"
 import * as CurveKeys from "../CurveKeys.ts"
-import type { CurveServer } from "../CurveServer.ts"
-import type { Cipher } from "./tweetnaclModule.ts"
+import type { Cipher, CurveServer } from "../CurveServer.ts"
 
 /** A step of the handshake that cannot be taken. */
 export type Refused =

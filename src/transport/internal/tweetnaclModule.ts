@@ -5,16 +5,7 @@
 
 import * as Effect from "effect/Effect"
 import type TweetNaCl from "tweetnacl"
-
-/** What CURVE needs of it. */
-export interface Cipher {
-  /** Encrypts and authenticates with a nonce of 24 bytes. */
-  readonly seal: (message: Uint8Array, nonce: Uint8Array, key: Uint8Array) => Uint8Array
-  /** The message; `null` if it was not sealed with this key and nonce. */
-  readonly open: (box: Uint8Array, nonce: Uint8Array, key: Uint8Array) => Uint8Array | null
-  /** The key for both directions, from the secret that both sides have computed. */
-  readonly keyOf: (shared: Uint8Array) => Uint8Array
-}
+import type { Cipher } from "../CurveServer.ts"
 
 /** Loads it. Fails with the reason if the package is missing. */
 export const load: Effect.Effect<Cipher, Error> = Effect.map(
