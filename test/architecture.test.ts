@@ -53,15 +53,21 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
 /** The files that may know Node.js. `*` stands for anything, here and below. */
 const nodeOnly = [
   "transport/Tcp*.ts",
+  "transport/TlsServer.ts",
+  "transport/Curve*.ts",
+  "transport/internal/curve.ts",
   "transport/internal/backendConnection.ts",
   "transport/Strangers.ts",
   "transport/internal/backendServer.ts",
   "transport/internal/reader.ts",
   "transport/internal/writer.ts",
   "transport/internal/addresses.ts",
+  "transport/internal/tlsSocket.ts",
   "transport/internal/zeromqModule.ts",
   "server/store/SqliteStore.ts",
   "server/endpoint/WebSocketEndpoint.ts",
+  "server/endpoint/Certificate.ts",
+  "server/endpoint/ServerKey.ts",
   "server/endpoint/internal/eventLoopMetrics.ts",
   "server/endpoint/internal/browser/*",
   "server/Broker.ts",
@@ -71,6 +77,7 @@ const nodeOnly = [
 /** The doors of foreign modules: the first row that fits an import says which files may have it. */
 const doors: Record<string, ReadonlyArray<string>> = {
   "zeromq": ["transport/internal/zmqSocket.ts", "transport/internal/zeromqModule.ts"],
+  "tweetnacl": ["transport/internal/tweetnaclModule.ts"],
   "re2js": ["server/domain/Permission.ts"],
   "node:*": nodeOnly,
   "@effect/platform-node/*": nodeOnly,

@@ -60,7 +60,12 @@ const others = [
     "browsers.origins",
     "browsers.trustedProxies",
     "channelRules",
-    "queue.redeliveryBackoff"
+    "queue.redeliveryBackoff",
+    "curve.clientKeys",
+    "curve.secretKeyFile",
+    "tls.cert",
+    "tls.key",
+    "tls.reloadInterval"
   ]
 ]
 
@@ -94,7 +99,11 @@ it("docs/protocol.md has the defaults of the limits", () => {
 
 it("docs/guide/13-on-the-open-internet.md has every flag that limits browsers, beside its option", () => {
   const text = read("docs/guide/13-on-the-open-internet.md")
-  const names: Record<string, string> = { "browsers.origins": "origin", "browsers.trustedProxies": "trusted-proxy" }
+  const names: Record<string, string> = {
+    "browsers.origins": "origin",
+    "browsers.trustedProxies": "trusted-proxy",
+    "curve.clientKeys": "curve-client-key"
+  }
   const missing = textOptions.filter(({ flag, path }) => {
     const isLimit = path in optionFlags &&
       (path.includes(".") || path === "maxMessageSize" || path === "shutdownTimeout")

@@ -86,6 +86,7 @@ const others = [
   "chat.ts",
   "coming-from-ruby.ts",
   "dead-letters.ts",
+  "encryption.ts",
   "frameworks.d.ts",
   "hello.html",
   "local.ts",

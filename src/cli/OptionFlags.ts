@@ -72,6 +72,23 @@ export const optionFlags = {
   "websocketPort": text("websocketPort", "Where browsers connect; 0 picks a free port"),
   "backendPort": text("backendPort", "Where backends connect, over ZeroMQ (wr://) or TCP (wr+tcp://)"),
   "tcpPort": text("tcpPort", "A second port for backends, the one of wr+tcp:// URLs without a port; both speak both"),
+  "tls.cert": text(
+    "tls.cert",
+    "The file of a certificate for TLS, PEM: browsers then connect to wss://; read again when it changes",
+    "<file>"
+  ),
+  "tls.key": text("tls.key", "The file of the certificate's private key, PEM", "<file>"),
+  "curve.secretKeyFile": text(
+    "curve.secretKeyFile",
+    "The file of the broker's secret key for wrs://, which kosmonaut keygen makes",
+    "<file>"
+  ),
+  "curve.clientKeys": repeated(
+    "curve-client-key",
+    "curve.clientKeys",
+    "<key>",
+    "The public key of a backend that may connect; default all that know an access token"
+  ),
   "storageDir": text(
     "storageDir",
     "The folder in which vhosts, tokens, channels and their history, unhandled events and dead letters are stored, so that they outlast the broker; default none: all is in memory",

@@ -152,6 +152,7 @@ const announce = Effect.fnUntraced(function*({ channels, tokens }: Input) {
   })
   const ready = {
     ...broker.addresses,
+    ...broker.serverKey !== undefined && { serverKey: broker.serverKey },
     vhosts: vhosts.map((vhost) => ({
       path: vhost.path,
       ...own.includes(vhost) && { token: Redacted.value(vhost.token) }

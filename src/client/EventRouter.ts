@@ -3,7 +3,8 @@
  *
  * The handlers are those of the group's `toLayer`: the router requires them by their types, so that a missing one is a
  * compile error. It is built once the worker is connected, or once its first attempt to connect has failed; it then goes on
- * trying. A token that is refused at the start fails the layer with `UnauthorizedError`; one that is refused later, when the
+ * trying. A token that is refused at the start fails the layer with `UnauthorizedError`, a broker
+ * that is not trusted with `UntrustedBrokerError`; a token that is refused later, when the
  * worker reconnects, ends the router, which is logged as an error. Nothing else ends it but the closing of its scope, which
  * stops it as `Worker.listen` stops.
  *
@@ -55,7 +56,8 @@ import type {
   MessageDecodeError,
   ProtocolError,
   UnauthorizedError,
-  UndefinedHandlerError
+  UndefinedHandlerError,
+  UntrustedBrokerError
 } from "../protocol/KosmonautError.ts"
 import * as ConnectionStates from "./ConnectionState.ts"
 import * as Routes from "./internal/routes.ts"
@@ -111,7 +113,7 @@ export const layer = <Group extends EventGroup.Any, R1 = never, R2 = never, R3 =
   options?: Options<R1, R2, R3>
 ): Layer.Layer<
   never,
-  UnauthorizedError,
+  UnauthorizedError | UntrustedBrokerError,
   Worker | Event.ToHandler<EventGroup.EventsOf<Group>> | Exclude<R1 | R2 | R3, Scope.Scope>
 > =>
   Layer.effectDiscard(
@@ -154,7 +156,7 @@ const listen = Effect.fnUntraced(function*<R1, R2, R3>(routes: Routes.Routes, op
   const worker = yield* Worker
   yield* alone(worker)
   const { onError, onMessage } = Routes.dispatcher(routes, options)
-  const started = yield* Deferred.make<void, UnauthorizedError>()
+  const started = yield* Deferred.make<void, UnauthorizedError | UntrustedBrokerError>()
   const state = options.state ?? (yield* ConnectionStates.make)
   yield* SubscriptionRef.changes(state).pipe(
     Stream.filter(({ _tag }) => _tag === "Connected" || _tag === "Disconnected"),

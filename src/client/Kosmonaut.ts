@@ -35,6 +35,14 @@ import { unwrap } from "./internal/configuredOptions.ts"
 import * as Worker from "./Worker.ts"
 
 /**
+ * The options of whatever transport the URL names. `maxConnections` is for `wr+tcp` and `wrs+tcp` alone, `tls` for `wrs+tcp`, and
+ * `curve` for `wrs`.
+ *
+ * @since 0.1.0
+ */
+export interface DriverOptions extends TcpTransport.Options, ZmqTransport.Options {}
+
+/**
  * The URL of a vhost, and the options of the transport.
  *
  * @since 0.1.0
@@ -42,8 +50,8 @@ import * as Worker from "./Worker.ts"
 export interface TransportOptions {
   /** The vhost's URL, `wr://<access token>@<host>:<port>/<vhost>`. */
   readonly url: string | Redacted.Redacted
-  /** The options of the transport. `maxConnections` is for `wr+tcp` alone. */
-  readonly transport?: TcpTransport.Options | undefined
+  /** The options of the transport. */
+  readonly transport?: DriverOptions | undefined
 }
 
 /**
@@ -73,7 +81,7 @@ export interface Options extends ClientOptions {
  */
 export interface ClientConfigOptions {
   readonly url: Config.Config<string | Redacted.Redacted>
-  readonly transport?: { readonly [Key in keyof TcpTransport.Options]: Config.Wrap<TcpTransport.Options[Key]> }
+  readonly transport?: { readonly [Key in keyof DriverOptions]: Config.Wrap<DriverOptions[Key]> }
   readonly client?: Omit<Client.ConfigOptions, "url">
 }
 
@@ -134,32 +142,25 @@ const clientOptions = Effect.fnUntraced(
   function*(options: ClientConfigOptions): Effect.fn.Return<ClientOptions, Config.ConfigError> {
     return {
       url: yield* options.url,
-      transport: yield* unwrap<TcpTransport.Options, never>(options.transport ?? {}),
+      transport: yield* unwrap<DriverOptions, never>(options.transport ?? {}),
       client: yield* unwrap<Omit<Client.Options, "url">, "retry">(options.client ?? {}, "retry")
     }
   }
 )
 
 /**
- * The transport that a URL's scheme names: `wr` ZeroMQ, `wr+tcp` classic TCP.
+ * The transport that a URL's scheme names: `wr` ZeroMQ, `wrs` the same with CURVE, `wr+tcp` classic TCP, `wrs+tcp` the same over
+ * TLS.
  *
  * @since 0.1.0
  */
 export const layerTransport = ({ transport, url }: TransportOptions): Layer.Layer<Transport, WrongOption> =>
   Layer.unwrap(Effect.fromResult(Result.flatMap(Endpoint.fromUrl(url), (endpoint) => {
-    switch (endpoint.scheme) {
-      case "wr":
-        return Result.succeed(ZmqTransport.layer(transport))
-      case "wr+tcp":
-        return Result.succeed(TcpTransport.layer(transport))
-      default:
-        return Result.fail(
-          new InvalidEndpointError({
-            url: endpoint.toString(),
-            detail: `encrypted connections (${endpoint.scheme}) are not available yet, use ${
-              endpoint.scheme.replace("s", "")
-            }`
-          })
-        )
-    }
+    const { scheme } = endpoint
+    if (scheme === "wr+tcp" || scheme === "wrs+tcp") return Result.succeed(TcpTransport.layer(transport))
+    return scheme === "wr" || (transport?.curve?.serverKey ?? endpoint.serverKey) !== undefined
+      ? Result.succeed(ZmqTransport.layer(transport))
+      : Result.fail(new InvalidEndpointError({ url: endpoint.toString(), detail: withoutKey }))
   })))
+
+const withoutKey = "wrs:// needs the broker's public key, as ?serverKey= or the option curve.serverKey of the transport"

@@ -2,7 +2,7 @@
  * Handles what browsers trigger: every event of a vhost goes to one of its workers.
  *
  * A worker stays connected by itself: it reconnects after every loss, without end. `listen` ends if the access token is not
- * valid (`UnauthorizedError`), with the failure of a handler that `onException` does not handle, and with a defect: also one of the
+ * valid (`UnauthorizedError`), if the broker is not trusted before the first connection (`UntrustedBrokerError`), with the failure of a handler that `onException` does not handle, and with a defect: also one of the
  * `reconnect` schedule or of the transport. To stop it, interrupt `listen`: it takes no more events, releases those it has
  * not begun, finishes those in flight and sends `QT`. That takes at most `drainTimeout` and a second; a handler that
  * cannot be interrupted is left behind, its event released.
@@ -45,7 +45,8 @@ import {
   type InvalidEndpointError,
   type InvalidOptionError,
   ProtocolError,
-  type UnauthorizedError
+  type UnauthorizedError,
+  type UntrustedBrokerError
 } from "../protocol/KosmonautError.ts"
 import * as Rules from "../protocol/Options.ts"
 import type { Transport } from "../transport/Transport.ts"
@@ -137,12 +138,12 @@ export class Worker extends Context.Service<Worker, {
    */
   readonly listen: <E, R, E2 = never, R2 = never, E3 = E | E2, R3 = never>(
     handlers: Handlers<E, R, E2, R2, E3, R3>
-  ) => Effect.Effect<never, UnauthorizedError | E3, R | R2 | R3>
+  ) => Effect.Effect<never, UnauthorizedError | UntrustedBrokerError | E3, R | R2 | R3>
   /**
    * The events as a stream, in order, up to `prefetch` unacknowledged ones. The consumer acks or nacks each one; those that
    * are unacknowledged when the stream ends are released, and redelivered. Protocol errors are logged as warnings.
    */
-  readonly messages: (options?: MessagesOptions) => Stream.Stream<Delivery, UnauthorizedError>
+  readonly messages: (options?: MessagesOptions) => Stream.Stream<Delivery, UnauthorizedError | UntrustedBrokerError>
   /**
    * How the worker stands with its broker, now; `Idle` if nobody listens. Of several listenings, the worst: `Disconnected`
    * if one of them is, or else `Connecting`. `listen` and `messages` take a `state` of their own.

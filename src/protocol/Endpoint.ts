@@ -2,8 +2,11 @@
  * Where a vhost of a broker is and the token that opens it, as one URL.
  *
  * `wr://<access token>@<host>:<port>/<vhost>`, or with the token as `?token=…` as the protocol's first draft wrote it.
- * The scheme picks the transport: `wr` ZeroMQ, `wr+tcp` classic TCP (what the original broker speaks); `wrs` and
- * `wrs+tcp` are the same encrypted, which no transport speaks yet. The token is redacted: printing an endpoint never shows it.
+ * The scheme picks the transport: `wr` ZeroMQ, `wr+tcp` classic TCP (what the original broker speaks), `wrs` ZeroMQ with CURVE and
+ * `wrs+tcp` TCP over TLS. The token is redacted: printing an endpoint never shows it.
+ *
+ * A URL may say by what the broker is known: `wrs://…?serverKey=` by its public key, `wrs+tcp://…?fingerprint=` by its
+ * certificate. Neither is a secret.
  *
  * @since 0.1.0
  */
@@ -11,6 +14,7 @@
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as CurveKey from "./CurveKey.ts"
 import { InvalidEndpointError } from "./KosmonautError.ts"
 
 /**
@@ -53,7 +57,11 @@ export class Endpoint extends Schema.Class<Endpoint>("kosmonaut/protocol/Endpoin
   host: Schema.String,
   port: Schema.Int,
   vhost: Schema.String,
-  token: Schema.Redacted(Schema.String)
+  token: Schema.Redacted(Schema.String),
+  /** The broker's public key, for `wrs`: 64 hexadecimal digits. */
+  serverKey: Schema.optional(Schema.String),
+  /** The SHA-256 of the broker's certificate, for `wrs+tcp`: 64 hexadecimal digits. */
+  fingerprint: Schema.optional(Schema.String)
 }) {
   /** `host:port`, for messages and for dialling. */
   get address(): string {
@@ -91,19 +99,50 @@ export const fromUrl = (input: string | Redacted.Redacted): Result.Result<Endpoi
   if (!isVhostPath(url.pathname)) {
     return invalid(`${JSON.stringify(mask(url.pathname).slice(0, 40))} is not a vhost's path`)
   }
+  const known = knownBy(scheme, url.searchParams)
+  if (typeof known === "string") return invalid(known)
   const port = url.port === "" ? defaultPort[scheme] : Number(url.port)
   return Result.succeed(
-    new Endpoint({ scheme, host: url.hostname, port, vhost: url.pathname, token: Redacted.make(token) })
+    new Endpoint({ scheme, host: url.hostname, port, vhost: url.pathname, token: Redacted.make(token), ...known })
   )
 }
+
+// By what the broker is known, or what is wrong with it.
+const knownBy = (scheme: Scheme, query: URLSearchParams): string | Pick<Endpoint, "serverKey" | "fingerprint"> => {
+  const key = query.get("serverKey")
+  const print = query.get("fingerprint")
+  if (key !== null && scheme !== "wrs") return "a serverKey is for wrs:// alone"
+  if (print !== null && scheme !== "wrs+tcp") return "a fingerprint is for wrs+tcp:// alone"
+  const serverKey = key === null ? undefined : CurveKey.parse(key)
+  const fingerprint = print === null ? undefined : parseFingerprint(print)
+  if (key !== null && serverKey === undefined) return "its serverKey is not a public key of 64 hexadecimal digits"
+  if (print !== null && fingerprint === undefined) return "its fingerprint is not a SHA-256 of 64 hexadecimal digits"
+  return { ...serverKey !== undefined && { serverKey }, ...fingerprint !== undefined && { fingerprint } }
+}
+
+/**
+ * Reads the fingerprint of a certificate, 64 hexadecimal digits, with colons between the bytes or without; `undefined` if it
+ * is none. The result is in lower case and has no colons.
+ *
+ * @since 0.1.0
+ */
+export const parseFingerprint = (text: string): string | undefined =>
+  /^([\da-f]{64}|[\da-f]{2}(:[\da-f]{2}){31})$/i.test(text) ? text.replaceAll(":", "").toLowerCase() : undefined
 
 /**
  * The URL with its token, which is why it is redacted. `fromUrl` reads it back.
  *
  * @since 0.1.0
  */
-export const toUrl = (endpoint: Endpoint): Redacted.Redacted =>
-  Redacted.make(`${endpoint.scheme}://${Redacted.value(endpoint.token)}@${endpoint.address}${endpoint.vhost}`)
+export const toUrl = (endpoint: Endpoint): Redacted.Redacted => {
+  const { address, fingerprint, scheme, serverKey, token, vhost } = endpoint
+  const query = serverKey !== undefined
+    ? `?serverKey=${serverKey}`
+    : fingerprint !== undefined
+    ? `?fingerprint=${fingerprint}`
+    : ""
+  return Redacted.make(`${scheme}://${Redacted.value(token)}@${address}${vhost}${query}`)
+}
 
 const isScheme = (scheme: string): scheme is Scheme => Object.hasOwn(defaultPort, scheme)
 

@@ -154,15 +154,44 @@ export class MalformedMessageError
 }
 
 /**
+ * The broker did not prove to be the one that was expected, by its certificate or its public key: the connection was ended
+ * before anything was sent. It is a reason of `ConnectionError`, and what `listen` of a Worker ends with. Trying again does
+ * not help before somebody corrects the configuration here or at the broker, or somebody is in between.
+ *
+ * @since 0.1.0
+ */
+export class UntrustedBrokerError
+  extends Schema.TaggedError<UntrustedBrokerError>(id("UntrustedBrokerError"))("UntrustedBrokerError", connection)
+{
+  /** The request was never sent. */
+  get wasSent(): "no" {
+    return "no"
+  }
+  /** The broker will have the same certificate or key the next time. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `Could not trust the broker at ${this.address}${causeText(this.cause)}`
+  }
+}
+
+/**
  * The connection to the broker could not be made or was lost. `reason` is the cause: `ConnectionRefusedError`,
- * `ConnectionClosedError`, `ConnectionTimeoutError` or `MalformedMessageError`.
+ * `ConnectionClosedError`, `ConnectionTimeoutError`, `MalformedMessageError` or `UntrustedBrokerError`.
  *
  * `Effect.catchReason("ConnectionError", "ConnectionRefusedError", …)` handles one of them.
  *
  * @since 0.1.0
  */
 export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("ConnectionError"))("ConnectionError", {
-  reason: Schema.Union([ConnectionRefusedError, ConnectionClosedError, ConnectionTimeoutError, MalformedMessageError])
+  reason: Schema.Union([
+    ConnectionRefusedError,
+    ConnectionClosedError,
+    ConnectionTimeoutError,
+    MalformedMessageError,
+    UntrustedBrokerError
+  ])
 }) {
   /** The broker's address, `host:port`. */
   get address(): string {
@@ -172,7 +201,7 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("Con
   get wasSent(): "no" | "maybe" {
     return this.reason.wasSent
   }
-  /** Whether the same may succeed later: not if what listens at the address does not speak this protocol. */
+  /** Whether the same may succeed later: not if what listens at the address does not speak this protocol, or is not trusted. */
   get isRetryable(): boolean {
     return this.reason.isRetryable
   }

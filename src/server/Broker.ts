@@ -26,6 +26,8 @@ import type { ListenError } from "../transport/TransportServer.ts"
 import * as BrokerConfig from "./BrokerConfig.ts"
 import type { InvalidOptionError, InvalidVhostError, VhostExistsError } from "./BrokerError.ts"
 import * as BackendEndpoint from "./endpoint/BackendEndpoint.ts"
+import * as Certificate from "./endpoint/Certificate.ts"
+import * as ServerKey from "./endpoint/ServerKey.ts"
 import * as WebSocketEndpoint from "./endpoint/WebSocketEndpoint.ts"
 import * as Engine from "./engine/Vhosts.ts"
 import * as VhostViews from "./engine/VhostViews.ts"
@@ -43,7 +45,10 @@ export class Broker extends Context.Service<Broker, {
   readonly websocketPort: number
   readonly backendPort: number
   readonly tcpPort: number
-  /** Its base addresses, without vhost and token: `ws://…`, `wr://…`, `wr+tcp://…`. */
+  /** Its public key for `wrs://`, 64 hexadecimal digits; `undefined` if it has none. */
+  readonly serverKey: string | undefined
+  /** Its base addresses, without vhost and token: `ws://…` or `wss://…`, `wr://…` or, if it has a
+   * key, `wrs://…`, and `wr+tcp://…`. */
   readonly addresses: { readonly websocket: string; readonly backend: string; readonly backendTcp: string }
   /** The URLs of a vhost, for browsers, for backends over ZeroMQ and over TCP. The last two hold the access token. */
   readonly urls: (vhost: Pick<Vhosts.Vhost, "path" | "token">) => {
@@ -69,27 +74,30 @@ export type StartError =
 
 const make = Effect.gen(function*() {
   const { host } = yield* BrokerConfig.BrokerConfig
-  const { port: websocketPort, prefix } = yield* WebSocketEndpoint.WebSocketEndpoint
+  const { port: websocketPort, prefix, scheme } = yield* WebSocketEndpoint.WebSocketEndpoint
   const { port: backendPort } = yield* BackendEndpoint.ZmqBackendEndpoint
   const { port: tcpPort } = yield* BackendEndpoint.TcpBackendEndpoint
+  const { publicKey: serverKey } = yield* ServerKey.ServerKey
+  const backendScheme = serverKey === undefined ? "wr" : "wrs"
   // Nobody can connect to an address that stands for all addresses.
   const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host
-  const websocket = `ws://${reachable}:${websocketPort}${prefix}`
+  const websocket = `${scheme}://${reachable}:${websocketPort}${prefix}`
   return Broker.of({
     host,
     websocketPort,
     backendPort,
     tcpPort,
+    serverKey,
     addresses: {
       websocket,
-      backend: `wr://${reachable}:${backendPort}`,
+      backend: `${backendScheme}://${reachable}:${backendPort}`,
       backendTcp: `wr+tcp://${reachable}:${tcpPort}`
     },
     urls: ({ path, token }) => {
       const backend = { host: reachable, vhost: path, token }
       return {
         websocket: `${websocket}${path}`,
-        backend: toUrl(new Endpoint({ ...backend, scheme: "wr", port: backendPort })),
+        backend: toUrl(new Endpoint({ ...backend, scheme: backendScheme, port: backendPort, serverKey })),
         backendTcp: toUrl(new Endpoint({ ...backend, scheme: "wr+tcp", port: tcpPort }))
       }
     }
@@ -134,7 +142,11 @@ const storeOf = ({ fsync, storageDir }: BrokerConfig.Options) =>
   storageDir === undefined ? Store.layerNoop : SqliteStore.layer({ directory: storageDir, fsync })
 
 const layerWith = <R>(
-  browsers: Layer.Layer<WebSocketEndpoint.WebSocketEndpoint, ListenError | InvalidOptionError, R>,
+  browsers: Layer.Layer<
+    WebSocketEndpoint.WebSocketEndpoint,
+    ListenError | InvalidOptionError,
+    R | Certificate.Certificate
+  >,
   options?: BrokerConfig.Options
 ) =>
   Layer.effect(Broker, make).pipe(
@@ -145,7 +157,7 @@ const layerWith = <R>(
       Layer.fresh(BackendEndpoint.layerTcp)
     ]),
     Layer.merge(Layer.fresh(VhostViews.layer)),
-    Layer.provide(Layer.fresh(Engine.layer)),
+    Layer.provide([Layer.fresh(Engine.layer), Layer.fresh(Certificate.layer), Layer.fresh(ServerKey.layer)]),
     Layer.provide(BrokerConfig.layer(options))
   )
 

@@ -75,6 +75,11 @@ const fields = {
   /** How long the end of the broker may take, default 5 seconds. Then connections are destroyed, whatever they have unread. */
   shutdownTimeout: Option.duration("5 seconds"),
 
+  /** TLS: with `cert` and `key` browsers connect to `wss://` only. */
+  tls: Option.group(Groups.tls),
+  /** CURVE: with `secretKeyFile` backends may connect to `wrs://`. */
+  curve: Option.group(Groups.curve),
+
   /** Browsers: which may connect, how many, and how much each may send. */
   browsers: Option.group({
     /**

@@ -1,10 +1,13 @@
 /**
- * The classic way to a broker: TCP as the original 0.3 broker speaks it (`wr+tcp://`).
+ * The classic way to a broker: TCP as the original 0.3 broker speaks it (`wr+tcp://`), or the same over TLS (`wrs+tcp://`).
  *
  * With a Kosmonaut broker a Client keeps one connection and has any number of requests in flight on it. With any other it
  * opens one for each request, which the broker closes after its response: at most `maxConnections` at a time, further
  * requests wait within their timeout. A Worker keeps one connection. Frames cannot have line breaks; such a message is
  * rejected before it is sent.
+ *
+ * Over TLS the broker proves by its certificate that it is the expected one, before anything is sent. If it does not, opening a
+ * connection fails with `UntrustedBrokerError`.
  *
  * @since 0.1.0
  */
@@ -20,7 +23,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
-import type { Endpoint } from "../protocol/Endpoint.ts"
+import { type Endpoint, parseFingerprint } from "../protocol/Endpoint.ts"
 import * as Frame from "../protocol/Frame.ts"
 import * as FrameParser from "../protocol/FrameParser.ts"
 import * as Identity from "../protocol/Identity.ts"
@@ -29,12 +32,14 @@ import {
   ConnectionError,
   ConnectionRefusedError,
   ConnectionTimeoutError,
-  type InvalidOptionError,
-  MalformedMessageError
+  InvalidOptionError,
+  MalformedMessageError,
+  UntrustedBrokerError
 } from "../protocol/KosmonautError.ts"
 import { integer } from "../protocol/Options.ts"
 import * as Batch from "./internal/batch.ts"
 import * as Hints from "./internal/hints.ts"
+import * as TlsSocket from "./internal/tlsSocket.ts"
 import {
   check,
   type Connection,
@@ -52,6 +57,26 @@ import {
 export interface Options extends TransportOptions {
   /** How many connections a Client opens at a time to a broker that needs one for each request, default 64. */
   readonly maxConnections?: number | undefined
+  /** How the broker is known, over `wrs+tcp`. */
+  readonly tls?: TlsOptions | undefined
+}
+
+/**
+ * How a broker is known by its certificate. By default one of the authorities that Node.js trusts must have signed it
+ * (`NODE_EXTRA_CA_CERTS` names more), for the host of the URL.
+ *
+ * @since 0.1.0
+ */
+export interface TlsOptions {
+  /** The certificates, PEM, of those who may have signed it, instead of those that Node.js trusts. */
+  readonly ca?: string | ReadonlyArray<string> | undefined
+  /**
+   * The SHA-256 of the certificate, 64 hexadecimal digits, with colons or without. The broker must have exactly this one, and
+   * nothing else is checked. Default the `fingerprint` of the URL, if there is one.
+   */
+  readonly fingerprint?: string | undefined
+  /** The host name that the certificate is for, default that of the URL. */
+  readonly serverName?: string | undefined
 }
 
 /**
@@ -63,11 +88,11 @@ export const make = (options: Options = {}): Transport["Service"] => {
   const maxMessageSize = options.maxMessageSize ?? Frame.defaultMaxMessageSize
   const openTimeout = Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds")
   return Transport.of({
-    schemes: ["wr+tcp"],
+    schemes: ["wr+tcp", "wrs+tcp"],
     maxMessageSize,
     maxConnections: options.maxConnections ?? defaultMaxConnections,
     connect: Effect.fnUntraced(function*(endpoint, { kind, pipelines = true }) {
-      const stream = yield* open({ endpoint, openTimeout, maxMessageSize })
+      const stream = yield* open({ endpoint, openTimeout, maxMessageSize, tls: options.tls ?? {} })
       const id = SecureRandom.uuidV4Unsafe()
       const identity = Identity.encode(Identity.make(kind, endpoint, id))
       if (kind !== "req" || !pipelines) return plain(id, identity, stream)
@@ -88,8 +113,22 @@ export const layer = (options: Options = {}): Layer.Layer<Transport, InvalidOpti
     Transport,
     Effect.fromResult(
       Result.andThen(check(options), () => integer("maxConnections", options.maxConnections ?? defaultMaxConnections))
+        .pipe(
+          Result.andThen(() => checkFingerprint(options.tls?.fingerprint))
+        )
     ).pipe(Effect.map(() => make(options)))
   )
+
+const checkFingerprint = (fingerprint: string | undefined): Result.Result<void, InvalidOptionError> =>
+  fingerprint === undefined || parseFingerprint(fingerprint) !== undefined
+    ? Result.succeed(undefined)
+    : Result.fail(
+      new InvalidOptionError({
+        option: "tls.fingerprint",
+        value: JSON.stringify(fingerprint.slice(0, 100)),
+        allowed: "the SHA-256 of a certificate, 64 hexadecimal digits"
+      })
+    )
 
 /** A TCP connection that carries lists of frames. */
 interface FrameStream {
@@ -168,17 +207,16 @@ const open = Effect.fnUntraced(function*(options: {
   readonly endpoint: Endpoint
   readonly openTimeout: Duration.Duration
   readonly maxMessageSize: number
+  readonly tls: TlsOptions
 }): Effect.fn.Return<FrameStream, ConnectionError, Scope.Scope> {
-  const { address, host, port } = options.endpoint
+  const { address } = options.endpoint
   const error = errorsAt(address)
-  const socket = yield* NodeSocket.makeNet({
-    host: host.replace(/^\[|\]$/g, ""),
-    port,
-    noDelay: true,
-    openTimeout: options.openTimeout
-  })
+  const socket = yield* socketOf(options)
   const writer = yield* socket.writer
-  const reader = yield* Effect.mapError(socket.reader, error(ConnectionRefusedError))
+  const reader = yield* Effect.mapError(
+    socket.reader,
+    options.endpoint.scheme === "wr+tcp" ? error(ConnectionRefusedError) : refusedOverTls(address)
+  )
   const scope = yield* Effect.scope
   const run = Effect.runForkWith(yield* Effect.context<never>())
   const parse = makeParser(options.maxMessageSize)
@@ -203,6 +241,26 @@ const open = Effect.fnUntraced(function*(options: {
     }
   }
 })
+
+const socketOf = ({ endpoint, openTimeout, tls }: {
+  readonly endpoint: Endpoint
+  readonly openTimeout: Duration.Duration
+  readonly tls: TlsOptions
+}): Effect.Effect<Socket.Socket> => {
+  const address = { host: endpoint.host.replace(/^\[|\]$/g, ""), port: endpoint.port, openTimeout }
+  if (endpoint.scheme === "wr+tcp") return NodeSocket.makeNet({ ...address, noDelay: true })
+  const fingerprint = parseFingerprint(tls.fingerprint ?? endpoint.fingerprint ?? "")
+  return TlsSocket.make({ ...address, trust: { ...tls, fingerprint } })
+}
+
+const refusedOverTls = (address: string) => (error: Socket.SocketError): ConnectionError => {
+  const cause = systemError(error)
+  return new ConnectionError({
+    reason: cause instanceof TlsSocket.CertificateError
+      ? new UntrustedBrokerError({ address, cause })
+      : new ConnectionRefusedError({ address, cause: Hints.ofTls(cause) })
+  })
+}
 
 // Reads messages. What cannot be read is explained, if the first bytes show what the peer is.
 const makeParser = (maxMessageSize: number) => {

@@ -13,6 +13,8 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Frames } from "../protocol/Frame.ts"
+import type { CurveServer } from "./CurveServer.ts"
+import type { Decrypt } from "./TlsServer.ts"
 
 /**
  * The sender of a message, to which responses are sent.
@@ -22,6 +24,8 @@ import type { Frames } from "../protocol/Frame.ts"
 export interface Peer {
   /** The identity that it sent. */
   readonly identity: string
+  /** The public key that it has shown with CURVE, 64 hexadecimal digits; known when it is authorized. */
+  readonly key?: string | undefined
   /** The same for all messages of one connection, and different for those of another. */
   readonly connection: unknown
   /**
@@ -99,6 +103,10 @@ export type Listen = (options: {
   readonly outboxSize?: number | undefined
   /** How many connections there may be, default 4096. Beyond it the oldest unauthorized one is closed. */
   readonly maxConnections?: number | undefined
+  /** Makes the decrypted side of connections that begin with TLS. Without it they are closed. */
+  readonly decrypt?: Decrypt | undefined
+  /** The key with which ZeroMQ connections may be encrypted (CURVE). Without it those are refused. */
+  readonly curve?: CurveServer | undefined
   /** How long the end of `run` may take at most, default 5 seconds. */
   readonly shutdownTimeout?: Duration.Duration | undefined
 }) => Effect.Effect<TransportServer, ListenError, Scope.Scope>

@@ -3,7 +3,7 @@
  *
  * It speaks ZMTP itself, over the same server as `TcpTransportServer`: so every connection is seen, bounded in bytes, and
  * authorized by the identity in its handshake. If a new connection has the same identity, the older one is closed.
- * Encryption and older ZeroMQ than version 4.0 are refused. A peer that speaks classic TCP is served, too.
+ * Older ZeroMQ than version 4.0 is refused, and CURVE if the broker has no key. A peer that speaks classic TCP is served, too.
  *
  * @since 0.1.0
  */

@@ -38,12 +38,14 @@ interface RawWebSocket {
 export const connect = Effect.fnUntraced(function*(port: number, path: string, options?: {
   readonly method?: string
   readonly headers?: Record<string, string>
+  /** Opens the connection, by default over TCP without encryption. */
+  readonly open?: (port: number) => Net.Socket
 }) {
   const head = yield* Deferred.make<string>()
   const frames = yield* Queue.unbounded<Frame, Cause.Done>()
   const ended = yield* Deferred.make<void>()
   const socket = yield* Effect.acquireRelease(
-    Effect.sync(() => Net.connect({ host: "127.0.0.1", port, noDelay: true })),
+    Effect.sync(() => options?.open?.(port) ?? Net.connect({ host: "127.0.0.1", port, noDelay: true })),
     (socket) => Effect.sync(() => socket.destroy())
   )
   let bytes: Buffer = Buffer.alloc(0)

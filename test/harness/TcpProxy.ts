@@ -24,8 +24,11 @@ interface Pair {
   readonly far: Net.Socket
 }
 
-/** Listens on a free port until the scope ends, and connects whoever comes with `port`. Nobody there ends the connection. */
-export const make = Effect.fnUntraced(function*(port: number) {
+/**
+ * Listens on a free port until the scope ends, and connects whoever comes with `port`. Nobody there ends the connection.
+ * `onBytes` sees all that goes either way.
+ */
+export const make = Effect.fnUntraced(function*(port: number, onBytes: (bytes: Buffer) => void = () => {}) {
   const pairs = new Set<Pair>()
   let stalls = 0
   let cutAt: "request" | "answer" | undefined
@@ -51,6 +54,8 @@ export const make = Effect.fnUntraced(function*(port: number) {
         if (!one.readableEnded) other.destroy()
       })
     }
+    near.on("data", onBytes)
+    far.on("data", onBytes)
     near.on("data", cutAtData("request", pair))
     far.on("data", cutAtData("answer", pair))
     // What is not piped is not read, and so the sender has to wait.

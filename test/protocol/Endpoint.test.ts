@@ -9,7 +9,9 @@ const token = "b444aa042e176fe65be600a92fc71f926ee71ee6"
 
 const read = (url: string) => Result.getOrThrow(Endpoint.fromUrl(url))
 
-const partsOf = ({ host, port, scheme, token, vhost }: Endpoint.Endpoint) => ({
+const partsOf = ({ fingerprint, host, port, scheme, serverKey, token, vhost }: Endpoint.Endpoint) => ({
+  ...serverKey !== undefined && { serverKey },
+  ...fingerprint !== undefined && { fingerprint },
   scheme,
   host,
   port,
@@ -87,10 +89,11 @@ describe("Endpoint", () => {
 
   it.prop("is read from the first draft's form, with and without its default port", [endpoint], ([written]) => {
     const { address, host, scheme, vhost } = written
+    const { fingerprint: _, serverKey: __, ...parts } = partsOf(written)
     const query = `?token=${Redacted.value(written.token)}`
-    expect(partsOf(read(`${scheme}://${address}${vhost}${query}`))).toEqual(partsOf(written))
+    expect(partsOf(read(`${scheme}://${address}${vhost}${query}`))).toEqual(parts)
     const port = Endpoint.defaultPort[scheme]
-    expect(partsOf(read(`${scheme}://${host}${vhost}${query}`))).toEqual({ ...partsOf(written), port })
+    expect(partsOf(read(`${scheme}://${host}${vhost}${query}`))).toEqual({ ...parts, port })
   })
 
   it.prop("equals an endpoint with the same parts and no other", [endpoint, endpoint], ([one, other]) => {
@@ -106,6 +109,15 @@ describe("Endpoint", () => {
       const isSame = Object.entries(changed).every(([key, value]) => parts[key as keyof typeof parts] === value)
       expect(Equal.equals(make(changed), one)).toBe(isSame)
     }
+  })
+
+  it("has a certificate's fingerprint as openssl prints it, or a key as ZeroMQ writes it", () => {
+    const digits = "0123456789abcdef".repeat(4)
+    const printed = digits.toUpperCase().replace(/..(?=.)/g, "$&:")
+    expect(read(`wrs+tcp://${token}@host/v?fingerprint=${printed}`).fingerprint).toBe(digits)
+    const key = "bb88471d65e2659b30c55a5321cebb5aab2b70a398645c26dca2b2fcb43fc518"
+    const z85 = encodeURIComponent("Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID")
+    expect(read(`wrs://${token}@host/v?serverKey=${z85}`).serverKey).toBe(key)
   })
 
   it("has vhosts of at most 128 characters", () => {
@@ -147,6 +159,10 @@ describe("Endpoint", () => {
     [`wr://${token}@host//v`, `"//v" is not a vhost's path`],
     [`wr://${token}@host/a.b`, `"/a.b" is not a vhost's path`],
     [`wr://${token}@host/%61`, `"/%61" is not a vhost's path`],
+    [`wr://${token}@host/v?serverKey=${"ab".repeat(32)}`, "a serverKey is for wrs:// alone"],
+    [`wrs://${token}@host/v?fingerprint=${"ab".repeat(32)}`, "a fingerprint is for wrs+tcp:// alone"],
+    [`wrs://${token}@host/v?serverKey=${"ab".repeat(31)}`, "its serverKey is not a public key"],
+    [`wrs+tcp://${token}@host/v?fingerprint=${"ab".repeat(31)}:`, "its fingerprint is not a SHA-256"],
     [`wr://${token}@host/ż`, `"/%C5%BC" is not a vhost's path`]
   ])("is not read from %j, and the error says why", (url, detail) => {
     const failure = Result.getOrThrow(Result.flip(Endpoint.fromUrl(url)))

@@ -112,9 +112,17 @@ export const endpoint: Arb<Endpoint.Endpoint> = Arbitrary.map(
     host: oneOf(matching(/^\w[\w-]*(?:\.\w[\w-]*)*$/), ipv4, ipv6),
     port: oneOf(pick([1, 80, 443, 8081, 8083, 65535]), int(1, 65535)),
     vhost,
-    token
+    token,
+    known: matching(/^[\da-f]{64}$/),
+    isKnown: pick([true, false])
   }),
-  (parts) => new Endpoint.Endpoint({ ...parts, token: Redacted.make(parts.token) })
+  ({ isKnown, known, ...parts }) =>
+    new Endpoint.Endpoint({
+      ...parts,
+      token: Redacted.make(parts.token),
+      ...isKnown && parts.scheme === "wrs" && { serverKey: known },
+      ...isKnown && parts.scheme === "wrs+tcp" && { fingerprint: known }
+    })
 )
 
 export const identity: Arb<Identity> = Arbitrary.map(

@@ -233,11 +233,11 @@ export const suite = (name: string, driver: Driver) => {
           "that hangs up": { act: (socket) => socket.destroy(), request: "ConnectionRefusedError" },
           "that is a web server": {
             act: (socket) => socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
-            request: driver.carriesLines ? "ConnectionRefusedError" : "MalformedMessageError"
+            request: driver.scheme === "wr+tcp" ? "MalformedMessageError" : "ConnectionRefusedError"
           },
           "that never stops talking": {
             act: (socket) => socket.write("x".repeat(100_000)),
-            request: driver.carriesLines ? "ConnectionRefusedError" : "MalformedMessageError"
+            request: driver.scheme === "wr+tcp" ? "MalformedMessageError" : "ConnectionRefusedError"
           }
         }
         for (const [what, { act, request: expected }] of Object.entries(impostors)) {

@@ -34,7 +34,7 @@ const copied = (part: Zmtp.Part) => part._tag === "Message" ? part.frames.map((f
 const ready = (limit: number): Zmtp.Parser => {
   const parser = Zmtp.makeParser(limit)
   parser.feed(Buffer.from(Zmtp.greeting))
-  expect(parser.next()).toEqual({ _tag: "Greeting" })
+  expect(parser.next()).toEqual({ _tag: "Greeting", mechanism: "NULL" })
   return parser
 }
 
@@ -45,7 +45,7 @@ describe("a parser of ZMTP", () => {
   ], ([messages, cuts]) => {
     const stream = Buffer.concat([Zmtp.greeting, ...messages.map(encode)])
     expect(read(Zmtp.makeParser(100_000), stream, cuts).map(copied)).toEqual([
-      { _tag: "Greeting" },
+      { _tag: "Greeting", mechanism: "NULL" },
       ...messages.map((frames) => frames.map((frame) => frame.toString("hex")))
     ])
   })

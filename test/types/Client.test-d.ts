@@ -89,7 +89,11 @@ void client.broadcast("room", "hello").pipe(
   })
 )
 expectTypeOf<KosmonautError.ConnectionError["reason"]["_tag"]>().toEqualTypeOf<
-  "ConnectionRefusedError" | "ConnectionClosedError" | "ConnectionTimeoutError" | "MalformedMessageError"
+  | "ConnectionRefusedError"
+  | "ConnectionClosedError"
+  | "ConnectionTimeoutError"
+  | "MalformedMessageError"
+  | "UntrustedBrokerError"
 >()
 declare const late: KosmonautError.RequestTimeoutError
 expectTypeOf(late.wasSent).toEqualTypeOf<"no" | "maybe">()
@@ -161,7 +165,7 @@ void Message.broadcastReply(message, "room", Chat.events.said, data, { exceptSid
 
 // A listener fails with what its handlers fail with, and with a token that is rejected.
 expectTypeOf(worker.listen({ onMessage: () => Effect.fail("no" as const) })).toEqualTypeOf<
-  Effect.Effect<never, KosmonautError.UnauthorizedError | "no">
+  Effect.Effect<never, KosmonautError.UnauthorizedError | KosmonautError.UntrustedBrokerError | "no">
 >()
 expectTypeOf(worker.listen({
   onMessage: (received) => {
@@ -173,11 +177,13 @@ expectTypeOf(worker.listen({
     return Effect.void
   },
   onException: () => Effect.void
-})).toEqualTypeOf<Effect.Effect<never, KosmonautError.UnauthorizedError, Client.Client>>()
+})).toEqualTypeOf<
+  Effect.Effect<never, KosmonautError.UnauthorizedError | KosmonautError.UntrustedBrokerError, Client.Client>
+>()
 
 // Whoever reads the stream acks and nacks.
 expectTypeOf(worker.messages({ lifecycle: true })).toEqualTypeOf<
-  Stream.Stream<Worker.Delivery, KosmonautError.UnauthorizedError>
+  Stream.Stream<Worker.Delivery, KosmonautError.UnauthorizedError | KosmonautError.UntrustedBrokerError>
 >()
 void Stream.runForEach(worker.messages(), ({ ack, event, nack }) => event === "" ? nack("no name") : ack)
 

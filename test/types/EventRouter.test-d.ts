@@ -64,14 +64,26 @@ expectTypeOf(GameLive).toEqualTypeOf<Layer.Layer<Event.Handler<"game/move">>>()
 
 // A router requires the handlers of its groups.
 expectTypeOf(EventRouter.layer(Game)).toEqualTypeOf<
-  Layer.Layer<never, KosmonautError.UnauthorizedError, Worker.Worker | Event.Handler<"game/move">>
+  Layer.Layer<
+    never,
+    KosmonautError.UnauthorizedError | KosmonautError.UntrustedBrokerError,
+    Worker.Worker | Event.Handler<"game/move">
+  >
 >()
 const both = EventRouter.layer(Chat.merge(Game))
 expectTypeOf(both).toEqualTypeOf<
-  Layer.Layer<never, KosmonautError.UnauthorizedError, Worker.Worker | ChatHandlers | Event.Handler<"game/move">>
+  Layer.Layer<
+    never,
+    KosmonautError.UnauthorizedError | KosmonautError.UntrustedBrokerError,
+    Worker.Worker | ChatHandlers | Event.Handler<"game/move">
+  >
 >()
 expectTypeOf(both.pipe(Layer.provide([ChatMade, GameLive]))).toEqualTypeOf<
-  Layer.Layer<never, "no store" | KosmonautError.UnauthorizedError, Worker.Worker | Store | Log>
+  Layer.Layer<
+    never,
+    "no store" | KosmonautError.UnauthorizedError | KosmonautError.UntrustedBrokerError,
+    Worker.Worker | Store | Log
+  >
 >()
 
 // Each event has a Scope of its own, so no handler requires one of the layer.
@@ -91,7 +103,7 @@ expectTypeOf(EventRouter.layer(Game, {
 })).toEqualTypeOf<
   Layer.Layer<
     never,
-    KosmonautError.UnauthorizedError,
+    KosmonautError.UnauthorizedError | KosmonautError.UntrustedBrokerError,
     Worker.Worker | Event.Handler<"game/move"> | Store | Log
   >
 >()
@@ -143,16 +155,28 @@ Chat.toLayer({ say: () => Effect.succeed(1), left })
 Chat.toLayer({ say: () => Effect.succeed(Effect.void), left })
 
 // @ts-expect-error no handlers are provided
-EventRouter.layer(Game) satisfies Layer.Layer<never, KosmonautError.UnauthorizedError, Worker.Worker>
+EventRouter.layer(Game) satisfies Layer.Layer<
+  never,
+  KosmonautError.UnauthorizedError | KosmonautError.UntrustedBrokerError,
+  Worker.Worker
+>
 // @ts-expect-error the handlers of one of the groups are not provided
-both.pipe(Layer.provide(GameLive)) satisfies Layer.Layer<never, KosmonautError.UnauthorizedError, Worker.Worker>
+both.pipe(Layer.provide(GameLive)) satisfies Layer.Layer<
+  never,
+  KosmonautError.UnauthorizedError | KosmonautError.UntrustedBrokerError,
+  Worker.Worker
+>
 const prefixed = EventRouter.layer(Game.prefix("v2."))
 // @ts-expect-error the handlers are those of a group with another name
-prefixed.pipe(Layer.provide(GameLive)) satisfies Layer.Layer<never, KosmonautError.UnauthorizedError, Worker.Worker>
+prefixed.pipe(Layer.provide(GameLive)) satisfies Layer.Layer<
+  never,
+  KosmonautError.UnauthorizedError | KosmonautError.UntrustedBrokerError,
+  Worker.Worker
+>
 // @ts-expect-error what the handlers of a group need is not provided
 EventRouter.layer(Chat).pipe(Layer.provide(ChatLive)) satisfies Layer.Layer<
   never,
-  KosmonautError.UnauthorizedError,
+  KosmonautError.UnauthorizedError | KosmonautError.UntrustedBrokerError,
   Worker.Worker
 >
 // @ts-expect-error onError does not fail

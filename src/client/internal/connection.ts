@@ -1,8 +1,11 @@
 /**
  * Keeps a worker connected: opens one session after another until it quits.
  *
- * After a session that was connected the schedule restarts. Only 402 or a defect ends the connection; then the inbox fails with
- * it, and so does `listen`.
+ * After a session that was connected the schedule restarts. Only 402, a broker that is not trusted, or a defect ends the connection;
+ * then the inbox fails with it, and so does `listen`.
+ *
+ * A broker that is not trusted at first is a mistake in the configuration. Once the worker was connected it is a loss like any
+ * other: a certificate has expired, or somebody is in between. What they cause must pass with them.
  */
 
 import * as Cause from "effect/Cause"
@@ -14,7 +17,7 @@ import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { FromClient } from "../../protocol/Command.ts"
-import type { ConnectionError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import type { ConnectionError, UnauthorizedError, UntrustedBrokerError } from "../../protocol/KosmonautError.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
 import { ConnectionState } from "../ConnectionState.ts"
 import * as Deliveries from "./deliveries.ts"
@@ -62,7 +65,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     Effect.ensuring(Effect.sync(() => void (session = undefined))),
     Effect.catchTag(
       "ConnectionError",
-      (reason) => mode === "quitting" ? Effect.succeed(reason) : health.disconnected(reason)
+      (error) => mode === "quitting" ? Effect.succeed(error) : health.disconnected(error)
     )
   )
   // Attempts on the schedule until one was connected. The end of the previous session counts as a failed attempt.
@@ -73,7 +76,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       failed = undefined
       return error === undefined ? attempt : Effect.fail(error)
     }).pipe(
-      Effect.catchTag("UnauthorizedError", Effect.succeed),
+      Effect.catchTag(["UnauthorizedError", "UntrustedBrokerError"], Effect.succeed),
       Effect.retry(reconnect),
       // The schedule has ended and restarts, after a pause so that it cannot spin.
       Effect.catchTag("ConnectionError", () => Effect.as(Effect.sleep("100 millis"), undefined))
@@ -82,8 +85,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const fiber = yield* Effect.gen(function*() {
     let before: ConnectionError | undefined
     while (mode !== "quitting") {
-      const ended: ConnectionError | UnauthorizedError | undefined = yield* series(before)
-      if (ended?._tag === "UnauthorizedError") return yield* ended
+      const ended: ConnectionError | UnauthorizedError | UntrustedBrokerError | undefined = yield* series(before)
+      if (ended !== undefined && ended._tag !== "ConnectionError") return yield* ended
       before = ended
     }
   }).pipe(
@@ -123,8 +126,9 @@ const makeHealth = (state: Options["state"], address: string) => {
   })
   return {
     connected: Effect.suspend(() => isConnected() ? Effect.void : connect),
-    /** Returns the reason if the worker was connected; otherwise fails with it. */
+    /** Returns the reason if the worker was connected; otherwise fails with it, and at first with a broker that is not trusted. */
     disconnected: Effect.fnUntraced(function*(reason: ConnectionError) {
+      if (!wasConnected && reason.reason._tag === "UntrustedBrokerError") return yield* reason.reason
       const hadConnection = isConnected()
       yield* SubscriptionRef.set(state, ConnectionState.Disconnected({ reason }))
       if (!isDown) yield* Effect.logWarning(`${reason.message}. Reconnecting until it is back`)

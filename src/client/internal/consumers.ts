@@ -17,7 +17,7 @@ import * as Latch from "effect/Latch"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import type { UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import type { UnauthorizedError, UntrustedBrokerError } from "../../protocol/KosmonautError.ts"
 import type { Connection } from "./connection.ts"
 import type { Delivered } from "./deliveries.ts"
 import type { Inbox, Item } from "./inbox.ts"
@@ -39,9 +39,9 @@ const onTheirWay = "250 millis"
 export const run = Effect.fnUntraced(function*<E, R>(
   options: Options,
   handle: (item: Item) => Effect.Effect<unknown, E, R>
-): Effect.fn.Return<never, UnauthorizedError | E, R | Scope.Scope> {
+): Effect.fn.Return<never, UnauthorizedError | UntrustedBrokerError | E, R | Scope.Scope> {
   const { connection, inbox } = yield* options.open
-  const failed = yield* Deferred.make<never, UnauthorizedError | E>()
+  const failed = yield* Deferred.make<never, UnauthorizedError | UntrustedBrokerError | E>()
   const consumer = makeConsumer(inbox, handle, (cause) => Deferred.failCause(failed, cause))
   // Detached fibers, since a scope would wait for them without a timeout.
   yield* Effect.acquireRelease(
@@ -59,7 +59,7 @@ export const run = Effect.fnUntraced(function*<E, R>(
 const makeConsumer = <E, R>(
   inbox: Inbox,
   handle: (item: Item) => Effect.Effect<unknown, E, R>,
-  onFailure: (cause: Cause.Cause<UnauthorizedError | E>) => Effect.Effect<unknown>
+  onFailure: (cause: Cause.Cause<UnauthorizedError | UntrustedBrokerError | E>) => Effect.Effect<unknown>
 ) => {
   const idle = Latch.makeUnsafe(true)
   let inFlight = 0

@@ -12,7 +12,7 @@ import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
 import type * as Tracer from "effect/Tracer"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
-import { BrowserNotFoundError, isRetryable } from "../../protocol/KosmonautError.ts"
+import { BrowserNotFoundError, isRetryable, wasNotSent } from "../../protocol/KosmonautError.ts"
 import * as MetricFamily from "../../protocol/MetricFamily.ts"
 import * as Trace from "../../protocol/Trace.ts"
 import * as ClientMetrics from "../ClientMetrics.ts"
@@ -134,10 +134,11 @@ const settleUnsafe = (delivery: Delivered, exit: Exit.Exit<unknown, unknown>): v
 /**
  * Whether a handler failed only because the broker was unreachable or did not respond: every failure is a
  * `ConnectionError` or a `RequestTimeoutError`, as those of a Client are, and none is a defect. A response that could not be
- * read (`MalformedMessageError`) would not be readable the next time either.
+ * read (`MalformedMessageError`) would not be readable the next time either. A broker that is not trusted was sent nothing.
  */
 export const brokerWasAway = ({ reasons }: Cause.Cause<unknown>): boolean =>
-  reasons.length > 0 && reasons.every((reason) => Cause.isFailReason(reason) && isRetryable(reason.error))
+  reasons.length > 0 &&
+  reasons.every((reason) => Cause.isFailReason(reason) && (isRetryable(reason.error) || wasNotSent(reason.error)))
 
 /** Ignores the failure to reply to the browser of the event if it has disconnected. */
 export const forgiving = <A, E, R>(

@@ -5,7 +5,7 @@
 import type * as Cause from "effect/Cause"
 import type * as Queue from "effect/Queue"
 import type * as Result from "effect/Result"
-import type { MessageDecodeError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import type { MessageDecodeError, UnauthorizedError, UntrustedBrokerError } from "../../protocol/KosmonautError.ts"
 import type { Event, Origin } from "../../protocol/Trigger.ts"
 import type * as Deliveries from "./deliveries.ts"
 import type { AnswerError } from "./target.ts"
@@ -29,4 +29,4 @@ export interface Arrived {
 export type Item = Result.Result<Arrived, ProtocolError>
 
 /** Items in the order of their arrival. It ends with the worker's connection, or fails with its error. */
-export type Inbox = Queue.Queue<Item, UnauthorizedError | Cause.Done>
+export type Inbox = Queue.Queue<Item, UnauthorizedError | UntrustedBrokerError | Cause.Done>

@@ -11,7 +11,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
-import type { ConnectionError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import type { ConnectionError, UnauthorizedError, UntrustedBrokerError } from "../../protocol/KosmonautError.ts"
 import type * as Transport from "../../transport/Transport.ts"
 import * as ConnectionStates from "../ConnectionState.ts"
 import * as Connection from "./connection.ts"
@@ -71,7 +71,7 @@ export const make = Effect.fnUntraced(
 
     const open: Listenings["open"] = Effect.fnUntraced(function*({ lifecycle, responses, state: given }) {
       const state = given ?? (yield* ConnectionStates.make)
-      const inbox = yield* Queue.bounded<Item, UnauthorizedError | Cause.Done>(bufferSize)
+      const inbox = yield* Queue.bounded<Item, UnauthorizedError | UntrustedBrokerError | Cause.Done>(bufferSize)
       yield* Effect.acquireRelease(
         Effect.suspend(() => {
           inboxes.add(inbox)

@@ -57,9 +57,9 @@ export const make = Effect.fnUntraced(function*(
     // That of the last attempt as if for the first time.
     let key = firstKey
     const canRetry = (error: SendError): error is Failed =>
-      !Deferred.isDoneUnsafe(closed) && (wasNotSent(error) || (
-        isRetryable(error) && pipeline.isKosmonaut() && (canRepeat || key !== undefined)
-      ))
+      !Deferred.isDoneUnsafe(closed) && isRetryable(error) && (
+        wasNotSent(error) || (pipeline.isKosmonaut() && (canRepeat || key !== undefined))
+      )
     if (!canRetry(error)) return yield* error
     const step = yield* Schedule.toStepWithSleep(schedule)
     const pause = (failed: Failed) =>

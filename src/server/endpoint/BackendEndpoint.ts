@@ -16,18 +16,20 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { decodeFromClient } from "../../protocol/CommandCodec.ts"
 import type { Frames } from "../../protocol/Frame.ts"
-import { BadRequestError, InternalError, type StatusError } from "../../protocol/KosmonautError.ts"
+import { BadRequestError, InternalError, type StatusError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import * as TcpTransportServer from "../../transport/TcpTransportServer.ts"
 import type { Handlers, Listen, ListenError, Peer } from "../../transport/TransportServer.ts"
 import * as ZmqTransportServer from "../../transport/ZmqTransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import { Vhosts } from "../engine/Vhosts.ts"
+import { Certificate } from "./Certificate.ts"
 import * as Authenticator from "./internal/authenticator.ts"
 import * as ClientEvents from "./internal/clientEvents.ts"
 import * as ClientSession from "./internal/clientSession.ts"
 import * as EventLoopMetrics from "./internal/eventLoopMetrics.ts"
 import { encode, reject, supportsExtensions } from "./internal/response.ts"
 import * as WorkerSession from "./internal/workerSession.ts"
+import { ServerKey } from "./ServerKey.ts"
 
 /**
  * The backend endpoint over ZeroMQ.
@@ -56,7 +58,8 @@ export class TcpBackendEndpoint extends Context.Service<TcpBackendEndpoint, {
  */
 export const make = Effect.fnUntraced(function*(
   listen: Listen,
-  port: number
+  port: number,
+  accepts: ServerKey["Service"]["accepts"] = () => true
 ): Effect.fn.Return<{ readonly port: number }, ListenError, BrokerConfig | Vhosts | Scope.Scope> {
   const config = yield* BrokerConfig
   const vhosts = yield* Vhosts
@@ -78,7 +81,7 @@ export const make = Effect.fnUntraced(function*(
     context: yield* Effect.context<never>(),
     scope: yield* Effect.scope
   })
-  const handlers = handlersOf(authenticator, guarded, request)
+  const handlers = handlersOf(authenticator, guarded, request, accepts)
   yield* server.run(handlers).pipe(
     Effect.catchDefect((defect) =>
       Effect.logFatal("The endpoint of backends has failed and no longer serves anybody", defect)
@@ -146,12 +149,13 @@ const makeOnMessage = (authenticator: Authenticator.Authenticator, request: Clie
 const handlersOf = (
   authenticator: Authenticator.Authenticator,
   guarded: Guarded,
-  request: ClientSession.Handle
+  request: ClientSession.Handle,
+  accepts: ServerKey["Service"]["accepts"]
 ): Handlers => {
   const onMessage = makeOnMessage(authenticator, request)
   return {
     authorize: (peer) =>
-      authenticator.authorize(peer).pipe(
+      (accepts(peer.key) ? authenticator.authorize(peer) : Effect.fail(keyRefused)).pipe(
         Effect.as(undefined),
         Effect.catch((error) => Effect.succeed(framesOf(error))),
         Effect.catchDefect((defect) => Effect.as(logDefect(defect), framesOf(brokerFailed)))
@@ -172,19 +176,33 @@ const handlersOf = (
 
 const logDefect = (defect: unknown) => Effect.logError("A backend's message was not handled", defect)
 
+const keyRefused = new UnauthorizedError({ detail: "the key of the backend is not accepted" })
+
 const brokerFailed = new InternalError({ detail: "the broker failed" })
 
 // It is unknown whether an unauthorized connection supports extensions.
 const framesOf = ({ code }: StatusError): Frames => encode({ _tag: "Failure", code }, false)
+
+// With a certificate either port speaks TLS, too, and with a key CURVE.
+const makeEncrypted = Effect.fnUntraced(function*(listen: Listen, port: number) {
+  const { decrypt } = yield* Certificate
+  const { accepts, curve } = yield* ServerKey
+  return yield* make((options) => listen({ ...options, decrypt, curve }), port, accepts)
+})
+
+type Needed = BrokerConfig | Certificate | ServerKey | Vhosts
 
 /**
  * The backend endpoint over ZeroMQ as a layer, on the configured `backendPort`.
  *
  * @since 0.1.0
  */
-export const layerZmq: Layer.Layer<ZmqBackendEndpoint, ListenError, BrokerConfig | Vhosts> = Layer.effect(
+export const layerZmq: Layer.Layer<ZmqBackendEndpoint, ListenError, Needed> = Layer.effect(
   ZmqBackendEndpoint,
-  Effect.flatMap(BrokerConfig, ({ backendPort }) => make(ZmqTransportServer.listen, backendPort))
+  Effect.gen(function*() {
+    const { backendPort } = yield* BrokerConfig
+    return yield* makeEncrypted(ZmqTransportServer.listen, backendPort)
+  })
 )
 
 /**
@@ -192,7 +210,10 @@ export const layerZmq: Layer.Layer<ZmqBackendEndpoint, ListenError, BrokerConfig
  *
  * @since 0.1.0
  */
-export const layerTcp: Layer.Layer<TcpBackendEndpoint, ListenError, BrokerConfig | Vhosts> = Layer.effect(
+export const layerTcp: Layer.Layer<TcpBackendEndpoint, ListenError, Needed> = Layer.effect(
   TcpBackendEndpoint,
-  Effect.flatMap(BrokerConfig, ({ tcpPort }) => make(TcpTransportServer.listen, tcpPort))
+  Effect.gen(function*() {
+    const { tcpPort } = yield* BrokerConfig
+    return yield* makeEncrypted(TcpTransportServer.listen, tcpPort)
+  })
 )

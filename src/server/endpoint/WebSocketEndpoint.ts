@@ -11,6 +11,8 @@
  * unknown version, 4404, 4405, 1013), since a script in a browser does not see the status. At the end of the broker browsers get
  * 1001, and the end takes `shutdownTimeout` at most.
  *
+ * If the broker has a `Certificate`, the port speaks TLS alone: `wss` and `https`.
+ *
  * @since 0.1.0
  */
 
@@ -28,6 +30,7 @@ import type { ListenError } from "../../transport/TransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import type { InvalidOptionError } from "../BrokerError.ts"
 import { Vhosts } from "../engine/Vhosts.ts"
+import { Certificate } from "./Certificate.ts"
 import * as ApplicationServer from "./internal/browser/applicationServer.ts"
 import * as Connections from "./internal/browser/connections.ts"
 import * as HttpServer from "./internal/browser/httpServer.ts"
@@ -40,6 +43,8 @@ import { pathOf } from "./internal/browser/upgrade.ts"
  * @since 0.1.0
  */
 export class WebSocketEndpoint extends Context.Service<WebSocketEndpoint, {
+  /** The scheme of its URLs. */
+  readonly scheme: "ws" | "wss"
   /** The port it is bound to. */
   readonly port: number
   /** Its path, below which the vhosts are. */
@@ -49,11 +54,13 @@ export class WebSocketEndpoint extends Context.Service<WebSocketEndpoint, {
 // Binds the endpoint and serves it until the scope ends.
 const make = Effect.gen(function*() {
   const config = yield* BrokerConfig
+  const { decrypt } = yield* Certificate
   const connections = yield* Connections.make
   const { answer, run, upgrade } = connections
   const http = yield* HttpServer.listen({
     host: config.host,
     port: config.websocketPort,
+    decrypt,
     maxConnections: Math.floor(0.95 * connections.descriptors),
     upgraded: connections.count,
     onDrop: () => run(connections.drop),
@@ -67,7 +74,7 @@ const make = Effect.gen(function*() {
       (answer) => HttpServer.respond(request, response, answer)
     )))
   http.on("upgrade", (request, _, head) => run(upgrade(request, pathOf(request), head)))
-  return { port: HttpServer.portOf(http), prefix: "" }
+  return { scheme: decrypt === undefined ? "ws" as const : "wss" as const, port: HttpServer.portOf(http), prefix: "" }
 })
 
 /**
@@ -75,8 +82,11 @@ const make = Effect.gen(function*() {
  *
  * @since 0.1.0
  */
-export const layer: Layer.Layer<WebSocketEndpoint, ListenError | InvalidOptionError, BrokerConfig | Vhosts> = Layer
-  .effect(WebSocketEndpoint, make)
+export const layer: Layer.Layer<
+  WebSocketEndpoint,
+  ListenError | InvalidOptionError,
+  BrokerConfig | Certificate | Vhosts
+> = Layer.effect(WebSocketEndpoint, make)
 
 /**
  * The endpoint on the HTTP server of an application, below `prefix`: the vhost `/chat` is at `/chat`, or with the prefix `/live`
@@ -108,7 +118,8 @@ export const layerHttp = (
     yield* Effect.addFinalizer(() => Effect.andThen(close, Effect.sync(connections.destroy)))
     yield* Effect.forkScoped(Effect.andThen(stopped, connections.close))
     yield* Routes.add({ prefix, vhosts: yield* Vhosts, handle: handle(connections) })
-    return { port: "port" in address ? address.port : 0, prefix }
+    // Whether that server encrypts only the application knows.
+    return { scheme: "ws" as const, port: "port" in address ? address.port : 0, prefix }
   }))
 
 /**

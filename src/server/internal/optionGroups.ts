@@ -1,8 +1,30 @@
 /**
- * The fields of groups of `BrokerConfig`: of backends, and of what a broker keeps of events, tokens, broadcasts and requests.
+ * The fields of groups of `BrokerConfig`: of encryption, of backends, and of what a broker keeps of events, tokens, broadcasts
+ * and requests.
  */
 
 import * as Option from "./option.ts"
+
+/** `tls`. */
+export const tls = {
+  /** The file of the certificate and those that it was signed with, PEM. Default none: nothing is encrypted by TLS. */
+  cert: Option.text,
+  /** The file of the certificate's private key, PEM. */
+  key: Option.text,
+  /** How often the broker looks whether the files have changed, default 10 seconds, and then uses the new ones. */
+  reloadInterval: Option.interval("10 seconds")
+}
+
+/** `curve`. */
+export const curve = {
+  /** The file of the broker's secret key for `wrs://`, which `kosmonaut keygen` makes. Default none: ZeroMQ is not encrypted. */
+  secretKeyFile: Option.text,
+  /**
+   * The public keys of the backends that may connect. Default none: all may that know an access token. With any, backends
+   * without one of these keys are rejected, 402, also those over `wr://`, `wr+tcp://` and `wrs+tcp://`.
+   */
+  clientKeys: Option.texts([])
+}
 
 /** `backends`. */
 export const backends = {

@@ -1,14 +1,17 @@
 /**
  * One connection of a backend, from its acceptance to its end.
  *
- * The first byte tells the protocol: ZeroMQ or classic TCP. Messages are handled one by one when they are read. While one of
+ * The first byte tells the protocol: ZeroMQ, classic TCP, or TLS with one of the two in it. Messages are handled one by one when they are read. While one of
  * them is not done, or the turn is over, nothing more is read. At the end queued messages are flushed, within a second.
  */
 
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import { constVoid } from "effect/Function"
 import type { Socket } from "node:net"
 import type { Frames } from "../../protocol/Frame.ts"
+import type { CurveServer } from "../CurveServer.ts"
+import { type Decrypt, firstByte } from "../TlsServer.ts"
 import type { Handlers, Peer } from "../TransportServer.ts"
 import * as Classic from "./classic.ts"
 import type { Link, Protocol } from "./link.ts"
@@ -30,6 +33,8 @@ export interface Host {
   readonly handlers: Handlers
   readonly maxMessageSize: number
   readonly outboxSize: number
+  readonly decrypt?: Decrypt | undefined
+  readonly curve?: CurveServer | undefined
   /** Runs an effect for as long as the server runs. */
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   readonly warnUnsafe: WarnUnsafe
@@ -56,13 +61,43 @@ interface Detected {
 
 type Encode = (sendings: ReadonlyArray<Writer.Sending>) => Uint8Array
 
-const detect = (chunk: Buffer, link: Link, { maxMessageSize }: Host): Detected =>
-  chunk[0] === Zmtp.signature
-    ? { protocol: ZmtpSession.make(link), encode: ZmtpSession.encode(maxMessageSize) }
-    : { protocol: Classic.make(link), encode: Classic.encode }
+const detect = (chunk: Buffer, link: Link, { curve }: Host): Detected => {
+  if (chunk[0] !== Zmtp.signature) return { protocol: Classic.make(link), encode: Classic.encode }
+  const session = ZmtpSession.make(link, curve)
+  return { protocol: session, encode: session.encode }
+}
 
 /** Serves a connection that was accepted. */
 export const serve = (socket: Socket, host: Host): BackendConnection => {
+  const { decrypt } = host
+  const destroyUnsafe = () => void socket.destroy()
+  const connection: Ends = { closeUnsafe: destroyUnsafe, destroyUnsafe }
+  if (decrypt === undefined) serveOn(socket, host, connection)
+  else serveDecrypted(socket, host, connection, decrypt)
+  return connection
+}
+
+/** How a connection ends, which depends on the protocol. */
+type Ends = { -readonly [Key in keyof BackendConnection]: BackendConnection[Key] }
+
+// If nothing arrives, nothing is ever served.
+const serveDecrypted = (socket: Socket, host: Host, connection: Ends, decrypt: Decrypt): void => {
+  const onClose = () => host.onEnd(connection, undefined)
+  // An error is followed by the end.
+  socket.on("error", constVoid)
+  socket.on("close", onClose)
+  socket.once("data", (chunk) => {
+    socket.off("close", onClose)
+    socket.pause()
+    socket.unshift(chunk)
+    // TLS takes what the paused socket holds.
+    if (chunk[0] === firstByte) return serveOn(decrypt(socket), host, connection)
+    serveOn(socket, host, connection)
+    socket.resume()
+  })
+}
+
+const serveOn = (socket: Socket, host: Host, self: Ends): void => {
   let detected: Detected | undefined
   let discarded = 0
   const onDefect = (defect: unknown) => {
@@ -73,7 +108,8 @@ export const serve = (socket: Socket, host: Host): BackendConnection => {
   const writer = Writer.make({ socket, limit: strangersOutbox, encode, onDefect })
   const authorized = makeAuthorized(host, writer)
   const ending = makeEnding(socket, writer, authorized.leave)
-  const self: BackendConnection = { closeUnsafe: ending.closeUnsafe, destroyUnsafe: () => void socket.destroy() }
+  self.closeUnsafe = ending.closeUnsafe
+  self.destroyUnsafe = () => void socket.destroy()
   const link = makeLink({ self, socket, host, writer, authorize: authorized.authorize })
   const reader = Reader.make({
     socket,
@@ -96,13 +132,12 @@ export const serve = (socket: Socket, host: Host): BackendConnection => {
   })
   socket.on("end", ending.closeUnsafe)
   // An error is followed by the end.
-  socket.on("error", () => undefined)
+  socket.on("error", constVoid)
   socket.on("close", () => {
     ending.goneUnsafe()
     if (!reader.isBusy()) authorized.leave()
     host.onEnd(self, authorized.identity())
   })
-  return self
 }
 
 // The peer that the handlers authorize. `onClose` is called once when it has ended.

@@ -14,7 +14,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as net from "node:net"
+import type { CurveServer } from "../CurveServer.ts"
 import * as Strangers from "../Strangers.ts"
+import type { Decrypt } from "../TlsServer.ts"
 import { checkPort, type Handlers, type Listen, ListenError } from "../TransportServer.ts"
 import { type BackendConnection, type Host, serve } from "./backendConnection.ts"
 import * as Warnings from "./warnings.ts"
@@ -81,6 +83,8 @@ const makeConnections = Effect.fnUntraced(function*(options: {
   readonly maxMessageSize: number
   readonly maxConnections: number
   readonly outboxSize?: number | undefined
+  readonly decrypt?: Decrypt | undefined
+  readonly curve?: CurveServer | undefined
   readonly shutdownTimeout?: Duration.Duration | undefined
 }) {
   const clock = yield* Clock.Clock
@@ -92,8 +96,7 @@ const makeConnections = Effect.fnUntraced(function*(options: {
   const isEmpty = Latch.makeUnsafe(true)
 
   const host: Host = {
-    handlers: options.handlers,
-    maxMessageSize: options.maxMessageSize,
+    ...options,
     outboxSize: options.outboxSize ?? 16 * 1_048_576,
     fork,
     warnUnsafe,

@@ -3,6 +3,7 @@
  * another of the broker's ports.
  */
 
+import type { Scheme } from "../../protocol/Endpoint.ts"
 import { ConnectionClosedError, ConnectionError } from "../../protocol/KosmonautError.ts"
 
 /** What the first bytes of a `wr+tcp://` connection reveal about a peer that is no broker. */
@@ -38,9 +39,22 @@ export const maybeTooLarge = (error: ConnectionError, size: number): ConnectionE
     })
   })
 
-/** What a code of ZeroMQ or the system means for a `wr://` connection that could not be opened. */
-export const ofCode = (code: string): Error =>
-  new Error(meanings[code] === undefined ? code : `${code}: ${meanings[code]}`)
+/** Why a `wrs+tcp://` connection could not be opened, with a hint if what listens there does not speak TLS. */
+export const ofTls = (cause: unknown): unknown => {
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : ""
+  return /^(ERR_SSL_|EPROTO|ECONNRESET)/.test(code)
+    ? new Error(`${code}: what listens there does not speak TLS. Does the broker have a certificate (--tls-cert)?`)
+    : cause
+}
+
+/** What a code of ZeroMQ or the system means for a `wr://` or `wrs://` connection that could not be opened. */
+export const ofCode = (code: string, scheme: Scheme = "wr"): Error => {
+  const meaning = scheme === "wrs" && code === "EPROTO" ? withoutKey : meanings[code]
+  return new Error(meaning === undefined ? code : `${code}: ${meaning}`)
+}
+
+const withoutKey =
+  "what listens there does not speak ZeroMQ with CURVE. Does the broker have a key (--curve-secret-key-file)?"
 
 const port = "Use the port for wr://, by default 8081, and not that for wr+tcp:// (8083) or for browsers (8080)"
 

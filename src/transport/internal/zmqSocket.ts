@@ -61,6 +61,14 @@ interface DealerOptions {
   readonly routingId: string
   readonly maxMessageSize: number
   readonly openTimeout: Duration.Duration
+  /** Keys for CURVE, as ZeroMQ writes them; without them nothing is encrypted. */
+  readonly curve: CurveOptions | undefined
+}
+
+/** The broker's public key, and the own pair; without that the socket makes one. */
+export interface CurveOptions {
+  readonly serverKey: string
+  readonly own: { readonly publicKey: string; readonly secretKey: string } | undefined
 }
 
 /**
@@ -98,10 +106,12 @@ const openAt = Effect.fnUntraced(function*(
 })
 
 const connect = Effect.fnUntraced(function*(host: string, options: DealerOptions) {
-  const opened = yield* acquire(({ Dealer }) =>
+  const opened = yield* acquire(({ Dealer, curveKeyPair }) =>
     new Dealer({
+      ...options.curve !== undefined && curveOf(options.curve, curveKeyPair),
       routingId: options.routingId,
-      maxMessageSize: options.maxMessageSize,
+      // What is encrypted is a little larger.
+      maxMessageSize: options.maxMessageSize + (options.curve === undefined ? 0 : 64),
       sendHighWaterMark,
       // Never again by itself. Not -1: ZeroMQ would then throw away what it has received and we have not yet read.
       reconnectInterval: 2 ** 31 - 1,
@@ -128,6 +138,11 @@ const connect = Effect.fnUntraced(function*(host: string, options: DealerOptions
   }).pipe(Effect.catchDefect((cause) => Effect.fail(new ZmqError({ code: codeOf(cause) }))))
   return opened
 })
+
+const curveOf = ({ own, serverKey }: CurveOptions, generate: ZeroMqModule.ZeroMq["curveKeyPair"]) => {
+  const { publicKey, secretKey } = own ?? generate()
+  return { curveServerKey: serverKey, curvePublicKey: publicKey, curveSecretKey: secretKey }
+}
 
 const timed = <A, R>(open: Effect.Effect<A, ZmqError, R>, duration: Duration.Duration) =>
   Effect.timeoutOrElse(open, { duration, orElse: () => Effect.fail(new ZmqError({ code: "ETIMEDOUT" })) })

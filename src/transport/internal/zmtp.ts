@@ -1,5 +1,5 @@
 /**
- * ZMTP 3, the bytes of ZeroMQ on a connection, as a `ROUTER` that needs no encryption reads and writes them.
+ * ZMTP 3, the bytes of ZeroMQ on a connection, as a `ROUTER` reads and writes them.
  *
  * Everything here is bytes and values, without sockets. A parser takes bytes in chunks of any size, holds at most one
  * unfinished message of at most `limit` bytes, and returns one part at a time. A larger message is reported once and skipped.
@@ -11,22 +11,36 @@ import * as Input from "./input.ts"
 /** The first byte of every ZMTP connection; no other protocol that a backend may speak begins with it. */
 export const signature = 0xff
 
-/** What both sides send first: version 3.1, the mechanism `NULL`. */
-export const greeting: Uint8Array = Buffer.concat([
-  Buffer.from([signature, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 1]),
-  Buffer.from("NULL".padEnd(20, "\0")),
-  Buffer.alloc(32)
-])
+/** Whether and how a connection is encrypted. */
+export type Mechanism = "NULL" | "CURVE"
+
+const makeGreeting = (mechanism: Mechanism): Uint8Array =>
+  Buffer.concat([
+    Buffer.from([signature, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 1]),
+    Buffer.from(mechanism.padEnd(20, "\0")),
+    // As the server of the mechanism.
+    Buffer.from([mechanism === "CURVE" ? 1 : 0]),
+    Buffer.alloc(31)
+  ])
+
+/** What both sides send first, without encryption: version 3.1, the mechanism `NULL`. */
+export const greeting: Uint8Array = makeGreeting("NULL")
+
+/** The same with encryption. */
+export const curveGreeting: Uint8Array = makeGreeting("CURVE")
+
+/** How much of a greeting is the same for every mechanism. */
+export const commonGreeting = 12
 
 /** A part of the input. */
 export type Part =
-  | { readonly _tag: "Greeting" }
+  | { readonly _tag: "Greeting"; readonly mechanism: Mechanism }
   | { readonly _tag: "Command"; readonly name: string; readonly body: Buffer }
   | { readonly _tag: "Message"; readonly frames: ReadonlyArray<Buffer> }
   /** A message has too many frames or bytes. `frames` are those before; the rest is skipped. */
   | { readonly _tag: "TooLarge"; readonly frames: ReadonlyArray<Buffer>; readonly isFrame: boolean }
-  /** Nothing that follows can be read. */
-  | { readonly _tag: "Malformed"; readonly problem: string }
+  /** Nothing that follows can be read. `code` is told to the peer instead of the problem. */
+  | { readonly _tag: "Malformed"; readonly problem: string; readonly code?: string }
 
 /** Parses the input of one peer. */
 export interface Parser {
@@ -51,20 +65,23 @@ const more = 1
 const long = 2
 const command = 4
 
-/** Makes a parser. */
-export const makeParser = (limit: number): Parser => {
+/** Makes a parser of a connection that may have these mechanisms, or of what follows the greeting if there are none. */
+export const makeParser = (limit: number, mechanisms: ReadonlyArray<Mechanism> = ["NULL"]): Parser => {
   const input = Input.make()
   const frames = makeFrameReader(input)
-  let hasGreeting = false
+  let hasGreeting = mechanisms.length === 0
   let isMalformed = false
 
   const readGreeting = (): Part | undefined => {
     const problem = greetingProblem(input)
     if (problem !== undefined) return malformed(problem)
     if (input.length() < greeting.length) return undefined
+    const mechanism = mechanismIn(input)
+    const known = mechanisms.find((one) => one === mechanism)
+    if (known === undefined) return malformed("it wants to encrypt or to log in, which this port does not")
     input.drop(greeting.length)
     hasGreeting = true
-    return { _tag: "Greeting" }
+    return { _tag: "Greeting", mechanism: known }
   }
   const self: Parser = {
     feed: input.feed,
@@ -159,10 +176,11 @@ const greetingProblem = (input: Input.Input): string | undefined => {
   const length = input.length()
   if (length > 9 && (input.byte(9) & 1) === 0) return "the greeting is not that of ZeroMQ"
   if (length > 10 && input.byte(10) < 3) return "it speaks an older ZeroMQ, before version 4.0"
-  if (length < 32) return undefined
-  const mechanism = input.peek(12, 20).toString("latin1").replace(/\0+$/, "")
-  return mechanism === "NULL" ? undefined : "it wants to encrypt or to log in, which this port does not"
+  return undefined
 }
+
+const mechanismIn = (input: Input.Input): string =>
+  input.peek(commonGreeting, 20).toString("latin1").replace(/\0+$/, "")
 
 const commandOf = (bytes: Buffer): Part => {
   const length = bytes[0] ?? 0
@@ -197,6 +215,26 @@ export const encodeProperties = (properties: Record<string, string>): Uint8Array
       return Buffer.concat([Buffer.from([name.length]), Buffer.from(name), length, Buffer.from(value)])
     })
   )
+
+/** Calls `onFrame` with each of some whole frames, and its flags without that of a long one. */
+export const forEachFrame = (frames: Uint8Array, onFrame: (flags: number, frame: Buffer) => void): void => {
+  const bytes = Buffer.from(frames.buffer, frames.byteOffset, frames.length)
+  for (let at = 0; at < bytes.length;) {
+    const isLong = (bytes[at]! & long) !== 0
+    const from = at + (isLong ? 9 : 2)
+    const to = from + (isLong ? bytes.readUInt32BE(at + 1) * 2 ** 32 + bytes.readUInt32BE(at + 5) : bytes[at + 1]!)
+    onFrame(bytes[at]! & ~long, bytes.subarray(from, to))
+    at = to
+  }
+}
+
+/** The bytes of one frame with these flags. */
+export const encodeFrame = (flags: number, frame: Uint8Array): Buffer => {
+  const bytes = Buffer.allocUnsafe(sizeOf([frame]))
+  write(bytes, 0, [frame])
+  bytes[0]! |= flags
+  return bytes
+}
 
 /** How many bytes a message has on the wire. */
 export const sizeOf = (frames: ReadonlyArray<string | Uint8Array>): number => {

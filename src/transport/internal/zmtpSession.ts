@@ -9,11 +9,13 @@
 
 import * as Effect from "effect/Effect"
 import * as Frame from "../../protocol/Frame.ts"
+import type { CurveServer } from "../CurveServer.ts"
 import type { Peer } from "../TransportServer.ts"
 import * as Batch from "./batch.ts"
 import { type Link, type Protocol, type Step, unauthorized } from "./link.ts"
 import type { Sending } from "./writer.ts"
 import * as Zmtp from "./zmtp.ts"
+import * as ZmtpCodec from "./zmtpCodec.ts"
 
 /** How many frames may stand before the delimiter. */
 const maxEnvelope = 7
@@ -21,17 +23,22 @@ const maxEnvelope = 7
 /** The largest message of a peer that is not authorized. */
 const strangersLimit = 1024
 
-/** Speaks ZMTP on a connection. */
-export const make = (link: Link): Protocol => {
-  const parser = Zmtp.makeParser(strangersLimit)
+/** ZMTP on a connection, and how messages to its peer are written. */
+interface ZmtpSession extends Protocol {
+  readonly encode: (sendings: ReadonlyArray<Sending>) => Uint8Array
+}
+
+/** Speaks ZMTP on a connection. With a key peers may encrypt. */
+export const make = (link: Link, server: CurveServer | undefined): ZmtpSession => {
+  const codec = ZmtpCodec.make(strangersLimit, server, link.writeUnsafe)
+  const encodeAll = encode(link.maxMessageSize)
   const messages = makeMessages(link)
   let identity: string | undefined
-  link.writeUnsafe(Zmtp.greeting)
 
   const decide = (refusal: Frame.Frames | undefined): void => {
     messages.begin(identity!, refusal)
     if (refusal !== undefined) return link.warnUnsafe(unauthorized)
-    parser.limit = link.maxMessageSize
+    codec.limitTo(link.maxMessageSize)
     link.takeOverUnsafe(identity!)
     // A Client may connect long before it sends a request. A worker must send `RD` in time.
     if (!identity!.startsWith("dlr:")) link.establishedUnsafe()
@@ -39,41 +46,42 @@ export const make = (link: Link): Protocol => {
   const handshake = (body: Buffer): Step => {
     const properties = Zmtp.propertiesOf(body)
     const type = String(properties?.get("socket-type") ?? "")
-    if (!peerTypes.has(type)) return fail(link, "a backend's socket is a DEALER or a REQ")
+    if (!peerTypes.has(type)) return fail(link, codec, "a backend's socket is a DEALER or a REQ")
     identity = String(properties?.get("identity") ?? "")
-    link.writeUnsafe(Zmtp.encodeCommand("READY", Zmtp.encodeProperties({ "Socket-Type": "ROUTER", "Identity": "" })))
-    return Effect.map(link.authorize(new PlainPeer(link, identity, none)), decide)
+    link.writeUnsafe(codec.command("READY", Zmtp.encodeProperties({ "Socket-Type": "ROUTER", "Identity": "" })))
+    return Effect.map(link.authorize(new PlainPeer(link, identity, none, codec.peerKey())), decide)
   }
   const execute = (name: string, body: Buffer): Step => {
-    if (identity === undefined) return name === "READY" ? handshake(body) : fail(link, withoutReady)
+    if (identity === undefined) return name === "READY" ? handshake(body) : fail(link, codec, withoutReady)
     // After the time to live in the first two bytes comes what is to be echoed.
-    if (name === "PING") link.writeUnsafe(Zmtp.encodeCommand("PONG", body.subarray(2, 18)))
+    if (name === "PING") link.writeUnsafe(codec.command("PONG", body.subarray(2, 18)))
     return "done"
   }
   const read = (part: Zmtp.Part): Step => {
     if (part._tag === "Greeting") return "done"
-    if (part._tag === "Malformed") return fail(link, part.problem)
+    if (part._tag === "Malformed") return fail(link, codec, part.problem, part.code)
     if (part._tag === "Command") return execute(part.name, part.body)
-    if (identity === undefined) return fail(link, withoutReady)
+    if (identity === undefined) return fail(link, codec, withoutReady)
     return part._tag === "Message" ? messages.handle(part.frames) : messages.reject(part.frames, part.isFrame)
   }
   return {
-    feed: parser.feed,
+    feed: codec.feed,
     step: () => {
       const next = messages.step()
       if (next !== undefined) return next
-      const part = parser.next()
+      const part = codec.next()
       return part === undefined ? "needs more" : read(part)
-    }
+    },
+    encode: (sendings) => codec.encode(encodeAll(sendings))
   }
 }
 
 const withoutReady = "the handshake has no READY"
 
-const fail = (link: Link, problem: string): Step => {
+const fail = (link: Link, codec: ZmtpCodec.Codec, problem: string, code = problem): Step => {
   link.warnUnsafe(`A connection was closed that is not a backend's over ZeroMQ: ${problem}`)
-  const reason = Buffer.from(problem)
-  link.writeUnsafe(Zmtp.encodeCommand("ERROR", Buffer.concat([Buffer.from([reason.length]), reason])))
+  const reason = Buffer.from(code)
+  link.writeUnsafe(codec.command("ERROR", Buffer.concat([Buffer.from([reason.length]), reason])))
   link.closeUnsafe()
   return "done"
 }
@@ -132,7 +140,7 @@ const makeMessages = (link: Link) => {
   }
 }
 
-/** The bytes of messages, in order. Consecutive messages to peers that read batches share as few batches as possible. */
+/** The bytes of messages without encryption, in order. Consecutive messages to peers that read batches share as few batches as possible. */
 export const encode = (maxMessageSize: number) => (sendings: ReadonlyArray<Sending>): Uint8Array => {
   const messages: Array<ReadonlyArray<string | Uint8Array>> = []
   for (let from = 0; from < sendings.length;) {
@@ -191,10 +199,12 @@ class PlainPeer implements Peer {
   readonly envelope: ReadonlyArray<Uint8Array>
   readonly seesClose = false
   readonly close = Effect.void
-  constructor(link: Link, identity: string, envelope: ReadonlyArray<Uint8Array>) {
+  readonly key: string | undefined
+  constructor(link: Link, identity: string, envelope: ReadonlyArray<Uint8Array>, key?: string) {
     this.connection = link
     this.identity = identity
     this.envelope = envelope
+    this.key = key
   }
   sendUnsafe(frames: Frame.Frames, settled?: (delivered: boolean) => void): boolean {
     return this.connection.writer.sendUnsafe({ prefix: this.envelope, envelope: "", frames, settled })

@@ -1,7 +1,7 @@
 /**
  * The HTTP server that browsers come in by. Requests have a deadline, and so has its end, whatever peers do. If there are
  * as many connections as there may be, or no file descriptor is left, the one that has waited longest without a request
- * makes room for the next, so that those who send none cannot lock others out.
+ * makes room for the next, so that those who send none cannot lock others out. A handshake of TLS is not a request.
  */
 
 import type * as Duration from "effect/Duration"
@@ -10,6 +10,7 @@ import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import type { Socket } from "node:net"
 import * as Strangers from "../../../../transport/Strangers.ts"
+import type { Decrypt } from "../../../../transport/TlsServer.ts"
 import { checkPort, ListenError } from "../../../../transport/TransportServer.ts"
 import type { Answer } from "./answer.ts"
 
@@ -20,6 +21,8 @@ const readTimeout = 5000
 export interface Options {
   readonly host: string
   readonly port: number
+  /** Makes the decrypted side of a connection; without it nothing is encrypted. */
+  readonly decrypt: Decrypt | undefined
   /** How many connections there may be, upgraded ones included. */
   readonly maxConnections: number
   /** How many upgraded ones there are, of which the server knows nothing. */
@@ -71,11 +74,22 @@ export const listen = Effect.fnUntraced(function*(
   return http
 })
 
+// With TLS a connection is what was decrypted of it, also for Node.js, which serves whatever stream its listeners are given.
+const onConnection = (http: Http.Server, decrypt: Decrypt | undefined, listener: (socket: Socket) => void): void => {
+  if (decrypt === undefined) return void http.on("connection", listener)
+  const listeners = [...http.listeners("connection"), listener]
+  http.removeAllListeners("connection")
+  http.on("connection", (encrypted: Socket) => {
+    const socket = decrypt(encrypted)
+    for (const each of listeners) each.call(http, socket)
+  })
+}
+
 // The others are counted by those who have them: a listener for each would take memory.
 const makeRoom = (
   http: Http.Server,
   onDrop: () => void,
-  { maxConnections, upgraded }: Pick<Options, "maxConnections" | "upgraded">
+  { decrypt, maxConnections, upgraded }: Pick<Options, "decrypt" | "maxConnections" | "upgraded">
 ): void => {
   // Those without a request, the oldest first.
   const pending = new Set<Socket>()
@@ -97,7 +111,7 @@ const makeRoom = (
   }
   http.on("request", onRequest)
   http.on("upgrade", onRequest)
-  http.on("connection", (socket: Socket) => {
+  onConnection(http, decrypt, (socket) => {
     pending.add(socket.on("close", onClose))
     Strangers.add(socket, () => drop(socket))
     const [oldest = socket] = pending

@@ -1,0 +1,90 @@
+/**
+ * The client's side of TLS: a connection whose broker has proved by its certificate that it is the one that was expected.
+ * Nothing is sent before.
+ */
+
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Socket from "effect/socket/Socket"
+import * as Tls from "node:tls"
+
+/** By what the broker is trusted. */
+export interface Trust {
+  /** The certificates, PEM, of those who may have signed the broker's. Default those that Node.js knows. */
+  readonly ca?: string | ReadonlyArray<string> | undefined
+  /** The SHA-256 of the broker's certificate, 64 hexadecimal digits. If it is that one, nothing else is checked. */
+  readonly fingerprint?: string | undefined
+  /** The host name that the certificate is for. */
+  readonly serverName?: string | undefined
+}
+
+/** The certificate is not trusted. */
+export class CertificateError extends Schema.TaggedError<CertificateError>("kosmonaut/transport/CertificateError")(
+  "CertificateError",
+  { detail: Schema.String }
+) {
+  override get message(): string {
+    return this.detail
+  }
+}
+
+/** Opens a connection with its first use. It ends with its scope, after all that was written is flushed. */
+export const make = (options: {
+  readonly host: string
+  readonly port: number
+  readonly trust: Trust
+  readonly openTimeout: Duration.Duration
+}): Effect.Effect<Socket.Socket> =>
+  NodeSocket.fromDuplex(
+    Effect.gen(function*() {
+      const socket = connect(options)
+      let isOpen = false
+      yield* Effect.addFinalizer(() => Effect.sync(() => void (isOpen ? socket.destroySoon() : socket.destroy())))
+      const opened = yield* Effect.callback<Tls.TLSSocket, Socket.SocketError>((resume) => {
+        socket.once("secureConnect", () => resume(check(socket, options.trust)))
+        socket.on("error", (cause) => resume(failed(socket.authorizationError == null ? cause : untrusted(socket))))
+      })
+      isOpen = true
+      return opened
+    }),
+    { openTimeout: options.openTimeout }
+  )
+
+const connect = ({ host, port, trust: { ca, fingerprint, serverName } }: Parameters<typeof make>[0]): Tls.TLSSocket => {
+  const socket = Tls.connect({
+    host,
+    port,
+    rejectUnauthorized: fingerprint === undefined,
+    ...ca !== undefined && { ca: typeof ca === "string" ? ca : [...ca] },
+    ...serverName !== undefined && { servername: serverName }
+  })
+  return socket.setNoDelay(true)
+}
+
+const check = (
+  socket: Tls.TLSSocket,
+  { fingerprint }: Trust
+): Effect.Effect<Tls.TLSSocket, Socket.SocketError> => {
+  if (fingerprint === undefined) return Effect.succeed(socket)
+  const actual = socket.getPeerCertificate().fingerprint256?.replaceAll(":", "").toLowerCase()
+  if (actual === fingerprint) return Effect.succeed(socket)
+  return failed(new CertificateError({ detail: `the fingerprint of its certificate is ${actual}` }))
+}
+
+const failed = (cause: Error) =>
+  Effect.fail(new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) }))
+
+const untrusted = ({ authorizationError }: Tls.TLSSocket): CertificateError => {
+  const code = String(authorizationError)
+  return new CertificateError({ detail: `${meanings[code] ?? unknownSigner} (${code})` })
+}
+
+const unknownSigner = "nobody whom this process trusts has signed its certificate: give ca or fingerprint"
+
+const meanings: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: "its certificate has expired",
+  CERT_NOT_YET_VALID: "its certificate is not valid yet",
+  ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another host: is the URL right, or is serverName needed?"
+}

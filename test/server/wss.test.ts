@@ -1,0 +1,154 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Scope } from "effect"
+import * as Https from "node:https"
+import { Broker, type BrokerConfig } from "../../src/server/index.ts"
+import * as Certificates from "../harness/certificates.ts"
+import { eventually } from "../harness/eventually.ts"
+import { logged } from "../harness/logged.ts"
+import * as RawTcp from "../harness/RawTcp.ts"
+import * as RawWebSocket from "../harness/RawWebSocket.ts"
+import { layer, TestBroker } from "../harness/TestBroker.ts"
+import { withBroker } from "../harness/withBroker.ts"
+
+const { connect: open } = Certificates
+
+const tls = { cert: Certificates.certOf("server"), key: Certificates.keyOf("server") }
+
+const port = TestBroker.use(({ broker }) => Effect.succeed(broker.websocketPort))
+
+/** A browser over TLS, past its greeting. */
+const browser = Effect.gen(function*() {
+  const raw = yield* RawWebSocket.connect(yield* port, "/test", { open })
+  assert.match(raw.head, /^HTTP\/1.1 101/)
+  assert.include(String((yield* raw.next).payload), ":connected")
+  return raw
+})
+
+const text = ({ payload }: RawWebSocket.Frame) => String(payload)
+
+const speaks = Effect.fnUntraced(function*(raw: Effect.Success<typeof browser>) {
+  yield* raw.send(1, `{"subscribe":{"channel":"room"}}`)
+  assert.include(text(yield* raw.next), ":subscribed")
+  const { vhost } = yield* TestBroker
+  yield* vhost.channels.broadcast("room", "said", { n: 1 })
+  while (!text(yield* raw.next).includes("said"));
+})
+
+const get = (port: number, path: string) =>
+  Effect.callback<{ readonly status: number | undefined; readonly body: string }>((resume) => {
+    Https.get({ host: "127.0.0.1", port, path, ca: Certificates.ca, agent: false }, (response) => {
+      let body = ""
+      response.on("data", (chunk) => body += String(chunk))
+      response.on("end", () => resume(Effect.succeed({ status: response.statusCode, body })))
+    })
+  })
+
+const start = (tls: BrokerConfig.Options["tls"]) =>
+  Effect.scoped(Layer.build(Broker.layer({ websocketPort: 0, backendPort: 0, tcpPort: 0, tls })))
+
+describe("the browsers' port with a certificate", () => {
+  it.live("has WebSockets, and answers requests", () =>
+    Effect.gen(function*() {
+      const { broker, urls } = yield* TestBroker
+      assert.match(broker.addresses.websocket, /^wss:\/\/127/)
+      assert.match(urls.websocket, /^wss:\/\/127.*\/test$/)
+      const raw = yield* browser
+      yield* speaks(raw)
+      const upgrade = { status: 426, body: "This is a WebSocket endpoint.\n" }
+      assert.deepStrictEqual(yield* get(broker.websocketPort, "/test"), upgrade)
+      assert.strictEqual((yield* get(broker.websocketPort, "/nope")).status, 404)
+    }).pipe(withBroker({ tls })))
+
+  it.live("disconnects those that do not speak TLS, and serves on", () =>
+    Effect.gen(function*() {
+      const plain = yield* RawTcp.connect(yield* port)
+      yield* plain.send("GET /test HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      assert.notInclude(yield* plain.rest, "HTTP/1.1 4")
+      yield* browser
+    }).pipe(withBroker({ tls })))
+
+  it.live("pings, and disconnects those that are silent", () =>
+    Effect.gen(function*() {
+      const [answers, silent] = [yield* browser, yield* browser]
+      for (let round = 0; round < 3; round++) {
+        assert.strictEqual((yield* answers.next).opcode, 9)
+        yield* answers.send(10, "")
+      }
+      assert.strictEqual(yield* silent.closeCode, 1001)
+      assert.isFalse(yield* answers.hasEnded)
+    }).pipe(withBroker({ tls, browsers: { pingInterval: "400 millis" } })))
+
+  it.live("ends although a handshake has not ended", () =>
+    Effect.gen(function*() {
+      const scope = yield* Effect.scope
+      const silent = yield* Effect.gen(function*() {
+        yield* browser
+        return yield* Scope.provide(Effect.flatMap(port, RawTcp.connect), scope)
+      }).pipe(withBroker({ tls }))
+      yield* silent.ended
+    }))
+
+  it.live("disconnects a browser that does not read, by the bytes that are queued for it", () =>
+    Effect.gen(function*() {
+      const raw = yield* browser
+      yield* raw.send(1, `{"subscribe":{"channel":"room"}}`)
+      assert.include(text(yield* raw.next), ":subscribed")
+      raw.socket.pause()
+      const { vhost } = yield* TestBroker
+      const subscribers = Effect.map(
+        vhost.channels.list,
+        (list) => list.find(({ name }) => name === "room")!.subscribers
+      )
+      yield* eventually(
+        Effect.andThen(
+          vhost.channels.broadcast("room", "said", { text: "x".repeat(100_000) }),
+          subscribers
+        ),
+        (count) => count === 0
+      )
+    }).pipe(withBroker({ tls })))
+})
+
+describe("a certificate that changes", () => {
+  it.live("is used for new connections, and existing ones stay", () =>
+    Effect.gen(function*() {
+      const { files, replace } = yield* Certificates.replaceable
+      yield* replace(Certificates.contentOf("server"))
+      const log = logged()
+      yield* Effect.gen(function*() {
+        const before = yield* browser
+        const serial = yield* Effect.flatMap(port, Certificates.serialAt)
+
+        yield* replace({ ...Certificates.contentOf("server"), cert: "nonsense" })
+        yield* eventually(Effect.sync(() => log.lines.join("\n")), (text) => text.includes("ERROR"))
+        yield* replace({ ...Certificates.contentOf("renewed"), key: Certificates.contentOf("server").key })
+        yield* eventually(Effect.sync(() => log.lines.length), (count) => count > 1)
+        assert.strictEqual(yield* Effect.flatMap(port, Certificates.serialAt), serial)
+        assert.include(log.lines[0]!, "The certificate that is in use stays")
+        assert.notInclude(log.lines.join("\n"), "PRIVATE")
+
+        yield* replace(Certificates.contentOf("renewed"))
+        yield* eventually(Effect.flatMap(port, Certificates.serialAt), (now) => now !== serial)
+        assert.include(log.lines.at(-1)!, "INFO Using the new certificate")
+        yield* speaks(before)
+      }).pipe(Effect.provide(Layer.provideMerge(layer({ tls: { ...files, reloadInterval: "10 millis" } }), log.layer)))
+    }))
+})
+
+describe("a certificate that cannot be used", () => {
+  it.live.each<[BrokerConfig.Options["tls"], string]>([
+    [{ cert: tls.cert }, "The option tls.key cannot be left out: it is the file of the private key of tls.cert"],
+    [{ key: tls.key }, "The option tls.cert cannot be left out"],
+    [
+      { ...tls, cert: "/nowhere" },
+      "The option tls.cert cannot be \"/nowhere\": it is a file that can be read (ENOENT)"
+    ],
+    [{ ...tls, key: tls.cert }, "The option tls.cert cannot be"],
+    [{ ...tls, key: Certificates.keyOf("renewed") }, "(ERR_OSSL_X509_KEY_VALUES_MISMATCH)"]
+  ])("is a mistake at the start: %j", ([options, message]) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(start(options))
+      assert.strictEqual(error._tag, "InvalidOptionError")
+      assert.include(error.message, message)
+    }))
+})

@@ -1,0 +1,232 @@
+/**
+ * TLS between backends and the broker: what `wrs+tcp://` promises beside what every transport does.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Fiber, Layer, Result, Schedule, Scope, SubscriptionRef } from "effect"
+import * as Crypto from "node:crypto"
+import type * as Tls from "node:tls"
+import { Client, ConnectionState, Kosmonaut, type KosmonautError, Worker } from "../../src/index.ts"
+import * as TcpTransport from "../../src/transport/TcpTransport.ts"
+import * as TcpTransportServer from "../../src/transport/TcpTransportServer.ts"
+import * as TlsServer from "../../src/transport/TlsServer.ts"
+import type { Listen } from "../../src/transport/TransportServer.ts"
+import * as Certificates from "../harness/certificates.ts"
+import { eventually } from "../harness/eventually.ts"
+import { identity } from "../harness/identity.ts"
+import * as RawTcp from "../harness/RawTcp.ts"
+import * as TcpProxy from "../harness/TcpProxy.ts"
+import { TestBroker, token } from "../harness/TestBroker.ts"
+import { withBroker } from "../harness/withBroker.ts"
+import { suite } from "./TransportTest.ts"
+
+const { ca } = Certificates
+
+const decrypt = Result.getOrThrow(TlsServer.make(Certificates.contentOf("server")))
+
+suite("TLS", {
+  scheme: "wrs+tcp",
+  listen: ((options) => TcpTransportServer.listen({ ...options, decrypt })) satisfies Listen,
+  make: (options) => TcpTransport.make({ ...options, tls: { ca } }),
+  carriesLines: false,
+  hasSockets: true
+})
+
+const optionsOf = (name: Certificates.Name) => ({
+  tls: { cert: Certificates.certOf(name), key: Certificates.keyOf(name) }
+})
+
+const fingerprintOf = (name: Certificates.Name) =>
+  new Crypto.X509Certificate(Certificates.contentOf(name).cert).fingerprint256
+
+const urlOf = (port: number, query = "") => `wrs+tcp://${token}@127.0.0.1:${port}/test${query}`
+
+/** One request over TLS, to the port for ZeroMQ or that for TCP, which are equal. */
+const open = Effect.fnUntraced(function*(options: {
+  readonly tls?: TcpTransport.TlsOptions
+  readonly query?: string
+  readonly port?: "tcpPort" | "backendPort"
+}) {
+  const { broker } = yield* TestBroker
+  const url = urlOf(broker[options.port ?? "tcpPort"], options.query)
+  return yield* Client.Client.use((client) => client.openChannel("room")).pipe(
+    Effect.provide(Kosmonaut.layerClient({ url, transport: { tls: options.tls } }))
+  )
+})
+
+const untrusted = (error: unknown): KosmonautError.UntrustedBrokerError => {
+  const { _tag, reason } = error as KosmonautError.ConnectionError
+  assert.strictEqual(_tag, "ConnectionError", String(error))
+  assert.strictEqual(reason._tag, "UntrustedBrokerError", String(error))
+  return reason as KosmonautError.UntrustedBrokerError
+}
+
+describe("a broker's certificate", () => {
+  it.live("is trusted by who has signed it, by its fingerprint, or by its fingerprint in the URL, on either port", () =>
+    Effect.gen(function*() {
+      const fingerprint = fingerprintOf("server")
+      for (const port of ["tcpPort", "backendPort"] as const) {
+        yield* open({ tls: { ca }, port })
+        yield* open({ tls: { fingerprint }, port })
+        yield* open({ query: `?fingerprint=${fingerprint}`, port })
+      }
+    }).pipe(withBroker(optionsOf("server"))))
+
+  it.live("is trusted by its fingerprint, whoever has signed it for whatever host", () =>
+    Effect.gen(function*() {
+      yield* open({ tls: { fingerprint: fingerprintOf("elsewhere") } })
+    }).pipe(withBroker(optionsOf("elsewhere"))))
+
+  it.live("is trusted for the host that was asked for", () =>
+    Effect.gen(function*() {
+      const error = untrusted(yield* Effect.flip(open({ tls: { ca } })))
+      assert.include(error.message, "its certificate is for another host")
+      yield* open({ tls: { ca, serverName: "broker.example" } })
+    }).pipe(withBroker(optionsOf("elsewhere"))))
+
+  it.live.each(
+    [
+      ["self", { ca }, "nobody whom this process trusts has signed its certificate"],
+      ["server", {}, "nobody whom this process trusts has signed its certificate"],
+      ["expired", { ca }, "its certificate has expired"],
+      ["renewed", { fingerprint: fingerprintOf("server") }, "the fingerprint of its certificate is"]
+    ] as const
+  )("is not trusted: %s %j", ([name, tls, message]) =>
+    Effect.gen(function*() {
+      const error = untrusted(yield* Effect.flip(open({ tls })))
+      assert.include(error.message, message)
+      assert.isFalse(error.isRetryable)
+      assert.strictEqual(error.wasSent, "no")
+    }).pipe(withBroker(optionsOf(name))))
+})
+
+describe("a worker whose broker is not trusted", () => {
+  const listen = (port: number, tls: TcpTransport.TlsOptions) =>
+    Effect.gen(function*() {
+      const state = yield* ConnectionState.make
+      const worker = yield* Layer.build(
+        Kosmonaut.layer({ url: urlOf(port), transport: { tls }, worker: { reconnect: Schedule.spaced("20 millis") } })
+      )
+      const fiber = yield* Effect.forkScoped(
+        Context.get(worker, Worker.Worker).listen({ state, onMessage: () => Effect.void })
+      )
+      return { fiber, state }
+    })
+
+  it.live("ends with it at the start", () =>
+    Effect.gen(function*() {
+      const { broker } = yield* TestBroker
+      const { fiber } = yield* listen(broker.tcpPort, {})
+      const error = yield* Effect.flip(Fiber.join(fiber))
+      assert.strictEqual(error._tag, "UntrustedBrokerError")
+    }).pipe(withBroker(optionsOf("server"))))
+
+  it.live("reconnects until it is trusted again, if it was connected before", () =>
+    Effect.gen(function*() {
+      const { files, replace } = yield* Certificates.replaceable
+      yield* replace(Certificates.contentOf("server"))
+      yield* Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const proxy = yield* TcpProxy.make(broker.tcpPort)
+        const { state } = yield* listen(proxy.port, { ca })
+        const until = (holds: (state: ConnectionState.ConnectionState) => boolean) =>
+          eventually(SubscriptionRef.get(state), holds)
+        yield* until(({ _tag }) => _tag === "Connected")
+        yield* replace(Certificates.contentOf("expired"))
+        yield* eventually(Certificates.serialAt(broker.tcpPort), (now) => now === Certificates.serialOf("expired"))
+        yield* proxy.cut("all")
+        yield* until((state) => state._tag === "Disconnected" && state.reason.reason._tag === "UntrustedBrokerError")
+        yield* replace(Certificates.contentOf("renewed"))
+        yield* until(({ _tag }) => _tag === "Connected")
+      }).pipe(withBroker({ tls: { ...files, reloadInterval: "10 millis" } }))
+    }))
+})
+
+describe("what is on the wire", () => {
+  it.live("is not in clear text", () =>
+    Effect.gen(function*() {
+      const { broker } = yield* TestBroker
+      const seen: Array<Buffer> = []
+      const tap = yield* TcpProxy.make(broker.tcpPort, (bytes) => seen.push(bytes))
+      const send = (url: string) =>
+        Client.Client.use((client) => client.broadcast("room", "secret-event", { text: "secret-text" })).pipe(
+          Effect.provide(Kosmonaut.layerClient({ url, transport: { tls: { ca } } })),
+          Effect.map(() => Buffer.concat(seen.splice(0)).toString("latin1"))
+        )
+      const secrets = [token, "secret-event", "secret-text", "/test"]
+      const encrypted = yield* send(urlOf(tap.port))
+      assert.isAbove(encrypted.length, 500)
+      for (const secret of secrets) assert.notInclude(encrypted, secret)
+      const plain = yield* send(urlOf(tap.port).replace("wrs", "wr"))
+      for (const secret of secrets) assert.include(plain, secret)
+    }).pipe(withBroker(optionsOf("server"))))
+})
+
+describe("a port with TLS", () => {
+  it.live("serves those that do not encrypt beside those that do", () =>
+    Effect.gen(function*() {
+      const { broker, urls } = yield* TestBroker
+      for (const url of [urls.backend, urls.backendTcp]) {
+        yield* Client.Client.use((client) => client.openChannel("room")).pipe(
+          Effect.provide(Kosmonaut.layerClient({ url }))
+        )
+      }
+      const slow = yield* RawTcp.connect(broker.tcpPort)
+      for (const byte of RawTcp.message(identity("req"), "", "OC", "room")) yield* slow.send(byte)
+      assert.strictEqual(yield* slow.next, RawTcp.message("OK", ""))
+    }).pipe(withBroker(optionsOf("server"))))
+
+  it.live("closes what begins like TLS and goes on otherwise, and serves on", () =>
+    Effect.gen(function*() {
+      const { broker } = yield* TestBroker
+      for (const bytes of [[0x16], [0x16, 3, 1, 0xff, 0xff], [0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0, 9, 9, 9]]) {
+        const peer = yield* RawTcp.connect(broker.tcpPort)
+        yield* peer.send(Buffer.from(bytes))
+        yield* peer.send(Buffer.alloc(1000, 0x41))
+        yield* peer.ended
+      }
+      yield* open({ tls: { ca } })
+    }).pipe(withBroker(optionsOf("server"))))
+
+  it.live("closes a handshake that does not end in time", () =>
+    Effect.gen(function*() {
+      const { broker } = yield* TestBroker
+      const begun = performance.now()
+      const [silent, half] = [yield* RawTcp.connect(broker.tcpPort), yield* RawTcp.connect(broker.tcpPort)]
+      yield* half.send(Buffer.from([0x16, 3, 1]))
+      const done = yield* Effect.callback<Tls.TLSSocket>((resume) => {
+        const socket = Certificates.connect(broker.tcpPort)
+        socket.on("secureConnect", () => resume(Effect.succeed(socket)))
+      })
+      yield* Effect.all([
+        silent.ended,
+        half.ended,
+        Effect.callback<void>((resume) => void done.on("close", () => resume(Effect.void)))
+      ])
+      assert.isBelow(performance.now() - begun, 9000)
+    }).pipe(withBroker(optionsOf("server"))))
+
+  it.live("ends with the broker, whatever a handshake does", () =>
+    Effect.gen(function*() {
+      const scope = yield* Effect.scope
+      const [silent, half] = yield* Effect.gen(function*() {
+        const { broker } = yield* TestBroker
+        const connect = Scope.provide(RawTcp.connect(broker.tcpPort), scope)
+        const [silent, half] = [yield* connect, yield* connect]
+        yield* half.send(Buffer.from([0x16, 3, 1]))
+        yield* open({ tls: { ca } })
+        return [silent, half]
+      }).pipe(withBroker(optionsOf("server")))
+      yield* silent!.ended
+      yield* half!.ended
+    }))
+})
+
+describe("what does not speak TLS", () => {
+  it.live("is told from a broker that is not trusted", () =>
+    Effect.gen(function*() {
+      const error = (yield* Effect.flip(open({ tls: { ca } }))) as KosmonautError.ConnectionError
+      assert.strictEqual(error.reason._tag, "ConnectionRefusedError")
+      assert.include(error.message, "does not speak TLS. Does the broker have a certificate (--tls-cert)?")
+      assert.isTrue(error.isRetryable)
+    }).pipe(withBroker()))
+})
