@@ -60,7 +60,9 @@ const others = [
     "browsers.origins",
     "browsers.trustedProxies",
     "history.channels",
-    "queue.redeliveryBackoff"
+    "queue.redeliveryBackoff",
+    "admin.port",
+    "admin.host"
   ]
 ]
 

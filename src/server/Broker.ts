@@ -23,6 +23,7 @@ import * as Redacted from "effect/Redacted"
 import { Endpoint, toUrl } from "../protocol/Endpoint.ts"
 import type { InternalError, InvalidChannelNameError } from "../protocol/KosmonautError.ts"
 import type { ListenError } from "../transport/TransportServer.ts"
+import { Admin, type Bound } from "./admin/Admin.ts"
 import * as BrokerConfig from "./BrokerConfig.ts"
 import type { InvalidOptionError, InvalidVhostError, VhostExistsError } from "./BrokerError.ts"
 import * as BackendEndpoint from "./endpoint/BackendEndpoint.ts"
@@ -43,8 +44,15 @@ export class Broker extends Context.Service<Broker, {
   readonly websocketPort: number
   readonly backendPort: number
   readonly tcpPort: number
-  /** Its base addresses, without vhost and token: `ws://…`, `wr://…`, `wr+tcp://…`. */
-  readonly addresses: { readonly websocket: string; readonly backend: string; readonly backendTcp: string }
+  /** The admin endpoint, `undefined` if there is none: `admin.port` is `"off"`. */
+  readonly admin: Bound | undefined
+  /** Its base addresses, without vhost and token: `ws://…`, `wr://…`, `wr+tcp://…`, and `http://…` for administrators. */
+  readonly addresses: {
+    readonly websocket: string
+    readonly backend: string
+    readonly backendTcp: string
+    readonly admin?: string
+  }
   /** The URLs of a vhost, for browsers, for backends over ZeroMQ and over TCP. The last two hold the access token. */
   readonly urls: (vhost: Pick<Vhosts.Vhost, "path" | "token">) => {
     readonly websocket: string
@@ -72,18 +80,20 @@ const make = Effect.gen(function*() {
   const { port: websocketPort, prefix } = yield* WebSocketEndpoint.WebSocketEndpoint
   const { port: backendPort } = yield* BackendEndpoint.ZmqBackendEndpoint
   const { port: tcpPort } = yield* BackendEndpoint.TcpBackendEndpoint
-  // Nobody can connect to an address that stands for all addresses.
-  const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host
+  const { bound: admin } = yield* Admin
+  const reachable = reachableOf(host)
   const websocket = `ws://${reachable}:${websocketPort}${prefix}`
   return Broker.of({
     host,
     websocketPort,
     backendPort,
     tcpPort,
+    admin,
     addresses: {
       websocket,
       backend: `wr://${reachable}:${backendPort}`,
-      backendTcp: `wr+tcp://${reachable}:${tcpPort}`
+      backendTcp: `wr+tcp://${reachable}:${tcpPort}`,
+      ...admin && { admin: admin.address }
     },
     urls: ({ path, token }) => {
       const backend = { host: reachable, vhost: path, token }
@@ -95,6 +105,10 @@ const make = Effect.gen(function*() {
     }
   })
 })
+
+// Nobody can connect to an address that stands for all addresses.
+const reachableOf = (host: string): string =>
+  host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host
 
 /**
  * The broker, and `Vhosts`, the service to administer it with. With `storageDir` it is persisted in that folder
@@ -130,6 +144,18 @@ export const layerHttp = (
     Layer.provide(WebSocketEndpoint.layerServer)
   )
 
+const admin = Layer.unwrap(Effect.gen(function*() {
+  const { admin: { port }, host } = yield* BrokerConfig.BrokerConfig
+  const browsers = yield* WebSocketEndpoint.WebSocketEndpoint
+  return port === "off"
+    ? Layer.succeed(Admin, { bound: undefined })
+    // Loaded only where there is one: it needs more of Effect's HTTP than the rest.
+    : (yield* Effect.promise(() => import("./admin/AdminEndpoint.ts"))).layer({
+      port,
+      probe: `http://${reachableOf(host)}:${browsers.port}${browsers.prefix}/kosmonaut.js`
+    })
+}))
+
 const storeOf = ({ fsync, storageDir }: BrokerConfig.Options) =>
   storageDir === undefined ? Store.layerNoop : SqliteStore.layer({ directory: storageDir, fsync })
 
@@ -138,13 +164,15 @@ const layerWith = <R>(
   options?: BrokerConfig.Options
 ) =>
   Layer.effect(Broker, make).pipe(
+    // Built last, so that it is gone first.
+    Layer.provide(Layer.fresh(admin)),
     // Fresh parts: another broker in the same application has its own.
     Layer.provide([
       Layer.fresh(browsers),
       Layer.fresh(BackendEndpoint.layerZmq),
       Layer.fresh(BackendEndpoint.layerTcp)
     ]),
-    Layer.merge(Layer.fresh(VhostViews.layer)),
+    Layer.provideMerge(Layer.fresh(VhostViews.layer)),
     Layer.provide(Layer.fresh(Engine.layer)),
     Layer.provide(BrokerConfig.layer(options))
   )

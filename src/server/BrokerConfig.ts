@@ -210,7 +210,10 @@ const fields = {
   history: group(Groups.history),
 
   /** What each vhost remembers for retries: the responses to Clients, and the triggers and requests of browsers. */
-  idempotency: group(Groups.idempotency)
+  idempotency: group(Groups.idempotency),
+
+  /** The admin endpoint, see `AdminApi`. */
+  admin: group(Groups.admin)
 }
 
 /**
@@ -263,11 +266,13 @@ const errorOf = (issue: SchemaIssue.Issue, options: Options): InvalidOptionError
   const path = first?.path?.map(String) ?? []
   const value = path.reduce<unknown>((value, key) => (value as Readonly<Record<string, unknown>>)[key], options)
   // The value of a secret is in no error.
-  const text = path.at(-1) === "token" ? "what it is" : textOf(value)
+  const text = secrets.includes(path.at(-1)) ? "what it is" : textOf(value)
   const isOfGroup = path.length === 1 && isGroup(fields[path[0] as keyof typeof fields])
   const allowed = isOfGroup && Object(value) !== value ? "an object with options" : first?.message ?? ""
   return new InvalidOptionError({ option: path.join("."), value: text, allowed })
 }
+
+const secrets: ReadonlyArray<string | undefined> = ["token", "cookie"]
 
 const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1({
   leafHook: (issue) =>

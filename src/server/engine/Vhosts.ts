@@ -269,10 +269,20 @@ const configured = (
     ? [defaultVhost]
     : vhosts
 
+// The admin endpoint has other things there.
+const reserved = ["api", "metrics", "health", "ready"]
+
 const check = (path: string, token: Redacted.Redacted): Effect.Effect<void, InvalidVhostError> =>
   !isVhostPath(path)
     ? Effect.fail(
       new InvalidVhostError({ path, detail: "a path is / and words of letters, digits, _ and -, up to 128" })
+    )
+    : reserved.includes(path.split("/")[1]!)
+    ? Effect.fail(
+      new InvalidVhostError({
+        path,
+        detail: `a path cannot begin with ${reserved.map((word) => `/${word}`).join(", ")}`
+      })
     )
     : !isAccessToken(Redacted.value(token))
     ? Effect.fail(new InvalidVhostError({ path, detail: "an access token has 40 letters, digits or _" }))

@@ -1,5 +1,5 @@
 /**
- * The fields of two groups of `BrokerConfig`: of what is retained of broadcasts, and of requests.
+ * The fields of some groups of `BrokerConfig`: of what is retained of broadcasts and of requests, and of the admin endpoint.
  */
 
 import * as Option from "./option.ts"
@@ -34,4 +34,17 @@ export const idempotency = {
    * requests of browsers after they have ended.
    */
   retention: Option.duration("5 minutes")
+}
+
+/** `admin`. */
+export const admin = {
+  /** Where administrators connect over HTTP, default `"off"`; 0 picks a free port. `kosmonaut serve` has it at 8082. */
+  port: Option.portOrOff("off"),
+  /** The address to bind for them, default `127.0.0.1`: this machine alone, whatever `host` is. */
+  host: Option.textOr("127.0.0.1"),
+  /**
+   * What an administrator has to show, 40 hexadecimal digits. Default what is in `kosmonaut.cookie` in the folder
+   * `storageDir`, where a random one is kept that the broker makes at its first start; without a folder a random one.
+   */
+  cookie: Option.secret
 }
