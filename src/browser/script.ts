@@ -283,7 +283,7 @@ const makeDriver = (url: string, { callTimeout, token }: Options): Driver => {
   const hasToken = token !== undefined
   const machine = Machine.make({ client: randomName(), hasToken, callTimeout: numberOf(callTimeout) })
   const give = (input: Input): void => {
-    for (const output of Machine.step(machine, input, performance.now(), random())) perform(output)
+    for (const output of Machine.step(machine, input, performance.now(), random)) perform(output)
   }
   const driver: Driver = { machine, give, calls: new Map(), handlers: new Map(), lastCall: 0 }
   const stopHints = listenToHints(give)

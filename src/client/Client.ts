@@ -55,6 +55,7 @@ import type {
   RequestOptions,
   Retained,
   Subscriber,
+  TokenOptions,
   Triggerable,
   TriggerOptions
 } from "./ClientRequest.ts"
@@ -122,13 +123,11 @@ export class Client extends Context.Service<Client, {
    *
    * `channels` are the private and presence channels that the user may join: names, and channels that are declared; they are
    * quoted for you. In the other form `pattern` is RE2 syntax and has to match the whole name of a channel; quote names in it
-   * with `Channel.quote`. A pattern that does not compile fails with the reason `InternalError`.
+   * with `Channel.quote`. A pattern that does not compile fails with the reason `InternalError`, an option that cannot be right
+   * with `BadRequestError` before anything is sent.
    */
   readonly requestSingleAccessToken: {
-    (options: {
-      readonly uid: string
-      readonly channels: ReadonlyArray<ChannelLike>
-    }): Effect.Effect<Redacted.Redacted, RequestError>
+    (options: TokenOptions): Effect.Effect<Redacted.Redacted, RequestError>
     (uid: string, pattern: string): Effect.Effect<Redacted.Redacted, RequestError>
   }
   /**

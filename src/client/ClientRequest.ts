@@ -74,6 +74,39 @@ export interface TriggerOptions {
 }
 
 /**
+ * What a single access token is requested for.
+ *
+ * `subscribe`, `info` and `expiresIn` are additions to WebRocket 0.3. A broker that does not know them issues no token: the
+ * request fails with the reason `BadRequestError`.
+ *
+ * @since 0.1.0
+ */
+export interface TokenOptions {
+  /** The user, not empty. */
+  readonly uid: string
+  /** The private and presence channels that the user may join, default none beside `subscribe`. Their names are quoted for you. */
+  readonly channels?: ReadonlyArray<ChannelLike> | undefined
+  /** Those whose whole name matches this pattern of RE2, too. Quote names in it with `Channel.quote`. */
+  readonly pattern?: string | undefined
+  /**
+   * The channels to which the broker subscribes the browser when it authenticates, which the user may join; at most 100,
+   * default none.
+   */
+  readonly subscribe?: ReadonlyArray<ChannelLike> | undefined
+  /**
+   * What you say about the user, for the others on presence channels: an object of at most 4096 bytes of JSON. The user cannot
+   * change it.
+   */
+  readonly info?: object | undefined
+  /**
+   * After how long the token, and the authentication of the browser that has used it, end; from 1 millisecond to 30 days. The
+   * library of browsers requests another token before. Default: a token ends after the broker's `tokens.timeToLive`, and the
+   * authentication with the connection.
+   */
+  readonly expiresIn?: Duration.Input | undefined
+}
+
+/**
  * One broadcast of many.
  *
  * @since 0.1.0

@@ -9,6 +9,8 @@
  */
 
 import * as Data from "effect/Data"
+import { type Argument, cursor, data, isWithin, oneOf, optionalText, text } from "./Argument.ts"
+import * as Grant from "./Grant.ts"
 import * as Json from "./Json.ts"
 import { type Delivery, maxDedupeKey, maxDelay, maxTimeout } from "./Trigger.ts"
 
@@ -34,6 +36,11 @@ export type FromClient = Data.TaggedEnum<{
   }
   /** Requests a single access token for the user `uid`, for channels whose whole name matches `pattern` (RE2). */
   AccessToken: { readonly uid: string; readonly pattern: string }
+  /**
+   * The same for a grant with options. It is another command on the wire, so that a broker that does not know them rejects it
+   * and does not issue a token that grants more.
+   */
+  AccessTokenWith: { readonly grant: Grant.Grant }
   /** Many broadcasts at once: the text of a JSON array of `[channel, event, data]` or `[channel, event, data, exceptSid]`. */
   BroadcastAll: { readonly broadcasts: string }
   /** An event for one browser. `data` is the text of a JSON object. */
@@ -106,20 +113,6 @@ export interface TriggerOptions {
   readonly dedupeKey?: string | undefined
 }
 
-/**
- * One argument of a command, a frame.
- *
- * @since 0.1.0
- */
-export interface Argument<A> {
-  /** What an error calls it. */
-  readonly needed: string
-  /** `undefined` if the frame is missing or wrong. */
-  readonly read: (frame: string | undefined) => A | undefined
-  /** The frame of a value. */
-  readonly write: (value: A) => string
-}
-
 /** The arguments of a command by their fields, in the order of their frames. */
 type Arguments<Tag extends FromClient["_tag"]> = {
   readonly [Field in Exclude<keyof Tagged<Tag>, "_tag">]: Argument<Tagged<Tag>[Field]>
@@ -177,31 +170,6 @@ const irregular = (word: string, name: string, count: number): Description => ({
   isPersisted: false
 })
 
-/**
- * The integer that a frame has; 0 if it has none.
- *
- * @since 0.1.0
- */
-export const integer = (frame: string | undefined): number => {
-  const number = Number(frame)
-  return Number.isSafeInteger(number) ? number : 0
-}
-
-const text = (needed: string): Argument<string> => ({ needed, read: (frame) => frame || undefined, write: String })
-
-// Data may be empty, but not be missing.
-const data: Argument<string> = { needed: "data", read: (frame) => frame, write: String }
-
-const optionalText: Argument<string> = { needed: "a text", read: (frame = "") => frame, write: String }
-
-const cursor: Argument<number> = { needed: "a cursor", read: integer, write: String }
-
-const oneOf = <const A extends string>(one: A, other: A): Argument<A> => ({
-  needed: `${one} or ${other}`,
-  read: (frame) => frame === one || frame === other ? frame as A : undefined,
-  write: String
-})
-
 const requestOptions: Argument<RequestOptions> = {
   needed: `a timeout of 1 to ${maxTimeout} milliseconds`,
   read: (frame = "") => {
@@ -224,8 +192,12 @@ const triggerOptions: Argument<TriggerOptions> = {
   write: (options) => JSON.stringify(options)
 }
 
-const isWithin = (value: unknown, least: number, most: number): value is number =>
-  typeof value === "number" && value >= least && value <= most
+const grant: Argument<Grant.Grant> = {
+  needed: `an object with uid and pattern, and maybe channels (${Grant.maxChannels} at most), info (an object of ` +
+    `${Grant.maxInfoSize} bytes at most) and expiresIn (1 to ${Grant.maxExpiresIn} milliseconds)`,
+  read: (frame = "") => Grant.decode(frame),
+  write: Grant.encode
+}
 
 const idempotent = { isIdempotent: true }
 const persisted = { isPersisted: true }
@@ -255,6 +227,7 @@ export const descriptions: { readonly [Tag in FromClient["_tag"]]: Description }
     uid: text("a user id"),
     pattern: text("a pattern")
   }, persisted),
+  AccessTokenWith: regular<"AccessTokenWith">("AX", "requestSingleAccessToken", { grant }, persisted),
   BroadcastAll: regular<"BroadcastAll">("BA", "broadcastAll", { broadcasts: text("broadcasts") }),
   SendTo: regular<"SendTo">("ST", "sendTo", { sid: text("the sid of a browser"), event: text("an event"), data }),
   ListChannels: regular<"ListChannels">("LC", "channels", { prefix: optionalText, after: cursor }, idempotent),

@@ -7,13 +7,13 @@
  */
 
 import * as Result from "effect/Result"
+import { integer } from "./Argument.ts"
 import {
   argumentsOfWord,
   type Description,
   descriptions,
   FromClient,
   FromServer,
-  integer,
   type ReadyOptions
 } from "./Command.ts"
 import type { Frames } from "./Frame.ts"

@@ -9,9 +9,11 @@
  */
 
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type * as ChannelName from "../protocol/ChannelName.ts"
+import type * as Json from "../protocol/Json.ts"
 import type { ChannelNotFoundError, InternalError, InvalidChannelNameError } from "../protocol/KosmonautError.ts"
 import type { VhostOptions } from "./BrokerConfig.ts"
 import type { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "./BrokerError.ts"
@@ -69,6 +71,20 @@ export interface Counts {
 }
 
 /**
+ * What a single access token grants beside its user and its pattern.
+ *
+ * @since 0.1.0
+ */
+export interface TokenOptions {
+  /** The channels to which the broker subscribes the browser when it authenticates, at most 100; default none. */
+  readonly subscribe?: ReadonlyArray<string> | undefined
+  /** What the backend says about the user, for the others on presence channels: at most 4096 bytes of JSON. */
+  readonly info?: Json.JsonObject | undefined
+  /** After how long the grant ends, used or not, from 1 millisecond to 30 days; default when the connection ends. */
+  readonly expiresIn?: Duration.Input | undefined
+}
+
+/**
  * One vhost, which exists until it is removed.
  *
  * @since 0.1.0
@@ -80,10 +96,14 @@ export interface Vhost {
   /** What there is now. */
   readonly counts: Effect.Effect<Counts>
   /**
-   * Issues a single access token for `uid`, for channels whose whole name matches `pattern`. Fails if the pattern is invalid or
-   * too large, or if too many tokens are unused.
+   * Issues a single access token for `uid`, for channels whose whole name matches `pattern`, and grants what the options say.
+   * Fails if an option or the pattern is invalid or too large, or if too many tokens are unused.
    */
-  readonly issueToken: (uid: string, pattern: string) => Effect.Effect<Redacted.Redacted, InternalError>
+  readonly issueToken: (
+    uid: string,
+    pattern: string,
+    options?: TokenOptions
+  ) => Effect.Effect<Redacted.Redacted, InternalError>
   readonly channels: {
     /** Opens a channel; `false` says that it was open already. */
     readonly open: (name: string) => Effect.Effect<boolean, InvalidChannelNameError | InternalError>

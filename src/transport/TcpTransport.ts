@@ -106,13 +106,14 @@ const plain = (id: string, identity: string, { pull, writeUnsafe }: FrameStream)
     id,
     pipelines: false,
     isKosmonaut: () => false,
-    enough: 1,
+    batches: () => true,
+    enough: Infinity,
     pull: Effect.mapError(
       Effect.map(pull, Arr.map((frames): Message => ({ envelope: "", frames }))),
       (error) => size < Hints.largeForTheOriginal ? error : Hints.maybeTooLarge(error, size)
     ),
-    sendUnsafe: ([{ frames }], settled) => {
-      const bytes = Frame.encode([...prefix, ...frames])
+    sendUnsafe: ([first, ...others], settled) => {
+      const bytes = Frame.encodeAll([[...prefix, ...first.frames], ...others.map(({ frames }) => frames)])
       prefix = []
       size = bytes.length
       writeUnsafe(bytes, settled)
@@ -125,6 +126,7 @@ const pipelined = (id: string, { pull, writeUnsafe }: FrameStream): Connection =
   id,
   pipelines: true,
   isKosmonaut: () => true,
+  batches: () => true,
   enough: Infinity,
   pull: Effect.map(pull, Arr.map(([envelope = "", ...frames]) => ({ envelope, frames }))),
   sendUnsafe: (messages, settled) =>

@@ -45,6 +45,8 @@ export interface Connection {
   readonly pipelines: boolean
   /** Whether the broker has shown so far that it is a Kosmonaut broker. */
   readonly isKosmonaut: () => boolean
+  /** Whether more than one message can be sent at a time. */
+  readonly batches: () => boolean
   /**
    * How many messages are sent without waiting for more of the same turn, so that the broker begins with them meanwhile.
    */
@@ -52,7 +54,7 @@ export interface Connection {
   /**
    * Sends messages, in order and after those before. They are encoded before this returns. `settled` is called once, now or
    * later: without an error when the system has accepted them. No pull ends within this call. More than one message needs
-   * `isKosmonaut`.
+   * `batches`.
    */
   readonly sendUnsafe: (
     messages: Arr.NonEmptyReadonlyArray<Message>,

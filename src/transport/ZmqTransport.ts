@@ -84,6 +84,7 @@ const makeConnection = (id: string, address: string, socket: Zmq.ZmqSocket): Con
     id,
     pipelines: true,
     isKosmonaut: () => isKosmonaut,
+    batches: () => isKosmonaut,
     enough: 32,
     pull,
     sendUnsafe: (messages, settled) => {

@@ -137,6 +137,26 @@ describe.each(transports)("Client over $name", ({ url }) => {
       assert.deepStrictEqual(yield* ann.nextOf(":error"), { code: 402, status: "Unauthorized" })
     })))
 
+  it.live("requests a token with all that it grants, and quotes the names", () =>
+    within(Effect.gen(function*() {
+      const client = yield* Client.Client
+      const { vhost } = yield* TestBroker
+      const issued = yield* client.requestSingleAccessToken({
+        uid: "joe",
+        channels: ["private-a.b"],
+        pattern: "presence-(x|y)",
+        subscribe: ["private-news"],
+        info: { name: "Joe", since: new Date(0) },
+        expiresIn: "10 minutes"
+      })
+      const granted = yield* vhost.accessTokens.redeem(Redacted.value(issued))
+      const names = ["private-a.b", "private-axb", "presence-x", "presence-z", "private-news", "private-other"]
+      assert.deepStrictEqual(names.filter(granted.allows), ["private-a.b", "presence-x", "private-news"])
+      assert.deepInclude(granted, { uid: "joe", channels: ["private-news"] })
+      assert.strictEqual(granted.info?.text, `{"name":"Joe","since":"1970-01-01T00:00:00.000Z"}`)
+      assert.isNumber(granted.expiresAt)
+    })))
+
   it.live("is used by hundreds of fibers at a time, and each gets its own response", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
@@ -187,6 +207,18 @@ describe.each(transports)("Client over $name", ({ url }) => {
         "half a character in a sid": [client.disconnect({ sid: "\ud800" }), "ProtocolError/MessageEncodeError"],
         "half a character": [client.broadcast("room", "\ud800"), "ProtocolError/MessageEncodeError"],
         "no user": [client.requestSingleAccessToken("", ".*"), "ProtocolError/BadRequestError"],
+        "no user of a token with options": [
+          client.requestSingleAccessToken({ uid: "", channels: ["a"] }),
+          "ProtocolError/BadRequestError"
+        ],
+        "a token whose info is no JSON": [
+          client.requestSingleAccessToken({ uid: "joe", info: { n: 1n } }),
+          "ProtocolError/BadRequestError"
+        ],
+        "a token that never was valid": [
+          client.requestSingleAccessToken({ uid: "joe", expiresIn: 0 }),
+          "ProtocolError/BadRequestError"
+        ],
         "no pattern": [client.requestSingleAccessToken("joe", ""), "ProtocolError/BadRequestError"]
       } as const
       for (const [what, [request, tag]] of Object.entries(failures)) {

@@ -1,12 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Queue, Redacted, Schema, type Scope, Stream } from "effect"
 import * as Message from "../../src/client/Message.ts"
-import { Channel, Client, Event, EventGroup, Kosmonaut, Worker } from "../../src/index.ts"
+import { Channel, Client, Event, EventGroup, Kosmonaut, type Transport, Worker } from "../../src/index.ts"
 import { ChannelNotFoundError } from "../../src/protocol/KosmonautError.ts"
 import type { Event as Triggered, Origin } from "../../src/protocol/Trigger.ts"
+import type { TestBroker as Kit } from "../../src/testing/index.ts"
 import * as Browser from "../harness/Browser.ts"
+import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
+import { memoryBackend, withMemoryBroker } from "../harness/memoryBroker.ts"
+import * as MemoryBrowser from "../harness/memoryBrowser.ts"
 import { backend, layer, TestBroker, transports } from "../harness/TestBroker.ts"
 
 /** A client that only records what it is requested to do. */
@@ -124,6 +128,16 @@ describe("Message", () => {
   })
 })
 
+/** What a worker is given from now on. */
+const listening = Effect.gen(function*() {
+  const worker = yield* Worker.Worker
+  const messages = yield* Queue.unbounded<Message.Message>()
+  yield* Effect.forkScoped(worker.listen({
+    onMessage: (message) => Queue.offer(messages, message)
+  }))
+  return messages
+})
+
 describe.each(transports)("Message over $name", ({ url }) => {
   const within = <A, E>(effect: Effect.Effect<A, E, Client.Client | Worker.Worker | TestBroker | Scope.Scope>) =>
     effect.pipe(Effect.provide(Layer.provideMerge(backend(url), layer())))
@@ -139,16 +153,6 @@ describe.each(transports)("Message over $name", ({ url }) => {
       yield* browser.nextOf(":subscribed")
     }
     return browser
-  })
-
-  /** What a worker is given from now on. */
-  const listening = Effect.gen(function*() {
-    const worker = yield* Worker.Worker
-    const messages = yield* Queue.unbounded<Message.Message>()
-    yield* Effect.forkScoped(worker.listen({
-      onMessage: (message) => Queue.offer(messages, message)
-    }))
-    return messages
   })
 
   it.live("says who triggered it, and on which channel, whatever the browser pretends", () =>
@@ -186,11 +190,56 @@ describe.each(transports)("Message over $name", ({ url }) => {
       assert.instanceOf(yield* Effect.flip(Message.broadcastReply(message, "nope", "news")), ChannelNotFoundError)
       assert.instanceOf(yield* Effect.flip(Message.broadcastCopy(message, "nope")), ChannelNotFoundError)
     })))
+})
 
-  it.live("is replied to with a BrowserNotFoundError if the browser has disconnected", () =>
+it.live("a message of an original broker has the origin that its data say, and cannot be replied to directly", () =>
+  Effect.gen(function*() {
+    const broker = yield* FakeBroker.make("backendTcp")
+    yield* Effect.gen(function*() {
+      const messages = yield* listening
+      const ready = yield* broker.nextOf("RD")
+      ready.peer.sendUnsafe(["TR", `{"say":{"sid":"s","channel":"room","uid":"root"}}`])
+      const message = yield* Queue.take(messages)
+      assert.deepInclude(message, { sid: "s", channel: "room", uid: undefined })
+      yield* broker.nextOf("ST").pipe(
+        Effect.flatMap(({ frames, peer }) => {
+          assert.deepStrictEqual(frames, ["ST", "s", "thanks", "{}"])
+          peer.sendUnsafe(["ER", "400"])
+          return peer.close
+        }),
+        Effect.forkScoped
+      )
+      const error = yield* Effect.flip(Message.directReply(message, "thanks"))
+      assert.strictEqual(error._tag === "ProtocolError" && error.reason._tag, "BadRequestError")
+      assert.include(error.message, "may not know this command")
+      // One that says something unreadable of the origin has said something.
+      ready.peer.sendUnsafe(["TR", `{"say":{"sid":"s","channel":"room"}}`, "{nonsense"])
+      assert.deepInclude(yield* Queue.take(messages), { sid: undefined, channel: undefined, uid: undefined })
+    }).pipe(Effect.provide(Kosmonaut.layer({ url: broker.url, worker: { drainTimeout: "50 millis" } })))
+  }))
+
+describe("Message in memory", () => {
+  const within = <A, E>(
+    effect: Effect.Effect<A, E, Client.Client | Worker.Worker | Kit.TestBroker | Transport.Transport | Scope.Scope>
+  ) => withMemoryBroker()(Effect.provide(effect, memoryBackend()))
+
+  /** A browser that is authenticated and on these channels. */
+  const enter = Effect.fnUntraced(function*(uid: string, ...channels: ReadonlyArray<string>) {
+    const { vhost } = yield* testBroker
+    const browser = yield* MemoryBrowser.connect
+    yield* browser.send({ auth: { token: Redacted.value(yield* vhost.accessTokens.issue(uid, ".*")) } })
+    yield* browser.nextOf(":authenticated")
+    for (const channel of channels) {
+      yield* browser.send({ subscribe: { channel } })
+      yield* browser.nextOf(":subscribed")
+    }
+    return browser
+  })
+
+  it.effect("is replied to with a BrowserNotFoundError if the browser has disconnected", () =>
     within(Effect.gen(function*() {
       const messages = yield* listening
-      const { vhost } = yield* TestBroker
+      const { vhost } = yield* testBroker
       const sid = yield* Effect.scoped(Effect.gen(function*() {
         const joe = yield* enter("joe")
         yield* joe.send({ trigger: { event: "bye" } })
@@ -206,7 +255,7 @@ describe.each(transports)("Message over $name", ({ url }) => {
       })
     })))
 
-  it.live("is in the stream of a worker as well", () =>
+  it.effect("is in the stream of a worker as well", () =>
     within(Effect.gen(function*() {
       const worker = yield* Worker.Worker
       const joe = yield* enter("joe")
@@ -221,36 +270,10 @@ describe.each(transports)("Message over $name", ({ url }) => {
       assert.deepStrictEqual(yield* joe.next, { thanks: {} })
     })))
 
-  it.live("of an original broker has the origin that its data say, and cannot be replied to directly", () =>
-    Effect.gen(function*() {
-      const broker = yield* FakeBroker.make(url)
-      yield* Effect.gen(function*() {
-        const messages = yield* listening
-        const ready = yield* broker.nextOf("RD")
-        ready.peer.sendUnsafe(["TR", `{"say":{"sid":"s","channel":"room","uid":"root"}}`])
-        const message = yield* Queue.take(messages)
-        assert.deepInclude(message, { sid: "s", channel: "room", uid: undefined })
-        yield* broker.nextOf("ST").pipe(
-          Effect.flatMap(({ frames, peer }) => {
-            assert.deepStrictEqual(frames, ["ST", "s", "thanks", "{}"])
-            peer.sendUnsafe(["ER", "400"])
-            return peer.close
-          }),
-          Effect.forkScoped
-        )
-        const error = yield* Effect.flip(Message.directReply(message, "thanks"))
-        assert.strictEqual(error._tag === "ProtocolError" && error.reason._tag, "BadRequestError")
-        assert.include(error.message, "may not know this command")
-        // One that says something unreadable of the origin has said something.
-        ready.peer.sendUnsafe(["TR", `{"say":{"sid":"s","channel":"room"}}`, "{nonsense"])
-        assert.deepInclude(yield* Queue.take(messages), { sid: undefined, channel: undefined, uid: undefined })
-      }).pipe(Effect.provide(Kosmonaut.layer({ url: broker.url, worker: { drainTimeout: "50 millis" } })))
-    }))
-
-  it.live("is a lifecycle event for a worker that takes these, and for no other", () =>
+  it.effect("is a lifecycle event for a worker that takes these, and for no other", () =>
     within(Effect.gen(function*() {
-      const worker = Context.get(yield* Layer.build(Layer.fresh(backend(url))), Worker.Worker)
-      const { vhost } = yield* TestBroker
+      const worker = Context.get(yield* Layer.build(Layer.fresh(memoryBackend())), Worker.Worker)
+      const { vhost } = yield* testBroker
       const taken = yield* Queue.unbounded<Message.Message>()
       const plain = yield* listening
       yield* Effect.forkScoped(

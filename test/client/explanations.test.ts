@@ -149,6 +149,18 @@ describe("a broker's reason", () => {
       )
     }))
 
+  it.effect("that is absent says that the broker may not know the options of a token", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(
+        withAnswer(["ER", "400"], (client) => client.requestSingleAccessToken({ uid: "joe", expiresIn: 1000 }))
+      )
+      assert.strictEqual(
+        error.message,
+        `Bad request (400): the broker did not understand a token for "joe" with options: it may not know subscribe, info ` +
+          "and expiresIn, as the original does not"
+      )
+    }))
+
   it.effect("for a dead letter that cannot be replayed is the error's detail", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(withAnswer(reason(597), (client) => client.deadLetters.replay("a")))

@@ -31,6 +31,7 @@ const connection = Effect.gen(function*() {
     pipelines: true,
     enough: 1024,
     isKosmonaut: () => true,
+    batches: () => true,
     pull: Queue.takeAll(incoming),
     sendUnsafe: (items, settled) => {
       sent.push(items.map((item) => ({ ...item })))
@@ -367,6 +368,7 @@ describe("a broker that needs a connection for each request", () => {
           pipelines: false,
           enough: 1,
           isKosmonaut: () => false,
+          batches: () => false,
           pull: Effect.map(Deferred.await(response), (frames): [Message] => [{ envelope: "", frames }]),
           sendUnsafe: ([{ frames }], settled) => {
             sent = frames[1]!

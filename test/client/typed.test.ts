@@ -5,6 +5,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Deferred, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { Channel, Client, Event, EventGroup, EventRouter, Lifecycle, Message } from "../../src/index.ts"
 import { connect } from "../harness/Browser.ts"
+import { memoryBackend, withMemoryBroker } from "../harness/memoryBroker.ts"
+import * as MemoryBrowser from "../harness/memoryBrowser.ts"
 import { tagOf } from "../harness/tagOf.ts"
 import { backend, TestBroker, transports } from "../harness/TestBroker.ts"
 import { withBroker } from "../harness/withBroker.ts"
@@ -54,30 +56,6 @@ describe.each(transports)("declared events over $name", ({ url }) => {
       }).pipe(Effect.provide(backend(url)))
     ))
 
-  it.live("are not sent if they do not fit their Schema", () =>
-    withBroker()(
-      Effect.gen(function*() {
-        const client = yield* Client.Client
-        const wrong = { ...said, text: 1 } as unknown as typeof said
-        const failures = [
-          client.broadcast(Lobby, "said", wrong),
-          client.broadcast("room", Chat.events.said, wrong),
-          client.sendTo("s", Chat.events.said, wrong)
-        ]
-        for (const failing of failures) {
-          const error = yield* Effect.flip<
-            void,
-            Client.RequestError | { readonly _tag: string; message: string },
-            never
-          >(
-            failing
-          )
-          assert.strictEqual(tagOf(error), "ProtocolError/MessageEncodeError")
-          assert.include(error.message, "chat/said")
-        }
-      }).pipe(Effect.provide(backend(url)))
-    ))
-
   it.live("reply to the browser that triggered one, and on a channel", () =>
     withBroker()(
       Effect.gen(function*() {
@@ -99,12 +77,37 @@ describe.each(transports)("declared events over $name", ({ url }) => {
         )
       ))
     ))
+})
 
-  it.live("are broadcast on the channel that the parameters name, and nowhere else", () =>
-    withBroker()(
+describe("declared events", () => {
+  it.effect("are not sent if they do not fit their Schema", () =>
+    withMemoryBroker()(
       Effect.gen(function*() {
         const client = yield* Client.Client
-        const { urls } = yield* TestBroker
+        const wrong = { ...said, text: 1 } as unknown as typeof said
+        const failures = [
+          client.broadcast(Lobby, "said", wrong),
+          client.broadcast("room", Chat.events.said, wrong),
+          client.sendTo("s", Chat.events.said, wrong)
+        ]
+        for (const failing of failures) {
+          const error = yield* Effect.flip<
+            void,
+            Client.RequestError | { readonly _tag: string; message: string },
+            never
+          >(
+            failing
+          )
+          assert.strictEqual(tagOf(error), "ProtocolError/MessageEncodeError")
+          assert.include(error.message, "chat/said")
+        }
+      }).pipe(Effect.provide(memoryBackend()))
+    ))
+
+  it.effect("are broadcast on the channel that the parameters name, and nowhere else", () =>
+    withMemoryBroker()(
+      Effect.gen(function*() {
+        const client = yield* Client.Client
         // Values that would be the pattern of another name, or part of another name, if they were not escaped.
         const ids = ["1", "2", "a b", "a.*", "a..b", "..", "ż|(", ""]
         for (const id of ids) yield* client.openChannel(Room({ id }))
@@ -112,7 +115,7 @@ describe.each(transports)("declared events over $name", ({ url }) => {
           Effect.gen(function*() {
             const channels = [Room({ id }), "news"]
             const issued = yield* client.requestSingleAccessToken({ uid: id || "none", channels })
-            const browser = yield* connect(urls.websocket)
+            const browser = yield* MemoryBrowser.connect
             yield* browser.send({ auth: { token: Redacted.value(issued) } })
             yield* browser.nextOf(":authenticated")
             yield* browser.send({ subscribe: { channel: Room({ id }).name } })
@@ -133,14 +136,13 @@ describe.each(transports)("declared events over $name", ({ url }) => {
           _tag: "ChannelNotFoundError",
           channel: "private-room-1"
         })
-      }).pipe(Effect.provide(backend(url)))
+      }).pipe(Effect.provide(memoryBackend()))
     ))
 
-  it.live("are on channels that a token allows by their names, quoted, and no others", () =>
-    withBroker()(
+  it.effect("are on channels that a token allows by their names, quoted, and no others", () =>
+    withMemoryBroker()(
       Effect.gen(function*() {
         const client = yield* Client.Client
-        const { urls } = yield* TestBroker
         const asked = [
           { channels: [], allowed: [] },
           { channels: ["private-a"], allowed: ["private-a"] },
@@ -150,7 +152,7 @@ describe.each(transports)("declared events over $name", ({ url }) => {
         const names = ["private-a", "private-b", "private-ab", "private-a.b", "private-room-a"]
         for (const name of names) yield* client.openChannel(name)
         for (const { allowed, channels } of asked) {
-          const browser = yield* connect(urls.websocket)
+          const browser = yield* MemoryBrowser.connect
           const issued = yield* client.requestSingleAccessToken({ uid: "joe", channels })
           yield* browser.send({ auth: { token: Redacted.value(issued) } })
           yield* browser.nextOf(":authenticated")
@@ -160,20 +162,19 @@ describe.each(transports)("declared events over $name", ({ url }) => {
             assert.strictEqual(response, allowed.includes(channel) ? ":subscribed" : ":error", channel)
           }
         }
-      }).pipe(Effect.provide(backend(url)))
+      }).pipe(Effect.provide(memoryBackend()))
     ))
 })
 
 describe("lifecycle events", () => {
-  it.live("are handled by the groups that declare them, and the others are ignored", () =>
-    withBroker()(
+  it.effect("are handled by the groups that declare them, and the others are ignored", () =>
+    withMemoryBroker()(
       Effect.gen(function*() {
         const joined = yield* Deferred.make<unknown>()
         const errors: Array<unknown> = []
         yield* Effect.gen(function*() {
           const client = yield* Client.Client
-          const { urls } = yield* TestBroker
-          const browser = yield* connect(urls.websocket)
+          const browser = yield* MemoryBrowser.connect
           yield* browser.send({ auth: { token: Redacted.value(yield* client.requestSingleAccessToken("joe", ".*")) } })
           yield* browser.send({ subscribe: { channel: "presence-room", data: { name: "Joe" } } })
           assert.deepStrictEqual(yield* Deferred.await(joined), {
@@ -188,7 +189,7 @@ describe("lifecycle events", () => {
               memberJoined: (data) => Effect.asVoid(Deferred.succeed(joined, data)),
               memberLeft: () => Effect.void
             })),
-            Layer.provideMerge(backend("backend"))
+            Layer.provideMerge(memoryBackend())
           )
         ))
       })

@@ -17,6 +17,7 @@ export const connection = Effect.map(
       id: "c",
       pipelines: true,
       isKosmonaut: () => true,
+      batches: () => true,
       enough: 1,
       pull: Queue.takeAll(incoming),
       sendUnsafe: (messages, settled) => {

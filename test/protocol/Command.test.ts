@@ -8,6 +8,7 @@ import * as CommandCodec from "../../src/protocol/CommandCodec.ts"
 import * as Frame from "../../src/protocol/Frame.ts"
 import * as FrameParser from "../../src/protocol/FrameParser.ts"
 import * as Identity from "../../src/protocol/Identity.ts"
+import { ObjectText } from "../../src/protocol/JsonText.ts"
 import { BadRequestError, MessageDecodeError } from "../../src/protocol/KosmonautError.ts"
 import * as Trigger from "../../src/protocol/Trigger.ts"
 import { anyText, fromClient, fromServer, garbage, jsonObject, line, oddKeys, origin, pick } from "./arbitraries.ts"
@@ -33,6 +34,25 @@ describe("Command", () => {
     [FromClient.CloseChannel({ channel: "room" }), ["CC", "room"]],
     [FromClient.Broadcast({ channel: "room", event: "hello", data: `{"a":1}` }), ["BC", "room", "hello", `{"a":1}`]],
     [FromClient.AccessToken({ uid: "joe", pattern: ".*" }), ["AT", "joe", ".*"]],
+    [
+      FromClient.AccessTokenWith({ grant: { uid: "joe", pattern: ".*" } }),
+      ["AX", `{"uid":"joe","pattern":".*"}`]
+    ],
+    [
+      FromClient.AccessTokenWith({
+        grant: {
+          uid: "joe",
+          pattern: ".*",
+          channels: ["private-a", "b"],
+          info: new ObjectText(`{"n": 12345678901234567890}`),
+          expiresIn: 1500
+        }
+      }),
+      [
+        "AX",
+        `{"uid":"joe","pattern":".*","channels":["private-a","b"],"expiresIn":1500,"info":{"n": 12345678901234567890}}`
+      ]
+    ],
     [
       FromClient.Broadcast({ channel: "room", event: "hello", data: "{}", exceptSid: "s" }),
       ["BX", "room", "hello", "{}", "s"]

@@ -7,6 +7,7 @@ import { FromClient, FromServer } from "../../src/protocol/Command.ts"
 import * as Endpoint from "../../src/protocol/Endpoint.ts"
 import type { Identity } from "../../src/protocol/Identity.ts"
 import type { JsonObject } from "../../src/protocol/Json.ts"
+import { ObjectText } from "../../src/protocol/JsonText.ts"
 import { type Delivery, encodeOrigin, type Origin } from "../../src/protocol/Trigger.ts"
 
 type Arb<A> = Arbitrary.Arbitrary<A>
@@ -140,6 +141,25 @@ export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
       FromClient.Broadcast
     ),
     Arbitrary.map(Arbitrary.all({ uid: needed, pattern: needed }), FromClient.AccessToken),
+    Arbitrary.map(
+      Arbitrary.all({
+        uid: needed,
+        pattern: needed,
+        channels: pick([undefined, ["a"], ["private-a", "presence-b"]]),
+        info: pick([undefined, "{}", `{"__proto__":{"a":[1.50]}}`]),
+        expiresIn: pick([undefined, 1, 2_592_000_000])
+      }),
+      ({ channels, expiresIn, info, pattern, uid }) =>
+        FromClient.AccessTokenWith({
+          grant: {
+            uid,
+            pattern,
+            ...channels && { channels },
+            ...info && { info: new ObjectText(info) },
+            ...expiresIn !== undefined && { expiresIn }
+          }
+        })
+    ),
     Arbitrary.map(needed, (broadcasts) => FromClient.BroadcastAll({ broadcasts })),
     Arbitrary.map(Arbitrary.all({ sid: needed, event: needed, data: argument }), FromClient.SendTo),
     Arbitrary.map(Arbitrary.all({ prefix: argument, after: cursor }), FromClient.ListChannels),

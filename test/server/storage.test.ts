@@ -3,6 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Logger, Redacted, Result, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Client } from "../../src/index.ts"
+import * as JsonText from "../../src/protocol/JsonText.ts"
 import type { Delivery } from "../../src/protocol/Trigger.ts"
 import * as Broker from "../../src/server/Broker.ts"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
@@ -136,6 +137,29 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
           expect((yield* Effect.flip(accessTokens.redeem(unused!)))._tag).toBe("UnauthorizedError")
           yield* TestClock.adjust("11 minutes")
           expect((yield* Effect.flip(accessTokens.redeem(late!)))._tag).toBe("UnauthorizedError")
+        })
+      )(live)
+    }))
+
+  it.effect("restores what a single access token grants, and when that ends", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const info = JsonText.fromObject({ name: "Joe" })
+      const [short, long] = yield* inTest(({ accessTokens }) =>
+        Effect.gen(function*() {
+          const options = { channels: ["private-a", "b"], info }
+          return [
+            yield* accessTokens.issue("joe", ".*", { ...options, expiresIn: 600_000 }),
+            yield* accessTokens.issue("joe", ".*", { ...options, expiresIn: 7_200_000 })
+          ].map(Redacted.value)
+        })
+      )(live)
+      yield* TestClock.adjust("10 minutes")
+      yield* inTest(({ accessTokens }) =>
+        Effect.gen(function*() {
+          expect((yield* Effect.flip(accessTokens.redeem(short!)))._tag).toBe("UnauthorizedError")
+          const granted = yield* accessTokens.redeem(long!)
+          expect(granted).toMatchObject({ uid: "joe", channels: ["private-a", "b"], info, expiresAt: 7_200_000 })
         })
       )(live)
     }))

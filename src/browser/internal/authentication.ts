@@ -108,7 +108,7 @@ const fail = (machine: Machine, failure: Failure.Failure, isRetried: boolean): v
 const retryLater = (machine: Machine, phase: "waiting" | "failed"): void => {
   const { authentication } = machine
   authentication.phase = phase
-  authentication.by = machine.now + Backoff.delay(machine.options, authentication.failures++, machine.random)
+  authentication.by = machine.now + Backoff.delay(machine.options, authentication.failures++, machine.random())
   wake(machine, authentication.by)
 }
 

@@ -63,7 +63,7 @@ export const ended = (machine: Machine, code: number, reason: string): void => {
 export const hint = (machine: Machine, kind: "online" | "offline" | "visible"): void => {
   const { liveness, now, options: { minBackoff }, random, state } = machine
   if (state._tag === "Waiting" && kind !== "offline") {
-    const until = now + random * minBackoff
+    const until = now + random() * minBackoff
     if (until >= state.until) return
     setState(machine, { ...state, until })
     wake(machine, until)
@@ -135,7 +135,7 @@ const lose = (machine: Machine, code: number, reason: string): void => {
   machine.messages = []
   Calls.lose(machine, code === CloseCode.tooLarge)
   machine.authentication = anonymous(machine.authentication.fetch)
-  const until = now + Backoff.delay(options, machine.attempts, machine.random)
+  const until = now + Backoff.delay(options, machine.attempts, machine.random())
   machine.attempts++
   wake(machine, until)
   setState(machine, { _tag: "Waiting", attempt: machine.attempts, until, code, reason })

@@ -8,7 +8,7 @@
  * ```ts
  * const machine = Machine.make({ client: crypto.randomUUID(), hasToken: true })
  * const give = (input: Input) => {
- *   for (const output of Machine.step(machine, input, performance.now(), Math.random())) perform(output)
+ *   for (const output of Machine.step(machine, input, performance.now(), Math.random)) perform(output)
  * }
  * give({ _tag: "Connect" })
  * ```
@@ -33,10 +33,10 @@ import * as Subscriptions from "./subscriptions.ts"
 export { type Machine, make } from "./state.ts"
 
 /**
- * Takes one input. `now` is the time in milliseconds of a clock that never goes back, `random` a new random number of [0, 1).
+ * Takes one input. `now` is the time in milliseconds of a clock that never goes back, `random` makes random numbers of [0, 1).
  * Gives what is to be done, in order.
  */
-export const step = (machine: Machine, input: Input, now: number, random: number): ReadonlyArray<Output> => {
+export const step = (machine: Machine, input: Input, now: number, random: () => number): ReadonlyArray<Output> => {
   machine.now = now
   machine.random = random
   machine.outputs = []

@@ -38,7 +38,7 @@ export interface Machine {
   wakeAt: number
   // Of the current step
   now: number
-  random: number
+  random: () => number
   outputs: Array<Output>
   /** What is sent at the end of the step. */
   messages: Array<string>
@@ -137,7 +137,7 @@ export const make = (options: Options.Options): Machine => ({
   timer: Infinity,
   wakeAt: Infinity,
   now: 0,
-  random: 0,
+  random: () => 0,
   outputs: [],
   messages: []
 })

@@ -250,7 +250,7 @@ const reject = (machine: Machine, subscription: Subscription, failure: Failure.F
 }
 
 const retryLater = (machine: Machine, subscription: Subscription): void => {
-  subscription.by = machine.now + Backoff.delay(machine.options, subscription.failures++, machine.random)
+  subscription.by = machine.now + Backoff.delay(machine.options, subscription.failures++, machine.random())
   wake(machine, subscription.by)
 }
 

@@ -4,27 +4,23 @@
 
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Channel from "../../events/Channel.ts"
 import { FromClient } from "../../protocol/Command.ts"
+import * as Grant from "../../protocol/Grant.ts"
 import { BadRequestError, ProtocolError } from "../../protocol/KosmonautError.ts"
-import type { ChannelLike } from "../ClientRequest.ts"
+import type { TokenOptions } from "../ClientRequest.ts"
 import { nameOf } from "./channels.ts"
 import type { Requests } from "./request.ts"
 
 /** `Client.requestSingleAccessToken` and `Client.disconnect`. */
 export const make = ({ responseTo, query }: Requests) => ({
-  requestSingleAccessToken: Effect.fnUntraced(function*(
-    who: string | { readonly uid: string; readonly channels: ReadonlyArray<ChannelLike> },
-    pattern: string = ""
-  ) {
-    const [uid, wanted] = typeof who === "string"
-      ? [who, pattern]
-      : [who.uid, who.channels.map((channel) => Channel.quote(nameOf(channel))).join("|") || nothing]
-    if (uid === "" || wanted === "") {
-      const detail = `the ${uid === "" ? "user id" : "pattern"} is empty`
-      return yield* new ProtocolError({ reason: new BadRequestError({ detail }) })
+  requestSingleAccessToken: Effect.fnUntraced(function*(who: string | TokenOptions, pattern: string = "") {
+    const command = commandOf(typeof who === "string" ? { uid: who, pattern } : optionsOf(who))
+    if (Result.isFailure(command)) {
+      return yield* new ProtocolError({ reason: new BadRequestError({ detail: command.failure }) })
     }
-    const { token } = yield* responseTo(FromClient.AccessToken({ uid, pattern: wanted }), "AccessTokenIssued")
+    const { token } = yield* responseTo(command.success, "AccessTokenIssued")
     return Redacted.make(token)
   }),
 
@@ -35,6 +31,22 @@ export const make = ({ responseTo, query }: Requests) => ({
       : Effect.map(query(FromClient.Disconnect(command)), ({ disconnected }) => disconnected)
   }
 })
+
+const optionsOf = ({ channels = [], pattern, subscribe = [], ...rest }: TokenOptions): Grant.Options => {
+  const names = subscribe.map(nameOf)
+  const alternatives = [...channels.map(nameOf), ...names].map(Channel.quote)
+  if (pattern !== undefined) alternatives.push(alternatives.length === 0 ? pattern : `(?:${pattern})`)
+  return { ...rest, channels: names, pattern: alternatives.join("|") || nothing }
+}
+
+// Without options that the original does not know it is the original's command.
+const commandOf = (options: Grant.Options): Result.Result<FromClient, string> =>
+  Result.map(Grant.make(options), (grant): FromClient => {
+    const { channels = [], expiresIn, info, pattern, uid } = grant
+    return channels.length === 0 && info === undefined && expiresIn === undefined
+      ? FromClient.AccessToken({ uid, pattern })
+      : FromClient.AccessTokenWith({ grant })
+  })
 
 // A pattern that matches no channel.
 const nothing = "$a"

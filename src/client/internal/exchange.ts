@@ -9,14 +9,14 @@ import * as Effect from "effect/Effect"
 import type { Frames } from "../../protocol/Frame.ts"
 import { ConnectionClosedError, ConnectionError, type RequestTimeoutError } from "../../protocol/KosmonautError.ts"
 import * as EventLoop from "../../transport/EventLoop.ts"
-import type { Message } from "../../transport/Transport.ts"
+import type { Connection, Message } from "../../transport/Transport.ts"
 import * as PendingRequests from "./pendingRequests.ts"
 import * as RequestQueue from "./requestQueue.ts"
 import * as Sender from "./sender.ts"
 import * as WaitingRoom from "./waitingRoom.ts"
 
 /** Where requests are sent: a connection, or many of one request each. */
-export interface Outlet extends Sender.Outlet {
+export interface Outlet extends Sender.Outlet, Pick<Connection, "isKosmonaut"> {
   /** The id of the connection. */
   readonly id: string
   /** The response to a request that was sent is not needed any more. */

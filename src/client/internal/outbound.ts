@@ -1,16 +1,17 @@
 /**
- * The commands that a worker sends on one connection, in order. Queued acks are coalesced, and all that is queued is sent
- * together if the broker reads batches.
+ * The commands that a worker sends on one connection, in order. Acks of the same turn are coalesced, and all that is queued is
+ * sent together if the broker reads batches.
+ *
+ * A command that cannot be sent is not a failure, because reading will fail with the reason. A defect of sending is one.
  */
 
-import * as Arr from "effect/Array"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
 import { FromClient, maxAcknowledged } from "../../protocol/Command.ts"
 import { encodeFromClient } from "../../protocol/CommandCodec.ts"
-import type { Connection } from "../../transport/Transport.ts"
+import { ConnectionError } from "../../protocol/KosmonautError.ts"
 import * as RequestQueue from "./requestQueue.ts"
+import * as Sender from "./sender.ts"
 
 /** The outbound commands of one connection. Commands after its end are dropped. */
 export interface Outbound {
@@ -19,86 +20,80 @@ export interface Outbound {
   readonly send: (command: FromClient) => Effect.Effect<void>
   readonly hasEnded: () => boolean
   readonly endUnsafe: () => void
-  /**
-   * Waits for commands, sends all queued ones, waits until the system has accepted them, and returns the number of acks among
-   * them. A command that cannot be sent is not a failure, because reading will fail with the reason.
-   */
-  readonly flush: (connection: Pick<Connection, "isKosmonaut" | "sendUnsafe">) => Effect.Effect<number>
+  /** Dies with the defect of sending, should there be one. */
+  readonly defect: Effect.Effect<never>
 }
 
-interface Waiting {
-  readonly command: FromClient
+interface Waiting extends RequestQueue.Queued {
   /** Done when it is sent. */
   readonly sent: Deferred.Deferred<void> | undefined
 }
 
-/** How many commands are sent together at most, and how many bytes. A command that is larger is sent alone. */
-const maxItems = 1024
-const maxBatchSize = 131_072
+/**
+ * The commands of a connection that has just been opened, which carries messages of up to `maxMessageSize` bytes.
+ * `onAcknowledged` is called with the number of events whose acks are sent next.
+ */
+export const make = (
+  connection: Sender.Outlet,
+  options: { readonly maxMessageSize: number; readonly onAcknowledged: (count: number) => void }
+): Outbound => {
+  const ended = Deferred.makeUnsafe<void>()
+  const defect = Deferred.makeUnsafe<never>()
+  const queue = RequestQueue.make<Waiting>({ maxRequests: Infinity, maxBytes: Infinity })
+  let awaited: Array<Waiting> = []
+  let acks: Array<string> = []
+  const sender = Sender.make<Waiting>({
+    queue,
+    maxMessageSize: options.maxMessageSize,
+    onFailed: (_command, error) => {
+      if (!(error instanceof ConnectionError)) Deferred.doneUnsafe(defect, Effect.die(error))
+    },
+    onSent: () => {
+      const settled = awaited.filter(({ frames }) => frames === undefined)
+      awaited = awaited.filter(({ frames }) => frames !== undefined)
+      for (const { sent } of settled) Deferred.doneUnsafe(sent!, Effect.void)
+    }
+  })
+  sender.attachUnsafe(connection)
 
-/** The commands of a connection that has just been opened, which carries messages of up to `maxMessageSize` bytes. */
-export const make = Effect.fnUntraced(function*(maxMessageSize: number) {
-  const batchSize = Math.min(maxBatchSize, maxMessageSize)
-  const queue = yield* Queue.unbounded<Waiting>()
-  const ended = yield* Deferred.make<void>()
-  const outbound: Outbound = {
-    sendUnsafe: (command) => void Queue.offerUnsafe(queue, { command, sent: undefined }),
+  const enqueue = (command: FromClient, sent?: Deferred.Deferred<void>) => {
+    const waiting = { envelope: "", frames: encodeFromClient(command), sent }
+    if (sent !== undefined) awaited.push(waiting)
+    sender.sendUnsafe(waiting)
+  }
+  const flushAcks = () => {
+    if (acks.length === 0) return
+    const deliveries = acks
+    acks = []
+    enqueue(FromClient.Ack({ deliveries }))
+    options.onAcknowledged(deliveries.length)
+  }
+  const sendUnsafe = (command: FromClient, sent?: Deferred.Deferred<void>) => {
+    if (Deferred.isDoneUnsafe(ended)) return
+    if (command._tag !== "Ack") {
+      flushAcks()
+      enqueue(command, sent)
+      return
+    }
+    if (acks.length === 0) queueMicrotask(flushAcks)
+    acks.push(...command.deliveries)
+    if (acks.length >= maxAcknowledged) flushAcks()
+  }
+  return {
+    sendUnsafe: (command) => sendUnsafe(command),
     send: (command) =>
       Effect.suspend(() => {
         const sent = Deferred.makeUnsafe<void>()
-        Queue.offerUnsafe(queue, { command, sent })
+        sendUnsafe(command, sent)
         return Effect.raceFirst(Deferred.await(sent), Deferred.await(ended))
       }),
     hasEnded: () => Deferred.isDoneUnsafe(ended),
-    endUnsafe: () => void Deferred.doneUnsafe(ended, Effect.void),
-    flush: (connection) =>
-      Effect.flatMap(
-        Queue.takeAll(queue),
-        (waiting) =>
-          Effect.map(sendAll(connection, coalesce(waiting), batchSize), () => {
-            for (const { sent } of waiting) if (sent !== undefined) Deferred.doneUnsafe(sent, Effect.void)
-            return waiting.filter(({ command }) => command._tag === "Ack").length
-          })
-      )
+    endUnsafe: () => {
+      Deferred.doneUnsafe(ended, Effect.void)
+      acks = []
+      sender.attachUnsafe(undefined)
+      queue.clear()
+    },
+    defect: Deferred.await(defect)
   }
-  return outbound
-})
-
-const sendAll = (
-  connection: Pick<Connection, "isKosmonaut" | "sendUnsafe">,
-  commands: ReadonlyArray<Waiting>,
-  batchSize: number
-): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    const queue = RequestQueue.make<RequestQueue.Queued>({ maxRequests: Infinity, maxBytes: Infinity })
-    for (const { command } of commands) queue.enqueue({ envelope: "", frames: encodeFromClient(command) })
-    let unsettled = 1
-    const settled = () => {
-      if (--unsettled === 0) resume(Effect.void)
-    }
-    const most = connection.isKosmonaut() ? maxItems : 1
-    while (queue.size() > 0) {
-      const batch = queue.dequeue(most, batchSize)
-      if (!Arr.isReadonlyArrayNonEmpty(batch)) break
-      unsettled++
-      connection.sendUnsafe(batch, settled)
-    }
-    settled()
-  })
-
-const coalesce = (waiting: ReadonlyArray<Waiting>): ReadonlyArray<Waiting> => {
-  const coalesced: Array<Waiting> = []
-  let deliveries: Array<string> = []
-  for (const next of waiting) {
-    if (next.command._tag === "Ack" && deliveries.length > 0 && deliveries.length < maxAcknowledged) {
-      deliveries.push(...next.command.deliveries)
-    } else if (next.command._tag === "Ack") {
-      deliveries = [...next.command.deliveries]
-      coalesced.push({ ...next, command: FromClient.Ack({ deliveries }) })
-    } else {
-      deliveries = []
-      coalesced.push(next)
-    }
-  }
-  return coalesced
 }

@@ -277,6 +277,11 @@ const describe = (command: FromClient): string => {
       return `a token for ${JSON.stringify(command.uid.slice(0, 100))} and the pattern ${
         JSON.stringify(command.pattern.slice(0, 100))
       }. A pattern has RE2 syntax`
+    case "AccessTokenWith":
+      return `a token for ${
+        JSON.stringify(command.grant.uid.slice(0, 100))
+      } with options: it may not know subscribe, info and ` +
+        "expiresIn, as the original does not"
     case "OpenChannel":
     case "CloseChannel":
       return command._tag

@@ -12,7 +12,7 @@ import type { Connection } from "../../transport/Transport.ts"
 import type { Queued, RequestQueue, Unsent } from "./requestQueue.ts"
 
 /** The sending side of a connection. */
-export type Outlet = Pick<Connection, "isKosmonaut" | "enough" | "sendUnsafe">
+export type Outlet = Pick<Connection, "batches" | "enough" | "sendUnsafe">
 
 /** Sends what is queued. */
 export interface Sender<A extends Queued> {
@@ -50,7 +50,7 @@ export const make = <A extends Queued>(options: {
   const flush = () => {
     if (current === undefined || isSending) return
     const outlet = current
-    const batch = queue.dequeue(outlet.isKosmonaut() ? limit : 1, batchSize)
+    const batch = queue.dequeue(outlet.batches() ? limit : 1, batchSize)
     if (!Arr.isReadonlyArrayNonEmpty(batch)) return
     isSending = true
     // The broker is busy now, so the next batch may be twice as large, and so on while requests keep coming.

@@ -75,40 +75,39 @@ export const open = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Session, ConnectionError, Scope.Scope> {
   const connection = yield* options.transport.connect(options.endpoint, { kind: "dlr" })
-  const send = (command: FromClient) => Transport.send(connection, encodeFromClient(command))
   const clock = yield* Clock.Clock
-  const outbound = yield* Outbound.make(options.transport.maxMessageSize)
+  // Not after `QT`, which it would undo.
+  const isReadyAgain = (hasChanged: boolean) => hasChanged && options.mode() !== "quitting"
+  const outbound = Outbound.make(connection, {
+    maxMessageSize: options.transport.maxMessageSize,
+    onAcknowledged: (count) => {
+      const now = Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+      if (isReadyAgain(options.prefetch.acknowledgedUnsafe(count, now))) outbound.sendUnsafe(ready(options))
+    }
+  })
   yield* Effect.addFinalizer(() => Effect.sync(outbound.endUnsafe))
-  yield* send(ready(options))
+  yield* Transport.send(connection, encodeFromClient(ready(options)))
   const intake = makeIntake(options, outbound, clock)
   const liveness = makeLiveness(AwakeClock.make(clock), options)
 
-  // Not after `QT`, which it would undo.
-  const readyAgain = Effect.suspend(() =>
-    options.mode() === "quitting" ? Effect.void : Effect.ignore(send(ready(options)))
-  )
   const read = Effect.flatMap(liveness.reading(connection.pull), (messages) => receiveAll(intake, messages))
   // A heartbeat that cannot be sent does not end the session: received messages are still read, and then reading fails.
   const heartbeat = Effect.delay(
     Effect.suspend(() => {
       options.deliveries.releaseUnsafe()
-      return options.prefetch.heartbeatUnsafe() && options.mode() !== "quitting"
-        ? readyAgain
-        : Effect.ignore(send(FromClient.Heartbeat()))
+      return outbound.send(
+        isReadyAgain(options.prefetch.heartbeatUnsafe()) ? ready(options) : FromClient.Heartbeat()
+      )
     }),
     options.heartbeatInterval
   )
-  const flush = Effect.flatMap(outbound.flush(connection), (acknowledged) => {
-    const now = Number(clock.monotonicTimeNanosUnsafe()) / 1e6
-    return options.prefetch.acknowledgedUnsafe(acknowledged, now) ? readyAgain : Effect.void
-  })
   return {
     outbound,
     acknowledges: intake.acknowledges,
     run: Effect.raceAllFirst([
-      Effect.forever(read),
+      Effect.forever(read, { disableYield: true }),
       Effect.forever(heartbeat),
-      Effect.forever(flush),
+      outbound.defect,
       liveness.watch
     ])
   }

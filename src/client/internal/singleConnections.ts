@@ -50,6 +50,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     id: "",
     enough: 1,
     isKosmonaut: () => false,
+    batches: () => false,
     sendUnsafe: ([{ envelope, frames }], settled) => {
       const fiber = Effect.runForkWith(context)(Effect.andThen(Effect.yieldNow, exchange(envelope, frames)))
       open.set(envelope, Fiber.runIn(fiber, scope))

@@ -9,6 +9,7 @@
 
 import * as Result from "effect/Result"
 import { RE2JS } from "re2js"
+import type * as JsonText from "../../protocol/JsonText.ts"
 import { InternalError } from "../../protocol/KosmonautError.ts"
 
 /** How many characters a pattern and a user id have at most; the id is sent to other browsers. */
@@ -25,10 +26,24 @@ const maxSize = 1100
  *
  * @since 0.1.0
  */
-export interface Permission {
+export interface Permission extends Granted {
   readonly uid: string
   /** Whether the pattern matches the whole of `channel`. */
   readonly allows: (channel: string) => boolean
+}
+
+/**
+ * What a permission has beside a user and a pattern; each is absent unless the token was requested with it.
+ *
+ * @since 0.1.0
+ */
+export interface Granted {
+  /** The channels to which the broker subscribes the browser when it authenticates. */
+  readonly channels?: ReadonlyArray<string> | undefined
+  /** What the backend says about the user. */
+  readonly info?: JsonText.ObjectText | undefined
+  /** When it ends, in monotonic milliseconds. */
+  readonly expiresAt?: number | undefined
 }
 
 /**
@@ -44,18 +59,19 @@ export interface Pattern {
 }
 
 /**
- * Compiles a permission: a user id and a pattern. Fails with the protocol's 597 if either is too long, and as `compile`.
+ * Compiles a permission: a user id, a pattern, and what else is `granted`. Fails with the protocol's 597 if either is too long, and as `compile`.
  *
  * @since 0.1.0
  */
 export const make = (
   uid: string,
   pattern: string,
-  compileIt: (pattern: string) => Result.Result<Pattern, InternalError> = compile
+  compileIt: (pattern: string) => Result.Result<Pattern, InternalError> = compile,
+  granted?: Granted
 ): Result.Result<Permission, InternalError> =>
   uid.length > maxLength
     ? reject(`a user id has at most ${maxLength} characters`)
-    : Result.map(compileIt(pattern), ({ allows }) => ({ uid, allows }))
+    : Result.map(compileIt(pattern), ({ allows }) => ({ ...granted, uid, allows }))
 
 /**
  * Compiles a pattern. Fails with the protocol's 597 if it is invalid or too large: it has at most 1000 characters, and 1100

@@ -1,8 +1,8 @@
 /**
  * The single access tokens of one vhost: each lets one browser authenticate once.
  *
- * A token is 128 random hexadecimal digits, valid until it is used or has expired. How long it lives is measured by monotonic
- * time; what is stored is when it expires by the wall clock.
+ * A token is 128 random hexadecimal digits, valid until it is used, revoked or has expired, and no longer than what it grants.
+ * How long it lives is measured by monotonic time; what is stored is when it expires by the wall clock.
  *
  * @since 0.1.0
  */
@@ -13,11 +13,21 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Redacted from "effect/Redacted"
+import type { Grant } from "../../protocol/Grant.ts"
 import { InternalError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import * as Permission from "../domain/Permission.ts"
 import * as Patterns from "./internal/patterns.ts"
+import * as StoredGrant from "./internal/storedGrant.ts"
 import * as Timeline from "./internal/timeline.ts"
+import * as UnusedTokens from "./internal/unusedTokens.ts"
 import * as Journal from "./Journal.ts"
+
+/**
+ * What a token grants beside its user and its pattern, see `Grant`.
+ *
+ * @since 0.1.0
+ */
+export type Options = Omit<Grant, "uid" | "pattern">
 
 /**
  * The single access tokens of one vhost.
@@ -29,9 +39,11 @@ export interface AccessTokens {
    * Issues a token for `uid`, for channels whose whole name matches `pattern`. Fails with 597 if the pattern is invalid or too
    * large, or if too many tokens are unused.
    */
-  readonly issue: (uid: string, pattern: string) => Effect.Effect<Redacted.Redacted, InternalError>
-  /** Uses a token, which is possible once. Unknown, used and expired ones fail alike. */
+  readonly issue: (uid: string, pattern: string, options?: Options) => Effect.Effect<Redacted.Redacted, InternalError>
+  /** Uses a token, which is possible once. Unknown, used, revoked and expired ones fail alike. */
   readonly redeem: (token: string) => Effect.Effect<Permission.Permission, UnauthorizedError>
+  /** Revokes the unused tokens of a user, and returns how many there were. */
+  readonly revoke: (uid: string) => Effect.Effect<number>
 }
 
 /**
@@ -45,6 +57,8 @@ export interface Issued {
   readonly pattern: string
   /** In milliseconds since 1970. */
   readonly expiresAt: number
+  /** What else it grants, as `StoredGrant` writes it. */
+  readonly grant?: string | undefined
 }
 
 /**
@@ -65,62 +79,69 @@ export const make = (options: {
 }): AccessTokens => {
   const { clock, journal = Journal.none, patterns = Patterns.make() } = options
   const timeToLive = Duration.toMillis(options.accessTokenTimeToLive)
-  // In the order of their expiry, since all have the same time to live.
-  const tokens = restore(options.issued ?? [], clock, timeToLive)
+  const tokens = UnusedTokens.make()
+  for (const one of options.issued ?? []) tokens.add(restored(one, clock, timeToLive))
 
-  const permissionOf = (uid: string, pattern: string) => Effect.fromResult(Permission.make(uid, pattern, patterns))
-  const remove = (token: string) => {
-    tokens.delete(token)
-    journal.deleted("AccessToken", token)
+  const permissionOf = (uid: string, pattern: string, granted: Permission.Granted | undefined) =>
+    Effect.fromResult(Permission.make(uid, pattern, patterns, granted))
+  const remove = (token: UnusedTokens.Token) => {
+    tokens.remove(token)
+    journal.deleted("AccessToken", token.token)
   }
-  const dropExpired = () => {
-    const now = Timeline.nowOf(clock)
-    for (const [token, { expiresAt }] of tokens) {
-      if (expiresAt > now) return
-      remove(token)
-    }
+  const dropExpired = (now: number) => {
+    for (let next = tokens.next(); next !== undefined && next.expiresAt <= now; next = tokens.next()) remove(next)
   }
 
   return {
-    issue: Effect.fnUntraced(function*(uid, pattern) {
-      yield* permissionOf(uid, pattern)
-      dropExpired()
-      if (tokens.size >= options.maxAccessTokens) {
-        return yield* new InternalError({ detail: `${tokens.size} access tokens are unused, which is the limit` })
+    issue: Effect.fnUntraced(function*(uid, pattern, rest) {
+      const [now, wall] = [Timeline.nowOf(clock), clock.currentTimeMillisUnsafe()]
+      const granted = rest && StoredGrant.grantedOf(rest, now)
+      yield* permissionOf(uid, pattern, granted)
+      dropExpired(now)
+      if (tokens.size() >= options.maxAccessTokens) {
+        return yield* new InternalError({ detail: `${tokens.size()} access tokens are unused, which is the limit` })
       }
       const token = Hex.encode(SecureRandom.randomBytesUnsafe(64))
       const issued = Redacted.make(token)
-      tokens.set(token, { uid, pattern, expiresAt: Timeline.nowOf(clock) + timeToLive })
-      const expiresAt = clock.currentTimeMillisUnsafe() + timeToLive
-      journal.created({ _tag: "AccessToken", token: issued, uid, pattern, expiresAt })
+      const life = Math.min(timeToLive, rest?.expiresIn ?? Infinity)
+      tokens.add({ token, uid, pattern, granted, expiresAt: now + life })
+      const grant = rest && StoredGrant.encode(rest, wall)
+      journal.created({
+        _tag: "AccessToken",
+        token: issued,
+        uid,
+        pattern,
+        expiresAt: wall + life,
+        ...grant && { grant }
+      })
       return issued
     }),
 
     redeem: Effect.fnUntraced(function*(token) {
-      dropExpired()
-      const entry = tokens.get(token)
-      if (entry === undefined) return yield* unauthorized
-      remove(token)
-      return yield* Effect.mapError(permissionOf(entry.uid, entry.pattern), () => unauthorized)
-    })
+      dropExpired(Timeline.nowOf(clock))
+      const unused = tokens.get(token)
+      if (unused === undefined) return yield* unauthorized
+      remove(unused)
+      return yield* Effect.mapError(permissionOf(unused.uid, unused.pattern, unused.granted), () => unauthorized)
+    }),
+
+    revoke: (uid) =>
+      Effect.sync(() => {
+        const theirs = tokens.ofUser(uid)
+        theirs.forEach(remove)
+        return theirs.length
+      })
   }
 }
 
-interface Entry {
-  readonly uid: string
-  readonly pattern: string
-  /** In monotonic milliseconds. */
-  readonly expiresAt: number
-}
-
 // The wall clock or the time to live may have changed: a restored token lives no longer than a new one.
-const restore = (issued: ReadonlyArray<Issued>, clock: Clock.Clock, timeToLive: number): Map<string, Entry> => {
+const restored = (issued: Issued, clock: Clock.Clock, timeToLive: number): UnusedTokens.Token => {
   const [wall, now] = [clock.currentTimeMillisUnsafe(), Timeline.nowOf(clock)]
-  const entries = issued.map(({ expiresAt, pattern, token, uid }) => {
-    const left = Math.min(Math.max(expiresAt - wall, 0), timeToLive)
-    return [Redacted.value(token), { uid, pattern, expiresAt: now + left }] as const
-  })
-  return new Map(entries.toSorted(([, one], [, other]) => one.expiresAt - other.expiresAt))
+  const { expiresAt, grant, pattern, token, uid } = issued
+  const left = Math.min(Math.max(expiresAt - wall, 0), timeToLive)
+  const granted = grant === undefined ? undefined : StoredGrant.decode(grant, wall, now)
+  const endsAt = Math.min(now + left, granted?.expiresAt ?? Infinity)
+  return { token: Redacted.value(token), uid, pattern, granted, expiresAt: endsAt }
 }
 
 const unauthorized = new UnauthorizedError({ detail: "the single access token is unknown, used or expired" })

@@ -6,6 +6,9 @@
 
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Grant from "../../protocol/Grant.ts"
+import { InternalError } from "../../protocol/KosmonautError.ts"
 import { type Counts, type Vhost, Vhosts } from "../Vhosts.ts"
 import * as Engine from "./Vhosts.ts"
 
@@ -29,7 +32,12 @@ const makeView = (vhost: Engine.Vhost): Vhost => {
     path: vhost.path,
     token: vhost.token,
     counts: Effect.sync(() => countsOf(vhost)),
-    issueToken: (uid, pattern) => persisted(accessTokens.issue(uid, pattern)),
+    issueToken: (uid, pattern, { subscribe, ...options } = {}) => {
+      const grant = Grant.make({ uid, pattern, channels: subscribe, ...options })
+      return Result.isFailure(grant)
+        ? Effect.fail(new InternalError({ detail: grant.failure }))
+        : persisted(accessTokens.issue(uid, pattern, grant.success))
+    },
     channels: {
       open: (name) => persisted(channels.open(name)),
       close: (name) => persisted(channels.close(name)),

@@ -37,7 +37,7 @@ export interface Options {
 }
 
 /** What the tables are like: earlier ones are given what was `added` since. */
-const version = 3
+const version = 4
 
 /** Marks a database as a broker's: "Kosm". */
 const applicationId = 0x4b_6f_73_6d
@@ -47,7 +47,8 @@ const added = [
   { table: "Event", column: "losses", initially: 0 },
   { table: "Event", column: "delay", initially: null },
   { table: "Event", column: "dueAt", initially: null },
-  { table: "Event", column: "dedupeKey", initially: null }
+  { table: "Event", column: "dedupeKey", initially: null },
+  { table: "AccessToken", column: "grant", initially: null }
 ] as const
 
 type Table = (typeof kinds)[Kind]

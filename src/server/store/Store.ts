@@ -35,13 +35,17 @@ export const kinds = {
   },
   AccessToken: {
     key: "token",
-    /** A single access token; `expiresAt` is in milliseconds since 1970. */
+    /**
+     * A single access token; `expiresAt` is in milliseconds since 1970. `grant` is the JSON of what it grants beside the
+     * pattern, if there is anything.
+     */
     schema: Schema.TaggedStruct("AccessToken", {
       vhost: Schema.String,
       token: Schema.RedactedFromValue(Schema.String),
       uid: Schema.String,
       pattern: Schema.String,
-      expiresAt: Schema.Number
+      expiresAt: Schema.Number,
+      grant: Schema.optionalKey(Schema.String)
     })
   },
   Event: {

@@ -46,6 +46,7 @@ export const make = (dial: Dial, options: Options = {}): Transport["Service"] =>
         pipelines: true,
         // There is no other broker on such a network.
         isKosmonaut: () => true,
+        batches: () => true,
         // At once, so that a test's clock stands until it is handled.
         enough: 1,
         sendUnsafe: yield* makeSender(end, endpoint.address),

@@ -49,8 +49,9 @@ const functions = {
       return response.promise
     })
   },
-  /** The script, over the WebSocket of Node.js. */
+  /** The script, over the WebSocket of the `ws` package, which the others have too. */
   script: (url: string, token: string): Promise<number> => {
+    globalThis.WebSocket = Ws as never
     const connection = Script.connect<typeof Chat>(url, { token: () => token })
     return add(() => connection.request(event, data))
   },

@@ -11,17 +11,19 @@ import type * as SocketIoParty from "../parties/socketIo.ts"
 import type * as WorkerParty from "../parties/worker.ts"
 
 export const run = async (bench: Bench): Promise<void> => {
-  const own = await startOwn()
+  const own = await startOwn("zmq")
+  const ownTcp = await startOwn("tcp")
   const socketIo = await startSocketIo()
   for (const width of [1, 64]) {
     await bench.compare(`${width} in flight`, [rate("requests")], [
       ...own.contestants(width),
+      ...ownTcp.contestants(width),
       ...socketIo.contestants(width)
     ], {
       profile: width === 64
     })
   }
-  for (const { stop } of [own, socketIo]) await stop()
+  for (const { stop } of [own, ownTcp, socketIo]) await stop()
 }
 
 interface Caller {
@@ -39,7 +41,7 @@ const contestantsOf = (callers: ReadonlyArray<Caller>, others: Readonly<Record<s
     run: async (milliseconds) => perSecond(await callers.call("request", number, width, milliseconds))
   }))
 
-const startOwn = async () => {
+const startOwn = async (transport: "zmq" | "tcp") => {
   const broker = await start<BrokerParty.Functions>("broker")
   const urls = await broker.call("start", [])
   const client = await start<ClientParty.Functions>("client")
@@ -47,18 +49,18 @@ const startOwn = async () => {
   const tokens = await client.call("tokens", urls.zmq, 3)
   await client.stop()
   const worker = await start<WorkerParty.Functions>("worker")
-  await worker.call("respond", urls.zmq)
+  await worker.call("respond", urls[transport])
   const url = `ws://127.0.0.1:${urls.browsers.port}${urls.browsers.path}`
   const callers: Array<Caller> = []
   const add = async (name: string, connect: (callers: Party<CallersParty.Functions>) => Promise<number>) => {
     const own = await start<CallersParty.Functions>("callers")
     callers.push({ name, callers: own, number: await connect(own) })
   }
-  await add("Kosmonaut, messages over ws", (callers) => callers.call("raw", url, tokens[0]!))
-  await add("Kosmonaut, the script", (callers) => callers.call("script", url, tokens[1]!))
-  await add("Kosmonaut, kosmonaut/browser", (callers) => callers.call("browser", url, tokens[2]!))
-  await add("Kosmonaut, a Client over ZeroMQ", (callers) => callers.call("client", urls.zmq))
-  await add("Kosmonaut, a Client over TCP", (callers) => callers.call("client", urls.tcp))
+  const name = { zmq: "ZeroMQ", tcp: "TCP" }[transport]
+  await add(`Messages over ws, worker over ${name}`, (callers) => callers.call("raw", url, tokens[0]!))
+  await add(`The script, worker over ${name}`, (callers) => callers.call("script", url, tokens[1]!))
+  await add(`kosmonaut/browser, worker over ${name}`, (callers) => callers.call("browser", url, tokens[2]!))
+  await add(`A Client and a worker over ${name}`, (callers) => callers.call("client", urls[transport]))
   return {
     contestants: contestantsOf(callers, { broker, worker }),
     stop: () => stopAll([...callers.map(({ callers }) => callers), worker, broker])

@@ -72,7 +72,7 @@ export class World {
 
   give(input: Input): ReadonlyArray<Output> {
     if (input._tag === "Timer") this.timer = Infinity
-    const outputs = Machine.step(this.machine, input, this.now, this.random)
+    const outputs = Machine.step(this.machine, input, this.now, () => this.random)
     for (const output of outputs) this.#perform(output)
     this.outputs.push(...outputs)
     const { callBytes, calls, options } = this.machine

@@ -1,9 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Clock, Duration, Effect, Redacted } from "effect"
 import { TestClock } from "effect/testing"
+import * as JsonText from "../../../src/protocol/JsonText.ts"
 import { InternalError, UnauthorizedError } from "../../../src/protocol/KosmonautError.ts"
 import * as AccessTokens from "../../../src/server/engine/AccessTokens.ts"
 import * as Patterns from "../../../src/server/engine/internal/patterns.ts"
+import * as Journal from "../../../src/server/engine/Journal.ts"
 import { garbage, int, oneOf } from "../../protocol/arbitraries.ts"
 
 const make = (options?: Partial<Parameters<typeof AccessTokens.make>[0]>) =>
@@ -16,12 +18,12 @@ const issue = (tokens: AccessTokens.AccessTokens, uid = "joe", pattern = ".*") =
   Effect.map(tokens.issue(uid, pattern), Redacted.value)
 
 type Step =
-  | { readonly do: "issue" }
+  | { readonly do: "issue"; readonly minutes: number }
   | { readonly do: "redeem"; readonly which: number }
   | { readonly do: "wait"; readonly minutes: number }
 
 const step: Arbitrary.Arbitrary<Step> = oneOf<Step>(
-  Arbitrary.Constant({ do: "issue" }),
+  Arbitrary.map(int(1, 90), (minutes) => ({ do: "issue", minutes })),
   Arbitrary.map(int(0, 20), (which) => ({ do: "redeem", which })),
   Arbitrary.map(int(1, 40), (minutes) => ({ do: "wait", minutes }))
 )
@@ -44,6 +46,60 @@ describe("AccessTokens", () => {
       const joeMay = yield* tokens.redeem(joe)
       expect([joeMay.uid, joeMay.allows("private-a"), joeMay.allows("presence-a")]).toEqual(["joe", true, false])
       expect([annMay.uid, annMay.allows("private-a"), annMay.allows("presence-a")]).toEqual(["ann", false, true])
+    }))
+
+  it.effect("returns what else was granted, until the end that it has had since it was issued", () =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust("1 minute")
+      const tokens = yield* make()
+      const info = JsonText.fromObject({ name: "Joe" })
+      const options = { channels: ["private-a"], info, expiresIn: 1_800_000 }
+      const token = Redacted.value(yield* tokens.issue("joe", ".*", options))
+      const plain = yield* issue(tokens)
+      yield* TestClock.adjust("20 minutes")
+      expect(yield* tokens.redeem(token)).toMatchObject({ channels: ["private-a"], info, expiresAt: 1_860_000 })
+      expect(Object.keys(yield* tokens.redeem(plain)).toSorted()).toEqual(["allows", "uid"])
+    }))
+
+  it.effect("expires a token with the end of what it grants, and makes room for another one", () =>
+    Effect.gen(function*() {
+      const tokens = yield* make({ maxAccessTokens: 2 })
+      yield* issue(tokens)
+      const short = Redacted.value(yield* tokens.issue("joe", ".*", { expiresIn: 60_000 }))
+      yield* Effect.flip(issue(tokens))
+      yield* TestClock.adjust("1 minute")
+      expect(yield* Effect.flip(tokens.redeem(short))).toBeInstanceOf(UnauthorizedError)
+      yield* issue(tokens)
+    }))
+
+  it.effect("restores what was granted, and never for longer than it was granted", () =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust("10 minutes")
+      const recorded: Array<AccessTokens.Issued> = []
+      const journal = { ...Journal.none, created: (entry: unknown) => void recorded.push(entry as AccessTokens.Issued) }
+      const first = yield* make({ journal })
+      const info = JsonText.fromObject({ name: "Joe" })
+      const token = Redacted.value(yield* first.issue("joe", ".*", { channels: ["a"], info, expiresIn: 7_200_000 }))
+      const restored = yield* make({ issued: recorded })
+      yield* TestClock.setTime(0)
+      const late = yield* make({ issued: recorded })
+      expect(yield* restored.redeem(token)).toMatchObject({ channels: ["a"], info, expiresAt: 7_800_000 })
+      const now = Number((yield* Clock.Clock).monotonicTimeNanosUnsafe()) / 1e6
+      expect(yield* late.redeem(token)).toMatchObject({ expiresAt: now + 7_200_000 })
+    }))
+
+  it.effect("revokes the unused tokens of a user, and of nobody else", () =>
+    Effect.gen(function*() {
+      const tokens = yield* make()
+      const joe = yield* Effect.replicateEffect(issue(tokens), 3)
+      const ann = yield* issue(tokens, "ann")
+      yield* tokens.redeem(joe[0]!)
+      expect([yield* tokens.revoke("joe"), yield* tokens.revoke("joe"), yield* tokens.revoke("eve")]).toEqual([2, 0, 0])
+      for (const token of joe) yield* Effect.flip(tokens.redeem(token))
+      yield* tokens.redeem(ann)
+      expect(yield* tokens.revoke("ann")).toBe(0)
+      const later = yield* issue(tokens)
+      yield* tokens.redeem(later)
     }))
 
   it.effect("redeems each token once", () =>
@@ -184,37 +240,47 @@ describe("AccessTokens", () => {
       yield* Effect.flip(issue(tokens))
     }))
 
-  it.effect.prop("a token is valid exactly while it is unused and younger than its time to live", [
-    Arbitrary.array(step, { maxLength: 40 })
-  ], ([steps]) =>
-    Effect.gen(function*() {
-      const tokens = yield* make({ maxAccessTokens: 5 })
-      const issued: Array<{ readonly token: string; readonly at: number; used: boolean }> = []
-      let now = 0
-      const isGood = (one: typeof issued[number]) => !one.used && now - one.at < 60
-      for (const step of steps) {
-        switch (step.do) {
-          case "issue": {
-            const hasRoom = issued.filter(isGood).length < 5
-            const token = yield* Effect.option(issue(tokens))
-            expect(token._tag).toBe(hasRoom ? "Some" : "None")
-            if (token._tag === "Some") issued.push({ token: token.value, at: now, used: false })
-            break
+  it.effect.prop(
+    "a token is valid exactly while it is unused, younger than its time to live, and what it grants has not ended",
+    [
+      Arbitrary.array(step, { maxLength: 40 })
+    ],
+    ([steps]) =>
+      Effect.gen(function*() {
+        const tokens = yield* make({ maxAccessTokens: 5 })
+        const issued: Array<{ readonly token: string; readonly until: number; used: boolean }> = []
+        let now = 0
+        const isGood = (one: typeof issued[number]) => !one.used && now < one.until
+        for (const step of steps) {
+          switch (step.do) {
+            case "issue": {
+              const hasRoom = issued.filter(isGood).length < 5
+              const token = yield* Effect.option(tokens.issue("joe", ".*", { expiresIn: step.minutes * 60_000 }))
+              expect(token._tag).toBe(hasRoom ? "Some" : "None")
+              if (token._tag === "Some") {
+                issued.push({
+                  token: Redacted.value(token.value),
+                  until: now + Math.min(60, step.minutes),
+                  used: false
+                })
+              }
+              break
+            }
+            case "redeem": {
+              const one = issued[step.which]
+              if (one === undefined) break
+              const permission = yield* Effect.option(tokens.redeem(one.token))
+              expect(permission._tag).toBe(isGood(one) ? "Some" : "None")
+              one.used = true
+              break
+            }
+            case "wait":
+              now += step.minutes
+              yield* TestClock.adjust(Duration.minutes(step.minutes))
           }
-          case "redeem": {
-            const one = issued[step.which]
-            if (one === undefined) break
-            const permission = yield* Effect.option(tokens.redeem(one.token))
-            expect(permission._tag).toBe(isGood(one) ? "Some" : "None")
-            one.used = true
-            break
-          }
-          case "wait":
-            now += step.minutes
-            yield* TestClock.adjust(Duration.minutes(step.minutes))
         }
-      }
-    }))
+      })
+  )
 
   it.effect.prop("rejects every token that was not issued", [garbage], ([text]) =>
     Effect.gen(function*() {

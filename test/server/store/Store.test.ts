@@ -303,7 +303,7 @@ describe("SqliteStore", () => {
       database.exec("pragma user_version = 7")
       database.close()
       const error = yield* Effect.flip(SqliteStore.make({ directory }))
-      expect(error.message).toContain("a newer Kosmonaut has written it (version 7, this one reads 3)")
+      expect(error.message).toContain("a newer Kosmonaut has written it (version 7, this one reads 4)")
     }))
 
   it.effect("fails to read what it has not written", () =>

@@ -55,7 +55,7 @@ export const make = Effect.fnUntraced(function*<R>(
 ): Effect.fn.Return<Driver, never, R | Scope.Scope | Socket.WebSocketConstructor> {
   const construct = yield* Socket.WebSocketConstructor
   const clock = yield* Clock.Clock
-  const random = yield* Random.Random
+  const nextRandom = yield* Effect.map(Random.Random, (random) => () => random.nextDoubleUnsafe())
   const runTimer = yield* FiberHandle.makeRuntime<never>()
   const runFetch = yield* FiberHandle.makeRuntime<R>()
   const machine = Machine.make(options)
@@ -109,7 +109,7 @@ export const make = Effect.fnUntraced(function*<R>(
   }
   const giveUnsafe = oneByOne<Input>(
     (input) => {
-      for (const output of Machine.step(machine, input, nowUnsafe(), random.nextDoubleUnsafe())) perform(output)
+      for (const output of Machine.step(machine, input, nowUnsafe(), nextRandom)) perform(output)
     },
     (defect) => {
       socket?.closeUnsafe(1000)

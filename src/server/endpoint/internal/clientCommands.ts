@@ -33,10 +33,9 @@ export const execute = (
     case "CloseChannel":
       return Effect.as(channels.close(command.channel), FromServer.Ok())
     case "AccessToken":
-      return Effect.map(
-        accessTokens.issue(command.uid, command.pattern),
-        (token) => FromServer.AccessTokenIssued({ token: Redacted.value(token) })
-      )
+      return Effect.map(accessTokens.issue(command.uid, command.pattern), tokenIssued)
+    case "AccessTokenWith":
+      return Effect.map(accessTokens.issue(command.grant.uid, command.grant.pattern, command.grant), tokenIssued)
     case "BroadcastAll":
       return Effect.flatMap(
         Effect.fromResult(decodeBroadcasts(command.broadcasts)),
@@ -54,7 +53,15 @@ export const execute = (
   }
 }
 
-type Executed = "OpenChannel" | "CloseChannel" | "Broadcast" | "AccessToken" | "BroadcastAll" | "SendTo" | "Disconnect"
+type Executed =
+  | "OpenChannel"
+  | "CloseChannel"
+  | "Broadcast"
+  | "AccessToken"
+  | "AccessTokenWith"
+  | "BroadcastAll"
+  | "SendTo"
+  | "Disconnect"
 type Listed = "ListChannels" | "DescribeChannel" | "ListSubscribers" | "ListHistory" | "ListDeadLetters"
 
 // Lists, and what is left.
@@ -164,6 +171,9 @@ const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts
   }
   return responseOf(codes satisfies typeof Response.Broadcasts.Type)
 })
+
+const tokenIssued = (token: Redacted.Redacted): FromServer =>
+  FromServer.AccessTokenIssued({ token: Redacted.value(token) })
 
 const responseOf = (value: unknown): FromServer => FromServer.Response({ json: JSON.stringify(value) })
 
