@@ -68,6 +68,7 @@ const nodeOnly = [
   "server/endpoint/internal/eventLoopMetrics.ts",
   "server/endpoint/internal/browser/*",
   "server/admin/AdminEndpoint.ts",
+  "server/admin/internal/api.ts",
   "server/admin/internal/cookie.ts",
   "server/admin/internal/gate.ts",
   "server/admin/internal/httpServer.ts",

@@ -2,8 +2,8 @@
  * The endpoint of administrators: an HTTP server on a port of its own, on this machine alone unless `admin.host` says otherwise.
  *
  * - `/health`, `/ready` and `/metrics` (Prometheus) are for programs that watch the broker, and ask for nothing.
- * - Everything else needs the cookie, as the header `X-WebRocket-Cookie`: the REST interface of the original broker at the paths
- *   of the vhosts.
+ * - Everything else needs the cookie, as the header `X-WebRocket-Cookie`: `AdminApi` at `/api`, and the REST interface of the
+ *   original broker at the paths of the vhosts. A page to browse `AdminApi` is at `/api` itself, and needs none.
  *
  * No other web site can read a response or send a request with the cookie. A request has at most 8 KiB of headers and 64 KiB
  * of body, and ten seconds to arrive. There are at most 256 connections; beyond that the oldest one that has not shown the
@@ -20,12 +20,14 @@ import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
+import type * as Scope from "effect/Scope"
 import type { ListenError } from "../../transport/TransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import type { InvalidOptionError } from "../BrokerError.ts"
 import type { StoreError } from "../store/Store.ts"
 import { Vhosts } from "../Vhosts.ts"
 import { Admin } from "./Admin.ts"
+import * as Api from "./internal/api.ts"
 import * as Classic from "./internal/classic.ts"
 import * as Cookie from "./internal/cookie.ts"
 import * as Gate from "./internal/gate.ts"
@@ -54,12 +56,13 @@ const make = Effect.fnUntraced(function*({ port, probe }: Options) {
   const cookie = yield* Cookie.make(config)
   const server = yield* HttpServer.listen({ host, port })
   const gate = Gate.make({ cookie, trustUnsafe: server.trustUnsafe })
-  const open = openOf(yield* Readiness.make(vhosts, probe))
+  const api = yield* Api.make
+  const open = openOf(yield* Readiness.make(vhosts, probe), api)
 
   const app = Effect.flatMap(HttpServerRequest, (request) => {
     const path = request.url.split("?", 1)[0]!
     const answer = request.method === "GET" || request.method === "HEAD" ? open.get(path) : undefined
-    return answer ?? gate(Classic.respond(vhosts, request, path))
+    return answer ?? gate(path.startsWith("/api/") ? api.respond : Classic.respond(vhosts, request, path))
   }).pipe(
     Effect.catchDefect((defect) =>
       Effect.as(
@@ -75,11 +78,13 @@ const make = Effect.fnUntraced(function*({ port, probe }: Options) {
   return Admin.of({ bound: { address: `http://${reachable}:${server.port}`, port: server.port, cookie } })
 })
 
-type Response = Effect.Effect<HttpServerResponse.HttpServerResponse>
+type Response = Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest | Scope.Scope>
 
 // What needs no cookie, by its path.
-const openOf = (readiness: Readiness.Readiness): ReadonlyMap<string, Response> =>
+const openOf = (readiness: Readiness.Readiness, { document, page }: Api.Api): ReadonlyMap<string, Response> =>
   new Map<string, Response>([
+    ["/api", page],
+    ["/api/openapi.json", document],
     ["/health", Effect.succeed(HttpServerResponse.jsonUnsafe({ status: "alive" }))],
     [
       "/ready",
@@ -91,8 +96,10 @@ const openOf = (readiness: Readiness.Readiness): ReadonlyMap<string, Response> =
     ],
     [
       "/metrics",
-      Effect.map(PrometheusMetrics.format(), (text) =>
-        HttpServerResponse.text(text, { contentType: "text/plain; version=0.0.4; charset=utf-8" }))
+      Effect.map(
+        PrometheusMetrics.format(),
+        (text) => HttpServerResponse.text(text, { contentType: "text/plain; version=0.0.4; charset=utf-8" })
+      )
     ]
   ])
 

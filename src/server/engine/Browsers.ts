@@ -7,6 +7,7 @@
  */
 
 import * as Effect from "effect/Effect"
+import * as Iterable from "effect/Iterable"
 import type * as JsonText from "../../protocol/JsonText.ts"
 import * as Lifecycle from "../../protocol/Lifecycle.ts"
 import type { Event } from "../../protocol/Trigger.ts"
@@ -37,6 +38,8 @@ export interface Browsers {
   ) => Effect.Effect<void, Rejections["SendTo"]>
   /** Disconnects one browser, or all browsers of a user, and returns how many. */
   readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number>
+  /** All that are connected, in the order in which they have. */
+  readonly list: () => Iterable<BrowserInfo>
   /** How many are connected. */
   readonly count: () => number
   /** A message of a browser was rejected, because a limit was reached (429). */
@@ -46,11 +49,25 @@ export interface Browsers {
 }
 
 /**
+ * A connected browser, for an administrator.
+ *
+ * @since 0.1.0
+ */
+export interface BrowserInfo {
+  readonly browser: Browser
+  /** The user that it has authenticated as. */
+  readonly uid: string | undefined
+  /** How many subscriptions it has. */
+  readonly subscriptions: number
+}
+
+/**
  * Makes the browsers of a vhost. `emit` gets the lifecycle events of their connections.
  *
  * @since 0.1.0
  */
-export const make = ({ browsers }: VhostState, log: Log, emit: (event: Event) => void): Browsers => {
+export const make = (state: VhostState, log: Log, emit: (event: Event) => void): Browsers => {
+  const { browsers } = state
   const counters = { rejected: 0 }
   return {
     enterUnsafe: (browser) => {
@@ -68,6 +85,12 @@ export const make = ({ browsers }: VhostState, log: Log, emit: (event: Event) =>
         const { length } = browsers.find(by, who)
         return Effect.as(log.commit({ _tag: "Disconnect", by, who }), length)
       }),
+    list: () =>
+      Iterable.map(browsers.all(), (browser) => ({
+        browser,
+        uid: browsers.uidOf(browser),
+        subscriptions: state.subscriptions.get(browser)?.channels.size ?? 0
+      })),
     count: browsers.size,
     rejectedUnsafe: () => {
       counters.rejected++

@@ -10,6 +10,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
 import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
 import type { Id } from "../../protocol/BrowserMessage.ts"
 import type * as ChannelName from "../../protocol/ChannelName.ts"
@@ -19,12 +20,14 @@ import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.
 import type { Part } from "../domain/Listing.ts"
 import { listOf } from "./internal/changes.ts"
 import * as Channel from "./internal/channel.ts"
+import type { Tap } from "./internal/channel.ts"
 import * as History from "./internal/history.ts"
 import * as Recovery from "./internal/recovery.ts"
 import * as VhostState from "./internal/vhostState.ts"
 import type { Intent, Log, Rejections } from "./Log.ts"
 
 export type { Listed, Part } from "../domain/Listing.ts"
+export type { Tap } from "./internal/channel.ts"
 
 /**
  * An open channel, as an administrator sees it.
@@ -111,6 +114,11 @@ export interface Channels {
   ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError>
   /** The broadcasts that a channel with history retains, a part of them, see `Log.history`. */
   readonly history: Log["history"]
+  /**
+   * Watches the broadcasts on a channel until the scope ends, without being a subscriber. Neither function of a tap may throw, or
+   * change the channel.
+   */
+  readonly tap: (name: string, tap: Tap) => Effect.Effect<void, ChannelNotFoundError, Scope.Scope>
   /** Whether a browser is subscribed. */
   readonly has: (name: string, browser: Browser) => Effect.Effect<boolean, ChannelNotFoundError>
   /**
@@ -190,6 +198,11 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
         browser.sendUnsafe(BrokerMessage.members(name, list, id))
         return Exit.void
       }),
+    tap: (name, tap) =>
+      Effect.acquireRelease(
+        Effect.map(find(name), (channel) => Channel.tap(channel, tap)),
+        (remove) => Effect.sync(remove)
+      ),
     has: (name, browser) => Effect.map(find(name), (channel) => channel.subscriptions.has(browser)),
     history: (channel, options) => Effect.flatMap(find(channel), () => log.history(channel, options)),
     leave: (browser) => leave(state, log, browser),

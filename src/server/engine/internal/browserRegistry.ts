@@ -12,9 +12,13 @@ export interface BrowserRegistry {
   /** Removes a browser, and returns its user; `undefined` if it is not connected. */
   readonly remove: (browser: Browser) => { readonly uid: string | undefined } | undefined
   readonly get: (sid: string) => Browser | undefined
+  /** The user that a browser has authenticated as. */
+  readonly uidOf: (browser: Browser) => string | undefined
   /** One browser, or all browsers of a user. */
   readonly find: (by: "sid" | "uid", who: string) => ReadonlyArray<Browser>
   readonly size: () => number
+  /** All of them, in the order in which they were added. */
+  readonly all: () => Iterable<Browser>
 }
 
 /** Makes an empty registry. */
@@ -44,11 +48,13 @@ export const make = (): BrowserRegistry => {
     },
     remove: (browser) => browsers.delete(browser.sid) ? { uid: removeUser(browser) } : undefined,
     get: (sid) => browsers.get(sid),
+    uidOf: (browser) => users.get(browser),
     find: (by, who) => {
       if (by === "uid") return [...browsersOf.get(who) ?? []]
       const browser = browsers.get(who)
       return browser === undefined ? [] : [browser]
     },
-    size: () => browsers.size
+    size: () => browsers.size,
+    all: () => browsers.values()
   }
 }

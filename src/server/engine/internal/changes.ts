@@ -51,6 +51,7 @@ const broadcast = (
   const channel = VhostState.channelOf(state, name)
   state.counters.broadcasts++
   if (channel === undefined) return
+  Channel.show(channel, message)
   if (channel.history === undefined) {
     state.counters.deliveries += Channel.deliver(channel, message, exceptSid)
     return
@@ -67,6 +68,7 @@ const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClose
   for (const browser of browsers) VhostState.removeSubscription(state, channel, browser)
   VhostState.removeChannel(state, name)
   for (const browser of browsers) browser.sendUnsafe(message)
+  for (const tap of channel.taps ?? []) tap.onClose()
 }
 
 const join = (state: VhostState.VhostState, { channel: name, id, subscription, ...asked }: Of<"Joined">): void => {

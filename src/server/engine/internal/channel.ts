@@ -20,6 +20,16 @@ export interface Channel {
   readonly membersOf: Map<string, number>
   /** Its last broadcasts, if it has a history. */
   readonly history: History.History | undefined
+  /** Those who watch its broadcasts, if there are any. */
+  taps: Set<Tap> | undefined
+}
+
+/** Watches the broadcasts on a channel. Neither function may throw, or change the channel. */
+export interface Tap {
+  /** Called with each message as subscribers without positions receive it. */
+  readonly onMessage: (message: string) => void
+  /** Called when the channel is closed. */
+  readonly onClose: () => void
 }
 
 /** Makes a channel without subscribers. */
@@ -29,7 +39,8 @@ export const make = (name: string, kind: ChannelName.Kind, history?: History.His
   subscriptions: new Map(),
   visible: OrderedList.make(),
   membersOf: new Map(),
-  history
+  history,
+  taps: undefined
 })
 
 /** Sends a message to all subscribers except one, and returns to how many. */
@@ -41,6 +52,22 @@ export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?:
     delivered++
   }
   return delivered
+}
+
+/** Shows a message to those who watch the channel. */
+export const show = ({ taps }: Channel, message: string): void => {
+  if (taps !== undefined) { for (const tap of taps) tap.onMessage(message) }
+}
+
+/** Adds somebody who watches the channel, and returns how to remove them. */
+export const tap = (channel: Channel, added: Tap): () => void => {
+  const taps = channel.taps ??= new Set()
+  taps.add(added)
+  return () => {
+    taps.delete(added)
+    // Without any, broadcasts to nobody are not even read.
+    if (taps.size === 0) channel.taps = undefined
+  }
 }
 
 /** The same with the position of the message for the browsers of version 1. */

@@ -54,7 +54,9 @@ const decisions: Decisions = {
     const channel = channelOf(state, name)
     if (channel === undefined) return notFound(name)
     if (from !== undefined && !channel.subscriptions.has(from)) return notSubscribed(name)
-    if (channel.subscriptions.size === 0 && channel.history === undefined) return broadcastToNobody
+    if (channel.subscriptions.size === 0 && channel.history === undefined && channel.taps === undefined) {
+      return broadcastToNobody
+    }
     const message = BrokerMessage.broadcast(event, data, name, from?.sid)
     return MessageSize.isLarger(message, state.largest)
       ? rejected(MessageSize.tooLarge(state.largest))

@@ -11,6 +11,7 @@ import {
   type Enqueue,
   type EventQueue,
   type Lane,
+  type LaneInfo,
   NoWorkerError,
   type Options,
   type Outcome,
@@ -106,7 +107,17 @@ export const make = (options: Options): EventQueue => {
         return queuedIn("events") + queuedIn("requests") + queuedIn("lifecycle")
       }
     },
-    queuedIn
+    queuedIn,
+    infoOf: (lane) => infoOf(state, lanes[lane])
+  }
+}
+
+const infoOf = ({ options }: State, { queued, total, unacked }: LaneState): LaneInfo => {
+  const since = queued.first()?.waitsSince
+  return {
+    queued: total.count - unacked.count,
+    unacked: unacked.count,
+    oldestAge: since === undefined ? undefined : Math.max(0, options.timeline.now() - since)
   }
 }
 
@@ -139,7 +150,9 @@ const restoreEvent = (state: State, lane: LaneState, stored: StoredEvent): void 
   const left = delay === undefined || dueAt === undefined
     ? 0
     : Math.max(0, Math.min(delay, dueAt - state.options.clock.currentTimeMillisUnsafe()))
-  add(state, lane, eventOf(state, { lane: "events", json, origin, dedupeKey }, left, stored), left)
+  const event = eventOf(state, { lane: "events", json, origin, dedupeKey }, left, stored)
+  add(state, lane, event, left)
+  wait(state, event)
 }
 
 const eventOf = (state: State, event: Enqueue, delay: number, stored?: StoredEvent): Event => {
@@ -188,7 +201,13 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
   add(state, lane, queued, delay)
   lane.journal.created(QueuedEvent.entryOf(queued))
   deliverAll(state)
+  if (!queued.isDelivered) wait(state, queued)
   return accepted
+}
+
+// The clock is read only for events that no worker has at once.
+const wait = ({ options }: State, event: Event): void => {
+  event.waitsSince ??= options.timeline.now()
 }
 
 const accepted = Exit.succeed("Queued" as const)
@@ -290,6 +309,7 @@ const redeliver = (state: State, lane: LaneState, event: Event, delay: number): 
 const requeue = (state: State, lane: LaneState, event: Event, delay: number): void => {
   if (event.deadline !== undefined && event.expiring === undefined) return LaneStates.end(lane, event)
   lane.journal.updated(QueuedEvent.entryOf(event))
+  wait(state, event)
   if (delay > 0) delayBy(state, event, delay)
   else lane.queued.requeue(event)
 }
