@@ -59,7 +59,7 @@ const others = [
     "browsers.broadcast",
     "browsers.origins",
     "browsers.trustedProxies",
-    "history.channels",
+    "channelRules",
     "queue.redeliveryBackoff",
     "admin.port",
     "admin.host"

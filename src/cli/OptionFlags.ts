@@ -7,7 +7,9 @@
 
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import { type TextOption, textOptions } from "../server/BrokerConfig.ts"
+import * as ChannelRule from "../server/internal/channelRule.ts"
 
 /** What a flag gives: the text of an option, if it was given. */
 type TextFlag = Flag.Flag<string | undefined>
@@ -48,6 +50,22 @@ const repeated = (name: string, path: string, metavar: string, what: string): Te
     Flag.withDescription(withDefault(`${what}; may be repeated`, option(path)))
   )
 
+// Each is checked by itself, so that the message says which one is wrong.
+const channelRules: TextFlag = Flag.String("channel-rule").pipe(
+  Flag.withMetavar("<rule>"),
+  Flag.filterMap(
+    (text) => Option.map(Result.getSuccess(ChannelRule.fromText(text)), (rule) => JSON.stringify(rule)),
+    (text) => Result.getOrElse(Result.flip(ChannelRule.fromText(text)), () => "")
+  ),
+  Flag.atLeast(0),
+  Flag.map((rules) => rules.length === 0 ? undefined : `[${rules.join(",")}]`),
+  Flag.withDescription(
+    `What channels are like whose whole name matches a pattern: "<pattern> <setting> …" with the settings ${
+      ChannelRule.settingNames.join(", ")
+    }, as "room-.* open-on-demand history-count=100", or a JSON object. May be repeated, and the first that matches counts; default none: a backend opens channels, and nothing is retained`
+  )
+)
+
 /**
  * The flags, by the paths of the options.
  *
@@ -83,6 +101,11 @@ export const optionFlags = {
     "browsers.trustedProxies",
     "<address>",
     "A reverse proxy, as 10.0.0.7 or 10.0.0.0/8, whose X-Forwarded-For header has the browser's address"
+  ),
+  "channelRules": channelRules,
+  "maxChannelsOnDemand": text(
+    "maxChannelsOnDemand",
+    "How many channels of a vhost may be open that no backend has opened; beyond it they are rejected"
   ),
   "browsers.broadcast": isOn(
     "browsers.broadcast",

@@ -73,6 +73,10 @@ export const serve = Command.make("serve", {
         description: "Two vhosts, each with the channel room"
       },
       {
+        command: "kosmonaut serve --channel-rule 'room-.* open-on-demand history' --channel-rule '.* open-on-demand'",
+        description: "Channels are open when they are needed, and rooms have a history"
+      },
+      {
         command: "kosmonaut serve --websocket-port 0 --backend-port 0 --tcp-port 0 --admin-port 0",
         description: "On free ports, for tests; the ready line has them"
       },

@@ -126,7 +126,7 @@ export class ChannelNotFoundError
   override get message(): string {
     return `Channel not found (454): ${
       quote(this.channel)
-    } is not open. A backend opens a channel before anybody can use it`
+    } is not open. A backend opens it first (openChannel), or it has a rule with openOnDemand`
   }
 }
 

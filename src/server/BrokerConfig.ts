@@ -19,6 +19,7 @@ import * as SchemaParser from "effect/SchemaParser"
 import * as Str from "effect/String"
 import { defaultMaxMessageSize } from "../protocol/Frame.ts"
 import { InvalidOptionError } from "./BrokerError.ts"
+import * as ChannelRules from "./internal/channelRule.ts"
 import * as Option from "./internal/option.ts"
 import * as Groups from "./internal/optionGroups.ts"
 
@@ -30,19 +31,10 @@ const Vhost = Schema.Struct({
   /** Its access token, 40 letters, digits or `_`; a random one by default. */
   token: Option.secret,
   /** Channels that are open from the start, default none. */
-  channels: Option.texts([])
+  channels: Option.texts([]),
+  /** Rules of its channels, which come before those in the broker's `channelRules`; default none, or the restored ones. */
+  channelRules: Schema.optional(ChannelRules.list)
 })
-
-// A group that is not given has its defaults.
-const group = <const Fields extends Schema.Struct.Fields>(fields: Fields) =>
-  Schema.Struct(fields).pipe(
-    Schema.withDecodingDefault(Effect.succeed({} as Schema.Struct<Fields>["Encoded"]))
-  )
-
-type Group = ReturnType<typeof group>
-
-const isGroup = (schema: Schema.Top): schema is Group =>
-  schema !== undefined && "to" in schema && "fields" in (schema as Group).to
 
 const fields = {
   /** The address to bind, default `127.0.0.1`: this machine alone. */
@@ -68,11 +60,21 @@ const fields = {
   maxMessageSize: Option.largest(defaultMaxMessageSize),
   /** How many channels a vhost may have, default 100 000. Beyond it opening fails with 597. */
   maxChannels: Option.limit(100_000),
+  /**
+   * What channels are like, default as in the original: a backend opens them, and they have no history. The first rule whose
+   * pattern matches the whole name of a channel is that of the channel. At most 100 rules.
+   */
+  channelRules: ChannelRules.list,
+  /**
+   * How many channels of a vhost may be open that were opened on demand, default 10 000. Beyond it subscribing to another one,
+   * and broadcasting on it, fails with 597. Those that a backend has opened do not count.
+   */
+  maxChannelsOnDemand: Option.limit(10_000),
   /** How long the end of the broker may take, default 5 seconds. Then connections are destroyed, whatever they have unread. */
   shutdownTimeout: Option.duration("5 seconds"),
 
   /** Browsers: which may connect, how many, and how much each may send. */
-  browsers: group({
+  browsers: Option.group({
     /**
      * The web sites whose pages may connect, by their `Origin`: `https://example.com`, `null` for pages without one, `*` for
      * all. Default none: then a browser may connect if its page comes from the same host name as the broker, whatever the
@@ -151,69 +153,32 @@ const fields = {
   }),
 
   /** Connections of Clients and Workers. */
-  backends: group({
-    /** How many there may be at each port, default 4096. Beyond it new ones are closed at once. */
-    max: Option.limit(4096),
-    /** How many bytes may be queued for one that does not read, default 16 MiB. Beyond it nothing is sent to it. */
-    outboxSize: Option.size(16 * MiB)
-  }),
+  backends: Option.group(Groups.backends),
 
   /** The heartbeats of workers. */
-  heartbeat: group({
-    /** How often they are sent to workers and expected from them, default 500 milliseconds, at least 10. */
-    interval: Option.interval("500 millis"),
-    /** After how many intervals without one a worker times out, default 3. */
-    maxMissed: Option.someTimes(3)
-  }),
+  heartbeat: Option.group(Groups.heartbeat),
 
   /** The events of each vhost that wait for a worker, or for its ack. */
-  queue: group({
-    /** How many there may be, default 10 000. Beyond it triggers are rejected, 597. */
-    capacity: Option.limit(10_000),
-    /** How many bytes they may have together, default 64 MiB. Beyond it triggers are rejected, 597. */
-    size: Option.size(64 * MiB),
-    /**
-     * How often the delivery of an event may end without ack, nack or release, because its worker crashed or expired;
-     * default 10. Then the event becomes a dead letter, so that one that kills its workers does not kill them all.
-     */
-    maxDeliveries: Option.times(10),
-    /**
-     * How long an event waits before it is redelivered after its handler failed, default 200 milliseconds; the pause doubles
-     * with each further failure, up to 64 times this. Other events pass it meanwhile.
-     */
-    redeliveryBackoff: Option.duration("200 millis"),
-    /** How long lifecycle events are queued while no worker takes them, default 1 minute; then they are dropped. */
-    lifecycleRetention: Option.duration("1 minute")
-  }),
+  queue: Option.group(Groups.queue),
 
   /** The dead letters of each vhost: the events that failed too often. */
-  deadLetters: group({
-    /** How many there may be, default 1000. Beyond it the oldest are dropped, and counted. */
-    capacity: Option.limit(1000),
-    /** How many bytes of memory they may have together, default 16 MiB. Beyond it the oldest are dropped, and counted. */
-    size: Option.size(16 * MiB)
-  }),
+  deadLetters: Option.group(Groups.deadLetters),
 
   /** The unused single access tokens of each vhost. */
-  tokens: group({
-    /** How many there may be, default 100 000. Beyond it requests fail with 597. */
-    capacity: Option.limit(100_000),
-    /** How long one is valid, default 1 hour. */
-    timeToLive: Option.duration("1 hour")
-  }),
+  tokens: Option.group(Groups.tokens),
 
   /**
-   * The last broadcasts of channels, which are retained in memory for browsers that were away and for `client.history`. Beyond
-   * a limit the oldest ones are dropped; who has missed dropped ones is told so. A broadcast counts at least 352 bytes and two
-   * for each character.
+   * The last broadcasts of channels with a rule that has `history`, which are retained in memory for browsers that were away
+   * and for `client.history`. Beyond a limit the oldest ones are dropped; who has missed dropped ones is told so. A broadcast
+   * counts at least 352 bytes and two for each character.
    */
-  history: group(Groups.history),
+  history: Option.group(Groups.history),
 
   /** What each vhost remembers for retries: the responses to Clients, and the triggers and requests of browsers. */
-  idempotency: group(Groups.idempotency),
+  idempotency: Option.group(Groups.idempotency),
 
   /** The admin endpoint, see `AdminApi`. */
-  admin: group(Groups.admin)
+  admin: Option.group(Groups.admin)
 }
 
 /**
@@ -236,6 +201,20 @@ export interface Options extends Schema.Codec.Encoded<typeof schema> {}
  * @since 0.1.0
  */
 export interface VhostOptions extends Schema.Codec.Encoded<typeof Vhost> {}
+
+/**
+ * A rule of channels, see `channelRules`.
+ *
+ * @since 0.1.0
+ */
+export type ChannelRule = NonNullable<Options["channelRules"]>[number]
+
+/**
+ * A rule of channels, complete but for what the broker's own options say.
+ *
+ * @since 0.1.0
+ */
+export type ResolvedChannelRule = Resolved["channelRules"][number]
 
 /**
  * The options, complete.
@@ -261,16 +240,37 @@ export const make = (options: Options = {}): Effect.Effect<Resolved, InvalidOpti
 
 const decode = SchemaParser.decodeUnknownResult(schema, { onExcessProperty: "error" })
 
-const errorOf = (issue: SchemaIssue.Issue, options: Options): InvalidOptionError => {
+/**
+ * Checks the rules of a vhost, as `make` does.
+ *
+ * @since 0.1.0
+ */
+export const channelRules = (
+  channelRules: ReadonlyArray<ChannelRule>
+): Result.Result<ReadonlyArray<ResolvedChannelRule>, InvalidOptionError> =>
+  Result.mapBoth(decodeRules({ channelRules }), {
+    onSuccess: ({ channelRules }) => channelRules,
+    onFailure: (issue) => errorOf(issue, { channelRules })
+  })
+
+const decodeRules = SchemaParser.decodeUnknownResult(Schema.Struct({ channelRules: ChannelRules.list }), {
+  onExcessProperty: "error"
+})
+
+const errorOf = (issue: SchemaIssue.Issue, options: object): InvalidOptionError => {
   const { issues: [first] } = formatIssue(issue)
   const path = first?.path?.map(String) ?? []
   const value = path.reduce<unknown>((value, key) => (value as Readonly<Record<string, unknown>>)[key], options)
   // The value of a secret is in no error.
   const text = secrets.includes(path.at(-1)) ? "what it is" : textOf(value)
-  const isOfGroup = path.length === 1 && isGroup(fields[path[0] as keyof typeof fields])
-  const allowed = isOfGroup && Object(value) !== value ? "an object with options" : first?.message ?? ""
+  const isOfGroup = path.length === 1 && Option.isGroup(fields[path[0] as keyof typeof fields])
+  const allowed = isOfGroup && Object(value) !== value ? "an object with options" : expectedBy(first?.message ?? "")
   return new InvalidOptionError({ option: path.join("."), value: text, allowed })
 }
+
+// Of what may be absent the message is that of a union.
+const expectedBy = (message: string): string =>
+  message.replace(/^Expected (.*) \| undefined$/, "$1").replace(/^array$/, "a list")
 
 const secrets: ReadonlyArray<string | undefined> = ["token", "cookie"]
 
@@ -280,6 +280,8 @@ const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1({
       ? SchemaAST.resolve(issue.ast)?.["expected"] as string | undefined ?? "an object"
       : issue._tag === "UnexpectedKey"
       ? "no option of a broker"
+      : issue._tag === "MissingKey"
+      ? "required"
       : SchemaIssue.defaultLeafHook(issue)
 })
 
@@ -330,7 +332,7 @@ export interface TextOption {
  * @since 0.1.0
  */
 export const textOptions: ReadonlyArray<TextOption> = Object.entries<Schema.Top>(fields).flatMap(([name, schema]) =>
-  isGroup(schema)
+  Option.isGroup(schema)
     ? Object.entries(schema.to.fields).flatMap(([key, schema]) => describe(`${name}.${key}`, schema as Schema.Top))
     : describe(name, schema)
 )
@@ -374,7 +376,7 @@ function describe(path: string, schema: Schema.Top): ReadonlyArray<TextOption> {
     standard: standard === undefined ? undefined : kind.format(standard),
     parse: (text) => {
       const value = kind.parse(text)
-      return Result.isSuccess(decode(value)) ? value : undefined
+      return kind.isStructured || Result.isSuccess(decode(value)) ? value : undefined
     }
   }]
 }
@@ -382,7 +384,7 @@ function describe(path: string, schema: Schema.Top): ReadonlyArray<TextOption> {
 // Options by their paths, and back. A group is a plain object.
 function* entriesOf(options: Options): Generator<readonly [path: string, value: unknown]> {
   for (const [name, value] of Object.entries(options)) {
-    if (!isGroup(fields[name as keyof typeof fields])) yield [name, value]
+    if (!Option.isGroup(fields[name as keyof typeof fields])) yield [name, value]
     else for (const [key, inner] of Object.entries(value ?? {})) yield [`${name}.${key}`, inner]
   }
 }

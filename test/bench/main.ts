@@ -13,6 +13,7 @@ import * as Broadcast from "./scenarios/broadcast.ts"
 import * as Events from "./scenarios/events.ts"
 import * as FanOut from "./scenarios/fanout.ts"
 import * as Growth from "./scenarios/growth.ts"
+import * as History from "./scenarios/history.ts"
 import * as Latency from "./scenarios/latency.ts"
 import * as Memory from "./scenarios/memory.ts"
 import * as Requests from "./scenarios/requests.ts"
@@ -24,6 +25,7 @@ const scenarios: Record<string, (bench: Bench.Bench) => Promise<void>> = {
   events: Events.run,
   requests: Requests.run,
   fanout: FanOut.run,
+  history: History.run,
   memory: Memory.run,
   startup: Startup.run,
   growth: Growth.run

@@ -14,8 +14,10 @@ import { untilState } from "./untilState.ts"
 class Talk extends EventGroup.make("talk", Event.make("said", { payload: { n: Schema.Number } })) {}
 const News = Channel.make("news", { events: Talk })
 
+const news = [{ pattern: "news", history: true }]
+
 const within = (options?: TestBroker.BackendOptions) =>
-  Effect.provide(TestBroker.layerBackend({ channels: ["news"], history: { channels: ["news"] }, ...options }))
+  Effect.provide(TestBroker.layerBackend({ channels: ["news"], channelRules: news, ...options }))
 
 /** Broadcasts the numbers of a range. */
 const say = (from: number, to = from) =>
@@ -91,7 +93,7 @@ describe("a subscription of a channel with history", () => {
       const error = Option.getOrThrow(yield* Queue.poll(errors))
       assert.strictEqual(error._tag, "EventsMissedError")
       assert.strictEqual(error.message, "Events on \"news\" may have been missed: the broker no longer has all of them")
-    }).pipe(within({ history: { channels: ["news"], count: 3 } })))
+    }).pipe(within({ history: { count: 3 } })))
 
   it.effect("begins with the last events, or after a cursor that was kept", () =>
     Effect.gen(function*() {
@@ -152,7 +154,7 @@ describe("a subscription of a channel with history", () => {
       if (numbers.length === heard.length) assert.deepStrictEqual(numbers, range(1, said + 1))
       assert.strictEqual(new Set(numbers).size, numbers.length)
       if (count === 1000) assert.strictEqual(heard.length, said + 1)
-    }).pipe(Effect.scoped, within({ history: { channels: ["news"], count }, browsers: { outboxSize: 8000 } })), {
+    }).pipe(Effect.scoped, within({ history: { count }, browsers: { outboxSize: 8000 } })), {
     arbitrary: { runs: 60, size: 25 }
   })
 })

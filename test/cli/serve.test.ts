@@ -43,6 +43,25 @@ describe("kosmonaut serve", () => {
       assert.deepStrictEqual(yield* ann.nextOf("small"), { n: 1, channel: "room", sid: ann.sid })
     }).pipe(Effect.scoped))
 
+  it.live("opens channels by its rules", () =>
+    Effect.gen(function*() {
+      const { ready } = yield* serve(
+        ...["room-.* open-on-demand history-count=2", `{"pattern":"chat","openOnDemand":true,"browsersBroadcast":true}`]
+          .flatMap((rule) => ["--channel-rule", rule])
+      )
+      const ann = yield* Browser.connect(`${ready.websocket}/app?v=1`)
+      yield* ann.send({ subscribe: { channel: "room-1" } })
+      assert.include(yield* ann.nextOf(":subscribed"), { channel: "room-1", missed: 0 })
+      yield* ann.send({ broadcast: { channel: "room-1", event: "small" } })
+      assert.include(yield* ann.nextOf(":error"), { code: 403 })
+      yield* ann.send({ subscribe: { channel: "chat" } })
+      assert.deepStrictEqual(yield* ann.nextOf(":subscribed"), { channel: "chat" })
+      yield* ann.send({ broadcast: { channel: "chat", event: "small" } })
+      assert.deepStrictEqual(yield* ann.nextOf("small"), { channel: "chat", sid: ann.sid })
+      yield* ann.send({ subscribe: { channel: "other" } })
+      assert.include(yield* ann.nextOf(":error"), { code: 454 })
+    }).pipe(Effect.scoped))
+
   it.live("does not repeat a token that the environment gave, lets no browser broadcast, and ends with SIGINT", () =>
     Effect.gen(function*() {
       const env = { KOSMONAUT_TOKEN: token }

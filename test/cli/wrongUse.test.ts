@@ -34,6 +34,16 @@ const misuses: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...parts: Ar
   [["dead-letters", "discard", "", "--url", nowhere], "456"],
   [["serve", "--fsync"], "--storage-dir"],
   [["serve", "--host", ""], "--host", "needs a value"],
+  [["serve", "--channel-rule", "room opne"], "--channel-rule", "opne", "open-on-demand", "history-count"],
+  [["serve", "--channel-rule", "room history-count=many"], "--channel-rule", "history-count is a whole number"],
+  [["serve", "--channel-rule", "{"], "--channel-rule", "JSON"],
+  [
+    ["serve", "--channel-rule", "a", "--channel-rule", "room( history"],
+    "channelRules.1",
+    `"room("`,
+    "missing closing )"
+  ],
+  [["serve", "--channel-rule", `{"pattern":"a","grace":"soon"}`], "channelRules.0.grace", `"soon"`],
   [["token", "", ".*", "--url", nowhere], "400", "user id"]
 ]
 

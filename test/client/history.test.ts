@@ -9,7 +9,7 @@ import { TestBroker } from "../../src/testing/index.ts"
 const within = (options?: TestBroker.BackendOptions) =>
   Effect.provide(TestBroker.layerBackend({
     channels: ["room", "other"],
-    history: { channels: ["room"] },
+    channelRules: [{ pattern: "room", history: true }],
     ...options
   }))
 

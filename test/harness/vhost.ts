@@ -1,7 +1,7 @@
 /**
  * The channels and browsers of a vhost without its workers and its store.
  */
-import { Clock, Effect } from "effect"
+import { Clock, Effect, Result } from "effect"
 import type { Event } from "../../src/protocol/Trigger.ts"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
 import * as Browsers from "../../src/server/engine/Browsers.ts"
@@ -9,15 +9,22 @@ import * as Channels from "../../src/server/engine/Channels.ts"
 import * as History from "../../src/server/engine/internal/history.ts"
 import * as Limits from "../../src/server/engine/internal/limits.ts"
 import * as LocalLog from "../../src/server/engine/internal/localLog.ts"
+import * as Rules from "../../src/server/engine/internal/rules.ts"
 import * as VhostState from "../../src/server/engine/internal/vhostState.ts"
 import type * as Journal from "../../src/server/engine/Journal.ts"
 import type { Log } from "../../src/server/engine/Log.ts"
 
-const defaults = { epoch: "epoch", hasHistory: () => false, clock: Effect.runSync(Effect.service(Clock.Clock)) }
+const config = Effect.runSync(BrokerConfig.make())
+
+const defaults = { epoch: "epoch", rules: Rules.none(config), clock: Effect.runSync(Effect.service(Clock.Clock)) }
 
 const historyTotal = 1_000_000
 
-const limits = Limits.fromConfig(Effect.runSync(BrokerConfig.make()))
+const limits = Limits.fromConfig(config)
+
+/** Rules as those of a broker without other options. */
+export const rules = (...rules: ReadonlyArray<BrokerConfig.ChannelRule>): Rules.Rules =>
+  Result.getOrThrow(Result.flatMap(BrokerConfig.channelRules(rules), (rules) => Rules.make(rules, config)))
 
 export interface Options extends Partial<VhostState.Options> {
   readonly emit?: ((event: Event) => void) | undefined

@@ -130,7 +130,7 @@ describe("BrokerMessage", () => {
     [new NotSubscribedError({ channel: "room" }), `subscribe to "room" first`],
     [
       new ChannelNotFoundError({ channel: "a: b" }),
-      `"a: b" is not open. A backend opens a channel before anybody can use it`
+      `"a: b" is not open. A backend opens it first (openChannel), or it has a rule with openOnDemand`
     ]
   ])("of the broker says why to those who ask: %s", (error, reason) => {
     expect(JSON.parse(BrokerMessage.error(error, { event: "auth", id: 7 }))).toMatchObject({

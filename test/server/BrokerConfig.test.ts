@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
-import { ConfigProvider, Duration, Effect, Layer, Redacted } from "effect"
+import { ConfigProvider, Duration, Effect, Layer, Redacted, Result } from "effect"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
+import * as ChannelRule from "../../src/server/internal/channelRule.ts"
 
 const defaults = Effect.runSync(BrokerConfig.make())
 
@@ -86,6 +87,21 @@ describe("BrokerConfig", () => {
     ],
     [{ queue: { lifecycleRetention: "soon" as "1 hour" } }, "queue.lifecycleRetention cannot be \"soon\""],
     [{ tokens: { timeToLive: null as never } }, "tokens.timeToLive cannot be null"],
+    [{ channelRules: [{ pattern: "" }] }, "channelRules.0.pattern cannot be \"\": it is a text that is not empty"],
+    [{ channelRules: [{} as never] }, "channelRules.0.pattern cannot be undefined: it is required"],
+    [{ channelRules: {} as never }, "channelRules cannot be {}: it is a list"],
+    [
+      { channelRules: [{ pattern: "a" }, { pattern: "b", history: 7 as never }] },
+      "channelRules.1.history cannot be 7: it is true, false or an object with count, size and age"
+    ],
+    [{ channelRules: [{ pattern: "a", history: { count: -1 } }] }, "channelRules.0.history.count cannot be -1"],
+    [{ channelRules: [{ pattern: "a", grace: "soon" as "1 hour" }] }, "channelRules.0.grace cannot be \"soon\""],
+    [{ channelRules: [{ pattern: "a", open: true } as never] }, "channelRules.0.open cannot be true: it is no option"],
+    [{ channelRules: Array.from({ length: 101 }, () => ({ pattern: "a" })) }, "channelRules cannot be [{"],
+    [
+      { vhosts: [{ path: "/a", channelRules: [{ pattern: "a", maxSubscribers: -1 }] }] },
+      "vhosts.0.channelRules.0.maxSubscribers cannot be -1"
+    ],
     [{ host: "" }, "host cannot be \"\": it is a text that is not empty"],
     [{ storageDir: "" }, "storageDir cannot be \"\""],
     [{ backendPort: 65_536 }, "backendPort cannot be 65536: it is a port, 0 to 65535"],
@@ -134,6 +150,53 @@ describe("BrokerConfig", () => {
       expect(yield* inEnvironment({})).toEqual({})
       const wrong = yield* inEnvironment({ KOSMONAUT_QUEUE_CAPACITY: "many" })
       expect((yield* Effect.flip(BrokerConfig.make(wrong))).message).toContain("queue.capacity cannot be \"many\"")
+    }))
+
+  it.effect("reads rules of channels as JSON, and says which part is wrong", () =>
+    Effect.gen(function*() {
+      const rules = [
+        { pattern: "room-.*", openOnDemand: true, history: { count: 5, age: "1h" }, maxSubscribers: "unlimited" },
+        { pattern: ".*", history: true, grace: "10 seconds", presence: "false" }
+      ]
+      const { channelRules } = yield* BrokerConfig.make(
+        yield* inEnvironment({ KOSMONAUT_CHANNEL_RULES: JSON.stringify(rules) })
+      )
+      expect(channelRules).toMatchObject([
+        { pattern: "room-.*", history: { count: 5, age: Duration.hours(1) }, maxSubscribers: Infinity, latest: false },
+        { pattern: ".*", history: true, grace: Duration.seconds(10), presence: false }
+      ])
+      const wrong = yield* inEnvironment({ KOSMONAUT_CHANNEL_RULES: `[{"pattern":"a","history":{"count":"many"}}]` })
+      expect((yield* Effect.flip(BrokerConfig.make(wrong))).message).toContain("channelRules.0.history.count cannot be")
+      const noList = yield* inEnvironment({ KOSMONAUT_CHANNEL_RULES: "room" })
+      expect((yield* Effect.flip(BrokerConfig.make(noList))).message).toContain("channelRules cannot be \"room\"")
+    }))
+
+  it.effect.each(
+    [
+      ["room-.*", { pattern: "room-.*" }],
+      [" room  history ", { pattern: "room", history: true }],
+      ["room history=false presence=false", { pattern: "room", history: false, presence: false }],
+      [
+        "a=b history history-count=unlimited history-age=1h history-size=1MiB",
+        { pattern: "a=b", history: { count: Infinity, age: "1 hour", size: 1_048_576 } }
+      ],
+      [
+        "a open-on-demand browsers-broadcast grace=500ms max-subscribers=7 latest",
+        { pattern: "a", openOnDemand: true, browsersBroadcast: true, grace: 500, maxSubscribers: 7, latest: true }
+      ],
+      [`{"pattern":"a","history":{"age":"1h"}}`, { pattern: "a", history: { age: "1 hour" } }]
+    ] as const
+  )("reads the rule %j", ([text, rule]) =>
+    Effect.gen(function*() {
+      const read = Result.getOrThrow(ChannelRule.fromText(text))
+      const { channelRules } = yield* BrokerConfig.make(
+        BrokerConfig.fromTexts({ channelRules: JSON.stringify([read]) })
+      )
+      const { channelRules: expected } = yield* BrokerConfig.make({ channelRules: [rule] })
+      expect(channelRules).toEqual(expected)
+      // And what is stored of it is the same rule.
+      const json = JSON.stringify(expected.map(ChannelRule.toJson))
+      expect((yield* BrokerConfig.make(BrokerConfig.fromTexts({ channelRules: json }))).channelRules).toEqual(expected)
     }))
 
   it.effect("reads each option as the text that its default is", () =>

@@ -69,6 +69,7 @@ describe("Vhosts", () => {
       const gate = yield* Deferred.make<void>()
       let isSlow = false
       const store = Store.Store.of({
+        isComplete: true,
         load: Effect.succeed([]),
         write: () => Effect.suspend(() => isSlow ? Deferred.await(gate) : Effect.void)
       })

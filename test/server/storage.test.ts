@@ -1,6 +1,6 @@
 /** What the next broker finds of what the last one had, and who waits until it is kept. */
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Logger, Redacted, Result, type Scope } from "effect"
+import { Deferred, Effect, Fiber, Layer, Redacted, Result, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Client } from "../../src/index.ts"
 import * as JsonText from "../../src/protocol/JsonText.ts"
@@ -13,9 +13,9 @@ import * as Vhosts from "../../src/server/engine/Vhosts.ts"
 import * as SqliteStore from "../../src/server/store/SqliteStore.ts"
 import { layerMemory, Store, StoreError } from "../../src/server/store/Store.ts"
 import * as Admin from "../../src/server/Vhosts.ts"
-import { TestBroker } from "../../src/testing/index.ts"
 import { testBroker } from "../harness/engine.ts"
 import * as FakeBrowser from "../harness/FakeBrowser.ts"
+import { diskFull, hesitating } from "../harness/hesitating.ts"
 import { temporaryFolder } from "../harness/temporaryFolder.ts"
 
 const token = "0123456789abcdef0123456789abcdef01234567"
@@ -398,31 +398,6 @@ describe("a whole broker", () => {
 })
 
 describe("responses that depend on storage", () => {
-  const failure = new StoreError({ location: "nowhere", detail: "the disk is full" })
-
-  /** A broker that is up already when its store begins to hesitate. */
-  const hesitating = Effect.gen(function*() {
-    const gate = yield* Deferred.make<void, StoreError>()
-    let hesitates = false
-    const store = Store.of({
-      load: Effect.succeed([]),
-      write: () => Effect.suspend(() => hesitates ? Deferred.await(gate) : Effect.void)
-    })
-    const context = yield* Layer.build(
-      TestBroker.layerBackend({ channels: ["room"], store: Layer.succeed(Store, store) }).pipe(
-        Layer.provideMerge(Logger.layer([]))
-      )
-    )
-    const token = yield* Effect.provide(
-      Effect.flatMap(testBroker, ({ vhost }) => Effect.tap(issue(vhost), vhost.journal.persisted)),
-      context
-    )
-    hesitates = true
-    // Nothing could end otherwise.
-    yield* Effect.addFinalizer(() => Deferred.succeed(gate, undefined))
-    return { gate, context, token }
-  })
-
   const outcomes = [
     {
       name: "is answered once it is",
@@ -432,7 +407,7 @@ describe("responses that depend on storage", () => {
     },
     {
       name: "is told where it is not",
-      exit: Effect.fail(failure),
+      exit: Effect.fail(diskFull),
       opened: "InternalError",
       answer: {
         ":error": {
@@ -450,7 +425,7 @@ describe("responses that depend on storage", () => {
     "a browser that wants its trigger confirmed $name",
     ({ answer, exit }) =>
       Effect.gen(function*() {
-        const { context, gate } = yield* hesitating
+        const { context, gate } = yield* hesitating()
         yield* Effect.gen(function*() {
           const { vhost } = yield* testBroker
           const answered = yield* Deferred.make<unknown>()
@@ -474,7 +449,7 @@ describe("responses that depend on storage", () => {
 
   it.effect("a browser is authenticated when the use of its token is persisted", () =>
     Effect.gen(function*() {
-      const { context, gate, token } = yield* hesitating
+      const { context, gate, token } = yield* hesitating()
       yield* Effect.gen(function*() {
         const { vhost } = yield* testBroker
         const browser = FakeBrowser.make("joe")
@@ -494,7 +469,7 @@ describe("responses that depend on storage", () => {
 
   it.effect.each(outcomes)("a Client that opens a channel $name", ({ exit, opened }) =>
     Effect.gen(function*() {
-      const { context, gate } = yield* hesitating
+      const { context, gate } = yield* hesitating()
       yield* Effect.gen(function*() {
         const client = yield* Client.Client
         const opening = yield* Effect.forkScoped(

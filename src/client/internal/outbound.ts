@@ -41,7 +41,6 @@ export const make = (
   const defect = Deferred.makeUnsafe<never>()
   const queue = RequestQueue.make<Waiting>({ maxRequests: Infinity, maxBytes: Infinity })
   let awaited: Array<Waiting> = []
-  let acks: Array<string> = []
   const sender = Sender.make<Waiting>({
     queue,
     maxMessageSize: options.maxMessageSize,
@@ -61,23 +60,15 @@ export const make = (
     if (sent !== undefined) awaited.push(waiting)
     sender.sendUnsafe(waiting)
   }
-  const flushAcks = () => {
-    if (acks.length === 0) return
-    const deliveries = acks
-    acks = []
+  const acks = makeAcks((deliveries) => {
     enqueue(FromClient.Ack({ deliveries }))
     options.onAcknowledged(deliveries.length)
-  }
+  })
   const sendUnsafe = (command: FromClient, sent?: Deferred.Deferred<void>) => {
     if (Deferred.isDoneUnsafe(ended)) return
-    if (command._tag !== "Ack") {
-      flushAcks()
-      enqueue(command, sent)
-      return
-    }
-    if (acks.length === 0) queueMicrotask(flushAcks)
-    acks.push(...command.deliveries)
-    if (acks.length >= maxAcknowledged) flushAcks()
+    if (command._tag === "Ack") return acks.addUnsafe(command.deliveries)
+    acks.flushUnsafe()
+    enqueue(command, sent)
   }
   return {
     sendUnsafe: (command) => sendUnsafe(command),
@@ -90,10 +81,32 @@ export const make = (
     hasEnded: () => Deferred.isDoneUnsafe(ended),
     endUnsafe: () => {
       Deferred.doneUnsafe(ended, Effect.void)
-      acks = []
+      acks.clearUnsafe()
       sender.attachUnsafe(undefined)
       queue.clear()
     },
     defect: Deferred.await(defect)
+  }
+}
+
+// The acks of a turn.
+const makeAcks = (flush: (deliveries: ReadonlyArray<string>) => void) => {
+  let waiting: Array<string> = []
+  const flushUnsafe = () => {
+    if (waiting.length === 0) return
+    const deliveries = waiting
+    waiting = []
+    flush(deliveries)
+  }
+  return {
+    flushUnsafe,
+    addUnsafe: (deliveries: ReadonlyArray<string>) => {
+      if (waiting.length === 0) queueMicrotask(flushUnsafe)
+      waiting.push(...deliveries)
+      if (waiting.length >= maxAcknowledged) flushUnsafe()
+    },
+    clearUnsafe: () => {
+      waiting = []
+    }
   }
 }

@@ -20,9 +20,10 @@ export interface Browser {
   readonly version: 0 | 1
   /**
    * Puts a message into the outbound queue. Never waits, and never calls the engine in the same step; a browser that does not
-   * read is disconnected by its endpoint.
+   * read is disconnected by its endpoint. A message with a `key` may replace an earlier one with the same key that this
+   * browser was not sent yet.
    */
-  readonly sendUnsafe: (message: string) => void
+  readonly sendUnsafe: (message: string, key?: string) => void
   /** Ends the connection with this close code, once what was sent has left. */
   readonly closeUnsafe: (code: number, reason?: string) => void
 }

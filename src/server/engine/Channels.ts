@@ -23,6 +23,7 @@ import * as Channel from "./internal/channel.ts"
 import type { Tap } from "./internal/channel.ts"
 import * as History from "./internal/history.ts"
 import * as Recovery from "./internal/recovery.ts"
+import * as Rules from "./internal/rules.ts"
 import * as VhostState from "./internal/vhostState.ts"
 import type { Intent, Log, Rejections } from "./Log.ts"
 
@@ -59,7 +60,7 @@ export interface BroadcastOptions {
  * @since 0.1.0
  */
 export interface Channels {
-  /** Opens a channel; `false` says that it was open already. */
+  /** Opens a channel, and keeps one open that was opened on demand; `false` says that a backend had opened it already. */
   readonly open: (name: string) => Effect.Effect<boolean, Rejections["OpenChannel"]>
   /** Closes a channel; its subscribers receive `:unsubscribed`. */
   readonly close: (name: string) => Effect.Effect<void, Rejections["CloseChannel"]>
@@ -119,6 +120,10 @@ export interface Channels {
    * change the channel.
    */
   readonly tap: (name: string, tap: Tap) => Effect.Effect<void, ChannelNotFoundError, Scope.Scope>
+  /** Whether broadcasts to a channel are persisted, see `Log.isPersisted`. */
+  readonly isPersisted: Log["isPersisted"]
+  /** Ends when all broadcasts so far are persisted, see `Log.persisted`. */
+  readonly persisted: Log["persisted"]
   /** Whether a browser is subscribed. */
   readonly has: (name: string, browser: Browser) => Effect.Effect<boolean, ChannelNotFoundError>
   /**
@@ -126,6 +131,10 @@ export interface Channels {
    * the next channel; if it is interrupted there, the browser stays subscribed to the rest.
    */
   readonly leave: (browser: Browser) => Effect.Effect<void>
+  /** The rule of a channel, or the one that it would have if it were open. */
+  readonly ruleOf: (name: string) => Rules.Rule
+  /** Sets what channels are like. Those that are open have other rules, too, and keep their subscribers. */
+  readonly setRules: (rules: Rules.Rules) => Effect.Effect<void>
   /** Counters since the start, and current numbers. */
   readonly counters: ChannelCounters
 }
@@ -167,9 +176,10 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     open: (channel) => Effect.suspend(() => log.commit({ _tag: "OpenChannel", channel })),
     close: (channel) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "CloseChannel", channel }))),
 
-    list: Effect.sync(() =>
-      Array.from(state.channels.values()).flatMap(({ value }) => value === undefined ? [] : [infoOf(value)])
-    ),
+    list: Effect.sync(() => {
+      History.expire(state.histories)
+      return Array.from(state.channels.values()).flatMap(({ value }) => value === undefined ? [] : [infoOf(value)])
+    }),
     describe: (name) => Effect.map(find(name), infoOf),
     listAfter: (prefix, cursor) =>
       Channel.partAfter(
@@ -205,7 +215,11 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
       ),
     has: (name, browser) => Effect.map(find(name), (channel) => channel.subscriptions.has(browser)),
     history: (channel, options) => Effect.flatMap(find(channel), () => log.history(channel, options)),
+    isPersisted: log.isPersisted,
+    persisted: log.persisted,
     leave: (browser) => leave(state, log, browser),
+    ruleOf: (name) => get(name)?.rule ?? Rules.ruleOf(state.rules, name),
+    setRules: (rules) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "SetRules", rules }))),
     counters: state.counters
   }
 }
@@ -226,7 +240,8 @@ const subscribe = (
   intent: Intent<"Join">
 ): Effect.Effect<void, Rejections["Join"]> =>
   Effect.suspend(() => {
-    if (intent.since !== undefined || intent.rewind !== undefined) History.expire(state.histories)
+    // What is too old no longer keeps a channel open either.
+    History.expire(state.histories)
     return Effect.flatMap(
       log.commit(intent),
       (isNew) => isNew || isAnswered(state, intent) ? Exit.void : subscribe(state, log, intent)

@@ -22,7 +22,7 @@ import * as Latch from "effect/Latch"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { InternalError } from "../../protocol/KosmonautError.ts"
-import { Change, type Entry, keyOf, type Kind, nameOf, type Store, type StoreError } from "../store/Store.ts"
+import { Change, type Entry, type Key, keyOf, type Kind, nameOf, type Store, type StoreError } from "../store/Store.ts"
 import { supervised } from "./internal/supervisor.ts"
 import * as Timeline from "./internal/timeline.ts"
 
@@ -38,7 +38,7 @@ export interface Journal {
   /** Records that an entry has changed. */
   readonly updated: (entry: Recorded) => void
   /** Records that an entry was deleted. After its vhost was deleted, nothing of that vhost is recorded any more. */
-  readonly deleted: (kind: Kind, key: string) => void
+  readonly deleted: (kind: Kind, key: Key) => void
   /**
    * Calls back once, when everything recorded so far is persisted or could not be written; at once if there is nothing
    * to write. Returns a function that cancels the callback.

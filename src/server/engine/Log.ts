@@ -27,6 +27,7 @@ import type {
 } from "../../protocol/KosmonautError.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
+import type { Rules } from "./internal/rules.ts"
 
 /**
  * What somebody may want to change, by its tag. The first five are commands of Clients as they come from the wire.
@@ -61,7 +62,11 @@ export interface Intents {
     readonly farewell: JsonText.Input
     readonly request: { readonly id: Id | undefined } | undefined
   }
+  /** Sets what channels are like. */
+  readonly SetRules: { readonly rules: Rules }
 }
+
+export type { Rules } from "./internal/rules.ts"
 
 /**
  * What somebody wants to change.
@@ -80,15 +85,16 @@ export type Intent<Tag extends keyof Intents = keyof Intents> = {
 export interface Rejections {
   readonly OpenChannel: InvalidChannelNameError | InternalError
   readonly CloseChannel: ChannelNotFoundError
-  readonly Broadcast: ChannelNotFoundError | NotSubscribedError | BadRequestError
+  readonly Broadcast: ChannelNotFoundError | NotSubscribedError | BadRequestError | InternalError
   readonly SendTo: BrowserNotFoundError | BadRequestError
   readonly Disconnect: never
-  readonly Join: ChannelNotFoundError | ForbiddenError | BadRequestError | TooManyRequestsError
+  readonly Join: ChannelNotFoundError | ForbiddenError | BadRequestError | TooManyRequestsError | InternalError
   readonly Leave: ChannelNotFoundError | NotSubscribedError | BadRequestError
+  readonly SetRules: never
 }
 
 /**
- * What has changed. Messages are written when the change is decided, once for all who receive them. `lifecycle` are the
+ * What has changed. A change that `opens` its channel does so if it is not open. Messages are written when the change is decided, once for all who receive them. `lifecycle` are the
  * lifecycle events of a change, which the log emits: a channel's first and last subscriber, a user's first and last connection.
  *
  * @since 0.1.0
@@ -96,13 +102,21 @@ export interface Rejections {
 export type Change = Data.TaggedEnum<{
   ChannelOpened: { readonly channel: string }
   ChannelClosed: { readonly channel: string; readonly lifecycle: ReadonlyArray<Event> }
-  Broadcast: { readonly channel: string; readonly message: string; readonly exceptSid: string | undefined }
-  /** A broadcast to a channel without subscribers. Its data were not read. */
+  Broadcast: {
+    readonly channel: string
+    readonly opens: boolean
+    readonly message: string
+    readonly exceptSid: string | undefined
+    /** Of a channel on which only the last broadcast of each event matters: names the event. */
+    readonly key: string | undefined
+  }
+  /** A broadcast to a channel without subscribers and history. Its data were not read. */
   BroadcastToNobody: {}
   Sent: { readonly sid: string; readonly message: string }
   Disconnected: { readonly by: "sid" | "uid"; readonly who: string }
   Joined: {
     readonly channel: string
+    readonly opens: boolean
     readonly subscription: Subscription
     readonly id: Id | undefined
     readonly since: Since | undefined
@@ -118,6 +132,7 @@ export type Change = Data.TaggedEnum<{
     readonly memberLeft: string | undefined
     readonly lifecycle: ReadonlyArray<Event>
   }
+  RulesSet: { readonly rules: Rules }
 }>
 
 /**
@@ -165,4 +180,8 @@ export interface Log {
   ) => Effect.Effect<HistoryPart, ChannelNotFoundError>
   /** Ends when this broker has applied all that was committed anywhere before. Only then is a channel known not to exist. */
   readonly barrier: Effect.Effect<void>
+  /** Whether broadcasts to this channel are persisted: it has a history, and the broker has a store. */
+  readonly isPersisted: (channel: string) => boolean
+  /** Ends when all broadcasts that were committed so far are persisted. Fails if they could not be; the write is then retried. */
+  readonly persisted: Effect.Effect<void, InternalError>
 }

@@ -28,6 +28,7 @@ import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
 import { envelopeSize } from "../../protocol/Frame.ts"
 import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
+import type { Event } from "../../protocol/Trigger.ts"
 import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
 import * as Store from "../store/Store.ts"
@@ -42,6 +43,9 @@ import * as Limits from "./internal/limits.ts"
 import * as LocalLog from "./internal/localLog.ts"
 import * as Metrics from "./internal/metrics.ts"
 import * as Patterns from "./internal/patterns.ts"
+import * as Positions from "./internal/positions.ts"
+import * as Rules from "./internal/rules.ts"
+import * as StoredHistory from "./internal/storedHistory.ts"
 import * as StoredVhosts from "./internal/storedVhosts.ts"
 import * as VhostState from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
@@ -116,8 +120,8 @@ export class Vhosts extends Context.Service<Vhosts, {
  */
 export const make = Effect.gen(function*() {
   const config = yield* BrokerConfig
-  const { journalOf, restored } = yield* openStore
-  const registry = yield* makeRegistry(journalOf)
+  const { restored, ...storage } = yield* openStore
+  const registry = yield* makeRegistry(storage)
   const { enter, vhosts } = registry
 
   const add: Vhosts["Service"]["add"] = Effect.fnUntraced(function*(options) {
@@ -148,6 +152,8 @@ export const make = Effect.gen(function*() {
   for (const [path, stored] of restored) {
     if (!vhosts.has(path)) enter(path, stored.token, stored)
     yield* Effect.logInfo(`The vhost ${path} is restored: ${StoredVhosts.describe(stored)}`)
+    // Until then its channels with history have no positions. If the storage fails, the log says so.
+    yield* Effect.ignore(vhosts.get(path)?.vhost.journal.persisted ?? Effect.void)
   }
   return Vhosts.of({
     add,
@@ -185,7 +191,7 @@ interface Entered {
 }
 
 // The vhosts by their paths, and their background fibers.
-const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => Journal.Journal) {
+const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Storage) {
   const config = yield* BrokerConfig
   const clock = yield* Clock.Clock
   const run = Effect.runForkWith(yield* Effect.context<never>())
@@ -193,28 +199,27 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
   const patterns = Patterns.make()
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
-  const hasHistory = yield* Effect.fromResult(Patterns.anyOf("history.channels", config.history.channels))
-  const limits = { ...Limits.fromConfig(config), hasHistory, history: History.makeTotal(config.history.totalSize) }
+  const rules = yield* Effect.fromResult(Rules.make(config.channelRules, config))
+  const limits = { ...Limits.fromConfig(config), rules, history: History.makeTotal(config.history.totalSize) }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 
   const enter = (path: string, token: Redacted.Redacted, stored?: StoredVhosts.StoredVhost): Vhost => {
     const journal = journalOf(path)
-    const own = { ...limits, ...stored, journal, clock, patterns, wake }
+    const own = { ...limits, journal, clock, patterns, wake }
     const onDefect = (defect: unknown) =>
       void run(Effect.logError("An event or the result of a request was not sent", defect))
-    const deadLetters = DeadLetters.make(own)
+    const deadLetters = DeadLetters.make({ ...own, letters: stored?.letters })
     const largest = config.maxMessageSize - envelopeSize
     const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal, largest })
     const lobby = Lobby.make({ ...own, events, deadLetters, onDefect })
-    const state = VhostState.make({ ...own, epoch: SecureRandom.uuidV4Unsafe() })
-    const log = LocalLog.make({ state, journal, emit: lobby.emitUnsafe })
+    const { log, state } = makeLog(own, stored, isComplete, lobby.emitUnsafe)
     const removed = Deferred.makeUnsafe<void>()
     const vhost: Vhost = {
       path,
       token,
       channels: Channels.make(state, log),
-      accessTokens: AccessTokens.make(own),
+      accessTokens: AccessTokens.make({ ...own, issued: stored?.issued }),
       lobby,
       ...Replay.make(deadLetters, lobby),
       config: limitsOnly,
@@ -232,9 +237,10 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
     return vhost
   }
   const leave = (vhost: Vhost) => {
+    // First, so that nothing is recorded of what it deletes anyway.
+    vhost.journal.deleted("Vhost", vhost.path)
     History.release(vhosts.get(vhost.path)?.histories)
     vhosts.delete(vhost.path)
-    vhost.journal.deleted("Vhost", vhost.path)
   }
   // One synchronous step, so that an interruption cannot leave the vhost half removed.
   const remove = ({ removed, vhost }: Entered) => {
@@ -251,11 +257,41 @@ const makeRegistry = Effect.fnUntraced(function*(journalOf: (vhost: string) => J
   return { vhosts, enter, leave, remove }
 })
 
+// A store that may lack what an earlier broker has written lacks positions, too: those are of another epoch then.
+const makeLog = (
+  options: Omit<VhostState.Options, "epoch"> & { readonly journal: Journal.Journal },
+  stored: StoredVhosts.StoredVhost | undefined,
+  isComplete: boolean,
+  emit: (event: Event) => void
+) => {
+  const { clock, journal } = options
+  const isRecorded = journal !== Journal.none
+  const state = VhostState.make({
+    ...options,
+    epoch: isComplete && stored?.log !== undefined ? stored.log.epoch : SecureRandom.uuidV4Unsafe(),
+    head: stored?.log?.reserved,
+    // With other rules than these, more may have been broadcast since.
+    floor: isComplete && stored?.log?.rules === options.rules.digest ? stored.log.floor : undefined,
+    opened: stored?.channels,
+    recorder: isRecorded ? StoredHistory.recorder(journal, clock) : undefined
+  })
+  if (stored !== undefined) StoredHistory.restore(state, stored, { clock, journal })
+  const positions = isRecorded ? Positions.make(state, journal) : undefined
+  return { state, log: LocalLog.make({ state, journal, emit, positions }) }
+}
+
+/** What the vhosts know of their store. */
+interface Storage {
+  readonly isComplete: boolean
+  readonly journalOf: (vhost: string) => Journal.Journal
+}
+
 // If nothing is stored, nothing is recorded either.
 const openStore = Effect.gen(function*() {
   const store = yield* Store.Store
   return {
     restored: yield* StoredVhosts.load(store),
+    isComplete: store.isComplete,
     journalOf: store === Store.noop ? () => Journal.none : yield* Journal.make(store)
   }
 })

@@ -24,6 +24,8 @@ export interface Kind<A> {
   /** Reads a text; `undefined` if it is none of this kind. */
   readonly parse: (text: string) => A | undefined
   format(value: A): string
+  /** Whether what `parse` gives is checked by the Schema alone, whose message says which part of it is wrong. */
+  readonly isStructured?: boolean
 }
 
 /** What is known of an option beside its Schema. */
@@ -38,6 +40,12 @@ const annotation = "kosmonaut/server/option"
 /** What is known of an option; `undefined` if it is not made by this module, and so cannot be written as text. */
 export const annotationOf = (schema: Schema.Top): Annotation | undefined =>
   Schema.resolveAnnotations(schema)?.[annotation] as Annotation | undefined
+
+/** The annotation of an option that is made elsewhere. */
+export const annotate = <A>({ kind, standard }: { readonly kind: Kind<A>; readonly standard: A }) => ({
+  expected: kind.allowed,
+  [annotation]: { kind, standard }
+})
 
 const unlimited = "unlimited"
 
@@ -80,6 +88,10 @@ const declare = <I>(kind: Kind<unknown>, is: (value: unknown) => value is I) =>
 const withDefault = <A, I>(schema: Schema.Codec<A, I>, kind: Kind<A>, standard: A) =>
   schema.pipe(Schema.withDecodingDefaultType(Effect.succeed(standard))).annotate({ [annotation]: { kind, standard } })
 
+// A maker of options with a default; `optional` is the same option without one.
+const withOptional = <A, I, Make>(schema: Schema.Codec<A, I>, kind: Kind<A>, make: Make) =>
+  Object.assign(make as Make & object, { optional: Schema.optional(schema).annotate({ [annotation]: { kind } }) })
+
 const count: Omit<Kind<number>, "allowed"> = {
   written: "a whole number or unlimited",
   metavar: "<number>",
@@ -101,7 +113,7 @@ const makeNumber = (
 ) => {
   const kind = { ...text, allowed }
   const schema = declare(kind, (value): value is number => typeof value === "number" && isAllowed(value))
-  return (value: number) => withDefault(schema, kind, value)
+  return withOptional(schema, kind, (value: number) => withDefault(schema, kind, value))
 }
 
 /** How many there may be: 0 or more. */
@@ -172,7 +184,11 @@ const makeDuration = (allowed: string, least: Duration.Duration, most: Duration.
       })
     )
   )
-  return (value: Duration.Input) => withDefault(schema, kind, Duration.fromInputUnsafe(value))
+  return withOptional(
+    schema,
+    kind,
+    (value: Duration.Input) => withDefault(schema, kind, Duration.fromInputUnsafe(value))
+  )
 }
 
 /** How long something lasts. */
@@ -194,6 +210,9 @@ const textKind: Kind<string> = {
 const isText = (value: unknown): value is string => typeof value === "string"
 
 const textSchema = declare(textKind, (value): value is string => isText(value) && value !== "")
+
+/** A text that is not empty, and must be given. */
+export const someText = textSchema.annotate({ [annotation]: { kind: textKind } })
 
 /** A text that is not empty, without a default. */
 export const text = Schema.optional(textSchema).annotate({ [annotation]: { kind: textKind } })
@@ -228,7 +247,11 @@ const switchKind: Kind<boolean> = {
 const switchSchema = declare(switchKind, (value): value is boolean => typeof value === "boolean")
 
 /** Something that is done or not. */
-export const isOn = (value: boolean) => withDefault(switchSchema, switchKind, value)
+export const isOn = withOptional(
+  switchSchema,
+  switchKind,
+  (value: boolean) => withDefault(switchSchema, switchKind, value)
+)
 
 const tokenSchema = Schema.declare<string | Redacted.Redacted>(
   (value): value is string | Redacted.Redacted => isText(value) || Redacted.isRedacted(value),
@@ -245,3 +268,15 @@ export const secret = Schema.optional(tokenSchema.pipe(
     })
   )
 ))
+
+/** A group of options. One that is not given has its defaults. */
+export const group = <const Fields extends Schema.Struct.Fields>(fields: Fields) =>
+  Schema.Struct(fields).pipe(
+    Schema.withDecodingDefault(Effect.succeed({} as Schema.Struct<Fields>["Encoded"]))
+  )
+
+type Group = ReturnType<typeof group>
+
+/** Whether a Schema is that of a group. */
+export const isGroup = (schema: Schema.Top): schema is Group =>
+  schema !== undefined && "to" in schema && "fields" in (schema as Group).to

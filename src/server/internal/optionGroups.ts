@@ -1,13 +1,64 @@
 /**
- * The fields of some groups of `BrokerConfig`: of what is retained of broadcasts and of requests, and of the admin endpoint.
+ * The fields of groups of `BrokerConfig`: of backends, of what a broker keeps of events, tokens, broadcasts and requests, and
+ * of the admin endpoint.
  */
 
 import * as Option from "./option.ts"
 
-/** `history`. */
+/** `backends`. */
+export const backends = {
+  /** How many there may be at each port, default 4096. Beyond it new ones are closed at once. */
+  max: Option.limit(4096),
+  /** How many bytes may be queued for one that does not read, default 16 MiB. Beyond it nothing is sent to it. */
+  outboxSize: Option.size(16 * 1_048_576)
+}
+
+/** `heartbeat`. */
+export const heartbeat = {
+  /** How often they are sent to workers and expected from them, default 500 milliseconds, at least 10. */
+  interval: Option.interval("500 millis"),
+  /** After how many intervals without one a worker times out, default 3. */
+  maxMissed: Option.someTimes(3)
+}
+
+/** `queue`. */
+export const queue = {
+  /** How many there may be, default 10 000. Beyond it triggers are rejected, 597. */
+  capacity: Option.limit(10_000),
+  /** How many bytes they may have together, default 64 MiB. Beyond it triggers are rejected, 597. */
+  size: Option.size(64 * 1_048_576),
+  /**
+   * How often the delivery of an event may end without ack, nack or release, because its worker crashed or expired;
+   * default 10. Then the event becomes a dead letter, so that one that kills its workers does not kill them all.
+   */
+  maxDeliveries: Option.times(10),
+  /**
+   * How long an event waits before it is redelivered after its handler failed, default 200 milliseconds; the pause doubles
+   * with each further failure, up to 64 times this. Other events pass it meanwhile.
+   */
+  redeliveryBackoff: Option.duration("200 millis"),
+  /** How long lifecycle events are queued while no worker takes them, default 1 minute; then they are dropped. */
+  lifecycleRetention: Option.duration("1 minute")
+}
+
+/** `deadLetters`. */
+export const deadLetters = {
+  /** How many there may be, default 1000. Beyond it the oldest are dropped, and counted. */
+  capacity: Option.limit(1000),
+  /** How many bytes of memory they may have together, default 16 MiB. Beyond it the oldest are dropped, and counted. */
+  size: Option.size(16 * 1_048_576)
+}
+
+/** `tokens`. */
+export const tokens = {
+  /** How many there may be, default 100 000. Beyond it requests fail with 597. */
+  capacity: Option.limit(100_000),
+  /** How long one is valid, default 1 hour. */
+  timeToLive: Option.duration("1 hour")
+}
+
+/** `history`. A rule of channels may have another `count`, `size` and `age`. */
 export const history = {
-  /** Patterns (RE2) that the whole names of the channels with history match, default none. `.*` are all channels. */
-  channels: Option.texts([]),
   /** How many broadcasts of a channel are retained, default 1000. */
   count: Option.limit(1000),
   /** How many bytes of a channel, default 1 MiB. */

@@ -6,7 +6,8 @@
  * intact in either case.
  *
  * One broker uses the database at a time: it has a lock that ends with the process. The database holds access tokens, and only
- * its owner can read it. It has a table for each kind of entry.
+ * its owner can read it. It has a table for each kind of entry, and one that says how the last broker has ended: `isComplete` is
+ * `false` if that one, without `fsync`, neither closed the database nor ran since the machine was started, or if the file is a copy.
  *
  * SQLite was chosen over files of our own because of its lock, its recovery and its maturity; `docs/performance.md` says what
  * it costs.
@@ -18,11 +19,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import { join } from "node:path"
 import type { DatabaseSync, DatabaseSyncOptions, SQLInputValue } from "node:sqlite"
-import { type Change, type Entry, type Kind, kinds, Store, StoreError } from "./Store.ts"
+import { type Change, type Entry, type Key, type Kind, kinds, Store, StoreError } from "./Store.ts"
 
 /**
  * The options of the store.
@@ -48,6 +50,9 @@ const added = [
   { table: "Event", column: "delay", initially: null },
   { table: "Event", column: "dueAt", initially: null },
   { table: "Event", column: "dedupeKey", initially: null },
+  { table: "Channel", column: "opened", initially: null },
+  { table: "Channel", column: "floor", initially: null },
+  { table: "Channel", column: "onDemand", initially: null },
   { table: "AccessToken", column: "grant", initially: null }
 ] as const
 
@@ -67,6 +72,10 @@ const creation = tables.map(([kind, table]) => {
     uniqueOf(table)
   })) strict;`
 }).join("\n")
+
+// The one row of the broker that has the database, or had it last: in which file, and since which start of the machine. Those
+// are null if all that it has written is on the disk.
+const lastCreation = `create table if not exists Last (file any, boot any) strict;`
 
 /**
  * Opens a store, and locks it until the scope ends. Fails for a database that is not a broker's, before anything is written to
@@ -106,12 +115,15 @@ export const make = Effect.fnUntraced(function*(
   })
   const database = yield* open({})
   const apply = yield* attempt(() => {
-    // The first access takes the lock, and exclusive mode holds it.
-    database.exec("pragma locking_mode = exclusive; pragma journal_mode = wal")
-    database.exec(`pragma synchronous = ${fsync ? "full" : "normal"}`)
+    // The first access takes the lock, and exclusive mode holds it. What is written before `isComplete` is on the disk.
+    database.exec("pragma locking_mode = exclusive; pragma journal_mode = wal; pragma synchronous = full")
     return prepare(database)
   })
+  const isComplete = yield* attempt(() => begin(database, { file: String(ino), fsync }))
+  yield* Effect.addFinalizer(() => Effect.ignore(attempt(() => end(database))))
+  yield* attempt(() => database.exec(`pragma synchronous = ${fsync ? "full" : "normal"}`))
   return {
+    isComplete,
     load: Effect.flatMap(
       attempt(() => tables.flatMap(([kind]) => rowsOf(database, kind))),
       (rows) => Effect.mapError(Schema.decodeUnknownEffect(Entries)(rows), fail)
@@ -167,10 +179,35 @@ const prepare = (database: DatabaseSync): (change: Change) => void => {
       ? []
       : `alter table ${table} add column ${column} any default ${initially};`
   })
-  database.exec(`begin immediate; ${steps.join("\n")} ${creation}
+  database.exec(`begin immediate; ${steps.join("\n")} ${creation} ${lastCreation}
     pragma user_version = ${version}; pragma application_id = ${applicationId}; commit`)
   return applyTo(database)
 }
+
+// Whether all is there that the last broker has written. An earlier version did not say.
+const begin = (
+  database: DatabaseSync,
+  { file, fsync }: { readonly file: string; readonly fsync: boolean }
+): boolean => {
+  const last = database.prepare("select file, boot from Last").get()
+  const boot = bootId()
+  database.exec("begin; delete from Last")
+  database.prepare("insert into Last (file, boot) values (?, ?)").run(file, fsync ? null : boot ?? unknownBoot)
+  database.exec("commit")
+  return last?.["file"] === file && (last["boot"] === null || last["boot"] === boot)
+}
+
+const end = (database: DatabaseSync): void => {
+  database.exec("pragma synchronous = full; update Last set boot = null")
+}
+
+// Linux says which start of the machine this is. It is the same in containers.
+const bootId = (): string | undefined => {
+  const file = "/proc/sys/kernel/random/boot_id"
+  return Fs.existsSync(file) ? Fs.readFileSync(file, "utf8").trim() : undefined
+}
+
+const unknownBoot = "unknown"
 
 /**
  * The store as a layer. It fails if another broker uses the folder, or if the folder cannot be written to.
@@ -183,7 +220,7 @@ const Entries = Schema.Array(Schema.Union(tables.map(([_, { schema }]) => schema
 
 // Columns that are null in most rows, and absent in their entries.
 const optionalOf = (kind: Kind): ReadonlyArray<string> =>
-  added.filter(({ initially, table }) => table === kind && initially === null).map(({ column }) => column)
+  Object.entries(kinds[kind].schema.fields).flatMap(([name, { ast }]) => SchemaAST.isOptional(ast) ? [name] : [])
 
 const rowsOf = (database: DatabaseSync, kind: Kind): ReadonlyArray<object> => {
   const optional = optionalOf(kind)
@@ -213,7 +250,7 @@ const statementsOf = (database: DatabaseSync, kind: Kind, table: (typeof kinds)[
     // Values that are bound cost time, also if they are null.
     put: (entry: Entry) =>
       optional.every((column) => entry[column as keyof Entry] === undefined) ? putRequired(entry) : putAll(entry),
-    remove: (vhost: string, key: string) => void remove.run(vhost, key),
+    remove: (vhost: string, key: Key) => void remove.run(vhost, key),
     removeAll: (vhost: string) => void removeAll.run(vhost)
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The persistent storage of a broker: vhosts and their access tokens, open channels, unused single access
- * tokens, events that are not acknowledged, dead letters.
+ * The persistent storage of a broker: vhosts and their access tokens, open channels and what is retained of their broadcasts,
+ * unused single access tokens, events that are not acknowledged, dead letters.
  *
  * A store has entries and no rules. One broker at a time writes to it, in batches: all changes of a batch are persisted when
  * `write` ends, and none of them if it fails.
@@ -29,9 +29,45 @@ export const kinds = {
     /** `vhost` is its path, `token` what its backends authenticate with. */
     schema: Schema.TaggedStruct("Vhost", { vhost: Schema.String, token: Schema.RedactedFromValue(Schema.String) })
   },
+  Log: {
+    key: "vhost",
+    /**
+     * The name of a vhost's positions, and the last one that may be in use. `floor` is the last one of a broadcast on a channel
+     * that was opened on demand and is closed, as long as channels have the rules with this digest.
+     */
+    schema: Schema.TaggedStruct("Log", {
+      vhost: Schema.String,
+      epoch: Schema.String,
+      reserved: Schema.Number,
+      floor: Schema.optionalKey(Schema.Number),
+      rules: Schema.optionalKey(Schema.Number)
+    })
+  },
   Channel: {
     key: "name",
-    schema: Schema.TaggedStruct("Channel", { vhost: Schema.String, name: Schema.String })
+    /**
+     * With a history, `opened` is the position of its opening, and `floor` that of the last broadcast that was dropped.
+     * `onDemand` is 1 if it was opened on demand.
+     */
+    schema: Schema.TaggedStruct("Channel", {
+      vhost: Schema.String,
+      name: Schema.String,
+      opened: Schema.optionalKey(Schema.Number),
+      floor: Schema.optionalKey(Schema.Number),
+      onDemand: Schema.optionalKey(Schema.Number)
+    })
+  },
+  Broadcast: {
+    key: "position",
+    /** A broadcast that is retained: the message to browsers; `at` is its time, in milliseconds since 1970. */
+    schema: Schema.TaggedStruct("Broadcast", {
+      vhost: Schema.String,
+      position: Schema.Number,
+      channel: Schema.String,
+      message: Schema.String,
+      exceptSid: Schema.optionalKey(Schema.String),
+      at: Schema.Number
+    })
   },
   AccessToken: {
     key: "token",
@@ -98,6 +134,13 @@ export type Kind = keyof typeof kinds
 export type Entry = { readonly [K in Kind]: (typeof kinds)[K]["schema"]["Type"] }[Kind]
 
 /**
+ * What identifies an entry within its kind and vhost.
+ *
+ * @since 0.1.0
+ */
+export type Key = string | number
+
+/**
  * A change of the store.
  *
  * @since 0.1.0
@@ -106,7 +149,7 @@ export type Change = Data.TaggedEnum<{
   /** Inserts an entry, or updates the one with the same kind, vhost and key in its position. */
   Put: { readonly entry: Entry }
   /** Deletes an entry, if it exists. Deleting a vhost deletes all its entries. */
-  Remove: { readonly kind: Kind; readonly vhost: string; readonly key: string }
+  Remove: { readonly kind: Kind; readonly vhost: string; readonly key: Key }
 }>
 
 /**
@@ -124,6 +167,11 @@ export const Change = Data.taggedEnum<Change>()
 export class Store extends Context.Service<Store, {
   /** All entries, those of a kind in the order in which they were first put. */
   readonly load: Effect.Effect<ReadonlyArray<Entry>, StoreError>
+  /**
+   * Whether the store surely has all that earlier brokers have written: their last writes may be missing if the machine has lost
+   * its power since then, or if the store is a copy of an earlier moment. The broker then gives its logs new epochs.
+   */
+  readonly isComplete: boolean
   /** Persists all changes, in order, or none. */
   readonly write: (changes: ReadonlyArray<Change>) => Effect.Effect<void, StoreError>
 }>()("kosmonaut/server/store/Store") {}
@@ -153,7 +201,11 @@ export class StoreError extends Schema.TaggedError<StoreError>("kosmonaut/server
  *
  * @since 0.1.0
  */
-export const noop: Store["Service"] = Store.of({ load: Effect.succeed([]), write: () => Effect.void })
+export const noop: Store["Service"] = Store.of({
+  load: Effect.succeed([]),
+  isComplete: true,
+  write: () => Effect.void
+})
 
 /**
  * `noop` as a layer. The broker knows it, and does not even record its changes.
@@ -176,6 +228,7 @@ export const layerMemory: Layer.Layer<Store> = Layer.sync(Store, () => {
   }
   return Store.of({
     load: Effect.sync(() => [...entries.values()]),
+    isComplete: true,
     write: (changes) =>
       Effect.sync(() => {
         for (const change of changes) {
@@ -191,10 +244,13 @@ export const layerMemory: Layer.Layer<Store> = Layer.sync(Store, () => {
  *
  * @since 0.1.0
  */
-export const keyOf = (entry: Entry): string => {
+export const keyOf = (entry: Entry): Key => {
   switch (entry._tag) {
     case "Vhost":
+    case "Log":
       return entry.vhost
+    case "Broadcast":
+      return entry.position
     case "Channel":
       return entry.name
     case "AccessToken":
@@ -210,4 +266,4 @@ export const keyOf = (entry: Entry): string => {
  *
  * @since 0.1.0
  */
-export const nameOf = (kind: Kind, vhost: string, key: string): string => `${kind} ${vhost} ${key}`
+export const nameOf = (kind: Kind, vhost: string, key: Key): string => `${kind} ${vhost} ${key}`

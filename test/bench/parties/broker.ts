@@ -43,6 +43,12 @@ const functions = {
   openChannels: (prefix: string, count: number): void => {
     for (let i = 0; i < count; i++) Effect.runSync(vhost!.channels.open(`${prefix}-${i}`))
   },
+  /** Broadcasts so many times. */
+  broadcast: (channel: string, count: number): void => {
+    for (let n = 0; n < count; n++) {
+      Effect.runSync(vhost!.channels.broadcast(channel, "said", { n, text: "x".repeat(20) }))
+    }
+  },
   /** Broadcasts to a channel of so many, in this process, for so long. */
   fanOut: (receivers: number, window: number, milliseconds: number) => {
     pace = Pace.begin(window, milliseconds)

@@ -60,6 +60,7 @@ describe("the admin endpoint", () => {
       let error: Store.StoreError | undefined
       const store = Layer.succeed(Store.Store, {
         load: Effect.succeed([]),
+        isComplete: true,
         write: () => Effect.suspend(() => error === undefined ? Effect.void : Effect.fail(error))
       })
       const options = { ...ports, admin: { port: 0 }, vhosts: [{ path: "/test" }] }

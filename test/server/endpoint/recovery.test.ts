@@ -8,7 +8,7 @@ import type * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import { enter, makeVhost, type World } from "../../harness/browserSession.ts"
 
 const make = (history: BrokerConfig.Options["history"] = {}, more: BrokerConfig.Options = {}) =>
-  makeVhost({ ...more, history: { channels: ["room", "presence-.*"], ...history } })
+  makeVhost({ ...more, history, channelRules: [{ pattern: "room|presence-.*", history: true }] })
 
 type Received = { readonly [name: string]: any }
 

@@ -35,7 +35,7 @@ describe("A browser of version 1", () => {
         status: "Channel not found",
         event: "subscribe",
         channel: "nope",
-        reason: `"nope" is not open. A backend opens a channel before anybody can use it`
+        reason: `"nope" is not open. A backend opens it first (openChannel), or it has a rule with openOnDemand`
       })
       expect(yield* refused(`{"trigger":{"event":"save","data":[1]}}`)).toEqual({
         code: 400,

@@ -28,6 +28,7 @@ const fakeStore = Effect.gen(function*() {
   const gates: Array<Effect.Effect<void>> = []
   return {
     store: Store.of({
+      isComplete: true,
       load: memory.load,
       write: (changes) =>
         Effect.suspend(() => {
@@ -328,6 +329,7 @@ describe("Journal", () => {
       const memory = yield* Effect.provide(Store, layerMemory)
       let isBroken = true
       const store = Store.of({
+        isComplete: true,
         load: memory.load,
         write: (changes) => {
           if (isBroken) throw new Error("no store")

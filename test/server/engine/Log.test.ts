@@ -17,6 +17,15 @@ const permissions = [undefined, permit("joe"), permit("ann", ".*a")]
 const names = ["room", "private-a", "presence-a", "presence-b", "bad name"] as const
 const sids = ["a", "b", "c", "gone"] as const
 
+/** Some channels are opened on demand, with history or without. */
+const rules = [
+  Vhost.rules({ pattern: "presence-b|bad.*", openOnDemand: true, history: { count: 2 } }, {
+    pattern: ".*-a",
+    openOnDemand: true
+  }),
+  Vhost.rules({ pattern: "presence-.*", openOnDemand: true }, { pattern: "room", maxSubscribers: 1, history: true })
+] as const
+
 /** A vhost with three connected browsers, two of them of the same user. `gone` is not connected. */
 const makeWorld = (options?: Vhost.Options) => {
   const browsers = Object.fromEntries(sids.map((sid) => [sid, FakeBrowser.make(sid)])) as unknown as Record<
@@ -27,7 +36,14 @@ const makeWorld = (options?: Vhost.Options) => {
 }
 
 const makeState = (browsers: Record<typeof sids[number], Browser>, options?: Vhost.Options) => {
-  const vhost = Vhost.make({ maxChannels: 3, maxSubscriptions: 2, memberDataSize: 20, maxMessageSize: 100, ...options })
+  const vhost = Vhost.make({
+    maxChannels: 3,
+    maxSubscriptions: 2,
+    memberDataSize: 20,
+    maxMessageSize: 100,
+    rules: rules[0],
+    ...options
+  })
   for (const sid of ["a", "b", "c"] as const) vhost.browsers.enterUnsafe(browsers[sid])
   vhost.browsers.identifyUnsafe(browsers.a, "joe")
   vhost.browsers.identifyUnsafe(browsers.b, "joe")
@@ -52,7 +68,8 @@ const anyIntent: Arbitrary.Arbitrary<MakeIntent> = Arbitrary.map(
         "Join",
         "Join",
         "Join",
-        "Leave"
+        "Leave",
+        "SetRules"
       ]
     ),
     channel: pick(names),
@@ -78,6 +95,8 @@ const anyIntent: Arbitrary.Arbitrary<MakeIntent> = Arbitrary.map(
         return hidden ? { _tag: tag, by: "uid", who: uid } : { _tag: tag, by: "sid", who: sid }
       case "Join":
         return { _tag: tag, channel, browser, permission, hidden, data, id: isRequested ? 1 : undefined }
+      case "SetRules":
+        return { _tag: tag, rules: rules[hidden ? 1 : 0] }
       case "Leave":
         return { _tag: tag, channel, browser, farewell: data, request: isRequested ? { id: 1 } : undefined }
     }
@@ -85,13 +104,22 @@ const anyIntent: Arbitrary.Arbitrary<MakeIntent> = Arbitrary.map(
 )
 
 /** All that can be read of a state. */
-const contentOf = ({ channels, counters, head, ordered, subscriptions }: VhostState) => ({
+const contentOf = (
+  { channels, counters, departed, head, histories, onDemand, ordered, rules, subscriptions }: VhostState
+) => ({
   head,
+  onDemand,
+  rules,
+  retained: histories.size,
+  departed: [departed.floor, ...departed.beginnings],
   counters: { ...counters },
   ordered: ordered.entries.flatMap(({ cursor, value }) => value === undefined ? [] : [[cursor, value.name]]),
   channels: Array.from(channels.values(), ({ cursor, value }) => ({
     cursor,
     name: value!.name,
+    rule: value!.rule,
+    isOnDemand: value!.isOnDemand,
+    history: value!.history && [value!.history.opened, value!.history.floor, value!.history.size],
     subscriptions: Array.from(value!.subscriptions.values(), ({ cursor, value }) => [cursor, value]),
     visible: value!.visible.entries.flatMap(({ cursor, value }) => value === undefined ? [] : [[cursor, value]]),
     membersOf: [...value!.membersOf]
@@ -194,7 +222,7 @@ describe("Log", () => {
   }, { arbitrary: { runs: 50, size: 60 } })
 
   it("begins after the channels that are restored", () => {
-    const { channels, log } = Vhost.make({ opened: ["a", "b"] })
+    const { channels, log } = Vhost.make({ opened: [{ name: "a" }, { name: "b" }] })
     expect(log.head()).toBe(2)
     expect(Exit.isExit(log.commit({ _tag: "OpenChannel", channel: "c" }))).toBe(true)
     expect(channels.listAfter("", 0).items.map(({ cursor, value }) => [cursor, value.name])).toEqual([
@@ -212,6 +240,8 @@ const makeLate = Effect.gen(function*() {
     epoch: log.epoch,
     head: log.head,
     history: log.history,
+    isPersisted: log.isPersisted,
+    persisted: log.persisted,
     commit: (intent) => Effect.andThen(Deferred.await(released), Effect.suspend(() => log.commit(intent))),
     barrier: Deferred.await(released)
   })

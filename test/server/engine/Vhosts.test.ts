@@ -57,10 +57,11 @@ describe("Vhosts", () => {
 
   it.effect("does not start with a pattern of channels that does not compile", () =>
     Effect.gen(function*() {
-      expect(yield* Effect.flip(make({ history: { channels: ["room", "a("] } }))).toMatchObject({
+      expect(yield* Effect.flip(make({ channelRules: [{ pattern: "room" }, { pattern: "a(" }] }))).toMatchObject({
         _tag: "InvalidOptionError",
-        option: "history.channels",
-        value: "\"a(\""
+        option: "channelRules.1.pattern",
+        value: "\"a(\"",
+        allowed: expect.stringContaining("missing")
       })
     }))
 
@@ -68,7 +69,11 @@ describe("Vhosts", () => {
     Effect.gen(function*() {
       const one = { path: "/one", channels: ["room"] }
       // The second broadcast of the broker has no room beside one that is still retained.
-      const vhosts = yield* make({ vhosts: [one], history: { channels: [".*"], totalSize: 500 } })
+      const vhosts = yield* make({
+        vhosts: [one],
+        channelRules: [{ pattern: ".*", history: true }],
+        history: { totalSize: 500 }
+      })
       const broadcast = Effect.gen(function*() {
         const { channels } = yield* vhosts.get("/one")
         yield* channels.broadcast("room", "e", {})

@@ -6,7 +6,9 @@ import { Arbitrary } from "effect"
 import * as History from "../../../src/server/engine/internal/history.ts"
 import { int } from "../../protocol/arbitraries.ts"
 
-const limits = { historyCount: 5, historySize: 3000, historyAge: 100, historyVhostSize: 6000 }
+const limits = { historyVhostSize: 6000 }
+const owner = { name: "room", isOnDemand: false }
+const channelLimits = [{ count: 5, size: 3000, age: 100 }, { count: 4, size: 2500, age: 40 }] as const
 const totalLimit = 9000
 
 /** What a broadcast takes, for texts of ASCII. */
@@ -29,10 +31,13 @@ const makeModel = () => {
     floors[vhost]![broadcast!.channel] = broadcast!.position
   }
   const append = (vhost: number, broadcast: Broadcast) => {
-    for (const one of retained[vhost]!.filter(({ at }) => at < broadcast.at - limits.historyAge)) drop(vhost, one)
+    for (const one of retained[vhost]!) {
+      if (one.at < broadcast.at - channelLimits[one.channel as 0 | 1].age) drop(vhost, one)
+    }
     retained[vhost]!.push(broadcast)
     const own = () => retained[vhost]!.filter(({ channel }) => channel === broadcast.channel)
-    while (own().length > limits.historyCount || sizeIn(own()) > limits.historySize) drop(vhost, own()[0])
+    const { count, size } = channelLimits[broadcast.channel as 0 | 1]
+    while (own().length > count || sizeIn(own()) > size) drop(vhost, own()[0])
     while (sizeIn(retained[vhost]!) > limits.historyVhostSize) drop(vhost, retained[vhost]![0])
     while (sizeIn(retained.flat()) > totalLimit) {
       const largest = sizeIn(retained[1]) > sizeIn(retained[0]) ? 1 : 0
@@ -64,7 +69,7 @@ describe("History", () => {
     let now = 0
     const total = History.makeTotal(totalLimit)
     const vhosts = [0, 1].map(() => History.make(limits, total, () => now))
-    const histories = vhosts.map(() => [History.open(0), History.open(0)])
+    const histories = vhosts.map(() => channelLimits.map((own) => History.open(owner, own, 0)))
     const model = makeModel()
     for (const [index, { channel, closes, length, passes, vhost }] of steps.entries()) {
       now += passes
@@ -103,8 +108,12 @@ describe("History", () => {
 
   it("counts a text by its bytes where these are more than two for a character", () => {
     const total = History.makeTotal(Infinity)
-    const vhost = History.make({ ...limits, historySize: Infinity }, total, () => 0)
-    History.append(vhost, History.open(0), { position: 1, message: "語".repeat(100), exceptSid: undefined })
+    const vhost = History.make(limits, total, () => 0)
+    History.append(vhost, History.open(owner, channelLimits[0], 0), {
+      position: 1,
+      message: "語".repeat(100),
+      exceptSid: undefined
+    })
     expect(total.size).toBe(352 + 300)
   })
 })

@@ -32,7 +32,18 @@ const stores = [
 ]
 
 const vhost = (vhost: string): Entry => ({ _tag: "Vhost", vhost, token: Redacted.make(`token of ${vhost}`) })
-const channel = (vhost: string, name: string): Entry => ({ _tag: "Channel", vhost, name })
+const channel = (vhost: string, name: string, floor = 0): Entry =>
+  floor === 0 ? { _tag: "Channel", vhost, name } : { _tag: "Channel", vhost, name, opened: 1, floor }
+const log = (vhost: string, reserved: number): Entry => ({ _tag: "Log", vhost, epoch: "an epoch", reserved })
+const broadcast = (vhost: string, position: number, attempts = 0): Entry => ({
+  _tag: "Broadcast",
+  vhost,
+  position,
+  channel: "room",
+  message: `{"said":{"text":"ü \\u0000 ${attempts}"}}`,
+  ...attempts > 0 && { exceptSid: "a sid" },
+  at: 1_800_000_000_123
+})
 const event = (vhost: string, id: string, attempts = 0): Entry => ({
   _tag: "Event",
   vhost,
@@ -94,11 +105,19 @@ const expected = (changes: ReadonlyArray<Change>): ReadonlyArray<Entry> => {
 }
 
 const entry = Arbitrary.map(
-  Arbitrary.all([int(0, 4), int(0, 1), int(0, 3), int(0, 2)]),
+  Arbitrary.all([int(0, 6), int(0, 1), int(0, 3), int(0, 2)]),
   ([kind, where, which, attempts]): Entry => {
     const path = `/v${where}`
     const id = `k${which}`
-    return [vhost(path), channel(path, id), event(path, id, attempts), letter(path, id), accessToken(path, id)][kind]!
+    return [
+      vhost(path),
+      channel(path, id, attempts),
+      event(path, id, attempts),
+      letter(path, id),
+      accessToken(path, id),
+      log(path, which),
+      broadcast(path, 2 ** 40 + which, attempts)
+    ][kind]!
   }
 )
 const change = oneOf<Change>(Arbitrary.map(entry, put), Arbitrary.map(entry, put), Arbitrary.map(entry, remove))
@@ -114,7 +133,17 @@ describe.each(stores)("$name", ({ open }) => {
   it.effect("returns entries of every kind, also after it was closed", () =>
     Effect.gen(function*() {
       const opened = yield* open
-      const all = [vhost("/a"), channel("/a", "room"), accessToken("/a", "t"), event("/a", "1", 2), letter("/a", "2")]
+      const all = [
+        vhost("/a"),
+        log("/a", 2 ** 53 - 1),
+        channel("/a", "room"),
+        channel("/a", "hall", 7),
+        broadcast("/a", 1),
+        broadcast("/a", 2 ** 53 - 1, 1),
+        accessToken("/a", "t"),
+        event("/a", "1", 2),
+        letter("/a", "2")
+      ]
       yield* Effect.scoped(Effect.flatMap(opened, (store) => store.write(all.map(put))))
       const store = yield* opened
       expect(byKind(yield* store.load)).toEqual(byKind(all))
@@ -133,7 +162,15 @@ describe.each(stores)("$name", ({ open }) => {
     Effect.gen(function*() {
       const store = yield* Effect.flatten(open)
       const others = [vhost("/b"), channel("/b", "room"), event("/b", "1")]
-      const gone = [vhost("/a"), channel("/a", "room"), event("/a", "1"), letter("/a", "2"), accessToken("/a", "t")]
+      const gone = [
+        vhost("/a"),
+        log("/a", 1),
+        channel("/a", "room"),
+        broadcast("/a", 1),
+        event("/a", "1"),
+        letter("/a", "2"),
+        accessToken("/a", "t")
+      ]
       yield* store.write([...gone, ...others].map(put))
       yield* store.write([Change.Remove({ kind: "Vhost", vhost: "/a", key: "/a" })])
       expect(byKind(yield* store.load)).toEqual(byKind(others))
@@ -272,6 +309,35 @@ describe("SqliteStore", () => {
       expect(look()).toEqual(before)
     }))
 
+  it.effect.each([
+    { version: 1, columns: "" },
+    { version: 2, columns: ", losses any" },
+    { version: 3, columns: ", losses any, delay any, dueAt any, dedupeKey any" }
+  ])("goes on with a database of version $version", ({ columns, version }) =>
+    Effect.gen(function*() {
+      const directory = yield* temporaryFolder
+      const earlier = new DatabaseSync(join(directory, "kosmonaut.db"))
+      earlier.exec(
+        `pragma journal_mode = wal; ${
+          firstVersion.replace("failures any", `failures any${columns}`).replace("= 1;", `= ${version};`)
+        }
+        insert into Vhost (vhost, token) values ('/a', 'token of /a');
+        insert into Channel (vhost, name) values ('/a', 'room'), ('/a', 'hall');
+        insert into Event (vhost, id, json, origin, attempts, failures) values ('/a', '1', '{"e":{}}', null, 3, 2);`
+      )
+      if (version > 1) earlier.exec(`update Event set losses = 0; pragma application_id = ${0x4b_6f_73_6d}`)
+      earlier.close()
+      const written = [log("/a", 5), channel("/a", "room", 3), broadcast("/a", 4, 1)]
+      yield* Effect.scoped(Effect.flatMap(SqliteStore.make({ directory }), (store) => store.write(written.map(put))))
+      const store = yield* SqliteStore.make({ directory })
+      expect(byKind(yield* store.load)).toEqual(byKind([
+        vhost("/a"),
+        ...written,
+        channel("/a", "hall"),
+        { ...event("/a", "1"), json: "{\"e\":{}}", attempts: 3, failures: 2, losses: 0 } as Entry
+      ]))
+    }))
+
   it.effect("restores what the first version has written, complete or not", () =>
     Effect.gen(function*() {
       for (const isWhole of [true, false]) {
@@ -305,6 +371,76 @@ describe("SqliteStore", () => {
       const error = yield* Effect.flip(SqliteStore.make({ directory }))
       expect(error.message).toContain("a newer Kosmonaut has written it (version 7, this one reads 4)")
     }))
+
+  describe("is complete", () => {
+    const isComplete = (directory: string, fsync = false) =>
+      Effect.scoped(Effect.map(SqliteStore.make({ directory, fsync }), (store) => store.isComplete))
+    /** As a broker leaves it that was killed, on a machine that was started since then, or not. */
+    const kill = (directory: string, boot: string | null) => {
+      const database = new DatabaseSync(join(directory, "kosmonaut.db"))
+      database.exec(`update Last set boot = ${boot === null ? null : `'${boot}'`}`)
+      database.close()
+    }
+    const bootId = Fs.existsSync("/proc/sys/kernel/random/boot_id")
+      ? Fs.readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()
+      : undefined
+
+    it.effect("if the last broker has ended, also if the machine was started since then", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporaryFolder
+        yield* isComplete(directory)
+        expect(yield* isComplete(directory)).toBe(true)
+      }))
+
+    it.effect("if the last broker was killed and the machine runs since before it, where the system says so", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporaryFolder
+        yield* isComplete(directory)
+        kill(directory, bootId ?? "unknown")
+        expect(yield* isComplete(directory)).toBe(bootId !== undefined)
+      }))
+
+    it.effect("not if the last broker was killed without fsync and the machine was started since then", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporaryFolder
+        yield* isComplete(directory)
+        kill(directory, "another start of the machine")
+        expect(yield* isComplete(directory)).toBe(false)
+        // A broker that did not say so.
+        kill(directory, "unknown")
+        expect(yield* isComplete(directory)).toBe(false)
+      }))
+
+    it.effect("in any case if the last broker had fsync", () =>
+      Effect.gen(function*() {
+        const directory = yield* temporaryFolder
+        const rows = () => {
+          const database = new DatabaseSync(join(directory, "copy.db"), { readOnly: true })
+          const all = database.prepare("select boot from Last").all()
+          database.close()
+          return all.map(({ boot }) => boot)
+        }
+        // What a kill would leave of each, in a copy of the folder.
+        for (const fsync of [true, false]) {
+          yield* Effect.scoped(Effect.gen(function*() {
+            yield* SqliteStore.make({ directory, fsync })
+            for (const suffix of ["", "-wal"]) {
+              Fs.copyFileSync(join(directory, `kosmonaut.db${suffix}`), join(directory, `copy.db${suffix}`))
+            }
+          }))
+          expect(rows()).toEqual([fsync ? null : bootId ?? "unknown"])
+        }
+      }))
+
+    it.effect("not if it is a copy of another moment", () =>
+      Effect.gen(function*() {
+        const [directory, copy] = [yield* temporaryFolder, yield* temporaryFolder]
+        yield* isComplete(directory)
+        Fs.copyFileSync(join(directory, "kosmonaut.db"), join(copy, "kosmonaut.db"))
+        expect(yield* isComplete(copy)).toBe(false)
+        expect(yield* isComplete(directory)).toBe(true)
+      }))
+  })
 
   it.effect("fails to read what it has not written", () =>
     Effect.gen(function*() {

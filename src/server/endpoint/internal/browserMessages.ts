@@ -56,7 +56,12 @@ export const execute = (state: State, message: FromBrowser): Effect.Effect<boole
     case "Members":
       return Effect.as(channels.members(message.channel, browser, message.after, message.id), true)
     case "Broadcast":
-      return Effect.andThen(broadcast(state, message), confirm(state, "broadcast", message.id))
+      return Effect.andThen(
+        broadcast(state, message),
+        message.trigger === undefined && !channels.isPersisted(message.channel)
+          ? confirmNow(state, message.id)
+          : confirm(state, "broadcast", message.id)
+      )
     case "Trigger":
       return Effect.andThen(triggerOnce(state, message), confirm(state, "trigger", message.id))
     case "Request":
@@ -174,18 +179,18 @@ const trigger = (
 
 // The event is enqueued first: if that fails, the broadcast is not sent either.
 const broadcast = Effect.fnUntraced(function*(state: State, message: Message<"Broadcast">) {
-  const { browser, vhost: { channels, config } } = state
+  const { browser, vhost: { channels } } = state
   const { channel, data, event } = message
   const subscribed = yield* channels.has(channel, browser)
   if (!subscribed) return yield* new NotSubscribedError({ channel })
-  if (!config.browsers.broadcast) return yield* onlyBackends
+  if (!channels.ruleOf(channel).browsersBroadcast) return yield* onlyBackends
   if (message.trigger !== undefined) yield* trigger(state, message.trigger, data, channel)
   yield* channels.broadcast(channel, event, data, { from: browser })
 })
 
 const onlyBackends = new ForbiddenError({
   detail: "browsers may not broadcast here: trigger an event and let a backend broadcast, " +
-    "or start the broker with browsers.broadcast (--browsers-broadcast)"
+    "or start the broker with browsers.broadcast (--browsers-broadcast), or give the channel a rule with browsersBroadcast"
 })
 
 // The browser does not wait for this; the id in the response names the message that was persisted.
@@ -199,6 +204,10 @@ const confirm = (
     journal.whenPersistedUnsafe((persisted) => browser.sendUnsafe(persisted ? BrokerMessage.confirmed(id) : rejected()))
     return true
   })
+
+// Nothing of it is persisted.
+const confirmNow = (state: State, id: Id | undefined): Effect.Effect<boolean> =>
+  id === undefined ? staysOpen : send(state, BrokerMessage.confirmed(id))
 
 const staysOpen = Effect.succeed(true)
 

@@ -163,11 +163,19 @@ export const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A
 // It yields to the event loop in between, since each of them may go to thousands of browsers.
 const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts: ReadonlyArray<Broadcast>) {
   const codes: Array<number> = []
-  for (const [channel, event, data, exceptSid] of broadcasts) {
+  const persisting: Array<number> = []
+  for (const [index, [channel, event, data, exceptSid]] of broadcasts.entries()) {
     EventLoop.begin()
     const committed = channels.broadcastUnsafe({ _tag: "Broadcast", channel, event, data, exceptSid })
     codes.push(yield* Effect.match(committed, { onSuccess: () => 204, onFailure: ({ code }) => code }))
+    if (codes[index] === 204 && channels.isPersisted(channel)) persisting.push(index)
     if (EventLoop.isOver()) yield* EventLoop.next
+  }
+  if (persisting.length > 0) {
+    yield* Effect.catch(channels.persisted, ({ code }) => {
+      for (const index of persisting) codes[index] = code
+      return Effect.void
+    })
   }
   return responseOf(codes satisfies typeof Response.Broadcasts.Type)
 })

@@ -94,7 +94,7 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
       return handleRequest(request, peer, isRetry ? Retry.keyOf(frames) : undefined)
     }
     const executed = isRetry ? retried(request, Retry.keyOf(frames)) : cached(request, peer.message)
-    if (isPersisted(request.command)) {
+    if (waitsForStore(backend.vhost, request.command)) {
       return Effect.flatMap(executed, (response) => respondWhenPersisted(backend.vhost, peer, response))
     }
     if (!isDone(executed)) {
@@ -104,6 +104,10 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
     return respondUnsafe(peer, executed.value)
   }
 }
+
+// The responses of `broadcastAll` wait where they are made, since each broadcast has a code.
+const waitsForStore = ({ channels }: Vhost, command: FromClient): boolean =>
+  command._tag === "Broadcast" ? channels.isPersisted(command.channel) : isPersisted(command)
 
 /** A Client's request. */
 interface Request {

@@ -28,14 +28,15 @@ export const apply = (state: VhostState.VhostState, change: Change, position: nu
       state.counters.broadcasts++
       return
     case "ChannelOpened":
-      if (!state.channels.has(change.channel)) VhostState.addChannel(state, change.channel)
-      return
+      return open(state, change)
     case "ChannelClosed":
       return close(state, change)
     case "Joined":
       return join(state, change)
     case "Left":
       return leave(state, change)
+    case "RulesSet":
+      return VhostState.setRules(state, change.rules)
     case "Sent":
       return state.browsers.get(change.sid)?.sendUnsafe(change.message)
     case "Disconnected":
@@ -43,21 +44,32 @@ export const apply = (state: VhostState.VhostState, change: Change, position: nu
   }
 }
 
-const broadcast = (
-  state: VhostState.VhostState,
-  { channel: name, exceptSid, message }: Of<"Broadcast">,
-  position: number
-): void => {
+const open = (state: VhostState.VhostState, { channel: name }: Of<"ChannelOpened">): void => {
   const channel = VhostState.channelOf(state, name)
+  if (channel === undefined) VhostState.addChannel(state, { name })
+  else VhostState.keepOpen(state, channel)
+}
+
+const channelFor = (
+  state: VhostState.VhostState,
+  { channel, opens }: Of<"Broadcast"> | Of<"Joined">
+): Channel.Channel | undefined =>
+  VhostState.channelOf(state, channel) ??
+    (opens ? VhostState.addChannel(state, { name: channel, onDemand: 1 }) : undefined)
+
+const broadcast = (state: VhostState.VhostState, change: Of<"Broadcast">, position: number): void => {
+  const { exceptSid, key, message } = change
+  const channel = channelFor(state, change)
   state.counters.broadcasts++
   if (channel === undefined) return
   Channel.show(channel, message)
   if (channel.history === undefined) {
-    state.counters.deliveries += Channel.deliver(channel, message, exceptSid)
+    state.counters.deliveries += Channel.deliver(channel, message, exceptSid, key)
     return
   }
   History.append(state.histories, channel.history, { position, message, exceptSid })
-  state.counters.deliveries += Channel.deliverAt(channel, message, position, exceptSid)
+  state.counters.deliveries += Channel.deliverAt(channel, message, position, exceptSid, key)
+  VhostState.closeIfUnused(state, channel)
 }
 
 const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClosed">): void => {
@@ -66,13 +78,14 @@ const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClose
   const message = BrokerMessage.unsubscribed(name)
   const browsers = [...channel.subscriptions.keys()]
   for (const browser of browsers) VhostState.removeSubscription(state, channel, browser)
-  VhostState.removeChannel(state, name)
+  VhostState.removeChannel(state, channel)
   for (const browser of browsers) browser.sendUnsafe(message)
   for (const tap of channel.taps ?? []) tap.onClose()
 }
 
-const join = (state: VhostState.VhostState, { channel: name, id, subscription, ...asked }: Of<"Joined">): void => {
-  const channel = VhostState.channelOf(state, name)
+const join = (state: VhostState.VhostState, change: Of<"Joined">): void => {
+  const { channel: name, id, subscription, ...asked } = change
+  const channel = channelFor(state, change)
   const { browser, member, uid } = subscription
   if (channel === undefined || channel.subscriptions.has(browser)) return
   // As the original's: those who were there before.
@@ -100,6 +113,7 @@ const leave = (
   if (channel === undefined || !VhostState.removeSubscription(state, channel, browser)) return
   if (response !== undefined) browser.sendUnsafe(response)
   if (memberLeft !== undefined) Channel.deliver(channel, memberLeft)
+  VhostState.closeIfUnused(state, channel)
 }
 
 const disconnect = (browser: Browser): void => {

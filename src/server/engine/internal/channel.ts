@@ -8,6 +8,7 @@ import type { Browser, Subscription } from "../../domain/Browser.ts"
 import type { Listed, Part } from "../../domain/Listing.ts"
 import type * as History from "./history.ts"
 import * as OrderedList from "./orderedList.ts"
+import type { Rule } from "./rules.ts"
 
 /** An open channel. */
 export interface Channel {
@@ -18,8 +19,11 @@ export interface Channel {
   readonly visible: OrderedList.OrderedList<Subscription>
   /** Of a presence channel: how many connections of each user are members. */
   readonly membersOf: Map<string, number>
+  rule: Rule
   /** Its last broadcasts, if it has a history. */
-  readonly history: History.History | undefined
+  history: History.History | undefined
+  /** Whether it is closed when it has no subscribers and no history any more. */
+  isOnDemand: boolean
   /** Those who watch its broadcasts, if there are any. */
   taps: Set<Tap> | undefined
 }
@@ -33,22 +37,24 @@ export interface Tap {
 }
 
 /** Makes a channel without subscribers. */
-export const make = (name: string, kind: ChannelName.Kind, history?: History.History): Channel => ({
-  name,
-  kind,
+export const make = (options: Pick<Channel, "name" | "kind" | "rule" | "isOnDemand">): Channel => ({
+  ...options,
+  history: undefined,
   subscriptions: new Map(),
   visible: OrderedList.make(),
   membersOf: new Map(),
-  history,
   taps: undefined
 })
 
-/** Sends a message to all subscribers except one, and returns to how many. */
-export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?: string): number => {
+/** How many milliseconds pass until a member whose connection was lost is gone. */
+export const graceOf = ({ rule }: Channel): number => rule.grace
+
+/** Sends a message to all subscribers except one, and returns to how many. `key` is that of `sendUnsafe`. */
+export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?: string, key?: string): number => {
   let delivered = 0
   for (const browser of subscriptions.keys()) {
     if (browser.sid === exceptSid) continue
-    browser.sendUnsafe(message)
+    browser.sendUnsafe(message, key)
     delivered++
   }
   return delivered
@@ -75,21 +81,22 @@ export const deliverAt = (
   { subscriptions }: Channel,
   message: string,
   position: number,
-  exceptSid: string | undefined
+  exceptSid: string | undefined,
+  key: string | undefined
 ): number => {
   let delivered = 0
   let hasPositions = false
   for (const browser of subscriptions.keys()) {
     if (browser.sid === exceptSid) continue
     delivered++
-    if (browser.version === 0) browser.sendUnsafe(message)
+    if (browser.version === 0) browser.sendUnsafe(message, key)
     else hasPositions = true
   }
   if (!hasPositions) return delivered
   // In a second round, since browsers that receive the same text in a row share its frame.
   const positioned = BrokerMessage.positioned(message, position)
   for (const browser of subscriptions.keys()) {
-    if (browser.version === 1 && browser.sid !== exceptSid) browser.sendUnsafe(positioned)
+    if (browser.version === 1 && browser.sid !== exceptSid) browser.sendUnsafe(positioned, key)
   }
   return delivered
 }

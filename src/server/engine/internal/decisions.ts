@@ -21,11 +21,13 @@ import {
 import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
 import type { Member, Subscription } from "../../domain/Browser.ts"
+import * as Journal from "../Journal.ts"
 import type { Change, Intent, Intents, Rejections } from "../Log.ts"
 import type { Channel } from "./channel.ts"
 import * as MessageSize from "./messageSize.ts"
 import * as Recovery from "./recovery.ts"
-import { channelOf, isEmpty, sizeOf, type VhostState } from "./vhostState.ts"
+import { ruleOf } from "./rules.ts"
+import { channelOf, isEmpty, newChannel, sizeOf, type VhostState } from "./vhostState.ts"
 
 /** What becomes of an intent. */
 export type Decision<E> = Change | Unchanged | Rejected<E>
@@ -51,24 +53,27 @@ type Decisions = {
 
 const decisions: Decisions = {
   Broadcast: (state, { channel: name, data, event, exceptSid, from }) => {
-    const channel = channelOf(state, name)
+    const open = channelOf(state, name)
+    const channel = open ?? onDemand(state, name)
     if (channel === undefined) return notFound(name)
     if (from !== undefined && !channel.subscriptions.has(from)) return notSubscribed(name)
-    if (channel.subscriptions.size === 0 && channel.history === undefined && channel.taps === undefined) {
-      return broadcastToNobody
-    }
+    if (channel.history === undefined) {
+      if (channel.subscriptions.size === 0 && channel.taps === undefined) return broadcastToNobody
+    } else if (state.head >= state.reserved) return rejected(new InternalError({ detail: Journal.notPersisted }))
+    if (open === undefined && isFull(state)) return rejected(tooManyChannels(state))
     const message = BrokerMessage.broadcast(event, data, name, from?.sid)
-    return MessageSize.isLarger(message, state.largest)
-      ? rejected(MessageSize.tooLarge(state.largest))
-      : { _tag: "Broadcast", channel: name, message, exceptSid }
+    if (MessageSize.isLarger(message, state.largest)) return rejected(MessageSize.tooLarge(state.largest))
+    const key = channel.rule.latest ? `${name} ${event}` : undefined
+    return { _tag: "Broadcast", channel: name, opens: open === undefined, message, exceptSid, key }
   },
 
-  OpenChannel: ({ channels, limits }, { channel }) => {
-    if (!ChannelName.isValid(channel)) return rejected(new InvalidChannelNameError({ channel }))
-    if (channels.has(channel)) return unchanged
-    return channels.size >= limits.maxChannels
-      ? rejected(new InternalError({ detail: `the vhost has ${channels.size} channels, the limit` }))
-      : { _tag: "ChannelOpened", channel }
+  OpenChannel: (state, { channel: name }) => {
+    if (!ChannelName.isValid(name)) return rejected(new InvalidChannelNameError({ channel: name }))
+    const channel = channelOf(state, name)
+    if (channel?.isOnDemand === false) return unchanged
+    return channel === undefined && state.channels.size >= state.limits.maxChannels
+      ? rejected(tooManyChannels(state))
+      : { _tag: "ChannelOpened", channel: name }
   },
 
   CloseChannel: (state, { channel: name }) => {
@@ -90,7 +95,8 @@ const decisions: Decisions = {
     browsers.find(by, who).length === 0 ? unchanged : { _tag: "Disconnected", by, who },
 
   Join: (state, { browser, channel: name, hidden, id, permission, rewind, since, ...options }) => {
-    const channel = channelOf(state, name)
+    const open = channelOf(state, name)
+    const channel = open ?? onDemand(state, name)
     if (channel === undefined) return notFound(name)
     const isNormal = channel.kind === "normal"
     if (!isNormal && permission?.allows(name) !== true) {
@@ -99,8 +105,9 @@ const decisions: Decisions = {
     const data = JsonText.from(options.data)
     if (sizeOf(data) > state.limits.memberDataSize) return tooMuchData(state)
     if (channel.subscriptions.has(browser)) return unchanged
-    const error = exceeds(state, browser, sizeOf(data))
+    const error = exceeds(state, browser, sizeOf(data)) ?? exceedsRule(channel)
     if (error !== undefined) return rejected(error)
+    if (open === undefined && isFull(state)) return rejected(tooManyChannels(state))
     // It subscribes once it has received all but the last part of what it has missed.
     if (Recovery.partOf(state, channel, browser, { rewind, since }).recovery?.more === true) return unchanged
     // A copy, because the text of the data is a slice that would keep the whole message in memory.
@@ -109,7 +116,7 @@ const decisions: Decisions = {
     const member = channel.kind === "presence" && !hidden && uid !== undefined ? memberOf(name, uid, own) : undefined
     const subscription = { browser, uid, hidden, data: own, member }
     const lifecycle = eventsOfJoining(channel, subscription)
-    return { _tag: "Joined", channel: name, subscription, id, rewind, since, lifecycle }
+    return { _tag: "Joined", channel: name, opens: open === undefined, subscription, id, rewind, since, lifecycle }
   },
 
   Leave: (state, { browser, channel: name, farewell, request }) => {
@@ -127,8 +134,26 @@ const decisions: Decisions = {
       memberLeft: subscription.member && BrokerMessage.memberLeft(lastTextOf(name, subscription, last)),
       lifecycle: eventsOfLeaving(channel, subscription)
     }
-  }
+  },
+
+  SetRules: (_, { rules }) => ({ _tag: "RulesSet", rules })
 }
+
+// The channel that is opened by who needs it, as it would be. Nobody could close one that has no valid name.
+const onDemand = (state: VhostState, name: string): Channel | undefined =>
+  ChannelName.isValid(name) && ruleOf(state.rules, name).openOnDemand
+    ? newChannel(state, { name, onDemand: 1 })
+    : undefined
+
+const isFull = ({ channels, limits, onDemand }: VhostState): boolean =>
+  onDemand >= limits.maxChannelsOnDemand || channels.size >= limits.maxChannels
+
+const tooManyChannels = ({ channels, limits, onDemand }: VhostState): InternalError =>
+  new InternalError({
+    detail: channels.size >= limits.maxChannels
+      ? `the vhost has ${channels.size} channels, the limit`
+      : `the vhost has ${onDemand} channels that were opened on demand, the limit`
+  })
 
 const unchanged: Unchanged = { _tag: "Unchanged" }
 
@@ -159,6 +184,11 @@ const exceeds = (
     })
     : undefined
 }
+
+const exceedsRule = ({ rule, subscriptions }: Channel): TooManyRequestsError | undefined =>
+  subscriptions.size >= rule.maxSubscribers
+    ? new TooManyRequestsError({ detail: `the channel has ${subscriptions.size} subscribers, the limit` })
+    : undefined
 
 const memberOf = (channel: string, uid: string, data: JsonText.ObjectText): Member => {
   const text = BrokerMessage.member(channel, uid, data)

@@ -3,19 +3,26 @@
  *
  * Beyond a limit of a channel or of its vhost their oldest broadcasts are dropped; beyond the limit of the broker those of the
  * vhost that retains most. A channel knows the position of its last dropped broadcast, so that it is always known whether
- * everything after a position is still there. What is older than `age` is dropped before anything is appended or read.
+ * everything after a position is still there. What is older than the `age` of its channel is dropped before anything is
+ * appended or read.
+ *
+ * A recorder learns of each broadcast that is retained or dropped, so that a store can have the same.
  */
 
 import { byteLength } from "../../../protocol/Frame.ts"
 
-/** The limits of each channel, and of the vhost. */
-export interface Limits {
-  /** How many broadcasts a channel retains. */
-  readonly historyCount: number
-  /** How many bytes the broadcasts of a channel take. */
-  readonly historySize: number
+/** The limits of one channel. */
+export interface ChannelLimits {
+  /** How many broadcasts it retains. */
+  readonly count: number
+  /** How many bytes its broadcasts take. */
+  readonly size: number
   /** For how many milliseconds a broadcast is retained. */
-  readonly historyAge: number
+  readonly age: number
+}
+
+/** The limits of a vhost. */
+export interface Limits {
   /** How many bytes the broadcasts of all channels take. */
   readonly historyVhostSize: number
 }
@@ -31,13 +38,32 @@ export interface Entry {
   /** When it was appended, on the clock of the vhost. */
   readonly at: number
   readonly history: History
-  // Its neighbours among all broadcasts of the vhost.
+  // Its neighbours among all broadcasts of its lane.
   older: Entry | undefined
   newer: Entry | undefined
 }
 
+/** The broadcasts of all channels of a vhost that retain them for the same time. */
+interface Lane {
+  readonly age: number
+  oldest: Entry | undefined
+  newest: Entry | undefined
+}
+
+/** What a history needs to know of its channel. */
+export interface Owner {
+  readonly name: string
+  readonly isOnDemand: boolean
+}
+
 /** The history of one channel. */
 export interface History {
+  readonly channel: Owner
+  limits: ChannelLimits
+  /** That of its age, once it had a broadcast. */
+  lane: Lane | undefined
+  /** Called when its last broadcast was dropped. */
+  onEmptied: (() => void) | undefined
   /** The position at which the channel was opened. */
   readonly opened: number
   /** The position of the last broadcast that was dropped, or that of the opening. */
@@ -48,13 +74,23 @@ export interface History {
   size: number
 }
 
+/** Learns of changes. */
+export interface Recorder {
+  readonly retained: (entry: Entry) => void
+  /** The broadcast is the floor of its history now. */
+  readonly dropped: (entry: Entry) => void
+  /** The channel was opened on demand, and is closed. */
+  readonly closed: (history: History) => void
+}
+
 /** The histories of one vhost. */
 export interface Histories {
   readonly limits: Limits
   readonly total: Total
+  readonly recorder: Recorder | undefined
   readonly now: () => number
-  oldest: Entry | undefined
-  newest: Entry | undefined
+  /** By their ages, of which there are no more than rules. */
+  readonly lanes: Map<number, Lane>
   size: number
 }
 
@@ -72,8 +108,8 @@ const overhead = 352
 export const makeTotal = (limit: number): Total => ({ limit, vhosts: new Set(), size: 0 })
 
 /** No history yet, of a vhost. `now` are milliseconds of a clock that never goes back. */
-export const make = (limits: Limits, total: Total, now: () => number): Histories => {
-  const histories = { limits, total, now, oldest: undefined, newest: undefined, size: 0 }
+export const make = (limits: Limits, total: Total, now: () => number, recorder?: Recorder): Histories => {
+  const histories = { limits, total, now, recorder, lanes: new Map(), size: 0 }
   total.vhosts.add(histories)
   return histories
 }
@@ -81,14 +117,22 @@ export const make = (limits: Limits, total: Total, now: () => number): Histories
 /** The vhost was removed: frees what it retains. */
 export const release = (histories: Histories | undefined): void => {
   if (histories === undefined) return
-  while (histories.oldest !== undefined) drop(histories, histories.oldest.history)
+  for (const lane of histories.lanes.values()) {
+    while (lane.oldest !== undefined) drop(histories, lane.oldest.history)
+  }
   histories.total.vhosts.delete(histories)
 }
 
-/** The history of a channel that is opened at this position. */
-export const open = (position: number): History => ({
-  opened: position,
-  floor: position,
+/**
+ * The history of a channel that was opened at a position, with the position of the last dropped broadcast, if there was one.
+ */
+export const open = (channel: Owner, limits: ChannelLimits, opened: number, floor = opened): History => ({
+  channel,
+  limits,
+  lane: undefined,
+  onEmptied: undefined,
+  opened,
+  floor,
   entries: [],
   first: 0,
   size: 0
@@ -96,40 +140,81 @@ export const open = (position: number): History => ({
 
 /** The channel is closed: drops its broadcasts. */
 export const close = (histories: Histories, history: History): void => {
+  history.onEmptied = undefined
   while (history.first < history.entries.length) drop(histories, history)
 }
 
+/** What is known of a broadcast when it is appended. */
+export type Broadcast = Pick<Entry, "position" | "message" | "exceptSid">
+
 /** Appends a broadcast, and drops what is beyond a limit. One that is larger than a limit is not retained. */
-export const append = (
+export const append = (histories: Histories, history: History, broadcast: Broadcast): void => {
+  expire(histories)
+  const entry = add(histories, history, broadcast, histories.now())
+  histories.recorder?.retained(entry)
+  dropExcess(histories, history)
+}
+
+/** Appends a broadcast of earlier, which is recorded already. `at` is no earlier than that of the one before. */
+export const restore = (histories: Histories, history: History, broadcast: Broadcast, at: number): void => {
+  add(histories, history, broadcast, at)
+  dropExcess(histories, history)
+}
+
+const add = (
   histories: Histories,
   history: History,
-  { exceptSid, message, position }: Pick<Entry, "position" | "message" | "exceptSid">
-): void => {
-  expire(histories)
-  const { limits, newest, now, total } = histories
+  { exceptSid, message, position }: Broadcast,
+  at: number
+): Entry => {
+  const { total } = histories
   const own = flat(message)
   const size = overhead + Math.max(2 * own.length, byteLength(own))
-  const entry = { position, message: own, exceptSid, size, at: now(), history, older: newest, newer: undefined }
-  if (newest === undefined) histories.oldest = entry
-  else newest.newer = entry
-  histories.newest = entry
+  const entry: Entry = { position, message: own, exceptSid, size, at, history, older: undefined, newer: undefined }
+  link(history.lane ??= laneOf(histories, history.limits.age), entry)
   history.entries.push(entry)
   history.size += size
   histories.size += size
   total.size += size
-  while (history.entries.length - history.first > limits.historyCount || history.size > limits.historySize) {
-    drop(histories, history)
-  }
-  while (histories.size > limits.historyVhostSize) drop(histories, histories.oldest!.history)
+  return entry
+}
+
+const dropExcess = (histories: Histories, history: History): void => {
+  const { limits, total } = histories
+  trim(histories, history)
+  while (histories.size > limits.historyVhostSize) dropOldest(histories)
   while (total.size > total.limit) dropOfLargest(total)
 }
 
 /** Drops what is too old. */
 export const expire = (histories: Histories): void => {
-  if (histories.oldest === undefined) return
-  const before = histories.now() - histories.limits.historyAge
-  while (histories.oldest !== undefined && histories.oldest.at < before) drop(histories, histories.oldest.history)
+  if (histories.size === 0) return
+  const now = histories.now()
+  for (const lane of histories.lanes.values()) {
+    const before = now - lane.age
+    while (lane.oldest !== undefined && lane.oldest.at < before) drop(histories, lane.oldest.history)
+  }
 }
+
+/** The channels of a vhost have these limits now, all that have a history: what is beyond them is dropped. */
+export const limit = (histories: Histories, limits: ReadonlyMap<History, ChannelLimits>): void => {
+  const entries: Array<Entry> = []
+  for (let entry = oldestOf(histories); entry !== undefined; entry = oldestOf(histories)) {
+    unlink(entry.history.lane!, entry)
+    entries.push(entry)
+  }
+  histories.lanes.clear()
+  for (const [history, own] of limits) {
+    history.limits = own
+    history.lane = undefined
+  }
+  for (const entry of entries) link(entry.history.lane ??= laneOf(histories, entry.history.limits.age), entry)
+  expire(histories)
+  for (const history of limits.keys()) trim(histories, history)
+}
+
+/** Whether nothing is retained. */
+export const isEmpty = ({ entries, first }: History): boolean => first === entries.length
 
 /** Visits the broadcasts after a position, the oldest first, until a visit returns `false`. */
 export const visitAfter = (history: History, position: number, visit: (entry: Entry) => boolean): void => {
@@ -156,30 +241,71 @@ const firstAfter = ({ entries, first }: History, position: number): number => {
   return low
 }
 
+const laneOf = ({ lanes }: Histories, age: number): Lane => {
+  const known = lanes.get(age)
+  if (known !== undefined) return known
+  const lane = { age, oldest: undefined, newest: undefined }
+  lanes.set(age, lane)
+  return lane
+}
+
+const link = (lane: Lane, entry: Entry): void => {
+  entry.older = lane.newest
+  entry.newer = undefined
+  if (lane.newest === undefined) lane.oldest = entry
+  else lane.newest.newer = entry
+  lane.newest = entry
+}
+
+const unlink = (lane: Lane, { newer, older }: Entry): void => {
+  if (older === undefined) lane.oldest = newer
+  else older.newer = newer
+  if (newer === undefined) lane.newest = older
+  else newer.older = older
+}
+
+const oldestOf = ({ lanes }: Histories): Entry | undefined => {
+  let found: Entry | undefined
+  for (const { oldest } of lanes.values()) {
+    if (oldest !== undefined && (found === undefined || oldest.position < found.position)) found = oldest
+  }
+  return found
+}
+
+const dropOldest = (histories: Histories): void => {
+  const oldest = oldestOf(histories)
+  if (oldest !== undefined) drop(histories, oldest.history)
+}
+
+// Within the limits of the channel.
+const trim = (histories: Histories, history: History): void => {
+  const { limits } = history
+  while (history.entries.length - history.first > limits.count || history.size > limits.size) drop(histories, history)
+}
+
 // The oldest broadcast of a channel.
 const drop = (histories: Histories, history: History): void => {
-  const { newer, older, position, size } = history.entries[history.first]!
+  const entry = history.entries[history.first]!
   history.entries[history.first] = undefined
-  if (older === undefined) histories.oldest = newer
-  else older.newer = newer
-  if (newer === undefined) histories.newest = older
-  else newer.older = older
-  history.floor = position
-  history.size -= size
-  histories.size -= size
-  histories.total.size -= size
+  unlink(history.lane!, entry)
+  history.floor = entry.position
+  history.size -= entry.size
+  histories.size -= entry.size
+  histories.total.size -= entry.size
   history.first++
   // A copy for every so many, not for each.
   if (history.first * 2 >= history.entries.length) {
     history.entries = history.entries.slice(history.first)
     history.first = 0
   }
+  histories.recorder?.dropped(entry)
+  if (history.entries.length === 0) history.onEmptied?.()
 }
 
 const dropOfLargest = ({ vhosts }: Total): void => {
   let largest: Histories | undefined
   for (const histories of vhosts) if (histories.size > (largest?.size ?? 0)) largest = histories
-  if (largest?.oldest !== undefined) drop(largest, largest.oldest.history)
+  if (largest !== undefined) dropOldest(largest)
 }
 
 // A text that is joined of others keeps all of them in memory, and a part of a text keeps the whole.

@@ -2,7 +2,6 @@
  * The limits of one vhost, by the names that the parts of the engine have for them.
  */
 
-import * as Duration from "effect/Duration"
 import type { Resolved } from "../../BrokerConfig.ts"
 
 /** The limits in the configuration of a broker. */
@@ -11,14 +10,12 @@ export const fromConfig = (
 ) => ({
   maxMessageSize: config.maxMessageSize,
   maxChannels: config.maxChannels,
+  maxChannelsOnDemand: config.maxChannelsOnDemand,
   maxSubscriptions: browsers.maxSubscriptions,
   memberDataSize: browsers.dataSize,
   browserDataSize: browsers.totalDataSize,
   presenceListSize: browsers.presenceListSize,
   outboxSize: browsers.outboxSize,
-  historyCount: history.count,
-  historySize: history.size,
-  historyAge: Duration.toMillis(history.age),
   historyVhostSize: history.vhostSize,
   queueCapacity: queue.capacity,
   queueSize: queue.size,

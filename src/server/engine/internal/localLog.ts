@@ -1,6 +1,6 @@
 /**
  * The log of a single broker: an intent is decided and its change is applied in one synchronous step. Which channels are open
- * is recorded in the journal.
+ * is recorded in the journal, and so is their history.
  */
 
 import * as Exit from "effect/Exit"
@@ -14,6 +14,8 @@ import * as Changes from "./changes.ts"
 import type { Channel } from "./channel.ts"
 import { decide } from "./decisions.ts"
 import * as History from "./history.ts"
+import * as Positions from "./positions.ts"
+import * as StoredHistory from "./storedHistory.ts"
 import { channelOf, type VhostState } from "./vhostState.ts"
 
 /** The log of one broker, whose effects are done when they are made. */
@@ -28,21 +30,10 @@ export const make = (options: {
   readonly emit?: ((event: Event) => void) | undefined
   /** Records which channels are open, default nowhere. */
   readonly journal?: Journal.Journal | undefined
+  /** Reserves positions, default none. */
+  readonly positions?: Positions.Positions | undefined
 }): LocalLog => {
-  const { emit = constVoid, journal = Journal.none, state } = options
-  // Who learns of a change, beside browsers: workers and the store.
-  const publish = (change: Change): void => {
-    switch (change._tag) {
-      case "ChannelOpened":
-        return journal.created({ _tag: "Channel", name: change.channel })
-      case "ChannelClosed":
-        journal.deleted("Channel", change.channel)
-        return change.lifecycle.forEach(emit)
-      case "Joined":
-      case "Left":
-        return change.lifecycle.forEach(emit)
-    }
-  }
+  const { emit = constVoid, journal = Journal.none, positions = Positions.unlimited, state } = options
   return {
     epoch: () => state.epoch,
     head: () => state.head,
@@ -56,11 +47,46 @@ export const make = (options: {
       const decision = decide(state, intent)
       if (decision._tag === "Rejected") return Exit.fail(decision.error)
       if (decision._tag === "Unchanged") return unchanged
-      publish(decision)
+      publish(decision, emit)
       Changes.apply(state, decision, state.head + 1)
+      record(decision, state, journal)
+      if (state.head >= positions.renewAt()) positions.renew()
       return changed
     },
-    barrier: Exit.void
+    barrier: Exit.void,
+    isPersisted: (channel) =>
+      state.histories.recorder !== undefined && channelOf(state, channel)?.history !== undefined,
+    persisted: journal.persisted
+  }
+}
+
+// Workers learn of lifecycle events before browsers learn of the change.
+const publish = (change: Change, emit: (event: Event) => void): void => {
+  switch (change._tag) {
+    case "ChannelClosed":
+    case "Joined":
+    case "Left":
+      return change.lifecycle.forEach(emit)
+  }
+}
+
+// Broadcasts of a closed channel are deleted before it, since they record its floor.
+const record = (change: Change, state: VhostState, journal: Journal.Journal): void => {
+  switch (change._tag) {
+    case "ChannelOpened": {
+      const channel = channelOf(state, change.channel)
+      if (channel === undefined) return
+      // One that was opened on demand may be recorded already.
+      const isNew = channel.history === undefined || !channel.rule.openOnDemand
+      return (isNew ? journal.created : journal.updated)(StoredHistory.entryOfChannel(channel))
+    }
+    case "RulesSet":
+      for (const { value: channel } of state.channels.values()) {
+        if (channel !== undefined && !channel.isOnDemand) journal.updated(StoredHistory.entryOfChannel(channel))
+      }
+      return
+    case "ChannelClosed":
+      return journal.deleted("Channel", change.channel)
   }
 }
 

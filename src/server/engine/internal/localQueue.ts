@@ -53,7 +53,6 @@ interface State {
 export const make = (options: Options): EventQueue => {
   const state = restore(options)
   const { counters, delayed, lanes } = state
-  const queuedIn = (lane: Lane) => lanes[lane].total.count - lanes[lane].unacked.count
   return {
     enqueue: (event) => enqueue(state, event),
     grant: (capacity) => {
@@ -104,19 +103,21 @@ export const make = (options: Options): EventQueue => {
         return counters.redelivered
       },
       get queued() {
-        return queuedIn("events") + queuedIn("requests") + queuedIn("lifecycle")
+        return queuedIn(lanes.events) + queuedIn(lanes.requests) + queuedIn(lanes.lifecycle)
       }
     },
-    queuedIn,
+    queuedIn: (lane) => queuedIn(lanes[lane]),
     infoOf: (lane) => infoOf(state, lanes[lane])
   }
 }
 
-const infoOf = ({ options }: State, { queued, total, unacked }: LaneState): LaneInfo => {
-  const since = queued.first()?.waitsSince
+const queuedIn = ({ total, unacked }: LaneState): number => total.count - unacked.count
+
+const infoOf = ({ options }: State, lane: LaneState): LaneInfo => {
+  const since = lane.queued.first()?.waitsSince
   return {
-    queued: total.count - unacked.count,
-    unacked: unacked.count,
+    queued: queuedIn(lane),
+    unacked: lane.unacked.count,
     oldestAge: since === undefined ? undefined : Math.max(0, options.timeline.now() - since)
   }
 }

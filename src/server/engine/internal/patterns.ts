@@ -6,7 +6,6 @@
 import * as Result from "effect/Result"
 import type { InternalError } from "../../../protocol/KosmonautError.ts"
 import * as SizedMap from "../../../protocol/SizedMap.ts"
-import { InvalidOptionError } from "../../BrokerError.ts"
 import * as Permission from "../../domain/Permission.ts"
 
 /** Compiles a pattern, or returns it from the cache. */
@@ -32,22 +31,4 @@ export const make = (capacity = defaultCapacity): Patterns => {
     }
     return result
   }
-}
-
-/** Whether one of these patterns matches a name, and the error of an option with a pattern that does not compile. */
-export const anyOf = (
-  option: string,
-  patterns: ReadonlyArray<string>
-): Result.Result<(name: string) => boolean, InvalidOptionError> => {
-  const compiled: Array<Permission.Pattern> = []
-  for (const pattern of patterns) {
-    const result = Permission.compile(pattern)
-    if (Result.isFailure(result)) {
-      return Result.fail(
-        new InvalidOptionError({ option, value: JSON.stringify(pattern), allowed: "patterns of RE2 that compile" })
-      )
-    }
-    compiled.push(result.success)
-  }
-  return Result.succeed((name) => compiled.some(({ allows }) => allows(name)))
 }

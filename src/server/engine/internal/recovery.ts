@@ -10,7 +10,7 @@ import type { Recovery } from "../../../protocol/BrokerMessage.ts"
 import type { Browser, SubscribeOptions } from "../../domain/Browser.ts"
 import type { Channel } from "./channel.ts"
 import * as History from "./history.ts"
-import type { VhostState } from "./vhostState.ts"
+import { positionOf, type VhostState } from "./vhostState.ts"
 
 /** What a browser asks for. */
 export type Asked = Pick<SubscribeOptions, "since" | "rewind">
@@ -34,7 +34,7 @@ export const partOf = (state: VhostState, { history }: Channel, browser: Browser
       ? live(state, {})
       : read(state, history, History.positionBefore(history, rewind), [browser.sid])
   }
-  const reason = since.epoch !== state.epoch || since.position > state.head
+  const reason = since.epoch !== state.epoch || since.position > positionOf(state)
     ? "epoch"
     : since.position < history.opened
     ? "closed"
@@ -52,35 +52,38 @@ export const again = (state: VhostState, { history }: Channel, browser: Browser,
     ? undefined
     : live(state, since === undefined ? {} : { recovered: true }).recovery
 
-const live = ({ epoch, head }: VhostState, outcome: Partial<NonNullable<Recovery>>): Part => ({
-  recovery: { epoch, position: head, ...outcome, missed: 0, more: false },
+const live = (state: VhostState, outcome: Partial<NonNullable<Recovery>>): Part => ({
+  recovery: { epoch: state.epoch, position: positionOf(state), ...outcome, missed: 0, more: false },
   entries: []
 })
 
 // At least one broadcast, so that every part is a step forward.
 const read = (
-  { epoch, head, limits }: VhostState,
+  state: VhostState,
   history: History.History,
   after: number,
   except: ReadonlyArray<string | undefined>,
   recovered?: boolean
 ): Part => {
+  const { epoch, limits } = state
   const entries: Array<History.Entry> = []
   const maxSize = limits.outboxSize / 4
   let size = 0
-  let position = head
+  let position = positionOf(state)
+  let more = false
   History.visitAfter(history, after, (entry) => {
     if (entry.exceptSid !== undefined && except.includes(entry.exceptSid)) return true
     size += entry.size
     if (size > maxSize && entries.length > 0) {
       position = entries.at(-1)!.position
+      more = true
       return false
     }
     entries.push(entry)
     return true
   })
   return {
-    recovery: { epoch, position, recovered, missed: entries.length, more: position !== head },
+    recovery: { epoch, position, recovered, missed: entries.length, more },
     entries
   }
 }

@@ -9,11 +9,13 @@ import type { Issued } from "../AccessTokens.ts"
 import type { DeadLetter, DeadLetters } from "../DeadLetters.ts"
 import { sizeOf, type StoredEvent } from "../EventQueue.ts"
 import type { Journal } from "../Journal.ts"
+import type * as StoredHistory from "./storedHistory.ts"
 
 /** What is stored of one vhost. */
-export interface StoredVhost {
+export interface StoredVhost extends StoredHistory.Stored {
   readonly token: Redacted.Redacted
-  readonly opened: ReadonlyArray<string>
+  /** The name of its positions and the last one that may be in use, if an earlier broker knew that. */
+  readonly log: Omit<Extract<Entry, { _tag: "Log" }>, "vhost" | "_tag"> | undefined
   readonly issued: ReadonlyArray<Issued>
   readonly events: ReadonlyArray<StoredEvent>
   readonly letters: ReadonlyArray<DeadLetter>
@@ -28,7 +30,9 @@ export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string,
         const own = ofVhosts.get(vhost) ?? []
         const stored: StoredVhost = {
           token,
-          opened: pick(own, "Channel").map(({ name }) => name),
+          log: pick(own, "Log")[0],
+          channels: pick(own, "Channel"),
+          broadcasts: pick(own, "Broadcast"),
           issued: pick(own, "AccessToken"),
           events: pick(own, "Event").map(withOrigin),
           letters: pick(own, "DeadLetter").map((letter) => ({
@@ -65,8 +69,8 @@ export const moveTooLarge = (
   })
 
 /** The numbers of what is stored, for a log line. */
-export const describe = ({ events, issued, letters, opened }: StoredVhost): string =>
-  `${opened.length} channels, ${events.length} unhandled events, ${letters.length} dead letters and ` +
+export const describe = ({ broadcasts, channels, events, issued, letters }: StoredVhost): string =>
+  `${channels.length} channels, ${broadcasts.length} of their last broadcasts, ${events.length} unhandled events, ${letters.length} dead letters and ` +
   `${issued.length} unused single access tokens`
 
 const pick = <K extends Kind>(entries: ReadonlyArray<Entry>, kind: K) =>

@@ -6,19 +6,23 @@
  */
 
 import type * as Clock from "effect/Clock"
+import { constVoid } from "effect/Function"
 import * as ChannelName from "../../../protocol/ChannelName.ts"
 import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
 import * as JsonText from "../../../protocol/JsonText.ts"
 import type { Browser, Subscription } from "../../domain/Browser.ts"
 import * as BrowserRegistry from "./browserRegistry.ts"
 import * as Channel from "./channel.ts"
+import * as Departed from "./departed.ts"
 import * as History from "./history.ts"
 import * as OrderedList from "./orderedList.ts"
+import * as Rules from "./rules.ts"
 import * as Timeline from "./timeline.ts"
 
 /** The limits, see `BrokerConfig`. */
 export interface Limits extends History.Limits {
   readonly maxChannels: number
+  readonly maxChannelsOnDemand: number
   readonly maxMessageSize: number
   readonly maxSubscriptions: number
   readonly memberDataSize: number
@@ -40,11 +44,19 @@ export interface VhostState {
   readonly subscriptions: Map<Browser, BrowserSubscriptions>
   readonly browsers: BrowserRegistry.BrowserRegistry
   readonly histories: History.Histories
-  /** Whether a channel with this name has a history. */
-  readonly hasHistory: (channel: string) => boolean
+  /** Of the channels that were opened on demand, those that are closed again. */
+  readonly departed: Departed.Departed
+  /** What channels are like, by their names. */
+  rules: Rules.Rules
+  /** How many channels are open that were opened on demand. */
+  onDemand: number
   readonly counters: { channels: number; subscriptions: number; broadcasts: number; deliveries: number }
   /** The position of the last change. It is the cursor of what that change has added to a list. */
   head: number
+  /** The last position that may be used outside: those beyond it are not reserved in the store, see `positions.ts`. */
+  reserved: number
+  /** Called when `departed.highest` or the rules have changed. */
+  onDeparted: () => void
 }
 
 /** The subscriptions of one browser. */
@@ -59,31 +71,53 @@ export interface Options extends Limits {
   readonly epoch: string
   /** The histories of all vhosts. */
   readonly history: History.Total
-  readonly hasHistory: VhostState["hasHistory"]
+  readonly rules: Rules.Rules
   readonly clock: Clock.Clock
+  /** The last position of an earlier log with this epoch, default 0. */
+  readonly head?: number | undefined
+  /** Of an earlier log, the last position of a channel that was opened on demand and closed again, default `head`. */
+  readonly floor?: number | undefined
   /** Channels that are open, one change for each. */
-  readonly opened?: ReadonlyArray<string> | undefined
+  readonly opened?: ReadonlyArray<StoredChannel> | undefined
+  /** Records the histories, default nowhere. */
+  readonly recorder?: History.Recorder | undefined
+}
+
+/** A channel that is open, and its history, if it had one. */
+export interface StoredChannel {
+  readonly name: string
+  readonly opened?: number | undefined
+  readonly floor?: number | undefined
+  /** 1 if it was opened on demand. */
+  readonly onDemand?: number | undefined
 }
 
 /** Makes a state. */
-export const make = (options: Options): VhostState => {
+export const make = (
+  { clock, epoch, floor, head = 0, history, opened, recorder, rules, ...limits }: Options
+): VhostState => {
   const state: VhostState = {
-    limits: options,
-    epoch: options.epoch,
-    largest: options.maxMessageSize + envelopeSize,
+    limits,
+    epoch,
+    largest: limits.maxMessageSize + envelopeSize,
     channels: new Map(),
     ordered: OrderedList.make(),
     subscriptions: new Map(),
     browsers: BrowserRegistry.make(),
-    histories: History.make(options, options.history, () => Timeline.nowOf(options.clock)),
-    hasHistory: options.hasHistory,
+    histories: History.make(limits, history, () => Timeline.nowOf(clock), recorder),
+    departed: Departed.make(0),
+    rules,
+    onDemand: 0,
     counters: { channels: 0, subscriptions: 0, broadcasts: 0, deliveries: 0 },
-    head: 0
+    head,
+    reserved: recorder === undefined ? Infinity : head,
+    onDeparted: constVoid
   }
-  for (const name of options.opened ?? []) {
+  for (const channel of opened ?? []) {
     state.head++
-    addChannel(state, name)
+    if (channel.onDemand === undefined || Rules.ruleOf(rules, channel.name).openOnDemand) addChannel(state, channel)
   }
+  Departed.forgetAll(state.departed, floor ?? state.head)
   return state
 }
 
@@ -91,23 +125,101 @@ export const make = (options: Options): VhostState => {
 export const channelOf = ({ channels }: VhostState, name: string): Channel.Channel | undefined =>
   channels.get(name)?.value
 
+/** The last position that browsers may learn of: all that is retained has one up to it. */
+export const positionOf = ({ head, reserved }: VhostState): number => Math.min(head, reserved)
+
+/** A channel as it would be opened, or as it was open in an earlier broker. */
+export const newChannel = ({ departed, head, rules }: VhostState, stored: StoredChannel): Channel.Channel => {
+  const { name, onDemand } = stored
+  const rule = Rules.ruleOf(rules, name)
+  const kind = ChannelName.kind(name)
+  const standard = rule.openOnDemand ? Departed.beginningOf(departed, name) : { floor: head, opened: head }
+  const channel = Channel.make({
+    name,
+    // Without members a presence channel is a private one.
+    kind: kind === "presence" && !rule.presence ? "private" : kind,
+    rule,
+    isOnDemand: onDemand !== undefined
+  })
+  if (rule.history !== undefined) {
+    const { floor = standard.floor, opened = standard.opened } = stored
+    channel.history = History.open(channel, rule.history, opened, floor)
+  }
+  return channel
+}
+
 /** Opens a channel. */
-export const addChannel = ({ channels, counters, hasHistory, head, ordered }: VhostState, name: string): void => {
-  const history = hasHistory(name) ? History.open(head) : undefined
-  const entry = { cursor: head, value: Channel.make(name, ChannelName.kind(name), history) }
+export const addChannel = (state: VhostState, stored: StoredChannel): Channel.Channel => {
+  const { channels, counters, departed, head, ordered } = state
+  const { name } = stored
+  const channel = newChannel(state, stored)
+  const entry = { cursor: head, value: channel }
   channels.set(name, entry)
   OrderedList.append(ordered, entry)
   counters.channels++
+  if (channel.isOnDemand) state.onDemand++
+  Departed.forget(departed, name)
+  return channel
 }
 
-/** Closes a channel that has no subscribers any more. */
-export const removeChannel = ({ channels, counters, histories, ordered }: VhostState, name: string): void => {
+/** A backend opens a channel that was opened on demand: it stays open. */
+export const keepOpen = (state: VhostState, channel: Channel.Channel): void => {
+  if (!channel.isOnDemand) return
+  channel.isOnDemand = false
+  state.onDemand--
+}
+
+/** Closes a channel that has no subscribers any more, for a backend. Who comes back is told that it was closed. */
+export const removeChannel = (state: VhostState, channel: Channel.Channel): void =>
+  remove(state, channel, { opened: state.head, floor: state.head })
+
+/** Closes a channel that was opened on demand once it has neither subscribers nor retained broadcasts. */
+export const closeIfUnused = (state: VhostState, channel: Channel.Channel): void => {
+  const { history, isOnDemand, subscriptions } = channel
+  if (!isOnDemand || subscriptions.size > 0) return
+  if (history === undefined || History.isEmpty(history)) return remove(state, channel, history)
+  history.onEmptied = () => closeIfUnused(state, channel)
+}
+
+const remove = (
+  state: VhostState,
+  { history, isOnDemand, name, rule }: Channel.Channel,
+  beginning: Departed.Beginning | undefined
+): void => {
+  const { channels, counters, departed, histories, ordered } = state
   const entry = channels.get(name)
   if (entry === undefined) return
-  if (entry.value?.history !== undefined) History.close(histories, entry.value.history)
+  if (history !== undefined) History.close(histories, history)
+  if (history !== undefined && isOnDemand) histories.recorder?.closed(history)
+  if (beginning !== undefined && rule.openOnDemand && Departed.remember(departed, name, beginning)) state.onDeparted()
   channels.delete(name)
   OrderedList.remove(ordered, entry)
   counters.channels--
+  if (isOnDemand) state.onDemand--
+}
+
+/** Channels have other rules now, those that are open too. Their subscribers stay, and presence channels have members as before. */
+export const setRules = (state: VhostState, rules: Rules.Rules): void => {
+  const limits = new Map<History.History, History.ChannelLimits>()
+  state.rules = rules
+  // What was broadcast on a channel that is not open was not retained, whatever its rule is now.
+  Departed.forgetAll(state.departed, state.head)
+  state.onDeparted()
+  for (const { value: channel } of state.channels.values()) {
+    if (channel === undefined) continue
+    const rule = channel.rule = Rules.ruleOf(rules, channel.name)
+    if (channel.history !== undefined && rule.history === undefined) {
+      History.close(state.histories, channel.history)
+      channel.history = undefined
+    } else if (channel.history === undefined && rule.history !== undefined) {
+      channel.history = History.open(channel, rule.history, state.head)
+    }
+    if (channel.history !== undefined) limits.set(channel.history, rule.history!)
+  }
+  History.limit(state.histories, limits)
+  for (const { value: channel } of [...state.channels.values()]) {
+    if (channel !== undefined) closeIfUnused(state, channel)
+  }
 }
 
 /** Adds a subscription of a browser that is not subscribed. */

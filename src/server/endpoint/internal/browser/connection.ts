@@ -83,7 +83,7 @@ export const make = (entered: Entered, options: Options): Connection => {
   const browser: Browser = {
     sid: SecureRandom.uuidV4Unsafe(),
     version: entered.version,
-    sendUnsafe: (message) => Outbox.send(outbox, message),
+    sendUnsafe: (message, key) => Outbox.send(outbox, message, key),
     // The session itself closes with 1013 only a browser that sends too much.
     closeUnsafe: (code, reason = "") =>
       code === 1013 ? disconnect(connection, "flood", reason) : close(connection, code, reason)

@@ -29,6 +29,8 @@ export interface Outbox {
   isScheduled: boolean
   /** Whether the system has not accepted the last write; then the queue counts towards the limits. */
   isBlocked: boolean
+  /** The queued frames with a key, if the queue is blocked and has any. */
+  keyed: Map<string, Frame> | undefined
   /** The last write of a blocked queue. Nothing more is written until the system has accepted it. */
   blockedBy: Frame | undefined
   /** Nothing more is sent. */
@@ -86,14 +88,21 @@ export const open = (outboxes: Outboxes, socket: Socket, onSlow: () => void): Ou
   size: 0,
   isScheduled: false,
   isBlocked: false,
+  keyed: undefined,
   blockedBy: undefined,
   isClosed: false
 })
 
-/** Sends a text message. Never waits. */
-export const send = (outbox: Outbox, message: string): void => {
+/**
+ * Sends a text message. Never waits. In the queue of a browser that does not read it replaces an earlier message with the
+ * same key.
+ */
+export const send = (outbox: Outbox, message: string, key?: string): void => {
   const { flusher, frames } = outbox.outboxes
-  if (!outbox.isClosed && outbox.socket.writable) sendFrame(outbox, frames.text(message, flusher.schedule))
+  if (outbox.isClosed || !outbox.socket.writable) return
+  const frame = frames.text(message, flusher.schedule)
+  if (key !== undefined && outbox.isBlocked) replace(outbox, frame, key)
+  else sendFrame(outbox, frame)
 }
 
 /** Sends a frame. Never waits. */
@@ -129,6 +138,7 @@ export const release = (outbox: Outbox): void => {
   outbox.isBlocked = false
   outbox.blockedBy = undefined
   outbox.frames = []
+  outbox.keyed = undefined
   outboxes.blocked.delete(outbox)
 }
 
@@ -159,6 +169,7 @@ const take = (outbox: Outbox): ReadonlyArray<Frame> => {
   const taken = count === frames.length ? frames : frames.splice(0, count)
   if (taken === frames) outbox.frames = []
   outbox.joined = Math.max(0, outbox.joined - count)
+  forgetKeys(outbox, taken)
   for (const frame of taken) {
     outbox.size -= frame.bytes.length
     if (isBlocked) removeQueued(outboxes, frame)
@@ -201,12 +212,37 @@ const enqueue = (outbox: Outbox, frame: Frame): void => {
   if (outboxes.queued > outboxes.limits.totalOutboxSize) dropSlowest(outboxes)
 }
 
+// The new frame is the last one, as if the earlier one had never been sent.
+const replace = (outbox: Outbox, frame: Frame, key: string): void => {
+  const keyed = outbox.keyed ??= new Map()
+  const earlier = keyed.get(key)
+  if (earlier !== undefined) {
+    const index = outbox.frames.lastIndexOf(earlier)
+    outbox.frames.splice(index, 1)
+    if (index < outbox.joined) outbox.joined--
+    outbox.size -= earlier.bytes.length
+    removeQueued(outbox.outboxes, earlier)
+  }
+  keyed.set(key, frame)
+  enqueue(outbox, frame)
+}
+
+// Frames that leave the queue are no longer replaced.
+const forgetKeys = (outbox: Outbox, taken: ReadonlyArray<Frame>): void => {
+  const { keyed } = outbox
+  if (keyed === undefined) return
+  const left = new Set(taken)
+  for (const [key, frame] of keyed) if (left.has(frame)) keyed.delete(key)
+  if (keyed.size === 0) outbox.keyed = undefined
+}
+
 const joinLast = (outbox: Outbox): void => {
   const { outboxes } = outbox
   const last = outbox.frames.slice(outbox.joined)
   let size = 0
   for (const { bytes } of last) size += bytes.length
-  if (size > joinSize) outbox.joined = outbox.frames.length
+  // What may be replaced stays alone.
+  if (size > joinSize || outbox.keyed !== undefined) outbox.joined = outbox.frames.length
   else {
     const frame = outboxes.frames.join(last, outboxes.flusher.schedule)
     outbox.frames.length = outbox.joined++
@@ -222,6 +258,7 @@ const dropSlowest = (outboxes: Outboxes): void => {
     if (outbox.isClosed) continue
     for (const frame of outbox.frames) removeQueued(outboxes, frame)
     outbox.frames = []
+    outbox.keyed = undefined
     outbox.size = 0
     return outbox.onSlow()
   }

@@ -226,6 +226,53 @@ describe("outboxes", () => {
       assert.isBelow(outbox.size + outbox.frames.length * 320, outboxSize + 1000)
     }))
 
+  it.live("replaces what a slow browser was not sent yet by the last message with the same key, in order", () =>
+    Effect.gen(function*() {
+      const limit = 3_000_000
+      const outboxes = Outbox.make({ outboxSize: limit, totalOutboxSize: Infinity })
+      const ends = [yield* connection, yield* connection]
+      const boxes = ends.map(({ socket }) => Outbox.open(outboxes, socket, () => assert.fail("slow")))
+      for (const { peer } of ends) peer.pause()
+      for (const box of boxes) yield* block(box)
+      // The model: what is in the queue, by keys and without.
+      let expected: Array<readonly [text: string, key: string | undefined]> = []
+      for (let n = 0; n < 20_000; n++) {
+        const key = n % 200 === 7 ? undefined : `room ${n % 3}`
+        const text = `${n} ${"x".repeat(n % 5 === 0 ? 1000 : 10)}`
+        for (const box of boxes) Outbox.send(box, text, key)
+        expected = [...key === undefined ? expected : expected.filter(([, other]) => other !== key), [text, key]]
+      }
+      for (const box of boxes) assert.isBelow(box.frames.length, 200)
+      for (const { peer } of ends) peer.resume()
+      for (const { texts } of ends) {
+        const read = yield* eventually(texts, (read) => read.at(-1) === expected.at(-1)![0])
+        assert.deepStrictEqual(read.slice(-expected.length), expected.map(([text]) => text))
+      }
+      yield* eventually(Effect.sync(() => outboxes.queued), (bytes) => bytes === 0)
+      assert.deepStrictEqual(boxes.map(({ keyed, size }) => [keyed, size]), [[undefined, 0], [undefined, 0]])
+      // A browser that reads is sent all.
+      for (let n = 0; n < 100; n++) Outbox.send(boxes[0]!, `again ${n}`, "room 0")
+      const read = yield* eventually(ends[0]!.texts, (read) => read.at(-1) === "again 99")
+      assert.deepStrictEqual(read.slice(-100), Array.from({ length: 100 }, (_, n) => `again ${n}`))
+    }))
+
+  it.live("limits the messages with keys, too, and forgets those of a browser that is gone", () =>
+    Effect.gen(function*() {
+      const outboxes = Outbox.make({ outboxSize: 1_000_000, totalOutboxSize: Infinity })
+      const { peer, socket } = yield* connection
+      let isSlow = false
+      const outbox = Outbox.open(outboxes, socket, () => {
+        isSlow = true
+      })
+      peer.pause()
+      yield* block(outbox)
+      for (let n = 0; n < 100_000 && !isSlow; n++) Outbox.send(outbox, `${n}`, `key ${n}`)
+      assert.isTrue(isSlow)
+      Outbox.close(outbox)
+      Outbox.release(outbox)
+      assert.deepStrictEqual([outboxes.queued, outbox.keyed], [0, undefined])
+    }))
+
   it.live("counts a message that is queued for many browsers once", () =>
     Effect.gen(function*() {
       const outboxes = Outbox.make(unlimited)

@@ -1,0 +1,64 @@
+/**
+ * What is remembered of channels with history that were opened on demand and are closed again, so that a browser that comes
+ * back to one learns whether it has missed anything.
+ *
+ * For each there is the position up to which its broadcasts are gone. Beyond the capacity the oldest are forgotten, and all
+ * forgotten ones share the highest of their positions. So a browser may be told of a gap that is none, and never the reverse.
+ */
+
+import type { History } from "./history.ts"
+
+/** Where a history begins. */
+export type Beginning = Pick<History, "opened" | "floor">
+
+/** Channels that are closed. */
+export interface Departed {
+  readonly beginnings: Map<string, Beginning>
+  /** The beginning of all others. */
+  floor: number
+  /** The highest of all. */
+  highest: number
+}
+
+/** How many channels are remembered. */
+const capacity = 10_000
+
+/** Nothing is retained of what was broadcast up to this position. */
+export const make = (floor: number): Departed => ({
+  beginnings: new Map(),
+  floor,
+  highest: floor
+})
+
+/** Remembers a channel that is closed, and returns whether `highest` has changed. */
+export const remember = (departed: Departed, name: string, { floor, opened }: Beginning): boolean => {
+  // What the others have is enough.
+  if (floor <= departed.floor) return false
+  const { beginnings, highest } = departed
+  departed.highest = Math.max(highest, floor)
+  beginnings.set(name, { opened, floor })
+  if (beginnings.size > capacity) forgetOldest(departed)
+  return departed.highest > highest
+}
+
+const forgetOldest = (departed: Departed): void => {
+  const { beginnings } = departed
+  const [oldest, beginning] = beginnings.entries().next().value!
+  beginnings.delete(oldest)
+  departed.floor = Math.max(departed.floor, beginning.floor)
+}
+
+/** Forgets all channels: nothing up to this position is known of any. */
+export const forgetAll = (departed: Departed, position: number): void => {
+  departed.beginnings.clear()
+  departed.floor = departed.highest = position
+}
+
+/** The beginning of a channel that is opened again. */
+export const beginningOf = ({ beginnings, floor }: Departed, name: string): Beginning =>
+  beginnings.get(name) ?? { opened: 0, floor }
+
+/** The channel is open again. */
+export const forget = ({ beginnings }: Departed, name: string): void => {
+  beginnings.delete(name)
+}

@@ -1,0 +1,104 @@
+/**
+ * The rules of channels: the first one whose pattern matches the whole name of a channel is that of the channel.
+ *
+ * The rules of a vhost come before those of the broker. Names are matched when a channel is opened, or asked for in vain;
+ * patterns are those of RE2, which takes linear time.
+ */
+
+import * as Duration from "effect/Duration"
+import * as Result from "effect/Result"
+import * as Retry from "../../../protocol/Retry.ts"
+import type { Resolved, ResolvedChannelRule } from "../../BrokerConfig.ts"
+import { InvalidOptionError } from "../../BrokerError.ts"
+import * as Permission from "../../domain/Permission.ts"
+import type { ChannelLimits } from "./history.ts"
+
+/** What a channel is like. */
+export interface Rule {
+  /** Whether its first subscriber or retained broadcast opens it. */
+  readonly openOnDemand: boolean
+  /** What it retains; `undefined` if it has no history. */
+  readonly history: ChannelLimits | undefined
+  /** Whether its subscribers may broadcast. */
+  readonly browsersBroadcast: boolean
+  /** Whether a presence channel has members. */
+  readonly presence: boolean
+  /** How many milliseconds pass until a member whose connection was lost is gone. */
+  readonly grace: number
+  /** How many subscribers it may have. */
+  readonly maxSubscribers: number
+  /** Whether only the last broadcast of each event matters. */
+  readonly latest: boolean
+}
+
+/** A list of rules. */
+export interface Rules {
+  readonly list: ReadonlyArray<{ readonly pattern: Permission.Pattern; readonly rule: Rule }>
+  /** The rule of all other names. */
+  readonly otherwise: Rule
+  /** The same for the same rules, also in another broker. */
+  readonly digest: number
+}
+
+/** What rules do not say. */
+export type Defaults = Pick<Resolved, "history" | "browsers">
+
+/** The rule of a channel with this name, or of the inboxes of users: `:user`. */
+export const ruleOf = ({ list, otherwise }: Rules, name: string): Rule =>
+  list.find(({ pattern }) => pattern.allows(name))?.rule ?? otherwise
+
+/** No rules: every channel is as in the original. */
+export const none = ({ browsers }: Defaults): Rules => ({
+  list: [],
+  otherwise: {
+    openOnDemand: false,
+    history: undefined,
+    browsersBroadcast: browsers.broadcast,
+    presence: true,
+    grace: 3000,
+    maxSubscribers: Infinity,
+    latest: false
+  },
+  digest: 0
+})
+
+/** Puts rules before others. Fails if a pattern does not compile. */
+export const make = (
+  rules: ReadonlyArray<ResolvedChannelRule>,
+  defaults: Defaults,
+  others: Rules = none(defaults)
+): Result.Result<Rules, InvalidOptionError> => {
+  const list: Array<Rules["list"][number]> = []
+  for (const [index, { pattern, ...rule }] of rules.entries()) {
+    const compiled = Permission.compile(pattern)
+    if (Result.isFailure(compiled)) {
+      return Result.fail(
+        new InvalidOptionError({
+          option: `channelRules.${index}.pattern`,
+          value: JSON.stringify(pattern),
+          allowed: `a pattern (RE2): ${compiled.failure.detail.replace("permission ", "")}`
+        })
+      )
+    }
+    list.push({ pattern: compiled.success, rule: complete(rule, defaults) })
+  }
+  const digest = Retry.digest([
+    JSON.stringify(rules),
+    JSON.stringify(list.map(({ rule }) => rule)),
+    String(others.digest)
+  ])
+  return Result.succeed({ list: [...list, ...others.list], otherwise: others.otherwise, digest })
+}
+
+const complete = (
+  { browsersBroadcast, grace, history, ...rule }: Omit<ResolvedChannelRule, "pattern">,
+  { browsers, history: standard }: Defaults
+): Rule => {
+  const { age = standard.age, count = standard.count, size = standard.size } = history === true ? {} : history || {}
+  return {
+    ...rule,
+    history: history === false ? undefined : { count, size, age: Duration.toMillis(age) },
+    browsersBroadcast: browsersBroadcast ?? browsers.broadcast,
+    grace: Duration.toMillis(grace)
+  }
+}
