@@ -8,8 +8,7 @@
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { type TextOption, textOptions } from "../server/BrokerConfig.ts"
-import * as ChannelRule from "../server/internal/channelRule.ts"
+import { channelRuleOfText, channelRuleSettings, type TextOption, textOptions } from "../server/BrokerConfig.ts"
 
 /** What a flag gives: the text of an option, if it was given. */
 type TextFlag = Flag.Flag<string | undefined>
@@ -54,14 +53,14 @@ const repeated = (name: string, path: string, metavar: string, what: string): Te
 const channelRules: TextFlag = Flag.String("channel-rule").pipe(
   Flag.withMetavar("<rule>"),
   Flag.filterMap(
-    (text) => Option.map(Result.getSuccess(ChannelRule.fromText(text)), (rule) => JSON.stringify(rule)),
-    (text) => Result.getOrElse(Result.flip(ChannelRule.fromText(text)), () => "")
+    (text) => Option.map(Result.getSuccess(channelRuleOfText(text)), (rule) => JSON.stringify(rule)),
+    (text) => Result.getOrElse(Result.flip(channelRuleOfText(text)), () => "")
   ),
   Flag.atLeast(0),
   Flag.map((rules) => rules.length === 0 ? undefined : `[${rules.join(",")}]`),
   Flag.withDescription(
     `What channels are like whose whole name matches a pattern: "<pattern> <setting> …" with the settings ${
-      ChannelRule.settingNames.join(", ")
+      channelRuleSettings.join(", ")
     }, as "room-.* open-on-demand history-count=100", or a JSON object. May be repeated, and the first that matches counts; default none: a backend opens channels, and nothing is retained`
   )
 )

@@ -13,8 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as SchemaAST from "effect/SchemaAST"
-import * as SchemaIssue from "effect/SchemaIssue"
+import type * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaParser from "effect/SchemaParser"
 import * as Str from "effect/String"
 import { defaultMaxMessageSize } from "../protocol/Frame.ts"
@@ -22,6 +21,7 @@ import { InvalidOptionError } from "./BrokerError.ts"
 import * as ChannelRules from "./internal/channelRule.ts"
 import * as Option from "./internal/option.ts"
 import * as Groups from "./internal/optionGroups.ts"
+import * as Issue from "./internal/optionIssue.ts"
 
 const MiB = 1_048_576
 
@@ -253,40 +253,39 @@ export const channelRules = (
     onFailure: (issue) => errorOf(issue, { channelRules })
   })
 
+/**
+ * Reads a rule of channels that is one text, `room-.* open-on-demand history-count=100`, or JSON. The result is for the list of
+ * `channelRules` as JSON, or says what is wrong.
+ *
+ * @since 0.1.0
+ */
+export const channelRuleOfText: (text: string) => Result.Result<unknown, string> = ChannelRules.fromText
+
+/**
+ * What may stand after the pattern in such a text.
+ *
+ * @since 0.1.0
+ */
+export const channelRuleSettings: ReadonlyArray<string> = ChannelRules.settingNames
+
 const decodeRules = SchemaParser.decodeUnknownResult(Schema.Struct({ channelRules: ChannelRules.list }), {
   onExcessProperty: "error"
 })
 
 const errorOf = (issue: SchemaIssue.Issue, options: object): InvalidOptionError => {
-  const { issues: [first] } = formatIssue(issue)
+  const { issues: [first] } = Issue.format(issue)
   const path = first?.path?.map(String) ?? []
   const value = path.reduce<unknown>((value, key) => (value as Readonly<Record<string, unknown>>)[key], options)
   // The value of a secret is in no error.
-  const text = secrets.includes(path.at(-1)) ? "what it is" : textOf(value)
+  const text = secrets.includes(path.at(-1)) ? "what it is" : Issue.textOf(value)
   const isOfGroup = path.length === 1 && Option.isGroup(fields[path[0] as keyof typeof fields])
-  const allowed = isOfGroup && Object(value) !== value ? "an object with options" : expectedBy(first?.message ?? "")
+  const allowed = isOfGroup && Object(value) !== value
+    ? "an object with options"
+    : Issue.expectedBy(first?.message ?? "")
   return new InvalidOptionError({ option: path.join("."), value: text, allowed })
 }
 
-// Of what may be absent the message is that of a union.
-const expectedBy = (message: string): string =>
-  message.replace(/^Expected (.*) \| undefined$/, "$1").replace(/^array$/, "a list")
-
 const secrets: ReadonlyArray<string | undefined> = ["token", "cookie"]
-
-const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1({
-  leafHook: (issue) =>
-    issue._tag === "InvalidType"
-      ? SchemaAST.resolve(issue.ast)?.["expected"] as string | undefined ?? "an object"
-      : issue._tag === "UnexpectedKey"
-      ? "no option of a broker"
-      : issue._tag === "MissingKey"
-      ? "required"
-      : SchemaIssue.defaultLeafHook(issue)
-})
-
-const textOf = (value: unknown): string =>
-  (typeof value === "string" || Object(value) === value ? JSON.stringify(value) : String(value)).slice(0, 100)
 
 /**
  * The configuration as a layer.

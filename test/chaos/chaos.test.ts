@@ -1,7 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { run } from "./chaos.ts"
-import { type Broadcast, check, checkBroadcasts, type Subscription, waits } from "./checker.ts"
+import {
+  type Broadcast,
+  check,
+  checkBroadcasts,
+  checkListeners,
+  type Listener,
+  type Subscription,
+  waits
+} from "./checker.ts"
 
 describe("the checker of events", () => {
   const first = { n: 1, id: "a", attempt: 1, at: 10 }
@@ -132,6 +140,39 @@ describe("the checker of broadcasts", () => {
   })
 })
 
+describe("the checker of what the library's browsers hear", () => {
+  const sent = (n: number, times: Partial<Broadcast> = {}, sender = "a"): Broadcast => (
+    { sender, n, channel: "kept", begun: n * 10, answered: n * 10 + 5, ...times }
+  )
+  const [one, two, three] = [sent(1), sent(2), sent(3)]
+  const gap = { gap: "epoch" }
+  const all = [one, two, three]
+
+  it.each<[string, ReadonlyArray<Broadcast>, Listener["heard"], ReadonlyArray<string>, number?]>([
+    ["all is heard", all, all, []],
+    ["one is missing", all, [one, three], ["ann did not hear a 2, and was not told"]],
+    ["a gap is where one is missing", all, [one, gap, three], []],
+    ["a gap is elsewhere", all, [one, three, gap], ["ann did not hear a 2, and was not told"]],
+    ["the last are missing", all, [one], [
+      "ann did not hear a 2, and was not told",
+      "ann did not hear a 3, and was not told"
+    ]],
+    ["a gap is at the end", all, [one, gap], []],
+    ["the gap is that of another sender, too", [...all, sent(1, {}, "b")], [one, gap, three], []],
+    ["one was begun before it came", all, [two, three], [], 15],
+    ["one was not answered", [one, sent(2, { answered: undefined }), three], [one, three], []],
+    ["one is heard twice", all, [...all, one], ["ann heard a 1 twice"]],
+    ["one is heard twice, with a gap between", all, [one, gap, ...all], ["ann heard a 1 twice"]],
+    ["the order is wrong", all, [two, one, three], ["ann heard a 1 after 2"]],
+    ["one was refused", [one, sent(2, { answered: undefined, refused: true })], [one, two], [
+      "ann heard a 2, which was refused"
+    ]],
+    ["one was never sent", [one], [one, two], ["ann heard a 2, which was never sent"]]
+  ])("says it where %s", (_, broadcasts, heard, wrongs, since = 0) => {
+    assert.deepStrictEqual(checkListeners(broadcasts, [{ name: "ann", since, heard }]), wrongs)
+  })
+})
+
 describe("whatever happens to workers, to the broker and to the network", () => {
   it.live("every event that was confirmed is handled, and every broadcast received", () =>
     Effect.gen(function*() {
@@ -140,5 +181,6 @@ describe("whatever happens to workers, to the broker and to the network", () => 
       assert.deepInclude(report, { losses: [], wrongs: [] })
       assert.isAbove(report.redelivered, 0)
       assert.isAbove(report.broadcasts.received, 0)
+      assert.isAbove(report.broadcasts.heard, 0)
     }), 120_000)
 })

@@ -12,7 +12,8 @@ import * as TcpProxy from "../harness/TcpProxy.ts"
 import { token } from "../harness/TestBroker.ts"
 import type { Letters, State } from "./broker.ts"
 import { beginReceiving, beginTriggering, channels } from "./browsers.ts"
-import { check, checkBroadcasts, type Handling, type Verdict, waits } from "./checker.ts"
+import { check, checkBroadcasts, checkListeners, type Handling, type Verdict, waits } from "./checker.ts"
+import { beginListening, Kept } from "./listeners.ts"
 import { freePort, start, startBroker } from "./processes.ts"
 import { beginBroadcasting, clientOf } from "./senders.ts"
 import type { Options as WorkerOptions } from "./worker.ts"
@@ -29,6 +30,8 @@ export interface Options {
   readonly deeds?: ReadonlyArray<Deed> | undefined
   /** Whether the broker keeps what it must not lose on disk, default yes. */
   readonly persists?: boolean | undefined
+  /** Whether the channel of the listeners has a history, default yes. */
+  readonly recovers?: boolean | undefined
   /** How long every handler takes at most, in milliseconds; where absent each worker has its own pace. */
   readonly slowness?: number | undefined
   /** Hears from time to time how it goes. */
@@ -54,7 +57,13 @@ interface Figures {
   readonly confirmed: number
   readonly refused: number
   readonly unknown: number
-  readonly broadcasts: { readonly answered: number; readonly failed: number; readonly received: number }
+  readonly broadcasts: {
+    readonly answered: number
+    readonly failed: number
+    readonly received: number
+    readonly heard: number
+    readonly gaps: number
+  }
   readonly deeds: Readonly<Record<Deed, number>>
   readonly redelivered: number
   readonly waiting: number
@@ -88,6 +97,7 @@ const live = Effect.fnUntraced(function*(options: Options) {
   const { broker, urls } = world
   const control = yield* clientOf(urls.direct)
   const receiving = yield* beginReceiving(urls.browsers, 4)
+  const listening = yield* beginListening(urls.browsers)
   const triggering = yield* beginTriggering(urls.browsers, control)
   const broadcasting = yield* beginBroadcasting(urls.backends)
   const state = yield* watch(broker.ask("state"))
@@ -100,7 +110,9 @@ const live = Effect.fnUntraced(function*(options: Options) {
       broadcasts: {
         answered,
         failed: broadcasting.broadcasts.length - answered,
-        received: receiving.subscriptions.reduce((sum, { received }) => sum + received.length, 0)
+        received: receiving.subscriptions.reduce((sum, { received }) => sum + received.length, 0),
+        heard: listening.listeners().reduce((sum, { heard }) => sum + heard.length, 0),
+        gaps: listening.listeners().reduce((sum, { heard }) => sum + heard.filter((one) => "gap" in one).length, 0)
       },
       deeds: { ...world.counts },
       redelivered: state.redelivered(),
@@ -116,6 +128,7 @@ const live = Effect.fnUntraced(function*(options: Options) {
   yield* triggering.end
   yield* broadcasting.end
   yield* receiving.end
+  const deaf = yield* listening.end(control)
   const left = yield* drained(state.latest)
   yield* world.end
   const handlings = yield* readAll(folder)
@@ -134,6 +147,8 @@ const live = Effect.fnUntraced(function*(options: Options) {
     wrongs: [
       ...verdict.wrongs,
       ...checkBroadcasts(broadcasting.broadcasts, receiving.subscriptions),
+      ...checkListeners(broadcasting.broadcasts.filter(({ channel }) => channel === Kept.name), listening.listeners()),
+      ...deaf,
       ...broker.faults,
       ...left,
       ...dropped > 0 ? [`${dropped} dead letters were dropped, and nobody can tell which`] : []
@@ -150,11 +165,12 @@ const live = Effect.fnUntraced(function*(options: Options) {
 type World = Effect.Success<ReturnType<typeof makeWorld>>
 
 const makeWorld = Effect.fnUntraced(function*(folder: string, options: Options) {
-  const { acknowledges = true, persists = true } = options
+  const { acknowledges = true, persists = true, recovers = true } = options
   const ports = { websocketPort: yield* freePort, backendPort: yield* freePort, tcpPort: yield* freePort }
   const broker = yield* startBroker({
     ...ports,
-    vhosts: [{ path: "/test", token, channels }],
+    vhosts: [{ path: "/test", token, channels: [...channels, Kept.name] }],
+    ...recovers && { channelRules: [{ pattern: Kept.name, history: { count: 100_000, size: 100_000_000 } }] },
     heartbeat: { interval: Duration.toMillis(expiry) / 5, maxMissed: 4 },
     queue: { capacity: 100, redeliveryBackoff: 5 },
     deadLetters: { capacity: 1_000_000, size: 1_000_000_000 },

@@ -184,3 +184,60 @@ function* missing(
     }
   }
 }
+
+// --- Broadcasts on a channel with history --------------------------------------------------------------------------------
+
+/** What a browser of the library has heard on a channel with history, over all its connections. */
+export interface Listener {
+  readonly name: string
+  /** When it was subscribed for the first time. */
+  readonly since: number
+  /** In the order of hearing, with what it was told of losses. */
+  readonly heard: ReadonlyArray<Pick<Broadcast, "sender" | "n"> | { readonly gap: string }>
+}
+
+/**
+ * Every answered broadcast that was begun after a listener had subscribed is heard by it exactly once and in the order of its
+ * sender, or it is missing at a place where the listener was told of a gap. Nothing else is heard.
+ */
+export const checkListeners = (
+  broadcasts: ReadonlyArray<Broadcast>,
+  listeners: ReadonlyArray<Listener>
+): ReadonlyArray<string> => {
+  const all = new Map(broadcasts.map((broadcast) => [nameOf(broadcast), broadcast]))
+  return listeners.flatMap((listener) => [...heardWrongly(all, listener), ...notHeard(broadcasts, listener)])
+}
+
+function* heardWrongly(all: ReadonlyMap<string, Broadcast>, { heard, name }: Listener) {
+  const before = new Set<string>()
+  const latest = new Map<string, number>()
+  for (const one of heard) {
+    if ("gap" in one) continue
+    const what = nameOf(one)
+    const broadcast = all.get(what)
+    const last = latest.get(one.sender) ?? -1
+    if (broadcast === undefined) yield `${name} heard ${what}, which was never sent`
+    else if (broadcast.refused) yield `${name} heard ${what}, which was refused`
+    else if (before.has(what)) yield `${name} heard ${what} twice`
+    // What was not answered may come after what was begun later.
+    else if (broadcast.answered !== undefined && one.n < last) yield `${name} heard ${what} after ${last}`
+    before.add(what)
+    latest.set(one.sender, Math.max(last, one.n))
+  }
+}
+
+function* notHeard(broadcasts: ReadonlyArray<Broadcast>, { heard, name, since }: Listener) {
+  const gaps = heard.flatMap((one, index) => "gap" in one ? [index] : [])
+  const places = new Map<string, Array<{ readonly n: number; readonly index: number }>>()
+  heard.forEach((one, index) => {
+    if ("sender" in one) places.set(one.sender, [...places.get(one.sender) ?? [], { n: one.n, index }])
+  })
+  for (const { answered, begun, n, sender } of broadcasts) {
+    if (answered === undefined || begun < since) continue
+    const own = places.get(sender) ?? []
+    if (own.some((place) => place.n === n)) continue
+    const after = Math.max(-1, ...own.filter((place) => place.n < n).map(({ index }) => index))
+    const until = Math.min(Infinity, ...own.filter((place) => place.n > n).map(({ index }) => index))
+    if (!gaps.some((gap) => after < gap && gap < until)) yield `${name} did not hear ${sender} ${n}, and was not told`
+  }
+}

@@ -1,6 +1,7 @@
 /**
  * Lets bad things happen for as long as it is told, and ends with 1 if something was lost, or was otherwise wrong. Before
- * that it shows that it finds losses: those of workers that do not acknowledge, and of a broker that keeps events in memory.
+ * that it shows that it finds losses: those of workers that do not acknowledge, of a broker that keeps events in memory, and of
+ * browsers on a channel without history.
  *
  *     npm run chaos -- --minutes 10 --seed 7
  */
@@ -26,9 +27,17 @@ const loses = Effect.fnUntraced(function*(options: Pick<Options, "seed" | "ackno
   return yield* Effect.fail(`losses were not found: ${JSON.stringify({ ...options, wrongs })}`)
 })
 
+/** Browsers are away, and nothing is retained for them. */
+const misses = Effect.gen(function*() {
+  const { wrongs } = yield* run({ duration: 0, seed: 4, recovers: false, deeds: ["browserCut", "brokerKilled"] })
+  if (wrongs.length > 0 && wrongs.every((wrong) => wrong.includes("and was not told"))) return
+  return yield* Effect.fail(`what browsers have missed was not found: ${JSON.stringify(wrongs.slice(0, 5))}`)
+})
+
 const program = Effect.gen(function*() {
   yield* loses({ seed: 2, acknowledges: false, deeds: ["workerKilled"] })
   yield* loses({ seed: 3, persists: false, deeds: ["brokerKilled"] })
+  yield* misses
   yield* Console.log(`seed ${values.seed}`)
   const { losses, wrongs, ...figures } = yield* run({
     duration: Duration.minutes(Number(values.minutes)),

@@ -6,6 +6,7 @@ import { Client, TcpTransport, ZmqTransport } from "../../src/index.ts"
 import { channels } from "./browsers.ts"
 import type { Broadcast } from "./checker.ts"
 import { tick } from "./clock.ts"
+import { Kept } from "./listeners.ts"
 
 /** After this time a request fails that is not answered. */
 const requestTimeout = "1 second"
@@ -25,9 +26,13 @@ export const beginBroadcasting = Effect.fnUntraced(function*(urls: ReadonlyArray
   let enough = false
   const send = Effect.fnUntraced(function*(client: Client.Client["Service"], sender: string) {
     for (let n = 0; !enough; n++) {
-      const channel = channels[n % 3 === 0 ? 1 : 0]
+      // Half of them on the channel with history.
+      const channel = n % 2 === 0 ? Kept.name : channels[n % 3 === 0 ? 1 : 0]
       const begun = tick()
-      const result = yield* Effect.result(client.broadcast(channel, "count", { sender, n }))
+      const data = { sender, n }
+      const result = yield* Effect.result(
+        n % 2 === 0 ? client.broadcast(Kept, "count", data) : client.broadcast(channel, "count", data)
+      )
       const outcome = Result.isSuccess(result) ? { answered: tick() } : { refused: isRefusal(result.failure) }
       broadcasts.push({ sender, n, channel, begun, ...outcome })
       yield* Effect.sleep(Result.isSuccess(result) ? "10 millis" : "50 millis")

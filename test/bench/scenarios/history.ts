@@ -13,7 +13,7 @@ import type * as ClientParty from "../parties/client.ts"
 
 type Options = Parameters<BrokerParty.Functions["start"]>[1]
 
-const history = { history: { channels: ["room"] } } satisfies Options
+const history = { channelRules: [{ pattern: "room", history: true }] } satisfies Options
 
 export const run = async (bench: Bench): Promise<void> => {
   const directory = mkdtempSync(join(tmpdir(), "kosmonaut-bench-"))
@@ -115,13 +115,8 @@ const memory = async (bench: Bench) => {
       name: "history in memory",
       run: async () => {
         const { broker, stop } = await openOwn({
-          history: {
-            channels: ["room"],
-            count: 2 * count,
-            size: "unlimited",
-            vhostSize: "unlimited",
-            totalSize: "unlimited"
-          }
+          history: { count: 2 * count, size: Infinity, vhostSize: Infinity, totalSize: Infinity },
+          channelRules: [{ pattern: "room", history: true }]
         })
         await broker.call("broadcast", "room", 1000)
         const before = await broker.call("memory")
