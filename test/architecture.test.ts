@@ -10,8 +10,13 @@ import { dirname, join } from "node:path/posix"
 import { describe, expect, it } from "vitest"
 import { parseAst } from "vitest/node"
 
-/** Any folder of the broker may import these three. */
-const brokerBasics = ["server/BrokerConfig.ts", "server/BrokerError.ts", "server/BrokerMetrics.ts"]
+/** Any folder of the broker may import these. */
+const brokerBasics = [
+  "server/BrokerConfig.ts",
+  "server/BrokerError.ts",
+  "server/BrokerMetrics.ts",
+  "server/ChannelRules.ts"
+]
 
 /** Who may import whom, types included. The longest row that fits a file counts; a folder may always import itself. */
 const mayImport: Record<string, ReadonlyArray<string>> = {
@@ -43,6 +48,7 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
     ...brokerBasics
   ],
   "server/BrokerConfig.ts": ["protocol", "server/BrokerError.ts", "server/internal"],
+  "server/ChannelRules.ts": ["server/BrokerConfig.ts", "server/BrokerError.ts", "server/internal"],
   "server/BrokerError.ts": ["protocol"],
   "server/BrokerMetrics.ts": ["protocol"],
   "server/Vhosts.ts": ["protocol", ...brokerBasics],
@@ -150,8 +156,8 @@ const limits = { file: 400, make: 60, function: 40 }
 /** What is larger, and how large. A new entry needs a reason; none may grow, and one that shrinks lowers its number. */
 const large: Record<string, number> = {
   // One file that bundlers make the script of, whose interface is its documentation.
-  "browser/script.ts": 493,
-  "browser/script.ts subscribe": 49,
+  "browser/script.ts": 472,
+  "browser/script.ts subscribe": 43,
   "browser/internal/driver/driver.ts make": 67,
   // The hot paths of TCP, over variables that all of their functions share.
   "protocol/FrameParser.ts make": 80,

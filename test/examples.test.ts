@@ -42,6 +42,12 @@ const programs: Record<string, ReadonlyArray<string>> = {
     "Ann may not join room 43: Forbidden (403): private-room-43 needs a token whose pattern matches it"
   ],
   "typed-chat.ts": ["ann: hello", "ann: anybody there?", "Joe has missed: hello anybody there?"],
+  "nothing-missed.ts": [
+    "The page shows the first",
+    "The page shows the second",
+    "The page shows the third",
+    `The broker retains "the first", "the second", "the third"`
+  ],
   "requests.ts": [
     "Try again later",
     "You are Ann now",
@@ -79,6 +85,8 @@ const others = [
   "hello.html",
   "local.ts",
   "migrating.ts",
+  "news-page.ts",
+  "news.ts",
   "otlp.ts",
   "own-http-server.ts",
   "page.html",

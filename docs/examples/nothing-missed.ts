@@ -2,7 +2,7 @@
  * A page that was away receives what it has missed, also when the broker was started again meanwhile.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, Layer, Stream } from "effect"
+import { Console, Effect, Layer, References, Stream } from "effect"
 import { Client } from "kosmonaut"
 import type { Browser, Subscription } from "kosmonaut/browser"
 import { Broker } from "kosmonaut/server"
@@ -42,7 +42,7 @@ const page = Effect.fnUntraced(function*(count: number, options: Browser.Subscri
 const retained = Effect.gen(function*() {
   const client = yield* Client.Client
   return yield* client.history(News, { limit: 10 }).pipe(
-    Stream.map(({ data }) => data["text"]),
+    Stream.map(({ data }) => JSON.stringify(data["text"])),
     Stream.runCollect
   )
 })
@@ -70,4 +70,9 @@ const program = Effect.gen(function*() {
   yield* Effect.provide(after(cursor), live)
 })
 
-NodeRuntime.runMain(Effect.scoped(program))
+// The broker's log says what it has restored.
+program.pipe(
+  Effect.scoped,
+  Effect.provideService(References.MinimumLogLevel, "Warn"),
+  NodeRuntime.runMain
+)

@@ -207,7 +207,17 @@ export const make = Effect.fnUntraced(function*<E = never, R = never>(
     state: state.get,
     changes: state.changes,
     subscribe: (channel, options) =>
-      Effect.flatMap(dataOf(options?.data), (data) => channels.subscribe(channel, { ...options, data })),
+      Effect.map(
+        Effect.flatMap(dataOf(options?.data), (data) => channels.subscribe(channel, { ...options, data })),
+        (subscription) => ({
+          ...subscription,
+          update: (data) =>
+            Effect.flatMap(
+              dataOf(data),
+              (data = "{}") => Outgoing.update(calls, channel.name, data, settings.callTimeout)
+            )
+        })
+      ),
     events: (group) => Consumers.stream(direct, group.events, undefined, report),
     on: ((group: EventGroup.Any, handlers: { readonly [name: string]: Consumers.Handler }) =>
       Consumers.handle(direct, group.events, handlers, undefined, report)) as Browser["Service"]["on"],

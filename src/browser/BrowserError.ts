@@ -175,6 +175,13 @@ export type RequestError = CallError | NoWorkerError | HandlerFailedError
 export type BroadcastError = CallError | NotSubscribedError | ChannelNotFoundError
 
 /**
+ * What can happen to an update of a subscription: as to a broadcast, but it is sent again if the connection is lost.
+ *
+ * @since 0.1.0
+ */
+export type UpdateError = Exclude<BroadcastError, ConnectionLostError>
+
+/**
  * Why a channel could not be subscribed to:
  *
  * - `UnauthorizedError`: it needs a user, and there is no token, none could be fetched, or the broker rejected it.

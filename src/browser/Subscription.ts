@@ -10,7 +10,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as Event from "../events/Event.ts"
 import type { JsonObject } from "../protocol/Json.ts"
-import type { SubscribeError } from "./BrowserError.ts"
+import type { SubscribeError, UpdateError } from "./BrowserError.ts"
 
 /**
  * Declared events, by their names in their groups.
@@ -106,16 +106,35 @@ export type Services<H> = H[keyof H] extends infer Handler
   : never
 
 /**
- * A user on a presence channel.
+ * A user on a presence channel. `info` and `data` are those of the user's latest connection.
  *
  * @since 0.1.0
  */
 export interface Member {
   readonly uid: string
-  /** What the user's latest connection said of itself when it subscribed, with the broker's keys `channel` and `uid`. */
+  /** What your backend has said of the user in the token: the broker vouches for it. */
+  readonly info: JsonObject | undefined
+  /** What the user's browser has said of itself: a claim. */
   readonly data: JsonObject
-  /** How many connections of the user have subscribed, hidden ones not counted. */
-  readonly connections: number
+  /** The user's connections that are subscribed, hidden ones not counted, in the order in which they joined: at least one. */
+  readonly connections: ReadonlyArray<MemberConnection>
+}
+
+/**
+ * A connection of a user on a presence channel: a tab, a window, a device.
+ *
+ * @since 0.1.0
+ */
+export interface MemberConnection {
+  /** Its name; `undefined` with a broker that is older than this library. */
+  readonly sid: string | undefined
+  /** What your backend has said of the user in the token. */
+  readonly info: JsonObject | undefined
+  /**
+   * What the browser has said of itself, when it subscribed or by `update`. With a broker that is older than this library it has
+   * the keys `channel` and `uid`, too.
+   */
+  readonly data: JsonObject
 }
 
 /**
@@ -194,6 +213,11 @@ export interface Subscription<E extends Events> {
    * complete. While the browser reconnects they stay as they were.
    */
   readonly members: Latest<ReadonlyArray<Member>>
+  /**
+   * Replaces the `data` that the others on a presence channel see of this browser, with anything whose JSON is an object. It stays
+   * over reconnecting, and is that of all subscriptions of the channel here. If the connection is lost meanwhile it is sent again.
+   */
+  readonly update: (data: object) => Effect.Effect<void, UpdateError>
   /** Whether events arrive. */
   readonly state: Latest<State>
   /**

@@ -28,49 +28,20 @@
  * @since 0.1.0
  */
 
-import type * as BigDecimal from "effect/BigDecimal"
-import type * as DateTime from "effect/DateTime"
-import type * as Duration from "effect/Duration"
-import type * as Option from "effect/Option"
 import type * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
 import type { Failure } from "./internal/failure.ts"
 import type { Call, Input, Subscribe } from "./internal/input.ts"
+import type { Json } from "./internal/json.ts"
 import * as Machine from "./internal/machine.ts"
 import type { ConnectionState, Cursor, GapReason, Output, SubscriptionState } from "./internal/output.ts"
 import type { Member } from "./internal/presence.ts"
 
 export type { Failure, FailureTag } from "./internal/failure.ts"
+export type { Json } from "./internal/json.ts"
 export type { ConnectionState, Cursor, GapReason, SubscriptionState } from "./internal/output.ts"
 export type { Member } from "./internal/presence.ts"
-
-/**
- * A value as it is in JSON: dates, times, URLs, bytes and large numbers are strings, sets are arrays, and maps are arrays of
- * pairs.
- *
- * @since 0.1.0
- */
-export type Json<A> = A extends string | number | boolean | null | undefined ? A
-  : A extends Text ? string
-  : A extends Duration.Duration ? JsonDuration
-  : A extends Option.Option<infer B> ? { readonly _tag: "Some"; readonly value: Json<B> } | { readonly _tag: "None" }
-  : A extends ReadonlyMap<infer K, infer V> ? ReadonlyArray<readonly [Json<K>, Json<V>]>
-  : A extends ReadonlySet<infer B> ? ReadonlyArray<Json<B>>
-  : A extends ReadonlyArray<unknown> ? { readonly [Index in keyof A]: Json<A[Index]> }
-  : A extends object ? { readonly [Key in keyof A]: Json<A[Key]> }
-  : A
-
-// A URL is not known to every compiler.
-type Text = Date | bigint | Uint8Array | DateTime.DateTime | DateTime.TimeZone | BigDecimal.BigDecimal | {
-  readonly href: string
-  readonly searchParams: object
-}
-
-type JsonDuration =
-  | { readonly _tag: "Millis"; readonly value: number }
-  | { readonly _tag: "Nanos"; readonly value: string }
-  | { readonly _tag: "Infinity" | "NegativeInfinity" }
 
 /**
  * The event of this name on the wire; any event for a name that is not known to the compiler.
@@ -180,6 +151,11 @@ export interface Subscription<E extends Event.Any> {
     data: Data<Named<E, Name>>,
     options?: CallOptions
   ) => Promise<void>
+  /**
+   * Replaces the `data` that others on a presence channel see of this browser, also after a reconnect. Fulfilled once the broker
+   * has accepted it. If the connection is lost meanwhile it is sent again.
+   */
+  readonly update: (data: object, options?: CallOptions) => Promise<void>
   /** Leaves the channel, if no other subscription of it is left. */
   readonly unsubscribe: Stop
 }
@@ -378,14 +354,7 @@ const subscribe = <E extends Event.Any>(
   const { give, machine } = driver
   const json = data && JSON.stringify(data)
   const stops = new Set<Stop>()
-  const kept = (stop: Stop): Stop => {
-    const remove = () => {
-      stops.delete(remove)
-      stop()
-    }
-    stops.add(remove)
-    return remove
-  }
+  const kept = (stop: Stop): Stop => addTo(stops, stop)
   let members: ReadonlyArray<Member> | undefined
   const membersNow = () => members ??= Machine.members(machine, channel)
   kept(listen(driver, `members ${channel}`, () => members = undefined))
@@ -410,6 +379,7 @@ const subscribe = <E extends Event.Any>(
     onMembers: (handler) => kept(listenNow(driver, `members ${channel}`, () => handler(membersNow()), membersNow)),
     broadcast: (event, data, options) =>
       promise(() => call("broadcast", event, data, options, channel)) as Promise<never>,
+    update: (data, options) => promise(() => call("update", "", data, options, channel)) as Promise<never>,
     unsubscribe: () => {
       if (!isSubscribed) return
       isSubscribed = false
@@ -417,6 +387,15 @@ const subscribe = <E extends Event.Any>(
       stops.forEach((stop) => stop())
     }
   }
+}
+
+const addTo = (stops: Set<Stop>, stop: Stop): Stop => {
+  const remove = () => {
+    stops.delete(remove)
+    stop()
+  }
+  stops.add(remove)
+  return remove
 }
 
 const send = (driver: Driver, call: Omit<Call, "_tag" | "call">, signal: AbortSignal | undefined): Promise<unknown> =>

@@ -8,7 +8,8 @@
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { channelRuleOfText, channelRuleSettings, type TextOption, textOptions } from "../server/BrokerConfig.ts"
+import { type TextOption, textOptions } from "../server/BrokerConfig.ts"
+import * as ChannelRules from "../server/ChannelRules.ts"
 
 /** What a flag gives: the text of an option, if it was given. */
 type TextFlag = Flag.Flag<string | undefined>
@@ -53,14 +54,14 @@ const repeated = (name: string, path: string, metavar: string, what: string): Te
 const channelRules: TextFlag = Flag.String("channel-rule").pipe(
   Flag.withMetavar("<rule>"),
   Flag.filterMap(
-    (text) => Option.map(Result.getSuccess(channelRuleOfText(text)), (rule) => JSON.stringify(rule)),
-    (text) => Result.getOrElse(Result.flip(channelRuleOfText(text)), () => "")
+    (text) => Option.map(Result.getSuccess(ChannelRules.fromWords(text)), (rule) => JSON.stringify(rule)),
+    (text) => Result.getOrElse(Result.flip(ChannelRules.fromWords(text)), () => "")
   ),
   Flag.atLeast(0),
   Flag.map((rules) => rules.length === 0 ? undefined : `[${rules.join(",")}]`),
   Flag.withDescription(
     `What channels are like whose whole name matches a pattern: "<pattern> <setting> …" with the settings ${
-      channelRuleSettings.join(", ")
+      ChannelRules.words.join(", ")
     }, as "room-.* open-on-demand history-count=100", or a JSON object. May be repeated, and the first that matches counts; default none: a backend opens channels, and nothing is retained`
   )
 )
@@ -82,7 +83,7 @@ export const optionFlags = {
   "admin.host": text("admin.host", "The address to bind for administrators", "<address>"),
   "storageDir": text(
     "storageDir",
-    "The folder in which vhosts, tokens, channels, unhandled events and dead letters are stored, so that they outlast the broker; default none: all is in memory",
+    "The folder in which vhosts, tokens, channels and their history, unhandled events and dead letters are stored, so that they outlast the broker; default none: all is in memory",
     "<folder>"
   ),
   "fsync": isOn(

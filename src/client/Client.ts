@@ -50,6 +50,7 @@ import type {
   ChannelInfo,
   ChannelLike,
   HistoryOptions,
+  Member,
   Requestable,
   RequestError,
   RequestOptions,
@@ -186,6 +187,11 @@ export class Client extends Context.Service<Client, {
   readonly channel: (channel: ChannelLike) => Effect.Effect<ChannelInfo, RequestError | ChannelNotFoundError>
   /** The subscribers of a channel that are not hidden, in the order of their subscribing, requested as they are wanted. */
   readonly subscribers: (channel: ChannelLike) => Stream.Stream<Subscriber, RequestError | ChannelNotFoundError>
+  /**
+   * The users on a private or presence channel, each once with all connections, in the order in which they joined. A user whose
+   * connection was lost a moment ago is still among them. Requested in parts and held in memory as a whole.
+   */
+  readonly members: (channel: ChannelLike) => Effect.Effect<ReadonlyArray<Member>, RequestError | ChannelNotFoundError>
   /**
    * The last broadcasts of a channel with history (`history` of the broker), the oldest first, requested as they are wanted.
    * A channel without history has an empty list.

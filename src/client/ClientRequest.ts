@@ -138,17 +138,44 @@ export interface ChannelInfo {
 }
 
 /**
- * A browser on a channel.
+ * A browser that is subscribed to a channel and not hidden.
  *
  * @since 0.1.0
  */
-export interface Subscriber {
-  /** The browser's connection. */
-  readonly sid: string
+export interface Subscriber extends MemberConnection {
   /** The user, on private and presence channels. A user with two browsers is there twice. */
   readonly uid: string | undefined
-  /** The `data` that the browser sent with its subscription, for the other members. The broker vouches for the `uid` alone. */
+}
+
+/**
+ * A connection of a browser, and what is known of its user.
+ *
+ * @since 0.1.0
+ */
+export interface MemberConnection {
+  /** The name of the connection, for `sendTo`. */
+  readonly sid: string
+  /** What you have said about the user in the token, on private and presence channels. The user cannot change it. */
+  readonly info: Json.JsonObject | undefined
+  /** The `data` that the browser has sent for the other members. The broker vouches for the `uid` and the `info` alone. */
   readonly data: Json.JsonObject
+  /** The connection was lost a moment ago and may come back; until then its user is a member of a presence channel. */
+  readonly isAway: boolean
+}
+
+/**
+ * A user on a private or presence channel. `info` and `data` are those of the user's latest connection.
+ *
+ * @since 0.1.0
+ */
+export interface Member {
+  readonly uid: string
+  /** What you have said about the user in the token. */
+  readonly info: Json.JsonObject | undefined
+  /** What the user's browser has sent for the other members. */
+  readonly data: Json.JsonObject
+  /** The user's connections that are not hidden, in the order of their subscribing: at least one. */
+  readonly connections: ReadonlyArray<MemberConnection>
 }
 
 /**

@@ -35,7 +35,7 @@ export const connected = (sid: string, one?: { readonly pingInterval: number }):
 export const authenticated = (uid?: string, id?: Id): string => write(":authenticated", { uid, id })
 
 /**
- * A part of the members of a presence channel, each the text of a `member`.
+ * A part of the members of a presence channel, each the text of a `member`, or of a `memberConnection` in version 1.
  *
  * @since 0.1.0
  */
@@ -138,6 +138,53 @@ export const memberJoined = (member: string): string => `{":memberJoined":${memb
  * @since 0.1.0
  */
 export const memberLeft = (member: string): string => `{":memberLeft":${member}}`
+
+/**
+ * A connection of a member of a presence channel as browsers of version 1 see it.
+ *
+ * @since 0.1.0
+ */
+export interface MemberConnection {
+  readonly uid: string
+  readonly sid: string
+  /** What the user's backend has said of the user. */
+  readonly info: JsonText.ObjectText | undefined
+  /** What the browser has said of itself. */
+  readonly data: JsonText.ObjectText
+}
+
+/**
+ * A member's connection in lists for browsers of version 1, `{uid, sid, info?, data}`.
+ *
+ * @since 0.1.0
+ */
+export const memberConnection = ({ data, info, sid, uid }: MemberConnection): string =>
+  `${JSON.stringify({ uid, sid }).slice(0, -1)}${info === undefined ? "" : `,"info":${info.text}`},"data":${data.text}}`
+
+/**
+ * `:memberJoined`, `:memberUpdated` and `:memberLeft {channel, uid, sid, info?, data}` for browsers of version 1, with the text
+ * of a `memberConnection`.
+ *
+ * @since 0.1.0
+ */
+export const memberChanged = (how: "Joined" | "Updated" | "Left", channel: string, connection: string): string =>
+  `{":member${how}":{"channel":${JSON.stringify(channel)},${connection.slice(1)}}`
+
+/**
+ * `:memberMoved {channel, uid, from, sid}`: the user's connection `from` has ended, and this one takes its place. Only for
+ * browsers of version 1.
+ *
+ * @since 0.1.0
+ */
+export const memberMoved = (channel: string, uid: string, from: string, sid: string): string =>
+  write(":memberMoved", { channel, uid, from, sid })
+
+/**
+ * `:updated {channel, id}`: the response to an `update` with an id.
+ *
+ * @since 0.1.0
+ */
+export const updated = (channel: string, id: Id): string => write(":updated", { channel, id })
 
 /**
  * `:closed {sid}`: the connection is closed, since the browser or a backend wanted it.

@@ -38,6 +38,8 @@ export type FromBrowser = Data.TaggedEnum<{
     readonly id?: Id | undefined
   }
   Unsubscribe: { readonly channel: string; readonly data: JsonText.ObjectText; readonly id?: Id | undefined }
+  /** Version 1: changes the data of the browser's subscription, which the others on a presence channel see. */
+  Update: { readonly channel: string; readonly data: JsonText.ObjectText; readonly id?: Id | undefined }
   /** Requests the members of a presence channel that come after the cursor `after`, default 0: from the first. */
   Members: { readonly channel: string; readonly after: number; readonly id?: Id | undefined }
   /** `trigger` names an event that a worker gets as well. An `id` asks for a confirmation, here and in `Trigger`. */
@@ -204,6 +206,12 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
     if (channel === undefined) return malformed("unsubscribe needs a channel")
     const data = dataOf(envelope)
     return data === undefined ? noObject : Result.succeed(FromBrowser.Unsubscribe({ channel, data, ...id }))
+  }],
+  ["update", (envelope, id) => {
+    const channel = text(envelope.payload.channel)
+    if (channel === undefined) return malformed("update needs a channel")
+    const data = dataOf(envelope)
+    return data === undefined ? noObject : Result.succeed(FromBrowser.Update({ channel, data, ...id }))
   }],
   ["members", ({ payload }, id) => {
     const channel = text(payload.channel)

@@ -40,15 +40,17 @@ export const Channel = Schema.Struct({ name: Schema.String, subscribers: Schema.
 export const Channels = Schema.Struct({ channels: Schema.Array(Channel), next: Schema.NullOr(Schema.Int) })
 
 /**
- * A subscriber that is not hidden: the browser, the user on private and presence channels, and the data that the browser
- * subscribed with.
+ * A subscriber that is not hidden: the browser, the user on private and presence channels, what a backend has said of the user
+ * in the token, and what the browser has said of itself. It is `away` if its connection has ended and it may come back.
  *
  * @since 0.1.0
  */
 export const Subscriber = Schema.Struct({
   sid: Schema.String,
   uid: Schema.optional(Schema.String),
-  data: Schema.Record(Schema.String, Schema.Json)
+  info: Schema.optional(Schema.Record(Schema.String, Schema.Json)),
+  data: Schema.Record(Schema.String, Schema.Json),
+  away: Schema.optional(Schema.Boolean)
 })
 
 /**

@@ -140,6 +140,11 @@ const fields = {
      */
     presenceListSize: Option.size(262_144),
     /**
+     * How many bytes the members of a vhost may take whose connection was lost and may come back (`grace` of a rule), default
+     * 16 MiB. Beyond it a member is gone at once.
+     */
+    graceSize: Option.size(16 * MiB),
+    /**
      * How many bytes may be queued for one that does not read, including the overhead of each message, default 4 MiB. Beyond
      * it the browser is disconnected, 1013.
      */
@@ -240,52 +245,12 @@ export const make = (options: Options = {}): Effect.Effect<Resolved, InvalidOpti
 
 const decode = SchemaParser.decodeUnknownResult(schema, { onExcessProperty: "error" })
 
-/**
- * Checks the rules of a vhost, as `make` does.
- *
- * @since 0.1.0
- */
-export const channelRules = (
-  channelRules: ReadonlyArray<ChannelRule>
-): Result.Result<ReadonlyArray<ResolvedChannelRule>, InvalidOptionError> =>
-  Result.mapBoth(decodeRules({ channelRules }), {
-    onSuccess: ({ channelRules }) => channelRules,
-    onFailure: (issue) => errorOf(issue, { channelRules })
-  })
-
-/**
- * Reads a rule of channels that is one text, `room-.* open-on-demand history-count=100`, or JSON. The result is for the list of
- * `channelRules` as JSON, or says what is wrong.
- *
- * @since 0.1.0
- */
-export const channelRuleOfText: (text: string) => Result.Result<unknown, string> = ChannelRules.fromText
-
-/**
- * What may stand after the pattern in such a text.
- *
- * @since 0.1.0
- */
-export const channelRuleSettings: ReadonlyArray<string> = ChannelRules.settingNames
-
-const decodeRules = SchemaParser.decodeUnknownResult(Schema.Struct({ channelRules: ChannelRules.list }), {
-  onExcessProperty: "error"
-})
-
-const errorOf = (issue: SchemaIssue.Issue, options: object): InvalidOptionError => {
-  const { issues: [first] } = Issue.format(issue)
-  const path = first?.path?.map(String) ?? []
-  const value = path.reduce<unknown>((value, key) => (value as Readonly<Record<string, unknown>>)[key], options)
-  // The value of a secret is in no error.
-  const text = secrets.includes(path.at(-1)) ? "what it is" : Issue.textOf(value)
-  const isOfGroup = path.length === 1 && Option.isGroup(fields[path[0] as keyof typeof fields])
-  const allowed = isOfGroup && Object(value) !== value
-    ? "an object with options"
-    : Issue.expectedBy(first?.message ?? "")
-  return new InvalidOptionError({ option: path.join("."), value: text, allowed })
+const errorOf = (issue: SchemaIssue.Issue, options: Options): InvalidOptionError => {
+  const { allowed, option, value } = Issue.describe(issue, options)
+  const isNoGroup = Option.isGroup(fields[option as keyof typeof fields]) &&
+    Object(options[option as keyof Options]) !== options[option as keyof Options]
+  return new InvalidOptionError({ option, value, allowed: isNoGroup ? "an object with options" : allowed })
 }
-
-const secrets: ReadonlyArray<string | undefined> = ["token", "cookie"]
 
 /**
  * The configuration as a layer.

@@ -15,8 +15,8 @@ import type * as Redacted from "effect/Redacted"
 import type * as ChannelName from "../protocol/ChannelName.ts"
 import type * as Json from "../protocol/Json.ts"
 import type { ChannelNotFoundError, InternalError, InvalidChannelNameError } from "../protocol/KosmonautError.ts"
-import type { VhostOptions } from "./BrokerConfig.ts"
-import type { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "./BrokerError.ts"
+import type { ChannelRule, VhostOptions } from "./BrokerConfig.ts"
+import type { InvalidOptionError, InvalidVhostError, VhostExistsError, VhostNotFoundError } from "./BrokerError.ts"
 
 /**
  * An open channel.
@@ -112,6 +112,16 @@ export interface Vhost {
     /** The open channels, in the order of their opening. */
     readonly list: Effect.Effect<ReadonlyArray<Channel>>
   }
+  /** The rules of its channels, without those of the broker, which come after them. */
+  readonly channelRules: Effect.Effect<ReadonlyArray<ChannelRule>>
+  /**
+   * Sets the rules of its channels. They apply to channels that are open, too: subscribers stay, and what is retained beyond
+   * new limits is dropped. With storage they outlast the broker, unless its options have other rules for this vhost. Fails if a
+   * rule is wrong, and changes nothing then.
+   */
+  readonly setChannelRules: (
+    rules: ReadonlyArray<ChannelRule>
+  ) => Effect.Effect<void, InvalidOptionError | InternalError>
   readonly deadLetters: {
     /** All of them, the oldest first. */
     readonly list: Effect.Effect<ReadonlyArray<DeadLetter>>

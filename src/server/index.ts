@@ -8,6 +8,8 @@
 export * as Broker from "./Broker.ts"
 /** Its options and their defaults. */
 export * as BrokerConfig from "./BrokerConfig.ts"
+/** The rules of its channels, and their texts. */
+export * as ChannelRules from "./ChannelRules.ts"
 /** What an operator can see of it. */
 export * as BrokerMetrics from "./BrokerMetrics.ts"
 /** What can go wrong in administering it. */

@@ -257,7 +257,7 @@ const connect = Effect.fnUntraced(function*(vhost: Engine.Vhost) {
   const end = (code: number) =>
     Effect.suspend(() => {
       inbox.endUnsafe(code)
-      return session.end
+      return session.end(BrowserSession.mayReturn(code))
     })
   yield* Effect.addFinalizer(() => end(1001))
   yield* Effect.as(vhost.removed, 1001).pipe(

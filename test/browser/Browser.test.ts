@@ -359,7 +359,7 @@ describe("a subscription", () => {
         const other = yield* browser({ uid: "ann" })
         yield* other.subscribe(room)
         yield* eventually(members.get, (all) =>
-          all.map(({ connections, uid }) => `${uid} ${connections}`).join() === "joe 1,ann 2")
+          all.map(({ connections, uid }) => `${uid} ${connections.length}`).join() === "joe 1,ann 2")
         yield* browserNetwork.cut
         yield* untilState(joe, "Disconnected")
         assert.strictEqual((yield* members.get).length, 2, "they stay while it is not connected")
@@ -367,6 +367,31 @@ describe("a subscription", () => {
       yield* browserNetwork.restore
       yield* TestClock.adjust("20 seconds")
       yield* seen(["joe"])
+    }).pipe(within()))
+
+  it.effect("updates its data, for all members, and also after a reconnect", () =>
+    Effect.gen(function*() {
+      const { browser, browserNetwork } = yield* TestBroker.TestBroker
+      const joe = yield* (yield* browser({ uid: "joe" })).subscribe(room, { data: { n: 1 } })
+      const annsBrowser = yield* browser({ uid: "ann" })
+      const ann = yield* annsBrowser.subscribe(room)
+      const seen = (n: number) =>
+        eventually(ann.members.get, ([member]) => member?.uid === "joe" && member.data["n"] === n)
+      yield* seen(1)
+      yield* joe.update({ n: 2 })
+      yield* seen(2)
+      const failed = yield* Effect.flip(joe.update([]))
+      assert.strictEqual(failed._tag === "ProtocolError" && failed.reason._tag, "MessageEncodeError")
+      const large = yield* Effect.flip(joe.update({ text: "x".repeat(5000) }))
+      assert.strictEqual(large._tag === "ProtocolError" && large.reason._tag, "BadRequestError")
+      yield* browserNetwork.disconnect()
+      yield* untilState(annsBrowser, "Disconnected")
+      const updating = yield* Effect.forkChild(joe.update({ n: 3 }), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(updating)
+      yield* seen(3)
+      const [member] = yield* ann.members.get
+      assert.strictEqual(member!.connections.length, 1)
     }).pipe(within()))
 
   it.effect("that waits for the connection can be interrupted", () =>

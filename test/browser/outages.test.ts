@@ -32,7 +32,100 @@ const outage = Effect.fnUntraced(function*(site: World, duration: Duration.Input
   expect([...joe.faults, ...ann.faults]).toEqual([])
 })
 
+/** A channel with history, and a page that writes down what it hears there, over its reloads. */
+const history = { channelRules: [{ pattern: "feed", openOnDemand: true, history: { count: 2000, size: 10_000_000 } }] }
+const listens = `
+  const heard = []
+  const gaps = []
+  const kept = localStorage.getItem("cursor")
+  const feed = connection.subscribe("feed", kept === null ? {} : { since: JSON.parse(kept) })
+  feed.on("count", ({ n }, cursor) => {
+    heard.push(n)
+    localStorage.setItem("cursor", JSON.stringify(cursor))
+  })
+  feed.onGap((reason) => gaps.push(reason))
+`
+const listening = `feed.state._tag === "Subscribed"`
+
+const broadcast = ({ client }: World, from: number, count: number) =>
+  Effect.forEach(
+    Array.from({ length: count }, (_, index) => from + index),
+    (n) => client.broadcast("feed", "count", { n }),
+    { concurrency: "unbounded", discard: true }
+  )
+
+const numbers = (count: number) => Array.from({ length: count }, (_, n) => n)
+
+/** Cuts the network of a page that listens, for this long and until the page has noticed, while much is broadcast. */
+const away = Effect.fnUntraced(function*(site: World, duration: Duration.Input) {
+  const joe = yield* site.open("joe", listens)
+  yield* joe.until(listening)
+  yield* broadcast(site, 0, 10)
+  yield* joe.until(`heard.length === 10`)
+  yield* site.network.stall
+  yield* broadcast(site, 10, 1000)
+  yield* Effect.sleep(duration)
+  yield* joe.until(`connection.state._tag !== "Connected"`)
+  yield* site.network.cut("all")
+  yield* site.network.goOn
+  yield* joe.until(`heard.length >= 1010`)
+  yield* broadcast(site, 1010, 10)
+  yield* joe.until(`heard.length >= 1020`)
+  expect(yield* joe.run("heard")).toEqual(numbers(1020))
+  expect(yield* joe.run("gaps")).toEqual([])
+  expect(joe.faults).toEqual([])
+})
+
 describeInChromium("pages", (it) => {
+  it.effect("hear all that was broadcast while the network was cut, in order and once", () =>
+    Effect.flatMap(Site.make({ ...history, browsers: { pingInterval: 1000 } }), (site) => away(site, "0 millis")))
+
+  it.effect(
+    "hear all that was broadcast while the network was cut for 30 seconds, by the default options",
+    ({ skip }) =>
+      process.env["LONG_TESTS"] === undefined
+        ? Effect.sync(() => skip("it takes a minute: run npm run outage"))
+        : Effect.flatMap(Site.make(history), (site) => away(site, "30 seconds")),
+    120_000
+  )
+
+  it.effect("hear all that was broadcast while they were loaded again, if they have kept the cursor", () =>
+    Effect.gen(function*() {
+      const site = yield* Site.make(history)
+      const joe = yield* site.open("joe", listens)
+      yield* joe.until(listening)
+      yield* broadcast(site, 0, 10)
+      yield* joe.until(`heard.length === 10`)
+      const address = joe.page.url()
+      yield* Effect.promise(() => joe.page.goto(`${site.pages.origin}/token?nobody`))
+      yield* broadcast(site, 10, 50)
+      yield* Effect.promise(() => joe.page.goto(address))
+      yield* joe.until(`heard.length >= 50`)
+      yield* broadcast(site, 60, 10)
+      yield* joe.until(`heard.length >= 60`)
+      expect(yield* joe.run("heard")).toEqual(numbers(70).slice(10))
+      expect(yield* joe.run("gaps")).toEqual([])
+      expect(joe.faults).toEqual([])
+    }))
+
+  it.effect("hear what was broadcast before the broker was killed, when it is back", () =>
+    Effect.gen(function*() {
+      const site = yield* Site.make(history)
+      const joe = yield* site.open("joe", listens)
+      yield* joe.until(listening)
+      yield* broadcast(site, 0, 10)
+      yield* joe.until(`heard.length === 10`)
+      yield* site.network.stall
+      yield* broadcast(site, 10, 100)
+      yield* site.broker.killAndStart
+      yield* site.network.cut("all")
+      yield* site.network.goOn
+      yield* joe.until(`heard.length >= 110`)
+      expect(yield* joe.run("heard")).toEqual(numbers(110))
+      expect(yield* joe.run("gaps")).toEqual([])
+      expect(joe.faults).toEqual([])
+    }))
+
   it.effect("are back when a killed broker is, with what they triggered meanwhile", () =>
     Effect.gen(function*() {
       const site = yield* Site.make()

@@ -373,7 +373,11 @@ describe.each(transports)("Client over $name", ({ url }) => {
         )
         const browsers = yield* Effect.forEach(
           Array.from({ length: 20 }, (_, n) => ({ name: "ż".repeat(n * 10) })),
-          (data) => Effect.map(subscribed("presence-room", { data }), ({ sid }) => ({ sid, uid: "joe", data }))
+          (data) =>
+            Effect.map(
+              subscribed("presence-room", { data }),
+              ({ sid }) => ({ sid, uid: "joe", info: undefined, data, isAway: false })
+            )
         )
         assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("presence-room")), browsers)
       }),
@@ -393,12 +397,14 @@ describe.each(transports)("Client over $name", ({ url }) => {
       yield* spy.send({ subscribe: { channel: "room", data: { n: 1 } } })
       yield* spy.nextOf(":subscribed")
       assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("presence-room")), [
-        { sid: joe.sid, uid: "joe", data: { name: "Joe" } }
+        { sid: joe.sid, uid: "joe", info: undefined, data: { name: "Joe" }, isAway: false }
       ])
       assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("room")), [{
         sid: spy.sid,
         uid: undefined,
-        data: { n: 1 }
+        info: undefined,
+        data: { n: 1 },
+        isAway: false
       }])
       assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("private-room")), [])
       assert.strictEqual((yield* client.channel("presence-room")).subscribers, 2)
@@ -644,7 +650,9 @@ describe("Client", () => {
           ? `{"subscribers":[{"sid":"s","uid":"joe","data":{},"since":1}],"next":null,"total":1}`
           : `{"name":"room","subscribers":2,"since":1}`
       ])
-      assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("room")), [{ sid: "s", uid: "joe", data: {} }])
+      assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("room")), [
+        { sid: "s", uid: "joe", info: undefined, data: {}, isAway: false }
+      ])
       assert.deepStrictEqual(yield* client.channel("room"), { name: "room", kind: "normal", subscribers: 2 })
     }))
 

@@ -31,6 +31,7 @@ const makeClient = () => {
     channels: no,
     channel: no,
     subscribers: no,
+    members: no,
     history: no,
     disconnect: no,
     deadLetters: {

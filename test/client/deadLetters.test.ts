@@ -157,7 +157,9 @@ describe("a Client's dead letters", () => {
       assert.deepStrictEqual(yield* Stream.runCollect(client.subscribers("room")), [{
         sid: joe.sid,
         uid: undefined,
-        data: deep
+        info: undefined,
+        data: deep,
+        isAway: false
       }])
     }).pipe(within({ channels: ["room"] })))
 

@@ -146,7 +146,7 @@ const browserOf = (vhost: Vhosts.Vhost) => {
   const received: Array<Record<string, unknown>> = []
   const closed = Deferred.makeUnsafe<number>()
   const sid = crypto.randomUUID()
-  const end = (code: number) => Effect.andThen(Deferred.succeed(closed, code), session.end)
+  const end = (code: number) => Effect.andThen(Deferred.succeed(closed, code), session.end(false))
   const session = BrowserSession.make(vhost, {
     sid,
     version: 0,
@@ -159,7 +159,7 @@ const browserOf = (vhost: Vhosts.Vhost) => {
   received.splice(0)
   return {
     sid,
-    end: session.end,
+    end: session.end(false),
     next,
     nextOf,
     closed: Deferred.await(closed),

@@ -4,6 +4,7 @@
 import { Clock, Effect, Result } from "effect"
 import type { Event } from "../../src/protocol/Trigger.ts"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
+import * as ChannelRules from "../../src/server/ChannelRules.ts"
 import * as Browsers from "../../src/server/engine/Browsers.ts"
 import * as Channels from "../../src/server/engine/Channels.ts"
 import * as History from "../../src/server/engine/internal/history.ts"
@@ -24,7 +25,7 @@ const limits = Limits.fromConfig(config)
 
 /** Rules as those of a broker without other options. */
 export const rules = (...rules: ReadonlyArray<BrokerConfig.ChannelRule>): Rules.Rules =>
-  Result.getOrThrow(Result.flatMap(BrokerConfig.channelRules(rules), (rules) => Rules.make(rules, config)))
+  Result.getOrThrow(Result.flatMap(ChannelRules.make(rules), (rules) => Rules.make(rules, config)))
 
 export interface Options extends Partial<VhostState.Options> {
   readonly emit?: ((event: Event) => void) | undefined

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect, Layer, Redacted, Result } from "effect"
 import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
-import * as ChannelRule from "../../src/server/internal/channelRule.ts"
+import * as ChannelRules from "../../src/server/ChannelRules.ts"
 
 const defaults = Effect.runSync(BrokerConfig.make())
 
@@ -188,15 +188,14 @@ describe("BrokerConfig", () => {
     ] as const
   )("reads the rule %j", ([text, rule]) =>
     Effect.gen(function*() {
-      const read = Result.getOrThrow(ChannelRule.fromText(text))
+      const read = Result.getOrThrow(ChannelRules.fromWords(text))
       const { channelRules } = yield* BrokerConfig.make(
         BrokerConfig.fromTexts({ channelRules: JSON.stringify([read]) })
       )
       const { channelRules: expected } = yield* BrokerConfig.make({ channelRules: [rule] })
       expect(channelRules).toEqual(expected)
       // And what is stored of it is the same rule.
-      const json = JSON.stringify(expected.map(ChannelRule.toJson))
-      expect((yield* BrokerConfig.make(BrokerConfig.fromTexts({ channelRules: json }))).channelRules).toEqual(expected)
+      expect(Result.getOrThrow(ChannelRules.fromText(ChannelRules.toText(expected)))).toEqual(expected)
     }))
 
   it.effect("reads each option as the text that its default is", () =>

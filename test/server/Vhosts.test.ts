@@ -21,11 +21,13 @@ describe("Vhosts", () => {
       const vhosts = yield* Vhosts.Vhosts
       const vhost = yield* vhosts.get("/a")
       assert.deepStrictEqual(Object.keys(vhost).sort(), [
+        "channelRules",
         "channels",
         "counts",
         "deadLetters",
         "issueToken",
         "path",
+        "setChannelRules",
         "token"
       ])
       assert.strictEqual(vhost, (yield* vhosts.list)[0])
@@ -45,6 +47,27 @@ describe("Vhosts", () => {
       assert.deepStrictEqual(yield* vhost.channels.list, [{ name: "private-room", kind: "private", subscribers: 0 }])
       const token = yield* vhost.issueToken("joe", ".*")
       assert.strictEqual((yield* VhostViews.ofView(vhost).accessTokens.redeem(Redacted.value(token))).uid, "joe")
+    }).pipe(Effect.provide(live())))
+
+  it.effect("sets the rules of channels, or none of them", () =>
+    Effect.gen(function*() {
+      const vhost = yield* (yield* Vhosts.Vhosts).get("/a")
+      assert.deepStrictEqual(yield* vhost.channelRules, [])
+      yield* vhost.setChannelRules([{ pattern: "room", history: { age: "1 hour" }, grace: "1 minute" }])
+      const rules = yield* vhost.channelRules
+      assert.deepStrictEqual(rules.map(({ pattern }) => pattern), ["room"])
+      for (const wrong of [{ pattern: "a(" }, { pattern: "a", maxSubscribers: -1 }]) {
+        const error = yield* Effect.flip(vhost.setChannelRules([{ pattern: "b" }, wrong]))
+        assert.strictEqual(error._tag, "InvalidOptionError")
+        assert.include(error.message, "channelRules.1.")
+      }
+      assert.deepStrictEqual(yield* vhost.channelRules, rules)
+      // What was read can be set again.
+      yield* vhost.setChannelRules(rules)
+      assert.deepStrictEqual(yield* vhost.channelRules, rules)
+      const { channels } = VhostViews.ofView(vhost)
+      assert.deepInclude(channels.ruleOf("room"), { grace: 60_000, openOnDemand: false })
+      assert.strictEqual(channels.ruleOf("other").history, undefined)
     }).pipe(Effect.provide(live())))
 
   it.effect("discards and replays dead letters", () =>

@@ -86,6 +86,47 @@ const names = (given: ReadonlyArray<{ readonly json: string }>) =>
   given.map(({ json }) => Object.keys(JSON.parse(json))[0])
 
 describe.each(stores)("a vhost on $name", ({ make }) => {
+  it.effect("the rules of its channels, unless the options have others", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const names = (vhosts: Vhosts.Vhosts["Service"]) =>
+        Effect.map(vhosts.get("/test"), (vhost) => ({
+          own: vhost.channelRules().map(({ pattern }) => pattern),
+          opens: ["a", "b", "c"].filter((name) => vhost.channels.ruleOf(name).openOnDemand)
+        }))
+      const channelRules = [{ pattern: "c", openOnDemand: true }]
+      yield* live((vhosts) =>
+        Effect.gen(function*() {
+          const vhost = yield* vhosts.get("/test")
+          yield* vhost.setChannelRules([
+            { pattern: "a", openOnDemand: true, history: { count: Infinity, age: "2 minutes" } },
+            { pattern: "b|c" }
+          ])
+          yield* vhost.journal.persisted
+        }), { channelRules })
+      yield* live((vhosts) =>
+        Effect.gen(function*() {
+          expect(yield* names(vhosts)).toEqual({ own: ["a", "b|c"], opens: ["a"] })
+          const { channels } = yield* vhosts.get("/test")
+          expect(channels.ruleOf("a").history).toEqual({ count: Infinity, age: 120_000, size: 1_048_576 })
+        }), { channelRules })
+      yield* live(
+        (vhosts) => Effect.map(names(vhosts), (found) => expect(found).toEqual({ own: ["b"], opens: ["b"] })),
+        {
+          vhosts: [{ path: "/test", channelRules: [{ pattern: "b", openOnDemand: true }] }]
+        }
+      )
+      yield* live((vhosts) =>
+        Effect.gen(function*() {
+          expect(yield* names(vhosts)).toEqual({ own: ["b"], opens: ["b"] })
+          const vhost = yield* vhosts.get("/test")
+          yield* vhost.setChannelRules([])
+          yield* vhost.journal.persisted
+        })
+      )
+      yield* live((vhosts) => Effect.map(names(vhosts), (found) => expect(found).toEqual({ own: [], opens: [] })))
+    }))
+
   const inTest = <A, E>(use: (vhost: Vhosts.Vhost) => Effect.Effect<A, E, Scope.Scope>) => (live: Live) =>
     live((vhosts) => Effect.flatMap(vhosts.get("/test"), use))
 

@@ -49,6 +49,7 @@ expectTypeOf(client.channels({ prefix: "room-" })).toEqualTypeOf<
   Stream.Stream<Client.ChannelInfo, Client.RequestError>
 >()
 expectTypeOf(client.subscribers(Room({ id: 1 }))).toEqualTypeOf<Stream.Stream<Client.Subscriber, OnChannel>>()
+expectTypeOf(client.members("room")).toEqualTypeOf<Effect.Effect<ReadonlyArray<Client.Member>, OnChannel>>()
 expectTypeOf(client.broadcast(Room({ id: 1 }), "said", data)).toEqualTypeOf<Effect.Effect<void, OnChannel>>()
 expectTypeOf(client.requestSingleAccessToken({ uid: "joe", channels: [Room({ id: 1 }), "news"] })).toEqualTypeOf<
   Effect.Effect<Redacted.Redacted, Client.RequestError>

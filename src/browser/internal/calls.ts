@@ -1,8 +1,9 @@
 /**
- * What the user sends and wants to be confirmed: triggers, requests and broadcasts. Each ends exactly once, within its timeout.
+ * What the user sends and wants to be confirmed: triggers, requests, broadcasts and updates. Each ends exactly once, within its timeout.
  *
  * A call waits until it may be sent. If the connection is lost after that, a trigger or a request of an authenticated browser is
- * sent again with its number, by which the broker knows it; any other call may have happened, and fails.
+ * sent again with its number, by which the broker knows it, and so is an update, which is safe to repeat; any other call may have
+ * happened, and fails.
  */
 
 import * as Failure from "./failure.ts"
@@ -41,10 +42,13 @@ export const cancel = (machine: Machine, number: number): void => {
   end(machine, call, { _tag: "Cancelled" })
 }
 
-/** `:triggered` and `:response`: a call has succeeded, or a request's handler has failed as it declared. */
+/** `:triggered`, `:updated` and `:response`: a call has succeeded, or a request's handler has failed as it declared. */
 export const respond = (machine: Machine, id: unknown, { data = null, error }: CallResponse): void => {
   const call = machine.calls.get(id as number)
   if (call === undefined) return
+  const subscription = call.kind === "update" ? machine.subscriptions.get(call.channel!) : undefined
+  // What it subscribes with from now on.
+  if (subscription !== undefined) subscription.data = call.data
   end(machine, call, error === undefined ? { _tag: "Success", data } : { _tag: "Declared", error })
 }
 
@@ -81,7 +85,7 @@ export const lose = (machine: Machine, isTooLarge: boolean): void => {
   for (const call of inFlight) {
     if (call === largest) continue
     call.isSent = false
-    if (call.kind === "broadcast" || !isRemembered) fail(machine, call, connectionLost)
+    if (call.kind === "broadcast" || (call.kind !== "update" && !isRemembered)) fail(machine, call, connectionLost)
   }
 }
 
@@ -107,11 +111,12 @@ export const expire = (machine: Machine): void => {
 const trySend = (machine: Machine, call: Pending): void => {
   const known = version(machine)
   if (known === undefined) return
-  const obstacle = known === 0 && call.kind === "request"
-    ? Failure.make("UnsupportedError", "the broker is too old for requests")
+  const { kind } = call
+  const obstacle = known === 0 && (kind === "request" || kind === "update")
+    ? Failure.make("UnsupportedError", `the broker is too old for ${kind}s`)
     : isStale(machine, call, known)
     ? connectionLost
-    : call.kind === "broadcast"
+    : kind === "broadcast" || kind === "update"
     ? subscriptionOf(machine, call)
     : userOf(machine)
   if (obstacle === "wait") return
@@ -120,8 +125,8 @@ const trySend = (machine: Machine, call: Pending): void => {
 }
 
 // Whether the broker may have forgotten this call, and would execute it again.
-const isStale = ({ authentication, now }: Machine, { sent }: Pending, version: 0 | 1): boolean =>
-  sent !== undefined &&
+const isStale = ({ authentication, now }: Machine, { kind, sent }: Pending, version: 0 | 1): boolean =>
+  sent !== undefined && kind !== "update" &&
   (version === 0 || now - sent.at > retention ||
     (authentication.phase === "done" && sent.uid !== authentication.uid))
 
@@ -134,12 +139,12 @@ const userOf = ({ authentication: { failure, phase }, options }: Machine): Failu
 
 const subscriptionOf = (
   { subscriptions }: Machine,
-  { channel = "" }: Pending
+  { channel = "", kind }: Pending
 ): Failure.Failure | "wait" | undefined => {
   const { count, phase, state }: Partial<Subscription> = subscriptions.get(channel) ?? {}
   return !count
-    ? Failure.make("NotSubscribedError", `a broadcast needs a subscription: subscribe to ${channel} first`)
-    : phase === "on" || phase === "sent"
+    ? Failure.make("NotSubscribedError", `this needs a subscription: subscribe to ${channel} first`)
+    : phase === "on" || (phase === "sent" && kind === "broadcast")
     ? undefined
     : state?._tag === "Failed"
     ? state.failure
@@ -150,7 +155,7 @@ const transmit = (machine: Machine, call: Pending, version: 0 | 1): void => {
   const { call: id, channel, data, deadline, event, kind } = call
   const head = JSON.stringify({
     channel,
-    event,
+    event: event || undefined,
     id: version === 1 ? id : undefined,
     timeout: kind === "request" ? Math.max(1, Math.ceil(deadline - machine.now)) : undefined
   })

@@ -58,6 +58,7 @@ export interface Subscribe {
  * - `trigger`: an event for a worker. It needs a token.
  * - `request`: an event that a worker responds to. It needs a token.
  * - `broadcast`: an event for the subscribers of a channel that is subscribed here.
+ * - `update`: the data of the subscription of a channel, which others see from then on, also after a reconnect.
  *
  * Before it can be sent it waits: for the connection, for the authentication, or for the subscription to have been sent.
  */
@@ -65,12 +66,12 @@ export interface Call {
   readonly _tag: "Call"
   /** A number of the driver's choice that no pending call has. */
   readonly call: number
-  readonly kind: "trigger" | "request" | "broadcast"
-  /** The name of the event on the wire. */
+  readonly kind: "trigger" | "request" | "broadcast" | "update"
+  /** The name of the event on the wire; of an update it is empty. */
   readonly event: string
   /** JSON text of an object. */
   readonly data: string
-  /** The channel, of a broadcast only. */
+  /** The channel, of a broadcast and an update. */
   readonly channel?: string | undefined
   /** Milliseconds until it fails, default `callTimeout`. */
   readonly timeout?: number | undefined

@@ -62,9 +62,14 @@ const system = (machine: Machine, name: string, payload: JsonObject): void => {
       return Subscriptions.receiveMembers(machine, channel, payload)
     case ":memberJoined":
       return Subscriptions.memberChanged(machine, channel, Presence.joined, payload)
+    case ":memberUpdated":
+      return Subscriptions.memberChanged(machine, channel, Presence.updated, payload)
+    case ":memberMoved":
+      return Subscriptions.memberChanged(machine, channel, Presence.moved, payload)
     case ":memberLeft":
       return Subscriptions.memberChanged(machine, channel, Presence.left, payload)
     case ":triggered":
+    case ":updated":
       return Calls.respond(machine, payload.id, {})
     case ":response":
       return Calls.respond(machine, payload.id, payload)

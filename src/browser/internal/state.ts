@@ -76,7 +76,9 @@ export interface Authentication {
 }
 
 /** A channel. */
-export interface Subscription extends Omit<Subscribe, "_tag"> {
+export interface Subscription extends Omit<Subscribe, "_tag" | "data"> {
+  /** What it was subscribed with, or updated to last. */
+  data: string | undefined
   /** How many want it. */
   count: number
   /** `idle`: not subscribed. `sent`: subscribing. `on`: subscribed. `leaving`: unsubscribing. */

@@ -98,6 +98,7 @@ export const subscribed = (machine: Machine, channel: string, payload: JsonObjec
   subscription.failures = 0
   subscription.isRejected = false
   subscription.by = Infinity
+  machine.mayCallsGoOn = true
   if (count === 0 || isOutdated) return converge(machine, subscription)
   Recovery.begin(machine, subscription, payload)
   if (payload.more === true) return goOn(machine, subscription)
@@ -108,7 +109,7 @@ export const subscribed = (machine: Machine, channel: string, payload: JsonObjec
     ...cursor && { cursor }
   })
   if (payload.subscribers !== undefined) {
-    subscription.presence = Presence.make()
+    subscription.presence = Presence.make(version(machine) ?? 0)
     addMembers(machine, subscription, payload)
   }
 }
@@ -160,11 +161,11 @@ export const receiveMembers = (machine: Machine, channel: string, payload: JsonO
   }
 }
 
-/** `:memberJoined` and `:memberLeft`. */
+/** A message about a member. */
 export const memberChanged = (
   machine: Machine,
   channel: string,
-  reduce: typeof Presence.joined,
+  reduce: Presence.Reduce,
   payload: JsonObject
 ): void => {
   const { count = 0, presence } = machine.subscriptions.get(channel) ?? {}

@@ -54,6 +54,8 @@ export interface Subscription {
   readonly browser: Browser
   /** The user, on private and presence channels. */
   readonly uid: string | undefined
+  /** What a backend has said of that user, in the token. */
+  readonly info: ObjectText | undefined
   /** A hidden subscriber receives everything and is never announced or listed. */
   readonly hidden: boolean
   /** What the browser has sent about itself, for the other subscribers. */
@@ -63,14 +65,22 @@ export interface Subscription {
 }
 
 /**
- * A user on a presence channel, as the other subscribers see it.
+ * A user on a presence channel, by one of its connections.
  *
  * @since 0.1.0
  */
 export interface Member {
   readonly uid: string
-  /** Its JSON in lists and announcements. */
+  /** Its JSON in lists and announcements, and the bytes of that, for each version of the protocol once it is written. */
+  readonly texts: [MemberText | undefined, MemberText | undefined]
+}
+
+/**
+ * The JSON of a member, and its bytes.
+ *
+ * @since 0.1.0
+ */
+export interface MemberText {
   readonly text: string
-  /** The bytes of the JSON. */
   readonly size: number
 }

@@ -35,9 +35,20 @@ export interface BrowserSession {
   readonly handle: (message: string | Uint8Array) => Effect.Effect<boolean>
   /** Whether it has authenticated. */
   readonly isAuthenticated: () => boolean
-  /** The connection has ended: the browser leaves its channels. Safe to repeat, and not interruptible. */
-  readonly end: Effect.Effect<void>
+  /**
+   * The connection has ended: the browser leaves its channels. If it `mayReturn`, see `mayReturn`, its user stays a member
+   * until the grace is over. Safe to repeat, and not interruptible.
+   */
+  readonly end: (mayReturn: boolean) => Effect.Effect<void>
 }
+
+/**
+ * Whether a browser whose connection has ended by this close code of its own may come back a moment later: its page is loaded
+ * again (1001), the connection is lost (1006), or the broker has not responded in time (4000).
+ *
+ * @since 0.1.0
+ */
+export const mayReturn = (code: number): boolean => code === 1001 || code === 1006 || code === 4000
 
 /**
  * Starts a session and sends `:connected`.
@@ -75,11 +86,15 @@ export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
       return admit === undefined ? handleNow : admit(message, true, handleNow)
     },
     isAuthenticated: () => state.permission !== undefined,
-    end: Effect.uninterruptible(Effect.suspend(() => {
-      state.hasEnded = true
-      BrowserCalls.end(state)
-      return Effect.andThen(vhost.channels.leave(browser), Effect.sync(() => vhost.browsers.leaveUnsafe(browser)))
-    }))
+    end: (mayReturn) =>
+      Effect.uninterruptible(Effect.suspend(() => {
+        state.hasEnded = true
+        BrowserCalls.end(state)
+        return Effect.andThen(
+          vhost.channels.leave(browser, mayReturn),
+          Effect.sync(() => vhost.browsers.leaveUnsafe(browser))
+        )
+      }))
   }
 }
 

@@ -43,6 +43,16 @@ export interface ChannelInfo {
 }
 
 /**
+ * A subscriber in a list.
+ *
+ * @since 0.1.0
+ */
+export interface Subscriber extends Subscription {
+  /** Its connection has ended, and it may come back. */
+  readonly isAway?: boolean | undefined
+}
+
+/**
  * Who sends a broadcast, and who does not receive it.
  *
  * @since 0.1.0
@@ -73,8 +83,11 @@ export interface Channels {
    * at most 1000 channels and looks at 10 000 names, so that it may be empty and have a `next`.
    */
   readonly listAfter: (prefix: string, cursor: number) => Part<ChannelInfo>
-  /** A part of the visible subscribers, at most 1000, after a cursor, in the order of their subscriptions. */
-  readonly subscribersAfter: (name: string, cursor: number) => Effect.Effect<Part<Subscription>, ChannelNotFoundError>
+  /**
+   * A part of the visible subscribers, at most 1000, after a cursor, in the order of their subscriptions. Members whose
+   * connection has ended are among them while they may come back.
+   */
+  readonly subscribersAfter: (name: string, cursor: number) => Effect.Effect<Part<Subscriber>, ChannelNotFoundError>
   /**
    * Delivers an event to every subscriber. Data may be the text of an object, which is only read if there is a subscriber.
    * Fails with 400 if the message would be more than 256 bytes larger than `maxMessageSize`.
@@ -106,6 +119,8 @@ export interface Channels {
     farewell: JsonText.Input,
     id?: Id
   ) => Effect.Effect<void, Rejections["Leave"]>
+  /** Changes the data of a browser's subscription, and notifies the members. Nothing changes if they are the same. */
+  readonly update: (name: string, browser: Browser, data: JsonText.Input) => Effect.Effect<void, Rejections["Update"]>
   /** Sends a subscriber the members of a presence channel after a cursor, as many as one message may have. */
   readonly members: (
     name: string,
@@ -127,10 +142,11 @@ export interface Channels {
   /** Whether a browser is subscribed. */
   readonly has: (name: string, browser: Browser) => Effect.Effect<boolean, ChannelNotFoundError>
   /**
-   * Unsubscribes a browser from all its channels, without a message to it. After 10 000 deliveries to others it yields before
+   * Unsubscribes a browser from all its channels, without a message to it. If its connection has ended so that it `mayReturn`,
+   * its user stays a member until the grace is over. After 10 000 deliveries to others it yields before
    * the next channel; if it is interrupted there, the browser stays subscribed to the rest.
    */
-  readonly leave: (browser: Browser) => Effect.Effect<void>
+  readonly leave: (browser: Browser, mayReturn?: boolean) => Effect.Effect<void>
   /** The rule of a channel, or the one that it would have if it were open. */
   readonly ruleOf: (name: string) => Rules.Rule
   /** Sets what channels are like. Those that are open have other rules, too, and keep their subscribers. */
@@ -188,7 +204,12 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
         (channel) => channel.name.startsWith(prefix) ? infoOf(channel) : undefined
       ),
     subscribersAfter: (name, cursor) =>
-      Effect.map(find(name), ({ visible }) => Channel.partAfter(visible, cursor, (subscription) => subscription)),
+      Effect.map(find(name), ({ subscriptions, visible }) =>
+        Channel.partAfter(
+          visible,
+          cursor,
+          (subscription) => subscriptions.has(subscription.browser) ? subscription : { ...subscription, isAway: true }
+        )),
 
     broadcast: (channel, event, data, options) =>
       Effect.asVoid(
@@ -201,23 +222,25 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
       Effect.asVoid(
         Effect.suspend(() => log.commit({ _tag: "Leave", channel, browser, farewell, request: { id } }))
       ),
+    update: (channel, browser, data) =>
+      Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "Update", channel, browser, data }))),
     members: (name, browser, cursor, id) =>
       Effect.flatMap(find(name), (channel) => {
         if (!channel.subscriptions.has(browser)) return Exit.fail(new NotSubscribedError({ channel: name }))
-        const list = VhostState.membersAfter(state, channel, cursor, { least: 1, except: undefined })
+        const list = VhostState.membersAfter(state, channel, cursor, {
+          least: 1,
+          except: undefined,
+          version: browser.version
+        })
         browser.sendUnsafe(BrokerMessage.members(name, list, id))
         return Exit.void
       }),
-    tap: (name, tap) =>
-      Effect.acquireRelease(
-        Effect.map(find(name), (channel) => Channel.tap(channel, tap)),
-        (remove) => Effect.sync(remove)
-      ),
+    tap: (name, tap) => watch(find(name), tap),
     has: (name, browser) => Effect.map(find(name), (channel) => channel.subscriptions.has(browser)),
     history: (channel, options) => Effect.flatMap(find(channel), () => log.history(channel, options)),
     isPersisted: log.isPersisted,
     persisted: log.persisted,
-    leave: (browser) => leave(state, log, browser),
+    leave: (browser, mayReturn = false) => leave(state, log, browser, mayReturn),
     ruleOf: (name) => get(name)?.rule ?? Rules.ruleOf(state.rules, name),
     setRules: (rules) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "SetRules", rules }))),
     counters: state.counters
@@ -233,6 +256,12 @@ const makeFind = (get: (name: string) => Channel.Channel | undefined, log: Log) 
       return channel !== undefined ? Exit.succeed(channel) : Exit.fail(new ChannelNotFoundError({ channel: name }))
     })
   })
+
+const watch = <E>(channel: Effect.Effect<Channel.Channel, E>, tap: Tap): Effect.Effect<void, E, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.map(channel, (channel) => Channel.tap(channel, tap)),
+    (remove) => Effect.sync(remove)
+  )
 
 const subscribe = (
   state: VhostState.VhostState,
@@ -275,7 +304,12 @@ const isAnswered = (
 /** After how many deliveries to yield. */
 const turn = 10_000
 
-const leave = Effect.fnUntraced(function*(state: VhostState.VhostState, log: Log, browser: Browser) {
+const leave = Effect.fnUntraced(function*(
+  state: VhostState.VhostState,
+  log: Log,
+  browser: Browser,
+  mayReturn: boolean
+) {
   let work = 0
   for (const channel of [...state.subscriptions.get(browser)?.channels ?? []]) {
     if (work > turn) {
@@ -289,7 +323,8 @@ const leave = Effect.fnUntraced(function*(state: VhostState.VhostState, log: Log
       channel: channel.name,
       browser,
       farewell: JsonText.empty,
-      request: undefined
+      request: undefined,
+      mayReturn
     } as const
     // It is rejected if the channel was closed meanwhile.
     yield* Effect.ignore(log.commit(intent))

@@ -55,12 +55,27 @@ export interface Intents {
   readonly Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
   /** Subscribes a browser. Changes nothing if it is subscribed, or has missed more than it can receive at once. */
   readonly Join: SubscribeOptions & { readonly channel: string; readonly browser: Browser }
-  /** Unsubscribes a browser. `request` is the message that it is to receive a response to, if there is one. */
+  /** Changes the data of a browser's subscription. Changes nothing if they are the same. */
+  readonly Update: { readonly channel: string; readonly browser: Browser; readonly data: JsonText.Input }
+  /**
+   * Unsubscribes a browser. `request` is the message that it is to receive a response to, if there is one. If its connection
+   * has ended so that it `mayReturn`, its user stays a member until the grace is over.
+   */
   readonly Leave: {
     readonly channel: string
     readonly browser: Browser
     readonly farewell: JsonText.Input
     readonly request: { readonly id: Id | undefined } | undefined
+    readonly mayReturn?: boolean | undefined
+  }
+  /**
+   * Ends the grace of a connection of a user, or without a user that of a channel whose browsers are no members. Changes nothing
+   * if there is none.
+   */
+  readonly EndGrace: {
+    readonly channel: string
+    readonly uid: string | undefined
+    readonly sid: string | undefined
   }
   /** Sets what channels are like. */
   readonly SetRules: { readonly rules: Rules }
@@ -89,13 +104,23 @@ export interface Rejections {
   readonly SendTo: BrowserNotFoundError | BadRequestError
   readonly Disconnect: never
   readonly Join: ChannelNotFoundError | ForbiddenError | BadRequestError | TooManyRequestsError | InternalError
+  readonly Update: ChannelNotFoundError | NotSubscribedError | BadRequestError | TooManyRequestsError
   readonly Leave: ChannelNotFoundError | NotSubscribedError | BadRequestError
+  readonly EndGrace: never
   readonly SetRules: never
 }
 
 /**
- * What has changed. A change that `opens` its channel does so if it is not open. Messages are written when the change is decided, once for all who receive them. `lifecycle` are the
- * lifecycle events of a change, which the log emits: a channel's first and last subscriber, a user's first and last connection.
+ * The messages to the other subscribers that a member has left, for browsers of version 0 and of version 1.
+ *
+ * @since 0.1.0
+ */
+export type MemberMessages = readonly [original: string, one: string]
+
+/**
+ * What has changed. A change that `opens` its channel does so if it is not open. Messages are written when the change is decided,
+ * once for all who receive them. `lifecycle` are the lifecycle events of a change, which the log emits: a channel's first and last
+ * subscriber, a user's first and last connection. One whose grace has begun counts until that has ended.
  *
  * @since 0.1.0
  */
@@ -121,15 +146,27 @@ export type Change = Data.TaggedEnum<{
     readonly id: Id | undefined
     readonly since: Since | undefined
     readonly rewind: number | undefined
+    /** The connection of the same user whose grace ends, because this one takes its place. */
+    readonly from: string | undefined
     readonly lifecycle: ReadonlyArray<Event>
   }
+  Updated: { readonly channel: string; readonly subscription: Subscription }
   Left: {
     readonly channel: string
     readonly browser: Browser
     /** The response to the browser, if it wants to leave. */
     readonly response: string | undefined
-    /** The message to the other subscribers, if it was a member. */
-    readonly memberLeft: string | undefined
+    /** The messages to the other subscribers, if it was a member. */
+    readonly memberLeft: MemberMessages | undefined
+    readonly lifecycle: ReadonlyArray<Event>
+  }
+  /** The connection of a browser has ended, and its grace begins. */
+  GraceBegun: { readonly channel: string; readonly browser: Browser; readonly until: number }
+  GraceEnded: {
+    readonly channel: string
+    readonly uid: string | undefined
+    readonly sid: string | undefined
+    readonly memberLeft: MemberMessages | undefined
     readonly lifecycle: ReadonlyArray<Event>
   }
   RulesSet: { readonly rules: Rules }
@@ -178,6 +215,10 @@ export interface Log {
     channel: string,
     options: { readonly after: number; readonly limit: number; readonly maxSize: number }
   ) => Effect.Effect<HistoryPart, ChannelNotFoundError>
+  /** When the next grace ends, in monotonic milliseconds; `undefined` without one. */
+  readonly nextDue: () => number | undefined
+  /** Ends the graces whose time is over. It yields in between if that is much work. */
+  readonly sweep: Effect.Effect<void>
   /** Ends when this broker has applied all that was committed anywhere before. Only then is a channel known not to exist. */
   readonly barrier: Effect.Effect<void>
   /** Whether broadcasts to this channel are persisted: it has a history, and the broker has a store. */

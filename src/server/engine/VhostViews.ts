@@ -43,6 +43,8 @@ const makeView = (vhost: Engine.Vhost): Vhost => {
       close: (name) => persisted(channels.close(name)),
       list: channels.list
     },
+    channelRules: Effect.sync(vhost.channelRules),
+    setChannelRules: (rules) => persisted(vhost.setChannelRules(rules)),
     deadLetters: {
       list: deadLetters.list,
       replay: (id) => persisted(replay(id)),

@@ -47,10 +47,12 @@ import * as Positions from "./internal/positions.ts"
 import * as Rules from "./internal/rules.ts"
 import * as StoredHistory from "./internal/storedHistory.ts"
 import * as StoredVhosts from "./internal/storedVhosts.ts"
+import * as VhostRules from "./internal/vhostRules.ts"
 import * as VhostState from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
+import type { Log } from "./Log.ts"
 import * as Replay from "./Replay.ts"
 import * as ResponseCache from "./ResponseCache.ts"
 
@@ -64,6 +66,10 @@ export interface Vhost {
   /** The access token that its backends authenticate with. */
   readonly token: Redacted.Redacted
   readonly channels: Channels.Channels
+  /** The rules of its channels, without those of the broker. */
+  readonly channelRules: VhostRules.Settable["channelRules"]
+  /** Sets the rules of its channels, and those of the broker after them. */
+  readonly setChannelRules: VhostRules.Settable["setChannelRules"]
   readonly accessTokens: AccessTokens.AccessTokens
   readonly lobby: Lobby.Lobby
   /** The configuration of the broker, without vhosts and their tokens. */
@@ -123,12 +129,17 @@ export const make = Effect.gen(function*() {
   const { restored, ...storage } = yield* openStore
   const registry = yield* makeRegistry(storage)
   const { enter, vhosts } = registry
+  const rulesOf = ({ channelRules, path }: VhostOptions, stored?: StoredVhosts.StoredVhost) =>
+    Effect.mapError(
+      Effect.fromResult(registry.rulesOf(channelRules, stored?.rules)),
+      ({ message }) => new InvalidVhostError({ path, detail: message })
+    )
 
   const add: Vhosts["Service"]["add"] = Effect.fnUntraced(function*(options) {
     const token = options.token === undefined ? randomToken() : toRedacted(options.token)
     yield* check(options.path, token)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
-    const vhost = enter(options.path, token)
+    const vhost = enter({ path: options.path, token, rules: yield* rulesOf(options) })
     yield* Effect.onError(openAll(vhost, options), () => Effect.sync(() => registry.leave(vhost)))
     yield* vhost.journal.persisted
     return vhost
@@ -137,7 +148,8 @@ export const make = Effect.gen(function*() {
     const token = options.token === undefined ? stored.token : toRedacted(options.token)
     yield* check(options.path, token)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
-    yield* openAll(enter(options.path, token, stored), options)
+    const rules = yield* rulesOf(options, stored)
+    yield* openAll(enter({ path: options.path, token, rules, stored }), options)
   })
   const find = (path: string) =>
     Effect.suspend(() => {
@@ -150,7 +162,7 @@ export const make = Effect.gen(function*() {
     return stored === undefined ? add(options) : restore(options, stored)
   }, { discard: true })
   for (const [path, stored] of restored) {
-    if (!vhosts.has(path)) enter(path, stored.token, stored)
+    if (!vhosts.has(path)) enter({ path, token: stored.token, rules: yield* rulesOf({ path }, stored), stored })
     yield* Effect.logInfo(`The vhost ${path} is restored: ${StoredVhosts.describe(stored)}`)
     // Until then its channels with history have no positions. If the storage fails, the log says so.
     yield* Effect.ignore(vhosts.get(path)?.vhost.journal.persisted ?? Effect.void)
@@ -187,38 +199,44 @@ interface Entered {
   readonly vhost: Vhost
   readonly removed: Deferred.Deferred<void>
   readonly warnings: Warnings.Warnings
+  readonly log: Log
   readonly histories: History.Histories
+}
+
+/** What a vhost is made of. */
+interface Entering {
+  readonly path: string
+  readonly token: Redacted.Redacted
+  readonly rules: VhostRules.VhostRules
+  readonly stored?: StoredVhosts.StoredVhost
 }
 
 // The vhosts by their paths, and their background fibers.
 const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Storage) {
   const config = yield* BrokerConfig
   const clock = yield* Clock.Clock
-  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const onDefect = logNotSent(Effect.runForkWith(yield* Effect.context<never>()))
   const vhosts = new Map<string, Entered>()
   const patterns = Patterns.make()
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
-  const rules = yield* Effect.fromResult(Rules.make(config.channelRules, config))
-  const limits = { ...Limits.fromConfig(config), rules, history: History.makeTotal(config.history.totalSize) }
+  const rulesOf = VhostRules.make(yield* Effect.fromResult(Rules.make(config.channelRules, config)), config)
+  const limits = { ...Limits.fromConfig(config), history: History.makeTotal(config.history.totalSize) }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 
-  const enter = (path: string, token: Redacted.Redacted, stored?: StoredVhosts.StoredVhost): Vhost => {
+  const enter = ({ path, rules, stored, token }: Entering): Vhost => {
     const journal = journalOf(path)
-    const own = { ...limits, journal, clock, patterns, wake }
-    const onDefect = (defect: unknown) =>
-      void run(Effect.logError("An event or the result of a request was not sent", defect))
-    const deadLetters = DeadLetters.make({ ...own, letters: stored?.letters })
-    const largest = config.maxMessageSize - envelopeSize
-    const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal, largest })
-    const lobby = Lobby.make({ ...own, events, deadLetters, onDefect })
+    const own = { ...limits, rules: rules.all, journal, clock, patterns, wake }
+    const { deadLetters, lobby } = makeLobby({ ...own, onDefect }, stored)
     const { log, state } = makeLog(own, stored, isComplete, lobby.emitUnsafe)
     const removed = Deferred.makeUnsafe<void>()
+    const channels = Channels.make(state, log)
     const vhost: Vhost = {
       path,
       token,
-      channels: Channels.make(state, log),
+      channels,
+      ...VhostRules.settable(rulesOf, rules, { channels, journal, token }),
       accessTokens: AccessTokens.make({ ...own, issued: stored?.issued }),
       lobby,
       ...Replay.make(deadLetters, lobby),
@@ -232,8 +250,8 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
     const warnings = Warnings.make(path, lobby, deadLetters, clock)
-    vhosts.set(path, { vhost, removed, warnings, histories: state.histories })
-    journal.created({ _tag: "Vhost", token })
+    vhosts.set(path, { vhost, removed, warnings, log, histories: state.histories })
+    journal.created(VhostRules.entryOf(token, rules))
     return vhost
   }
   const leave = (vhost: Vhost) => {
@@ -254,17 +272,32 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
   yield* Metrics.register(() => Iterable.map(vhosts.values(), ({ vhost }) => vhost), () => totalsOfRemoved)
   yield* Effect.forkScoped(work.heartbeats)
   yield* Effect.forkScoped(work.redeliveries)
-  return { vhosts, enter, leave, remove }
+  return { vhosts, rulesOf, enter, leave, remove }
 })
+
+const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: unknown): void =>
+  void run(Effect.logError("An event or the result of a request was not sent", defect))
+
+const makeLobby = (
+  options: Omit<Parameters<typeof Lobby.make>[0], "deadLetters"> & Parameters<typeof DeadLetters.make>[0] & {
+    readonly journal: Journal.Journal
+  },
+  stored: StoredVhosts.StoredVhost | undefined
+) => {
+  const deadLetters = DeadLetters.make({ ...options, letters: stored?.letters })
+  const largest = options.maxMessageSize - envelopeSize
+  const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal: options.journal, largest })
+  return { deadLetters, lobby: Lobby.make({ ...options, events, deadLetters }) }
+}
 
 // A store that may lack what an earlier broker has written lacks positions, too: those are of another epoch then.
 const makeLog = (
-  options: Omit<VhostState.Options, "epoch"> & { readonly journal: Journal.Journal },
+  options: Omit<VhostState.Options, "epoch"> & { readonly journal: Journal.Journal; readonly wake: () => void },
   stored: StoredVhosts.StoredVhost | undefined,
   isComplete: boolean,
   emit: (event: Event) => void
 ) => {
-  const { clock, journal } = options
+  const { clock, journal, wake } = options
   const isRecorded = journal !== Journal.none
   const state = VhostState.make({
     ...options,
@@ -277,7 +310,7 @@ const makeLog = (
   })
   if (stored !== undefined) StoredHistory.restore(state, stored, { clock, journal })
   const positions = isRecorded ? Positions.make(state, journal) : undefined
-  return { state, log: LocalLog.make({ state, journal, emit, positions }) }
+  return { state, log: LocalLog.make({ state, journal, emit, positions, wake }) }
 }
 
 /** What the vhosts know of their store. */

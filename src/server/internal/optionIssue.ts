@@ -5,12 +5,26 @@
 import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
 
-/** What an option can be, of the message of an issue: of what may be absent that is a union. */
-export const expectedBy = (message: string): string =>
+const secrets: ReadonlyArray<string | undefined> = ["token", "cookie"]
+
+/** The first option that is wrong: its path, what was given, and what it can be. */
+export const describe = (issue: SchemaIssue.Issue, options: object) => {
+  const { issues: [first] } = format(issue)
+  const path = first?.path?.map(String) ?? []
+  const value = path.reduce<unknown>((value, key) => (value as Readonly<Record<string, unknown>>)[key], options)
+  return {
+    option: path.join("."),
+    // The value of a secret is in no error.
+    value: secrets.includes(path.at(-1)) ? "what it is" : textOf(value),
+    allowed: expectedBy(first?.message ?? "")
+  }
+}
+
+// Of what may be absent the message is that of a union.
+const expectedBy = (message: string): string =>
   message.replace(/^Expected (.*) \| undefined$/, "$1").replace(/^array$/, "a list")
 
-/** Formats an issue, with what the options say of what they can be. */
-export const format = SchemaIssue.makeFormatterStandardSchemaV1({
+const format = SchemaIssue.makeFormatterStandardSchemaV1({
   leafHook: (issue) =>
     issue._tag === "InvalidType"
       ? SchemaAST.resolve(issue.ast)?.["expected"] as string | undefined ?? "an object"
@@ -21,6 +35,5 @@ export const format = SchemaIssue.makeFormatterStandardSchemaV1({
       : SchemaIssue.defaultLeafHook(issue)
 })
 
-/** A value in a message. */
-export const textOf = (value: unknown): string =>
+const textOf = (value: unknown): string =>
   (typeof value === "string" || Object(value) === value ? JSON.stringify(value) : String(value)).slice(0, 100)

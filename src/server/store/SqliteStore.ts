@@ -50,6 +50,7 @@ const added = [
   { table: "Event", column: "delay", initially: null },
   { table: "Event", column: "dueAt", initially: null },
   { table: "Event", column: "dedupeKey", initially: null },
+  { table: "Vhost", column: "rules", initially: null },
   { table: "Channel", column: "opened", initially: null },
   { table: "Channel", column: "floor", initially: null },
   { table: "Channel", column: "onDemand", initially: null },

@@ -26,8 +26,12 @@ import * as Schema from "effect/Schema"
 export const kinds = {
   Vhost: {
     key: "vhost",
-    /** `vhost` is its path, `token` what its backends authenticate with. */
-    schema: Schema.TaggedStruct("Vhost", { vhost: Schema.String, token: Schema.RedactedFromValue(Schema.String) })
+    /** `vhost` is its path, `token` what its backends authenticate with, `rules` the JSON of the rules of its channels. */
+    schema: Schema.TaggedStruct("Vhost", {
+      vhost: Schema.String,
+      token: Schema.RedactedFromValue(Schema.String),
+      rules: Schema.optionalKey(Schema.String)
+    })
   },
   Log: {
     key: "vhost",

@@ -114,7 +114,10 @@ const serveBrowser = Effect.fnUntraced(function*(
   audible: Effect.Effect<unknown>
 ) {
   yield* audible
+  // If it is interrupted, the broker ends.
+  let endedBy = 1000
   const close = (code: number, reason = "") => {
+    endedBy = code
     toBrowser.endUnsafe({ code, reason })
     toBroker.endUnsafe({ code, reason })
   }
@@ -133,7 +136,7 @@ const serveBrowser = Effect.fnUntraced(function*(
     Effect.catchDefect(() => Effect.sync(() => close(1011)))
   )
   yield* Effect.forkChild(Effect.andThen(vhost.removed, Effect.sync(() => close(1001))))
-  yield* Effect.ensuring(handleAll, session.end)
+  yield* Effect.ensuring(handleAll, Effect.suspend(() => session.end(BrowserSession.mayReturn(endedBy))))
 })
 
 const makeDirection = (isSilent: () => boolean): Direction => {

@@ -115,8 +115,8 @@ const memory = async (bench: Bench) => {
       name: "history in memory",
       run: async () => {
         const { broker, stop } = await openOwn({
-          history: { count: 2 * count, size: Infinity, vhostSize: Infinity, totalSize: Infinity },
-          channelRules: [{ pattern: "room", history: true }]
+          channelRules: [{ pattern: "room", history: { count: 2 * count, size: 2 ** 40 } }],
+          history: { vhostSize: 2 ** 40, totalSize: 2 ** 40 }
         })
         await broker.call("broadcast", "room", 1000)
         const before = await broker.call("memory")

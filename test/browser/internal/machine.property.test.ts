@@ -68,11 +68,11 @@ const happen = (world: World, wanted: Wanted, { does, random, which }: Happening
       wanted.set(channel, Math.max(0, (wanted.get(channel) ?? 0) - 1))
       return void world.give({ _tag: "Unsubscribe", channel })
     case "call": {
-      const kind = (["trigger", "request", "broadcast"] as const)[random % 3]!
+      const kind = (["trigger", "request", "broadcast", "update"] as const)[random % 4]!
       return void world.call({
         kind,
         event: which > 6 ? "chat/fail" : "chat/say",
-        channel: kind === "broadcast" ? channel : undefined,
+        channel: kind === "broadcast" || kind === "update" ? channel : undefined,
         ...(which < 3 && { timeout: which * 1000 })
       })
     }

@@ -203,6 +203,55 @@ describe("calls", () => {
     expect([...world.executed.values()]).toEqual([1, 1, 1])
   })
 
+  it("update the data of a subscription, also after a reconnect", () => {
+    world.connected()
+    world.give({ _tag: "Subscribe", channel: "room", data: `{"n":1}` })
+    const update = world.call({ kind: "update", event: "", channel: "room", data: `{"n":2}` })
+    expect(sent()).toMatchObject([{ subscribe: { channel: "room", data: { n: 1 } } }])
+    world.process()
+    world.deliver()
+    expect(sent()).toEqual([{ update: { channel: "room", id: update, data: { n: 2 } } }])
+    // It is sent again, after the subscription with the old data.
+    world.drop(1006)
+    world.pass(1000)
+    world.accept()
+    world.deliver()
+    expect(world.results.size).toBe(0)
+    expect(sent().at(-1)).toMatchObject({ subscribe: { data: { n: 1 } } })
+    world.settle()
+    expect(world.results.get(update)).toEqual({ _tag: "Success", data: null })
+    world.drop(1006)
+    world.pass(1000)
+    world.accept()
+    world.deliver()
+    expect(sent().at(-1)).toMatchObject({ subscribe: { data: { n: 2 } } })
+    world.settle()
+    // One that is rejected changes nothing.
+    const rejected = world.call({ kind: "update", event: "", channel: "room", data: `{"n":3}` })
+    receive({
+      ":error": { code: 429, status: "status", reason: "why", id: rejected, event: "update", channel: "room" }
+    })
+    expect(world.results.get(rejected)).toMatchObject({ failure: { _tag: "TooManyRequestsError" } })
+    expect(subscription("room")._tag).toBe("Subscribed")
+    world.drop(1006)
+    world.pass(1000)
+    world.accept()
+    world.deliver()
+    expect(sent().at(-1)).toMatchObject({ subscribe: { data: { n: 2 } } })
+  })
+
+  it("do not update what is not subscribed, and not with an older broker", () => {
+    world.connected()
+    const without = world.call({ kind: "update", event: "", channel: "room" })
+    expect(world.results.get(without)).toMatchObject({ failure: { _tag: "NotSubscribedError" } })
+    world = new World()
+    world.connected(0)
+    world.give({ _tag: "Subscribe", channel: "room" })
+    world.settle()
+    const old = world.call({ kind: "update", event: "", channel: "room" })
+    expect(world.results.get(old)).toMatchObject({ failure: { _tag: "UnsupportedError" } })
+  })
+
   it.each([
     ["a broker that does not remember them", 0, "joe"],
     ["another user", 1, "ann"]
@@ -341,28 +390,77 @@ describe("subscribing", () => {
 })
 
 describe("members", () => {
-  const uids = () => Machine.members(world.machine, "presence-b").map(({ connections, uid }) => `${uid} ${connections}`)
-  const member = (uid: string) => ({ uid, channel: "presence-b" })
+  const all = () => Machine.members(world.machine, "presence-b")
+  const sids = () => all().map(({ connections, uid }) => `${uid} ${connections.map(({ sid }) => sid).join("+")}`)
+  const member = (uid: string, sid: string, rest?: object) => ({ channel: "presence-b", uid, sid, data: {}, ...rest })
+  const changes = () => world.taken("Members").map(({ change }) => change._tag)
 
-  it("are complete before they are told, whoever joins and leaves meanwhile", () => {
+  it("are complete before they are told, whoever joins, moves and leaves meanwhile", () => {
     world.connected()
     world.give({ _tag: "Subscribe", channel: "presence-b" })
     world.outputs.length = 0
-    const list = ["ann", "bob"].map(member)
+    const list = [member("ann", "1"), member("bob", "2")]
     receive({
-      ":subscribed": { channel: "presence-b", uid: "joe", subscribers: list, truncated: true, count: 4, next: 2 }
+      ":subscribed": { channel: "presence-b", uid: "joe", subscribers: list, truncated: true, count: 5, next: 2 }
     })
     expect(sent().at(-1)).toEqual({ members: { channel: "presence-b", after: 2, id: 2 } })
-    receive({ ":memberJoined": member("eve") })
-    receive({ ":memberLeft": member("ann") })
-    expect([uids(), world.taken("Members")]).toEqual([[], []])
+    receive({ ":memberJoined": member("eve", "5") })
+    receive({ ":memberLeft": member("ann", "1") })
+    receive({ ":memberUpdated": member("bob", "2", { data: { n: 1 } }) })
+    receive({ ":memberMoved": { channel: "presence-b", uid: "bob", from: "2", sid: "6" } })
+    receive({ ":memberMoved": { channel: "presence-b", uid: "bob", from: "3", sid: "7" } })
+    receive({ ":memberLeft": member("zoe", "4") })
+    expect([all(), world.taken("Members")]).toEqual([[], []])
     receive({ ":members": { channel: "presence-b", id: 1, subscribers: list, next: null } })
-    receive({ ":members": { channel: "presence-b", id: 2, subscribers: ["bob", "eve"].map(member), next: null } })
-    expect(uids()).toEqual(["bob 2", "eve 1"])
-    receive({ ":memberLeft": member("bob") })
-    receive({ ":memberLeft": member("bob") })
-    receive({ ":memberJoined": member("ann") })
-    expect(uids()).toEqual(["eve 1", "ann 1"])
-    expect(world.taken("Members").map(({ change }) => change._tag)).toEqual(["Reset", "Updated", "Left", "Joined"])
+    const rest = [member("bob", "7", { info: { role: "host" } }), member("eve", "5")]
+    receive({ ":members": { channel: "presence-b", id: 2, subscribers: rest, next: null } })
+    expect(sids()).toEqual(["bob 6+7", "eve 5"])
+    expect(all()[0]).toEqual({
+      uid: "bob",
+      info: { role: "host" },
+      data: {},
+      connections: [
+        { sid: "6", info: undefined, data: { n: 1 } },
+        { sid: "7", info: { role: "host" }, data: {} }
+      ]
+    })
+    receive({ ":memberLeft": member("bob", "7") })
+    receive({ ":memberLeft": member("bob", "6") })
+    receive({ ":memberJoined": member("ann", "8") })
+    expect(sids()).toEqual(["eve 5", "ann 8"])
+    expect(changes()).toEqual(["Reset", "Updated", "Left", "Joined"])
+  })
+
+  it("change by what is known of them alone", () => {
+    world.connected()
+    world.give({ _tag: "Subscribe", channel: "presence-b" })
+    receive({ ":subscribed": { channel: "presence-b", subscribers: [member("ann", "1"), member("bob", "2")] } })
+    world.outputs.length = 0
+    receive({ ":memberMoved": { channel: "presence-b", uid: "ann", from: "1", sid: "3" } })
+    receive({ ":memberUpdated": member("ann", "3", { data: { n: 1 } }) })
+    expect([sids(), all()[0]?.data]).toEqual([["ann 3", "bob 2"], { n: 1 }])
+    expect(changes()).toEqual(["Updated", "Updated"])
+    receive({ ":memberMoved": { channel: "presence-b", uid: "ann", from: "1", sid: "4" } })
+    receive({ ":memberMoved": { channel: "presence-b", uid: "eve", from: "3", sid: "4" } })
+    receive({ ":memberUpdated": member("ann", "1") })
+    receive({ ":memberUpdated": member("eve", "1") })
+    receive({ ":memberLeft": member("ann", "1") })
+    receive({ ":memberLeft": member("eve", "3") })
+    receive({ ":memberJoined": { channel: "presence-b", sid: "9" } })
+    expect([sids(), world.taken("Members")]).toEqual([["ann 3", "bob 2"], []])
+  })
+
+  it("of an older broker have connections without names, and the data that it sends", () => {
+    world.connected(0)
+    world.give({ _tag: "Subscribe", channel: "presence-b" })
+    const original = (uid: string, n: number) => ({ sid: "no", data: n, channel: "presence-b", uid })
+    receive({ ":subscribed": { channel: "presence-b", subscribers: [original("ann", 1), original("ann", 2)] } })
+    expect(all()).toMatchObject([
+      { uid: "ann", data: original("ann", 2), connections: [{ sid: undefined, data: original("ann", 1) }, {}] }
+    ])
+    receive({ ":memberLeft": original("ann", 1) })
+    expect(all()).toMatchObject([{ uid: "ann", connections: [{ data: original("ann", 2) }] }])
+    receive({ ":memberLeft": original("ann", 2) })
+    expect(all()).toEqual([])
   })
 })

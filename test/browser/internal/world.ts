@@ -299,6 +299,9 @@ export class World {
         return respond(":pong", {})
       case "cancel":
         return undefined
+      case "update":
+        if (!socket.subscriptions.has(channel)) return fail(453)
+        return respond(":updated", { channel })
       case "broadcast":
         if (!socket.subscriptions.has(channel)) return fail(453)
         this.#count(socket, id, false)

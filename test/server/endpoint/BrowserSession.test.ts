@@ -103,7 +103,7 @@ describe("BrowserSession", () => {
           startImmediately: true
         })
         browser.received()
-        yield* session.end
+        yield* session.end(false)
         yield* Deferred.succeed(gate, undefined)
         yield* Fiber.join(handling)
         expect([browser.received(), session.isAuthenticated()]).toEqual([[], false])
@@ -223,7 +223,7 @@ describe("BrowserSession", () => {
           yield* b.authenticate("ann")
           yield* b.send("subscribe", { channel: "presence-room", hidden })
           expect(a.browser.received().length).toBe(count)
-          yield* b.session.end
+          yield* b.session.end(false)
           expect(a.browser.received().length).toBe(count)
         }
       }))
@@ -548,7 +548,7 @@ describe("BrowserSession", () => {
           yield* b.send("subscribe", { channel })
         }
         a.browser.received()
-        yield* a.session.end
+        yield* a.session.end(false)
         expect(b.browser.received()).toEqual([{ ":memberLeft": { channel: "presence-room", uid: "joe", name: "Joe" } }])
         expect(a.browser.received()).toEqual([])
         expect((yield* world.vhost.channels.list).map(({ subscribers }) => subscribers)).toEqual([1, 0, 0, 1])
@@ -565,7 +565,7 @@ describe("BrowserSession", () => {
         const subscribing = yield* Effect.forkChild(a.send("subscribe", { channel: "room" }), {
           startImmediately: true
         })
-        yield* a.session.end
+        yield* a.session.end(false)
         yield* Deferred.succeed(isApplied, undefined)
         yield* Fiber.join(subscribing)
         expect(channels.counters.subscriptions).toBe(0)
@@ -581,8 +581,8 @@ describe("BrowserSession", () => {
         expect(browsers.count()).toBe(1)
         yield* browsers.sendTo("a", "hello", { n: 1 })
         expect(a.browser.received()).toEqual([{ hello: { n: 1 } }])
-        yield* a.session.end
-        yield* a.session.end
+        yield* a.session.end(false)
+        yield* a.session.end(false)
         expect(browsers.count()).toBe(0)
         expect((yield* Effect.flip(browsers.sendTo("a", "hello", {}))).code).toBe(455)
         const early = FakeBrowser.make("early", () => expect(browsers.count()).toBe(1))
@@ -602,7 +602,7 @@ describe("BrowserSession", () => {
         yield* a.authenticate("ann")
         expect(yield* browsers.disconnect("uid", "joe")).toBe(1)
         expect(yield* browsers.disconnect("uid", "ann")).toBe(1)
-        yield* a.session.end
+        yield* a.session.end(false)
         expect(yield* browsers.disconnect("uid", "ann")).toBe(0)
         expect(a.browser.closedWith()).toBe(4403)
       }))
@@ -682,9 +682,9 @@ describe("BrowserSession", () => {
       ])
       const b = enter(world, "b")
       yield* b.send("subscribe", { channel: "presence-room" })
-      yield* b.session.end
-      yield* a.session.end
-      yield* a.session.end
+      yield* b.session.end(false)
+      yield* a.session.end(false)
+      yield* a.session.end(false)
       expect(told()).toEqual([
         event(browserConnected("b")),
         event(browserDisconnected("b", undefined)),
@@ -771,7 +771,7 @@ describe("BrowserSession", () => {
         expect(more).toEqual([])
         expect(goesOn).toBe(heard.every((told) => !Object.hasOwn(told as object, ":closed")))
       }
-      yield* a.session.end
+      yield* a.session.end(false)
       expect((yield* world.vhost.channels.list).every(({ subscribers }) => subscribers === 0)).toBe(true)
     })
 

@@ -62,7 +62,7 @@ describe("A browser", () => {
         expect(a.browser.closedWith()).toBeUndefined()
         yield* a.sendText(message)
         expect(a.browser.closedWith()).toBe(1013)
-        yield* a.session.end
+        yield* a.session.end(false)
       }
       // One that sends somewhat too much stays.
       const b = enter(world, "b")

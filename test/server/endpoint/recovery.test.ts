@@ -81,7 +81,7 @@ describe("Recovery", () => {
       const { subscribed: { epoch } } = yield* join(a)
       yield* sayAll(world, 1, 3)
       const position = positionOf(a.browser.received())
-      yield* a.session.end
+      yield* a.session.end(false)
       yield* sayAll(world, 4, 6)
       yield* say(world, 7, "a")
       yield* say(world, 8, "somebody else")

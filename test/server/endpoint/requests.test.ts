@@ -298,7 +298,7 @@ describe("a request of a browser", () => {
       const worker = yield* attend(world, { prefetch: 1 })
       const browser = yield* enterAs(world, "s", { client: "c" })
       for (const id of [1, 2]) yield* browser.send("request", rename(id))
-      yield* browser.session.end
+      yield* browser.session.end(false)
       expect(waiting(world.vhost.lobby)).toEqual([0, 1])
       yield* worker.respond(worker.given()[0]!.id, "1")
       expect(browser.browser.received()).toEqual([])
@@ -318,7 +318,7 @@ describe("a request of a browser", () => {
       // The first connection has not ended yet as far as the broker knows.
       const second = yield* enterAs(world, "t", { client: "c" })
       expect(yield* second.send("request", rename(1))).toEqual([])
-      yield* first.session.end
+      yield* first.session.end(false)
       const [one, ...more] = worker.given()
       expect(more).toEqual([])
       yield* worker.respond(one!.id, "1")
@@ -421,7 +421,7 @@ describe("a trigger of a browser", () => {
       const say = { event: "chat/say", data: { text: "hi" }, id: "x" }
       const confirmed = [{ ":triggered": { id: "x" } }]
       expect(yield* first.send("trigger", say)).toEqual(confirmed)
-      yield* first.session.end
+      yield* first.session.end(false)
       const second = yield* enterAs(world, "t", { client: "c" })
       expect(yield* second.send("trigger", say)).toEqual(confirmed)
       expect(waiting(world.vhost.lobby)).toEqual([1, 0])

@@ -162,7 +162,7 @@ describe("A browser of any version", () => {
     Effect.gen(function*() {
       const world = yield* makeVhost()
       const browser = FakeBrowser.make("a", (message) => {
-        if (message.includes("first")) Effect.runSync(session.end)
+        if (message.includes("first")) Effect.runSync(session.end(false))
       }, 1)
       const session = BrowserSession.make(world.vhost, browser)
       browser.received()

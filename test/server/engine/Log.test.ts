@@ -1,9 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Deferred, Effect, Exit, Fiber, Result } from "effect"
+import { Arbitrary, Clock, Deferred, Effect, Exit, Fiber, Result } from "effect"
 import * as JsonText from "../../../src/protocol/JsonText.ts"
 import type { Browser } from "../../../src/server/domain/Browser.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
 import * as Changes from "../../../src/server/engine/internal/changes.ts"
+import type { Channel } from "../../../src/server/engine/internal/channel.ts"
 import { decide } from "../../../src/server/engine/internal/decisions.ts"
 import * as LocalLog from "../../../src/server/engine/internal/localLog.ts"
 import type { VhostState } from "../../../src/server/engine/internal/vhostState.ts"
@@ -26,9 +27,16 @@ const rules = [
   Vhost.rules({ pattern: "presence-.*", openOnDemand: true }, { pattern: "room", maxSubscribers: 1, history: true })
 ] as const
 
+/** A clock that stands still. */
+const clock: Clock.Clock = Object.assign(Object.create(Effect.runSync(Effect.service(Clock.Clock))), {
+  monotonicTimeNanosUnsafe: () => 0n
+})
+
 /** A vhost with three connected browsers, two of them of the same user. `gone` is not connected. */
 const makeWorld = (options?: Vhost.Options) => {
-  const browsers = Object.fromEntries(sids.map((sid) => [sid, FakeBrowser.make(sid)])) as unknown as Record<
+  const browsers = Object.fromEntries(
+    sids.map((sid) => [sid, FakeBrowser.make(sid, undefined, sid === "c" ? 0 : 1)])
+  ) as unknown as Record<
     typeof sids[number],
     FakeBrowser.FakeBrowser
   >
@@ -37,6 +45,8 @@ const makeWorld = (options?: Vhost.Options) => {
 
 const makeState = (browsers: Record<typeof sids[number], Browser>, options?: Vhost.Options) => {
   const vhost = Vhost.make({
+    clock,
+    graceSize: 1500,
     maxChannels: 3,
     maxSubscriptions: 2,
     memberDataSize: 20,
@@ -68,7 +78,10 @@ const anyIntent: Arbitrary.Arbitrary<MakeIntent> = Arbitrary.map(
         "Join",
         "Join",
         "Join",
+        "Update",
         "Leave",
+        "Leave",
+        "EndGrace",
         "SetRules"
       ]
     ),
@@ -95,19 +108,33 @@ const anyIntent: Arbitrary.Arbitrary<MakeIntent> = Arbitrary.map(
         return hidden ? { _tag: tag, by: "uid", who: uid } : { _tag: tag, by: "sid", who: sid }
       case "Join":
         return { _tag: tag, channel, browser, permission, hidden, data, id: isRequested ? 1 : undefined }
+      case "Update":
+        return { _tag: tag, channel, browser, data }
+      case "EndGrace":
+        return { _tag: tag, channel, ...hidden ? { uid: undefined, sid: undefined } : { uid, sid } }
       case "SetRules":
         return { _tag: tag, rules: rules[hidden ? 1 : 0] }
       case "Leave":
-        return { _tag: tag, channel, browser, farewell: data, request: isRequested ? { id: 1 } : undefined }
+        return {
+          _tag: tag,
+          channel,
+          browser,
+          farewell: data,
+          request: isRequested ? { id: 1 } : undefined,
+          mayReturn: !isRequested
+        }
     }
   }
 )
 
+const inGrace = ({ graces }: Channel) => [...graces?.values() ?? []].flat().map(({ item }) => item)
+
 /** All that can be read of a state. */
 const contentOf = (
-  { channels, counters, departed, head, histories, onDemand, ordered, rules, subscriptions }: VhostState
+  { channels, counters, departed, graces, head, histories, onDemand, ordered, rules, subscriptions }: VhostState
 ) => ({
   head,
+  graces: [graces.size, graces.ends.size],
   onDemand,
   rules,
   retained: histories.size,
@@ -122,7 +149,8 @@ const contentOf = (
     history: value!.history && [value!.history.opened, value!.history.floor, value!.history.size],
     subscriptions: Array.from(value!.subscriptions.values(), ({ cursor, value }) => [cursor, value]),
     visible: value!.visible.entries.flatMap(({ cursor, value }) => value === undefined ? [] : [[cursor, value]]),
-    membersOf: [...value!.membersOf]
+    membersOf: [...value!.membersOf],
+    graces: inGrace(value!).map(({ member, size, uid, until }) => [uid, member?.value, size, until])
   })),
   browsers: Array.from(subscriptions, ([browser, { channels, dataSize }]) => [
     browser.sid,
@@ -137,10 +165,18 @@ const expectConsistent = (state: VhostState) => {
   const all = channels.flatMap(({ subscriptions }) => Array.from(subscriptions.values(), ({ value }) => value!))
   expect(state.counters).toMatchObject({ channels: channels.length, subscriptions: all.length })
   expect(state.ordered.size).toBe(channels.length)
-  for (const { membersOf, subscriptions, visible } of channels) {
+  const graces = channels.flatMap(inGrace)
+  expect([state.graces.ends.size, state.graces.size]).toEqual([
+    graces.length,
+    graces.reduce((sum, { size }) => sum + size, 0)
+  ])
+  expect(state.graces.size).toBeLessThanOrEqual(1500)
+  for (const channel of channels) {
+    const { membersOf, subscriptions, visible } = channel
+    const away = inGrace(channel).flatMap(({ member }) => member?.value ?? [])
     const own = Array.from(subscriptions.values(), ({ value }) => value!)
-    expect(visible.size).toBe(own.filter(({ hidden }) => !hidden).length)
-    const uids = own.flatMap(({ member }) => member === undefined ? [] : [member.uid])
+    expect(visible.size).toBe(own.filter(({ hidden }) => !hidden).length + away.length)
+    const uids = [...own, ...away].flatMap(({ member }) => member === undefined ? [] : [member.uid])
     expect(new Map(membersOf)).toEqual(
       new Map([...new Set(uids)].map((uid) => [uid, uids.filter((one) => one === uid).length]))
     )
@@ -240,6 +276,8 @@ const makeLate = Effect.gen(function*() {
     epoch: log.epoch,
     head: log.head,
     history: log.history,
+    nextDue: log.nextDue,
+    sweep: log.sweep,
     isPersisted: log.isPersisted,
     persisted: log.persisted,
     commit: (intent) => Effect.andThen(Deferred.await(released), Effect.suspend(() => log.commit(intent))),

@@ -42,7 +42,7 @@ export interface Channels {
   readonly subscribe: <E extends Events>(
     channel: Channel.Reference<E>,
     wanted: Wanted
-  ) => Effect.Effect<Subscription<E>, SubscribeError, Scope.Scope>
+  ) => Effect.Effect<Omit<Subscription<E>, "update">, SubscribeError, Scope.Scope>
   readonly stateChangedUnsafe: (channel: string, state: SubscriptionState) => void
   readonly membersChangedUnsafe: (channel: string) => void
   readonly missedUnsafe: (channel: string, reason: Gap["reason"]) => void
@@ -143,7 +143,7 @@ const subscription = <E extends Events>(
   { gaps, members, state }: Shared,
   hub: EventHub.EventHub,
   report: Consumers.Report
-): Subscription<E> => ({
+): Omit<Subscription<E>, "update"> => ({
   channel,
   events: Consumers.stream(hub, events, channel, report),
   // The types are those of the interface.

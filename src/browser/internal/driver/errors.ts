@@ -22,7 +22,7 @@ import type { Failure, FailureTag } from "../failure.ts"
 
 /** What failed. */
 export interface Subject {
-  /** `trigger`, `request`, `broadcast`, `subscribe` or `connect`. */
+  /** `trigger`, `request`, `broadcast`, `update`, `subscribe` or `connect`. */
   readonly operation: string
   readonly event: string
   readonly channel: string
@@ -64,6 +64,12 @@ export const broadcastError = (failure: Failure, subject: Subject): BrowserError
     default:
       return callError(failure, subject)
   }
+}
+
+/** The error of an update. */
+export const updateError = (failure: Failure, subject: Subject): BrowserError.UpdateError => {
+  const error = broadcastError(failure, subject)
+  return error._tag === "ConnectionLostError" ? unexpected(failure) : error
 }
 
 /** The error of a subscription. */

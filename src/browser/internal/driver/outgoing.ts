@@ -8,7 +8,7 @@ import type * as Tracer from "effect/Tracer"
 import * as Event from "../../../events/Event.ts"
 import type { ProtocolError } from "../../../protocol/KosmonautError.ts"
 import * as Trace from "../../../protocol/Trace.ts"
-import type { BroadcastError, CallError, RequestError } from "../../BrowserError.ts"
+import type { BroadcastError, CallError, RequestError, UpdateError } from "../../BrowserError.ts"
 import type { Failure } from "../failure.ts"
 import type { Call } from "../input.ts"
 import type { CallResult } from "../output.ts"
@@ -32,6 +32,25 @@ export const trigger = (calls: Calls, outgoing: Outgoing): Effect.Effect<void, C
 /** Broadcasts an event. */
 export const broadcast = (calls: Calls, outgoing: Outgoing): Effect.Effect<void, BroadcastError> =>
   confirmed(calls, outgoing, Errors.broadcastError)
+
+/** Updates the data of a subscription, the JSON text of an object. */
+export const update = (
+  calls: Calls,
+  channel: string,
+  data: string,
+  timeout: number
+): Effect.Effect<void, UpdateError> => {
+  const call = { kind: "update", event: "", channel, data, timeout } as const
+  return Trace.span(
+    "Browser.update",
+    () => spanOptions(call),
+    () =>
+      Effect.flatMap(calls.call(call), (result) =>
+        result._tag === "Failure"
+          ? Effect.fail(Errors.updateError(result.failure, { operation: "update", event: "", channel, timeout }))
+          : Effect.void)
+  )
+}
 
 /** Makes a request. */
 export const request = <E extends Event.Any>(
@@ -76,7 +95,7 @@ const execute = <A, E>(
     const encoded = Event.encode(event, data)
     if (Result.isFailure(encoded)) return Effect.fail(Errors.protocolError(encoded.failure))
     const call = { kind, event: event._tag, data: encoded.success, channel, timeout }
-    return Trace.span(`Browser.${kind}`, () => spanOptions(outgoing), () => Effect.flatMap(calls.call(call), read))
+    return Trace.span(`Browser.${kind}`, () => spanOptions(call), () => Effect.flatMap(calls.call(call), read))
   })
 
 const subjectOf = ({ channel = "", event, kind, timeout }: Outgoing): Errors.Subject => ({
@@ -87,13 +106,13 @@ const subjectOf = ({ channel = "", event, kind, timeout }: Outgoing): Errors.Sub
 })
 
 // (Source: OpenTelemetry's semantic conventions for messaging.)
-const spanOptions = ({ channel, event, kind }: Outgoing): Tracer.SpanOptionsNoTrace => ({
+const spanOptions = ({ channel, event, kind }: Omit<Call, "_tag" | "call">): Tracer.SpanOptionsNoTrace => ({
   kind: kind === "request" ? "client" : "producer",
   attributes: {
     "messaging.system": "kosmonaut",
     "messaging.operation.type": "send",
     "messaging.operation.name": kind,
-    "kosmonaut.event": event._tag,
+    ...event !== "" && { "kosmonaut.event": event },
     ...channel !== undefined && { "messaging.destination.name": channel }
   }
 })

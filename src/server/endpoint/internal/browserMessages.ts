@@ -53,6 +53,8 @@ export const execute = (state: State, message: FromBrowser): Effect.Effect<boole
       return Effect.as(subscribe(state, message), true)
     case "Unsubscribe":
       return Effect.as(channels.unsubscribe(message.channel, browser, message.data, message.id), true)
+    case "Update":
+      return update(state, message)
     case "Members":
       return Effect.as(channels.members(message.channel, browser, message.after, message.id), true)
     case "Broadcast":
@@ -85,6 +87,15 @@ const subscribe = (state: State, message: Message<"Subscribe">) => {
     channels.subscribe(message.channel, browser, { ...message, permission }),
     Effect.suspend(() => state.hasEnded ? channels.leave(browser) : Effect.void)
   ))
+}
+
+const update = (state: State, { channel, data, id }: Message<"Update">): Effect.Effect<boolean, StatusError> => {
+  const { browser, vhost: { channels } } = state
+  if (browser.version === 0) return needsVersion
+  const updated = channels.update(channel, browser, data)
+  return id === undefined
+    ? Effect.as(updated, true)
+    : Effect.andThen(updated, send(state, BrokerMessage.updated(channel, id)))
 }
 
 const send = ({ browser }: State, message: string): Effect.Effect<boolean> =>

@@ -7,8 +7,7 @@ import { FromServer } from "../../../protocol/Command.ts"
 import { byteLength } from "../../../protocol/Frame.ts"
 import type * as Response from "../../../protocol/Response.ts"
 import { decodeEvent, decodeOrigin } from "../../../protocol/Trigger.ts"
-import type { Subscription } from "../../domain/Browser.ts"
-import type { ChannelInfo, Listed, Part } from "../../engine/Channels.ts"
+import type { ChannelInfo, Listed, Part, Subscriber } from "../../engine/Channels.ts"
 import type { DeadLetter } from "../../engine/DeadLetters.ts"
 import type { HistoryPart } from "../../engine/Log.ts"
 
@@ -20,7 +19,7 @@ export const channels = (part: Part<ChannelInfo>, maxSize: number): FromServer =
 export const channel = ({ name, subscribers }: ChannelInfo): typeof Response.Channel.Type => ({ name, subscribers })
 
 /** A part of the subscribers of a channel, in a response of at most `maxSize` bytes. */
-export const subscribers = (part: Part<Subscription>, maxSize: number): FromServer =>
+export const subscribers = (part: Part<Subscriber>, maxSize: number): FromServer =>
   list("subscribers", part, writeSubscriber, maxSize)
 
 /** A part of the broadcasts that a channel retains. */
@@ -36,8 +35,10 @@ export const deadLetters = (items: Iterable<Listed<DeadLetter>>, maxSize: number
   list("deadLetters", { items, next: undefined }, (letter) => writeDeadLetter(letter, maxSize), maxSize)
 
 // In the shape of `Response.Subscriber`. The data are the text that the browser sent.
-const writeSubscriber = ({ browser: { sid }, data, uid }: Subscription): string =>
-  `${JSON.stringify({ sid, uid }).slice(0, -1)},"data":${data.text}}`
+const writeSubscriber = ({ browser: { sid }, data, info, isAway, uid }: Subscriber): string => {
+  const head = JSON.stringify({ sid, uid, away: isAway }).slice(0, -1)
+  return `${head}${info === undefined ? "" : `,"info":${info.text}`},"data":${data.text}}`
+}
 
 // A dead letter that is too large is listed without its data.
 const writeDeadLetter = (letter: DeadLetter, maxSize: number): string => {

@@ -8,13 +8,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type { Lobby } from "../Lobby.ts"
+import type { Log } from "../Log.ts"
 import { supervised } from "./supervisor.ts"
 import * as Timeline from "./timeline.ts"
 import type { Warnings } from "./warnings.ts"
 
-/** A vhost and its warnings. */
+/** A vhost, its log and its warnings. */
 interface Watched {
   readonly vhost: { readonly path: string; readonly lobby: Lobby }
+  readonly log: Pick<Log, "nextDue" | "sweep">
   readonly warnings: Warnings
 }
 
@@ -47,9 +49,18 @@ export const make = (interval: Duration.Duration, clock: Clock.Clock, vhosts: ()
     Effect.forever
   )
 
-  const nextDue = () => Math.min(...Array.from(vhosts(), ({ vhost }) => vhost.lobby.nextDue() ?? Infinity))
+  const nextDue = () =>
+    Math.min(
+      ...Array.from(
+        vhosts(),
+        ({ log, vhost }) => Math.min(vhost.lobby.nextDue() ?? Infinity, log.nextDue() ?? Infinity)
+      )
+    )
   // After a defect the same events are still due, so pause before retrying them.
-  const redeliver = forAll(({ vhost }) => vhost.lobby.redeliver, Effect.sleep("1 second"))
+  const redeliver = forAll(
+    ({ log, vhost }) => Effect.andThen(vhost.lobby.redeliver, log.sweep),
+    Effect.sleep("1 second")
+  )
   const redeliveries = Effect.suspend(() => {
     isEarlier.closeUnsafe()
     const due = nextDue()

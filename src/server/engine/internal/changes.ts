@@ -6,9 +6,11 @@
 
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type { Browser } from "../../domain/Browser.ts"
-import type { Change } from "../Log.ts"
+import type { Change, MemberMessages } from "../Log.ts"
 import * as Channel from "./channel.ts"
+import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
+import * as Member from "./member.ts"
 import * as Recovery from "./recovery.ts"
 import * as VhostState from "./vhostState.ts"
 
@@ -33,8 +35,14 @@ export const apply = (state: VhostState.VhostState, change: Change, position: nu
       return close(state, change)
     case "Joined":
       return join(state, change)
+    case "Updated":
+      return update(state, change)
     case "Left":
       return leave(state, change)
+    case "GraceBegun":
+      return beginGrace(state, change)
+    case "GraceEnded":
+      return endGrace(state, change)
     case "RulesSet":
       return VhostState.setRules(state, change.rules)
     case "Sent":
@@ -84,26 +92,51 @@ const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClose
 }
 
 const join = (state: VhostState.VhostState, change: Of<"Joined">): void => {
-  const { channel: name, id, subscription, ...asked } = change
+  const { channel: name, from, id, subscription, ...asked } = change
   const channel = channelFor(state, change)
-  const { browser, member, uid } = subscription
+  const { browser, uid } = subscription
   if (channel === undefined || channel.subscriptions.has(browser)) return
   // As the original's: those who were there before.
-  const list = listOf(state, channel)
+  const list = listOf(state, channel, browser)
   const { entries, recovery } = Recovery.partOf(state, channel, browser, asked)
-  VhostState.addSubscription(state, channel, subscription)
+  const grace = from === undefined ? undefined : Graces.find(channel, uid, from)
+  const place = grace?.item.member
+  const before = place?.value
+  if (grace !== undefined) Graces.end(state.graces, grace)
+  VhostState.addSubscription(state, channel, subscription, place)
   browser.sendUnsafe(BrokerMessage.subscribed(name, uid, list, id, recovery))
   Channel.deliverMissed(browser, entries)
-  if (member !== undefined) Channel.deliver(channel, BrokerMessage.memberJoined(member.text))
+  if (!Member.isMember(subscription)) return
+  if (!Member.isMember(before)) {
+    return Channel.deliverByVersion(channel, (version) => Member.joined(name, subscription, version))
+  }
+  const moved = BrokerMessage.memberMoved(name, before.member.uid, before.browser.sid, browser.sid)
+  Channel.deliverByVersion(channel, (version) => version === 0 ? undefined : moved)
+  if (!Member.looksLike(before, subscription)) announceUpdate(channel, subscription)
 }
 
-/** The members of a presence channel for a `:subscribed`, without the browser itself. */
+// Browsers of version 0 do not know of updates.
+const announceUpdate = (channel: Channel.Channel, subscription: Member.MemberSubscription): void =>
+  Channel.deliverByVersion(
+    channel,
+    (version) => version === 0 ? undefined : Member.updated(channel.name, subscription)
+  )
+
+const update = (state: VhostState.VhostState, { channel: name, subscription }: Of<"Updated">): void => {
+  const channel = VhostState.channelOf(state, name)
+  if (channel === undefined || !VhostState.updateSubscription(state, channel, subscription)) return
+  if (Member.isMember(subscription)) announceUpdate(channel, subscription)
+}
+
+/** The members of a presence channel for the `:subscribed` to a browser, without itself. */
 export const listOf = (
   state: VhostState.VhostState,
   channel: Channel.Channel,
-  except?: Browser
+  browser: Browser
 ): BrokerMessage.MemberList | undefined =>
-  channel.kind === "presence" ? VhostState.membersAfter(state, channel, 0, { least: 0, except }) : undefined
+  channel.kind === "presence"
+    ? VhostState.membersAfter(state, channel, 0, { least: 0, except: browser, version: browser.version })
+    : undefined
 
 const leave = (
   state: VhostState.VhostState,
@@ -112,7 +145,30 @@ const leave = (
   const channel = VhostState.channelOf(state, name)
   if (channel === undefined || !VhostState.removeSubscription(state, channel, browser)) return
   if (response !== undefined) browser.sendUnsafe(response)
-  if (memberLeft !== undefined) Channel.deliver(channel, memberLeft)
+  announceLeft(channel, memberLeft)
+  VhostState.closeIfUnused(state, channel)
+}
+
+const announceLeft = (channel: Channel.Channel, memberLeft: MemberMessages | undefined): void => {
+  if (memberLeft !== undefined) Channel.deliverByVersion(channel, (version) => memberLeft[version])
+}
+
+const beginGrace = (state: VhostState.VhostState, { browser, channel: name, until }: Of<"GraceBegun">): void => {
+  const channel = VhostState.channelOf(state, name)
+  const entry = channel && VhostState.detachSubscription(state, channel, browser)
+  if (channel === undefined || entry === undefined) return
+  const isMember = Member.isMember(entry.value)
+  if (!isMember) VhostState.removeFromList(channel, entry)
+  Graces.begin(state.graces, channel, isMember ? entry : undefined, until)
+}
+
+const endGrace = (state: VhostState.VhostState, { channel: name, memberLeft, sid, uid }: Of<"GraceEnded">): void => {
+  const channel = VhostState.channelOf(state, name)
+  const grace = channel && Graces.find(channel, uid, sid)
+  if (channel === undefined || grace === undefined) return
+  Graces.end(state.graces, grace)
+  if (grace.item.member !== undefined) VhostState.removeFromList(channel, grace.item.member)
+  announceLeft(channel, memberLeft)
   VhostState.closeIfUnused(state, channel)
 }
 

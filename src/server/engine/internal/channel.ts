@@ -6,7 +6,9 @@ import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type * as ChannelName from "../../../protocol/ChannelName.ts"
 import type { Browser, Subscription } from "../../domain/Browser.ts"
 import type { Listed, Part } from "../../domain/Listing.ts"
+import type * as Heap from "./heap.ts"
 import type * as History from "./history.ts"
+import * as Member from "./member.ts"
 import * as OrderedList from "./orderedList.ts"
 import type { Rule } from "./rules.ts"
 
@@ -15,10 +17,12 @@ export interface Channel {
   readonly name: string
   readonly kind: ChannelName.Kind
   readonly subscriptions: Map<Browser, OrderedList.Entry<Subscription>>
-  /** Those that are not hidden. */
+  /** Those that are not hidden, and members in grace. */
   readonly visible: OrderedList.OrderedList<Subscription>
-  /** Of a presence channel: how many connections of each user are members. */
+  /** Of a presence channel: how many connections of each user are members, those in grace too. */
   readonly membersOf: Map<string, number>
+  /** The graces that have begun here, by user, the oldest first; those of browsers that are no members have no user. */
+  graces: Map<string | undefined, Array<Heap.Entry<Grace>>> | undefined
   rule: Rule
   /** Its last broadcasts, if it has a history. */
   history: History.History | undefined
@@ -36,6 +40,19 @@ export interface Tap {
   readonly onClose: () => void
 }
 
+/** A connection has ended, and may come back until this ends. */
+export interface Grace {
+  readonly channel: Channel
+  /** The user, if it is that of a member. */
+  readonly uid: string | undefined
+  /** The member's place in the list. */
+  readonly member: OrderedList.Entry<Subscription> | undefined
+  /** When it ends, on the clock of the graces of the vhost. */
+  until: number
+  /** How many bytes it takes. */
+  readonly size: number
+}
+
 /** Makes a channel without subscribers. */
 export const make = (options: Pick<Channel, "name" | "kind" | "rule" | "isOnDemand">): Channel => ({
   ...options,
@@ -43,8 +60,13 @@ export const make = (options: Pick<Channel, "name" | "kind" | "rule" | "isOnDema
   subscriptions: new Map(),
   visible: OrderedList.make(),
   membersOf: new Map(),
-  taps: undefined
+  taps: undefined,
+  graces: undefined
 })
+
+/** Whether there is a subscriber, or one may come back. */
+export const isOccupied = ({ graces, subscriptions }: Channel): boolean =>
+  subscriptions.size > 0 || graces !== undefined
 
 /** How many milliseconds pass until a member whose connection was lost is gone. */
 export const graceOf = ({ rule }: Channel): number => rule.grace
@@ -101,6 +123,25 @@ export const deliverAt = (
   return delivered
 }
 
+/** Sends all subscribers the message for their version, if there is one. */
+export const deliverByVersion = (
+  { subscriptions }: Channel,
+  messageFor: (version: Browser["version"]) => string | undefined
+): void => {
+  // One version after the other, since browsers that receive the same text in a row share its frame.
+  for (const version of versions) {
+    let message: string | undefined
+    for (const browser of subscriptions.keys()) {
+      if (browser.version !== version) continue
+      message ??= messageFor(version)
+      if (message === undefined) break
+      browser.sendUnsafe(message)
+    }
+  }
+}
+
+const versions = [0, 1] as const
+
 /** Sends a browser broadcasts that it has missed. */
 export const deliverMissed = (browser: Browser, entries: ReadonlyArray<History.Entry>): void => {
   for (const { message, position } of entries) browser.sendUnsafe(BrokerMessage.positioned(message, position))
@@ -108,22 +149,28 @@ export const deliverMissed = (browser: Browser, entries: ReadonlyArray<History.E
 
 /**
  * The members of a presence channel after a cursor, without `except`: as many as fit into `maxBytes`, and at least
- * `least`. Their texts were made when they subscribed.
+ * `least`; each as browsers of this version see it.
  */
 export const membersAfter = (
-  { kind, subscriptions, visible }: Channel,
+  { kind, name, subscriptions, visible }: Channel,
   cursor: number,
-  options: { readonly except: Browser | undefined; readonly maxBytes: number; readonly least: number }
+  options: {
+    readonly except: Browser | undefined
+    readonly maxBytes: number
+    readonly least: number
+    readonly version: Browser["version"]
+  }
 ): BrokerMessage.MemberList => {
-  const { except, least, maxBytes } = options
+  const { except, least, maxBytes, version } = options
   if (kind !== "presence") return noMembers
   const isListed = except === undefined ? undefined : subscriptions.get(except)?.value?.member
   const count = visible.size - (isListed === undefined ? 0 : 1)
   const members: Array<string> = []
   let size = 0
   let next = cursor
-  const isAll = OrderedList.everyAfter(visible, cursor, ({ member, browser }, entryCursor) => {
-    if (browser === except || member === undefined) return true
+  const isAll = OrderedList.everyAfter(visible, cursor, (subscription, entryCursor) => {
+    if (subscription.browser === except || !Member.isMember(subscription)) return true
+    const member = Member.textOf(name, subscription, version)
     size += member.size + 1
     if (size > maxBytes && members.length >= least) return false
     members.push(member.text)

@@ -5,7 +5,6 @@
 
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import * as ChannelName from "../../../protocol/ChannelName.ts"
-import { byteLength } from "../../../protocol/Frame.ts"
 import * as Json from "../../../protocol/Json.ts"
 import * as JsonText from "../../../protocol/JsonText.ts"
 import {
@@ -20,14 +19,16 @@ import {
 } from "../../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
-import type { Member, Subscription } from "../../domain/Browser.ts"
+import type { Subscription } from "../../domain/Browser.ts"
 import * as Journal from "../Journal.ts"
 import type { Change, Intent, Intents, Rejections } from "../Log.ts"
-import type { Channel } from "./channel.ts"
+import { type Channel, graceOf, isOccupied } from "./channel.ts"
+import * as Graces from "./graces.ts"
+import * as Member from "./member.ts"
 import * as MessageSize from "./messageSize.ts"
 import * as Recovery from "./recovery.ts"
 import { ruleOf } from "./rules.ts"
-import { channelOf, isEmpty, newChannel, sizeOf, type VhostState } from "./vhostState.ts"
+import { channelOf, newChannel, type VhostState } from "./vhostState.ts"
 
 /** What becomes of an intent. */
 export type Decision<E> = Change | Unchanged | Rejected<E>
@@ -103,9 +104,9 @@ const decisions: Decisions = {
       return rejected(new ForbiddenError({ detail: `${name} needs a token whose pattern matches it` }))
     }
     const data = JsonText.from(options.data)
-    if (sizeOf(data) > state.limits.memberDataSize) return tooMuchData(state)
+    if (Member.sizeOf(data) > state.limits.memberDataSize) return tooMuchData(state)
     if (channel.subscriptions.has(browser)) return unchanged
-    const error = exceeds(state, browser, sizeOf(data)) ?? exceedsRule(channel)
+    const error = exceeds(state, browser, Member.sizeOf(data)) ?? exceedsRule(channel)
     if (error !== undefined) return rejected(error)
     if (open === undefined && isFull(state)) return rejected(tooManyChannels(state))
     // It subscribes once it has received all but the last part of what it has missed.
@@ -113,30 +114,79 @@ const decisions: Decisions = {
     // A copy, because the text of the data is a slice that would keep the whole message in memory.
     const own = JsonText.copy(data)
     const uid = isNormal ? undefined : permission?.uid
-    const member = channel.kind === "presence" && !hidden && uid !== undefined ? memberOf(name, uid, own) : undefined
-    const subscription = { browser, uid, hidden, data: own, member }
+    const member = channel.kind === "presence" && !hidden && uid !== undefined
+      ? Member.make(uid)
+      : undefined
+    const info = isNormal ? undefined : permission?.info
+    const subscription = { browser, uid, info, hidden, data: own, member }
+    const from = member && Graces.find(channel, member.uid)?.item.member?.value?.browser.sid
     const lifecycle = eventsOfJoining(channel, subscription)
-    return { _tag: "Joined", channel: name, opens: open === undefined, subscription, id, rewind, since, lifecycle }
+    return {
+      _tag: "Joined",
+      channel: name,
+      opens: open === undefined,
+      subscription,
+      id,
+      rewind,
+      since,
+      from,
+      lifecycle
+    }
   },
 
-  Leave: (state, { browser, channel: name, farewell, request }) => {
+  Update: (state, { browser, channel: name, ...options }) => {
+    const channel = channelOf(state, name)
+    if (channel === undefined) return notFound(name)
+    const before = channel.subscriptions.get(browser)?.value
+    if (before === undefined) return notSubscribed(name)
+    const data = JsonText.from(options.data)
+    if (Member.sizeOf(data) > state.limits.memberDataSize) return tooMuchData(state)
+    if (data.text === before.data.text) return unchanged
+    const error = exceedsData(state, browser, Member.sizeOf(data) - Member.sizeOf(before.data))
+    if (error !== undefined) return rejected(error)
+    const member = before.member && Member.make(before.member.uid)
+    return { _tag: "Updated", channel: name, subscription: { ...before, data: JsonText.copy(data), member } }
+  },
+
+  Leave: (state, { browser, channel: name, farewell, mayReturn, request }) => {
     const channel = channelOf(state, name)
     if (channel === undefined) return notFound(name)
     const subscription = channel.subscriptions.get(browser)?.value
     if (subscription === undefined) return notSubscribed(name)
     const last = JsonText.from(farewell)
-    if (sizeOf(last) > state.limits.memberDataSize) return tooMuchData(state)
+    if (Member.sizeOf(last) > state.limits.memberDataSize) return tooMuchData(state)
+    const until = mayReturn === true ? graceUntil(state, channel, subscription) : undefined
+    if (until !== undefined) return { _tag: "GraceBegun", channel: name, browser, until }
     return {
       _tag: "Left",
       channel: name,
       browser,
       response: request && BrokerMessage.unsubscribed(name, request.id),
-      memberLeft: subscription.member && BrokerMessage.memberLeft(lastTextOf(name, subscription, last)),
+      memberLeft: Member.isMember(subscription) ? Member.left(name, subscription, last) : undefined,
       lifecycle: eventsOfLeaving(channel, subscription)
     }
   },
 
+  EndGrace: (state, { channel: name, sid, uid }) => {
+    const channel = channelOf(state, name)
+    const grace = channel && Graces.find(channel, uid, sid)
+    if (channel === undefined || grace === undefined) return unchanged
+    const subscription = grace.item.member?.value
+    const memberLeft = Member.isMember(subscription) ? Member.left(name, subscription) : undefined
+    return { _tag: "GraceEnded", channel: name, uid, sid, memberLeft, lifecycle: eventsOfGrace(channel, subscription) }
+  },
+
   SetRules: (_, { rules }) => ({ _tag: "RulesSet", rules })
+}
+
+// Only browsers of version 1 know how to come back to where they were.
+const graceUntil = (state: VhostState, channel: Channel, subscription: Subscription): number | undefined => {
+  if (subscription.browser.version === 0) return undefined
+  const grace = graceOf(channel)
+  const member = Member.isMember(subscription) ? subscription : undefined
+  return grace > 0 && Graces.fits(state.graces, channel, member)
+    ? Graces.timeOf(state.graces, state.now()) + grace
+    : undefined
 }
 
 // The channel that is opened by who needs it, as it would be. Nobody could close one that has no valid name.
@@ -170,38 +220,37 @@ const tooMuchData = ({ limits }: VhostState) =>
   rejected(new BadRequestError({ detail: `data has at most ${limits.memberDataSize} bytes` }))
 
 const exceeds = (
-  { limits, subscriptions }: VhostState,
+  state: VhostState,
   browser: Subscription["browser"],
   size: number
 ): TooManyRequestsError | undefined => {
-  const own = subscriptions.get(browser)
-  if ((own?.channels.size ?? 0) >= limits.maxSubscriptions) {
-    return new TooManyRequestsError({ detail: `a browser has at most ${limits.maxSubscriptions} subscriptions` })
-  }
-  return (own?.dataSize ?? 0) + size > limits.browserDataSize
+  const { limits, subscriptions } = state
+  return (subscriptions.get(browser)?.channels.size ?? 0) >= limits.maxSubscriptions
+    ? new TooManyRequestsError({ detail: `a browser has at most ${limits.maxSubscriptions} subscriptions` })
+    : exceedsData(state, browser, size)
+}
+
+const exceedsData = (
+  { limits, subscriptions }: VhostState,
+  browser: Subscription["browser"],
+  more: number
+): TooManyRequestsError | undefined =>
+  (subscriptions.get(browser)?.dataSize ?? 0) + more > limits.browserDataSize
     ? new TooManyRequestsError({
       detail: `the data of all subscriptions of a browser have at most ${limits.browserDataSize} bytes`
     })
     : undefined
-}
 
 const exceedsRule = ({ rule, subscriptions }: Channel): TooManyRequestsError | undefined =>
   subscriptions.size >= rule.maxSubscribers
     ? new TooManyRequestsError({ detail: `the channel has ${subscriptions.size} subscribers, the limit` })
     : undefined
 
-const memberOf = (channel: string, uid: string, data: JsonText.ObjectText): Member => {
-  const text = BrokerMessage.member(channel, uid, data)
-  return { uid, text, size: byteLength(text) }
-}
-
-const lastTextOf = (channel: string, { data, member }: Subscription, farewell: JsonText.ObjectText): string =>
-  isEmpty(farewell) ? member!.text : BrokerMessage.member(channel, member!.uid, JsonText.merge(data, farewell))
-
 // A channel's first subscriber, and a user's first connection that is a member.
-const eventsOfJoining = ({ membersOf, name, subscriptions }: Channel, subscription: Subscription): Array<Event> => {
+const eventsOfJoining = (channel: Channel, subscription: Subscription): Array<Event> => {
+  const { membersOf, name } = channel
   const { member } = subscription
-  const events = subscriptions.size === 0 ? [Lifecycle.channelOccupied(name)] : []
+  const events = isOccupied(channel) ? [] : [Lifecycle.channelOccupied(name)]
   if (member !== undefined && !membersOf.has(member.uid)) {
     events.push(Lifecycle.memberJoined(name, member.uid, valueOf(subscription)))
   }
@@ -209,21 +258,29 @@ const eventsOfJoining = ({ membersOf, name, subscriptions }: Channel, subscripti
 }
 
 // A user's last connection that is a member, and a channel's last subscriber.
-const eventsOfLeaving = ({ membersOf, name, subscriptions }: Channel, subscription: Subscription): Array<Event> => {
-  const { member } = subscription
-  const events = member !== undefined && membersOf.get(member.uid) === 1
-    ? [Lifecycle.memberLeft(name, member.uid, valueOf(subscription))]
-    : []
-  if (subscriptions.size === 1) events.push(Lifecycle.channelVacated(name))
-  return events
+const eventsOfLeaving = (channel: Channel, subscription: Subscription): ReadonlyArray<Event> => {
+  const isLast = channel.subscriptions.size === 1 && channel.graces === undefined
+  return [...eventsOfMember(channel, subscription), ...isLast ? [Lifecycle.channelVacated(channel.name)] : []]
 }
 
+// The same if its grace ends.
+const eventsOfGrace = (channel: Channel, subscription: Subscription | undefined): ReadonlyArray<Event> => {
+  const isLast = channel.subscriptions.size === 0 && Graces.count(channel) === 1
+  return [...eventsOfMember(channel, subscription), ...isLast ? [Lifecycle.channelVacated(channel.name)] : []]
+}
+
+const eventsOfMember = ({ membersOf, name }: Channel, subscription: Subscription | undefined): ReadonlyArray<Event> =>
+  Member.isMember(subscription) && membersOf.get(subscription.member.uid) === 1
+    ? [Lifecycle.memberLeft(name, subscription.member.uid, valueOf(subscription))]
+    : []
+
 // As if the subscribers left one after the other.
-const eventsOfClosing = ({ name, subscriptions }: Channel): ReadonlyArray<Event> => {
-  if (subscriptions.size === 0) return []
+const eventsOfClosing = (channel: Channel): ReadonlyArray<Event> => {
+  const { name, visible } = channel
+  if (!isOccupied(channel)) return []
   const lastOf = new Map<string, Subscription>()
-  for (const { value } of subscriptions.values()) {
-    if (value?.member === undefined) continue
+  for (const { value } of visible.entries) {
+    if (!Member.isMember(value)) continue
     lastOf.delete(value.member.uid)
     lastOf.set(value.member.uid, value)
   }

@@ -16,6 +16,7 @@ export const fromConfig = (
   browserDataSize: browsers.totalDataSize,
   presenceListSize: browsers.presenceListSize,
   outboxSize: browsers.outboxSize,
+  graceSize: browsers.graceSize,
   historyVhostSize: history.vhostSize,
   queueCapacity: queue.capacity,
   queueSize: queue.size,

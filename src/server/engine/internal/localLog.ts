@@ -3,6 +3,7 @@
  * is recorded in the journal, and so is their history.
  */
 
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
 import { byteLength } from "../../../protocol/Frame.ts"
@@ -13,6 +14,7 @@ import type { Change, HistoryEntry, HistoryPart, Intent, Intents, Log, Rejection
 import * as Changes from "./changes.ts"
 import type { Channel } from "./channel.ts"
 import { decide } from "./decisions.ts"
+import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
 import * as Positions from "./positions.ts"
 import * as StoredHistory from "./storedHistory.ts"
@@ -32,9 +34,11 @@ export const make = (options: {
   readonly journal?: Journal.Journal | undefined
   /** Reserves positions, default none. */
   readonly positions?: Positions.Positions | undefined
+  /** Called when `nextDue` may be earlier. */
+  readonly wake?: (() => void) | undefined
 }): LocalLog => {
-  const { emit = constVoid, journal = Journal.none, positions = Positions.unlimited, state } = options
-  return {
+  const { emit = constVoid, journal = Journal.none, positions = Positions.unlimited, state, wake = constVoid } = options
+  const log: LocalLog = {
     epoch: () => state.epoch,
     head: () => state.head,
     history: (channel, options) => {
@@ -50,14 +54,18 @@ export const make = (options: {
       publish(decision, emit)
       Changes.apply(state, decision, state.head + 1)
       record(decision, state, journal)
+      if (decision._tag === "GraceBegun") wake()
       if (state.head >= positions.renewAt()) positions.renew()
       return changed
     },
+    nextDue: () => Graces.nextDue(state.graces),
+    sweep: Effect.suspend(() => sweep(state, log)),
     barrier: Exit.void,
     isPersisted: (channel) =>
       state.histories.recorder !== undefined && channelOf(state, channel)?.history !== undefined,
     persisted: journal.persisted
   }
+  return log
 }
 
 // Workers learn of lifecycle events before browsers learn of the change.
@@ -66,6 +74,7 @@ const publish = (change: Change, emit: (event: Event) => void): void => {
     case "ChannelClosed":
     case "Joined":
     case "Left":
+    case "GraceEnded":
       return change.lifecycle.forEach(emit)
   }
 }
@@ -89,6 +98,22 @@ const record = (change: Change, state: VhostState, journal: Journal.Journal): vo
       return journal.deleted("Channel", change.channel)
   }
 }
+
+/** After how many deliveries to yield. */
+const turn = 10_000
+
+const sweep = Effect.fnUntraced(function*(state: VhostState, { commit }: LocalLog) {
+  let work = 0
+  for (let entry = Graces.due(state.graces, state.now()); entry; entry = Graces.due(state.graces, state.now())) {
+    if (work > turn) {
+      work = 0
+      yield* Effect.yieldNow
+    }
+    const { channel, member, uid } = entry
+    work += 1 + channel.subscriptions.size
+    yield* commit({ _tag: "EndGrace", channel: channel.name, uid, sid: member?.value?.browser.sid })
+  }
+})
 
 const historyOf = (
   { history }: Channel,

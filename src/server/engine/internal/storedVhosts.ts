@@ -14,6 +14,8 @@ import type * as StoredHistory from "./storedHistory.ts"
 /** What is stored of one vhost. */
 export interface StoredVhost extends StoredHistory.Stored {
   readonly token: Redacted.Redacted
+  /** The rules of its channels, as text. */
+  readonly rules: string | undefined
   /** The name of its positions and the last one that may be in use, if an earlier broker knew that. */
   readonly log: Omit<Extract<Entry, { _tag: "Log" }>, "vhost" | "_tag"> | undefined
   readonly issued: ReadonlyArray<Issued>
@@ -26,10 +28,11 @@ export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string,
   Effect.map(store.load, (entries) => {
     const ofVhosts = Map.groupBy(entries, ({ vhost }) => vhost)
     return new Map(
-      pick(entries, "Vhost").map(({ token, vhost }) => {
+      pick(entries, "Vhost").map(({ rules, token, vhost }) => {
         const own = ofVhosts.get(vhost) ?? []
         const stored: StoredVhost = {
           token,
+          rules,
           log: pick(own, "Log")[0],
           channels: pick(own, "Channel"),
           broadcasts: pick(own, "Broadcast"),

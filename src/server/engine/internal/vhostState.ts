@@ -8,13 +8,14 @@
 import type * as Clock from "effect/Clock"
 import { constVoid } from "effect/Function"
 import * as ChannelName from "../../../protocol/ChannelName.ts"
-import { byteLength, envelopeSize } from "../../../protocol/Frame.ts"
-import * as JsonText from "../../../protocol/JsonText.ts"
+import { envelopeSize } from "../../../protocol/Frame.ts"
 import type { Browser, Subscription } from "../../domain/Browser.ts"
 import * as BrowserRegistry from "./browserRegistry.ts"
 import * as Channel from "./channel.ts"
 import * as Departed from "./departed.ts"
+import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
+import { sizeOf } from "./member.ts"
 import * as OrderedList from "./orderedList.ts"
 import * as Rules from "./rules.ts"
 import * as Timeline from "./timeline.ts"
@@ -29,6 +30,7 @@ export interface Limits extends History.Limits {
   readonly browserDataSize: number
   readonly presenceListSize: number
   readonly outboxSize: number
+  readonly graceSize: number
 }
 
 /** The state of one vhost. */
@@ -44,6 +46,9 @@ export interface VhostState {
   readonly subscriptions: Map<Browser, BrowserSubscriptions>
   readonly browsers: BrowserRegistry.BrowserRegistry
   readonly histories: History.Histories
+  readonly graces: Graces.Graces
+  /** Monotonic milliseconds. */
+  readonly now: () => number
   /** Of the channels that were opened on demand, those that are closed again. */
   readonly departed: Departed.Departed
   /** What channels are like, by their names. */
@@ -96,6 +101,7 @@ export interface StoredChannel {
 export const make = (
   { clock, epoch, floor, head = 0, history, opened, recorder, rules, ...limits }: Options
 ): VhostState => {
+  const now = () => Timeline.nowOf(clock)
   const state: VhostState = {
     limits,
     epoch,
@@ -104,7 +110,9 @@ export const make = (
     ordered: OrderedList.make(),
     subscriptions: new Map(),
     browsers: BrowserRegistry.make(),
-    histories: History.make(limits, history, () => Timeline.nowOf(clock), recorder),
+    histories: History.make(limits, history, now, recorder),
+    graces: Graces.make(limits.graceSize),
+    now,
     departed: Departed.make(0),
     rules,
     onDemand: 0,
@@ -173,24 +181,26 @@ export const keepOpen = (state: VhostState, channel: Channel.Channel): void => {
 export const removeChannel = (state: VhostState, channel: Channel.Channel): void =>
   remove(state, channel, { opened: state.head, floor: state.head })
 
-/** Closes a channel that was opened on demand once it has neither subscribers nor retained broadcasts. */
+/** Closes a channel that was opened on demand once it has neither subscribers, members in grace nor retained broadcasts. */
 export const closeIfUnused = (state: VhostState, channel: Channel.Channel): void => {
-  const { history, isOnDemand, subscriptions } = channel
-  if (!isOnDemand || subscriptions.size > 0) return
+  const { history, isOnDemand } = channel
+  if (!isOnDemand || Channel.isOccupied(channel)) return
   if (history === undefined || History.isEmpty(history)) return remove(state, channel, history)
   history.onEmptied = () => closeIfUnused(state, channel)
 }
 
 const remove = (
   state: VhostState,
-  { history, isOnDemand, name, rule }: Channel.Channel,
+  channel: Channel.Channel,
   beginning: Departed.Beginning | undefined
 ): void => {
-  const { channels, counters, departed, histories, ordered } = state
+  const { history, isOnDemand, name, rule } = channel
+  const { channels, counters, departed, graces, histories, ordered } = state
   const entry = channels.get(name)
   if (entry === undefined) return
   if (history !== undefined) History.close(histories, history)
   if (history !== undefined && isOnDemand) histories.recorder?.closed(history)
+  Graces.endAll(graces, channel)
   if (beginning !== undefined && rule.openOnDemand && Departed.remember(departed, name, beginning)) state.onDeparted()
   channels.delete(name)
   OrderedList.remove(ordered, entry)
@@ -222,13 +232,21 @@ export const setRules = (state: VhostState, rules: Rules.Rules): void => {
   }
 }
 
-/** Adds a subscription of a browser that is not subscribed. */
-export const addSubscription = (state: VhostState, channel: Channel.Channel, subscription: Subscription): void => {
+/** Adds a subscription of a browser that is not subscribed, or gives it the place in the list that another had. */
+export const addSubscription = (
+  state: VhostState,
+  channel: Channel.Channel,
+  subscription: Subscription,
+  place?: OrderedList.Entry<Subscription>
+): void => {
   const { browser, data, hidden, member } = subscription
-  const entry = { cursor: state.head, value: subscription }
+  const entry = place ?? { cursor: state.head, value: subscription }
+  entry.value = subscription
   channel.subscriptions.set(browser, entry)
-  if (!hidden) OrderedList.append(channel.visible, entry)
-  if (member !== undefined) channel.membersOf.set(member.uid, (channel.membersOf.get(member.uid) ?? 0) + 1)
+  if (place === undefined) {
+    if (!hidden) OrderedList.append(channel.visible, entry)
+    if (member !== undefined) channel.membersOf.set(member.uid, (channel.membersOf.get(member.uid) ?? 0) + 1)
+  }
   state.counters.subscriptions++
   const own = state.subscriptions.get(browser)
   if (own === undefined) state.subscriptions.set(browser, { channels: new Set([channel]), dataSize: sizeOf(data) })
@@ -238,24 +256,56 @@ export const addSubscription = (state: VhostState, channel: Channel.Channel, sub
   }
 }
 
+/** Changes the data of a browser's subscription, and returns whether there is one. */
+export const updateSubscription = (
+  state: VhostState,
+  channel: Channel.Channel,
+  subscription: Subscription
+): boolean => {
+  const entry = channel.subscriptions.get(subscription.browser)
+  const own = state.subscriptions.get(subscription.browser)
+  if (entry?.value === undefined || own === undefined) return false
+  own.dataSize += sizeOf(subscription.data) - sizeOf(entry.value.data)
+  entry.value = subscription
+  return true
+}
+
 /** Removes the subscription of a browser, and returns whether there was one. */
 export const removeSubscription = (state: VhostState, channel: Channel.Channel, browser: Browser): boolean => {
+  const entry = detachSubscription(state, channel, browser)
+  if (entry !== undefined) removeFromList(channel, entry)
+  return entry !== undefined
+}
+
+/** Removes the subscription of a browser, but not from the list, and returns its place there. */
+export const detachSubscription = (
+  state: VhostState,
+  channel: Channel.Channel,
+  browser: Browser
+): OrderedList.Entry<Subscription> | undefined => {
   const entry = channel.subscriptions.get(browser)
   const own = state.subscriptions.get(browser)
-  if (entry?.value === undefined || own === undefined) return false
-  const { data, hidden, member } = entry.value
+  if (entry?.value === undefined || own === undefined) return undefined
   channel.subscriptions.delete(browser)
-  if (!hidden) OrderedList.remove(channel.visible, entry)
-  if (member !== undefined) {
-    const others = channel.membersOf.get(member.uid)! - 1
-    if (others === 0) channel.membersOf.delete(member.uid)
-    else channel.membersOf.set(member.uid, others)
-  }
   state.counters.subscriptions--
   own.channels.delete(channel)
-  own.dataSize -= sizeOf(data)
+  own.dataSize -= sizeOf(entry.value.data)
   if (own.channels.size === 0) state.subscriptions.delete(browser)
-  return true
+  return entry
+}
+
+/** Removes a subscription that was detached from the list, and from the members. */
+export const removeFromList = (
+  { membersOf, visible }: Channel.Channel,
+  entry: OrderedList.Entry<Subscription>
+): void => {
+  if (entry.value === undefined) return
+  const { hidden, member } = entry.value
+  if (!hidden) OrderedList.remove(visible, entry)
+  if (member === undefined) return
+  const others = membersOf.get(member.uid)! - 1
+  if (others === 0) membersOf.delete(member.uid)
+  else membersOf.set(member.uid, others)
 }
 
 /** A part of a channel's members that fits into any browser's outbound queue, and at least `least`. */
@@ -263,15 +313,9 @@ export const membersAfter = (
   { limits }: VhostState,
   channel: Channel.Channel,
   cursor: number,
-  options: { readonly least: number; readonly except: Browser | undefined }
+  options: { readonly least: number; readonly except: Browser | undefined; readonly version: Browser["version"] }
 ) =>
   Channel.membersAfter(channel, cursor, {
     ...options,
     maxBytes: Math.min(limits.presenceListSize, limits.outboxSize / 4)
   })
-
-/** How many bytes data count. Data without members cost nothing. */
-export const sizeOf = (data: JsonText.ObjectText): number => isEmpty(data) ? 0 : byteLength(data.text)
-
-/** Whether data have no members. */
-export const isEmpty = ({ text }: JsonText.ObjectText): boolean => text === JsonText.empty.text

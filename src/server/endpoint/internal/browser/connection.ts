@@ -42,6 +42,8 @@ export interface Connection extends Entered {
   readonly controls: TokenBucket.Bucket
   /** A close was sent: nothing more is sent or handled. */
   isClosing: boolean
+  /** Whether it has ended so that the browser may come back a moment later. */
+  mayReturn: boolean
   /** Its session has ended. */
   hasEnded: boolean
   /** How many bytes had been received at the last ping. */
@@ -96,6 +98,7 @@ export const make = (entered: Entered, options: Options): Connection => {
     bytes: TokenBucket.make(options.byteRate, performance.now()),
     controls: TokenBucket.make(controlRate, performance.now()),
     isClosing: false,
+    mayReturn: false,
     hasEnded: false,
     readBeforePing: undefined,
     waiting: undefined,
@@ -117,10 +120,14 @@ export const ping = (connection: Connection): void => {
   if (socket.writable) socket.write(Frame.ping)
 }
 
-/** Flushes, and sends a close code with its reason. Nothing is sent or handled afterwards, and the session ends soon. */
-export const close = (connection: Connection, code: number, reason?: string): void => {
+/**
+ * Flushes, and sends a close code with its reason. Nothing is sent or handled afterwards, and the session ends soon; if the browser
+ * `mayReturn`, its user stays a member for a moment.
+ */
+export const close = (connection: Connection, code: number, reason?: string, mayReturn = false): void => {
   if (connection.isClosing) return
   connection.isClosing = true
+  connection.mayReturn = mayReturn
   connection.ws.close(code, reason)
   connection.ws.resume()
   destroySoon(connection.socket)
@@ -137,7 +144,7 @@ const destroySoon = (socket: Socket): void => {
 const end = (connection: Connection): void => {
   if (connection.hasEnded) return
   connection.hasEnded = true
-  connection.options.run(connection.session.end)
+  connection.options.run(connection.session.end(connection.mayReturn))
 }
 
 const disconnect = (connection: Connection, reason: "slow" | "flood", text: string): void => {
@@ -163,9 +170,11 @@ const listen = (connection: Connection): void => {
   socket.on("data", ({ length }: Buffer) => countBytes(connection, length))
   socket.on("end", () => destroySoon(socket))
   ws.on("error", () => whenHandled(connection))
-  ws.on("close", () => {
+  ws.on("close", (code: number) => {
     Outbox.release(outbox)
     onClose(connection)
+    // If the broker has closed it, its own reason counts.
+    if (!connection.isClosing) connection.mayReturn = BrowserSession.mayReturn(code)
     whenHandled(connection)
   })
 }

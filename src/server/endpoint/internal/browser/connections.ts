@@ -55,7 +55,7 @@ export const make = Effect.gen(function*() {
   const disconnect = (reason: "silent" | "unauthenticated") => (connection: Connection.Connection) => {
     const { code, counter, text } = disconnected[reason]
     counter.updateUnsafe(1, context)
-    Connection.close(connection, code, text)
+    Connection.close(connection, code, text, reason === "silent")
   }
   yield* Liveness.watch(open, config.browsers.pingInterval, disconnect("silent"))
   const newcomers = yield* Liveness.watchAuthentication(
