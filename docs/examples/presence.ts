@@ -29,10 +29,7 @@ const tokenFor = Effect.fnUntraced(function*(uid: string) {
 /** Who is there, in the order in which they joined. */
 const whoIsThere = Effect.gen(function*() {
   const client = yield* Client.Client
-  return yield* client.subscribers(Room).pipe(
-    Stream.map(({ uid }) => uid),
-    Stream.runCollect
-  )
+  return (yield* client.members(Room)).map(({ uid }) => uid)
 })
 
 /** Joins the room, and gives what the browser sees of it. */

@@ -58,7 +58,8 @@ import * as Outgoing from "./internal/driver/outgoing.ts"
 import * as Reports from "./internal/driver/reports.ts"
 import * as Runtime from "./internal/driver/runtime.ts"
 import * as Settings from "./internal/driver/settings.ts"
-import type { AnyOf, Checked, Cursor, Events, Handlers, Services, Subscription } from "./Subscription.ts"
+import { inbox } from "./internal/subscriptions.ts"
+import type { AnyOf, Checked, Cursor, Events, Handlers, Inbox, Services, Subscription } from "./Subscription.ts"
 
 export type { Options } from "./BrowserOptions.ts"
 
@@ -81,6 +82,15 @@ export class Browser extends Context.Service<Browser, {
     channel: Channel.Reference<E>,
     options?: SubscribeOptions
   ) => Effect.Effect<Subscription<E>, SubscribeError, Scope.Scope>
+  /**
+   * Subscribes to the inbox of the own user until the scope ends: the events of a group that backends send to the user
+   * (`client.sendToUser`), typed as those of a channel. What was sent while this browser was away arrives first, in order and
+   * once, or there is a gap, if inboxes have a history.
+   */
+  readonly inbox: <G extends EventGroup.Any>(
+    group: G,
+    options?: InboxOptions
+  ) => Effect.Effect<Inbox<G["events"]>, SubscribeError, Scope.Scope>
   /**
    * The events of a group that backends send to this browser alone (`client.sendTo`), in order. Each run of the stream has a
    * buffer of its own, as those of `Subscription.events`.
@@ -158,6 +168,13 @@ export interface SubscribeOptions {
 }
 
 /**
+ * Where the own inbox begins, if inboxes have a history.
+ *
+ * @since 0.1.0
+ */
+export interface InboxOptions extends Pick<SubscribeOptions, "since" | "rewind"> {}
+
+/**
  * How a call is made.
  *
  * @since 0.1.0
@@ -218,6 +235,7 @@ export const make = Effect.fnUntraced(function*<E = never, R = never>(
             )
         })
       ),
+    inbox: ({ events }, options = {}) => channels.subscribe({ name: inbox, events }, { ...options, data: undefined }),
     events: (group) => Consumers.stream(direct, group.events, undefined, report),
     on: ((group: EventGroup.Any, handlers: { readonly [name: string]: Consumers.Handler }) =>
       Consumers.handle(direct, group.events, handlers, undefined, report)) as Browser["Service"]["on"],

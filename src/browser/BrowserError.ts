@@ -18,6 +18,7 @@ import type {
   RequestTimeoutError,
   UnauthorizedError
 } from "../protocol/KosmonautError.ts"
+import { inbox } from "./internal/subscriptions.ts"
 
 const id = <Tag extends string>(tag: Tag) => `kosmonaut/browser/BrowserError/${tag}` as const
 
@@ -80,20 +81,21 @@ export class TooManyCallsError
  */
 export class EventsDroppedError
   extends Schema.TaggedError<EventsDroppedError>(id("EventsDroppedError"))("EventsDroppedError", {
-    /** The channel, or empty for events that were sent to this browser alone. */
+    /** The channel, `:user` for the inbox, or empty for events that were sent to this browser alone. */
     channel: Schema.String,
     /** The first event that was dropped. */
     event: Schema.String
   })
 {
   override get message(): string {
-    const where = this.channel && ` on ${quote(this.channel)}`
-    return `Events${where} were dropped from ${quote(this.event)} on, because their consumer is too slow`
+    return `Events${placeOf(this.channel)} were dropped from ${
+      quote(this.event)
+    } on, because their consumer is too slow`
   }
 }
 
 /**
- * While the browser was not subscribed to a channel with history, events were broadcast there that cannot be recovered: the
+ * While the browser was not subscribed to a channel or an inbox with history, events were sent there that cannot be recovered: the
  * broker has begun anew (`epoch`), it retains only the last broadcasts (`dropped`), or the channel was closed and opened again
  * (`closed`). What arrives from now on is after them.
  *
@@ -101,14 +103,18 @@ export class EventsDroppedError
  */
 export class EventsMissedError
   extends Schema.TaggedError<EventsMissedError>(id("EventsMissedError"))("EventsMissedError", {
+    /** The channel, or `:user` for the inbox. */
     channel: Schema.String,
     reason: Schema.Literals(["epoch", "dropped", "closed"])
   })
 {
   override get message(): string {
-    return `Events on ${quote(this.channel)} may have been missed: ${missed[this.reason]}`
+    return `Events${placeOf(this.channel)} may have been missed: ${missed[this.reason]}`
   }
 }
+
+const placeOf = (channel: string): string =>
+  channel === inbox ? " of the inbox" : channel === "" ? "" : ` on ${quote(channel)}`
 
 const missed = {
   epoch: "the broker has begun anew",

@@ -20,8 +20,9 @@ export interface Options<out E = unknown, out R = never> {
    */
   readonly url: string
   /**
-   * Gets a single access token of the user from your backend; `undefined` if nobody is logged in. It runs for each connection that
-   * needs a user, and once more if the broker rejects a token. A failure is retried with a backoff.
+   * Gets a single access token of the user from your backend; `undefined` if nobody is logged in. It runs for each connection,
+   * before an authentication ends (`expiresIn` of the token), and once more if the broker rejects a token. A failure is retried
+   * with a backoff.
    */
   readonly token?: Effect.Effect<string | Redacted.Redacted | undefined, E, R> | undefined
   /** Called with each error that no call and no subscription fails with, one at a time. Default: a warning in the log. */

@@ -31,7 +31,7 @@ export interface BrowserEvent<out Name extends string = string, out Payload = un
   readonly data: Payload
   /** The data as they were received, with the keys of the broker. */
   readonly raw: JsonObject
-  /** The channel that it was broadcast on; `undefined` for an event that was sent to this browser alone. */
+  /** The channel that it was broadcast on; `undefined` for an event that was sent to this browser or its user. */
   readonly channel: string | undefined
   /** The connection of the browser that broadcast it; `undefined` for an event of a backend. */
   readonly sid: string | undefined
@@ -226,3 +226,10 @@ export interface Subscription<E extends Events> {
    */
   readonly gaps: Stream.Stream<Gap>
 }
+
+/**
+ * The inbox of the own user, until its scope ends: the events, whether they arrive, and what was missed, as those of a channel.
+ *
+ * @since 0.1.0
+ */
+export interface Inbox<E extends Events> extends Pick<Subscription<E>, "events" | "on" | "state" | "gaps"> {}

@@ -31,47 +31,18 @@
 import type * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
+import type { Data, Named, Received, Response } from "./internal/eventJson.ts"
 import type { Failure } from "./internal/failure.ts"
 import type { Call, Input, Subscribe } from "./internal/input.ts"
-import type { Json } from "./internal/json.ts"
 import * as Machine from "./internal/machine.ts"
 import type { ConnectionState, Cursor, GapReason, Output, SubscriptionState } from "./internal/output.ts"
 import type { Member } from "./internal/presence.ts"
 
+export type { Data, Named, Received, Response } from "./internal/eventJson.ts"
 export type { Failure, FailureTag } from "./internal/failure.ts"
 export type { Json } from "./internal/json.ts"
 export type { ConnectionState, Cursor, GapReason, SubscriptionState } from "./internal/output.ts"
 export type { Member } from "./internal/presence.ts"
-
-/**
- * The event of this name on the wire; any event for a name that is not known to the compiler.
- *
- * @since 0.1.0
- */
-export type Named<E extends Event.Any, Name extends string> = string extends E["_tag"] ? E
-  : Extract<E, { readonly _tag: Name }>
-
-/**
- * The data of an event as JSON.
- *
- * @since 0.1.0
- */
-export type Data<E extends Event.Any> = Json<E["payloadSchema"]["Encoded"]>
-
-/**
- * The response of a request as JSON; `null` if it has none.
- *
- * @since 0.1.0
- */
-export type Response<E extends Event.Any> = [E["successSchema"]["Encoded"]] extends [void] ? null
-  : Json<E["successSchema"]["Encoded"]>
-
-/**
- * Data with what the broker adds: the `channel`, and the `sid` of the browser that sent them, absent if a backend did.
- *
- * @since 0.1.0
- */
-export type Received<A> = A & { readonly channel: string; readonly sid?: string }
 
 /**
  * What the promises reject with: an `Error` with a `_tag`, a message for a person and the status code, if that is the reason.
@@ -100,8 +71,8 @@ export type Stop = () => void
  */
 export interface Options {
   /**
-   * Gets a single access token from your backend, once for each connection. `undefined` if nobody is logged in. Without it
-   * there are only normal channels, and no triggers and requests.
+   * Gets a single access token from your backend, for each connection and before an authentication ends. `undefined` if nobody
+   * is logged in. Without it there are only normal channels, and no triggers and requests.
    */
   readonly token?: (() => string | undefined | PromiseLike<string | undefined>) | undefined
   /** How many milliseconds a call may take. Default 10 000. */
@@ -161,6 +132,21 @@ export interface Subscription<E extends Event.Any> {
 }
 
 /**
+ * The inbox of the browser's user, over reconnecting.
+ *
+ * @since 0.1.0
+ */
+export interface Inbox<E extends Event.Any>
+  extends Pick<Subscription<E>, "state" | "onState" | "onGap" | "unsubscribe">
+{
+  /** Calls the handler with each event of this name, and with where the inbox then is if inboxes have a history. */
+  readonly on: <const Name extends E["_tag"]>(
+    event: Name,
+    handler: (data: Data<Named<E, Name>>, cursor: Cursor | undefined) => void
+  ) => Stop
+}
+
+/**
  * A connection to a vhost of a broker, which is kept up until it is closed.
  *
  * @since 0.1.0
@@ -191,6 +177,16 @@ export interface Connection<E extends Event.Any> {
       readonly rewind?: number
     }
   ) => Subscription<Of["events"][keyof Of["events"]]>
+  /**
+   * Subscribes to the inbox of the user: what backends send to the user, typed by a group, `inbox<typeof News>()`. It needs a
+   * token. What was sent while this browser was away arrives first if inboxes have a history, or `onGap` tells of a gap.
+   */
+  readonly inbox: <Group extends EventGroup.Any = EventGroup.Any>(options?: {
+    /** Begins after this place: take it from the last event that was handled. */
+    readonly since?: Cursor | undefined
+    /** How many of the last events come first, default 0. Not with `since`. */
+    readonly rewind?: number | undefined
+  }) => Inbox<EventGroup.EventsOf<Group>>
   /** Triggers an event for a worker. Fulfilled once the broker has accepted it: a worker will get it. */
   readonly trigger: <const Name extends E["_tag"]>(
     event: Name,
@@ -234,6 +230,7 @@ export const connect = <Group extends EventGroup.Any = EventGroup.Any>(
     onError: (handler) => listen(driver, "error", handler),
     on: (event, handler) => listen(driver, `direct ${event}`, handler),
     subscribe: (channel, options = {}) => subscribe(driver, String(channel), options, call),
+    inbox: (options = {}) => subscribe(driver, ":user", options, call) as Inbox<Event.Any> as never,
     trigger: (event, data, options) => promise(() => call("trigger", event, data, options)) as Promise<never>,
     request: (event, data, options) => promise(() => call("request", event, data, options)) as Promise<never>,
     close: () => give({ _tag: "Close" })

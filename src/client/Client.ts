@@ -139,7 +139,10 @@ export class Client extends Context.Service<Client, {
   readonly broadcastAll: (
     broadcasts: ReadonlyArray<Broadcast>
   ) => Effect.Effect<ReadonlyArray<Result.Result<void, BroadcastError>>, RequestError>
-  /** Sends `event` with `data` to the one browser of this `sid`, whatever channels it is on. */
+  /**
+   * Sends `event` with `data` to the one browser of this `sid`, whatever channels it is on. If the browser is away it has missed
+   * this: use `sendToUser` for what must arrive.
+   */
   readonly sendTo: {
     (sid: string, event: string, data?: object): Effect.Effect<void, RequestError | BrowserNotFoundError>
     <E extends Event.Any>(
@@ -147,6 +150,15 @@ export class Client extends Context.Service<Client, {
       event: E,
       data: Event.Payload<E>
     ): Effect.Effect<void, RequestError | BrowserNotFoundError>
+  }
+  /**
+   * Sends `event` with `data` to a user: to all its browsers that are connected now, those that are subscribed to its inbox, and
+   * returns how many. If inboxes have a history (the broker's channel rule of `:user`), browsers that come later
+   * receive it, too.
+   */
+  readonly sendToUser: {
+    (uid: string, event: string, data?: object): Effect.Effect<number, RequestError>
+    <E extends Event.Any>(uid: string, event: E, data: Event.Payload<E>): Effect.Effect<number, RequestError>
   }
   /**
    * Requests something of a worker, and succeeds with the response of its handler. Of a declared event the response and the
@@ -200,6 +212,21 @@ export class Client extends Context.Service<Client, {
     channel: ChannelLike,
     options?: HistoryOptions
   ) => Stream.Stream<Retained, RequestError | ChannelNotFoundError>
+  /**
+   * Subscribes the browsers that a user has now to an open channel, whatever their tokens allow, and returns how many were not
+   * subscribed before. They are told so, and stay subscribed until they disconnect. Browsers that do not use the library or
+   * version 1 of the protocol do not expect this and are left out. For the browsers that come, use the `subscribe` of
+   * `requestSingleAccessToken`.
+   */
+  readonly subscribe: (uid: string, channel: ChannelLike) => Effect.Effect<number, RequestError | ChannelNotFoundError>
+  /**
+   * Unsubscribes the browsers that a user has now from a channel, and returns how many. The library does not subscribe again by
+   * itself before the browser has reconnected.
+   */
+  readonly unsubscribe: (
+    uid: string,
+    channel: ChannelLike
+  ) => Effect.Effect<number, RequestError | ChannelNotFoundError>
   /**
    * Ends the connection of one browser, or all of a user's, with a close code after which browsers do not reconnect (4403).
    * Returns how many were ended, 0 if there was none. Single access tokens that were issued stay valid.

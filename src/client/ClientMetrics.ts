@@ -8,8 +8,8 @@ import * as Metric from "effect/Metric"
 
 /**
  * Requests of Clients, by `command` and `outcome` (`ok`, `interrupted`, `defect`, or the error's tag). The commands are
- * `openChannel`, `closeChannel`, `broadcast`, `requestSingleAccessToken`, `broadcastAll`, `sendTo`, `channels`, `channel`,
- * `subscribers`, `disconnect`, `request`, `trigger`, `deadLetters.list`, `deadLetters.replay`, `deadLetters.replayAll`,
+ * `openChannel`, `closeChannel`, `broadcast`, `requestSingleAccessToken`, `broadcastAll`, `sendTo`, `sendToUser`, `channels`,
+ * `channel`, `subscribers`, `subscribe`, `unsubscribe`, `disconnect`, `request`, `trigger`, `deadLetters.list`, `deadLetters.replay`, `deadLetters.replayAll`,
  * `deadLetters.discard` and `deadLetters.discardAll`: the names of the Client's methods. Requests that fail before anything
  * is sent, as for data that have no JSON, are not counted.
  *

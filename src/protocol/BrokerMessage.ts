@@ -27,12 +27,25 @@ export const connected = (sid: string, one?: { readonly pingInterval: number }):
   })
 
 /**
- * `:authenticated {id?}`: the single access token is valid. For browsers that asked for version 1 also `uid`, the user that
- * it was issued for.
+ * What browsers that asked for version 1 learn of their authentication.
  *
  * @since 0.1.0
  */
-export const authenticated = (uid?: string, id?: Id): string => write(":authenticated", { uid, id })
+export interface Authenticated {
+  /** The user that the single access token was issued for. */
+  readonly uid: string
+  /** In how many milliseconds the authentication ends; absent if it lasts as long as the connection. */
+  readonly expiresIn?: number | undefined
+  /** The channels to which the broker subscribes the browser; absent if there are none. */
+  readonly channels?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * `:authenticated {id?}`: the single access token is valid. For browsers that asked for version 1 also `Authenticated`.
+ *
+ * @since 0.1.0
+ */
+export const authenticated = (one?: Authenticated, id?: Id): string => write(":authenticated", { ...one, id })
 
 /**
  * A part of the members of a presence channel, each the text of a `member`, or of a `memberConnection` in version 1.
@@ -84,6 +97,14 @@ export type LossReason = "epoch" | "dropped" | "closed"
 export const positioned = (message: string, position: number): string => `${message.slice(0, -1)},":at":${position}}`
 
 /**
+ * An event that was sent to a user, with its position in the log of the vhost, `{"<event>":{…},":user":<position>}`, for
+ * browsers of version 1.
+ *
+ * @since 0.1.0
+ */
+export const toUser = (message: string, position: number): string => `${message.slice(0, -1)},":user":${position}}`
+
+/**
  * `:subscribed {channel, id?}`, with `uid` on private and presence channels, and the visible `subscribers` on presence
  * channels. If the list is not complete, it has `truncated`, the `count` of all, and `next` for `members`. With the
  * `Recovery` of a channel with history.
@@ -111,11 +132,21 @@ export const members = (channel: string, { members, next }: MemberList, id?: Id)
   `${write(":members", { channel, next: next ?? null, id }).slice(0, -2)},"subscribers":[${members.join(",")}]}}`
 
 /**
- * `:unsubscribed {channel, id?}`: the browser left the channel, or the channel was closed.
+ * `:unsubscribed {channel, reason?, id?}`: the browser left the channel, or the channel was closed. With a `reason` the broker has
+ * unsubscribed it, for browsers of version 1: `forbidden`, since the last token of the browser does not allow the channel, or
+ * `backend`, since a backend wanted it.
  *
  * @since 0.1.0
  */
-export const unsubscribed = (channel: string, id?: Id): string => write(":unsubscribed", { channel, id })
+export const unsubscribed = (channel: string, id?: Id, reason?: UnsubscribeReason): string =>
+  write(":unsubscribed", { channel, reason, id })
+
+/**
+ * Why the broker has unsubscribed a browser.
+ *
+ * @since 0.1.0
+ */
+export type UnsubscribeReason = "forbidden" | "backend"
 
 /**
  * A member of a presence channel as the others see it, `{…data, channel, uid}`.

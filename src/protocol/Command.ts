@@ -45,6 +45,11 @@ export type FromClient = Data.TaggedEnum<{
   BroadcastAll: { readonly broadcasts: string }
   /** An event for one browser. `data` is the text of a JSON object. */
   SendTo: { readonly sid: string; readonly event: string; readonly data: string }
+  /** An event for all browsers of a user. `data` is the text of a JSON object. */
+  SendToUser: { readonly uid: string; readonly event: string; readonly data: string }
+  /** Subscribes the browsers of a user to a channel, those of version 1, or unsubscribes all its browsers. */
+  SubscribeUser: { readonly uid: string; readonly channel: string }
+  UnsubscribeUser: { readonly uid: string; readonly channel: string }
   /** Lists the open channels whose name begins with `prefix`, a part of them: those after the cursor `after`. */
   ListChannels: { readonly prefix: string; readonly after: number }
   DescribeChannel: { readonly channel: string }
@@ -230,6 +235,12 @@ export const descriptions: { readonly [Tag in FromClient["_tag"]]: Description }
   AccessTokenWith: regular<"AccessTokenWith">("AX", "requestSingleAccessToken", { grant }, persisted),
   BroadcastAll: regular<"BroadcastAll">("BA", "broadcastAll", { broadcasts: text("broadcasts") }),
   SendTo: regular<"SendTo">("ST", "sendTo", { sid: text("the sid of a browser"), event: text("an event"), data }),
+  SendToUser: regular<"SendToUser">("TU", "sendToUser", { uid: text("a user id"), event: text("an event"), data }),
+  SubscribeUser: regular<"SubscribeUser">("SU", "subscribe", { uid: text("a user id"), channel: text("a channel") }),
+  UnsubscribeUser: regular<"UnsubscribeUser">("UU", "unsubscribe", {
+    uid: text("a user id"),
+    channel: text("a channel")
+  }),
   ListChannels: regular<"ListChannels">("LC", "channels", { prefix: optionalText, after: cursor }, idempotent),
   DescribeChannel: regular<"DescribeChannel">("DC", "channel", { channel: text("a channel") }, idempotent),
   ListSubscribers: regular<"ListSubscribers">("LS", "subscribers", {

@@ -82,6 +82,27 @@ export const History = Schema.Struct({
 export const Disconnected = Schema.Struct({ disconnected: Schema.Int })
 
 /**
+ * To `TU`: to how many browsers it was sent.
+ *
+ * @since 0.1.0
+ */
+export const SentToUser = Schema.Struct({ sent: Schema.Int })
+
+/**
+ * To `SU`: how many browsers were not subscribed before.
+ *
+ * @since 0.1.0
+ */
+export const SubscribedUser = Schema.Struct({ subscribed: Schema.Int })
+
+/**
+ * To `UU`: how many browsers were subscribed before.
+ *
+ * @since 0.1.0
+ */
+export const UnsubscribedUser = Schema.Struct({ unsubscribed: Schema.Int })
+
+/**
  * One dead letter. If a dead letter is too large for a response, its `data` are `null` and its `event` is cut to 200
  * characters and a `…`; `size` is the number of bytes of both as they are sent to a worker. `failedAt` is in milliseconds
  * since 1970.
@@ -143,6 +164,9 @@ export const schemas = {
   ListSubscribers: Subscribers,
   ListHistory: History,
   Disconnect: Disconnected,
+  SendToUser: SentToUser,
+  SubscribeUser: SubscribedUser,
+  UnsubscribeUser: UnsubscribedUser,
   ListDeadLetters: DeadLetters,
   ReplayDeadLetters: Replayed,
   DiscardDeadLetters: Discarded,

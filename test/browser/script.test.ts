@@ -54,6 +54,20 @@ describe("script", () => {
       connection.close()
     }))
 
+  it.live("has the inbox of its user", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker
+      const token = () => Effect.runPromise(Effect.map(vhost.accessTokens.issue("joe", ".*"), Redacted.value))
+      const connection = yield* connected({ token })
+      const inbox = connection.inbox()
+      const news = yield* Effect.forkChild(first((handler) => inbox.on("news", (data) => handler(data))))
+      yield* first(inbox.onState, ({ _tag }) => _tag === "Subscribed")
+      const client = yield* Client.Client
+      expect(yield* client.sendToUser("joe", "news", { n: 1 })).toBe(1)
+      expect(yield* Fiber.join(news)).toEqual({ n: 1 })
+      inbox.unsubscribe()
+    }).pipe(Effect.provide(withClient), withBroker()))
+
   it.live.each(["esm", "iife"])("connects, subscribes and receives, as %s", (format) =>
     Effect.gen(function*() {
       const connection = yield* connected({}, format)

@@ -53,6 +53,9 @@ const additions: ReadonlyArray<
   ["broadcast to all but one", (client) => client.broadcast("room", "e", {}, { exceptSid: "s" })],
   ["broadcastAll", (client) => client.broadcastAll([{ channel: "room", event: "e" }])],
   ["sendTo", (client) => client.sendTo("s", "e")],
+  ["sendToUser", (client) => client.sendToUser("joe", "e")],
+  ["subscribe", (client) => client.subscribe("joe", "room")],
+  ["unsubscribe", (client) => client.unsubscribe("joe", "room")],
   ["channels", (client) => Stream.runCollect(client.channels())],
   ["channel", (client) => client.channel("room")],
   ["subscribers", (client) => Stream.runCollect(client.subscribers("room"))],
@@ -317,6 +320,24 @@ describe.each(transports)("Client over $name", ({ url }) => {
       for (let n = 0; n < 1000; n++) assert.deepStrictEqual(yield* ann.next, { n: { n, channel: "room" } })
     })))
 
+  it.live("sends to all browsers of a user, whatever its id", () =>
+    within(Effect.gen(function*() {
+      const client = yield* Client.Client
+      const { urls } = yield* TestBroker
+      const uids = ["joe", "zażółć gęślą 🦆", ":user", "a b\tc", "\"{}\\"]
+      for (const uid of uids) {
+        const browser = yield* Browser.connect(`${urls.websocket}?v=1`)
+        const token = Redacted.value(yield* client.requestSingleAccessToken({ uid, channels: [] }))
+        yield* browser.send({ auth: { token } })
+        yield* browser.send({ subscribe: { channel: ":user" } })
+        assert.deepStrictEqual(yield* browser.nextOf(":subscribed"), { channel: ":user", uid })
+        for (const to of uids) yield* client.sendToUser(to, "hello", { to })
+        assert.strictEqual(yield* client.sendToUser(uid, "bare"), 1)
+        assert.deepInclude(yield* browser.next, { hello: { to: uid } })
+        assert.deepInclude(yield* browser.next, { bare: {} })
+      }
+    })))
+
   it.live("sends to one browser, whatever channels it is on, until it disconnects", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
@@ -552,6 +573,7 @@ describe("Client", () => {
       ])
       assert.strictEqual(yield* client.disconnect({ sid: "" }), 0)
       assert.strictEqual(yield* client.disconnect({ uid: "" }), 0)
+      assert.strictEqual(yield* client.sendToUser("", "e"), 0)
       assert.strictEqual((yield* Effect.flip(client.sendTo("", "e")))._tag, "BrowserNotFoundError")
       assert.strictEqual(tagOf(yield* Effect.flip(client.sendTo("s", ""))), "ProtocolError/BadRequestError")
       assert.strictEqual(tagOf(yield* Effect.flip(client.sendTo("s", "e", []))), "ProtocolError/MessageEncodeError")
@@ -680,6 +702,9 @@ describe("Client", () => {
         ["BX", "room", "e", "{}", "s"],
         ["BA", `[["room","e",{}]]`],
         ["ST", "s", "e", "{}"],
+        ["TU", "joe", "e", "{}"],
+        ["SU", "joe", "room"],
+        ["UU", "joe", "room"],
         ["LC", "", "0"],
         ["DC", "room"],
         ["LS", "room", "0"],

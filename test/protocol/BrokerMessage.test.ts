@@ -64,7 +64,17 @@ describe("BrokerMessage", () => {
   it.each<[string, string, unknown]>([
     ["connected", BrokerMessage.connected("s"), { ":connected": { sid: "s" } }],
     ["authenticated", BrokerMessage.authenticated(), { ":authenticated": {} }],
-    ["authenticated as a user", BrokerMessage.authenticated("joe"), { ":authenticated": { uid: "joe" } }],
+    ["authenticated as a user", BrokerMessage.authenticated({ uid: "joe" }), { ":authenticated": { uid: "joe" } }],
+    [
+      "authenticated for a time",
+      BrokerMessage.authenticated({ uid: "joe", expiresIn: 1500, channels: ["a"] }, 7),
+      { ":authenticated": { uid: "joe", expiresIn: 1500, channels: ["a"], id: 7 } }
+    ],
+    [
+      "unsubscribed by the broker",
+      BrokerMessage.unsubscribed("room", undefined, "forbidden"),
+      { ":unsubscribed": { channel: "room", reason: "forbidden" } }
+    ],
     ["subscribed", BrokerMessage.subscribed("c", undefined, undefined), { ":subscribed": { channel: "c" } }],
     ["subscribed with a uid", BrokerMessage.subscribed("c", "joe", undefined), {
       ":subscribed": { channel: "c", uid: "joe" }

@@ -79,6 +79,11 @@ type TalkEvent =
   | Subscription.BrowserEvent<"left", {}>
 expectTypeOf(room.events).toEqualTypeOf<Stream.Stream<TalkEvent>>()
 expectTypeOf(browser.events(Talk)).toEqualTypeOf<Stream.Stream<TalkEvent>>()
+expectTypeOf(browser.inbox(Talk, { rewind: 2 })).toEqualTypeOf<
+  Effect.Effect<Subscription.Inbox<typeof Talk.events>, BrowserError.SubscribeError, Scope.Scope>
+>()
+declare const inbox: Subscription.Inbox<typeof Talk.events>
+expectTypeOf(inbox.events).toEqualTypeOf<Stream.Stream<TalkEvent>>()
 expectTypeOf(room.members.get).toEqualTypeOf<Effect.Effect<ReadonlyArray<Subscription.Member>>>()
 expectTypeOf(browser.changes).toEqualTypeOf<Stream.Stream<ConnectionState.ConnectionState>>()
 
@@ -134,6 +139,10 @@ void room.on("sayd", () => Effect.void)
 void room.on({ said: () => Effect.void, sayd: () => Effect.void })
 // @ts-expect-error "There is no such event"
 void browser.on(Talk, { sayd: () => Effect.void })
+// @ts-expect-error "There is no such event"
+void inbox.on({ sayd: () => Effect.void })
+// @ts-expect-error an inbox has no members
+void inbox.members
 // @ts-expect-error a handler gives an Effect
 void room.on("said", () => 1)
 // @ts-expect-error a token is text

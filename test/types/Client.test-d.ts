@@ -143,6 +143,10 @@ void client.requestSingleAccessToken("joe", Room.pattern())
 void client.broadcast("room", Chat.events.said, data)
 void client.broadcast(Lobby, Chat.events.said, data)
 void client.sendTo("sid", Chat.events.left, {})
+expectTypeOf(client.sendToUser("joe", Chat.events.said, data)).toEqualTypeOf<
+  Effect.Effect<number, Client.RequestError>
+>()
+void client.sendToUser("joe", "hello", { what: "world" })
 
 // Replies are requests of the Client in the context.
 expectTypeOf(Message.directReply(message, "hello")).toEqualTypeOf<

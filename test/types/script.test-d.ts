@@ -52,6 +52,14 @@ room.on("talk/said", (data) => {
   expectTypeOf(data.sid).toEqualTypeOf<string | undefined>()
 })
 
+connection.inbox<typeof Talk>({ rewind: 2 }).on("talk/said", (data, cursor) => {
+  expectTypeOf(data.at).toEqualTypeOf<string>()
+  expectTypeOf(cursor).toEqualTypeOf<Script.Cursor | undefined>()
+  // @ts-expect-error it was broadcast on no channel
+  void data.channel
+})
+connection.inbox().on("anything", (data) => data)
+
 // Without a declaration there is any event, and any data.
 void untyped.trigger("anything", { n: 1 })
 untyped.subscribe("room").on("anything", ({ channel }) => channel)
@@ -101,5 +109,7 @@ void connection.subscribe("presence-room", { data: "Joe" })
 void connect("wss://example.com/chat", { token: () => 1 })
 // @ts-expect-error a timeout is a number of milliseconds
 void connection.request("chat/forget", {}, { timeout: "1 second" })
+// @ts-expect-error the group has no such event
+connection.inbox<typeof Talk>().on("talk/sayd", () => {})
 // @ts-expect-error a group is no channel
 void connection.subscribe<number>("room")

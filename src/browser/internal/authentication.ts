@@ -1,12 +1,15 @@
 /**
  * Who the browser is. On each connection a single access token is fetched, since it is used up, and sent; meanwhile what needs a
- * user waits.
+ * user waits. If the authentication ends, another token is fetched and sent when 80 % of its time are over; meanwhile everything
+ * goes on, but for calls while the broker has not responded to the token: they are to be sent by a user that is known.
  *
  * If no token can be fetched, or the broker rejects it, another one is fetched. If that fails too, what waits fails, so
  * that nothing is stuck, and it is tried again after a backoff.
  */
 
+import type { JsonObject } from "../../protocol/Json.ts"
 import * as Backoff from "./backoff.ts"
+import * as Calls from "./calls.ts"
 import * as Failure from "./failure.ts"
 import { anonymous, emit, type Machine, send, setState, version, wake } from "./state.ts"
 import * as Subscriptions from "./subscriptions.ts"
@@ -28,6 +31,7 @@ export const fetched = (machine: Machine, number: number, token: string | undefi
   if (!isFetching(machine, number)) return
   if (!token) return fail(machine, noUser, false)
   machine.authentication.phase = "sent"
+  machine.authentication.unanswered++
   waitForResponse(machine)
   const client = version(machine) === 1 ? machine.options.client : undefined
   send(machine, "auth", JSON.stringify({ token, client }))
@@ -38,23 +42,37 @@ export const notFetched = (machine: Machine, number: number, message: string): v
   if (isFetching(machine, number)) failOnce(machine, Failure.make("UnauthorizedError", message), true)
 }
 
-/** `:authenticated`. */
-export const authenticated = (machine: Machine, uid: unknown): void => {
+/** `:authenticated`. One that comes late is as good. */
+export const authenticated = (machine: Machine, { channels, expiresIn, uid: user }: JsonObject): void => {
   const { authentication, state } = machine
-  if (authentication.phase !== "sent" || state._tag !== "Connected") return
+  const { isUser, uid: before } = authentication
+  if (!isAnswered(machine) || state._tag !== "Connected") return
+  const uid = typeof user === "string" ? user : undefined
   authentication.phase = "done"
-  authentication.by = Infinity
+  authentication.by = typeof expiresIn === "number" && expiresIn >= 0 ? machine.now + renewalOf(expiresIn) : Infinity
+  wake(machine, authentication.by)
   authentication.failures = 0
-  authentication.uid = typeof uid === "string" ? uid : undefined
-  setState(machine, { ...state, isAuthenticated: true, ...(typeof uid === "string" && { uid }) })
-  Subscriptions.convergeAll(machine)
-  machine.mayCallsGoOn = true
+  authentication.isUser = true
+  authentication.uid = uid
+  if (machine.uid !== undefined && machine.uid !== uid) Subscriptions.forgetInbox(machine)
+  machine.uid = uid
+  if (!isUser || uid !== before) {
+    setState(machine, { ...state, isAuthenticated: true, ...uid !== undefined && { uid } })
+  }
+  if (isUser && uid !== before) {
+    Calls.loseRequests(machine)
+    Subscriptions.lose(machine)
+  }
+  Subscriptions.convergeAgain(machine, channels)
 }
+
+// Without a timer that is longer or shorter than platforms and backends bear, whatever the broker says.
+const renewalOf = (expiresIn: number): number => Math.min(Math.max(0.8 * expiresIn, minRenewal), maxRenewal)
 
 /** `:error` of `auth`: the token was rejected. `false` if none was sent. */
 export const rejected = (machine: Machine, failure: Failure.Failure): boolean => {
-  const isExpected = machine.authentication.phase === "sent"
-  if (isExpected) failOnce(machine, failure, false)
+  const isExpected = isAnswered(machine)
+  if (isExpected && machine.authentication.phase === "sent") failOnce(machine, failure, false)
   return isExpected
 }
 
@@ -63,10 +81,18 @@ export const expire = (machine: Machine): void => {
   const { authentication, now } = machine
   const { by, isRetried, phase } = authentication
   if (by > now) return wake(machine, by)
-  if (phase === "waiting" || (phase === "failed" && isRetried)) fetch(machine)
+  if (phase === "waiting" || phase === "done" || (phase === "failed" && isRetried)) fetch(machine)
   else if (phase === "fetching" || phase === "sent") {
     failOnce(machine, Failure.make("UnauthorizedError", "there was no token, or no response to it, in time"), true)
   }
+}
+
+// Takes a response to a token. `false` if none is expected.
+const isAnswered = (machine: Machine): boolean => {
+  if (machine.authentication.unanswered === 0) return false
+  machine.authentication.unanswered--
+  machine.mayCallsGoOn = true
+  return true
 }
 
 const isFetching = ({ authentication }: Machine, number: number): boolean =>
@@ -111,5 +137,9 @@ const retryLater = (machine: Machine, phase: "waiting" | "failed"): void => {
   authentication.by = machine.now + Backoff.delay(machine.options, authentication.failures++, machine.random())
   wake(machine, authentication.by)
 }
+
+/** How soon and how late an authentication is renewed, in milliseconds. */
+const minRenewal = 500
+const maxRenewal = 2_000_000_000
 
 const noUser = Failure.make("UnauthorizedError", "nobody is logged in: there is no token")

@@ -81,11 +81,18 @@ export const lose = (machine: Machine, isTooLarge: boolean): void => {
   if (largest) {
     fail(machine, largest, Failure.make("MessageTooLargeError", "the message is larger than the broker accepts", 1009))
   }
-  const isRemembered = version(machine) === 1 && machine.authentication.phase === "done"
+  const isRemembered = version(machine) === 1 && machine.authentication.isUser
   for (const call of inFlight) {
     if (call === largest) continue
     call.isSent = false
     if (call.kind === "broadcast" || (call.kind !== "update" && !isRemembered)) fail(machine, call, connectionLost)
+  }
+}
+
+/** There is another user: the broker sends no responses to what the last one has requested. */
+export const loseRequests = (machine: Machine): void => {
+  for (const call of machine.calls.values()) {
+    if (call.isSent && call.kind === "request") fail(machine, call, connectionLost)
   }
 }
 
@@ -128,14 +135,14 @@ const trySend = (machine: Machine, call: Pending): void => {
 const isStale = ({ authentication, now }: Machine, { kind, sent }: Pending, version: 0 | 1): boolean =>
   sent !== undefined && kind !== "update" &&
   (version === 0 || now - sent.at > retention ||
-    (authentication.phase === "done" && sent.uid !== authentication.uid))
+    (authentication.isUser && sent.uid !== authentication.uid))
 
-const userOf = ({ authentication: { failure, phase }, options }: Machine): Failure.Failure | "wait" | undefined =>
-  phase === "done"
-    ? undefined
-    : options.hasToken
-    ? phase === "failed" ? failure : "wait"
-    : Failure.noToken
+const userOf = ({ authentication, options }: Machine): Failure.Failure | "wait" | undefined => {
+  const { failure, isUser, phase, unanswered } = authentication
+  if (isUser) return unanswered > 0 ? "wait" : undefined
+  if (!options.hasToken) return Failure.noToken
+  return phase === "failed" ? failure : "wait"
+}
 
 const subscriptionOf = (
   { subscriptions }: Machine,
@@ -176,7 +183,7 @@ const end = (machine: Machine, call: Pending, result: CallResult): void => {
 
 const connectionLost = Failure.make(
   "ConnectionLostError",
-  "the connection was lost; it was sent, and may have happened"
+  "the connection or its user was lost; it was sent, and may have happened"
 )
 
 /** What a pending call takes beside its texts. */

@@ -35,15 +35,21 @@ const receiveOne = (machine: Machine, message: unknown): void => {
   if (name === ":connected") return Connection.connected(machine, payload)
   if (version(machine) === undefined) return
   if (name.startsWith(":")) system(machine, name, payload)
-  else event(machine, name, payload, (message as JsonObject)[":at"])
+  else {
+    const { ":at": at, ":user": user } = message as JsonObject
+    if (user !== undefined) event(machine, Subscriptions.inbox, name, payload, user)
+    // No broadcast has this name.
+    else event(machine, payload.channel === Subscriptions.inbox ? "" : payload.channel as string, name, payload, at)
+  }
 }
 
 // Data of an event for this browser alone may have a `channel`, too: then it is one that this browser is not subscribed to.
-const event = (machine: Machine, event: string, data: JsonObject, at: unknown): void => {
-  const channel = data.channel as string
+const event = (machine: Machine, channel: string, event: string, data: JsonObject, at: unknown): void => {
   const subscription = machine.subscriptions.get(channel)
-  if (subscription === undefined) emit(machine, { _tag: "Direct", event, data })
-  else if (Subscriptions.received(machine, subscription, at)) {
+  if (subscription === undefined) {
+    // An inbox that was just left.
+    if (channel !== Subscriptions.inbox) emit(machine, { _tag: "Direct", event, data })
+  } else if (Subscriptions.received(machine, subscription, at)) {
     const cursor = at === undefined ? undefined : Recovery.cursorOf(subscription)
     emit(machine, { _tag: "Event", channel, event, data, cursor })
   }
@@ -53,11 +59,11 @@ const system = (machine: Machine, name: string, payload: JsonObject): void => {
   const channel = payload.channel as string
   switch (name) {
     case ":authenticated":
-      return Authentication.authenticated(machine, payload.uid)
+      return Authentication.authenticated(machine, payload)
     case ":subscribed":
       return Subscriptions.subscribed(machine, channel, payload)
     case ":unsubscribed":
-      return Subscriptions.unsubscribed(machine, channel)
+      return Subscriptions.unsubscribed(machine, channel, payload.reason)
     case ":members":
       return Subscriptions.receiveMembers(machine, channel, payload)
     case ":memberJoined":

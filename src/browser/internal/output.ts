@@ -101,8 +101,8 @@ export type ConnectionState =
  * - `Subscribing`: it waits for the connection, for the authentication or for the broker's response.
  * - `Subscribed`: events arrive. `uid` is the own user's, on private and presence channels. `cursor` is where it began, on a
  *   channel with history.
- * - `Failed`: the broker rejected it, or there is no token. With `isRetried` it is tried again after a backoff, and otherwise on the next
- *   connection.
+ * - `Failed`: the broker rejected it, or there is no token. With `isRetried` it is tried again after a backoff, and otherwise with the
+ *   next token or on the next connection.
  * - `Unsubscribed`: nobody wants it any more. The last state.
  */
 export type SubscriptionState =

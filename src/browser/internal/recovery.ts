@@ -57,6 +57,9 @@ export const receive = (machine: Machine, { recovery }: Subscription, at: unknow
   return isNew
 }
 
+/** Whether a part is arriving. */
+export const isPart = ({ recovery }: Subscription): boolean => recovery !== undefined && recovery.missed > 0
+
 /** Whether the current part has arrived, and another one follows. */
 export const wantsMore = ({ recovery }: Subscription): boolean => recovery?.hasMore === true && recovery.missed === 0
 

@@ -24,6 +24,8 @@ export interface Machine {
   connectedAt: number
   liveness: Liveness
   authentication: Authentication
+  /** Who the browser was last. */
+  uid: string | undefined
   /** What the user wants, and what is not left yet. */
   readonly subscriptions: Map<string, Subscription>
   /** The calls that have not ended, by their numbers, in the order in which they were made. */
@@ -57,9 +59,9 @@ export interface Liveness {
 /** Who the browser is on the current connection. */
 export interface Authentication {
   /**
-   * `none`: nothing is tried. `fetching`: a token. `sent`: it was sent. `done`: it is authenticated. `waiting`: it has failed
-   * once, and another token is fetched at `by`. `failed`: it has failed, and so does what needs a user; after `by` it is tried
-   * again.
+   * `none`: nothing is tried. `fetching`: a token. `sent`: it was sent. `done`: the broker has accepted it, and another one is
+   * fetched at `by`. `waiting`: it has failed once, and another token is fetched at `by`. `failed`: it has failed, and so does
+   * what needs a user, if there is none; after `by` it is tried again.
    */
   phase: "none" | "waiting" | "fetching" | "sent" | "done" | "failed"
   /** The number of the last fetch. */
@@ -72,6 +74,10 @@ export interface Authentication {
   failure: Failure | undefined
   /** Whether it is tried again by itself. */
   isRetried: boolean
+  /** The broker has accepted a token on this connection. It stays so while another one is fetched and sent. */
+  isUser: boolean
+  /** How many tokens were sent on this connection to which the broker has not responded. */
+  unanswered: number
   uid: string | undefined
 }
 
@@ -91,6 +97,10 @@ export interface Subscription extends Omit<Subscribe, "_tag" | "data"> {
   isRejected: boolean
   /** Other options were sent than those that count now. */
   isOutdated: boolean
+  /** The broker has subscribed the browser by itself: it stays subscribed if nobody wants it. */
+  isOffered: boolean
+  /** The own user, as the broker has told with the channel. */
+  uid: string | undefined
   state: SubscriptionState
   presence: Presence | undefined
   /** Where the browser is on a channel with history. */
@@ -132,6 +142,7 @@ export const make = (options: Options.Options): Machine => ({
   connectedAt: 0,
   liveness: alive(Infinity, 0),
   authentication: anonymous(0),
+  uid: undefined,
   subscriptions: new Map(),
   calls: new Map(),
   callBytes: 0,
@@ -160,6 +171,8 @@ export const anonymous = (fetch: number): Authentication => ({
   by: Infinity,
   failure: undefined,
   isRetried: false,
+  isUser: false,
+  unanswered: 0,
   uid: undefined
 })
 

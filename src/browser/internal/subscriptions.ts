@@ -12,8 +12,11 @@ import * as Presence from "./presence.ts"
 import * as Recovery from "./recovery.ts"
 import { emit, type Machine, send, type Subscription, version, wake } from "./state.ts"
 
-/** Whether a channel needs a user: `private` and `presence` channels do. */
-export const needsUser = (channel: string): boolean => /^(private|presence)-/.test(channel)
+/** The channel that is the inbox of the browser's user. */
+export const inbox = ":user"
+
+/** Whether a channel needs a user: `private` and `presence` channels and the inbox do. */
+export const needsUser = (channel: string): boolean => /^(private-|presence-|:user$)/.test(channel)
 
 /** Wants a channel, once more. */
 export const subscribe = (machine: Machine, wanted: Subscribe): void => {
@@ -21,13 +24,16 @@ export const subscribe = (machine: Machine, wanted: Subscribe): void => {
   const known = subscriptions.get(wanted.channel)
   if (known !== undefined && known.count++ > 0) return
   const subscription: Subscription = {
-    ...(known ?? { phase: "idle", by: Infinity, presence: undefined, state: subscribing }),
-    channel: wanted.channel,
+    ...(known ?? idle(wanted.channel)),
     hidden: wanted.hidden,
     data: wanted.data,
     rewind: wanted.rewind,
-    // Parts that are on their way go on.
-    recovery: wanted.since ? Recovery.from(wanted.since) : known?.phase === "sent" ? known.recovery : undefined,
+    // Parts that are on their way go on, and so does what the broker has begun.
+    recovery: wanted.since
+      ? Recovery.from(wanted.since)
+      : known?.phase === "sent" || known?.phase === "on"
+      ? known.recovery
+      : undefined,
     count: 1,
     failures: 0,
     isRejected: false,
@@ -42,8 +48,29 @@ export const subscribe = (machine: Machine, wanted: Subscribe): void => {
     state._tag === "Closed" ? failed(Failure.closed(state), false) : subscribing,
     true
   )
-  converge(machine, subscription)
+  if (subscription.phase !== "on") converge(machine, subscription)
+  else if (wanted.since || wanted.rewind) recover(machine, subscription)
+  else {
+    setSubscribed(machine, subscription)
+    if (subscription.presence) emit(machine, { _tag: "Members", channel: wanted.channel, change: { _tag: "Reset" } })
+  }
 }
+
+const idle = (channel: string): Subscription => ({
+  channel,
+  data: undefined,
+  phase: "idle",
+  by: Infinity,
+  count: 0,
+  failures: 0,
+  isRejected: false,
+  isOutdated: false,
+  isOffered: false,
+  uid: undefined,
+  presence: undefined,
+  recovery: undefined,
+  state: subscribing
+})
 
 /** Wants a channel once less. */
 export const unsubscribe = (machine: Machine, channel: string): void => {
@@ -56,6 +83,29 @@ export const unsubscribe = (machine: Machine, channel: string): void => {
 /** Sends for all channels what may be sent now: after connecting and authenticating. */
 export const convergeAll = (machine: Machine): void => {
   for (const subscription of machine.subscriptions.values()) converge(machine, subscription)
+}
+
+/** The browser has another user than before, of whose inbox nothing was received yet. */
+export const forgetInbox = ({ subscriptions }: Machine): void => {
+  const subscription = subscriptions.get(inbox)
+  if (subscription !== undefined) subscription.recovery = undefined
+}
+
+/**
+ * The same after authenticating: another token may allow what the last one did not. The broker subscribes the browser to the
+ * `offered` channels by itself.
+ */
+export const convergeAgain = (machine: Machine, offered: unknown): void => {
+  for (const subscription of machine.subscriptions.values()) {
+    const { channel, count, data, hidden, phase } = subscription
+    if (needsUser(channel)) subscription.isRejected = false
+    const isAwaited = phase === "idle" && count > 0 && !data && !hidden && !mayHaveMissed(subscription) &&
+      Array.isArray(offered) && offered.includes(channel)
+    if (isAwaited) {
+      subscription.phase = "sent"
+      waitForResponse(machine, subscription)
+    } else converge(machine, subscription)
+  }
 }
 
 /** Does what was to be done by now: retries, and gives up waiting. */
@@ -84,38 +134,66 @@ export const expire = (machine: Machine): void => {
 
 /** `:subscribed`. */
 export const subscribed = (machine: Machine, channel: string, payload: JsonObject): void => {
-  const subscription = machine.subscriptions.get(channel)
-  if (subscription === undefined) {
-    // Given up here, and not there. A broker that does not cease is not listened to.
-    if (typeof channel === "string" && machine.unwanted++ < maxUnwanted) {
-      send(machine, "unsubscribe", JSON.stringify({ channel }))
-    }
+  // It is no response.
+  const isOffered = version(machine) === 1 && payload.id === undefined
+  const subscription = machine.subscriptions.get(channel) ?? unwanted(machine, channel, isOffered)
+  if (subscription === undefined || subscription.phase === "leaving") return
+  if (isOffered) subscription.isOffered = true
+  const { count, isOutdated, phase } = subscription
+  if (phase === "on") return
+  if (isOffered && mayHaveMissed(subscription)) {
+    if (phase === "idle") recover(machine, subscription)
     return
   }
-  const { count, isOutdated, phase } = subscription
-  if (phase === "on" || phase === "leaving") return
   subscription.phase = "on"
   subscription.failures = 0
   subscription.isRejected = false
   subscription.by = Infinity
   machine.mayCallsGoOn = true
-  if (count === 0 || isOutdated) return converge(machine, subscription)
+  if (isOutdated || (count === 0 && !subscription.isOffered)) return converge(machine, subscription)
   Recovery.begin(machine, subscription, payload)
   if (payload.more === true) return goOn(machine, subscription)
-  const cursor = Recovery.cursorOf(subscription)
-  setState(machine, subscription, {
-    _tag: "Subscribed",
-    ...typeof payload.uid === "string" && { uid: payload.uid },
-    ...cursor && { cursor }
-  })
+  subscription.uid = typeof payload.uid === "string" ? payload.uid : undefined
+  setSubscribed(machine, subscription)
   if (payload.subscribers !== undefined) {
     subscription.presence = Presence.make(version(machine) ?? 0)
     addMembers(machine, subscription, payload)
   }
 }
 
+// Without somebody who wants it. A broker that does not cease is not listened to.
+const unwanted = (machine: Machine, channel: string, isOffered: boolean): Subscription | undefined => {
+  if (typeof channel !== "string" || machine.unwanted++ >= maxUnwanted) return undefined
+  if (!isOffered) {
+    // Given up here, and not there.
+    send(machine, "unsubscribe", JSON.stringify({ channel }))
+    return undefined
+  }
+  const subscription = idle(channel)
+  machine.subscriptions.set(channel, subscription)
+  return subscription
+}
+
+// If the broker subscribes the browser by itself, it does not know where the browser was.
+const mayHaveMissed = ({ count, recovery, rewind }: Subscription): boolean =>
+  count > 0 && (recovery === undefined ? !!rewind : recovery.position !== undefined || recovery.hasMore)
+
+// It subscribes by itself, too.
+const recover = (machine: Machine, subscription: Subscription): void => {
+  subscription.phase = "sent"
+  sendOf(machine, subscription, "subscribe")
+}
+
+const setSubscribed = (machine: Machine, subscription: Subscription): void => {
+  const { uid } = subscription
+  const cursor = Recovery.cursorOf(subscription)
+  setState(machine, subscription, { _tag: "Subscribed", ...uid !== undefined && { uid }, ...cursor && { cursor } })
+}
+
 /** A broadcast on the channel, with its position if it has one. `false` if it is not for the user. */
 export const received = (machine: Machine, subscription: Subscription, at: unknown): boolean => {
+  // What comes before the broker has responded to a `subscribe` comes again after the response.
+  if (subscription.phase !== "on" && at !== undefined && !Recovery.isPart(subscription)) return false
   const isNew = Recovery.receive(machine, subscription, at)
   if (subscription.phase === "sent" && at !== undefined) goOn(machine, subscription)
   return isNew && subscription.count > 0
@@ -128,12 +206,12 @@ const goOn = (machine: Machine, subscription: Subscription): void => {
   else waitForResponse(machine, subscription)
 }
 
-/** `:unsubscribed`: it has left, or the channel was closed. */
-export const unsubscribed = (machine: Machine, channel: string): void => {
+/** `:unsubscribed`: it has left, the channel was closed, another token does not allow it, or a backend wanted it. */
+export const unsubscribed = (machine: Machine, channel: string, reason: unknown): void => {
   const subscription = machine.subscriptions.get(channel)
   if (subscription === undefined) return
   if (subscription.phase === "on") {
-    reject(machine, subscription, Failure.make("ChannelNotFoundError", "the channel was closed"))
+    reject(machine, subscription, reason === "forbidden" ? forbidden : reason === "backend" ? revoked : channelClosed)
   } else if (subscription.phase === "leaving") left(machine, subscription)
 }
 
@@ -180,6 +258,7 @@ export const lose = (machine: Machine, closed?: Failure.Failure): void => {
     subscription.failures = 0
     subscription.isRejected = false
     subscription.isOutdated = false
+    subscription.isOffered = false
     subscription.by = Infinity
     if (subscription.presence?.next !== undefined) subscription.presence = undefined
     if (subscription.count === 0) machine.subscriptions.delete(subscription.channel)
@@ -188,8 +267,8 @@ export const lose = (machine: Machine, closed?: Failure.Failure): void => {
 }
 
 const converge = (machine: Machine, subscription: Subscription): void => {
-  const { channel, count, isOutdated, isRejected, phase } = subscription
-  if (phase === "on" && (count === 0 || isOutdated)) {
+  const { channel, count, isOffered, isOutdated, isRejected, phase } = subscription
+  if (phase === "on" && ((count === 0 && !isOffered) || isOutdated)) {
     subscription.phase = "leaving"
     subscription.isOutdated = false
     sendOf(machine, subscription, "unsubscribe")
@@ -197,7 +276,8 @@ const converge = (machine: Machine, subscription: Subscription): void => {
     machine.subscriptions.delete(channel)
     machine.mayCallsGoOn = true
   } else if (phase === "idle" && subscription.by === Infinity && !isRejected && version(machine) !== undefined) {
-    if (!needsUser(channel) || machine.authentication.phase === "done") {
+    if (channel === inbox && version(machine) === 0) reject(machine, subscription, noInbox)
+    else if (!needsUser(channel) || machine.authentication.isUser) {
       subscription.phase = "sent"
       sendOf(machine, subscription, "subscribe")
       machine.mayCallsGoOn = true
@@ -236,6 +316,7 @@ const waitForResponse = (machine: Machine, subscription: Subscription): void => 
 const reject = (machine: Machine, subscription: Subscription, failure: Failure.Failure): void => {
   subscription.phase = "idle"
   subscription.isOutdated = false
+  subscription.isOffered = false
   subscription.isRejected = isPermanent(failure)
   subscription.by = Infinity
   if (subscription.count > 0) {
@@ -257,6 +338,7 @@ const retryLater = (machine: Machine, subscription: Subscription): void => {
 
 const left = (machine: Machine, subscription: Subscription): void => {
   subscription.phase = "idle"
+  subscription.isOffered = false
   subscription.by = Infinity
   subscription.presence = undefined
   converge(machine, subscription)
@@ -283,7 +365,16 @@ const requestMembers = (machine: Machine, subscription: Subscription): void => {
 const maxUnwanted = 1000
 
 // On this connection; with another token it may succeed.
-const isPermanent = ({ code = 0 }: Failure.Failure): boolean => [400, 402, 403, 451].includes(code)
+const isPermanent = ({ _tag, code = 0 }: Failure.Failure): boolean =>
+  _tag === "UnsupportedError" || [400, 402, 403, 451].includes(code)
+
+const noInbox = Failure.make("UnsupportedError", "the broker is too old for inboxes")
+
+const forbidden = Failure.make("ForbiddenError", "the user's token no longer allows the channel", 403)
+
+const revoked = Failure.make("ForbiddenError", "a backend has unsubscribed this browser", 403)
+
+const channelClosed = Failure.make("ChannelNotFoundError", "the channel was closed")
 
 const subscribing: SubscriptionState = { _tag: "Subscribing" }
 

@@ -21,7 +21,7 @@ import { broadcastResult, encodeBroadcast, encodeEvent, listOf, type Named } fro
 import { type Requests, toProtocolError } from "./request.ts"
 import { expecting } from "./target.ts"
 
-/** `Client.broadcast`, `Client.broadcastAll` and `Client.sendTo`. */
+/** `Client.broadcast`, `Client.broadcastAll`, `Client.sendTo` and `Client.sendToUser`. */
 export const make = ({ inRoom, query, execute, executeIn }: Requests) => ({
   broadcast: (channel: ChannelLike, event: Named, data?: unknown, options?: BroadcastOptions) =>
     Effect.withFiber((fiber) =>
@@ -68,6 +68,15 @@ export const make = ({ inRoom, query, execute, executeIn }: Requests) => ({
               FromClient.SendTo({ sid, ...encoded }),
               expecting(455)
             )
+        )),
+
+  sendToUser: (uid: string, event: Named, data?: unknown) =>
+    uid === ""
+      ? Effect.succeed(0)
+      : inRoom(FromClient.SendToUser({ uid, event: "", data: "" }), () =>
+        Effect.flatMap(
+          Effect.fromResult(Result.mapError(encodeEvent(event, data), toProtocolError)),
+          (encoded) => Effect.map(query(FromClient.SendToUser({ uid, ...encoded })), ({ sent }) => sent)
         ))
 })
 

@@ -9,11 +9,11 @@ import * as Channel from "../../events/Channel.ts"
 import { FromClient } from "../../protocol/Command.ts"
 import * as Grant from "../../protocol/Grant.ts"
 import { BadRequestError, ProtocolError } from "../../protocol/KosmonautError.ts"
-import type { TokenOptions } from "../ClientRequest.ts"
-import { nameOf } from "./channels.ts"
+import type { ChannelLike, TokenOptions } from "../ClientRequest.ts"
+import { found, nameOf, notFound } from "./channels.ts"
 import type { Requests } from "./request.ts"
 
-/** `Client.requestSingleAccessToken` and `Client.disconnect`. */
+/** `Client.requestSingleAccessToken`, `subscribe`, `unsubscribe` and `disconnect`. */
 export const make = ({ responseTo, query }: Requests) => ({
   requestSingleAccessToken: Effect.fnUntraced(function*(who: string | TokenOptions, pattern: string = "") {
     const command = commandOf(typeof who === "string" ? { uid: who, pattern } : optionsOf(who))
@@ -24,6 +24,20 @@ export const make = ({ responseTo, query }: Requests) => ({
     return Redacted.make(token)
   }),
 
+  subscribe: (uid: string, channel: ChannelLike) =>
+    named(
+      uid,
+      channel,
+      (command) => Effect.map(query(FromClient.SubscribeUser(command), notFound), ({ subscribed }) => subscribed)
+    ),
+
+  unsubscribe: (uid: string, channel: ChannelLike) =>
+    named(
+      uid,
+      channel,
+      (command) => Effect.map(query(FromClient.UnsubscribeUser(command), notFound), ({ unsubscribed }) => unsubscribed)
+    ),
+
   disconnect: (by: { readonly sid: string } | { readonly uid: string }) => {
     const command = "sid" in by ? { by: "sid", who: by.sid } as const : { by: "uid", who: by.uid } as const
     return command.who === ""
@@ -31,6 +45,13 @@ export const make = ({ responseTo, query }: Requests) => ({
       : Effect.map(query(FromClient.Disconnect(command)), ({ disconnected }) => disconnected)
   }
 })
+
+// Nobody has an empty id.
+const named = <E>(
+  uid: string,
+  channel: ChannelLike,
+  send: (command: { readonly uid: string; readonly channel: string }) => Effect.Effect<number, E>
+) => found(channel, (channel) => uid === "" ? Effect.succeed(0) : send({ uid, channel }))
 
 const optionsOf = ({ channels = [], pattern, subscribe = [], ...rest }: TokenOptions): Grant.Options => {
   const names = subscribe.map(nameOf)

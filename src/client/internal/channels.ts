@@ -77,15 +77,16 @@ export const make = ({ query, execute }: Requests) => {
 /** The name of a channel. */
 export const nameOf = (channel: ChannelLike): string => typeof channel === "string" ? channel : channel.name
 
-// A name that no channel can have is that of none.
-const found = <A, E>(channel: ChannelLike, use: (name: string) => Effect.Effect<A, E>) => {
+/** Uses the name of a channel. A name that no channel can have is that of none. */
+export const found = <A, E>(channel: ChannelLike, use: (name: string) => Effect.Effect<A, E>) => {
   const name = nameOf(channel)
   return ChannelName.isValid(name) ? use(name) : Effect.fail(new ChannelNotFoundError({ channel: name }))
 }
 
 const invalidName = expecting(451)
 
-const notFound = expecting(454)
+/** The channel is not open. */
+export const notFound = expecting(454)
 
 const channelInfo = ({ name, subscribers }: typeof Response.Channel.Type): ChannelInfo => ({
   name,

@@ -305,12 +305,17 @@ const isAddition = (command: FromClient): boolean => command._tag !== "Broadcast
 const requestsBy = MetricFamily.make(ClientMetrics.requests, "command", "outcome")
 const secondsBy = MetricFamily.make(ClientMetrics.requestSeconds, "command")
 
+const producers: ReadonlySet<FromClient["_tag"]> = new Set([
+  "Broadcast",
+  "BroadcastAll",
+  "SendTo",
+  "SendToUser",
+  "Trigger"
+])
+
 // (Source: OpenTelemetry's semantic conventions for messaging.)
 const spanOptions = (command: FromClient, endpoint: Endpoint): Tracer.SpanOptionsNoTrace => ({
-  kind: command._tag === "Broadcast" || command._tag === "BroadcastAll" || command._tag === "SendTo" ||
-      command._tag === "Trigger"
-    ? "producer"
-    : "client",
+  kind: producers.has(command._tag) ? "producer" : "client",
   attributes: {
     "messaging.system": "kosmonaut",
     "messaging.operation.type": "send",

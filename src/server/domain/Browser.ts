@@ -37,6 +37,8 @@ export interface SubscribeOptions {
   readonly permission: Permission | undefined
   readonly hidden: boolean
   readonly data: Input
+  /** A backend subscribes the browser: the permission need not allow it. Default `false`. */
+  readonly byBackend?: boolean | undefined
   /** The id of its message, which the response repeats. */
   readonly id?: Id | undefined
   /** Of a channel with history: what was broadcast since then is received first. */
@@ -58,6 +60,8 @@ export interface Subscription {
   readonly info: ObjectText | undefined
   /** A hidden subscriber receives everything and is never announced or listed. */
   readonly hidden: boolean
+  /** A backend has subscribed it, whatever its permission allows. */
+  readonly byBackend: boolean
   /** What the browser has sent about itself, for the other subscribers. */
   readonly data: ObjectText
   /** Only of a member, which is a subscriber of a presence channel that is not hidden. */

@@ -12,8 +12,12 @@ import { RE2JS } from "re2js"
 import type * as JsonText from "../../protocol/JsonText.ts"
 import { InternalError } from "../../protocol/KosmonautError.ts"
 
-/** How many characters a pattern and a user id have at most; the id is sent to other browsers. */
-const maxLength = 1000
+/**
+ * How many characters a pattern and a user id have at most; the id is sent to other browsers.
+ *
+ * @since 0.1.0
+ */
+export const maxLength = 1000
 
 /**
  * How large a compiled pattern may be, in instructions of its program: what matching costs, for each character of a name.
@@ -28,7 +32,7 @@ const maxSize = 1100
  */
 export interface Permission extends Granted {
   readonly uid: string
-  /** Whether the pattern matches the whole of `channel`. */
+  /** Whether the pattern matches the whole of `channel`, or the broker subscribes to it. */
   readonly allows: (channel: string) => boolean
 }
 
@@ -71,7 +75,15 @@ export const make = (
 ): Result.Result<Permission, InternalError> =>
   uid.length > maxLength
     ? reject(`a user id has at most ${maxLength} characters`)
-    : Result.map(compileIt(pattern), ({ allows }) => ({ ...granted, uid, allows }))
+    : Result.map(compileIt(pattern), ({ allows }) => ({
+      ...granted,
+      uid,
+      allows: allowing(allows, granted?.channels)
+    }))
+
+// One function for all permissions with the same pattern, as most of them grant nothing else.
+const allowing = (allows: Pattern["allows"], channels: ReadonlyArray<string> | undefined): Permission["allows"] =>
+  channels === undefined ? allows : (channel) => allows(channel) || channels.includes(channel)
 
 /**
  * Compiles a pattern. Fails with the protocol's 597 if it is invalid or too large: it has at most 1000 characters, and 1100

@@ -90,10 +90,11 @@ export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
       Effect.uninterruptible(Effect.suspend(() => {
         state.hasEnded = true
         BrowserCalls.end(state)
-        return Effect.andThen(
-          vhost.channels.leave(browser, mayReturn),
-          Effect.sync(() => vhost.browsers.leaveUnsafe(browser))
-        )
+        vhost.authentications.removeUnsafe(browser)
+        const leave = vhost.channels.leave(browser, mayReturn)
+        const removed = Effect.sync(() => vhost.browsers.leaveUnsafe(browser))
+        // Twice: a backend may subscribe it while it leaves, and not once it is removed.
+        return Effect.andThen(Effect.andThen(leave, removed), leave)
       }))
   }
 }

@@ -8,11 +8,14 @@
 
 import * as Effect from "effect/Effect"
 import * as Iterable from "effect/Iterable"
-import type * as JsonText from "../../protocol/JsonText.ts"
+import * as ChannelName from "../../protocol/ChannelName.ts"
+import * as JsonText from "../../protocol/JsonText.ts"
+import { ChannelNotFoundError, type StatusError } from "../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../protocol/Lifecycle.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import type { Browser } from "../domain/Browser.ts"
-import type { VhostState } from "./internal/vhostState.ts"
+import type { Permission } from "../domain/Permission.ts"
+import { channelOf, type VhostState } from "./internal/vhostState.ts"
 import type { Log, Rejections } from "./Log.ts"
 
 /**
@@ -23,8 +26,11 @@ import type { Log, Rejections } from "./Log.ts"
 export interface Browsers {
   /** A browser has connected. */
   readonly enterUnsafe: (browser: Browser) => void
-  /** A browser has authenticated, maybe as another user than before. Ignored for a browser that has disconnected. */
-  readonly identifyUnsafe: (browser: Browser, uid: string) => void
+  /**
+   * A browser has authenticated, maybe as another user than before, and this is what its token says of the user. Ignored for a
+   * browser that has disconnected.
+   */
+  readonly identifyUnsafe: (browser: Browser, uid: string, info?: Permission["info"]) => void
   /** A browser has disconnected. */
   readonly leaveUnsafe: (browser: Browser) => void
   /**
@@ -36,6 +42,23 @@ export interface Browsers {
     event: string,
     data: JsonText.Input
   ) => Effect.Effect<void, Rejections["SendTo"]>
+  /**
+   * Sends an event to all browsers of a user, and returns how many there are. If the channel `:user` has a history, it is
+   * retained for those that come later. Fails as `sendTo`, and with 400 for a user id of more than 1000 characters.
+   */
+  readonly sendToUser: (
+    uid: string,
+    event: string,
+    data: JsonText.Input
+  ) => Effect.Effect<number, Rejections["SendToUser"]>
+  /**
+   * Subscribes the browsers of a user to an open channel, whatever their permissions allow, and returns how many were not
+   * subscribed before. Only browsers of version 1: others do not expect it. One that has reached a limit is not subscribed. After
+   * 10 000 messages it yields; browsers that come meanwhile are left out.
+   */
+  readonly subscribe: (uid: string, channel: string) => Effect.Effect<number, ChannelNotFoundError>
+  /** Unsubscribes the browsers of a user from a channel, and returns how many. Yields as `subscribe`. */
+  readonly unsubscribe: (uid: string, channel: string) => Effect.Effect<number, ChannelNotFoundError>
   /** Disconnects one browser, or all browsers of a user, and returns how many. */
   readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number>
   /** All that are connected, in the order in which they have. */
@@ -80,6 +103,14 @@ export const make = (state: VhostState, log: Log, emit: (event: Event) => void):
       if (removed !== undefined) emit(Lifecycle.browserDisconnected(browser.sid, removed.uid))
     },
     sendTo: (sid, event, data) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "SendTo", sid, event, data }))),
+    sendToUser: (uid, event, data) =>
+      Effect.suspend(() => {
+        const sent = state.browsers.find("uid", uid).filter(({ version }) => version === 0).length +
+          (state.inboxes.attended.get(uid)?.subscriptions.size ?? 0)
+        return Effect.as(log.commit({ _tag: "SendToUser", uid, event, data }), sent)
+      }),
+    subscribe: (uid, channel) => subscribe(state, log, uid, channel),
+    unsubscribe: (uid, channel) => unsubscribe(state, log, uid, channel),
     disconnect: (by, who) =>
       Effect.suspend(() => {
         const { length } = browsers.find(by, who)
@@ -98,3 +129,57 @@ export const make = (state: VhostState, log: Log, emit: (event: Event) => void):
     counters
   }
 }
+
+const subscribe = (state: VhostState, log: Log, uid: string, channel: string) =>
+  eachBrowser(state, uid, channel, (browser) =>
+    browser.version === 0 ? unchanged : log.commit({
+      _tag: "Join",
+      channel,
+      browser,
+      permission: { uid, info: state.browsers.infoOf(browser), allows: () => false },
+      byBackend: true,
+      hidden: false,
+      data: JsonText.empty
+    }))
+
+const unsubscribe = (state: VhostState, log: Log, uid: string, channel: string) =>
+  eachBrowser(
+    state,
+    uid,
+    channel,
+    (browser) =>
+      log.commit({ _tag: "Leave", channel, browser, farewell: JsonText.empty, request: undefined, reason: "backend" })
+  )
+
+// Changes the subscriptions of a user's browsers one by one, and returns how many have changed. It is not one step, since a user
+// may have any number of browsers, and on a presence channel each is announced to all.
+const eachBrowser = Effect.fnUntraced(function*(
+  state: VhostState,
+  uid: string,
+  channel: string,
+  change: (browser: Browser) => Effect.Effect<boolean, StatusError>
+): Effect.fn.Return<number, ChannelNotFoundError> {
+  if (!ChannelName.isValid(channel)) return yield* new ChannelNotFoundError({ channel })
+  let changed = 0
+  let work = 0
+  for (const browser of state.browsers.find("uid", uid)) {
+    if (work > turn) {
+      work = 0
+      yield* Effect.yieldNow
+    }
+    // It may have left meanwhile, or be somebody else.
+    if (state.browsers.uidOf(browser) !== uid) continue
+    const hasChanged = yield* Effect.catch(
+      change(browser),
+      (error) => error._tag === "ChannelNotFoundError" ? Effect.fail(error) : unchanged
+    )
+    if (hasChanged) changed++
+    work += channelOf(state, channel)?.subscriptions.size ?? 1
+  }
+  return changed
+})
+
+const unchanged = Effect.succeed(false)
+
+/** After how many messages to yield. */
+const turn = 10_000

@@ -18,10 +18,12 @@ import * as JsonText from "../../protocol/JsonText.ts"
 import { ChannelNotFoundError, NotSubscribedError } from "../../protocol/KosmonautError.ts"
 import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
 import type { Part } from "../domain/Listing.ts"
+import type { Permission } from "../domain/Permission.ts"
 import { listOf } from "./internal/changes.ts"
 import * as Channel from "./internal/channel.ts"
 import type { Tap } from "./internal/channel.ts"
 import * as History from "./internal/history.ts"
+import * as Inboxes from "./internal/inboxes.ts"
 import * as Recovery from "./internal/recovery.ts"
 import * as Rules from "./internal/rules.ts"
 import * as VhostState from "./internal/vhostState.ts"
@@ -147,6 +149,8 @@ export interface Channels {
    * the next channel; if it is interrupted there, the browser stays subscribed to the rest.
    */
   readonly leave: (browser: Browser, mayReturn?: boolean) => Effect.Effect<void>
+  /** Unsubscribes a browser from the channels that a permission does not allow, and tells it. Yields as `leave`. */
+  readonly restrict: (browser: Browser, permission: Permission) => Effect.Effect<void>
   /** The rule of a channel, or the one that it would have if it were open. */
   readonly ruleOf: (name: string) => Rules.Rule
   /** Sets what channels are like. Those that are open have other rules, too, and keep their subscribers. */
@@ -241,6 +245,7 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     isPersisted: log.isPersisted,
     persisted: log.persisted,
     leave: (browser, mayReturn = false) => leave(state, log, browser, mayReturn),
+    restrict: (browser, permission) => restrict(state, log, browser, permission),
     ruleOf: (name) => get(name)?.rule ?? Rules.ruleOf(state.rules, name),
     setRules: (rules) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "SetRules", rules }))),
     counters: state.counters
@@ -277,27 +282,23 @@ const subscribe = (
     )
   })
 
-// A browser that is subscribed gets the list of the others, one that has missed much a part of that. `false`: it is neither,
+// A browser that is subscribed gets the list of the others, and what it has missed; of much a part. `false`: it is neither,
 // since the channel has changed meanwhile.
 const isAnswered = (
   state: VhostState.VhostState,
-  { browser, channel: name, id, ...asked }: Intent<"Join">
+  { browser, channel: name, id, permission, rewind, since }: Intent<"Join">
 ): boolean => {
-  const channel = VhostState.channelOf(state, name)
+  const channel = VhostState.channelFor(state, name, { uid: permission?.uid })
   if (channel === undefined) return false
   const subscription = channel.subscriptions.get(browser)?.value
-  if (subscription !== undefined) {
-    if (id === undefined) return true
-    const recovery = Recovery.again(state, channel, browser, asked)
-    browser.sendUnsafe(
-      BrokerMessage.subscribed(name, subscription.uid, listOf(state, channel, browser), id, recovery)
-    )
-    return true
-  }
-  const { entries, recovery } = Recovery.partOf(state, channel, browser, asked)
-  if (recovery?.more !== true) return false
-  browser.sendUnsafe(BrokerMessage.subscribed(name, undefined, undefined, id, recovery))
-  Channel.deliverMissed(browser, entries)
+  if (subscription !== undefined && id === undefined) return true
+  // To one that is subscribed, too: maybe it has missed something before the broker has subscribed it.
+  const { entries, recovery } = Recovery.partOf(state, channel, browser, { rewind, since })
+  const isPart = recovery?.more === true
+  if (subscription === undefined && !isPart) return false
+  const list = isPart ? undefined : listOf(state, channel, browser)
+  browser.sendUnsafe(BrokerMessage.subscribed(name, isPart ? undefined : subscription?.uid, list, id, recovery))
+  Channel.deliverMissed(browser, entries, Inboxes.writeOf(channel))
   return true
 }
 
@@ -308,10 +309,15 @@ const leave = Effect.fnUntraced(function*(
   state: VhostState.VhostState,
   log: Log,
   browser: Browser,
-  mayReturn: boolean
+  mayReturn: boolean,
+  which?: {
+    readonly from: (channel: Channel.Channel) => boolean
+    readonly reason: BrokerMessage.UnsubscribeReason
+  }
 ) {
   let work = 0
   for (const channel of [...state.subscriptions.get(browser)?.channels ?? []]) {
+    if (which?.from(channel) === false) continue
     if (work > turn) {
       work = 0
       yield* Effect.yieldNow
@@ -324,12 +330,20 @@ const leave = Effect.fnUntraced(function*(
       browser,
       farewell: JsonText.empty,
       request: undefined,
-      mayReturn
+      mayReturn,
+      reason: which?.reason
     } as const
     // It is rejected if the channel was closed meanwhile.
     yield* Effect.ignore(log.commit(intent))
   }
 })
+
+const restrict = (state: VhostState.VhostState, log: Log, browser: Browser, { allows }: Permission) =>
+  leave(state, log, browser, false, {
+    reason: "forbidden",
+    from: ({ kind, name, subscriptions }) =>
+      kind !== "normal" && !allows(name) && subscriptions.get(browser)?.value?.byBackend !== true
+  })
 
 const infoOf = ({ kind, name, subscriptions }: Channel.Channel): ChannelInfo => ({
   name,

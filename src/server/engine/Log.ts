@@ -13,6 +13,7 @@
 
 import type * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
+import type { UnsubscribeReason } from "../../protocol/BrokerMessage.ts"
 import type { Id, Since } from "../../protocol/BrowserMessage.ts"
 import type * as JsonText from "../../protocol/JsonText.ts"
 import type {
@@ -51,6 +52,11 @@ export interface Intents {
   }
   /** Sends an event to one browser. */
   readonly SendTo: { readonly sid: string; readonly event: string; readonly data: JsonText.Input }
+  /**
+   * Sends an event to all browsers of a user, and retains it if inboxes have a history. Changes nothing if there is no browser
+   * and no history.
+   */
+  readonly SendToUser: { readonly uid: string; readonly event: string; readonly data: JsonText.Input }
   /** Disconnects one browser, or all browsers of a user. Changes nothing if there is none. */
   readonly Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
   /** Subscribes a browser. Changes nothing if it is subscribed, or has missed more than it can receive at once. */
@@ -66,6 +72,8 @@ export interface Intents {
     readonly browser: Browser
     readonly farewell: JsonText.Input
     readonly request: { readonly id: Id | undefined } | undefined
+    /** Why the broker unsubscribes it, which the browser is told. */
+    readonly reason?: UnsubscribeReason | undefined
     readonly mayReturn?: boolean | undefined
   }
   /**
@@ -102,6 +110,7 @@ export interface Rejections {
   readonly CloseChannel: ChannelNotFoundError
   readonly Broadcast: ChannelNotFoundError | NotSubscribedError | BadRequestError | InternalError
   readonly SendTo: BrowserNotFoundError | BadRequestError
+  readonly SendToUser: BadRequestError | InternalError
   readonly Disconnect: never
   readonly Join: ChannelNotFoundError | ForbiddenError | BadRequestError | TooManyRequestsError | InternalError
   readonly Update: ChannelNotFoundError | NotSubscribedError | BadRequestError | TooManyRequestsError
@@ -138,6 +147,7 @@ export type Change = Data.TaggedEnum<{
   /** A broadcast to a channel without subscribers and history. Its data were not read. */
   BroadcastToNobody: {}
   Sent: { readonly sid: string; readonly message: string }
+  SentToUser: { readonly uid: string; readonly message: string; readonly key: string | undefined }
   Disconnected: { readonly by: "sid" | "uid"; readonly who: string }
   Joined: {
     readonly channel: string

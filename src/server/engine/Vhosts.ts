@@ -33,6 +33,7 @@ import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
 import * as Store from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
+import * as Authentications from "./Authentications.ts"
 import * as Browsers from "./Browsers.ts"
 import * as Calls from "./Calls.ts"
 import * as Channels from "./Channels.ts"
@@ -71,6 +72,8 @@ export interface Vhost {
   /** Sets the rules of its channels, and those of the broker after them. */
   readonly setChannelRules: VhostRules.Settable["setChannelRules"]
   readonly accessTokens: AccessTokens.AccessTokens
+  /** The authentications that end by themselves. */
+  readonly authentications: Authentications.Authentications
   readonly lobby: Lobby.Lobby
   /** The configuration of the broker, without vhosts and their tokens. */
   readonly config: BrokerConfig["Service"]
@@ -238,6 +241,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
       channels,
       ...VhostRules.settable(rulesOf, rules, { channels, journal, token }),
       accessTokens: AccessTokens.make({ ...own, issued: stored?.issued }),
+      authentications: Authentications.make(clock, wake),
       lobby,
       ...Replay.make(deadLetters, lobby),
       config: limitsOnly,

@@ -68,7 +68,12 @@ export const history = {
   /** How many bytes of a vhost, default 64 MiB. */
   vhostSize: Option.size(64 * 1_048_576),
   /** How many bytes of all vhosts, default 256 MiB. Beyond it those of the vhost that retains most are dropped. */
-  totalSize: Option.size(256 * 1_048_576)
+  totalSize: Option.size(256 * 1_048_576),
+  /**
+   * Of how many users of a vhost something is retained while they are away, default 100 000, if the rule of `:user` has a
+   * history. Beyond it the inbox is dropped that got nothing for longest.
+   */
+  maxUsers: Option.limit(100_000)
 }
 
 /** `idempotency`. */

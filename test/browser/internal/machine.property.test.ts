@@ -29,6 +29,7 @@ const happening = Arbitrary.all({
       "deliver",
       "deliver",
       "token",
+      "otherToken",
       "badToken",
       "noToken",
       "failedToken",
@@ -39,6 +40,9 @@ const happening = Arbitrary.all({
       "late",
       "garbage",
       "settle",
+      "renew",
+      "renew",
+      "renew",
       "reconnect",
       "reconnect",
       "reconnect"
@@ -90,6 +94,8 @@ const happen = (world: World, wanted: Wanted, { does, random, which }: Happening
       return void world.deliver()
     case "token":
       return world.token("good")
+    case "otherToken":
+      return world.token(which < 5 ? "narrow" : "other")
     case "badToken":
       return world.token("bad")
     case "noToken":
@@ -101,6 +107,7 @@ const happen = (world: World, wanted: Wanted, { does, random, which }: Happening
     case "pause":
       // The whole process stands still: the timer comes late.
       world.now += 10_000 * which
+      if ((world.socket?.endsAt ?? Infinity) <= world.now) world.drop(4501)
       return world.timer <= world.now ? void world.give({ _tag: "Timer" }) : undefined
     case "hint":
       return void world.give({ _tag: "Hint", hint: (["online", "offline", "visible"] as const)[which % 3]! })
@@ -112,6 +119,9 @@ const happen = (world: World, wanted: Wanted, { does, random, which }: Happening
       return garbage(world, which)
     case "settle":
       return world.settle()
+    case "renew":
+      world.pass(0.8 * (world.expiresIn ?? 0))
+      return world.token((["good", "narrow", "other", "other"] as const)[which % 4]!)
     case "reconnect":
       return reconnect(world, which)
   }
@@ -170,6 +180,7 @@ const heal = (world: World, stays: boolean): void => {
   // A broker without versions does not say what an error is about. Without a token nobody tries again by himself.
   const { failure, isRetried } = world.machine.authentication
   if (!stays || world.socket?.version === 0 || (failure && !isRetried)) world.drop(1006)
+  world.isPrompt = true
   world.give({ _tag: "Connect" })
   for (let turn = 0; turn < 20; turn++) {
     world.accept(1)
@@ -187,9 +198,11 @@ describe("machine", () => {
     pick([3, 1000]),
     pick([true, true, true, false]),
     pick([true, false]),
-    pick([undefined, 0, 1, 1, 1])
-  ], ([steps, maxCalls, hasToken, stays, version]) => {
+    pick([undefined, 0, 1, 1, 1]),
+    pick([undefined, 5000, 60_000])
+  ], ([steps, maxCalls, hasToken, stays, version, expiresIn]) => {
     const world = new World({ maxCalls, hasToken })
+    world.expiresIn = expiresIn
     const wanted: Wanted = new Map()
     if (version !== undefined) world.connected(version)
     for (const step of steps) happen(world, wanted, step)
@@ -197,7 +210,9 @@ describe("machine", () => {
     heal(world, stays)
     expect(Machine.connectionState(world.machine)._tag).toBe("Connected")
     const all = [...wanted].filter(([, count]) => count > 0).map(([channel]) => channel)
-    const can = all.filter((channel) => channel !== "private-x" && (hasToken || !channel.startsWith("p")))
+    const { allows } = world.socket!
+    const can = all.filter((channel) => channel !== "private-x" && (!channel.startsWith("p") || allows(channel)))
+    if (hasToken && (!stays || expiresIn !== undefined)) expect(allows("private-a")).toBe(true)
     expect([...world.socket!.subscriptions].toSorted()).toEqual(can.toSorted())
     for (const channel of channels) {
       const state = Machine.subscriptionState(world.machine, channel)._tag
@@ -211,6 +226,11 @@ describe("machine", () => {
     expect(new Set(world.results.keys())).toEqual(new Set(world.deadlines.keys()))
     expect([world.machine.calls.size, world.machine.callBytes]).toEqual([0, 0])
     for (const [call, times] of world.executed) expect([call, times]).toEqual([call, 1])
+
+    // While all goes well an authentication is renewed before it ends.
+    const { connection } = world.machine
+    world.pass(100_000)
+    expect(world.machine.connection).toBe(connection)
 
     world.give({ _tag: "Close" })
     expect(world.timer).toBe(Infinity)

@@ -203,6 +203,79 @@ describe("a browser that comes back", () => {
   })
 })
 
+describe("the inbox of the user", () => {
+  beforeEach(() => void world.retain(":user"))
+  const subscribe = (options: object = {}) => {
+    world.connected()
+    world.give({ _tag: "Subscribe", channel: ":user", ...options })
+    world.settle()
+  }
+  const receive = (message: unknown) => world.give({ _tag: "Message", connection: world.socket!.connection, message })
+
+  vitest("is subscribed to by a user, and recovers", () => {
+    subscribe()
+    const live = say(2, ":user")
+    world.settle()
+    world.drop(1006)
+    const missed = say(7, ":user")
+    reconnect()
+    const later = say(1, ":user")
+    world.settle()
+    expect(heard(":user")).toEqual([...live, ...missed, ...later])
+  })
+
+  vitest("has nothing of another user: neither what that has missed, nor a gap", () => {
+    subscribe()
+    say(1, ":user")
+    world.settle()
+    world.drop(1006)
+    say(2, ":user")
+    heard(":user")
+    world.usual = "other"
+    reconnect()
+    expect(heard(":user")).toEqual([])
+    const later = say(1, ":user")
+    world.settle()
+    expect(heard(":user")).toEqual(later)
+  })
+
+  vitest("begins where the application was, before its page was reloaded", () => {
+    const { epoch, head } = world
+    const missed = say(2, ":user")
+    subscribe({ since: { epoch, position: head, sid: "another" } })
+    expect(heard(":user")).toEqual(missed)
+  })
+
+  vitest("takes nothing for its own that is none", () => {
+    subscribe()
+    world.outputs.length = 0
+    receive({ said: { n: 1, channel: ":user" } })
+    expect(world.taken("Direct")).toEqual([{ _tag: "Direct", event: "said", data: { n: 1, channel: ":user" } }])
+    receive({ said: { n: 1, channel: "room" }, ":user": world.head + 1 })
+    expect(world.taken("Event")).toMatchObject([{ channel: ":user", data: { channel: "room" } }])
+    world.give({ _tag: "Unsubscribe", channel: ":user" })
+    world.settle()
+    world.outputs.length = 0
+    receive({ said: { n: 2 }, ":user": world.head + 2 })
+    expect(world.outputs).toEqual([])
+  })
+
+  vitest("fails where the broker is too old for it, and where nobody is logged in", () => {
+    world.connected(0)
+    world.give({ _tag: "Subscribe", channel: ":user" })
+    world.settle()
+    const failed = (_tag: string) => ({ _tag: "Failed", failure: { _tag }, isRetried: false })
+    expect(Machine.subscriptionState(world.machine, ":user")).toMatchObject(failed("UnsupportedError"))
+    world.drop(1006)
+    reconnect()
+    expect(Machine.subscriptionState(world.machine, ":user")._tag).toBe("Subscribed")
+    world = new World({ hasToken: false }).connected()
+    world.give({ _tag: "Subscribe", channel: ":user" })
+    world.settle()
+    expect(Machine.subscriptionState(world.machine, ":user")).toMatchObject(failed("UnauthorizedError"))
+  })
+})
+
 const happening = Arbitrary.all({
   does: pick(
     [
@@ -224,6 +297,8 @@ const happening = Arbitrary.all({
       "token",
       "restart",
       "reopen",
+      "offer",
+      "offer",
       "unsubscribe"
     ] as const
   ),
@@ -233,13 +308,19 @@ const happening = Arbitrary.all({
 describe("a channel with history", () => {
   it.prop("is heard completely, in order and once, or a gap is told, whatever happens", [
     Arbitrary.array(happening, { maxLength: 150 }),
-    pick(["room", "presence-b"] as const),
-    pick([undefined, 4])
-  ], ([steps, channel, rewind]) => {
+    pick(["room", "presence-b", ":user"] as const),
+    pick([undefined, 4]),
+    pick([true, false])
+  ], ([steps, channel, rewind, isGranted]) => {
     world = new World().retain(channel)
+    if (isGranted && channel !== ":user") world.granted = [channel]
     /** What the user should hear, and who does not. */
     const said: Array<{ readonly n: number; readonly exceptSid: string | undefined }> = []
-    const say = (exceptSid?: string) => void said.push({ n: world.broadcast(channel, exceptSid), exceptSid })
+    const say = (except?: string) => {
+      // What is sent to a user is for all its browsers.
+      const exceptSid = channel === ":user" ? undefined : except
+      said.push({ n: world.broadcast(channel, exceptSid), exceptSid })
+    }
     const subscribe = () => world.give({ _tag: "Subscribe", channel, rewind })
     const told: Array<number | string> = []
     const listen = () => {
@@ -297,6 +378,9 @@ describe("a channel with history", () => {
             world.socket?.toBrowser.push({ ":unsubscribed": { channel } })
             world.retain(channel)
           }
+          break
+        case "offer":
+          if (world.open.has(channel)) world.offer(channel)
           break
         case "unsubscribe":
           // Somebody else on the same page, so that the channel stays wanted.

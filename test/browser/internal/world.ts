@@ -24,6 +24,16 @@ export interface Socket {
   readonly subscriptions: Set<string>
   uid: string | undefined
   client: string | undefined
+  /** Whether the user may join a channel, and when the authentication ends. */
+  allows: (channel: string) => boolean
+  endsAt: number
+}
+
+/** The tokens that the broker accepts. */
+const tokens: { readonly [token: string]: Pick<Socket, "uid" | "allows"> } = {
+  good: { uid: "joe", allows: () => true },
+  narrow: { uid: "joe", allows: (channel) => channel !== "private-a" },
+  other: { uid: "ann", allows: () => true }
 }
 
 /** What the broker retains of a channel with history. */
@@ -49,9 +59,18 @@ export class World {
   readonly results = new Map<number, CallResult>()
   readonly deadlines = new Map<number, number>()
   /** The channels that are open at the broker. */
-  readonly open = new Set(["room", "private-a", "presence-b"])
-  /** How often the broker has executed each call, by the client and the id. */
+  readonly open = new Set(["room", "private-a", "presence-b", ":user"])
+  /** The token that is fetched when everything settles. */
+  usual = "good"
+  /** The channels to which the broker subscribes whoever authenticates. */
+  granted: ReadonlyArray<string> = []
+  /** How often the broker has executed each call, by the client and the id, and which calls it knows of each user. */
   readonly executed = new Map<string, number>()
+  readonly #known = new Set<string>()
+  /** How long an authentication with a broker of version 1 lasts. */
+  expiresIn: number | undefined
+  /** Everything that is on its way arrives at once when time passes. */
+  isPrompt = false
   /** The fetches of tokens that have no response yet. */
   readonly fetches: Array<number> = []
   /** The channels with history, and the broker's log. */
@@ -135,10 +154,16 @@ export class World {
   /** Time passes, and the timer comes whenever it should. */
   pass(milliseconds: number): void {
     const end = this.now + milliseconds
-    for (let turns = 0; this.timer <= end; turns++) {
+    for (let turns = 0; Math.min(this.timer, this.socket?.endsAt ?? Infinity) <= end; turns++) {
       expect(turns, "the timer does not come without an end").toBeLessThan(10_000)
-      this.now = Math.max(this.now, this.timer)
-      this.give({ _tag: "Timer" })
+      const endsAt = this.socket?.endsAt ?? Infinity
+      this.now = Math.max(this.now, Math.min(this.timer, endsAt))
+      if (endsAt <= this.now) this.drop(4501)
+      else this.give({ _tag: "Timer" })
+      if (this.isPrompt) {
+        this.accept(1)
+        this.settle()
+      }
     }
     this.now = end
   }
@@ -160,6 +185,24 @@ export class World {
       this.#sendBroadcast(socket, channel, position, history !== undefined)
     }
     return numberOf(this.epoch, position)
+  }
+
+  /** The broker subscribes the browser by itself. */
+  offer(channel: string): void {
+    const { socket } = this
+    if (socket?.version !== 1 || socket.uid === undefined || socket.subscriptions.has(channel)) return
+    this.#subscribe(
+      socket,
+      { channel },
+      (fields) => socket.toBrowser.push({ ":subscribed": this.#subscribedTo(socket, channel, fields) })
+    )
+  }
+
+  /** A backend unsubscribes the browser. */
+  revoke(channel: string): void {
+    const { socket } = this
+    if (socket?.subscriptions.delete(channel) !== true) return
+    socket.toBrowser.push({ ":unsubscribed": { channel, ...(socket.version === 1 && { reason: "backend" }) } })
   }
 
   /** The broker has lost its log. */
@@ -199,7 +242,7 @@ export class World {
     for (let goesOn = true; goesOn;) {
       expect(turns++, "messages do not go to and fro without an end").toBeLessThan(1000)
       goesOn = this.fetches.length > 0
-      if (goesOn) this.token("good")
+      if (goesOn) this.token(this.usual)
       if (this.process() || this.deliver()) goesOn = true
     }
   }
@@ -217,7 +260,9 @@ export class World {
           toBrowser: [],
           subscriptions: new Set(),
           uid: undefined,
-          client: undefined
+          client: undefined,
+          allows: () => false,
+          endsAt: Infinity
         }
         break
       case "Disconnect":
@@ -277,21 +322,17 @@ export class World {
     const isUser = socket.uid !== undefined
     switch (event) {
       case "auth":
-        if (payload.token !== "good") return fail(402)
-        socket.uid = "joe"
-        socket.client = payload.client
-        return respond(":authenticated", socket.version === 1 ? { uid: "joe" } : {})
+        return Object.hasOwn(tokens, payload.token) ? this.#authenticate(socket, payload) : fail(402)
       case "subscribe":
-        if (channel === "private-x" || (!isUser && channel.startsWith("p"))) return fail(403)
-        if (!this.open.has(channel)) return fail(454)
+        if (channel === "private-x" || (channel.startsWith("p") && !socket.allows(channel))) return fail(403)
+        if (channel === ":user" && !isUser) return fail(403)
+        if (!this.open.has(channel) || (channel === ":user" && socket.version === 0)) return fail(454)
         if (socket.subscriptions.has(channel) && id === undefined) return undefined
-        return this.#subscribe(socket, payload, (fields) =>
-          respond(":subscribed", {
-            channel,
-            ...fields,
-            ...(isUser && { uid: socket.uid }),
-            ...(fields.more !== true && channel.startsWith("presence") && { subscribers: [] })
-          }))
+        return this.#subscribe(
+          socket,
+          payload,
+          (fields) => respond(":subscribed", this.#subscribedTo(socket, channel, fields))
+        )
       case "unsubscribe":
         if (!socket.subscriptions.delete(channel)) return fail(453)
         return respond(":unsubscribed", { channel })
@@ -322,22 +363,57 @@ export class World {
     }
   }
 
+  #authenticate(socket: Socket, { client, token }: Json): void {
+    const { allows, uid } = tokens[token]!
+    const isRenewal = socket.version === 1 && socket.uid === uid
+    if (socket.uid !== undefined && !isRenewal) socket.subscriptions.clear()
+    socket.uid = uid
+    socket.client = client
+    socket.allows = allows
+    socket.endsAt = socket.version === 1 && this.expiresIn !== undefined ? this.now + this.expiresIn : Infinity
+    const channels = this.granted.length > 0 ? this.granted : undefined
+    socket.toBrowser.push({
+      ":authenticated": socket.version === 1 ? { uid, expiresIn: this.expiresIn, channels } : {}
+    })
+    for (const channel of [...socket.subscriptions]) {
+      if (!channel.startsWith("p") || allows(channel)) continue
+      socket.subscriptions.delete(channel)
+      socket.toBrowser.push({ ":unsubscribed": { channel, reason: "forbidden" } })
+    }
+    for (const channel of this.granted) {
+      if (this.open.has(channel)) this.offer(channel)
+      else if (socket.version === 1) {
+        socket.toBrowser.push({ ":error": { code: 454, status: "status 454", event: "subscribe", channel } })
+      }
+    }
+  }
+
+  #subscribedTo(socket: Socket, channel: string, fields: Json): Json {
+    return {
+      channel,
+      ...fields,
+      ...(socket.uid !== undefined && { uid: socket.uid }),
+      ...(fields.more !== true && channel.startsWith("presence") && { subscribers: [] })
+    }
+  }
+
   #sendBroadcast(socket: Socket, channel: string, position: number, hasHistory: boolean): void {
     const isPositioned = hasHistory && socket.version === 1
-    socket.toBrowser.push({
-      said: { n: numberOf(this.epoch, position), channel },
-      ...(isPositioned && { ":at": position })
-    })
+    const n = numberOf(this.epoch, position)
+    socket.toBrowser.push(
+      channel === ":user"
+        ? { said: { n }, ":user": position }
+        : { said: { n, channel }, ...(isPositioned && { ":at": position }) }
+    )
   }
 
   #subscribe(socket: Socket, { channel, rewind, since }: Json, respond: (fields: Json) => unknown): unknown {
     const history = this.histories.get(channel)
-    const isSubscribed = socket.subscriptions.has(channel)
     if (history === undefined || socket.version === 0) {
       socket.subscriptions.add(channel)
       return respond({})
     }
-    const reason = since === undefined || isSubscribed
+    const reason = since === undefined
       ? undefined
       : since.epoch !== this.epoch
       ? "epoch"
@@ -354,11 +430,9 @@ export class World {
       : rewind === undefined
       ? this.head
       : history.entries.at(-rewind - 1)?.position ?? 0
-    const all = isSubscribed ?
-      [] :
-      history.entries.filter(({ exceptSid, position }) =>
-        position > after && (exceptSid === undefined || !own.includes(exceptSid))
-      )
+    const all = history.entries.filter(({ exceptSid, position }) =>
+      position > after && (exceptSid === undefined || !own.includes(exceptSid))
+    )
     const part = all.slice(0, partSize)
     const more = all.length > partSize
     if (!more) socket.subscriptions.add(channel)
@@ -374,10 +448,10 @@ export class World {
 
   #count({ client, uid }: Socket, id: unknown, isRemembered: boolean): void {
     if (id === undefined) return
-    const key = JSON.stringify([client, id])
-    const before = this.executed.get(key) ?? 0
+    const [key, ofUser] = [JSON.stringify([client, id]), JSON.stringify([uid, client, id])]
     // The broker knows the calls of a user by the client and the id.
-    if (isRemembered && uid !== undefined && before > 0) return
-    this.executed.set(key, before + 1)
+    if (isRemembered && uid !== undefined && this.#known.has(ofUser)) return
+    this.#known.add(ofUser)
+    this.executed.set(key, (this.executed.get(key) ?? 0) + 1)
   }
 }

@@ -93,9 +93,11 @@ describe("Recovery", () => {
       const live = again.browser.received()
       expect(numbers(live)).toEqual([9])
       expect(positionOf(live)).toBeGreaterThan(subscribed.position)
-      // It is subscribed, and has received everything.
+      // It is subscribed, and receives again what it asks for.
       const twice = yield* join(again, { since: { epoch, position, sid: "a" }, id: 1 })
-      expect(twice).toMatchObject({ subscribed: { recovered: true, missed: 0, more: false }, rest: [] })
+      expect(twice.subscribed).toMatchObject({ recovered: true, missed: 5, more: false, id: 1 })
+      expect(numbers(twice.rest)).toEqual([4, 5, 6, 8, 9])
+      expect((yield* join(again, { id: 2 })).subscribed).toMatchObject({ missed: 0, more: false })
     }))
 
   it.effect("succeeds if nothing was broadcast, also long ago", () =>

@@ -12,6 +12,7 @@ import { EventsDroppedError, EventsMissedError, type SubscribeError } from "../.
 import { type Cursor, type Events, type Gap, type Member, State, type Subscription } from "../../Subscription.ts"
 import * as Machine from "../machine.ts"
 import type { SubscriptionState } from "../output.ts"
+import { inbox } from "../subscriptions.ts"
 import * as Consumers from "./consumers.ts"
 import type { Driver } from "./driver.ts"
 import { subscribeError } from "./errors.ts"
@@ -40,7 +41,7 @@ export interface Wanted {
 export interface Channels {
   /** Subscribes until the scope ends. Waits for the connection; if it fails it leaves nothing behind. */
   readonly subscribe: <E extends Events>(
-    channel: Channel.Reference<E>,
+    channel: Pick<Channel.Reference<E>, "name" | "events">,
     wanted: Wanted
   ) => Effect.Effect<Omit<Subscription<E>, "update">, SubscribeError, Scope.Scope>
   readonly stateChangedUnsafe: (channel: string, state: SubscriptionState) => void
@@ -94,7 +95,7 @@ export const make = (driver: () => Driver, { eventBuffer, report, timeout }: Con
     return { shared, hub, close }
   }
 
-  const subscribe = <E extends Events>(channel: Channel.Reference<E>, wanted: Wanted) =>
+  const subscribe: Channels["subscribe"] = (channel, wanted) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.suspend(() => {
         const { close, hub, shared } = open(channel.name, wanted)
@@ -139,13 +140,13 @@ const subscribed = ({ state }: Shared): Effect.Effect<void, SubscribeError> =>
   )
 
 const subscription = <E extends Events>(
-  { events, name: channel }: Channel.Reference<E>,
+  { events, name: channel }: Pick<Channel.Reference<E>, "name" | "events">,
   { gaps, members, state }: Shared,
   hub: EventHub.EventHub,
   report: Consumers.Report
 ): Omit<Subscription<E>, "update"> => ({
   channel,
-  events: Consumers.stream(hub, events, channel, report),
+  events: Consumers.stream(hub, events, nameOf(channel), report),
   // The types are those of the interface.
   on:
     ((handlers: string | { readonly [name: string]: Consumers.Handler }, handler?: Consumers.Handler) =>
@@ -153,13 +154,16 @@ const subscription = <E extends Events>(
         hub,
         events,
         typeof handlers === "string" ? { [handlers]: handler } : handlers,
-        channel,
+        nameOf(channel),
         report
       )) as Subscription<E>["on"],
   members,
   state,
   gaps: Stream.filter(gaps.changes, (gap) => gap !== undefined)
 })
+
+// An inbox is no channel that something is broadcast on.
+const nameOf = (channel: string): string | undefined => channel === inbox ? undefined : channel
 
 const toState = (state: SubscriptionState, channel: string, timeout: number): State => {
   switch (state._tag) {

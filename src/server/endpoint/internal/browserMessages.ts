@@ -6,7 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type { FromBrowser, Id } from "../../../protocol/BrowserMessage.ts"
-import type { ObjectText } from "../../../protocol/JsonText.ts"
+import { empty, type ObjectText } from "../../../protocol/JsonText.ts"
 import {
   BadRequestError,
   ForbiddenError,
@@ -81,7 +81,7 @@ export const execute = (state: State, message: FromBrowser): Effect.Effect<boole
 }
 
 // A browser may disconnect before its subscription is applied.
-const subscribe = (state: State, message: Message<"Subscribe">) => {
+const subscribe = (state: State, message: Omit<Message<"Subscribe">, "_tag">) => {
   const { browser, permission, vhost: { channels } } = state
   return Effect.uninterruptible(Effect.andThen(
     channels.subscribe(message.channel, browser, { ...message, permission }),
@@ -120,27 +120,51 @@ const authenticate = Effect.fnUntraced(function*(state: State, message: Message<
   yield* identify(state, permission, message)
 })
 
-// As in the original, only a second valid token ends the subscriptions. The browser may have disconnected meanwhile.
-const identify = (
+// As in the original, only a second valid token ends the subscriptions. In version 1 that of the same user ends only those that
+// it does not allow. The browser may have disconnected meanwhile.
+const identify = (state: State, permission: Permission, message: Message<"Authenticate">): Effect.Effect<void> => {
+  const { browser, permission: before, vhost: { channels } } = state
+  const identified = Clock.clockWith((clock) =>
+    Effect.sync(() => {
+      if (!state.hasEnded) identifyUnsafe(state, permission, message, monotonicOf(clock))
+    })
+  )
+  const changed = before === undefined
+    ? identified
+    : browser.version === 1 && before.uid === permission.uid
+    ? Effect.andThen(identified, channels.restrict(browser, permission))
+    : Effect.andThen(channels.leave(browser), identified)
+  return Effect.uninterruptible(Effect.andThen(changed, subscribeGranted(state, permission)))
+}
+
+// A browser of version 0 does not expect to be subscribed by the broker.
+const subscribeGranted = (state: State, { channels = [] }: Permission): Effect.Effect<void> =>
+  state.browser.version === 0 ? Effect.void : Effect.forEach(channels, (channel, index) =>
+    Effect.suspend(() => {
+      if (state.hasEnded) return Effect.void
+      const subscribed = subscribe(state, { channel, hidden: false, data: empty })
+      const reported = Effect.catch(subscribed, (error) =>
+        send(state, BrokerMessage.error(error, { event: "subscribe", channel })))
+      return index % turn === turn - 1 ? Effect.andThen(reported, Effect.yieldNow) : Effect.asVoid(reported)
+    }), { discard: true })
+
+const identifyUnsafe = (
   state: State,
   permission: Permission,
-  { client, id }: Message<"Authenticate">
-): Effect.Effect<void> => {
-  const { browser, vhost: { channels, browsers } } = state
-  const leave = state.permission === undefined ? Effect.void : channels.leave(browser)
-  return Effect.uninterruptible(Effect.andThen(
-    leave,
-    Effect.sync(() => {
-      if (state.hasEnded) return
-      // Responses are for the user who sent the request.
-      if (state.permission !== undefined && state.permission.uid !== permission.uid) BrowserCalls.end(state)
-      state.permission = permission
-      state.client = browser.version === 1 ? client : undefined
-      state.origin = encodeOrigin({ sid: browser.sid, uid: permission.uid })
-      browsers.identifyUnsafe(browser, permission.uid)
-      browser.sendUnsafe(BrokerMessage.authenticated(browser.version === 1 ? permission.uid : undefined, id))
-    })
-  ))
+  { client, id }: Message<"Authenticate">,
+  now: number
+): void => {
+  const { browser, vhost: { authentications, browsers } } = state
+  const { channels, expiresAt, uid } = permission
+  // Responses are for the user who sent the request.
+  if (state.permission !== undefined && state.permission.uid !== uid) BrowserCalls.end(state)
+  state.permission = permission
+  state.client = browser.version === 1 ? client : undefined
+  state.origin = encodeOrigin({ sid: browser.sid, uid })
+  browsers.identifyUnsafe(browser, uid, permission.info)
+  authentications.startUnsafe(browser, expiresAt)
+  const expiresIn = expiresAt === undefined ? undefined : Math.max(1, Math.floor(expiresAt - now))
+  browser.sendUnsafe(BrokerMessage.authenticated(browser.version === 1 ? { uid, expiresIn, channels } : undefined, id))
 }
 
 const triggerOnce = (
@@ -244,5 +268,8 @@ const traced = <A, E>(
 export const monotonicOf = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
 const monotonicMillis = Clock.clockWith((clock) => Effect.sync(() => monotonicOf(clock)))
+
+/** After how many subscriptions of a token to yield. */
+const turn = 16
 
 type Message<Tag extends FromBrowser["_tag"]> = Extract<FromBrowser, { readonly _tag: Tag }>

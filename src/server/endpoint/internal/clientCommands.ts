@@ -4,7 +4,6 @@
 
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { type FromClient, FromServer } from "../../../protocol/Command.ts"
 import { envelopeSize } from "../../../protocol/Frame.ts"
@@ -14,6 +13,8 @@ import type * as Response from "../../../protocol/Response.ts"
 import * as EventLoop from "../../../transport/EventLoop.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import * as Listing from "./listing.ts"
+import { responseOf } from "./response.ts"
+import * as UserCommands from "./userCommands.ts"
 
 /**
  * Executes a command and returns its response, which is at most `maxMessageSize` bytes large. A broadcast is committed
@@ -24,7 +25,7 @@ export const execute = (
   command: FromClient,
   maxMessageSize: number
 ): Effect.Effect<FromServer, StatusError> => {
-  const { accessTokens, browsers, channels } = vhost
+  const { channels } = vhost
   switch (command._tag) {
     case "Broadcast":
       return broadcast(vhost, command)
@@ -32,36 +33,19 @@ export const execute = (
       return Effect.as(channels.open(command.channel), FromServer.Ok())
     case "CloseChannel":
       return Effect.as(channels.close(command.channel), FromServer.Ok())
-    case "AccessToken":
-      return Effect.map(accessTokens.issue(command.uid, command.pattern), tokenIssued)
-    case "AccessTokenWith":
-      return Effect.map(accessTokens.issue(command.grant.uid, command.grant.pattern, command.grant), tokenIssued)
     case "BroadcastAll":
       return Effect.flatMap(
         Effect.fromResult(decodeBroadcasts(command.broadcasts)),
         (broadcasts) => broadcastAll(vhost, broadcasts)
       )
-    case "SendTo":
-      return Effect.as(browsers.sendTo(command.sid, command.event, command.data), FromServer.Ok())
-    case "Disconnect":
-      return Effect.map(
-        browsers.disconnect(command.by, command.who),
-        (disconnected) => responseOf({ disconnected } satisfies typeof Response.Disconnected.Type)
-      )
     default:
-      return executeOther(vhost, command, maxMessageSize - envelopeSize)
+      return UserCommands.isOne(command)
+        ? UserCommands.execute(vhost, command)
+        : executeOther(vhost, command, maxMessageSize - envelopeSize)
   }
 }
 
-type Executed =
-  | "OpenChannel"
-  | "CloseChannel"
-  | "Broadcast"
-  | "AccessToken"
-  | "AccessTokenWith"
-  | "BroadcastAll"
-  | "SendTo"
-  | "Disconnect"
+type Executed = "OpenChannel" | "CloseChannel" | "Broadcast" | "BroadcastAll" | UserCommands.UserCommand["_tag"]
 type Listed = "ListChannels" | "DescribeChannel" | "ListSubscribers" | "ListHistory" | "ListDeadLetters"
 
 // Lists, and what is left.
@@ -179,11 +163,6 @@ const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts
   }
   return responseOf(codes satisfies typeof Response.Broadcasts.Type)
 })
-
-const tokenIssued = (token: Redacted.Redacted): FromServer =>
-  FromServer.AccessTokenIssued({ token: Redacted.value(token) })
-
-const responseOf = (value: unknown): FromServer => FromServer.Response({ json: JSON.stringify(value) })
 
 const ok: Exit.Exit<FromServer> = Exit.succeed(FromServer.Ok())
 

@@ -107,7 +107,11 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
 
 // The responses of `broadcastAll` wait where they are made, since each broadcast has a code.
 const waitsForStore = ({ channels }: Vhost, command: FromClient): boolean =>
-  command._tag === "Broadcast" ? channels.isPersisted(command.channel) : isPersisted(command)
+  command._tag === "Broadcast"
+    ? channels.isPersisted(command.channel)
+    : command._tag === "SendToUser"
+    ? channels.isPersisted(":user")
+    : isPersisted(command)
 
 /** A Client's request. */
 interface Request {

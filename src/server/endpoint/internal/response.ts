@@ -32,6 +32,9 @@ export const respondUnsafe = (peer: Peer, response: FromServer): Effect.Effect<v
   return peer.close === Effect.void ? undefined : peer.close
 }
 
+/** A response that has a value. */
+export const responseOf = (value: unknown): FromServer => FromServer.Response({ json: JSON.stringify(value) })
+
 /** Sends an error. */
 export const reject = (peer: Peer, error: StatusError, withReason = supportsExtensions(peer)): Effect.Effect<void> =>
   Effect.suspend(() => {

@@ -1,12 +1,13 @@
 /**
  * The background work of a broker: it sends heartbeats and expires workers at every interval, and redelivers events when their
- * backoff ends. Nothing runs while no vhost has anything to do.
+ * backoff ends, and disconnects browsers when their authentication ends. Nothing runs while no vhost has anything to do.
  */
 
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import type { Authentications } from "../Authentications.ts"
 import type { Lobby } from "../Lobby.ts"
 import type { Log } from "../Log.ts"
 import { supervised } from "./supervisor.ts"
@@ -15,7 +16,7 @@ import type { Warnings } from "./warnings.ts"
 
 /** A vhost, its log and its warnings. */
 interface Watched {
-  readonly vhost: { readonly path: string; readonly lobby: Lobby }
+  readonly vhost: { readonly path: string; readonly lobby: Lobby; readonly authentications: Authentications }
   readonly log: Pick<Log, "nextDue" | "sweep">
   readonly warnings: Warnings
 }
@@ -51,14 +52,13 @@ export const make = (interval: Duration.Duration, clock: Clock.Clock, vhosts: ()
 
   const nextDue = () =>
     Math.min(
-      ...Array.from(
-        vhosts(),
-        ({ log, vhost }) => Math.min(vhost.lobby.nextDue() ?? Infinity, log.nextDue() ?? Infinity)
-      )
+      ...Array.from(vhosts(), ({ log, vhost: { authentications, lobby } }) =>
+        Math.min(lobby.nextDue() ?? Infinity, authentications.nextDue() ?? Infinity, log.nextDue() ?? Infinity))
     )
   // After a defect the same events are still due, so pause before retrying them.
   const redeliver = forAll(
-    ({ log, vhost }) => Effect.andThen(vhost.lobby.redeliver, log.sweep),
+    ({ log, vhost: { authentications, lobby } }) =>
+      Effect.andThen(Effect.andThen(lobby.redeliver, authentications.sweep), log.sweep),
     Effect.sleep("1 second")
   )
   const redeliveries = Effect.suspend(() => {

@@ -3,17 +3,23 @@
  */
 
 import type { Browser } from "../../domain/Browser.ts"
+import type { Permission } from "../../domain/Permission.ts"
 
 /** The connected browsers of one vhost. */
 export interface BrowserRegistry {
   readonly add: (browser: Browser) => void
-  /** A browser has authenticated, maybe as another user than before. Ignored for a browser that is not connected. */
-  readonly identify: (browser: Browser, uid: string) => void
+  /**
+   * A browser has authenticated, maybe as another user than before, and this is what its token says of the user. Ignored for a
+   * browser that is not connected.
+   */
+  readonly identify: (browser: Browser, uid: string, info?: Permission["info"]) => void
   /** Removes a browser, and returns its user; `undefined` if it is not connected. */
   readonly remove: (browser: Browser) => { readonly uid: string | undefined } | undefined
   readonly get: (sid: string) => Browser | undefined
   /** The user that a browser has authenticated as. */
   readonly uidOf: (browser: Browser) => string | undefined
+  /** What its token says of that user. */
+  readonly infoOf: (browser: Browser) => Permission["info"]
   /** One browser, or all browsers of a user. */
   readonly find: (by: "sid" | "uid", who: string) => ReadonlyArray<Browser>
   readonly size: () => number
@@ -24,11 +30,11 @@ export interface BrowserRegistry {
 /** Makes an empty registry. */
 export const make = (): BrowserRegistry => {
   const browsers = new Map<string, Browser>()
-  const users = new Map<Browser, string>()
+  const users = new Map<Browser, Pick<Permission, "uid" | "info">>()
   const browsersOf = new Map<string, Set<Browser>>()
 
   const removeUser = (browser: Browser): string | undefined => {
-    const uid = users.get(browser)
+    const uid = users.get(browser)?.uid
     if (uid === undefined) return undefined
     users.delete(browser)
     const theirs = browsersOf.get(uid)
@@ -38,17 +44,18 @@ export const make = (): BrowserRegistry => {
 
   return {
     add: (browser) => void browsers.set(browser.sid, browser),
-    identify: (browser, uid) => {
+    identify: (browser, uid, info) => {
       if (!browsers.has(browser.sid)) return
       removeUser(browser)
-      users.set(browser, uid)
+      users.set(browser, { uid, info })
       const theirs = browsersOf.get(uid)
       if (theirs === undefined) browsersOf.set(uid, new Set([browser]))
       else theirs.add(browser)
     },
     remove: (browser) => browsers.delete(browser.sid) ? { uid: removeUser(browser) } : undefined,
     get: (sid) => browsers.get(sid),
-    uidOf: (browser) => users.get(browser),
+    uidOf: (browser) => users.get(browser)?.uid,
+    infoOf: (browser) => users.get(browser)?.info,
     find: (by, who) => {
       if (by === "uid") return [...browsersOf.get(who) ?? []]
       const browser = browsers.get(who)

@@ -10,6 +10,7 @@ import type { Change, MemberMessages } from "../Log.ts"
 import * as Channel from "./channel.ts"
 import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
+import * as Inboxes from "./inboxes.ts"
 import * as Member from "./member.ts"
 import * as Recovery from "./recovery.ts"
 import * as VhostState from "./vhostState.ts"
@@ -47,6 +48,8 @@ export const apply = (state: VhostState.VhostState, change: Change, position: nu
       return VhostState.setRules(state, change.rules)
     case "Sent":
       return state.browsers.get(change.sid)?.sendUnsafe(change.message)
+    case "SentToUser":
+      return sendToUser(state, change, position)
     case "Disconnected":
       return state.browsers.find(change.by, change.who).forEach(disconnect)
   }
@@ -58,7 +61,7 @@ const open = (state: VhostState.VhostState, { channel: name }: Of<"ChannelOpened
   else VhostState.keepOpen(state, channel)
 }
 
-const channelFor = (
+const openChannel = (
   state: VhostState.VhostState,
   { channel, opens }: Of<"Broadcast"> | Of<"Joined">
 ): Channel.Channel | undefined =>
@@ -67,7 +70,7 @@ const channelFor = (
 
 const broadcast = (state: VhostState.VhostState, change: Of<"Broadcast">, position: number): void => {
   const { exceptSid, key, message } = change
-  const channel = channelFor(state, change)
+  const channel = openChannel(state, change)
   state.counters.broadcasts++
   if (channel === undefined) return
   Channel.show(channel, message)
@@ -78,6 +81,18 @@ const broadcast = (state: VhostState.VhostState, change: Of<"Broadcast">, positi
   History.append(state.histories, channel.history, { position, message, exceptSid })
   state.counters.deliveries += Channel.deliverAt(channel, message, position, exceptSid, key)
   VhostState.closeIfUnused(state, channel)
+}
+
+// Its browsers of version 1 receive it as subscribers of the inbox, all others as if it was sent to each of them.
+const sendToUser = (
+  state: VhostState.VhostState,
+  { key, message, uid }: Of<"SentToUser">,
+  position: number
+): void => {
+  Inboxes.append(state.inboxes, uid, { position, message })
+  const inbox = state.inboxes.attended.get(uid)
+  if (inbox !== undefined) Channel.deliver(inbox, BrokerMessage.toUser(message, position), undefined, key)
+  for (const browser of state.browsers.find("uid", uid)) if (browser.version === 0) browser.sendUnsafe(message, key)
 }
 
 const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClosed">): void => {
@@ -93,7 +108,7 @@ const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClose
 
 const join = (state: VhostState.VhostState, change: Of<"Joined">): void => {
   const { channel: name, from, id, subscription, ...asked } = change
-  const channel = channelFor(state, change)
+  const channel = VhostState.channelFor(state, name, subscription) ?? openChannel(state, change)
   const { browser, uid } = subscription
   if (channel === undefined || channel.subscriptions.has(browser)) return
   // As the original's: those who were there before.
@@ -105,7 +120,7 @@ const join = (state: VhostState.VhostState, change: Of<"Joined">): void => {
   if (grace !== undefined) Graces.end(state.graces, grace)
   VhostState.addSubscription(state, channel, subscription, place)
   browser.sendUnsafe(BrokerMessage.subscribed(name, uid, list, id, recovery))
-  Channel.deliverMissed(browser, entries)
+  Channel.deliverMissed(browser, entries, Inboxes.writeOf(channel))
   if (!Member.isMember(subscription)) return
   if (!Member.isMember(before)) {
     return Channel.deliverByVersion(channel, (version) => Member.joined(name, subscription, version))
@@ -142,7 +157,7 @@ const leave = (
   state: VhostState.VhostState,
   { browser, channel: name, memberLeft, response }: Of<"Left">
 ): void => {
-  const channel = VhostState.channelOf(state, name)
+  const channel = VhostState.channelFor(state, name, { uid: state.browsers.uidOf(browser) })
   if (channel === undefined || !VhostState.removeSubscription(state, channel, browser)) return
   if (response !== undefined) browser.sendUnsafe(response)
   announceLeft(channel, memberLeft)

@@ -142,9 +142,13 @@ export const deliverByVersion = (
 
 const versions = [0, 1] as const
 
-/** Sends a browser broadcasts that it has missed. */
-export const deliverMissed = (browser: Browser, entries: ReadonlyArray<History.Entry>): void => {
-  for (const { message, position } of entries) browser.sendUnsafe(BrokerMessage.positioned(message, position))
+/** Sends a browser what it has missed; `write` adds the position to a message. */
+export const deliverMissed = (
+  browser: Browser,
+  entries: ReadonlyArray<History.Entry>,
+  write: typeof BrokerMessage.positioned
+): void => {
+  for (const { message, position } of entries) browser.sendUnsafe(write(message, position))
 }
 
 /**

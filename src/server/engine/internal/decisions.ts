@@ -19,16 +19,18 @@ import {
 } from "../../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
-import type { Subscription } from "../../domain/Browser.ts"
+import type { Browser, Subscription } from "../../domain/Browser.ts"
+import * as Permission from "../../domain/Permission.ts"
 import * as Journal from "../Journal.ts"
 import type { Change, Intent, Intents, Rejections } from "../Log.ts"
 import { type Channel, graceOf, isOccupied } from "./channel.ts"
 import * as Graces from "./graces.ts"
+import * as Inboxes from "./inboxes.ts"
 import * as Member from "./member.ts"
 import * as MessageSize from "./messageSize.ts"
 import * as Recovery from "./recovery.ts"
 import { ruleOf } from "./rules.ts"
-import { channelOf, newChannel, type VhostState } from "./vhostState.ts"
+import { channelFor, channelOf, newChannel, type VhostState } from "./vhostState.ts"
 
 /** What becomes of an intent. */
 export type Decision<E> = Change | Unchanged | Rejected<E>
@@ -92,15 +94,29 @@ const decisions: Decisions = {
       : { _tag: "Sent", sid, message }
   },
 
+  SendToUser: (state, { data, event, uid }) => {
+    if (uid.length > Permission.maxLength) return rejected(tooLongUid)
+    const hasBrowsers = state.browsers.find("uid", uid).length > 0
+    if (state.inboxes.rule.history === undefined) {
+      if (!hasBrowsers) return unchanged
+    } else if (state.head >= state.reserved) return rejected(new InternalError({ detail: Journal.notPersisted }))
+    const message = BrokerMessage.direct(event, data)
+    if (MessageSize.isLarger(message, state.largest)) return rejected(MessageSize.tooLarge(state.largest))
+    const key = state.inboxes.rule.latest ? `${Inboxes.name} ${event}` : undefined
+    return { _tag: "SentToUser", uid, message, key }
+  },
+
   Disconnect: ({ browsers }, { by, who }) =>
     browsers.find(by, who).length === 0 ? unchanged : { _tag: "Disconnected", by, who },
 
-  Join: (state, { browser, channel: name, hidden, id, permission, rewind, since, ...options }) => {
-    const open = channelOf(state, name)
+  Join: (state, { browser, byBackend = false, channel: name, hidden, id, permission, rewind, since, ...options }) => {
+    const open = channelFor(state, name, { uid: permission?.uid })
     const channel = open ?? onDemand(state, name)
-    if (channel === undefined) return notFound(name)
+    if (channel === undefined || !isKnown(channel, browser)) {
+      return name === Inboxes.name && browser.version === 1 ? rejected(needsUser) : notFound(name)
+    }
     const isNormal = channel.kind === "normal"
-    if (!isNormal && permission?.allows(name) !== true) {
+    if (!isNormal && !byBackend && permission?.allows(name) !== true) {
       return rejected(new ForbiddenError({ detail: `${name} needs a token whose pattern matches it` }))
     }
     const data = JsonText.from(options.data)
@@ -113,12 +129,12 @@ const decisions: Decisions = {
     if (Recovery.partOf(state, channel, browser, { rewind, since }).recovery?.more === true) return unchanged
     // A copy, because the text of the data is a slice that would keep the whole message in memory.
     const own = JsonText.copy(data)
-    const uid = isNormal ? undefined : permission?.uid
+    const uid = isNormal && !Inboxes.isInbox(channel) ? undefined : permission?.uid
     const member = channel.kind === "presence" && !hidden && uid !== undefined
       ? Member.make(uid)
       : undefined
     const info = isNormal ? undefined : permission?.info
-    const subscription = { browser, uid, info, hidden, data: own, member }
+    const subscription = { browser, uid, info, hidden, byBackend, data: own, member }
     const from = member && Graces.find(channel, member.uid)?.item.member?.value?.browser.sid
     const lifecycle = eventsOfJoining(channel, subscription)
     return {
@@ -148,8 +164,8 @@ const decisions: Decisions = {
     return { _tag: "Updated", channel: name, subscription: { ...before, data: JsonText.copy(data), member } }
   },
 
-  Leave: (state, { browser, channel: name, farewell, mayReturn, request }) => {
-    const channel = channelOf(state, name)
+  Leave: (state, { browser, channel: name, farewell, mayReturn, reason, request }) => {
+    const channel = channelFor(state, name, { uid: state.browsers.uidOf(browser) })
     if (channel === undefined) return notFound(name)
     const subscription = channel.subscriptions.get(browser)?.value
     if (subscription === undefined) return notSubscribed(name)
@@ -161,7 +177,8 @@ const decisions: Decisions = {
       _tag: "Left",
       channel: name,
       browser,
-      response: request && BrokerMessage.unsubscribed(name, request.id),
+      response: (request || reason) &&
+        BrokerMessage.unsubscribed(name, request?.id, browser.version === 1 ? reason : undefined),
       memberLeft: Member.isMember(subscription) ? Member.left(name, subscription, last) : undefined,
       lifecycle: eventsOfLeaving(channel, subscription)
     }
@@ -181,7 +198,7 @@ const decisions: Decisions = {
 
 // Only browsers of version 1 know how to come back to where they were.
 const graceUntil = (state: VhostState, channel: Channel, subscription: Subscription): number | undefined => {
-  if (subscription.browser.version === 0) return undefined
+  if (subscription.browser.version === 0 || Inboxes.isInbox(channel)) return undefined
   const grace = graceOf(channel)
   const member = Member.isMember(subscription) ? subscription : undefined
   return grace > 0 && Graces.fits(state.graces, channel, member)
@@ -210,11 +227,18 @@ const unchanged: Unchanged = { _tag: "Unchanged" }
 // One object for all, since most channels of some vhosts have no subscribers most of the time.
 const broadcastToNobody: Change = { _tag: "BroadcastToNobody" }
 
+// Browsers of version 0 have no inbox.
+const isKnown = (channel: Channel, { version }: Browser): boolean => version === 1 || !Inboxes.isInbox(channel)
+
 const rejected = <E>(error: E): Rejected<E> => ({ _tag: "Rejected", error })
 
 const notFound = (channel: string) => rejected(new ChannelNotFoundError({ channel }))
 
 const notSubscribed = (channel: string) => rejected(new NotSubscribedError({ channel }))
+
+const needsUser = new ForbiddenError({ detail: "only an authenticated browser has an inbox; send auth first" })
+
+const tooLongUid = new BadRequestError({ detail: `a user id has at most ${Permission.maxLength} characters` })
 
 const tooMuchData = ({ limits }: VhostState) =>
   rejected(new BadRequestError({ detail: `data has at most ${limits.memberDataSize} bytes` }))
@@ -248,6 +272,7 @@ const exceedsRule = ({ rule, subscriptions }: Channel): TooManyRequestsError | u
 
 // A channel's first subscriber, and a user's first connection that is a member.
 const eventsOfJoining = (channel: Channel, subscription: Subscription): Array<Event> => {
+  if (Inboxes.isInbox(channel)) return []
   const { membersOf, name } = channel
   const { member } = subscription
   const events = isOccupied(channel) ? [] : [Lifecycle.channelOccupied(name)]
@@ -259,6 +284,7 @@ const eventsOfJoining = (channel: Channel, subscription: Subscription): Array<Ev
 
 // A user's last connection that is a member, and a channel's last subscriber.
 const eventsOfLeaving = (channel: Channel, subscription: Subscription): ReadonlyArray<Event> => {
+  if (Inboxes.isInbox(channel)) return []
   const isLast = channel.subscriptions.size === 1 && channel.graces === undefined
   return [...eventsOfMember(channel, subscription), ...isLast ? [Lifecycle.channelVacated(channel.name)] : []]
 }

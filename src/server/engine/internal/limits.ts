@@ -18,6 +18,7 @@ export const fromConfig = (
   outboxSize: browsers.outboxSize,
   graceSize: browsers.graceSize,
   historyVhostSize: history.vhostSize,
+  historyMaxUsers: history.maxUsers,
   queueCapacity: queue.capacity,
   queueSize: queue.size,
   maxDeliveries: queue.maxDeliveries,

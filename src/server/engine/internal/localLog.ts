@@ -16,6 +16,7 @@ import type { Channel } from "./channel.ts"
 import { decide } from "./decisions.ts"
 import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
+import * as Inboxes from "./inboxes.ts"
 import * as Positions from "./positions.ts"
 import * as StoredHistory from "./storedHistory.ts"
 import { channelOf, type VhostState } from "./vhostState.ts"
@@ -62,7 +63,8 @@ export const make = (options: {
     sweep: Effect.suspend(() => sweep(state, log)),
     barrier: Exit.void,
     isPersisted: (channel) =>
-      state.histories.recorder !== undefined && channelOf(state, channel)?.history !== undefined,
+      state.histories.recorder !== undefined &&
+      (channel === Inboxes.name ? state.inboxes.rule : channelOf(state, channel))?.history !== undefined,
     persisted: journal.persisted
   }
   return log

@@ -27,8 +27,9 @@ export const make = (state: VhostState, journal: Journal.Journal): Positions => 
   let renewAt = 0
   let reserving = 0
   const record = () => {
-    const { departed, epoch, rules } = state
-    journal.updated({ _tag: "Log", epoch, reserved: reserving, floor: departed.highest, rules: rules.digest })
+    const { departed, epoch, inboxes, rules } = state
+    const floor = Math.max(departed.highest, inboxes.floor)
+    journal.updated({ _tag: "Log", epoch, reserved: reserving, floor, rules: rules.digest })
   }
   state.onDeparted = record
   const renew = () => {

@@ -3,7 +3,8 @@
  *
  * A browser says after which position it continues, or how many of the last broadcasts it wants. It receives all of them in
  * order and then is subscribed, in one step. If they are too many for its outbound queue it receives a part and subscribes
- * again. If they are not all retained it is told so, and receives none.
+ * again. If they are not all retained it is told so, and receives none. A browser that is subscribed and subscribes again
+ * receives again what it has received since then.
  */
 
 import type { Recovery } from "../../../protocol/BrokerMessage.ts"
@@ -45,12 +46,6 @@ export const partOf = (state: VhostState, { history }: Channel, browser: Browser
     ? read(state, history, since.position, [browser.sid, since.sid], true)
     : live(state, { recovered: false, reason })
 }
-
-/** What a browser is told that subscribes again: it has received everything since it subscribed. */
-export const again = (state: VhostState, { history }: Channel, browser: Browser, { since }: Asked): Recovery =>
-  browser.version === 0 || history === undefined
-    ? undefined
-    : live(state, since === undefined ? {} : { recovered: true }).recovery
 
 const live = (state: VhostState, outcome: Partial<NonNullable<Recovery>>): Part => ({
   recovery: { epoch: state.epoch, position: positionOf(state), ...outcome, missed: 0, more: false },

@@ -11,6 +11,7 @@ import type { Entry } from "../../store/Store.ts"
 import type * as Journal from "../Journal.ts"
 import type { Channel } from "./channel.ts"
 import * as History from "./history.ts"
+import * as Inboxes from "./inboxes.ts"
 import { channelOf, closeIfUnused, type VhostState } from "./vhostState.ts"
 
 /** What is stored of a channel. */
@@ -71,6 +72,7 @@ export const restore = (
 ): void => {
   const { histories } = state
   for (const { floor, name, opened } of channels) {
+    if (Inboxes.isStored(name) && historyOf(state, name) !== undefined) continue
     const channel = channelOf(state, name)
     const history = channel?.history
     // It was opened on demand, and would not be any more.
@@ -86,7 +88,7 @@ export const restore = (
   const now = histories.now()
   let at = -Infinity
   for (const broadcast of broadcasts) {
-    const history = channelOf(state, broadcast.channel)?.history
+    const history = historyOf(state, broadcast.channel)
     if (history === undefined || broadcast.position <= history.floor) journal.deleted("Broadcast", broadcast.position)
     else {
       const age = Math.max(0, wall - broadcast.at)
@@ -100,3 +102,6 @@ export const restore = (
     if (channel !== undefined) closeIfUnused(state, channel)
   }
 }
+
+const historyOf = (state: VhostState, name: string): History.History | undefined =>
+  Inboxes.isStored(name) ? Inboxes.restored(state.inboxes, name) : channelOf(state, name)?.history

@@ -15,6 +15,7 @@ import * as Channel from "./channel.ts"
 import * as Departed from "./departed.ts"
 import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
+import * as Inboxes from "./inboxes.ts"
 import { sizeOf } from "./member.ts"
 import * as OrderedList from "./orderedList.ts"
 import * as Rules from "./rules.ts"
@@ -30,6 +31,7 @@ export interface Limits extends History.Limits {
   readonly browserDataSize: number
   readonly presenceListSize: number
   readonly outboxSize: number
+  readonly historyMaxUsers: number
   readonly graceSize: number
 }
 
@@ -46,6 +48,7 @@ export interface VhostState {
   readonly subscriptions: Map<Browser, BrowserSubscriptions>
   readonly browsers: BrowserRegistry.BrowserRegistry
   readonly histories: History.Histories
+  readonly inboxes: Inboxes.Inboxes
   readonly graces: Graces.Graces
   /** Monotonic milliseconds. */
   readonly now: () => number
@@ -102,6 +105,7 @@ export const make = (
   { clock, epoch, floor, head = 0, history, opened, recorder, rules, ...limits }: Options
 ): VhostState => {
   const now = () => Timeline.nowOf(clock)
+  const histories = History.make(limits, history, now, recorder)
   const state: VhostState = {
     limits,
     epoch,
@@ -110,7 +114,14 @@ export const make = (
     ordered: OrderedList.make(),
     subscriptions: new Map(),
     browsers: BrowserRegistry.make(),
-    histories: History.make(limits, history, now, recorder),
+    histories,
+    inboxes: Inboxes.make({
+      limit: limits.historyMaxUsers,
+      histories,
+      rule: Rules.ruleOf(rules, Inboxes.name),
+      floor: 0,
+      onForgotten: () => state.onDeparted()
+    }),
     graces: Graces.make(limits.graceSize),
     now,
     departed: Departed.make(0),
@@ -123,15 +134,23 @@ export const make = (
   }
   for (const channel of opened ?? []) {
     state.head++
-    if (channel.onDemand === undefined || Rules.ruleOf(rules, channel.name).openOnDemand) addChannel(state, channel)
+    if (Inboxes.isStored(channel.name)) Inboxes.restore(state.inboxes, channel)
+    else if (channel.onDemand === undefined || Rules.ruleOf(rules, channel.name).openOnDemand) {
+      addChannel(state, channel)
+    }
   }
   Departed.forgetAll(state.departed, floor ?? state.head)
+  state.inboxes.floor = floor ?? state.head
   return state
 }
 
 /** An open channel. */
 export const channelOf = ({ channels }: VhostState, name: string): Channel.Channel | undefined =>
   channels.get(name)?.value
+
+/** The channel that a browser calls by this name: an open one, or the inbox of its user. */
+export const channelFor = (state: VhostState, name: string, { uid }: { readonly uid: string | undefined }) =>
+  name !== Inboxes.name ? channelOf(state, name) : uid === undefined ? undefined : Inboxes.get(state.inboxes, uid)
 
 /** The last position that browsers may learn of: all that is retained has one up to it. */
 export const positionOf = ({ head, reserved }: VhostState): number => Math.min(head, reserved)
@@ -226,6 +245,8 @@ export const setRules = (state: VhostState, rules: Rules.Rules): void => {
     }
     if (channel.history !== undefined) limits.set(channel.history, rule.history!)
   }
+  Inboxes.setRule(state.inboxes, Rules.ruleOf(rules, Inboxes.name), state.head)
+  for (const [history, own] of Inboxes.limits(state.inboxes)) limits.set(history, own)
   History.limit(state.histories, limits)
   for (const { value: channel } of [...state.channels.values()]) {
     if (channel !== undefined) closeIfUnused(state, channel)
@@ -239,9 +260,10 @@ export const addSubscription = (
   subscription: Subscription,
   place?: OrderedList.Entry<Subscription>
 ): void => {
-  const { browser, data, hidden, member } = subscription
+  const { browser, data, hidden, member, uid } = subscription
   const entry = place ?? { cursor: state.head, value: subscription }
   entry.value = subscription
+  if (Inboxes.isInbox(channel) && channel.subscriptions.size === 0) Inboxes.attend(state.inboxes, uid!, channel)
   channel.subscriptions.set(browser, entry)
   if (place === undefined) {
     if (!hidden) OrderedList.append(channel.visible, entry)
@@ -287,6 +309,9 @@ export const detachSubscription = (
   const own = state.subscriptions.get(browser)
   if (entry?.value === undefined || own === undefined) return undefined
   channel.subscriptions.delete(browser)
+  if (Inboxes.isInbox(channel) && channel.subscriptions.size === 0) {
+    Inboxes.leave(state.inboxes, entry.value.uid!, channel)
+  }
   state.counters.subscriptions--
   own.channels.delete(channel)
   own.dataSize -= sizeOf(entry.value.data)

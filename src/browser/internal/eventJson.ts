@@ -1,0 +1,36 @@
+/**
+ * What events are for a program without Schemas: their data as JSON.
+ */
+
+import type * as Event from "../../events/Event.ts"
+import type { Json } from "./json.ts"
+
+/**
+ * The event of this name on the wire; any event for a name that is not known to the compiler.
+ *
+ * @since 0.1.0
+ */
+export type Named<E extends Event.Any, Name extends string> = string extends E["_tag"] ? E
+  : Extract<E, { readonly _tag: Name }>
+
+/**
+ * The data of an event as JSON.
+ *
+ * @since 0.1.0
+ */
+export type Data<E extends Event.Any> = Json<E["payloadSchema"]["Encoded"]>
+
+/**
+ * The response of a request as JSON; `null` if it has none.
+ *
+ * @since 0.1.0
+ */
+export type Response<E extends Event.Any> = [E["successSchema"]["Encoded"]] extends [void] ? null
+  : Json<E["successSchema"]["Encoded"]>
+
+/**
+ * Data with what the broker adds: the `channel`, and the `sid` of the browser that sent them, absent if a backend did.
+ *
+ * @since 0.1.0
+ */
+export type Received<A> = A & { readonly channel: string; readonly sid?: string }
