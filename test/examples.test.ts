@@ -48,6 +48,13 @@ const programs: Record<string, ReadonlyArray<string>> = {
     "The page shows the third",
     `The broker retains "the first", "the second", "the third"`
   ],
+  "users.ts": [
+    `"You have mail" was sent to 0 browsers`,
+    `"You have more mail" was sent to 1 browsers`,
+    "Ann's page shows You have mail",
+    "Ann's page shows You have more mail",
+    "1 of Ann's browsers get the news now"
+  ],
   "requests.ts": [
     "Try again later",
     "You are Ann now",

@@ -43,7 +43,7 @@ export const serve = Command.make("serve", {
   tokens: Flag.Redacted("token").pipe(
     Flag.withMetavar("<token>"),
     Flag.withDescription(
-      "The access token of a vhost, 40 letters, digits or _; may be repeated, the first is for the first vhost; default $KOSMONAUT_TOKEN for the first, which ps does not show. A vhost without a token gets a random one, a new one at each start unless there is --storage-dir"
+      "The access token of a vhost, 40 letters, digits or _, or several with commas between, of which the first is the current one; may be repeated, the first is for the first vhost; default $KOSMONAUT_TOKEN for the first, which ps does not show. A vhost without a token gets a random one, a new one at each start unless there is --storage-dir"
     ),
     Flag.atLeast(0)
   ),
@@ -128,9 +128,16 @@ const vhosts = (
       `There are more tokens (${tokens.length}) than vhosts (${all.length}): give each vhost at most one, in their order`
     ))
   }
-  const options = all.map((path, index): BrokerConfig.VhostOptions => ({ path, token: tokens[index], channels }))
+  const options = all.map((path, index): BrokerConfig.VhostOptions => {
+    const [token, ...otherTokens] = split(tokens[index])
+    return { path, token, otherTokens, channels }
+  })
   return Effect.succeed(paths.length === 0 ? { defaultVhost: options[0] } : { vhosts: options })
 }
+
+// Those of one vhost, the current one first.
+const split = (tokens: Redacted.Redacted | undefined): ReadonlyArray<Redacted.Redacted> =>
+  tokens === undefined ? [] : Redacted.value(tokens).split(",").map((token) => Redacted.make(token.trim()))
 
 interface Input {
   readonly paths: ReadonlyArray<string>
@@ -143,7 +150,9 @@ const announce = Effect.fnUntraced(function*({ channels, tokens }: Input, option
   const broker = yield* Broker.Broker
   const registry = yield* Vhosts.Vhosts
   const vhosts = yield* registry.list
-  const given = new Set(Array.from(yield* tokensOrEnvironment(tokens), (token) => Redacted.value(token)))
+  const given = new Set(
+    (yield* tokensOrEnvironment(tokens)).flatMap((one) => split(one).slice(0, 1).map(Redacted.value))
+  )
   const own = vhosts.filter(({ token }) => !given.has(Redacted.value(token)))
   if (vhosts.length - own.length < given.size) {
     return yield* CommandLine.wrongUse(

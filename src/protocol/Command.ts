@@ -62,6 +62,8 @@ export type FromClient = Data.TaggedEnum<{
   ListHistory: { readonly channel: string; readonly after: number; readonly limit: number }
   /** Disconnects one browser, or all browsers of a user. */
   Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
+  /** Disconnects all browsers of a user, and revokes the user's unused single access tokens. */
+  DisconnectAndRevoke: { readonly uid: string }
   /** Lists the dead letters, a part of them: those after the cursor `after`. */
   ListDeadLetters: { readonly after: number }
   /** Replays a dead letter. No id is `*`, which stands for all. */
@@ -253,6 +255,7 @@ export const descriptions: { readonly [Tag in FromClient["_tag"]]: Description }
     limit: cursor
   }, idempotent),
   Disconnect: regular<"Disconnect">("DB", "disconnect", { by: oneOf("sid", "uid"), who: text("which") }),
+  DisconnectAndRevoke: regular<"DisconnectAndRevoke">("DX", "disconnect", { uid: text("a user id") }, persisted),
   ListDeadLetters: regular<"ListDeadLetters">("LD", "deadLetters.list", { after: cursor }, idempotent),
   ReplayDeadLetters: all(regular<"ReplayDeadLetters">("RL", "deadLetters.replayAll", {}, persisted)),
   ReplayDeadLetter: regular<"ReplayDeadLetter">("RL", "deadLetters.replay", {

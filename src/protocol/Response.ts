@@ -75,7 +75,7 @@ export const History = Schema.Struct({
 })
 
 /**
- * To `DB`: how many browsers were disconnected.
+ * To `DB` and `DX`: how many browsers were disconnected.
  *
  * @since 0.1.0
  */
@@ -164,6 +164,7 @@ export const schemas = {
   ListSubscribers: Subscribers,
   ListHistory: History,
   Disconnect: Disconnected,
+  DisconnectAndRevoke: Disconnected,
   SendToUser: SentToUser,
   SubscribeUser: SubscribedUser,
   UnsubscribeUser: UnsubscribedUser,

@@ -30,6 +30,8 @@ const Vhost = Schema.Struct({
   path: Schema.String,
   /** Its access token, 40 letters, digits or `_`; a random one by default. */
   token: Option.secret,
+  /** More access tokens that open it, while they are rotated; default none, or without a `token` the restored ones. At most 9. */
+  otherTokens: Option.secrets,
   /** Channels that are open from the start, default none. */
   channels: Option.texts([]),
   /** Rules of its channels, which come before those in the broker's `channelRules`; default none, or the restored ones. */

@@ -31,6 +31,23 @@ export class InvalidVhostError extends Schema.TaggedError<InvalidVhostError>(id(
 }
 
 /**
+ * The access tokens of a vhost cannot be changed this way: the new one is not of the form the protocol needs, there are too many,
+ * or the one to remove is the only one.
+ *
+ * @since 0.1.0
+ */
+export class InvalidVhostTokenError
+  extends Schema.TaggedError<InvalidVhostTokenError>(id("InvalidVhostTokenError"))("InvalidVhostTokenError", {
+    path: Schema.String,
+    detail: Schema.String
+  })
+{
+  override get message(): string {
+    return `Cannot change the access tokens of the vhost ${this.path}: ${this.detail}`
+  }
+}
+
+/**
  * There is a vhost of this path already.
  *
  * @since 0.1.0

@@ -16,7 +16,13 @@ import type * as ChannelName from "../protocol/ChannelName.ts"
 import type * as Json from "../protocol/Json.ts"
 import type { ChannelNotFoundError, InternalError, InvalidChannelNameError } from "../protocol/KosmonautError.ts"
 import type { ChannelRule, VhostOptions } from "./BrokerConfig.ts"
-import type { InvalidOptionError, InvalidVhostError, VhostExistsError, VhostNotFoundError } from "./BrokerError.ts"
+import type {
+  InvalidOptionError,
+  InvalidVhostError,
+  InvalidVhostTokenError,
+  VhostExistsError,
+  VhostNotFoundError
+} from "./BrokerError.ts"
 
 /**
  * An open channel.
@@ -91,8 +97,10 @@ export interface TokenOptions {
  */
 export interface Vhost {
   readonly path: string
-  /** The access token that its backends authenticate with. */
+  /** The access token that its backends authenticate with: the current one, if there are several. */
   readonly token: Redacted.Redacted
+  /** All its access tokens, the current one first. */
+  readonly tokens: Effect.Effect<ReadonlyArray<Redacted.Redacted>>
   /** What there is now. */
   readonly counts: Effect.Effect<Counts>
   /**
@@ -104,6 +112,10 @@ export interface Vhost {
     pattern: string,
     options?: TokenOptions
   ) => Effect.Effect<Redacted.Redacted, InternalError>
+  /**
+   * Revokes the single access tokens of a user with which no browser has authenticated yet, and returns how many there were.
+   */
+  readonly revokeTokens: (uid: string) => Effect.Effect<number, InternalError>
   readonly channels: {
     /** Opens a channel; `false` says that it was open already. */
     readonly open: (name: string) => Effect.Effect<boolean, InvalidChannelNameError | InternalError>
@@ -151,6 +163,23 @@ export class Vhosts extends Context.Service<Vhosts, {
   ) => Effect.Effect<Vhost, InvalidVhostError | VhostExistsError | InvalidChannelNameError | InternalError>
   /** Removes a vhost: dismisses its workers, disconnects its browsers, and deletes its events. */
   readonly remove: (path: string) => Effect.Effect<void, VhostNotFoundError | InternalError>
+  /**
+   * Adds an access token to a vhost, by default a random one; a vhost has at most 10. With several, tokens are rotated without
+   * a pause: add one, give it to all backends, then remove the old one. The one that is left first is the current one.
+   */
+  readonly addToken: (
+    path: string,
+    token?: string | Redacted.Redacted
+  ) => Effect.Effect<Redacted.Redacted, VhostNotFoundError | InvalidVhostTokenError | InternalError>
+  /**
+   * Removes an access token of a vhost; `false` if the vhost does not have it. Connections of backends that authenticated with
+   * it are ended, and their unacknowledged events are redelivered. Browsers and their single access tokens stay. Fails for the
+   * only token of a vhost.
+   */
+  readonly removeToken: (
+    path: string,
+    token: string | Redacted.Redacted
+  ) => Effect.Effect<boolean, VhostNotFoundError | InvalidVhostTokenError | InternalError>
   /** The vhost with this path. */
   readonly get: (path: string) => Effect.Effect<Vhost, VhostNotFoundError>
   /** All vhosts, in the order of their creation. */

@@ -16,7 +16,14 @@ const takenPort = Effect.acquireRelease(
 describe("kosmonaut serve", () => {
   it.live("prints one line when it is ready, and ends cleanly with SIGTERM", () =>
     Effect.gen(function*() {
-      const { program, ready } = yield* serve("--vhost", "/a", "--vhost", "/b/c", "--token", token)
+      const { program, ready } = yield* serve(
+        "--vhost",
+        "/a",
+        "--vhost",
+        "/b/c",
+        "--token",
+        `${token},${"f".repeat(40)}`
+      )
       assert.match(ready.websocket, /^ws:\/\/127\.0\.0\.1:\d+$/)
       assert.match(ready.backend, /^wr:\/\/127\.0\.0\.1:\d+$/)
       assert.match(ready.backendTcp, /^wr\+tcp:\/\/127\.0\.0\.1:\d+$/)
@@ -103,6 +110,8 @@ describe("kosmonaut serve", () => {
     [["--vhost", "app"], `"app"`],
     [["--vhost", "/a", "--vhost", "/a"], "/a"],
     [["--token", token.slice(1)], "40 letters"],
+    [["--token", `${token},`], "40 letters"],
+    [["--token", Array.from({ length: 11 }, (_, n) => `${token.slice(2)}${10 + n}`).join()], "at most 10"],
     [["--token", token, "--token", token], "(2)"],
     [["--channel", "a b"], `"a b"`],
     [["--tcp-port", "70000"], `"70000"`],

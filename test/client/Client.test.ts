@@ -62,6 +62,8 @@ const additions: ReadonlyArray<
   ["history", (client) => Stream.runCollect(client.history("room"))],
   ["disconnect a browser", (client) => client.disconnect({ sid: "s" })],
   ["disconnect a user", (client) => client.disconnect({ uid: "joe" })],
+  ["a token that ends", (client) => client.requestSingleAccessToken({ uid: "joe", expiresIn: 1000 })],
+  ["disconnect a user for good", (client) => client.disconnect({ uid: "joe", revokeTokens: true })],
   ["deadLetters", (client) => Stream.runCollect(client.deadLetters.list)],
   ["replay all", (client) => client.deadLetters.replayAll],
   ["discard all", (client) => client.deadLetters.discardAll],
@@ -449,6 +451,37 @@ describe.each(transports)("Client over $name", ({ url }) => {
       assert.strictEqual(JSON.stringify(subscriber!.data), data)
     })))
 
+  it.live("revokes a user's unused tokens when it disconnects the user, if that is wanted", () =>
+    within(Effect.gen(function*() {
+      const client = yield* Client.Client
+      const { urls } = yield* TestBroker
+      const issue = (uid: string) =>
+        Effect.map(client.requestSingleAccessToken({ uid, channels: [] }), (issued) => ({
+          auth: { token: Redacted.value(issued) }
+        }))
+      const [used, kept, revoked, other] = [
+        yield* issue("joe"),
+        yield* issue("joe"),
+        yield* issue("joe"),
+        yield* issue("ann")
+      ]
+      const [joe, later] = [yield* Browser.connect(urls.websocket), yield* Browser.connect(urls.websocket)]
+      yield* joe.send(used)
+      yield* joe.nextOf(":authenticated")
+      yield* client.disconnect({ uid: "joe" })
+      assert.strictEqual(yield* joe.closed, 4403)
+      yield* later.send(kept)
+      yield* later.nextOf(":authenticated")
+      assert.strictEqual(yield* client.disconnect({ uid: "joe", revokeTokens: true }), 1)
+      assert.strictEqual(yield* later.closed, 4403)
+      const stranger = yield* Browser.connect(urls.websocket)
+      yield* stranger.send(revoked)
+      assert.deepStrictEqual(yield* stranger.nextOf(":error"), { code: 402, status: "Unauthorized" })
+      yield* stranger.send(other)
+      yield* stranger.nextOf(":authenticated")
+      assert.strictEqual(yield* client.disconnect({ uid: "joe", revokeTokens: true }), 0)
+    })))
+
   it.live("disconnects one browser, or all of a user's", () =>
     within(Effect.gen(function*() {
       const client = yield* Client.Client
@@ -711,6 +744,8 @@ describe("Client", () => {
         ["LH", "room", "0", "0"],
         ["DB", "sid", "s"],
         ["DB", "uid", "joe"],
+        ["AX", `{"uid":"joe","pattern":"$a","expiresIn":1000}`],
+        ["DX", "joe"],
         ["LD", "0"],
         ["RL", "*"],
         ["DL", "*"],

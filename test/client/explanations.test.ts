@@ -156,8 +156,8 @@ describe("a broker's reason", () => {
       )
       assert.strictEqual(
         error.message,
-        `Bad request (400): the broker did not understand a token for "joe" with options: it may not know subscribe, info ` +
-          "and expiresIn, as the original does not"
+        `Bad request (400): the broker did not understand a token for "joe" with subscribe, info or expiresIn: ` +
+          "it may not know this command, as the original does not"
       )
     }))
 

@@ -69,6 +69,7 @@ describe("Command", () => {
     [FromClient.ListHistory({ channel: "room", after: 7, limit: 0 }), ["LH", "room", "7", "0"]],
     [FromClient.Disconnect({ by: "sid", who: "s" }), ["DB", "sid", "s"]],
     [FromClient.Disconnect({ by: "uid", who: "joe" }), ["DB", "uid", "joe"]],
+    [FromClient.DisconnectAndRevoke({ uid: "joe" }), ["DX", "joe"]],
     [FromClient.ListDeadLetters({ after: 0 }), ["LD", "0"]],
     [FromClient.ListDeadLetters({ after: 7 }), ["LD", "7"]],
     [FromClient.ReplayDeadLetter({ id: "a-1" }), ["RL", "a-1"]],

@@ -170,6 +170,7 @@ export const fromClient = (argument: Arb<string>): Arb<FromClient> => {
     Arbitrary.map(Arbitrary.all({ channel: needed, after: cursor }), FromClient.ListSubscribers),
     Arbitrary.map(Arbitrary.all({ channel: needed, after: cursor, limit: cursor }), FromClient.ListHistory),
     Arbitrary.map(Arbitrary.all({ by: pick(["sid", "uid"]), who: needed }), FromClient.Disconnect),
+    Arbitrary.map(needed, (uid) => FromClient.DisconnectAndRevoke({ uid })),
     Arbitrary.map(cursor, (after) => FromClient.ListDeadLetters({ after })),
     Arbitrary.map(letterId(needed), (id) => FromClient.ReplayDeadLetter({ id })),
     Arbitrary.map(letterId(needed), (id) => FromClient.DiscardDeadLetter({ id })),

@@ -27,8 +27,10 @@ describe("Vhosts", () => {
         "deadLetters",
         "issueToken",
         "path",
+        "revokeTokens",
         "setChannelRules",
-        "token"
+        "token",
+        "tokens"
       ])
       assert.strictEqual(vhost, (yield* vhosts.list)[0])
       yield* vhost.channels.open("private-room")

@@ -182,6 +182,52 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
+  it.effect("restores its access tokens in their order, without those that were removed", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const added = yield* live((vhosts) =>
+        Effect.gen(function*() {
+          const [one, two] = [yield* vhosts.addToken("/test"), yield* vhosts.addToken("/test", otherToken)]
+          const { token } = yield* vhosts.get("/test")
+          expect(yield* vhosts.removeToken("/test", token)).toBe(true)
+          return [one, two].map(Redacted.value)
+        })
+      )
+      yield* inTest((vhost) =>
+        Effect.sync(() => {
+          expect(vhost.tokens.list().map(Redacted.value)).toEqual(added)
+          expect(Redacted.value(vhost.token)).toBe(added[0])
+        })
+      )(live)
+      yield* live((vhosts) =>
+        Effect.gen(function*() {
+          // What is configured counts.
+          const { tokens } = yield* vhosts.get("/test")
+          expect(tokens.list().map(Redacted.value)).toEqual([token, otherToken])
+        }), { vhosts: [{ path: "/test", token, otherTokens: [otherToken] }] })
+    }))
+
+  it.effect("does not restore tokens that were revoked", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const tokens = yield* inTest(({ accessTokens, journal }) =>
+        Effect.gen(function*() {
+          const tokens = [yield* accessTokens.issue("joe", ".*"), yield* accessTokens.issue("ann", ".*")].map(
+            Redacted.value
+          )
+          yield* journal.persisted
+          expect(yield* accessTokens.revoke("joe")).toBe(1)
+          return tokens
+        })
+      )(live)
+      yield* inTest(({ accessTokens }) =>
+        Effect.gen(function*() {
+          expect((yield* Effect.flip(accessTokens.redeem(tokens[0]!)))._tag).toBe("UnauthorizedError")
+          yield* accessTokens.redeem(tokens[1]!)
+        })
+      )(live)
+    }))
+
   it.effect("restores what a single access token grants, and when that ends", () =>
     Effect.gen(function*() {
       const live = yield* make

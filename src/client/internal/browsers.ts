@@ -38,11 +38,15 @@ export const make = ({ responseTo, query }: Requests) => ({
       (command) => Effect.map(query(FromClient.UnsubscribeUser(command), notFound), ({ unsubscribed }) => unsubscribed)
     ),
 
-  disconnect: (by: { readonly sid: string } | { readonly uid: string }) => {
+  disconnect: (
+    by: { readonly sid: string } | { readonly uid: string; readonly revokeTokens?: boolean | undefined }
+  ) => {
     const command = "sid" in by ? { by: "sid", who: by.sid } as const : { by: "uid", who: by.uid } as const
-    return command.who === ""
-      ? Effect.succeed(0)
-      : Effect.map(query(FromClient.Disconnect(command)), ({ disconnected }) => disconnected)
+    if (command.who === "") return Effect.succeed(0)
+    const disconnected = "uid" in by && by.revokeTokens === true
+      ? query(FromClient.DisconnectAndRevoke({ uid: by.uid }))
+      : query(FromClient.Disconnect(command))
+    return Effect.map(disconnected, ({ disconnected }) => disconnected)
   }
 })
 
@@ -57,7 +61,7 @@ const optionsOf = ({ channels = [], pattern, subscribe = [], ...rest }: TokenOpt
   const names = subscribe.map(nameOf)
   const alternatives = [...channels.map(nameOf), ...names].map(Channel.quote)
   if (pattern !== undefined) alternatives.push(alternatives.length === 0 ? pattern : `(?:${pattern})`)
-  return { ...rest, channels: names, pattern: alternatives.join("|") || nothing }
+  return { ...rest, ...names.length > 0 && { channels: names }, pattern: alternatives.join("|") || nothing }
 }
 
 // Without options that the original does not know it is the original's command.

@@ -280,8 +280,8 @@ const describe = (command: FromClient): string => {
     case "AccessTokenWith":
       return `a token for ${
         JSON.stringify(command.grant.uid.slice(0, 100))
-      } with options: it may not know subscribe, info and ` +
-        "expiresIn, as the original does not"
+      } with subscribe, info or expiresIn: it may not know ` +
+        "this command, as the original does not"
     case "OpenChannel":
     case "CloseChannel":
       return command._tag

@@ -70,6 +70,7 @@ export const make = Effect.fnUntraced(function*(
   })
   yield* EventLoopMetrics.register
   const authenticator = Authenticator.make(vhosts)
+  yield* vhosts.onTokenRemoved((token) => disconnectAll(authenticator.withToken(token)))
   const guarded = guardedBy(authenticator)
   const request = ClientSession.make({
     guarded,
@@ -94,6 +95,18 @@ export const make = Effect.fnUntraced(function*(
   )
   return { port: server.port }
 })
+
+// Their events are redelivered. A token is of one vhost.
+const disconnectAll = (backends: ReadonlyArray<Authenticator.Backend>): Effect.Effect<void> => {
+  const connections = new Set(backends.map(({ connection }) => connection))
+  const dismissed = backends[0]?.vhost.lobby.dismissWhere(({ connection }) => connections.has(connection)) ??
+    Effect.void
+  const disconnected = Effect.forEach(backends, ({ disconnect }) => disconnect, {
+    concurrency: "unbounded",
+    discard: true
+  })
+  return Effect.andThen(dismissed, disconnected)
+}
 
 /** Sends the error with which a message fails. */
 type Guarded = (peer: Peer, rest: Effect.Effect<void, StatusError>) => Effect.Effect<void>

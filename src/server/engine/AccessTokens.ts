@@ -40,9 +40,12 @@ export interface AccessTokens {
    * large, or if too many tokens are unused.
    */
   readonly issue: (uid: string, pattern: string, options?: Options) => Effect.Effect<Redacted.Redacted, InternalError>
-  /** Uses a token, which is possible once. Unknown, used, revoked and expired ones fail alike. */
-  readonly redeem: (token: string) => Effect.Effect<Permission.Permission, UnauthorizedError>
-  /** Revokes the unused tokens of a user, and returns how many there were. */
+  /**
+   * Uses a token, which is possible once, also after a restart of the broker. Unknown, used, revoked and expired ones fail
+   * alike. Fails with 597 if it cannot be persisted that the token is used.
+   */
+  readonly redeem: (token: string) => Effect.Effect<Permission.Permission, UnauthorizedError | InternalError>
+  /** Revokes the tokens of a user with which no browser has authenticated yet, and returns how many there were. */
   readonly revoke: (uid: string) => Effect.Effect<number>
 }
 
@@ -88,6 +91,7 @@ export const make = (options: {
     tokens.remove(token)
     journal.deleted("AccessToken", token.token)
   }
+  const { revoke, use } = makeRedeemer(tokens, remove, journal.persisted)
   const dropExpired = (now: number) => {
     for (let next = tokens.next(); next !== undefined && next.expiresAt <= now; next = tokens.next()) remove(next)
   }
@@ -119,18 +123,36 @@ export const make = (options: {
 
     redeem: Effect.fnUntraced(function*(token) {
       dropExpired(Timeline.nowOf(clock))
-      const unused = tokens.get(token)
-      if (unused === undefined) return yield* unauthorized
-      remove(unused)
-      return yield* Effect.mapError(permissionOf(unused.uid, unused.pattern, unused.granted), () => unauthorized)
+      const { granted, pattern, uid } = yield* use(token)
+      return yield* Effect.mapError(permissionOf(uid, pattern, granted), () => unauthorized)
     }),
 
-    revoke: (uid) =>
-      Effect.sync(() => {
-        const theirs = tokens.ofUser(uid)
-        theirs.forEach(remove)
-        return theirs.length
-      })
+    revoke: (uid) => Effect.sync(() => revoke(uid))
+  }
+}
+
+// A token may be revoked until it is persisted that it is used: until then its browser is not authenticated.
+const makeRedeemer = (
+  tokens: UnusedTokens.UnusedTokens,
+  remove: (token: UnusedTokens.Token) => void,
+  persisted: Journal.Journal["persisted"]
+) => {
+  const used = new Set<UnusedTokens.Token>()
+  return {
+    use: Effect.fnUntraced(function*(text: string) {
+      const token = tokens.get(text)
+      if (token === undefined) return yield* unauthorized
+      remove(token)
+      used.add(token)
+      yield* Effect.onError(persisted, () => Effect.sync(() => used.delete(token)))
+      return used.delete(token) ? token : yield* unauthorized
+    }),
+    revoke: (uid: string): number => {
+      const [unused, using] = [tokens.ofUser(uid), [...used].filter((token) => token.uid === uid)]
+      unused.forEach(remove)
+      for (const token of using) used.delete(token)
+      return unused.length + using.length
+    }
   }
 }
 

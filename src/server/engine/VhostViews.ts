@@ -16,6 +16,8 @@ const make = Effect.map(Engine.Vhosts, (engine) =>
   Vhosts.of({
     add: (options) => Effect.map(engine.add(options), viewOf),
     remove: engine.remove,
+    addToken: engine.addToken,
+    removeToken: engine.removeToken,
     get: (path) => Effect.map(engine.get(path), viewOf),
     list: Effect.map(engine.list, (all) => all.map(viewOf))
   }))
@@ -30,7 +32,10 @@ const makeView = (vhost: Engine.Vhost): Vhost => {
   const persisted = <A, E>(change: Effect.Effect<A, E>) => Effect.tap(change, () => journal.persisted)
   const view: Vhost = {
     path: vhost.path,
-    token: vhost.token,
+    get token() {
+      return vhost.token
+    },
+    tokens: Effect.sync(vhost.tokens.list),
     counts: Effect.sync(() => countsOf(vhost)),
     issueToken: (uid, pattern, { subscribe, ...options } = {}) => {
       const grant = Grant.make({ uid, pattern, channels: subscribe, ...options })
@@ -38,6 +43,7 @@ const makeView = (vhost: Engine.Vhost): Vhost => {
         ? Effect.fail(new InternalError({ detail: grant.failure }))
         : persisted(accessTokens.issue(uid, pattern, grant.success))
     },
+    revokeTokens: (uid) => persisted(accessTokens.revoke(uid)),
     channels: {
       open: (name) => persisted(channels.open(name)),
       close: (name) => persisted(channels.close(name)),

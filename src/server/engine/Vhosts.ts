@@ -15,22 +15,21 @@
 
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Mac from "effect/crypto/Mac"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Hex from "effect/encoding/Hex"
 import * as Exit from "effect/Exit"
 import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
 import { envelopeSize } from "../../protocol/Frame.ts"
 import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
-import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
+import { InvalidVhostError, type InvalidVhostTokenError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
 import * as Store from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Authentications from "./Authentications.ts"
@@ -48,6 +47,7 @@ import * as Positions from "./internal/positions.ts"
 import * as Rules from "./internal/rules.ts"
 import * as StoredHistory from "./internal/storedHistory.ts"
 import * as StoredVhosts from "./internal/storedVhosts.ts"
+import * as TokenRotation from "./internal/tokenRotation.ts"
 import * as VhostRules from "./internal/vhostRules.ts"
 import * as VhostState from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
@@ -56,6 +56,7 @@ import * as Lobby from "./Lobby.ts"
 import type { Log } from "./Log.ts"
 import * as Replay from "./Replay.ts"
 import * as ResponseCache from "./ResponseCache.ts"
+import * as VhostTokens from "./VhostTokens.ts"
 
 /**
  * One vhost, which exists until it is removed.
@@ -64,7 +65,9 @@ import * as ResponseCache from "./ResponseCache.ts"
  */
 export interface Vhost {
   readonly path: string
-  /** The access token that its backends authenticate with. */
+  /** The access tokens that its backends authenticate with. */
+  readonly tokens: VhostTokens.VhostTokens
+  /** The current one of them. */
   readonly token: Redacted.Redacted
   readonly channels: Channels.Channels
   /** The rules of its channels, without those of the broker. */
@@ -114,6 +117,20 @@ export class Vhosts extends Context.Service<Vhosts, {
   ) => Effect.Effect<Vhost, InvalidVhostError | VhostExistsError | InvalidChannelNameError | InternalError>
   /** Removes a vhost: dismisses its workers, disconnects its browsers, and deletes its events. */
   readonly remove: (path: string) => Effect.Effect<void, VhostNotFoundError | InternalError>
+  /** Adds an access token to a vhost, by default a random one. It also fails if it cannot be persisted yet. */
+  readonly addToken: (
+    path: string,
+    token?: string | Redacted.Redacted
+  ) => Effect.Effect<Redacted.Redacted, VhostNotFoundError | InvalidVhostTokenError | InternalError>
+  /** Removes an access token of a vhost and ends its connections; `false` if the vhost does not have it. */
+  readonly removeToken: (
+    path: string,
+    token: string | Redacted.Redacted
+  ) => Effect.Effect<boolean, VhostNotFoundError | InvalidVhostTokenError | InternalError>
+  /** Calls a listener for each token that is removed, until the scope ends. */
+  readonly onTokenRemoved: (
+    listener: (token: VhostTokens.VhostToken) => Effect.Effect<void>
+  ) => Effect.Effect<void, never, Scope.Scope>
   /** The vhost with this path. */
   readonly get: (path: string) => Effect.Effect<Vhost, VhostNotFoundError>
   /** All vhosts, in the order of their creation. */
@@ -139,20 +156,20 @@ export const make = Effect.gen(function*() {
     )
 
   const add: Vhosts["Service"]["add"] = Effect.fnUntraced(function*(options) {
-    const token = options.token === undefined ? randomToken() : toRedacted(options.token)
-    yield* check(options.path, token)
+    const tokens = TokenRotation.tokensOf(options, [VhostTokens.random()])
+    yield* check(options.path, tokens)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
-    const vhost = enter({ path: options.path, token, rules: yield* rulesOf(options) })
+    const vhost = enter({ path: options.path, given: tokens, rules: yield* rulesOf(options) })
     yield* Effect.onError(openAll(vhost, options), () => Effect.sync(() => registry.leave(vhost)))
     yield* vhost.journal.persisted
     return vhost
   })
   const restore = Effect.fnUntraced(function*(options: VhostOptions, stored: StoredVhosts.StoredVhost) {
-    const token = options.token === undefined ? stored.token : toRedacted(options.token)
-    yield* check(options.path, token)
+    const tokens = TokenRotation.tokensOf(options, stored.tokens)
+    yield* check(options.path, tokens)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
     const rules = yield* rulesOf(options, stored)
-    yield* openAll(enter({ path: options.path, token, rules, stored }), options)
+    yield* openAll(enter({ path: options.path, given: tokens, rules, stored }), options)
   })
   const find = (path: string) =>
     Effect.suspend(() => {
@@ -165,7 +182,7 @@ export const make = Effect.gen(function*() {
     return stored === undefined ? add(options) : restore(options, stored)
   }, { discard: true })
   for (const [path, stored] of restored) {
-    if (!vhosts.has(path)) enter({ path, token: stored.token, rules: yield* rulesOf({ path }, stored), stored })
+    if (!vhosts.has(path)) enter({ path, given: stored.tokens, rules: yield* rulesOf({ path }, stored), stored })
     yield* Effect.logInfo(`The vhost ${path} is restored: ${StoredVhosts.describe(stored)}`)
     // Until then its channels with history have no positions. If the storage fails, the log says so.
     yield* Effect.ignore(vhosts.get(path)?.vhost.journal.persisted ?? Effect.void)
@@ -174,6 +191,7 @@ export const make = Effect.gen(function*() {
     add,
     get: (path) => Effect.map(find(path), ({ vhost }) => vhost),
     list: Effect.sync(() => Array.from(vhosts.values(), ({ vhost }) => vhost)),
+    ...TokenRotation.make(find, config.shutdownTimeout),
     remove: Effect.fnUntraced(function*(path) {
       const entry = yield* find(path)
       registry.remove(entry)
@@ -183,7 +201,7 @@ export const make = Effect.gen(function*() {
     authorize: (identity) =>
       Effect.suspend(() => {
         const vhost = vhosts.get(identity.vhost)?.vhost
-        return vhost !== undefined && isSame(vhost.token, identity.token)
+        return vhost?.tokens.find(identity.token) !== undefined
           ? Effect.succeed(vhost)
           : Effect.fail(new UnauthorizedError({ detail: "the vhost is unknown or the access token does not open it" }))
       })
@@ -209,7 +227,8 @@ interface Entered {
 /** What a vhost is made of. */
 interface Entering {
   readonly path: string
-  readonly token: Redacted.Redacted
+  /** Its access tokens. */
+  readonly given: ReadonlyArray<Redacted.Redacted>
   readonly rules: VhostRules.VhostRules
   readonly stored?: StoredVhosts.StoredVhost
 }
@@ -228,7 +247,8 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 
-  const enter = ({ path, rules, stored, token }: Entering): Vhost => {
+  const enter = (entering: Entering): Vhost => {
+    const { path, rules, stored } = entering
     const journal = journalOf(path)
     const own = { ...limits, rules: rules.all, journal, clock, patterns, wake }
     const { deadLetters, lobby } = makeLobby({ ...own, onDefect }, stored)
@@ -237,9 +257,11 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
     const channels = Channels.make(state, log)
     const vhost: Vhost = {
       path,
-      token,
+      ...makeSettings(entering, { channels, journal, rulesOf }),
+      get token() {
+        return vhost.tokens.list()[0]
+      },
       channels,
-      ...VhostRules.settable(rulesOf, rules, { channels, journal, token }),
       accessTokens: AccessTokens.make({ ...own, issued: stored?.issued }),
       authentications: Authentications.make(clock, wake),
       lobby,
@@ -255,7 +277,6 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
     }
     const warnings = Warnings.make(path, lobby, deadLetters, clock)
     vhosts.set(path, { vhost, removed, warnings, log, histories: state.histories })
-    journal.created(VhostRules.entryOf(token, rules))
     return vhost
   }
   const leave = (vhost: Vhost) => {
@@ -278,6 +299,23 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
   yield* Effect.forkScoped(work.redeliveries)
   return { vhosts, rulesOf, enter, leave, remove }
 })
+
+// Its tokens and rules, which are stored together.
+const makeSettings = (
+  { given, path, rules }: Entering,
+  { channels, journal, rulesOf }: {
+    readonly channels: Channels.Channels
+    readonly journal: Journal.Journal
+    readonly rulesOf: VhostRules.VhostRulesOf
+  }
+) => {
+  const onChange = () => journal.updated(entry())
+  const tokens = VhostTokens.make({ path, tokens: given, onChange })
+  const { stored, ...settable } = VhostRules.settable(rulesOf, rules, { channels, onChange })
+  const entry = () => ({ _tag: "Vhost", ...tokens.stored(), ...stored() }) as const
+  journal.created(entry())
+  return { tokens, ...settable }
+}
 
 const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: unknown): void =>
   void run(Effect.logError("An event or the result of a request was not sent", defect))
@@ -345,31 +383,18 @@ const configured = (
 // The admin endpoint has other things there.
 const reserved = ["api", "metrics", "health", "ready"]
 
-const check = (path: string, token: Redacted.Redacted): Effect.Effect<void, InvalidVhostError> =>
-  !isVhostPath(path)
-    ? Effect.fail(
-      new InvalidVhostError({ path, detail: "a path is / and words of letters, digits, _ and -, up to 128" })
-    )
+const check = (path: string, tokens: ReadonlyArray<Redacted.Redacted>): Effect.Effect<void, InvalidVhostError> => {
+  const detail = !isVhostPath(path)
+    ? "a path is / and words of letters, digits, _ and -, up to 128"
     : reserved.includes(path.split("/")[1]!)
-    ? Effect.fail(
-      new InvalidVhostError({
-        path,
-        detail: `a path cannot begin with ${reserved.map((word) => `/${word}`).join(", ")}`
-      })
-    )
-    : !isAccessToken(Redacted.value(token))
-    ? Effect.fail(new InvalidVhostError({ path, detail: "an access token has 40 letters, digits or _" }))
-    : Effect.void
+    ? `a path cannot begin with ${reserved.map((word) => `/${word}`).join(", ")}`
+    : !tokens.every((token) => isAccessToken(Redacted.value(token)))
+    ? VhostTokens.malformed
+    : tokens.length > VhostTokens.maxTokens
+    ? `a vhost has at most ${VhostTokens.maxTokens} access tokens`
+    : undefined
+  return detail === undefined ? Effect.void : Effect.fail(new InvalidVhostError({ path, detail }))
+}
 
 const openAll = ({ channels }: Vhost, options: VhostOptions) =>
   Effect.forEach(options.channels ?? [], channels.open, { discard: true })
-
-const randomToken = (): Redacted.Redacted => Redacted.make(Hex.encode(SecureRandom.randomBytesUnsafe(20)))
-
-const toRedacted = (token: string | Redacted.Redacted): Redacted.Redacted =>
-  Redacted.isRedacted(token) ? token : Redacted.make(token)
-
-const isSame = (one: Redacted.Redacted, other: Redacted.Redacted): boolean =>
-  Mac.timingSafeEqual(encoder.encode(Redacted.value(one)), encoder.encode(Redacted.value(other)))
-
-const encoder = new TextEncoder()

@@ -258,8 +258,7 @@ const tokenSchema = Schema.declare<string | Redacted.Redacted>(
   { expected: "a text, or a Redacted one" }
 )
 
-/** A secret, which is redacted from here on. */
-export const secret = Schema.optional(tokenSchema.pipe(
+const redacted = tokenSchema.pipe(
   Schema.decodeTo(
     Schema.Redacted(Schema.String),
     SchemaTransformation.transform({
@@ -267,7 +266,13 @@ export const secret = Schema.optional(tokenSchema.pipe(
       encode: (token): string | Redacted.Redacted => token
     })
   )
-))
+)
+
+/** A secret, which is redacted from here on. */
+export const secret = Schema.optional(redacted)
+
+/** Secrets, which are redacted from here on. */
+export const secrets = Schema.optional(Schema.Array(redacted))
 
 /** A group of options. One that is not given has its defaults. */
 export const group = <const Fields extends Schema.Struct.Fields>(fields: Fields) =>

@@ -54,7 +54,8 @@ const added = [
   { table: "Channel", column: "opened", initially: null },
   { table: "Channel", column: "floor", initially: null },
   { table: "Channel", column: "onDemand", initially: null },
-  { table: "AccessToken", column: "grant", initially: null }
+  { table: "AccessToken", column: "grant", initially: null },
+  { table: "Vhost", column: "otherTokens", initially: null }
 ] as const
 
 type Table = (typeof kinds)[Kind]

@@ -26,10 +26,14 @@ import * as Schema from "effect/Schema"
 export const kinds = {
   Vhost: {
     key: "vhost",
-    /** `vhost` is its path, `token` what its backends authenticate with, `rules` the JSON of the rules of its channels. */
+    /**
+     * `vhost` is its path, `token` what its backends authenticate with, `otherTokens` the others, with a space between, `rules`
+     * the JSON of the rules of its channels.
+     */
     schema: Schema.TaggedStruct("Vhost", {
       vhost: Schema.String,
       token: Schema.RedactedFromValue(Schema.String),
+      otherTokens: Schema.optionalKey(Schema.RedactedFromValue(Schema.String)),
       rules: Schema.optionalKey(Schema.String)
     })
   },

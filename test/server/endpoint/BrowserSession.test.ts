@@ -4,9 +4,19 @@ import { TestClock } from "effect/testing"
 import type { JsonObject } from "../../../src/protocol/Json.ts"
 import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
 import * as BrowserSession from "../../../src/server/endpoint/BrowserSession.ts"
-import { enter, error, makeVhost, type text } from "../../harness/browserSession.ts"
+import type { Vhost } from "../../../src/server/engine/Vhosts.ts"
+import { enter, error, makeVhost, type text, type World } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import { anyText, bytes, garbage, jsonObject, oddKeys, oneOf, pick } from "../../protocol/arbitraries.ts"
+
+/** A vhost in which it takes this long to persist that a token is used. */
+const persistingAfter = ({ vhost }: World, persisted: Effect.Effect<void>): Vhost => ({
+  ...vhost,
+  accessTokens: {
+    ...vhost.accessTokens,
+    redeem: (token) => Effect.tap(vhost.accessTokens.redeem(token), () => persisted)
+  }
+})
 
 describe("BrowserSession", () => {
   it.effect("sends `:connected` with the sid", () =>
@@ -94,9 +104,8 @@ describe("BrowserSession", () => {
       Effect.gen(function*() {
         const world = yield* makeVhost()
         const gate = yield* Deferred.make<void>()
-        const journal = { ...world.vhost.journal, persisted: Deferred.await(gate) }
         const browser = FakeBrowser.make("a")
-        const session = BrowserSession.make({ ...world.vhost, journal }, browser)
+        const session = BrowserSession.make(persistingAfter(world, Deferred.await(gate)), browser)
         yield* session.handle(`{"subscribe":{"channel":"room"}}`)
         const token = yield* world.grant("joe")
         const handling = yield* Effect.forkChild(session.handle(JSON.stringify({ auth: { token } })), {
@@ -116,10 +125,7 @@ describe("BrowserSession", () => {
     it.effect("changes nothing if it is interrupted while the token is being persisted", () =>
       Effect.gen(function*() {
         const world = yield* makeVhost()
-        const session = BrowserSession.make(
-          { ...world.vhost, journal: { ...world.vhost.journal, persisted: Effect.never } },
-          FakeBrowser.make("a")
-        )
+        const session = BrowserSession.make(persistingAfter(world, Effect.never), FakeBrowser.make("a"))
         yield* session.handle(`{"subscribe":{"channel":"room"}}`)
         const token = yield* world.grant("joe")
         const handling = yield* Effect.forkChild(session.handle(JSON.stringify({ auth: { token } })), {

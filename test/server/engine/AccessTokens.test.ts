@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Clock, Duration, Effect, Redacted } from "effect"
+import { Arbitrary, Clock, Deferred, Duration, Effect, Exit, Fiber, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import * as JsonText from "../../../src/protocol/JsonText.ts"
 import { InternalError, UnauthorizedError } from "../../../src/protocol/KosmonautError.ts"
@@ -100,6 +100,34 @@ describe("AccessTokens", () => {
       expect(yield* tokens.revoke("ann")).toBe(0)
       const later = yield* issue(tokens)
       yield* tokens.redeem(later)
+    }))
+
+  it.effect("revokes also the tokens of which it is not persisted yet that they are used", () =>
+    Effect.gen(function*() {
+      const gate = yield* Deferred.make<void>()
+      const tokens = yield* make({ journal: { ...Journal.none, persisted: Deferred.await(gate) } })
+      const [joe, ann] = [yield* issue(tokens), yield* issue(tokens, "ann")]
+      const using = yield* Effect.forEach(
+        [joe, ann],
+        (token) => Effect.forkChild(tokens.redeem(token), { startImmediately: true })
+      )
+      expect([yield* tokens.revoke("joe"), yield* tokens.revoke("joe")]).toEqual([1, 0])
+      yield* Deferred.succeed(gate, undefined)
+      const [used, other] = yield* Effect.forEach(using, Fiber.await)
+      expect([Exit.isSuccess(used!), Exit.isSuccess(other!)]).toEqual([false, true])
+      expect(yield* tokens.revoke("ann")).toBe(0)
+    }))
+
+  it.effect("does not let a browser in if it cannot be persisted that its token is used", () =>
+    Effect.gen(function*() {
+      let works = false
+      const persisted = Effect.suspend(() => works ? Effect.void : Effect.fail(new InternalError({ detail: "full" })))
+      const tokens = yield* make({ journal: { ...Journal.none, persisted } })
+      const token = yield* issue(tokens)
+      expect(yield* Effect.flip(tokens.redeem(token))).toBeInstanceOf(InternalError)
+      works = true
+      expect(yield* Effect.flip(tokens.redeem(token))).toBeInstanceOf(UnauthorizedError)
+      expect(yield* tokens.revoke("joe")).toBe(0)
     }))
 
   it.effect("redeems each token once", () =>

@@ -7,6 +7,7 @@ import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import * as BrowserMessage from "../../../src/protocol/BrowserMessage.ts"
 import type { JsonObject } from "../../../src/protocol/Json.ts"
+import * as JsonText from "../../../src/protocol/JsonText.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
 import type * as Channels from "../../../src/server/engine/Channels.ts"
 import { enter, makeVhost } from "../../harness/browserSession.ts"
@@ -282,6 +283,32 @@ describe("A browser", () => {
       }
       expect(used() - before).toBeLessThan(10_000_000)
       expect((yield* world.vhost.lobby.info).queued).toBe(100)
+    }))
+
+  it.live("that opens channels, or a backend that does, leaves only their names in memory", () =>
+    Effect.gen(function*() {
+      const rules = Vhost.rules({ pattern: "room-.*", openOnDemand: true, history: true })
+      const { channels } = Vhost.make({ rules, maxSubscriptions: Infinity })
+      const { browser } = quietBrowser("a")
+      const before = used()
+      for (let n = 0; n < 100; n++) {
+        const junk = String.fromCharCode(97 + n % 26).repeat(500_000) + n
+        const name = (kind: string) => Buffer.from(`${kind}-of-some-length-${n};${junk}`).toString().split(";")[0]!
+        yield* channels.open(name("opened"))
+        yield* channels.broadcast(name("room-broadcast"), "said", {})
+        yield* channels.subscribe(name("room-subscribed"), browser, {
+          permission: undefined,
+          hidden: false,
+          data: JsonText.empty
+        })
+        yield* Effect.ignore(channels.subscribe(name("nothing"), browser, {
+          permission: undefined,
+          hidden: false,
+          data: JsonText.empty
+        }))
+      }
+      expect(used() - before).toBeLessThan(10_000_000)
+      expect(channels.counters.channels).toBe(300)
     }))
 
   it.live("that subscribes leaves only its data in memory", () =>

@@ -19,8 +19,18 @@ describe("The rule of a channel", () => {
     pick(["a", "b", "ab", "abc", "xa", ":user"])
   ], ([list, name]) => {
     const rules = Vhost.rules(...list.map((pattern, index) => ({ pattern, maxSubscribers: index })))
+    // The second time it is known.
+    expect(Rules.ruleOf(rules, name)).toBe(Rules.ruleOf(rules, name))
     const first = list.findIndex((pattern) => new RegExp(`^(?:${pattern})$`).test(name))
     expect(Rules.ruleOf(rules, name).maxSubscribers).toBe(first === -1 ? Infinity : first)
+  })
+
+  it("is known of a bounded number of names", () => {
+    const rules = Vhost.rules({ pattern: "room.*", maxSubscribers: 1 })
+    for (let n = 0; n < 5000; n++) expect(Rules.ruleOf(rules, `room-${n}`).maxSubscribers).toBe(1)
+    Rules.ruleOf(rules, "x".repeat(10_000))
+    expect(rules.known.size).toBeLessThanOrEqual(1000)
+    expect([...rules.known.keys()].every(({ length }) => length <= 255)).toBe(true)
   })
 
   it("has the broker's own options where it says nothing", () => {

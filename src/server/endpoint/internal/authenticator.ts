@@ -1,7 +1,7 @@
 /**
  * The backends whose identity was authorized, by their connections.
  *
- * A connection is authorized once, and once more if its vhost was removed since. Its backend is removed when it ends.
+ * A connection is authorized once, and once more if its vhost or its access token was removed since. Its backend is removed when it ends.
  */
 
 import * as Effect from "effect/Effect"
@@ -11,14 +11,20 @@ import { UnauthorizedError } from "../../../protocol/KosmonautError.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
 import type * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost, Vhosts } from "../../engine/Vhosts.ts"
+import type { VhostToken } from "../../engine/VhostTokens.ts"
 import type * as ClientEvents from "./clientEvents.ts"
 
 /** A backend that was authorized. */
 export interface Backend {
   readonly kind: Identity.Kind
   readonly vhost: Vhost
+  /** The access token that it has shown. */
+  readonly token: VhostToken
   /** The id of its connection. */
   readonly id: string
+  readonly connection: unknown
+  /** Flushes and closes its connection. */
+  readonly disconnect: Effect.Effect<void>
   /** Its cached responses, once there are any. */
   responses: ResponseCache.Connection | undefined
   /** Its requests for workers without a response, once there are any. */
@@ -29,10 +35,12 @@ export interface Backend {
 
 /** The backends of one endpoint. */
 export interface Authenticator {
-  /** The backend of a connection, if it was authorized and its vhost was not removed. */
+  /** The backend of a connection, if it was authorized, and neither its vhost nor its token was removed. */
   readonly find: (peer: Peer) => Backend | undefined
   /** Authorizes a connection by its identity. */
   readonly authorize: (peer: Peer) => Effect.Effect<Backend, UnauthorizedError>
+  /** The backends that have shown this access token. */
+  readonly withToken: (token: VhostToken) => ReadonlyArray<Backend>
   /** Whether a connection is one of this endpoint's. */
   readonly has: (connection: unknown) => boolean
   /** Removes the backend of a connection, and returns it. */
@@ -45,16 +53,19 @@ export const make = (vhosts: Vhosts["Service"]): Authenticator => {
   return {
     find: ({ connection }) => {
       const backend = backends.get(connection)
-      return backend === undefined || backend.vhost.isRemoved() ? undefined : backend
+      return backend === undefined || backend.vhost.isRemoved() || backend.token.isRemoved() ? undefined : backend
     },
-    authorize: ({ connection, identity }) =>
+    authorize: ({ connection, disconnect, identity }) =>
       Effect.flatMap(decode(identity), (decoded) =>
         Effect.map(vhosts.authorize(decoded), (vhost) => {
           const { id, kind } = decoded
           const backend: Backend = {
             kind,
             vhost,
+            token: vhost.tokens.find(decoded.token)!,
             id,
+            connection,
+            disconnect,
             responses: undefined,
             running: undefined,
             supportsExtensions: false
@@ -62,6 +73,7 @@ export const make = (vhosts: Vhosts["Service"]): Authenticator => {
           backends.set(connection, backend)
           return backend
         })),
+    withToken: (token) => [...backends.values()].filter((backend) => backend.token === token),
     has: (connection) => backends.has(connection),
     remove: ({ connection }) => {
       const backend = backends.get(connection)

@@ -105,18 +105,17 @@ const send = ({ browser }: State, message: string): Effect.Effect<boolean> =>
   })
 
 const authenticate = Effect.fnUntraced(function*(state: State, message: Message<"Authenticate">) {
-  const { accessTokens, journal } = state.vhost
+  const { accessTokens } = state.vhost
   const now = yield* monotonicMillis
   const guesses = state.guesses ??= TokenBucket.make(BrowserRates.guesses, now)
   if (TokenBucket.available(guesses, BrowserRates.guesses, now) < 1) {
     return yield* new TooManyRequestsError({ detail: "too many single access tokens were wrong; wait a second" })
   }
-  const permission = yield* Effect.tapError(
+  const permission = yield* Effect.tapErrorTag(
     accessTokens.redeem(message.token),
+    "UnauthorizedError",
     () => Effect.sync(() => TokenBucket.take(guesses, BrowserRates.guesses, now, 1))
   )
-  // A token must stay used after a restart of the broker.
-  yield* journal.persisted
   yield* identify(state, permission, message)
 })
 

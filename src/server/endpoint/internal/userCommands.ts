@@ -17,7 +17,8 @@ const tags = [
   "SendToUser",
   "SubscribeUser",
   "UnsubscribeUser",
-  "Disconnect"
+  "Disconnect",
+  "DisconnectAndRevoke"
 ] as const satisfies ReadonlyArray<FromClient["_tag"]>
 
 /** A command about users or their browsers. */
@@ -55,12 +56,18 @@ export const execute = (
         (unsubscribed) => responseOf({ unsubscribed } satisfies typeof Response.UnsubscribedUser.Type)
       )
     case "Disconnect":
-      return Effect.map(
-        browsers.disconnect(command.by, command.who),
-        (disconnected) => responseOf({ disconnected } satisfies typeof Response.Disconnected.Type)
+      return Effect.map(browsers.disconnect(command.by, command.who), disconnectedOf)
+    case "DisconnectAndRevoke":
+      // First, so that no browser can authenticate in between.
+      return Effect.andThen(
+        accessTokens.revoke(command.uid),
+        Effect.map(browsers.disconnect("uid", command.uid), disconnectedOf)
       )
   }
 }
+
+const disconnectedOf = (disconnected: number): FromServer =>
+  responseOf({ disconnected } satisfies typeof Response.Disconnected.Type)
 
 const tokenIssued = (token: Redacted.Redacted): FromServer =>
   FromServer.AccessTokenIssued({ token: Redacted.value(token) })

@@ -10,6 +10,7 @@
  */
 
 import { byteLength } from "../../../protocol/Frame.ts"
+import { ownText } from "./ownText.ts"
 
 /** The limits of one channel. */
 export interface ChannelLimits {
@@ -168,7 +169,7 @@ const add = (
   at: number
 ): Entry => {
   const { total } = histories
-  const own = flat(message)
+  const own = ownText(message)
   const size = overhead + Math.max(2 * own.length, byteLength(own))
   const entry: Entry = { position, message: own, exceptSid, size, at, history, older: undefined, newer: undefined }
   link(history.lane ??= laneOf(histories, history.limits.age), entry)
@@ -307,6 +308,3 @@ const dropOfLargest = ({ vhosts }: Total): void => {
   for (const histories of vhosts) if (histories.size > (largest?.size ?? 0)) largest = histories
   if (largest !== undefined) dropOldest(largest)
 }
-
-// A text that is joined of others keeps all of them in memory, and a part of a text keeps the whole.
-const flat = (text: string): string => ` ${text}`.slice(1)

@@ -12,6 +12,7 @@ import type { Resolved, ResolvedChannelRule } from "../../BrokerConfig.ts"
 import { InvalidOptionError } from "../../BrokerError.ts"
 import * as Permission from "../../domain/Permission.ts"
 import type { ChannelLimits } from "./history.ts"
+import { ownText } from "./ownText.ts"
 
 /** What a channel is like. */
 export interface Rule {
@@ -36,6 +37,8 @@ export interface Rules {
   readonly list: ReadonlyArray<{ readonly pattern: Permission.Pattern; readonly rule: Rule }>
   /** The rule of all other names. */
   readonly otherwise: Rule
+  /** The rules of the names that were looked up last. */
+  readonly known: Map<string, Rule>
   /** The same for the same rules, also in another broker. */
   readonly digest: number
 }
@@ -44,8 +47,19 @@ export interface Rules {
 export type Defaults = Pick<Resolved, "history" | "browsers">
 
 /** The rule of a channel with this name, or of the inboxes of users: `:user`. */
-export const ruleOf = ({ list, otherwise }: Rules, name: string): Rule =>
-  list.find(({ pattern }) => pattern.allows(name))?.rule ?? otherwise
+export const ruleOf = ({ known, list, otherwise }: Rules, name: string): Rule => {
+  if (list.length === 0) return otherwise
+  const found = known.get(name)
+  if (found !== undefined) return found
+  const rule = list.find(({ pattern }) => pattern.allows(name))?.rule ?? otherwise
+  if (known.size >= maxKnown) known.clear()
+  if (name.length <= maxLength) known.set(ownText(name), rule)
+  return rule
+}
+
+/** How many names are known, each of at most so many characters: backends broadcast to the same ones again. */
+const maxKnown = 1000
+const maxLength = 255
 
 /** No rules: every channel is as in the original. */
 export const none = ({ browsers }: Defaults): Rules => ({
@@ -59,6 +73,7 @@ export const none = ({ browsers }: Defaults): Rules => ({
     maxSubscribers: Infinity,
     latest: false
   },
+  known: new Map(),
   digest: 0
 })
 
@@ -87,7 +102,7 @@ export const make = (
     JSON.stringify(list.map(({ rule }) => rule)),
     String(others.digest)
   ])
-  return Result.succeed({ list: [...list, ...others.list], otherwise: others.otherwise, digest })
+  return Result.succeed({ list: [...list, ...others.list], otherwise: others.otherwise, known: new Map(), digest })
 }
 
 const complete = (

@@ -3,7 +3,7 @@
  */
 
 import * as Effect from "effect/Effect"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import type { Entry, Kind, Store, StoreError } from "../../store/Store.ts"
 import type { Issued } from "../AccessTokens.ts"
 import type { DeadLetter, DeadLetters } from "../DeadLetters.ts"
@@ -13,7 +13,7 @@ import type * as StoredHistory from "./storedHistory.ts"
 
 /** What is stored of one vhost. */
 export interface StoredVhost extends StoredHistory.Stored {
-  readonly token: Redacted.Redacted
+  readonly tokens: ReadonlyArray<Redacted.Redacted>
   /** The rules of its channels, as text. */
   readonly rules: string | undefined
   /** The name of its positions and the last one that may be in use, if an earlier broker knew that. */
@@ -28,10 +28,13 @@ export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string,
   Effect.map(store.load, (entries) => {
     const ofVhosts = Map.groupBy(entries, ({ vhost }) => vhost)
     return new Map(
-      pick(entries, "Vhost").map(({ rules, token, vhost }) => {
+      pick(entries, "Vhost").map(({ otherTokens, rules, token, vhost }) => {
         const own = ofVhosts.get(vhost) ?? []
         const stored: StoredVhost = {
-          token,
+          tokens: [
+            token,
+            ...otherTokens === undefined ? [] : Redacted.value(otherTokens).split(" ").map((_) => Redacted.make(_))
+          ],
           rules,
           log: pick(own, "Log")[0],
           channels: pick(own, "Channel"),

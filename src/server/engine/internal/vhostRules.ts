@@ -3,13 +3,11 @@
  */
 
 import * as Effect from "effect/Effect"
-import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { ChannelRule, ResolvedChannelRule } from "../../BrokerConfig.ts"
 import type { InvalidOptionError } from "../../BrokerError.ts"
 import * as ChannelRules from "../../ChannelRules.ts"
 import type { Channels } from "../Channels.ts"
-import type { Journal, Recorded } from "../Journal.ts"
 import * as Rules from "./rules.ts"
 
 /** Rules of a vhost that are checked. */
@@ -36,36 +34,32 @@ export const make = (broker: Rules.Rules, defaults: Rules.Defaults): VhostRulesO
     (own) => Result.map(Rules.make(own, defaults, broker), (all) => ({ own, all }))
   )
 
-/** The entry of a vhost in the store. */
-export const entryOf = (
-  token: Redacted.Redacted,
-  { own }: VhostRules
-): Extract<Recorded, { _tag: "Vhost" }> =>
-  own.length === 0 ? { _tag: "Vhost", token } : { _tag: "Vhost", token, rules: ChannelRules.toText(own) }
-
 /** The rules of a vhost, which can be set. */
 export interface Settable {
   readonly channelRules: () => ReadonlyArray<ChannelRule>
   readonly setChannelRules: (rules: ReadonlyArray<ChannelRule>) => Effect.Effect<void, InvalidOptionError>
+  /** What is stored of them. */
+  readonly stored: () => { readonly rules?: string }
 }
 
 /** Makes the rules of a vhost that has these first. */
 export const settable = (
   rulesOf: VhostRulesOf,
   first: VhostRules,
-  { channels, journal, token }: {
+  { channels, onChange }: {
     readonly channels: Channels
-    readonly journal: Journal
-    readonly token: Redacted.Redacted
+    /** Called when they were set. */
+    readonly onChange: () => void
   }
 ): Settable => {
   let current = first
   return {
     channelRules: () => current.own,
+    stored: () => current.own.length === 0 ? {} : { rules: ChannelRules.toText(current.own) },
     setChannelRules: (rules) =>
       Effect.flatMap(Effect.suspend(() => Effect.fromResult(rulesOf(rules))), (next) => {
         current = next
-        journal.updated(entryOf(token, next))
+        onChange()
         return channels.setRules(next.all)
       })
   }

@@ -18,6 +18,7 @@ import * as History from "./history.ts"
 import * as Inboxes from "./inboxes.ts"
 import { sizeOf } from "./member.ts"
 import * as OrderedList from "./orderedList.ts"
+import { ownText } from "./ownText.ts"
 import * as Rules from "./rules.ts"
 import * as Timeline from "./timeline.ts"
 
@@ -178,8 +179,8 @@ export const newChannel = ({ departed, head, rules }: VhostState, stored: Stored
 /** Opens a channel. */
 export const addChannel = (state: VhostState, stored: StoredChannel): Channel.Channel => {
   const { channels, counters, departed, head, ordered } = state
-  const { name } = stored
-  const channel = newChannel(state, stored)
+  const name = ownText(stored.name)
+  const channel = newChannel(state, { ...stored, name })
   const entry = { cursor: head, value: channel }
   channels.set(name, entry)
   OrderedList.append(ordered, entry)

@@ -1,0 +1,53 @@
+/**
+ * The access tokens of vhosts while these run: they are added and removed, and who listens learns of each that is removed.
+ */
+
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
+import type { VhostOptions } from "../../BrokerConfig.ts"
+import type { Journal } from "../Journal.ts"
+import * as VhostTokens from "../VhostTokens.ts"
+
+interface Rotated {
+  readonly tokens: VhostTokens.VhostTokens
+  readonly journal: Journal
+}
+
+/** Adds and removes tokens of the vhosts that `find` finds. The listeners of a removal have until `timeout`. */
+export const make = <E>(
+  find: (path: string) => Effect.Effect<{ readonly vhost: Rotated }, E>,
+  timeout: Duration.Duration
+) => {
+  const listeners = new Set<(token: VhostTokens.VhostToken) => Effect.Effect<void>>()
+  return {
+    addToken: (path: string, token?: string | Redacted.Redacted) =>
+      Effect.flatMap(
+        find(path),
+        ({ vhost: { journal, tokens } }) => Effect.tap(tokens.add(token), () => journal.persisted)
+      ),
+    removeToken: Effect.fnUntraced(function*(path: string, token: string | Redacted.Redacted) {
+      const { vhost } = yield* find(path)
+      const removed = yield* vhost.tokens.remove(token)
+      if (removed === undefined) return false
+      const ends = Effect.forEach(listeners, (listener) => listener(removed), { discard: true })
+      yield* Effect.timeoutOption(ends, timeout)
+      yield* vhost.journal.persisted
+      return true
+    }),
+    onTokenRemoved: (listener: (token: VhostTokens.VhostToken) => Effect.Effect<void>) =>
+      Effect.asVoid(Effect.acquireRelease(
+        Effect.sync(() => listeners.add(listener)),
+        () => Effect.sync(() => listeners.delete(listener))
+      ))
+  }
+}
+
+/** The tokens of a vhost with these options, or those that it has `initially`. */
+export const tokensOf = (
+  { otherTokens = [], token }: VhostOptions,
+  initially: ReadonlyArray<Redacted.Redacted>
+): ReadonlyArray<Redacted.Redacted> => [
+  ...token === undefined ? initially : [VhostTokens.redacted(token)],
+  ...otherTokens.map(VhostTokens.redacted)
+]

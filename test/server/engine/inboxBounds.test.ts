@@ -1,0 +1,88 @@
+/**
+ * Users without number: what they cost the broker, in time and in memory.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as JsonText from "../../../src/protocol/JsonText.ts"
+import * as Vhost from "../../harness/vhost.ts"
+
+/** Browsers that only count what they receive. */
+const many = (count: number) =>
+  Array.from({ length: count }, (_, n) => {
+    const browser = {
+      sid: `sid ${n}`,
+      version: 1 as const,
+      received: 0,
+      sendUnsafe: () => void browser.received++,
+      closeUnsafe: () => {}
+    }
+    return browser
+  })
+
+const text = { text: "x".repeat(100) }
+
+describe("inboxes", () => {
+  it.effect("of 100 000 users are bounded in number and in bytes, and none is searched for", () =>
+    Effect.gen(function*() {
+      const maxUsers = 1000
+      const { browsers, state } = Vhost.make({
+        rules: Vhost.rules({ pattern: ":user", history: true }),
+        historyMaxUsers: maxUsers
+      })
+      const start = performance.now()
+      for (let n = 0; n < 100_000; n++) yield* browsers.sendToUser(`user ${n}`, "news", text)
+      expect(performance.now() - start).toBeLessThan(20_000)
+      const { inboxes } = state
+      expect(inboxes.unattended.size).toBe(maxUsers)
+      expect(inboxes.attended.size).toBe(0)
+      expect(state.histories.size).toBeLessThan(maxUsers * 1000)
+    }))
+
+  it.effect("of a user with 1000 browsers give each its message, and its subscriptions do not hold up others", () =>
+    Effect.gen(function*() {
+      const { browsers, channels } = Vhost.make()
+      yield* channels.open("presence-room")
+      const all = many(1000)
+      for (const browser of all) {
+        browsers.enterUnsafe(browser)
+        browsers.identifyUnsafe(browser, "joe")
+        yield* channels.subscribe(":user", browser, {
+          permission: { uid: "joe", allows: () => false },
+          hidden: false,
+          data: JsonText.empty
+        })
+      }
+      expect(yield* browsers.sendToUser("joe", "news", text)).toBe(1000)
+      for (const { received } of all) expect(received).toBe(2)
+      let turns = 0
+      const others = yield* Effect.forkChild(Effect.forever(Effect.sync(() => turns++)))
+      expect(yield* browsers.subscribe("joe", "presence-room")).toBe(1000)
+      expect(turns).toBeGreaterThan(10)
+      expect(yield* browsers.unsubscribe("joe", "presence-room")).toBe(1000)
+      others.interruptUnsafe()
+      for (const browser of all) {
+        yield* channels.leave(browser)
+        browsers.leaveUnsafe(browser)
+      }
+      expect(channels.counters.subscriptions).toBe(0)
+    }))
+
+  it.effect("leave out browsers that have left while a user was subscribed", () =>
+    Effect.gen(function*() {
+      const { browsers, channels } = Vhost.make()
+      yield* channels.open("presence-room")
+      const all = many(300)
+      for (const browser of all) {
+        browsers.enterUnsafe(browser)
+        browsers.identifyUnsafe(browser, "joe")
+      }
+      const leaving = yield* Effect.forkChild(Effect.sync(() => {
+        for (const browser of all) browsers.leaveUnsafe(browser)
+      }))
+      const subscribed = yield* browsers.subscribe("joe", "presence-room")
+      expect(subscribed).toBeGreaterThan(0)
+      expect(subscribed).toBeLessThan(300)
+      expect(leaving.pollUnsafe()).toBeDefined()
+      expect(channels.counters.subscriptions).toBe(subscribed)
+    }))
+})
