@@ -38,6 +38,15 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
     ...brokerBasics
   ],
   "server/endpoint": ["protocol", "transport", "server/domain", "server/engine", ...brokerBasics],
+  "server/admin": [
+    "protocol",
+    "transport",
+    "server/Vhosts.ts",
+    "server/domain",
+    "server/store/Store.ts",
+    "server/engine",
+    ...brokerBasics
+  ],
   "server/BrokerConfig.ts": ["protocol", "server/BrokerError.ts", "server/internal"],
   "server/ChannelRules.ts": ["server/BrokerConfig.ts", "server/BrokerError.ts", "server/internal"],
   "server/BrokerError.ts": ["protocol"],
@@ -70,6 +79,12 @@ const nodeOnly = [
   "server/endpoint/ServerKey.ts",
   "server/endpoint/internal/eventLoopMetrics.ts",
   "server/endpoint/internal/browser/*",
+  "server/admin/AdminEndpoint.ts",
+  "server/admin/internal/api.ts",
+  "server/admin/internal/cookie.ts",
+  "server/admin/internal/gate.ts",
+  "server/admin/internal/httpServer.ts",
+  "server/admin/internal/readiness.ts",
   "server/Broker.ts",
   "cli/*"
 ]

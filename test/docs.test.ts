@@ -65,7 +65,9 @@ const others = [
     "curve.secretKeyFile",
     "tls.cert",
     "tls.key",
-    "tls.reloadInterval"
+    "tls.reloadInterval",
+    "admin.port",
+    "admin.host"
   ]
 ]
 

@@ -78,6 +78,8 @@ const programs: Record<string, ReadonlyArray<string>> = {
 
 /** Those that others import, that are compiled only, or that are run below. */
 const others = [
+  "administered.ts",
+  "administrator.ts",
   "backend.ts",
   "broker.ts",
   "chat-browser.ts",

@@ -19,14 +19,18 @@ const option = (path: string): TextOption => textOptions.find((option) => option
 const withDefault = (what: string, { standard }: TextOption): string =>
   standard === undefined || standard === "" ? what : `${what}; default ${standard}`
 
-const text = (path: string, what: string, metavar?: string): TextFlag => {
+const text = (path: string, what: string, metavar?: string): TextFlag =>
+  described(path, withDefault(what, option(path)), metavar)
+
+// The description has the default, which is not that of the option.
+const described = (path: string, what: string, metavar?: string): TextFlag => {
   const found = option(path)
   return Flag.String(found.flag).pipe(
     Flag.withMetavar(metavar ?? found.metavar),
     Flag.filter((text) => found.parse(text) !== undefined, () => `it is ${found.written}`),
     Flag.optional,
     Flag.map(Option.getOrUndefined),
-    Flag.withDescription(withDefault(what, found))
+    Flag.withDescription(what)
   )
 }
 
@@ -89,6 +93,11 @@ export const optionFlags = {
     "<key>",
     "The public key of a backend that may connect; default all that know an access token"
   ),
+  "admin.port": described(
+    "admin.port",
+    "Where administrators connect, and programs that watch the broker; off is nowhere; default 8082"
+  ),
+  "admin.host": text("admin.host", "The address to bind for administrators", "<address>"),
   "storageDir": text(
     "storageDir",
     "The folder in which vhosts, tokens, channels and their history, unhandled events and dead letters are stored, so that they outlast the broker; default none: all is in memory",

@@ -16,6 +16,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
+import { admin } from "./AdminCommand.ts"
 import { broadcast } from "./BroadcastCommand.ts"
 import * as CommandLine from "./CommandLine.ts"
 import { close, listen, open, token } from "./Commands.ts"
@@ -26,7 +27,7 @@ import { serve } from "./ServeCommand.ts"
 
 const kosmonaut = Command.make("kosmonaut").pipe(
   Command.withDescription("Realtime browsers: run a broker, and send commands to one from the shell"),
-  Command.withSubcommands([demo, serve, open, close, broadcast, token, listen, deadLetters, keygen]),
+  Command.withSubcommands([demo, serve, open, close, broadcast, token, listen, deadLetters, admin, keygen]),
   Command.withExamples([
     { command: "kosmonaut demo", description: "See what it is about" },
     { command: "kosmonaut serve --vhost /chat --channel room", description: "Run a broker" },

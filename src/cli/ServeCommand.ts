@@ -25,6 +25,7 @@ import { optionFlags } from "./OptionFlags.ts"
 import * as Shutdown from "./Shutdown.ts"
 
 const defaultVhost = "/app"
+const adminPort = 8082
 
 /**
  * `kosmonaut serve`.
@@ -56,7 +57,7 @@ export const serve = Command.make("serve", {
   Effect.gen(function*() {
     const options = yield* optionsOf(input)
     const { shutdownTimeout } = yield* BrokerConfig.make(options)
-    return yield* CommandLine.untilInterrupted(Effect.andThen(announce(input), Effect.never)).pipe(
+    return yield* CommandLine.untilInterrupted(Effect.andThen(announce(input, options), Effect.never)).pipe(
       Shutdown.within(shutdownTimeout),
       Effect.provide(Layer.provide(Broker.layer(options), Shutdown.layer))
     )
@@ -76,7 +77,7 @@ export const serve = Command.make("serve", {
         description: "Channels are open when they are needed, and rooms have a history"
       },
       {
-        command: "kosmonaut serve --websocket-port 0 --backend-port 0 --tcp-port 0",
+        command: "kosmonaut serve --websocket-port 0 --backend-port 0 --tcp-port 0 --admin-port 0",
         description: "On free ports, for tests; the ready line has them"
       },
       {
@@ -86,9 +87,23 @@ export const serve = Command.make("serve", {
     ])
   )
 
+// To a person alone: what is not a terminal may be a log.
+const announceCookie = (admin: Broker.Broker["Service"]["admin"]) =>
+  Effect.suspend(() =>
+    admin === undefined || !process.stderr.isTTY
+      ? Effect.void
+      : Console.error(
+        `kosmonaut: The cookie of administrators is ${Redacted.value(admin.cookie)}, at ${admin.address}`
+      )
+  )
+
 // Flags win over the environment.
 const optionsOf = Effect.fnUntraced(function*({ channels, options, paths, tokens }: Input) {
-  const given = BrokerConfig.merge(yield* BrokerConfig.environment, BrokerConfig.fromTexts(options))
+  const cookie = yield* Config.option(Config.Redacted("KOSMONAUT_ADMIN_COOKIE"))
+  const given = [yield* BrokerConfig.environment, BrokerConfig.fromTexts(options)].reduce(
+    BrokerConfig.merge,
+    { admin: { port: adminPort, cookie: Option.getOrUndefined(cookie) } }
+  )
   if (given.fsync === true && given.storageDir === undefined) {
     return yield* CommandLine.wrongUse("--fsync needs --storage-dir: without it nothing is stored")
   }
@@ -131,7 +146,7 @@ interface Input {
   readonly options: Readonly<Record<string, string | undefined>>
 }
 
-const announce = Effect.fnUntraced(function*({ channels, tokens }: Input) {
+const announce = Effect.fnUntraced(function*({ channels, tokens }: Input, options: BrokerConfig.Options) {
   const broker = yield* Broker.Broker
   const registry = yield* Vhosts.Vhosts
   const vhosts = yield* registry.list
@@ -159,4 +174,5 @@ const announce = Effect.fnUntraced(function*({ channels, tokens }: Input) {
     }))
   }
   yield* Console.log(`ready ${JSON.stringify(ready)}`)
+  if (options.admin?.cookie === undefined && options.storageDir === undefined) yield* announceCookie(broker.admin)
 })

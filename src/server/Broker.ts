@@ -23,6 +23,7 @@ import * as Redacted from "effect/Redacted"
 import { Endpoint, toUrl } from "../protocol/Endpoint.ts"
 import type { InternalError, InvalidChannelNameError } from "../protocol/KosmonautError.ts"
 import type { ListenError } from "../transport/TransportServer.ts"
+import { Admin, type Bound } from "./admin/Admin.ts"
 import * as BrokerConfig from "./BrokerConfig.ts"
 import type { InvalidOptionError, InvalidVhostError, VhostExistsError } from "./BrokerError.ts"
 import * as BackendEndpoint from "./endpoint/BackendEndpoint.ts"
@@ -47,9 +48,18 @@ export class Broker extends Context.Service<Broker, {
   readonly tcpPort: number
   /** Its public key for `wrs://`, 64 hexadecimal digits; `undefined` if it has none. */
   readonly serverKey: string | undefined
-  /** Its base addresses, without vhost and token: `ws://…` or `wss://…`, `wr://…` or, if it has a
-   * key, `wrs://…`, and `wr+tcp://…`. */
-  readonly addresses: { readonly websocket: string; readonly backend: string; readonly backendTcp: string }
+  /** The admin endpoint, `undefined` if there is none: `admin.port` is `"off"`. */
+  readonly admin: Bound | undefined
+  /**
+   * Its base addresses, without vhost and token: `ws://…` or `wss://…`, `wr://…` or, if it has a key, `wrs://…`, `wr+tcp://…`, and
+   * `http://…` for administrators.
+   */
+  readonly addresses: {
+    readonly websocket: string
+    readonly backend: string
+    readonly backendTcp: string
+    readonly admin?: string
+  }
   /** The URLs of a vhost, for browsers, for backends over ZeroMQ and over TCP. The last two hold the access token. */
   readonly urls: (vhost: Pick<Vhosts.Vhost, "path" | "token">) => {
     readonly websocket: string
@@ -78,9 +88,9 @@ const make = Effect.gen(function*() {
   const { port: backendPort } = yield* BackendEndpoint.ZmqBackendEndpoint
   const { port: tcpPort } = yield* BackendEndpoint.TcpBackendEndpoint
   const { publicKey: serverKey } = yield* ServerKey.ServerKey
+  const { bound: admin } = yield* Admin
   const backendScheme = serverKey === undefined ? "wr" : "wrs"
-  // Nobody can connect to an address that stands for all addresses.
-  const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host
+  const reachable = reachableOf(host)
   const websocket = `${scheme}://${reachable}:${websocketPort}${prefix}`
   return Broker.of({
     host,
@@ -88,10 +98,12 @@ const make = Effect.gen(function*() {
     backendPort,
     tcpPort,
     serverKey,
+    admin,
     addresses: {
       websocket,
       backend: `${backendScheme}://${reachable}:${backendPort}`,
-      backendTcp: `wr+tcp://${reachable}:${tcpPort}`
+      backendTcp: `wr+tcp://${reachable}:${tcpPort}`,
+      ...admin && { admin: admin.address }
     },
     urls: ({ path, token }) => {
       const backend = { host: reachable, vhost: path, token }
@@ -103,6 +115,10 @@ const make = Effect.gen(function*() {
     }
   })
 })
+
+// Nobody can connect to an address that stands for all addresses.
+const reachableOf = (host: string): string =>
+  host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host
 
 /**
  * The broker, and `Vhosts`, the service to administer it with. With `storageDir` it is persisted in that folder
@@ -138,6 +154,18 @@ export const layerHttp = (
     Layer.provide(WebSocketEndpoint.layerServer)
   )
 
+const admin = Layer.unwrap(Effect.gen(function*() {
+  const { admin: { port }, host } = yield* BrokerConfig.BrokerConfig
+  const browsers = yield* WebSocketEndpoint.WebSocketEndpoint
+  return port === "off"
+    ? Layer.succeed(Admin, { bound: undefined })
+    // Loaded only where there is one: it needs more of Effect's HTTP than the rest.
+    : (yield* Effect.promise(() => import("./admin/AdminEndpoint.ts"))).layer({
+      port,
+      probe: `http://${reachableOf(host)}:${browsers.port}${browsers.prefix}/kosmonaut.js`
+    })
+}))
+
 const storeOf = ({ fsync, storageDir }: BrokerConfig.Options) =>
   storageDir === undefined ? Store.layerNoop : SqliteStore.layer({ directory: storageDir, fsync })
 
@@ -150,13 +178,15 @@ const layerWith = <R>(
   options?: BrokerConfig.Options
 ) =>
   Layer.effect(Broker, make).pipe(
+    // Built last, so that it is gone first.
+    Layer.provide(Layer.fresh(admin)),
     // Fresh parts: another broker in the same application has its own.
     Layer.provide([
       Layer.fresh(browsers),
       Layer.fresh(BackendEndpoint.layerZmq),
       Layer.fresh(BackendEndpoint.layerTcp)
     ]),
-    Layer.merge(Layer.fresh(VhostViews.layer)),
+    Layer.provideMerge(Layer.fresh(VhostViews.layer)),
     Layer.provide([Layer.fresh(Engine.layer), Layer.fresh(Certificate.layer), Layer.fresh(ServerKey.layer)]),
     Layer.provide(BrokerConfig.layer(options))
   )

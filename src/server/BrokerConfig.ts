@@ -187,7 +187,10 @@ const fields = {
   history: Option.group(Groups.history),
 
   /** What each vhost remembers for retries: the responses to Clients, and the triggers and requests of browsers. */
-  idempotency: Option.group(Groups.idempotency)
+  idempotency: Option.group(Groups.idempotency),
+
+  /** The admin endpoint, see `AdminApi`. */
+  admin: Option.group(Groups.admin)
 }
 
 /**

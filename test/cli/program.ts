@@ -175,11 +175,12 @@ const Ready = Schema.Struct({
   websocket: Schema.String,
   backend: Schema.String,
   backendTcp: Schema.String,
+  admin: Schema.String,
   // The token is there if nobody gave it.
   vhosts: Schema.Array(Schema.Struct({ path: Schema.String, token: Schema.optionalKey(Schema.String) }))
 })
 
-export const freePorts = ["--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0"]
+export const freePorts = ["--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0", "--admin-port", "0"]
 
 /** Starts `kosmonaut serve` on free ports and waits until it is ready. */
 export const serve = (...args: ReadonlyArray<string>) => serveWith({}, ...args)

@@ -27,6 +27,7 @@ describe("kosmonaut serve", () => {
       assert.match(ready.websocket, /^ws:\/\/127\.0\.0\.1:\d+$/)
       assert.match(ready.backend, /^wr:\/\/127\.0\.0\.1:\d+$/)
       assert.match(ready.backendTcp, /^wr\+tcp:\/\/127\.0\.0\.1:\d+$/)
+      assert.match(ready.admin, /^http:\/\/127\.0\.0\.1:\d+$/)
       assert.deepStrictEqual(ready.vhosts[0], { path: "/a" })
       assert.strictEqual(ready.vhosts[1]?.path, "/b/c")
       assert.match(ready.vhosts[1].token!, /^\w{40}$/)
@@ -95,7 +96,7 @@ describe("kosmonaut serve", () => {
       assert.strictEqual(stderr, "")
     }).pipe(Effect.scoped))
 
-  it.live.each(["websocket-port", "backend-port", "tcp-port"])(
+  it.live.each(["websocket-port", "backend-port", "tcp-port", "admin-port"])(
     "names the port that is in use, --%s",
     (flag) =>
       Effect.gen(function*() {
@@ -115,6 +116,7 @@ describe("kosmonaut serve", () => {
     [["--channel", "a b"], `"a b"`],
     [["--tcp-port", "70000"], `"70000"`],
     [["--tcp-port", "http"], `"http"`],
+    [["--admin-port", "none"], `"none"`, "off"],
     [["--browsers-max", "many"], `"many"`, "unlimited"],
     [["--browsers-message-rate", "0"], `"0"`, "unlimited"],
     [["--browsers-outbox-size", "4MB"], `"4MB"`, "4MiB"],

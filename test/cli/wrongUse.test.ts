@@ -55,7 +55,7 @@ describe("kosmonaut", () => {
 
   it.live("helps with its commands", () =>
     Effect.forEach(
-      [[], ["serve"], ["broadcast"], ["listen"], ["dead-letters", "replay"]],
+      [[], ["serve"], ["broadcast"], ["listen"], ["dead-letters", "replay"], ["admin", "list-channels"]],
       (command) =>
         Effect.gen(function*() {
           const { status, stderr, stdout } = yield* run([...command, "--help"])

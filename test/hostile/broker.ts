@@ -55,7 +55,19 @@ const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
 const args = (flags: ReadonlyArray<string>) => [
   ...["--expose-gc", `--max-old-space-size=${heapSize}`, "--import", path("probe.ts"), path("../../src/cli/Main.ts")],
-  ...["serve", "--vhost", "/test", "--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0"],
+  ...[
+    "serve",
+    "--vhost",
+    "/test",
+    "--websocket-port",
+    "0",
+    "--backend-port",
+    "0",
+    "--tcp-port",
+    "0",
+    "--admin-port",
+    "0"
+  ],
   // Strangers come from other addresses of this machine than the canary, and those count.
   ...["--trusted-proxy", "127.0.0.1"],
   ...["--browsers-ping-interval", "1s", "--shutdown-timeout", `${shutdownTimeout}ms`],

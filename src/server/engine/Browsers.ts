@@ -7,6 +7,7 @@
  */
 
 import * as Effect from "effect/Effect"
+import * as Iterable from "effect/Iterable"
 import * as ChannelName from "../../protocol/ChannelName.ts"
 import * as JsonText from "../../protocol/JsonText.ts"
 import { ChannelNotFoundError, type StatusError } from "../../protocol/KosmonautError.ts"
@@ -60,12 +61,27 @@ export interface Browsers {
   readonly unsubscribe: (uid: string, channel: string) => Effect.Effect<number, ChannelNotFoundError>
   /** Disconnects one browser, or all browsers of a user, and returns how many. */
   readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number>
+  /** All that are connected, in the order in which they have. */
+  readonly list: () => Iterable<BrowserInfo>
   /** How many are connected. */
   readonly count: () => number
   /** A message of a browser was rejected, because a limit was reached (429). */
   readonly rejectedUnsafe: () => void
   /** How many messages were rejected so, since the start. */
   readonly counters: { readonly rejected: number }
+}
+
+/**
+ * A connected browser, for an administrator.
+ *
+ * @since 0.1.0
+ */
+export interface BrowserInfo {
+  readonly browser: Browser
+  /** The user that it has authenticated as. */
+  readonly uid: string | undefined
+  /** How many subscriptions it has. */
+  readonly subscriptions: number
 }
 
 /**
@@ -100,6 +116,12 @@ export const make = (state: VhostState, log: Log, emit: (event: Event) => void):
         const { length } = browsers.find(by, who)
         return Effect.as(log.commit({ _tag: "Disconnect", by, who }), length)
       }),
+    list: () =>
+      Iterable.map(browsers.all(), (browser) => ({
+        browser,
+        uid: browsers.uidOf(browser),
+        subscriptions: state.subscriptions.get(browser)?.channels.size ?? 0
+      })),
     count: browsers.size,
     rejectedUnsafe: () => {
       counters.rejected++

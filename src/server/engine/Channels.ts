@@ -10,6 +10,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
 import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
 import type { Id } from "../../protocol/BrowserMessage.ts"
 import type * as ChannelName from "../../protocol/ChannelName.ts"
@@ -20,6 +21,7 @@ import type { Part } from "../domain/Listing.ts"
 import type { Permission } from "../domain/Permission.ts"
 import { listOf } from "./internal/changes.ts"
 import * as Channel from "./internal/channel.ts"
+import type { Tap } from "./internal/channel.ts"
 import * as History from "./internal/history.ts"
 import * as Recovery from "./internal/recovery.ts"
 import * as Rules from "./internal/rules.ts"
@@ -27,6 +29,7 @@ import * as VhostState from "./internal/vhostState.ts"
 import type { Intent, Log, Rejections } from "./Log.ts"
 
 export type { Listed, Part } from "../domain/Listing.ts"
+export type { Tap } from "./internal/channel.ts"
 
 /**
  * An open channel, as an administrator sees it.
@@ -128,6 +131,11 @@ export interface Channels {
   ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError>
   /** The broadcasts that a channel with history retains, a part of them, see `Log.history`. */
   readonly history: Log["history"]
+  /**
+   * Watches the broadcasts on a channel until the scope ends, without being a subscriber. Neither function of a tap may throw, or
+   * change the channel.
+   */
+  readonly tap: (name: string, tap: Tap) => Effect.Effect<void, ChannelNotFoundError, Scope.Scope>
   /** Whether broadcasts to a channel are persisted, see `Log.isPersisted`. */
   readonly isPersisted: Log["isPersisted"]
   /** Ends when all broadcasts so far are persisted, see `Log.persisted`. */
@@ -230,6 +238,7 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
         browser.sendUnsafe(BrokerMessage.members(name, list, id))
         return Exit.void
       }),
+    tap: (name, tap) => watch(find(name), tap),
     has: (name, browser) => Effect.map(find(name), (channel) => channel.subscriptions.has(browser)),
     history: (channel, options) => Effect.flatMap(find(channel), () => log.history(channel, options)),
     isPersisted: log.isPersisted,
@@ -251,6 +260,12 @@ const makeFind = (get: (name: string) => Channel.Channel | undefined, log: Log) 
       return channel !== undefined ? Exit.succeed(channel) : Exit.fail(new ChannelNotFoundError({ channel: name }))
     })
   })
+
+const watch = <E>(channel: Effect.Effect<Channel.Channel, E>, tap: Tap): Effect.Effect<void, E, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.map(channel, (channel) => Channel.tap(channel, tap)),
+    (remove) => Effect.sync(remove)
+  )
 
 const subscribe = (
   state: VhostState.VhostState,

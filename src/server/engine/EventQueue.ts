@@ -217,6 +217,22 @@ export interface EventQueue {
   }
   /** How many events of a lane are queued now. */
   readonly queuedIn: (lane: Lane) => number
+  /** What a lane has now. */
+  readonly infoOf: (lane: Lane) => LaneInfo
+}
+
+/**
+ * The events of a lane.
+ *
+ * @since 0.1.0
+ */
+export interface LaneInfo {
+  /** How many are queued, delayed ones included. */
+  readonly queued: number
+  /** How many are delivered and not acked. */
+  readonly unacked: number
+  /** For how long the next one to deliver has been queued by this broker, in milliseconds; `undefined` if there is none. */
+  readonly oldestAge: number | undefined
 }
 
 /**

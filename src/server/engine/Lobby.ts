@@ -25,9 +25,10 @@ import * as Effect from "effect/Effect"
 import type { InternalError, NoWorkerError } from "../../protocol/KosmonautError.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import type { Worker } from "../domain/Worker.ts"
-import { type Enqueue, Outcome, type Queued } from "./EventQueue.ts"
+import { type Enqueue, type Lane, type LaneInfo, Outcome, type Queued } from "./EventQueue.ts"
 import * as Dispatcher from "./internal/dispatcher.ts"
 import type { Cancel, Outcomes, Request } from "./internal/requests.ts"
+import type { Member } from "./internal/workers.ts"
 
 export type { Worker } from "../domain/Worker.ts"
 export type { Cancel, Outcomes, Request } from "./internal/requests.ts"
@@ -99,6 +100,10 @@ export interface Lobby {
   readonly dismissWhere: (isMine: (worker: Worker) => boolean) => Effect.Effect<void>
   /** How many events are queued, without lifecycle events, and the workers, by the uuids of their identities. */
   readonly info: Effect.Effect<LobbyInfo>
+  /** The workers, in the order of their registration. */
+  readonly workers: Effect.Effect<ReadonlyArray<WorkerInfo>>
+  /** What each lane has now. */
+  readonly lanes: Effect.Effect<Readonly<Record<Lane, LaneInfo>>>
   /** Counters since the start, and current numbers. */
   readonly counters: LobbyCounters
   /** How requests have ended since the start, and why the last one failed whose handler failed or that was lost too often. */
@@ -113,6 +118,27 @@ export interface Lobby {
 export interface LobbyInfo {
   readonly queued: number
   readonly workers: ReadonlyArray<string>
+}
+
+/**
+ * A worker, for an administrator.
+ *
+ * @since 0.1.0
+ */
+export interface WorkerInfo {
+  /** The uuid of its identity. */
+  readonly id: string
+  /** The same object for as long as it is registered on its connection. */
+  readonly registration: object
+  /** For how many milliseconds it has been registered, without those in which the process stood still. */
+  readonly age: number
+  /** How many events it holds unacked. */
+  readonly unacked: number
+  /** How many it wants at most, `undefined` for one that does not ack. */
+  readonly prefetch: number | undefined
+  /** Whether it takes requests, and lifecycle events. */
+  readonly responses: boolean
+  readonly lifecycle: boolean
 }
 
 /**
@@ -191,8 +217,27 @@ export const make = (options: Dispatcher.Options): Lobby => {
       queued: queue.queuedIn("events"),
       workers: Array.from(workers.all(), ({ worker }) => Dispatcher.publicName(worker.id))
     })),
+    workers: Effect.sync(() => Array.from(workers.all(), (member) => workerOf(state, member))),
+    lanes: Effect.sync(() => ({
+      events: queue.infoOf("events"),
+      requests: queue.infoOf("requests"),
+      lifecycle: queue.infoOf("lifecycle")
+    })),
     counters: countersOf(state),
     requests: state.requests
+  }
+}
+
+const workerOf = ({ timeline }: Dispatcher.State, member: Member): WorkerInfo => {
+  const { registeredAt, unacked, worker } = member
+  return {
+    id: Dispatcher.publicName(worker.id),
+    registration: member,
+    age: timeline.lived() - registeredAt,
+    unacked: unacked.size,
+    prefetch: worker.prefetch,
+    responses: worker.responses === true && worker.prefetch !== undefined,
+    lifecycle: worker.lifecycle
   }
 }
 

@@ -380,9 +380,14 @@ const configured = (
     ? [defaultVhost]
     : vhosts
 
+// The admin endpoint has other things there.
+const reserved = ["api", "metrics", "health", "ready"]
+
 const check = (path: string, tokens: ReadonlyArray<Redacted.Redacted>): Effect.Effect<void, InvalidVhostError> => {
   const detail = !isVhostPath(path)
     ? "a path is / and words of letters, digits, _ and -, up to 128"
+    : reserved.includes(path.split("/")[1]!)
+    ? `a path cannot begin with ${reserved.map((word) => `/${word}`).join(", ")}`
     : !tokens.every((token) => isAccessToken(Redacted.value(token)))
     ? VhostTokens.malformed
     : tokens.length > VhostTokens.maxTokens

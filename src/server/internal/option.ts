@@ -141,12 +141,28 @@ export const largest = makeNumber(
   bytes
 )
 
+const isPort = (value: unknown): value is number =>
+  typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 65_535
+
 /** A port to bind. */
 export const port = makeNumber(
   "a port, 0 to 65535; 0 picks a free one",
-  (value) => Number.isInteger(value) && value >= 0 && value <= 65_535,
+  (value) => isPort(value),
   { ...count, written: "a port, 0 to 65535", metavar: "<port>" }
 )
+
+const portOrOffKind: Kind<number | "off"> = {
+  allowed: "a port, 0 to 65535; 0 picks a free one; or \"off\"",
+  written: "a port, 0 to 65535, or off",
+  metavar: "<port>",
+  parse: (text) => text === "off" ? text : parseCount(text),
+  format: String
+}
+
+const portOrOffSchema = declare(portOrOffKind, (value): value is number | "off" => value === "off" || isPort(value))
+
+/** A port to bind, or none. */
+export const portOrOff = (value: number | "off") => withDefault(portOrOffSchema, portOrOffKind, value)
 
 const makeDuration = (allowed: string, least: Duration.Duration, most: Duration.Duration) => {
   const kind: Kind<Duration.Duration> = {

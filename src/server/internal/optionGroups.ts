@@ -1,6 +1,6 @@
 /**
- * The fields of groups of `BrokerConfig`: of encryption, of backends, and of what a broker keeps of events, tokens, broadcasts
- * and requests.
+ * The fields of groups of `BrokerConfig`: of encryption, of backends, of what a broker keeps of events, tokens, broadcasts and
+ * requests, and of the admin endpoint.
  */
 
 import * as Option from "./option.ts"
@@ -111,4 +111,17 @@ export const idempotency = {
    * requests of browsers after they have ended.
    */
   retention: Option.duration("5 minutes")
+}
+
+/** `admin`. */
+export const admin = {
+  /** Where administrators connect over HTTP, default `"off"`; 0 picks a free port. `kosmonaut serve` has it at 8082. */
+  port: Option.portOrOff("off"),
+  /** The address to bind for them, default `127.0.0.1`: this machine alone, whatever `host` is. */
+  host: Option.textOr("127.0.0.1"),
+  /**
+   * What an administrator has to show, 40 hexadecimal digits. Default what is in `kosmonaut.cookie` in the folder
+   * `storageDir`, where a random one is kept that the broker makes at its first start; without a folder a random one.
+   */
+  cookie: Option.secret
 }

@@ -5,6 +5,8 @@
 import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
 
+const secrets: ReadonlyArray<string | undefined> = ["token", "cookie"]
+
 /** The first option that is wrong: its path, what was given, and what it can be. */
 export const describe = (issue: SchemaIssue.Issue, options: object) => {
   const { issues: [first] } = format(issue)
@@ -13,7 +15,7 @@ export const describe = (issue: SchemaIssue.Issue, options: object) => {
   return {
     option: path.join("."),
     // The value of a secret is in no error.
-    value: path.at(-1) === "token" ? "what it is" : textOf(value),
+    value: secrets.includes(path.at(-1)) ? "what it is" : textOf(value),
     allowed: expectedBy(first?.message ?? "")
   }
 }

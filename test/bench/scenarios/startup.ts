@@ -7,7 +7,7 @@ import type { Bench } from "../harness/Bench.ts"
 
 const pathOf = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 const root = pathOf("../../..")
-const ports = ["--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0"]
+const ports = ["--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0", "--admin-port", "0"]
 
 export const run = async (bench: Bench): Promise<void> => {
   execFileSync("npm", ["run", "--silent", "build"], { cwd: root, stdio: ["ignore", 2, 2] })

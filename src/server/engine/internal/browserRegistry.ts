@@ -23,6 +23,8 @@ export interface BrowserRegistry {
   /** One browser, or all browsers of a user. */
   readonly find: (by: "sid" | "uid", who: string) => ReadonlyArray<Browser>
   readonly size: () => number
+  /** All of them, in the order in which they were added. */
+  readonly all: () => Iterable<Browser>
 }
 
 /** Makes an empty registry. */
@@ -59,6 +61,7 @@ export const make = (): BrowserRegistry => {
       const browser = browsers.get(who)
       return browser === undefined ? [] : [browser]
     },
-    size: () => browsers.size
+    size: () => browsers.size,
+    all: () => browsers.values()
   }
 }

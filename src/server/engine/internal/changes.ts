@@ -73,6 +73,7 @@ const broadcast = (state: VhostState.VhostState, change: Of<"Broadcast">, positi
   const channel = openChannel(state, change)
   state.counters.broadcasts++
   if (channel === undefined) return
+  Channel.show(channel, message)
   if (channel.history === undefined) {
     state.counters.deliveries += Channel.deliver(channel, message, exceptSid, key)
     return
@@ -102,6 +103,7 @@ const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClose
   for (const browser of browsers) VhostState.removeSubscription(state, channel, browser)
   VhostState.removeChannel(state, channel)
   for (const browser of browsers) browser.sendUnsafe(message)
+  for (const tap of channel.taps ?? []) tap.onClose()
 }
 
 const join = (state: VhostState.VhostState, change: Of<"Joined">): void => {

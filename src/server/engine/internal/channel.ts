@@ -28,6 +28,16 @@ export interface Channel {
   history: History.History | undefined
   /** Whether it is closed when it has no subscribers and no history any more. */
   isOnDemand: boolean
+  /** Those who watch its broadcasts, if there are any. */
+  taps: Set<Tap> | undefined
+}
+
+/** Watches the broadcasts on a channel. Neither function may throw, or change the channel. */
+export interface Tap {
+  /** Called with each message as subscribers without positions receive it. */
+  readonly onMessage: (message: string) => void
+  /** Called when the channel is closed. */
+  readonly onClose: () => void
 }
 
 /** A connection has ended, and may come back until this ends. */
@@ -50,6 +60,7 @@ export const make = (options: Pick<Channel, "name" | "kind" | "rule" | "isOnDema
   subscriptions: new Map(),
   visible: OrderedList.make(),
   membersOf: new Map(),
+  taps: undefined,
   graces: undefined
 })
 
@@ -69,6 +80,22 @@ export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?:
     delivered++
   }
   return delivered
+}
+
+/** Shows a message to those who watch the channel. */
+export const show = ({ taps }: Channel, message: string): void => {
+  if (taps !== undefined) { for (const tap of taps) tap.onMessage(message) }
+}
+
+/** Adds somebody who watches the channel, and returns how to remove them. */
+export const tap = (channel: Channel, added: Tap): () => void => {
+  const taps = channel.taps ??= new Set()
+  taps.add(added)
+  return () => {
+    taps.delete(added)
+    // Without any, broadcasts to nobody are not even read.
+    if (taps.size === 0) channel.taps = undefined
+  }
 }
 
 /** The same with the position of the message for the browsers of version 1. */

@@ -61,7 +61,7 @@ const decisions: Decisions = {
     if (channel === undefined) return notFound(name)
     if (from !== undefined && !channel.subscriptions.has(from)) return notSubscribed(name)
     if (channel.history === undefined) {
-      if (channel.subscriptions.size === 0) return broadcastToNobody
+      if (channel.subscriptions.size === 0 && channel.taps === undefined) return broadcastToNobody
     } else if (state.head >= state.reserved) return rejected(new InternalError({ detail: Journal.notPersisted }))
     if (open === undefined && isFull(state)) return rejected(tooManyChannels(state))
     const message = BrokerMessage.broadcast(event, data, name, from?.sid)

@@ -11,6 +11,7 @@ import {
   type Enqueue,
   type EventQueue,
   type Lane,
+  type LaneInfo,
   NoWorkerError,
   type Options,
   type Outcome,
@@ -52,7 +53,6 @@ interface State {
 export const make = (options: Options): EventQueue => {
   const state = restore(options)
   const { counters, delayed, lanes } = state
-  const queuedIn = (lane: Lane) => lanes[lane].total.count - lanes[lane].unacked.count
   return {
     enqueue: (event) => enqueue(state, event),
     grant: (capacity) => {
@@ -103,10 +103,22 @@ export const make = (options: Options): EventQueue => {
         return counters.redelivered
       },
       get queued() {
-        return queuedIn("events") + queuedIn("requests") + queuedIn("lifecycle")
+        return queuedIn(lanes.events) + queuedIn(lanes.requests) + queuedIn(lanes.lifecycle)
       }
     },
-    queuedIn
+    queuedIn: (lane) => queuedIn(lanes[lane]),
+    infoOf: (lane) => infoOf(state, lanes[lane])
+  }
+}
+
+const queuedIn = ({ total, unacked }: LaneState): number => total.count - unacked.count
+
+const infoOf = ({ options }: State, lane: LaneState): LaneInfo => {
+  const since = lane.queued.first()?.waitsSince
+  return {
+    queued: queuedIn(lane),
+    unacked: lane.unacked.count,
+    oldestAge: since === undefined ? undefined : Math.max(0, options.timeline.now() - since)
   }
 }
 
@@ -139,7 +151,9 @@ const restoreEvent = (state: State, lane: LaneState, stored: StoredEvent): void 
   const left = delay === undefined || dueAt === undefined
     ? 0
     : Math.max(0, Math.min(delay, dueAt - state.options.clock.currentTimeMillisUnsafe()))
-  add(state, lane, eventOf(state, { lane: "events", json, origin, dedupeKey }, left, stored), left)
+  const event = eventOf(state, { lane: "events", json, origin, dedupeKey }, left, stored)
+  add(state, lane, event, left)
+  wait(state, event)
 }
 
 const eventOf = (state: State, event: Enqueue, delay: number, stored?: StoredEvent): Event => {
@@ -188,7 +202,13 @@ const enqueue = (state: State, event: Enqueue): Exit.Exit<"Queued" | "Duplicate"
   add(state, lane, queued, delay)
   lane.journal.created(QueuedEvent.entryOf(queued))
   deliverAll(state)
+  if (!queued.isDelivered) wait(state, queued)
   return accepted
+}
+
+// The clock is read only for events that no worker has at once.
+const wait = ({ options }: State, event: Event): void => {
+  event.waitsSince ??= options.timeline.now()
 }
 
 const accepted = Exit.succeed("Queued" as const)
@@ -290,6 +310,7 @@ const redeliver = (state: State, lane: LaneState, event: Event, delay: number): 
 const requeue = (state: State, lane: LaneState, event: Event, delay: number): void => {
   if (event.deadline !== undefined && event.expiring === undefined) return LaneStates.end(lane, event)
   lane.journal.updated(QueuedEvent.entryOf(event))
+  wait(state, event)
   if (delay > 0) delayBy(state, event, delay)
   else lane.queued.requeue(event)
 }

@@ -12,6 +12,8 @@ export interface Event extends Queued {
   releases: number
   losses: number
   isDelivered: boolean
+  /** Since when it waits for a worker, in monotonic milliseconds; `undefined` for one that a worker had at once. */
+  waitsSince: number | undefined
   /** When its delay ends, if it is delayed. */
   dueAt: number
   /** Its entry among the delayed events. */
@@ -49,6 +51,7 @@ export const make = (
   losses: stored === undefined ? 0 : stored.losses,
   releases: 0,
   isDelivered: false,
+  waitsSince: undefined,
   dueAt: 0,
   delayed: undefined,
   expiring: undefined,

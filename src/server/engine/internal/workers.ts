@@ -12,6 +12,8 @@ import * as Heap from "./heap.ts"
 /** A worker on one connection, as long as it is registered. */
 export interface Member {
   worker: Worker
+  /** When it registered on this connection, in lived time. */
+  readonly registeredAt: number
   /** When the last heartbeat was received, and when the last one was sent, in lived time. */
   heartbeatReceivedAt: number
   heartbeatSentAt: number
@@ -201,6 +203,7 @@ const withdraw = (member: Registered): void => {
 const makeMember = (worker: Worker, now: number, turn: number): Registered => {
   const member: Omit<Registered, "entries"> = {
     worker,
+    registeredAt: now,
     heartbeatReceivedAt: now,
     heartbeatSentAt: now,
     unsettled: 0,

@@ -1,0 +1,222 @@
+/**
+ * The REST interface of the original broker: `GET /` lists the vhosts, `POST /chat/channels/room` opens a channel. Its paths,
+ * statuses, bodies and links are those of WebRocket 0.3, so that its command line works unchanged.
+ *
+ * A vhost may have a path of several words here. The first `channels`, `workers` or `token` after the first word ends it; a vhost
+ * with such a word in its path is administered by `AdminApi`.
+ */
+
+import * as Effect from "effect/Effect"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import type { InternalError } from "../../../protocol/KosmonautError.ts"
+import { ofView } from "../../engine/VhostViews.ts"
+import type { Vhost, Vhosts } from "../../Vhosts.ts"
+import * as Parts from "./parts.ts"
+
+type Response = HttpServerResponse.HttpServerResponse
+
+/** Answers one method of one resource. */
+type Answer = (vhosts: Vhosts["Service"], place: Place) => Effect.Effect<Response, Response | InternalError>
+
+/** What a path names. */
+interface Place {
+  readonly resource: keyof typeof resources
+  /** The path of the vhost. */
+  readonly vhost: string
+  /** The name of the channel. */
+  readonly channel: string
+}
+
+/** Answers a request for this path, which begins with a slash. */
+export const respond = (
+  vhosts: Vhosts["Service"],
+  request: HttpServerRequest,
+  path: string
+): Effect.Effect<Response> => {
+  const place = placeOf(path)
+  if (place === undefined) return Effect.succeed(notFound)
+  const methods: Readonly<Record<string, Answer>> = resources[place.resource]
+  const { method } = request
+  const answer = methods[method === "HEAD" ? "GET" : method]
+  return answer === undefined
+    ? Effect.succeed(HttpServerResponse.setHeader(empty(405), "allow", Object.keys(methods).join(", ")))
+    : Effect.catch(
+      answer(vhosts, place),
+      (error) => Effect.succeed(HttpServerResponse.isHttpServerResponse(error) ? error : failed(500, error.message))
+    )
+}
+
+const placeOf = (path: string): Place | undefined => {
+  const words = Result.getOrElse(Result.try(() => path.slice(1).split("/").map(decodeURIComponent)), () => undefined)
+  if (words === undefined) return undefined
+  const end = words.findIndex((word, index) => index > 0 && ["channels", "workers", "token"].includes(word))
+  const vhost = `/${words.slice(0, end === -1 ? undefined : end).join("/")}`
+  const [resource, channel, ...rest] = end === -1 ? [] : words.slice(end)
+  if (rest.length > 0 || channel !== undefined && resource !== "channels") return undefined
+  return {
+    resource: vhost === "/" ? "vhosts" : channel !== undefined ? "channel" : resource as Place["resource"] ?? "vhost",
+    vhost,
+    channel: channel ?? ""
+  }
+}
+
+const find = (vhosts: Vhosts["Service"], { vhost }: Place): Effect.Effect<Vhost, Response> =>
+  Effect.mapError(vhosts.get(vhost), () => noVhost)
+
+const listVhosts: Answer = (vhosts) =>
+  Effect.map(vhosts.list, (all) =>
+    json({
+      vhosts: all.map(({ path, token }) => ({
+        path,
+        accessToken: Redacted.value(token),
+        links: links({ self: path })
+      }))
+    }))
+
+const clearVhosts: Answer = (vhosts) =>
+  Effect.flatMap(vhosts.list, (all) =>
+    Effect.as(
+      // One that somebody else has removed meanwhile is gone as well.
+      Effect.forEach(all, ({ path }) => Effect.catchTag(vhosts.remove(path), "VhostNotFoundError", () => Effect.void), {
+        discard: true
+      }),
+      empty(202)
+    ))
+
+const addVhost: Answer = (vhosts, { vhost: path }) =>
+  vhosts.add({ path }).pipe(
+    Effect.as(found(path)),
+    Effect.catchTags({
+      VhostExistsError: () => Effect.fail(failed(400, "vhost already exists")),
+      InvalidVhostError: () => Effect.fail(failed(400, "invalid path")),
+      InvalidChannelNameError: () => Effect.fail(failed(400, "invalid channel name"))
+    })
+  )
+
+const showVhost: Answer = (vhosts, place) =>
+  Effect.flatMap(find(vhosts, place), ({ counts, path, token }) =>
+    Effect.map(counts, ({ channels }) =>
+      json({
+        vhost: {
+          path,
+          accessToken: Redacted.value(token),
+          channels: { size: channels },
+          links: links({ channels: `${path}/channels`, self: path })
+        }
+      })))
+
+const deleteVhost: Answer = (vhosts, { vhost }) =>
+  vhosts.remove(vhost).pipe(
+    Effect.as(empty(202)),
+    Effect.catchTag("VhostNotFoundError", () => Effect.fail(noVhost))
+  )
+
+const listChannels: Answer = (vhosts, place) =>
+  Effect.map(find(vhosts, place), (vhost) => {
+    const { path } = vhost
+    const { channels } = ofView(vhost)
+    return stream(
+      "channels",
+      Stream.map(Parts.all((cursor) => channels.listAfter("", cursor)), ({ name }) => ({
+        name,
+        links: links({ self: `${path}/channels/${name}`, vhost: path })
+      }))
+    )
+  })
+
+const clearChannels: Answer = (vhosts, place) =>
+  Effect.flatMap(find(vhosts, place), (vhost) => {
+    const { channels, journal } = ofView(vhost)
+    return channels.list.pipe(
+      // One that somebody else has closed meanwhile is closed as well.
+      Effect.flatMap(Effect.forEach(({ name }) => Effect.ignore(channels.close(name)), { discard: true })),
+      Effect.andThen(journal.persisted),
+      Effect.as(empty(202))
+    )
+  })
+
+const addChannel: Answer = (vhosts, place) =>
+  Effect.flatMap(find(vhosts, place), ({ channels, path }) =>
+    channels.open(place.channel).pipe(
+      Effect.catchTag("InvalidChannelNameError", () => Effect.fail(failed(400, "invalid channel name"))),
+      Effect.flatMap((isNew) =>
+        isNew
+          ? Effect.succeed(found(`${path}/channels/${place.channel}`))
+          : Effect.fail(failed(400, "channel already exists"))
+      )
+    ))
+
+const showChannel: Answer = (vhosts, place) =>
+  Effect.flatMap(find(vhosts, place), (vhost) =>
+    ofView(vhost).channels.describe(place.channel).pipe(
+      Effect.mapError(() => noChannel),
+      Effect.map(({ name, subscribers }) => {
+        const self = `${vhost.path}/channels/${name}`
+        return json({
+          channel: {
+            name,
+            subscribers: { size: subscribers },
+            links: links({ self, vhost: vhost.path, subscribers: `${self}/subscribers` })
+          }
+        })
+      })
+    ))
+
+const deleteChannel: Answer = (vhosts, place) =>
+  Effect.flatMap(find(vhosts, place), ({ channels }) =>
+    channels.close(place.channel).pipe(
+      Effect.as(empty(202)),
+      Effect.catchTag("ChannelNotFoundError", () => Effect.fail(noChannel))
+    ))
+
+const listWorkers: Answer = (vhosts, place) =>
+  Effect.flatMap(find(vhosts, place), (vhost) =>
+    Effect.map(ofView(vhost).lobby.info, ({ workers }) =>
+      json({
+        workers: workers.map((id) => ({
+          id,
+          links: links({ self: `${vhost.path}/workers/${id}`, vhost: vhost.path })
+        }))
+      })))
+
+/** Each resource with its methods. */
+const resources = {
+  vhosts: { GET: listVhosts, DELETE: clearVhosts },
+  vhost: { POST: addVhost, GET: showVhost, DELETE: deleteVhost },
+  channels: { GET: listChannels, DELETE: clearChannels },
+  channel: { POST: addChannel, GET: showChannel, DELETE: deleteChannel },
+  workers: { GET: listWorkers }
+} satisfies Record<string, Record<string, Answer>>
+
+const links = (all: Readonly<Record<string, string>>) => Object.entries(all).map(([rel, href]) => ({ rel, href }))
+
+const contentType = "application/json"
+
+const json = (value: object, status = 200): Response =>
+  HttpServerResponse.text(JSON.stringify(value), { status, contentType })
+
+// A vhost may have 100 000 channels, whose list would be too much for one step.
+const stream = (name: string, items: Stream.Stream<object>): Response =>
+  HttpServerResponse.stream(
+    items.pipe(
+      Stream.map((item) => JSON.stringify(item)),
+      Stream.intersperseAffixes({ start: `{"${name}":[`, middle: ",", end: "]}" }),
+      Stream.encodeText
+    ),
+    { contentType }
+  )
+
+const empty = (status: number): Response =>
+  HttpServerResponse.empty({ status, headers: { "content-type": contentType } })
+
+const found = (location: string): Response => HttpServerResponse.setHeader(empty(302), "location", location)
+
+const failed = (status: number, error: string): Response => json({ error }, status)
+
+const noVhost = failed(404, "vhost doesn't exist")
+const noChannel = failed(404, "channel doesn't exist")
+const notFound = failed(404, "not found")

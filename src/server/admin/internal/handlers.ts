@@ -1,0 +1,319 @@
+/**
+ * The handlers of `AdminApi`, by group. Changes are persisted when they are answered.
+ */
+
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type * as Schema from "effect/Schema"
+import * as Json from "../../../protocol/Json.ts"
+import * as Engine from "../../engine/Vhosts.ts"
+import { ofView } from "../../engine/VhostViews.ts"
+import type { Counts, Vhost } from "../../Vhosts.ts"
+import { Vhosts } from "../../Vhosts.ts"
+import { AdminApi, Cookie, Validation } from "../AdminApi.ts"
+import * as Errors from "../AdminError.ts"
+import * as Parts from "./parts.ts"
+import * as Tail from "./tail.ts"
+
+/** How large the JSON of a dead letter may be in a list. */
+const maxListed = 16_384
+
+const notFound = (message: string) => () => new Errors.NotFoundError({ message })
+
+const unavailable = ({ message }: { readonly message: string }) => Effect.fail(new Errors.UnavailableError({ message }))
+
+const quote = (name: string): string => JSON.stringify(name.slice(0, 130))
+
+const find = (path: string): Effect.Effect<Vhost, Errors.NotFoundError, Vhosts> =>
+  Vhosts.use(({ get }) => Effect.mapError(get(path), notFound(`There is no vhost ${quote(path)}`)))
+
+const findEngine = (path: string): Effect.Effect<Engine.Vhost, Errors.NotFoundError, Vhosts> =>
+  Effect.map(find(path), ofView)
+
+const detailsOf = (vhost: Vhost) =>
+  Effect.map(vhost.counts, (counts) => ({ path: vhost.path, token: Redacted.value(vhost.token), counts }))
+
+const noChannel = (channel: string) => notFound(`There is no channel ${quote(channel)}`)
+
+const broker = HttpApiBuilder.group(
+  AdminApi,
+  "broker",
+  Effect.fnUntraced(function*(handlers) {
+    const begun = yield* Clock.monotonicTimeNanos
+    return handlers
+      .handle("status", () =>
+        Effect.gen(function*() {
+          const now = yield* Clock.monotonicTimeNanos
+          const vhosts = yield* Vhosts.use(({ list }) => list)
+          const counts = yield* Effect.forEach(vhosts, (vhost) => vhost.counts)
+          const engines = vhosts.map(ofView)
+          const sum = (count: (vhost: Engine.Vhost) => number) =>
+            engines.reduce((total, vhost) => total + count(vhost), 0)
+          return {
+            uptime: Math.floor(Number(now - begun) / 1e9),
+            vhosts: vhosts.length,
+            counts: counts.reduce(add, none),
+            totals: {
+              broadcasts: sum(({ channels }) => channels.counters.broadcasts),
+              deliveries: sum(({ channels }) => channels.counters.deliveries),
+              events: sum(({ lobby }) => lobby.counters.accepted),
+              acknowledged: sum(({ lobby }) => lobby.counters.acknowledged)
+            }
+          }
+        }))
+      .handle("tailRefusals", () => Effect.succeed(Tail.ofRefusals))
+  })
+)
+
+const none: Counts = {
+  browsers: 0,
+  workers: 0,
+  channels: 0,
+  subscriptions: 0,
+  queued: 0,
+  unacked: 0,
+  deadLetters: 0
+}
+
+const add = (one: Counts, other: Counts): Counts => ({
+  browsers: one.browsers + other.browsers,
+  workers: one.workers + other.workers,
+  channels: one.channels + other.channels,
+  subscriptions: one.subscriptions + other.subscriptions,
+  queued: one.queued + other.queued,
+  unacked: one.unacked + other.unacked,
+  deadLetters: one.deadLetters + other.deadLetters
+})
+
+const vhosts = HttpApiBuilder.group(AdminApi, "vhosts", (handlers) => {
+  const part = Parts.makeCursors((vhost: Vhost) => vhost)
+  return handlers
+    .handle("list", ({ query }) =>
+      Effect.gen(function*() {
+        const { items, next } = part(yield* Vhosts.use(({ list }) => list), query)
+        const summaries = yield* Effect.forEach(
+          items,
+          ({ cursor, value }) => Effect.map(value.counts, (counts) => ({ cursor, value: { path: value.path, counts } }))
+        )
+        return Parts.answer({ items: summaries, next }, query, (summary) => summary)
+      }))
+    .handle("add", ({ payload }) =>
+      Vhosts.use(({ add }) => add(payload)).pipe(
+        Effect.flatMap(detailsOf),
+        Effect.catchTags({
+          VhostExistsError: ({ message }) => Effect.fail(new Errors.AlreadyExistsError({ message })),
+          InvalidVhostError: ({ message }) => Effect.fail(new Errors.InvalidError({ message })),
+          InvalidChannelNameError: ({ message }) => Effect.fail(new Errors.InvalidError({ message })),
+          InternalError: unavailable
+        })
+      ))
+    .handle("get", ({ params }) => Effect.flatMap(find(params.vhost), detailsOf))
+    .handle("remove", ({ params }) =>
+      Vhosts.use(({ remove }) => remove(params.vhost)).pipe(
+        Effect.catchTags({
+          VhostNotFoundError: ({ message }) => Effect.fail(new Errors.NotFoundError({ message })),
+          InternalError: unavailable
+        })
+      ))
+})
+
+const channels = HttpApiBuilder.group(AdminApi, "channels", (handlers) =>
+  handlers
+    .handle("list", ({ params, query }) =>
+      Effect.map(findEngine(params.vhost), ({ channels }) =>
+        Parts.answer(channels.listAfter(query.prefix ?? "", query.after ?? 0), query, (channel) =>
+          channel)))
+    .handle("get", ({ params: { channel, vhost } }) =>
+      describe(vhost, channel))
+    .handle("open", ({ params: { channel, vhost } }) =>
+      find(vhost).pipe(
+        Effect.flatMap(({ channels }) =>
+          channels.open(channel)
+        ),
+        Effect.catchTags({
+          InvalidChannelNameError: ({ message }) => Effect.fail(new Errors.InvalidError({ message })),
+          InternalError: unavailable
+        }),
+        Effect.andThen(describe(vhost, channel))
+      ))
+    .handle("close", ({ params: { channel, vhost } }) =>
+      find(vhost).pipe(
+        Effect.flatMap(({ channels }) => channels.close(channel)),
+        Effect.catchTags({
+          ChannelNotFoundError: () => Effect.fail(noChannel(channel)()),
+          InternalError: unavailable
+        })
+      ))
+    .handle("subscribers", ({ params, query }) => subscribers(params, query))
+    .handle("tail", ({ params: { channel, vhost } }) =>
+      Effect.flatMap(
+        findEngine(vhost),
+        (vhost) => Effect.mapError(Tail.ofChannel(vhost, channel), noChannel(channel))
+      )))
+
+const subscribers = (params: { readonly vhost: string; readonly channel: string }, query: Parts.Page) =>
+  Effect.flatMap(
+    findEngine(params.vhost),
+    ({ channels }) =>
+      channels.subscribersAfter(params.channel, query.after ?? 0).pipe(
+        Effect.mapError(noChannel(params.channel)),
+        Effect.map((part) =>
+          Parts.answer(part, query, ({ browser, data, uid }) => ({
+            sid: browser.sid,
+            ...uid !== undefined && { uid },
+            data: Json.parseObjectOrEmpty(data.text)
+          }))
+        )
+      )
+  )
+
+const describe = (vhost: string, channel: string) =>
+  Effect.flatMap(
+    findEngine(vhost),
+    ({ channels }) => Effect.mapError(channels.describe(channel), noChannel(channel))
+  )
+
+const browsers = HttpApiBuilder.group(AdminApi, "browsers", (handlers) => {
+  const part = Parts.makeCursors(({ browser }: BrowserInfo) => browser)
+  return handlers
+    .handle(
+      "list",
+      ({ params, query }) =>
+        Effect.map(
+          findEngine(params.vhost),
+          ({ browsers }) =>
+            Parts.answer(part(browsers.list(), query), query, ({ browser: { sid, version }, subscriptions, uid }) => ({
+              sid,
+              version,
+              ...uid !== undefined && { uid },
+              subscriptions
+            }))
+        )
+    )
+    .handle(
+      "disconnect",
+      ({ params: { sid, vhost } }) =>
+        Effect.flatMap(disconnect(vhost, "sid", sid), (result) =>
+          result.disconnected > 0
+            ? Effect.succeed(result)
+            : Effect.fail(new Errors.NotFoundError({ message: `There is no browser ${quote(sid)}` })))
+    )
+    .handle("disconnectUser", ({ params: { uid, vhost } }) => disconnect(vhost, "uid", uid))
+})
+
+type BrowserInfo = ReturnType<Engine.Vhost["browsers"]["list"]> extends Iterable<infer Info> ? Info : never
+
+const disconnect = (vhost: string, by: "sid" | "uid", who: string) =>
+  Effect.flatMap(
+    findEngine(vhost),
+    ({ browsers }) => Effect.map(browsers.disconnect(by, who), (disconnected) => ({ disconnected }))
+  )
+
+const workers = HttpApiBuilder.group(AdminApi, "workers", (handlers) => {
+  const part = Parts.makeCursors(({ registration }: WorkerInfo) => registration)
+  return handlers
+    .handle("list", ({ params, query }) =>
+      Effect.map(
+        Effect.flatMap(findEngine(params.vhost), ({ lobby }) => lobby.workers),
+        (workers) =>
+          Parts.answer(part(workers, query), query, ({ age, id, lifecycle, prefetch, responses, unacked }) => ({
+            id,
+            seconds: seconds(age),
+            unacked,
+            // Some want any number.
+            ...prefetch !== undefined && Number.isSafeInteger(prefetch) && { prefetch },
+            requests: responses,
+            lifecycle
+          }))
+      ))
+    .handle("queue", ({ params }) =>
+      Effect.map(
+        Effect.flatMap(findEngine(params.vhost), ({ lobby }) => lobby.lanes),
+        ({ events, lifecycle, requests }) => ({
+          events: laneOf(events),
+          requests: laneOf(requests),
+          lifecycle: laneOf(lifecycle)
+        })
+      ))
+})
+
+type Lobby = Engine.Vhost["lobby"]
+type WorkerInfo = Effect.Success<Lobby["workers"]>[number]
+type LaneInfo = Effect.Success<Lobby["lanes"]>["events"]
+
+const seconds = (millis: number): number => Math.floor(millis) / 1000
+
+const laneOf = ({ oldestAge, queued, unacked }: LaneInfo) => ({
+  queued,
+  unacked,
+  ...oldestAge !== undefined && { oldestSeconds: seconds(oldestAge) }
+})
+
+const deadLetters = HttpApiBuilder.group(AdminApi, "deadLetters", (handlers) =>
+  handlers
+    .handle("list", ({ params, query }) =>
+      Effect.gen(function*() {
+        const { deadLettersAfter } = yield* findEngine(params.vhost)
+        const items = [...yield* deadLettersAfter(query.after ?? 0)]
+        return Parts.answer({ items, next: undefined }, query, letterOf)
+      }))
+    .handle("replay", ({ params: { id, vhost } }) =>
+      find(vhost).pipe(
+        Effect.flatMap(({ deadLetters }) => deadLetters.replay(id)),
+        Effect.catchTag("InternalError", unavailable),
+        Effect.flatMap(orNoLetter(id))
+      ))
+    .handle("replayAll", ({ params }) =>
+      find(params.vhost).pipe(
+        Effect.flatMap(({ deadLetters }) => deadLetters.replayAll),
+        Effect.catchTag("InternalError", unavailable)
+      ))
+    .handle("discard", ({ params: { id, vhost } }) =>
+      find(vhost).pipe(
+        Effect.flatMap(({ deadLetters }) => deadLetters.discard(id)),
+        Effect.catchTag("InternalError", unavailable),
+        Effect.flatMap(orNoLetter(id))
+      ))
+    .handle("discardAll", ({ params }) =>
+      find(params.vhost).pipe(
+        Effect.flatMap(({ deadLetters }) => deadLetters.discardAll),
+        Effect.catchTag("InternalError", unavailable),
+        Effect.map((discarded) => ({ discarded }))
+      )))
+
+const orNoLetter = (id: string) => (isThere: boolean) =>
+  isThere ? Effect.void : Effect.fail(notFound(`There is no dead letter ${quote(id)}`)())
+
+interface Letter {
+  readonly id: string
+  readonly json: string
+  readonly attempts: number
+  readonly reason: string
+  readonly failedAt: number
+}
+
+const letterOf = ({ attempts, failedAt, id, json, reason }: Letter) => {
+  const [[event, data] = ["", {}]] = Object.entries(Json.parseObjectOrEmpty(json))
+  const size = Buffer.byteLength(json)
+  return { id, event, ...size <= maxListed && { data: data as Schema.Json }, size, attempts, reason, failedAt }
+}
+
+/** All handlers. The endpoint has let the request pass, so the cookie is there. */
+export const layer = Layer.mergeAll(broker, vhosts, channels, browsers, workers, deadLetters).pipe(
+  Layer.provide([
+    Layer.succeed(Cookie, { cookie: (effect) => effect }),
+    HttpApiMiddleware.layerSchemaErrorTransform(
+      Validation,
+      (error) =>
+        error.kind === "Body" || error.kind === "ResponseHeaders"
+          ? Effect.fail(error)
+          : Effect.fail(
+            new Errors.InvalidError({ message: `${error.kind}: ${error.cause.message.replace(/\s+/g, " ")}` })
+          )
+    )
+  ])
+)
