@@ -93,6 +93,14 @@ layer(Harness.layer({ admin: { port: 0, cookie } }), { excludeTestServices: true
       assert.match(yield* printed("list-workers", "/test"), /^worker +seconds +unacked +prefetch +takes\n$/)
     }).pipe(Effect.scoped))
 
+  it.effect("has its flags in one list, without the headings of those of serve", () =>
+    Effect.gen(function*() {
+      assert.match(
+        yield* printed("status", "--help"),
+        /FLAGS\n {2}--address .*\n {2}--cookie .*\n {2}--storage-dir .*\n {2}--json /
+      )
+    }))
+
   it.effect("says what is wrong with the cookie and the address", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
@@ -108,7 +116,12 @@ layer(Harness.layer({ admin: { port: 0, cookie } }), { excludeTestServices: true
         "does not answer"
       )
       const folder = yield* temporaryFolder
-      assertWrong(yield* run(["admin", "status", "--storage-dir", folder]), "kosmonaut.cookie", "NotFound")
+      assertWrong(
+        yield* run(["admin", "status", "--storage-dir", folder]),
+        "There is no",
+        "kosmonaut.cookie",
+        "KOSMONAUT_ADMIN_COOKIE"
+      )
       assertWrong(yield* admin("tail", "/test"), "channel")
       assertWrong(yield* admin("tail", "/test", "none"), `"none"`)
     }).pipe(Effect.scoped))

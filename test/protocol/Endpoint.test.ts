@@ -169,7 +169,11 @@ describe("Endpoint", () => {
     expect(failure).toBeInstanceOf(InvalidEndpointError)
     expect(failure.detail).toContain(detail)
     expect(failure.message).toContain(detail)
-    expect(failure.message).toContain("Expected wr://<access token>@<host>:<port>/<vhost>")
+    expect(failure.message).toContain(
+      url.startsWith("wrs://")
+        ? "Expected wrs://<access token>@<host>:<port>/<vhost>?serverKey=<public key>"
+        : "Expected wr://<access token>@<host>:<port>/<vhost>"
+    )
     expect(tells(shown(failure), token)).toBe(false)
   })
 
