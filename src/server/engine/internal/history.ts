@@ -194,8 +194,17 @@ const add = (
 ): Entry => {
   const { total } = histories
   const own = ownText(message)
-  const size = overhead + Math.max(2 * own.length, byteLength(own))
-  const entry: Entry = { position, message: own, exceptSid, size, at, history, older: undefined, newer: undefined }
+  const size = overhead + Math.max(2 * own.length, byteLength(own)) + 2 * (exceptSid?.length ?? 0)
+  const entry: Entry = {
+    position,
+    message: own,
+    exceptSid: exceptSid && ownText(exceptSid),
+    size,
+    at,
+    history,
+    older: undefined,
+    newer: undefined
+  }
   link(history.lane ??= laneOf(histories, history.limits.age), entry)
   history.entries.push(entry)
   history.size += size
