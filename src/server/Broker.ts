@@ -162,7 +162,9 @@ const admin = Layer.unwrap(Effect.gen(function*() {
     // Loaded only where there is one: it needs more of Effect's HTTP than the rest.
     : (yield* Effect.promise(() => import("./admin/AdminEndpoint.ts"))).layer({
       port,
-      probe: `http://${reachableOf(host)}:${browsers.port}${browsers.prefix}/kosmonaut.js`
+      probe: `${browsers.scheme === "wss" ? "https" : "http"}://${
+        reachableOf(host)
+      }:${browsers.port}${browsers.prefix}/kosmonaut.js`
     })
 }))
 

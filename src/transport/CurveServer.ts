@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { KeyObject } from "node:crypto"
@@ -40,7 +41,7 @@ export interface CurveServer {
  *
  * @since 0.1.0
  */
-export const make = ({ publicKey, secretKey }: CurveKeys.KeyPair): Effect.Effect<CurveServer, Error> =>
+export const make = ({ publicKey, secretKey }: CurveKeys.KeyPair): Effect.Effect<CurveServer, Cause.UnknownError> =>
   Effect.map(TweetNaCl.load, (cipher) => ({
     cipher,
     secretKey: CurveKeys.privateKeyOf(Buffer.from(Redacted.value(secretKey), "hex")),

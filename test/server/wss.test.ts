@@ -59,6 +59,16 @@ describe("the browsers' port with a certificate", () => {
       assert.strictEqual((yield* get(broker.websocketPort, "/nope")).status, 404)
     }).pipe(withBroker({ tls })))
 
+  it.live("is ready, by the admin port", () =>
+    Effect.gen(function*() {
+      const { broker } = yield* TestBroker
+      const response = yield* Effect.promise(() => fetch(`${broker.addresses.admin}/ready`))
+      assert.deepStrictEqual([response.status, yield* Effect.promise(() => response.text())], [
+        200,
+        `{"status":"ready"}`
+      ])
+    }).pipe(withBroker({ tls, admin: { port: 0 } })))
+
   it.live("disconnects those that do not speak TLS, and serves on", () =>
     Effect.gen(function*() {
       const plain = yield* RawTcp.connect(yield* port)

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Fs from "node:fs/promises"
 import * as CurveKey from "../../protocol/CurveKey.ts"
+import { causeText } from "../../protocol/ErrorText.ts"
 import * as CurveKeys from "../../transport/CurveKeys.ts"
 import * as CurveServer from "../../transport/CurveServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
@@ -39,8 +40,8 @@ const make = Effect.gen(function*() {
     const pair = yield* readPair(secretKeyFile)
     const curve = yield* Effect.mapError(
       CurveServer.make(pair),
-      ({ message }) =>
-        invalid(secretKeyFile, `left out without the package tweetnacl: npm install tweetnacl (${message})`)
+      ({ cause }) =>
+        invalid(secretKeyFile, `left out without the package tweetnacl: npm install tweetnacl${causeText(cause)}`)
     )
     return ServerKey.of({ curve, publicKey: pair.publicKey, accepts })
   }

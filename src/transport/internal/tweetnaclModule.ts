@@ -3,13 +3,14 @@
  * cipher.
  */
 
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type TweetNaCl from "tweetnacl"
 import type { Cipher } from "../CurveServer.ts"
 
 /** Loads it. Fails with the reason if the package is missing. */
-export const load: Effect.Effect<Cipher, Error> = Effect.map(
-  Effect.tryPromise({ try: () => import("tweetnacl"), catch: (cause) => cause as Error }),
+export const load: Effect.Effect<Cipher, Cause.UnknownError> = Effect.map(
+  Effect.tryPromise(() => import("tweetnacl")),
   (loaded) => {
     const nacl = loaded.default as typeof TweetNaCl & Lowlevel
     return {

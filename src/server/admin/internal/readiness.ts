@@ -7,6 +7,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Http from "node:http"
+import * as Https from "node:https"
 import { ofView } from "../../engine/VhostViews.ts"
 import type { Vhosts } from "../../Vhosts.ts"
 
@@ -42,10 +43,12 @@ const persisted = (vhosts: Vhosts["Service"]) =>
       Effect.forEach(all, (vhost) => ofView(vhost).journal.persisted, { concurrency: "unbounded", discard: true })
   )
 
-// The whole way of a browser but the vhost: accepted by the system, read, answered. Any answer will do.
+// The whole way of a browser but the vhost: accepted by the system, read, answered. Any answer will do, and any certificate:
+// it is the broker's own port, by an address that is not in its certificate.
 const request = (url: string) =>
   Effect.callback<void, unknown>((resume) => {
-    const sent = Http.request(url, { method: "HEAD", agent: false }, (response) => {
+    const begin = url.startsWith("https:") ? Https.request : Http.request
+    const sent = begin(url, { method: "HEAD", agent: false, rejectUnauthorized: false }, (response) => {
       response.resume()
       resume(Effect.void)
     })
