@@ -103,10 +103,9 @@ const announceCookie = (admin: Broker.Broker["Service"]["admin"]) =>
 
 // Flags win over the environment.
 const optionsOf = Effect.fnUntraced(function*({ channels, options, paths, tokens }: Input) {
-  const cookie = yield* Config.option(Config.Redacted("KOSMONAUT_ADMIN_COOKIE"))
   const given = [yield* BrokerConfig.environment, BrokerConfig.fromTexts(options)].reduce(
     BrokerConfig.merge,
-    { admin: { port: adminPort, cookie: Option.getOrUndefined(cookie) } }
+    { admin: { port: adminPort } }
   )
   if (given.fsync === true && given.storageDir === undefined) {
     return yield* CommandLine.wrongUse("--fsync needs --storage-dir: without it nothing is stored")
