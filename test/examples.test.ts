@@ -82,6 +82,7 @@ const others = [
   "administrator.ts",
   "backend.ts",
   "broker.ts",
+  "channel-rules.ts",
   "chat-browser.ts",
   "chat-events.ts",
   "chat-worker.ts",
@@ -102,6 +103,7 @@ const others = [
   "react.ts",
   "retries.ts",
   "script.ts",
+  "tokens.ts",
   "vue.ts"
 ]
 

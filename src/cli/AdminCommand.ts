@@ -248,6 +248,7 @@ const browsers = Command.make(
   Command.withDescription(
     "List the connected browsers of a vhost: their users, where they connect from, for how long, and how many bytes are queued for each"
   ),
+  Command.withShortDescription("List the connected browsers of a vhost, and their users"),
   Command.withExamples([{ command: "kosmonaut admin browsers /chat --json | jq -r 'select(.uid == \"joe\") | .sid'" }])
 )
 

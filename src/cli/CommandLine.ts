@@ -121,14 +121,25 @@ const formatter = (): CliOutput.Formatter => {
     formatError: standard.formatError,
     formatErrors: standard.formatErrors,
     formatVersion: standard.formatVersion,
-    formatHelpDoc: ({ globalFlags = [], ...doc }) =>
-      grouped(
-        standard.formatHelpDoc({ ...doc, globalFlags: globalFlags.map(narrow) }).replace(
-          /(?<!\n)\n(\S*EXAMPLES)/,
-          "\n\n$1"
-        )
-      )
+    formatHelpDoc: ({ globalFlags = [], ...doc }) => {
+      const help = standard.formatHelpDoc({ ...doc, globalFlags: globalFlags.map(narrow) })
+      const names = (doc.subcommands ?? []).flatMap(({ commands }) => commands.map(({ name }) => name))
+      return grouped(aligned(help.replace(/(?<!\n)\n(\S*EXAMPLES)/, "\n\n$1"), names))
+    }
   }
+}
+
+// Effect's column of names is 20 wide, also if a name is longer. The escapes are those of colours.
+const aligned = (help: string, names: ReadonlyArray<string>): string => {
+  const width = Math.max(...names.map(({ length }) => length)) + 4
+  return names.reduce(
+    (text, name) =>
+      text.replace(
+        new RegExp(`\n(  (?:\u001b\\[[\\d;]*m)*${name}(?:\u001b\\[[\\d;]*m)*) +`),
+        `\n$1${" ".repeat(width - name.length)}`
+      ),
+    help
+  )
 }
 
 /** Where a group of flags begins, and its heading. */

@@ -110,6 +110,15 @@ layer(Harness.layer({ admin: { port: 0, cookie } }), { excludeTestServices: true
       assert.match(yield* printed("list-workers", "/test"), /^worker +seconds +unacked +prefetch +takes\n$/)
     }).pipe(Effect.scoped))
 
+  it.effect("lists its commands in two columns", () =>
+    Effect.gen(function*() {
+      const { stdout } = yield* run(["admin", "--help"])
+      const [, list] = stdout.split("SUBCOMMANDS\n")
+      const lines = list!.split("\n\n")[0]!.split("\n")
+      assert.isAbove(lines.length, 10)
+      assert.strictEqual(new Set(lines.map((line) => line.match(/^ {2}\S+ {2,}/)?.[0].length)).size, 1, list!)
+    }))
+
   it.effect("has its flags in one list, without the headings of those of serve", () =>
     Effect.gen(function*() {
       assert.match(

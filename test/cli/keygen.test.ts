@@ -47,8 +47,14 @@ describe("kosmonaut keygen", () => {
       const file = join(yield* temporaryFolder, "broker.key")
       const { stdout } = yield* Program.run(["keygen", file])
       const { publicKey } = JSON.parse(stdout) as { readonly publicKey: string }
-      const ports = ["--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0"]
-      const broker = yield* Program.start(["serve", "--channel", "room", "--curve-secret-key-file", file, ...ports])
+      const broker = yield* Program.start([
+        "serve",
+        "--channel",
+        "room",
+        "--curve-secret-key-file",
+        file,
+        ...Program.freePorts
+      ])
       const [, json] = yield* broker.says("stdout", /^ready (.*)\n/)
       const { backend, serverKey, vhosts: [vhost] } = JSON.parse(json!) as Ready
       assert.strictEqual(serverKey, publicKey)
@@ -69,7 +75,6 @@ describe("kosmonaut keygen", () => {
     [["--curve-client-key", "abc"], "curve.clientKeys cannot be \"abc\": it is a list of public keys"]
   ])("serve says what is wrong with %j", ([flags, message]) =>
     Effect.gen(function*() {
-      const ports = ["--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0"]
-      Program.assertWrong(yield* Program.run(["serve", ...ports, ...flags]), message)
+      Program.assertWrong(yield* Program.run(["serve", ...Program.freePorts, ...flags]), message)
     }))
 })
