@@ -20,6 +20,13 @@ export const make = <E>(
   timeout: Duration.Duration
 ) => {
   const listeners = new Set<(token: VhostTokens.VhostToken) => Effect.Effect<void>>()
+  const end = (removed: ReadonlyArray<VhostTokens.VhostToken>) =>
+    Effect.timeoutOption(
+      Effect.forEach(removed, (token) => Effect.forEach(listeners, (listener) => listener(token), { discard: true }), {
+        discard: true
+      }),
+      timeout
+    )
   return {
     addToken: (path: string, token?: string | Redacted.Redacted) =>
       Effect.flatMap(
@@ -30,10 +37,16 @@ export const make = <E>(
       const { vhost } = yield* find(path)
       const removed = yield* vhost.tokens.remove(token)
       if (removed === undefined) return false
-      const ends = Effect.forEach(listeners, (listener) => listener(removed), { discard: true })
-      yield* Effect.timeoutOption(ends, timeout)
+      yield* end([removed])
       yield* vhost.journal.persisted
       return true
+    }),
+    regenerateToken: Effect.fnUntraced(function*(path: string) {
+      const { vhost } = yield* find(path)
+      const { removed, token } = yield* vhost.tokens.regenerate
+      yield* end(removed)
+      yield* vhost.journal.persisted
+      return token
     }),
     onTokenRemoved: (listener: (token: VhostTokens.VhostToken) => Effect.Effect<void>) =>
       Effect.asVoid(Effect.acquireRelease(
