@@ -81,8 +81,12 @@ export const serve = Command.make("serve", {
         description: "On free ports, for tests; the ready line has them"
       },
       {
-        command: "kosmonaut serve --host 0.0.0.0 --origin https://example.com --browsers-max-per-address 100",
-        description: "For browsers from elsewhere; put a proxy with TLS in front"
+        command: "kosmonaut serve --host 0.0.0.0 --origin https://example.com --tls-cert cert.pem --tls-key key.pem",
+        description: "For browsers from elsewhere, encrypted: wss://"
+      },
+      {
+        command: "kosmonaut serve --vhost /chat --storage-dir /var/lib/kosmonaut",
+        description: "With storage, which outlasts the broker; kosmonaut admin finds its cookie there"
       }
     ])
   )

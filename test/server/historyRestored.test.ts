@@ -96,6 +96,28 @@ describe.each(stores)("history on $name", ({ make }) => {
       })
   )
 
+  it.effect.each([{ restarts: true }, { restarts: false }])(
+    "leaves nothing of a channel that was opened on demand if it has none any more, after a restart: $restarts",
+    ({ restarts }) =>
+      Effect.gen(function*() {
+        const { live, stored } = yield* make
+        const withHistory = { channelRules: [{ pattern: ".*", openOnDemand: true, history: true }] } as const
+        const without = { channelRules: [{ pattern: ".*", openOnDemand: true }] } as const
+        yield* live(withHistory, (vhost) =>
+          Effect.gen(function*() {
+            yield* say(vhost, 1)
+            if (restarts) return
+            yield* vhost.setChannelRules([{ pattern: ".*", openOnDemand: true }])
+            expect(yield* vhost.channels.list).toEqual([])
+            yield* vhost.setChannelRules([])
+          }))
+        if (restarts) yield* live(without, (vhost) => vhost.channels.persisted)
+        expect((yield* stored).filter(({ _tag }) => _tag === "Channel")).toEqual([])
+        // Nobody has opened it for good.
+        yield* live({}, ({ channels }) => Effect.map(channels.list, (list) => expect(list).toEqual([])))
+      })
+  )
+
   it.effect.each([{ kills: true }, { kills: false }])(
     "is there after a restart, with its epoch, positions and what each browser does not receive, killed: $kills",
     ({ kills }) =>

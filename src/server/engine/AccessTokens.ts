@@ -16,6 +16,7 @@ import * as Redacted from "effect/Redacted"
 import type { Grant } from "../../protocol/Grant.ts"
 import { InternalError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
 import * as Permission from "../domain/Permission.ts"
+import { ownText } from "./internal/ownText.ts"
 import * as Patterns from "./internal/patterns.ts"
 import * as StoredGrant from "./internal/storedGrant.ts"
 import * as Timeline from "./internal/timeline.ts"
@@ -97,7 +98,8 @@ export const make = (options: {
   }
 
   return {
-    issue: Effect.fnUntraced(function*(uid, pattern, rest) {
+    issue: Effect.fnUntraced(function*(givenUid, givenPattern, rest) {
+      const [uid, pattern] = [ownText(givenUid), ownText(givenPattern)]
       const [now, wall] = [Timeline.nowOf(clock), clock.currentTimeMillisUnsafe()]
       const granted = rest && StoredGrant.grantedOf(rest, now)
       yield* permissionOf(uid, pattern, granted)

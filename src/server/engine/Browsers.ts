@@ -31,6 +31,8 @@ export interface Browsers {
    * browser that has disconnected.
    */
   readonly identifyUnsafe: (browser: Browser, uid: string, info?: Permission["info"]) => void
+  /** A browser becomes that of another user: until it is identified again nobody finds it by its user. */
+  readonly forgetUserUnsafe: (browser: Browser) => void
   /** A browser has disconnected. */
   readonly leaveUnsafe: (browser: Browser) => void
   /**
@@ -98,6 +100,7 @@ export const make = (state: VhostState, log: Log, emit: (event: Event) => void):
       emit(Lifecycle.browserConnected(browser.sid))
     },
     identifyUnsafe: browsers.identify,
+    forgetUserUnsafe: browsers.forgetUser,
     leaveUnsafe: (browser) => {
       const removed = browsers.remove(browser)
       if (removed !== undefined) emit(Lifecycle.browserDisconnected(browser.sid, removed.uid))

@@ -12,6 +12,7 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as SizedMap from "../../protocol/SizedMap.ts"
+import { ownText } from "./internal/ownText.ts"
 import * as Journal from "./Journal.ts"
 
 /**
@@ -108,7 +109,7 @@ export const make = (options: {
   }
   const addUnsafe: DeadLetters["addUnsafe"] = (letter) => {
     const failedAt = Math.floor(options.clock.currentTimeMillisUnsafe())
-    const dead = { ...letter, reason: letter.reason.slice(0, 500), failedAt }
+    const dead = { ...letter, reason: ownText(letter.reason.slice(0, 500)), failedAt }
     insert(dead)
     counters.added++
     journal.created({ _tag: "DeadLetter", ...dead, origin: dead.origin ?? null })

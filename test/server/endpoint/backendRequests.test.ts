@@ -221,9 +221,11 @@ describe("a trigger of a Client", () => {
       yield* client.send("1", "TG", "chat/later", "{}", `{"delay":60}`)
       for (const message of ["2", "3"]) yield* client.send(message, "TG", "chat/once", "{}", `{"dedupeKey":"k"}`)
       for (const message of ["1", "2", "3"]) expect(yield* client.next).toEqual([message, "OK"])
-      expect((yield* worker.next)[1]).toBe(`{"chat/once":{}}`)
-      expect((yield* worker.next)[1]).toBe(`{"chat/later":{}}`)
-      expect(performance.now() - started).toBeGreaterThanOrEqual(60)
+      // On a busy machine the delay may be over before the other one is there.
+      const arrived = new Map<string, number>()
+      for (let n = 0; n < 2; n++) arrived.set((yield* worker.next)[1]!, performance.now() - started)
+      expect([...arrived.keys()].sort()).toEqual([`{"chat/later":{}}`, `{"chat/once":{}}`])
+      expect(arrived.get(`{"chat/later":{}}`)).toBeGreaterThanOrEqual(60)
       expect(yield* counters).toEqual([0, 2])
     }).pipe(withPatience))
 

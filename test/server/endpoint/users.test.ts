@@ -2,11 +2,12 @@
  * What is sent to users, as their browsers see it.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { Effect, Fiber, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import * as Rules from "../../../src/server/engine/internal/rules.ts"
 import { enter, error, makeVhost, type World } from "../../harness/browserSession.ts"
+import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 
 const make = (history: BrokerConfig.Options["history"] = {}, more: BrokerConfig.Options = {}, pattern = ":user") =>
   makeVhost({ ...more, history, channelRules: [{ pattern, history: true }] })
@@ -46,6 +47,28 @@ describe("Sending to a user", () => {
       }
       for (const { browser } of [other, notSubscribed]) expect(browser.received()).toEqual([])
       expect(yield* say(world, "nobody", 2)).toBe(0)
+    }))
+
+  it.effect("subscribes no browser that becomes that of another user", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      const { vhost: { browsers, channels } } = world
+      const { authenticate, browser, send } = enter(world, "a", 1)
+      yield* authenticate("joe")
+      for (const channel of ["presence-room", "other"]) yield* send("subscribe", { channel })
+      // So many that it does not leave all its channels in one step.
+      const permission = { uid: "many", allows: () => true }
+      for (let n = 0; n < 10_001; n++) {
+        yield* channels.subscribe("presence-room", FakeBrowser.make(`n${n}`), { permission, hidden: true, data: {} })
+      }
+      const token = yield* world.grant("ann")
+      const changing = yield* Effect.forkChild(send("auth", { token }), { startImmediately: true })
+      expect(yield* channels.has("presence-room", browser)).toBe(false)
+      expect(yield* channels.has("other", browser)).toBe(true)
+      yield* browsers.subscribe("joe", "private-room")
+      expect(yield* Fiber.join(changing)).toContainEqual({ ":authenticated": { uid: "ann" } })
+      expect(yield* channels.has("private-room", browser)).toBe(false)
+      expect(yield* browsers.subscribe("ann", "room")).toBe(1)
     }))
 
   it.effect("is no channel: it cannot be opened, listed, described, broadcast to or joined by others", () =>

@@ -164,23 +164,35 @@ describe("Channels", () => {
     it.live("keeps no reference to browsers that are not subscribed any more", () =>
       Effect.gen(function*() {
         const channels = yield* make("room", "other")
-        const forgotten = yield* Effect.forEach(["closed", "unsubscribed", "left"], (how) =>
+        yield* channels.open("presence-room")
+        const forgotten = yield* Effect.forEach(["closed", "unsubscribed", "left", "away"], (how) =>
           Effect.gen(function*() {
-            const browser = FakeBrowser.make(how)
+            const browser = FakeBrowser.make(how, undefined, how === "away" ? 1 : 0)
             yield* channels.open("room")
-            yield* join(channels, "room", browser)
-            if (how === "closed") yield* channels.close("room")
-            if (how === "unsubscribed") yield* channels.unsubscribe("room", browser, {})
-            yield* channels.leave(browser)
+            yield* join(channels, how === "away" ? "presence-room" : "room", browser, joe)
+            if (how === "closed") {
+              yield* channels.close("room")
+            }
+            if (how === "unsubscribed") {
+              yield* channels.unsubscribe("room", browser, {})
+            }
+            yield* channels.leave(browser, how === "away")
             return new WeakRef(browser)
           }))
         setFlagsFromString("--expose-gc")
         const collectGarbage = runInNewContext("gc") as () => void
         // A weak reference is kept until the task that made it is over.
-        yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+        yield* Effect.callback<void>((resume) =>
+          void setImmediate(() =>
+            resume(Effect.void)
+          )
+        )
         collectGarbage()
-        expect(forgotten.map((browser) => browser.deref()?.sid)).toEqual([undefined, undefined, undefined])
-        expect((yield* channels.list).length).toBe(2)
+        expect(forgotten.map((browser) => browser.deref()?.sid)).toEqual(Array(4).fill(undefined))
+        expect((yield* channels.list).length).toBe(3)
+        // Its user is a member until its grace is over.
+        const { items } = yield* channels.subscribersAfter("presence-room", 0)
+        expect(items.map(({ value: { browser, isAway } }) => [browser.sid, isAway])).toEqual([["away", true]])
       }))
   })
 

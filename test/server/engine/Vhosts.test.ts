@@ -61,7 +61,7 @@ describe("Vhosts", () => {
         _tag: "InvalidOptionError",
         option: "channelRules.1.pattern",
         value: "\"a(\"",
-        allowed: expect.stringContaining("missing")
+        allowed: "a pattern in RE2 syntax; the pattern does not compile: error parsing regexp: missing closing ): `a(`"
       })
     }))
 

@@ -146,6 +146,24 @@ describe("A channel that is opened on demand", () => {
       expect(subscribed(browser("b"))).toMatchObject({ recovered: true, missed: 0 })
     }))
 
+  it.effect("retains a broadcast that comes when all earlier ones are too old", () =>
+    Effect.gen(function*() {
+      const { browser, join, leave, open, pass, say, state } = makeWorld()
+      yield* join("a", "room-h")
+      yield* say("room-h")
+      yield* leave("a", "room-h")
+      const { head } = state
+      pass(60_001)
+      // Nobody has looked since then.
+      yield* say("room-h")
+      expect(yield* open).toEqual(["room-h"])
+      yield* join("a", "room-h", { since: { epoch: state.epoch, position: head } })
+      expect(subscribed(browser("a"))).toMatchObject({ recovered: true, missed: 1 })
+      yield* leave("a", "room-h")
+      pass(60_001)
+      expect([yield* open, state.onDemand, state.histories.size]).toEqual([[], 0, 0])
+    }))
+
   it.effect("tells of a gap if other rules applied meanwhile", () =>
     Effect.gen(function*() {
       const { browser, channels, join, leave, say, state } = makeWorld()

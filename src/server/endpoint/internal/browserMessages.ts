@@ -132,8 +132,14 @@ const identify = (state: State, permission: Permission, message: Message<"Authen
     ? identified
     : browser.version === 1 && before.uid === permission.uid
     ? Effect.andThen(identified, channels.restrict(browser, permission))
-    : Effect.andThen(channels.leave(browser), identified)
+    : Effect.andThen(leaveAsUser(state), identified)
   return Effect.uninterruptible(Effect.andThen(changed, subscribeGranted(state, permission)))
+}
+
+// Twice: a backend may subscribe it while it leaves, and not once it has no user. Not earlier, since its inbox is that of its user.
+const leaveAsUser = ({ browser, vhost: { browsers, channels } }: State): Effect.Effect<void> => {
+  const leave = channels.leave(browser)
+  return Effect.andThen(Effect.andThen(leave, Effect.sync(() => browsers.forgetUserUnsafe(browser))), leave)
 }
 
 // A browser of version 0 does not expect to be subscribed by the broker.

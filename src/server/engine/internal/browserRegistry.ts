@@ -13,6 +13,8 @@ export interface BrowserRegistry {
    * browser that is not connected.
    */
   readonly identify: (browser: Browser, uid: string, info?: Permission["info"]) => void
+  /** A browser is that of no user any more, until it is identified again. */
+  readonly forgetUser: (browser: Browser) => void
   /** Removes a browser, and returns its user; `undefined` if it is not connected. */
   readonly remove: (browser: Browser) => { readonly uid: string | undefined } | undefined
   readonly get: (sid: string) => Browser | undefined
@@ -52,6 +54,7 @@ export const make = (): BrowserRegistry => {
       if (theirs === undefined) browsersOf.set(uid, new Set([browser]))
       else theirs.add(browser)
     },
+    forgetUser: removeUser,
     remove: (browser) => browsers.delete(browser.sid) ? { uid: removeUser(browser) } : undefined,
     get: (sid) => browsers.get(sid),
     uidOf: (browser) => users.get(browser)?.uid,

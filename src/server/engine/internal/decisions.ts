@@ -28,6 +28,7 @@ import * as Graces from "./graces.ts"
 import * as Inboxes from "./inboxes.ts"
 import * as Member from "./member.ts"
 import * as MessageSize from "./messageSize.ts"
+import { ownText } from "./ownText.ts"
 import * as Recovery from "./recovery.ts"
 import { ruleOf } from "./rules.ts"
 import { channelFor, channelOf, newChannel, type VhostState } from "./vhostState.ts"
@@ -66,7 +67,7 @@ const decisions: Decisions = {
     if (open === undefined && isFull(state)) return rejected(tooManyChannels(state))
     const message = BrokerMessage.broadcast(event, data, name, from?.sid)
     if (MessageSize.isLarger(message, state.largest)) return rejected(MessageSize.tooLarge(state.largest))
-    const key = channel.rule.latest ? `${name} ${event}` : undefined
+    const key = channel.rule.latest ? ownText(`${name} ${event}`) : undefined
     return { _tag: "Broadcast", channel: name, opens: open === undefined, message, exceptSid, key }
   },
 
@@ -102,7 +103,7 @@ const decisions: Decisions = {
     } else if (state.head >= state.reserved) return rejected(new InternalError({ detail: Journal.notPersisted }))
     const message = BrokerMessage.direct(event, data)
     if (MessageSize.isLarger(message, state.largest)) return rejected(MessageSize.tooLarge(state.largest))
-    const key = state.inboxes.rule.latest ? `${Inboxes.name} ${event}` : undefined
+    const key = state.inboxes.rule.latest ? ownText(`${Inboxes.name} ${event}`) : undefined
     return { _tag: "SentToUser", uid, message, key }
   },
 

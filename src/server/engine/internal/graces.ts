@@ -9,7 +9,8 @@
  * not count, because no browser could come back then.
  */
 
-import type { Subscription } from "../../domain/Browser.ts"
+import { constVoid } from "effect/Function"
+import type { Browser, Subscription } from "../../domain/Browser.ts"
 import type { Channel, Grace } from "./channel.ts"
 import * as Heap from "./heap.ts"
 import { isMember, type MemberSubscription } from "./member.ts"
@@ -49,7 +50,10 @@ export const timeOf = ({ stood }: Graces, now: number): number => now - stood
 export const fits = ({ limit, size }: Graces, channel: Channel, member: MemberSubscription | undefined): boolean =>
   member === undefined && channel.graces?.has(undefined) === true || size + sizeOf(member) <= limit
 
-/** Begins one. Another browser that is no member prolongs that of its channel. */
+/**
+ * Begins one. Another browser that is no member prolongs that of its channel. Of the connection of a member only its name is
+ * kept.
+ */
 export const begin = (
   graces: Graces,
   channel: Channel,
@@ -64,6 +68,9 @@ export const begin = (
     return graces.ends.put(own)
   }
   const subscription = member?.value
+  if (member !== undefined && subscription !== undefined) {
+    member.value = { ...subscription, browser: ended(subscription.browser) }
+  }
   const size = sizeOf(isMember(subscription) ? subscription : undefined)
   const entry = Heap.entryOf<Grace>({ channel, uid, member, until, size })
   graces.ends.put(entry)
@@ -116,5 +123,10 @@ export const due = (graces: Graces, now: number): Grace | undefined => {
   return late < 0 || late > tolerance ? undefined : next
 }
 
+// A connection has a socket and buffers, which are far larger than what is counted.
+const ended = ({ sid, version }: Browser): Browser => ({ sid, version, sendUnsafe: constVoid, closeUnsafe: constVoid })
+
 const sizeOf = (member: MemberSubscription | undefined): number =>
-  overhead + (member === undefined ? 0 : 6 * (member.data.text.length + (member.info?.text.length ?? 0)))
+  overhead + (member === undefined ? 0 : 6 * (textLength(member) + member.member.uid.length))
+
+const textLength = ({ data, info }: MemberSubscription): number => data.text.length + (info?.text.length ?? 0)

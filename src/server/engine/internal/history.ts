@@ -166,8 +166,13 @@ export const close = (histories: Histories, history: History): void => {
 /** What is known of a broadcast when it is appended. */
 export type Broadcast = Pick<Entry, "position" | "message" | "exceptSid">
 
-/** Appends a broadcast, and drops what is beyond a limit. One that is larger than a limit is not retained. */
+/**
+ * Appends a broadcast, and drops what is beyond a limit. One that is larger than a limit is not retained. `onEmptied` is not called,
+ * and not set afterwards.
+ */
 export const append = (histories: Histories, history: History, broadcast: Broadcast): void => {
+  // If all earlier ones are too old, that must not close the channel which this one is for.
+  history.onEmptied = undefined
   const now = histories.now()
   expire(histories, now)
   const entry = add(histories, history, broadcast, now)
@@ -189,8 +194,17 @@ const add = (
 ): Entry => {
   const { total } = histories
   const own = ownText(message)
-  const size = overhead + Math.max(2 * own.length, byteLength(own))
-  const entry: Entry = { position, message: own, exceptSid, size, at, history, older: undefined, newer: undefined }
+  const size = overhead + Math.max(2 * own.length, byteLength(own)) + 2 * (exceptSid?.length ?? 0)
+  const entry: Entry = {
+    position,
+    message: own,
+    exceptSid: exceptSid && ownText(exceptSid),
+    size,
+    at,
+    history,
+    older: undefined,
+    newer: undefined
+  }
   link(history.lane ??= laneOf(histories, history.limits.age), entry)
   history.entries.push(entry)
   history.size += size

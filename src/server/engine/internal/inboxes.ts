@@ -10,6 +10,7 @@
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import * as Channel from "./channel.ts"
 import * as History from "./history.ts"
+import { ownText } from "./ownText.ts"
 import type { Rule } from "./rules.ts"
 
 /** The name of the own inbox, for browsers. */
@@ -113,7 +114,7 @@ const historyOf = ({ floor, rule, unattended }: Inboxes, uid: string): History.H
 const retain = (inboxes: Inboxes, uid: string, history: History.History): void => {
   const { limit, unattended } = inboxes
   unattended.delete(uid)
-  unattended.set(uid, history)
+  unattended.set(ownText(uid), history)
   for (const [oldest, history] of unattended) {
     if (unattended.size <= limit) return
     unattended.delete(oldest)
@@ -131,7 +132,7 @@ const forget = ({ histories }: Inboxes, history: History.History): void => {
 
 // What a store calls an inbox. No channel can have such a name.
 const prefix = `${name}:`
-const ownerOf = (uid: string): History.Owner => ({ name: `${prefix}${uid}`, isOnDemand: true })
+const ownerOf = (uid: string): History.Owner => ({ name: ownText(`${prefix}${uid}`), isOnDemand: true })
 
 /** Whether this is what a store calls an inbox. */
 export const isStored = (stored: string): boolean => stored.startsWith(prefix)

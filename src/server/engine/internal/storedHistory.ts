@@ -71,12 +71,12 @@ export const restore = (
   { clock, journal }: { readonly clock: Clock.Clock; readonly journal: Journal.Journal }
 ): void => {
   const { histories } = state
-  for (const { floor, name, opened } of channels) {
+  for (const { floor, name, onDemand, opened } of channels) {
     if (Inboxes.isStored(name) && historyOf(state, name) !== undefined) continue
     const channel = channelOf(state, name)
     const history = channel?.history
-    // It was opened on demand, and would not be any more.
-    if (channel === undefined) {
+    // It was opened on demand, and would not be any more, or not be stored.
+    if (channel === undefined || (onDemand !== undefined && history === undefined)) {
       journal.deleted("Channel", name)
       continue
     }

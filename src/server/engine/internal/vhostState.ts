@@ -240,6 +240,7 @@ export const setRules = (state: VhostState, rules: Rules.Rules): void => {
     const rule = channel.rule = Rules.ruleOf(rules, channel.name)
     if (channel.history !== undefined && rule.history === undefined) {
       History.close(state.histories, channel.history)
+      if (channel.isOnDemand) state.histories.recorder?.closed(channel.history)
       channel.history = undefined
     } else if (channel.history === undefined && rule.history !== undefined) {
       channel.history = History.open(channel, rule.history, state.head)
