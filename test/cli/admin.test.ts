@@ -164,21 +164,45 @@ describe("kosmonaut admin", () => {
   it.live("finds the cookie in the storage folder, and shows what is broadcast until it is interrupted", () =>
     Effect.gen(function*() {
       const folder = yield* temporaryFolder
-      const { program, ready } = yield* serve("--storage-dir", folder, "--channel", "room", "--browsers-broadcast")
+      const { program, ready } = yield* serve(
+        "--storage-dir",
+        folder,
+        "--channel",
+        "room",
+        "--channel",
+        "hall",
+        "--browsers-broadcast"
+      )
       const env = { KOSMONAUT_ADMIN_ADDRESS: ready.admin, KOSMONAUT_STORAGE_DIR: folder }
       const tail = yield* start(["admin", "tail", "/app", "room"], { env })
       const ann = yield* Browser.connect(`${ready.websocket}/app`)
-      yield* ann.send({ subscribe: { channel: "room" } })
+      for (const channel of ["room", "hall"]) yield* ann.send({ subscribe: { channel } })
       // Until the tail has begun.
       yield* Effect.forkScoped(
-        Effect.forever(Effect.delay(ann.send({ broadcast: { channel: "room", event: "said", data: {} } }), "50 millis"))
+        Effect.forever(Effect.delay(
+          Effect.forEach(["room", "hall"], (channel) => ann.send({ broadcast: { channel, event: "said", data: {} } })),
+          "50 millis"
+        ))
       )
       yield* tail.says("stdout", new RegExp(`^{"said":{"channel":"room","sid":"${ann.sid}"}}\n`))
+      // One after the other from here on, and in order.
+      for (const n of [1, 2, 3]) {
+        yield* ann.send({ broadcast: { channel: "room", event: "counted", data: { n } } })
+      }
+      yield* tail.says(
+        "stdout",
+        /^{"counted":{"n":1,.*}}\n(?:{"said".*\n)*{"counted":{"n":2,.*}}\n(?:{"said".*\n)*{"counted":{"n":3,.*}}\n/m
+      )
       yield* tail.kill("SIGINT")
       const { status, stderr } = yield* tail.output
       assert.deepEqual([status, stderr], [0, ""])
       const other = yield* start(["admin", "tail", "/app", "room"], { env })
       yield* other.says("stdout", /\n/)
+      const closing = yield* start(["admin", "tail", "/app", "hall"], { env })
+      yield* closing.says("stdout", /\n/)
+      assert.strictEqual((yield* run(["admin", "delete-channel", "/app", "hall"], { env })).status, 0)
+      const closed = yield* closing.output
+      assert.deepEqual([closed.status, closed.stderr], [0, "kosmonaut: It ends: the channel was closed.\n"])
       yield* program.kill("SIGTERM")
       const lost = yield* other.output
       assert.strictEqual(lost.status, 1)

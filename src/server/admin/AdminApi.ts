@@ -19,6 +19,13 @@ import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
 import * as Errors from "./AdminError.ts"
 import * as Model from "./AdminModel.ts"
+import { version } from "./Version.ts"
+
+const cookie: HttpApiSecurity.ApiKey = HttpApiSecurity.annotate(
+  HttpApiSecurity.apiKey({ key: "X-WebRocket-Cookie" }),
+  OpenApi.Description,
+  "The cookie of the broker, 40 hexadecimal digits"
+)
 
 /**
  * Marks what needs the cookie. The endpoint has compared it before a request gets here.
@@ -26,7 +33,7 @@ import * as Model from "./AdminModel.ts"
  * @since 0.1.0
  */
 export class Cookie extends HttpApiMiddleware.Service<Cookie>()("kosmonaut/server/admin/AdminApi/Cookie", {
-  security: { cookie: HttpApiSecurity.apiKey({ key: "X-WebRocket-Cookie" }) }
+  security: { cookie }
 }) {}
 
 /**
@@ -40,7 +47,8 @@ export class Validation extends HttpApiMiddleware.Service<Validation>()("kosmona
 
 const vhost = { vhost: Model.VhostPath }
 const channel = { ...vhost, channel: Schema.String }
-const describe = (description: string) => OpenApi.annotations({ description })
+const describe = (summary: string, description?: string) =>
+  OpenApi.annotations({ summary, ...description !== undefined && { description } })
 
 /**
  * The broker as a whole.
@@ -55,6 +63,7 @@ export const broker = HttpApiGroup.make("broker").add(
     success: HttpApiSchema.StreamSse({ data: Model.RefusalsTail })
   }).annotateMerge(
     describe(
+      "What is refused, live",
       "Once a second what was refused in it, as server-sent events: browsers, their messages, events and requests"
     )
   )
@@ -72,13 +81,15 @@ export const vhosts = HttpApiGroup.make("vhosts").add(
     payload: Model.NewVhost,
     success: Model.Vhost,
     error: [Errors.InvalidError, Errors.AlreadyExistsError, Errors.UnavailableError]
-  }).annotateMerge(describe("Adds a vhost, with a random access token unless you give one")),
+  }).annotateMerge(describe("Adds a vhost", "It has a random access token unless you give one")),
   HttpApiEndpoint.get("get", "/vhosts/:vhost", { params: vhost, success: Model.Vhost, error: Errors.NotFoundError })
     .annotateMerge(describe("A vhost with its access token")),
   HttpApiEndpoint.delete("remove", "/vhosts/:vhost", {
     params: vhost,
     error: [Errors.NotFoundError, Errors.UnavailableError]
-  }).annotateMerge(describe("Removes a vhost: dismisses its workers, disconnects its browsers, deletes its events"))
+  }).annotateMerge(
+    describe("Removes a vhost", "Its workers are dismissed, its browsers disconnected, its events deleted")
+  )
 )
 
 /**
@@ -97,20 +108,23 @@ export const tokens = HttpApiGroup.make("tokens").add(
     payload: Model.NewToken,
     success: Model.Token,
     error: [Errors.InvalidError, Errors.NotFoundError, Errors.UnavailableError]
-  }).annotateMerge(describe("Adds an access token, a random one unless you give one; a vhost has at most 10")),
+  }).annotateMerge(describe("Adds an access token", "It is a random one unless you give one. A vhost has at most 10")),
   HttpApiEndpoint.post("remove", "/vhosts/:vhost/tokens/remove", {
     params: vhost,
     payload: Model.Token,
     error: [Errors.InvalidError, Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(
-    describe("Removes an access token, and ends the connections of backends that use it; not the only one of a vhost")
+    describe(
+      "Removes an access token",
+      "The connections of backends that use it are ended. The only one of a vhost cannot be removed"
+    )
   ),
   HttpApiEndpoint.post("regenerate", "/vhosts/:vhost/tokens/regenerate", {
     params: vhost,
     success: Model.Token,
     error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(
-    describe("Replaces all access tokens by a new random one, and ends the connections of all backends")
+    describe("Replaces all access tokens by a new one", "It is a random one. The connections of all backends are ended")
   )
 )
 
@@ -125,7 +139,7 @@ export const channelRules = HttpApiGroup.make("channelRules").add(
     success: Model.ChannelRules,
     error: Errors.NotFoundError
   }).annotateMerge(
-    describe("The rules of the channels of a vhost, without those of the broker, which come after them")
+    describe("The rules of the channels of a vhost", "Without those of the broker, which come after them")
   ),
   HttpApiEndpoint.put("set", "/vhosts/:vhost/channel-rules", {
     params: vhost,
@@ -134,10 +148,11 @@ export const channelRules = HttpApiGroup.make("channelRules").add(
     error: [Errors.InvalidError, Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(
     describe(
-      "Replaces the rules of the channels of a vhost, for open channels too. If one is wrong nothing changes. With storage they outlast the broker, unless its options have other rules for this vhost"
+      "Replaces the rules of the channels of a vhost",
+      "They apply to open channels, too. If one is wrong, nothing changes. With storage they outlast the broker, unless its options have other rules for this vhost"
     )
   )
-)
+).annotate(OpenApi.Title, "channel rules")
 
 /**
  * The channels of a vhost, and who is subscribed to them.
@@ -151,7 +166,7 @@ export const channels = HttpApiGroup.make("channels").add(
     success: Model.part(Model.Channel),
     error: Errors.NotFoundError
   }).annotateMerge(
-    describe("The open channels, or those whose names begin with a prefix, in the order of their opening")
+    describe("The open channels", "Or those whose names begin with a prefix, in the order of their opening")
   ),
   HttpApiEndpoint.get("get", "/vhosts/:vhost/channels/:channel", {
     params: channel,
@@ -162,24 +177,27 @@ export const channels = HttpApiGroup.make("channels").add(
     params: channel,
     success: Model.Channel,
     error: [Errors.InvalidError, Errors.NotFoundError, Errors.UnavailableError]
-  }).annotateMerge(describe("Opens a channel; one that is open stays open")),
+  }).annotateMerge(describe("Opens a channel", "One that is open stays open")),
   HttpApiEndpoint.delete("close", "/vhosts/:vhost/channels/:channel", {
     params: channel,
     error: [Errors.NotFoundError, Errors.UnavailableError]
-  }).annotateMerge(describe("Closes a channel; its subscribers receive :unsubscribed")),
+  }).annotateMerge(describe("Closes a channel", "Its subscribers receive :unsubscribed")),
   HttpApiEndpoint.get("subscribers", "/vhosts/:vhost/channels/:channel/subscribers", {
     params: channel,
     query: Model.Page,
     success: Model.part(Model.Subscriber),
     error: Errors.NotFoundError
-  }).annotateMerge(describe("The subscribers that are not hidden, in the order of their subscriptions")),
+  }).annotateMerge(
+    describe("The subscribers of a channel", "Those that are not hidden, in the order of their subscriptions")
+  ),
   HttpApiEndpoint.get("tail", "/vhosts/:vhost/channels/:channel/tail", {
     params: channel,
     success: HttpApiSchema.StreamSse({ data: Model.ChannelTail }),
     error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(
     describe(
-      "What is broadcast on a channel from now on, as server-sent events, until the channel is closed or you read too slowly"
+      "What is broadcast on a channel, live",
+      "As server-sent events, until the channel is closed or you read too slowly"
     )
   )
 )
@@ -195,7 +213,7 @@ export const browsers = HttpApiGroup.make("browsers").add(
     query: Model.Page,
     success: Model.part(Model.Browser),
     error: Errors.NotFoundError
-  }).annotateMerge(describe("The connected browsers, in the order in which they have connected")),
+  }).annotateMerge(describe("The connected browsers", "In the order in which they have connected")),
   HttpApiEndpoint.delete("disconnect", "/vhosts/:vhost/browsers/:sid", {
     params: { ...vhost, sid: Schema.String },
     success: Model.Disconnected,
@@ -219,12 +237,14 @@ export const workers = HttpApiGroup.make("workers").add(
     query: Model.Page,
     success: Model.part(Model.Worker),
     error: Errors.NotFoundError
-  }).annotateMerge(describe("The connected workers, in the order of their registration")),
+  }).annotateMerge(describe("The connected workers", "In the order of their registration")),
   HttpApiEndpoint.get("queue", "/vhosts/:vhost/queue", {
     params: vhost,
     success: Model.Queue,
     error: Errors.NotFoundError
-  }).annotateMerge(describe("How many events are queued and unacknowledged, and how old the oldest queued one is"))
+  }).annotateMerge(
+    describe("What is queued", "How many events are queued and unacknowledged, and how old the oldest queued one is")
+  )
 )
 
 /**
@@ -243,11 +263,13 @@ export const deadLetters = HttpApiGroup.make("deadLetters").add(
     params: vhost,
     success: Model.Replayed,
     error: [Errors.NotFoundError, Errors.UnavailableError]
-  }).annotateMerge(describe("Makes all dead letters events again, the oldest first, until the queue is full")),
+  }).annotateMerge(
+    describe("Replays all dead letters", "They are events again, the oldest first, until the queue is full")
+  ),
   HttpApiEndpoint.post("replay", "/vhosts/:vhost/dead-letters/:id/replay", {
     params: { ...vhost, id: Schema.String },
     error: [Errors.NotFoundError, Errors.UnavailableError]
-  }).annotateMerge(describe("Makes a dead letter an event again, without attempts")),
+  }).annotateMerge(describe("Replays a dead letter", "It is an event again, without attempts")),
   HttpApiEndpoint.delete("discardAll", "/vhosts/:vhost/dead-letters", {
     params: vhost,
     success: Model.Discarded,
@@ -257,7 +279,7 @@ export const deadLetters = HttpApiGroup.make("deadLetters").add(
     params: { ...vhost, id: Schema.String },
     error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(describe("Deletes a dead letter"))
-)
+).annotate(OpenApi.Title, "dead letters")
 
 /**
  * All of it.
@@ -274,6 +296,8 @@ export class AdminApi extends HttpApi.make("kosmonaut")
   .annotate(HttpApi.QueryParseOptions, { onExcessProperty: "error" })
   .annotateMerge(OpenApi.annotations({
     title: "Kosmonaut",
-    description: "Administration of a Kosmonaut broker. Authorize with the cookie, 40 hexadecimal digits"
+    version,
+    description:
+      "Administration of a Kosmonaut broker. Choose Authorize and give the cookie: it is in `kosmonaut.cookie` in the storage folder, or what the broker was started with"
   }))
 {}

@@ -14,6 +14,7 @@
 
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as ByteSize from "effect/ByteSize"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
@@ -44,17 +45,19 @@ export interface Options {
   readonly port: number
   /** A URL of the port of browsers. */
   readonly probe: string
+  /** For how long a connection may transfer nothing, default 30 seconds: one whose peer does not read, too. */
+  readonly idleTimeout?: Duration.Input | undefined
 }
 
 /** How large the body of a request may be. */
 const maxBodySize = ByteSize.fromInputUnsafe("64 KiB")
 
-const make = Effect.fnUntraced(function*({ port, probe }: Options) {
+const make = Effect.fnUntraced(function*({ idleTimeout = "30 seconds", port, probe }: Options) {
   const config = yield* BrokerConfig
   const vhosts = yield* Vhosts
   const { host } = config.admin
   const cookie = yield* Cookie.make(config)
-  const server = yield* HttpServer.listen({ host, port })
+  const server = yield* HttpServer.listen({ host, port, idleTimeout: Duration.toMillis(idleTimeout) })
   const gate = Gate.make({ cookie, trustUnsafe: server.trustUnsafe })
   const api = yield* Api.make
   const open = openOf(yield* Readiness.make(vhosts, probe), api)

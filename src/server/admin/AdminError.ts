@@ -16,6 +16,7 @@ const fields = { message: Schema.String }
  * @since 0.1.0
  */
 export class NotFoundError extends Schema.TaggedError<NotFoundError>(id("NotFoundError"))("NotFoundError", fields, {
+  description: "There is no such vhost, channel, browser, token or dead letter",
   httpApiStatus: 404
 }) {}
 
@@ -26,6 +27,7 @@ export class NotFoundError extends Schema.TaggedError<NotFoundError>(id("NotFoun
  */
 export class AlreadyExistsError
   extends Schema.TaggedError<AlreadyExistsError>(id("AlreadyExistsError"))("AlreadyExistsError", fields, {
+    description: "There is one of this name already",
     httpApiStatus: 409
   })
 {}
@@ -36,6 +38,7 @@ export class AlreadyExistsError
  * @since 0.1.0
  */
 export class InvalidError extends Schema.TaggedError<InvalidError>(id("InvalidError"))("InvalidError", fields, {
+  description: "Something in the request does not have the form that it must have",
   httpApiStatus: 400
 }) {}
 
@@ -47,6 +50,7 @@ export class InvalidError extends Schema.TaggedError<InvalidError>(id("InvalidEr
  */
 export class UnavailableError
   extends Schema.TaggedError<UnavailableError>(id("UnavailableError"))("UnavailableError", fields, {
+    description: "A limit is reached, or the storage cannot be written to",
     httpApiStatus: 503
   })
 {}

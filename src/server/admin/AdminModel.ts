@@ -7,6 +7,8 @@
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 
+const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+
 /**
  * How many items a part of a list has unless `limit` says otherwise, and at most.
  *
@@ -21,7 +23,7 @@ export const limits = { standard: 100, most: 1000 }
  * @since 0.1.0
  */
 export const Page = {
-  after: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
+  after: Schema.optionalKey(Count),
   limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: limits.most })))
 }
 
@@ -31,7 +33,7 @@ export const Page = {
  * @since 0.1.0
  */
 export const part = <S extends Schema.Top>(item: S) =>
-  Schema.Struct({ items: Schema.Array(item), next: Schema.optionalKey(Schema.Int) })
+  Schema.Struct({ items: Schema.Array(item), next: Schema.optionalKey(Count) })
 
 /**
  * The path of a vhost; in a URL without its first slash.
@@ -54,13 +56,13 @@ export const VhostPath = Schema.String.pipe(
  * @since 0.1.0
  */
 export const Counts = Schema.Struct({
-  browsers: Schema.Int,
-  workers: Schema.Int,
-  channels: Schema.Int,
-  subscriptions: Schema.Int,
-  queued: Schema.Int,
-  unacked: Schema.Int,
-  deadLetters: Schema.Int
+  browsers: Count,
+  workers: Count,
+  channels: Count,
+  subscriptions: Count,
+  queued: Count,
+  unacked: Count,
+  deadLetters: Count
 })
 
 /**
@@ -72,13 +74,13 @@ export const Counts = Schema.Struct({
 export const Status = Schema.Struct({
   version: Schema.String,
   uptime: Schema.Number,
-  vhosts: Schema.Int,
+  vhosts: Count,
   counts: Counts,
   totals: Schema.Struct({
-    broadcasts: Schema.Int,
-    deliveries: Schema.Int,
-    events: Schema.Int,
-    acknowledged: Schema.Int
+    broadcasts: Count,
+    deliveries: Count,
+    events: Count,
+    acknowledged: Count
   })
 })
 
@@ -97,7 +99,7 @@ export const VhostSummary = Schema.Struct({ path: Schema.String, counts: Counts 
 export const Vhost = Schema.Struct({
   path: Schema.String,
   token: Schema.String,
-  tokens: Schema.Int,
+  tokens: Count,
   counts: Counts
 })
 
@@ -171,7 +173,7 @@ export const NewVhost = Schema.Struct({
 export const Channel = Schema.Struct({
   name: Schema.String,
   kind: Schema.Literals(["normal", "private", "presence"]),
-  subscribers: Schema.Int
+  subscribers: Count
 })
 
 /**
@@ -195,11 +197,11 @@ export const Subscriber = Schema.Struct({
 export const Browser = Schema.Struct({
   sid: Schema.String,
   uid: Schema.optionalKey(Schema.String),
-  version: Schema.Int,
-  subscriptions: Schema.Int,
+  version: Count,
+  subscriptions: Count,
   address: Schema.optionalKey(Schema.String),
   seconds: Schema.optionalKey(Schema.Number),
-  queuedBytes: Schema.optionalKey(Schema.Int)
+  queuedBytes: Schema.optionalKey(Count)
 })
 
 /**
@@ -207,7 +209,7 @@ export const Browser = Schema.Struct({
  *
  * @since 0.1.0
  */
-export const Disconnected = Schema.Struct({ disconnected: Schema.Int })
+export const Disconnected = Schema.Struct({ disconnected: Count })
 
 /**
  * A connected worker: for how many seconds, how many events it holds unacked, how many it wants at most (absent for one that does
@@ -218,8 +220,8 @@ export const Disconnected = Schema.Struct({ disconnected: Schema.Int })
 export const Worker = Schema.Struct({
   id: Schema.String,
   seconds: Schema.Number,
-  unacked: Schema.Int,
-  prefetch: Schema.optionalKey(Schema.Int),
+  unacked: Count,
+  prefetch: Schema.optionalKey(Count),
   requests: Schema.Boolean,
   lifecycle: Schema.Boolean
 })
@@ -230,8 +232,8 @@ export const Worker = Schema.Struct({
  * @since 0.1.0
  */
 export const Lane = Schema.Struct({
-  queued: Schema.Int,
-  unacked: Schema.Int,
+  queued: Count,
+  unacked: Count,
   oldestSeconds: Schema.optionalKey(Schema.Number)
 })
 
@@ -251,10 +253,10 @@ export const DeadLetter = Schema.Struct({
   id: Schema.String,
   event: Schema.String,
   data: Schema.optionalKey(Schema.Json),
-  size: Schema.Int,
-  attempts: Schema.Int,
+  size: Count,
+  attempts: Count,
   reason: Schema.String,
-  failedAt: Schema.Int
+  failedAt: Count
 })
 
 /**
@@ -262,14 +264,14 @@ export const DeadLetter = Schema.Struct({
  *
  * @since 0.1.0
  */
-export const Replayed = Schema.Struct({ replayed: Schema.Int, left: Schema.Int })
+export const Replayed = Schema.Struct({ replayed: Count, left: Count })
 
 /**
  * How many dead letters were deleted.
  *
  * @since 0.1.0
  */
-export const Discarded = Schema.Struct({ discarded: Schema.Int })
+export const Discarded = Schema.Struct({ discarded: Count })
 
 /**
  * Of a channel: first, and every ten seconds, that the connection is alive; each message as browsers receive it; and at the end why
@@ -292,6 +294,6 @@ export const RefusalsTail = Schema.Struct({
   refusals: Schema.Array(Schema.Struct({
     metric: Schema.String,
     reason: Schema.optionalKey(Schema.String),
-    count: Schema.Int
+    count: Count
   }))
 })

@@ -4,6 +4,7 @@ import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
 import { HttpApiClient } from "effect/http-api"
 import { readFileSync } from "node:fs"
 import { AdminApi } from "../../../src/server/admin/AdminApi.ts"
+import { version } from "../../../src/server/admin/Version.ts"
 import { bound, header, request, sendAsStranger } from "../../harness/admin.ts"
 import { ackingWorker, transports } from "../../harness/backends.ts"
 import * as Browser from "../../harness/Browser.ts"
@@ -54,8 +55,21 @@ describe("the admin API", () => {
       assert.include(page.headers["content-security-policy"], "default-src 'none'")
       assert.notMatch(page.body, /<(script|link)[^>]* (src|href)=/)
       const document = yield* sendAsStranger("GET", "/api/openapi.json")
-      const { components, paths } = JSON.parse(document.body) as Record<string, any>
-      assert.deepEqual(components.securitySchemes.cookie, { type: "apiKey", name: "X-WebRocket-Cookie", in: "header" })
+      const { components, info, paths } = JSON.parse(document.body) as Record<string, any>
+      assert.deepInclude(components.securitySchemes.cookie, {
+        type: "apiKey",
+        name: "X-WebRocket-Cookie",
+        in: "header"
+      })
+      assert.strictEqual(info.version, version)
+      for (const methods of Object.values<Record<string, any>>(paths)) {
+        for (const { responses, summary } of Object.values(methods)) {
+          // What the page shows beside the path, and of each failure.
+          assert.match(summary, /^[A-Z].{5,60}$/)
+          for (const { description } of Object.values<any>(responses)) assert.notInclude(description, "kosmonaut/")
+        }
+      }
+      assert.notInclude(document.body, "-9007199254740991")
       assert.include(Object.keys(paths), "/api/vhosts/{vhost}/channels/{channel}")
     }).pipe(broker))
 

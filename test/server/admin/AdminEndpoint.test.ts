@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Layer, Logger, Redacted } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Logger, Metric, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import * as Fs from "node:fs"
 import { join } from "node:path"
@@ -7,7 +7,9 @@ import { Broker, type BrokerConfig, Store, Vhosts } from "../../../src/server/in
 import { bound, header, request, send, sendAsStranger } from "../../harness/admin.ts"
 import * as Browser from "../../harness/Browser.ts"
 import { eventually } from "../../harness/eventually.ts"
+import * as Prometheus from "../../harness/prometheus.ts"
 import * as RawTcp from "../../harness/RawTcp.ts"
+import * as RawWebSocket from "../../harness/RawWebSocket.ts"
 import { temporaryFolder } from "../../harness/temporaryFolder.ts"
 import { TestBroker } from "../../harness/TestBroker.ts"
 import { withBroker } from "../../harness/withBroker.ts"
@@ -56,6 +58,32 @@ describe("the admin endpoint", () => {
         }
       }
     }).pipe(Effect.scoped, broker))
+
+  it.live("has its metrics in the format of Prometheus, whatever their names and descriptions are", () =>
+    Effect.gen(function*() {
+      const { broker } = yield* TestBroker
+      yield* Metric.update(
+        Metric.counter("some-metric.of an application", {
+          description: "A \\ and\na second line",
+          attributes: { "a-b": `"quoted" \\ and\na second line` }
+        }),
+        2
+      )
+      yield* Metric.update(Metric.histogram("some_durations", { description: "Durations", boundaries: [1, 2] }), 1.5)
+      yield* Effect.exit(RawWebSocket.connect(broker.websocketPort, "/none"))
+      const { body } = yield* sendAsStranger("GET", "/metrics")
+      const families = Prometheus.parse(body)
+      const own = [...families.values()].filter(({ name }) => name.startsWith("kosmonaut_broker_"))
+      assert.isAbove(own.length, 12)
+      for (const { help, name } of own) assert.match(help, /^[A-Z]/, name)
+      assert.strictEqual(families.get("kosmonaut_broker_browsers")?.type, "gauge")
+      assert.isAtLeast(families.get("kosmonaut_broker_refused_browsers")!.samples.get(`reason="vhost"`)!, 1)
+      const other = families.get("some_metric_of_an_application")
+      assert.strictEqual(other?.help, String.raw`A \\ and\na second line`)
+      assert.deepEqual([...other!.samples], [[String.raw`a_b="\"quoted\" \\ and\na second line"`, 2]])
+      const { samples } = families.get("some_durations")!
+      assert.strictEqual(samples.get(`_bucketle="+Inf"`), 1)
+    }).pipe(broker))
 
   it.live("is not ready while the storage cannot be written to", () =>
     Effect.gen(function*() {

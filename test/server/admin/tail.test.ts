@@ -1,8 +1,14 @@
-import { assert, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Stream } from "effect"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer, Redacted, Stream } from "effect"
+import * as DiagnosticsChannel from "node:diagnostics_channel"
+import type { Socket } from "node:net"
+import { Admin } from "../../../src/server/admin/Admin.ts"
+import * as AdminEndpoint from "../../../src/server/admin/AdminEndpoint.ts"
 import * as Tail from "../../../src/server/admin/internal/tail.ts"
 import * as Engine from "../../../src/server/engine/Vhosts.ts"
+import * as VhostViews from "../../../src/server/engine/VhostViews.ts"
 import { settings } from "../../harness/engine.ts"
+import * as RawTcp from "../../harness/RawTcp.ts"
 
 it.effect("a reader of a tail that is too slow gets what has waited for it up to the limit, and is told why it ends", () =>
   Effect.gen(function*() {
@@ -29,3 +35,57 @@ it.effect("a reader of a tail that is too slow gets what has waited for it up to
     Engine.layer,
     settings({ vhosts: [{ path: "/test", channels: ["room"] }] })
   ))))
+
+/** The broker's sides of the connections that are accepted in the scope. */
+const accepted = Effect.acquireRelease(
+  Effect.sync(() => {
+    const sockets: Array<Socket> = []
+    const onSocket = (message: unknown) => void sockets.push((message as { socket: Socket }).socket)
+    DiagnosticsChannel.subscribe("net.server.socket", onSocket)
+    return { sockets, onSocket }
+  }),
+  ({ onSocket }) => Effect.sync(() => DiagnosticsChannel.unsubscribe("net.server.socket", onSocket))
+)
+
+describe("a connection with a tail that is not read", () => {
+  const options = { vhosts: [{ path: "/test", channels: ["room"] }], admin: { port: 0 } } as const
+  const engine = Layer.provide(Engine.layer, settings(options))
+  const services = AdminEndpoint.layer({ port: 0, probe: "http://127.0.0.1:9", idleTimeout: "1 second" }).pipe(
+    Layer.provide(VhostViews.layer),
+    Layer.provideMerge(engine),
+    Layer.provide(settings(options))
+  )
+
+  it.live("has a bounded queue, and is closed", () =>
+    Effect.gen(function*() {
+      const { bound } = yield* Admin
+      const { channels } = yield* Engine.Vhosts.use(({ get }) => get("/test"))
+      const { sockets } = yield* accepted
+      const peer = yield* RawTcp.connect(bound!.port)
+      yield* peer.send(
+        `GET /api/vhosts/test/channels/room/tail HTTP/1.1\r\nhost: a\r\nx-webrocket-cookie: ${
+          Redacted.value(bound!.cookie)
+        }\r\n\r\n`
+      )
+      const begun = yield* Deferred.make<void>()
+      peer.socket.on("data", (text: string) => {
+        if (!text.includes("Alive")) return
+        peer.socket.pause()
+        Deferred.doneUnsafe(begun, Effect.void)
+      })
+      yield* Deferred.await(begun)
+      const [socket] = sockets
+      const closed = new Promise((resolve) => socket!.on("close", resolve))
+      let most = 0
+      for (let n = 0; n < 400; n++) {
+        yield* channels.broadcast("room", "said", { n, text: "x".repeat(100_000) })
+        // The system and the connection take what they take.
+        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        most = Math.max(most, socket!.writableLength)
+      }
+      // 40 MB were broadcast.
+      assert.isBelow(most, 1_000_000)
+      yield* Effect.promise(() => closed)
+      assert.isTrue(socket!.destroyed)
+    }).pipe(Effect.scoped, Effect.provide(services)))
+})

@@ -20,9 +20,8 @@ const maxConnections = 256
 /** How many bytes the headers of a request may have together. */
 const maxHeaderSize = 8192
 
-/** How many milliseconds a request may take to arrive, and for how many a connection may transfer nothing. */
+/** How many milliseconds a request may take to arrive. */
 const requestTimeout = 10_000
-const idleTimeout = 30_000
 
 /** A bound server. */
 export interface Server {
@@ -34,7 +33,12 @@ export interface Server {
 
 /** Binds a server until the scope ends. */
 export const listen = Effect.fnUntraced(function*(
-  { host, port }: { readonly host: string; readonly port: number }
+  { host, idleTimeout, port }: {
+    readonly host: string
+    readonly port: number
+    /** For how many milliseconds a connection may transfer nothing. */
+    readonly idleTimeout: number
+  }
 ): Effect.fn.Return<Server, ListenError, Scope.Scope> {
   yield* checkPort(endpoint, host, port)
   const http = Http.createServer({
