@@ -300,6 +300,19 @@ describe("Vhosts", () => {
       }))
   })
 
+  it.effect("tells all listeners of a token that is removed, whether one is slow or who removes it is interrupted", () =>
+    Effect.gen(function*() {
+      const vhosts = yield* make({ vhosts: [{ path: "/test", token, otherTokens: [otherToken] }] })
+      const told: Array<string> = []
+      yield* vhosts.onTokenRemoved(() => Effect.andThen(Effect.sync(() => told.push("first")), Effect.never))
+      yield* vhosts.onTokenRemoved(() => Effect.andThen(Effect.yieldNow, Effect.sync(() => told.push("second"))))
+      const removing = yield* Effect.forkChild(vhosts.removeToken("/test", token), { startImmediately: true })
+      const interrupting = yield* Effect.forkChild(Fiber.interrupt(removing), { startImmediately: true })
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(interrupting)
+      expect(told).toEqual(["first", "second"])
+    }))
+
   it.effect("isolates channels, single access tokens and events of vhosts", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({ tokens: { capacity: 1 }, maxChannels: 1, queue: { capacity: 1 } })

@@ -26,15 +26,19 @@ export const make = <E>(
         find(path),
         ({ vhost: { journal, tokens } }) => Effect.tap(tokens.add(token), () => journal.persisted)
       ),
+    // Not interruptible: who has shown the token must not stay connected.
     removeToken: Effect.fnUntraced(function*(path: string, token: string | Redacted.Redacted) {
       const { vhost } = yield* find(path)
       const removed = yield* vhost.tokens.remove(token)
       if (removed === undefined) return false
-      const ends = Effect.forEach(listeners, (listener) => listener(removed), { discard: true })
-      yield* Effect.timeoutOption(ends, timeout)
+      const ends = Effect.forEach(listeners, (listener) => listener(removed), {
+        concurrency: "unbounded",
+        discard: true
+      })
+      yield* Effect.timeoutOption(Effect.interruptible(ends), timeout)
       yield* vhost.journal.persisted
       return true
-    }),
+    }, Effect.uninterruptible),
     onTokenRemoved: (listener: (token: VhostTokens.VhostToken) => Effect.Effect<void>) =>
       Effect.asVoid(Effect.acquireRelease(
         Effect.sync(() => listeners.add(listener)),
