@@ -2,6 +2,7 @@
  * Every snippet of TypeScript and HTML in the documentation stands, word for word, in a program under docs/examples, which
  * `npm run check` compiles, or in a page there. What it links to exists, and comes with the package.
  */
+import * as Str from "effect/String"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "vitest"
@@ -49,6 +50,28 @@ describe.each(markdown)("%s", (file) => {
 it("docs/README.md has all guides, in their order", () => {
   const linked = [...read("docs/README.md").matchAll(/\]\((guide\/[^)#]+)\)/g)].map(([, target]) => `docs/${target}`)
   assert.deepStrictEqual(linked, markdown.filter((file) => file.startsWith("docs/guide/")).sort())
+})
+
+it("README.md has all guides, in their order", () => {
+  const listed = [...read("README.md").matchAll(/^\d+\. \[.*\]\((docs\/guide\/[^)#]+)\)$/gm)].map(([, target]) =>
+    target!
+  )
+  assert.deepStrictEqual(listed, markdown.filter((file) => file.startsWith("docs/guide/")).sort())
+})
+
+it("docs/README.md has all programs", () => {
+  const text = read("docs/README.md")
+  const programs = fs.readdirSync(path.join(root, "docs/examples")).filter((file) => !file.endsWith(".d.ts"))
+  assert.deepStrictEqual(programs.filter((file) => !text.includes(`](examples/${file})`)), [])
+})
+
+it("README.md has all commands", () => {
+  const [, text] = read("README.md").split("## The command line")
+  const commands = [...read("src/cli/Program.ts").matchAll(/withSubcommands\(\[([^\]]*)\]/g)].flatMap(([, list]) =>
+    list!.split(",").map((name) => Str.kebabCase(name.trim()))
+  )
+  assert.isAbove(commands.length, 5)
+  assert.deepStrictEqual(commands.filter((name) => !new RegExp(`\`${name}\\b`).test(text!)), [])
 })
 
 /** Where a broker is, what it is made of, and how often it sends heartbeats: no limits. */

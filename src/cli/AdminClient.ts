@@ -76,14 +76,19 @@ const cookieOf = Effect.fnUntraced(function*({ cookie, storageDir }: Target) {
   if (cookie !== undefined) return cookie
   if (storageDir === undefined) {
     return yield* CommandLine.wrongUse(
-      "The cookie is missing: give --storage-dir, --cookie, or set KOSMONAUT_ADMIN_COOKIE"
+      "The cookie is missing: give --storage-dir, --cookie, or set KOSMONAUT_ADMIN_COOKIE. A broker without storage prints its cookie to its terminal, unless it was started with one"
     )
   }
   const [files, path] = [yield* FileSystem.FileSystem, yield* Path.Path]
   const file = path.join(storageDir, "kosmonaut.cookie")
   const text = yield* Effect.mapError(
     files.readFileString(file),
-    ({ reason }) => CommandLine.wrongUse(`The cookie cannot be read from ${file}: ${reason._tag}`)
+    ({ reason }) =>
+      CommandLine.wrongUse(
+        reason._tag === "NotFound"
+          ? `There is no ${file}: give the --storage-dir of a broker that has an admin port, or set KOSMONAUT_ADMIN_COOKIE`
+          : `The cookie cannot be read from ${file}: ${reason._tag}`
+      )
   )
   return Redacted.make(text.trim())
 })

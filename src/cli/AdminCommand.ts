@@ -24,8 +24,8 @@ const said = ({ json }: Pick<Target, "json">, value: object, sentence: string) =
 const status = Command.make("status", flags, (input) =>
   Effect.gen(function*() {
     const status = yield* (yield* connect(input)).broker.status()
-    const { counts, totals, uptime, vhosts } = status
-    const rows = Object.entries({ "up for": `${uptime} seconds`, vhosts, ...counts, ...totals })
+    const { counts, totals, uptime, version, vhosts } = status
+    const rows = Object.entries({ version, "up for": `${uptime} seconds`, vhosts, ...counts, ...totals })
     const text = Table.make(["what", "now"])(rows).trimEnd()
     yield* Console.log(input.json ? JSON.stringify(status) : text)
   })).pipe(
@@ -74,7 +74,12 @@ const showVhost = Command.make("show-vhost", { path: vhost, ...flags }, (input) 
   Effect.gen(function*() {
     const { vhosts } = yield* connect(input)
     const shown = yield* vhosts.get({ params: { vhost: input.path } })
-    const rows = Object.entries({ vhost: shown.path, "access token": shown.token, ...shown.counts })
+    const rows = Object.entries({
+      vhost: shown.path,
+      "access token": shown.token,
+      "access tokens": shown.tokens,
+      ...shown.counts
+    })
     yield* said(input, shown, Table.make(["what", "now"])(rows).trimEnd())
   })).pipe(
     Command.withDescription("Show a vhost, its access token, and how many of each it has"),
@@ -93,6 +98,23 @@ const deleteVhost = Command.make("delete-vhost", { path: vhost, ...flags }, (inp
     Command.withShortDescription("Remove a vhost with all that it has"),
     Command.withExamples([{ command: "kosmonaut admin delete-vhost /chat" }])
   )
+
+const regenerateVhostToken = Command.make(
+  "regenerate-vhost-token",
+  { path: vhost, ...flags },
+  (input) =>
+    Effect.gen(function*() {
+      const { tokens } = yield* connect(input)
+      const made = yield* tokens.regenerate({ params: { vhost: input.path } })
+      yield* said(input, made, `${input.path} has the access token ${made.token}, and no other one`)
+    })
+).pipe(
+  Command.withDescription(
+    "Replace the access tokens of a vhost by a new random one, and print it. Its Clients and Workers are disconnected, and need the new one to come back; its browsers stay"
+  ),
+  Command.withShortDescription("Replace the access tokens of a vhost by a new one"),
+  Command.withExamples([{ command: "kosmonaut admin regenerate-vhost-token /chat" }])
+)
 
 const clearVhosts = Command.make("clear-vhosts", flags, (input) =>
   Effect.gen(function*() {
@@ -212,11 +234,20 @@ const browsers = Command.make(
       printList(
         input,
         (query) => browsers.list({ params: input, query }),
-        ["browser", "user", "subscriptions"],
-        ({ sid, subscriptions, uid }) => [sid, uid ?? "-", subscriptions]
+        ["browser", "user", "subscriptions", "address", "seconds", "queued bytes"],
+        ({ address, queuedBytes, seconds, sid, subscriptions, uid }) => [
+          sid,
+          uid ?? "-",
+          subscriptions,
+          address ?? "-",
+          seconds ?? "-",
+          queuedBytes ?? "-"
+        ]
       ))
 ).pipe(
-  Command.withDescription("List the connected browsers of a vhost, and their users"),
+  Command.withDescription(
+    "List the connected browsers of a vhost: their users, where they connect from, for how long, and how many bytes are queued for each"
+  ),
   Command.withExamples([{ command: "kosmonaut admin browsers /chat --json | jq -r 'select(.uid == \"joe\") | .sid'" }])
 )
 
@@ -327,6 +358,7 @@ export const admin = Command.make("admin").pipe(
     addVhost,
     showVhost,
     deleteVhost,
+    regenerateVhostToken,
     clearVhosts,
     listChannels,
     addChannel,

@@ -96,7 +96,7 @@ export const url = Flag.Redacted("url").pipe(
   Flag.withMetavar("<url>"),
   Flag.withFallbackConfig(Config.Redacted("KOSMONAUT_URL")),
   Flag.withDescription(
-    "The vhost, wr://<access token>@<host>:<port>/<vhost>, over TCP wr+tcp://…; default $KOSMONAUT_URL, which ps does not show"
+    "The vhost, wr://<access token>@<host>:<port>/<vhost>, over TCP wr+tcp://…, encrypted wrs://…?serverKey=<public key> or wrs+tcp://…; default $KOSMONAUT_URL, which ps does not show"
   )
 )
 
@@ -142,7 +142,8 @@ const headings: Readonly<Record<string, string>> = {
 
 // The escapes are those of colours.
 const grouped = (help: string): string =>
-  Object.entries(headings).reduce(
+  // Only the flags of `serve` have these groups.
+  !help.includes("--host ") ? help : Object.entries(headings).reduce(
     (text, [flag, heading]) =>
       text.replace(new RegExp(`\n( *(?:\u001b\\[[\\d;]*m)*${flag}\\b)`), `\n\n  ${heading}\n$1`),
     help

@@ -78,7 +78,7 @@ export const optionFlags = {
   "tcpPort": text("tcpPort", "A second port for backends, the one of wr+tcp:// URLs without a port; both speak both"),
   "tls.cert": text(
     "tls.cert",
-    "The file of a certificate for TLS, PEM: browsers then connect to wss://; read again when it changes",
+    "The file of a certificate for TLS, PEM: browsers then connect to wss://, and backends may use wrs+tcp://; read again when it changes",
     "<file>"
   ),
   "tls.key": text("tls.key", "The file of the certificate's private key, PEM", "<file>"),
@@ -91,11 +91,11 @@ export const optionFlags = {
     "curve-client-key",
     "curve.clientKeys",
     "<key>",
-    "The public key of a backend that may connect; default all that know an access token"
+    "With --curve-secret-key-file: the public key of a backend that may connect, by wrs:// alone; default all backends that know an access token"
   ),
   "admin.port": described(
     "admin.port",
-    "Where administrators connect, and programs that watch the broker; off is nowhere; default 8082"
+    "Where administrators connect, and programs that watch the broker; off is nowhere. Administrators need a cookie: $KOSMONAUT_ADMIN_COOKIE, or kosmonaut.cookie in --storage-dir; default 8082"
   ),
   "admin.host": text("admin.host", "The address to bind for administrators", "<address>"),
   "storageDir": text(

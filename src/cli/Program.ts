@@ -11,11 +11,9 @@ import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import * as Path from "effect/Path"
-import * as Schema from "effect/Schema"
+import { version } from "../server/admin/Version.ts"
 import { admin } from "./AdminCommand.ts"
 import { broadcast } from "./BroadcastCommand.ts"
 import * as CommandLine from "./CommandLine.ts"
@@ -40,16 +38,6 @@ const kosmonaut = Command.make("kosmonaut").pipe(
   ])
 )
 
-// Two folders up, from src/cli and from dist/cli alike.
-const version = Effect.gen(function*() {
-  const files = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
-  const file = yield* path.fromFileUrl(new URL("../../package.json", import.meta.url))
-  const text = yield* files.readFileString(file)
-  const decoded = yield* Schema.decodeEffect(Schema.fromJsonString(Schema.Struct({ version: Schema.String })))(text)
-  return decoded.version
-})
-
 /**
  * Runs `kosmonaut` with these arguments. A defect is logged with its stack.
  *
@@ -58,8 +46,7 @@ const version = Effect.gen(function*() {
 export const run = (
   args: ReadonlyArray<string>
 ): Effect.Effect<void, CliError.ShowHelp | CommandLine.Reported, Command.Environment> =>
-  version.pipe(
-    Effect.flatMap((version) => Command.runWith(kosmonaut, { version })(args)),
+  Command.runWith(kosmonaut, { version })(args).pipe(
     Effect.catch((error): Effect.Effect<never, CliError.ShowHelp | CommandLine.Reported> =>
       error._tag === "ShowHelp" || error._tag === "Reported"
         ? Effect.fail(error)

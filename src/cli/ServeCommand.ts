@@ -81,8 +81,12 @@ export const serve = Command.make("serve", {
         description: "On free ports, for tests; the ready line has them"
       },
       {
-        command: "kosmonaut serve --host 0.0.0.0 --origin https://example.com --browsers-max-per-address 100",
-        description: "For browsers from elsewhere; put a proxy with TLS in front"
+        command: "kosmonaut serve --host 0.0.0.0 --origin https://example.com --tls-cert cert.pem --tls-key key.pem",
+        description: "For browsers from elsewhere, encrypted: wss://"
+      },
+      {
+        command: "kosmonaut serve --vhost /chat --storage-dir /var/lib/kosmonaut",
+        description: "With storage, which outlasts the broker; kosmonaut admin finds its cookie there"
       }
     ])
   )
@@ -99,10 +103,9 @@ const announceCookie = (admin: Broker.Broker["Service"]["admin"]) =>
 
 // Flags win over the environment.
 const optionsOf = Effect.fnUntraced(function*({ channels, options, paths, tokens }: Input) {
-  const cookie = yield* Config.option(Config.Redacted("KOSMONAUT_ADMIN_COOKIE"))
   const given = [yield* BrokerConfig.environment, BrokerConfig.fromTexts(options)].reduce(
     BrokerConfig.merge,
-    { admin: { port: adminPort, cookie: Option.getOrUndefined(cookie) } }
+    { admin: { port: adminPort } }
   )
   if (given.fsync === true && given.storageDir === undefined) {
     return yield* CommandLine.wrongUse("--fsync needs --storage-dir: without it nothing is stored")

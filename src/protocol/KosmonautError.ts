@@ -61,7 +61,10 @@ export class InvalidEndpointError
   })
 {
   override get message(): string {
-    return `Invalid endpoint ${quote(this.url)}: ${this.detail}. Expected wr://<access token>@<host>:<port>/<vhost>`
+    const [scheme, key] = this.url.startsWith("wrs://") ? ["wrs", "?serverKey=<public key>"] : ["wr", ""]
+    return `Invalid endpoint ${
+      quote(this.url)
+    }: ${this.detail}. Expected ${scheme}://<access token>@<host>:<port>/<vhost>${key}`
   }
 }
 

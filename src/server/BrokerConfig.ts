@@ -320,16 +320,23 @@ export const fromTexts = (texts: Readonly<Record<string, string | undefined>>): 
   }))
 
 /**
- * The options that are set in the environment, as `KOSMONAUT_QUEUE_CAPACITY=500` or `KOSMONAUT_BROWSERS_OUTBOX_SIZE=1MiB`.
+ * The options that are set in the environment, as `KOSMONAUT_QUEUE_CAPACITY=500` or `KOSMONAUT_BROWSERS_OUTBOX_SIZE=1MiB`. The
+ * admin endpoint's cookie, which has no flag, is `KOSMONAUT_ADMIN_COOKIE`.
  *
  * @since 0.1.0
  */
 export const environment: Config.Config<Options> = Config.map(
-  Config.all(Object.fromEntries(textOptions.map(({ path, variable }) => [
-    path,
-    Config.withDefault(Config.String(variable), undefined)
-  ]))),
-  fromTexts
+  Config.all({
+    cookie: Config.withDefault(Config.Redacted("KOSMONAUT_ADMIN_COOKIE"), undefined),
+    texts: Config.all(Object.fromEntries(textOptions.map(({ path, variable }) => [
+      path,
+      Config.withDefault(Config.String(variable), undefined)
+    ])))
+  }),
+  ({ cookie, texts }) => {
+    const options = fromTexts(texts)
+    return cookie === undefined ? options : merge(options, { admin: { cookie } })
+  }
 )
 
 function describe(path: string, schema: Schema.Top): ReadonlyArray<TextOption> {

@@ -180,6 +180,11 @@ export class Vhosts extends Context.Service<Vhosts, {
     path: string,
     token: string | Redacted.Redacted
   ) => Effect.Effect<boolean, VhostNotFoundError | InvalidVhostTokenError | InternalError>
+  /**
+   * Replaces all access tokens of a vhost by one new random one, for example because one was leaked. Connections of all backends
+   * are ended, as by `removeToken`, and they connect again when they have the new one.
+   */
+  readonly regenerateToken: (path: string) => Effect.Effect<Redacted.Redacted, VhostNotFoundError | InternalError>
   /** The vhost with this path. */
   readonly get: (path: string) => Effect.Effect<Vhost, VhostNotFoundError>
   /** All vhosts, in the order of their creation. */

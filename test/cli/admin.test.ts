@@ -49,6 +49,12 @@ layer(Harness.layer({ admin: { port: 0, cookie } }), { excludeTestServices: true
       const [shown] = yield* items("show-vhost", "/chat")
       assert.include(added, shown.token)
       assert.match(yield* printed("show-vhost", "/chat"), new RegExp(`^access token +${shown.token}$`, "m"))
+      const regenerated = yield* printed("regenerate-vhost-token", "/chat")
+      const [again] = yield* items("show-vhost", "/chat")
+      assert.strictEqual(regenerated, `/chat has the access token ${again.token}, and no other one\n`)
+      assert.notStrictEqual(again.token, shown.token)
+      assert.strictEqual(again.tokens, 1)
+      assertWrong(yield* admin("regenerate-vhost-token", "/none"), `"/none"`)
       assertWrong(yield* admin("add-vhost", "/chat"), "/chat", "exists")
       assert.strictEqual(yield* printed("delete-vhost", "/chat"), "/chat is removed\n")
       assertWrong(yield* admin("delete-vhost", "/chat"), `"/chat"`)
@@ -81,8 +87,19 @@ layer(Harness.layer({ admin: { port: 0, cookie } }), { excludeTestServices: true
       const ann = yield* Browser.connect(urls.websocket)
       yield* ann.send({ auth: { token: Redacted.value(yield* vhost.accessTokens.issue("ann", ".*")) } })
       yield* ann.nextOf(":authenticated")
-      assert.match(yield* printed("browsers", "/test"), new RegExp(`^${ann.sid}  ann   0$`, "m"))
-      assert.deepEqual(yield* items("browsers", "/test"), [{ sid: ann.sid, uid: "ann", version: 0, subscriptions: 0 }])
+      const table = yield* printed("browsers", "/test")
+      assert.match(table, /^browser +user +subscriptions +address +seconds +queued bytes$/m)
+      assert.match(table, new RegExp(`^${ann.sid}  ann   0 +127\\.0\\.0\\.1 +[\\d.]+ +0$`, "m"))
+      const [{ seconds, ...item }] = yield* items("browsers", "/test")
+      assert.isAtLeast(seconds, 0)
+      assert.deepEqual(item, {
+        sid: ann.sid,
+        uid: "ann",
+        version: 0,
+        subscriptions: 0,
+        address: "127.0.0.1",
+        queuedBytes: 0
+      })
       assert.strictEqual((yield* items("status"))[0].counts.browsers, 1)
       assert.match(yield* printed("status"), /^browsers +1$/m)
       assert.strictEqual(yield* printed("disconnect", "/test", ann.sid), "1 browser is disconnected\n")

@@ -132,8 +132,15 @@ describe("BrokerConfig", () => {
         KOSMONAUT_BROWSERS_PING_INTERVAL: "10s",
         KOSMONAUT_BROWSERS_ORIGINS: "https://a.example, https://b.example",
         KOSMONAUT_DEAD_LETTERS_SIZE: "512 KiB",
-        KOSMONAUT_TOKENS_TIME_TO_LIVE: "2 hours"
+        KOSMONAUT_TOKENS_TIME_TO_LIVE: "2 hours",
+        KOSMONAUT_ADMIN_PORT: "0",
+        KOSMONAUT_ADMIN_COOKIE: "0123456789".repeat(4)
       })
+      expect(found.admin).toMatchObject({ port: 0 })
+      expect(JSON.stringify(found)).not.toContain("0123456789")
+      expect((yield* BrokerConfig.make(found)).admin.cookie).toSatisfy((cookie: Redacted.Redacted) =>
+        Redacted.value(cookie) === "0123456789".repeat(4)
+      )
       expect(yield* BrokerConfig.make(BrokerConfig.merge(found, { queue: { capacity: 7 } }))).toMatchObject({
         host: "0.0.0.0",
         fsync: true,

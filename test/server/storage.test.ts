@@ -182,6 +182,15 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )(live)
     }))
 
+  it.effect("restores the token that was regenerated, and no other one", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const made = yield* live((vhosts) =>
+        Effect.andThen(vhosts.addToken("/test"), Effect.map(vhosts.regenerateToken("/test"), Redacted.value))
+      )
+      yield* inTest((vhost) => Effect.sync(() => expect(vhost.tokens.list().map(Redacted.value)).toEqual([made])))(live)
+    }))
+
   it.effect("restores its access tokens in their order, without those that were removed", () =>
     Effect.gen(function*() {
       const live = yield* make

@@ -331,11 +331,14 @@ export const suite = (name: string, driver: Driver) => {
       it.live("has an identity of its own each time", () =>
         Effect.gen(function*() {
           const { endpoint, heard } = yield* serve(driver)
-          for (let n = 0; n < 3; n++) {
-            yield* Effect.scoped(Effect.flatMap(session(endpoint), ({ send }) => send(["RD"])))
-          }
           const identities = new Set<string>()
-          for (let n = 0; n < 3; n++) identities.add((yield* Queue.take(heard)).peer.identity)
+          for (let n = 0; n < 3; n++) {
+            const taken = Effect.flatMap(
+              session(endpoint),
+              ({ send }) => Effect.andThen(send(["RD"]), Queue.take(heard))
+            )
+            identities.add((yield* Effect.scoped(taken)).peer.identity)
+          }
           assert.strictEqual(identities.size, 3)
         }))
 

@@ -57,6 +57,10 @@ export const receive = (machine: Machine, { recovery }: Subscription, at: unknow
   return isNew
 }
 
+/** After a lost connection: nothing more arrives of its part, and a rewind of which nothing has arrived begins again. */
+export const interrupted = ({ recovery }: Subscription): Recovery | undefined =>
+  recovery?.position === undefined ? undefined : { ...recovery, missed: 0, hasMore: false }
+
 /** Whether a part is arriving. */
 export const isPart = ({ recovery }: Subscription): boolean => recovery !== undefined && recovery.missed > 0
 

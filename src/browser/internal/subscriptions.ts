@@ -176,7 +176,7 @@ const unwanted = (machine: Machine, channel: string, isOffered: boolean): Subscr
 
 // If the broker subscribes the browser by itself, it does not know where the browser was.
 const mayHaveMissed = ({ count, recovery, rewind }: Subscription): boolean =>
-  count > 0 && (recovery === undefined ? !!rewind : recovery.position !== undefined || recovery.hasMore)
+  count > 0 && (recovery !== undefined || !!rewind)
 
 // It subscribes by itself, too.
 const recover = (machine: Machine, subscription: Subscription): void => {
@@ -258,6 +258,7 @@ export const lose = (machine: Machine, closed?: Failure.Failure): void => {
     subscription.failures = 0
     subscription.isRejected = false
     subscription.isOutdated = false
+    subscription.recovery = Recovery.interrupted(subscription)
     subscription.isOffered = false
     subscription.by = Infinity
     if (subscription.presence?.next !== undefined) subscription.presence = undefined

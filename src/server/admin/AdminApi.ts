@@ -3,7 +3,8 @@
  * The OpenAPI document is at `/api/openapi.json`, and a page to browse it at `/api`; these two need no cookie.
  *
  * A vhost in a path is its own path without the first slash, encoded: `/eu/chat` is `eu%2Fchat`. Lists come in parts: a part with
- * a `next` is not the last one, and `after` continues there. A failure has a `_tag` and a `message` for a person.
+ * a `next` is not the last one, and `after` continues there. Unknown keys of a body or a query are invalid. A failure has a `_tag`
+ * and a `message` for a person.
  *
  * @since 0.1.0
  */
@@ -78,6 +79,64 @@ export const vhosts = HttpApiGroup.make("vhosts").add(
     params: vhost,
     error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(describe("Removes a vhost: dismisses its workers, disconnects its browsers, deletes its events"))
+)
+
+/**
+ * The access tokens of a vhost. No token is in a path, which servers and traces show.
+ *
+ * @since 0.1.0
+ */
+export const tokens = HttpApiGroup.make("tokens").add(
+  HttpApiEndpoint.get("list", "/vhosts/:vhost/tokens", {
+    params: vhost,
+    success: Model.Tokens,
+    error: Errors.NotFoundError
+  }).annotateMerge(describe("The access tokens of a vhost, the current one first")),
+  HttpApiEndpoint.post("add", "/vhosts/:vhost/tokens", {
+    params: vhost,
+    payload: Model.NewToken,
+    success: Model.Token,
+    error: [Errors.InvalidError, Errors.NotFoundError, Errors.UnavailableError]
+  }).annotateMerge(describe("Adds an access token, a random one unless you give one; a vhost has at most 10")),
+  HttpApiEndpoint.post("remove", "/vhosts/:vhost/tokens/remove", {
+    params: vhost,
+    payload: Model.Token,
+    error: [Errors.InvalidError, Errors.NotFoundError, Errors.UnavailableError]
+  }).annotateMerge(
+    describe("Removes an access token, and ends the connections of backends that use it; not the only one of a vhost")
+  ),
+  HttpApiEndpoint.post("regenerate", "/vhosts/:vhost/tokens/regenerate", {
+    params: vhost,
+    success: Model.Token,
+    error: [Errors.NotFoundError, Errors.UnavailableError]
+  }).annotateMerge(
+    describe("Replaces all access tokens by a new random one, and ends the connections of all backends")
+  )
+)
+
+/**
+ * The rules of the channels of a vhost.
+ *
+ * @since 0.1.0
+ */
+export const channelRules = HttpApiGroup.make("channelRules").add(
+  HttpApiEndpoint.get("get", "/vhosts/:vhost/channel-rules", {
+    params: vhost,
+    success: Model.ChannelRules,
+    error: Errors.NotFoundError
+  }).annotateMerge(
+    describe("The rules of the channels of a vhost, without those of the broker, which come after them")
+  ),
+  HttpApiEndpoint.put("set", "/vhosts/:vhost/channel-rules", {
+    params: vhost,
+    payload: Model.ChannelRules,
+    success: Model.ChannelRules,
+    error: [Errors.InvalidError, Errors.NotFoundError, Errors.UnavailableError]
+  }).annotateMerge(
+    describe(
+      "Replaces the rules of the channels of a vhost, for open channels too. If one is wrong nothing changes. With storage they outlast the broker, unless its options have other rules for this vhost"
+    )
+  )
 )
 
 /**
@@ -206,10 +265,13 @@ export const deadLetters = HttpApiGroup.make("deadLetters").add(
  * @since 0.1.0
  */
 export class AdminApi extends HttpApi.make("kosmonaut")
-  .add(broker, vhosts, channels, browsers, workers, deadLetters)
+  .add(broker, vhosts, tokens, channels, channelRules, browsers, workers, deadLetters)
   .middleware(Validation)
   .middleware(Cookie)
   .prefix("/api")
+  // A key that is misspelled must not be as if it were absent.
+  .annotate(HttpApi.PayloadParseOptions, { onExcessProperty: "error" })
+  .annotate(HttpApi.QueryParseOptions, { onExcessProperty: "error" })
   .annotateMerge(OpenApi.annotations({
     title: "Kosmonaut",
     description: "Administration of a Kosmonaut broker. Authorize with the cookie, 40 hexadecimal digits"

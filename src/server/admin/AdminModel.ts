@@ -64,12 +64,13 @@ export const Counts = Schema.Struct({
 })
 
 /**
- * The broker as a whole: for how many seconds it has been up, what it has now, and what was counted in its vhosts since they
- * were added or restored.
+ * The broker as a whole: its version, for how many seconds it has been up, what it has now, and what was counted in its vhosts
+ * since they were added or restored.
  *
  * @since 0.1.0
  */
 export const Status = Schema.Struct({
+  version: Schema.String,
   uptime: Schema.Number,
   vhosts: Schema.Int,
   counts: Counts,
@@ -89,11 +90,67 @@ export const Status = Schema.Struct({
 export const VhostSummary = Schema.Struct({ path: Schema.String, counts: Counts })
 
 /**
- * A vhost with its access token, which is a secret.
+ * A vhost with its current access token, which is a secret, and how many access tokens it has.
  *
  * @since 0.1.0
  */
-export const Vhost = Schema.Struct({ path: Schema.String, token: Schema.String, counts: Counts })
+export const Vhost = Schema.Struct({
+  path: Schema.String,
+  token: Schema.String,
+  tokens: Schema.Int,
+  counts: Counts
+})
+
+/**
+ * The access tokens of a vhost, the current one first. They are secrets.
+ *
+ * @since 0.1.0
+ */
+export const Tokens = Schema.Struct({ tokens: Schema.Array(Schema.String) })
+
+/**
+ * An access token to add, of 40 letters, digits or `_`; default a random one.
+ *
+ * @since 0.1.0
+ */
+export const NewToken = Schema.Struct({ token: Schema.optionalKey(Schema.String) })
+
+/**
+ * An access token.
+ *
+ * @since 0.1.0
+ */
+export const Token = Schema.Struct({ token: Schema.String })
+
+const Text = Schema.optionalKey(Schema.String)
+const Amount = Schema.optionalKey(Schema.Union([Schema.Number, Schema.String]))
+const Truth = Schema.optionalKey(Schema.Boolean)
+
+/**
+ * A rule of channels, as an element of `KOSMONAUT_CHANNEL_RULES`: a duration is a text as `10s`, a size a number of bytes or a
+ * text as `4MiB`, a number that may be without a limit is `"unlimited"` then. What is absent has its default.
+ *
+ * @since 0.1.0
+ */
+export const ChannelRule = Schema.Struct({
+  pattern: Schema.String,
+  openOnDemand: Truth,
+  history: Schema.optionalKey(
+    Schema.Union([Schema.Boolean, Schema.Struct({ count: Amount, size: Amount, age: Text })])
+  ),
+  browsersBroadcast: Truth,
+  presence: Truth,
+  grace: Text,
+  maxSubscribers: Amount,
+  latest: Truth
+})
+
+/**
+ * The rules of the channels of a vhost, without those of the broker, which come after them.
+ *
+ * @since 0.1.0
+ */
+export const ChannelRules = Schema.Struct({ rules: Schema.Array(ChannelRule) })
 
 /**
  * A vhost to add. `token` has 40 letters, digits or `_`, default a random one; `channels` are open from the start.
@@ -130,7 +187,8 @@ export const Subscriber = Schema.Struct({
 
 /**
  * A connected browser: the user that it has authenticated as, which version of the protocol it speaks, how many subscriptions it
- * has.
+ * has; where it connects from, of IPv6 the /64 network, for how many seconds it has been connected, and how many bytes are queued
+ * for it. The last three are absent for a browser of a test, which has no socket.
  *
  * @since 0.1.0
  */
@@ -138,7 +196,10 @@ export const Browser = Schema.Struct({
   sid: Schema.String,
   uid: Schema.optionalKey(Schema.String),
   version: Schema.Int,
-  subscriptions: Schema.Int
+  subscriptions: Schema.Int,
+  address: Schema.optionalKey(Schema.String),
+  seconds: Schema.optionalKey(Schema.Number),
+  queuedBytes: Schema.optionalKey(Schema.Int)
 })
 
 /**

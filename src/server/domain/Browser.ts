@@ -26,8 +26,24 @@ export interface Browser {
   readonly sendUnsafe: (message: string, key?: string) => void
   /** The same for many messages at once; browsers that are sent the same array share what is made of it. Default one by one. */
   readonly sendAllUnsafe?: (messages: ReadonlyArray<string>) => void
+  /** What its connection is like now, for administrators. Default nothing, for one without a socket. */
+  readonly connectionUnsafe?: () => BrowserConnection
   /** Ends the connection with this close code, once what was sent has left. */
   readonly closeUnsafe: (code: number, reason?: string) => void
+}
+
+/**
+ * What the connection of a browser is like.
+ *
+ * @since 0.1.0
+ */
+export interface BrowserConnection {
+  /** Where it connects from, as far as it is known: its address, or the one that a trusted reverse proxy reports. */
+  readonly address: string | undefined
+  /** For how many milliseconds it has been connected, by a monotonic clock. */
+  readonly age: number
+  /** How many bytes are queued for it. */
+  readonly queued: number
 }
 
 /**

@@ -98,7 +98,8 @@ export const compile = (pattern: string): Result.Result<Pattern, InternalError> 
   return Result.flatMap(
     Result.try({
       try: () => RE2JS.compile(pattern),
-      catch: (cause) => new InternalError({ detail: `the permission pattern does not compile: ${String(cause)}` })
+      catch: (cause) =>
+        new InternalError({ detail: `the permission pattern does not compile: ${(cause as Error).message}` })
     }),
     (compiled) => {
       const size = compiled.programSize()

@@ -39,6 +39,8 @@ export interface VhostTokens {
   readonly add: (token?: string | Redacted.Redacted) => Effect.Effect<Redacted.Redacted, InvalidVhostTokenError>
   /** Removes a token, and returns it; `undefined` if the vhost does not have it. Fails for the last one. */
   readonly remove: (token: string | Redacted.Redacted) => Effect.Effect<VhostToken | undefined, InvalidVhostTokenError>
+  /** Replaces all tokens by a new random one, which is returned, and returns those that were there. */
+  readonly regenerate: Effect.Effect<{ readonly token: Redacted.Redacted; readonly removed: ReadonlyArray<VhostToken> }>
   /** What is stored of them. */
   readonly stored: () => { readonly token: Redacted.Redacted; readonly otherTokens?: Redacted.Redacted }
 }
@@ -100,7 +102,14 @@ export const make = (options: {
         tokens.splice(tokens.indexOf(token), 1)
         onChange()
         return Effect.succeed(token)
-      })
+      }),
+    regenerate: Effect.sync(() => {
+      const token = random()
+      const removed = tokens.splice(0)
+      enter(token)
+      onChange()
+      return { token, removed }
+    })
   }
 }
 

@@ -18,6 +18,7 @@ const make = Effect.map(Engine.Vhosts, (engine) =>
     remove: engine.remove,
     addToken: engine.addToken,
     removeToken: engine.removeToken,
+    regenerateToken: engine.regenerateToken,
     get: (path) => Effect.map(engine.get(path), viewOf),
     list: Effect.map(engine.list, (all) => all.map(viewOf))
   }))

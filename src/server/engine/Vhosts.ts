@@ -1,8 +1,6 @@
 /**
  * The vhosts of a broker. They are isolated from each other, each with its access token, channels, workers and single access
- * tokens.
- *
- * This is the engine's own view of them; what applications see is in `server/Vhosts.ts`.
+ * tokens. This is the engine's own view of them; what applications see is in `server/Vhosts.ts`.
  *
  * The vhosts are the restored ones and those of the configuration. A vhost that is in both keeps its restored
  * token unless the configuration has one, and has the channels of both. If there is no vhost at all, `defaultVhost` is added.
@@ -127,6 +125,8 @@ export class Vhosts extends Context.Service<Vhosts, {
     path: string,
     token: string | Redacted.Redacted
   ) => Effect.Effect<boolean, VhostNotFoundError | InvalidVhostTokenError | InternalError>
+  /** Replaces all access tokens of a vhost by a random one, and ends the connections of the old ones. */
+  readonly regenerateToken: (path: string) => Effect.Effect<Redacted.Redacted, VhostNotFoundError | InternalError>
   /** Calls a listener for each token that is removed, until the scope ends. */
   readonly onTokenRemoved: (
     listener: (token: VhostTokens.VhostToken) => Effect.Effect<void>

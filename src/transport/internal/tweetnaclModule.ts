@@ -3,20 +3,18 @@
  * cipher.
  */
 
-import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type TweetNaCl from "tweetnacl"
-import type { Cipher } from "../CurveServer.ts"
 
 /** Loads it. Fails with the reason if the package is missing. */
-export const load: Effect.Effect<Cipher, Cause.UnknownError> = Effect.map(
+export const load = Effect.map(
   Effect.tryPromise(() => import("tweetnacl")),
   (loaded) => {
     const nacl = loaded.default as typeof TweetNaCl & Lowlevel
     return {
-      seal: (message, nonce, key) => nacl.secretbox(message, nonce, key),
-      open: (box, nonce, key) => nacl.secretbox.open(box, nonce, key),
-      keyOf: (shared) => {
+      seal: (message: Uint8Array, nonce: Uint8Array, key: Uint8Array) => nacl.secretbox(message, nonce, key),
+      open: (box: Uint8Array, nonce: Uint8Array, key: Uint8Array) => nacl.secretbox.open(box, nonce, key),
+      keyOf: (shared: Uint8Array) => {
         const key = new Uint8Array(32)
         nacl.lowlevel.crypto_core_hsalsa20(key, zeros, shared, sigma)
         return key

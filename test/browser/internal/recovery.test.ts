@@ -88,6 +88,59 @@ describe("a browser that comes back", () => {
     expect(heard()).toEqual([...missed, ...more])
   })
 
+  describe("if the broker subscribes it by itself", () => {
+    const channel = "presence-b"
+    beforeEach(() => {
+      world.granted = [channel]
+    })
+    /** A connection ends when its `received` first messages have arrived, a part among them. */
+    const interrupt = (received: number, happens: () => void = () => {}) => {
+      accept()
+      world.deliver()
+      world.token("good")
+      world.process()
+      world.deliver()
+      happens()
+      while (world.process());
+      for (let n = 0; n < received; n++) world.deliver()
+      world.drop(1006)
+    }
+    /** The connection after it receives a broadcast before its own `subscribe` is read. */
+    const comeBack = () => {
+      accept()
+      world.deliver()
+      world.token("good")
+      world.process()
+      const later = say(1, channel)
+      world.settle()
+      return later
+    }
+
+    vitest("takes nothing for the rest of a part that a lost connection had begun", () => {
+      world.connected()
+      world.give({ _tag: "Subscribe", channel })
+      world.settle()
+      world.drop(1006)
+      let missed: ReadonlyArray<number> = []
+      interrupt(4, () => {
+        missed = say(2, channel)
+      })
+      expect(heard(channel)).toEqual([])
+      const later = comeBack()
+      expect(heard(channel)).toEqual([...missed, ...later])
+    })
+
+    vitest("still begins with the last broadcasts if the connection ended before they arrived", () => {
+      const last = say(2, channel)
+      world.give({ _tag: "Connect" })
+      world.give({ _tag: "Subscribe", channel, rewind: 4 })
+      interrupt(2)
+      expect(heard(channel)).toEqual([])
+      const later = comeBack()
+      expect(heard(channel)).toEqual([...last, ...later])
+    })
+  })
+
   vitest("leaves out what was for others on the connection that it had", () => {
     subscribe()
     world.drop(1006)

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Queue, Redacted, Stream } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
 import { HttpApiClient } from "effect/http-api"
+import { readFileSync } from "node:fs"
 import { AdminApi } from "../../../src/server/admin/AdminApi.ts"
 import { bound, header, request, sendAsStranger } from "../../harness/admin.ts"
 import { ackingWorker, transports } from "../../harness/backends.ts"
@@ -72,7 +73,9 @@ describe("the admin API", () => {
       const second = yield* vhosts.list({ query: { limit: 2, after: first.next! } })
       assert.deepEqual(second.items.map(({ path }) => path), ["/given"])
       assert.isFalse("next" in second)
-      assert.strictEqual((yield* whole.status()).vhosts, 3)
+      const status = yield* whole.status()
+      assert.strictEqual(status.vhosts, 3)
+      assert.strictEqual(status.version, JSON.parse(readFileSync("package.json", "utf8")).version)
 
       const reject = (path: string, options?: { readonly token?: string; readonly channels?: ReadonlyArray<string> }) =>
         Effect.map(Effect.flip(vhosts.add({ payload: { path, ...options } })), (error) => [error._tag, error.message])
@@ -85,6 +88,96 @@ describe("the admin API", () => {
       for (const again of [vhosts.remove({ params: { vhost: "/eu/chat" } }), vhosts.get({ params: { vhost: "/c" } })]) {
         assert.strictEqual((yield* Effect.flip(again))._tag, "NotFoundError")
       }
+    }).pipe(broker))
+
+  it.live("adds, removes and regenerates access tokens, which no path has", () =>
+    Effect.gen(function*() {
+      const { tokens, vhosts } = yield* client
+      const params = { vhost }
+      const all = Effect.map(tokens.list({ params }), ({ tokens }) => tokens)
+      assert.deepEqual(yield* all, [token])
+      const { token: second } = yield* tokens.add({ params, payload: {} })
+      assert.match(second, /^[0-9a-f]{40}$/)
+      const given = "g".repeat(40)
+      assert.deepEqual(yield* tokens.add({ params, payload: { token: given } }), { token: given })
+      assert.deepEqual(yield* all, [token, second, given])
+      assert.include(yield* vhosts.get({ params }), { token, tokens: 3 })
+      yield* tokens.remove({ params, payload: { token } })
+      assert.include(yield* vhosts.get({ params }), { token: second, tokens: 2 })
+      const tagOf = <A, E extends { readonly _tag: string }, R>(call: Effect.Effect<A, E, R>) =>
+        Effect.map(Effect.flip(call), ({ _tag }) => _tag)
+      assert.strictEqual(yield* tagOf(tokens.remove({ params, payload: { token } })), "NotFoundError")
+      assert.strictEqual(yield* tagOf(tokens.add({ params, payload: { token: "short" } })), "InvalidError")
+      const { token: made } = yield* tokens.regenerate({ params })
+      assert.deepEqual(yield* all, [made])
+      assert.strictEqual(yield* tagOf(tokens.remove({ params, payload: { token: made } })), "InvalidError")
+      const none = { vhost: "/none" }
+      assert.strictEqual(yield* tagOf(tokens.list({ params: none })), "NotFoundError")
+      assert.strictEqual(yield* tagOf(tokens.regenerate({ params: none })), "NotFoundError")
+      assert.strictEqual(yield* tagOf(tokens.add({ params: none, payload: {} })), "NotFoundError")
+      for (const { path } of calls) assert.notInclude(path, ":token")
+    }).pipe(broker))
+
+  it.live("reads and sets the rules of a vhost's channels", () =>
+    Effect.gen(function*() {
+      const { vhost: engine } = yield* TestBroker
+      const { channelRules } = yield* client
+      const params = { vhost }
+      assert.deepEqual(yield* channelRules.get({ params }), { rules: [] })
+      const set = yield* channelRules.set({
+        params,
+        payload: {
+          rules: [
+            { pattern: "news-.*", openOnDemand: true, history: { count: 5, size: "4KiB", age: "1h" }, grace: "10s" },
+            { pattern: "price-.*", latest: true, maxSubscribers: "unlimited" }
+          ]
+        }
+      })
+      const defaults = { openOnDemand: false, history: false, presence: true, grace: "3s", latest: false }
+      assert.deepEqual(set.rules, [
+        {
+          ...defaults,
+          pattern: "news-.*",
+          openOnDemand: true,
+          history: { count: 5, size: 4096, age: "3600s" },
+          grace: "10s",
+          maxSubscribers: "unlimited"
+        },
+        { ...defaults, pattern: "price-.*", latest: true, maxSubscribers: "unlimited" }
+      ])
+      assert.deepEqual(yield* channelRules.get({ params }), set)
+      // What is answered can be sent again.
+      assert.deepEqual(yield* channelRules.set({ params, payload: set }), set)
+      yield* engine.channels.broadcast("news-1", "said", {})
+      assert.strictEqual((yield* engine.channels.describe("news-1")).name, "news-1")
+
+      const put = (rules: unknown) =>
+        Effect.map(
+          request("PUT", "/api/vhosts/test/channel-rules", {
+            body: JSON.stringify({ rules }),
+            headers: { "content-type": "application/json" }
+          }),
+          ({ body, status }) => [status, JSON.parse(body).message as string] as const
+        )
+      for (
+        const [rules, about] of [
+          [[{ pattern: "(" }], "("],
+          [[{ pattern: "a", grace: "soon" }], "grace"],
+          [[{ pattern: "a", openOnDemnd: true }], "openOnDemnd"],
+          [[{ openOnDemand: true }], "pattern"],
+          [Array.from({ length: 101 }, () => ({ pattern: "a" })), "100"]
+        ] as const
+      ) {
+        const [status, message] = yield* put(rules)
+        assert.strictEqual(status, 400, message)
+        assert.include(message, about)
+      }
+      assert.deepEqual(yield* channelRules.get({ params }), set)
+      assert.deepEqual(yield* channelRules.set({ params, payload: { rules: [] } }), { rules: [] })
+      assert.strictEqual(
+        (yield* Effect.flip(channelRules.get({ params: { vhost: "/none" } })))._tag,
+        "NotFoundError"
+      )
     }).pipe(broker))
 
   it.live("opens, lists and closes channels, and lists their subscribers", () =>
@@ -103,7 +196,7 @@ describe("the admin API", () => {
       assert.deepEqual(first.items.map(({ name }) => name), ["hall-1"])
       const second = yield* page({ prefix: "hall", limit: 1, after: first.next! })
       assert.deepEqual([second.items.map(({ name }) => name), second.next], [["hall-2"], undefined])
-      for (const query of ["limit=0", "limit=1001", "after=-1", "limit=x"]) {
+      for (const query of ["limit=0", "limit=1001", "after=-1", "limit=x", "prefx=a"]) {
         const { body, status } = yield* request("GET", `/api/vhosts/test/channels?${query}`)
         assert.deepEqual([status, JSON.parse(body)._tag], [400, "InvalidError"])
       }
@@ -156,10 +249,12 @@ describe("the admin API", () => {
       const list = (query: { readonly after?: number; readonly limit?: number }) =>
         browsers.list({ params: { vhost }, query })
       const first = yield* list({ limit: 2 })
-      assert.deepEqual(first.items, [
-        { sid: ann!, uid: "ann", version: 0, subscriptions: 1 },
-        { sid: joe!, uid: "joe", version: 0, subscriptions: 0 }
+      assert.deepEqual(first.items.map(({ seconds: _, ...item }) => item), [
+        { sid: ann!, uid: "ann", version: 0, subscriptions: 1, address: "127.0.0.1", queuedBytes: 0 },
+        { sid: joe!, uid: "joe", version: 0, subscriptions: 0, address: "127.0.0.1", queuedBytes: 0 }
       ])
+      const [elder, younger] = first.items.map(({ seconds }) => seconds!)
+      assert.isAtLeast(elder!, younger!)
       // One that was listed goes, and the next part is what it was.
       assert.deepEqual(yield* browsers.disconnect({ params: { vhost, sid: ann! } }), { disconnected: 1 })
       assert.strictEqual(yield* all[0]!.closed, 4403)
@@ -235,6 +330,7 @@ describe("the admin API", () => {
       assert.strictEqual(yield* post(`{"path":"/a"}`), 200)
       assert.strictEqual(yield* post(`{"path":`), 400)
       assert.strictEqual(yield* post(`{"path":1}`), 400)
+      assert.strictEqual(yield* post(`{"path":"/b","chanels":["a"]}`), 400)
       assert.strictEqual(yield* post("[".repeat(60_000)), 400)
       assert.strictEqual(yield* post("path=/a", "text/plain"), 415)
       assert.strictEqual(yield* post(JSON.stringify({ path: "a".repeat(70_000) })), 413)

@@ -2,7 +2,7 @@
  * The REST interface of the original broker, as exchanges: what its own command line sends, and what it expects.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Redacted } from "effect"
 import { request } from "../../harness/admin.ts"
 import * as Browser from "../../harness/Browser.ts"
 import { TestBroker, token } from "../../harness/TestBroker.ts"
@@ -58,6 +58,22 @@ describe("the REST interface of the original", () => {
       yield* exchange(["GET /eu/chat/channels", 200, { channels: [] }])
       yield* exchange(["DELETE /", 202])
       yield* exchange(["GET /", 200, { vhosts: [] }])
+    }).pipe(broker))
+
+  it.live("regenerates the access token of a vhost, and the old ones are none any more", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker
+      const other = yield* vhost.tokens.add()
+      yield* exchange(["PUT /test/token", 302, { location: "/test" }])
+      const [made, ...others] = vhost.tokens.list().map(Redacted.value)
+      assert.deepEqual(others, [])
+      assert.match(made!, /^[0-9a-f]{40}$/)
+      assert.notInclude([token, Redacted.value(other)], made)
+      yield* exchange(["GET /", 200, {
+        vhosts: [{ path: "/test", accessToken: made, links: links({ self: "/test" }) }]
+      }])
+      yield* exchange(["PUT /none/token", 404, { error: "vhost doesn't exist" }])
+      yield* exchange(["GET /test/token", 405, { allow: "PUT" }])
     }).pipe(broker))
 
   it.live("lists, opens, shows and closes channels", () =>

@@ -484,11 +484,26 @@ describe("WebSocketEndpoint", () => {
       for (; sent < 400 && (yield* subscribers("room")) === 1; sent++) {
         yield* vhost.channels.broadcast("room", "n", { n: sent, text })
         expect(kept.writableLength).toBeLessThan(outboxSize + 3 * (text.length + 100))
+        // One that is being disconnected has left the channel after the first turn, or at the latest after the second.
+        yield* turn
         yield* turn
       }
       expect(yield* subscribers("room")).toBe(0)
       return sent
     })
+
+    /** The broker's end stays open, however long the browser takes to read, until it is let go. */
+    const holdOpen = (kept: Socket) => {
+      let isDue = false
+      kept.destroy = () => {
+        isDue = true
+        return kept
+      }
+      return () => {
+        delete (kept as Partial<Socket>).destroy
+        if (isDue) kept.destroy()
+      }
+    }
 
     it.live("is disconnected, costs no more than its outbound queue, and delays nobody", () =>
       Effect.gen(function*() {
@@ -510,6 +525,7 @@ describe("WebSocketEndpoint", () => {
     it.live("receives what was queued and 1013 if it reads after all", () =>
       Effect.gen(function*() {
         const { kept, slow } = yield* slowBrowser
+        const letGo = holdOpen(kept)
         const sent = yield* fill(kept)
         slow.socket.resume()
         let read = 0
@@ -521,6 +537,7 @@ describe("WebSocketEndpoint", () => {
         expect([frame.opcode, frame.payload.readUInt16BE(0)]).toEqual([8, 1013])
         // All but the one that was too much.
         expect(read).toBe(sent - 1)
+        letGo()
         yield* slow.ended
         yield* eventually(subscribers("room"), (count) => count === 0)
       }).pipe(withBroker({ browsers: { outboxSize } })))
@@ -538,13 +555,8 @@ describe("WebSocketEndpoint", () => {
       Effect.gen(function*() {
         const { kept, slow } = yield* slowBrowser
         yield* fill(kept)
-        const start = performance.now()
         const isDestroyed = Effect.sync(() => kept.destroyed)
-        yield* eventually(
-          Effect.andThen(slow.send(10, ""), isDestroyed),
-          (destroyed) => destroyed || performance.now() - start > 2500
-        )
-        expect(yield* isDestroyed).toBe(true)
+        yield* eventually(Effect.andThen(slow.send(10, ""), isDestroyed), (destroyed) => destroyed)
       }).pipe(withBroker({ browsers: { outboxSize } })))
 
     it.live("sends nothing to others once it is being disconnected", () =>

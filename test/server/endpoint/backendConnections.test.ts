@@ -178,6 +178,7 @@ describe("the end of one endpoint", () => {
       ).pipe(
         Effect.provideService(Engine.Vhosts, {
           authorize: () => Effect.succeed(vhost),
+          onTokenRemoved: () => Effect.void,
           list: Effect.succeed([vhost])
         } as never),
         Effect.provide(BrokerConfig.layer()),

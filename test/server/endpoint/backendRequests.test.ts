@@ -61,20 +61,23 @@ const until = (queued: number, unacked: number) =>
 
 const errorOf = ([_, word, code, reason]: Frames) => [word, code, JSON.parse(reason ?? "{}").reason]
 
+/** The options of a request that a busy machine does not keep from its response. */
+const patient = `{"timeout":3600000}`
+
 describe("a request of a Client", () => {
   it.live("gets its response, and blocks no request behind it", () =>
     Effect.gen(function*() {
       const worker = yield* work()
       const client = yield* connect()
-      yield* client.send("1", "RQ", "chat/history", `{"of":"room"}`, `{"timeout":3000}`)
-      yield* client.send("2", "RQ", "chat/rename", `{}`, "{}")
+      yield* client.send("1", "RQ", "chat/history", `{"of":"room"}`, patient)
+      yield* client.send("2", "RQ", "chat/rename", `{}`, patient)
       yield* client.send("3", "OC", "fresh")
       expect(yield* client.next).toEqual(["3", "OK"])
       const [word, json, delivery, attempt, origin] = yield* worker.next
       expect([word, json, attempt]).toEqual(["TR", `{"chat/history":{"of":"room"}}`, "1"])
       const { request } = JSON.parse(origin!) as { readonly request: number }
-      expect(request).toBeGreaterThan(2000)
-      expect(request).toBeLessThanOrEqual(3000)
+      expect(request).toBeGreaterThan(3_000_000)
+      expect(request).toBeLessThanOrEqual(3_600_000)
       const [, , other] = yield* worker.next
       yield* worker.send("RP", other!, "error", ` {"_tag":\t"NotAllowed"} `)
       yield* worker.send("RP", delivery!, "ok", `["a",1.0]`)
@@ -88,13 +91,13 @@ describe("a request of a Client", () => {
       const { broker } = yield* TestBroker
       const worker = yield* work()
       const dealer = yield* RawZmq.dealer(broker.backendPort, identity("req"))
-      yield* dealer.send("1", "", "RQ", "chat/history", "{}", "{}")
+      yield* dealer.send("1", "", "RQ", "chat/history", "{}", patient)
       yield* dealer.send("2", "", "OC", "fresh")
       expect(yield* dealer.next).toEqual(["2", "", "OK"])
       yield* worker.send("RP", (yield* worker.next)[2]!, "ok", "1")
       expect(yield* dealer.next).toEqual(["1", "", "OK", `{"data":1}`])
       const single = yield* RawTcp.connect(broker.tcpPort)
-      yield* single.send(RawTcp.message(identity("req"), "", "RQ", "chat/history", "{}", "{}"))
+      yield* single.send(RawTcp.message(identity("req"), "", "RQ", "chat/history", "{}", patient))
       yield* worker.send("RP", (yield* worker.next)[2]!, "ok", "2")
       expect(yield* single.rest).toBe(RawTcp.message("OK", `{"data":2}`))
     }).pipe(withPatience))
@@ -102,16 +105,16 @@ describe("a request of a Client", () => {
   it.live("fails with a status of its own: no worker, a failed handler, a deadline that has passed, a reserved name", () =>
     Effect.gen(function*() {
       const client = yield* connect()
-      yield* client.send("1", "RQ", "chat/rename", "{}", "{}")
+      yield* client.send("1", "RQ", "chat/rename", "{}", patient)
       expect(errorOf(yield* client.next)).toMatchObject(["ER", "457", undefined])
       yield* client.send("2", "RQ", ":lifecycle/x", "{}", "{}")
       expect(errorOf(yield* client.next)).toMatchObject(["ER", "400", expect.stringContaining(":")])
       const worker = yield* work()
-      yield* client.send("3", "RQ", "chat/rename", "{}", "{}")
+      yield* client.send("3", "RQ", "chat/rename", "{}", patient)
       yield* worker.send("NK", (yield* worker.next)[2]!, "Error: secret")
       expect(errorOf(yield* client.next)).toMatchObject(["ER", "458", expect.not.stringContaining("secret")])
       // What is not JSON would break the message that it is put into.
-      yield* client.send("4", "RQ", "chat/rename", "{}", "{}")
+      yield* client.send("4", "RQ", "chat/rename", "{}", patient)
       yield* worker.send("RP", (yield* worker.next)[2]!, "ok", `1},"more":{`)
       expect(errorOf(yield* client.next)).toMatchObject(["ER", "458", expect.any(String)])
       yield* client.send("5", "RQ", "chat/rename", "{}", `{"timeout":1}`)
@@ -126,7 +129,7 @@ describe("a request of a Client", () => {
       yield* silent.send(RawTcp.message(identity("dlr"), "", "RD", `{"responses":true}`))
       yield* silent.next
       const client = yield* connect()
-      yield* client.send("1", "RQ", "chat/rename", "{}", "{}")
+      yield* client.send("1", "RQ", "chat/rename", "{}", patient)
       expect(errorOf(yield* client.next)).toMatchObject(["ER", "457", undefined])
     }).pipe(withPatience))
 
@@ -134,15 +137,15 @@ describe("a request of a Client", () => {
     Effect.gen(function*() {
       const worker = yield* work(1)
       const client = yield* connect()
-      yield* client.send("1", "RQ", "chat/first", "{}", "{}")
-      yield* client.send("2", "RQ", "chat/second", "{}", "{}")
+      yield* client.send("1", "RQ", "chat/first", "{}", patient)
+      yield* client.send("2", "RQ", "chat/second", "{}", patient)
       const [, , first] = yield* worker.next
       yield* until(1, 1)
       yield* client.close
       yield* until(0, 1)
       const again = yield* connect()
-      yield* again.send("1", "AG", client.id, "2", "RQ", "chat/second", "{}", "{}")
-      yield* again.send("2", "AG", client.id, "1", "RQ", "chat/first", "{}", "{}")
+      yield* again.send("1", "AG", client.id, "2", "RQ", "chat/second", "{}", patient)
+      yield* again.send("2", "AG", client.id, "1", "RQ", "chat/first", "{}", patient)
       yield* again.send("3", "OC", "fresh")
       expect(yield* again.next).toEqual(["3", "OK"])
       yield* until(1, 1)
@@ -153,7 +156,7 @@ describe("a request of a Client", () => {
       expect(json).toBe(`{"chat/second":{}}`)
       yield* worker.send("RP", second!, "ok", "2")
       expect(yield* again.next).toEqual(["1", "OK", `{"data":2}`])
-      yield* again.send("4", "AG", client.id, "2", "RQ", "chat/second", "{}", "{}")
+      yield* again.send("4", "AG", client.id, "2", "RQ", "chat/second", "{}", patient)
       expect(yield* again.next).toEqual(["4", "OK", `{"data":2}`])
     }).pipe(withPatience))
 
@@ -162,7 +165,7 @@ describe("a request of a Client", () => {
       yield* work(0)
       const client = yield* connect()
       for (let message = 1; message <= 4097; message++) {
-        yield* client.send(message.toString(36), "RQ", "chat/rename", "{}", "{}")
+        yield* client.send(message.toString(36), "RQ", "chat/rename", "{}", patient)
       }
       expect(errorOf(yield* client.next)).toMatchObject(["ER", "429", expect.stringContaining("4096")])
       yield* until(4096, 0)
@@ -174,15 +177,15 @@ describe("a request of a Client", () => {
     Effect.gen(function*() {
       const worker = yield* work(1)
       const first = yield* connect()
-      yield* first.send("1", "RQ", "chat/rename", "{}", "{}")
+      yield* first.send("1", "RQ", "chat/rename", "{}", patient)
       const [, , delivery] = yield* worker.next
       const client = yield* connect()
       for (let message = 1; message <= 4097; message++) {
-        yield* client.send(message.toString(36), "AG", first.id, "1", "RQ", "chat/rename", "{}", "{}")
+        yield* client.send(message.toString(36), "AG", first.id, "1", "RQ", "chat/rename", "{}", patient)
       }
       expect(errorOf(yield* client.next)).toMatchObject(["ER", "429", expect.stringContaining("4096")])
       const other = yield* connect()
-      yield* other.send("1", "AG", first.id, "1", "RQ", "chat/rename", "{}", "{}")
+      yield* other.send("1", "AG", first.id, "1", "RQ", "chat/rename", "{}", patient)
       yield* client.close
       yield* worker.send("RP", delivery!, "ok", "1")
       expect(yield* other.next).toEqual(["1", "OK", `{"data":1}`])
@@ -221,9 +224,11 @@ describe("a trigger of a Client", () => {
       yield* client.send("1", "TG", "chat/later", "{}", `{"delay":60}`)
       for (const message of ["2", "3"]) yield* client.send(message, "TG", "chat/once", "{}", `{"dedupeKey":"k"}`)
       for (const message of ["1", "2", "3"]) expect(yield* client.next).toEqual([message, "OK"])
-      expect((yield* worker.next)[1]).toBe(`{"chat/once":{}}`)
-      expect((yield* worker.next)[1]).toBe(`{"chat/later":{}}`)
-      expect(performance.now() - started).toBeGreaterThanOrEqual(60)
+      // On a busy machine the delay may be over before the other one is there.
+      const arrived = new Map<string, number>()
+      for (let n = 0; n < 2; n++) arrived.set((yield* worker.next)[1]!, performance.now() - started)
+      expect([...arrived.keys()].sort()).toEqual([`{"chat/later":{}}`, `{"chat/once":{}}`])
+      expect(arrived.get(`{"chat/later":{}}`)).toBeGreaterThanOrEqual(60)
       expect(yield* counters).toEqual([0, 2])
     }).pipe(withPatience))
 

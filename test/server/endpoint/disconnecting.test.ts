@@ -76,13 +76,11 @@ describe("a browser that is silent", () => {
           raw.socket.write(frame(10, ""))
         })
       }
-      for (let round = 0; round < 3; round++) {
-        const end = performance.now() + 700
-        while (performance.now() < end);
-      }
+      const end = performance.now() + 2000
+      while (performance.now() < end);
       yield* eventually(Effect.sync(() => pings), (pings) => pings >= 20 * 4)
       assert.strictEqual(yield* subscribers, 20)
-    }).pipe(withBroker({ browsers: { pingInterval: "400 millis" } })))
+    }).pipe(withBroker({ browsers: { pingInterval: "1 second" } })))
 
   it.live("is destroyed soon if it never answers the close frame", () =>
     Effect.gen(function*() {

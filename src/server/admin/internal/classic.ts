@@ -115,6 +115,12 @@ const deleteVhost: Answer = (vhosts, { vhost }) =>
     Effect.catchTag("VhostNotFoundError", () => Effect.fail(noVhost))
   )
 
+const regenerateToken: Answer = (vhosts, { vhost }) =>
+  vhosts.regenerateToken(vhost).pipe(
+    Effect.as(found(vhost)),
+    Effect.catchTag("VhostNotFoundError", () => Effect.fail(noVhost))
+  )
+
 const listChannels: Answer = (vhosts, place) =>
   Effect.map(find(vhosts, place), (vhost) => {
     const { path } = vhost
@@ -187,6 +193,7 @@ const listWorkers: Answer = (vhosts, place) =>
 const resources = {
   vhosts: { GET: listVhosts, DELETE: clearVhosts },
   vhost: { POST: addVhost, GET: showVhost, DELETE: deleteVhost },
+  token: { PUT: regenerateToken },
   channels: { GET: listChannels, DELETE: clearChannels },
   channel: { POST: addChannel, GET: showChannel, DELETE: deleteChannel },
   workers: { GET: listWorkers }

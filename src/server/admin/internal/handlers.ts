@@ -7,35 +7,22 @@ import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import * as Json from "../../../protocol/Json.ts"
 import * as Engine from "../../engine/Vhosts.ts"
 import { ofView } from "../../engine/VhostViews.ts"
-import type { Counts, Vhost } from "../../Vhosts.ts"
+import type { Counts } from "../../Vhosts.ts"
 import { Vhosts } from "../../Vhosts.ts"
 import { AdminApi, Cookie, Validation } from "../AdminApi.ts"
 import * as Errors from "../AdminError.ts"
+import { version } from "../Version.ts"
+import { find, findEngine, invalid, notFound, quote, unavailable } from "./outcomes.ts"
 import * as Parts from "./parts.ts"
 import * as Tail from "./tail.ts"
+import * as VhostHandlers from "./vhostHandlers.ts"
 
 /** How large the JSON of a dead letter may be in a list. */
 const maxListed = 16_384
-
-const notFound = (message: string) => () => new Errors.NotFoundError({ message })
-
-const unavailable = ({ message }: { readonly message: string }) => Effect.fail(new Errors.UnavailableError({ message }))
-
-const quote = (name: string): string => JSON.stringify(name.slice(0, 130))
-
-const find = (path: string): Effect.Effect<Vhost, Errors.NotFoundError, Vhosts> =>
-  Vhosts.use(({ get }) => Effect.mapError(get(path), notFound(`There is no vhost ${quote(path)}`)))
-
-const findEngine = (path: string): Effect.Effect<Engine.Vhost, Errors.NotFoundError, Vhosts> =>
-  Effect.map(find(path), ofView)
-
-const detailsOf = (vhost: Vhost) =>
-  Effect.map(vhost.counts, (counts) => ({ path: vhost.path, token: Redacted.value(vhost.token), counts }))
 
 const noChannel = (channel: string) => notFound(`There is no channel ${quote(channel)}`)
 
@@ -54,6 +41,7 @@ const broker = HttpApiBuilder.group(
           const sum = (count: (vhost: Engine.Vhost) => number) =>
             engines.reduce((total, vhost) => total + count(vhost), 0)
           return {
+            version,
             uptime: Math.floor(Number(now - begun) / 1e9),
             vhosts: vhosts.length,
             counts: counts.reduce(add, none),
@@ -89,38 +77,6 @@ const add = (one: Counts, other: Counts): Counts => ({
   deadLetters: one.deadLetters + other.deadLetters
 })
 
-const vhosts = HttpApiBuilder.group(AdminApi, "vhosts", (handlers) => {
-  const part = Parts.makeCursors((vhost: Vhost) => vhost)
-  return handlers
-    .handle("list", ({ query }) =>
-      Effect.gen(function*() {
-        const { items, next } = part(yield* Vhosts.use(({ list }) => list), query)
-        const summaries = yield* Effect.forEach(
-          items,
-          ({ cursor, value }) => Effect.map(value.counts, (counts) => ({ cursor, value: { path: value.path, counts } }))
-        )
-        return Parts.answer({ items: summaries, next }, query, (summary) => summary)
-      }))
-    .handle("add", ({ payload }) =>
-      Vhosts.use(({ add }) => add(payload)).pipe(
-        Effect.flatMap(detailsOf),
-        Effect.catchTags({
-          VhostExistsError: ({ message }) => Effect.fail(new Errors.AlreadyExistsError({ message })),
-          InvalidVhostError: ({ message }) => Effect.fail(new Errors.InvalidError({ message })),
-          InvalidChannelNameError: ({ message }) => Effect.fail(new Errors.InvalidError({ message })),
-          InternalError: unavailable
-        })
-      ))
-    .handle("get", ({ params }) => Effect.flatMap(find(params.vhost), detailsOf))
-    .handle("remove", ({ params }) =>
-      Vhosts.use(({ remove }) => remove(params.vhost)).pipe(
-        Effect.catchTags({
-          VhostNotFoundError: ({ message }) => Effect.fail(new Errors.NotFoundError({ message })),
-          InternalError: unavailable
-        })
-      ))
-})
-
 const channels = HttpApiBuilder.group(AdminApi, "channels", (handlers) =>
   handlers
     .handle("list", ({ params, query }) =>
@@ -135,7 +91,7 @@ const channels = HttpApiBuilder.group(AdminApi, "channels", (handlers) =>
           channels.open(channel)
         ),
         Effect.catchTags({
-          InvalidChannelNameError: ({ message }) => Effect.fail(new Errors.InvalidError({ message })),
+          InvalidChannelNameError: invalid,
           InternalError: unavailable
         }),
         Effect.andThen(describe(vhost, channel))
@@ -185,13 +141,7 @@ const browsers = HttpApiBuilder.group(AdminApi, "browsers", (handlers) => {
       ({ params, query }) =>
         Effect.map(
           findEngine(params.vhost),
-          ({ browsers }) =>
-            Parts.answer(part(browsers.list(), query), query, ({ browser: { sid, version }, subscriptions, uid }) => ({
-              sid,
-              version,
-              ...uid !== undefined && { uid },
-              subscriptions
-            }))
+          ({ browsers }) => Parts.answer(part(browsers.list(), query), query, browserOf)
         )
     )
     .handle(
@@ -206,6 +156,19 @@ const browsers = HttpApiBuilder.group(AdminApi, "browsers", (handlers) => {
 })
 
 type BrowserInfo = ReturnType<Engine.Vhost["browsers"]["list"]> extends Iterable<infer Info> ? Info : never
+
+const browserOf = ({ browser, subscriptions, uid }: BrowserInfo) => {
+  const { address, age, queued } = browser.connectionUnsafe?.() ?? {}
+  return {
+    sid: browser.sid,
+    version: browser.version,
+    ...uid !== undefined && { uid },
+    subscriptions,
+    ...address !== undefined && { address },
+    ...age !== undefined && { seconds: seconds(age) },
+    ...queued !== undefined && { queuedBytes: queued }
+  }
+}
 
 const disconnect = (vhost: string, by: "sid" | "uid", who: string) =>
   Effect.flatMap(
@@ -303,7 +266,7 @@ const letterOf = ({ attempts, failedAt, id, json, reason }: Letter) => {
 }
 
 /** All handlers. The endpoint has let the request pass, so the cookie is there. */
-export const layer = Layer.mergeAll(broker, vhosts, channels, browsers, workers, deadLetters).pipe(
+export const layer = Layer.mergeAll(broker, VhostHandlers.layer, channels, browsers, workers, deadLetters).pipe(
   Layer.provide([
     Layer.succeed(Cookie, { cookie: (effect) => effect }),
     HttpApiMiddleware.layerSchemaErrorTransform(

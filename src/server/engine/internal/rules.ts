@@ -91,7 +91,7 @@ export const make = (
         new InvalidOptionError({
           option: `channelRules.${index}.pattern`,
           value: JSON.stringify(pattern),
-          allowed: `a pattern (RE2): ${compiled.failure.detail.replace("permission ", "")}`
+          allowed: `a pattern in RE2 syntax; ${compiled.failure.detail.replace("permission ", "")}`
         })
       )
     }

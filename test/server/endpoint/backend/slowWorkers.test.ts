@@ -122,12 +122,10 @@ describe("BackendEndpoint, a worker that does not read", () => {
       yield* TestClock.adjust("2 seconds")
       expect((yield* lobby).workers).toEqual([])
       // The broker waits by a real clock until it is sure that the worker does not read.
-      const start = performance.now()
       yield* eventually(
         Effect.andThen(TestClock.adjust("100 millis"), Effect.sync(() => kept.destroyed)),
-        (destroyed) => destroyed || performance.now() - start > 2000
+        (destroyed) => destroyed
       )
-      expect(kept.destroyed).toBe(true)
       yield* eventually(lobby, (info) => info.queued >= waiting)
     }).pipe(withBroker()))
 })

@@ -67,6 +67,35 @@ describe.each(transports)("an access token over $name", ({ url }) => {
       assert.strictEqual((yield* Effect.flip(vhosts.addToken("/nope")))._tag, "VhostNotFoundError")
     }).pipe(Effect.scoped, Effect.provide(layer())))
 
+  it.live("is regenerated: all others end with their connections, and their events are redelivered", () =>
+    Effect.gen(function*() {
+      const vhosts = yield* Vhosts.Vhosts
+      const { vhost } = yield* TestBroker
+      yield* vhosts.addToken("/test", next)
+      const backends = [yield* backend(token), yield* backend(next)]
+      const listening = yield* Effect.forEach(backends, ({ client, worker }) =>
+        Effect.andThen(
+          client.openChannel("a"),
+          Effect.forkScoped(Effect.flip(worker.listen({ onMessage: () => Effect.never })))
+        ))
+      yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 2)
+      yield* backends[0]!.client.trigger("e", {})
+      yield* eventually(Effect.sync(() => vhost.lobby.counters.unacknowledged), (count) => count === 1)
+
+      const made = Redacted.value(yield* vhosts.regenerateToken("/test"))
+      assert.deepStrictEqual((yield* (yield* vhosts.get("/test")).tokens).map(Redacted.value), [made])
+      assert.deepStrictEqual((yield* vhost.lobby.info).workers, [])
+      for (const fiber of listening) assert.strictEqual((yield* Fiber.join(fiber))._tag, "UnauthorizedError")
+      for (const { client } of backends) {
+        assert.strictEqual((yield* Effect.flip(client.openChannel("b")))._tag, "UnauthorizedError")
+      }
+      const fresh = yield* backend(made)
+      const handled = yield* Queue.unbounded<string>()
+      yield* Effect.forkScoped(fresh.worker.listen({ onMessage: ({ event }) => Queue.offer(handled, event) }))
+      assert.strictEqual(yield* Queue.take(handled), "e")
+      assert.strictEqual((yield* Effect.flip(vhosts.regenerateToken("/nope")))._tag, "VhostNotFoundError")
+    }).pipe(Effect.scoped, Effect.provide(layer())))
+
   it.live("that is removed ends a Client that goes on and on", () =>
     Effect.gen(function*() {
       const vhosts = yield* Vhosts.Vhosts

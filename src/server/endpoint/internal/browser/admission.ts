@@ -48,10 +48,18 @@ export const refusals = {
   address: { reason: "address", status: 429, code: 1013, text: "Too many browsers connect from this address." }
 } as const satisfies Record<string, Refusal>
 
+/** A browser that is admitted. */
+export interface Admitted {
+  /** Where it connects from, as far as it is known: the address that it is counted by, or that of its connection. */
+  readonly address: string | undefined
+  /** Call this when it has disconnected. */
+  readonly release: () => void
+}
+
 /** The counts of connected browsers. */
 export interface Admission {
   /** Counts a browser, and returns the function to call when it disconnects; or why it is rejected. */
-  readonly admit: (request: IncomingMessage, vhost: Vhost) => Result.Result<() => void, Refusal>
+  readonly admit: (request: IncomingMessage, vhost: Vhost) => Result.Result<Admitted, Refusal>
   /** Counts a rejected browser, and warns if a limit was reached. */
   readonly refuse: (refusal: Refusal, request: IncomingMessage) => Effect.Effect<void>
   /** Counts a connection that was closed without a request, since there are no more descriptors, and warns. */
@@ -86,11 +94,12 @@ export const make = (
       browsers++
       vhosts.add(vhost, 1)
       if (address !== undefined) addresses.add(address, 1)
-      return Result.succeed(() => {
+      const release = () => {
         browsers--
         vhosts.add(vhost, -1)
         if (address !== undefined) addresses.add(address, -1)
-      })
+      }
+      return Result.succeed({ address: address ?? request.socket.remoteAddress, release })
     }
     const refuse: Admission["refuse"] = ({ reason }, request) =>
       Effect.suspend(() => {

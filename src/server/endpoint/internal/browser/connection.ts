@@ -20,17 +20,16 @@ import type { Browser } from "../../../domain/Browser.ts"
 import type { Vhost } from "../../../engine/Vhosts.ts"
 import * as BrowserSession from "../../BrowserSession.ts"
 import * as TokenBucket from "../tokenBucket.ts"
+import type { Admitted } from "./admission.ts"
 import * as Frame from "./frame.ts"
 import * as Outbox from "./outbox.ts"
 
 /** An admitted browser on an open connection. */
-export interface Entered {
+export interface Entered extends Admitted {
   readonly vhost: Vhost
   readonly version: 0 | 1
   readonly ws: WebSocket
   readonly socket: Socket
-  /** Call this when it has disconnected. */
-  readonly release: () => void
 }
 
 /** A connected browser. Its fields are private to this module; a record with functions takes less memory than closures. */
@@ -79,7 +78,8 @@ const controlRate: TokenBucket.Rate = { perSecond: 20, burst: 100 }
 
 /** Starts a browser's session on its connection. */
 export const make = (entered: Entered, options: Options): Connection => {
-  const { socket, vhost } = entered
+  const { address, socket, vhost } = entered
+  const begun = performance.now()
   const onSlow = () => disconnect(connection, "slow", "the browser does not read what is sent to it")
   const outbox = Outbox.open(options.outboxes, socket, onSlow)
   const browser: Browser = {
@@ -87,6 +87,7 @@ export const make = (entered: Entered, options: Options): Connection => {
     version: entered.version,
     sendUnsafe: (message, key) => Outbox.send(outbox, message, key),
     sendAllUnsafe: (messages) => Outbox.sendAll(outbox, messages),
+    connectionUnsafe: () => ({ address, age: performance.now() - begun, queued: Outbox.queuedBytes(outbox) }),
     // The session itself closes with 1013 only a browser that sends too much.
     closeUnsafe: (code, reason = "") =>
       code === 1013 ? disconnect(connection, "flood", reason) : close(connection, code, reason)
@@ -96,8 +97,8 @@ export const make = (entered: Entered, options: Options): Connection => {
     options,
     outbox,
     session: BrowserSession.make(vhost, browser),
-    bytes: TokenBucket.make(options.byteRate, performance.now()),
-    controls: TokenBucket.make(controlRate, performance.now()),
+    bytes: TokenBucket.make(options.byteRate, begun),
+    controls: TokenBucket.make(controlRate, begun),
     isClosing: false,
     mayReturn: false,
     hasEnded: false,

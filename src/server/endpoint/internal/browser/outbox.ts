@@ -112,6 +112,9 @@ export const sendAll = (outbox: Outbox, messages: ReadonlyArray<string>): void =
   for (const frame of frames.all(messages, writeSize, flusher.schedule)) sendFrame(outbox, frame)
 }
 
+/** How many bytes are queued, those included that the system has not accepted yet. */
+export const queuedBytes = ({ size, socket }: Outbox): number => size + socket.writableLength
+
 /** Sends a frame. Never waits. */
 export const sendFrame = (outbox: Outbox, frame: Frame): void => {
   if (outbox.isClosed || !outbox.socket.writable) return

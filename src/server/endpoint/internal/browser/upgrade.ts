@@ -60,12 +60,12 @@ export const make = ({ admission, closing, maxMessageSize, onEnter, vhosts }: Op
     let hasEntered = false
     websockets.handleUpgrade(request, socket, head, (ws) => {
       hasEntered = true
-      onEnter({ vhost, version: versionOf(request) === null ? 0 : 1, ws, socket, release: admitted.success })
+      onEnter({ vhost, version: versionOf(request) === null ? 0 : 1, ws, socket, ...admitted.success })
     })
     if (hasEntered) return Effect.void
     // The ws package has already responded with what is wrong with the request.
     closing.add(socket)
-    return Effect.sync(admitted.success)
+    return Effect.sync(admitted.success.release)
   }
 
   return {
