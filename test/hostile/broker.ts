@@ -102,8 +102,8 @@ export const start = Effect.fnUntraced(function*(flags: ReadonlyArray<string>) {
     if (log.length < 4000) log += chunk.toString()
     const said = /^ready (.*)\n/.exec(log)
     if (said === null) return
-    const { backend, backendTcp, websocket } = JSON.parse(said[1]!)
-    Deferred.doneUnsafe(ready, Exit.succeed({ backend, backendTcp, websocket }))
+    const { admin, backend, backendTcp, websocket } = JSON.parse(said[1]!)
+    Deferred.doneUnsafe(ready, Exit.succeed({ admin, backend, backendTcp, websocket }))
     log = log.slice(said[0].length)
     logged = log.length
   }

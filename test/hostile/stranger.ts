@@ -12,6 +12,7 @@ export interface Target {
   readonly websocket: string
   readonly backend: string
   readonly backendTcp: string
+  readonly admin: string
   /** For those attacks alone whose attacker is a backend. */
   readonly token: string
 }

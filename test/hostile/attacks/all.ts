@@ -2,15 +2,17 @@
  * All attacks, in the order in which they are run.
  */
 import type { Attack } from "../stranger.ts"
+import * as Administrators from "./administrators.ts"
 import * as Backends from "./backends.ts"
 import * as Browsers from "./browsers.ts"
 import * as Http from "./http.ts"
 import * as Requests from "./requests.ts"
+import * as Users from "./users.ts"
 import * as Work from "./work.ts"
 
 const isAttack = (value: unknown): value is Attack => typeof value === "object"
 
-const single = [Http, Browsers, Backends, Requests, Work].flatMap((module) =>
+const single = [Http, Browsers, Backends, Requests, Users, Administrators, Work].flatMap((module) =>
   Object.values<unknown>(module).filter(isAttack)
 )
 

@@ -20,7 +20,7 @@ import {
 import { withClient } from "./browsers.ts"
 
 /** Browsers of version 1 that have authenticated, each as a user of its own. */
-const users = async (target: Target, count: number): Promise<Array<Net.Socket>> => {
+export const users = async (target: Target, count: number): Promise<Array<Net.Socket>> => {
   const tokens: Array<string> = []
   await withClient(target, (client) =>
     Effect.forEach(

@@ -300,6 +300,23 @@ describe("Vhosts", () => {
       }))
   })
 
+  it.effect.each(["removed", "regenerated"] as const)(
+    "tells all listeners of a token that is %s, whether one is slow or whoever does it is interrupted",
+    (how) =>
+      Effect.gen(function*() {
+        const vhosts = yield* make({ vhosts: [{ path: "/test", token, otherTokens: [otherToken] }] })
+        const told = new Set<string>()
+        yield* vhosts.onTokenRemoved(() => Effect.andThen(Effect.sync(() => told.add("first")), Effect.never))
+        yield* vhosts.onTokenRemoved(() => Effect.andThen(Effect.yieldNow, Effect.sync(() => told.add("second"))))
+        const ending = how === "removed" ? vhosts.removeToken("/test", token) : vhosts.regenerateToken("/test")
+        const removing = yield* Effect.forkChild(ending, { startImmediately: true })
+        const interrupting = yield* Effect.forkChild(Fiber.interrupt(removing), { startImmediately: true })
+        yield* TestClock.adjust("1 minute")
+        yield* Fiber.join(interrupting)
+        expect([...told]).toEqual(["first", "second"])
+      })
+  )
+
   it.effect("isolates channels, single access tokens and events of vhosts", () =>
     Effect.gen(function*() {
       const vhosts = yield* make({ tokens: { capacity: 1 }, maxChannels: 1, queue: { capacity: 1 } })

@@ -20,19 +20,20 @@ export const make = <E>(
   timeout: Duration.Duration
 ) => {
   const listeners = new Set<(token: VhostTokens.VhostToken) => Effect.Effect<void>>()
-  const end = (removed: ReadonlyArray<VhostTokens.VhostToken>) =>
-    Effect.timeoutOption(
-      Effect.forEach(removed, (token) => Effect.forEach(listeners, (listener) => listener(token), { discard: true }), {
-        discard: true
-      }),
+  const end = (removed: ReadonlyArray<VhostTokens.VhostToken>) => {
+    const told = removed.flatMap((token) => Array.from(listeners, (listener) => listener(token)))
+    return Effect.timeoutOption(
+      Effect.interruptible(Effect.all(told, { concurrency: "unbounded", discard: true })),
       timeout
     )
+  }
   return {
     addToken: (path: string, token?: string | Redacted.Redacted) =>
       Effect.flatMap(
         find(path),
         ({ vhost: { journal, tokens } }) => Effect.tap(tokens.add(token), () => journal.persisted)
       ),
+    // Not interruptible, as `regenerateToken`: who has shown the token must not stay connected.
     removeToken: Effect.fnUntraced(function*(path: string, token: string | Redacted.Redacted) {
       const { vhost } = yield* find(path)
       const removed = yield* vhost.tokens.remove(token)
@@ -40,14 +41,14 @@ export const make = <E>(
       yield* end([removed])
       yield* vhost.journal.persisted
       return true
-    }),
+    }, Effect.uninterruptible),
     regenerateToken: Effect.fnUntraced(function*(path: string) {
       const { vhost } = yield* find(path)
       const { removed, token } = yield* vhost.tokens.regenerate
       yield* end(removed)
       yield* vhost.journal.persisted
       return token
-    }),
+    }, Effect.uninterruptible),
     onTokenRemoved: (listener: (token: VhostTokens.VhostToken) => Effect.Effect<void>) =>
       Effect.asVoid(Effect.acquireRelease(
         Effect.sync(() => listeners.add(listener)),
