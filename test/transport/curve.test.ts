@@ -200,6 +200,11 @@ describe("a handshake", () => {
     }
   })
 
+  it("fails with another form of a public key", () => {
+    const hello = changed(CurveClient.make(server).hello(), 105, 128)
+    assert.isTrue(Result.isFailure(Curve.make(server).welcome(hello)))
+  })
+
   it("fails with public keys that give the secret away", () => {
     const hello = Buffer.concat([Buffer.from([1, 0]), Buffer.alloc(72 + 32 + 8 + 80)])
     assert.isTrue(Result.isFailure(Curve.make(server).welcome(hello)))

@@ -123,8 +123,10 @@ const messageName = Buffer.from("\x07MESSAGE")
 
 const nonceOf = (prefix: string, rest: Uint8Array): Uint8Array => Buffer.concat([Buffer.from(prefix), rest])
 
-// The key that two sides share. `undefined` for a public key that would give it away.
+// The key that two sides share. `undefined` for a public key that would give it away, and for another form of a key: the curve
+// ignores its highest bit, which no key has that was made. (Source: RFC 7748, section 5.)
 const exchange = (cipher: Cipher, secretKey: Crypto.KeyObject, publicKey: Uint8Array): Uint8Array | undefined => {
+  if (publicKey[31]! >= 128) return undefined
   const shared = Result.try(() =>
     Crypto.diffieHellman({ privateKey: secretKey, publicKey: CurveKeys.publicKeyOf(publicKey) })
   )
