@@ -42,7 +42,7 @@ export type { Data, Named, Received, Response } from "./internal/eventJson.ts"
 export type { Failure, FailureTag } from "./internal/failure.ts"
 export type { Json } from "./internal/json.ts"
 export type { ConnectionState, Cursor, GapReason, SubscriptionState } from "./internal/output.ts"
-export type { Member } from "./internal/presence.ts"
+export type { Member, MemberConnection } from "./internal/presence.ts"
 
 /**
  * What the promises reject with: an `Error` with a `_tag`, a message for a person and the status code, if that is the reason.

@@ -16,7 +16,7 @@ interface InGrace {
   readonly until: number
 }
 
-export const grace = 3000
+const grace = 3000
 
 /** Makes a model of one channel, nobody on it. */
 export const make = () => {

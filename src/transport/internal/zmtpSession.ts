@@ -141,7 +141,7 @@ const makeMessages = (link: Link) => {
 }
 
 /** The bytes of messages without encryption, in order. Consecutive messages to peers that read batches share as few batches as possible. */
-export const encode = (maxMessageSize: number) => (sendings: ReadonlyArray<Sending>): Uint8Array => {
+const encode = (maxMessageSize: number) => (sendings: ReadonlyArray<Sending>): Uint8Array => {
   const messages: Array<ReadonlyArray<string | Uint8Array>> = []
   for (let from = 0; from < sendings.length;) {
     const { frames, prefix } = sendings[from]!

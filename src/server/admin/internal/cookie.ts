@@ -14,7 +14,7 @@ import { InvalidOptionError } from "../../BrokerError.ts"
 import { StoreError } from "../../store/Store.ts"
 
 /** The file in the storage folder. */
-export const fileName = "kosmonaut.cookie"
+const fileName = "kosmonaut.cookie"
 
 const pattern = /^[0-9a-f]{40}$/
 

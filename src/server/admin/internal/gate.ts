@@ -21,7 +21,7 @@ import type { Socket } from "node:net"
 import * as Throttle from "../../../protocol/Throttle.ts"
 
 /** The header. */
-export const header = "x-webrocket-cookie"
+const header = "x-webrocket-cookie"
 
 /** How many wrong cookies may wait for their answer, and for how long each does. */
 const maxWaiting = 16

@@ -47,7 +47,7 @@ export const recorder = (journal: Journal.Journal, clock: Clock.Clock): History.
 })
 
 /** The entry of a channel that has a history. */
-export const entryOf = (
+const entryOf = (
   { channel: { isOnDemand, name }, floor, opened }: Pick<History.History, "channel" | "floor" | "opened">
 ): Extract<Journal.Recorded, { _tag: "Channel" }> => ({
   _tag: "Channel",
