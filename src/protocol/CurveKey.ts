@@ -6,7 +6,7 @@
  */
 
 /**
- * Reads a key, in either form, as 64 lower-case hexadecimal digits; `undefined` if it is none.
+ * Reads a key, in either form, as 64 lower-case hexadecimal digits; `undefined` if the text is not a key.
  *
  * @since 0.1.0
  */

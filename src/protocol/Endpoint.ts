@@ -121,8 +121,8 @@ const knownBy = (scheme: Scheme, query: URLSearchParams): string | Pick<Endpoint
 }
 
 /**
- * Reads the fingerprint of a certificate, 64 hexadecimal digits, with colons between the bytes or without; `undefined` if it
- * is none. The result is in lower case and has no colons.
+ * Reads the fingerprint of a certificate, 64 hexadecimal digits, with colons between the bytes or without; `undefined`
+ * for any other text. The result is in lower case and has no colons.
  *
  * @since 0.1.0
  */

@@ -51,7 +51,7 @@ export const toTraceparent = ({ sampled, spanId, traceId }: Tracer.Span): string
 }
 
 /**
- * The span that a `traceparent` names; `undefined` for text that is none.
+ * The span that a `traceparent` names; `undefined` for any other text.
  *
  * @since 0.1.0
  */

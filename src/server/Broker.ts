@@ -48,7 +48,7 @@ export class Broker extends Context.Service<Broker, {
   readonly tcpPort: number
   /** Its public key for `wrs://`, 64 hexadecimal digits; `undefined` if it has none. */
   readonly serverKey: string | undefined
-  /** The admin endpoint, `undefined` if there is none: `admin.port` is `"off"`. */
+  /** The admin endpoint; `undefined` if `admin.port` is `"off"`. */
   readonly admin: Bound | undefined
   /**
    * Its base addresses, without vhost and token: `ws://…` or `wss://…`, `wr://…` or, if it has a key, `wrs://…`, `wr+tcp://…`, and

@@ -60,8 +60,8 @@ export interface Liveness {
 export interface Authentication {
   /**
    * `none`: nothing is tried. `fetching`: a token. `sent`: it was sent. `done`: the broker has accepted it, and another one is
-   * fetched at `by`. `waiting`: it has failed once, and another token is fetched at `by`. `failed`: it has failed, and so does
-   * what needs a user, if there is none; after `by` it is tried again.
+   * fetched at `by`. `waiting`: it has failed once, and another token is fetched at `by`. `failed`: it has failed. Without
+   * a user all that needs one fails, too; after `by` it is tried again.
    */
   phase: "none" | "waiting" | "fetching" | "sent" | "done" | "failed"
   /** The number of the last fetch. */

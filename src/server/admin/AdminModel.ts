@@ -275,7 +275,7 @@ export const Discarded = Schema.Struct({ discarded: Count })
 
 /**
  * Of a channel: first, and every ten seconds, that the connection is alive; each message as browsers receive it; and at the end why
- * there is nothing more.
+ * it ends.
  *
  * @since 0.1.0
  */

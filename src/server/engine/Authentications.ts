@@ -23,7 +23,7 @@ export interface Authentications {
   readonly startUnsafe: (browser: Browser, endsAt: number | undefined) => void
   /** A browser has disconnected. */
   readonly removeUnsafe: (browser: Browser) => void
-  /** When the next one ends, in monotonic milliseconds; `undefined` if there is none. */
+  /** When the next one ends, in monotonic milliseconds; `undefined` if no authentication ends. */
   readonly nextDue: () => number | undefined
   /** Disconnects the browsers whose authentication has ended. It yields in between. */
   readonly sweep: Effect.Effect<void>

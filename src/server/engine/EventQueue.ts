@@ -231,7 +231,7 @@ export interface LaneInfo {
   readonly queued: number
   /** How many are delivered and not acked. */
   readonly unacked: number
-  /** For how long the next one to deliver has been queued by this broker, in milliseconds; `undefined` if there is none. */
+  /** For how long the next one to deliver has been queued by this broker, in milliseconds; `undefined` if nothing is queued. */
   readonly oldestAge: number | undefined
 }
 

@@ -57,7 +57,7 @@ export interface Intents {
    * and no history.
    */
   readonly SendToUser: { readonly uid: string; readonly event: string; readonly data: JsonText.Input }
-  /** Disconnects one browser, or all browsers of a user. Changes nothing if there is none. */
+  /** Disconnects one browser, or all browsers of a user. Changes nothing if nobody is connected. */
   readonly Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
   /** Subscribes a browser. Changes nothing if it is subscribed, or has missed more than it can receive at once. */
   readonly Join: SubscribeOptions & { readonly channel: string; readonly browser: Browser }
@@ -78,7 +78,7 @@ export interface Intents {
   }
   /**
    * Ends the grace of a connection of a user, or without a user that of a channel whose browsers are no members. Changes nothing
-   * if there is none.
+   * if no such grace has begun.
    */
   readonly EndGrace: {
     readonly channel: string
