@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Result, Schema } from "effect"
+import { Arbitrary, Result } from "effect"
 import * as Json from "../../src/protocol/Json.ts"
-import { anyText, garbage, int, jsonObject, oddKeys, oneOf, pick } from "./arbitraries.ts"
+import { anyText, garbage, int, json, jsonObject, oddKeys, oneOf, pick } from "./arbitraries.ts"
 
 const nested = (depth: number, [open, close] = ["[", "]"]) => open.repeat(depth) + close.repeat(depth)
 
@@ -16,7 +16,7 @@ const depthOf = (value: unknown): number =>
 const parses = (text: string) => Result.isSuccess(Json.parse(text))
 
 describe("Json", () => {
-  it.prop("is read as it was written", [Schema.Json], ([value]) => {
+  it.prop("is read as it was written", [json], ([value]) => {
     const written = Result.getOrThrow(Json.stringify(value))
     expect(written).toBe(JSON.stringify(value))
     expect(JSON.stringify(Result.getOrThrow(Json.parse(written)))).toBe(written)

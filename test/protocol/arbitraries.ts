@@ -79,11 +79,23 @@ export const garbage: Arb<string> = oneOf(
 
 // --- Values ----------------------------------------------------------------------------------------------------------
 
-const json = Arbitrary.schema(Schema.Json)
+// Whether JSON writes it without an escape.
+const isPlain = (key: string) => JSON.stringify(key).length === key.length + 2
+
+/**
+ * Whether all keys are written without an escape. The `JSON.parse` of V8 13.6 confuses some that are not: after
+ * `{"\\":1}` it reads `{"\n":1}` as `{"\\":1}`.
+ */
+export const hasPlainKeys = (value: unknown): boolean =>
+  typeof value !== "object" || value === null ||
+  Object.entries(value).every(([key, one]) => isPlain(key) && hasPlainKeys(one))
+
+/** Any JSON. */
+export const json: Arb<Schema.Json> = Arbitrary.filter(Arbitrary.schema(Schema.Json), hasPlainKeys)
 
 /** A JSON object; odd keys are keys like any other. */
 export const jsonObject: Arb<JsonObject> = Arbitrary.map(
-  Arbitrary.array(Arbitrary.all([anyText, json]), { maxLength: 4 }),
+  Arbitrary.array(Arbitrary.all([Arbitrary.filter(anyText, isPlain), json]), { maxLength: 4 }),
   // Through text, so that it is what a parser makes of it: no -0, `__proto__` an own key.
   (entries) => JSON.parse(JSON.stringify(Object.fromEntries(entries))) as JsonObject
 )

@@ -9,6 +9,7 @@
  */
 
 import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
@@ -34,6 +35,8 @@ export interface Connection {
   readonly quit: Effect.Effect<void>
   /** After `quit`, waits until all events that were on their way are in the inbox. */
   readonly ended: Effect.Effect<void>
+  /** Fails when the connection has ended by itself, with the reason with which the inbox ends, too. */
+  readonly failure: Effect.Effect<never, UnauthorizedError | UntrustedBrokerError>
   /** Releases the events whose handlers are running. The outcome of those handlers is not reported any more. */
   readonly abandonUnsafe: () => void
 }
@@ -82,6 +85,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       Effect.catchTag("ConnectionError", () => Effect.as(Effect.sleep("100 millis"), undefined))
     )
   }
+  const failed = yield* Deferred.make<never, UnauthorizedError | UntrustedBrokerError>()
   const fiber = yield* Effect.gen(function*() {
     let before: ConnectionError | undefined
     while (mode !== "quitting") {
@@ -90,7 +94,11 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       before = ended
     }
   }).pipe(
-    Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.void : Queue.failCause(inbox, cause)),
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.void
+        : Effect.andThen(Queue.failCause(inbox, cause), Deferred.failCause(failed, cause))
+    ),
     Effect.ensuring(SubscriptionRef.set(state, ConnectionState.Idle())),
     Effect.forkScoped
   )
@@ -106,6 +114,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       return session === undefined ? Fiber.interrupt(fiber) : session.outbound.send(FromClient.Quit())
     }),
     ended: Effect.asVoid(Fiber.await(fiber)),
+    failure: Deferred.await(failed),
     abandonUnsafe: deliveries.abandonUnsafe
   }
 })

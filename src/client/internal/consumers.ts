@@ -4,14 +4,15 @@
  * To stop, it wants no more events, releases those that no handler has begun, waits for running handlers, and then sends
  * `QT`, all within `drainTimeout`. Events that are not finished by then are released, `QT` is sent, and only then are their
  * handlers interrupted, so that an uninterruptible handler delays no other. To a broker that does not support releases, `QT` is
- * sent first; then all received events are handled if it was interrupted, or only running handlers finish if a handler failed.
+ * sent first; then all received events are handled, or if a handler has failed only running handlers finish.
+ *
+ * When the connection has ended for good it stops the same way, so that a handler that never ends does not hide it.
  */
 
 import type * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Queue from "effect/Queue"
@@ -46,13 +47,15 @@ export const run = Effect.fnUntraced(function*<E, R>(
   // Detached fibers, since a scope would wait for them without a timeout.
   yield* Effect.acquireRelease(
     Effect.forEach(Array.from({ length: options.concurrency }), () => Effect.forkDetach(consumer.run)),
-    (consumers, exit) =>
-      Effect.timeoutOrElse(drain({ connection, consumer, consumers, exit, inbox }), {
+    (consumers) => {
+      const draining = { connection, consumer, consumers, hasFailed: Deferred.isDoneUnsafe(failed), inbox }
+      return Effect.timeoutOrElse(drain(draining), {
         duration: options.drainTimeout,
-        orElse: () => giveUp({ connection, consumer, consumers, inbox }, options.drainTimeout)
+        orElse: () => giveUp(draining, options.drainTimeout)
       })
+    }
   )
-  return yield* Deferred.await(failed)
+  return yield* Effect.raceFirst(Deferred.await(failed), connection.failure)
 })
 
 // Handles the items of the inbox, one after the other.
@@ -101,10 +104,12 @@ interface Draining {
   readonly inbox: Inbox
   readonly consumer: Pick<ReturnType<typeof makeConsumer>, "idle" | "inFlight" | "drainUnsafe">
   readonly consumers: ReadonlyArray<Fiber.Fiber<unknown>>
+  /** Whether a handler has failed. */
+  readonly hasFailed: boolean
 }
 
 const drain = Effect.fnUntraced(function*(
-  { connection, consumer, consumers, exit, inbox }: Draining & { readonly exit: Exit.Exit<unknown, unknown> }
+  { connection, consumer, consumers, hasFailed, inbox }: Draining
 ) {
   consumer.drainUnsafe()
   const acknowledges = yield* connection.pause
@@ -118,7 +123,7 @@ const drain = Effect.fnUntraced(function*(
     // When the broker's response comes, it has received the acks, too.
     yield* connection.ended
     yield* Queue.end(inbox)
-  } else if (Exit.hasInterrupts(exit)) {
+  } else if (!hasFailed) {
     // The original does not answer.
     yield* Effect.raceFirst(connection.ended, allHandled(consumer, inbox))
     yield* Queue.end(inbox)

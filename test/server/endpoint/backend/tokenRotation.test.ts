@@ -73,14 +73,16 @@ describe.each(transports)("an access token over $name", ({ url }) => {
       const { vhost } = yield* TestBroker
       yield* vhosts.addToken("/test", next)
       const backends = [yield* backend(token), yield* backend(next)]
-      const listening = yield* Effect.forEach(backends, ({ client, worker }) =>
-        Effect.andThen(
-          client.openChannel("a"),
-          Effect.forkScoped(Effect.flip(worker.listen({ onMessage: () => Effect.never })))
-        ))
+      const isHeld = yield* Queue.unbounded<void>()
+      const onMessage = () => Effect.andThen(Queue.offer(isHeld, undefined), Effect.never)
+      const listening = yield* Effect.forEach(
+        backends,
+        ({ client, worker }) =>
+          Effect.andThen(client.openChannel("a"), Effect.forkScoped(Effect.flip(worker.listen({ onMessage }))))
+      )
       yield* eventually(vhost.lobby.info, ({ workers }) => workers.length === 2)
       yield* backends[0]!.client.trigger("e", {})
-      yield* eventually(Effect.sync(() => vhost.lobby.counters.unacknowledged), (count) => count === 1)
+      yield* Queue.take(isHeld)
 
       const made = Redacted.value(yield* vhosts.regenerateToken("/test"))
       assert.deepStrictEqual((yield* (yield* vhosts.get("/test")).tokens).map(Redacted.value), [made])
