@@ -138,7 +138,7 @@ const contentOf = (
   onDemand,
   rules,
   retained: histories.size,
-  departed: [departed.floor, ...departed.beginnings],
+  departed: [departed.floor, ...departed.beginnings.entries],
   counters: { ...counters },
   ordered: ordered.entries.flatMap(({ cursor, value }) => value === undefined ? [] : [[cursor, value.name]]),
   channels: Array.from(channels.values(), ({ cursor, value }) => ({
