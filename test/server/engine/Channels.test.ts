@@ -8,6 +8,7 @@ import type { Subscription } from "../../../src/server/domain/Browser.ts"
 import type * as Channels from "../../../src/server/engine/Channels.ts"
 import { ann, browsers, joe, join, make, makeWith } from "../../harness/channels.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import * as Vhost from "../../harness/vhost.ts"
 
 describe("Channels", () => {
   describe("opening and closing", () => {
