@@ -45,13 +45,12 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
   "server/internal": [],
   "server/domain": ["protocol", ...brokerBasics],
   "server/store": ["protocol", "server/domain", ...brokerBasics],
-  "server/cluster": ["protocol", "server/domain", ...brokerBasics],
+  "server/cluster": ["protocol", "transport/AwakeClock.ts", "server/domain", "server/engine", ...brokerBasics],
   "server/engine": [
     "protocol",
     "server/Vhosts.ts",
     "server/domain",
     "server/store/Store.ts",
-    "server/cluster/Cluster.ts",
     ...brokerBasics
   ],
   "server/endpoint": ["protocol", "transport", "server/domain", "server/engine", ...brokerBasics],
@@ -91,6 +90,7 @@ const nodeOnly = [
   "transport/internal/tlsSocket.ts",
   "transport/internal/zeromqModule.ts",
   "server/store/SqliteStore.ts",
+  "server/cluster/internal/redisModule.ts",
   "server/endpoint/WebSocketEndpoint.ts",
   "server/endpoint/Certificate.ts",
   "server/endpoint/ServerKey.ts",
@@ -114,9 +114,9 @@ const doors: Record<string, ReadonlyArray<string>> = {
   "node:*": nodeOnly,
   "@effect/platform-node/*": nodeOnly,
   "effect/persistence/Redis": [
-    "server/store/RedisStore.ts",
-    "server/cluster/RedisCluster.ts",
-    "server/cluster/internal/*"
+    "server/cluster/Connection.ts",
+    "server/cluster/Script.ts",
+    "server/cluster/internal/link.ts"
   ],
   "effect/*": ["*"]
 }
