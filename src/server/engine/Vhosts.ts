@@ -81,9 +81,11 @@ export interface Vhost {
   /** Records the changes of the vhost for the store. */
   readonly journal: Journal.Journal
   /** Replays all dead letters, the oldest first, until the queue is full. */
-  readonly replayAll: Effect.Effect<Replay.Replayed>
+  readonly replayAll: Effect.Effect<Replay.Replayed, InternalError>
   /** The dead letters after a cursor, the oldest first. */
-  readonly deadLettersAfter: (cursor: number) => Effect.Effect<Iterable<Channels.Listed<DeadLetters.DeadLetter>>>
+  readonly deadLettersAfter: (
+    cursor: number
+  ) => Effect.Effect<Iterable<Channels.Listed<DeadLetters.DeadLetter>>, InternalError>
   /** The browsers that are connected. */
   readonly browsers: Browsers.Browsers
   /** The triggers and requests that browsers may send again. */

@@ -13,7 +13,7 @@ import type { InternalError } from "../../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import { type Event, withRequest } from "../../../protocol/Trigger.ts"
 import type { Worker } from "../../domain/Worker.ts"
-import type { DeadLetters } from "../DeadLetters.ts"
+import type { LocalDeadLetters } from "../DeadLetters.ts"
 import {
   type Enqueue,
   type EventQueue,
@@ -21,12 +21,13 @@ import {
   Outcome,
   type Queued,
   type QueueFullError,
+  type QueueUnavailableError,
   sizeOf,
   type StoredEvent
 } from "../EventQueue.ts"
 import type * as Journal from "../Journal.ts"
 import * as LocalQueue from "./localQueue.ts"
-import { noLifecycleWorker, queueFull, tooLarge } from "./refusal.ts"
+import { noLifecycleWorker, notQueued, tooLarge } from "./refusal.ts"
 import * as Requests from "./requests.ts"
 import * as Timeline from "./timeline.ts"
 import * as Workers from "./workers.ts"
@@ -43,7 +44,7 @@ export interface Options {
   /** The largest message of a worker's connection, in bytes. */
   readonly maxMessageSize: number
   /** Gets the events that failed too often. */
-  readonly deadLetters: DeadLetters
+  readonly deadLetters: LocalDeadLetters
   readonly clock: Clock.Clock
   /** Records the changes of events, default nowhere. */
   readonly journal?: Journal.Journal | undefined
@@ -233,8 +234,8 @@ export const enqueue = (
     : Effect.mapError(Effect.asVoid(enqueued), toStatusError)
 }
 
-const toStatusError = (error: QueueFullError | NoWorkerError): InternalError =>
-  error._tag === "NoWorkerError" ? noLifecycleWorker : queueFull(error)
+const toStatusError = (error: QueueFullError | NoWorkerError | QueueUnavailableError): InternalError =>
+  error._tag === "NoWorkerError" ? noLifecycleWorker : notQueued(error)
 
 /** Enqueues a lifecycle event if workers take them, and returns whether it did. */
 export const emit = ({ counted, largest, queue }: State, { data, event }: Event): boolean => {

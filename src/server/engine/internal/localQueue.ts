@@ -63,7 +63,7 @@ export const make = (options: Options): EventQueue => {
     settle: (events, outcome) => {
       for (const event of events) settle(state, event as Event, outcome)
     },
-    cancel: (lane, key) => cancel(state, lanes[lane], key),
+    cancel: (lane, key) => Exit.succeed(cancel(state, lanes[lane], key)),
     requeueDue: () => {
       const now = options.timeline.now()
       expire(state, now)

@@ -2,7 +2,7 @@
  * An event of the local queue, from its enqueuing to its end, and what is recorded of it.
  */
 
-import { type Enqueue, type Queued, sizeOf, type StoredEvent } from "../EventQueue.ts"
+import { type Enqueue, type Lane, type Queued, sizeOf, type StoredEvent } from "../EventQueue.ts"
 import type * as Heap from "./heap.ts"
 
 /** An event in the queue. */
@@ -30,6 +30,10 @@ export type Expiring = Event & { readonly deadline: number }
 /** What a request takes beside its text, in bytes. */
 const overhead = 512
 
+/** How many bytes an event counts. */
+export const sizeOfEvent = (lane: Lane, json: string, origin: string | undefined): number =>
+  sizeOf(json, origin) + (lane === "requests" ? overhead : 0)
+
 /** Makes an event that is to be enqueued, or restored. `dueAt` is when its `delay` ends, in milliseconds since 1970. */
 export const make = (
   event: Enqueue,
@@ -42,7 +46,7 @@ export const make = (
   lane: event.lane,
   json: event.json,
   origin: event.origin,
-  size: sizeOf(event.json, event.origin) + (event.lane === "requests" ? overhead : 0),
+  size: sizeOfEvent(event.lane, event.json, event.origin),
   deadline: event.deadline,
   dedupeKey: event.dedupeKey,
   replyTo: event.replyTo,
