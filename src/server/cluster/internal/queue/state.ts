@@ -58,7 +58,7 @@ if S then
     H[#H + 1] = { S[index], S[index + 1], S[index + 2], S[index + 3], S[index + 4], S[index + 5], S[index + 6] }
   end
 else
-  S = { 1, ARGV[11], 0, 0, 0, 0, 0, 0, '', 0, 0 }
+  S = { 1, ARGV[11], 0, 0, -2, 0, 0, 0, '', 0, -1000 }
   for index = #S + 1, FIXED do S[index] = 0 end
 end
 local function save()

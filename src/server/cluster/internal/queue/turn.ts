@@ -33,7 +33,7 @@ local function agesOf()
   if S[HELD + 1] + S[HELD + 2] + S[HELD + 3] + S[DELAYED + 1] + S[DELAYED + 2] + S[DELAYED + 3] == 0 then
     local from = first and call('ZRANGE', timesKey, first, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')[2]
     call('ZREMRANGEBYSCORE', timesKey, '-inf', '(' .. (from or S[NEXT]))
-    if not first then S[TIMED] = 0 end
+    if not first then S[TIMED] = -1000 end
   end
   call('ZREMRANGEBYRANK', timesKey, 0, -10001)
   return ages
