@@ -5,9 +5,10 @@
  * A turn that has failed may be repeated, see `internal/queue/turn.ts`: so nothing is done twice, whatever is lost on the way.
  */
 
+import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { type Limits, type SharedQueue, SharedQueueError } from "../engine/SharedQueue.ts"
+import { type Limits, type SharedQueue, SharedQueueError, type SharedQueues } from "../engine/SharedQueue.ts"
 import type { Connection } from "./Connection.ts"
 import * as Codec from "./internal/queue/codec.ts"
 import * as QueueScript from "./internal/queue/script.ts"
@@ -15,11 +16,7 @@ import * as Keys from "./Keys.ts"
 import type { Nodes } from "./Nodes.ts"
 
 /** The queues of all vhosts. */
-export interface RedisQueues {
-  /** The queue of a vhost. */
-  readonly queueOf: (vhost: string, limits: Limits) => SharedQueue
-  /** Deletes the queue of a vhost, with its dead letters. */
-  readonly remove: (vhost: string) => Effect.Effect<void, SharedQueueError>
+export interface RedisQueues extends Context.Service.Shape<typeof SharedQueues> {
   /** Calls the listeners of queues for which there may be something. */
   readonly listen: Effect.Effect<never>
 }

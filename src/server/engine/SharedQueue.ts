@@ -14,7 +14,6 @@
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import type { DeadLetter } from "./DeadLetters.ts"
 import type { Capacity, Lane, LaneInfo, Options, Outcome, RequestResult } from "./EventQueue.ts"
 
@@ -222,6 +221,8 @@ export type Limits =
  * @since 0.1.0
  */
 export class SharedQueues extends Context.Service<SharedQueues, {
-  /** The queue of a vhost, until the scope ends. */
-  readonly queueOf: (vhost: string, limits: Limits) => Effect.Effect<SharedQueue, never, Scope.Scope>
+  /** The queue of a vhost. */
+  readonly queueOf: (vhost: string, limits: Limits) => SharedQueue
+  /** Deletes the queue of a vhost, with its dead letters. */
+  readonly remove: (vhost: string) => Effect.Effect<void, SharedQueueError>
 }>()("kosmonaut/server/engine/SharedQueues") {}

@@ -45,7 +45,7 @@ import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import type { Log } from "./Log.ts"
-import * as Replay from "./Replay.ts"
+import type * as Replay from "./Replay.ts"
 import * as ResponseCache from "./ResponseCache.ts"
 import * as VhostTokens from "./VhostTokens.ts"
 
@@ -155,7 +155,10 @@ export const make = Effect.gen(function*() {
     yield* check(options.path, tokens)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
     const vhost = enter({ path: options.path, given: tokens, rules: yield* rulesOf(options) })
-    yield* Effect.onError(openAll(vhost, options), () => Effect.sync(() => registry.leave(vhost)))
+    yield* Effect.onError(
+      openAll(vhost, options),
+      () => Effect.andThen(Effect.sync(() => registry.leave(vhost)), registry.removeQueue(vhost.path))
+    )
     yield* vhost.journal.persisted
     return vhost
   })
@@ -191,6 +194,7 @@ export const make = Effect.gen(function*() {
       const entry = yield* find(path)
       registry.remove(entry)
       yield* Effect.timeoutOption(entry.vhost.lobby.dismissAll, config.shutdownTimeout)
+      yield* registry.removeQueue(path)
       yield* entry.vhost.journal.persisted
     }),
     authorize: (identity) =>
@@ -232,11 +236,18 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 
+  const queues = yield* VhostParts.sharedQueues
+
   const enter = (entering: VhostParts.Entering): Vhost => {
     const { path, rules, stored } = entering
     const journal = journalOf(path)
     const own = { ...limits, rules: rules.all, journal, clock, patterns, wake }
-    const { deadLetters, lobby } = VhostParts.makeLobby({ ...own, onDefect }, stored)
+    const { deadLetters, lobby, replay, work } = VhostParts.makeLobby(
+      { ...own, onDefect },
+      stored,
+      queues.of(path, limits)
+    )
+    queues.run(path, work)
     const { log, state } = VhostParts.makeLog(own, stored, isComplete, lobby.emitUnsafe)
     const removed = Deferred.makeUnsafe<void>()
     const channels = Channels.make(state, log)
@@ -250,7 +261,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
       accessTokens: AccessTokens.make({ ...own, issued: stored?.issued }),
       authentications: Authentications.make(clock, wake),
       lobby,
-      ...Replay.make(deadLetters, lobby),
+      ...replay,
       config: limitsOnly,
       deadLetters,
       journal,
@@ -282,7 +293,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
   yield* Metrics.register(() => Iterable.map(vhosts.values(), ({ vhost }) => vhost), () => totalsOfRemoved)
   yield* Effect.forkScoped(work.heartbeats)
   yield* Effect.forkScoped(work.redeliveries)
-  return { vhosts, rulesOf, enter, leave, remove }
+  return { vhosts, rulesOf, enter, leave, remove, removeQueue: queues.remove }
 })
 
 const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: unknown): void =>

@@ -59,7 +59,13 @@ interface State {
   readonly requests: SharedRequests.SharedRequests
   /** The events that this node has, by their ids. */
   readonly held: Map<string, Queued>
-  readonly counters: { accepted: number; refused: number; dropped: number; redelivered: number }
+  readonly counters: {
+    accepted: number
+    refused: number
+    dropped: number
+    redelivered: number
+    readonly queued: number
+  }
   readonly letters: { added: number; dropped: number }
   status: Status
   /** When ages were read. */
@@ -90,7 +96,7 @@ const unknown: Status = {
 /** Makes the queue of a node. */
 export const make = (shared: SharedQueue, options: SharedOptions): SharedEventQueue => {
   const state = makeState(shared, options)
-  const { counters, requests, turns } = state
+  const { requests, turns } = state
   const { timeline } = options
   return {
     enqueue: (event) => enqueue(state, event),
@@ -116,24 +122,7 @@ export const make = (shared: SharedQueue, options: SharedOptions): SharedEventQu
     // The shared queue does it in each turn, and decides whether lifecycle events are accepted.
     dropUnattended: () => {},
     isAttended: () => true,
-    counters: {
-      get accepted() {
-        return counters.accepted
-      },
-      get refused() {
-        return counters.refused
-      },
-      get dropped() {
-        return counters.dropped
-      },
-      get redelivered() {
-        return counters.redelivered
-      },
-      get queued() {
-        const { events, lifecycle, requests } = state.status.lanes
-        return events.queued + requests.queued + lifecycle.queued
-      }
-    },
+    counters: state.counters,
     queuedIn: (lane) => state.status.lanes[lane].queued,
     infoOf: (lane) => {
       const { oldestAge, queued, unacked } = state.status.lanes[lane]
@@ -170,7 +159,16 @@ const makeState = (shared: SharedQueue, options: SharedOptions): State => {
     }),
     requests: SharedRequests.make((replyTo, result) => options.respond?.(replyTo, result)),
     held: new Map(),
-    counters: { accepted: 0, refused: 0, dropped: 0, redelivered: 0 },
+    counters: {
+      accepted: 0,
+      refused: 0,
+      dropped: 0,
+      redelivered: 0,
+      get queued() {
+        const { events, lifecycle, requests } = state.status.lanes
+        return events.queued + requests.queued + lifecycle.queued
+      }
+    },
     letters: { added: 0, dropped: 0 },
     status: unknown,
     polledAt: 0,
