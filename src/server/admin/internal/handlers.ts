@@ -7,9 +7,11 @@ import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Json from "../../../protocol/Json.ts"
 import type { FindError } from "../../engine/Channels.ts"
+import { Cluster } from "../../engine/Cluster.ts"
 import * as Engine from "../../engine/Vhosts.ts"
 import { ofView } from "../../engine/VhostViews.ts"
 import type { Counts } from "../../Vhosts.ts"
@@ -38,6 +40,7 @@ const broker = HttpApiBuilder.group(
   "broker",
   Effect.fnUntraced(function*(handlers) {
     const begun = yield* Clock.monotonicTimeNanos
+    const cluster = yield* Effect.serviceOption(Cluster)
     return handlers
       .handle("status", () =>
         Effect.gen(function*() {
@@ -59,6 +62,17 @@ const broker = HttpApiBuilder.group(
               acknowledged: sum(({ lobby }) => lobby.counters.acknowledged)
             }
           }
+        }))
+      .handle("nodes", () =>
+        Option.match(cluster, {
+          onNone: () => Effect.succeed({ nodes: [] }),
+          onSome: ({ nodes }) =>
+            Effect.mapBoth(nodes, {
+              onFailure: ({ message }) => new Errors.UnavailableError({ message }),
+              onSuccess: (all) => ({
+                nodes: all.map(({ lease, ...node }) => ({ ...node, leaseSeconds: lease / 1000 }))
+              })
+            })
         }))
       .handle("tailRefusals", () => Effect.succeed(Tail.ofRefusals))
   })
