@@ -16,6 +16,8 @@ import { ownText } from "./ownText.ts"
 
 /** What a channel is like. */
 export interface Rule {
+  /** The pattern of the names that it is for, `undefined` if it is the one of all others. */
+  readonly pattern: string | undefined
   /** Whether its first subscriber or retained broadcast opens it. */
   readonly openOnDemand: boolean
   /** What it retains; `undefined` if it has no history. */
@@ -65,6 +67,7 @@ const maxLength = 255
 export const none = ({ browsers }: Defaults): Rules => ({
   list: [],
   otherwise: {
+    pattern: undefined,
     openOnDemand: false,
     history: undefined,
     browsersBroadcast: browsers.broadcast,
@@ -95,7 +98,7 @@ export const make = (
         })
       )
     }
-    list.push({ pattern: compiled.success, rule: complete(rule, defaults) })
+    list.push({ pattern: compiled.success, rule: complete({ ...rule, pattern }, defaults) })
   }
   const digest = Retry.digest([
     JSON.stringify(rules),
@@ -106,7 +109,7 @@ export const make = (
 }
 
 const complete = (
-  { browsersBroadcast, grace, history, ...rule }: Omit<ResolvedChannelRule, "pattern">,
+  { browsersBroadcast, grace, history, ...rule }: ResolvedChannelRule,
   { browsers, history: standard }: Defaults
 ): Rule => {
   const { age = standard.age, count = standard.count, size = standard.size } = history === true ? {} : history || {}
