@@ -27,7 +27,8 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
       "test/harness/programs/*.ts",
       "test/browser/page/*.ts",
       "test/types/*.ts",
-      // The build names the script.
+      // The build names the script, and that of the dashboard.
+      "src/server/admin/internal/page/main.ts",
       ...opened.filter((file) => file !== "src/browser/script.ts").map((file) => file.replace("*", "**/*")),
       ...closed
     ],
