@@ -2,13 +2,16 @@
  * What an application and an operator can see: traces that go on at the other side, metrics, and no secret in any of it.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Layer, Logger, Metric, Redacted, Ref, References, Tracer } from "effect"
-import { Client, Message, Transport, Worker } from "../src/index.ts"
+import { Deferred, Effect, Layer, Logger, Metric, Redacted, Ref, References, Schema, Tracer } from "effect"
+import { Browser } from "../src/browser/index.ts"
+import { Client, Event, EventGroup, EventRouter, Message, Transport, Worker } from "../src/index.ts"
 import type { Frames } from "../src/protocol/Frame.ts"
 import { connect } from "./harness/Browser.ts"
 import { eventually } from "./harness/eventually.ts"
 import * as FakeTransport from "./harness/fakeTransport.ts"
 import { backend, layer, TestBroker, token, transports } from "./harness/TestBroker.ts"
+
+class Chat extends EventGroup.make("chat", Event.make("say"), Event.make("count", { success: Schema.Int })) {}
 
 /** A tracer that keeps every span it has made. */
 const recorder = () => {
@@ -102,6 +105,37 @@ describe.each(transports)("over $name", ({ url }) => {
       assert.strictEqual(handled.kind, "consumer")
       assert.strictEqual(handled.attributes.get("messaging.operation.type"), "process")
       assert.isFalse(spans.some(({ name }) => name.startsWith("http")))
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.provideMerge(backend(url), layer())),
+      Effect.provideService(Tracer.Tracer, tracer)
+    )
+  })
+
+  it.live("what a browser calls is one trace from the browser to the handler", () => {
+    const { find, spans, tracer } = recorder()
+    return Effect.gen(function*() {
+      const client = yield* Client.Client
+      const { urls, vhost } = yield* TestBroker
+      const handlers = Chat.toLayer({ say: () => Effect.void, count: () => Effect.succeed(1) })
+      yield* Layer.build(Layer.provide(EventRouter.layer(Chat), handlers))
+      yield* eventually(vhost.lobby.info, ({ workers }) => workers.length > 0)
+      const browser = Browser.layer({
+        url: urls.websocket,
+        token: Effect.orDie(client.requestSingleAccessToken("joe", ".*"))
+      })
+      const joe = yield* Effect.provide(Browser.Browser, yield* Layer.build(browser))
+      for (const call of ["trigger", "request"] as const) {
+        yield* call === "trigger" ? joe.trigger(Chat.events.say) : joe.request(Chat.events.count)
+        const called = yield* find(`Browser.${call}`)
+        const enqueued = yield* find(`Broker.${call}`)
+        assert.deepStrictEqual([enqueued.traceId, parentOf(enqueued)], [called.traceId, called.spanId])
+        const handled = yield* eventually(
+          Effect.sync(() => spans.find(({ name, traceId }) => name === "Worker.handle" && traceId === called.traceId)),
+          (span) => span !== undefined
+        )
+        assert.strictEqual(parentOf(handled!), enqueued.spanId)
+      }
     }).pipe(
       Effect.scoped,
       Effect.provide(Layer.provideMerge(backend(url), layer())),
