@@ -28,6 +28,7 @@ import type {
 } from "../../protocol/KosmonautError.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
+import type { Permission } from "../domain/Permission.ts"
 import type { Rules } from "./internal/rules.ts"
 
 /**
@@ -61,8 +62,16 @@ export interface Intents {
   readonly Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
   /** Subscribes a browser. Changes nothing if it is subscribed, or has missed more than it can receive at once. */
   readonly Join: SubscribeOptions & { readonly channel: string; readonly browser: Browser }
-  /** Changes the data of a browser's subscription. Changes nothing if they are the same. */
-  readonly Update: { readonly channel: string; readonly browser: Browser; readonly data: JsonText.Input }
+  /**
+   * Changes the data of a browser's subscription, by default not, or what its `permission` says of the user. Changes nothing if
+   * both are the same.
+   */
+  readonly Update: {
+    readonly channel: string
+    readonly browser: Browser
+    readonly data?: JsonText.Input | undefined
+    readonly permission?: Pick<Permission, "info"> | undefined
+  }
   /**
    * Unsubscribes a browser. `request` is the message that it is to receive a response to, if there is one. If its connection
    * has ended so that it `mayReturn`, its user stays a member until the grace is over.
