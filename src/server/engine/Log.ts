@@ -234,9 +234,12 @@ export interface Log {
     channel: string,
     options: { readonly after: number; readonly limit: number; readonly maxSize: number }
   ) => Effect.Effect<HistoryPart, ChannelNotFoundError>
-  /** When the next grace ends, in monotonic milliseconds; `undefined` without one. */
+  /** When the next grace ends or something is no longer retained, in monotonic milliseconds; `undefined` without either. */
   readonly nextDue: () => number | undefined
-  /** Ends the graces whose time is over. It yields in between if that is much work. */
+  /**
+   * Ends the graces whose time is over, and drops what is too old, so that channels close that were opened on demand. It yields in
+   * between if that is much work.
+   */
   readonly sweep: Effect.Effect<void>
   /** Ends when this broker has applied all that was committed anywhere before. Only then is a channel known not to exist. */
   readonly barrier: Effect.Effect<void>
