@@ -171,9 +171,9 @@ export type Broadcast = Pick<Entry, "position" | "message" | "exceptSid">
 
 /**
  * Appends a broadcast, and drops what is beyond a limit. One that is larger than a limit is not retained. `onEmptied` is not called,
- * and not set afterwards.
+ * and not set afterwards. Returns the message in one piece, from which other texts are made fastest.
  */
-export const append = (histories: Histories, history: History, broadcast: Broadcast): void => {
+export const append = (histories: Histories, history: History, broadcast: Broadcast): string => {
   // If all earlier ones are too old, that must not close the channel which this one is for.
   history.onEmptied = undefined
   const now = histories.now()
@@ -181,6 +181,7 @@ export const append = (histories: Histories, history: History, broadcast: Broadc
   const entry = add(histories, history, broadcast, now)
   histories.recorder?.retained(entry)
   dropExcess(histories, history)
+  return entry.message
 }
 
 /** Appends a broadcast of earlier, which is recorded already. `at` is no earlier than that of the one before. */
