@@ -194,7 +194,11 @@ describe.each(transports)("over $name", ({ url }) => {
         subscriptions: value("kosmonaut_broker_subscriptions"),
         deliveries: value("kosmonaut_broker_deliveries"),
         accepted: value("kosmonaut_broker_events", { outcome: "accepted" }),
-        delivered: value("kosmonaut_broker_events", { outcome: "delivered" })
+        delivered: value("kosmonaut_broker_events", { outcome: "delivered" }),
+        // These are there before the first one, so that it shows in a rate.
+        refused: value("kosmonaut_broker_refused_browsers", { reason: "origin" }),
+        silent: value("kosmonaut_broker_disconnected_browsers", { reason: "silent" }),
+        slow: value("kosmonaut_broker_slow_browsers")
       }, {
         broadcasts: 1,
         notFound: 1,
@@ -209,7 +213,10 @@ describe.each(transports)("over $name", ({ url }) => {
         subscriptions: 1,
         deliveries: 1,
         accepted: 2,
-        delivered: 2
+        delivered: 2,
+        refused: 0,
+        silent: 0,
+        slow: 0
       })
       assert.strictEqual(yield* Ref.get(handled), 1)
       assert.isTrue(logged.some((line) => line.includes("kosmonaut.event") && line.includes("good")))
