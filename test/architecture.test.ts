@@ -87,6 +87,7 @@ const nodeOnly = [
   "transport/internal/reader.ts",
   "transport/internal/writer.ts",
   "transport/internal/addresses.ts",
+  "transport/internal/tcpSocket.ts",
   "transport/internal/tlsSocket.ts",
   "transport/internal/zeromqModule.ts",
   "server/store/SqliteStore.ts",
