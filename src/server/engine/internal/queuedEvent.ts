@@ -2,6 +2,7 @@
  * An event of the local queue, from its enqueuing to its end, and what is recorded of it.
  */
 
+import { byteLength } from "../../../protocol/Frame.ts"
 import { type Enqueue, type Outcome, type Queued, sizeOf, type StoredEvent } from "../EventQueue.ts"
 import type * as Heap from "./heap.ts"
 import type { Lags } from "./lags.ts"
@@ -45,7 +46,7 @@ export const make = (
   lane: event.lane,
   json: event.json,
   origin: event.origin,
-  size: sizeOf(event.json, event.origin) + (event.lane === "requests" ? overhead : 0),
+  size: sizeOf(event.json, event.origin) + extraOf(event),
   deadline: event.deadline,
   dedupeKey: event.dedupeKey,
   replyTo: event.replyTo,
@@ -74,6 +75,9 @@ export const measure = (
     if (isDelivered && since !== undefined) lags.ofLane[lane].addUnsafe(now - since)
   }
 }
+
+const extraOf = ({ dedupeKey, lane }: Enqueue): number =>
+  lane === "requests" ? overhead : dedupeKey === undefined ? 0 : byteLength(dedupeKey)
 
 /** What the journal records of an event. */
 export const entryOf = ({ attempts, dedupeKey, failures, id, json, losses, origin, stored }: Event) => {
