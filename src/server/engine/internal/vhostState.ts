@@ -251,11 +251,15 @@ export const setRules = (state: VhostState, rules: Rules.Rules): void => {
     } else if (channel.history === undefined && rule.history !== undefined) {
       channel.history = History.open(channel, rule.history, state.head)
     }
-    if (channel.history !== undefined) limits.set(channel.history, rule.history!)
+    if (channel.history === undefined) continue
+    channel.history.limits = rule.history!
+    // What was never retained has no place among what is.
+    if (channel.history.lane !== undefined) limits.set(channel.history, rule.history!)
   }
   Inboxes.setRule(state.inboxes, Rules.ruleOf(rules, Inboxes.name), state.head)
   for (const [history, own] of Inboxes.limits(state.inboxes)) limits.set(history, own)
   History.limit(state.histories, limits)
+  if (state.onDemand === 0) return
   for (const { value: channel } of [...state.channels.values()]) {
     if (channel !== undefined) closeIfUnused(state, channel)
   }
