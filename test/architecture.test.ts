@@ -45,13 +45,12 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
   "server/internal": [],
   "server/domain": ["protocol", ...brokerBasics],
   "server/store": ["protocol", "server/domain", ...brokerBasics],
-  "server/cluster": ["protocol", "server/domain", ...brokerBasics],
+  "server/cluster": ["protocol", "transport/AwakeClock.ts", "server/domain", "server/engine", ...brokerBasics],
   "server/engine": [
     "protocol",
     "server/Vhosts.ts",
     "server/domain",
     "server/store/Store.ts",
-    "server/cluster/Cluster.ts",
     ...brokerBasics
   ],
   "server/endpoint": ["protocol", "transport", "server/domain", "server/engine", ...brokerBasics],
@@ -92,6 +91,7 @@ const nodeOnly = [
   "transport/internal/tlsSocket.ts",
   "transport/internal/zeromqModule.ts",
   "server/store/SqliteStore.ts",
+  "server/cluster/internal/redisModule.ts",
   "server/endpoint/WebSocketEndpoint.ts",
   "server/endpoint/Certificate.ts",
   "server/endpoint/ServerKey.ts",
@@ -115,9 +115,9 @@ const doors: Record<string, ReadonlyArray<string>> = {
   "node:*": nodeOnly,
   "@effect/platform-node/*": nodeOnly,
   "effect/persistence/Redis": [
-    "server/store/RedisStore.ts",
-    "server/cluster/RedisCluster.ts",
-    "server/cluster/internal/*"
+    "server/cluster/Connection.ts",
+    "server/cluster/Script.ts",
+    "server/cluster/internal/link.ts"
   ],
   "effect/*": ["*"]
 }
@@ -174,7 +174,7 @@ const limits = { file: 400, make: 60, function: 40 }
 /** What is larger, and how large. A new entry needs a reason; none may grow, and one that shrinks lowers its number. */
 const large: Record<string, number> = {
   // One file that bundlers make the script of, whose interface is its documentation.
-  "browser/script.ts": 469,
+  "browser/script.ts": 446,
   "browser/script.ts subscribe": 43,
   "browser/internal/driver/driver.ts make": 67,
   // The hot paths of TCP, over variables that all of their functions share.

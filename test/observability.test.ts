@@ -2,13 +2,16 @@
  * What an application and an operator can see: traces that go on at the other side, metrics, and no secret in any of it.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Layer, Logger, Metric, Redacted, Ref, References, Tracer } from "effect"
-import { Client, Message, Transport, Worker } from "../src/index.ts"
+import { Deferred, Effect, Layer, Logger, Metric, Redacted, Ref, References, Schema, Tracer } from "effect"
+import { Browser } from "../src/browser/index.ts"
+import { Client, Event, EventGroup, EventRouter, Message, Transport, Worker } from "../src/index.ts"
 import type { Frames } from "../src/protocol/Frame.ts"
 import { connect } from "./harness/Browser.ts"
 import { eventually } from "./harness/eventually.ts"
 import * as FakeTransport from "./harness/fakeTransport.ts"
 import { backend, layer, TestBroker, token, transports } from "./harness/TestBroker.ts"
+
+class Chat extends EventGroup.make("chat", Event.make("say"), Event.make("count", { success: Schema.Int })) {}
 
 /** A tracer that keeps every span it has made. */
 const recorder = () => {
@@ -109,6 +112,37 @@ describe.each(transports)("over $name", ({ url }) => {
     )
   })
 
+  it.live("what a browser calls is one trace from the browser to the handler", () => {
+    const { find, spans, tracer } = recorder()
+    return Effect.gen(function*() {
+      const client = yield* Client.Client
+      const { urls, vhost } = yield* TestBroker
+      const handlers = Chat.toLayer({ say: () => Effect.void, count: () => Effect.succeed(1) })
+      yield* Layer.build(Layer.provide(EventRouter.layer(Chat), handlers))
+      yield* eventually(vhost.lobby.info, ({ workers }) => workers.length > 0)
+      const browser = Browser.layer({
+        url: urls.websocket,
+        token: Effect.orDie(client.requestSingleAccessToken("joe", ".*"))
+      })
+      const joe = yield* Effect.provide(Browser.Browser, yield* Layer.build(browser))
+      for (const call of ["trigger", "request"] as const) {
+        yield* call === "trigger" ? joe.trigger(Chat.events.say) : joe.request(Chat.events.count)
+        const called = yield* find(`Browser.${call}`)
+        const enqueued = yield* find(`Broker.${call}`)
+        assert.deepStrictEqual([enqueued.traceId, parentOf(enqueued)], [called.traceId, called.spanId])
+        const handled = yield* eventually(
+          Effect.sync(() => spans.find(({ name, traceId }) => name === "Worker.handle" && traceId === called.traceId)),
+          (span) => span !== undefined
+        )
+        assert.strictEqual(parentOf(handled!), enqueued.spanId)
+      }
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.provideMerge(backend(url), layer())),
+      Effect.provideService(Tracer.Tracer, tracer)
+    )
+  })
+
   it.live("counts what happens, and shows no secret in spans, metrics or logs", () => {
     const { spans, tracer } = recorder()
     const logged: Array<string> = []
@@ -160,7 +194,11 @@ describe.each(transports)("over $name", ({ url }) => {
         subscriptions: value("kosmonaut_broker_subscriptions"),
         deliveries: value("kosmonaut_broker_deliveries"),
         accepted: value("kosmonaut_broker_events", { outcome: "accepted" }),
-        delivered: value("kosmonaut_broker_events", { outcome: "delivered" })
+        delivered: value("kosmonaut_broker_events", { outcome: "delivered" }),
+        // These are there before the first one, so that it shows in a rate.
+        refused: value("kosmonaut_broker_refused_browsers", { reason: "origin" }),
+        silent: value("kosmonaut_broker_disconnected_browsers", { reason: "silent" }),
+        slow: value("kosmonaut_broker_slow_browsers")
       }, {
         broadcasts: 1,
         notFound: 1,
@@ -175,7 +213,10 @@ describe.each(transports)("over $name", ({ url }) => {
         subscriptions: 1,
         deliveries: 1,
         accepted: 2,
-        delivered: 2
+        delivered: 2,
+        refused: 0,
+        silent: 0,
+        slow: 0
       })
       assert.strictEqual(yield* Ref.get(handled), 1)
       assert.isTrue(logged.some((line) => line.includes("kosmonaut.event") && line.includes("good")))

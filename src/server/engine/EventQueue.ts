@@ -103,7 +103,7 @@ export interface Queued extends Omit<Enqueue, "delay"> {
   /** Its position among all events of the vhost. */
   readonly number: number
   readonly origin: string | undefined
-  /** How many bytes `json` and `origin` have together; of a request 512 more. */
+  /** How many bytes `json`, `origin` and `dedupeKey` have together; of a request 512 instead of the key. */
   readonly size: number
   /** How often it was delivered, without deliveries that could not be sent. */
   readonly attempts: number

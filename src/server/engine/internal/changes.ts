@@ -78,8 +78,8 @@ const broadcast = (state: VhostState.VhostState, change: Of<"Broadcast">, positi
     state.counters.deliveries += Channel.deliver(channel, message, exceptSid, key)
     return
   }
-  History.append(state.histories, channel.history, { position, message, exceptSid })
-  state.counters.deliveries += Channel.deliverAt(channel, message, position, exceptSid, key)
+  const own = History.append(state.histories, channel.history, { position, message, exceptSid })
+  state.counters.deliveries += Channel.deliverAt(channel, own, position, exceptSid, key)
   VhostState.closeIfUnused(state, channel)
 }
 

@@ -2,6 +2,7 @@
  * An event of the local queue, from its enqueuing to its end, and what is recorded of it.
  */
 
+import { byteLength } from "../../../protocol/Frame.ts"
 import { type Enqueue, type Queued, sizeOf, type StoredEvent } from "../EventQueue.ts"
 import type * as Heap from "./heap.ts"
 
@@ -42,7 +43,7 @@ export const make = (
   lane: event.lane,
   json: event.json,
   origin: event.origin,
-  size: sizeOf(event.json, event.origin) + (event.lane === "requests" ? overhead : 0),
+  size: sizeOf(event.json, event.origin) + extraOf(event),
   deadline: event.deadline,
   dedupeKey: event.dedupeKey,
   replyTo: event.replyTo,
@@ -57,6 +58,9 @@ export const make = (
   expiring: undefined,
   stored: delayed
 })
+
+const extraOf = ({ dedupeKey, lane }: Enqueue): number =>
+  lane === "requests" ? overhead : dedupeKey === undefined ? 0 : byteLength(dedupeKey)
 
 /** What the journal records of an event. */
 export const entryOf = ({ attempts, dedupeKey, failures, id, json, losses, origin, stored }: Event) => {

@@ -14,6 +14,9 @@ import * as Permission from "../../domain/Permission.ts"
 import type { ChannelLimits } from "./history.ts"
 import { ownText } from "./ownText.ts"
 
+/** What browsers call the inbox of their user, and a rule those of all users. */
+export const inboxName = ":user"
+
 /** What a channel is like. */
 export interface Rule {
   /** Whether its first subscriber or retained broadcast opens it. */
@@ -34,7 +37,12 @@ export interface Rule {
 
 /** A list of rules. */
 export interface Rules {
-  readonly list: ReadonlyArray<{ readonly pattern: Permission.Pattern; readonly rule: Rule }>
+  readonly list: ReadonlyArray<{
+    readonly pattern: Permission.Pattern
+    readonly rule: Rule
+    /** Whether its pattern names the inboxes of users: one that matches any name means channels. */
+    readonly isForInboxes: boolean
+  }>
   /** The rule of all other names. */
   readonly otherwise: Rule
   /** The rules of the names that were looked up last. */
@@ -49,9 +57,11 @@ export type Defaults = Pick<Resolved, "history" | "browsers">
 /** The rule of a channel with this name, or of the inboxes of users: `:user`. */
 export const ruleOf = ({ known, list, otherwise }: Rules, name: string): Rule => {
   if (list.length === 0) return otherwise
-  const found = known.get(name)
-  if (found !== undefined) return found
-  const rule = list.find(({ pattern }) => pattern.allows(name))?.rule ?? otherwise
+  const before = known.get(name)
+  if (before !== undefined) return before
+  const isInbox = name === inboxName
+  const found = list.find(({ isForInboxes, pattern }) => (!isInbox || isForInboxes) && pattern.allows(name))
+  const rule = found?.rule ?? otherwise
   if (known.size >= maxKnown) known.clear()
   if (name.length <= maxLength) known.set(ownText(name), rule)
   return rule
@@ -95,7 +105,8 @@ export const make = (
         })
       )
     }
-    list.push({ pattern: compiled.success, rule: complete(rule, defaults) })
+    const isForInboxes = pattern.includes(inboxName)
+    list.push({ pattern: compiled.success, rule: complete(rule, defaults), isForInboxes })
   }
   const digest = Retry.digest([
     JSON.stringify(rules),

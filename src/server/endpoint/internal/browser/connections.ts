@@ -48,6 +48,7 @@ export const make = Effect.gen(function*() {
   const context = yield* Effect.context<never>()
   const descriptors = Resources.descriptors()
   const admission = yield* Effect.fromResult(Admission.make(config, Math.floor(0.9 * descriptors), context))
+  for (const { counter } of Object.values(disconnected)) counter.updateUnsafe(0, context)
   const open = new Set<Connection.Connection>()
   const closing = Closing.make()
   const run = yield* Fibers.make(config.shutdownTimeout)
