@@ -203,7 +203,7 @@ const enqueue = (
     lane,
     json,
     origin,
-    size: sizeOfEvent(lane, json, origin),
+    size: sizeOfEvent(event),
     delay: delay === undefined ? 0 : Duration.toMillis(delay),
     dedupeKey,
     timeLeft: deadline === undefined ? undefined : Math.max(0, deadline - state.options.timeline.now()),
@@ -319,7 +319,7 @@ const wakeAt = ({ nextDue, options }: State, due: number): void => {
 // A worker may have left since the node asked for them.
 const deliver = (state: State, claimed: TurnResult["claimed"], now: number): void => {
   for (const { timeLeft, ...claim } of claimed) {
-    const size = sizeOfEvent(claim.lane, claim.json, claim.origin)
+    const size = sizeOfEvent(claim)
     const event = { ...claim, size, deadline: timeLeft === undefined ? undefined : now + timeLeft }
     state.held.set(event.id, event)
     if (state.capacity[event.lane].credits > 0) state.options.deliver(event)
