@@ -73,9 +73,9 @@ export const sharedQueues = Effect.gen(function*() {
   const fork = yield* FiberMap.runtime(fibers)<never>()
   return {
     of: (vhost: string, limits: Limits) => shared?.queueOf(vhost, limits),
-    run: (vhost: string, work: Effect.Effect<void> | undefined) => {
-      if (work !== undefined) fork(vhost, work)
-    },
+    run: (vhost: string, work: Effect.Effect<void>) => void fork(vhost, work),
+    /** Ends the work for a vhost of this node. */
+    stop: (vhost: string) => FiberMap.remove(fibers, vhost),
     /** Deletes the queue of a vhost. What cannot be deleted stays for a vhost with the same path. */
     remove: (vhost: string) =>
       shared === undefined
@@ -84,38 +84,40 @@ export const sharedQueues = Effect.gen(function*() {
   }
 })
 
-/** Its lobby with its dead letters, and what must run for them. */
+/** Its lobby with its dead letters. */
 interface LobbyParts {
   readonly deadLetters: DeadLetters.DeadLetters
   readonly lobby: Lobby.Lobby
   readonly replay: Replay.Replay
-  /** What is to run for a queue that is shared. */
-  readonly work: Effect.Effect<void> | undefined
 }
 
 /** Its lobby and dead letters: its own, or those that it shares. */
 export const makeLobby = (
   options: Omit<Parameters<typeof Lobby.make>[0], "deadLetters"> & Parameters<typeof DeadLetters.make>[0] & {
     readonly journal: Journal.Journal
+    readonly path: string
   },
   stored: StoredVhosts.StoredVhost | undefined,
-  shared: Queue | undefined
+  queues: Effect.Success<typeof sharedQueues>
 ): LobbyParts => {
-  if (shared !== undefined) return makeSharedLobby(options, shared)
+  const shared = queues.of(options.path, options)
+  if (shared !== undefined) return makeSharedLobby(options, shared, (work) => queues.run(options.path, work))
   const deadLetters = DeadLetters.make({ ...options, letters: stored?.letters })
   const largest = options.maxMessageSize - envelopeSize
   const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal: options.journal, largest })
   const lobby = Lobby.make({ ...options, events, deadLetters })
-  return { deadLetters, lobby, replay: Replay.make(deadLetters, lobby), work: undefined }
+  return { deadLetters, lobby, replay: Replay.make(deadLetters, lobby) }
 }
 
 const makeSharedLobby = (
   options: Parameters<typeof Lobby.makeWith>[0],
-  shared: Queue
+  shared: Queue,
+  run: (work: Effect.Effect<void>) => void
 ): LobbyParts => {
   let queue!: SharedQueue.SharedEventQueue
   const lobby = Lobby.makeWith(options, (given) => queue = SharedQueue.make(shared, given))
-  return { lobby, ...SharedDeadLetters.make(shared, queue), work: Effect.ensuring(queue.run, queue.leave) }
+  run(Effect.ensuring(queue.run, queue.leave))
+  return { lobby, ...SharedDeadLetters.make(shared, queue) }
 }
 
 /** Its log. A store that may lack what an earlier broker has written lacks positions, too: those are of another epoch then. */
