@@ -21,7 +21,7 @@ export type Entry = Heap.Entry<Grace>
 
 /** The graces of one vhost. */
 export interface Graces {
-  readonly limit: number
+  limit: number
   readonly ends: Heap.Heap<Grace>
   /** How many bytes they take. */
   size: number

@@ -34,7 +34,12 @@ export interface Rule {
 
 /** A list of rules. */
 export interface Rules {
-  readonly list: ReadonlyArray<{ readonly pattern: Permission.Pattern; readonly rule: Rule }>
+  readonly list: ReadonlyArray<{
+    readonly pattern: Permission.Pattern
+    /** The pattern as it was written. */
+    readonly text: string
+    readonly rule: Rule
+  }>
   /** The rule of all other names. */
   readonly otherwise: Rule
   /** The rules of the names that were looked up last. */
@@ -62,12 +67,15 @@ const maxKnown = 1000
 const maxLength = 255
 
 /** No rules: every channel is as in the original. */
-export const none = ({ browsers }: Defaults): Rules => ({
+export const none = ({ browsers }: Defaults): Rules => original(browsers.broadcast)
+
+/** The same without a configuration. */
+export const original = (browsersBroadcast: boolean): Rules => ({
   list: [],
   otherwise: {
     openOnDemand: false,
     history: undefined,
-    browsersBroadcast: browsers.broadcast,
+    browsersBroadcast,
     presence: true,
     grace: 3000,
     maxSubscribers: Infinity,
@@ -95,7 +103,7 @@ export const make = (
         })
       )
     }
-    list.push({ pattern: compiled.success, rule: complete(rule, defaults) })
+    list.push({ pattern: compiled.success, text: pattern, rule: complete(rule, defaults) })
   }
   const digest = Retry.digest([
     JSON.stringify(rules),
