@@ -108,7 +108,7 @@ export const contentOf = (
   onDemand,
   rules: RulesText.write(rules),
   retained: histories.size,
-  departed: [departed.floor, ...departed.beginnings],
+  departed: [departed.floor, ...departed.beginnings.entries],
   counters: { ...counters },
   ordered: ordered.entries.flatMap(({ cursor, value }) => value === undefined ? [] : [[cursor, value.name]]),
   channels: Array.from(channels.values(), ({ cursor, value }) => ({

@@ -74,7 +74,13 @@ const anyOperation: Arbitrary.Arbitrary<Operations.Operation> = Arbitrary.map(
       case "Join":
         return { _tag: tag, channel, browser, hidden: is, byBackend: !is, data, id, permission, rewind: count, since }
       case "Update":
-        return { _tag: tag, channel, browser, data }
+        return {
+          _tag: tag,
+          channel,
+          browser,
+          data: count === undefined ? undefined : data,
+          permission: permission && { info: is ? permission.info : undefined }
+        }
       case "Leave":
         return {
           _tag: tag,
@@ -122,7 +128,7 @@ const comparable = (operation: Operations.Operation | undefined): unknown => {
     case "SetRules": {
       const { digest, list, otherwise } = operation.rules
       const matches = list.map(({ pattern }) => ["a:1x", "b", "c"].map(pattern.allows))
-      return { digest, otherwise, list: list.map(({ rule, text }) => ({ rule, text })), matches }
+      return { digest, otherwise, list: list.map(({ isForInboxes, rule }) => ({ isForInboxes, rule })), matches }
     }
     case "EnterNode":
       return { maxChannels: operation.limits.maxChannels, outboxSize: operation.limits.outboxSize }

@@ -141,12 +141,15 @@ const subscriptionIntents: Pick<Codecs, "Join" | "Update" | "Leave"> = {
   },
   Update: {
     letter: "P",
-    write: ({ browser, channel, data }) => text(channel) + text(browser.sid) + dataOf(data),
+    write: ({ browser, channel, data, permission }) =>
+      text(channel) + text(browser.sid) + text(data === undefined ? undefined : JsonText.from(data).text) +
+      flag(permission !== undefined) + text(permission?.info?.text),
     read: (reader, browserOf) => ({
       _tag: "Update",
       channel: textOf(reader),
       browser: browserOf(textOf(reader)),
-      data: readData(reader)
+      data: readObject(reader),
+      permission: readInfo(flagOf(reader), readObject(reader))
     })
   },
   Leave: {
@@ -259,6 +262,8 @@ const sinceOf = (since: Since | undefined): string =>
 
 const readSince = (reader: Fields.Reader): Since | undefined =>
   maybe(readText(reader), (epoch) => ({ epoch, position: numberOf(reader), sid: readText(reader) }))
+
+const readInfo = (isGiven: boolean, info: JsonText.ObjectText | undefined) => isGiven ? { info } : undefined
 
 const readRequest = (isRequested: boolean, id: Id | undefined) => isRequested ? { id } : undefined
 
