@@ -63,6 +63,8 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
     "server/engine",
     ...brokerBasics
   ],
+  // For browsers: it knows the broker by what the API answers.
+  "server/admin/internal/page": ["server/admin/AdminModel.ts"],
   "server/BrokerConfig.ts": ["protocol", "server/BrokerError.ts", "server/internal"],
   "server/ChannelRules.ts": ["server/BrokerConfig.ts", "server/BrokerError.ts", "server/internal"],
   "server/BrokerError.ts": ["protocol"],
@@ -88,6 +90,7 @@ const nodeOnly = [
   "transport/internal/reader.ts",
   "transport/internal/writer.ts",
   "transport/internal/addresses.ts",
+  "transport/internal/tcpSocket.ts",
   "transport/internal/tlsSocket.ts",
   "transport/internal/zeromqModule.ts",
   "server/store/SqliteStore.ts",
@@ -100,6 +103,7 @@ const nodeOnly = [
   "server/admin/AdminEndpoint.ts",
   "server/admin/internal/api.ts",
   "server/admin/internal/cookie.ts",
+  "server/admin/internal/dashboard.ts",
   "server/admin/internal/gate.ts",
   "server/admin/internal/httpServer.ts",
   "server/admin/internal/readiness.ts",
@@ -174,7 +178,7 @@ const limits = { file: 400, make: 60, function: 40 }
 /** What is larger, and how large. A new entry needs a reason; none may grow, and one that shrinks lowers its number. */
 const large: Record<string, number> = {
   // One file that bundlers make the script of, whose interface is its documentation.
-  "browser/script.ts": 469,
+  "browser/script.ts": 446,
   "browser/script.ts subscribe": 43,
   "browser/internal/driver/driver.ts make": 67,
   // The hot paths of TCP, over variables that all of their functions share.

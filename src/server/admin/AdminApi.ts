@@ -62,6 +62,12 @@ export const broker = HttpApiGroup.make("broker").add(
   HttpApiEndpoint.get("nodes", "/nodes", { success: Model.Nodes, error: Errors.UnavailableError }).annotateMerge(
     describe("The living nodes of the cluster", "None for a broker that is alone")
   ),
+  HttpApiEndpoint.get("overview", "/overview", { success: Model.Overview }).annotateMerge(
+    describe("What a dashboard shows of the broker", "As often as once a second: it costs no more if there is more")
+  ),
+  HttpApiEndpoint.get("slowBrowsers", "/slow-browsers", { success: Model.SlowBrowsers }).annotateMerge(
+    describe("The browsers for which most is queued", "At most 10, of all vhosts. It looks at every browser")
+  ),
   HttpApiEndpoint.get("tailRefusals", "/refusals/tail", {
     success: HttpApiSchema.StreamSse({ data: Model.RefusalsTail })
   }).annotateMerge(
