@@ -3,7 +3,7 @@
  */
 import { Arbitrary } from "effect"
 import type { JsonObject } from "../../src/protocol/Json.ts"
-import { anyText, jsonObject, oddKeys, oneOf, pick } from "../protocol/arbitraries.ts"
+import { jsonObject, key, oddKeys, oneOf, pick } from "../protocol/arbitraries.ts"
 
 const channels = ["room", "private-room", "presence-room", "nope", "__proto__"]
 
@@ -26,7 +26,7 @@ export const nearlyMessage: Arbitrary.Arbitrary<string> = Arbitrary.map(
     ),
     id: pick([undefined, undefined, undefined, 7, "a", 1.5, null]),
     channel: oneOf<unknown>(pick(channels), pick(channels), pick([7, null, "", {}])),
-    name: oneOf<unknown>(pick(["hello", "chat/save", ...oddKeys]), anyText, pick([7, null, {}])),
+    name: oneOf<unknown>(pick(["hello", "chat/save", ...oddKeys]), key, pick([7, null, {}])),
     data: oneOf<unknown>(jsonObject, pick([undefined, 7, null, "x", []])),
     extra: pick<JsonObject>([{}, {}, { trigger: "t" }, { trigger: 7 }, { trigger: true }, { hidden: true }, {
       token: "nope"

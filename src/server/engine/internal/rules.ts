@@ -19,6 +19,8 @@ export const inboxName = ":user"
 
 /** What a channel is like. */
 export interface Rule {
+  /** The pattern of the names that it is for, `undefined` if it is the one of all others. */
+  readonly pattern: string | undefined
   /** Whether its first subscriber or retained broadcast opens it. */
   readonly openOnDemand: boolean
   /** What it retains; `undefined` if it has no history. */
@@ -85,6 +87,7 @@ const maxLength = 255
 export const none = ({ browsers }: Defaults): Rules => ({
   list: [],
   otherwise: {
+    pattern: undefined,
     openOnDemand: false,
     history: undefined,
     browsersBroadcast: browsers.broadcast,
@@ -117,7 +120,7 @@ export const make = (
       )
     }
     const isForInboxes = pattern.includes(inboxName)
-    list.push({ pattern: compiled.success, rule: complete(rule, defaults), isForInboxes })
+    list.push({ pattern: compiled.success, rule: complete({ ...rule, pattern }, defaults), isForInboxes })
   }
   const digest = Retry.digest([
     JSON.stringify(rules),
@@ -134,7 +137,7 @@ export const make = (
 }
 
 const complete = (
-  { browsersBroadcast, grace, history, ...rule }: Omit<ResolvedChannelRule, "pattern">,
+  { browsersBroadcast, grace, history, ...rule }: ResolvedChannelRule,
   { browsers, history: standard }: Defaults
 ): Rule => {
   const { age = standard.age, count = standard.count, size = standard.size } = history === true ? {} : history || {}

@@ -16,6 +16,7 @@ import * as Departed from "./departed.ts"
 import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
 import * as Inboxes from "./inboxes.ts"
+import type { Lags } from "./lags.ts"
 import { sizeOf } from "./member.ts"
 import * as OrderedList from "./orderedList.ts"
 import { ownText } from "./ownText.ts"
@@ -51,6 +52,8 @@ export interface VhostState {
   readonly histories: History.Histories
   readonly inboxes: Inboxes.Inboxes
   readonly graces: Graces.Graces
+  /** What broadcasts are measured by, if they are. */
+  readonly lags: Pick<Lags, "ofRule"> | undefined
   /** Monotonic milliseconds. */
   readonly now: () => number
   /** Of the channels that were opened on demand, those that are closed again. */
@@ -88,6 +91,8 @@ export interface Options extends Limits {
   readonly floor?: number | undefined
   /** Channels that are open, one change for each. */
   readonly opened?: ReadonlyArray<StoredChannel> | undefined
+  /** What broadcasts are measured by, default nothing. */
+  readonly lags?: Pick<Lags, "ofRule"> | undefined
   /** Records the histories, default nowhere. */
   readonly recorder?: History.Recorder | undefined
 }
@@ -103,7 +108,7 @@ export interface StoredChannel {
 
 /** Makes a state. */
 export const make = (
-  { clock, epoch, floor, head = 0, history, opened, recorder, rules, ...limits }: Options
+  { clock, epoch, floor, head = 0, history, lags, opened, recorder, rules, ...limits }: Options
 ): VhostState => {
   const now = () => Timeline.nowOf(clock)
   const histories = History.make(limits, history, now, recorder)
@@ -124,6 +129,7 @@ export const make = (
       onForgotten: () => state.onDeparted()
     }),
     graces: Graces.make(limits.graceSize),
+    lags,
     now,
     departed: Departed.make(0),
     rules,

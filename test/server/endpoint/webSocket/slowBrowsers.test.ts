@@ -42,19 +42,6 @@ describe("WebSocketEndpoint", () => {
       return sent
     })
 
-    /** The broker's end stays open, however long the browser takes to read, until it is let go. */
-    const holdOpen = (kept: Socket) => {
-      let isDue = false
-      kept.destroy = () => {
-        isDue = true
-        return kept
-      }
-      return () => {
-        delete (kept as Partial<Socket>).destroy
-        if (isDue) kept.destroy()
-      }
-    }
-
     it.live("is disconnected, costs no more than its outbound queue, and delays nobody", () =>
       Effect.gen(function*() {
         const { vhost } = yield* TestBroker
@@ -75,7 +62,7 @@ describe("WebSocketEndpoint", () => {
     it.live("receives what was queued and 1013 if it reads after all", () =>
       Effect.gen(function*() {
         const { kept, slow } = yield* slowBrowser
-        const letGo = holdOpen(kept)
+        const letGo = BrokerSide.holdOpen(kept)
         const sent = yield* fill(kept)
         slow.socket.resume()
         let read = 0
