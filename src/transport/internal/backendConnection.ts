@@ -100,7 +100,6 @@ const serveDecrypted = (socket: Socket, host: Host, connection: Ends, decrypt: D
 const serveOn = (socket: Socket, host: Host, self: Ends): void => {
   let detected: Detected | undefined
   let discarded = 0
-  let hasEnded = false
   const onDefect = (defect: unknown) => {
     host.fork(Effect.logError("A backend's connection has failed", defect))
     socket.destroy()
@@ -118,10 +117,7 @@ const serveOn = (socket: Socket, host: Host, self: Ends): void => {
     step: () => ending.isClosing() ? "needs more" : detected!.protocol.step(),
     fork: host.fork,
     onDefect,
-    onRest: () => {
-      if (ending.isGone()) authorized.leave()
-      else if (hasEnded) ending.closeUnsafe()
-    }
+    onRest: ending.restedUnsafe
   })
 
   socket.on("data", (chunk) => {
@@ -134,11 +130,7 @@ const serveOn = (socket: Socket, host: Host, self: Ends): void => {
     detected.protocol.feed(chunk)
     reader.readUnsafe()
   })
-  // The end may come while the last messages are not handled yet.
-  socket.on("end", () => {
-    hasEnded = true
-    if (!reader.isBusy()) ending.closeUnsafe()
-  })
+  socket.on("end", () => ending.endedUnsafe(reader.isBusy()))
   // An error is followed by the end.
   socket.on("error", constVoid)
   socket.on("close", () => {
@@ -177,18 +169,29 @@ const makeAuthorized = (host: Host, writer: Writer.Writer) => {
 const makeEnding = (socket: Socket, writer: Writer.Writer, onClosing: () => void) => {
   let isClosing = false
   let isGone = false
+  let hasEnded = false
   let linger: ReturnType<typeof setTimeout> | undefined
+  const closeUnsafe = (): void => {
+    if (isClosing) return
+    isClosing = true
+    onClosing()
+    writer.endUnsafe()
+    linger = setTimeout(() => socket.destroy(), lingerTime)
+    // What the peer still sends is discarded: with unread input the last messages to it would be lost.
+    if (!isGone) socket.resume()
+  }
   return {
     isClosing: () => isClosing,
-    isGone: () => isGone,
-    closeUnsafe: (): void => {
-      if (isClosing) return
-      isClosing = true
-      onClosing()
-      writer.endUnsafe()
-      linger = setTimeout(() => socket.destroy(), lingerTime)
-      // What the peer still sends is discarded: with unread input the last messages to it would be lost.
-      if (!isGone) socket.resume()
+    closeUnsafe,
+    /** The peer sends no more. If its last messages are being handled, the connection closes later. */
+    endedUnsafe: (isBusy: boolean): void => {
+      hasEnded = true
+      if (!isBusy) closeUnsafe()
+    },
+    /** All messages that were read are handled. */
+    restedUnsafe: (): void => {
+      if (isGone) onClosing()
+      else if (hasEnded) closeUnsafe()
     },
     goneUnsafe: (): void => {
       isGone = true
