@@ -63,6 +63,8 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
     "server/engine",
     ...brokerBasics
   ],
+  // For browsers: it knows the broker by what the API answers.
+  "server/admin/internal/page": ["server/admin/AdminModel.ts"],
   "server/BrokerConfig.ts": ["protocol", "server/BrokerError.ts", "server/internal"],
   "server/ChannelRules.ts": ["server/BrokerConfig.ts", "server/BrokerError.ts", "server/internal"],
   "server/BrokerError.ts": ["protocol"],
@@ -100,6 +102,7 @@ const nodeOnly = [
   "server/admin/AdminEndpoint.ts",
   "server/admin/internal/api.ts",
   "server/admin/internal/cookie.ts",
+  "server/admin/internal/dashboard.ts",
   "server/admin/internal/gate.ts",
   "server/admin/internal/httpServer.ts",
   "server/admin/internal/readiness.ts",

@@ -67,8 +67,8 @@ const programs: Record<string, ReadonlyArray<string>> = {
   ],
   "metrics.ts": [
     "kosmonaut_broker_channels 1",
-    `kosmonaut_client_requests{command="broadcast",outcome="ok"} 1`,
-    `kosmonaut_client_requests{command="openChannel",outcome="ok"} 1`
+    `kosmonaut_client_requests_total{command="broadcast",outcome="ok"} 1`,
+    `kosmonaut_client_requests_total{command="openChannel",outcome="ok"} 1`
   ]
 }
 

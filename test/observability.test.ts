@@ -181,24 +181,24 @@ describe.each(transports)("over $name", ({ url }) => {
           : found.state.value
       }
       assert.deepStrictEqual({
-        broadcasts: value("kosmonaut_client_requests", { command: "broadcast", outcome: "ok" }),
-        notFound: value("kosmonaut_client_requests", { command: "broadcast", outcome: "ChannelNotFoundError" }),
+        broadcasts: value("kosmonaut_client_requests_total", { command: "broadcast", outcome: "ok" }),
+        notFound: value("kosmonaut_client_requests_total", { command: "broadcast", outcome: "ChannelNotFoundError" }),
         latency: value("kosmonaut_client_request_seconds", { command: "broadcast" }),
-        answered: value("kosmonaut_broker_requests", { command: "broadcast", outcome: "454" }),
-        handled: value("kosmonaut_worker_events", { outcome: "handled" }),
-        failed: value("kosmonaut_worker_events", { outcome: "failed" }),
+        answered: value("kosmonaut_broker_requests_total", { command: "broadcast", outcome: "454" }),
+        handled: value("kosmonaut_worker_events_total", { outcome: "handled" }),
+        failed: value("kosmonaut_worker_events_total", { outcome: "failed" }),
         inbox: value("kosmonaut_worker_inbox_events", { vhost: "/test" }),
         browsers: value("kosmonaut_broker_browsers"),
         workers: value("kosmonaut_broker_workers"),
         channels: value("kosmonaut_broker_channels"),
         subscriptions: value("kosmonaut_broker_subscriptions"),
-        deliveries: value("kosmonaut_broker_deliveries"),
-        accepted: value("kosmonaut_broker_events", { outcome: "accepted" }),
-        delivered: value("kosmonaut_broker_events", { outcome: "delivered" }),
+        deliveries: value("kosmonaut_broker_deliveries_total"),
+        accepted: value("kosmonaut_broker_events_total", { outcome: "accepted" }),
+        delivered: value("kosmonaut_broker_events_total", { outcome: "delivered" }),
         // These are there before the first one, so that it shows in a rate.
-        refused: value("kosmonaut_broker_refused_browsers", { reason: "origin" }),
-        silent: value("kosmonaut_broker_disconnected_browsers", { reason: "silent" }),
-        slow: value("kosmonaut_broker_slow_browsers")
+        refused: value("kosmonaut_broker_refused_browsers_total", { reason: "origin" }),
+        silent: value("kosmonaut_broker_disconnected_browsers_total", { reason: "silent" }),
+        slow: value("kosmonaut_broker_slow_browsers_total")
       }, {
         broadcasts: 1,
         notFound: 1,

@@ -10,7 +10,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { constFalse } from "effect/Function"
+import { constFalse, constVoid } from "effect/Function"
 import type * as Scope from "effect/Scope"
 import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
 import type { Id } from "../../protocol/BrowserMessage.ts"
@@ -158,8 +158,11 @@ export interface Channels {
   readonly renew: (browser: Browser, permission: Permission) => Effect.Effect<void>
   /** The rule of a channel, or the one that it would have if it were open. */
   readonly ruleOf: (name: string) => Rules.Rule
-  /** Sets what channels are like. Those that are open have other rules, too, and keep their subscribers. */
-  readonly setRules: (rules: Rules.Rules) => Effect.Effect<void, Rejections["SetRules"]>
+  /**
+   * Sets what channels are like. Those that are open have other rules, too, and keep their subscribers. Their patterns are matched in
+   * turns; then `onSet` is called, and the rules change in one step.
+   */
+  readonly setRules: (rules: Rules.Rules, onSet?: () => void) => Effect.Effect<void, Rejections["SetRules"]>
   /** Counters since the start, and current numbers. */
   readonly counters: ChannelCounters
 }
@@ -259,7 +262,7 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     leave: (browser) => Departure.leave(state, log, browser, false),
     renew: (browser, permission) => renew(state, log, browser, permission),
     ruleOf: (name) => get(name)?.rule ?? Rules.ruleOf(state.rules, name),
-    setRules: (rules) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "SetRules", rules }))),
+    setRules: (rules, onSet = constVoid) => setRules(state, log, rules, onSet),
     counters: state.counters
   }
 }
@@ -342,6 +345,27 @@ const renew = Effect.fnUntraced(function*(
     if (hasChanged) work += subscriptions.size
   }
 })
+
+/** After how many patterns to yield. */
+const patternsInTurn = 10_000
+
+// Matching patterns is what takes long: it comes before the step in which the rules change, in turns.
+const setRules = Effect.fnUntraced(
+  function*(state: VhostState.VhostState, log: Log, rules: Rules.Rules, onSet: () => void) {
+    let work = 0
+    for (const name of [...state.channels.keys()]) {
+      if (work > patternsInTurn) {
+        work = 0
+        yield* Effect.yieldNow
+      }
+      work += rules.list.length
+      Rules.learn(rules, name)
+    }
+    onSet()
+    yield* log.commit({ _tag: "SetRules", rules })
+  },
+  (effect, _state, _log, rules) => Effect.ensuring(effect, Effect.sync(() => rules.learned.clear()))
+)
 
 const infoOf = ({ kind, name, subscriptions }: Channel.Channel): ChannelInfo => ({
   name,

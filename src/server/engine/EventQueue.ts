@@ -24,6 +24,7 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import { byteLength } from "../../protocol/Frame.ts"
 import type { DeadLetters } from "./DeadLetters.ts"
+import type { Lags } from "./internal/lags.ts"
 import type { Timeline } from "./internal/timeline.ts"
 import type * as Journal from "./Journal.ts"
 
@@ -250,6 +251,8 @@ export interface Options {
   readonly lifecycleRetention: Duration.Duration
   readonly deadLetters: DeadLetters
   readonly clock: Clock.Clock
+  /** What acks are measured by, default nothing. */
+  readonly lags?: Pick<Lags, "ofLane"> | undefined
   /** Where the lane of events is recorded, default nowhere. */
   readonly journal?: Journal.Journal | undefined
   /** What the journal has recorded earlier, the oldest first. */

@@ -222,7 +222,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
   const clock = yield* Clock.Clock
   const onDefect = logNotSent(Effect.runForkWith(yield* Effect.context<never>()))
   const vhosts = new Map<string, Entered>()
-  const patterns = Patterns.make()
+  const shared = { clock, patterns: Patterns.make(), lags: Metrics.makeLags(yield* Effect.context<never>()) }
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
   const rulesOf = VhostRules.make(yield* Effect.fromResult(Rules.make(config.channelRules, config)), config)
@@ -233,7 +233,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
   const enter = (entering: VhostParts.Entering): Vhost => {
     const { path, rules, stored } = entering
     const journal = journalOf(path)
-    const own = { ...limits, rules: rules.all, journal, clock, patterns, wake }
+    const own = { ...limits, ...shared, rules: rules.all, journal, wake }
     const { deadLetters, lobby } = VhostParts.makeLobby({ ...own, onDefect }, stored)
     const { log, state } = VhostParts.makeLog(own, stored, isComplete, lobby.emitUnsafe)
     const removed = Deferred.makeUnsafe<void>()

@@ -2,7 +2,7 @@
  * Channels with rules: which rule a channel has, and channels that are opened by who needs them.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Clock, Effect, Result } from "effect"
+import { Arbitrary, Clock, Effect, Fiber, Result } from "effect"
 import { TestClock } from "effect/testing"
 import * as JsonText from "../../../src/protocol/JsonText.ts"
 import type * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
@@ -344,6 +344,22 @@ describe("Other rules", () => {
       // Both browsers, one after the other.
       const expected = ["price changed", "price-2 changed", "latest-h changed", undefined, "price closed"]
       expect(keys).toEqual(expected.flatMap((key) => [key, key]))
+    }))
+
+  it.effect("are matched in turns, and apply to channels that are opened meanwhile", () =>
+    Effect.gen(function*() {
+      const { channels, state } = makeWorld()
+      for (let n = 0; n < 3000; n++) yield* channels.open(`a-${n}`)
+      const patterns = Array.from({ length: 20 }, (_, n) => ({ pattern: `never-${n}` }))
+      const rules = Vhost.rules(...patterns, { pattern: "a-.*", maxSubscribers: 7 })
+      let steps = 0
+      const meanwhile = yield* Effect.forkChild(
+        Effect.forever(Effect.andThen(channels.open("a-new"), Effect.sync(() => void steps++)))
+      )
+      yield* channels.setRules(rules, () => expect(steps).toBeGreaterThan(2))
+      yield* Fiber.interrupt(meanwhile)
+      const limits = new Set([...state.channels.values()].map(({ value }) => value!.rule.maxSubscribers))
+      expect([[...limits], rules.learned.size, state.channels.has("a-new")]).toEqual([[7], 0, true])
     }))
 
   it.effect("apply to open channels when they are set", () =>

@@ -3,8 +3,9 @@
  */
 
 import { byteLength } from "../../../protocol/Frame.ts"
-import { type Enqueue, type Queued, sizeOf, type StoredEvent } from "../EventQueue.ts"
+import { type Enqueue, type Outcome, type Queued, sizeOf, type StoredEvent } from "../EventQueue.ts"
 import type * as Heap from "./heap.ts"
+import type { Lags } from "./lags.ts"
 
 /** An event in the queue. */
 export interface Event extends Queued {
@@ -15,6 +16,8 @@ export interface Event extends Queued {
   isDelivered: boolean
   /** Since when it waits for a worker, in monotonic milliseconds; `undefined` for one that a worker had at once. */
   waitsSince: number | undefined
+  /** Since when it could be handled, by `performance.now()`; `undefined` for one that was restored. */
+  readonly since: number | undefined
   /** When its delay ends, if it is delayed. */
   dueAt: number
   /** Its entry among the delayed events. */
@@ -53,11 +56,25 @@ export const make = (
   releases: 0,
   isDelivered: false,
   waitsSince: undefined,
+  since: stored === undefined ? performance.now() + (delayed?.delay ?? 0) : undefined,
   dueAt: 0,
   delayed: undefined,
   expiring: undefined,
   stored: delayed
 })
+
+/** Measures how long events took that are acked. Those that are not delivered any more are ignored: call it before they are settled. */
+export const measure = (
+  lags: Pick<Lags, "ofLane"> | undefined,
+  events: ReadonlyArray<Event>,
+  { _tag }: Outcome
+): void => {
+  if (lags === undefined || _tag !== "Acked" && _tag !== "Responded") return
+  const now = performance.now()
+  for (const { isDelivered, lane, since } of events) {
+    if (isDelivered && since !== undefined) lags.ofLane[lane].addUnsafe(now - since)
+  }
+}
 
 const extraOf = ({ dedupeKey, lane }: Enqueue): number =>
   lane === "requests" ? overhead : dedupeKey === undefined ? 0 : byteLength(dedupeKey)

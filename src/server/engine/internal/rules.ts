@@ -19,6 +19,8 @@ export const inboxName = ":user"
 
 /** What a channel is like. */
 export interface Rule {
+  /** The pattern of the names that it is for, `undefined` if it is the one of all others. */
+  readonly pattern: string | undefined
   /** Whether its first subscriber or retained broadcast opens it. */
   readonly openOnDemand: boolean
   /** What it retains; `undefined` if it has no history. */
@@ -47,6 +49,8 @@ export interface Rules {
   readonly otherwise: Rule
   /** The rules of the names that were looked up last. */
   readonly known: Map<string, Rule>
+  /** The rules of names that were looked up by `learn`, however many there are. */
+  readonly learned: Map<string, Rule>
   /** The same for the same rules, also in another broker. */
   readonly digest: number
 }
@@ -55,16 +59,24 @@ export interface Rules {
 export type Defaults = Pick<Resolved, "history" | "browsers">
 
 /** The rule of a channel with this name, or of the inboxes of users: `:user`. */
-export const ruleOf = ({ known, list, otherwise }: Rules, name: string): Rule => {
+export const ruleOf = ({ known, learned, list, otherwise }: Rules, name: string): Rule => {
   if (list.length === 0) return otherwise
-  const before = known.get(name)
+  const before = learned.get(name) ?? known.get(name)
   if (before !== undefined) return before
-  const isInbox = name === inboxName
-  const found = list.find(({ isForInboxes, pattern }) => (!isInbox || isForInboxes) && pattern.allows(name))
-  const rule = found?.rule ?? otherwise
+  const rule = find(list, name) ?? otherwise
   if (known.size >= maxKnown) known.clear()
   if (name.length <= maxLength) known.set(ownText(name), rule)
   return rule
+}
+
+/** Looks up the rule of a name, which is known until `learned` is cleared. */
+export const learn = ({ learned, list, otherwise }: Rules, name: string): void => {
+  if (list.length > 0) learned.set(name, find(list, name) ?? otherwise)
+}
+
+const find = (list: Rules["list"], name: string): Rule | undefined => {
+  const isInbox = name === inboxName
+  return list.find(({ isForInboxes, pattern }) => (!isInbox || isForInboxes) && pattern.allows(name))?.rule
 }
 
 /** How many names are known, each of at most so many characters: backends broadcast to the same ones again. */
@@ -75,6 +87,7 @@ const maxLength = 255
 export const none = ({ browsers }: Defaults): Rules => ({
   list: [],
   otherwise: {
+    pattern: undefined,
     openOnDemand: false,
     history: undefined,
     browsersBroadcast: browsers.broadcast,
@@ -84,6 +97,7 @@ export const none = ({ browsers }: Defaults): Rules => ({
     latest: false
   },
   known: new Map(),
+  learned: new Map(),
   digest: 0
 })
 
@@ -106,18 +120,24 @@ export const make = (
       )
     }
     const isForInboxes = pattern.includes(inboxName)
-    list.push({ pattern: compiled.success, rule: complete(rule, defaults), isForInboxes })
+    list.push({ pattern: compiled.success, rule: complete({ ...rule, pattern }, defaults), isForInboxes })
   }
   const digest = Retry.digest([
     JSON.stringify(rules),
     JSON.stringify(list.map(({ rule }) => rule)),
     String(others.digest)
   ])
-  return Result.succeed({ list: [...list, ...others.list], otherwise: others.otherwise, known: new Map(), digest })
+  return Result.succeed({
+    list: [...list, ...others.list],
+    otherwise: others.otherwise,
+    known: new Map(),
+    learned: new Map(),
+    digest
+  })
 }
 
 const complete = (
-  { browsersBroadcast, grace, history, ...rule }: Omit<ResolvedChannelRule, "pattern">,
+  { browsersBroadcast, grace, history, ...rule }: ResolvedChannelRule,
   { browsers, history: standard }: Defaults
 ): Rule => {
   const { age = standard.age, count = standard.count, size = standard.size } = history === true ? {} : history || {}
