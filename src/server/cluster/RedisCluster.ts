@@ -17,11 +17,13 @@ import {
   type RedisConnectionError,
   type UnsuitableRedisError
 } from "../BrokerError.ts"
+import { SharedAccessTokens } from "../engine/AccessTokens.ts"
 import { Cluster } from "../engine/Cluster.ts"
 import { SharedLogs } from "../engine/SharedLog.ts"
 import * as Connection from "./Connection.ts"
 import * as Nodes from "./Nodes.ts"
 import * as RedisLogs from "./RedisLogs.ts"
+import * as RedisTokens from "./RedisTokens.ts"
 
 /**
  * Where the Redis is, and how this node is called.
@@ -50,7 +52,8 @@ const make = Effect.fnUntraced(function*({ url, ...options }: Options) {
         ? undefined
         : "Redis cannot be reached"
   }).pipe(
-    Context.add(SharedLogs, { logOf: (vhost) => Effect.succeed(logs.logOf(vhost)) })
+    Context.add(SharedLogs, { logOf: (vhost) => Effect.succeed(logs.logOf(vhost)) }),
+    Context.add(SharedAccessTokens, { tokensOf: (vhost, options) => RedisTokens.make(nodes, vhost, options) })
   )
 })
 
@@ -75,6 +78,6 @@ const check = (url: Redacted.Redacted): Effect.Effect<void, InvalidOptionError> 
 export const layer = (
   options: Options
 ): Layer.Layer<
-  Cluster | SharedLogs,
+  Cluster | SharedLogs | SharedAccessTokens,
   InvalidOptionError | RedisConnectionError | RedisCommandError | UnsuitableRedisError
 > => Layer.effectContext(make(options))
