@@ -4,9 +4,8 @@
 import { Deferred, Effect, Exit } from "effect"
 import { spawn } from "node:child_process"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import * as Bundle from "../harness/bundle.ts"
 import { token } from "../harness/TestBroker.ts"
 import type { Inside } from "./probe.ts"
 import type { Target } from "./stranger.ts"
@@ -53,8 +52,8 @@ const outside = (pid: number): Pick<Cost, "rss" | "descriptors"> =>
 
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
-const args = (flags: ReadonlyArray<string>) => [
-  ...["--expose-gc", `--max-old-space-size=${heapSize}`, "--import", path("probe.ts"), path("../../src/cli/Main.ts")],
+const args = (main: string, flags: ReadonlyArray<string>) => [
+  ...["--expose-gc", `--max-old-space-size=${heapSize}`, "--import", path("probe.ts"), main],
   ...[
     "serve",
     "--vhost",
@@ -78,13 +77,14 @@ const args = (flags: ReadonlyArray<string>) => [
 
 /** Starts one and waits until it is ready. It is killed with the scope. */
 export const start = Effect.fnUntraced(function*(flags: ReadonlyArray<string>) {
+  const main = yield* Effect.promise(() => Bundle.of(path("../../src/cli/Main.ts")))
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn("sh", ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, process.execPath, ...args(flags)], {
+      spawn("sh", ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, process.execPath, ...args(main, flags)], {
         env: {
           ...process.env,
           KOSMONAUT_TOKEN: token,
-          NODE_COMPILE_CACHE: join(tmpdir(), "kosmonaut-test-cache")
+          ...Bundle.cache
         },
         stdio: ["ignore", "pipe", "pipe", "ipc"]
       })
