@@ -49,8 +49,7 @@ const layer: Layer.Layer<Chromium> = Layer.effect(
 )
 
 /**
- * Declares tests that need a chromium. `it.effect` runs in real time there, and all of them at the same time: they wait for one
- * another's pages and brokers less than for their own.
+ * Declares tests that need a chromium. `it.effect` runs in real time there. They run together, since much of their time is waiting.
  */
 export const describeInChromium = (
   name: string,

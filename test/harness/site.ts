@@ -107,7 +107,7 @@ const tabOf = (page: Page, faults: ReadonlyArray<string>): Tab => ({
   run: (expression) => Effect.promise(() => page.evaluate(expression)),
   until: (expression) =>
     Effect.promise(async () => {
-      const handle = await page.waitForFunction(expression, undefined, { polling: 20, timeout: 55_000 })
+      const handle = await page.waitForFunction(expression, undefined, { polling: 20, timeout: 110_000 })
       return handle.jsonValue() as never
     }),
   faults
