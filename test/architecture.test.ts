@@ -35,6 +35,7 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
     "server/domain",
     "server/store/Store.ts",
     "server/cluster/Cluster.ts",
+    "transport/EventLoop.ts",
     ...brokerBasics
   ],
   "server/endpoint": ["protocol", "transport", "server/domain", "server/engine", ...brokerBasics],

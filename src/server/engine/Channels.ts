@@ -16,6 +16,7 @@ import type { Id } from "../../protocol/BrowserMessage.ts"
 import type * as ChannelName from "../../protocol/ChannelName.ts"
 import * as JsonText from "../../protocol/JsonText.ts"
 import { ChannelNotFoundError, NotSubscribedError } from "../../protocol/KosmonautError.ts"
+import * as EventLoop from "../../transport/EventLoop.ts"
 import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
 import type { Part } from "../domain/Listing.ts"
 import type { Permission } from "../domain/Permission.ts"
@@ -144,8 +145,8 @@ export interface Channels {
   readonly has: (name: string, browser: Browser) => Effect.Effect<boolean, ChannelNotFoundError>
   /**
    * Unsubscribes a browser from all its channels, without a message to it. If its connection has ended so that it `mayReturn`,
-   * its user stays a member until the grace is over. After 10 000 deliveries to others it yields before
-   * the next channel; if it is interrupted there, the browser stays subscribed to the rest.
+   * its user stays a member until the grace is over. If the turn of the event loop is over it
+   * yields before the next channel; if it is interrupted there, the browser stays subscribed to the rest.
    */
   readonly leave: (browser: Browser, mayReturn?: boolean) => Effect.Effect<void>
   /** Unsubscribes a browser from the channels that a permission does not allow, and tells it. Yields as `leave`. */
@@ -301,9 +302,6 @@ const isAnswered = (
   return true
 }
 
-/** After how many deliveries to yield. */
-const turn = 10_000
-
 const leave = Effect.fnUntraced(function*(
   state: VhostState.VhostState,
   log: Log,
@@ -314,15 +312,15 @@ const leave = Effect.fnUntraced(function*(
     readonly reason: BrokerMessage.UnsubscribeReason
   }
 ) {
-  let work = 0
+  let share: number | undefined
   for (const channel of [...state.subscriptions.get(browser)?.channels ?? []]) {
     if (which?.from(channel) === false) continue
-    if (work > turn) {
-      work = 0
-      yield* Effect.yieldNow
+    // Many browsers may leave at once, each with many channels. The first one is left in the same step.
+    if (share !== undefined && EventLoop.isShareOver(share)) {
+      yield* EventLoop.nextLast
+      share = undefined
     }
-    const isMember = channel.subscriptions.get(browser)?.value?.member !== undefined
-    work += isMember ? channel.subscriptions.size : 1
+    share ??= EventLoop.shareFromNow()
     const intent = {
       _tag: "Leave",
       channel: channel.name,
