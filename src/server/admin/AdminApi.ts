@@ -59,6 +59,12 @@ export const broker = HttpApiGroup.make("broker").add(
   HttpApiEndpoint.get("status", "/status", { success: Model.Status }).annotateMerge(
     describe("What the broker has now, over all vhosts")
   ),
+  HttpApiEndpoint.get("overview", "/overview", { success: Model.Overview }).annotateMerge(
+    describe("What a dashboard shows of the broker", "As often as once a second: it costs no more if there is more")
+  ),
+  HttpApiEndpoint.get("slowBrowsers", "/slow-browsers", { success: Model.SlowBrowsers }).annotateMerge(
+    describe("The browsers for which most is queued", "At most 10, of all vhosts. It looks at every browser")
+  ),
   HttpApiEndpoint.get("tailRefusals", "/refusals/tail", {
     success: HttpApiSchema.StreamSse({ data: Model.RefusalsTail })
   }).annotateMerge(
@@ -171,7 +177,7 @@ export const channels = HttpApiGroup.make("channels").add(
   HttpApiEndpoint.get("get", "/vhosts/:vhost/channels/:channel", {
     params: channel,
     success: Model.Channel,
-    error: Errors.NotFoundError
+    error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(describe("An open channel")),
   HttpApiEndpoint.put("open", "/vhosts/:vhost/channels/:channel", {
     params: channel,
@@ -186,7 +192,7 @@ export const channels = HttpApiGroup.make("channels").add(
     params: channel,
     query: Model.Page,
     success: Model.part(Model.Subscriber),
-    error: Errors.NotFoundError
+    error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(
     describe("The subscribers of a channel", "Those that are not hidden, in the order of their subscriptions")
   ),
@@ -217,12 +223,12 @@ export const browsers = HttpApiGroup.make("browsers").add(
   HttpApiEndpoint.delete("disconnect", "/vhosts/:vhost/browsers/:sid", {
     params: { ...vhost, sid: Schema.String },
     success: Model.Disconnected,
-    error: Errors.NotFoundError
+    error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(describe("Disconnects one browser")),
   HttpApiEndpoint.delete("disconnectUser", "/vhosts/:vhost/users/:uid/browsers", {
     params: { ...vhost, uid: Schema.String },
     success: Model.Disconnected,
-    error: Errors.NotFoundError
+    error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(describe("Disconnects all browsers of a user"))
 )
 

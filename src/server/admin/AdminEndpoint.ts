@@ -1,6 +1,7 @@
 /**
  * The endpoint of administrators: an HTTP server on a port of its own, on this machine alone unless `admin.host` says otherwise.
  *
+ * - `/` is a dashboard, for a browser that a person opens it with. It has nothing in it, and asks that person for the cookie.
  * - `/health`, `/ready` and `/metrics` (Prometheus) are for programs that watch the broker, and ask for nothing.
  * - Everything else needs the cookie, as the header `X-WebRocket-Cookie`: `AdminApi` at `/api`, and the REST interface of the
  *   original broker at the paths of the vhosts. A page to browse `AdminApi` is at `/api` itself, and needs none.
@@ -31,6 +32,7 @@ import { Admin } from "./Admin.ts"
 import * as Api from "./internal/api.ts"
 import * as Classic from "./internal/classic.ts"
 import * as Cookie from "./internal/cookie.ts"
+import * as Dashboard from "./internal/dashboard.ts"
 import * as Gate from "./internal/gate.ts"
 import * as HttpServer from "./internal/httpServer.ts"
 import * as Readiness from "./internal/readiness.ts"
@@ -60,11 +62,13 @@ const make = Effect.fnUntraced(function*({ idleTimeout = "30 seconds", port, pro
   const server = yield* HttpServer.listen({ host, port, idleTimeout: Duration.toMillis(idleTimeout) })
   const gate = Gate.make({ cookie, trustUnsafe: server.trustUnsafe })
   const api = yield* Api.make
-  const open = openOf(yield* Readiness.make(vhosts, probe), api)
+  const dashboard = Dashboard.make()
+  const open = openOf(yield* Readiness.make(vhosts, probe), api, dashboard)
 
   const app = Effect.flatMap(HttpServerRequest, (request) => {
     const path = request.url.split("?", 1)[0]!
-    const answer = request.method === "GET" || request.method === "HEAD" ? open.get(path) : undefined
+    const isRead = request.method === "GET" || request.method === "HEAD"
+    const answer = isRead ? path === "/" && Dashboard.isVisit(request) ? dashboard.page : open.get(path) : undefined
     return answer ?? gate(path.startsWith("/api/") ? api.respond : Classic.respond(vhosts, request, path))
   }).pipe(
     Effect.catchDefect((defect) =>
@@ -84,8 +88,13 @@ const make = Effect.fnUntraced(function*({ idleTimeout = "30 seconds", port, pro
 type Response = Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest | Scope.Scope>
 
 // What needs no cookie, by its path.
-const openOf = (readiness: Readiness.Readiness, { document, page }: Api.Api): ReadonlyMap<string, Response> =>
+const openOf = (
+  readiness: Readiness.Readiness,
+  { document, page }: Api.Api,
+  { files }: Dashboard.Dashboard
+): ReadonlyMap<string, Response> =>
   new Map<string, Response>([
+    ...files,
     ["/api", page],
     ["/api/openapi.json", document],
     ["/health", Effect.succeed(HttpServerResponse.jsonUnsafe({ status: "alive" }))],

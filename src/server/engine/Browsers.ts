@@ -11,10 +11,9 @@ import * as Iterable from "effect/Iterable"
 import * as ChannelName from "../../protocol/ChannelName.ts"
 import * as JsonText from "../../protocol/JsonText.ts"
 import { ChannelNotFoundError, type StatusError } from "../../protocol/KosmonautError.ts"
-import * as Lifecycle from "../../protocol/Lifecycle.ts"
-import type { Event } from "../../protocol/Trigger.ts"
 import type { Browser } from "../domain/Browser.ts"
 import type { Permission } from "../domain/Permission.ts"
+import * as Graces from "./internal/graces.ts"
 import { channelOf, type VhostState } from "./internal/vhostState.ts"
 import type { Log, Rejections } from "./Log.ts"
 
@@ -26,15 +25,12 @@ import type { Log, Rejections } from "./Log.ts"
 export interface Browsers {
   /** A browser has connected. */
   readonly enterUnsafe: (browser: Browser) => void
-  /**
-   * A browser has authenticated, maybe as another user than before, and this is what its token says of the user. Ignored for a
-   * browser that has disconnected.
-   */
-  readonly identifyUnsafe: (browser: Browser, uid: string, info?: Permission["info"]) => void
-  /** A browser becomes that of another user: until it is identified again nobody finds it by its user. */
-  readonly forgetUserUnsafe: (browser: Browser) => void
-  /** A browser has disconnected. */
-  readonly leaveUnsafe: (browser: Browser) => void
+  /** A browser has authenticated, see `Log.identify`. Done when it is called if the broker is alone. */
+  readonly identifyUnsafe: (browser: Browser, uid: string, info?: Permission["info"]) => Effect.Effect<void>
+  /** A browser becomes that of another user, see `Log.forgetUser`. Done when it is called if the broker is alone. */
+  readonly forgetUserUnsafe: Log["forgetUser"]
+  /** A browser has disconnected, and leaves its channels, see `Log.leave`. */
+  readonly leave: Log["leave"]
   /**
    * Sends an event to one browser; data may be the text of an object. Fails with 400 if the message would be more than 256
    * bytes larger than `maxMessageSize`.
@@ -61,8 +57,11 @@ export interface Browsers {
   readonly subscribe: (uid: string, channel: string) => Effect.Effect<number, ChannelNotFoundError>
   /** Unsubscribes the browsers of a user from a channel, and returns how many. Yields as `subscribe`. */
   readonly unsubscribe: (uid: string, channel: string) => Effect.Effect<number, ChannelNotFoundError>
-  /** Disconnects one browser, or all browsers of a user, and returns how many. */
-  readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number>
+  /**
+   * Disconnects one browser, or all browsers of a user, and returns how many. Members whose connection was lost before, and that
+   * are still in their grace, leave at once; they do not count. It yields as `subscribe`.
+   */
+  readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number, Rejections["Disconnect"]>
   /** All that are connected, in the order in which they have. */
   readonly list: () => Iterable<BrowserInfo>
   /** How many are connected. */
@@ -87,24 +86,17 @@ export interface BrowserInfo {
 }
 
 /**
- * Makes the browsers of a vhost. `emit` gets the lifecycle events of their connections.
+ * Makes the browsers of a vhost.
  *
  * @since 0.1.0
  */
-export const make = (state: VhostState, log: Log, emit: (event: Event) => void): Browsers => {
-  const { browsers } = state
+export const make = (state: VhostState, log: Log): Browsers => {
   const counters = { rejected: 0 }
   return {
-    enterUnsafe: (browser) => {
-      browsers.add(browser)
-      emit(Lifecycle.browserConnected(browser.sid))
-    },
-    identifyUnsafe: browsers.identify,
-    forgetUserUnsafe: browsers.forgetUser,
-    leaveUnsafe: (browser) => {
-      const removed = browsers.remove(browser)
-      if (removed !== undefined) emit(Lifecycle.browserDisconnected(browser.sid, removed.uid))
-    },
+    enterUnsafe: log.enter,
+    identifyUnsafe: log.identify,
+    forgetUserUnsafe: log.forgetUser,
+    leave: log.leave,
     sendTo: (sid, event, data) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "SendTo", sid, event, data }))),
     sendToUser: (uid, event, data) =>
       Effect.suspend(() => {
@@ -116,16 +108,17 @@ export const make = (state: VhostState, log: Log, emit: (event: Event) => void):
     unsubscribe: (uid, channel) => unsubscribe(state, log, uid, channel),
     disconnect: (by, who) =>
       Effect.suspend(() => {
-        const { length } = browsers.find(by, who)
-        return Effect.as(log.commit({ _tag: "Disconnect", by, who }), length)
+        const { length } = state.browsers.find(by, who)
+        const disconnected = log.commit({ _tag: "Disconnect", by, who })
+        return Effect.as(Effect.andThen(disconnected, endGraces(state, log, by, who)), length)
       }),
     list: () =>
-      Iterable.map(browsers.all(), (browser) => ({
+      Iterable.map(state.browsers.all(), (browser) => ({
         browser,
-        uid: browsers.uidOf(browser),
+        uid: state.browsers.uidOf(browser),
         subscriptions: state.subscriptions.get(browser)?.channels.size ?? 0
       })),
-    count: browsers.size,
+    count: () => state.browsers.size(),
     rejectedUnsafe: () => {
       counters.rejected++
     },
@@ -153,6 +146,18 @@ const unsubscribe = (state: VhostState, log: Log, uid: string, channel: string) 
     (browser) =>
       log.commit({ _tag: "Leave", channel, browser, farewell: JsonText.empty, request: undefined, reason: "backend" })
   )
+
+const endGraces = Effect.fnUntraced(function*(state: VhostState, log: Log, by: "sid" | "uid", who: string) {
+  let work = 0
+  for (const { channel, member, uid } of Graces.findMembers(state.graces, by, who)) {
+    if (work > turn) {
+      work = 0
+      yield* Effect.yieldNow
+    }
+    work += 1 + channel.subscriptions.size
+    yield* log.commit({ _tag: "EndGrace", channel: channel.name, uid, sid: member?.value?.browser.sid })
+  }
+})
 
 // Changes the subscriptions of a user's browsers one by one, and returns how many have changed. It is not one step, since a user
 // may have any number of browsers, and on a presence channel each is announced to all.

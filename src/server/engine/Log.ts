@@ -28,6 +28,7 @@ import type {
 } from "../../protocol/KosmonautError.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
+import type { Permission } from "../domain/Permission.ts"
 import type { Rules } from "./internal/rules.ts"
 
 /**
@@ -61,8 +62,16 @@ export interface Intents {
   readonly Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
   /** Subscribes a browser. Changes nothing if it is subscribed, or has missed more than it can receive at once. */
   readonly Join: SubscribeOptions & { readonly channel: string; readonly browser: Browser }
-  /** Changes the data of a browser's subscription. Changes nothing if they are the same. */
-  readonly Update: { readonly channel: string; readonly browser: Browser; readonly data: JsonText.Input }
+  /**
+   * Changes the data of a browser's subscription, by default not, or what its `permission` says of the user. Changes nothing if
+   * both are the same.
+   */
+  readonly Update: {
+    readonly channel: string
+    readonly browser: Browser
+    readonly data?: JsonText.Input | undefined
+    readonly permission?: Pick<Permission, "info"> | undefined
+  }
   /**
    * Unsubscribes a browser. `request` is the message that it is to receive a response to, if there is one. If its connection
    * has ended so that it `mayReturn`, its user stays a member until the grace is over.
@@ -78,12 +87,13 @@ export interface Intents {
   }
   /**
    * Ends the grace of a connection of a user, or without a user that of a channel whose browsers are no members. Changes nothing
-   * if no such grace has begun.
+   * if no such grace has begun, or if `until` is given and it ends at another time by now.
    */
   readonly EndGrace: {
     readonly channel: string
     readonly uid: string | undefined
     readonly sid: string | undefined
+    readonly until?: number | undefined
   }
   /** Sets what channels are like. */
   readonly SetRules: { readonly rules: Rules }
@@ -101,22 +111,23 @@ export type Intent<Tag extends keyof Intents = keyof Intents> = {
 }[Tag]
 
 /**
- * Why an intent may be rejected.
+ * Why an intent may be rejected. Any may fail with `InternalError` if the broker is one of several nodes: their log cannot be
+ * reached, or has too much to do. The error says whether the intent may be carried out nevertheless.
  *
  * @since 0.1.0
  */
 export interface Rejections {
   readonly OpenChannel: InvalidChannelNameError | InternalError
-  readonly CloseChannel: ChannelNotFoundError
+  readonly CloseChannel: ChannelNotFoundError | InternalError
   readonly Broadcast: ChannelNotFoundError | NotSubscribedError | BadRequestError | InternalError
-  readonly SendTo: BrowserNotFoundError | BadRequestError
+  readonly SendTo: BrowserNotFoundError | BadRequestError | InternalError
   readonly SendToUser: BadRequestError | InternalError
-  readonly Disconnect: never
+  readonly Disconnect: InternalError
   readonly Join: ChannelNotFoundError | ForbiddenError | BadRequestError | TooManyRequestsError | InternalError
-  readonly Update: ChannelNotFoundError | NotSubscribedError | BadRequestError | TooManyRequestsError
-  readonly Leave: ChannelNotFoundError | NotSubscribedError | BadRequestError
-  readonly EndGrace: never
-  readonly SetRules: never
+  readonly Update: ChannelNotFoundError | NotSubscribedError | BadRequestError | TooManyRequestsError | InternalError
+  readonly Leave: ChannelNotFoundError | NotSubscribedError | BadRequestError | InternalError
+  readonly EndGrace: InternalError
+  readonly SetRules: InternalError
 }
 
 /**
@@ -225,12 +236,32 @@ export interface Log {
     channel: string,
     options: { readonly after: number; readonly limit: number; readonly maxSize: number }
   ) => Effect.Effect<HistoryPart, ChannelNotFoundError>
-  /** When the next grace ends, in monotonic milliseconds; `undefined` without one. */
+  /** When the next grace ends or something is no longer retained, in monotonic milliseconds; `undefined` without either. */
   readonly nextDue: () => number | undefined
-  /** Ends the graces whose time is over. It yields in between if that is much work. */
+  /** A browser has connected. What it commits afterwards is decided after this. */
+  readonly enter: (browser: Browser) => void
+  /**
+   * A browser has authenticated, maybe as another user than before, and this is what its token says of the user. Ignored for a
+   * browser that has disconnected. Ends when this broker has applied it.
+   */
+  readonly identify: (browser: Browser, uid: string, info: Permission["info"]) => Effect.Effect<void>
+  /** A browser becomes that of another user: until it is identified again nobody finds it by its user. */
+  readonly forgetUser: (browser: Browser) => Effect.Effect<void>
+  /**
+   * A browser has disconnected: it leaves all its channels and is removed, without a message to it. If it `mayReturn`, its user
+   * stays a member until the grace is over. Safe to repeat. It yields in between if that is much work.
+   */
+  readonly leave: (browser: Browser, mayReturn: boolean) => Effect.Effect<void>
+  /**
+   * Ends the graces whose time is over, and drops what is too old, so that channels close that were opened on demand. It yields in
+   * between if that is much work.
+   */
   readonly sweep: Effect.Effect<void>
-  /** Ends when this broker has applied all that was committed anywhere before. Only then is a channel known not to exist. */
-  readonly barrier: Effect.Effect<void>
+  /**
+   * Ends when this broker has applied all that was committed anywhere before. Only then is a channel known not to exist. Fails if
+   * the log that several nodes share cannot be reached.
+   */
+  readonly barrier: Effect.Effect<void, InternalError>
   /** Whether broadcasts to this channel are persisted: it has a history, and the broker has a store. */
   readonly isPersisted: (channel: string) => boolean
   /** Ends when all broadcasts that were committed so far are persisted. Fails if they could not be; the write is then retried. */

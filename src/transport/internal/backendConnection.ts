@@ -120,7 +120,7 @@ const serveOn = (socket: Socket, host: Host, self: Ends): void => {
     isStranger: authorized.isStranger,
     fork: host.fork,
     onDefect,
-    onRest: () => ending.isGone() && authorized.leave()
+    onRest: ending.restedUnsafe
   })
 
   socket.on("data", (chunk) => {
@@ -133,8 +133,9 @@ const serveOn = (socket: Socket, host: Host, self: Ends): void => {
     detected.protocol.feed(chunk)
     reader.readUnsafe()
   })
+  socket.on("end", () => ending.endedUnsafe(reader.isBusy()))
   // An error is followed by the end.
-  socket.on("end", ending.closeUnsafe).on("error", constVoid)
+  socket.on("error", constVoid)
   socket.on("close", () => {
     ending.goneUnsafe()
     if (!reader.isBusy()) authorized.leave()
@@ -174,18 +175,29 @@ const makeAuthorized = (host: Host, writer: Writer.Writer) => {
 const makeEnding = (socket: Socket, writer: Writer.Writer, onClosing: () => void) => {
   let isClosing = false
   let isGone = false
+  let hasEnded = false
   let linger: ReturnType<typeof setTimeout> | undefined
+  const closeUnsafe = (): void => {
+    if (isClosing) return
+    isClosing = true
+    onClosing()
+    writer.endUnsafe()
+    linger = setTimeout(() => socket.destroy(), lingerTime)
+    // What the peer still sends is discarded: with unread input the last messages to it would be lost.
+    if (!isGone) socket.resume()
+  }
   return {
     isClosing: () => isClosing,
-    isGone: () => isGone,
-    closeUnsafe: (): void => {
-      if (isClosing) return
-      isClosing = true
-      onClosing()
-      writer.endUnsafe()
-      linger = setTimeout(() => socket.destroy(), lingerTime)
-      // What the peer still sends is discarded: with unread input the last messages to it would be lost.
-      if (!isGone) socket.resume()
+    closeUnsafe,
+    /** The peer sends no more. If its last messages are being handled, the connection closes later. */
+    endedUnsafe: (isBusy: boolean): void => {
+      hasEnded = true
+      if (!isBusy) closeUnsafe()
+    },
+    /** All messages that were read are handled. */
+    restedUnsafe: (): void => {
+      if (isGone) onClosing()
+      else if (hasEnded) closeUnsafe()
     },
     goneUnsafe: (): void => {
       isGone = true

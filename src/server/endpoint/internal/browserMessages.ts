@@ -122,16 +122,17 @@ const authenticate = Effect.fnUntraced(function*(state: State, message: Message<
 // As in the original, only a second valid token ends the subscriptions. In version 1 that of the same user ends only those that
 // it does not allow. The browser may have disconnected meanwhile.
 const identify = (state: State, permission: Permission, message: Message<"Authenticate">): Effect.Effect<void> => {
-  const { browser, permission: before, vhost: { channels } } = state
-  const identified = Clock.clockWith((clock) =>
-    Effect.sync(() => {
-      if (!state.hasEnded) identifyUnsafe(state, permission, message, monotonicOf(clock))
-    })
-  )
+  const { browser, permission: before, vhost: { browsers, channels } } = state
+  const identified = Effect.suspend(() => {
+    if (state.hasEnded) return Effect.void
+    const applied = browsers.identifyUnsafe(browser, permission.uid, permission.info)
+    // Only now, so that a backend that hears of it from the browser finds it by its user.
+    return Effect.andThen(applied, acceptNow(state, permission, message))
+  })
   const changed = before === undefined
     ? identified
     : browser.version === 1 && before.uid === permission.uid
-    ? Effect.andThen(identified, channels.restrict(browser, permission))
+    ? Effect.andThen(identified, channels.renew(browser, permission))
     : Effect.andThen(leaveAsUser(state), identified)
   return Effect.uninterruptible(Effect.andThen(changed, subscribeGranted(state, permission)))
 }
@@ -139,7 +140,7 @@ const identify = (state: State, permission: Permission, message: Message<"Authen
 // Twice: a backend may subscribe it while it leaves, and not once it has no user. Not earlier, since its inbox is that of its user.
 const leaveAsUser = ({ browser, vhost: { browsers, channels } }: State): Effect.Effect<void> => {
   const leave = channels.leave(browser)
-  return Effect.andThen(Effect.andThen(leave, Effect.sync(() => browsers.forgetUserUnsafe(browser))), leave)
+  return Effect.andThen(Effect.andThen(leave, Effect.suspend(() => browsers.forgetUserUnsafe(browser))), leave)
 }
 
 // A browser of version 0 does not expect to be subscribed by the broker.
@@ -153,20 +154,26 @@ const subscribeGranted = (state: State, { channels = [] }: Permission): Effect.E
       return index % turn === turn - 1 ? Effect.andThen(reported, Effect.yieldNow) : Effect.asVoid(reported)
     }), { discard: true })
 
-const identifyUnsafe = (
+const acceptNow = (state: State, permission: Permission, message: Message<"Authenticate">): Effect.Effect<void> =>
+  Clock.clockWith((clock) =>
+    Effect.sync(() => {
+      if (!state.hasEnded) acceptUnsafe(state, permission, message, monotonicOf(clock))
+    })
+  )
+
+const acceptUnsafe = (
   state: State,
   permission: Permission,
   { client, id }: Message<"Authenticate">,
   now: number
 ): void => {
-  const { browser, vhost: { authentications, browsers } } = state
+  const { browser, vhost: { authentications } } = state
   const { channels, expiresAt, uid } = permission
   // Responses are for the user who sent the request.
   if (state.permission !== undefined && state.permission.uid !== uid) BrowserCalls.end(state)
   state.permission = permission
   state.client = browser.version === 1 ? client : undefined
   state.origin = encodeOrigin({ sid: browser.sid, uid })
-  browsers.identifyUnsafe(browser, uid, permission.info)
   authentications.startUnsafe(browser, expiresAt)
   const expiresIn = expiresAt === undefined ? undefined : Math.max(1, Math.floor(expiresAt - now))
   browser.sendUnsafe(BrokerMessage.authenticated(browser.version === 1 ? { uid, expiresIn, channels } : undefined, id))
@@ -176,9 +183,20 @@ const triggerOnce = (
   state: State,
   message: Message<"Trigger">
 ): Effect.Effect<void, BadRequestError | ForbiddenError | InternalError> => {
-  const enqueue = trigger(state, message.event, message.data)
+  const { data, dedupeKey, event, traceparent } = message
+  const { browser: { version }, permission } = state
+  const isOne = version === 1 && permission !== undefined
+  const enqueue = isOne
+    ? trigger(state, event, data, {
+      traceparent,
+      dedupeKey: dedupeKey === undefined ? undefined : keyOfUser(permission.uid, dedupeKey)
+    })
+    : trigger(state, event, data)
   return state.permission === undefined ? enqueue : BrowserCalls.once(state, state.permission.uid, message, enqueue)
 }
+
+// Nobody else can keep the events of a user from being queued: backends have no such keys.
+const keyOfUser = (uid: string, dedupeKey: string): string => `:browser ${JSON.stringify([uid, dedupeKey])}`
 
 const request = (state: State, message: Message<"Request">): Effect.Effect<void, StatusError> => {
   const { browser: { sid, version }, permission } = state
@@ -202,18 +220,23 @@ const trigger = (
   { origin, browser, permission, vhost }: State,
   event: string,
   data: ObjectText,
-  channel?: string
+  { channel, dedupeKey, ...more }: {
+    readonly channel?: string
+    readonly dedupeKey?: string | undefined
+    readonly traceparent?: string | undefined
+  } = {}
 ): Effect.Effect<void, ForbiddenError | InternalError> => {
   if (permission === undefined) {
     return Effect.fail(unauthenticated)
   }
   const { uid } = permission
-  return traced(event, vhost.path, (traceparent) =>
+  return traced(event, vhost.path, more.traceparent, (traceparent) =>
     vhost.lobby.enqueue(
       BrokerMessage.triggered(event, data, browser.sid, channel),
       channel === undefined && traceparent === undefined
         ? origin
-        : encodeOrigin({ sid: browser.sid, uid, channel, traceparent })
+        : encodeOrigin({ sid: browser.sid, uid, channel, traceparent }),
+      dedupeKey === undefined ? undefined : { dedupeKey }
     ))
 }
 
@@ -224,7 +247,7 @@ const broadcast = Effect.fnUntraced(function*(state: State, message: Message<"Br
   const subscribed = yield* channels.has(channel, browser)
   if (!subscribed) return yield* new NotSubscribedError({ channel })
   if (!channels.ruleOf(channel).browsersBroadcast) return yield* onlyBackends
-  if (message.trigger !== undefined) yield* trigger(state, message.trigger, data, channel)
+  if (message.trigger !== undefined) yield* trigger(state, message.trigger, data, { channel })
   yield* channels.broadcast(channel, event, data, { from: browser })
 })
 
@@ -251,15 +274,16 @@ const confirmNow = (state: State, id: Id | undefined): Effect.Effect<boolean> =>
 
 const staysOpen = Effect.succeed(true)
 
-// A trace starts here, because a browser is not trusted to choose the parent.
 const traced = <A, E>(
   event: string,
   vhost: string,
+  given: string | undefined,
   use: (traceparent: string | undefined) => Effect.Effect<A, E>
-): Effect.Effect<A, E> =>
-  Trace.span("Broker.trigger", () => ({
+): Effect.Effect<A, E> => {
+  const { options, traceparent } = Trace.fromBrowser(given)
+  return Trace.span("Broker.trigger", () => ({
+    ...options,
     kind: "producer",
-    root: true,
     attributes: {
       "messaging.system": "kosmonaut",
       "messaging.operation.type": "send",
@@ -267,7 +291,8 @@ const traced = <A, E>(
       "kosmonaut.vhost": vhost,
       "kosmonaut.event": event
     }
-  }), (span) => use(span && Trace.toTraceparent(span)))
+  }), (span) => use(span === undefined ? traceparent : Trace.toTraceparent(span)))
+}
 
 /** Milliseconds of a clock that never goes back. */
 export const monotonicOf = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6

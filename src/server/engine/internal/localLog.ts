@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
 import { byteLength } from "../../../protocol/Frame.ts"
 import { ChannelNotFoundError } from "../../../protocol/KosmonautError.ts"
+import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
 import * as EventLoop from "../../../transport/EventLoop.ts"
 import * as Journal from "../Journal.ts"
@@ -15,6 +16,7 @@ import type { Change, HistoryEntry, HistoryPart, Intent, Intents, Log, Rejection
 import * as Changes from "./changes.ts"
 import type { Channel } from "./channel.ts"
 import { decide } from "./decisions.ts"
+import * as Departure from "./departure.ts"
 import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
 import * as Inboxes from "./inboxes.ts"
@@ -25,6 +27,8 @@ import { channelOf, type VhostState } from "./vhostState.ts"
 /** The log of one broker, whose effects are done when they are made. */
 export interface LocalLog extends Log {
   readonly commit: <Tag extends keyof Intents>(intent: Intent<Tag>) => Exit.Exit<boolean, Rejections[Tag]>
+  readonly identify: (...args: Parameters<Log["identify"]>) => Exit.Exit<void>
+  readonly forgetUser: (...args: Parameters<Log["forgetUser"]>) => Exit.Exit<void>
 }
 
 /** Makes the log of a vhost in this state. */
@@ -40,6 +44,9 @@ export const make = (options: {
   readonly wake?: (() => void) | undefined
 }): LocalLog => {
   const { emit = constVoid, journal = Journal.none, positions = Positions.unlimited, state, wake = constVoid } = options
+  state.histories.onDue = wake
+  // What was restored is due, too.
+  if (History.nextDue(state.histories) !== undefined) wake()
   const log: LocalLog = {
     epoch: () => state.epoch,
     head: () => state.head,
@@ -56,11 +63,15 @@ export const make = (options: {
       publish(decision, emit)
       Changes.apply(state, decision, state.head + 1)
       record(decision, state, journal)
-      if (decision._tag === "GraceBegun") wake()
+      if (decision._tag === "GraceBegun" || decision._tag === "RulesSet") wake()
       if (state.head >= positions.renewAt()) positions.renew()
       return changed
     },
-    nextDue: () => Graces.nextDue(state.graces),
+    ...makeBrowsers(state, emit, (browser, mayReturn) => Departure.leave(state, log, browser, mayReturn)),
+    nextDue: () => {
+      const due = Math.min(Graces.nextDue(state.graces) ?? Infinity, History.nextDue(state.histories) ?? Infinity)
+      return due === Infinity ? undefined : due
+    },
     sweep: Effect.suspend(() => sweep(state, log)),
     barrier: Exit.void,
     isPersisted: (channel) =>
@@ -70,6 +81,34 @@ export const make = (options: {
   }
   return log
 }
+
+const makeBrowsers = (
+  { browsers }: VhostState,
+  emit: (event: Event) => void,
+  leaveChannels: Log["leave"]
+): Pick<LocalLog, "enter" | "identify" | "forgetUser" | "leave"> => ({
+  enter: (browser) => {
+    browsers.add(browser)
+    emit(Lifecycle.browserConnected(browser.sid))
+  },
+  identify: (browser, uid, info) => {
+    browsers.identify(browser, uid, info)
+    return Exit.void
+  },
+  forgetUser: (browser) => {
+    browsers.forgetUser(browser)
+    return Exit.void
+  },
+  leave: (browser, mayReturn) => {
+    const left = leaveChannels(browser, mayReturn)
+    const removed = Effect.sync(() => {
+      const removed = browsers.remove(browser)
+      if (removed !== undefined) emit(Lifecycle.browserDisconnected(browser.sid, removed.uid))
+    })
+    // Twice: a backend may subscribe it while it leaves, and not once it is removed.
+    return Effect.andThen(Effect.andThen(left, removed), left)
+  }
+})
 
 // Workers learn of lifecycle events before browsers learn of the change.
 const publish = (change: Change, emit: (event: Event) => void): void => {
@@ -102,15 +141,19 @@ const record = (change: Change, state: VhostState, journal: Journal.Journal): vo
   }
 }
 
+/** After how many broadcasts that are too old to yield. */
+const turn = 10_000
+
 const sweep = Effect.fnUntraced(function*(state: VhostState, { commit }: LocalLog) {
   let share = EventLoop.shareFromNow()
   for (let entry = Graces.due(state.graces, state.now()); entry; entry = Graces.due(state.graces, state.now())) {
     const { channel, member, uid } = entry
-    yield* commit({ _tag: "EndGrace", channel: channel.name, uid, sid: member?.value?.browser.sid })
+    yield* Effect.ignore(commit({ _tag: "EndGrace", channel: channel.name, uid, sid: member?.value?.browser.sid }))
     if (!EventLoop.isShareOver(share)) continue
     yield* EventLoop.nextLast
     share = EventLoop.shareFromNow()
   }
+  while (History.expire(state.histories, state.now(), turn) === turn) yield* Effect.yieldNow
 })
 
 const historyOf = (
