@@ -99,13 +99,15 @@ const serveDecrypted = (socket: Socket, host: Host, connection: Ends, decrypt: D
   })
 }
 
+const makeOnDefect = (socket: Socket, host: Host) => (defect: unknown): void => {
+  host.fork(Effect.logError("A backend's connection has failed", defect))
+  socket.destroy()
+}
+
 const serveOn = (socket: Socket, host: Host, self: Ends): void => {
   let detected: Detected | undefined
   let discarded = 0
-  const onDefect = (defect: unknown) => {
-    host.fork(Effect.logError("A backend's connection has failed", defect))
-    socket.destroy()
-  }
+  const onDefect = makeOnDefect(socket, host)
   const encode: Encode = (sendings) => (detected?.encode ?? Classic.encode)(sendings)
   const writer = Writer.make({ socket, limit: strangersOutbox, encode, onDefect })
   const authorized = makeAuthorized(host, writer)
@@ -129,8 +131,8 @@ const serveOn = (socket: Socket, host: Host, self: Ends): void => {
       if (discarded > lingerSize) socket.destroy()
       return
     }
-    detected ??= detect(chunk, link, host)
-    detected.protocol.feed(chunk)
+    const { protocol } = detected ??= detect(chunk, link, host)
+    protocol.feed(chunk)
     reader.readUnsafe()
   })
   socket.on("end", () => ending.endedUnsafe(reader.isBusy()))
