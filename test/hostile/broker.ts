@@ -4,10 +4,10 @@
 import { Deferred, Effect, Exit, Redacted } from "effect"
 import { spawn } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import * as CurveKeys from "../../src/transport/CurveKeys.ts"
+import * as Bundle from "../harness/bundle.ts"
 import * as Certificates from "../harness/certificates.ts"
 import { temporaryFolder } from "../harness/temporaryFolder.ts"
 import { token } from "../harness/TestBroker.ts"
@@ -59,8 +59,8 @@ const outside = (pid: number): Pick<Cost, "rss" | "descriptors"> =>
 
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
-const args = (flags: ReadonlyArray<string>) => [
-  ...["--expose-gc", `--max-old-space-size=${heapSize}`, "--import", path("probe.ts"), path("../../src/cli/Main.ts")],
+const args = (main: string, flags: ReadonlyArray<string>) => [
+  ...["--expose-gc", `--max-old-space-size=${heapSize}`, "--import", path("probe.ts"), main],
   ...[
     "serve",
     "--vhost",
@@ -94,14 +94,15 @@ const encryption = Effect.gen(function*() {
 /** Starts one and waits until it is ready. It is killed with the scope. */
 export const start = Effect.fnUntraced(function*(attack: Pick<Attack, "flags" | "encrypted">) {
   const flags = [...attack.flags ?? [], ...attack.encrypted === true ? yield* encryption : []]
+  const main = yield* Effect.promise(() => Bundle.of(path("../../src/cli/Main.ts")))
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn("sh", ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, process.execPath, ...args(flags)], {
+      spawn("sh", ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, process.execPath, ...args(main, flags)], {
         env: {
           ...process.env,
           KOSMONAUT_TOKEN: token,
           KOSMONAUT_ADMIN_COOKIE: cookie,
-          NODE_COMPILE_CACHE: join(tmpdir(), "kosmonaut-test-cache")
+          ...Bundle.cache
         },
         stdio: ["ignore", "pipe", "pipe", "ipc"]
       })

@@ -59,6 +59,9 @@ export const broker = HttpApiGroup.make("broker").add(
   HttpApiEndpoint.get("status", "/status", { success: Model.Status }).annotateMerge(
     describe("What the broker has now, over all vhosts")
   ),
+  HttpApiEndpoint.get("nodes", "/nodes", { success: Model.Nodes, error: Errors.UnavailableError }).annotateMerge(
+    describe("The living nodes of the cluster", "None for a broker that is alone")
+  ),
   HttpApiEndpoint.get("overview", "/overview", { success: Model.Overview }).annotateMerge(
     describe("What a dashboard shows of the broker", "As often as once a second: it costs no more if there is more")
   ),

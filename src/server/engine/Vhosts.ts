@@ -16,8 +16,10 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { constVoid } from "effect/Function"
 import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
@@ -30,6 +32,7 @@ import * as Authentications from "./Authentications.ts"
 import * as Browsers from "./Browsers.ts"
 import * as Calls from "./Calls.ts"
 import * as Channels from "./Channels.ts"
+import { Cluster } from "./Cluster.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Background from "./internal/background.ts"
 import * as History from "./internal/history.ts"
@@ -277,11 +280,29 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
     Deferred.doneUnsafe(removed, Exit.void)
   }
 
+  yield* report(() => Iterable.map(vhosts.values(), ({ vhost }) => vhost))
   yield* Metrics.register(() => Iterable.map(vhosts.values(), ({ vhost }) => vhost), () => totalsOfRemoved)
   yield* Effect.forkScoped(work.heartbeats)
   yield* Effect.forkScoped(work.redeliveries)
   return { vhosts, rulesOf, enter, leave, remove }
 })
+
+// What this node has to do, for the lists of other nodes.
+const report = (vhosts: () => Iterable<Vhost>) =>
+  Effect.map(
+    Effect.serviceOption(Cluster),
+    Option.match({
+      onNone: constVoid,
+      onSome: (cluster) => {
+        const sum = (count: (vhost: Vhost) => number) =>
+          Iterable.reduce(vhosts(), 0, (total, vhost) => total + count(vhost))
+        cluster.report(() => ({
+          browsers: sum(({ browsers }) => browsers.count()),
+          workers: sum(({ lobby }) => lobby.counters.workers)
+        }))
+      }
+    })
+  )
 
 const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: unknown): void =>
   void run(Effect.logError("An event or the result of a request was not sent", defect))

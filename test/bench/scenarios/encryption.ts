@@ -41,8 +41,8 @@ export const run = async (bench: Bench): Promise<void> => {
     await requests("wr", urls.zmq.replace(/^wrs:(.*)\?.*$/, "wr:$1"), true)
   ], { profile: true })
   await bench.compare("64 requests in flight over TCP", [rate("requests")], [
-    await requests("wrs+tcp", `${urls.tcp.replace(/^wr/, "wrs")}?fingerprint=${fingerprint}`, false),
-    await requests("wr+tcp", urls.tcp, true)
+    await requests("wrs+tcp", `${urls.tcp.replace(/\?.*/, "")}?fingerprint=${fingerprint}`, false),
+    await requests("wr+tcp", urls.tcp.replace(/^wrs/, "wr").replace(/\?.*/, ""), true)
   ], { profile: true })
 
   const encrypted = await fanOut("wss", broker, { ...urls.browsers, isEncrypted: true })

@@ -63,7 +63,7 @@ describe("inboxes", () => {
       const all = many(1000)
       for (const browser of all) {
         browsers.enterUnsafe(browser)
-        browsers.identifyUnsafe(browser, "joe")
+        Effect.runSync(browsers.identify(browser, "joe"))
         yield* channels.subscribe(":user", browser, {
           permission: { uid: "joe", allows: () => false },
           hidden: false,
@@ -92,7 +92,7 @@ describe("inboxes", () => {
       const all = many(300)
       for (const browser of all) {
         browsers.enterUnsafe(browser)
-        browsers.identifyUnsafe(browser, "joe")
+        Effect.runSync(browsers.identify(browser, "joe"))
       }
       const leaving = yield* Effect.forkChild(Effect.sync(() => {
         for (const browser of all) Effect.runSync(browsers.leave(browser, false))

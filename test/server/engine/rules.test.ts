@@ -203,6 +203,11 @@ describe("A channel that is opened on demand", () => {
       expect(count()).toBe(before + 9000)
       yield* TestClock.adjust("32 seconds")
       expect(count()).toBe(before)
+      // After a time without any.
+      yield* TestClock.adjust("1 hour")
+      yield* vhost.channels.broadcast("room-1", "said", {})
+      yield* TestClock.adjust("62 seconds")
+      expect(count()).toBe(before)
     }))
 
   it.effect("stays open once a backend has opened it, and says that it was closed by one", () =>

@@ -24,7 +24,7 @@ export interface Inboxes {
   /** What is retained for the other users. Last is the one that has got something last. */
   readonly unattended: SizedMap.SizedMap<History.History>
   /** Of how many other users something is retained at most. */
-  readonly limit: number
+  limit: number
   readonly histories: History.Histories
   /** Called when `floor` is another one. */
   readonly onForgotten: () => void

@@ -50,12 +50,7 @@ export const make = (options: {
   const log: LocalLog = {
     epoch: () => state.epoch,
     head: () => state.head,
-    history: (channel, options) => {
-      const found = channelOf(state, channel)
-      if (found === undefined) return Exit.fail(new ChannelNotFoundError({ channel }))
-      History.expire(state.histories)
-      return Exit.succeed(historyOf(found, options))
-    },
+    history: (channel, options) => historyOf(state, channel, options),
     commit: (intent) => {
       const decision = decide(state, intent)
       if (decision._tag === "Rejected") return Exit.fail(decision.error)
@@ -156,7 +151,19 @@ const sweep = Effect.fnUntraced(function*(state: VhostState, { commit }: LocalLo
   while (History.expire(state.histories, state.now(), turn) === turn) yield* Effect.yieldNow
 })
 
-const historyOf = (
+/** The broadcasts of a channel after a position, see `Log.history`. */
+export const historyOf = (
+  state: VhostState,
+  channel: string,
+  options: Parameters<Log["history"]>[1]
+): Exit.Exit<HistoryPart, ChannelNotFoundError> => {
+  const found = channelOf(state, channel)
+  if (found === undefined) return Exit.fail(new ChannelNotFoundError({ channel }))
+  History.expire(state.histories)
+  return Exit.succeed(partOf(found, options))
+}
+
+const partOf = (
   { history }: Channel,
   { after, limit, maxSize }: { readonly after: number; readonly limit: number; readonly maxSize: number }
 ): HistoryPart => {
