@@ -17,6 +17,7 @@ import {
   type RedisConnectionError,
   type UnsuitableRedisError
 } from "../BrokerError.ts"
+import { SharedAccessTokens } from "../engine/AccessTokens.ts"
 import { Cluster } from "../engine/Cluster.ts"
 import { SharedLogs } from "../engine/SharedLog.ts"
 import { SharedQueues } from "../engine/SharedQueue.ts"
@@ -24,6 +25,7 @@ import * as Connection from "./Connection.ts"
 import * as Nodes from "./Nodes.ts"
 import * as RedisLogs from "./RedisLogs.ts"
 import * as RedisQueues from "./RedisQueues.ts"
+import * as RedisTokens from "./RedisTokens.ts"
 
 /**
  * Where the Redis is, and how this node is called.
@@ -55,6 +57,7 @@ const make = Effect.fnUntraced(function*({ url, ...options }: Options) {
         : "Redis cannot be reached"
   }).pipe(
     Context.add(SharedLogs, { logOf: (vhost) => Effect.succeed(logs.logOf(vhost)) }),
+    Context.add(SharedAccessTokens, { tokensOf: (vhost, options) => RedisTokens.make(nodes, vhost, options) }),
     Context.add(SharedQueues, queues)
   )
 })
@@ -80,6 +83,6 @@ const check = (url: Redacted.Redacted): Effect.Effect<void, InvalidOptionError> 
 export const layer = (
   options: Options
 ): Layer.Layer<
-  Cluster | SharedLogs | SharedQueues,
+  Cluster | SharedAccessTokens | SharedLogs | SharedQueues,
   InvalidOptionError | RedisConnectionError | RedisCommandError | UnsuitableRedisError
 > => Layer.effectContext(make(options))

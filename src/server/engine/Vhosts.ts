@@ -231,6 +231,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
   const config = yield* BrokerConfig
   const clock = yield* Clock.Clock
   const onDefect = logNotSent(Effect.runForkWith(yield* Effect.context<never>()))
+  const sharedTokens = Option.getOrUndefined(yield* Effect.serviceOption(AccessTokens.SharedAccessTokens))
   const vhosts = new Map<string, Entered>()
   const shared = { clock, patterns: Patterns.make(), lags: Metrics.makeLags(yield* Effect.context<never>()) }
   // The configuration that a vhost exposes must not contain the tokens of others.
@@ -256,7 +257,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
         return vhost.tokens.list()[0]
       },
       channels,
-      accessTokens: AccessTokens.make({ ...own, issued: stored?.issued }),
+      accessTokens: sharedTokens?.tokensOf(path, own) ?? AccessTokens.make({ ...own, issued: stored?.issued }),
       authentications: Authentications.make(clock, wake),
       lobby,
       ...replay,

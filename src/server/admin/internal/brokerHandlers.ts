@@ -28,17 +28,7 @@ export const layer = HttpApiBuilder.group(
     const cluster = yield* Effect.serviceOption(Cluster)
     return handlers
       .handle("status", () => status(begun))
-      .handle("nodes", () =>
-        Option.match(cluster, {
-          onNone: () => Effect.succeed({ nodes: [] }),
-          onSome: ({ nodes }) =>
-            Effect.mapBoth(nodes, {
-              onFailure: ({ message }) => new Errors.UnavailableError({ message }),
-              onSuccess: (all) => ({
-                nodes: all.map(({ lease, ...node }) => ({ ...node, leaseSeconds: lease / 1000 }))
-              })
-            })
-        }))
+      .handle("nodes", () => nodesOf(cluster))
       .handle("overview", () => overview(begun))
       .handle("slowBrowsers", () => Browsers.slowest)
       .handle("tailRefusals", () => Effect.succeed(Tail.ofRefusals))
@@ -64,6 +54,16 @@ const status = Effect.fnUntraced(function*(begun: bigint) {
     }
   }
 })
+
+const nodesOf = (cluster: Option.Option<Cluster["Service"]>) =>
+  Option.match(cluster, {
+    onNone: () => Effect.succeed({ nodes: [] }),
+    onSome: ({ nodes }) =>
+      Effect.mapBoth(nodes, {
+        onFailure: ({ message }) => new Errors.UnavailableError({ message }),
+        onSuccess: (all) => ({ nodes: all.map(({ lease, ...node }) => ({ ...node, leaseSeconds: lease / 1000 })) })
+      })
+  })
 
 const none: Counts = {
   browsers: 0,
