@@ -29,8 +29,10 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     isolate: false,
     maxWorkers: "100%",
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Of one file, where tests may run together: while one waits, another can work.
+    maxConcurrency: 2,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     silent: "passed-only"
   }
 })

@@ -51,6 +51,7 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
     "server/Vhosts.ts",
     "server/domain",
     "server/store/Store.ts",
+    "transport/EventLoop.ts",
     ...brokerBasics
   ],
   "server/endpoint": ["protocol", "transport", "server/domain", "server/engine", ...brokerBasics],

@@ -266,7 +266,7 @@ export const deadLetters = HttpApiGroup.make("deadLetters").add(
     params: vhost,
     query: Model.Page,
     success: Model.part(Model.DeadLetter),
-    error: Errors.NotFoundError
+    error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(describe("The dead letters, the oldest first")),
   HttpApiEndpoint.post("replayAll", "/vhosts/:vhost/dead-letters/replay", {
     params: vhost,

@@ -17,11 +17,15 @@ import {
   type RedisConnectionError,
   type UnsuitableRedisError
 } from "../BrokerError.ts"
+import { SharedAccessTokens } from "../engine/AccessTokens.ts"
 import { Cluster } from "../engine/Cluster.ts"
 import { SharedLogs } from "../engine/SharedLog.ts"
+import { SharedQueues } from "../engine/SharedQueue.ts"
 import * as Connection from "./Connection.ts"
 import * as Nodes from "./Nodes.ts"
 import * as RedisLogs from "./RedisLogs.ts"
+import * as RedisQueues from "./RedisQueues.ts"
+import * as RedisTokens from "./RedisTokens.ts"
 
 /**
  * Where the Redis is, and how this node is called.
@@ -37,6 +41,8 @@ const make = Effect.fnUntraced(function*({ url, ...options }: Options) {
   const connection = yield* Connection.make(url)
   const nodes = yield* Nodes.make(connection, options)
   const logs = yield* RedisLogs.make(connection, nodes)
+  const queues = RedisQueues.make({ connection, nodes })
+  yield* Effect.forkScoped(queues.listen)
   yield* Effect.logInfo(`This is the node ${nodes.self}, ${options.name}`)
   return Context.make(Cluster, {
     self: nodes.self,
@@ -50,7 +56,9 @@ const make = Effect.fnUntraced(function*({ url, ...options }: Options) {
         ? undefined
         : "Redis cannot be reached"
   }).pipe(
-    Context.add(SharedLogs, { logOf: (vhost) => Effect.succeed(logs.logOf(vhost)) })
+    Context.add(SharedLogs, { logOf: (vhost) => Effect.succeed(logs.logOf(vhost)) }),
+    Context.add(SharedAccessTokens, { tokensOf: (vhost, options) => RedisTokens.make(nodes, vhost, options) }),
+    Context.add(SharedQueues, queues)
   )
 })
 
@@ -75,6 +83,6 @@ const check = (url: Redacted.Redacted): Effect.Effect<void, InvalidOptionError> 
 export const layer = (
   options: Options
 ): Layer.Layer<
-  Cluster | SharedLogs,
+  Cluster | SharedAccessTokens | SharedLogs | SharedQueues,
   InvalidOptionError | RedisConnectionError | RedisCommandError | UnsuitableRedisError
 > => Layer.effectContext(make(options))

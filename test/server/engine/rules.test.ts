@@ -42,6 +42,7 @@ describe("The rule of a channel", () => {
     const rules = Vhost.rules({ pattern: "a", history: true }, { pattern: "b", history: { count: 7, age: "1 hour" } })
     const standard = { count: 1000, size: 1_048_576, age: 300_000 }
     expect(Rules.ruleOf(rules, "a")).toEqual({
+      pattern: "a",
       openOnDemand: false,
       history: standard,
       browsersBroadcast: false,
