@@ -83,27 +83,31 @@ type Ends = { -readonly [Key in keyof BackendConnection]: BackendConnection[Key]
 // If nothing arrives, nothing is ever served.
 const serveDecrypted = (socket: Socket, host: Host, connection: Ends, decrypt: Decrypt): void => {
   const onClose = () => host.onEnd(connection, undefined)
+  const serveIt = (served: Socket) => {
+    socket.off("close", onClose)
+    serveOn(served, host, connection)
+  }
   // An error is followed by the end.
   socket.on("error", constVoid)
   socket.on("close", onClose)
   socket.once("data", (chunk) => {
-    socket.off("close", onClose)
     socket.pause()
     socket.unshift(chunk)
-    // TLS takes what the paused socket holds.
-    if (chunk[0] === firstByte) return serveOn(decrypt(socket), host, connection)
-    serveOn(socket, host, connection)
+    if (chunk[0] === firstByte) return decrypt(socket, serveIt)
+    serveIt(socket)
     socket.resume()
   })
+}
+
+const makeOnDefect = (socket: Socket, host: Host) => (defect: unknown): void => {
+  host.fork(Effect.logError("A backend's connection has failed", defect))
+  socket.destroy()
 }
 
 const serveOn = (socket: Socket, host: Host, self: Ends): void => {
   let detected: Detected | undefined
   let discarded = 0
-  const onDefect = (defect: unknown) => {
-    host.fork(Effect.logError("A backend's connection has failed", defect))
-    socket.destroy()
-  }
+  const onDefect = makeOnDefect(socket, host)
   const encode: Encode = (sendings) => (detected?.encode ?? Classic.encode)(sendings)
   const writer = Writer.make({ socket, limit: strangersOutbox, encode, onDefect })
   const authorized = makeAuthorized(host, writer)
@@ -115,6 +119,7 @@ const serveOn = (socket: Socket, host: Host, self: Ends): void => {
     socket,
     writer,
     step: () => ending.isClosing() ? "needs more" : detected!.protocol.step(),
+    isStranger: authorized.isStranger,
     fork: host.fork,
     onDefect,
     onRest: ending.restedUnsafe
@@ -126,8 +131,8 @@ const serveOn = (socket: Socket, host: Host, self: Ends): void => {
       if (discarded > lingerSize) socket.destroy()
       return
     }
-    detected ??= detect(chunk, link, host)
-    detected.protocol.feed(chunk)
+    const { protocol } = detected ??= detect(chunk, link, host)
+    protocol.feed(chunk)
     reader.readUnsafe()
   })
   socket.on("end", () => ending.endedUnsafe(reader.isBusy()))
@@ -144,15 +149,18 @@ const serveOn = (socket: Socket, host: Host, self: Ends): void => {
 const makeAuthorized = (host: Host, writer: Writer.Writer) => {
   let peer: Peer | undefined
   let identity: string | undefined
+  let isStranger = true
   return {
     identity: () => identity,
+    isStranger: () => isStranger,
     authorize: (candidate: Peer): Effect.Effect<Frames | undefined> => {
       peer = candidate
       identity = candidate.identity
       return Effect.map(
         host.handlers.authorize?.(candidate) ?? Effect.succeed(undefined),
         (frames: Frames | undefined) => {
-          if (frames === undefined) writer.limitUnsafe(host.outboxSize)
+          isStranger = frames !== undefined
+          if (!isStranger) writer.limitUnsafe(host.outboxSize)
           return frames
         }
       )
