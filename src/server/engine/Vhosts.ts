@@ -19,7 +19,8 @@ import * as Exit from "effect/Exit"
 import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
 import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
@@ -41,12 +42,14 @@ import * as StoredVhosts from "./internal/storedVhosts.ts"
 import * as TokenRotation from "./internal/tokenRotation.ts"
 import * as VhostParts from "./internal/vhostParts.ts"
 import * as VhostRules from "./internal/vhostRules.ts"
+import type { VhostState } from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import type { Log } from "./Log.ts"
 import * as Replay from "./Replay.ts"
 import * as ResponseCache from "./ResponseCache.ts"
+import { SharedLogs } from "./SharedLog.ts"
 import * as VhostTokens from "./VhostTokens.ts"
 
 /**
@@ -152,8 +155,8 @@ export const make = Effect.gen(function*() {
     const tokens = TokenRotation.tokensOf(options, [VhostTokens.random()])
     yield* check(options.path, tokens)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
-    const vhost = enter({ path: options.path, given: tokens, rules: yield* rulesOf(options) })
-    yield* Effect.onError(openAll(vhost, options), () => Effect.sync(() => registry.leave(vhost)))
+    const vhost = yield* enter({ path: options.path, given: tokens, rules: yield* rulesOf(options) })
+    yield* Effect.onError(openAll(vhost, options), () => Effect.suspend(() => registry.leave(vhost)))
     yield* vhost.journal.persisted
     return vhost
   })
@@ -162,7 +165,7 @@ export const make = Effect.gen(function*() {
     yield* check(options.path, tokens)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
     const rules = yield* rulesOf(options, stored)
-    yield* openAll(enter({ path: options.path, given: tokens, rules, stored }), options)
+    yield* openAll(yield* enter({ path: options.path, given: tokens, rules, stored }), options)
   })
   const find = (path: string) =>
     Effect.suspend(() => {
@@ -175,7 +178,8 @@ export const make = Effect.gen(function*() {
     return stored === undefined ? add(options) : restore(options, stored)
   }, { discard: true })
   for (const [path, stored] of restored) {
-    if (!vhosts.has(path)) enter({ path, given: stored.tokens, rules: yield* rulesOf({ path }, stored), stored })
+    const rules = yield* rulesOf({ path }, stored)
+    if (!vhosts.has(path)) yield* enter({ path, given: stored.tokens, rules, stored })
     yield* Effect.logInfo(`The vhost ${path} is restored: ${StoredVhosts.describe(stored)}`)
     // Until then its channels with history have no positions. If the storage fails, the log says so.
     yield* Effect.ignore(vhosts.get(path)?.vhost.journal.persisted ?? Effect.void)
@@ -187,8 +191,7 @@ export const make = Effect.gen(function*() {
     ...TokenRotation.make(find, config.shutdownTimeout),
     remove: Effect.fnUntraced(function*(path) {
       const entry = yield* find(path)
-      registry.remove(entry)
-      yield* Effect.timeoutOption(entry.vhost.lobby.dismissAll, config.shutdownTimeout)
+      yield* registry.remove(entry)
       yield* entry.vhost.journal.persisted
     }),
     authorize: (identity) =>
@@ -214,7 +217,8 @@ interface Entered {
   readonly removed: Deferred.Deferred<void>
   readonly warnings: Warnings.Warnings
   readonly log: Log
-  readonly histories: History.Histories
+  readonly state: VhostState
+  readonly logScope: Scope.Closeable
 }
 // The vhosts by their paths, and their background fibers.
 const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: VhostParts.Storage) {
@@ -222,6 +226,8 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
   const clock = yield* Clock.Clock
   const onDefect = logNotSent(Effect.runForkWith(yield* Effect.context<never>()))
   const vhosts = new Map<string, Entered>()
+  const scope = yield* Effect.scope
+  const logs = yield* Effect.serviceOption(SharedLogs)
   const shared = { clock, patterns: Patterns.make(), lags: Metrics.makeLags(yield* Effect.context<never>()) }
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
@@ -230,12 +236,19 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 
-  const enter = (entering: VhostParts.Entering): Vhost => {
+  const alone = Semaphore.makeUnsafe(1).withPermits(1)
+  const enter = Effect.fnUntraced(function*(entering: VhostParts.Entering) {
     const { path, rules, stored } = entering
+    if (vhosts.has(path)) return yield* new VhostExistsError({ path })
     const journal = journalOf(path)
     const own = { ...limits, ...shared, rules: rules.all, journal, wake }
     const { deadLetters, lobby } = VhostParts.makeLobby({ ...own, onDefect }, stored)
-    const { log, state } = VhostParts.makeLog(own, stored, isComplete, lobby.emitUnsafe)
+    const logScope = yield* Scope.fork(scope)
+    const { log, state } = yield* Effect.provideService(
+      VhostParts.makeLog(path, logs, [own, stored, isComplete, lobby.emitUnsafe]),
+      Scope.Scope,
+      logScope
+    )
     const removed = Deferred.makeUnsafe<void>()
     const channels = Channels.make(state, log)
     const vhost: Vhost = {
@@ -259,29 +272,43 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
     const warnings = Warnings.make(path, lobby, deadLetters, clock)
-    vhosts.set(path, { vhost, removed, warnings, log, histories: state.histories })
+    vhosts.set(path, { vhost, removed, warnings, log, state, logScope })
     return vhost
-  }
-  const leave = (vhost: Vhost) => {
-    // First, so that nothing is recorded of what it deletes anyway.
-    vhost.journal.deleted("Vhost", vhost.path)
-    History.release(vhosts.get(vhost.path)?.histories)
-    vhosts.delete(vhost.path)
-  }
-  // One synchronous step, so that an interruption cannot leave the vhost half removed.
-  const remove = ({ removed, vhost }: Entered) => {
-    leave(vhost)
-    // From now on nobody watches their deadlines.
-    vhost.lobby.endRequestsUnsafe("its vhost was removed")
+  })
+  const { leave, remove } = makeRemoval(vhosts, config, (vhost) => {
     totalsOfRemoved = Metrics.add(totalsOfRemoved, vhost)
-    Deferred.doneUnsafe(removed, Exit.void)
-  }
+  })
 
   yield* Metrics.register(() => Iterable.map(vhosts.values(), ({ vhost }) => vhost), () => totalsOfRemoved)
   yield* Effect.forkScoped(work.heartbeats)
   yield* Effect.forkScoped(work.redeliveries)
-  return { vhosts, rulesOf, enter, leave, remove }
+  return { vhosts, rulesOf, enter: (options: VhostParts.Entering) => alone(enter(options)), leave, remove }
 })
+
+// What is synchronous is one step, so that an interruption cannot leave the vhost half removed; the effects end its log and workers.
+const makeRemoval = (
+  vhosts: Map<string, Entered>,
+  { shutdownTimeout }: BrokerConfig["Service"],
+  onRemoved: (vhost: Vhost) => void
+) => {
+  const leave = (vhost: Vhost): Effect.Effect<void> => {
+    const entered = vhosts.get(vhost.path)
+    // First, so that nothing is recorded of what it deletes anyway.
+    vhost.journal.deleted("Vhost", vhost.path)
+    History.release(entered?.state.histories)
+    vhosts.delete(vhost.path)
+    return entered === undefined ? Effect.void : Scope.close(entered.logScope, Exit.void)
+  }
+  const remove = ({ removed, vhost }: Entered): Effect.Effect<void> => {
+    const left = leave(vhost)
+    // From now on nobody watches their deadlines.
+    vhost.lobby.endRequestsUnsafe("its vhost was removed")
+    onRemoved(vhost)
+    Deferred.doneUnsafe(removed, Exit.void)
+    return Effect.ensuring(Effect.asVoid(Effect.timeoutOption(vhost.lobby.dismissAll, shutdownTimeout)), left)
+  }
+  return { leave, remove }
+}
 
 const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: unknown): void =>
   void run(Effect.logError("An event or the result of a request was not sent", defect))

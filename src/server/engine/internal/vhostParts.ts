@@ -4,17 +4,24 @@
 
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
 import { envelopeSize } from "../../../protocol/Frame.ts"
+import type { InternalError } from "../../../protocol/KosmonautError.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
 import * as Store from "../../store/Store.ts"
 import type * as Channels from "../Channels.ts"
 import * as DeadLetters from "../DeadLetters.ts"
 import * as Journal from "../Journal.ts"
 import * as Lobby from "../Lobby.ts"
+import type { Log } from "../Log.ts"
+import type { SharedLogs } from "../SharedLog.ts"
 import * as VhostTokens from "../VhostTokens.ts"
 import * as LocalLog from "./localLog.ts"
 import * as Positions from "./positions.ts"
+import * as ReplicatedLog from "./replicatedLog.ts"
 import * as StoredHistory from "./storedHistory.ts"
 import * as StoredVhosts from "./storedVhosts.ts"
 import * as VhostRules from "./vhostRules.ts"
@@ -73,8 +80,23 @@ export const makeLobby = (
   return { deadLetters, lobby: Lobby.make({ ...options, events, deadLetters }) }
 }
 
-/** Its log. A store that may lack what an earlier broker has written lacks positions, too: those are of another epoch then. */
+/** Its log until the scope ends: the one that several nodes share, if there are any, or its own. */
 export const makeLog = (
+  path: string,
+  logs: Option.Option<SharedLogs["Service"]>,
+  local: Parameters<typeof makeLocal>
+): Effect.Effect<{ readonly state: VhostState.VhostState; readonly log: Log }, InternalError, Scope.Scope> =>
+  Option.match(logs, {
+    onNone: () => Exit.succeed(makeLocal(...local)),
+    onSome: ({ lifecycleOf, logOf }) =>
+      Effect.flatMap(logOf(path), (shared) => {
+        const [options, , , emit] = local
+        return ReplicatedLog.make({ ...options, shared, lifecycle: lifecycleOf?.(path), emit })
+      })
+  })
+
+// A store that may lack what an earlier broker has written lacks positions, too: those are of another epoch then.
+const makeLocal = (
   options: Omit<VhostState.Options, "epoch"> & { readonly journal: Journal.Journal; readonly wake: () => void },
   stored: StoredVhosts.StoredVhost | undefined,
   isComplete: boolean,
