@@ -231,6 +231,8 @@ const entriesOf = (steps: ReadonlyArray<Step>, isJoined: boolean) => {
         time += step.millis
     }
   }
+  // Time passes only with an entry.
+  append(nodes[2], { _tag: "Tick" })
   flush()
   return entries
 }
@@ -243,6 +245,7 @@ describe("replicas", () => {
     const reference = makeReference()
     reference.perform({ _tag: "Commit", node: 0, make: () => ({ _tag: "SetRules", rules }) })
     steps.forEach(reference.perform)
+    History.expire(reference.state.histories)
     for (const isJoined of [true, false]) {
       const entries = entriesOf(steps, isJoined)
       const replicas = nodes.map(makeReplica)
