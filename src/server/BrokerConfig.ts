@@ -58,6 +58,8 @@ const fields = {
   storageDir: Option.text,
   /** Whether each write waits for the disk, default no: writes outlast the broker's process, but not a power failure. */
   fsync: Option.isOn(false),
+  /** What people call this node of a cluster, in lists of nodes. Default the name of the machine. */
+  nodeName: Option.text,
   /** The largest message in bytes, of a browser or a backend, default 1 MiB. A larger one ends its connection. */
   maxMessageSize: Option.largest(defaultMaxMessageSize),
   /** How many channels a vhost may have, default 100 000. Beyond it opening fails with 597. */
@@ -79,6 +81,9 @@ const fields = {
   tls: Option.group(Groups.tls),
   /** CURVE: with `secretKeyFile` backends may connect to `wrs://`. */
   curve: Option.group(Groups.curve),
+
+  /** The Redis that the nodes of a cluster share. */
+  redis: Option.group(Groups.redis),
 
   /** Browsers: which may connect, how many, and how much each may send. */
   browsers: Option.group({
@@ -321,22 +326,24 @@ export const fromTexts = (texts: Readonly<Record<string, string | undefined>>): 
 
 /**
  * The options that are set in the environment, as `KOSMONAUT_QUEUE_CAPACITY=500` or `KOSMONAUT_BROWSERS_OUTBOX_SIZE=1MiB`. The
- * admin endpoint's cookie, which has no flag, is `KOSMONAUT_ADMIN_COOKIE`.
+ * secrets among them are `KOSMONAUT_ADMIN_COOKIE`, the admin endpoint's cookie, and `KOSMONAUT_REDIS_URL`.
  *
  * @since 0.1.0
  */
 export const environment: Config.Config<Options> = Config.map(
   Config.all({
     cookie: Config.withDefault(Config.Redacted("KOSMONAUT_ADMIN_COOKIE"), undefined),
+    redisUrl: Config.withDefault(Config.Redacted("KOSMONAUT_REDIS_URL"), undefined),
     texts: Config.all(Object.fromEntries(textOptions.map(({ path, variable }) => [
       path,
       Config.withDefault(Config.String(variable), undefined)
     ])))
   }),
-  ({ cookie, texts }) => {
-    const options = fromTexts(texts)
-    return cookie === undefined ? options : merge(options, { admin: { cookie } })
-  }
+  ({ cookie, redisUrl, texts }) =>
+    [
+      cookie === undefined ? {} : { admin: { cookie } },
+      redisUrl === undefined ? {} : { redis: { url: redisUrl } }
+    ].reduce(merge, fromTexts(texts))
 )
 
 function describe(path: string, schema: Schema.Top): ReadonlyArray<TextOption> {

@@ -147,7 +147,7 @@ export interface Channels {
   /** Whether a browser is subscribed. */
   readonly has: (name: string, browser: Browser) => Effect.Effect<boolean, FindError>
   /**
-   * Unsubscribes a browser from all its channels, without a message to it. After 10 000 deliveries to others it yields before
+   * Unsubscribes a browser from all its channels, without a message to it. After its share of the turn it yields before
    * the next channel; if it is interrupted there, the browser stays subscribed to the rest.
    */
   readonly leave: (browser: Browser) => Effect.Effect<void>

@@ -16,8 +16,10 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { constVoid } from "effect/Function"
 import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
@@ -31,6 +33,7 @@ import * as Authentications from "./Authentications.ts"
 import * as Browsers from "./Browsers.ts"
 import * as Calls from "./Calls.ts"
 import * as Channels from "./Channels.ts"
+import { Cluster } from "./Cluster.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Background from "./internal/background.ts"
 import * as History from "./internal/history.ts"
@@ -47,9 +50,8 @@ import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import type { Log } from "./Log.ts"
-import * as Replay from "./Replay.ts"
+import type * as Replay from "./Replay.ts"
 import * as ResponseCache from "./ResponseCache.ts"
-import { SharedLogs } from "./SharedLog.ts"
 import * as VhostTokens from "./VhostTokens.ts"
 
 /**
@@ -84,9 +86,11 @@ export interface Vhost {
   /** Records the changes of the vhost for the store. */
   readonly journal: Journal.Journal
   /** Replays all dead letters, the oldest first, until the queue is full. */
-  readonly replayAll: Effect.Effect<Replay.Replayed>
+  readonly replayAll: Effect.Effect<Replay.Replayed, InternalError>
   /** The dead letters after a cursor, the oldest first. */
-  readonly deadLettersAfter: (cursor: number) => Effect.Effect<Iterable<Channels.Listed<DeadLetters.DeadLetter>>>
+  readonly deadLettersAfter: (
+    cursor: number
+  ) => Effect.Effect<Iterable<Channels.Listed<DeadLetters.DeadLetter>>, InternalError>
   /** The browsers that are connected. */
   readonly browsers: Browsers.Browsers
   /** The triggers and requests that browsers may send again. */
@@ -156,7 +160,7 @@ export const make = Effect.gen(function*() {
     yield* check(options.path, tokens)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
     const vhost = yield* enter({ path: options.path, given: tokens, rules: yield* rulesOf(options) })
-    yield* Effect.onError(openAll(vhost, options), () => Effect.suspend(() => registry.leave(vhost)))
+    yield* Effect.onError(openAll(vhost, options), () => registry.abandon(vhost))
     yield* vhost.journal.persisted
     return vhost
   })
@@ -194,15 +198,19 @@ export const make = Effect.gen(function*() {
       yield* registry.remove(entry)
       yield* entry.vhost.journal.persisted
     }),
-    authorize: (identity) =>
-      Effect.suspend(() => {
-        const vhost = vhosts.get(identity.vhost)?.vhost
-        return vhost?.tokens.find(identity.token) !== undefined
-          ? Effect.succeed(vhost)
-          : Effect.fail(new UnauthorizedError({ detail: "the vhost is unknown or the access token does not open it" }))
-      })
+    authorize: (identity) => Effect.suspend(() => authorize(vhosts, identity))
   })
 })
+
+const authorize = (
+  vhosts: ReadonlyMap<string, Entered>,
+  identity: Identity
+): Effect.Effect<Vhost, UnauthorizedError> => {
+  const vhost = vhosts.get(identity.vhost)?.vhost
+  return vhost?.tokens.find(identity.token) !== undefined
+    ? Effect.succeed(vhost)
+    : Effect.fail(new UnauthorizedError({ detail: "the vhost is unknown or the access token does not open it" }))
+}
 
 /**
  * The vhosts as a layer, from the configuration.
@@ -225,9 +233,8 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
   const config = yield* BrokerConfig
   const clock = yield* Clock.Clock
   const onDefect = logNotSent(Effect.runForkWith(yield* Effect.context<never>()))
+  const sharedTokens = Option.getOrUndefined(yield* Effect.serviceOption(AccessTokens.SharedAccessTokens))
   const vhosts = new Map<string, Entered>()
-  const scope = yield* Effect.scope
-  const logs = yield* Effect.serviceOption(SharedLogs)
   const shared = { clock, patterns: Patterns.make(), lags: Metrics.makeLags(yield* Effect.context<never>()) }
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
@@ -235,6 +242,8 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
   const limits = { ...Limits.fromConfig(config), history: History.makeTotal(config.history.totalSize) }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
+  const queues = yield* VhostParts.sharedQueues
+  const parts = yield* VhostParts.makeParts(queues, isComplete)
 
   const alone = Semaphore.makeUnsafe(1).withPermits(1)
   const enter = Effect.fnUntraced(function*(entering: VhostParts.Entering) {
@@ -242,13 +251,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
     if (vhosts.has(path)) return yield* new VhostExistsError({ path })
     const journal = journalOf(path)
     const own = { ...limits, ...shared, rules: rules.all, journal, wake }
-    const { deadLetters, lobby } = VhostParts.makeLobby({ ...own, onDefect }, stored)
-    const logScope = yield* Scope.fork(scope)
-    const { log, state } = yield* Effect.provideService(
-      VhostParts.makeLog(path, logs, [own, stored, isComplete, lobby.emitUnsafe]),
-      Scope.Scope,
-      logScope
-    )
+    const { deadLetters, lobby, log, logScope, replay, state } = yield* parts({ ...own, path, onDefect }, stored)
     const removed = Deferred.makeUnsafe<void>()
     const channels = Channels.make(state, log)
     const vhost: Vhost = {
@@ -258,10 +261,10 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
         return vhost.tokens.list()[0]
       },
       channels,
-      accessTokens: AccessTokens.make({ ...own, issued: stored?.issued }),
+      accessTokens: sharedTokens?.tokensOf(path, own) ?? AccessTokens.make({ ...own, issued: stored?.issued }),
       authentications: Authentications.make(clock, wake),
       lobby,
-      ...Replay.make(deadLetters, lobby),
+      ...replay,
       config: limitsOnly,
       deadLetters,
       journal,
@@ -275,19 +278,21 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
     vhosts.set(path, { vhost, removed, warnings, log, state, logScope })
     return vhost
   })
-  const { leave, remove } = makeRemoval(vhosts, config, (vhost) => {
+  const removal = makeRemoval(vhosts, queues, config, (vhost) => {
     totalsOfRemoved = Metrics.add(totalsOfRemoved, vhost)
   })
 
-  yield* Metrics.register(() => Iterable.map(vhosts.values(), ({ vhost }) => vhost), () => totalsOfRemoved)
+  const all = () => Iterable.map(vhosts.values(), ({ vhost }) => vhost)
+  yield* report(all)
+  yield* Metrics.register(all, () => totalsOfRemoved)
   yield* Effect.forkScoped(work.heartbeats)
   yield* Effect.forkScoped(work.redeliveries)
-  return { vhosts, rulesOf, enter: (options: VhostParts.Entering) => alone(enter(options)), leave, remove }
+  return { vhosts, rulesOf, enter: (entering: VhostParts.Entering) => alone(enter(entering)), ...removal }
 })
 
-// What is synchronous is one step, so that an interruption cannot leave the vhost half removed; the effects end its log and workers.
 const makeRemoval = (
   vhosts: Map<string, Entered>,
+  queues: Effect.Success<typeof VhostParts.sharedQueues>,
   { shutdownTimeout }: BrokerConfig["Service"],
   onRemoved: (vhost: Vhost) => void
 ) => {
@@ -299,16 +304,37 @@ const makeRemoval = (
     vhosts.delete(vhost.path)
     return entered === undefined ? Effect.void : Scope.close(entered.logScope, Exit.void)
   }
-  const remove = ({ removed, vhost }: Entered): Effect.Effect<void> => {
-    const left = leave(vhost)
-    // From now on nobody watches their deadlines.
-    vhost.lobby.endRequestsUnsafe("its vhost was removed")
-    onRemoved(vhost)
-    Deferred.doneUnsafe(removed, Exit.void)
-    return Effect.ensuring(Effect.asVoid(Effect.timeoutOption(vhost.lobby.dismissAll, shutdownTimeout)), left)
+  return {
+    abandon: (vhost: Vhost) => Effect.andThen(Effect.suspend(() => leave(vhost)), queues.stop(vhost.path)),
+    // One synchronous step, so that an interruption cannot leave the vhost half removed. The effect ends its workers and its log.
+    remove: ({ removed, vhost }: Entered): Effect.Effect<void> => {
+      const left = leave(vhost)
+      // From now on nobody watches their deadlines.
+      vhost.lobby.endRequestsUnsafe("its vhost was removed")
+      onRemoved(vhost)
+      Deferred.doneUnsafe(removed, Exit.void)
+      const dismissed = Effect.timeoutOption(vhost.lobby.dismissAll, shutdownTimeout)
+      return Effect.andThen(Effect.ensuring(dismissed, left), queues.remove(vhost.path))
+    }
   }
-  return { leave, remove }
 }
+
+// What this node has to do, for the lists of other nodes.
+const report = (vhosts: () => Iterable<Vhost>) =>
+  Effect.map(
+    Effect.serviceOption(Cluster),
+    Option.match({
+      onNone: constVoid,
+      onSome: (cluster) => {
+        const sum = (count: (vhost: Vhost) => number) =>
+          Iterable.reduce(vhosts(), 0, (total, vhost) => total + count(vhost))
+        cluster.report(() => ({
+          browsers: sum(({ browsers }) => browsers.count()),
+          workers: sum(({ lobby }) => lobby.counters.workers)
+        }))
+      }
+    })
+  )
 
 const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: unknown): void =>
   void run(Effect.logError("An event or the result of a request was not sent", defect))

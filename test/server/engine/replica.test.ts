@@ -161,7 +161,7 @@ const settledOf = (state: VhostState) => {
       state.inboxes.floor,
       Array.from(state.inboxes.attended, ([uid, inbox]) => [uid, inbox.subscriptions.size, historyOf(inbox.history)])
         .toSorted(),
-      Array.from(state.inboxes.unattended, ([uid, history]) => [uid, historyOf(history)])
+      Array.from(state.inboxes.unattended.entries, ([uid, history]) => [uid, historyOf(history)])
     ],
     users: Array.from(state.browsers.users(), ([{ sid }, user]) => [sid, user])
   }

@@ -88,7 +88,7 @@ const entriesOf = (history: History.History | undefined): ReadonlyArray<History.
 const inboxesOf = ({ inboxes: { attended, unattended } }: VhostState) => [
   ...Array.from(attended, ([uid, inbox]) => [uid, contentOf(inbox)] as const),
   ...Array.from(
-    unattended,
+    unattended.entries,
     ([uid, history]) =>
       [uid, { history: beginningOf(history), entries: entriesOf(history), subscriptions: [], graces: [] }] as const
   )

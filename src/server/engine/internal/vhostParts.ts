@@ -5,9 +5,10 @@
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FiberMap from "effect/FiberMap"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { envelopeSize } from "../../../protocol/Frame.ts"
 import type { InternalError } from "../../../protocol/KosmonautError.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
@@ -17,11 +18,16 @@ import * as DeadLetters from "../DeadLetters.ts"
 import * as Journal from "../Journal.ts"
 import * as Lobby from "../Lobby.ts"
 import type { Log } from "../Log.ts"
-import type { SharedLogs } from "../SharedLog.ts"
+import * as Replay from "../Replay.ts"
+import { type LifecycleEvents, SharedLogs } from "../SharedLog.ts"
+import { type Limits, type SharedQueue as Queue, SharedQueues } from "../SharedQueue.ts"
 import * as VhostTokens from "../VhostTokens.ts"
 import * as LocalLog from "./localLog.ts"
 import * as Positions from "./positions.ts"
 import * as ReplicatedLog from "./replicatedLog.ts"
+import * as SharedDeadLetters from "./sharedDeadLetters.ts"
+import * as SharedLifecycle from "./sharedLifecycle.ts"
+import * as SharedQueue from "./sharedQueue.ts"
 import * as StoredHistory from "./storedHistory.ts"
 import * as StoredVhosts from "./storedVhosts.ts"
 import * as VhostRules from "./vhostRules.ts"
@@ -67,31 +73,97 @@ export const makeSettings = (
   journal.created(entry())
   return { tokens, ...settable }
 }
-/** Its lobby, and the dead letters. */
-export const makeLobby = (
+/** The queues that are shared, and the fibers that work for them until the scope ends. */
+export const sharedQueues = Effect.gen(function*() {
+  const shared = Option.getOrUndefined(yield* Effect.serviceOption(SharedQueues))
+  const fibers = yield* FiberMap.make<string>()
+  const fork = yield* FiberMap.runtime(fibers)<never>()
+  return {
+    of: (vhost: string, limits: Limits) => shared?.queueOf(vhost, limits),
+    run: (vhost: string, work: Effect.Effect<void>) => void fork(vhost, work),
+    /** Ends the work for a vhost of this node. */
+    stop: (vhost: string) => FiberMap.remove(fibers, vhost),
+    /** Deletes the queue of a vhost. What cannot be deleted stays for a vhost with the same path. */
+    remove: (vhost: string) =>
+      shared === undefined
+        ? Effect.void
+        : Effect.andThen(FiberMap.remove(fibers, vhost), Effect.ignore(shared.remove(vhost)))
+  }
+})
+
+/** Its lobby with its dead letters. */
+interface LobbyParts {
+  readonly deadLetters: DeadLetters.DeadLetters
+  readonly lobby: Lobby.Lobby
+  readonly replay: Replay.Replay
+  /** Where the lifecycle events of a log that is shared go, if the queue is. */
+  readonly lifecycle?: LifecycleEvents
+}
+
+/** Its lobby and dead letters: its own, or those that it shares. */
+const makeLobby = (
   options: Omit<Parameters<typeof Lobby.make>[0], "deadLetters"> & Parameters<typeof DeadLetters.make>[0] & {
     readonly journal: Journal.Journal
+    readonly path: string
   },
-  stored: StoredVhosts.StoredVhost | undefined
-) => {
+  stored: StoredVhosts.StoredVhost | undefined,
+  queues: Effect.Success<typeof sharedQueues>
+): LobbyParts => {
+  const shared = queues.of(options.path, options)
+  if (shared !== undefined) return makeSharedLobby(options, shared, (work) => queues.run(options.path, work))
   const deadLetters = DeadLetters.make({ ...options, letters: stored?.letters })
   const largest = options.maxMessageSize - envelopeSize
   const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal: options.journal, largest })
-  return { deadLetters, lobby: Lobby.make({ ...options, events, deadLetters }) }
+  const lobby = Lobby.make({ ...options, events, deadLetters })
+  return { deadLetters, lobby, replay: Replay.make(deadLetters, lobby) }
 }
 
-/** Its log until the scope ends: the one that several nodes share, if there are any, or its own. */
-export const makeLog = (
+const makeSharedLobby = (
+  options: Parameters<typeof Lobby.makeWith>[0],
+  shared: Queue,
+  run: (work: Effect.Effect<void>) => void
+): LobbyParts => {
+  let queue!: SharedQueue.SharedEventQueue
+  const lobby = Lobby.makeWith(options, (given) => queue = SharedQueue.make(shared, given))
+  run(Effect.ensuring(queue.run, queue.leave))
+  const lifecycle = SharedLifecycle.make(queue, options.maxMessageSize - envelopeSize)
+  return { lobby, ...SharedDeadLetters.make(shared, queue), lifecycle }
+}
+
+/** Makes the lobby and the log of a vhost, which have an own scope within this one. */
+export const makeParts = Effect.fnUntraced(
+  function*(queues: Effect.Success<typeof sharedQueues>, isComplete: boolean) {
+    const scope = yield* Effect.scope
+    const logs = yield* Effect.serviceOption(SharedLogs)
+    return Effect.fnUntraced(function*(
+      options: Parameters<typeof makeLobby>[0] & Parameters<typeof makeLocal>[0],
+      stored: StoredVhosts.StoredVhost | undefined
+    ) {
+      const { lifecycle, ...parts } = makeLobby(options, stored, queues)
+      const logScope = yield* Scope.fork(scope)
+      const local = [options, stored, isComplete, parts.lobby.emitUnsafe] as const
+      const log = yield* makeLog(options.path, logs, lifecycle, local).pipe(
+        Effect.provideService(Scope.Scope, logScope),
+        Effect.onError(() => Effect.andThen(queues.stop(options.path), Scope.close(logScope, Exit.void)))
+      )
+      return { ...parts, ...log, logScope }
+    })
+  }
+)
+
+// Its log until the scope ends: the one that several nodes share, if there are any, or its own.
+const makeLog = (
   path: string,
   logs: Option.Option<SharedLogs["Service"]>,
-  local: Parameters<typeof makeLocal>
+  lifecycle: LifecycleEvents | undefined,
+  local: Readonly<Parameters<typeof makeLocal>>
 ): Effect.Effect<{ readonly state: VhostState.VhostState; readonly log: Log }, InternalError, Scope.Scope> =>
   Option.match(logs, {
     onNone: () => Exit.succeed(makeLocal(...local)),
-    onSome: ({ lifecycleOf, logOf }) =>
+    onSome: ({ logOf }) =>
       Effect.flatMap(logOf(path), (shared) => {
         const [options, , , emit] = local
-        return ReplicatedLog.make({ ...options, shared, lifecycle: lifecycleOf?.(path), emit })
+        return ReplicatedLog.make({ ...options, shared, lifecycle, emit })
       })
   })
 
