@@ -21,7 +21,9 @@ describeWithRedis("kosmonaut with a Redis", () => {
       const table = yield* list()
       expect(table.stdout).toMatch(/^node +name +version +lease +browsers +workers +position\n/)
       expect(table.stdout).toMatch(/\n[0-9a-f]{8} +one +0\.1\.0 +[\d.]+ s /)
-      const lines = (yield* list("--json")).stdout.trim().split("\n").map((line) => JSON.parse(line))
+      const lines = (yield* list("--json")).stdout.trim().split("\n").map((line): { readonly name: string } =>
+        JSON.parse(line)
+      )
       expect(lines.map(({ name }) => name).toSorted()).toEqual(["one", "other"])
       for (const program of [one, other]) {
         yield* program.kill("SIGTERM")
