@@ -153,6 +153,4 @@ export interface LifecycleEvents {
 export class SharedLogs extends Context.Service<SharedLogs, {
   /** The log of a vhost, until the scope ends. */
   readonly logOf: (vhost: string) => Effect.Effect<SharedLog, never, Scope.Scope>
-  /** Where lifecycle events of a vhost go. Default to the queue of the node that emits them. */
-  readonly lifecycleOf?: ((vhost: string) => LifecycleEvents) | undefined
 }>()("kosmonaut/server/engine/SharedLogs") {}

@@ -21,7 +21,8 @@ import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
 import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
@@ -44,6 +45,7 @@ import * as StoredVhosts from "./internal/storedVhosts.ts"
 import * as TokenRotation from "./internal/tokenRotation.ts"
 import * as VhostParts from "./internal/vhostParts.ts"
 import * as VhostRules from "./internal/vhostRules.ts"
+import type { VhostState } from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
@@ -157,7 +159,7 @@ export const make = Effect.gen(function*() {
     const tokens = TokenRotation.tokensOf(options, [VhostTokens.random()])
     yield* check(options.path, tokens)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
-    const vhost = enter({ path: options.path, given: tokens, rules: yield* rulesOf(options) })
+    const vhost = yield* enter({ path: options.path, given: tokens, rules: yield* rulesOf(options) })
     yield* Effect.onError(openAll(vhost, options), () => registry.abandon(vhost))
     yield* vhost.journal.persisted
     return vhost
@@ -167,7 +169,7 @@ export const make = Effect.gen(function*() {
     yield* check(options.path, tokens)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
     const rules = yield* rulesOf(options, stored)
-    yield* openAll(enter({ path: options.path, given: tokens, rules, stored }), options)
+    yield* openAll(yield* enter({ path: options.path, given: tokens, rules, stored }), options)
   })
   const find = (path: string) =>
     Effect.suspend(() => {
@@ -180,7 +182,8 @@ export const make = Effect.gen(function*() {
     return stored === undefined ? add(options) : restore(options, stored)
   }, { discard: true })
   for (const [path, stored] of restored) {
-    if (!vhosts.has(path)) enter({ path, given: stored.tokens, rules: yield* rulesOf({ path }, stored), stored })
+    const rules = yield* rulesOf({ path }, stored)
+    if (!vhosts.has(path)) yield* enter({ path, given: stored.tokens, rules, stored })
     yield* Effect.logInfo(`The vhost ${path} is restored: ${StoredVhosts.describe(stored)}`)
     // Until then its channels with history have no positions. If the storage fails, the log says so.
     yield* Effect.ignore(vhosts.get(path)?.vhost.journal.persisted ?? Effect.void)
@@ -192,9 +195,7 @@ export const make = Effect.gen(function*() {
     ...TokenRotation.make(find, config.shutdownTimeout),
     remove: Effect.fnUntraced(function*(path) {
       const entry = yield* find(path)
-      registry.remove(entry)
-      yield* Effect.timeoutOption(entry.vhost.lobby.dismissAll, config.shutdownTimeout)
-      yield* registry.queues.remove(path)
+      yield* registry.remove(entry)
       yield* entry.vhost.journal.persisted
     }),
     authorize: (identity) => Effect.suspend(() => authorize(vhosts, identity))
@@ -224,7 +225,8 @@ interface Entered {
   readonly removed: Deferred.Deferred<void>
   readonly warnings: Warnings.Warnings
   readonly log: Log
-  readonly histories: History.Histories
+  readonly state: VhostState
+  readonly logScope: Scope.Closeable
 }
 // The vhosts by their paths, and their background fibers.
 const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: VhostParts.Storage) {
@@ -241,13 +243,15 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
   const queues = yield* VhostParts.sharedQueues
+  const parts = yield* VhostParts.makeParts(queues, isComplete)
 
-  const enter = (entering: VhostParts.Entering): Vhost => {
+  const alone = Semaphore.makeUnsafe(1).withPermits(1)
+  const enter = Effect.fnUntraced(function*(entering: VhostParts.Entering) {
     const { path, rules, stored } = entering
+    if (vhosts.has(path)) return yield* new VhostExistsError({ path })
     const journal = journalOf(path)
     const own = { ...limits, ...shared, rules: rules.all, journal, wake }
-    const { deadLetters, lobby, replay } = VhostParts.makeLobby({ ...own, path, onDefect }, stored, queues)
-    const { log, state } = VhostParts.makeLog(own, stored, isComplete, lobby.emitUnsafe)
+    const { deadLetters, lobby, log, logScope, replay, state } = yield* parts({ ...own, path, onDefect }, stored)
     const removed = Deferred.makeUnsafe<void>()
     const channels = Channels.make(state, log)
     const vhost: Vhost = {
@@ -271,32 +275,48 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
     const warnings = Warnings.make(path, lobby, deadLetters, clock)
-    vhosts.set(path, { vhost, removed, warnings, log, histories: state.histories })
+    vhosts.set(path, { vhost, removed, warnings, log, state, logScope })
     return vhost
-  }
-  // One synchronous step, so that an interruption cannot leave the vhost half removed.
-  const remove = ({ removed, vhost }: Entered) => {
-    leave(vhosts, vhost)
-    // From now on nobody watches their deadlines.
-    vhost.lobby.endRequestsUnsafe("its vhost was removed")
+  })
+  const removal = makeRemoval(vhosts, queues, config, (vhost) => {
     totalsOfRemoved = Metrics.add(totalsOfRemoved, vhost)
-    Deferred.doneUnsafe(removed, Exit.void)
-  }
+  })
 
   const all = () => Iterable.map(vhosts.values(), ({ vhost }) => vhost)
   yield* report(all)
   yield* Metrics.register(all, () => totalsOfRemoved)
   yield* Effect.forkScoped(work.heartbeats)
   yield* Effect.forkScoped(work.redeliveries)
-  const abandon = (vhost: Vhost) => Effect.andThen(Effect.sync(() => leave(vhosts, vhost)), queues.stop(vhost.path))
-  return { vhosts, rulesOf, enter, abandon, remove, queues }
+  return { vhosts, rulesOf, enter: (entering: VhostParts.Entering) => alone(enter(entering)), ...removal }
 })
 
-const leave = (vhosts: Map<string, Entered>, vhost: Vhost): void => {
-  // First, so that nothing is recorded of what it deletes anyway.
-  vhost.journal.deleted("Vhost", vhost.path)
-  History.release(vhosts.get(vhost.path)?.histories)
-  vhosts.delete(vhost.path)
+const makeRemoval = (
+  vhosts: Map<string, Entered>,
+  queues: Effect.Success<typeof VhostParts.sharedQueues>,
+  { shutdownTimeout }: BrokerConfig["Service"],
+  onRemoved: (vhost: Vhost) => void
+) => {
+  const leave = (vhost: Vhost): Effect.Effect<void> => {
+    const entered = vhosts.get(vhost.path)
+    // First, so that nothing is recorded of what it deletes anyway.
+    vhost.journal.deleted("Vhost", vhost.path)
+    History.release(entered?.state.histories)
+    vhosts.delete(vhost.path)
+    return entered === undefined ? Effect.void : Scope.close(entered.logScope, Exit.void)
+  }
+  return {
+    abandon: (vhost: Vhost) => Effect.andThen(Effect.suspend(() => leave(vhost)), queues.stop(vhost.path)),
+    // One synchronous step, so that an interruption cannot leave the vhost half removed. The effect ends its workers and its log.
+    remove: ({ removed, vhost }: Entered): Effect.Effect<void> => {
+      const left = leave(vhost)
+      // From now on nobody watches their deadlines.
+      vhost.lobby.endRequestsUnsafe("its vhost was removed")
+      onRemoved(vhost)
+      Deferred.doneUnsafe(removed, Exit.void)
+      const dismissed = Effect.timeoutOption(vhost.lobby.dismissAll, shutdownTimeout)
+      return Effect.andThen(Effect.ensuring(dismissed, left), queues.remove(vhost.path))
+    }
+  }
 }
 
 // What this node has to do, for the lists of other nodes.

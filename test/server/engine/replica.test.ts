@@ -7,9 +7,12 @@ import * as Limits from "../../../src/server/engine/internal/limits.ts"
 import * as Operations from "../../../src/server/engine/internal/operations.ts"
 import * as Replica from "../../../src/server/engine/internal/replica.ts"
 import * as Rules from "../../../src/server/engine/internal/rules.ts"
+import * as Snapshot from "../../../src/server/engine/internal/snapshot.ts"
+import * as SnapshotReader from "../../../src/server/engine/internal/snapshotReader.ts"
+import type { VhostState } from "../../../src/server/engine/internal/vhostState.ts"
 import type { LogEntry } from "../../../src/server/engine/SharedLog.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
-import { anyIntent, contentOf, type MakeIntent, rules, sids } from "../../harness/intents.ts"
+import { anyIntent, contentOf, type MakeIntent, permit, sids } from "../../harness/intents.ts"
 import * as Vhost from "../../harness/vhost.ts"
 import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
@@ -22,15 +25,22 @@ const limits = {
   maxMessageSize: 100
 }
 
+const rules = Vhost.rules(
+  { pattern: "presence-b|bad.*", openOnDemand: true, history: { count: 2 } },
+  { pattern: ".*-a", openOnDemand: true },
+  { pattern: ":user", history: { count: 2 } }
+)
+
 const clock = Effect.runSync(Effect.service(Clock.Clock))
 
 /** Two nodes have browsers, the third one only watches. */
 const nodes = ["00000001", "00000002", "00000003"] as const
 const nodeOf = { a: nodes[0], b: nodes[0], c: nodes[1], gone: nodes[1] }
 type Sid = keyof typeof nodeOf
+const uidOf = { a: "joe", b: "joe", c: "ann", gone: "ann" }
 
 type Step =
-  | { readonly _tag: "Commit"; readonly make: MakeIntent; readonly node: number }
+  | { readonly _tag: "Commit"; readonly make: MakeIntent; readonly node: number; readonly identifies?: Sid }
   | { readonly _tag: "Enter"; readonly sid: Sid; readonly uid: string | undefined }
   | { readonly _tag: "Leave"; readonly sid: Sid; readonly mayReturn: boolean }
   | { readonly _tag: "EndNode"; readonly node: number }
@@ -41,14 +51,39 @@ const commit = Arbitrary.map(
   (commit): Step => ({ _tag: "Commit", ...commit })
 )
 
+/** What is sent to users, and who reads it. */
+const inbox = Arbitrary.map(
+  Arbitrary.all({ sid: pick(sids), uid: pick(["joe", "ann"]), node: int(0, 1), does: pick(["send", "join", "leave"]) }),
+  ({ does, node, sid, uid }): Step => ({
+    _tag: "Commit",
+    node,
+    // A browser subscribes to the inbox of its user.
+    ...does === "join" && { identifies: sid },
+    make: (browsers) =>
+      does === "send"
+        ? { _tag: "SendToUser", uid, event: "e", data: {} }
+        : does === "join"
+        ? {
+          _tag: "Join",
+          channel: ":user",
+          browser: browsers[sid]!,
+          permission: permit(uidOf[sid]),
+          hidden: false,
+          data: {}
+        }
+        : { _tag: "Leave", channel: ":user", browser: browsers[sid]!, farewell: {}, request: undefined }
+  })
+)
+
 const anyStep: Arbitrary.Arbitrary<Step> = oneOf<Step>(
+  inbox,
   commit,
   commit,
   commit,
   commit,
   Arbitrary.map(
-    Arbitrary.all({ sid: pick(sids), uid: pick([undefined, "joe", "ann"]) }),
-    (enter): Step => ({ _tag: "Enter", ...enter })
+    Arbitrary.all({ sid: pick(sids), isUser: pick([true, false]) }),
+    ({ isUser, sid }): Step => ({ _tag: "Enter", sid, uid: isUser ? uidOf[sid] : undefined })
   ),
   Arbitrary.map(
     Arbitrary.all({ sid: pick(sids), mayReturn: pick([true, false]) }),
@@ -57,6 +92,11 @@ const anyStep: Arbitrary.Arbitrary<Step> = oneOf<Step>(
   Arbitrary.map(Arbitrary.all({ node: int(0, 1) }), ({ node }): Step => ({ _tag: "EndNode", node })),
   Arbitrary.map(int(1, 2_000_000), (millis): Step => ({ _tag: "Pass", millis }))
 )
+
+const stepsOf = (step: Step): ReadonlyArray<Step> =>
+  step._tag === "Commit" && step.identifies !== undefined
+    ? [{ _tag: "Enter", sid: step.identifies, uid: uidOf[step.identifies] }, step]
+    : [step]
 
 const makeBrowsers = () =>
   Object.fromEntries(sids.map((sid) => [sid, FakeBrowser.make(sid, undefined, sid === "c" ? 0 : 1)])) as Record<
@@ -109,6 +149,31 @@ const makeReference = () => {
   }
 }
 
+/** What of a state does not depend on how it came about. */
+const settledOf = (state: VhostState) => {
+  const { browsers, channels, counters: { channels: open, subscriptions }, ...content } = contentOf(state)
+  return {
+    ...content,
+    counters: { open, subscriptions },
+    browsers: browsers.toSorted(([one], [other]) => one < other ? -1 : 1),
+    channels: channels.map(({ membersOf, ...channel }) => ({ ...channel, membersOf: membersOf.toSorted() })),
+    inboxes: [
+      state.inboxes.floor,
+      Array.from(state.inboxes.attended, ([uid, inbox]) => [uid, inbox.subscriptions.size, historyOf(inbox.history)])
+        .toSorted(),
+      Array.from(state.inboxes.unattended.entries, ([uid, history]) => [uid, historyOf(history)])
+    ],
+    users: Array.from(state.browsers.users(), ([{ sid }, user]) => [sid, user])
+  }
+}
+
+const historyOf = (history: History.History | undefined) =>
+  history && {
+    floor: history.floor,
+    opened: history.opened,
+    entries: history.entries.slice(history.first).map((entry) => [entry?.position, entry?.message, entry?.at])
+  }
+
 const makeReplica = (self: string) => {
   const browsers = makeBrowsers()
   // A browser that has left may enter again in this test, with the same name.
@@ -143,7 +208,7 @@ const entriesOf = (steps: ReadonlyArray<Step>, isJoined: boolean) => {
     waiting.operations.push(Operations.write(operation))
   }
   for (const node of nodes) append(node, { _tag: "EnterNode", limits })
-  append(nodes[0], { _tag: "SetRules", rules: rules[0] })
+  append(nodes[0], { _tag: "SetRules", rules })
   for (const step of steps) {
     switch (step._tag) {
       case "Commit":
@@ -166,6 +231,8 @@ const entriesOf = (steps: ReadonlyArray<Step>, isJoined: boolean) => {
         time += step.millis
     }
   }
+  // Time passes only with an entry.
+  append(nodes[2], { _tag: "Tick" })
   flush()
   return entries
 }
@@ -173,22 +240,19 @@ const entriesOf = (steps: ReadonlyArray<Step>, isJoined: boolean) => {
 describe("replicas", () => {
   it.prop("of the same entries are equal, and as a single broker that did the same", [
     Arbitrary.array(anyStep, { maxLength: 80 })
-  ], ([steps]) => {
+  ], ([generated]) => {
+    const steps = generated.flatMap(stepsOf)
     const reference = makeReference()
-    reference.perform({ _tag: "Commit", node: 0, make: () => ({ _tag: "SetRules", rules: rules[0] }) })
+    reference.perform({ _tag: "Commit", node: 0, make: () => ({ _tag: "SetRules", rules }) })
     steps.forEach(reference.perform)
+    History.expire(reference.state.histories)
     for (const isJoined of [true, false]) {
       const entries = entriesOf(steps, isJoined)
       const replicas = nodes.map(makeReplica)
       for (const { apply } of replicas) entries.forEach(apply)
-      const { counters, ...expected } = contentOf(reference.state)
+      const expected = settledOf(reference.state)
       for (const { replica } of replicas) {
-        const { counters: { channels, subscriptions }, ...content } = contentOf(replica.state)
-        expect(content).toEqual(expected)
-        expect({ channels, subscriptions }).toEqual({
-          channels: counters.channels,
-          subscriptions: counters.subscriptions
-        })
+        expect(settledOf(replica.state)).toEqual(expected)
         expect(replica.pending.map(({ event }) => event)).toEqual(reference.events)
       }
       for (const sid of sids) {
@@ -199,4 +263,26 @@ describe("replicas", () => {
       expect(replicas[2]!.browsers.a.received()).toEqual([])
     }
   }, { arbitrary: { runs: 150, size: 80 } })
+
+  it.prop("that begin with a snapshot are equal to one that has applied all entries", [
+    Arbitrary.array(anyStep, { maxLength: 80 }),
+    int(0, 90)
+  ], ([generated, at]) => {
+    const entries = entriesOf(generated.flatMap(stepsOf), true)
+    const whole = makeReplica(nodes[2])
+    entries.slice(0, at).forEach(whole.apply)
+    const records = Snapshot.records(whole.replica)
+    const { lifecycle, nodes: living, offset, time } = whole.replica
+    const head = [lifecycle, [...living], offset, time]
+    const before = settledOf(whole.replica.state)
+    // It is written while more is applied.
+    entries.slice(at).forEach(whole.apply)
+    const late = makeReplica("0000000f")
+    SnapshotReader.restore(late.replica, { epoch: "epoch", offset, parts: [...records] })
+    expect(settledOf(late.replica.state)).toEqual(before)
+    expect([late.replica.lifecycle, [...late.replica.nodes], late.replica.offset, late.replica.time]).toEqual(head)
+    entries.slice(at).forEach(late.apply)
+    expect(settledOf(late.replica.state)).toEqual(settledOf(whole.replica.state))
+    expect(late.replica.pending).toEqual(whole.replica.pending)
+  }, { arbitrary: { runs: 200, size: 80 } })
 })

@@ -276,6 +276,57 @@ describe("a log of several nodes", () => {
       expect(yield* Fiber.join(last)).toMatchObject({ code: 597 })
     }))
 
+  it.effect("begins with the last snapshot and what follows, and is equal then", () =>
+    Effect.gen(function*() {
+      const { first, second, shared } = yield* two
+      const a = yield* first.connect("joe")
+      yield* first.channels.open("presence-room")
+      yield* join(first, "presence-room", a)
+      yield* second.browsers.sendToUser("joe", "news", {})
+      const data = { text: "x".repeat(60_000) }
+      yield* Effect.forEach(
+        Array.from({ length: 150 }),
+        () => first.channels.broadcast("history-a", "said", data),
+        { concurrency: 10 }
+      )
+      yield* turns
+      const { offset, parts } = shared.snapshot()
+      expect(offset).toBeGreaterThan(0)
+      expect(parts.length).toBeGreaterThan(0)
+      shared.trim(offset)
+      yield* second.channels.broadcast("presence-room", "later", {})
+      const third = yield* makeNode(shared, "00000003", { batch: 1 })
+      yield* settled(first, second, third)
+      expect(contentsOf(third)).toEqual(contentsOf(first))
+      expect((yield* third.channels.history("history-a", { after: 0, limit: 9, maxSize: 1e6 })).entries).toHaveLength(3)
+    }))
+
+  it.effect("begins anew if its position is lost: its browsers come back", () =>
+    Effect.gen(function*() {
+      const { first, second, shared } = yield* two
+      const [a, b] = [yield* first.connect("joe"), yield* second.connect("ann")]
+      yield* first.channels.open("room")
+      yield* join(first, "room", a)
+      yield* settled(first, second)
+      shared.lose()
+      yield* turns
+      yield* settled(first, second)
+      yield* turns
+      yield* settled(first, second)
+      expect([a.closedWith(), b.closedWith()]).toEqual([1012, 1012])
+      expect(first.log.epoch()).not.toBe("epoch-1")
+      expect([first.browsers.count(), yield* first.channels.describe("room")]).toEqual([
+        0,
+        { name: "room", kind: "normal", subscribers: 0 }
+      ])
+      const again = yield* second.connect("ann")
+      yield* join(second, "room", again, "ann")
+      yield* first.channels.broadcast("room", "said", {})
+      yield* settled(second)
+      expect(events(again.received())).toEqual([":subscribed", "said"])
+      expect(contentsOf(first)).toEqual(contentsOf(second))
+    }))
+
   it.effect("refuses more than can wait", () =>
     Effect.gen(function*() {
       const { first } = yield* two

@@ -24,6 +24,8 @@ export interface BrowserRegistry {
   readonly infoOf: (browser: Browser) => Permission["info"]
   /** One browser, or all browsers of a user. */
   readonly find: (by: "sid" | "uid", who: string) => ReadonlyArray<Browser>
+  /** Those that have authenticated, in this order, and what their tokens say of their users. */
+  readonly users: () => Iterable<readonly [Browser, Pick<Permission, "uid" | "info">]>
   readonly size: () => number
   /** All of them, in the order in which they were added. */
   readonly all: () => Iterable<Browser>
@@ -64,6 +66,7 @@ export const make = (): BrowserRegistry => {
       const browser = browsers.get(who)
       return browser === undefined ? [] : [browser]
     },
+    users: () => users,
     size: () => browsers.size,
     all: () => browsers.values()
   }

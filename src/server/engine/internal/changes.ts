@@ -112,16 +112,20 @@ const join = (state: VhostState.VhostState, change: Of<"Joined">): void => {
   const channel = VhostState.channelFor(state, name, subscription) ?? openChannel(state, change)
   const { browser, uid } = subscription
   if (channel === undefined || channel.subscriptions.has(browser)) return
-  // As the original's: those who were there before.
-  const list = listOf(state, channel, browser)
-  const { messages, recovery } = Recovery.partOf(state, channel, browser, asked)
+  // As the original's: those who were there before. Its own node writes it.
+  const welcome = browser.isRemote === true ? undefined : {
+    list: listOf(state, channel, browser),
+    ...Recovery.partOf(state, channel, browser, asked)
+  }
   const grace = from === undefined ? undefined : Graces.find(channel, uid, from)
   const place = grace?.item.member
   const before = place?.value
   if (grace !== undefined) Graces.end(state.graces, grace)
   VhostState.addSubscription(state, channel, subscription, place)
-  browser.sendUnsafe(BrokerMessage.subscribed(name, uid, list, id, recovery))
-  Channel.deliverMissed(browser, messages)
+  if (welcome !== undefined) {
+    browser.sendUnsafe(BrokerMessage.subscribed(name, uid, welcome.list, id, welcome.recovery))
+    Channel.deliverMissed(browser, welcome.messages)
+  }
   if (!Member.isMember(subscription)) return
   if (!Member.isMember(before)) {
     return Channel.deliverByVersion(channel, (version) => Member.joined(name, subscription, version))

@@ -190,7 +190,8 @@ export const restore = (histories: Histories, history: History, broadcast: Broad
   dropExcess(histories, history)
 }
 
-const add = (
+/** Adds a broadcast of earlier, and drops nothing. */
+export const add = (
   histories: Histories,
   history: History,
   { exceptSid, message, position }: Broadcast,

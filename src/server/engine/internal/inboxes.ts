@@ -131,7 +131,10 @@ const forget = ({ histories }: Inboxes, history: History.History): void => {
 
 // What a store calls an inbox. No channel can have such a name.
 const prefix = `${name}:`
-const ownerOf = (uid: string): History.Owner => ({ name: ownText(`${prefix}${uid}`), isOnDemand: true })
+const ownerOf = (uid: string): History.Owner => ({ name: ownText(storedName(uid)), isOnDemand: true })
+
+/** What a store calls the inbox of a user. */
+export const storedName = (uid: string): string => `${prefix}${uid}`
 
 /** Whether this is what a store calls an inbox. */
 export const isStored = (stored: string): boolean => stored.startsWith(prefix)

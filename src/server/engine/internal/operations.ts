@@ -172,11 +172,8 @@ const subscriptionIntents: Pick<Codecs, "Join" | "Update" | "Leave"> = {
 const others: Pick<Codecs, keyof Others> = {
   EnterNode: {
     letter: "N",
-    write: ({ limits }) => limitNames.map((name) => number(limits[name])).join(""),
-    read: (reader) => ({
-      _tag: "EnterNode",
-      limits: Object.fromEntries(limitNames.map((name) => [name, numberOf(reader)])) as unknown as Limits
-    })
+    write: ({ limits }) => writeLimits(limits),
+    read: (reader) => ({ _tag: "EnterNode", limits: readLimits(reader) })
   },
   EnterBrowser: {
     letter: "E",
@@ -229,6 +226,13 @@ const limitNames = Object.keys(
     historyVhostSize: 0
   } satisfies Record<keyof Limits, 0>
 ) as ReadonlyArray<keyof Limits>
+
+/** Writes the limits that nodes must agree on. */
+export const writeLimits = (limits: Limits): string => limitNames.map((name) => number(limits[name])).join("")
+
+/** Reads them. */
+export const readLimits = (reader: Fields.Reader): Limits =>
+  Object.fromEntries(limitNames.map((name) => [name, numberOf(reader)])) as unknown as Limits
 
 // Checked here, so that other nodes need not read them.
 const dataOf = (data: JsonText.Input): string => {

@@ -26,7 +26,8 @@ import * as LogDuties from "./logDuties.ts"
 import * as Replica from "./replica.ts"
 import * as Rules from "./rules.ts"
 import * as RulesText from "./rulesText.ts"
-import * as Snapshot from "./snapshot.ts"
+import * as SnapshotReader from "./snapshotReader.ts"
+import * as Snapshots from "./snapshots.ts"
 import * as Timeline from "./timeline.ts"
 import * as Turns from "./turns.ts"
 import type { Limits, Options as StateOptions } from "./vhostState.ts"
@@ -60,6 +61,7 @@ interface Parts extends Pick<Options, "shared" | "clock"> {
   readonly turns: Turns.Turns
   readonly duties: LogDuties.Duties
   readonly emitter: Emitter.Emitter
+  readonly snapshots: Snapshots.Snapshots
   readonly barriers: Set<Barrier>
   /** The state of the log without its content. */
   readonly initial: Omit<StateOptions, "epoch" | "history" | "now">
@@ -76,7 +78,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const start = yield* Effect.mapError(shared.start, ({ detail }) => unreachable(detail))
   const initial = { ...options, rules: Rules.original(false) }
   const replica = Replica.make(shared.self, new Map(), { ...initial, epoch: start.epoch })
-  Snapshot.restore(replica, start)
+  SnapshotReader.restore(replica, start)
   const turns = Turns.make(shared, clock)
   const parts: Parts = {
     shared,
@@ -86,11 +88,12 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     turns,
     duties: LogDuties.make(replica, turns, clock),
     emitter: Emitter.make(replica, { emit, lifecycle }),
+    snapshots: Snapshots.make(replica, shared, clock, start.parts),
     barriers: new Set(),
     initial
   }
   yield* Effect.addFinalizer(() => Effect.sync(turns.end))
-  for (const work of [turns.run, turns.watch, parts.emitter.run, follow(parts, options)]) {
+  for (const work of [turns.run, turns.watch, parts.emitter.run, parts.snapshots.run, follow(parts, options)]) {
     yield* Effect.forkScoped(work)
   }
   yield* enter(parts, options, rules)
@@ -134,7 +137,7 @@ const restart = (parts: Parts, limits: Limits, start: LogStart): Effect.Effect<u
     for (const browser of own.values()) browser.closeUnsafe(restarted)
     own.clear()
     Replica.reset(replica, { ...initial, epoch: start.epoch })
-    Snapshot.restore(replica, start)
+    SnapshotReader.restore(replica, start)
     turns.abandon()
     wake()
     // If all nodes have lost it, they still know what backends have opened.
@@ -148,7 +151,7 @@ const restart = (parts: Parts, limits: Limits, start: LogStart): Effect.Effect<u
   })
 
 const applyAll = Effect.fnUntraced(function*(parts: Parts, entries: ReadonlyArray<LogEntry>) {
-  const { barriers, clock, duties, emitter, replica, turns, wake } = parts
+  const { barriers, clock, duties, emitter, replica, snapshots, turns, wake } = parts
   let begun = Timeline.nowOf(clock)
   let count = 0
   for (const entry of entries) {
@@ -165,6 +168,7 @@ const applyAll = Effect.fnUntraced(function*(parts: Parts, entries: ReadonlyArra
   }
   duties.applied()
   emitter.wake()
+  snapshots.applied(entries)
   for (const barrier of barriers) {
     if (barrier.offset > replica.offset) continue
     barriers.delete(barrier)

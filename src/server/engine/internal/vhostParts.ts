@@ -4,22 +4,27 @@
 
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberMap from "effect/FiberMap"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
 import { envelopeSize } from "../../../protocol/Frame.ts"
+import type { InternalError } from "../../../protocol/KosmonautError.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
 import * as Store from "../../store/Store.ts"
 import type * as Channels from "../Channels.ts"
 import * as DeadLetters from "../DeadLetters.ts"
 import * as Journal from "../Journal.ts"
 import * as Lobby from "../Lobby.ts"
+import type { Log } from "../Log.ts"
 import * as Replay from "../Replay.ts"
-import type { LifecycleEvents } from "../SharedLog.ts"
+import { type LifecycleEvents, SharedLogs } from "../SharedLog.ts"
 import { type Limits, type SharedQueue as Queue, SharedQueues } from "../SharedQueue.ts"
 import * as VhostTokens from "../VhostTokens.ts"
 import * as LocalLog from "./localLog.ts"
 import * as Positions from "./positions.ts"
+import * as ReplicatedLog from "./replicatedLog.ts"
 import * as SharedDeadLetters from "./sharedDeadLetters.ts"
 import * as SharedLifecycle from "./sharedLifecycle.ts"
 import * as SharedQueue from "./sharedQueue.ts"
@@ -96,7 +101,7 @@ interface LobbyParts {
 }
 
 /** Its lobby and dead letters: its own, or those that it shares. */
-export const makeLobby = (
+const makeLobby = (
   options: Omit<Parameters<typeof Lobby.make>[0], "deadLetters"> & Parameters<typeof DeadLetters.make>[0] & {
     readonly journal: Journal.Journal
     readonly path: string
@@ -125,8 +130,45 @@ const makeSharedLobby = (
   return { lobby, ...SharedDeadLetters.make(shared, queue), lifecycle }
 }
 
-/** Its log. A store that may lack what an earlier broker has written lacks positions, too: those are of another epoch then. */
-export const makeLog = (
+/** Makes the lobby and the log of a vhost, which have an own scope within this one. */
+export const makeParts = Effect.fnUntraced(
+  function*(queues: Effect.Success<typeof sharedQueues>, isComplete: boolean) {
+    const scope = yield* Effect.scope
+    const logs = yield* Effect.serviceOption(SharedLogs)
+    return Effect.fnUntraced(function*(
+      options: Parameters<typeof makeLobby>[0] & Parameters<typeof makeLocal>[0],
+      stored: StoredVhosts.StoredVhost | undefined
+    ) {
+      const { lifecycle, ...parts } = makeLobby(options, stored, queues)
+      const logScope = yield* Scope.fork(scope)
+      const local = [options, stored, isComplete, parts.lobby.emitUnsafe] as const
+      const log = yield* makeLog(options.path, logs, lifecycle, local).pipe(
+        Effect.provideService(Scope.Scope, logScope),
+        Effect.onError(() => Effect.andThen(queues.stop(options.path), Scope.close(logScope, Exit.void)))
+      )
+      return { ...parts, ...log, logScope }
+    })
+  }
+)
+
+// Its log until the scope ends: the one that several nodes share, if there are any, or its own.
+const makeLog = (
+  path: string,
+  logs: Option.Option<SharedLogs["Service"]>,
+  lifecycle: LifecycleEvents | undefined,
+  local: Readonly<Parameters<typeof makeLocal>>
+): Effect.Effect<{ readonly state: VhostState.VhostState; readonly log: Log }, InternalError, Scope.Scope> =>
+  Option.match(logs, {
+    onNone: () => Exit.succeed(makeLocal(...local)),
+    onSome: ({ logOf }) =>
+      Effect.flatMap(logOf(path), (shared) => {
+        const [options, , , emit] = local
+        return ReplicatedLog.make({ ...options, shared, lifecycle, emit })
+      })
+  })
+
+// A store that may lack what an earlier broker has written lacks positions, too: those are of another epoch then.
+const makeLocal = (
   options: Omit<VhostState.Options, "epoch"> & { readonly journal: Journal.Journal; readonly wake: () => void },
   stored: StoredVhosts.StoredVhost | undefined,
   isComplete: boolean,

@@ -208,16 +208,20 @@ export const newChannel = ({ departed, head, rules }: VhostState, stored: Stored
 
 /** Opens a channel. */
 export const addChannel = (state: VhostState, stored: StoredChannel): Channel.Channel => {
-  const { channels, counters, departed, head, ordered } = state
   const name = ownText(stored.name)
   const channel = newChannel(state, { ...stored, name })
-  const entry = { cursor: head, value: channel }
-  channels.set(name, entry)
-  OrderedList.append(ordered, entry)
-  counters.channels++
-  if (channel.isOnDemand) state.onDemand++
-  Departed.forget(departed, name)
+  putChannel(state, channel, state.head)
+  Departed.forget(state.departed, name)
   return channel
+}
+
+/** Adds a channel to those that are open, with its cursor among them. */
+export const putChannel = (state: VhostState, channel: Channel.Channel, cursor: number): void => {
+  const entry = { cursor, value: channel }
+  state.channels.set(channel.name, entry)
+  OrderedList.append(state.ordered, entry)
+  state.counters.channels++
+  if (channel.isOnDemand) state.onDemand++
 }
 
 /** A backend opens a channel that was opened on demand: it stays open. */
@@ -296,15 +300,12 @@ export const addSubscription = (
   subscription: Subscription,
   place?: OrderedList.Entry<Subscription>
 ): void => {
-  const { browser, data, hidden, member, uid } = subscription
+  const { browser, data, uid } = subscription
   const entry = place ?? { cursor: state.head, value: subscription }
   entry.value = subscription
   if (Inboxes.isInbox(channel) && channel.subscriptions.size === 0) Inboxes.attend(state.inboxes, uid!, channel)
   channel.subscriptions.set(browser, entry)
-  if (place === undefined) {
-    if (!hidden) OrderedList.append(channel.visible, entry)
-    if (member !== undefined) channel.membersOf.set(member.uid, (channel.membersOf.get(member.uid) ?? 0) + 1)
-  }
+  if (place === undefined) addToList(channel, entry)
   state.counters.subscriptions++
   const own = state.subscriptions.get(browser)
   if (own === undefined) state.subscriptions.set(browser, { channels: new Set([channel]), dataSize: sizeOf(data) })
@@ -312,6 +313,14 @@ export const addSubscription = (
     own.channels.add(channel)
     own.dataSize += sizeOf(data)
   }
+}
+
+/** Adds a subscription to the list, unless it is hidden, and to the members. */
+export const addToList = ({ membersOf, visible }: Channel.Channel, entry: OrderedList.Entry<Subscription>): void => {
+  if (entry.value === undefined) return
+  const { hidden, member } = entry.value
+  if (!hidden) OrderedList.append(visible, entry)
+  if (member !== undefined) membersOf.set(member.uid, (membersOf.get(member.uid) ?? 0) + 1)
 }
 
 /** Changes the data of a browser's subscription, and returns whether there is one. */

@@ -1,0 +1,91 @@
+/**
+ * When a snapshot is stored, which the leader does: after so many entries, so that a node that starts has few to apply and the shared
+ * log may forget the rest.
+ *
+ * A snapshot of a large state is stored less often: the entries since the last one are as large as it at least, so that snapshots cost no
+ * more than the log.
+ */
+
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type { LogEntry, SharedLog } from "../SharedLog.ts"
+import { leaderOf, type Replica } from "./replica.ts"
+import * as Snapshot from "./snapshot.ts"
+import * as Timeline from "./timeline.ts"
+
+/** After how many entries, or how many characters of them, a snapshot is stored. */
+export const interval = { entries: 10_000, size: 8_388_608 }
+
+/** How many characters a part has, if no record is larger. */
+const partSize = 1_048_576
+
+/** How many milliseconds records are written before the event loop has a turn. */
+const turn = 4
+
+/** How many milliseconds pass before one that could not be stored is tried again. */
+const pause = 10_000
+
+/** Stores snapshots. */
+export interface Snapshots {
+  /** Entries are applied. */
+  readonly applied: (entries: ReadonlyArray<LogEntry>) => void
+  readonly run: Effect.Effect<never>
+}
+
+/** Makes it for a replica that began with `parts`. */
+export const make = (
+  replica: Replica,
+  { storeSnapshot }: Pick<SharedLog, "storeSnapshot">,
+  clock: Clock.Clock,
+  parts: ReadonlyArray<string>
+): Snapshots => {
+  const isDue = Latch.makeUnsafe(false)
+  const since = { entries: 0, size: 0 }
+  let last = sizeOf(parts)
+  const run = Effect.gen(function*() {
+    const { offset, state: { epoch } } = replica
+    const records = Snapshot.records(replica)
+    since.entries = since.size = 0
+    isDue.closeUnsafe()
+    const written = yield* write(records, clock)
+    last = sizeOf(written)
+    yield* storeSnapshot(epoch, offset, written)
+  })
+  return {
+    applied: (entries) => {
+      since.entries += entries.length
+      for (const { entry } of entries) since.size += entry?.length ?? 0
+      const isEnough = since.size >= last && (since.entries >= interval.entries || since.size >= interval.size)
+      if (isEnough && leaderOf(replica) === replica.self) isDue.openUnsafe()
+    },
+    run: isDue.await.pipe(
+      Effect.andThen(Effect.catch(run, ({ message }) =>
+        Effect.andThen(
+          Effect.logWarning(`A snapshot could not be stored: ${message}`),
+          Effect.andThen(Effect.sleep(pause), Effect.sync(() => void isDue.openUnsafe()))
+        ))),
+      Effect.forever
+    )
+  }
+}
+
+const write = Effect.fnUntraced(function*(records: Iterable<string>, clock: Clock.Clock) {
+  const parts: Array<string> = []
+  let part = ""
+  let begun = Timeline.nowOf(clock)
+  for (const record of records) {
+    part += record
+    if (part.length < partSize && Timeline.nowOf(clock) - begun < turn) continue
+    if (part.length >= partSize) {
+      parts.push(part)
+      part = ""
+    }
+    yield* Effect.yieldNow
+    begun = Timeline.nowOf(clock)
+  }
+  if (part !== "") parts.push(part)
+  return parts
+})
+
+const sizeOf = (parts: ReadonlyArray<string>): number => parts.reduce((sum, { length }) => sum + length, 0)
