@@ -44,6 +44,6 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
     "react",
     "vue",
     // Optional: with --strict it counts as unlisted.
-    ...production === true ? ["tweetnacl"] : []
+    ...production === true ? ["jose", "tweetnacl"] : []
   ]
 })

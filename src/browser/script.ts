@@ -33,13 +33,14 @@ import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
 import type { Data, Named, Received, Response } from "./internal/eventJson.ts"
 import type { Failure } from "./internal/failure.ts"
-import type { Call, Input, Subscribe } from "./internal/input.ts"
+import type { Call, Input, Subscribe, Token } from "./internal/input.ts"
 import * as Machine from "./internal/machine.ts"
 import type { ConnectionState, Cursor, GapReason, Output, SubscriptionState } from "./internal/output.ts"
 import type { Member } from "./internal/presence.ts"
 
 export type { Data, Named, Received, Response } from "./internal/eventJson.ts"
 export type { Failure, FailureTag } from "./internal/failure.ts"
+export type { Token } from "./internal/input.ts"
 export type { Json } from "./internal/json.ts"
 export type { ConnectionState, Cursor, GapReason, SubscriptionState } from "./internal/output.ts"
 export type { Member, MemberConnection } from "./internal/presence.ts"
@@ -71,10 +72,10 @@ export type Stop = () => void
  */
 export interface Options {
   /**
-   * Gets a single access token from your backend, for each connection and before an authentication ends. `undefined` if nobody
-   * is logged in. Without it there are only normal channels, and no triggers and requests.
+   * Gets a single access token from your backend, or a stateless one, for each connection and before an authentication ends.
+   * `undefined` if nobody is logged in. Without it there are only normal channels, and no triggers and requests.
    */
-  readonly token?: (() => string | undefined | PromiseLike<string | undefined>) | undefined
+  readonly token?: (() => Token | undefined | PromiseLike<Token | undefined>) | undefined
   /** How many milliseconds a call may take. Default 10 000. */
   readonly callTimeout?: number | undefined
 }
@@ -303,7 +304,7 @@ const open = (address: string, connection: number, give: Driver["give"]): WebSoc
 
 const fetchToken = (token: NonNullable<Options["token"]>, fetch: number, give: Driver["give"]): void => {
   promise(token).then(
-    (token) => give({ _tag: "TokenFetched", fetch, token: token && String(token) }),
+    (token) => give({ _tag: "TokenFetched", fetch, token }),
     (cause) =>
       give({ _tag: "TokenFailed", fetch, message: `no token could be fetched: ${String(cause?.message ?? cause)}` })
   )

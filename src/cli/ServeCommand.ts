@@ -13,6 +13,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
 import * as Console from "effect/Console"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -56,9 +57,9 @@ export const serve = Command.make("serve", {
 }, (input) =>
   Effect.gen(function*() {
     const options = yield* optionsOf(input)
-    const { shutdownTimeout } = yield* BrokerConfig.make(options)
+    const { drainTime, shutdownTimeout } = yield* BrokerConfig.make(options)
     return yield* CommandLine.untilInterrupted(Effect.andThen(announce(input, options), Effect.never)).pipe(
-      Shutdown.within(shutdownTimeout),
+      Shutdown.within(Duration.sum(drainTime, shutdownTimeout)),
       Effect.provide(Layer.provide(Broker.layer(options), Shutdown.layer))
     )
   })).pipe(

@@ -1,8 +1,9 @@
 /**
  * A whole broker in one layer: vhosts, and the endpoints for browsers and backends.
  *
- * When the layer is built, all ports are bound. When its scope ends, workers are dismissed (`QT`), browsers are closed with 1001,
- * which means reconnect, and all ports are free again. Whatever browsers do, that takes `shutdownTimeout` at most.
+ * When the layer is built, all ports are bound. When its scope ends, browsers are closed with 1001, which means reconnect, spread
+ * over `drainTime`. Then workers are dismissed (`QT`), and all ports are free again. Whatever browsers do, that takes `drainTime`
+ * and `shutdownTimeout` at most.
  *
  * With `storageDir` the broker restores what the last one has persisted, also if that one crashed. What is persisted, and when,
  * is in `docs/guide/12-running-the-broker.md`.
@@ -29,6 +30,7 @@ import type { InvalidOptionError, InvalidVhostError, VhostExistsError } from "./
 import * as BackendEndpoint from "./endpoint/BackendEndpoint.ts"
 import * as Certificate from "./endpoint/Certificate.ts"
 import * as ServerKey from "./endpoint/ServerKey.ts"
+import * as TokenVerifier from "./endpoint/TokenVerifier.ts"
 import * as WebSocketEndpoint from "./endpoint/WebSocketEndpoint.ts"
 import * as Engine from "./engine/Vhosts.ts"
 import * as VhostViews from "./engine/VhostViews.ts"
@@ -84,11 +86,13 @@ export type StartError =
 
 const make = Effect.gen(function*() {
   const { host } = yield* BrokerConfig.BrokerConfig
-  const { port: websocketPort, prefix, scheme } = yield* WebSocketEndpoint.WebSocketEndpoint
+  const { drain, port: websocketPort, prefix, scheme } = yield* WebSocketEndpoint.WebSocketEndpoint
   const { port: backendPort } = yield* BackendEndpoint.ZmqBackendEndpoint
   const { port: tcpPort } = yield* BackendEndpoint.TcpBackendEndpoint
   const { publicKey: serverKey } = yield* ServerKey.ServerKey
   const { bound: admin } = yield* Admin
+  // The first thing at the end: administrators and backends are there for as long as browsers leave.
+  yield* Effect.addFinalizer(() => drain)
   const backendScheme = serverKey === undefined ? "wr" : "wrs"
   const reachable = reachableOf(host)
   const websocket = `${scheme}://${reachable}:${websocketPort}${prefix}`
@@ -164,7 +168,8 @@ const admin = Layer.unwrap(Effect.gen(function*() {
       port,
       probe: `${browsers.scheme === "wss" ? "https" : "http"}://${
         reachableOf(host)
-      }:${browsers.port}${browsers.prefix}/kosmonaut.js`
+      }:${browsers.port}${browsers.prefix}/kosmonaut.js`,
+      isDraining: browsers.isDraining
     })
 }))
 
@@ -190,6 +195,7 @@ const layerWith = <R>(
     ]),
     Layer.provideMerge(Layer.fresh(VhostViews.layer)),
     Layer.provide([Layer.fresh(Engine.layer), Layer.fresh(Certificate.layer), Layer.fresh(ServerKey.layer)]),
+    Layer.provide(Layer.fresh(TokenVerifier.layer)),
     Layer.provide(BrokerConfig.layer(options))
   )
 

@@ -16,6 +16,7 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as ByteSize from "effect/ByteSize"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { constFalse } from "effect/Function"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -45,6 +46,8 @@ export interface Options {
   readonly port: number
   /** A URL of the port of browsers. */
   readonly probe: string
+  /** Whether browsers are to go elsewhere, since the broker ends; default never. */
+  readonly isDraining?: (() => boolean) | undefined
   /** For how long a connection may transfer nothing, default 30 seconds: one whose peer does not read, too. */
   readonly idleTimeout?: Duration.Input | undefined
 }
@@ -52,34 +55,42 @@ export interface Options {
 /** How large the body of a request may be. */
 const maxBodySize = ByteSize.fromInputUnsafe("64 KiB")
 
-const make = Effect.fnUntraced(function*({ idleTimeout = "30 seconds", port, probe }: Options) {
-  const config = yield* BrokerConfig
-  const vhosts = yield* Vhosts
-  const { host } = config.admin
-  const cookie = yield* Cookie.make(config)
-  const server = yield* HttpServer.listen({ host, port, idleTimeout: Duration.toMillis(idleTimeout) })
-  const gate = Gate.make({ cookie, trustUnsafe: server.trustUnsafe })
-  const api = yield* Api.make
-  const open = openOf(yield* Readiness.make(vhosts, probe), api)
+const make = Effect.fnUntraced(
+  function*({ idleTimeout = "30 seconds", isDraining = constFalse, port, probe }: Options) {
+    const config = yield* BrokerConfig
+    const vhosts = yield* Vhosts
+    const { host } = config.admin
+    const cookie = yield* Cookie.make(config)
+    const server = yield* HttpServer.listen({ host, port, idleTimeout: Duration.toMillis(idleTimeout) })
+    const gate = Gate.make({ cookie, trustUnsafe: server.trustUnsafe })
+    const api = yield* Api.make
+    const open = openOf(yield* Readiness.make(vhosts, probe, isDraining), api)
 
-  const app = Effect.flatMap(HttpServerRequest, (request) => {
-    const path = request.url.split("?", 1)[0]!
-    const answer = request.method === "GET" || request.method === "HEAD" ? open.get(path) : undefined
-    return answer ?? gate(path.startsWith("/api/") ? api.respond : Classic.respond(vhosts, request, path))
-  }).pipe(
-    Effect.catchDefect((defect) =>
-      Effect.as(
-        Effect.logError("A request of an administrator was not handled", defect),
-        HttpServerResponse.empty({ status: 500 })
-      )
-    ),
-    Effect.map(HttpServerResponse.setHeaders({ "cache-control": "no-store", "x-content-type-options": "nosniff" })),
-    Effect.provideService(HttpIncomingMessage.MaxBodySize, maxBodySize)
-  )
-  server.http.on("request", yield* NodeHttpServer.makeHandler(app, { scope: yield* Effect.scope }))
-  const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host
-  return Admin.of({ bound: { address: `http://${reachable}:${server.port}`, port: server.port, cookie } })
-})
+    const app = Effect.flatMap(HttpServerRequest, (request) => {
+      const path = request.url.split("?", 1)[0]!
+      const answer = request.method === "GET" || request.method === "HEAD" ? open.get(path) : undefined
+      return answer ?? gate(path.startsWith("/api/") ? api.respond : Classic.respond(vhosts, request, path))
+    }).pipe(
+      Effect.catchDefect((defect) =>
+        Effect.as(
+          Effect.logError("A request of an administrator was not handled", defect),
+          HttpServerResponse.empty({ status: 500 })
+        )
+      ),
+      Effect.map(HttpServerResponse.setHeaders({ "cache-control": "no-store", "x-content-type-options": "nosniff" })),
+      Effect.provideService(HttpIncomingMessage.MaxBodySize, maxBodySize)
+    )
+    server.http.on("request", yield* NodeHttpServer.makeHandler(app, { scope: yield* Effect.scope }))
+    const reachable = host === "0.0.0.0"
+      ? "127.0.0.1"
+      : host === "::"
+      ? "[::1]"
+      : host.includes(":")
+      ? `[${host}]`
+      : host
+    return Admin.of({ bound: { address: `http://${reachable}:${server.port}`, port: server.port, cookie } })
+  }
+)
 
 type Response = Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest | Scope.Scope>
 

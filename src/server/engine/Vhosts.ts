@@ -54,6 +54,7 @@ import * as Lobby from "./Lobby.ts"
 import type { Log } from "./Log.ts"
 import * as Replay from "./Replay.ts"
 import * as ResponseCache from "./ResponseCache.ts"
+import { Verifier } from "./StatelessTokens.ts"
 import * as VhostTokens from "./VhostTokens.ts"
 
 /**
@@ -147,8 +148,7 @@ export class Vhosts extends Context.Service<Vhosts, {
 export const make = Effect.gen(function*() {
   const config = yield* BrokerConfig
   const { restored, ...storage } = yield* openStore
-  const registry = yield* makeRegistry(storage)
-  const { enter, vhosts } = registry
+  const { enter, vhosts, ...registry } = yield* makeRegistry(storage)
   const rulesOf = ({ channelRules, path }: VhostOptions, stored?: StoredVhosts.StoredVhost) =>
     Effect.mapError(
       Effect.fromResult(registry.rulesOf(channelRules, stored?.rules)),
@@ -239,18 +239,18 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
   const clock = yield* Clock.Clock
   const onDefect = logNotSent(Effect.runForkWith(yield* Effect.context<never>()))
   const vhosts = new Map<string, Entered>()
-  const patterns = Patterns.make()
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
   const rulesOf = VhostRules.make(yield* Effect.fromResult(Rules.make(config.channelRules, config)), config)
-  const limits = { ...Limits.fromConfig(config), history: History.makeTotal(config.history.totalSize) }
+  const history = History.makeTotal(config.history.totalSize)
+  const shared = { ...Limits.fromConfig(config), history, clock, patterns: Patterns.make(), verifier: yield* Verifier }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 
   const enter = (entering: Entering): Vhost => {
     const { path, rules, stored } = entering
     const journal = journalOf(path)
-    const own = { ...limits, rules: rules.all, journal, clock, patterns, wake }
+    const own = { ...shared, path, rules: rules.all, journal, wake }
     const { deadLetters, lobby } = makeLobby({ ...own, onDefect }, stored)
     const { log, state } = makeLog(own, stored, isComplete, lobby.emitUnsafe)
     const removed = Deferred.makeUnsafe<void>()
@@ -271,7 +271,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
       journal,
       browsers: Browsers.make(state, log, lobby.emitUnsafe),
       calls: Calls.make(own),
-      responseCache: ResponseCache.make({ ...limits, clock }),
+      responseCache: ResponseCache.make(shared),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }

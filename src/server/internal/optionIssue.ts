@@ -5,7 +5,7 @@
 import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
 
-const secrets: ReadonlyArray<string | undefined> = ["token", "cookie"]
+const secrets: ReadonlyArray<string | undefined> = ["token", "cookie", "secret"]
 
 /** The first option that is wrong: its path, what was given, and what it can be. */
 export const describe = (issue: SchemaIssue.Issue, options: object) => {

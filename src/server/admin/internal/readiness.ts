@@ -1,6 +1,6 @@
 /**
  * Whether the broker would deliver: its browsers' port answers a request, and what its vhosts have recorded can be written to
- * the storage. A broker may be alive and not that.
+ * the storage. A broker may be alive and not that, as one that is stopping.
  *
  * Everybody who reaches the port may ask, so all who ask at the same time share one check.
  */
@@ -18,10 +18,15 @@ const timeout = "2 seconds"
 export type Readiness = Effect.Effect<ReadonlyArray<string>>
 
 /** Makes the check. `probe` is a URL of the browsers' port. */
-export const make = (vhosts: Vhosts["Service"], probe: string): Effect.Effect<Readiness> =>
+export const make = (
+  vhosts: Vhosts["Service"],
+  probe: string,
+  isStopping: () => boolean
+): Effect.Effect<Readiness> =>
   Effect.cachedWithTTL(
     Effect.map(
       Effect.all([
+        Effect.sync(() => isStopping() ? ["the broker is stopping"] : []),
         check("the port of browsers does not answer", request(probe)),
         check("the storage cannot be written to", persisted(vhosts))
       ], { concurrency: "unbounded" }),
