@@ -282,6 +282,28 @@ describe("a request", () => {
       }
       assert.deepStrictEqual(yield* Queue.takeN(exceptions, 2), ["MessageEncodeError", "secret"])
     }).pipe(Effect.provide(TestBroker.layerBackend())))
+
+  it.effect("ends with a worker that stops, and so does its handler", () =>
+    Effect.gen(function*() {
+      const client = yield* Client.Client
+      const worker = yield* Worker.Worker
+      const [begun, interrupted] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const listening = yield* Effect.forkScoped(worker.listen({
+        responses: true,
+        onMessage: () =>
+          Effect.onInterrupt(
+            Effect.andThen(Deferred.succeed(begun, undefined), Effect.never),
+            () => Deferred.succeed(interrupted, undefined)
+          )
+      }))
+      yield* Stream.runDrain(Stream.takeUntil(worker.changes, ({ _tag }) => _tag === "Connected"))
+      yield* Effect.forkScoped(client.request("wait", {}, { timeout: "1 hour" }))
+      yield* Deferred.await(begun)
+      const stopping = yield* Effect.forkScoped(Fiber.interrupt(listening))
+      yield* TestClock.adjust("6 seconds")
+      yield* Fiber.join(stopping)
+      assert.isTrue(Deferred.isDoneUnsafe(interrupted))
+    }).pipe(Effect.provide(TestBroker.layerBackend())))
 })
 
 describe("an event that a backend triggers", () => {

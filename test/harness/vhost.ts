@@ -38,5 +38,5 @@ export interface Options extends Partial<VhostState.Options> {
 export const make = ({ emit = () => {}, journal, wrap = (log) => log, ...options }: Options = {}) => {
   const state = VhostState.make({ ...limits, ...defaults, history: History.makeTotal(historyTotal), ...options })
   const log = wrap(LocalLog.make({ state, emit, journal }))
-  return { state, log, channels: Channels.make(state, log), browsers: Browsers.make(state, log, emit) }
+  return { state, log, channels: Channels.make(state, log), browsers: Browsers.make(state, log) }
 }

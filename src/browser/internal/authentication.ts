@@ -31,13 +31,13 @@ export const demand = (machine: Machine): void => {
 export const fetched = (machine: Machine, number: number, token: Token | undefined): void => {
   if (!isFetching(machine, number)) return
   // Pages without types return anything.
-  const jwt = (token as { readonly jwt?: unknown } | null | undefined)?.jwt
+  const jwt = (token as { readonly jwt?: string } | null | undefined)?.jwt
   if (!(jwt ?? token)) return fail(machine, noUser, false)
   machine.authentication.phase = "sent"
   machine.authentication.unanswered++
   waitForResponse(machine)
   const client = version(machine) === 1 ? machine.options.client : undefined
-  const shown = jwt === undefined ? { token: String(token) } : { jwt: String(jwt) }
+  const shown = jwt === undefined ? { token: String(token as string) } : { jwt: String(jwt) }
   send(machine, "auth", JSON.stringify({ ...shown, client }))
 }
 

@@ -6,6 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import { byteLength } from "../../protocol/Frame.ts"
 import * as Json from "../../protocol/Json.ts"
@@ -81,7 +82,19 @@ export const withinDeadline = <A, E, R>(
     })
     return left <= 0
       ? expired
-      : Effect.timeoutOrElse(handler, { duration: Duration.millis(left), orElse: () => expired })
+      : Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(Effect.forkChild(restore(handler), { startImmediately: true }), (fiber) => {
+          // One that never waited has ended already, and a timer would cost more than it did.
+          const exit = fiber.pollUnsafe()
+          return exit ?? Effect.onInterrupt(
+            restore(Effect.timeoutOrElse(Fiber.join(fiber), {
+              duration: Duration.millis(left),
+              orElse: () => Effect.andThen(Fiber.interrupt(fiber), expired)
+            })),
+            () => Fiber.interrupt(fiber)
+          )
+        })
+      )
   })
 
 /** The time of the deadlines, in milliseconds of the monotonic clock. */

@@ -171,7 +171,7 @@ export const channels = HttpApiGroup.make("channels").add(
   HttpApiEndpoint.get("get", "/vhosts/:vhost/channels/:channel", {
     params: channel,
     success: Model.Channel,
-    error: Errors.NotFoundError
+    error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(describe("An open channel")),
   HttpApiEndpoint.put("open", "/vhosts/:vhost/channels/:channel", {
     params: channel,
@@ -186,7 +186,7 @@ export const channels = HttpApiGroup.make("channels").add(
     params: channel,
     query: Model.Page,
     success: Model.part(Model.Subscriber),
-    error: Errors.NotFoundError
+    error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(
     describe("The subscribers of a channel", "Those that are not hidden, in the order of their subscriptions")
   ),
@@ -217,12 +217,12 @@ export const browsers = HttpApiGroup.make("browsers").add(
   HttpApiEndpoint.delete("disconnect", "/vhosts/:vhost/browsers/:sid", {
     params: { ...vhost, sid: Schema.String },
     success: Model.Disconnected,
-    error: Errors.NotFoundError
+    error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(describe("Disconnects one browser")),
   HttpApiEndpoint.delete("disconnectUser", "/vhosts/:vhost/users/:uid/browsers", {
     params: { ...vhost, uid: Schema.String },
     success: Model.Disconnected,
-    error: Errors.NotFoundError
+    error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(describe("Disconnects all browsers of a user"))
 )
 

@@ -18,6 +18,8 @@ export interface Browser {
   readonly sid: string
   /** Which version of the browsers' protocol it asked for: 1 by `?v=1`, else 0, that of the original. */
   readonly version: 0 | 1
+  /** It is connected to another node, which sends it what it is to receive: here that is dropped. Default `false`. */
+  readonly isRemote?: boolean
   /**
    * Puts a message into the outbound queue. Never waits, and never calls the engine in the same step; a browser that does not
    * read is disconnected by its endpoint. A message with a `key` may replace an earlier one with the same key that this

@@ -91,10 +91,7 @@ export const make = (vhost: Vhost, browser: Browser): BrowserSession => {
         state.hasEnded = true
         BrowserCalls.end(state)
         vhost.authentications.removeUnsafe(browser)
-        const leave = vhost.channels.leave(browser, mayReturn)
-        const removed = Effect.sync(() => vhost.browsers.leaveUnsafe(browser))
-        // Twice: a backend may subscribe it while it leaves, and not once it is removed.
-        return Effect.andThen(Effect.andThen(leave, removed), leave)
+        return vhost.browsers.leave(browser, mayReturn)
       }))
   }
 }

@@ -11,8 +11,6 @@ import * as Iterable from "effect/Iterable"
 import * as ChannelName from "../../protocol/ChannelName.ts"
 import * as JsonText from "../../protocol/JsonText.ts"
 import { ChannelNotFoundError, type StatusError } from "../../protocol/KosmonautError.ts"
-import * as Lifecycle from "../../protocol/Lifecycle.ts"
-import type { Event } from "../../protocol/Trigger.ts"
 import type { Browser } from "../domain/Browser.ts"
 import type { Permission } from "../domain/Permission.ts"
 import { channelOf, type VhostState } from "./internal/vhostState.ts"
@@ -26,15 +24,12 @@ import type { Log, Rejections } from "./Log.ts"
 export interface Browsers {
   /** A browser has connected. */
   readonly enterUnsafe: (browser: Browser) => void
-  /**
-   * A browser has authenticated, maybe as another user than before, and this is what its token says of the user. Ignored for a
-   * browser that has disconnected.
-   */
-  readonly identifyUnsafe: (browser: Browser, uid: string, info?: Permission["info"]) => void
-  /** A browser becomes that of another user: until it is identified again nobody finds it by its user. */
-  readonly forgetUserUnsafe: (browser: Browser) => void
-  /** A browser has disconnected. */
-  readonly leaveUnsafe: (browser: Browser) => void
+  /** A browser has authenticated, see `Log.identify`. Done when it is called if the broker is alone. */
+  readonly identifyUnsafe: (browser: Browser, uid: string, info?: Permission["info"]) => Effect.Effect<void>
+  /** A browser becomes that of another user, see `Log.forgetUser`. Done when it is called if the broker is alone. */
+  readonly forgetUserUnsafe: Log["forgetUser"]
+  /** A browser has disconnected, and leaves its channels, see `Log.leave`. */
+  readonly leave: Log["leave"]
   /**
    * Sends an event to one browser; data may be the text of an object. Fails with 400 if the message would be more than 256
    * bytes larger than `maxMessageSize`.
@@ -62,7 +57,7 @@ export interface Browsers {
   /** Unsubscribes the browsers of a user from a channel, and returns how many. Yields as `subscribe`. */
   readonly unsubscribe: (uid: string, channel: string) => Effect.Effect<number, ChannelNotFoundError>
   /** Disconnects one browser, or all browsers of a user, and returns how many. */
-  readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number>
+  readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number, Rejections["Disconnect"]>
   /** All that are connected, in the order in which they have. */
   readonly list: () => Iterable<BrowserInfo>
   /** How many are connected. */
@@ -87,24 +82,17 @@ export interface BrowserInfo {
 }
 
 /**
- * Makes the browsers of a vhost. `emit` gets the lifecycle events of their connections.
+ * Makes the browsers of a vhost.
  *
  * @since 0.1.0
  */
-export const make = (state: VhostState, log: Log, emit: (event: Event) => void): Browsers => {
-  const { browsers } = state
+export const make = (state: VhostState, log: Log): Browsers => {
   const counters = { rejected: 0 }
   return {
-    enterUnsafe: (browser) => {
-      browsers.add(browser)
-      emit(Lifecycle.browserConnected(browser.sid))
-    },
-    identifyUnsafe: browsers.identify,
-    forgetUserUnsafe: browsers.forgetUser,
-    leaveUnsafe: (browser) => {
-      const removed = browsers.remove(browser)
-      if (removed !== undefined) emit(Lifecycle.browserDisconnected(browser.sid, removed.uid))
-    },
+    enterUnsafe: log.enter,
+    identifyUnsafe: log.identify,
+    forgetUserUnsafe: log.forgetUser,
+    leave: log.leave,
     sendTo: (sid, event, data) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "SendTo", sid, event, data }))),
     sendToUser: (uid, event, data) =>
       Effect.suspend(() => {
@@ -116,16 +104,16 @@ export const make = (state: VhostState, log: Log, emit: (event: Event) => void):
     unsubscribe: (uid, channel) => unsubscribe(state, log, uid, channel),
     disconnect: (by, who) =>
       Effect.suspend(() => {
-        const { length } = browsers.find(by, who)
+        const { length } = state.browsers.find(by, who)
         return Effect.as(log.commit({ _tag: "Disconnect", by, who }), length)
       }),
     list: () =>
-      Iterable.map(browsers.all(), (browser) => ({
+      Iterable.map(state.browsers.all(), (browser) => ({
         browser,
-        uid: browsers.uidOf(browser),
+        uid: state.browsers.uidOf(browser),
         subscriptions: state.subscriptions.get(browser)?.channels.size ?? 0
       })),
-    count: browsers.size,
+    count: () => state.browsers.size(),
     rejectedUnsafe: () => {
       counters.rejected++
     },

@@ -15,18 +15,19 @@ import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
 import type { Id } from "../../protocol/BrowserMessage.ts"
 import type * as ChannelName from "../../protocol/ChannelName.ts"
 import * as JsonText from "../../protocol/JsonText.ts"
-import { ChannelNotFoundError, NotSubscribedError } from "../../protocol/KosmonautError.ts"
+import { ChannelNotFoundError, type InternalError, NotSubscribedError } from "../../protocol/KosmonautError.ts"
 import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
 import type { Part } from "../domain/Listing.ts"
 import type { Permission } from "../domain/Permission.ts"
 import { listOf } from "./internal/changes.ts"
 import * as Channel from "./internal/channel.ts"
 import type { Tap } from "./internal/channel.ts"
+import * as Departure from "./internal/departure.ts"
 import * as History from "./internal/history.ts"
 import * as Recovery from "./internal/recovery.ts"
 import * as Rules from "./internal/rules.ts"
 import * as VhostState from "./internal/vhostState.ts"
-import type { Intent, Log, Rejections } from "./Log.ts"
+import type { HistoryPart, Intent, Log, Rejections } from "./Log.ts"
 
 export type { Listed, Part } from "../domain/Listing.ts"
 export type { Tap } from "./internal/channel.ts"
@@ -78,7 +79,7 @@ export interface Channels {
   /** The open channels. */
   readonly list: Effect.Effect<ReadonlyArray<ChannelInfo>>
   /** An open channel. */
-  readonly describe: (name: string) => Effect.Effect<ChannelInfo, ChannelNotFoundError>
+  readonly describe: (name: string) => Effect.Effect<ChannelInfo, FindError>
   /**
    * A part of the open channels whose name begins with `prefix`, after a cursor, in the order of their opening. A part has
    * at most 1000 channels and looks at 10 000 names, so that it may be empty and have a `next`.
@@ -88,7 +89,7 @@ export interface Channels {
    * A part of the visible subscribers, at most 1000, after a cursor, in the order of their subscriptions. Members whose
    * connection has ended are among them while they may come back.
    */
-  readonly subscribersAfter: (name: string, cursor: number) => Effect.Effect<Part<Subscriber>, ChannelNotFoundError>
+  readonly subscribersAfter: (name: string, cursor: number) => Effect.Effect<Part<Subscriber>, FindError>
   /**
    * Delivers an event to every subscriber. Data may be the text of an object, which is only read if there is a subscriber.
    * Fails with 400 if the message would be more than 256 bytes larger than `maxMessageSize`.
@@ -128,35 +129,43 @@ export interface Channels {
     browser: Browser,
     cursor: number,
     id?: Id
-  ) => Effect.Effect<void, ChannelNotFoundError | NotSubscribedError>
+  ) => Effect.Effect<void, FindError | NotSubscribedError>
   /** The broadcasts that a channel with history retains, a part of them, see `Log.history`. */
-  readonly history: Log["history"]
+  readonly history: (
+    ...args: Parameters<Log["history"]>
+  ) => Effect.Effect<HistoryPart, FindError>
   /**
    * Watches the broadcasts on a channel until the scope ends, without being a subscriber. Neither function of a tap may throw, or
    * change the channel.
    */
-  readonly tap: (name: string, tap: Tap) => Effect.Effect<void, ChannelNotFoundError, Scope.Scope>
+  readonly tap: (name: string, tap: Tap) => Effect.Effect<void, FindError, Scope.Scope>
   /** Whether broadcasts to a channel are persisted, see `Log.isPersisted`. */
   readonly isPersisted: Log["isPersisted"]
   /** Ends when all broadcasts so far are persisted, see `Log.persisted`. */
   readonly persisted: Log["persisted"]
   /** Whether a browser is subscribed. */
-  readonly has: (name: string, browser: Browser) => Effect.Effect<boolean, ChannelNotFoundError>
+  readonly has: (name: string, browser: Browser) => Effect.Effect<boolean, FindError>
   /**
-   * Unsubscribes a browser from all its channels, without a message to it. If its connection has ended so that it `mayReturn`,
-   * its user stays a member until the grace is over. After 10 000 deliveries to others it yields before
+   * Unsubscribes a browser from all its channels, without a message to it. After 10 000 deliveries to others it yields before
    * the next channel; if it is interrupted there, the browser stays subscribed to the rest.
    */
-  readonly leave: (browser: Browser, mayReturn?: boolean) => Effect.Effect<void>
+  readonly leave: (browser: Browser) => Effect.Effect<void>
   /** Unsubscribes a browser from the channels that a permission does not allow, and tells it. Yields as `leave`. */
   readonly restrict: (browser: Browser, permission: Permission) => Effect.Effect<void>
   /** The rule of a channel, or the one that it would have if it were open. */
   readonly ruleOf: (name: string) => Rules.Rule
   /** Sets what channels are like. Those that are open have other rules, too, and keep their subscribers. */
-  readonly setRules: (rules: Rules.Rules) => Effect.Effect<void>
+  readonly setRules: (rules: Rules.Rules) => Effect.Effect<void, Rejections["SetRules"]>
   /** Counters since the start, and current numbers. */
   readonly counters: ChannelCounters
 }
+
+/**
+ * Why a channel may not be found: it is not open, or the log that several nodes share cannot be reached, so that this is not known.
+ *
+ * @since 0.1.0
+ */
+export type FindError = ChannelNotFoundError | InternalError
 
 /**
  * Why a broadcast was rejected.
@@ -243,7 +252,7 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     history: (channel, options) => Effect.flatMap(find(channel), () => log.history(channel, options)),
     isPersisted: log.isPersisted,
     persisted: log.persisted,
-    leave: (browser, mayReturn = false) => leave(state, log, browser, mayReturn),
+    leave: (browser) => Departure.leave(state, log, browser, false),
     restrict: (browser, permission) => restrict(state, log, browser, permission),
     ruleOf: (name) => get(name)?.rule ?? Rules.ruleOf(state.rules, name),
     setRules: (rules) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "SetRules", rules }))),
@@ -253,7 +262,7 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
 
 // This broker may not have applied yet that a channel was opened.
 const makeFind = (get: (name: string) => Channel.Channel | undefined, log: Log) => (name: string) =>
-  Effect.suspend((): Effect.Effect<Channel.Channel, ChannelNotFoundError> => {
+  Effect.suspend((): Effect.Effect<Channel.Channel, FindError> => {
     const channel = get(name)
     return channel !== undefined ? Exit.succeed(channel) : Effect.flatMap(log.barrier, () => {
       const channel = get(name)
@@ -301,44 +310,8 @@ const isAnswered = (
   return true
 }
 
-/** After how many deliveries to yield. */
-const turn = 10_000
-
-const leave = Effect.fnUntraced(function*(
-  state: VhostState.VhostState,
-  log: Log,
-  browser: Browser,
-  mayReturn: boolean,
-  which?: {
-    readonly from: (channel: Channel.Channel) => boolean
-    readonly reason: BrokerMessage.UnsubscribeReason
-  }
-) {
-  let work = 0
-  for (const channel of [...state.subscriptions.get(browser)?.channels ?? []]) {
-    if (which?.from(channel) === false) continue
-    if (work > turn) {
-      work = 0
-      yield* Effect.yieldNow
-    }
-    const isMember = channel.subscriptions.get(browser)?.value?.member !== undefined
-    work += isMember ? channel.subscriptions.size : 1
-    const intent = {
-      _tag: "Leave",
-      channel: channel.name,
-      browser,
-      farewell: JsonText.empty,
-      request: undefined,
-      mayReturn,
-      reason: which?.reason
-    } as const
-    // It is rejected if the channel was closed meanwhile.
-    yield* Effect.ignore(log.commit(intent))
-  }
-})
-
 const restrict = (state: VhostState.VhostState, log: Log, browser: Browser, { allows }: Permission) =>
-  leave(state, log, browser, false, {
+  Departure.leave(state, log, browser, false, {
     reason: "forbidden",
     from: ({ kind, name, subscriptions }) =>
       kind !== "normal" && !allows(name) && subscriptions.get(browser)?.value?.byBackend !== true

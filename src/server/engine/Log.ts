@@ -28,6 +28,7 @@ import type {
 } from "../../protocol/KosmonautError.ts"
 import type { Event } from "../../protocol/Trigger.ts"
 import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
+import type { Permission } from "../domain/Permission.ts"
 import type { Rules } from "./internal/rules.ts"
 
 /**
@@ -78,12 +79,13 @@ export interface Intents {
   }
   /**
    * Ends the grace of a connection of a user, or without a user that of a channel whose browsers are no members. Changes nothing
-   * if no such grace has begun.
+   * if no such grace has begun, or if `until` is given and it ends at another time by now.
    */
   readonly EndGrace: {
     readonly channel: string
     readonly uid: string | undefined
     readonly sid: string | undefined
+    readonly until?: number | undefined
   }
   /** Sets what channels are like. */
   readonly SetRules: { readonly rules: Rules }
@@ -101,22 +103,23 @@ export type Intent<Tag extends keyof Intents = keyof Intents> = {
 }[Tag]
 
 /**
- * Why an intent may be rejected.
+ * Why an intent may be rejected. Any may fail with `InternalError` if the broker is one of several nodes: their log cannot be
+ * reached, or has too much to do. The error says whether the intent may be carried out nevertheless.
  *
  * @since 0.1.0
  */
 export interface Rejections {
   readonly OpenChannel: InvalidChannelNameError | InternalError
-  readonly CloseChannel: ChannelNotFoundError
+  readonly CloseChannel: ChannelNotFoundError | InternalError
   readonly Broadcast: ChannelNotFoundError | NotSubscribedError | BadRequestError | InternalError
-  readonly SendTo: BrowserNotFoundError | BadRequestError
+  readonly SendTo: BrowserNotFoundError | BadRequestError | InternalError
   readonly SendToUser: BadRequestError | InternalError
-  readonly Disconnect: never
+  readonly Disconnect: InternalError
   readonly Join: ChannelNotFoundError | ForbiddenError | BadRequestError | TooManyRequestsError | InternalError
-  readonly Update: ChannelNotFoundError | NotSubscribedError | BadRequestError | TooManyRequestsError
-  readonly Leave: ChannelNotFoundError | NotSubscribedError | BadRequestError
-  readonly EndGrace: never
-  readonly SetRules: never
+  readonly Update: ChannelNotFoundError | NotSubscribedError | BadRequestError | TooManyRequestsError | InternalError
+  readonly Leave: ChannelNotFoundError | NotSubscribedError | BadRequestError | InternalError
+  readonly EndGrace: InternalError
+  readonly SetRules: InternalError
 }
 
 /**
@@ -227,10 +230,27 @@ export interface Log {
   ) => Effect.Effect<HistoryPart, ChannelNotFoundError>
   /** When the next grace ends, in monotonic milliseconds; `undefined` without one. */
   readonly nextDue: () => number | undefined
+  /** A browser has connected. What it commits afterwards is decided after this. */
+  readonly enter: (browser: Browser) => void
+  /**
+   * A browser has authenticated, maybe as another user than before, and this is what its token says of the user. Ignored for a
+   * browser that has disconnected. Ends when this broker has applied it.
+   */
+  readonly identify: (browser: Browser, uid: string, info: Permission["info"]) => Effect.Effect<void>
+  /** A browser becomes that of another user: until it is identified again nobody finds it by its user. */
+  readonly forgetUser: (browser: Browser) => Effect.Effect<void>
+  /**
+   * A browser has disconnected: it leaves all its channels and is removed, without a message to it. If it `mayReturn`, its user
+   * stays a member until the grace is over. Safe to repeat. It yields in between if that is much work.
+   */
+  readonly leave: (browser: Browser, mayReturn: boolean) => Effect.Effect<void>
   /** Ends the graces whose time is over. It yields in between if that is much work. */
   readonly sweep: Effect.Effect<void>
-  /** Ends when this broker has applied all that was committed anywhere before. Only then is a channel known not to exist. */
-  readonly barrier: Effect.Effect<void>
+  /**
+   * Ends when this broker has applied all that was committed anywhere before. Only then is a channel known not to exist. Fails if
+   * the log that several nodes share cannot be reached.
+   */
+  readonly barrier: Effect.Effect<void, InternalError>
   /** Whether broadcasts to this channel are persisted: it has a history, and the broker has a store. */
   readonly isPersisted: (channel: string) => boolean
   /** Ends when all broadcasts that were committed so far are persisted. Fails if they could not be; the write is then retried. */

@@ -269,7 +269,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
       config: limitsOnly,
       deadLetters,
       journal,
-      browsers: Browsers.make(state, log, lobby.emitUnsafe),
+      browsers: Browsers.make(state, log),
       calls: Calls.make(own),
       responseCache: ResponseCache.make(shared),
       removed: Deferred.await(removed),

@@ -35,7 +35,8 @@ const close = (code: number) => (raw: Raw) => raw.send(8, Uint8Array.of(code >> 
 
 const cut = ({ socket }: Raw) => Effect.sync(() => void socket.destroy())
 
-const disconnect = () => Effect.flatMap(TestBroker, ({ vhost }) => vhost.browsers.disconnect("uid", "joe"))
+const disconnect = () =>
+  Effect.flatMap(TestBroker, ({ vhost }) => Effect.orDie(vhost.browsers.disconnect("uid", "joe")))
 
 // The second ping is due after the first has been sent.
 const silence = (raw: Raw) =>

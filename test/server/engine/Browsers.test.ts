@@ -27,7 +27,7 @@ describe("Browsers", () => {
     registry.enterUnsafe(b)
     registry.identifyUnsafe(b, "joe")
     expect(registry.count()).toBe(2)
-    for (const browser of [a, b, b, a]) registry.leaveUnsafe(browser)
+    for (const browser of [a, b, b, a]) Effect.runSync(registry.leave(browser, false))
     expect(registry.count()).toBe(0)
     expect(announced).toStrictEqual([
       Lifecycle.browserConnected("a"),
@@ -40,14 +40,14 @@ describe("Browsers", () => {
   it("sends nothing to a browser by itself", () => {
     const { all: [a], registry } = make("a")
     registry.identifyUnsafe(a, "joe")
-    registry.leaveUnsafe(a)
+    Effect.runSync(registry.leave(a, false))
     expect(a.received()).toEqual([])
   })
 
   it.effect("ignores the user of a browser that has disconnected", () =>
     Effect.gen(function*() {
       const { all: [a], registry } = make("a")
-      registry.leaveUnsafe(a)
+      Effect.runSync(registry.leave(a, false))
       registry.identifyUnsafe(a, "joe")
       expect(yield* registry.disconnect("uid", "joe")).toBe(0)
     }))
@@ -67,7 +67,7 @@ describe("Browsers", () => {
         Effect.gen(function*() {
           const { all: [a, gone], registry } = make("a", "gone")
           registry.identifyUnsafe(a, "joe")
-          registry.leaveUnsafe(gone)
+          Effect.runSync(registry.leave(gone, false))
           const failure = yield* Effect.flip(registry.sendTo(sid, "hello", {}))
           expect(failure).toBeInstanceOf(BrowserNotFoundError)
           expect(failure).toMatchObject({ code: 455, sid })
@@ -106,7 +106,7 @@ describe("Browsers", () => {
         const { all: [a, gone], registry } = make("a", "gone")
         registry.identifyUnsafe(a, "joe")
         registry.identifyUnsafe(gone, "joe")
-        registry.leaveUnsafe(gone)
+        Effect.runSync(registry.leave(gone, false))
         const asked = [["sid", "joe"], ["uid", "a"], ["sid", "gone"], ["uid", ""], ["uid", "__proto__"]] as const
         for (const [by, who] of asked) expect(yield* registry.disconnect(by, who)).toBe(0)
         expect(yield* registry.disconnect("uid", "joe")).toBe(1)
@@ -121,7 +121,7 @@ describe("Browsers", () => {
         registry.identifyUnsafe(a, "ann")
         expect(yield* registry.disconnect("uid", "joe")).toBe(0)
         expect(yield* registry.disconnect("uid", "ann")).toBe(1)
-        registry.leaveUnsafe(a)
+        Effect.runSync(registry.leave(a, false))
         expect(announced).toEqual([Lifecycle.browserDisconnected("a", "ann")])
         expect(yield* registry.disconnect("uid", "ann")).toBe(0)
       }))
@@ -155,7 +155,7 @@ describe("Browsers", () => {
           model.set(sid, uid)
         }
         if (does === "leave") {
-          registry.leaveUnsafe(browser)
+          Effect.runSync(registry.leave(browser, false))
           if (model.has(sid)) expected.push(Lifecycle.browserDisconnected(sid, model.get(sid)))
           model.delete(sid)
         }

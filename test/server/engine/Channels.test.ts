@@ -163,8 +163,8 @@ describe("Channels", () => {
 
     it.live("keeps no reference to browsers that are not subscribed any more", () =>
       Effect.gen(function*() {
-        const channels = yield* make("room", "other")
-        yield* channels.open("presence-room")
+        const { browsers, channels } = Vhost.make()
+        yield* Effect.forEach(["room", "other", "presence-room"], channels.open)
         const forgotten = yield* Effect.forEach(["closed", "unsubscribed", "left", "away"], (how) =>
           Effect.gen(function*() {
             const browser = FakeBrowser.make(how, undefined, how === "away" ? 1 : 0)
@@ -176,7 +176,7 @@ describe("Channels", () => {
             if (how === "unsubscribed") {
               yield* channels.unsubscribe("room", browser, {})
             }
-            yield* channels.leave(browser, how === "away")
+            yield* browsers.leave(browser, how === "away")
             return new WeakRef(browser)
           }))
         setFlagsFromString("--expose-gc")

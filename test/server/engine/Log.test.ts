@@ -138,7 +138,7 @@ const contentOf = (
   onDemand,
   rules,
   retained: histories.size,
-  departed: [departed.floor, ...departed.beginnings],
+  departed: [departed.floor, ...departed.beginnings.entries],
   counters: { ...counters },
   ordered: ordered.entries.flatMap(({ cursor, value }) => value === undefined ? [] : [[cursor, value.name]]),
   channels: Array.from(channels.values(), ({ cursor, value }) => ({
@@ -273,13 +273,7 @@ describe("Log", () => {
 const makeLate = Effect.gen(function*() {
   const released = yield* Deferred.make<void>()
   const wrap = (log: LocalLog.LocalLog): Log => ({
-    epoch: log.epoch,
-    head: log.head,
-    history: log.history,
-    nextDue: log.nextDue,
-    sweep: log.sweep,
-    isPersisted: log.isPersisted,
-    persisted: log.persisted,
+    ...log,
     commit: (intent) => Effect.andThen(Deferred.await(released), Effect.suspend(() => log.commit(intent))),
     barrier: Deferred.await(released)
   })

@@ -9,6 +9,7 @@ import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
 import * as Json from "../../../protocol/Json.ts"
+import type { FindError } from "../../engine/Channels.ts"
 import * as Engine from "../../engine/Vhosts.ts"
 import { ofView } from "../../engine/VhostViews.ts"
 import type { Counts } from "../../Vhosts.ts"
@@ -24,7 +25,13 @@ import * as VhostHandlers from "./vhostHandlers.ts"
 /** How large the JSON of a dead letter may be in a list. */
 const maxListed = 16_384
 
-const noChannel = (channel: string) => notFound(`There is no channel ${quote(channel)}`)
+const orNoChannel =
+  (channel: string) =>
+  <A, R>(effect: Effect.Effect<A, FindError, R>): Effect.Effect<A, Errors.NotFoundError | Errors.UnavailableError, R> =>
+    Effect.catchTags(effect, {
+      ChannelNotFoundError: () => Effect.fail(notFound(`There is no channel ${quote(channel)}`)()),
+      InternalError: unavailable
+    })
 
 const broker = HttpApiBuilder.group(
   AdminApi,
@@ -97,18 +104,14 @@ const channels = HttpApiBuilder.group(AdminApi, "channels", (handlers) =>
         Effect.andThen(describe(vhost, channel))
       ))
     .handle("close", ({ params: { channel, vhost } }) =>
-      find(vhost).pipe(
-        Effect.flatMap(({ channels }) => channels.close(channel)),
-        Effect.catchTags({
-          ChannelNotFoundError: () => Effect.fail(noChannel(channel)()),
-          InternalError: unavailable
-        })
-      ))
-    .handle("subscribers", ({ params, query }) => subscribers(params, query))
+      Effect.flatMap(find(vhost), ({ channels }) =>
+        orNoChannel(channel)(channels.close(channel))))
+    .handle("subscribers", ({ params, query }) =>
+      subscribers(params, query))
     .handle("tail", ({ params: { channel, vhost } }) =>
       Effect.flatMap(
         findEngine(vhost),
-        (vhost) => Effect.mapError(Tail.ofChannel(vhost, channel), noChannel(channel))
+        (vhost) => orNoChannel(channel)(Tail.ofChannel(vhost, channel))
       )))
 
 const subscribers = (params: { readonly vhost: string; readonly channel: string }, query: Parts.Page) =>
@@ -116,7 +119,7 @@ const subscribers = (params: { readonly vhost: string; readonly channel: string 
     findEngine(params.vhost),
     ({ channels }) =>
       channels.subscribersAfter(params.channel, query.after ?? 0).pipe(
-        Effect.mapError(noChannel(params.channel)),
+        orNoChannel(params.channel),
         Effect.map((part) =>
           Parts.answer(part, query, ({ browser, data, uid }) => ({
             sid: browser.sid,
@@ -130,7 +133,7 @@ const subscribers = (params: { readonly vhost: string; readonly channel: string 
 const describe = (vhost: string, channel: string) =>
   Effect.flatMap(
     findEngine(vhost),
-    ({ channels }) => Effect.mapError(channels.describe(channel), noChannel(channel))
+    ({ channels }) => orNoChannel(channel)(channels.describe(channel))
   )
 
 const browsers = HttpApiBuilder.group(AdminApi, "browsers", (handlers) => {
@@ -173,7 +176,10 @@ const browserOf = ({ browser, subscriptions, uid }: BrowserInfo) => {
 const disconnect = (vhost: string, by: "sid" | "uid", who: string) =>
   Effect.flatMap(
     findEngine(vhost),
-    ({ browsers }) => Effect.map(browsers.disconnect(by, who), (disconnected) => ({ disconnected }))
+    ({ browsers }) =>
+      Effect.catchTags(Effect.map(browsers.disconnect(by, who), (disconnected) => ({ disconnected })), {
+        InternalError: unavailable
+      })
   )
 
 const workers = HttpApiBuilder.group(AdminApi, "workers", (handlers) => {

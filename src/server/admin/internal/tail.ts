@@ -11,8 +11,8 @@ import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Json from "../../../protocol/Json.ts"
-import type { ChannelNotFoundError } from "../../../protocol/KosmonautError.ts"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
+import type { FindError } from "../../engine/Channels.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import type * as Model from "../AdminModel.ts"
 
@@ -32,7 +32,7 @@ type Ended = Extract<ChannelTail, { readonly _tag: "Ended" }>
 export const ofChannel = (
   vhost: Vhost,
   channel: string
-): Effect.Effect<Stream.Stream<ChannelTail>, ChannelNotFoundError> =>
+): Effect.Effect<Stream.Stream<ChannelTail>, FindError> =>
   // Fails before there is a stream.
   Effect.as(vhost.channels.describe(channel), Stream.unwrap(watch(vhost, channel)))
 

@@ -132,12 +132,13 @@ const permissionOf = (
 // As in the original, only a second valid token ends the subscriptions. In version 1 that of the same user ends only those that
 // it does not allow. The browser may have disconnected meanwhile.
 const identify = (state: State, permission: Permission, message: Authentication): Effect.Effect<void> => {
-  const { browser, permission: before, vhost: { channels } } = state
-  const identified = Clock.clockWith((clock) =>
-    Effect.sync(() => {
-      if (!state.hasEnded) identifyUnsafe(state, permission, message, monotonicOf(clock))
-    })
-  )
+  const { browser, permission: before, vhost: { browsers, channels } } = state
+  const identified = Effect.suspend(() => {
+    if (state.hasEnded) return Effect.void
+    const applied = browsers.identifyUnsafe(browser, permission.uid, permission.info)
+    // Only now, so that a backend that hears of it from the browser finds it by its user.
+    return Effect.andThen(applied, acceptNow(state, permission, message))
+  })
   const changed = before === undefined
     ? identified
     : browser.version === 1 && before.uid === permission.uid
@@ -149,7 +150,7 @@ const identify = (state: State, permission: Permission, message: Authentication)
 // Twice: a backend may subscribe it while it leaves, and not once it has no user. Not earlier, since its inbox is that of its user.
 const leaveAsUser = ({ browser, vhost: { browsers, channels } }: State): Effect.Effect<void> => {
   const leave = channels.leave(browser)
-  return Effect.andThen(Effect.andThen(leave, Effect.sync(() => browsers.forgetUserUnsafe(browser))), leave)
+  return Effect.andThen(Effect.andThen(leave, Effect.suspend(() => browsers.forgetUserUnsafe(browser))), leave)
 }
 
 // A browser of version 0 does not expect to be subscribed by the broker.
@@ -163,20 +164,26 @@ const subscribeGranted = (state: State, { channels = [] }: Permission): Effect.E
       return index % turn === turn - 1 ? Effect.andThen(reported, Effect.yieldNow) : Effect.asVoid(reported)
     }), { discard: true })
 
-const identifyUnsafe = (
+const acceptNow = (state: State, permission: Permission, message: Authentication): Effect.Effect<void> =>
+  Clock.clockWith((clock) =>
+    Effect.sync(() => {
+      if (!state.hasEnded) acceptUnsafe(state, permission, message, monotonicOf(clock))
+    })
+  )
+
+const acceptUnsafe = (
   state: State,
   permission: Permission,
   { client, id }: Authentication,
   now: number
 ): void => {
-  const { browser, vhost: { authentications, browsers } } = state
+  const { browser, vhost: { authentications } } = state
   const { channels, expiresAt, uid } = permission
   // Responses are for the user who sent the request.
   if (state.permission !== undefined && state.permission.uid !== uid) BrowserCalls.end(state)
   state.permission = permission
   state.client = browser.version === 1 ? client : undefined
   state.origin = encodeOrigin({ sid: browser.sid, uid })
-  browsers.identifyUnsafe(browser, uid, permission.info)
   authentications.startUnsafe(browser, expiresAt)
   const expiresIn = expiresAt === undefined ? undefined : Math.max(1, Math.floor(expiresAt - now))
   browser.sendUnsafe(BrokerMessage.authenticated(browser.version === 1 ? { uid, expiresIn, channels } : undefined, id))

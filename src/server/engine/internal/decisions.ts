@@ -66,7 +66,12 @@ const decisions: Decisions = {
     } else if (state.head >= state.reserved) return rejected(new InternalError({ detail: Journal.notPersisted }))
     if (open === undefined && isFull(state)) return rejected(tooManyChannels(state))
     const message = BrokerMessage.broadcast(event, data, name, from?.sid)
-    if (MessageSize.isLarger(message, state.largest)) return rejected(MessageSize.tooLarge(state.largest))
+    if (MessageSize.isLarger(message, state.largest)) {
+      // Without those who only watch, and only on this node, it would not have been read.
+      return channel.history === undefined && channel.subscriptions.size === 0
+        ? broadcastToNobody
+        : rejected(MessageSize.tooLarge(state.largest))
+    }
     const key = channel.rule.latest ? ownText(`${name} ${event}`) : undefined
     return { _tag: "Broadcast", channel: name, opens: open === undefined, message, exceptSid, key }
   },
@@ -185,10 +190,11 @@ const decisions: Decisions = {
     }
   },
 
-  EndGrace: (state, { channel: name, sid, uid }) => {
+  EndGrace: (state, { channel: name, sid, uid, until }) => {
     const channel = channelOf(state, name)
     const grace = channel && Graces.find(channel, uid, sid)
     if (channel === undefined || grace === undefined) return unchanged
+    if (until !== undefined && grace.item.until !== until) return unchanged
     const subscription = grace.item.member?.value
     const memberLeft = Member.isMember(subscription) ? Member.left(name, subscription) : undefined
     return { _tag: "GraceEnded", channel: name, uid, sid, memberLeft, lifecycle: eventsOfGrace(channel, subscription) }

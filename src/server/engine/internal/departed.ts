@@ -6,6 +6,7 @@
  * forgotten ones share the highest of their positions. So a browser may be told of a gap that is none, and never the reverse.
  */
 
+import * as SizedMap from "../../../protocol/SizedMap.ts"
 import type { History } from "./history.ts"
 
 /** Where a history begins. */
@@ -13,7 +14,7 @@ export type Beginning = Pick<History, "opened" | "floor">
 
 /** Channels that are closed. */
 export interface Departed {
-  readonly beginnings: Map<string, Beginning>
+  beginnings: SizedMap.SizedMap<Beginning>
   /** The beginning of all others. */
   floor: number
   /** The highest of all. */
@@ -23,9 +24,11 @@ export interface Departed {
 /** How many channels are remembered. */
 const capacity = 10_000
 
+const noBeginnings = () => SizedMap.make<Beginning>(() => 0)
+
 /** Nothing is retained of what was broadcast up to this position. */
 export const make = (floor: number): Departed => ({
-  beginnings: new Map(),
+  beginnings: noBeginnings(),
   floor,
   highest: floor
 })
@@ -37,28 +40,26 @@ export const remember = (departed: Departed, name: string, { floor, opened }: Be
   const { beginnings, highest } = departed
   departed.highest = Math.max(highest, floor)
   beginnings.set(name, { opened, floor })
-  if (beginnings.size > capacity) forgetOldest(departed)
+  if (beginnings.entries.size > capacity) forgetOldest(departed)
   return departed.highest > highest
 }
 
 const forgetOldest = (departed: Departed): void => {
-  const { beginnings } = departed
-  const [oldest, beginning] = beginnings.entries().next().value!
-  beginnings.delete(oldest)
-  departed.floor = Math.max(departed.floor, beginning.floor)
+  const oldest = departed.beginnings.removeOldest()
+  if (oldest !== undefined) departed.floor = Math.max(departed.floor, oldest[1].floor)
 }
 
 /** Forgets all channels: nothing up to this position is known of any. */
 export const forgetAll = (departed: Departed, position: number): void => {
-  departed.beginnings.clear()
+  departed.beginnings = noBeginnings()
   departed.floor = departed.highest = position
 }
 
 /** The beginning of a channel that is opened again. */
 export const beginningOf = ({ beginnings, floor }: Departed, name: string): Beginning =>
-  beginnings.get(name) ?? { opened: 0, floor }
+  beginnings.entries.get(name) ?? { opened: 0, floor }
 
 /** The channel is open again. */
 export const forget = ({ beginnings }: Departed, name: string): void => {
-  beginnings.delete(name)
+  beginnings.remove(name)
 }

@@ -8,12 +8,14 @@ import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
 import { byteLength } from "../../../protocol/Frame.ts"
 import { ChannelNotFoundError } from "../../../protocol/KosmonautError.ts"
+import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
 import * as Journal from "../Journal.ts"
 import type { Change, HistoryEntry, HistoryPart, Intent, Intents, Log, Rejections } from "../Log.ts"
 import * as Changes from "./changes.ts"
 import type { Channel } from "./channel.ts"
 import { decide } from "./decisions.ts"
+import * as Departure from "./departure.ts"
 import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
 import * as Inboxes from "./inboxes.ts"
@@ -24,6 +26,8 @@ import { channelOf, type VhostState } from "./vhostState.ts"
 /** The log of one broker, whose effects are done when they are made. */
 export interface LocalLog extends Log {
   readonly commit: <Tag extends keyof Intents>(intent: Intent<Tag>) => Exit.Exit<boolean, Rejections[Tag]>
+  readonly identify: (...args: Parameters<Log["identify"]>) => Exit.Exit<void>
+  readonly forgetUser: (...args: Parameters<Log["forgetUser"]>) => Exit.Exit<void>
 }
 
 /** Makes the log of a vhost in this state. */
@@ -59,6 +63,7 @@ export const make = (options: {
       if (state.head >= positions.renewAt()) positions.renew()
       return changed
     },
+    ...makeBrowsers(state, emit, (browser, mayReturn) => Departure.leave(state, log, browser, mayReturn)),
     nextDue: () => Graces.nextDue(state.graces),
     sweep: Effect.suspend(() => sweep(state, log)),
     barrier: Exit.void,
@@ -69,6 +74,34 @@ export const make = (options: {
   }
   return log
 }
+
+const makeBrowsers = (
+  { browsers }: VhostState,
+  emit: (event: Event) => void,
+  leaveChannels: Log["leave"]
+): Pick<LocalLog, "enter" | "identify" | "forgetUser" | "leave"> => ({
+  enter: (browser) => {
+    browsers.add(browser)
+    emit(Lifecycle.browserConnected(browser.sid))
+  },
+  identify: (browser, uid, info) => {
+    browsers.identify(browser, uid, info)
+    return Exit.void
+  },
+  forgetUser: (browser) => {
+    browsers.forgetUser(browser)
+    return Exit.void
+  },
+  leave: (browser, mayReturn) => {
+    const left = leaveChannels(browser, mayReturn)
+    const removed = Effect.sync(() => {
+      const removed = browsers.remove(browser)
+      if (removed !== undefined) emit(Lifecycle.browserDisconnected(browser.sid, removed.uid))
+    })
+    // Twice: a backend may subscribe it while it leaves, and not once it is removed.
+    return Effect.andThen(Effect.andThen(left, removed), left)
+  }
+})
 
 // Workers learn of lifecycle events before browsers learn of the change.
 const publish = (change: Change, emit: (event: Event) => void): void => {
@@ -113,7 +146,7 @@ const sweep = Effect.fnUntraced(function*(state: VhostState, { commit }: LocalLo
     }
     const { channel, member, uid } = entry
     work += 1 + channel.subscriptions.size
-    yield* commit({ _tag: "EndGrace", channel: channel.name, uid, sid: member?.value?.browser.sid })
+    yield* Effect.ignore(commit({ _tag: "EndGrace", channel: channel.name, uid, sid: member?.value?.browser.sid }))
   }
 })
 

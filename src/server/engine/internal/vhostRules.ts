@@ -4,6 +4,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import type { InternalError } from "../../../protocol/KosmonautError.ts"
 import type { ChannelRule, ResolvedChannelRule } from "../../BrokerConfig.ts"
 import type { InvalidOptionError } from "../../BrokerError.ts"
 import * as ChannelRules from "../../ChannelRules.ts"
@@ -37,7 +38,9 @@ export const make = (broker: Rules.Rules, defaults: Rules.Defaults): VhostRulesO
 /** The rules of a vhost, which can be set. */
 export interface Settable {
   readonly channelRules: () => ReadonlyArray<ChannelRule>
-  readonly setChannelRules: (rules: ReadonlyArray<ChannelRule>) => Effect.Effect<void, InvalidOptionError>
+  readonly setChannelRules: (
+    rules: ReadonlyArray<ChannelRule>
+  ) => Effect.Effect<void, InvalidOptionError | InternalError>
   /** What is stored of them. */
   readonly stored: () => { readonly rules?: string }
 }
