@@ -19,15 +19,19 @@ for (const [door, target] of Object.entries(manifest.exports)) {
   else if (typeof target === "object") opened.push(source(target.default))
 }
 
+const dashboard = "src/server/admin/internal/page/main.ts"
+
 export default ({ production }: { readonly production?: boolean }): KnipConfig => ({
   entry: production === true
-    ? [...Object.values(manifest.bin).map(source), ...opened.filter((file) => !file.includes("*"))].map((_) => `${_}!`)
+    ? [...Object.values(manifest.bin).map(source), dashboard, ...opened.filter((file) => !file.includes("*"))]
+      .map((_) => `${_}!`)
     : [
       "docs/examples/*.ts",
       "test/harness/programs/*.ts",
       "test/browser/page/*.ts",
       "test/types/*.ts",
-      // The build names the script.
+      // The build names the script, and that of the dashboard.
+      dashboard,
       ...opened.filter((file) => file !== "src/browser/script.ts").map((file) => file.replace("*", "**/*")),
       ...closed
     ],

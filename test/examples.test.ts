@@ -4,7 +4,6 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
-import * as esbuild from "esbuild"
 import * as fs from "node:fs"
 import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -13,6 +12,7 @@ import { Client } from "../src/index.ts"
 import { startNode } from "./cli/program.ts"
 import { connect } from "./harness/Browser.ts"
 import { Chromium, describeInChromium, faultsOf } from "./harness/chromium.ts"
+import * as Script from "./harness/script.ts"
 import { backend, layer, TestBroker } from "./harness/TestBroker.ts"
 
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
@@ -71,8 +71,8 @@ const programs: Record<string, ReadonlyArray<string>> = {
   ],
   "metrics.ts": [
     "kosmonaut_broker_channels 1",
-    `kosmonaut_client_requests{command="broadcast",outcome="ok"} 1`,
-    `kosmonaut_client_requests{command="openChannel",outcome="ok"} 1`
+    `kosmonaut_client_requests_total{command="broadcast",outcome="ok"} 1`,
+    `kosmonaut_client_requests_total{command="openChannel",outcome="ok"} 1`
   ]
 }
 
@@ -113,7 +113,7 @@ describe("docs/examples", () => {
     assert.deepStrictEqual(files.sort(), [...Object.keys(programs), ...others].sort())
   })
 
-  describe("as processes", () => {
+  describe.concurrent("as processes", () => {
     it.live.each(Object.entries(programs))(
       "%s prints what it should, and ends",
       ([file, lines]) =>
@@ -158,17 +158,6 @@ describe("docs/examples", () => {
 
 const contentType = "text/javascript"
 
-/** The script as the build makes it. */
-const script = () =>
-  esbuild.buildSync({
-    entryPoints: ["src/browser/script.ts"],
-    bundle: true,
-    write: false,
-    format: "iife",
-    globalName: "Kosmonaut",
-    target: "es2020"
-  }).outputFiles[0]!.text
-
 /** Serves a page on this machine, and gives the port. */
 const served = (html: string) =>
   Effect.acquireRelease(
@@ -190,7 +179,7 @@ describeInChromium("docs/examples", (it) => {
       const port = yield* served(html)
       const context = yield* (yield* Chromium).profile
       const subscribed = yield* Effect.promise(async () => {
-        await context.route("**/kosmonaut.js", (route) => route.fulfill({ contentType, body: script() }))
+        await context.route("**/kosmonaut.js", (route) => route.fulfill({ contentType, body: Script.build("iife") }))
         const tab = await context.newPage()
         await tab.goto(`http://127.0.0.1:${port}/`)
         await tab.evaluate(
@@ -213,7 +202,7 @@ describeInChromium("docs/examples", (it) => {
       const context = yield* profile
       // From the sources there is no built one.
       yield* Effect.promise(() =>
-        context.route("**/kosmonaut.js", (route) => route.fulfill({ contentType, body: script() }))
+        context.route("**/kosmonaut.js", (route) => route.fulfill({ contentType, body: Script.build("iife") }))
       )
       const open = Effect.promise(async () => {
         const tab = await context.newPage()

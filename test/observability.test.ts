@@ -2,13 +2,16 @@
  * What an application and an operator can see: traces that go on at the other side, metrics, and no secret in any of it.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Layer, Logger, Metric, Redacted, Ref, References, Tracer } from "effect"
-import { Client, Message, Transport, Worker } from "../src/index.ts"
+import { Deferred, Effect, Layer, Logger, Metric, Redacted, Ref, References, Schema, Tracer } from "effect"
+import { Browser } from "../src/browser/index.ts"
+import { Client, Event, EventGroup, EventRouter, Message, Transport, Worker } from "../src/index.ts"
 import type { Frames } from "../src/protocol/Frame.ts"
 import { connect } from "./harness/Browser.ts"
 import { eventually } from "./harness/eventually.ts"
 import * as FakeTransport from "./harness/fakeTransport.ts"
 import { backend, layer, TestBroker, token, transports } from "./harness/TestBroker.ts"
+
+class Chat extends EventGroup.make("chat", Event.make("say"), Event.make("count", { success: Schema.Int })) {}
 
 /** A tracer that keeps every span it has made. */
 const recorder = () => {
@@ -109,6 +112,37 @@ describe.each(transports)("over $name", ({ url }) => {
     )
   })
 
+  it.live("what a browser calls is one trace from the browser to the handler", () => {
+    const { find, spans, tracer } = recorder()
+    return Effect.gen(function*() {
+      const client = yield* Client.Client
+      const { urls, vhost } = yield* TestBroker
+      const handlers = Chat.toLayer({ say: () => Effect.void, count: () => Effect.succeed(1) })
+      yield* Layer.build(Layer.provide(EventRouter.layer(Chat), handlers))
+      yield* eventually(vhost.lobby.info, ({ workers }) => workers.length > 0)
+      const browser = Browser.layer({
+        url: urls.websocket,
+        token: Effect.orDie(client.requestSingleAccessToken("joe", ".*"))
+      })
+      const joe = yield* Effect.provide(Browser.Browser, yield* Layer.build(browser))
+      for (const call of ["trigger", "request"] as const) {
+        yield* call === "trigger" ? joe.trigger(Chat.events.say) : joe.request(Chat.events.count)
+        const called = yield* find(`Browser.${call}`)
+        const enqueued = yield* find(`Broker.${call}`)
+        assert.deepStrictEqual([enqueued.traceId, parentOf(enqueued)], [called.traceId, called.spanId])
+        const handled = yield* eventually(
+          Effect.sync(() => spans.find(({ name, traceId }) => name === "Worker.handle" && traceId === called.traceId)),
+          (span) => span !== undefined
+        )
+        assert.strictEqual(parentOf(handled!), enqueued.spanId)
+      }
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.provideMerge(backend(url), layer())),
+      Effect.provideService(Tracer.Tracer, tracer)
+    )
+  })
+
   it.live("counts what happens, and shows no secret in spans, metrics or logs", () => {
     const { spans, tracer } = recorder()
     const logged: Array<string> = []
@@ -147,20 +181,24 @@ describe.each(transports)("over $name", ({ url }) => {
           : found.state.value
       }
       assert.deepStrictEqual({
-        broadcasts: value("kosmonaut_client_requests", { command: "broadcast", outcome: "ok" }),
-        notFound: value("kosmonaut_client_requests", { command: "broadcast", outcome: "ChannelNotFoundError" }),
+        broadcasts: value("kosmonaut_client_requests_total", { command: "broadcast", outcome: "ok" }),
+        notFound: value("kosmonaut_client_requests_total", { command: "broadcast", outcome: "ChannelNotFoundError" }),
         latency: value("kosmonaut_client_request_seconds", { command: "broadcast" }),
-        answered: value("kosmonaut_broker_requests", { command: "broadcast", outcome: "454" }),
-        handled: value("kosmonaut_worker_events", { outcome: "handled" }),
-        failed: value("kosmonaut_worker_events", { outcome: "failed" }),
+        answered: value("kosmonaut_broker_requests_total", { command: "broadcast", outcome: "454" }),
+        handled: value("kosmonaut_worker_events_total", { outcome: "handled" }),
+        failed: value("kosmonaut_worker_events_total", { outcome: "failed" }),
         inbox: value("kosmonaut_worker_inbox_events", { vhost: "/test" }),
         browsers: value("kosmonaut_broker_browsers"),
         workers: value("kosmonaut_broker_workers"),
         channels: value("kosmonaut_broker_channels"),
         subscriptions: value("kosmonaut_broker_subscriptions"),
-        deliveries: value("kosmonaut_broker_deliveries"),
-        accepted: value("kosmonaut_broker_events", { outcome: "accepted" }),
-        delivered: value("kosmonaut_broker_events", { outcome: "delivered" })
+        deliveries: value("kosmonaut_broker_deliveries_total"),
+        accepted: value("kosmonaut_broker_events_total", { outcome: "accepted" }),
+        delivered: value("kosmonaut_broker_events_total", { outcome: "delivered" }),
+        // These are there before the first one, so that it shows in a rate.
+        refused: value("kosmonaut_broker_refused_browsers_total", { reason: "origin" }),
+        silent: value("kosmonaut_broker_disconnected_browsers_total", { reason: "silent" }),
+        slow: value("kosmonaut_broker_slow_browsers_total")
       }, {
         broadcasts: 1,
         notFound: 1,
@@ -175,7 +213,10 @@ describe.each(transports)("over $name", ({ url }) => {
         subscriptions: 1,
         deliveries: 1,
         accepted: 2,
-        delivered: 2
+        delivered: 2,
+        refused: 0,
+        silent: 0,
+        slow: 0
       })
       assert.strictEqual(yield* Ref.get(handled), 1)
       assert.isTrue(logged.some((line) => line.includes("kosmonaut.event") && line.includes("good")))

@@ -7,7 +7,7 @@ import { Broker } from "kosmonaut/server"
 
 // It begins where the last one ended.
 const BrokerLive = Broker.layerConfig({
-  storageDir: Config.String("KOSMONAUT_STORAGE"),
+  storageDir: Config.String("KOSMONAUT_STORAGE_DIR"),
   fsync: Config.Boolean("KOSMONAUT_FSYNC").pipe(Config.withDefault(false)),
   vhosts: Config.succeed([{ path: "/chat", channels: ["room"] }])
 })

@@ -31,19 +31,20 @@
 import type * as Channel from "../events/Channel.ts"
 import type * as Event from "../events/Event.ts"
 import type * as EventGroup from "../events/EventGroup.ts"
-import type { Data, Named, Received, Response } from "./internal/eventJson.ts"
+import type { Data, Named, Received, Requestable, Response, Triggerable } from "./internal/eventJson.ts"
 import type { Failure } from "./internal/failure.ts"
-import type { Call, Input, Subscribe, Token } from "./internal/input.ts"
+import type { Call, Input, Subscribe } from "./internal/input.ts"
 import * as Machine from "./internal/machine.ts"
 import type { ConnectionState, Cursor, GapReason, Output, SubscriptionState } from "./internal/output.ts"
 import type { Member } from "./internal/presence.ts"
+import type { CallOptions, Options, RequestOptions, TriggerOptions } from "./internal/scriptOptions.ts"
 
 export type { Data, Named, Received, Response } from "./internal/eventJson.ts"
 export type { Failure, FailureTag } from "./internal/failure.ts"
-export type { Token } from "./internal/input.ts"
 export type { Json } from "./internal/json.ts"
 export type { ConnectionState, Cursor, GapReason, SubscriptionState } from "./internal/output.ts"
 export type { Member, MemberConnection } from "./internal/presence.ts"
+export type { CallOptions, Options, RequestOptions, Token, TriggerOptions } from "./internal/scriptOptions.ts"
 
 /**
  * What the promises reject with: an `Error` with a `_tag`, a message for a person and the status code, if that is the reason.
@@ -64,33 +65,6 @@ export type CallError = Error & {
  * @since 0.1.0
  */
 export type Stop = () => void
-
-/**
- * The options of a connection.
- *
- * @since 0.1.0
- */
-export interface Options {
-  /**
-   * Gets a single access token from your backend, or a stateless one, for each connection and before an authentication ends.
-   * `undefined` if nobody is logged in. Without it there are only normal channels, and no triggers and requests.
-   */
-  readonly token?: (() => Token | undefined | PromiseLike<Token | undefined>) | undefined
-  /** How many milliseconds a call may take. Default 10 000. */
-  readonly callTimeout?: number | undefined
-}
-
-/**
- * The options of a call.
- *
- * @since 0.1.0
- */
-export interface CallOptions {
-  /** How many milliseconds it may take, default `callTimeout` of the connection. */
-  readonly timeout?: number | undefined
-  /** Cancels it: what was not sent is not sent, and a request that no worker has begun is withdrawn. */
-  readonly signal?: AbortSignal | undefined
-}
 
 /**
  * A channel that is subscribed to, over reconnecting.
@@ -190,15 +164,15 @@ export interface Connection<E extends Event.Any> {
   }) => Inbox<EventGroup.EventsOf<Group>>
   /** Triggers an event for a worker. Fulfilled once the broker has accepted it: a worker will get it. */
   readonly trigger: <const Name extends E["_tag"]>(
-    event: Name,
+    event: Name & Triggerable<E, Name>,
     data: Data<Named<E, Name>>,
-    options?: CallOptions
+    options?: TriggerOptions
   ) => Promise<void>
   /** Triggers an event, and is fulfilled with what its handler responds. */
   readonly request: <const Name extends E["_tag"]>(
-    event: Name,
+    event: Name & Requestable<E, Name>,
     data: Data<Named<E, Name>>,
-    options?: CallOptions
+    options?: RequestOptions
   ) => Promise<Response<Named<E, Name>>>
   /** Closes the connection, and ends all calls. */
   readonly close: Stop
@@ -216,11 +190,11 @@ export const connect = <Group extends EventGroup.Any = EventGroup.Any>(
 ): Connection<EventGroup.EventsOf<Group>> => {
   const driver = makeDriver(url, options)
   const { give, machine } = driver
-  const call = (kind: Call["kind"], event: string, data: unknown, options?: CallOptions, channel?: string) => {
-    const timeout = numberOf(options?.timeout)
+  const call: Send = (kind, event, data, { dedupeKey, signal, timeout, traceparent } = {}, channel) => {
     // What has no JSON, as a function, is for the broker to reject.
     const json: string | undefined = JSON.stringify(data ?? {})
-    return send(driver, { kind, event: String(event), data: json ?? "null", channel, timeout }, options?.signal)
+    const more = { channel, timeout: numberOf(timeout), dedupeKey: textOf(dedupeKey), traceparent: textOf(traceparent) }
+    return send(driver, { kind, event: String(event), data: json ?? "null", ...more }, signal)
   }
   give({ _tag: "Connect" })
   return {
@@ -341,7 +315,7 @@ const report = ({ calls, ...driver }: Driver, output: Output): void => {
 
 const unsubscribed: SubscriptionState = { _tag: "Unsubscribed" }
 
-type Send = (kind: Call["kind"], event: string, data: unknown, options?: CallOptions, channel?: string) => unknown
+type Send = (kind: Call["kind"], event: string, data: unknown, options?: TriggerOptions, channel?: string) => unknown
 
 const subscribe = <E extends Event.Any>(
   driver: Driver,
@@ -412,6 +386,8 @@ const send = (driver: Driver, call: Omit<Call, "_tag" | "call">, signal: AbortSi
 
 // Pages need no compiler. The machine is given what its types say, so that it cannot throw.
 const numberOf = (value: number | undefined): number | undefined => value === undefined ? undefined : Number(value)
+
+const textOf = (value: string | undefined): string | undefined => value === undefined ? undefined : String(value)
 
 const errorOf = ({ message, ...fields }: Omit<CallError, "name">): CallError =>
   Object.assign(new Error(message), fields)

@@ -120,10 +120,12 @@ export const serve = Command.make("serve", {
 // To a person alone: what is not a terminal may be a log.
 const announceCookie = (admin: Broker.Broker["Service"]["admin"]) =>
   Effect.suspend(() =>
-    admin === undefined || !process.stderr.isTTY
+    admin === undefined
       ? Effect.void
       : Console.error(
-        `kosmonaut: The cookie of administrators is ${Redacted.value(admin.cookie)}, at ${admin.address}`
+        process.stderr.isTTY
+          ? `kosmonaut: The cookie of administrators is ${Redacted.value(admin.cookie)}, at ${admin.address}`
+          : `kosmonaut: Nobody knows the cookie of administrators, at ${admin.address}: set KOSMONAUT_ADMIN_COOKIE, or --storage-dir for a file with one`
       )
   )
 

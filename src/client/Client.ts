@@ -229,8 +229,8 @@ export class Client extends Context.Service<Client, {
   ) => Effect.Effect<number, RequestError | ChannelNotFoundError>
   /**
    * Ends the connection of one browser, or all of a user's, with a close code after which browsers do not reconnect (4403).
-   * Returns how many were ended, 0 if there was none. With `revokeTokens` the user's unused single access tokens are revoked,
-   * too; by default they stay valid.
+   * Returns how many were ended, 0 if there was none. A member whose connection was lost a moment ago leaves at once, and does not
+   * count. With `revokeTokens` the user's unused single access tokens are revoked, too; by default they stay valid.
    */
   readonly disconnect: (
     who: { readonly sid: string } | { readonly uid: string; readonly revokeTokens?: boolean | undefined }

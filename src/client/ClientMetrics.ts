@@ -15,7 +15,7 @@ import * as Metric from "effect/Metric"
  *
  * @since 0.1.0
  */
-export const requests = Metric.counter("kosmonaut_client_requests", {
+export const requests = Metric.counter("kosmonaut_client_requests_total", {
   description: "Requests that ended, by command and outcome",
   incremental: true
 })
@@ -35,7 +35,7 @@ export const requestSeconds = Metric.histogram("kosmonaut_client_request_seconds
  *
  * @since 0.1.0
  */
-export const requestRetries = Metric.counter("kosmonaut_client_retries", {
+export const requestRetries = Metric.counter("kosmonaut_client_retries_total", {
   description: "Requests that were sent again, by command",
   incremental: true
 })
@@ -45,7 +45,7 @@ export const requestRetries = Metric.counter("kosmonaut_client_retries", {
  *
  * @since 0.1.0
  */
-export const events = Metric.counter("kosmonaut_worker_events", {
+export const events = Metric.counter("kosmonaut_worker_events_total", {
   description: "Events whose handler ended, by outcome",
   incremental: true
 })
@@ -55,7 +55,7 @@ export const events = Metric.counter("kosmonaut_worker_events", {
  *
  * @since 0.1.0
  */
-export const retries = Metric.counter("kosmonaut_worker_retries", {
+export const retries = Metric.counter("kosmonaut_worker_retries_total", {
   description: "Runs of a handler after one that failed",
   incremental: true
 })
@@ -75,7 +75,7 @@ export const eventSeconds = Metric.histogram("kosmonaut_worker_event_seconds", {
  *
  * @since 0.1.0
  */
-export const protocolErrors = Metric.counter("kosmonaut_worker_protocol_errors", {
+export const protocolErrors = Metric.counter("kosmonaut_worker_protocol_errors_total", {
   description: "Protocol errors that Workers met",
   incremental: true
 })
@@ -85,7 +85,7 @@ export const protocolErrors = Metric.counter("kosmonaut_worker_protocol_errors",
  *
  * @since 0.1.0
  */
-export const reconnects = Metric.counter("kosmonaut_worker_reconnects", {
+export const reconnects = Metric.counter("kosmonaut_worker_reconnects_total", {
   description: "Connections that Workers made again",
   incremental: true
 })

@@ -132,7 +132,8 @@ export class Worker extends Context.Service<Worker, {
    * Takes events and handles them, `concurrency` at a time, until interrupted. Each listening has a connection of its own,
    * and counts as another worker for the broker, which gives each event to one of them.
    *
-   * Without `onException` the first failure of a handler ends it; other handlers in flight are finished. Interruption
+   * Without `onException` the first failure of a handler ends it; other handlers in flight are finished. So does a token that
+   * is rejected, or a broker that is not trusted: handlers in flight then have `drainTimeout`. Interruption
    * finishes what is in flight, in at most `drainTimeout`, and releases the rest at once; with a broker that does not know
    * acknowledgements it finishes all events that were received.
    */

@@ -13,7 +13,7 @@ import * as Result from "effect/Result"
 import * as Json from "./Json.ts"
 import * as JsonText from "./JsonText.ts"
 import { BadRequestError } from "./KosmonautError.ts"
-import { defaultTimeout, maxTimeout } from "./Trigger.ts"
+import { defaultTimeout, maxDedupeKey, maxTimeout } from "./Trigger.ts"
 
 /**
  * What a browser sends. `data` that are missing or null have become `{}`. Every message may have an `id`, which the
@@ -52,12 +52,22 @@ export type FromBrowser = Data.TaggedEnum<{
     readonly trigger: string | undefined
     readonly id?: Id | undefined
   }
-  Trigger: { readonly event: string; readonly data: JsonText.ObjectText; readonly id?: Id | undefined }
+  Trigger: {
+    readonly event: string
+    readonly data: JsonText.ObjectText
+    /** Version 1: while an event of the same user with this key is queued or in flight, another one is not queued. */
+    readonly dedupeKey?: string | undefined
+    /** Version 1: the span that it belongs to, as W3C trace context has it. */
+    readonly traceparent?: string | undefined
+    readonly id?: Id | undefined
+  }
   /** An event whose handler's result is the response, which is no longer useful after `timeout` milliseconds. */
   Request: {
     readonly event: string
     readonly data: JsonText.ObjectText
     readonly timeout: number
+    /** The span that it belongs to. */
+    readonly traceparent?: string | undefined
     readonly id: Id
   }
   /** The browser no longer needs the response to the request with this id. */
@@ -253,7 +263,13 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
     if (isReserved(event)) return malformed(reserved)
     if (event === undefined) return malformed("trigger needs an event")
     const data = dataOf(envelope)
-    return data === undefined ? noObject : Result.succeed(FromBrowser.Trigger({ event, data, ...id }))
+    if (data === undefined) return noObject
+    const { dedupeKey } = envelope.payload
+    if (dedupeKey !== undefined && !isDedupeKey(dedupeKey)) {
+      return malformed(`a dedupeKey is a text of 1 to ${maxDedupeKey} characters`)
+    }
+    const key = dedupeKey === undefined ? noId : { dedupeKey }
+    return Result.succeed(FromBrowser.Trigger({ event, data, ...key, ...traceOf(envelope), ...id }))
   }],
   ["request", (envelope, { id }) => {
     const { timeout = defaultTimeout, ...payload } = envelope.payload
@@ -264,7 +280,9 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
       return malformed(`a timeout is 1 to ${maxTimeout} milliseconds`)
     }
     const data = dataOf(envelope)
-    return data === undefined ? noObject : Result.succeed(FromBrowser.Request({ event, data, timeout, id }))
+    return data === undefined
+      ? noObject
+      : Result.succeed(FromBrowser.Request({ event, data, timeout, ...traceOf(envelope), id }))
   }],
   [
     "cancel",
@@ -324,6 +342,11 @@ const text = (value: unknown): string | undefined => typeof value === "string" &
 
 const isId = (value: unknown): value is Id =>
   Number.isSafeInteger(value) || (typeof value === "string" && value.length <= 100)
+const isDedupeKey = (value: unknown): value is string =>
+  typeof value === "string" && value !== "" && value.length <= maxDedupeKey
+// Whatever else it is, it is not a span, and does no harm.
+const traceOf = ({ payload: { traceparent } }: Envelope): { readonly traceparent?: string } =>
+  typeof traceparent === "string" && traceparent.length <= maxTraceparent ? { traceparent } : noId
 const isPosition = (value: unknown): value is number => Number.isSafeInteger(value) && value as number >= 0
 
 const isSince = (value: unknown): value is Since & Json.JsonObject =>
@@ -332,6 +355,9 @@ const isSince = (value: unknown): value is Since & Json.JsonObject =>
 
 const isShort = (value: unknown): value is string => typeof value === "string" && value.length <= 100
 const noId = {}
+
+/** How many characters a `traceparent` may have; the ones that are known have 55. */
+const maxTraceparent = 100
 
 const malformed = (detail: string) => Result.fail(new BadRequestError({ detail }))
 const noObject = malformed("data is a JSON object; put any other value into a field of one")

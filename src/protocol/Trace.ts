@@ -62,4 +62,19 @@ export const fromTraceparent = (traceparent: string | undefined): Tracer.Externa
     : Tracer.externalSpan({ traceId: match[1]!, spanId: match[2]!, sampled: (parseInt(match[3]!, 16) & 1) === 1 })
 }
 
+/**
+ * The span that a browser names as its message's: `traceparent` if it is one, and how the span of the broker comes after it. Without
+ * one a trace begins.
+ *
+ * @since 0.1.0
+ */
+export const fromBrowser = (
+  traceparent: string | undefined
+): { readonly traceparent: string | undefined; readonly options: Tracer.SpanOptionsNoTrace } => {
+  const parent = traceparent === undefined ? undefined : fromTraceparent(traceparent)
+  return parent === undefined ? noParent : { traceparent, options: { parent } }
+}
+
+const noParent = { traceparent: undefined, options: { root: true } }
+
 const pattern = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/

@@ -9,7 +9,7 @@
  * is in `docs/guide/12-running-the-broker.md`.
  *
  * If there is a tracer when the layer is built, each request of a Client has a span, `Broker.<command>`, below the
- * Client's, and each trigger of a browser begins a trace, `Broker.trigger`. Metrics are in `BrokerMetrics`.
+ * Client's, and each trigger of a browser one, `Broker.trigger`, below the browser's if that sends one. Metrics are in `BrokerMetrics`.
  *
  * @since 0.1.0
  */
@@ -53,8 +53,8 @@ export class Broker extends Context.Service<Broker, {
   /** The admin endpoint; `undefined` if `admin.port` is `"off"`. */
   readonly admin: Bound | undefined
   /**
-   * Its base addresses, without vhost and token: `ws://…` or `wss://…`, `wr://…` or, if it has a key, `wrs://…`, `wr+tcp://…`, and
-   * `http://…` for administrators.
+   * Its base addresses, without vhost and token: `ws://…` and `wr+tcp://…` or, if it has a certificate, `wss://…` and `wrs+tcp://…`;
+   * `wr://…` or, if it has a key, `wrs://…`; and `http://…` for administrators.
    */
   readonly addresses: {
     readonly websocket: string
@@ -90,10 +90,12 @@ const make = Effect.gen(function*() {
   const { port: backendPort } = yield* BackendEndpoint.ZmqBackendEndpoint
   const { port: tcpPort } = yield* BackendEndpoint.TcpBackendEndpoint
   const { publicKey: serverKey } = yield* ServerKey.ServerKey
+  const { decrypt } = yield* Certificate.Certificate
   const { bound: admin } = yield* Admin
   // The first thing at the end: administrators and backends are there for as long as browsers leave.
   yield* Effect.addFinalizer(() => drain)
   const backendScheme = serverKey === undefined ? "wr" : "wrs"
+  const tcpScheme = decrypt === undefined ? "wr+tcp" : "wrs+tcp"
   const reachable = reachableOf(host)
   const websocket = `${scheme}://${reachable}:${websocketPort}${prefix}`
   return Broker.of({
@@ -106,7 +108,7 @@ const make = Effect.gen(function*() {
     addresses: {
       websocket,
       backend: `${backendScheme}://${reachable}:${backendPort}`,
-      backendTcp: `wr+tcp://${reachable}:${tcpPort}`,
+      backendTcp: `${tcpScheme}://${reachable}:${tcpPort}`,
       ...admin && { admin: admin.address }
     },
     urls: ({ path, token }) => {
@@ -114,7 +116,7 @@ const make = Effect.gen(function*() {
       return {
         websocket: `${websocket}${path}`,
         backend: toUrl(new Endpoint({ ...backend, scheme: backendScheme, port: backendPort, serverKey })),
-        backendTcp: toUrl(new Endpoint({ ...backend, scheme: "wr+tcp", port: tcpPort }))
+        backendTcp: toUrl(new Endpoint({ ...backend, scheme: tcpScheme, port: tcpPort }))
       }
     }
   })

@@ -74,3 +74,61 @@ export class VhostNotFoundError
     return `There is no vhost ${JSON.stringify(this.path.slice(0, 130))}`
   }
 }
+
+/**
+ * Redis cannot be reached, or did not answer in time. `maybeExecuted` says whether it may have executed the command.
+ *
+ * @since 0.1.0
+ */
+export class RedisConnectionError
+  extends Schema.TaggedError<RedisConnectionError>(id("RedisConnectionError"))("RedisConnectionError", {
+    detail: Schema.String,
+    maybeExecuted: Schema.Boolean
+  })
+{
+  override get message(): string {
+    return `Redis cannot be reached: ${this.detail}`
+  }
+}
+
+/**
+ * Redis has rejected a command, for example because its memory is full. Nothing was changed.
+ *
+ * @since 0.1.0
+ */
+export class RedisCommandError
+  extends Schema.TaggedError<RedisCommandError>(id("RedisCommandError"))("RedisCommandError", { detail: Schema.String })
+{
+  override get message(): string {
+    return `Redis has rejected a command: ${this.detail}`
+  }
+}
+
+/**
+ * This Redis cannot be used by a broker: its version, its configuration, or the version of what it holds.
+ *
+ * @since 0.1.0
+ */
+export class UnsuitableRedisError
+  extends Schema.TaggedError<UnsuitableRedisError>(id("UnsuitableRedisError"))("UnsuitableRedisError", {
+    detail: Schema.String
+  })
+{
+  override get message(): string {
+    return `This Redis cannot be used: ${this.detail}`
+  }
+}
+
+/**
+ * The lease of this node has ended, so that others took over what was its own. Nothing that it does counts any more.
+ *
+ * @since 0.1.0
+ */
+export class LeaseLostError extends Schema.TaggedError<LeaseLostError>(id("LeaseLostError"))("LeaseLostError", {
+  node: Schema.String,
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `The node ${this.node} has lost its lease: ${this.detail}`
+  }
+}

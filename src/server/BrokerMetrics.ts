@@ -68,7 +68,7 @@ export const deadLetters = Metric.gauge("kosmonaut_broker_dead_letters", { descr
  *
  * @since 0.1.0
  */
-export const droppedDeadLetters = Metric.counter("kosmonaut_broker_dropped_dead_letters", {
+export const droppedDeadLetters = Metric.counter("kosmonaut_broker_dropped_dead_letters_total", {
   description: "Dead letters that were dropped because there were too many",
   incremental: true
 })
@@ -78,7 +78,7 @@ export const droppedDeadLetters = Metric.counter("kosmonaut_broker_dropped_dead_
  *
  * @since 0.1.0
  */
-export const broadcasts = Metric.counter("kosmonaut_broker_broadcasts", {
+export const broadcasts = Metric.counter("kosmonaut_broker_broadcasts_total", {
   description: "Broadcasts that were accepted",
   incremental: true
 })
@@ -88,7 +88,7 @@ export const broadcasts = Metric.counter("kosmonaut_broker_broadcasts", {
  *
  * @since 0.1.0
  */
-export const deliveries = Metric.counter("kosmonaut_broker_deliveries", {
+export const deliveries = Metric.counter("kosmonaut_broker_deliveries_total", {
   description: "Messages of broadcasts, one for each subscriber",
   incremental: true
 })
@@ -100,7 +100,7 @@ export const deliveries = Metric.counter("kosmonaut_broker_deliveries", {
  *
  * @since 0.1.0
  */
-export const events = Metric.counter("kosmonaut_broker_events", {
+export const events = Metric.counter("kosmonaut_broker_events_total", {
   description: "Events for workers, by outcome",
   incremental: true
 })
@@ -111,7 +111,7 @@ export const events = Metric.counter("kosmonaut_broker_events", {
  *
  * @since 0.1.0
  */
-export const handledRequests = Metric.counter("kosmonaut_broker_handled_requests", {
+export const handledRequests = Metric.counter("kosmonaut_broker_handled_requests_total", {
   description: "Requests for workers, by outcome",
   incremental: true
 })
@@ -121,7 +121,7 @@ export const handledRequests = Metric.counter("kosmonaut_broker_handled_requests
  *
  * @since 0.1.0
  */
-export const requests = Metric.counter("kosmonaut_broker_requests", {
+export const requests = Metric.counter("kosmonaut_broker_requests_total", {
   description: "Requests of Clients, by command and outcome",
   incremental: true
 })
@@ -131,7 +131,7 @@ export const requests = Metric.counter("kosmonaut_broker_requests", {
  *
  * @since 0.1.0
  */
-export const slowBrowsers = Metric.counter("kosmonaut_broker_slow_browsers", {
+export const slowBrowsers = Metric.counter("kosmonaut_broker_slow_browsers_total", {
   description: "Browsers that were disconnected because they did not read",
   incremental: true
 })
@@ -162,7 +162,7 @@ export const eventLoopDelay = Metric.gauge("kosmonaut_broker_event_loop_delay_se
  *
  * @since 0.1.0
  */
-export const refusedBrowsers = Metric.counter("kosmonaut_broker_refused_browsers", {
+export const refusedBrowsers = Metric.counter("kosmonaut_broker_refused_browsers_total", {
   description: "Browsers that were refused when they connected, by reason",
   incremental: true
 })
@@ -173,7 +173,7 @@ export const refusedBrowsers = Metric.counter("kosmonaut_broker_refused_browsers
  *
  * @since 0.1.0
  */
-export const rejectedMessages = Metric.counter("kosmonaut_broker_rejected_messages", {
+export const rejectedMessages = Metric.counter("kosmonaut_broker_rejected_messages_total", {
   description: "Messages of browsers that were rejected because a limit was reached",
   incremental: true
 })
@@ -184,7 +184,68 @@ export const rejectedMessages = Metric.counter("kosmonaut_broker_rejected_messag
  *
  * @since 0.1.0
  */
-export const disconnectedBrowsers = Metric.counter("kosmonaut_broker_disconnected_browsers", {
+export const disconnectedBrowsers = Metric.counter("kosmonaut_broker_disconnected_browsers_total", {
   description: "Browsers that the broker has disconnected, by reason",
   incremental: true
 })
+
+/**
+ * Browsers that do not read now: the system has not taken what was last written to them, so more is queued.
+ *
+ * @since 0.1.0
+ */
+export const blockedBrowsers = Metric.gauge("kosmonaut_broker_blocked_browsers", {
+  description: "Browsers that do not read now"
+})
+
+/**
+ * The bytes that are queued for browsers that do not read, bytes that they share counted once.
+ *
+ * @since 0.1.0
+ */
+export const blockedBytes = Metric.gauge("kosmonaut_broker_blocked_bytes", {
+  description: "Bytes that are queued for browsers that do not read"
+})
+
+/**
+ * For how many seconds the oldest event has been queued by this broker that a worker could be given next; 0 if none is queued.
+ *
+ * @since 0.1.0
+ */
+export const oldestEvent = Metric.gauge("kosmonaut_broker_oldest_event_seconds", {
+  description: "For how many seconds the oldest event has been queued"
+})
+
+const quickly = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+
+/**
+ * How long it took from a broadcast until it was written to the socket of a subscriber, in seconds, by `rule`: the pattern of
+ * the channel's rule, `none` for a channel without one, and `other` for patterns beyond the first 100 and those of more than 200
+ * characters. Of each broadcast one delivery is measured, each time to another subscriber; none while an earlier one to it is.
+ *
+ * The buckets end at 0.1, 0.25, 0.5 and 1 milliseconds, and so on in these steps to 10 seconds.
+ *
+ * @since 0.1.0
+ */
+export const broadcastLag = (rule: string): Metric.Histogram<number> =>
+  Metric.histogram("kosmonaut_broker_broadcast_lag_seconds", {
+    description: "Seconds from a broadcast to the socket of a subscriber, by the rule of the channel",
+    attributes: { rule },
+    boundaries: quickly
+  })
+
+/**
+ * How long it took from an event's trigger, or the end of its delay, until a worker had acked it, in seconds, by `lane`:
+ * `events`, `requests` or `lifecycle`. An event for a worker that does not ack counts when it was sent to it. Events that were
+ * restored are not measured.
+ *
+ * The buckets end at 1, 2.5, 5 and 10 milliseconds, and so on in these steps to 10 seconds; then at 30, 60, 300 and 1800.
+ *
+ * @since 0.1.0
+ */
+export const eventLag = (lane: string): Metric.Histogram<number> =>
+  Metric.histogram("kosmonaut_broker_event_lag_seconds", {
+    description: "Seconds from the trigger of an event to its ack, by lane",
+    attributes: { lane },
+    boundaries: [...quickly.slice(3), 30, 60, 300, 1800]
+  })

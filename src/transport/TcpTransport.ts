@@ -12,7 +12,6 @@
  * @since 0.1.0
  */
 
-import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as SecureRandom from "effect/crypto/SecureRandom"
@@ -39,6 +38,7 @@ import {
 import { integer } from "../protocol/Options.ts"
 import * as Batch from "./internal/batch.ts"
 import * as Hints from "./internal/hints.ts"
+import * as TcpSocket from "./internal/tcpSocket.ts"
 import * as TlsSocket from "./internal/tlsSocket.ts"
 import {
   check,
@@ -248,7 +248,7 @@ const socketOf = ({ endpoint, openTimeout, tls }: {
   readonly tls: TlsOptions
 }): Effect.Effect<Socket.Socket> => {
   const address = { host: endpoint.host.replace(/^\[|\]$/g, ""), port: endpoint.port, openTimeout }
-  if (endpoint.scheme === "wr+tcp") return NodeSocket.makeNet({ ...address, noDelay: true })
+  if (endpoint.scheme === "wr+tcp") return TcpSocket.make(address)
   const fingerprint = parseFingerprint(tls.fingerprint ?? endpoint.fingerprint ?? "")
   return TlsSocket.make({ ...address, trust: { ...tls, fingerprint } })
 }

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, DateTime, Duration, Effect, Exit, Fiber, Queue, Result, Schema, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import type { Browser } from "../../src/browser/index.ts"
-import { Channel, Event, EventGroup, type Message, Worker } from "../../src/index.ts"
+import { Channel, Client, Event, EventGroup, type Message, Worker } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import * as ScriptedBroker from "./scriptedBroker.ts"
 import { untilState } from "./untilState.ts"
@@ -11,6 +11,7 @@ class Chat extends EventGroup.make(
   "chat",
   Event.make("say", { payload: { text: Schema.NonEmptyString, at: Schema.DateTimeUtc } }),
   Event.make("ping"),
+  Event.make("remind", { payload: { room: Schema.String }, primaryKey: ({ room }) => room }),
   Event.make("rename", {
     payload: { to: Schema.String },
     success: Schema.Struct({ at: Schema.DateTimeUtc }),
@@ -70,6 +71,42 @@ describe("a trigger", () => {
       assert.strictEqual(error._tag === "ProtocolError" && error.reason._tag, "MessageEncodeError")
       const { name } = yield* inFlight(broker, joe.trigger(Chat.events.ping))
       assert.strictEqual(name, "trigger")
+    }))
+
+  it.effect("is queued once for its user while one with the same primary key is queued", () =>
+    Effect.gen(function*() {
+      const { browser } = yield* TestBroker.TestBroker
+      const client = yield* Client.Client
+      const joe = yield* browser({ uid: "joe" })
+      const again = yield* browser({ uid: "joe" })
+      const ann = yield* browser({ uid: "ann" })
+      const remind = Chat.events.remind
+      for (const [by, room] of [[joe, "a"], [joe, "a"], [again, "a"], [joe, "b"], [ann, "a"]] as const) {
+        yield* by.trigger(remind, { room })
+      }
+      // A backend has keys of its own.
+      yield* client.trigger(remind, { room: "a" })
+      const handled = yield* listen
+      const events = yield* Queue.takeN(handled, 4)
+      assert.deepStrictEqual(events.map(({ raw, uid }) => [uid, raw["room"]]), [
+        ["joe", "a"],
+        ["joe", "b"],
+        ["ann", "a"],
+        [undefined, "a"]
+      ])
+      yield* joe.trigger(Chat.events.ping)
+      assert.strictEqual((yield* Queue.take(handled)).event, "chat/ping")
+    }).pipe(within()))
+
+  it.effect("has the key of its event, which may not be too long", () =>
+    Effect.gen(function*() {
+      const { broker, joe } = yield* scripted()
+      const { payload } = yield* inFlight(broker, joe.trigger(Chat.events.remind, { room: "a" }))
+      assert.strictEqual(payload["dedupeKey"], "chat/remind/a")
+      const error = yield* Effect.flip(joe.trigger(Chat.events.remind, { room: "x".repeat(255) }))
+      assert.strictEqual(error._tag === "ProtocolError" && error.reason._tag, "BadRequestError")
+      const other = yield* inFlight(broker, joe.trigger(Chat.events.ping))
+      assert.notProperty(other.payload, "dedupeKey")
     }))
 
   it.effect("waits for the connection and for the user", () =>
@@ -269,6 +306,12 @@ describe("a call", () => {
       assert.deepStrictEqual(spans.map(({ attributes, name }) => [name, attributes.get("kosmonaut.event")]), [
         ["Browser.trigger", "chat/ping"]
       ])
+      const { spanId, traceId } = spans[0]!
+      assert.strictEqual(payload["traceparent"], `00-${traceId}-${spanId}-01`)
+      const requested = yield* inFlight(broker, Effect.withTracer(joe.request(Chat.events.forget), tracer))
+      assert.include(requested.payload["traceparent"], spans[1]!.spanId)
+      const untraced = yield* inFlight(broker, joe.trigger(Chat.events.ping))
+      assert.notProperty(untraced.payload, "traceparent")
     }))
 
   it.effect("with a timeout that none can have is a defect", () =>

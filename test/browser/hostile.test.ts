@@ -98,7 +98,7 @@ const codes = [0, 1, 999, 1000, 1004, 1005, 1006, 1008, 1015, 2999, 3000, 4000, 
 
 const isFinal = (code: number) => code === 1000 || (code >= 4400 && code < 4500)
 
-describe.each(codes)("a server that closes with %i", (code) => {
+describe.concurrent.each(codes)("a server that closes with %i", (code) => {
   const serve = Hostile.make((peer, number) => {
     if (number === 1) peer.close(code)
     else begin(peer)
@@ -146,14 +146,15 @@ describeInChromium("pages of a server that is broken", (it) => {
   it.effect("reconnect by the code that they were closed with", () =>
     Effect.gen(function*() {
       const { faults, run } = yield* open
-      for (const code of codes) {
+      const tagAfter = Effect.fnUntraced(function*(code: number) {
         const { url } = yield* Hostile.make((peer, number) => number === 1 ? peer.close(code) : begin(peer))
-        const tag = yield* run(`new Promise((resolve) => {
+        return yield* run(`new Promise((resolve) => {
           const connection = Kosmonaut.connect("${url}")
           connection.onState(({ _tag }) => (_tag === "Closed" || _tag === "Connected") && (connection.close(), resolve(_tag)))
         })`)
-        expect(tag).toBe(isFinal(code) ? "Closed" : "Connected")
-      }
+      })
+      const tags = yield* Effect.forEach(codes, tagAfter, { concurrency: "unbounded" })
+      expect(tags).toEqual(codes.map((code) => isFinal(code) ? "Closed" : "Connected"))
       expect(faults).toEqual([])
     }))
 })

@@ -7,6 +7,7 @@ import * as esbuild from "esbuild"
 import { runInThisContext } from "node:vm"
 import type * as Script from "../../src/browser/script.ts"
 import { Client } from "../../src/index.ts"
+import { decodeOrigin } from "../../src/protocol/Trigger.ts"
 import { backend, TestBroker } from "../harness/TestBroker.ts"
 import { withBroker } from "../harness/withBroker.ts"
 
@@ -53,6 +54,30 @@ describe("script", () => {
       expect(yield* Effect.promise(() => call)).toBe("CancelledError")
       connection.close()
     }))
+
+  it.live("has events queued once by a key, in the trace of a span", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker
+      const token = () => Effect.runPromise(Effect.map(vhost.accessTokens.issue("joe", ".*"), Redacted.value))
+      const connection = yield* connected({ token })
+      const traceparent = `00-${"1".repeat(32)}-${"2".repeat(16)}-01`
+      const trigger = (dedupeKey?: string) =>
+        Effect.promise(() => connection.trigger("chat/save", {}, { dedupeKey, traceparent }))
+      for (const key of ["a", "a", "b", undefined]) yield* trigger(key)
+      expect((yield* vhost.lobby.info).queued).toBe(3)
+      const spans: Array<string | undefined> = []
+      yield* vhost.lobby.register({
+        id: "worker",
+        connection: {},
+        lifecycle: false,
+        prefetch: 10,
+        maxAttempts: 1,
+        deliverUnsafe: (_json, origin) => void spans.push(decodeOrigin(origin ?? "").traceparent),
+        heartbeatUnsafe: () => {},
+        dismiss: Effect.void
+      })
+      expect(spans).toEqual([traceparent, traceparent, traceparent])
+    }).pipe(withBroker()))
 
   it.live("has the inbox of its user", () =>
     Effect.gen(function*() {

@@ -194,6 +194,10 @@ export const serveWith = (env: Record<string, string>, ...args: ReadonlyArray<st
     return { program, ready }
   })
 
+/** What a broker prints on standard error that has a cookie which nobody knows. */
+export const unknownCookie =
+  /^kosmonaut: Nobody knows the cookie of administrators, at http:\S+: set KOSMONAUT_ADMIN_COOKIE, or --storage-dir [^\n]+\n$/
+
 /** The two ways to a broker, each to a vhost of its own, so that their workers are not in each other's way. */
 export const transports = [{ name: "ZeroMQ", vhost: "/zmq" }, { name: "TCP", vhost: "/tcp" }] as const
 

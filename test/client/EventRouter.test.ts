@@ -1,13 +1,11 @@
+/** Events find their handlers, and what becomes of those that have none. */
 import { assert, describe, it } from "@effect/vitest"
 import {
   Cause,
   Context,
-  Deferred,
   Effect,
   Exit,
-  Fiber,
   Layer,
-  Logger,
   Queue,
   Redacted,
   References,
@@ -16,17 +14,13 @@ import {
   Scope,
   Tracer
 } from "effect"
-import { TestClock } from "effect/testing"
-import { Client, Event, EventGroup, EventRouter, Kosmonaut, Message, Transport, Worker } from "../../src/index.ts"
-import type { MemoryNetwork } from "../../src/testing/index.ts"
+import { Client, Event, EventGroup, EventRouter, Message } from "../../src/index.ts"
 import * as Browser from "../harness/Browser.ts"
 import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
-import * as FakeBroker from "../harness/FakeBroker.ts"
-import * as FakeNetwork from "../harness/fakeNetwork.ts"
 import { memoryBackend, withMemoryBroker } from "../harness/memoryBroker.ts"
-import { tagOf } from "../harness/tagOf.ts"
-import { backend, TestBroker, token, transports } from "../harness/TestBroker.ts"
+import { Game, logged, recorder, routing, run, trigger, workers } from "../harness/routers.ts"
+import { backend, TestBroker, transports } from "../harness/TestBroker.ts"
 import { withBroker } from "../harness/withBroker.ts"
 
 class Chat extends EventGroup.make(
@@ -34,42 +28,6 @@ class Chat extends EventGroup.make(
   Event.make("say", { payload: { text: Schema.String, at: Schema.Date } }),
   Event.make("left")
 ) {}
-class Game extends EventGroup.make("game", Event.make("move", { payload: { x: Schema.Number } })) {}
-
-/** Puts an event into the vhost, as an authenticated browser would. */
-const trigger = (event: string, data: object = {}) =>
-  Effect.flatMap(testBroker, ({ vhost }) => vhost.lobby.enqueue(JSON.stringify({ [event]: data })))
-
-const workers = (count: number) =>
-  eventually(Effect.flatMap(testBroker, ({ vhost }) => vhost.lobby.info), (info) => info.workers.length === count)
-
-/** What is logged from warnings on: the level, the text and the causes. */
-const logged = (into: Queue.Queue<string>) =>
-  Logger.layer([Logger.make(({ cause, logLevel, message }) => {
-    if (logLevel !== "Warn" && logLevel !== "Error") return
-    Queue.offerUnsafe(into, `${logLevel}: ${[message].flat().join(" ")} ${Cause.pretty(cause)}`)
-  })])
-
-/** A router for the game, with this handler. */
-const routing = <RX, R1 = never, R2 = never, R3 = never>(
-  move: (x: number) => Effect.Effect<void, unknown, RX>,
-  options?: EventRouter.Options<R1, R2, R3>
-) => Layer.provide(EventRouter.layer(Game, options), Game.toLayer({ move: ({ x }) => move(x) }))
-
-/** Builds a router at the test's broker; its scope is the test's. */
-const run = <E>(
-  router: Layer.Layer<never, E, Worker.Worker | Client.Client>,
-  options?: Omit<Worker.Options, "url">
-) => Layer.build(Layer.provideMerge(router, memoryBackend(options)))
-
-/** A queue, and handlers that record in it what they received. */
-const recorder = Effect.gen(function*() {
-  const got = yield* Queue.unbounded<unknown>()
-  const record = (...what: ReadonlyArray<unknown>) =>
-    Effect.asVoid(Queue.offer(got, what.length === 1 ? what[0] : what))
-  const take = (count: number) => Effect.replicateEffect(Queue.take(got), count)
-  return { got, record, take, next: Queue.take(got) }
-})
 
 describe("EventRouter", () => {
   describe("handlers", () => {
@@ -385,125 +343,6 @@ describe("EventRouter", () => {
         )
         const joe = yield* rawBrowser()
         assert.deepStrictEqual(yield* next, [":lifecycle/browserConnected", joe.sid])
-      })))
-  })
-
-  describe("its layer", () => {
-    const router = routing(() => Effect.void)
-    const quick = { reconnect: Schedule.spaced("10 millis"), drainTimeout: "50 millis" } as const
-    const over = <E>(
-      { network, url }: { readonly network: MemoryNetwork.MemoryNetwork["Service"]; readonly url: string },
-      router: Layer.Layer<never, E, Worker.Worker | Client.Client>
-    ) =>
-      Layer.build(router.pipe(
-        Layer.provide(Layer.mergeAll(Client.layer({ url }), Worker.layer({ url, ...quick }))),
-        Layer.provide(Layer.succeed(Transport.Transport, network.transport()))
-      ))
-
-    it.effect("is built when the broker has sent its first heartbeat", () =>
-      Effect.gen(function*() {
-        const broker = yield* FakeNetwork.make()
-        const building = yield* Effect.forkScoped(over(broker, router))
-        const { peer } = yield* broker.nextOf("RD")
-        assert.isUndefined(building.pollUnsafe())
-        peer.sendUnsafe(["HB"])
-        yield* Fiber.join(building)
-      }))
-
-    it.live("is built when there is no broker, and connects when there is one", () =>
-      Effect.gen(function*() {
-        const { port, url } = yield* Effect.scoped(FakeBroker.make("backend"))
-        const over = (reconnect: Schedule.Schedule<unknown>) =>
-          Layer.build(Layer.provide(router, Kosmonaut.layer({ url, worker: { ...quick, reconnect } })))
-        yield* over(Schedule.spaced("1 hour"))
-        yield* over(quick.reconnect)
-        const broker = yield* FakeBroker.make("backend", port)
-        yield* broker.nextOf("RD")
-      }).pipe(Effect.provide(Logger.layer([]))))
-
-    it.effect("fails if the token is rejected", () =>
-      withMemoryBroker()(Effect.gen(function*() {
-        const { url } = yield* testBroker
-        const wrong = Redacted.make(Redacted.value(url).replace(token, "f".repeat(40)))
-        const backends = Layer.mergeAll(Client.layer({ url: wrong }), Worker.layer({ url: wrong }))
-        const error = yield* Effect.flip(Layer.build(Layer.provide(router, backends)))
-        assert.strictEqual(error._tag, "UnauthorizedError")
-      })))
-
-    it.effect("logs an error if the token is rejected later", () =>
-      Effect.gen(function*() {
-        const log = yield* Queue.unbounded<string>()
-        const broker = yield* FakeNetwork.make()
-        const building = yield* Effect.forkScoped(Effect.provide(over(broker, router), logged(log)))
-        const { peer } = yield* broker.nextOf("RD")
-        peer.sendUnsafe(["HB"])
-        yield* Fiber.join(building)
-        peer.sendUnsafe(["ER", "402"])
-        assert.match(yield* Queue.take(log), /^Error: The event router has ended: no more events.*Unauthorized/s)
-      }))
-
-    it.effect("passes the worker's protocol errors to onError, too", () =>
-      Effect.gen(function*() {
-        const { next, record } = yield* recorder
-        const broker = yield* FakeNetwork.make()
-        const layer = routing((x) => record(x), { onError: (error) => record(tagOf(error)) })
-        yield* Effect.forkScoped(over(broker, layer))
-        const { peer } = yield* broker.nextOf("RD")
-        for (const frames of [["HB"], ["ER", "597"], ["TR", "{"], ["TR", `{"game/move":{"x":1}}`]]) {
-          peer.sendUnsafe(frames)
-        }
-        assert.deepStrictEqual([yield* next, yield* next, yield* next], [
-          "ProtocolError/InternalError",
-          "ProtocolError/MessageDecodeError",
-          1
-        ])
-      }))
-
-    it.effect("finishes what is in flight when it is closed, and releases the rest", () =>
-      withMemoryBroker()(Effect.gen(function*() {
-        const { got, record } = yield* recorder
-        const started = yield* Deferred.make<void>()
-        const gate = yield* Deferred.make<void>()
-        const scope = yield* Scope.make()
-        const GameLive = Game.toLayer(Effect.gen(function*() {
-          yield* Effect.addFinalizer(() => record("released"))
-          return Game.of({
-            move: ({ x }) =>
-              Deferred.succeed(started, undefined).pipe(
-                Effect.andThen(Deferred.await(gate)),
-                Effect.andThen(record(x))
-              )
-          })
-        }))
-        yield* run(Layer.provide(EventRouter.layer(Game), GameLive)).pipe(Scope.provide(scope))
-        for (const x of [1, 2, 3]) yield* trigger("game/move", { x })
-        yield* Deferred.await(started)
-        const closing = yield* Effect.forkScoped(Scope.close(scope, Exit.void))
-        const { vhost } = yield* testBroker
-        yield* eventually(vhost.lobby.info, ({ queued }) => queued === 2)
-        yield* trigger("game/move", { x: 4 })
-        yield* Deferred.succeed(gate, undefined)
-        yield* Fiber.join(closing)
-        assert.deepStrictEqual(yield* Queue.takeAll(got), [1, "released"])
-        yield* workers(0)
-        assert.strictEqual((yield* vhost.lobby.info).queued, 3)
-      })))
-
-    it.effect("passes no interruption by drainTimeout to onException", () =>
-      withMemoryBroker()(Effect.gen(function*() {
-        const { got, next, record } = yield* recorder
-        const scope = yield* Scope.make()
-        const layer = routing(
-          () => Effect.onInterrupt(Effect.andThen(record("started"), Effect.never), () => record("interrupted")),
-          { onException: () => record("exception") }
-        )
-        yield* run(layer, { drainTimeout: "50 millis" }).pipe(Scope.provide(scope))
-        yield* trigger("game/move", { x: 1 })
-        assert.strictEqual(yield* next, "started")
-        const closing = yield* Effect.forkScoped(Scope.close(scope, Exit.void))
-        yield* TestClock.adjust("50 millis")
-        yield* Fiber.join(closing)
-        assert.deepStrictEqual(yield* Queue.takeAll(got), ["interrupted"])
       })))
   })
 })

@@ -38,7 +38,7 @@ const counted = Effect.map(Metric.snapshot, (all) => {
   let times = 0
   for (const metric of all) {
     if (metric.attributes?.["command"] !== "broadcast") continue
-    if (metric.id === "kosmonaut_client_requests") {
+    if (metric.id === "kosmonaut_client_requests_total") {
       outcomes[String(metric.attributes?.["outcome"])] = Number((metric.state as { count: number }).count)
     }
     if (metric.id === "kosmonaut_client_request_seconds") {

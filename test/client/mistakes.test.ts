@@ -174,7 +174,7 @@ describe("two brokers in one application", () => {
     Effect.gen(function*() {
       const counted = Effect.map(
         Metric.snapshot,
-        (seen) => seen.find(({ id }) => id === "kosmonaut_broker_broadcasts")?.state
+        (seen) => seen.find(({ id }) => id === "kosmonaut_broker_broadcasts_total")?.state
       )
       const once = Effect.gen(function*() {
         const vhost = engineOf(yield* Effect.flatMap(Vhosts.Vhosts, ({ get }) => get("/a")))

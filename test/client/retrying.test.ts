@@ -349,7 +349,7 @@ describe("a request without an answer", () => {
         yield* Effect.provideService(inTime(client.sendTo("nobody", "hello")), Tracer.Tracer, tracer).pipe(Effect.flip)
         assert.strictEqual(spans[0]?.attributes.get("kosmonaut.retries"), 2)
         const counted = (yield* Metric.snapshot).find(({ attributes, id }) =>
-          id === "kosmonaut_client_retries" && attributes?.["command"] === "sendTo"
+          id === "kosmonaut_client_retries_total" && attributes?.["command"] === "sendTo"
         )
         assert.deepInclude(counted?.state, { count: 2 })
       }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))

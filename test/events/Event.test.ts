@@ -2,7 +2,7 @@ import { assert, describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect, Equal, Option, Result, Schema } from "effect"
 import { Event, EventGroup } from "../../src/index.ts"
 import * as Json from "../../src/protocol/Json.ts"
-import { hasPlainKeys } from "../protocol/arbitraries.ts"
+import { hasReadableKeys } from "../protocol/arbitraries.ts"
 
 class Point extends Schema.Class<Point>("Point")({ x: Schema.Finite, label: Schema.optionalKey(Schema.String) }) {}
 
@@ -50,7 +50,7 @@ const messageOf = (result: Result.Result<unknown, Error>) => Result.isFailure(re
 
 describe("Event", () => {
   describe.each(Object.values<Event.Any>(Everything.events))("$_tag", (event) => {
-    const data = Arbitrary.filter(Arbitrary.schema(Schema.toType(event.payloadSchema)), hasPlainKeys)
+    const data = Arbitrary.filter(Arbitrary.schema(Schema.toType(event.payloadSchema)), hasReadableKeys)
 
     it.effect.prop("arrives as what it was, whatever its data", [data], ([data]) =>
       // JSON has no -0, which is equal to 0 for `Equal`.

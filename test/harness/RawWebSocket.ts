@@ -11,7 +11,7 @@ export interface Frame {
   readonly payload: Buffer
 }
 
-interface RawWebSocket {
+export interface RawWebSocket {
   /** What the handshake was answered with: the status line and the headers. */
   readonly head: string
   /** Sends one masked frame. */

@@ -28,3 +28,16 @@ export const watch = Effect.acquireRelease(
   }),
   ({ stop }) => Effect.sync(stop)
 )
+
+/** Keeps the broker's end of a connection open, however long its peer takes to read, until the result is called. */
+export const holdOpen = (socket: Socket) => {
+  let isDue = false
+  socket.destroy = () => {
+    isDue = true
+    return socket
+  }
+  return () => {
+    delete (socket as Partial<Socket>).destroy
+    if (isDue) socket.destroy()
+  }
+}

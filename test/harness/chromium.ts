@@ -1,5 +1,5 @@
 /**
- * Real browsers: pages in a chromium of this machine, one for all tests of a file. Where none is found the tests are skipped,
+ * Real browsers: pages in a chromium of this machine, one for all tests of a process. Where none is found the tests are skipped,
  * and a line says so.
  */
 import { describe, it as plain, layer as withLayer, type Vitest } from "@effect/vitest"
@@ -30,28 +30,36 @@ const args = [
   "--disable-sync"
 ]
 
-/** Starts it with an empty profile, and ends it with the scope. */
+// One for all tests of this process, which ends with it: starting one takes a second.
+let started: Promise<Browser> | undefined
+
+const start = (): Promise<Browser> =>
+  started ??= chromium.launch({ executablePath: executablePath!, chromiumSandbox: false, args })
+
+/** Profiles are empty, and end with their scope. */
 const layer: Layer.Layer<Chromium> = Layer.effect(
   Chromium,
-  Effect.gen(function*() {
-    const browser = yield* Effect.acquireRelease(
-      Effect.promise(() => chromium.launch({ executablePath: executablePath!, chromiumSandbox: false, args })),
-      (browser) => Effect.promise(() => browser.close())
-    )
-    const profile = Effect.acquireRelease(
+  Effect.map(Effect.promise(start), (browser) => ({
+    browser,
+    profile: Effect.acquireRelease(
       Effect.promise(() => browser.newContext()),
       (context) => Effect.promise(() => context.close())
     )
-    return { browser, profile }
-  })
+  }))
 )
 
-/** Declares tests that need a chromium. `it.effect` runs in real time there. */
+/**
+ * Declares tests that need a chromium. `it.effect` runs in real time there, and all of them at the same time: they wait for one
+ * another's pages and brokers less than for their own.
+ */
 export const describeInChromium = (
   name: string,
   tests: (it: Pick<Vitest.MethodsNonLive<Chromium>, "effect">) => void
 ): void => {
-  if (executablePath !== undefined) return withLayer(layer, { excludeTestServices: true, timeout: 60_000 })(name, tests)
+  if (executablePath !== undefined) {
+    const options = { concurrent: true, excludeTestServices: true, timeout: 60_000 }
+    return withLayer(layer, options)(name, tests)
+  }
   process.stderr.write(`Skipped "${name}": no chromium was found. Install it, or set CHROMIUM_PATH.\n`)
   describe.skip(name, () => tests(plain as never))
 }

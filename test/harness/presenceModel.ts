@@ -83,6 +83,17 @@ export const make = () => {
       }
       now = end
     },
+    /** A backend disconnects a user: nobody of them may come back. */
+    disconnect: (uid: string) => {
+      for (const one of live.filter((one) => one.uid === uid)) {
+        changing(uid, () => {
+          live = live.filter((other) => other !== one)
+        })
+      }
+      changing(uid, () => {
+        inGrace = inGrace.filter(({ connection }) => connection.uid !== uid)
+      })
+    },
     close: () => {
       const uids = [...new Set(members().map(({ uid }) => uid))]
       if (isOccupied()) lifecycle.push(...uids.map((uid) => `memberLeft ${uid}`), "channelVacated")

@@ -1,8 +1,16 @@
 /** The script for browsers, built as the package builds it. */
 import * as esbuild from "esbuild"
 
-/** Its code, as a module or as what defines the global `Kosmonaut`. */
-export const build = (format: "esm" | "iife"): string =>
+const built = new Map<string, string>()
+
+/** Its code, as a module or as what defines the global `Kosmonaut`. It is built once for all tests of a process. */
+export const build = (format: "esm" | "iife"): string => {
+  const code = built.get(format) ?? bundle(format)
+  built.set(format, code)
+  return code
+}
+
+const bundle = (format: "esm" | "iife"): string =>
   esbuild.buildSync({
     entryPoints: ["src/browser/script.ts"],
     bundle: true,

@@ -60,6 +60,20 @@ describe("BrowserMessage", () => {
       FromBrowser.Trigger({ event: "chat/save", data: data({ n: 1 }) })
     ],
     [`{"trigger":{"event":"chat/save","data":null}}`, FromBrowser.Trigger({ event: "chat/save", data: data() })],
+    [
+      `{"trigger":{"event":"chat/save","dedupeKey":"k","traceparent":"00-a","id":1}}`,
+      FromBrowser.Trigger({ event: "chat/save", data: data(), dedupeKey: "k", traceparent: "00-a", id: 1 })
+    ],
+    // What cannot be a span is left out.
+    [`{"trigger":{"event":"x","traceparent":1}}`, FromBrowser.Trigger({ event: "x", data: data() })],
+    [
+      `{"trigger":{"event":"x","traceparent":"${"a".repeat(101)}"}}`,
+      FromBrowser.Trigger({ event: "x", data: data() })
+    ],
+    [
+      `{"request":{"event":"x","traceparent":"00-a","id":1}}`,
+      FromBrowser.Request({ event: "x", data: data(), timeout: 5000, traceparent: "00-a", id: 1 })
+    ],
     [`{"close":{}}`, FromBrowser.Close()],
     [` {"close" : {"why":"not"}}\n`, FromBrowser.Close()]
   ])("of a browser is read: %s", (message, expected) => {
@@ -139,6 +153,10 @@ describe("BrowserMessage", () => {
     [`{"broadcast":{"channel":"room","event":"x","data":5}}`, "data is a JSON object"],
     [`{"subscribe":{"channel":"room","data":[1]}}`, "data is a JSON object"],
     [`{"unsubscribe":{"channel":"room","data":"bye"}}`, "data is a JSON object"],
+    [`{"trigger":{"event":"x","dedupeKey":""}}`, "a dedupeKey is"],
+    [`{"trigger":{"event":"x","dedupeKey":1}}`, "a dedupeKey is"],
+    [`{"trigger":{"event":"x","dedupeKey":null}}`, "a dedupeKey is"],
+    [`{"trigger":{"event":"x","dedupeKey":"${"a".repeat(256)}"}}`, "a dedupeKey is"],
     [`{"trigger":{"event":"x","id":{}}}`, "an id is"],
     [`{"trigger":{"event":"x","id":null}}`, "an id is"],
     [`{"trigger":{"event":"x","id":1.5}}`, "an id is"],

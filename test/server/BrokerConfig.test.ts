@@ -96,7 +96,15 @@ describe("BrokerConfig", () => {
     ],
     [{ channelRules: [{ pattern: "a", history: { count: -1 } }] }, "channelRules.0.history.count cannot be -1"],
     [{ channelRules: [{ pattern: "a", grace: "soon" as "1 hour" }] }, "channelRules.0.grace cannot be \"soon\""],
-    [{ channelRules: [{ pattern: "a", open: true } as never] }, "channelRules.0.open cannot be true: it is no option"],
+    [
+      { channelRules: [{ pattern: "a", open: true } as never] },
+      "channelRules.0.open cannot be true: it is no setting of a rule, which has pattern, openOnDemand, history, " +
+      "browsersBroadcast, presence, grace, maxSubscribers, latest"
+    ],
+    [
+      { vhosts: [{ path: "/a", channelRules: [{ pattern: "a", open: 1 } as never] }] },
+      "vhosts.0.channelRules.0.open cannot be 1: it is no setting of a rule"
+    ],
     [{ channelRules: Array.from({ length: 101 }, () => ({ pattern: "a" })) }, "channelRules cannot be [{"],
     [
       { vhosts: [{ path: "/a", channelRules: [{ pattern: "a", maxSubscribers: -1 }] }] },

@@ -1,89 +1,22 @@
 /** What the next broker finds of what the last one had, and who waits until it is kept. */
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Redacted, Result, type Scope } from "effect"
+import { Deferred, Effect, Fiber, Layer, Redacted, Result } from "effect"
 import { TestClock } from "effect/testing"
 import { Client } from "../../src/index.ts"
 import * as JsonText from "../../src/protocol/JsonText.ts"
-import type { Delivery } from "../../src/protocol/Trigger.ts"
 import * as Broker from "../../src/server/Broker.ts"
-import * as BrokerConfig from "../../src/server/BrokerConfig.ts"
 import * as BrowserSession from "../../src/server/endpoint/BrowserSession.ts"
-import type { Worker } from "../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../src/server/engine/Vhosts.ts"
-import * as SqliteStore from "../../src/server/store/SqliteStore.ts"
-import { layerMemory, Store, StoreError } from "../../src/server/store/Store.ts"
+import { layerMemory } from "../../src/server/store/Store.ts"
 import * as Admin from "../../src/server/Vhosts.ts"
 import { testBroker } from "../harness/engine.ts"
 import * as FakeBrowser from "../harness/FakeBrowser.ts"
 import { diskFull, hesitating } from "../harness/hesitating.ts"
+import { inTest, issue, stores, trigger } from "../harness/lives.ts"
 import { temporaryFolder } from "../harness/temporaryFolder.ts"
 
 const token = "0123456789abcdef0123456789abcdef01234567"
 const otherToken = "76543210fedcba9876543210fedcba9876543210"
-
-/** One broker's time on a store: it ends without a word, and all that was kept is there. */
-type Live = <A, E>(
-  use: (vhosts: Vhosts.Vhosts["Service"]) => Effect.Effect<A, E, Scope.Scope>,
-  options?: BrokerConfig.Options
-) => Effect.Effect<A, unknown>
-
-const liveOn = (open: Effect.Effect<Store["Service"], StoreError, Scope.Scope>): Live => (use, options) =>
-  Effect.flatMap(open, (store) =>
-    Effect.flatMap(Vhosts.make, use).pipe(
-      Effect.provideService(Store, store),
-      Effect.provide(BrokerConfig.layer({ vhosts: [{ path: "/test" }], ...options }))
-    )).pipe(Effect.scoped)
-
-const stores = [
-  {
-    name: "layerMemory",
-    make: Effect.map(Layer.build(layerMemory), (context) => liveOn(Effect.provide(Store, context)))
-  },
-  {
-    name: "SqliteStore",
-    make: Effect.map(temporaryFolder, (directory) => liveOn(SqliteStore.make({ directory })))
-  }
-]
-
-interface Given extends Delivery {
-  readonly json: string
-  readonly origin: string | undefined
-}
-
-/** A worker that keeps what it is given. */
-const join = (vhost: Vhosts.Vhost, options?: Partial<Worker>) =>
-  Effect.gen(function*() {
-    const given: Array<Given> = []
-    const connection = {}
-    yield* vhost.lobby.register({
-      id: "worker",
-      connection,
-      lifecycle: false,
-      prefetch: 100,
-      maxAttempts: 1,
-      deliverUnsafe: (json, origin, settled, delivery = { id: "", attempt: 0 }) => {
-        given.push({ json, origin, ...delivery })
-        settled(true)
-      },
-      heartbeatUnsafe: () => {},
-      dismiss: Effect.void,
-      ...options
-    })
-    return {
-      given,
-      acknowledge: (...which: ReadonlyArray<number>) =>
-        vhost.lobby.ack("worker", connection, which.map((n) => given[n]!.id)),
-      fail: (which: number, reason: string) => vhost.lobby.nack("worker", connection, given[which]!.id, reason)
-    }
-  })
-
-const trigger = (vhost: Vhosts.Vhost, ...names: ReadonlyArray<string>) =>
-  Effect.forEach(names, (name) => vhost.lobby.enqueue(`{"${name}":{}}`, `{"uid":"${name}"}`), { discard: true })
-
-const issue = (vhost: Vhosts.Vhost) => vhost.accessTokens.issue("joe", ".*")
-
-const names = (given: ReadonlyArray<{ readonly json: string }>) =>
-  given.map(({ json }) => Object.keys(JSON.parse(json))[0])
 
 describe.each(stores)("a vhost on $name", ({ make }) => {
   it.effect("the rules of its channels, unless the options have others", () =>
@@ -126,9 +59,6 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
       )
       yield* live((vhosts) => Effect.map(names(vhosts), (found) => expect(found).toEqual({ own: [], opens: [] })))
     }))
-
-  const inTest = <A, E>(use: (vhost: Vhosts.Vhost) => Effect.Effect<A, E, Scope.Scope>) => (live: Live) =>
-    live((vhosts) => Effect.flatMap(vhosts.get("/test"), use))
 
   it.effect("restores its token, and its channels in the order of their opening", () =>
     Effect.gen(function*() {
@@ -258,134 +188,6 @@ describe.each(stores)("a vhost on $name", ({ make }) => {
           expect(granted).toMatchObject({ uid: "joe", channels: ["private-a", "b"], info, expiresAt: 7_200_000 })
         })
       )(live)
-    }))
-
-  it.effect("restores queued and unacked events in order, with their ids and attempts", () =>
-    Effect.gen(function*() {
-      const live = yield* make
-      const first = yield* inTest((vhost) =>
-        Effect.gen(function*() {
-          yield* trigger(vhost, "a", "b", "c", "d")
-          const worker = yield* join(vhost, { prefetch: 3 })
-          yield* worker.acknowledge(1)
-          // Now it has the last as well.
-          yield* worker.acknowledge(3)
-          yield* trigger(vhost, "e", "f")
-          return worker.given
-        })
-      )(live)
-      expect(names(first)).toEqual(["a", "b", "c", "d", "e"])
-      const second = yield* inTest((vhost) =>
-        Effect.gen(function*() {
-          expect((yield* vhost.lobby.info).queued).toBe(4)
-          const worker = yield* join(vhost)
-          yield* trigger(vhost, "g")
-          return worker.given
-        })
-      )(live)
-      expect(names(second)).toEqual(["a", "c", "e", "f", "g"])
-      expect(second.map(({ attempt }) => attempt)).toEqual([2, 2, 2, 1, 1])
-      expect(second.map(({ origin }) => origin)).toEqual(names(second).map((name) => `{"uid":"${name}"}`))
-      expect([0, 1, 2].map((n) => second[n]!.id)).toEqual([0, 2, 4].map((n) => first[n]!.id))
-      expect(new Set([...first, ...second].map(({ id }) => id)).size).toBe(7)
-    }))
-
-  it.effect("stores nothing of events that were acked or sent to workers that do not ack", () =>
-    Effect.gen(function*() {
-      const live = yield* make
-      yield* inTest((vhost) =>
-        Effect.gen(function*() {
-          const worker = yield* join(vhost)
-          yield* trigger(vhost, "a", "b")
-          yield* worker.acknowledge(0, 1)
-          yield* vhost.lobby.leave("worker")
-          yield* trigger(vhost, "c")
-          yield* join(vhost, { prefetch: undefined as unknown as number })
-          yield* vhost.lobby.heartbeat("worker")
-        })
-      )(live)
-      yield* inTest((vhost) => Effect.map(vhost.lobby.info, ({ queued }) => expect(queued).toBe(0)))(live)
-    }))
-
-  it.effect("restores dead letters until they are taken", () =>
-    Effect.gen(function*() {
-      const live = yield* make
-      const letters = yield* inTest((vhost) =>
-        Effect.gen(function*() {
-          const worker = yield* join(vhost)
-          yield* trigger(vhost, "a", "b", "c")
-          for (const n of [0, 1, 2]) yield* worker.fail(n, "it broke")
-          yield* vhost.deadLetters.take(worker.given[1]!.id)
-          return yield* vhost.deadLetters.list
-        })
-      )(live)
-      expect(names(letters)).toEqual(["a", "c"])
-      yield* inTest((vhost) =>
-        Effect.gen(function*() {
-          expect(yield* vhost.deadLetters.list).toMatchObject(letters)
-          expect((yield* vhost.lobby.info).queued).toBe(0)
-          expect(yield* vhost.replay(letters[0]!.id)).toBe(true)
-        })
-      )(live)
-      yield* inTest((vhost) =>
-        Effect.gen(function*() {
-          expect(names(yield* vhost.deadLetters.list)).toEqual(["c"])
-          const { given } = yield* join(vhost)
-          expect(names(given)).toEqual(["a"])
-        })
-      )(live)
-    }))
-
-  it.effect("deletes dead letters that are discarded all at once", () =>
-    Effect.gen(function*() {
-      const live = yield* make
-      yield* inTest((vhost) =>
-        Effect.gen(function*() {
-          const worker = yield* join(vhost)
-          yield* trigger(vhost, "a", "b")
-          for (const n of [0, 1]) yield* worker.fail(n, "it broke")
-          // So that they have been written.
-          yield* vhost.journal.persisted
-          expect((yield* vhost.deadLetters.takeAll).length).toBe(2)
-        })
-      )(live)
-      expect(yield* inTest((vhost) => vhost.deadLetters.list)(live)).toEqual([])
-    }))
-
-  it.effect("makes dead letters of events that are too large for the restarted broker's workers", () =>
-    Effect.gen(function*() {
-      const live = yield* make
-      yield* inTest((vhost) => trigger(vhost, "a", "b".repeat(2000), "c"))(live)
-      for (let round = 0; round < 2; round++) {
-        yield* live((vhosts) =>
-          Effect.gen(function*() {
-            const vhost = yield* vhosts.get("/test")
-            const [letter, ...others] = yield* vhost.deadLetters.list
-            expect([names([letter!]), others]).toEqual([["b".repeat(2000)], []])
-            expect(letter!.reason).toMatch(/^the event has 4017 bytes, the limit is \d+$/)
-            const { given } = yield* join(vhost)
-            expect(names(given)).toEqual(["a", "c"])
-          }), { maxMessageSize: 3000 })
-      }
-    }))
-
-  it.effect("drops the oldest dead letters if the restarted broker has a lower limit", () =>
-    Effect.gen(function*() {
-      const live = yield* make
-      yield* inTest((vhost) =>
-        Effect.gen(function*() {
-          const worker = yield* join(vhost)
-          yield* trigger(vhost, "a", "b", "c")
-          for (const n of [0, 1, 2]) yield* worker.fail(n, "it broke")
-        })
-      )(live)
-      yield* live((vhosts) =>
-        Effect.gen(function*() {
-          const { deadLetters } = yield* vhosts.get("/test")
-          expect(names(yield* deadLetters.list)).toEqual(["b", "c"])
-          expect(deadLetters.counters).toMatchObject({ count: 2, dropped: 1 })
-        }), { deadLetters: { capacity: 2 } })
-      expect(names(yield* inTest((vhost) => vhost.deadLetters.list)(live))).toEqual(["b", "c"])
     }))
 
   it.effect("is not restored once it is removed, and starts empty if it is added again", () =>

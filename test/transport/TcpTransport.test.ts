@@ -1,9 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Result } from "effect"
+import { Deferred, Effect, Exit, Result } from "effect"
 import * as net from "node:net"
+import * as tls from "node:tls"
 import { Endpoint } from "../../src/index.ts"
 import * as TcpTransport from "../../src/transport/TcpTransport.ts"
 import * as TcpTransportServer from "../../src/transport/TcpTransportServer.ts"
+import * as Certificates from "../harness/certificates.ts"
+import { turn } from "../harness/eventually.ts"
 import * as Exchanges from "../harness/exchanges.ts"
 import { identity } from "../harness/identity.ts"
 import * as RawTcp from "../harness/RawTcp.ts"
@@ -74,6 +77,46 @@ describe("a connection that is kept", () => {
       yield* peer.next
       yield* peer.send("x".repeat(20_000))
       assert.include(yield* peer.rest, "unreadable")
+    }))
+})
+
+describe.each([
+  { name: "TCP", scheme: "wr+tcp", listen: (onSocket: (socket: net.Socket) => void) => net.createServer(onSocket) },
+  {
+    name: "TLS",
+    scheme: "wrs+tcp",
+    listen: (onSocket: (socket: net.Socket) => void) => tls.createServer(Certificates.contentOf("server"), onSocket)
+  }
+])("a connection over $name that has ended", ({ listen, scheme }) => {
+  it.live("is read to its end by a broker that writes meanwhile", () =>
+    Effect.gen(function*() {
+      const accepted = yield* Deferred.make<net.Socket>()
+      const server = yield* Effect.acquireRelease(
+        Effect.sync(() => listen((socket) => Deferred.doneUnsafe(accepted, Exit.succeed(socket.pause())))),
+        (server) => Effect.sync(() => server.close())
+      )
+      yield* Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void)))
+      const { port } = server.address() as net.AddressInfo
+      const endpoint = Result.getOrThrow(Endpoint.fromUrl(`${scheme}://${token}@127.0.0.1:${port}/test`))
+      const transport = TcpTransport.make({ tls: { ca: Certificates.ca } })
+      yield* Effect.scoped(Effect.gen(function*() {
+        const { send } = yield* Exchanges.session(transport, endpoint)
+        yield* send(["RD"])
+        yield* send(["QT"])
+      }))
+      const socket = yield* Deferred.await(accepted)
+      const read = yield* Deferred.make<string>()
+      let text = ""
+      socket.on("data", (chunk: Buffer) => text += chunk.toString()).pause()
+      socket.on("error", ({ message }) => Deferred.doneUnsafe(read, Exit.succeed(message)))
+      socket.on("end", () => Deferred.doneUnsafe(read, Exit.succeed(text)))
+      // A connection that is closed accepts the first, and answers it by a reset.
+      for (let n = 0; n < 3; n++) {
+        yield* Effect.callback<void>((resume) => void socket.write(RawTcp.message("HB"), () => resume(Effect.void)))
+        yield* turn
+      }
+      socket.resume()
+      assert.match(yield* Deferred.await(read), /RD\n\r\n\r\nQT\n\r\n\r\n$/)
     }))
 })
 

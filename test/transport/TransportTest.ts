@@ -331,14 +331,11 @@ export const suite = (name: string, driver: Driver) => {
       it.live("has an identity of its own each time", () =>
         Effect.gen(function*() {
           const { endpoint, heard } = yield* serve(driver)
-          const identities = new Set<string>()
           for (let n = 0; n < 3; n++) {
-            const taken = Effect.flatMap(
-              session(endpoint),
-              ({ send }) => Effect.andThen(send(["RD"]), Queue.take(heard))
-            )
-            identities.add((yield* Effect.scoped(taken)).peer.identity)
+            yield* Effect.scoped(Effect.flatMap(session(endpoint), ({ send }) => send(["RD"])))
           }
+          const identities = new Set<string>()
+          for (let n = 0; n < 3; n++) identities.add((yield* Queue.take(heard)).peer.identity)
           assert.strictEqual(identities.size, 3)
         }))
 

@@ -320,6 +320,34 @@ describe("a connection that is kept", () => {
 })
 
 describe("a peer that sends no more", () => {
+  it.live("has all handled that it has sent, though each message takes a turn", () =>
+    Effect.gen(function*() {
+      const { of } = yield* BrokerSide.watch
+      const mayGoOn = yield* Deferred.make<void>()
+      const handled: Array<string | undefined> = []
+      const { closed, port } = yield* serve({
+        listen: TcpTransportServer.listen,
+        onMessage: (_, frames) =>
+          Effect.andThen(
+            handled.length === 0 ? Deferred.await(mayGoOn) : turn,
+            Effect.sync(() => handled.push(frames?.[0]))
+          )
+      })
+      const peer = yield* RawTcp.connect(port)
+      yield* peer.send(RawTcp.message(identity("dlr"), "", "RD"))
+      const own = of(peer.socket)
+      yield* eventually(Effect.sync(() => own.isPaused()), (isPaused) => isPaused)
+      // Both the messages and the end are there when it reads again.
+      peer.socket.end(["HB", "AK", "QT"].map((command) => RawTcp.message(command)).join(""))
+      const ended = Effect.sync(() =>
+        (own as unknown as { readonly _readableState: { readonly ended: boolean } })._readableState
+      )
+      yield* eventually(ended, ({ ended }) => ended)
+      yield* Deferred.succeed(mayGoOn, undefined)
+      yield* eventually(Effect.sync(() => closed.length), (count) => count === 1)
+      assert.deepStrictEqual(handled, ["RD", "HB", "AK", "QT"])
+    }))
+
   it.live("has left, although it does not read what was sent to it", () =>
     Effect.gen(function*() {
       const { closed, peers, port } = yield* serve()

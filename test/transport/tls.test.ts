@@ -2,7 +2,19 @@
  * TLS between backends and the broker: what `wrs+tcp://` promises beside what every transport does.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Fiber, Layer, Result, Schedule, Scope, SubscriptionRef } from "effect"
+import {
+  Context,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Redacted,
+  Result,
+  Schedule,
+  Scope,
+  SubscriptionRef
+} from "effect"
 import * as Crypto from "node:crypto"
 import { Client, ConnectionState, Kosmonaut, type KosmonautError, Worker } from "../../src/index.ts"
 import * as TcpTransport from "../../src/transport/TcpTransport.ts"
@@ -164,7 +176,10 @@ describe("a port with TLS", () => {
   it.live("serves those that do not encrypt beside those that do", () =>
     Effect.gen(function*() {
       const { broker, urls } = yield* TestBroker
-      for (const url of [urls.backend, urls.backendTcp]) {
+      // What the broker itself names encrypts.
+      assert.match(broker.addresses.backendTcp, /^wrs\+tcp:/)
+      assert.strictEqual(Redacted.value(urls.backendTcp), urlOf(broker.tcpPort))
+      for (const url of [urls.backend, urlOf(broker.tcpPort).replace("wrs", "wr")]) {
         yield* Client.Client.use((client) => client.openChannel("room")).pipe(
           Effect.provide(Kosmonaut.layerClient({ url }))
         )

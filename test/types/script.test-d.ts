@@ -61,7 +61,10 @@ connection.inbox<typeof Talk>({ rewind: 2 }).on("talk/said", (data, cursor) => {
 connection.inbox().on("anything", (data) => data)
 
 // Without a declaration there is any event, and any data.
-void untyped.trigger("anything", { n: 1 })
+void untyped.trigger("anything", { n: 1 }, { dedupeKey: "anything/1", traceparent: "00-" })
+void untyped.request("anything", { n: 1 })
+declare const name: "chat/say" | "chat/ping"
+void connection.trigger(name, { text: "hello", at }, { dedupeKey: "chat/1" })
 untyped.subscribe("room").on("anything", ({ channel }) => channel)
 
 // The JSON form is the one that `Schema.toCodecJson` has.
@@ -97,6 +100,16 @@ void connection.trigger("chat/say")
 void connection.request("chat/rename2", { to: "ann" })
 // @ts-expect-error data have the Schema of the event
 void connection.request("chat/rename", { to: 1 })
+// @ts-expect-error a request has a response: it is not triggered
+void connection.trigger("chat/rename", { to: "ann" })
+// @ts-expect-error a request may have only an error
+void connection.trigger("chat/forget", {})
+// @ts-expect-error what has no response is no request
+void connection.request("chat/ping", {})
+// @ts-expect-error a key is text
+void connection.trigger("chat/ping", {}, { dedupeKey: 1 })
+// @ts-expect-error a request has no key
+void connection.request("chat/forget", {}, { dedupeKey: "a" })
 // @ts-expect-error the channel has no such event
 room.on("talk/sayd", () => {})
 // @ts-expect-error the channel has no such event

@@ -15,8 +15,8 @@ import { emit, type Machine, type Pending, send, type Subscription, version, wak
 export const make = (machine: Machine, call: Call): void => {
   const { options: { callTimeout, maxCallBytes, maxCalls }, state } = machine
   if (machine.calls.has(call.call)) return
-  const { channel = "", data, event, timeout = callTimeout } = call
-  const bytes = overhead + 2 * (data.length + event.length + channel.length)
+  const { channel = "", data, dedupeKey = "", event, timeout = callTimeout } = call
+  const bytes = overhead + 2 * (data.length + event.length + channel.length + dedupeKey.length)
   const pending: Pending = {
     ...call,
     bytes,
@@ -159,11 +159,11 @@ const subscriptionOf = (
 }
 
 const transmit = (machine: Machine, call: Pending, version: 0 | 1): void => {
-  const { call: id, channel, data, deadline, event, kind } = call
+  const { call: id, channel, data, deadline, dedupeKey, event, kind, traceparent } = call
   const head = JSON.stringify({
     channel,
     event: event || undefined,
-    id: version === 1 ? id : undefined,
+    ...version === 1 && { id, dedupeKey, traceparent },
     timeout: kind === "request" ? Math.max(1, Math.ceil(deadline - machine.now)) : undefined
   })
   send(machine, kind, `${head.slice(0, -1)},"data":${data}}`)

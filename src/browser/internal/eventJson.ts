@@ -34,3 +34,21 @@ export type Response<E extends Event.Any> = [E["successSchema"]["Encoded"]] exte
  * @since 0.1.0
  */
 export type Received<A> = A & { readonly channel: string; readonly sid?: string }
+
+/**
+ * What the name of an event must be in addition to be triggered: a sentence, which no name is, if it is a request.
+ *
+ * @since 0.1.0
+ */
+export type Triggerable<E extends Event.Any, Name extends string> = string extends E["_tag"] ? unknown
+  : Event.IsRequest<Named<E, Name>> extends true ? "This event is a request: use `request`"
+  : unknown
+
+/**
+ * The same to be requested: a sentence if it has no response.
+ *
+ * @since 0.1.0
+ */
+export type Requestable<E extends Event.Any, Name extends string> = string extends E["_tag"] ? unknown
+  : Event.IsRequest<Named<E, Name>> extends true ? unknown
+  : "This event has no response: use `trigger`"

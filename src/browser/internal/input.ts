@@ -80,4 +80,8 @@ export interface Call {
   readonly channel?: string | undefined
   /** Milliseconds until it fails, default `callTimeout`. */
   readonly timeout?: number | undefined
+  /** Of a trigger: while an event of the user with this key is queued or in flight, another one is not queued. */
+  readonly dedupeKey?: string | undefined
+  /** The span that a trigger or a request belongs to, as W3C trace context has it. */
+  readonly traceparent?: string | undefined
 }

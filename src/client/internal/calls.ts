@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
+import * as DedupeKey from "../../events/DedupeKey.ts"
 import * as Event from "../../events/Event.ts"
 import { FromClient } from "../../protocol/Command.ts"
 import type { Frames } from "../../protocol/Frame.ts"
@@ -14,13 +15,13 @@ import * as Json from "../../protocol/Json.ts"
 import {
   BadRequestError,
   type MessageDecodeError,
-  MessageEncodeError,
-  ProtocolError,
+  type MessageEncodeError,
+  type ProtocolError,
   ResponseError
 } from "../../protocol/KosmonautError.ts"
 import * as Response from "../../protocol/Response.ts"
 import * as Retry from "../../protocol/Retry.ts"
-import { defaultTimeout, maxDedupeKey, maxDelay, maxTimeout } from "../../protocol/Trigger.ts"
+import { defaultTimeout, maxDelay, maxTimeout } from "../../protocol/Trigger.ts"
 import type { RequestOptions, TriggerOptions } from "../ClientRequest.ts"
 import { encodeEvent, type Named } from "./outgoingEvent.ts"
 import { type Requests, toProtocolError } from "./request.ts"
@@ -41,10 +42,7 @@ export const make = ({ inRoom, query, execute }: Requests) => {
     inRoom(emptyTrigger, () =>
       Effect.gen(function*() {
         const encoded = yield* asEffect(encodeEvent(event, data))
-        const dedupeKey = options.dedupeKey ?? (yield* asEffect(keyOf(event, data)))
-        if (dedupeKey !== undefined && !(dedupeKey.length >= 1 && dedupeKey.length <= maxDedupeKey)) {
-          return yield* badRequest(`a dedupe key has 1 to ${maxDedupeKey} characters`)
-        }
+        const dedupeKey = yield* asEffect(DedupeKey.make(event, data, options.dedupeKey))
         const delay = options.delay === undefined
           ? undefined
           : yield* asEffect(millis("delay", options.delay, 0, maxDelay))
@@ -86,8 +84,6 @@ const asEffect = <A>(
   result: Result.Result<A, BadRequestError | MessageDecodeError | MessageEncodeError>
 ): Effect.Effect<A, ProtocolError> => Effect.fromResult(Result.mapError(result, toProtocolError))
 
-const badRequest = (detail: string) => new ProtocolError({ reason: new BadRequestError({ detail }) })
-
 const millis = (
   option: string,
   input: Duration.Input,
@@ -98,14 +94,4 @@ const millis = (
   return value >= minimum && value <= maximum
     ? Result.succeed(value)
     : Result.fail(new BadRequestError({ detail: `${option} is a duration of ${minimum} to ${maximum} milliseconds` }))
-}
-
-// With the event's name, since another event may have the same key.
-const keyOf = (event: Named, data: unknown): Result.Result<string | undefined, MessageEncodeError> => {
-  if (typeof event === "string" || event.primaryKey === undefined) return Result.succeed(undefined)
-  const { _tag, primaryKey } = event
-  return Result.try({
-    try: () => `${_tag}/${primaryKey(data as never)}`,
-    catch: (cause) => new MessageEncodeError({ argument: `the key of ${_tag}`, detail: "it cannot be made", cause })
-  })
 }

@@ -86,14 +86,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     )
   }
   const failed = yield* Deferred.make<never, UnauthorizedError | UntrustedBrokerError>()
-  const fiber = yield* Effect.gen(function*() {
-    let before: ConnectionError | undefined
-    while (mode !== "quitting") {
-      const ended: ConnectionError | UnauthorizedError | UntrustedBrokerError | undefined = yield* series(before)
-      if (ended !== undefined && ended._tag !== "ConnectionError") return yield* ended
-      before = ended
-    }
-  }).pipe(
+  const fiber = yield* untilQuit(series, () => mode).pipe(
     Effect.catchCause((cause) =>
       Cause.hasInterruptsOnly(cause)
         ? Effect.void
@@ -116,6 +109,21 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     ended: Effect.asVoid(Fiber.await(fiber)),
     failure: Deferred.await(failed),
     abandonUnsafe: deliveries.abandonUnsafe
+  }
+})
+
+type Ended = ConnectionError | UnauthorizedError | UntrustedBrokerError
+
+// One series after the other. Each begins with the end of the one before, as a failed attempt.
+const untilQuit = Effect.fnUntraced(function*(
+  series: (before: ConnectionError | undefined) => Effect.Effect<Ended | undefined>,
+  mode: () => Session.Mode
+) {
+  let before: ConnectionError | undefined
+  while (mode() !== "quitting") {
+    const ended = yield* series(before)
+    if (ended !== undefined && ended._tag !== "ConnectionError") return yield* ended
+    before = ended
   }
 })
 

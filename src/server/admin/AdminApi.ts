@@ -59,6 +59,12 @@ export const broker = HttpApiGroup.make("broker").add(
   HttpApiEndpoint.get("status", "/status", { success: Model.Status }).annotateMerge(
     describe("What the broker has now, over all vhosts")
   ),
+  HttpApiEndpoint.get("overview", "/overview", { success: Model.Overview }).annotateMerge(
+    describe("What a dashboard shows of the broker", "As often as once a second: it costs no more if there is more")
+  ),
+  HttpApiEndpoint.get("slowBrowsers", "/slow-browsers", { success: Model.SlowBrowsers }).annotateMerge(
+    describe("The browsers for which most is queued", "At most 10, of all vhosts. It looks at every browser")
+  ),
   HttpApiEndpoint.get("tailRefusals", "/refusals/tail", {
     success: HttpApiSchema.StreamSse({ data: Model.RefusalsTail })
   }).annotateMerge(

@@ -1,6 +1,7 @@
 /**
  * The endpoint of administrators: an HTTP server on a port of its own, on this machine alone unless `admin.host` says otherwise.
  *
+ * - `/` is a dashboard, for a browser that a person opens it with. It has nothing in it, and asks that person for the cookie.
  * - `/health`, `/ready` and `/metrics` (Prometheus) are for programs that watch the broker, and ask for nothing.
  * - Everything else needs the cookie, as the header `X-WebRocket-Cookie`: `AdminApi` at `/api`, and the REST interface of the
  *   original broker at the paths of the vhosts. A page to browse `AdminApi` is at `/api` itself, and needs none.
@@ -32,6 +33,7 @@ import { Admin } from "./Admin.ts"
 import * as Api from "./internal/api.ts"
 import * as Classic from "./internal/classic.ts"
 import * as Cookie from "./internal/cookie.ts"
+import * as Dashboard from "./internal/dashboard.ts"
 import * as Gate from "./internal/gate.ts"
 import * as HttpServer from "./internal/httpServer.ts"
 import * as Readiness from "./internal/readiness.ts"
@@ -55,48 +57,47 @@ export interface Options {
 /** How large the body of a request may be. */
 const maxBodySize = ByteSize.fromInputUnsafe("64 KiB")
 
-const make = Effect.fnUntraced(
-  function*({ idleTimeout = "30 seconds", isDraining = constFalse, port, probe }: Options) {
-    const config = yield* BrokerConfig
-    const vhosts = yield* Vhosts
-    const { host } = config.admin
-    const cookie = yield* Cookie.make(config)
-    const server = yield* HttpServer.listen({ host, port, idleTimeout: Duration.toMillis(idleTimeout) })
-    const gate = Gate.make({ cookie, trustUnsafe: server.trustUnsafe })
-    const api = yield* Api.make
-    const open = openOf(yield* Readiness.make(vhosts, probe, isDraining), api)
+const make = Effect.fnUntraced(function*({ idleTimeout = "30 seconds", port, ...options }: Options) {
+  const config = yield* BrokerConfig
+  const vhosts = yield* Vhosts
+  const { host } = config.admin
+  const cookie = yield* Cookie.make(config)
+  const server = yield* HttpServer.listen({ host, port, idleTimeout: Duration.toMillis(idleTimeout) })
+  const gate = Gate.make({ cookie, trustUnsafe: server.trustUnsafe })
+  const api = yield* Api.make
+  const dashboard = Dashboard.make()
+  const open = openOf(yield* Readiness.make(vhosts, options.probe, options.isDraining ?? constFalse), api, dashboard)
 
-    const app = Effect.flatMap(HttpServerRequest, (request) => {
-      const path = request.url.split("?", 1)[0]!
-      const answer = request.method === "GET" || request.method === "HEAD" ? open.get(path) : undefined
-      return answer ?? gate(path.startsWith("/api/") ? api.respond : Classic.respond(vhosts, request, path))
-    }).pipe(
-      Effect.catchDefect((defect) =>
-        Effect.as(
-          Effect.logError("A request of an administrator was not handled", defect),
-          HttpServerResponse.empty({ status: 500 })
-        )
-      ),
-      Effect.map(HttpServerResponse.setHeaders({ "cache-control": "no-store", "x-content-type-options": "nosniff" })),
-      Effect.provideService(HttpIncomingMessage.MaxBodySize, maxBodySize)
-    )
-    server.http.on("request", yield* NodeHttpServer.makeHandler(app, { scope: yield* Effect.scope }))
-    const reachable = host === "0.0.0.0"
-      ? "127.0.0.1"
-      : host === "::"
-      ? "[::1]"
-      : host.includes(":")
-      ? `[${host}]`
-      : host
-    return Admin.of({ bound: { address: `http://${reachable}:${server.port}`, port: server.port, cookie } })
-  }
-)
+  const app = Effect.flatMap(HttpServerRequest, (request) => {
+    const path = request.url.split("?", 1)[0]!
+    const isRead = request.method === "GET" || request.method === "HEAD"
+    const answer = isRead ? path === "/" && Dashboard.isVisit(request) ? dashboard.page : open.get(path) : undefined
+    return answer ?? gate(path.startsWith("/api/") ? api.respond : Classic.respond(vhosts, request, path))
+  }).pipe(
+    Effect.catchDefect((defect) =>
+      Effect.as(
+        Effect.logError("A request of an administrator was not handled", defect),
+        HttpServerResponse.empty({ status: 500 })
+      )
+    ),
+    Effect.map(HttpServerResponse.setHeaders({ "cache-control": "no-store", "x-content-type-options": "nosniff" })),
+    Effect.provideService(HttpIncomingMessage.MaxBodySize, maxBodySize)
+  )
+  server.http.on("request", yield* NodeHttpServer.makeHandler(app, { scope: yield* Effect.scope }))
+  const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host
+  return Admin.of({ bound: { address: `http://${reachable}:${server.port}`, port: server.port, cookie } })
+})
 
 type Response = Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest | Scope.Scope>
 
 // What needs no cookie, by its path.
-const openOf = (readiness: Readiness.Readiness, { document, page }: Api.Api): ReadonlyMap<string, Response> =>
+const openOf = (
+  readiness: Readiness.Readiness,
+  { document, page }: Api.Api,
+  { files }: Dashboard.Dashboard
+): ReadonlyMap<string, Response> =>
   new Map<string, Response>([
+    ...files,
     ["/api", page],
     ["/api/openapi.json", document],
     ["/health", Effect.succeed(HttpServerResponse.jsonUnsafe({ status: "alive" }))],

@@ -85,6 +85,38 @@ export const Status = Schema.Struct({
 })
 
 /**
+ * A distribution of durations: `counts` says how many took at most as many seconds as `bounds` has in the same place, and its last
+ * number how many there were.
+ *
+ * @since 0.1.0
+ */
+export const Lag = Schema.Struct({ bounds: Schema.Array(Schema.Number), counts: Schema.Array(Count) })
+
+/**
+ * What a dashboard shows of the broker as a whole, made of numbers that the broker has anyway: what `Status` has, and
+ *
+ * - `at`: when it was read, in milliseconds by a clock of the broker that never goes back; rates are made of two of them;
+ * - `oldestSeconds`: for how long the oldest event has been queued, 0 if none is;
+ * - `blocked`: browsers that do not read now, and the bytes that are queued for them;
+ * - `refused`: since the process was started, how many browsers were refused, messages of browsers rejected, and events refused;
+ *   `slow` and `disconnected` are browsers that were disconnected because they did not read, or for another reason;
+ * - `delaySeconds`: the longest delay of the event loop in the last one to two minutes, and `memory`, the bytes of the process;
+ * - `lag`: from a broadcast to the socket of a subscriber, and from an event's trigger to its ack.
+ *
+ * @since 0.1.0
+ */
+export const Overview = Schema.Struct({
+  ...Status.fields,
+  at: Schema.Number,
+  oldestSeconds: Schema.Number,
+  blocked: Schema.Struct({ browsers: Count, bytes: Count }),
+  refused: Schema.Struct({ browsers: Count, messages: Count, events: Count, slow: Count, disconnected: Count }),
+  delaySeconds: Schema.Number,
+  memory: Count,
+  lag: Schema.Struct({ broadcasts: Lag, events: Lag })
+})
+
+/**
  * A vhost in a list.
  *
  * @since 0.1.0
@@ -202,6 +234,15 @@ export const Browser = Schema.Struct({
   address: Schema.optionalKey(Schema.String),
   seconds: Schema.optionalKey(Schema.Number),
   queuedBytes: Schema.optionalKey(Count)
+})
+
+/**
+ * The browsers of all vhosts for which most is queued, that with the most first, each with the path of its vhost.
+ *
+ * @since 0.1.0
+ */
+export const SlowBrowsers = Schema.Struct({
+  items: Schema.Array(Schema.Struct({ vhost: Schema.String, ...Browser.fields }))
 })
 
 /**

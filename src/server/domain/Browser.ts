@@ -6,6 +6,7 @@
 
 import type { Id, Since } from "../../protocol/BrowserMessage.ts"
 import type { Input, ObjectText } from "../../protocol/JsonText.ts"
+import type { Lag } from "./Lag.ts"
 import type { Permission } from "./Permission.ts"
 
 /**
@@ -28,6 +29,11 @@ export interface Browser {
   readonly sendUnsafe: (message: string, key?: string) => void
   /** The same for many messages at once; browsers that are sent the same array share what is made of it. Default one by one. */
   readonly sendAllUnsafe?: (messages: ReadonlyArray<string>) => void
+  /**
+   * Measures from `since`, by `performance.now()`, until what it was sent is written to its socket, and adds that to a lag. It
+   * measures one thing at a time, and ignores others meanwhile. Default nothing, for one without a socket.
+   */
+  readonly measureUnsafe?: (lag: Lag, since: number) => void
   /** What its connection is like now, for administrators. Default nothing, for one without a socket. */
   readonly connectionUnsafe?: () => BrowserConnection
   /** Ends the connection with this close code, once what was sent has left. */

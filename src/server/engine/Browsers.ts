@@ -13,6 +13,7 @@ import * as JsonText from "../../protocol/JsonText.ts"
 import { ChannelNotFoundError, type StatusError } from "../../protocol/KosmonautError.ts"
 import type { Browser } from "../domain/Browser.ts"
 import type { Permission } from "../domain/Permission.ts"
+import * as Graces from "./internal/graces.ts"
 import { channelOf, type VhostState } from "./internal/vhostState.ts"
 import type { Log, Rejections } from "./Log.ts"
 
@@ -56,7 +57,10 @@ export interface Browsers {
   readonly subscribe: (uid: string, channel: string) => Effect.Effect<number, ChannelNotFoundError>
   /** Unsubscribes the browsers of a user from a channel, and returns how many. Yields as `subscribe`. */
   readonly unsubscribe: (uid: string, channel: string) => Effect.Effect<number, ChannelNotFoundError>
-  /** Disconnects one browser, or all browsers of a user, and returns how many. */
+  /**
+   * Disconnects one browser, or all browsers of a user, and returns how many. Members whose connection was lost before, and that
+   * are still in their grace, leave at once; they do not count. It yields as `subscribe`.
+   */
   readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number, Rejections["Disconnect"]>
   /** All that are connected, in the order in which they have. */
   readonly list: () => Iterable<BrowserInfo>
@@ -105,7 +109,8 @@ export const make = (state: VhostState, log: Log): Browsers => {
     disconnect: (by, who) =>
       Effect.suspend(() => {
         const { length } = state.browsers.find(by, who)
-        return Effect.as(log.commit({ _tag: "Disconnect", by, who }), length)
+        const disconnected = log.commit({ _tag: "Disconnect", by, who })
+        return Effect.as(Effect.andThen(disconnected, endGraces(state, log, by, who)), length)
       }),
     list: () =>
       Iterable.map(state.browsers.all(), (browser) => ({
@@ -141,6 +146,18 @@ const unsubscribe = (state: VhostState, log: Log, uid: string, channel: string) 
     (browser) =>
       log.commit({ _tag: "Leave", channel, browser, farewell: JsonText.empty, request: undefined, reason: "backend" })
   )
+
+const endGraces = Effect.fnUntraced(function*(state: VhostState, log: Log, by: "sid" | "uid", who: string) {
+  let work = 0
+  for (const { channel, member, uid } of Graces.findMembers(state.graces, by, who)) {
+    if (work > turn) {
+      work = 0
+      yield* Effect.yieldNow
+    }
+    work += 1 + channel.subscriptions.size
+    yield* log.commit({ _tag: "EndGrace", channel: channel.name, uid, sid: member?.value?.browser.sid })
+  }
+})
 
 // Changes the subscriptions of a user's browsers one by one, and returns how many have changed. It is not one step, since a user
 // may have any number of browsers, and on a presence channel each is announced to all.

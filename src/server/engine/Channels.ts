@@ -10,6 +10,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { constFalse, constVoid } from "effect/Function"
 import type * as Scope from "effect/Scope"
 import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
 import type { Id } from "../../protocol/BrowserMessage.ts"
@@ -150,12 +151,18 @@ export interface Channels {
    * the next channel; if it is interrupted there, the browser stays subscribed to the rest.
    */
   readonly leave: (browser: Browser) => Effect.Effect<void>
-  /** Unsubscribes a browser from the channels that a permission does not allow, and tells it. Yields as `leave`. */
-  readonly restrict: (browser: Browser, permission: Permission) => Effect.Effect<void>
+  /**
+   * A browser has another permission of the same user: unsubscribes it from the channels that this does not allow, and tells it. On
+   * the others the members hear of it if the permission says something else of the user. Yields as `leave`.
+   */
+  readonly renew: (browser: Browser, permission: Permission) => Effect.Effect<void>
   /** The rule of a channel, or the one that it would have if it were open. */
   readonly ruleOf: (name: string) => Rules.Rule
-  /** Sets what channels are like. Those that are open have other rules, too, and keep their subscribers. */
-  readonly setRules: (rules: Rules.Rules) => Effect.Effect<void, Rejections["SetRules"]>
+  /**
+   * Sets what channels are like. Those that are open have other rules, too, and keep their subscribers. Their patterns are matched in
+   * turns; then `onSet` is called, and the rules change in one step.
+   */
+  readonly setRules: (rules: Rules.Rules, onSet?: () => void) => Effect.Effect<void, Rejections["SetRules"]>
   /** Counters since the start, and current numbers. */
   readonly counters: ChannelCounters
 }
@@ -253,9 +260,9 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     isPersisted: log.isPersisted,
     persisted: log.persisted,
     leave: (browser) => Departure.leave(state, log, browser, false),
-    restrict: (browser, permission) => restrict(state, log, browser, permission),
+    renew: (browser, permission) => renew(state, log, browser, permission),
     ruleOf: (name) => get(name)?.rule ?? Rules.ruleOf(state.rules, name),
-    setRules: (rules) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "SetRules", rules }))),
+    setRules: (rules, onSet = constVoid) => setRules(state, log, rules, onSet),
     counters: state.counters
   }
 }
@@ -316,6 +323,49 @@ const restrict = (state: VhostState.VhostState, log: Log, browser: Browser, { al
     from: ({ kind, name, subscriptions }) =>
       kind !== "normal" && !allows(name) && subscriptions.get(browser)?.value?.byBackend !== true
   })
+
+const renew = Effect.fnUntraced(function*(
+  state: VhostState.VhostState,
+  log: Log,
+  browser: Browser,
+  permission: Permission
+) {
+  yield* restrict(state, log, browser, permission)
+  let work = 0
+  for (const { name, subscriptions } of [...state.subscriptions.get(browser)?.channels ?? []]) {
+    if (work > Departure.turn) {
+      work = 0
+      yield* Effect.yieldNow
+    }
+    // It is rejected if the channel was left meanwhile.
+    const hasChanged = yield* Effect.orElseSucceed(
+      log.commit({ _tag: "Update", channel: name, browser, permission }),
+      constFalse
+    )
+    if (hasChanged) work += subscriptions.size
+  }
+})
+
+/** After how many patterns to yield. */
+const patternsInTurn = 10_000
+
+// Matching patterns is what takes long: it comes before the step in which the rules change, in turns.
+const setRules = Effect.fnUntraced(
+  function*(state: VhostState.VhostState, log: Log, rules: Rules.Rules, onSet: () => void) {
+    let work = 0
+    for (const name of [...state.channels.keys()]) {
+      if (work > patternsInTurn) {
+        work = 0
+        yield* Effect.yieldNow
+      }
+      work += rules.list.length
+      Rules.learn(rules, name)
+    }
+    onSet()
+    yield* log.commit({ _tag: "SetRules", rules })
+  },
+  (effect, _state, _log, rules) => Effect.ensuring(effect, Effect.sync(() => rules.learned.clear()))
+)
 
 const infoOf = ({ kind, name, subscriptions }: Channel.Channel): ChannelInfo => ({
   name,

@@ -24,6 +24,7 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import { byteLength } from "../../protocol/Frame.ts"
 import type { DeadLetters } from "./DeadLetters.ts"
+import type { Lags } from "./internal/lags.ts"
 import type { Timeline } from "./internal/timeline.ts"
 import type * as Journal from "./Journal.ts"
 
@@ -103,7 +104,7 @@ export interface Queued extends Omit<Enqueue, "delay"> {
   /** Its position among all events of the vhost. */
   readonly number: number
   readonly origin: string | undefined
-  /** How many bytes `json` and `origin` have together; of a request 512 more. */
+  /** How many bytes `json`, `origin` and `dedupeKey` have together; of a request 512 instead of the key. */
   readonly size: number
   /** How often it was delivered, without deliveries that could not be sent. */
   readonly attempts: number
@@ -250,6 +251,8 @@ export interface Options {
   readonly lifecycleRetention: Duration.Duration
   readonly deadLetters: DeadLetters
   readonly clock: Clock.Clock
+  /** What acks are measured by, default nothing. */
+  readonly lags?: Pick<Lags, "ofLane"> | undefined
   /** Where the lane of events is recorded, default nowhere. */
   readonly journal?: Journal.Journal | undefined
   /** What the journal has recorded earlier, the oldest first. */

@@ -163,6 +163,8 @@ export interface LobbyCounters {
   readonly unacknowledged: number
   /** Events that are queued now, lifecycle events included. */
   readonly queued: number
+  /** For how many milliseconds the oldest of those that come next in their lanes has been queued, 0 if none is. */
+  readonly oldestAge: number
   /** Workers that are registered now. */
   readonly workers: number
 }
@@ -265,6 +267,8 @@ const settleUnsafe = (
   Dispatcher.settle(state, member, events, outcome)
 }
 
+const lanes = ["events", "requests", "lifecycle"] as const
+
 const countersOf = ({ counted, queue, workers }: Dispatcher.State): LobbyCounters => ({
   get accepted() {
     return queue.counters.accepted
@@ -289,6 +293,9 @@ const countersOf = ({ counted, queue, workers }: Dispatcher.State): LobbyCounter
   },
   get queued() {
     return queue.counters.queued
+  },
+  get oldestAge() {
+    return Math.max(...lanes.map((lane) => queue.infoOf(lane).oldestAge ?? 0))
   },
   get workers() {
     return workers.size

@@ -62,8 +62,16 @@ export interface Intents {
   readonly Disconnect: { readonly by: "sid" | "uid"; readonly who: string }
   /** Subscribes a browser. Changes nothing if it is subscribed, or has missed more than it can receive at once. */
   readonly Join: SubscribeOptions & { readonly channel: string; readonly browser: Browser }
-  /** Changes the data of a browser's subscription. Changes nothing if they are the same. */
-  readonly Update: { readonly channel: string; readonly browser: Browser; readonly data: JsonText.Input }
+  /**
+   * Changes the data of a browser's subscription, by default not, or what its `permission` says of the user. Changes nothing if
+   * both are the same.
+   */
+  readonly Update: {
+    readonly channel: string
+    readonly browser: Browser
+    readonly data?: JsonText.Input | undefined
+    readonly permission?: Pick<Permission, "info"> | undefined
+  }
   /**
    * Unsubscribes a browser. `request` is the message that it is to receive a response to, if there is one. If its connection
    * has ended so that it `mayReturn`, its user stays a member until the grace is over.
@@ -228,7 +236,7 @@ export interface Log {
     channel: string,
     options: { readonly after: number; readonly limit: number; readonly maxSize: number }
   ) => Effect.Effect<HistoryPart, ChannelNotFoundError>
-  /** When the next grace ends, in monotonic milliseconds; `undefined` without one. */
+  /** When the next grace ends or something is no longer retained, in monotonic milliseconds; `undefined` without either. */
   readonly nextDue: () => number | undefined
   /** A browser has connected. What it commits afterwards is decided after this. */
   readonly enter: (browser: Browser) => void
@@ -244,7 +252,10 @@ export interface Log {
    * stays a member until the grace is over. Safe to repeat. It yields in between if that is much work.
    */
   readonly leave: (browser: Browser, mayReturn: boolean) => Effect.Effect<void>
-  /** Ends the graces whose time is over. It yields in between if that is much work. */
+  /**
+   * Ends the graces whose time is over, and drops what is too old, so that channels close that were opened on demand. It yields in
+   * between if that is much work.
+   */
   readonly sweep: Effect.Effect<void>
   /**
    * Ends when this broker has applied all that was committed anywhere before. Only then is a channel known not to exist. Fails if

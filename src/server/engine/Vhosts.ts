@@ -13,7 +13,6 @@
 
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -22,13 +21,10 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
-import { envelopeSize } from "../../protocol/Frame.ts"
 import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
-import type { Event } from "../../protocol/Trigger.ts"
 import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
 import { InvalidVhostError, type InvalidVhostTokenError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
-import * as Store from "../store/Store.ts"
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Authentications from "./Authentications.ts"
 import * as Browsers from "./Browsers.ts"
@@ -38,16 +34,13 @@ import * as DeadLetters from "./DeadLetters.ts"
 import * as Background from "./internal/background.ts"
 import * as History from "./internal/history.ts"
 import * as Limits from "./internal/limits.ts"
-import * as LocalLog from "./internal/localLog.ts"
 import * as Metrics from "./internal/metrics.ts"
 import * as Patterns from "./internal/patterns.ts"
-import * as Positions from "./internal/positions.ts"
 import * as Rules from "./internal/rules.ts"
-import * as StoredHistory from "./internal/storedHistory.ts"
 import * as StoredVhosts from "./internal/storedVhosts.ts"
 import * as TokenRotation from "./internal/tokenRotation.ts"
+import * as VhostParts from "./internal/vhostParts.ts"
 import * as VhostRules from "./internal/vhostRules.ts"
-import * as VhostState from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
@@ -147,8 +140,9 @@ export class Vhosts extends Context.Service<Vhosts, {
  */
 export const make = Effect.gen(function*() {
   const config = yield* BrokerConfig
-  const { restored, ...storage } = yield* openStore
-  const { enter, vhosts, ...registry } = yield* makeRegistry(storage)
+  const { restored, ...storage } = yield* VhostParts.openStore
+  const registry = yield* makeRegistry(storage)
+  const { enter, vhosts } = registry
   const rulesOf = ({ channelRules, path }: VhostOptions, stored?: StoredVhosts.StoredVhost) =>
     Effect.mapError(
       Effect.fromResult(registry.rulesOf(channelRules, stored?.rules)),
@@ -223,41 +217,32 @@ interface Entered {
   readonly log: Log
   readonly histories: History.Histories
 }
-
-/** What a vhost is made of. */
-interface Entering {
-  readonly path: string
-  /** Its access tokens. */
-  readonly given: ReadonlyArray<Redacted.Redacted>
-  readonly rules: VhostRules.VhostRules
-  readonly stored?: StoredVhosts.StoredVhost
-}
-
 // The vhosts by their paths, and their background fibers.
-const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Storage) {
+const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: VhostParts.Storage) {
   const config = yield* BrokerConfig
   const clock = yield* Clock.Clock
   const onDefect = logNotSent(Effect.runForkWith(yield* Effect.context<never>()))
   const vhosts = new Map<string, Entered>()
+  const lags = Metrics.makeLags(yield* Effect.context<never>())
+  const shared = { clock, patterns: Patterns.make(), lags, verifier: yield* Verifier }
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
   const rulesOf = VhostRules.make(yield* Effect.fromResult(Rules.make(config.channelRules, config)), config)
-  const history = History.makeTotal(config.history.totalSize)
-  const shared = { ...Limits.fromConfig(config), history, clock, patterns: Patterns.make(), verifier: yield* Verifier }
+  const limits = { ...Limits.fromConfig(config), history: History.makeTotal(config.history.totalSize) }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
 
-  const enter = (entering: Entering): Vhost => {
+  const enter = (entering: VhostParts.Entering): Vhost => {
     const { path, rules, stored } = entering
     const journal = journalOf(path)
-    const own = { ...shared, path, rules: rules.all, journal, wake }
-    const { deadLetters, lobby } = makeLobby({ ...own, onDefect }, stored)
-    const { log, state } = makeLog(own, stored, isComplete, lobby.emitUnsafe)
+    const own = { ...limits, ...shared, path, rules: rules.all, journal, wake }
+    const { deadLetters, lobby } = VhostParts.makeLobby({ ...own, onDefect }, stored)
+    const { log, state } = VhostParts.makeLog(own, stored, isComplete, lobby.emitUnsafe)
     const removed = Deferred.makeUnsafe<void>()
     const channels = Channels.make(state, log)
     const vhost: Vhost = {
       path,
-      ...makeSettings(entering, { channels, journal, rulesOf }),
+      ...VhostParts.makeSettings(entering, { channels, journal, rulesOf }),
       get token() {
         return vhost.tokens.list()[0]
       },
@@ -271,7 +256,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
       journal,
       browsers: Browsers.make(state, log),
       calls: Calls.make(own),
-      responseCache: ResponseCache.make(shared),
+      responseCache: ResponseCache.make({ ...limits, clock }),
       removed: Deferred.await(removed),
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
@@ -300,77 +285,8 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Stor
   return { vhosts, rulesOf, enter, leave, remove }
 })
 
-// Its tokens and rules, which are stored together.
-const makeSettings = (
-  { given, path, rules }: Entering,
-  { channels, journal, rulesOf }: {
-    readonly channels: Channels.Channels
-    readonly journal: Journal.Journal
-    readonly rulesOf: VhostRules.VhostRulesOf
-  }
-) => {
-  const onChange = () => journal.updated(entry())
-  const tokens = VhostTokens.make({ path, tokens: given, onChange })
-  const { stored, ...settable } = VhostRules.settable(rulesOf, rules, { channels, onChange })
-  const entry = () => ({ _tag: "Vhost", ...tokens.stored(), ...stored() }) as const
-  journal.created(entry())
-  return { tokens, ...settable }
-}
-
 const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: unknown): void =>
   void run(Effect.logError("An event or the result of a request was not sent", defect))
-
-const makeLobby = (
-  options: Omit<Parameters<typeof Lobby.make>[0], "deadLetters"> & Parameters<typeof DeadLetters.make>[0] & {
-    readonly journal: Journal.Journal
-  },
-  stored: StoredVhosts.StoredVhost | undefined
-) => {
-  const deadLetters = DeadLetters.make({ ...options, letters: stored?.letters })
-  const largest = options.maxMessageSize - envelopeSize
-  const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal: options.journal, largest })
-  return { deadLetters, lobby: Lobby.make({ ...options, events, deadLetters }) }
-}
-
-// A store that may lack what an earlier broker has written lacks positions, too: those are of another epoch then.
-const makeLog = (
-  options: Omit<VhostState.Options, "epoch"> & { readonly journal: Journal.Journal; readonly wake: () => void },
-  stored: StoredVhosts.StoredVhost | undefined,
-  isComplete: boolean,
-  emit: (event: Event) => void
-) => {
-  const { clock, journal, wake } = options
-  const isRecorded = journal !== Journal.none
-  const state = VhostState.make({
-    ...options,
-    epoch: isComplete && stored?.log !== undefined ? stored.log.epoch : SecureRandom.uuidV4Unsafe(),
-    head: stored?.log?.reserved,
-    // With other rules than these, more may have been broadcast since.
-    floor: isComplete && stored?.log?.rules === options.rules.digest ? stored.log.floor : undefined,
-    opened: stored?.channels,
-    recorder: isRecorded ? StoredHistory.recorder(journal, clock) : undefined
-  })
-  if (stored !== undefined) StoredHistory.restore(state, stored, { clock, journal })
-  const positions = isRecorded ? Positions.make(state, journal) : undefined
-  return { state, log: LocalLog.make({ state, journal, emit, positions, wake }) }
-}
-
-/** What the vhosts know of their store. */
-interface Storage {
-  readonly isComplete: boolean
-  readonly journalOf: (vhost: string) => Journal.Journal
-}
-
-// If nothing is stored, nothing is recorded either.
-const openStore = Effect.gen(function*() {
-  const store = yield* Store.Store
-  return {
-    restored: yield* StoredVhosts.load(store),
-    isComplete: store.isComplete,
-    journalOf: store === Store.noop ? () => Journal.none : yield* Journal.make(store)
-  }
-})
-
 // The default vhost applies if there is no other one, or if it was restored: its token may have changed.
 const configured = (
   { defaultVhost, vhosts }: BrokerConfig["Service"],

@@ -22,7 +22,10 @@ const historyFields = {
 }
 
 const fields = {
-  /** A pattern (RE2) that the whole name of a channel matches. That of the inboxes of users is `:user`. */
+  /**
+   * A pattern (RE2) that the whole name of a channel matches. The inboxes of users have the first rule whose pattern has `:user` in
+   * it and matches that.
+   */
   pattern: Option.someText,
   /**
    * Whether a channel is opened by its first subscriber or retained broadcast, default no: a backend opens it. A channel that
@@ -49,6 +52,9 @@ const fields = {
    */
   latest: Option.isOn(false)
 }
+
+/** What a rule may have. */
+export const keys: ReadonlyArray<string> = Object.keys(fields)
 
 /** A rule. */
 const schema = Schema.Struct(fields)

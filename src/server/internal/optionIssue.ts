@@ -4,6 +4,7 @@
 
 import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
+import { keys } from "./channelRule.ts"
 
 const secrets: ReadonlyArray<string | undefined> = ["token", "cookie", "secret"]
 
@@ -16,9 +17,13 @@ export const describe = (issue: SchemaIssue.Issue, options: object) => {
     option: path.join("."),
     // The value of a secret is in no error.
     value: secrets.includes(path.at(-1)) ? "what it is" : textOf(value),
-    allowed: expectedBy(first?.message ?? "")
+    allowed: first?.message === unknown && path.at(-3) === "channelRules"
+      ? `no setting of a rule, which has ${keys.join(", ")}`
+      : expectedBy(first?.message ?? "")
   }
 }
+
+const unknown = "no option of a broker"
 
 // Of what may be absent the message is that of a union.
 const expectedBy = (message: string): string =>
@@ -29,7 +34,7 @@ const format = SchemaIssue.makeFormatterStandardSchemaV1({
     issue._tag === "InvalidType"
       ? SchemaAST.resolve(issue.ast)?.["expected"] as string | undefined ?? "an object"
       : issue._tag === "UnexpectedKey"
-      ? "no option of a broker"
+      ? unknown
       : issue._tag === "MissingKey"
       ? "required"
       : SchemaIssue.defaultLeafHook(issue)

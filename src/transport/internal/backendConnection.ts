@@ -100,6 +100,7 @@ const serveDecrypted = (socket: Socket, host: Host, connection: Ends, decrypt: D
 const serveOn = (socket: Socket, host: Host, self: Ends): void => {
   let detected: Detected | undefined
   let discarded = 0
+  let hasEnded = false
   const onDefect = (defect: unknown) => {
     host.fork(Effect.logError("A backend's connection has failed", defect))
     socket.destroy()
@@ -117,7 +118,10 @@ const serveOn = (socket: Socket, host: Host, self: Ends): void => {
     step: () => ending.isClosing() ? "needs more" : detected!.protocol.step(),
     fork: host.fork,
     onDefect,
-    onRest: () => ending.isGone() && authorized.leave()
+    onRest: () => {
+      if (ending.isGone()) authorized.leave()
+      else if (hasEnded) ending.closeUnsafe()
+    }
   })
 
   socket.on("data", (chunk) => {
@@ -130,7 +134,11 @@ const serveOn = (socket: Socket, host: Host, self: Ends): void => {
     detected.protocol.feed(chunk)
     reader.readUnsafe()
   })
-  socket.on("end", ending.closeUnsafe)
+  // The end may come while the last messages are not handled yet.
+  socket.on("end", () => {
+    hasEnded = true
+    if (!reader.isBusy()) ending.closeUnsafe()
+  })
   // An error is followed by the end.
   socket.on("error", constVoid)
   socket.on("close", () => {

@@ -3,12 +3,11 @@
  * Nothing is sent before.
  */
 
-import * as NodeSocket from "@effect/platform-node/NodeSocket"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import * as Socket from "effect/socket/Socket"
+import type * as Socket from "effect/socket/Socket"
 import * as Tls from "node:tls"
+import * as TcpSocket from "./tcpSocket.ts"
 
 /** By what the broker is trusted. */
 export interface Trust {
@@ -31,26 +30,14 @@ export class CertificateError extends Schema.TaggedError<CertificateError>("kosm
 }
 
 /** Opens a connection with its first use. It ends with its scope, after all that was written is flushed. */
-export const make = (options: {
-  readonly host: string
-  readonly port: number
-  readonly trust: Trust
-  readonly openTimeout: Duration.Duration
-}): Effect.Effect<Socket.Socket> =>
-  NodeSocket.fromDuplex(
-    Effect.gen(function*() {
-      const socket = connect(options)
-      let isOpen = false
-      yield* Effect.addFinalizer(() => Effect.sync(() => void (isOpen ? socket.destroySoon() : socket.destroy())))
-      const opened = yield* Effect.callback<Tls.TLSSocket, Socket.SocketError>((resume) => {
-        socket.once("secureConnect", () => resume(check(socket, options.trust)))
-        socket.on("error", (cause) => resume(failed(socket.authorizationError == null ? cause : untrusted(socket))))
-      })
-      isOpen = true
-      return opened
-    }),
-    { openTimeout: options.openTimeout }
-  )
+export const make = (options: TcpSocket.Address & { readonly trust: Trust }): Effect.Effect<Socket.Socket> =>
+  TcpSocket.makeWith({
+    connect: () => connect(options),
+    openEvent: "secureConnect",
+    onOpen: (socket) => check(socket, options.trust),
+    onError: (socket, cause) => TcpSocket.failed(socket.authorizationError == null ? cause : untrusted(socket)),
+    openTimeout: options.openTimeout
+  })
 
 const connect = ({ host, port, trust: { ca, fingerprint, serverName } }: Parameters<typeof make>[0]): Tls.TLSSocket => {
   const socket = Tls.connect({
@@ -70,11 +57,8 @@ const check = (
   if (fingerprint === undefined) return Effect.succeed(socket)
   const actual = socket.getPeerCertificate().fingerprint256?.replaceAll(":", "").toLowerCase()
   if (actual === fingerprint) return Effect.succeed(socket)
-  return failed(new CertificateError({ detail: `the fingerprint of its certificate is ${actual}` }))
+  return TcpSocket.failed(new CertificateError({ detail: `the fingerprint of its certificate is ${actual}` }))
 }
-
-const failed = (cause: Error) =>
-  Effect.fail(new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) }))
 
 const untrusted = ({ authorizationError }: Tls.TLSSocket): CertificateError => {
   const code = String(authorizationError)

@@ -401,6 +401,6 @@ describe("a live tail", () => {
       assert.deepEqual(yield* next, { refusals: [] })
       yield* Effect.exit(RawWebSocket.connect(broker.websocketPort, "/none"))
       const { refusals } = yield* next
-      assert.deepInclude(refusals, { metric: "kosmonaut_broker_refused_browsers", reason: "vhost", count: 1 })
+      assert.deepInclude(refusals, { metric: "kosmonaut_broker_refused_browsers_total", reason: "vhost", count: 1 })
     }).pipe(Effect.scoped, broker))
 })

@@ -77,7 +77,7 @@ describe("the admin endpoint", () => {
       assert.isAbove(own.length, 12)
       for (const { help, name } of own) assert.match(help, /^[A-Z]/, name)
       assert.strictEqual(families.get("kosmonaut_broker_browsers")?.type, "gauge")
-      assert.isAtLeast(families.get("kosmonaut_broker_refused_browsers")!.samples.get(`reason="vhost"`)!, 1)
+      assert.isAtLeast(families.get("kosmonaut_broker_refused_browsers_total")!.samples.get(`reason="vhost"`)!, 1)
       const other = families.get("some_metric_of_an_application")
       assert.strictEqual(other?.help, String.raw`A \\ and\na second line`)
       assert.deepEqual([...other!.samples], [[String.raw`a_b="\"quoted\" \\ and\na second line"`, 2]])

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Redacted } from "effect"
 import { TestClock } from "effect/testing"
+import type { JsonObject } from "../../../src/protocol/Json.ts"
+import * as JsonText from "../../../src/protocol/JsonText.ts"
 import * as AdjustableClock from "../../harness/AdjustableClock.ts"
 import { enter, makeVhost, type World } from "../../harness/browserSession.ts"
 
@@ -100,7 +102,82 @@ describe("Presence in version 1", () => {
     }))
 })
 
+describe("A renewal", () => {
+  it.effect("with other info changes that of the subscriptions, and those of version 1 hear it", () =>
+    Effect.gen(function*() {
+      const world = yield* make()
+      const renew = (browser: { readonly send: ReturnType<typeof enter>["send"] }, info?: JsonObject, pattern = ".*") =>
+        Effect.flatMap(
+          world.vhost.accessTokens.issue("joe", pattern, info === undefined ? {} : { info: JsonText.fromObject(info) }),
+          (token) => browser.send("auth", { token: Redacted.value(token) })
+        )
+      const old = yield* join(world, "old", "o", { version: 0 })
+      const ann = yield* join(world, "ann", "b")
+      const joe = yield* join(world, "joe", "a", { data: { n: 1 } })
+      yield* joe.send("subscribe", { channel: "private-room" })
+      yield* joe.send("subscribe", { channel: "room" })
+      const ghost = yield* join(world, "joe", "g", { hidden: true })
+      old.browser.received()
+      ann.browser.received()
+      const authenticated = { ":authenticated": { uid: "joe" } }
+      const updated = (info?: object) => ({
+        ":memberUpdated": { channel: room, ...member("joe", "a", { n: 1 }), ...info && { info } }
+      })
+      expect(yield* renew(joe, { role: "host" })).toEqual([authenticated, updated({ role: "host" })])
+      expect(ann.browser.received()).toEqual([updated({ role: "host" })])
+      // The same again tells nobody, and nobody sees who is hidden.
+      expect(yield* renew(joe, { role: "host" })).toEqual([authenticated])
+      expect(ghost.browser.received()).toEqual([updated({ role: "host" })])
+      expect(yield* renew(ghost, { role: "guest" })).toEqual([authenticated])
+      const { items } = yield* world.vhost.channels.subscribersAfter("private-room", 0)
+      expect(items.map(({ value: { info } }) => info?.text)).toEqual([`{"role":"host"}`])
+      const late = yield* join(world, "late", "l")
+      expect(late.joined[0]).toMatchObject({ ":subscribed": { subscribers: [{}, {}, { info: { role: "host" } }] } })
+      for (const { browser } of [ann, joe]) browser.received()
+      expect(yield* renew(joe)).toEqual([authenticated, updated()])
+      expect(ann.browser.received()).toEqual([updated()])
+      // What the token does not allow is left, and not updated first.
+      expect(yield* renew(joe, { role: "none" }, "private-room")).toEqual([
+        authenticated,
+        { ":unsubscribed": { channel: room, reason: "forbidden" } }
+      ])
+      expect(ann.browser.received()).toEqual([changed("Left", "joe", "a", { n: 1 })])
+      expect(old.browser.received()).toMatchObject([original("Joined", "late"), original("Left", "joe", { n: 1 })])
+    }))
+})
+
 describe("The grace of a member", () => {
+  it.effect.each(["uid", "sid"] as const)(
+    "ends at once if a backend disconnects it, by its %s",
+    (by) =>
+      Effect.gen(function*() {
+        const world = yield* make()
+        const { browsers, channels } = world.vhost
+        yield* channels.open("presence-other")
+        const ann = yield* join(world, "ann", "b")
+        const joe = yield* join(world, "joe", "a")
+        yield* joe.send("subscribe", { channel: "presence-other" })
+        const other = yield* join(world, "joe", "c")
+        for (const { session } of [joe, other]) yield* session.end(true)
+        lifecycleOf(world)
+        ann.browser.received()
+        // Nobody is connected any more.
+        expect(yield* browsers.disconnect(by, by === "uid" ? "joe" : "a")).toBe(0)
+        const left = [changed("Left", "joe", "a"), ...by === "uid" ? [changed("Left", "joe", "c")] : []]
+        expect(ann.browser.received()).toEqual(left)
+        // By its sid it leaves the other channel alone, where the user has no other connection.
+        const events = ["memberLeft joe", "channelVacated", ...by === "uid" ? ["memberLeft joe"] : []]
+        expect(lifecycleOf(world)).toEqual(events)
+        expect((yield* channels.describe("presence-other")).subscribers).toBe(0)
+        yield* TestClock.adjust("1 minute")
+        expect(ann.browser.received()).toEqual(by === "uid" ? [] : [changed("Left", "joe", "c")])
+        // Others are still there, and who comes back is new.
+        const back = yield* join(world, "joe", "d")
+        expect(back.joined).toHaveLength(2)
+        expect(ann.browser.received()).toEqual([changed("Joined", "joe", "d")])
+      })
+  )
+
   it.effect("a connection that is lost and comes back moves the member, and nobody hears more", () =>
     Effect.gen(function*() {
       const world = yield* make()

@@ -18,6 +18,7 @@ type Step =
   | { readonly _tag: "Leave"; readonly index: number; readonly how: "unsubscribe" | "return" | "gone" }
   | { readonly _tag: "Update"; readonly index: number; readonly n: number }
   | { readonly _tag: "Advance"; readonly millis: number }
+  | { readonly _tag: "Disconnect"; readonly uid: string }
   | { readonly _tag: "Reopen" }
 
 const join: Arbitrary.Arbitrary<Step> = Arbitrary.all({
@@ -50,7 +51,10 @@ const step: Arbitrary.Arbitrary<Step> = oneOf(
   leave,
   update,
   advance,
-  pick([{ _tag: "Reopen" }, { _tag: "Advance", millis: 2000 }, { _tag: "Advance", millis: 500 }])
+  pick([{ _tag: "Reopen" }, { _tag: "Disconnect", uid: "joe" }, { _tag: "Advance", millis: 2000 }, {
+    _tag: "Advance",
+    millis: 500
+  }])
 )
 
 interface Payload {
@@ -158,6 +162,14 @@ const run = Effect.fnUntraced(function*(
     case "Advance":
       yield* TestClock.adjust(step.millis)
       return model.advance(step.millis)
+    case "Disconnect":
+      yield* real.world.vhost.browsers.disconnect("uid", step.uid)
+      for (const { sid, uid } of model.live()) {
+        if (uid !== step.uid) continue
+        yield* real.browsers.get(sid)!.session.end(false)
+        real.browsers.delete(sid)
+      }
+      return model.disconnect(step.uid)
     case "Reopen":
       yield* real.world.vhost.channels.close(room)
       yield* real.world.vhost.channels.open(room)

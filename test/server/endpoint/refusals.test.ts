@@ -183,7 +183,7 @@ describe("limits of browsers", { concurrent: true }, () => {
         Metric.snapshot,
         (all) =>
           Object.fromEntries(all.flatMap((metric) =>
-            metric.id === "kosmonaut_broker_refused_browsers"
+            metric.id === "kosmonaut_broker_refused_browsers_total"
               ? [[metric.attributes?.["reason"], (metric.state as { readonly count: number }).count]]
               : []
           ))

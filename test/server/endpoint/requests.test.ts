@@ -376,7 +376,7 @@ describe("a request of a browser", () => {
         "kosmonaut.event": "chat/rename",
         "kosmonaut.vhost": "/test"
       })
-      const counted = (yield* Metric.snapshot).filter(({ id }) => id === "kosmonaut_broker_handled_requests")
+      const counted = (yield* Metric.snapshot).filter(({ id }) => id === "kosmonaut_broker_handled_requests_total")
       expect(Object.fromEntries(counted.map(({ attributes, state }) => [
         attributes?.["outcome"],
         Number((state as { count: number }).count)

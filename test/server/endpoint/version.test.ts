@@ -79,6 +79,32 @@ describe("A browser of version 1", () => {
 })
 
 describe("A browser of any version", () => {
+  it.effect("may have an event queued once for its user, and browsers of version 0 have no such keys", () =>
+    Effect.gen(function*() {
+      const world = yield* makeVhost()
+      const { lobby } = world.vhost
+      const traceparent = `00-${"1".repeat(32)}-${"2".repeat(16)}-01`
+      const save = (id: number) => ({ event: "save", dedupeKey: "k", traceparent, id })
+      const [a, b, old] = [enter(world, "a", 1), enter(world, "b", 1), enter(world, "o")]
+      yield* a.authenticate("joe")
+      yield* b.authenticate("ann")
+      yield* old.authenticate("joe")
+      for (const [browser, id] of [[a, 1], [a, 2], [b, 1], [old, 1], [old, 2]] as const) {
+        expect(yield* browser.send("trigger", save(id))).toEqual([{ ":triggered": { id } }])
+      }
+      // Whatever a backend calls its keys.
+      yield* lobby.enqueue(`{"save":{}}`, undefined, { dedupeKey: "k" })
+      expect((yield* lobby.info).queued).toBe(5)
+      yield* world.attend
+      expect(world.origins).toEqual([
+        { sid: "a", uid: "joe", traceparent },
+        { sid: "b", uid: "ann", traceparent },
+        { sid: "o", uid: "joe" },
+        { sid: "o", uid: "joe" },
+        undefined
+      ])
+    }))
+
   it.effect("may ping the broker", () =>
     Effect.gen(function*() {
       const a = enter(yield* makeVhost(), "a")

@@ -160,6 +160,14 @@ describe("EventQueue", () => {
       expect(changes.at(-1)).toEqual({ ...entryOf(stored), attempts: 1 })
     }))
 
+  it.effect("counts a dedupe key for the size of the queue", () =>
+    Effect.gen(function*() {
+      const { queue } = yield* make({ queueCapacity: Infinity, queueSize: 1000 })
+      const key = (n: number) => ({ dedupeKey: `${n}${"k".repeat(399)}` })
+      for (let n = 0; n < 2; n++) expect(yield* enqueue(queue, "a", key(n))).toBe("Queued")
+      expect(yield* Effect.flip(enqueue(queue, "a", key(2)))).toBeInstanceOf(QueueFullError)
+    }))
+
   it.effect("accepts one event for a dedupe key until that event has ended", () =>
     Effect.gen(function*() {
       const { delivered, grant, queue } = yield* make()

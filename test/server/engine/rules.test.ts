@@ -2,16 +2,18 @@
  * Channels with rules: which rule a channel has, and channels that are opened by who needs them.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Clock, Effect, Result } from "effect"
+import { Arbitrary, Clock, Effect, Fiber, Result } from "effect"
+import { TestClock } from "effect/testing"
 import * as JsonText from "../../../src/protocol/JsonText.ts"
 import type * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
 import * as Rules from "../../../src/server/engine/internal/rules.ts"
+import { makeVhost } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import * as Vhost from "../../harness/vhost.ts"
 import { int, pick } from "../../protocol/arbitraries.ts"
 
-const patterns = ["a", "b", "ab?", ".*", "a.*", "x|b", ":user", "[ab]+"] as const
+const patterns = ["a", "b", "ab?", ".*", "a.*", "x|b", ":user", ":user|a", "[ab]+", "[:]user"] as const
 
 describe("The rule of a channel", () => {
   it.prop("is the first one whose pattern matches the whole name", [
@@ -21,7 +23,10 @@ describe("The rule of a channel", () => {
     const rules = Vhost.rules(...list.map((pattern, index) => ({ pattern, maxSubscribers: index })))
     // The second time it is known.
     expect(Rules.ruleOf(rules, name)).toBe(Rules.ruleOf(rules, name))
-    const first = list.findIndex((pattern) => new RegExp(`^(?:${pattern})$`).test(name))
+    // What matches any name means channels.
+    const first = list.findIndex((pattern) =>
+      new RegExp(`^(?:${pattern})$`).test(name) && (name !== ":user" || pattern.includes(":user"))
+    )
     expect(Rules.ruleOf(rules, name).maxSubscribers).toBe(first === -1 ? Infinity : first)
   })
 
@@ -179,6 +184,27 @@ describe("A channel that is opened on demand", () => {
       expect(subscribed(browser("a"))).toMatchObject({ recovered: false, reason: "dropped" })
     }))
 
+  it.effect("is closed when its last broadcast is too old, though nobody uses the vhost", () =>
+    Effect.gen(function*() {
+      const rule = { pattern: "room.*", openOnDemand: true, history: { age: "1 minute" } } as const
+      const { vhost } = yield* makeVhost({ channelRules: [rule], heartbeat: { interval: "1 day" } })
+      const count = () => vhost.channels.counters.channels
+      const before = count()
+      yield* vhost.channels.broadcast("room-1", "said", {})
+      yield* TestClock.adjust("30 seconds")
+      yield* vhost.channels.broadcast("room-2", "said", {})
+      yield* TestClock.adjust("30 seconds")
+      expect(count()).toBe(before + 2)
+      yield* TestClock.adjust("2 seconds")
+      expect(count()).toBe(before + 1)
+      // Many at once.
+      for (let n = 0; n < 9000; n++) yield* vhost.channels.broadcast(`room-${n}-x`, "said", {})
+      yield* TestClock.adjust("30 seconds")
+      expect(count()).toBe(before + 9000)
+      yield* TestClock.adjust("32 seconds")
+      expect(count()).toBe(before)
+    }))
+
   it.effect("stays open once a backend has opened it, and says that it was closed by one", () =>
     Effect.gen(function*() {
       const { browser, channels, join, leave, open, state } = makeWorld()
@@ -318,6 +344,22 @@ describe("Other rules", () => {
       // Both browsers, one after the other.
       const expected = ["price changed", "price-2 changed", "latest-h changed", undefined, "price closed"]
       expect(keys).toEqual(expected.flatMap((key) => [key, key]))
+    }))
+
+  it.effect("are matched in turns, and apply to channels that are opened meanwhile", () =>
+    Effect.gen(function*() {
+      const { channels, state } = makeWorld()
+      for (let n = 0; n < 3000; n++) yield* channels.open(`a-${n}`)
+      const patterns = Array.from({ length: 20 }, (_, n) => ({ pattern: `never-${n}` }))
+      const rules = Vhost.rules(...patterns, { pattern: "a-.*", maxSubscribers: 7 })
+      let steps = 0
+      const meanwhile = yield* Effect.forkChild(
+        Effect.forever(Effect.andThen(channels.open("a-new"), Effect.sync(() => void steps++)))
+      )
+      yield* channels.setRules(rules, () => expect(steps).toBeGreaterThan(2))
+      yield* Fiber.interrupt(meanwhile)
+      const limits = new Set([...state.channels.values()].map(({ value }) => value!.rule.maxSubscribers))
+      expect([[...limits], rules.learned.size, state.channels.has("a-new")]).toEqual([[7], 0, true])
     }))
 
   it.effect("apply to open channels when they are set", () =>

@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Tracer from "effect/Tracer"
+import * as DedupeKey from "../../../events/DedupeKey.ts"
 import * as Event from "../../../events/Event.ts"
 import type { ProtocolError } from "../../../protocol/KosmonautError.ts"
 import * as Trace from "../../../protocol/Trace.ts"
@@ -94,9 +95,16 @@ const execute = <A, E>(
     const { channel, data, event, kind, timeout } = outgoing
     const encoded = Event.encode(event, data)
     if (Result.isFailure(encoded)) return Effect.fail(Errors.protocolError(encoded.failure))
-    const call = { kind, event: event._tag, data: encoded.success, channel, timeout }
-    return Trace.span(`Browser.${kind}`, () => spanOptions(call), () => Effect.flatMap(calls.call(call), read))
+    const dedupeKey = kind === "trigger" ? DedupeKey.make(event, data) : noKey
+    if (Result.isFailure(dedupeKey)) return Effect.fail(Errors.protocolError(dedupeKey.failure))
+    const call = { kind, event: event._tag, data: encoded.success, channel, timeout, dedupeKey: dedupeKey.success }
+    return Trace.span(`Browser.${kind}`, () => spanOptions(call), (span) => {
+      const traceparent = span === undefined || kind === "broadcast" ? undefined : Trace.toTraceparent(span)
+      return Effect.flatMap(calls.call({ ...call, traceparent }), read)
+    })
   })
+
+const noKey = Result.succeed(undefined)
 
 const subjectOf = ({ channel = "", event, kind, timeout }: Outgoing): Errors.Subject => ({
   operation: kind,

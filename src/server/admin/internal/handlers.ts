@@ -2,7 +2,6 @@
  * The handlers of `AdminApi`, by group. Changes are persisted when they are answered.
  */
 
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
@@ -10,15 +9,14 @@ import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
 import * as Json from "../../../protocol/Json.ts"
 import type { FindError } from "../../engine/Channels.ts"
-import * as Engine from "../../engine/Vhosts.ts"
-import { ofView } from "../../engine/VhostViews.ts"
-import type { Counts } from "../../Vhosts.ts"
-import { Vhosts } from "../../Vhosts.ts"
+import type * as Engine from "../../engine/Vhosts.ts"
 import { AdminApi, Cookie, Validation } from "../AdminApi.ts"
 import * as Errors from "../AdminError.ts"
-import { version } from "../Version.ts"
+import * as BrokerHandlers from "./brokerHandlers.ts"
+import * as Browsers from "./browsers.ts"
 import { find, findEngine, invalid, notFound, quote, unavailable } from "./outcomes.ts"
 import * as Parts from "./parts.ts"
+import { seconds } from "./seconds.ts"
 import * as Tail from "./tail.ts"
 import * as VhostHandlers from "./vhostHandlers.ts"
 
@@ -32,57 +30,6 @@ const orNoChannel =
       ChannelNotFoundError: () => Effect.fail(notFound(`There is no channel ${quote(channel)}`)()),
       InternalError: unavailable
     })
-
-const broker = HttpApiBuilder.group(
-  AdminApi,
-  "broker",
-  Effect.fnUntraced(function*(handlers) {
-    const begun = yield* Clock.monotonicTimeNanos
-    return handlers
-      .handle("status", () =>
-        Effect.gen(function*() {
-          const now = yield* Clock.monotonicTimeNanos
-          const vhosts = yield* Vhosts.use(({ list }) => list)
-          const counts = yield* Effect.forEach(vhosts, (vhost) => vhost.counts)
-          const engines = vhosts.map(ofView)
-          const sum = (count: (vhost: Engine.Vhost) => number) =>
-            engines.reduce((total, vhost) => total + count(vhost), 0)
-          return {
-            version,
-            uptime: Math.floor(Number(now - begun) / 1e9),
-            vhosts: vhosts.length,
-            counts: counts.reduce(add, none),
-            totals: {
-              broadcasts: sum(({ channels }) => channels.counters.broadcasts),
-              deliveries: sum(({ channels }) => channels.counters.deliveries),
-              events: sum(({ lobby }) => lobby.counters.accepted),
-              acknowledged: sum(({ lobby }) => lobby.counters.acknowledged)
-            }
-          }
-        }))
-      .handle("tailRefusals", () => Effect.succeed(Tail.ofRefusals))
-  })
-)
-
-const none: Counts = {
-  browsers: 0,
-  workers: 0,
-  channels: 0,
-  subscriptions: 0,
-  queued: 0,
-  unacked: 0,
-  deadLetters: 0
-}
-
-const add = (one: Counts, other: Counts): Counts => ({
-  browsers: one.browsers + other.browsers,
-  workers: one.workers + other.workers,
-  channels: one.channels + other.channels,
-  subscriptions: one.subscriptions + other.subscriptions,
-  queued: one.queued + other.queued,
-  unacked: one.unacked + other.unacked,
-  deadLetters: one.deadLetters + other.deadLetters
-})
 
 const channels = HttpApiBuilder.group(AdminApi, "channels", (handlers) =>
   handlers
@@ -137,14 +84,14 @@ const describe = (vhost: string, channel: string) =>
   )
 
 const browsers = HttpApiBuilder.group(AdminApi, "browsers", (handlers) => {
-  const part = Parts.makeCursors(({ browser }: BrowserInfo) => browser)
+  const part = Parts.makeCursors(({ browser }: Browsers.Info) => browser)
   return handlers
     .handle(
       "list",
       ({ params, query }) =>
         Effect.map(
           findEngine(params.vhost),
-          ({ browsers }) => Parts.answer(part(browsers.list(), query), query, browserOf)
+          ({ browsers }) => Parts.answer(part(browsers.list(), query), query, Browsers.infoOf)
         )
     )
     .handle(
@@ -157,21 +104,6 @@ const browsers = HttpApiBuilder.group(AdminApi, "browsers", (handlers) => {
     )
     .handle("disconnectUser", ({ params: { uid, vhost } }) => disconnect(vhost, "uid", uid))
 })
-
-type BrowserInfo = ReturnType<Engine.Vhost["browsers"]["list"]> extends Iterable<infer Info> ? Info : never
-
-const browserOf = ({ browser, subscriptions, uid }: BrowserInfo) => {
-  const { address, age, queued } = browser.connectionUnsafe?.() ?? {}
-  return {
-    sid: browser.sid,
-    version: browser.version,
-    ...uid !== undefined && { uid },
-    subscriptions,
-    ...address !== undefined && { address },
-    ...age !== undefined && { seconds: seconds(age) },
-    ...queued !== undefined && { queuedBytes: queued }
-  }
-}
 
 const disconnect = (vhost: string, by: "sid" | "uid", who: string) =>
   Effect.flatMap(
@@ -213,8 +145,6 @@ const workers = HttpApiBuilder.group(AdminApi, "workers", (handlers) => {
 type Lobby = Engine.Vhost["lobby"]
 type WorkerInfo = Effect.Success<Lobby["workers"]>[number]
 type LaneInfo = Effect.Success<Lobby["lanes"]>["events"]
-
-const seconds = (millis: number): number => Math.floor(millis) / 1000
 
 const laneOf = ({ oldestAge, queued, unacked }: LaneInfo) => ({
   queued,
@@ -272,17 +202,18 @@ const letterOf = ({ attempts, failedAt, id, json, reason }: Letter) => {
 }
 
 /** All handlers. The endpoint has let the request pass, so the cookie is there. */
-export const layer = Layer.mergeAll(broker, VhostHandlers.layer, channels, browsers, workers, deadLetters).pipe(
-  Layer.provide([
-    Layer.succeed(Cookie, { cookie: (effect) => effect }),
-    HttpApiMiddleware.layerSchemaErrorTransform(
-      Validation,
-      (error) =>
-        error.kind === "Body" || error.kind === "ResponseHeaders"
-          ? Effect.fail(error)
-          : Effect.fail(
-            new Errors.InvalidError({ message: `${error.kind}: ${error.cause.message.replace(/\s+/g, " ")}` })
-          )
-    )
-  ])
-)
+export const layer = Layer.mergeAll(BrokerHandlers.layer, VhostHandlers.layer, channels, browsers, workers, deadLetters)
+  .pipe(
+    Layer.provide([
+      Layer.succeed(Cookie, { cookie: (effect) => effect }),
+      HttpApiMiddleware.layerSchemaErrorTransform(
+        Validation,
+        (error) =>
+          error.kind === "Body" || error.kind === "ResponseHeaders"
+            ? Effect.fail(error)
+            : Effect.fail(
+              new Errors.InvalidError({ message: `${error.kind}: ${error.cause.message.replace(/\s+/g, " ")}` })
+            )
+      )
+    ])
+  )

@@ -82,7 +82,11 @@ export const request = (
     }
     const call = callOf({ id, uid, fingerprint, size: byteLength(data.text) + overhead, caller, key })
     const beyond = refusal(vhost, caller, call.size)
-    return beyond === undefined ? traced(vhost, event, enqueue(vhost, call, message, origin)) : Effect.fail(beyond)
+    if (beyond !== undefined) return Effect.fail(beyond)
+    const { options, traceparent } = Trace.fromBrowser(message.traceparent)
+    const originOf = (span: Tracer.Span | undefined) =>
+      origin(span === undefined ? traceparent : Trace.toTraceparent(span))
+    return traced(vhost, event, options, enqueue(vhost, call, message, originOf))
   })
 
 /** The browser no longer needs the response to a request. */
@@ -141,7 +145,7 @@ const leave = (call: Call): void => {
 }
 
 const enqueue =
-  (vhost: Vhost, call: Call, message: Message<"Request">, origin: (traceparent: string | undefined) => string) =>
+  (vhost: Vhost, call: Call, message: Message<"Request">, origin: (span: Tracer.Span | undefined) => string) =>
   (span: Tracer.Span | undefined, end: (exit: Exit.Exit<void, StatusError>) => void) => {
     const { data, event, timeout } = message
     join(call)
@@ -150,7 +154,7 @@ const enqueue =
       vhost.lobby.request({
         event,
         json: BrokerMessage.direct(event, data),
-        origin: origin(span && Trace.toTraceparent(span)),
+        origin: origin(span),
         timeout,
         respondUnsafe: (result) => {
           respond(vhost, call, event, result)
@@ -199,11 +203,11 @@ const exitOf = (event: string, result: RequestResult): Exit.Exit<void, StatusErr
   return error === undefined ? Exit.void : Exit.fail(error)
 }
 
-// The span ends with the request, long after its message was handled. It is the first one, as a browser is not trusted to
-// choose the parent.
+// The span ends with the request, long after its message was handled.
 const traced = <A>(
   vhost: Vhost,
   event: string,
+  options: Tracer.SpanOptionsNoTrace,
   use: (
     span: Tracer.Span | undefined,
     end: (exit: Exit.Exit<void, StatusError>) => void
@@ -214,8 +218,8 @@ const traced = <A>(
     return Clock.clockWith((clock) =>
       Effect.flatMap(
         Effect.makeSpan("Broker.request", {
+          ...options,
           kind: "producer",
-          root: true,
           attributes: {
             "messaging.system": "kosmonaut",
             "messaging.operation.type": "send",

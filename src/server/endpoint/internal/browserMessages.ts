@@ -142,7 +142,7 @@ const identify = (state: State, permission: Permission, message: Authentication)
   const changed = before === undefined
     ? identified
     : browser.version === 1 && before.uid === permission.uid
-    ? Effect.andThen(identified, channels.restrict(browser, permission))
+    ? Effect.andThen(identified, channels.renew(browser, permission))
     : Effect.andThen(leaveAsUser(state), identified)
   return Effect.uninterruptible(Effect.andThen(changed, subscribeGranted(state, permission)))
 }
@@ -193,9 +193,20 @@ const triggerOnce = (
   state: State,
   message: Message<"Trigger">
 ): Effect.Effect<void, BadRequestError | ForbiddenError | InternalError> => {
-  const enqueue = trigger(state, message.event, message.data)
+  const { data, dedupeKey, event, traceparent } = message
+  const { browser: { version }, permission } = state
+  const isOne = version === 1 && permission !== undefined
+  const enqueue = isOne
+    ? trigger(state, event, data, {
+      traceparent,
+      dedupeKey: dedupeKey === undefined ? undefined : keyOfUser(permission.uid, dedupeKey)
+    })
+    : trigger(state, event, data)
   return state.permission === undefined ? enqueue : BrowserCalls.once(state, state.permission.uid, message, enqueue)
 }
+
+// Nobody else can keep the events of a user from being queued: backends have no such keys.
+const keyOfUser = (uid: string, dedupeKey: string): string => `:browser ${JSON.stringify([uid, dedupeKey])}`
 
 const request = (state: State, message: Message<"Request">): Effect.Effect<void, StatusError> => {
   const { browser: { sid, version }, permission } = state
@@ -219,18 +230,23 @@ const trigger = (
   { origin, browser, permission, vhost }: State,
   event: string,
   data: ObjectText,
-  channel?: string
+  { channel, dedupeKey, ...more }: {
+    readonly channel?: string
+    readonly dedupeKey?: string | undefined
+    readonly traceparent?: string | undefined
+  } = {}
 ): Effect.Effect<void, ForbiddenError | InternalError> => {
   if (permission === undefined) {
     return Effect.fail(unauthenticated)
   }
   const { uid } = permission
-  return traced(event, vhost.path, (traceparent) =>
+  return traced(event, vhost.path, more.traceparent, (traceparent) =>
     vhost.lobby.enqueue(
       BrokerMessage.triggered(event, data, browser.sid, channel),
       channel === undefined && traceparent === undefined
         ? origin
-        : encodeOrigin({ sid: browser.sid, uid, channel, traceparent })
+        : encodeOrigin({ sid: browser.sid, uid, channel, traceparent }),
+      dedupeKey === undefined ? undefined : { dedupeKey }
     ))
 }
 
@@ -241,7 +257,7 @@ const broadcast = Effect.fnUntraced(function*(state: State, message: Message<"Br
   const subscribed = yield* channels.has(channel, browser)
   if (!subscribed) return yield* new NotSubscribedError({ channel })
   if (!channels.ruleOf(channel).browsersBroadcast) return yield* onlyBackends
-  if (message.trigger !== undefined) yield* trigger(state, message.trigger, data, channel)
+  if (message.trigger !== undefined) yield* trigger(state, message.trigger, data, { channel })
   yield* channels.broadcast(channel, event, data, { from: browser })
 })
 
@@ -268,15 +284,16 @@ const confirmNow = (state: State, id: Id | undefined): Effect.Effect<boolean> =>
 
 const staysOpen = Effect.succeed(true)
 
-// A trace starts here, because a browser is not trusted to choose the parent.
 const traced = <A, E>(
   event: string,
   vhost: string,
+  given: string | undefined,
   use: (traceparent: string | undefined) => Effect.Effect<A, E>
-): Effect.Effect<A, E> =>
-  Trace.span("Broker.trigger", () => ({
+): Effect.Effect<A, E> => {
+  const { options, traceparent } = Trace.fromBrowser(given)
+  return Trace.span("Broker.trigger", () => ({
+    ...options,
     kind: "producer",
-    root: true,
     attributes: {
       "messaging.system": "kosmonaut",
       "messaging.operation.type": "send",
@@ -284,7 +301,8 @@ const traced = <A, E>(
       "kosmonaut.vhost": vhost,
       "kosmonaut.event": event
     }
-  }), (span) => use(span && Trace.toTraceparent(span)))
+  }), (span) => use(span === undefined ? traceparent : Trace.toTraceparent(span)))
+}
 
 /** Milliseconds of a clock that never goes back. */
 export const monotonicOf = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6

@@ -1,6 +1,6 @@
 /**
  * The background work of a broker: it sends heartbeats and expires workers at every interval, redelivers events when their
- * backoff ends, disconnects browsers when their authentication ends, and ends the graces of members. Nothing runs while no vhost has anything to do.
+ * backoff ends, disconnects browsers when their authentication ends, ends the graces of members, and drops what is retained no longer. Nothing runs while no vhost has anything to do.
  */
 
 import type * as Clock from "effect/Clock"

@@ -74,12 +74,13 @@ const broadcast = (state: VhostState.VhostState, change: Of<"Broadcast">, positi
   state.counters.broadcasts++
   if (channel === undefined) return
   Channel.show(channel, message)
+  const delivery = { exceptSid, key, lag: state.lags?.ofRule(channel.rule.pattern), sample: position }
   if (channel.history === undefined) {
-    state.counters.deliveries += Channel.deliver(channel, message, exceptSid, key)
+    state.counters.deliveries += Channel.deliver(channel, { message, ...delivery })
     return
   }
   const own = History.append(state.histories, channel.history, { position, message, exceptSid })
-  state.counters.deliveries += Channel.deliverAt(channel, own, position, exceptSid, key)
+  state.counters.deliveries += Channel.deliverAt(channel, { message: own, ...delivery }, position)
   VhostState.closeIfUnused(state, channel)
 }
 
@@ -91,7 +92,7 @@ const sendToUser = (
 ): void => {
   Inboxes.append(state.inboxes, uid, { position, message })
   const inbox = state.inboxes.attended.get(uid)
-  if (inbox !== undefined) Channel.deliver(inbox, BrokerMessage.toUser(message, position), undefined, key)
+  if (inbox !== undefined) Channel.deliver(inbox, { message: BrokerMessage.toUser(message, position), key })
   for (const browser of state.browsers.find("uid", uid)) if (browser.version === 0) browser.sendUnsafe(message, key)
 }
 

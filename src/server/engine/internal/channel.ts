@@ -5,6 +5,7 @@
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type * as ChannelName from "../../../protocol/ChannelName.ts"
 import type { Browser, Subscription } from "../../domain/Browser.ts"
+import type { Lag } from "../../domain/Lag.ts"
 import type { Listed, Part } from "../../domain/Listing.ts"
 import type * as Heap from "./heap.ts"
 import type * as History from "./history.ts"
@@ -71,14 +72,31 @@ export const isOccupied = ({ graces, subscriptions }: Channel): boolean =>
 /** How many milliseconds pass until a member whose connection was lost is gone. */
 export const graceOf = ({ rule }: Channel): number => rule.grace
 
-/** Sends a message to all subscribers except one, and returns to how many. `key` is that of `sendUnsafe`. */
-export const deliver = ({ subscriptions }: Channel, message: string, exceptSid?: string, key?: string): number => {
+/** A message to all subscribers except one, and how it is sent. */
+export interface Delivery {
+  readonly message: string
+  readonly exceptSid?: string | undefined
+  /** That of `sendUnsafe`. */
+  readonly key?: string | undefined
+  /** What the time that the delivery to one of them takes is added to, default nothing. */
+  readonly lag?: Lag | undefined
+  /** Another number chooses another one of them, default 0. */
+  readonly sample?: number | undefined
+}
+
+/** Sends a message to all subscribers except one, and returns to how many. */
+export const deliver = ({ subscriptions }: Channel, delivery: Delivery): number => {
+  const { exceptSid, key, lag, message, sample = 0 } = delivery
+  const since = lag === undefined ? 0 : performance.now()
+  const index = lag === undefined ? -1 : indexOf(sample, subscriptions.size)
+  let measured: Browser | undefined
   let delivered = 0
   for (const browser of subscriptions.keys()) {
     if (browser.sid === exceptSid) continue
     browser.sendUnsafe(message, key)
-    delivered++
+    if (delivered++ === index) measured = browser
   }
+  if (lag !== undefined) measured?.measureUnsafe?.(lag, since)
   return delivered
 }
 
@@ -99,29 +117,32 @@ export const tap = (channel: Channel, added: Tap): () => void => {
 }
 
 /** The same with the position of the message for the browsers of version 1. */
-export const deliverAt = (
-  { subscriptions }: Channel,
-  message: string,
-  position: number,
-  exceptSid: string | undefined,
-  key: string | undefined
-): number => {
+export const deliverAt = ({ subscriptions }: Channel, delivery: Delivery, position: number): number => {
+  const { exceptSid, key, lag, message, sample = 0 } = delivery
+  const since = lag === undefined ? 0 : performance.now()
+  const index = lag === undefined ? -1 : indexOf(sample, subscriptions.size)
+  let measured: Browser | undefined
   let delivered = 0
   let hasPositions = false
   for (const browser of subscriptions.keys()) {
     if (browser.sid === exceptSid) continue
-    delivered++
+    if (delivered++ === index) measured = browser
     if (browser.version === 0) browser.sendUnsafe(message, key)
     else hasPositions = true
   }
-  if (!hasPositions) return delivered
   // In a second round, since browsers that receive the same text in a row share its frame.
-  const positioned = BrokerMessage.positioned(message, position)
-  for (const browser of subscriptions.keys()) {
-    if (browser.version === 1 && browser.sid !== exceptSid) browser.sendUnsafe(positioned, key)
+  if (hasPositions) {
+    const positioned = BrokerMessage.positioned(message, position)
+    for (const browser of subscriptions.keys()) {
+      if (browser.version === 1 && browser.sid !== exceptSid) browser.sendUnsafe(positioned, key)
+    }
   }
+  if (lag !== undefined) measured?.measureUnsafe?.(lag, since)
   return delivered
 }
+
+// Scattered, so that broadcasts in turn on as many channels as one has subscribers do not always choose the same one.
+const indexOf = (sample: number, size: number): number => (Math.imul(sample, 0x9e37_79b1) >>> 8) % size
 
 /** Sends all subscribers the message for their version, if there is one. */
 export const deliverByVersion = (

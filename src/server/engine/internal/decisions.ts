@@ -156,18 +156,19 @@ const decisions: Decisions = {
     }
   },
 
-  Update: (state, { browser, channel: name, ...options }) => {
+  Update: (state, { browser, channel: name, permission, ...options }) => {
     const channel = channelOf(state, name)
     if (channel === undefined) return notFound(name)
     const before = channel.subscriptions.get(browser)?.value
     if (before === undefined) return notSubscribed(name)
-    const data = JsonText.from(options.data)
+    const data = options.data === undefined ? before.data : JsonText.from(options.data)
     if (Member.sizeOf(data) > state.limits.memberDataSize) return tooMuchData(state)
-    if (data.text === before.data.text) return unchanged
+    const info = permission === undefined || channel.kind === "normal" ? before.info : permission.info
+    if (data.text === before.data.text && info?.text === before.info?.text) return unchanged
     const error = exceedsData(state, browser, Member.sizeOf(data) - Member.sizeOf(before.data))
     if (error !== undefined) return rejected(error)
     const member = before.member && Member.make(before.member.uid)
-    return { _tag: "Updated", channel: name, subscription: { ...before, data: JsonText.copy(data), member } }
+    return { _tag: "Updated", channel: name, subscription: { ...before, info, data: JsonText.copy(data), member } }
   },
 
   Leave: (state, { browser, channel: name, farewell, mayReturn, reason, request }) => {

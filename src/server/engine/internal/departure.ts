@@ -13,7 +13,7 @@ import type { Channel } from "./channel.ts"
 import type { VhostState } from "./vhostState.ts"
 
 /** After how many deliveries to yield. */
-const turn = 10_000
+export const turn = 10_000
 
 /**
  * A browser leaves all its channels, or those it is to leave `from`. If its connection has ended so that it `mayReturn`, its user

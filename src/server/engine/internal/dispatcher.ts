@@ -25,6 +25,7 @@ import {
   type StoredEvent
 } from "../EventQueue.ts"
 import type * as Journal from "../Journal.ts"
+import type { Lags } from "./lags.ts"
 import * as LocalQueue from "./localQueue.ts"
 import { noLifecycleWorker, queueFull, tooLarge } from "./refusal.ts"
 import * as Requests from "./requests.ts"
@@ -45,6 +46,8 @@ export interface Options {
   /** Gets the events that failed too often. */
   readonly deadLetters: DeadLetters
   readonly clock: Clock.Clock
+  /** What acks are measured by, default nothing. */
+  readonly lags?: Pick<Lags, "ofLane"> | undefined
   /** Records the changes of events, default nowhere. */
   readonly journal?: Journal.Journal | undefined
   /** The events to restore, the oldest first. */

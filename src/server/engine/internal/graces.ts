@@ -19,10 +19,15 @@ import type * as OrderedList from "./orderedList.ts"
 /** A grace among all of its vhost. */
 export type Entry = Heap.Entry<Grace>
 
+/** What a member in grace is known by. */
+type Name = "uid" | "sid"
+
 /** The graces of one vhost. */
 export interface Graces {
   readonly limit: number
   readonly ends: Heap.Heap<Grace>
+  /** Those of members, by their users and by their connections. */
+  readonly members: Readonly<Record<Name, Map<string, Set<Entry>>>>
   /** How many bytes they take. */
   size: number
   /** For how many milliseconds the process stood still. */
@@ -39,6 +44,7 @@ const tolerance = 1000
 export const make = (limit: number): Graces => ({
   limit,
   ends: Heap.make((one, other) => one.until < other.until),
+  members: { uid: new Map(), sid: new Map() },
   size: 0,
   stood: 0
 })
@@ -75,6 +81,7 @@ export const begin = (
   const entry = Heap.entryOf<Grace>({ channel, uid, member, until, size })
   graces.ends.put(entry)
   graces.size += size
+  for (const [by, who] of namesOf(entry.item)) add(graces.members[by], who, entry)
   if (known !== undefined) known.push(entry)
   else (channel.graces ??= new Map()).set(uid, [entry])
 }
@@ -84,6 +91,10 @@ export const find = ({ graces }: Channel, uid: string | undefined, sid?: string)
   const known = graces?.get(uid)
   return sid === undefined ? known?.[0] : known?.find(({ item }) => item.member?.value?.browser.sid === sid)
 }
+
+/** All of a user, or of a connection, as members. */
+export const findMembers = ({ members }: Graces, by: Name, who: string): ReadonlyArray<Grace> =>
+  Array.from(members[by].get(who) ?? [], ({ item }) => item)
 
 /** How many there are on a channel. */
 export const count = ({ graces }: Channel): number => {
@@ -98,6 +109,7 @@ export const end = (graces: Graces, entry: Entry): void => {
   const others = channel.graces?.get(uid)?.filter((other) => other !== entry) ?? []
   graces.ends.remove(entry)
   graces.size -= size
+  for (const [by, who] of namesOf(entry.item)) remove(graces.members[by], who, entry)
   if (others.length > 0) channel.graces?.set(uid, others)
   else channel.graces?.delete(uid)
   if (channel.graces?.size === 0) channel.graces = undefined
@@ -121,6 +133,22 @@ export const due = (graces: Graces, now: number): Grace | undefined => {
   const late = timeOf(graces, now) - next.until
   if (late > tolerance) graces.stood += late + tolerance
   return late < 0 || late > tolerance ? undefined : next
+}
+
+const namesOf = ({ member, uid }: Grace): ReadonlyArray<readonly [Name, string]> => {
+  const sid = member?.value?.browser.sid
+  return uid === undefined || sid === undefined ? [] : [["uid", uid], ["sid", sid]]
+}
+
+const add = (entries: Map<string, Set<Entry>>, who: string, entry: Entry): void => {
+  const theirs = entries.get(who)
+  if (theirs === undefined) entries.set(who, new Set([entry]))
+  else theirs.add(entry)
+}
+
+const remove = (entries: Map<string, Set<Entry>>, who: string, entry: Entry): void => {
+  const theirs = entries.get(who)
+  if (theirs?.delete(entry) === true && theirs.size === 0) entries.delete(who)
 }
 
 // A connection has a socket and buffers, which are far larger than what is counted.

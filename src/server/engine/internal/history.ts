@@ -4,11 +4,12 @@
  * Beyond a limit of a channel or of its vhost their oldest broadcasts are dropped; beyond the limit of the broker those of the
  * vhost that retains most. A channel knows the position of its last dropped broadcast, so that it is always known whether
  * everything after a position is still there. What is older than the `age` of its channel is dropped before anything is
- * appended or read.
+ * appended or read, and within about a second if nothing is.
  *
  * A recorder learns of each broadcast that is retained or dropped, so that a store can have the same.
  */
 
+import { constVoid } from "effect/Function"
 import { byteLength } from "../../../protocol/Frame.ts"
 import { ownText } from "./ownText.ts"
 
@@ -93,6 +94,8 @@ export interface Histories {
   /** By their ages, of which there are no more than rules. */
   readonly lanes: Map<number, Lane>
   size: number
+  /** Called when `nextDue` may be earlier. */
+  onDue: () => void
 }
 
 /** The broadcasts after a position, or the first ones of them, as browsers receive them. */
@@ -127,7 +130,7 @@ export const makeTotal = (limit: number): Total => ({ limit, vhosts: new Set(), 
 
 /** No history yet, of a vhost. `now` are milliseconds of a clock that never goes back. */
 export const make = (limits: Limits, total: Total, now: () => number, recorder?: Recorder): Histories => {
-  const histories = { limits, total, now, recorder, lanes: new Map(), size: 0 }
+  const histories = { limits, total, now, recorder, lanes: new Map(), size: 0, onDue: constVoid }
   total.vhosts.add(histories)
   return histories
 }
@@ -206,11 +209,13 @@ const add = (
     older: undefined,
     newer: undefined
   }
-  link(history.lane ??= laneOf(histories, history.limits.age), entry)
+  const lane = history.lane ??= laneOf(histories, history.limits.age)
+  link(lane, entry)
   history.entries.push(entry)
   history.size += size
   histories.size += size
   total.size += size
+  if (lane.oldest === entry) histories.onDue()
   return entry
 }
 
@@ -221,13 +226,25 @@ const dropExcess = (histories: Histories, history: History): void => {
   while (total.size > total.limit) dropOfLargest(total)
 }
 
-/** Drops what is too old. */
-export const expire = (histories: Histories, now = histories.now()): void => {
-  if (histories.size === 0) return
+/** Drops what is too old, at most so many broadcasts, and returns how many. */
+export const expire = (histories: Histories, now = histories.now(), most = Infinity): number => {
+  let dropped = 0
+  if (histories.size === 0) return dropped
   for (const lane of histories.lanes.values()) {
     const before = now - lane.age
-    while (lane.oldest !== undefined && lane.oldest.at < before) drop(histories, lane.oldest.history)
+    for (; lane.oldest !== undefined && lane.oldest.at < before && dropped < most; dropped++) {
+      drop(histories, lane.oldest.history)
+    }
   }
+  return dropped
+}
+
+/** When something is too old, on the clock of the vhost; `undefined` if nothing is retained. */
+export const nextDue = ({ lanes }: Histories): number | undefined => {
+  let next = Infinity
+  for (const { age, oldest } of lanes.values()) if (oldest !== undefined) next = Math.min(next, oldest.at + age)
+  // At most once a second, and surely after it.
+  return next === Infinity ? undefined : Math.ceil(next / 1000) * 1000 + 1
 }
 
 /** The channels of a vhost have these limits now, all that have a history: what is beyond them is dropped. */

@@ -4,17 +4,17 @@
  * An inbox is a channel that only the browsers of its user can subscribe to, by the name `:user`, which no other channel can
  * have. It exists while one of them is subscribed. What it retains outlasts that, for at most `limit` users: beyond it the one
  * is forgotten whose inbox got nothing for longest. Whoever comes back after something was forgotten is told of a gap, if it may
- * have been for them. The rule of `:user` is that of all inboxes.
+ * have been for them. The first rule whose pattern names and matches `:user` is that of all inboxes.
  */
 
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import * as Channel from "./channel.ts"
 import * as History from "./history.ts"
 import { ownText } from "./ownText.ts"
-import type { Rule } from "./rules.ts"
+import { inboxName, type Rule } from "./rules.ts"
 
 /** The name of the own inbox, for browsers. */
-export const name = ":user"
+export const name = inboxName
 
 /** The inboxes of one vhost. */
 export interface Inboxes {

@@ -43,6 +43,9 @@ export const make = (options: {
   readonly wake?: (() => void) | undefined
 }): LocalLog => {
   const { emit = constVoid, journal = Journal.none, positions = Positions.unlimited, state, wake = constVoid } = options
+  state.histories.onDue = wake
+  // What was restored is due, too.
+  if (History.nextDue(state.histories) !== undefined) wake()
   const log: LocalLog = {
     epoch: () => state.epoch,
     head: () => state.head,
@@ -59,12 +62,15 @@ export const make = (options: {
       publish(decision, emit)
       Changes.apply(state, decision, state.head + 1)
       record(decision, state, journal)
-      if (decision._tag === "GraceBegun") wake()
+      if (decision._tag === "GraceBegun" || decision._tag === "RulesSet") wake()
       if (state.head >= positions.renewAt()) positions.renew()
       return changed
     },
     ...makeBrowsers(state, emit, (browser, mayReturn) => Departure.leave(state, log, browser, mayReturn)),
-    nextDue: () => Graces.nextDue(state.graces),
+    nextDue: () => {
+      const due = Math.min(Graces.nextDue(state.graces) ?? Infinity, History.nextDue(state.histories) ?? Infinity)
+      return due === Infinity ? undefined : due
+    },
     sweep: Effect.suspend(() => sweep(state, log)),
     barrier: Exit.void,
     isPersisted: (channel) =>
@@ -148,6 +154,7 @@ const sweep = Effect.fnUntraced(function*(state: VhostState, { commit }: LocalLo
     work += 1 + channel.subscriptions.size
     yield* Effect.ignore(commit({ _tag: "EndGrace", channel: channel.name, uid, sid: member?.value?.browser.sid }))
   }
+  while (History.expire(state.histories, state.now(), turn) === turn) yield* Effect.yieldNow
 })
 
 const historyOf = (

@@ -60,9 +60,7 @@ export const make = (options: Options): EventQueue => {
       attend(state, capacity.lifecycle.workers > 0)
       deliverAll(state)
     },
-    settle: (events, outcome) => {
-      for (const event of events) settle(state, event as Event, outcome)
-    },
+    settle: (events, outcome) => settleAll(state, events as ReadonlyArray<Event>, outcome),
     cancel: (lane, key) => cancel(state, lanes[lane], key),
     requeueDue: () => {
       const now = options.timeline.now()
@@ -262,6 +260,11 @@ const deliverAll = (state: State): void => {
 }
 
 const nextLane = ({ all, capacity, options }: State) => LaneStates.next(all, options, capacity)
+
+const settleAll = (state: State, events: ReadonlyArray<Event>, outcome: Outcome): void => {
+  QueuedEvent.measure(state.options.lags, events, outcome)
+  for (const event of events) settle(state, event, outcome)
+}
 
 const settle = (state: State, event: Event, outcome: Outcome): void => {
   if (!event.isDelivered) return

@@ -14,6 +14,8 @@ import type { DeadLetters } from "../DeadLetters.ts"
 import type { Lobby } from "../Lobby.ts"
 import * as Requests from "./requests.ts"
 
+export { make as makeLags } from "./lags.ts"
+
 /** The parts of a vhost that have metrics. */
 interface Vhost {
   readonly channels: Channels
@@ -78,6 +80,7 @@ export const register = Effect.fnUntraced(function*(
   yield* gauge(BrokerMetrics.channels, ({ channels }) => channels.counters.channels)
   yield* gauge(BrokerMetrics.subscriptions, ({ channels }) => channels.counters.subscriptions)
   yield* gauge(BrokerMetrics.queuedEvents, ({ lobby }) => lobby.counters.queued)
+  yield* scoped(() => MetricSources.gauge(BrokerMetrics.oldestEvent, {}, context, () => oldestAge(vhosts()) / 1000))
   yield* counter(BrokerMetrics.broadcasts, "broadcasts")
   yield* counter(BrokerMetrics.deliveries, "deliveries")
   yield* counter(BrokerMetrics.rejectedMessages, "rejected")
@@ -91,3 +94,6 @@ export const register = Effect.fnUntraced(function*(
   )
   yield* Effect.forEach(outcomes, (outcome) => counter(BrokerMetrics.events, outcome, { outcome }), { discard: true })
 })
+
+const oldestAge = (vhosts: Iterable<Vhost>): number =>
+  Array.from(vhosts).reduce((oldest, { lobby }) => Math.max(oldest, lobby.counters.oldestAge), 0)

@@ -2,8 +2,10 @@
  * An event of the local queue, from its enqueuing to its end, and what is recorded of it.
  */
 
-import { type Enqueue, type Queued, sizeOf, type StoredEvent } from "../EventQueue.ts"
+import { byteLength } from "../../../protocol/Frame.ts"
+import { type Enqueue, type Outcome, type Queued, sizeOf, type StoredEvent } from "../EventQueue.ts"
 import type * as Heap from "./heap.ts"
+import type { Lags } from "./lags.ts"
 
 /** An event in the queue. */
 export interface Event extends Queued {
@@ -14,6 +16,8 @@ export interface Event extends Queued {
   isDelivered: boolean
   /** Since when it waits for a worker, in monotonic milliseconds; `undefined` for one that a worker had at once. */
   waitsSince: number | undefined
+  /** Since when it could be handled, by `performance.now()`; `undefined` for one that was restored. */
+  readonly since: number | undefined
   /** When its delay ends, if it is delayed. */
   dueAt: number
   /** Its entry among the delayed events. */
@@ -42,7 +46,7 @@ export const make = (
   lane: event.lane,
   json: event.json,
   origin: event.origin,
-  size: sizeOf(event.json, event.origin) + (event.lane === "requests" ? overhead : 0),
+  size: sizeOf(event.json, event.origin) + extraOf(event),
   deadline: event.deadline,
   dedupeKey: event.dedupeKey,
   replyTo: event.replyTo,
@@ -52,11 +56,28 @@ export const make = (
   releases: 0,
   isDelivered: false,
   waitsSince: undefined,
+  since: stored === undefined ? performance.now() + (delayed?.delay ?? 0) : undefined,
   dueAt: 0,
   delayed: undefined,
   expiring: undefined,
   stored: delayed
 })
+
+/** Measures how long events took that are acked. Those that are not delivered any more are ignored: call it before they are settled. */
+export const measure = (
+  lags: Pick<Lags, "ofLane"> | undefined,
+  events: ReadonlyArray<Event>,
+  { _tag }: Outcome
+): void => {
+  if (lags === undefined || _tag !== "Acked" && _tag !== "Responded") return
+  const now = performance.now()
+  for (const { isDelivered, lane, since } of events) {
+    if (isDelivered && since !== undefined) lags.ofLane[lane].addUnsafe(now - since)
+  }
+}
+
+const extraOf = ({ dedupeKey, lane }: Enqueue): number =>
+  lane === "requests" ? overhead : dedupeKey === undefined ? 0 : byteLength(dedupeKey)
 
 /** What the journal records of an event. */
 export const entryOf = ({ attempts, dedupeKey, failures, id, json, losses, origin, stored }: Event) => {

@@ -14,8 +14,13 @@ import * as Permission from "../../domain/Permission.ts"
 import type { ChannelLimits } from "./history.ts"
 import { ownText } from "./ownText.ts"
 
+/** What browsers call the inbox of their user, and a rule those of all users. */
+export const inboxName = ":user"
+
 /** What a channel is like. */
 export interface Rule {
+  /** The pattern of the names that it is for, `undefined` if it is the one of all others. */
+  readonly pattern: string | undefined
   /** Whether its first subscriber or retained broadcast opens it. */
   readonly openOnDemand: boolean
   /** What it retains; `undefined` if it has no history. */
@@ -34,11 +39,18 @@ export interface Rule {
 
 /** A list of rules. */
 export interface Rules {
-  readonly list: ReadonlyArray<{ readonly pattern: Permission.Pattern; readonly rule: Rule }>
+  readonly list: ReadonlyArray<{
+    readonly pattern: Permission.Pattern
+    readonly rule: Rule
+    /** Whether its pattern names the inboxes of users: one that matches any name means channels. */
+    readonly isForInboxes: boolean
+  }>
   /** The rule of all other names. */
   readonly otherwise: Rule
   /** The rules of the names that were looked up last. */
   readonly known: Map<string, Rule>
+  /** The rules of names that were looked up by `learn`, however many there are. */
+  readonly learned: Map<string, Rule>
   /** The same for the same rules, also in another broker. */
   readonly digest: number
 }
@@ -47,14 +59,24 @@ export interface Rules {
 export type Defaults = Pick<Resolved, "history" | "browsers">
 
 /** The rule of a channel with this name, or of the inboxes of users: `:user`. */
-export const ruleOf = ({ known, list, otherwise }: Rules, name: string): Rule => {
+export const ruleOf = ({ known, learned, list, otherwise }: Rules, name: string): Rule => {
   if (list.length === 0) return otherwise
-  const found = known.get(name)
-  if (found !== undefined) return found
-  const rule = list.find(({ pattern }) => pattern.allows(name))?.rule ?? otherwise
+  const before = learned.get(name) ?? known.get(name)
+  if (before !== undefined) return before
+  const rule = find(list, name) ?? otherwise
   if (known.size >= maxKnown) known.clear()
   if (name.length <= maxLength) known.set(ownText(name), rule)
   return rule
+}
+
+/** Looks up the rule of a name, which is known until `learned` is cleared. */
+export const learn = ({ learned, list, otherwise }: Rules, name: string): void => {
+  if (list.length > 0) learned.set(name, find(list, name) ?? otherwise)
+}
+
+const find = (list: Rules["list"], name: string): Rule | undefined => {
+  const isInbox = name === inboxName
+  return list.find(({ isForInboxes, pattern }) => (!isInbox || isForInboxes) && pattern.allows(name))?.rule
 }
 
 /** How many names are known, each of at most so many characters: backends broadcast to the same ones again. */
@@ -65,6 +87,7 @@ const maxLength = 255
 export const none = ({ browsers }: Defaults): Rules => ({
   list: [],
   otherwise: {
+    pattern: undefined,
     openOnDemand: false,
     history: undefined,
     browsersBroadcast: browsers.broadcast,
@@ -74,6 +97,7 @@ export const none = ({ browsers }: Defaults): Rules => ({
     latest: false
   },
   known: new Map(),
+  learned: new Map(),
   digest: 0
 })
 
@@ -95,18 +119,25 @@ export const make = (
         })
       )
     }
-    list.push({ pattern: compiled.success, rule: complete(rule, defaults) })
+    const isForInboxes = pattern.includes(inboxName)
+    list.push({ pattern: compiled.success, rule: complete({ ...rule, pattern }, defaults), isForInboxes })
   }
   const digest = Retry.digest([
     JSON.stringify(rules),
     JSON.stringify(list.map(({ rule }) => rule)),
     String(others.digest)
   ])
-  return Result.succeed({ list: [...list, ...others.list], otherwise: others.otherwise, known: new Map(), digest })
+  return Result.succeed({
+    list: [...list, ...others.list],
+    otherwise: others.otherwise,
+    known: new Map(),
+    learned: new Map(),
+    digest
+  })
 }
 
 const complete = (
-  { browsersBroadcast, grace, history, ...rule }: Omit<ResolvedChannelRule, "pattern">,
+  { browsersBroadcast, grace, history, ...rule }: ResolvedChannelRule,
   { browsers, history: standard }: Defaults
 ): Rule => {
   const { age = standard.age, count = standard.count, size = standard.size } = history === true ? {} : history || {}

@@ -60,10 +60,13 @@ export const settable = (
     channelRules: () => current.own,
     stored: () => current.own.length === 0 ? {} : { rules: ChannelRules.toText(current.own) },
     setChannelRules: (rules) =>
-      Effect.flatMap(Effect.suspend(() => Effect.fromResult(rulesOf(rules))), (next) => {
-        current = next
-        onChange()
-        return channels.setRules(next.all)
-      })
+      Effect.flatMap(
+        Effect.suspend(() => Effect.fromResult(rulesOf(rules))),
+        (next) =>
+          channels.setRules(next.all, () => {
+            current = next
+            onChange()
+          })
+      )
   }
 }

@@ -16,6 +16,7 @@ import * as Departed from "./departed.ts"
 import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
 import * as Inboxes from "./inboxes.ts"
+import type { Lags } from "./lags.ts"
 import { sizeOf } from "./member.ts"
 import * as OrderedList from "./orderedList.ts"
 import { ownText } from "./ownText.ts"
@@ -51,6 +52,8 @@ export interface VhostState {
   readonly histories: History.Histories
   readonly inboxes: Inboxes.Inboxes
   readonly graces: Graces.Graces
+  /** What broadcasts are measured by, if they are. */
+  readonly lags: Pick<Lags, "ofRule"> | undefined
   /** Monotonic milliseconds. */
   readonly now: () => number
   /** Of the channels that were opened on demand, those that are closed again. */
@@ -88,6 +91,8 @@ export interface Options extends Limits {
   readonly floor?: number | undefined
   /** Channels that are open, one change for each. */
   readonly opened?: ReadonlyArray<StoredChannel> | undefined
+  /** What broadcasts are measured by, default nothing. */
+  readonly lags?: Pick<Lags, "ofRule"> | undefined
   /** Records the histories, default nowhere. */
   readonly recorder?: History.Recorder | undefined
 }
@@ -103,7 +108,7 @@ export interface StoredChannel {
 
 /** Makes a state. */
 export const make = (
-  { clock, epoch, floor, head = 0, history, opened, recorder, rules, ...limits }: Options
+  { clock, epoch, floor, head = 0, history, lags, opened, recorder, rules, ...limits }: Options
 ): VhostState => {
   const now = () => Timeline.nowOf(clock)
   const histories = History.make(limits, history, now, recorder)
@@ -124,6 +129,7 @@ export const make = (
       onForgotten: () => state.onDeparted()
     }),
     graces: Graces.make(limits.graceSize),
+    lags,
     now,
     departed: Departed.make(0),
     rules,
@@ -245,11 +251,15 @@ export const setRules = (state: VhostState, rules: Rules.Rules): void => {
     } else if (channel.history === undefined && rule.history !== undefined) {
       channel.history = History.open(channel, rule.history, state.head)
     }
-    if (channel.history !== undefined) limits.set(channel.history, rule.history!)
+    if (channel.history === undefined) continue
+    channel.history.limits = rule.history!
+    // What was never retained has no place among what is.
+    if (channel.history.lane !== undefined) limits.set(channel.history, rule.history!)
   }
   Inboxes.setRule(state.inboxes, Rules.ruleOf(rules, Inboxes.name), state.head)
   for (const [history, own] of Inboxes.limits(state.inboxes)) limits.set(history, own)
   History.limit(state.histories, limits)
+  if (state.onDemand === 0) return
   for (const { value: channel } of [...state.channels.values()]) {
     if (channel !== undefined) closeIfUnused(state, channel)
   }

@@ -80,7 +80,7 @@ describe("BackendEndpoint, a defect of the broker", () => {
       yield* send("6", ["BC", "fresh", "hello", "{}"])
       const failed = ["ER", "597", `{"reason":"the broker failed"}`]
       expect(sent).toEqual([["OK"], failed, ["ER", "408"], ["OK"], ["ER", "454"], failed])
-      const counted = (yield* Metric.snapshot).filter(({ id }) => id === "kosmonaut_broker_requests")
+      const counted = (yield* Metric.snapshot).filter(({ id }) => id === "kosmonaut_broker_requests_total")
       expect(Object.fromEntries(
         counted.map(({ attributes, state }) => [
           `${attributes?.["command"]} ${attributes?.["outcome"]}`,

@@ -83,6 +83,8 @@ export const make = (
     const vhosts = makeCounts<Vhost>()
     const addresses = makeCounts<string>()
     let browsers = 0
+    // A series that begins with its first event has a rate of 0 for it.
+    for (const counter of Object.values(refused)) counter.updateUnsafe(0, context)
 
     const admit: Admission["admit"] = (request, vhost) => {
       if (!isAllowed(request.headers.origin, request.headers.host)) return Result.fail(refusals.origin)

@@ -87,6 +87,7 @@ export const make = (entered: Entered, options: Options): Connection => {
     version: entered.version,
     sendUnsafe: (message, key) => Outbox.send(outbox, message, key),
     sendAllUnsafe: (messages) => Outbox.sendAll(outbox, messages),
+    measureUnsafe: (lag, since) => Outbox.measure(outbox, lag, since),
     connectionUnsafe: () => ({ address, age: performance.now() - begun, queued: Outbox.queuedBytes(outbox) }),
     // The session itself closes with 1013 only a browser that sends too much.
     closeUnsafe: (code, reason = "") =>

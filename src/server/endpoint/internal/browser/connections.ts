@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import type * as Http from "node:http"
+import * as MetricSources from "../../../../protocol/MetricSources.ts"
 import { BrokerConfig } from "../../../BrokerConfig.ts"
 import * as BrokerMetrics from "../../../BrokerMetrics.ts"
 import { type Vhost, Vhosts } from "../../../engine/Vhosts.ts"
@@ -51,6 +52,7 @@ export const make = Effect.gen(function*() {
   const context = yield* Effect.context<never>()
   const descriptors = Resources.descriptors()
   const admission = yield* Effect.fromResult(Admission.make(config, Math.floor(0.9 * descriptors), context))
+  for (const { counter } of Object.values(disconnected)) counter.updateUnsafe(0, context)
   const open = new Set<Connection.Connection>()
   const closing = Closing.make()
   const run = yield* Fibers.make(config.shutdownTimeout)
@@ -76,6 +78,7 @@ export const make = Effect.gen(function*() {
     },
     run
   })
+  yield* watchOutboxes(options.outboxes)
   const { answer, upgrade } = Upgrade.make({
     vhosts: yield* Vhosts,
     admission,
@@ -118,6 +121,17 @@ const optionsOf = (
     byteRate: { perSecond, burst: 5 * perSecond }
   }
 }
+
+const watchOutboxes = Effect.fnUntraced(function*(outboxes: Outbox.Outboxes) {
+  const context = yield* Effect.context<never>()
+  const gauge = (metric: Metric.Gauge<number>, read: () => number) =>
+    Effect.acquireRelease(
+      Effect.sync(() => MetricSources.gauge(metric, {}, context, read)),
+      (leave) => Effect.sync(leave)
+    )
+  yield* gauge(BrokerMetrics.blockedBrowsers, () => outboxes.blocked.size)
+  yield* gauge(BrokerMetrics.blockedBytes, () => outboxes.queued)
+})
 
 const whenClosed = (sockets: ReadonlyArray<Connection.Connection["socket"]>): Effect.Effect<void> =>
   Effect.forEach(

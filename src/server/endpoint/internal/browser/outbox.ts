@@ -10,6 +10,7 @@
 
 import type { Socket } from "node:net"
 import * as EventLoop from "../../../../transport/EventLoop.ts"
+import type { Lag } from "../../../domain/Lag.ts"
 import * as Flusher from "./flusher.ts"
 import type { Frame } from "./frame.ts"
 import * as SharedFrames from "./sharedFrames.ts"
@@ -35,6 +36,9 @@ export interface Outbox {
   blockedBy: Frame | undefined
   /** Nothing more is sent. */
   isClosed: boolean
+  /** What is measured until the queue is empty, if anything is, and since when by `performance.now()`. */
+  lag: Lag | undefined
+  since: number
 }
 
 /** The outbound queues of one endpoint. */
@@ -90,7 +94,9 @@ export const open = (outboxes: Outboxes, socket: Socket, onSlow: () => void): Ou
   isBlocked: false,
   keyed: undefined,
   blockedBy: undefined,
-  isClosed: false
+  isClosed: false,
+  lag: undefined,
+  since: 0
 })
 
 /**
@@ -114,6 +120,19 @@ export const sendAll = (outbox: Outbox, messages: ReadonlyArray<string>): void =
 
 /** How many bytes are queued, those included that the system has not accepted yet. */
 export const queuedBytes = ({ size, socket }: Outbox): number => size + socket.writableLength
+
+/** Adds to a lag how long it takes from `since` until all that was sent is written; ignored while another one is measured. */
+export const measure = (outbox: Outbox, lag: Lag, since: number): void => {
+  if (outbox.lag !== undefined || outbox.isClosed) return
+  outbox.lag = lag
+  outbox.since = since
+  if (outbox.frames.length === 0) endMeasure(outbox)
+}
+
+const endMeasure = (outbox: Outbox): void => {
+  outbox.lag?.addUnsafe(performance.now() - outbox.since)
+  outbox.lag = undefined
+}
 
 /** Sends a frame. Never waits. */
 export const sendFrame = (outbox: Outbox, frame: Frame): void => {
@@ -159,6 +178,7 @@ const flush = (outbox: Outbox): void => {
     const { bytes } = frames.pop()!
     outbox.size -= bytes.length
     socket.write(bytes)
+    if (outbox.lag !== undefined) endMeasure(outbox)
     return
   }
   while (outbox.frames.length > 0 && outbox.blockedBy === undefined && !outbox.isClosed && socket.writable) {
@@ -166,6 +186,7 @@ const flush = (outbox: Outbox): void => {
     if (socket.writableLength === 0) socket.write(frame.bytes)
     else block(outbox, frame)
   }
+  if (outbox.lag !== undefined && outbox.frames.length === 0) endMeasure(outbox)
   if (outbox.isBlocked && outbox.frames.length === 0 && outbox.blockedBy === undefined) {
     outbox.isBlocked = false
     outboxes.blocked.delete(outbox)

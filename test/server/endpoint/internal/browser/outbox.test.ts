@@ -106,6 +106,36 @@ describe("outboxes", () => {
       for (const bytes of writes.flat()) assert.isAtMost(bytes.length, 65_536)
     }).pipe(Effect.scoped))
 
+  it.live("measures how long it takes until what was sent is written, one thing at a time", () =>
+    Effect.gen(function*() {
+      const added: Array<number> = []
+      const lag = { addUnsafe: (millis: number) => added.push(millis) }
+      const { peer, socket, texts } = yield* connection
+      const outbox = Outbox.open(Outbox.make(unlimited), socket, () => assert.fail("slow"))
+      Outbox.send(outbox, "a")
+      Outbox.measure(outbox, lag, performance.now() - 1000)
+      Outbox.measure(outbox, lag, performance.now())
+      assert.deepEqual(added, [])
+      yield* eventually(texts, ({ length }) => length === 1)
+      assert.deepEqual(added.map((millis) => millis >= 1000), [true])
+      // It was written before it is measured.
+      Outbox.measure(outbox, lag, performance.now())
+      assert.strictEqual(added.length, 2)
+      peer.pause()
+      yield* block(outbox)
+      Outbox.send(outbox, "b")
+      Outbox.measure(outbox, lag, performance.now())
+      yield* turn
+      assert.strictEqual(added.length, 2)
+      peer.resume()
+      yield* eventually(Effect.sync(() => added.length), (length) => length === 3)
+      assert.isFalse(outbox.isBlocked)
+      Outbox.send(outbox, "c")
+      Outbox.close(outbox)
+      Outbox.measure(outbox, lag, performance.now())
+      assert.strictEqual(added.length, 3)
+    }).pipe(Effect.scoped))
+
   it.live("writes all messages of a turn once, in order, and the same bytes to all", () =>
     Effect.gen(function*() {
       const outboxes = Outbox.make(unlimited)

@@ -1,0 +1,94 @@
+/**
+ * The handlers of `AdminApi` for the broker as a whole.
+ */
+
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as Metric from "effect/Metric"
+import * as BrokerMetrics from "../../BrokerMetrics.ts"
+import type * as Engine from "../../engine/Vhosts.ts"
+import { ofView } from "../../engine/VhostViews.ts"
+import { type Counts, Vhosts } from "../../Vhosts.ts"
+import { AdminApi } from "../AdminApi.ts"
+import { version } from "../Version.ts"
+import * as Browsers from "./browsers.ts"
+import * as Measured from "./measured.ts"
+import * as Tail from "./tail.ts"
+
+/** The handlers. */
+export const layer = HttpApiBuilder.group(
+  AdminApi,
+  "broker",
+  Effect.fnUntraced(function*(handlers) {
+    const begun = yield* Clock.monotonicTimeNanos
+    return handlers
+      .handle("status", () => status(begun))
+      .handle("overview", () => overview(begun))
+      .handle("slowBrowsers", () => Browsers.slowest)
+      .handle("tailRefusals", () => Effect.succeed(Tail.ofRefusals))
+  })
+)
+
+const status = Effect.fnUntraced(function*(begun: bigint) {
+  const now = yield* Clock.monotonicTimeNanos
+  const vhosts = yield* Vhosts.use(({ list }) => list)
+  const counts = yield* Effect.forEach(vhosts, (vhost) => vhost.counts)
+  const engines = vhosts.map(ofView)
+  const sum = (count: (vhost: Engine.Vhost) => number) => engines.reduce((total, vhost) => total + count(vhost), 0)
+  return {
+    version,
+    uptime: Math.floor(Number(now - begun) / 1e9),
+    vhosts: vhosts.length,
+    counts: counts.reduce(add, none),
+    totals: {
+      broadcasts: sum(({ channels }) => channels.counters.broadcasts),
+      deliveries: sum(({ channels }) => channels.counters.deliveries),
+      events: sum(({ lobby }) => lobby.counters.accepted),
+      acknowledged: sum(({ lobby }) => lobby.counters.acknowledged)
+    }
+  }
+})
+
+const none: Counts = {
+  browsers: 0,
+  workers: 0,
+  channels: 0,
+  subscriptions: 0,
+  queued: 0,
+  unacked: 0,
+  deadLetters: 0
+}
+
+const add = (one: Counts, other: Counts): Counts => ({
+  browsers: one.browsers + other.browsers,
+  workers: one.workers + other.workers,
+  channels: one.channels + other.channels,
+  subscriptions: one.subscriptions + other.subscriptions,
+  queued: one.queued + other.queued,
+  unacked: one.unacked + other.unacked,
+  deadLetters: one.deadLetters + other.deadLetters
+})
+
+const overview = Effect.fnUntraced(function*(begun: bigint) {
+  const { lagOf, valueOf } = Measured.make(yield* Metric.snapshot)
+  return {
+    ...yield* status(begun),
+    at: Number(yield* Clock.monotonicTimeNanos) / 1e6,
+    oldestSeconds: valueOf(BrokerMetrics.oldestEvent),
+    blocked: { browsers: valueOf(BrokerMetrics.blockedBrowsers), bytes: valueOf(BrokerMetrics.blockedBytes) },
+    refused: {
+      browsers: valueOf(BrokerMetrics.refusedBrowsers),
+      messages: valueOf(BrokerMetrics.rejectedMessages),
+      events: valueOf(BrokerMetrics.events, "refused"),
+      slow: valueOf(BrokerMetrics.slowBrowsers),
+      disconnected: valueOf(BrokerMetrics.disconnectedBrowsers)
+    },
+    delaySeconds: valueOf(BrokerMetrics.eventLoopDelay),
+    memory: process.memoryUsage.rss(),
+    lag: {
+      broadcasts: lagOf(BrokerMetrics.broadcastLag("none")),
+      events: lagOf(BrokerMetrics.eventLag("events"))
+    }
+  }
+})

@@ -1,0 +1,187 @@
+/**
+ * The connection of a node to Redis. It is measured, never assumed: once a second a command goes there and back, and a
+ * connection on which that takes longer than three seconds is replaced. So is one that has ended.
+ *
+ * Commands of one turn of the event loop are sent together, in their order. Without a connection a command waits for the next one,
+ * for at most five seconds. Nothing is sent twice: commands that were sent on a connection that is lost fail, and say that they may
+ * have been executed.
+ */
+
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type * as Redis from "effect/persistence/Redis"
+import type * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as AwakeClock from "../../transport/AwakeClock.ts"
+import { RedisConnectionError, type UnsuitableRedisError } from "../BrokerError.ts"
+import * as Link from "./internal/link.ts"
+import type { Script } from "./Script.ts"
+
+/** A connection of its own, for commands that block for at most `longestBlock`. */
+export interface Reserved {
+  readonly send: (command: string, ...args: ReadonlyArray<string>) => Effect.Effect<unknown, Link.CommandError>
+}
+
+/** The connection. */
+export interface Connection extends Reserved {
+  /** Runs a script. */
+  readonly run: (
+    script: Script,
+    keys: ReadonlyArray<string>,
+    args: ReadonlyArray<string | number>
+  ) => Effect.Effect<unknown, Link.CommandError>
+  /** Opens a connection of its own, until the scope ends. It is not replaced: when it is lost, its commands fail. */
+  readonly reserve: Effect.Effect<Reserved, RedisConnectionError, Scope.Scope>
+  /** Replaces the connection, since it was found not to work. */
+  readonly replace: (why: string) => Effect.Effect<void>
+  /** Whether there is one that works. */
+  readonly isConnected: () => boolean
+  /** How long there has been none, in milliseconds, without the time in which the process stood still; 0 if there is one. */
+  readonly lostFor: () => number
+}
+
+/** How long a command waits for a connection, in milliseconds. */
+export const patience = 5000
+
+/** The longest that a command on a reserved connection may block, in milliseconds. */
+export const longestBlock = 2000
+
+/** How often a command goes there and back, in milliseconds. */
+const probeInterval = 1000
+
+/** How long that may take, in milliseconds. */
+const probeTimeout = 3000
+
+/** When to try again to connect. */
+const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("2 seconds")]).pipe(
+  Schedule.jittered
+)
+
+/**
+ * Connects to the Redis of a URL, and reconnects for as long as the scope lasts. Fails if the first attempt does, or if a broker
+ * cannot use that Redis.
+ */
+export const make = Effect.fnUntraced(function*(
+  url: Redacted.Redacted
+): Effect.fn.Return<Connection, RedisConnectionError | UnsuitableRedisError, Scope.Scope> {
+  const clock = AwakeClock.make(yield* Clock.Clock)
+  const open = yield* Link.opener(url)
+  const hasLink = Latch.makeUnsafe(false)
+  let link: Link.Link | undefined
+  let lostAt = clock.nowUnsafe()
+  const use = (opened: Link.Link) => {
+    link = opened
+    hasLink.openUnsafe()
+  }
+  const lose = Effect.fnUntraced(function*(lost: Link.Link, why: string) {
+    hasLink.closeUnsafe()
+    link = undefined
+    lostAt = clock.nowUnsafe()
+    lost.end(why)
+    // It waits for those who have reserved a connection.
+    yield* Effect.forkDetach(lost.close)
+    yield* Effect.logWarning(`The connection to Redis is lost: ${why}. Reconnecting`)
+  })
+
+  yield* Effect.addFinalizer(() => Effect.suspend(() => link?.close ?? Effect.void))
+  const first = yield* open
+  use(first)
+  yield* warnOfNoPersistence(first)
+  yield* Effect.forkScoped(Effect.gen(function*() {
+    for (let current = first;;) {
+      yield* lose(current, yield* Effect.raceFirst(current.ended, probing(current.redis, clock)))
+      current = yield* Effect.tap(reopening(open), (opened) => Effect.sync(() => use(opened)))
+      yield* Effect.logInfo("Connected to Redis again")
+    }
+  }))
+
+  const waited = Effect.flatMap(
+    Effect.timeoutOption(hasLink.await, Duration.millis(patience)),
+    () => link === undefined ? Effect.fail(noConnection) : Effect.succeed(link)
+  )
+  const current = Effect.suspend(() => link === undefined ? waited : Effect.succeed(link))
+  return {
+    send: (command, ...args) => Effect.flatMap(current, (on) => sent(on, on.redis.send(command, ...args))),
+    run: (script, keys, args) => Effect.flatMap(current, (on) => sent(on, on.redis.eval(script)(keys, args))),
+    reserve: Effect.flatMap(
+      current,
+      ({ redis }) =>
+        Effect.map(Effect.mapError(redis.reserve, Link.connectionError), (reserved) => ({
+          send: (command, ...args) => Effect.mapError(reserved.send(command, ...args), Link.commandError)
+        }))
+    ),
+    replace: (why) => Effect.sync(() => link?.end(why)),
+    isConnected: () => link !== undefined,
+    lostFor: () => link === undefined ? clock.nowUnsafe() - lostAt : 0
+  }
+})
+
+const noConnection = new RedisConnectionError({
+  detail: `there was no connection for ${patience / 1000} s`,
+  maybeExecuted: false
+})
+
+// A primary that has become a replica does not say so by itself.
+const sent = (link: Link.Link, command: Effect.Effect<unknown, Redis.RedisError>) =>
+  Effect.catchTag(command, "RedisError", (cause) => {
+    const error = Link.commandError(cause)
+    if (error._tag === "RedisCommandError" && /^(READONLY|MASTERDOWN|LOADING)/.test(error.detail)) {
+      link.end(error.detail)
+    }
+    return Effect.fail(error)
+  })
+
+// Ends when an answer does not come, and says so.
+const probing = (redis: Redis.Redis["Service"], clock: AwakeClock.AwakeClock): Effect.Effect<string> => {
+  const probe = Effect.raceFirst(
+    Effect.matchEager(redis.send("PING"), {
+      onFailure: (error) => Link.commandError(error).message,
+      onSuccess: () => undefined
+    }),
+    Effect.as(sleepFor(clock, probeTimeout), `it did not answer within ${probeTimeout / 1000} s`)
+  )
+  return Effect.flatMap(
+    Effect.andThen(sleepFor(clock, probeInterval), probe),
+    (why) => why === undefined ? probing(redis, clock) : Effect.succeed(why)
+  )
+}
+
+// The clock sleeps in parts.
+const sleepFor = (clock: AwakeClock.AwakeClock, millis: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const until = clock.nowUnsafe() + millis
+    const rest: Effect.Effect<void> = Effect.suspend(() => {
+      const left = until - clock.nowUnsafe()
+      return left <= 0 ? Effect.void : Effect.andThen(clock.sleep(left), rest)
+    })
+    return rest
+  })
+
+// Says once why it does not work, and tries for as long as it takes.
+const reopening = (open: Effect.Effect<Link.Link, RedisConnectionError | UnsuitableRedisError>) => {
+  let said = ""
+  return open.pipe(
+    Effect.tapError((error) => {
+      if (said === error.message) return Effect.void
+      said = error.message
+      return Effect.logWarning(error.message)
+    }),
+    Effect.retry(reconnect),
+    Effect.orDie
+  )
+}
+
+const warnOfNoPersistence = ({ info, redis }: Link.Link) =>
+  info.hasAof ? Effect.void : Effect.flatMap(
+    // Some providers of Redis forbid the command: then nobody knows.
+    Effect.option(redis.send<ReadonlyArray<string>>("CONFIG", "GET", "save")),
+    (save) =>
+      save._tag === "Some" && save.value[1] === ""
+        ? Effect.logWarning(
+          "Redis persists nothing: when it restarts, all events and the state of all channels are lost. Set appendonly yes"
+        )
+        : Effect.void
+  )

@@ -1,0 +1,135 @@
+import { expect, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Fiber, Redacted, Scope } from "effect"
+import { RedisCommandError, RedisConnectionError, UnsuitableRedisError } from "../../../src/server/BrokerError.ts"
+import * as Connection from "../../../src/server/cluster/Connection.ts"
+import * as Script from "../../../src/server/cluster/Script.ts"
+import { eventually } from "../../harness/eventually.ts"
+import { logged } from "../../harness/logged.ts"
+import { describeWithRedis, start } from "../../harness/redisServer.ts"
+import * as TcpProxy from "../../harness/TcpProxy.ts"
+
+const through = ({ port }: { readonly port: number }) => Redacted.make(`redis://127.0.0.1:${port}`)
+
+describeWithRedis("The connection to Redis", () => {
+  it.live("executes commands in their order, and scripts, also those that Redis has forgotten", () =>
+    Effect.gen(function*() {
+      const redis = yield* Connection.make((yield* start()).url)
+      const numbers = Array.from({ length: 100 }, (_, index) => String(index))
+      yield* Effect.forEach(numbers, (one) => redis.send("RPUSH", "list", one), { concurrency: "unbounded" })
+      expect(yield* redis.send("LRANGE", "list", "0", "-1")).toEqual(numbers)
+      const script = Script.make("return { KEYS[1], ARGV[1] + 1, redis.call('LLEN', KEYS[1]) }")
+      expect(yield* redis.run(script, ["list"], [41])).toEqual(["list", 42, 100])
+      yield* redis.send("SCRIPT", "FLUSH")
+      expect(yield* redis.run(script, ["list"], [0])).toEqual(["list", 1, 100])
+    }))
+
+  it.live("says what Redis has rejected", () =>
+    Effect.gen(function*() {
+      const redis = yield* Connection.make((yield* start()).url)
+      yield* redis.send("SET", "text", "a")
+      expect(yield* Effect.flip(redis.send("LPOP", "text"))).toMatchObject({
+        _tag: "RedisCommandError",
+        detail: expect.stringMatching(/^WRONGTYPE /)
+      })
+      const fails = Script.make("return redis.error_reply('OWN words of a script')")
+      expect(yield* Effect.flip(redis.run(fails, [], []))).toMatchObject({ detail: "OWN words of a script" })
+    }))
+
+  it.live("fails at once if there is no Redis, or the password is wrong, and tells no secret", () =>
+    Effect.gen(function*() {
+      const server = yield* start({ args: ["--requirepass", "right"] })
+      const url = Redacted.make(`redis://:wrongsecret@127.0.0.1:${server.port}`)
+      const { layer, lines } = logged()
+      const refused = yield* Effect.flip(Connection.make(url)).pipe(Effect.provide(layer))
+      expect(refused).toBeInstanceOf(RedisConnectionError)
+      yield* server.kill
+      const missing = yield* Effect.flip(Connection.make(url)).pipe(Effect.provide(layer))
+      expect(missing.message).toMatch(/^Redis cannot be reached: .*ECONNREFUSED/)
+      expect(JSON.stringify([refused, missing, lines])).not.toContain("wrongsecret")
+    }))
+
+  it.live("refuses a Redis that deletes entries when its memory is full", () =>
+    Effect.gen(function*() {
+      const server = yield* start({ args: ["--maxmemory-policy", "allkeys-lru"] })
+      const error = yield* Effect.flip(Connection.make(server.url))
+      expect(error).toBeInstanceOf(UnsuitableRedisError)
+      expect(error.message).toContain("maxmemory-policy is allkeys-lru")
+    }))
+
+  it.live("warns once of a Redis that persists nothing", () =>
+    Effect.gen(function*() {
+      const warnings = (options: Parameters<typeof start>[0]) =>
+        Effect.gen(function*() {
+          const { layer, lines } = logged("Warn")
+          yield* Effect.scoped(Effect.andThen(Connection.make((yield* start(options)).url), Effect.void)).pipe(
+            Effect.provide(layer)
+          )
+          return lines
+        })
+      expect(yield* warnings({})).toEqual([expect.stringMatching(/^WARN Redis persists nothing/)])
+      expect(yield* warnings({ persistence: "aof" })).toEqual([])
+      expect(yield* warnings({ persistence: "rdb" })).toEqual([])
+    }))
+
+  it.live("connects again to a Redis that was restarted, and commands wait for that", () =>
+    Effect.gen(function*() {
+      const { layer, lines } = logged("Info")
+      const server = yield* start({ persistence: "aof" })
+      const redis = yield* Effect.provide(Connection.make(server.url), layer)
+      yield* redis.send("SET", "a", "1")
+      yield* server.kill
+      yield* eventually(Effect.sync(redis.isConnected), (isConnected) => !isConnected)
+      const read = yield* Effect.forkChild(redis.send("GET", "a"), { startImmediately: true })
+      yield* server.restart
+      expect(yield* Fiber.join(read)).toBe("1")
+      expect(redis.lostFor()).toBe(0)
+      yield* eventually(Effect.sync(() => lines.length), (count) => count >= 2)
+      expect(lines.at(-1)).toBe("INFO Connected to Redis again")
+    }))
+
+  it.live("says of a command that was sent and not answered that it may have been executed", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const redis = yield* Connection.make(server.url)
+      yield* server.freeze
+      const error = yield* Effect.flip(redis.send("SET", "a", "1"))
+      expect(error).toMatchObject({ _tag: "RedisConnectionError", maybeExecuted: true })
+      const waited = yield* Effect.flip(redis.send("SET", "a", "1"))
+      expect(waited).toMatchObject({ _tag: "RedisConnectionError", maybeExecuted: false })
+      expect(redis.lostFor()).toBeGreaterThan(1000)
+      yield* server.thaw
+      yield* eventually(Effect.sync(redis.isConnected), (isConnected) => isConnected)
+      expect(yield* redis.send("PING")).toBe("PONG")
+    }))
+
+  it.live("replaces a connection on which nothing comes back, and one that blocks longer than it may", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const proxy = yield* TcpProxy.make(server.port)
+      const redis = yield* Connection.make(through(proxy))
+      const reader = yield* redis.reserve
+      const block = ["XREAD", "BLOCK", String(Connection.longestBlock), "STREAMS", "s", "0"] as const
+      expect(yield* reader.send(...block)).toBe(null)
+      yield* proxy.stall
+      const blocked = yield* Effect.forkChild(Effect.flip(reader.send(...block)), { startImmediately: true })
+      yield* eventually(Effect.sync(redis.isConnected), (isConnected) => !isConnected)
+      expect(yield* Fiber.join(blocked)).toMatchObject({ _tag: "RedisConnectionError", maybeExecuted: true })
+      yield* proxy.goOn
+      expect(yield* eventually(Effect.option(redis.send("PING")), ({ _tag }) => _tag === "Some")).toMatchObject({
+        value: "PONG"
+      })
+    }))
+
+  it.live("ends soon, also if Redis answers nothing any more", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const scope = yield* Scope.make()
+      const redis = yield* Scope.provide(Connection.make(server.url), scope)
+      yield* server.freeze
+      const unanswered = yield* Effect.forkChild(Effect.flip(redis.send("PING")), { startImmediately: true })
+      const [spent] = yield* Effect.timed(Scope.close(scope, Exit.void))
+      expect(Duration.toMillis(spent)).toBeLessThan(1000)
+      expect(yield* Fiber.join(unanswered)).toBeInstanceOf(RedisConnectionError)
+      expect(new RedisCommandError({ detail: "x" }).message).toBe("Redis has rejected a command: x")
+    }))
+})

@@ -1,0 +1,134 @@
+/** What the next broker has of the events and the dead letters of the last one. */
+import { describe, expect, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { inTest, join, names, stores, trigger } from "../harness/lives.ts"
+
+describe.each(stores)("a vhost on $name", ({ make }) => {
+  it.effect("restores queued and unacked events in order, with their ids and attempts", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const first = yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          yield* trigger(vhost, "a", "b", "c", "d")
+          const worker = yield* join(vhost, { prefetch: 3 })
+          yield* worker.acknowledge(1)
+          // Now it has the last as well.
+          yield* worker.acknowledge(3)
+          yield* trigger(vhost, "e", "f")
+          return worker.given
+        })
+      )(live)
+      expect(names(first)).toEqual(["a", "b", "c", "d", "e"])
+      const second = yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          expect((yield* vhost.lobby.info).queued).toBe(4)
+          const worker = yield* join(vhost)
+          yield* trigger(vhost, "g")
+          return worker.given
+        })
+      )(live)
+      expect(names(second)).toEqual(["a", "c", "e", "f", "g"])
+      expect(second.map(({ attempt }) => attempt)).toEqual([2, 2, 2, 1, 1])
+      expect(second.map(({ origin }) => origin)).toEqual(names(second).map((name) => `{"uid":"${name}"}`))
+      expect([0, 1, 2].map((n) => second[n]!.id)).toEqual([0, 2, 4].map((n) => first[n]!.id))
+      expect(new Set([...first, ...second].map(({ id }) => id)).size).toBe(7)
+    }))
+
+  it.effect("stores nothing of events that were acked or sent to workers that do not ack", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          const worker = yield* join(vhost)
+          yield* trigger(vhost, "a", "b")
+          yield* worker.acknowledge(0, 1)
+          yield* vhost.lobby.leave("worker")
+          yield* trigger(vhost, "c")
+          yield* join(vhost, { prefetch: undefined as unknown as number })
+          yield* vhost.lobby.heartbeat("worker")
+        })
+      )(live)
+      yield* inTest((vhost) => Effect.map(vhost.lobby.info, ({ queued }) => expect(queued).toBe(0)))(live)
+    }))
+
+  it.effect("restores dead letters until they are taken", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      const letters = yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          const worker = yield* join(vhost)
+          yield* trigger(vhost, "a", "b", "c")
+          for (const n of [0, 1, 2]) yield* worker.fail(n, "it broke")
+          yield* vhost.deadLetters.take(worker.given[1]!.id)
+          return yield* vhost.deadLetters.list
+        })
+      )(live)
+      expect(names(letters)).toEqual(["a", "c"])
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          expect(yield* vhost.deadLetters.list).toMatchObject(letters)
+          expect((yield* vhost.lobby.info).queued).toBe(0)
+          expect(yield* vhost.replay(letters[0]!.id)).toBe(true)
+        })
+      )(live)
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          expect(names(yield* vhost.deadLetters.list)).toEqual(["c"])
+          const { given } = yield* join(vhost)
+          expect(names(given)).toEqual(["a"])
+        })
+      )(live)
+    }))
+
+  it.effect("deletes dead letters that are discarded all at once", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          const worker = yield* join(vhost)
+          yield* trigger(vhost, "a", "b")
+          for (const n of [0, 1]) yield* worker.fail(n, "it broke")
+          // So that they have been written.
+          yield* vhost.journal.persisted
+          expect((yield* vhost.deadLetters.takeAll).length).toBe(2)
+        })
+      )(live)
+      expect(yield* inTest((vhost) => vhost.deadLetters.list)(live)).toEqual([])
+    }))
+
+  it.effect("makes dead letters of events that are too large for the restarted broker's workers", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* inTest((vhost) => trigger(vhost, "a", "b".repeat(2000), "c"))(live)
+      for (let round = 0; round < 2; round++) {
+        yield* live((vhosts) =>
+          Effect.gen(function*() {
+            const vhost = yield* vhosts.get("/test")
+            const [letter, ...others] = yield* vhost.deadLetters.list
+            expect([names([letter!]), others]).toEqual([["b".repeat(2000)], []])
+            expect(letter!.reason).toMatch(/^the event has 4017 bytes, the limit is \d+$/)
+            const { given } = yield* join(vhost)
+            expect(names(given)).toEqual(["a", "c"])
+          }), { maxMessageSize: 3000 })
+      }
+    }))
+
+  it.effect("drops the oldest dead letters if the restarted broker has a lower limit", () =>
+    Effect.gen(function*() {
+      const live = yield* make
+      yield* inTest((vhost) =>
+        Effect.gen(function*() {
+          const worker = yield* join(vhost)
+          yield* trigger(vhost, "a", "b", "c")
+          for (const n of [0, 1, 2]) yield* worker.fail(n, "it broke")
+        })
+      )(live)
+      yield* live((vhosts) =>
+        Effect.gen(function*() {
+          const { deadLetters } = yield* vhosts.get("/test")
+          expect(names(yield* deadLetters.list)).toEqual(["b", "c"])
+          expect(deadLetters.counters).toMatchObject({ count: 2, dropped: 1 })
+        }), { deadLetters: { capacity: 2 } })
+      expect(names(yield* inTest((vhost) => vhost.deadLetters.list)(live))).toEqual(["b", "c"])
+    }))
+})
