@@ -108,6 +108,7 @@ const grantOf = (text: string, expiresIn: number, path: string | undefined): Res
   if (pattern !== undefined && typeof pattern !== "string") return Result.fail("the claim pattern is no text")
   if (channels !== undefined && !isTexts(channels)) return Result.fail("the claim channels is no list of texts")
   if (info !== undefined && !Json.isObject(info)) return Result.fail("the claim info is no object")
+  if (expiresIn > Grant.maxExpiresIn) return Result.fail("the claim exp is more than 30 days ahead")
   const grant: Grant.Grant = {
     uid: sub,
     pattern: pattern ?? nothing,

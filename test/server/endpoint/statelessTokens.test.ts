@@ -152,7 +152,7 @@ describe("a stateless token", () => {
     }))
 
   it.effect.each<[string, unknown]>([
-    ["exp", { sub: "joe" }],
+    [`missing required "exp" claim`, { sub: "joe" }],
     ["exp", { sub: "joe", exp: "60" }],
     ["exp", { sub: "joe", exp: null }],
     ["sub", { exp: 1060 }],
@@ -160,8 +160,8 @@ describe("a stateless token", () => {
     ["sub", { sub: 7, exp: 1060 }],
     ["1000 characters", { sub: "j".repeat(1001), exp: 1060 }],
     ["expired", { sub: "joe", exp: 989 }],
-    ["2592000000 milliseconds", { sub: "joe", exp: 1e300 }],
-    ["2592000000 milliseconds", { sub: "joe", exp: 1000 + 31 * 86_400 }],
+    ["more than 30 days ahead", { sub: "joe", exp: 1e300 }],
+    ["more than 30 days ahead", { sub: "joe", exp: 1000 + 31 * 86_400 }],
     ["nbf", { sub: "joe", exp: 1060, nbf: 1011 }],
     ["another vhost", { sub: "joe", exp: 1060, vhost: "/other" }],
     ["another vhost", { sub: "joe", exp: 1060, vhost: ["/other", "/tes"] }],
