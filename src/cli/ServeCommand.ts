@@ -83,9 +83,12 @@ export const serve = Command.make("serve", {
     const { drainTime, shutdownTimeout } = yield* BrokerConfig.make(options)
     return yield* CommandLine.untilInterrupted(Effect.andThen(announce(input, options), Effect.never)).pipe(
       Shutdown.within(Duration.sum(drainTime, shutdownTimeout)),
-      Effect.provide(Layer.provide(Broker.layer(options), Shutdown.layer)),
-      Effect.provide(telemetry(input.otlpUrl)),
-      Effect.provide(LogFormat.layer(input.logFormat))
+      Effect.provide(
+        Layer.provide(Broker.layer(options), Shutdown.layer).pipe(
+          Layer.provide(telemetry(input.otlpUrl)),
+          Layer.provide(LogFormat.layer(input.logFormat))
+        )
+      )
     )
   })).pipe(
     Command.withDescription(

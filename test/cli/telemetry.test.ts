@@ -119,7 +119,7 @@ describe("the log of a served broker", () => {
   it.live("is an object on each line, if that is wanted", () =>
     Effect.gen(function*() {
       for (const [args, env] of [[["--log-format", "json"], {}], [[], { KOSMONAUT_LOG_FORMAT: "json" }]] as const) {
-        const { program, ready } = yield* serveWith(env, ...args)
+        const { program, ready } = yield* serveWith({ ...env, KOSMONAUT_ADMIN_COOKIE: token }, ...args)
         yield* beRefused(ready.websocket)
         yield* program.says("stderr", /Rejected.*\n/)
         yield* program.kill("SIGTERM")

@@ -116,7 +116,7 @@ const text = <E>(stream: Stream.Stream<Uint8Array, E>) =>
       () => ({ size: 0, chunks: [] as Array<Uint8Array> }),
       ({ chunks, size }, chunk) =>
         size + chunk.length > maxSize
-          ? Effect.fail(new Error(`the response has more than ${maxSize} bytes`))
+          ? Effect.fail({ message: `the response has more than ${maxSize} bytes` })
           : Effect.sync(() => {
             chunks.push(chunk)
             return { size: size + chunk.length, chunks }
