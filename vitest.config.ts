@@ -2,19 +2,37 @@
  * How the tests run, those of the examples among them, which import `kosmonaut` by its name as users do.
  *
  * Files share a process: importing the library for each of them would take a third of the time. So a file leaves nothing
- * behind in its process. There is a process for every core, since many tests wait for timers and for other processes. A test
- * may take long on a busy machine: the timeouts only end those that hang.
+ * behind in its process but a chromium that all may use. There is a process for every core, since many tests wait for timers and
+ * for other processes. A test may take long on a busy machine: the timeouts only end those that hang.
  */
 import { defineConfig } from "vitest/config"
+import { BaseSequencer, type TestSpecification } from "vitest/node"
+
+/** The files that take longest. On a machine that has not run them before, vitest would begin with those that are large. */
+const longest = ["chaos/chaos", "browser/outages", "browser/pages", "hostile/hostile", "examples", "browser/hostile"]
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: Array<TestSpecification>) {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const index = longest.findIndex((name) => moduleId.endsWith(`/test/${name}.test.ts`))
+      return index === -1 ? longest.length : index
+    }
+    return (await super.sort(files)).sort((one, other) => rank(one) - rank(other))
+  }
+}
 
 export default defineConfig({
   resolve: { tsconfigPaths: true },
   test: {
     include: ["test/**/*.test.ts", "docs/examples/*.test.ts"],
+    globalSetup: "test/harness/testFolder.ts",
+    sequence: { sequencer: LongestFirst },
     isolate: false,
     maxWorkers: "100%",
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Of one file, where tests may run together: while one waits, another can work.
+    maxConcurrency: 2,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     silent: "passed-only"
   }
 })

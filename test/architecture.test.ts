@@ -51,6 +51,7 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
     "server/Vhosts.ts",
     "server/domain",
     "server/store/Store.ts",
+    "transport/EventLoop.ts",
     ...brokerBasics
   ],
   "server/endpoint": ["protocol", "transport", "server/domain", "server/engine", ...brokerBasics],
@@ -71,6 +72,7 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
   "server/BrokerMetrics.ts": ["protocol"],
   "server/Vhosts.ts": ["protocol", ...brokerBasics],
   "server/Broker.ts": ["protocol", "server", "transport"],
+  "server/Restarting.ts": ["server/Vhosts.ts", "server/engine"],
   "server/index.ts": ["server"],
   "testing": ["protocol", "events", "transport", "client", "browser", "server"],
   "cli": ["protocol", "events", "transport", "client", "browser", "server"],

@@ -76,7 +76,7 @@ it("README.md has all commands", () => {
 
 /** Where a broker is, what it is made of, and how often it sends heartbeats: no limits. */
 const others = [
-  ...["host", "websocketPort", "backendPort", "tcpPort", "storageDir", "fsync", "heartbeat.interval"],
+  ...["host", "websocketPort", "backendPort", "tcpPort", "storageDir", "nodeName", "fsync", "heartbeat.interval"],
   ...[
     "heartbeat.maxMissed",
     "browsers.broadcast",

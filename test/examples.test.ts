@@ -1,5 +1,5 @@
 /**
- * Every program of docs/examples that runs is run here, as a process of its own from the sources, and says what the
+ * Every program of docs/examples that runs is run here, as a process of its own, bundled from the sources, and says what the
  * guides say that it says.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -19,11 +19,7 @@ const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
 /** Starts a program of the examples. */
 const start = (file: string, env: Record<string, string> = {}) =>
-  startNode([
-    "--import",
-    fileURLToPath(new URL("harness/fromSources.ts", import.meta.url)),
-    path(`../docs/examples/${file}`)
-  ], { env })
+  startNode(path(`../docs/examples/${file}`), [], { env })
 
 /** Programs that end by themselves, and all that they say. */
 const programs: Record<string, ReadonlyArray<string>> = {

@@ -103,7 +103,8 @@ export class Browser extends Context.Service<Browser, {
   ) => Effect.Effect<void, never, Services<H> | Scope.Scope>
   /**
    * Triggers an event for a worker, which needs a user. Success says that the broker has queued it. If the connection is lost
-   * meanwhile it is sent again, and queued once. Interruption gives it up: it may have been queued.
+   * meanwhile it is sent again, and queued once. Interruption gives it up: it may have been queued. While an event of the same user
+   * with the same `primaryKey` is queued or in flight, an event that declares one is not queued, and this succeeds.
    */
   readonly trigger: <E extends Event.Any>(
     event: E & ([Event.IsRequest<E>] extends [true] ? "This event is a request: use `request`" : unknown),

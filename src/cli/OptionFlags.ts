@@ -103,6 +103,11 @@ export const optionFlags = {
     "The folder in which vhosts, tokens, channels and their history, unhandled events and dead letters are stored, so that they outlast the broker; default none: all is in memory",
     "<folder>"
   ),
+  "nodeName": text(
+    "nodeName",
+    "With --redis-url: what people call this node, in lists; default the name of the machine",
+    "<name>"
+  ),
   "fsync": isOn(
     "fsync",
     "With --storage-dir: wait for the disk before anything counts as stored, which outlasts a loss of power, too"

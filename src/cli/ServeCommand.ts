@@ -76,6 +76,13 @@ export const serve = Command.make("serve", {
   ),
   otlpUrl,
   logFormat: LogFormat.flag,
+  redisUrl: Flag.Redacted("redis-url").pipe(
+    Flag.withMetavar("<url>"),
+    Flag.optional,
+    Flag.withDescription(
+      "The Redis of a cluster, redis://:<password>@<host>:6379, or rediss://… for TLS: all brokers with the same one are one broker, and browsers and backends may connect to any of them; default $KOSMONAUT_REDIS_URL, which ps does not show, or none"
+    )
+  ),
   options: optionFlags
 }, (input) =>
   Effect.gen(function*() {
@@ -133,11 +140,13 @@ const announceCookie = (admin: Broker.Broker["Service"]["admin"]) =>
   )
 
 // Flags win over the environment.
-const optionsOf = Effect.fnUntraced(function*({ channels, options, paths, tokens }: Input) {
-  const given = [yield* BrokerConfig.environment, BrokerConfig.fromTexts(options)].reduce(
-    BrokerConfig.merge,
-    { admin: { port: adminPort } }
-  )
+const optionsOf = Effect.fnUntraced(function*({ channels, options, paths, redisUrl, tokens }: Input) {
+  const all: ReadonlyArray<BrokerConfig.Options> = [
+    yield* BrokerConfig.environment,
+    BrokerConfig.fromTexts(options),
+    Option.match(redisUrl, { onNone: () => ({}), onSome: (url) => ({ redis: { url } }) })
+  ]
+  const given = all.reduce(BrokerConfig.merge, { admin: { port: adminPort } })
   if (given.fsync === true && given.storageDir === undefined) {
     return yield* CommandLine.wrongUse("--fsync needs --storage-dir: without it nothing is stored")
   }
@@ -177,6 +186,7 @@ interface Input {
   readonly paths: ReadonlyArray<string>
   readonly tokens: ReadonlyArray<Redacted.Redacted>
   readonly channels: ReadonlyArray<string>
+  readonly redisUrl: Option.Option<Redacted.Redacted>
   readonly options: Readonly<Record<string, string | undefined>>
 }
 

@@ -75,7 +75,7 @@ export interface Event<
   readonly successSchema: Success
   /** The Schema of the error that a request can be answered with, `Schema.Never` for none. */
   readonly errorSchema: Error
-  /** The key of its meaning: events with equal keys are queued once. */
+  /** The key of its meaning: events with equal keys are queued once, see `make`. */
   readonly primaryKey: ((payload: never) => string) | undefined
   /** The same event with a prefix to its name. */
   readonly prefix: <const Prefix extends string>(prefix: Prefix) => Event<`${Prefix}${Tag}`, Payload, Success, Error>
@@ -180,7 +180,10 @@ export const make = <
   readonly success?: Success
   /** The error that a request can be answered with. */
   readonly error?: Error
-  /** Gives events with the same meaning the same key, so that they are queued once. */
+  /**
+   * Gives events with the same meaning the same key. While one is queued or in flight, another one that is triggered is not queued:
+   * of a backend whoever triggers it, of browsers for each user.
+   */
   readonly primaryKey?: (payload: ToPayload<P>["Type"]) => string
 } = {}): Event<Tag, ToPayload<P>, Success, Error> => {
   const { payload = {}, primaryKey } = options

@@ -27,6 +27,9 @@ export interface SizedMap<A, in out K = string> {
   readonly removeOldest: () => readonly [key: K, value: A] | undefined
 }
 
+/** How many entries may be removed before an iterator is given up, beside as many as there are. */
+const patience = 1000
+
 /**
  * Makes an empty map. The size of a value must not change.
  *
@@ -36,16 +39,23 @@ export const make = <A, K = string>(sizeOf: (value: A) => number): SizedMap<A, K
   const entries = new Map<K, A>()
   // All entries before this iterator, but for `first`, are removed. A new one would have to skip the places of removed entries
   // each time.
-  let rest = entries.keys()
+  let rest: MapIterator<K> | undefined
   let first: IteratorResult<K> | undefined
+  let removals = 0
   let size = 0
 
+  // V8 keeps all that a map has had since the last step of an iterator. So one that has not moved for long is given up.
+  const giveUp = (): void => {
+    rest = first = undefined
+    removals = 0
+  }
   const remove = (key: K): A | undefined => {
     const value = entries.get(key)
     if (value === undefined) return undefined
     entries.delete(key)
     size -= sizeOf(value)
     if (first?.value === key) first = undefined
+    if (++removals > entries.size + patience) giveUp()
     return value
   }
   const set = (key: K, value: A) => {
@@ -54,14 +64,15 @@ export const make = <A, K = string>(sizeOf: (value: A) => number): SizedMap<A, K
     entries.set(key, value)
   }
   const oldest = (): readonly [K, A] | undefined => {
-    first ??= rest.next()
-    // An iterator that was at the end does not go on when entries are added.
-    if (first.done) {
-      rest = entries.keys()
+    if (first === undefined) {
+      rest ??= entries.keys()
       first = rest.next()
+      removals = 0
+      // An iterator that was at the end does not go on when entries are added.
+      if (first.done === true && entries.size > 0) first = (rest = entries.keys()).next()
     }
-    if (!first.done) return [first.value, entries.get(first.value)!]
-    first = undefined
+    if (first.done !== true) return [first.value, entries.get(first.value)!]
+    giveUp()
     return undefined
   }
   return {

@@ -5,6 +5,8 @@
  * over `drainTime`. Then workers are dismissed (`QT`), and all ports are free again. Whatever browsers do, that takes `drainTime`
  * and `shutdownTimeout` at most.
  *
+ * With `redis` the broker is a node of a cluster: all brokers with the same Redis are one, see `redis.url` in `BrokerConfig`.
+ *
  * With `storageDir` the broker restores what the last one has persisted, also if that one crashed. What is persisted, and when,
  * is in `docs/guide/12-running-the-broker.md`.
  *
@@ -21,12 +23,21 @@ import type * as HttpRouter from "effect/http/HttpRouter"
 import type * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Os from "node:os"
 import { Endpoint, toUrl } from "../protocol/Endpoint.ts"
 import type { InternalError, InvalidChannelNameError } from "../protocol/KosmonautError.ts"
 import type { ListenError } from "../transport/TransportServer.ts"
 import { Admin, type Bound } from "./admin/Admin.ts"
+import { version } from "./admin/Version.ts"
 import * as BrokerConfig from "./BrokerConfig.ts"
-import type { InvalidOptionError, InvalidVhostError, VhostExistsError } from "./BrokerError.ts"
+import {
+  InvalidOptionError,
+  type InvalidVhostError,
+  type RedisCommandError,
+  type RedisConnectionError,
+  type UnsuitableRedisError,
+  type VhostExistsError
+} from "./BrokerError.ts"
 import * as BackendEndpoint from "./endpoint/BackendEndpoint.ts"
 import * as Certificate from "./endpoint/Certificate.ts"
 import * as ServerKey from "./endpoint/ServerKey.ts"
@@ -34,6 +45,7 @@ import * as TokenVerifier from "./endpoint/TokenVerifier.ts"
 import * as WebSocketEndpoint from "./endpoint/WebSocketEndpoint.ts"
 import * as Engine from "./engine/Vhosts.ts"
 import * as VhostViews from "./engine/VhostViews.ts"
+import * as Restarting from "./Restarting.ts"
 import * as SqliteStore from "./store/SqliteStore.ts"
 import * as Store from "./store/Store.ts"
 import type * as Vhosts from "./Vhosts.ts"
@@ -79,6 +91,9 @@ export type StartError =
   | ListenError
   | Store.StoreError
   | InvalidOptionError
+  | RedisConnectionError
+  | RedisCommandError
+  | UnsuitableRedisError
   | InvalidVhostError
   | VhostExistsError
   | InvalidChannelNameError
@@ -128,15 +143,32 @@ const reachableOf = (host: string): string =>
 
 /**
  * The broker, and `Vhosts`, the service to administer it with. With `storageDir` it is persisted in that folder
- * (`SqliteStore`), and otherwise in memory alone (`Store.layerNoop`).
+ * (`SqliteStore`), with `redis` in that Redis, and otherwise in memory alone (`Store.layerNoop`).
+ *
+ * A node of a cluster that has lost its lease ends by itself, and starts anew on the same ports (`Restarting`).
  *
  * @since 0.1.0
  */
-export const layer = (options: BrokerConfig.Options = {}): Layer.Layer<Broker | Vhosts.Vhosts, StartError> =>
-  Layer.provide(layerNoStore(options), storeOf(options))
+export const layer = (options: BrokerConfig.Options = {}): Layer.Layer<Broker | Vhosts.Vhosts, StartError> => {
+  const url = options.redis?.url
+  return url === undefined
+    ? Layer.provide(layerNoStore(options), storeOf(options))
+    : Restarting.layer((first: Context.Context<Broker> | undefined) => node(bound(options, first), url))
+}
+
+// As what was built first, so that it is reached where that was.
+const bound = (options: BrokerConfig.Options, first: Context.Context<Broker> | undefined): BrokerConfig.Options =>
+  first === undefined ? options : BrokerConfig.merge(options, boundOf(Context.get(first, Broker)))
+
+const boundOf = ({ admin, backendPort, tcpPort, websocketPort }: Broker["Service"]): BrokerConfig.Options => ({
+  websocketPort,
+  backendPort,
+  tcpPort,
+  ...admin && { admin: { port: admin.port, cookie: admin.cookie } }
+})
 
 /**
- * The broker with the `Store` that you provide; `storageDir` and `fsync` are ignored.
+ * The broker with the `Store` that you provide; `storageDir` and `fsync` are ignored. It cannot be a node of a cluster.
  *
  * @since 0.1.0
  */
@@ -147,7 +179,7 @@ export const layerNoStore = (
 /**
  * The broker on the HTTP server of your application, which must be one of Node.js: browsers come in beside your routes, and
  * `websocketPort` is ignored. The vhost `/chat` is at `/chat`, or with the `prefix` `/live` at `/live/chat`, and the script for
- * browsers at `/kosmonaut.js` or `/live/kosmonaut.js`. Backends have their ports as always.
+ * browsers at `/kosmonaut.js` or `/live/kosmonaut.js`. Backends have their ports as always. It cannot be a node of a cluster.
  *
  * @since 0.1.0
  */
@@ -175,17 +207,29 @@ const admin = Layer.unwrap(Effect.gen(function*() {
     })
 }))
 
-const storeOf = ({ fsync, storageDir }: BrokerConfig.Options) =>
-  storageDir === undefined ? Store.layerNoop : SqliteStore.layer({ directory: storageDir, fsync })
+const storeOf = (
+  { fsync, redis, storageDir }: BrokerConfig.Options
+): Layer.Layer<Store.Store, Store.StoreError | InvalidOptionError> =>
+  storageDir === undefined
+    ? Store.layerNoop
+    : redis?.url === undefined
+    ? SqliteStore.layer({ directory: storageDir, fsync })
+    : Layer.effect(Store.Store, Effect.fail(storageInCluster(storageDir)))
 
-const layerWith = <R>(
-  browsers: Layer.Layer<
-    WebSocketEndpoint.WebSocketEndpoint,
-    ListenError | InvalidOptionError,
-    R | Certificate.Certificate
-  >,
-  options?: BrokerConfig.Options
-) =>
+const storageInCluster = (storageDir: string) =>
+  new InvalidOptionError({
+    option: "storageDir",
+    value: JSON.stringify(storageDir),
+    allowed: "left out together with redis.url: what a cluster has is in Redis"
+  })
+
+type Browsers<R> = Layer.Layer<
+  WebSocketEndpoint.WebSocketEndpoint,
+  ListenError | InvalidOptionError,
+  R | Certificate.Certificate
+>
+
+const partsWith = <R>(browsers: Browsers<R>) =>
   Layer.effect(Broker, make).pipe(
     // Built last, so that it is gone first.
     Layer.provide(Layer.fresh(admin)),
@@ -197,9 +241,33 @@ const layerWith = <R>(
     ]),
     Layer.provideMerge(Layer.fresh(VhostViews.layer)),
     Layer.provide([Layer.fresh(Engine.layer), Layer.fresh(Certificate.layer), Layer.fresh(ServerKey.layer)]),
-    Layer.provide(Layer.fresh(TokenVerifier.layer)),
-    Layer.provide(BrokerConfig.layer(options))
+    Layer.provide(Layer.fresh(TokenVerifier.layer))
   )
+
+const layerWith = <R>(browsers: Browsers<R>, options: BrokerConfig.Options = {}) =>
+  options.redis?.url === undefined
+    ? Layer.provide(partsWith(browsers), BrokerConfig.layer(options))
+    : Layer.effectContext<Broker | Vhosts.Vhosts, InvalidOptionError, never>(Effect.fail(notHere))
+
+const notHere = new InvalidOptionError({
+  option: "redis.url",
+  value: "given",
+  allowed:
+    "an option of Broker.layer and Broker.layerConfig alone: a node that lost its lease builds all of the broker again"
+})
+
+// Its services are loaded only where there is one.
+const node = (options: BrokerConfig.Options, url: string | Redacted.Redacted) => {
+  const cluster = Layer.unwrap(Effect.gen(function*() {
+    const { nodeName = Os.hostname() } = yield* BrokerConfig.BrokerConfig
+    const { layer } = yield* Effect.promise(() => import("./cluster/RedisCluster.ts"))
+    return layer({ url: Redacted.isRedacted(url) ? url : Redacted.make(url), name: nodeName, version })
+  }))
+  return partsWith(WebSocketEndpoint.layer).pipe(
+    Layer.provideMerge(Layer.fresh(cluster)),
+    Layer.provide([BrokerConfig.layer(options), storeOf(options)])
+  )
+}
 
 /**
  * The broker, with options from configuration; by default all from the environment, see `BrokerConfig.environment`.

@@ -58,6 +58,8 @@ const fields = {
   storageDir: Option.text,
   /** Whether each write waits for the disk, default no: writes outlast the broker's process, but not a power failure. */
   fsync: Option.isOn(false),
+  /** What people call this node of a cluster, in lists of nodes. Default the name of the machine. */
+  nodeName: Option.text,
   /** The largest message in bytes, of a browser or a backend, default 1 MiB. A larger one ends its connection. */
   maxMessageSize: Option.largest(defaultMaxMessageSize),
   /** How many channels a vhost may have, default 100 000. Beyond it opening fails with 597. */
@@ -84,6 +86,9 @@ const fields = {
   tls: Option.group(Groups.tls),
   /** CURVE: with `secretKeyFile` backends may connect to `wrs://`. */
   curve: Option.group(Groups.curve),
+
+  /** The Redis that the nodes of a cluster share. */
+  redis: Option.group(Groups.redis),
 
   /** Browsers: which may connect, how many, and how much each may send. */
   browsers: Option.group({
@@ -331,8 +336,8 @@ export const fromTexts = (texts: Readonly<Record<string, string | undefined>>): 
   }))
 
 /**
- * The options that are set in the environment, as `KOSMONAUT_QUEUE_CAPACITY=500` or `KOSMONAUT_BROWSERS_OUTBOX_SIZE=1MiB`. Secrets,
- * which have no flag, are `KOSMONAUT_ADMIN_COOKIE` and `KOSMONAUT_JWT_SECRET`.
+ * The options that are set in the environment, as `KOSMONAUT_QUEUE_CAPACITY=500` or `KOSMONAUT_BROWSERS_OUTBOX_SIZE=1MiB`. The
+ * secrets among them are `KOSMONAUT_ADMIN_COOKIE`, `KOSMONAUT_JWT_SECRET` and `KOSMONAUT_REDIS_URL`.
  *
  * @since 0.1.0
  */
@@ -340,15 +345,17 @@ export const environment: Config.Config<Options> = Config.map(
   Config.all({
     cookie: Config.withDefault(Config.Redacted("KOSMONAUT_ADMIN_COOKIE"), undefined),
     secret: Config.withDefault(Config.Redacted("KOSMONAUT_JWT_SECRET"), undefined),
+    redisUrl: Config.withDefault(Config.Redacted("KOSMONAUT_REDIS_URL"), undefined),
     texts: Config.all(Object.fromEntries(textOptions.map(({ path, variable }) => [
       path,
       Config.withDefault(Config.String(variable), undefined)
     ])))
   }),
-  ({ cookie, secret, texts }) =>
+  ({ cookie, redisUrl, secret, texts }) =>
     [
-      ...cookie === undefined ? [] : [{ admin: { cookie } }],
-      ...secret === undefined ? [] : [{ jwt: { secret } }]
+      cookie === undefined ? {} : { admin: { cookie } },
+      secret === undefined ? {} : { jwt: { secret } },
+      redisUrl === undefined ? {} : { redis: { url: redisUrl } }
     ].reduce<Options>(merge, fromTexts(texts))
 )
 

@@ -136,7 +136,7 @@ export interface Vhost {
   ) => Effect.Effect<void, InvalidOptionError | InternalError>
   readonly deadLetters: {
     /** All of them, the oldest first. */
-    readonly list: Effect.Effect<ReadonlyArray<DeadLetter>>
+    readonly list: Effect.Effect<ReadonlyArray<DeadLetter>, InternalError>
     /**
      * Replays one as a new event without attempts; `false` if none has this id. If the queue is full it fails, and the dead
      * letter stays.

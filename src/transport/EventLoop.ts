@@ -5,7 +5,8 @@
  * and timers fire in between. A turn ends by time, 8 milliseconds, and not by a number of messages:
  * a broadcast to thousands of browsers costs a thousand times what a heartbeat costs. All connections share the time of one
  * turn, and those that wait go on in the order in which they came. Writing to browsers comes before them, and all have to
- * wait for it if more would have to be queued than is written at once.
+ * wait for it if more would have to be queued than is written at once. What strangers and browsers ask for beyond one message
+ * comes after them.
  *
  * @since 0.1.0
  */
@@ -15,15 +16,19 @@ import * as Effect from "effect/Effect"
 /** How long a turn may take, in milliseconds. */
 const budget = 8
 
-/** How long one connection may go on if the turn is over, in milliseconds. */
+/** How long one of those that come last may go on, in milliseconds. */
 const share = 0.25
+
+/** How long what comes last may take if nothing is left of the turn, in milliseconds. */
+const lastBudget = 4
 
 /** The window of `longestTurn` in milliseconds; it covers one to two of these. */
 const window = 60_000
 
-const state = { hasBegun: false, isOver: false, isFinished: false, startedAt: 0, seenAt: 0 }
+const state = { hasBegun: false, isOver: false, isFinished: false, startedAt: 0, seenAt: 0, count: 0 }
 const first: Array<() => void> = []
 const waiting: Array<() => void> = []
+const last: Array<() => void> = []
 const longestTurns = { current: 0, before: 0, since: 0 }
 
 /**
@@ -34,6 +39,7 @@ const longestTurns = { current: 0, before: 0, since: 0 }
 export const begin = (): void => {
   if (state.hasBegun) return
   state.hasBegun = true
+  state.count++
   setImmediate(end)
   restart()
 }
@@ -51,19 +57,25 @@ export const isOver = (): boolean => {
 }
 
 /**
- * When the share of a connection ends that continues now. Many connections with much to do take longer than one turn; each
- * has its share then, so that what few or small messages need is done at once.
+ * The number of this turn.
+ *
+ * @since 0.1.0
+ */
+export const current = (): number => state.count
+
+/**
+ * When a share ends that begins now: how long one of those that come last may go on before the next of them.
  *
  * @since 0.1.0
  */
 export const shareFromNow = (): number => performance.now() + share
 
 /**
- * Whether the turn is over, and the share of a connection, too.
+ * Whether a share is over.
  *
  * @since 0.1.0
  */
-export const isOverFor = (share: number): boolean => isOver() && performance.now() >= share
+export const isShareOver = (share: number): boolean => performance.now() >= share
 
 /**
  * Ends the turn for all, whatever its time.
@@ -105,19 +117,41 @@ export const enqueueFirst = (task: () => void): void => {
 }
 
 /**
+ * Calls `task` in a turn, after all that wait there. However many of these there are, together they take what is left of a turn, or
+ * 4 milliseconds if that is more. Each should end with its share, and enqueue itself again if it has more to do: so one with little to do
+ * has its share soon, whatever the others have to do.
+ *
+ * @since 0.1.0
+ */
+export const enqueueLast = (task: () => void): void => {
+  begin()
+  last.push(task)
+}
+
+const waitIn = (enqueueIt: (task: () => void) => void): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    let isWanted = true
+    enqueueIt(() => {
+      if (isWanted) resume(Effect.void)
+    })
+    return Effect.sync(() => {
+      isWanted = false
+    })
+  })
+
+/**
  * Waits for the next turn that has time.
  *
  * @since 0.1.0
  */
-export const next: Effect.Effect<void> = Effect.callback((resume) => {
-  let isWanted = true
-  enqueue(() => {
-    if (isWanted) resume(Effect.void)
-  })
-  return Effect.sync(() => {
-    isWanted = false
-  })
-})
+export const next: Effect.Effect<void> = waitIn(enqueue)
+
+/**
+ * Waits for a turn, after all others, see `enqueueLast`.
+ *
+ * @since 0.1.0
+ */
+export const nextLast: Effect.Effect<void> = waitIn(enqueueLast)
 
 /**
  * The longest turn of the last one to two minutes, in seconds.
@@ -137,7 +171,7 @@ const restart = (): void => {
 const end = (): void => {
   state.hasBegun = false
   measure()
-  if (waiting.length + first.length === 0) return
+  if (waiting.length + first.length + last.length === 0) return
   begin()
   if (first.length > 0) {
     for (const task of first.splice(0)) task()
@@ -151,7 +185,16 @@ const end = (): void => {
   let done = 0
   while (done < count && !isOver()) waiting[done++]!()
   waiting.splice(0, done)
+  callLast()
   rest()
+}
+
+// Those that come meanwhile, too: maybe one alone has much to do.
+const callLast = (): void => {
+  const end = performance.now() + lastBudget
+  let done = 0
+  while (done < last.length && !(isOver() && performance.now() >= end)) last[done++]!()
+  last.splice(0, done)
 }
 
 const measure = (): void => {

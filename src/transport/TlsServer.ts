@@ -4,12 +4,17 @@
  * A connection keeps the certificate with which it began. A handshake has no deadline here: the server's own for a
  * connection's first message includes it. A peer that does not speak TLS, or breaks it, is disconnected.
  *
+ * The private key works when the first message of a handshake has arrived. Since anybody can send that, at most one handshake
+ * begins in a turn of the event loop, and until then a connection takes no more than an unencrypted one.
+ *
  * @since 0.1.0
  */
 
+import { constVoid } from "effect/Function"
 import * as Result from "effect/Result"
 import type { Socket } from "node:net"
 import * as Tls from "node:tls"
+import * as ClientHello from "./internal/clientHello.ts"
 
 /**
  * The first byte of every TLS connection.
@@ -19,11 +24,12 @@ import * as Tls from "node:tls"
 export const firstByte = 0x16
 
 /**
- * Makes the decrypted side of a connection. Ending or destroying it does the same to the connection.
+ * Calls `serve` with the decrypted side of a connection, when its handshake begins. Ending or destroying that does the same to the
+ * connection. Never called if the connection ends before, and never in the same step.
  *
  * @since 0.1.0
  */
-export type Decrypt = (socket: Socket) => Socket
+export type Decrypt = (socket: Socket, serve: (decrypted: Socket) => void) => void
 
 /**
  * Reads a certificate and its private key, both PEM. Fails with the reason if one cannot be read, or they do not belong
@@ -36,8 +42,49 @@ export const make = (
 ): Result.Result<Decrypt, Error> =>
   Result.map(
     Result.try({ try: () => Tls.createSecureContext(credentials), catch: (cause) => cause as Error }),
-    (secureContext): Decrypt => (socket) =>
-      new Tls.TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ["http/1.1"] })
-        // An error is followed by the end.
-        .on("error", () => undefined)
+    (secureContext): Decrypt => (socket, serve) =>
+      whenGreeted(socket, () =>
+        serve(
+          new Tls.TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ["http/1.1"] })
+            // An error is followed by the end.
+            .on("error", constVoid)
+        ))
   )
+
+// The socket is read while its handshake waits, so that one whose peer has gone costs no handshake. Then it is paused and holds
+// what was read, and TLS takes it from there.
+const whenGreeted = (socket: Socket, begin: () => void): void => {
+  let received: Buffer = Buffer.alloc(0)
+  let isWhole = false
+  const onEnd = () => void socket.destroy()
+  const onData = (chunk: Buffer) => {
+    received = received.length === 0 ? chunk : Buffer.concat([received, chunk])
+    if (isWhole) return void (received.length > ClientHello.limit && socket.pause())
+    isWhole = ClientHello.isWhole(received)
+    if (isWhole) enqueue({ socket, begin: beginIt })
+  }
+  const beginIt = () => {
+    socket.off("data", onData).off("end", onEnd).pause().unshift(received)
+    begin()
+  }
+  socket.on("error", constVoid).on("data", onData).on("end", onEnd).resume()
+}
+
+interface Handshake {
+  readonly socket: Socket
+  readonly begin: () => void
+}
+
+const waiting: Array<Handshake> = []
+
+const enqueue = (handshake: Handshake): void => {
+  if (waiting.push(handshake) === 1) setImmediate(beginNext)
+}
+
+// One in each turn: Node.js does its work after this.
+const beginNext = (): void => {
+  let next = waiting.shift()
+  while (next?.socket.destroyed === true) next = waiting.shift()
+  if (waiting.length > 0) setImmediate(beginNext)
+  next?.begin()
+}

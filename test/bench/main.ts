@@ -10,6 +10,7 @@ import * as Chart from "./harness/chart.ts"
 import * as Peers from "./harness/peers.ts"
 import * as Report from "./harness/report.ts"
 import * as Broadcast from "./scenarios/broadcast.ts"
+import * as Encryption from "./scenarios/encryption.ts"
 import * as Events from "./scenarios/events.ts"
 import * as FanOut from "./scenarios/fanout.ts"
 import * as Growth from "./scenarios/growth.ts"
@@ -25,6 +26,7 @@ const scenarios: Record<string, (bench: Bench.Bench) => Promise<void>> = {
   events: Events.run,
   requests: Requests.run,
   fanout: FanOut.run,
+  encryption: Encryption.run,
   history: History.run,
   memory: Memory.run,
   startup: Startup.run,

@@ -190,7 +190,7 @@ describe("a stranger", () => {
       const issue = (uid: string, expiresIn: number) =>
         Effect.map(vhost.accessTokens.issue(uid, ".*", { expiresIn }), Redacted.value)
       const [joe, stranger] = [yield* connect(`${urls.websocket}?v=1`), yield* connect(`${urls.websocket}?v=1`)]
-      const token = yield* issue("joe", 400)
+      const token = yield* issue("joe", 2000)
       yield* joe.send({ auth: { token } })
       yield* joe.nextOf(":authenticated")
       yield* stranger.send({ auth: { token: yield* issue("eve", 60_000) } })

@@ -4,9 +4,9 @@
 import { Deferred, Effect, Exit } from "effect"
 import { spawn } from "node:child_process"
 import { createServer } from "node:net"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+import * as Bundle from "../harness/bundle.ts"
 
 interface Process {
   readonly tell: (signal: "SIGKILL" | "SIGTERM" | "SIGSTOP" | "SIGCONT") => void
@@ -15,18 +15,16 @@ interface Process {
   readonly ended: Effect.Effect<void>
 }
 
-// Compiled once for all of them.
-const cache = { NODE_COMPILE_CACHE: join(tmpdir(), "kosmonaut-test-cache") }
-
 /** Starts a program of this folder; `onLine` hears what it says. It is killed with its scope. */
 export const start = Effect.fnUntraced(
   function*(program: string, args: ReadonlyArray<string>, onLine: (line: string) => void) {
     const ended = yield* Deferred.make<void>()
     let told = false
+    const file = yield* Effect.promise(() => Bundle.of(fileURLToPath(new URL(program, import.meta.url))))
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
-        spawn(process.execPath, [new URL(program, import.meta.url).pathname, ...args], {
-          env: { ...process.env, ...cache },
+        spawn(process.execPath, [file, ...args], {
+          env: { ...process.env, ...Bundle.cache },
           stdio: ["pipe", "pipe", "inherit"]
         })
       ),

@@ -1,18 +1,20 @@
 /** A served broker whose process may have few file descriptors. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as Bundle from "../harness/bundle.ts"
 import { eventually } from "../harness/eventually.ts"
 import { identity } from "../harness/identity.ts"
 import * as RawTcp from "../harness/RawTcp.ts"
 import * as RawWebSocket from "../harness/RawWebSocket.ts"
 import { token } from "../harness/TestBroker.ts"
-import { freePorts, startProgram } from "./program.ts"
-
-const main = new URL("../../src/cli/Main.ts", import.meta.url).pathname
+import { freePorts, main, startProgram } from "./program.ts"
 
 /** Starts `kosmonaut` with so many file descriptors. The shell becomes the program, so that it is the one that is killed. */
 const limited = (descriptors: number, args: ReadonlyArray<string>) =>
-  startProgram("sh", ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, process.execPath, main, ...args])
+  Effect.flatMap(
+    Effect.promise(() => Bundle.of(main)),
+    (file) => startProgram("sh", ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, process.execPath, file, ...args])
+  )
 
 describe("kosmonaut serve with few file descriptors", () => {
   it.live("refuses who is too many, says so in few words, and goes on when some have gone", () =>

@@ -6,11 +6,10 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert } from "@effect/vitest"
 import { ConfigProvider, Console, Context, Deferred, Effect, Exit, Layer, Schema, Sink, Stdio, Stream } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { format } from "node:util"
 import * as CommandLine from "../../src/cli/CommandLine.ts"
 import * as KosmonautProgram from "../../src/cli/Program.ts"
+import * as Bundle from "../harness/bundle.ts"
 import { token } from "../harness/TestBroker.ts"
 
 /** What a program said, once it has ended. */
@@ -37,20 +36,21 @@ export interface Options {
   readonly stdin?: string | true | undefined
 }
 
-// Compiled once for all of them.
-const cache = { NODE_COMPILE_CACHE: join(tmpdir(), "kosmonaut-test-cache") }
-
-const main = new URL("../../src/cli/Main.ts", import.meta.url).pathname
+/** The command line. */
+export const main = new URL("../../src/cli/Main.ts", import.meta.url).pathname
 
 /** How long anything may take. */
 const patience = "50 seconds"
 
 /** Starts `kosmonaut` with these arguments. */
-export const start = (args: ReadonlyArray<string>, options?: Options) => startNode([main, ...args], options)
+export const start = (args: ReadonlyArray<string>, options?: Options) => startNode(main, args, options)
 
-/** Starts Node.js with these arguments. */
-export const startNode = (args: ReadonlyArray<string>, options?: Options) =>
-  startProgram(process.execPath, args, options)
+/** Starts a program of Node.js, given by its source, with these arguments. */
+export const startNode = (source: string, args: ReadonlyArray<string> = [], options?: Options) =>
+  Effect.flatMap(
+    Effect.promise(() => Bundle.of(source)),
+    (file) => startProgram(process.execPath, [file, ...args], options)
+  )
 
 /** Starts a program, which is killed at the end of the scope. */
 export const startProgram = Effect.fnUntraced(function*(
@@ -62,7 +62,7 @@ export const startProgram = Effect.fnUntraced(function*(
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
       spawn(command, args, {
-        env: { ...env, ...cache, ...options.env },
+        env: { ...env, ...Bundle.cache, ...options.env },
         stdio: [options.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"]
       })
     ),
@@ -100,7 +100,12 @@ const observe = Effect.fnUntraced(function*(child: ChildProcess) {
           watchers.add(watch)
           watch()
           return Effect.sync(() => watchers.delete(watch))
-        }),
+        }).pipe(
+          Effect.raceFirst(
+            Effect.flatMap(Deferred.await(ended), () =>
+              Effect.die(new Error(`It has ended and said ${JSON.stringify(said)}`)))
+          )
+        ),
         `${pattern} on ${where}`
       ),
     type: (text) => Effect.sync(() => child.stdin!.write(text)),
@@ -111,9 +116,9 @@ const observe = Effect.fnUntraced(function*(child: ChildProcess) {
   return program
 })
 
-/** Runs `kosmonaut` with these arguments to its end, in a process of its own. */
+/** Runs `kosmonaut` with these arguments to its end, in a process of its own, as its sources are. */
 export const runProcess = (args: ReadonlyArray<string>, options?: Options): Effect.Effect<Output> =>
-  Effect.scoped(Effect.flatMap(start(args, options), ({ output }) => output))
+  Effect.scoped(Effect.flatMap(startProgram(process.execPath, [main, ...args], options), ({ output }) => output))
 
 /** Runs `kosmonaut` with these arguments to its end, in this process: everything but `Main.ts`. */
 export const run = Effect.fnUntraced(

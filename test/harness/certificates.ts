@@ -27,6 +27,12 @@ export const connect = (port: number): Tls.TLSSocket => Tls.connect({ host: "127
 /** The serial number of a certificate. */
 export const serialOf = (name: Name) => new Crypto.X509Certificate(contentOf(name).cert).serialNumber
 
+/** The SHA-256 of its public key, by which a browser can be told to trust it. */
+export const spkiOf = (name: Name) =>
+  Crypto.createHash("sha256").update(
+    new Crypto.X509Certificate(contentOf(name).cert).publicKey.export({ type: "spki", format: "der" })
+  ).digest("base64")
+
 /** The serial number of the certificate that a port has, whether or not it is valid. */
 export const serialAt = (port: number) =>
   Effect.callback<string>((resume) => {

@@ -6,6 +6,7 @@ import { describe, it as plain, layer as withLayer, type Vitest } from "@effect/
 import { Context, Effect, Layer, type Scope } from "effect"
 import * as Fs from "node:fs"
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"
+import * as Certificates from "./certificates.ts"
 
 /** A chromium that runs. */
 export class Chromium extends Context.Service<Chromium, {
@@ -27,7 +28,9 @@ const args = [
   "--no-first-run",
   "--disable-background-networking",
   "--disable-component-update",
-  "--disable-sync"
+  "--disable-sync",
+  // Not whoever has signed them: these keys alone.
+  `--ignore-certificate-errors-spki-list=${(["server", "renewed"] as const).map(Certificates.spkiOf).join()}`
 ]
 
 // One for all tests of this process, which ends with it: starting one takes a second.
@@ -49,8 +52,7 @@ const layer: Layer.Layer<Chromium> = Layer.effect(
 )
 
 /**
- * Declares tests that need a chromium. `it.effect` runs in real time there, and all of them at the same time: they wait for one
- * another's pages and brokers less than for their own.
+ * Declares tests that need a chromium. `it.effect` runs in real time there. They run together, since much of their time is waiting.
  */
 export const describeInChromium = (
   name: string,

@@ -13,5 +13,5 @@ export const redisNode = Effect.fnUntraced(function*(server: RedisServer, option
   const proxy = yield* TcpProxy.make(server.port)
   const connection = yield* Connection.make(Redacted.make(`redis://127.0.0.1:${proxy.port}`))
   const nodes = yield* Nodes.make(connection, { name: "a", version: "0.1.0", lease: 600, ...options })
-  return { ...nodes, proxy, connection, logOf: yield* RedisLogs.make(connection, nodes) }
+  return { ...nodes, proxy, connection, ...yield* RedisLogs.make(connection, nodes) }
 })

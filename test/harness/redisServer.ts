@@ -35,7 +35,7 @@ export interface Options {
 }
 
 /** Whether there is one. */
-const isInstalled = (process.env["PATH"] ?? "").split(delimiter).some((folder) =>
+export const isInstalled = (process.env["PATH"] ?? "").split(delimiter).some((folder) =>
   Fs.existsSync(join(folder, "redis-server"))
 )
 

@@ -75,7 +75,7 @@ export const make = Effect.fnUntraced(function*(broker: Record<string, unknown> 
   const context = yield* Layer.build(backend)
   const client = yield* Effect.provideContext(Client.Client, context)
   const pages = yield* serve(client)
-  const websocket = `ws://127.0.0.1:${network.port}/test`
+  const websocket = `${broker["tls"] === undefined ? "ws" : "wss"}://127.0.0.1:${network.port}/test`
 
   /** Opens a page of this user in a profile of its own, and runs more code in it than `begin`. */
   const open = Effect.fnUntraced(function*(uid: string, more = "", script = "/kosmonaut.js") {
@@ -107,7 +107,7 @@ const tabOf = (page: Page, faults: ReadonlyArray<string>): Tab => ({
   run: (expression) => Effect.promise(() => page.evaluate(expression)),
   until: (expression) =>
     Effect.promise(async () => {
-      const handle = await page.waitForFunction(expression, undefined, { polling: 20, timeout: 55_000 })
+      const handle = await page.waitForFunction(expression, undefined, { polling: 20, timeout: 110_000 })
       return handle.jsonValue() as never
     }),
   faults

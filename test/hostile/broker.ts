@@ -1,15 +1,18 @@
 /**
  * `kosmonaut serve` as it is, in a process with little memory and few descriptors, and what it costs.
  */
-import { Deferred, Effect, Exit } from "effect"
+import { Deferred, Effect, Exit, Redacted } from "effect"
 import { spawn } from "node:child_process"
-import { existsSync, readdirSync, readFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import * as CurveKeys from "../../src/transport/CurveKeys.ts"
+import * as Bundle from "../harness/bundle.ts"
+import * as Certificates from "../harness/certificates.ts"
+import { temporaryFolder } from "../harness/temporaryFolder.ts"
 import { token } from "../harness/TestBroker.ts"
 import type { Inside } from "./probe.ts"
-import type { Target } from "./stranger.ts"
+import type { Attack, Target } from "./stranger.ts"
 
 /** How much memory its heap may have, in MiB, and how many descriptors the process. */
 const heapSize = 512
@@ -17,6 +20,9 @@ const descriptors = 2048
 
 /** How long its end may take. */
 export const shutdownTimeout = 2000
+
+/** What administrators show. */
+const cookie = "89abcdef".repeat(5)
 
 /** The channels that it has from the start: `room`, and 50 more. */
 const halls = Array.from({ length: 50 }, (_, n) => `hall-${n}`)
@@ -53,8 +59,8 @@ const outside = (pid: number): Pick<Cost, "rss" | "descriptors"> =>
 
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
-const args = (flags: ReadonlyArray<string>) => [
-  ...["--expose-gc", `--max-old-space-size=${heapSize}`, "--import", path("probe.ts"), path("../../src/cli/Main.ts")],
+const args = (main: string, flags: ReadonlyArray<string>) => [
+  ...["--expose-gc", `--max-old-space-size=${heapSize}`, "--import", path("probe.ts"), main],
   ...[
     "serve",
     "--vhost",
@@ -76,22 +82,34 @@ const args = (flags: ReadonlyArray<string>) => [
   ...flags
 ]
 
+const encryption = Effect.gen(function*() {
+  const file = join(yield* temporaryFolder, "broker.key")
+  writeFileSync(file, Redacted.value((yield* CurveKeys.generate).secretKey))
+  return [
+    ...["--tls-cert", Certificates.certOf("server"), "--tls-key", Certificates.keyOf("server")],
+    ...["--curve-secret-key-file", file]
+  ]
+})
+
 /** Starts one and waits until it is ready. It is killed with the scope. */
-export const start = Effect.fnUntraced(function*(flags: ReadonlyArray<string>) {
+export const start = Effect.fnUntraced(function*(attack: Pick<Attack, "flags" | "encrypted">) {
+  const flags = [...attack.flags ?? [], ...attack.encrypted === true ? yield* encryption : []]
+  const main = yield* Effect.promise(() => Bundle.of(path("../../src/cli/Main.ts")))
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn("sh", ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, process.execPath, ...args(flags)], {
+      spawn("sh", ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, process.execPath, ...args(main, flags)], {
         env: {
           ...process.env,
           KOSMONAUT_TOKEN: token,
-          NODE_COMPILE_CACHE: join(tmpdir(), "kosmonaut-test-cache")
+          KOSMONAUT_ADMIN_COOKIE: cookie,
+          ...Bundle.cache
         },
         stdio: ["ignore", "pipe", "pipe", "ipc"]
       })
     ),
     (child) => Effect.sync(() => child.kill("SIGKILL"))
   )
-  const ready = yield* Deferred.make<Omit<Target, "token">>()
+  const ready = yield* Deferred.make<Omit<Target, "token" | "cookie">>()
   const ended = yield* Deferred.make<string>()
   const answers: Array<Deferred.Deferred<Cost | undefined>> = []
   let how: string | undefined
@@ -102,8 +120,11 @@ export const start = Effect.fnUntraced(function*(flags: ReadonlyArray<string>) {
     if (log.length < 4000) log += chunk.toString()
     const said = /^ready (.*)\n/.exec(log)
     if (said === null) return
-    const { admin, backend, backendTcp, websocket } = JSON.parse(said[1]!)
-    Deferred.doneUnsafe(ready, Exit.succeed({ admin, backend, backendTcp, websocket }))
+    const { admin, backend, backendTcp, serverKey, websocket } = JSON.parse(said[1]!)
+    Deferred.doneUnsafe(
+      ready,
+      Exit.succeed<Omit<Target, "token" | "cookie">>({ admin, backend, backendTcp, serverKey, websocket })
+    )
     log = log.slice(said[0].length)
     logged = log.length
   }
@@ -124,7 +145,7 @@ export const start = Effect.fnUntraced(function*(flags: ReadonlyArray<string>) {
     Effect.flatMap(Deferred.await(ended), (how) => Effect.die(new Error(`The broker ended, ${how}: ${log}`)))
   )
   const broker: Broker = {
-    target: { ...target, token },
+    target: { ...target, token, cookie },
     cost: (question = "look") =>
       Effect.suspend(() => {
         if (how !== undefined || !child.connected) return Effect.undefined

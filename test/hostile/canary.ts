@@ -3,7 +3,9 @@
  * hears, the browser triggers numbered events that the Worker handles, and all of it is written down.
  */
 import { Clock, Deferred, Effect, Exit, Fiber, Layer, Redacted } from "effect"
+import * as Tls from "node:tls"
 import { Client, Kosmonaut, Worker } from "../../src/index.ts"
+import * as Certificates from "../harness/certificates.ts"
 import { eventually } from "../harness/eventually.ts"
 import { check, type Received, type Sent } from "./checker.ts"
 import type { Target } from "./stranger.ts"
@@ -23,9 +25,8 @@ interface Report {
 
 /** Begins, and goes on until its end is run, which gives what it has to report. */
 export const begin = Effect.fnUntraced(function*(target: Target) {
-  const url = (base: string) => `${base.replace("://", `://${target.token}@`)}/test`
-  const { client } = yield* backend(url(target.backend), { client: { requestTimeout: patience } })
-  const { worker } = yield* backend(url(target.backendTcp), { worker: { concurrency: 1 } })
+  const { client } = yield* backend(urlOf(target, "backend"), { client: { requestTimeout: patience } })
+  const { worker } = yield* backend(urlOf(target, "backendTcp"), { worker: { concurrency: 1 } })
   const broadcasts = record()
   const triggers = record()
   let enough = false
@@ -91,15 +92,25 @@ export const begin = Effect.fnUntraced(function*(target: Target) {
   }
 })
 
+// Over TCP the scheme alone says whether it is encrypted.
+const urlOf = ({ serverKey, token, ...target }: Target, transport: "backend" | "backendTcp"): string => {
+  const base = serverKey === undefined ? target[transport] : target[transport].replace("wr+tcp:", "wrs+tcp:")
+  const query = base.startsWith("wrs:") ? `?serverKey=${serverKey}` : ""
+  return `${base.replace("://", `://${token}@`)}/test${query}`
+}
+
 // Layers of their own, so that two of them are not one.
 const backend = (url: string, options: Partial<Kosmonaut.Options>) =>
   Effect.map(
-    Layer.build(Layer.fresh(Kosmonaut.layer({ url, ...options }))),
+    Layer.build(Layer.fresh(Kosmonaut.layer({ url, transport: { tls: { ca: Certificates.ca } }, ...options }))),
     (context) => ({
       client: Effect.runSync(Effect.provide(Client.Client, context)),
       worker: Effect.runSync(Effect.provide(Worker.Worker, context))
     })
   )
+
+// What `WebSocket` trusts, which has no option for it.
+Tls.setDefaultCACertificates([...Tls.getCACertificates("default"), Certificates.ca])
 
 const monotonic = Effect.map(Clock.Clock, () => () => performance.now())
 

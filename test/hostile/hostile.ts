@@ -50,7 +50,7 @@ export const run = (attack: Attack, duration: Duration.Input): Effect.Effect<Res
   Effect.scoped(Effect.orDie(live(attack, duration)))
 
 const live = Effect.fnUntraced(function*(attack: Attack, duration: Duration.Input) {
-  const broker = yield* Broker.start(attack.flags ?? [])
+  const broker = yield* Broker.start(attack)
   const canary = yield* Canary.begin(broker.target)
   yield* Effect.sleep("300 millis")
   const start = yield* broker.cost("collect")

@@ -28,6 +28,7 @@ const some = [
   "message flood",
   "squatters on TCP",
   "large messages over ZeroMQ",
+  "handshakes that stall",
   "everything at once"
 ]
 

@@ -13,8 +13,12 @@ export interface Target {
   readonly backend: string
   readonly backendTcp: string
   readonly admin: string
+  /** The broker's public key, if it encrypts. */
+  readonly serverKey?: string | undefined
   /** For those attacks alone whose attacker is a backend. */
   readonly token: string
+  /** For those alone whose attacker is an administrator. */
+  readonly cookie: string
 }
 
 /** One way to do harm. */
@@ -24,6 +28,8 @@ export interface Attack {
   readonly sentence: string
   /** Flags that the broker needs for it, or to limit it. */
   readonly flags?: ReadonlyArray<string>
+  /** Whether the broker has a certificate and a key, and the canary encrypts. */
+  readonly encrypted?: boolean
   /** Whether the broker has to get rid of them while they still attack, and not only when they have gone. */
   readonly expelled?: boolean
   /** Whether the attackers end their work at some time and then only stay; the time of the attack begins with that. */

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
+import * as V8 from "node:v8"
+import { runInNewContext } from "node:vm"
 import * as SizedMap from "../../src/protocol/SizedMap.ts"
 import { cpuTime } from "../harness/cpuTime.ts"
 import { int, pick } from "./arbitraries.ts"
@@ -60,4 +62,28 @@ describe("SizedMap", () => {
     // Quadratic time would be many seconds.
     expect(cpuTime() - start).toBeLessThan(1000)
   })
+
+  it("takes no memory for entries that have come and gone while nobody asked for the oldest", () => {
+    const collect = collector()
+    const map = SizedMap.make<number>(() => 1)
+    map.set("first", 1)
+    expect(map.oldest()).toEqual(["first", 1])
+    const heap = () => {
+      collect()
+      return process.memoryUsage().heapUsed / 1_048_576
+    }
+    const before = heap()
+    for (let n = 0; n < 2_000_000; n++) {
+      map.set(`key ${n}`, n)
+      if (n > 0) map.remove(`key ${n - 1}`)
+    }
+    expect(heap() - before).toBeLessThan(4)
+    expect(map.oldest()).toEqual(["first", 1])
+  })
 })
+
+/** Collects all garbage at once. */
+const collector = (): () => void => {
+  V8.setFlagsFromString("--expose-gc")
+  return runInNewContext("gc") as () => void
+}

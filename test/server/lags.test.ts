@@ -84,7 +84,7 @@ describe("lags", () => {
           version: 0,
           sendUnsafe: () => {},
           closeUnsafe: () => {},
-          measureUnsafe: (lag, since) => {
+          measureUnsafe: (lag, since = performance.now()) => {
             measured[index]!++
             lag.addUnsafe(performance.now() - since)
           }

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Scope } from "effect"
+import { Effect, Layer, Redacted, Scope } from "effect"
 import * as Https from "node:https"
 import { Broker, type BrokerConfig } from "../../src/server/index.ts"
 import * as Certificates from "../harness/certificates.ts"
@@ -7,7 +7,9 @@ import { eventually } from "../harness/eventually.ts"
 import { logged } from "../harness/logged.ts"
 import * as RawTcp from "../harness/RawTcp.ts"
 import * as RawWebSocket from "../harness/RawWebSocket.ts"
+import * as TcpProxy from "../harness/TcpProxy.ts"
 import { layer, TestBroker } from "../harness/TestBroker.ts"
+import * as TlsHello from "../harness/TlsHello.ts"
 import { withBroker } from "../harness/withBroker.ts"
 
 const { connect: open } = Certificates
@@ -59,6 +61,27 @@ describe("the browsers' port with a certificate", () => {
       assert.strictEqual((yield* get(broker.websocketPort, "/nope")).status, 404)
     }).pipe(withBroker({ tls })))
 
+  it.live("sends and reads nothing in clear text", () =>
+    Effect.gen(function*() {
+      const { vhost } = yield* TestBroker
+      const seen: Array<Buffer> = []
+      const tap = yield* TcpProxy.make(yield* port, (bytes) => seen.push(bytes))
+      const raw = yield* RawWebSocket.connect(tap.port, "/test", { open })
+      assert.include(text(yield* raw.next), ":connected")
+      const token = Redacted.value(yield* vhost.accessTokens.issue("joe", ".*"))
+      yield* raw.send(1, JSON.stringify({ auth: { token } }))
+      assert.include(text(yield* raw.next), ":authenticated")
+      yield* raw.send(1, `{"subscribe":{"channel":"private-room"}}`)
+      assert.include(text(yield* raw.next), ":subscribed")
+      yield* vhost.channels.broadcast("private-room", "secret-event", { text: "secret-text" })
+      assert.include(text(yield* raw.next), "secret-text")
+      const wire = Buffer.concat(seen).toString("latin1")
+      assert.isAbove(wire.length, 1000)
+      for (const secret of [token, "secret-event", "secret-text", "/test", "joe", "private-room", "subscribe"]) {
+        assert.notInclude(wire, secret)
+      }
+    }).pipe(withBroker({ tls })))
+
   it.live("is ready, by the admin port", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
@@ -88,14 +111,34 @@ describe("the browsers' port with a certificate", () => {
       assert.isFalse(yield* answers.hasEnded)
     }).pipe(withBroker({ tls, browsers: { pingInterval: "400 millis" } })))
 
+  it.live("closes a handshake that does not begin, or does not end, in time", () =>
+    Effect.gen(function*() {
+      const hello = yield* Effect.promise(TlsHello.make)
+      const peers = yield* Effect.replicateEffect(Effect.flatMap(port, RawTcp.connect), 3)
+      for (const [n, peer] of peers.entries()) {
+        yield* peer.send(hello.subarray(0, Math.floor(hello.length * n / 2)))
+      }
+      const slow = yield* Effect.flatMap(port, RawTcp.connect)
+      yield* Effect.forkScoped(
+        Effect.forEach(hello, (byte) => Effect.andThen(slow.send(Buffer.from([byte])), Effect.sleep("100 millis")))
+      )
+      yield* Effect.forEach([...peers, slow], ({ ended }) => ended)
+      yield* browser
+    }).pipe(withBroker({ tls })))
+
   it.live("ends although a handshake has not ended", () =>
     Effect.gen(function*() {
       const scope = yield* Effect.scope
       const silent = yield* Effect.gen(function*() {
         yield* browser
-        return yield* Scope.provide(Effect.flatMap(port, RawTcp.connect), scope)
+        const [silent, half] = yield* Effect.replicateEffect(
+          Scope.provide(Effect.flatMap(port, RawTcp.connect), scope),
+          2
+        )
+        yield* half!.send(Buffer.from([0x16, 3, 1]))
+        return [silent!, half!]
       }).pipe(withBroker({ tls }))
-      yield* silent.ended
+      for (const { ended } of silent) yield* ended
     }))
 
   it.live("disconnects a browser that does not read, by the bytes that are queued for it", () =>

@@ -51,19 +51,26 @@ describe("a turn", () => {
       assert.isBelow(longest, 10)
     }))
 
-  it.live("leaves a share to each connection if it is over", () =>
+  it.live("has shares, and gives each of those that come last one after the other", () =>
     withStoppedClock(Effect.fnUntraced(function*(pass) {
       yield* immediate
-      EventLoop.finish()
+      yield* immediate
       const share = EventLoop.shareFromNow()
-      assert.isTrue(EventLoop.isOverFor(0))
-      assert.isFalse(EventLoop.isOverFor(share))
+      assert.isFalse(EventLoop.isShareOver(share))
       pass(1)
-      assert.isTrue(EventLoop.isOverFor(share))
+      assert.isTrue(EventLoop.isShareOver(share))
+      const order: Array<string> = []
+      const long = (name: string) => () => {
+        order.push(name)
+        pass(1)
+        if (order.length < 20) EventLoop.enqueueLast(long(name))
+      }
+      EventLoop.enqueueLast(long("a"))
+      EventLoop.enqueueLast(long("b"))
+      EventLoop.enqueueLast(() => order.push("short"))
       yield* immediate
-      yield* immediate
-      EventLoop.begin()
-      assert.isFalse(EventLoop.isOverFor(0), "in a new turn")
+      assert.deepStrictEqual(order.slice(0, 5), ["a", "b", "short", "a", "b"])
+      assert.isBelow(order.length, 20, "not all in one turn")
     })))
 
   it.live("comes to those who wait in their order, over as many turns as they need", () =>
@@ -109,6 +116,26 @@ describe("a turn", () => {
       })
       yield* immediate
       assert.deepStrictEqual(order, ["first, over: true", "waiting, over: false"])
+    })))
+
+  it.live("comes last to those who let all others go first, and to one of them if no time is left", () =>
+    withStoppedClock(Effect.fnUntraced(function*(pass) {
+      yield* immediate
+      yield* immediate
+      const order: Array<string> = []
+      const task = (name: string, millis: number) => () => {
+        order.push(name)
+        pass(millis)
+      }
+      for (const name of ["a", "b", "c", "d"]) EventLoop.enqueueLast(task(name, 5))
+      for (const name of ["A", "B"]) EventLoop.enqueue(task(name, 9))
+      yield* immediate
+      assert.deepStrictEqual(order, ["A", "a"])
+      EventLoop.enqueue(task("C", 0))
+      yield* immediate
+      assert.deepStrictEqual(order, ["A", "a", "B", "b"])
+      yield* immediate
+      assert.deepStrictEqual(order, ["A", "a", "B", "b", "C", "c", "d"])
     })))
 
   it.live("does not come to others before what goes first and finishes it has ended", () =>

@@ -215,6 +215,19 @@ describe("a handshake", () => {
     return Zmtp.encodeFrame(4, content)
   }
 
+  it.live("that does not end in time ends the connection", () =>
+    Effect.gen(function*() {
+      const { broker } = yield* TestBroker
+      const hello = CurveClient.make(server).hello()
+      const attempts = [[], [command("HELLO", hello)], [command("HELLO", hello).subarray(0, 50)]]
+      const peers = yield* Effect.forEach(attempts, (attempt) =>
+        Effect.tap(
+          RawTcp.connect(broker.backendPort),
+          ({ send }) => send(Buffer.concat([Zmtp.curveGreeting, ...attempt]))
+        ))
+      yield* Effect.forEach(peers, ({ ended }) => ended)
+    }).pipe(withKey()))
+
   it.live("that is replayed or wrong ends the connection, and the broker serves on", () =>
     Effect.gen(function*() {
       const { broker, urls } = yield* TestBroker

@@ -16,6 +16,7 @@ import {
   SubscriptionRef
 } from "effect"
 import * as Crypto from "node:crypto"
+import * as Net from "node:net"
 import { Client, ConnectionState, Kosmonaut, type KosmonautError, Worker } from "../../src/index.ts"
 import * as TcpTransport from "../../src/transport/TcpTransport.ts"
 import * as TcpTransportServer from "../../src/transport/TcpTransportServer.ts"
@@ -27,6 +28,7 @@ import { identity } from "../harness/identity.ts"
 import * as RawTcp from "../harness/RawTcp.ts"
 import * as TcpProxy from "../harness/TcpProxy.ts"
 import { TestBroker, token } from "../harness/TestBroker.ts"
+import * as TlsHello from "../harness/TlsHello.ts"
 import { withBroker } from "../harness/withBroker.ts"
 import { suite } from "./TransportTest.ts"
 
@@ -201,14 +203,51 @@ describe("a port with TLS", () => {
       yield* open({ tls: { ca } })
     }).pipe(withBroker(optionsOf("server"))))
 
+  it.live("begins one handshake in a turn of the event loop, once all of its first message is there", () =>
+    Effect.gen(function*() {
+      const hello = yield* Effect.promise(TlsHello.make)
+      const begun: Array<number> = []
+      const server = yield* Effect.acquireRelease(
+        Effect.callback<Net.Server>((resume) => {
+          const server = Net.createServer((socket) => decrypt(socket, () => begun.push(turn)))
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.sync(() => server.close())
+      )
+      const { port } = server.address() as Net.AddressInfo
+      const clients = yield* Effect.replicateEffect(RawTcp.connect(port), 20)
+      let turn = 0
+      const count = () => {
+        turn++
+        if (begun.length < clients.length) setImmediate(count)
+      }
+      count()
+      for (const client of clients) yield* client.send(hello.subarray(0, hello.length - 1))
+      // What another one sends afterwards has arrived.
+      yield* Effect.gen(function*() {
+        const after = yield* RawTcp.connect(port)
+        yield* after.send(hello)
+        yield* eventually(Effect.sync(() => begun.length), (length) => length === 1)
+      })
+      begun.length = 0
+      for (const client of clients) client.socket.write(hello.subarray(-1))
+      yield* eventually(Effect.sync(() => begun.length), (length) => length === clients.length)
+      assert.strictEqual(new Set(begun).size, clients.length)
+    }))
+
   it.live("closes a handshake that does not end in time", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
-      const [silent, half] = [yield* RawTcp.connect(broker.tcpPort), yield* RawTcp.connect(broker.tcpPort)]
+      const [silent, half, whole] = [
+        yield* RawTcp.connect(broker.tcpPort),
+        yield* RawTcp.connect(broker.tcpPort),
+        yield* RawTcp.connect(broker.tcpPort)
+      ]
       yield* half.send(Buffer.from([0x16, 3, 1]))
+      yield* whole.send(yield* Effect.promise(TlsHello.make))
       const done = yield* Deferred.make<void>()
       Certificates.connect(broker.tcpPort).on("close", () => Deferred.doneUnsafe(done, Exit.void))
-      yield* Effect.all([silent.ended, half.ended, Deferred.await(done)])
+      yield* Effect.all([silent.ended, half.ended, whole.ended, Deferred.await(done)])
     }).pipe(withBroker(optionsOf("server"))))
 
   it.live("ends with the broker, whatever a handshake does", () =>

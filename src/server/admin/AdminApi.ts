@@ -59,6 +59,9 @@ export const broker = HttpApiGroup.make("broker").add(
   HttpApiEndpoint.get("status", "/status", { success: Model.Status }).annotateMerge(
     describe("What the broker has now, over all vhosts")
   ),
+  HttpApiEndpoint.get("nodes", "/nodes", { success: Model.Nodes, error: Errors.UnavailableError }).annotateMerge(
+    describe("The living nodes of the cluster", "None for a broker that is alone")
+  ),
   HttpApiEndpoint.get("overview", "/overview", { success: Model.Overview }).annotateMerge(
     describe("What a dashboard shows of the broker", "As often as once a second: it costs no more if there is more")
   ),
@@ -263,7 +266,7 @@ export const deadLetters = HttpApiGroup.make("deadLetters").add(
     params: vhost,
     query: Model.Page,
     success: Model.part(Model.DeadLetter),
-    error: Errors.NotFoundError
+    error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(describe("The dead letters, the oldest first")),
   HttpApiEndpoint.post("replayAll", "/vhosts/:vhost/dead-letters/replay", {
     params: vhost,

@@ -85,6 +85,28 @@ export const Status = Schema.Struct({
 })
 
 /**
+ * A living node of a cluster: its incarnation, with which the `sid`s of its browsers begin, and its name; in how many seconds its lease
+ * ends unless it is renewed; when it has started, in milliseconds since 1970; and what it has to do, by name.
+ *
+ * @since 0.1.0
+ */
+export const Node = Schema.Struct({
+  node: Schema.String,
+  name: Schema.String,
+  leaseSeconds: Schema.Number,
+  version: Schema.String,
+  startedAt: Count,
+  load: Schema.Record(Schema.String, Schema.Number)
+})
+
+/**
+ * The living nodes of a cluster.
+ *
+ * @since 0.1.0
+ */
+export const Nodes = Schema.Struct({ nodes: Schema.Array(Node) })
+
+/**
  * A distribution of durations: `counts` says how many took at most as many seconds as `bounds` has in the same place, and its last
  * number how many there were.
  *

@@ -44,3 +44,6 @@ export const ended = (vhost: string): string => ofVhost(vhost, "ended")
 
 /** What begins the names of the snapshots of a vhost's log; the offset follows. Each is a list of its parts. */
 export const snapshot = (vhost: string): string => ofVhost(vhost, "snapshot:")
+
+/** A list: the queues that a node is to look into. */
+export const wake = (node: string): string => `${prefix}wake:${node}`

@@ -18,30 +18,12 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { LeaseLostError, UnsuitableRedisError } from "../BrokerError.ts"
+import type { Load, Node } from "../engine/Cluster.ts"
 import type { Connection } from "./Connection.ts"
 import * as LeaseScripts from "./internal/leaseScripts.ts"
 import type { CommandError } from "./internal/link.ts"
 import * as Keys from "./Keys.ts"
 import * as Script from "./Script.ts"
-
-/** A living node. */
-export interface Node {
-  /** Its incarnation, 8 hexadecimal digits. */
-  readonly node: string
-  /** What people call it. */
-  readonly name: string
-  /** In how many milliseconds its lease ends, unless it is renewed. */
-  readonly lease: number
-  /** The version of the package that it runs. */
-  readonly version: string
-  /** When it has started, in milliseconds since 1970 by its own clock. */
-  readonly startedAt: number
-  /** What it has to do. */
-  readonly load: Load
-}
-
-/** What a node has to do, by name: `browsers`, `workers`, `position`. */
-export type Load = Readonly<Record<string, number>>
 
 /** The nodes. */
 export interface Nodes {

@@ -18,17 +18,22 @@ import * as LogScripts from "./internal/logScripts.ts"
 import * as Keys from "./Keys.ts"
 import type { Nodes } from "./Nodes.ts"
 
-/** Makes the log of a vhost. */
-export type LogOf = (vhost: string) => SharedLog
+/** The logs. */
+export interface RedisLogs {
+  /** Makes the log of a vhost. */
+  readonly logOf: (vhost: string) => SharedLog
+  /** How many entries this node has read, as the sum of its positions. */
+  readonly position: () => number
+}
 
 /** Makes the logs, until the scope ends. */
 export const make = Effect.fnUntraced(function*(
   connection: Connection,
   nodes: Nodes
-): Effect.fn.Return<LogOf, never, Scope.Scope> {
+): Effect.fn.Return<RedisLogs, never, Scope.Scope> {
   const reader = yield* LogReader.make(connection, nodes)
   const append = yield* Appender.make(nodes, reader.lose)
-  return (vhost) => {
+  const logOf = (vhost: string): SharedLog => {
     const [head, log] = [Keys.head(vhost), Keys.log(vhost)]
     let current = ""
     return {
@@ -54,6 +59,7 @@ export const make = Effect.fnUntraced(function*(
         store(nodes, { head, log, name: Keys.snapshot(vhost) }, { epoch, offset, parts })
     }
   }
+  return { logOf, position: reader.position }
 })
 
 // One part at a time, so that nothing else waits long.

@@ -30,10 +30,10 @@ export interface Browser {
   /** The same for many messages at once; browsers that are sent the same array share what is made of it. Default one by one. */
   readonly sendAllUnsafe?: (messages: ReadonlyArray<string>) => void
   /**
-   * Measures from `since`, by `performance.now()`, until what it was sent is written to its socket, and adds that to a lag. It
-   * measures one thing at a time, and ignores others meanwhile. Default nothing, for one without a socket.
+   * Measures from `since`, by `performance.now()` and by default now, until what it was sent is written to its socket, and adds that
+   * to a lag. It measures one thing at a time, and ignores others meanwhile. Default nothing, for one without a socket.
    */
-  readonly measureUnsafe?: (lag: Lag, since: number) => void
+  readonly measureUnsafe?: (lag: Lag, since?: number) => void
   /** What its connection is like now, for administrators. Default nothing, for one without a socket. */
   readonly connectionUnsafe?: () => BrowserConnection
   /** Ends the connection with this close code, once what was sent has left. */

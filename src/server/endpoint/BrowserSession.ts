@@ -128,12 +128,12 @@ const handleAll = Effect.fnUntraced(function*(
   messages: ReadonlyArray<string>,
   admit: Admit | undefined
 ) {
-  let share = 0
+  let share: number | undefined
   for (const [index, message] of messages.entries()) {
     // A browser that sends many messages at once yields to the others, also if it sends them as one.
-    if (index > 0 && (index % turn === 0 || EventLoop.isOverFor(share))) {
-      yield* Effect.yieldNow
-      EventLoop.begin()
+    const isOver = share === undefined ? EventLoop.isOver() : EventLoop.isShareOver(share)
+    if (index > 0 && (index % turn === 0 || isOver)) {
+      yield* EventLoop.nextLast
       share = EventLoop.shareFromNow()
     }
     if (state.hasEnded) return false

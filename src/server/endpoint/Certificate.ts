@@ -55,7 +55,7 @@ const make = Effect.gen(function*() {
     yield* Effect.logInfo(`Using the new certificate in ${files.cert}`)
   })
   yield* every(tls.reloadInterval, reported(reload))
-  return Certificate.of({ decrypt: (socket) => decrypt(socket) })
+  return Certificate.of({ decrypt: (socket, serve) => decrypt(socket, serve) })
 })
 
 // The two files are not replaced in the same moment: what is wrong counts if it still is at the next look.

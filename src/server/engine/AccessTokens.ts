@@ -8,6 +8,7 @@
  */
 
 import type * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -53,8 +54,29 @@ export interface AccessTokens {
    */
   readonly verify: StatelessTokens.StatelessTokens["verify"]
   /** Revokes the tokens of a user with which no browser has authenticated yet, and returns how many there were. */
-  readonly revoke: (uid: string) => Effect.Effect<number>
+  readonly revoke: (uid: string) => Effect.Effect<number, InternalError>
 }
+
+/**
+ * What the tokens of a vhost need wherever they are kept.
+ *
+ * @since 0.1.0
+ */
+export interface Shared {
+  readonly maxAccessTokens: number
+  readonly accessTokenTimeToLive: Duration.Duration
+  readonly clock: Clock.Clock
+  readonly patterns: Patterns.Patterns
+}
+
+/**
+ * The tokens of vhosts that several nodes share. A broker without this service has tokens of its own.
+ *
+ * @since 0.1.0
+ */
+export class SharedAccessTokens extends Context.Service<SharedAccessTokens, {
+  readonly tokensOf: (vhost: string, options: Shared) => Omit<AccessTokens, "verify">
+}>()("kosmonaut/server/engine/SharedAccessTokens") {}
 
 /**
  * A token that is not used yet.
@@ -115,7 +137,7 @@ export const make = (options: {
       yield* permissionOf(uid, pattern, granted)
       dropExpired(now)
       if (tokens.size() >= options.maxAccessTokens) {
-        return yield* new InternalError({ detail: `${tokens.size()} access tokens are unused, which is the limit` })
+        return yield* tooMany(tokens.size())
       }
       const token = Hex.encode(SecureRandom.randomBytesUnsafe(64))
       const issued = Redacted.make(token)
@@ -180,4 +202,34 @@ const restored = (issued: Issued, clock: Clock.Clock, timeToLive: number): Unuse
   return { token: Redacted.value(token), uid, pattern, granted, expiresAt: endsAt }
 }
 
-const unauthorized = new UnauthorizedError({ detail: "the single access token is unknown, used or expired" })
+/**
+ * What else a token grants, as text that says for how long; empty if there is nothing.
+ *
+ * @since 0.1.0
+ */
+export const encodeGrant = (options: Options | undefined): string => (options && StoredGrant.encode(options, 0)) ?? ""
+
+/**
+ * What it grants now, `age` milliseconds after it was issued.
+ *
+ * @since 0.1.0
+ */
+export const decodeGrant = (text: string, age: number, clock: Clock.Clock): Permission.Granted | undefined =>
+  text === "" ? undefined : StoredGrant.decode(text, age, Timeline.nowOf(clock))
+
+/**
+ * The failure to issue a token if as many as may be are unused.
+ *
+ * @since 0.1.0
+ */
+export const tooMany = (unused: number): InternalError =>
+  new InternalError({ detail: `${unused} access tokens are unused, which is the limit` })
+
+/**
+ * The failure to use a token.
+ *
+ * @since 0.1.0
+ */
+export const unauthorized: UnauthorizedError = new UnauthorizedError({
+  detail: "the single access token is unknown, used or expired"
+})

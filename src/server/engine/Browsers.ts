@@ -25,10 +25,10 @@ import type { Log, Rejections } from "./Log.ts"
 export interface Browsers {
   /** A browser has connected. */
   readonly enterUnsafe: (browser: Browser) => void
-  /** A browser has authenticated, see `Log.identify`. Done when it is called if the broker is alone. */
-  readonly identifyUnsafe: (browser: Browser, uid: string, info?: Permission["info"]) => Effect.Effect<void>
-  /** A browser becomes that of another user, see `Log.forgetUser`. Done when it is called if the broker is alone. */
-  readonly forgetUserUnsafe: Log["forgetUser"]
+  /** A browser has authenticated, see `Log.identify`. */
+  readonly identify: (browser: Browser, uid: string, info?: Permission["info"]) => Effect.Effect<void>
+  /** A browser becomes that of another user, see `Log.forgetUser`. */
+  readonly forgetUser: Log["forgetUser"]
   /** A browser has disconnected, and leaves its channels, see `Log.leave`. */
   readonly leave: Log["leave"]
   /**
@@ -94,8 +94,8 @@ export const make = (state: VhostState, log: Log): Browsers => {
   const counters = { rejected: 0 }
   return {
     enterUnsafe: log.enter,
-    identifyUnsafe: log.identify,
-    forgetUserUnsafe: log.forgetUser,
+    identify: log.identify,
+    forgetUser: log.forgetUser,
     leave: log.leave,
     sendTo: (sid, event, data) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "SendTo", sid, event, data }))),
     sendToUser: (uid, event, data) =>

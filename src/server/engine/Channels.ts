@@ -147,7 +147,7 @@ export interface Channels {
   /** Whether a browser is subscribed. */
   readonly has: (name: string, browser: Browser) => Effect.Effect<boolean, FindError>
   /**
-   * Unsubscribes a browser from all its channels, without a message to it. After 10 000 deliveries to others it yields before
+   * Unsubscribes a browser from all its channels, without a message to it. After its share of the turn it yields before
    * the next channel; if it is interrupted there, the browser stays subscribed to the rest.
    */
   readonly leave: (browser: Browser) => Effect.Effect<void>
@@ -204,7 +204,7 @@ export interface ChannelCounters {
  */
 export const make = (state: VhostState.VhostState, log: Log): Channels => {
   const get = (name: string) => VhostState.channelOf(state, name)
-  const find = makeFind(get, log)
+  const { find, findNow } = makeFind(get, log)
   const broadcastUnsafe: Channels["broadcastUnsafe"] = (broadcast) => log.commit(broadcast)
 
   return {
@@ -215,7 +215,7 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
       History.expire(state.histories)
       return Array.from(state.channels.values()).flatMap(({ value }) => value === undefined ? [] : [infoOf(value)])
     }),
-    describe: (name) => Effect.map(find(name), infoOf),
+    describe: (name) => Effect.map(findNow(name), infoOf),
     listAfter: (prefix, cursor) =>
       Channel.partAfter(
         state.ordered,
@@ -223,7 +223,7 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
         (channel) => channel.name.startsWith(prefix) ? infoOf(channel) : undefined
       ),
     subscribersAfter: (name, cursor) =>
-      Effect.map(find(name), ({ subscriptions, visible }) =>
+      Effect.map(findNow(name), ({ subscriptions, visible }) =>
         Channel.partAfter(
           visible,
           cursor,
@@ -267,15 +267,19 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
   }
 }
 
-// This broker may not have applied yet that a channel was opened.
-const makeFind = (get: (name: string) => Channel.Channel | undefined, log: Log) => (name: string) =>
-  Effect.suspend((): Effect.Effect<Channel.Channel, FindError> => {
+const makeFind = (get: (name: string) => Channel.Channel | undefined, log: Log) => {
+  const found = (name: string): Exit.Exit<Channel.Channel, ChannelNotFoundError> => {
     const channel = get(name)
-    return channel !== undefined ? Exit.succeed(channel) : Effect.flatMap(log.barrier, () => {
-      const channel = get(name)
-      return channel !== undefined ? Exit.succeed(channel) : Exit.fail(new ChannelNotFoundError({ channel: name }))
-    })
-  })
+    return channel === undefined ? Exit.fail(new ChannelNotFoundError({ channel: name })) : Exit.succeed(channel)
+  }
+  /** A channel with all that was committed anywhere before. */
+  const findNow = (name: string): Effect.Effect<Channel.Channel, FindError> =>
+    Effect.andThen(log.barrier, Effect.suspend(() => found(name)))
+  /** A channel. This broker may not have applied yet that it was opened. */
+  const find = (name: string): Effect.Effect<Channel.Channel, FindError> =>
+    Effect.suspend(() => get(name) === undefined ? findNow(name) : found(name))
+  return { find, findNow }
+}
 
 const watch = <E>(channel: Effect.Effect<Channel.Channel, E>, tap: Tap): Effect.Effect<void, E, Scope.Scope> =>
   Effect.acquireRelease(

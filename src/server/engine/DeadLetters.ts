@@ -11,6 +11,7 @@
 
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type { InternalError } from "../../protocol/KosmonautError.ts"
 import * as SizedMap from "../../protocol/SizedMap.ts"
 import { ownText } from "./internal/ownText.ts"
 import * as Journal from "./Journal.ts"
@@ -42,17 +43,29 @@ export interface DeadLetter {
  */
 export interface DeadLetters {
   /** Adds one. */
+  readonly add: (letter: Omit<DeadLetter, "failedAt">) => Effect.Effect<void, InternalError>
+  /** All of them, the oldest first. Fails only if several brokers share them, and they cannot be reached. */
+  readonly list: Effect.Effect<ReadonlyArray<DeadLetter>, InternalError>
+  /** Removes and returns one; `undefined` if none has this id. */
+  readonly take: (id: string) => Effect.Effect<DeadLetter | undefined, InternalError>
+  /** Removes and returns all, the oldest first. */
+  readonly takeAll: Effect.Effect<ReadonlyArray<DeadLetter>, InternalError>
+  /** How many there are now, and how many were added and dropped since the start. */
+  readonly counters: { readonly count: number; readonly added: number; readonly dropped: number }
+}
+
+/**
+ * The dead letters of a single broker. Each operation is one synchronous step.
+ *
+ * @since 0.1.0
+ */
+export interface LocalDeadLetters extends DeadLetters {
+  readonly list: Effect.Effect<ReadonlyArray<DeadLetter>>
+  readonly take: (id: string) => Effect.Effect<DeadLetter | undefined>
+  readonly takeAll: Effect.Effect<ReadonlyArray<DeadLetter>>
   readonly add: (letter: Omit<DeadLetter, "failedAt">) => Effect.Effect<void>
   /** Adds one in the same step. */
   readonly addUnsafe: (letter: Omit<DeadLetter, "failedAt">) => void
-  /** All of them, the oldest first. */
-  readonly list: Effect.Effect<ReadonlyArray<DeadLetter>>
-  /** Removes and returns one; `undefined` if none has this id. */
-  readonly take: (id: string) => Effect.Effect<DeadLetter | undefined>
-  /** Removes and returns all, the oldest first. */
-  readonly takeAll: Effect.Effect<ReadonlyArray<DeadLetter>>
-  /** How many there are now, and how many were added and dropped since the start. */
-  readonly counters: { readonly count: number; readonly added: number; readonly dropped: number }
 }
 
 /**
@@ -81,7 +94,7 @@ export const make = (options: {
   readonly journal?: Journal.Journal | undefined
   /** The dead letters to restore, the oldest first. */
   readonly letters?: ReadonlyArray<DeadLetter> | undefined
-}): DeadLetters => {
+}): LocalDeadLetters => {
   const journal = options.journal ?? Journal.none
   const letters = SizedMap.make(sizeOf)
   // The unhandled ones, which are dropped first.
@@ -107,7 +120,7 @@ export const make = (options: {
       counters.dropped++
     }
   }
-  const addUnsafe: DeadLetters["addUnsafe"] = (letter) => {
+  const addUnsafe: LocalDeadLetters["addUnsafe"] = (letter) => {
     const failedAt = Math.floor(options.clock.currentTimeMillisUnsafe())
     const dead = { ...letter, reason: ownText(letter.reason.slice(0, 500)), failedAt }
     insert(dead)

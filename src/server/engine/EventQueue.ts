@@ -13,7 +13,9 @@
  * the lifecycle lane the oldest event is dropped instead. If the unacked events alone exceed the limits, events are delivered
  * only to workers that hold none.
  *
- * Locally each operation is one synchronous step, and `enqueue` and `grant` deliver before they return.
+ * Locally each operation is one synchronous step, and `enqueue` and `grant` deliver before they return. Of a queue that several
+ * brokers share, what is known at once is what this broker saw last: the counters are its own and add up over all brokers, the
+ * numbers of a lane are those of the whole queue.
  *
  * @since 0.1.0
  */
@@ -23,7 +25,7 @@ import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import { byteLength } from "../../protocol/Frame.ts"
-import type { DeadLetters } from "./DeadLetters.ts"
+import type { LocalDeadLetters } from "./DeadLetters.ts"
 import type { Lags } from "./internal/lags.ts"
 import type { Timeline } from "./internal/timeline.ts"
 import type * as Journal from "./Journal.ts"
@@ -158,6 +160,15 @@ export class QueueFullError extends Data.TaggedError("QueueFullError")<{
 export class NoWorkerError extends Data.TaggedError("NoWorkerError")<{ readonly lane: Lane }> {}
 
 /**
+ * The queue that several nodes share cannot be reached. If the event `maybeQueued` it may be handled nevertheless.
+ *
+ * @since 0.1.0
+ */
+export class QueueUnavailableError extends Data.TaggedError("QueueUnavailableError")<{
+  readonly maybeQueued: boolean
+}> {}
+
+/**
  * An event that is restored.
  *
  * @since 0.1.0
@@ -184,14 +195,22 @@ export interface StoredEvent {
  * @since 0.1.0
  */
 export interface EventQueue {
-  /** Enqueues an event, and delivers it if a worker has credit. Without a worker, requests and lifecycle events fail. */
-  readonly enqueue: (event: Enqueue) => Effect.Effect<"Queued" | "Duplicate", QueueFullError | NoWorkerError>
+  /**
+   * Enqueues an event, and delivers it if a worker has credit. Without a worker, requests and lifecycle events fail. It acts when
+   * it is called; the effect waits until the event is queued, or is an `Exit`.
+   */
+  readonly enqueue: (
+    event: Enqueue
+  ) => Effect.Effect<"Queued" | "Duplicate", QueueFullError | NoWorkerError | QueueUnavailableError>
   /** Sets the total capacity of the workers, and delivers within the call. `capacity` is read again for every delivery. */
   readonly grant: (capacity: Readonly<Record<Lane, Capacity>>) => void
   /** Ends deliveries; ignored for events that are not delivered. Requeued events are delivered with the next `grant`. */
   readonly settle: (events: ReadonlyArray<Queued>, outcome: Outcome) => void
-  /** Removes the event of a lane with this `dedupeKey`; `false` if it was ever delivered, or if there is none. */
-  readonly cancel: (lane: Lane, dedupeKey: string) => boolean
+  /**
+   * Removes the event of a lane with this `dedupeKey`; `false` if it was ever delivered, or if there is none. It acts when it is
+   * called; the effect waits for the outcome, or is an `Exit`. Keys of requests are those of this broker.
+   */
+  readonly cancel: (lane: Lane, dedupeKey: string) => Effect.Effect<boolean>
   /**
    * Requeues events whose backoff or delay has ended, delivers them, and ends requests whose deadline has passed: at most 256,
    * so that many do not hold up the rest. If there are more, `nextDue` has passed and the caller calls again in a later turn.
@@ -249,7 +268,7 @@ export interface Options {
   readonly maxDeliveries: number
   readonly redeliveryBackoff: Duration.Duration
   readonly lifecycleRetention: Duration.Duration
-  readonly deadLetters: DeadLetters
+  readonly deadLetters: LocalDeadLetters
   readonly clock: Clock.Clock
   /** What acks are measured by, default nothing. */
   readonly lags?: Pick<Lags, "ofLane"> | undefined

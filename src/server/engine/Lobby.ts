@@ -174,8 +174,15 @@ export interface LobbyCounters {
  *
  * @since 0.1.0
  */
-export const make = (options: Dispatcher.Options): Lobby => {
-  const state = Dispatcher.make(options)
+export const make = (options: Dispatcher.LocalOptions): Lobby => makeWith(options, Dispatcher.localQueue(options))
+
+/**
+ * Makes a vhost's lobby on a queue.
+ *
+ * @since 0.1.0
+ */
+export const makeWith = (options: Dispatcher.Options, makeQueue: Dispatcher.MakeQueue): Lobby => {
+  const state = Dispatcher.make(options, makeQueue)
   const { queue, workers } = state
   const { find } = workers
   const settle: Settle = (...delivery) => Effect.sync(() => settleUnsafe(state, ...delivery))

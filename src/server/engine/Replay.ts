@@ -1,7 +1,7 @@
 /**
  * Lists a vhost's dead letters, and replays them.
  *
- * A dead letter becomes an event in one synchronous step. Dead letters that are replayed together keep their order; if the
+ * A dead letter of a single broker becomes an event in one synchronous step. Dead letters that are replayed together keep their order; if the
  * queue is full, the rest stay dead letters.
  *
  * @since 0.1.0
@@ -12,7 +12,7 @@ import * as Scheduler from "effect/Scheduler"
 import type { InternalError } from "../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../protocol/Lifecycle.ts"
 import type { Listed } from "./Channels.ts"
-import type { DeadLetter, DeadLetters } from "./DeadLetters.ts"
+import type { DeadLetter, LocalDeadLetters } from "./DeadLetters.ts"
 import type { Lobby } from "./Lobby.ts"
 
 /**
@@ -39,9 +39,9 @@ export interface Replay {
   /** Replays one; `false` if none has this id. */
   readonly replay: (id: string) => Effect.Effect<boolean, InternalError>
   /** Replays all, the oldest first, until the queue is full. */
-  readonly replayAll: Effect.Effect<Replayed>
+  readonly replayAll: Effect.Effect<Replayed, InternalError>
   /** Those after a cursor, the oldest first. */
-  readonly deadLettersAfter: (cursor: number) => Effect.Effect<Iterable<Listed<DeadLetter>>>
+  readonly deadLettersAfter: (cursor: number) => Effect.Effect<Iterable<Listed<DeadLetter>>, InternalError>
 }
 
 /**
@@ -49,7 +49,7 @@ export interface Replay {
  *
  * @since 0.1.0
  */
-export const make = (deadLetters: DeadLetters, lobby: Lobby): Replay => {
+export const make = (deadLetters: LocalDeadLetters, lobby: Lobby): Replay => {
   // The list changes between two parts of it, so the cursor of a dead letter is a number assigned when it is first listed.
   const cursors = new WeakMap<DeadLetter, number>()
   let lastCursor = 0

@@ -16,8 +16,10 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { constVoid } from "effect/Function"
 import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
@@ -30,6 +32,7 @@ import * as Authentications from "./Authentications.ts"
 import * as Browsers from "./Browsers.ts"
 import * as Calls from "./Calls.ts"
 import * as Channels from "./Channels.ts"
+import { Cluster } from "./Cluster.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Background from "./internal/background.ts"
 import * as History from "./internal/history.ts"
@@ -45,9 +48,9 @@ import * as Warnings from "./internal/warnings.ts"
 import * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import type { Log } from "./Log.ts"
-import * as Replay from "./Replay.ts"
+import type * as Replay from "./Replay.ts"
 import * as ResponseCache from "./ResponseCache.ts"
-import { Verifier } from "./StatelessTokens.ts"
+import * as StatelessTokens from "./StatelessTokens.ts"
 import * as VhostTokens from "./VhostTokens.ts"
 
 /**
@@ -82,9 +85,11 @@ export interface Vhost {
   /** Records the changes of the vhost for the store. */
   readonly journal: Journal.Journal
   /** Replays all dead letters, the oldest first, until the queue is full. */
-  readonly replayAll: Effect.Effect<Replay.Replayed>
+  readonly replayAll: Effect.Effect<Replay.Replayed, InternalError>
   /** The dead letters after a cursor, the oldest first. */
-  readonly deadLettersAfter: (cursor: number) => Effect.Effect<Iterable<Channels.Listed<DeadLetters.DeadLetter>>>
+  readonly deadLettersAfter: (
+    cursor: number
+  ) => Effect.Effect<Iterable<Channels.Listed<DeadLetters.DeadLetter>>, InternalError>
   /** The browsers that are connected. */
   readonly browsers: Browsers.Browsers
   /** The triggers and requests that browsers may send again. */
@@ -154,7 +159,7 @@ export const make = Effect.gen(function*() {
     yield* check(options.path, tokens)
     if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
     const vhost = enter({ path: options.path, given: tokens, rules: yield* rulesOf(options) })
-    yield* Effect.onError(openAll(vhost, options), () => Effect.sync(() => registry.leave(vhost)))
+    yield* Effect.onError(openAll(vhost, options), () => registry.abandon(vhost))
     yield* vhost.journal.persisted
     return vhost
   })
@@ -190,17 +195,22 @@ export const make = Effect.gen(function*() {
       const entry = yield* find(path)
       registry.remove(entry)
       yield* Effect.timeoutOption(entry.vhost.lobby.dismissAll, config.shutdownTimeout)
+      yield* registry.queues.remove(path)
       yield* entry.vhost.journal.persisted
     }),
-    authorize: (identity) =>
-      Effect.suspend(() => {
-        const vhost = vhosts.get(identity.vhost)?.vhost
-        return vhost?.tokens.find(identity.token) !== undefined
-          ? Effect.succeed(vhost)
-          : Effect.fail(new UnauthorizedError({ detail: "the vhost is unknown or the access token does not open it" }))
-      })
+    authorize: (identity) => Effect.suspend(() => authorize(vhosts, identity))
   })
 })
+
+const authorize = (
+  vhosts: ReadonlyMap<string, Entered>,
+  identity: Identity
+): Effect.Effect<Vhost, UnauthorizedError> => {
+  const vhost = vhosts.get(identity.vhost)?.vhost
+  return vhost?.tokens.find(identity.token) !== undefined
+    ? Effect.succeed(vhost)
+    : Effect.fail(new UnauthorizedError({ detail: "the vhost is unknown or the access token does not open it" }))
+}
 
 /**
  * The vhosts as a layer, from the configuration.
@@ -222,21 +232,23 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
   const config = yield* BrokerConfig
   const clock = yield* Clock.Clock
   const onDefect = logNotSent(Effect.runForkWith(yield* Effect.context<never>()))
+  const sharedTokens = Option.getOrUndefined(yield* Effect.serviceOption(AccessTokens.SharedAccessTokens))
   const vhosts = new Map<string, Entered>()
   const lags = Metrics.makeLags(yield* Effect.context<never>())
-  const shared = { clock, patterns: Patterns.make(), lags, verifier: yield* Verifier }
+  const shared = { clock, patterns: Patterns.make(), lags, verifier: yield* StatelessTokens.Verifier }
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
   const rulesOf = VhostRules.make(yield* Effect.fromResult(Rules.make(config.channelRules, config)), config)
   const limits = { ...Limits.fromConfig(config), history: History.makeTotal(config.history.totalSize) }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
+  const queues = yield* VhostParts.sharedQueues
 
   const enter = (entering: VhostParts.Entering): Vhost => {
     const { path, rules, stored } = entering
     const journal = journalOf(path)
     const own = { ...limits, ...shared, path, rules: rules.all, journal, wake }
-    const { deadLetters, lobby } = VhostParts.makeLobby({ ...own, onDefect }, stored)
+    const { deadLetters, lobby, replay } = VhostParts.makeLobby({ ...own, onDefect }, stored, queues)
     const { log, state } = VhostParts.makeLog(own, stored, isComplete, lobby.emitUnsafe)
     const removed = Deferred.makeUnsafe<void>()
     const channels = Channels.make(state, log)
@@ -247,10 +259,13 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
         return vhost.tokens.list()[0]
       },
       channels,
-      accessTokens: AccessTokens.make({ ...own, issued: stored?.issued }),
+      accessTokens: {
+        ...StatelessTokens.make(own),
+        ...sharedTokens?.tokensOf(path, own) ?? AccessTokens.make({ ...own, issued: stored?.issued })
+      },
       authentications: Authentications.make(clock, wake),
       lobby,
-      ...Replay.make(deadLetters, lobby),
+      ...replay,
       config: limitsOnly,
       deadLetters,
       journal,
@@ -264,26 +279,47 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
     vhosts.set(path, { vhost, removed, warnings, log, histories: state.histories })
     return vhost
   }
-  const leave = (vhost: Vhost) => {
-    // First, so that nothing is recorded of what it deletes anyway.
-    vhost.journal.deleted("Vhost", vhost.path)
-    History.release(vhosts.get(vhost.path)?.histories)
-    vhosts.delete(vhost.path)
-  }
   // One synchronous step, so that an interruption cannot leave the vhost half removed.
   const remove = ({ removed, vhost }: Entered) => {
-    leave(vhost)
+    leave(vhosts, vhost)
     // From now on nobody watches their deadlines.
     vhost.lobby.endRequestsUnsafe("its vhost was removed")
     totalsOfRemoved = Metrics.add(totalsOfRemoved, vhost)
     Deferred.doneUnsafe(removed, Exit.void)
   }
 
-  yield* Metrics.register(() => Iterable.map(vhosts.values(), ({ vhost }) => vhost), () => totalsOfRemoved)
+  const all = () => Iterable.map(vhosts.values(), ({ vhost }) => vhost)
+  yield* report(all)
+  yield* Metrics.register(all, () => totalsOfRemoved)
   yield* Effect.forkScoped(work.heartbeats)
   yield* Effect.forkScoped(work.redeliveries)
-  return { vhosts, rulesOf, enter, leave, remove }
+  const abandon = (vhost: Vhost) => Effect.andThen(Effect.sync(() => leave(vhosts, vhost)), queues.stop(vhost.path))
+  return { vhosts, rulesOf, enter, abandon, remove, queues }
 })
+
+const leave = (vhosts: Map<string, Entered>, vhost: Vhost): void => {
+  // First, so that nothing is recorded of what it deletes anyway.
+  vhost.journal.deleted("Vhost", vhost.path)
+  History.release(vhosts.get(vhost.path)?.histories)
+  vhosts.delete(vhost.path)
+}
+
+// What this node has to do, for the lists of other nodes.
+const report = (vhosts: () => Iterable<Vhost>) =>
+  Effect.map(
+    Effect.serviceOption(Cluster),
+    Option.match({
+      onNone: constVoid,
+      onSome: (cluster) => {
+        const sum = (count: (vhost: Vhost) => number) =>
+          Iterable.reduce(vhosts(), 0, (total, vhost) => total + count(vhost))
+        cluster.report(() => ({
+          browsers: sum(({ browsers }) => browsers.count()),
+          workers: sum(({ lobby }) => lobby.counters.workers)
+        }))
+      }
+    })
+  )
 
 const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: unknown): void =>
   void run(Effect.logError("An event or the result of a request was not sent", defect))

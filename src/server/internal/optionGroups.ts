@@ -70,6 +70,15 @@ export const deadLetters = {
   size: Option.size(16 * 1_048_576)
 }
 
+/** `redis`. */
+export const redis = {
+  /**
+   * The Redis of a cluster, `redis://:password@host:6379`, or `rediss://` for TLS; a secret. Default none: this broker is alone. All
+   * brokers with the same Redis are one; each is a node, and it does not matter to which one a browser or a backend connects.
+   */
+  url: Option.secret
+}
+
 /** `tokens`. */
 export const tokens = {
   /** How many there may be, default 100 000. Beyond it requests fail with 597. */

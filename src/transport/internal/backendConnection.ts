@@ -83,28 +83,31 @@ type Ends = { -readonly [Key in keyof BackendConnection]: BackendConnection[Key]
 // If nothing arrives, nothing is ever served.
 const serveDecrypted = (socket: Socket, host: Host, connection: Ends, decrypt: Decrypt): void => {
   const onClose = () => host.onEnd(connection, undefined)
+  const serveIt = (served: Socket) => {
+    socket.off("close", onClose)
+    serveOn(served, host, connection)
+  }
   // An error is followed by the end.
   socket.on("error", constVoid)
   socket.on("close", onClose)
   socket.once("data", (chunk) => {
-    socket.off("close", onClose)
     socket.pause()
     socket.unshift(chunk)
-    // TLS takes what the paused socket holds.
-    if (chunk[0] === firstByte) return serveOn(decrypt(socket), host, connection)
-    serveOn(socket, host, connection)
+    if (chunk[0] === firstByte) return decrypt(socket, serveIt)
+    serveIt(socket)
     socket.resume()
   })
+}
+
+const makeOnDefect = (socket: Socket, host: Host) => (defect: unknown): void => {
+  host.fork(Effect.logError("A backend's connection has failed", defect))
+  socket.destroy()
 }
 
 const serveOn = (socket: Socket, host: Host, self: Ends): void => {
   let detected: Detected | undefined
   let discarded = 0
-  let hasEnded = false
-  const onDefect = (defect: unknown) => {
-    host.fork(Effect.logError("A backend's connection has failed", defect))
-    socket.destroy()
-  }
+  const onDefect = makeOnDefect(socket, host)
   const encode: Encode = (sendings) => (detected?.encode ?? Classic.encode)(sendings)
   const writer = Writer.make({ socket, limit: strangersOutbox, encode, onDefect })
   const authorized = makeAuthorized(host, writer)
@@ -116,12 +119,10 @@ const serveOn = (socket: Socket, host: Host, self: Ends): void => {
     socket,
     writer,
     step: () => ending.isClosing() ? "needs more" : detected!.protocol.step(),
+    isStranger: authorized.isStranger,
     fork: host.fork,
     onDefect,
-    onRest: () => {
-      if (ending.isGone()) authorized.leave()
-      else if (hasEnded) ending.closeUnsafe()
-    }
+    onRest: ending.restedUnsafe
   })
 
   socket.on("data", (chunk) => {
@@ -130,15 +131,11 @@ const serveOn = (socket: Socket, host: Host, self: Ends): void => {
       if (discarded > lingerSize) socket.destroy()
       return
     }
-    detected ??= detect(chunk, link, host)
-    detected.protocol.feed(chunk)
+    const { protocol } = detected ??= detect(chunk, link, host)
+    protocol.feed(chunk)
     reader.readUnsafe()
   })
-  // The end may come while the last messages are not handled yet.
-  socket.on("end", () => {
-    hasEnded = true
-    if (!reader.isBusy()) ending.closeUnsafe()
-  })
+  socket.on("end", () => ending.endedUnsafe(reader.isBusy()))
   // An error is followed by the end.
   socket.on("error", constVoid)
   socket.on("close", () => {
@@ -152,15 +149,18 @@ const serveOn = (socket: Socket, host: Host, self: Ends): void => {
 const makeAuthorized = (host: Host, writer: Writer.Writer) => {
   let peer: Peer | undefined
   let identity: string | undefined
+  let isStranger = true
   return {
     identity: () => identity,
+    isStranger: () => isStranger,
     authorize: (candidate: Peer): Effect.Effect<Frames | undefined> => {
       peer = candidate
       identity = candidate.identity
       return Effect.map(
         host.handlers.authorize?.(candidate) ?? Effect.succeed(undefined),
         (frames: Frames | undefined) => {
-          if (frames === undefined) writer.limitUnsafe(host.outboxSize)
+          isStranger = frames !== undefined
+          if (!isStranger) writer.limitUnsafe(host.outboxSize)
           return frames
         }
       )
@@ -177,18 +177,29 @@ const makeAuthorized = (host: Host, writer: Writer.Writer) => {
 const makeEnding = (socket: Socket, writer: Writer.Writer, onClosing: () => void) => {
   let isClosing = false
   let isGone = false
+  let hasEnded = false
   let linger: ReturnType<typeof setTimeout> | undefined
+  const closeUnsafe = (): void => {
+    if (isClosing) return
+    isClosing = true
+    onClosing()
+    writer.endUnsafe()
+    linger = setTimeout(() => socket.destroy(), lingerTime)
+    // What the peer still sends is discarded: with unread input the last messages to it would be lost.
+    if (!isGone) socket.resume()
+  }
   return {
     isClosing: () => isClosing,
-    isGone: () => isGone,
-    closeUnsafe: (): void => {
-      if (isClosing) return
-      isClosing = true
-      onClosing()
-      writer.endUnsafe()
-      linger = setTimeout(() => socket.destroy(), lingerTime)
-      // What the peer still sends is discarded: with unread input the last messages to it would be lost.
-      if (!isGone) socket.resume()
+    closeUnsafe,
+    /** The peer sends no more. If its last messages are being handled, the connection closes later. */
+    endedUnsafe: (isBusy: boolean): void => {
+      hasEnded = true
+      if (!isBusy) closeUnsafe()
+    },
+    /** All messages that were read are handled. */
+    restedUnsafe: (): void => {
+      if (isGone) onClosing()
+      else if (hasEnded) closeUnsafe()
     },
     goneUnsafe: (): void => {
       isGone = true

@@ -3,8 +3,13 @@
  * encryption of everything after it. (Source: ZeroMQ RFC 26.)
  *
  * A replayed handshake fails, because the broker takes part in each with a new key. A replayed or reordered message fails,
- * because their numbers rise. The cost of a stranger is one key exchange, and two more if it goes on; what is kept for one are
- * two keys and a cookie, until the deadline of its connection.
+ * because their numbers rise. A stranger that has shown nothing costs nothing. With `HELLO` it costs one key exchange and a new
+ * key, and two more exchanges if it goes on. Until the deadline of its connection two keys and a random cookie are kept for it,
+ * about a kilobyte; after the handshake they are forgotten.
+ *
+ * The RFC would rather have both keys in the cookie, encrypted for the server alone, so that nothing is kept. That is for servers
+ * without connections: here each has a socket anyway, which takes far more. And such a cookie is good on any connection,
+ * so that a recorded session could be replayed as a whole until the cookie is too old. (libzmq keeps both keys, too.)
  */
 
 import * as Result from "effect/Result"
@@ -41,12 +46,17 @@ export interface Curve {
   readonly open: (message: Buffer) => Buffer | undefined
 }
 
+/** What is kept between `HELLO` and `INITIATE`. */
+interface Begun {
+  readonly own: Crypto.KeyObject
+  readonly peer: Buffer
+  readonly cookie: Buffer
+}
+
 /** Makes it, before the handshake. */
 export const make = ({ cipher, publicKey, secretKey }: CurveServer): Curve => {
-  const own = Crypto.generateKeyPairSync("x25519").privateKey
-  const cookie = Crypto.randomBytes(96)
-  let peer: Buffer | undefined
   const numbers = makeNumbers()
+  let begun: Begun | undefined
   let key: Uint8Array | undefined
 
   const sealed = (prefix: string, message: Uint8Array): Buffer => {
@@ -55,20 +65,22 @@ export const make = ({ cipher, publicKey, secretKey }: CurveServer): Curve => {
   }
   return {
     welcome: (hello) => {
-      if (hello.length !== 194 || hello[0] !== 1 || hello[1] !== 0 || peer !== undefined) {
+      if (hello.length !== 194 || hello[0] !== 1 || hello[1] !== 0 || begun !== undefined || key !== undefined) {
         return Result.fail("malformed")
       }
       const [client, short, box] = [hello.subarray(74, 106), hello.subarray(106, 114), hello.subarray(114)]
       const shared = exchange(cipher, secretKey, client)
       const signature = shared && cipher.open(box, nonceOf("CurveZMQHELLO---", short), shared)
       if (shared === undefined || signature == null || !numbers.isNew(short)) return Result.fail("wrong key")
-      peer = Buffer.from(client)
-      const long = Crypto.randomBytes(16)
+      const own = Crypto.generateKeyPairSync("x25519").privateKey
+      const [cookie, long] = [Crypto.randomBytes(96), Crypto.randomBytes(16)]
+      begun = { own, peer: Buffer.from(client), cookie }
       const message = Buffer.concat([CurveKeys.publicOf(own), cookie])
       return Result.succeed(Buffer.concat([long, cipher.seal(message, nonceOf("WELCOME-", long), shared)]))
     },
     initiate: (body) => {
-      if (peer === undefined || key !== undefined || body.length < 248) return Result.fail("malformed")
+      if (begun === undefined || body.length < 248) return Result.fail("malformed")
+      const { cookie, own, peer } = begun
       const short = body.subarray(96, 104)
       if (!Crypto.timingSafeEqual(body.subarray(0, 96), cookie) || !numbers.isNew(short)) {
         return Result.fail("malformed")
@@ -79,6 +91,7 @@ export const make = ({ cipher, publicKey, secretKey }: CurveServer): Curve => {
       const initiated = vouched(cipher, own, Buffer.from(opened), Buffer.concat([peer, publicKey]))
       if (initiated === undefined) return Result.fail("malformed")
       key = shared
+      begun = undefined
       return Result.succeed(initiated)
     },
     ready: (metadata) => sealed("CurveZMQREADY---", metadata),

@@ -20,17 +20,23 @@ export interface Reader {
   readonly isBusy: () => boolean
 }
 
-/** Makes it. */
-export const make = (options: {
+/** What a reader needs of its connection. */
+interface Options {
   readonly socket: Socket
   readonly writer: Writer
   readonly step: () => Step
+  /** Whether the peer is not authorized: then all others come first. */
+  readonly isStranger: () => boolean
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   readonly onDefect: (defect: unknown) => void
   /** Called when the reader was busy and is idle again. */
   readonly onRest: () => void
-}): Reader => {
+}
+
+/** Makes it. */
+export const make = (options: Options): Reader => {
   const { fork, onDefect, socket, step, writer } = options
+  const turns = makeTurns(options.isStranger)
   let isBusy = false
 
   const wait = (): void => {
@@ -46,9 +52,9 @@ export const make = (options: {
   }
   // Returns whether there is nothing more to do for now.
   const readNext = (): boolean => {
-    if (EventLoop.isOver()) {
+    if (turns.isOver()) {
       wait()
-      EventLoop.enqueue(goOn)
+      turns.enqueue(goOn)
       return true
     }
     const next = step()
@@ -82,6 +88,21 @@ export const make = (options: {
       if (!isBusy) read()
     },
     isBusy: () => isBusy
+  }
+}
+
+// A stranger has shares alone, so that however many there are, others do not wait for them.
+const makeTurns = (isStranger: () => boolean) => {
+  let share = 0
+  return {
+    isOver: (): boolean => isStranger() ? EventLoop.isShareOver(share) : EventLoop.isOver(),
+    enqueue: (task: () => void): void => {
+      if (!isStranger()) return EventLoop.enqueue(task)
+      EventLoop.enqueueLast(() => {
+        share = EventLoop.shareFromNow()
+        task()
+      })
+    }
   }
 }
 

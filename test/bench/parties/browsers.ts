@@ -3,6 +3,7 @@
  * What they hear is counted by the headers of its frames, and read only where an answer is waited for.
  */
 import * as Net from "node:net"
+import * as Tls from "node:tls"
 import * as Pace from "../harness/pace.ts"
 import * as Role from "../harness/role.ts"
 
@@ -20,9 +21,10 @@ interface Browser {
 }
 
 /** Where browsers connect. */
-interface Address {
+export interface Address {
   readonly port: number
   readonly path: string
+  readonly isEncrypted?: boolean
 }
 
 const groups: Array<Array<Browser>> = []
@@ -30,13 +32,20 @@ const counter = Role.makeCounter()
 const arena = Buffer.alloc(256 * 1024)
 let pace: Pace.Pace | undefined
 
-const connect = ({ path, port }: Address, greetings: ReadonlyArray<string>) =>
+// With TLS there is no buffer of one's own for what is read.
+const open = ({ isEncrypted = false, port }: Address, read: (bytes: Buffer) => void): Net.Socket => {
+  const target = { host: "127.0.0.1", port, noDelay: true }
+  if (isEncrypted) return Tls.connect({ ...target, rejectUnauthorized: false }).on("data", read)
+  const callback = (size: number, bytes: Uint8Array): boolean => {
+    read(Buffer.from(bytes.buffer, bytes.byteOffset, size))
+    return true
+  }
+  return Net.connect({ ...target, onread: { buffer: arena, callback } })
+}
+
+const connect = (address: Address, greetings: ReadonlyArray<string>) =>
   new Promise<Browser>((resolve, reject) => {
-    const read = (size: number, bytes: Uint8Array): boolean => {
-      hear(browser, Buffer.from(bytes.buffer, bytes.byteOffset, size), resolve)
-      return true
-    }
-    const socket = Net.connect({ host: "127.0.0.1", port, noDelay: true, onread: { buffer: arena, callback: read } })
+    const socket = open(address, (bytes) => hear(browser, bytes, resolve))
     socket.on("error", reject)
     socket.on("close", () => reject(new Error("a browser was disconnected")))
     const browser: Browser = {
@@ -48,7 +57,7 @@ const connect = ({ path, port }: Address, greetings: ReadonlyArray<string>) =>
       answered: () => resolve(browser)
     }
     socket.write(
-      `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      `GET ${address.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
   })

@@ -5,6 +5,7 @@ import type { Attack } from "../stranger.ts"
 import * as Administrators from "./administrators.ts"
 import * as Backends from "./backends.ts"
 import * as Browsers from "./browsers.ts"
+import * as Handshakes from "./handshakes.ts"
 import * as Http from "./http.ts"
 import * as Requests from "./requests.ts"
 import * as Users from "./users.ts"
@@ -12,7 +13,7 @@ import * as Work from "./work.ts"
 
 const isAttack = (value: unknown): value is Attack => typeof value === "object"
 
-const single = [Http, Browsers, Backends, Requests, Users, Administrators, Work].flatMap((module) =>
+const single = [Http, Browsers, Backends, Handshakes, Requests, Users, Administrators, Work].flatMap((module) =>
   Object.values<unknown>(module).filter(isAttack)
 )
 

@@ -115,3 +115,42 @@ export const inboxes: Attack = {
       ))
   }
 }
+
+export const recoveries: Attack = {
+  name: "recoveries",
+  sentence:
+    "subscribe to a channel with a long history, for all that was missed or for another epoch, and leave it, as fast as the rate allows",
+  flags: channelRule("room history-count=1000"),
+  run: async (target) => {
+    const data = { text: "x".repeat(1000) }
+    const sockets = await many(50, async (n) => alive(await browser(target, [], address(n), "/test?v=1")))
+    return withClient(target, (client) =>
+      Effect.andThen(
+        Effect.replicateEffect(client.broadcast("room", "e", data), 1000, { discard: true }),
+        Effect.promise(() =>
+          again(100, (turn) =>
+            sockets.forEach((socket) => {
+              const asked = turn % 2 === 0 ? { rewind: 1000 } : { since: { epoch: "another", position: turn } }
+              const parts = Array.from({ length: 20 }, () => [
+                { subscribe: { channel: "room", ...asked } },
+                { unsubscribe: { channel: "room" } }
+              ])
+              push(socket, say(parts.flat()))
+            }))
+        )
+      ))
+  }
+}
+
+export const lists: Attack = {
+  name: "lists of members",
+  sentence: "ask for the members of a channel with 100 of them and much data, as fast as the rate allows",
+  flags: channelRule("presence-.* open-on-demand"),
+  run: async (target) => {
+    const sockets = await users(target, 100)
+    const data = { text: "x".repeat(2500) }
+    for (const socket of sockets) push(socket, say({ subscribe: { channel: "presence-room", data } }))
+    const ask = say(Array.from({ length: 20 }, () => ({ members: { channel: "presence-room", after: 0 } })))
+    return again(100, () => sockets.forEach((socket) => push(socket, ask)))
+  }
+}

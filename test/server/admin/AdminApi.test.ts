@@ -73,6 +73,51 @@ describe("the admin API", () => {
       assert.include(Object.keys(paths), "/api/vhosts/{vhost}/channels/{channel}")
     }).pipe(broker))
 
+  it.live("has an overview of the broker, whose counters grow, and its slow browsers", () =>
+    Effect.gen(function*() {
+      const { urls, vhost } = yield* TestBroker
+      const { broker } = yield* client
+      const before = yield* broker.overview()
+      const browser = yield* Browser.connect(urls.websocket)
+      yield* browser.send({ subscribe: { channel: "room" } })
+      yield* browser.nextOf(":subscribed")
+      for (let n = 0; n < 3; n++) {
+        yield* vhost.channels.broadcast("room", "said", { n })
+        yield* browser.nextOf("said")
+      }
+      yield* vhost.lobby.enqueue(`{"e":{}}`)
+      const begun = performance.now()
+      yield* eventually(Effect.sync(() => performance.now() - begun), (passed) => passed > 20)
+      const after = yield* broker.overview()
+      assert.isAbove(after.at, before.at)
+      assert.strictEqual(after.totals.deliveries - before.totals.deliveries, 3)
+      assert.deepInclude(after.counts, { browsers: 1, queued: 1 })
+      assert.isAtLeast(after.oldestSeconds, 0.02)
+      assert.isAbove(after.memory, 1_000_000)
+      const measured = ({ lag }: typeof after) => lag.broadcasts.counts.at(-1)!
+      assert.strictEqual(measured(after) - measured(before), 3)
+      assert.strictEqual(after.lag.broadcasts.counts.length, after.lag.broadcasts.bounds.length + 1)
+      assert.deepEqual(after.blocked, { browsers: 0, bytes: 0 })
+      assert.deepEqual(yield* broker.slowBrowsers(), { items: [] })
+      // One that does not read.
+      const slow = yield* RawWebSocket.connect((yield* TestBroker).broker.websocketPort, "/test")
+      yield* eventually(Effect.sync(() => vhost.browsers.count()), (count) => count === 2)
+      slow.socket.pause()
+      const text = "x".repeat(200_000)
+      const blocked = Effect.gen(function*() {
+        for (const { browser: { sid } } of [...vhost.browsers.list()].slice(1)) {
+          yield* vhost.browsers.sendTo(sid, "said", { text })
+        }
+        return yield* broker.overview()
+      })
+      const { blocked: { browsers, bytes } } = yield* eventually(blocked, ({ blocked }) => blocked.browsers === 1)
+      assert.deepEqual([browsers, bytes > 0], [1, true])
+      const { items: [slowest, ...others] } = yield* broker.slowBrowsers()
+      assert.deepInclude(slowest, { vhost: "/test", version: 0 })
+      assert.isAbove(slowest!.queuedBytes!, 100_000)
+      assert.deepEqual(others, [])
+    }).pipe(Effect.scoped, broker))
+
   it.live("adds, lists, shows and removes vhosts", () =>
     Effect.gen(function*() {
       const { broker: whole, vhosts } = yield* client

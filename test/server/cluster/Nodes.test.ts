@@ -2,15 +2,15 @@ import { expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Scope } from "effect"
 import { LeaseLostError, UnsuitableRedisError } from "../../../src/server/BrokerError.ts"
 import * as Keys from "../../../src/server/cluster/Keys.ts"
-import type * as Nodes from "../../../src/server/cluster/Nodes.ts"
 import * as Script from "../../../src/server/cluster/Script.ts"
+import type { Node } from "../../../src/server/engine/Cluster.ts"
 import { eventually } from "../../harness/eventually.ts"
 import { redisNode } from "../../harness/redisNode.ts"
 import { describeWithRedis, start } from "../../harness/redisServer.ts"
 
 const set = Script.fenced("return redis.call('SET', KEYS[2], ARGV[2])")
 
-const namesOf = (list: ReadonlyArray<Nodes.Node>) => list.map(({ name }) => name).toSorted()
+const namesOf = (list: ReadonlyArray<Node>) => list.map(({ name }) => name).toSorted()
 
 describeWithRedis("Nodes", () => {
   it.live("are listed with what they say of themselves, until they end", () =>

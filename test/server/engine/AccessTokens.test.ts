@@ -6,6 +6,7 @@ import { InternalError, UnauthorizedError } from "../../../src/protocol/Kosmonau
 import * as AccessTokens from "../../../src/server/engine/AccessTokens.ts"
 import * as Patterns from "../../../src/server/engine/internal/patterns.ts"
 import * as Journal from "../../../src/server/engine/Journal.ts"
+import { accessTokensContract } from "../../harness/accessTokensContract.ts"
 import { garbage, int, oneOf } from "../../protocol/arbitraries.ts"
 
 const make = (options?: Partial<Parameters<typeof AccessTokens.make>[0]>) =>
@@ -29,6 +30,8 @@ const step: Arbitrary.Arbitrary<Step> = oneOf<Step>(
 )
 
 describe("AccessTokens", () => {
+  accessTokensContract((limits) => make(limits))
+
   it.effect("issues different tokens of 128 hexadecimal digits", () =>
     Effect.gen(function*() {
       const tokens = yield* make()

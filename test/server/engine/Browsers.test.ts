@@ -25,7 +25,7 @@ describe("Browsers", () => {
     expect(registry.count()).toBe(0)
     registry.enterUnsafe(a)
     registry.enterUnsafe(b)
-    registry.identifyUnsafe(b, "joe")
+    Effect.runSync(registry.identify(b, "joe"))
     expect(registry.count()).toBe(2)
     for (const browser of [a, b, b, a]) Effect.runSync(registry.leave(browser, false))
     expect(registry.count()).toBe(0)
@@ -39,7 +39,7 @@ describe("Browsers", () => {
 
   it("sends nothing to a browser by itself", () => {
     const { all: [a], registry } = make("a")
-    registry.identifyUnsafe(a, "joe")
+    Effect.runSync(registry.identify(a, "joe"))
     Effect.runSync(registry.leave(a, false))
     expect(a.received()).toEqual([])
   })
@@ -48,7 +48,7 @@ describe("Browsers", () => {
     Effect.gen(function*() {
       const { all: [a], registry } = make("a")
       Effect.runSync(registry.leave(a, false))
-      registry.identifyUnsafe(a, "joe")
+      Effect.runSync(registry.identify(a, "joe"))
       expect(yield* registry.disconnect("uid", "joe")).toBe(0)
     }))
 
@@ -66,7 +66,7 @@ describe("Browsers", () => {
       (sid) =>
         Effect.gen(function*() {
           const { all: [a, gone], registry } = make("a", "gone")
-          registry.identifyUnsafe(a, "joe")
+          Effect.runSync(registry.identify(a, "joe"))
           Effect.runSync(registry.leave(gone, false))
           const failure = yield* Effect.flip(registry.sendTo(sid, "hello", {}))
           expect(failure).toBeInstanceOf(BrowserNotFoundError)
@@ -93,9 +93,9 @@ describe("Browsers", () => {
     it.effect("closes all browsers of a user, and no others", () =>
       Effect.gen(function*() {
         const { all: [a, b, c, stranger], registry } = make("a", "b", "c", "stranger")
-        registry.identifyUnsafe(a, "joe")
-        registry.identifyUnsafe(b, "ann")
-        registry.identifyUnsafe(c, "joe")
+        Effect.runSync(registry.identify(a, "joe"))
+        Effect.runSync(registry.identify(b, "ann"))
+        Effect.runSync(registry.identify(c, "joe"))
         expect(yield* registry.disconnect("uid", "joe")).toBe(2)
         expect([a, b, c, stranger].map((browser) => browser.closedWith())).toEqual([4403, undefined, 4403, undefined])
         expect(c.received()).toEqual([{ ":closed": { sid: "c" } }])
@@ -104,8 +104,8 @@ describe("Browsers", () => {
     it.effect("does not mix up sids and uids, and finds no browser that has disconnected", () =>
       Effect.gen(function*() {
         const { all: [a, gone], registry } = make("a", "gone")
-        registry.identifyUnsafe(a, "joe")
-        registry.identifyUnsafe(gone, "joe")
+        Effect.runSync(registry.identify(a, "joe"))
+        Effect.runSync(registry.identify(gone, "joe"))
         Effect.runSync(registry.leave(gone, false))
         const asked = [["sid", "joe"], ["uid", "a"], ["sid", "gone"], ["uid", ""], ["uid", "__proto__"]] as const
         for (const [by, who] of asked) expect(yield* registry.disconnect(by, who)).toBe(0)
@@ -116,9 +116,9 @@ describe("Browsers", () => {
     it.effect("finds a browser by the user that it authenticated as last", () =>
       Effect.gen(function*() {
         const { all: [a], announced, registry } = make("a")
-        registry.identifyUnsafe(a, "joe")
-        registry.identifyUnsafe(a, "joe")
-        registry.identifyUnsafe(a, "ann")
+        Effect.runSync(registry.identify(a, "joe"))
+        Effect.runSync(registry.identify(a, "joe"))
+        Effect.runSync(registry.identify(a, "ann"))
         expect(yield* registry.disconnect("uid", "joe")).toBe(0)
         expect(yield* registry.disconnect("uid", "ann")).toBe(1)
         Effect.runSync(registry.leave(a, false))
@@ -151,7 +151,7 @@ describe("Browsers", () => {
           expected.push(Lifecycle.browserConnected(sid))
         }
         if (does === "identify" && model.has(sid)) {
-          registry.identifyUnsafe(browser, uid)
+          Effect.runSync(registry.identify(browser, uid))
           model.set(sid, uid)
         }
         if (does === "leave") {

@@ -2,16 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Exit } from "effect"
 import { TestClock } from "effect/testing"
 import * as DeadLetters from "../../../src/server/engine/DeadLetters.ts"
-import {
-  type Capacity,
-  type Enqueue,
-  type EventQueue,
-  type Lane,
-  NoWorkerError,
-  Outcome,
-  type Queued,
-  QueueFullError
-} from "../../../src/server/engine/EventQueue.ts"
+import type { Capacity, Enqueue, EventQueue, Lane, Queued } from "../../../src/server/engine/EventQueue.ts"
 import * as LocalQueue from "../../../src/server/engine/internal/localQueue.ts"
 import * as Timeline from "../../../src/server/engine/internal/timeline.ts"
 import * as Journal from "../../../src/server/engine/Journal.ts"
@@ -61,7 +52,7 @@ const entryOf = (stored: unknown): object => {
 const enqueue = (queue: EventQueue, json: string, more?: Partial<Enqueue>) =>
   queue.enqueue({ lane: "events", json, ...more })
 
-describe("EventQueue", () => {
+describe("the queue of a single broker", () => {
   it.effect("ends at most 256 requests in one step whose deadline has passed", () =>
     Effect.gen(function*() {
       const { grant, queue, responses } = yield* make({ queueCapacity: 1000, queueSize: 1_000_000 })
@@ -79,59 +70,14 @@ describe("EventQueue", () => {
       expect(queue.counters.queued).toBe(0)
     }))
 
-  it.effect("delivers within `grant` and `enqueue`, in order over all lanes", () =>
+  it.effect("delivers within `grant` and `enqueue`", () =>
     Effect.gen(function*() {
       const { grant, queue, texts } = yield* make()
-      grant("requests", 0)
-      grant("lifecycle", 0)
-      for (const [json, lane] of [["a", "events"], ["b", "lifecycle"], ["c", "requests"], ["d", "events"]] as const) {
-        expect(enqueue(queue, json, { lane })).toEqual(Exit.succeed("Queued"))
-      }
-      grant("events", 1)
-      expect(texts()).toEqual(["a"])
-      grant("requests", 5)
-      expect(texts()).toEqual(["c"])
-      grant("lifecycle", 5)
-      expect(texts()).toEqual(["b"])
-      grant("events", 5)
-      expect(texts()).toEqual(["d"])
-    }))
-
-  it.effect("rejects requests and lifecycle events that no worker takes, and events beyond the limit", () =>
-    Effect.gen(function*() {
-      const { grant, queue } = yield* make()
-      for (const lane of ["requests", "lifecycle"] as const) {
-        expect(yield* Effect.flip(enqueue(queue, "a", { lane }))).toEqual(new NoWorkerError({ lane }))
-      }
-      for (const json of ["a", "b", "c"]) yield* enqueue(queue, json)
+      expect(enqueue(queue, "a")).toEqual(Exit.succeed("Queued"))
       grant("events", 2)
-      expect(yield* Effect.flip(enqueue(queue, "d"))).toEqual(new QueueFullError({ queued: 1, unacked: 2 }))
-      expect(queue.counters).toMatchObject({ accepted: 3, refused: 1, queued: 1 })
-      // The other lanes have limits of their own.
-      grant("requests", 0)
-      expect(yield* enqueue(queue, "e", { lane: "requests" })).toBe("Queued")
-    }))
-
-  it.effect("delays an event, which counts towards the limits, and returns when the next is due", () =>
-    Effect.gen(function*() {
-      const wakes: Array<number | undefined> = []
-      const { grant, queue, texts } = yield* make({ wake: () => void wakes.push(queue.nextDue()) })
-      grant("events", 10)
-      yield* enqueue(queue, "late", { delay: Duration.seconds(2) })
-      yield* enqueue(queue, "later", { delay: Duration.seconds(3) })
-      yield* enqueue(queue, "soon", { delay: Duration.seconds(1) })
-      expect(wakes).toEqual([2000, 1000])
-      yield* Effect.flip(enqueue(queue, "full", { delay: Duration.seconds(1) }))
-      // One that is delivered at once needs no room.
-      yield* enqueue(queue, "now")
-      queue.requeueDue()
-      expect(texts()).toEqual(["now"])
-      yield* TestClock.adjust("1 second")
-      queue.requeueDue()
-      expect([texts(), queue.nextDue()]).toEqual([["soon"], 2000])
-      yield* TestClock.adjust("2 seconds")
-      queue.requeueDue()
-      expect([texts(), queue.nextDue()]).toEqual([["late", "later"], undefined])
+      expect(texts()).toEqual(["a"])
+      expect(enqueue(queue, "b")).toEqual(Exit.succeed("Queued"))
+      expect(texts()).toEqual(["b"])
     }))
 
   it.effect("restores a delay and a key, and no delay becomes longer because the clock was set", () =>
@@ -158,73 +104,5 @@ describe("EventQueue", () => {
       yield* TestClock.adjust("1 second")
       first.queue.requeueDue()
       expect(changes.at(-1)).toEqual({ ...entryOf(stored), attempts: 1 })
-    }))
-
-  it.effect("counts a dedupe key for the size of the queue", () =>
-    Effect.gen(function*() {
-      const { queue } = yield* make({ queueCapacity: Infinity, queueSize: 1000 })
-      const key = (n: number) => ({ dedupeKey: `${n}${"k".repeat(399)}` })
-      for (let n = 0; n < 2; n++) expect(yield* enqueue(queue, "a", key(n))).toBe("Queued")
-      expect(yield* Effect.flip(enqueue(queue, "a", key(2)))).toBeInstanceOf(QueueFullError)
-    }))
-
-  it.effect("accepts one event for a dedupe key until that event has ended", () =>
-    Effect.gen(function*() {
-      const { delivered, grant, queue } = yield* make()
-      const twice = { dedupeKey: "k" }
-      expect(yield* enqueue(queue, "a", twice)).toBe("Queued")
-      expect(yield* enqueue(queue, "b", twice)).toBe("Duplicate")
-      grant("events", 1)
-      const [event] = delivered()
-      expect(yield* enqueue(queue, "b", twice)).toBe("Duplicate")
-      queue.settle([event!], Outcome.Acked())
-      expect(yield* enqueue(queue, "b", twice)).toBe("Queued")
-    }))
-
-  it.effect("cancels an event that is queued or delayed, and not one that was delivered", () =>
-    Effect.gen(function*() {
-      const { grant, queue, texts } = yield* make()
-      grant("requests", 0)
-      const lane = "requests"
-      for (const json of ["a", "b", "c"]) yield* enqueue(queue, json, { lane, dedupeKey: json })
-      const cancel = (key: string) => queue.cancel(lane, key)
-      expect([cancel("b"), cancel("b"), cancel("x"), queue.cancel("events", "a")]).toEqual([true, false, false, false])
-      yield* enqueue(queue, "d", { lane, dedupeKey: "d", delay: Duration.seconds(1) })
-      expect([cancel("d"), queue.nextDue()]).toEqual([true, undefined])
-      grant("requests", 10)
-      expect(texts()).toEqual(["a", "c"])
-      expect(cancel("a")).toBe(false)
-      expect(queue.queuedIn(lane)).toBe(0)
-    }))
-
-  it.effect("passes a response to the sender of its request", () =>
-    Effect.gen(function*() {
-      const { delivered, grant, queue, responses } = yield* make()
-      grant("requests", 1)
-      yield* enqueue(queue, "a", { lane: "requests", replyTo: "browser", deadline: 7 })
-      const [event] = delivered()
-      expect(event).toMatchObject({ deadline: 7, replyTo: "browser", attempts: 1 })
-      queue.settle([event!], Outcome.Responded({ outcome: "ok", json: "1" }))
-      queue.settle([event!], Outcome.Responded({ outcome: "ok", json: "2" }))
-      expect(responses).toEqual([["browser", { _tag: "Responded", outcome: "ok", json: "1" }]])
-    }))
-
-  it.effect("requeues several events at their old positions, and ends no delivery twice", () =>
-    Effect.gen(function*() {
-      const { deadLetters, delivered, grant, queue, texts } = yield* make({ queueCapacity: 10 })
-      for (const json of ["a", "b", "c", "d"]) yield* enqueue(queue, json)
-      grant("events", 3)
-      const [a, b, c] = delivered()
-      for (const events of [[c!, a!], [b!], [a!, b!, c!]]) queue.settle(events, Outcome.Lost({ isCounted: true }))
-      expect(yield* deadLetters.list).toEqual([])
-      grant("events", 4)
-      expect(texts()).toEqual(["a", "b", "c", "d"])
-      expect(queue.counters.redelivered).toBe(3)
-      queue.settle([b!], Outcome.Lost({ isCounted: true }))
-      expect(yield* deadLetters.list).toMatchObject([{
-        json: "b",
-        attempts: 2,
-        reason: expect.stringContaining("2 times")
-      }])
     }))
 })

@@ -1,31 +1,15 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Clock, Deferred, Effect, Exit, Fiber, Result } from "effect"
-import * as JsonText from "../../../src/protocol/JsonText.ts"
+import { Arbitrary, Clock, Deferred, Effect, Exit, Fiber } from "effect"
 import type { Browser } from "../../../src/server/domain/Browser.ts"
-import * as Permission from "../../../src/server/domain/Permission.ts"
 import * as Changes from "../../../src/server/engine/internal/changes.ts"
-import type { Channel } from "../../../src/server/engine/internal/channel.ts"
 import { decide } from "../../../src/server/engine/internal/decisions.ts"
 import * as LocalLog from "../../../src/server/engine/internal/localLog.ts"
 import type { VhostState } from "../../../src/server/engine/internal/vhostState.ts"
-import type { Change, Intent, Log } from "../../../src/server/engine/Log.ts"
+import type { Change, Log } from "../../../src/server/engine/Log.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import { anyIntent, contentOf, inGrace, permit, rules, sids } from "../../harness/intents.ts"
 import * as Vhost from "../../harness/vhost.ts"
-import { int, pick } from "../../protocol/arbitraries.ts"
-
-const permit = (uid: string, pattern = ".*") => Result.getOrThrow(Permission.make(uid, pattern))
-const permissions = [undefined, permit("joe"), permit("ann", ".*a")]
-const names = ["room", "private-a", "presence-a", "presence-b", "bad name"] as const
-const sids = ["a", "b", "c", "gone"] as const
-
-/** Some channels are opened on demand, with history or without. */
-const rules = [
-  Vhost.rules({ pattern: "presence-b|bad.*", openOnDemand: true, history: { count: 2 } }, {
-    pattern: ".*-a",
-    openOnDemand: true
-  }),
-  Vhost.rules({ pattern: "presence-.*", openOnDemand: true }, { pattern: "room", maxSubscribers: 1, history: true })
-] as const
+import { int } from "../../protocol/arbitraries.ts"
 
 /** A clock that stands still. */
 const clock: Clock.Clock = Object.assign(Object.create(Effect.runSync(Effect.service(Clock.Clock))), {
@@ -55,109 +39,10 @@ const makeState = (browsers: Record<typeof sids[number], Browser>, options?: Vho
     ...options
   })
   for (const sid of ["a", "b", "c"] as const) vhost.browsers.enterUnsafe(browsers[sid])
-  vhost.browsers.identifyUnsafe(browsers.a, "joe")
-  vhost.browsers.identifyUnsafe(browsers.b, "joe")
+  Effect.runSync(vhost.browsers.identify(browsers.a, "joe"))
+  Effect.runSync(vhost.browsers.identify(browsers.b, "joe"))
   return vhost
 }
-
-const datas = [{}, { n: 1 }, { text: "x".repeat(15) }, { text: "x".repeat(500) }].map(JsonText.fromObject)
-
-type MakeIntent = (browsers: Record<string, Browser>) => Intent
-
-/** Joining is more frequent than the rest, so that there is somebody on the channels. */
-const anyIntent: Arbitrary.Arbitrary<MakeIntent> = Arbitrary.map(
-  Arbitrary.all({
-    tag: pick(
-      [
-        "OpenChannel",
-        "OpenChannel",
-        "CloseChannel",
-        "Broadcast",
-        "SendTo",
-        "Disconnect",
-        "Join",
-        "Join",
-        "Join",
-        "Update",
-        "Leave",
-        "Leave",
-        "EndGrace",
-        "SetRules"
-      ]
-    ),
-    channel: pick(names),
-    sid: pick(sids),
-    other: pick(sids),
-    uid: pick(["joe", "nobody"]),
-    permission: pick(permissions),
-    hidden: Arbitrary.map(int(0, 3), (n) => n === 0),
-    isRequested: pick([true, false]),
-    data: pick(datas)
-  }),
-  ({ channel, data, hidden, isRequested, other, permission, sid, tag, uid }): MakeIntent => (browsers) => {
-    const browser = browsers[sid]!
-    switch (tag) {
-      case "OpenChannel":
-      case "CloseChannel":
-        return { _tag: tag, channel }
-      case "Broadcast":
-        return { _tag: tag, channel, event: "e", data, from: isRequested ? browser : undefined, exceptSid: other }
-      case "SendTo":
-        return { _tag: tag, sid, event: "e", data }
-      case "Disconnect":
-        return hidden ? { _tag: tag, by: "uid", who: uid } : { _tag: tag, by: "sid", who: sid }
-      case "Join":
-        return { _tag: tag, channel, browser, permission, hidden, data, id: isRequested ? 1 : undefined }
-      case "Update":
-        return { _tag: tag, channel, browser, data }
-      case "EndGrace":
-        return { _tag: tag, channel, ...hidden ? { uid: undefined, sid: undefined } : { uid, sid } }
-      case "SetRules":
-        return { _tag: tag, rules: rules[hidden ? 1 : 0] }
-      case "Leave":
-        return {
-          _tag: tag,
-          channel,
-          browser,
-          farewell: data,
-          request: isRequested ? { id: 1 } : undefined,
-          mayReturn: !isRequested
-        }
-    }
-  }
-)
-
-const inGrace = ({ graces }: Channel) => [...graces?.values() ?? []].flat().map(({ item }) => item)
-
-/** All that can be read of a state. */
-const contentOf = (
-  { channels, counters, departed, graces, head, histories, onDemand, ordered, rules, subscriptions }: VhostState
-) => ({
-  head,
-  graces: [graces.size, graces.ends.size],
-  onDemand,
-  rules,
-  retained: histories.size,
-  departed: [departed.floor, ...departed.beginnings.entries],
-  counters: { ...counters },
-  ordered: ordered.entries.flatMap(({ cursor, value }) => value === undefined ? [] : [[cursor, value.name]]),
-  channels: Array.from(channels.values(), ({ cursor, value }) => ({
-    cursor,
-    name: value!.name,
-    rule: value!.rule,
-    isOnDemand: value!.isOnDemand,
-    history: value!.history && [value!.history.opened, value!.history.floor, value!.history.size],
-    subscriptions: Array.from(value!.subscriptions.values(), ({ cursor, value }) => [cursor, value]),
-    visible: value!.visible.entries.flatMap(({ cursor, value }) => value === undefined ? [] : [[cursor, value]]),
-    membersOf: [...value!.membersOf],
-    graces: inGrace(value!).map(({ member, size, uid, until }) => [uid, member?.value, size, until])
-  })),
-  browsers: Array.from(subscriptions, ([browser, { channels, dataSize }]) => [
-    browser.sid,
-    [...channels].map(({ name }) => name),
-    dataSize
-  ])
-})
 
 /** What always holds. */
 const expectConsistent = (state: VhostState) => {
@@ -368,6 +253,6 @@ const makeLateWorld = (wrap: NonNullable<Vhost.Options["wrap"]>) =>
     const { browsers: registry, channels, state } = Vhost.make({ wrap })
     const browsers = [FakeBrowser.make("a"), FakeBrowser.make("b")] as const
     browsers.forEach(registry.enterUnsafe)
-    registry.identifyUnsafe(browsers[0], "joe")
+    Effect.runSync(registry.identify(browsers[0], "joe"))
     return { browsers, channels, registry, state }
   })

@@ -4,6 +4,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as JsonText from "../../../src/protocol/JsonText.ts"
+import { cpuTime } from "../../harness/cpuTime.ts"
 import * as Vhost from "../../harness/vhost.ts"
 
 /** Browsers that only count what they receive. */
@@ -33,10 +34,27 @@ describe("inboxes", () => {
       for (let n = 0; n < 100_000; n++) yield* browsers.sendToUser(`user ${n}`, "news", text)
       expect(performance.now() - start).toBeLessThan(20_000)
       const { inboxes } = state
-      expect(inboxes.unattended.size).toBe(maxUsers)
+      expect(inboxes.unattended.size()).toBe(maxUsers)
       expect(inboxes.attended.size).toBe(0)
       expect(state.histories.size).toBeLessThan(maxUsers * 1000)
     }))
+
+  it.effect("take no longer the more users are remembered", () =>
+    Effect.gen(function*() {
+      const costOf = Effect.fnUntraced(function*(users: number) {
+        const { browsers } = Vhost.make({
+          rules: Vhost.rules({ pattern: ":user", history: { count: 1 } }),
+          historyMaxUsers: users
+        })
+        const send = (n: number) => browsers.sendToUser(`user ${n % users}`, "news", text)
+        for (let n = 0; n < users; n++) yield* send(n)
+        const start = cpuTime()
+        for (let n = 0; n < 20_000; n++) yield* send(n)
+        return cpuTime() - start
+      })
+      const few = yield* costOf(1000)
+      expect(yield* costOf(100_000)).toBeLessThan(5 * few + 200)
+    }), 60_000)
 
   it.effect("of a user with 1000 browsers give each its message, and its subscriptions do not hold up others", () =>
     Effect.gen(function*() {
@@ -45,7 +63,7 @@ describe("inboxes", () => {
       const all = many(1000)
       for (const browser of all) {
         browsers.enterUnsafe(browser)
-        browsers.identifyUnsafe(browser, "joe")
+        Effect.runSync(browsers.identify(browser, "joe"))
         yield* channels.subscribe(":user", browser, {
           permission: { uid: "joe", allows: () => false },
           hidden: false,
@@ -74,7 +92,7 @@ describe("inboxes", () => {
       const all = many(300)
       for (const browser of all) {
         browsers.enterUnsafe(browser)
-        browsers.identifyUnsafe(browser, "joe")
+        Effect.runSync(browsers.identify(browser, "joe"))
       }
       const leaving = yield* Effect.forkChild(Effect.sync(() => {
         for (const browser of all) Effect.runSync(browsers.leave(browser, false))

@@ -65,7 +65,7 @@ describe("what an administrator sees", () => {
       const { browsers, channels } = Vhost.make()
       const [ann, joe] = [FakeBrowser.make("1"), FakeBrowser.make("2", undefined, 1)]
       for (const browser of [ann!, joe!]) browsers.enterUnsafe(browser)
-      browsers.identifyUnsafe(joe!, "joe")
+      Effect.runSync(browsers.identify(joe!, "joe"))
       yield* channels.open("room")
       yield* channels.subscribe("room", joe!, { permission: undefined, hidden: false, data: {} })
       assert.deepEqual(Array.from(browsers.list(), ({ browser: { sid }, ...info }) => ({ sid, ...info })), [

@@ -230,7 +230,7 @@ describe("the lane of requests", () => {
             settle(step.which, step.outcome)
             break
           case "cancel":
-            expect(real.queue.cancel("requests", String(step.which))).toBe(model.cancel(step.which))
+            expect(real.queue.cancel("requests", String(step.which))).toEqual(Exit.succeed(model.cancel(step.which)))
             break
           case "wait":
             time += step.millis

@@ -42,6 +42,7 @@ describe("The rule of a channel", () => {
     const rules = Vhost.rules({ pattern: "a", history: true }, { pattern: "b", history: { count: 7, age: "1 hour" } })
     const standard = { count: 1000, size: 1_048_576, age: 300_000 }
     expect(Rules.ruleOf(rules, "a")).toEqual({
+      pattern: "a",
       openOnDemand: false,
       history: standard,
       browsersBroadcast: false,
@@ -202,6 +203,11 @@ describe("A channel that is opened on demand", () => {
       yield* TestClock.adjust("30 seconds")
       expect(count()).toBe(before + 9000)
       yield* TestClock.adjust("32 seconds")
+      expect(count()).toBe(before)
+      // After a time without any.
+      yield* TestClock.adjust("1 hour")
+      yield* vhost.channels.broadcast("room-1", "said", {})
+      yield* TestClock.adjust("62 seconds")
       expect(count()).toBe(before)
     }))
 

@@ -6,11 +6,14 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
+import { Cluster } from "../../engine/Cluster.ts"
 import type * as Engine from "../../engine/Vhosts.ts"
 import { ofView } from "../../engine/VhostViews.ts"
 import { type Counts, Vhosts } from "../../Vhosts.ts"
 import { AdminApi } from "../AdminApi.ts"
+import * as Errors from "../AdminError.ts"
 import { version } from "../Version.ts"
 import * as Browsers from "./browsers.ts"
 import * as Measured from "./measured.ts"
@@ -22,8 +25,10 @@ export const layer = HttpApiBuilder.group(
   "broker",
   Effect.fnUntraced(function*(handlers) {
     const begun = yield* Clock.monotonicTimeNanos
+    const cluster = yield* Effect.serviceOption(Cluster)
     return handlers
       .handle("status", () => status(begun))
+      .handle("nodes", () => nodesOf(cluster))
       .handle("overview", () => overview(begun))
       .handle("slowBrowsers", () => Browsers.slowest)
       .handle("tailRefusals", () => Effect.succeed(Tail.ofRefusals))
@@ -49,6 +54,16 @@ const status = Effect.fnUntraced(function*(begun: bigint) {
     }
   }
 })
+
+const nodesOf = (cluster: Option.Option<Cluster["Service"]>) =>
+  Option.match(cluster, {
+    onNone: () => Effect.succeed({ nodes: [] }),
+    onSome: ({ nodes }) =>
+      Effect.mapBoth(nodes, {
+        onFailure: ({ message }) => new Errors.UnavailableError({ message }),
+        onSuccess: (all) => ({ nodes: all.map(({ lease, ...node }) => ({ ...node, leaseSeconds: lease / 1000 })) })
+      })
+  })
 
 const none: Counts = {
   browsers: 0,

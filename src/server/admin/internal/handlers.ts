@@ -157,7 +157,7 @@ const deadLetters = HttpApiBuilder.group(AdminApi, "deadLetters", (handlers) =>
     .handle("list", ({ params, query }) =>
       Effect.gen(function*() {
         const { deadLettersAfter } = yield* findEngine(params.vhost)
-        const items = [...yield* deadLettersAfter(query.after ?? 0)]
+        const items = [...yield* Effect.catchTag(deadLettersAfter(query.after ?? 0), "InternalError", unavailable)]
         return Parts.answer({ items, next: undefined }, query, letterOf)
       }))
     .handle("replay", ({ params: { id, vhost } }) =>

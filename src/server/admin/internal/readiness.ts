@@ -1,13 +1,15 @@
 /**
- * Whether the broker would deliver: its browsers' port answers a request, and what its vhosts have recorded can be written to
- * the storage. A broker may be alive and not that, as one that is stopping.
+ * Whether the broker would deliver: its browsers' port answers a request, what its vhosts have recorded can be written to the storage,
+ * and a node of a cluster reaches the others. A broker may be alive and not that, as one that is stopping.
  *
  * Everybody who reaches the port may ask, so all who ask at the same time share one check.
  */
 
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Http from "node:http"
 import * as Https from "node:https"
+import { Cluster } from "../../engine/Cluster.ts"
 import { ofView } from "../../engine/VhostViews.ts"
 import type { Vhosts } from "../../Vhosts.ts"
 
@@ -18,22 +20,21 @@ const timeout = "2 seconds"
 export type Readiness = Effect.Effect<ReadonlyArray<string>>
 
 /** Makes the check. `probe` is a URL of the browsers' port. */
-export const make = (
-  vhosts: Vhosts["Service"],
-  probe: string,
-  isStopping: () => boolean
-): Effect.Effect<Readiness> =>
-  Effect.cachedWithTTL(
+export const make = Effect.fnUntraced(function*(vhosts: Vhosts["Service"], probe: string, isStopping: () => boolean) {
+  const cluster = Option.getOrUndefined(yield* Effect.serviceOption(Cluster))
+  return yield* Effect.cachedWithTTL(
     Effect.map(
       Effect.all([
         Effect.sync(() => isStopping() ? ["the broker is stopping"] : []),
         check("the port of browsers does not answer", request(probe)),
-        check("the storage cannot be written to", persisted(vhosts))
+        check("the storage cannot be written to", persisted(vhosts)),
+        Effect.sync(() => Option.toArray(Option.fromUndefinedOr(cluster?.problem())))
       ], { concurrency: "unbounded" }),
       (problems) => problems.flat()
     ),
     0
   )
+})
 
 const check = (problem: string, effect: Effect.Effect<unknown, unknown>) =>
   effect.pipe(

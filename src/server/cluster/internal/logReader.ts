@@ -31,6 +31,8 @@ export interface LogReader {
   ) => Effect.Effect<Follower.Follower, never, Scope.Scope>
   /** The log of a vhost has another epoch than this one: those who follow it fail. */
   readonly lose: (vhost: string, epoch: string) => void
+  /** How many entries the followers have read, as the sum of their positions. */
+  readonly position: () => number
 }
 
 /** How often this node writes what it waits for, in milliseconds. */
@@ -95,7 +97,8 @@ export const make = Effect.fnUntraced(function*(
       for (const follower of followers) {
         if (follower.vhost === vhost && follower.epoch === epoch) follower.fail(anotherEpoch)
       }
-    }
+    },
+    position: () => Array.from(followers, (follower) => follower.position()).reduce((sum, one) => sum + one, 0)
   }
 })
 

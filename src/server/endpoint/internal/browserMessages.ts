@@ -135,7 +135,7 @@ const identify = (state: State, permission: Permission, message: Authentication)
   const { browser, permission: before, vhost: { browsers, channels } } = state
   const identified = Effect.suspend(() => {
     if (state.hasEnded) return Effect.void
-    const applied = browsers.identifyUnsafe(browser, permission.uid, permission.info)
+    const applied = browsers.identify(browser, permission.uid, permission.info)
     // Only now, so that a backend that hears of it from the browser finds it by its user.
     return Effect.andThen(applied, acceptNow(state, permission, message))
   })
@@ -150,7 +150,7 @@ const identify = (state: State, permission: Permission, message: Authentication)
 // Twice: a backend may subscribe it while it leaves, and not once it has no user. Not earlier, since its inbox is that of its user.
 const leaveAsUser = ({ browser, vhost: { browsers, channels } }: State): Effect.Effect<void> => {
   const leave = channels.leave(browser)
-  return Effect.andThen(Effect.andThen(leave, Effect.suspend(() => browsers.forgetUserUnsafe(browser))), leave)
+  return Effect.andThen(Effect.andThen(leave, Effect.suspend(() => browsers.forgetUser(browser))), leave)
 }
 
 // A browser of version 0 does not expect to be subscribed by the broker.

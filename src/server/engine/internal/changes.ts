@@ -69,18 +69,18 @@ const openChannel = (
     (opens ? VhostState.addChannel(state, { name: channel, onDemand: 1 }) : undefined)
 
 const broadcast = (state: VhostState.VhostState, change: Of<"Broadcast">, position: number): void => {
-  const { exceptSid, key, message } = change
+  const { exceptSid, message } = change
   const channel = openChannel(state, change)
   state.counters.broadcasts++
   if (channel === undefined) return
   Channel.show(channel, message)
-  const delivery = { exceptSid, key, lag: state.lags?.ofRule(channel.rule.pattern), sample: position }
+  const sample = state.lags && { lag: state.lags.ofRule(channel.rule.pattern), number: position }
   if (channel.history === undefined) {
-    state.counters.deliveries += Channel.deliver(channel, { message, ...delivery })
+    state.counters.deliveries += Channel.deliver(channel, message, change, sample)
     return
   }
   const own = History.append(state.histories, channel.history, { position, message, exceptSid })
-  state.counters.deliveries += Channel.deliverAt(channel, { message: own, ...delivery }, position)
+  state.counters.deliveries += Channel.deliverAt(channel, own, position, change, sample)
   VhostState.closeIfUnused(state, channel)
 }
 
@@ -92,7 +92,7 @@ const sendToUser = (
 ): void => {
   Inboxes.append(state.inboxes, uid, { position, message })
   const inbox = state.inboxes.attended.get(uid)
-  if (inbox !== undefined) Channel.deliver(inbox, { message: BrokerMessage.toUser(message, position), key })
+  if (inbox !== undefined) Channel.deliver(inbox, BrokerMessage.toUser(message, position), { key })
   for (const browser of state.browsers.find("uid", uid)) if (browser.version === 0) browser.sendUnsafe(message, key)
 }
 

@@ -72,23 +72,27 @@ export const isOccupied = ({ graces, subscriptions }: Channel): boolean =>
 /** How many milliseconds pass until a member whose connection was lost is gone. */
 export const graceOf = ({ rule }: Channel): number => rule.grace
 
-/** A message to all subscribers except one, and how it is sent. */
-export interface Delivery {
-  readonly message: string
+/** To whom a message is not sent, and the key of `sendUnsafe`. */
+export interface DeliveryOptions {
   readonly exceptSid?: string | undefined
-  /** That of `sendUnsafe`. */
   readonly key?: string | undefined
-  /** What the time that the delivery to one of them takes is added to, default nothing. */
-  readonly lag?: Lag | undefined
-  /** Another number chooses another one of them, default 0. */
-  readonly sample?: number | undefined
+}
+
+/** What the time that a delivery takes is added to, and a number that chooses the subscriber whose delivery that is. */
+export interface Sample {
+  readonly lag: Lag
+  readonly number: number
 }
 
 /** Sends a message to all subscribers except one, and returns to how many. */
-export const deliver = ({ subscriptions }: Channel, delivery: Delivery): number => {
-  const { exceptSid, key, lag, message, sample = 0 } = delivery
-  const since = lag === undefined ? 0 : performance.now()
-  const index = lag === undefined ? -1 : indexOf(sample, subscriptions.size)
+export const deliver = (
+  { subscriptions }: Channel,
+  message: string,
+  { exceptSid, key }: DeliveryOptions,
+  sample?: Sample
+): number => {
+  const index = sample === undefined ? -1 : indexOf(sample, subscriptions.size)
+  const since = beginOf(subscriptions.size)
   let measured: Browser | undefined
   let delivered = 0
   for (const browser of subscriptions.keys()) {
@@ -96,9 +100,18 @@ export const deliver = ({ subscriptions }: Channel, delivery: Delivery): number 
     browser.sendUnsafe(message, key)
     if (delivered++ === index) measured = browser
   }
-  if (lag !== undefined) measured?.measureUnsafe?.(lag, since)
+  if (sample !== undefined) measured?.measureUnsafe?.(sample.lag, since)
   return delivered
 }
+
+// Scattered, so that broadcasts in turn on as many channels as one has subscribers do not always choose the same one.
+const indexOf = ({ number }: Sample, size: number): number => (Math.imul(number, 0x9e37_79b1) >>> 8) % size
+
+/** From how many subscribers on sending takes a time that matters beside that of writing. */
+const many = 100
+
+// The clock is read only where it makes a difference: it costs as much as sending to several browsers.
+const beginOf = (size: number): number | undefined => size < many ? undefined : performance.now()
 
 /** Shows a message to those who watch the channel. */
 export const show = ({ taps }: Channel, message: string): void => {
@@ -117,10 +130,15 @@ export const tap = (channel: Channel, added: Tap): () => void => {
 }
 
 /** The same with the position of the message for the browsers of version 1. */
-export const deliverAt = ({ subscriptions }: Channel, delivery: Delivery, position: number): number => {
-  const { exceptSid, key, lag, message, sample = 0 } = delivery
-  const since = lag === undefined ? 0 : performance.now()
-  const index = lag === undefined ? -1 : indexOf(sample, subscriptions.size)
+export const deliverAt = (
+  { subscriptions }: Channel,
+  message: string,
+  position: number,
+  { exceptSid, key }: DeliveryOptions,
+  sample?: Sample
+): number => {
+  const index = sample === undefined ? -1 : indexOf(sample, subscriptions.size)
+  const since = beginOf(subscriptions.size)
   let measured: Browser | undefined
   let delivered = 0
   let hasPositions = false
@@ -137,12 +155,9 @@ export const deliverAt = ({ subscriptions }: Channel, delivery: Delivery, positi
       if (browser.version === 1 && browser.sid !== exceptSid) browser.sendUnsafe(positioned, key)
     }
   }
-  if (lag !== undefined) measured?.measureUnsafe?.(lag, since)
+  if (sample !== undefined) measured?.measureUnsafe?.(sample.lag, since)
   return delivered
 }
-
-// Scattered, so that broadcasts in turn on as many channels as one has subscribers do not always choose the same one.
-const indexOf = (sample: number, size: number): number => (Math.imul(sample, 0x9e37_79b1) >>> 8) % size
 
 /** Sends all subscribers the message for their version, if there is one. */
 export const deliverByVersion = (

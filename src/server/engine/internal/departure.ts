@@ -1,12 +1,14 @@
 /**
  * A browser leaves its channels, one after the other.
  *
- * Each is a change of its own. After many deliveries to others it yields, since a browser may be a member of many large channels.
+ * Each is a change of its own. After its share of the turn it yields, since many browsers may leave at once, each with many channels,
+ * and be members of large ones.
  */
 
 import * as Effect from "effect/Effect"
 import type { UnsubscribeReason } from "../../../protocol/BrokerMessage.ts"
 import * as JsonText from "../../../protocol/JsonText.ts"
+import * as EventLoop from "../../../transport/EventLoop.ts"
 import type { Browser } from "../../domain/Browser.ts"
 import type { Log } from "../Log.ts"
 import type { Channel } from "./channel.ts"
@@ -29,15 +31,15 @@ export const leave = Effect.fnUntraced(function*(
     readonly reason: UnsubscribeReason
   }
 ) {
-  let work = 0
+  let share: number | undefined
   for (const channel of [...state.subscriptions.get(browser)?.channels ?? []]) {
     if (which?.from(channel) === false) continue
-    if (work > turn) {
-      work = 0
-      yield* Effect.yieldNow
+    // The first one is left in the same step.
+    if (share !== undefined && EventLoop.isShareOver(share)) {
+      yield* EventLoop.nextLast
+      share = undefined
     }
-    const isMember = channel.subscriptions.get(browser)?.value?.member !== undefined
-    work += isMember ? channel.subscriptions.size : 1
+    share ??= EventLoop.shareFromNow()
     const intent = {
       _tag: "Leave",
       channel: channel.name,

@@ -13,45 +13,30 @@ import type { InternalError } from "../../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import { type Event, withRequest } from "../../../protocol/Trigger.ts"
 import type { Worker } from "../../domain/Worker.ts"
-import type { DeadLetters } from "../DeadLetters.ts"
 import {
   type Enqueue,
   type EventQueue,
   type NoWorkerError,
+  type Options as QueueOptions,
   Outcome,
   type Queued,
   type QueueFullError,
-  sizeOf,
-  type StoredEvent
+  type QueueUnavailableError,
+  sizeOf
 } from "../EventQueue.ts"
-import type * as Journal from "../Journal.ts"
-import type { Lags } from "./lags.ts"
 import * as LocalQueue from "./localQueue.ts"
-import { noLifecycleWorker, queueFull, tooLarge } from "./refusal.ts"
+import { noLifecycleWorker, notQueued, tooLarge } from "./refusal.ts"
 import * as Requests from "./requests.ts"
 import * as Timeline from "./timeline.ts"
 import * as Workers from "./workers.ts"
 
-/** The options of a lobby. */
+/** The options of a lobby, whatever its queue is. */
 export interface Options {
-  readonly queueCapacity: number
-  readonly queueSize: number
-  readonly maxDeliveries: number
-  readonly redeliveryBackoff: Duration.Duration
   readonly heartbeatInterval: Duration.Duration
   readonly missedHeartbeats: number
-  readonly lifecycleRetention: Duration.Duration
   /** The largest message of a worker's connection, in bytes. */
   readonly maxMessageSize: number
-  /** Gets the events that failed too often. */
-  readonly deadLetters: DeadLetters
   readonly clock: Clock.Clock
-  /** What acks are measured by, default nothing. */
-  readonly lags?: Pick<Lags, "ofLane"> | undefined
-  /** Records the changes of events, default nowhere. */
-  readonly journal?: Journal.Journal | undefined
-  /** The events to restore, the oldest first. */
-  readonly events?: ReadonlyArray<StoredEvent> | undefined
   /** Called when `isActive` becomes true, when `nextDue` is earlier than before, and when an event is rejected. */
   readonly wake?: (() => void) | undefined
   /**
@@ -60,6 +45,17 @@ export interface Options {
    */
   readonly onDefect?: ((defect: unknown) => void) | undefined
 }
+
+/** The options of the lobby of a single broker. */
+export type LocalOptions =
+  & Options
+  & Omit<Parameters<typeof LocalQueue.make>[0], "timeline" | "deliver" | "respond">
+
+/** Makes the queue that delivers to a lobby's workers. */
+export type MakeQueue = (given: Pick<QueueOptions, "timeline" | "deliver" | "respond" | "wake">) => EventQueue
+
+/** Makes the queue of a single broker. */
+export const localQueue = (options: LocalOptions): MakeQueue => (given) => LocalQueue.make({ ...options, ...given })
 
 /** The queue, the workers and the counters of a lobby. */
 export interface State {
@@ -86,7 +82,7 @@ export const dismissed = Outcome.Lost({ isCounted: false })
 const unsent = Outcome.Unsent()
 
 /** Makes the queue and the registry of workers. */
-export const make = (options: Options): State => {
+export const make = (options: Options, makeQueue: MakeQueue): State => {
   const interval = Duration.toMillis(options.heartbeatInterval)
   const timeline = Timeline.make(options.clock, interval)
   const state: State = {
@@ -97,9 +93,9 @@ export const make = (options: Options): State => {
     workers: Workers.make(),
     counted: { delivered: 0, acknowledged: 0, tooLarge: 0 },
     requests: Requests.make(() => state.queue, timeline, options.maxMessageSize - envelopeSize),
-    queue: LocalQueue.make({
-      ...options,
+    queue: makeQueue({
       timeline,
+      wake: options.wake,
       deliver: (event) => deliver(state, event),
       respond: (replyTo, result) => {
         const passed = Result.try(() => state.requests.respondUnsafe(replyTo, result))
@@ -236,8 +232,8 @@ export const enqueue = (
     : Effect.mapError(Effect.asVoid(enqueued), toStatusError)
 }
 
-const toStatusError = (error: QueueFullError | NoWorkerError): InternalError =>
-  error._tag === "NoWorkerError" ? noLifecycleWorker : queueFull(error)
+const toStatusError = (error: QueueFullError | NoWorkerError | QueueUnavailableError): InternalError =>
+  error._tag === "NoWorkerError" ? noLifecycleWorker : notQueued(error)
 
 /** Enqueues a lifecycle event if workers take them, and returns whether it did. */
 export const emit = ({ counted, largest, queue }: State, { data, event }: Event): boolean => {

@@ -24,7 +24,7 @@ type Name = "uid" | "sid"
 
 /** The graces of one vhost. */
 export interface Graces {
-  readonly limit: number
+  limit: number
   readonly ends: Heap.Heap<Grace>
   /** Those of members, by their users and by their connections. */
   readonly members: Readonly<Record<Name, Map<string, Set<Entry>>>>

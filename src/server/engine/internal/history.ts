@@ -87,7 +87,7 @@ export interface Recorder {
 
 /** The histories of one vhost. */
 export interface Histories {
-  readonly limits: Limits
+  limits: Limits
   readonly total: Total
   readonly recorder: Recorder | undefined
   readonly now: () => number

@@ -8,6 +8,7 @@
  */
 
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
+import * as SizedMap from "../../../protocol/SizedMap.ts"
 import * as Channel from "./channel.ts"
 import * as History from "./history.ts"
 import { ownText } from "./ownText.ts"
@@ -21,9 +22,9 @@ export interface Inboxes {
   /** The inboxes with subscribers, by their users. */
   readonly attended: Map<string, Channel.Channel>
   /** What is retained for the other users. Last is the one that has got something last. */
-  readonly unattended: Map<string, History.History>
+  readonly unattended: SizedMap.SizedMap<History.History>
   /** Of how many other users something is retained at most. */
-  readonly limit: number
+  limit: number
   readonly histories: History.Histories
   /** Called when `floor` is another one. */
   readonly onForgotten: () => void
@@ -36,7 +37,7 @@ export interface Inboxes {
 export const make = (options: Omit<Inboxes, "attended" | "unattended">): Inboxes => ({
   ...options,
   attended: new Map(),
-  unattended: new Map()
+  unattended: SizedMap.make(() => 1)
 })
 
 /** Whether a channel is an inbox. */
@@ -58,7 +59,7 @@ export const writeOf = (channel: Channel.Channel): typeof BrokerMessage.position
 /** The inbox has its first subscriber. */
 export const attend = ({ attended, unattended }: Inboxes, uid: string, inbox: Channel.Channel): void => {
   attended.set(uid, inbox)
-  unattended.delete(uid)
+  unattended.remove(uid)
 }
 
 /** The last subscriber of an inbox has left. */
@@ -90,8 +91,7 @@ export const setRule = (inboxes: Inboxes, rule: Rule, position: number): void =>
   inboxes.rule = rule
   for (const inbox of attended.values()) inbox.rule = rule
   if (isKept) return
-  for (const history of unattended.values()) forget(inboxes, history)
-  unattended.clear()
+  for (let oldest = unattended.removeOldest(); oldest; oldest = unattended.removeOldest()) forget(inboxes, oldest[1])
   inboxes.floor = position
   for (const [uid, inbox] of attended) {
     if (inbox.history !== undefined) forget(inboxes, inbox.history)
@@ -104,22 +104,21 @@ export const limits = function*(
   { attended, rule, unattended }: Inboxes
 ): Iterable<readonly [History.History, History.ChannelLimits]> {
   if (rule.history === undefined) return
-  for (const history of unattended.values()) yield [history, rule.history]
+  for (const history of unattended.entries.values()) yield [history, rule.history]
   for (const { history } of attended.values()) if (history !== undefined) yield [history, rule.history]
 }
 
 const historyOf = ({ floor, rule, unattended }: Inboxes, uid: string): History.History | undefined =>
-  rule.history && (unattended.get(uid) ?? History.open(ownerOf(uid), rule.history, 0, floor))
+  rule.history && (unattended.entries.get(uid) ?? History.open(ownerOf(uid), rule.history, 0, floor))
 
 const retain = (inboxes: Inboxes, uid: string, history: History.History): void => {
   const { limit, unattended } = inboxes
-  unattended.delete(uid)
+  unattended.remove(uid)
   unattended.set(ownText(uid), history)
-  for (const [oldest, history] of unattended) {
-    if (unattended.size <= limit) return
-    unattended.delete(oldest)
-    forget(inboxes, history)
-    inboxes.floor = Math.max(inboxes.floor, history.floor)
+  while (unattended.size() > limit) {
+    const [, oldest] = unattended.removeOldest()!
+    forget(inboxes, oldest)
+    inboxes.floor = Math.max(inboxes.floor, oldest.floor)
     inboxes.onForgotten()
   }
 }
@@ -155,4 +154,4 @@ export const restore = (
 
 /** The history that was restored by this name. */
 export const restored = ({ unattended }: Inboxes, stored: string): History.History | undefined =>
-  unattended.get(stored.slice(prefix.length))
+  unattended.entries.get(stored.slice(prefix.length))

@@ -10,6 +10,7 @@ import { byteLength } from "../../../protocol/Frame.ts"
 import { ChannelNotFoundError } from "../../../protocol/KosmonautError.ts"
 import * as Lifecycle from "../../../protocol/Lifecycle.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
+import * as EventLoop from "../../../transport/EventLoop.ts"
 import * as Journal from "../Journal.ts"
 import type { Change, HistoryEntry, HistoryPart, Intent, Intents, Log, Rejections } from "../Log.ts"
 import * as Changes from "./changes.ts"
@@ -49,12 +50,7 @@ export const make = (options: {
   const log: LocalLog = {
     epoch: () => state.epoch,
     head: () => state.head,
-    history: (channel, options) => {
-      const found = channelOf(state, channel)
-      if (found === undefined) return Exit.fail(new ChannelNotFoundError({ channel }))
-      History.expire(state.histories)
-      return Exit.succeed(historyOf(found, options))
-    },
+    history: (channel, options) => historyOf(state, channel, options),
     commit: (intent) => {
       const decision = decide(state, intent)
       if (decision._tag === "Rejected") return Exit.fail(decision.error)
@@ -140,24 +136,34 @@ const record = (change: Change, state: VhostState, journal: Journal.Journal): vo
   }
 }
 
-/** After how many deliveries to yield. */
+/** After how many broadcasts that are too old to yield. */
 const turn = 10_000
 
 const sweep = Effect.fnUntraced(function*(state: VhostState, { commit }: LocalLog) {
-  let work = 0
+  let share = EventLoop.shareFromNow()
   for (let entry = Graces.due(state.graces, state.now()); entry; entry = Graces.due(state.graces, state.now())) {
-    if (work > turn) {
-      work = 0
-      yield* Effect.yieldNow
-    }
     const { channel, member, uid } = entry
-    work += 1 + channel.subscriptions.size
     yield* Effect.ignore(commit({ _tag: "EndGrace", channel: channel.name, uid, sid: member?.value?.browser.sid }))
+    if (!EventLoop.isShareOver(share)) continue
+    yield* EventLoop.nextLast
+    share = EventLoop.shareFromNow()
   }
   while (History.expire(state.histories, state.now(), turn) === turn) yield* Effect.yieldNow
 })
 
-const historyOf = (
+/** The broadcasts of a channel after a position, see `Log.history`. */
+export const historyOf = (
+  state: VhostState,
+  channel: string,
+  options: Parameters<Log["history"]>[1]
+): Exit.Exit<HistoryPart, ChannelNotFoundError> => {
+  const found = channelOf(state, channel)
+  if (found === undefined) return Exit.fail(new ChannelNotFoundError({ channel }))
+  History.expire(state.histories)
+  return Exit.succeed(partOf(found, options))
+}
+
+const partOf = (
   { history }: Channel,
   { after, limit, maxSize }: { readonly after: number; readonly limit: number; readonly maxSize: number }
 ): HistoryPart => {

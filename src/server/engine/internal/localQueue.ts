@@ -61,7 +61,7 @@ export const make = (options: Options): EventQueue => {
       deliverAll(state)
     },
     settle: (events, outcome) => settleAll(state, events as ReadonlyArray<Event>, outcome),
-    cancel: (lane, key) => cancel(state, lanes[lane], key),
+    cancel: (lane, key) => Exit.succeed(cancel(state, lanes[lane], key)),
     requeueDue: () => {
       const now = options.timeline.now()
       expire(state, now)

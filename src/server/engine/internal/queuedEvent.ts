@@ -34,6 +34,10 @@ export type Expiring = Event & { readonly deadline: number }
 /** What a request takes beside its text, in bytes. */
 const overhead = 512
 
+/** How many bytes an event counts. */
+export const sizeOfEvent = (event: Pick<Enqueue, "lane" | "json" | "origin" | "dedupeKey">): number =>
+  sizeOf(event.json, event.origin) + extraOf(event)
+
 /** Makes an event that is to be enqueued, or restored. `dueAt` is when its `delay` ends, in milliseconds since 1970. */
 export const make = (
   event: Enqueue,
@@ -46,7 +50,7 @@ export const make = (
   lane: event.lane,
   json: event.json,
   origin: event.origin,
-  size: sizeOf(event.json, event.origin) + extraOf(event),
+  size: sizeOfEvent(event),
   deadline: event.deadline,
   dedupeKey: event.dedupeKey,
   replyTo: event.replyTo,
@@ -76,7 +80,7 @@ export const measure = (
   }
 }
 
-const extraOf = ({ dedupeKey, lane }: Enqueue): number =>
+const extraOf = ({ dedupeKey, lane }: Pick<Enqueue, "dedupeKey" | "lane">): number =>
   lane === "requests" ? overhead : dedupeKey === undefined ? 0 : byteLength(dedupeKey)
 
 /** What the journal records of an event. */

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import { type InternalError, NoWorkerError } from "../../../protocol/KosmonautError.ts"
 import { shared } from "../../domain/sharedError.ts"
 import { type EventQueue, type RequestResult, sizeOf } from "../EventQueue.ts"
-import { queueFull, tooLarge } from "./refusal.ts"
+import { notQueued, tooLarge } from "./refusal.ts"
 import type { Timeline } from "./timeline.ts"
 
 /** A request for a worker. */
@@ -23,8 +23,8 @@ export interface Request {
   readonly respondUnsafe: (result: RequestResult) => void
 }
 
-/** Cancels a request, whose result is then `Cancelled`. `false` if a worker has begun, or if it has its result. */
-export type Cancel = () => boolean
+/** Cancels a request, whose result is then `Cancelled`, unless a worker has begun, or it has its result. */
+export type Cancel = () => void
 
 /** How requests end, as their metric names it. */
 export const outcomes = ["ok", "error", "failed", "expired", "cancelled", "no_worker", "refused"] as const
@@ -69,10 +69,10 @@ export const make = (queue: () => EventQueue, timeline: Timeline, largest: numbe
         const deadline = timeline.now() + timeout
         const enqueued = queue().enqueue({ lane: "requests", json, origin, deadline, dedupeKey, replyTo: request })
         return Effect.mapBoth(enqueued, {
-          onSuccess: () => () => queue().cancel("requests", dedupeKey),
+          onSuccess: () => () => void queue().cancel("requests", dedupeKey),
           onFailure: (error) => {
             counted[error._tag === "NoWorkerError" ? "no_worker" : "refused"]++
-            return error._tag === "NoWorkerError" ? noWorker(event) : queueFull(error)
+            return error._tag === "NoWorkerError" ? noWorker(event) : notQueued(error)
           }
         })
       }),

@@ -74,6 +74,9 @@ export const learn = ({ learned, list, otherwise }: Rules, name: string): void =
   if (list.length > 0) learned.set(name, find(list, name) ?? otherwise)
 }
 
+/** Whether a pattern names the inboxes of users. */
+export const isForInboxes = (pattern: string): boolean => pattern.includes(inboxName)
+
 const find = (list: Rules["list"], name: string): Rule | undefined => {
   const isInbox = name === inboxName
   return list.find(({ isForInboxes, pattern }) => (!isInbox || isForInboxes) && pattern.allows(name))?.rule
@@ -84,13 +87,16 @@ const maxKnown = 1000
 const maxLength = 255
 
 /** No rules: every channel is as in the original. */
-export const none = ({ browsers }: Defaults): Rules => ({
+export const none = ({ browsers }: Defaults): Rules => original(browsers.broadcast)
+
+/** The same without a configuration. */
+export const original = (browsersBroadcast: boolean): Rules => ({
   list: [],
   otherwise: {
     pattern: undefined,
     openOnDemand: false,
     history: undefined,
-    browsersBroadcast: browsers.broadcast,
+    browsersBroadcast,
     presence: true,
     grace: 3000,
     maxSubscribers: Infinity,
@@ -119,8 +125,11 @@ export const make = (
         })
       )
     }
-    const isForInboxes = pattern.includes(inboxName)
-    list.push({ pattern: compiled.success, rule: complete({ ...rule, pattern }, defaults), isForInboxes })
+    list.push({
+      pattern: compiled.success,
+      rule: complete({ ...rule, pattern }, defaults),
+      isForInboxes: isForInboxes(pattern)
+    })
   }
   const digest = Retry.digest([
     JSON.stringify(rules),

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { Entry, Kind, Store, StoreError } from "../../store/Store.ts"
 import type { Issued } from "../AccessTokens.ts"
-import type { DeadLetter, DeadLetters } from "../DeadLetters.ts"
+import type { DeadLetter, LocalDeadLetters } from "../DeadLetters.ts"
 import { sizeOf, type StoredEvent } from "../EventQueue.ts"
 import type { Journal } from "../Journal.ts"
 import type * as StoredHistory from "./storedHistory.ts"
@@ -55,7 +55,7 @@ export const load = (store: Store["Service"]): Effect.Effect<ReadonlyMap<string,
 export const moveTooLarge = (
   events: ReadonlyArray<StoredEvent>,
   { deadLetters, journal, largest }: {
-    readonly deadLetters: DeadLetters
+    readonly deadLetters: LocalDeadLetters
     readonly journal: Journal
     readonly largest: number
   }

@@ -4,6 +4,8 @@
 
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
+import * as FiberMap from "effect/FiberMap"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import { envelopeSize } from "../../../protocol/Frame.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
@@ -12,9 +14,13 @@ import type * as Channels from "../Channels.ts"
 import * as DeadLetters from "../DeadLetters.ts"
 import * as Journal from "../Journal.ts"
 import * as Lobby from "../Lobby.ts"
+import * as Replay from "../Replay.ts"
+import { type Limits, type SharedQueue as Queue, SharedQueues } from "../SharedQueue.ts"
 import * as VhostTokens from "../VhostTokens.ts"
 import * as LocalLog from "./localLog.ts"
 import * as Positions from "./positions.ts"
+import * as SharedDeadLetters from "./sharedDeadLetters.ts"
+import * as SharedQueue from "./sharedQueue.ts"
 import * as StoredHistory from "./storedHistory.ts"
 import * as StoredVhosts from "./storedVhosts.ts"
 import * as VhostRules from "./vhostRules.ts"
@@ -60,17 +66,58 @@ export const makeSettings = (
   journal.created(entry())
   return { tokens, ...settable }
 }
-/** Its lobby, and the dead letters. */
+/** The queues that are shared, and the fibers that work for them until the scope ends. */
+export const sharedQueues = Effect.gen(function*() {
+  const shared = Option.getOrUndefined(yield* Effect.serviceOption(SharedQueues))
+  const fibers = yield* FiberMap.make<string>()
+  const fork = yield* FiberMap.runtime(fibers)<never>()
+  return {
+    of: (vhost: string, limits: Limits) => shared?.queueOf(vhost, limits),
+    run: (vhost: string, work: Effect.Effect<void>) => void fork(vhost, work),
+    /** Ends the work for a vhost of this node. */
+    stop: (vhost: string) => FiberMap.remove(fibers, vhost),
+    /** Deletes the queue of a vhost. What cannot be deleted stays for a vhost with the same path. */
+    remove: (vhost: string) =>
+      shared === undefined
+        ? Effect.void
+        : Effect.andThen(FiberMap.remove(fibers, vhost), Effect.ignore(shared.remove(vhost)))
+  }
+})
+
+/** Its lobby with its dead letters. */
+interface LobbyParts {
+  readonly deadLetters: DeadLetters.DeadLetters
+  readonly lobby: Lobby.Lobby
+  readonly replay: Replay.Replay
+}
+
+/** Its lobby and dead letters: its own, or those that it shares. */
 export const makeLobby = (
   options: Omit<Parameters<typeof Lobby.make>[0], "deadLetters"> & Parameters<typeof DeadLetters.make>[0] & {
     readonly journal: Journal.Journal
+    readonly path: string
   },
-  stored: StoredVhosts.StoredVhost | undefined
-) => {
+  stored: StoredVhosts.StoredVhost | undefined,
+  queues: Effect.Success<typeof sharedQueues>
+): LobbyParts => {
+  const shared = queues.of(options.path, options)
+  if (shared !== undefined) return makeSharedLobby(options, shared, (work) => queues.run(options.path, work))
   const deadLetters = DeadLetters.make({ ...options, letters: stored?.letters })
   const largest = options.maxMessageSize - envelopeSize
   const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal: options.journal, largest })
-  return { deadLetters, lobby: Lobby.make({ ...options, events, deadLetters }) }
+  const lobby = Lobby.make({ ...options, events, deadLetters })
+  return { deadLetters, lobby, replay: Replay.make(deadLetters, lobby) }
+}
+
+const makeSharedLobby = (
+  options: Parameters<typeof Lobby.makeWith>[0],
+  shared: Queue,
+  run: (work: Effect.Effect<void>) => void
+): LobbyParts => {
+  let queue!: SharedQueue.SharedEventQueue
+  const lobby = Lobby.makeWith(options, (given) => queue = SharedQueue.make(shared, given))
+  run(Effect.ensuring(queue.run, queue.leave))
+  return { lobby, ...SharedDeadLetters.make(shared, queue) }
 }
 
 /** Its log. A store that may lack what an earlier broker has written lacks positions, too: those are of another epoch then. */

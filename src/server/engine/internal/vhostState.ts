@@ -39,11 +39,12 @@ export interface Limits extends History.Limits {
 
 /** The state of one vhost. */
 export interface VhostState {
-  readonly limits: Limits
+  /** Set by `setLimits`. */
+  limits: Limits
   /** Names the positions: those of another log have another epoch. */
   readonly epoch: string
   /** How many bytes a message to browsers has at most. */
-  readonly largest: number
+  largest: number
   readonly channels: Map<string, OrderedList.Entry<Channel.Channel>>
   /** The open channels in the order of their opening. */
   readonly ordered: OrderedList.OrderedList<Channel.Channel>
@@ -85,6 +86,8 @@ export interface Options extends Limits {
   readonly history: History.Total
   readonly rules: Rules.Rules
   readonly clock: Clock.Clock
+  /** The time of what is decided and applied, in milliseconds that never go back, default that of the clock. */
+  readonly now?: (() => number) | undefined
   /** The last position of an earlier log with this epoch, default 0. */
   readonly head?: number | undefined
   /** Of an earlier log, the last position of a channel that was opened on demand and closed again, default `head`. */
@@ -108,14 +111,25 @@ export interface StoredChannel {
 
 /** Makes a state. */
 export const make = (
-  { clock, epoch, floor, head = 0, history, lags, opened, recorder, rules, ...limits }: Options
+  {
+    clock,
+    epoch,
+    floor,
+    head = 0,
+    history,
+    lags,
+    now = () => Timeline.nowOf(clock),
+    opened,
+    recorder,
+    rules,
+    ...limits
+  }: Options
 ): VhostState => {
-  const now = () => Timeline.nowOf(clock)
   const histories = History.make(limits, history, now, recorder)
   const state: VhostState = {
     limits,
     epoch,
-    largest: limits.maxMessageSize + envelopeSize,
+    largest: largestOf(limits),
     channels: new Map(),
     ordered: OrderedList.make(),
     subscriptions: new Map(),
@@ -150,6 +164,16 @@ export const make = (
   state.inboxes.floor = floor ?? state.head
   return state
 }
+
+/** Replaces the limits. What is beyond them now stays until something is added. */
+export const setLimits = (state: VhostState, limits: Limits): void => {
+  state.limits = state.histories.limits = limits
+  state.largest = largestOf(limits)
+  state.inboxes.limit = limits.historyMaxUsers
+  state.graces.limit = limits.graceSize
+}
+
+const largestOf = ({ maxMessageSize }: Limits): number => maxMessageSize + envelopeSize
 
 /** An open channel. */
 export const channelOf = ({ channels }: VhostState, name: string): Channel.Channel | undefined =>

@@ -45,7 +45,7 @@ const enter = Effect.fnUntraced(function*(
   const browser = FakeBrowser.make(sid)
   const { data = {}, hidden = false, uid } = options
   vhost.browsers.enterUnsafe(browser)
-  if (uid !== undefined) vhost.browsers.identifyUnsafe(browser, uid)
+  if (uid !== undefined) Effect.runSync(vhost.browsers.identify(browser, uid))
   const permission = uid === undefined ? undefined : Result.getOrThrow(Permission.make(uid, ".*"))
   for (const channel of channels) yield* vhost.channels.subscribe(channel, browser, { permission, hidden, data })
   browser.received()

@@ -75,7 +75,8 @@ describe("WebSocketEndpoint", () => {
         yield* eventually(total, (count) => count === 5001)
         ticking = false
         yield* vhost.channels.leave(observer)
-        expect(Math.max(...handled.values())).toBeLessThanOrEqual(128)
+        // As many as a turn has time for.
+        expect(Math.max(...handled.values())).toBeLessThanOrEqual(2500)
       }))
 
     it.effect.each<[string, Uint8Array]>([

@@ -29,8 +29,8 @@ export interface Chart {
 const width = 600
 const height = 120
 
-/** From how many milliseconds on two values are not joined. */
-const gap = 4000
+/** From how many milliseconds on two values are not joined: nobody has looked at the page, or it was asleep. */
+const gap = 10_000
 
 /** Makes a chart. */
 export const make = ({ format, lines, title }: Options): Chart => {

@@ -52,6 +52,9 @@ export interface Connection extends Entered {
   /** Called when all messages are handled. */
   onHandled: (() => void) | undefined
   handled: number
+  /** The last turn of the event loop that was over when a message was read, and how many were handled then. */
+  overTurn: number
+  handledOver: number
 }
 
 /** The options of all connections of an endpoint. */
@@ -72,6 +75,9 @@ export const closeTimeout = 1000
 
 /** How many messages of one browser are handled before the others have their turn, unless that ends earlier by time. */
 const turn = 64
+
+/** How many messages of one browser are handled if the turn is over: one that sends little does not wait for those that send much. */
+const few = 4
 
 /** The rate limit of a browser's pings and pongs, with bursts of five seconds. */
 const controlRate: TokenBucket.Rate = { perSecond: 20, burst: 100 }
@@ -106,7 +112,9 @@ export const make = (entered: Entered, options: Options): Connection => {
     readBeforePing: undefined,
     waiting: undefined,
     onHandled: undefined,
-    handled: 0
+    handled: 0,
+    overTurn: 0,
+    handledOver: 0
   }
   listen(connection)
   return connection
@@ -164,7 +172,7 @@ const listen = (connection: Connection): void => {
     WebSocket.prototype.close.call(ws, code, reason)
   }
   ws.on("message", (data: Buffer, isBinary: boolean) => {
-    if (!isOver(connection)) receive(connection, isBinary ? data : data.toString())
+    if (!hasStopped(connection)) receive(connection, isBinary ? data : data.toString())
   })
   ws.on("ping", (payload: Buffer) => {
     if (mayControl(connection)) Outbox.sendFrame(outbox, Frame.pong(payload))
@@ -182,7 +190,7 @@ const listen = (connection: Connection): void => {
   })
 }
 
-const isOver = ({ hasEnded, isClosing }: Connection): boolean => isClosing || hasEnded
+const hasStopped = ({ hasEnded, isClosing }: Connection): boolean => isClosing || hasEnded
 
 const receive = (connection: Connection, message: string | Uint8Array): void => {
   if (connection.waiting !== undefined) connection.waiting.push(message)
@@ -192,9 +200,9 @@ const receive = (connection: Connection, message: string | Uint8Array): void => 
   }
 }
 
-// Whether the next message may be handled at once.
-const handle = (connection: Connection, message: string | Uint8Array, share = 0): boolean => {
-  if (isOver(connection)) return true
+// Whether the next message may be handled at once: within the turn, or within a share.
+const handle = (connection: Connection, message: string | Uint8Array, share?: number): boolean => {
+  if (hasStopped(connection)) return true
   EventLoop.begin()
   const fiber = connection.options.run(connection.session.handle(message))
   const exit = fiber.pollUnsafe()
@@ -206,10 +214,20 @@ const handle = (connection: Connection, message: string | Uint8Array, share = 0)
     return false
   }
   settle(connection, exit)
-  if (++connection.handled % turn !== 0 && !EventLoop.isOverFor(share)) return true
-  // Not in the queue of turns: there each browser that sends much would keep backends waiting.
-  setImmediate(resume, connection)
+  const isEnough = share === undefined ? isOver(connection) : EventLoop.isShareOver(share)
+  if (++connection.handled % turn !== 0 && !isEnough) return true
+  // After all others: each browser that sends much would keep backends waiting.
+  EventLoop.enqueueLast(() => resume(connection))
   return false
+}
+
+const isOver = (connection: Connection): boolean => {
+  if (!EventLoop.isOver()) return false
+  if (connection.overTurn !== EventLoop.current()) {
+    connection.overTurn = EventLoop.current()
+    connection.handledOver = 0
+  }
+  return ++connection.handledOver >= few
 }
 
 // (1011: an internal error.)

@@ -17,6 +17,9 @@ import type { Answer } from "./answer.ts"
 /** How many milliseconds a peer may leave an answer unread. */
 const readTimeout = 5000
 
+/** How many milliseconds the head of a request may take to arrive, a handshake of TLS included. */
+const requestTimeout = 5000
+
 /** The options of a server. */
 export interface Options {
   readonly host: string
@@ -43,13 +46,13 @@ export const listen = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Http.Server, ListenError, Scope.Scope> {
   yield* checkPort("browsers", host, port)
   const http = Http.createServer({
-    headersTimeout: 5000,
-    requestTimeout: 5000,
+    headersTimeout: requestTimeout,
+    requestTimeout,
     connectionsCheckingInterval: 1000,
     keepAlive: true,
     keepAliveInitialDelay: 30_000
   })
-  makeRoom(http, onDrop, options)
+  const pending = makeRoom(http, onDrop, options)
   const bind = Effect.callback<void, ListenError>((resume) => {
     const failed = (cause: Error) => resume(Effect.fail(new ListenError({ endpoint: "browsers", host, port, cause })))
     http.once("error", failed)
@@ -64,6 +67,7 @@ export const listen = Effect.fnUntraced(function*(
     http.close(() => resume(Effect.void))
     // Otherwise `close` would also wait for connections that are not (yet) WebSockets.
     http.closeAllConnections()
+    for (const socket of pending.keys()) socket.destroy()
   })
   const close = Effect.all([closed, options.close], { concurrency: "unbounded", discard: true })
   yield* Effect.acquireRelease(bind, () =>
@@ -74,33 +78,43 @@ export const listen = Effect.fnUntraced(function*(
   return http
 })
 
-// With TLS a connection is what was decrypted of it, also for Node.js, which serves whatever stream its listeners are given.
-const onConnection = (http: Http.Server, decrypt: Decrypt | undefined, listener: (socket: Socket) => void): void => {
-  if (decrypt === undefined) return void http.on("connection", listener)
-  const listeners = [...http.listeners("connection"), listener]
+/** Calls `listener` with each connection, and again with what is decrypted of it, which is another one for Node.js. */
+const onConnection = (
+  http: Http.Server,
+  decrypt: Decrypt | undefined,
+  listener: (socket: Socket, encrypted?: Socket) => void
+): void => {
+  if (decrypt === undefined) return void http.on("connection", (socket: Socket) => listener(socket))
+  // Node.js serves whatever stream its own ones are given.
+  const listeners = http.listeners("connection")
   http.removeAllListeners("connection")
   http.on("connection", (encrypted: Socket) => {
-    const socket = decrypt(encrypted)
-    for (const each of listeners) each.call(http, socket)
+    listener(encrypted)
+    decrypt(encrypted, (socket) => {
+      listener(socket, encrypted)
+      for (const each of listeners) each.call(http, socket)
+    })
   })
 }
 
-// The others are counted by those who have them: a listener for each would take memory.
+// The others are counted by those who have them: a listener for each would take memory. Returns those without a request, the
+// oldest first.
 const makeRoom = (
   http: Http.Server,
   onDrop: () => void,
   { decrypt, maxConnections, upgraded }: Pick<Options, "decrypt" | "maxConnections" | "upgraded">
-): void => {
-  // Those without a request, the oldest first.
-  const pending = new Set<Socket>()
+): ReadonlyMap<Socket, unknown> => {
+  // With TLS each has a deadline from its beginning: Node.js knows of a connection only once its handshake begins.
+  const pending = new Map<Socket, ReturnType<typeof setTimeout> | undefined>()
   const remove = (socket: Socket): void => {
+    clearTimeout(pending.get(socket))
     pending.delete(socket)
     Strangers.remove(socket)
   }
   const onClose = function(this: Socket) {
     remove(this)
   }
-  const onRequest = ({ socket }: Http.IncomingMessage) => {
+  const release = (socket: Socket): void => {
     socket.off("close", onClose)
     remove(socket)
   }
@@ -109,15 +123,24 @@ const makeRoom = (
     socket.destroy()
     onDrop()
   }
-  http.on("request", onRequest)
-  http.on("upgrade", onRequest)
-  onConnection(http, decrypt, (socket) => {
-    pending.add(socket.on("close", onClose))
+  const add = (socket: Socket, deadline: ReturnType<typeof setTimeout> | undefined): void => {
+    pending.set(socket.on("close", onClose), deadline)
     Strangers.add(socket, () => drop(socket))
-    const [oldest = socket] = pending
+  }
+  http.on("request", ({ socket }: Http.IncomingMessage) => release(socket))
+  http.on("upgrade", ({ socket }: Http.IncomingMessage) => release(socket))
+  onConnection(http, decrypt, (socket, encrypted) => {
+    if (encrypted !== undefined) {
+      add(socket, pending.get(encrypted))
+      pending.delete(encrypted)
+      return release(encrypted)
+    }
+    add(socket, decrypt && setTimeout(() => socket.destroy(), requestTimeout))
+    const [oldest = socket] = pending.keys()
     if (pending.size + upgraded() > maxConnections) drop(oldest)
     else Strangers.makeRoom()
   })
+  return pending
 }
 
 /** The port that a server is bound to. */

@@ -121,11 +121,11 @@ export const sendAll = (outbox: Outbox, messages: ReadonlyArray<string>): void =
 /** How many bytes are queued, those included that the system has not accepted yet. */
 export const queuedBytes = ({ size, socket }: Outbox): number => size + socket.writableLength
 
-/** Adds to a lag how long it takes from `since` until all that was sent is written; ignored while another one is measured. */
-export const measure = (outbox: Outbox, lag: Lag, since: number): void => {
+/** Adds to a lag how long it takes from `since`, by default now, until all is written; ignored while another one is measured. */
+export const measure = (outbox: Outbox, lag: Lag, since?: number): void => {
   if (outbox.lag !== undefined || outbox.isClosed) return
   outbox.lag = lag
-  outbox.since = since
+  outbox.since = since ?? performance.now()
   if (outbox.frames.length === 0) endMeasure(outbox)
 }
 

@@ -1,0 +1,112 @@
+/**
+ * The event queues of vhosts in Redis. A turn of a node is one script; a node that waits for events or responses is woken by a list
+ * that it pops from on a connection of its own.
+ *
+ * A turn that has failed may be repeated, see `internal/queue/turn.ts`: so nothing is done twice, whatever is lost on the way.
+ */
+
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { type Limits, type SharedQueue, SharedQueueError, type SharedQueues } from "../engine/SharedQueue.ts"
+import type { Connection } from "./Connection.ts"
+import * as Codec from "./internal/queue/codec.ts"
+import * as QueueScript from "./internal/queue/script.ts"
+import * as Keys from "./Keys.ts"
+import type { Nodes } from "./Nodes.ts"
+
+/** The queues of all vhosts. */
+export interface RedisQueues extends Context.Service.Shape<typeof SharedQueues> {
+  /** Calls the listeners of queues for which there may be something. */
+  readonly listen: Effect.Effect<never>
+}
+
+/** What the queues need. */
+export interface Options {
+  readonly connection: Connection
+  readonly nodes: Pick<Nodes, "self" | "run">
+  /** The time, in milliseconds, in place of Redis' own. */
+  readonly now?: (() => number) | undefined
+}
+
+/** For how many seconds a pop waits at most. */
+const wait = 2
+
+/** How many dead letters are read at once. */
+const mostLetters = 100
+
+type Listeners = Map<string, Set<() => void>>
+
+/** Makes the queues. `listen` wakes them; run it in a fiber. */
+export const make = (options: Options): RedisQueues => {
+  const listeners: Listeners = new Map()
+  return {
+    queueOf: (vhost, limits) => queueOf(options, listeners, Keys.ofVhost(vhost, "queue"), limits),
+    remove: (vhost) => Effect.asVoid(run(options, Keys.ofVhost(vhost, "queue"), ["remove"])),
+    listen: listening(options, listeners)
+  }
+}
+
+const queueOf = (options: Options, listeners: Listeners, base: string, limits: Limits): SharedQueue => {
+  const { connection, nodes, now } = options
+  const { self } = nodes
+  const head = (what: "turn" | "end") => Codec.head(what, limits, self, now?.())
+  return {
+    self,
+    run: (turn) =>
+      Effect.map(
+        run(options, base, [...head("turn"), ...Codec.encodeTurn(self, turn)]),
+        (answer) => Codec.decodeTurn(turn.calls, answer)
+      ),
+    end: (node, isCounted) => Effect.asVoid(run(options, base, [...head("end"), node, isCounted ? 1 : 0])),
+    deadLettersAfter: (cursor) =>
+      Effect.mapBoth(
+        connection.run(QueueScript.lettersAfter, [`${base}:order`, `${base}:letters`], [cursor, mostLetters]),
+        {
+          onSuccess: (answer) => Codec.parseLetters(...answer as Parameters<typeof Codec.parseLetters>),
+          onFailure: toError
+        }
+      ),
+    deadLetter: (id) =>
+      Effect.mapBoth(connection.send("HGET", `${base}:letters`, id), {
+        onSuccess: (text) => typeof text === "string" ? Codec.parseLetter(id, text) : undefined,
+        onFailure: toError
+      }),
+    onWakeUnsafe: (listener) => {
+      const own = listeners.get(base) ?? new Set()
+      listeners.set(base, own.add(listener))
+      return () => {
+        own.delete(listener)
+        if (own.size === 0) listeners.delete(base)
+      }
+    }
+  }
+}
+
+const run = (
+  { nodes }: Options,
+  base: string,
+  args: ReadonlyArray<string | number>
+): Effect.Effect<unknown, SharedQueueError> => Effect.mapError(nodes.run(QueueScript.script, [base], args), toError)
+
+/** With what an answer begins if the queue does not know the node any more. */
+const fenced = "FENCED"
+
+const toError = (error: { readonly _tag: string; readonly message: string; readonly detail?: string }) =>
+  new SharedQueueError({
+    detail: error.message,
+    isFenced: error._tag === "LeaseLostError" || error.detail?.startsWith(fenced) === true
+  })
+
+// What was pushed while there was no connection is still there.
+const listening = ({ connection, nodes }: Options, listeners: Listeners): Effect.Effect<never> => {
+  const pops = Effect.scoped(Effect.gen(function*() {
+    const reserved = yield* connection.reserve
+    for (;;) {
+      const popped = yield* reserved.send("BLMPOP", `${wait}`, "1", Keys.wake(nodes.self), "LEFT", "COUNT", "1000")
+      const [, bases] = (popped ?? ["", []]) as readonly [string, ReadonlyArray<string>]
+      for (const base of new Set(bases)) listeners.get(base)?.forEach((listener) => listener())
+    }
+  }))
+  return Effect.forever(Effect.andThen(Effect.ignore(pops), Effect.sleep(Duration.millis(200))))
+}

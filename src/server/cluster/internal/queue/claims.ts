@@ -1,0 +1,135 @@
+/**
+ * The part of the queue's script that gives events to a node: the oldest over all lanes that its workers take, within their
+ * credits.
+ *
+ * If other nodes wait for events of a lane, a node leaves them some: one for each idle worker if it has none itself, and of the rest
+ * their share by credits.
+ */
+
+/** Goes after `events`. */
+export const claims = `
+local maxClaims = 1000
+
+local function shareOf(lane, credits, idle)
+  local queued = queuedIn(lane)
+  local others, othersIdle = 0, 0
+  for _, entry in ipairs(H) do
+    others = others + entry[1 + lane]
+    othersIdle = othersIdle + entry[4 + lane]
+  end
+  if others == 0 then return math.min(credits, queued, maxClaims) end
+  local rest = idle > 0 and queued or math.max(0, queued - othersIdle)
+  return math.min(credits, math.ceil(rest * credits / (credits + others)), maxClaims)
+end
+
+-- The oldest of each lane, in order: their numbers, and the lane of each.
+local function candidates(shares, most)
+  local all, laneOf = {}, {}
+  for lane = 1, 3 do
+    if shares[lane] > 0 then
+      for _, number in ipairs(call('ZRANGE', laneKey[lane], 0, math.min(shares[lane], most) - 1)) do
+        all[#all + 1] = number
+        laneOf[number] = lane
+      end
+    end
+  end
+  if all[1] and laneOf[all[1]] ~= laneOf[all[#all]] then
+    table.sort(all, function(one, other) return tonumber(one) < tonumber(other) end)
+  end
+  return all, laneOf
+end
+
+-- The marks of earlier deliveries, which are then the claim's.
+local function marksOf(numbers)
+  local marks = {}
+  if S[MARKS] == 0 then return marks end
+  local found = {}
+  for index, text in ipairs(call('HMGET', marksKey, unpack(numbers))) do
+    if text then
+      marks[index] = text
+      found[#found + 1] = numbers[index]
+    end
+  end
+  if #found > 0 then S[MARKS] = S[MARKS] - call('HDEL', marksKey, unpack(found)) end
+  return marks
+end
+
+-- What an answer has of claims: their numbers, their texts, and of those with more than a first attempt the index, the attempt, and
+-- how long a response is useful.
+local function answerOf(numbers, texts, attempts)
+  local more = {}
+  for index, text in ipairs(texts) do
+    local hasDeadline = string.byte(text, 2) >= 50
+    if hasDeadline or attempts[index] then
+      local deadline = hasDeadline and call('ZSCORE', deadlinesKey, numbers[index])
+      more[#more + 1] = index - 1
+      more[#more + 1] = attempts[index] or 1
+      more[#more + 1] = deadline and math.max(0, deadline - now) or hasDeadline and 0 or -1
+    end
+  end
+  return { numbers, texts, more }
+end
+
+-- Claims what was chosen, and returns it as an answer has it.
+local function record(claimed, lanes, texts)
+  local records, attempts, marks = {}, {}, marksOf(claimed)
+  for index, number in ipairs(claimed) do
+    local lane, text, mark = lanes[index], texts[index], marks[index]
+    local size = bytesOf(lane, text)
+    records[#records + 1] = number
+    if mark or lane > 1 or string.byte(text, 2) > 48 then
+      local attempt, rest = 0, ' 0 0 0'
+      if mark then attempt, rest = string.match(mark, '^(%d+)( .*)$') end
+      attempt = attempt + 1
+      if attempt > 1 then attempts[index] = attempt end
+      size = string.sub(text, 1, 2) .. ' ' .. size .. ' ' .. attempt .. rest
+    end
+    records[#records + 1] = size
+  end
+  call('HSET', claimsKey .. self, unpack(records))
+  return answerOf(claimed, texts, attempts)
+end
+
+local none = { {}, {}, {} }
+
+-- Returns the claims as an answer has them, and the credits and idle workers that are left.
+local function claim(credits, idle)
+  local shares, most = {}, math.min(credits[1], maxClaims)
+  for lane = 1, 3 do
+    shares[lane] = most > 0 and credits[lane] > 0 and queuedIn(lane) > 0 and shareOf(lane, credits[lane], idle[lane]) or 0
+  end
+  if shares[1] + shares[2] + shares[3] == 0 then return none, credits, idle end
+  local numbers, laneOf = candidates(shares, most)
+  local claimed, lanes, claimedTexts, removed, spent, blocked = {}, {}, {}, { 0, 0, 0 }, { 0, 0, 0 }, {}
+  for index, text in ipairs(call('HMGET', eventsKey, unpack(numbers))) do
+    if #claimed == most then break end
+    local number, lane = numbers[index], laneOf[numbers[index]]
+    if blocked[lane] or not (idle[lane] > #claimed or isWithin(lane)) then
+      blocked[lane] = true
+    else
+      removed[lane] = removed[lane] + 1
+      local _, flags = headOf(text)
+      local size = bytesOf(lane, text)
+      local deadline = flags >= 2 and call('ZSCORE', deadlinesKey, number)
+      if deadline and tonumber(deadline) <= now then
+        finish(number, lane, flags, size)
+        forget(number)
+      else
+        claimed[#claimed + 1], lanes[#lanes + 1], claimedTexts[#claimedTexts + 1] = number, lane, text
+        S[HELD + lane] = S[HELD + lane] + 1
+        S[HELDSIZE + lane] = S[HELDSIZE + lane] + size
+        spent[lane] = spent[lane] + 1
+      end
+    end
+  end
+  for lane = 1, 3 do
+    if removed[lane] > 0 then call('ZREMRANGEBYRANK', laneKey[lane], 0, removed[lane] - 1) end
+  end
+  local left = { credits[1] - #claimed }
+  for lane = 1, 3 do
+    left[lane] = math.max(0, math.min(left[1], lane == 1 and left[1] or credits[lane] - spent[lane]))
+    idle[lane] = math.max(0, idle[lane] - #claimed)
+  end
+  return #claimed > 0 and record(claimed, lanes, claimedTexts) or none, left, idle
+end
+`

@@ -1,0 +1,313 @@
+/**
+ * How the event queue travels: the arguments of its script, and what the script answers.
+ */
+
+import * as Duration from "effect/Duration"
+import * as Lifecycle from "../../../../protocol/Lifecycle.ts"
+import { type DeadLetter, isUnhandled } from "../../../engine/DeadLetters.ts"
+import { type Lane, type LaneInfo, type Outcome, RequestResult } from "../../../engine/EventQueue.ts"
+import type {
+  Answer,
+  Call,
+  Claimed,
+  Limits,
+  NumberedLetter,
+  Settled,
+  Status,
+  Turn,
+  TurnResult
+} from "../../../engine/SharedQueue.ts"
+
+type Argument = string | number
+
+type Enqueue = Extract<Call, { readonly _tag: "Enqueue" }>
+
+const lanes: ReadonlyArray<Lane> = ["events", "requests", "lifecycle"]
+
+/** The lane of a number. */
+const laneNumbers: Readonly<Record<Lane, number>> = { events: 0, requests: 1, lifecycle: 2 }
+
+/** What a number is that has no bound. */
+const unbounded = 9e15
+
+/** How many characters of a reason are kept. */
+const maxReason = 500
+
+const bounded = (value: number): number => Math.min(value, unbounded)
+
+/** What the script is given first: what to do, Redis' time unless there is another one, the limits, and what ids may begin with. */
+export const head = (
+  what: "turn" | "end",
+  limits: Limits,
+  idPrefix: string,
+  now: number | undefined
+): ReadonlyArray<Argument> => [
+  what,
+  now === undefined ? "" : Math.floor(now),
+  bounded(limits.queueCapacity),
+  bounded(limits.queueSize),
+  bounded(limits.maxDeliveries),
+  bounded(Duration.toMillis(limits.redeliveryBackoff)),
+  bounded(Duration.toMillis(limits.lifecycleRetention)),
+  bounded(limits.deadLetterCapacity),
+  bounded(limits.deadLetterSize),
+  idPrefix
+]
+
+/** The arguments of a turn of a node, after its head. */
+export const encodeTurn = (self: string, turn: Turn): Array<Argument> => {
+  const args: Array<Argument> = [turn.number, turn.responsesSeen, turn.isPoll ? 1 : 0]
+  for (const what of ["workers", "credits", "idle"] as const) {
+    for (const lane of lanes) args.push(bounded(turn.capacity[lane][what]))
+  }
+  for (const settled of turn.settled) encodeSettled(args, settled)
+  for (let index = 0; index < turn.calls.length;) index = encodeCalls(args, self, turn.calls, index)
+  return args
+}
+
+// Encodes calls from an index on, and returns the next. Those that only enqueue something are one operation.
+const encodeCalls = (args: Array<Argument>, self: string, calls: ReadonlyArray<Call>, index: number): number => {
+  const first = calls[index]!
+  if (!isPlain(first)) {
+    encodeCall(args, self, first)
+    return index + 1
+  }
+  const at = args.push("E", 0) - 1
+  let next = index
+  for (let call: Call | undefined = first; call !== undefined && isPlain(call); call = calls[++next]) {
+    args.push(textOf(self, call))
+  }
+  args[at] = next - index
+  return next
+}
+
+const isPlain = (call: Call): call is Enqueue =>
+  call._tag === "Enqueue" && call.lane === "events" && call.dedupeKey === undefined && call.delay === 0
+
+/** How many events are settled by one operation at most: a command of Redis in a script has no more arguments than 8000. */
+const mostAtOnce = 1000
+
+const encodeSettled = (args: Array<Argument>, { numbers, outcome }: Settled): void => {
+  if (outcome._tag === "Acked") {
+    for (let from = 0; from < numbers.length; from += mostAtOnce) {
+      const part = numbers.slice(from, from + mostAtOnce)
+      args.push("A", part.length, ...part)
+    }
+    return
+  }
+  for (const number of numbers) {
+    const [operation, ...more] = operationOf(outcome)
+    args.push(operation!, number, ...more)
+  }
+}
+
+const operationOf = (outcome: Exclude<Outcome, { readonly _tag: "Acked" }>): ReadonlyArray<Argument> => {
+  switch (outcome._tag) {
+    case "Responded":
+      return ["P", `${outcome.outcome === "ok" ? "O" : "E"}${outcome.json}`]
+    case "Nacked": {
+      const { maxAttempts, reason } = outcome
+      return ["N", ...reasonOf(reason), bounded(maxAttempts)]
+    }
+    case "Released":
+      return ["R"]
+    case "Unsent":
+      return ["U"]
+    case "Lost":
+      return ["L", outcome.isCounted ? 1 : 0]
+  }
+}
+
+const encodeCall = (args: Array<Argument>, self: string, call: Call): void => {
+  switch (call._tag) {
+    case "Enqueue": {
+      const { dedupeKey, delay, lane, timeLeft } = call
+      const key = dedupeKey === undefined ? "" : keyOf(self, lane, dedupeKey)
+      args.push("X", textOf(self, call), delay, timeLeft ?? "", key)
+      return
+    }
+    case "Cancel":
+      args.push("C", keyOf(self, call.lane, call.dedupeKey))
+      return
+    case "Replay":
+      args.push("V", call.id)
+      return
+    case "AddLetter": {
+      const { attempts, id, json, origin, reason } = call.letter
+      const text = textOf(self, {
+        ...plain,
+        json,
+        origin,
+        lane: Lifecycle.isIn(json) ? "lifecycle" : "events"
+      })
+      args.push("B", id, attempts, ...reasonOf(reason), text)
+      return
+    }
+    case "Discard":
+      args.push("T", call.id)
+      return
+    case "Emit":
+      args.push("M", call.epoch, call.events.length)
+      for (const { json, number } of call.events) args.push(number, `20 0 0 -\n${json}`)
+  }
+}
+
+const reasonOf = (reason: string): readonly [json: string, isUnhandled: number] => [
+  JSON.stringify(reason.slice(0, maxReason)),
+  isUnhandled({ reason }) ? 1 : 0
+]
+
+const plain = { dedupeKey: undefined, replyTo: undefined, timeLeft: undefined }
+
+// The keys of requests are those of their node.
+const keyOf = (self: string, lane: Lane, dedupeKey: string): string =>
+  `${laneNumbers[lane]}${lane === "requests" ? self : ""}:${dedupeKey}`
+
+// Lane and flags, the lengths of its origin (with 1 more if it has one) and key, whom to reply to; then these and the event.
+/** The text of an event. */
+export const textOf = (
+  self: string,
+  call: Pick<Enqueue, "lane" | "json" | "origin" | "dedupeKey" | "timeLeft" | "replyTo">
+): string => {
+  const { dedupeKey = "", json, lane, origin, replyTo, timeLeft } = call
+  const flags = (call.dedupeKey === undefined ? 0 : 1) + (timeLeft === undefined ? 0 : 2)
+  const lengths = `${origin === undefined ? 0 : origin.length + 1} ${dedupeKey.length}`
+  const to = replyTo === undefined ? "-" : `${self}:${replyTo}`
+  return `${laneNumbers[lane]}${flags} ${lengths} ${to}\n${origin ?? ""}${dedupeKey}${json}`
+}
+
+interface Text {
+  readonly lane: Lane
+  readonly flags: number
+  readonly origin: string | undefined
+  readonly dedupeKey: string
+  readonly json: string
+}
+
+const parseText = (text: string): Text => {
+  const line = text.indexOf("\n")
+  const [kind, originLength, keyLength] = text.slice(0, line).split(" ")
+  const originEnd = line + Math.max(1, Number(originLength))
+  const keyEnd = originEnd + Number(keyLength)
+  return {
+    lane: lanes[Number(kind![0])]!,
+    flags: Number(kind![1]),
+    origin: originLength === "0" ? undefined : text.slice(line + 1, originEnd),
+    dedupeKey: text.slice(originEnd, keyEnd),
+    json: text.slice(keyEnd)
+  }
+}
+
+const answers: Readonly<Record<string, Answer>> = {
+  Q: "Queued",
+  D: "Duplicate",
+  N: "NoWorker",
+  F: "Full",
+  1: "Done",
+  0: "None"
+}
+
+/** How many words a status has without ages. */
+const withoutAges = 16
+
+/** What the script answers to a turn. */
+export const decodeTurn = (calls: ReadonlyArray<Call>, answer: unknown): TurnResult => {
+  const [done, status, claims, responses, ended, idPrefix] = answer as [
+    string,
+    ReadonlyArray<number>,
+    readonly [numbers: ReadonlyArray<string>, texts: ReadonlyArray<string>, more: ReadonlyArray<number>],
+    ReadonlyArray<string>,
+    ReadonlyArray<string>,
+    string
+  ]
+  const [numbers, texts, more] = claims
+  const claimed = numbers.map((number, index) => parseClaim(idPrefix, number, texts[index]!))
+  for (let index = 0; index < more.length; index += 3) {
+    const timeLeft = more[index + 2]!
+    Object.assign(claimed[more[index]!]!, { attempts: more[index + 1], timeLeft: timeLeft < 0 ? undefined : timeLeft })
+  }
+  return {
+    answers: calls.length === 0 ? [] : done.match(/<\d+>|./g)!.map(answerOf),
+    claimed,
+    responses: responses.map(parseResponse),
+    status: parseStatus(status),
+    hasAges: status.length > withoutAges,
+    ended
+  }
+}
+
+const answerOf = (word: string): Answer => word[0] === "<" ? Number(word.slice(1, -1)) : answers[word]!
+
+const parseClaim = (idPrefix: string, number: string, text: string): Claimed => {
+  const { dedupeKey, flags, json, lane, origin } = parseText(text)
+  return {
+    id: `${idPrefix}-${number}`,
+    number: Number(number),
+    lane,
+    json,
+    origin,
+    dedupeKey: flags % 2 === 1 ? dedupeKey : undefined,
+    attempts: 1,
+    timeLeft: undefined
+  }
+}
+
+// To whom, a letter for how it ended, and a JSON text.
+const parseResponse = (text: string): TurnResult["responses"][number] => {
+  const space = text.indexOf(" ")
+  const json = text.slice(space + 2)
+  const result = text[space + 1] === "F"
+    ? RequestResult.Failed({ reason: JSON.parse(json) as string })
+    : RequestResult.Responded({ outcome: text[space + 1] === "O" ? "ok" : "error", json })
+  return { to: text.slice(0, space), result }
+}
+
+const parseStatus = (numbers: ReadonlyArray<number>): Status => {
+  const [deadLetters, dueIn, isAttended, dropped, redelivered, lettersAdded, lettersDropped, ...rest] = numbers
+  const laneOf = (lane: Lane): LaneInfo & { readonly workers: number } => {
+    const index = laneNumbers[lane] * 3
+    const age = rest[9 + laneNumbers[lane]]
+    return {
+      queued: rest[index]!,
+      unacked: rest[index + 1]!,
+      workers: rest[index + 2]!,
+      oldestAge: age === undefined || age < 0 ? undefined : age
+    }
+  }
+  return {
+    lanes: { events: laneOf("events"), requests: laneOf("requests"), lifecycle: laneOf("lifecycle") },
+    deadLetters: deadLetters!,
+    dueIn: dueIn! < 0 ? undefined : dueIn,
+    isAttended: isAttended === 1,
+    dropped: dropped!,
+    redelivered: redelivered!,
+    lettersAdded: lettersAdded!,
+    lettersDropped: lettersDropped!
+  }
+}
+
+/** A dead letter as it is stored: its size, attempts and time, then its reason, and in the next line its event. */
+export const parseLetter = (id: string, text: string): DeadLetter => {
+  const line = text.indexOf("\n")
+  const [, attempts, failedAt] = text.split(" ", 3)
+  const reason = text.slice(text.indexOf("\""), line)
+  const { json, origin } = parseText(text.slice(line + 1))
+  return {
+    id,
+    json,
+    origin,
+    attempts: Number(attempts),
+    reason: JSON.parse(reason) as string,
+    failedAt: Number(failedAt)
+  }
+}
+
+/** The ids of dead letters with their cursors, as `ZRANGE … WITHSCORES` has them, and the texts of those that are still there. */
+export const parseLetters = (
+  ids: ReadonlyArray<string>,
+  texts: ReadonlyArray<string | null>
+): ReadonlyArray<NumberedLetter> =>
+  texts.flatMap((text, index) => {
+    const id = ids[2 * index]!
+    return text === null ? [] : [{ cursor: Number(ids[2 * index + 1]), letter: parseLetter(id, text) }]
+  })

@@ -1,0 +1,219 @@
+/**
+ * The log of a vhost that several nodes share: intents are put into one order, and every node decides and applies all of them in
+ * that order, so that all nodes have the same channels, subscriptions, members and histories.
+ *
+ * An intent ends when this node has applied it; the error says what was decided, or that the log cannot be reached. Browsers
+ * receive what they are sent when their own node applies it. Many operations are applied in turns of a few milliseconds.
+ *
+ * A node whose position is lost begins anew with the last snapshot: its browsers are closed with 1012, come back, and are told
+ * whether they have missed anything.
+ */
+
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { constVoid } from "effect/Function"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { InternalError } from "../../../protocol/KosmonautError.ts"
+import type { Event } from "../../../protocol/Trigger.ts"
+import type { Intent, Intents, Log, Rejections } from "../Log.ts"
+import type { LifecycleEvents, LogEntry, LogStart, SharedLog } from "../SharedLog.ts"
+import * as Emitter from "./emitter.ts"
+import * as LocalLog from "./localLog.ts"
+import * as LogDuties from "./logDuties.ts"
+import * as Replica from "./replica.ts"
+import * as Rules from "./rules.ts"
+import * as RulesText from "./rulesText.ts"
+import * as Snapshot from "./snapshot.ts"
+import * as Timeline from "./timeline.ts"
+import * as Turns from "./turns.ts"
+import type { Limits, Options as StateOptions } from "./vhostState.ts"
+
+/** What a replicated log is made of. */
+export interface Options extends Omit<StateOptions, "epoch" | "history" | "now" | "opened" | "recorder"> {
+  readonly shared: SharedLog
+  readonly lifecycle?: LifecycleEvents | undefined
+  /** Gets lifecycle events if there is no `lifecycle`, on the node that leads; by default they are ignored. */
+  readonly emit?: ((event: Event) => void) | undefined
+  /** Called when `nextDue` may be earlier. */
+  readonly wake?: (() => void) | undefined
+}
+
+/** How many milliseconds entries are applied before the event loop has a turn. */
+const turn = 4
+
+/** After how many steps the clock is read. */
+const steps = 8
+
+/** How many milliseconds `barrier` waits at most, and a browser's `leave`. */
+const timeout = 10_000
+
+/** The close code for browsers whose node begins anew: they come back. */
+const restarted = 1012
+
+/** What a replicated log consists of. */
+interface Parts extends Pick<Options, "shared" | "clock"> {
+  readonly wake: () => void
+  readonly replica: Replica.Replica
+  readonly turns: Turns.Turns
+  readonly duties: LogDuties.Duties
+  readonly emitter: Emitter.Emitter
+  readonly barriers: Set<Barrier>
+  /** The state of the log without its content. */
+  readonly initial: Omit<StateOptions, "epoch" | "history" | "now">
+}
+
+interface Barrier {
+  readonly offset: number
+  readonly reached: () => void
+}
+
+/** Makes the log of a vhost, until the scope ends. Ends when this node has applied all entries up to its own first one. */
+export const make = Effect.fnUntraced(function*(options: Options) {
+  const { clock, emit = constVoid, lifecycle, rules, shared, wake = constVoid } = options
+  const start = yield* Effect.mapError(shared.start, ({ detail }) => unreachable(detail))
+  const initial = { ...options, rules: Rules.original(false) }
+  const replica = Replica.make(shared.self, new Map(), { ...initial, epoch: start.epoch })
+  Snapshot.restore(replica, start)
+  const turns = Turns.make(shared, clock)
+  const parts: Parts = {
+    shared,
+    clock,
+    wake,
+    replica,
+    turns,
+    duties: LogDuties.make(replica, turns, clock),
+    emitter: Emitter.make(replica, { emit, lifecycle }),
+    barriers: new Set(),
+    initial
+  }
+  yield* Effect.addFinalizer(() => Effect.sync(turns.end))
+  for (const work of [turns.run, turns.watch, parts.emitter.run, follow(parts, options)]) {
+    yield* Effect.forkScoped(work)
+  }
+  yield* enter(parts, options, rules)
+  return { state: replica.state, log: logOf(parts) }
+})
+
+// Its limits and rules are those of all nodes from now on.
+const enter = ({ replica, turns }: Parts, limits: Limits, rules: Rules.Rules): Effect.Effect<void> =>
+  Effect.andThen(
+    turns.ensure({ _tag: "EnterNode", limits }, true),
+    Effect.suspend(() =>
+      RulesText.write(replica.state.rules) === RulesText.write(rules)
+        ? Effect.void
+        : Effect.andThen(
+          Effect.logInfo("The rules of channels are those of this node now, on all nodes"),
+          turns.ensure({ _tag: "SetRules", rules })
+        )
+    )
+  )
+
+const follow = (parts: Parts, limits: Limits): Effect.Effect<never, never, Scope.Scope> => {
+  const { replica, shared } = parts
+  return Effect.suspend(() =>
+    Stream.runForEach(shared.follow(replica.state.epoch, replica.offset), (entries) => applyAll(parts, entries))
+  ).pipe(
+    Effect.catch(({ detail }) => Effect.logWarning(`This node begins anew: ${detail}`)),
+    Effect.andThen(Effect.retry(shared.start, Schedule.spaced("1 second"))),
+    Effect.orDie,
+    Effect.flatMap((start) => restart(parts, limits, start)),
+    Effect.forever
+  )
+}
+
+// Its browsers are no longer those of the log: it ends them when this node enters.
+const restart = (parts: Parts, limits: Limits, start: LogStart): Effect.Effect<unknown, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const { initial, replica, turns, wake } = parts
+    const { own, state: { channels, epoch, rules } } = replica
+    const opened = epoch === start.epoch ? [] : [...channels.values()].flatMap(({ value }) => value ?? [])
+    for (const channel of channels.values()) for (const tap of channel.value?.taps ?? []) tap.onClose()
+    for (const browser of own.values()) browser.closeUnsafe(restarted)
+    own.clear()
+    Replica.reset(replica, { ...initial, epoch: start.epoch })
+    Snapshot.restore(replica, start)
+    turns.abandon()
+    wake()
+    // If all nodes have lost it, they still know what backends have opened.
+    const reopened = Effect.forEach(
+      opened.filter(({ isOnDemand }) => !isOnDemand),
+      ({ name: channel }) => turns.ensure({ _tag: "OpenChannel", channel }),
+      { concurrency: "unbounded", discard: true }
+    )
+    const entered = enter(parts, limits, epoch === start.epoch ? replica.state.rules : rules)
+    return Effect.forkScoped(Effect.andThen(entered, reopened))
+  })
+
+const applyAll = Effect.fnUntraced(function*(parts: Parts, entries: ReadonlyArray<LogEntry>) {
+  const { barriers, clock, duties, emitter, replica, turns, wake } = parts
+  let begun = Timeline.nowOf(clock)
+  let count = 0
+  for (const entry of entries) {
+    const operations = Replica.apply(replica, entry, turns.settle)
+    let step = operations.next()
+    for (; step.done !== true; step = operations.next()) {
+      if (++count % steps !== 0 || Timeline.nowOf(clock) - begun < turn) continue
+      yield* Effect.yieldNow
+      begun = Timeline.nowOf(clock)
+    }
+    if (!step.value) {
+      return yield* Effect.die(`The entry ${entry.offset} of the log is of another version of the broker`)
+    }
+  }
+  duties.applied()
+  emitter.wake()
+  for (const barrier of barriers) {
+    if (barrier.offset > replica.offset) continue
+    barriers.delete(barrier)
+    barrier.reached()
+  }
+  wake()
+})
+
+const logOf = ({ barriers, duties, replica, shared, turns }: Parts): Log => {
+  const { own, state } = replica
+  const commit = <Tag extends keyof Intents>(intent: Intent<Tag>) =>
+    turns.commit(intent as Intent) as Effect.Effect<boolean, Rejections[Tag]>
+  return {
+    epoch: () => state.epoch,
+    head: () => state.head,
+    commit,
+    history: (channel, options) => Effect.suspend(() => LocalLog.historyOf(state, channel, options)),
+    nextDue: duties.nextDue,
+    sweep: duties.sweep,
+    enter: (browser) => {
+      own.set(browser.sid, browser)
+      turns.ensureUnsafe({ _tag: "EnterBrowser", sid: browser.sid, version: browser.version })
+    },
+    identify: (browser, uid, info) => turns.ensure({ _tag: "Identify", browser, uid, info }),
+    forgetUser: (browser) => turns.ensure({ _tag: "Identify", browser, uid: undefined, info: undefined }),
+    leave: (browser, mayReturn) =>
+      Effect.suspend(() => bounded(turns.ensure({ _tag: "LeaveBrowser", browser, mayReturn }))),
+    barrier: barrier(barriers, replica, shared),
+    // In the shared log, with all else.
+    isPersisted: () => false,
+    persisted: Exit.void
+  }
+}
+
+const barrier = (barriers: Set<Barrier>, replica: Replica.Replica, { tail }: SharedLog) =>
+  Effect.flatMap(
+    Effect.mapError(tail, ({ detail }) => unreachable(detail)),
+    (offset) =>
+      replica.offset >= offset ? Exit.void : Effect.flatMap(
+        bounded(Effect.callback<true>((resume) => {
+          const barrier = { offset, reached: () => resume(Effect.succeed(true)) }
+          barriers.add(barrier)
+          return Effect.sync(() => barriers.delete(barrier))
+        })),
+        Option.match({ onNone: () => Effect.fail(unreachable("its entries do not arrive")), onSome: () => Exit.void })
+      )
+  )
+
+const bounded = <A>(effect: Effect.Effect<A>): Effect.Effect<Option.Option<A>> => Effect.timeoutOption(effect, timeout)
+
+const unreachable = (detail: string) =>
+  new InternalError({ detail: `the log of the nodes cannot be reached: ${detail}` })

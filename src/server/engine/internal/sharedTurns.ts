@@ -1,0 +1,289 @@
+/**
+ * The turns of a node in a shared queue: what it wants is collected, and executed together, one turn at a time.
+ *
+ * A turn that fails is repeated until it succeeds or the node is fenced. What is wanted waits meanwhile, for at most `patience`:
+ * then it fails, and says whether it may be executed later. So does what is beyond `maxWaiting` and `maxWaitingSize`.
+ */
+
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
+import * as Latch from "effect/Latch"
+import * as Result from "effect/Result"
+import type { Capacity, Lane, Outcome } from "../EventQueue.ts"
+import type { Answer, Call, Settled, SharedQueue, Turn, TurnResult } from "../SharedQueue.ts"
+
+/** How a call ended; `undefined` if it failed. */
+export type Done = (answer: Answer | undefined, result: TurnResult | "maybe" | "never") => void
+
+/** The turns. */
+export interface Turns {
+  /** Adds a call to the next turn. `done` is called once. */
+  readonly add: (call: Call, done: Done) => void
+  /** Adds the end of deliveries to the next turn. */
+  readonly settle: (numbers: ReadonlyArray<number>, outcome: Outcome) => void
+  /** There is to be a turn. */
+  readonly need: () => void
+  /** Executes turns; run it in a fiber. Does not end. */
+  readonly run: Effect.Effect<never>
+  /** Executes what is left, if that is possible within `patience`. Call this when `run` has been interrupted. */
+  readonly finish: Effect.Effect<void>
+  /** What the node had left to give when its last turn was executed. */
+  readonly told: () => Readonly<Record<Lane, Capacity>>
+}
+
+/** What the turns need. */
+export interface Options {
+  readonly shared: SharedQueue
+  /** Monotonic time in milliseconds. */
+  readonly now: () => number
+  readonly capacity: () => Readonly<Record<Lane, Capacity>>
+  /** Whether the node waits for events or responses, so that it must look every second, should a wake-up be lost. */
+  readonly isWaiting: () => boolean
+  /** Called with the result of each turn, before the calls are done. */
+  readonly onResult: (result: TurnResult) => void
+  /** Called once when the node is fenced, after all calls have failed. */
+  readonly onFenced: () => void
+}
+
+/** How long a call waits for its turn to succeed, in milliseconds. */
+const patience = 5000
+
+/** How many calls wait at most, and how many bytes they have. */
+const maxWaiting = 10_000
+const maxWaitingSize = 64 * 1_048_576
+
+/** How many calls, bytes and settled deliveries a turn has at most. */
+const maxCalls = 1000
+const maxSize = 4 * 1_048_576
+const maxSettled = 4000
+
+/** How often a node looks that waits for something, and one that does not, in milliseconds. */
+const pollInterval = 1000
+const idleInterval = 10_000
+
+/** How long to wait before a turn is repeated, at first and at most, in milliseconds. */
+const firstPause = 50
+const longestPause = 1000
+
+interface Waiting {
+  readonly call: Call
+  readonly done: Done
+  readonly addedAt: number
+  readonly size: number
+  isDone: boolean
+}
+
+interface State {
+  readonly options: Options
+  readonly needed: Latch.Latch
+  isNeeded: boolean
+  isFenced: boolean
+  number: number
+  /** The turn that is under way. */
+  turn: Turn | undefined
+  waiting: Array<Waiting>
+  size: number
+  /** What it has of `waiting`. */
+  sent: ReadonlyArray<Waiting>
+  acked: Array<number>
+  others: Array<Settled>
+  responsesSeen: number
+  polledAt: number
+  told: Readonly<Record<Lane, Capacity>>
+}
+
+const nothing: Readonly<Record<Lane, Capacity>> = {
+  events: { workers: 0, credits: 0, idle: 0 },
+  requests: { workers: 0, credits: 0, idle: 0 },
+  lifecycle: { workers: 0, credits: 0, idle: 0 }
+}
+
+/** Makes the turns, none yet. */
+export const make = (options: Options): Turns => {
+  const state: State = {
+    options,
+    needed: Latch.makeUnsafe(true),
+    // The first turn tells what there is.
+    isNeeded: true,
+    isFenced: false,
+    number: 0,
+    turn: undefined,
+    waiting: [],
+    size: 0,
+    sent: [],
+    acked: [],
+    others: [],
+    responsesSeen: 0,
+    polledAt: -Infinity,
+    told: nothing
+  }
+  const need = () => {
+    state.isNeeded = true
+    state.needed.openUnsafe()
+  }
+  return {
+    add: (call, done) => {
+      const size = sizeOf(call)
+      if (state.isFenced || state.waiting.length >= maxWaiting || state.size + size > maxWaitingSize) {
+        return done(undefined, "never")
+      }
+      state.waiting.push({ call, done, size, addedAt: options.now(), isDone: false })
+      state.size += size
+      need()
+    },
+    settle: (numbers, outcome) => {
+      if (state.isFenced) return
+      if (outcome._tag === "Acked") state.acked.push(...numbers)
+      else state.others.push({ numbers, outcome })
+      need()
+    },
+    need,
+    run: Effect.forever(Effect.andThen(untilNeeded(state), execute(state))),
+    finish: Effect.suspend(() => finish(state)),
+    told: () => state.told
+  }
+}
+
+const sizeOf = (call: Call): number =>
+  call._tag === "Enqueue" ? call.size : call._tag === "Emit" ? call.events.reduce((sum, { size }) => sum + size, 0) : 0
+
+const untilNeeded = (state: State): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    // What else is wanted in this turn of the event loop joins it.
+    if (state.isNeeded || state.turn !== undefined) return Effect.yieldNow
+    const interval = state.options.isWaiting() ? pollInterval : idleInterval
+    return Effect.andThen(Effect.timeoutOption(state.needed.await, Duration.millis(interval)), Effect.yieldNow)
+  })
+
+const begin = (state: State): Turn => {
+  const { options } = state
+  const now = options.now()
+  state.isNeeded = false
+  state.needed.closeUnsafe()
+  state.sent = takeCalls(state)
+  const isPoll = now - state.polledAt >= pollInterval
+  if (isPoll) state.polledAt = now
+  const { events, lifecycle, requests } = options.capacity()
+  state.told = { events: { ...events }, requests: { ...requests }, lifecycle: { ...lifecycle } }
+  return {
+    number: ++state.number,
+    settled: takeSettled(state),
+    calls: state.sent.map(({ addedAt, call }) =>
+      call._tag === "Enqueue" && call.timeLeft !== undefined
+        ? { ...call, timeLeft: Math.max(0, Math.ceil(call.timeLeft - (now - addedAt))) }
+        : call
+    ),
+    capacity: state.told,
+    responsesSeen: state.responsesSeen,
+    isPoll
+  }
+}
+
+const takeCalls = (state: State): ReadonlyArray<Waiting> => {
+  let count = 0
+  let size = 0
+  for (const one of state.waiting) {
+    if (count > 0 && (count >= maxCalls || size + one.size > maxSize)) break
+    count++
+    size += one.size
+  }
+  state.size -= size
+  const taken = state.waiting.splice(0, count)
+  if (state.waiting.length > 0) again(state)
+  return taken
+}
+
+const takeSettled = (state: State): ReadonlyArray<Settled> => {
+  const numbers = state.acked.splice(0, maxSettled)
+  const settled = state.others.splice(0, maxSettled)
+  if (state.acked.length > 0 || state.others.length > 0) again(state)
+  return numbers.length === 0 ? settled : [{ numbers, outcome: acked }, ...settled]
+}
+
+const acked: Outcome = { _tag: "Acked" }
+
+const again = (state: State): void => {
+  state.isNeeded = true
+  state.needed.openUnsafe()
+}
+
+// Repeats the turn until it succeeds.
+const execute = (state: State): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const turn = state.turn ??= begin(state)
+    for (let failures = 0;; failures++) {
+      const done = yield* Effect.result(state.options.shared.run(turn))
+      if (Result.isSuccess(done)) {
+        if (failures > 0) yield* Effect.logInfo("The shared queue works again")
+        return end(state, done.success)
+      }
+      if (done.failure.isFenced) return yield* fence(state)
+      if (failures === 0) yield* Effect.logWarning(`The shared queue has failed: ${done.failure.message}. Retrying`)
+      giveUp(state)
+      yield* Effect.sleep(Duration.millis(Math.min(longestPause, firstPause * 2 ** failures)))
+    }
+  })
+
+const finish = (state: State): Effect.Effect<void> =>
+  Effect.whileLoop({
+    while: () => !state.isFenced && (state.turn !== undefined || isLeft(state)),
+    body: () => execute(state),
+    step: constVoid
+  }).pipe(Effect.timeoutOption(Duration.millis(patience)), Effect.asVoid)
+
+const isLeft = ({ acked, others, waiting }: State): boolean => waiting.length + acked.length + others.length > 0
+
+const end = (state: State, result: TurnResult): void => {
+  const { sent } = state
+  state.turn = undefined
+  state.sent = []
+  state.responsesSeen = result.responses.length
+  state.told = leftOf(state.told, result)
+  // There may be more.
+  if (result.claimed.length >= mostClaimed || result.responses.length > 0) again(state)
+  state.options.onResult(result)
+  for (const [index, one] of sent.entries()) {
+    if (!one.isDone) one.done(result.answers[index]!, result)
+  }
+}
+
+/** With how many claims a turn may have left some. */
+const mostClaimed = 1000
+
+const leftOf = (told: State["told"], { claimed }: TurnResult): State["told"] => {
+  const used = (lane: Lane) => claimed.reduce((count, one) => one.lane === lane ? count + 1 : count, 0)
+  const credits = told.events.credits - claimed.length
+  const ofLane = (lane: Lane): Capacity => ({
+    ...told[lane],
+    credits: Math.max(0, Math.min(credits, told[lane].credits - used(lane)))
+  })
+  return {
+    events: { ...told.events, credits },
+    requests: ofLane("requests"),
+    lifecycle: ofLane("lifecycle")
+  }
+}
+
+// What waits too long fails. What was sent is repeated all the same.
+const giveUp = (state: State): void => {
+  const before = state.options.now() - patience
+  for (const one of state.sent) {
+    if (one.addedAt > before || one.isDone) continue
+    one.isDone = true
+    one.done(undefined, "maybe")
+  }
+  const count = state.waiting.findIndex(({ addedAt }) => addedAt > before)
+  for (const one of state.waiting.splice(0, count === -1 ? state.waiting.length : count)) {
+    state.size -= one.size
+    one.done(undefined, "never")
+  }
+}
+
+const fence = (state: State): Effect.Effect<never> => {
+  state.isFenced = true
+  for (const one of state.sent) if (!one.isDone) one.done(undefined, "maybe")
+  for (const one of state.waiting.splice(0)) one.done(undefined, "never")
+  state.options.onFenced()
+  return Effect.never
+}

@@ -1,0 +1,18 @@
+/**
+ * The first message of a TLS client, as it is on the wire.
+ */
+import { Duplex } from "node:stream"
+import * as Tls from "node:tls"
+
+/** Makes one. Whoever sends it again needs no key for that. */
+export const make = (): Promise<Buffer> =>
+  new Promise((resolve) => {
+    const wire = new Duplex({
+      read() {},
+      write(chunk: Buffer, _, done) {
+        resolve(chunk)
+        done()
+      }
+    })
+    Tls.connect({ socket: wire, rejectUnauthorized: false }).on("error", () => {})
+  })

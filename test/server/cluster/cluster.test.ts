@@ -1,0 +1,109 @@
+import { expect, it } from "@effect/vitest"
+import { Context, Effect, Exit, Layer, Redacted } from "effect"
+import * as Connection from "../../../src/server/cluster/Connection.ts"
+import * as Keys from "../../../src/server/cluster/Keys.ts"
+import { Broker, BrokerConfig, Vhosts } from "../../../src/server/index.ts"
+import * as Admin from "../../harness/admin.ts"
+import * as Browser from "../../harness/Browser.ts"
+import { eventually } from "../../harness/eventually.ts"
+import { logged } from "../../harness/logged.ts"
+import { describeWithRedis, type RedisServer, start } from "../../harness/redisServer.ts"
+import { token } from "../../harness/TestBroker.ts"
+
+const free = { websocketPort: 0, backendPort: 0, tcpPort: 0, admin: { port: 0 } }
+const vhosts = [{ path: "/test", token, channels: ["room"] }]
+
+/** A node of the cluster that has this Redis, until the scope ends. */
+const nodeOf = ({ url }: Pick<RedisServer, "url">, options: BrokerConfig.Options = {}) =>
+  Effect.map(
+    Layer.build(Layer.fresh(Broker.layer(BrokerConfig.merge({ ...free, vhosts, redis: { url } }, options)))),
+    (context) => ({ broker: Context.get(context, Broker.Broker), vhosts: Context.get(context, Vhosts.Vhosts) })
+  )
+
+type Node = Effect.Success<ReturnType<typeof nodeOf>>
+
+/** What an administrator gets. */
+const get = ({ broker: { admin } }: Node, path: string) =>
+  Effect.map(
+    Admin.send(admin!.port, "GET", path, { headers: { [Admin.header]: Redacted.value(admin!.cookie) } }),
+    ({ body, status }) => ({ status, body: JSON.parse(body) })
+  )
+
+describeWithRedis("A broker with Redis", () => {
+  it.live("is a node, which the others list", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const [one, other] = [yield* nodeOf(server, { nodeName: "one" }), yield* nodeOf(server, { nodeName: "other" })]
+      yield* Browser.connect(`${one.broker.addresses.websocket}/test`)
+      const listed = yield* eventually(
+        get(other, "/api/nodes"),
+        ({ body }) => body.nodes.some(({ load }: { load: { browsers?: number } }) => load.browsers === 1)
+      )
+      const byName = (a: { name: string }, b: { name: string }) => a.name.localeCompare(b.name)
+      expect(listed.body.nodes.toSorted(byName)).toMatchObject([
+        {
+          name: "one",
+          node: expect.stringMatching(/^[0-9a-f]{8}$/),
+          version: "0.1.0",
+          load: { browsers: 1, workers: 0 }
+        },
+        { name: "other" }
+      ])
+      expect((yield* get(one, "/ready")).status).toBe(200)
+    }))
+
+  it.live("starts anew on the same ports when its lease is lost, and its browsers come back", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const { layer, lines } = logged("Info")
+      const node = yield* Effect.provide(nodeOf(server), layer)
+      const redis = yield* Connection.make(server.url)
+      const url = `${node.broker.addresses.websocket}/test`
+      const browser = yield* Browser.connect(url)
+      const [before] = (yield* redis.send("ZRANGE", Keys.leases, "0", "-1")) as ReadonlyArray<string>
+      yield* redis.send("ZREM", Keys.leases, before!)
+      expect(yield* browser.closed).toBe(1001)
+      yield* eventually(Effect.exit(Browser.connect(url)), Exit.isSuccess)
+      const [after] = (yield* redis.send("ZRANGE", Keys.leases, "0", "-1")) as ReadonlyArray<string>
+      expect(after).not.toBe(before)
+      expect((yield* node.vhosts.list).map(({ path }) => path)).toEqual(["/test"])
+      expect((yield* get(node, "/api/nodes")).body.nodes).toHaveLength(1)
+      expect(lines.join("\n")).toContain(`The node ${before} has lost its lease`)
+    }))
+
+  it.live("is not ready while Redis cannot be reached, and says so", () =>
+    Effect.gen(function*() {
+      const server = yield* start({ persistence: "aof" })
+      const node = yield* nodeOf(server)
+      yield* server.kill
+      const answer = yield* eventually(get(node, "/ready"), ({ status }) => status === 503)
+      expect(answer.body.problems).toEqual(["Redis cannot be reached"])
+      expect((yield* get(node, "/health")).status).toBe(200)
+      yield* server.restart
+      yield* eventually(get(node, "/ready"), ({ status }) => status === 200)
+    }))
+
+  it.live.each<[string, BrokerConfig.Options, string]>([
+    [
+      "a URL of something else",
+      { redis: { url: "http://:secretword@127.0.0.1" } },
+      "The option redis.url cannot be what was given"
+    ],
+    [
+      "a URL with a wrong database",
+      { redis: { url: "redis://:secretword@127.0.0.1/a" } },
+      "The option redis.url cannot be"
+    ],
+    [
+      "a folder",
+      { redis: { url: "redis://127.0.0.1:1" }, storageDir: "/nowhere" },
+      "The option storageDir cannot be \"/nowhere\""
+    ],
+    ["a Redis that is not there", { redis: { url: "redis://:secretword@127.0.0.1:1" } }, "Redis cannot be reached: "]
+  ])("does not start with %s", ([, options, message]) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Layer.build(Broker.layer({ ...free, vhosts, ...options })))
+      expect(error.message).toContain(message)
+      expect(JSON.stringify(error) + error.message).not.toContain("secretword")
+    }))
+})

@@ -1,0 +1,202 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Arbitrary, Clock, Effect } from "effect"
+import type { Event } from "../../../src/protocol/Trigger.ts"
+import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
+import * as History from "../../../src/server/engine/internal/history.ts"
+import * as Limits from "../../../src/server/engine/internal/limits.ts"
+import * as Operations from "../../../src/server/engine/internal/operations.ts"
+import * as Replica from "../../../src/server/engine/internal/replica.ts"
+import * as Rules from "../../../src/server/engine/internal/rules.ts"
+import type { LogEntry } from "../../../src/server/engine/SharedLog.ts"
+import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import { anyIntent, contentOf, type MakeIntent, rules, sids } from "../../harness/intents.ts"
+import * as Vhost from "../../harness/vhost.ts"
+import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
+
+const limits = {
+  ...Limits.fromConfig(Effect.runSync(BrokerConfig.make())),
+  graceSize: 1500,
+  maxChannels: 3,
+  maxSubscriptions: 2,
+  memberDataSize: 20,
+  maxMessageSize: 100
+}
+
+const clock = Effect.runSync(Effect.service(Clock.Clock))
+
+/** Two nodes have browsers, the third one only watches. */
+const nodes = ["00000001", "00000002", "00000003"] as const
+const nodeOf = { a: nodes[0], b: nodes[0], c: nodes[1], gone: nodes[1] }
+type Sid = keyof typeof nodeOf
+
+type Step =
+  | { readonly _tag: "Commit"; readonly make: MakeIntent; readonly node: number }
+  | { readonly _tag: "Enter"; readonly sid: Sid; readonly uid: string | undefined }
+  | { readonly _tag: "Leave"; readonly sid: Sid; readonly mayReturn: boolean }
+  | { readonly _tag: "EndNode"; readonly node: number }
+  | { readonly _tag: "Pass"; readonly millis: number }
+
+const commit = Arbitrary.map(
+  Arbitrary.all({ make: anyIntent, node: int(0, 1) }),
+  (commit): Step => ({ _tag: "Commit", ...commit })
+)
+
+const anyStep: Arbitrary.Arbitrary<Step> = oneOf<Step>(
+  commit,
+  commit,
+  commit,
+  commit,
+  Arbitrary.map(
+    Arbitrary.all({ sid: pick(sids), uid: pick([undefined, "joe", "ann"]) }),
+    (enter): Step => ({ _tag: "Enter", ...enter })
+  ),
+  Arbitrary.map(
+    Arbitrary.all({ sid: pick(sids), mayReturn: pick([true, false]) }),
+    (leave): Step => ({ _tag: "Leave", ...leave })
+  ),
+  Arbitrary.map(Arbitrary.all({ node: int(0, 1) }), ({ node }): Step => ({ _tag: "EndNode", node })),
+  Arbitrary.map(int(1, 2_000_000), (millis): Step => ({ _tag: "Pass", millis }))
+)
+
+const makeBrowsers = () =>
+  Object.fromEntries(sids.map((sid) => [sid, FakeBrowser.make(sid, undefined, sid === "c" ? 0 : 1)])) as Record<
+    Sid,
+    FakeBrowser.FakeBrowser
+  >
+
+/** A single broker that does the same. */
+const makeReference = () => {
+  const browsers = makeBrowsers()
+  const events: Array<Event> = []
+  let now = 0
+  const { log, state } = Vhost.make({ ...limits, clock, now: () => now, emit: (event) => void events.push(event) })
+  const connected = new Set<Sid>()
+  const ended = new Set<number>()
+  const leave = (sid: Sid, mayReturn: boolean) => {
+    if (connected.delete(sid)) Effect.runSync(log.leave(browsers[sid], mayReturn))
+  }
+  return {
+    browsers,
+    events,
+    state,
+    perform: (step: Step) => {
+      History.expire(state.histories)
+      switch (step._tag) {
+        case "Commit": {
+          const intent = step.make(browsers)
+          if (ended.has(step.node)) return
+          if (intent._tag === "Join" && !connected.has(intent.browser.sid as Sid)) return
+          Effect.runSync(Effect.ignore(log.commit(intent)))
+          return
+        }
+        case "Enter":
+          if (ended.has(nodes.indexOf(nodeOf[step.sid]))) return
+          if (!connected.has(step.sid)) log.enter(browsers[step.sid])
+          connected.add(step.sid)
+          if (step.uid !== undefined) Effect.runSync(log.identify(browsers[step.sid], step.uid, undefined))
+          return
+        case "Leave":
+          if (ended.has(nodes.indexOf(nodeOf[step.sid]))) return
+          return leave(step.sid, step.mayReturn)
+        case "EndNode":
+          ended.add(step.node)
+          for (const sid of [...connected]) if (nodeOf[sid] === nodes[step.node]) leave(sid, true)
+          return
+        case "Pass":
+          now += step.millis
+      }
+    }
+  }
+}
+
+const makeReplica = (self: string) => {
+  const browsers = makeBrowsers()
+  // A browser that has left may enter again in this test, with the same name.
+  const own = new Map(Object.entries(browsers))
+  own.delete = () => false
+  const replica = Replica.make(self, own, { ...limits, epoch: "epoch", rules: Rules.original(false), clock })
+  const outcomes: Array<Replica.Outcome> = []
+  const apply = (entry: LogEntry) => {
+    const steps = Replica.apply(replica, entry, (_, __, outcome) => outcomes.push(outcome))
+    let step = steps.next()
+    while (step.done !== true) step = steps.next()
+    expect(step.value).toBe(true)
+  }
+  return { apply, browsers, outcomes, replica }
+}
+
+/** The entries of these steps; several operations of a node in a row may be one entry. */
+const entriesOf = (steps: ReadonlyArray<Step>, isJoined: boolean) => {
+  const browsers = makeBrowsers()
+  const entries: Array<LogEntry> = []
+  let time = 0
+  let waiting: { readonly node: string; readonly operations: Array<string> } | undefined
+  const flush = () => {
+    if (waiting === undefined) return
+    const entry = Replica.entryOf(entries.length, waiting.operations)
+    entries.push({ offset: entries.length + 1, time, node: waiting.node, entry })
+    waiting = undefined
+  }
+  const append = (node: string, operation: Operations.Operation) => {
+    if (!isJoined || waiting?.node !== node) flush()
+    waiting ??= { node, operations: [] }
+    waiting.operations.push(Operations.write(operation))
+  }
+  for (const node of nodes) append(node, { _tag: "EnterNode", limits })
+  append(nodes[0], { _tag: "SetRules", rules: rules[0] })
+  for (const step of steps) {
+    switch (step._tag) {
+      case "Commit":
+        append(nodes[step.node]!, step.make(browsers))
+        break
+      case "Enter":
+        append(nodeOf[step.sid], { _tag: "EnterBrowser", sid: step.sid, version: browsers[step.sid].version })
+        if (step.uid === undefined) break
+        append(nodeOf[step.sid], { _tag: "Identify", browser: browsers[step.sid], uid: step.uid, info: undefined })
+        break
+      case "Leave":
+        append(nodeOf[step.sid], { _tag: "LeaveBrowser", browser: browsers[step.sid], mayReturn: step.mayReturn })
+        break
+      case "EndNode":
+        flush()
+        entries.push({ offset: entries.length + 1, time, node: nodes[step.node]!, entry: undefined })
+        break
+      case "Pass":
+        flush()
+        time += step.millis
+    }
+  }
+  flush()
+  return entries
+}
+
+describe("replicas", () => {
+  it.prop("of the same entries are equal, and as a single broker that did the same", [
+    Arbitrary.array(anyStep, { maxLength: 80 })
+  ], ([steps]) => {
+    const reference = makeReference()
+    reference.perform({ _tag: "Commit", node: 0, make: () => ({ _tag: "SetRules", rules: rules[0] }) })
+    steps.forEach(reference.perform)
+    for (const isJoined of [true, false]) {
+      const entries = entriesOf(steps, isJoined)
+      const replicas = nodes.map(makeReplica)
+      for (const { apply } of replicas) entries.forEach(apply)
+      const { counters, ...expected } = contentOf(reference.state)
+      for (const { replica } of replicas) {
+        const { counters: { channels, subscriptions }, ...content } = contentOf(replica.state)
+        expect(content).toEqual(expected)
+        expect({ channels, subscriptions }).toEqual({
+          channels: counters.channels,
+          subscriptions: counters.subscriptions
+        })
+        expect(replica.pending.map(({ event }) => event)).toEqual(reference.events)
+      }
+      for (const sid of sids) {
+        const { browsers } = replicas[nodes.indexOf(nodeOf[sid])]!
+        if (isJoined) expect([sid, browsers[sid].received()]).toEqual([sid, reference.browsers[sid].received()])
+        expect(browsers[sid].closedWith()).toBe(reference.browsers[sid].closedWith())
+      }
+      expect(replicas[2]!.browsers.a.received()).toEqual([])
+    }
+  }, { arbitrary: { runs: 150, size: 80 } })
+})
