@@ -31,7 +31,6 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
       "test/browser/page/*.ts",
       "test/types/*.ts",
       // The build names the script, and that of the dashboard.
-      dashboard,
       ...opened.filter((file) => file !== "src/browser/script.ts").map((file) => file.replace("*", "**/*")),
       ...closed
     ],

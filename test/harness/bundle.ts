@@ -63,8 +63,8 @@ const build = async (folder: string): Promise<string> => {
 
 const sourceUrls: esbuild.Plugin = {
   name: "source URLs",
-  setup: ({ onLoad }) =>
-    onLoad({ filter: /\/(src|test|docs)\/.*\.ts$/ }, ({ path }) => ({
+  setup: (build) =>
+    build.onLoad({ filter: /\/(src|test|docs)\/.*\.ts$/ }, ({ path }) => ({
       loader: "ts",
       contents: Fs.readFileSync(path, "utf8").replaceAll("import.meta.url", JSON.stringify(pathToFileURL(path).href))
     }))

@@ -69,7 +69,10 @@ export type Call = Data.TaggedEnum<{
   AddLetter: { readonly letter: Omit<DeadLetter, "failedAt"> }
   /** Removes a dead letter: `Done`, or `None` if none has the id. */
   Discard: { readonly id: string }
-  /** Enqueues those lifecycle events of an epoch whose numbers are beyond all that were emitted of it. */
+  /**
+   * Enqueues those lifecycle events of an epoch whose numbers are beyond all that were emitted of it. One without a text only has its
+   * number.
+   */
   Emit: {
     readonly epoch: string
     readonly events: ReadonlyArray<{ readonly number: number; readonly json: string; readonly size: number }>

@@ -85,9 +85,7 @@ const work = Effect.fnUntraced(function*(state: { fails: boolean; readonly handl
   const worker = yield* Worker.Worker
   yield* Effect.forkScoped(worker.listen({
     onMessage: ({ event }) =>
-      Effect.suspend(() =>
-        state.fails ? Effect.fail(new Error("no stock")) : Effect.sync(() => state.handled.push(event))
-      ),
+      Effect.suspend(() => state.fails ? Effect.fail("no stock") : Effect.sync(() => state.handled.push(event))),
     onException: () => Effect.void
   }))
 })

@@ -2,6 +2,7 @@ import { expect, it } from "@effect/vitest"
 import { Clock, Deferred, Duration, Effect, Exit, Fiber, Latch } from "effect"
 import type { RequestResult } from "../../../src/server/engine/EventQueue.ts"
 import * as SharedDeadLetters from "../../../src/server/engine/internal/sharedDeadLetters.ts"
+import * as SharedLifecycle from "../../../src/server/engine/internal/sharedLifecycle.ts"
 import * as SharedEventQueue from "../../../src/server/engine/internal/sharedQueue.ts"
 import * as Lobby from "../../../src/server/engine/Lobby.ts"
 import { Call, type SharedQueue, SharedQueueError } from "../../../src/server/engine/SharedQueue.ts"
@@ -47,6 +48,7 @@ interface Received {
 const join = ({ lobby }: Node, id: string, prefetch: number, options: {
   readonly holds?: boolean
   readonly responds?: boolean
+  readonly lifecycle?: boolean
   readonly onEvent?: () => void
 } = {}) => {
   const received: Array<Received> = []
@@ -54,7 +56,7 @@ const join = ({ lobby }: Node, id: string, prefetch: number, options: {
   const worker: Lobby.Worker = {
     id,
     connection,
-    lifecycle: false,
+    lifecycle: options.lifecycle === true,
     responses: options.responds === true,
     prefetch,
     maxAttempts: 2,
@@ -205,6 +207,27 @@ describeWithRedis("lobbies that share a queue", () => {
       expect(sorted(received)).toEqual(["0", "0"])
     }).pipe(Effect.scoped))
 
+  it.live("emit each lifecycle event once, whoever emits it", () =>
+    Effect.gen(function*() {
+      const redis = yield* RedisQueue.make
+      const [one, two] = [yield* makeNode(redis), yield* makeNode(redis)]
+      const [first, second] = [SharedLifecycle.make(one.queue, 100), SharedLifecycle.make(two.queue, 100)]
+      const events = (from: number, to: number) =>
+        texts(to + 1).slice(from).map((text) => ({
+          number: Number(text),
+          event: { event: `:lifecycle/${text}`, data: text === "3" ? { large: "x".repeat(100) } : {} }
+        }))
+      const received = yield* join(two, "a", 100, { lifecycle: true })
+      yield* two.queue.call(Call.Discard({ id: "none" }))
+      yield* Effect.all([first.emit("e", events(1, 4)), second.emit("e", events(1, 5))], { concurrency: 2 })
+      yield* second.emit("e", events(2, 6))
+      expect([yield* first.emitted("e"), yield* first.emitted("f"), yield* second.emitted("e")]).toEqual([6, 0, 6])
+      yield* first.emit("f", events(1, 1))
+      yield* receive(6, received)
+      const texted = (...names: ReadonlyArray<number>) => names.map((name) => `{":lifecycle/${name}":{}}`)
+      expect(received.map(({ json }) => json)).toEqual(texted(1, 2, 4, 5, 6, 1))
+    }).pipe(Effect.scoped))
+
   it.live("replay a dead letter once, whoever asks", () =>
     Effect.gen(function*() {
       const redis = yield* RedisQueue.make
@@ -216,7 +239,7 @@ describeWithRedis("lobbies that share a queue", () => {
         texts(3).map((text) => ({ id: `l${text}`, json: text, origin: "{}", attempts: 3, reason: `it "failed"` }))
       )
       const replayed = yield* Effect.all([one.replay.replay("l1"), two.replay.replay("l1")], { concurrency: 2 })
-      expect(replayed.toSorted()).toEqual([false, true])
+      expect(replayed.toSorted((one, other) => Number(one) - Number(other))).toEqual([false, true])
       expect(yield* two.deadLetters.take("l0")).toMatchObject({ id: "l0" })
       expect(yield* one.deadLetters.take("l0")).toBeUndefined()
       expect([...yield* one.replay.deadLettersAfter(1)].map(({ cursor, value }) => [cursor, value.id])).toEqual([

@@ -128,7 +128,7 @@ const add = (state: State, operation: Operations.Operation, isEnsured: boolean, 
 
 const outcomeOf = (commit: Commit): Effect.Effect<boolean, InternalError> =>
   Effect.callback((resume) => {
-    if (commit.outcome !== undefined) return void resume(commit.outcome as Exit.Exit<boolean, InternalError>)
+    if (commit.outcome !== undefined) return resume(commit.outcome as Exit.Exit<boolean, InternalError>)
     commit.resume = resume as Commit["resume"]
     return Effect.sync(() => {
       commit.isWithdrawn = !commit.isEnsured

@@ -15,11 +15,13 @@ import * as DeadLetters from "../DeadLetters.ts"
 import * as Journal from "../Journal.ts"
 import * as Lobby from "../Lobby.ts"
 import * as Replay from "../Replay.ts"
+import type { LifecycleEvents } from "../SharedLog.ts"
 import { type Limits, type SharedQueue as Queue, SharedQueues } from "../SharedQueue.ts"
 import * as VhostTokens from "../VhostTokens.ts"
 import * as LocalLog from "./localLog.ts"
 import * as Positions from "./positions.ts"
 import * as SharedDeadLetters from "./sharedDeadLetters.ts"
+import * as SharedLifecycle from "./sharedLifecycle.ts"
 import * as SharedQueue from "./sharedQueue.ts"
 import * as StoredHistory from "./storedHistory.ts"
 import * as StoredVhosts from "./storedVhosts.ts"
@@ -89,6 +91,8 @@ interface LobbyParts {
   readonly deadLetters: DeadLetters.DeadLetters
   readonly lobby: Lobby.Lobby
   readonly replay: Replay.Replay
+  /** Where the lifecycle events of a log that is shared go, if the queue is. */
+  readonly lifecycle?: LifecycleEvents
 }
 
 /** Its lobby and dead letters: its own, or those that it shares. */
@@ -117,7 +121,8 @@ const makeSharedLobby = (
   let queue!: SharedQueue.SharedEventQueue
   const lobby = Lobby.makeWith(options, (given) => queue = SharedQueue.make(shared, given))
   run(Effect.ensuring(queue.run, queue.leave))
-  return { lobby, ...SharedDeadLetters.make(shared, queue) }
+  const lifecycle = SharedLifecycle.make(queue, options.maxMessageSize - envelopeSize)
+  return { lobby, ...SharedDeadLetters.make(shared, queue), lifecycle }
 }
 
 /** Its log. A store that may lack what an earlier broker has written lacks positions, too: those are of another epoch then. */

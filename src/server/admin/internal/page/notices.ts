@@ -11,7 +11,7 @@ const duration = 6000
 let timer: ReturnType<typeof setTimeout> | undefined
 
 /** Says something for a moment. */
-export const say = (text: string, isBad = false): void => {
+const say = (text: string, isBad = false): void => {
   const notice = byId("notice")
   setText(notice, text)
   notice.className = isBad ? "bad" : ""

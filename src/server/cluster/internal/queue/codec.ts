@@ -148,7 +148,7 @@ const encodeCall = (args: Array<Argument>, self: string, call: Call): void => {
       return
     case "Emit":
       args.push("M", call.epoch, call.events.length)
-      for (const { json, number } of call.events) args.push(number, `20 0 0 -\n${json}`)
+      for (const { json, number } of call.events) args.push(number, json === "" ? "" : `20 0 0 -\n${json}`)
   }
 }
 

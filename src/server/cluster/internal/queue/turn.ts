@@ -87,8 +87,10 @@ local function repeated(record)
   return { record[5], summary(false, events), answerOf(numbers, texts, attempts), mailOf(), {}, S[PREFIX] }
 end
 
+-- To ask for nothing changes nothing.
 local function emit(index, epoch, count)
   if S[EPOCH] ~= epoch then
+    if count == 0 then return '<0>' end
     S[EPOCH] = epoch
     S[EMITTED] = 0
   end
@@ -96,7 +98,7 @@ local function emit(index, epoch, count)
     local number, text = tonumber(ARGV[index + 2 * offset]), ARGV[index + 2 * offset + 1]
     if number > S[EMITTED] then
       S[EMITTED] = number
-      enqueue(text, 0, nil, nil, { 0, 0, 0 }, { 0, 0, 0 })
+      if text ~= '' then enqueue(text, 0, nil, nil, { 0, 0, 0 }, { 0, 0, 0 }) end
     end
   end
   return '<' .. S[EMITTED] .. '>'
