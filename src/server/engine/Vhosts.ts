@@ -259,10 +259,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
         return vhost.tokens.list()[0]
       },
       channels,
-      accessTokens: {
-        ...StatelessTokens.make(own),
-        ...sharedTokens?.tokensOf(path, own) ?? AccessTokens.make({ ...own, issued: stored?.issued })
-      },
+      accessTokens: accessTokensOf(sharedTokens, path, { ...own, issued: stored?.issued }),
       authentications: Authentications.make(clock, wake),
       lobby,
       ...replay,
@@ -350,3 +347,13 @@ const check = (path: string, tokens: ReadonlyArray<Redacted.Redacted>): Effect.E
 
 const openAll = ({ channels }: Vhost, options: VhostOptions) =>
   Effect.forEach(options.channels ?? [], channels.open, { discard: true })
+
+// Single access tokens are those of all nodes in a cluster; stateless ones are nobody's.
+const accessTokensOf = (
+  shared: AccessTokens.SharedAccessTokens["Service"] | undefined,
+  path: string,
+  options: AccessTokens.Shared & Parameters<typeof AccessTokens.make>[0] & Parameters<typeof StatelessTokens.make>[0]
+): AccessTokens.AccessTokens =>
+  shared === undefined
+    ? AccessTokens.make(options)
+    : { ...shared.tokensOf(path, options), ...StatelessTokens.make(options) }
