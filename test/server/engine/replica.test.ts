@@ -156,11 +156,15 @@ const settledOf = (state: VhostState) => {
     ...content,
     counters: { open, subscriptions },
     browsers: browsers.toSorted(([one], [other]) => one < other ? -1 : 1),
-    channels: channels.map(({ membersOf, ...channel }) => ({ ...channel, membersOf: membersOf.toSorted() })),
+    channels: channels.map(({ membersOf, ...channel }) => ({ ...channel, membersOf: new Map(membersOf) })),
     inboxes: [
       state.inboxes.floor,
-      Array.from(state.inboxes.attended, ([uid, inbox]) => [uid, inbox.subscriptions.size, historyOf(inbox.history)])
-        .toSorted(),
+      new Map(
+        Array.from(
+          state.inboxes.attended,
+          ([uid, inbox]) => [uid, [inbox.subscriptions.size, historyOf(inbox.history)]]
+        )
+      ),
       Array.from(state.inboxes.unattended.entries, ([uid, history]) => [uid, historyOf(history)])
     ],
     users: Array.from(state.browsers.users(), ([{ sid }, user]) => [sid, user])
