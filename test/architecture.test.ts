@@ -72,7 +72,7 @@ const mayImport: Record<string, ReadonlyArray<string>> = {
   "server/BrokerMetrics.ts": ["protocol"],
   "server/Vhosts.ts": ["protocol", ...brokerBasics],
   "server/Broker.ts": ["protocol", "server", "transport"],
-  "server/Restarting.ts": ["server/Vhosts.ts", "server/engine"],
+  "server/cluster/Restarting.ts": ["server/Vhosts.ts", "server/engine"],
   "server/index.ts": ["server"],
   "testing": ["protocol", "events", "transport", "client", "browser", "server"],
   "cli": ["protocol", "events", "transport", "client", "browser", "server"],

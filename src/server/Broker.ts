@@ -38,6 +38,7 @@ import {
   type UnsuitableRedisError,
   type VhostExistsError
 } from "./BrokerError.ts"
+import * as Restarting from "./cluster/Restarting.ts"
 import * as BackendEndpoint from "./endpoint/BackendEndpoint.ts"
 import * as Certificate from "./endpoint/Certificate.ts"
 import * as ServerKey from "./endpoint/ServerKey.ts"
@@ -45,7 +46,6 @@ import * as TokenVerifier from "./endpoint/TokenVerifier.ts"
 import * as WebSocketEndpoint from "./endpoint/WebSocketEndpoint.ts"
 import * as Engine from "./engine/Vhosts.ts"
 import * as VhostViews from "./engine/VhostViews.ts"
-import * as Restarting from "./Restarting.ts"
 import * as SqliteStore from "./store/SqliteStore.ts"
 import * as Store from "./store/Store.ts"
 import type * as Vhosts from "./Vhosts.ts"

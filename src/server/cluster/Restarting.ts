@@ -15,8 +15,8 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import { Cluster } from "./engine/Cluster.ts"
-import { Vhosts } from "./Vhosts.ts"
+import { Cluster } from "../engine/Cluster.ts"
+import { Vhosts } from "../Vhosts.ts"
 
 /**
  * Builds a node, and builds it again whenever its lease is lost. `build` gets what was built first, for the ports.
