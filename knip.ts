@@ -41,12 +41,14 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
   ignoreDependencies: [
     // The plugins of dprint, which names them by their paths.
     ...dprint.plugins.map((plugin) => plugin.split("/").slice(2, 4).join("/")),
+    // Comes with knip; only a test reads YAML.
+    "yaml",
     // No package here, but the name in tsconfig.json that @effect/tsgo goes by.
     "@effect/language-service",
     // Examples show hooks for them.
     "react",
     "vue",
     // Optional: with --strict it counts as unlisted.
-    ...production === true ? ["tweetnacl"] : []
+    ...production === true ? ["jose", "tweetnacl"] : []
   ]
 })

@@ -99,6 +99,8 @@ const nodeOnly = [
   "server/endpoint/WebSocketEndpoint.ts",
   "server/endpoint/Certificate.ts",
   "server/endpoint/ServerKey.ts",
+  "server/endpoint/TokenVerifier.ts",
+  "server/endpoint/internal/jwt/*",
   "server/endpoint/internal/eventLoopMetrics.ts",
   "server/endpoint/internal/browser/*",
   "server/admin/AdminEndpoint.ts",
@@ -116,6 +118,7 @@ const nodeOnly = [
 const doors: Record<string, ReadonlyArray<string>> = {
   "zeromq": ["transport/internal/zmqSocket.ts", "transport/internal/zeromqModule.ts"],
   "tweetnacl": ["transport/internal/tweetnaclModule.ts"],
+  "jose": ["server/endpoint/internal/jwt/joseModule.ts"],
   "re2js": ["server/domain/Permission.ts"],
   "node:*": nodeOnly,
   "@effect/platform-node/*": nodeOnly,

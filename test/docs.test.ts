@@ -90,7 +90,12 @@ const others = [
     "tls.key",
     "tls.reloadInterval",
     "admin.port",
-    "admin.host"
+    "admin.host",
+    "jwt.secretFile",
+    "jwt.publicKeys",
+    "jwt.jwksUrl",
+    "jwt.audience",
+    "jwt.issuer"
   ]
 ]
 
@@ -98,7 +103,7 @@ it("docs/protocol.md has every limit that is an option, and no other option", ()
   const [, text] = read("docs/protocol.md").split("## Limits")
   const limits = textOptions.map(({ path }) => path).filter((path) => !others.includes(path))
   const named = Array.from(
-    text!.matchAll(/`((?:browsers|backends|queue|deadLetters|tokens|history|idempotency)\.\w+)`/g),
+    text!.matchAll(/`((?:browsers|backends|queue|deadLetters|tokens|history|idempotency|jwt)\.\w+)`/g),
     ([, path]) => path!
   )
   assert.deepStrictEqual(limits.filter((path) => !text!.includes(`\`${path}\``)), [])
@@ -127,7 +132,8 @@ it("docs/guide/13-on-the-open-internet.md has every flag that limits browsers, b
   const names: Record<string, string> = {
     "browsers.origins": "origin",
     "browsers.trustedProxies": "trusted-proxy",
-    "curve.clientKeys": "curve-client-key"
+    "curve.clientKeys": "curve-client-key",
+    "jwt.publicKeys": "jwt-public-key"
   }
   const missing = textOptions.filter(({ flag, path }) => {
     const isLimit = path in optionFlags &&

@@ -61,7 +61,7 @@ import * as Settings from "./internal/driver/settings.ts"
 import { inbox } from "./internal/subscriptions.ts"
 import type { AnyOf, Checked, Cursor, Events, Handlers, Inbox, Services, Subscription } from "./Subscription.ts"
 
-export type { Options } from "./BrowserOptions.ts"
+export type { Options, Token } from "./BrowserOptions.ts"
 
 /**
  * A browser, connected to a vhost of a broker.

@@ -10,6 +10,13 @@ import type * as Redacted from "effect/Redacted"
 import type { ReportedError } from "./BrowserError.ts"
 
 /**
+ * What a browser authenticates with: a single access token, which a Client has requested, or a stateless token (JWT).
+ *
+ * @since 0.1.0
+ */
+export type Token = string | Redacted.Redacted | { readonly jwt: string | Redacted.Redacted }
+
+/**
  * The options of a browser.
  *
  * @since 0.1.0
@@ -20,11 +27,12 @@ export interface Options<out E = unknown, out R = never> {
    */
   readonly url: string
   /**
-   * Gets a single access token of the user from your backend; `undefined` if nobody is logged in. It runs for each connection,
-   * before an authentication ends (`expiresIn` of the token), and once more if the broker rejects a token. A failure is retried
-   * with a backoff.
+   * Gets a single access token of the user from your backend, or `{ jwt }`, a stateless one that your backend or an identity
+   * provider has signed; `undefined` if nobody is logged in. It runs for each connection, before an authentication ends
+   * (`expiresIn` of the token, `exp` of a stateless one), and once more if the broker rejects a token. A failure is retried with
+   * a backoff.
    */
-  readonly token?: Effect.Effect<string | Redacted.Redacted | undefined, E, R> | undefined
+  readonly token?: Effect.Effect<Token | undefined, E, R> | undefined
   /** Called with each error that no call and no subscription fails with, one at a time. Default: a warning in the log. */
   readonly onError?: ((error: ReportedError) => Effect.Effect<unknown, never, R>) | undefined
   /** After how long a call fails, default 10 seconds. */

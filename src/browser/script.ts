@@ -44,7 +44,7 @@ export type { Failure, FailureTag } from "./internal/failure.ts"
 export type { Json } from "./internal/json.ts"
 export type { ConnectionState, Cursor, GapReason, SubscriptionState } from "./internal/output.ts"
 export type { Member, MemberConnection } from "./internal/presence.ts"
-export type { CallOptions, Options, RequestOptions, TriggerOptions } from "./internal/scriptOptions.ts"
+export type { CallOptions, Options, RequestOptions, Token, TriggerOptions } from "./internal/scriptOptions.ts"
 
 /**
  * What the promises reject with: an `Error` with a `_tag`, a message for a person and the status code, if that is the reason.
@@ -278,7 +278,7 @@ const open = (address: string, connection: number, give: Driver["give"]): WebSoc
 
 const fetchToken = (token: NonNullable<Options["token"]>, fetch: number, give: Driver["give"]): void => {
   promise(token).then(
-    (token) => give({ _tag: "TokenFetched", fetch, token: token && String(token) }),
+    (token) => give({ _tag: "TokenFetched", fetch, token }),
     (cause) =>
       give({ _tag: "TokenFailed", fetch, message: `no token could be fetched: ${String(cause?.message ?? cause)}` })
   )

@@ -159,6 +159,24 @@ export const optionFlags = {
     "browsers.outboxSize",
     "How many bytes may be queued for a browser that does not read; beyond it the browser is disconnected"
   ),
+  "jwt.secretFile": text(
+    "jwt.secretFile",
+    "Accept tokens that are signed with a secret (JWT, HS256): a file with a secret on each line, of at least 32 bytes; or $KOSMONAUT_JWT_SECRET, a secret",
+    "<file>"
+  ),
+  "jwt.publicKeys": repeated(
+    "jwt-public-key",
+    "jwt.publicKeys",
+    "<file>",
+    "Accept tokens that are signed with a private key (JWT, RS256 or ES256): the file of the public key, PEM"
+  ),
+  "jwt.jwksUrl": text(
+    "jwt.jwksUrl",
+    "Accept tokens of an identity provider (JWT, RS256 or ES256), whose public keys are at this URL (JWKS)",
+    "<url>"
+  ),
+  "jwt.audience": text("jwt.audience", "What signed tokens must have as their audience, aud; default anything"),
+  "jwt.issuer": text("jwt.issuer", "Who must have issued signed tokens, iss; default anybody"),
   "queue.capacity": text(
     "queue.capacity",
     "How many events of a vhost may be queued or in flight; beyond it triggers are rejected"
@@ -171,8 +189,12 @@ export const optionFlags = {
     "maxMessageSize",
     "The largest message of a browser or a backend; a larger one ends the connection"
   ),
+  "drainTime": text(
+    "drainTime",
+    "Over how long browsers are disconnected when the broker stops, so that they do not all reconnect at once; 0s is at once"
+  ),
   "shutdownTimeout": text(
     "shutdownTimeout",
-    "How long stopping may take; connections that are still open then are cut"
+    "How long stopping may take after that; connections that are still open then are cut"
   )
 }

@@ -13,6 +13,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
 import * as Console from "effect/Console"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -21,11 +22,32 @@ import * as Broker from "../server/Broker.ts"
 import * as BrokerConfig from "../server/BrokerConfig.ts"
 import * as Vhosts from "../server/Vhosts.ts"
 import * as CommandLine from "./CommandLine.ts"
+import * as LogFormat from "./LogFormat.ts"
 import { optionFlags } from "./OptionFlags.ts"
 import * as Shutdown from "./Shutdown.ts"
 
 const defaultVhost = "/app"
 const adminPort = 8082
+
+const otlpUrl = Flag.String("otlp-url").pipe(
+  Flag.withMetavar("<url>"),
+  Flag.withFallbackConfig(Config.String("KOSMONAUT_OTLP_URL")),
+  Flag.filter(
+    (text) => /^https?:\/\/[^/?#@]+(\/[^?#@]*)?$/.test(text) && URL.canParse(text),
+    () => "it is an http: or https: URL, as http://127.0.0.1:4318; what authenticates is in $OTEL_EXPORTER_OTLP_HEADERS"
+  ),
+  Flag.optional,
+  Flag.map(Option.getOrUndefined),
+  Flag.withDescription(
+    "Send traces, metrics and logs to the OpenTelemetry collector at this URL (OTLP over HTTP), as http://127.0.0.1:4318; default $KOSMONAUT_OTLP_URL or nowhere"
+  )
+)
+
+// Loaded only if there is a collector: it takes time.
+const telemetry = (url: string | undefined): Layer.Layer<never, Config.ConfigError> =>
+  url === undefined
+    ? Layer.empty
+    : Layer.unwrap(Effect.map(Effect.promise(() => import("./Telemetry.ts")), ({ layer }) => layer(url)))
 
 /**
  * `kosmonaut serve`.
@@ -52,6 +74,8 @@ export const serve = Command.make("serve", {
     Flag.withDescription("A channel that is open from the start, in every vhost; may be repeated, default none"),
     Flag.atLeast(0)
   ),
+  otlpUrl,
+  logFormat: LogFormat.flag,
   redisUrl: Flag.Redacted("redis-url").pipe(
     Flag.withMetavar("<url>"),
     Flag.optional,
@@ -63,10 +87,15 @@ export const serve = Command.make("serve", {
 }, (input) =>
   Effect.gen(function*() {
     const options = yield* optionsOf(input)
-    const { shutdownTimeout } = yield* BrokerConfig.make(options)
+    const { drainTime, shutdownTimeout } = yield* BrokerConfig.make(options)
     return yield* CommandLine.untilInterrupted(Effect.andThen(announce(input, options), Effect.never)).pipe(
-      Shutdown.within(shutdownTimeout),
-      Effect.provide(Layer.provide(Broker.layer(options), Shutdown.layer))
+      Shutdown.within(Duration.sum(drainTime, shutdownTimeout)),
+      Effect.provide(
+        Layer.provide(Broker.layer(options), Shutdown.layer).pipe(
+          Layer.provide(telemetry(input.otlpUrl)),
+          Layer.provide(LogFormat.layer(input.logFormat))
+        )
+      )
     )
   })).pipe(
     Command.withDescription(

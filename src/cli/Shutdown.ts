@@ -11,7 +11,7 @@ import * as Layer from "effect/Layer"
 import { Unpersisted } from "../server/engine/Journal.ts"
 import * as CommandLine from "./CommandLine.ts"
 
-/** How long a broker may write to its storage at the end, beyond its own `shutdownTimeout`. */
+/** How long a broker may write to its storage at the end, beyond its own `drainTime` and `shutdownTimeout`. */
 const grace = Duration.seconds(5)
 
 /**

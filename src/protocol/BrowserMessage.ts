@@ -27,6 +27,8 @@ export type FromBrowser = Data.TaggedEnum<{
    * trigger or a request that it sends again is recognized.
    */
   Authenticate: { readonly token: string; readonly client?: string | undefined; readonly id?: Id | undefined }
+  /** The same with a stateless token, which was signed and not issued by the broker. */
+  AuthenticateByJwt: { readonly jwt: string; readonly client?: string | undefined; readonly id?: Id | undefined }
   Subscribe: {
     readonly channel: string
     readonly hidden: boolean
@@ -102,6 +104,13 @@ export type Id = string | number
  * @since 0.1.0
  */
 export const maxClient = 100
+
+/**
+ * How many characters the `jwt` of an `auth` may have.
+ *
+ * @since 0.1.0
+ */
+export const maxJwt = 8192
 
 /**
  * Constructors and matchers of `FromBrowser`.
@@ -186,13 +195,19 @@ type Reader = (envelope: Envelope, id: { readonly id?: Id }) => Result.Result<Fr
 
 const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ["auth", ({ payload }, id) => {
-    const token = text(payload.token)
-    if (token === undefined) return malformed("auth needs a token")
     const { client } = payload
-    if (client === undefined) return Result.succeed(FromBrowser.Authenticate({ token, ...id }))
-    return typeof client === "string" && client !== "" && client.length <= maxClient
-      ? Result.succeed(FromBrowser.Authenticate({ token, client, ...id }))
-      : malformed(`a client is a text of at most ${maxClient} characters`)
+    const [token, jwt] = [text(payload.token), text(payload.jwt)]
+    if ((token === undefined) === (jwt === undefined)) return malformed("auth needs a token or a jwt")
+    if (jwt !== undefined && jwt.length > maxJwt) return malformed(`a jwt has at most ${maxJwt} characters`)
+    if (client !== undefined && !(typeof client === "string" && client !== "" && client.length <= maxClient)) {
+      return malformed(`a client is a text of at most ${maxClient} characters`)
+    }
+    const rest = client === undefined ? id : { client, ...id }
+    return Result.succeed(
+      jwt === undefined
+        ? FromBrowser.Authenticate({ token: token!, ...rest })
+        : FromBrowser.AuthenticateByJwt({ jwt, ...rest })
+    )
   }],
   ["subscribe", (envelope, id) => {
     const channel = text(envelope.payload.channel)

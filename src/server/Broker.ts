@@ -1,8 +1,9 @@
 /**
  * A whole broker in one layer: vhosts, and the endpoints for browsers and backends.
  *
- * When the layer is built, all ports are bound. When its scope ends, workers are dismissed (`QT`), browsers are closed with 1001,
- * which means reconnect, and all ports are free again. Whatever browsers do, that takes `shutdownTimeout` at most.
+ * When the layer is built, all ports are bound. When its scope ends, browsers are closed with 1001, which means reconnect, spread
+ * over `drainTime`. Then workers are dismissed (`QT`), and all ports are free again. Whatever browsers do, that takes `drainTime`
+ * and `shutdownTimeout` at most.
  *
  * With `redis` the broker is a node of a cluster: all brokers with the same Redis are one, see `redis.url` in `BrokerConfig`.
  *
@@ -40,6 +41,7 @@ import {
 import * as BackendEndpoint from "./endpoint/BackendEndpoint.ts"
 import * as Certificate from "./endpoint/Certificate.ts"
 import * as ServerKey from "./endpoint/ServerKey.ts"
+import * as TokenVerifier from "./endpoint/TokenVerifier.ts"
 import * as WebSocketEndpoint from "./endpoint/WebSocketEndpoint.ts"
 import * as Engine from "./engine/Vhosts.ts"
 import * as VhostViews from "./engine/VhostViews.ts"
@@ -99,12 +101,14 @@ export type StartError =
 
 const make = Effect.gen(function*() {
   const { host } = yield* BrokerConfig.BrokerConfig
-  const { port: websocketPort, prefix, scheme } = yield* WebSocketEndpoint.WebSocketEndpoint
+  const { drain, port: websocketPort, prefix, scheme } = yield* WebSocketEndpoint.WebSocketEndpoint
   const { port: backendPort } = yield* BackendEndpoint.ZmqBackendEndpoint
   const { port: tcpPort } = yield* BackendEndpoint.TcpBackendEndpoint
   const { publicKey: serverKey } = yield* ServerKey.ServerKey
   const { decrypt } = yield* Certificate.Certificate
   const { bound: admin } = yield* Admin
+  // The first thing at the end: administrators and backends are there for as long as browsers leave.
+  yield* Effect.addFinalizer(() => drain)
   const backendScheme = serverKey === undefined ? "wr" : "wrs"
   const tcpScheme = decrypt === undefined ? "wr+tcp" : "wrs+tcp"
   const reachable = reachableOf(host)
@@ -198,7 +202,8 @@ const admin = Layer.unwrap(Effect.gen(function*() {
       port,
       probe: `${browsers.scheme === "wss" ? "https" : "http"}://${
         reachableOf(host)
-      }:${browsers.port}${browsers.prefix}/kosmonaut.js`
+      }:${browsers.port}${browsers.prefix}/kosmonaut.js`,
+      isDraining: browsers.isDraining
     })
 }))
 
@@ -235,7 +240,8 @@ const partsWith = <R>(browsers: Browsers<R>) =>
       Layer.fresh(BackendEndpoint.layerTcp)
     ]),
     Layer.provideMerge(Layer.fresh(VhostViews.layer)),
-    Layer.provide([Layer.fresh(Engine.layer), Layer.fresh(Certificate.layer), Layer.fresh(ServerKey.layer)])
+    Layer.provide([Layer.fresh(Engine.layer), Layer.fresh(Certificate.layer), Layer.fresh(ServerKey.layer)]),
+    Layer.provide(Layer.fresh(TokenVerifier.layer))
   )
 
 const layerWith = <R>(browsers: Browsers<R>, options: BrokerConfig.Options = {}) =>

@@ -74,7 +74,12 @@ const fields = {
    * and broadcasting on it, fails with 597. Those that a backend has opened do not count.
    */
   maxChannelsOnDemand: Option.limit(10_000),
-  /** How long the end of the broker may take, default 5 seconds. Then connections are destroyed, whatever they have unread. */
+  /**
+   * Over how long browsers are disconnected at the end of the broker, 1001, so that they do not all reconnect at once; default 5
+   * seconds. Every tenth of a second an equal part of them, at least 50; with 0 all at once. Meanwhile `/ready` is 503.
+   */
+  drainTime: Option.span("5 seconds"),
+  /** How long the end of the broker may take after that, default 5 seconds. Then connections are destroyed, whatever they have unread. */
   shutdownTimeout: Option.duration("5 seconds"),
 
   /** TLS: with `cert` and `key` browsers connect to `wss://` only. */
@@ -183,6 +188,12 @@ const fields = {
 
   /** The unused single access tokens of each vhost. */
   tokens: Option.group(Groups.tokens),
+
+  /**
+   * Stateless tokens, which a backend or an identity provider signs (JWT), and browsers show instead of single access tokens.
+   * Default no keys, and so no such tokens. They need the package `jose`.
+   */
+  jwt: Option.group(Groups.jwt),
 
   /**
    * The last broadcasts of channels with a rule that has `history`, which are retained in memory for browsers that were away
@@ -326,24 +337,26 @@ export const fromTexts = (texts: Readonly<Record<string, string | undefined>>): 
 
 /**
  * The options that are set in the environment, as `KOSMONAUT_QUEUE_CAPACITY=500` or `KOSMONAUT_BROWSERS_OUTBOX_SIZE=1MiB`. The
- * secrets among them are `KOSMONAUT_ADMIN_COOKIE`, the admin endpoint's cookie, and `KOSMONAUT_REDIS_URL`.
+ * secrets among them are `KOSMONAUT_ADMIN_COOKIE`, `KOSMONAUT_JWT_SECRET` and `KOSMONAUT_REDIS_URL`.
  *
  * @since 0.1.0
  */
 export const environment: Config.Config<Options> = Config.map(
   Config.all({
     cookie: Config.withDefault(Config.Redacted("KOSMONAUT_ADMIN_COOKIE"), undefined),
+    secret: Config.withDefault(Config.Redacted("KOSMONAUT_JWT_SECRET"), undefined),
     redisUrl: Config.withDefault(Config.Redacted("KOSMONAUT_REDIS_URL"), undefined),
     texts: Config.all(Object.fromEntries(textOptions.map(({ path, variable }) => [
       path,
       Config.withDefault(Config.String(variable), undefined)
     ])))
   }),
-  ({ cookie, redisUrl, texts }) =>
+  ({ cookie, redisUrl, secret, texts }) =>
     [
       cookie === undefined ? {} : { admin: { cookie } },
+      secret === undefined ? {} : { jwt: { secret } },
       redisUrl === undefined ? {} : { redis: { url: redisUrl } }
-    ].reduce(merge, fromTexts(texts))
+    ].reduce<Options>(merge, fromTexts(texts))
 )
 
 function describe(path: string, schema: Schema.Top): ReadonlyArray<TextOption> {

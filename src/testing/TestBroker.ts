@@ -28,6 +28,7 @@ import type { InternalError, InvalidEndpointError, InvalidOptionError } from "..
 import type { StartError } from "../server/Broker.ts"
 import * as BrokerConfig from "../server/BrokerConfig.ts"
 import * as BackendEndpoint from "../server/endpoint/BackendEndpoint.ts"
+import * as TokenVerifier from "../server/endpoint/TokenVerifier.ts"
 import * as Engine from "../server/engine/Vhosts.ts"
 import * as VhostViews from "../server/engine/VhostViews.ts"
 import * as Store from "../server/store/Store.ts"
@@ -211,6 +212,7 @@ export const layer = (
     // Its own, also where several brokers are built at once.
     Layer.provideMerge(Layer.fresh(VhostViews.layer)),
     Layer.provide(Layer.fresh(Engine.layer)),
+    Layer.provide(Layer.fresh(TokenVerifier.layer)),
     Layer.provide(options.store ?? Store.layerNoop),
     Layer.provide(BrokerConfig.layer(forTests(options))),
     Layer.provideMerge(MemoryNetwork.layer(options))

@@ -9,7 +9,9 @@ import { Browser } from "../../src/browser/index.ts"
 import { Channel, Client, Event, EventGroup } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { connect } from "../harness/Browser.ts"
+import { engineOf } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
+import { secret, sign } from "../harness/signedTokens.ts"
 import * as Real from "../harness/TestBroker.ts"
 import { withBroker } from "../harness/withBroker.ts"
 import { untilState } from "./untilState.ts"
@@ -83,6 +85,37 @@ describe("a browser whose authentication ends", () => {
       assert.notStrictEqual((yield* untilState(joe, "Connected")).sid, sid)
       yield* eventually(vhost.counts, ({ subscriptions }) => subscriptions === 1)
     }).pipe(within))
+
+  it.effect("renews a stateless token, which the broker verifies, however short the rest of its time is", () =>
+    Effect.gen(function*() {
+      const { browser, vhost } = yield* TestBroker.TestBroker
+      const fetched = yield* Ref.make(0)
+      const token = Effect.gen(function*() {
+        const count = yield* Ref.updateAndGet(fetched, (n) => n + 1)
+        const jwt = yield* sign({ sub: "joe", exp: [600, 601][count - 1] ?? 1200, pattern: ".*" })
+        return { jwt: Redacted.make(jwt) }
+      })
+      const joe = yield* browser({ token })
+      yield* joe.subscribe(Room)
+      const { sid, uid } = yield* untilState(joe, "Connected")
+      assert.strictEqual(uid, "joe")
+      // Signatures are verified in real time, in which the clock must stand still.
+      const { authentications } = engineOf(vhost)
+      const begin = authentications.nextDue()!
+      const endsLater = (millis: number) =>
+        eventually(Effect.sync(() => authentications.nextDue()), (due) => due === begin + millis)
+      yield* pass("480 seconds")
+      assert.strictEqual(yield* Ref.get(fetched), 1)
+      // 80 % of 610 seconds, and of what then is left.
+      yield* pass("10 seconds")
+      yield* endsLater(1000)
+      yield* pass("100 seconds")
+      yield* endsLater(600_000)
+      assert.strictEqual(yield* Ref.get(fetched), 3)
+      yield* pass("5 minutes")
+      assert.strictEqual((yield* untilState(joe, "Connected")).sid, sid)
+      assert.strictEqual((yield* vhost.counts).subscriptions, 1)
+    }).pipe(Effect.provide(TestBroker.layer({ channels: ["presence-room"], jwt: { secret } }))))
 
   it.effect("fetches another token if the first one has expired on its way", () =>
     Effect.gen(function*() {

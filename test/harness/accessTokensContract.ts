@@ -5,13 +5,15 @@ import { expect, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Redacted, type Scope } from "effect"
 import * as JsonText from "../../src/protocol/JsonText.ts"
 import { InternalError, UnauthorizedError } from "../../src/protocol/KosmonautError.ts"
-import type { AccessTokens } from "../../src/server/engine/AccessTokens.ts"
+import type * as Engine from "../../src/server/engine/AccessTokens.ts"
 import { eventually } from "./eventually.ts"
 
 export interface Limits {
   readonly maxAccessTokens?: number
   readonly accessTokenTimeToLive?: Duration.Duration
 }
+
+type AccessTokens = Omit<Engine.AccessTokens, "verify">
 
 type Make = (limits?: Limits) => Effect.Effect<AccessTokens, unknown, Scope.Scope>
 

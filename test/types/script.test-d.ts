@@ -118,7 +118,7 @@ void room.broadcast("chat/say", { text: "hello", at })
 void room.broadcast("talk/said", { text: "hello", at: new Date(0), tags: [] })
 // @ts-expect-error data of a subscription are an object
 void connection.subscribe("presence-room", { data: "Joe" })
-// @ts-expect-error a token is text
+// @ts-expect-error a token is text, or an object with one
 void connect("wss://example.com/chat", { token: () => 1 })
 // @ts-expect-error a timeout is a number of milliseconds
 void connection.request("chat/forget", {}, { timeout: "1 second" })

@@ -1,5 +1,5 @@
 /**
- * Who the browser is. On each connection a single access token is fetched, since it is used up, and sent; meanwhile what needs a
+ * Who the browser is. On each connection a token is fetched, since a single access token is used up, and sent; meanwhile what needs a
  * user waits. If the authentication ends, another token is fetched and sent when 80 % of its time are over; meanwhile everything
  * goes on, but for calls while the broker has not responded to the token: they are to be sent by a user that is known.
  *
@@ -11,6 +11,7 @@ import type { JsonObject } from "../../protocol/Json.ts"
 import * as Backoff from "./backoff.ts"
 import * as Calls from "./calls.ts"
 import * as Failure from "./failure.ts"
+import type { Token } from "./input.ts"
 import { anonymous, emit, type Machine, send, setState, version, wake } from "./state.ts"
 import * as Subscriptions from "./subscriptions.ts"
 
@@ -27,14 +28,17 @@ export const demand = (machine: Machine): void => {
 }
 
 /** A token was fetched; `undefined` if nobody is logged in. */
-export const fetched = (machine: Machine, number: number, token: string | undefined): void => {
+export const fetched = (machine: Machine, number: number, token: Token | undefined): void => {
   if (!isFetching(machine, number)) return
-  if (!token) return fail(machine, noUser, false)
+  // Pages without types return anything.
+  const jwt = (token as { readonly jwt?: string } | null | undefined)?.jwt
+  if (!(jwt ?? token)) return fail(machine, noUser, false)
   machine.authentication.phase = "sent"
   machine.authentication.unanswered++
   waitForResponse(machine)
   const client = version(machine) === 1 ? machine.options.client : undefined
-  send(machine, "auth", JSON.stringify({ token, client }))
+  const shown = jwt === undefined ? { token: String(token as string) } : { jwt: String(jwt) }
+  send(machine, "auth", JSON.stringify({ ...shown, client }))
 }
 
 /** No token could be fetched. */

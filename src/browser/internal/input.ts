@@ -6,6 +6,11 @@
 import type { Cursor } from "./output.ts"
 
 /**
+ * A single access token, or a stateless one, which somebody has signed.
+ */
+export type Token = string | { readonly jwt: string }
+
+/**
  * What a driver gives to the state machine, one at a time and in the order in which it happened.
  *
  * A message is one that was received, parsed; `undefined` if it was not JSON. A WebSocket that was opened is no input: the broker's first message
@@ -19,7 +24,7 @@ export type Input =
   /** The time of the last `SetTimer` has come. */
   | { readonly _tag: "Timer" }
   /** The response to `FetchToken`. `undefined` if nobody is logged in. */
-  | { readonly _tag: "TokenFetched"; readonly fetch: number; readonly token: string | undefined }
+  | { readonly _tag: "TokenFetched"; readonly fetch: number; readonly token: Token | undefined }
   | { readonly _tag: "TokenFailed"; readonly fetch: number; readonly message: string }
   /** The network, or somebody who looks, has come or gone. Such hints shorten waits and decide nothing. */
   | { readonly _tag: "Hint"; readonly hint: "online" | "offline" | "visible" }

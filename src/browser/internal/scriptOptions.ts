@@ -2,6 +2,10 @@
  * The options of the script.
  */
 
+import type { Token } from "./input.ts"
+
+export type { Token } from "./input.ts"
+
 /**
  * The options of a connection.
  *
@@ -9,10 +13,11 @@
  */
 export interface Options {
   /**
-   * Gets a single access token from your backend, for each connection and before an authentication ends. `undefined` if nobody
-   * is logged in. Without it there are only normal channels, and no triggers and requests.
+   * Gets a single access token from your backend, or `{ jwt }`, a stateless one, for each connection and before an
+   * authentication ends. `undefined` if nobody is logged in. Without it there are only normal channels, and no triggers and
+   * requests.
    */
-  readonly token?: (() => string | undefined | PromiseLike<string | undefined>) | undefined
+  readonly token?: (() => Token | undefined | PromiseLike<Token | undefined>) | undefined
   /** How many milliseconds a call may take. Default 10 000. */
   readonly callTimeout?: number | undefined
 }

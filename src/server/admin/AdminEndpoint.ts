@@ -17,6 +17,7 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as ByteSize from "effect/ByteSize"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { constFalse } from "effect/Function"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -47,6 +48,8 @@ export interface Options {
   readonly port: number
   /** A URL of the port of browsers. */
   readonly probe: string
+  /** Whether browsers are to go elsewhere, since the broker ends; default never. */
+  readonly isDraining?: (() => boolean) | undefined
   /** For how long a connection may transfer nothing, default 30 seconds: one whose peer does not read, too. */
   readonly idleTimeout?: Duration.Input | undefined
 }
@@ -54,7 +57,7 @@ export interface Options {
 /** How large the body of a request may be. */
 const maxBodySize = ByteSize.fromInputUnsafe("64 KiB")
 
-const make = Effect.fnUntraced(function*({ idleTimeout = "30 seconds", port, probe }: Options) {
+const make = Effect.fnUntraced(function*({ idleTimeout = "30 seconds", port, ...options }: Options) {
   const config = yield* BrokerConfig
   const vhosts = yield* Vhosts
   const { host } = config.admin
@@ -63,7 +66,7 @@ const make = Effect.fnUntraced(function*({ idleTimeout = "30 seconds", port, pro
   const gate = Gate.make({ cookie, trustUnsafe: server.trustUnsafe })
   const api = yield* Api.make
   const dashboard = Dashboard.make()
-  const open = openOf(yield* Readiness.make(vhosts, probe), api, dashboard)
+  const open = openOf(yield* Readiness.make(vhosts, options.probe, options.isDraining ?? constFalse), api, dashboard)
 
   const app = Effect.flatMap(HttpServerRequest, (request) => {
     const path = request.url.split("?", 1)[0]!

@@ -70,7 +70,7 @@ const check = (url: Redacted.Redacted): Effect.Effect<void, InvalidOptionError> 
     new InvalidOptionError({
       option: "redis.url",
       value: "what was given",
-      allowed: "a URL, redis://[[user]:password@]host[:port][/database], or rediss:// for TLS"
+      allowed: "a URL that begins with redis://, or rediss:// for TLS, and whose database, if it names one, is a number"
     })
   )
 }

@@ -22,7 +22,7 @@ export const make = (
   nodes: Pick<Nodes, "run">,
   vhost: string,
   { accessTokenTimeToLive, clock, maxAccessTokens, patterns }: AccessTokens.Shared
-): AccessTokens.AccessTokens => {
+): Omit<AccessTokens.AccessTokens, "verify"> => {
   const timeToLive = Duration.toMillis(accessTokenTimeToLive)
   const [one, all] = [Keys.ofVhost(vhost, "token:"), Keys.ofVhost(vhost, "tokens")]
   const ofUser = (uid: string) => Keys.ofVhost(vhost, `tokens:${uid}`)

@@ -9,7 +9,7 @@
  * A browser that is refused receives the reason: an HTTP status (404 for an unknown vhost, 403 for its origin, 429 or 503 for a
  * limit), or, if it has asked for a version of the protocol (`?v=1`), by the close code of a WebSocket (4400 for an
  * unknown version, 4404, 4405, 1013), since a script in a browser does not see the status. At the end of the broker browsers get
- * 1001, and the end takes `shutdownTimeout` at most.
+ * 1001, spread over `drainTime`, and new ones are refused (503, or 1001). What is left then has `shutdownTimeout`.
  *
  * If the broker has a `Certificate`, the port speaks TLS alone: `wss` and `https`.
  *
@@ -49,6 +49,13 @@ export class WebSocketEndpoint extends Context.Service<WebSocketEndpoint, {
   readonly port: number
   /** Its path, below which the vhosts are. */
   readonly prefix: string
+  /**
+   * Refuses new browsers, and closes all others with 1001, spread over `drainTime`. Safe to repeat. Without it they are closed
+   * at once when the endpoint ends.
+   */
+  readonly drain: Effect.Effect<void>
+  /** Whether that has begun. */
+  readonly isDraining: () => boolean
 }>()("kosmonaut/server/endpoint/WebSocketEndpoint") {}
 
 // Binds the endpoint and serves it until the scope ends.
@@ -74,7 +81,9 @@ const make = Effect.gen(function*() {
       (answer) => HttpServer.respond(request, response, answer)
     )))
   http.on("upgrade", (request, _, head) => run(upgrade(request, pathOf(request), head)))
-  return { scheme: decrypt === undefined ? "ws" as const : "wss" as const, port: HttpServer.portOf(http), prefix: "" }
+  const { hasBegun: isDraining, run: drain } = connections.drain
+  const scheme = decrypt === undefined ? "ws" as const : "wss" as const
+  return { scheme, port: HttpServer.portOf(http), prefix: "", drain, isDraining }
 })
 
 /**
@@ -116,10 +125,11 @@ export const layerHttp = (
       shutdownTimeout
     )
     yield* Effect.addFinalizer(() => Effect.andThen(close, Effect.sync(connections.destroy)))
-    yield* Effect.forkScoped(Effect.andThen(stopped, connections.close))
+    yield* Effect.forkScoped(Effect.andThen(stopped, connections.drain.run))
     yield* Routes.add({ prefix, vhosts: yield* Vhosts, handle: handle(connections) })
     // Whether that server encrypts only the application knows.
-    return { scheme: "ws" as const, port: "port" in address ? address.port : 0, prefix }
+    const { hasBegun: isDraining, run: drain } = connections.drain
+    return { scheme: "ws" as const, port: "port" in address ? address.port : 0, prefix, drain, isDraining }
   }))
 
 /**

@@ -23,6 +23,7 @@ import * as StoredGrant from "./internal/storedGrant.ts"
 import * as Timeline from "./internal/timeline.ts"
 import * as UnusedTokens from "./internal/unusedTokens.ts"
 import * as Journal from "./Journal.ts"
+import * as StatelessTokens from "./StatelessTokens.ts"
 
 /**
  * What a token grants beside its user and its pattern, see `Grant`.
@@ -47,6 +48,11 @@ export interface AccessTokens {
    * alike. Fails with 597 if it cannot be persisted that the token is used.
    */
   readonly redeem: (token: string) => Effect.Effect<Permission.Permission, UnauthorizedError | InternalError>
+  /**
+   * What a stateless token grants, see `StatelessTokens`. It can be used any number of times until it expires, and not be
+   * revoked.
+   */
+  readonly verify: StatelessTokens.StatelessTokens["verify"]
   /** Revokes the tokens of a user with which no browser has authenticated yet, and returns how many there were. */
   readonly revoke: (uid: string) => Effect.Effect<number, InternalError>
 }
@@ -69,7 +75,7 @@ export interface Shared {
  * @since 0.1.0
  */
 export class SharedAccessTokens extends Context.Service<SharedAccessTokens, {
-  readonly tokensOf: (vhost: string, options: Shared) => AccessTokens
+  readonly tokensOf: (vhost: string, options: Shared) => Omit<AccessTokens, "verify">
 }>()("kosmonaut/server/engine/SharedAccessTokens") {}
 
 /**
@@ -102,6 +108,10 @@ export const make = (options: {
   readonly journal?: Journal.Journal | undefined
   /** The tokens to restore. */
   readonly issued?: ReadonlyArray<Issued> | undefined
+  /** Verifies stateless tokens, default none. */
+  readonly verifier?: StatelessTokens.Verifier | undefined
+  /** The path of the vhost, for which stateless tokens may be. */
+  readonly path?: string | undefined
 }): AccessTokens => {
   const { clock, journal = Journal.none, patterns = Patterns.make() } = options
   const timeToLive = Duration.toMillis(options.accessTokenTimeToLive)
@@ -150,6 +160,8 @@ export const make = (options: {
       const { granted, pattern, uid } = yield* use(token)
       return yield* Effect.mapError(permissionOf(uid, pattern, granted), () => unauthorized)
     }),
+
+    verify: StatelessTokens.make({ ...options, patterns }).verify,
 
     revoke: (uid) => Effect.sync(() => revoke(uid))
   }

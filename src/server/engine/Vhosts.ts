@@ -52,6 +52,7 @@ import * as Lobby from "./Lobby.ts"
 import type { Log } from "./Log.ts"
 import type * as Replay from "./Replay.ts"
 import * as ResponseCache from "./ResponseCache.ts"
+import * as StatelessTokens from "./StatelessTokens.ts"
 import * as VhostTokens from "./VhostTokens.ts"
 
 /**
@@ -235,7 +236,8 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
   const onDefect = logNotSent(Effect.runForkWith(yield* Effect.context<never>()))
   const sharedTokens = Option.getOrUndefined(yield* Effect.serviceOption(AccessTokens.SharedAccessTokens))
   const vhosts = new Map<string, Entered>()
-  const shared = { clock, patterns: Patterns.make(), lags: Metrics.makeLags(yield* Effect.context<never>()) }
+  const lags = Metrics.makeLags(yield* Effect.context<never>())
+  const shared = { clock, patterns: Patterns.make(), lags, verifier: yield* StatelessTokens.Verifier }
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
   const rulesOf = VhostRules.make(yield* Effect.fromResult(Rules.make(config.channelRules, config)), config)
@@ -250,8 +252,8 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
     const { path, rules, stored } = entering
     if (vhosts.has(path)) return yield* new VhostExistsError({ path })
     const journal = journalOf(path)
-    const own = { ...limits, ...shared, rules: rules.all, journal, wake }
-    const { deadLetters, lobby, log, logScope, replay, state } = yield* parts({ ...own, path, onDefect }, stored)
+    const own = { ...limits, ...shared, path, rules: rules.all, journal, wake }
+    const { deadLetters, lobby, log, logScope, replay, state } = yield* parts({ ...own, onDefect }, stored)
     const removed = Deferred.makeUnsafe<void>()
     const channels = Channels.make(state, log)
     const vhost: Vhost = {
@@ -261,7 +263,7 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
         return vhost.tokens.list()[0]
       },
       channels,
-      accessTokens: sharedTokens?.tokensOf(path, own) ?? AccessTokens.make({ ...own, issued: stored?.issued }),
+      accessTokens: accessTokensOf(sharedTokens, path, { ...own, issued: stored?.issued }),
       authentications: Authentications.make(clock, wake),
       lobby,
       ...replay,
@@ -365,3 +367,13 @@ const check = (path: string, tokens: ReadonlyArray<Redacted.Redacted>): Effect.E
 
 const openAll = ({ channels }: Vhost, options: VhostOptions) =>
   Effect.forEach(options.channels ?? [], channels.open, { discard: true })
+
+// Single access tokens are those of all nodes in a cluster; stateless ones are nobody's.
+const accessTokensOf = (
+  shared: AccessTokens.SharedAccessTokens["Service"] | undefined,
+  path: string,
+  options: AccessTokens.Shared & Parameters<typeof AccessTokens.make>[0] & Parameters<typeof StatelessTokens.make>[0]
+): AccessTokens.AccessTokens =>
+  shared === undefined
+    ? AccessTokens.make(options)
+    : { ...shared.tokensOf(path, options), ...StatelessTokens.make(options) }

@@ -194,6 +194,9 @@ const makeDuration = (allowed: string, least: Duration.Duration, most: Duration.
 /** How long something lasts. */
 export const duration = makeDuration("a duration that is not negative", Duration.zero, Duration.infinity)
 
+/** Over how long something is spread. */
+export const span = makeDuration("a duration of at most a day", Duration.zero, Duration.days(1))
+
 /** How often something is done: an interval of 0 would be without a pause, and a long one would be never. */
 export const interval = makeDuration("a duration of at most a day", Duration.millis(10), Duration.days(1))
 

@@ -87,6 +87,28 @@ export const tokens = {
   timeToLive: Option.duration("1 hour")
 }
 
+/** `jwt`. */
+export const jwt = {
+  /** A secret of at least 32 bytes for tokens with HS256. Default none. */
+  secret: Option.secret,
+  /** A file with such secrets, one a line, of which each is valid. Default none. */
+  secretFile: Option.text,
+  /** Files of public keys, PEM: RSA with at least 2048 bits for RS256, P-256 for ES256. Default none. */
+  publicKeys: Option.texts([]),
+  /** Where an identity provider has its public keys (JWKS), `https:` or on this machine `http:`. Default nowhere. */
+  jwksUrl: Option.text,
+  /** How old these may be before they are fetched again, default 10 minutes. Until that succeeds the old ones are used. */
+  jwksMaxAge: Option.interval("10 minutes"),
+  /** How often they are fetched at most, default every 30 seconds, whatever keys the tokens of strangers name. */
+  jwksMinInterval: Option.interval("30 seconds"),
+  /** What the claim `aud` of a token must have. Default it may have anything. */
+  audience: Option.text,
+  /** What the claim `iss` of a token must be. Default it may be anything. */
+  issuer: Option.text,
+  /** How much the clocks of those who sign may differ, default 10 seconds: a token is valid for so long after `exp`. */
+  clockTolerance: Option.interval("10 seconds")
+}
+
 /** `history`. A rule of channels may have another `count`, `size` and `age`. */
 export const history = {
   /** How many broadcasts of a channel are retained, default 1000. */

@@ -6,7 +6,7 @@ import * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
 import { keys } from "./channelRule.ts"
 
-const secrets: ReadonlyArray<string | undefined> = ["token", "cookie"]
+const secrets: ReadonlyArray<string | undefined> = ["token", "cookie", "secret"]
 
 /** The first option that is wrong: its path, what was given, and what it can be. */
 export const describe = (issue: SchemaIssue.Issue, options: object) => {

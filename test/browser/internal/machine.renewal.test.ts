@@ -39,6 +39,27 @@ const renewWith = (token: Parameters<World["token"]>[0]) => {
   world.token(token)
 }
 
+describe("a stateless token", () => {
+  const authed = (token: unknown) => {
+    world.give({ _tag: "Connect" })
+    world.accept()
+    settleMessages()
+    world.give({ _tag: "TokenFetched", fetch: world.machine.authentication.fetch, token: token as string })
+    return world.socket!.toBroker.map((text) => JSON.parse(text) as unknown)
+  }
+
+  it("is sent as such, and nothing else that it has", () => {
+    expect(authed({ jwt: "a.b.c", token: "other" })).toEqual([{
+      auth: { jwt: "a.b.c", client: world.machine.options.client }
+    }])
+  })
+
+  it.each([null, "", undefined, { jwt: "" }])("is none if it is %j", (token) => {
+    expect(authed(token)).toEqual([])
+    expect(state()).toMatchObject({ _tag: "Connected", isAuthenticated: false })
+  })
+})
+
 describe("an authentication that ends", () => {
   it("is renewed after 80 % of its time, again and again, on the same connection", () => {
     world.connected()

@@ -66,6 +66,16 @@ describe("connecting", () => {
     expect(state()._tag).toBe("Connecting")
   })
 
+  it.each([[0, 0], [0.5, 250], [0.999, 499.5]])(
+    "comes back to a broker that has stopped after a random part of half a second: %d",
+    (random, wait) => {
+      world.connected().pass(10_000)
+      world.random = random
+      world.drop(1001)
+      expect(state()).toMatchObject({ _tag: "Waiting", code: 1001, until: world.now + wait })
+    }
+  )
+
   it("comes back sooner by a hint, and not later", () => {
     world.give({ _tag: "Connect" })
     world.random = 0.9

@@ -36,8 +36,8 @@ export interface Driver {
   readonly nowUnsafe: () => number
 }
 
-/** A single access token, or none because nobody is logged in. */
-export type Token = string | Redacted.Redacted | undefined
+/** A single access token, a stateless one, or none because nobody is logged in. */
+export type Token = string | Redacted.Redacted | { readonly jwt: string | Redacted.Redacted } | undefined
 
 /** What a driver needs. */
 export interface Config<R> {
@@ -151,13 +151,16 @@ const fetched = <R>(token: Effect.Effect<Token, unknown, R>, fetch: number): Eff
       Effect.succeed<Input>({
         _tag: "TokenFetched",
         fetch,
-        token: Redacted.isRedacted(token) ? Redacted.value(token) : token
+        token: typeof token === "object" && "jwt" in token ? { jwt: textOfToken(token.jwt) } : textOfToken(token)
       }),
     onFailure: (cause) =>
       Cause.hasInterruptsOnly(cause)
         ? Effect.interrupt
         : Effect.succeed<Input>({ _tag: "TokenFailed", fetch, message: textOf(Cause.squash(cause)) })
   })
+
+const textOfToken = <Text extends string | undefined>(token: Text | Redacted.Redacted): Text | string =>
+  Redacted.isRedacted(token) ? Redacted.value(token) : token
 
 const parse = (text: string | undefined): unknown =>
   text === undefined ? undefined : Result.getOrUndefined(Result.try((): unknown => JSON.parse(text)))

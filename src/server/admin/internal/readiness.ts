@@ -1,6 +1,6 @@
 /**
  * Whether the broker would deliver: its browsers' port answers a request, what its vhosts have recorded can be written to the storage,
- * and a node of a cluster reaches the others. A broker may be alive and not that.
+ * and a node of a cluster reaches the others. A broker may be alive and not that, as one that is stopping.
  *
  * Everybody who reaches the port may ask, so all who ask at the same time share one check.
  */
@@ -20,11 +20,12 @@ const timeout = "2 seconds"
 export type Readiness = Effect.Effect<ReadonlyArray<string>>
 
 /** Makes the check. `probe` is a URL of the browsers' port. */
-export const make = Effect.fnUntraced(function*(vhosts: Vhosts["Service"], probe: string) {
+export const make = Effect.fnUntraced(function*(vhosts: Vhosts["Service"], probe: string, isStopping: () => boolean) {
   const cluster = Option.getOrUndefined(yield* Effect.serviceOption(Cluster))
   return yield* Effect.cachedWithTTL(
     Effect.map(
       Effect.all([
+        Effect.sync(() => isStopping() ? ["the broker is stopping"] : []),
         check("the port of browsers does not answer", request(probe)),
         check("the storage cannot be written to", persisted(vhosts)),
         Effect.sync(() => Option.toArray(Option.fromUndefinedOr(cluster?.problem())))

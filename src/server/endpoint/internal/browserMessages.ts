@@ -13,7 +13,8 @@ import {
   InternalError,
   NotSubscribedError,
   type StatusError,
-  TooManyRequestsError
+  TooManyRequestsError,
+  type UnauthorizedError
 } from "../../../protocol/KosmonautError.ts"
 import * as Trace from "../../../protocol/Trace.ts"
 import { encodeOrigin } from "../../../protocol/Trigger.ts"
@@ -37,7 +38,7 @@ export interface State {
   client: string | undefined
   /** Its requests without a response, once there was one. */
   caller: Caller | undefined
-  /** How many more invalid single access tokens it may send; `undefined` before the first token. */
+  /** How many more invalid single access tokens, and stateless ones, it may send; `undefined` before the first token. */
   guesses: TokenBucket.Bucket | undefined
   /** Nothing is executed any more. */
   hasEnded: boolean
@@ -48,6 +49,7 @@ export const execute = (state: State, message: FromBrowser): Effect.Effect<boole
   const { browser, vhost: { channels } } = state
   switch (message._tag) {
     case "Authenticate":
+    case "AuthenticateByJwt":
       return Effect.as(authenticate(state, message), true)
     case "Subscribe":
       return Effect.as(subscribe(state, message), true)
@@ -104,24 +106,32 @@ const send = ({ browser }: State, message: string): Effect.Effect<boolean> =>
     return true
   })
 
-const authenticate = Effect.fnUntraced(function*(state: State, message: Message<"Authenticate">) {
-  const { accessTokens } = state.vhost
+const authenticate = Effect.fnUntraced(function*(state: State, message: Authentication) {
   const now = yield* monotonicMillis
   const guesses = state.guesses ??= TokenBucket.make(BrowserRates.guesses, now)
   if (TokenBucket.available(guesses, BrowserRates.guesses, now) < 1) {
-    return yield* new TooManyRequestsError({ detail: "too many single access tokens were wrong; wait a second" })
+    return yield* new TooManyRequestsError({ detail: "too many tokens were wrong or signed; wait a second" })
   }
-  const permission = yield* Effect.tapErrorTag(
-    accessTokens.redeem(message.token),
-    "UnauthorizedError",
-    () => Effect.sync(() => TokenBucket.take(guesses, BrowserRates.guesses, now, 1))
-  )
-  yield* identify(state, permission, message)
+  const count = () => TokenBucket.take(guesses, BrowserRates.guesses, now, 1)
+  yield* identify(state, yield* permissionOf(state, message, count), message)
 })
+
+// To verify a signature costs more than to look up a token: each one counts, also one that is right.
+const permissionOf = (
+  { vhost: { accessTokens } }: State,
+  message: Authentication,
+  count: () => void
+): Effect.Effect<Permission, BadRequestError | UnauthorizedError | InternalError> => {
+  if (message._tag === "Authenticate") {
+    return Effect.tapErrorTag(accessTokens.redeem(message.token), "UnauthorizedError", () => Effect.sync(count))
+  }
+  count()
+  return accessTokens.verify(message.jwt)
+}
 
 // As in the original, only a second valid token ends the subscriptions. In version 1 that of the same user ends only those that
 // it does not allow. The browser may have disconnected meanwhile.
-const identify = (state: State, permission: Permission, message: Message<"Authenticate">): Effect.Effect<void> => {
+const identify = (state: State, permission: Permission, message: Authentication): Effect.Effect<void> => {
   const { browser, permission: before, vhost: { browsers, channels } } = state
   const identified = Effect.suspend(() => {
     if (state.hasEnded) return Effect.void
@@ -154,7 +164,7 @@ const subscribeGranted = (state: State, { channels = [] }: Permission): Effect.E
       return index % turn === turn - 1 ? Effect.andThen(reported, Effect.yieldNow) : Effect.asVoid(reported)
     }), { discard: true })
 
-const acceptNow = (state: State, permission: Permission, message: Message<"Authenticate">): Effect.Effect<void> =>
+const acceptNow = (state: State, permission: Permission, message: Authentication): Effect.Effect<void> =>
   Clock.clockWith((clock) =>
     Effect.sync(() => {
       if (!state.hasEnded) acceptUnsafe(state, permission, message, monotonicOf(clock))
@@ -164,7 +174,7 @@ const acceptNow = (state: State, permission: Permission, message: Message<"Authe
 const acceptUnsafe = (
   state: State,
   permission: Permission,
-  { client, id }: Message<"Authenticate">,
+  { client, id }: Authentication,
   now: number
 ): void => {
   const { browser, vhost: { authentications } } = state
@@ -301,5 +311,7 @@ const monotonicMillis = Clock.clockWith((clock) => Effect.sync(() => monotonicOf
 
 /** After how many subscriptions of a token to yield. */
 const turn = 16
+
+type Authentication = Message<"Authenticate" | "AuthenticateByJwt">
 
 type Message<Tag extends FromBrowser["_tag"]> = Extract<FromBrowser, { readonly _tag: Tag }>

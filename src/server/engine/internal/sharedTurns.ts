@@ -150,6 +150,7 @@ const sizeOf = (call: Call): number =>
 
 const untilNeeded = (state: State): Effect.Effect<void> =>
   Effect.suspend(() => {
+    if (state.isFenced) return Effect.never
     // What else is wanted in this turn of the event loop joins it.
     if (state.isNeeded || state.turn !== undefined) return Effect.yieldNow
     const interval = state.options.isWaiting() ? pollInterval : idleInterval
@@ -218,7 +219,7 @@ const execute = (state: State): Effect.Effect<void> =>
         if (failures > 0) yield* Effect.logInfo("The shared queue works again")
         return end(state, done.success)
       }
-      if (done.failure.isFenced) return yield* fence(state)
+      if (done.failure.isFenced) return fence(state)
       if (failures === 0) yield* Effect.logWarning(`The shared queue has failed: ${done.failure.message}. Retrying`)
       giveUp(state)
       yield* Effect.sleep(Duration.millis(Math.min(longestPause, firstPause * 2 ** failures)))
@@ -280,10 +281,10 @@ const giveUp = (state: State): void => {
   }
 }
 
-const fence = (state: State): Effect.Effect<never> => {
+const fence = (state: State): void => {
   state.isFenced = true
+  state.turn = undefined
   for (const one of state.sent) if (!one.isDone) one.done(undefined, "maybe")
   for (const one of state.waiting.splice(0)) one.done(undefined, "never")
   state.options.onFenced()
-  return Effect.never
 }

@@ -70,24 +70,26 @@ local function answerOf(numbers, texts, attempts)
   return { numbers, texts, more }
 end
 
--- Claims what was chosen, and returns it as an answer has it.
-local function record(claimed, lanes, texts)
-  local records, attempts, marks = {}, {}, marksOf(claimed)
+-- Claims what was chosen, and returns it as an answer has it. Most are plain: of the first lane, and without flags.
+local function record(claimed, lanes, texts, sizes, arePlain)
+  local records, at, attempts, marks = {}, 0, {}, marksOf(claimed)
   for index, number in ipairs(claimed) do
-    local lane, text, mark = lanes[index], texts[index], marks[index]
-    local size = bytesOf(lane, text)
-    records[#records + 1] = number
-    if mark or lane > 1 or string.byte(text, 2) > 48 then
+    local size, mark = sizes[index], marks[index]
+    if mark or not arePlain and (lanes[index] > 1 or string.byte(texts[index], 2) > 48) then
       local attempt, rest = 0, ' 0 0 0'
       if mark then attempt, rest = string.match(mark, '^(%d+)( .*)$') end
       attempt = attempt + 1
-      if attempt > 1 then attempts[index] = attempt end
-      size = string.sub(text, 1, 2) .. ' ' .. size .. ' ' .. attempt .. rest
+      if attempt > 1 then
+        attempts[index] = attempt
+        arePlain = false
+      end
+      size = string.sub(texts[index], 1, 2) .. ' ' .. size .. ' ' .. attempt .. rest
     end
-    records[#records + 1] = size
+    records[at + 1], records[at + 2] = number, size
+    at = at + 2
   end
   call('HSET', claimsKey .. self, unpack(records))
-  return answerOf(claimed, texts, attempts)
+  return arePlain and { claimed, texts, {} } or answerOf(claimed, texts, attempts)
 end
 
 local none = { {}, {}, {} }
@@ -100,36 +102,41 @@ local function claim(credits, idle)
   end
   if shares[1] + shares[2] + shares[3] == 0 then return none, credits, idle end
   local numbers, laneOf = candidates(shares, most)
-  local claimed, lanes, claimedTexts, removed, spent, blocked = {}, {}, {}, { 0, 0, 0 }, { 0, 0, 0 }, {}
+  local claimed, lanes, claimedTexts, sizes, used, arePlain = {}, {}, {}, {}, 0, true
+  local removed, spent, blocked = { 0, 0, 0 }, { 0, 0, 0 }, {}
+  local held, heldSize = { S[HELD + 1], S[HELD + 2], S[HELD + 3] }, { S[HELDSIZE + 1], S[HELDSIZE + 2], S[HELDSIZE + 3] }
+  local byte = string.byte
   for index, text in ipairs(call('HMGET', eventsKey, unpack(numbers))) do
-    if #claimed == most then break end
-    local number, lane = numbers[index], laneOf[numbers[index]]
-    if blocked[lane] or not (idle[lane] > #claimed or isWithin(lane)) then
+    if used == most then break end
+    local number = numbers[index]
+    local lane = laneOf[number]
+    if blocked[lane] or idle[lane] <= used and (held[lane] >= capacity or heldSize[lane] >= maxSize) then
       blocked[lane] = true
     else
       removed[lane] = removed[lane] + 1
-      local _, flags = headOf(text)
-      local size = bytesOf(lane, text)
+      local flags = byte(text, 2) - 48
       local deadline = flags >= 2 and call('ZSCORE', deadlinesKey, number)
       if deadline and tonumber(deadline) <= now then
-        finish(number, lane, flags, size)
+        finish(number, lane, flags, bytesOf(lane, text))
         forget(number)
       else
-        claimed[#claimed + 1], lanes[#lanes + 1], claimedTexts[#claimedTexts + 1] = number, lane, text
-        S[HELD + lane] = S[HELD + lane] + 1
-        S[HELDSIZE + lane] = S[HELDSIZE + lane] + size
-        spent[lane] = spent[lane] + 1
+        local size = bytesOf(lane, text)
+        used = used + 1
+        claimed[used], lanes[used], claimedTexts[used], sizes[used] = number, lane, text, size
+        held[lane], heldSize[lane], spent[lane] = held[lane] + 1, heldSize[lane] + size, spent[lane] + 1
+        if lane > 1 or flags > 0 then arePlain = false end
       end
     end
   end
   for lane = 1, 3 do
+    S[HELD + lane], S[HELDSIZE + lane] = held[lane], heldSize[lane]
     if removed[lane] > 0 then call('ZREMRANGEBYRANK', laneKey[lane], 0, removed[lane] - 1) end
   end
-  local left = { credits[1] - #claimed }
+  local left = { credits[1] - used }
   for lane = 1, 3 do
     left[lane] = math.max(0, math.min(left[1], lane == 1 and left[1] or credits[lane] - spent[lane]))
-    idle[lane] = math.max(0, idle[lane] - #claimed)
+    idle[lane] = math.max(0, idle[lane] - used)
   end
-  return #claimed > 0 and record(claimed, lanes, claimedTexts) or none, left, idle
+  return used > 0 and record(claimed, lanes, claimedTexts, sizes, arePlain) or none, left, idle
 end
 `

@@ -182,15 +182,15 @@ local function dropOldest(lane)
   return true
 end
 
--- The numbers of new events, and when the first one of each second came.
-local function nextNumber()
+-- The number of the next event. When the first one of each second came is remembered.
+local function nextNumbers(count)
   local number = S[NEXT]
-  S[NEXT] = number + 1
+  S[NEXT] = number + count
   if now - S[TIMED] >= 1000 then
     S[TIMED] = now
     call('ZADD', timesKey, number, now)
   end
-  return tostring(number)
+  return number
 end
 
 -- Q: queued, D: a duplicate, N: no worker takes the lane, F: full.
@@ -205,7 +205,7 @@ local function enqueue(text, millis, left, key, credits, idle)
   elseif isFull(lane, size) and (millis > 0 or not canPlace(lane, credits[lane], idle[lane])) then
     return 'F'
   end
-  local number = nextNumber()
+  local number = string.format('%d', nextNumbers(1))
   S[COUNT + lane] = S[COUNT + lane] + 1
   S[SIZE + lane] = S[SIZE + lane] + size
   newTexts[#newTexts + 1] = number
@@ -240,13 +240,13 @@ local function enqueueAll(from, to, credits, idle)
   end
   S[COUNT + 1] = S[COUNT + 1] + to - from + 1
   S[SIZE + 1] = S[SIZE + 1] + size
-  local numbers = newNumbers[1]
+  flush()
+  local first, texts, numbers, at = nextNumbers(to - from + 1) - from, newTexts, newNumbers[1], 0
   for index = from, to do
-    local number = nextNumber()
-    newTexts[#newTexts + 1] = number
-    newTexts[#newTexts + 1] = ARGV[index]
-    numbers[#numbers + 1] = number
-    numbers[#numbers + 1] = number
+    local number = string.format('%d', first + index)
+    texts[at + 1], texts[at + 2] = number, ARGV[index]
+    numbers[at + 1], numbers[at + 2] = number, number
+    at = at + 2
   end
   flush()
   return string.rep('Q', to - from + 1)

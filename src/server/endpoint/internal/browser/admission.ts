@@ -26,10 +26,11 @@ export interface Refusal {
   readonly text: string
 }
 
-type Reason = "version" | "vhost" | "origin" | "browsers" | "vhost_browsers" | "address"
+type Reason = "stopping" | "version" | "vhost" | "origin" | "browsers" | "vhost_browsers" | "address"
 
 /** All reasons. */
 export const refusals = {
+  stopping: { reason: "stopping", status: 503, code: 1001, text: "The broker is stopping." },
   version: {
     reason: "version",
     status: 400,
@@ -155,6 +156,7 @@ const makeWarnings = (config: BrokerConfig["Service"], most: number) => {
 const counter = (reason: string) => Metric.withAttributes(BrokerMetrics.refusedBrowsers, { reason })
 
 const refused = {
+  stopping: counter("stopping"),
   version: counter("version"),
   vhost: counter("vhost"),
   origin: counter("origin"),

@@ -14,6 +14,7 @@ import * as Admission from "./admission.ts"
 import type { Answer } from "./answer.ts"
 import * as Closing from "./closing.ts"
 import * as Connection from "./connection.ts"
+import * as Drain from "./drain.ts"
 import * as Fibers from "./fibers.ts"
 import * as Liveness from "./liveness.ts"
 import * as Outbox from "./outbox.ts"
@@ -31,7 +32,9 @@ export interface Connections {
   readonly drop: Effect.Effect<void>
   /** How many browsers are connected. */
   readonly count: () => number
-  /** Closes all with 1001. They are given time to answer. */
+  /** How they leave at the end of the broker. */
+  readonly drain: Drain.Drain
+  /** Closes all with 1001 at once. They are given time to answer. */
   readonly close: Effect.Effect<void>
   /** Waits until none is left. */
   readonly closed: Effect.Effect<void>
@@ -53,6 +56,7 @@ export const make = Effect.gen(function*() {
   const open = new Set<Connection.Connection>()
   const closing = Closing.make()
   const run = yield* Fibers.make(config.shutdownTimeout)
+  const drain = Drain.make({ open, run, time: config.drainTime })
 
   const disconnect = (reason: "silent" | "unauthenticated") => (connection: Connection.Connection) => {
     const { code, counter, text } = disconnected[reason]
@@ -80,6 +84,7 @@ export const make = Effect.gen(function*() {
     admission,
     closing,
     maxMessageSize: config.maxMessageSize,
+    isStopping: drain.hasBegun,
     onEnter: (entered) => {
       const connection = Connection.make(entered, options)
       open.add(connection)
@@ -92,6 +97,7 @@ export const make = Effect.gen(function*() {
     upgrade,
     drop: admission.drop,
     count: () => open.size,
+    drain,
     close: Turns.forEach(open, (connection) => Connection.close(connection, 1001)),
     closed: Effect.suspend(() => whenClosed([...open].map(({ socket }) => socket))),
     destroy: () => {

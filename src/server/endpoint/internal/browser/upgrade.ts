@@ -23,6 +23,8 @@ export interface Options {
   readonly closing: Closing
   readonly maxMessageSize: number
   readonly onEnter: (entered: Entered) => void
+  /** Whether the broker admits no more browsers. */
+  readonly isStopping: () => boolean
 }
 
 /** The handlers of requests, by the path of the vhost. */
@@ -34,7 +36,7 @@ export interface Upgrade {
 }
 
 /** Makes the handlers of one endpoint. */
-export const make = ({ admission, closing, maxMessageSize, onEnter, vhosts }: Options): Upgrade => {
+export const make = ({ admission, closing, isStopping, maxMessageSize, onEnter, vhosts }: Options): Upgrade => {
   const websockets = makeServer(maxMessageSize)
   // The input of a rejected browser is not read.
   const refusing = makeServer(1024)
@@ -85,6 +87,7 @@ export const make = ({ admission, closing, maxMessageSize, onEnter, vhosts }: Op
           return Effect.void
         }
         if (version !== null && version !== "1") return refuse(refusals.version, request, head)
+        if (isStopping()) return refuse(refusals.stopping, request, head)
         if (Result.isFailure(vhost)) return refuse(refusals.vhost, request, head)
         return enter(vhost.success, request, head)
       })
