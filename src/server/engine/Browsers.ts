@@ -64,8 +64,10 @@ export interface Browsers {
   readonly disconnect: (by: "sid" | "uid", who: string) => Effect.Effect<number, Rejections["Disconnect"]>
   /** All that are connected, in the order in which they have. */
   readonly list: () => Iterable<BrowserInfo>
-  /** How many are connected. */
+  /** How many are connected, to all nodes. */
   readonly count: () => number
+  /** How many are connected to this node. */
+  readonly countOwn: () => number
   /** A message of a browser was rejected, because a limit was reached (429). */
   readonly rejectedUnsafe: () => void
   /** How many messages were rejected so, since the start. */
@@ -119,6 +121,7 @@ export const make = (state: VhostState, log: Log): Browsers => {
         subscriptions: state.subscriptions.get(browser)?.channels.size ?? 0
       })),
     count: () => state.browsers.size(),
+    countOwn: () => state.browsers.own(),
     rejectedUnsafe: () => {
       counters.rejected++
     },

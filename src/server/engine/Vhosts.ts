@@ -331,7 +331,7 @@ const report = (vhosts: () => Iterable<Vhost>) =>
         const sum = (count: (vhost: Vhost) => number) =>
           Iterable.reduce(vhosts(), 0, (total, vhost) => total + count(vhost))
         cluster.report(() => ({
-          browsers: sum(({ browsers }) => browsers.count()),
+          browsers: sum(({ browsers }) => browsers.countOwn()),
           workers: sum(({ lobby }) => lobby.counters.workers)
         }))
       }

@@ -52,6 +52,21 @@ describeWithRedis("A broker with Redis", () => {
       expect((yield* get(one, "/ready")).status).toBe(200)
     }))
 
+  it.live("has the channels and browsers of all nodes, also one that starts later", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const one = yield* nodeOf(server, { nodeName: "one" })
+      const here = yield* one.vhosts.get("/test")
+      yield* here.channels.open("later")
+      yield* Browser.connect(`${one.broker.addresses.websocket}/test`)
+      const other = yield* nodeOf(server, { nodeName: "other" })
+      const there = yield* other.vhosts.get("/test")
+      expect((yield* there.channels.list).map(({ name }) => name)).toEqual(["room", "later"])
+      expect(yield* there.counts).toMatchObject({ browsers: 1, channels: 2 })
+      yield* there.channels.close("room")
+      yield* eventually(here.counts, ({ channels }) => channels === 1)
+    }))
+
   it.live("starts anew on the same ports when its lease is lost, and its browsers come back", () =>
     Effect.gen(function*() {
       const server = yield* start()

@@ -282,6 +282,10 @@ describe("a log of several nodes", () => {
       const a = yield* first.connect("joe")
       yield* first.channels.open("presence-room")
       yield* join(first, "presence-room", a)
+      const b = yield* second.connect("ann")
+      yield* join(second, "presence-room", b, "ann")
+      // Its place in the list is before that of the other.
+      yield* first.browsers.leave(a, true)
       yield* second.browsers.sendToUser("joe", "news", {})
       const data = { text: "x".repeat(60_000) }
       yield* Effect.forEach(

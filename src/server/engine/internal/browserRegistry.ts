@@ -27,6 +27,8 @@ export interface BrowserRegistry {
   /** Those that have authenticated, in this order, and what their tokens say of their users. */
   readonly users: () => Iterable<readonly [Browser, Pick<Permission, "uid" | "info">]>
   readonly size: () => number
+  /** How many of them are connected to this node. */
+  readonly own: () => number
   /** All of them, in the order in which they were added. */
   readonly all: () => Iterable<Browser>
 }
@@ -36,6 +38,7 @@ export const make = (): BrowserRegistry => {
   const browsers = new Map<string, Browser>()
   const users = new Map<Browser, Pick<Permission, "uid" | "info">>()
   const browsersOf = new Map<string, Set<Browser>>()
+  let remote = 0
 
   const removeUser = (browser: Browser): string | undefined => {
     const uid = users.get(browser)?.uid
@@ -47,7 +50,10 @@ export const make = (): BrowserRegistry => {
   }
 
   return {
-    add: (browser) => void browsers.set(browser.sid, browser),
+    add: (browser) => {
+      browsers.set(browser.sid, browser)
+      if (browser.isRemote === true) remote++
+    },
     identify: (browser, uid, info) => {
       if (!browsers.has(browser.sid)) return
       removeUser(browser)
@@ -57,7 +63,11 @@ export const make = (): BrowserRegistry => {
       else theirs.add(browser)
     },
     forgetUser: removeUser,
-    remove: (browser) => browsers.delete(browser.sid) ? { uid: removeUser(browser) } : undefined,
+    remove: (browser) => {
+      if (!browsers.delete(browser.sid)) return undefined
+      if (browser.isRemote === true) remote--
+      return { uid: removeUser(browser) }
+    },
     get: (sid) => browsers.get(sid),
     uidOf: (browser) => users.get(browser)?.uid,
     infoOf: (browser) => users.get(browser)?.info,
@@ -68,6 +78,7 @@ export const make = (): BrowserRegistry => {
     },
     users: () => users,
     size: () => browsers.size,
+    own: () => browsers.size - remote,
     all: () => browsers.values()
   }
 }

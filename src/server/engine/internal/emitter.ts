@@ -12,7 +12,7 @@ import type { LifecycleEvents, NumberedEvent } from "../SharedLog.ts"
 import { leaderOf, type Replica } from "./replica.ts"
 
 /** How many events a node keeps that may not be emitted yet. */
-export const maxPending = 100_000
+const maxPending = 100_000
 
 /** How many are emitted at a time, and how many a node that does not lead keeps before it asks which are emitted. */
 const part = 1000

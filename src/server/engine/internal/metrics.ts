@@ -75,7 +75,7 @@ export const register = Effect.fnUntraced(function*(
       )
     )
 
-  yield* gauge(BrokerMetrics.browsers, ({ browsers }) => browsers.count())
+  yield* gauge(BrokerMetrics.browsers, ({ browsers }) => browsers.countOwn())
   yield* gauge(BrokerMetrics.workers, ({ lobby }) => lobby.counters.workers)
   yield* gauge(BrokerMetrics.channels, ({ channels }) => channels.counters.channels)
   yield* gauge(BrokerMetrics.subscriptions, ({ channels }) => channels.counters.subscriptions)

@@ -15,7 +15,7 @@ import * as Snapshot from "./snapshot.ts"
 import * as Timeline from "./timeline.ts"
 
 /** After how many entries, or how many characters of them, a snapshot is stored. */
-export const interval = { entries: 10_000, size: 8_388_608 }
+const interval = { entries: 10_000, size: 8_388_608 }
 
 /** How many characters a part has, if no record is larger. */
 const partSize = 1_048_576

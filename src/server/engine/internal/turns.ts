@@ -23,10 +23,10 @@ import { entryOf, type Outcome } from "./replica.ts"
 import * as Timeline from "./timeline.ts"
 
 /** How many operations wait at most to be appended, and how many characters they have. Those that are ensured always may. */
-export const maxWaiting = { count: 65_536, size: 16_777_216 }
+const maxWaiting = { count: 65_536, size: 16_777_216 }
 
 /** How many milliseconds an operation waits at most to be applied once it is appended. Those that are ensured wait longer. */
-export const applyTimeout = 10_000
+const applyTimeout = 10_000
 
 /** How many milliseconds pass before what is ensured is appended again. */
 const pause = 200
