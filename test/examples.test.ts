@@ -86,6 +86,7 @@ const others = [
   "coming-from-ruby.ts",
   "dead-letters.ts",
   "encryption.ts",
+  "many-nodes.ts",
   "frameworks.d.ts",
   "hello.html",
   "local.ts",

@@ -15,7 +15,7 @@ import type { LeaseLostError } from "../BrokerError.ts"
  * @since 0.1.0
  */
 export interface Node {
-  /** Its incarnation, 8 hexadecimal digits. The `sid`s of its browsers begin with it. */
+  /** Its incarnation, 8 hexadecimal digits. */
   readonly node: string
   /** What people call it. */
   readonly name: string

@@ -80,7 +80,7 @@ export interface LogStart {
  * @since 0.1.0
  */
 export interface SharedLog {
-  /** This node's incarnation, 8 hex digits. The `sid`s of its browsers begin with it. */
+  /** This node's incarnation, 8 hex digits. */
   readonly self: string
   /**
    * Appends an entry, of at most `maxEntrySize` bytes, and returns its offset. Entries of one node have their places in the
