@@ -245,7 +245,7 @@ describe("A browser", () => {
     Effect.gen(function*() {
       const channels = make()
       const { browser } = quietBrowser("a")
-      const names = Array.from({ length: 30 }, (_, n) => `presence-${n}`)
+      const names = Array.from({ length: 100 }, (_, n) => `presence-${n}`)
       const crowd = Array.from({ length: 1000 }, (_, n) => quietBrowser(`u${n}`).browser)
       const options = { permission: permit("a"), hidden: true, data: {} }
       for (const name of names) {

@@ -262,7 +262,7 @@ describe("A channel that is opened on demand", () => {
       expect(emitted).toEqual([":lifecycle/channelOccupied", ":lifecycle/channelVacated"])
     }))
 
-  it.prop("comes and goes without a leak, and what its rule says is not more than that", [
+  it.effect.prop("comes and goes without a leak, and what its rule says is not more than that", [
     Arbitrary.array(
       Arbitrary.all({
         does: pick(["join", "join", "leave", "leave", "say", "open", "close", "pass", "rules"]),
@@ -272,41 +272,47 @@ describe("A channel that is opened on demand", () => {
       }),
       { maxLength: 80 }
     )
-  ], ([steps]) => {
-    const world = makeWorld({ maxChannelsOnDemand: 3 })
-    const { browser, channels, state } = world
-    const kept = new Set<string>()
-    const ok = <A, E>(effect: Effect.Effect<A, E>) => Result.isSuccess(Effect.runSync(Effect.result(effect)))
-    for (const { channel, does, n, sid } of steps) {
-      if (does === "join") ok(world.join(sid, channel))
-      else if (does === "leave") ok(world.leave(sid, channel))
-      else if (does === "say") ok(world.say(channel))
-      else if (does === "open" && n === 0) {
-        if (ok(channels.open(channel))) kept.add(channel)
-      } else if (does === "close" && n === 0) {
-        if (ok(channels.close(channel))) kept.delete(channel)
-      } else if (does === "pass") world.pass(n * 40_000)
-      else if (does === "rules" && n === 0) {
-        ok(channels.setRules(Vhost.rules({ pattern: "presence.*", openOnDemand: true, history: { age: 1000 } })))
-      } else if (does === "rules" && n === 1) ok(channels.setRules(makeWorld().state.rules))
-      const open = Effect.runSync(world.open)
-      const used = Array.from(state.channels.values(), ({ value }) => value!).filter(
-        ({ history, subscriptions }) => subscriptions.size > 0 || (history !== undefined && history.size > 0)
-      )
-      const expected = new Set([...kept, ...used.map(({ name }) => name)])
-      expect(new Set(open)).toEqual(expected)
-      expect(state.onDemand).toBe(open.filter((name) => !kept.has(name)).length)
-      expect(state.onDemand).toBeLessThanOrEqual(3)
-      expect(state.counters.channels).toBe(open.length)
-      const retained = used.reduce((sum, { history }) => sum + (history?.size ?? 0), 0)
-      expect([state.histories.size, state.histories.total.size]).toEqual([retained, retained])
-    }
-    for (const sid of ["a", "b", "c"]) ok(channels.leave(browser(sid)))
-    for (const name of kept) ok(channels.close(name))
-    world.pass(100_000)
-    expect(Effect.runSync(world.open)).toEqual([])
-    expect([state.onDemand, state.subscriptions.size, state.histories.size, state.channels.size]).toEqual([0, 0, 0, 0])
-  }, { arbitrary: { runs: 200 } })
+  ], ([steps]) =>
+    Effect.gen(function*() {
+      const world = makeWorld({ maxChannelsOnDemand: 3 })
+      const { browser, channels, state } = world
+      const kept = new Set<string>()
+      const ok = <A, E>(effect: Effect.Effect<A, E>) => Result.isSuccess(Effect.runSync(Effect.result(effect)))
+      for (const { channel, does, n, sid } of steps) {
+        if (does === "join") ok(world.join(sid, channel))
+        else if (does === "leave") ok(world.leave(sid, channel))
+        else if (does === "say") ok(world.say(channel))
+        else if (does === "open" && n === 0) {
+          if (ok(channels.open(channel))) kept.add(channel)
+        } else if (does === "close" && n === 0) {
+          if (ok(channels.close(channel))) kept.delete(channel)
+        } else if (does === "pass") world.pass(n * 40_000)
+        else if (does === "rules" && n === 0) {
+          ok(channels.setRules(Vhost.rules({ pattern: "presence.*", openOnDemand: true, history: { age: 1000 } })))
+        } else if (does === "rules" && n === 1) ok(channels.setRules(makeWorld().state.rules))
+        const open = Effect.runSync(world.open)
+        const used = Array.from(state.channels.values(), ({ value }) => value!).filter(
+          ({ history, subscriptions }) => subscriptions.size > 0 || (history !== undefined && history.size > 0)
+        )
+        const expected = new Set([...kept, ...used.map(({ name }) => name)])
+        expect(new Set(open)).toEqual(expected)
+        expect(state.onDemand).toBe(open.filter((name) => !kept.has(name)).length)
+        expect(state.onDemand).toBeLessThanOrEqual(3)
+        expect(state.counters.channels).toBe(open.length)
+        const retained = used.reduce((sum, { history }) => sum + (history?.size ?? 0), 0)
+        expect([state.histories.size, state.histories.total.size]).toEqual([retained, retained])
+      }
+      for (const sid of ["a", "b", "c"]) yield* channels.leave(browser(sid))
+      for (const name of kept) ok(channels.close(name))
+      world.pass(100_000)
+      expect(Effect.runSync(world.open)).toEqual([])
+      expect([state.onDemand, state.subscriptions.size, state.histories.size, state.channels.size]).toEqual([
+        0,
+        0,
+        0,
+        0
+      ])
+    }), { arbitrary: { runs: 200 } })
 })
 
 describe("Other rules", () => {

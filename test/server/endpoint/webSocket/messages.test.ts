@@ -196,7 +196,7 @@ describe("WebSocketEndpoint", () => {
     it.effect("answers like the original, message for message", () =>
       Effect.gen(function*() {
         const exchange = readFileSync(
-          new URL("../../fixtures/original-browser-exchange.jsonl", import.meta.url),
+          new URL("../../../fixtures/original-browser-exchange.jsonl", import.meta.url),
           "utf8"
         )
           .trim().split("\n").map((line) => JSON.parse(line) as Recorded)
