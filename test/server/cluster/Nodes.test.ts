@@ -54,16 +54,16 @@ describeWithRedis("Nodes", () => {
   it.live("all keep their leases if Redis was away for all of them", () =>
     Effect.gen(function*() {
       const server = yield* start({ persistence: "aof" })
-      const all = [yield* redisNode(server), yield* redisNode(server, { name: "b" })]
+      const all = [yield* redisNode(server, { lease: 2000 }), yield* redisNode(server, { lease: 2000, name: "b" })]
       yield* server.kill
-      yield* Effect.sleep("1 second")
+      yield* Effect.sleep("2500 millis")
       yield* server.restart
       for (const node of all) {
         expect(yield* eventually(Effect.option(node.run(set, ["key"], [1])), ({ _tag }) => _tag === "Some"))
           .toMatchObject({ value: "OK" })
       }
       // Longer than the leases that were over.
-      yield* Effect.sleep("1500 millis")
+      yield* Effect.sleep("2500 millis")
       expect(all.map((node) => node.isFenced())).toEqual([false, false])
       expect(namesOf(yield* all[0]!.list)).toEqual(["a", "b"])
     }))

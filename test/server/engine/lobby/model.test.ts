@@ -37,7 +37,7 @@ const compare = Effect.fnUntraced(function*(
     model.run(step)
     expect(real.takeLog()).toEqual(model.takeLog())
     expect(yield* lobby.info).toEqual(model.info())
-    expect(lobby.counters).toEqual(model.counters())
+    expect(lobby.counters).toMatchObject(model.counters())
     expect((yield* deadLetters.list).map(({ attempts, json, reason }) => [json, attempts, reason])).toEqual(
       model.dead()
     )
