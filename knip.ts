@@ -38,11 +38,11 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
   treatConfigHintsAsErrors: true,
   // The reference names the types of what is exported, whoever imports them.
   ignoreExportsUsedInFile: { interface: true, type: true },
+  // Debian's packages; tests without them say so.
+  ignoreBinaries: production === true ? [] : ["nginx", "redis-server", "systemd-analyze"],
   ignoreDependencies: [
     // The plugins of dprint, which names them by their paths.
     ...dprint.plugins.map((plugin) => plugin.split("/").slice(2, 4).join("/")),
-    // Comes with knip; only a test reads YAML.
-    "yaml",
     // No package here, but the name in tsconfig.json that @effect/tsgo goes by.
     "@effect/language-service",
     // Examples show hooks for them.

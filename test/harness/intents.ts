@@ -13,8 +13,8 @@ import { int, pick } from "../protocol/arbitraries.ts"
 import * as Vhost from "./vhost.ts"
 
 export const permit = (uid: string, pattern = ".*") => Result.getOrThrow(Permission.make(uid, pattern))
-export const permissions = [undefined, permit("joe"), permit("ann", ".*a")]
-export const names = ["room", "private-a", "presence-a", "presence-b", "bad name"] as const
+const permissions = [undefined, permit("joe"), permit("ann", ".*a")]
+const names = ["room", "private-a", "presence-a", "presence-b", "bad name"] as const
 export const sids = ["a", "b", "c", "gone"] as const
 
 /** Some channels are opened on demand, with history or without. */

@@ -44,7 +44,7 @@ export interface Connection extends Reserved {
 }
 
 /** How long a command waits for a connection, in milliseconds. */
-export const patience = 5000
+const patience = 5000
 
 /** The longest that a command on a reserved connection may block, in milliseconds. */
 export const longestBlock = 2000

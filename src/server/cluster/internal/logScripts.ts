@@ -8,7 +8,7 @@ import * as Script from "../Script.ts"
 import * as AppendLua from "./appendLua.ts"
 
 /** With what the answer begins if a later batch of the node was executed before. */
-export const stale = "STALE"
+const stale = "STALE"
 
 /**
  * Makes a log unless there is one: `KEYS` are its head and the logs, `ARGV` the node, the vhost, and the epoch of a new one. Returns
