@@ -95,6 +95,8 @@ export default {
   intentionallyNotExported: [
     "src/browser/internal/json.ts:JsonDuration",
     "src/browser/internal/json.ts:Text",
+    "src/browser/internal/eventJson.ts:Requestable",
+    "src/browser/internal/eventJson.ts:Triggerable",
     "src/client/Kosmonaut.ts:WrongOption",
     "src/events/Event.ts:Codecs",
     "src/events/Event.ts:Handler._",
