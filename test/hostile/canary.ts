@@ -25,6 +25,7 @@ interface Report {
 
 /** Begins, and goes on until its end is run, which gives what it has to report. */
 export const begin = Effect.fnUntraced(function*(target: Target) {
+  yield* trusting
   const { client } = yield* backend(urlOf(target, "backend"), { client: { requestTimeout: patience } })
   const { worker } = yield* backend(urlOf(target, "backendTcp"), { worker: { concurrency: 1 } })
   const broadcasts = record()
@@ -109,8 +110,15 @@ const backend = (url: string, options: Partial<Kosmonaut.Options>) =>
     })
   )
 
-// What `WebSocket` trusts, which has no option for it.
-Tls.setDefaultCACertificates([...Tls.getCACertificates("default"), Certificates.ca])
+// What `WebSocket` trusts, which has no option for it. Others in this process trust it until the scope ends, too.
+const trusting = Effect.acquireRelease(
+  Effect.sync(() => {
+    const before = Tls.getCACertificates("default")
+    Tls.setDefaultCACertificates([...before, Certificates.ca])
+    return before
+  }),
+  (before) => Effect.sync(() => Tls.setDefaultCACertificates(before))
+)
 
 const monotonic = Effect.map(Clock.Clock, () => () => performance.now())
 
