@@ -94,6 +94,7 @@ export const accessTokensContract = (make: Make): void => {
       for (const token of joe) yield* Effect.flip(tokens.redeem(token))
       yield* tokens.redeem(ann)
       expect(yield* tokens.revoke("ann")).toBe(0)
+      yield* tokens.redeem(yield* issue(tokens))
     }))
 
   it.live("are not issued for a pattern that does not compile", () =>

@@ -3,8 +3,8 @@
  */
 import { Effect } from "effect"
 import * as Http from "node:http"
-import type { AddressInfo } from "node:net"
 import { gunzipSync } from "node:zlib"
+import { listening } from "./listening.ts"
 
 export interface Received {
   readonly path: string
@@ -26,16 +26,9 @@ export const make = Effect.gen(function*() {
       answer(response)
     })
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
-    () =>
-      Effect.callback<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        server.closeAllConnections()
-      })
-  )
+  const url = yield* listening(server)
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url,
     received,
     answers: (next: typeof answer) => {
       answer = next

@@ -2,7 +2,7 @@
  * Verifies stateless tokens with the keys of the options `jwt.…`: secrets for HS256, public keys for RS256 and ES256, and those
  * of an identity provider (JWKS).
  *
- * A key verifies one algorithm, whatever a token says of itself; `none` is none of them. At most 10 keys are tried for a token.
+ * A key verifies one algorithm, whatever a token says of itself; `none` is refused. At most 10 keys are tried for a token.
  * Files are read at the start, where a mistake is an `InvalidOptionError`. No key and no token is in an error or a log.
  *
  * @since 0.1.0

@@ -203,7 +203,7 @@ const restored = (issued: Issued, clock: Clock.Clock, timeToLive: number): Unuse
 }
 
 /**
- * What else a token grants, as text that says for how long; empty if there is nothing.
+ * What else a token grants, as text that says for how long; empty if it grants nothing else.
  *
  * @since 0.1.0
  */

@@ -207,7 +207,7 @@ export interface EventQueue {
   /** Ends deliveries; ignored for events that are not delivered. Requeued events are delivered with the next `grant`. */
   readonly settle: (events: ReadonlyArray<Queued>, outcome: Outcome) => void
   /**
-   * Removes the event of a lane with this `dedupeKey`; `false` if it was ever delivered, or if there is none. It acts when it is
+   * Removes the event of a lane with this `dedupeKey`; `false` if it was ever delivered, or if the key is unknown. It acts when it is
    * called; the effect waits for the outcome, or is an `Exit`. Keys of requests are those of this broker.
    */
   readonly cancel: (lane: Lane, dedupeKey: string) => Effect.Effect<boolean>

@@ -96,7 +96,7 @@ export interface SharedLog {
   readonly follow: (epoch: string, after: number) => Stream.Stream<ReadonlyArray<LogEntry>, LogLostError>
   /** The offset of the last entry that any node has appended until this is called; 0 without one. */
   readonly tail: Effect.Effect<number, SharedLogError>
-  /** The last snapshot. Makes the log, with a random epoch, if there is none. */
+  /** The last snapshot. Makes the log, with a random epoch, if it does not exist yet. */
   readonly start: Effect.Effect<LogStart, SharedLogError>
   /**
    * Stores a snapshot at an offset of the log with this epoch, in place of the one before; its parts have at most about a

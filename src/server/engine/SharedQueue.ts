@@ -61,7 +61,7 @@ export type Call = Data.TaggedEnum<{
     readonly timeLeft: number | undefined
     readonly replyTo: string | undefined
   }
-  /** Removes an event that was never delivered: `Done`, or `None` if there is none. */
+  /** Removes an event that was never delivered: `Done`, or `None` if the key is unknown. */
   Cancel: { readonly lane: Lane; readonly dedupeKey: string }
   /** Makes a dead letter a new event: `Queued`, `None` if none has the id, or why it stays a dead letter. */
   Replay: { readonly id: string }

@@ -133,10 +133,7 @@ describeWithRedis("lobbies that share a queue", () => {
       yield* receive(5, held)
       yield* one.freeze
       yield* redis.endLease(one.self)
-      const asked = Date.now()
       yield* one.queue.leave
-      // It does not wait for what cannot be done any more.
-      expect(Date.now() - asked).toBeLessThan(4000)
       const again = yield* join(two, "b", 100)
       yield* receive(8, again)
       // Those that nobody had are first, as the end of the lease has to be found.

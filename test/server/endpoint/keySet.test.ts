@@ -5,11 +5,11 @@ import { assert, describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import * as Http from "node:http"
-import type { AddressInfo } from "node:net"
 import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import * as TokenVerifier from "../../../src/server/endpoint/TokenVerifier.ts"
 import { enter, makeVhost } from "../../harness/browserSession.ts"
 import { eventually } from "../../harness/eventually.ts"
+import { listening } from "../../harness/listening.ts"
 import { logged } from "../../harness/logged.ts"
 import { ec, hmac, jwkOf, pemOf, raw, rsa, sign } from "../../harness/signedTokens.ts"
 
@@ -21,16 +21,9 @@ const makeProvider = Effect.gen(function*() {
     requested.push(request.url!)
     answer(response)
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
-    () =>
-      Effect.callback<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        server.closeAllConnections()
-      })
-  )
+  const url = yield* listening(server)
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/keys`,
+    url: `${url}/keys`,
     requested,
     answers: (next: typeof answer) => {
       answer = next

@@ -91,20 +91,6 @@ describe("AccessTokens", () => {
       expect(yield* late.redeem(token)).toMatchObject({ expiresAt: now + 7_200_000 })
     }))
 
-  it.effect("revokes the unused tokens of a user, and of nobody else", () =>
-    Effect.gen(function*() {
-      const tokens = yield* make()
-      const joe = yield* Effect.replicateEffect(issue(tokens), 3)
-      const ann = yield* issue(tokens, "ann")
-      yield* tokens.redeem(joe[0]!)
-      expect([yield* tokens.revoke("joe"), yield* tokens.revoke("joe"), yield* tokens.revoke("eve")]).toEqual([2, 0, 0])
-      for (const token of joe) yield* Effect.flip(tokens.redeem(token))
-      yield* tokens.redeem(ann)
-      expect(yield* tokens.revoke("ann")).toBe(0)
-      const later = yield* issue(tokens)
-      yield* tokens.redeem(later)
-    }))
-
   it.effect("revokes also the tokens of which it is not persisted yet that they are used", () =>
     Effect.gen(function*() {
       const gate = yield* Deferred.make<void>()

@@ -7,11 +7,11 @@ import type { Identity } from "../../../src/protocol/Identity.ts"
 import { InternalError, InvalidChannelNameError, UnauthorizedError } from "../../../src/protocol/KosmonautError.ts"
 import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import { InvalidVhostError, VhostExistsError, VhostNotFoundError } from "../../../src/server/BrokerError.ts"
-import type { Worker } from "../../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
 import { layerMemory, layerNoop } from "../../../src/server/store/Store.ts"
 import { settings } from "../../harness/engine.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import { loggingWorker } from "../../harness/loggingWorker.ts"
 
 const token = "0123456789abcdef0123456789abcdef01234567"
 const otherToken = "76543210fedcba9876543210fedcba9876543210"
@@ -23,20 +23,6 @@ const identity = (vhost: string, text: string, kind: Identity["kind"] = "req"): 
   vhost,
   token: Redacted.make(text),
   id: "7b5d2a5e-0000-4000-8000-000000000000"
-})
-
-const worker = (id: string, log: Array<string>): Worker => ({
-  id,
-  connection: {},
-  lifecycle: false,
-  prefetch: undefined,
-  maxAttempts: 1,
-  deliverUnsafe: (json, _origin, settled) => {
-    log.push(json)
-    settled(true)
-  },
-  heartbeatUnsafe: () => {},
-  dismiss: Effect.sync(() => void log.push(`dismissed ${id}`))
 })
 
 describe("Vhosts", () => {
@@ -208,8 +194,8 @@ describe("Vhosts", () => {
         const vhosts = yield* make()
         const log: Array<string> = []
         const [one, other] = [yield* vhosts.add({ path: "/a" }), yield* vhosts.add({ path: "/b" })]
-        yield* one.lobby.register(worker("one", log))
-        yield* other.lobby.register(worker("other", log))
+        yield* one.lobby.register(loggingWorker("one", log))
+        yield* other.lobby.register(loggingWorker("other", log))
         const removed = yield* Effect.forkChild(one.removed, { startImmediately: true })
         const otherRemoved = yield* Effect.forkChild(other.removed, { startImmediately: true })
         expect(removed.pollUnsafe()).toBe(undefined)
@@ -354,7 +340,7 @@ describe("Vhosts", () => {
       expect(yield* Effect.flip(vhost.replay("b"))).toBeInstanceOf(InternalError)
       expect((yield* vhost.deadLetters.list).map(({ id }) => id)).toEqual(["b"])
       const log: Array<string> = []
-      yield* vhost.lobby.register(worker("worker", log))
+      yield* vhost.lobby.register(loggingWorker("worker", log))
       yield* vhost.lobby.heartbeat("worker")
       expect(yield* vhost.replay("b")).toBe(true)
       expect(log).toEqual([letter.json, letter.json])

@@ -6,24 +6,11 @@ import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import type { Worker } from "../../../src/server/engine/Lobby.ts"
 import * as Vhosts from "../../../src/server/engine/Vhosts.ts"
 import { settings } from "../../harness/engine.ts"
+import { loggingWorker } from "../../harness/loggingWorker.ts"
 
 const token = "0123456789abcdef0123456789abcdef01234567"
 
 const make = (options?: BrokerConfig.Options) => Effect.provide(Vhosts.make, settings(options))
-
-const worker = (id: string, log: Array<string>): Worker => ({
-  id,
-  connection: {},
-  lifecycle: false,
-  prefetch: undefined,
-  maxAttempts: 1,
-  deliverUnsafe: (json, _origin, settled) => {
-    log.push(json)
-    settled(true)
-  },
-  heartbeatUnsafe: () => {},
-  dismiss: Effect.sync(() => void log.push(`dismissed ${id}`))
-})
 
 describe("Vhosts", () => {
   it.effect("logs the first problem of a kind at once, and later ones as a count", () =>
@@ -71,8 +58,8 @@ describe("Vhosts", () => {
         const vhosts = yield* make({ vhosts: [{ path: "/test", token }] })
         const { lobby } = yield* vhosts.get("/test")
         const log: Array<string> = []
-        yield* lobby.register(worker("a", log))
-        yield* lobby.register(worker("b", log))
+        yield* lobby.register(loggingWorker("a", log))
+        yield* lobby.register(loggingWorker("b", log))
         yield* clock.wakeAfter(500)
         // The process stood still, twice in a row. What the workers have sent meanwhile is only read now.
         yield* clock.wakeAfter(10_000)
@@ -101,11 +88,11 @@ describe("Vhosts", () => {
         const vhosts = yield* make({ vhosts: [{ path: "/test", token }], queue: { redeliveryBackoff: "1 second" } })
         const { lobby } = yield* vhosts.get("/test")
         const log: Array<string> = []
-        yield* lobby.register(worker("silent", log))
+        yield* lobby.register(loggingWorker("silent", log))
         wall.hours = -1
         yield* TestClock.adjust("2 seconds")
         expect(log).toEqual(["dismissed silent"])
-        const failing = { ...worker("failing", log), prefetch: 1, maxAttempts: 2 }
+        const failing = { ...loggingWorker("failing", log), prefetch: 1, maxAttempts: 2 }
         const given: Array<string> = []
         yield* lobby.register({
           ...failing,
@@ -134,7 +121,7 @@ describe("Vhosts", () => {
       const failing = (id: string) => {
         const deliveries: Array<string> = []
         const one: Worker = {
-          ...worker(id, []),
+          ...loggingWorker(id, []),
           prefetch: 10,
           maxAttempts: 100,
           deliverUnsafe: (json, _origin, settled, delivery) => {
@@ -181,13 +168,13 @@ describe("Vhosts", () => {
         const { lobby } = yield* vhosts.get("/test")
         yield* TestClock.adjust("1 day")
         expect(sleeps).toBe(0)
-        yield* lobby.register({ ...worker("a", []), lifecycle: true })
+        yield* lobby.register({ ...loggingWorker("a", []), lifecycle: true })
         yield* lobby.leave("a")
         yield* TestClock.adjust("1 day")
         // As long as lifecycle events are queued.
         expect(sleeps).toBeLessThan(25)
         sleeps = 0
-        yield* lobby.register(worker("b", []))
+        yield* lobby.register(loggingWorker("b", []))
         yield* TestClock.adjust("5 seconds")
         expect(sleeps).toBeGreaterThan(0)
       }).pipe(Effect.provideService(Clock.Clock, clock), Effect.scoped)
@@ -200,9 +187,9 @@ describe("Vhosts", () => {
       yield* Effect.gen(function*() {
         const vhosts = yield* make({ vhosts: [{ path: "/a" }, { path: "/b" }] })
         const log: Array<string> = []
-        const broken = { ...worker("broken", log), heartbeatUnsafe: () => {} }
+        const broken = { ...loggingWorker("broken", log), heartbeatUnsafe: () => {} }
         yield* (yield* vhosts.get("/a")).lobby.register(broken)
-        yield* (yield* vhosts.get("/b")).lobby.register(worker("b", log))
+        yield* (yield* vhosts.get("/b")).lobby.register(loggingWorker("b", log))
         broken.heartbeatUnsafe = () => {
           throw new Error("no heart")
         }

@@ -123,7 +123,7 @@ const makeProbe = (nodes: Pick<Nodes, "self" | "run">, clock: AwakeClock.AwakeCl
   let awaited: { readonly number: number; readonly since: number } | undefined
   const write = Effect.suspend(() => {
     const number = ++written
-    // Without a connection there is nothing to measure.
+    // Only a connection can be measured.
     return Effect.match(nodes.run(LogScripts.probe, [key], [number]), {
       onFailure: () => {},
       onSuccess: () => {

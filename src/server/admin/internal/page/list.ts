@@ -10,7 +10,7 @@ import * as Table from "./table.ts"
 
 /** What a list is made of. */
 export interface Options<A> extends Table.Options<A> {
-  /** Where it is read, `undefined` if there is nothing to read. It may have a query. */
+  /** Where it is read, `undefined` for an empty list. It may have a query. */
   readonly path: () => string | undefined
   /** What to say when it is empty. */
   readonly empty: () => Child

@@ -147,7 +147,7 @@ local function ack(from, to)
     if claim.lane == REQUESTS then respond(number, 'F"its worker has acked it without a response"') end
     finish(number, claim.lane, claim.flags, claim.size)
   end
-  -- Those of others are in nobody's way: what is not held here keeps its text.
+  -- An event that another node holds keeps its text.
   if count + #special == #records then
     call('HDEL', eventsKey, unpack(ARGV, from, to))
   else

@@ -25,11 +25,11 @@ export const fromSecret = (secret: string): Key | undefined => {
     : { alg: "HS256", kid: undefined, key: Crypto.createSecretKey(bytes) }
 }
 
-/** The public key in a PEM text; `undefined` if there is none of a known kind, or if it is a private key. */
+/** The public key in a PEM text; `undefined` if its kind is unknown or if it is a private key. */
 export const fromPem = (text: string): Key | undefined =>
   /PRIVATE KEY/.test(text) ? undefined : publicKey(() => Crypto.createPublicKey(text), undefined)
 
-/** The keys of a key set (JWKS) that verify signatures; `undefined` if it is none. Other keys in it are left out. */
+/** The keys of a key set (JWKS) that verify signatures; `undefined` if the value is no key set. Other keys in it are left out. */
 export const fromKeySet = (value: unknown): ReadonlyArray<Key> | undefined => {
   const keys = (value as { readonly keys?: unknown } | null | undefined)?.keys
   return Array.isArray(keys) ? keys.slice(0, maxKeys).flatMap((jwk) => fromJwk(jwk) ?? []) : undefined
