@@ -211,18 +211,8 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     open: (channel) => Effect.suspend(() => log.commit({ _tag: "OpenChannel", channel })),
     close: (channel) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "CloseChannel", channel }))),
 
-    list: Effect.map(log.barrier, () => {
-      History.expire(state.histories)
-      return Array.from(state.channels.values()).flatMap(({ value }) => value === undefined ? [] : [infoOf(value)])
-    }),
+    ...makeLists(state, log),
     describe: (name) => Effect.map(findNow(name), infoOf),
-    listAfter: (prefix, cursor) =>
-      Effect.map(log.barrier, () =>
-        Channel.partAfter(
-          state.ordered,
-          cursor,
-          (channel) => channel.name.startsWith(prefix) ? infoOf(channel) : undefined
-        )),
     subscribersAfter: (name, cursor) =>
       Effect.map(findNow(name), ({ subscriptions, visible }) =>
         Channel.partAfter(
@@ -267,6 +257,20 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     counters: state.counters
   }
 }
+
+const makeLists = (state: VhostState.VhostState, { barrier }: Log): Pick<Channels, "list" | "listAfter"> => ({
+  list: Effect.map(barrier, () => {
+    History.expire(state.histories)
+    return Array.from(state.channels.values()).flatMap(({ value }) => value === undefined ? [] : [infoOf(value)])
+  }),
+  listAfter: (prefix, cursor) =>
+    Effect.map(barrier, () =>
+      Channel.partAfter(
+        state.ordered,
+        cursor,
+        (channel) => channel.name.startsWith(prefix) ? infoOf(channel) : undefined
+      ))
+})
 
 const makeFind = (get: (name: string) => Channel.Channel | undefined, log: Log) => {
   const found = (name: string): Exit.Exit<Channel.Channel, ChannelNotFoundError> => {

@@ -120,7 +120,8 @@ describe.each(kinds)("the log %s", (_, makes) => {
   const make = Effect.gen(function*() {
     const events: Array<string> = []
     const [one, other] = yield* makes(({ data, event }) => {
-      events.push([event.slice(":lifecycle/".length), data["uid"] ?? data["channel"]].join(" "))
+      const { channel, uid = channel ?? "" } = data as { readonly channel?: string; readonly uid?: string }
+      events.push(`${event.slice(":lifecycle/".length)} ${uid}`)
     })
     const settled = Effect.andThen(one.log.barrier, other.log.barrier)
     return { one, other, events, settled }

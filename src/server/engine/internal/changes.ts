@@ -77,13 +77,10 @@ const broadcast = (state: VhostState.VhostState, change: Of<"Broadcast">, positi
   if (channel === undefined) return
   Channel.show(channel, message)
   const sample = state.lags && { lag: state.lags.ofRule(channel.rule.pattern), number: position }
-  if (channel.history === undefined) {
-    state.counters.deliveries += Channel.deliver(channel, message, change, sample)
-    return
-  }
-  const own = History.append(state.histories, channel.history, { position, message, exceptSid })
-  state.counters.deliveries += Channel.deliverAt(channel, own, position, change, sample)
-  VhostState.closeIfUnused(state, channel)
+  const { history } = channel
+  const own = history && History.append(state.histories, history, { position, message, exceptSid })
+  state.counters.deliveries += Channel.deliver(channel, own ?? message, change, sample, history && position)
+  if (history !== undefined) VhostState.closeIfUnused(state, channel)
 }
 
 // Its browsers of version 1 receive it as subscribers of the inbox, all others as if it was sent to each of them.

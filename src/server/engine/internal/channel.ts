@@ -85,21 +85,36 @@ export interface Sample {
   readonly number: number
 }
 
-/** Sends a message to all subscribers of this node except one, and returns to how many. */
+/**
+ * Sends a message to all subscribers of this node except one, and returns to how many. With a position, browsers of version 1 receive it with
+ * that.
+ */
 export const deliver = (
   { subscriptions: { own } }: Channel,
   message: string,
   { exceptSid, key }: DeliveryOptions,
-  sample?: Sample
+  sample?: Sample,
+  position?: number
 ): number => {
-  const index = sample === undefined ? -1 : indexOf(sample, own.size)
-  const since = beginOf(own.size)
+  const { size } = own
+  if (size === 0) return 0
+  const text = position === undefined ? message : BrokerMessage.positioned(message, position)
+  const index = sample === undefined ? -1 : indexOf(sample, size)
+  const since = beginOf(size)
   let measured: Browser | undefined
   let delivered = 0
+  let left = 0
   for (const browser of own.keys()) {
     if (browser.sid === exceptSid) continue
-    browser.sendUnsafe(message, key)
     if (delivered++ === index) measured = browser
+    if (position === undefined || browser.version === 1) browser.sendUnsafe(text, key)
+    else left++
+  }
+  // In a second round, since browsers that receive the same text in a row share its frame.
+  if (left > 0) {
+    for (const browser of own.keys()) {
+      if (browser.version === 0 && browser.sid !== exceptSid) browser.sendUnsafe(message, key)
+    }
   }
   if (sample !== undefined) measured?.measureUnsafe?.(sample.lag, since)
   return delivered
@@ -128,36 +143,6 @@ export const tap = (channel: Channel, added: Tap): () => void => {
     // Without any, broadcasts to nobody are not even read.
     if (taps.size === 0) channel.taps = undefined
   }
-}
-
-/** The same with the position of the message for the browsers of version 1. */
-export const deliverAt = (
-  { subscriptions: { own } }: Channel,
-  message: string,
-  position: number,
-  { exceptSid, key }: DeliveryOptions,
-  sample?: Sample
-): number => {
-  const index = sample === undefined ? -1 : indexOf(sample, own.size)
-  const since = beginOf(own.size)
-  let measured: Browser | undefined
-  let delivered = 0
-  let hasPositions = false
-  for (const browser of own.keys()) {
-    if (browser.sid === exceptSid) continue
-    if (delivered++ === index) measured = browser
-    if (browser.version === 0) browser.sendUnsafe(message, key)
-    else hasPositions = true
-  }
-  // In a second round, since browsers that receive the same text in a row share its frame.
-  if (hasPositions) {
-    const positioned = BrokerMessage.positioned(message, position)
-    for (const browser of own.keys()) {
-      if (browser.version === 1 && browser.sid !== exceptSid) browser.sendUnsafe(positioned, key)
-    }
-  }
-  if (sample !== undefined) measured?.measureUnsafe?.(sample.lag, since)
-  return delivered
 }
 
 /** Sends all subscribers of this node the message for their version, if there is one. */
