@@ -122,8 +122,8 @@ export interface Vhost {
     readonly open: (name: string) => Effect.Effect<boolean, InvalidChannelNameError | InternalError>
     /** Closes a channel; its subscribers receive `:unsubscribed`. */
     readonly close: (name: string) => Effect.Effect<void, ChannelNotFoundError | InternalError>
-    /** The open channels, in the order of their opening. */
-    readonly list: Effect.Effect<ReadonlyArray<Channel>>
+    /** The open channels, in the order of their opening. Fails only if several brokers share them, and Redis cannot be reached. */
+    readonly list: Effect.Effect<ReadonlyArray<Channel>, InternalError>
   }
   /** The rules of its channels, without those of the broker, which come after them. */
   readonly channelRules: Effect.Effect<ReadonlyArray<ChannelRule>>

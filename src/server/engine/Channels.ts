@@ -77,15 +77,15 @@ export interface Channels {
   readonly open: (name: string) => Effect.Effect<boolean, Rejections["OpenChannel"]>
   /** Closes a channel; its subscribers receive `:unsubscribed`. */
   readonly close: (name: string) => Effect.Effect<void, Rejections["CloseChannel"]>
-  /** The open channels. */
-  readonly list: Effect.Effect<ReadonlyArray<ChannelInfo>>
+  /** The open channels. Fails only if several brokers share them, and their log cannot be reached; so do other lists. */
+  readonly list: Effect.Effect<ReadonlyArray<ChannelInfo>, InternalError>
   /** An open channel. */
   readonly describe: (name: string) => Effect.Effect<ChannelInfo, FindError>
   /**
    * A part of the open channels whose name begins with `prefix`, after a cursor, in the order of their opening. A part has
    * at most 1000 channels and looks at 10 000 names, so that it may be empty and have a `next`.
    */
-  readonly listAfter: (prefix: string, cursor: number) => Part<ChannelInfo>
+  readonly listAfter: (prefix: string, cursor: number) => Effect.Effect<Part<ChannelInfo>, InternalError>
   /**
    * A part of the visible subscribers, at most 1000, after a cursor, in the order of their subscriptions. Members whose
    * connection has ended are among them while they may come back.
@@ -211,17 +211,8 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     open: (channel) => Effect.suspend(() => log.commit({ _tag: "OpenChannel", channel })),
     close: (channel) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "CloseChannel", channel }))),
 
-    list: Effect.sync(() => {
-      History.expire(state.histories)
-      return Array.from(state.channels.values()).flatMap(({ value }) => value === undefined ? [] : [infoOf(value)])
-    }),
+    ...makeLists(state, log),
     describe: (name) => Effect.map(findNow(name), infoOf),
-    listAfter: (prefix, cursor) =>
-      Channel.partAfter(
-        state.ordered,
-        cursor,
-        (channel) => channel.name.startsWith(prefix) ? infoOf(channel) : undefined
-      ),
     subscribersAfter: (name, cursor) =>
       Effect.map(findNow(name), ({ subscriptions, visible }) =>
         Channel.partAfter(
@@ -256,7 +247,7 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
       }),
     tap: (name, tap) => watch(find(name), tap),
     has: (name, browser) => Effect.map(find(name), (channel) => channel.subscriptions.has(browser)),
-    history: (channel, options) => Effect.flatMap(find(channel), () => log.history(channel, options)),
+    history: (channel, options) => Effect.flatMap(findNow(channel), () => log.history(channel, options)),
     isPersisted: log.isPersisted,
     persisted: log.persisted,
     leave: (browser) => Departure.leave(state, log, browser, false),
@@ -266,6 +257,20 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     counters: state.counters
   }
 }
+
+const makeLists = (state: VhostState.VhostState, { barrier }: Log): Pick<Channels, "list" | "listAfter"> => ({
+  list: Effect.map(barrier, () => {
+    History.expire(state.histories)
+    return Array.from(state.channels.values()).flatMap(({ value }) => value === undefined ? [] : [infoOf(value)])
+  }),
+  listAfter: (prefix, cursor) =>
+    Effect.map(barrier, () =>
+      Channel.partAfter(
+        state.ordered,
+        cursor,
+        (channel) => channel.name.startsWith(prefix) ? infoOf(channel) : undefined
+      ))
+})
 
 const makeFind = (get: (name: string) => Channel.Channel | undefined, log: Log) => {
   const found = (name: string): Exit.Exit<Channel.Channel, ChannelNotFoundError> => {

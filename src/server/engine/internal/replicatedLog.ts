@@ -171,13 +171,13 @@ const applyAll = Effect.fnUntraced(function*(parts: Parts, entries: ReadonlyArra
   }
   duties.applied()
   emitter.wake()
-  snapshots.applied(entries)
   for (const barrier of barriers) {
     if (barrier.offset > replica.offset) continue
     barriers.delete(barrier)
     barrier.reached()
   }
   wake()
+  yield* snapshots.applied(entries)
 })
 
 // A node that starts may have other options than this one.
