@@ -2,7 +2,7 @@ import { expect, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Redacted } from "effect"
 import * as Connection from "../../../src/server/cluster/Connection.ts"
 import * as Keys from "../../../src/server/cluster/Keys.ts"
-import { Broker, BrokerConfig, Vhosts } from "../../../src/server/index.ts"
+import { Broker, BrokerConfig, Store, Vhosts } from "../../../src/server/index.ts"
 import * as Admin from "../../harness/admin.ts"
 import * as Browser from "../../harness/Browser.ts"
 import { eventually } from "../../harness/eventually.ts"
@@ -119,6 +119,14 @@ describeWithRedis("A broker with Redis", () => {
     Effect.gen(function*() {
       const error = yield* Effect.flip(Layer.build(Broker.layer({ ...free, vhosts, ...options })))
       expect(error.message).toContain(message)
+      expect(JSON.stringify(error) + error.message).not.toContain("secretword")
+    }))
+
+  it.live("does not start with a store of its own", () =>
+    Effect.gen(function*() {
+      const broker = Broker.layerNoStore({ ...free, vhosts, redis: { url: "redis://:secretword@127.0.0.1:1" } })
+      const error = yield* Effect.flip(Layer.build(Layer.provide(broker, Store.layerMemory)))
+      expect(error.message).toContain("The option redis.url cannot be given")
       expect(JSON.stringify(error) + error.message).not.toContain("secretword")
     }))
 })
