@@ -66,6 +66,11 @@ const subcommands = [
     () => import("./AdminCommand.ts").then(({ admin }) => admin)
   ),
   subcommand(
+    "nodes",
+    "List the living nodes of a cluster",
+    () => import("./NodesCommand.ts").then(({ nodes }) => nodes)
+  ),
+  subcommand(
     "keygen",
     "Make a pair of keys for wrs://",
     () => import("./KeygenCommand.ts").then(({ keygen }) => keygen)
