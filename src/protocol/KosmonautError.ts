@@ -19,10 +19,15 @@ import {
   TooManyRequestsError,
   UnknownServerError
 } from "./StatusError.ts"
+import * as TaggedError from "./TaggedError.ts"
 
 export * from "./StatusError.ts"
 
-const id = <Tag extends string>(tag: Tag) => `kosmonaut/protocol/KosmonautError/${tag}` as const
+const module = "kosmonaut/protocol/KosmonautError"
+const tagged = TaggedError.make(module)
+
+// Classes with a message of their own: a bundle for browsers, which does not use them, goes without it.
+const id = <Tag extends string>(tag: Tag) => `${module}/${tag}` as const
 
 const connection = {
   /** The broker's address, `host:port`. */
@@ -31,23 +36,34 @@ const connection = {
 }
 
 /**
+ * What the reasons of `ConnectionError` say of the request.
+ *
+ * @since 0.1.0
+ */
+export interface OfConnection<WasSent extends "no" | "maybe"> {
+  /** Whether the request may have been executed: `no` if it was never sent. */
+  readonly wasSent: WasSent
+  /** Whether the same may succeed later: the broker may be there then. */
+  readonly isRetryable: boolean
+}
+
+const ofConnection =
+  <Self>() =>
+  <const Tag extends string, WasSent extends "no" | "maybe">(tag: Tag, what: string, more: OfConnection<WasSent>) =>
+    tagged<Self>()(tag, connection, ({ address, cause }) => `${what} the broker at ${address}${causeText(cause)}`, more)
+
+/**
  * An option has a value that it cannot have. The layer or constructor that takes it fails with this.
  *
  * @since 0.1.0
  */
-export class InvalidOptionError
-  extends Schema.TaggedError<InvalidOptionError>(id("InvalidOptionError"))("InvalidOptionError", {
-    option: Schema.String,
-    /** What was given, as text. */
-    value: Schema.String,
-    /** What it can be. */
-    allowed: Schema.String
-  })
-{
-  override get message(): string {
-    return `The option ${this.option} cannot be ${this.value}: it is ${this.allowed}`
-  }
-}
+export class InvalidOptionError extends tagged<InvalidOptionError>()("InvalidOptionError", {
+  option: Schema.String,
+  /** What was given, as text. */
+  value: Schema.String,
+  /** What it can be. */
+  allowed: Schema.String
+}, ({ allowed, option, value }) => `The option ${option} cannot be ${value}: it is ${allowed}`) {}
 
 /**
  * An endpoint's URL cannot be used. `url` has its token masked.
@@ -75,20 +91,11 @@ export class InvalidEndpointError
  * @since 0.1.0
  */
 export class ConnectionRefusedError
-  extends Schema.TaggedError<ConnectionRefusedError>(id("ConnectionRefusedError"))("ConnectionRefusedError", connection)
-{
-  /** The request was never sent. */
-  get wasSent(): "no" {
-    return "no"
-  }
-  /** The broker may be there later. */
-  get isRetryable(): boolean {
-    return true
-  }
-  override get message(): string {
-    return `Could not connect to the broker at ${this.address}${causeText(this.cause)}`
-  }
-}
+  extends ofConnection<ConnectionRefusedError>()("ConnectionRefusedError", "Could not connect to", {
+    wasSent: "no",
+    isRetryable: true
+  })
+{}
 
 /**
  * A reason of `ConnectionError`: an open connection ended. Requests in flight may or may not have been executed.
@@ -96,20 +103,11 @@ export class ConnectionRefusedError
  * @since 0.1.0
  */
 export class ConnectionClosedError
-  extends Schema.TaggedError<ConnectionClosedError>(id("ConnectionClosedError"))("ConnectionClosedError", connection)
-{
-  /** The request may or may not have been executed. */
-  get wasSent(): "maybe" {
-    return "maybe"
-  }
-  /** The broker may be there later. */
-  get isRetryable(): boolean {
-    return true
-  }
-  override get message(): string {
-    return `Lost the connection to the broker at ${this.address}${causeText(this.cause)}`
-  }
-}
+  extends ofConnection<ConnectionClosedError>()("ConnectionClosedError", "Lost the connection to", {
+    wasSent: "maybe",
+    isRetryable: true
+  })
+{}
 
 /**
  * A reason of `ConnectionError`: the broker sent nothing for too long, to a Worker for its `silenceTimeout`, to a Client for
@@ -119,20 +117,11 @@ export class ConnectionClosedError
  * @since 0.1.0
  */
 export class ConnectionTimeoutError
-  extends Schema.TaggedError<ConnectionTimeoutError>(id("ConnectionTimeoutError"))("ConnectionTimeoutError", connection)
-{
-  /** The request may or may not have been executed. */
-  get wasSent(): "maybe" {
-    return "maybe"
-  }
-  /** The broker may respond later. */
-  get isRetryable(): boolean {
-    return true
-  }
-  override get message(): string {
-    return `Received nothing for too long from the broker at ${this.address}${causeText(this.cause)}`
-  }
-}
+  extends ofConnection<ConnectionTimeoutError>()("ConnectionTimeoutError", "Received nothing for too long from", {
+    wasSent: "maybe",
+    isRetryable: true
+  })
+{}
 
 /**
  * A reason of `ConnectionError`: what was received is not this protocol, or is larger than `maxMessageSize`. Requests in
@@ -141,20 +130,11 @@ export class ConnectionTimeoutError
  * @since 0.1.0
  */
 export class MalformedMessageError
-  extends Schema.TaggedError<MalformedMessageError>(id("MalformedMessageError"))("MalformedMessageError", connection)
-{
-  /** The request may or may not have been executed. */
-  get wasSent(): "maybe" {
-    return "maybe"
-  }
-  /** What listens there will not be understood the next time either. */
-  get isRetryable(): boolean {
-    return false
-  }
-  override get message(): string {
-    return `Could not understand the broker at ${this.address}${causeText(this.cause)}`
-  }
-}
+  extends ofConnection<MalformedMessageError>()("MalformedMessageError", "Could not understand", {
+    wasSent: "maybe",
+    isRetryable: false
+  })
+{}
 
 /**
  * The broker did not prove to be the one that was expected, by its certificate or its public key: the connection was ended
@@ -164,20 +144,11 @@ export class MalformedMessageError
  * @since 0.1.0
  */
 export class UntrustedBrokerError
-  extends Schema.TaggedError<UntrustedBrokerError>(id("UntrustedBrokerError"))("UntrustedBrokerError", connection)
-{
-  /** The request was never sent. */
-  get wasSent(): "no" {
-    return "no"
-  }
-  /** The broker will have the same certificate or key the next time. */
-  get isRetryable(): boolean {
-    return false
-  }
-  override get message(): string {
-    return `Could not trust the broker at ${this.address}${causeText(this.cause)}`
-  }
-}
+  extends ofConnection<UntrustedBrokerError>()("UntrustedBrokerError", "Could not trust", {
+    wasSent: "no",
+    isRetryable: false
+  })
+{}
 
 /**
  * The connection to the broker could not be made or was lost. `reason` is the cause: `ConnectionRefusedError`,
@@ -187,7 +158,7 @@ export class UntrustedBrokerError
  *
  * @since 0.1.0
  */
-export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("ConnectionError"))("ConnectionError", {
+export class ConnectionError extends tagged<ConnectionError>()("ConnectionError", {
   reason: Schema.Union([
     ConnectionRefusedError,
     ConnectionClosedError,
@@ -195,7 +166,7 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("Con
     MalformedMessageError,
     UntrustedBrokerError
   ])
-}) {
+}, ({ reason }) => reason.message) {
   /** The broker's address, `host:port`. */
   get address(): string {
     return this.reason.address
@@ -208,9 +179,6 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("Con
   get isRetryable(): boolean {
     return this.reason.isRetryable
   }
-  override get message(): string {
-    return this.reason.message
-  }
 }
 
 /**
@@ -219,23 +187,19 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("Con
  *
  * @since 0.1.0
  */
-export class RequestTimeoutError
-  extends Schema.TaggedError<RequestTimeoutError>(id("RequestTimeoutError"))("RequestTimeoutError", {
-    /** The command on the wire, e.g. `BC`. */
-    command: Schema.String,
-    after: Schema.Duration,
-    wasSent: Schema.Literals(["no", "maybe"])
-  })
+export class RequestTimeoutError extends tagged<RequestTimeoutError>()("RequestTimeoutError", {
+  /** The command on the wire, e.g. `BC`. */
+  command: Schema.String,
+  after: Schema.Duration,
+  wasSent: Schema.Literals(["no", "maybe"])
+}, ({ after, command, wasSent }) =>
+  wasSent === "no"
+    ? `The broker did not read requests for ${Duration.format(after)}, so ${command} was not sent`
+    : `The broker did not respond to ${command} within ${Duration.format(after)}`)
 {
   /** The broker may respond the next time. */
   get isRetryable(): boolean {
     return true
-  }
-  override get message(): string {
-    const after = Duration.format(this.after)
-    return this.wasSent === "no"
-      ? `The broker did not read requests for ${after}, so ${this.command} was not sent`
-      : `The broker did not respond to ${this.command} within ${after}`
   }
 }
 
@@ -245,47 +209,31 @@ export class RequestTimeoutError
  *
  * @since 0.1.0
  */
-export class ResponseError extends Schema.TaggedError<ResponseError>(id("ResponseError"))("ResponseError", {
+export class ResponseError extends tagged<ResponseError>()("ResponseError", {
   event: Schema.String,
   error: Schema.Json
-}) {
-  override get message(): string {
-    return `The response to ${quote(this.event)} is the error ${quote(JSON.stringify(this.error))}`
-  }
-}
+}, ({ error, event }) => `The response to ${quote(event)} is the error ${quote(JSON.stringify(error))}`) {}
 
 /**
  * Something cannot travel on the wire; nothing was sent. `argument` names what, `detail` is the reason.
  *
  * @since 0.1.0
  */
-export class MessageEncodeError
-  extends Schema.TaggedError<MessageEncodeError>(id("MessageEncodeError"))("MessageEncodeError", {
-    argument: Schema.String,
-    detail: Schema.String,
-    cause: Schema.optional(Schema.Defect())
-  })
-{
-  override get message(): string {
-    return `Cannot send ${this.argument}: ${this.detail}${causeText(this.cause)}`
-  }
-}
+export class MessageEncodeError extends tagged<MessageEncodeError>()("MessageEncodeError", {
+  argument: Schema.String,
+  detail: Schema.String,
+  cause: Schema.optional(Schema.Defect())
+}, ({ argument, cause, detail }) => `Cannot send ${argument}: ${detail}${causeText(cause)}`) {}
 
 /**
  * A message arrived that the protocol does not allow; it was not handled.
  *
  * @since 0.1.0
  */
-export class MessageDecodeError
-  extends Schema.TaggedError<MessageDecodeError>(id("MessageDecodeError"))("MessageDecodeError", {
-    detail: Schema.String,
-    cause: Schema.optional(Schema.Defect())
-  })
-{
-  override get message(): string {
-    return `Cannot read a message: ${this.detail}${causeText(this.cause)}`
-  }
-}
+export class MessageDecodeError extends tagged<MessageDecodeError>()("MessageDecodeError", {
+  detail: Schema.String,
+  cause: Schema.optional(Schema.Defect())
+}, ({ cause, detail }) => `Cannot read a message: ${detail}${causeText(cause)}`) {}
 
 /**
  * A request or an event went wrong in a way that few applications handle one by one. `reason` is the cause:
@@ -297,7 +245,7 @@ export class MessageDecodeError
  *
  * @since 0.1.0
  */
-export class ProtocolError extends Schema.TaggedError<ProtocolError>(id("ProtocolError"))("ProtocolError", {
+export class ProtocolError extends tagged<ProtocolError>()("ProtocolError", {
   reason: Schema.Union([
     BadRequestError,
     InternalError,
@@ -307,11 +255,7 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>(id("Protoco
     MessageDecodeError,
     MessageEncodeError
   ])
-}) {
-  override get message(): string {
-    return this.reason.message
-  }
-}
+}, ({ reason }) => reason.message) {}
 
 /**
  * A backend got an event that it has no handler for; it was not handled. `groups` are those it has handlers of.
