@@ -23,11 +23,8 @@ import * as TaggedError from "./TaggedError.ts"
 
 export * from "./StatusError.ts"
 
-const module = "kosmonaut/protocol/KosmonautError"
-const tagged = TaggedError.make(module)
-
-// Classes with a message of their own: a bundle for browsers, which does not use them, goes without it.
-const id = <Tag extends string>(tag: Tag) => `${module}/${tag}` as const
+// What makes a class is marked as pure, so that bundles for browsers go without those that they do not use.
+const tagged = TaggedError.make("kosmonaut/protocol/KosmonautError")
 
 const connection = {
   /** The broker's address, `host:port`. */
@@ -57,7 +54,7 @@ const ofConnection =
  *
  * @since 0.1.0
  */
-export class InvalidOptionError extends tagged<InvalidOptionError>()("InvalidOptionError", {
+export class InvalidOptionError extends /* @__PURE__ */ tagged<InvalidOptionError>()("InvalidOptionError", {
   option: Schema.String,
   /** What was given, as text. */
   value: Schema.String,
@@ -70,19 +67,13 @@ export class InvalidOptionError extends tagged<InvalidOptionError>()("InvalidOpt
  *
  * @since 0.1.0
  */
-export class InvalidEndpointError
-  extends Schema.TaggedError<InvalidEndpointError>(id("InvalidEndpointError"))("InvalidEndpointError", {
-    url: Schema.String,
-    detail: Schema.String
-  })
-{
-  override get message(): string {
-    const [scheme, key] = this.url.startsWith("wrs://") ? ["wrs", "?serverKey=<public key>"] : ["wr", ""]
-    return `Invalid endpoint ${
-      quote(this.url)
-    }: ${this.detail}. Expected ${scheme}://<access token>@<host>:<port>/<vhost>${key}`
-  }
-}
+export class InvalidEndpointError extends /* @__PURE__ */ tagged<InvalidEndpointError>()("InvalidEndpointError", {
+  url: Schema.String,
+  detail: Schema.String
+}, ({ detail, url }) => {
+  const [scheme, key] = url.startsWith("wrs://") ? ["wrs", "?serverKey=<public key>"] : ["wr", ""]
+  return `Invalid endpoint ${quote(url)}: ${detail}. Expected ${scheme}://<access token>@<host>:<port>/<vhost>${key}`
+}) {}
 
 /**
  * A reason of `ConnectionError`: no connection could be made, or it was lost before the request was sent. The broker never
@@ -91,7 +82,7 @@ export class InvalidEndpointError
  * @since 0.1.0
  */
 export class ConnectionRefusedError
-  extends ofConnection<ConnectionRefusedError>()("ConnectionRefusedError", "Could not connect to", {
+  extends /* @__PURE__ */ ofConnection<ConnectionRefusedError>()("ConnectionRefusedError", "Could not connect to", {
     wasSent: "no",
     isRetryable: true
   })
@@ -103,7 +94,7 @@ export class ConnectionRefusedError
  * @since 0.1.0
  */
 export class ConnectionClosedError
-  extends ofConnection<ConnectionClosedError>()("ConnectionClosedError", "Lost the connection to", {
+  extends /* @__PURE__ */ ofConnection<ConnectionClosedError>()("ConnectionClosedError", "Lost the connection to", {
     wasSent: "maybe",
     isRetryable: true
   })
@@ -116,12 +107,14 @@ export class ConnectionClosedError
  *
  * @since 0.1.0
  */
-export class ConnectionTimeoutError
-  extends ofConnection<ConnectionTimeoutError>()("ConnectionTimeoutError", "Received nothing for too long from", {
+export class ConnectionTimeoutError extends /* @__PURE__ */ ofConnection<ConnectionTimeoutError>()(
+  "ConnectionTimeoutError",
+  "Received nothing for too long from",
+  {
     wasSent: "maybe",
     isRetryable: true
-  })
-{}
+  }
+) {}
 
 /**
  * A reason of `ConnectionError`: what was received is not this protocol, or is larger than `maxMessageSize`. Requests in
@@ -130,7 +123,7 @@ export class ConnectionTimeoutError
  * @since 0.1.0
  */
 export class MalformedMessageError
-  extends ofConnection<MalformedMessageError>()("MalformedMessageError", "Could not understand", {
+  extends /* @__PURE__ */ ofConnection<MalformedMessageError>()("MalformedMessageError", "Could not understand", {
     wasSent: "maybe",
     isRetryable: false
   })
@@ -144,7 +137,7 @@ export class MalformedMessageError
  * @since 0.1.0
  */
 export class UntrustedBrokerError
-  extends ofConnection<UntrustedBrokerError>()("UntrustedBrokerError", "Could not trust", {
+  extends /* @__PURE__ */ ofConnection<UntrustedBrokerError>()("UntrustedBrokerError", "Could not trust", {
     wasSent: "no",
     isRetryable: false
   })
@@ -158,7 +151,7 @@ export class UntrustedBrokerError
  *
  * @since 0.1.0
  */
-export class ConnectionError extends tagged<ConnectionError>()("ConnectionError", {
+export class ConnectionError extends /* @__PURE__ */ tagged<ConnectionError>()("ConnectionError", {
   reason: Schema.Union([
     ConnectionRefusedError,
     ConnectionClosedError,
@@ -187,7 +180,7 @@ export class ConnectionError extends tagged<ConnectionError>()("ConnectionError"
  *
  * @since 0.1.0
  */
-export class RequestTimeoutError extends tagged<RequestTimeoutError>()("RequestTimeoutError", {
+export class RequestTimeoutError extends /* @__PURE__ */ tagged<RequestTimeoutError>()("RequestTimeoutError", {
   /** The command on the wire, e.g. `BC`. */
   command: Schema.String,
   after: Schema.Duration,
@@ -209,7 +202,7 @@ export class RequestTimeoutError extends tagged<RequestTimeoutError>()("RequestT
  *
  * @since 0.1.0
  */
-export class ResponseError extends tagged<ResponseError>()("ResponseError", {
+export class ResponseError extends /* @__PURE__ */ tagged<ResponseError>()("ResponseError", {
   event: Schema.String,
   error: Schema.Json
 }, ({ error, event }) => `The response to ${quote(event)} is the error ${quote(JSON.stringify(error))}`) {}
@@ -219,7 +212,7 @@ export class ResponseError extends tagged<ResponseError>()("ResponseError", {
  *
  * @since 0.1.0
  */
-export class MessageEncodeError extends tagged<MessageEncodeError>()("MessageEncodeError", {
+export class MessageEncodeError extends /* @__PURE__ */ tagged<MessageEncodeError>()("MessageEncodeError", {
   argument: Schema.String,
   detail: Schema.String,
   cause: Schema.optional(Schema.Defect())
@@ -230,7 +223,7 @@ export class MessageEncodeError extends tagged<MessageEncodeError>()("MessageEnc
  *
  * @since 0.1.0
  */
-export class MessageDecodeError extends tagged<MessageDecodeError>()("MessageDecodeError", {
+export class MessageDecodeError extends /* @__PURE__ */ tagged<MessageDecodeError>()("MessageDecodeError", {
   detail: Schema.String,
   cause: Schema.optional(Schema.Defect())
 }, ({ cause, detail }) => `Cannot read a message: ${detail}${causeText(cause)}`) {}
@@ -245,7 +238,7 @@ export class MessageDecodeError extends tagged<MessageDecodeError>()("MessageDec
  *
  * @since 0.1.0
  */
-export class ProtocolError extends tagged<ProtocolError>()("ProtocolError", {
+export class ProtocolError extends /* @__PURE__ */ tagged<ProtocolError>()("ProtocolError", {
   reason: Schema.Union([
     BadRequestError,
     InternalError,
@@ -262,38 +255,28 @@ export class ProtocolError extends tagged<ProtocolError>()("ProtocolError", {
  *
  * @since 0.1.0
  */
-export class UndefinedHandlerError
-  extends Schema.TaggedError<UndefinedHandlerError>(id("UndefinedHandlerError"))("UndefinedHandlerError", {
-    event: Schema.String,
-    groups: Schema.Array(Schema.String)
-  })
-{
-  override get message(): string {
-    const group = this.event.slice(0, this.event.indexOf("/"))
-    const known = this.groups.includes(group)
-      ? `the group ${quote(group)} has no such event`
-      : `there are handlers of ${this.groups.map(quote).join(", ") || "no group"} only`
-    return `No handler for the event ${
-      quote(this.event)
-    }: ${known}. Register its group with the router, or give it a fallback`
-  }
-}
+export class UndefinedHandlerError extends /* @__PURE__ */ tagged<UndefinedHandlerError>()("UndefinedHandlerError", {
+  event: Schema.String,
+  groups: Schema.Array(Schema.String)
+}, ({ event, groups }) => {
+  const group = event.slice(0, event.indexOf("/"))
+  const known = groups.includes(group)
+    ? `the group ${quote(group)} has no such event`
+    : `there are handlers of ${groups.map(quote).join(", ") || "no group"} only`
+  return `No handler for the event ${quote(event)}: ${known}. Register its group with the router, or give it a fallback`
+}) {}
 
 /**
  * A backend got an event whose name has no group, so that no handler can be meant; it was not handled.
  *
  * @since 0.1.0
  */
-export class InvalidEventNameError
-  extends Schema.TaggedError<InvalidEventNameError>(id("InvalidEventNameError"))("InvalidEventNameError", {
-    event: Schema.String
-  })
-{
-  override get message(): string {
-    return `Invalid event name ${quote(this.event)}: what a browser triggers is called "group/event". ` +
-      `Have the browser trigger it by such a name, or give the router a fallback`
-  }
-}
+export class InvalidEventNameError extends /* @__PURE__ */ tagged<InvalidEventNameError>()("InvalidEventNameError", {
+  event: Schema.String
+}, ({ event }) =>
+  `Invalid event name ${quote(event)}: what a browser triggers is called "group/event". ` +
+  `Have the browser trigger it by such a name, or give the router a fallback`)
+{}
 
 /**
  * Whether a request that failed was never sent, so that it is safe to make it again, whatever it does.

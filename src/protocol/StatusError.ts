@@ -20,6 +20,7 @@ export interface HasCode<Code extends Status.ErrorCode> {
   readonly code: Code
 }
 
+// What makes a class is marked as pure, so that bundles for browsers go without those that they do not use.
 const tagged = TaggedError.make("kosmonaut/protocol/KosmonautError")
 
 // `text` is that of the status, which the table cannot give: bundles for browsers go without it.
@@ -50,7 +51,9 @@ const withDetail =
  *
  * @since 0.1.0
  */
-export class BadRequestError extends withDetail<BadRequestError>()("BadRequestError", 400, "Bad request") {}
+export class BadRequestError
+  extends /* @__PURE__ */ withDetail<BadRequestError>()("BadRequestError", 400, "Bad request")
+{}
 
 /**
  * 402: the access token does not open this vhost, the vhost does not exist, or a browser's single access token is
@@ -58,14 +61,16 @@ export class BadRequestError extends withDetail<BadRequestError>()("BadRequestEr
  *
  * @since 0.1.0
  */
-export class UnauthorizedError extends withDetail<UnauthorizedError>()("UnauthorizedError", 402, "Unauthorized") {}
+export class UnauthorizedError
+  extends /* @__PURE__ */ withDetail<UnauthorizedError>()("UnauthorizedError", 402, "Unauthorized")
+{}
 
 /**
  * 403: the sender is known but not permitted to do this.
  *
  * @since 0.1.0
  */
-export class ForbiddenError extends withDetail<ForbiddenError>()("ForbiddenError", 403, "Forbidden") {}
+export class ForbiddenError extends /* @__PURE__ */ withDetail<ForbiddenError>()("ForbiddenError", 403, "Forbidden") {}
 
 /**
  * 429: a limit of the broker is reached. `detail` names it.
@@ -73,7 +78,7 @@ export class ForbiddenError extends withDetail<ForbiddenError>()("ForbiddenError
  * @since 0.1.0
  */
 export class TooManyRequestsError
-  extends withDetail<TooManyRequestsError>()("TooManyRequestsError", 429, "Too many requests")
+  extends /* @__PURE__ */ withDetail<TooManyRequestsError>()("TooManyRequestsError", 429, "Too many requests")
 {}
 
 /**
@@ -81,7 +86,7 @@ export class TooManyRequestsError
  *
  * @since 0.1.0
  */
-export class InvalidChannelNameError extends withCode<InvalidChannelNameError>()(
+export class InvalidChannelNameError extends /* @__PURE__ */ withCode<InvalidChannelNameError>()(
   "InvalidChannelNameError",
   451,
   "Invalid channel name",
@@ -97,7 +102,7 @@ export class InvalidChannelNameError extends withCode<InvalidChannelNameError>()
  *
  * @since 0.1.0
  */
-export class NotSubscribedError extends withCode<NotSubscribedError>()(
+export class NotSubscribedError extends /* @__PURE__ */ withCode<NotSubscribedError>()(
   "NotSubscribedError",
   453,
   "Not subscribed",
@@ -110,7 +115,7 @@ export class NotSubscribedError extends withCode<NotSubscribedError>()(
  *
  * @since 0.1.0
  */
-export class ChannelNotFoundError extends withCode<ChannelNotFoundError>()(
+export class ChannelNotFoundError extends /* @__PURE__ */ withCode<ChannelNotFoundError>()(
   "ChannelNotFoundError",
   454,
   "Channel not found",
@@ -125,7 +130,7 @@ export class ChannelNotFoundError extends withCode<ChannelNotFoundError>()(
  *
  * @since 0.1.0
  */
-export class BrowserNotFoundError extends withCode<BrowserNotFoundError>()(
+export class BrowserNotFoundError extends /* @__PURE__ */ withCode<BrowserNotFoundError>()(
   "BrowserNotFoundError",
   455,
   "Browser not found",
@@ -138,7 +143,7 @@ export class BrowserNotFoundError extends withCode<BrowserNotFoundError>()(
  *
  * @since 0.1.0
  */
-export class DeadLetterNotFoundError extends withCode<DeadLetterNotFoundError>()(
+export class DeadLetterNotFoundError extends /* @__PURE__ */ withCode<DeadLetterNotFoundError>()(
   "DeadLetterNotFoundError",
   456,
   "Dead letter not found",
@@ -151,7 +156,7 @@ export class DeadLetterNotFoundError extends withCode<DeadLetterNotFoundError>()
  *
  * @since 0.1.0
  */
-export class NoWorkerError extends withCode<NoWorkerError>()(
+export class NoWorkerError extends /* @__PURE__ */ withCode<NoWorkerError>()(
   "NoWorkerError",
   457,
   "No worker",
@@ -165,17 +170,19 @@ export class NoWorkerError extends withCode<NoWorkerError>()(
  *
  * @since 0.1.0
  */
-export class HandlerFailedError extends withCode<HandlerFailedError>()("HandlerFailedError", 458, "Handler failed", {
-  event: Schema.String,
-  detail: Schema.String
-}, ({ detail, event }) => `${quote(event)}: ${detail}`) {}
+export class HandlerFailedError
+  extends /* @__PURE__ */ withCode<HandlerFailedError>()("HandlerFailedError", 458, "Handler failed", {
+    event: Schema.String,
+    detail: Schema.String
+  }, ({ detail, event }) => `${quote(event)}: ${detail}`)
+{}
 
 /**
  * 459: the deadline of a request passed before a worker responded. Its handler may or may not have run.
  *
  * @since 0.1.0
  */
-export class DeadlineExceededError extends withCode<DeadlineExceededError>()(
+export class DeadlineExceededError extends /* @__PURE__ */ withCode<DeadlineExceededError>()(
   "DeadlineExceededError",
   459,
   "Deadline exceeded",
@@ -189,14 +196,16 @@ export class DeadlineExceededError extends withCode<DeadlineExceededError>()(
  *
  * @since 0.1.0
  */
-export class InternalError extends withDetail<InternalError>()("InternalError", 597, "Internal error") {}
+export class InternalError
+  extends /* @__PURE__ */ withDetail<InternalError>()("InternalError", 597, "Internal error")
+{}
 
 /**
  * 598: the broker met the end of its input in the middle of a request.
  *
  * @since 0.1.0
  */
-export class EndOfFileError extends withCode<EndOfFileError>()(
+export class EndOfFileError extends /* @__PURE__ */ withCode<EndOfFileError>()(
   "EndOfFileError",
   598,
   "End of file",
@@ -209,7 +218,7 @@ export class EndOfFileError extends withCode<EndOfFileError>()(
  *
  * @since 0.1.0
  */
-export class UnknownServerError extends tagged<UnknownServerError>()(
+export class UnknownServerError extends /* @__PURE__ */ tagged<UnknownServerError>()(
   "UnknownServerError",
   { code: Schema.Int },
   ({ code }) => `The broker answered with status ${code}, which the protocol does not define for this request`

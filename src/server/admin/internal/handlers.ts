@@ -25,8 +25,9 @@ const channels = HttpApiBuilder.group(AdminApi, "channels", (handlers) =>
   handlers
     .handle("list", ({ params, query }) =>
       inEngine(params.vhost, ({ channels }) =>
-        Effect.sync(() =>
-          Parts.answer(channels.listAfter(query.prefix ?? "", query.after ?? 0), query, identity)
+        Effect.map(
+          channels.listAfter(query.prefix ?? "", query.after ?? 0),
+          (part) => Parts.answer(part, query, identity)
         )))
     .handle("get", ({ params }) =>
       describe(params))

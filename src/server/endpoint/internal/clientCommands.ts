@@ -46,7 +46,7 @@ const executions: { readonly [Tag in Command["_tag"]]: Execution<Extract<Command
   OpenChannel: ({ channels }, { channel }) => Effect.as(channels.open(channel), FromServer.Ok()),
   CloseChannel: ({ channels }, { channel }) => Effect.as(channels.close(channel), FromServer.Ok()),
   ListChannels: ({ channels }, { after, prefix }, maxSize) =>
-    Effect.sync(() => Listing.channels(channels.listAfter(prefix, after), maxSize)),
+    Effect.map(channels.listAfter(prefix, after), (part) => Listing.channels(part, maxSize)),
   DescribeChannel: ({ channels }, { channel }) =>
     Effect.map(channels.describe(channel), (info) => responseOf(Listing.channel(info))),
   ListSubscribers: ({ channels }, { after, channel }, maxSize) =>
