@@ -3,7 +3,8 @@
  * tokens, and look at what is queued and what has failed.
  *
  * A change is persisted when its effect succeeds; it fails with `InternalError` if that is not possible, and may have happened
- * all the same. Clients can do the same from elsewhere, with the access token of a vhost.
+ * all the same. In a cluster it is made for all nodes, each of which has it a moment later. Clients can do the same from elsewhere,
+ * with the access token of a vhost.
  *
  * @since 0.1.0
  */

@@ -10,7 +10,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { constFalse, constVoid } from "effect/Function"
+import { constFalse } from "effect/Function"
 import type * as Scope from "effect/Scope"
 import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
 import type { Id } from "../../protocol/BrowserMessage.ts"
@@ -160,9 +160,9 @@ export interface Channels {
   readonly ruleOf: (name: string) => Rules.Rule
   /**
    * Sets what channels are like. Those that are open have other rules, too, and keep their subscribers. Their patterns are matched in
-   * turns; then `onSet` is called, and the rules change in one step.
+   * turns; then the rules change in one step.
    */
-  readonly setRules: (rules: Rules.Rules, onSet?: () => void) => Effect.Effect<void, Rejections["SetRules"]>
+  readonly setRules: (rules: Rules.Rules) => Effect.Effect<void, Rejections["SetRules"]>
   /** Counters since the start, and current numbers. */
   readonly counters: ChannelCounters
 }
@@ -253,7 +253,7 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     leave: (browser) => Departure.leave(state, log, browser, false),
     renew: (browser, permission) => renew(state, log, browser, permission),
     ruleOf: (name) => get(name)?.rule ?? Rules.ruleOf(state.rules, name),
-    setRules: (rules, onSet = constVoid) => setRules(state, log, rules, onSet),
+    setRules: (rules) => setRules(state, log, rules),
     counters: state.counters
   }
 }
@@ -360,7 +360,7 @@ const patternsInTurn = 10_000
 
 // Matching patterns is what takes long: it comes before the step in which the rules change, in turns.
 const setRules = Effect.fnUntraced(
-  function*(state: VhostState.VhostState, log: Log, rules: Rules.Rules, onSet: () => void) {
+  function*(state: VhostState.VhostState, log: Log, rules: Rules.Rules) {
     let work = 0
     for (const name of [...state.channels.keys()]) {
       if (work > patternsInTurn) {
@@ -370,7 +370,6 @@ const setRules = Effect.fnUntraced(
       work += rules.list.length
       Rules.learn(rules, name)
     }
-    onSet()
     yield* log.commit({ _tag: "SetRules", rules })
   },
   (effect, _state, _log, rules) => Effect.ensuring(effect, Effect.sync(() => rules.learned.clear()))

@@ -1,15 +1,17 @@
 /** The dashboard in a real browser, before a broker that has something to show. */
 import { assert, describe, it as plain } from "@effect/vitest"
-import { Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { execFileSync } from "node:child_process"
 import type { Page } from "playwright-core"
 import { Client, Kosmonaut, Worker } from "../../../src/index.ts"
 import * as Series from "../../../src/server/admin/internal/page/series.ts"
+import { Broker } from "../../../src/server/index.ts"
 import { freePort } from "../../chaos/processes.ts"
 import { bound, header, send, sendAsStranger } from "../../harness/admin.ts"
 import * as Browser from "../../harness/Browser.ts"
 import { Chromium, describeInChromium, faultsOf } from "../../harness/chromium.ts"
 import { eventually } from "../../harness/eventually.ts"
+import { isInstalled, start as startRedis } from "../../harness/redisServer.ts"
 import { layer, TestBroker, token } from "../../harness/TestBroker.ts"
 import { withBroker } from "../../harness/withBroker.ts"
 
@@ -18,7 +20,7 @@ const cookie = "c00c1ec00c1ec00c1ec00c1ec00c1ec00c1e0000"
 /** How long anything on the page may take: it asks once a second, or every five. */
 const patience = 30_000
 
-const build = Effect.sync(() => execFileSync("npm", ["run", "--silent", "build-dashboard"], { stdio: "inherit" }))
+execFileSync("npm", ["run", "--silent", "build-dashboard"], { stdio: "inherit" })
 
 /** Runs a test with a broker of its own. */
 const inBroker = <A, E>(test: Effect.Effect<A, E, Chromium | TestBroker | Scope.Scope>) =>
@@ -93,7 +95,6 @@ const work = Effect.fnUntraced(function*(state: { fails: boolean; readonly handl
 describeInChromium("the dashboard", (it) => {
   it.effect("shows a loaded broker, replays and discards dead letters, and disconnects browsers", () =>
     Effect.gen(function*() {
-      yield* build
       const { broker, vhost } = yield* TestBroker
       const state = { fails: true, handled: [] as Array<string> }
       yield* work(state)
@@ -176,7 +177,6 @@ describeInChromium("the dashboard", (it) => {
 
   it.effect("says what is wrong with a cookie", () =>
     Effect.gen(function*() {
-      yield* build
       const { broker } = yield* TestBroker
       const { page } = yield* open(`${broker.admin!.address}/`)
       yield* logIn(page, "0123")
@@ -191,7 +191,6 @@ describeInChromium("the dashboard", (it) => {
 
   it.effect("says that the broker is away, and goes on when it is back", () =>
     Effect.gen(function*() {
-      yield* build
       const port = yield* freePort
       const start = Effect.gen(function*() {
         const scope = yield* Scope.make()
@@ -216,10 +215,35 @@ describeInChromium("the dashboard", (it) => {
     }))
 })
 
+if (isInstalled) {
+  describeInChromium("the dashboard of a cluster", (it) => {
+    it.effect("lists the nodes where there are several", () =>
+      Effect.gen(function*() {
+        yield* build
+        const { url } = yield* startRedis()
+        const nodeOf = (nodeName: string) =>
+          Effect.map(
+            Layer.build(Layer.fresh(layer({ admin: { port: 0, cookie }, redis: { url }, nodeName }))),
+            (context) => Context.get(context, Broker.Broker)
+          )
+        const one = yield* nodeOf("one")
+        const { faults, page } = yield* open(`${one.admin!.address}/`)
+        yield* logIn(page)
+        yield* shows(page, "#state", "Ready")
+        const nodes = page.locator("section[aria-label=Nodes]")
+        assert.isFalse(yield* Effect.promise(() => nodes.isVisible()))
+        yield* nodeOf("other")
+        yield* shows(page, "section[aria-label=Nodes] tbody", "one (this one)")
+        yield* shows(page, "section[aria-label=Nodes] tbody", "other")
+        assert.isTrue(yield* Effect.promise(() => nodes.isVisible()))
+        assert.deepEqual(faults, [])
+      }))
+  })
+}
+
 describe("what the dashboard is served with", () => {
   plain.live("is a page for people alone, and nothing from elsewhere", () =>
     Effect.gen(function*() {
-      yield* build
       const html = { accept: "text/html,application/xhtml+xml" }
       const page = yield* sendAsStranger("GET", "/", { headers: html })
       assert.strictEqual(page.status, 200)
