@@ -13,14 +13,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
-import {
-  argumentsOf,
-  type FromClient,
-  type FromServer,
-  isIdempotent,
-  isPersisted,
-  nameOf
-} from "../../../protocol/Command.ts"
+import { argumentsOf, descriptions, type FromClient, type FromServer } from "../../../protocol/Command.ts"
 import { decodeFromClient, traceparentOf } from "../../../protocol/CommandCodec.ts"
 import type { Frames } from "../../../protocol/Frame.ts"
 import { InternalError, type StatusError } from "../../../protocol/KosmonautError.ts"
@@ -105,7 +98,7 @@ const waitsForStore = ({ channels }: Vhost, command: FromClient): boolean =>
     ? channels.isPersisted(command.channel)
     : command._tag === "SendToUser"
     ? channels.isPersisted(":user")
-    : isPersisted(command)
+    : descriptions[command._tag].isPersisted
 
 // Responds once everything recorded so far is persisted, without a fiber: there may be a response for each of many broadcasts.
 // Later requests on the same connection do not wait for it, unless too many do.
@@ -179,7 +172,7 @@ const cached = (request: Request, message: string | undefined): Effect.Effect<Fr
   if (backend.responses === undefined || backend.responses.isEvicted()) {
     backend.responses = backend.vhost.responseCache.connection(backend.id)
   }
-  if (isIdempotent(command)) {
+  if (descriptions[command._tag].isIdempotent) {
     backend.responses.skipUnsafe(message)
     return executed(request, undefined, "")
   }
@@ -207,7 +200,7 @@ const count = (
       onNone: () => "defect",
       onSome: (error) => String(error.code)
     })
-  requestsBy(nameOf(command), outcome).updateUnsafe(1, context)
+  requestsBy(descriptions[command._tag].name, outcome).updateUnsafe(1, context)
 }
 
 const requestsBy = MetricFamily.make(BrokerMetrics.requests, "command", "outcome")
@@ -217,12 +210,12 @@ const traced = <A, E>(
   { backend: { vhost }, command, frames }: Request,
   execution: (span: Tracer.Span | undefined) => Effect.Effect<A, E>
 ): Effect.Effect<A, E> =>
-  Trace.span(`Broker.${nameOf(command)}`, () => ({
+  Trace.span(`Broker.${descriptions[command._tag].name}`, () => ({
     kind: "server",
     parent: Trace.fromTraceparent(traceparentOf(frames)),
     attributes: {
       "messaging.system": "kosmonaut",
-      "messaging.operation.name": nameOf(command),
+      "messaging.operation.name": descriptions[command._tag].name,
       "kosmonaut.vhost": vhost.path,
       ..."channel" in command && { "messaging.destination.name": command.channel },
       ..."event" in command && { "kosmonaut.event": command.event }

@@ -250,8 +250,10 @@ const makeFollow = ({ onChangeUnsafe }: SharedVhosts["Service"], sync: Effect.Ef
   })
   return {
     refreshed: Effect.suspend(() => {
+      const looked = Deferred.await(next)
+      // The look may begin within this call.
       isWanted.openUnsafe()
-      return Effect.asVoid(Effect.timeoutOption(Deferred.await(next), patience))
+      return Effect.asVoid(Effect.timeoutOption(looked, patience))
     }),
     follow: Effect.acquireUseRelease(
       Effect.sync(() => onChangeUnsafe(() => void isWanted.openUnsafe())),

@@ -15,7 +15,8 @@ import { costly, int, jsonObject, pick } from "../../../protocol/arbitraries.ts"
 const makeVhost = Effect.fnUntraced(function*(...channels: ReadonlyArray<string>) {
   const vhosts = yield* Effect.provide(Vhosts.make, settings())
   const vhost = yield* vhosts.add({ path: "/test", channels })
-  const run = (command: FromClient, maxMessageSize = 1_048_576) => execute(vhost, command, maxMessageSize)
+  const run = (command: FromClient, maxMessageSize = 1_048_576) =>
+    execute(vhost, command as Parameters<typeof execute>[1], maxMessageSize)
   return {
     vhost,
     run,
