@@ -9,7 +9,8 @@
  * A browser that is refused receives the reason: an HTTP status (404 for an unknown vhost, 403 for its origin, 429 or 503 for a
  * limit), or, if it has asked for a version of the protocol (`?v=1`), by the close code of a WebSocket (4400 for an
  * unknown version, 4404, 4405, 1013), since a script in a browser does not see the status. At the end of the broker browsers get
- * 1001, spread over `drainTime`, and new ones are refused (503, or 1001). What is left then has `shutdownTimeout`.
+ * 1001, spread over `drainTime`, and new ones are refused with 503, whatever
+ * they have asked for, so that a proxy asks the next node. What is left then has `shutdownTimeout`.
  *
  * If the broker has a `Certificate`, the port speaks TLS alone: `wss` and `https`.
  *
