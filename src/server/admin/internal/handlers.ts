@@ -31,35 +31,40 @@ const orNoChannel =
       InternalError: unavailable
     })
 
-const channels = HttpApiBuilder.group(AdminApi, "channels", (handlers) =>
-  handlers
-    .handle("list", ({ params, query }) =>
-      Effect.map(findEngine(params.vhost), ({ channels }) =>
-        Parts.answer(channels.listAfter(query.prefix ?? "", query.after ?? 0), query, (channel) =>
-          channel)))
-    .handle("get", ({ params: { channel, vhost } }) =>
-      describe(vhost, channel))
+const channels = HttpApiBuilder.group(AdminApi, "channels", (handlers) => {
+  const tailOf = Tail.make()
+  return handlers
+    .handle(
+      "list",
+      ({ params, query }) =>
+        Effect.map(
+          findEngine(params.vhost),
+          ({ channels }) =>
+            Parts.answer(channels.listAfter(query.prefix ?? "", query.after ?? 0), query, (channel) => channel)
+        )
+    )
+    .handle("get", ({ params: { channel, vhost } }) => describe(vhost, channel))
     .handle("open", ({ params: { channel, vhost } }) =>
       find(vhost).pipe(
-        Effect.flatMap(({ channels }) =>
-          channels.open(channel)
-        ),
+        Effect.flatMap(({ channels }) => channels.open(channel)),
         Effect.catchTags({
           InvalidChannelNameError: invalid,
           InternalError: unavailable
         }),
         Effect.andThen(describe(vhost, channel))
       ))
-    .handle("close", ({ params: { channel, vhost } }) =>
-      Effect.flatMap(find(vhost), ({ channels }) =>
-        orNoChannel(channel)(channels.close(channel))))
-    .handle("subscribers", ({ params, query }) =>
-      subscribers(params, query))
+    .handle(
+      "close",
+      ({ params: { channel, vhost } }) =>
+        Effect.flatMap(find(vhost), ({ channels }) => orNoChannel(channel)(channels.close(channel)))
+    )
+    .handle("subscribers", ({ params, query }) => subscribers(params, query))
     .handle("tail", ({ params: { channel, vhost } }) =>
       Effect.flatMap(
         findEngine(vhost),
-        (vhost) => orNoChannel(channel)(Tail.ofChannel(vhost, channel))
-      )))
+        (vhost) => orNoChannel(channel)(tailOf(vhost, channel))
+      ))
+})
 
 const subscribers = (params: { readonly vhost: string; readonly channel: string }, query: Parts.Page) =>
   Effect.flatMap(
