@@ -240,18 +240,18 @@ const makeDriver = (url: string, { callTimeout, token }: Options): Driver => {
   const perform = (output: Output): void => {
     switch (output._tag) {
       case "Connect":
-        socket = open(address, output.connection, give)
-        return
+        return void (socket = open(address, output.connection, give))
       case "Disconnect":
         return socket?.close(output.code)
       case "Send":
         return socket?.send(output.text)
+      case "Flush":
+        return queueMicrotask(() => give({ _tag: "Flush" }))
       case "SetTimer":
-        clearTimeout(timer)
-        timer = setTimeout(() => give({ _tag: "Timer" }), Math.max(0, output.at - performance.now()))
-        return
       case "ClearTimer":
-        return clearTimeout(timer)
+        clearTimeout(timer)
+        if ("at" in output) timer = setTimeout(give, Math.max(0, output.at - performance.now()), { _tag: "Timer" })
+        return
       case "FetchToken":
         return fetchToken(token!, output.fetch, give)
       case "State":

@@ -14,7 +14,6 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { connect, flags, printList, type Target, vhost } from "./AdminTarget.ts"
 import * as CommandLine from "./CommandLine.ts"
-import { nodes } from "./NodesCommand.ts"
 import * as Table from "./Table.ts"
 
 const channel = Argument.String("channel").pipe(Argument.withDescription("The channel's name"))
@@ -356,7 +355,6 @@ export const admin = Command.make("admin").pipe(
   Command.withShortDescription("See and change what a broker has"),
   Command.withSubcommands([
     status,
-    nodes,
     listVhosts,
     addVhost,
     showVhost,

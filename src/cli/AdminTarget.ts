@@ -1,5 +1,5 @@
 /**
- * What the commands `kosmonaut admin …` have in common: which broker they are for, and how they print.
+ * What the commands `kosmonaut admin …` and `kosmonaut nodes` have in common: which broker they are for, and how they print.
  *
  * @since 0.1.0
  */

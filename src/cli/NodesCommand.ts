@@ -1,5 +1,5 @@
 /**
- * `kosmonaut admin nodes`: the living nodes of a cluster.
+ * `kosmonaut nodes`: the living nodes of a cluster.
  *
  * @since 0.1.0
  */
@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import { connect, flags, printList } from "./AdminTarget.ts"
 
 /**
- * `kosmonaut admin nodes`.
+ * `kosmonaut nodes`.
  *
  * @since 0.1.0
  */
@@ -32,8 +32,8 @@ export const nodes = Command.make(
       ))
 ).pipe(
   Command.withDescription(
-    "List the living nodes of a cluster: in how many seconds the lease of each ends unless it is renewed, how many browsers and workers are connected to it, and how many entries of the logs it has read. A broker without --redis-url has none"
+    "List the living nodes of a cluster: in how many seconds the lease of each ends unless it is renewed, how many browsers and workers are connected to it, and how many entries of the logs it has read. A broker without --redis-url has none. Any of them is asked, by its admin port, http://127.0.0.1:8082 unless you give --address"
   ),
   Command.withShortDescription("List the living nodes of a cluster"),
-  Command.withExamples([{ command: "kosmonaut admin nodes --json | jq -r .name" }])
+  Command.withExamples([{ command: "kosmonaut nodes --json | jq -r .name" }])
 )

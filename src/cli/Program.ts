@@ -21,11 +21,12 @@ import { close, listen, open, token } from "./Commands.ts"
 import { deadLetters } from "./DeadLettersCommand.ts"
 import { demo } from "./DemoCommand.ts"
 import { keygen } from "./KeygenCommand.ts"
+import { nodes } from "./NodesCommand.ts"
 import { serve } from "./ServeCommand.ts"
 
 const kosmonaut = Command.make("kosmonaut").pipe(
   Command.withDescription("Realtime browsers: run a broker, and send commands to one from the shell"),
-  Command.withSubcommands([demo, serve, open, close, broadcast, token, listen, deadLetters, admin, keygen]),
+  Command.withSubcommands([demo, serve, open, close, broadcast, token, listen, deadLetters, admin, nodes, keygen]),
   Command.withExamples([
     { command: "kosmonaut demo", description: "See what it is about" },
     { command: "kosmonaut serve --vhost /chat --channel room", description: "Run a broker" },

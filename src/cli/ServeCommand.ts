@@ -198,9 +198,9 @@ const announce = Effect.fnUntraced(function*({ channels, tokens }: Input, option
     (yield* tokensOrEnvironment(tokens)).flatMap((one) => split(one).slice(0, 1).map(Redacted.value))
   )
   const own = vhosts.filter(({ token }) => !given.has(Redacted.value(token)))
-  if (vhosts.length - own.length < given.size) {
+  if (given.size > 0 && options.vhosts === undefined && !vhosts.some(({ path }) => path === defaultVhost)) {
     return yield* CommandLine.wrongUse(
-      `A token was given, but the storage has the vhosts ${
+      `A token was given, but the broker has the vhosts ${
         vhosts.map(({ path }) => path).join(", ")
       }: choose one with --vhost`
     )

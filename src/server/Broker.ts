@@ -149,11 +149,15 @@ const reachableOf = (host: string): string =>
  *
  * @since 0.1.0
  */
-export const layer = (options: BrokerConfig.Options = {}): Layer.Layer<Broker | Vhosts.Vhosts, StartError> => {
+export const layer = (options: BrokerConfig.Options = {}): Layer.Layer<Broker | Vhosts.Vhosts, StartError> =>
+  layerWith(WebSocketEndpoint.layer, options)
+
+// Alone with its store, or a node of a cluster.
+const layerWith = <R>(browsers: Browsers<R>, options: BrokerConfig.Options) => {
   const url = options.redis?.url
   return url === undefined
-    ? Layer.provide(layerNoStore(options), storeOf(options))
-    : Restarting.layer((first: Context.Context<Broker> | undefined) => node(bound(options, first), url))
+    ? alone(browsers, options).pipe(Layer.provide(storeOf(options)))
+    : Restarting.layer((first: Context.Context<Broker> | undefined) => node(browsers, bound(options, first), url))
 }
 
 // As what was built first, so that it is reached where that was.
@@ -168,29 +172,37 @@ const boundOf = ({ admin, backendPort, tcpPort, websocketPort }: Broker["Service
 })
 
 /**
- * The broker with the `Store` that you provide; `storageDir` and `fsync` are ignored. It cannot be a node of a cluster.
+ * The broker with the `Store` that you provide; `storageDir` and `fsync` are ignored. It cannot be a node of a cluster, whose nodes
+ * have nothing but Redis in common: `redis.url` is an `InvalidOptionError`.
  *
  * @since 0.1.0
  */
 export const layerNoStore = (
-  options?: BrokerConfig.Options
-): Layer.Layer<Broker | Vhosts.Vhosts, StartError, Store.Store> => layerWith(WebSocketEndpoint.layer, options)
+  options: BrokerConfig.Options = {}
+): Layer.Layer<Broker | Vhosts.Vhosts, StartError, Store.Store> =>
+  options.redis?.url === undefined
+    ? alone(WebSocketEndpoint.layer, options)
+    : Layer.effectContext<Broker | Vhosts.Vhosts, InvalidOptionError, never>(Effect.fail(notHere))
+
+const notHere = new InvalidOptionError({
+  option: "redis.url",
+  value: "given",
+  allowed: "left out with a store of your own: what a cluster has is in Redis"
+})
 
 /**
  * The broker on the HTTP server of your application, which must be one of Node.js: browsers come in beside your routes, and
  * `websocketPort` is ignored. The vhost `/chat` is at `/chat`, or with the `prefix` `/live` at `/live/chat`, and the script for
- * browsers at `/kosmonaut.js` or `/live/kosmonaut.js`. Backends have their ports as always. It cannot be a node of a cluster.
+ * browsers at `/kosmonaut.js` or `/live/kosmonaut.js`. Backends have their ports as always. While a node of a cluster starts anew,
+ * browsers get 503 there.
  *
  * @since 0.1.0
  */
 export const layerHttp = (
   { prefix, ...options }: BrokerConfig.Options & { readonly prefix?: `/${string}` | undefined } = {}
 ): Layer.Layer<Broker | Vhosts.Vhosts, StartError, HttpRouter.HttpRouter | HttpServer.HttpServer> =>
-  layerWith(WebSocketEndpoint.layerHttp({ prefix }), options).pipe(
-    Layer.provide(storeOf(options)),
-    // Built first, since restoring takes time.
-    Layer.provide(WebSocketEndpoint.layerServer)
-  )
+  // Built first, since restoring takes time.
+  Layer.provide(layerWith(WebSocketEndpoint.layerHttp, options), WebSocketEndpoint.layerServer({ prefix }))
 
 const admin = Layer.unwrap(Effect.gen(function*() {
   const { admin: { port }, host } = yield* BrokerConfig.BrokerConfig
@@ -244,26 +256,17 @@ const partsWith = <R>(browsers: Browsers<R>) =>
     Layer.provide(Layer.fresh(TokenVerifier.layer))
   )
 
-const layerWith = <R>(browsers: Browsers<R>, options: BrokerConfig.Options = {}) =>
-  options.redis?.url === undefined
-    ? Layer.provide(partsWith(browsers), BrokerConfig.layer(options))
-    : Layer.effectContext<Broker | Vhosts.Vhosts, InvalidOptionError, never>(Effect.fail(notHere))
-
-const notHere = new InvalidOptionError({
-  option: "redis.url",
-  value: "given",
-  allowed:
-    "an option of Broker.layer and Broker.layerConfig alone: a node that lost its lease builds all of the broker again"
-})
+const alone = <R>(browsers: Browsers<R>, options: BrokerConfig.Options) =>
+  Layer.provide(partsWith(browsers), BrokerConfig.layer(options))
 
 // Its services are loaded only where there is one.
-const node = (options: BrokerConfig.Options, url: string | Redacted.Redacted) => {
+const node = <R>(browsers: Browsers<R>, options: BrokerConfig.Options, url: string | Redacted.Redacted) => {
   const cluster = Layer.unwrap(Effect.gen(function*() {
     const { nodeName = Os.hostname() } = yield* BrokerConfig.BrokerConfig
     const { layer } = yield* Effect.promise(() => import("./cluster/RedisCluster.ts"))
     return layer({ url: Redacted.isRedacted(url) ? url : Redacted.make(url), name: nodeName, version })
   }))
-  return partsWith(WebSocketEndpoint.layer).pipe(
+  return partsWith(browsers).pipe(
     Layer.provideMerge(Layer.fresh(cluster)),
     Layer.provide([BrokerConfig.layer(options), storeOf(options)])
   )

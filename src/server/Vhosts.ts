@@ -3,7 +3,8 @@
  * tokens, and look at what is queued and what has failed.
  *
  * A change is persisted when its effect succeeds; it fails with `InternalError` if that is not possible, and may have happened
- * all the same. Clients can do the same from elsewhere, with the access token of a vhost.
+ * all the same. In a cluster it is made for all nodes, each of which has it a moment later. Clients can do the same from elsewhere,
+ * with the access token of a vhost.
  *
  * @since 0.1.0
  */
@@ -121,8 +122,8 @@ export interface Vhost {
     readonly open: (name: string) => Effect.Effect<boolean, InvalidChannelNameError | InternalError>
     /** Closes a channel; its subscribers receive `:unsubscribed`. */
     readonly close: (name: string) => Effect.Effect<void, ChannelNotFoundError | InternalError>
-    /** The open channels, in the order of their opening. */
-    readonly list: Effect.Effect<ReadonlyArray<Channel>>
+    /** The open channels, in the order of their opening. Fails only if several brokers share them, and Redis cannot be reached. */
+    readonly list: Effect.Effect<ReadonlyArray<Channel>, InternalError>
   }
   /** The rules of its channels, without those of the broker, which come after them. */
   readonly channelRules: Effect.Effect<ReadonlyArray<ChannelRule>>

@@ -8,8 +8,10 @@ import { parseArgs } from "node:util"
 import * as Bench from "./harness/Bench.ts"
 import * as Chart from "./harness/chart.ts"
 import * as Peers from "./harness/peers.ts"
+import * as Redis from "./harness/redis.ts"
 import * as Report from "./harness/report.ts"
 import * as Broadcast from "./scenarios/broadcast.ts"
+import * as Cluster from "./scenarios/cluster.ts"
 import * as Encryption from "./scenarios/encryption.ts"
 import * as Events from "./scenarios/events.ts"
 import * as FanOut from "./scenarios/fanout.ts"
@@ -30,7 +32,8 @@ const scenarios: Record<string, (bench: Bench.Bench) => Promise<void>> = {
   history: History.run,
   memory: Memory.run,
   startup: Startup.run,
-  growth: Growth.run
+  growth: Growth.run,
+  cluster: Cluster.run
 }
 
 const usage = `npm run bench -- [options]
@@ -80,7 +83,7 @@ const versions = () => {
   const { version: zeromq } = JSON.parse(readFileSync(file("../../node_modules/zeromq/package.json"), "utf8")) as {
     readonly version: string
   }
-  return { "zeromq.js": zeromq, ...Peers.versions(), "redis-server": Broadcast.redisVersion() ?? "is not here" }
+  return { "zeromq.js": zeromq, ...Peers.versions(), "redis-server": Redis.version() ?? "is not here" }
 }
 
 /** Everything between the marks of the browser of documentation. */
@@ -101,7 +104,8 @@ const document = (results: ReadonlyArray<Bench.Result>, setting: Report.Setting)
 const main = async (): Promise<void> => {
   const options = read()
   if (options.help) return console.log(usage)
-  Peers.install()
+  // It is compared with the broker itself.
+  if (options.only.join() !== "cluster") Peers.install()
   const started = performance.now()
   const loadBefore = Os.loadavg()[0]!
   const results = await measure(options)

@@ -7,7 +7,7 @@ const cookie = "0123456789abcdef0123456789abcdef01234567"
 const free = ["--websocket-port", "0", "--backend-port", "0", "--tcp-port", "0", "--admin-port", "0"]
 
 describeWithRedis("kosmonaut with a Redis", () => {
-  it.live("serves as a node, which admin nodes lists, and shows the password of Redis nowhere", () =>
+  it.live("serves as a node, which nodes lists, and shows the password of Redis nowhere", () =>
     Effect.gen(function*() {
       const { port } = yield* startRedis({ args: ["--requirepass", "secretword"] })
       const url = `redis://:secretword@127.0.0.1:${port}`
@@ -16,8 +16,7 @@ describeWithRedis("kosmonaut with a Redis", () => {
       const ready = JSON.parse((yield* one.says("stdout", /ready (.*)\n/))[1]!)
       const other = yield* start(["serve", ...free, "--node-name", "other", "--redis-url", url], { env })
       yield* other.says("stdout", /ready (.*)\n/)
-      const list = (...args: ReadonlyArray<string>) =>
-        run(["admin", "nodes", "--address", ready.admin, ...args], { env })
+      const list = (...args: ReadonlyArray<string>) => run(["nodes", "--address", ready.admin, ...args], { env })
       const table = yield* list()
       expect(table.stdout).toMatch(/^node +name +version +lease +browsers +workers +position\n/)
       expect(table.stdout).toMatch(/\n[0-9a-f]{8} +one +0\.1\.0 +[\d.]+ s /)

@@ -117,7 +117,10 @@ export const contentOf = (
     rule: { ...value!.rule },
     isOnDemand: value!.isOnDemand,
     history: value!.history && [value!.history.opened, value!.history.floor, value!.history.size],
-    subscriptions: Array.from(value!.subscriptions.values(), ({ cursor, value }) => [cursor, plain(value)]),
+    // Each node has its own first.
+    subscriptions: [...value!.subscriptions.entries()].toSorted((one, other) => one.cursor - other.cursor).map((
+      { cursor, value }
+    ) => [cursor, plain(value)]),
     visible: value!.visible.entries.flatMap(({ cursor, value }) => value === undefined ? [] : [[cursor, plain(value)]]),
     membersOf: [...value!.membersOf],
     graces: inGrace(value!).map(({ member, size, uid, until }) => [uid, plain(member?.value), size, until])

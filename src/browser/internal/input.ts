@@ -23,6 +23,8 @@ export type Input =
   | { readonly _tag: "Closed"; readonly connection: number; readonly code: number; readonly reason: string }
   /** The time of the last `SetTimer` has come. */
   | { readonly _tag: "Timer" }
+  /** What the user did when `Flush` came out is done. */
+  | { readonly _tag: "Flush" }
   /** The response to `FetchToken`. `undefined` if nobody is logged in. */
   | { readonly _tag: "TokenFetched"; readonly fetch: number; readonly token: Token | undefined }
   | { readonly _tag: "TokenFailed"; readonly fetch: number; readonly message: string }

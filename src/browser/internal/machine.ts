@@ -42,7 +42,8 @@ export const step = (machine: Machine, input: Input, now: number, random: () => 
   machine.outputs = []
   take(machine, input)
   Calls.sendAll(machine)
-  flush(machine)
+  if (input._tag === "Call") flushSoon(machine)
+  else flush(machine)
   setTimer(machine)
   return machine.outputs
 }
@@ -78,7 +79,11 @@ const take = (machine: Machine, input: Input): void => {
       return Connection.hint(machine, input.hint)
     case "Connect":
       return Connection.start(machine)
+    case "Flush":
+      machine.isFlushDue = false
+      return
     case "Close":
+      flush(machine)
       return Connection.stop(machine)
     case "Subscribe":
       if (Subscriptions.needsUser(input.channel)) Authentication.demand(machine)
@@ -102,6 +107,13 @@ const expire = (machine: Machine): void => {
   Connection.expire(machine)
   Authentication.expire(machine)
   Subscriptions.expire(machine)
+}
+
+// Who makes one call often makes several.
+const flushSoon = (machine: Machine): void => {
+  if (machine.messages.length === 0 || machine.isFlushDue) return
+  machine.isFlushDue = true
+  emit(machine, { _tag: "Flush" })
 }
 
 // One message for as many as the broker takes at once.

@@ -15,6 +15,8 @@ export type Output =
   | { readonly _tag: "Disconnect"; readonly code: 1000 | 4000 }
   /** Send a text on the current WebSocket. */
   | { readonly _tag: "Send"; readonly text: string }
+  /** Give `Flush` as soon as the user has done what is being done: the calls of that time are one message. */
+  | { readonly _tag: "Flush" }
   /** Give `Timer` at this time, on the clock that `now` is of. Replaces the timer before. */
   | { readonly _tag: "SetTimer"; readonly at: number }
   | { readonly _tag: "ClearTimer" }

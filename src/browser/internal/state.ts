@@ -42,8 +42,10 @@ export interface Machine {
   now: number
   random: () => number
   outputs: Array<Output>
-  /** What is sent at the end of the step. */
+  /** What is sent at the end of the step, or by the next `Flush`. */
   messages: Array<string>
+  /** Whether `Flush` comes. */
+  isFlushDue: boolean
 }
 
 /** What is known of the broker's being alive. */
@@ -152,7 +154,8 @@ export const make = (options: Options.Options): Machine => ({
   now: 0,
   random: () => 0,
   outputs: [],
-  messages: []
+  messages: [],
+  isFlushDue: false
 })
 
 /** A broker that has just been received from. */

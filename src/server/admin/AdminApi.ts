@@ -173,7 +173,7 @@ export const channels = HttpApiGroup.make("channels").add(
     params: vhost,
     query: { ...Model.Page, prefix: Schema.optionalKey(Schema.String) },
     success: Model.part(Model.Channel),
-    error: Errors.NotFoundError
+    error: [Errors.NotFoundError, Errors.UnavailableError]
   }).annotateMerge(
     describe("The open channels", "Or those whose names begin with a prefix, in the order of their opening")
   ),

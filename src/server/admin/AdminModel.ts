@@ -100,11 +100,11 @@ export const Node = Schema.Struct({
 })
 
 /**
- * The living nodes of a cluster.
+ * The living nodes of a cluster, and the incarnation of the one that is asked; both are missing for a broker that is alone.
  *
  * @since 0.1.0
  */
-export const Nodes = Schema.Struct({ nodes: Schema.Array(Node) })
+export const Nodes = Schema.Struct({ nodes: Schema.Array(Node), self: Schema.optionalKey(Schema.String) })
 
 /**
  * A distribution of durations: `counts` says how many took at most as many seconds as `bounds` has in the same place, and its last

@@ -1,10 +1,10 @@
 /**
- * The names of what a cluster has in Redis. All begin with `kosmonaut:`; those of a vhost have its path in braces, so that they
- * could stay together if vhosts were ever kept apart.
+ * The names of what a cluster has in Redis. All begin with `kosmonaut:`; those of a vhost have its path and the number
+ * of its creation in braces, so that they could stay together if vhosts were ever kept apart.
  */
 
 /** The version of what is in Redis under these names. Nodes that write another one do not share it. */
-export const layoutVersion = 1
+export const layoutVersion = 2
 
 /** What begins the names of all of them. */
 export const prefix = "kosmonaut:"
@@ -21,7 +21,13 @@ export const nodes = `${prefix}nodes`
 /** A string: until when no lease is ended, since Redis was away for all nodes, in milliseconds of Redis' time. */
 export const calm = `${prefix}calm`
 
-/** A set: the paths of the vhosts that have a log. */
+/**
+ * A hash: the vhosts by their paths, each with the numbers of its last change and of its creation and its settings as JSON; and as
+ * `version` the number of the last change of all.
+ */
+export const vhosts = `${prefix}vhosts`
+
+/** A set: the vhosts that have a log. */
 export const logs = `${prefix}logs`
 
 /** A stream of one entry, by which a node sees that what it writes can be read. */

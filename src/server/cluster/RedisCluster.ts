@@ -21,11 +21,13 @@ import { SharedAccessTokens } from "../engine/AccessTokens.ts"
 import { Cluster } from "../engine/Cluster.ts"
 import { SharedLogs } from "../engine/SharedLog.ts"
 import { SharedQueues } from "../engine/SharedQueue.ts"
+import { SharedVhosts } from "../engine/SharedVhosts.ts"
 import * as Connection from "./Connection.ts"
 import * as Nodes from "./Nodes.ts"
 import * as RedisLogs from "./RedisLogs.ts"
 import * as RedisQueues from "./RedisQueues.ts"
 import * as RedisTokens from "./RedisTokens.ts"
+import * as RedisVhosts from "./RedisVhosts.ts"
 
 /**
  * Where the Redis is, and how this node is called.
@@ -56,9 +58,10 @@ const make = Effect.fnUntraced(function*({ url, ...options }: Options) {
         ? undefined
         : "Redis cannot be reached"
   }).pipe(
-    Context.add(SharedLogs, { logOf: (vhost) => Effect.succeed(logs.logOf(vhost)) }),
+    Context.add(SharedLogs, { logOf: (vhost) => Effect.succeed(logs.logOf(vhost)), remove: logs.remove }),
     Context.add(SharedAccessTokens, { tokensOf: (vhost, options) => RedisTokens.make(nodes, vhost, options) }),
-    Context.add(SharedQueues, queues)
+    Context.add(SharedQueues, queues),
+    Context.add(SharedVhosts, RedisVhosts.make(nodes, queues))
   )
 })
 
@@ -83,6 +86,6 @@ const check = (url: Redacted.Redacted): Effect.Effect<void, InvalidOptionError> 
 export const layer = (
   options: Options
 ): Layer.Layer<
-  Cluster | SharedAccessTokens | SharedLogs | SharedQueues,
+  Cluster | SharedAccessTokens | SharedLogs | SharedQueues | SharedVhosts,
   InvalidOptionError | RedisConnectionError | RedisCommandError | UnsuitableRedisError
 > => Layer.effectContext(make(options))

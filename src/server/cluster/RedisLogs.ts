@@ -22,6 +22,8 @@ import type { Nodes } from "./Nodes.ts"
 export interface RedisLogs {
   /** Makes the log of a vhost. */
   readonly logOf: (vhost: string) => SharedLog
+  /** Deletes the log of a vhost. */
+  readonly remove: (vhost: string) => Effect.Effect<void, SharedLogError>
   /** How many entries this node has read, as the sum of its positions. */
   readonly position: () => number
 }
@@ -59,7 +61,13 @@ export const make = Effect.fnUntraced(function*(
         store(nodes, { head, log, name: Keys.snapshot(vhost) }, { epoch, offset, parts })
     }
   }
-  return { logOf, position: reader.position }
+  const remove = (vhost: string) => {
+    const keys = [Keys.head(vhost), Keys.log(vhost), Keys.logs, Keys.ended(vhost)]
+    return Effect.asVoid(
+      Effect.mapError(nodes.run(LogScripts.remove, keys, [vhost, Keys.snapshot(vhost)]), Appender.errorOf)
+    )
+  }
+  return { logOf, remove, position: reader.position }
 })
 
 // One part at a time, so that nothing else waits long.

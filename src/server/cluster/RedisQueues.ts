@@ -17,6 +17,8 @@ import type { Nodes } from "./Nodes.ts"
 
 /** The queues of all vhosts. */
 export interface RedisQueues extends Context.Service.Shape<typeof SharedQueues> {
+  /** Calls a listener when this node was told to look at a key. Returns a function that removes it. */
+  readonly onWakeUnsafe: (key: string, listener: () => void) => () => void
   /** Calls the listeners of queues for which there may be something. */
   readonly listen: Effect.Effect<never>
 }
@@ -40,14 +42,31 @@ type Listeners = Map<string, Set<() => void>>
 /** Makes the queues. `listen` wakes them; run it in a fiber. */
 export const make = (options: Options): RedisQueues => {
   const listeners: Listeners = new Map()
+  const onWakeUnsafe = (key: string, listener: () => void) => {
+    const own = listeners.get(key) ?? new Set()
+    listeners.set(key, own.add(listener))
+    return () => {
+      own.delete(listener)
+      if (own.size === 0) listeners.delete(key)
+    }
+  }
   return {
-    queueOf: (vhost, limits) => queueOf(options, listeners, Keys.ofVhost(vhost, "queue"), limits),
+    onWakeUnsafe,
+    queueOf: (vhost, limits) => {
+      const base = Keys.ofVhost(vhost, "queue")
+      return queueOf(options, (listener) => onWakeUnsafe(base, listener), base, limits)
+    },
     remove: (vhost) => Effect.asVoid(run(options, Keys.ofVhost(vhost, "queue"), ["remove"])),
     listen: listening(options, listeners)
   }
 }
 
-const queueOf = (options: Options, listeners: Listeners, base: string, limits: Limits): SharedQueue => {
+const queueOf = (
+  options: Options,
+  onWakeUnsafe: SharedQueue["onWakeUnsafe"],
+  base: string,
+  limits: Limits
+): SharedQueue => {
   const { connection, nodes, now } = options
   const { self } = nodes
   const head = (what: "turn" | "end") => Codec.head(what, limits, self, now?.())
@@ -72,14 +91,7 @@ const queueOf = (options: Options, listeners: Listeners, base: string, limits: L
         onSuccess: (text) => typeof text === "string" ? Codec.parseLetter(id, text) : undefined,
         onFailure: toError
       }),
-    onWakeUnsafe: (listener) => {
-      const own = listeners.get(base) ?? new Set()
-      listeners.set(base, own.add(listener))
-      return () => {
-        own.delete(listener)
-        if (own.size === 0) listeners.delete(base)
-      }
-    }
+    onWakeUnsafe
   }
 }
 

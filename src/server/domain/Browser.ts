@@ -106,6 +106,15 @@ export interface Member {
 }
 
 /**
+ * The subscription of a member.
+ *
+ * @since 0.1.0
+ */
+export interface MemberSubscription extends Subscription {
+  readonly member: Member
+}
+
+/**
  * The JSON of a member, and its bytes.
  *
  * @since 0.1.0

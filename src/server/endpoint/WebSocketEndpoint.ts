@@ -99,9 +99,9 @@ export const layer: Layer.Layer<
 > = Layer.effect(WebSocketEndpoint, make)
 
 /**
- * The endpoint on the HTTP server of an application, below `prefix`: the vhost `/chat` is at `/chat`, or with the prefix `/live`
- * at `/live/chat`. A vhost wins over a pattern of the application, such as `/*`, and an application's route with the same path
- * wins over a vhost, whichever layer is built first.
+ * The endpoint on the HTTP server of an application, below the prefix of `layerServer`: the vhost `/chat` is at `/chat`, or with
+ * the prefix `/live` at `/live/chat`. A vhost wins over a pattern of the application, such as `/*`, and an application's route with
+ * the same path wins over a vhost, whichever layer is built first.
  *
  * The server must be one of Node.js; browsers have its sockets directly, as on a port of the broker's own. How many
  * connections without a request it accepts, and for how long, is up to that server. When it ends, browsers get 1001, and
@@ -109,40 +109,48 @@ export const layer: Layer.Layer<
  *
  * @since 0.1.0
  */
-export const layerHttp = (
-  { prefix = "" }: { readonly prefix?: `/${string}` | "" | undefined } = {}
-): Layer.Layer<
+export const layerHttp: Layer.Layer<
   WebSocketEndpoint,
   InvalidOptionError,
-  HttpRouter.HttpRouter | EffectHttpServer.HttpServer | ApplicationServer.ApplicationServer | BrokerConfig | Vhosts
-> =>
-  Layer.effect(WebSocketEndpoint)(Effect.gen(function*() {
-    const { address } = yield* EffectHttpServer.HttpServer
-    const { stopped } = yield* ApplicationServer.ApplicationServer
-    const { shutdownTimeout } = yield* BrokerConfig
-    const connections = yield* Connections.make
-    const close = Effect.timeoutOption(
-      Effect.interruptible(Effect.andThen(connections.close, connections.closed)),
-      shutdownTimeout
-    )
-    yield* Effect.addFinalizer(() => Effect.andThen(close, Effect.sync(connections.destroy)))
-    yield* Effect.forkScoped(Effect.andThen(stopped, connections.drain.run))
-    yield* Routes.add({ prefix, vhosts: yield* Vhosts, handle: handle(connections) })
-    // Whether that server encrypts only the application knows.
-    const { hasBegun: isDraining, run: drain } = connections.drain
-    return { scheme: "ws" as const, port: "port" in address ? address.port : 0, prefix, drain, isDraining }
-  }))
+  | EffectHttpServer.HttpServer
+  | ApplicationServer.ApplicationServer
+  | Routes.Mount
+  | BrokerConfig
+  | Certificate
+  | Vhosts
+> = Layer.effect(WebSocketEndpoint)(Effect.gen(function*() {
+  const { address } = yield* EffectHttpServer.HttpServer
+  const { stopped } = yield* ApplicationServer.ApplicationServer
+  const { prefix, serve } = yield* Routes.Mount
+  const { shutdownTimeout } = yield* BrokerConfig
+  const connections = yield* Connections.make
+  const close = Effect.timeoutOption(
+    Effect.interruptible(Effect.andThen(connections.close, connections.closed)),
+    shutdownTimeout
+  )
+  yield* Effect.addFinalizer(() => Effect.andThen(close, Effect.sync(connections.destroy)))
+  yield* Effect.forkScoped(Effect.andThen(stopped, connections.drain.run))
+  yield* serve({ vhosts: yield* Vhosts, handle: handle(connections) })
+  // Whether that server encrypts only the application knows.
+  const { hasBegun: isDraining, run: drain } = connections.drain
+  return { scheme: "ws" as const, port: "port" in address ? address.port : 0, prefix, drain, isDraining }
+}))
 
 /**
- * What `layerHttp` needs to know of the server. Until the application has added its routes, requests are answered 503 from here
- * on.
+ * What `layerHttp` needs of the server, for as long as that lives: the routes, and to know when it stops. Until the application has
+ * added its routes, requests are answered 503 from here on.
  *
  * @since 0.1.0
  */
-export const layerServer: Layer.Layer<ApplicationServer.ApplicationServer, never, EffectHttpServer.HttpServer> =
-  ApplicationServer.layer
+export const layerServer = (
+  { prefix = "" }: { readonly prefix?: `/${string}` | "" | undefined } = {}
+): Layer.Layer<
+  ApplicationServer.ApplicationServer | Routes.Mount,
+  never,
+  EffectHttpServer.HttpServer | HttpRouter.HttpRouter
+> => Layer.merge(ApplicationServer.layer, Routes.layer(prefix))
 
-const handle = ({ answer, upgrade }: Connections.Connections): Routes.Options["handle"] => (request, path) =>
+const handle = ({ answer, upgrade }: Connections.Connections): Routes.Served["handle"] => (request, path) =>
   Effect.suspend(() => {
     const incoming = NodeHttpServerRequest.toIncomingMessage(request) as Http.IncomingMessage
     if (!Routes.isUpgrade(request)) {

@@ -10,7 +10,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { constFalse, constVoid } from "effect/Function"
+import { constFalse } from "effect/Function"
 import type * as Scope from "effect/Scope"
 import * as BrokerMessage from "../../protocol/BrokerMessage.ts"
 import type { Id } from "../../protocol/BrowserMessage.ts"
@@ -77,15 +77,15 @@ export interface Channels {
   readonly open: (name: string) => Effect.Effect<boolean, Rejections["OpenChannel"]>
   /** Closes a channel; its subscribers receive `:unsubscribed`. */
   readonly close: (name: string) => Effect.Effect<void, Rejections["CloseChannel"]>
-  /** The open channels. */
-  readonly list: Effect.Effect<ReadonlyArray<ChannelInfo>>
+  /** The open channels. Fails only if several brokers share them, and their log cannot be reached; so do other lists. */
+  readonly list: Effect.Effect<ReadonlyArray<ChannelInfo>, InternalError>
   /** An open channel. */
   readonly describe: (name: string) => Effect.Effect<ChannelInfo, FindError>
   /**
    * A part of the open channels whose name begins with `prefix`, after a cursor, in the order of their opening. A part has
    * at most 1000 channels and looks at 10 000 names, so that it may be empty and have a `next`.
    */
-  readonly listAfter: (prefix: string, cursor: number) => Part<ChannelInfo>
+  readonly listAfter: (prefix: string, cursor: number) => Effect.Effect<Part<ChannelInfo>, InternalError>
   /**
    * A part of the visible subscribers, at most 1000, after a cursor, in the order of their subscriptions. Members whose
    * connection has ended are among them while they may come back.
@@ -160,9 +160,9 @@ export interface Channels {
   readonly ruleOf: (name: string) => Rules.Rule
   /**
    * Sets what channels are like. Those that are open have other rules, too, and keep their subscribers. Their patterns are matched in
-   * turns; then `onSet` is called, and the rules change in one step.
+   * turns; then the rules change in one step.
    */
-  readonly setRules: (rules: Rules.Rules, onSet?: () => void) => Effect.Effect<void, Rejections["SetRules"]>
+  readonly setRules: (rules: Rules.Rules) => Effect.Effect<void, Rejections["SetRules"]>
   /** Counters since the start, and current numbers. */
   readonly counters: ChannelCounters
 }
@@ -211,17 +211,8 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
     open: (channel) => Effect.suspend(() => log.commit({ _tag: "OpenChannel", channel })),
     close: (channel) => Effect.asVoid(Effect.suspend(() => log.commit({ _tag: "CloseChannel", channel }))),
 
-    list: Effect.sync(() => {
-      History.expire(state.histories)
-      return Array.from(state.channels.values()).flatMap(({ value }) => value === undefined ? [] : [infoOf(value)])
-    }),
+    ...makeLists(state, log),
     describe: (name) => Effect.map(findNow(name), infoOf),
-    listAfter: (prefix, cursor) =>
-      Channel.partAfter(
-        state.ordered,
-        cursor,
-        (channel) => channel.name.startsWith(prefix) ? infoOf(channel) : undefined
-      ),
     subscribersAfter: (name, cursor) =>
       Effect.map(findNow(name), ({ subscriptions, visible }) =>
         Channel.partAfter(
@@ -256,16 +247,30 @@ export const make = (state: VhostState.VhostState, log: Log): Channels => {
       }),
     tap: (name, tap) => watch(find(name), tap),
     has: (name, browser) => Effect.map(find(name), (channel) => channel.subscriptions.has(browser)),
-    history: (channel, options) => Effect.flatMap(find(channel), () => log.history(channel, options)),
+    history: (channel, options) => Effect.flatMap(findNow(channel), () => log.history(channel, options)),
     isPersisted: log.isPersisted,
     persisted: log.persisted,
     leave: (browser) => Departure.leave(state, log, browser, false),
     renew: (browser, permission) => renew(state, log, browser, permission),
     ruleOf: (name) => get(name)?.rule ?? Rules.ruleOf(state.rules, name),
-    setRules: (rules, onSet = constVoid) => setRules(state, log, rules, onSet),
+    setRules: (rules) => setRules(state, log, rules),
     counters: state.counters
   }
 }
+
+const makeLists = (state: VhostState.VhostState, { barrier }: Log): Pick<Channels, "list" | "listAfter"> => ({
+  list: Effect.map(barrier, () => {
+    History.expire(state.histories)
+    return Array.from(state.channels.values()).flatMap(({ value }) => value === undefined ? [] : [infoOf(value)])
+  }),
+  listAfter: (prefix, cursor) =>
+    Effect.map(barrier, () =>
+      Channel.partAfter(
+        state.ordered,
+        cursor,
+        (channel) => channel.name.startsWith(prefix) ? infoOf(channel) : undefined
+      ))
+})
 
 const makeFind = (get: (name: string) => Channel.Channel | undefined, log: Log) => {
   const found = (name: string): Exit.Exit<Channel.Channel, ChannelNotFoundError> => {
@@ -355,7 +360,7 @@ const patternsInTurn = 10_000
 
 // Matching patterns is what takes long: it comes before the step in which the rules change, in turns.
 const setRules = Effect.fnUntraced(
-  function*(state: VhostState.VhostState, log: Log, rules: Rules.Rules, onSet: () => void) {
+  function*(state: VhostState.VhostState, log: Log, rules: Rules.Rules) {
     let work = 0
     for (const name of [...state.channels.keys()]) {
       if (work > patternsInTurn) {
@@ -365,7 +370,6 @@ const setRules = Effect.fnUntraced(
       work += rules.list.length
       Rules.learn(rules, name)
     }
-    onSet()
     yield* log.commit({ _tag: "SetRules", rules })
   },
   (effect, _state, _log, rules) => Effect.ensuring(effect, Effect.sync(() => rules.learned.clear()))

@@ -27,7 +27,7 @@ import type {
   TooManyRequestsError
 } from "../../protocol/KosmonautError.ts"
 import type { Event } from "../../protocol/Trigger.ts"
-import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
+import type { Browser, MemberSubscription, SubscribeOptions, Subscription } from "../domain/Browser.ts"
 import type { Permission } from "../domain/Permission.ts"
 import type { Rules } from "./internal/rules.ts"
 
@@ -131,15 +131,8 @@ export interface Rejections {
 }
 
 /**
- * The messages to the other subscribers that a member has left, for browsers of version 0 and of version 1.
- *
- * @since 0.1.0
- */
-export type MemberMessages = readonly [original: string, one: string]
-
-/**
- * What has changed. A change that `opens` its channel does so if it is not open. Messages are written when the change is decided,
- * once for all who receive them. `lifecycle` are the lifecycle events of a change, which the log emits: a channel's first and last
+ * What has changed. A change that `opens` its channel does so if it is not open. Messages are written
+ * once for all who receive them, and only on nodes that have one of them. `lifecycle` are the lifecycle events of a change, which the log emits: a channel's first and last
  * subscriber, a user's first and last connection. One whose grace has begun counts until that has ended.
  *
  * @since 0.1.0
@@ -155,10 +148,12 @@ export type Change = Data.TaggedEnum<{
     /** Of a channel on which only the last broadcast of each event matters: names the event. */
     readonly key: string | undefined
   }
-  /** A broadcast to a channel without subscribers and history. Its data were not read. */
+  /** A broadcast to a channel without history that no browser of this node is subscribed to. Its data were not read. */
   BroadcastToNobody: {}
   Sent: { readonly sid: string; readonly message: string }
   SentToUser: { readonly uid: string; readonly message: string; readonly key: string | undefined }
+  /** Something was sent to browsers of other nodes alone, and nothing retains it. */
+  SentElsewhere: {}
   Disconnected: { readonly by: "sid" | "uid"; readonly who: string }
   Joined: {
     readonly channel: string
@@ -177,8 +172,8 @@ export type Change = Data.TaggedEnum<{
     readonly browser: Browser
     /** The response to the browser, if it wants to leave. */
     readonly response: string | undefined
-    /** The messages to the other subscribers, if it was a member. */
-    readonly memberLeft: MemberMessages | undefined
+    /** If it was a member, that as the other subscribers are to learn of it. */
+    readonly member: MemberSubscription | undefined
     readonly lifecycle: ReadonlyArray<Event>
   }
   /** The connection of a browser has ended, and its grace begins. */
@@ -187,7 +182,7 @@ export type Change = Data.TaggedEnum<{
     readonly channel: string
     readonly uid: string | undefined
     readonly sid: string | undefined
-    readonly memberLeft: MemberMessages | undefined
+    readonly member: MemberSubscription | undefined
     readonly lifecycle: ReadonlyArray<Event>
   }
   RulesSet: { readonly rules: Rules }

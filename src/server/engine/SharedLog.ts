@@ -153,4 +153,6 @@ export interface LifecycleEvents {
 export class SharedLogs extends Context.Service<SharedLogs, {
   /** The log of a vhost, until the scope ends. */
   readonly logOf: (vhost: string) => Effect.Effect<SharedLog, never, Scope.Scope>
+  /** Deletes the log of a vhost that was removed. Whoever follows it loses it. Safe to repeat. */
+  readonly remove: (vhost: string) => Effect.Effect<void, SharedLogError>
 }>()("kosmonaut/server/engine/SharedLogs") {}

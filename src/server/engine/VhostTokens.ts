@@ -9,9 +9,9 @@
 
 import * as Mac from "effect/crypto/Mac"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import { isAccessToken } from "../../protocol/Endpoint.ts"
 import { InvalidVhostTokenError } from "../BrokerError.ts"
 
@@ -35,14 +35,19 @@ export interface VhostTokens {
   readonly list: () => readonly [Redacted.Redacted, ...ReadonlyArray<Redacted.Redacted>]
   /** The one that is this token. All are compared, each in constant time. */
   readonly find: (token: Redacted.Redacted) => VhostToken | undefined
-  /** Adds a token, by default a random one, as the last. Adding one that the vhost has does nothing. */
-  readonly add: (token?: string | Redacted.Redacted) => Effect.Effect<Redacted.Redacted, InvalidVhostTokenError>
-  /** Removes a token, and returns it; `undefined` if the vhost does not have it. Fails for the last one. */
-  readonly remove: (token: string | Redacted.Redacted) => Effect.Effect<VhostToken | undefined, InvalidVhostTokenError>
-  /** Replaces all tokens by a new random one, which is returned, and returns those that were there. */
-  readonly regenerate: Effect.Effect<{ readonly token: Redacted.Redacted; readonly removed: ReadonlyArray<VhostToken> }>
-  /** What is stored of them. */
-  readonly stored: () => { readonly token: Redacted.Redacted; readonly otherTokens?: Redacted.Redacted }
+  /** Replaces them by others, at least one, and returns those that are removed by that. */
+  readonly set: (tokens: ReadonlyArray<Redacted.Redacted>) => ReadonlyArray<VhostToken>
+}
+
+/**
+ * What becomes of access tokens, and what that is told with.
+ *
+ * @since 0.1.0
+ */
+export interface Decision<out A> {
+  /** The same array if nothing changes. */
+  readonly tokens: ReadonlyArray<Redacted.Redacted>
+  readonly value: A
 }
 
 /**
@@ -53,65 +58,80 @@ export interface VhostTokens {
 export const maxTokens = 10
 
 /**
- * Makes the tokens of a vhost.
+ * Makes the tokens of a vhost, at least one. One that is given twice counts once.
  *
  * @since 0.1.0
  */
-export const make = (options: {
-  readonly path: string
-  /** Called when they have changed. */
-  readonly onChange: () => void
-  /** At least one. */
-  readonly tokens: ReadonlyArray<Redacted.Redacted>
-}): VhostTokens => {
-  const { onChange, path } = options
-  const tokens: Array<VhostToken> = []
-  const enter = (value: Redacted.Redacted) => {
-    const token: VhostToken = { value, isRemoved: () => !tokens.includes(token) }
-    tokens.push(token)
-  }
+export const make = (first: ReadonlyArray<Redacted.Redacted>): VhostTokens => {
+  let tokens: ReadonlyArray<VhostToken> = []
   const find = (wanted: Redacted.Redacted) => tokens.filter(({ value }) => isSame(value, wanted))[0]
-  const reject = (detail: string) => Effect.fail(new InvalidVhostTokenError({ path, detail }))
-
-  for (const token of options.tokens) if (find(token) === undefined) enter(token)
+  const enter = (value: Redacted.Redacted): VhostToken => {
+    const token: VhostToken = { value, isRemoved: () => !tokens.includes(token) }
+    return token
+  }
+  const set = (given: ReadonlyArray<Redacted.Redacted>) => {
+    const before = tokens
+    tokens = unique(given).map((value) => find(value) ?? enter(value))
+    return before.filter((token) => token.isRemoved())
+  }
+  set(first)
   return {
     list: () => tokens.map(({ value }) => value) as [Redacted.Redacted, ...Array<Redacted.Redacted>],
     find,
-    stored: () => {
-      const [current, ...others] = tokens.map(({ value }) => Redacted.value(value))
-      return {
-        token: Redacted.make(current!),
-        ...others.length > 0 && { otherTokens: Redacted.make(others.join(" ")) }
-      }
-    },
-    add: (given = random()) =>
-      Effect.suspend(() => {
-        const token = redacted(given)
-        if (!isAccessToken(Redacted.value(token))) return reject(malformed)
-        if (find(token) !== undefined) return Effect.succeed(token)
-        if (tokens.length >= maxTokens) return reject(`it has ${maxTokens}, the limit; remove one first`)
-        enter(token)
-        onChange()
-        return Effect.succeed(token)
-      }),
-    remove: (given) =>
-      Effect.suspend(() => {
-        const token = find(redacted(given))
-        if (token === undefined) return Effect.undefined
-        if (tokens.length === 1) return reject("it has no other one; add one first")
-        tokens.splice(tokens.indexOf(token), 1)
-        onChange()
-        return Effect.succeed(token)
-      }),
-    regenerate: Effect.sync(() => {
-      const token = random()
-      const removed = tokens.splice(0)
-      enter(token)
-      onChange()
-      return { token, removed }
-    })
+    set
   }
 }
+
+/**
+ * Adds a token, by default a random one, as the last. Adding one that is there changes nothing.
+ *
+ * @since 0.1.0
+ */
+export const adding = (
+  path: string,
+  tokens: ReadonlyArray<Redacted.Redacted>,
+  given: string | Redacted.Redacted = random()
+): Result.Result<Decision<Redacted.Redacted>, InvalidVhostTokenError> => {
+  const token = redacted(given)
+  if (!isAccessToken(Redacted.value(token))) return reject(path, malformed)
+  if (has(tokens, token)) return Result.succeed({ tokens, value: token })
+  if (tokens.length >= maxTokens) return reject(path, `it has ${maxTokens}, the limit; remove one first`)
+  return Result.succeed({ tokens: [...tokens, token], value: token })
+}
+
+/**
+ * Removes a token, and tells whether it is there. Fails for the only one.
+ *
+ * @since 0.1.0
+ */
+export const removing = (
+  path: string,
+  tokens: ReadonlyArray<Redacted.Redacted>,
+  given: string | Redacted.Redacted
+): Result.Result<Decision<boolean>, InvalidVhostTokenError> => {
+  const token = redacted(given)
+  if (!has(tokens, token)) return Result.succeed({ tokens, value: false })
+  if (tokens.length === 1) return reject(path, "it has no other one; add one first")
+  return Result.succeed({ tokens: tokens.filter((one) => !isSame(one, token)), value: true })
+}
+
+/**
+ * Each token once, where it is first.
+ *
+ * @since 0.1.0
+ */
+export const unique = (tokens: ReadonlyArray<Redacted.Redacted>): ReadonlyArray<Redacted.Redacted> =>
+  tokens.filter((token, index) => !has(tokens.slice(0, index), token))
+
+/**
+ * Whether a token is among these.
+ *
+ * @since 0.1.0
+ */
+export const has = (tokens: ReadonlyArray<Redacted.Redacted>, token: Redacted.Redacted): boolean =>
+  tokens.filter((one) => isSame(one, token)).length > 0
+
+const reject = (path: string, detail: string) => Result.fail(new InvalidVhostTokenError({ path, detail }))
 
 /**
  * What an access token has to be.

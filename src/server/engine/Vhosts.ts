@@ -2,8 +2,9 @@
  * The vhosts of a broker. They are isolated from each other, each with its access token, channels, workers and single access
  * tokens. This is the engine's own view of them; what applications see is in `server/Vhosts.ts`.
  *
- * The vhosts are the restored ones and those of the configuration. A vhost that is in both keeps its restored
- * token unless the configuration has one, and has the channels of both. If there is no vhost at all, `defaultVhost` is added.
+ * The vhosts are those that are registered, by an earlier broker in its store or by other nodes, and those of the configuration. A
+ * vhost that is in both has the channels of both. It keeps its restored token unless the configuration has one, and always keeps
+ * those that other nodes have. If there is no vhost at all, `defaultVhost` is added.
  *
  * Two background fibers send heartbeats to workers and redeliver events. They sleep while there is nothing to do. A defect in
  * them is logged as an error, and they are restarted.
@@ -16,42 +17,49 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { constVoid } from "effect/Function"
 import * as Iterable from "effect/Iterable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
-import { isAccessToken, isVhostPath } from "../../protocol/Endpoint.ts"
 import type { Identity } from "../../protocol/Identity.ts"
 import { type InternalError, type InvalidChannelNameError, UnauthorizedError } from "../../protocol/KosmonautError.ts"
-import { BrokerConfig, type VhostOptions } from "../BrokerConfig.ts"
-import { InvalidVhostError, type InvalidVhostTokenError, VhostExistsError, VhostNotFoundError } from "../BrokerError.ts"
+import { BrokerConfig, type ChannelRule, type VhostOptions } from "../BrokerConfig.ts"
+import {
+  type InvalidOptionError,
+  InvalidVhostError,
+  type InvalidVhostTokenError,
+  VhostExistsError,
+  VhostNotFoundError
+} from "../BrokerError.ts"
 import * as AccessTokens from "./AccessTokens.ts"
 import * as Authentications from "./Authentications.ts"
 import * as Browsers from "./Browsers.ts"
 import * as Calls from "./Calls.ts"
 import * as Channels from "./Channels.ts"
-import { Cluster } from "./Cluster.ts"
 import * as DeadLetters from "./DeadLetters.ts"
 import * as Background from "./internal/background.ts"
+import * as GivenVhosts from "./internal/givenVhosts.ts"
 import * as History from "./internal/history.ts"
 import * as Limits from "./internal/limits.ts"
 import * as Metrics from "./internal/metrics.ts"
+import * as NodeLoad from "./internal/nodeLoad.ts"
 import * as Patterns from "./internal/patterns.ts"
+import * as Registry from "./internal/registry.ts"
 import * as Rules from "./internal/rules.ts"
 import * as StoredVhosts from "./internal/storedVhosts.ts"
 import * as TokenRotation from "./internal/tokenRotation.ts"
 import * as VhostParts from "./internal/vhostParts.ts"
 import * as VhostRules from "./internal/vhostRules.ts"
+import * as VhostSettings from "./internal/vhostSettings.ts"
 import type { VhostState } from "./internal/vhostState.ts"
 import * as Warnings from "./internal/warnings.ts"
-import * as Journal from "./Journal.ts"
+import type * as Journal from "./Journal.ts"
 import * as Lobby from "./Lobby.ts"
 import type { Log } from "./Log.ts"
 import type * as Replay from "./Replay.ts"
 import * as ResponseCache from "./ResponseCache.ts"
+import { type Registered, SharedVhosts } from "./SharedVhosts.ts"
 import * as StatelessTokens from "./StatelessTokens.ts"
 import * as VhostTokens from "./VhostTokens.ts"
 
@@ -68,9 +76,11 @@ export interface Vhost {
   readonly token: Redacted.Redacted
   readonly channels: Channels.Channels
   /** The rules of its channels, without those of the broker. */
-  readonly channelRules: VhostRules.Settable["channelRules"]
+  readonly channelRules: () => ReadonlyArray<ChannelRule>
   /** Sets the rules of its channels, and those of the broker after them. */
-  readonly setChannelRules: VhostRules.Settable["setChannelRules"]
+  readonly setChannelRules: (
+    rules: ReadonlyArray<ChannelRule>
+  ) => Effect.Effect<void, InvalidOptionError | InternalError>
   readonly accessTokens: AccessTokens.AccessTokens
   /** The authentications that end by themselves. */
   readonly authentications: Authentications.Authentications
@@ -141,67 +151,105 @@ export class Vhosts extends Context.Service<Vhosts, {
 }>()("kosmonaut/server/engine/Vhosts") {}
 
 /**
- * Makes the registry, with the vhosts of the configuration and the restored ones.
+ * Makes the registry, with the vhosts of the configuration and those that are registered already.
  *
  * @since 0.1.0
  */
 export const make = Effect.gen(function*() {
   const config = yield* BrokerConfig
-  const { restored, ...storage } = yield* VhostParts.openStore
-  const registry = yield* makeRegistry(storage)
-  const { enter, vhosts } = registry
-  const rulesOf = ({ channelRules, path }: VhostOptions, stored?: StoredVhosts.StoredVhost) =>
-    Effect.mapError(
-      Effect.fromResult(registry.rulesOf(channelRules, stored?.rules)),
-      ({ message }) => new InvalidVhostError({ path, detail: message })
-    )
-
-  const add: Vhosts["Service"]["add"] = Effect.fnUntraced(function*(options) {
-    const tokens = TokenRotation.tokensOf(options, [VhostTokens.random()])
-    yield* check(options.path, tokens)
-    if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
-    const vhost = yield* enter({ path: options.path, given: tokens, rules: yield* rulesOf(options) })
-    yield* Effect.onError(openAll(vhost, options), () => registry.abandon(vhost))
-    yield* vhost.journal.persisted
-    return vhost
+  const store = yield* VhostParts.openStore
+  const shared = Option.getOrUndefined(yield* Effect.serviceOption(SharedVhosts))
+  const registered = shared ?? store.local.vhosts
+  const listeners = TokenRotation.makeListeners(config.shutdownTimeout)
+  const own = yield* makeVhosts(store, (...args) => registry.setRules(...args))
+  const { enter, removeUnsafe, rulesOf, vhosts } = own
+  const registry: Registry.Registry<Entered> = yield* Registry.make<Entered>({
+    registered,
+    isShared: shared !== undefined,
+    vhosts,
+    enter: (path, registered, rules) => enter({ path, registered, rules }),
+    removeUnsafe,
+    rulesOf,
+    end: listeners.end
   })
-  const restore = Effect.fnUntraced(function*(options: VhostOptions, stored: StoredVhosts.StoredVhost) {
-    const tokens = TokenRotation.tokensOf(options, stored.tokens)
-    yield* check(options.path, tokens)
-    if (vhosts.has(options.path)) return yield* new VhostExistsError({ path: options.path })
-    const rules = yield* rulesOf(options, stored)
-    yield* openAll(yield* enter({ path: options.path, given: tokens, rules, stored }), options)
-  })
-  const find = (path: string) =>
-    Effect.suspend(() => {
-      const entry = vhosts.get(path)
-      return entry === undefined ? Effect.fail(new VhostNotFoundError({ path })) : Effect.succeed(entry)
-    })
+  const rules = GivenVhosts.rules(rulesOf)
+  const add = makeAdd(registry, rules)
+  const restore = makeRestore(registered, own, rules, shared !== undefined)
+  const begin = (options: VhostOptions) =>
+    Effect.flatMap(registered.load, (all) => {
+      const { path } = options
+      const known = all.get(path)
+      if (vhosts.has(path)) return Effect.fail(new VhostExistsError({ path }))
+      return known === undefined ? add(options) : restore(options, known, store.restored.get(path))
+      // Another node may have added or changed it in between.
+    }).pipe(Effect.retry({ while: ({ _tag }) => _tag === "VhostExistsError" && !vhosts.has(options.path) }))
 
-  yield* Effect.forEach(configured(config, restored), (options) => {
-    const stored = restored.get(options.path)
-    return stored === undefined ? add(options) : restore(options, stored)
-  }, { discard: true })
-  for (const [path, stored] of restored) {
-    const rules = yield* rulesOf({ path }, stored)
-    if (!vhosts.has(path)) yield* enter({ path, given: stored.tokens, rules, stored })
-    yield* Effect.logInfo(`The vhost ${path} is restored: ${StoredVhosts.describe(stored)}`)
+  yield* Effect.forEach(GivenVhosts.of(config, yield* registered.load), begin, { discard: true })
+  for (const [path, known] of yield* registered.load) {
+    const stored = store.restored.get(path)
+    if (!vhosts.has(path)) {
+      yield* enter({ path, registered: known, rules: yield* rules({ path }, known.rules), stored })
+    }
+    if (stored !== undefined) yield* Effect.logInfo(`The vhost ${path} is restored: ${StoredVhosts.describe(stored)}`)
     // Until then its channels with history have no positions. If the storage fails, the log says so.
     yield* Effect.ignore(vhosts.get(path)?.vhost.journal.persisted ?? Effect.void)
   }
+  yield* Effect.forkScoped(registry.follow)
   return Vhosts.of({
     add,
-    get: (path) => Effect.map(find(path), ({ vhost }) => vhost),
+    get: (path) =>
+      Effect.suspend(() => {
+        const entry = vhosts.get(path)
+        return entry === undefined ? Effect.fail(new VhostNotFoundError({ path })) : Effect.succeed(entry.vhost)
+      }),
     list: Effect.sync(() => Array.from(vhosts.values(), ({ vhost }) => vhost)),
-    ...TokenRotation.make(find, config.shutdownTimeout),
-    remove: Effect.fnUntraced(function*(path) {
-      const entry = yield* find(path)
-      yield* registry.remove(entry)
-      yield* entry.vhost.journal.persisted
-    }),
-    authorize: (identity) => Effect.suspend(() => authorize(vhosts, identity))
+    ...TokenRotation.make(registry.changeTokens, listeners),
+    onTokenRemoved: listeners.onTokenRemoved,
+    remove: registry.remove,
+    authorize: (identity) => {
+      const authorized = Effect.suspend(() => authorize(vhosts, identity))
+      // Another node may have added the token a moment ago.
+      return shared === undefined
+        ? authorized
+        : Effect.catch(authorized, () => Effect.andThen(registry.refreshed, authorized))
+    }
   })
 })
+
+const makeAdd = (registry: Registry.Registry<Entered>, rulesOf: GivenVhosts.CheckedRules): Vhosts["Service"]["add"] =>
+  Effect.fnUntraced(function*(options) {
+    const { path } = options
+    const tokens = GivenVhosts.tokensOf(options, [VhostTokens.random()])
+    yield* GivenVhosts.check(path, tokens)
+    const rules = yield* rulesOf(options)
+    const { vhost } = yield* registry.add(path, { tokens, rules: VhostRules.textOf(rules) }, rules)
+    yield* Effect.onError(GivenVhosts.openAll(vhost, options), () => Effect.ignore(registry.remove(path)))
+    yield* vhost.journal.persisted
+    return vhost
+  })
+
+// Of a vhost that is registered and in the options, too.
+const makeRestore = (
+  { change }: SharedVhosts["Service"],
+  { enter }: Effect.Success<ReturnType<typeof makeVhosts>>,
+  rulesOf: GivenVhosts.CheckedRules,
+  isShared: boolean
+) =>
+  Effect.fnUntraced(function*(options: VhostOptions, known: Registered, stored: StoredVhosts.StoredVhost | undefined) {
+    const { path } = options
+    const tokens = isShared ? known.tokens : GivenVhosts.tokensOf(options, known.tokens)
+    yield* GivenVhosts.check(path, tokens)
+    if (isShared) yield* GivenVhosts.warnOfToken(options, tokens)
+    const rules = yield* rulesOf(options, known.rules)
+    const settings = { tokens, rules: VhostRules.textOf(rules) }
+    const isSame = tokens === known.tokens && settings.rules === known.rules
+    const version = isSame ? known.version : yield* change(path, known.version, settings)
+    if (version === undefined) return yield* new VhostExistsError({ path })
+    const { created } = known
+    const { vhost } = yield* enter({ path, registered: { ...settings, version, created }, rules, stored })
+    yield* GivenVhosts.openAll(vhost, options)
+    return vhost
+  })
 
 const authorize = (
   vhosts: ReadonlyMap<string, Entered>,
@@ -220,50 +268,56 @@ const authorize = (
  */
 export const layer = Layer.effect(Vhosts, make)
 
-/** A vhost of the registry. */
+/** A vhost of this broker. */
 interface Entered {
   readonly vhost: Vhost
+  readonly settings: VhostSettings.VhostSettings
   readonly removed: Deferred.Deferred<void>
   readonly warnings: Warnings.Warnings
   readonly log: Log
   readonly state: VhostState
   readonly logScope: Scope.Closeable
 }
+
 // The vhosts by their paths, and their background fibers.
-const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: VhostParts.Storage) {
+const makeVhosts = Effect.fnUntraced(function*(
+  { isComplete, local }: Effect.Success<typeof VhostParts.openStore>,
+  setRules: Registry.Registry<Entered>["setRules"]
+) {
   const config = yield* BrokerConfig
   const clock = yield* Clock.Clock
   const onDefect = logNotSent(Effect.runForkWith(yield* Effect.context<never>()))
   const sharedTokens = Option.getOrUndefined(yield* Effect.serviceOption(AccessTokens.SharedAccessTokens))
   const vhosts = new Map<string, Entered>()
   const lags = Metrics.makeLags(yield* Effect.context<never>())
-  const shared = { clock, patterns: Patterns.make(), lags, verifier: yield* StatelessTokens.Verifier }
+  const common = { clock, patterns: Patterns.make(), lags, verifier: yield* StatelessTokens.Verifier }
   // The configuration that a vhost exposes must not contain the tokens of others.
   const limitsOnly = { ...config, vhosts: [], defaultVhost: undefined }
   const rulesOf = VhostRules.make(yield* Effect.fromResult(Rules.make(config.channelRules, config)), config)
   const limits = { ...Limits.fromConfig(config), history: History.makeTotal(config.history.totalSize) }
   let totalsOfRemoved = Metrics.nothing
   const { wake, ...work } = Background.make(config.heartbeat.interval, clock, () => vhosts.values())
-  const queues = yield* VhostParts.sharedQueues
-  const parts = yield* VhostParts.makeParts(queues, isComplete)
+  const shared = yield* VhostParts.shared
+  const parts = yield* VhostParts.makeParts(shared, isComplete)
 
-  const alone = Semaphore.makeUnsafe(1).withPermits(1)
-  const enter = Effect.fnUntraced(function*(entering: VhostParts.Entering) {
-    const { path, rules, stored } = entering
-    if (vhosts.has(path)) return yield* new VhostExistsError({ path })
-    const journal = journalOf(path)
-    const own = { ...limits, ...shared, path, rules: rules.all, journal, wake }
+  const enter = Effect.fnUntraced(function*({ path, registered, rules, stored }: VhostParts.Entering) {
+    const journal = local.journalOf(path)
+    const name = VhostParts.sharedName(path, registered)
+    const own = { ...limits, ...common, path, name, rules: rules.all, journal, wake }
     const { deadLetters, lobby, log, logScope, replay, state } = yield* parts({ ...own, onDefect }, stored)
     const removed = Deferred.makeUnsafe<void>()
-    const channels = Channels.make(state, log)
+    const settings = VhostSettings.make(registered, rules, rulesOf)
+    const { tokens } = settings
     const vhost: Vhost = {
       path,
-      ...VhostParts.makeSettings(entering, { channels, journal, rulesOf }),
+      tokens,
       get token() {
-        return vhost.tokens.list()[0]
+        return tokens.list()[0]
       },
-      channels,
-      accessTokens: accessTokensOf(sharedTokens, path, { ...own, issued: stored?.issued }),
+      channels: Channels.make(state, log),
+      channelRules: () => settings.rules().own,
+      setChannelRules: (rules) => setRules(path, registered.created, rules),
+      accessTokens: accessTokensOf(sharedTokens, name, { ...own, issued: stored?.issued }),
       authentications: Authentications.make(clock, wake),
       lobby,
       ...replay,
@@ -277,103 +331,58 @@ const makeRegistry = Effect.fnUntraced(function*({ isComplete, journalOf }: Vhos
       isRemoved: () => vhosts.get(path)?.vhost !== vhost
     }
     const warnings = Warnings.make(path, lobby, deadLetters, clock)
-    vhosts.set(path, { vhost, removed, warnings, log, state, logScope })
-    return vhost
+    const entered: Entered = { vhost, settings, removed, warnings, log, state, logScope }
+    vhosts.set(path, entered)
+    return entered
   })
-  const removal = makeRemoval(vhosts, queues, config, (vhost) => {
+  const removeUnsafe = makeRemove(vhosts, shared, config, (vhost) => {
     totalsOfRemoved = Metrics.add(totalsOfRemoved, vhost)
   })
 
-  const all = () => Iterable.map(vhosts.values(), ({ vhost }) => vhost)
-  yield* report(all)
-  yield* Metrics.register(all, () => totalsOfRemoved)
-  yield* Effect.forkScoped(work.heartbeats)
-  yield* Effect.forkScoped(work.redeliveries)
-  return { vhosts, rulesOf, enter: (entering: VhostParts.Entering) => alone(enter(entering)), ...removal }
+  yield* watch(vhosts, work, () => totalsOfRemoved)
+  return { vhosts, rulesOf, enter, removeUnsafe }
 })
 
-const makeRemoval = (
+const watch = Effect.fnUntraced(function*(
+  vhosts: ReadonlyMap<string, Entered>,
+  { heartbeats, redeliveries }: Omit<Background.Background, "wake">,
+  totalsOfRemoved: () => Metrics.Totals
+) {
+  const all = () => Iterable.map(vhosts.values(), ({ vhost }) => vhost)
+  yield* NodeLoad.report(all)
+  yield* Metrics.register(all, totalsOfRemoved)
+  yield* Effect.forkScoped(heartbeats)
+  yield* Effect.forkScoped(redeliveries)
+})
+
+// One synchronous step, so that an interruption cannot leave the vhost half removed. The effect ends its workers and its log.
+const makeRemove = (
   vhosts: Map<string, Entered>,
-  queues: Effect.Success<typeof VhostParts.sharedQueues>,
+  shared: VhostParts.Shared,
   { shutdownTimeout }: BrokerConfig["Service"],
   onRemoved: (vhost: Vhost) => void
-) => {
-  const leave = (vhost: Vhost): Effect.Effect<void> => {
-    const entered = vhosts.get(vhost.path)
-    // First, so that nothing is recorded of what it deletes anyway.
-    vhost.journal.deleted("Vhost", vhost.path)
-    History.release(entered?.state.histories)
-    vhosts.delete(vhost.path)
-    return entered === undefined ? Effect.void : Scope.close(entered.logScope, Exit.void)
-  }
-  return {
-    abandon: (vhost: Vhost) => Effect.andThen(Effect.suspend(() => leave(vhost)), queues.stop(vhost.path)),
-    // One synchronous step, so that an interruption cannot leave the vhost half removed. The effect ends its workers and its log.
-    remove: ({ removed, vhost }: Entered): Effect.Effect<void> => {
-      const left = leave(vhost)
-      // From now on nobody watches their deadlines.
-      vhost.lobby.endRequestsUnsafe("its vhost was removed")
-      onRemoved(vhost)
-      Deferred.doneUnsafe(removed, Exit.void)
-      const dismissed = Effect.timeoutOption(vhost.lobby.dismissAll, shutdownTimeout)
-      return Effect.andThen(Effect.ensuring(dismissed, left), queues.remove(vhost.path))
-    }
-  }
-}
-
-// What this node has to do, for the lists of other nodes.
-const report = (vhosts: () => Iterable<Vhost>) =>
-  Effect.map(
-    Effect.serviceOption(Cluster),
-    Option.match({
-      onNone: constVoid,
-      onSome: (cluster) => {
-        const sum = (count: (vhost: Vhost) => number) =>
-          Iterable.reduce(vhosts(), 0, (total, vhost) => total + count(vhost))
-        cluster.report(() => ({
-          browsers: sum(({ browsers }) => browsers.countOwn()),
-          workers: sum(({ lobby }) => lobby.counters.workers)
-        }))
-      }
-    })
+) =>
+({ logScope, removed, settings, state, vhost }: Entered): Effect.Effect<void> => {
+  History.release(state.histories)
+  vhosts.delete(vhost.path)
+  // From now on nobody watches their deadlines.
+  vhost.lobby.endRequestsUnsafe("its vhost was removed")
+  onRemoved(vhost)
+  Deferred.doneUnsafe(removed, Exit.void)
+  return Effect.timeoutOption(vhost.lobby.dismissAll, shutdownTimeout).pipe(
+    Effect.ensuring(Scope.close(logScope, Exit.void)),
+    Effect.andThen(shared.remove(VhostParts.sharedName(vhost.path, settings.registered())))
   )
+}
 
 const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: unknown): void =>
   void run(Effect.logError("An event or the result of a request was not sent", defect))
-// The default vhost applies if there is no other one, or if it was restored: its token may have changed.
-const configured = (
-  { defaultVhost, vhosts }: BrokerConfig["Service"],
-  restored: ReadonlyMap<string, StoredVhosts.StoredVhost>
-) =>
-  vhosts.length === 0 && defaultVhost !== undefined && (restored.size === 0 || restored.has(defaultVhost.path))
-    ? [defaultVhost]
-    : vhosts
-
-// The admin endpoint has other things there.
-const reserved = ["api", "metrics", "health", "ready"]
-
-const check = (path: string, tokens: ReadonlyArray<Redacted.Redacted>): Effect.Effect<void, InvalidVhostError> => {
-  const detail = !isVhostPath(path)
-    ? "a path is / and words of letters, digits, _ and -, up to 128"
-    : reserved.includes(path.split("/")[1]!)
-    ? `a path cannot begin with ${reserved.map((word) => `/${word}`).join(", ")}`
-    : !tokens.every((token) => isAccessToken(Redacted.value(token)))
-    ? VhostTokens.malformed
-    : tokens.length > VhostTokens.maxTokens
-    ? `a vhost has at most ${VhostTokens.maxTokens} access tokens`
-    : undefined
-  return detail === undefined ? Effect.void : Effect.fail(new InvalidVhostError({ path, detail }))
-}
-
-const openAll = ({ channels }: Vhost, options: VhostOptions) =>
-  Effect.forEach(options.channels ?? [], channels.open, { discard: true })
-
 // Single access tokens are those of all nodes in a cluster; stateless ones are nobody's.
 const accessTokensOf = (
   shared: AccessTokens.SharedAccessTokens["Service"] | undefined,
-  path: string,
+  name: string,
   options: AccessTokens.Shared & Parameters<typeof AccessTokens.make>[0] & Parameters<typeof StatelessTokens.make>[0]
 ): AccessTokens.AccessTokens =>
   shared === undefined
     ? AccessTokens.make(options)
-    : { ...shared.tokensOf(path, options), ...StatelessTokens.make(options) }
+    : { ...shared.tokensOf(name, options), ...StatelessTokens.make(options) }

@@ -43,6 +43,8 @@ const functions = {
   openChannels: (prefix: string, count: number): void => {
     for (let i = 0; i < count; i++) Effect.runSync(vhost!.channels.open(`${prefix}-${i}`))
   },
+  /** Waits until this node has applied what all nodes have done. */
+  settled: async (): Promise<void> => void await Effect.runPromise(vhost!.channels.list),
   /** Broadcasts so many times. */
   broadcast: (channel: string, count: number): void => {
     for (let n = 0; n < count; n++) {

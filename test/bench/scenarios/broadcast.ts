@@ -1,10 +1,9 @@
 /**
  * Requests a second: broadcasts to a channel that nobody is on, by any number of fibers at once.
  */
-import { execFileSync, spawn } from "node:child_process"
-import * as Net from "node:net"
 import { type Bench, type Contestant, perSecond, rate } from "../harness/Bench.ts"
 import { start } from "../harness/party.ts"
+import * as Redis from "../harness/redis.ts"
 import type * as BrokerParty from "../parties/broker.ts"
 import type * as ClientParty from "../parties/client.ts"
 import type * as RedisParty from "../parties/redis.ts"
@@ -46,42 +45,15 @@ export const run = async (bench: Bench): Promise<void> => {
   for (const party of [broker, client, rawServer, rawClient, ...redis === undefined ? [] : [redis]]) await party.stop()
 }
 
-/** On the machine or not: it is no package of npm. */
-const redisServer = "redis-server"
-
-/** Which Redis there is to compare with, if there is one. */
-export const redisVersion = (): string | undefined => {
-  try {
-    return /v=(\S+)/.exec(execFileSync(redisServer, ["--version"], { encoding: "utf8", stdio: "pipe" }))?.[1]
-  } catch {
-    return undefined
-  }
-}
-
 const startRedis = async () => {
-  if (redisVersion() === undefined) return undefined
-  const port = await freePort()
-  const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-  const server = spawn(redisServer, args, { stdio: ["ignore", "pipe", "inherit"] })
-  process.on("exit", () => server.kill("SIGKILL"))
-  await new Promise<void>((resolve, reject) => {
-    server.on("exit", () => reject(new Error("redis-server has ended")))
-    server.stdout.on("data", (text) => String(text).includes("Ready to accept connections") && resolve())
-  })
-  const client = await start<RedisParty.Functions>("redis", String(port))
+  const server = await Redis.start()
+  if (server === undefined) return undefined
+  const client = await start<RedisParty.Functions>("redis", String(server.port))
   return {
     client,
     stop: async () => {
       await client.stop()
-      server.kill("SIGKILL")
+      await server.stop()
     }
   }
 }
-
-const freePort = () =>
-  new Promise<number>((resolve) => {
-    const server = Net.createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as Net.AddressInfo
-      server.close(() => resolve(port))
-    })
-  })

@@ -39,6 +39,8 @@ const happening = Arbitrary.all({
       "channel",
       "late",
       "garbage",
+      "flush",
+      "flush",
       "settle",
       "renew",
       "renew",
@@ -106,6 +108,7 @@ const happen = (world: World, wanted: Wanted, { does, random, which }: Happening
       return world.pass(10 ** (which % 5) * (random + 1))
     case "pause":
       // The whole process stands still: the timer comes late.
+      world.flush()
       world.now += 10_000 * which
       if ((world.socket?.endsAt ?? Infinity) <= world.now) world.drop(4501)
       return world.timer <= world.now ? void world.give({ _tag: "Timer" }) : undefined
@@ -117,6 +120,8 @@ const happen = (world: World, wanted: Wanted, { does, random, which }: Happening
       return late(world, which)
     case "garbage":
       return garbage(world, which)
+    case "flush":
+      return world.flush()
     case "settle":
       return world.settle()
     case "renew":
@@ -146,6 +151,7 @@ const toggle = ({ open, socket }: World, channel: string): void => {
 
 // Of a connection, a fetch and a timer that are no longer.
 const late = (world: World, which: number): void => {
+  world.flush()
   const connection = world.machine.connection - 1
   const message = [{ ":connected": { sid: "old", v: 1 } }, { ":authenticated": {} }, {
     ":subscribed": { channel: "room" }
@@ -202,6 +208,7 @@ describe("machine", () => {
     pick([undefined, 5000, 60_000])
   ], ([steps, maxCalls, hasToken, stays, version, expiresIn]) => {
     const world = new World({ maxCalls, hasToken })
+    world.flushesLater = true
     world.expiresIn = expiresIn
     const wanted: Wanted = new Map()
     if (version !== undefined) world.connected(version)

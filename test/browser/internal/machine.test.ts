@@ -213,6 +213,25 @@ describe("calls", () => {
     expect([...world.executed.values()]).toEqual([1, 1, 1])
   })
 
+  it("are one message if they are made at once, and are sent before the connection is closed", () => {
+    world.connected()
+    world.give({ _tag: "Subscribe", channel: "room" })
+    world.settle()
+    world.flushesLater = true
+    for (let count = 0; count < 3; count++) world.call({ kind: "trigger" })
+    expect(sent()).toEqual([])
+    world.flush()
+    expect(world.socket!.toBroker.splice(0).map((text) => JSON.parse(text))).toEqual([[
+      { trigger: { event: "chat/say", id: 1, data: {} } },
+      { trigger: { event: "chat/say", id: 2, data: {} } },
+      { trigger: { event: "chat/say", id: 3, data: {} } }
+    ]])
+    world.call({ kind: "trigger" })
+    const texts = world.socket!.toBroker
+    world.give({ _tag: "Close" })
+    expect(texts).toEqual([`{"trigger":{"event":"chat/say","id":4,"data":{}}}`])
+  })
+
   it("update the data of a subscription, also after a reconnect", () => {
     world.connected()
     world.give({ _tag: "Subscribe", channel: "room", data: `{"n":1}` })

@@ -71,6 +71,9 @@ export class World {
   expiresIn: number | undefined
   /** Everything that is on its way arrives at once when time passes. */
   isPrompt = false
+  /** Whether `Flush` comes when the test says so, or when time passes; else it comes at once. */
+  flushesLater = false
+  #isFlushDue = false
   /** The fetches of tokens that have no response yet. */
   readonly fetches: Array<number> = []
   /** The channels with history, and the broker's log. */
@@ -101,7 +104,15 @@ export class World {
     for (const [call, deadline] of this.deadlines) {
       if (!this.results.has(call)) expect(this.timer, "a pending call has a timer").toBeLessThanOrEqual(deadline)
     }
+    if (!this.flushesLater) this.flush()
     return outputs
+  }
+
+  /** What the user did is done. */
+  flush(): void {
+    if (!this.#isFlushDue) return
+    this.#isFlushDue = false
+    this.give({ _tag: "Flush" })
   }
 
   /** All outputs of a kind, and forgets them. */
@@ -153,6 +164,7 @@ export class World {
 
   /** Time passes, and the timer comes whenever it should. */
   pass(milliseconds: number): void {
+    this.flush()
     const end = this.now + milliseconds
     for (let turns = 0; Math.min(this.timer, this.socket?.endsAt ?? Infinity) <= end; turns++) {
       expect(turns, "the timer does not come without an end").toBeLessThan(10_000)
@@ -240,6 +252,7 @@ export class World {
   settle(): void {
     let turns = 0
     for (let goesOn = true; goesOn;) {
+      this.flush()
       expect(turns++, "messages do not go to and fro without an end").toBeLessThan(1000)
       goesOn = this.fetches.length > 0
       if (goesOn) this.token(this.usual)
@@ -273,6 +286,10 @@ export class World {
         expect(this.socket?.isConnected, "nothing is sent before :connected").toBe(true)
         this.socket!.toBroker.push(output.text)
         this.#mayBeSent(this.socket!, output.text)
+        break
+      case "Flush":
+        expect(this.#isFlushDue, "one flush at a time").toBe(false)
+        this.#isFlushDue = true
         break
       case "SetTimer":
         expect(output.at).not.toBe(this.timer)

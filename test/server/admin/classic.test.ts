@@ -3,6 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
+import * as Vhosts from "../../../src/server/Vhosts.ts"
 import { request } from "../../harness/admin.ts"
 import * as Browser from "../../harness/Browser.ts"
 import { TestBroker, token } from "../../harness/TestBroker.ts"
@@ -63,7 +64,7 @@ describe("the REST interface of the original", () => {
   it.live("regenerates the access token of a vhost, and the old ones are none any more", () =>
     Effect.gen(function*() {
       const { vhost } = yield* TestBroker
-      const other = yield* vhost.tokens.add()
+      const other = yield* Vhosts.Vhosts.use(({ addToken }) => addToken("/test"))
       yield* exchange(["PUT /test/token", 302, { location: "/test" }])
       const [made, ...others] = vhost.tokens.list().map(Redacted.value)
       assert.deepEqual(others, [])

@@ -1,15 +1,17 @@
 /** The dashboard in a real browser, before a broker that has something to show. */
 import { assert, describe, it as plain } from "@effect/vitest"
-import { Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { execFileSync } from "node:child_process"
 import type { Page } from "playwright-core"
 import { Client, Kosmonaut, Worker } from "../../../src/index.ts"
 import * as Series from "../../../src/server/admin/internal/page/series.ts"
+import { Broker } from "../../../src/server/index.ts"
 import { freePort } from "../../chaos/processes.ts"
 import { bound, header, send, sendAsStranger } from "../../harness/admin.ts"
 import * as Browser from "../../harness/Browser.ts"
 import { Chromium, describeInChromium, faultsOf } from "../../harness/chromium.ts"
 import { eventually } from "../../harness/eventually.ts"
+import { isInstalled, start as startRedis } from "../../harness/redisServer.ts"
 import { layer, TestBroker, token } from "../../harness/TestBroker.ts"
 import { withBroker } from "../../harness/withBroker.ts"
 
@@ -215,6 +217,32 @@ describeInChromium("the dashboard", (it) => {
       assert.deepEqual(faults, [])
     }))
 })
+
+if (isInstalled) {
+  describeInChromium("the dashboard of a cluster", (it) => {
+    it.effect("lists the nodes where there are several", () =>
+      Effect.gen(function*() {
+        yield* build
+        const { url } = yield* startRedis()
+        const nodeOf = (nodeName: string) =>
+          Effect.map(
+            Layer.build(Layer.fresh(layer({ admin: { port: 0, cookie }, redis: { url }, nodeName }))),
+            (context) => Context.get(context, Broker.Broker)
+          )
+        const one = yield* nodeOf("one")
+        const { faults, page } = yield* open(`${one.admin!.address}/`)
+        yield* logIn(page)
+        yield* shows(page, "#state", "Ready")
+        const nodes = page.locator("section[aria-label=Nodes]")
+        assert.isFalse(yield* Effect.promise(() => nodes.isVisible()))
+        yield* nodeOf("other")
+        yield* shows(page, "section[aria-label=Nodes] tbody", "one (this one)")
+        yield* shows(page, "section[aria-label=Nodes] tbody", "other")
+        assert.isTrue(yield* Effect.promise(() => nodes.isVisible()))
+        assert.deepEqual(faults, [])
+      }))
+  })
+}
 
 describe("what the dashboard is served with", () => {
   plain.live("is a page for people alone, and nothing from elsewhere", () =>

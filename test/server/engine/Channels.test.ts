@@ -156,7 +156,7 @@ describe("Channels", () => {
 
   describe("listing", () => {
     const namesAfter = (channels: Channels.Channels, prefix: string, cursor: number) =>
-      channels.listAfter(prefix, cursor).items.map(({ value }) => value.name)
+      Effect.runSync(channels.listAfter(prefix, cursor)).items.map(({ value }) => value.name)
 
     it.effect("describes a channel, and counts hidden browsers", () =>
       Effect.gen(function*() {
@@ -185,7 +185,7 @@ describe("Channels", () => {
     it.effect("continues from a cursor while channels are opened and closed meanwhile", () =>
       Effect.gen(function*() {
         const channels = yield* make("a", "b", "c", "d")
-        const [, b] = channels.listAfter("", 0).items
+        const [, b] = (yield* channels.listAfter("", 0)).items
         yield* channels.close("a")
         yield* channels.close("b")
         yield* channels.close("c")

@@ -1,15 +1,43 @@
+/**
+ * The dead letters of a vhost: those of a single broker, and those that several nodes share in Redis.
+ */
 import { describe, expect, it } from "@effect/vitest"
-import { Arbitrary, Clock, Effect } from "effect"
+import { Arbitrary, Clock, Effect, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { UndefinedHandlerError } from "../../../src/protocol/KosmonautError.ts"
 import * as DeadLetters from "../../../src/server/engine/DeadLetters.ts"
+import * as SharedDeadLetters from "../../../src/server/engine/internal/sharedDeadLetters.ts"
+import * as SharedQueue from "../../../src/server/engine/internal/sharedQueue.ts"
+import * as Timeline from "../../../src/server/engine/internal/timeline.ts"
+import * as RedisQueue from "../../harness/redisQueue.ts"
+import { isInstalled } from "../../harness/redisServer.ts"
 import { int, oneOf } from "../../protocol/arbitraries.ts"
 
-const make = (options?: Partial<Parameters<typeof DeadLetters.make>[0]>) =>
-  Effect.map(
-    Clock.Clock,
-    (clock) => DeadLetters.make({ deadLetterCapacity: 1000, deadLetterSize: 1_000_000, clock, ...options })
-  )
+type Options = Partial<Pick<Parameters<typeof DeadLetters.make>[0], "deadLetterCapacity" | "deadLetterSize">>
+
+type Makes = (options?: Options) => Effect.Effect<DeadLetters.DeadLetters, never, Scope.Scope>
+
+const standard = { deadLetterCapacity: 1000, deadLetterSize: 1_000_000 }
+
+const makeLocal = (options?: Partial<Parameters<typeof DeadLetters.make>[0]>) =>
+  Effect.map(Clock.Clock, (clock) => DeadLetters.make({ ...standard, clock, ...options }))
+
+const makeShared: Makes = Effect.fnUntraced(function*(options) {
+  const clock = yield* Clock.Clock
+  const redis = yield* Effect.orDie(RedisQueue.make)
+  const { queues } = yield* Effect.orDie(redis.node(() => clock.currentTimeMillisUnsafe()))
+  yield* Effect.forkScoped(queues.listen)
+  const shared = queues.queueOf("/test", { ...RedisQueue.limits, ...standard, ...options })
+  const queue = SharedQueue.make(shared, { deliver: () => {}, timeline: Timeline.make(clock, 500) })
+  yield* Effect.forkScoped(queue.run)
+  return SharedDeadLetters.make(shared, queue).deadLetters
+})
+
+const kinds: ReadonlyArray<readonly [name: string, Makes, runs: number]> = [
+  ["of a single broker", makeLocal, 100],
+  ...isInstalled ? [["of several nodes, in Redis", makeShared, 5] as const] : []
+]
+if (!isInstalled) process.stderr.write(`Skipped the dead letters in Redis: redis-server was not found on the PATH.\n`)
 
 const letter = (id: string, more?: Partial<DeadLetters.DeadLetter>) => ({
   id,
@@ -25,7 +53,7 @@ const addAll = (letters: DeadLetters.DeadLetters, ...ids: ReadonlyArray<string>)
 
 const idsOf = (letters: ReadonlyArray<DeadLetters.DeadLetter>) => letters.map(({ id }) => id)
 
-describe("DeadLetters", () => {
+describe.each(kinds)("the dead letters %s", (_, make, runs) => {
   it.effect("lists dead letters with the time of their failure, the oldest first", () =>
     Effect.gen(function*() {
       const letters = yield* make()
@@ -89,7 +117,7 @@ describe("DeadLetters", () => {
     Effect.gen(function*() {
       const letters = yield* make({ deadLetterSize: 20 })
       yield* letters.add(letter("a", { json: "12", origin: "1", reason: "1" }))
-      yield* letters.add(letter("b", { json: "żż" }))
+      yield* letters.add(letter("b", { json: "12" }))
       yield* letters.add(letter("c", { json: "1234" }))
       expect([idsOf(yield* letters.list), letters.counters.dropped]).toEqual([["a", "b", "c"], 0])
       yield* letters.add(letter("d", { json: "1" }))
@@ -132,17 +160,6 @@ describe("DeadLetters", () => {
       yield* addAll(letters, "d", "e")
       expect(idsOf(yield* letters.list)).toEqual(["c", "d", "e"])
       expect(letters.counters).toMatchObject({ count: 3, dropped: 7, added: 11 })
-    }))
-
-  it.effect("drops restored unhandled ones first", () =>
-    Effect.gen(function*() {
-      const restored = ["a", "u"].map((id) => ({
-        ...letter(id, id === "u" ? { reason: "UndefinedHandlerError: no" } : {}),
-        failedAt: 1
-      }))
-      const letters = yield* make({ deadLetterCapacity: 2, letters: restored })
-      yield* addAll(letters, "b")
-      expect(idsOf(yield* letters.list)).toEqual(["a", "b"])
     }))
 
   it.effect("has the time of the failure in whole milliseconds", () =>
@@ -205,5 +222,27 @@ describe("DeadLetters", () => {
         expect(idsOf(yield* letters.list)).toEqual(model.map(({ id }) => id))
         expect(letters.counters).toMatchObject({ count: model.length, dropped })
       }
+    }), { arbitrary: { runs } })
+})
+
+describe("the dead letters of a single broker", () => {
+  it.effect("drops restored unhandled ones first", () =>
+    Effect.gen(function*() {
+      const restored = ["a", "u"].map((id) => ({
+        ...letter(id, id === "u" ? { reason: "UndefinedHandlerError: no" } : {}),
+        failedAt: 1
+      }))
+      const letters = yield* makeLocal({ deadLetterCapacity: 2, letters: restored })
+      yield* addAll(letters, "b")
+      expect(idsOf(yield* letters.list)).toEqual(["a", "b"])
+    }))
+
+  it.effect("count two bytes for each character", () =>
+    Effect.gen(function*() {
+      const letters = yield* makeLocal({ deadLetterSize: 8 })
+      yield* letters.add(letter("a", { json: "żż" }))
+      yield* letters.add(letter("b", { json: "żż" }))
+      yield* letters.add(letter("c", { json: "ż" }))
+      expect(idsOf(yield* letters.list)).toEqual(["b", "c"])
     }))
 })

@@ -47,7 +47,7 @@ const makeState = (browsers: Record<typeof sids[number], Browser>, options?: Vho
 /** What always holds. */
 const expectConsistent = (state: VhostState) => {
   const channels = Array.from(state.channels.values(), ({ value }) => value!)
-  const all = channels.flatMap(({ subscriptions }) => Array.from(subscriptions.values(), ({ value }) => value!))
+  const all = channels.flatMap(({ subscriptions }) => Array.from(subscriptions.entries(), ({ value }) => value!))
   expect(state.counters).toMatchObject({ channels: channels.length, subscriptions: all.length })
   expect(state.ordered.size).toBe(channels.length)
   const graces = channels.flatMap(inGrace)
@@ -59,7 +59,7 @@ const expectConsistent = (state: VhostState) => {
   for (const channel of channels) {
     const { membersOf, subscriptions, visible } = channel
     const away = inGrace(channel).flatMap(({ member }) => member?.value ?? [])
-    const own = Array.from(subscriptions.values(), ({ value }) => value!)
+    const own = Array.from(subscriptions.entries(), ({ value }) => value!)
     expect(visible.size).toBe(own.filter(({ hidden }) => !hidden).length + away.length)
     const uids = [...own, ...away].flatMap(({ member }) => member === undefined ? [] : [member.uid])
     expect(new Map(membersOf)).toEqual(
@@ -146,7 +146,7 @@ describe("Log", () => {
     const { channels, log } = Vhost.make({ opened: [{ name: "a" }, { name: "b" }] })
     expect(log.head()).toBe(2)
     expect(Exit.isExit(log.commit({ _tag: "OpenChannel", channel: "c" }))).toBe(true)
-    expect(channels.listAfter("", 0).items.map(({ cursor, value }) => [cursor, value.name])).toEqual([
+    expect(Effect.runSync(channels.listAfter("", 0)).items.map(({ cursor, value }) => [cursor, value.name])).toEqual([
       [1, "a"],
       [2, "b"],
       [3, "c"]

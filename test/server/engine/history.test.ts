@@ -106,7 +106,7 @@ describe("History", () => {
     expect([total.size, total.vhosts.size]).toEqual([0, 0])
   }, { arbitrary: { runs: 40, size: 120 } })
 
-  it("counts a text by its bytes where these are more than two for a character", () => {
+  it("counts two bytes for a code unit of a text", () => {
     const total = History.makeTotal(Infinity)
     const vhost = History.make(limits, total, () => 0)
     History.append(vhost, History.open(owner, channelLimits[0], 0), {
@@ -114,6 +114,6 @@ describe("History", () => {
       message: "語".repeat(100),
       exceptSid: undefined
     })
-    expect(total.size).toBe(352 + 300)
+    expect(total.size).toBe(352 + 200)
   })
 })

@@ -242,6 +242,30 @@ const entriesOf = (steps: ReadonlyArray<Step>, isJoined: boolean) => {
 }
 
 describe("replicas", () => {
+  it("are collected in small steps", () => {
+    const { apply, replica } = makeReplica(nodes[2])
+    const count = 20_000
+    const operations: Array<Operations.Operation> = [{ _tag: "EnterNode", limits }, {
+      _tag: "OpenChannel",
+      channel: "room"
+    }]
+    for (let n = 0; n < count; n++) {
+      const browser = FakeBrowser.make(`${n}`, undefined, 1)
+      operations.push(
+        { _tag: "EnterBrowser", sid: browser.sid, version: 1 },
+        { _tag: "Join", channel: "room", browser, permission: undefined, hidden: false, data: {} }
+      )
+    }
+    apply({ offset: 1, time: 0, node: nodes[0], entry: Replica.entryOf(1, operations.map(Operations.write)) })
+    const steps = Snapshot.collect(replica)
+    let number = 1
+    let step = steps.next()
+    for (; step.done !== true; number++) step = steps.next()
+    // Browsers, and subscriptions.
+    expect(number).toBeGreaterThan(2 * count / 1000)
+    expect([...step.value].length).toBeGreaterThan(2 * count)
+  })
+
   it.prop("of the same entries are equal, and as a single broker that did the same", [
     Arbitrary.array(anyStep, { maxLength: 80 })
   ], ([generated]) => {
@@ -275,7 +299,10 @@ describe("replicas", () => {
     const entries = entriesOf(generated.flatMap(stepsOf), true)
     const whole = makeReplica(nodes[2])
     entries.slice(0, at).forEach(whole.apply)
-    const records = Snapshot.records(whole.replica)
+    const steps = Snapshot.collect(whole.replica)
+    let step = steps.next()
+    while (step.done !== true) step = steps.next()
+    const records = step.value
     const { lifecycle, nodes: living, offset, time } = whole.replica
     const head = [lifecycle, [...living], offset, time]
     const before = settledOf(whole.replica.state)

@@ -1,13 +1,17 @@
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, vi } from "@effect/vitest"
 import { Clock, Effect, Fiber, Result, Scope } from "effect"
 import { TestClock } from "effect/testing"
+import * as JsonText from "../../../src/protocol/JsonText.ts"
 import type { Event } from "../../../src/protocol/Trigger.ts"
 import * as BrokerConfig from "../../../src/server/BrokerConfig.ts"
 import * as Permission from "../../../src/server/domain/Permission.ts"
 import * as Browsers from "../../../src/server/engine/Browsers.ts"
 import * as Channels from "../../../src/server/engine/Channels.ts"
+import { decide } from "../../../src/server/engine/internal/decisions.ts"
 import * as Limits from "../../../src/server/engine/internal/limits.ts"
+import { RemoteBrowser } from "../../../src/server/engine/internal/remoteBrowser.ts"
 import * as ReplicatedLog from "../../../src/server/engine/internal/replicatedLog.ts"
+import type { Intent } from "../../../src/server/engine/Log.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import { contentOf } from "../../harness/intents.ts"
 import * as SharedLog from "../../harness/sharedLog.ts"
@@ -94,6 +98,33 @@ describe("a log of several nodes", () => {
       expect(heard).toHaveLength(20)
       expect(b.received().filter((message) => Object.hasOwn(message as object, "said"))).toEqual(heard)
       expect(contentsOf(first)).toEqual(contentsOf(second))
+    }))
+
+  it.effect("sends nothing to browsers of other nodes, and writes no message that only they receive", () =>
+    Effect.gen(function*() {
+      const sent = vi.spyOn(RemoteBrowser.prototype, "sendUnsafe")
+      const { first, second } = yield* two
+      const a = yield* first.connect("joe")
+      yield* first.channels.open("room")
+      yield* join(first, "room", a)
+      yield* settled(second)
+      const intents: ReadonlyArray<Intent> = [
+        { _tag: "Broadcast", channel: "room", event: "said", data: JsonText.empty },
+        { _tag: "SendTo", sid: a.sid, event: "direct", data: JsonText.empty },
+        { _tag: "SendToUser", uid: "joe", event: "news", data: JsonText.empty }
+      ]
+      for (const intent of intents) yield* second.log.commit(intent)
+      yield* settled(first)
+      expect(intents.map((intent) => decide(first.state, intent)._tag)).toEqual(["Broadcast", "Sent", "SentToUser"])
+      expect(intents.map((intent) => decide(second.state, intent)._tag)).toEqual([
+        "BroadcastToNobody",
+        "SentElsewhere",
+        "SentElsewhere"
+      ])
+      expect(events(a.received())).toEqual([":subscribed", "said", "direct"])
+      expect(sent).not.toHaveBeenCalled()
+      sent.mockRestore()
+      expect([first, second].map(({ channels }) => channels.counters.deliveries)).toEqual([1, 0])
     }))
 
   it.effect("appends what is committed in one turn as one entry", () =>
@@ -303,6 +334,39 @@ describe("a log of several nodes", () => {
       yield* settled(first, second, third)
       expect(contentsOf(third)).toEqual(contentsOf(first))
       expect((yield* third.channels.history("history-a", { after: 0, limit: 9, maxSize: 1e6 })).entries).toHaveLength(3)
+    }))
+
+  it.effect("collects a snapshot in turns, at one position", () =>
+    Effect.gen(function*() {
+      const shared = SharedLog.make()
+      // Whenever somebody looks at it, 5 ms have passed: each step is a turn.
+      let nanos = 0n
+      const clock = Object.assign(Object.create(yield* Clock.Clock), {
+        monotonicTimeNanosUnsafe: () => nanos += 5_000_000n
+      }) as Clock.Clock
+      const first = yield* makeNode(shared, "00000001", { clock, batch: 1 })
+      const second = yield* makeNode(shared, "00000002")
+      yield* first.channels.open("room")
+      yield* settled(second)
+      const together = { concurrency: "unbounded" } as const
+      const users = Array.from({ length: 3000 }, (_, n) => `user-${n}`)
+      const browsers = yield* Effect.forEach(users, (uid) => second.connect(uid), together)
+      yield* Effect.forEach(browsers, (browser, n) => join(second, "room", browser, users[n]), together)
+      // They leave while it is collected.
+      const data = { text: "x".repeat(60_000) }
+      const fill = Effect.forEach(
+        Array.from({ length: 150 }),
+        () => second.channels.broadcast("history-a", "said", data),
+        { concurrency: 10 }
+      )
+      const leave = Effect.forEach(browsers.slice(0, 500), (browser) => second.browsers.leave(browser, false))
+      yield* Effect.all([fill, leave], { concurrency: 2 })
+      yield* settled(first)
+      yield* Effect.repeat(turns, { until: () => shared.snapshot().offset > 0 })
+      shared.trim(shared.snapshot().offset)
+      const third = yield* makeNode(shared, "00000003")
+      yield* settled(first, second, third)
+      expect(contentsOf(third)).toEqual(contentsOf(first))
     }))
 
   it.effect("begins anew if its position is lost: its browsers come back", () =>

@@ -26,7 +26,7 @@ import * as WebSocket from "./webSocket.ts"
 /** An output that is for the user. */
 export type Notice = Exclude<Output, { readonly _tag: DriverTag }>
 
-type DriverTag = "Connect" | "Disconnect" | "Send" | "SetTimer" | "ClearTimer" | "FetchToken"
+type DriverTag = "Connect" | "Disconnect" | "Send" | "Flush" | "SetTimer" | "ClearTimer" | "FetchToken"
 
 /** A connection that is kept up. */
 export interface Driver {
@@ -92,15 +92,15 @@ export const make = Effect.fnUntraced(function*<R>(
         return connect(output.connection)
       case "Disconnect":
         socket?.closeUnsafe(output.code)
-        socket = undefined
-        return
+        return void (socket = undefined)
       case "Send":
         return socket?.sendUnsafe(output.text)
+      case "Flush":
+        return queueMicrotask(() => giveUnsafe({ _tag: "Flush" }))
       case "SetTimer":
-        return void runTimer(timer(output.at))
       case "ClearTimer":
         // What runs next ends what has run.
-        return void runTimer(Effect.void)
+        return void runTimer("at" in output ? timer(output.at) : Effect.void)
       case "FetchToken":
         return void runFetch(Effect.map(fetched(token, output.fetch), giveUnsafe))
       default:

@@ -58,10 +58,13 @@ const status = Effect.fnUntraced(function*(begun: bigint) {
 const nodesOf = (cluster: Option.Option<Cluster["Service"]>) =>
   Option.match(cluster, {
     onNone: () => Effect.succeed({ nodes: [] }),
-    onSome: ({ nodes }) =>
+    onSome: ({ nodes, self }) =>
       Effect.mapBoth(nodes, {
         onFailure: ({ message }) => new Errors.UnavailableError({ message }),
-        onSuccess: (all) => ({ nodes: all.map(({ lease, ...node }) => ({ ...node, leaseSeconds: lease / 1000 })) })
+        onSuccess: (all) => ({
+          self,
+          nodes: all.map(({ lease, ...node }) => ({ ...node, leaseSeconds: lease / 1000 }))
+        })
       })
   })
 

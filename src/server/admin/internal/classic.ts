@@ -122,16 +122,17 @@ const regenerateToken: Answer = (vhosts, { vhost }) =>
   )
 
 const listChannels: Answer = (vhosts, place) =>
-  Effect.map(find(vhosts, place), (vhost) => {
+  Effect.flatMap(find(vhosts, place), (vhost) => {
     const { path } = vhost
     const { channels } = ofView(vhost)
-    return stream(
-      "channels",
-      Stream.map(Parts.all((cursor) => channels.listAfter("", cursor)), ({ name }) => ({
-        name,
-        links: links({ self: `${path}/channels/${name}`, vhost: path })
-      }))
-    )
+    return Effect.map(Parts.all((cursor) => channels.listAfter("", cursor)), (all) =>
+      stream(
+        "channels",
+        Stream.map(all, ({ name }) => ({
+          name,
+          links: links({ self: `${path}/channels/${name}`, vhost: path })
+        }))
+      ))
   })
 
 const clearChannels: Answer = (vhosts, place) =>
@@ -207,7 +208,7 @@ const json = (value: object, status = 200): Response =>
   HttpServerResponse.text(JSON.stringify(value), { status, contentType })
 
 // A vhost may have 100 000 channels, whose list would be too much for one step.
-const stream = (name: string, items: Stream.Stream<object>): Response =>
+const stream = (name: string, items: Stream.Stream<object, InternalError>): Response =>
   HttpServerResponse.stream(
     items.pipe(
       Stream.map((item) => JSON.stringify(item)),

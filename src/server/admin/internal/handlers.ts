@@ -3,6 +3,7 @@
  */
 
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as Layer from "effect/Layer"
@@ -34,15 +35,12 @@ const orNoChannel =
 const channels = HttpApiBuilder.group(AdminApi, "channels", (handlers) => {
   const tailOf = Tail.make()
   return handlers
-    .handle(
-      "list",
-      ({ params, query }) =>
-        Effect.map(
-          findEngine(params.vhost),
-          ({ channels }) =>
-            Parts.answer(channels.listAfter(query.prefix ?? "", query.after ?? 0), query, (channel) => channel)
-        )
-    )
+    .handle("list", ({ params, query }) =>
+      findEngine(params.vhost).pipe(
+        Effect.flatMap(({ channels }) => channels.listAfter(query.prefix ?? "", query.after ?? 0)),
+        Effect.catchTag("InternalError", unavailable),
+        Effect.map((part) => Parts.answer(part, query, identity))
+      ))
     .handle("get", ({ params: { channel, vhost } }) => describe(vhost, channel))
     .handle("open", ({ params: { channel, vhost } }) =>
       find(vhost).pipe(

@@ -20,13 +20,16 @@ interface Answered<A> {
   readonly next?: number
 }
 
-/** All items of a list, of which one part is read in a step. */
-export const all = <A>(partAfter: (cursor: number) => Part<A>): Stream.Stream<A> =>
-  Stream.paginate(0, (cursor) =>
-    Effect.sync(() => {
-      const { items, next } = partAfter(cursor)
-      return [items.map(({ value }) => value), Option.fromUndefinedOr(next)] as const
-    }))
+/** All items of a list, of which one part is read in a step. Ends with the first one, since that tells whether it can be read. */
+export const all = <A, E>(
+  partAfter: (cursor: number) => Effect.Effect<Part<A>, E>
+): Effect.Effect<Stream.Stream<A, E>, E> =>
+  Effect.map(partAfter(0), (first) =>
+    Stream.paginate(first, ({ items, next }) =>
+      Effect.map(
+        next === undefined ? Effect.undefined : partAfter(next),
+        (part) => [items.map(({ value }) => value), Option.fromUndefinedOr(part)] as const
+      )))
 
 /** A part of the engine's as it is answered: as many items as are asked for, each as `use` has it. */
 export const answer = <A, B>(

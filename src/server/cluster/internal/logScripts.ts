@@ -74,5 +74,14 @@ if before > 0 then
 end
 return 1`)
 
+/**
+ * Deletes a log: `KEYS` are its head, the log, the logs and the nodes that have ended, `ARGV` the node, the vhost, and what begins the
+ * names of its snapshots. One that is being written goes by itself, and so does the one before the last.
+ */
+export const remove = Script.fenced(`local last = redis.call('HGET', KEYS[2], 'snapshot')
+if last then redis.call('UNLINK', ARGV[3] .. last) end
+redis.call('SREM', KEYS[4], ARGV[2])
+return redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[5])`)
+
 /** Writes what the node itself waits for: `KEYS` is its stream, `ARGV` the node and the number. */
 export const probe = Script.fenced(`return redis.call('XADD', KEYS[2], 'MAXLEN', 1, ARGV[2] .. '-0', 'p', '1')`)

@@ -57,7 +57,10 @@ const executeOther = (
   const { channels } = vhost
   switch (command._tag) {
     case "ListChannels":
-      return Effect.sync(() => Listing.channels(channels.listAfter(command.prefix, command.after), maxSize))
+      return Effect.map(
+        channels.listAfter(command.prefix, command.after),
+        (channels) => Listing.channels(channels, maxSize)
+      )
     case "DescribeChannel":
       return Effect.map(channels.describe(command.channel), (info) => responseOf(Listing.channel(info)))
     case "ListSubscribers":

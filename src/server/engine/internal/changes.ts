@@ -5,8 +5,8 @@
  */
 
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
-import type { Browser } from "../../domain/Browser.ts"
-import type { Change, MemberMessages } from "../Log.ts"
+import type { Browser, MemberSubscription } from "../../domain/Browser.ts"
+import type { Change } from "../Log.ts"
 import * as Channel from "./channel.ts"
 import * as Graces from "./graces.ts"
 import * as History from "./history.ts"
@@ -29,6 +29,8 @@ export const apply = (state: VhostState.VhostState, change: Change, position: nu
       return broadcast(state, change, position)
     case "BroadcastToNobody":
       state.counters.broadcasts++
+      return
+    case "SentElsewhere":
       return
     case "ChannelOpened":
       return open(state, change)
@@ -75,13 +77,10 @@ const broadcast = (state: VhostState.VhostState, change: Of<"Broadcast">, positi
   if (channel === undefined) return
   Channel.show(channel, message)
   const sample = state.lags && { lag: state.lags.ofRule(channel.rule.pattern), number: position }
-  if (channel.history === undefined) {
-    state.counters.deliveries += Channel.deliver(channel, message, change, sample)
-    return
-  }
-  const own = History.append(state.histories, channel.history, { position, message, exceptSid })
-  state.counters.deliveries += Channel.deliverAt(channel, own, position, change, sample)
-  VhostState.closeIfUnused(state, channel)
+  const { history } = channel
+  const own = history && History.append(state.histories, history, { position, message, exceptSid })
+  state.counters.deliveries += Channel.deliver(channel, own ?? message, change, sample, history && position)
+  if (history !== undefined) VhostState.closeIfUnused(state, channel)
 }
 
 // Its browsers of version 1 receive it as subscribers of the inbox, all others as if it was sent to each of them.
@@ -92,7 +91,8 @@ const sendToUser = (
 ): void => {
   Inboxes.append(state.inboxes, uid, { position, message })
   const inbox = state.inboxes.attended.get(uid)
-  if (inbox !== undefined) Channel.deliver(inbox, BrokerMessage.toUser(message, position), { key })
+  const isReadHere = inbox !== undefined && inbox.subscriptions.own.size > 0
+  if (isReadHere) Channel.deliver(inbox, BrokerMessage.toUser(message, position), { key })
   for (const browser of state.browsers.find("uid", uid)) if (browser.version === 0) browser.sendUnsafe(message, key)
 }
 
@@ -100,7 +100,7 @@ const close = (state: VhostState.VhostState, { channel: name }: Of<"ChannelClose
   const channel = VhostState.channelOf(state, name)
   if (channel === undefined) return
   const message = BrokerMessage.unsubscribed(name)
-  const browsers = [...channel.subscriptions.keys()]
+  const browsers = channel.subscriptions.browsers()
   for (const browser of browsers) VhostState.removeSubscription(state, channel, browser)
   VhostState.removeChannel(state, channel)
   for (const browser of browsers) browser.sendUnsafe(message)
@@ -136,7 +136,7 @@ const join = (state: VhostState.VhostState, change: Of<"Joined">): void => {
 }
 
 // Browsers of version 0 do not know of updates.
-const announceUpdate = (channel: Channel.Channel, subscription: Member.MemberSubscription): void =>
+const announceUpdate = (channel: Channel.Channel, subscription: MemberSubscription): void =>
   Channel.deliverByVersion(
     channel,
     (version) => version === 0 ? undefined : Member.updated(channel.name, subscription)
@@ -160,17 +160,17 @@ export const listOf = (
 
 const leave = (
   state: VhostState.VhostState,
-  { browser, channel: name, memberLeft, response }: Of<"Left">
+  { browser, channel: name, member, response }: Of<"Left">
 ): void => {
   const channel = VhostState.channelFor(state, name, { uid: state.browsers.uidOf(browser) })
   if (channel === undefined || !VhostState.removeSubscription(state, channel, browser)) return
   if (response !== undefined) browser.sendUnsafe(response)
-  announceLeft(channel, memberLeft)
+  announceLeft(channel, member)
   VhostState.closeIfUnused(state, channel)
 }
 
-const announceLeft = (channel: Channel.Channel, memberLeft: MemberMessages | undefined): void => {
-  if (memberLeft !== undefined) Channel.deliverByVersion(channel, (version) => memberLeft[version])
+const announceLeft = (channel: Channel.Channel, member: MemberSubscription | undefined): void => {
+  if (member !== undefined) Channel.deliverByVersion(channel, (version) => Member.left(channel.name, member, version))
 }
 
 const beginGrace = (state: VhostState.VhostState, { browser, channel: name, until }: Of<"GraceBegun">): void => {
@@ -182,13 +182,13 @@ const beginGrace = (state: VhostState.VhostState, { browser, channel: name, unti
   Graces.begin(state.graces, channel, isMember ? entry : undefined, until)
 }
 
-const endGrace = (state: VhostState.VhostState, { channel: name, memberLeft, sid, uid }: Of<"GraceEnded">): void => {
+const endGrace = (state: VhostState.VhostState, { channel: name, member, sid, uid }: Of<"GraceEnded">): void => {
   const channel = VhostState.channelOf(state, name)
   const grace = channel && Graces.find(channel, uid, sid)
   if (channel === undefined || grace === undefined) return
   Graces.end(state.graces, grace)
   if (grace.item.member !== undefined) VhostState.removeFromList(channel, grace.item.member)
-  announceLeft(channel, memberLeft)
+  announceLeft(channel, member)
   VhostState.closeIfUnused(state, channel)
 }
 

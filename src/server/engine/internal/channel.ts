@@ -12,12 +12,13 @@ import type * as History from "./history.ts"
 import * as Member from "./member.ts"
 import * as OrderedList from "./orderedList.ts"
 import type { Rule } from "./rules.ts"
+import { Subscribers } from "./subscribers.ts"
 
 /** An open channel. */
 export interface Channel {
   readonly name: string
   readonly kind: ChannelName.Kind
-  readonly subscriptions: Map<Browser, OrderedList.Entry<Subscription>>
+  readonly subscriptions: Subscribers
   /** Those that are not hidden, and members in grace. */
   readonly visible: OrderedList.OrderedList<Subscription>
   /** Of a presence channel: how many connections of each user are members, those in grace too. */
@@ -58,7 +59,7 @@ export interface Grace {
 export const make = (options: Pick<Channel, "name" | "kind" | "rule" | "isOnDemand">): Channel => ({
   ...options,
   history: undefined,
-  subscriptions: new Map(),
+  subscriptions: new Subscribers(),
   visible: OrderedList.make(),
   membersOf: new Map(),
   taps: undefined,
@@ -84,21 +85,36 @@ export interface Sample {
   readonly number: number
 }
 
-/** Sends a message to all subscribers except one, and returns to how many. */
+/**
+ * Sends a message to all subscribers of this node except one, and returns to how many. With a position, browsers of version 1 receive it with
+ * that.
+ */
 export const deliver = (
-  { subscriptions }: Channel,
+  { subscriptions: { own } }: Channel,
   message: string,
   { exceptSid, key }: DeliveryOptions,
-  sample?: Sample
+  sample?: Sample,
+  position?: number
 ): number => {
-  const index = sample === undefined ? -1 : indexOf(sample, subscriptions.size)
-  const since = beginOf(subscriptions.size)
+  const { size } = own
+  if (size === 0) return 0
+  const text = position === undefined ? message : BrokerMessage.positioned(message, position)
+  const index = sample === undefined ? -1 : indexOf(sample, size)
+  const since = beginOf(size)
   let measured: Browser | undefined
   let delivered = 0
-  for (const browser of subscriptions.keys()) {
+  let left = 0
+  for (const browser of own.keys()) {
     if (browser.sid === exceptSid) continue
-    browser.sendUnsafe(message, key)
     if (delivered++ === index) measured = browser
+    if (position === undefined || browser.version === 1) browser.sendUnsafe(text, key)
+    else left++
+  }
+  // In a second round, since browsers that receive the same text in a row share its frame.
+  if (left > 0) {
+    for (const browser of own.keys()) {
+      if (browser.version === 0 && browser.sid !== exceptSid) browser.sendUnsafe(message, key)
+    }
   }
   if (sample !== undefined) measured?.measureUnsafe?.(sample.lag, since)
   return delivered
@@ -129,45 +145,15 @@ export const tap = (channel: Channel, added: Tap): () => void => {
   }
 }
 
-/** The same with the position of the message for the browsers of version 1. */
-export const deliverAt = (
-  { subscriptions }: Channel,
-  message: string,
-  position: number,
-  { exceptSid, key }: DeliveryOptions,
-  sample?: Sample
-): number => {
-  const index = sample === undefined ? -1 : indexOf(sample, subscriptions.size)
-  const since = beginOf(subscriptions.size)
-  let measured: Browser | undefined
-  let delivered = 0
-  let hasPositions = false
-  for (const browser of subscriptions.keys()) {
-    if (browser.sid === exceptSid) continue
-    if (delivered++ === index) measured = browser
-    if (browser.version === 0) browser.sendUnsafe(message, key)
-    else hasPositions = true
-  }
-  // In a second round, since browsers that receive the same text in a row share its frame.
-  if (hasPositions) {
-    const positioned = BrokerMessage.positioned(message, position)
-    for (const browser of subscriptions.keys()) {
-      if (browser.version === 1 && browser.sid !== exceptSid) browser.sendUnsafe(positioned, key)
-    }
-  }
-  if (sample !== undefined) measured?.measureUnsafe?.(sample.lag, since)
-  return delivered
-}
-
-/** Sends all subscribers the message for their version, if there is one. */
+/** Sends all subscribers of this node the message for their version, if there is one. */
 export const deliverByVersion = (
-  { subscriptions }: Channel,
+  { subscriptions: { own } }: Channel,
   messageFor: (version: Browser["version"]) => string | undefined
 ): void => {
   // One version after the other, since browsers that receive the same text in a row share its frame.
   for (const version of versions) {
     let message: string | undefined
-    for (const browser of subscriptions.keys()) {
+    for (const browser of own.keys()) {
       if (browser.version !== version) continue
       message ??= messageFor(version)
       if (message === undefined) break

@@ -62,7 +62,7 @@ const decisions: Decisions = {
     if (channel === undefined) return notFound(name)
     if (from !== undefined && !channel.subscriptions.has(from)) return notSubscribed(name)
     if (channel.history === undefined) {
-      if (channel.subscriptions.size === 0 && channel.taps === undefined) return broadcastToNobody
+      if (!isReadHere(channel) && isSurelySent(state, channel, { data, event, from })) return broadcastToNobody
     } else if (state.head >= state.reserved) return rejected(new InternalError({ detail: Journal.notPersisted }))
     if (open === undefined && isFull(state)) return rejected(tooManyChannels(state))
     const message = BrokerMessage.broadcast(event, data, name, from?.sid)
@@ -93,7 +93,9 @@ const decisions: Decisions = {
   },
 
   SendTo: ({ browsers, largest }, { data, event, sid }) => {
-    if (browsers.get(sid) === undefined) return rejected(new BrowserNotFoundError({ sid }))
+    const browser = browsers.get(sid)
+    if (browser === undefined) return rejected(new BrowserNotFoundError({ sid }))
+    if (browser.isRemote === true && MessageSize.isSurelyWithin(largest, [event], data)) return sentElsewhere
     const message = BrokerMessage.direct(event, data)
     return MessageSize.isLarger(message, largest)
       ? rejected(MessageSize.tooLarge(largest))
@@ -102,9 +104,11 @@ const decisions: Decisions = {
 
   SendToUser: (state, { data, event, uid }) => {
     if (uid.length > Permission.maxLength) return rejected(tooLongUid)
-    const hasBrowsers = state.browsers.find("uid", uid).length > 0
     if (state.inboxes.rule.history === undefined) {
-      if (!hasBrowsers) return unchanged
+      const browsers = state.browsers.find("uid", uid)
+      if (browsers.length === 0) return unchanged
+      const areElsewhere = browsers.every(({ isRemote }) => isRemote === true)
+      if (areElsewhere && MessageSize.isSurelyWithin(state.largest, [event], data)) return sentElsewhere
     } else if (state.head >= state.reserved) return rejected(new InternalError({ detail: Journal.notPersisted }))
     const message = BrokerMessage.direct(event, data)
     if (MessageSize.isLarger(message, state.largest)) return rejected(MessageSize.tooLarge(state.largest))
@@ -186,7 +190,7 @@ const decisions: Decisions = {
       browser,
       response: (request || reason) &&
         BrokerMessage.unsubscribed(name, request?.id, browser.version === 1 ? reason : undefined),
-      memberLeft: Member.isMember(subscription) ? Member.left(name, subscription, last) : undefined,
+      member: Member.isMember(subscription) ? Member.leaving(subscription, last) : undefined,
       lifecycle: eventsOfLeaving(channel, subscription)
     }
   },
@@ -197,12 +201,21 @@ const decisions: Decisions = {
     if (channel === undefined || grace === undefined) return unchanged
     if (until !== undefined && grace.item.until !== until) return unchanged
     const subscription = grace.item.member?.value
-    const memberLeft = Member.isMember(subscription) ? Member.left(name, subscription) : undefined
-    return { _tag: "GraceEnded", channel: name, uid, sid, memberLeft, lifecycle: eventsOfGrace(channel, subscription) }
+    const member = Member.isMember(subscription) ? subscription : undefined
+    return { _tag: "GraceEnded", channel: name, uid, sid, member, lifecycle: eventsOfGrace(channel, subscription) }
   },
 
   SetRules: (_, { rules }) => ({ _tag: "RulesSet", rules })
 }
+
+const isReadHere = ({ subscriptions: { own }, taps }: Channel): boolean => own.size > 0 || taps !== undefined
+
+// All nodes must find the same, and those without a subscriber need not write a message that is surely not too large.
+const isSurelySent = (
+  { largest }: VhostState,
+  { name, subscriptions }: Channel,
+  { data, event, from }: Pick<Intents["Broadcast"], "data" | "event" | "from">
+): boolean => subscriptions.size === 0 || MessageSize.isSurelyWithin(largest, [event, name, from?.sid ?? ""], data)
 
 // Only browsers of version 1 know how to come back to where they were.
 const graceUntil = (state: VhostState, channel: Channel, subscription: Subscription): number | undefined => {
@@ -234,6 +247,8 @@ const unchanged: Unchanged = { _tag: "Unchanged" }
 
 // One object for all, since most channels of some vhosts have no subscribers most of the time.
 const broadcastToNobody: Change = { _tag: "BroadcastToNobody" }
+
+const sentElsewhere: Change = { _tag: "SentElsewhere" }
 
 // Browsers of version 0 have no inbox.
 const isKnown = (channel: Channel, { version }: Browser): boolean => version === 1 || !Inboxes.isInbox(channel)

@@ -10,10 +10,10 @@
  */
 
 import { constVoid } from "effect/Function"
-import type { Browser, Subscription } from "../../domain/Browser.ts"
+import type { Browser, MemberSubscription, Subscription } from "../../domain/Browser.ts"
 import type { Channel, Grace } from "./channel.ts"
 import * as Heap from "./heap.ts"
-import { isMember, type MemberSubscription } from "./member.ts"
+import { isMember } from "./member.ts"
 import type * as OrderedList from "./orderedList.ts"
 
 /** A grace among all of its vhost. */

@@ -10,7 +10,6 @@
  */
 
 import { constVoid } from "effect/Function"
-import { byteLength } from "../../../protocol/Frame.ts"
 import { ownText } from "./ownText.ts"
 
 /** The limits of one channel. */
@@ -35,7 +34,7 @@ export interface Entry {
   /** The message to browsers, without its position. */
   readonly message: string
   readonly exceptSid: string | undefined
-  /** Its bytes in memory, and at least its bytes in an outbound queue. */
+  /** Its bytes in memory, and at least two thirds of its bytes in an outbound queue. */
   readonly size: number
   /** When it was appended, on the clock of the vhost. */
   readonly at: number
@@ -199,7 +198,7 @@ export const add = (
 ): Entry => {
   const { total } = histories
   const own = ownText(message)
-  const size = overhead + Math.max(2 * own.length, byteLength(own)) + 2 * (exceptSid?.length ?? 0)
+  const size = overhead + 2 * (own.length + (exceptSid?.length ?? 0))
   const entry: Entry = {
     position,
     message: own,

@@ -7,13 +7,7 @@
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import { byteLength } from "../../../protocol/Frame.ts"
 import * as JsonText from "../../../protocol/JsonText.ts"
-import type { Browser, Member, Subscription } from "../../domain/Browser.ts"
-import type { MemberMessages } from "../Log.ts"
-
-/** The subscription of a member. */
-export interface MemberSubscription extends Subscription {
-  readonly member: Member
-}
+import type { Browser, Member, MemberSubscription, Subscription } from "../../domain/Browser.ts"
 
 /** Whether this is the subscription of a member. */
 export const isMember = (subscription: Subscription | undefined): subscription is MemberSubscription =>
@@ -50,21 +44,18 @@ export const joined = (
 export const updated = (channel: string, subscription: MemberSubscription): string =>
   BrokerMessage.memberChanged("Updated", channel, textOf(channel, subscription, 1).text)
 
-/** The messages that a member has left, whose data are merged with what it has said last. */
-export const left = (
-  channel: string,
-  subscription: MemberSubscription,
-  farewell: JsonText.ObjectText = JsonText.empty
-): MemberMessages => {
-  const last = isEmpty(farewell) ? subscription : {
+/** A member as it leaves: its data are merged with what it has said last. */
+export const leaving = (subscription: MemberSubscription, farewell: JsonText.ObjectText): MemberSubscription =>
+  isEmpty(farewell) ? subscription : {
     ...subscription,
     data: JsonText.merge(subscription.data, farewell),
     member: make(subscription.member.uid)
   }
-  return [
-    BrokerMessage.memberLeft(textOf(channel, last, 0).text),
-    BrokerMessage.memberChanged("Left", channel, textOf(channel, last, 1).text)
-  ]
+
+/** The message that a member has left. */
+export const left = (channel: string, subscription: MemberSubscription, version: Browser["version"]): string => {
+  const { text } = textOf(channel, subscription, version)
+  return version === 0 ? BrokerMessage.memberLeft(text) : BrokerMessage.memberChanged("Left", channel, text)
 }
 
 /** Whether others see the same of two subscriptions of a user, but for the connection. */

@@ -111,12 +111,16 @@ export const apply = function*(
   const reader = Fields.reader(entry)
   const number = Fields.numberOf(reader)
   const { broadcasts } = state.counters
+  const browserOf = (sid: string) => state.browsers.get(sid) ?? new RemoteBrowser(sid, 1, "")
   for (let index = 0; !Fields.isAtEnd(reader); index++) {
-    const operation = Operations.read(reader, (sid) => browserOf(state, sid))
+    const operation = Operations.read(reader, browserOf)
     if (operation === undefined) return false
-    const outcome = operation._tag !== "EnterNode" && !replica.nodes.has(node)
+    if (operation._tag === "EnterNode") yield* enterNode(replica, node, operation)
+    const outcome = !replica.nodes.has(node)
       ? ended
-      : yield* perform(replica, node, operation)
+      : operation._tag === "LeaveBrowser"
+      ? yield* leave(replica, operation.browser, operation.mayReturn)
+      : perform(replica, node, operation)
     if (node === self) onOutcome(number, index, outcome)
     yield
   }
@@ -125,12 +129,24 @@ export const apply = function*(
   return true
 }
 
-const perform = function*(replica: Replica, node: string, operation: Operations.Operation): Generator<void, Outcome> {
+const enterNode = function*(
+  replica: Replica,
+  node: string,
+  { limits }: Operations.Others["EnterNode"]
+): Generator<void, void> {
+  yield* endBrowsers(replica, node)
+  replica.nodes.add(ownText(node))
+  VhostState.setLimits(replica.state, limits)
+}
+
+// In one step.
+const perform = (
+  replica: Replica,
+  node: string,
+  operation: Exclude<Operations.Operation, { readonly _tag: "LeaveBrowser" }>
+): Outcome => {
   switch (operation._tag) {
     case "EnterNode":
-      yield* endBrowsers(replica, node)
-      replica.nodes.add(ownText(node))
-      VhostState.setLimits(replica.state, operation.limits)
       return changed
     case "EnterBrowser":
       return enter(replica, node, operation)
@@ -138,9 +154,6 @@ const perform = function*(replica: Replica, node: string, operation: Operations.
       return identify(replica, operation)
     case "Tick":
       return unchanged
-    case "LeaveBrowser":
-      yield* leave(replica, operation.browser, operation.mayReturn)
-      return changed
     case "Join":
       // It may have left before this had a place.
       return replica.state.browsers.get(operation.browser.sid) === undefined ? gone : commit(replica, operation)
@@ -199,7 +212,7 @@ const identify = ({ state: { browsers } }: Replica, { browser, info, uid }: Oper
 }
 
 // Its connection is lost, or its node.
-const leave = function*(replica: Replica, browser: Browser, mayReturn: boolean): Generator<void, void> {
+const leave = function*(replica: Replica, browser: Browser, mayReturn: boolean): Generator<void, Outcome> {
   const { own, state: { browsers, subscriptions } } = replica
   for (const { name: channel } of [...subscriptions.get(browser)?.channels ?? []]) {
     commit(replica, { _tag: "Leave", channel, browser, farewell: JsonText.empty, request: undefined, mayReturn })
@@ -208,6 +221,7 @@ const leave = function*(replica: Replica, browser: Browser, mayReturn: boolean):
   const removed = browsers.remove(browser)
   own.delete(browser.sid)
   if (removed !== undefined) emit(replica, Lifecycle.browserDisconnected(browser.sid, removed.uid))
+  return changed
 }
 
 const endBrowsers = function*(replica: Replica, node: string): Generator<void, void> {
@@ -219,9 +233,6 @@ const endBrowsers = function*(replica: Replica, node: string): Generator<void, v
 /** Whether a browser is connected to a node. */
 const isOf = ({ self }: Replica, browser: Browser, node: string): boolean =>
   browser instanceof RemoteBrowser ? browser.node === node : node === self
-
-const browserOf = ({ browsers }: VhostState.VhostState, sid: string): Browser =>
-  browsers.get(sid) ?? new RemoteBrowser(sid, 1, "")
 
 const changed: Outcome = Exit.succeed(true)
 const unchanged: Outcome = Exit.succeed(false)

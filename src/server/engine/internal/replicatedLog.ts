@@ -30,7 +30,7 @@ import * as SnapshotReader from "./snapshotReader.ts"
 import * as Snapshots from "./snapshots.ts"
 import * as Timeline from "./timeline.ts"
 import * as Turns from "./turns.ts"
-import type { Limits, Options as StateOptions } from "./vhostState.ts"
+import type { Limits, Options as StateOptions, VhostState } from "./vhostState.ts"
 
 /** What a replicated log is made of. */
 export interface Options extends Omit<StateOptions, "epoch" | "history" | "now" | "opened" | "recorder"> {
@@ -155,6 +155,7 @@ const applyAll = Effect.fnUntraced(function*(parts: Parts, entries: ReadonlyArra
   let begun = Timeline.nowOf(clock)
   let count = 0
   for (const entry of entries) {
+    const { limits, rules } = replica.state
     const operations = Replica.apply(replica, entry, turns.settle)
     let step = operations.next()
     for (; step.done !== true; step = operations.next()) {
@@ -165,17 +166,37 @@ const applyAll = Effect.fnUntraced(function*(parts: Parts, entries: ReadonlyArra
     if (!step.value) {
       return yield* Effect.die(`The entry ${entry.offset} of the log is of another version of the broker`)
     }
+    const { nodes, self } = replica
+    if (entry.node !== self && nodes.has(self)) yield* report(replica, entry.node, { limits, rules })
   }
   duties.applied()
   emitter.wake()
-  snapshots.applied(entries)
   for (const barrier of barriers) {
     if (barrier.offset > replica.offset) continue
     barriers.delete(barrier)
     barrier.reached()
   }
   wake()
+  yield* snapshots.applied(entries)
 })
+
+// A node that starts may have other options than this one.
+const report = (
+  { state: { limits, rules } }: Replica.Replica,
+  node: string,
+  before: Pick<VhostState, "limits" | "rules">
+) => {
+  const changed = [
+    ...rules !== before.rules && RulesText.write(rules) !== RulesText.write(before.rules) ? ["rules of channels"] : [],
+    ...limits !== before.limits && !isSame(limits, before.limits) ? ["limits"] : []
+  ]
+  return changed.length === 0
+    ? Effect.void
+    : Effect.logInfo(`The ${changed.join(" and the ")} are those of the node ${node} now`)
+}
+
+const isSame = (one: Limits, other: Limits): boolean =>
+  Object.entries(one).every(([name, limit]) => other[name as keyof Limits] === limit)
 
 const logOf = ({ barriers, duties, replica, shared, turns }: Parts): Log => {
   const { own, state } = replica

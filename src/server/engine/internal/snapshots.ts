@@ -1,6 +1,6 @@
 /**
  * When a snapshot is stored, which the leader does: after so many entries, so that a node that starts has few to apply and the shared
- * log may forget the rest.
+ * log may forget the rest. While it is collected, in turns of a few milliseconds, this node applies nothing.
  *
  * A snapshot of a large state is stored less often: the entries since the last one are as large as it at least, so that snapshots cost no
  * more than the log.
@@ -8,6 +8,7 @@
 
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import type { LogEntry, SharedLog } from "../SharedLog.ts"
 import { leaderOf, type Replica } from "./replica.ts"
@@ -20,7 +21,7 @@ const interval = { entries: 10_000, size: 8_388_608 }
 /** How many characters a part has, if no record is larger. */
 const partSize = 1_048_576
 
-/** How many milliseconds records are written before the event loop has a turn. */
+/** How many milliseconds it is collected or written before the event loop has a turn. */
 const turn = 4
 
 /** How many milliseconds pass before one that could not be stored is tried again. */
@@ -28,9 +29,17 @@ const pause = 10_000
 
 /** Stores snapshots. */
 export interface Snapshots {
-  /** Entries are applied. */
-  readonly applied: (entries: ReadonlyArray<LogEntry>) => void
+  /** Entries are applied. Ends when others may be: if a snapshot is due, when it is collected. */
+  readonly applied: (entries: ReadonlyArray<LogEntry>) => Effect.Effect<void>
+  /** Stores what is collected. */
   readonly run: Effect.Effect<never>
+}
+
+/** A snapshot that is not stored yet. */
+interface Collected {
+  readonly epoch: string
+  readonly offset: number
+  readonly records: Iterable<string>
 }
 
 /** Makes it for a replica that began with `parts`. */
@@ -40,35 +49,56 @@ export const make = (
   clock: Clock.Clock,
   parts: ReadonlyArray<string>
 ): Snapshots => {
-  const isDue = Latch.makeUnsafe(false)
+  const isCollected = Latch.makeUnsafe(false)
   const since = { entries: 0, size: 0 }
   let last = sizeOf(parts)
-  const run = Effect.gen(function*() {
+  let hasFailed = false
+  let collected: Collected | undefined
+  const isDue = () =>
+    collected === undefined && leaderOf(replica) === replica.self && (
+      hasFailed || since.size >= last && (since.entries >= interval.entries || since.size >= interval.size)
+    )
+  const collect = Effect.gen(function*() {
     const { offset, state: { epoch } } = replica
-    const records = Snapshot.records(replica)
     since.entries = since.size = 0
-    isDue.closeUnsafe()
+    collected = { epoch, offset, records: yield* collectInTurns(replica, clock) }
+    isCollected.openUnsafe()
+  })
+  const store = Effect.fnUntraced(function*({ epoch, offset, records }: Collected) {
     const written = yield* write(records, clock)
     last = sizeOf(written)
     yield* storeSnapshot(epoch, offset, written)
+    hasFailed = false
   })
+  const failed = (detail: string) =>
+    Effect.andThen(Effect.logWarning(`A snapshot could not be stored: ${detail}`), Effect.sleep(pause))
   return {
     applied: (entries) => {
       since.entries += entries.length
       for (const { entry } of entries) since.size += entry?.length ?? 0
-      const isEnough = since.size >= last && (since.entries >= interval.entries || since.size >= interval.size)
-      if (isEnough && leaderOf(replica) === replica.self) isDue.openUnsafe()
+      return isDue() ? collect : Exit.void
     },
-    run: isDue.await.pipe(
-      Effect.andThen(Effect.catch(run, ({ message }) =>
-        Effect.andThen(
-          Effect.logWarning(`A snapshot could not be stored: ${message}`),
-          Effect.andThen(Effect.sleep(pause), Effect.sync(() => void isDue.openUnsafe()))
-        ))),
-      Effect.forever
-    )
+    run: Effect.forever(Effect.gen(function*() {
+      yield* isCollected.await
+      hasFailed = true
+      yield* Effect.catch(store(collected!), ({ message }) => failed(message))
+      isCollected.closeUnsafe()
+      collected = undefined
+    }))
   }
 }
+
+const collectInTurns = Effect.fnUntraced(function*(replica: Replica, clock: Clock.Clock) {
+  const steps = Snapshot.collect(replica)
+  let begun = Timeline.nowOf(clock)
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
+    if (Timeline.nowOf(clock) - begun < turn) continue
+    yield* Effect.yieldNow
+    begun = Timeline.nowOf(clock)
+  }
+})
 
 const write = Effect.fnUntraced(function*(records: Iterable<string>, clock: Clock.Clock) {
   const parts: Array<string> = []

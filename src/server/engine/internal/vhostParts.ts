@@ -7,13 +7,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberMap from "effect/FiberMap"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { envelopeSize } from "../../../protocol/Frame.ts"
 import type { InternalError } from "../../../protocol/KosmonautError.ts"
 import type { Event } from "../../../protocol/Trigger.ts"
 import * as Store from "../../store/Store.ts"
-import type * as Channels from "../Channels.ts"
 import * as DeadLetters from "../DeadLetters.ts"
 import * as Journal from "../Journal.ts"
 import * as Lobby from "../Lobby.ts"
@@ -21,8 +19,9 @@ import type { Log } from "../Log.ts"
 import * as Replay from "../Replay.ts"
 import { type LifecycleEvents, SharedLogs } from "../SharedLog.ts"
 import { type Limits, type SharedQueue as Queue, SharedQueues } from "../SharedQueue.ts"
-import * as VhostTokens from "../VhostTokens.ts"
+import type { Registered } from "../SharedVhosts.ts"
 import * as LocalLog from "./localLog.ts"
+import * as LocalVhosts from "./localVhosts.ts"
 import * as Positions from "./positions.ts"
 import * as ReplicatedLog from "./replicatedLog.ts"
 import * as SharedDeadLetters from "./sharedDeadLetters.ts"
@@ -30,66 +29,58 @@ import * as SharedLifecycle from "./sharedLifecycle.ts"
 import * as SharedQueue from "./sharedQueue.ts"
 import * as StoredHistory from "./storedHistory.ts"
 import * as StoredVhosts from "./storedVhosts.ts"
-import * as VhostRules from "./vhostRules.ts"
+import type * as VhostRules from "./vhostRules.ts"
 import * as VhostState from "./vhostState.ts"
 
 /** What a vhost is made of. */
 export interface Entering {
   readonly path: string
-  /** Its access tokens. */
-  readonly given: ReadonlyArray<Redacted.Redacted>
+  readonly registered: Registered
   readonly rules: VhostRules.VhostRules
-  readonly stored?: StoredVhosts.StoredVhost
-}
-/** What the vhosts know of their store. */
-export interface Storage {
-  readonly isComplete: boolean
-  readonly journalOf: (vhost: string) => Journal.Journal
+  readonly stored?: StoredVhosts.StoredVhost | undefined
 }
 
 /** Reads the store. If nothing is stored, nothing is recorded either. */
 export const openStore = Effect.gen(function*() {
   const store = yield* Store.Store
+  const restored = yield* StoredVhosts.load(store)
   return {
-    restored: yield* StoredVhosts.load(store),
+    restored,
     isComplete: store.isComplete,
-    journalOf: store === Store.noop ? () => Journal.none : yield* Journal.make(store)
+    local: LocalVhosts.make(restored, store === Store.noop ? () => Journal.none : yield* Journal.make(store))
   }
 })
 
-/** Its tokens and rules, which are stored together. */
-export const makeSettings = (
-  { given, path, rules }: Entering,
-  { channels, journal, rulesOf }: {
-    readonly channels: Channels.Channels
-    readonly journal: Journal.Journal
-    readonly rulesOf: VhostRules.VhostRulesOf
-  }
-) => {
-  const onChange = () => journal.updated(entry())
-  const tokens = VhostTokens.make({ path, tokens: given, onChange })
-  const { stored, ...settable } = VhostRules.settable(rulesOf, rules, { channels, onChange })
-  const entry = () => ({ _tag: "Vhost", ...tokens.stored(), ...stored() }) as const
-  journal.created(entry())
-  return { tokens, ...settable }
-}
-/** The queues that are shared, and the fibers that work for them until the scope ends. */
-export const sharedQueues = Effect.gen(function*() {
-  const shared = Option.getOrUndefined(yield* Effect.serviceOption(SharedQueues))
+/**
+ * What nodes share of a vhost has its path, and the number of its creation, so that another vhost with this path never meets what is left
+ * of it.
+ */
+export const sharedName = (path: string, { created }: Registered): string => `${path}#${created}`
+
+/** The queues and logs that are shared, and the fibers that work for the queues until the scope ends. */
+export const shared = Effect.gen(function*() {
+  const queues = Option.getOrUndefined(yield* Effect.serviceOption(SharedQueues))
+  const logs = Option.getOrUndefined(yield* Effect.serviceOption(SharedLogs))
   const fibers = yield* FiberMap.make<string>()
   const fork = yield* FiberMap.runtime(fibers)<never>()
+  const deleted = (name: string) => [queues?.remove(name) ?? Effect.void, logs?.remove(name) ?? Effect.void]
   return {
-    of: (vhost: string, limits: Limits) => shared?.queueOf(vhost, limits),
-    run: (vhost: string, work: Effect.Effect<void>) => void fork(vhost, work),
+    queueOf: (name: string, limits: Limits) => queues?.queueOf(name, limits),
+    logOf: logs?.logOf,
+    run: (name: string, work: Effect.Effect<void>) => void fork(name, work),
     /** Ends the work for a vhost of this node. */
-    stop: (vhost: string) => FiberMap.remove(fibers, vhost),
-    /** Deletes the queue of a vhost. What cannot be deleted stays for a vhost with the same path. */
-    remove: (vhost: string) =>
-      shared === undefined
-        ? Effect.void
-        : Effect.andThen(FiberMap.remove(fibers, vhost), Effect.ignore(shared.remove(vhost)))
+    stop: (name: string) => FiberMap.remove(fibers, name),
+    /** Deletes what is shared of a vhost. What cannot be deleted is of no use to anybody. */
+    remove: (name: string) =>
+      Effect.andThen(
+        FiberMap.remove(fibers, name),
+        Effect.forEach(deleted(name), (deleting) => Effect.ignore(deleting), { discard: true })
+      )
   }
 })
+
+/** What is shared. */
+export type Shared = Effect.Success<typeof shared>
 
 /** Its lobby with its dead letters. */
 interface LobbyParts {
@@ -105,12 +96,14 @@ const makeLobby = (
   options: Omit<Parameters<typeof Lobby.make>[0], "deadLetters"> & Parameters<typeof DeadLetters.make>[0] & {
     readonly journal: Journal.Journal
     readonly path: string
+    /** How it is named among what is shared. */
+    readonly name: string
   },
   stored: StoredVhosts.StoredVhost | undefined,
-  queues: Effect.Success<typeof sharedQueues>
+  { queueOf, run }: Shared
 ): LobbyParts => {
-  const shared = queues.of(options.path, options)
-  if (shared !== undefined) return makeSharedLobby(options, shared, (work) => queues.run(options.path, work))
+  const queue = queueOf(options.name, options)
+  if (queue !== undefined) return makeSharedLobby(options, queue, (work) => run(options.name, work))
   const deadLetters = DeadLetters.make({ ...options, letters: stored?.letters })
   const largest = options.maxMessageSize - envelopeSize
   const events = StoredVhosts.moveTooLarge(stored?.events ?? [], { deadLetters, journal: options.journal, largest })
@@ -131,40 +124,33 @@ const makeSharedLobby = (
 }
 
 /** Makes the lobby and the log of a vhost, which have an own scope within this one. */
-export const makeParts = Effect.fnUntraced(
-  function*(queues: Effect.Success<typeof sharedQueues>, isComplete: boolean) {
-    const scope = yield* Effect.scope
-    const logs = yield* Effect.serviceOption(SharedLogs)
-    return Effect.fnUntraced(function*(
-      options: Parameters<typeof makeLobby>[0] & Parameters<typeof makeLocal>[0],
-      stored: StoredVhosts.StoredVhost | undefined
-    ) {
-      const { lifecycle, ...parts } = makeLobby(options, stored, queues)
-      const logScope = yield* Scope.fork(scope)
-      const local = [options, stored, isComplete, parts.lobby.emitUnsafe] as const
-      const log = yield* makeLog(options.path, logs, lifecycle, local).pipe(
-        Effect.provideService(Scope.Scope, logScope),
-        Effect.onError(() => Effect.andThen(queues.stop(options.path), Scope.close(logScope, Exit.void)))
-      )
-      return { ...parts, ...log, logScope }
-    })
-  }
-)
+export const makeParts = Effect.fnUntraced(function*(shared: Shared, isComplete: boolean) {
+  const scope = yield* Effect.scope
+  return Effect.fnUntraced(function*(
+    options: Parameters<typeof makeLobby>[0] & Parameters<typeof makeLocal>[0],
+    stored: StoredVhosts.StoredVhost | undefined
+  ) {
+    const { lifecycle, ...parts } = makeLobby(options, stored, shared)
+    const logScope = yield* Scope.fork(scope)
+    const local = [options, stored, isComplete, parts.lobby.emitUnsafe] as const
+    const log = yield* makeLog(options.name, shared, lifecycle, local).pipe(
+      Effect.provideService(Scope.Scope, logScope),
+      Effect.onError(() => Effect.andThen(shared.stop(options.name), Scope.close(logScope, Exit.void)))
+    )
+    return { ...parts, ...log, logScope }
+  })
+})
 
 // Its log until the scope ends: the one that several nodes share, if there are any, or its own.
 const makeLog = (
-  path: string,
-  logs: Option.Option<SharedLogs["Service"]>,
+  name: string,
+  { logOf }: Shared,
   lifecycle: LifecycleEvents | undefined,
   local: Readonly<Parameters<typeof makeLocal>>
 ): Effect.Effect<{ readonly state: VhostState.VhostState; readonly log: Log }, InternalError, Scope.Scope> =>
-  Option.match(logs, {
-    onNone: () => Exit.succeed(makeLocal(...local)),
-    onSome: ({ logOf }) =>
-      Effect.flatMap(logOf(path), (shared) => {
-        const [options, , , emit] = local
-        return ReplicatedLog.make({ ...options, shared, lifecycle, emit })
-      })
+  logOf === undefined ? Exit.succeed(makeLocal(...local)) : Effect.flatMap(logOf(name), (shared) => {
+    const [options, , , emit] = local
+    return ReplicatedLog.make({ ...options, shared, lifecycle, emit })
   })
 
 // A store that may lack what an earlier broker has written lacks positions, too: those are of another epoch then.

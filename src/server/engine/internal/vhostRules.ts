@@ -2,13 +2,10 @@
  * The rules of the channels of one vhost: its own, before those of the broker.
  */
 
-import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type { InternalError } from "../../../protocol/KosmonautError.ts"
 import type { ChannelRule, ResolvedChannelRule } from "../../BrokerConfig.ts"
 import type { InvalidOptionError } from "../../BrokerError.ts"
 import * as ChannelRules from "../../ChannelRules.ts"
-import type { Channels } from "../Channels.ts"
 import * as Rules from "./rules.ts"
 
 /** Rules of a vhost that are checked. */
@@ -35,38 +32,6 @@ export const make = (broker: Rules.Rules, defaults: Rules.Defaults): VhostRulesO
     (own) => Result.map(Rules.make(own, defaults, broker), (all) => ({ own, all }))
   )
 
-/** The rules of a vhost, which can be set. */
-export interface Settable {
-  readonly channelRules: () => ReadonlyArray<ChannelRule>
-  readonly setChannelRules: (
-    rules: ReadonlyArray<ChannelRule>
-  ) => Effect.Effect<void, InvalidOptionError | InternalError>
-  /** What is stored of them. */
-  readonly stored: () => { readonly rules?: string }
-}
-
-/** Makes the rules of a vhost that has these first. */
-export const settable = (
-  rulesOf: VhostRulesOf,
-  first: VhostRules,
-  { channels, onChange }: {
-    readonly channels: Channels
-    /** Called when they were set. */
-    readonly onChange: () => void
-  }
-): Settable => {
-  let current = first
-  return {
-    channelRules: () => current.own,
-    stored: () => current.own.length === 0 ? {} : { rules: ChannelRules.toText(current.own) },
-    setChannelRules: (rules) =>
-      Effect.flatMap(
-        Effect.suspend(() => Effect.fromResult(rulesOf(rules))),
-        (next) =>
-          channels.setRules(next.all, () => {
-            current = next
-            onChange()
-          })
-      )
-  }
-}
+/** How its own rules are stored: as text, `undefined` without any. */
+export const textOf = ({ own }: VhostRules): string | undefined =>
+  own.length === 0 ? undefined : ChannelRules.toText(own)

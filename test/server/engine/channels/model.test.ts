@@ -41,12 +41,12 @@ describe("Channels", () => {
               expect((yield* channels.subscribersAfter(String(name), cursor)).items).toEqual(on.slice(index + 1))
             }
           }
-          const open = channels.listAfter("pr", 0).items
+          const open = (yield* channels.listAfter("pr", 0)).items
           expect(open.map(({ value }) => value.name)).toEqual(
             model.list().map(([name]) => name).filter((name) => String(name).startsWith("pr"))
           )
           for (const [index, { cursor }] of open.entries()) {
-            expect(channels.listAfter("pr", cursor).items).toEqual(open.slice(index + 1))
+            expect((yield* channels.listAfter("pr", cursor)).items).toEqual(open.slice(index + 1))
           }
         }
       }), { arbitrary: { runs: 80, size: 60 } })

@@ -8,6 +8,7 @@ import type * as Model from "../../AdminModel.ts"
 import * as Api from "./api.ts"
 import { byId, make as element, setText } from "./elements.ts"
 import * as Live from "./live.ts"
+import * as Nodes from "./nodes.ts"
 import * as Notices from "./notices.ts"
 import * as Panels from "./panels.ts"
 import type { Overview } from "./series.ts"
@@ -22,6 +23,8 @@ const vhostChoice = byId<HTMLSelectElement>("vhost")
 const live = Live.make({ charts: byId("charts"), numbers: byId("numbers") })
 const slow = Slow.make()
 byId("slow").replaceWith(slow.element)
+const nodes = Nodes.make()
+byId("nodes").replaceWith(nodes.element)
 
 // --- What is shown: in the address, so that a reload shows the same ---
 
@@ -113,6 +116,7 @@ const show = (overview: Overview): void => {
   readVhosts()
   readHealth()
   slow.refresh(overview.blocked.browsers > 0)
+  nodes.refresh()
   tabs.shown().refresh()
 }
 

@@ -22,9 +22,9 @@ local function shareOf(lane, credits, idle)
   return math.min(credits, math.ceil(rest * credits / (credits + others)), maxClaims)
 end
 
--- The oldest of each lane, in order: their numbers, and the lane of each.
+-- The oldest of each lane, in order: their numbers, and the lane of each that is in a sorted set. The others are new.
 local function candidates(shares, most)
-  local all, laneOf = {}, {}
+  local all, laneOf = shares[1] > 0 and call('LRANGE', newKey, 0, math.min(shares[1], most) - 1) or {}, {}
   for lane = 1, 3 do
     if shares[lane] > 0 then
       for _, number in ipairs(call('ZRANGE', laneKey[lane], 0, math.min(shares[lane], most) - 1)) do
@@ -54,8 +54,8 @@ local function marksOf(numbers)
   return marks
 end
 
--- What an answer has of claims: their numbers, their texts, and of those with more than a first attempt the index, the attempt, and
--- how long a response is useful.
+-- What an answer has of claims: their numbers in one text, their texts, and of those with more than a first attempt the index, the
+-- attempt, and how long a response is useful.
 local function answerOf(numbers, texts, attempts)
   local more = {}
   for index, text in ipairs(texts) do
@@ -67,14 +67,14 @@ local function answerOf(numbers, texts, attempts)
       more[#more + 1] = deadline and math.max(0, deadline - now) or hasDeadline and 0 or -1
     end
   end
-  return { numbers, texts, more }
+  return { table.concat(numbers, ' '), texts, more }
 end
 
 -- Claims what was chosen, and returns it as an answer has it. Most are plain: of the first lane, and without flags.
 local function record(claimed, lanes, texts, sizes, arePlain)
   local records, at, attempts, marks = {}, 0, {}, marksOf(claimed)
   for index, number in ipairs(claimed) do
-    local size, mark = sizes[index], marks[index]
+    local size, mark = textOfSize(sizes[index]), marks[index]
     if mark or not arePlain and (lanes[index] > 1 or string.byte(texts[index], 2) > 48) then
       local attempt, rest = 0, ' 0 0 0'
       if mark then attempt, rest = string.match(mark, '^(%d+)( .*)$') end
@@ -89,10 +89,10 @@ local function record(claimed, lanes, texts, sizes, arePlain)
     at = at + 2
   end
   call('HSET', claimsKey .. self, unpack(records))
-  return arePlain and { claimed, texts, {} } or answerOf(claimed, texts, attempts)
+  return arePlain and { table.concat(claimed, ' '), texts, {} } or answerOf(claimed, texts, attempts)
 end
 
-local none = { {}, {}, {} }
+local none = { '', {}, {} }
 
 -- Returns the claims as an answer has them, and the credits and idle workers that are left.
 local function claim(credits, idle)
@@ -103,17 +103,18 @@ local function claim(credits, idle)
   if shares[1] + shares[2] + shares[3] == 0 then return none, credits, idle end
   local numbers, laneOf = candidates(shares, most)
   local claimed, lanes, claimedTexts, sizes, used, arePlain = {}, {}, {}, {}, 0, true
-  local removed, spent, blocked = { 0, 0, 0 }, { 0, 0, 0 }, {}
+  local removed, taken, spent, blocked = { 0, 0, 0 }, 0, { 0, 0, 0 }, {}
   local held, heldSize = { S[HELD + 1], S[HELD + 2], S[HELD + 3] }, { S[HELDSIZE + 1], S[HELDSIZE + 2], S[HELDSIZE + 3] }
   local byte = string.byte
   for index, text in ipairs(call('HMGET', eventsKey, unpack(numbers))) do
     if used == most then break end
     local number = numbers[index]
-    local lane = laneOf[number]
+    local from = laneOf[number]
+    local lane = from or 1
     if blocked[lane] or idle[lane] <= used and (held[lane] >= capacity or heldSize[lane] >= maxSize) then
       blocked[lane] = true
     else
-      removed[lane] = removed[lane] + 1
+      if from then removed[lane] = removed[lane] + 1 else taken = taken + 1 end
       local flags = byte(text, 2) - 48
       local deadline = flags >= 2 and call('ZSCORE', deadlinesKey, number)
       if deadline and tonumber(deadline) <= now then
@@ -132,6 +133,7 @@ local function claim(credits, idle)
     S[HELD + lane], S[HELDSIZE + lane] = held[lane], heldSize[lane]
     if removed[lane] > 0 then call('ZREMRANGEBYRANK', laneKey[lane], 0, removed[lane] - 1) end
   end
+  if taken > 0 then call('LTRIM', newKey, taken, -1) end
   local left = { credits[1] - used }
   for lane = 1, 3 do
     left[lane] = math.max(0, math.min(left[1], lane == 1 and left[1] or credits[lane] - spent[lane]))

@@ -215,13 +215,15 @@ export const decodeTurn = (calls: ReadonlyArray<Call>, answer: unknown): TurnRes
   const [done, status, claims, responses, ended, idPrefix] = answer as [
     string,
     ReadonlyArray<number>,
-    readonly [numbers: ReadonlyArray<string>, texts: ReadonlyArray<string>, more: ReadonlyArray<number>],
+    readonly [numbers: string, texts: ReadonlyArray<string>, more: ReadonlyArray<number>],
     ReadonlyArray<string>,
     ReadonlyArray<string>,
     string
   ]
   const [numbers, texts, more] = claims
-  const claimed = numbers.map((number, index) => parseClaim(idPrefix, number, texts[index]!))
+  const claimed = texts.length === 0 ?
+    [] :
+    numbers.split(" ").map((number, index) => parseClaim(idPrefix, number, texts[index]!))
   for (let index = 0; index < more.length; index += 3) {
     const timeLeft = more[index + 2]!
     Object.assign(claimed[more[index]!]!, { attempts: more[index + 1], timeLeft: timeLeft < 0 ? undefined : timeLeft })

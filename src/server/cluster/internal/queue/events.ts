@@ -102,6 +102,17 @@ local function unclaim(claim)
   S[HELDSIZE + claim.lane] = S[HELDSIZE + claim.lane] - claim.size
 end
 
+-- A number as an argument costs Redis more than a text.
+local sizeTexts = {}
+local function textOfSize(size)
+  local text = sizeTexts[size]
+  if not text then
+    text = string.format('%d', size)
+    sizeTexts[size] = text
+  end
+  return text
+end
+
 -- What a node does not have, it cannot settle.
 local function take(number)
   local record = call('HGET', claimsKey .. self, number)
@@ -240,15 +251,13 @@ local function enqueueAll(from, to, credits, idle)
   end
   S[COUNT + 1] = S[COUNT + 1] + to - from + 1
   S[SIZE + 1] = S[SIZE + 1] + size
-  flush()
-  local first, texts, numbers, at = nextNumbers(to - from + 1) - from, newTexts, newNumbers[1], 0
+  local first, texts, numbers = nextNumbers(to - from + 1) - from, {}, {}
   for index = from, to do
-    local number = string.format('%d', first + index)
-    texts[at + 1], texts[at + 2] = number, ARGV[index]
-    numbers[at + 1], numbers[at + 2] = number, number
-    at = at + 2
+    local number, at = string.format('%d', first + index), index - from
+    numbers[at + 1], texts[2 * at + 1], texts[2 * at + 2] = number, number, ARGV[index]
   end
-  flush()
+  call('HSET', eventsKey, unpack(texts))
+  call('RPUSH', newKey, unpack(numbers))
   return string.rep('Q', to - from + 1)
 end
 

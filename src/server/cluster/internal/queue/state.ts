@@ -9,7 +9,8 @@
  * | `b` | string | the state, see below |
  * | `b:nodes` | hash | of each node: its last turn with the result, and its workers. A node without an entry is fenced |
  * | `b:events` | hash | the texts of all events that have not ended |
- * | `b:0`, `b:1`, `b:2` | sorted sets | the queued events of each lane, by number |
+ * | `b:new` | list | of the lane `events`, those queued events that came without a key or a delay and were never delivered, in order |
+ * | `b:0`, `b:1`, `b:2` | sorted sets | all other queued events of each lane, by number |
  * | `b:times` | sorted set | when events were enqueued, by the number of the first one of each second |
  * | `b:delayed` | sorted set | the events that wait for a delay or a backoff, lane before number, by when that ends |
  * | `b:deadlines` | sorted set | the requests without a result, by deadline |
@@ -29,7 +30,7 @@ export const state = `
 local call, base, self = redis.call, KEYS[2], ARGV[1]
 local eventsKey, marksKey, delayedKey = base .. ':events', base .. ':marks', base .. ':delayed'
 local deadlinesKey, nodesKey, claimsKey = base .. ':deadlines', base .. ':nodes', base .. ':claims:'
-local timesKey = base .. ':times'
+local timesKey, newKey = base .. ':times', base .. ':new'
 local keysKey, keyOfKey, mailKey = base .. ':keys', base .. ':keyOf', base .. ':mail:'
 local lettersKey, orderKey, unhandledKey = base .. ':letters', base .. ':order', base .. ':unhandled'
 local wakeKey = '${Keys.wake("")}'

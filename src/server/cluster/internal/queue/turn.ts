@@ -19,11 +19,18 @@ local function numbersAt(index)
   return values
 end
 
+-- The number of the oldest queued event of a lane.
+local function oldestIn(lane)
+  local number = call('ZRANGE', laneKey[lane], 0, 0)[1]
+  local new = lane == 1 and call('LINDEX', newKey, 0)
+  return new and (not number or tonumber(new) < tonumber(number)) and new or number
+end
+
 -- How long the oldest event of each lane has been in the queue, to the second.
 local function agesOf()
   local ages, first = {}, nil
   for lane = 1, 3 do
-    local oldest = queuedIn(lane) > 0 and call('ZRANGE', laneKey[lane], 0, 0)[1]
+    local oldest = queuedIn(lane) > 0 and oldestIn(lane)
     local time = oldest and
       (call('ZRANGE', timesKey, oldest, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1] or call('ZRANGE', timesKey, 0, 0)[1])
     ages[lane] = time and math.max(0, now - time) or -1
@@ -222,7 +229,7 @@ local function runTurn()
   local told = summary(isPoll, events)
   save()
   call('HSET', nodesKey, self, cmsgpack.pack({ number, workers[1], workers[2], workers[3], done, dropped, redelivered,
-    lettersAdded, lettersDropped, table.concat(answer[1], ' ') }))
+    lettersAdded, lettersDropped, answer[1] }))
   return { done, told, answer, mailOf(), isPoll and endedNodes() or {}, S[PREFIX] }
 end
 
@@ -255,7 +262,7 @@ end
 local function remove()
   for _, node in ipairs(call('HKEYS', nodesKey)) do call('UNLINK', claimsKey .. node, mailKey .. node) end
   return call('UNLINK', base, eventsKey, marksKey, delayedKey, deadlinesKey, nodesKey, keysKey, keyOfKey, timesKey, lettersKey,
-    orderKey, unhandledKey, laneKey[1], laneKey[2], laneKey[3])
+    orderKey, unhandledKey, newKey, laneKey[1], laneKey[2], laneKey[3])
 end
 
 if ARGV[2] == 'turn' then return runTurn() end

@@ -5,33 +5,49 @@
  */
 
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import { type HttpServerError, isHttpServerError } from "effect/http/HttpServerError"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
-import type { HttpServerResponse } from "effect/http/HttpServerResponse"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import type { Vhosts } from "../../../engine/Vhosts.ts"
 import * as Script from "./script.ts"
 import { pathOf } from "./upgrade.ts"
 
-/** The options of the routes. */
-export interface Options {
-  /** The path below which they are. */
-  readonly prefix: `/${string}` | ""
+/** What handles the requests below the prefix. */
+export interface Served {
   readonly vhosts: Vhosts["Service"]
   /** Handles a request for a path below the prefix. */
-  readonly handle: (request: HttpServerRequest, path: string) => Effect.Effect<HttpServerResponse>
+  readonly handle: (request: HttpServerRequest, path: string) => Effect.Effect<HttpServerResponse.HttpServerResponse>
 }
 
-/** Adds the routes to the router in the context. */
-export const add = Effect.fnUntraced(function*({ handle, prefix, vhosts }: Options) {
+/** The routes of a broker, whichever serves them: a node of a cluster that starts anew takes the place of the one before. */
+export class Mount extends Context.Service<Mount, {
+  /** The path below which they are. */
+  readonly prefix: `/${string}` | ""
+  /** Serves them until the scope ends. While nobody does, browsers get 503. */
+  readonly serve: (served: Served) => Effect.Effect<void, never, Scope.Scope>
+}>()("kosmonaut/server/endpoint/Mount") {}
+
+const make = Effect.fnUntraced(function*(prefix: `/${string}` | "") {
   const router = yield* HttpRouter.HttpRouter
   // It has the middleware that the application has provided the broker with.
   const context = yield* Effect.context<never>()
   const added = new Set<string>()
+  let served: Served | undefined
 
-  const hasRoute = (path: string) => path === Script.path ? Effect.succeed(true) : Effect.isSuccess(vhosts.get(path))
+  const hasRoute = (path: string) =>
+    served === undefined
+      ? Effect.succeed(false)
+      : path === Script.path
+      ? Effect.succeed(true)
+      : Effect.isSuccess(served.vhosts.get(path))
+  const handle: Served["handle"] = (request, path) =>
+    served === undefined ? Effect.succeed(starting) : served.handle(request, path)
   // A router refuses a second route with the same path by a defect. The first one is the application's.
   const addRoute = (path: `/${string}`) =>
     Effect.suspend(() => {
@@ -55,7 +71,21 @@ export const add = Effect.fnUntraced(function*({ handle, prefix, vhosts }: Optio
         : routed
     })
   )
+  return Mount.of({
+    prefix,
+    serve: (next) =>
+      Effect.asVoid(Effect.acquireRelease(
+        Effect.sync(() => served = next),
+        () => Effect.sync(() => served = undefined)
+      ))
+  })
 })
+
+/** Adds the routes to the router in the context. */
+export const layer = (prefix: `/${string}` | ""): Layer.Layer<Mount, never, HttpRouter.HttpRouter> =>
+  Layer.effect(Mount, make(prefix))
+
+const starting = HttpServerResponse.text("The broker is starting.", { status: 503 })
 
 /** Whether a WebSocket is requested. */
 export const isUpgrade = ({ headers }: Pick<HttpServerRequest, "headers">): boolean =>
