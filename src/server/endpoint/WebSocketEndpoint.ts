@@ -20,6 +20,7 @@
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import type * as HttpRouter from "effect/http/HttpRouter"
 import * as EffectHttpServer from "effect/http/HttpServer"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
@@ -27,6 +28,8 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import type * as Http from "node:http"
 import type { Socket } from "node:net"
+import type { Duplex } from "node:stream"
+import * as EventLoop from "../../transport/EventLoop.ts"
 import type { ListenError } from "../../transport/TransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import type { InvalidOptionError } from "../BrokerError.ts"
@@ -81,11 +84,21 @@ const make = Effect.gen(function*() {
       answer(request, pathOf(request)),
       (answer) => HttpServer.respond(request, response, answer)
     )))
-  http.on("upgrade", (request, _, head) => run(upgrade(request, pathOf(request), head)))
+  http.on("upgrade", (request, socket, head) => inTurn(socket, () => run(upgrade(request, pathOf(request), head))))
   const { hasBegun: isDraining, run: drain } = connections.drain
   const scheme = decrypt === undefined ? "ws" as const : "wss" as const
   return { scheme, port: HttpServer.portOf(http), prefix: "", drain, isDraining }
 })
+
+// Hundreds may come in the same moment.
+const inTurn = (socket: Duplex, enter: () => void): void => {
+  EventLoop.begin()
+  if (!EventLoop.isOver()) return enter()
+  socket.on("error", constVoid)
+  EventLoop.enqueueLast(() => {
+    if (!socket.destroyed) enter()
+  })
+}
 
 /**
  * The endpoint as a layer, on the configured `websocketPort`.

@@ -203,10 +203,8 @@ const hasStopped = ({ hasEnded, isClosing }: Connection): boolean => isClosing |
 
 const receive = (connection: Connection, message: string | Uint8Array): void => {
   if (connection.waiting !== undefined) connection.waiting.push(message)
-  else if (mustWait(connection)) {
-    hold(connection, [message])
-    resumeLast(connection)
-  } else if (!handle(connection, message)) hold(connection, [])
+  else if (mustWait(connection)) hold(connection, [message])
+  else if (!handle(connection, message)) hold(connection, [])
 }
 
 const hold = (connection: Connection, waiting: Array<string | Uint8Array>): void => {
@@ -214,10 +212,16 @@ const hold = (connection: Connection, waiting: Array<string | Uint8Array>): void
   connection.ws.pause()
 }
 
-// However little each message costs, those of hundreds of browsers together would make a turn much longer than it may be.
+// However little each message costs, those of hundreds of browsers together would make a turn much longer than it may be. Who has sent
+// little has a turn before those who send much.
 const mustWait = (connection: Connection): boolean => {
   EventLoop.begin()
-  return EventLoop.isOver() && performance.now() - connection.waitedAt < fewTime
+  if (!EventLoop.isOver()) return false
+  const hasSentMuch = performance.now() - connection.waitedAt < fewTime
+  if (hasSentMuch) resumeLast(connection)
+  else if (EventLoop.isLate()) EventLoop.enqueue(() => resume(connection))
+  else return false
+  return true
 }
 
 // After all others: each browser that sends much would keep backends waiting.
