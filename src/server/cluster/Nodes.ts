@@ -89,15 +89,7 @@ export const make = Effect.fnUntraced(function*(connection: Connection, options:
     )
   // Returns how long to wait for the next time. What was lost with a connection is soon repeated: the lease goes on.
   const renew = Effect.matchEffect(Effect.suspend(() => run(LeaseScripts.renew, [], [info(), lease])), {
-    onSuccess: (ended) =>
-      Effect.as(
-        Effect.forEach(
-          ended as ReadonlyArray<string>,
-          (node) => Effect.logWarning(`The lease of the node ${node} has ended`),
-          { discard: true }
-        ),
-        lease / 3
-      ),
+    onSuccess: (ended) => Effect.as(logEnded(ended as ReadonlyArray<string>), lease / 3),
     onFailure: (error) => {
       if (error._tag === "RedisCommandError") return Effect.as(Effect.logError(error.message), lease / 3)
       if (connection.lostFor() > isolation) fence(`Redis could not be reached for ${isolation / 1000} s`)
@@ -124,6 +116,9 @@ export const make = Effect.fnUntraced(function*(connection: Connection, options:
     }
   }
 })
+
+const logEnded = (nodes: ReadonlyArray<string>) =>
+  Effect.forEach(nodes, (node) => Effect.logWarning(`The lease of the node ${node} has ended`), { discard: true })
 
 // A name that was never used; the digits begin the `sid`s of its browsers.
 const join = (connection: Connection, info: string, lease: number): Effect.Effect<
