@@ -117,7 +117,7 @@ export const make = Effect.fnUntraced(function*(connection: Connection, options:
   }
 })
 
-const logEnded = (nodes: ReadonlyArray<string>) =>
+const logEnded = (nodes: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.forEach(nodes, (node) => Effect.logWarning(`The lease of the node ${node} has ended`), { discard: true })
 
 // A name that was never used; the digits begin the `sid`s of its browsers.
