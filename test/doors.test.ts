@@ -26,7 +26,10 @@ const reach = (file: string, from: string, reached: Map<string, string>) => {
 }
 
 it("the types of the public modules refer to no closed folder", { timeout: 120_000 }, () => {
-  execFileSync("tsc", ["-p", "src/tsconfig.json", "--emitDeclarationOnly", "--outDir", folder], { cwd: root })
+  // `npm run check` finds errors.
+  execFileSync("tsc", ["-p", "src/tsconfig.json", "--emitDeclarationOnly", "--noCheck", "--outDir", folder], {
+    cwd: root
+  })
   const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
     readonly exports: Record<string, { readonly types?: string } | string | null>
   }

@@ -9,20 +9,14 @@ import type { Frames } from "../src/protocol/Frame.ts"
 import { connect } from "./harness/Browser.ts"
 import { eventually } from "./harness/eventually.ts"
 import * as FakeTransport from "./harness/fakeTransport.ts"
+import * as RecordingTracer from "./harness/recordingTracer.ts"
 import { backend, layer, TestBroker, token, transports } from "./harness/TestBroker.ts"
 
 class Chat extends EventGroup.make("chat", Event.make("say"), Event.make("count", { success: Schema.Int })) {}
 
 /** A tracer that keeps every span it has made. */
 const recorder = () => {
-  const spans: Array<Tracer.NativeSpan> = []
-  const tracer = Tracer.make({
-    span: (options) => {
-      const span = new Tracer.NativeSpan(options)
-      spans.push(span)
-      return span
-    }
-  })
+  const { spans, tracer } = RecordingTracer.make()
   const find = (name: string) =>
     Effect.map(
       eventually(

@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, DateTime, Duration, Effect, Exit, Fiber, Queue, Result, Schema, Tracer } from "effect"
+import { Cause, DateTime, Duration, Effect, Exit, Fiber, Queue, Result, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import type { Browser } from "../../src/browser/index.ts"
 import { Channel, Client, Event, EventGroup, type Message, Worker } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
+import * as RecordingTracer from "../harness/recordingTracer.ts"
 import * as ScriptedBroker from "./scriptedBroker.ts"
 import { untilState } from "./untilState.ts"
 
@@ -290,14 +291,7 @@ describe("a broadcast", () => {
 describe("a call", () => {
   it.effect("has a span if somebody traces", () =>
     Effect.gen(function*() {
-      const spans: Array<Tracer.Span> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          const span = new Tracer.NativeSpan(options)
-          spans.push(span)
-          return span
-        }
-      })
+      const { spans, tracer } = RecordingTracer.make()
       const { broker, joe } = yield* scripted()
       const call = Effect.withTracer(joe.trigger(Chat.events.ping), tracer)
       const { fiber, payload } = yield* inFlight(broker, call)

@@ -4,12 +4,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Effect, Queue, Ref, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import type { Browser, BrowserError, Subscription } from "../../src/browser/index.ts"
+import type { BrowserError, Subscription } from "../../src/browser/index.ts"
 import { Channel, Client, Event, EventGroup } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { eventually } from "../harness/eventually.ts"
-import { int, pick } from "../protocol/arbitraries.ts"
-import { untilState } from "./untilState.ts"
+import { costly, int, pick } from "../protocol/arbitraries.ts"
+import { reconnect, untilState } from "./untilState.ts"
 
 class News extends EventGroup.make("news", Event.make("item", { payload: { n: Schema.Number } })) {}
 
@@ -34,14 +34,6 @@ const listen = Effect.fnUntraced(function*({ events, gaps }: Subscription.Inbox<
     untilOrGap: (last: number) => eventually(look, (all) => all.includes(last) || typeof all.at(-1) === "string")
   }
 })
-
-const reconnect = (browser: Browser.Browser["Service"]) =>
-  Effect.gen(function*() {
-    const { browserNetwork } = yield* TestBroker.TestBroker
-    yield* browserNetwork.restore
-    yield* TestClock.adjust("20 seconds")
-    yield* untilState(browser, "Connected")
-  })
 
 describe("the inbox of a user", () => {
   it.effect("is that of all browsers of the user, typed by a group, and of nobody else", () =>
@@ -173,9 +165,7 @@ describe("the inbox of a user", () => {
     }).pipe(
       Effect.scoped,
       within({ history: { count, maxUsers }, browsers: { outboxSize: 8000 } })
-    ), {
-    arbitrary: { runs: 60, size: 25 }
-  })
+    ), costly(25, 25))
 })
 
 class Talk extends EventGroup.make("talk", Event.make("said", { payload: { n: Schema.Number } })) {}

@@ -1,5 +1,7 @@
 import { Effect, Option, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import type { Browser, ConnectionState } from "../../src/browser/index.ts"
+import { TestBroker } from "../../src/testing/index.ts"
 
 /** Waits until a browser's connection is in this state, and gives it. */
 export const untilState = <Tag extends ConnectionState.ConnectionState["_tag"]>(
@@ -13,3 +15,12 @@ export const untilState = <Tag extends ConnectionState.ConnectionState["_tag"]>(
     Stream.runHead,
     Effect.map(Option.getOrThrow)
   )
+
+/** The network is there again, and the browser's backoff ends. */
+export const reconnect = (browser: Browser.Browser["Service"]) =>
+  Effect.gen(function*() {
+    const { browserNetwork } = yield* TestBroker.TestBroker
+    yield* browserNetwork.restore
+    yield* TestClock.adjust("20 seconds")
+    yield* untilState(browser, "Connected")
+  })

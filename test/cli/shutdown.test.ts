@@ -1,26 +1,11 @@
 /** How a served broker ends. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import * as Net from "node:net"
 import * as Shutdown from "../../src/cli/Shutdown.ts"
 import { Unpersisted } from "../../src/server/engine/Journal.ts"
+import * as RawTcp from "../harness/RawTcp.ts"
+import * as RawWebSocket from "../harness/RawWebSocket.ts"
 import { serve, unknownCookie } from "./program.ts"
-
-/** A peer that sends this and then neither reads nor ends its side. */
-const hold = (port: number, bytes: string) =>
-  Effect.acquireRelease(
-    Effect.callback<Net.Socket>((resume) => {
-      const socket = Net.connect({ port, host: "127.0.0.1", allowHalfOpen: true }, () => {
-        socket.write(bytes, () => resume(Effect.succeed(socket)))
-      })
-      socket.on("error", () => {})
-    }),
-    (socket) => Effect.sync(() => socket.destroy())
-  )
-
-const upgrade = (path: string, protocol = "websocket") =>
-  `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n` +
-  "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 
 describe.concurrent("the end of kosmonaut serve", () => {
   it.live("takes a moment, whatever its peers hold", () =>
@@ -29,15 +14,15 @@ describe.concurrent("the end of kosmonaut serve", () => {
       const port = Number(new URL(ready.websocket).port)
       for (
         const bytes of [
-          upgrade("/app"),
-          upgrade("/nope"),
-          upgrade("/nope?v=1"),
-          upgrade("/app", "h2c"),
+          RawWebSocket.upgrade("/app"),
+          RawWebSocket.upgrade("/nope"),
+          RawWebSocket.upgrade("/nope?v=1"),
+          RawWebSocket.upgrade("/app", { Upgrade: "h2c" }),
           "GET /app HTTP/1.1\r\nHost: x\r\n\r\n",
           "GET /app HTTP/1.1\r\nHost",
           ""
         ]
-      ) yield* hold(port, bytes)
+      ) yield* RawTcp.halfOpen(port, bytes)
       const start = performance.now()
       yield* program.kill("SIGTERM")
       const { status, stderr } = yield* program.output

@@ -5,6 +5,7 @@ import { Client, Kosmonaut } from "../../src/index.ts"
 import * as Browser from "../harness/Browser.ts"
 import { additions, type AnyError, over } from "../harness/clients.ts"
 import * as FakeBroker from "../harness/FakeBroker.ts"
+import * as RecordingTracer from "../harness/recordingTracer.ts"
 import { tagOf } from "../harness/tagOf.ts"
 import { layer, TestBroker, token, transports } from "../harness/TestBroker.ts"
 
@@ -213,14 +214,7 @@ describe.each(transports)("Client over $name", ({ url }) => {
 
   it.live("continues the trace of its caller at the broker", () =>
     Effect.gen(function*() {
-      const spans: Array<Tracer.Span> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          const span = new Tracer.NativeSpan(options)
-          spans.push(span)
-          return span
-        }
-      })
+      const { spans, tracer } = RecordingTracer.make()
       yield* within(
         Effect.withSpan(Client.Client.use((client) => client.broadcast("room", "hello", { n: 1 })), "caller")
       ).pipe(Effect.provideService(Tracer.Tracer, tracer))

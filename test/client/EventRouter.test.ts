@@ -19,6 +19,7 @@ import * as Browser from "../harness/Browser.ts"
 import { testBroker } from "../harness/engine.ts"
 import { eventually } from "../harness/eventually.ts"
 import { memoryBackend, withMemoryBroker } from "../harness/memoryBroker.ts"
+import * as RecordingTracer from "../harness/recordingTracer.ts"
 import { Game, logged, recorder, routing, run, trigger, workers } from "../harness/routers.ts"
 import { backend, TestBroker, transports } from "../harness/TestBroker.ts"
 import { withBroker } from "../harness/withBroker.ts"
@@ -183,14 +184,7 @@ describe("EventRouter", () => {
   })
 
   it.effect("leaves each event its own span and name in the log, and a failed one is seen as failed", () => {
-    const spans: Array<Tracer.NativeSpan> = []
-    const tracer = Tracer.make({
-      span: (options) => {
-        const span = new Tracer.NativeSpan(options)
-        spans.push(span)
-        return span
-      }
-    })
+    const { spans, tracer } = RecordingTracer.make()
     return withMemoryBroker()(Effect.gen(function*() {
       const { next, record } = yield* recorder
       const failing = Effect.gen(function*() {

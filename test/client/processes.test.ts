@@ -7,6 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { ChildProcess, ChildProcessSpawner } from "effect/process"
 import { fileURLToPath } from "node:url"
+import * as Bundle from "../harness/bundle.ts"
 import { layer, TestBroker } from "../harness/TestBroker.ts"
 
 /** The output of a program of `harness/programs`, whose first argument is the broker's URL, with a limit of open files. */
@@ -16,19 +17,24 @@ const run = Effect.fnUntraced(function*(
     {}
 ) {
   const { urls } = yield* TestBroker
-  const path = fileURLToPath(new URL(`../harness/programs/${program}.ts`, import.meta.url))
-  const command = [process.execPath, path, Redacted.value(urls[options.url ?? "backend"]), ...options.args ?? []]
+  const source = fileURLToPath(new URL(`../harness/programs/${program}.ts`, import.meta.url))
+  const file = yield* Effect.promise(() => Bundle.of(source))
+  const command = [process.execPath, file, Redacted.value(urls[options.url ?? "backend"]), ...options.args ?? []]
   const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
   const limit = options.files === undefined ? "" : `ulimit -n ${options.files}; `
   return yield* spawner.string(
-    ChildProcess.make("sh", ["-c", `${limit}exec "$0" "$@"`, ...command], { stderr: "inherit" })
+    ChildProcess.make("sh", ["-c", `${limit}exec "$0" "$@"`, ...command], {
+      stderr: "inherit",
+      env: Bundle.cache,
+      extendEnv: true
+    })
   )
 })
 
 const within = <A, E>(test: Effect.Effect<A, E, TestBroker | ChildProcessSpawner.ChildProcessSpawner>) =>
   Effect.provide(test, Layer.merge(layer(), NodeServices.layer))
 
-describe.concurrent("the package zeromq", () => {
+describe.concurrent("the package zeromq", { timeout: 120_000 }, () => {
   it.live("is not loaded by a program that uses TCP", () =>
     within(Effect.gen(function*() {
       assert.strictEqual(yield* run("overTcp", { url: "backendTcp" }), "[]")
@@ -47,7 +53,7 @@ describe.concurrent("the package zeromq", () => {
     })))
 })
 
-describe.concurrent("a process with very many Clients", () => {
+describe.concurrent("a process with very many Clients", { timeout: 120_000 }, () => {
   it.live("may have more than the limit of zeromq itself", () =>
     within(Effect.gen(function*() {
       assert.strictEqual(yield* run("manyClients", { args: ["350"] }), `{"ok":350}`)

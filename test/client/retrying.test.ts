@@ -23,6 +23,7 @@ import { TestBroker } from "../../src/testing/index.ts"
 import * as Browser from "../harness/Browser.ts"
 import { testBroker } from "../harness/engine.ts"
 import * as FakeTransport from "../harness/fakeTransport.ts"
+import * as RecordingTracer from "../harness/recordingTracer.ts"
 import { tagOf } from "../harness/tagOf.ts"
 import * as TcpProxy from "../harness/TcpProxy.ts"
 import * as Sockets from "../harness/TestBroker.ts"
@@ -336,14 +337,7 @@ describe("a request without an answer", () => {
   it.effect("is counted, and its span tells how often", () =>
     within(
       Effect.gen(function*() {
-        const spans: Array<Tracer.NativeSpan> = []
-        const tracer = Tracer.make({
-          span: (options) => {
-            const span = new Tracer.NativeSpan(options)
-            spans.push(span)
-            return span
-          }
-        })
+        const { spans, tracer } = RecordingTracer.make()
         const { client } = yield* clientOf([undefined, "lost after", "lost after"])
         yield* client.openChannel("room")
         yield* Effect.provideService(inTime(client.sendTo("nobody", "hello")), Tracer.Tracer, tracer).pipe(Effect.flip)

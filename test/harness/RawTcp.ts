@@ -2,7 +2,7 @@
  * A bare TCP connection, as an Effect: any bytes go out, what comes in waits in line, cut into the messages of classic
  * TCP. Nothing of the library is in it.
  */
-import { Cause, Deferred, Effect, Queue } from "effect"
+import { Cause, Deferred, Effect, Queue, type Scope } from "effect"
 import * as Net from "node:net"
 
 export interface RawTcp {
@@ -63,6 +63,18 @@ export const connect = Effect.fnUntraced(function*(port: number) {
   }
   return connection
 })
+
+/** A connection that sends these bytes, and then neither reads nor ends its side. */
+export const halfOpen = (port: number, bytes: string): Effect.Effect<Net.Socket, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.callback<Net.Socket>((resume) => {
+      const socket = Net.connect({ port, host: "127.0.0.1", allowHalfOpen: true }, () => {
+        socket.write(bytes, () => resume(Effect.succeed(socket)))
+      })
+      socket.on("error", () => {})
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
 
 /** The bytes of a message of classic TCP. */
 export const message = (...frames: ReadonlyArray<string>): string =>

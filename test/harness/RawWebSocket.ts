@@ -76,16 +76,7 @@ export const connect = Effect.fnUntraced(function*(port: number, path: string, o
   })
   const sendBytes = (bytes: Uint8Array | string) =>
     Effect.callback<void>((resume) => void socket.write(bytes, () => resume(Effect.void)))
-  const headers = {
-    Host: "127.0.0.1",
-    Connection: "Upgrade",
-    Upgrade: "websocket",
-    "Sec-WebSocket-Version": "13",
-    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-    ...options?.headers
-  }
-  const lines = Object.entries(headers).flatMap(([name, value]) => value === "" ? [] : [`${name}: ${value}\r\n`])
-  yield* sendBytes(`${options?.method ?? "GET"} ${path} HTTP/1.1\r\n${lines.join("")}\r\n`)
+  yield* sendBytes(upgrade(path, options?.headers, options?.method))
   const next = Queue.take(frames)
   const closeCode: Effect.Effect<number, Cause.Done> = Effect.flatMap(
     next,
@@ -104,6 +95,20 @@ export const connect = Effect.fnUntraced(function*(port: number, path: string, o
   }
   return connection
 })
+
+/** The request of a handshake. A header that is empty is left out. */
+export const upgrade = (path: string, headers: Record<string, string> = {}, method = "GET"): string => {
+  const all = {
+    Host: "127.0.0.1",
+    Connection: "Upgrade",
+    Upgrade: "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    ...headers
+  }
+  const lines = Object.entries(all).flatMap(([name, value]) => value === "" ? [] : [`${name}: ${value}\r\n`])
+  return `${method} ${path} HTTP/1.1\r\n${lines.join("")}\r\n`
+}
 
 // A server's frames are not masked.
 const take = (bytes: Buffer): Frame & { readonly rest: Buffer } | undefined => {

@@ -21,7 +21,7 @@ const programs = () => [
   "src/cli/Main.ts",
   "test/chaos/broker.ts",
   "test/chaos/worker.ts",
-  ...Fs.globSync("docs/examples/**/*.ts", { cwd: root, exclude: ["**/*.test.ts", "**/*.d.ts"] })
+  ...Fs.globSync("{docs/examples/**,test/harness/programs}/*.ts", { cwd: root, exclude: ["**/*.test.ts", "**/*.d.ts"] })
 ]
 
 let bundles: Promise<string> | undefined
@@ -35,7 +35,8 @@ export const of = async (source: string): Promise<string> => {
 // The first process that needs them builds them, and others wait.
 const build = async (folder: string): Promise<string> => {
   const built = join(folder, "bundles")
-  if (Fs.mkdirSync(join(folder, "building"), { recursive: true }) === undefined) {
+  // It stays, so that nobody builds them again.
+  if (Fs.mkdirSync(join(folder, "bundled"), { recursive: true }) === undefined) {
     while (!Fs.existsSync(built)) await setTimeout(20)
     return built
   }

@@ -39,9 +39,12 @@ export const isInstalled = (process.env["PATH"] ?? "").split(delimiter).some((fo
   Fs.existsSync(join(folder, "redis-server"))
 )
 
-/** Declares tests that need a Redis. */
+/**
+ * Declares tests that need a Redis, each of which starts its own. They run together, since much of their time is waiting: leases end by
+ * the time of Redis.
+ */
 export const describeWithRedis = (name: string, tests: () => void): void => {
-  if (isInstalled) return void describe(name, tests)
+  if (isInstalled) return void describe(name, { concurrent: true, timeout: 120_000 }, tests)
   process.stderr.write(`Skipped "${name}": redis-server was not found on the PATH.\n`)
   describe.skip(name, tests)
 }

@@ -1,23 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Option, Tracer } from "effect"
 import * as Trace from "../../src/protocol/Trace.ts"
+import * as RecordingTracer from "../harness/recordingTracer.ts"
 import { garbage, matching, pick } from "./arbitraries.ts"
 
 const traceId = "0af7651916cd43dd8448eb211c80319c"
 const spanId = "b7ad6b7169203331"
-
-/** A tracer that keeps the spans it makes. */
-const makeTracer = () => {
-  const spans: Array<Tracer.Span> = []
-  const tracer = Tracer.make({
-    span: (options) => {
-      const span = new Tracer.NativeSpan(options)
-      spans.push(span)
-      return span
-    }
-  })
-  return { spans, tracer }
-}
 
 /** A span of some other tracer. */
 const spanOf = (ids: { readonly traceId: string; readonly spanId: string; readonly sampled: boolean }): Tracer.Span =>
@@ -32,7 +20,7 @@ describe("Trace", () => {
 
   it.effect("makes one where there is a tracer, within the present one, and ends it", () =>
     Effect.gen(function*() {
-      const { spans, tracer } = makeTracer()
+      const { spans, tracer } = RecordingTracer.make()
       const inner = yield* Trace.span(
         "outer",
         () => ({ kind: "server", attributes: { a: 1 } }),
@@ -57,7 +45,7 @@ describe("Trace", () => {
 
   it.effect("ends a span with the failure of what it is around", () =>
     Effect.gen(function*() {
-      const { spans, tracer } = makeTracer()
+      const { spans, tracer } = RecordingTracer.make()
       const failure = yield* Trace.span("a", () => ({}), () => Effect.fail("no")).pipe(
         Effect.provideService(Tracer.Tracer, tracer),
         Effect.flip

@@ -22,7 +22,10 @@ const port = TestBroker.use(({ broker }) => Effect.succeed(broker.websocketPort)
 const browser = Effect.gen(function*() {
   const raw = yield* RawWebSocket.connect(yield* port, "/test", { open })
   assert.match(raw.head, /^HTTP\/1.1 101/)
-  assert.include(String((yield* raw.next).payload), ":connected")
+  // On a busy machine it may be pinged before.
+  let greeting = yield* raw.next
+  for (; greeting.opcode === 9; greeting = yield* raw.next) yield* raw.send(10, "")
+  assert.include(text(greeting), ":connected")
   return raw
 })
 

@@ -16,7 +16,7 @@ const listenAndExit = Effect.gen(function*() {
 })
 
 if (isMainThread) {
-  const thread = new Thread(new URL(import.meta.url), { workerData: process.argv[2] })
+  const thread = new Thread(process.argv[1]!, { workerData: process.argv[2] })
   thread.on("exit", (code) => {
     process.stdout.write(`exit ${code}\n`)
     // The rest of the process goes on.

@@ -20,7 +20,7 @@ const cookie = "c00c1ec00c1ec00c1ec00c1ec00c1ec00c1e0000"
 /** How long anything on the page may take: it asks once a second, or every five. */
 const patience = 30_000
 
-const build = Effect.sync(() => execFileSync("npm", ["run", "--silent", "build-dashboard"], { stdio: "inherit" }))
+execFileSync(process.execPath, ["build.ts", "dashboard"], { stdio: "inherit" })
 
 /** Runs a test with a broker of its own. */
 const inBroker = <A, E>(test: Effect.Effect<A, E, Chromium | TestBroker | Scope.Scope>) =>
@@ -95,7 +95,6 @@ const work = Effect.fnUntraced(function*(state: { fails: boolean; readonly handl
 describeInChromium("the dashboard", (it) => {
   it.effect("shows a loaded broker, replays and discards dead letters, and disconnects browsers", () =>
     Effect.gen(function*() {
-      yield* build
       const { broker, vhost } = yield* TestBroker
       const state = { fails: true, handled: [] as Array<string> }
       yield* work(state)
@@ -178,7 +177,6 @@ describeInChromium("the dashboard", (it) => {
 
   it.effect("says what is wrong with a cookie", () =>
     Effect.gen(function*() {
-      yield* build
       const { broker } = yield* TestBroker
       const { page } = yield* open(`${broker.admin!.address}/`)
       yield* logIn(page, "0123")
@@ -193,7 +191,6 @@ describeInChromium("the dashboard", (it) => {
 
   it.effect("says that the broker is away, and goes on when it is back", () =>
     Effect.gen(function*() {
-      yield* build
       const port = yield* freePort
       const start = Effect.gen(function*() {
         const scope = yield* Scope.make()
@@ -222,7 +219,6 @@ if (isInstalled) {
   describeInChromium("the dashboard of a cluster", (it) => {
     it.effect("lists the nodes where there are several", () =>
       Effect.gen(function*() {
-        yield* build
         const { url } = yield* startRedis()
         const nodeOf = (nodeName: string) =>
           Effect.map(
@@ -247,7 +243,6 @@ if (isInstalled) {
 describe("what the dashboard is served with", () => {
   plain.live("is a page for people alone, and nothing from elsewhere", () =>
     Effect.gen(function*() {
-      yield* build
       const html = { accept: "text/html,application/xhtml+xml" }
       const page = yield* sendAsStranger("GET", "/", { headers: html })
       assert.strictEqual(page.status, 200)

@@ -6,6 +6,7 @@ import * as Lifecycle from "../../../src/protocol/Lifecycle.ts"
 import * as BrowserSession from "../../../src/server/endpoint/BrowserSession.ts"
 import { enter, error, makeVhost, type text } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
+import * as RecordingTracer from "../../harness/recordingTracer.ts"
 import { oddKeys } from "../../protocol/arbitraries.ts"
 
 describe("BrowserSession", () => {
@@ -192,14 +193,7 @@ describe("BrowserSession", () => {
 
   it.effect("starts a trace with every event if there is a tracer, whatever the browser sends", () =>
     Effect.gen(function*() {
-      const spans: Array<Tracer.Span> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          const span = new Tracer.NativeSpan(options)
-          spans.push(span)
-          return span
-        }
-      })
+      const { spans, tracer } = RecordingTracer.make()
       const world = yield* makeVhost()
       yield* world.attend
       const a = enter(world, "a")

@@ -5,10 +5,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Metric, Redacted } from "effect"
 import { TestClock } from "effect/testing"
-import * as Net from "node:net"
 import { BrokerMetrics } from "../../../src/server/index.ts"
 import * as BrokerSide from "../../harness/brokerSide.ts"
 import { eventually, turn } from "../../harness/eventually.ts"
+import * as RawTcp from "../../harness/RawTcp.ts"
 import * as RawWebSocket from "../../harness/RawWebSocket.ts"
 import { TestBroker } from "../../harness/TestBroker.ts"
 import { withBroker } from "../../harness/withBroker.ts"
@@ -98,14 +98,7 @@ describe("a browser that ends its side of the connection", () => {
     Effect.gen(function*() {
       const { broker, vhost } = yield* TestBroker
       const { of } = yield* BrokerSide.watch
-      const socket = yield* Effect.acquireRelease(
-        Effect.sync(() => Net.connect({ port: broker.websocketPort, host: "127.0.0.1", allowHalfOpen: true })),
-        (socket) => Effect.sync(() => socket.destroy())
-      )
-      socket.write(
-        "GET /test HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-          "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-      )
+      const socket = yield* RawTcp.halfOpen(broker.websocketPort, RawWebSocket.upgrade("/test"))
       socket.write(frame(1, `{"subscribe":{"channel":"room"}}`))
       yield* eventually(subscribers, (count) => count === 1)
       const kept = of(socket)

@@ -3,11 +3,11 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Metric, Scope } from "effect"
-import * as Net from "node:net"
 import { type BrokerConfig, BrokerMetrics } from "../../../src/server/index.ts"
 import * as BrokerSide from "../../harness/brokerSide.ts"
 import { eventually } from "../../harness/eventually.ts"
 import { logged } from "../../harness/logged.ts"
+import * as RawTcp from "../../harness/RawTcp.ts"
 import * as RawWebSocket from "../../harness/RawWebSocket.ts"
 import { layer as testBroker, TestBroker } from "../../harness/TestBroker.ts"
 import { withBroker } from "../../harness/withBroker.ts"
@@ -29,42 +29,19 @@ const outcome = Effect.fnUntraced(function*(path: string, headers?: Headers) {
   return opcode === 8 ? `${payload.readUInt16BE(0)} ${payload.toString("utf8", 2)}` : "open"
 })
 
-/** A peer that sends this and then neither reads nor ends its side. */
-const hold = (port: number, bytes: string) =>
-  Effect.acquireRelease(
-    Effect.callback<Net.Socket>((resume) => {
-      const socket = Net.connect({ port, host: "127.0.0.1", allowHalfOpen: true }, () => {
-        socket.write(bytes, () => resume(Effect.succeed(socket)))
-      })
-      socket.on("error", () => {})
-    }),
-    (socket) => Effect.sync(() => socket.destroy())
-  )
-
-const upgrade = (path: string, headers: Headers = {}, method = "GET") => {
-  const all = {
-    Host: "127.0.0.1",
-    Connection: "Upgrade",
-    Upgrade: "websocket",
-    "Sec-WebSocket-Version": "13",
-    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-    ...headers
-  }
-  return `${method} ${path} HTTP/1.1\r\n${
-    Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`).join("")
-  }\r\n`
-}
-
 const answered: ReadonlyArray<readonly [string, string]> = [
-  ["an unknown vhost", upgrade("/nope")],
-  ["an unknown vhost, by a close code", upgrade("/nope?v=1")],
-  ["another version", upgrade("/test?v=2")],
-  ["another protocol", upgrade("/test", { Upgrade: "h2c" })],
-  ["another method", upgrade("/test", {}, "POST")],
-  ["a bad key", upgrade("/test", { "Sec-WebSocket-Key": "short" })],
-  ["an origin", upgrade("/test", { Origin: "https://evil.example" })],
+  ["an unknown vhost", RawWebSocket.upgrade("/nope")],
+  ["an unknown vhost, by a close code", RawWebSocket.upgrade("/nope?v=1")],
+  ["another version", RawWebSocket.upgrade("/test?v=2")],
+  ["another protocol", RawWebSocket.upgrade("/test", { Upgrade: "h2c" })],
+  ["another method", RawWebSocket.upgrade("/test", {}, "POST")],
+  ["a bad key", RawWebSocket.upgrade("/test", { "Sec-WebSocket-Key": "short" })],
+  ["an origin", RawWebSocket.upgrade("/test", { Origin: "https://evil.example" })],
   ["many requests", "GET /test HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20_000)],
-  ["many requests, and then an upgrade", `${"GET /test HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5000)}${upgrade("/nope")}`]
+  [
+    "many requests, and then an upgrade",
+    `${"GET /test HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5000)}${RawWebSocket.upgrade("/nope")}`
+  ]
 ]
 
 describe("a browser that is rejected", { concurrent: true }, () => {
@@ -90,7 +67,7 @@ describe("a browser that is rejected", { concurrent: true }, () => {
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       yield* connect("/test")
-      const raw = yield* hold(broker.websocketPort, upgrade("/test"))
+      const raw = yield* RawTcp.halfOpen(broker.websocketPort, RawWebSocket.upgrade("/test"))
       const text = yield* Effect.callback<string>((resume) => {
         let text = ""
         raw.on("data", (chunk) => text += chunk.toString())
@@ -105,7 +82,7 @@ describe("a browser that is rejected", { concurrent: true }, () => {
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const { open } = yield* BrokerSide.watch
-      yield* hold(broker.websocketPort, bytes)
+      yield* RawTcp.halfOpen(broker.websocketPort, bytes)
       yield* eventually(Effect.sync(() => open(broker.websocketPort)), (count) => count === 1)
       yield* eventually(Effect.sync(() => open(broker.websocketPort)), (count) => count === 0)
     }).pipe(withBroker()))
@@ -116,8 +93,8 @@ describe("a browser that is rejected", { concurrent: true }, () => {
       const scope = yield* Scope.make()
       const context = yield* Layer.buildWithScope(testBroker({ shutdownTimeout: "200 millis" }), scope)
       const { broker } = yield* Effect.provide(TestBroker, context)
-      for (const [_, bytes] of answered) yield* hold(broker.websocketPort, bytes)
-      yield* hold(broker.websocketPort, upgrade("/test"))
+      for (const [_, bytes] of answered) yield* RawTcp.halfOpen(broker.websocketPort, bytes)
+      yield* RawTcp.halfOpen(broker.websocketPort, RawWebSocket.upgrade("/test"))
       yield* eventually(Effect.sync(() => open(broker.websocketPort)), (count) => count >= 1)
       const start = performance.now()
       yield* Scope.close(scope, Exit.void)
@@ -130,7 +107,9 @@ describe("a browser that is rejected", { concurrent: true }, () => {
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
       const { open } = yield* BrokerSide.watch
-      for (let n = 0; n < 400; n++) yield* hold(broker.websocketPort, upgrade(n % 2 === 0 ? "/nope" : "/nope?v=1"))
+      for (let n = 0; n < 400; n++) {
+        yield* RawTcp.halfOpen(broker.websocketPort, RawWebSocket.upgrade(n % 2 === 0 ? "/nope" : "/nope?v=1"))
+      }
       assert.isAtMost(open(broker.websocketPort), 300)
     }).pipe(withBroker()))
 })

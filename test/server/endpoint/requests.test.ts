@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import { decodeOrigin, type Delivery } from "../../../src/protocol/Trigger.ts"
 import type { Lobby } from "../../../src/server/engine/Lobby.ts"
 import { enter, makeVhost, type World } from "../../harness/browserSession.ts"
+import * as RecordingTracer from "../../harness/recordingTracer.ts"
 
 interface Given {
   readonly event: string
@@ -338,14 +339,7 @@ describe("a request of a browser", () => {
     }))
 
   it.effect("is one span until its response, and is counted by its outcome", () => {
-    const spans: Array<Tracer.NativeSpan> = []
-    const tracer = Tracer.make({
-      span: (options) => {
-        const span = new Tracer.NativeSpan(options)
-        spans.push(span)
-        return span
-      }
-    })
+    const { spans, tracer } = RecordingTracer.make()
     return Effect.gen(function*() {
       const world = yield* makeVhost()
       const browser = yield* enterAs(world, "s")

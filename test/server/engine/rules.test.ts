@@ -11,7 +11,7 @@ import * as Rules from "../../../src/server/engine/internal/rules.ts"
 import { makeVhost } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import * as Vhost from "../../harness/vhost.ts"
-import { int, pick } from "../../protocol/arbitraries.ts"
+import { costly, int, pick } from "../../protocol/arbitraries.ts"
 
 const patterns = ["a", "b", "ab?", ".*", "a.*", "x|b", ":user", ":user|a", "[ab]+", "[:]user"] as const
 
@@ -313,7 +313,7 @@ describe("A channel that is opened on demand", () => {
         0,
         0
       ])
-    }), { arbitrary: { runs: 200 } })
+    }), costly(100))
 })
 
 describe("Other rules", () => {

@@ -10,7 +10,18 @@ import * as RawZmq from "../../../harness/RawZmq.ts"
 import { TestBroker } from "../../../harness/TestBroker.ts"
 import { withBroker } from "../../../harness/withBroker.ts"
 
-describe("BackendEndpoint, a worker that does not read", () => {
+/** A worker over TCP that has stopped reading, and the broker's end of its connection. */
+const deafWorker = Effect.gen(function*() {
+  const { of } = yield* BrokerSide.watch
+  const self = yield* tcp(identity("dlr"))
+  yield* self.send("RD")
+  yield* self.next
+  yield* self.send("HB")
+  self.connection.socket.pause()
+  return { self, kept: of(self.connection.socket) }
+})
+
+describe("BackendEndpoint, a worker that does not read", { timeout: 120_000 }, () => {
   it.effect("and has gone over ZeroMQ receives nothing more, before it has expired", () =>
     Effect.gen(function*() {
       const stays = yield* worker(zmq)
@@ -51,13 +62,7 @@ describe("BackendEndpoint, a worker that does not read", () => {
 
   it.effect("over TCP costs no more than its outbound queue, and delays nobody", () =>
     Effect.gen(function*() {
-      const { of } = yield* BrokerSide.watch
-      const deaf = yield* tcp(identity("dlr"))
-      yield* deaf.send("RD")
-      yield* deaf.next
-      yield* deaf.send("HB")
-      deaf.connection.socket.pause()
-      const kept = of(deaf.connection.socket)
+      const { kept, self: deaf } = yield* deafWorker
       const received = yield* numbersReceived(yield* worker(tcp))
       const text = "x".repeat(500_000)
       for (let n = 0; n < 80; n++) {
@@ -82,13 +87,7 @@ describe("BackendEndpoint, a worker that does not read", () => {
   it.effect("for a while receives what was sent to it before it was dismissed", () =>
     Effect.gen(function*() {
       const vhosts = yield* Vhosts.Vhosts
-      const { of } = yield* BrokerSide.watch
-      const slow = yield* tcp(identity("dlr"))
-      yield* slow.send("RD")
-      yield* slow.next
-      yield* slow.send("HB")
-      slow.connection.socket.pause()
-      const kept = of(slow.connection.socket)
+      const { kept, self: slow } = yield* deafWorker
       const text = "x".repeat(500_000)
       const json = (n: number) => `{"e":{"n":${n},"text":"${text}"}}`
       let sent = 0
@@ -108,13 +107,7 @@ describe("BackendEndpoint, a worker that does not read", () => {
 
   it.effect("and expires is cut off, and its events are redelivered", () =>
     Effect.gen(function*() {
-      const { of } = yield* BrokerSide.watch
-      const deaf = yield* tcp(identity("dlr"))
-      yield* deaf.send("RD")
-      yield* deaf.next
-      yield* deaf.send("HB")
-      deaf.connection.socket.pause()
-      const kept = of(deaf.connection.socket)
+      const { kept } = yield* deafWorker
       const text = "x".repeat(500_000)
       for (let n = 0; n < 40 && kept.writableLength < 2_000_000; n++) {
         yield* enqueue(`{"e":{"n":${n},"text":"${text}"}}`)

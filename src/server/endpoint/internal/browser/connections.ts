@@ -128,16 +128,11 @@ const optionsOf = (
   }
 }
 
-const watchOutboxes = Effect.fnUntraced(function*(outboxes: Outbox.Outboxes) {
-  const context = yield* Effect.context<never>()
-  const gauge = (metric: Metric.Gauge<number>, read: () => number) =>
-    Effect.acquireRelease(
-      Effect.sync(() => MetricSources.gauge(metric, {}, context, read)),
-      (leave) => Effect.sync(leave)
-    )
-  yield* gauge(BrokerMetrics.blockedBrowsers, () => outboxes.blocked.size)
-  yield* gauge(BrokerMetrics.blockedBytes, () => outboxes.queued)
-})
+const watchOutboxes = (outboxes: Outbox.Outboxes) =>
+  Effect.andThen(
+    MetricSources.gaugeScoped(BrokerMetrics.blockedBrowsers, {}, () => outboxes.blocked.size),
+    MetricSources.gaugeScoped(BrokerMetrics.blockedBytes, {}, () => outboxes.queued)
+  )
 
 const whenClosed = (sockets: ReadonlyArray<Connection.Connection["socket"]>): Effect.Effect<void> =>
   Effect.forEach(

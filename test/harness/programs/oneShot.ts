@@ -3,7 +3,7 @@
  * there is no `process.exit` and no `runMain` to help it.
  */
 import { Deferred, Effect } from "effect"
-import { Client, Kosmonaut, Worker } from "../../src/index.ts"
+import { Client, Kosmonaut, Worker } from "../../../src/index.ts"
 
 const program = Effect.scoped(Effect.gen(function*() {
   const client = yield* Client.Client
