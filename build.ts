@@ -64,12 +64,14 @@ export const commandLine = async (outdir: string): Promise<esbuild.Metafile> => 
     target: "node22.19",
     minifySyntax: true,
     legalComments: "none",
+    // Native helpers of ws, which nobody has beside a command line.
+    define: { "process.env.WS_NO_BUFFER_UTIL": `"1"`, "process.env.WS_NO_UTF_8_VALIDATE": `"1"` },
     external: ["zeromq", "jose", "tweetnacl", "redis"],
     // The package ws is no module, and requires those of Node.js.
     banner: {
       js: `import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);`
     },
-    plugins: [placesOfModules(outdir)],
+    plugins: [placesOfModules(outdir), modulesOfNode],
     metafile: true
   })
   writeFileSync(resolve(root, outdir, "LICENSES.txt"), licences(metafile))
@@ -86,6 +88,34 @@ const placesOfModules = (outdir: string): esbuild.Plugin => ({
       return { loader: "ts", contents: readFileSync(path, "utf8").replaceAll("import.meta.url", url) }
     })
 })
+
+// Modules of Node.js that are slow to load, and that not every command needs. The package ws requires two of them.
+const seldom = /^(node:)?(child_process|https|readline|tls)$/
+
+// An import of `node:http` reads all that it exports, and so loads the client of `fetch`; one of `node:tls` loads all certificates. Of a
+// module that is required only that is read which is used, and of these few not before it is used.
+const modulesOfNode: esbuild.Plugin = {
+  name: "modules of Node.js",
+  setup: (build) => {
+    build.onResolve(
+      { filter: /^node:|^(https|tls)$/ },
+      ({ kind, namespace, path }) =>
+        namespace !== "required" && (kind === "import-statement" || seldom.test(path))
+          ? { path, namespace: "required" }
+          : undefined
+    )
+    build.onLoad({ filter: /.*/, namespace: "required" }, async ({ path }) => {
+      const name = JSON.stringify(path)
+      if (!seldom.test(path)) return { contents: `module.exports = require(${name})` }
+      const names = Object.keys(await import(path) as object)
+      return {
+        contents: `for (const name of ${JSON.stringify(names)}) {
+          Object.defineProperty(exports, name, { enumerable: true, get: () => require(${name})[name] })
+        }`
+      }
+    })
+  }
+}
 
 // Of the packages in a bundle, whose licences want to be in every copy.
 const licences = ({ inputs }: esbuild.Metafile): string => {
