@@ -6,7 +6,7 @@
  */
 import * as esbuild from "esbuild"
 import { execFileSync } from "node:child_process"
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { copyFileSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { relative, resolve } from "node:path"
 
 const root = import.meta.dirname
@@ -23,7 +23,10 @@ export const scriptOptions = {
 } satisfies esbuild.BuildOptions
 
 const parts: Record<string, () => unknown> = {
-  modules: () => execFileSync("tsc", ["-p", "src/tsconfig.json"], { cwd: root, stdio: "inherit" }),
+  modules: () => {
+    execFileSync("tsc", ["-p", "src/tsconfig.json"], { cwd: root, stdio: "inherit" })
+    for (const file of closedDeclarations()) rmSync(`${root}/dist/${file}`)
+  },
   module: () => esbuild.build({ ...scriptOptions, format: "esm", outfile: "dist/browser/script.js" }),
   script: () =>
     esbuild.build({ ...scriptOptions, format: "iife", globalName: "Kosmonaut", outfile: "dist/kosmonaut.js" }),
@@ -44,6 +47,15 @@ const parts: Record<string, () => unknown> = {
     mkdirSync(`${root}/dist/cli/demo`, { recursive: true })
     copyFileSync(`${root}/src/cli/demo/page.html`, `${root}/dist/cli/demo/page.html`)
   }
+}
+
+// Those of the folders that package.json closes. Only the script's declarations refer to some of them.
+const closedDeclarations = (): ReadonlyArray<string> => {
+  const { exports } = JSON.parse(readFileSync(`${root}/package.json`, "utf8")) as {
+    readonly exports: Record<string, unknown>
+  }
+  const closed = Object.keys(exports).filter((door) => exports[door] === null && !door.startsWith("./browser/"))
+  return closed.flatMap((door) => globSync(`${door.slice(2, -1)}**/*.d.ts{,.map}`, { cwd: `${root}/dist` }))
 }
 
 /**
