@@ -18,9 +18,10 @@ import type {
   RequestTimeoutError,
   UnauthorizedError
 } from "../protocol/KosmonautError.ts"
+import * as TaggedError from "../protocol/TaggedError.ts"
 import { inbox } from "./internal/subscriptions.ts"
 
-const id = <Tag extends string>(tag: Tag) => `kosmonaut/browser/BrowserError/${tag}` as const
+const tagged = TaggedError.make("kosmonaut/browser/BrowserError")
 
 /**
  * The connection was lost after a call had been sent, and the call cannot be sent again: a broadcast, or a call of a browser
@@ -28,16 +29,10 @@ const id = <Tag extends string>(tag: Tag) => `kosmonaut/browser/BrowserError/${t
  *
  * @since 0.1.0
  */
-export class ConnectionLostError
-  extends Schema.TaggedError<ConnectionLostError>(id("ConnectionLostError"))("ConnectionLostError", {
-    /** What was sent: the name of an event, or of a channel. */
-    subject: Schema.String
-  })
-{
-  override get message(): string {
-    return `The connection was lost while ${quote(this.subject)} was in flight: it may or may not have happened`
-  }
-}
+export class ConnectionLostError extends tagged<ConnectionLostError>()("ConnectionLostError", {
+  /** What was sent: the name of an event, or of a channel. */
+  subject: Schema.String
+}, ({ subject }) => `The connection was lost while ${quote(subject)} was in flight: it may or may not have happened`) {}
 
 /**
  * The connection is closed and does not reconnect: the browser closed it (1000), or the broker did by a code that says so
@@ -45,33 +40,21 @@ export class ConnectionLostError
  *
  * @since 0.1.0
  */
-export class ConnectionClosedError
-  extends Schema.TaggedError<ConnectionClosedError>(id("ConnectionClosedError"))("ConnectionClosedError", {
-    /** The close code. */
-    code: Schema.Int,
-    reason: Schema.String
-  })
-{
-  override get message(): string {
-    return `The connection is closed (${this.code})${this.reason && `: ${this.reason}`}`
-  }
-}
+export class ConnectionClosedError extends tagged<ConnectionClosedError>()("ConnectionClosedError", {
+  /** The close code. */
+  code: Schema.Int,
+  reason: Schema.String
+}, ({ code, reason }) => `The connection is closed (${code})${reason && `: ${reason}`}`) {}
 
 /**
  * Too many calls, or too many bytes of them, are pending in this browser: `maxCalls`, `maxCallBytes`. Nothing was sent.
  *
  * @since 0.1.0
  */
-export class TooManyCallsError
-  extends Schema.TaggedError<TooManyCallsError>(id("TooManyCallsError"))("TooManyCallsError", {
-    /** The name of the event that was not sent. */
-    event: Schema.String
-  })
-{
-  override get message(): string {
-    return `Too many calls are pending: ${quote(this.event)} was not sent`
-  }
-}
+export class TooManyCallsError extends tagged<TooManyCallsError>()("TooManyCallsError", {
+  /** The name of the event that was not sent. */
+  event: Schema.String
+}, ({ event }) => `Too many calls are pending: ${quote(event)} was not sent`) {}
 
 /**
  * A consumer of events was too slow: the oldest events that waited for it were dropped, since they took more than
@@ -79,20 +62,17 @@ export class TooManyCallsError
  *
  * @since 0.1.0
  */
-export class EventsDroppedError
-  extends Schema.TaggedError<EventsDroppedError>(id("EventsDroppedError"))("EventsDroppedError", {
+export class EventsDroppedError extends tagged<EventsDroppedError>()(
+  "EventsDroppedError",
+  {
     /** The channel, `:user` for the inbox, or empty for events that were sent to this browser alone. */
     channel: Schema.String,
     /** The first event that was dropped. */
     event: Schema.String
-  })
-{
-  override get message(): string {
-    return `Events${placeOf(this.channel)} were dropped from ${
-      quote(this.event)
-    } on, because their consumer is too slow`
-  }
-}
+  },
+  ({ channel, event }) =>
+    `Events${placeOf(channel)} were dropped from ${quote(event)} on, because their consumer is too slow`
+) {}
 
 /**
  * While the browser was not subscribed to a channel or an inbox with history, events were sent there that cannot be recovered: the
@@ -101,17 +81,11 @@ export class EventsDroppedError
  *
  * @since 0.1.0
  */
-export class EventsMissedError
-  extends Schema.TaggedError<EventsMissedError>(id("EventsMissedError"))("EventsMissedError", {
-    /** The channel, or `:user` for the inbox. */
-    channel: Schema.String,
-    reason: Schema.Literals(["epoch", "dropped", "closed"])
-  })
-{
-  override get message(): string {
-    return `Events${placeOf(this.channel)} may have been missed: ${missed[this.reason]}`
-  }
-}
+export class EventsMissedError extends tagged<EventsMissedError>()("EventsMissedError", {
+  /** The channel, or `:user` for the inbox. */
+  channel: Schema.String,
+  reason: Schema.Literals(["epoch", "dropped", "closed"])
+}, ({ channel, reason }) => `Events${placeOf(channel)} may have been missed: ${missed[reason]}`) {}
 
 const placeOf = (channel: string): string =>
   channel === inbox ? " of the inbox" : channel === "" ? "" : ` on ${quote(channel)}`
@@ -127,17 +101,11 @@ const missed = {
  *
  * @since 0.1.0
  */
-export class EventHandlerError
-  extends Schema.TaggedError<EventHandlerError>(id("EventHandlerError"))("EventHandlerError", {
-    event: Schema.String,
-    /** What the handler failed with, or its defect. */
-    cause: Schema.Defect()
-  })
-{
-  override get message(): string {
-    return `The handler of ${quote(this.event)} failed${causeText(this.cause)}`
-  }
-}
+export class EventHandlerError extends tagged<EventHandlerError>()("EventHandlerError", {
+  event: Schema.String,
+  /** What the handler failed with, or its defect. */
+  cause: Schema.Defect()
+}, ({ cause, event }) => `The handler of ${quote(event)} failed${causeText(cause)}`) {}
 
 /**
  * What can happen to every call:

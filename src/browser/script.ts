@@ -39,9 +39,8 @@ import type { ConnectionState, Cursor, GapReason, Output, SubscriptionState } fr
 import type { Member } from "./internal/presence.ts"
 import type { CallOptions, Options, RequestOptions, TriggerOptions } from "./internal/scriptOptions.ts"
 
-export type { Data, Named, Received, Response } from "./internal/eventJson.ts"
+export type { Data, Json, Named, Received, Response } from "./internal/eventJson.ts"
 export type { Failure, FailureTag } from "./internal/failure.ts"
-export type { Json } from "./internal/json.ts"
 export type { ConnectionState, Cursor, GapReason, SubscriptionState } from "./internal/output.ts"
 export type { Member, MemberConnection } from "./internal/presence.ts"
 export type { CallOptions, Options, RequestOptions, Token, TriggerOptions } from "./internal/scriptOptions.ts"

@@ -14,6 +14,7 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as TaggedError from "../protocol/TaggedError.ts"
 import { AdminApi } from "../server/admin/AdminApi.ts"
 import * as CommandLine from "./CommandLine.ts"
 
@@ -37,15 +38,11 @@ export interface Target {
  * @since 0.1.0
  */
 export class AdminConnectionError
-  extends Schema.TaggedError<AdminConnectionError>("kosmonaut/cli/AdminClient/AdminConnectionError")(
-    "AdminConnectionError",
-    { address: Schema.String, detail: Schema.String }
-  )
-{
-  override get message(): string {
-    return `The broker at ${this.address} ${this.detail}`
-  }
-}
+  extends TaggedError.make("kosmonaut/cli/AdminClient")<AdminConnectionError>()("AdminConnectionError", {
+    address: Schema.String,
+    detail: Schema.String
+  }, ({ address, detail }) => `The broker at ${address} ${detail}`)
+{}
 
 /**
  * Makes a client. Its calls fail with the errors of `AdminApi`, and with `AdminConnectionError`.

@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as Json from "../protocol/Json.ts"
+import * as TaggedError from "../protocol/TaggedError.ts"
 
 /**
  * A browser did not receive what it should have. Exported for the declarations of the demo, which name it.
@@ -17,15 +18,11 @@ import * as Json from "../protocol/Json.ts"
  * @public
  * @since 0.1.0
  */
-export class DemoError extends Schema.TaggedError<DemoError>("kosmonaut/cli/DemoBrowser/DemoError")("DemoError", {
+export class DemoError extends TaggedError.make("kosmonaut/cli/DemoBrowser")<DemoError>()("DemoError", {
   who: Schema.String,
   event: Schema.String,
   detail: Schema.String
-}) {
-  override get message(): string {
-    return `${this.who} waited for ${this.event} and ${this.detail}`
-  }
-}
+}, ({ detail, event, who }) => `${who} waited for ${event} and ${detail}`) {}
 
 /**
  * A browser of the demo.

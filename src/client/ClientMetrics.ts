@@ -6,6 +6,8 @@
 
 import * as Metric from "effect/Metric"
 
+const counter = (name: string, description: string) => Metric.counter(name, { description, incremental: true })
+
 /**
  * Requests of Clients, by `command` and `outcome` (`ok`, `interrupted`, `defect`, or the error's tag). The commands are
  * `openChannel`, `closeChannel`, `broadcast`, `requestSingleAccessToken`, `broadcastAll`, `sendTo`, `sendToUser`, `channels`,
@@ -15,10 +17,7 @@ import * as Metric from "effect/Metric"
  *
  * @since 0.1.0
  */
-export const requests = Metric.counter("kosmonaut_client_requests_total", {
-  description: "Requests that ended, by command and outcome",
-  incremental: true
-})
+export const requests = counter("kosmonaut_client_requests_total", "Requests that ended, by command and outcome")
 
 /**
  * How long requests took, in seconds, by `command`.
@@ -35,30 +34,21 @@ export const requestSeconds = Metric.histogram("kosmonaut_client_request_seconds
  *
  * @since 0.1.0
  */
-export const requestRetries = Metric.counter("kosmonaut_client_retries_total", {
-  description: "Requests that were sent again, by command",
-  incremental: true
-})
+export const requestRetries = counter("kosmonaut_client_retries_total", "Requests that were sent again, by command")
 
 /**
  * Events that a Worker's handler has ended with, by `outcome` (`handled`, `failed`, `interrupted`).
  *
  * @since 0.1.0
  */
-export const events = Metric.counter("kosmonaut_worker_events_total", {
-  description: "Events whose handler ended, by outcome",
-  incremental: true
-})
+export const events = counter("kosmonaut_worker_events_total", "Events whose handler ended, by outcome")
 
 /**
  * Retries of handlers that failed; see `retry` of `Worker.Handlers`.
  *
  * @since 0.1.0
  */
-export const retries = Metric.counter("kosmonaut_worker_retries_total", {
-  description: "Runs of a handler after one that failed",
-  incremental: true
-})
+export const retries = counter("kosmonaut_worker_retries_total", "Runs of a handler after one that failed")
 
 /**
  * How long handlers took, in seconds.
@@ -75,20 +65,14 @@ export const eventSeconds = Metric.histogram("kosmonaut_worker_event_seconds", {
  *
  * @since 0.1.0
  */
-export const protocolErrors = Metric.counter("kosmonaut_worker_protocol_errors_total", {
-  description: "Protocol errors that Workers met",
-  incremental: true
-})
+export const protocolErrors = counter("kosmonaut_worker_protocol_errors_total", "Protocol errors that Workers met")
 
 /**
  * Connections that Workers made after one was lost.
  *
  * @since 0.1.0
  */
-export const reconnects = Metric.counter("kosmonaut_worker_reconnects_total", {
-  description: "Connections that Workers made again",
-  incremental: true
-})
+export const reconnects = counter("kosmonaut_worker_reconnects_total", "Connections that Workers made again")
 
 /**
  * Events that Workers have received and not begun to handle, by the `address` and the `vhost` of their broker. Read when

@@ -9,6 +9,7 @@
  */
 
 import * as Data from "effect/Data"
+import * as Record from "effect/Record"
 import { type Argument, cursor, data, isWithin, oneOf, optionalText, text } from "./Argument.ts"
 import * as Grant from "./Grant.ts"
 import * as Json from "./Json.ts"
@@ -126,6 +127,8 @@ type Arguments<Tag extends FromClient["_tag"]> = {
 }
 type Tagged<Tag extends FromClient["_tag"]> = Extract<FromClient, { readonly _tag: Tag }>
 
+type Fields = { readonly [name: string]: Argument<unknown> }
+
 /** The commands whose frames are not one for each field. */
 type Irregular = "Broadcast" | "Ready" | "Ack"
 
@@ -142,7 +145,7 @@ export interface Description {
   /** How many arguments it has, before optional frames such as a span. */
   readonly count: number
   /** Its arguments, or those that it always has; `undefined` if `CommandCodec` reads and writes it in its own way. */
-  readonly arguments: Readonly<Record<string, Argument<unknown>>> | ReadonlyArray<string> | undefined
+  readonly arguments: Fields | ReadonlyArray<string> | undefined
   /** Whether it is safe to execute twice, so that its response need not be cached for retries. */
   readonly isIdempotent: boolean
   /** Whether its effect must survive a restart of the broker, so that its response waits until it is persisted. */
@@ -154,28 +157,13 @@ interface Traits {
   readonly isPersisted?: boolean
 }
 
-const regular = <const Tag extends Exclude<FromClient["_tag"], Irregular>>(
+/** A command as the table has it; of those whose frames are not one for each field the number of their arguments. */
+type Row<Tag extends FromClient["_tag"]> = readonly [
   word: string,
   name: string,
-  fields: Arguments<Tag>,
+  fields: Tag extends Irregular ? number : Arguments<Tag> | typeof allLetters,
   traits?: Traits
-): Description => ({
-  word,
-  name,
-  count: Object.keys(fields).length,
-  arguments: fields as Readonly<Record<string, Argument<unknown>>>,
-  isIdempotent: traits?.isIdempotent === true,
-  isPersisted: traits?.isPersisted === true
-})
-
-const irregular = (word: string, name: string, count: number): Description => ({
-  word,
-  name,
-  count,
-  arguments: undefined,
-  isIdempotent: false,
-  isPersisted: false
-})
+]
 
 const requestOptions: Argument<RequestOptions> = {
   needed: `a timeout of 1 to ${maxTimeout} milliseconds`,
@@ -216,68 +204,59 @@ const persisted = { isPersisted: true }
  */
 export const allLetters = "*"
 
-const all = (description: Description): Description => ({ ...description, count: 1, arguments: [allLetters] })
+const channel = text("a channel")
+const uid = text("a user id")
+const event = text("an event")
+const delivery = text("a delivery")
+const id = text(`an id, or ${allLetters} for all`)
+
+const rows: { readonly [Tag in FromClient["_tag"]]: Row<Tag> } = {
+  OpenChannel: ["OC", "openChannel", { channel }, { ...idempotent, ...persisted }],
+  CloseChannel: ["CC", "closeChannel", { channel }, persisted],
+  Broadcast: ["BC", "broadcast", 3],
+  AccessToken: ["AT", "requestSingleAccessToken", { uid, pattern: text("a pattern") }, persisted],
+  AccessTokenWith: ["AX", "requestSingleAccessToken", { grant }, persisted],
+  BroadcastAll: ["BA", "broadcastAll", { broadcasts: text("broadcasts") }],
+  SendTo: ["ST", "sendTo", { sid: text("the sid of a browser"), event, data }],
+  SendToUser: ["TU", "sendToUser", { uid, event, data }],
+  SubscribeUser: ["SU", "subscribe", { uid, channel }],
+  UnsubscribeUser: ["UU", "unsubscribe", { uid, channel }],
+  ListChannels: ["LC", "channels", { prefix: optionalText, after: cursor }, idempotent],
+  DescribeChannel: ["DC", "channel", { channel }, idempotent],
+  ListSubscribers: ["LS", "subscribers", { channel, after: cursor }, idempotent],
+  ListHistory: ["LH", "history", { channel, after: cursor, limit: cursor }, idempotent],
+  Disconnect: ["DB", "disconnect", { by: oneOf("sid", "uid"), who: text("which") }],
+  DisconnectAndRevoke: ["DX", "disconnect", { uid }, persisted],
+  ListDeadLetters: ["LD", "deadLetters.list", { after: cursor }, idempotent],
+  ReplayDeadLetters: ["RL", "deadLetters.replayAll", allLetters, persisted],
+  ReplayDeadLetter: ["RL", "deadLetters.replay", { id }, persisted],
+  DiscardDeadLetters: ["DL", "deadLetters.discardAll", allLetters, persisted],
+  DiscardDeadLetter: ["DL", "deadLetters.discard", { id }, persisted],
+  Request: ["RQ", "request", { event, data, options: requestOptions }],
+  Trigger: ["TG", "trigger", { event, data, options: triggerOptions }, persisted],
+  Ready: ["RD", "ready", 0],
+  Ack: ["AK", "ack", 0],
+  Nack: ["NK", "nack", { delivery, reason: optionalText }],
+  Respond: ["RP", "respond", { delivery, outcome: oneOf("ok", "error"), json: text("a response") }],
+  Heartbeat: ["HB", "heartbeat", {}],
+  Quit: ["QT", "quit", {}]
+}
+
+const describe = ([word, name, fields, traits]: Row<FromClient["_tag"]>): Description => ({
+  word,
+  name,
+  count: typeof fields === "number" ? fields : Object.keys(fields).length,
+  arguments: typeof fields === "number" ? undefined : typeof fields === "string" ? [fields] : fields as Fields,
+  isIdempotent: traits?.isIdempotent === true,
+  isPersisted: traits?.isPersisted === true
+})
 
 /**
  * The commands of backends. Where two have the same word, the one without fields is read first.
  *
  * @since 0.1.0
  */
-export const descriptions: { readonly [Tag in FromClient["_tag"]]: Description } = {
-  OpenChannel: regular<"OpenChannel">("OC", "openChannel", { channel: text("a channel") }, {
-    isIdempotent: true,
-    isPersisted: true
-  }),
-  CloseChannel: regular<"CloseChannel">("CC", "closeChannel", { channel: text("a channel") }, persisted),
-  Broadcast: irregular("BC", "broadcast", 3),
-  AccessToken: regular<"AccessToken">("AT", "requestSingleAccessToken", {
-    uid: text("a user id"),
-    pattern: text("a pattern")
-  }, persisted),
-  AccessTokenWith: regular<"AccessTokenWith">("AX", "requestSingleAccessToken", { grant }, persisted),
-  BroadcastAll: regular<"BroadcastAll">("BA", "broadcastAll", { broadcasts: text("broadcasts") }),
-  SendTo: regular<"SendTo">("ST", "sendTo", { sid: text("the sid of a browser"), event: text("an event"), data }),
-  SendToUser: regular<"SendToUser">("TU", "sendToUser", { uid: text("a user id"), event: text("an event"), data }),
-  SubscribeUser: regular<"SubscribeUser">("SU", "subscribe", { uid: text("a user id"), channel: text("a channel") }),
-  UnsubscribeUser: regular<"UnsubscribeUser">("UU", "unsubscribe", {
-    uid: text("a user id"),
-    channel: text("a channel")
-  }),
-  ListChannels: regular<"ListChannels">("LC", "channels", { prefix: optionalText, after: cursor }, idempotent),
-  DescribeChannel: regular<"DescribeChannel">("DC", "channel", { channel: text("a channel") }, idempotent),
-  ListSubscribers: regular<"ListSubscribers">("LS", "subscribers", {
-    channel: text("a channel"),
-    after: cursor
-  }, idempotent),
-  ListHistory: regular<"ListHistory">("LH", "history", {
-    channel: text("a channel"),
-    after: cursor,
-    limit: cursor
-  }, idempotent),
-  Disconnect: regular<"Disconnect">("DB", "disconnect", { by: oneOf("sid", "uid"), who: text("which") }),
-  DisconnectAndRevoke: regular<"DisconnectAndRevoke">("DX", "disconnect", { uid: text("a user id") }, persisted),
-  ListDeadLetters: regular<"ListDeadLetters">("LD", "deadLetters.list", { after: cursor }, idempotent),
-  ReplayDeadLetters: all(regular<"ReplayDeadLetters">("RL", "deadLetters.replayAll", {}, persisted)),
-  ReplayDeadLetter: regular<"ReplayDeadLetter">("RL", "deadLetters.replay", {
-    id: text(`an id, or ${allLetters} for all`)
-  }, persisted),
-  DiscardDeadLetters: all(regular<"DiscardDeadLetters">("DL", "deadLetters.discardAll", {}, persisted)),
-  DiscardDeadLetter: regular<"DiscardDeadLetter">("DL", "deadLetters.discard", {
-    id: text(`an id, or ${allLetters} for all`)
-  }, persisted),
-  Request: regular<"Request">("RQ", "request", { event: text("an event"), data, options: requestOptions }),
-  Trigger: regular<"Trigger">("TG", "trigger", { event: text("an event"), data, options: triggerOptions }, persisted),
-  Ready: irregular("RD", "ready", 0),
-  Ack: irregular("AK", "ack", 0),
-  Nack: regular<"Nack">("NK", "nack", { delivery: text("a delivery"), reason: optionalText }),
-  Respond: regular<"Respond">("RP", "respond", {
-    delivery: text("a delivery"),
-    outcome: oneOf("ok", "error"),
-    json: text("a response")
-  }),
-  Heartbeat: regular<"Heartbeat">("HB", "heartbeat", {}),
-  Quit: regular<"Quit">("QT", "quit", {})
-}
+export const descriptions: { readonly [Tag in FromClient["_tag"]]: Description } = Record.map(rows, describe)
 
 /**
  * How many arguments the command with this word has on the wire; 0 for an unknown word.
@@ -292,33 +271,12 @@ const counts: ReadonlyMap<string, number> = new Map([
 ])
 
 /**
- * The name of a command in spans and metrics: that of the method of `Client` that sends it.
- *
- * @since 0.1.0
- */
-export const nameOf = ({ _tag }: FromClient): string => descriptions[_tag].name
-
-/**
  * How many arguments a command has, before optional frames such as a span.
  *
  * @since 0.1.0
  */
 export const argumentsOf = (command: FromClient): number =>
   command._tag === "Broadcast" && command.exceptSid !== undefined ? 4 : descriptions[command._tag].count
-
-/**
- * Whether a command is safe to execute twice, so that its response need not be cached for retries.
- *
- * @since 0.1.0
- */
-export const isIdempotent = ({ _tag }: FromClient): boolean => descriptions[_tag].isIdempotent
-
-/**
- * Whether the effect of a command must survive a restart of the broker, so that its response waits until it is persisted.
- *
- * @since 0.1.0
- */
-export const isPersisted = ({ _tag }: FromClient): boolean => descriptions[_tag].isPersisted
 
 /**
  * The options of a worker that is ready. A worker that sends any understands the `Origin` of events.

@@ -19,10 +19,12 @@ import {
   TooManyRequestsError,
   UnknownServerError
 } from "./StatusError.ts"
+import * as TaggedError from "./TaggedError.ts"
 
 export * from "./StatusError.ts"
 
-const id = <Tag extends string>(tag: Tag) => `kosmonaut/protocol/KosmonautError/${tag}` as const
+// What makes a class is marked as pure, so that bundles for browsers go without those that they do not use.
+const tagged = TaggedError.make("kosmonaut/protocol/KosmonautError")
 
 const connection = {
   /** The broker's address, `host:port`. */
@@ -31,42 +33,47 @@ const connection = {
 }
 
 /**
+ * What the reasons of `ConnectionError` say of the request.
+ *
+ * @since 0.1.0
+ */
+export interface OfConnection<WasSent extends "no" | "maybe"> {
+  /** Whether the request may have been executed: `no` if it was never sent. */
+  readonly wasSent: WasSent
+  /** Whether the same may succeed later: the broker may be there then. */
+  readonly isRetryable: boolean
+}
+
+const ofConnection =
+  <Self>() =>
+  <const Tag extends string, WasSent extends "no" | "maybe">(tag: Tag, what: string, more: OfConnection<WasSent>) =>
+    tagged<Self>()(tag, connection, ({ address, cause }) => `${what} the broker at ${address}${causeText(cause)}`, more)
+
+/**
  * An option has a value that it cannot have. The layer or constructor that takes it fails with this.
  *
  * @since 0.1.0
  */
-export class InvalidOptionError
-  extends Schema.TaggedError<InvalidOptionError>(id("InvalidOptionError"))("InvalidOptionError", {
-    option: Schema.String,
-    /** What was given, as text. */
-    value: Schema.String,
-    /** What it can be. */
-    allowed: Schema.String
-  })
-{
-  override get message(): string {
-    return `The option ${this.option} cannot be ${this.value}: it is ${this.allowed}`
-  }
-}
+export class InvalidOptionError extends /* @__PURE__ */ tagged<InvalidOptionError>()("InvalidOptionError", {
+  option: Schema.String,
+  /** What was given, as text. */
+  value: Schema.String,
+  /** What it can be. */
+  allowed: Schema.String
+}, ({ allowed, option, value }) => `The option ${option} cannot be ${value}: it is ${allowed}`) {}
 
 /**
  * An endpoint's URL cannot be used. `url` has its token masked.
  *
  * @since 0.1.0
  */
-export class InvalidEndpointError
-  extends Schema.TaggedError<InvalidEndpointError>(id("InvalidEndpointError"))("InvalidEndpointError", {
-    url: Schema.String,
-    detail: Schema.String
-  })
-{
-  override get message(): string {
-    const [scheme, key] = this.url.startsWith("wrs://") ? ["wrs", "?serverKey=<public key>"] : ["wr", ""]
-    return `Invalid endpoint ${
-      quote(this.url)
-    }: ${this.detail}. Expected ${scheme}://<access token>@<host>:<port>/<vhost>${key}`
-  }
-}
+export class InvalidEndpointError extends /* @__PURE__ */ tagged<InvalidEndpointError>()("InvalidEndpointError", {
+  url: Schema.String,
+  detail: Schema.String
+}, ({ detail, url }) => {
+  const [scheme, key] = url.startsWith("wrs://") ? ["wrs", "?serverKey=<public key>"] : ["wr", ""]
+  return `Invalid endpoint ${quote(url)}: ${detail}. Expected ${scheme}://<access token>@<host>:<port>/<vhost>${key}`
+}) {}
 
 /**
  * A reason of `ConnectionError`: no connection could be made, or it was lost before the request was sent. The broker never
@@ -75,20 +82,11 @@ export class InvalidEndpointError
  * @since 0.1.0
  */
 export class ConnectionRefusedError
-  extends Schema.TaggedError<ConnectionRefusedError>(id("ConnectionRefusedError"))("ConnectionRefusedError", connection)
-{
-  /** The request was never sent. */
-  get wasSent(): "no" {
-    return "no"
-  }
-  /** The broker may be there later. */
-  get isRetryable(): boolean {
-    return true
-  }
-  override get message(): string {
-    return `Could not connect to the broker at ${this.address}${causeText(this.cause)}`
-  }
-}
+  extends /* @__PURE__ */ ofConnection<ConnectionRefusedError>()("ConnectionRefusedError", "Could not connect to", {
+    wasSent: "no",
+    isRetryable: true
+  })
+{}
 
 /**
  * A reason of `ConnectionError`: an open connection ended. Requests in flight may or may not have been executed.
@@ -96,20 +94,11 @@ export class ConnectionRefusedError
  * @since 0.1.0
  */
 export class ConnectionClosedError
-  extends Schema.TaggedError<ConnectionClosedError>(id("ConnectionClosedError"))("ConnectionClosedError", connection)
-{
-  /** The request may or may not have been executed. */
-  get wasSent(): "maybe" {
-    return "maybe"
-  }
-  /** The broker may be there later. */
-  get isRetryable(): boolean {
-    return true
-  }
-  override get message(): string {
-    return `Lost the connection to the broker at ${this.address}${causeText(this.cause)}`
-  }
-}
+  extends /* @__PURE__ */ ofConnection<ConnectionClosedError>()("ConnectionClosedError", "Lost the connection to", {
+    wasSent: "maybe",
+    isRetryable: true
+  })
+{}
 
 /**
  * A reason of `ConnectionError`: the broker sent nothing for too long, to a Worker for its `silenceTimeout`, to a Client for
@@ -118,21 +107,14 @@ export class ConnectionClosedError
  *
  * @since 0.1.0
  */
-export class ConnectionTimeoutError
-  extends Schema.TaggedError<ConnectionTimeoutError>(id("ConnectionTimeoutError"))("ConnectionTimeoutError", connection)
-{
-  /** The request may or may not have been executed. */
-  get wasSent(): "maybe" {
-    return "maybe"
+export class ConnectionTimeoutError extends /* @__PURE__ */ ofConnection<ConnectionTimeoutError>()(
+  "ConnectionTimeoutError",
+  "Received nothing for too long from",
+  {
+    wasSent: "maybe",
+    isRetryable: true
   }
-  /** The broker may respond later. */
-  get isRetryable(): boolean {
-    return true
-  }
-  override get message(): string {
-    return `Received nothing for too long from the broker at ${this.address}${causeText(this.cause)}`
-  }
-}
+) {}
 
 /**
  * A reason of `ConnectionError`: what was received is not this protocol, or is larger than `maxMessageSize`. Requests in
@@ -141,20 +123,11 @@ export class ConnectionTimeoutError
  * @since 0.1.0
  */
 export class MalformedMessageError
-  extends Schema.TaggedError<MalformedMessageError>(id("MalformedMessageError"))("MalformedMessageError", connection)
-{
-  /** The request may or may not have been executed. */
-  get wasSent(): "maybe" {
-    return "maybe"
-  }
-  /** What listens there will not be understood the next time either. */
-  get isRetryable(): boolean {
-    return false
-  }
-  override get message(): string {
-    return `Could not understand the broker at ${this.address}${causeText(this.cause)}`
-  }
-}
+  extends /* @__PURE__ */ ofConnection<MalformedMessageError>()("MalformedMessageError", "Could not understand", {
+    wasSent: "maybe",
+    isRetryable: false
+  })
+{}
 
 /**
  * The broker did not prove to be the one that was expected, by its certificate or its public key: the connection was ended
@@ -164,20 +137,11 @@ export class MalformedMessageError
  * @since 0.1.0
  */
 export class UntrustedBrokerError
-  extends Schema.TaggedError<UntrustedBrokerError>(id("UntrustedBrokerError"))("UntrustedBrokerError", connection)
-{
-  /** The request was never sent. */
-  get wasSent(): "no" {
-    return "no"
-  }
-  /** The broker will have the same certificate or key the next time. */
-  get isRetryable(): boolean {
-    return false
-  }
-  override get message(): string {
-    return `Could not trust the broker at ${this.address}${causeText(this.cause)}`
-  }
-}
+  extends /* @__PURE__ */ ofConnection<UntrustedBrokerError>()("UntrustedBrokerError", "Could not trust", {
+    wasSent: "no",
+    isRetryable: false
+  })
+{}
 
 /**
  * The connection to the broker could not be made or was lost. `reason` is the cause: `ConnectionRefusedError`,
@@ -187,7 +151,7 @@ export class UntrustedBrokerError
  *
  * @since 0.1.0
  */
-export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("ConnectionError"))("ConnectionError", {
+export class ConnectionError extends /* @__PURE__ */ tagged<ConnectionError>()("ConnectionError", {
   reason: Schema.Union([
     ConnectionRefusedError,
     ConnectionClosedError,
@@ -195,7 +159,7 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("Con
     MalformedMessageError,
     UntrustedBrokerError
   ])
-}) {
+}, ({ reason }) => reason.message) {
   /** The broker's address, `host:port`. */
   get address(): string {
     return this.reason.address
@@ -208,9 +172,6 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("Con
   get isRetryable(): boolean {
     return this.reason.isRetryable
   }
-  override get message(): string {
-    return this.reason.message
-  }
 }
 
 /**
@@ -219,23 +180,19 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>(id("Con
  *
  * @since 0.1.0
  */
-export class RequestTimeoutError
-  extends Schema.TaggedError<RequestTimeoutError>(id("RequestTimeoutError"))("RequestTimeoutError", {
-    /** The command on the wire, e.g. `BC`. */
-    command: Schema.String,
-    after: Schema.Duration,
-    wasSent: Schema.Literals(["no", "maybe"])
-  })
+export class RequestTimeoutError extends /* @__PURE__ */ tagged<RequestTimeoutError>()("RequestTimeoutError", {
+  /** The command on the wire, e.g. `BC`. */
+  command: Schema.String,
+  after: Schema.Duration,
+  wasSent: Schema.Literals(["no", "maybe"])
+}, ({ after, command, wasSent }) =>
+  wasSent === "no"
+    ? `The broker did not read requests for ${Duration.format(after)}, so ${command} was not sent`
+    : `The broker did not respond to ${command} within ${Duration.format(after)}`)
 {
   /** The broker may respond the next time. */
   get isRetryable(): boolean {
     return true
-  }
-  override get message(): string {
-    const after = Duration.format(this.after)
-    return this.wasSent === "no"
-      ? `The broker did not read requests for ${after}, so ${this.command} was not sent`
-      : `The broker did not respond to ${this.command} within ${after}`
   }
 }
 
@@ -245,47 +202,31 @@ export class RequestTimeoutError
  *
  * @since 0.1.0
  */
-export class ResponseError extends Schema.TaggedError<ResponseError>(id("ResponseError"))("ResponseError", {
+export class ResponseError extends /* @__PURE__ */ tagged<ResponseError>()("ResponseError", {
   event: Schema.String,
   error: Schema.Json
-}) {
-  override get message(): string {
-    return `The response to ${quote(this.event)} is the error ${quote(JSON.stringify(this.error))}`
-  }
-}
+}, ({ error, event }) => `The response to ${quote(event)} is the error ${quote(JSON.stringify(error))}`) {}
 
 /**
  * Something cannot travel on the wire; nothing was sent. `argument` names what, `detail` is the reason.
  *
  * @since 0.1.0
  */
-export class MessageEncodeError
-  extends Schema.TaggedError<MessageEncodeError>(id("MessageEncodeError"))("MessageEncodeError", {
-    argument: Schema.String,
-    detail: Schema.String,
-    cause: Schema.optional(Schema.Defect())
-  })
-{
-  override get message(): string {
-    return `Cannot send ${this.argument}: ${this.detail}${causeText(this.cause)}`
-  }
-}
+export class MessageEncodeError extends /* @__PURE__ */ tagged<MessageEncodeError>()("MessageEncodeError", {
+  argument: Schema.String,
+  detail: Schema.String,
+  cause: Schema.optional(Schema.Defect())
+}, ({ argument, cause, detail }) => `Cannot send ${argument}: ${detail}${causeText(cause)}`) {}
 
 /**
  * A message arrived that the protocol does not allow; it was not handled.
  *
  * @since 0.1.0
  */
-export class MessageDecodeError
-  extends Schema.TaggedError<MessageDecodeError>(id("MessageDecodeError"))("MessageDecodeError", {
-    detail: Schema.String,
-    cause: Schema.optional(Schema.Defect())
-  })
-{
-  override get message(): string {
-    return `Cannot read a message: ${this.detail}${causeText(this.cause)}`
-  }
-}
+export class MessageDecodeError extends /* @__PURE__ */ tagged<MessageDecodeError>()("MessageDecodeError", {
+  detail: Schema.String,
+  cause: Schema.optional(Schema.Defect())
+}, ({ cause, detail }) => `Cannot read a message: ${detail}${causeText(cause)}`) {}
 
 /**
  * A request or an event went wrong in a way that few applications handle one by one. `reason` is the cause:
@@ -297,7 +238,7 @@ export class MessageDecodeError
  *
  * @since 0.1.0
  */
-export class ProtocolError extends Schema.TaggedError<ProtocolError>(id("ProtocolError"))("ProtocolError", {
+export class ProtocolError extends /* @__PURE__ */ tagged<ProtocolError>()("ProtocolError", {
   reason: Schema.Union([
     BadRequestError,
     InternalError,
@@ -307,49 +248,35 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>(id("Protoco
     MessageDecodeError,
     MessageEncodeError
   ])
-}) {
-  override get message(): string {
-    return this.reason.message
-  }
-}
+}, ({ reason }) => reason.message) {}
 
 /**
  * A backend got an event that it has no handler for; it was not handled. `groups` are those it has handlers of.
  *
  * @since 0.1.0
  */
-export class UndefinedHandlerError
-  extends Schema.TaggedError<UndefinedHandlerError>(id("UndefinedHandlerError"))("UndefinedHandlerError", {
-    event: Schema.String,
-    groups: Schema.Array(Schema.String)
-  })
-{
-  override get message(): string {
-    const group = this.event.slice(0, this.event.indexOf("/"))
-    const known = this.groups.includes(group)
-      ? `the group ${quote(group)} has no such event`
-      : `there are handlers of ${this.groups.map(quote).join(", ") || "no group"} only`
-    return `No handler for the event ${
-      quote(this.event)
-    }: ${known}. Register its group with the router, or give it a fallback`
-  }
-}
+export class UndefinedHandlerError extends /* @__PURE__ */ tagged<UndefinedHandlerError>()("UndefinedHandlerError", {
+  event: Schema.String,
+  groups: Schema.Array(Schema.String)
+}, ({ event, groups }) => {
+  const group = event.slice(0, event.indexOf("/"))
+  const known = groups.includes(group)
+    ? `the group ${quote(group)} has no such event`
+    : `there are handlers of ${groups.map(quote).join(", ") || "no group"} only`
+  return `No handler for the event ${quote(event)}: ${known}. Register its group with the router, or give it a fallback`
+}) {}
 
 /**
  * A backend got an event whose name has no group, so that no handler can be meant; it was not handled.
  *
  * @since 0.1.0
  */
-export class InvalidEventNameError
-  extends Schema.TaggedError<InvalidEventNameError>(id("InvalidEventNameError"))("InvalidEventNameError", {
-    event: Schema.String
-  })
-{
-  override get message(): string {
-    return `Invalid event name ${quote(this.event)}: what a browser triggers is called "group/event". ` +
-      `Have the browser trigger it by such a name, or give the router a fallback`
-  }
-}
+export class InvalidEventNameError extends /* @__PURE__ */ tagged<InvalidEventNameError>()("InvalidEventNameError", {
+  event: Schema.String
+}, ({ event }) =>
+  `Invalid event name ${quote(event)}: what a browser triggers is called "group/event". ` +
+  `Have the browser trigger it by such a name, or give the router a fallback`)
+{}
 
 /**
  * Whether a request that failed was never sent, so that it is safe to make it again, whatever it does.

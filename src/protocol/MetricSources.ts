@@ -6,8 +6,10 @@
  */
 
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
 import * as Metric from "effect/Metric"
+import type * as Scope from "effect/Scope"
 
 /**
  * Adds a source to the series of a gauge with these attributes, whose value is the sum over its sources. Returns a function
@@ -26,6 +28,25 @@ export const gauge = (
       Metric.registerUnsafe(own, context, { get: () => ({ value: sum() }), update: constVoid, modify: constVoid }),
     leave: constVoid
   }))
+
+/**
+ * The same until the scope ends.
+ *
+ * @since 0.1.0
+ */
+export const gaugeScoped = (
+  metric: Metric.Gauge<number>,
+  attributes: Readonly<Record<string, string>>,
+  read: () => number
+): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.contextWith((context: Context.Context<Scope.Scope>) =>
+    Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => gauge(metric, attributes, context, read)),
+        (leave) => Effect.sync(leave)
+      )
+    )
+  )
 
 /**
  * Adds a source to the series of a counter with these attributes, whose value is what was counted before and the sum over its

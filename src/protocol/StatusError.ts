@@ -8,8 +8,42 @@
 import * as Schema from "effect/Schema"
 import { quote } from "./ErrorText.ts"
 import type * as Status from "./Status.ts"
+import * as TaggedError from "./TaggedError.ts"
 
-const id = <Tag extends string>(tag: Tag) => `kosmonaut/protocol/KosmonautError/${tag}` as const
+/**
+ * What the errors that have a status code have in common.
+ *
+ * @since 0.1.0
+ */
+export interface HasCode<Code extends Status.ErrorCode> {
+  /** The status code on the wire. */
+  readonly code: Code
+}
+
+// What makes a class is marked as pure, so that bundles for browsers go without those that they do not use.
+const tagged = TaggedError.make("kosmonaut/protocol/KosmonautError")
+
+// `text` is that of the status, which the table cannot give: bundles for browsers go without it.
+const withCode =
+  <Self>() =>
+  <const Tag extends string, Code extends Status.ErrorCode, const Fields extends Schema.Struct.Fields>(
+    tag: Tag,
+    code: Code,
+    text: (typeof Status.text)[Code],
+    fields: Fields,
+    explain: (fields: Schema.TaggedStruct<Tag, Fields>["Type"]) => string
+  ) =>
+    tagged<Self>()(
+      tag,
+      fields,
+      (error): string => `${text} (${code}): ${explain(error)}`,
+      { code } as HasCode<Code>
+    )
+
+const withDetail =
+  <Self>() =>
+  <const Tag extends string, Code extends Status.ErrorCode>(tag: Tag, code: Code, text: (typeof Status.text)[Code]) =>
+    withCode<Self>()(tag, code, text, { detail: Schema.String }, ({ detail }) => detail)
 
 /**
  * 400: the broker could not understand a request, or an argument is missing or empty. Also what a broker answers to a
@@ -17,15 +51,9 @@ const id = <Tag extends string>(tag: Tag) => `kosmonaut/protocol/KosmonautError/
  *
  * @since 0.1.0
  */
-export class BadRequestError extends Schema.TaggedError<BadRequestError>(id("BadRequestError"))("BadRequestError", {
-  detail: Schema.String
-}) {
-  /** The status code on the wire. */
-  readonly code = 400 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Bad request (400): ${this.detail}`
-  }
-}
+export class BadRequestError
+  extends /* @__PURE__ */ withDetail<BadRequestError>()("BadRequestError", 400, "Bad request")
+{}
 
 /**
  * 402: the access token does not open this vhost, the vhost does not exist, or a browser's single access token is
@@ -34,29 +62,15 @@ export class BadRequestError extends Schema.TaggedError<BadRequestError>(id("Bad
  * @since 0.1.0
  */
 export class UnauthorizedError
-  extends Schema.TaggedError<UnauthorizedError>(id("UnauthorizedError"))("UnauthorizedError", { detail: Schema.String })
-{
-  /** The status code on the wire. */
-  readonly code = 402 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Unauthorized (402): ${this.detail}`
-  }
-}
+  extends /* @__PURE__ */ withDetail<UnauthorizedError>()("UnauthorizedError", 402, "Unauthorized")
+{}
 
 /**
  * 403: the sender is known but not permitted to do this.
  *
  * @since 0.1.0
  */
-export class ForbiddenError extends Schema.TaggedError<ForbiddenError>(id("ForbiddenError"))("ForbiddenError", {
-  detail: Schema.String
-}) {
-  /** The status code on the wire. */
-  readonly code = 403 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Forbidden (403): ${this.detail}`
-  }
-}
+export class ForbiddenError extends /* @__PURE__ */ withDetail<ForbiddenError>()("ForbiddenError", 403, "Forbidden") {}
 
 /**
  * 429: a limit of the broker is reached. `detail` names it.
@@ -64,71 +78,51 @@ export class ForbiddenError extends Schema.TaggedError<ForbiddenError>(id("Forbi
  * @since 0.1.0
  */
 export class TooManyRequestsError
-  extends Schema.TaggedError<TooManyRequestsError>(id("TooManyRequestsError"))("TooManyRequestsError", {
-    detail: Schema.String
-  })
-{
-  /** The status code on the wire. */
-  readonly code = 429 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Too many requests (429): ${this.detail}`
-  }
-}
+  extends /* @__PURE__ */ withDetail<TooManyRequestsError>()("TooManyRequestsError", 429, "Too many requests")
+{}
 
 /**
  * 451: a channel cannot have this name.
  *
  * @since 0.1.0
  */
-export class InvalidChannelNameError
-  extends Schema.TaggedError<InvalidChannelNameError>(id("InvalidChannelNameError"))("InvalidChannelNameError", {
-    channel: Schema.String
-  })
-{
-  /** The status code on the wire. */
-  readonly code = 451 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Invalid channel name (451): ${
-      quote(this.channel)
+export class InvalidChannelNameError extends /* @__PURE__ */ withCode<InvalidChannelNameError>()(
+  "InvalidChannelNameError",
+  451,
+  "Invalid channel name",
+  { channel: Schema.String },
+  ({ channel }) =>
+    `${
+      quote(channel)
     }. A name begins with a letter, a digit or "_", goes on with these or "-" and ".", and has at most 255 characters`
-  }
-}
+) {}
 
 /**
  * 453: a browser used a channel that it is not subscribed to. Browsers alone get this one.
  *
  * @since 0.1.0
  */
-export class NotSubscribedError
-  extends Schema.TaggedError<NotSubscribedError>(id("NotSubscribedError"))("NotSubscribedError", {
-    channel: Schema.String
-  })
-{
-  /** The status code on the wire. */
-  readonly code = 453 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Not subscribed (453): subscribe to ${quote(this.channel)} first`
-  }
-}
+export class NotSubscribedError extends /* @__PURE__ */ withCode<NotSubscribedError>()(
+  "NotSubscribedError",
+  453,
+  "Not subscribed",
+  { channel: Schema.String },
+  ({ channel }) => `subscribe to ${quote(channel)} first`
+) {}
 
 /**
  * 454: the vhost has no open channel of this name.
  *
  * @since 0.1.0
  */
-export class ChannelNotFoundError
-  extends Schema.TaggedError<ChannelNotFoundError>(id("ChannelNotFoundError"))("ChannelNotFoundError", {
-    channel: Schema.String
-  })
-{
-  /** The status code on the wire. */
-  readonly code = 454 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Channel not found (454): ${
-      quote(this.channel)
-    } is not open. A backend opens it first (openChannel), or it has a rule with openOnDemand`
-  }
-}
+export class ChannelNotFoundError extends /* @__PURE__ */ withCode<ChannelNotFoundError>()(
+  "ChannelNotFoundError",
+  454,
+  "Channel not found",
+  { channel: Schema.String },
+  ({ channel }) =>
+    `${quote(channel)} is not open. A backend opens it first (openChannel), or it has a rule with openOnDemand`
+) {}
 
 /**
  * 455: no browser of this `sid` is connected (any more). An addition of ours; the original has no command that could answer
@@ -136,51 +130,39 @@ export class ChannelNotFoundError
  *
  * @since 0.1.0
  */
-export class BrowserNotFoundError
-  extends Schema.TaggedError<BrowserNotFoundError>(id("BrowserNotFoundError"))("BrowserNotFoundError", {
-    sid: Schema.String
-  })
-{
-  /** The status code on the wire. */
-  readonly code = 455 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Browser not found (455): no browser with the sid ${quote(this.sid)} is connected; it may have gone`
-  }
-}
+export class BrowserNotFoundError extends /* @__PURE__ */ withCode<BrowserNotFoundError>()(
+  "BrowserNotFoundError",
+  455,
+  "Browser not found",
+  { sid: Schema.String },
+  ({ sid }) => `no browser with the sid ${quote(sid)} is connected; it may have gone`
+) {}
 
 /**
  * 456: the vhost has no dead letter of this id (any more). An addition of ours; the original has no dead letters.
  *
  * @since 0.1.0
  */
-export class DeadLetterNotFoundError
-  extends Schema.TaggedError<DeadLetterNotFoundError>(id("DeadLetterNotFoundError"))("DeadLetterNotFoundError", {
-    id: Schema.String
-  })
-{
-  /** The status code on the wire. */
-  readonly code = 456 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Dead letter not found (456): no dead letter has the id ${
-      quote(this.id)
-    }; it may be an event again, be discarded, or have been dropped`
-  }
-}
+export class DeadLetterNotFoundError extends /* @__PURE__ */ withCode<DeadLetterNotFoundError>()(
+  "DeadLetterNotFoundError",
+  456,
+  "Dead letter not found",
+  { id: Schema.String },
+  ({ id }) => `no dead letter has the id ${quote(id)}; it may be an event again, be discarded, or have been dropped`
+) {}
 
 /**
  * 457: no worker takes this request, so it was not queued. An addition of ours, as 458 and 459.
  *
  * @since 0.1.0
  */
-export class NoWorkerError extends Schema.TaggedError<NoWorkerError>(id("NoWorkerError"))("NoWorkerError", {
-  event: Schema.String
-}) {
-  /** The status code on the wire. */
-  readonly code = 457 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `No worker (457): no worker that is connected takes the request ${quote(this.event)}`
-  }
-}
+export class NoWorkerError extends /* @__PURE__ */ withCode<NoWorkerError>()(
+  "NoWorkerError",
+  457,
+  "No worker",
+  { event: Schema.String },
+  ({ event }) => `no worker that is connected takes the request ${quote(event)}`
+) {}
 
 /**
  * 458: the handler of a request failed with an error that the request does not declare, or with a defect, or its response
@@ -189,34 +171,24 @@ export class NoWorkerError extends Schema.TaggedError<NoWorkerError>(id("NoWorke
  * @since 0.1.0
  */
 export class HandlerFailedError
-  extends Schema.TaggedError<HandlerFailedError>(id("HandlerFailedError"))("HandlerFailedError", {
+  extends /* @__PURE__ */ withCode<HandlerFailedError>()("HandlerFailedError", 458, "Handler failed", {
     event: Schema.String,
     detail: Schema.String
-  })
-{
-  /** The status code on the wire. */
-  readonly code = 458 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Handler failed (458): ${quote(this.event)}: ${this.detail}`
-  }
-}
+  }, ({ detail, event }) => `${quote(event)}: ${detail}`)
+{}
 
 /**
  * 459: the deadline of a request passed before a worker responded. Its handler may or may not have run.
  *
  * @since 0.1.0
  */
-export class DeadlineExceededError
-  extends Schema.TaggedError<DeadlineExceededError>(id("DeadlineExceededError"))("DeadlineExceededError", {
-    event: Schema.String
-  })
-{
-  /** The status code on the wire. */
-  readonly code = 459 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Deadline exceeded (459): no worker responded to ${quote(this.event)} in time`
-  }
-}
+export class DeadlineExceededError extends /* @__PURE__ */ withCode<DeadlineExceededError>()(
+  "DeadlineExceededError",
+  459,
+  "Deadline exceeded",
+  { event: Schema.String },
+  ({ event }) => `no worker responded to ${quote(event)} in time`
+) {}
 
 /**
  * 597: the broker could not execute the request: a permission pattern that does not compile, or one of the broker's
@@ -224,41 +196,33 @@ export class DeadlineExceededError
  *
  * @since 0.1.0
  */
-export class InternalError extends Schema.TaggedError<InternalError>(id("InternalError"))("InternalError", {
-  detail: Schema.String
-}) {
-  /** The status code on the wire. */
-  readonly code = 597 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return `Internal error (597): ${this.detail}`
-  }
-}
+export class InternalError
+  extends /* @__PURE__ */ withDetail<InternalError>()("InternalError", 597, "Internal error")
+{}
 
 /**
  * 598: the broker met the end of its input in the middle of a request.
  *
  * @since 0.1.0
  */
-export class EndOfFileError extends Schema.TaggedError<EndOfFileError>(id("EndOfFileError"))("EndOfFileError", {}) {
-  /** The status code on the wire. */
-  readonly code = 598 as const satisfies Status.ErrorCode
-  override get message(): string {
-    return "End of file (598): the broker's input ended in the middle of the request"
-  }
-}
+export class EndOfFileError extends /* @__PURE__ */ withCode<EndOfFileError>()(
+  "EndOfFileError",
+  598,
+  "End of file",
+  {},
+  () => "the broker's input ended in the middle of the request"
+) {}
 
 /**
  * A status code that the protocol does not define for this operation.
  *
  * @since 0.1.0
  */
-export class UnknownServerError
-  extends Schema.TaggedError<UnknownServerError>(id("UnknownServerError"))("UnknownServerError", { code: Schema.Int })
-{
-  override get message(): string {
-    return `The broker answered with status ${this.code}, which the protocol does not define for this request`
-  }
-}
+export class UnknownServerError extends /* @__PURE__ */ tagged<UnknownServerError>()(
+  "UnknownServerError",
+  { code: Schema.Int },
+  ({ code }) => `The broker answered with status ${code}, which the protocol does not define for this request`
+) {}
 
 /**
  * The errors that have a status code, as a broker raises them.

@@ -1,9 +1,11 @@
 /**
  * How often a warning is logged that strangers can cause: the first time immediately, later times as a count at most every ten
- * seconds. A throttle decides over a monotonic time; it logs nothing itself.
+ * seconds. A throttle decides over a monotonic time; it logs nothing itself, a warning does.
  *
  * @since 0.1.0
  */
+
+import * as Effect from "effect/Effect"
 
 /**
  * The minimum time between two warnings of a kind, in milliseconds.
@@ -47,4 +49,22 @@ export const make = (): Throttle => {
       return count
     }
   }
+}
+
+/**
+ * Makes a warning of one kind. Run the result each time it happens, with its details; the sentence has the number of times since
+ * the last one was logged.
+ *
+ * @since 0.1.0
+ */
+export const warning = (
+  sentence: (count: number, last: string) => string
+): (last: string) => Effect.Effect<void> => {
+  const throttle = make()
+  return (last) =>
+    Effect.suspend(() => {
+      throttle.add()
+      const count = throttle.take(performance.now())
+      return count === 0 ? Effect.void : Effect.logWarning(sentence(count, last))
+    })
 }

@@ -8,90 +8,88 @@
 
 import * as Metric from "effect/Metric"
 
+const counter = (name: string, description: string) => Metric.counter(name, { description, incremental: true })
+
+const gauge = (name: string, description: string) => Metric.gauge(name, { description })
+
 /**
  * Browsers that are connected.
  *
  * @since 0.1.0
  */
-export const browsers = Metric.gauge("kosmonaut_broker_browsers", { description: "Browsers that are connected" })
+export const browsers = gauge("kosmonaut_broker_browsers", "Browsers that are connected")
 
 /**
  * Workers that are connected.
  *
  * @since 0.1.0
  */
-export const workers = Metric.gauge("kosmonaut_broker_workers", { description: "Workers that are connected" })
+export const workers = gauge("kosmonaut_broker_workers", "Workers that are connected")
 
 /**
  * Channels that are open.
  *
  * @since 0.1.0
  */
-export const channels = Metric.gauge("kosmonaut_broker_channels", { description: "Channels that are open" })
+export const channels = gauge("kosmonaut_broker_channels", "Channels that are open")
 
 /**
  * Subscriptions of browsers to channels.
  *
  * @since 0.1.0
  */
-export const subscriptions = Metric.gauge("kosmonaut_broker_subscriptions", {
-  description: "Subscriptions of browsers to channels"
-})
+export const subscriptions = gauge("kosmonaut_broker_subscriptions", "Subscriptions of browsers to channels")
 
 /**
  * Events that are queued, lifecycle events included.
  *
  * @since 0.1.0
  */
-export const queuedEvents = Metric.gauge("kosmonaut_broker_queued_events", {
-  description: "Events that are queued"
-})
+export const queuedEvents = gauge("kosmonaut_broker_queued_events", "Events that are queued")
 
 /**
  * Events that are delivered and not acknowledged.
  *
  * @since 0.1.0
  */
-export const unacknowledgedEvents = Metric.gauge("kosmonaut_broker_unacknowledged_events", {
-  description: "Events that are delivered and not acknowledged"
-})
+export const unacknowledgedEvents = gauge(
+  "kosmonaut_broker_unacknowledged_events",
+  "Events that are delivered and not acknowledged"
+)
 
 /**
  * Dead letters: events that failed too often.
  *
  * @since 0.1.0
  */
-export const deadLetters = Metric.gauge("kosmonaut_broker_dead_letters", { description: "Dead letters" })
+export const deadLetters = gauge("kosmonaut_broker_dead_letters", "Dead letters")
 
 /**
  * Dead letters that were dropped, the oldest first, because there were too many.
  *
  * @since 0.1.0
  */
-export const droppedDeadLetters = Metric.counter("kosmonaut_broker_dropped_dead_letters_total", {
-  description: "Dead letters that were dropped because there were too many",
-  incremental: true
-})
+export const droppedDeadLetters = counter(
+  "kosmonaut_broker_dropped_dead_letters_total",
+  "Dead letters that were dropped because there were too many"
+)
 
 /**
  * Broadcasts that were accepted, of backends and of browsers.
  *
  * @since 0.1.0
  */
-export const broadcasts = Metric.counter("kosmonaut_broker_broadcasts_total", {
-  description: "Broadcasts that were accepted",
-  incremental: true
-})
+export const broadcasts = counter("kosmonaut_broker_broadcasts_total", "Broadcasts that were accepted")
 
 /**
  * Messages of broadcasts that were put into the outbound queues of browsers, one for each subscriber.
  *
  * @since 0.1.0
  */
-export const deliveries = Metric.counter("kosmonaut_broker_deliveries_total", {
-  description: "Messages of broadcasts, one for each subscriber",
-  incremental: true
-})
+export const deliveries = counter(
+  "kosmonaut_broker_deliveries_total",
+  "Messages of broadcasts, one for each subscriber"
+)
 
 /**
  * Events for workers, by `outcome`: `accepted` from browsers or the broker itself, `delivered` to a worker's connection,
@@ -100,10 +98,7 @@ export const deliveries = Metric.counter("kosmonaut_broker_deliveries_total", {
  *
  * @since 0.1.0
  */
-export const events = Metric.counter("kosmonaut_broker_events_total", {
-  description: "Events for workers, by outcome",
-  incremental: true
-})
+export const events = counter("kosmonaut_broker_events_total", "Events for workers, by outcome")
 
 /**
  * Requests for workers, of browsers and of Clients, by `outcome`: `ok` and `error` (a declared one) if a worker responded,
@@ -111,30 +106,24 @@ export const events = Metric.counter("kosmonaut_broker_events_total", {
  *
  * @since 0.1.0
  */
-export const handledRequests = Metric.counter("kosmonaut_broker_handled_requests_total", {
-  description: "Requests for workers, by outcome",
-  incremental: true
-})
+export const handledRequests = counter("kosmonaut_broker_handled_requests_total", "Requests for workers, by outcome")
 
 /**
  * Requests of Clients, by `command` and `outcome`, which is `ok` or the status code of an error.
  *
  * @since 0.1.0
  */
-export const requests = Metric.counter("kosmonaut_broker_requests_total", {
-  description: "Requests of Clients, by command and outcome",
-  incremental: true
-})
+export const requests = counter("kosmonaut_broker_requests_total", "Requests of Clients, by command and outcome")
 
 /**
  * Browsers that were disconnected because they did not read.
  *
  * @since 0.1.0
  */
-export const slowBrowsers = Metric.counter("kosmonaut_broker_slow_browsers_total", {
-  description: "Browsers that were disconnected because they did not read",
-  incremental: true
-})
+export const slowBrowsers = counter(
+  "kosmonaut_broker_slow_browsers_total",
+  "Browsers that were disconnected because they did not read"
+)
 
 /**
  * The longest turn of the event loop that the broker spent on backends' messages in the last one to two minutes, in
@@ -142,9 +131,10 @@ export const slowBrowsers = Metric.counter("kosmonaut_broker_slow_browsers_total
  *
  * @since 0.1.0
  */
-export const longestTurn = Metric.gauge("kosmonaut_broker_longest_turn_seconds", {
-  description: "The longest turn of the event loop of the last one to two minutes that backends' messages took"
-})
+export const longestTurn = gauge(
+  "kosmonaut_broker_longest_turn_seconds",
+  "The longest turn of the event loop of the last one to two minutes that backends' messages took"
+)
 
 /**
  * The longest delay of the event loop in the last one to two minutes, in seconds: how late a timer was, whatever the
@@ -152,9 +142,10 @@ export const longestTurn = Metric.gauge("kosmonaut_broker_longest_turn_seconds",
  *
  * @since 0.1.0
  */
-export const eventLoopDelay = Metric.gauge("kosmonaut_broker_event_loop_delay_seconds", {
-  description: "The longest delay of the event loop in the last one to two minutes"
-})
+export const eventLoopDelay = gauge(
+  "kosmonaut_broker_event_loop_delay_seconds",
+  "The longest delay of the event loop in the last one to two minutes"
+)
 
 /**
  * Browsers that were refused when they connected, by `reason`: `origin`, a limit (`browsers`, `vhost_browsers`, `address`,
@@ -162,10 +153,10 @@ export const eventLoopDelay = Metric.gauge("kosmonaut_broker_event_loop_delay_se
  *
  * @since 0.1.0
  */
-export const refusedBrowsers = Metric.counter("kosmonaut_broker_refused_browsers_total", {
-  description: "Browsers that were refused when they connected, by reason",
-  incremental: true
-})
+export const refusedBrowsers = counter(
+  "kosmonaut_broker_refused_browsers_total",
+  "Browsers that were refused when they connected, by reason"
+)
 
 /**
  * Messages of browsers that were answered with 429, because a limit was reached: a rate, wrong single access tokens, or
@@ -173,10 +164,10 @@ export const refusedBrowsers = Metric.counter("kosmonaut_broker_refused_browsers
  *
  * @since 0.1.0
  */
-export const rejectedMessages = Metric.counter("kosmonaut_broker_rejected_messages_total", {
-  description: "Messages of browsers that were rejected because a limit was reached",
-  incremental: true
-})
+export const rejectedMessages = counter(
+  "kosmonaut_broker_rejected_messages_total",
+  "Messages of browsers that were rejected because a limit was reached"
+)
 
 /**
  * Browsers that the broker has disconnected, by `reason`: `silent` if nothing was received since the last ping,
@@ -184,37 +175,37 @@ export const rejectedMessages = Metric.counter("kosmonaut_broker_rejected_messag
  *
  * @since 0.1.0
  */
-export const disconnectedBrowsers = Metric.counter("kosmonaut_broker_disconnected_browsers_total", {
-  description: "Browsers that the broker has disconnected, by reason",
-  incremental: true
-})
+export const disconnectedBrowsers = counter(
+  "kosmonaut_broker_disconnected_browsers_total",
+  "Browsers that the broker has disconnected, by reason"
+)
 
 /**
  * Browsers that do not read now: the system has not taken what was last written to them, so more is queued.
  *
  * @since 0.1.0
  */
-export const blockedBrowsers = Metric.gauge("kosmonaut_broker_blocked_browsers", {
-  description: "Browsers that do not read now"
-})
+export const blockedBrowsers = gauge("kosmonaut_broker_blocked_browsers", "Browsers that do not read now")
 
 /**
  * The bytes that are queued for browsers that do not read, bytes that they share counted once.
  *
  * @since 0.1.0
  */
-export const blockedBytes = Metric.gauge("kosmonaut_broker_blocked_bytes", {
-  description: "Bytes that are queued for browsers that do not read"
-})
+export const blockedBytes = gauge(
+  "kosmonaut_broker_blocked_bytes",
+  "Bytes that are queued for browsers that do not read"
+)
 
 /**
  * For how many seconds the oldest event has been queued by this broker that a worker could be given next; 0 if none is queued.
  *
  * @since 0.1.0
  */
-export const oldestEvent = Metric.gauge("kosmonaut_broker_oldest_event_seconds", {
-  description: "For how many seconds the oldest event has been queued"
-})
+export const oldestEvent = gauge(
+  "kosmonaut_broker_oldest_event_seconds",
+  "For how many seconds the oldest event has been queued"
+)
 
 const quickly = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 

@@ -18,7 +18,14 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as TypedEvent from "../events/Event.ts"
 import * as Json from "../protocol/Json.ts"
-import { type MessageDecodeError, MessageEncodeError, type StatusError } from "../protocol/KosmonautError.ts"
+import {
+  fromCode,
+  InternalError,
+  type MessageDecodeError,
+  MessageEncodeError,
+  type StatusError
+} from "../protocol/KosmonautError.ts"
+import * as TaggedError from "../protocol/TaggedError.ts"
 import type { Event } from "../protocol/Trigger.ts"
 import type { Browser } from "../server/domain/Browser.ts"
 import * as BrowserSession from "../server/endpoint/BrowserSession.ts"
@@ -26,42 +33,37 @@ import type * as Engine from "../server/engine/Vhosts.ts"
 import * as VhostViews from "../server/engine/VhostViews.ts"
 import type { Vhost } from "../server/Vhosts.ts"
 import * as Inbox from "./internal/inbox.ts"
-import { refusal } from "./internal/refusal.ts"
+
+const tagged = TaggedError.make("kosmonaut/testing/TestBrowser")
 
 /**
  * The browser's connection has ended: it was closed, disconnected by a backend or beyond a limit, or its vhost was removed.
  *
  * @since 0.1.0
  */
-export class BrowserClosedError
-  extends Schema.TaggedError<BrowserClosedError>("kosmonaut/testing/TestBrowser/BrowserClosedError")(
-    "BrowserClosedError",
-    { sid: Schema.String }
-  )
-{
-  override get message(): string {
-    return `The browser ${this.sid} is no longer connected`
-  }
-}
+export class BrowserClosedError extends tagged<BrowserClosedError>()(
+  "BrowserClosedError",
+  { sid: Schema.String },
+  ({ sid }) => `The browser ${sid} is no longer connected`
+) {}
 
 /**
  * The browser has not received an event in time. `received` has all events that it has received so far, in order.
  *
  * @since 0.1.0
  */
-export class NotReceivedError
-  extends Schema.TaggedError<NotReceivedError>("kosmonaut/testing/TestBrowser/NotReceivedError")("NotReceivedError", {
+export class NotReceivedError extends tagged<NotReceivedError>()(
+  "NotReceivedError",
+  {
     sid: Schema.String,
     event: Schema.String,
     after: Schema.Duration,
     received: Schema.Array(Schema.Struct({ event: Schema.String, data: Schema.JsonObject }))
-  })
-{
-  override get message(): string {
-    return `The browser ${this.sid} has not received "${this.event}" within ${Duration.format(this.after)}. ` +
-      `It has received ${this.received.slice(-20).map(shortly).join(", ")}`
-  }
-}
+  },
+  ({ after, event, received, sid }) =>
+    `The browser ${sid} has not received "${event}" within ${Duration.format(after)}. ` +
+    `It has received ${received.slice(-20).map(shortly).join(", ")}`
+) {}
 
 /**
  * Why a message of a browser failed: the broker answered `:error`, which becomes the error of its status code; the browser is
@@ -239,6 +241,14 @@ const makeNext = (inbox: Inbox.Inbox, sid: string, timeout: Duration.Duration) =
         late(event)
       )
     })
+}
+
+// The broker's `:error` as the error of its status code, as far as a browser can see.
+const refusal = (error: Json.JsonObject, name: string, payload: object): StatusError => {
+  const channel = "channel" in payload ? String(payload.channel) : ""
+  const detail = `the broker answered ${name} with :error ${JSON.stringify(error)}`
+  const made = fromCode(Number(error.code), { channel, detail })
+  return made._tag === "UnknownServerError" ? new InternalError({ detail }) : made
 }
 
 // The data of errors are of interest; other data may be long.

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Frames } from "../protocol/Frame.ts"
+import * as TaggedError from "../protocol/TaggedError.ts"
 import type { CurveServer } from "./CurveServer.ts"
 import type { Decrypt } from "./TlsServer.ts"
 
@@ -116,20 +117,13 @@ export type Listen = (options: {
  *
  * @since 0.1.0
  */
-export class ListenError extends Schema.TaggedError<ListenError>("kosmonaut/transport/TransportServer/ListenError")(
-  "ListenError",
-  {
-    /** For whom: `browsers`, `backends over ZeroMQ`, `backends over TCP`. */
-    endpoint: Schema.String,
-    host: Schema.String,
-    port: Schema.Number,
-    cause: Schema.Defect()
-  }
-) {
-  override get message(): string {
-    return `Cannot listen on ${this.host}:${this.port} for ${this.endpoint}: ${explain(this.cause)}`
-  }
-}
+export class ListenError extends TaggedError.make("kosmonaut/transport/TransportServer")<ListenError>()("ListenError", {
+  /** For whom: `browsers`, `backends over ZeroMQ`, `backends over TCP`. */
+  endpoint: Schema.String,
+  host: Schema.String,
+  port: Schema.Number,
+  cause: Schema.Defect()
+}, ({ cause, endpoint, host, port }) => `Cannot listen on ${host}:${port} for ${endpoint}: ${explain(cause)}`) {}
 
 /**
  * Fails for an invalid port number, with which a system call would throw or bind another port.

@@ -9,7 +9,6 @@ import type { JsonObject } from "../../protocol/Json.ts"
 import * as Authentication from "./authentication.ts"
 import * as Backoff from "./backoff.ts"
 import * as Calls from "./calls.ts"
-import * as CloseCode from "./closeCode.ts"
 import * as Failure from "./failure.ts"
 import { alive, anonymous, emit, type Machine, send, setState, version, wake } from "./state.ts"
 import * as Subscriptions from "./subscriptions.ts"
@@ -120,7 +119,7 @@ const connect = (machine: Machine): void => {
 
 const giveUp = (machine: Machine, reason: string): void => {
   disconnect(machine, 4000)
-  lose(machine, CloseCode.lost, reason)
+  lose(machine, lost, reason)
 }
 
 const disconnect = (machine: Machine, code: 1000 | 4000): void => {
@@ -129,11 +128,11 @@ const disconnect = (machine: Machine, code: 1000 | 4000): void => {
 }
 
 const lose = (machine: Machine, code: number, reason: string): void => {
-  if (CloseCode.isFinal(code)) return close(machine, code, reason)
+  if (isFinal(code)) return close(machine, code, reason)
   const { connectedAt, now, options, state: { _tag } } = machine
   if (_tag === "Connected" && now - connectedAt >= options.stableAfter) machine.attempts = 0
   machine.messages = []
-  Calls.lose(machine, code === CloseCode.tooLarge)
+  Calls.lose(machine, code === tooLarge)
   machine.authentication = anonymous(machine.authentication.fetch)
   const until = now + Backoff.delay(options, machine.attempts, machine.random())
   machine.attempts++
@@ -150,6 +149,14 @@ const close = (machine: Machine, code: number, reason: string): void => {
   Calls.failAll(machine, failure)
   Subscriptions.lose(machine, failure)
 }
+
+// 1000 and 1005, which somebody wanted, and 4400 to 4499, with which the broker says that reconnecting cannot help. A browser comes
+// back after all others, those that it does not know among them.
+const isFinal = (code: number): boolean => code === 1000 || code === 1005 || (code >= 4400 && code < 4500)
+
+/** The code that stands for a connection that was lost, or could not be opened, and that of one whose message was too large. */
+const lost = 1006
+const tooLarge = 1009
 
 /** The limits of the ping interval, in milliseconds, whatever the broker says: no timer of a platform may be much longer. */
 const minPingInterval = 100

@@ -12,11 +12,12 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import type { ConnectionError, UnauthorizedError, UntrustedBrokerError } from "../../protocol/KosmonautError.ts"
+import * as MetricSources from "../../protocol/MetricSources.ts"
 import type * as Transport from "../../transport/Transport.ts"
+import * as ClientMetrics from "../ClientMetrics.ts"
 import * as ConnectionStates from "../ConnectionState.ts"
 import * as Connection from "./connection.ts"
 import type { Inbox, Item } from "./inbox.ts"
-import * as InboxGauge from "./inboxGauge.ts"
 import * as Prefetch from "./prefetch.ts"
 
 const { ConnectionState } = ConnectionStates
@@ -67,7 +68,13 @@ export const make = Effect.fnUntraced(
     const { bufferSize, maxAttempts, mostPrefetch, prefetch, ...target } = settings
     const inboxes = new Set<Inbox>()
     const states = yield* SubscriptionRef.make<ReadonlySet<State>>(new Set())
-    yield* InboxGauge.register(inboxes, settings.endpoint)
+    // All Workers of a vhost in one process share one gauge, their sum.
+    const { address, vhost } = settings.endpoint
+    yield* MetricSources.gaugeScoped(
+      ClientMetrics.inboxEvents,
+      { address, vhost },
+      () => Array.from(inboxes, Queue.sizeUnsafe).reduce((sum, size) => sum + size, 0)
+    )
 
     const open: Listenings["open"] = Effect.fnUntraced(function*({ lifecycle, responses, state: given }) {
       const state = given ?? (yield* ConnectionStates.make)

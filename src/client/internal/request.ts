@@ -11,7 +11,7 @@ import * as Record from "effect/Record"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Tracer from "effect/Tracer"
-import { type FromClient, FromServer, nameOf } from "../../protocol/Command.ts"
+import { descriptions, type FromClient, FromServer } from "../../protocol/Command.ts"
 import { decodeFromServer, encodeFromClient } from "../../protocol/CommandCodec.ts"
 import type { Endpoint } from "../../protocol/Endpoint.ts"
 import * as Frame from "../../protocol/Frame.ts"
@@ -94,13 +94,17 @@ const readResponse = <A, E>({ read }: Request<A, E>, frames: Frame.Frames): Effe
 const makeSlow = (endpoint: Endpoint, pipeline: Pipeline, retry: Retrier) => {
   const traced = <A, E>(request: Request<A, E>): Effect.Effect<A, E | RequestError> => {
     const { command } = request
-    const response = Trace.span(`Client.${nameOf(command)}`, () => spanOptions(command, endpoint), (span) => {
-      const frames = encodeFromClient(command, span && Trace.toTraceparent(span))
-      return Effect.mapError(
-        Effect.catch(pipeline.request(frames), (failed) => retry({ command, frames, span }, failed)),
-        toProtocolError
-      )
-    })
+    const response = Trace.span(
+      `Client.${descriptions[command._tag].name}`,
+      () => spanOptions(command, endpoint),
+      (span) => {
+        const frames = encodeFromClient(command, span && Trace.toTraceparent(span))
+        return Effect.mapError(
+          Effect.catch(pipeline.request(frames), (failed) => retry({ command, frames, span }, failed)),
+          toProtocolError
+        )
+      }
+    )
     return Effect.flatMap(response, (frames) => readResponse(request, frames))
   }
   const untraced = <A, E>(request: Request<A, E>, frames: Frame.Frames): Effect.Effect<A, E | RequestError> =>
@@ -319,7 +323,7 @@ const spanOptions = (command: FromClient, endpoint: Endpoint): Tracer.SpanOption
   attributes: {
     "messaging.system": "kosmonaut",
     "messaging.operation.type": "send",
-    "messaging.operation.name": nameOf(command),
+    "messaging.operation.name": descriptions[command._tag].name,
     "server.address": endpoint.host,
     "server.port": endpoint.port,
     "kosmonaut.vhost": endpoint.vhost,
@@ -335,7 +339,7 @@ const count = (
   started: bigint,
   outcome: string
 ): void => {
-  const name = nameOf(command)
+  const name = descriptions[command._tag].name
   const { context } = fiber
   requestsBy(name, outcome).updateUnsafe(1, context)
   secondsBy(name).updateUnsafe(Number(now(fiber) - started) / 1e9, context)

@@ -15,7 +15,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
-import { type FromClient, isIdempotent, nameOf } from "../../protocol/Command.ts"
+import { descriptions, type FromClient } from "../../protocol/Command.ts"
 import type { Frames } from "../../protocol/Frame.ts"
 import {
   type ConnectionError,
@@ -53,7 +53,7 @@ export const make = Effect.fnUntraced(function*(
   yield* Effect.addFinalizer(() => Deferred.succeed(closed, undefined))
 
   return Effect.fnUntraced(function*({ command, frames, span }, { error, key: firstKey }) {
-    const canRepeat = isIdempotent(command)
+    const canRepeat = descriptions[command._tag].isIdempotent
     // That of the last attempt as if for the first time.
     let key = firstKey
     const canRetry = (error: SendError): error is Failed =>
@@ -71,7 +71,7 @@ export const make = Effect.fnUntraced(function*(
     let reported: Failed = error
     for (let retries = 1; yield* pause(failed); retries++) {
       span?.attribute("kosmonaut.retries", retries)
-      yield* Metric.update(retriesBy(nameOf(command)), 1)
+      yield* Metric.update(retriesBy(descriptions[command._tag].name), 1)
       const isNamed = key !== undefined && !canRepeat && !wasNotSent(reported)
       const response = yield* Effect.result(pipeline.request(isNamed ? Retry.encode(key!, frames) : frames))
       if (Result.isSuccess(response)) {

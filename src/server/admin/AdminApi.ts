@@ -47,6 +47,8 @@ export class Validation extends HttpApiMiddleware.Service<Validation>()("kosmona
 
 const vhost = { vhost: Model.VhostPath }
 const channel = { ...vhost, channel: Schema.String }
+const changing = [Errors.NotFoundError, Errors.UnavailableError] as const
+const setting = [Errors.InvalidError, ...changing] as const
 const describe = (summary: string, description?: string) =>
   OpenApi.annotations({ summary, ...description !== undefined && { description } })
 
@@ -56,12 +58,10 @@ const describe = (summary: string, description?: string) =>
  * @since 0.1.0
  */
 export const broker = HttpApiGroup.make("broker").add(
-  HttpApiEndpoint.get("status", "/status", { success: Model.Status }).annotateMerge(
-    describe("What the broker has now, over all vhosts")
-  ),
-  HttpApiEndpoint.get("nodes", "/nodes", { success: Model.Nodes, error: Errors.UnavailableError }).annotateMerge(
-    describe("The living nodes of the cluster", "None for a broker that is alone")
-  ),
+  HttpApiEndpoint.get("status", "/status", { success: Model.Status })
+    .annotateMerge(describe("What the broker has now, over all vhosts")),
+  HttpApiEndpoint.get("nodes", "/nodes", { success: Model.Nodes, error: Errors.UnavailableError })
+    .annotateMerge(describe("The living nodes of the cluster", "None for a broker that is alone")),
   HttpApiEndpoint.get("overview", "/overview", { success: Model.Overview }).annotateMerge(
     describe("What a dashboard shows of the broker", "As often as once a second: it costs no more if there is more")
   ),
@@ -93,10 +93,7 @@ export const vhosts = HttpApiGroup.make("vhosts").add(
   }).annotateMerge(describe("Adds a vhost", "It has a random access token unless you give one")),
   HttpApiEndpoint.get("get", "/vhosts/:vhost", { params: vhost, success: Model.Vhost, error: Errors.NotFoundError })
     .annotateMerge(describe("A vhost with its access token")),
-  HttpApiEndpoint.delete("remove", "/vhosts/:vhost", {
-    params: vhost,
-    error: [Errors.NotFoundError, Errors.UnavailableError]
-  }).annotateMerge(
+  HttpApiEndpoint.delete("remove", "/vhosts/:vhost", { params: vhost, error: changing }).annotateMerge(
     describe("Removes a vhost", "Its workers are dismissed, its browsers disconnected, its events deleted")
   )
 )
@@ -116,12 +113,12 @@ export const tokens = HttpApiGroup.make("tokens").add(
     params: vhost,
     payload: Model.NewToken,
     success: Model.Token,
-    error: [Errors.InvalidError, Errors.NotFoundError, Errors.UnavailableError]
+    error: setting
   }).annotateMerge(describe("Adds an access token", "It is a random one unless you give one. A vhost has at most 10")),
   HttpApiEndpoint.post("remove", "/vhosts/:vhost/tokens/remove", {
     params: vhost,
     payload: Model.Token,
-    error: [Errors.InvalidError, Errors.NotFoundError, Errors.UnavailableError]
+    error: setting
   }).annotateMerge(
     describe(
       "Removes an access token",
@@ -131,7 +128,7 @@ export const tokens = HttpApiGroup.make("tokens").add(
   HttpApiEndpoint.post("regenerate", "/vhosts/:vhost/tokens/regenerate", {
     params: vhost,
     success: Model.Token,
-    error: [Errors.NotFoundError, Errors.UnavailableError]
+    error: changing
   }).annotateMerge(
     describe("Replaces all access tokens by a new one", "It is a random one. The connections of all backends are ended")
   )
@@ -154,7 +151,7 @@ export const channelRules = HttpApiGroup.make("channelRules").add(
     params: vhost,
     payload: Model.ChannelRules,
     success: Model.ChannelRules,
-    error: [Errors.InvalidError, Errors.NotFoundError, Errors.UnavailableError]
+    error: setting
   }).annotateMerge(
     describe(
       "Replaces the rules of the channels of a vhost",
@@ -180,29 +177,27 @@ export const channels = HttpApiGroup.make("channels").add(
   HttpApiEndpoint.get("get", "/vhosts/:vhost/channels/:channel", {
     params: channel,
     success: Model.Channel,
-    error: [Errors.NotFoundError, Errors.UnavailableError]
+    error: changing
   }).annotateMerge(describe("An open channel")),
   HttpApiEndpoint.put("open", "/vhosts/:vhost/channels/:channel", {
     params: channel,
     success: Model.Channel,
-    error: [Errors.InvalidError, Errors.NotFoundError, Errors.UnavailableError]
+    error: setting
   }).annotateMerge(describe("Opens a channel", "One that is open stays open")),
-  HttpApiEndpoint.delete("close", "/vhosts/:vhost/channels/:channel", {
-    params: channel,
-    error: [Errors.NotFoundError, Errors.UnavailableError]
-  }).annotateMerge(describe("Closes a channel", "Its subscribers receive :unsubscribed")),
+  HttpApiEndpoint.delete("close", "/vhosts/:vhost/channels/:channel", { params: channel, error: changing })
+    .annotateMerge(describe("Closes a channel", "Its subscribers receive :unsubscribed")),
   HttpApiEndpoint.get("subscribers", "/vhosts/:vhost/channels/:channel/subscribers", {
     params: channel,
     query: Model.Page,
     success: Model.part(Model.Subscriber),
-    error: [Errors.NotFoundError, Errors.UnavailableError]
+    error: changing
   }).annotateMerge(
     describe("The subscribers of a channel", "Those that are not hidden, in the order of their subscriptions")
   ),
   HttpApiEndpoint.get("tail", "/vhosts/:vhost/channels/:channel/tail", {
     params: channel,
     success: HttpApiSchema.StreamSse({ data: Model.ChannelTail }),
-    error: [Errors.NotFoundError, Errors.UnavailableError]
+    error: changing
   }).annotateMerge(
     describe(
       "What is broadcast on a channel, live",
@@ -226,12 +221,12 @@ export const browsers = HttpApiGroup.make("browsers").add(
   HttpApiEndpoint.delete("disconnect", "/vhosts/:vhost/browsers/:sid", {
     params: { ...vhost, sid: Schema.String },
     success: Model.Disconnected,
-    error: [Errors.NotFoundError, Errors.UnavailableError]
+    error: changing
   }).annotateMerge(describe("Disconnects one browser")),
   HttpApiEndpoint.delete("disconnectUser", "/vhosts/:vhost/users/:uid/browsers", {
     params: { ...vhost, uid: Schema.String },
     success: Model.Disconnected,
-    error: [Errors.NotFoundError, Errors.UnavailableError]
+    error: changing
   }).annotateMerge(describe("Disconnects all browsers of a user"))
 )
 
@@ -266,27 +261,27 @@ export const deadLetters = HttpApiGroup.make("deadLetters").add(
     params: vhost,
     query: Model.Page,
     success: Model.part(Model.DeadLetter),
-    error: [Errors.NotFoundError, Errors.UnavailableError]
+    error: changing
   }).annotateMerge(describe("The dead letters, the oldest first")),
   HttpApiEndpoint.post("replayAll", "/vhosts/:vhost/dead-letters/replay", {
     params: vhost,
     success: Model.Replayed,
-    error: [Errors.NotFoundError, Errors.UnavailableError]
+    error: changing
   }).annotateMerge(
     describe("Replays all dead letters", "They are events again, the oldest first, until the queue is full")
   ),
   HttpApiEndpoint.post("replay", "/vhosts/:vhost/dead-letters/:id/replay", {
     params: { ...vhost, id: Schema.String },
-    error: [Errors.NotFoundError, Errors.UnavailableError]
+    error: changing
   }).annotateMerge(describe("Replays a dead letter", "It is an event again, without attempts")),
   HttpApiEndpoint.delete("discardAll", "/vhosts/:vhost/dead-letters", {
     params: vhost,
     success: Model.Discarded,
-    error: [Errors.NotFoundError, Errors.UnavailableError]
+    error: changing
   }).annotateMerge(describe("Deletes all dead letters")),
   HttpApiEndpoint.delete("discard", "/vhosts/:vhost/dead-letters/:id", {
     params: { ...vhost, id: Schema.String },
-    error: [Errors.NotFoundError, Errors.UnavailableError]
+    error: changing
   }).annotateMerge(describe("Deletes a dead letter"))
 ).annotate(OpenApi.Title, "dead letters")
 

@@ -6,7 +6,6 @@
 
 import type { Id, Since } from "../../protocol/BrowserMessage.ts"
 import type { Input, ObjectText } from "../../protocol/JsonText.ts"
-import type { Lag } from "./Lag.ts"
 import type { Permission } from "./Permission.ts"
 
 /**
@@ -52,6 +51,16 @@ export interface BrowserConnection {
   readonly age: number
   /** How many bytes are queued for it. */
   readonly queued: number
+}
+
+/**
+ * A distribution of durations.
+ *
+ * @since 0.1.0
+ */
+export interface Lag {
+  /** Adds a duration, in milliseconds. */
+  readonly addUnsafe: (millis: number) => void
 }
 
 /**

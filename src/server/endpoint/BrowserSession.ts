@@ -20,7 +20,7 @@ import type { Vhost } from "../engine/Vhosts.ts"
 import * as BrowserCalls from "./internal/browserCalls.ts"
 import * as BrowserMessages from "./internal/browserMessages.ts"
 import * as BrowserRates from "./internal/browserRates.ts"
-import { tooMany } from "./internal/tooMany.ts"
+import { tooMany } from "./internal/sharedErrors.ts"
 
 /**
  * One browser's session.

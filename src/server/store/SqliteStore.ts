@@ -38,25 +38,11 @@ export interface Options {
   readonly fsync?: boolean | undefined
 }
 
-/** What the tables are like: earlier ones are given what was `added` since. */
+/** What the tables are like: earlier ones are given the columns that they lack. */
 const version = 4
 
 /** Marks a database as a broker's: "Kosm". */
 const applicationId = 0x4b_6f_73_6d
-
-/** Columns that earlier versions did not have, and what their rows have in them. */
-const added = [
-  { table: "Event", column: "losses", initially: 0 },
-  { table: "Event", column: "delay", initially: null },
-  { table: "Event", column: "dueAt", initially: null },
-  { table: "Event", column: "dedupeKey", initially: null },
-  { table: "Vhost", column: "rules", initially: null },
-  { table: "Channel", column: "opened", initially: null },
-  { table: "Channel", column: "floor", initially: null },
-  { table: "Channel", column: "onDemand", initially: null },
-  { table: "AccessToken", column: "grant", initially: null },
-  { table: "Vhost", column: "otherTokens", initially: null }
-] as const
 
 type Table = (typeof kinds)[Kind]
 
@@ -148,23 +134,11 @@ export const make = Effect.fnUntraced(function*(
 const problemOf = (database: DatabaseSync): string | undefined => {
   const id = pragmaOf(database, "application_id")
   const found = pragmaOf(database, "user_version")
-  const names = database.prepare("select name from sqlite_schema where type = 'table' and name not like 'sqlite_%'")
-    .all()
-    .map(({ name }) => String(name))
-  const isOurs = id === applicationId || (id === 0 && names.every((name) => isTableOfFirst(database, name)))
-  if (!isOurs) return foreign
+  const isNew = id === 0 && database.prepare("select 1 from sqlite_schema").get() === undefined
+  if (id !== applicationId && !isNew) return foreign
   return found > version
     ? `a newer Kosmonaut has written it (version ${found}, this one reads ${version}). Use that one`
     : undefined
-}
-
-// The first version did not mark its databases.
-const isTableOfFirst = (database: DatabaseSync, name: string): boolean => {
-  if (!Object.hasOwn(kinds, name)) return false
-  const [found, later] = [columnsIn(database, name), added.filter(({ table }) => table === name)]
-  return columnsOf(kinds[name as Kind]).every((name) =>
-    found.includes(name) || later.some(({ column }) => column === name)
-  )
 }
 
 const columnsIn = (database: DatabaseSync, table: string): ReadonlyArray<string> =>
@@ -175,11 +149,13 @@ const pragmaOf = (database: DatabaseSync, pragma: string): number =>
 
 // One transaction, so that the tables are always those of one version.
 const prepare = (database: DatabaseSync): (change: Change) => void => {
-  const steps = added.flatMap(({ column, initially, table }) => {
-    const found = columnsIn(database, table)
-    return found.length === 0 || found.includes(column)
-      ? []
-      : `alter table ${table} add column ${column} any default ${initially};`
+  const steps = tables.flatMap(([kind, table]) => {
+    const found = columnsIn(database, kind)
+    const missing = found.length === 0 ? [] : columnsOf(table).filter((column) => !found.includes(column))
+    // What is required and was added counts something.
+    return missing.map((column) =>
+      `alter table ${kind} add column ${column} any default ${optionalOf(kind).includes(column) ? null : 0};`
+    )
   })
   database.exec(`begin immediate; ${steps.join("\n")} ${creation} ${lastCreation}
     pragma user_version = ${version}; pragma application_id = ${applicationId}; commit`)

@@ -16,6 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as TaggedError from "../../protocol/TaggedError.ts"
 
 /**
  * The kinds of entries, each with its fields and the name of the one that identifies it in its vhost. Of its vhost
@@ -189,20 +190,13 @@ export class Store extends Context.Service<Store, {
  *
  * @since 0.1.0
  */
-export class StoreError extends Schema.TaggedError<StoreError>("kosmonaut/server/store/Store/StoreError")(
-  "StoreError",
-  {
-    /** Where the store is. */
-    location: Schema.String,
-    /** What is wrong, and what to do. */
-    detail: Schema.String,
-    cause: Schema.optional(Schema.Defect())
-  }
-) {
-  override get message(): string {
-    return `Cannot use the storage ${this.location}: ${this.detail}`
-  }
-}
+export class StoreError extends TaggedError.make("kosmonaut/server/store/Store")<StoreError>()("StoreError", {
+  /** Where the store is. */
+  location: Schema.String,
+  /** What is wrong, and what to do. */
+  detail: Schema.String,
+  cause: Schema.optional(Schema.Defect())
+}, ({ detail, location }) => `Cannot use the storage ${location}: ${detail}`) {}
 
 /**
  * A store that stores nothing.
@@ -253,20 +247,8 @@ export const layerMemory: Layer.Layer<Store> = Layer.sync(Store, () => {
  * @since 0.1.0
  */
 export const keyOf = (entry: Entry): Key => {
-  switch (entry._tag) {
-    case "Vhost":
-    case "Log":
-      return entry.vhost
-    case "Broadcast":
-      return entry.position
-    case "Channel":
-      return entry.name
-    case "AccessToken":
-      return Redacted.value(entry.token)
-    case "Event":
-    case "DeadLetter":
-      return entry.id
-  }
+  const key = entry[kinds[entry._tag].key as keyof Entry] as Key | Redacted.Redacted
+  return Redacted.isRedacted(key) ? Redacted.value(key) as string : key
 }
 
 /**

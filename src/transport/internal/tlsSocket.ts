@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Socket from "effect/socket/Socket"
 import * as Tls from "node:tls"
+import * as TaggedError from "../../protocol/TaggedError.ts"
 import * as TcpSocket from "./tcpSocket.ts"
 
 /** By what the broker is trusted. */
@@ -20,14 +21,11 @@ export interface Trust {
 }
 
 /** The certificate is not trusted. */
-export class CertificateError extends Schema.TaggedError<CertificateError>("kosmonaut/transport/CertificateError")(
+export class CertificateError extends TaggedError.make("kosmonaut/transport")<CertificateError>()(
   "CertificateError",
-  { detail: Schema.String }
-) {
-  override get message(): string {
-    return this.detail
-  }
-}
+  { detail: Schema.String },
+  ({ detail }) => detail
+) {}
 
 /** Opens a connection with its first use. It ends with its scope, after all that was written is flushed. */
 export const make = (options: TcpSocket.Address & { readonly trust: Trust }): Effect.Effect<Socket.Socket> =>

@@ -3,12 +3,18 @@
  */
 
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { isMainThread } from "node:worker_threads"
 import type * as Zmq from "zeromq"
-import { ZmqError } from "./zmqError.ts"
+import * as TaggedError from "../../protocol/TaggedError.ts"
 
 /** The package's exports. */
 export type ZeroMq = typeof Zmq
+
+/** The socket can do no more, or a message could not be sent; `code` is ZeroMQ's or the system's. */
+export class ZmqError extends TaggedError.make("kosmonaut/transport")<ZmqError>()("ZmqError", {
+  code: Schema.String
+}, ({ code }) => code) {}
 
 /**
  * How many sockets the process may have. A connection takes three of them, and ZeroMQ's default of 1023 would be 341

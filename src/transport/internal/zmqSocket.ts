@@ -14,10 +14,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
+import dns, { type LookupAddress } from "node:dns"
 import type * as Zmq from "zeromq"
-import * as Addresses from "./addresses.ts"
 import * as ZeroMqModule from "./zeromqModule.ts"
-import { ZmqError } from "./zmqError.ts"
+import { ZmqError } from "./zeromqModule.ts"
 
 /** A message as ZeroMQ returns it: at least one frame. */
 export type RawFrames = ReadonlyArray<Uint8Array>
@@ -80,10 +80,7 @@ export const dealer = Effect.fnUntraced(function*(
 ): Effect.fn.Return<ZmqSocket, ZmqError, Scope.Scope> {
   const scope = yield* Effect.scope
   const open = Effect.gen(function*() {
-    const addresses = yield* Effect.mapError(
-      Addresses.lookup(options.host),
-      (cause) => new ZmqError({ code: codeOf(cause) })
-    )
+    const addresses = yield* lookup(options.host)
     // One that does not answer leaves time for the others.
     const share = Duration.divideUnsafe(options.openTimeout, Math.max(1, addresses.length))
     return yield* Effect.firstSuccessOf(addresses.map((address) => openAt(address, options, scope, share)))
@@ -91,8 +88,16 @@ export const dealer = Effect.fnUntraced(function*(
   return yield* timed(open, options.openTimeout)
 })
 
+// A name may have IPv6 addresses, IPv4 addresses or both, and a broker may listen on one of them only.
+const lookup = (host: string): Effect.Effect<ReadonlyArray<LookupAddress>, ZmqError> =>
+  Effect.callback((resume) => {
+    dns.lookup(host.replace(/^\[|\]$/g, ""), { all: true, verbatim: true }, (error, addresses) => {
+      resume(error === null ? Effect.succeed(addresses) : Effect.fail(new ZmqError({ code: codeOf(error) })))
+    })
+  })
+
 const openAt = Effect.fnUntraced(function*(
-  { address, family }: Addresses.Address,
+  { address, family }: LookupAddress,
   options: DealerOptions,
   scope: Scope.Scope,
   timeout: Duration.Duration

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
+import * as Record from "effect/Record"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
 import { Cluster } from "../../engine/Cluster.ts"
 import type * as Engine from "../../engine/Vhosts.ts"
@@ -14,6 +15,7 @@ import { ofView } from "../../engine/VhostViews.ts"
 import { type Counts, Vhosts } from "../../Vhosts.ts"
 import { AdminApi } from "../AdminApi.ts"
 import * as Errors from "../AdminError.ts"
+import * as Model from "../AdminModel.ts"
 import { version } from "../Version.ts"
 import * as Browsers from "./browsers.ts"
 import * as Measured from "./measured.ts"
@@ -45,7 +47,7 @@ const status = Effect.fnUntraced(function*(begun: bigint) {
     version,
     uptime: Math.floor(Number(now - begun) / 1e9),
     vhosts: vhosts.length,
-    counts: counts.reduce(add, none),
+    counts: counts.reduce(add, Record.map(Model.Counts.fields, () => 0)),
     totals: {
       broadcasts: sum(({ channels }) => channels.counters.broadcasts),
       deliveries: sum(({ channels }) => channels.counters.deliveries),
@@ -68,25 +70,7 @@ const nodesOf = (cluster: Option.Option<Cluster["Service"]>) =>
       })
   })
 
-const none: Counts = {
-  browsers: 0,
-  workers: 0,
-  channels: 0,
-  subscriptions: 0,
-  queued: 0,
-  unacked: 0,
-  deadLetters: 0
-}
-
-const add = (one: Counts, other: Counts): Counts => ({
-  browsers: one.browsers + other.browsers,
-  workers: one.workers + other.workers,
-  channels: one.channels + other.channels,
-  subscriptions: one.subscriptions + other.subscriptions,
-  queued: one.queued + other.queued,
-  unacked: one.unacked + other.unacked,
-  deadLetters: one.deadLetters + other.deadLetters
-})
+const add = (one: Counts, other: Counts): Counts => Record.map(one, (count, what) => count + other[what])
 
 const overview = Effect.fnUntraced(function*(begun: bigint) {
   const { lagOf, valueOf } = Measured.make(yield* Metric.snapshot)

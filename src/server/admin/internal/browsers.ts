@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as Engine from "../../engine/Vhosts.ts"
 import { ofView } from "../../engine/VhostViews.ts"
 import { Vhosts } from "../../Vhosts.ts"
-import { seconds } from "./seconds.ts"
+import { seconds } from "./outcomes.ts"
 
 /** A browser, as the engine lists it. */
 export type Info = ReturnType<Engine.Vhost["browsers"]["list"]> extends Iterable<infer Info> ? Info : never

@@ -12,15 +12,20 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import type { InternalError } from "../../../protocol/KosmonautError.ts"
 import { ofView } from "../../engine/VhostViews.ts"
-import type { Vhost, Vhosts } from "../../Vhosts.ts"
+import type { Vhosts } from "../../Vhosts.ts"
 import * as Parts from "./parts.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
 
 /** Answers one method of one resource. */
-type Answer = (vhosts: Vhosts["Service"], place: Place) => Effect.Effect<Response, Response | InternalError>
+type Answer = (vhosts: Vhosts["Service"], place: Place) => Effect.Effect<Response, Failure>
+
+/** Why there is no answer. */
+interface Failure {
+  readonly _tag: string
+  readonly message: string
+}
 
 /** What a path names. */
 interface Place {
@@ -46,7 +51,7 @@ export const respond = (
     ? Effect.succeed(HttpServerResponse.setHeader(empty(405), "allow", Object.keys(methods).join(", ")))
     : Effect.catch(
       answer(vhosts, place),
-      (error) => Effect.succeed(HttpServerResponse.isHttpServerResponse(error) ? error : failed(500, error.message))
+      ({ _tag, message }) => Effect.succeed(refusals.get(_tag) ?? failed(500, message))
     )
 }
 
@@ -63,9 +68,6 @@ const placeOf = (path: string): Place | undefined => {
     channel: channel ?? ""
   }
 }
-
-const find = (vhosts: Vhosts["Service"], { vhost }: Place): Effect.Effect<Vhost, Response> =>
-  Effect.mapError(vhosts.get(vhost), () => noVhost)
 
 const listVhosts: Answer = (vhosts) =>
   Effect.map(vhosts.list, (all) =>
@@ -87,18 +89,10 @@ const clearVhosts: Answer = (vhosts) =>
       empty(202)
     ))
 
-const addVhost: Answer = (vhosts, { vhost: path }) =>
-  vhosts.add({ path }).pipe(
-    Effect.as(found(path)),
-    Effect.catchTags({
-      VhostExistsError: () => Effect.fail(failed(400, "vhost already exists")),
-      InvalidVhostError: () => Effect.fail(failed(400, "invalid path")),
-      InvalidChannelNameError: () => Effect.fail(failed(400, "invalid channel name"))
-    })
-  )
+const addVhost: Answer = (vhosts, { vhost: path }) => Effect.as(vhosts.add({ path }), found(path))
 
 const showVhost: Answer = (vhosts, place) =>
-  Effect.flatMap(find(vhosts, place), ({ counts, path, token }) =>
+  Effect.flatMap(vhosts.get(place.vhost), ({ counts, path, token }) =>
     Effect.map(counts, ({ channels }) =>
       json({
         vhost: {
@@ -109,20 +103,12 @@ const showVhost: Answer = (vhosts, place) =>
         }
       })))
 
-const deleteVhost: Answer = (vhosts, { vhost }) =>
-  vhosts.remove(vhost).pipe(
-    Effect.as(empty(202)),
-    Effect.catchTag("VhostNotFoundError", () => Effect.fail(noVhost))
-  )
+const deleteVhost: Answer = (vhosts, { vhost }) => Effect.as(vhosts.remove(vhost), empty(202))
 
-const regenerateToken: Answer = (vhosts, { vhost }) =>
-  vhosts.regenerateToken(vhost).pipe(
-    Effect.as(found(vhost)),
-    Effect.catchTag("VhostNotFoundError", () => Effect.fail(noVhost))
-  )
+const regenerateToken: Answer = (vhosts, { vhost }) => Effect.as(vhosts.regenerateToken(vhost), found(vhost))
 
 const listChannels: Answer = (vhosts, place) =>
-  Effect.flatMap(find(vhosts, place), (vhost) => {
+  Effect.flatMap(vhosts.get(place.vhost), (vhost) => {
     const { path } = vhost
     const { channels } = ofView(vhost)
     return Effect.map(Parts.all((cursor) => channels.listAfter("", cursor)), (all) =>
@@ -136,7 +122,7 @@ const listChannels: Answer = (vhosts, place) =>
   })
 
 const clearChannels: Answer = (vhosts, place) =>
-  Effect.flatMap(find(vhosts, place), (vhost) => {
+  Effect.flatMap(vhosts.get(place.vhost), (vhost) => {
     const { channels, journal } = ofView(vhost)
     return channels.list.pipe(
       // One that somebody else has closed meanwhile is closed as well.
@@ -146,22 +132,18 @@ const clearChannels: Answer = (vhosts, place) =>
     )
   })
 
-const addChannel: Answer = (vhosts, place) =>
-  Effect.flatMap(find(vhosts, place), ({ channels, path }) =>
-    channels.open(place.channel).pipe(
-      Effect.catchTag("InvalidChannelNameError", () => Effect.fail(failed(400, "invalid channel name"))),
-      Effect.flatMap((isNew) =>
-        isNew
-          ? Effect.succeed(found(`${path}/channels/${place.channel}`))
-          : Effect.fail(failed(400, "channel already exists"))
-      )
+const addChannel: Answer = (vhosts, { channel, vhost }) =>
+  Effect.flatMap(vhosts.get(vhost), ({ channels, path }) =>
+    Effect.map(
+      channels.open(channel),
+      (isNew) => isNew ? found(`${path}/channels/${channel}`) : failed(400, "channel already exists")
     ))
 
 const showChannel: Answer = (vhosts, place) =>
-  Effect.flatMap(find(vhosts, place), (vhost) =>
-    ofView(vhost).channels.describe(place.channel).pipe(
-      Effect.mapError(() => noChannel),
-      Effect.map(({ name, subscribers }) => {
+  Effect.flatMap(
+    vhosts.get(place.vhost),
+    (vhost) =>
+      Effect.map(ofView(vhost).channels.describe(place.channel), ({ name, subscribers }) => {
         const self = `${vhost.path}/channels/${name}`
         return json({
           channel: {
@@ -171,17 +153,13 @@ const showChannel: Answer = (vhosts, place) =>
           }
         })
       })
-    ))
+  )
 
 const deleteChannel: Answer = (vhosts, place) =>
-  Effect.flatMap(find(vhosts, place), ({ channels }) =>
-    channels.close(place.channel).pipe(
-      Effect.as(empty(202)),
-      Effect.catchTag("ChannelNotFoundError", () => Effect.fail(noChannel))
-    ))
+  Effect.flatMap(vhosts.get(place.vhost), ({ channels }) => Effect.as(channels.close(place.channel), empty(202)))
 
 const listWorkers: Answer = (vhosts, place) =>
-  Effect.flatMap(find(vhosts, place), (vhost) =>
+  Effect.flatMap(vhosts.get(place.vhost), (vhost) =>
     Effect.map(ofView(vhost).lobby.info, ({ workers }) =>
       json({
         workers: workers.map((id) => ({
@@ -208,7 +186,7 @@ const json = (value: object, status = 200): Response =>
   HttpServerResponse.text(JSON.stringify(value), { status, contentType })
 
 // A vhost may have 100 000 channels, whose list would be too much for one step.
-const stream = (name: string, items: Stream.Stream<object, InternalError>): Response =>
+const stream = (name: string, items: Stream.Stream<object, unknown>): Response =>
   HttpServerResponse.stream(
     items.pipe(
       Stream.map((item) => JSON.stringify(item)),
@@ -225,6 +203,13 @@ const found = (location: string): Response => HttpServerResponse.setHeader(empty
 
 const failed = (status: number, error: string): Response => json({ error }, status)
 
-const noVhost = failed(404, "vhost doesn't exist")
-const noChannel = failed(404, "channel doesn't exist")
 const notFound = failed(404, "not found")
+
+/** What is answered to a failure with this tag. */
+const refusals: ReadonlyMap<string, Response> = new Map([
+  ["VhostNotFoundError", failed(404, "vhost doesn't exist")],
+  ["VhostExistsError", failed(400, "vhost already exists")],
+  ["InvalidVhostError", failed(400, "invalid path")],
+  ["InvalidChannelNameError", failed(400, "invalid channel name")],
+  ["ChannelNotFoundError", failed(404, "channel doesn't exist")]
+])

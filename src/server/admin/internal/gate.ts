@@ -10,12 +10,13 @@
  */
 
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
-import * as Clock from "effect/Clock"
 import * as Mac from "effect/crypto/Mac"
 import * as Effect from "effect/Effect"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Semaphore from "effect/Semaphore"
 import type { IncomingMessage } from "node:http"
 import type { Socket } from "node:net"
 import * as Throttle from "../../../protocol/Throttle.ts"
@@ -57,27 +58,16 @@ export const make = ({ cookie, trustUnsafe }: Options): Gate => {
 }
 
 const makeSlow = () => {
-  let waiting = 0
-  const throttle = Throttle.make()
-  const warn = Effect.flatMap(Clock.monotonicTimeNanos, (now) => {
-    throttle.add()
-    const count = throttle.take(Number(now) / 1e6)
-    return count === 0
-      ? Effect.void
-      : Effect.logWarning(`${count === 1 ? "1 request" : `${count} requests`} to the admin endpoint had a wrong cookie`)
-  })
-  const wait = Effect.acquireUseRelease(
-    Effect.sync(() => waiting++),
-    () => Effect.interruptible(Effect.as(Effect.sleep(delay), forbidden)),
-    () => Effect.sync(() => waiting--)
+  const waiting = Semaphore.makeUnsafe(maxWaiting)
+  const warn = Throttle.warning((count) =>
+    `${count === 1 ? "1 request" : `${count} requests`} to the admin endpoint had a wrong cookie`
   )
   return (socket: Socket) =>
-    Effect.andThen(
-      warn,
-      Effect.suspend(() => {
-        if (waiting < maxWaiting) return wait
-        socket.destroy()
-        return Effect.succeed(forbidden)
+    warn("").pipe(
+      Effect.andThen(waiting.withPermitsIfAvailable(1)(Effect.sleep(delay))),
+      Effect.map((slept) => {
+        if (Option.isNone(slept)) socket.destroy()
+        return forbidden
       })
     )
 }

@@ -3,18 +3,16 @@
  */
 
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as ChannelRules from "../../ChannelRules.ts"
 import { type Vhost, Vhosts } from "../../Vhosts.ts"
 import { AdminApi } from "../AdminApi.ts"
-import * as Errors from "../AdminError.ts"
 import type * as Model from "../AdminModel.ts"
-import { find, invalid, notFound, unavailable } from "./outcomes.ts"
+import { answered, inVhost, notFound } from "./outcomes.ts"
 import * as Parts from "./parts.ts"
-
-const gone = ({ message }: { readonly message: string }) => Effect.fail(new Errors.NotFoundError({ message }))
 
 const detailsOf = (vhost: Vhost) =>
   Effect.zipWith(vhost.counts, vhost.tokens, (counts, { length }) => ({
@@ -34,67 +32,45 @@ const vhosts = HttpApiBuilder.group(AdminApi, "vhosts", (handlers) => {
           items,
           ({ cursor, value }) => Effect.map(value.counts, (counts) => ({ cursor, value: { path: value.path, counts } }))
         )
-        return Parts.answer({ items: summaries, next }, query, (summary) => summary)
+        return Parts.answer({ items: summaries, next }, query, identity)
       }))
-    .handle("add", ({ payload }) =>
-      Vhosts.use(({ add }) => add(payload)).pipe(
-        Effect.flatMap(detailsOf),
-        Effect.catchTags({
-          VhostExistsError: ({ message }) => Effect.fail(new Errors.AlreadyExistsError({ message })),
-          InvalidVhostError: invalid,
-          InvalidChannelNameError: invalid,
-          InternalError: unavailable
-        })
-      ))
-    .handle("get", ({ params }) => Effect.flatMap(find(params.vhost), detailsOf))
-    .handle("remove", ({ params }) =>
-      Vhosts.use(({ remove }) => remove(params.vhost)).pipe(
-        Effect.catchTags({
-          VhostNotFoundError: gone,
-          InternalError: unavailable
-        })
-      ))
+    .handle("add", ({ payload }) => answered(Vhosts.use(({ add }) => Effect.flatMap(add(payload), detailsOf))))
+    .handle("get", ({ params }) => inVhost(params.vhost, detailsOf))
+    .handle("remove", ({ params }) => answered(Vhosts.use(({ remove }) => remove(params.vhost))))
 })
 
 const tokens = HttpApiBuilder.group(AdminApi, "tokens", (handlers) =>
   handlers
     .handle("list", ({ params }) =>
-      find(params.vhost).pipe(
-        Effect.flatMap(({ tokens }) => tokens),
-        Effect.map((tokens) => ({ tokens: tokens.map(Redacted.value) }))
-      ))
+      inVhost(params.vhost, ({ tokens }) =>
+        Effect.map(tokens, (all) => ({ tokens: all.map(Redacted.value) }))))
     .handle("add", ({ params, payload }) =>
-      Vhosts.use(({ addToken }) => addToken(params.vhost, payload.token)).pipe(
-        Effect.map(shown),
-        Effect.catchTags({ VhostNotFoundError: gone, InvalidVhostTokenError: invalid, InternalError: unavailable })
-      ))
+      answered(Vhosts.use(({ addToken }) =>
+        Effect.map(addToken(params.vhost, payload.token), shown)
+      )))
     .handle("remove", ({ params, payload }) =>
-      Vhosts.use(({ removeToken }) =>
-        removeToken(params.vhost, payload.token)
-      ).pipe(
-        Effect.catchTags({ VhostNotFoundError: gone, InvalidVhostTokenError: invalid, InternalError: unavailable }),
-        Effect.flatMap((isRemoved) =>
-          isRemoved ? Effect.void : Effect.fail(notFound(`The vhost ${params.vhost} does not have this access token`)())
-        )
+      Effect.flatMap(
+        answered(Vhosts.use(({ removeToken }) =>
+          removeToken(params.vhost, payload.token)
+        )),
+        (isRemoved) => isRemoved ? Effect.void : notFound(`The vhost ${params.vhost} does not have this access token`)
       ))
     .handle("regenerate", ({ params }) =>
-      Vhosts.use(({ regenerateToken }) => regenerateToken(params.vhost)).pipe(
-        Effect.map(shown),
-        Effect.catchTags({ VhostNotFoundError: gone, InternalError: unavailable })
-      )))
+      answered(Vhosts.use(({ regenerateToken }) =>
+        Effect.map(regenerateToken(params.vhost), shown)
+      ))))
 
 const shown = (token: Redacted.Redacted) => ({ token: Redacted.value(token) })
 
 const channelRules = HttpApiBuilder.group(AdminApi, "channelRules", (handlers) =>
   handlers
-    .handle("get", ({ params }) => Effect.flatMap(find(params.vhost), rulesOf))
+    .handle("get", ({ params }) => inVhost(params.vhost, rulesOf))
     .handle("set", ({ params, payload }) =>
-      Effect.gen(function*() {
-        const vhost = yield* find(params.vhost)
-        const rules = yield* Effect.fromResult(ChannelRules.fromText(JSON.stringify(payload.rules)))
-        yield* vhost.setChannelRules(rules)
-        return yield* rulesOf(vhost)
-      }).pipe(Effect.catchTags({ InvalidOptionError: invalid, InternalError: unavailable }))))
+      inVhost(params.vhost, (vhost) =>
+        Effect.fromResult(ChannelRules.fromText(JSON.stringify(payload.rules))).pipe(
+          Effect.flatMap(vhost.setChannelRules),
+          Effect.andThen(rulesOf(vhost))
+        ))))
 
 // As they are stored: durations and sizes are texts.
 const rulesOf = ({ channelRules }: Vhost) =>

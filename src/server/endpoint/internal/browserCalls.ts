@@ -22,8 +22,7 @@ import type { Browser } from "../../domain/Browser.ts"
 import { type Call, type Caller, keyOf } from "../../engine/Calls.ts"
 import type { RequestResult } from "../../engine/EventQueue.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
-import { errorOf, responseTooLarge } from "./requestResult.ts"
-import { tooMany } from "./tooMany.ts"
+import { errorOf, responseTooLarge, tooMany } from "./sharedErrors.ts"
 
 /** A session as its calls know it. */
 export interface Session {

@@ -4,6 +4,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { type FromClient, FromServer } from "../../../protocol/Command.ts"
 import { envelopeSize } from "../../../protocol/Frame.ts"
@@ -14,7 +15,15 @@ import * as EventLoop from "../../../transport/EventLoop.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import * as Listing from "./listing.ts"
 import { responseOf } from "./response.ts"
-import * as UserCommands from "./userCommands.ts"
+
+/** A command that is executed here; the others are for workers, see `ClientEvents`. */
+type Command = Exclude<FromClient, { readonly _tag: "Request" | "Trigger" }>
+
+type Execution<C extends Command> = (
+  vhost: Vhost,
+  command: C,
+  maxSize: number
+) => Effect.Effect<FromServer, StatusError>
 
 /**
  * Executes a command and returns its response, which is at most `maxMessageSize` bytes large. A broadcast is committed
@@ -22,103 +31,72 @@ import * as UserCommands from "./userCommands.ts"
  */
 export const execute = (
   vhost: Vhost,
-  command: FromClient,
+  command: Command,
   maxMessageSize: number
-): Effect.Effect<FromServer, StatusError> => {
-  const { channels } = vhost
-  switch (command._tag) {
-    case "Broadcast":
-      return broadcast(vhost, command)
-    case "OpenChannel":
-      return Effect.as(channels.open(command.channel), FromServer.Ok())
-    case "CloseChannel":
-      return Effect.as(channels.close(command.channel), FromServer.Ok())
-    case "BroadcastAll":
-      return Effect.flatMap(
-        Effect.fromResult(decodeBroadcasts(command.broadcasts)),
-        (broadcasts) => broadcastAll(vhost, broadcasts)
-      )
-    default:
-      return UserCommands.isOne(command)
-        ? UserCommands.execute(vhost, command)
-        : executeOther(vhost, command, maxMessageSize - envelopeSize)
-  }
+): Effect.Effect<FromServer, StatusError> =>
+  // The compiler cannot see that the row of a tag takes the command with it.
+  (executions[command._tag] as Execution<Command>)(vhost, command, maxMessageSize - envelopeSize)
+
+const onlyWorkers = () => Effect.fail(new BadRequestError({ detail: "only a worker sends this command" }))
+
+const executions: { readonly [Tag in Command["_tag"]]: Execution<Extract<Command, { readonly _tag: Tag }>> } = {
+  Broadcast: (vhost, command) => broadcast(vhost, command),
+  BroadcastAll: (vhost, { broadcasts }) =>
+    Effect.flatMap(Effect.fromResult(decodeBroadcasts(broadcasts)), (all) => broadcastAll(vhost, all)),
+  OpenChannel: ({ channels }, { channel }) => Effect.as(channels.open(channel), FromServer.Ok()),
+  CloseChannel: ({ channels }, { channel }) => Effect.as(channels.close(channel), FromServer.Ok()),
+  ListChannels: ({ channels }, { after, prefix }, maxSize) =>
+    Effect.map(channels.listAfter(prefix, after), (part) => Listing.channels(part, maxSize)),
+  DescribeChannel: ({ channels }, { channel }) =>
+    Effect.map(channels.describe(channel), (info) => responseOf(Listing.channel(info))),
+  ListSubscribers: ({ channels }, { after, channel }, maxSize) =>
+    Effect.map(channels.subscribersAfter(channel, after), (part) => Listing.subscribers(part, maxSize)),
+  ListHistory: ({ channels }, { after, channel, limit }, maxSize) =>
+    Effect.map(
+      channels.history(channel, {
+        after,
+        limit: limit > 0 ? limit : Infinity,
+        maxSize: maxSize - Listing.frameSize
+      }),
+      Listing.history
+    ),
+  AccessToken: ({ accessTokens }, { pattern, uid }) => Effect.map(accessTokens.issue(uid, pattern), tokenIssued),
+  AccessTokenWith: ({ accessTokens }, { grant }) =>
+    Effect.map(accessTokens.issue(grant.uid, grant.pattern, grant), tokenIssued),
+  SendTo: ({ browsers }, { data, event, sid }) => Effect.as(browsers.sendTo(sid, event, data), FromServer.Ok()),
+  SendToUser: ({ browsers }, { data, event, uid }) =>
+    Effect.map(browsers.sendToUser(uid, event, data), (sent) => respond<"SendToUser">({ sent })),
+  SubscribeUser: ({ browsers }, { channel, uid }) =>
+    Effect.map(browsers.subscribe(uid, channel), (subscribed) => respond<"SubscribeUser">({ subscribed })),
+  UnsubscribeUser: ({ browsers }, { channel, uid }) =>
+    Effect.map(browsers.unsubscribe(uid, channel), (unsubscribed) => respond<"UnsubscribeUser">({ unsubscribed })),
+  Disconnect: ({ browsers }, { by, who }) => disconnect(browsers, by, who),
+  // Revoked first, so that no browser can authenticate in between.
+  DisconnectAndRevoke: ({ accessTokens, browsers }, { uid }) =>
+    Effect.andThen(accessTokens.revoke(uid), disconnect(browsers, "uid", uid)),
+  ListDeadLetters: ({ deadLettersAfter }, { after }, maxSize) =>
+    Effect.map(deadLettersAfter(after), (items) => Listing.deadLetters(items, maxSize)),
+  ReplayDeadLetter: ({ replay }, { id }) => Effect.flatMap(replay(id), (found) => found ? ok : noLetter(id)),
+  ReplayDeadLetters: ({ replayAll }) => Effect.map(replayAll, respond<"ReplayDeadLetters">),
+  DiscardDeadLetter: ({ deadLetters }, { id }) =>
+    Effect.flatMap(deadLetters.take(id), (letter) => letter === undefined ? noLetter(id) : ok),
+  DiscardDeadLetters: ({ deadLetters }) =>
+    Effect.map(deadLetters.takeAll, ({ length }) => respond<"DiscardDeadLetters">({ discarded: length })),
+  Ready: onlyWorkers,
+  Ack: onlyWorkers,
+  Nack: onlyWorkers,
+  Respond: onlyWorkers,
+  Heartbeat: onlyWorkers,
+  Quit: onlyWorkers
 }
 
-type Executed = "OpenChannel" | "CloseChannel" | "Broadcast" | "BroadcastAll" | UserCommands.UserCommand["_tag"]
-type Listed = "ListChannels" | "DescribeChannel" | "ListSubscribers" | "ListHistory" | "ListDeadLetters"
+const respond = <Tag extends keyof typeof Response.schemas>(value: Response.To<Tag>): FromServer => responseOf(value)
 
-// Lists, and what is left.
-const executeOther = (
-  vhost: Vhost,
-  command: Exclude<FromClient, { readonly _tag: Executed }>,
-  maxSize: number
-): Effect.Effect<FromServer, StatusError> => {
-  const { channels } = vhost
-  switch (command._tag) {
-    case "ListChannels":
-      return Effect.map(
-        channels.listAfter(command.prefix, command.after),
-        (channels) => Listing.channels(channels, maxSize)
-      )
-    case "DescribeChannel":
-      return Effect.map(channels.describe(command.channel), (info) => responseOf(Listing.channel(info)))
-    case "ListSubscribers":
-      return Effect.map(
-        channels.subscribersAfter(command.channel, command.after),
-        (subscribers) => Listing.subscribers(subscribers, maxSize)
-      )
-    case "ListHistory":
-      return history(vhost, command, maxSize)
-    case "ListDeadLetters":
-      return Effect.map(vhost.deadLettersAfter(command.after), (items) => Listing.deadLetters(items, maxSize))
-    default:
-      return executeLast(vhost, command)
-  }
-}
+const tokenIssued = (token: Redacted.Redacted): FromServer =>
+  FromServer.AccessTokenIssued({ token: Redacted.value(token) })
 
-// Dead letters, and what other modules execute.
-const executeLast = (
-  vhost: Vhost,
-  command: Exclude<FromClient, { readonly _tag: Executed | Listed }>
-): Effect.Effect<FromServer, StatusError> => {
-  const { deadLetters } = vhost
-  switch (command._tag) {
-    case "ReplayDeadLetter":
-      return Effect.flatMap(vhost.replay(command.id), (found) => found ? ok : noLetter(command.id))
-    case "ReplayDeadLetters":
-      return Effect.map(vhost.replayAll, (replayed) => responseOf(replayed satisfies typeof Response.Replayed.Type))
-    case "DiscardDeadLetter":
-      return Effect.flatMap(
-        deadLetters.take(command.id),
-        (letter) => letter === undefined ? noLetter(command.id) : ok
-      )
-    case "DiscardDeadLetters":
-      return Effect.map(
-        deadLetters.takeAll,
-        ({ length }) => responseOf({ discarded: length } satisfies typeof Response.Discarded.Type)
-      )
-    case "Request":
-    case "Trigger":
-      return Effect.die(new Error(`${command._tag} is executed by clientEvents`))
-    case "Ready":
-    case "Ack":
-    case "Nack":
-    case "Respond":
-    case "Heartbeat":
-    case "Quit":
-      return Effect.fail(new BadRequestError({ detail: "only a worker sends this command" }))
-  }
-}
-
-const history = (
-  { channels }: Vhost,
-  { after, channel, limit }: Extract<FromClient, { readonly _tag: "ListHistory" }>,
-  maxSize: number
-): Effect.Effect<FromServer, StatusError> => {
-  const options = { after, limit: limit > 0 ? limit : Infinity, maxSize: maxSize - Listing.frameSize }
-  return Effect.map(channels.history(channel, options), Listing.history)
-}
+const disconnect = (browsers: Vhost["browsers"], by: "sid" | "uid", who: string) =>
+  Effect.map(browsers.disconnect(by, who), (disconnected) => respond<"Disconnect">({ disconnected }))
 
 // The shape that `FromClient.BroadcastAll` describes.
 type Broadcast = readonly [channel: string, event: string, data: Json.JsonObject, exceptSid?: string]
@@ -147,16 +125,19 @@ const broadcast = (
 /** Whether an effect is done, so that its `Exit` can be read. */
 export const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)
 
-// It yields to the event loop in between, since each of them may go to thousands of browsers.
+// It yields to the event loop in between, since each of them may go to thousands of browsers. All are committed before it waits for one.
 const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts: ReadonlyArray<Broadcast>) {
+  const committed: Array<Effect.Effect<unknown, StatusError>> = []
+  for (const [channel, event, data, exceptSid] of broadcasts) {
+    EventLoop.begin()
+    committed.push(channels.broadcastUnsafe({ _tag: "Broadcast", channel, event, data, exceptSid }))
+    if (EventLoop.isOver()) yield* EventLoop.next
+  }
   const codes: Array<number> = []
   const persisting: Array<number> = []
-  for (const [index, [channel, event, data, exceptSid]] of broadcasts.entries()) {
-    EventLoop.begin()
-    const committed = channels.broadcastUnsafe({ _tag: "Broadcast", channel, event, data, exceptSid })
-    codes.push(yield* Effect.match(committed, { onSuccess: () => 204, onFailure: ({ code }) => code }))
+  for (const [index, [channel]] of broadcasts.entries()) {
+    codes.push(yield* Effect.match(committed[index]!, { onSuccess: () => 204, onFailure: ({ code }) => code }))
     if (codes[index] === 204 && channels.isPersisted(channel)) persisting.push(index)
-    if (EventLoop.isOver()) yield* EventLoop.next
   }
   if (persisting.length > 0) {
     yield* Effect.catch(channels.persisted, ({ code }) => {
@@ -164,7 +145,7 @@ const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts
       return Effect.void
     })
   }
-  return responseOf(codes satisfies typeof Response.Broadcasts.Type)
+  return respond<"BroadcastAll">(codes)
 })
 
 const ok: Exit.Exit<FromServer> = Exit.succeed(FromServer.Ok())

@@ -15,7 +15,7 @@ import type { RequestResult } from "../../engine/EventQueue.ts"
 import type { Cancel } from "../../engine/Lobby.ts"
 import * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
-import { errorOf, responseTooLarge } from "./requestResult.ts"
+import { errorOf, responseTooLarge } from "./sharedErrors.ts"
 
 /** The requests of one connection without a response. */
 export interface Running {

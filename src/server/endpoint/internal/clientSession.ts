@@ -13,14 +13,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
-import {
-  argumentsOf,
-  type FromClient,
-  type FromServer,
-  isIdempotent,
-  isPersisted,
-  nameOf
-} from "../../../protocol/Command.ts"
+import { argumentsOf, descriptions, type FromClient, type FromServer } from "../../../protocol/Command.ts"
 import { decodeFromClient, traceparentOf } from "../../../protocol/CommandCodec.ts"
 import type { Frames } from "../../../protocol/Frame.ts"
 import { InternalError, type StatusError } from "../../../protocol/KosmonautError.ts"
@@ -37,7 +30,7 @@ import { execute, isDone } from "./clientCommands.ts"
 import * as ClientEvents from "./clientEvents.ts"
 import { reject, respond, respondUnsafe } from "./response.ts"
 
-/** How many responses of an endpoint may wait for the store. Beyond it later requests wait, too. */
+/** How many responses of an endpoint may wait for the store, and for the log of several nodes. Beyond it later requests wait, too. */
 const maxUnpersisted = 1024
 
 /** Handles a request, and returns the rest of the work, if any. */
@@ -72,6 +65,19 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
       : responding
   }
 
+  // One that several nodes put into an order. Its place is behind the earlier ones, and later requests on the same connection do not
+  // wait for it, unless too many do.
+  let commits = 0
+  const handleCommit = (
+    peer: Peer,
+    responding: Effect.Effect<void, StatusError>
+  ): Effect.Effect<unknown, StatusError> => {
+    if (peer.close !== Effect.void || commits >= maxUnpersisted) return responding
+    commits++
+    const done = Effect.ensuring(guarded(peer, responding), Effect.sync(() => commits--))
+    return Effect.forkIn(done, scope, { startImmediately: true })
+  }
+
   return (backend, peer, frames) => {
     const isRetry = Retry.isRetry(frames)
     const own = isRetry ? Retry.requestOf(frames) : frames
@@ -84,11 +90,12 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
     const executed = isRetry ? retried(request, Retry.keyOf(frames)) : cached(request, peer.message)
     const waits = waitsForStore(backend.vhost, request.command)
     if (!isDone(executed)) {
-      return Effect.flatMap(
+      const responding = Effect.flatMap(
         executed,
         (response) =>
           waits ? respondWhenPersisted(backend.vhost, peer, response) ?? Effect.void : respond(peer, response)
       )
+      return isCommit(request.command) ? handleCommit(peer, responding) : responding
     }
     if (Exit.isFailure(executed)) return Effect.failCause(executed.cause)
     return waits
@@ -96,6 +103,11 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
       : respondUnsafe(peer, executed.value)
   }
 }
+
+// They are one intent, which is committed when they are executed.
+const isCommit = ({ _tag }: FromClient): boolean =>
+  _tag === "Broadcast" || _tag === "SendTo" || _tag === "SendToUser" || _tag === "OpenChannel" ||
+  _tag === "CloseChannel"
 
 const cannotPersist = new InternalError({ detail: Journal.notPersisted })
 
@@ -105,7 +117,7 @@ const waitsForStore = ({ channels }: Vhost, command: FromClient): boolean =>
     ? channels.isPersisted(command.channel)
     : command._tag === "SendToUser"
     ? channels.isPersisted(":user")
-    : isPersisted(command)
+    : descriptions[command._tag].isPersisted
 
 // Responds once everything recorded so far is persisted, without a fiber: there may be a response for each of many broadcasts.
 // Later requests on the same connection do not wait for it, unless too many do.
@@ -179,7 +191,7 @@ const cached = (request: Request, message: string | undefined): Effect.Effect<Fr
   if (backend.responses === undefined || backend.responses.isEvicted()) {
     backend.responses = backend.vhost.responseCache.connection(backend.id)
   }
-  if (isIdempotent(command)) {
+  if (descriptions[command._tag].isIdempotent) {
     backend.responses.skipUnsafe(message)
     return executed(request, undefined, "")
   }
@@ -207,7 +219,7 @@ const count = (
       onNone: () => "defect",
       onSome: (error) => String(error.code)
     })
-  requestsBy(nameOf(command), outcome).updateUnsafe(1, context)
+  requestsBy(descriptions[command._tag].name, outcome).updateUnsafe(1, context)
 }
 
 const requestsBy = MetricFamily.make(BrokerMetrics.requests, "command", "outcome")
@@ -217,12 +229,12 @@ const traced = <A, E>(
   { backend: { vhost }, command, frames }: Request,
   execution: (span: Tracer.Span | undefined) => Effect.Effect<A, E>
 ): Effect.Effect<A, E> =>
-  Trace.span(`Broker.${nameOf(command)}`, () => ({
+  Trace.span(`Broker.${descriptions[command._tag].name}`, () => ({
     kind: "server",
     parent: Trace.fromTraceparent(traceparentOf(frames)),
     attributes: {
       "messaging.system": "kosmonaut",
-      "messaging.operation.name": nameOf(command),
+      "messaging.operation.name": descriptions[command._tag].name,
       "kosmonaut.vhost": vhost.path,
       ..."channel" in command && { "messaging.destination.name": command.channel },
       ..."event" in command && { "kosmonaut.event": command.event }

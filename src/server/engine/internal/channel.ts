@@ -4,8 +4,7 @@
 
 import * as BrokerMessage from "../../../protocol/BrokerMessage.ts"
 import type * as ChannelName from "../../../protocol/ChannelName.ts"
-import type { Browser, Subscription } from "../../domain/Browser.ts"
-import type { Lag } from "../../domain/Lag.ts"
+import type { Browser, Lag, Subscription } from "../../domain/Browser.ts"
 import type { Listed, Part } from "../../domain/Listing.ts"
 import type * as Heap from "./heap.ts"
 import type * as History from "./history.ts"

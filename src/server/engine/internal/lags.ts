@@ -9,7 +9,7 @@
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
-import type { Lag } from "../../domain/Lag.ts"
+import type { Lag } from "../../domain/Browser.ts"
 
 /** The lags of a broker. */
 export interface Lags {

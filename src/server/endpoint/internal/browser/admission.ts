@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
 import type { IncomingMessage } from "node:http"
+import * as Throttle from "../../../../protocol/Throttle.ts"
 import * as Strangers from "../../../../transport/Strangers.ts"
 import type { BrokerConfig } from "../../../BrokerConfig.ts"
 import type { InvalidOptionError } from "../../../BrokerError.ts"
@@ -15,13 +16,13 @@ import * as BrokerMetrics from "../../../BrokerMetrics.ts"
 import type { Vhost } from "../../../engine/Vhosts.ts"
 import * as Address from "./address.ts"
 import * as Origin from "./origin.ts"
-import * as Warning from "./warning.ts"
 
 /** Why a browser is rejected, with the HTTP status or the close code that it receives. */
 export interface Refusal {
   readonly reason: Reason
   readonly status: number
-  readonly code: number
+  /** Without one, the HTTP status says it to all: it is for a proxy, which asks the next node. */
+  readonly code?: number
   /** One sentence. */
   readonly text: string
 }
@@ -30,7 +31,7 @@ type Reason = "stopping" | "version" | "vhost" | "origin" | "browsers" | "vhost_
 
 /** All reasons. */
 export const refusals = {
-  stopping: { reason: "stopping", status: 503, code: 1001, text: "The broker is stopping." },
+  stopping: { reason: "stopping", status: 503, text: "The broker is stopping." },
   version: {
     reason: "version",
     status: 400,
@@ -127,25 +128,25 @@ export const make = (
   })
 
 const makeWarnings = (config: BrokerConfig["Service"], most: number) => {
-  const { browsers } = Warning
+  const browsers = (count: number) => count === 1 ? "1 browser" : `${count} browsers`
   return {
-    origin: Warning.make((count, last) =>
+    origin: Throttle.warning((count, last) =>
       `Rejected ${
         browsers(count)
       }, the last with Origin ${last}: if it may connect, add it to the option browsers.origins`
     ),
-    browsers: Warning.make((count) =>
+    browsers: Throttle.warning((count) =>
       `Rejected ${browsers(count)}: there are ${
         most < config.browsers.max
           ? `${most}. ${Strangers.advice}`
           : `${config.browsers.max}, see the option browsers.max`
       }`
     ),
-    descriptors: Warning.make((count) => `Closed ${count} connections without a request. ${Strangers.advice}`),
-    vhost_browsers: Warning.make((count) =>
+    descriptors: Throttle.warning((count) => `Closed ${count} connections without a request. ${Strangers.advice}`),
+    vhost_browsers: Throttle.warning((count) =>
       `Rejected ${browsers(count)}: a vhost has ${config.browsers.maxPerVhost}, see the option browsers.maxPerVhost`
     ),
-    address: Warning.make((count, last) =>
+    address: Throttle.warning((count, last) =>
       `Rejected ${
         browsers(count)
       }, the last from ${last}: ${config.browsers.maxPerAddress} are connected from there, see the option browsers.maxPerAddress. If that is a reverse proxy, add it to browsers.trustedProxies`

@@ -10,7 +10,7 @@
 
 import type { Socket } from "node:net"
 import * as EventLoop from "../../../../transport/EventLoop.ts"
-import type { Lag } from "../../../domain/Lag.ts"
+import type { Lag } from "../../../domain/Browser.ts"
 import * as Flusher from "./flusher.ts"
 import type { Frame } from "./frame.ts"
 import * as SharedFrames from "./sharedFrames.ts"

@@ -1,12 +1,17 @@
 /**
- * The error of a request that ended without a response. Why its handler failed is in the log only.
+ * Errors that browsers and Clients can cause often: each is made once for each text.
  */
 
-import { DeadlineExceededError, HandlerFailedError } from "../../../protocol/KosmonautError.ts"
+import { DeadlineExceededError, HandlerFailedError, TooManyRequestsError } from "../../../protocol/KosmonautError.ts"
 import { shared } from "../../domain/sharedError.ts"
 import type { RequestResult } from "../../engine/EventQueue.ts"
 
-/** The error of a request for this event; `undefined` if it has a response, or was cancelled. */
+/** The error of a limit, which `detail` names. */
+export const tooMany = shared((detail) => new TooManyRequestsError({ detail }))
+
+/**
+ * The error of a request for this event; `undefined` if it has a response, or was cancelled. Why its handler failed is in the log only.
+ */
 export const errorOf = (
   event: string,
   { _tag }: RequestResult
