@@ -83,6 +83,7 @@ const others = [
   "chat-events.ts",
   "chat-worker.ts",
   "chat.ts",
+  "cluster",
   "coming-from-ruby.ts",
   "dead-letters.ts",
   "encryption.ts",

@@ -116,7 +116,7 @@ describe("the browsers' port with a certificate", () => {
 
   it.live("closes a handshake that does not begin, or does not end, in time", () =>
     Effect.gen(function*() {
-      const hello = yield* Effect.promise(TlsHello.make)
+      const hello = yield* Effect.promise(() => TlsHello.make())
       const peers = yield* Effect.replicateEffect(Effect.flatMap(port, RawTcp.connect), 3)
       for (const [n, peer] of peers.entries()) {
         yield* peer.send(hello.subarray(0, Math.floor(hello.length * n / 2)))
