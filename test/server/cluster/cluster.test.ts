@@ -120,7 +120,11 @@ describeWithRedis("A broker with Redis", () => {
       const node = yield* Effect.provide(nodeOf(server), layer)
       const redis = yield* Connection.make(server.url)
       // A replica that did not have its last turns becomes the primary.
-      yield* redis.send("DEL", `${Keys.ofVhost("/test", "queue")}:nodes`)
+      const turns = Effect.map(
+        redis.send("KEYS", Keys.ofVhost("*", "queue:nodes")),
+        (keys) => keys as ReadonlyArray<string>
+      )
+      yield* redis.send("DEL", ...yield* eventually(turns, (keys) => keys.length > 0))
       yield* eventually(
         Effect.sync(() => lines.join("\n")),
         (text) => text.includes("does not know this node any more")
