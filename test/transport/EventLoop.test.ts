@@ -138,6 +138,20 @@ describe("a turn", () => {
       assert.deepStrictEqual(order, ["A", "a", "B", "b", "C", "c", "d"])
     })))
 
+  it.live("is late when it has taken twice its time, and the next one is not", () =>
+    withStoppedClock(Effect.fnUntraced(function*(pass) {
+      yield* immediate
+      yield* immediate
+      EventLoop.begin()
+      pass(9)
+      assert.deepStrictEqual([EventLoop.isOver(), EventLoop.isLate()], [true, false])
+      pass(9)
+      assert.isTrue(EventLoop.isLate())
+      yield* immediate
+      EventLoop.begin()
+      assert.isFalse(EventLoop.isLate())
+    })))
+
   it.live("does not come to others before what goes first and finishes it has ended", () =>
     Effect.gen(function*() {
       yield* immediate
