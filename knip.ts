@@ -30,8 +30,8 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
       "test/harness/programs/*.ts",
       "test/browser/page/*.ts",
       "test/types/*.ts",
-      // The build names the script, and that of the dashboard.
-      ...opened.filter((file) => file !== "src/browser/script.ts").map((file) => file.replace("*", "**/*")),
+      dashboard,
+      ...opened.map((file) => file.replace("*", "**/*")),
       ...closed
     ],
   project: ["src/**/*.ts!", "test/**/*.ts", "docs/**/*.ts"],
