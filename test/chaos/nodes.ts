@@ -90,7 +90,7 @@ const makeNode = Effect.fnUntraced(function*(redis: RedisServer.RedisServer, nam
     ...ports,
     ...rest,
     // The oldest lifecycle events are dropped if more wait.
-    queue: { ...queue, capacity: 10_000 },
+    queue: { ...queue, capacity: 1000 },
     vhosts: [{ ...vhost!, channels: [...vhost!.channels, Visitors.channel] }],
     channelRules: [...channelRules, { pattern: "presence-.*", grace: 500 }],
     redis: { url: `redis://127.0.0.1:${proxy.port}` },
