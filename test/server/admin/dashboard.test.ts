@@ -219,7 +219,6 @@ if (isInstalled) {
   describeInChromium("the dashboard of a cluster", (it) => {
     it.effect("lists the nodes where there are several", () =>
       Effect.gen(function*() {
-        yield* build
         const { url } = yield* startRedis()
         const nodeOf = (nodeName: string) =>
           Effect.map(

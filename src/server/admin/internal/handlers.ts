@@ -29,12 +29,10 @@ const channels = HttpApiBuilder.group(AdminApi, "channels", (handlers) =>
           channels.listAfter(query.prefix ?? "", query.after ?? 0),
           (part) => Parts.answer(part, query, identity)
         )))
-    .handle("get", ({ params }) =>
-      describe(params))
+    .handle("get", ({ params }) => describe(params))
     .handle("open", ({ params }) =>
       Effect.andThen(
-        inVhost(params.vhost, ({ channels }) =>
-          channels.open(params.channel)),
+        inVhost(params.vhost, ({ channels }) => channels.open(params.channel)),
         describe(params)
       ))
     .handle("close", ({ params: { channel, vhost } }) => inVhost(vhost, ({ channels }) => channels.close(channel)))
