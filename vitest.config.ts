@@ -34,7 +34,7 @@ export default defineConfig({
     maxWorkers: 2 * availableParallelism(),
     // Of one file, where tests may run together: while one waits, another can work.
     maxConcurrency: 4,
-    testTimeout: 120_000,
+    testTimeout: 15_000,
     hookTimeout: 60_000,
     silent: "passed-only"
   }

@@ -2,7 +2,6 @@
  * Every snippet of TypeScript and HTML in the documentation stands, word for word, in a program under docs/examples, which
  * `npm run check` compiles, or in a page there. What it links to exists, and comes with the package.
  */
-import * as Str from "effect/String"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "vitest"
@@ -67,9 +66,7 @@ it("docs/README.md has all programs", () => {
 
 it("README.md has all commands", () => {
   const [, text] = read("README.md").split("## The command line")
-  const commands = [...read("src/cli/Program.ts").matchAll(/withSubcommands\(\[([^\]]*)\]/g)].flatMap(([, list]) =>
-    list!.split(",").map((name) => Str.kebabCase(name.trim()))
-  )
+  const commands = [...read("src/cli/Program.ts").matchAll(/subcommand\(\s*"([\w-]+)"/g)].map(([, name]) => name)
   assert.isAbove(commands.length, 5)
   assert.deepStrictEqual(commands.filter((name) => !new RegExp(`\`${name}\\b`).test(text!)), [])
 })

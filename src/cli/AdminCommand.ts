@@ -352,7 +352,6 @@ export const admin = Command.make("admin").pipe(
   Command.withDescription(
     "See and change what a broker has: vhosts, channels, browsers, workers. The commands are for the admin port of a broker, http://127.0.0.1:8082 unless you give --address, and need its cookie: give its storage folder, or the cookie itself"
   ),
-  Command.withShortDescription("See and change what a broker has"),
   Command.withSubcommands([
     status,
     listVhosts,

@@ -67,7 +67,6 @@ export const broadcast = Command.make(
   Command.withDescription(
     "Broadcast an event to every browser on a channel, or with --stdin one for each line of input"
   ),
-  Command.withShortDescription("Broadcast an event to every browser on a channel"),
   Command.withExamples([
     { command: `kosmonaut broadcast room said '{"text":"hello"}'` },
     {

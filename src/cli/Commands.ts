@@ -108,7 +108,6 @@ export const listen = Command.make("listen", { url: CommandLine.url }, () =>
     Command.withDescription(
       "Print each event that browsers trigger as a line {\"event\",\"data\",\"uid\",\"id\",\"attempt\"}, until interrupted. An event goes to one worker: what is printed here no other worker gets. attempt is above 1 if it was delivered before"
     ),
-    Command.withShortDescription("Print each event that browsers trigger, until interrupted"),
     Command.withExamples([
       { command: "kosmonaut listen" },
       { command: "kosmonaut listen | jq 'select(.event == \"said\") | .data.text'", description: "Pick from them" }

@@ -119,7 +119,6 @@ export const deadLetters = Command.make("dead-letters").pipe(
   Command.withDescription(
     "List, replay or discard dead letters: events whose handlers failed as often as allowed, which the broker stores"
   ),
-  Command.withShortDescription("List, replay or discard events whose handlers failed"),
   Command.withSubcommands([list, replay, discard]),
   Command.withExamples([
     { command: "kosmonaut dead-letters list", description: "See what failed, and why" },

@@ -76,7 +76,6 @@ export const demo = Command.make("demo", {
     Command.withDescription(
       `Watch a broker, a worker and three browsers at work. On a terminal you can then type into the room; what is piped in is broadcast line by line, until its end or ${patience} of silence. With --open it is a chat in your browser`
     ),
-    Command.withShortDescription("Watch a broker, a worker and three browsers at work"),
     Command.withExamples([
       { command: "kosmonaut demo" },
       { command: "kosmonaut demo --open", description: "A chat in your browser" },

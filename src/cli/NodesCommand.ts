@@ -34,6 +34,5 @@ export const nodes = Command.make(
   Command.withDescription(
     "List the living nodes of a cluster: in how many seconds the lease of each ends unless it is renewed, how many browsers and workers are connected to it, and how many entries of the logs it has read. A broker without --redis-url has none. Any of them is asked, by its admin port, http://127.0.0.1:8082 unless you give --address"
   ),
-  Command.withShortDescription("List the living nodes of a cluster"),
   Command.withExamples([{ command: "kosmonaut nodes --json | jq -r .name" }])
 )

@@ -101,7 +101,6 @@ export const serve = Command.make("serve", {
     Command.withDescription(
       "Run a broker until interrupted, in memory unless there is --storage-dir. Once it is up it prints one line on standard output, ready {…}, with the addresses, the vhosts and the access tokens that you did not give. Sizes are written 4MiB, durations 25s, no limit unlimited. Options of the broker can also be set in the environment: KOSMONAUT_QUEUE_CAPACITY is --queue-capacity"
     ),
-    Command.withShortDescription("Run a broker until interrupted"),
     Command.withExamples([
       { command: "kosmonaut serve", description: `One vhost, ${defaultVhost}, with a random access token` },
       {

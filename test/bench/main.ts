@@ -7,6 +7,7 @@ import * as Os from "node:os"
 import { parseArgs } from "node:util"
 import * as Bench from "./harness/Bench.ts"
 import * as Chart from "./harness/chart.ts"
+import * as Comparison from "./harness/comparison.ts"
 import * as Peers from "./harness/peers.ts"
 import * as Redis from "./harness/redis.ts"
 import * as Report from "./harness/report.ts"
@@ -38,16 +39,19 @@ const scenarios: Record<string, (bench: Bench.Bench) => Promise<void>> = {
 
 const usage = `npm run bench -- [options]
 
-  --only <name>  one of ${Object.keys(scenarios).join(", ")}; may be repeated, default all
-  --quick        short turns and few rounds: whether it works, and no figures to tell anybody
-  --rounds <n>   how many rounds, default 5, or 2 with --quick
-  --profile      afterwards, where the processes of some of it spend their time
-  --svg          draws docs/performance.svg and writes the tables of docs/performance.md
+  --only <name>     one of ${Object.keys(scenarios).join(", ")}; may be repeated, default all
+  --quick           short turns and few rounds: whether it works, and no figures to tell anybody
+  --rounds <n>      how many rounds, default 5, or 2 with --quick
+  --compare <file>  afterwards, what is worse or better than in a saved run, as the last one in test/bench/results.json;
+                    the exit status is 1 if something is worse
+  --profile         afterwards, where the processes of some of it spend their time
+  --svg             draws docs/performance.svg and writes the tables of docs/performance.md
 `
 
 const read = () => {
   const { values } = parseArgs({
     options: {
+      compare: { type: "string" },
       help: { type: "boolean", default: false },
       only: { type: "string", multiple: true, default: [] },
       profile: { type: "boolean", default: false },
@@ -61,8 +65,17 @@ const read = () => {
   if (unknown !== undefined) throw new Error(`There is no ${unknown}`)
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error("--rounds is a whole number from 1")
   if (values.svg && values.only.length > 0) throw new Error("--svg needs all figures from one run, without --only")
-  return { ...values, rounds }
+  return { ...values, rounds, saved: values.compare === undefined ? undefined : saved(values.compare) }
 }
+
+/** What a run saves. */
+interface Run {
+  readonly setting: Report.Setting
+  readonly results: ReadonlyArray<Bench.Result>
+}
+
+/** Read before it is measured: it may be the file that is written then. */
+const saved = (name: string) => JSON.parse(readFileSync(name, "utf8")) as Run
 
 const file = (name: string) => new URL(name, import.meta.url)
 
@@ -122,12 +135,16 @@ const main = async (): Promise<void> => {
     versions: versions()
   }
   console.log(Report.settingText(setting))
-  writeFileSync(file("results.json"), `${JSON.stringify({ setting, results }, null, 2)}\n`)
+  writeFileSync(file("results.json"), `${JSON.stringify({ setting, results } satisfies Run, null, 2)}\n`)
   if (options.svg) document(results, setting)
+  if (options.saved === undefined) return
+  const changes = Comparison.compare(options.saved.results, results)
+  console.log(Comparison.text(changes, options.saved.setting.date))
+  if (changes.some(Comparison.isRegression)) process.exitCode = 1
 }
 
 main().then(
-  () => process.exit(0),
+  () => process.exit(),
   (error) => {
     console.error(`\n${error instanceof Error ? error.stack : error}\n\n${usage}`)
     process.exit(1)

@@ -59,7 +59,7 @@ const rename = (page: Page, to: string) =>
 
 // The script is built from the sources, as `npm run demo` does it.
 const serve = Effect.gen(function*() {
-  const build = yield* startProgram("npm", ["run", "--silent", "build-global"])
+  const build = yield* startProgram(process.execPath, ["build.ts", "script"])
   assert.deepStrictEqual(yield* build.output, { status: 0, stdout: "", stderr: "" })
   const program = yield* start(["demo", "--open"])
   const [, url] = yield* program.says("stdout", /^(http:\/\/127\.0\.0\.1:\d+\/)\n/)

@@ -25,10 +25,14 @@ interface Pair {
 }
 
 /**
- * Listens on a free port until the scope ends, and connects whoever comes with `port`. Nobody there ends the connection.
+ * Listens on a free port until the scope ends, and connects whoever comes with `port`, which may be another one for each. If nobody is
+ * there, the connection ends.
  * `onBytes` sees all that goes either way.
  */
-export const make = Effect.fnUntraced(function*(port: number, onBytes: (bytes: Buffer) => void = () => {}) {
+export const make = Effect.fnUntraced(function*(
+  port: number | (() => number),
+  onBytes: (bytes: Buffer) => void = () => {}
+) {
   const pairs = new Set<Pair>()
   let stalls = 0
   let cutAt: "request" | "answer" | undefined
@@ -43,7 +47,12 @@ export const make = Effect.fnUntraced(function*(port: number, onBytes: (bytes: B
 
   const accept = (near: Net.Socket) => {
     near.setNoDelay(true)
-    const far = Net.connect({ host: "127.0.0.1", port, noDelay: true, allowHalfOpen: true })
+    const far = Net.connect({
+      host: "127.0.0.1",
+      port: typeof port === "number" ? port : port(),
+      noDelay: true,
+      allowHalfOpen: true
+    })
     const pair = { near, far }
     pairs.add(pair)
     for (const [one, other] of [[near, far], [far, near]] as const) {

@@ -59,8 +59,10 @@ export const describeInChromium = (
   tests: (it: Pick<Vitest.MethodsNonLive<Chromium>, "effect">) => void
 ): void => {
   if (executablePath !== undefined) {
-    const options = { concurrent: true, excludeTestServices: true, timeout: 60_000 }
-    return withLayer(layer, options)(name, tests)
+    const timeout = 60_000
+    return void describe(name, { concurrent: true, timeout }, () => {
+      withLayer(layer, { excludeTestServices: true, timeout })(tests)
+    })
   }
   process.stderr.write(`Skipped "${name}": no chromium was found. Install it, or set CHROMIUM_PATH.\n`)
   describe.skip(name, () => tests(plain as never))

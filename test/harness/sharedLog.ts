@@ -39,8 +39,8 @@ export const make = () => {
     if (!isHeld) wakeAll()
     return tail()
   }
-  const refused = (detail: string, wasAppended: "no" | "maybe") =>
-    Effect.fail(new SharedLogError({ detail, wasAppended }))
+  const refused = (detail: string, wasAppended: "no" | "maybe", isFenced = false) =>
+    Effect.fail(new SharedLogError({ detail, wasAppended, isFenced }))
 
   /** The log as a node sees it, which reads at most so many entries at a time. */
   const nodeOf = (self: string, batch = Infinity): SharedLog => ({
@@ -49,7 +49,7 @@ export const make = () => {
       Effect.andThen(
         Effect.yieldNow,
         Effect.suspend(() => {
-          if (ended.has(self)) return refused("the lease has ended", "no")
+          if (ended.has(self)) return refused("the lease has ended", "no", true)
           const failure = failures.shift()
           if (failure === "lost") return refused("cut", "no")
           const offset = append(self, entry)

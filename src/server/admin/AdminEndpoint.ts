@@ -30,7 +30,7 @@ import type { InvalidOptionError } from "../BrokerError.ts"
 import type { StoreError } from "../store/Store.ts"
 import { Vhosts } from "../Vhosts.ts"
 import { Admin } from "./Admin.ts"
-import * as Api from "./internal/api.ts"
+import type { Api } from "./internal/api.ts"
 import * as Classic from "./internal/classic.ts"
 import * as Cookie from "./internal/cookie.ts"
 import * as Dashboard from "./internal/dashboard.ts"
@@ -64,7 +64,7 @@ const make = Effect.fnUntraced(function*({ idleTimeout = "30 seconds", port, ...
   const cookie = yield* Cookie.make(config)
   const server = yield* HttpServer.listen({ host, port, idleTimeout: Duration.toMillis(idleTimeout) })
   const gate = Gate.make({ cookie, trustUnsafe: server.trustUnsafe })
-  const api = yield* Api.make
+  const api = yield* apiOf
   const dashboard = Dashboard.make()
   const open = openOf(yield* Readiness.make(vhosts, options.probe, options.isDraining ?? constFalse), api, dashboard)
 
@@ -72,7 +72,12 @@ const make = Effect.fnUntraced(function*({ idleTimeout = "30 seconds", port, ...
     const path = request.url.split("?", 1)[0]!
     const isRead = request.method === "GET" || request.method === "HEAD"
     const answer = isRead ? path === "/" && Dashboard.isVisit(request) ? dashboard.page : open.get(path) : undefined
-    return answer ?? gate(path.startsWith("/api/") ? api.respond : Classic.respond(vhosts, request, path))
+    return answer ??
+      gate(
+        path.startsWith("/api/")
+          ? Effect.flatMap(api, ({ respond }) => respond)
+          : Classic.respond(vhosts, request, path)
+      )
   }).pipe(
     Effect.catchDefect((defect) =>
       Effect.as(
@@ -88,18 +93,32 @@ const make = Effect.fnUntraced(function*({ idleTimeout = "30 seconds", port, ...
   return Admin.of({ bound: { address: `http://${reachable}:${server.port}`, port: server.port, cookie } })
 })
 
+// Loaded with the first request for it: it needs much of Effect that nothing else does.
+const apiOf: Effect.Effect<Effect.Effect<Api>, never, Vhosts | Scope.Scope> = Effect.flatMap(
+  Effect.context<Vhosts | Scope.Scope>(),
+  (context) =>
+    Effect.cached(
+      Effect.promise(() => import("./internal/api.ts")).pipe(
+        Effect.flatMap(({ make }) => make),
+        Effect.provideContext(context),
+        // Whoever waits for it may go.
+        Effect.uninterruptible
+      )
+    )
+)
+
 type Response = Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest | Scope.Scope>
 
 // What needs no cookie, by its path.
 const openOf = (
   readiness: Readiness.Readiness,
-  { document, page }: Api.Api,
+  api: Effect.Effect<Api>,
   { files }: Dashboard.Dashboard
 ): ReadonlyMap<string, Response> =>
   new Map<string, Response>([
     ...files,
-    ["/api", page],
-    ["/api/openapi.json", document],
+    ["/api", Effect.flatMap(api, ({ page }) => page)],
+    ["/api/openapi.json", Effect.flatMap(api, ({ document }) => document)],
     ["/health", Effect.succeed(HttpServerResponse.jsonUnsafe({ status: "alive" }))],
     [
       "/ready",

@@ -33,7 +33,10 @@ export interface Connection extends Reserved {
     keys: ReadonlyArray<string>,
     args: ReadonlyArray<string | number>
   ) => Effect.Effect<unknown, Link.CommandError>
-  /** Opens a connection of its own, until the scope ends. It is not replaced: when it is lost, its commands fail. */
+  /**
+   * Opens a connection of its own, until the scope ends. It is not replaced: when it is lost, or the connection is replaced, its commands
+   * fail.
+   */
   readonly reserve: Effect.Effect<Reserved, RedisConnectionError, Scope.Scope>
   /** Replaces the connection, since it was found not to work. */
   readonly replace: (why: string) => Effect.Effect<void>
@@ -108,9 +111,14 @@ export const make = Effect.fnUntraced(function*(
     run: (script, keys, args) => Effect.flatMap(current, (on) => sent(on, on.redis.eval(script)(keys, args))),
     reserve: Effect.flatMap(
       current,
-      ({ redis }) =>
-        Effect.map(Effect.mapError(redis.reserve, Link.connectionError), (reserved) => ({
-          send: (command, ...args) => Effect.mapError(reserved.send(command, ...args), Link.commandError)
+      (on) =>
+        Effect.map(Effect.mapError(on.redis.reserve, Link.connectionError), (reserved) => ({
+          send: (command, ...args) =>
+            Effect.suspend(() =>
+              link === on
+                ? Effect.mapError(reserved.send(command, ...args), Link.commandError)
+                : Effect.fail(replaced)
+            )
         }))
     ),
     replace: (why) => Effect.sync(() => link?.end(why)),
@@ -123,6 +131,9 @@ const noConnection = new RedisConnectionError({
   detail: `there was no connection for ${patience / 1000} s`,
   maybeExecuted: false
 })
+
+// It may be to another Redis than the one that is used now.
+const replaced = new RedisConnectionError({ detail: "the connection was replaced", maybeExecuted: false })
 
 // A primary that has become a replica does not say so by itself.
 const sent = (link: Link.Link, command: Effect.Effect<unknown, Redis.RedisError>) =>

@@ -30,7 +30,8 @@ export interface Nodes {
   /** The incarnation of this node. */
   readonly self: string
   /**
-   * Runs a script made by `Script.fenced`, with its own keys and arguments. It is executed only while this node has its lease.
+   * Runs a script made by `Script.fenced`, with its own keys and arguments. It is executed only while this node has its lease, and
+   * fails at once when the node knows that it has lost it.
    */
   readonly run: (
     script: Script.Script,
@@ -69,31 +70,30 @@ export const make = Effect.fnUntraced(function*(connection: Connection, options:
   let load = (): Load => ({})
   const info = () => JSON.stringify({ name, version, startedAt, load: load() })
   const self = yield* join(connection, info(), lease)
+  let loss: LeaseLostError | undefined
   const fence = (detail: string) => {
-    const error = new LeaseLostError({ node: self, detail })
-    Deferred.doneUnsafe(lost, Exit.fail(error))
-    return error
+    loss ??= new LeaseLostError({ node: self, detail })
+    Deferred.doneUnsafe(lost, Exit.fail(loss))
+    return loss
   }
 
   const run: Nodes["run"] = (script, keys, args) =>
-    Effect.mapError(
-      connection.run(script, [Keys.leases, ...keys], [self, ...args]),
-      (error) =>
-        error._tag === "RedisCommandError" && error.detail.startsWith(Script.leaseLost)
-          ? fence("another node found that it was over")
-          : error
+    Effect.suspend(() =>
+      loss !== undefined ? Effect.fail(loss) : Effect.mapError(
+        connection.run(script, [Keys.leases, ...keys], [self, ...args]),
+        (error) =>
+          error._tag === "RedisCommandError" && error.detail.startsWith(Script.leaseLost)
+            ? fence(error.detail.slice(Script.leaseLost.length + 1))
+            : error
+      )
     )
+  // Returns how long to wait for the next time. What was lost with a connection is soon repeated: the lease goes on.
   const renew = Effect.matchEffect(Effect.suspend(() => run(LeaseScripts.renew, [], [info(), lease])), {
-    onSuccess: (ended) =>
-      Effect.forEach(
-        ended as ReadonlyArray<string>,
-        (node) => Effect.logWarning(`The lease of the node ${node} has ended`),
-        { discard: true }
-      ),
+    onSuccess: (ended) => Effect.as(logEnded(ended as ReadonlyArray<string>), lease / 3),
     onFailure: (error) => {
-      if (error._tag === "RedisCommandError") return Effect.logError(error.message)
+      if (error._tag === "RedisCommandError") return Effect.as(Effect.logError(error.message), lease / 3)
       if (connection.lostFor() > isolation) fence(`Redis could not be reached for ${isolation / 1000} s`)
-      return Effect.void
+      return Effect.succeed(lease / 60)
     }
   })
   yield* Effect.addFinalizer(() =>
@@ -103,19 +103,22 @@ export const make = Effect.fnUntraced(function*(connection: Connection, options:
       : Effect.void
   )
   yield* Effect.forkScoped(
-    Effect.raceFirst(Effect.forever(Effect.andThen(Effect.sleep(lease / 3), renew)), Effect.exit(Deferred.await(lost)))
+    Effect.raceFirst(Effect.forever(Effect.flatMap(renew, Effect.sleep)), Effect.exit(Deferred.await(lost)))
   )
   return {
     self,
     run,
     fenced: Deferred.await(lost),
-    isFenced: () => Deferred.isDoneUnsafe(lost),
+    isFenced: () => loss !== undefined,
     list: Effect.map(connection.run(LeaseScripts.list, [], []), (answer) => nodesOf(answer as Listed)),
     report: (given) => {
       load = given
     }
   }
 })
+
+const logEnded = (nodes: ReadonlyArray<string>): Effect.Effect<void> =>
+  Effect.forEach(nodes, (node) => Effect.logWarning(`The lease of the node ${node} has ended`), { discard: true })
 
 // A name that was never used; the digits begin the `sid`s of its browsers.
 const join = (connection: Connection, info: string, lease: number): Effect.Effect<

@@ -101,14 +101,8 @@ const run = (
   args: ReadonlyArray<string | number>
 ): Effect.Effect<unknown, SharedQueueError> => Effect.mapError(nodes.run(QueueScript.script, [base], args), toError)
 
-/** With what an answer begins if the queue does not know the node any more. */
-const fenced = "FENCED"
-
-const toError = (error: { readonly _tag: string; readonly message: string; readonly detail?: string }) =>
-  new SharedQueueError({
-    detail: error.message,
-    isFenced: error._tag === "LeaseLostError" || error.detail?.startsWith(fenced) === true
-  })
+const toError = ({ _tag, message }: { readonly _tag: string; readonly message: string }) =>
+  new SharedQueueError({ detail: message, isFenced: _tag === "LeaseLostError" })
 
 // What was pushed while there was no connection is still there.
 const listening = ({ connection, nodes }: Options, listeners: Listeners): Effect.Effect<never> => {

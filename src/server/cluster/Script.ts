@@ -20,7 +20,7 @@ export const make = (lua: string): Script =>
     { lua, numberOfKeys: (keys) => keys.length }
   ).withReturnType<unknown>()
 
-/** With what an answer begins if the lease of the node has ended. */
+/** With what an answer begins if the node has lost its lease; why follows. */
 export const leaseLost = "LEASELOST"
 
 /**
@@ -29,7 +29,7 @@ export const leaseLost = "LEASELOST"
  */
 export const fenced = (lua: string): Script =>
   make(`if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
-  return redis.error_reply('${leaseLost} the lease has ended')
+  return redis.error_reply('${leaseLost} another node found that it was over')
 end
 ${lua}`)
 

@@ -22,7 +22,7 @@ import { InvalidOptionError } from "../BrokerError.ts"
 import { Verifier } from "../engine/StatelessTokens.ts"
 import * as Jose from "./internal/jwt/joseModule.ts"
 import * as Key from "./internal/jwt/key.ts"
-import * as KeySet from "./internal/jwt/keySet.ts"
+import type { KeySet } from "./internal/jwt/keySet.ts"
 
 type Options = Resolved["jwt"]
 
@@ -44,14 +44,17 @@ const make = Effect.gen(function*() {
       `left out without the package jose: npm install jose${causeText(cause)}`
     ))
   const { jwksMaxAge: maxAge, jwksMinInterval: minInterval } = options
-  const keySet = url === undefined ? undefined : yield* KeySet.make({ url, maxAge, minInterval })
+  const keySet = url === undefined
+    ? undefined
+    // Loaded only where there is a provider: it needs the HTTP client of Effect.
+    : yield* (yield* Effect.promise(() => import("./internal/jwt/keySet.ts"))).make({ url, maxAge, minInterval })
   return verifierOf(jose, keys, keySet, options)
 })
 
 const verifierOf = (
   jose: Jose.Jose,
   keys: ReadonlyArray<Key.Key>,
-  keySet: KeySet.KeySet | undefined,
+  keySet: KeySet | undefined,
   { audience, clockTolerance, issuer }: Options
 ): Verifier => {
   const tolerance = Duration.toMillis(clockTolerance)

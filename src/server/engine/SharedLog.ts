@@ -16,13 +16,14 @@ import type { Event } from "../../protocol/Trigger.ts"
 
 /**
  * The log cannot be reached, or has refused something, for instance because the lease of this node has ended. `wasAppended` is
- * whether what was to be appended may have a place: `no` if it surely has none and never gets one.
+ * whether what was to be appended may have a place: `no` if it surely has none and never gets one. If the node `isFenced` nothing
+ * that it appends from now on gets one.
  *
  * @since 0.1.0
  */
 export class SharedLogError extends Schema.TaggedError<SharedLogError>("kosmonaut/server/engine/SharedLogError")(
   "SharedLogError",
-  { detail: Schema.String, wasAppended: Schema.Literals(["no", "maybe"]) }
+  { detail: Schema.String, wasAppended: Schema.Literals(["no", "maybe"]), isFenced: Schema.Boolean }
 ) {
   override get message(): string {
     return `The shared log failed: ${this.detail}`

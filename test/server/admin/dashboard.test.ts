@@ -20,7 +20,7 @@ const cookie = "c00c1ec00c1ec00c1ec00c1ec00c1ec00c1e0000"
 /** How long anything on the page may take: it asks once a second, or every five. */
 const patience = 30_000
 
-execFileSync("npm", ["run", "--silent", "build-dashboard"], { stdio: "inherit" })
+execFileSync(process.execPath, ["build.ts", "dashboard"], { stdio: "inherit" })
 
 /** Runs a test with a broker of its own. */
 const inBroker = <A, E>(test: Effect.Effect<A, E, Chromium | TestBroker | Scope.Scope>) =>

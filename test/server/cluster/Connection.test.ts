@@ -120,6 +120,22 @@ describeWithRedis("The connection to Redis", () => {
       })
     }))
 
+  it.live("uses no connection of its own to a Redis that was replaced by another", () =>
+    Effect.gen(function*() {
+      const [before, after] = [yield* start(), yield* start()]
+      let { port } = before
+      const proxy = yield* TcpProxy.make(() => port)
+      const redis = yield* Connection.make(through(proxy))
+      const reader = yield* redis.reserve
+      yield* redis.send("SET", "a", "before")
+      expect(yield* reader.send("GET", "a")).toBe("before")
+      port = after.port
+      yield* redis.replace("another Redis is the primary")
+      yield* eventually(Effect.option(redis.send("SET", "a", "after")), ({ _tag }) => _tag === "Some")
+      expect(yield* Effect.flip(reader.send("GET", "a"))).toBeInstanceOf(RedisConnectionError)
+      expect(yield* Effect.flatMap(redis.reserve, ({ send }) => send("GET", "a"))).toBe("after")
+    }))
+
   it.live("ends soon, also if Redis answers nothing any more", () =>
     Effect.gen(function*() {
       const server = yield* start()

@@ -1,8 +1,8 @@
 import { expect, it } from "@effect/vitest"
-import { Context, Effect, Exit, Layer, Redacted } from "effect"
+import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import * as Connection from "../../../src/server/cluster/Connection.ts"
 import * as Keys from "../../../src/server/cluster/Keys.ts"
-import { Broker, BrokerConfig, Vhosts } from "../../../src/server/index.ts"
+import { Broker, BrokerConfig, Store, Vhosts } from "../../../src/server/index.ts"
 import * as Admin from "../../harness/admin.ts"
 import * as Browser from "../../harness/Browser.ts"
 import { eventually } from "../../harness/eventually.ts"
@@ -76,14 +76,46 @@ describeWithRedis("A broker with Redis", () => {
       const url = `${node.broker.addresses.websocket}/test`
       const browser = yield* Browser.connect(url)
       const [before] = (yield* redis.send("ZRANGE", Keys.leases, "0", "-1")) as ReadonlyArray<string>
+      const begun = performance.now()
       yield* redis.send("ZREM", Keys.leases, before!)
       expect(yield* browser.closed).toBe(1001)
       yield* eventually(Effect.exit(Browser.connect(url)), Exit.isSuccess)
+      // What it could not say to the others any more it has not waited for.
+      expect(performance.now() - begun).toBeLessThan(8000)
       const [after] = (yield* redis.send("ZRANGE", Keys.leases, "0", "-1")) as ReadonlyArray<string>
       expect(after).not.toBe(before)
       expect((yield* node.vhosts.list).map(({ path }) => path)).toEqual(["/test"])
       expect((yield* get(node, "/api/nodes")).body.nodes).toHaveLength(1)
       expect(lines.join("\n")).toContain(`The node ${before} has lost its lease`)
+    }))
+
+  it.live("starts anew when its event queue does not know it any more", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const { layer, lines } = logged("Info")
+      const node = yield* Effect.provide(nodeOf(server), layer)
+      const redis = yield* Connection.make(server.url)
+      // A replica that did not have its last turns becomes the primary.
+      yield* redis.send("DEL", `${Keys.ofVhost("/test", "queue")}:nodes`)
+      yield* eventually(
+        Effect.sync(() => lines.join("\n")),
+        (text) => text.includes("does not know this node any more")
+      )
+      const vhost = yield* node.vhosts.get("/test")
+      expect((yield* vhost.counts).channels).toBe(1)
+    }))
+
+  it.live.each(["kill", "freeze"] as const)("ends soon without Redis: %s", (fault) =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const scope = yield* Scope.make()
+      const node = yield* Scope.provide(nodeOf(server), scope)
+      const browser = yield* Browser.connect(`${node.broker.addresses.websocket}/test`)
+      yield* server[fault]
+      const begun = performance.now()
+      yield* Scope.close(scope, Exit.void)
+      expect(performance.now() - begun).toBeLessThan(5000)
+      expect(yield* browser.closed).toBe(1001)
     }))
 
   it.live("is not ready while Redis cannot be reached, and says so", () =>
@@ -119,6 +151,14 @@ describeWithRedis("A broker with Redis", () => {
     Effect.gen(function*() {
       const error = yield* Effect.flip(Layer.build(Broker.layer({ ...free, vhosts, ...options })))
       expect(error.message).toContain(message)
+      expect(JSON.stringify(error) + error.message).not.toContain("secretword")
+    }))
+
+  it.live("does not start with a store of its own", () =>
+    Effect.gen(function*() {
+      const broker = Broker.layerNoStore({ ...free, vhosts, redis: { url: "redis://:secretword@127.0.0.1:1" } })
+      const error = yield* Effect.flip(Layer.build(Layer.provide(broker, Store.layerMemory)))
+      expect(error.message).toContain("The option redis.url cannot be given")
       expect(JSON.stringify(error) + error.message).not.toContain("secretword")
     }))
 })

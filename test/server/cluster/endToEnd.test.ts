@@ -1,57 +1,8 @@
 import { expect, it } from "@effect/vitest"
-import { type Cause, Context, Deferred, Effect, Exit, Layer, Redacted, Scope } from "effect"
-import { Client, Kosmonaut, Worker } from "../../../src/index.ts"
-import { Broker, type BrokerConfig, Vhosts } from "../../../src/server/index.ts"
-import * as Browser from "../../harness/Browser.ts"
-import { describeWithRedis, type RedisServer, start } from "../../harness/redisServer.ts"
-import * as TcpProxy from "../../harness/TcpProxy.ts"
-import { token } from "../../harness/TestBroker.ts"
-
-const channels = ["room", "presence-room"]
-
-/** A node of a cluster, with a network of its own to Redis. */
-const nodeOf = Effect.fnUntraced(function*(server: RedisServer, options: BrokerConfig.Options = {}) {
-  const proxy = yield* TcpProxy.make(server.port)
-  const context = yield* Layer.build(Layer.fresh(Broker.layer({
-    websocketPort: 0,
-    backendPort: 0,
-    tcpPort: 0,
-    vhosts: [{ path: "/test", token, channels }],
-    redis: { url: `redis://127.0.0.1:${proxy.port}` },
-    ...options
-  })))
-  const broker = Context.get(context, Broker.Broker)
-  const vhost = yield* Context.get(context, Vhosts.Vhosts).get("/test")
-  return { proxy, vhost, url: `${broker.addresses.websocket}/test`, backend: broker.urls(vhost).backendTcp }
-})
-
-type Node = Effect.Success<ReturnType<typeof nodeOf>>
-
-/** A browser of a user at a node, subscribed to a channel. */
-const subscriber = Effect.fnUntraced(function*(node: Node, channel: string, uid?: string, from: Node = node) {
-  const browser = yield* Browser.connect(node.url)
-  if (uid !== undefined) {
-    // Issued by another node than the one that it is used at.
-    yield* browser.send({ auth: { token: Redacted.value(yield* from.vhost.issueToken(uid, ".*")) } })
-    yield* browser.nextOf(":authenticated")
-  }
-  yield* browser.send({ subscribe: { channel } })
-  yield* browser.nextOf(":subscribed")
-  return browser
-})
-
-/** Waits until a browser is told that a user has joined or left. */
-const told = (
-  browser: Browser.Browser,
-  event: ":memberJoined" | ":memberLeft",
-  uid: string
-): Effect.Effect<void, Cause.Done> =>
-  Effect.flatMap(
-    browser.nextOf(event),
-    (data) => (data as { readonly uid: string }).uid === uid ? Effect.void : told(browser, event, uid)
-  )
-
-const backend = (node: Node) => Layer.build(Layer.fresh(Kosmonaut.layer({ url: node.backend })))
+import { Context, Deferred, Effect, Exit, Scope } from "effect"
+import { Client, Worker } from "../../../src/index.ts"
+import { backend, start as nodeOf, subscriber, told } from "../../harness/clusterNode.ts"
+import { describeWithRedis, start } from "../../harness/redisServer.ts"
 
 describeWithRedis("Two brokers with one Redis", () => {
   it.live("deliver a broadcast of a Client at one of them once to the browsers of both, in one order", () =>

@@ -163,6 +163,27 @@ describeWithRedis("The vhosts of several nodes", () => {
       expect(new Set(all.map(({ token }) => Redacted.value(token))).size).toBe(1)
     }))
 
+  it.live("have the limits and rules in the options of the node that started last, and every node says so", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const { layer, lines } = logged("Info")
+      const one = yield* Effect.provide(nodeOf(server), layer)
+      yield* nodeOf(server)
+      const said = () => lines.filter((line) => line.includes("of the node"))
+      const rules = [{ pattern: "on-.*", openOnDemand: true }]
+      const other = yield* nodeOf(server, { vhosts, channelRules: rules, maxChannels: 7 })
+      yield* eventually(Effect.sync(said), ({ length }) => length > 1)
+      expect(said()).toEqual([
+        expect.stringMatching(/^INFO The limits are those of the node [0-9a-f]{8} now$/),
+        expect.stringMatching(/^INFO The rules of channels are those of the node [0-9a-f]{8} now$/)
+      ])
+      const vhost = yield* one.vhosts.get("/test")
+      yield* Context.get(yield* backend(one, vhost.token), Client.Client).broadcast("on-demand", "said", {})
+      // What is set by a vhost comes before what the options of that node have.
+      yield* (yield* other.vhosts.get("/test")).setChannelRules([{ pattern: "own" }])
+      yield* eventually(vhost.channelRules, ([rule]) => rule?.pattern === "own")
+    }))
+
   it.live("are not changed while Redis cannot be reached", () =>
     Effect.gen(function*() {
       const server = yield* start({ persistence: "aof" })

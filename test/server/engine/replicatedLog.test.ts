@@ -221,6 +221,32 @@ describe("a log of several nodes", () => {
       ])
     }))
 
+  it.effect("ends at once all that waits at a node whose lease is lost", () =>
+    Effect.gen(function*() {
+      const { first, shared } = yield* two
+      const browser = yield* first.connect("joe")
+      shared.endLease("00000001")
+      // No time passes.
+      yield* first.browsers.leave(browser, true)
+      expect(yield* Effect.flip(first.channels.open("late"))).toMatchObject({
+        detail: expect.stringContaining("this node ends")
+      })
+    }))
+
+  it.effect("lets a browser leave after a second if its entry does not arrive", () =>
+    Effect.gen(function*() {
+      const { first, second, shared } = yield* two
+      const browser = yield* first.connect("joe")
+      shared.hold()
+      const leaving = yield* Effect.forkChild(first.browsers.leave(browser, true))
+      yield* turns
+      yield* TestClock.adjust("1 second")
+      expect(leaving.pollUnsafe()).toBeDefined()
+      shared.release()
+      yield* settled(second)
+      expect(second.browsers.count()).toBe(0)
+    }))
+
   it.effect("loses and doubles no lifecycle event if the node that emits them ends", () =>
     Effect.gen(function*() {
       const { first, second, shared } = yield* two

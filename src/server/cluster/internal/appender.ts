@@ -34,7 +34,8 @@ interface Waiting {
 export const errorOf = (error: CommandError | LeaseLostError): SharedLogError =>
   new SharedLogError({
     detail: error.message,
-    wasAppended: error._tag === "RedisConnectionError" && error.maybeExecuted ? "maybe" : "no"
+    wasAppended: error._tag === "RedisConnectionError" && error.maybeExecuted ? "maybe" : "no",
+    isFenced: error._tag === "LeaseLostError"
   })
 
 /** Makes it, until the scope ends. `onOtherEpoch` is called with the vhost of a log that was found to have another epoch. */
@@ -62,9 +63,10 @@ export const make = Effect.fnUntraced(function*(
       onSuccess: (offsets) => Effect.sync(() => settle(batch, offsets as ReadonlyArray<number>)),
       onFailure: (error) =>
         Effect.sync(() => {
-          fail(batch, errorOf(error))
+          const failure = errorOf(error)
+          fail(batch, failure)
           // The next ones would wait as long again.
-          if (error._tag !== "RedisCommandError") fail(queue.take(), notSent(error.message))
+          if (error._tag !== "RedisCommandError") fail(queue.take(), notSent(error.message, failure.isFenced))
         })
     }).pipe(Effect.onInterrupt(() => Effect.sync(() => fail(batch, inFlight))))
   })
@@ -116,6 +118,6 @@ const makeQueue = () => {
   }
 }
 
-const notSent = (detail: string) => new SharedLogError({ detail, wasAppended: "no" })
+const notSent = (detail: string, isFenced = false) => new SharedLogError({ detail, wasAppended: "no", isFenced })
 const otherEpoch = notSent("it is another log now")
-const inFlight = new SharedLogError({ detail: "this node has ended", wasAppended: "maybe" })
+const inFlight = new SharedLogError({ detail: "this node has ended", wasAppended: "maybe", isFenced: false })

@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Redis from "effect/persistence/Redis"
@@ -67,14 +68,15 @@ export const opener = (url: Redacted.Redacted) =>
       if (refusal !== undefined) return yield* refusal
       return { redis, info, end, ended: Deferred.await(ended), close: Scope.close(scope, Exit.void) }
     })
-    // Its own timeouts end it: an interrupted attempt would wait for an answer that may never come.
-    return Effect.uninterruptible(Effect.gen(function*(): Effect.fn.Return<
-      Link,
-      RedisConnectionError | UnsuitableRedisError
-    > {
+    const attempt = Effect.gen(function*(): Effect.fn.Return<Link, RedisConnectionError | UnsuitableRedisError> {
       const scope = yield* Scope.make()
       return yield* Effect.onError(open(scope), () => Scope.close(scope, Exit.void))
-    }))
+    })
+    // Its own timeouts end it: nobody who gives up waits for an answer that may never come.
+    return Effect.flatMap(Effect.forkDetach(attempt), (fiber) =>
+      Effect.onInterrupt(Fiber.join(fiber), () =>
+        Effect.forkDetach(Effect.flatMap(Fiber.join(fiber), ({ close }) =>
+          close))))
   })
 
 /** What a failure of a command means. */

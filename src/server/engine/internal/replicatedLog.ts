@@ -12,7 +12,6 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { constVoid } from "effect/Function"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -48,8 +47,11 @@ const turn = 4
 /** After how many steps the clock is read. */
 const steps = 8
 
-/** How many milliseconds `barrier` waits at most, and a browser's `leave`. */
-const timeout = 10_000
+/** How many milliseconds `barrier` waits at most. */
+const barrierTimeout = 10_000
+
+/** How many milliseconds a browser's `leave` waits at most: the end of a broker waits for its browsers. They leave nevertheless. */
+const leaveTimeout = 1000
 
 /** The close code for browsers whose node begins anew: they come back. */
 const restarted = 1012
@@ -216,7 +218,9 @@ const logOf = ({ barriers, duties, replica, shared, turns }: Parts): Log => {
     identify: (browser, uid, info) => turns.ensure({ _tag: "Identify", browser, uid, info }),
     forgetUser: (browser) => turns.ensure({ _tag: "Identify", browser, uid: undefined, info: undefined }),
     leave: (browser, mayReturn) =>
-      Effect.suspend(() => bounded(turns.ensure({ _tag: "LeaveBrowser", browser, mayReturn }))),
+      Effect.suspend(() =>
+        Effect.timeoutOption(turns.ensure({ _tag: "LeaveBrowser", browser, mayReturn }), leaveTimeout)
+      ),
     barrier: barrier(barriers, replica, shared),
     // In the shared log, with all else.
     isPersisted: () => false,
@@ -228,17 +232,15 @@ const barrier = (barriers: Set<Barrier>, replica: Replica.Replica, { tail }: Sha
   Effect.flatMap(
     Effect.mapError(tail, ({ detail }) => unreachable(detail)),
     (offset) =>
-      replica.offset >= offset ? Exit.void : Effect.flatMap(
-        bounded(Effect.callback<true>((resume) => {
-          const barrier = { offset, reached: () => resume(Effect.succeed(true)) }
+      replica.offset >= offset ? Exit.void : Effect.timeoutOrElse(
+        Effect.callback<void>((resume) => {
+          const barrier = { offset, reached: () => resume(Effect.void) }
           barriers.add(barrier)
           return Effect.sync(() => barriers.delete(barrier))
-        })),
-        Option.match({ onNone: () => Effect.fail(unreachable("its entries do not arrive")), onSome: () => Exit.void })
+        }),
+        { duration: barrierTimeout, orElse: () => Effect.fail(unreachable("its entries do not arrive")) }
       )
   )
-
-const bounded = <A>(effect: Effect.Effect<A>): Effect.Effect<Option.Option<A>> => Effect.timeoutOption(effect, timeout)
 
 const unreachable = (detail: string) =>
   new InternalError({ detail: `the log of the nodes cannot be reached: ${detail}` })

@@ -16,7 +16,11 @@ export const make = (queue: SharedEventQueue, largest: number): LifecycleEvents 
     Effect.mapBoth(queue.call(Call.Emit({ epoch, events: events.map((event) => textOf(event, largest)) })), {
       onSuccess: ({ answer }) => Number(answer),
       onFailure: (error) =>
-        new SharedLogError({ detail: notQueued(error).message, wasAppended: error.maybeQueued ? "maybe" : "no" })
+        new SharedLogError({
+          detail: notQueued(error).message,
+          wasAppended: error.maybeQueued ? "maybe" : "no",
+          isFenced: false
+        })
     })
   return {
     emit: (epoch, events) => Effect.asVoid(emit(epoch, events)),

@@ -33,7 +33,10 @@ import * as SharedTurns from "./sharedTurns.ts"
 export interface SharedEventQueue extends EventQueue {
   /** Executes turns, and is woken for them; run it in a fiber. Does not end. */
   readonly run: Effect.Effect<never>
-  /** Executes what is left, and returns what this node has to the others. Call this when `run` has been interrupted. */
+  /**
+   * Executes what is left, and returns what this node has to the others, if that is possible within 2 seconds. Call this when `run` has
+   * been interrupted.
+   */
   readonly leave: Effect.Effect<void>
   /** Executes a call that is no event. */
   readonly call: (call: Exclude<Call, { readonly _tag: "Enqueue" }>) => Effect.Effect<Answered, QueueUnavailableError>
@@ -79,6 +82,9 @@ interface State {
   ended: ReadonlyArray<string>
   readonly hasEnded: Latch.Latch
 }
+
+/** How many milliseconds a node waits at most to leave the shared queue when it ends. */
+const leaveTimeout = 2000
 
 const noLane = { queued: 0, unacked: 0, oldestAge: undefined, workers: 0 }
 
@@ -345,6 +351,7 @@ const endOthers = (state: State): Effect.Effect<void> =>
     state.turns.need()
   })
 
+// Otherwise the end of its lease returns what it has.
 const leave = ({ held, shared, turns }: State): Effect.Effect<void> =>
   Effect.andThen(
     turns.finish,
@@ -352,4 +359,4 @@ const leave = ({ held, shared, turns }: State): Effect.Effect<void> =>
       held.clear()
       return Effect.ignore(shared.end(shared.self, false))
     })
-  )
+  ).pipe(Effect.timeoutOption(leaveTimeout), Effect.asVoid)

@@ -26,7 +26,7 @@ export interface Turns {
   readonly need: () => void
   /** Executes turns; run it in a fiber. Does not end. */
   readonly run: Effect.Effect<never>
-  /** Executes what is left, if that is possible within `patience`. Call this when `run` has been interrupted. */
+  /** Executes what is left, and ends when that has succeeded or the node is fenced. Call this when `run` has been interrupted. */
   readonly finish: Effect.Effect<void>
   /** What the node had left to give when its last turn was executed. */
   readonly told: () => Readonly<Record<Lane, Capacity>>
@@ -140,7 +140,7 @@ export const make = (options: Options): Turns => {
     },
     need,
     run: Effect.forever(Effect.andThen(untilNeeded(state), execute(state))),
-    finish: Effect.suspend(() => finish(state)),
+    finish: finish(state),
     told: () => state.told
   }
 }
@@ -231,7 +231,7 @@ const finish = (state: State): Effect.Effect<void> =>
     while: () => !state.isFenced && (state.turn !== undefined || isLeft(state)),
     body: () => execute(state),
     step: constVoid
-  }).pipe(Effect.timeoutOption(Duration.millis(patience)), Effect.asVoid)
+  })
 
 const isLeft = ({ acked, others, waiting }: State): boolean => waiting.length + acked.length + others.length > 0
 

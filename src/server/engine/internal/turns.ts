@@ -4,7 +4,8 @@
  * One entry is appended at a time, and the operations that come meanwhile are the next one. An operation ends with what this
  * node has decided when it applied the entry. If the entry could not be appended its operations fail, and the error says whether they may
  * be carried out nevertheless. Those that are ensured are appended again instead: they are safe to repeat, and without them the
- * other nodes would have browsers that are not there.
+ * other nodes would have browsers that are not there. If the lease of this node is lost nothing is appended any more, and all ends:
+ * the others let its browsers leave.
  *
  * Those that wait are limited; an operation beyond that fails at once. One that was interrupted before its entry is appended never is.
  */
@@ -106,11 +107,7 @@ export const make = (shared: Pick<SharedLog, "append">, clock: Clock.Clock): Tur
       settle(commit, outcome)
     },
     abandon: () => abandon(state, maybe("this node has begun anew")),
-    end: () => {
-      state.hasEnded = true
-      abandon(state, maybe("this node ends"))
-      for (const commit of state.waiting.splice(0)) settle(commit, ended)
-    },
+    end: () => end(state),
     run: run(state, shared, now),
     watch: watch(state, now)
   }
@@ -154,7 +151,10 @@ const run = (state: State, { append }: Pick<SharedLog, "append">, now: () => num
       const exit = yield* Effect.exit(append(entryOf(number, commits.map(({ text }) => text))))
       if (Exit.isSuccess(exit)) continue
       state.unapplied.delete(number)
-      if (fail(state, commits, errorOf(exit.cause))) yield* Effect.sleep(pause)
+      const error = errorOf(exit.cause)
+      const mayRepeat = fail(state, commits, error)
+      if (error.isFenced) end(state)
+      else if (mayRepeat) yield* Effect.sleep(pause)
     }
   })
 
@@ -194,7 +194,14 @@ const fail = (state: State, commits: ReadonlyArray<Commit>, { detail, wasAppende
 
 const errorOf = ({ reasons }: Cause.Cause<SharedLogError>): SharedLogError => {
   const failure = reasons.find((reason) => reason._tag === "Fail")
-  return failure?.error ?? new SharedLogError({ detail: "an unexpected failure", wasAppended: "maybe" })
+  return failure?.error ??
+    new SharedLogError({ detail: "an unexpected failure", wasAppended: "maybe", isFenced: false })
+}
+
+const end = (state: State): void => {
+  state.hasEnded = true
+  abandon(state, maybe("this node ends"))
+  for (const commit of state.waiting.splice(0)) settle(commit, ended)
 }
 
 const abandon = ({ unapplied }: State, outcome: Outcome): void => {

@@ -3,8 +3,10 @@
  *
  * A turn has a number, one more than the last. The result of the last one is remembered until the next: the same turn again changes
  * nothing and has the same result, so that a node whose call has failed can repeat it. A node that the queue does not know, and
- * whose turn is not its first, has ended: it is fenced.
+ * whose turn is not its first, has ended, or Redis has lost its last turns: its lease is lost.
  */
+
+import * as Script from "../../Script.ts"
 
 /** Goes after `claims`. */
 export const turn = `
@@ -207,7 +209,7 @@ local function runTurn()
   local record = readNode(self)
   if record and record[1] == number then return repeated(record) end
   if (record and record[1] or 0) ~= number - 1 then
-    return redis.error_reply('FENCED the queue does not know this node any more')
+    return redis.error_reply('${Script.leaseLost} the event queue does not know this node any more')
   end
   local workers, credits, idle = numbersAt(15), numbersAt(18), numbersAt(21)
   attend(record and { record[2], record[3], record[4] } or { 0, 0, 0 }, workers)

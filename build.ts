@@ -1,0 +1,108 @@
+/**
+ * `npm run build`: builds the package into `dist`. By tsc what applications import; by esbuild the command line, the script for
+ * browsers and the dashboard.
+ *
+ * `node build.ts script dashboard` builds these parts alone.
+ */
+import * as esbuild from "esbuild"
+import { execFileSync } from "node:child_process"
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { relative, resolve } from "node:path"
+
+const root = import.meta.dirname
+
+const common = { absWorkingDir: root, bundle: true, logLevel: "warning" } satisfies esbuild.BuildOptions
+
+/** How the script for browsers is bundled, in either form. */
+export const scriptOptions = {
+  ...common,
+  entryPoints: ["src/browser/script.ts"],
+  minify: true,
+  sourcemap: true,
+  target: "es2020"
+} satisfies esbuild.BuildOptions
+
+const parts: Record<string, () => unknown> = {
+  modules: () => execFileSync("tsc", ["-p", "src/tsconfig.json"], { cwd: root, stdio: "inherit" }),
+  module: () => esbuild.build({ ...scriptOptions, format: "esm", outfile: "dist/browser/script.js" }),
+  script: () =>
+    esbuild.build({ ...scriptOptions, format: "iife", globalName: "Kosmonaut", outfile: "dist/kosmonaut.js" }),
+  dashboard: async () => {
+    const page = "server/admin/internal/page"
+    await esbuild.build({
+      ...common,
+      entryPoints: ["main.ts", "style.css"].map((name) => `src/${page}/${name}`),
+      outdir: `dist/${page}`,
+      format: "esm",
+      minify: true,
+      target: "es2022"
+    })
+    copyFileSync(`${root}/src/${page}/index.html`, `${root}/dist/${page}/index.html`)
+  },
+  commandLine: async () => {
+    await commandLine("dist/cli")
+    mkdirSync(`${root}/dist/cli/demo`, { recursive: true })
+    copyFileSync(`${root}/src/cli/demo/page.html`, `${root}/dist/cli/demo/page.html`)
+  }
+}
+
+/**
+ * Bundles the command line with Effect, without what it does not use of it, into a file for each of its dynamic imports and for
+ * what these share: to load modules one by one takes several times as long. Names and lines stay, for the traces of stacks.
+ *
+ * Packages that an application may have for itself, or not at all, are not in it.
+ */
+export const commandLine = async (outdir: string): Promise<esbuild.Metafile> => {
+  const { metafile } = await esbuild.build({
+    ...common,
+    entryPoints: ["src/cli/Main.ts"],
+    outdir,
+    splitting: true,
+    chunkNames: "[name]-[hash]",
+    format: "esm",
+    platform: "node",
+    target: "node22.19",
+    minifySyntax: true,
+    legalComments: "none",
+    external: ["zeromq", "jose", "tweetnacl", "redis"],
+    // The package ws is no module, and requires those of Node.js.
+    banner: {
+      js: `import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);`
+    },
+    plugins: [placesOfModules(outdir)],
+    metafile: true
+  })
+  writeFileSync(resolve(root, outdir, "LICENSES.txt"), licences(metafile))
+  return metafile
+}
+
+// What a module finds beside itself by `import.meta.url` it also finds from the bundle, where tsc has put it.
+const placesOfModules = (outdir: string): esbuild.Plugin => ({
+  name: "places of modules",
+  setup: (build) =>
+    build.onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path }) => {
+      const place = relative(resolve(root, outdir), path.replace(`${root}/src/`, `${root}/dist/`)).replace(/ts$/, "js")
+      const url = `new URL(${JSON.stringify(place)}, import.meta.url).href`
+      return { loader: "ts", contents: readFileSync(path, "utf8").replaceAll("import.meta.url", url) }
+    })
+})
+
+// Of the packages in a bundle, whose licences want to be in every copy.
+const licences = ({ inputs }: esbuild.Metafile): string => {
+  const folders = new Set(
+    Object.keys(inputs).flatMap((file) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? [])
+  )
+  return [...folders].sort().map((folder) => {
+    const { name, version } = JSON.parse(readFileSync(resolve(root, folder, "package.json"), "utf8")) as {
+      readonly name: string
+      readonly version: string
+    }
+    return `${name} ${version}\n\n${readFileSync(resolve(root, folder, "LICENSE"), "utf8").trim()}\n`
+  }).join(`\n${"-".repeat(80)}\n\n`)
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const chosen = process.argv.slice(2)
+  if (chosen.length === 0) rmSync(`${root}/dist`, { recursive: true, force: true })
+  for (const name of chosen.length === 0 ? Object.keys(parts) : chosen) await parts[name]!()
+}

@@ -1,0 +1,71 @@
+/**
+ * What the public modules load when they are imported, in a process of their own: no package and no module of Node.js that is for
+ * something else, so that an application starts fast and needs only what it uses.
+ */
+import { execFileSync } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { assert, it } from "vitest"
+
+const effect = ["effect"]
+const sockets = [...effect, "@effect/platform-node", "@effect/platform-node-shared"]
+
+/** The packages that each door loads. Not among them are zeromq, redis, jose and tweetnacl, which are loaded when they are used. */
+const doors: Record<string, ReadonlyArray<string>> = {
+  "./script": [],
+  "./events": effect,
+  "./browser": effect,
+  ".": sockets,
+  "./testing": [...effect, "re2js"],
+  "./server": [...sockets, "re2js", "ws"]
+}
+
+/** The parts of Effect that take long, and that nothing but the command line and the admin port need. */
+const seldom =
+  /^effect\/(dist\/)?(ai|cli|cluster|devtools|http-api|observability|persistence|process|rpc|sql|workers|workflow)\//
+
+/** The modules of Node.js that take long to load; a server of browsers needs those of HTTP. */
+const slow = /^node:(child_process|cluster|dgram|http2|inspector|readline|repl|sqlite|test)$/
+
+const recorder = `
+  import { registerHooks } from "node:module"
+  const urls = []
+  registerHooks({
+    resolve: (name, context, next) => {
+      const resolved = next(name, context)
+      urls.push(resolved.url)
+      return resolved
+    }
+  })
+  await import(process.argv[1])
+  console.log(JSON.stringify(urls))
+`
+
+/** The modules that are loaded, those of packages by the name of the package and their path in it. */
+const loadedBy = (file: string): ReadonlyArray<string> => {
+  const output = execFileSync(process.execPath, ["--input-type=module", "-e", recorder, file], { encoding: "utf8" })
+  const urls = JSON.parse(output.trim().split("\n").at(-1)!) as ReadonlyArray<string>
+  return [...new Set(urls.map((url) => url.replace(/^.*\/node_modules\//, "")))]
+}
+
+const packagesOf = (modules: ReadonlyArray<string>) =>
+  [
+    ...new Set(modules.flatMap((module) => /^(?!file:|node:)(@[^/]+\/)?[^/]+/.exec(module)?.[0] ?? []))
+  ].sort()
+
+const { exports } = JSON.parse(readFileSync("package.json", "utf8")) as {
+  readonly exports: Record<string, { readonly default: string } | string | null>
+}
+
+it("knows all doors", () => {
+  const named = Object.entries(exports).filter(([door, to]) =>
+    typeof to === "object" && to !== null && !door.includes("*")
+  )
+  assert.deepStrictEqual(named.map(([door]) => door).sort(), Object.keys(doors).sort())
+})
+
+it.each(Object.entries(doors))("%s loads what it needs alone", (door, packages) => {
+  const { default: built } = exports[door] as { readonly default: string }
+  const modules = loadedBy(new URL(built.replace("./dist/", "../src/").replace(/js$/, "ts"), import.meta.url).href)
+  assert.deepStrictEqual(packagesOf(modules), [...packages].sort())
+  assert.deepStrictEqual(modules.filter((module) => seldom.test(module) || slow.test(module)), [])
+})
