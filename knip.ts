@@ -26,7 +26,7 @@ export default ({ production }: { readonly production?: boolean }): KnipConfig =
     ? [...Object.values(manifest.bin).map(source), dashboard, ...opened.filter((file) => !file.includes("*"))]
       .map((_) => `${_}!`)
     : [
-      "docs/examples/*.ts",
+      "docs/examples/**/*.ts",
       "test/harness/programs/*.ts",
       "test/browser/page/*.ts",
       "test/types/*.ts",

@@ -5,9 +5,9 @@
  * behind in its process but a chromium that all may use. There are two processes for every core, and tests of a file that share
  * nothing may run together, since many tests wait for timers and for other processes.
  *
- * A test that needs longer than a few seconds says so; the timeouts only end those that hang.
+ * A test that may take longer than a few seconds says so; timeouts only end those that hang.
  */
-import { availableParallelism } from "node:os"
+import { availableParallelism, loadavg } from "node:os"
 import { defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 
@@ -24,6 +24,11 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+const cores = availableParallelism()
+
+/** How much longer everything takes, since the machine has other work. */
+const busy = Math.max(1, loadavg()[0]! / cores)
+
 export default defineConfig({
   resolve: { tsconfigPaths: true },
   test: {
@@ -31,11 +36,11 @@ export default defineConfig({
     globalSetup: "test/harness/testFolder.ts",
     sequence: { sequencer: LongestFirst },
     isolate: false,
-    maxWorkers: 2 * availableParallelism(),
+    maxWorkers: 2 * cores,
     // Of one file, where tests may run together: while one waits, another can work.
     maxConcurrency: 4,
-    testTimeout: 15_000,
-    hookTimeout: 60_000,
+    testTimeout: 15_000 * busy,
+    hookTimeout: 60_000 * busy,
     silent: "passed-only"
   }
 })

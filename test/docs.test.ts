@@ -15,9 +15,7 @@ const { files } = JSON.parse(read("package.json"))
 const packaged = new Set(fs.globSync(files as Array<string>, { cwd: root }))
 // Indentation is the place's, not the snippet's.
 const unindented = (code: string) => code.replace(/^ +/gm, "")
-const examples = fs.readdirSync(path.join(root, "docs/examples")).map((file) =>
-  unindented(read(`docs/examples/${file}`))
-)
+const examples = fs.globSync("docs/examples/**/*.*", { cwd: root }).map((file) => unindented(read(file)))
 
 // As GitHub makes them of headings.
 const anchorsIn = (text: string) =>
@@ -60,7 +58,7 @@ it("README.md has all guides, in their order", () => {
 
 it("docs/README.md has all programs", () => {
   const text = read("docs/README.md")
-  const programs = fs.readdirSync(path.join(root, "docs/examples")).filter((file) => !file.endsWith(".d.ts"))
+  const programs = fs.globSync("**/*.{ts,html}", { cwd: path.join(root, "docs/examples"), exclude: ["**/*.d.ts"] })
   assert.deepStrictEqual(programs.filter((file) => !text.includes(`](examples/${file})`)), [])
 })
 
@@ -92,7 +90,8 @@ const others = [
     "jwt.publicKeys",
     "jwt.jwksUrl",
     "jwt.audience",
-    "jwt.issuer"
+    "jwt.issuer",
+    "jwt.anyVhost"
   ]
 ]
 

@@ -83,6 +83,7 @@ const others = [
   "chat-events.ts",
   "chat-worker.ts",
   "chat.ts",
+  "cluster",
   "coming-from-ruby.ts",
   "dead-letters.ts",
   "encryption.ts",
@@ -110,7 +111,7 @@ describe("docs/examples", () => {
     assert.deepStrictEqual(files.sort(), [...Object.keys(programs), ...others].sort())
   })
 
-  describe.concurrent("as processes", () => {
+  describe.concurrent("as processes", { timeout: 120_000 }, () => {
     it.live.each(Object.entries(programs))(
       "%s prints what it should, and ends",
       ([file, lines]) =>

@@ -177,6 +177,10 @@ export const optionFlags = {
   ),
   "jwt.audience": text("jwt.audience", "What signed tokens must have as their audience, aud; default anything"),
   "jwt.issuer": text("jwt.issuer", "Who must have issued signed tokens, iss; default anybody"),
+  "jwt.anyVhost": isOn(
+    "jwt.anyVhost",
+    "Accept signed tokens that do not name the vhost that they are for, in every vhost; default no: they are rejected"
+  ),
   "queue.capacity": text(
     "queue.capacity",
     "How many events of a vhost may be queued or in flight; beyond it triggers are rejected"

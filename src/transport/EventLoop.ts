@@ -57,6 +57,13 @@ export const isOver = (): boolean => {
 }
 
 /**
+ * Whether the turn has taken twice its time. Whatever costs little waits for a turn then, too: there may be hundreds of it.
+ *
+ * @since 0.1.0
+ */
+export const isLate = (): boolean => isOver() && performance.now() - state.startedAt >= 2 * budget
+
+/**
  * The number of this turn.
  *
  * @since 0.1.0

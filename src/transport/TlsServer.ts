@@ -5,13 +5,17 @@
  * connection's first message includes it. A peer that does not speak TLS, or breaks it, is disconnected.
  *
  * The private key works when the first message of a handshake has arrived. Since anybody can send that, at most one handshake
- * begins in a turn of the event loop, and until then a connection takes no more than an unencrypted one.
+ * begins in a turn of the event loop, and until then a connection takes no more than an unencrypted one. Nothing costly comes after the first
+ * message: keys are exchanged by X25519 and P-256 alone (with ML-KEM where there is it), which all browsers have, and the client's is in
+ * that message. A client of TLS 1.3 that brings none of them is disconnected. The private key decrypts nothing, and no connection is negotiated
+ * again.
  *
  * @since 0.1.0
  */
 
 import { constVoid } from "effect/Function"
 import * as Result from "effect/Result"
+import * as Crypto from "node:crypto"
 import type { Socket } from "node:net"
 import * as Tls from "node:tls"
 import * as ClientHello from "./internal/clientHello.ts"
@@ -41,7 +45,7 @@ export const make = (
   credentials: { readonly cert: string | Buffer; readonly key: string | Buffer }
 ): Result.Result<Decrypt, Error> =>
   Result.map(
-    Result.try({ try: () => Tls.createSecureContext(credentials), catch: (cause) => cause as Error }),
+    Result.orElse(contextOf(credentials, `X25519MLKEM768:${groups}`), () => contextOf(credentials, groups)),
     (secureContext): Decrypt => (socket, serve) =>
       whenGreeted(socket, () =>
         serve(
@@ -50,6 +54,25 @@ export const make = (
             .on("error", constVoid)
         ))
   )
+
+/** By their names, and those with ML-KEM by their numbers, too. An OpenSSL before 3.5 has no ML-KEM. (Source: the registry of IANA.) */
+const groups = "X25519:P-256"
+const groupNumbers = new Set([29, 23, 4588])
+
+const contextOf = (
+  credentials: { readonly cert: string | Buffer; readonly key: string | Buffer },
+  ecdhCurve: string
+): Result.Result<Tls.SecureContext, Error> =>
+  Result.try({
+    try: () =>
+      Tls.createSecureContext({
+        ...credentials,
+        ecdhCurve,
+        ciphers: `${Tls.DEFAULT_CIPHERS}:!kRSA`,
+        secureOptions: Crypto.constants.SSL_OP_NO_RENEGOTIATION
+      }),
+    catch: (cause) => cause as Error
+  })
 
 // The socket is read while its handshake waits, so that one whose peer has gone costs no handshake. Then it is paused and holds
 // what was read, and TLS takes it from there.
@@ -61,7 +84,9 @@ const whenGreeted = (socket: Socket, begin: () => void): void => {
     received = received.length === 0 ? chunk : Buffer.concat([received, chunk])
     if (isWhole) return void (received.length > ClientHello.limit && socket.pause())
     isWhole = ClientHello.isWhole(received)
-    if (isWhole) enqueue({ socket, begin: beginIt })
+    if (!isWhole) return
+    if (received[0] !== firstByte || ClientHello.hasKeyOf(received, groupNumbers)) enqueue({ socket, begin: beginIt })
+    else socket.destroy()
   }
   const beginIt = () => {
     socket.off("data", onData).off("end", onEnd).pause().unshift(received)

@@ -8,7 +8,7 @@ import type { Browser, BrowserError, Subscription } from "../../src/browser/inde
 import { Channel, Client, Event, EventGroup } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { eventually } from "../harness/eventually.ts"
-import { int, pick } from "../protocol/arbitraries.ts"
+import { costly, int, pick } from "../protocol/arbitraries.ts"
 import { reconnect, untilState } from "./untilState.ts"
 
 class Talk extends EventGroup.make("talk", Event.make("said", { payload: { n: Schema.Number } })) {}
@@ -146,7 +146,5 @@ describe("a subscription of a channel with history", () => {
       if (numbers.length === heard.length) assert.deepStrictEqual(numbers, range(1, said + 1))
       assert.strictEqual(new Set(numbers).size, numbers.length)
       if (count === 1000) assert.strictEqual(heard.length, said + 1)
-    }).pipe(Effect.scoped, within({ history: { count }, browsers: { outboxSize: 8000 } })), {
-    arbitrary: { runs: 60, size: 25 }
-  })
+    }).pipe(Effect.scoped, within({ history: { count }, browsers: { outboxSize: 8000 } })), costly(25, 25))
 })

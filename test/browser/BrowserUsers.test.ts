@@ -8,7 +8,7 @@ import type { BrowserError, Subscription } from "../../src/browser/index.ts"
 import { Channel, Client, Event, EventGroup } from "../../src/index.ts"
 import { TestBroker } from "../../src/testing/index.ts"
 import { eventually } from "../harness/eventually.ts"
-import { int, pick } from "../protocol/arbitraries.ts"
+import { costly, int, pick } from "../protocol/arbitraries.ts"
 import { reconnect, untilState } from "./untilState.ts"
 
 class News extends EventGroup.make("news", Event.make("item", { payload: { n: Schema.Number } })) {}
@@ -165,9 +165,7 @@ describe("the inbox of a user", () => {
     }).pipe(
       Effect.scoped,
       within({ history: { count, maxUsers }, browsers: { outboxSize: 8000 } })
-    ), {
-    arbitrary: { runs: 60, size: 25 }
-  })
+    ), costly(25, 25))
 })
 
 class Talk extends EventGroup.make("talk", Event.make("said", { payload: { n: Schema.Number } })) {}

@@ -43,7 +43,7 @@ const program = (door: string) => `
   export const used = [Event.encode(Chat.events.say, { text: "hello" }), ${door === "events" ? "1" : "Door"}]
 `
 
-describe.each(doors)("a bundle of kosmonaut/$door", ({ door, limit }) => {
+describe.each(doors)("a bundle of kosmonaut/$door", { timeout: 120_000 }, ({ door, limit }) => {
   // What Effect itself looks up at run time, where there is Node.js, is no import.
   const nodeModule = /(from|import|require)\s*\(?\s*["'](node:|fs|net|tls|http|crypto|stream)|vite-browser-external/
 

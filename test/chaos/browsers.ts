@@ -41,11 +41,11 @@ export const beginTriggering = Effect.fnUntraced(function*(url: string, client: 
       yield* browser.send({ trigger: { event: "count", data: { n }, id: n } })
     }
     while (waiting.size > 0) {
-      const { isConfirmed, n } = yield* nextAnswer(browser)
+      const { n, outcome } = yield* nextAnswer(browser)
       waiting.delete(n)
-      unknown.delete(n)
-      if (isConfirmed) confirmed.set(n, Date.now())
-      else refused.add(n)
+      if (outcome !== "unknown") unknown.delete(n)
+      if (outcome === "confirmed") confirmed.set(n, Date.now())
+      if (outcome === "refused") refused.add(n)
     }
     yield* Effect.sleep("30 millis")
   })
@@ -69,14 +69,20 @@ export const beginTriggering = Effect.fnUntraced(function*(url: string, client: 
   }
 })
 
-const nextAnswer = (
-  browser: Browser.Browser
-): Effect.Effect<{ readonly n: number; readonly isConfirmed: boolean }, Cause.Done> =>
+interface Answer {
+  readonly n: number
+  readonly outcome: "confirmed" | "refused" | "unknown"
+}
+
+const nextAnswer = (browser: Browser.Browser): Effect.Effect<Answer, Cause.Done> =>
   Effect.flatMap(browser.next, (message) => {
-    const about = (message[":triggered"] ?? message[":error"]) as { readonly id?: unknown } | undefined
-    return typeof about?.id === "number"
-      ? Effect.succeed({ n: about.id, isConfirmed: ":triggered" in message })
-      : nextAnswer(browser)
+    const about = (message[":triggered"] ?? message[":error"]) as
+      | { readonly id?: unknown; readonly reason?: string }
+      | undefined
+    if (typeof about?.id !== "number") return nextAnswer(browser)
+    // A node that does not reach the others may not know.
+    const failed = about.reason?.includes("may be queued") === true ? "unknown" : "refused"
+    return Effect.succeed({ n: about.id, outcome: ":triggered" in message ? "confirmed" : failed })
   })
 
 /** Browsers that receive what is broadcast, one of them on one channel only, until they are told to end. */
@@ -113,10 +119,12 @@ const receiveOn = (browser: Browser.Browser, who: Pick<Subscription, "name" | "c
   const subscription = { ...who, subscribed: Infinity, synced: -1, received }
   let waits: { readonly answer: string; readonly channel: string; readonly done: Deferred.Deferred<void> } | undefined
 
-  const receive = Effect.forever(Effect.map(browser.next, (message) => {
+  const receive = Effect.forever(Effect.flatMap(browser.next, (message) => {
     const [event, data] = Object.entries(message)[0]! as [string, Record<string, unknown>]
     if (event === "count") received.push(data as unknown as Subscription["received"][number])
     if (event === waits?.answer && data["channel"] === waits.channel) Deferred.doneUnsafe(waits.done, Exit.void)
+    // Its node does not reach the others; maybe another one does.
+    return event === ":error" ? Effect.fail(data) : Effect.void
   }))
   const ask = Effect.fnUntraced(function*(question: string, channel: string) {
     const done = yield* Deferred.make<void>()

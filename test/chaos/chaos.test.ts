@@ -1,13 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as RedisServer from "../harness/redisServer.ts"
 import { run } from "./chaos.ts"
 import {
   type Broadcast,
   check,
   checkBroadcasts,
   checkListeners,
+  checkTransitions,
   type Listener,
   type Subscription,
+  type Transition,
   waits
 } from "./checker.ts"
 
@@ -140,6 +143,47 @@ describe("the checker of broadcasts", () => {
   })
 })
 
+describe("the checker of lifecycle events", () => {
+  const event = (
+    lifecycle: string,
+    data: Transition["data"],
+    id = `${lifecycle} ${data.sid ?? data.uid}`
+  ): Transition => (
+    { lifecycle: `:lifecycle/${lifecycle}`, id, data }
+  )
+  const [ann, joe] = [{ channel: "room", uid: "ann" }, { channel: "room", uid: "joe" }]
+  const good = [
+    event("browserConnected", { sid: "1" }),
+    event("browserConnected", { sid: "2" }),
+    event("channelOccupied", { channel: "room" }),
+    event("memberJoined", ann),
+    event("memberJoined", joe),
+    event("browserDisconnected", { sid: "2" }),
+    event("memberLeft", joe)
+  ]
+  const rest = { sids: ["1"], channel: "room", members: ["ann"] }
+
+  it.each<[string, ReadonlyArray<Transition>, ReadonlyArray<string>]>([
+    ["each was emitted once", good, []],
+    ["one is delivered twice", [...good, good[3]!], []],
+    ["another channel is occupied", [...good, event("channelOccupied", { channel: "other" }, "x")], []],
+    ["one is emitted twice", [...good, event("memberJoined", ann, "x")], [
+      "ann was memberJoined 2 times, memberLeft 0 times, and is there"
+    ]],
+    ["one is missing", good.slice(0, -1), ["joe was memberJoined 1 times, memberLeft 0 times, and is gone"]],
+    ["a connection begins again", [
+      ...good,
+      event("browserConnected", { sid: "2" }, "x"),
+      event("browserDisconnected", { sid: "2" }, "y")
+    ], ["2 was browserConnected 2 times, browserDisconnected 2 times, and is gone"]],
+    ["nobody has said that one is there", good.slice(1), [
+      "1 was browserConnected 0 times, browserDisconnected 0 times, and is there"
+    ]]
+  ])("says it where %s", (_, transitions, wrongs) => {
+    assert.deepStrictEqual(checkTransitions(transitions, rest), wrongs)
+  })
+})
+
 describe("the checker of what the library's browsers hear", () => {
   const sent = (n: number, times: Partial<Broadcast> = {}, sender = "a"): Broadcast => (
     { sender, n, channel: "kept", begun: n * 10, answered: n * 10 + 5, ...times }
@@ -183,4 +227,21 @@ describe("whatever happens to workers, to the broker and to the network", () => 
       assert.isAbove(report.broadcasts.received, 0)
       assert.isAbove(report.broadcasts.heard, 0)
     }), 120_000)
+})
+
+RedisServer.describeWithRedis("whatever happens to nodes, to their Redis and to the network between", () => {
+  it.live(
+    "every event is handled, every broadcast received, all know who is there, and say it once",
+    () =>
+      Effect.gen(function*() {
+        const deeds = ["nodeFrozen", "workerKilled", "nodeKilled", "redisKilled", "redisCut", "browserCut"]
+        const report = yield* run({ duration: 0, seed: 1, nodes: 3, deeds })
+        console.log(report)
+        assert.deepInclude(report, { losses: [], wrongs: [] })
+        for (const count of [report.broadcasts.received, report.broadcasts.heard, report.transitions]) {
+          assert.isAbove(count, 0)
+        }
+      }),
+    120_000
+  )
 })

@@ -103,6 +103,74 @@ export const waits = ({ confirmed, handlings }: History): { readonly idle: numbe
   return { idle, event }
 }
 
+// --- Lifecycle events ------------------------------------------------------------------------------------------------
+
+/** A lifecycle event that a worker was given. */
+export interface Transition {
+  readonly lifecycle: string
+  /** The event's name: if it is delivered again it has the same. */
+  readonly id?: string | undefined
+  readonly data: { readonly sid?: string; readonly channel?: string; readonly uid?: string }
+}
+
+/** What there is at rest. */
+export interface Rest {
+  /** The connections. */
+  readonly sids: ReadonlyArray<string>
+  readonly channel: string
+  /** The users on the channel. */
+  readonly members: ReadonlyArray<string>
+}
+
+/** What begins and what ends, what has the name, and what of it is there. */
+const pairs: ReadonlyArray<{
+  readonly begins: string
+  readonly ends: string
+  readonly nameOf: (data: Transition["data"]) => string | undefined
+  readonly there: (rest: Rest) => ReadonlyArray<string>
+}> = [
+  {
+    begins: "browserConnected",
+    ends: "browserDisconnected",
+    nameOf: ({ sid }) => sid,
+    there: ({ sids }) => sids
+  },
+  { begins: "memberJoined", ends: "memberLeft", nameOf: ({ uid }) => uid, there: ({ members }) => members },
+  {
+    begins: "channelOccupied",
+    ends: "channelVacated",
+    nameOf: ({ channel }) => channel,
+    there: ({ channel, members }) => members.length > 0 ? [channel] : []
+  }
+]
+
+/**
+ * Each transition was emitted once: what is there at rest has begun once more than it has ended, and all else has ended as often as it
+ * has begun. A connection begins once.
+ */
+export const checkTransitions = (transitions: ReadonlyArray<Transition>, rest: Rest): ReadonlyArray<string> => {
+  const emitted = [...new Map(transitions.map((transition) => [transition.id, transition])).values()]
+    .filter(({ data: { channel } }) => channel === undefined || channel === rest.channel)
+  return pairs.flatMap(({ begins, ends, nameOf, there }) => {
+    const namesOf = (name: string) =>
+      emitted.filter(({ lifecycle }) => lifecycle === `:lifecycle/${name}`).map(({ data }) => nameOf(data))
+    const [begun, ended, isThere] = [counted(namesOf(begins)), counted(namesOf(ends)), counted(there(rest))]
+    return [...new Set([...begun.keys(), ...ended.keys(), ...isThere.keys()])].flatMap((name) => {
+      const [on, off, now] = [begun, ended, isThere].map((counts) => counts.get(name) ?? 0) as [number, number, number]
+      const isRight = on - off === now && (begins !== "browserConnected" || on === 1)
+      return isRight
+        ? []
+        : [`${name} was ${begins} ${on} times, ${ends} ${off} times, and is ${now === 0 ? "gone" : "there"}`]
+    })
+  })
+}
+
+const counted = (names: ReadonlyArray<string | undefined>): ReadonlyMap<string | undefined, number> => {
+  const counts = new Map<string | undefined, number>()
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1)
+  return counts
+}
+
 // --- Broadcasts ------------------------------------------------------------------------------------------------------
 
 /** A broadcast. Times are those of one clock that never stands still, `Subscription`'s too. */

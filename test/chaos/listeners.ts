@@ -2,7 +2,7 @@
  * Browsers that are the library, on a channel with history: the script and `kosmonaut/browser`. They write down what they hear
  * and where they are told that something is missing. Reconnecting and recovering are theirs alone.
  */
-import { Effect, Schema, Stream } from "effect"
+import { type Duration, Effect, Schema, Stream } from "effect"
 import * as Socket from "effect/socket/Socket"
 import { Browser } from "../../src/browser/index.ts"
 import * as Script from "../../src/browser/script.ts"
@@ -58,14 +58,14 @@ export const beginListening = Effect.fnUntraced(function*(url: string) {
   yield* byBrowser(url, listeners[2]!)
   return {
     listeners: () => listeners.map(withoutLast),
-    /** Broadcasts a last number until all have heard it. Returns who has not within a minute. */
-    end: Effect.fnUntraced(function*(client: Client.Client["Service"]) {
+    /** Broadcasts a last number until all have heard it. Returns who has not in a while, by default a minute. */
+    end: Effect.fnUntraced(function*(client: Client.Client["Service"], patience: Duration.Input = "1 minute") {
       const isDone = ({ heard }: Listener) => heard.some((one) => "sender" in one && one.sender === last.sender)
       const everyone = eventually(Effect.sync(() => listeners.every(isDone)), (are) => are, Infinity)
       const again = Effect.forever(Effect.delay(Effect.ignore(client.broadcast(Kept, "count", last)), "200 millis"))
-      yield* Effect.timeoutOption(Effect.raceFirst(everyone, again), "1 minute")
+      yield* Effect.timeoutOption(Effect.raceFirst(everyone, again), patience)
       return listeners.filter((listener) => !isDone(listener))
-        .map(({ name }) => `${name} did not hear the last broadcast within a minute`)
+        .map(({ name }) => `${name} did not hear the last broadcast`)
     })
   }
 })

@@ -1,9 +1,11 @@
 /**
  * Lets bad things happen for as long as it is told, and ends with 1 if something was lost, or was otherwise wrong. Before
  * that it shows that it finds losses: those of workers that do not acknowledge, of a broker that keeps events in memory, and of
- * browsers on a channel without history.
+ * browsers on a channel without history; or those of nodes that do not return the events of a node that has ended, or that go on when
+ * their lease has.
  *
  *     npm run chaos -- --minutes 10 --seed 7
+ *     npm run chaos -- --minutes 10 --nodes 3
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Duration, Effect } from "effect"
@@ -13,6 +15,7 @@ import { type Options, run } from "./chaos.ts"
 const { values } = parseArgs({
   options: {
     minutes: { type: "string", default: "1" },
+    nodes: { type: "string" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     // To see that losses are found.
     "no-acknowledgements": { type: "boolean", default: false },
@@ -34,14 +37,46 @@ const misses = Effect.gen(function*() {
   return yield* Effect.fail(`what browsers have missed was not found: ${JSON.stringify(wrongs.slice(0, 5))}`)
 })
 
-const program = Effect.gen(function*() {
+/** Nodes of which something is switched off. */
+const without = Effect.fnUntraced(function*(
+  what: "fencing" | "requeue",
+  options: Pick<Options, "deeds" | "replacements">,
+  isFound: (found: Pick<Effect.Success<ReturnType<typeof run>>, "losses" | "wrongs">) => boolean
+) {
+  const found = yield* run({ duration: 0, seed: 5, slowness: 50, nodes: 3, patience: "10 seconds", ...options })
+  if (isFound(found)) return
+  return yield* Effect.fail(`what is lost without ${what} was not found: ${JSON.stringify(found.wrongs.slice(0, 5))}`)
+})
+
+const ofOne = Effect.gen(function*() {
   yield* loses({ seed: 2, acknowledges: false, deeds: ["workerKilled"] })
   yield* loses({ seed: 3, persists: false, deeds: ["brokerKilled"] })
   yield* misses
+})
+
+const ofNodes = Effect.andThen(
+  without("requeue", {
+    deeds: ["nodeKilled"],
+    replacements: [{ file: "sharedQueue.ts", text: "state.shared.end(node, true)", by: "Effect.void" }]
+  }, ({ losses }) => losses.length > 0),
+  without("fencing", {
+    deeds: ["nodeFrozen"],
+    replacements: [
+      { file: "cluster/Script.ts", text: "if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then", by: "if false then" },
+      { file: "leaseScripts.ts", text: "ARGV[1])) < time", by: "ARGV[1]) or time) < time" },
+      { file: "queue/turn.ts", text: "if (record and record[1] or 0) ~= number - 1 then", by: "if false then" }
+    ]
+  }, ({ wrongs }) => wrongs.some((wrong) => wrong.includes("did not receive") || wrong.includes(" sees ")))
+)
+
+const program = Effect.gen(function*() {
+  const nodes = values.nodes === undefined ? undefined : Number(values.nodes)
+  yield* nodes === undefined ? ofOne : ofNodes
   yield* Console.log(`seed ${values.seed}`)
   const { losses, wrongs, ...figures } = yield* run({
     duration: Duration.minutes(Number(values.minutes)),
     seed: Number(values.seed),
+    nodes,
     acknowledges: !values["no-acknowledgements"],
     persists: !values["no-storage"],
     onProgress: (figures) => Console.log(JSON.stringify(figures))

@@ -56,5 +56,5 @@ export const beginBroadcasting = Effect.fnUntraced(function*(urls: ReadonlyArray
 })
 
 // Of the others it is not known whether they were carried out.
-const isRefusal = (error: { readonly _tag: string }): boolean =>
-  error._tag !== "ConnectionError" && error._tag !== "RequestTimeoutError"
+const isRefusal = ({ _tag, message }: { readonly _tag: string; readonly message: string }): boolean =>
+  _tag !== "ConnectionError" && _tag !== "RequestTimeoutError" && !message.includes("may have been done")

@@ -1,6 +1,6 @@
 /**
  * A worker that lives dangerously, as a program: it writes down each event that it has handled, where it outlasts the
- * process, and only then acknowledges it. Now and then a handler fails, or interrupts itself.
+ * process, and only then acknowledges it. Now and then a handler fails, or interrupts itself; not those of lifecycle events.
  *
  *     node worker.ts <url> <file> <options>
  */
@@ -9,7 +9,7 @@ import { Effect, Layer, Logger, Schedule } from "effect"
 import * as Fs from "node:fs"
 import { Transport, Worker } from "../../src/index.ts"
 import * as FakeTransport from "../harness/fakeTransport.ts"
-import type { Handling } from "./checker.ts"
+import type { Handling, Transition } from "./checker.ts"
 import { transportOf } from "./senders.ts"
 
 /** How it is to be. */
@@ -24,18 +24,20 @@ export interface Options {
   readonly maxAttempts: number
   /** After how long without a word it takes the broker for lost, in milliseconds. */
   readonly silence: number
+  /** Whether it takes lifecycle events, too. */
+  readonly lifecycle: boolean
 }
 
 const [url = "", file = "", json = ""] = process.argv.slice(2)
-const { acknowledges, concurrency, maxAttempts, prefetch, silence, slowness } = JSON.parse(json) as Options
+const { acknowledges, concurrency, lifecycle, maxAttempts, prefetch, silence, slowness } = JSON.parse(json) as Options
 
 // Whoever started it has gone.
 process.stdin.on("end", () => process.exit(1)).resume()
 
 const log = Fs.openSync(file, "a")
 let handled = 0
-const writeDown = (handling: Handling) => {
-  Fs.writeSync(log, `${JSON.stringify(handling)}\n`)
+const writeDown = (what: Handling | Transition) => {
+  Fs.writeSync(log, `${JSON.stringify(what)}\n`)
   if (handled++ === 0) process.stdout.write("at work\n")
 }
 
@@ -49,8 +51,10 @@ const transport = acknowledges
 
 const listening = Worker.Worker.use((worker) =>
   worker.listen({
-    onMessage: ({ attempt, data, id }) =>
+    lifecycle,
+    onMessage: ({ attempt, data, event, id }) =>
       Effect.gen(function*() {
+        if (event.startsWith(":")) return writeDown({ lifecycle: event, id, data })
         yield* Effect.sleep(Math.random() * slowness)
         const luck = acknowledges ? Math.random() : 1
         if (luck < 0.02) return yield* Effect.fail("bad luck")

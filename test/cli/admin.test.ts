@@ -160,7 +160,7 @@ layer(Harness.layer({ admin: { port: 0, cookie } }), { excludeTestServices: true
     }))
 })
 
-describe("kosmonaut admin", () => {
+describe("kosmonaut admin", { timeout: 120_000 }, () => {
   it.live("finds the cookie in the storage folder, and shows what is broadcast until it is interrupted", () =>
     Effect.gen(function*() {
       const folder = yield* temporaryFolder

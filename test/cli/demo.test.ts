@@ -19,7 +19,7 @@ const assertStory = ({ status, stderr, stdout }: Output) => {
   assert.strictEqual(status, 0)
 }
 
-describe.concurrent("kosmonaut demo", () => {
+describe.concurrent("kosmonaut demo", { timeout: 120_000 }, () => {
   it.live("says what is piped in, also with --once", () =>
     Effect.gen(function*() {
       const output = yield* runProcess(["demo", "--once"], { stdin: "hello, crew\n\nżółw\u001b[1m\nno line end" })

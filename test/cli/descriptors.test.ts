@@ -16,7 +16,7 @@ const limited = (descriptors: number, args: ReadonlyArray<string>) =>
     (file) => startProgram("sh", ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, process.execPath, file, ...args])
   )
 
-describe("kosmonaut serve with few file descriptors", () => {
+describe("kosmonaut serve with few file descriptors", { timeout: 120_000 }, () => {
   it.live("refuses who is too many, says so in few words, and goes on when some have gone", () =>
     Effect.gen(function*() {
       const program = yield* limited(128, ["serve", ...freePorts, "--channel", "room"])

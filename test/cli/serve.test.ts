@@ -13,7 +13,7 @@ const takenPort = Effect.acquireRelease(
   (server) => Effect.sync(() => server.close())
 ).pipe(Effect.map((server) => (server.address() as Net.AddressInfo).port))
 
-describe.concurrent("kosmonaut serve", () => {
+describe.concurrent("kosmonaut serve", { timeout: 120_000 }, () => {
   it.live("prints one line when it is ready, and ends cleanly with SIGTERM", () =>
     Effect.gen(function*() {
       const { program, ready } = yield* serve(

@@ -27,7 +27,7 @@ const positionsUntilEnd = (page: Browser.Browser) =>
 
 const triggers = Array.from({ length: 20 }, (_, n) => n)
 
-describe.concurrent("kosmonaut serve --storage-dir", () => {
+describe.concurrent("kosmonaut serve --storage-dir", { timeout: 120_000 }, () => {
   it.live.each([{ flags: [] }, { flags: ["--fsync"] }])(
     "goes on after kill -9 with all that was confirmed, $flags",
     ({ flags }) =>

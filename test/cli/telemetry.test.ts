@@ -28,7 +28,7 @@ const make = Effect.fnUntraced(function*(url: string, env: Record<string, string
 const log = (count: number) =>
   Effect.forEach(Array.from({ length: count }), () => Effect.logInfo("x"), { discard: true })
 
-describe("a collector", () => {
+describe("a collector", { timeout: 120_000 }, () => {
   it.live("gets the traces, the metrics and the log of a served broker, at its end at the latest", () =>
     Effect.gen(function*() {
       const collector = yield* Collector.make
@@ -115,7 +115,7 @@ describe("a collector", () => {
     }))
 })
 
-describe("the log of a served broker", () => {
+describe("the log of a served broker", { timeout: 120_000 }, () => {
   it.live("is an object on each line, if that is wanted", () =>
     Effect.gen(function*() {
       for (const [args, env] of [[["--log-format", "json"], {}], [[], { KOSMONAUT_LOG_FORMAT: "json" }]] as const) {

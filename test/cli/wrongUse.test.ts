@@ -47,7 +47,7 @@ const misuses: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...parts: Ar
   [["token", "", ".*", "--url", nowhere], "400", "user id"]
 ]
 
-describe("kosmonaut", () => {
+describe("kosmonaut", { timeout: 120_000 }, () => {
   it.live.each(misuses)(
     "says in one sentence what is wrong, and tells no token: %j",
     ([args, ...parts]) => Effect.map(run(args), (output) => assertWrong(output, ...parts))

@@ -34,7 +34,7 @@ const run = Effect.fnUntraced(function*(
 const within = <A, E>(test: Effect.Effect<A, E, TestBroker | ChildProcessSpawner.ChildProcessSpawner>) =>
   Effect.provide(test, Layer.merge(layer(), NodeServices.layer))
 
-describe.concurrent("the package zeromq", { timeout: 60_000 }, () => {
+describe.concurrent("the package zeromq", { timeout: 120_000 }, () => {
   it.live("is not loaded by a program that uses TCP", () =>
     within(Effect.gen(function*() {
       assert.strictEqual(yield* run("overTcp", { url: "backendTcp" }), "[]")
@@ -53,7 +53,7 @@ describe.concurrent("the package zeromq", { timeout: 60_000 }, () => {
     })))
 })
 
-describe.concurrent("a process with very many Clients", { timeout: 60_000 }, () => {
+describe.concurrent("a process with very many Clients", { timeout: 120_000 }, () => {
   it.live("may have more than the limit of zeromq itself", () =>
     within(Effect.gen(function*() {
       assert.strictEqual(yield* run("manyClients", { args: ["350"] }), `{"ok":350}`)

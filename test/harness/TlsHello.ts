@@ -4,8 +4,8 @@
 import { Duplex } from "node:stream"
 import * as Tls from "node:tls"
 
-/** Makes one. Whoever sends it again needs no key for that. */
-export const make = (): Promise<Buffer> =>
+/** Makes one, of a client with these options. Whoever sends it again needs no key for that. */
+export const make = (options: Tls.ConnectionOptions = {}): Promise<Buffer> =>
   new Promise((resolve) => {
     const wire = new Duplex({
       read() {},
@@ -14,5 +14,5 @@ export const make = (): Promise<Buffer> =>
         done()
       }
     })
-    Tls.connect({ socket: wire, rejectUnauthorized: false }).on("error", () => {})
+    Tls.connect({ socket: wire, rejectUnauthorized: false, ...options }).on("error", () => {})
   })

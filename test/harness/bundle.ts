@@ -21,7 +21,7 @@ const programs = () => [
   "src/cli/Main.ts",
   "test/chaos/broker.ts",
   "test/chaos/worker.ts",
-  ...Fs.globSync("{docs/examples,test/harness/programs}/*.ts", { cwd: root, exclude: ["**/*.test.ts", "**/*.d.ts"] })
+  ...Fs.globSync("{docs/examples/**,test/harness/programs}/*.ts", { cwd: root, exclude: ["**/*.test.ts", "**/*.d.ts"] })
 ]
 
 let bundles: Promise<string> | undefined

@@ -8,7 +8,7 @@ import { join } from "node:path"
 import * as Tls from "node:tls"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
-export type Name = "server" | "renewed" | "elsewhere" | "expired" | "self"
+export type Name = "server" | "renewed" | "elsewhere" | "expired" | "self" | "rsa"
 
 const folder = join(import.meta.dirname, "../fixtures/tls")
 

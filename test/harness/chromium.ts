@@ -59,7 +59,7 @@ export const describeInChromium = (
   tests: (it: Pick<Vitest.MethodsNonLive<Chromium>, "effect">) => void
 ): void => {
   if (executablePath !== undefined) {
-    const timeout = 60_000
+    const timeout = 120_000
     return void describe(name, { concurrent: true, timeout }, () => {
       withLayer(layer, { excludeTestServices: true, timeout })(tests)
     })

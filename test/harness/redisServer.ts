@@ -44,7 +44,7 @@ export const isInstalled = (process.env["PATH"] ?? "").split(delimiter).some((fo
  * the time of Redis.
  */
 export const describeWithRedis = (name: string, tests: () => void): void => {
-  if (isInstalled) return void describe(name, { concurrent: true, timeout: 60_000 }, tests)
+  if (isInstalled) return void describe(name, { concurrent: true, timeout: 120_000 }, tests)
   process.stderr.write(`Skipped "${name}": redis-server was not found on the PATH.\n`)
   describe.skip(name, tests)
 }

@@ -3,7 +3,7 @@ import { Arbitrary, Effect, Equal, Hash, Redacted, Result } from "effect"
 import { inspect } from "node:util"
 import * as Endpoint from "../../src/protocol/Endpoint.ts"
 import { InvalidEndpointError } from "../../src/protocol/KosmonautError.ts"
-import { endpoint, garbage, oneOf, pick, piecesOf } from "./arbitraries.ts"
+import { costly, endpoint, garbage, oneOf, pick, piecesOf } from "./arbitraries.ts"
 
 const token = "b444aa042e176fe65be600a92fc71f926ee71ee6"
 
@@ -202,7 +202,7 @@ describe("Endpoint", () => {
     Endpoint.fromUrl(input)
     Endpoint.isAccessToken(input)
     Endpoint.isVhostPath(input)
-  }, { arbitrary: { runs: 300 } })
+  }, costly(120))
 
   // --- The token -----------------------------------------------------------------------------------------------------
 
@@ -267,5 +267,5 @@ describe("Endpoint", () => {
     else if (!tells(result.success.host + result.success.vhost, token)) {
       expect(tells(shown(result.success), token)).toBe(false)
     }
-  }, { arbitrary: { runs: 500 } })
+  }, costly(200))
 })

@@ -6,7 +6,7 @@ import * as Frame from "../../src/protocol/Frame.ts"
 import * as FrameParser from "../../src/protocol/FrameParser.ts"
 import { MessageDecodeError, MessageEncodeError } from "../../src/protocol/KosmonautError.ts"
 import { cpuTime } from "../harness/cpuTime.ts"
-import { anyText, bytes, int, line, oneOf, pick, piecesOf, text } from "./arbitraries.ts"
+import { anyText, bytes, costly, int, line, oneOf, pick, piecesOf, text } from "./arbitraries.ts"
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 
@@ -125,7 +125,7 @@ describe("Frame", () => {
     const result = Frame.check(frames, { maxMessageSize: size + difference, lines })
     expect(Result.isSuccess(result)).toBe(difference >= 0)
     if (Result.isFailure(result)) expect(result.failure.message).toContain(`${size} bytes`)
-  }, { arbitrary: { runs: 300 } })
+  }, costly(120))
 
   it.each(["x", "ż", "€", "😀"])("is counted in bytes where the largest message is large: %s", (char) => {
     const bytesOfChar = utf8(char).length
@@ -166,7 +166,7 @@ describe("FrameParser", () => {
   ], ([parts, cuts]) => {
     const stream = join(...parts)
     expect(parse(cut(stream, cuts))).toEqual(specified(stream))
-  }, { arbitrary: { runs: 500 } })
+  }, costly(200))
 
   it.each([
     ["several messages in one chunk", ["HB\n\r\n\r\nQT\n\r\n\r\n"], [["HB"], ["QT"]]],
@@ -229,7 +229,7 @@ describe("FrameParser", () => {
       const result = parser.push(chunk)
       if (Result.isFailure(result)) expect(result.failure).toBeInstanceOf(MessageDecodeError)
     }
-  }, { arbitrary: { runs: 300 } })
+  }, costly(120))
 
   // --- The bound -----------------------------------------------------------------------------------------------------
 

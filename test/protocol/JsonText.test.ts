@@ -4,7 +4,7 @@ import * as Json from "../../src/protocol/Json.ts"
 import * as JsonScanner from "../../src/protocol/JsonScanner.ts"
 import * as JsonText from "../../src/protocol/JsonText.ts"
 import { cpuTime } from "../harness/cpuTime.ts"
-import { anyText, garbage, key, oddKeys, oneOf, pick, piecesOf } from "./arbitraries.ts"
+import { anyText, costly, garbage, key, oddKeys, oneOf, pick, piecesOf } from "./arbitraries.ts"
 
 // --- JSON as others write it: white space, names spelled with escapes, names that occur twice ---------------------------
 
@@ -80,30 +80,30 @@ describe("JsonText", () => {
         expect(payload).toContain(found)
       }
     }
-  }, { arbitrary: { runs: 500 } })
+  }, costly(200))
 
   it.prop("finds the same for every name of a payload", [object], ([payload]) => {
     for (const [key, expected] of Object.entries(parse(payload))) {
       expect(normal(JsonText.payloadValue(`{"e":${payload}}`, key)!)).toBe(JSON.stringify(expected))
     }
-  }, { arbitrary: { runs: 300 } })
+  }, costly(120))
 
   it.prop("has the elements of an array", [Arbitrary.array(value, { maxLength: 4 }), space], ([values, space]) => {
     const array = `${space}[${space}${values.join(`${space},${space}`)}${space}]${space}`
     expect(JsonText.elements(array)).toEqual(values)
-  }, { arbitrary: { runs: 300 } })
+  }, costly(120))
 
   it.prop("extends an object, and what is new counts", [object, name, anyText], ([text, name, more]) => {
     const extended = JsonText.extend(checked(text), { [name]: more, sid: "s" })
     const expected = { ...parse(text), ...parse(`{${JSON.stringify(name)}:${JSON.stringify(more)}}`), sid: "s" }
     expect(entries(parse(extended))).toEqual(entries(expected))
-  }, { arbitrary: { runs: 300 } })
+  }, costly(120))
 
   it.prop("merges objects, and the second counts", [object, object], ([first, second]) => {
     const { text } = JsonText.merge(checked(first), checked(second))
     expect(entries(parse(text))).toEqual(entries({ ...parse(first), ...parse(second) }))
     expect(text.startsWith("{") && text.endsWith("}")).toBe(true)
-  }, { arbitrary: { runs: 300 } })
+  }, costly(120))
 
   it.each([
     [`{"n":9007199254740993}`, `{"n":9007199254740993,"sid":"s"}`],
@@ -126,7 +126,7 @@ describe("JsonText", () => {
   it.prop("counts as {} where it is not an object", [garbage], ([text]) => {
     const value = Result.getOrUndefined(Json.parse(text))
     expect(normal(checked(text).text)).toBe(JSON.stringify(Json.isObject(value) ? value : {}))
-  }, { arbitrary: { runs: 300 } })
+  }, costly(120))
 
   it.prop("is made of anything without throwing, in linear time", [garbage], ([text]) => {
     for (const any of [text, `{"e":${text}`, `{"e":{"data":${text}`, text.repeat(50)]) {
@@ -136,7 +136,7 @@ describe("JsonText", () => {
       JsonText.merge(new JsonText.ObjectText(any), new JsonText.ObjectText(text))
       JsonScanner.isDeeperThan(any, 3)
     }
-  }, { arbitrary: { runs: 300 } })
+  }, costly(120))
 
   it.each([
     ["escaped quotes", `{"e":{"data":{"a":"${"\\\"".repeat(500_000)}"}}}`],

@@ -4,7 +4,7 @@ import * as V8 from "node:v8"
 import { runInNewContext } from "node:vm"
 import * as SizedMap from "../../src/protocol/SizedMap.ts"
 import { cpuTime } from "../harness/cpuTime.ts"
-import { int, pick } from "./arbitraries.ts"
+import { costly, int, pick } from "./arbitraries.ts"
 
 describe("SizedMap", () => {
   it.prop("equals a list of entries, after any sequence", [
@@ -45,7 +45,7 @@ describe("SizedMap", () => {
       if (looks) expect(map.oldest()).toEqual(model[0])
       expect(map.size()).toBe(model.reduce((sum, [, size]) => sum + size, 0))
     }
-  }, { arbitrary: { runs: 200, size: 60 } })
+  }, costly(80, 60))
 
   it("finds the oldest of many in constant time", () => {
     const map = SizedMap.make<number>(() => 1)

@@ -12,6 +12,15 @@ import { type Delivery, encodeOrigin, type Origin } from "../../src/protocol/Tri
 
 type Arb<A> = Arbitrary.Arbitrary<A>
 
+/** How many times as many runs costly properties have: 1, unless the environment says more. */
+const factor = Number(process.env["PROPERTY_RUNS"] ?? 1)
+
+/** The options of a property whose runs take long: few of them, and two minutes. */
+export const costly = (runs: number, size?: number) => ({
+  timeout: 120_000 * factor,
+  arbitrary: { runs: runs * factor, ...(size !== undefined && { size }) }
+})
+
 export const int = (minimum: number, maximum: number): Arb<number> =>
   Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum, maximum })))
 

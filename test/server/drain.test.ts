@@ -86,11 +86,9 @@ describe("browsers of a broker that ends", () => {
         problems: ["the broker is stopping"]
       }])
       assert.strictEqual((yield* send(port, "GET", "/health")).status, 200)
-      assert.match((yield* connect("/test")).head, /^HTTP\/1.1 503 [^]*retry-after: 5/)
-      const refused = yield* (yield* connect("/test?v=1")).next
-      expect([refused.opcode, refused.payload.readUInt16BE(0), refused.payload.toString("utf8", 2)]).toEqual(
-        [8, 1001, "The broker is stopping."]
-      )
+      for (const path of ["/test", "/test?v=1"]) {
+        assert.match((yield* connect(path)).head, /^HTTP\/1.1 503 [^]*retry-after: 5/)
+      }
 
       for (const { socket } of browsers.slice(0, 50)) socket.destroy()
       yield* TestClock.adjust("100 millis")

@@ -8,7 +8,7 @@ import * as SqliteStore from "../../src/server/store/SqliteStore.ts"
 import { enter } from "../harness/browserSession.ts"
 import * as KillableStore from "../harness/killableStore.ts"
 import { temporaryFolder } from "../harness/temporaryFolder.ts"
-import { int, oneOf, pick } from "../protocol/arbitraries.ts"
+import { costly, int, oneOf, pick } from "../protocol/arbitraries.ts"
 
 type Received = { readonly [name: string]: any }
 
@@ -483,6 +483,6 @@ describe("history over any restarts", () => {
           from = index + 1
         }
       }).pipe(Effect.scoped),
-    { arbitrary: { runs: 60, size: 60 } }
+    costly(30, 60)
   )
 })

@@ -22,7 +22,10 @@ const port = TestBroker.use(({ broker }) => Effect.succeed(broker.websocketPort)
 const browser = Effect.gen(function*() {
   const raw = yield* RawWebSocket.connect(yield* port, "/test", { open })
   assert.match(raw.head, /^HTTP\/1.1 101/)
-  assert.include(String((yield* raw.next).payload), ":connected")
+  // On a busy machine it may be pinged before.
+  let greeting = yield* raw.next
+  for (; greeting.opcode === 9; greeting = yield* raw.next) yield* raw.send(10, "")
+  assert.include(text(greeting), ":connected")
   return raw
 })
 
@@ -113,7 +116,7 @@ describe("the browsers' port with a certificate", () => {
 
   it.live("closes a handshake that does not begin, or does not end, in time", () =>
     Effect.gen(function*() {
-      const hello = yield* Effect.promise(TlsHello.make)
+      const hello = yield* Effect.promise(() => TlsHello.make())
       const peers = yield* Effect.replicateEffect(Effect.flatMap(port, RawTcp.connect), 3)
       for (const [n, peer] of peers.entries()) {
         yield* peer.send(hello.subarray(0, Math.floor(hello.length * n / 2)))

@@ -78,22 +78,26 @@ describe("TestBroker", () => {
       assert.strictEqual(yield* Queue.take(handled), "say")
     }).pipe(within({ heartbeat: { interval: "500 millis" } })))
 
-  it.effect("moves its clock by days at little cost, with a worker that stays connected", () =>
-    Effect.gen(function*() {
-      const { rawBrowser: browser, vhost } = yield* testBroker
-      const worker = yield* Worker.Worker
-      const handled = yield* listen(worker)
-      yield* becomes(worker, "Connected")
-      const { workers } = yield* vhost.lobby.info
-      assert.strictEqual(workers.length, 1)
-      const begin = cpuTime()
-      yield* TestClock.adjust("1 day")
-      assert.isBelow(cpuTime() - begin, 4500)
-      assert.deepStrictEqual((yield* vhost.lobby.info).workers, workers)
-      const joe = yield* browser({ uid: "joe" })
-      yield* joe.trigger("say")
-      assert.strictEqual(yield* Queue.take(handled), "say")
-    }).pipe(within()), 30_000)
+  it.effect(
+    "moves its clock by hours at little cost, with a worker that stays connected",
+    () =>
+      Effect.gen(function*() {
+        const { rawBrowser: browser, vhost } = yield* testBroker
+        const worker = yield* Worker.Worker
+        const handled = yield* listen(worker)
+        yield* becomes(worker, "Connected")
+        const { workers } = yield* vhost.lobby.info
+        assert.strictEqual(workers.length, 1)
+        const begin = cpuTime()
+        yield* TestClock.adjust("6 hours")
+        assert.isBelow(cpuTime() - begin, 1500)
+        assert.deepStrictEqual((yield* vhost.lobby.info).workers, workers)
+        const joe = yield* browser({ uid: "joe" })
+        yield* joe.trigger("say")
+        assert.strictEqual(yield* Queue.take(handled), "say")
+      }).pipe(within()),
+    30_000
+  )
 
   it.effect("does not limit browsers unless a rate is configured", () =>
     Effect.gen(function*() {

@@ -17,6 +17,7 @@ import {
 } from "effect"
 import * as Crypto from "node:crypto"
 import * as Net from "node:net"
+import * as Tls from "node:tls"
 import { Client, ConnectionState, Kosmonaut, type KosmonautError, Worker } from "../../src/index.ts"
 import * as TcpTransport from "../../src/transport/TcpTransport.ts"
 import * as TcpTransportServer from "../../src/transport/TcpTransportServer.ts"
@@ -65,6 +66,16 @@ const open = Effect.fnUntraced(function*(options: {
     Effect.provide(Kosmonaut.layerClient({ url, transport: { tls: options.tls } }))
   )
 })
+
+/** A connection to a port of TLS, once its handshake has ended. */
+const tlsConnection = (port: number, options: Tls.ConnectionOptions) =>
+  Effect.acquireRelease(
+    Effect.callback<Tls.TLSSocket, Error>((resume) => {
+      const socket = Tls.connect({ ca, port, host: "127.0.0.1", ...options }, () => resume(Effect.succeed(socket)))
+      socket.on("error", (error) => resume(Effect.fail(error)))
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
 
 const untrusted = (error: unknown): KosmonautError.UntrustedBrokerError => {
   const { _tag, reason } = error as KosmonautError.ConnectionError
@@ -205,7 +216,7 @@ describe("a port with TLS", () => {
 
   it.live("begins one handshake in a turn of the event loop, once all of its first message is there", () =>
     Effect.gen(function*() {
-      const hello = yield* Effect.promise(TlsHello.make)
+      const hello = yield* Effect.promise(() => TlsHello.make())
       const begun: Array<number> = []
       const server = yield* Effect.acquireRelease(
         Effect.callback<Net.Server>((resume) => {
@@ -235,6 +246,44 @@ describe("a port with TLS", () => {
       assert.strictEqual(new Set(begun).size, clients.length)
     }))
 
+  it.live.each<[string, Tls.ConnectionOptions]>([
+    ["any browser", {}],
+    ["one without ML-KEM", { ecdhCurve: "X25519" }],
+    ["one with its key for another group than it would like best", { ecdhCurve: "X25519:X25519MLKEM768" }],
+    ["one with ML-KEM alone", { ecdhCurve: "X25519MLKEM768" }],
+    ["one with P-256", { ecdhCurve: "P-256" }],
+    ["one of TLS 1.2", { maxVersion: "TLSv1.2" }]
+  ])("lets in %s", ([, options]) =>
+    Effect.gen(function*() {
+      const { broker } = yield* TestBroker
+      yield* tlsConnection(broker.tcpPort, options)
+    }).pipe(withBroker(optionsOf("server"))))
+
+  // What costs most would come when they like, and not when it is their turn.
+  it.live.each<[string, Tls.ConnectionOptions]>([
+    ["would have to be asked for another key", { ecdhCurve: "P-384:X25519" }],
+    ["has the private key decrypt something", { ciphers: "AES128-GCM-SHA256", maxVersion: "TLSv1.2" }],
+    ["has none of the groups that cost little", { ecdhCurve: "P-384", maxVersion: "TLSv1.2" }]
+  ])("lets in nobody who %s", ([, options]) =>
+    Effect.gen(function*() {
+      const { broker } = yield* TestBroker
+      const connection = (options: Tls.ConnectionOptions) =>
+        Effect.exit(tlsConnection(broker.tcpPort, { rejectUnauthorized: false, ...options }))
+      assert.isTrue(Exit.isFailure(yield* connection(options)))
+      assert.isTrue(Exit.isSuccess(yield* connection({})))
+    }).pipe(withBroker(optionsOf("rsa"))))
+
+  it.live("lets nobody negotiate again", () =>
+    Effect.gen(function*() {
+      const { broker } = yield* TestBroker
+      const socket = yield* tlsConnection(broker.tcpPort, { maxVersion: "TLSv1.2" })
+      const failed = yield* Effect.callback<boolean>((resume) => {
+        socket.on("error", () => resume(Effect.succeed(true)))
+        socket.renegotiate({}, (error) => resume(Effect.succeed(error !== null)))
+      })
+      assert.isTrue(failed)
+    }).pipe(withBroker(optionsOf("server"))))
+
   it.live("closes a handshake that does not end in time", () =>
     Effect.gen(function*() {
       const { broker } = yield* TestBroker
@@ -244,7 +293,7 @@ describe("a port with TLS", () => {
         yield* RawTcp.connect(broker.tcpPort)
       ]
       yield* half.send(Buffer.from([0x16, 3, 1]))
-      yield* whole.send(yield* Effect.promise(TlsHello.make))
+      yield* whole.send(yield* Effect.promise(() => TlsHello.make()))
       const done = yield* Deferred.make<void>()
       Certificates.connect(broker.tcpPort).on("close", () => Deferred.doneUnsafe(done, Exit.void))
       yield* Effect.all([silent.ended, half.ended, whole.ended, Deferred.await(done)])

@@ -55,7 +55,7 @@ const verifierOf = (
   jose: Jose.Jose,
   keys: ReadonlyArray<Key.Key>,
   keySet: KeySet | undefined,
-  { audience, clockTolerance, issuer }: Options
+  { anyVhost, audience, clockTolerance, issuer }: Options
 ): Verifier => {
   const tolerance = Duration.toMillis(clockTolerance)
   const checks = { audience, issuer, clockTolerance: tolerance / 1000 }
@@ -69,6 +69,7 @@ const verifierOf = (
     return undefined
   })
   return {
+    anyVhost,
     verify: Effect.fnUntraced(function*(jwt) {
       const header = jose.header(jwt)
       if (header === undefined) return yield* unauthorized("it is no signed token (JWT)")

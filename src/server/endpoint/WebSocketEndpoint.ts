@@ -9,7 +9,8 @@
  * A browser that is refused receives the reason: an HTTP status (404 for an unknown vhost, 403 for its origin, 429 or 503 for a
  * limit), or, if it has asked for a version of the protocol (`?v=1`), by the close code of a WebSocket (4400 for an
  * unknown version, 4404, 4405, 1013), since a script in a browser does not see the status. At the end of the broker browsers get
- * 1001, spread over `drainTime`, and new ones are refused (503, or 1001). What is left then has `shutdownTimeout`.
+ * 1001, spread over `drainTime`, and new ones are refused with 503, whatever
+ * they have asked for, so that a proxy asks the next node. What is left then has `shutdownTimeout`.
  *
  * If the broker has a `Certificate`, the port speaks TLS alone: `wss` and `https`.
  *
@@ -19,6 +20,7 @@
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import type * as HttpRouter from "effect/http/HttpRouter"
 import * as EffectHttpServer from "effect/http/HttpServer"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
@@ -26,6 +28,8 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import type * as Http from "node:http"
 import type { Socket } from "node:net"
+import type { Duplex } from "node:stream"
+import * as EventLoop from "../../transport/EventLoop.ts"
 import type { ListenError } from "../../transport/TransportServer.ts"
 import { BrokerConfig } from "../BrokerConfig.ts"
 import type { InvalidOptionError } from "../BrokerError.ts"
@@ -80,11 +84,21 @@ const make = Effect.gen(function*() {
       answer(request, pathOf(request)),
       (answer) => HttpServer.respond(request, response, answer)
     )))
-  http.on("upgrade", (request, _, head) => run(upgrade(request, pathOf(request), head)))
+  http.on("upgrade", (request, socket, head) => inTurn(socket, () => run(upgrade(request, pathOf(request), head))))
   const { hasBegun: isDraining, run: drain } = connections.drain
   const scheme = decrypt === undefined ? "ws" as const : "wss" as const
   return { scheme, port: HttpServer.portOf(http), prefix: "", drain, isDraining }
 })
+
+// Hundreds may come in the same moment.
+const inTurn = (socket: Duplex, enter: () => void): void => {
+  EventLoop.begin()
+  if (!EventLoop.isOver()) return enter()
+  socket.on("error", constVoid)
+  EventLoop.enqueueLast(() => {
+    if (!socket.destroyed) enter()
+  })
+}
 
 /**
  * The endpoint as a layer, on the configured `websocketPort`.

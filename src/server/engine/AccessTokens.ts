@@ -32,6 +32,9 @@ import * as StatelessTokens from "./StatelessTokens.ts"
  */
 export type Options = Omit<Grant, "uid" | "pattern">
 
+/** How many tokens that have expired are dropped in one step: a hundred thousand may expire in the same moment. */
+const maxDropped = 100
+
 /**
  * The single access tokens of one vhost.
  *
@@ -125,9 +128,7 @@ export const make = (options: {
     journal.deleted("AccessToken", token.token)
   }
   const { revoke, use } = makeRedeemer(tokens, remove, journal.persisted)
-  const dropExpired = (now: number) => {
-    for (let next = tokens.next(); next !== undefined && next.expiresAt <= now; next = tokens.next()) remove(next)
-  }
+  const dropExpired = (now: number) => dropSome(tokens, remove, now)
 
   return {
     issue: Effect.fnUntraced(function*(givenUid, givenPattern, rest) {
@@ -156,14 +157,28 @@ export const make = (options: {
     }),
 
     redeem: Effect.fnUntraced(function*(token) {
-      dropExpired(Timeline.nowOf(clock))
-      const { granted, pattern, uid } = yield* use(token)
+      const now = Timeline.nowOf(clock)
+      dropExpired(now)
+      const { granted, pattern, uid } = yield* use(token, now)
       return yield* Effect.mapError(permissionOf(uid, pattern, granted), () => unauthorized)
     }),
 
     verify: StatelessTokens.make({ ...options, patterns }).verify,
 
-    revoke: (uid) => Effect.sync(() => revoke(uid))
+    revoke: (uid) => Effect.sync(() => revoke(uid, Timeline.nowOf(clock)))
+  }
+}
+
+// Those that are left are dropped by the next ones, and are not valid meanwhile. One is room enough for another.
+const dropSome = (
+  tokens: UnusedTokens.UnusedTokens,
+  remove: (token: UnusedTokens.Token) => void,
+  now: number
+): void => {
+  let next = tokens.next()
+  for (let count = 0; count < maxDropped && next !== undefined && next.expiresAt <= now; count++) {
+    remove(next)
+    next = tokens.next()
   }
 }
 
@@ -175,19 +190,19 @@ const makeRedeemer = (
 ) => {
   const used = new Set<UnusedTokens.Token>()
   return {
-    use: Effect.fnUntraced(function*(text: string) {
+    use: Effect.fnUntraced(function*(text: string, now: number) {
       const token = tokens.get(text)
-      if (token === undefined) return yield* unauthorized
+      if (token === undefined || token.expiresAt <= now) return yield* unauthorized
       remove(token)
       used.add(token)
       yield* Effect.onError(persisted, () => Effect.sync(() => used.delete(token)))
       return used.delete(token) ? token : yield* unauthorized
     }),
-    revoke: (uid: string): number => {
+    revoke: (uid: string, now: number): number => {
       const [unused, using] = [tokens.ofUser(uid), [...used].filter((token) => token.uid === uid)]
       unused.forEach(remove)
       for (const token of using) used.delete(token)
-      return unused.length + using.length
+      return unused.filter(({ expiresAt }) => expiresAt > now).length + using.length
     }
   }
 }

@@ -17,6 +17,7 @@ import type { Id } from "../../protocol/BrowserMessage.ts"
 import type * as ChannelName from "../../protocol/ChannelName.ts"
 import * as JsonText from "../../protocol/JsonText.ts"
 import { ChannelNotFoundError, type InternalError, NotSubscribedError } from "../../protocol/KosmonautError.ts"
+import * as EventLoop from "../../transport/EventLoop.ts"
 import type { Browser, SubscribeOptions, Subscription } from "../domain/Browser.ts"
 import type { Part } from "../domain/Listing.ts"
 import type { Permission } from "../domain/Permission.ts"
@@ -355,20 +356,15 @@ const renew = Effect.fnUntraced(function*(
   }
 })
 
-/** After how many patterns to yield. */
-const patternsInTurn = 10_000
-
-// Matching patterns is what takes long: it comes before the step in which the rules change, in turns.
+// Matching patterns is what takes long, one of a thousand instructions for the first time tens of milliseconds: it comes before the step in
+// which the rules change, in turns.
 const setRules = Effect.fnUntraced(
   function*(state: VhostState.VhostState, log: Log, rules: Rules.Rules) {
-    let work = 0
     for (const name of [...state.channels.keys()]) {
-      if (work > patternsInTurn) {
-        work = 0
-        yield* Effect.yieldNow
+      for (const _ of Rules.learn(rules, name)) {
+        EventLoop.begin()
+        if (EventLoop.isOver()) yield* EventLoop.next
       }
-      work += rules.list.length
-      Rules.learn(rules, name)
     }
     yield* log.commit({ _tag: "SetRules", rules })
   },

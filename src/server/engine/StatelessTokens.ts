@@ -48,6 +48,8 @@ export interface Verified {
  * @since 0.1.0
  */
 export interface Verifier {
+  /** Whether a token without the claim `vhost` is for all vhosts. Otherwise it is for none. */
+  readonly anyVhost: boolean
   readonly verify: (jwt: string) => Effect.Effect<Verified, VerifyError>
 }
 
@@ -87,7 +89,7 @@ export const make = ({ clock, path, patterns, verifier = none }: {
   verify: Effect.fnUntraced(function*(jwt) {
     const { claims, endsAt } = yield* verifier.verify(jwt)
     const grant = yield* Effect.mapError(
-      Effect.fromResult(grantOf(claims, endsAt - clock.currentTimeMillisUnsafe(), path)),
+      Effect.fromResult(grantOf(claims, endsAt - clock.currentTimeMillisUnsafe(), path, verifier.anyVhost)),
       unauthorized
     )
     const granted = StoredGrant.grantedOf(grant, Timeline.nowOf(clock))
@@ -99,9 +101,15 @@ export const make = ({ clock, path, patterns, verifier = none }: {
 })
 
 // Claims that are not known are those of others: identity providers have many.
-const grantOf = (text: string, expiresIn: number, path: string | undefined): Result.Result<Grant.Grant, string> => {
+const grantOf = (
+  text: string,
+  expiresIn: number,
+  path: string | undefined,
+  anyVhost: boolean
+): Result.Result<Grant.Grant, string> => {
   const { channels, info, pattern, sub, vhost } = Json.parseObjectOrEmpty(text)
   if (typeof sub !== "string") return Result.fail("the claim sub is no text")
+  if (vhost === undefined && !anyVhost) return Result.fail("it has no claim vhost, see the option jwt.anyVhost")
   if (vhost !== undefined && vhost !== path && !(isTexts(vhost) && vhost.some((one) => one === path))) {
     return Result.fail("the token is for another vhost")
   }
@@ -130,5 +138,6 @@ const unauthorized = (reason: string) =>
   new UnauthorizedError({ detail: `the signed token is not accepted: ${reason}` })
 
 const none: Verifier = {
+  anyVhost: false,
   verify: () => Effect.fail(new BadRequestError({ detail: "this broker has no keys for signed tokens" }))
 }

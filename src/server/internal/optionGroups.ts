@@ -105,6 +105,11 @@ export const jwt = {
   audience: Option.text,
   /** What the claim `iss` of a token must be. Default it may be anything. */
   issuer: Option.text,
+  /**
+   * Whether a token without the claim `vhost` is for all vhosts of the broker, default `false`: it is rejected. For identity providers that
+   * cannot be told to name a vhost, on a broker whose vhosts have the same users.
+   */
+  anyVhost: Option.isOn(false),
   /** How much the clocks of those who sign may differ, default 10 seconds: a token is valid for so long after `exp`. */
   clockTolerance: Option.interval("10 seconds")
 }

@@ -1,7 +1,7 @@
 /**
  * A Redis of the benchmark's own. It is on the machine or not: it is no package of npm.
  */
-import { execFileSync, spawn } from "node:child_process"
+import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import * as Net from "node:net"
 import type { AnyParty } from "./party.ts"
 
@@ -12,6 +12,10 @@ export interface Redis extends AnyParty {
 }
 
 const program = "redis-server"
+
+const running = new Set<ChildProcess>()
+
+process.on("exit", () => running.forEach((server) => server.kill("SIGKILL")))
 
 /** Which one there is, if there is one. */
 export const version = (): string | undefined => {
@@ -28,7 +32,7 @@ export const start = async (): Promise<Redis | undefined> => {
   const port = await freePort()
   const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
   const server = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] })
-  process.on("exit", () => server.kill("SIGKILL"))
+  running.add(server)
   await new Promise<void>((resolve, reject) => {
     server.on("exit", () => reject(new Error(`${program} has ended`)))
     server.stdout.on("data", (text) => String(text).includes("Ready to accept connections") && resolve())

@@ -4,7 +4,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
 import * as Machine from "../../../src/browser/internal/machine.ts"
-import { int, pick } from "../../protocol/arbitraries.ts"
+import { costly, int, pick } from "../../protocol/arbitraries.ts"
 import { World } from "./world.ts"
 
 const channels = ["room", "lobby", "private-a", "private-x", "presence-b"] as const
@@ -244,5 +244,5 @@ describe("machine", () => {
     expect(world.socket).toBeUndefined()
     world.pass(100_000)
     expect(world.give({ _tag: "Timer" })).toEqual([])
-  }, { arbitrary: { runs: 400, size: 120 } })
+  }, costly(150, 120))
 })

@@ -6,7 +6,7 @@ import { Arbitrary } from "effect"
 import { beforeEach, describe, expect, it as vitest } from "vitest"
 import * as Machine from "../../../src/browser/internal/machine.ts"
 import type { Output } from "../../../src/browser/internal/output.ts"
-import { int, pick } from "../../protocol/arbitraries.ts"
+import { costly, int, pick } from "../../protocol/arbitraries.ts"
 import { World } from "./world.ts"
 
 let world: World
@@ -468,5 +468,5 @@ describe("a channel with history", () => {
     }
     expect(last, "the last one").toBe(said.at(-1)!.n)
     expect(gaps, "no gap is told without a reason").toBeLessThanOrEqual(world.losses.length)
-  }, { arbitrary: { runs: 300, size: 150 } })
+  }, costly(120, 150))
 })

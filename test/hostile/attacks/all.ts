@@ -8,14 +8,15 @@ import * as Browsers from "./browsers.ts"
 import * as Handshakes from "./handshakes.ts"
 import * as Http from "./http.ts"
 import * as Requests from "./requests.ts"
+import * as Trusted from "./trusted.ts"
 import * as Users from "./users.ts"
 import * as Work from "./work.ts"
 
 const isAttack = (value: unknown): value is Attack => typeof value === "object"
 
-const single = [Http, Browsers, Backends, Handshakes, Requests, Users, Administrators, Work].flatMap((module) =>
-  Object.values<unknown>(module).filter(isAttack)
-)
+const single = [Http, Browsers, Backends, Handshakes, Requests, Users, Administrators, Trusted, Work].flatMap((
+  module
+) => Object.values<unknown>(module).filter(isAttack))
 
 /** Strangers of many kinds at the same time; the broker is told to end while they are all connected. */
 const together: Attack = {

@@ -14,7 +14,7 @@ it.effect("a reader of a tail that is too slow gets what has waited for it up to
   Effect.gen(function*() {
     const vhost = yield* Engine.Vhosts.use(({ get }) => get("/test"))
     const [begun, goOn] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
-    const tail = yield* Tail.ofChannel(vhost, "room")
+    const tail = yield* Tail.make()(vhost, "room")
     const reader = yield* Effect.forkChild(Stream.runCollect(
       Stream.tap(tail, () => Effect.andThen(Deferred.succeed(begun, undefined), Deferred.await(goOn)))
     ))
@@ -34,6 +34,51 @@ it.effect("a reader of a tail that is too slow gets what has waited for it up to
   }).pipe(Effect.provide(Layer.provide(
     Engine.layer,
     settings({ vhosts: [{ path: "/test", channels: ["room"] }] })
+  ))))
+
+it.effect("beyond what may wait for all readers the slowest loses what waits for it, and no other", () =>
+  Effect.gen(function*() {
+    const vhost = yield* Engine.Vhosts.use(({ get }) => get("/test"))
+    const tailOf = Tail.make()
+    const goOn = yield* Deferred.make<void>()
+    /** One that reads nothing after its first item, if it is slow. */
+    const read = Effect.fnUntraced(function*(channel: string, isSlow: boolean) {
+      const begun = yield* Deferred.make<void>()
+      const items: Array<string> = []
+      const tail = Stream.tap(yield* tailOf(vhost, channel), (item) => {
+        items.push(item._tag === "Ended" ? item.reason : item._tag)
+        return Effect.andThen(Deferred.succeed(begun, undefined), isSlow ? Deferred.await(goOn) : Effect.void)
+      })
+      const fiber = yield* Effect.forkChild(Stream.runDrain(tail))
+      yield* Deferred.await(begun)
+      return { items, fiber }
+    })
+    const broadcast = (channel: string, count: number) =>
+      Effect.repeat(
+        Effect.andThen(
+          vhost.channels.broadcast(channel, "said", { text: "x".repeat(100_000) }),
+          // Those that read have read it.
+          Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        ),
+        { times: count - 1 }
+      )
+    const slowest = yield* read("slowest", true)
+    const slow = yield* Effect.replicateEffect(read("slow", true), 9)
+    const fast = yield* read("slow", false)
+    yield* broadcast("slowest", 40)
+    // 31 MiB of 32 together, and less than 4 each.
+    yield* broadcast("slow", 36)
+    yield* Deferred.succeed(goOn, undefined)
+    yield* Fiber.join(slowest.fiber)
+    assert.deepEqual(slowest.items, ["Alive", "you read too slowly"])
+    yield* vhost.channels.close("slow")
+    for (const { fiber, items } of [...slow, fast]) {
+      yield* Fiber.join(fiber)
+      assert.deepEqual(items, ["Alive", ...Array.from({ length: 36 }, () => "Broadcast"), "the channel was closed"])
+    }
+  }).pipe(Effect.provide(Layer.provide(
+    Engine.layer,
+    settings({ vhosts: [{ path: "/test", channels: ["slow", "slowest"] }] })
   ))))
 
 /** The broker's sides of the connections that are accepted in the scope. */

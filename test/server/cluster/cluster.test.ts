@@ -1,5 +1,6 @@
 import { expect, it } from "@effect/vitest"
-import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Redacted, Scope, Stream } from "effect"
+import { Client, Kosmonaut } from "../../../src/index.ts"
 import * as Connection from "../../../src/server/cluster/Connection.ts"
 import * as Keys from "../../../src/server/cluster/Keys.ts"
 import { Broker, BrokerConfig, Store, Vhosts } from "../../../src/server/index.ts"
@@ -65,6 +66,29 @@ describeWithRedis("A broker with Redis", () => {
       expect(yield* there.counts).toMatchObject({ browsers: 1, channels: 2 })
       yield* there.channels.close("room")
       yield* eventually(here.counts, ({ channels }) => channels === 1)
+    }))
+
+  it.live("puts the broadcasts that a Client has in flight into few entries of the log, in their order", () =>
+    Effect.gen(function*() {
+      const server = yield* start()
+      const node = yield* nodeOf(server, { channelRules: [{ pattern: "room", history: { count: 1000 } }] })
+      const redis = yield* Connection.make(server.url)
+      const { backend: url } = node.broker.urls(yield* node.vhosts.get("/test"))
+      const client = Context.get(yield* Layer.build(Kosmonaut.layer({ url })), Client.Client)
+      const numbers = Array.from({ length: 500 }, (_, n) => n)
+      const logs = (yield* redis.send("SMEMBERS", Keys.logs)) as ReadonlyArray<string>
+      const count = Effect.map(
+        Effect.forEach(logs, (name) => redis.send("XLEN", Keys.log(name))),
+        (lengths) => lengths.reduce<number>((sum, length) => sum + Number(length), 0)
+      )
+      const before = yield* count
+      yield* Effect.forEach(numbers, (n) => client.broadcast("room", "said", { n }), { concurrency: "unbounded" })
+      yield* client.broadcastAll(numbers.map((n) => ({ channel: "room", event: "said", data: { n: 500 + n } })))
+      const entries = (yield* count) - before
+      expect(entries).toBeGreaterThan(1)
+      expect(entries).toBeLessThan(200)
+      const retained = yield* Stream.runCollect(client.history("room"))
+      expect(retained.map(({ data }) => data["n"])).toEqual(Array.from({ length: 1000 }, (_, n) => n))
     }))
 
   it.live("starts anew on the same ports when its lease is lost, and its browsers come back", () =>

@@ -11,7 +11,7 @@ import * as LogScripts from "../../../src/server/cluster/internal/logScripts.ts"
 import * as Keys from "../../../src/server/cluster/Keys.ts"
 import * as Script from "../../../src/server/cluster/Script.ts"
 import { describeWithRedis, start } from "../../harness/redisServer.ts"
-import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
+import { costly, int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
 const lease = 6000
 const time = "test:now"
@@ -77,7 +77,7 @@ describeWithRedis("The scripts of leases", () => {
       const checked = yield* Arbitrary.checkEffect(
         Arbitrary.array(step, { maxLength: 60 }),
         (steps) => Effect.as(Effect.catchDefect(check(redis, steps), Effect.fail), true),
-        { runs: 100, size: 60, maxShrinks: 300 }
+        { ...costly(50, 60).arbitrary, maxShrinks: 300 }
       )
       if (checked._tag === "Falsified") expect.fail(inspect(checked, { depth: 5 }))
       expect(checked._tag).toBe("Passed")

@@ -7,7 +7,7 @@ import { Call, type SharedQueue, type Turn, type TurnResult } from "../../../src
 import * as Model from "../../harness/queueModel.ts"
 import * as RedisQueue from "../../harness/redisQueue.ts"
 import { describeWithRedis } from "../../harness/redisServer.ts"
-import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
+import { costly, int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
 type Wish =
   | {
@@ -115,12 +115,12 @@ describeWithRedis("the queue that nodes share", () => {
         const checked = yield* Arbitrary.checkEffect(
           Arbitrary.array(step, { minLength: 1, maxLength: 100 }),
           (steps) => Effect.as(Effect.catchDefect(check(redis, `/v${runs++}`, steps), Effect.fail), true),
-          { runs: 150, size: 100, maxShrinks: 500, replay: process.env["REPLAY"] }
+          { ...costly(60, 100).arbitrary, maxShrinks: 500, replay: process.env["REPLAY"] }
         )
         if (checked._tag === "Falsified") expect.fail(explain({ ...checked, initialInput: undefined }))
         expect(checked._tag).toBe("Passed")
       }).pipe(Effect.scoped),
-    120_000
+    costly(60).timeout
   )
 })
 

@@ -3,7 +3,7 @@ import { Arbitrary, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { enter, makeVhost } from "../../harness/browserSession.ts"
 import * as Model from "../../harness/presenceModel.ts"
-import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
+import { costly, int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
 const room = "presence-room"
 
@@ -207,6 +207,6 @@ describe("Presence, model", () => {
         )
         expect(items.filter(({ value }) => value.isAway)).toEqual([])
       }),
-    { arbitrary: { runs: 150, size: 60 } }
+    costly(60, 60)
   )
 })

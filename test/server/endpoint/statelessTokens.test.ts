@@ -22,7 +22,9 @@ const soon = { sub: "joe", exp: 60 }
 
 /** A vhost of a broker with these keys. */
 const makeWorld = Effect.fnUntraced(function*(jwt: BrokerConfig.Options["jwt"] = { secret }) {
-  const verifier = yield* Layer.build(Layer.provide(TokenVerifier.layer, BrokerConfig.layer({ jwt })))
+  const verifier = yield* Layer.build(
+    Layer.provide(TokenVerifier.layer, BrokerConfig.layer({ jwt: { anyVhost: true, ...jwt } }))
+  )
   return yield* Effect.provideContext(makeVhost(), verifier)
 })
 
@@ -201,6 +203,16 @@ describe("a stateless token", () => {
           { ":authenticated": { uid: "joe", expiresIn } }
         ])
       }
+    }))
+
+  it.effect("must name the vhost, unless the broker accepts it for any", () =>
+    Effect.gen(function*() {
+      const world = yield* makeWorld({ secret, anyVhost: false })
+      const [without, named] = [yield* sign(soon), yield* sign({ ...soon, vhost: "/test" })]
+      expect(yield* enter(world, "a", 1).send("auth", { jwt: without })).toEqual(
+        rejected(402, expect.stringContaining("jwt.anyVhost"))
+      )
+      expect(yield* enter(world, "b", 1).send("auth", { jwt: named })).toMatchObject([{ ":authenticated": {} }])
     }))
 
   it.effect("must be for the audience and of the issuer that the broker wants", () =>

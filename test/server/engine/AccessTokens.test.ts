@@ -257,6 +257,33 @@ describe("AccessTokens", () => {
       yield* Effect.flip(issue(tokens))
     }))
 
+  it.effect("drops those that expire together a hundred at a time, and none of them is valid meanwhile", () =>
+    Effect.gen(function*() {
+      let deleted = 0
+      const tokens = yield* make({
+        maxAccessTokens: 250,
+        journal: { ...Journal.none, deleted: () => void deleted++ }
+      })
+      const [first, ...others] = yield* Effect.replicateEffect(issue(tokens), 250)
+      yield* TestClock.adjust("1 hour")
+      expect(yield* tokens.revoke("ann")).toBe(0)
+      yield* issue(tokens, "ann")
+      expect(deleted).toBe(100)
+      for (const token of [first!, others.at(-1)!]) {
+        expect(yield* Effect.flip(tokens.redeem(token))).toBeInstanceOf(UnauthorizedError)
+      }
+      expect(deleted).toBe(250)
+      expect(yield* tokens.revoke("ann")).toBe(1)
+    }))
+
+  it.effect("counts none that has expired as revoked", () =>
+    Effect.gen(function*() {
+      const tokens = yield* make()
+      yield* Effect.replicateEffect(issue(tokens), 3)
+      yield* TestClock.adjust("1 hour")
+      expect(yield* tokens.revoke("joe")).toBe(0)
+    }))
+
   it.effect.prop(
     "a token is valid exactly while it is unused, younger than its time to live, and what it grants has not ended",
     [

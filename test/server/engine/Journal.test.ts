@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { InternalError } from "../../../src/protocol/KosmonautError.ts"
 import * as Journal from "../../../src/server/engine/Journal.ts"
 import { type Change, type Entry, keyOf, layerMemory, Store, StoreError } from "../../../src/server/store/Store.ts"
-import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
+import { costly, int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
 const channel = (name: string): Journal.Recorded => ({ _tag: "Channel", name })
 const event = (id: string, attempts: number): Journal.Recorded => ({
@@ -394,5 +394,5 @@ describe("Journal", () => {
       }).pipe(Effect.scoped)
       const left = (yield* store.load) as ReadonlyArray<Extract<Entry, { _tag: "Event" }>>
       expect(new Map(left.map(({ attempts, id }) => [id, attempts]))).toEqual(model)
-    }).pipe(quiet), { arbitrary: { runs: 300, size: 40 } })
+    }).pipe(quiet), costly(100, 40))
 })

@@ -9,7 +9,7 @@ import type { Change, Log } from "../../../src/server/engine/Log.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import { anyIntent, contentOf, inGrace, permit, rules, sids } from "../../harness/intents.ts"
 import * as Vhost from "../../harness/vhost.ts"
-import { int } from "../../protocol/arbitraries.ts"
+import { costly, int } from "../../protocol/arbitraries.ts"
 
 /** A clock that stands still. */
 const clock: Clock.Clock = Object.assign(Object.create(Effect.runSync(Effect.service(Clock.Clock))), {
@@ -102,7 +102,7 @@ describe("Log", () => {
       expect(contentOf(replica)).toEqual(contentOf(state))
       expectConsistent(state)
     }
-  }, { arbitrary: { runs: 100, size: 60 } })
+  }, costly(50, 60))
 
   it.prop("applies any change to any state", [
     Arbitrary.array(anyIntent, { maxLength: 40 }),
@@ -124,7 +124,7 @@ describe("Log", () => {
       expect(other.head).toBe(position)
       expectConsistent(other)
     }
-  }, { arbitrary: { runs: 100, size: 60 } })
+  }, costly(50, 60))
 
   it.prop("gives each change the next position, and none to what is rejected or changes nothing", [
     Arbitrary.array(anyIntent, { maxLength: 60 })
@@ -140,7 +140,7 @@ describe("Log", () => {
       if (expected._tag === "Rejected") expect(exit).toEqual(Exit.fail(expected.error))
       else expect(exit).toEqual(Exit.succeed(isChange(expected)))
     }
-  }, { arbitrary: { runs: 50, size: 60 } })
+  }, costly(30, 60))
 
   it("begins after the channels that are restored", () => {
     const { channels, log } = Vhost.make({ opened: [{ name: "a" }, { name: "b" }] })

@@ -65,7 +65,7 @@ const fastest = (run: () => void): number => {
   return best
 }
 
-describe("A list", () => {
+describe("A list", { timeout: 120_000 }, () => {
   it.effect("of 100 000 channels is cheap from every cursor, and ends", () =>
     Effect.gen(function*() {
       const channels = make({ maxChannels: Infinity })
@@ -241,7 +241,7 @@ describe("A message of the broker", () => {
     }))
 })
 
-describe("A browser", () => {
+describe("A browser", { timeout: 120_000 }, () => {
   it.effect("that leaves many channels with many members yields to other fibers", () =>
     Effect.gen(function*() {
       const channels = make()
@@ -279,13 +279,13 @@ describe("A browser", () => {
       const a = enter(world, "a")
       yield* a.authenticate("joe")
       const before = used()
-      for (let n = 0; n < 100; n++) {
+      for (let n = 0; n < 40; n++) {
         const junk = String.fromCharCode(97 + n % 26).repeat(500_000) + n
         const text = `{"trigger":{"event":"an event of some length","data":{"name":"some name"},"junk":"${junk}"}}`
         expect(yield* a.sendText(Buffer.from(text).toString())).toEqual([])
       }
       expect(used() - before).toBeLessThan(10_000_000)
-      expect((yield* world.vhost.lobby.info).queued).toBe(100)
+      expect((yield* world.vhost.lobby.info).queued).toBe(40)
     }))
 
   it.live("that opens channels, or a backend that does, leaves only their names in memory", () =>
@@ -294,7 +294,7 @@ describe("A browser", () => {
       const { channels } = Vhost.make({ rules, maxSubscriptions: Infinity })
       const { browser } = quietBrowser("a")
       const before = used()
-      for (let n = 0; n < 100; n++) {
+      for (let n = 0; n < 40; n++) {
         const junk = String.fromCharCode(97 + n % 26).repeat(500_000) + n
         const name = (kind: string) => Buffer.from(`${kind}-of-some-length-${n};${junk}`).toString().split(";")[0]!
         yield* channels.open(name("opened"))
@@ -311,13 +311,13 @@ describe("A browser", () => {
         }))
       }
       expect(used() - before).toBeLessThan(10_000_000)
-      expect(channels.counters.channels).toBe(300)
+      expect(channels.counters.channels).toBe(120)
     }))
 
   it.live("that subscribes leaves only its data in memory", () =>
     Effect.gen(function*() {
       const channels = make({ browserDataSize: Infinity })
-      const count = 100
+      const count = 40
       for (let n = 0; n < count; n++) {
         yield* channels.open(`room-${n}`)
         yield* channels.open(`presence-${n}`)

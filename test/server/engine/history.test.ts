@@ -4,7 +4,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
 import * as History from "../../../src/server/engine/internal/history.ts"
-import { int } from "../../protocol/arbitraries.ts"
+import { costly, int } from "../../protocol/arbitraries.ts"
 
 const limits = { historyVhostSize: 6000 }
 const owner = { name: "room", isOnDemand: false }
@@ -104,7 +104,7 @@ describe("History", () => {
     }
     for (const vhost of vhosts) History.release(vhost)
     expect([total.size, total.vhosts.size]).toEqual([0, 0])
-  }, { arbitrary: { runs: 40, size: 120 } })
+  }, costly(20, 120))
 
   it("counts two bytes for a code unit of a text", () => {
     const total = History.makeTotal(Infinity)

@@ -17,7 +17,7 @@ setFlagsFromString("--expose-gc")
 const collectGarbage = runInNewContext("gc") as () => void
 
 const size = 200_000
-const count = 100
+const count = 50
 
 /** These texts, as they are cut out of a large one. */
 const cut = (...texts: ReadonlyArray<string>): ReadonlyArray<string> => {
@@ -151,7 +151,7 @@ const cases: ReadonlyArray<Case> = [
   }
 ]
 
-describe("What stays in memory of a batch", () => {
+describe("What stays in memory of a batch", { timeout: 120_000 }, () => {
   it.effect.each(cases)("is its own text: $name", ({ run }) =>
     Effect.gen(function*() {
       const world = yield* makeVhost({ channelRules })

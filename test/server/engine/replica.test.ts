@@ -14,7 +14,7 @@ import type { LogEntry } from "../../../src/server/engine/SharedLog.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import { anyIntent, contentOf, type MakeIntent, permit, sids } from "../../harness/intents.ts"
 import * as Vhost from "../../harness/vhost.ts"
-import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
+import { costly, int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
 const limits = {
   ...Limits.fromConfig(Effect.runSync(BrokerConfig.make())),
@@ -290,7 +290,7 @@ describe("replicas", () => {
       }
       expect(replicas[2]!.browsers.a.received()).toEqual([])
     }
-  }, { arbitrary: { runs: 150, size: 80 } })
+  }, costly(50, 80))
 
   it.prop("that begin with a snapshot are equal to one that has applied all entries", [
     Arbitrary.array(anyStep, { maxLength: 80 }),
@@ -315,5 +315,5 @@ describe("replicas", () => {
     entries.slice(at).forEach(late.apply)
     expect(settledOf(late.replica.state)).toEqual(settledOf(whole.replica.state))
     expect(late.replica.pending).toEqual(whole.replica.pending)
-  }, { arbitrary: { runs: 200, size: 80 } })
+  }, costly(60, 80))
 })

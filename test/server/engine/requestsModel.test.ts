@@ -3,7 +3,7 @@ import { Arbitrary, type Clock, Duration, Exit } from "effect"
 import * as DeadLetters from "../../../src/server/engine/DeadLetters.ts"
 import { Outcome, type Queued, type RequestResult } from "../../../src/server/engine/EventQueue.ts"
 import * as LocalQueue from "../../../src/server/engine/internal/localQueue.ts"
-import { int, oneOf, pick } from "../../protocol/arbitraries.ts"
+import { costly, int, oneOf, pick } from "../../protocol/arbitraries.ts"
 
 type Step =
   | { readonly does: "enqueue"; readonly timeout: number }
@@ -255,6 +255,6 @@ describe("the lane of requests", () => {
         0
       ])
     },
-    { arbitrary: { runs: 400 } }
+    costly(150)
   )
 })

@@ -11,7 +11,7 @@ import * as Rules from "../../../src/server/engine/internal/rules.ts"
 import { makeVhost } from "../../harness/browserSession.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
 import * as Vhost from "../../harness/vhost.ts"
-import { int, pick } from "../../protocol/arbitraries.ts"
+import { costly, int, pick } from "../../protocol/arbitraries.ts"
 
 const patterns = ["a", "b", "ab?", ".*", "a.*", "x|b", ":user", ":user|a", "[ab]+", "[:]user"] as const
 
@@ -288,8 +288,9 @@ describe("A channel that is opened on demand", () => {
           if (ok(channels.close(channel))) kept.delete(channel)
         } else if (does === "pass") world.pass(n * 40_000)
         else if (does === "rules" && n === 0) {
-          ok(channels.setRules(Vhost.rules({ pattern: "presence.*", openOnDemand: true, history: { age: 1000 } })))
-        } else if (does === "rules" && n === 1) ok(channels.setRules(makeWorld().state.rules))
+          const rules = Vhost.rules({ pattern: "presence.*", openOnDemand: true, history: { age: 1000 } })
+          yield* Effect.result(channels.setRules(rules))
+        } else if (does === "rules" && n === 1) yield* Effect.result(channels.setRules(makeWorld().state.rules))
         const open = Effect.runSync(world.open)
         const used = Array.from(state.channels.values(), ({ value }) => value!).filter(
           ({ history, subscriptions }) => subscriptions.size > 0 || (history !== undefined && history.size > 0)
@@ -312,7 +313,7 @@ describe("A channel that is opened on demand", () => {
         0,
         0
       ])
-    }), { arbitrary: { runs: 200 } })
+    }), costly(100))
 })
 
 describe("Other rules", () => {
@@ -373,6 +374,22 @@ describe("Other rules", () => {
       yield* Fiber.interrupt(meanwhile)
       const limits = new Set([...state.channels.values()].map(({ value }) => value!.rule.maxSubscribers))
       expect([[...limits], rules.learned.size, state.channels.has("a-new")]).toEqual([[7], 0, true])
+    }))
+
+  it.effect("are matched in turns, however long each pattern takes", () =>
+    Effect.gen(function*() {
+      const { channels } = makeWorld()
+      yield* channels.open("x".repeat(200))
+      const patterns = Array.from({ length: 8 }, (_, n) => ({ pattern: `(x?){1,90}(x|xx|[a-z]x){1,60}[^y]*z?-${n}` }))
+      let turns = 0
+      const count = () => {
+        turns++
+        immediate = setImmediate(count)
+      }
+      let immediate = setImmediate(count)
+      yield* channels.setRules(Vhost.rules(...patterns))
+      clearImmediate(immediate)
+      expect(turns).toBeGreaterThan(3)
     }))
 
   it.effect("apply to open channels when they are set", () =>

@@ -117,6 +117,24 @@ describe("Vhosts that several brokers share", () => {
       }
     }))
 
+  it.effect("have rules that another one has set while this one began", () =>
+    Effect.gen(function*() {
+      const { change, load, onChangeUnsafe } = registry()
+      const one = yield* make({ change, load, onChangeUnsafe })
+      let loads = 0
+      const setRules = Effect.suspend(() =>
+        ++loads === 2
+          ? Effect.flatMap(one.get("/test"), (vhost) => vhost.setChannelRules([{ pattern: "a", openOnDemand: true }]))
+          : Effect.void
+      )
+      const other = yield* make({ change, onChangeUnsafe, load: Effect.tap(load, () => Effect.orDie(setRules)) })
+      const vhost = yield* other.get("/test")
+      expect([loads > 2, vhost.channels.ruleOf("a").openOnDemand]).toEqual([true, false])
+      yield* settle
+      expect(vhost.channelRules().map(({ pattern }) => pattern)).toEqual(["a"])
+      expect(vhost.channels.ruleOf("a").openOnDemand).toBe(true)
+    }))
+
   it.effect("are as before if a change cannot be made, and go on when it can", () =>
     Effect.gen(function*() {
       const { change, load, onChangeUnsafe } = registry()

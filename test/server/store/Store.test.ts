@@ -16,7 +16,7 @@ import {
   type StoreError
 } from "../../../src/server/store/Store.ts"
 import { temporaryFolder } from "../../harness/temporaryFolder.ts"
-import { int, oneOf } from "../../protocol/arbitraries.ts"
+import { costly, int, oneOf } from "../../protocol/arbitraries.ts"
 
 /** A store that can be left and come back to. */
 type Opened = Effect.Effect<Store["Service"], StoreError, Scope.Scope>
@@ -182,7 +182,7 @@ describe.each(stores)("$name", ({ open }) => {
       for (const batch of batches) yield* Effect.scoped(Effect.flatMap(opened, (store) => store.write(batch)))
       const store = yield* opened
       expect(byKind(yield* store.load)).toEqual(byKind(expected(batches.flat())))
-    }).pipe(Effect.scoped), { arbitrary: { runs: 30, size: 20 } })
+    }).pipe(Effect.scoped), costly(20, 20))
 })
 
 describe("SqliteStore", () => {

@@ -21,8 +21,9 @@ import * as Parts from "./parts.ts"
 import * as Tail from "./tail.ts"
 import * as VhostHandlers from "./vhostHandlers.ts"
 
-const channels = HttpApiBuilder.group(AdminApi, "channels", (handlers) =>
-  handlers
+const channels = HttpApiBuilder.group(AdminApi, "channels", (handlers) => {
+  const tailOf = Tail.make()
+  return handlers
     .handle("list", ({ params, query }) =>
       inEngine(params.vhost, ({ channels }) =>
         Effect.map(
@@ -42,7 +43,8 @@ const channels = HttpApiBuilder.group(AdminApi, "channels", (handlers) =>
           channels.subscribersAfter(channel, query.after ?? 0),
           (part) => Parts.answer(part, query, subscriberOf)
         )))
-    .handle("tail", ({ params: { channel, vhost } }) => inEngine(vhost, (vhost) => Tail.ofChannel(vhost, channel))))
+    .handle("tail", ({ params: { channel, vhost } }) => inEngine(vhost, (vhost) => tailOf(vhost, channel)))
+})
 
 const describe = ({ channel, vhost }: { readonly vhost: string; readonly channel: string }) =>
   inEngine(vhost, ({ channels }) => channels.describe(channel))

@@ -125,16 +125,19 @@ const broadcast = (
 /** Whether an effect is done, so that its `Exit` can be read. */
 export const isDone = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)
 
-// It yields to the event loop in between, since each of them may go to thousands of browsers.
+// It yields to the event loop in between, since each of them may go to thousands of browsers. All are committed before it waits for one.
 const broadcastAll = Effect.fnUntraced(function*({ channels }: Vhost, broadcasts: ReadonlyArray<Broadcast>) {
+  const committed: Array<Effect.Effect<unknown, StatusError>> = []
+  for (const [channel, event, data, exceptSid] of broadcasts) {
+    EventLoop.begin()
+    committed.push(channels.broadcastUnsafe({ _tag: "Broadcast", channel, event, data, exceptSid }))
+    if (EventLoop.isOver()) yield* EventLoop.next
+  }
   const codes: Array<number> = []
   const persisting: Array<number> = []
-  for (const [index, [channel, event, data, exceptSid]] of broadcasts.entries()) {
-    EventLoop.begin()
-    const committed = channels.broadcastUnsafe({ _tag: "Broadcast", channel, event, data, exceptSid })
-    codes.push(yield* Effect.match(committed, { onSuccess: () => 204, onFailure: ({ code }) => code }))
+  for (const [index, [channel]] of broadcasts.entries()) {
+    codes.push(yield* Effect.match(committed[index]!, { onSuccess: () => 204, onFailure: ({ code }) => code }))
     if (codes[index] === 204 && channels.isPersisted(channel)) persisting.push(index)
-    if (EventLoop.isOver()) yield* EventLoop.next
   }
   if (persisting.length > 0) {
     yield* Effect.catch(channels.persisted, ({ code }) => {

@@ -30,7 +30,7 @@ import { execute, isDone } from "./clientCommands.ts"
 import * as ClientEvents from "./clientEvents.ts"
 import { reject, respond, respondUnsafe } from "./response.ts"
 
-/** How many responses of an endpoint may wait for the store. Beyond it later requests wait, too. */
+/** How many responses of an endpoint may wait for the store, and for the log of several nodes. Beyond it later requests wait, too. */
 const maxUnpersisted = 1024
 
 /** Handles a request, and returns the rest of the work, if any. */
@@ -65,6 +65,19 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
       : responding
   }
 
+  // One that several nodes put into an order. Its place is behind the earlier ones, and later requests on the same connection do not
+  // wait for it, unless too many do.
+  let commits = 0
+  const handleCommit = (
+    peer: Peer,
+    responding: Effect.Effect<void, StatusError>
+  ): Effect.Effect<unknown, StatusError> => {
+    if (peer.close !== Effect.void || commits >= maxUnpersisted) return responding
+    commits++
+    const done = Effect.ensuring(guarded(peer, responding), Effect.sync(() => commits--))
+    return Effect.forkIn(done, scope, { startImmediately: true })
+  }
+
   return (backend, peer, frames) => {
     const isRetry = Retry.isRetry(frames)
     const own = isRetry ? Retry.requestOf(frames) : frames
@@ -77,11 +90,12 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
     const executed = isRetry ? retried(request, Retry.keyOf(frames)) : cached(request, peer.message)
     const waits = waitsForStore(backend.vhost, request.command)
     if (!isDone(executed)) {
-      return Effect.flatMap(
+      const responding = Effect.flatMap(
         executed,
         (response) =>
           waits ? respondWhenPersisted(backend.vhost, peer, response) ?? Effect.void : respond(peer, response)
       )
+      return isCommit(request.command) ? handleCommit(peer, responding) : responding
     }
     if (Exit.isFailure(executed)) return Effect.failCause(executed.cause)
     return waits
@@ -89,6 +103,11 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
       : respondUnsafe(peer, executed.value)
   }
 }
+
+// They are one intent, which is committed when they are executed.
+const isCommit = ({ _tag }: FromClient): boolean =>
+  _tag === "Broadcast" || _tag === "SendTo" || _tag === "SendToUser" || _tag === "OpenChannel" ||
+  _tag === "CloseChannel"
 
 const cannotPersist = new InternalError({ detail: Journal.notPersisted })
 

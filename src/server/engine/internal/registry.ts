@@ -95,7 +95,8 @@ export const make = Effect.fnUntraced(function*<E extends Entry>(
 ): Effect.fn.Return<Registry<E>, never, Scope.Scope> {
   const { isShared, registered, removeUnsafe } = options
   const alone = Semaphore.makeUnsafe(1).withPermits(1)
-  const { found, sync } = yield* makeSync(options)
+  const due = new WeakSet<E>()
+  const { found, sync } = yield* makeSync(options, due)
   const change = makeChange(options, found, sync)
 
   const add = Effect.fnUntraced(function*(path: string, settings: Settings, rules: VhostRules.VhostRules) {
@@ -114,7 +115,7 @@ export const make = Effect.fnUntraced(function*<E extends Entry>(
       yield* sync
     }
   })
-  const setRules = makeSetRules(options, change, sync)
+  const setRules = makeSetRules(options, change, sync, due)
   const { follow, refreshed } = makeFollow(registered, alone(sync))
   return {
     add: (path, settings, rules) => alone(add(path, settings, rules)),
@@ -140,25 +141,29 @@ export const make = Effect.fnUntraced(function*<E extends Entry>(
   }
 })
 
-// Makes the vhosts of this broker those that are registered.
-const makeSync = Effect.fnUntraced(function*<E extends Entry>(options: Options<E>) {
+// Makes the vhosts of this broker those that are registered. The rules of those that are `due` are to be put into their logs.
+const makeSync = Effect.fnUntraced(function*<E extends Entry>(options: Options<E>, due: WeakSet<E>) {
   const { end, isShared, registered, removeUnsafe, rulesOf, vhosts } = options
   const scope = yield* Effect.scope
   // What takes its time nobody waits for.
   const inBackground = (work: Effect.Effect<unknown>) => Effect.asVoid(Effect.forkIn(work, scope))
-  // Those whose rules were put into their logs when nobody knew whether others had set them meanwhile.
-  const fresh = new WeakSet<E>()
+  // Those that were looked at once. The others have put their rules into their logs, though others may have set some meanwhile.
+  const settled = new WeakSet<E>()
 
   const update = Effect.fnUntraced(function*(entry: E, now: Registered) {
     const { settings, vhost } = entry
     const before = settings.rules()
     const removed = settings.apply(now)
     if (removed.length > 0) yield* inBackground(end(removed))
-    if (fresh.delete(entry) && settings.rules() !== before) yield* vhost.channels.setRules(settings.rules().all)
+    if (!settled.has(entry) && settings.rules() !== before) due.add(entry)
+    settled.add(entry)
+    if (!due.has(entry)) return
+    // If this fails, the next look tries it again.
+    const setting = vhost.channels.setRules(settings.rules().all)
+    yield* Effect.ignore(Effect.andThen(setting, Effect.sync(() => due.delete(entry))))
   })
   const enter = Effect.fnUntraced(function*(path: string, now: Registered) {
-    const entry = yield* options.enter(path, now, yield* Effect.fromResult(rulesOf(undefined, now.rules)))
-    fresh.add(entry)
+    yield* options.enter(path, now, yield* Effect.fromResult(rulesOf(undefined, now.rules)))
     yield* Effect.logInfo(`The vhost ${path} was added at another node`)
   })
   const sync = Effect.gen(function*() {
@@ -214,7 +219,8 @@ const makeChange = <E extends Entry>(
 const makeSetRules = <E extends Entry>(
   { isShared, rulesOf, vhosts }: Options<E>,
   change: ReturnType<typeof makeChange<E>>,
-  sync: Effect.Effect<void, InternalError>
+  sync: Effect.Effect<void, InternalError>,
+  due: WeakSet<E>
 ) =>
   Effect.fnUntraced(function*(path: string, created: number, given: ReadonlyArray<ChannelRule>) {
     const rules = VhostRules.textOf(yield* Effect.fromResult(rulesOf(given)))
@@ -230,7 +236,10 @@ const makeSetRules = <E extends Entry>(
       entry = vhosts.get(path)
     ) {
       last = entry.settings.rules()
+      // If this fails, it is tried again.
+      due.add(entry)
       yield* entry.vhost.channels.setRules(last.all)
+      due.delete(entry)
       if (isShared) yield* sync
     }
   })

@@ -69,18 +69,22 @@ export const ruleOf = ({ known, learned, list, otherwise }: Rules, name: string)
   return rule
 }
 
-/** Looks up the rule of a name, which is known until `learned` is cleared. */
-export const learn = ({ learned, list, otherwise }: Rules, name: string): void => {
-  if (list.length > 0) learned.set(name, find(list, name) ?? otherwise)
+/** Looks up the rule of a name, one pattern in each step. It is known until `learned` is cleared. */
+export function* learn({ learned, list, otherwise }: Rules, name: string): Generator<void> {
+  for (const one of list) {
+    yield
+    if (isRuleOf(one, name)) return void learned.set(name, one.rule)
+  }
+  if (list.length > 0) learned.set(name, otherwise)
 }
 
 /** Whether a pattern names the inboxes of users. */
 export const isForInboxes = (pattern: string): boolean => pattern.includes(inboxName)
 
-const find = (list: Rules["list"], name: string): Rule | undefined => {
-  const isInbox = name === inboxName
-  return list.find(({ isForInboxes, pattern }) => (!isInbox || isForInboxes) && pattern.allows(name))?.rule
-}
+const find = (list: Rules["list"], name: string): Rule | undefined => list.find((one) => isRuleOf(one, name))?.rule
+
+const isRuleOf = ({ isForInboxes, pattern }: Rules["list"][number], name: string): boolean =>
+  (name !== inboxName || isForInboxes) && pattern.allows(name)
 
 /** How many names are known, each of at most so many characters: backends broadcast to the same ones again. */
 const maxKnown = 1000

@@ -21,7 +21,7 @@ const deafWorker = Effect.gen(function*() {
   return { self, kept: of(self.connection.socket) }
 })
 
-describe("BackendEndpoint, a worker that does not read", () => {
+describe("BackendEndpoint, a worker that does not read", { timeout: 120_000 }, () => {
   it.effect("and has gone over ZeroMQ receives nothing more, before it has expired", () =>
     Effect.gen(function*() {
       const stays = yield* worker(zmq)

@@ -9,7 +9,7 @@ import { execute } from "../../../../src/server/endpoint/internal/clientCommands
 import * as Vhosts from "../../../../src/server/engine/Vhosts.ts"
 import { settings } from "../../../harness/engine.ts"
 import * as FakeBrowser from "../../../harness/FakeBrowser.ts"
-import { int, jsonObject, pick } from "../../../protocol/arbitraries.ts"
+import { costly, int, jsonObject, pick } from "../../../protocol/arbitraries.ts"
 
 /** A vhost with these channels, and a way to run it. */
 const makeVhost = Effect.fnUntraced(function*(...channels: ReadonlyArray<string>) {
@@ -363,7 +363,7 @@ describe("answer", () => {
             expect(more).toBeGreaterThan(maxMessageSize - envelopeSize - 110)
           }
         }
-      }), { arbitrary: { runs: 100 } })
+      }), costly(50))
 
     const ListLetters = (after: number) => ListDeadLetters({ after })
 
@@ -389,7 +389,7 @@ describe("answer", () => {
           const fits = Buffer.byteLength(JSON.stringify(letter)) + 101 <= maxMessageSize - envelopeSize
           return fits ? letter : { ...letter, data: null }
         }))
-      }), { arbitrary: { runs: 100 } })
+      }), costly(50))
 
     it.effect("of dead letters has up to a thousand in a part", () =>
       Effect.gen(function*() {

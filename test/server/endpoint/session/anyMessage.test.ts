@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Arbitrary, Effect } from "effect"
 import { legalAnswers, matches, nearlyMessage } from "../../../harness/browserAnswers.ts"
 import { enter, error, makeVhost } from "../../../harness/browserSession.ts"
-import { anyText, bytes, garbage, oneOf, pick } from "../../../protocol/arbitraries.ts"
+import { anyText, bytes, costly, garbage, oneOf, pick } from "../../../protocol/arbitraries.ts"
 
 describe("BrowserSession", () => {
   describe("an invalid message", () => {
@@ -70,7 +70,7 @@ describe("BrowserSession", () => {
         pick([true, false])
       ],
       ([messages, authenticated]) => handle(messages, authenticated),
-      { arbitrary: { runs: 200 } }
+      costly(80)
     )
 
     it.effect.prop(
@@ -89,7 +89,7 @@ describe("BrowserSession", () => {
           answers.push(...a.browser.received())
           expect(yield* b.sendText(`[${messages.join(" , ")}]`)).toEqual(answers)
         }),
-      { arbitrary: { runs: 100 } }
+      costly(50)
     )
 
     it.effect.prop(
@@ -99,7 +99,7 @@ describe("BrowserSession", () => {
         pick([true, false])
       ],
       ([messages, authenticated]) => handle(messages, authenticated),
-      { arbitrary: { runs: 200, size: 30 } }
+      costly(80, 30)
     )
   })
 })

@@ -10,7 +10,7 @@ import { withBroker } from "../../../harness/withBroker.ts"
 
 describe("WebSocketEndpoint", () => {
   // These wait for seconds, in which the others can do their work.
-  describe.concurrent("a browser that does not read", () => {
+  describe.concurrent("a browser that does not read", { timeout: 120_000 }, () => {
     const outboxSize = 65_536
     const text = "x".repeat(262_144)
 

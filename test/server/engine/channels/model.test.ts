@@ -5,6 +5,7 @@ import type { Event } from "../../../../src/protocol/Trigger.ts"
 import { makeWith } from "../../../harness/channels.ts"
 import * as Model from "../../../harness/channelsModel.ts"
 import * as FakeBrowser from "../../../harness/FakeBrowser.ts"
+import { costly } from "../../../protocol/arbitraries.ts"
 
 describe("Channels", () => {
   describe("property", () => {
@@ -49,6 +50,6 @@ describe("Channels", () => {
             expect((yield* channels.listAfter("pr", cursor)).items).toEqual(open.slice(index + 1))
           }
         }
-      }), { arbitrary: { runs: 80, size: 60 } })
+      }), costly(50, 60))
   })
 })

@@ -5,7 +5,7 @@ import * as FakeJournal from "../../../harness/FakeJournal.ts"
 import { makeWithoutHeartbeats } from "../../../harness/lobby.ts"
 import { makeModel } from "../../../harness/lobbyModel.ts"
 import { atTheBeginning, makeReal, type Step, step, toTheEnd } from "../../../harness/lobbySteps.ts"
-import { pick } from "../../../protocol/arbitraries.ts"
+import { costly, pick } from "../../../protocol/arbitraries.ts"
 
 interface Bound {
   readonly queueCapacity: number
@@ -66,7 +66,7 @@ describe("Lobby, model", () => {
       pick([{ backoff: 0, maxDeliveries: Infinity }, { backoff: 300, maxDeliveries: 2 }])
     ],
     ([steps, bound, retention, beginning, limits]) => compare([...beginning, ...steps], bound, retention, limits),
-    { arbitrary: { runs: 80, size: 80 } }
+    costly(40, 80)
   )
 
   it.effect("does what its model does if a worker that acks registers again without acks", () =>

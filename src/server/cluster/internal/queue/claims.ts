@@ -94,6 +94,26 @@ end
 
 local none = { '', {}, {} }
 
+-- Many at once, since this is what happens to most: new events, if there is room for all. Returns nothing if there is not.
+local function claimNew(numbers, credits, idle)
+  local texts, records, size, used = call('HMGET', eventsKey, unpack(numbers)), {}, 0, #numbers
+  for index = 1, used do
+    local bytes = #texts[index]
+    size = size + bytes
+    records[2 * index - 1], records[2 * index] = numbers[index], textOfSize(bytes)
+  end
+  if idle[1] < used and (S[HELD + 1] + used > capacity or S[HELDSIZE + 1] + size > maxSize) then return nil end
+  S[HELD + 1], S[HELDSIZE + 1] = S[HELD + 1] + used, S[HELDSIZE + 1] + size
+  call('LTRIM', newKey, used, -1)
+  call('HSET', claimsKey .. self, unpack(records))
+  local left = credits[1] - used
+  for lane = 1, 3 do
+    credits[lane] = math.min(left, credits[lane])
+    idle[lane] = math.max(0, idle[lane] - used)
+  end
+  return { table.concat(numbers, ' '), texts, {} }
+end
+
 -- Returns the claims as an answer has them, and the credits and idle workers that are left.
 local function claim(credits, idle)
   local shares, most = {}, math.min(credits[1], maxClaims)
@@ -102,6 +122,10 @@ local function claim(credits, idle)
   end
   if shares[1] + shares[2] + shares[3] == 0 then return none, credits, idle end
   local numbers, laneOf = candidates(shares, most)
+  if numbers[1] and not next(laneOf) and #numbers <= most then
+    local answer = claimNew(numbers, credits, idle)
+    if answer then return answer, credits, idle end
+  end
   local claimed, lanes, claimedTexts, sizes, used, arePlain = {}, {}, {}, {}, 0, true
   local removed, taken, spent, blocked = { 0, 0, 0 }, 0, { 0, 0, 0 }, {}
   local held, heldSize = { S[HELD + 1], S[HELD + 2], S[HELD + 3] }, { S[HELDSIZE + 1], S[HELDSIZE + 2], S[HELDSIZE + 3] }

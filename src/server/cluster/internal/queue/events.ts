@@ -242,8 +242,8 @@ end
 
 -- Many at once, if there is room for all: those between two arguments, of the first lane and without flags.
 local function enqueueAll(from, to, credits, idle)
-  local size = 0
-  for index = from, to do size = size + #ARGV[index] end
+  local args, size = ARGV, 0
+  for index = from, to do size = size + #args[index] end
   if S[COUNT + 1] + to - from >= capacity or S[SIZE + 1] + size > maxSize then
     local results = {}
     for index = from, to do results[#results + 1] = enqueue(ARGV[index], 0, nil, nil, credits, idle) end
@@ -251,10 +251,10 @@ local function enqueueAll(from, to, credits, idle)
   end
   S[COUNT + 1] = S[COUNT + 1] + to - from + 1
   S[SIZE + 1] = S[SIZE + 1] + size
-  local first, texts, numbers = nextNumbers(to - from + 1) - from, {}, {}
-  for index = from, to do
-    local number, at = string.format('%d', first + index), index - from
-    numbers[at + 1], texts[2 * at + 1], texts[2 * at + 2] = number, number, ARGV[index]
+  local first, texts, numbers, format = nextNumbers(to - from + 1), {}, {}, string.format
+  for at = 0, to - from do
+    local number = format('%d', first + at)
+    numbers[at + 1], texts[2 * at + 1], texts[2 * at + 2] = number, number, args[from + at]
   end
   call('HSET', eventsKey, unpack(texts))
   call('RPUSH', newKey, unpack(numbers))

@@ -21,7 +21,8 @@ import * as Origin from "./origin.ts"
 export interface Refusal {
   readonly reason: Reason
   readonly status: number
-  readonly code: number
+  /** Without one, the HTTP status says it to all: it is for a proxy, which asks the next node. */
+  readonly code?: number
   /** One sentence. */
   readonly text: string
 }
@@ -30,7 +31,7 @@ type Reason = "stopping" | "version" | "vhost" | "origin" | "browsers" | "vhost_
 
 /** All reasons. */
 export const refusals = {
-  stopping: { reason: "stopping", status: 503, code: 1001, text: "The broker is stopping." },
+  stopping: { reason: "stopping", status: 503, text: "The broker is stopping." },
   version: {
     reason: "version",
     status: 400,

@@ -55,11 +55,15 @@ export interface Connection extends Entered {
   /** The last turn of the event loop that was over when a message was read, and how many were handled then. */
   overTurn: number
   handledOver: number
+  /** When it had sent more than its share, by `performance.now()`. */
+  waitedAt: number
 }
 
 /** The options of all connections of an endpoint. */
 export interface Options {
   readonly outboxes: Outbox.Outboxes
+  /** The node of a cluster, eight hexadecimal digits with which a `sid` begins, so that everybody sees where a browser is. */
+  readonly node: string | undefined
   /** How many bytes of any kind a browser may send in a second. */
   readonly byteRate: TokenBucket.Rate
   /** Called when a browser is disconnected for one of these reasons. */
@@ -76,8 +80,12 @@ export const closeTimeout = 1000
 /** How many messages of one browser are handled before the others have their turn, unless that ends earlier by time. */
 const turn = 64
 
-/** How many messages of one browser are handled if the turn is over: one that sends little does not wait for those that send much. */
+/**
+ * How many messages of one browser are handled if the turn is over: one that sends little does not wait for those that send much. One that
+ * has sent more than its share within so many milliseconds is none of them, and has none handled then.
+ */
 const few = 4
+const fewTime = 1000
 
 /** The rate limit of a browser's pings and pongs, with bursts of five seconds. */
 const controlRate: TokenBucket.Rate = { perSecond: 20, burst: 100 }
@@ -89,7 +97,7 @@ export const make = (entered: Entered, options: Options): Connection => {
   const onSlow = () => disconnect(connection, "slow", "the browser does not read what is sent to it")
   const outbox = Outbox.open(options.outboxes, socket, onSlow)
   const browser: Browser = {
-    sid: SecureRandom.uuidV4Unsafe(),
+    sid: options.node === undefined ? SecureRandom.uuidV4Unsafe() : options.node + SecureRandom.uuidV4Unsafe().slice(8),
     version: entered.version,
     sendUnsafe: (message, key) => Outbox.send(outbox, message, key),
     sendAllUnsafe: (messages) => Outbox.sendAll(outbox, messages),
@@ -114,7 +122,8 @@ export const make = (entered: Entered, options: Options): Connection => {
     onHandled: undefined,
     handled: 0,
     overTurn: 0,
-    handledOver: 0
+    handledOver: 0,
+    waitedAt: -fewTime
   }
   listen(connection)
   return connection
@@ -194,11 +203,29 @@ const hasStopped = ({ hasEnded, isClosing }: Connection): boolean => isClosing |
 
 const receive = (connection: Connection, message: string | Uint8Array): void => {
   if (connection.waiting !== undefined) connection.waiting.push(message)
-  else if (!handle(connection, message)) {
-    connection.waiting = []
-    connection.ws.pause()
-  }
+  else if (mustWait(connection)) hold(connection, [message])
+  else if (!handle(connection, message)) hold(connection, [])
 }
+
+const hold = (connection: Connection, waiting: Array<string | Uint8Array>): void => {
+  connection.waiting = waiting
+  connection.ws.pause()
+}
+
+// However little each message costs, those of hundreds of browsers together would make a turn much longer than it may be. Who has sent
+// little has a turn before those who send much.
+const mustWait = (connection: Connection): boolean => {
+  EventLoop.begin()
+  if (!EventLoop.isOver()) return false
+  const hasSentMuch = performance.now() - connection.waitedAt < fewTime
+  if (hasSentMuch) resumeLast(connection)
+  else if (EventLoop.isLate()) EventLoop.enqueue(() => resume(connection))
+  else return false
+  return true
+}
+
+// After all others: each browser that sends much would keep backends waiting.
+const resumeLast = (connection: Connection): void => EventLoop.enqueueLast(() => resume(connection))
 
 // Whether the next message may be handled at once: within the turn, or within a share.
 const handle = (connection: Connection, message: string | Uint8Array, share?: number): boolean => {
@@ -215,9 +242,9 @@ const handle = (connection: Connection, message: string | Uint8Array, share?: nu
   }
   settle(connection, exit)
   const isEnough = share === undefined ? isOver(connection) : EventLoop.isShareOver(share)
+  if (isEnough) connection.waitedAt = performance.now()
   if (++connection.handled % turn !== 0 && !isEnough) return true
-  // After all others: each browser that sends much would keep backends waiting.
-  EventLoop.enqueueLast(() => resume(connection))
+  resumeLast(connection)
   return false
 }
 

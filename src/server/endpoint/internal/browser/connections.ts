@@ -5,10 +5,12 @@
 
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
 import type * as Http from "node:http"
 import * as MetricSources from "../../../../protocol/MetricSources.ts"
 import { BrokerConfig } from "../../../BrokerConfig.ts"
 import * as BrokerMetrics from "../../../BrokerMetrics.ts"
+import { Cluster } from "../../../engine/Cluster.ts"
 import { type Vhost, Vhosts } from "../../../engine/Vhosts.ts"
 import * as Admission from "./admission.ts"
 import type { Answer } from "./answer.ts"
@@ -63,13 +65,12 @@ export const make = Effect.gen(function*() {
     counter.updateUnsafe(1, context)
     Connection.close(connection, code, text, reason === "silent")
   }
-  yield* Liveness.watch(open, config.browsers.pingInterval, disconnect("silent"))
-  const newcomers = yield* Liveness.watchAuthentication(
-    config.browsers.authenticationTimeout,
-    disconnect("unauthenticated")
-  )
+  const { authenticationTimeout, pingInterval } = config.browsers
+  yield* Liveness.watch(open, pingInterval, disconnect("silent"))
+  const newcomers = yield* Liveness.watchAuthentication(authenticationTimeout, disconnect("unauthenticated"))
   const watchVhost = yield* makeVhostWatch(open)
   const options = optionsOf(config, {
+    node: yield* node,
     onDisconnect: (reason) => disconnected[reason].counter.updateUnsafe(1, context),
     onClose: (connection) => {
       open.delete(connection)
@@ -108,6 +109,11 @@ export const make = Effect.gen(function*() {
     descriptors
   } satisfies Connections
 })
+
+const node = Effect.map(
+  Effect.serviceOption(Cluster),
+  Option.match({ onNone: () => undefined, onSome: ({ self }) => self })
+)
 
 const optionsOf = (
   { browsers: { byteRate, outboxSize, totalOutboxSize }, maxMessageSize }: BrokerConfig["Service"],

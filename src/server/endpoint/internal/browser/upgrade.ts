@@ -44,7 +44,7 @@ export const make = ({ admission, closing, isStopping, maxMessageSize, onEnter, 
 
   const refuse = (refusal: Refusal, request: Http.IncomingMessage, head: Buffer): Effect.Effect<void> => {
     const { code, status, text } = refusal
-    if (versionOf(request) === null) HttpServer.respondTo(request.socket, sentence(status, text))
+    if (code === undefined || versionOf(request) === null) HttpServer.respondTo(request.socket, sentence(status, text))
     else {
       refusing.handleUpgrade(request, request.socket, head, (ws) => {
         ws.on("error", constVoid)
