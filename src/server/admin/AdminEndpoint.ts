@@ -15,6 +15,7 @@
 
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as ByteSize from "effect/ByteSize"
+import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { constFalse } from "effect/Function"
@@ -100,7 +101,8 @@ const apiOf: Effect.Effect<Effect.Effect<Api>, never, Vhosts | Scope.Scope> = Ef
     Effect.cached(
       Effect.promise(() => import("./internal/api.ts")).pipe(
         Effect.flatMap(({ make }) => make),
-        Effect.provideContext(context),
+        // Not that of the request: handlers would keep it.
+        Effect.updateContext((_: Context.Context<never>) => context),
         // Whoever waits for it may go.
         Effect.uninterruptible
       )
