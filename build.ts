@@ -6,7 +6,7 @@
  */
 import * as esbuild from "esbuild"
 import { execFileSync } from "node:child_process"
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { copyFileSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { relative, resolve } from "node:path"
 
 const root = import.meta.dirname
@@ -23,7 +23,10 @@ export const scriptOptions = {
 } satisfies esbuild.BuildOptions
 
 const parts: Record<string, () => unknown> = {
-  modules: () => execFileSync("tsc", ["-p", "src/tsconfig.json"], { cwd: root, stdio: "inherit" }),
+  modules: () => {
+    execFileSync("tsc", ["-p", "src/tsconfig.json"], { cwd: root, stdio: "inherit" })
+    for (const file of closedDeclarations()) rmSync(`${root}/dist/${file}`)
+  },
   module: () => esbuild.build({ ...scriptOptions, format: "esm", outfile: "dist/browser/script.js" }),
   script: () =>
     esbuild.build({ ...scriptOptions, format: "iife", globalName: "Kosmonaut", outfile: "dist/kosmonaut.js" }),
@@ -46,6 +49,15 @@ const parts: Record<string, () => unknown> = {
   }
 }
 
+// Those of the folders that package.json closes. Only the script's declarations refer to some of them.
+const closedDeclarations = (): ReadonlyArray<string> => {
+  const { exports } = JSON.parse(readFileSync(`${root}/package.json`, "utf8")) as {
+    readonly exports: Record<string, unknown>
+  }
+  const closed = Object.keys(exports).filter((door) => exports[door] === null && !door.startsWith("./browser/"))
+  return closed.flatMap((door) => globSync(`${door.slice(2, -1)}**/*.d.ts{,.map}`, { cwd: `${root}/dist` }))
+}
+
 /**
  * Bundles the command line with Effect, without what it does not use of it, into a file for each of its dynamic imports and for
  * what these share: to load modules one by one takes several times as long. Names and lines stay, for the traces of stacks.
@@ -64,12 +76,14 @@ export const commandLine = async (outdir: string): Promise<esbuild.Metafile> => 
     target: "node22.19",
     minifySyntax: true,
     legalComments: "none",
+    // Native helpers of ws, which nobody has beside a command line.
+    define: { "process.env.WS_NO_BUFFER_UTIL": `"1"`, "process.env.WS_NO_UTF_8_VALIDATE": `"1"` },
     external: ["zeromq", "jose", "tweetnacl", "redis"],
     // The package ws is no module, and requires those of Node.js.
     banner: {
       js: `import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);`
     },
-    plugins: [placesOfModules(outdir)],
+    plugins: [placesOfModules(outdir), modulesOfNode],
     metafile: true
   })
   writeFileSync(resolve(root, outdir, "LICENSES.txt"), licences(metafile))
@@ -86,6 +100,34 @@ const placesOfModules = (outdir: string): esbuild.Plugin => ({
       return { loader: "ts", contents: readFileSync(path, "utf8").replaceAll("import.meta.url", url) }
     })
 })
+
+// Modules of Node.js that are slow to load, and that not every command needs. The package ws requires two of them.
+const seldom = /^(node:)?(child_process|https|readline|tls)$/
+
+// An import of `node:http` reads all that it exports, and so loads the client of `fetch`; one of `node:tls` loads all certificates. Of a
+// module that is required only that is read which is used, and of these few not before it is used.
+const modulesOfNode: esbuild.Plugin = {
+  name: "modules of Node.js",
+  setup: (build) => {
+    build.onResolve(
+      { filter: /^node:|^(https|tls)$/ },
+      ({ kind, namespace, path }) =>
+        namespace !== "required" && (kind === "import-statement" || seldom.test(path))
+          ? { path, namespace: "required" }
+          : undefined
+    )
+    build.onLoad({ filter: /.*/, namespace: "required" }, async ({ path }) => {
+      const name = JSON.stringify(path)
+      if (!seldom.test(path)) return { contents: `module.exports = require(${name})` }
+      const names = Object.keys(await import(path) as object)
+      return {
+        contents: `for (const name of ${JSON.stringify(names)}) {
+          Object.defineProperty(exports, name, { enumerable: true, get: () => require(${name})[name] })
+        }`
+      }
+    })
+  }
+}
 
 // Of the packages in a bundle, whose licences want to be in every copy.
 const licences = ({ inputs }: esbuild.Metafile): string => {

@@ -43,7 +43,7 @@ const without = Effect.fnUntraced(function*(
   options: Pick<Options, "deeds" | "replacements">,
   isFound: (found: Pick<Effect.Success<ReturnType<typeof run>>, "losses" | "wrongs">) => boolean
 ) {
-  const found = yield* run({ duration: 0, seed: 5, slowness: 50, nodes: 3, patience: "10 seconds", ...options })
+  const found = yield* run({ duration: 0, seed: 5, slowness: 50, nodes: 3, patience: "15 seconds", ...options })
   if (isFound(found)) return
   return yield* Effect.fail(`what is lost without ${what} was not found: ${JSON.stringify(found.wrongs.slice(0, 5))}`)
 })
@@ -56,7 +56,7 @@ const ofOne = Effect.gen(function*() {
 
 const ofNodes = Effect.andThen(
   without("requeue", {
-    deeds: ["nodeKilled"],
+    deeds: ["nodeKilled", "nodeKilled", "nodeKilled"],
     replacements: [{ file: "sharedQueue.ts", text: "state.shared.end(node, true)", by: "Effect.void" }]
   }, ({ losses }) => losses.length > 0),
   without("fencing", {

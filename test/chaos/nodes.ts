@@ -85,10 +85,12 @@ type Node = Effect.Success<ReturnType<typeof makeNode>>
 const makeNode = Effect.fnUntraced(function*(redis: RedisServer.RedisServer, name: string, options: World.Options) {
   const proxy = yield* TcpProxy.make(redis.port)
   const ports = { websocketPort: yield* freePort, backendPort: yield* freePort, tcpPort: yield* freePort }
-  const { channelRules = [], vhosts: [vhost], ...rest } = World.brokerOptions(options)
+  const { channelRules = [], queue, vhosts: [vhost], ...rest } = World.brokerOptions(options)
   const broker = yield* startBroker({
     ...ports,
     ...rest,
+    // The oldest lifecycle events are dropped if more wait.
+    queue: { ...queue, capacity: 1000 },
     vhosts: [{ ...vhost!, channels: [...vhost!.channels, Visitors.channel] }],
     channelRules: [...channelRules, { pattern: "presence-.*", grace: 500 }],
     redis: { url: `redis://127.0.0.1:${proxy.port}` },

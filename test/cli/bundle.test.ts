@@ -6,6 +6,7 @@ import { assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Metafile } from "esbuild"
 import * as Fs from "node:fs"
+import { isBuiltin } from "node:module"
 import { dirname, join, relative, resolve } from "node:path"
 import { commandLine } from "../../build.ts"
 import { version } from "../../src/server/admin/Version.ts"
@@ -62,7 +63,7 @@ describe("the built command line", () => {
     const files = filesOf(...sources)
     assert.isBelow(files.reduce((sum, file) => sum + outputs[file]!.bytes, 0) / 1000, limit)
     const packages = files.flatMap((file) => outputs[file]!.imports).flatMap(({ external, kind, path }) =>
-      external === true && kind === "import-statement" && !path.startsWith("node:") ? [path] : []
+      external === true && kind !== "dynamic-import" && !isBuiltin(path) ? [path] : []
     )
     assert.deepStrictEqual([...new Set(packages)], [])
   })

@@ -116,9 +116,13 @@ const observe = Effect.fnUntraced(function*(child: ChildProcess) {
   return program
 })
 
-/** Runs `kosmonaut` with these arguments to its end, in a process of its own, as its sources are. */
+/** Runs `kosmonaut` with these arguments to its end, in a process of its own. */
 export const runProcess = (args: ReadonlyArray<string>, options?: Options): Effect.Effect<Output> =>
-  Effect.scoped(Effect.flatMap(startProgram(process.execPath, [main, ...args], options), ({ output }) => output))
+  Effect.scoped(Effect.flatMap(start(args, options), ({ output }) => output))
+
+/** The same, from its sources as they are. */
+export const runSources = (...args: ReadonlyArray<string>): Effect.Effect<Output> =>
+  Effect.scoped(Effect.flatMap(startProgram(process.execPath, [main, ...args]), ({ output }) => output))
 
 /** Runs `kosmonaut` with these arguments to its end, in this process: everything but `Main.ts`. */
 export const run = Effect.fnUntraced(

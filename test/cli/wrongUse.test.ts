@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { readFileSync } from "node:fs"
 import * as CommandLine from "../../src/cli/CommandLine.ts"
 import { token } from "../harness/TestBroker.ts"
-import { assertDiscreet, assertWrong, run, runProcess } from "./program.ts"
+import { assertDiscreet, assertWrong, run, runProcess, runSources } from "./program.ts"
 
 /** Nobody listens there. */
 const nowhere = `wr://${token}@127.0.0.1:9/test`
@@ -81,7 +81,7 @@ describe("kosmonaut", { timeout: 120_000 }, () => {
   it.live("is a program that shows its version, and that has a status for wrong use", () =>
     Effect.gen(function*() {
       const { version } = JSON.parse(readFileSync("package.json", "utf8"))
-      const shown = yield* runProcess(["--version"])
+      const shown = yield* runSources("--version")
       assert.deepStrictEqual(shown, { status: 0, stdout: `kosmonaut v${version}\n`, stderr: "" })
       const [args, ...parts] = misuses[0]!
       assertWrong(yield* runProcess(args), ...parts)

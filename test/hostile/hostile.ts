@@ -19,8 +19,11 @@ export const bounds = {
   kept: 16,
   /** Descriptors that are open when the attackers have gone, beyond those of the start. */
   descriptors: 2,
-  /** How long after their end, in milliseconds. Connections that say nothing have 5 seconds. */
-  release: 8000,
+  /**
+   * How long after their end, in milliseconds. Connections that say nothing have 5 seconds, and hundreds may wait in the system, of which one is
+   * accepted in each turn.
+   */
+  release: 20_000,
   /** What the broker may log of one attack, in KiB. */
   log: 64,
   /** How long the broker may take to end, in milliseconds. */
@@ -35,6 +38,7 @@ export interface Result {
     /** In milliseconds. */
     readonly worstLatency: number
     readonly longestStall: number
+    readonly longestTurn: number
     readonly end: number
     /** In MiB. */
     readonly rss: number
@@ -72,6 +76,7 @@ const live = Effect.fnUntraced(function*(attack: Attack, duration: Duration.Inpu
   const figures: Result["figures"] = {
     worstLatency: report.worst,
     longestStall: peak.stall(),
+    longestTurn: peak.turn(),
     end: after,
     rss: mebibytes(peak.rss()),
     kept: last === undefined || start === undefined ? 0 : mebibytes(last.heap - start.heap),
@@ -108,12 +113,14 @@ const endFaults = (how: string, after: number): ReadonlyArray<string> =>
 const watch = Effect.fnUntraced(function*(broker: Broker.Broker) {
   let rss = 0
   let stall = 0
+  let turn = 0
   const look = Effect.map(broker.cost(), (cost) => {
     rss = Math.max(rss, cost?.rss ?? 0)
     stall = Math.max(stall, cost?.stall ?? 0)
+    turn = Math.max(turn, cost?.turn ?? 0)
   })
   yield* Effect.forkScoped(Effect.repeat(look, Schedule.spaced("100 millis")))
-  return { rss: () => rss, stall: () => stall }
+  return { rss: () => rss, stall: () => stall, turn: () => turn }
 })
 
 /** Waits until the broker has released what attackers had, or the time for it is over. */

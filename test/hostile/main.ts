@@ -39,6 +39,7 @@ const lineOf = ({ faults, figures, name }: Result): string => {
   const columns = [
     figure(figures.worstLatency, "ms"),
     figure(figures.longestStall, "ms"),
+    figure(figures.longestTurn, "ms"),
     figure(figures.rss, "MiB"),
     figure(figures.kept, "MiB"),
     figure(figures.log, "KiB"),
@@ -52,7 +53,9 @@ const program = Effect.gen(function*() {
   const unknown = chosen.find((name) => !attacks.some((attack) => attack.name === name))
   if (unknown !== undefined) return yield* Effect.fail(`There is no attack ${unknown}`)
   yield* Console.log(
-    `${"".padEnd(36)}${["latency", "stall", "memory", "kept", "log", "end"].map((name) => name.padStart(9)).join("")}`
+    `${"".padEnd(36)}${
+      ["latency", "stall", "turn", "memory", "kept", "log", "end"].map((name) => name.padStart(9)).join("")
+    }`
   )
   const duration = Duration.seconds(Number(values.seconds ?? (values.quick ? 1 : 3)))
   const results = yield* Effect.forEach(

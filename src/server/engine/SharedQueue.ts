@@ -226,6 +226,9 @@ export type Limits =
 export class SharedQueues extends Context.Service<SharedQueues, {
   /** The queue of a vhost. */
   readonly queueOf: (vhost: string, limits: Limits) => SharedQueue
-  /** Deletes the queue of a vhost, with its dead letters. */
+  /**
+   * Deletes the queue of a vhost that was removed, with its dead letters, unless other living nodes have not left it yet: each calls
+   * this once it has left.
+   */
   readonly remove: (vhost: string) => Effect.Effect<void, SharedQueueError>
 }>()("kosmonaut/server/engine/SharedQueues") {}

@@ -120,7 +120,7 @@ describeWithRedis("A broker with Redis", () => {
       const node = yield* Effect.provide(nodeOf(server), layer)
       const redis = yield* Connection.make(server.url)
       // A replica that did not have its last turns becomes the primary.
-      yield* redis.send("DEL", `${Keys.ofVhost("/test", "queue")}:nodes`)
+      yield* redis.send("DEL", `${Keys.ofVhost("/test#1", "queue")}:nodes`)
       yield* eventually(
         Effect.sync(() => lines.join("\n")),
         (text) => text.includes("does not know this node any more")

@@ -13,6 +13,9 @@ const rules: BrokerConfig.Options = { channelRules: [{ pattern: "room", history:
 
 const clientOf = (node: Node) => Effect.map(backend(node), (context) => Context.get(context, Client.Client))
 
+/** How `/test` is named in Redis: it is the first vhost there. */
+const shared = "/test#1"
+
 describeWithRedis("Nodes that share a Redis", () => {
   it.live("go on with another Redis that was its replica, and with all that it had", () =>
     Effect.gen(function*() {
@@ -25,8 +28,8 @@ describeWithRedis("Nodes that share a Redis", () => {
       const browser = yield* subscriber(nodes[1], "room")
       yield* eventually(toReplica.send("INFO", "replication"), (text) => String(text).includes("master_link_status:up"))
       yield* client.broadcast("room", "said", { n: 1 })
-      const offset = yield* toPrimary.send("HGET", Keys.head("/test"), "offset")
-      yield* eventually(toReplica.send("HGET", Keys.head("/test"), "offset"), (found) => found === offset)
+      const offset = yield* toPrimary.send("HGET", Keys.head(shared), "offset")
+      yield* eventually(toReplica.send("HGET", Keys.head(shared), "offset"), (found) => found === offset)
       yield* toReplica.send("REPLICAOF", "NO", "ONE")
       port = replica.port
       yield* primary.kill
@@ -84,7 +87,7 @@ describeWithRedis("Nodes that share a Redis", () => {
       const other = nodes.find((node) => node !== late)!
       const client = yield* clientOf(other)
       const browser = yield* subscriber(late, "room")
-      const trimmed = Effect.map(redis.send("XRANGE", Keys.log("/test"), "1-0", "1-0"), (found) =>
+      const trimmed = Effect.map(redis.send("XRANGE", Keys.log(shared), "1-0", "1-0"), (found) =>
         (found as ReadonlyArray<unknown>).length === 0)
       yield* late.proxy.stall
       const broadcast = client.broadcast("room", "said", { text: "x".repeat(200_000) })

@@ -4,6 +4,7 @@ import { Client, Kosmonaut, Worker } from "../../../src/index.ts"
 import { InternalError, UnauthorizedError } from "../../../src/protocol/KosmonautError.ts"
 import { VhostExistsError, VhostNotFoundError } from "../../../src/server/BrokerError.ts"
 import * as Connection from "../../../src/server/cluster/Connection.ts"
+import * as Keys from "../../../src/server/cluster/Keys.ts"
 import { Broker, type BrokerConfig, Vhosts } from "../../../src/server/index.ts"
 import * as Browser from "../../harness/Browser.ts"
 import { eventually } from "../../harness/eventually.ts"
@@ -79,6 +80,8 @@ describeWithRedis("The vhosts of several nodes", () => {
       const [one, other] = [yield* nodeOf(server), yield* nodeOf(server)]
       const redis = yield* Connection.make(server.url)
       const keys = Effect.map(redis.send("KEYS", "*{/new#*"), (keys) => keys as ReadonlyArray<string>)
+      const nodes = redis.send("ZRANGE", Keys.leases, "0", "-1")
+      const before = (yield* nodes) as ReadonlyArray<string>
       const added = yield* one.vhosts.add({ path: "/new", channels: ["hall"] })
       yield* eventually(pathsOf(other), ({ length }) => length === 2)
       const vhost = yield* other.vhosts.get("/new")
@@ -94,6 +97,8 @@ describeWithRedis("The vhosts of several nodes", () => {
       yield* eventually(pathsOf(one), (paths) => paths.length === 1)
       expect(yield* Effect.flip(one.vhosts.remove("/new"))).toBeInstanceOf(VhostNotFoundError)
       yield* eventually(keys, (keys) => keys.every((key) => key.includes(":token")))
+      // No node had to start anew.
+      expect(new Set((yield* nodes) as ReadonlyArray<string>)).toEqual(new Set(before))
       const again = yield* one.vhosts.add({ path: "/new" })
       expect(yield* again.channels.list).toEqual([])
       const stranger = yield* Browser.connect(`${one.broker.addresses.websocket}/new`)

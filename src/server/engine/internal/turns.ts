@@ -162,10 +162,12 @@ const run = (state: State, { append }: Pick<SharedLog, "append">, now: () => num
 const take = (state: State): ReadonlyArray<Commit> => {
   const { waiting } = state
   const commits: Array<Commit> = []
+  // A code unit has at most three bytes: mostly nothing must be counted.
+  const isSmall = 3 * state.size <= maxEntrySize - overhead
   let size = 0
   let count = 0
   for (const commit of waiting) {
-    const more = commit.isWithdrawn ? 0 : byteLength(commit.text)
+    const more = commit.isWithdrawn || isSmall ? 0 : byteLength(commit.text)
     if (commits.length > 0 && size + more > maxEntrySize - overhead) break
     size += more
     count++

@@ -260,11 +260,19 @@ local function endNode()
   return #numbers
 end
 
--- All that the queue of a vhost has.
+-- All that the queue of a vhost has. Nodes that do not know yet that the vhost is removed still take turns: the last one that leaves
+-- deletes it. If that does not come it expires.
 local function remove()
-  for _, node in ipairs(call('HKEYS', nodesKey)) do call('UNLINK', claimsKey .. node, mailKey .. node) end
-  return call('UNLINK', base, eventsKey, marksKey, delayedKey, deadlinesKey, nodesKey, keysKey, keyOfKey, timesKey, lettersKey,
-    orderKey, unhandledKey, newKey, laneKey[1], laneKey[2], laneKey[3])
+  local keys, others = { base, eventsKey, marksKey, delayedKey, deadlinesKey, nodesKey, keysKey, keyOfKey, timesKey, lettersKey,
+    orderKey, unhandledKey, newKey, laneKey[1], laneKey[2], laneKey[3] }, false
+  for _, node in ipairs(call('HKEYS', nodesKey)) do
+    keys[#keys + 1] = claimsKey .. node
+    keys[#keys + 1] = mailKey .. node
+    others = others or node ~= self and call('ZSCORE', KEYS[1], node)
+  end
+  if not others then return call('UNLINK', unpack(keys)) end
+  for _, key in ipairs(keys) do call('EXPIRE', key, 3600) end
+  return 0
 end
 
 if ARGV[2] == 'turn' then return runTurn() end

@@ -55,8 +55,9 @@ export interface Connection extends Entered {
   /** The last turn of the event loop that was over when a message was read, and how many were handled then. */
   overTurn: number
   handledOver: number
-  /** When it had sent more than its share, by `performance.now()`. */
-  waitedAt: number
+  /** Since when it was last counted how much it sends, by `performance.now()`, and how many were handled until then. */
+  countedAt: number
+  handledBefore: number
 }
 
 /** The options of all connections of an endpoint. */
@@ -82,10 +83,11 @@ const turn = 64
 
 /**
  * How many messages of one browser are handled if the turn is over: one that sends little does not wait for those that send much. One that
- * has sent more than its share within so many milliseconds is none of them, and has none handled then.
+ * has sent many within so many milliseconds is none of them, and has none handled then.
  */
 const few = 4
-const fewTime = 1000
+const many = 100
+const manyTime = 1000
 
 /** The rate limit of a browser's pings and pongs, with bursts of five seconds. */
 const controlRate: TokenBucket.Rate = { perSecond: 20, burst: 100 }
@@ -123,7 +125,8 @@ export const make = (entered: Entered, options: Options): Connection => {
     handled: 0,
     overTurn: 0,
     handledOver: 0,
-    waitedAt: -fewTime
+    countedAt: 0,
+    handledBefore: 0
   }
   listen(connection)
   return connection
@@ -217,11 +220,19 @@ const hold = (connection: Connection, waiting: Array<string | Uint8Array>): void
 const mustWait = (connection: Connection): boolean => {
   EventLoop.begin()
   if (!EventLoop.isOver()) return false
-  const hasSentMuch = performance.now() - connection.waitedAt < fewTime
-  if (hasSentMuch) resumeLast(connection)
+  if (hasSentMany(connection)) resumeLast(connection)
   else if (EventLoop.isLate()) EventLoop.enqueue(() => resume(connection))
   else return false
   return true
+}
+
+const hasSentMany = (connection: Connection): boolean => {
+  const now = performance.now()
+  if (now - connection.countedAt >= manyTime) {
+    connection.countedAt = now
+    connection.handledBefore = connection.handled
+  }
+  return connection.handled - connection.handledBefore >= many
 }
 
 // After all others: each browser that sends much would keep backends waiting.
@@ -242,7 +253,6 @@ const handle = (connection: Connection, message: string | Uint8Array, share?: nu
   }
   settle(connection, exit)
   const isEnough = share === undefined ? isOver(connection) : EventLoop.isShareOver(share)
-  if (isEnough) connection.waitedAt = performance.now()
   if (++connection.handled % turn !== 0 && !isEnough) return true
   resumeLast(connection)
   return false
