@@ -62,7 +62,7 @@ export interface World {
 export const places = 3
 
 /** After this time a worker counts as dead that says nothing. */
-export const expiry = Duration.millis(500)
+const expiry = Duration.millis(500)
 
 // --- One broker ------------------------------------------------------------------------------------------------------
 
