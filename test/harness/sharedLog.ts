@@ -27,6 +27,7 @@ export const make = () => {
   const ended = new Set<string>()
   const emitted: Array<NumberedEvent> = []
   let emitFailures = 0
+  const givenUp: Array<readonly [node: string, detail: string]> = []
 
   const wakeAll = () => {
     const woken = more
@@ -79,7 +80,8 @@ export const make = () => {
         if (of !== epoch || offset <= snapshot.offset) return false
         snapshot = { offset, parts }
         return true
-      })
+      }),
+    giveUp: (detail) => Effect.sync(() => void givenUp.push([self, detail]))
   })
 
   const lifecycle: LifecycleEvents = {
@@ -100,6 +102,10 @@ export const make = () => {
     lifecycle,
     emitted: () => emitted.map(({ event }) => event),
     entries: () => entries,
+    /** The nodes that could not go on, and why. */
+    givenUp: () => givenUp,
+    /** Appends for a node what it has not written. */
+    appendFor: (node: string, text: string) => void append(node, text),
     snapshot: () => snapshot,
     setTime: (now: number) => {
       time = now

@@ -42,6 +42,8 @@ export interface Nodes {
   readonly fenced: Effect.Effect<never, LeaseLostError>
   /** Whether it has lost it. */
   readonly isFenced: () => boolean
+  /** This node cannot go on: it gives its lease up, as if it had lost it. */
+  readonly giveUp: (detail: string) => Effect.Effect<void>
   /** All living nodes, in the order in which their leases end. */
   readonly list: Effect.Effect<ReadonlyArray<Node>, CommandError>
   /** Says from now on with each renewal what this node has to do. */
@@ -110,6 +112,7 @@ export const make = Effect.fnUntraced(function*(connection: Connection, options:
     run,
     fenced: Deferred.await(lost),
     isFenced: () => loss !== undefined,
+    giveUp: (detail) => Effect.sync(() => void fence(detail)),
     list: Effect.map(connection.run(LeaseScripts.list, [], []), (answer) => nodesOf(answer as Listed)),
     report: (given) => {
       load = given

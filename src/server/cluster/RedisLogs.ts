@@ -58,7 +58,8 @@ export const make = Effect.fnUntraced(function*(
         Appender.errorOf
       ),
       storeSnapshot: (epoch, offset, parts) =>
-        store(nodes, { head, log, name: Keys.snapshot(vhost) }, { epoch, offset, parts })
+        store(nodes, { head, log, name: Keys.snapshot(vhost) }, { epoch, offset, parts }),
+      giveUp: nodes.giveUp
     }
   }
   const remove = (vhost: string) => {

@@ -109,6 +109,8 @@ export interface SharedLog {
     offset: number,
     parts: ReadonlyArray<string>
   ) => Effect.Effect<boolean, SharedLogError>
+  /** This node cannot go on: it has lost its lease from now on, and starts anew. */
+  readonly giveUp: (detail: string) => Effect.Effect<void>
 }
 
 /**

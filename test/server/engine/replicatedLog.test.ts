@@ -10,6 +10,7 @@ import * as Channels from "../../../src/server/engine/Channels.ts"
 import { decide } from "../../../src/server/engine/internal/decisions.ts"
 import * as Limits from "../../../src/server/engine/internal/limits.ts"
 import { RemoteBrowser } from "../../../src/server/engine/internal/remoteBrowser.ts"
+import * as Replica from "../../../src/server/engine/internal/replica.ts"
 import * as ReplicatedLog from "../../../src/server/engine/internal/replicatedLog.ts"
 import type { Intent } from "../../../src/server/engine/Log.ts"
 import * as FakeBrowser from "../../harness/FakeBrowser.ts"
@@ -419,6 +420,15 @@ describe("a log of several nodes", () => {
       yield* settled(second)
       expect(events(again.received())).toEqual([":subscribed", "said"])
       expect(contentsOf(first)).toEqual(contentsOf(second))
+    }))
+
+  it.effect("gives up its lease if it cannot read what was appended, and does not stay deaf", () =>
+    Effect.gen(function*() {
+      const { shared } = yield* two
+      shared.appendFor("00000001", Replica.entryOf(9, ["?"]))
+      yield* turns
+      const why = expect.stringContaining("The entry 4 of the log is of another version of the broker")
+      expect(shared.givenUp()).toEqual([["00000001", why], ["00000002", why]])
     }))
 
   it.effect("refuses more than can wait", () =>

@@ -96,11 +96,17 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   }
   yield* Effect.addFinalizer(() => Effect.sync(turns.end))
   for (const work of [turns.run, turns.watch, parts.emitter.run, parts.snapshots.run, follow(parts, options)]) {
-    yield* Effect.forkScoped(work)
+    yield* Effect.forkScoped(Effect.catchDefect(work, (defect) => giveUp(shared, defect)))
   }
   yield* enter(parts, options, rules)
   return { state: replica.state, log: logOf(parts) }
 })
+
+// It would answer, and never hear again what others do.
+const giveUp = ({ giveUp }: SharedLog, defect: unknown): Effect.Effect<void> => {
+  const detail = `what the nodes share cannot be read or written: ${defect instanceof Error ? defect.message : defect}`
+  return Effect.andThen(Effect.logError(detail, defect), giveUp(detail))
+}
 
 // Its limits and rules are those of all nodes from now on.
 const enter = ({ replica, turns }: Parts, limits: Limits, rules: Rules.Rules): Effect.Effect<void> =>
