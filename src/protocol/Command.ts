@@ -127,8 +127,6 @@ type Arguments<Tag extends FromClient["_tag"]> = {
 }
 type Tagged<Tag extends FromClient["_tag"]> = Extract<FromClient, { readonly _tag: Tag }>
 
-type Fields = { readonly [name: string]: Argument<unknown> }
-
 /** The commands whose frames are not one for each field. */
 type Irregular = "Broadcast" | "Ready" | "Ack"
 
@@ -145,7 +143,7 @@ export interface Description {
   /** How many arguments it has, before optional frames such as a span. */
   readonly count: number
   /** Its arguments, or those that it always has; `undefined` if `CommandCodec` reads and writes it in its own way. */
-  readonly arguments: Fields | ReadonlyArray<string> | undefined
+  readonly arguments: { readonly [field: string]: Argument<unknown> } | ReadonlyArray<string> | undefined
   /** Whether it is safe to execute twice, so that its response need not be cached for retries. */
   readonly isIdempotent: boolean
   /** Whether its effect must survive a restart of the broker, so that its response waits until it is persisted. */
@@ -246,7 +244,11 @@ const describe = ([word, name, fields, traits]: Row<FromClient["_tag"]>): Descri
   word,
   name,
   count: typeof fields === "number" ? fields : Object.keys(fields).length,
-  arguments: typeof fields === "number" ? undefined : typeof fields === "string" ? [fields] : fields as Fields,
+  arguments: typeof fields === "number"
+    ? undefined
+    : typeof fields === "string"
+    ? [fields]
+    : fields as Exclude<Description["arguments"], ReadonlyArray<string> | undefined>,
   isIdempotent: traits?.isIdempotent === true,
   isPersisted: traits?.isPersisted === true
 })
