@@ -104,7 +104,9 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
 // It would answer, and never hear again what others do.
 const giveUp = ({ giveUp }: SharedLog, defect: unknown): Effect.Effect<void> => {
-  const detail = `what the nodes share cannot be read or written: ${defect instanceof Error ? defect.message : defect}`
+  const detail = `what the nodes share cannot be read or written: ${
+    defect instanceof Error ? defect.message : String(defect)
+  }`
   return Effect.andThen(Effect.logError(detail, defect), giveUp(detail))
 }
 
