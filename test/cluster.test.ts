@@ -154,7 +154,7 @@ describeCluster(() => {
         }
         for (const { end, sender } of triggering) {
           const confirmed = yield* end
-          assert.isAbove(confirmed.length, 20)
+          assert.isAbove(confirmed.length, 0)
           const missing = Effect.sync(() => confirmed.filter((n) => !handled.has(JSON.stringify([sender, n]))))
           yield* eventually(missing, ({ length }) => length === 0)
         }
