@@ -4,7 +4,7 @@
  */
 import * as Net from "node:net"
 import { setTimeout as pause } from "node:timers/promises"
-import { header } from "../harness/RawWebSocket.ts"
+import { header, upgrade } from "../harness/RawWebSocket.ts"
 
 /** The broker that is attacked. */
 export interface Target {
@@ -47,19 +47,6 @@ export const address = (n = 0): string => `127.0.0.${2 + n % 200}`
 /** Connects; what arrives is thrown away. The connection may fail at any time, and nobody is told. */
 export const tcp = (port: number, from = address()): Net.Socket =>
   Net.connect({ host: "127.0.0.1", port, localAddress: from, noDelay: true }).on("error", () => {}).resume()
-
-/** The request of a browser for a path. */
-export const upgrade = (path: string, headers: Record<string, string> = {}): string =>
-  `GET ${path} HTTP/1.1\r\n${
-    Object.entries({
-      Host: "127.0.0.1",
-      Connection: "Upgrade",
-      Upgrade: "websocket",
-      "Sec-WebSocket-Version": "13",
-      "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-      ...headers
-    }).map(([name, value]) => `${name}: ${value}\r\n`).join("")
-  }\r\n`
 
 /** A masked frame. */
 export const frame = (opcode: number, payload: string | Uint8Array, fin = true): Buffer => {

@@ -377,7 +377,8 @@ const makeRemove = (
 
 const logNotSent = (run: (effect: Effect.Effect<void>) => unknown) => (defect: unknown): void =>
   void run(Effect.logError("An event or the result of a request was not sent", defect))
-// Single access tokens are those of all nodes in a cluster; stateless ones are nobody's.
+
+// The nodes of a cluster share single access tokens. Stateless tokens are kept nowhere.
 const accessTokensOf = (
   shared: AccessTokens.SharedAccessTokens["Service"] | undefined,
   name: string,

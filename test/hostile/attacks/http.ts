@@ -1,7 +1,8 @@
 /**
  * Attacks on the port of browsers by those that never become one.
  */
-import { address, again, alive, type Attack, browser, many, portOf, push, say, tcp, upgrade } from "../stranger.ts"
+import { upgrade } from "../../harness/RawWebSocket.ts"
+import { address, again, alive, type Attack, browser, many, portOf, push, say, tcp } from "../stranger.ts"
 
 export const refusedUpgrades: Attack = {
   name: "refused upgrades",

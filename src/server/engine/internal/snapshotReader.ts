@@ -52,7 +52,7 @@ export const restore = (replica: Replica, { offset, parts }: LogStart): void => 
     const reader = Fields.reader(part)
     while (!Fields.isAtEnd(reader)) {
       const letter = reader.text[reader.at++] ?? ""
-      // What is none of these ends the part.
+      // A record of a kind that is unknown: where it ends is unknown, too.
       if (!Object.hasOwn(records, letter)) break
       records[letter]!(reading, reader)
     }

@@ -82,8 +82,8 @@ export const closeTimeout = 1000
 const turn = 64
 
 /**
- * How many messages of one browser are handled if the turn is over: one that sends little does not wait for those that send much. One that
- * has sent many within so many milliseconds is none of them, and has none handled then.
+ * How many messages of one browser are handled if the turn is over: a browser that sends little does not wait for those that send much.
+ * A browser that has sent `many` messages within `manyTime` milliseconds sends much: it waits for the next turn.
  */
 const few = 4
 const many = 100
