@@ -70,9 +70,15 @@ const commandOf = (
     : Effect.promise(async () => [await Bundle.of(source)])
 }
 
-/** A port that is free and that the system gives to no connection meanwhile, as it picks higher ones. */
+// Every process begins elsewhere.
+let ports = process.pid * 997
+
+/**
+ * A port that is free, that this process has given to nobody lately, and that the system gives to no connection meanwhile, as it picks
+ * higher ones.
+ */
 export const freePort: Effect.Effect<number> = Effect.suspend(() => {
-  const port = 20_000 + Math.floor(Math.random() * 12_000)
+  const port = 20_000 + ports++ % 12_000
   return Effect.callback<number>((resume) => {
     const server = createServer()
     server.on("error", () => resume(freePort))
@@ -139,7 +145,9 @@ const beginBroker = (args: ReadonlyArray<string>, faults: Array<string>, options
     }, options.replacements)
     const ended = yield* Effect.raceFirst(Deferred.await(ready), Effect.exit(running.ended))
     if (ended === undefined) return { ...running, asked }
-    if (options.retries !== true) return yield* Effect.die(new Error("The broker was ended before it was up"))
+    if (options.retries !== true) {
+      return yield* Effect.die(new Error(`The broker was not up when it ended: ${String(ended)}`))
+    }
     return yield* Effect.delay(begin, "300 millis")
   })
   return begin

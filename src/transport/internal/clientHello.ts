@@ -55,7 +55,7 @@ const tls13 = 0x0304
 // Without the heads of its records and its own. (Source: RFC 8446, section 4.1.2.)
 const messageOf = (bytes: Buffer): Buffer => {
   const records: Array<Buffer> = []
-  for (let at = 0; at < bytes.length && bytes[at] === handshake;) {
+  for (let at = 0; at + 5 <= bytes.length && bytes[at] === handshake;) {
     const end = at + 5 + bytes.readUInt16BE(at + 3)
     records.push(bytes.subarray(at + 5, end))
     at = end

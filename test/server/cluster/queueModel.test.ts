@@ -122,6 +122,18 @@ describeWithRedis("the queue that nodes share", () => {
       }).pipe(Effect.scoped),
     costly(60).timeout
   )
+
+  it.live("gives the oldest first if a delay has ended and others wait", () =>
+    Effect.gen(function*() {
+      const redis = yield* RedisQueue.make
+      const enqueued = (delay: number): Wish => ({ enqueue: "events", size: 1, delay, key: 0, left: 20 })
+      const turn = { does: "turn", idle: 0, isRepeated: false } as const
+      yield* check(redis, "/", [
+        { ...turn, node: 0, wishes: [enqueued(50), enqueued(50)], credits: [20, 0, 0] },
+        { does: "wait", millis: 60 },
+        { ...turn, node: 1, wishes: [enqueued(0)], credits: [3, 0, 0] }
+      ])
+    }).pipe(Effect.scoped))
 })
 
 const explain = (checked: object): string =>

@@ -22,7 +22,8 @@ local function shareOf(lane, credits, idle)
   return math.min(credits, math.ceil(rest * credits / (credits + others)), maxClaims)
 end
 
--- The oldest of each lane, in order: their numbers, and the lane of each that is in a sorted set. The others are new.
+-- The oldest of each lane, in order: their numbers, and the lane of each that is in a sorted set. The others are new. Of the first lane
+-- there may be its share of either, of which only the oldest are its share.
 local function candidates(shares, most)
   local all, laneOf = shares[1] > 0 and call('LRANGE', newKey, 0, math.min(shares[1], most) - 1) or {}, {}
   for lane = 1, 3 do
@@ -127,7 +128,7 @@ local function claim(credits, idle)
     if answer then return answer, credits, idle end
   end
   local claimed, lanes, claimedTexts, sizes, used, arePlain = {}, {}, {}, {}, 0, true
-  local removed, taken, spent, blocked = { 0, 0, 0 }, 0, { 0, 0, 0 }, {}
+  local removed, taken, seen, spent, blocked = { 0, 0, 0 }, 0, { 0, 0, 0 }, { 0, 0, 0 }, {}
   local held, heldSize = { S[HELD + 1], S[HELD + 2], S[HELD + 3] }, { S[HELDSIZE + 1], S[HELDSIZE + 2], S[HELDSIZE + 3] }
   local byte = string.byte
   for index, text in ipairs(call('HMGET', eventsKey, unpack(numbers))) do
@@ -135,9 +136,11 @@ local function claim(credits, idle)
     local number = numbers[index]
     local from = laneOf[number]
     local lane = from or 1
-    if blocked[lane] or idle[lane] <= used and (held[lane] >= capacity or heldSize[lane] >= maxSize) then
+    local hasNoRoom = idle[lane] <= used and (held[lane] >= capacity or heldSize[lane] >= maxSize)
+    if blocked[lane] or seen[lane] == shares[lane] or hasNoRoom then
       blocked[lane] = true
     else
+      seen[lane] = seen[lane] + 1
       if from then removed[lane] = removed[lane] + 1 else taken = taken + 1 end
       local flags = byte(text, 2) - 48
       local deadline = flags >= 2 and call('ZSCORE', deadlinesKey, number)
