@@ -324,6 +324,46 @@ describe("a log of several nodes", () => {
       expect(contentsOf(first)).toEqual(contentsOf(second))
     }))
 
+  it.effect("connects and disconnects a browser once if nobody knows whether its entry is there, and it is", () =>
+    Effect.gen(function*() {
+      const { first, second, shared } = yield* two
+      shared.failNext("doubtful", "lost", "doubtful")
+      shared.hold()
+      const browser = FakeBrowser.make("00000001-1", undefined, 1)
+      first.browsers.enterUnsafe(browser)
+      const opened = yield* Effect.forkChild(Effect.flip(first.channels.open("a")), { startImmediately: true })
+      const left = yield* Effect.forkChild(first.browsers.leave(browser, false), { startImmediately: true })
+      yield* seconds
+      yield* Fiber.join(left)
+      expect(yield* Fiber.join(opened)).toMatchObject({ detail: expect.stringContaining("may have been done") })
+      shared.release()
+      yield* first.channels.open("b")
+      yield* settled(first, second)
+      expect(shared.emitted().map(({ event }) => event)).toEqual([
+        ":lifecycle/browserConnected",
+        ":lifecycle/browserDisconnected"
+      ])
+      expect((yield* second.channels.list).map(({ name }) => name)).toEqual(["a", "b"])
+      expect(contentsOf(first)).toEqual(contentsOf(second))
+    }))
+
+  it.effect("does later what must be, and nothing that failed and waits for it", () =>
+    Effect.gen(function*() {
+      const { first, second, shared } = yield* two
+      shared.failNext("lost", "lost", "lost")
+      yield* first.connect()
+      const opened = yield* Effect.forkChild(Effect.flip(first.channels.open("a")), { startImmediately: true })
+      yield* turns
+      const waiting = yield* Effect.forkChild(Effect.flip(first.channels.open("b")), { startImmediately: true })
+      yield* seconds
+      for (const fiber of [opened, waiting]) {
+        expect(yield* Fiber.join(fiber)).toMatchObject({ detail: expect.stringContaining("nothing was done") })
+      }
+      yield* settled(first, second)
+      expect(yield* second.channels.list).toEqual([])
+      expect(second.browsers.count()).toBe(1)
+    }))
+
   it.effect("appends nothing of what was interrupted before, and all else", () =>
     Effect.gen(function*() {
       const { first, second } = yield* two

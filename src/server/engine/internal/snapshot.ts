@@ -52,9 +52,11 @@ const copy = function*<A, B>(items: Iterable<A>, use: (item: A) => B): Steps<Rea
 const identity = <A>(item: A): A => item
 
 const headOf = ({ lifecycle, nodes, state, time }: Replica): string =>
-  `V${number(state.head)}${number(time)}${number(lifecycle)}${Fields.all(nodes, text)}` +
+  `V${number(state.head)}${number(time)}${number(lifecycle)}${Fields.all(nodes, nodeOf)}` +
   Operations.writeLimits(state.limits) + RulesText.write(state.rules) +
   number(state.departed.floor) + number(state.departed.highest) + number(state.inboxes.floor)
+
+const nodeOf = ([node, last]: readonly [string, number]): string => text(node) + number(last)
 
 const channelsOf = function*(ordered: VhostState["ordered"]["entries"]) {
   const channels: Array<{ readonly cursor: number; readonly isOnDemand: boolean } & Content> = []

@@ -39,6 +39,8 @@ interface Reading {
   readonly entries: Array<readonly [History.History, History.Broadcast, at: number]>
 }
 
+const nodeOf = (reader: Fields.Reader): readonly [node: string, last: number] => [textOf(reader), numberOf(reader)]
+
 /** How many records, members or broadcasts are read in a step. */
 const step = 200
 
@@ -78,7 +80,7 @@ const records: { readonly [letter: string]: (reading: Reading, reader: Fields.Re
     state.head = numberOf(reader)
     replica.time = numberOf(reader)
     replica.lifecycle = numberOf(reader)
-    for (const node of Fields.allOf(reader, textOf)) replica.nodes.add(ownText(node))
+    for (const [node, last] of Fields.allOf(reader, nodeOf)) replica.nodes.set(ownText(node), last)
     VhostState.setLimits(state, Operations.readLimits(reader))
     state.rules = RulesText.read(reader)
     state.departed.floor = numberOf(reader)
