@@ -21,6 +21,9 @@ export const nodes = `${prefix}nodes`
 /** A string: until when no lease is ended, since Redis was away for all nodes, in milliseconds of Redis' time. */
 export const calm = `${prefix}calm`
 
+/** A string: when a node has last renewed its lease, in milliseconds of Redis' time. */
+export const renewed = `${prefix}renewed`
+
 /**
  * A hash: the vhosts by their paths, each with the numbers of its last change and of its creation and its settings as JSON; and as
  * `version` the number of the last change of all.

@@ -116,7 +116,7 @@ export const apply = function*(
   const browserOf = (sid: string) => state.browsers.get(sid) ?? new RemoteBrowser(sid, 1, "")
   for (let index = 0; !Fields.isAtEnd(reader); index++) {
     const operation = Operations.read(reader, browserOf)
-    if (operation === undefined) return false
+    if (operation === undefined || Fields.isBroken(reader)) return false
     if (operation._tag === "EnterNode") yield* enterNode(replica, node, operation)
     else if (isRepeated) continue
     const outcome = !replica.nodes.has(node)
@@ -130,7 +130,7 @@ export const apply = function*(
   if (replica.nodes.has(node)) replica.nodes.set(node, number)
   // Each is counted at the node that it came from.
   if (node !== self) state.counters.broadcasts = broadcasts
-  return true
+  return !Fields.isBroken(reader)
 }
 
 const enterNode = function*(

@@ -15,12 +15,10 @@ import * as Operations from "./operations.ts"
 import { RemoteBrowser } from "./remoteBrowser.ts"
 import type { Replica } from "./replica.ts"
 import * as RulesText from "./rulesText.ts"
+import type { Steps } from "./steps.ts"
 import type { VhostState } from "./vhostState.ts"
 
 const { flag, number, text } = Fields
-
-/** Some work in steps, and what comes of it. */
-type Steps<A> = Generator<void, A, void>
 
 /**
  * Collects a snapshot, in steps between which the replica must not change. Returns its records, which are written one by one; the
