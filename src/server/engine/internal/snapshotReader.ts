@@ -156,9 +156,9 @@ const records: { readonly [letter: string]: (reading: Reading, reader: Fields.Re
     const own = browser && state.subscriptions.get(browser)
     if (own === undefined) return
     for (const name of names) {
-      const channel = [...own.channels].find((channel) => channel.name === name)
+      const index = own.channels.findIndex((channel) => channel.name === name)
       // In this order from now on.
-      if (channel !== undefined && own.channels.delete(channel)) own.channels.add(channel)
+      if (index !== -1) own.channels.push(...own.channels.splice(index, 1))
     }
   },
   L: ({ replica: { pending } }, reader) => {
