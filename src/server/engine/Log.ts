@@ -223,7 +223,7 @@ export interface Log {
   readonly head: () => number
   /**
    * Commits an intent. Ends when this broker has applied the change; `false` if nothing has changed. An `Exit` if that is done when it
-   * is called, and otherwise it may be pending, see `internal/pending.ts`.
+   * is called, and otherwise it may be pending, see `Pending.ts`.
    */
   readonly commit: <Tag extends keyof Intents>(intent: Intent<Tag>) => Effect.Effect<boolean, Rejections[Tag]>
   /**

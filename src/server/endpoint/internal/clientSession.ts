@@ -22,8 +22,8 @@ import * as Retry from "../../../protocol/Retry.ts"
 import * as Trace from "../../../protocol/Trace.ts"
 import type { Peer } from "../../../transport/TransportServer.ts"
 import * as BrokerMetrics from "../../BrokerMetrics.ts"
-import * as Pending from "../../engine/internal/pending.ts"
 import * as Journal from "../../engine/Journal.ts"
+import * as Pending from "../../engine/Pending.ts"
 import * as ResponseCache from "../../engine/ResponseCache.ts"
 import type { Vhost } from "../../engine/Vhosts.ts"
 import type { Backend } from "./authenticator.ts"
@@ -47,6 +47,7 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
 }): Handle => {
   const run = (rest: Effect.Effect<void>) => void Effect.runForkWith(context)(Effect.forkIn(rest, scope))
   const respondWhenPersisted = makeWaiting(run)
+  const handleCommit = makeCommits({ guarded, run, scope })
 
   // One that waits for a worker. Later requests on the same connection do not wait for it.
   const handleRequest = (request: Request, peer: Peer, key: Retry.Key | undefined) => {
@@ -67,31 +68,6 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
       : responding
   }
 
-  // One that several nodes put into an order. Its place is behind the earlier ones, and later requests on the same connection do not
-  // wait for it, unless too many do. There may be a broadcast for each of many: it needs no fiber.
-  let commits = 0
-  const handleCommit = (
-    peer: Peer,
-    executed: Effect.Effect<FromServer, StatusError>,
-    responded: (response: FromServer) => Effect.Effect<void> | undefined
-  ): Effect.Effect<unknown, StatusError> | undefined => {
-    const responding = Effect.flatMap(executed, (response) => responded(response) ?? Effect.void)
-    if (peer.close !== Effect.void || commits >= maxUnpersisted) return responding
-    commits++
-    if (!Pending.isPending(executed)) {
-      const done = Effect.ensuring(guarded(peer, responding), Effect.sync(() => commits--))
-      return Effect.forkIn(done, scope, { startImmediately: true })
-    }
-    executed.observeUnsafe((exit) => {
-      commits--
-      const rest = Exit.isSuccess(exit)
-        ? Result.getOrElse(Result.try(() => responded(exit.value)), Effect.die)
-        : Effect.failCause(exit.cause)
-      if (rest !== undefined) run(guarded(peer, rest))
-    })
-    return undefined
-  }
-
   return (backend, peer, frames) => {
     const isRetry = Retry.isRetry(frames)
     const own = isRetry ? Retry.requestOf(frames) : frames
@@ -108,6 +84,39 @@ export const make = ({ context, guarded, maxMessageSize, scope }: {
     if (isDone(executed)) return Exit.isSuccess(executed) ? responded(executed.value) : Effect.failCause(executed.cause)
     if (isCommit(request.command)) return handleCommit(peer, executed, responded)
     return Effect.flatMap(executed, (response) => responded(response) ?? Effect.void)
+  }
+}
+
+// One that several nodes put into an order. Its place is behind the earlier ones, and later requests on the same connection do not
+// wait for it, unless too many do. There may be many broadcasts: they need no fiber.
+const makeCommits = ({ guarded, run, scope }: {
+  readonly guarded: (peer: Peer, rest: Effect.Effect<void, StatusError>) => Effect.Effect<void>
+  readonly run: (rest: Effect.Effect<void>) => void
+  readonly scope: Scope.Scope
+}) => {
+  let commits = 0
+  return (
+    peer: Peer,
+    executed: Effect.Effect<FromServer, StatusError>,
+    responded: (response: FromServer) => Effect.Effect<void> | undefined
+  ): Effect.Effect<unknown, StatusError> | undefined => {
+    const isAlone = peer.close !== Effect.void || commits >= maxUnpersisted
+    if (isAlone || !Pending.isPending(executed)) {
+      const responding = Effect.flatMap(executed, (response) => responded(response) ?? Effect.void)
+      if (isAlone) return responding
+      commits++
+      const done = Effect.ensuring(guarded(peer, responding), Effect.sync(() => commits--))
+      return Effect.forkIn(done, scope, { startImmediately: true })
+    }
+    commits++
+    executed.observeUnsafe((exit) => {
+      commits--
+      const rest = Exit.isSuccess(exit)
+        ? Result.getOrElse(Result.try(() => responded(exit.value)), Effect.die)
+        : Effect.failCause(exit.cause)
+      if (rest !== undefined) run(guarded(peer, rest))
+    })
+    return undefined
   }
 }
 

@@ -3,7 +3,7 @@ import { Effect, Exit, Fiber, Logger, Metric } from "effect"
 import { randomUUID } from "node:crypto"
 import { ChannelNotFoundError } from "../../../../src/protocol/KosmonautError.ts"
 import type { BroadcastError } from "../../../../src/server/engine/Channels.ts"
-import * as Pending from "../../../../src/server/engine/internal/pending.ts"
+import * as Pending from "../../../../src/server/engine/Pending.ts"
 import { type Frames, handlersOf, makeVhosts } from "../../../harness/backendEndpoint.ts"
 import { identity } from "../../../harness/identity.ts"
 

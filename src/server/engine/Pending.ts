@@ -1,16 +1,26 @@
 /**
- * An effect that has begun already and ends later, of which somebody may be told without a fiber that waits.
+ * An effect that has begun already and ends later, which can be observed without a fiber that waits.
  *
  * Run it or observe it, once.
+ *
+ * @since 0.1.0
  */
 
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 
-/** How somebody is told. */
+/**
+ * Called once, with how it has ended.
+ *
+ * @since 0.1.0
+ */
 export type Observer<A, E> = (exit: Exit.Exit<A, E>) => void
 
-/** The effect. */
+/**
+ * The effect.
+ *
+ * @since 0.1.0
+ */
 export interface Pending<A, E> extends Effect.Effect<A, E> {
   /** Calls the observer when it ends, at once if it has ended. The observer must not throw. */
   readonly observeUnsafe: (observer: Observer<A, E>) => void
@@ -18,7 +28,11 @@ export interface Pending<A, E> extends Effect.Effect<A, E> {
   readonly interrupt: () => void
 }
 
-/** Makes it. `interrupt` is called if it is run and interrupted. */
+/**
+ * Makes it. `interrupt` is called if it is run and interrupted.
+ *
+ * @since 0.1.0
+ */
 export const make = <A, E>(
   observeUnsafe: Pending<A, E>["observeUnsafe"],
   interrupt: () => void
@@ -31,10 +45,18 @@ export const make = <A, E>(
     { interrupt, observeUnsafe }
   )
 
-/** Whether an effect is one. */
+/**
+ * Whether an effect is one.
+ *
+ * @since 0.1.0
+ */
 export const isPending = <A, E>(effect: Effect.Effect<A, E>): effect is Pending<A, E> => "observeUnsafe" in effect
 
-/** Another one that ends when it does, with what `f` makes of that; `f` is called once. */
+/**
+ * Another one that ends when it does, with what `f` makes of that; `f` is called once.
+ *
+ * @since 0.1.0
+ */
 export const map = <A, E, B, E2>(
   { interrupt, observeUnsafe }: Pending<A, E>,
   f: (exit: Exit.Exit<A, E>) => Exit.Exit<B, E2>
