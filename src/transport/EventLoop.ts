@@ -25,7 +25,15 @@ const lastBudget = 4
 /** The window of `longestTurn` in milliseconds; it covers one to two of these. */
 const window = 60_000
 
-const state = { hasBegun: false, isOver: false, isFinished: false, startedAt: 0, seenAt: 0, count: 0 }
+const state = {
+  hasBegun: false,
+  next: undefined as NodeJS.Immediate | undefined,
+  isOver: false,
+  isFinished: false,
+  startedAt: 0,
+  seenAt: 0,
+  count: 0
+}
 const first: Array<() => void> = []
 const waiting: Array<() => void> = []
 const last: Array<() => void> = []
@@ -40,7 +48,7 @@ export const begin = (): void => {
   if (state.hasBegun) return
   state.hasBegun = true
   state.count++
-  setImmediate(end)
+  state.next = setImmediate(end)
   restart()
 }
 
@@ -176,10 +184,24 @@ const restart = (): void => {
 }
 
 const end = (): void => {
+  finishTurn()
+  if (!isNeeded()) return
+  begin()
+  callAll()
+  if (isNeeded()) return
+  // Another turn with nothing to do would cost a round of the event loop.
+  clearImmediate(state.next)
+  finishTurn()
+}
+
+const isNeeded = (): boolean => waiting.length + first.length + last.length > 0
+
+const finishTurn = (): void => {
   state.hasBegun = false
   measure()
-  if (waiting.length + first.length + last.length === 0) return
-  begin()
+}
+
+const callAll = (): void => {
   if (first.length > 0) {
     for (const task of first.splice(0)) task()
     rest()

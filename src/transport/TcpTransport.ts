@@ -13,11 +13,9 @@
  */
 
 import * as Arr from "effect/Array"
-import * as Cause from "effect/Cause"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -212,13 +210,10 @@ const open = Effect.fnUntraced(function*(options: {
   const { address } = options.endpoint
   const error = errorsAt(address)
   const socket = yield* socketOf(options)
-  const writer = yield* socket.writer
   const reader = yield* Effect.mapError(
     socket.reader,
     options.endpoint.scheme === "wr+tcp" ? error(ConnectionRefusedError) : refusedOverTls(address)
   )
-  const scope = yield* Effect.scope
-  const run = Effect.runForkWith(yield* Effect.context<never>())
   const parse = makeParser(options.maxMessageSize)
 
   const pull: FrameStream["pull"] = Effect.gen(function*() {
@@ -232,13 +227,8 @@ const open = Effect.fnUntraced(function*(options: {
   })
   return {
     pull,
-    writeUnsafe: (bytes, settled) => {
-      const written = Effect.matchCause(writer.write(bytes), {
-        onFailure: (cause) => settled(error(ConnectionClosedError)(Cause.squash(cause))),
-        onSuccess: () => settled()
-      })
-      Fiber.runIn(run(written), scope)
-    }
+    writeUnsafe: (bytes, settled) =>
+      socket.writeUnsafe(bytes, (cause) => settled(cause && error(ConnectionClosedError)(cause)))
   }
 })
 
@@ -246,7 +236,7 @@ const socketOf = ({ endpoint, openTimeout, tls }: {
   readonly endpoint: Endpoint
   readonly openTimeout: Duration.Duration
   readonly tls: TlsOptions
-}): Effect.Effect<Socket.Socket> => {
+}): Effect.Effect<TcpSocket.TcpSocket> => {
   const address = { host: endpoint.host.replace(/^\[|\]$/g, ""), port: endpoint.port, openTimeout }
   if (endpoint.scheme === "wr+tcp") return TcpSocket.make(address)
   const fingerprint = parseFingerprint(tls.fingerprint ?? endpoint.fingerprint ?? "")

@@ -1,6 +1,6 @@
 /**
  * Handles the messages of one connection that were fed to its protocol, one after the other. While one of them is not done, or
- * the turn is over, the socket is paused.
+ * the turn is over, the socket is paused: that of a stranger at once, others when they send more.
  */
 
 import * as Cause from "effect/Cause"
@@ -15,7 +15,7 @@ import type { Writer } from "./writer.ts"
 
 /** The reader of one connection. */
 export interface Reader {
-  /** Handles what was fed, now or when the reader is no longer busy. */
+  /** Handles what was fed, now or when the reader is no longer busy; until then no more is read. */
   readonly readUnsafe: () => void
   readonly isBusy: () => boolean
 }
@@ -41,14 +41,15 @@ export const make = (options: Options): Reader => {
 
   const wait = (): void => {
     isBusy = true
-    socket.pause()
+    // Mostly nothing more comes meanwhile, and to pause and resume a socket costs as much as to handle a message.
+    if (options.isStranger()) socket.pause()
   }
   const goOn = (): void => {
     isBusy = false
     read()
     if (isBusy) return
     options.onRest()
-    if (!socket.destroyed) socket.resume()
+    if (!socket.destroyed && socket.isPaused()) socket.resume()
   }
   // Returns whether there is nothing more to do for now.
   const readNext = (): boolean => {
@@ -85,7 +86,8 @@ export const make = (options: Options): Reader => {
   }
   return {
     readUnsafe: () => {
-      if (!isBusy) read()
+      if (isBusy) socket.pause()
+      else read()
     },
     isBusy: () => isBusy
   }

@@ -22,8 +22,17 @@ export interface Address {
   readonly openTimeout: Duration.Duration
 }
 
-/** Opens a connection without TLS with its first use. It ends with its scope. */
-export const make = ({ host, openTimeout, port }: Address): Effect.Effect<Socket.Socket> =>
+/** A connection, which its reader opens and its scope ends. */
+export interface TcpSocket extends Pick<Socket.Socket, "reader"> {
+  /**
+   * Begins to write at once, without a fiber, when the connection is open. `settled` is called once: when more may be written,
+   * or with the error.
+   */
+  readonly writeUnsafe: (bytes: Uint8Array, settled: (error?: Error) => void) => void
+}
+
+/** A connection without TLS. */
+export const make = ({ host, openTimeout, port }: Address): Effect.Effect<TcpSocket> =>
   makeWith({
     connect: () => Net.connect({ host, port, noDelay: true }),
     openEvent: "connect",
@@ -39,21 +48,28 @@ export const makeWith = <S extends Net.Socket>({ connect, onError, onOpen, openE
   readonly onOpen: (socket: S) => Effect.Effect<S, Socket.SocketError>
   readonly onError: (socket: S, cause: Error) => Effect.Effect<never, Socket.SocketError>
   readonly openTimeout: Duration.Duration
-}): Effect.Effect<Socket.Socket> =>
-  NodeSocket.fromDuplex(
-    Effect.gen(function*() {
+}): Effect.Effect<TcpSocket> =>
+  Effect.suspend(() => {
+    let opened: S | undefined
+    const open = Effect.gen(function*() {
       const socket = connect()
-      let isOpen = false
-      yield* Effect.addFinalizer(() => Effect.sync(() => isOpen ? endUnsafe(socket) : void socket.destroy()))
-      const opened = yield* Effect.callback<S, Socket.SocketError>((resume) => {
+      yield* Effect.addFinalizer(() => Effect.sync(() => opened ? endUnsafe(opened) : void socket.destroy()))
+      opened = yield* Effect.callback<S, Socket.SocketError>((resume) => {
         socket.once(openEvent, () => resume(onOpen(socket)))
         socket.on("error", (cause) => resume(onError(socket, cause)))
       })
-      isOpen = true
       return opened
-    }),
-    { openTimeout }
-  )
+    })
+    return Effect.map(NodeSocket.fromDuplex(open, { openTimeout }), ({ reader }): TcpSocket => ({
+      reader,
+      writeUnsafe: (bytes, settled) => {
+        const isAccepted: boolean = opened!.write(bytes, (error) => {
+          if (!isAccepted) settled(error ?? undefined)
+        })
+        if (isAccepted) settled()
+      }
+    }))
+  })
 
 /** The failure to open a connection. */
 export const failed = (cause: Error): Effect.Effect<never, Socket.SocketError> =>

@@ -28,7 +28,7 @@ export class CertificateError extends TaggedError.make("kosmonaut/transport")<Ce
 ) {}
 
 /** Opens a connection with its first use. It ends with its scope, after all that was written is flushed. */
-export const make = (options: TcpSocket.Address & { readonly trust: Trust }): Effect.Effect<Socket.Socket> =>
+export const make = (options: TcpSocket.Address & { readonly trust: Trust }): Effect.Effect<TcpSocket.TcpSocket> =>
   TcpSocket.makeWith({
     connect: () => connect(options),
     openEvent: "secureConnect",
